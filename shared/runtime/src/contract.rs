@@ -1,0 +1,193 @@
+//! What a service and the program that runs it agree on: what a service is given when it starts
+//! ([`Env`], [`Peers`]) and what it hands back ([`Started`], with its [`ReadyProbe`]).
+//!
+//! A service library exposes
+//!
+//! ```ignore
+//! pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Result<Started>;
+//! pub async fn migrate(settings: &Settings) -> anyhow::Result<()>;
+//! ```
+//!
+//! and knows nothing about ports, signals or the process it lives in. Nothing in here starts anything.
+
+use std::{fmt, future::Future, sync::Arc, time::Duration};
+
+use bursar_rpc::Transport;
+use bursar_secret::Entropy;
+use bursar_time::Clock;
+use futures::future::BoxFuture;
+use opentelemetry::metrics::Meter;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::service::Routes;
+
+use crate::Service;
+
+/// What the surroundings give every service: time, randomness, where to count, when to stop.
+#[derive(Clone)]
+pub struct Env {
+    /// The one clock of this process; a test clock when started with `--test-clock`.
+    pub clock: Clock,
+    /// The one source of randomness of this process.
+    pub entropy: Entropy,
+    /// Cancelled when draining begins: endless streams end and periodic work starts no new round.
+    /// Whatever answers calls already accepted (a lane, a pool) must keep working until [`Env::halt`].
+    pub shutdown: CancellationToken,
+    /// Cancelled when the last call has been answered or cut off: everything ends now.
+    pub halt: CancellationToken,
+    /// Spawn every background task here, so that stopping waits for it (for a bounded time).
+    pub tasks: TaskTracker,
+    /// Where this process's metrics are made.
+    pub meter: Meter,
+}
+
+impl Env {
+    /// Surroundings for a test: counts nothing, never stops unless the test cancels
+    /// [`Env::shutdown`].
+    pub fn for_test(clock: Clock, entropy: Entropy) -> Self {
+        Self {
+            clock,
+            entropy,
+            shutdown: CancellationToken::new(),
+            halt: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            meter: opentelemetry::global::meter("bursar"),
+        }
+    }
+}
+
+impl fmt::Debug for Env {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Env")
+            .field("test_clock", &self.clock.is_test())
+            .field("draining", &self.shutdown.is_cancelled())
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a service reaches the others. The same generated client runs on either kind of transport, so a
+/// service cannot tell whether its peers share its process.
+#[derive(Clone)]
+pub struct Peers {
+    /// Towards identity.
+    pub identity: Transport,
+    /// Towards organization.
+    pub organization: Transport,
+    /// Towards billing.
+    pub billing: Transport,
+}
+
+impl Peers {
+    /// The transport towards `service`.
+    pub fn to(&self, service: Service) -> &Transport {
+        match service {
+            Service::Identity => &self.identity,
+            Service::Organization => &self.organization,
+            Service::Billing => &self.billing,
+        }
+    }
+}
+
+impl fmt::Debug for Peers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Peers")
+    }
+}
+
+/// Asks a service whether it could answer calls now: its database reachable and migrated.
+#[derive(Clone)]
+pub struct ReadyProbe(Arc<dyn Fn() -> BoxFuture<'static, anyhow::Result<()>> + Send + Sync>);
+
+impl ReadyProbe {
+    /// How long a probe may take before it counts as failed.
+    pub const LIMIT: Duration = Duration::from_secs(2);
+
+    /// A probe that runs `check` each time it is asked. The error's text is shown to operators at
+    /// `/readyz`, so it must hold no secret.
+    pub fn new<F, Fut>(check: F) -> Self
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        Self(Arc::new(move || Box::pin(check())))
+    }
+
+    /// A probe of something that is always ready.
+    pub fn always() -> Self {
+        Self::new(|| std::future::ready(Ok(())))
+    }
+
+    /// Asks, waiting no longer than [`ReadyProbe::LIMIT`].
+    pub async fn check(&self) -> anyhow::Result<()> {
+        match tokio::time::timeout(Self::LIMIT, (self.0)()).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(anyhow::anyhow!(
+                "no answer within {} seconds",
+                Self::LIMIT.as_secs()
+            )),
+        }
+    }
+}
+
+impl fmt::Debug for ReadyProbe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ReadyProbe")
+    }
+}
+
+/// A service that has started: everything needed to serve it, watch it and stop it.
+pub struct Started {
+    /// Which service this is.
+    pub service: Service,
+    /// Full names of the gRPC services it answers, for health checks
+    /// (`bursar.billing.v1.CreditService`).
+    pub health_services: Vec<&'static str>,
+    /// Its routes, already behind the whole tower stack of `bursar_rpc::stack`.
+    pub routes: Routes,
+    /// Whether it could answer now.
+    pub ready: ReadyProbe,
+    /// Runs last, after every call has ended: closes the database.
+    pub close: BoxFuture<'static, ()>,
+}
+
+impl Started {
+    /// A started service that is always ready and has nothing to close; refine it with the methods below.
+    pub fn new(service: Service, routes: Routes) -> Self {
+        Self {
+            service,
+            health_services: Vec::new(),
+            routes,
+            ready: ReadyProbe::always(),
+            close: Box::pin(std::future::ready(())),
+        }
+    }
+
+    /// Names the gRPC services whose health follows this service's readiness.
+    #[must_use]
+    pub fn answering(mut self, services: impl IntoIterator<Item = &'static str>) -> Self {
+        self.health_services.extend(services);
+        self
+    }
+
+    /// Sets how readiness is asked.
+    #[must_use]
+    pub fn ready_when(mut self, probe: ReadyProbe) -> Self {
+        self.ready = probe;
+        self
+    }
+
+    /// Sets what runs after the last call has ended.
+    #[must_use]
+    pub fn closing(mut self, close: impl Future<Output = ()> + Send + 'static) -> Self {
+        self.close = Box::pin(close);
+        self
+    }
+}
+
+impl fmt::Debug for Started {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Started")
+            .field("service", &self.service)
+            .field("health_services", &self.health_services)
+            .finish_non_exhaustive()
+    }
+}

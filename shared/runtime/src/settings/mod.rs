@@ -1,0 +1,189 @@
+//! Every setting of every program, with its default. What is read where, and in which order, is in
+//! [`load`](crate::settings::Loader); how it prints is in [`Settings::to_redacted_toml`].
+//!
+//! One flat vocabulary: the TOML key `limits.deadline`, the environment variable
+//! `BURSAR_LIMITS__DEADLINE`, and (for the common ones) a flag say the same thing. A setting that is
+//! not here does not exist: an unknown key is refused wherever it is written.
+
+mod keys;
+mod layers;
+mod print;
+mod sections;
+mod span;
+mod text;
+mod validate;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
+
+use bursar_db::StoreUrl;
+use serde::{Deserialize, Serialize};
+
+use crate::Service;
+
+pub use layers::{ConfigError, Loader};
+pub use sections::{
+    BillingSettings, InvitationSettings, LimitSettings, LogFormat, LogSettings, MailSettings,
+    PostgresSettings, ServiceSecretFiles, SqliteSettings, TokenSettings,
+};
+pub use text::SecretText;
+
+/// How much the program may assume about its surroundings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// A person tries things: the test clock is allowed, listeners stay on loopback.
+    Development,
+    /// Real customers: no test clock; a single service listens on every address.
+    Production,
+}
+
+/// Which of the four programs this is; some defaults depend on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Program {
+    /// All three services in one process.
+    Suite,
+    /// One service, with its peers behind URLs.
+    Single(Service),
+}
+
+impl Program {
+    /// The program's name, as in `bursar-billing`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Suite => "bursar",
+            Self::Single(Service::Identity) => "bursar-identity",
+            Self::Single(Service::Organization) => "bursar-organization",
+            Self::Single(Service::Billing) => "bursar-billing",
+        }
+    }
+
+    /// The services that run in this program.
+    pub const fn services(self) -> &'static [Service] {
+        match self {
+            Self::Suite => &Service::ALL,
+            Self::Single(Service::Identity) => &[Service::Identity],
+            Self::Single(Service::Organization) => &[Service::Organization],
+            Self::Single(Service::Billing) => &[Service::Billing],
+        }
+    }
+
+    /// The mode that applies when none is set.
+    pub const fn default_mode(self) -> Mode {
+        match self {
+            Self::Suite => Mode::Development,
+            Self::Single(_) => Mode::Production,
+        }
+    }
+}
+
+/// The settings of one run, complete and checked.
+///
+/// The fields are public because services read them; only [`Loader`] makes them, so a value of this
+/// type has passed every check. `Debug` and [`Settings::to_redacted_toml`] never show a secret.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Development or production.
+    pub mode: Mode,
+    /// Where embedded databases, mail, keys and `operator.json` live.
+    pub data_dir: PathBuf,
+    /// Operations listen on this port, identity on the next, then organization, then billing.
+    pub port_base: u16,
+    /// Where operations listen, when not on the base port itself.
+    pub operations_port: u16,
+    /// The address the gRPC ports listen on.
+    pub listen_address: IpAddr,
+    /// The address the operations port listens on.
+    pub operations_address: IpAddr,
+    /// Lets `ClockService` set the time. Development only.
+    pub test_clock: bool,
+    /// Brings each store's schema up to date before serving. Off where a job runs `migrate`.
+    pub migrate_on_start: bool,
+    /// Identity's store.
+    #[serde(with = "text::parsed")]
+    pub identity_store: StoreUrl,
+    /// Organization's store.
+    #[serde(with = "text::parsed")]
+    pub organization_store: StoreUrl,
+    /// Billing's store.
+    #[serde(with = "text::parsed")]
+    pub billing_store: StoreUrl,
+    /// Where a single service finds identity (`http://host:port`).
+    pub identity_url: String,
+    /// Where a single service finds organization.
+    pub organization_url: String,
+    /// Where a single service finds billing.
+    pub billing_url: String,
+    /// The key that seals what is encrypted at rest. The default file is made at first start; a file
+    /// that is configured must exist, because every replica needs the same one.
+    pub master_key_file: PathBuf,
+    /// Where identity writes the operator's service account at first start.
+    pub operator_file: PathBuf,
+    /// The catalog of plans, packs and models; the built-in one when not set.
+    #[serde(with = "text::optional")]
+    pub catalog_file: Option<PathBuf>,
+    /// Where traces and metrics are sent (OTLP over gRPC); nowhere when not set.
+    #[serde(with = "text::optional")]
+    pub otlp_endpoint: Option<String>,
+    /// What is logged, and how.
+    pub log: LogSettings,
+    /// Outgoing mail.
+    pub mail: MailSettings,
+    /// Files with the secrets by which the services prove themselves to one another.
+    pub service_secrets: ServiceSecretFiles,
+    /// Deadlines, queues and connections.
+    pub limits: LimitSettings,
+    /// Connections to a `PostgreSQL` store.
+    pub postgres: PostgresSettings,
+    /// Connections to a `SQLite` store.
+    pub sqlite: SqliteSettings,
+    /// How long tokens and sessions live.
+    pub tokens: TokenSettings,
+    /// Invitations to organizations.
+    pub invitations: InvitationSettings,
+    /// The credit engine.
+    pub billing: BillingSettings,
+}
+
+impl Settings {
+    /// The store of `service`.
+    pub const fn store(&self, service: Service) -> &StoreUrl {
+        match service {
+            Service::Identity => &self.identity_store,
+            Service::Organization => &self.organization_store,
+            Service::Billing => &self.billing_store,
+        }
+    }
+
+    /// Where `service` listens when it runs in this program.
+    pub const fn service_address(&self, service: Service) -> SocketAddr {
+        SocketAddr::new(self.listen_address, self.port_base + service.port_offset())
+    }
+
+    /// Where `/metrics`, `/livez` and `/readyz` are served.
+    pub const fn operations_listener(&self) -> SocketAddr {
+        SocketAddr::new(self.operations_address, self.operations_port)
+    }
+
+    /// Where another program finds `service`.
+    pub fn peer_url(&self, service: Service) -> &str {
+        match service {
+            Service::Identity => &self.identity_url,
+            Service::Organization => &self.organization_url,
+            Service::Billing => &self.billing_url,
+        }
+    }
+
+    /// Where mail is written when no SMTP server is configured.
+    pub fn mail_dir(&self) -> PathBuf {
+        self.data_dir.join("mail")
+    }
+
+    /// Settings for tests: development defaults for everything under `data_dir`.
+    pub fn for_test(data_dir: impl Into<PathBuf>) -> Self {
+        Self::defaults(Program::Suite, Mode::Development, data_dir.into(), sections::DEFAULT_PORT_BASE)
+    }
+}

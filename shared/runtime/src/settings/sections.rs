@@ -1,0 +1,265 @@
+//! The sections of the settings and every default value.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use bursar_db::StoreUrl;
+use serde::{Deserialize, Serialize};
+
+use super::{Mode, Program, SecretText, Settings, span, text};
+use crate::Service;
+
+/// The base port when none is set.
+pub(crate) const DEFAULT_PORT_BASE: u16 = 7400;
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One readable line for each event.
+    Text,
+    /// One JSON object for each event.
+    Json,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogSettings {
+    /// Text or JSON; JSON by default in production.
+    pub format: LogFormat,
+    /// Which events are logged, in the syntax of `tracing_subscriber::EnvFilter`.
+    pub filter: String,
+}
+
+/// `[mail]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MailSettings {
+    /// The mail server (`smtps://user:password@host:465`, `smtp://host:587?tls=required`). Without one,
+    /// mail is written to `DATA_DIR/mail/*.eml`.
+    #[serde(with = "text::optional")]
+    pub smtp_url: Option<SecretText>,
+    /// The sender of every mail.
+    pub from: String,
+    /// The product's own address, which every link in a mail starts with.
+    pub link_base_url: String,
+}
+
+/// `[service_secrets]`: one file for each service. Identity reads all three, the others their own.
+/// Files at their default place are made at first start; configured ones must exist.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceSecretFiles {
+    /// Identity's secret.
+    pub identity_file: PathBuf,
+    /// Organization's secret.
+    pub organization_file: PathBuf,
+    /// Billing's secret.
+    pub billing_file: PathBuf,
+}
+
+impl ServiceSecretFiles {
+    /// The file that holds the secret of `service`.
+    pub fn of(&self, service: Service) -> &Path {
+        match service {
+            Service::Identity => &self.identity_file,
+            Service::Organization => &self.organization_file,
+            Service::Billing => &self.billing_file,
+        }
+    }
+}
+
+/// `[limits]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitSettings {
+    /// The longest a call may take, and how long one may take that names no deadline.
+    #[serde(with = "span")]
+    pub deadline: Duration,
+    /// Calls in work at once in one service; more are refused with `RESOURCE_EXHAUSTED`.
+    pub in_flight: usize,
+    /// Calls and streams open at once on one connection; more wait for a place.
+    pub streams_per_connection: u32,
+    /// How long a connection lives before its caller is asked to make a new one (± 10 %), so that
+    /// callers spread over replicas.
+    #[serde(with = "span")]
+    pub connection_age: Duration,
+    /// After a stop signal, how long the program still accepts calls while it answers "not ready".
+    #[serde(with = "span")]
+    pub drain: Duration,
+    /// After a stop signal, how long everything may take altogether before it is cut off; below 10 s.
+    #[serde(with = "span")]
+    pub shutdown: Duration,
+}
+
+/// `[postgres]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PostgresSettings {
+    /// Connections that each service may have open.
+    pub connections: u32,
+    /// How long a call waits for a connection before it fails with `UNAVAILABLE`.
+    #[serde(with = "span")]
+    pub acquire_timeout: Duration,
+}
+
+/// `[sqlite]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SqliteSettings {
+    /// Reading connections of each service (there is always one that writes).
+    pub readers: u32,
+}
+
+/// `[tokens]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenSettings {
+    /// Life of an access token; at most 5 minutes.
+    #[serde(with = "span")]
+    pub access_ttl: Duration,
+    /// Life of a service's token; at most 5 minutes.
+    #[serde(with = "span")]
+    pub service_ttl: Duration,
+    /// Life of a session that is not refreshed.
+    #[serde(with = "span")]
+    pub refresh_ttl: Duration,
+    /// How long a refresh token that was just rotated still answers with its successor.
+    #[serde(with = "span")]
+    pub refresh_grace: Duration,
+    /// Life of a mailed address verification.
+    #[serde(with = "span")]
+    pub verification_ttl: Duration,
+}
+
+/// `[invitations]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InvitationSettings {
+    /// Life of an invitation, between 1 hour and 30 days.
+    #[serde(with = "span")]
+    pub ttl: Duration,
+    /// Pending invitations that one organization may have.
+    pub max_pending: u32,
+    /// Invitations that one organization may send within 24 hours.
+    pub max_per_day: u32,
+}
+
+/// `[billing]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BillingSettings {
+    /// Workers that decide and commit commands; 0 = as many as suit the machine.
+    pub lanes: usize,
+    /// Commands that one transaction may combine.
+    pub batch_max: usize,
+    /// Commands that may wait for one worker; more are refused with `RESOURCE_EXHAUSTED`.
+    pub queue_max: usize,
+    /// The longest hold.
+    #[serde(with = "span")]
+    pub hold_ttl_max: Duration,
+}
+
+impl Settings {
+    /// Every default. Those of `mode`, `data_dir` and `port_base` come in, since others follow from them.
+    pub(crate) fn defaults(
+        program: Program,
+        mode: Mode,
+        data_dir: PathBuf,
+        port_base: u16,
+    ) -> Self {
+        let production = mode == Mode::Production;
+        // The suite is a machine of its own; a single service in production is called from elsewhere.
+        let listen = match program {
+            Program::Single(_) if production => Ipv4Addr::UNSPECIFIED,
+            _ => Ipv4Addr::LOCALHOST,
+        };
+        let store = |service: Service| StoreUrl::sqlite(data_dir.join(format!("{service}.db")));
+        let url = |service: Service| {
+            format!("http://127.0.0.1:{}", u32::from(port_base) + u32::from(service.port_offset()))
+        };
+        let secret = |service: Service| data_dir.join("secrets").join(service.name());
+        Self {
+            mode,
+            port_base,
+            operations_port: port_base,
+            listen_address: IpAddr::V4(listen),
+            operations_address: IpAddr::V4(listen),
+            test_clock: false,
+            migrate_on_start: true,
+            identity_store: store(Service::Identity),
+            organization_store: store(Service::Organization),
+            billing_store: store(Service::Billing),
+            identity_url: url(Service::Identity),
+            organization_url: url(Service::Organization),
+            billing_url: url(Service::Billing),
+            master_key_file: data_dir.join("master.key"),
+            operator_file: data_dir.join("operator.json"),
+            catalog_file: None,
+            otlp_endpoint: None,
+            log: LogSettings {
+                format: if production { LogFormat::Json } else { LogFormat::Text },
+                filter: "info".to_owned(),
+            },
+            mail: MailSettings {
+                smtp_url: None,
+                from: "Bursar <no-reply@bursar.localhost>".to_owned(),
+                link_base_url: "http://localhost:3000".to_owned(),
+            },
+            service_secrets: ServiceSecretFiles {
+                identity_file: secret(Service::Identity),
+                organization_file: secret(Service::Organization),
+                billing_file: secret(Service::Billing),
+            },
+            limits: LimitSettings::defaults(production),
+            postgres: PostgresSettings {
+                connections: 16,
+                acquire_timeout: Duration::from_secs(5),
+            },
+            sqlite: SqliteSettings { readers: 4 },
+            tokens: TokenSettings::default(),
+            invitations: InvitationSettings {
+                ttl: Duration::from_secs(7 * 24 * 3600),
+                max_pending: 100,
+                max_per_day: 200,
+            },
+            billing: BillingSettings {
+                lanes: 0,
+                batch_max: 512,
+                queue_max: 4096,
+                hold_ttl_max: Duration::from_secs(24 * 3600),
+            },
+            data_dir,
+        }
+    }
+}
+
+impl LimitSettings {
+    fn defaults(production: bool) -> Self {
+        Self {
+            deadline: Duration::from_secs(30),
+            in_flight: 4096,
+            streams_per_connection: 1024,
+            connection_age: Duration::from_secs(5 * 60),
+            // Endpoints and load balancers need a moment to hear of it; a person at a terminal does not.
+            drain: if production { Duration::from_secs(2) } else { Duration::from_millis(100) },
+            shutdown: Duration::from_secs(8),
+        }
+    }
+}
+
+impl Default for TokenSettings {
+    fn default() -> Self {
+        Self {
+            access_ttl: Duration::from_secs(5 * 60),
+            service_ttl: Duration::from_secs(5 * 60),
+            refresh_ttl: Duration::from_secs(30 * 24 * 3600),
+            refresh_grace: Duration::from_secs(10),
+            verification_ttl: Duration::from_secs(24 * 3600),
+        }
+    }
+}

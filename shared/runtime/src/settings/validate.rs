@@ -1,0 +1,133 @@
+//! Rules that one value cannot show to be broken by itself: ranges, and settings that exclude each other.
+
+use std::{str::FromStr, time::Duration};
+
+use tracing_subscriber::EnvFilter;
+
+use super::{ConfigError, Mode, Settings, span};
+use crate::Service;
+
+const HOUR: Duration = Duration::from_secs(3600);
+/// A program that was told to stop is gone before this.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(9);
+/// The longest life of an access token: for so long at most does a revoked session still get in.
+const TOKEN_TTL_MAX: Duration = Duration::from_secs(300);
+
+impl Settings {
+    /// Checks everything that the types do not, and reports every violation at once.
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
+        let mut problems = Vec::new();
+        self.check_clock(&mut problems);
+        self.check_ports(&mut problems);
+        self.check_urls(&mut problems);
+        self.check_limits(&mut problems);
+        self.check_spans(&mut problems);
+        if let Err(error) = EnvFilter::builder().parse(&self.log.filter) {
+            problems.push(format!("log.filter: {error}"));
+        }
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(ConfigError::new(problems))
+        }
+    }
+
+    fn check_clock(&self, problems: &mut Vec<String>) {
+        if self.test_clock && self.mode == Mode::Production {
+            problems.push(
+                "test_clock (--test-clock) is refused in production mode: \
+                 whoever can set the time can expire or renew anything; use --mode development"
+                    .to_owned(),
+            );
+        }
+    }
+
+    fn check_ports(&self, problems: &mut Vec<String>) {
+        let highest = Service::Billing.port_offset();
+        if self.port_base == 0 || self.port_base > u16::MAX - highest {
+            problems.push(format!(
+                "port_base (--port-base): {} is out of range, use 1 to {}",
+                self.port_base,
+                u16::MAX - highest
+            ));
+            return;
+        }
+        for service in Service::ALL {
+            if self.operations_port == self.port_base + service.port_offset() {
+                problems.push(format!(
+                    "operations_port: {} is the port of {service}",
+                    self.operations_port
+                ));
+            }
+        }
+        if self.operations_port == 0 {
+            problems.push("operations_port: 0 is not a port to find".to_owned());
+        }
+    }
+
+    fn check_urls(&self, problems: &mut Vec<String>) {
+        let otlp = self.otlp_endpoint.as_deref().map(|url| ("otlp_endpoint", url));
+        let urls = [
+            ("identity_url", self.identity_url.as_str()),
+            ("organization_url", self.organization_url.as_str()),
+            ("billing_url", self.billing_url.as_str()),
+            ("mail.link_base_url", self.mail.link_base_url.as_str()),
+        ];
+        for (key, url) in urls.into_iter().chain(otlp) {
+            let fits = http::Uri::from_str(url).is_ok_and(|uri| {
+                matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some()
+            });
+            if !fits {
+                problems.push(format!("{key}: `{url}` is not of the form http://HOST:PORT"));
+            }
+        }
+    }
+
+    fn check_limits(&self, problems: &mut Vec<String>) {
+        for (key, count) in [
+            ("limits.in_flight", self.limits.in_flight),
+            ("limits.streams_per_connection", self.limits.streams_per_connection as usize),
+            ("postgres.connections", self.postgres.connections as usize),
+            ("sqlite.readers", self.sqlite.readers as usize),
+            ("invitations.max_pending", self.invitations.max_pending as usize),
+            ("invitations.max_per_day", self.invitations.max_per_day as usize),
+            ("billing.batch_max", self.billing.batch_max),
+            ("billing.queue_max", self.billing.queue_max),
+        ] {
+            if count == 0 {
+                problems.push(format!("{key}: must be at least 1"));
+            }
+        }
+        if self.limits.drain >= self.limits.shutdown {
+            problems.push(
+                "limits.drain: must be shorter than limits.shutdown, which includes it".to_owned(),
+            );
+        }
+    }
+
+    fn check_spans(&self, problems: &mut Vec<String>) {
+        let second = Duration::from_secs(1);
+        for (key, value, least, most) in [
+            ("limits.deadline", self.limits.deadline, second, HOUR),
+            ("limits.shutdown", self.limits.shutdown, second, SHUTDOWN_MAX),
+            ("limits.connection_age", self.limits.connection_age, second, 24 * HOUR),
+            ("postgres.acquire_timeout", self.postgres.acquire_timeout, second, HOUR),
+            ("tokens.access_ttl", self.tokens.access_ttl, second, TOKEN_TTL_MAX),
+            ("tokens.service_ttl", self.tokens.service_ttl, second, TOKEN_TTL_MAX),
+            ("tokens.refresh_ttl", self.tokens.refresh_ttl, second, 366 * 24 * HOUR),
+            ("tokens.refresh_grace", self.tokens.refresh_grace, Duration::ZERO, HOUR),
+            ("tokens.verification_ttl", self.tokens.verification_ttl, second, 30 * 24 * HOUR),
+            ("invitations.ttl", self.invitations.ttl, HOUR, 30 * 24 * HOUR),
+            ("billing.hold_ttl_max", self.billing.hold_ttl_max, second, 24 * HOUR),
+        ] {
+            if value < least || value > most {
+                problems.push(format!(
+                    "{key}: {} is out of range, use {} to {}",
+                    span::print(value),
+                    span::print(least),
+                    span::print(most)
+                ));
+            }
+        }
+    }
+}
