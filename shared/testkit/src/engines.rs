@@ -1,0 +1,104 @@
+//! One test body, both databases.
+
+use std::fmt::Debug;
+
+/// The databases that Bursar runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// A file in a directory of the test's own.
+    Sqlite,
+    /// A fresh database on the test process's private server.
+    Postgres,
+}
+
+/// An empty database of a test's own, on either engine. Dropping it removes a SQLite file; a PostgreSQL database goes
+/// with its server when the test process ends.
+#[derive(Debug)]
+pub struct TestDb {
+    engine: Engine,
+    url: String,
+    _directory: Option<tempfile::TempDir>,
+}
+
+impl TestDb {
+    pub(crate) fn sqlite(url: String, directory: tempfile::TempDir) -> Self {
+        Self {
+            engine: Engine::Sqlite,
+            url,
+            _directory: Some(directory),
+        }
+    }
+
+    pub(crate) fn postgres(url: String) -> Self {
+        Self {
+            engine: Engine::Postgres,
+            url,
+            _directory: None,
+        }
+    }
+
+    /// Which engine this database is on.
+    pub fn engine(&self) -> Engine {
+        self.engine
+    }
+
+    /// The store's URL, as a service's `--…-store` flag takes it.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+}
+
+/// What a test body may return: nothing, or a `Result` whose error fails the test.
+pub trait Outcome {
+    /// Panics with the error, if there is one.
+    fn check(self);
+}
+
+impl Outcome for () {
+    fn check(self) {}
+}
+
+impl<E: Debug> Outcome for Result<(), E> {
+    fn check(self) {
+        if let Err(error) = self {
+            panic!("the test returned an error: {error:?}");
+        }
+    }
+}
+
+/// Runs a test body on a runtime of its own, with two worker threads so that tasks really overlap.
+pub(crate) fn block_on<F>(future: F) -> F::Output
+where
+    F: Future,
+{
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a tokio runtime for the test")
+        .block_on(future)
+}
+
+/// Makes two tests of each `async fn name(db: TestDb)`: `sqlite::name` and `postgres::name`. The body may return `()` or
+/// a `Result<(), E: Debug>`. Use it at most once in a module, with all its tests inside; attributes such as
+/// `#[ignore = "…"]` go on both tests.
+///
+/// ```text
+/// bursar_testkit::engines! {
+///     async fn a_lot_is_never_negative(db: TestDb) {
+///         let db = db.open(&MIGRATIONS).await;
+///     }
+/// }
+/// ```
+#[macro_export]
+macro_rules! engines {
+    ($($(#[$attribute:meta])* async fn $name:ident($db:ident : TestDb) $(-> $outcome:ty)? $body:block)+) => {
+        $(async fn $name($db: $crate::TestDb) $(-> $outcome)? $body)+
+        mod sqlite {
+            $(#[test] $(#[$attribute])* fn $name() { $crate::sqlite::run(super::$name); })+
+        }
+        mod postgres {
+            $(#[test] $(#[$attribute])* fn $name() { $crate::postgres::run(super::$name); })+
+        }
+    };
+}
