@@ -1,1 +1,73 @@
-//! Placeholder.
+//! One way to a database for every service: [`Db`] and [`Tx`] over SQLite and PostgreSQL.
+//!
+//! What lives here: opening a store, transactions, migrations, errors with stable constraint names,
+//! idempotent requests ([`idempotency`]) and the DDL of the tables several services have ([`ddl`]).
+//! What must not: any table or rule of one service. Statements live in each service's `store`.
+//!
+//! The set of engines is closed, so it is an enum and not a trait. One SQL text serves both engines
+//! (`$1` parameters, `ON CONFLICT … RETURNING`), and [`on!`] expands one expression for each:
+//!
+//! ```
+//! use bursar_db::{DbError, Tx, exactly_one, on};
+//!
+//! async fn rename(tx: &mut Tx, id: &str, name: &str) -> Result<(), DbError> {
+//!     const RENAME: &str = "UPDATE organizations SET name = $2 WHERE id = $1";
+//!     exactly_one(on!(tx, c => sqlx::query(RENAME).bind(id).bind(name).execute(c).await?.rows_affected()))
+//! }
+//! ```
+//!
+//! Transactions are linear: [`Db::begin`] … [`Tx::commit`]; dropping one rolls it back. After a statement
+//! has failed, drop the transaction: PostgreSQL has aborted it, and answers a later commit with a rollback.
+
+mod db;
+pub mod ddl;
+mod error;
+pub mod idempotency;
+mod migrations;
+mod options;
+mod tx;
+mod url;
+
+pub use db::Db;
+pub use error::{ConflictKind, DbError, exactly_one};
+pub use migrations::Migrations;
+pub use options::PoolOptions;
+pub use tx::Tx;
+pub use url::{StoreUrl, StoreUrlError};
+
+/// Which database a store is kept in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Engine {
+    /// One file, one writer, many readers.
+    Sqlite,
+    /// A server shared by several replicas.
+    Postgres,
+}
+
+impl std::fmt::Display for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Sqlite => "SQLite",
+            Self::Postgres => "PostgreSQL",
+        })
+    }
+}
+
+/// Evaluates one expression on whichever engine a [`Tx`] is on: `on!(tx, c => query.execute(c).await?)`.
+///
+/// `$c` is the connection (`&mut SqliteConnection` or `&mut PgConnection`); both arms must have one type.
+#[macro_export]
+macro_rules! on {
+    ($tx:expr, $c:ident => $e:expr) => {
+        match $tx {
+            $crate::Tx::Sqlite(t) => {
+                let $c = &mut **t;
+                $e
+            }
+            $crate::Tx::Postgres(t) => {
+                let $c = &mut **t;
+                $e
+            }
+        }
+    };
+}

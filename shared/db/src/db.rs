@@ -1,0 +1,244 @@
+//! Opening a store and beginning transactions.
+
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+
+use crate::url::Place;
+use crate::{DbError, Engine, Migrations, PoolOptions, StoreUrl, Tx};
+
+/// A PostgreSQL session that holds a transaction open without a word for this long is a lost one.
+const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(60);
+
+/// A store. Cheap to clone; all clones share the pools.
+#[derive(Debug, Clone)]
+pub enum Db {
+    /// A SQLite file.
+    Sqlite {
+        /// The one connection that writes: SQLite has one writer at a time, and waiting here is fair and quiet.
+        write: SqlitePool,
+        /// Connections that only read, each seeing a consistent snapshot beside the writer.
+        read: SqlitePool,
+    },
+    /// A PostgreSQL database.
+    Postgres(PgPool),
+}
+
+impl Db {
+    /// Opens a store. Creates a missing SQLite file (and its directory), connects once to PostgreSQL, and refuses a
+    /// store that a newer program has migrated. Runs no migrations.
+    pub async fn open(
+        url: &StoreUrl,
+        migrations: &Migrations,
+        options: &PoolOptions,
+    ) -> Result<Self, DbError> {
+        let db = match &url.place {
+            Place::Sqlite(path) => open_sqlite(path, options).await,
+            Place::Postgres(connect) => open_postgres(connect, options).await,
+        }
+        .map_err(|error| opening(url, error))?;
+        db.refuse_newer(migrations).await?;
+        Ok(db)
+    }
+
+    /// Begins a transaction that may write. On SQLite it waits for the single writer; on PostgreSQL it is
+    /// READ COMMITTED, so lock the rows a decision rests on.
+    pub async fn begin(&self) -> Result<Tx, DbError> {
+        match self {
+            // Not a deferred BEGIN: a read that turns into a write fails with BUSY_SNAPSHOT whatever the timeout.
+            Self::Sqlite { write, .. } => {
+                Ok(Tx::Sqlite(write.begin_with("BEGIN IMMEDIATE").await?))
+            }
+            Self::Postgres(pool) => begin_postgres(pool, "BEGIN").await,
+        }
+    }
+
+    /// Begins a transaction that only reads and sees one snapshot throughout. Writing through it fails.
+    pub async fn read(&self) -> Result<Tx, DbError> {
+        match self {
+            Self::Sqlite { read, .. } => Ok(Tx::Sqlite(read.begin().await?)),
+            Self::Postgres(pool) => {
+                begin_postgres(pool, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
+            }
+        }
+    }
+
+    /// Asks the store for a sign of life.
+    pub async fn ping(&self) -> Result<(), DbError> {
+        let mut tx = self.read().await?;
+        crate::on!(&mut tx, c => sqlx::query("SELECT 1").execute(c).await?.rows_affected());
+        Ok(())
+    }
+
+    /// The engine of this store.
+    pub fn engine(&self) -> Engine {
+        match self {
+            Self::Sqlite { .. } => Engine::Sqlite,
+            Self::Postgres(_) => Engine::Postgres,
+        }
+    }
+
+    /// Waits for the transactions under way and closes every connection. Later calls answer
+    /// [`DbError::Unavailable`].
+    pub async fn close(&self) {
+        match self {
+            Self::Sqlite { write, read } => {
+                // Readers first: the last connection to close folds the write-ahead log into the file.
+                read.close().await;
+                write.close().await;
+            }
+            Self::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+async fn open_sqlite(path: &Path, options: &PoolOptions) -> Result<Db, DbError> {
+    prepare_file(path).map_err(|problem| DbError::Open {
+        store: format!("sqlite://{}", path.display()),
+        problem,
+    })?;
+    let connect = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(options.acquire_timeout)
+        .statement_cache_capacity(options.statement_cache)
+        // Bounded memory: 16 MiB of pages for each connection, and a log that shrinks again after a burst.
+        .pragma("cache_size", "-16384")
+        .pragma("journal_size_limit", "67108864");
+    // Connections to a file do not go stale, so they are neither tested nor ever replaced.
+    let pool = SqlitePoolOptions::new()
+        .acquire_timeout(options.acquire_timeout)
+        .test_before_acquire(false)
+        .idle_timeout(None)
+        .max_lifetime(None);
+    let write = pool
+        .clone()
+        .max_connections(1)
+        .min_connections(1)
+        .connect_with(connect.clone())
+        .await?;
+    let read = pool
+        .max_connections(options.read_connections.max(1))
+        .connect_with(connect.pragma("query_only", "ON"))
+        .await?;
+    Ok(Db::Sqlite { write, read })
+}
+
+/// Makes the directory and the file, readable by their owner only, or says what stands in the way.
+fn prepare_file(path: &Path) -> Result<(), String> {
+    use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+
+    if path.is_dir() {
+        return Err("it is a directory, not a file".to_owned());
+    }
+    if let Some(directory) = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+    {
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .map_err(|error| {
+                format!(
+                    "cannot create the directory {}: {error}",
+                    directory.display()
+                )
+            })?;
+    }
+    // `create_new`, so that an existing file is never opened: closing that handle would drop SQLite's own locks.
+    match std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+    {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(format!("cannot create the file: {error}")),
+    }
+}
+
+async fn open_postgres(connect: &PgConnectOptions, options: &PoolOptions) -> Result<Db, DbError> {
+    let mut connect = connect
+        .clone()
+        .statement_cache_capacity(options.statement_cache);
+    if connect.get_application_name().is_none() {
+        connect = connect.application_name(&options.application_name);
+    }
+    let limits = format!(
+        "SET statement_timeout = {}; SET idle_in_transaction_session_timeout = {}",
+        options.statement_timeout.as_millis(),
+        IDLE_IN_TRANSACTION.as_millis(),
+    );
+    let pool = PgPoolOptions::new()
+        .max_connections(options.max_connections.max(1))
+        .acquire_timeout(options.acquire_timeout)
+        // A round trip for each transaction; `begin_postgres` deals with a stale connection instead.
+        .test_before_acquire(false)
+        .after_connect(move |connection, _| {
+            let limits = limits.clone();
+            Box::pin(async move {
+                sqlx::raw_sql(sqlx::AssertSqlSafe(limits))
+                    .execute(connection)
+                    .await?;
+                Ok(())
+            })
+        })
+        .connect_with(connect)
+        .await?;
+    Ok(Db::Postgres(pool))
+}
+
+/// Begins on a connection that is alive: those the server closed while they were idle (it was restarted) are thrown
+/// away one after the other. A BEGIN that was never answered has no effect, so trying again is safe.
+async fn begin_postgres(pool: &PgPool, statement: &'static str) -> Result<Tx, DbError> {
+    let mut stale = 0;
+    loop {
+        match pool.begin_with(statement).await {
+            Ok(tx) => return Ok(Tx::Postgres(tx)),
+            Err(error) if stale < pool.options().get_max_connections() && was_closed(&error) => {
+                stale += 1
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Whether the server had closed the connection before it was used.
+fn was_closed(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) => true,
+        // admin_shutdown, crash_shutdown, idle_session_timeout: the farewell that waited in the socket
+        sqlx::Error::Database(cause) => cause
+            .code()
+            .is_some_and(|code| ["57P01", "57P02", "57P05"].contains(&code.as_ref())),
+        _ => false,
+    }
+}
+
+/// Errors of opening are read by an operator: say which store and what to do.
+fn opening(url: &StoreUrl, error: DbError) -> DbError {
+    match error {
+        DbError::Unavailable(cause) if url.engine() == Engine::Postgres => DbError::Open {
+            store: url.to_string(),
+            problem: format!("no connection to the server: {cause}"),
+        },
+        DbError::Unavailable(cause) | DbError::Other(cause) => DbError::Open {
+            store: url.to_string(),
+            problem: cause.to_string(),
+        },
+        DbError::Corrupt { what } => DbError::Open {
+            store: url.to_string(),
+            problem: format!("not a database: {what}"),
+        },
+        other => other,
+    }
+}

@@ -1,0 +1,103 @@
+//! Requests that take effect once: the caller's request id is claimed in the transaction of its effect.
+//!
+//! ```text
+//! begin → claim ─ Replay(answer) → answer it again, write nothing
+//!               ├ Mismatch       → refuse: the id belongs to another request
+//!               └ New            → do the work → settle(answer) → commit
+//! ```
+//!
+//! A request that fails rolls its claim back, so a refusal never burns an id. Answers are kept for [`KEEP`];
+//! after that the same id is a new request.
+
+use bursar_time::{Span, Timestamp};
+use sqlx::Row;
+
+use crate::{Db, DbError, Tx, exactly_one, on};
+
+/// How long an answer can be replayed.
+pub const KEEP: Span = Span::from_secs(30 * 24 * 60 * 60);
+
+/// Rows a pruning transaction removes at most, so that it holds locks (on SQLite: the writer) only briefly.
+const PRUNE_BATCH: i64 = 500;
+
+const CLAIM: &str = "INSERT INTO requests (scope, request_id, method, body_hash, response, created_at) \
+     VALUES ($1, $2, $3, $4, NULL, $5) ON CONFLICT (scope, request_id) DO NOTHING";
+const FIND: &str =
+    "SELECT method, body_hash, response FROM requests WHERE scope = $1 AND request_id = $2";
+const SETTLE: &str =
+    "UPDATE requests SET response = $3 WHERE scope = $1 AND request_id = $2 AND response IS NULL";
+const PRUNE: &str = "DELETE FROM requests WHERE (scope, request_id) IN \
+     (SELECT scope, request_id FROM requests WHERE created_at < $1 ORDER BY created_at LIMIT $2)";
+
+/// What became of a claimed request id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claim {
+    /// Never seen: do the work, then [`settle`].
+    New,
+    /// The same request was answered before: this is the answer.
+    Replay(Vec<u8>),
+    /// The id was used for another method or another body.
+    Mismatch,
+}
+
+/// Claims a request id within `scope` (whose id it is: two callers' equal ids never meet).
+///
+/// A twin that runs at the same time waits here until the first commits, and then gets its answer; or until the
+/// first rolls back, and is then the new one.
+pub async fn claim(
+    tx: &mut Tx,
+    scope: &str,
+    request_id: &str,
+    method: &str,
+    body_hash: &[u8],
+    now: Timestamp,
+) -> Result<Claim, DbError> {
+    let inserted = on!(&mut *tx, c => sqlx::query(CLAIM)
+        .bind(scope).bind(request_id).bind(method).bind(body_hash).bind(now)
+        .execute(c).await?.rows_affected());
+    if inserted == 1 {
+        return Ok(Claim::New);
+    }
+    let (its_method, its_hash, response): (String, Vec<u8>, Option<Vec<u8>>) = on!(tx, c => {
+        let row = sqlx::query(FIND).bind(scope).bind(request_id).fetch_one(c).await?;
+        (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)
+    });
+    if its_method != method || its_hash != body_hash {
+        return Ok(Claim::Mismatch);
+    }
+    match response {
+        Some(answer) => Ok(Claim::Replay(answer)),
+        None => Err(DbError::corrupt(
+            "a request was claimed and committed without an answer",
+        )),
+    }
+}
+
+/// Stores the answer of a request claimed in this transaction.
+pub async fn settle(
+    tx: &mut Tx,
+    scope: &str,
+    request_id: &str,
+    response: &[u8],
+) -> Result<(), DbError> {
+    exactly_one(on!(tx, c => sqlx::query(SETTLE)
+        .bind(scope).bind(request_id).bind(response)
+        .execute(c).await?.rows_affected()))
+}
+
+/// Forgets the answers that are older than [`KEEP`], in small transactions. Returns how many. Safe to run on several
+/// replicas at once, and to interrupt.
+pub async fn prune(db: &Db, now: Timestamp) -> Result<u64, DbError> {
+    let before = now.saturating_sub(KEEP);
+    let mut total = 0;
+    loop {
+        let mut tx = db.begin().await?;
+        let gone = on!(&mut tx, c => sqlx::query(PRUNE).bind(before).bind(PRUNE_BATCH)
+            .execute(c).await?.rows_affected());
+        tx.commit().await?;
+        total += gone;
+        if gone < PRUNE_BATCH.unsigned_abs() {
+            return Ok(total);
+        }
+    }
+}

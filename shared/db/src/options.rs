@@ -1,0 +1,34 @@
+//! How many connections a store may use and how long one waits for them.
+
+use std::time::Duration;
+
+/// Sizes and limits of a store's connection pools.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolOptions {
+    /// PostgreSQL: most connections of this process to the store.
+    pub max_connections: u32,
+    /// SQLite: connections for reading, beside the one that writes.
+    pub read_connections: u32,
+    /// How long [`crate::Db::begin`] and [`crate::Db::read`] wait for a connection before they answer
+    /// [`crate::DbError::Unavailable`]. On SQLite it is also how long a lock of another process is waited for.
+    pub acquire_timeout: Duration,
+    /// PostgreSQL: a statement that runs longer is cancelled by the server. Migrations are exempt.
+    pub statement_timeout: Duration,
+    /// Prepared statements kept for each connection. Should exceed the number of statements the service has.
+    pub statement_cache: usize,
+    /// PostgreSQL: shown in `pg_stat_activity`, so that an operator sees whose connection it is.
+    pub application_name: String,
+}
+
+impl Default for PoolOptions {
+    fn default() -> Self {
+        Self {
+            max_connections: 16,
+            read_connections: 4,
+            acquire_timeout: Duration::from_secs(5),
+            statement_timeout: Duration::from_secs(30),
+            statement_cache: 512,
+            application_name: "bursar".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! A transaction on either engine.
+
+use sqlx::{Postgres, Sqlite, Transaction};
+
+use crate::{DbError, Engine};
+
+/// A transaction. Ends with [`Tx::commit`]; dropping it rolls it back.
+#[derive(Debug)]
+pub enum Tx {
+    /// On SQLite: of the single writing connection, or of a reading one.
+    Sqlite(Transaction<'static, Sqlite>),
+    /// On PostgreSQL.
+    Postgres(Transaction<'static, Postgres>),
+}
+
+impl Tx {
+    /// Makes everything the transaction wrote durable, or nothing of it.
+    ///
+    /// Deferred constraints are checked here, so this can answer [`DbError::Conflict`]. When the connection is
+    /// lost meanwhile ([`DbError::Unavailable`]) nobody knows whether it took effect: that is what request ids are for.
+    pub async fn commit(self) -> Result<(), DbError> {
+        match self {
+            Self::Sqlite(t) => t.commit().await,
+            Self::Postgres(t) => t.commit().await,
+        }
+        .map_err(DbError::from)
+    }
+
+    /// Undoes everything now. Dropping does the same a moment later; use this where the next step needs the
+    /// connection or the locks back.
+    pub async fn rollback(self) -> Result<(), DbError> {
+        match self {
+            Self::Sqlite(t) => t.rollback().await,
+            Self::Postgres(t) => t.rollback().await,
+        }
+        .map_err(DbError::from)
+    }
+
+    /// The engine this transaction runs on, for the few statements that differ.
+    pub fn engine(&self) -> Engine {
+        match self {
+            Self::Sqlite(_) => Engine::Sqlite,
+            Self::Postgres(_) => Engine::Postgres,
+        }
+    }
+}
