@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Runs every test of the workspace on both engines and ends with the sum of their counts. Arguments go to `cargo test`:
+# `scripts/test.sh -p bursar-billing`. Where PostgreSQL can neither be found nor installed, its tests are left out loudly.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+
+if scripts/postgres.sh; then
+  export BURSAR_REQUIRE_POSTGRES=1
+fi
+arguments=("$@")
+if [[ ${#arguments[@]} -eq 0 ]]; then
+  arguments=(--workspace)
+fi
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+# --no-fail-fast: one failing program must not hide what the others would have said.
+cargo test --no-fail-fast "${arguments[@]}" 2>&1 | tee "$log"
+status=${PIPESTATUS[0]}
+
+# libtest ends each program with `test result: ok. 3 passed; 0 failed; 1 ignored; …`.
+awk '/^test result: / {
+  for (i = 1; i < NF; i++) {
+    if ($(i + 1) == "passed;") passed += $i
+    if ($(i + 1) == "failed;") failed += $i
+    if ($(i + 1) == "ignored;") ignored += $i
+  }
+} END { printf "%d passed, %d failed, %d skipped\n", passed, failed, ignored }' "$log"
+exit "$status"
