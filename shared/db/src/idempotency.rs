@@ -15,7 +15,7 @@ use sqlx::Row;
 use crate::{Db, DbError, Tx, exactly_one, on};
 
 /// How long an answer can be replayed.
-pub const KEEP: Span = Span::from_secs(30 * 24 * 60 * 60);
+pub const KEEP: Span = Span::from_days(30);
 
 /// Rows a pruning transaction removes at most, so that it holds locks (on SQLite: the writer) only briefly.
 const PRUNE_BATCH: i64 = 500;

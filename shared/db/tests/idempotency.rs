@@ -1,0 +1,127 @@
+//! A request takes effect once, on both engines.
+
+use bursar_db::idempotency::{Claim, KEEP, claim, prune, settle};
+use bursar_db::{Db, DbError, PoolOptions, Tx, ddl};
+use bursar_testkit::TestDb;
+use bursar_time::Timestamp;
+
+async fn store(at: &TestDb) -> Db {
+    let migrations = ddl::migrations();
+    let url = at.url().parse().expect("the test kit gives a good address");
+    // Fewer connections than tasks, as in life.
+    let db = Db::open(
+        &url,
+        &migrations,
+        &PoolOptions {
+            max_connections: 12,
+            ..PoolOptions::default()
+        },
+    )
+    .await;
+    let db = db.expect("opens");
+    db.migrate(&migrations).await.expect("migrates");
+    db
+}
+
+fn at_micros(micros: i64) -> Timestamp {
+    Timestamp::from_micros(micros).expect("in range")
+}
+
+async fn ask(
+    tx: &mut Tx,
+    scope: &str,
+    id: &str,
+    method: &str,
+    body: &[u8],
+) -> Result<Claim, DbError> {
+    claim(tx, scope, id, method, body, at_micros(1_000_000)).await
+}
+
+bursar_testkit::engines! {
+    async fn sixty_four_twins_take_effect_once(at: TestDb) {
+        let db = store(&at).await;
+        let tasks = (0..64_u8).map(|number| {
+            let db = db.clone();
+            tokio::spawn(async move {
+                let mut tx = db.begin().await?;
+                let claimed = ask(&mut tx, "usr_1", "req", "Charge", b"body").await?;
+                if claimed == Claim::New {
+                    settle(&mut tx, "usr_1", "req", &[number]).await?;
+                }
+                tx.commit().await?;
+                Ok::<_, DbError>((number, claimed))
+            })
+        });
+        let mut winner = None;
+        let mut replays = Vec::new();
+        for task in futures::future::join_all(tasks).await {
+            match task.expect("no task panics").expect("no task fails") {
+                (number, Claim::New) => assert_eq!(winner.replace(number), None, "two tasks took effect"),
+                (_, Claim::Replay(answer)) => replays.push(answer),
+                (number, Claim::Mismatch) => panic!("task {number} was told that its body differs"),
+            }
+        }
+        let winner = winner.expect("one took effect");
+        assert_eq!(replays, vec![vec![winner]; 63]);
+    }
+
+    async fn a_request_that_fails_does_not_burn_its_id(at: TestDb) {
+        let db = store(&at).await;
+        let mut tx = db.begin().await.expect("begins");
+        assert_eq!(ask(&mut tx, "s", "id", "M", b"1").await.expect("claims"), Claim::New);
+        drop(tx);
+        let mut tx = db.begin().await.expect("begins");
+        assert_eq!(ask(&mut tx, "s", "id", "M", b"1").await.expect("claims"), Claim::New);
+    }
+
+    async fn an_id_belongs_to_one_scope_method_and_body(at: TestDb) {
+        let db = store(&at).await;
+        let mut tx = db.begin().await.expect("begins");
+        assert_eq!(ask(&mut tx, "s", "id", "M", b"1").await.expect("claims"), Claim::New);
+        settle(&mut tx, "s", "id", b"answer").await.expect("settles");
+        let twice = settle(&mut tx, "s", "id", b"other").await;
+        assert!(matches!(twice, Err(DbError::NotExactlyOne { rows: 0 })), "an answer stays: {twice:?}");
+        tx.commit().await.expect("commits");
+
+        let cases = [
+            ("s", "id", "M", b"1", Claim::Replay(b"answer".to_vec())),
+            ("s", "id", "M", b"2", Claim::Mismatch),
+            ("s", "id", "N", b"1", Claim::Mismatch),
+            ("t", "id", "M", b"1", Claim::New),
+            ("s", "di", "M", b"1", Claim::New),
+        ];
+        for (scope, id, method, body, expected) in cases {
+            let mut tx = db.begin().await.expect("begins");
+            let claimed = ask(&mut tx, scope, id, method, body).await.expect("claims");
+            assert_eq!(claimed, expected, "{scope} {id} {method} {body:?}");
+        }
+    }
+
+    async fn a_claim_without_an_answer_is_a_defect(at: TestDb) {
+        let db = store(&at).await;
+        let mut tx = db.begin().await.expect("begins");
+        ask(&mut tx, "s", "id", "M", b"1").await.expect("claims");
+        tx.commit().await.expect("commits");
+        let mut tx = db.begin().await.expect("begins");
+        let outcome = ask(&mut tx, "s", "id", "M", b"1").await;
+        assert!(matches!(outcome, Err(DbError::Corrupt { .. })), "{outcome:?}");
+    }
+
+    async fn old_answers_are_forgotten_in_batches(at: TestDb) {
+        let db = store(&at).await;
+        let mut tx = db.begin().await.expect("begins");
+        for number in 0..1_203_i64 {
+            let id = number.to_string();
+            claim(&mut tx, "s", &id, "M", b"", at_micros(number)).await.expect("claims");
+            settle(&mut tx, "s", &id, b"").await.expect("settles");
+        }
+        tx.commit().await.expect("commits");
+        // Two stay: exactly as old as the limit, and younger.
+        let now = at_micros(1_201 + KEEP.as_micros());
+        let (one, two) = tokio::join!(prune(&db, now), prune(&db, now));
+        assert_eq!(one.expect("prunes") + two.expect("prunes"), 1_201);
+        let mut tx = db.begin().await.expect("begins");
+        assert_eq!(ask(&mut tx, "s", "1201", "M", b"").await.expect("claims"), Claim::Replay(vec![]));
+        assert_eq!(ask(&mut tx, "s", "1200", "M", b"").await.expect("claims"), Claim::New);
+    }
+}

@@ -1,0 +1,359 @@
+//! Opening, migrating, transactions and errors, the same on both engines.
+
+use bursar_db::{
+    ConflictKind, Db, DbError, Engine, Migrations, PoolOptions, StoreUrl, Tx, exactly_one, on,
+};
+use bursar_testkit::TestDb;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::{Row, SqlSafeStr};
+
+const FIRST: &str = "CREATE TABLE teams (id TEXT NOT NULL PRIMARY KEY, slug TEXT NOT NULL UNIQUE)";
+const SECOND: &str = "CREATE TABLE members (
+    team TEXT NOT NULL REFERENCES teams (id) DEFERRABLE INITIALLY DEFERRED,
+    name TEXT NOT NULL,
+    age  BIGINT NOT NULL,
+    CONSTRAINT grown_up CHECK (age >= 18),
+    PRIMARY KEY (team, name)
+);
+CREATE UNIQUE INDEX one_name ON members (lower(name));";
+
+fn program(scripts: &[&'static str]) -> Migrations {
+    let set = scripts.iter().zip(1..).map(|(sql, version)| {
+        Migration::new(
+            version,
+            format!("step {version}").into(),
+            MigrationType::Simple,
+            sql.into_sql_str(),
+            false,
+        )
+    });
+    let migrator: &'static Migrator = Box::leak(Box::new(Migrator::with_migrations(set.collect())));
+    Migrations::new(migrator, migrator)
+}
+
+async fn open(at: &TestDb, migrations: &Migrations) -> Result<Db, DbError> {
+    let url: StoreUrl = at.url().parse().expect("the test kit gives a good address");
+    Db::open(&url, migrations, &PoolOptions::default()).await
+}
+
+async fn migrated(at: &TestDb) -> Db {
+    let migrations = program(&[FIRST, SECOND]);
+    let db = open(at, &migrations).await.expect("opens");
+    db.migrate(&migrations).await.expect("migrates");
+    db
+}
+
+async fn add_team(tx: &mut Tx, id: &str, slug: &str) -> Result<(), DbError> {
+    exactly_one(
+        on!(tx, c => sqlx::query("INSERT INTO teams (id, slug) VALUES ($1, $2)")
+        .bind(id).bind(slug).execute(c).await?.rows_affected()),
+    )
+}
+
+async fn add_member(tx: &mut Tx, team: &str, name: Option<&str>, age: i64) -> Result<(), DbError> {
+    exactly_one(
+        on!(tx, c => sqlx::query("INSERT INTO members (team, name, age) VALUES ($1, $2, $3)")
+        .bind(team).bind(name).bind(age).execute(c).await?.rows_affected()),
+    )
+}
+
+async fn teams(tx: &mut Tx) -> i64 {
+    async fn count(tx: &mut Tx) -> Result<i64, DbError> {
+        Ok(on!(tx, c => sqlx::query("SELECT count(*) FROM teams").fetch_one(c).await?.try_get(0)?))
+    }
+    count(tx).await.expect("counts")
+}
+
+bursar_testkit::engines! {
+    async fn migrates_once_however_often_and_by_however_many(at: TestDb) {
+        let migrations = program(&[FIRST, SECOND]);
+        let dbs = futures::future::try_join_all((0..4).map(|_| open(&at, &migrations))).await.expect("all open");
+        assert!(matches!(
+            dbs[0].check_schema(&migrations).await,
+            Err(DbError::PendingMigrations { found: None, known: 2 })
+        ));
+        let outcomes = futures::future::join_all(dbs.iter().map(|db| db.migrate(&migrations))).await;
+        for outcome in outcomes {
+            outcome.expect("every process may migrate");
+        }
+        dbs[0].migrate(&migrations).await.expect("again");
+        dbs[0].check_schema(&migrations).await.expect("up to date");
+        assert_eq!(dbs[0].schema_version().await.expect("asks"), Some(2));
+    }
+
+    async fn refuses_a_store_of_a_newer_program(at: TestDb) {
+        let new = migrated(&at).await;
+        let old_program = program(&[FIRST]);
+        let refused = |outcome: Result<(), DbError>| {
+            assert!(matches!(outcome, Err(DbError::NewerDatabase { found: 2, known: 1 })), "{outcome:?}");
+        };
+        refused(open(&at, &old_program).await.map(drop));
+        refused(new.migrate(&old_program).await);
+        refused(new.check_schema(&old_program).await);
+    }
+
+    async fn refuses_another_programs_store(at: TestDb) {
+        migrated(&at).await;
+        let other = program(&["CREATE TABLE lots (id TEXT NOT NULL PRIMARY KEY)", SECOND]);
+        let db = open(&at, &other).await.expect("opens");
+        let outcome = db.migrate(&other).await;
+        assert!(matches!(outcome, Err(DbError::ModifiedMigration { version: 1 })), "{outcome:?}");
+    }
+
+    async fn a_migration_that_fails_leaves_nothing_behind(at: TestDb) {
+        let broken = program(&[FIRST, "CREATE TABLE half (id TEXT NOT NULL PRIMARY KEY); CREATE TABLE oops ("]);
+        let db = open(&at, &broken).await.expect("opens");
+        db.migrate(&broken).await.expect_err("the second script is no SQL");
+        assert_eq!(db.schema_version().await.expect("asks"), Some(1));
+        let repaired = program(&[FIRST, "CREATE TABLE half (id TEXT NOT NULL PRIMARY KEY)"]);
+        db.migrate(&repaired).await.expect("the half table is not there, nor a lock");
+    }
+
+    async fn a_constraint_has_one_name_on_both_engines(at: TestDb) {
+        let db = migrated(&at).await;
+        let mut tx = db.begin().await.expect("begins");
+        add_team(&mut tx, "one", "acme").await.expect("inserts");
+        add_member(&mut tx, "one", Some("Ann"), 30).await.expect("inserts");
+        tx.commit().await.expect("commits");
+
+        let mut tx = db.begin().await.expect("begins");
+        let error = add_team(&mut tx, "two", "acme").await.expect_err("the slug is taken");
+        assert!(error.is_conflict_on("teams.slug") && error.is_unique_violation(), "{error:?}");
+        assert!(!error.is_conflict_on("teams.id"), "{error:?}");
+        drop(tx);
+
+        let cases = [
+            (Some("Ann"), 30, "members.team,name", ConflictKind::Unique),
+            (Some("aNN"), 30, "one_name", ConflictKind::Unique),
+            (Some("Bob"), 17, "grown_up", ConflictKind::Check),
+            (None, 30, "members.name", ConflictKind::NotNull),
+        ];
+        for (name, age, constraint, sort) in cases {
+            let mut tx = db.begin().await.expect("begins");
+            let error = add_member(&mut tx, "one", name, age).await.expect_err(constraint);
+            let Some(found) = kind_of(&error) else { panic!("{constraint}: not a conflict: {error:?}") };
+            assert_eq!(found, sort, "{constraint}");
+            // Two unique constraints refuse the first case; either may be named.
+            assert!(error.is_conflict_on(constraint) || error.is_conflict_on("one_name"), "{constraint}: {error:?}");
+        }
+    }
+
+    async fn a_deferred_foreign_key_refuses_the_commit(at: TestDb) {
+        let db = migrated(&at).await;
+        let mut tx = db.begin().await.expect("begins");
+        add_member(&mut tx, "later", Some("Ann"), 30).await.expect("the team may still come");
+        let error = tx.commit().await.expect_err("it did not come");
+        assert_eq!(kind_of(&error), Some(ConflictKind::ForeignKey), "{error:?}");
+
+        let mut tx = db.begin().await.expect("the connection is usable after the refused commit");
+        add_member(&mut tx, "later", Some("Ann"), 30).await.expect("inserts");
+        add_team(&mut tx, "later", "later").await.expect("inserts");
+        tx.commit().await.expect("commits");
+    }
+
+    async fn a_dropped_transaction_never_happened(at: TestDb) {
+        let db = migrated(&at).await;
+        let mut dropped = db.begin().await.expect("begins");
+        add_team(&mut dropped, "one", "acme").await.expect("inserts");
+        drop(dropped);
+        let mut undone = db.begin().await.expect("begins");
+        add_team(&mut undone, "one", "acme").await.expect("the name is free again");
+        undone.rollback().await.expect("rolls back");
+        let mut tx = db.begin().await.expect("begins");
+        assert_eq!(teams(&mut tx).await, 0);
+    }
+
+    async fn a_reader_sees_one_moment_and_writes_nothing(at: TestDb) {
+        let db = migrated(&at).await;
+        let mut reader = db.read().await.expect("begins");
+        assert_eq!(teams(&mut reader).await, 0);
+        let mut writer = db.begin().await.expect("a reader does not keep a writer waiting");
+        add_team(&mut writer, "one", "acme").await.expect("inserts");
+        writer.commit().await.expect("commits");
+        assert_eq!(teams(&mut reader).await, 0, "the snapshot stays");
+        add_team(&mut reader, "two", "two").await.expect_err("a reader cannot write");
+        drop(reader);
+        assert_eq!(teams(&mut db.read().await.expect("begins")).await, 1);
+    }
+
+    async fn a_closed_store_is_unavailable(at: TestDb) {
+        let db = migrated(&at).await;
+        db.ping().await.expect("alive");
+        db.close().await;
+        let outcome = db.ping().await;
+        assert!(matches!(outcome, Err(DbError::Unavailable(_))), "{outcome:?}");
+    }
+
+    async fn a_pool_that_is_used_up_is_unavailable(at: TestDb) {
+        let migrations = program(&[FIRST]);
+        let url: StoreUrl = at.url().parse().expect("parses");
+        let options = PoolOptions {
+            max_connections: 1,
+            acquire_timeout: std::time::Duration::from_millis(50),
+            ..PoolOptions::default()
+        };
+        let db = Db::open(&url, &migrations, &options).await.expect("opens");
+        let _held = db.begin().await.expect("the only one");
+        let outcome = db.begin().await;
+        assert!(matches!(outcome, Err(DbError::Unavailable(_))), "{outcome:?}");
+    }
+}
+
+fn kind_of(error: &DbError) -> Option<ConflictKind> {
+    match error {
+        DbError::Conflict { kind, .. } => Some(*kind),
+        _ => None,
+    }
+}
+
+/// What only PostgreSQL can do to a transaction. Without the programs these pass, as `engines!` tests do.
+mod on_postgres {
+    use super::*;
+
+    fn with_postgres<F: Future<Output = ()>>(body: fn(TestDb) -> F) {
+        bursar_testkit::postgres::run(body);
+    }
+
+    async fn lock(tx: &mut Tx, id: &str) -> Result<(), DbError> {
+        exactly_one(
+            on!(tx, c => sqlx::query("UPDATE teams SET slug = slug WHERE id = $1")
+            .bind(id).execute(c).await?.rows_affected()),
+        )
+    }
+
+    #[test]
+    fn a_deadlock_may_be_run_again() {
+        with_postgres(|at| async move {
+            let db = migrated(&at).await;
+            let mut tx = db.begin().await.expect("begins");
+            add_team(&mut tx, "a", "a").await.expect("inserts");
+            add_team(&mut tx, "b", "b").await.expect("inserts");
+            tx.commit().await.expect("commits");
+            let (mut one, mut two) = (
+                db.begin().await.expect("begins"),
+                db.begin().await.expect("begins"),
+            );
+            lock(&mut one, "a").await.expect("locks");
+            lock(&mut two, "b").await.expect("locks");
+            let first = async {
+                let outcome = lock(&mut one, "b").await;
+                drop(one);
+                outcome
+            };
+            let second = async {
+                let outcome = lock(&mut two, "a").await;
+                drop(two);
+                outcome
+            };
+            let (first, second) = tokio::join!(first, second);
+            let loser = first.and(second).expect_err("one of them loses");
+            assert!(matches!(loser, DbError::Serialization), "{loser:?}");
+            assert!(loser.is_retryable());
+        });
+    }
+
+    #[test]
+    fn a_stale_connection_costs_nobody_a_call() {
+        with_postgres(|at| async move {
+            let db = migrated(&at).await;
+            let idle: Vec<Tx> = futures::future::try_join_all((0..5).map(|_| db.begin()))
+                .await
+                .expect("begins");
+            drop(idle);
+            let killer = open(&at, &program(&[FIRST, SECOND])).await.expect("opens");
+            kill_others(&killer).await;
+            let mut tx = db.begin().await.expect("the dead connections are replaced");
+            add_team(&mut tx, "one", "acme").await.expect("works");
+            kill_others(&killer).await;
+            let outcome = tx.commit().await;
+            assert!(
+                matches!(outcome, Err(DbError::Unavailable(_))),
+                "{outcome:?}"
+            );
+        });
+    }
+
+    /// In a transaction of its own: within one, PostgreSQL answers from a list of sessions it made before.
+    async fn kill_others(db: &Db) {
+        const KILL: &str = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity \
+             WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        let Tx::Postgres(mut tx) = db.begin().await.expect("begins") else {
+            panic!("not PostgreSQL")
+        };
+        sqlx::query(KILL).execute(&mut *tx).await.expect("kills");
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_opened_says_why() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("file");
+    std::fs::write(&file, "x".repeat(4096)).expect("writes");
+    let missing = directory.path().join("absent");
+    let cases = [
+        // Even root cannot make a directory below a file, or anything in /proc.
+        (
+            format!("sqlite://{}/x.db", file.display()),
+            "cannot create the directory",
+        ),
+        (
+            "sqlite:///proc/bursar/x.db".to_owned(),
+            "cannot create the directory /proc/bursar",
+        ),
+        ("sqlite:///proc/x.db".to_owned(), "cannot create the file"),
+        (
+            format!("sqlite://{}", directory.path().display()),
+            "it is a directory",
+        ),
+        (format!("sqlite://{}", file.display()), "not a database"),
+        (
+            format!(
+                "postgres://bob:geheim@localhost/x?host={}",
+                missing.display()
+            ),
+            "no connection to the server",
+        ),
+    ];
+    for (address, reason) in cases {
+        let url: StoreUrl = address.parse().expect("parses");
+        let error = Db::open(&url, &program(&[FIRST]), &PoolOptions::default())
+            .await
+            .expect_err(&address);
+        let text = error.to_string();
+        assert!(
+            matches!(error, DbError::Open { .. }),
+            "{address}: {error:?}"
+        );
+        assert!(text.contains(reason), "{address}: {text}");
+        assert!(!text.contains("geheim"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_sqlite_file_is_private_and_durable() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("deep/down/x.db");
+    let db = Db::open(
+        &StoreUrl::sqlite(&path),
+        &program(&[]),
+        &PoolOptions::default(),
+    )
+    .await
+    .expect("opens");
+    assert_eq!(db.engine(), Engine::Sqlite);
+    let mode = std::fs::metadata(&path)
+        .expect("exists")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600, "only its owner reads it");
+    let mut tx = db.begin().await.expect("begins");
+    for (pragma, expected) in [("PRAGMA synchronous", 2), ("PRAGMA foreign_keys", 1)] {
+        let value: i64 =
+            on!(&mut tx, c => sqlx::query(pragma).fetch_one(c).await.expect(pragma).get(0));
+        assert_eq!(value, expected, "{pragma}");
+    }
+    let journal: String = on!(&mut tx, c => sqlx::query("PRAGMA journal_mode").fetch_one(c).await.expect("asks").get(0));
+    assert_eq!(journal, "wal");
+}
