@@ -12,7 +12,7 @@ use crate::url::Place;
 use crate::{DbError, Engine, Migrations, PoolOptions, StoreUrl, Tx};
 
 /// A PostgreSQL session that holds a transaction open without a word for this long is a lost one.
-const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(60);
+const IDLE_IN_TRANSACTION: Duration = Duration::from_mins(1);
 
 /// A store. Cheap to clone; all clones share the pools.
 #[derive(Debug, Clone)]
@@ -205,7 +205,7 @@ async fn begin_postgres(pool: &PgPool, statement: &'static str) -> Result<Tx, Db
         match pool.begin_with(statement).await {
             Ok(tx) => return Ok(Tx::Postgres(tx)),
             Err(error) if stale < pool.options().get_max_connections() && was_closed(&error) => {
-                stale += 1
+                stale += 1;
             }
             Err(error) => return Err(error.into()),
         }
