@@ -1,1 +1,16 @@
-//! Placeholder.
+//! Points in time, spans of time, the calendar, and the clock.
+//!
+//! [`Timestamp`] and [`Span`] are plain values (microseconds, UTC) for everybody, the pure rules
+//! included. [`Clock`] is where the time comes from, and the only place that reads the system's: rules
+//! and stores take a [`Timestamp`] as a parameter instead. When something happens (renewals, expiry) is
+//! decided elsewhere.
+
+mod calendar;
+mod clock;
+mod span;
+mod sql;
+mod timestamp;
+
+pub use clock::{Clock, ClockChanges, ClockError};
+pub use span::{Span, SpanError};
+pub use timestamp::{Timestamp, TimestampError};
