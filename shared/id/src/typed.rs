@@ -38,7 +38,10 @@ impl<K> Id<K> {
 
     /// The id with this UUID, of whatever version it is.
     pub const fn from_uuid(uuid: Uuid) -> Self {
-        Self { uuid, kind: PhantomData }
+        Self {
+            uuid,
+            kind: PhantomData,
+        }
     }
 
     /// The UUID.
@@ -71,7 +74,10 @@ impl<K: Kind> Id<K> {
     pub fn parse(text: &str) -> Result<Self, IdError> {
         match text::read(K::HEAD, text) {
             Ok(value) => Ok(Self::from_uuid(Uuid::from_u128(value))),
-            Err(problem) => Err(IdError { expected_prefix: K::HEAD, problem }),
+            Err(problem) => Err(IdError {
+                expected_prefix: K::HEAD,
+                problem,
+            }),
         }
     }
 }
@@ -150,7 +156,10 @@ impl<K: Kind> Serialize for Id<K> {
 
 impl<'de, K: Kind> Deserialize<'de> for Id<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(TextVisitor { expects: K::HEAD, parse: Self::parse })
+        deserializer.deserialize_str(TextVisitor {
+            expects: K::HEAD,
+            parse: Self::parse,
+        })
     }
 }
 

@@ -10,8 +10,7 @@ use crate::decimal::{self, Buffer, Flaw, MILLION};
 
 /// How many units (seconds, images, thousands of tokens, …) of something with a rate: above zero, up
 /// to 10¹², with at most six fraction digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Quantity(i64);
 

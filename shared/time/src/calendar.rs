@@ -27,7 +27,12 @@ impl Timestamp {
     #[must_use]
     pub fn start_of_month(self) -> Self {
         self.civil().map_or(self, |civil| {
-            Self::from_civil(civil.date().first_of_month().to_datetime(jiff::civil::Time::midnight()))
+            Self::from_civil(
+                civil
+                    .date()
+                    .first_of_month()
+                    .to_datetime(jiff::civil::Time::midnight()),
+            )
         })
     }
 
@@ -39,7 +44,11 @@ impl Timestamp {
     #[must_use]
     pub fn add_months_anchored(self, months: u32) -> Self {
         self.civil()
-            .and_then(|civil| civil.checked_add(jiff::Span::new().try_months(months).ok()?).ok())
+            .and_then(|civil| {
+                civil
+                    .checked_add(jiff::Span::new().try_months(months).ok()?)
+                    .ok()
+            })
             .map_or(Self::MAX, Self::from_civil)
     }
 

@@ -68,7 +68,13 @@ impl Clock {
 
     /// Sets a test clock to `to` and wakes all who wait on it. Setting it to its own time is no error.
     pub fn set(&self, to: Timestamp) -> Result<(), ClockError> {
-        self.step(|now| if to < now { Err(ClockError::Backwards { now }) } else { Ok(to) })?;
+        self.step(|now| {
+            if to < now {
+                Err(ClockError::Backwards { now })
+            } else {
+                Ok(to)
+            }
+        })?;
         Ok(())
     }
 
@@ -172,7 +178,10 @@ impl ClockChanges {
 }
 
 fn system_now() -> Timestamp {
-    #[expect(clippy::disallowed_methods, reason = "this is the clock that everybody else takes")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the clock that everybody else takes"
+    )]
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
     // A system clock before 1970 is a broken one: it shows 1970.
     let micros = since_epoch.map_or(0, |since| Span::from_std(since).as_micros());

@@ -71,7 +71,11 @@ impl Timestamp {
 
     /// Milliseconds since 1970, rounded down; zero for times before. Ids are made from it.
     pub const fn as_millis(self) -> u64 {
-        if self.0 < 0 { 0 } else { self.0.unsigned_abs() / 1_000 }
+        if self.0 < 0 {
+            0
+        } else {
+            self.0.unsigned_abs() / 1_000
+        }
     }
 
     /// Seconds since 1970, rounded down.
