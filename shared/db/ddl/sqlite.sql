@@ -32,9 +32,10 @@ CREATE TABLE outbox_head (
 INSERT INTO outbox_head (one, seq) VALUES (1, 0);
 
 -- How far this service has applied another one's events. Moves in the transaction that applies one.
+-- source: the other service. cursor: its word for the last event applied, opaque here; empty before the first.
 CREATE TABLE consumer_cursors (
-    source TEXT    NOT NULL PRIMARY KEY,
-    cursor INTEGER NOT NULL
+    source TEXT NOT NULL PRIMARY KEY,
+    cursor TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 -- Mail waiting to be delivered (bursar_mail). sealed: the whole mail, encrypted, because its links carry tokens.

@@ -60,5 +60,7 @@ pub mod kinds {
         Invoice = "ivc";
         /// An event.
         Event = "evt";
+        /// A mail waiting to be sent.
+        Mail = "eml";
     }
 }
