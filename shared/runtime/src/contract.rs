@@ -12,6 +12,7 @@
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
+use bursar_db::{Db, Migrations};
 use bursar_rpc::Transport;
 use bursar_secret::Entropy;
 use bursar_time::Clock;
@@ -114,6 +115,18 @@ impl ReadyProbe {
     /// A probe of something that is always ready.
     pub fn always() -> Self {
         Self::new(|| std::future::ready(Ok(())))
+    }
+
+    /// A probe of a store: reachable, and at exactly the version of this program's migrations.
+    pub fn store(db: Db, migrations: &'static Migrations) -> Self {
+        Self::new(move || {
+            let db = db.clone();
+            async move {
+                db.ping().await?;
+                db.check_schema(migrations).await?;
+                Ok(())
+            }
+        })
     }
 
     /// Asks, waiting no longer than [`ReadyProbe::LIMIT`].

@@ -1,17 +1,31 @@
 //! What every Bursar program shares around its services: settings, the command line, telemetry, health,
-//! reflection, the operations port, and a start and stop that always end.
+//! reflection, the operations port, and a start and a stop that always end.
 //!
-//! A service implements the contract in [`contract`](Started) and never sees a port or a signal.
+//! A service implements the contract ([`Env`], [`Peers`], [`Started`]) and never sees a port or a signal.
 //! Nothing in here knows what a service does; no business rule belongs here.
 
+mod cli;
+mod clock_service;
 mod contract;
+mod grpc;
+mod lifecycle;
+mod listen;
+mod operations;
+mod program;
+mod readiness;
 mod service;
 mod settings;
+mod telemetry;
 
+pub use cli::{Options, ServiceCli, ServiceCommand};
 pub use contract::{Env, Peers, ReadyProbe, Started};
+pub use lifecycle::{Stop, serve as serve_on, surroundings};
+pub use listen::{ListenError, Listeners};
+pub use program::{healthcheck, network_peers, prepare, run, run_single, run_single_with, serve};
 pub use service::Service;
 pub use settings::{
     BillingSettings, ConfigError, InvitationSettings, LimitSettings, Loader, LogFormat,
-    LogSettings, MailSettings, Mode, PostgresSettings, Program, SecretText, ServiceSecretFiles,
-    Settings, SqliteSettings, TokenSettings,
+    LogSettings, MailSettings, Mode, PostgresSettings, Program, ServiceSecretFiles, Settings,
+    SqliteSettings, TokenSettings,
 };
+pub use telemetry::Telemetry;

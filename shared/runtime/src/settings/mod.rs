@@ -7,6 +7,7 @@
 
 mod keys;
 mod layers;
+mod material;
 mod print;
 mod sections;
 mod span;
@@ -28,7 +29,6 @@ pub use sections::{
     BillingSettings, InvitationSettings, LimitSettings, LogFormat, LogSettings, MailSettings,
     PostgresSettings, ServiceSecretFiles, SqliteSettings, TokenSettings,
 };
-pub use text::SecretText;
 
 /// How much the program may assume about its surroundings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]

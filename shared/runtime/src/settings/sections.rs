@@ -7,13 +7,19 @@ use std::{
 };
 
 use bursar_db::StoreUrl;
+use bursar_secret::Secret;
 use serde::{Deserialize, Serialize};
 
-use super::{Mode, Program, SecretText, Settings, span, text};
+use super::{Mode, Program, Settings, span, text};
 use crate::Service;
 
 /// The base port when none is set.
 pub(crate) const DEFAULT_PORT_BASE: u16 = 7400;
+
+/// The master key's default file in the data directory.
+pub(crate) const MASTER_KEY: &str = "master.key";
+/// The default folder of the services' secrets in the data directory.
+pub(crate) const SECRETS: &str = "secrets";
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -41,8 +47,8 @@ pub struct LogSettings {
 pub struct MailSettings {
     /// The mail server (`smtps://user:password@host:465`, `smtp://host:587?tls=required`). Without one,
     /// mail is written to `DATA_DIR/mail/*.eml`.
-    #[serde(with = "text::optional")]
-    pub smtp_url: Option<SecretText>,
+    #[serde(with = "text::secret")]
+    pub smtp_url: Option<Secret>,
     /// The sender of every mail.
     pub from: String,
     /// The product's own address, which every link in a mail starts with.
@@ -182,7 +188,7 @@ impl Settings {
         let url = |service: Service| {
             format!("http://127.0.0.1:{}", u32::from(port_base) + u32::from(service.port_offset()))
         };
-        let secret = |service: Service| data_dir.join("secrets").join(service.name());
+        let secret = |service: Service| data_dir.join(SECRETS).join(service.name());
         Self {
             mode,
             port_base,
@@ -197,7 +203,7 @@ impl Settings {
             identity_url: url(Service::Identity),
             organization_url: url(Service::Organization),
             billing_url: url(Service::Billing),
-            master_key_file: data_dir.join("master.key"),
+            master_key_file: data_dir.join(MASTER_KEY),
             operator_file: data_dir.join("operator.json"),
             catalog_file: None,
             otlp_endpoint: None,

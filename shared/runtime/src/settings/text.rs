@@ -1,43 +1,22 @@
 //! How single values read and print: empty text for "not set", values with a text form, secrets.
 
-use std::fmt;
+/// For `#[serde(with = "text::secret")]`: prints `[redacted]`, and empty text means "not set".
+pub(crate) mod secret {
+    use bursar_secret::Secret;
+    use serde::{Deserialize, Deserializer, Serializer};
 
-/// A value that is never shown: `Debug`, `Display` and serialization say `[redacted]`.
-///
-/// Used for whole settings that are secret, such as the mail server's URL with its password.
-#[derive(Clone, PartialEq, Eq)]
-pub struct SecretText(String);
-
-/// What is shown in place of a secret.
-pub(crate) const REDACTED: &str = "[redacted]";
-
-impl SecretText {
-    /// Wraps a text.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+    pub(crate) fn serialize<S: Serializer>(
+        value: &Option<Secret>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(if value.is_some() { "[redacted]" } else { "" })
     }
 
-    /// The text itself. Hand it to whoever needs it; never log it.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for SecretText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(REDACTED)
-    }
-}
-
-impl serde::Serialize for SecretText {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(REDACTED)
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for SecretText {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(Self)
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Secret>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Ok((!text.is_empty()).then(|| Secret::new(text)))
     }
 }
 

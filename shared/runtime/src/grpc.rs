@@ -1,0 +1,83 @@
+//! What every gRPC port has beside its service: limits, health, reflection, and the test clock's service.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use bursar_proto::testing::v1::clock_service_server::ClockServiceServer;
+use bursar_secret::Entropy;
+use tonic::{service::Routes, transport::Server};
+use tonic_health::{pb::health_server::HealthServer, server::HealthService};
+
+use crate::{
+    Env, LimitSettings, Started, clock_service::Clockwork, readiness::PortHealth,
+};
+
+/// How often a silent connection is asked whether anybody is there.
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(20);
+/// How long the answer may take.
+const KEEPALIVE_ANSWER: Duration = Duration::from_secs(10);
+/// Metadata of one call: two tokens and a trace fit many times over.
+const HEADERS_MAX: u32 = 32 * 1024;
+/// Frames up to this size, so that large messages need few of them.
+const FRAME_MAX: u32 = 64 * 1024;
+/// Connections live this many per cent longer or shorter than configured, so that replicas' clients do
+/// not all reconnect at one time.
+const AGE_JITTER_PERCENT: u64 = 10;
+
+const HEALTH: &str = "grpc.health.v1.Health";
+const CLOCK: &str = "bursar.testing.v1.ClockService";
+
+/// A server with every limit set.
+pub(crate) fn server(limits: &LimitSettings, entropy: &Entropy) -> Server {
+    Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
+        .http2_keepalive_timeout(Some(KEEPALIVE_ANSWER))
+        .max_concurrent_streams(limits.streams_per_connection)
+        .http2_max_header_list_size(HEADERS_MAX)
+        .max_frame_size(FRAME_MAX)
+        // The age alone: its companion, max_connection_age_grace, cuts sockets in the middle of a call.
+        .max_connection_age(jittered(limits.connection_age, entropy))
+}
+
+/// `age` plus or minus up to [`AGE_JITTER_PERCENT`].
+fn jittered(age: Duration, entropy: &Entropy) -> Duration {
+    let millis = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+    let reach = millis / 100 * AGE_JITTER_PERCENT;
+    Duration::from_millis(millis - reach + entropy.u64_below(2 * reach + 1))
+}
+
+/// A service's routes with health, reflection (v1 and v1alpha) and, under a test clock, `ClockService`.
+/// None of these passes through the tower stack: a busy service must still answer its probes.
+pub(crate) fn routes(
+    started: &Started,
+    health: &PortHealth,
+    env: &Env,
+) -> anyhow::Result<Routes> {
+    let health = HealthServer::new(HealthService::from_health_reporter(health.reporter()));
+    let mut names = started.health_services.clone();
+    let mut routes = started.routes.clone().add_service(health);
+    if env.clock.is_test() {
+        names.push(CLOCK);
+        routes = routes.add_service(ClockServiceServer::new(Clockwork::new(env.clock.clone())));
+    }
+    let v1 = reflection(&names)
+        .with_service_name("grpc.reflection.v1.ServerReflection")
+        .build_v1()
+        .context("cannot prepare reflection")?;
+    let v1alpha = reflection(&names)
+        .with_service_name("grpc.reflection.v1alpha.ServerReflection")
+        .build_v1alpha()
+        .context("cannot prepare reflection")?;
+    Ok(routes.add_service(v1).add_service(v1alpha))
+}
+
+/// Describes what this port serves, and nothing that another one does.
+fn reflection<'b>(names: &[&'static str]) -> tonic_reflection::server::Builder<'b> {
+    let builder = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(bursar_proto::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .with_service_name(HEALTH);
+    names
+        .iter()
+        .fold(builder, |builder, name| builder.with_service_name(*name))
+}

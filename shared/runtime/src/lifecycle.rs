@@ -1,0 +1,262 @@
+//! A program's life: start, serve, be ready, stop. Stopping always ends, whatever callers do.
+//!
+//! Stopping takes these steps, with a time limit on each and one on all of them
+//! (`limits.shutdown`, below 10 seconds):
+//!
+//! 1. readiness and gRPC health say no, and calls are still answered, until the word has spread
+//!    (`limits.drain`);
+//! 2. endless streams end, listeners close, connections are asked to finish;
+//! 3. what is still open is cut: a connection that never spoke, a stream that nobody reads;
+//! 4. background tasks end, stores close.
+
+use std::{future::Future, time::Duration};
+
+use anyhow::{Context as _, anyhow};
+use bursar_secret::Entropy;
+use bursar_time::Clock;
+use prometheus::Registry;
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{Instant, sleep, timeout_at},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    Env, Listeners, Service, Settings, Started, grpc,
+    listen::Incoming,
+    operations,
+    readiness::{self, PortHealth, Readiness},
+    telemetry::Telemetry,
+};
+
+/// How a running program is told to stop.
+#[derive(Debug, Clone, Default)]
+pub struct Stop {
+    /// Asks for a graceful stop.
+    pub gracefully: CancellationToken,
+    /// Skips whatever graceful step is under way.
+    pub at_once: CancellationToken,
+}
+
+impl Stop {
+    /// Stops gracefully at the first SIGTERM or SIGINT, and at once at the second.
+    pub fn on_signals() -> anyhow::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+        let stop = Self::default();
+        let told = stop.clone();
+        tokio::spawn(async move {
+            for token in [told.gracefully, told.at_once] {
+                let signal = tokio::select! {
+                    _ = terminate.recv() => "SIGTERM",
+                    _ = interrupt.recv() => "SIGINT",
+                };
+                tracing::info!(signal, "told to stop");
+                token.cancel();
+            }
+        });
+        Ok(stop)
+    }
+}
+
+/// Surroundings for a program with these settings: the system's clock and randomness, or a test clock
+/// that starts at the system's time.
+pub fn surroundings(settings: &Settings, telemetry: &Telemetry) -> Env {
+    let clock = Clock::system();
+    Env {
+        clock: if settings.test_clock { Clock::test(clock.now()) } else { clock },
+        entropy: Entropy::system(),
+        shutdown: CancellationToken::new(),
+        halt: CancellationToken::new(),
+        tasks: TaskTracker::new(),
+        meter: telemetry.meter(),
+    }
+}
+
+/// Runs services on listeners until told to stop.
+///
+/// `wire` starts the services; meanwhile the operations port already answers (alive, not ready).
+/// `on_ready` runs once, when every service has been ready and its health says so. Returns once
+/// everything has stopped; an error means that starting failed or a server ended by itself.
+pub async fn serve<W, R>(
+    settings: &Settings,
+    env: Env,
+    registry: Registry,
+    listeners: Listeners,
+    stop: Stop,
+    wire: W,
+    on_ready: R,
+) -> anyhow::Result<()>
+where
+    W: AsyncFnOnce(&Settings, Env) -> anyhow::Result<Vec<Started>>,
+    R: FnOnce(),
+{
+    let mut host = Host::new(settings, env, registry, listeners);
+    let started = tokio::select! {
+        started = wire(settings, host.env.clone()) => started,
+        () = stop.gracefully.cancelled() => {
+            tracing::info!("stopped while starting");
+            Ok(Vec::new())
+        }
+    };
+    let outcome = match started {
+        Ok(started) if started.is_empty() => Ok(()),
+        Ok(started) => match host.open(started).await {
+            Ok(ready) => host.run(&stop, ready, on_ready).await,
+            Err(error) => Err(error),
+        },
+        Err(error) => Err(error),
+    };
+    host.stop(&stop).await;
+    outcome
+}
+
+/// Everything that runs, and the switches that end it.
+struct Host<'a> {
+    settings: &'a Settings,
+    env: Env,
+    readiness: Readiness,
+    /// Cuts every connection.
+    cut: CancellationToken,
+    listeners: Vec<(Service, tokio::net::TcpListener)>,
+    servers: JoinSet<(Service, Result<(), tonic::transport::Error>)>,
+    closing: Vec<(Service, futures::future::BoxFuture<'static, ()>)>,
+    /// Ends the operations port, which outlives everything else.
+    operations_end: CancellationToken,
+    operations: tokio::task::JoinHandle<()>,
+}
+
+impl<'a> Host<'a> {
+    fn new(settings: &'a Settings, env: Env, registry: Registry, listeners: Listeners) -> Self {
+        let readiness = Readiness::default();
+        let operations_end = CancellationToken::new();
+        let operations = tokio::spawn(operations::serve(
+            Incoming::new(listeners.operations, operations_end.clone()),
+            readiness.clone(),
+            registry,
+            operations_end.clone(),
+        ));
+        Self {
+            settings,
+            env,
+            readiness,
+            cut: CancellationToken::new(),
+            listeners: listeners.services,
+            servers: JoinSet::new(),
+            closing: Vec::new(),
+            operations_end,
+            operations,
+        }
+    }
+
+    /// Serves what has started. The receiver turns true when all of it is ready.
+    async fn open(&mut self, services: Vec<Started>) -> anyhow::Result<watch::Receiver<bool>> {
+        let mut ports = Vec::with_capacity(services.len());
+        let mut probes = Vec::with_capacity(services.len());
+        for started in services {
+            let service = started.service;
+            let place = self
+                .listeners
+                .iter()
+                .position(|(of, _)| *of == service)
+                .ok_or_else(|| anyhow!("{service} has no listener"))?;
+            let (_, listener) = self.listeners.swap_remove(place);
+            let health = PortHealth::new(service, &started.health_services).await;
+            let routes = grpc::routes(&started, &health, &self.env)?;
+            let router = grpc::server(&self.settings.limits, &self.env.entropy).add_routes(routes);
+            let incoming = Incoming::new(listener, self.cut.clone());
+            let end = self.env.shutdown.clone().cancelled_owned();
+            self.servers.spawn(async move {
+                (service, router.serve_with_incoming_shutdown(incoming, end).await)
+            });
+            ports.push(health);
+            probes.push((service, started.ready));
+            self.closing.push((service, started.close));
+        }
+        self.readiness.started(probes);
+        let (tell, ready) = watch::channel(false);
+        let end = self.env.shutdown.clone();
+        self.env
+            .tasks
+            .spawn(readiness::follow(self.readiness.clone(), ports, tell, end));
+        Ok(ready)
+    }
+
+    /// Waits until told to stop. An error if a server ends before.
+    async fn run<R: FnOnce()>(
+        &mut self,
+        stop: &Stop,
+        mut ready: watch::Receiver<bool>,
+        on_ready: R,
+    ) -> anyhow::Result<()> {
+        let mut on_ready = Some(on_ready);
+        loop {
+            tokio::select! {
+                () = stop.gracefully.cancelled() => return Ok(()),
+                became = ready.wait_for(|ready| *ready), if on_ready.is_some() => {
+                    if let (Ok(_), Some(tell)) = (became, on_ready.take()) {
+                        tracing::info!("ready");
+                        tell();
+                    }
+                }
+                ended = self.servers.join_next() => return Err(match ended {
+                    Some(Ok((service, Ok(())))) => anyhow!("the server of {service} ended by itself"),
+                    Some(Ok((service, Err(error)))) => {
+                        anyhow::Error::new(error).context(format!("the server of {service} failed"))
+                    }
+                    Some(Err(error)) => anyhow::Error::new(error).context("a server panicked"),
+                    None => anyhow!("nothing is served"),
+                }),
+            }
+        }
+    }
+
+    async fn stop(mut self, stop: &Stop) {
+        let limit = self.settings.limits.shutdown;
+        let begin = Instant::now();
+        self.readiness.drain();
+        if !self.servers.is_empty() && stop.gracefully.is_cancelled() {
+            unless(&stop.at_once, sleep(self.settings.limits.drain)).await;
+        }
+        self.env.shutdown.cancel();
+        let servers = &mut self.servers;
+        let finished = unless(
+            &stop.at_once,
+            timeout_at(begin + limit * 6 / 8, async { while servers.join_next().await.is_some() {} }),
+        )
+        .await;
+        if !matches!(finished, Some(Ok(()))) {
+            tracing::warn!("cutting connections that are still open");
+        }
+        self.cut.cancel();
+        self.env.halt.cancel();
+        let _ = timeout_at(
+            Instant::now() + Duration::from_millis(250),
+            async { while servers.join_next().await.is_some() {} },
+        )
+        .await;
+        servers.abort_all();
+        self.env.tasks.close();
+        if timeout_at(begin + limit * 7 / 8, self.env.tasks.wait()).await.is_err() {
+            tracing::warn!(tasks = self.env.tasks.len(), "leaving background tasks behind");
+        }
+        for (service, close) in std::mem::take(&mut self.closing) {
+            if timeout_at(begin + limit, close).await.is_err() {
+                tracing::warn!(%service, "its store did not close in time");
+            }
+        }
+        self.operations_end.cancel();
+        let _ = self.operations.await;
+        tracing::info!(milliseconds = begin.elapsed().as_millis(), "stopped");
+    }
+}
+
+/// What `work` gives, unless `token` is cancelled first.
+async fn unless<F: Future>(token: &CancellationToken, work: F) -> Option<F::Output> {
+    tokio::select! {
+        output = work => Some(output),
+        () = token.cancelled() => None,
+    }
+}

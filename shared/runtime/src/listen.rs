@@ -1,0 +1,233 @@
+//! Listening: every port is taken before anything else starts, and every connection can be cut.
+
+use std::{
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures::Stream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream},
+    time::{Sleep, sleep},
+};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tonic::transport::server::{Connected, TcpConnectInfo};
+
+use crate::{Service, Settings};
+
+/// How long a new connection may say nothing at all.
+const SILENCE_LIMIT: Duration = Duration::from_secs(20);
+/// How long accepting pauses when the process has run out of file descriptors.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A port that could not be taken.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address} for {purpose}: {cause}; {advice}")]
+pub struct ListenError {
+    address: SocketAddr,
+    purpose: &'static str,
+    cause: &'static str,
+    advice: &'static str,
+    #[source]
+    source: io::Error,
+}
+
+impl ListenError {
+    fn new(address: SocketAddr, purpose: &'static str, source: io::Error) -> Self {
+        let port_advice = if purpose == OPERATIONS {
+            "choose another with --operations-port N, or move all ports with --port-base N"
+        } else {
+            "move all ports with --port-base N"
+        };
+        let (cause, advice) = match source.kind() {
+            io::ErrorKind::AddrInUse => {
+                ("the port is in use (is another bursar running?)", port_advice)
+            }
+            io::ErrorKind::PermissionDenied => {
+                ("this user may not use the port", port_advice)
+            }
+            io::ErrorKind::AddrNotAvailable => {
+                ("this machine has no such address", "set listen_address (--listen-address ADDRESS)")
+            }
+            _ => ("the system refused", port_advice),
+        };
+        Self { address, purpose, cause, advice, source }
+    }
+}
+
+const OPERATIONS: &str = "operations";
+
+/// The ports of one program, all taken.
+#[derive(Debug)]
+pub struct Listeners {
+    pub(crate) operations: TcpListener,
+    pub(crate) services: Vec<(Service, TcpListener)>,
+}
+
+impl Listeners {
+    /// Takes the operations port and the port of each of `services`, or none of them.
+    pub async fn bind(settings: &Settings, services: &[Service]) -> Result<Self, ListenError> {
+        let operations = bind(settings.operations_listener(), OPERATIONS).await?;
+        let mut taken = Vec::with_capacity(services.len());
+        for service in services {
+            let listener = bind(settings.service_address(*service), service.name()).await?;
+            taken.push((*service, listener));
+        }
+        Ok(Self { operations, services: taken })
+    }
+}
+
+async fn bind(address: SocketAddr, purpose: &'static str) -> Result<TcpListener, ListenError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| ListenError::new(address, purpose, error))
+}
+
+/// The connections of one listener. When `cut` is cancelled, every one of them breaks off.
+pub(crate) struct Incoming {
+    listener: TcpListener,
+    cut: CancellationToken,
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+impl Incoming {
+    pub(crate) fn new(listener: TcpListener, cut: CancellationToken) -> Self {
+        Self { listener, cut, pause: None }
+    }
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<(Connection, SocketAddr)> {
+        loop {
+            if let Some(pause) = &mut self.pause {
+                std::task::ready!(pause.as_mut().poll(cx));
+                self.pause = None;
+            }
+            match std::task::ready!(self.listener.poll_accept(cx)) {
+                Ok((stream, peer)) => {
+                    // Small messages in both directions: waiting to fill packets only adds latency.
+                    let _ = stream.set_nodelay(true);
+                    return Poll::Ready((Connection::new(stream, self.cut.clone()), peer));
+                }
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept connections");
+                    self.pause = Some(Box::pin(sleep(PAUSE)));
+                }
+            }
+        }
+    }
+}
+
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+    )
+}
+
+impl Stream for Incoming {
+    type Item = io::Result<Connection>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_accept(cx).map(|(connection, _)| Some(Ok(connection)))
+    }
+}
+
+impl axum::serve::Listener for Incoming {
+    type Io = Connection;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Connection, SocketAddr) {
+        std::future::poll_fn(|cx| self.poll_accept(cx)).await
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+/// A connection that breaks off when it is cut, or when it says nothing at all for too long.
+///
+/// HTTP/2's own keep-alive starts with the first frame, so without this a client that connects and stays
+/// silent would keep its place for ever, and would keep a stopping server waiting.
+pub(crate) struct Connection {
+    stream: TcpStream,
+    cut: Pin<Box<WaitForCancellationFutureOwned>>,
+    silence: Option<Pin<Box<Sleep>>>,
+}
+
+impl Connection {
+    fn new(stream: TcpStream, cut: CancellationToken) -> Self {
+        Self {
+            stream,
+            cut: Box::pin(cut.cancelled_owned()),
+            silence: Some(Box::pin(sleep(SILENCE_LIMIT))),
+        }
+    }
+}
+
+impl Connected for Connection {
+    type ConnectInfo = TcpConnectInfo;
+
+    fn connect_info(&self) -> TcpConnectInfo {
+        self.stream.connect_info()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        // Whoever has something to say is heard first: the rest is asked only when a read would wait.
+        if let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, buffer) {
+            self.silence = None;
+            return Poll::Ready(read);
+        }
+        let cut = self.cut.as_mut().poll(cx).is_ready();
+        let silent = self
+            .silence
+            .as_mut()
+            .is_some_and(|silence| silence.as_mut().poll(cx).is_ready());
+        if cut || silent {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, data)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, data)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
