@@ -1,0 +1,144 @@
+//! For whom and for what credits are used: member, project, model, quantity and free labels.
+
+use std::borrow::Borrow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use bursar_id::{ProjectId, UserId};
+use bursar_money::Quantity;
+
+/// Why a label, a model name or a note is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AttributionError {
+    /// A model name outside its form.
+    #[error("a model name is 1 to 64 characters of a-z, A-Z, 0-9, '.', '-', '_', ':' and '/'")]
+    ModelName,
+    /// More labels than [`Labels::MAX`].
+    #[error("at most 32 labels are allowed")]
+    TooManyLabels,
+    /// A label's key outside its form.
+    #[error("a label's key is 1 to 63 characters of a-z, A-Z, 0-9, '.', '-', '_' and '/'")]
+    LabelKey,
+    /// A label's value outside its form.
+    #[error("a label's value is at most 256 bytes without control characters")]
+    LabelValue,
+    /// A note outside its form.
+    #[error("a note is at most 500 bytes without control characters")]
+    Note,
+}
+
+/// The name of a model as the rate card and the reports know it, such as `veo-3.1`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ModelName(Arc<str>);
+
+impl ModelName {
+    /// Accepts 1 to 64 characters of `a-z A-Z 0-9 . - _ : /`.
+    pub fn parse(text: &str) -> Result<Self, AttributionError> {
+        if is_word(text, 64, ".-_:/") {
+            Ok(Self(text.into()))
+        } else {
+            Err(AttributionError::ModelName)
+        }
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ModelName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Borrow<str> for ModelName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Free labels of a charge or hold: what the caller wants to find it by later.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Labels(BTreeMap<String, String>);
+
+impl Labels {
+    /// How many labels one charge may carry.
+    pub const MAX: usize = 32;
+
+    /// Checks the number of labels, every key and every value.
+    pub fn parse(labels: BTreeMap<String, String>) -> Result<Self, AttributionError> {
+        if labels.len() > Self::MAX {
+            return Err(AttributionError::TooManyLabels);
+        }
+        for (key, value) in &labels {
+            if !is_word(key, 63, ".-_/") {
+                return Err(AttributionError::LabelKey);
+            }
+            if !is_text(value, 256) {
+                return Err(AttributionError::LabelValue);
+            }
+        }
+        Ok(Self(labels))
+    }
+
+    /// The labels, sorted by key.
+    pub fn as_map(&self) -> &BTreeMap<String, String> {
+        &self.0
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// A remark on a grant or a void, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note(Arc<str>);
+
+impl Note {
+    /// Accepts up to 500 bytes without control characters.
+    pub fn parse(text: &str) -> Result<Self, AttributionError> {
+        if is_text(text, 500) {
+            Ok(Self(text.into()))
+        } else {
+            Err(AttributionError::Note)
+        }
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// For whom and for what credits are used.
+///
+/// A capture, a release and a refund inherit it from the hold or charge they settle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attribution {
+    /// The member who spends; in a personal account, its user.
+    pub member: UserId,
+    /// The project the work belongs to.
+    pub project: Option<ProjectId>,
+    /// The model that did the work.
+    pub model: Option<ModelName>,
+    /// How much of the model's unit was used.
+    pub quantity: Option<Quantity>,
+    /// The caller's own labels.
+    pub labels: Labels,
+}
+
+fn is_word(text: &str, max: usize, punctuation: &str) -> bool {
+    (1..=max).contains(&text.len())
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || punctuation.contains(c))
+}
+
+fn is_text(text: &str, max: usize) -> bool {
+    text.len() <= max && !text.chars().any(char::is_control)
+}

@@ -1,0 +1,247 @@
+//! The catalog: plans, packs and model prices, checked as a whole.
+//!
+//! Reading the file happens elsewhere; here is what a catalog must be. An edited catalog never
+//! touches credits that somebody has: lots carry their own terms.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use bursar_money::{Credits, Price};
+
+use super::rates::{ModelPrice, RateCard};
+
+/// The name of a plan or pack in the catalog and the API, such as `business`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProductId(String);
+
+impl ProductId {
+    /// Accepts 1 to 63 characters of `a-z 0-9 - _`, beginning with a letter.
+    pub fn parse(text: &str) -> Option<Self> {
+        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c);
+        let fits = (1..=63).contains(&text.len())
+            && text.starts_with(|c: char| c.is_ascii_lowercase())
+            && text.chars().all(allowed);
+        fits.then(|| Self(text.to_owned()))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ProductId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A monthly plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// Its name in the API.
+    pub id: ProductId,
+    /// What people call it.
+    pub display_name: String,
+    /// What a month costs; `None` when a contract says so.
+    pub price: Option<Price>,
+    /// The month's allowance; zero for none. A contract may say otherwise.
+    pub credits: Credits,
+    /// How many members and pending invitations an organization may have.
+    pub seats: u32,
+    /// Whether an organization can be run on it.
+    pub organization: bool,
+    /// Whether single sign-on is included.
+    pub single_sign_on: bool,
+}
+
+/// A pack of credits that is bought once and never expires.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pack {
+    /// Its name in the API.
+    pub id: ProductId,
+    /// What people call it.
+    pub display_name: String,
+    /// What it costs.
+    pub price: Price,
+    /// How many credits it is.
+    pub credits: Credits,
+}
+
+/// What is wrong with a catalog.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CatalogFlaw {
+    /// Two plans, or two packs, or two models of one name.
+    #[error("{0} is listed twice")]
+    Duplicate(String),
+    /// A display name or a unit that says nothing.
+    #[error("{0} has no name or unit that people can read")]
+    Unnamed(String),
+    /// A negative price, a pack for nothing or a fraction of the smallest coin.
+    #[error(
+        "the price of {0} must be a whole number of the currency's smallest unit and not negative, and a pack cannot be free"
+    )]
+    Price(String),
+    /// Prices in more than one currency.
+    #[error("{0} is priced in another currency than the rest")]
+    Currency(String),
+    /// A pack or a unit of work worth nothing.
+    #[error("{0} must be worth more than zero credits")]
+    NoCredits(String),
+    /// A plan on which nobody can work.
+    #[error("{0} must have at least one seat")]
+    NoSeats(String),
+    /// No plan without price and allowance, which everybody is on who has not subscribed.
+    #[error("the catalog needs a plan `free` that costs nothing")]
+    NoFreePlan,
+}
+
+/// Everything that is for sale.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Catalog {
+    plans: Vec<Plan>,
+    packs: Vec<Pack>,
+    rates: RateCard,
+}
+
+impl Catalog {
+    /// Accepts a catalog without flaws.
+    ///
+    /// # Errors
+    /// Every flaw there is, in the order of the lists.
+    pub fn new(
+        plans: Vec<Plan>,
+        packs: Vec<Pack>,
+        models: Vec<ModelPrice>,
+    ) -> Result<Self, Vec<CatalogFlaw>> {
+        let mut flaws = Vec::new();
+        duplicates(
+            plans.iter().map(|plan| format!("plan {}", plan.id)),
+            &mut flaws,
+        );
+        duplicates(
+            packs.iter().map(|pack| format!("pack {}", pack.id)),
+            &mut flaws,
+        );
+        duplicates(
+            models.iter().map(|price| format!("model {}", price.model)),
+            &mut flaws,
+        );
+        for plan in &plans {
+            check_plan(plan, &mut flaws);
+        }
+        for pack in &packs {
+            check_pack(pack, &mut flaws);
+        }
+        for price in &models {
+            check_model(price, &mut flaws);
+        }
+        check_currencies(&plans, &packs, &mut flaws);
+        let is_free =
+            |plan: &Plan| plan.id.as_str() == Self::FREE && plan.price.is_some_and(Price::is_zero);
+        if !plans.iter().any(is_free) {
+            flaws.push(CatalogFlaw::NoFreePlan);
+        }
+        if flaws.is_empty() {
+            Ok(Self {
+                plans,
+                packs,
+                rates: RateCard::new(models),
+            })
+        } else {
+            Err(flaws)
+        }
+    }
+
+    /// The plan of everybody who has not subscribed to another.
+    pub const FREE: &'static str = "free";
+
+    /// All plans in the catalog's order.
+    pub fn plans(&self) -> &[Plan] {
+        &self.plans
+    }
+
+    /// All packs in the catalog's order.
+    pub fn packs(&self) -> &[Pack] {
+        &self.packs
+    }
+
+    /// What models cost.
+    pub fn rates(&self) -> &RateCard {
+        &self.rates
+    }
+
+    /// A plan by name.
+    pub fn plan(&self, id: &str) -> Option<&Plan> {
+        self.plans.iter().find(|plan| plan.id.as_str() == id)
+    }
+
+    /// A pack by name.
+    pub fn pack(&self, id: &str) -> Option<&Pack> {
+        self.packs.iter().find(|pack| pack.id.as_str() == id)
+    }
+}
+
+fn duplicates(names: impl Iterator<Item = String>, flaws: &mut Vec<CatalogFlaw>) {
+    let mut seen = BTreeSet::new();
+    for name in names {
+        if !seen.insert(name.clone()) {
+            flaws.push(CatalogFlaw::Duplicate(name));
+        }
+    }
+}
+
+fn check_plan(plan: &Plan, flaws: &mut Vec<CatalogFlaw>) {
+    let name = format!("plan {}", plan.id);
+    if plan.display_name.trim().is_empty() {
+        flaws.push(CatalogFlaw::Unnamed(name.clone()));
+    }
+    if plan
+        .price
+        .is_some_and(|price| price.is_negative() || price.minor_units().is_none())
+    {
+        flaws.push(CatalogFlaw::Price(name.clone()));
+    }
+    if plan.seats == 0 {
+        flaws.push(CatalogFlaw::NoSeats(name));
+    }
+}
+
+fn check_pack(pack: &Pack, flaws: &mut Vec<CatalogFlaw>) {
+    let name = format!("pack {}", pack.id);
+    if pack.display_name.trim().is_empty() {
+        flaws.push(CatalogFlaw::Unnamed(name.clone()));
+    }
+    if pack.price.minor_units().is_none_or(|minor| minor <= 0) {
+        flaws.push(CatalogFlaw::Price(name.clone()));
+    }
+    if pack.credits.is_zero() {
+        flaws.push(CatalogFlaw::NoCredits(name));
+    }
+}
+
+fn check_model(price: &ModelPrice, flaws: &mut Vec<CatalogFlaw>) {
+    let name = format!("model {}", price.model);
+    if price.display_name.trim().is_empty() || price.unit.trim().is_empty() {
+        flaws.push(CatalogFlaw::Unnamed(name.clone()));
+    }
+    if price.credits_per_unit.is_zero() {
+        flaws.push(CatalogFlaw::NoCredits(name));
+    }
+}
+
+/// One invoice has one currency, so a catalog has one, too.
+fn check_currencies(plans: &[Plan], packs: &[Pack], flaws: &mut Vec<CatalogFlaw>) {
+    let plans = plans
+        .iter()
+        .filter_map(|plan| Some((format!("plan {}", plan.id), plan.price?)));
+    let packs = packs
+        .iter()
+        .map(|pack| (format!("pack {}", pack.id), pack.price));
+    let mut first = None;
+    for (name, price) in plans.chain(packs) {
+        if *first.get_or_insert(price.currency()) != price.currency() {
+            flaws.push(CatalogFlaw::Currency(name));
+        }
+    }
+}
