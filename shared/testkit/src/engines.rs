@@ -2,14 +2,7 @@
 
 use std::fmt::Debug;
 
-/// The databases that Bursar runs on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Engine {
-    /// A file in a directory of the test's own.
-    Sqlite,
-    /// A fresh database on the test process's private server.
-    Postgres,
-}
+use bursar_db::{Db, Engine, Migrations, PoolOptions, StoreUrl};
 
 /// An empty database of a test's own, on either engine. Dropping it removes a SQLite file; a PostgreSQL database goes
 /// with its server when the test process ends.
@@ -45,6 +38,21 @@ impl TestDb {
     /// The store's URL, as a service's `--…-store` flag takes it.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The same, as a service's settings hold it.
+    pub fn store_url(&self) -> StoreUrl {
+        self.url.parse().expect("the test kit makes good addresses")
+    }
+
+    /// Opens the database and brings it to the schema of `migrations`.
+    pub async fn open(&self, migrations: &Migrations) -> Db {
+        let options = PoolOptions::default();
+        let db = Db::open(&self.store_url(), migrations, &options).await;
+        let db = db.unwrap_or_else(|error| panic!("cannot open {}: {error}", self.url));
+        let migrated = db.migrate(migrations).await;
+        migrated.unwrap_or_else(|error| panic!("cannot migrate {}: {error}", self.url));
+        db
     }
 }
 
@@ -93,7 +101,10 @@ where
 #[macro_export]
 macro_rules! engines {
     ($($(#[$attribute:meta])* async fn $name:ident($db:ident : TestDb) $(-> $outcome:ty)? $body:block)+) => {
-        $(async fn $name($db: $crate::TestDb) $(-> $outcome)? $body)+
+        $(
+        #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+        async fn $name($db: $crate::TestDb) $(-> $outcome)? $body
+        )+
         mod sqlite {
             $(#[test] $(#[$attribute])* fn $name() { $crate::sqlite::run(super::$name); })+
         }

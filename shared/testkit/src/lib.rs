@@ -1,7 +1,9 @@
-//! What Bursar's tests stand on. A dev-dependency only; it knows no service.
+//! What Bursar's tests stand on. A dev-dependency only; it knows no service's crate.
 //!
 //! - [`engines!`] runs one test body on both databases, named `sqlite::…` and `postgres::…`.
 //! - [`postgres`] starts a private PostgreSQL for the test process, [`sqlite`] a file of the test's own.
+//! - [`id`], [`at`], [`credits`], [`clock`] spell values.
+//! - [`Plan`] starts Bursar's programs, in one process or three, and gives a [`Deployment`] with its [`Mailbox`].
 //!
 //! Nothing here is for production code: the helpers panic with a sentence that says what broke, because a test that
 //! cannot be set up has failed.
@@ -12,8 +14,20 @@
     reason = "a helper of tests fails by panicking, as the tests do"
 )]
 
+mod deployment;
 mod engines;
+mod mailbox;
+mod ports;
 pub mod postgres;
+mod process;
+mod reaper;
 pub mod sqlite;
+mod values;
 
-pub use engines::{Engine, Outcome, TestDb};
+pub use bursar_db::Engine;
+pub use deployment::{Deployment, Plan, Topology};
+pub use engines::{Outcome, TestDb};
+pub use mailbox::{Mailbox, Message};
+pub use ports::Ports;
+pub use process::{Operator, Process, Program, get};
+pub use values::{START, at, clock, credits, id, organization, personal};

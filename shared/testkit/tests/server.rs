@@ -1,4 +1,5 @@
 //! The private PostgreSQL never outlives the test process that started it.
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::{
     path::PathBuf,
@@ -16,7 +17,7 @@ fn directory(url: &str) -> PathBuf {
 /// Not a test of its own: the next one runs it in another process and kills that.
 #[test]
 fn helper_holds_a_server() {
-    if std::env::var_os("BURSAR_TEST_HOLD").is_none() {
+    if std::env::var_os("TESTKIT_HELPER").is_none() {
         return;
     }
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
@@ -25,7 +26,7 @@ fn helper_holds_a_server() {
         "\nURL={}",
         db.map_or_else(|| "none".to_owned(), |db| db.url().to_owned())
     );
-    std::thread::sleep(Duration::from_secs(60));
+    std::thread::sleep(Duration::from_mins(1));
 }
 
 #[test]
@@ -33,7 +34,7 @@ fn a_killed_test_process_takes_its_server_along() {
     use std::io::BufRead;
     let mut holder = Command::new(std::env::current_exe().expect("this test's program"))
         .args(["--exact", "helper_holds_a_server", "--nocapture"])
-        .env("BURSAR_TEST_HOLD", "1")
+        .env("TESTKIT_HELPER", "1")
         .stdout(Stdio::piped())
         .spawn()
         .expect("the holder starts");

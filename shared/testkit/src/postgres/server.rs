@@ -17,7 +17,7 @@ use crate::engines::TestDb;
 /// Unix socket paths end at 107 bytes, so the server's directory is not under a long `TMPDIR`.
 const PARENT: &str = "/tmp";
 const USER: &str = "bursar";
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_mins(1);
 
 /// Runs the server and outlives the test process by as long as it takes to stop it: the read ends when the process does,
 /// however it does, because the kernel then closes the pipe.
