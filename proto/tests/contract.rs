@@ -1,0 +1,496 @@
+//! What every RPC, message and field of the protocol keeps, read from the compiled descriptors.
+
+use std::collections::BTreeSet;
+
+use bursar_proto::FILE_DESCRIPTOR_SET;
+use bursar_proto::access::{CallerKind, Idempotency, METHODS, MethodRule, Permission, rule};
+use prost_reflect::{DescriptorPool, FileDescriptor, Kind, MessageDescriptor, MethodDescriptor};
+
+/// Mutating RPCs without a `request_id`, and why each may do without.
+const WITHOUT_REQUEST_ID: &[(&str, &str)] = &[
+    (
+        "identity.v1.UserService/SignUp",
+        "public: no caller to keep an id for; the address takes its place",
+    ),
+    (
+        "identity.v1.UserService/RequestEmailVerification",
+        "public; repeating it mails again, throttled",
+    ),
+    (
+        "identity.v1.UserService/VerifyEmail",
+        "the single-use token takes its place",
+    ),
+    (
+        "identity.v1.SessionService/SignIn",
+        "the answer is secret and never stored",
+    ),
+    (
+        "identity.v1.SessionService/Refresh",
+        "the answer is secret and never stored",
+    ),
+    (
+        "identity.v1.SessionService/SignOut",
+        "an ended session stays ended",
+    ),
+    (
+        "identity.v1.ContextService/SwitchContext",
+        "the answer is secret and never stored",
+    ),
+    (
+        "identity.v1.ServiceAccountService/CreateServiceAccount",
+        "the answer is secret and never stored",
+    ),
+    (
+        "identity.v1.ServiceAccountService/RotateServiceAccountSecret",
+        "the answer is secret and never stored",
+    ),
+    (
+        "identity.v1.ServiceAccountService/IssueServiceToken",
+        "the answer is secret and never stored",
+    ),
+    (
+        "organization.v1.InvitationService/DeclineInvitation",
+        "the single-use token takes its place",
+    ),
+    (
+        "billing.v1.CreditService/BatchCharge",
+        "each charge of the batch has its own",
+    ),
+    (
+        "billing.v1.CreditService/Release",
+        "a released hold stays released",
+    ),
+    (
+        "testing.v1.ClockService/Set",
+        "setting it again sets the same time",
+    ),
+    (
+        "testing.v1.ClockService/Advance",
+        "development only, no caller to keep an id for",
+    ),
+];
+
+/// Words that name a secret when a field's name has one.
+const SECRET_WORDS: &[&str] = &["password", "secret", "token", "code"];
+
+/// Fields whose name has such a word without being secret.
+const NOT_SECRET: &[&str] = &[
+    "page_token",
+    "next_page_token",
+    "access_token_expires_at",
+    "refresh_token_expires_at",
+];
+
+fn pool() -> DescriptorPool {
+    DescriptorPool::decode(FILE_DESCRIPTOR_SET).expect("the reflection set decodes")
+}
+
+fn our_files(pool: &DescriptorPool) -> Vec<FileDescriptor> {
+    let files: Vec<_> = pool
+        .files()
+        .filter(|file| file.package_name().starts_with("bursar."))
+        .collect();
+    assert!(
+        !files.is_empty(),
+        "the set has no file of the bursar packages"
+    );
+    files
+}
+
+fn our_messages(pool: &DescriptorPool) -> Vec<MessageDescriptor> {
+    pool.all_messages()
+        .filter(|message| message.package_name().starts_with("bursar.") && !message.is_map_entry())
+        .collect()
+}
+
+fn our_methods(pool: &DescriptorPool) -> Vec<MethodDescriptor> {
+    pool.services()
+        .filter(|service| service.package_name().starts_with("bursar."))
+        .flat_map(|service| service.methods().collect::<Vec<_>>())
+        .collect()
+}
+
+fn path(method: &MethodDescriptor) -> String {
+    format!("/{}/{}", method.parent_service().full_name(), method.name())
+}
+
+fn rule_of(method: &MethodDescriptor) -> &'static MethodRule {
+    let path = path(method);
+    rule(&path).unwrap_or_else(|| panic!("{path} declares no access rule"))
+}
+
+fn none<T: std::fmt::Debug>(what: &str, found: &[T]) {
+    assert!(found.is_empty(), "{what}:\n{found:#?}");
+}
+
+#[test]
+fn every_rpc_is_in_the_table_with_a_rule() {
+    let declared: BTreeSet<String> = our_methods(&pool()).iter().map(path).collect();
+    let listed: BTreeSet<String> = METHODS.iter().map(|(path, _)| (*path).to_owned()).collect();
+    assert_eq!(declared, listed, "the table is not the list of RPCs");
+    let without: Vec<_> = METHODS
+        .iter()
+        .filter(|(_, rule)| rule.is_none())
+        .map(|(path, _)| path)
+        .collect();
+    none("RPCs without an access rule", &without);
+    assert!(
+        METHODS.is_sorted_by_key(|(path, _)| *path),
+        "looked up by binary search, so it must be sorted"
+    );
+}
+
+#[test]
+fn an_unknown_path_has_no_rule() {
+    for path in [
+        "",
+        "/",
+        "/bursar.billing.v1.CreditService",
+        "/bursar.billing.v1.CreditService/charge",
+        "/grpc.health.v1.Health/Check",
+    ] {
+        assert_eq!(rule(path), None, "{path}");
+    }
+}
+
+#[test]
+fn rules_make_sense() {
+    const ROLES: &[&str] = &["operator", "identity", "organization", "billing", "product"];
+    for (path, rule) in METHODS
+        .iter()
+        .filter_map(|(path, rule)| Some((path, rule.as_ref()?)))
+    {
+        assert!(!rule.callers.is_empty(), "{path} admits nobody");
+        assert!(
+            !rule.admits(CallerKind::Unspecified),
+            "{path} names no kind of caller"
+        );
+        assert_eq!(
+            rule.admits(CallerKind::Service),
+            !rule.service_roles.is_empty(),
+            "{path}: service roles and the caller kind SERVICE come together"
+        );
+        for role in rule.service_roles {
+            assert!(ROLES.contains(role), "{path}: {role} is not a service role");
+        }
+        if rule.admits(CallerKind::Public) {
+            assert_eq!(
+                rule.callers.len(),
+                1,
+                "{path}: PUBLIC admits everybody, nothing else is needed"
+            );
+            assert_eq!(
+                rule.permission,
+                Permission::Unspecified,
+                "{path}: anybody may call it"
+            );
+        }
+        if rule.permission == Permission::Operate {
+            assert!(!rule.admits(CallerKind::User), "{path}: no user operates");
+            assert_eq!(
+                rule.service_roles,
+                ["operator"],
+                "{path}: only operators operate"
+            );
+        }
+    }
+}
+
+#[test]
+fn known_rules_read_as_declared() {
+    let charge = rule("/bursar.billing.v1.CreditService/Charge").expect("declared");
+    assert_eq!(
+        *charge,
+        MethodRule {
+            callers: &[CallerKind::User, CallerKind::Service],
+            permission: Permission::UseWorkspace,
+            service_roles: &["product", "operator"],
+            idempotency: Idempotency::Idempotent,
+            server_streaming: false,
+            client_streaming: false,
+        }
+    );
+    let watch = rule("/bursar.event.v1.EventService/Watch").expect("declared");
+    assert!(
+        watch.server_streaming && !watch.client_streaming,
+        "Watch streams events"
+    );
+    assert_eq!(watch.idempotency, Idempotency::NoSideEffects);
+    let me = rule("/bursar.identity.v1.UserService/GetMe").expect("declared");
+    assert_eq!(me.permission, Permission::Self_);
+}
+
+#[test]
+fn every_mutating_rpc_has_a_request_id() {
+    let exceptions: BTreeSet<String> = WITHOUT_REQUEST_ID
+        .iter()
+        .map(|(path, _)| format!("/bursar.{path}"))
+        .collect();
+    let without: BTreeSet<String> = our_methods(&pool())
+        .iter()
+        .filter(|method| rule_of(method).idempotency != Idempotency::NoSideEffects)
+        .filter(
+            |method| match method.input().get_field_by_name("request_id") {
+                Some(field) => field.kind() != Kind::String || field.is_list(),
+                None => true,
+            },
+        )
+        .map(|method| path(&method))
+        .collect();
+    assert_eq!(
+        without, exceptions,
+        "left: mutating RPCs without a string `request_id`; right: those that may be"
+    );
+}
+
+#[test]
+fn reading_rpcs_have_no_request_id() {
+    let with: Vec<_> = our_methods(&pool())
+        .iter()
+        .filter(|method| rule_of(method).idempotency == Idempotency::NoSideEffects)
+        .filter(|method| method.input().get_field_by_name("request_id").is_some())
+        .map(path)
+        .collect();
+    none("RPCs that change nothing and take a request id", &with);
+}
+
+#[test]
+fn rpcs_that_list_or_get_change_nothing() {
+    let wrong: Vec<_> = our_methods(&pool())
+        .iter()
+        .filter(|method| {
+            ["Get", "List", "Query", "BatchGet", "Verify"]
+                .iter()
+                .any(|verb| method.name().starts_with(verb))
+        })
+        .filter(|method| method.name() != "VerifyEmail")
+        .filter(|method| rule_of(method).idempotency != Idempotency::NoSideEffects)
+        .map(path)
+        .collect();
+    none("reading RPCs not marked NO_SIDE_EFFECTS", &wrong);
+}
+
+#[test]
+fn lists_are_paged() {
+    for method in our_methods(&pool())
+        .iter()
+        .filter(|method| method.name().starts_with("List"))
+    {
+        let path = path(method);
+        let (input, output) = (method.input(), method.output());
+        let kind = |message: &MessageDescriptor, name: &str| {
+            message.get_field_by_name(name).map(|field| field.kind())
+        };
+        assert_eq!(
+            kind(&input, "page_size"),
+            Some(Kind::Int32),
+            "{path}: page_size"
+        );
+        assert_eq!(
+            kind(&input, "page_token"),
+            Some(Kind::String),
+            "{path}: page_token"
+        );
+        assert_eq!(
+            kind(&output, "next_page_token"),
+            Some(Kind::String),
+            "{path}: next_page_token"
+        );
+        assert_eq!(
+            output.fields().filter(|field| field.is_list()).count(),
+            1,
+            "{path}: one list of items"
+        );
+    }
+}
+
+#[test]
+fn no_floating_point_on_the_wire() {
+    let floats: Vec<_> = our_messages(&pool())
+        .iter()
+        .flat_map(|message| message.fields().collect::<Vec<_>>())
+        .filter(|field| matches!(field.kind(), Kind::Double | Kind::Float))
+        .map(|field| field.full_name().to_owned())
+        .collect();
+    none("floating point fields", &floats);
+}
+
+#[test]
+fn secret_fields_are_not_printed() {
+    let wrong: Vec<_> = our_messages(&pool())
+        .iter()
+        .flat_map(|message| message.fields().collect::<Vec<_>>())
+        .filter(|field| field.kind() == Kind::String && !NOT_SECRET.contains(&field.name()))
+        .filter(|field| {
+            field
+                .name()
+                .split('_')
+                .any(|word| SECRET_WORDS.contains(&word))
+        })
+        .filter(|field| {
+            field
+                .options()
+                .get_field_by_name("debug_redact")
+                .is_none_or(|value| value.as_bool() != Some(true))
+        })
+        .map(|field| field.full_name().to_owned())
+        .collect();
+    none("secret fields without [debug_redact = true]", &wrong);
+}
+
+#[test]
+fn debug_hides_what_is_redacted() {
+    use bursar_proto::identity::v1::{SignInRequest, SignInResponse, TokenSet};
+    let request = SignInRequest {
+        email: "ada@example.com".to_owned(),
+        password: "correct horse".to_owned(),
+        ..SignInRequest::default()
+    };
+    let response = SignInResponse {
+        tokens: Some(TokenSet {
+            access_token: "eyJhbGciOi".to_owned(),
+            refresh_token: "cmVmcmVzaA".to_owned(),
+            owner: "usr_x".to_owned(),
+            ..TokenSet::default()
+        }),
+    };
+    let printed = format!("{request:?} {response:#?}");
+    for shown in ["ada@example.com", "[redacted]", "usr_x"] {
+        assert!(printed.contains(shown), "{shown} is missing in {printed}");
+    }
+    for hidden in ["correct horse", "eyJhbGciOi", "cmVmcmVzaA"] {
+        assert!(!printed.contains(hidden), "{hidden} is printed: {printed}");
+    }
+}
+
+/// The path of a location in a file, as `SourceCodeInfo` writes it.
+type Location = Vec<i32>;
+
+/// Every location that needs a comment, with a name for the failure.
+fn documentable(file: &FileDescriptor) -> Vec<(Location, String)> {
+    let proto = file.file_descriptor_proto();
+    let mut wanted = Vec::new();
+    let index = |index: usize| i32::try_from(index).expect("fits");
+    for (m, message) in proto.message_type.iter().enumerate() {
+        assert!(
+            message.nested_type.iter().all(|nested| nested
+                .options
+                .as_ref()
+                .is_some_and(|options| options.map_entry()))
+                && message.enum_type.is_empty(),
+            "{}: nested types are not looked at here; declare it at the top",
+            message.name()
+        );
+        wanted.push((vec![4, index(m)], message.name().to_owned()));
+        for (f, field) in message.field.iter().enumerate() {
+            wanted.push((
+                vec![4, index(m), 2, index(f)],
+                format!("{}.{}", message.name(), field.name()),
+            ));
+        }
+        for (o, oneof) in message.oneof_decl.iter().enumerate() {
+            if !oneof.name().starts_with('_') {
+                wanted.push((
+                    vec![4, index(m), 8, index(o)],
+                    format!("{}.{}", message.name(), oneof.name()),
+                ));
+            }
+        }
+    }
+    for (e, declared) in proto.enum_type.iter().enumerate() {
+        wanted.push((vec![5, index(e)], declared.name().to_owned()));
+        for (v, value) in declared.value.iter().enumerate() {
+            wanted.push((vec![5, index(e), 2, index(v)], value.name().to_owned()));
+        }
+    }
+    for (s, service) in proto.service.iter().enumerate() {
+        wanted.push((vec![6, index(s)], service.name().to_owned()));
+        for (m, method) in service.method.iter().enumerate() {
+            wanted.push((
+                vec![6, index(s), 2, index(m)],
+                format!("{}/{}", service.name(), method.name()),
+            ));
+        }
+    }
+    for (x, extension) in proto.extension.iter().enumerate() {
+        wanted.push((vec![7, index(x)], extension.name().to_owned()));
+    }
+    wanted
+}
+
+/// The leading comment at a location.
+fn comment<'a>(file: &'a FileDescriptor, location: &Location) -> Option<&'a str> {
+    let info = file.file_descriptor_proto().source_code_info.as_ref()?;
+    let found = info
+        .location
+        .iter()
+        .find(|candidate| candidate.path == *location)?;
+    found
+        .leading_comments
+        .as_deref()
+        .map(str::trim)
+        .filter(|comment| !comment.is_empty())
+}
+
+#[test]
+fn everything_has_a_comment() {
+    let missing: Vec<_> = our_files(&pool())
+        .iter()
+        .flat_map(|file| {
+            documentable(file)
+                .into_iter()
+                .filter(|(location, _)| comment(file, location).is_none())
+                .map(|(_, name)| format!("{}: {name}", file.name()))
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    none("without a comment", &missing);
+}
+
+#[test]
+fn every_rpc_says_who_may_call_and_whether_it_may_be_repeated() {
+    let mut missing = Vec::new();
+    for file in our_files(&pool()) {
+        for (location, name) in documentable(&file)
+            .into_iter()
+            .filter(|(location, _)| matches!(location[..], [6, _, 2, _]))
+        {
+            let text = comment(&file, &location).unwrap_or_default();
+            if !text.contains("Who: ") {
+                missing.push(format!("{name}: who may call"));
+            }
+            let words = text.to_lowercase();
+            if !["idempotent", "changes nothing", "request id"]
+                .iter()
+                .any(|phrase| words.contains(phrase))
+            {
+                missing.push(format!("{name}: idempotent or not"));
+            }
+        }
+    }
+    none("not said in the comment", &missing);
+}
+
+#[test]
+fn event_types_are_told_by_their_names() {
+    let pool = pool();
+    let event = pool
+        .get_message_by_name("bursar.event.v1.Event")
+        .expect("declared");
+    let payload = event.oneofs().next().expect("the payload");
+    // `organization_created` is told as `organization.created`: the last word is what happened.
+    let names: BTreeSet<String> = payload
+        .fields()
+        .map(|field| {
+            let (what, happened) = field.name().rsplit_once('_').expect("two words");
+            format!("{what}.{happened}")
+        })
+        .collect();
+    assert_eq!(
+        names,
+        bursar_proto::event_type::ALL
+            .iter()
+            .map(|name| (*name).to_owned())
+            .collect()
+    );
+}
