@@ -1,1 +1,43 @@
-//! Placeholder.
+//! What every RPC has in common, on the server's side and on the client's.
+//!
+//! - [`stack()`]: the layers around a service's handlers, applied by one function, in process and over
+//!   the network alike
+//! - [`Caller`], [`access`], [`token`], [`KeySet`]: who is calling, and what a role may do
+//! - [`Transport`], [`ServiceTokens`], [`retry`]: calling other services, with deadline, trace and
+//!   credentials
+//! - [`Problem`], [`Violations`]: refusals, and the one way from them to a gRPC status
+//! - [`page`], [`convert`], [`RequestKey`]: lists, the API's common types, requests that take effect once
+//!
+//! What a service decides does not belong here, and neither do ports, signals and configuration
+//! (`bursar-runtime`).
+
+pub mod access;
+mod cache;
+pub mod caller;
+pub mod convert;
+pub mod idempotent;
+pub mod keys;
+pub mod page;
+pub mod peer;
+pub mod problem;
+pub mod stack;
+pub mod token;
+pub mod transport;
+mod violations;
+
+pub use access::{AccessPolicy, AdminBilling, UsageVisibility};
+pub use bursar_proto::access::v1::Permission;
+pub use caller::{Caller, ServiceCaller, ServiceRole, UserCaller};
+pub use idempotent::{Claimed, RequestKey};
+pub use keys::{KeySet, PublicKeys};
+pub use page::{Fingerprint, Page, PageRequest};
+pub use peer::{ServiceTokens, retry};
+pub use problem::{Problem, reason};
+pub use stack::{Limits, StackDeps, stack};
+pub use transport::context::on_behalf;
+pub use transport::{CallContext, LateRoutes, Transport};
+pub use violations::Violations;
+
+/// The largest message, in bytes, that a service takes or gives; set it on every server and client with
+/// `max_decoding_message_size` and `max_encoding_message_size` (encoding is unlimited by default).
+pub const MAX_MESSAGE: usize = 4 * 1024 * 1024;

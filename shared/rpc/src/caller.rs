@@ -1,0 +1,205 @@
+//! [`Caller`]: who is calling, as the authentication layer proved it.
+//!
+//! Here is *who*; what a role may do is in [`crate::access`], and whether somebody is a member *now* is
+//! for the service that owns or projects memberships.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use bursar_id::{OwnerId, Role, ServiceAccountId, SessionId, UserId};
+use bursar_proto::access::v1::Permission;
+use tonic::{Request, Status};
+
+use crate::Problem;
+use crate::problem::reason;
+
+/// Who makes a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// Nobody in particular; only RPCs that are public see this.
+    Anonymous,
+    /// A person, with the context that the token carries.
+    User(UserCaller),
+    /// One of the product's services, perhaps acting for a person.
+    Service(ServiceCaller),
+}
+
+/// A person who calls, as the access token says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserCaller {
+    /// Who.
+    pub user: UserId,
+    /// The session that the token belongs to.
+    pub session: SessionId,
+    /// The one context in which the token acts.
+    pub context: OwnerId,
+    /// The role in the organization that is the context, at the time of issue. `None` in the personal
+    /// context, and after the membership ended.
+    pub role: Option<Role>,
+    /// The version of the membership behind `role`; of two, the greater is newer. 0 without a role.
+    pub membership_version: u64,
+    /// The account's mail address at the time of issue.
+    pub email: Arc<str>,
+    /// Whether that address is proven to be the person's.
+    pub email_verified: bool,
+    /// What the RPC being served demands.
+    pub permission: Permission,
+}
+
+/// A service that calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceCaller {
+    /// Its account.
+    pub account: ServiceAccountId,
+    /// What sort of service it is.
+    pub role: ServiceRole,
+    /// The person it acts for, whose token it sent along.
+    pub on_behalf_of: Option<UserCaller>,
+    /// What the RPC being served demands.
+    pub permission: Permission,
+}
+
+/// The sorts of services, by which RPCs name who may call them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ServiceRole {
+    /// Whoever operates the deployment.
+    Operator,
+    /// Bursar's identity service.
+    Identity,
+    /// Bursar's organization service.
+    Organization,
+    /// Bursar's billing service.
+    Billing,
+    /// Any other back-end service of the product.
+    Product,
+}
+
+impl ServiceRole {
+    /// Every role.
+    pub const ALL: [Self; 5] = [
+        Self::Operator,
+        Self::Identity,
+        Self::Organization,
+        Self::Billing,
+        Self::Product,
+    ];
+
+    /// The name in tokens, databases and access rules: `operator`, `identity`, …
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Operator => "operator",
+            Self::Identity => "identity",
+            Self::Organization => "organization",
+            Self::Billing => "billing",
+            Self::Product => "product",
+        }
+    }
+}
+
+/// A text that names no service role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be operator, identity, organization, billing or product")]
+pub struct ServiceRoleError;
+
+impl FromStr for ServiceRole {
+    type Err = ServiceRoleError;
+    fn from_str(text: &str) -> Result<Self, ServiceRoleError> {
+        Self::ALL
+            .into_iter()
+            .find(|role| role.as_str() == text)
+            .ok_or(ServiceRoleError)
+    }
+}
+
+impl fmt::Display for ServiceRole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl Caller {
+    /// Who makes this request. An error only if the handler is served without the stack.
+    pub fn of<T>(request: &Request<T>) -> Result<Self, Status> {
+        request.extensions().get::<Self>().cloned().ok_or_else(|| {
+            Problem::internal(&"a handler is served without the authentication layer").into()
+        })
+    }
+
+    /// The person: the caller, or the one for whom a service calls.
+    pub fn user(&self) -> Result<&UserCaller, Problem> {
+        match self {
+            Self::User(user)
+            | Self::Service(ServiceCaller {
+                on_behalf_of: Some(user),
+                ..
+            }) => Ok(user),
+            Self::Service(_) => Err(Problem::permission_denied(
+                reason::CALLER_NOT_ALLOWED,
+                "this needs a user: send the user's token in bursar-user-authorization",
+            )),
+            Self::Anonymous => Err(Problem::unauthenticated(
+                reason::TOKEN_MISSING,
+                "this needs an access token in the authorization header",
+            )),
+        }
+    }
+
+    /// The service, if one calls (for somebody or for itself).
+    pub fn service(&self) -> Option<&ServiceCaller> {
+        match self {
+            Self::Service(service) => Some(service),
+            Self::Anonymous | Self::User(_) => None,
+        }
+    }
+
+    /// What the RPC being served demands of a member in an organization; `Unspecified` on RPCs that
+    /// demand nothing beyond being their kind of caller, and for an anonymous caller.
+    pub fn permission(&self) -> Permission {
+        match self {
+            Self::Anonymous => Permission::Unspecified,
+            Self::User(user) => user.permission,
+            Self::Service(service) => service.permission,
+        }
+    }
+
+    /// Whose request ids these are: one caller's never collide with another's.
+    pub fn scope(&self) -> String {
+        match self {
+            Self::Anonymous => "anonymous".to_owned(),
+            Self::User(user) => user.user.to_string(),
+            Self::Service(service) => match &service.on_behalf_of {
+                Some(user) => format!("{}/{}", service.account, user.user),
+                None => service.account.to_string(),
+            },
+        }
+    }
+
+    /// Who this is in an audit log: `usr_…`, `svc_…` or `anonymous`.
+    pub fn actor(&self) -> String {
+        match self {
+            Self::Anonymous => "anonymous".to_owned(),
+            Self::User(user) => user.user.to_string(),
+            Self::Service(service) => service
+                .on_behalf_of
+                .as_ref()
+                .map_or_else(|| service.account.to_string(), |user| user.user.to_string()),
+        }
+    }
+
+    /// The same caller at an RPC that demands `permission`.
+    #[must_use]
+    pub fn at(mut self, permission: Permission) -> Self {
+        match &mut self {
+            Self::Anonymous => {}
+            Self::User(user) => user.permission = permission,
+            Self::Service(service) => {
+                service.permission = permission;
+                if let Some(user) = &mut service.on_behalf_of {
+                    user.permission = permission;
+                }
+            }
+        }
+        self
+    }
+}

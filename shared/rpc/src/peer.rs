@@ -1,0 +1,237 @@
+//! Calling other services: the service's own credentials ([`ServiceTokens`]) and trying again ([`retry`]).
+
+use std::fmt;
+use std::future::Future;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use bursar_proto::identity::v1::IssueServiceTokenRequest;
+use bursar_proto::identity::v1::service_account_service_client::ServiceAccountServiceClient;
+use bursar_secret::{Entropy, Secret};
+use bursar_time::{Clock, Span, Timestamp};
+use http::HeaderValue;
+use tokio::sync::Mutex;
+use tonic::{Code, Request, Status};
+use tonic_types::StatusExt;
+
+use crate::problem::reason;
+use crate::transport::{CallContext, bearer};
+use crate::{Problem, Transport, convert};
+
+/// A token is replaced when it has no longer than this to live.
+const EXPIRES_SOON: Span = Span::from_secs(30);
+/// How long getting a token may take.
+const ISSUE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Where a service's own token comes from; cached until shortly before it expires. Cheap to clone, and
+/// clones share the token.
+#[derive(Clone)]
+pub struct ServiceTokens(Arc<Inner>);
+
+struct Inner {
+    source: Source,
+    clock: Clock,
+    current: RwLock<Option<Token>>,
+    /// Held by whoever gets a new one.
+    getting: Mutex<()>,
+}
+
+type Sign = dyn Fn(Timestamp) -> Result<(String, Timestamp), Problem> + Send + Sync;
+
+enum Source {
+    Identity {
+        transport: Transport,
+        client_id: String,
+        client_secret: Secret,
+    },
+    Local(Box<Sign>),
+}
+
+#[derive(Clone)]
+struct Token {
+    bearer: HeaderValue,
+    expires_at: Timestamp,
+}
+
+impl ServiceTokens {
+    /// Tokens that identity issues for a client id and secret (`IssueServiceToken`).
+    pub fn remote(
+        identity: Transport,
+        client_id: impl Into<String>,
+        client_secret: Secret,
+        clock: Clock,
+    ) -> Self {
+        let client_id = client_id.into();
+        Self::from(
+            Source::Identity {
+                transport: identity,
+                client_id,
+                client_secret,
+            },
+            clock,
+        )
+    }
+
+    /// Tokens that this process signs itself: a function from the time to a token and its expiry.
+    pub fn local(
+        sign: impl Fn(Timestamp) -> Result<(String, Timestamp), Problem> + Send + Sync + 'static,
+        clock: Clock,
+    ) -> Self {
+        Self::from(Source::Local(Box::new(sign)), clock)
+    }
+
+    fn from(source: Source, clock: Clock) -> Self {
+        Self(Arc::new(Inner {
+            source,
+            clock,
+            current: RwLock::default(),
+            getting: Mutex::default(),
+        }))
+    }
+
+    /// The `authorization` header's value, from the cache if it has long enough to live.
+    pub(crate) async fn bearer(&self) -> Result<HeaderValue, Status> {
+        if let Some(bearer) = self.0.cached() {
+            return Ok(bearer);
+        }
+        let _getting = self.0.getting.lock().await;
+        // Whoever held the lock before may have got one.
+        if let Some(bearer) = self.0.cached() {
+            return Ok(bearer);
+        }
+        let (token, expires_at) = self.0.get().await?;
+        let bearer = bearer(&token)?;
+        *self
+            .0
+            .current
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Some(Token {
+            bearer: bearer.clone(),
+            expires_at,
+        });
+        Ok(bearer)
+    }
+
+    /// Forgets the token, so that the next call gets a new one; after it was refused.
+    pub fn forget(&self) {
+        *self
+            .0
+            .current
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+impl Inner {
+    fn cached(&self) -> Option<HeaderValue> {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        let token = current.as_ref()?;
+        let soon = self.clock.now().saturating_add(EXPIRES_SOON);
+        (soon < token.expires_at).then(|| token.bearer.clone())
+    }
+
+    async fn get(&self) -> Result<(String, Timestamp), Status> {
+        let (transport, client_id, client_secret) = match &self.source {
+            Source::Local(sign) => return Ok(sign(self.clock.now())?),
+            Source::Identity {
+                transport,
+                client_id,
+                client_secret,
+            } => (transport, client_id, client_secret),
+        };
+        let client_secret = client_secret.expose();
+        let mut request = Request::new(IssueServiceTokenRequest {
+            client_id: client_id.clone(),
+            client_secret: client_secret.clone(),
+        });
+        request.set_timeout(ISSUE_TIMEOUT);
+        let issued = ServiceAccountServiceClient::new(transport.clone())
+            .issue_service_token(request)
+            .await
+            .map_err(|status| no_token(&status))?
+            .into_inner();
+        let expires_at = convert::required_timestamp(issued.expires_at)
+            .map_err(|error| Problem::internal(&error))?;
+        Ok((issued.access_token, expires_at))
+    }
+}
+
+/// The caller of *our* RPC has done nothing wrong when we get no token, so it never sees
+/// `UNAUTHENTICATED` from here.
+fn no_token(status: &Status) -> Status {
+    tracing::warn!(code = ?status.code(), message = status.message(), "cannot get a service token");
+    match status.code() {
+        Code::DeadlineExceeded => Problem::deadline_exceeded().into(),
+        _ => Problem::unavailable(
+            reason::PEER_UNAVAILABLE,
+            "a service that this one needs cannot be reached at the moment; try again",
+        )
+        .into(),
+    }
+}
+
+impl fmt::Debug for ServiceTokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0.source {
+            Source::Identity { .. } => "ServiceTokens::remote",
+            Source::Local(_) => "ServiceTokens::local",
+        })
+    }
+}
+
+/// How often a call is made at most.
+const ATTEMPTS: u32 = 5;
+/// The longest pause before the second attempt; it doubles with each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// The longest pause there is, unless the peer asks for a longer one.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// Makes an **idempotent** call until it succeeds or fails otherwise than with `UNAVAILABLE`: at most
+/// five times, with random pauses, and never beyond the deadline of the call being served.
+///
+/// A token that expired on the way (`UNAUTHENTICATED`, `TOKEN_EXPIRED`) is worth one more attempt, too.
+pub async fn retry<T, F, Fut>(entropy: &Entropy, mut call: F) -> Result<T, Status>
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Result<T, Status>>,
+{
+    let mut attempt = 1;
+    loop {
+        let status = match call().await {
+            Ok(value) => return Ok(value),
+            Err(status) => status,
+        };
+        let pause = match status.code() {
+            Code::Unavailable => pause(entropy, attempt, &status),
+            Code::Unauthenticated
+                if attempt == 1
+                    && crate::problem::reason_of(&status).as_deref()
+                        == Some(reason::TOKEN_EXPIRED) =>
+            {
+                Duration::ZERO
+            }
+            _ => return Err(status),
+        };
+        let too_late = CallContext::remaining().is_some_and(|left| left <= pause);
+        if attempt == ATTEMPTS || too_late {
+            return Err(status);
+        }
+        attempt += 1;
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// A random pause up to a limit that doubles (so that many callers do not come back together); at least
+/// what the peer asks for, as far as that is within reason.
+fn pause(entropy: &Entropy, attempt: u32, status: &Status) -> Duration {
+    let limit = FIRST_PAUSE
+        .saturating_mul(1 << (attempt - 1).min(16))
+        .min(LONGEST_PAUSE);
+    let micros = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
+    let random = Duration::from_micros(entropy.u64_below(micros.max(1)));
+    let asked = status
+        .get_details_retry_info()
+        .and_then(|info| info.retry_delay)
+        .unwrap_or_default();
+    random.max(asked.min(LONGEST_PAUSE))
+}

@@ -1,0 +1,178 @@
+//! Who is calling, and whether the RPC's access rule admits that kind of caller.
+//!
+//! Roles in an organization are *not* decided here: a token knows them as they were when it was issued.
+//! The use case compares the rule's permission ([`Caller::permission`]) with the membership as it is.
+
+use std::convert::Infallible;
+use std::future::Future;
+
+use axum::body::Body;
+use bursar_proto::access::MethodRule;
+use bursar_proto::access::v1::CallerKind;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use tonic::{Code, Status};
+use tower::Service;
+
+use super::{Call, Shared, methods::Access};
+use crate::Problem;
+use crate::caller::{Caller, ServiceRole};
+use crate::problem::reason;
+use crate::transport::context::{CallContext, TRACEPARENT, USER_AUTHORIZATION};
+
+/// Runs the handler with the [`Caller`] in its request, if the access rule admits the caller.
+pub(super) async fn admitted<S>(
+    shared: &Shared,
+    call: &Call,
+    mut inner: S,
+    mut request: Request<Body>,
+) -> Result<Response<Body>, Status>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+{
+    let caller = match call.method.access {
+        Access::Infrastructure => Caller::Anonymous,
+        Access::Rule(rule) => decide(rule, authenticate(shared, rule, request.headers()).await?)?,
+        Access::NoRule => {
+            return Err(Problem::permission_denied(
+                reason::RPC_WITHOUT_RULE,
+                "this RPC declares no access rule, so nobody may call it",
+            )
+            .into());
+        }
+        Access::Unknown => {
+            let sentence = "there is no such RPC";
+            return Err(Problem::new(Code::Unimplemented, reason::NO_SUCH_RPC, sentence).into());
+        }
+    };
+    let context = CallContext {
+        deadline: call.deadline,
+        request_id: call.request_id.clone(),
+        traceparent: request.headers().get(TRACEPARENT).cloned(),
+        user_authorization: user_authorization(&caller, request.headers()),
+    };
+    request.extensions_mut().insert(caller);
+    context.scope(answered(inner.call(request))).await
+}
+
+async fn answered(
+    answer: impl Future<Output = Result<Response<Body>, Infallible>>,
+) -> Result<Response<Body>, Status> {
+    answer.await.map_err(|never| match never {})
+}
+
+/// Where the user's token is, if there is a user.
+fn user_authorization(caller: &Caller, headers: &HeaderMap) -> Option<HeaderValue> {
+    caller.user().ok()?;
+    headers
+        .get(USER_AUTHORIZATION)
+        .or_else(|| headers.get(AUTHORIZATION))
+        .cloned()
+}
+
+/// Whom the tokens prove. On a public RPC a token that proves nothing is ignored.
+async fn authenticate(
+    shared: &Shared,
+    rule: &MethodRule,
+    headers: &HeaderMap,
+) -> Result<Caller, Problem> {
+    match prove(shared, headers).await {
+        Err(_) if admits(rule, CallerKind::Public) => Ok(Caller::Anonymous),
+        proven => proven,
+    }
+}
+
+async fn prove(shared: &Shared, headers: &HeaderMap) -> Result<Caller, Problem> {
+    let now = shared.clock.now();
+    let Some(token) = bearer(headers, &AUTHORIZATION)? else {
+        return Err(Problem::unauthenticated(
+            reason::TOKEN_MISSING,
+            "this needs an access token: authorization: Bearer …",
+        ));
+    };
+    let mut caller = shared.verifier.verify(token, now).await?;
+    if let Caller::Service(service) = &mut caller
+        && let Some(token) = bearer(headers, &USER_AUTHORIZATION)?
+    {
+        let named = |problem: Problem| problem.with_metadata("header", USER_AUTHORIZATION.as_str());
+        match shared.verifier.verify(token, now).await.map_err(named)? {
+            Caller::User(user) => service.on_behalf_of = Some(user),
+            Caller::Anonymous | Caller::Service(_) => {
+                let sentence = "bursar-user-authorization must be a user's token";
+                return Err(named(Problem::unauthenticated(
+                    reason::TOKEN_INVALID,
+                    sentence,
+                )));
+            }
+        }
+    }
+    Ok(caller)
+}
+
+/// The token of a `Bearer …` header; `None` without the header.
+fn bearer<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Problem> {
+    let Some(value) = headers.get(name) else {
+        return Ok(None);
+    };
+    value
+        .to_str()
+        .ok()
+        .and_then(|text| text.split_once(' '))
+        .filter(|(scheme, token)| scheme.eq_ignore_ascii_case("bearer") && !token.is_empty())
+        .map(|(_, token)| Some(token.trim_start_matches(' ')))
+        .ok_or_else(|| {
+            let sentence = format!("{name} must be Bearer and a token");
+            Problem::unauthenticated(reason::TOKEN_INVALID, sentence)
+        })
+}
+
+fn admits(rule: &MethodRule, kind: CallerKind) -> bool {
+    rule.callers.contains(&kind)
+}
+
+fn names(rule: &MethodRule, service: ServiceRole) -> bool {
+    admits(rule, CallerKind::Service) && rule.service_roles.contains(&service.as_str())
+}
+
+/// Whether the rule admits the caller, and as whom: a service whose role it does not name is no more
+/// than the user it acts for, or than anybody.
+fn decide(rule: &MethodRule, caller: Caller) -> Result<Caller, Problem> {
+    let (public, user) = (
+        admits(rule, CallerKind::Public),
+        admits(rule, CallerKind::User),
+    );
+    let caller = match caller {
+        Caller::Anonymous if public => Caller::Anonymous,
+        Caller::Anonymous => {
+            let sentence = "this needs an access token";
+            return Err(Problem::unauthenticated(reason::TOKEN_MISSING, sentence));
+        }
+        Caller::User(caller) if user || public => Caller::User(caller),
+        Caller::User(_) => {
+            let sentence = "this RPC is for services only";
+            return Err(Problem::permission_denied(
+                reason::CALLER_NOT_ALLOWED,
+                sentence,
+            ));
+        }
+        Caller::Service(caller) if names(rule, caller.role) => Caller::Service(caller),
+        Caller::Service(caller) => match caller.on_behalf_of {
+            Some(behind) if user || public => Caller::User(behind),
+            _ if public => Caller::Anonymous,
+            _ if admits(rule, CallerKind::Service) => {
+                return Err(Problem::permission_denied(
+                    reason::SERVICE_ROLE_NOT_ALLOWED,
+                    format!("this RPC is not for services of the role {}", caller.role),
+                )
+                .with_metadata("role", caller.role.as_str()));
+            }
+            _ => {
+                return Err(Problem::permission_denied(
+                    reason::CALLER_NOT_ALLOWED,
+                    "this RPC is for users; a service sends the user's token in bursar-user-authorization",
+                ));
+            }
+        },
+    };
+    Ok(caller.at(rule.permission))
+}

@@ -1,0 +1,209 @@
+//! [`stack`]: everything that happens to a call before and after its handler, in one place.
+//!
+//! From the outside in, as [`serve`] builds it up from the handler outwards:
+//!
+//! 1. **request id**: the caller's `x-request-id` or a new one; sent back, handed on, logged
+//! 2. **trace**: a span for the RPC under the caller's trace; one log line (failures INFO or WARN)
+//! 3. **metrics**: `rpc.server.call.duration`
+//! 4. **panic** → INTERNAL, and the server lives
+//! 5. **deadline** → `DEADLINE_EXCEEDED`; what is left is handed on by [`crate::Transport`]
+//! 6. **load shed** → `RESOURCE_EXHAUSTED`, `OVERLOADED`; never for health and reflection
+//! 7. **authentication and access rule** → `UNAUTHENTICATED`, `PERMISSION_DENIED`; puts the
+//!    [`crate::Caller`] into the request
+//!
+//! In-process and network callers pass through the same stack. It costs one allocation: the layers are
+//! functions around one future, not boxes around boxes.
+
+mod auth;
+mod deadline;
+mod methods;
+mod metrics;
+mod panic;
+mod request_id;
+mod shed;
+pub(crate) mod trace;
+mod watched;
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::Body;
+use bursar_secret::Entropy;
+use bursar_time::Clock;
+use http::{HeaderValue, Request, Response};
+use opentelemetry::metrics::Meter;
+use tokio::time::Instant;
+use tonic::service::Routes;
+use tower::Service;
+use tracing::Instrument as _;
+
+use crate::KeySet;
+use crate::token::Verifier;
+use crate::transport::context::REQUEST_ID;
+use methods::{Method, Methods};
+
+/// What the stack needs.
+#[derive(Clone, Debug)]
+pub struct StackDeps {
+    /// The keys that verify tokens.
+    pub keys: KeySet,
+    /// The clock by which tokens expire.
+    pub clock: Clock,
+    /// Randomness for request ids.
+    pub entropy: Entropy,
+    /// Where the durations of calls are counted.
+    pub meter: Meter,
+    /// What is bounded.
+    pub limits: Limits,
+}
+
+/// The stack's bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How many calls may be in work at once; more are refused, not queued. Streams count until they
+    /// begin to answer.
+    pub max_in_flight: usize,
+    /// The deadline of a call that comes without one.
+    pub default_deadline: Duration,
+    /// The longest deadline; a caller's longer one is shortened to it.
+    pub max_deadline: Duration,
+    /// How many verified tokens are remembered.
+    pub token_cache: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_in_flight: 4_096,
+            default_deadline: Duration::from_secs(30),
+            max_deadline: Duration::from_secs(30),
+            token_cache: 16_384,
+        }
+    }
+}
+
+/// Puts the whole stack around a service's routes; see the module for what that is.
+///
+/// To be called once for the routes of one service: its bound on calls in work is shared by all of them.
+pub fn stack(routes: Routes, deps: StackDeps) -> Routes {
+    let shared = Arc::new(Shared::new(deps));
+    let layer = tower::layer::layer_fn(move |inner| Stacked {
+        shared: Arc::clone(&shared),
+        inner,
+    });
+    Routes::from(routes.into_axum_router().layer(layer)).prepare()
+}
+
+/// What all calls share.
+struct Shared {
+    methods: Methods,
+    request_ids: request_id::RequestIds,
+    metrics: metrics::Metrics,
+    in_flight: shed::InFlight,
+    verifier: Verifier,
+    clock: Clock,
+    limits: Limits,
+}
+
+impl Shared {
+    fn new(deps: StackDeps) -> Self {
+        Self {
+            methods: Methods::new(),
+            request_ids: request_id::RequestIds::new(&deps.entropy),
+            metrics: metrics::Metrics::new(&deps.meter),
+            in_flight: shed::InFlight::new(deps.limits.max_in_flight),
+            verifier: Verifier::new(deps.keys, deps.limits.token_cache),
+            clock: deps.clock,
+            limits: deps.limits,
+        }
+    }
+}
+
+/// What is known of a call before anything is done about it.
+struct Call {
+    method: Method,
+    request_id: HeaderValue,
+    started: Instant,
+    deadline: Instant,
+}
+
+impl Call {
+    fn begin(shared: &Shared, request: &Request<Body>) -> Self {
+        let started = Instant::now();
+        Self {
+            method: shared.methods.find(request.uri().path()),
+            request_id: shared.request_ids.of(request.headers()),
+            started,
+            deadline: started + deadline::allowed(request.headers(), &shared.limits),
+        }
+    }
+}
+
+async fn serve<S>(shared: Arc<Shared>, inner: S, request: Request<Body>) -> Response<Body>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+{
+    let call = Call::begin(&shared, &request);
+    let span = trace::span(&call, request.headers());
+
+    let answer = auth::admitted(&shared, &call, inner, request);
+    let answer = shed::bounded(&shared.in_flight, call.method, answer);
+    let answer = deadline::enforced(&call, answer);
+    let answer = panic::contained(answer);
+    let answer = answer.instrument(span.clone()).await;
+
+    let mut response = match answer {
+        Ok(response) => watched::until_the_end(response, &shared, &call, &span),
+        Err(status) => {
+            let response = status.into_http();
+            trace::ended(&span, &call, &response);
+            shared.metrics.record(&call, trace::code_of(&response));
+            response
+        }
+    };
+    response.headers_mut().insert(REQUEST_ID, call.request_id);
+    response
+}
+
+/// A service with the stack around it.
+#[derive(Clone)]
+struct Stacked<S> {
+    shared: Arc<Shared>,
+    inner: S,
+}
+
+impl<S> Service<Request<Body>> for Stacked<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    S: Clone + Send + 'static,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        // The instance that was asked whether it is ready is the one that must be called.
+        let next = self.inner.clone();
+        let ready = std::mem::replace(&mut self.inner, next);
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async move { Ok(serve(shared, ready, request).await) })
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}

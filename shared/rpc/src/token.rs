@@ -1,0 +1,251 @@
+//! Tokens: what they claim, how they are signed (for identity and for tests), how they are verified.
+//!
+//! JWTs with `EdDSA` and nothing else. A person's token and a service's differ in the kind of their
+//! subject (`usr_…`, `svc_…`), so neither can pass for the other. Time comes in as a parameter and is
+//! compared without leeway; how long a token lives is decided by whoever signs it.
+
+use std::sync::LazyLock;
+
+use bursar_id::{OwnerId, Role, ServiceAccountId, SessionId, UserId};
+use bursar_proto::access::v1::Permission;
+use bursar_time::{Span, Timestamp};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, Validation};
+use serde::{Deserialize, Serialize};
+
+use crate::caller::{Caller, ServiceCaller, ServiceRole, UserCaller};
+use crate::keys::KeySet;
+use crate::problem::reason;
+use crate::{Problem, cache::TokenCache};
+
+/// The `iss` of every token.
+pub const ISSUER: &str = "bursar";
+/// The `aud` of every token.
+pub const AUDIENCE: &str = "bursar";
+/// The longest token that is looked at, in bytes; ours have some six hundred.
+const MAX_BYTES: usize = 4_096;
+
+/// What a person's access token says.
+#[derive(Clone, Debug, Serialize)]
+pub struct AccessClaims {
+    /// Who.
+    pub sub: UserId,
+    /// The session.
+    pub sid: SessionId,
+    /// The one context in which the token acts.
+    pub ctx: OwnerId,
+    /// The role in the organization that is the context; absent otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
+    /// The version of the membership behind the role; 0 without one.
+    pub mv: u64,
+    /// The account's mail address.
+    pub email: String,
+    /// Whether the address is proven.
+    pub email_verified: bool,
+    /// Who signed and for whom, since when and until when.
+    #[serde(flatten)]
+    pub standard: StandardClaims,
+}
+
+/// What a service's token says.
+#[derive(Clone, Debug, Serialize)]
+pub struct ServiceClaims {
+    /// The service's account.
+    pub sub: ServiceAccountId,
+    /// Its role, as [`ServiceRole::as_str`].
+    pub srole: &'static str,
+    /// Who signed and for whom, since when and until when.
+    #[serde(flatten)]
+    pub standard: StandardClaims,
+}
+
+/// The claims that every token has.
+#[derive(Clone, Debug, Serialize)]
+pub struct StandardClaims {
+    /// [`ISSUER`].
+    pub iss: &'static str,
+    /// [`AUDIENCE`].
+    pub aud: &'static str,
+    /// When it was issued, in seconds since 1970.
+    pub iat: i64,
+    /// The first second in which it is not valid any more, in seconds since 1970.
+    pub exp: i64,
+}
+
+impl StandardClaims {
+    /// Claims of a token that lives from `now` for `ttl`, in whole seconds rounded down.
+    pub fn lasting(now: Timestamp, ttl: Span) -> Self {
+        let until = now.saturating_add(ttl);
+        Self {
+            iss: ISSUER,
+            aud: AUDIENCE,
+            iat: now.as_unix_secs(),
+            exp: until.as_unix_secs(),
+        }
+    }
+
+    /// When the token stops being valid.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        Timestamp::from_unix_secs(self.exp).ok()
+    }
+}
+
+impl ServiceClaims {
+    /// Claims of a service's token.
+    pub fn new(account: ServiceAccountId, role: ServiceRole, now: Timestamp, ttl: Span) -> Self {
+        Self {
+            sub: account,
+            srole: role.as_str(),
+            standard: StandardClaims::lasting(now, ttl),
+        }
+    }
+}
+
+/// A token could not be signed: the key is no Ed25519 key in PKCS#8.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot sign a token: {0}")]
+pub struct SignError(#[from] jsonwebtoken::errors::Error);
+
+/// Signs claims with an Ed25519 key (PKCS#8 DER) that is published under `kid`.
+pub fn sign<C: Serialize>(key: &EncodingKey, kid: &str, claims: &C) -> Result<String, SignError> {
+    let mut header = Header::new(Algorithm::EdDSA);
+    header.kid = Some(kid.to_owned());
+    Ok(jsonwebtoken::encode(&header, claims, key)?)
+}
+
+/// A verified token: whom it proves, and until when.
+#[derive(Clone, Debug)]
+pub struct Verified {
+    /// A user or a service without anybody behind it, at permission `Unspecified`.
+    pub caller: Caller,
+    /// When the token stops proving it.
+    pub expires_at: Timestamp,
+}
+
+/// Verifies tokens and remembers those it has verified, so that a signature is checked once per token
+/// and not once per call.
+#[derive(Debug)]
+pub struct Verifier {
+    keys: KeySet,
+    cache: TokenCache,
+}
+
+impl Verifier {
+    /// A verifier that remembers about `capacity` tokens, the latest ones.
+    pub fn new(keys: KeySet, capacity: usize) -> Self {
+        Self {
+            keys,
+            cache: TokenCache::new(capacity),
+        }
+    }
+
+    /// Whom the token proves at `now`; else `UNAUTHENTICATED` with `TOKEN_INVALID` or `TOKEN_EXPIRED`, or
+    /// `UNAVAILABLE` while the keys cannot be fetched.
+    pub async fn verify(&self, token: &str, now: Timestamp) -> Result<Caller, Problem> {
+        let digest = TokenCache::digest(token);
+        let verified = if let Some(verified) = self.cache.get(&digest) {
+            verified
+        } else {
+            let verified = verify(token, &self.keys).await?;
+            self.cache.insert(digest, &verified);
+            verified
+        };
+        if now >= verified.expires_at {
+            return Err(Problem::unauthenticated(
+                reason::TOKEN_EXPIRED,
+                "the token has expired; get a new one",
+            ));
+        }
+        Ok(verified.caller)
+    }
+}
+
+static VALIDATION: LazyLock<Validation> = LazyLock::new(|| {
+    let mut validation = Validation::new(Algorithm::EdDSA);
+    // Times are compared with the clock that the service was given, everything else in `claims_of`.
+    validation.validate_exp = false;
+    validation.validate_aud = false;
+    validation.required_spec_claims.clear();
+    validation
+});
+
+/// Every claim that any token may have; which ones must be there depends on the subject.
+#[derive(Deserialize)]
+struct Claims {
+    sub: String,
+    iss: String,
+    aud: String,
+    exp: i64,
+    sid: Option<SessionId>,
+    ctx: Option<OwnerId>,
+    role: Option<Role>,
+    #[serde(default)]
+    mv: u64,
+    email: Option<String>,
+    #[serde(default)]
+    email_verified: bool,
+    srole: Option<String>,
+}
+
+/// Checks the signature and every claim but the expiry.
+async fn verify(token: &str, keys: &KeySet) -> Result<Verified, Problem> {
+    if token.len() > MAX_BYTES {
+        return Err(invalid("too long"));
+    }
+    let header = jsonwebtoken::decode_header(token).map_err(|_| invalid("no JWT"))?;
+    if header.alg != Algorithm::EdDSA {
+        return Err(invalid("signed with another algorithm"));
+    }
+    let kid = header.kid.ok_or_else(|| invalid("no kid"))?;
+    let key = keys
+        .find(&kid)
+        .await?
+        .ok_or_else(|| invalid("signed by an unknown key"))?;
+    let claims = jsonwebtoken::decode::<Claims>(token, &key, &VALIDATION)
+        .map_err(|_| invalid("signature or claims are wrong"))?
+        .claims;
+    caller_of(claims).ok_or_else(|| invalid("claims are wrong"))
+}
+
+fn caller_of(claims: Claims) -> Option<Verified> {
+    if claims.iss != ISSUER || claims.aud != AUDIENCE {
+        return None;
+    }
+    let expires_at = Timestamp::from_unix_secs(claims.exp).ok()?;
+    let permission = Permission::Unspecified;
+    let caller = if let Ok(user) = claims.sub.parse::<UserId>() {
+        let context = claims.ctx?;
+        // A personal context is one's own, and has no role.
+        let fits = match context {
+            OwnerId::User(owner) => owner == user && claims.role.is_none(),
+            OwnerId::Organization(_) => true,
+        };
+        if !fits {
+            return None;
+        }
+        Caller::User(UserCaller {
+            user,
+            session: claims.sid?,
+            context,
+            role: claims.role,
+            membership_version: claims.mv,
+            email: claims.email?.into(),
+            email_verified: claims.email_verified,
+            permission,
+        })
+    } else {
+        Caller::Service(ServiceCaller {
+            account: claims.sub.parse().ok()?,
+            role: claims.srole?.parse().ok()?,
+            on_behalf_of: None,
+            permission,
+        })
+    };
+    Some(Verified { caller, expires_at })
+}
+
+/// One answer for every sort of bad token; which sort it was is only for the log.
+fn invalid(why: &'static str) -> Problem {
+    tracing::debug!(why, "refused a token");
+    Problem::unauthenticated(reason::TOKEN_INVALID, "the token is not valid")
+}

@@ -1,0 +1,232 @@
+//! [`Transport`]: the way from a generated client to a service, in this process or over the network.
+//!
+//! Whichever it is, a call made while serving another one carries on its deadline, its request id and
+//! its trace, and a transport [with tokens](Transport::with_tokens) adds the service's own credentials.
+
+pub mod channel;
+pub mod context;
+mod late;
+
+use std::convert::Infallible;
+use std::error::Error as _;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::{HeaderValue, Request, Response, header::AUTHORIZATION};
+use tonic::body::Body;
+use tonic::service::Routes;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
+use tower::{Service, ServiceExt};
+
+pub use channel::AddressError;
+pub use context::CallContext;
+pub use late::LateRoutes;
+
+use crate::Problem;
+use crate::peer::ServiceTokens;
+use crate::problem::reason;
+use context::{GRPC_TIMEOUT, REQUEST_ID, TRACEPARENT, format_timeout, parse_timeout};
+
+/// How long a unary call may take that no deadline comes with, such as one of a background task.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Where a generated client sends its calls: `SomeServiceClient::new(transport.clone())`. Cheap to
+/// clone.
+#[derive(Clone)]
+pub struct Transport {
+    target: Target,
+    tokens: Option<ServiceTokens>,
+}
+
+#[derive(Clone)]
+enum Target {
+    Channel(Channel),
+    Routes(Routes),
+    Late(Arc<OnceLock<Routes>>),
+}
+
+impl Transport {
+    /// Over the network to one endpoint, connected on first use.
+    pub fn channel(endpoint: &Endpoint) -> Self {
+        Self::over(endpoint.connect_lazy())
+    }
+
+    /// Over the network to `http://host:port`, connected on first use with keep-alive, and balanced over
+    /// every address of the host's name. Must be called inside a Tokio runtime.
+    pub fn connect(address: &str) -> Result<Self, AddressError> {
+        channel::connect(address).map(Self::over)
+    }
+
+    /// Over a channel that somebody made.
+    pub fn over(channel: Channel) -> Self {
+        Self {
+            target: Target::Channel(channel),
+            tokens: None,
+        }
+    }
+
+    /// To routes in this process.
+    pub fn routes(routes: Routes) -> Self {
+        Self {
+            target: Target::Routes(routes.prepare()),
+            tokens: None,
+        }
+    }
+
+    /// To routes in this process that will be set later; until then calls answer `UNAVAILABLE`.
+    pub fn late() -> (Self, LateRoutes) {
+        let late = LateRoutes::default();
+        (
+            Self {
+                target: Target::Late(Arc::clone(&late.0)),
+                tokens: None,
+            },
+            late,
+        )
+    }
+
+    /// The same way, with the service's own token in `authorization` of every call that has none.
+    #[must_use]
+    pub fn with_tokens(mut self, tokens: ServiceTokens) -> Self {
+        self.tokens = Some(tokens);
+        self
+    }
+
+    async fn send(self, mut request: Request<Body>) -> Result<Response<Body>, Status> {
+        let timeout = hand_on(&mut request)?;
+        let calling = async {
+            if let Some(tokens) = &self.tokens
+                && !request.headers().contains_key(AUTHORIZATION)
+            {
+                request
+                    .headers_mut()
+                    .insert(AUTHORIZATION, tokens.bearer().await?);
+            }
+            self.target.call(request).await
+        };
+        match timeout {
+            None => calling.await,
+            Some(timeout) => tokio::time::timeout(timeout, calling)
+                .await
+                .unwrap_or_else(|_| Err(Problem::deadline_exceeded().into())),
+        }
+    }
+}
+
+impl Target {
+    async fn call(self, request: Request<Body>) -> Result<Response<Body>, Status> {
+        match self {
+            Self::Channel(channel) => channel.oneshot(request).await.map_err(channel_status),
+            Self::Routes(routes) => in_process(routes, request).await,
+            Self::Late(late) => match late.get() {
+                Some(routes) => in_process(routes.clone(), request).await,
+                None => Err(Problem::unavailable(
+                    reason::PEER_UNAVAILABLE,
+                    "the service is still starting; try again",
+                )
+                .with_retry_after(Duration::from_millis(100))
+                .into()),
+            },
+        }
+    }
+}
+
+async fn in_process(routes: Routes, request: Request<Body>) -> Result<Response<Body>, Status> {
+    routes
+        .oneshot(request)
+        .await
+        .map_err(|never: Infallible| match never {})
+}
+
+/// What a failed channel means to its caller: tonic calls its own expired timer CANCELLED, and a peer
+/// that cannot be reached must be recognizable as one to try again.
+fn channel_status(error: tonic::transport::Error) -> Status {
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if cause.is::<tonic::TimeoutExpired>() {
+            return Problem::deadline_exceeded().into();
+        }
+        source = cause.source();
+    }
+    let status = Status::from_error(Box::new(error));
+    match status.code() {
+        Code::Unknown => {
+            Problem::unavailable(reason::PEER_UNAVAILABLE, "the peer cannot be reached").into()
+        }
+        _ => status,
+    }
+}
+
+/// Puts deadline, request id and trace of the call being served into a request of its own. Returns how
+/// long to wait for the answer's headers; `None` for a stream that nobody gave a deadline.
+fn hand_on(request: &mut Request<Body>) -> Result<Option<Duration>, Status> {
+    let context = CallContext::current();
+    let own = parse_timeout(request.headers());
+    let left = context.as_ref().map(|context| {
+        context
+            .deadline
+            .saturating_duration_since(tokio::time::Instant::now())
+    });
+    let streams =
+        bursar_proto::access::rule(request.uri().path()).is_some_and(|rule| rule.server_streaming);
+    let timeout = match (own, left) {
+        (Some(own), Some(left)) => Some(own.min(left)),
+        (None, None) if !streams => Some(DEFAULT_TIMEOUT),
+        (own, left) => own.or(left),
+    };
+    if let Some(timeout) = timeout {
+        if timeout.is_zero() {
+            return Err(Problem::deadline_exceeded().into());
+        }
+        if let Some(value) = format_timeout(timeout) {
+            request.headers_mut().insert(GRPC_TIMEOUT, value);
+        }
+    }
+    let headers = request.headers_mut();
+    if let Some(context) = context {
+        headers.entry(REQUEST_ID).or_insert(context.request_id);
+        if let Some(trace) = context.traceparent {
+            headers.entry(TRACEPARENT).or_insert(trace);
+        }
+    }
+    crate::stack::trace::inject(headers);
+    Ok(timeout)
+}
+
+impl Service<Request<Body>> for Transport {
+    type Response = Response<Body>;
+    type Error = Status;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Status>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        // Each call waits for its own clone of the target, within its own deadline.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        Box::pin(self.clone().send(request))
+    }
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.target {
+            Target::Channel(_) => "Transport::channel",
+            Target::Routes(_) => "Transport::routes",
+            Target::Late(_) => "Transport::late",
+        })
+    }
+}
+
+/// `Bearer …` as a header value that is never logged.
+pub(crate) fn bearer(token: &str) -> Result<HeaderValue, Status> {
+    let mut value = HeaderValue::try_from(format!("Bearer {token}"))
+        .map_err(|_| Status::from(Problem::internal(&"a token is no header value")))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
