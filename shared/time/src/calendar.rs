@@ -1,9 +1,16 @@
-//! The calendar (Gregorian, UTC): the beginnings of hours, days and months, and anchored months.
+//! The calendar (Gregorian, UTC): dates to and from timestamps, the beginnings of hours, days and
+//! months, and anchored months.
+//!
+//! It goes through jiff's civil dates, not its timestamps: those end on 30 December 9999.
 
-use jiff::civil::DateTime;
-use jiff::tz::Offset;
+use jiff::civil::{Date, DateTime, Time};
+use jiff::fmt::temporal::{Pieces, PiecesOffset};
+use jiff::{SignedDuration, Span as Months};
 
-use crate::{Span, Timestamp};
+use crate::{Span, Timestamp, TimestampError};
+
+/// 1970-01-01T00:00:00.
+const EPOCH: DateTime = Date::constant(1970, 1, 1).to_datetime(Time::midnight());
 
 impl Timestamp {
     /// The beginning of the hour that this is in.
@@ -26,14 +33,8 @@ impl Timestamp {
     /// The beginning of the calendar month (UTC) that this is in.
     #[must_use]
     pub fn start_of_month(self) -> Self {
-        self.civil().map_or(self, |civil| {
-            Self::from_civil(
-                civil
-                    .date()
-                    .first_of_month()
-                    .to_datetime(jiff::civil::Time::midnight()),
-            )
-        })
+        let first = self.civil().date().first_of_month();
+        Self::from_civil(first.to_datetime(Time::midnight()))
     }
 
     /// This time of day `months` months later on this day of the month, or on that month's last day if it
@@ -43,25 +44,40 @@ impl Timestamp {
     /// gives 28 February and then 31 March, where going on from 28 February would give 28 March.
     #[must_use]
     pub fn add_months_anchored(self, months: u32) -> Self {
-        self.civil()
-            .and_then(|civil| {
-                civil
-                    .checked_add(jiff::Span::new().try_months(months).ok()?)
-                    .ok()
-            })
+        Months::new()
+            .try_months(months)
+            .and_then(|months| self.civil().checked_add(months))
             .map_or(Self::MAX, Self::from_civil)
     }
 
-    /// `None` never happens: jiff's range is wider than this crate's.
-    fn civil(self) -> Option<DateTime> {
-        let time = jiff::Timestamp::from_microsecond(self.as_micros()).ok()?;
-        Some(Offset::UTC.to_datetime(time))
+    pub(crate) fn civil(self) -> DateTime {
+        // jiff's civil dates go from the year -9999 to the end of 9999: nothing ever saturates.
+        EPOCH.saturating_add(SignedDuration::from_micros(self.as_micros()))
     }
 
     fn from_civil(civil: DateTime) -> Self {
-        // jiff's timestamps end a day before its dates do, far after ours.
-        Offset::UTC
-            .to_timestamp(civil)
-            .map_or(Self::MAX, |time| Self::clamped(time.as_microsecond()))
+        Self::clamped(micros(civil))
     }
+}
+
+/// Microseconds from 1970 to a date and time, rounded down.
+fn micros(civil: DateTime) -> i64 {
+    let nanos = civil.duration_since(EPOCH).as_nanos();
+    // 20,000 years are below 2^60 microseconds.
+    i64::try_from(nanos.div_euclid(1_000)).unwrap_or(i64::MAX)
+}
+
+/// Reads RFC 3339 with any offset.
+pub(crate) fn parse(text: &str) -> Result<Timestamp, TimestampError> {
+    let pieces = Pieces::parse(text).map_err(|_| TimestampError::Malformed)?;
+    let offset = match pieces.offset() {
+        Some(PiecesOffset::Zulu) => 0,
+        Some(PiecesOffset::Numeric(offset)) => offset.offset().seconds(),
+        _ => return Err(TimestampError::Malformed),
+    };
+    let (Some(time), None) = (pieces.time(), pieces.time_zone_annotation()) else {
+        return Err(TimestampError::Malformed);
+    };
+    let local = micros(pieces.date().to_datetime(time));
+    Timestamp::from_micros(local - i64::from(offset) * 1_000_000)
 }

@@ -22,7 +22,7 @@ pub enum SpanError {
     #[error("must not be negative")]
     Negative,
     /// It is longer than [`Span::MAX`].
-    #[error("must not be longer than 100000000 days")]
+    #[error("must not be longer than 3652059 days")]
     TooLong,
     /// The text is not numbers with units.
     #[error("must be a length of time such as 7d, 1h 30m or 250ms")]
@@ -42,8 +42,8 @@ impl Span {
     pub const HOUR: Self = Self(60 * Self::MINUTE.0);
     /// Twenty-four hours.
     pub const DAY: Self = Self(24 * Self::HOUR.0);
-    /// The longest span: 10⁸ days, longer than from the first [`crate::Timestamp`] to the last.
-    pub const MAX: Self = Self(100_000_000 * Self::DAY.0);
+    /// The longest span: 3,652,059 days, from the first [`crate::Timestamp`] to the last.
+    pub const MAX: Self = Self(3_652_059 * Self::DAY.0);
 
     /// A span in microseconds; [`SpanError::Negative`] or [`SpanError::TooLong`] outside the range.
     pub const fn from_micros(micros: i64) -> Result<Self, SpanError> {

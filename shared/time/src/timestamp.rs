@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::Span;
+use crate::{Span, calendar};
 
 /// A point in time in microseconds since 1970-01-01T00:00:00Z, from the beginning of the year 1 to the
 /// end of the year 9999 (the range of `google.protobuf.Timestamp`).
@@ -138,9 +138,7 @@ impl From<Timestamp> for i64 {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // jiff's range is wider than ours, so the conversion never fails.
-        let time = jiff::Timestamp::from_microsecond(self.0).map_err(|_| fmt::Error)?;
-        fmt::Display::fmt(&time, f)
+        write!(f, "{}Z", self.civil())
     }
 }
 
@@ -154,10 +152,6 @@ impl FromStr for Timestamp {
     type Err = TimestampError;
     /// Reads RFC 3339 with any offset; digits below a microsecond are dropped (rounded down).
     fn from_str(text: &str) -> Result<Self, TimestampError> {
-        let time: jiff::Timestamp = text.parse().map_err(|_| TimestampError::Malformed)?;
-        let micros = time.as_nanosecond().div_euclid(1_000);
-        i64::try_from(micros)
-            .map_err(|_| TimestampError::OutOfRange)
-            .and_then(Self::from_micros)
+        calendar::parse(text)
     }
 }
