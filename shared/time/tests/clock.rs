@@ -90,13 +90,13 @@ async fn a_jump_between_asking_and_waiting_is_not_missed() {
 #[tokio::test]
 async fn only_a_real_jump_wakes() {
     let clock = Clock::test(secs(5));
-    let mut changed = Box::pin(clock.changed());
-    assert!(!done!(changed));
+    let mut jump = Box::pin(clock.changed());
+    assert!(!done!(jump));
     clock.set(secs(5)).unwrap();
     clock.set(secs(4)).unwrap_err();
-    assert!(!done!(changed), "woken without a jump");
+    assert!(!done!(jump), "woken without a jump");
     clock.set(secs(6)).unwrap();
-    assert!(done!(changed));
+    assert!(done!(jump));
 
     let mut changes = clock.subscribe();
     clock.set(secs(7)).unwrap();
