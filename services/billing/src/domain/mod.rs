@@ -43,6 +43,8 @@ mod rates;
 mod refusal;
 mod standing;
 mod state;
+#[cfg(test)]
+mod tests;
 mod usage;
 mod verify;
 
