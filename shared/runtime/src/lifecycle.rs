@@ -24,7 +24,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     Env, Listeners, Service, Settings, Started, grpc,
-    listen::Incoming,
+    listen::{Ending, Incoming},
     operations,
     readiness::{self, PortHealth, Readiness},
     telemetry::Telemetry,
@@ -133,7 +133,10 @@ impl<'a> Host<'a> {
         let readiness = Readiness::default();
         let operations_end = CancellationToken::new();
         let operations = tokio::spawn(operations::serve(
-            Incoming::new(listeners.operations, operations_end.clone()),
+            Incoming::new(
+                listeners.operations,
+                Ending { shutdown: operations_end.clone(), cut: operations_end.clone() },
+            ),
             readiness.clone(),
             registry,
             operations_end.clone(),
@@ -166,8 +169,9 @@ impl<'a> Host<'a> {
             let health = PortHealth::new(service, &started.health_services).await;
             let routes = grpc::routes(&started, &health, &self.env)?;
             let router = grpc::server(&self.settings.limits, &self.env.entropy).add_routes(routes);
-            let incoming = Incoming::new(listener, self.cut.clone());
-            let end = self.env.shutdown.clone().cancelled_owned();
+            let ending = Ending { shutdown: self.env.shutdown.clone(), cut: self.cut.clone() };
+            let incoming = Incoming::new(listener, ending.clone());
+            let end = ending.shutdown.cancelled_owned();
             self.servers.spawn(async move {
                 (service, router.serve_with_incoming_shutdown(incoming, end).await)
             });

@@ -87,16 +87,25 @@ async fn bind(address: SocketAddr, purpose: &'static str) -> Result<TcpListener,
         .map_err(|error| ListenError::new(address, purpose, error))
 }
 
-/// The connections of one listener. When `cut` is cancelled, every one of them breaks off.
+/// How the connections of a listener are told to end.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ending {
+    /// Those that have not said anything yet break off. (The others finish what they began.)
+    pub(crate) shutdown: CancellationToken,
+    /// All break off.
+    pub(crate) cut: CancellationToken,
+}
+
+/// The connections of one listener.
 pub(crate) struct Incoming {
     listener: TcpListener,
-    cut: CancellationToken,
+    ending: Ending,
     pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl Incoming {
-    pub(crate) fn new(listener: TcpListener, cut: CancellationToken) -> Self {
-        Self { listener, cut, pause: None }
+    pub(crate) fn new(listener: TcpListener, ending: Ending) -> Self {
+        Self { listener, ending, pause: None }
     }
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<(Connection, SocketAddr)> {
@@ -109,7 +118,7 @@ impl Incoming {
                 Ok((stream, peer)) => {
                     // Small messages in both directions: waiting to fill packets only adds latency.
                     let _ = stream.set_nodelay(true);
-                    return Poll::Ready((Connection::new(stream, self.cut.clone()), peer));
+                    return Poll::Ready((Connection::new(stream, &self.ending), peer));
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
@@ -153,20 +162,24 @@ impl axum::serve::Listener for Incoming {
 
 /// A connection that breaks off when it is cut, or when it says nothing at all for too long.
 ///
-/// HTTP/2's own keep-alive starts with the first frame, so without this a client that connects and stays
-/// silent would keep its place for ever, and would keep a stopping server waiting.
+/// HTTP/2's own keep-alive and farewell start with the first frame, so without this a client that connects
+/// and stays silent would keep its place for ever, and would keep a stopping server waiting.
 pub(crate) struct Connection {
     stream: TcpStream,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
-    silence: Option<Pin<Box<Sleep>>>,
+    /// Until the first byte.
+    silence: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl Connection {
-    fn new(stream: TcpStream, cut: CancellationToken) -> Self {
+    fn new(stream: TcpStream, ending: &Ending) -> Self {
+        let shutdown = ending.shutdown.clone();
         Self {
             stream,
-            cut: Box::pin(cut.cancelled_owned()),
-            silence: Some(Box::pin(sleep(SILENCE_LIMIT))),
+            cut: Box::pin(ending.cut.clone().cancelled_owned()),
+            silence: Some(Box::pin(async move {
+                let _ = tokio::time::timeout(SILENCE_LIMIT, shutdown.cancelled()).await;
+            })),
         }
     }
 }

@@ -311,40 +311,39 @@ fn refuse_unknown(vocabulary: &Vocabulary, layer: &Layer, problems: &mut Vec<Str
 /// Replaces `X_file = path` by `X = content of path`, within one layer, so that precedence holds.
 fn read_secret_files(layer: &mut Layer, problems: &mut Vec<String>) {
     for key in SECRET_KEYS {
-        let path: Vec<String> = key.iter().map(|part| (*part).to_owned()).collect();
-        let Some((last, parents)) = path.split_last() else {
+        let Some((last, parents)) = key.split_last() else {
             continue;
         };
-        let mut dict = &mut layer.dict;
-        let mut found = true;
-        for parent in parents {
-            match dict.get_mut(parent) {
-                Some(Value::Dict(_, inner)) => dict = inner,
-                _ => {
-                    found = false;
-                    break;
-                }
-            }
-        }
-        let file_key = format!("{last}{FILE_SUFFIX}");
-        if !found {
+        let Some(dict) = section(&mut layer.dict, parents) else {
             continue;
-        }
+        };
+        let file_key = format!("{last}{FILE_SUFFIX}");
         let Some(file) = dict.remove(&file_key) else {
             continue;
         };
-        if dict.contains_key(last) {
-            problems.push(format!("{} and its …{FILE_SUFFIX} are both set: use one", layer.source.spell(&path)));
+        let mut path: Vec<String> = parents.iter().map(|part| (*part).to_owned()).collect();
+        path.push(file_key);
+        let here = layer.source.spell(&path);
+        if dict.contains_key(*last) {
+            problems.push(format!("{here}: {last} itself is set here, too: use one"));
             continue;
         }
         let file = file.as_str().unwrap_or_default();
         match std::fs::read_to_string(file) {
             Ok(text) => {
-                dict.insert(last.clone(), Value::from(text.trim_end().to_owned()));
+                dict.insert((*last).to_owned(), Value::from(text.trim_end().to_owned()));
             }
-            Err(error) => problems.push(format!("{}{FILE_SUFFIX}: cannot read {file}: {error}", layer.source.spell(&path))),
+            Err(error) => problems.push(format!("{here}: cannot read {file}: {error}")),
         }
     }
+}
+
+/// The table at a path, if there is one.
+fn section<'a>(dict: &'a mut Dict, path: &[&str]) -> Option<&'a mut Dict> {
+    path.iter().try_fold(dict, |dict, part| match dict.get_mut(*part) {
+        Some(Value::Dict(_, inner)) => Some(inner),
+        _ => None,
+    })
 }
 
 /// One of figment's errors in words that say where to look. What a secret setting holds is not quoted.

@@ -50,6 +50,14 @@ impl Settings {
         Ok(token.to_text())
     }
 
+    /// How mail leaves: through the configured server, or into `DATA_DIR/mail`.
+    pub fn mail_transport(&self) -> anyhow::Result<bursar_mail::Transport> {
+        match &self.mail.smtp_url {
+            Some(url) => bursar_mail::Transport::smtp(url.expose()).context("mail.smtp_url"),
+            None => Ok(bursar_mail::Transport::directory(&self.data_dir)),
+        }
+    }
+
     /// How `service` opens its store.
     pub fn pool_options(&self, service: Service) -> PoolOptions {
         PoolOptions {

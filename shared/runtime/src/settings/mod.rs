@@ -177,6 +177,16 @@ impl Settings {
         }
     }
 
+    /// The bounds of a service's tower stack.
+    pub fn stack_limits(&self) -> bursar_rpc::Limits {
+        bursar_rpc::Limits {
+            max_in_flight: self.limits.in_flight,
+            default_deadline: self.limits.deadline,
+            max_deadline: self.limits.deadline,
+            ..bursar_rpc::Limits::default()
+        }
+    }
+
     /// Where mail is written when no SMTP server is configured.
     pub fn mail_dir(&self) -> PathBuf {
         self.data_dir.join("mail")

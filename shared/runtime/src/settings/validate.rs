@@ -67,6 +67,10 @@ impl Settings {
 
     fn check_urls(&self, problems: &mut Vec<String>) {
         let otlp = self.otlp_endpoint.as_deref().map(|url| ("otlp_endpoint", url));
+        // A collector runs beside the program; the exporter is built without TLS.
+        if otlp.is_some_and(|(_, url)| url.starts_with("https:")) {
+            problems.push("otlp_endpoint: only http:// is supported; use a collector on this host or cluster".to_owned());
+        }
         let urls = [
             ("identity_url", self.identity_url.as_str()),
             ("organization_url", self.organization_url.as_str()),

@@ -1,6 +1,6 @@
 //! Log lines with the ids of the trace they belong to, as text or as JSON.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use opentelemetry::trace::TraceContextExt;
 use tracing::{Event, Subscriber, dispatcher};
@@ -17,8 +17,8 @@ use tracing_subscriber::{
 pub(super) struct TextLines(Format<Compact, SystemTime>);
 
 impl TextLines {
-    pub(super) fn new() -> Self {
-        Self(tracing_subscriber::fmt::format().compact())
+    pub(super) fn new(colours: bool) -> Self {
+        Self(tracing_subscriber::fmt::format().compact().with_ansi(colours))
     }
 }
 
@@ -51,10 +51,8 @@ where
         let Some((trace, span)) = ids(context) else {
             return self.0.format_event(context, writer, event);
         };
-        let colours = writer.has_ansi_escapes();
         let mut line = String::new();
-        let inner = Writer::new(&mut line).with_ansi(colours);
-        self.0.format_event(context, inner, event)?;
+        self.0.format_event(context, Writer::new(&mut line), event)?;
         writeln!(writer, "{} trace_id={trace} span_id={span}", line.trim_end())
     }
 }

@@ -90,10 +90,10 @@ impl Telemetry {
             .context("log.filter")?;
         let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
         let lines = match settings.log.format {
-            LogFormat::Text => lines
-                .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-                .event_format(format::TextLines::new())
-                .boxed(),
+            LogFormat::Text => {
+                let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+                lines.with_ansi(colours).event_format(format::TextLines::new(colours)).boxed()
+            }
             LogFormat::Json => lines
                 .with_ansi(false)
                 .fmt_fields(tracing_subscriber::fmt::format::JsonFields::new())
@@ -133,8 +133,8 @@ impl Telemetry {
         Ok(page)
     }
 
-    /// The registry behind [`Telemetry::page`].
-    pub(crate) fn registry(&self) -> Registry {
+    /// What `/metrics` is gathered from.
+    pub fn registry(&self) -> Registry {
         self.registry.clone()
     }
 

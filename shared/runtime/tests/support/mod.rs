@@ -1,0 +1,248 @@
+//! A program with one small service, to look at from outside.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bursar_proto::event::v1::{
+    Heartbeat, WatchRequest, WatchResponse,
+    event_service_server::{EventService, EventServiceServer},
+    watch_response::Item,
+};
+use bursar_runtime::{
+    Env, Listeners, Program, ReadyProbe, Service, Settings, Started, Stop, Telemetry, serve_on,
+    surroundings,
+};
+use bursar_testkit::Ports;
+use bursar_time::Clock;
+use futures::{Stream, StreamExt as _, stream};
+use opentelemetry::metrics::Meter;
+use tokio::{sync::oneshot, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+use tonic::{
+    Request, Response, Status,
+    service::Routes,
+    transport::{Channel, Endpoint},
+};
+use tonic_reflection::pb::{v1, v1alpha};
+
+/// The service that the program runs.
+pub const EVENTS: &str = "bursar.event.v1.EventService";
+
+/// Settings with ports of their own.
+pub fn settings() -> (Settings, Ports) {
+    let ports = Ports::free();
+    let mut settings = Settings::for_test(std::env::temp_dir());
+    settings.port_base = ports.base();
+    settings.operations_port = ports.base();
+    settings.limits.drain = Duration::from_millis(10);
+    (settings, ports)
+}
+
+/// A channel to a port on loopback.
+pub fn channel(url: &str) -> Channel {
+    Endpoint::from_shared(url.to_owned()).expect("a URL").connect_lazy()
+}
+
+/// A running program.
+pub struct Running {
+    url: String,
+    pub ready: Arc<AtomicBool>,
+    pub closed: Arc<AtomicBool>,
+    pub stop: Stop,
+    pub meter: Meter,
+    pub clock: Clock,
+    pub env: Env,
+    became_ready: Option<oneshot::Receiver<()>>,
+    program: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Running {
+    /// Starts it with billing's name and port. When `ready`, waits until it is.
+    pub async fn start(settings: Settings, ports: &Ports, ready: bool) -> Self {
+        let program = Program::Single(Service::Billing);
+        let telemetry = Telemetry::build(program, &settings).expect("telemetry");
+        let env = surroundings(&settings, &telemetry);
+        let listeners = Listeners::bind(&settings, program.services()).await.expect("free ports");
+        let (is_ready, closed) = (Arc::new(AtomicBool::new(ready)), Arc::new(AtomicBool::new(false)));
+        let (tell, became_ready) = oneshot::channel();
+        let stop = Stop::default();
+        let wire = {
+            let (ready, closed) = (Arc::clone(&is_ready), Arc::clone(&closed));
+            async move |_: &Settings, env: Env| Ok(vec![started(&env, ready, closed)])
+        };
+        let registry = telemetry.registry();
+        let (its_env, its_stop) = (env.clone(), stop.clone());
+        let meter = telemetry.meter();
+        let program = tokio::spawn(async move {
+            let on_ready = || {
+                let _ = tell.send(());
+            };
+            let served = serve_on(&settings, its_env, registry, listeners, its_stop, wire, on_ready).await;
+            telemetry.shutdown().await;
+            served
+        });
+        let mut running = Self {
+            url: format!("http://127.0.0.1:{}", ports.nth(3)),
+            ready: is_ready,
+            closed,
+            stop,
+            meter,
+            clock: env.clock.clone(),
+            env,
+            became_ready: Some(became_ready),
+            program,
+        };
+        if ready {
+            running.wait_until_ready().await;
+        } else {
+            running.wait_until_open().await;
+        }
+        running
+    }
+
+    async fn wait_until_ready(&mut self) {
+        let ready = self.became_ready.take().expect("waits once");
+        tokio::time::timeout(Duration::from_secs(20), ready).await.expect("in time").expect("ready");
+    }
+
+    /// The gRPC port answers, whatever it answers.
+    async fn wait_until_open(&self) {
+        let endpoint = Endpoint::from_shared(self.url.clone()).expect("a URL");
+        while endpoint.connect().await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Waits until the program has said that it is ready.
+    pub async fn became_ready(&self) {
+        let mut health = tonic_health::pb::health_client::HealthClient::new(channel(&self.url));
+        let request = tonic_health::pb::HealthCheckRequest { service: String::new() };
+        let mut answers = health.watch(request).await.expect("a stream").into_inner();
+        while let Some(answer) = answers.next().await {
+            if answer.expect("health").status == 1 {
+                return;
+            }
+        }
+        panic!("it never became ready");
+    }
+
+    pub fn url(&self) -> String {
+        self.url.clone()
+    }
+
+    /// Tells it to stop and waits for its end.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        self.stop.gracefully.cancel();
+        tokio::time::timeout(Duration::from_secs(20), self.program)
+            .await
+            .expect("it stops")
+            .expect("no panic")
+    }
+}
+
+fn started(env: &Env, ready: Arc<AtomicBool>, closed: Arc<AtomicBool>) -> Started {
+    let events = Events { shutdown: env.shutdown.clone() };
+    Started::new(Service::Billing, Routes::new(EventServiceServer::new(events)))
+        .answering([EVENTS])
+        .ready_when(ReadyProbe::new(move || {
+            let ready = ready.load(Ordering::SeqCst);
+            async move { if ready { Ok(()) } else { Err(anyhow::anyhow!("the store sleeps")) } }
+        }))
+        .closing(async move { closed.store(true, Ordering::SeqCst) })
+}
+
+/// Streams one heartbeat and then nothing: until shutdown if the cursor says `polite`, else for ever.
+struct Events {
+    shutdown: CancellationToken,
+}
+
+#[tonic::async_trait]
+impl EventService for Events {
+    type WatchStream = std::pin::Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>> + Send>>;
+
+    async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let heartbeat = WatchResponse {
+            item: Some(Item::Heartbeat(Heartbeat::default())),
+            ..WatchResponse::default()
+        };
+        let first = stream::once(std::future::ready(Ok(heartbeat)));
+        let polite = request.into_inner().cursor == "polite";
+        let shutdown = self.shutdown.clone();
+        let rest = stream::once(async move {
+            if !polite {
+                std::future::pending::<()>().await;
+            }
+            shutdown.cancelled_owned().await;
+            Err(Status::unavailable("the program stops"))
+        });
+        Ok(Response::new(Box::pin(first.chain(rest))))
+    }
+}
+
+/// The services that reflection v1 lists, sorted.
+pub async fn services(url: &str) -> Vec<String> {
+    use v1::{
+        ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+        server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+    };
+    let request = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let mut client = ServerReflectionClient::new(channel(url));
+    let answer = client.server_reflection_info(stream::iter([request])).await.expect("reflection");
+    let answer = answer.into_inner().next().await.expect("an answer").expect("a list");
+    match answer.message_response {
+        Some(MessageResponse::ListServicesResponse(list)) => sorted(list.service.into_iter().map(|one| one.name)),
+        other => panic!("no list: {other:?}"),
+    }
+}
+
+/// The services that reflection v1alpha lists, sorted.
+pub async fn services_alpha(url: &str) -> Vec<String> {
+    use v1alpha::{
+        ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+        server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+    };
+    let request = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let mut client = ServerReflectionClient::new(channel(url));
+    let answer = client.server_reflection_info(stream::iter([request])).await.expect("reflection");
+    let answer = answer.into_inner().next().await.expect("an answer").expect("a list");
+    match answer.message_response {
+        Some(MessageResponse::ListServicesResponse(list)) => sorted(list.service.into_iter().map(|one| one.name)),
+        other => panic!("no list: {other:?}"),
+    }
+}
+
+/// How many files reflection sends for a symbol.
+pub async fn describes(url: &str, symbol: &str) -> usize {
+    use v1::{
+        ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+        server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+    };
+    let request = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::FileContainingSymbol(symbol.to_owned())),
+    };
+    let mut client = ServerReflectionClient::new(channel(url));
+    let answer = client.server_reflection_info(stream::iter([request])).await.expect("reflection");
+    let answer = answer.into_inner().next().await.expect("an answer").expect("files");
+    match answer.message_response {
+        Some(MessageResponse::FileDescriptorResponse(files)) => files.file_descriptor_proto.len(),
+        other => panic!("no files: {other:?}"),
+    }
+}
+
+fn sorted(names: impl Iterator<Item = String>) -> Vec<String> {
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    names
+}
