@@ -1,0 +1,89 @@
+//! Everything that can go wrong in billing, as facts. What a caller is told is decided in one place:
+//! `grpc/status.rs`.
+
+use bursar_db::DbError;
+use bursar_id::OwnerId;
+use bursar_rpc::Problem;
+
+use crate::domain::Refusal;
+use crate::lane::{Overloaded, Refused};
+
+/// A refusal or a failure.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The request is malformed, or the caller is not who may ask: already in the caller's words.
+    #[error(transparent)]
+    Problem(#[from] Problem),
+    /// The credit rules say no.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The user does not belong to the owner, or the owner does not exist: nobody learns which.
+    #[error("not a member of the owner")]
+    NotAMember,
+    /// The user belongs to the owner, but the token acts for somebody else.
+    #[error("the token's context is {context}, not the owner")]
+    WrongContext {
+        /// Whom the token acts for.
+        context: OwnerId,
+    },
+    /// The user's role does not allow this.
+    #[error("the role does not allow this")]
+    RoleNotAllowed,
+    /// No such thing, or none that the caller may know of.
+    #[error("there is no such {0}")]
+    NotFound(&'static str),
+    /// The catalog has no price for the model.
+    #[error("the catalog has no price for the model {0}")]
+    ModelNotFound(String),
+    /// The catalog has no such plan.
+    #[error("the catalog has no plan {0}")]
+    PlanNotFound(String),
+    /// The catalog has no such pack.
+    #[error("the catalog has no pack {0}")]
+    PackNotFound(String),
+    /// The plan's terms are agreed in a contract; it cannot be subscribed to.
+    #[error("the plan {0} is sold by contract only")]
+    ContractPlan(String),
+    /// The owner is on a paid plan already.
+    #[error("the owner already has a subscription to {plan}")]
+    AlreadySubscribed {
+        /// Which plan.
+        plan: String,
+    },
+    /// The payment provider declined.
+    #[error("the payment was declined")]
+    PaymentDeclined,
+    /// The request id was used for another request.
+    #[error("the request id was already used for another request")]
+    RequestIdReused,
+    /// The account's queue is full.
+    #[error("too many requests are waiting")]
+    Overloaded,
+    /// The database cannot be reached; whether the request took effect, its id will tell.
+    #[error("the database cannot be reached")]
+    Unavailable,
+    /// A fault of the program's own, logged where it happened.
+    #[error("the request failed")]
+    Failed,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] DbError),
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::NotAMember => Self::NotAMember,
+            Refused::Rule(refusal) => Self::Refused(refusal),
+            Refused::Overloaded => Self::Overloaded,
+            Refused::Unavailable => Self::Unavailable,
+            Refused::Failed => Self::Failed,
+        }
+    }
+}
+
+impl From<Overloaded> for Error {
+    fn from(Overloaded: Overloaded) -> Self {
+        Self::Overloaded
+    }
+}

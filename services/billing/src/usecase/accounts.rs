@@ -1,0 +1,164 @@
+//! Reading an account: its balance, its lots and its ledger.
+
+use bursar_db::Db;
+use bursar_id::{OwnerId, UserId};
+use bursar_money::Credits;
+use bursar_rpc::{Page, PageRequest};
+use bursar_time::{Clock, Timestamp};
+
+use crate::domain::{Balance, Entry, EntryKind, Lot, Period};
+use crate::error::Error;
+use crate::lane::view;
+use crate::store::{accounts, ledger, lots};
+
+/// The most entries that one page of a filtered ledger looks at: a filter that matches little gives
+/// short pages, never long waits.
+const SCAN: i64 = 5_000;
+
+/// What an account has, with the lots that could be spent now in burn order.
+#[derive(Debug, Clone)]
+pub(crate) struct AccountView {
+    pub(crate) balance: Balance,
+    pub(crate) period: Period,
+    pub(crate) lots: Vec<Lot>,
+}
+
+/// Which entries of a ledger are wanted.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LedgerFilter {
+    pub(crate) from: Option<Timestamp>,
+    pub(crate) to: Option<Timestamp>,
+    pub(crate) member: Option<UserId>,
+    pub(crate) project: Option<String>,
+    pub(crate) kinds: Vec<EntryKind>,
+    pub(crate) newest_first: bool,
+}
+
+impl LedgerFilter {
+    fn matches(&self, entry: &Entry) -> bool {
+        let by = entry.attribution.as_deref();
+        self.from.is_none_or(|from| entry.at >= from)
+            && self.to.is_none_or(|to| entry.at < to)
+            && self.member.is_none_or(|member| by.is_some_and(|by| by.member == member))
+            && self.project.as_deref().is_none_or(|project| {
+                by.and_then(|by| by.project.as_ref()).is_some_and(|it| it.as_str() == project)
+            })
+            && (self.kinds.is_empty() || self.kinds.contains(&entry.kind))
+    }
+}
+
+/// Reads accounts.
+#[derive(Clone)]
+pub(crate) struct AccountUseCases {
+    pub(crate) db: Db,
+    pub(crate) clock: Clock,
+}
+
+impl AccountUseCases {
+    /// The account as it stands now; an owner without an account has nothing.
+    pub(crate) async fn balance(&self, owner: OwnerId) -> Result<AccountView, Error> {
+        let now = self.clock.now();
+        let mut tx = self.db.read().await?;
+        let Some(state) = view(&mut tx, owner, now).await? else {
+            let start = now.start_of_month();
+            let period = Period { start, end: start.add_months_anchored(1), spent: Credits::ZERO };
+            let none = Credits::ZERO;
+            let balance = Balance { available: none, held: none, next_expiry: None, spent_this_period: none };
+            return Ok(AccountView { balance, period, lots: Vec::new() });
+        };
+        Ok(AccountView {
+            balance: state.balance(now),
+            period: state.account().period,
+            lots: state.spendable_lots(now).cloned().collect(),
+        })
+    }
+
+    /// All lots there ever were, the newest first.
+    pub(crate) async fn lots(&self, owner: OwnerId, page: &PageRequest<u64>) -> Result<Page<Lot>, Error> {
+        let before = page.after().map_or(i64::MAX, |number| i64::try_from(*number).unwrap_or(i64::MAX));
+        let mut tx = self.db.read().await?;
+        let rows = lots::page(&mut tx, owner, before, page.limit()).await?;
+        Ok(page.page(rows, |lot| lot.number)?)
+    }
+
+    /// A page of the ledger. A page may be short, even empty, and still not be the last.
+    pub(crate) async fn ledger(
+        &self,
+        owner: OwnerId,
+        filter: &LedgerFilter,
+        page: &PageRequest<u64>,
+    ) -> Result<(Vec<Entry>, String), Error> {
+        let mut tx = self.db.read().await?;
+        let Some(account) = accounts::find(&mut tx, owner).await? else { return Ok((Vec::new(), String::new())) };
+        let last = account.head.seq;
+        let low = match filter.from {
+            Some(from) => first_at(&mut tx, owner, last, from).await?,
+            None => 1,
+        };
+        let high = match filter.to {
+            Some(to) => first_at(&mut tx, owner, last, to).await?,
+            None => last + 1,
+        };
+        // Entries with numbers in [low, high), narrowed by where the last page ended.
+        let (low, high) = match (page.after(), filter.newest_first) {
+            (None, _) => (low, high),
+            (Some(seen), true) => (low, high.min(*seen)),
+            (Some(seen), false) => (low.max(seen + 1), high),
+        };
+        let size = usize::try_from(page.size()).unwrap_or(usize::MAX);
+        let mut found = Vec::new();
+        let mut cursor = if filter.newest_first { high } else { low };
+        let mut scanned: i64 = 0;
+        while found.len() < size && scanned < SCAN && cursor_in(cursor, low, high, filter.newest_first) {
+            let want = page.limit().max(200).min(SCAN - scanned);
+            let rows = if filter.newest_first {
+                ledger::before(&mut tx, owner, signed(cursor), want).await?
+            } else {
+                readable(ledger::after(&mut tx, owner, signed(cursor) - 1, want).await?)?
+            };
+            if rows.is_empty() {
+                break;
+            }
+            for entry in rows {
+                scanned += 1;
+                cursor = if filter.newest_first { entry.seq } else { entry.seq + 1 };
+                let inside = (low..high).contains(&entry.seq);
+                if inside && filter.matches(&entry) {
+                    found.push(entry);
+                }
+                if found.len() == size || !inside {
+                    break;
+                }
+            }
+        }
+        let more = cursor_in(cursor, low, high, filter.newest_first);
+        let seen = if filter.newest_first { cursor } else { cursor.saturating_sub(1) };
+        Ok((found, if more { page.token(&seen)? } else { String::new() }))
+    }
+}
+
+fn cursor_in(cursor: u64, low: u64, high: u64, newest_first: bool) -> bool {
+    if newest_first { cursor > low && cursor <= high } else { cursor < high && cursor >= low }
+}
+
+fn signed(seq: u64) -> i64 {
+    i64::try_from(seq).unwrap_or(i64::MAX)
+}
+
+fn readable(rows: Vec<crate::domain::EntryRow>) -> Result<Vec<Entry>, Error> {
+    let read = |row| Entry::try_from(row).map_err(|error| bursar_db::DbError::corrupt(error.to_string()).into());
+    rows.into_iter().map(read).collect()
+}
+
+/// The number of the first entry at or after `at`, by bisection: entries are in order of time.
+async fn first_at(tx: &mut bursar_db::Tx, owner: OwnerId, last: u64, at: Timestamp) -> Result<u64, Error> {
+    let (mut low, mut high) = (1, last + 1);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match ledger::time_of(tx, owner, signed(middle)).await? {
+            Some(time) if time < at => low = middle + 1,
+            _ => high = middle,
+        }
+    }
+    Ok(low)
+}

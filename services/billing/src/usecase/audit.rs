@@ -1,0 +1,111 @@
+//! The audit: a ledger recomputed from its first entry and compared with everything stored beside it.
+
+use bursar_db::{Db, Tx};
+use bursar_id::OwnerId;
+
+use crate::domain::{Audit, BadLedger, Entry, Flaw, Verifier};
+use crate::error::Error;
+use crate::store::{accounts, holds, ledger, lots, usage};
+
+/// How many rows are read at a time.
+const PAGE: i64 = 2_000;
+
+/// What an audit found.
+#[derive(Debug)]
+pub struct Verdict {
+    /// What the ledger adds up to, or the first thing that is wrong with it.
+    pub result: Result<Audit, BadLedger>,
+    /// The hash of the last good entry.
+    pub head_hash: [u8; 32],
+    /// How many entries were read and found good.
+    pub entries: u64,
+}
+
+/// Audits one account, in one snapshot of the store.
+pub async fn verify(db: &Db, owner: OwnerId) -> Result<Verdict, Error> {
+    let mut tx = db.read().await?;
+    let mut verifier = Verifier::new(owner);
+    let mut verdict = Verdict { result: Err(BadLedger { owner, seq: 0, flaw: Flaw::HeadMismatch }), head_hash: [0; 32], entries: 0 };
+    loop {
+        let rows = ledger::after(&mut tx, owner, i64::try_from(verdict.entries).unwrap_or(i64::MAX), PAGE).await?;
+        if rows.is_empty() {
+            break;
+        }
+        for row in rows {
+            let entry = match Entry::try_from(row) {
+                Ok(entry) => entry,
+                Err(error) => {
+                    verdict.result = Err(verifier.unreadable(error));
+                    return Ok(verdict);
+                }
+            };
+            if let Err(bad) = verifier.push(&entry) {
+                verdict.result = Err(bad);
+                return Ok(verdict);
+            }
+            verdict.entries = entry.seq;
+            verdict.head_hash = entry.hash;
+        }
+    }
+    verdict.result = finish(&mut tx, owner, verifier, verdict.entries).await?;
+    Ok(verdict)
+}
+
+/// Compares the account's row, its lots, its open holds and its usage totals with the entries.
+async fn finish(
+    tx: &mut Tx,
+    owner: OwnerId,
+    verifier: Verifier,
+    entries: u64,
+) -> Result<Result<Audit, BadLedger>, Error> {
+    let Some(account) = accounts::find(tx, owner).await? else {
+        return Ok(Err(BadLedger { owner, seq: entries, flaw: Flaw::HeadMismatch }));
+    };
+    let mut stored_lots = Vec::new();
+    loop {
+        let last = stored_lots.last().map_or(0, |lot: &crate::domain::Lot| i64::try_from(lot.number).unwrap_or(i64::MAX));
+        let page = lots::after(tx, owner, last, PAGE).await?;
+        if page.is_empty() {
+            break;
+        }
+        stored_lots.extend(page);
+    }
+    let open = holds::open(tx, owner).await?;
+    let audit = match verifier.finish(&account, &stored_lots, &open) {
+        Ok(audit) => audit,
+        Err(bad) => return Ok(Err(bad)),
+    };
+    let (charged, refunded) = usage::sums(tx, owner).await?;
+    if (audit.charged, audit.refunded) != (charged, refunded) {
+        return Ok(Err(BadLedger { owner, seq: entries, flaw: Flaw::UsageMismatch }));
+    }
+    Ok(Ok(audit))
+}
+
+/// What an audit of every account found.
+#[derive(Debug, Default)]
+pub struct Summary {
+    /// How many accounts were audited.
+    pub accounts: u64,
+    /// How many entries they have.
+    pub entries: u64,
+    /// The first bad entry of each bad ledger, in the order of owners.
+    pub bad: Vec<BadLedger>,
+}
+
+/// Audits every account.
+pub async fn verify_all(db: &Db) -> Result<Summary, Error> {
+    let mut summary = Summary::default();
+    let mut last = None;
+    loop {
+        let owners = accounts::after(&mut db.read().await?, last, PAGE).await?;
+        let Some(newest) = owners.last().copied() else { return Ok(summary) };
+        for owner in owners {
+            let verdict = verify(db, owner).await?;
+            summary.accounts += 1;
+            summary.entries += verdict.entries;
+            summary.bad.extend(verdict.result.err());
+        }
+        last = Some(newest);
+    }
+}

@@ -1,0 +1,357 @@
+//! Spending, reserving, settling, giving back, granting and voiding: one request to the lanes each.
+
+use std::sync::Arc;
+
+use bursar_db::{Db, Tx};
+use bursar_id::{ChargeId, HoldId, Id, LotId, OwnerId, RefundId, RequestId};
+use bursar_money::Credits;
+use bursar_rpc::{Caller, Permission};
+use bursar_secret::Entropy;
+use bursar_time::{Clock, Span, Timestamp};
+
+use super::access::{Access, Allowed};
+use crate::domain::{
+    Attribution, CaptureCommand, Catalog, Charge, ChargeCommand, Charged, Command, Granted, GrantCommand, Held, Hold,
+    HoldCommand, HoldState, Lot, ModelName, Outcome, Pricing, RefundCommand, Refunded, Released, Request, RequestKey,
+    Voided, VoidCommand,
+};
+use crate::error::Error;
+use crate::lane::{Answer, Job, Lanes, charges};
+use crate::store::{holds, ledger, lots};
+
+/// The scope of request ids that callers choose: they belong to the account, whoever calls. The
+/// program's own grants have scopes of their own, so nobody can take their ids.
+const CALLERS: &str = "r";
+
+/// What a charge costs, as its caller said it.
+#[derive(Debug, Clone)]
+pub(crate) enum Cost {
+    /// So many credits.
+    Amount(Credits),
+    /// What the rate card says for the attribution's model and quantity.
+    RateCard,
+}
+
+/// One charge to make.
+#[derive(Debug, Clone)]
+pub(crate) struct NewCharge {
+    pub(crate) cost: Cost,
+    pub(crate) attribution: Attribution,
+    pub(crate) occurred_at: Option<Timestamp>,
+    pub(crate) request_id: Option<RequestId>,
+}
+
+/// One hold to place.
+#[derive(Debug, Clone)]
+pub(crate) struct NewHold {
+    pub(crate) amount: Credits,
+    pub(crate) ttl: Span,
+    pub(crate) attribution: Attribution,
+    pub(crate) request_id: Option<RequestId>,
+}
+
+/// The operations on credits.
+#[derive(Clone)]
+pub(crate) struct CreditUseCases {
+    pub(crate) access: Access,
+    pub(crate) lanes: Lanes,
+    pub(crate) db: Db,
+    pub(crate) clock: Clock,
+    pub(crate) entropy: Entropy,
+    pub(crate) catalog: Arc<Catalog>,
+}
+
+impl CreditUseCases {
+    /// Makes one charge.
+    pub(crate) async fn charge(&self, allowed: Allowed, charge: NewCharge) -> Result<Charged, Error> {
+        let job = self.charge_job(allowed, charge)?;
+        charged(self.lanes.one(job).await?)
+    }
+
+    /// Makes many charges, each for itself; answers in their order. What was refused before it came
+    /// here is passed through.
+    pub(crate) async fn charge_each(
+        &self,
+        charges: Vec<Result<(Allowed, NewCharge), Error>>,
+    ) -> Result<Vec<Result<Charged, Error>>, Error> {
+        let mut jobs = Vec::with_capacity(charges.len());
+        let admitted: Vec<Result<(), Error>> = charges
+            .into_iter()
+            .map(|charge| {
+                let (allowed, charge) = charge?;
+                jobs.push(self.charge_job(allowed, charge)?);
+                Ok(())
+            })
+            .collect();
+        let mut answers = if jobs.is_empty() { Vec::new() } else { self.lanes.many(jobs).await? }.into_iter();
+        let each = |admitted: Result<(), Error>| match admitted {
+            Ok(()) => charged(answers.next().ok_or(Error::Failed)?),
+            Err(refused) => Err(refused),
+        };
+        Ok(admitted.into_iter().map(each).collect())
+    }
+
+    fn charge_job(&self, allowed: Allowed, charge: NewCharge) -> Result<Job, Error> {
+        let (amount, pricing) = match charge.cost {
+            Cost::Amount(amount) => (amount, Pricing::Named),
+            Cost::RateCard => (self.priced(&charge.attribution)?, Pricing::RateCard),
+        };
+        let command = Command::Charge(ChargeCommand {
+            charge: self.id(),
+            amount,
+            pricing,
+            attribution: Arc::new(charge.attribution),
+            occurred_at: charge.occurred_at,
+        });
+        Ok(job(allowed, request(charge.request_id.as_ref(), command)))
+    }
+
+    /// What the rate card asks for the model and quantity.
+    fn priced(&self, attribution: &Attribution) -> Result<Credits, Error> {
+        let (Some(model), Some(quantity)) = (&attribution.model, attribution.quantity) else {
+            return Err(Error::ModelNotFound(String::new()));
+        };
+        self.catalog.rates().estimate(model, quantity).map_err(|_| Error::ModelNotFound(model.to_string()))
+    }
+
+    /// Places a hold.
+    pub(crate) async fn hold(&self, allowed: Allowed, hold: NewHold) -> Result<Held, Error> {
+        let NewHold { amount, ttl, attribution, request_id } = hold;
+        let command = HoldCommand { hold: self.id(), amount, ttl, attribution: Arc::new(attribution) };
+        match self.run(allowed, request_id.as_ref(), Command::Hold(command)).await? {
+            Outcome::Held(held) => Ok(held),
+            _ => Err(Error::Failed),
+        }
+    }
+
+    /// Settles a hold, wholly or in part.
+    pub(crate) async fn capture(
+        &self,
+        caller: &Caller,
+        owner: Option<OwnerId>,
+        hold: HoldId,
+        (amount, allow_excess): (Credits, bool),
+        request_id: Option<RequestId>,
+    ) -> Result<Charged, Error> {
+        let allowed = self.for_hold(caller, owner, hold, true).await?;
+        let command = CaptureCommand { hold, charge: self.id(), amount, allow_excess };
+        charged(self.lanes.one(job(allowed, request(request_id.as_ref(), Command::Capture(command)))).await?)
+    }
+
+    /// Gives a hold back.
+    pub(crate) async fn release(
+        &self,
+        caller: &Caller,
+        owner: Option<OwnerId>,
+        hold: HoldId,
+    ) -> Result<(OwnerId, Released), Error> {
+        let allowed = self.for_hold(caller, owner, hold, true).await?;
+        match self.run(allowed, None, Command::Release { hold }).await? {
+            Outcome::Released(released) => Ok((allowed.owner, released)),
+            _ => Err(Error::Failed),
+        }
+    }
+
+    /// Gives a charge back, wholly or in part.
+    pub(crate) async fn refund(
+        &self,
+        caller: &Caller,
+        owner: Option<OwnerId>,
+        charge: ChargeId,
+        amount: Option<Credits>,
+        request_id: Option<RequestId>,
+    ) -> Result<(OwnerId, Refunded), Error> {
+        let allowed = self.for_charge(caller, owner, charge, true).await?;
+        let refund: RefundId = self.id();
+        let command = Command::Refund(RefundCommand { charge, refund, amount });
+        match self.run(allowed, request_id.as_ref(), command).await? {
+            Outcome::Refunded(refunded) => Ok((allowed.owner, refunded)),
+            _ => Err(Error::Failed),
+        }
+    }
+
+    /// A charge as it is now.
+    pub(crate) async fn get_charge(
+        &self,
+        caller: &Caller,
+        owner: Option<OwnerId>,
+        id: ChargeId,
+    ) -> Result<(OwnerId, Charge), Error> {
+        let allowed = self.for_charge(caller, owner, id, false).await?;
+        let mut tx = self.db.read().await?;
+        let found = charges(&mut tx, &[(allowed.owner, id)]).await?;
+        found.into_iter().next().ok_or(Error::NotFound("charge"))
+    }
+
+    /// A hold as it is now; past its deadline it counts as lapsed, booked or not.
+    pub(crate) async fn get_hold(
+        &self,
+        caller: &Caller,
+        owner: Option<OwnerId>,
+        id: HoldId,
+    ) -> Result<(OwnerId, Hold), Error> {
+        let allowed = self.for_hold(caller, owner, id, false).await?;
+        let mut tx = self.db.read().await?;
+        let found = holds::named(&mut tx, &[(allowed.owner, id)]).await?;
+        let (owner, mut hold) = found.into_iter().next().ok_or(Error::NotFound("hold"))?;
+        if hold.state == HoldState::Open && hold.deadline <= self.clock.now() {
+            hold.state = HoldState::Lapsed;
+            hold.settled_at = Some(hold.deadline);
+        }
+        Ok((owner, hold))
+    }
+
+    /// What a quantity of a model costs, by the unit it is sold in.
+    pub(crate) fn estimate(
+        &self,
+        model: &ModelName,
+        quantity: bursar_money::Quantity,
+    ) -> Result<(Credits, crate::domain::ModelPrice), Error> {
+        let rates = self.catalog.rates();
+        let unknown = || Error::ModelNotFound(model.to_string());
+        let price = rates.get(model).ok_or_else(unknown)?;
+        Ok((rates.estimate(model, quantity).map_err(|_| unknown())?, price.clone()))
+    }
+
+    /// Grants a lot.
+    pub(crate) async fn grant(
+        &self,
+        owner: OwnerId,
+        grant: impl FnOnce(LotId) -> GrantCommand,
+        request_id: Option<RequestId>,
+    ) -> Result<Granted, Error> {
+        let command = Command::Grant(grant(self.id()));
+        match answered(self.lanes.one(Job::new(owner, request(request_id.as_ref(), command))).await?)? {
+            Outcome::Granted(granted) => Ok(granted),
+            _ => Err(Error::Failed),
+        }
+    }
+
+    /// Voids what remains of a lot; answers with the lot as it is afterwards.
+    pub(crate) async fn void(
+        &self,
+        owner: Option<OwnerId>,
+        command: VoidCommand,
+        request_id: Option<RequestId>,
+    ) -> Result<(Lot, Voided), Error> {
+        let lot = command.lot;
+        let missing = || Error::NotFound("lot");
+        let owner = match owner {
+            Some(owner) => owner,
+            None => lots::owner_of(&mut self.db.read().await?, lot).await?.ok_or_else(missing)?,
+        };
+        let request = request(request_id.as_ref(), Command::Void(command));
+        let Outcome::Voided(voided) = answered(self.lanes.one(Job::new(owner, request)).await?)? else {
+            return Err(Error::Failed);
+        };
+        let found = lots::named(&mut self.db.read().await?, &[(owner, lot)]).await?;
+        let (_, lot) = found.into_iter().next().ok_or_else(missing)?;
+        Ok((lot, voided))
+    }
+
+    async fn run(&self, allowed: Allowed, request_id: Option<&RequestId>, command: Command) -> Result<Outcome, Error> {
+        answered(self.lanes.one(job(allowed, request(request_id, command))).await?)
+    }
+
+    /// May the caller act on this hold (or see it)? Users on their own, managers on everybody's.
+    async fn for_hold(
+        &self,
+        caller: &Caller,
+        owner: Option<OwnerId>,
+        hold: HoldId,
+        acts: bool,
+    ) -> Result<Allowed, Error> {
+        let missing = || Error::NotFound("hold");
+        let mut tx = self.db.read().await?;
+        let owner = match known_owner(caller, owner)? {
+            Some(owner) => owner,
+            None => holds::owner_of(&mut tx, hold).await?.ok_or_else(missing)?,
+        };
+        if caller.user().is_err() {
+            return Ok(Allowed { owner, member: None, spender: None, manages: true });
+        }
+        let allowed = self.access.to(caller, owner).await?;
+        let found = holds::named(&mut tx, &[(owner, hold)]).await?;
+        let (_, hold) = found.into_iter().next().ok_or_else(missing)?;
+        self.own_or_managed(caller, allowed, &hold.attribution, acts, "hold")
+    }
+
+    /// May the caller act on this charge (or see it)? Users on their own, managers on everybody's.
+    async fn for_charge(
+        &self,
+        caller: &Caller,
+        owner: Option<OwnerId>,
+        charge: ChargeId,
+        acts: bool,
+    ) -> Result<Allowed, Error> {
+        let missing = || Error::NotFound("charge");
+        let mut tx = self.db.read().await?;
+        let owner = match known_owner(caller, owner)? {
+            Some(owner) => owner,
+            None => ledger::owner_of(&mut tx, charge).await?.ok_or_else(missing)?,
+        };
+        if caller.user().is_err() {
+            return Ok(Allowed { owner, member: None, spender: None, manages: true });
+        }
+        let allowed = self.access.to(caller, owner).await?;
+        let attribution = attribution_of(&mut tx, owner, charge).await?.ok_or_else(missing)?;
+        self.own_or_managed(caller, allowed, &attribution, acts, "charge")
+    }
+
+    fn own_or_managed(
+        &self,
+        caller: &Caller,
+        allowed: Allowed,
+        attribution: &Attribution,
+        acts: bool,
+        kind: &'static str,
+    ) -> Result<Allowed, Error> {
+        let own = allowed.member == Some(attribution.member);
+        if own || (acts && allowed.manages) {
+            return Ok(allowed);
+        }
+        if acts {
+            return Err(Error::RoleNotAllowed);
+        }
+        let sees = caller.user().is_ok_and(|user| self.access.permits(user, allowed.owner, Permission::ViewUsage));
+        if sees { Ok(allowed) } else { Err(Error::NotFound(kind)) }
+    }
+
+    fn id<K>(&self) -> Id<K> {
+        Id::from_parts(self.clock.now().as_millis(), self.entropy.bytes())
+    }
+}
+
+/// Who made a charge and for what.
+async fn attribution_of(tx: &mut Tx, owner: OwnerId, charge: ChargeId) -> Result<Option<Arc<Attribution>>, Error> {
+    let found = ledger::by_operation(tx, &[(owner, charge)]).await?;
+    Ok(found.into_iter().next().and_then(|(_, entry)| entry.attribution))
+}
+
+/// The owner that the caller named or acts for. A user who names another owner finds nothing there.
+fn known_owner(caller: &Caller, named: Option<OwnerId>) -> Result<Option<OwnerId>, Error> {
+    match caller.user() {
+        Ok(user) if named.is_some_and(|owner| owner != user.context) => Err(Error::NotFound("such id in this context")),
+        Ok(user) => Ok(Some(user.context)),
+        Err(_) => Ok(named),
+    }
+}
+
+fn request(id: Option<&RequestId>, command: Command) -> Request {
+    Request::new(id.map(|id| RequestKey::new(CALLERS, id)), command)
+}
+
+fn job(allowed: Allowed, request: Request) -> Job {
+    Job { owner: allowed.owner, member: allowed.spender, period: None, request }
+}
+
+fn answered(answer: Answer) -> Result<Outcome, Error> {
+    Ok(answer?)
+}
+
+fn charged(answer: Answer) -> Result<Charged, Error> {
+    match answered(answer)? {
+        Outcome::Charged(charged) => Ok(charged),
+        _ => Err(Error::Failed),
+    }
+}

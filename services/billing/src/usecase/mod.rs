@@ -1,0 +1,8 @@
+//! What billing does: authorise, load, decide (in the domain), write, publish.
+
+pub(crate) mod access;
+pub(crate) mod accounts;
+pub(crate) mod audit;
+pub(crate) mod credits;
+pub(crate) mod reports;
+pub(crate) mod sweep;
