@@ -1,1 +1,200 @@
-//! Placeholder.
+//! Identity: who somebody is, and whom they act for. Users, credentials, sessions, tokens, signing keys and
+//! service accounts; it decides no role and touches no credits.
+//!
+//! - `domain/`: the rules, pure
+//! - `usecase/`: what is done, one file per thing
+//! - `store/`: every SQL statement
+//! - `grpc/`: the handlers, and errors → status
+//! - `consume.rs`: what organization's events do here
+//!
+//! [`start`] wires them; nothing else here knows about settings or background tasks.
+
+mod config;
+pub mod consume;
+pub mod domain;
+mod error;
+mod grpc;
+pub mod store;
+pub mod usecase;
+
+pub use config::Config;
+pub use error::Error;
+
+use anyhow::Context as _;
+use bursar_db::Db;
+use bursar_events::Outbox;
+use bursar_id::ServiceAccountId;
+use bursar_mail::Courier;
+use bursar_rpc::token::ServiceClaims;
+use bursar_rpc::{KeySet, Limits, Problem, ServiceRole, ServiceTokens, StackDeps};
+use bursar_runtime::{Env, Peers, ReadyProbe, Service, Settings, Started};
+use bursar_time::Span;
+
+use consume::FromOrganization;
+use store::MIGRATIONS;
+use usecase::hashing::Hasher;
+use usecase::signing::{self, Signer};
+use usecase::{Identity, Parts};
+
+/// How often what has perished is deleted.
+const PRUNE_EVERY: Span = Span::HOUR;
+/// Clock jumps of a test wake the pruner; it rests this long after a round all the same.
+const PRUNE_REST: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Brings the store's schema up to date.
+pub async fn migrate(settings: &Settings) -> anyhow::Result<()> {
+    let db = open(settings).await?;
+    let outcome = db.migrate(&MIGRATIONS).await;
+    db.close().await;
+    Ok(outcome?)
+}
+
+async fn open(settings: &Settings) -> anyhow::Result<Db> {
+    let options = settings.pool_options(Service::Identity);
+    Ok(Db::open(settings.store(Service::Identity), &MIGRATIONS, &options).await?)
+}
+
+/// Starts the service over a migrated store: its routes behind the whole stack, and its background tasks.
+pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Result<Started> {
+    start_with(settings, Config::of(settings), peers, env).await
+}
+
+/// Like [`start`], with rules that the settings do not have a word for (how keys rotate).
+pub async fn start_with(
+    settings: &Settings,
+    config: Config,
+    peers: Peers,
+    env: Env,
+) -> anyhow::Result<Started> {
+    let db = open(settings).await?;
+    db.check_schema(&MIGRATIONS).await?;
+    let sealer = settings.sealer(&env.entropy)?;
+    let signer =
+        Signer::open(db.clone(), env.clock.clone(), env.entropy.clone(), sealer.clone(), config.keys).await?;
+    let outbox = Outbox::new("identity", db.clone(), env.clock.clone(), env.entropy.clone());
+    let entropy = env.entropy.clone();
+    let hasher = tokio::task::spawn_blocking(move || Hasher::new(entropy)).await??;
+    let tokens = own_tokens(&signer, &config, &env);
+    let identity = Identity::new(Parts {
+        courier: courier(settings, &db, &sealer, &env)?,
+        config,
+        db: db.clone(),
+        clock: env.clock.clone(),
+        entropy: env.entropy.clone(),
+        sealer,
+        outbox: outbox.clone(),
+        hasher,
+        signer: signer.clone(),
+        organization: peers.organization.with_tokens(tokens),
+    });
+    ensure_accounts(settings, &identity, &env).await?;
+    spawn_tasks(&identity, &env);
+
+    let deps = StackDeps {
+        keys: KeySet::local(signer.subscribe()),
+        clock: env.clock.clone(),
+        entropy: env.entropy.clone(),
+        meter: env.meter.clone(),
+        limits: limits(settings),
+    };
+    let routes = grpc::routes(&identity).add_service(outbox.watch_service(env.shutdown.clone()));
+    let probed = db.clone();
+    Ok(Started::new(Service::Identity, bursar_rpc::stack(routes, deps))
+        .answering(grpc::SERVICES)
+        .answering(["bursar.event.v1.EventService"])
+        .ready_when(ReadyProbe::new(move || {
+            let db = probed.clone();
+            async move { Ok(db.check_schema(&MIGRATIONS).await?) }
+        }))
+        .closing(async move { db.close().await }))
+}
+
+fn limits(settings: &Settings) -> Limits {
+    Limits {
+        max_in_flight: settings.limits.in_flight,
+        default_deadline: settings.limits.deadline,
+        max_deadline: settings.limits.deadline,
+        ..Limits::default()
+    }
+}
+
+fn courier(
+    settings: &Settings,
+    db: &Db,
+    sealer: &bursar_secret::Sealer,
+    env: &Env,
+) -> anyhow::Result<Courier> {
+    let transport = match &settings.mail.smtp_url {
+        Some(url) => bursar_mail::Transport::smtp(url.expose())?,
+        None => bursar_mail::Transport::Directory(settings.mail_dir()),
+    };
+    Ok(Courier::new(db.clone(), sealer.clone(), env.clock.clone(), transport, &settings.mail.from)?)
+}
+
+/// Identity's own tokens for calling organization: it signs them itself.
+fn own_tokens(signer: &Signer, config: &Config, env: &Env) -> ServiceTokens {
+    let (signer, ttl) = (signer.clone(), config.service_ttl);
+    let sign = move |now| {
+        let claims = ServiceClaims::new(ServiceAccountId::IDENTITY, ServiceRole::Identity, now, ttl);
+        let token = signer.at_hand(now).and_then(|key| key.sign(&claims));
+        let token = token.map_err(|error| Problem::internal(&error))?;
+        let expires_at = claims.standard.expires_at();
+        Ok((token, expires_at.ok_or_else(|| Problem::internal(&"a token without an end"))?))
+    };
+    ServiceTokens::local(sign, env.clock.clone())
+}
+
+async fn ensure_accounts(settings: &Settings, identity: &Identity, env: &Env) -> anyhow::Result<()> {
+    let own = [
+        (Service::Identity, ServiceAccountId::IDENTITY, ServiceRole::Identity),
+        (Service::Organization, ServiceAccountId::ORGANIZATION, ServiceRole::Organization),
+        (Service::Billing, ServiceAccountId::BILLING, ServiceRole::Billing),
+    ];
+    for (service, account, role) in own {
+        let secret = settings.service_secret(service, &env.entropy)?;
+        identity.ensure_own_account(account, role, &secret).await?;
+    }
+    identity.ensure_operator(&settings.operator_file).await.context("cannot make the operator's account")
+}
+
+/// Background work: mail goes out until everything has ended, the rest only until draining begins.
+fn spawn_tasks(identity: &Identity, env: &Env) {
+    let parts = identity.parts();
+    env.tasks.spawn(parts.courier.clone().run(env.halt.clone()));
+    env.tasks.spawn(bursar_events::run(
+        FromOrganization,
+        "organization",
+        parts.organization.clone(),
+        parts.db.clone(),
+        parts.entropy.clone(),
+        env.shutdown.clone(),
+    ));
+    let (signer, clock, shutdown) = (parts.signer.clone(), parts.clock.clone(), env.shutdown.clone());
+    env.tasks.spawn(async move {
+        loop {
+            let again = clock.sleep(signing::LOOK_AGAIN);
+            if let Err(error) = signer.look_again().await {
+                tracing::warn!(%error, "cannot look after the signing keys");
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = again => {}
+            }
+        }
+    });
+    let (identity, clock, shutdown) = (identity.clone(), parts.clock.clone(), env.shutdown.clone());
+    env.tasks.spawn(async move {
+        loop {
+            let again = clock.sleep(PRUNE_EVERY);
+            match identity.prune().await {
+                Ok(0) => {}
+                Ok(rows) => tracing::info!(rows, "deleted what has perished"),
+                Err(error) => tracing::warn!(%error, "cannot delete what has perished"),
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = async { tokio::time::sleep(PRUNE_REST).await; again.await } => {}
+            }
+        }
+    });
+}

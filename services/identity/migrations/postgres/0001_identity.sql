@@ -1,0 +1,147 @@
+-- Everything identity keeps. The SQLite twin of this file differs in types only.
+-- Times are microseconds since 1970 (UTC), ids are text, digests are 32 bytes of SHA-256.
+
+-- email is as its holder wrote it, email_key is case-folded: two spellings are one address.
+CREATE TABLE users (
+    id                TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    email             TEXT COLLATE "C" NOT NULL,
+    email_key         TEXT COLLATE "C" NOT NULL,
+    email_verified_at BIGINT,
+    password_hash     TEXT COLLATE "C" NOT NULL,
+    display_name      TEXT COLLATE "C" NOT NULL,
+    version           BIGINT NOT NULL CHECK (version >= 1),
+    created_at        BIGINT NOT NULL,
+    updated_at        BIGINT NOT NULL,
+    CONSTRAINT users_email_key UNIQUE (email_key)
+);
+
+-- The token itself exists only in the mail. email_key is the address it proves.
+CREATE TABLE email_verifications (
+    digest     BYTEA NOT NULL PRIMARY KEY CHECK (length(digest) = 32),
+    user_id    TEXT COLLATE "C" NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    email_key  TEXT COLLATE "C" NOT NULL,
+    expires_at BIGINT NOT NULL
+);
+CREATE INDEX email_verifications_user ON email_verifications (user_id);
+CREATE INDEX email_verifications_expiry ON email_verifications (expires_at);
+
+-- context is the owner id the session's next access token acts for.
+-- user_agent is what the client called itself when its user signed in.
+CREATE TABLE sessions (
+    id           TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    user_id      TEXT COLLATE "C" NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    context      TEXT COLLATE "C" NOT NULL,
+    user_agent   TEXT COLLATE "C" NOT NULL,
+    created_at   BIGINT NOT NULL,
+    last_used_at BIGINT NOT NULL,
+    expires_at   BIGINT NOT NULL,
+    ended_at     BIGINT,
+    end_reason   TEXT COLLATE "C" CHECK (end_reason IN ('SIGNED_OUT', 'REVOKED', 'TOKEN_REUSED')),
+    CHECK ((ended_at IS NULL) = (end_reason IS NULL))
+);
+CREATE INDEX sessions_user ON sessions (user_id, id);
+CREATE INDEX sessions_expiry ON sessions (expires_at);
+
+-- A branch is one chain of rotations; signing in and switching each begin one.
+-- rotated_at is set when a successor took over: from then on the token is only good within the grace.
+CREATE TABLE refresh_tokens (
+    digest     BYTEA NOT NULL PRIMARY KEY CHECK (length(digest) = 32),
+    session_id TEXT COLLATE "C" NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
+    branch     BYTEA NOT NULL CHECK (length(branch) = 16),
+    issued_at  BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    rotated_at BIGINT
+);
+CREATE INDEX refresh_tokens_branch ON refresh_tokens (session_id, branch);
+CREATE INDEX refresh_tokens_expiry ON refresh_tokens (expires_at);
+
+-- Attempts are counted by a leaky bucket: the row holds the instant at which it has drained.
+CREATE TABLE throttles (
+    bucket     TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    drained_at BIGINT NOT NULL
+);
+CREATE INDEX throttles_drained ON throttles (drained_at);
+
+-- Replicas agree on keys by the generation: of two that rotate at once, one insert wins.
+CREATE TABLE signing_keys (
+    generation     BIGINT NOT NULL PRIMARY KEY,
+    kid            TEXT COLLATE "C" NOT NULL UNIQUE,
+    public_key     BYTEA NOT NULL CHECK (length(public_key) = 32),
+    sealed_private BYTEA NOT NULL,
+    created_at     BIGINT NOT NULL,
+    signs_from     BIGINT NOT NULL,
+    CHECK (signs_from >= created_at)
+);
+
+-- id is also the client id. After a secret that comes from a file has changed, the previous one works until
+-- previous_until, so that the programs that hold it can be restarted one after the other.
+CREATE TABLE service_accounts (
+    id               TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    display_name     TEXT COLLATE "C" NOT NULL,
+    role             TEXT COLLATE "C" NOT NULL CHECK (role IN ('operator', 'identity', 'organization', 'billing', 'product')),
+    secret_digest    BYTEA NOT NULL CHECK (length(secret_digest) = 32),
+    previous_digest  BYTEA CHECK (length(previous_digest) = 32),
+    previous_until   BIGINT,
+    created_at       BIGINT NOT NULL,
+    rotated_at       BIGINT NOT NULL,
+    disabled_at      BIGINT,
+    CHECK ((previous_digest IS NULL) = (previous_until IS NULL))
+);
+
+-- What organization has told about memberships; role NULL means: not a member any more.
+-- Only a greater version replaces a row, so late news changes nothing.
+CREATE TABLE memberships (
+    user_id         TEXT COLLATE "C" NOT NULL,
+    organization_id TEXT COLLATE "C" NOT NULL,
+    role            TEXT COLLATE "C" CHECK (role IN ('OWNER', 'ADMIN', 'MEMBER')),
+    version         BIGINT NOT NULL,
+    PRIMARY KEY (user_id, organization_id)
+);
+
+-- Answers to requests that carry a request id (bursar_db::idempotency). Written in the transaction of the effect.
+-- scope: whose id it is. response: NULL only inside the transaction that claimed it.
+CREATE TABLE requests (
+    scope      TEXT COLLATE "C" NOT NULL,
+    request_id TEXT COLLATE "C" NOT NULL,
+    method     TEXT COLLATE "C" NOT NULL,
+    body_hash  BYTEA  NOT NULL,
+    response   BYTEA,
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (scope, request_id)
+);
+CREATE INDEX requests_by_age ON requests (created_at);
+
+-- Events of this service for the others (bursar_events). seq has no gaps and its order is the order of commits.
+-- payload: the encoded bursar.event.v1.Event.
+CREATE TABLE outbox (
+    seq        BIGINT NOT NULL PRIMARY KEY,
+    id         TEXT COLLATE "C" NOT NULL,
+    type       TEXT COLLATE "C" NOT NULL,
+    payload    BYTEA  NOT NULL,
+    created_at BIGINT NOT NULL
+);
+
+-- The last seq given out. Its single row is updated last in a transaction and stays locked until the commit: that
+-- makes the order of seq the order of commits. Room is left on its page for updates that touch no index.
+CREATE TABLE outbox_head (
+    one INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
+    seq BIGINT  NOT NULL
+) WITH (fillfactor = 10);
+INSERT INTO outbox_head (one, seq) VALUES (1, 0);
+
+-- How far this service has applied another one's events. Moves in the transaction that applies one.
+-- source: the other service. cursor: its word for the last event applied, opaque here; empty before the first.
+CREATE TABLE consumer_cursors (
+    source TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    cursor TEXT COLLATE "C" NOT NULL
+);
+
+-- Mail waiting to be delivered (bursar_mail). sealed: the whole mail, encrypted, because its links carry tokens.
+CREATE TABLE mail_queue (
+    id              TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    sealed          BYTEA  NOT NULL,
+    attempts        BIGINT NOT NULL,
+    next_attempt_at BIGINT NOT NULL,
+    created_at      BIGINT NOT NULL
+);
+CREATE INDEX mail_queue_due ON mail_queue (next_attempt_at);

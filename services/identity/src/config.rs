@@ -1,0 +1,54 @@
+//! The settings that identity's rules need, out of the program's settings.
+
+use bursar_runtime::Settings;
+use bursar_time::Span;
+
+use crate::domain::keys::KeyPolicy;
+use crate::domain::session::RefreshPolicy;
+
+/// How long one key signs.
+const KEY_PERIOD: Span = Span::from_days(30);
+/// How long a key is published before it signs: verifiers look at least once a minute, replicas twice.
+const KEY_LEAD: Span = Span::HOUR;
+/// How far the clocks of two machines may be apart.
+const CLOCK_SKEW: Span = Span::MINUTE;
+
+/// What identity's rules depend on.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What links in mails start with.
+    pub link_base_url: String,
+    /// Life of an access token.
+    pub access_ttl: Span,
+    /// Life of a service token.
+    pub service_ttl: Span,
+    /// Life of a mailed verification.
+    pub verification_ttl: Span,
+    /// Sessions and refresh tokens.
+    pub refresh: RefreshPolicy,
+    /// The rotation of the signing keys.
+    pub keys: KeyPolicy,
+}
+
+impl Config {
+    /// Picks identity's part of the settings (`tokens.*`, `mail.link_base_url`).
+    pub fn of(settings: &Settings) -> Self {
+        let tokens = &settings.tokens;
+        let longest = tokens.access_ttl.max(tokens.service_ttl);
+        Self {
+            link_base_url: settings.mail.link_base_url.clone(),
+            access_ttl: tokens.access_ttl.into(),
+            service_ttl: tokens.service_ttl.into(),
+            verification_ttl: tokens.verification_ttl.into(),
+            refresh: RefreshPolicy {
+                lifetime: tokens.refresh_ttl.into(),
+                grace: tokens.refresh_grace.into(),
+            },
+            keys: KeyPolicy {
+                period: KEY_PERIOD,
+                lead: KEY_LEAD,
+                token_lifetime: Span::from(longest).saturating_add(CLOCK_SKEW),
+            },
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Sessions and their refresh tokens: when one is good, when its reuse is forgiven, when it is theft.
+//!
+//! A session holds branches; a branch is one chain of rotations. Using a token hands the branch to a
+//! successor and retires every other live token of the branch. A retired token stays good for a short
+//! grace, because two tabs or a retried call may hold it honestly; after that its use means that two
+//! parties hold it, and the session ends.
+
+use bursar_time::{Span, Timestamp};
+
+/// How long refresh tokens and sessions last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RefreshPolicy {
+    /// How long a refresh token may lie unused.
+    pub lifetime: Span,
+    /// How long a rotated token is still answered with a successor.
+    pub grace: Span,
+}
+
+/// A refresh token and its session, as the store knows them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RefreshState {
+    /// When the token stops being good if nobody uses it.
+    pub expires_at: Timestamp,
+    /// When a successor took over, if one did.
+    pub rotated_at: Option<Timestamp>,
+    /// When the session ended, if it did.
+    pub session_ended_at: Option<Timestamp>,
+    /// When the session ends by itself.
+    pub session_expires_at: Timestamp,
+}
+
+/// What to do with a refresh token that somebody presents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefreshDecision {
+    /// First use: retire the branch's tokens, issue the successor.
+    Rotate,
+    /// Reuse within the grace: issue another successor, end nothing.
+    Forgive,
+    /// Reuse outside the grace: end this session.
+    EndSession,
+    /// Expired, or its session is over: refuse, change nothing.
+    Refuse,
+}
+
+/// Decides about a presented refresh token.
+pub fn decide_refresh(state: &RefreshState, policy: &RefreshPolicy, now: Timestamp) -> RefreshDecision {
+    if state.session_ended_at.is_some() || state.session_expires_at <= now || state.expires_at <= now {
+        return RefreshDecision::Refuse;
+    }
+    match state.rotated_at {
+        None => RefreshDecision::Rotate,
+        Some(at) if at.checked_add(policy.grace).is_none_or(|end| now <= end) => RefreshDecision::Forgive,
+        Some(_) => RefreshDecision::EndSession,
+    }
+}
+
+/// Whether a session can still be used.
+pub fn is_live(ended_at: Option<Timestamp>, expires_at: Timestamp, now: Timestamp) -> bool {
+    ended_at.is_none() && now < expires_at
+}
+
+/// Why a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndReason {
+    /// Its holder signed out.
+    SignedOut,
+    /// Its user revoked it from the list of sessions.
+    Revoked,
+    /// A rotated refresh token came back after the grace.
+    TokenReused,
+}
+
+impl EndReason {
+    /// The word the store keeps.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SignedOut => "SIGNED_OUT",
+            Self::Revoked => "REVOKED",
+            Self::TokenReused => "TOKEN_REUSED",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const POLICY: RefreshPolicy = RefreshPolicy { lifetime: Span::from_days(30), grace: Span::from_secs(10) };
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_unix_secs(seconds).expect("a time")
+    }
+
+    fn state(rotated: Option<i64>, ended: Option<i64>) -> RefreshState {
+        RefreshState {
+            expires_at: at(1_000),
+            rotated_at: rotated.map(at),
+            session_ended_at: ended.map(at),
+            session_expires_at: at(2_000),
+        }
+    }
+
+    #[test]
+    fn a_presented_token_is_judged() {
+        use RefreshDecision::{EndSession, Forgive, Refuse, Rotate};
+        let cases = [
+            ("first use", state(None, None), 500, Rotate),
+            ("last instant before expiry", state(None, None), 999, Rotate),
+            ("expired", state(None, None), 1_000, Refuse),
+            ("reused at once", state(Some(500), None), 500, Forgive),
+            ("reused in the last instant of the grace", state(Some(500), None), 510, Forgive),
+            ("reused after the grace", state(Some(500), None), 511, EndSession),
+            ("reused after the grace of an ended session", state(Some(500), Some(600)), 700, Refuse),
+            ("reused within the grace of an ended session", state(Some(500), Some(505)), 506, Refuse),
+            ("fresh, but the session ended", state(None, Some(400)), 500, Refuse),
+        ];
+        for (name, state, now, expected) in cases {
+            assert_eq!(decide_refresh(&state, &POLICY, at(now)), expected, "{name}");
+        }
+        let over = RefreshState { session_expires_at: at(500), ..state(None, None) };
+        assert_eq!(decide_refresh(&over, &POLICY, at(500)), Refuse, "the session is over");
+    }
+
+    proptest! {
+        #[test]
+        fn a_session_ends_only_for_a_rotated_token_after_the_grace(
+            rotated in proptest::option::of(0_i64..1_200), ended in proptest::option::of(0_i64..1_200), now in 0_i64..2_500,
+        ) {
+            let decision = decide_refresh(&state(rotated, ended), &POLICY, at(now));
+            if decision == RefreshDecision::EndSession {
+                prop_assert!(rotated.is_some_and(|r| now > r + 10) && ended.is_none());
+            }
+            if ended.is_some() || now >= 1_000 {
+                prop_assert_eq!(decision, RefreshDecision::Refuse);
+            }
+        }
+    }
+}

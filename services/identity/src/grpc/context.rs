@@ -1,0 +1,35 @@
+//! `ContextService`.
+
+use bursar_proto::identity::v1::context_service_server::ContextService;
+use bursar_proto::identity::v1::{
+    ListContextsRequest, ListContextsResponse, SwitchContextRequest, SwitchContextResponse,
+};
+use bursar_rpc::{Caller, Fingerprint, PageRequest};
+use tonic::{Request, Response, Status};
+
+use super::{Handlers, convert};
+
+#[tonic::async_trait]
+impl ContextService for Handlers {
+    async fn list_contexts(
+        &self,
+        request: Request<ListContextsRequest>,
+    ) -> Result<Response<ListContextsResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let user = caller.user()?;
+        let message = request.into_inner();
+        let list = Fingerprint::of("ListContexts", [user.user.to_string().as_str()]);
+        let page = PageRequest::parse(message.page_size, &message.page_token, list)?;
+        let page = self.0.list_contexts(user, &page).await?.map(convert::context);
+        Ok(Response::new(ListContextsResponse { contexts: page.rows, next_page_token: page.next_page_token }))
+    }
+
+    async fn switch_context(
+        &self,
+        request: Request<SwitchContextRequest>,
+    ) -> Result<Response<SwitchContextResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let tokens = self.0.switch_context(caller.user()?, &request.into_inner().owner).await?;
+        Ok(Response::new(SwitchContextResponse { tokens: Some(convert::tokens(tokens)) }))
+    }
+}

@@ -1,0 +1,105 @@
+//! Between the API's messages and what the use cases work with.
+
+use bursar_proto::identity::v1::{Context, ContextKind, ServiceAccount, Session, TokenSet, User};
+use bursar_rpc::convert::{to_optional_role, to_timestamp};
+use bursar_rpc::{Problem, Violations};
+use bursar_id::{OwnerId, SessionId};
+use tonic::Request;
+
+use crate::domain::email::Email;
+use crate::store::service_accounts::ServiceAccountRow;
+use crate::store::sessions::SessionRow;
+use crate::store::users::UserRow;
+use crate::usecase::attempts::Origin;
+use crate::usecase::{ContextView, Tokens};
+
+/// What of a client's `user-agent` is kept, in characters.
+const USER_AGENT_CHARACTERS: usize = 200;
+
+/// Reads an address that mail can be sent to.
+pub(super) fn email(violations: &mut Violations, text: &str) -> Option<Email> {
+    let email = violations.check("email", Email::parse(text))?;
+    let deliverable = bursar_mail::deliverable(email.address());
+    violations.require("email", deliverable, "no mail can be delivered to this address");
+    deliverable.then_some(email)
+}
+
+/// Reads an address and nothing else.
+pub(super) fn only_email(text: &str) -> Result<Email, Problem> {
+    let mut violations = Violations::new();
+    email(&mut violations, text).ok_or_else(|| violations.into_problem())
+}
+
+/// Where a call comes from; one from the same process comes from nowhere.
+pub(super) fn origin<T>(request: &Request<T>) -> Origin {
+    Origin(request.remote_addr().map(|address| address.ip()))
+}
+
+/// What the client calls itself, cut to a bearable length.
+pub(super) fn user_agent<T>(request: &Request<T>) -> String {
+    let text = request.metadata().get("user-agent").and_then(|value| value.to_str().ok());
+    text.unwrap_or_default().chars().take(USER_AGENT_CHARACTERS).collect()
+}
+
+/// A user as its holder and services see it.
+pub(super) fn user(row: UserRow) -> User {
+    User {
+        id: row.id.to_string(),
+        email: row.email,
+        email_verified: row.email_verified_at.is_some(),
+        display_name: row.display_name,
+        created_at: Some(to_timestamp(row.created_at)),
+    }
+}
+
+/// A session; `current` is the one of the call.
+pub(super) fn session(row: SessionRow, current: SessionId) -> Session {
+    Session {
+        id: row.id.to_string(),
+        owner: row.context.to_string(),
+        created_at: Some(to_timestamp(row.created_at)),
+        last_used_at: Some(to_timestamp(row.last_used_at)),
+        expires_at: Some(to_timestamp(row.expires_at)),
+        user_agent: row.user_agent,
+        current: row.id == current,
+    }
+}
+
+/// A fresh pair of tokens.
+pub(super) fn tokens(tokens: Tokens) -> TokenSet {
+    TokenSet {
+        access_token: tokens.access_token,
+        access_token_expires_at: Some(to_timestamp(tokens.access_expires_at)),
+        refresh_token: tokens.refresh_token.expose().clone(),
+        refresh_token_expires_at: Some(to_timestamp(tokens.refresh_expires_at)),
+        session_id: tokens.session.to_string(),
+        owner: tokens.owner.to_string(),
+    }
+}
+
+/// A context.
+pub(super) fn context(view: ContextView) -> Context {
+    let kind = match view.owner {
+        OwnerId::User(_) => ContextKind::Personal,
+        OwnerId::Organization(_) => ContextKind::Organization,
+    };
+    Context {
+        owner: view.owner.to_string(),
+        kind: kind.into(),
+        display_name: view.display_name,
+        slug: view.slug,
+        role: to_optional_role(view.role).into(),
+        current: view.current,
+    }
+}
+
+/// A service account, without its secret.
+pub(super) fn service_account(row: ServiceAccountRow) -> ServiceAccount {
+    ServiceAccount {
+        id: row.id.to_string(),
+        display_name: row.display_name,
+        role: row.role,
+        disabled: row.disabled_at.is_some(),
+        created_at: Some(to_timestamp(row.created_at)),
+    }
+}

@@ -1,0 +1,127 @@
+//! `UserService`.
+
+use std::mem::take;
+
+use bursar_id::UserId;
+use bursar_proto::identity::v1::user_service_server::UserService;
+use bursar_proto::identity::v1::{
+    BatchGetUsersRequest, BatchGetUsersResponse, DeleteMeRequest, DeleteMeResponse, GetMeRequest, GetMeResponse,
+    RequestEmailVerificationRequest, RequestEmailVerificationResponse, SignUpRequest, SignUpResponse,
+    UpdateMeRequest, UpdateMeResponse, VerifyEmailRequest, VerifyEmailResponse,
+};
+use bursar_rpc::convert::UpdateMask;
+use bursar_rpc::{Caller, Problem, RequestKey, Violations};
+use bursar_secret::Secret;
+use tonic::{Request, Response, Status};
+
+use super::{Handlers, convert};
+use crate::domain::display_name::DisplayName;
+use crate::domain::password;
+use crate::usecase::SignUp;
+
+/// Users that one call may ask for.
+const MAX_BATCH: usize = 1_000;
+
+#[tonic::async_trait]
+impl UserService for Handlers {
+    async fn sign_up(&self, request: Request<SignUpRequest>) -> Result<Response<SignUpResponse>, Status> {
+        let command = sign_up(request.into_inner())?;
+        self.0.sign_up(command).await?;
+        Ok(Response::new(SignUpResponse {}))
+    }
+
+    async fn get_me(&self, request: Request<GetMeRequest>) -> Result<Response<GetMeResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let user = self.0.get_me(caller.user()?).await?;
+        Ok(Response::new(GetMeResponse { user: Some(convert::user(user)) }))
+    }
+
+    async fn update_me(&self, request: Request<UpdateMeRequest>) -> Result<Response<UpdateMeResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let mut message = request.into_inner();
+        let request_id = take(&mut message.request_id);
+        let key = RequestKey::new(&caller, "UpdateMe", &request_id, &message)?;
+        let display_name = changed_name(&message)?;
+        let answer = |user| UpdateMeResponse { user: Some(convert::user(user)) };
+        Ok(Response::new(self.0.update_me(caller.user()?, display_name, &key, answer).await?))
+    }
+
+    async fn request_email_verification(
+        &self,
+        request: Request<RequestEmailVerificationRequest>,
+    ) -> Result<Response<RequestEmailVerificationResponse>, Status> {
+        let email = convert::only_email(&request.into_inner().email)?;
+        self.0.request_email_verification(&email).await?;
+        Ok(Response::new(RequestEmailVerificationResponse {}))
+    }
+
+    async fn verify_email(
+        &self,
+        request: Request<VerifyEmailRequest>,
+    ) -> Result<Response<VerifyEmailResponse>, Status> {
+        let token = Secret::from(request.into_inner().token);
+        self.0.verify_email(token.expose()).await?;
+        Ok(Response::new(VerifyEmailResponse {}))
+    }
+
+    async fn delete_me(&self, request: Request<DeleteMeRequest>) -> Result<Response<DeleteMeResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let mut message = request.into_inner();
+        let request_id = take(&mut message.request_id);
+        let key = RequestKey::new(&caller, "DeleteMe", &request_id, &message)?;
+        Ok(Response::new(self.0.delete_me(caller.user()?, &key).await?))
+    }
+
+    async fn batch_get_users(
+        &self,
+        request: Request<BatchGetUsersRequest>,
+    ) -> Result<Response<BatchGetUsersResponse>, Status> {
+        let ids = user_ids(&request.into_inner())?;
+        let users = self.0.batch_get_users(&ids).await?;
+        Ok(Response::new(BatchGetUsersResponse { users: users.into_iter().map(convert::user).collect() }))
+    }
+}
+
+fn sign_up(message: SignUpRequest) -> Result<SignUp, Problem> {
+    let password = Secret::from(message.password);
+    let mut violations = Violations::new();
+    let email = convert::email(&mut violations, &message.email);
+    violations.check("password", password::check(password.expose()));
+    // Nobody has to think of a name: the address has one.
+    let named = match (&email, message.display_name.trim()) {
+        (Some(email), "") => email.local_part().to_owned(),
+        (None, "") => "-".to_owned(),
+        (_, name) => name.to_owned(),
+    };
+    let display_name = violations.check("display_name", DisplayName::parse(&named));
+    match (email, display_name, violations.is_empty()) {
+        (Some(email), Some(display_name), true) => Ok(SignUp { email, password, display_name }),
+        _ => Err(violations.into_problem()),
+    }
+}
+
+/// The new name, if the request changes it.
+fn changed_name(message: &UpdateMeRequest) -> Result<Option<DisplayName>, Problem> {
+    let mut violations = Violations::new();
+    let mask = UpdateMask::parse(message.update_mask.as_ref(), &["display_name"], &mut violations);
+    let named = message.update_mask.as_ref().is_some_and(|mask| !mask.paths.is_empty());
+    let wanted = mask.has("display_name") && (named || !message.display_name.is_empty());
+    let name = match wanted {
+        true => violations.check("display_name", DisplayName::parse(&message.display_name)),
+        false => None,
+    };
+    violations.finish()?;
+    Ok(name)
+}
+
+fn user_ids(message: &BatchGetUsersRequest) -> Result<Vec<UserId>, Problem> {
+    let mut violations = Violations::new();
+    violations.require("user_ids", message.user_ids.len() <= MAX_BATCH, "at most 1,000 ids at once");
+    if !violations.is_empty() {
+        return Err(violations.into_problem());
+    }
+    let parsed = message.user_ids.iter().enumerate();
+    let ids = parsed.filter_map(|(at, id)| violations.check(&format!("user_ids[{at}]"), id.parse())).collect();
+    violations.finish()?;
+    Ok(ids)
+}

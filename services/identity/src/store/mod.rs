@@ -1,0 +1,19 @@
+//! Every SQL statement of identity, one function each: statements, never decisions.
+//!
+//! One text serves both engines unless the function shows a `match`. Locks are taken in one order
+//! everywhere: throttles, then the session, then its tokens.
+
+pub mod keys;
+pub mod memberships;
+pub mod prune;
+pub mod service_accounts;
+pub mod sessions;
+pub mod throttles;
+pub mod users;
+pub mod verifications;
+
+use bursar_db::Migrations;
+
+/// The schema of both engines.
+pub static MIGRATIONS: Migrations =
+    Migrations::new(&sqlx::migrate!("migrations/sqlite"), &sqlx::migrate!("migrations/postgres"));

@@ -1,0 +1,45 @@
+//! Deleting what nobody can use any more, in bounded batches so that no transaction is long.
+
+use bursar_db::{DbError, Tx, on};
+use bursar_time::Timestamp;
+
+pub(super) const REFRESH_TOKENS: &str = "DELETE FROM refresh_tokens WHERE digest IN \
+    (SELECT digest FROM refresh_tokens WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)";
+pub(super) const SESSIONS: &str = "DELETE FROM sessions WHERE id IN \
+    (SELECT id FROM sessions WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)";
+pub(super) const VERIFICATIONS: &str = "DELETE FROM email_verifications WHERE digest IN \
+    (SELECT digest FROM email_verifications WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)";
+pub(super) const THROTTLES: &str = "DELETE FROM throttles WHERE bucket IN \
+    (SELECT bucket FROM throttles WHERE drained_at <= $1 ORDER BY drained_at LIMIT $2)";
+
+/// A table with rows that time makes useless.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Perishable {
+    /// Refresh tokens past their expiry; rotated ones are kept until then, to know a reuse.
+    RefreshTokens,
+    /// Sessions past their expiry, whether they ended earlier or not.
+    Sessions,
+    /// Verifications past their expiry.
+    Verifications,
+    /// Buckets that have drained.
+    Throttles,
+}
+
+impl Perishable {
+    /// All of them; tokens before the sessions that would take them along.
+    pub const ALL: [Self; 4] = [Self::RefreshTokens, Self::Sessions, Self::Verifications, Self::Throttles];
+
+    const fn statement(self) -> &'static str {
+        match self {
+            Self::RefreshTokens => REFRESH_TOKENS,
+            Self::Sessions => SESSIONS,
+            Self::Verifications => VERIFICATIONS,
+            Self::Throttles => THROTTLES,
+        }
+    }
+}
+
+/// Deletes up to `limit` rows that are of no use since `now`; says how many it deleted.
+pub async fn delete(tx: &mut Tx, what: Perishable, now: Timestamp, limit: i64) -> Result<u64, DbError> {
+    Ok(on!(tx, c => sqlx::query(what.statement()).bind(now).bind(limit).execute(c).await?.rows_affected()))
+}

@@ -1,0 +1,51 @@
+//! Rows of `email_verifications`.
+
+use bursar_db::{DbError, Tx, on};
+use bursar_id::UserId;
+use bursar_time::Timestamp;
+
+/// A mailed verification that was taken out of the table.
+#[derive(Clone, sqlx::FromRow)]
+pub struct VerificationRow {
+    /// Whose address is proven.
+    pub user_id: UserId,
+    /// The case-folded address it was mailed to.
+    pub email_key: String,
+    /// Until when it may be used.
+    pub expires_at: Timestamp,
+}
+
+pub(super) const INSERT: &str =
+    "INSERT INTO email_verifications (digest, user_id, email_key, expires_at) VALUES ($1, $2, $3, $4)";
+pub(super) const TAKE: &str =
+    "DELETE FROM email_verifications WHERE digest = $1 RETURNING user_id, email_key, expires_at";
+pub(super) const DELETE_OF: &str = "DELETE FROM email_verifications WHERE user_id = $1";
+
+/// Keeps the digest of a token that is about to be mailed.
+pub async fn insert(
+    tx: &mut Tx,
+    digest: &[u8],
+    user: UserId,
+    email_key: &str,
+    expires_at: Timestamp,
+) -> Result<(), DbError> {
+    bursar_db::exactly_one(on!(tx, c => sqlx::query(INSERT)
+        .bind(digest)
+        .bind(user)
+        .bind(email_key)
+        .bind(expires_at)
+        .execute(c)
+        .await?
+        .rows_affected()))
+}
+
+/// Takes a verification out, so that it works once.
+pub async fn take(tx: &mut Tx, digest: &[u8]) -> Result<Option<VerificationRow>, DbError> {
+    Ok(on!(tx, c => sqlx::query_as(TAKE).bind(digest).fetch_optional(c).await?))
+}
+
+/// Drops every verification of a user whose address is proven now.
+pub async fn delete_of(tx: &mut Tx, user: UserId) -> Result<(), DbError> {
+    on!(tx, c => sqlx::query(DELETE_OF).bind(user).execute(c).await?.rows_affected());
+    Ok(())
+}

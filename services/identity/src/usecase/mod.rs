@@ -1,0 +1,98 @@
+//! What identity does: load, decide, write, publish. One file per thing that is done.
+//!
+//! No SQL text and no tonic request here. Times, ids and secrets come from the clock and the entropy that
+//! the service was started with.
+
+mod accounts;
+pub mod attempts;
+pub mod bootstrap;
+mod contexts;
+mod delete_me;
+pub mod hashing;
+mod mails;
+mod organizations;
+pub mod prune;
+mod refresh;
+mod sessions;
+mod sign_in;
+mod sign_up;
+pub mod signing;
+mod tokens;
+mod users;
+mod verify_email;
+
+use std::sync::Arc;
+
+use bursar_db::Db;
+use bursar_events::Outbox;
+use bursar_id::{Id, SessionId, UserId};
+use bursar_mail::Courier;
+use bursar_rpc::Transport;
+use bursar_secret::{Entropy, Sealer};
+use bursar_time::{Clock, Timestamp};
+
+pub use accounts::{NewSecret, ServiceToken};
+pub use contexts::ContextView;
+pub use sign_in::Credentials;
+pub use sign_up::SignUp;
+pub use tokens::Tokens;
+
+use crate::Config;
+use hashing::Hasher;
+use signing::Signer;
+
+/// The use cases with what they work on. Cheap to clone.
+#[derive(Clone)]
+pub struct Identity(Arc<Parts>);
+
+/// What the use cases work on.
+pub struct Parts {
+    /// The settings that decide.
+    pub config: Config,
+    /// The store.
+    pub db: Db,
+    /// The time.
+    pub clock: Clock,
+    /// Randomness.
+    pub entropy: Entropy,
+    /// Seals what is kept encrypted.
+    pub sealer: Sealer,
+    /// Events for the other services.
+    pub outbox: Outbox,
+    /// Delivers queued mail.
+    pub courier: Courier,
+    /// Hashes passwords.
+    pub hasher: Hasher,
+    /// Signs tokens.
+    pub signer: Signer,
+    /// The way to organization, with identity's own token.
+    pub organization: Transport,
+}
+
+impl Identity {
+    /// The use cases over these parts.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// What the use cases work on.
+    pub fn parts(&self) -> &Parts {
+        &self.0
+    }
+
+    fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    fn new_id<K>(&self, now: Timestamp) -> Id<K> {
+        Id::from_parts(now.as_millis(), self.0.entropy.bytes())
+    }
+
+    fn new_user_id(&self, now: Timestamp) -> UserId {
+        self.new_id(now)
+    }
+
+    fn new_session_id(&self, now: Timestamp) -> SessionId {
+        self.new_id(now)
+    }
+}

@@ -1,0 +1,90 @@
+//! Signing up, with the same answer whether or not the address has an account.
+
+use bursar_db::Tx;
+use bursar_proto::event::v1::UserUpdated;
+use bursar_proto::event::v1::event::Payload;
+use bursar_secret::{Secret, Token};
+use bursar_time::Timestamp;
+
+use super::attempts::Bucket;
+use super::{Identity, mails};
+use crate::Error;
+use crate::domain::display_name::DisplayName;
+use crate::domain::email::Email;
+use crate::store::users::{self, UserRow};
+use crate::store::verifications;
+
+/// A well-formed request to sign up.
+pub struct SignUp {
+    /// The address.
+    pub email: Email,
+    /// The password, of an accepted length.
+    pub password: Secret,
+    /// The name that others see.
+    pub display_name: DisplayName,
+}
+
+impl Identity {
+    /// Opens an account and mails the verification, or mails the holder of a taken address. The caller learns
+    /// neither: the work is the same up to the mail's text.
+    pub async fn sign_up(&self, command: SignUp) -> Result<(), Error> {
+        let mut tx = self.0.db.begin().await?;
+        Bucket::Mail(command.email.key()).take(&mut tx, self.now()).await?;
+        tx.commit().await?;
+        let password_hash = self.0.hasher.hash(command.password).await?;
+        let now = self.now();
+        let user = UserRow {
+            id: self.new_user_id(now),
+            email: command.email.address().to_owned(),
+            email_key: command.email.key().to_owned(),
+            email_verified_at: None,
+            password_hash,
+            display_name: command.display_name.as_str().to_owned(),
+            version: 1,
+            created_at: now,
+            updated_at: now,
+        };
+        let mut tx = self.0.db.begin().await?;
+        let mut events = Vec::new();
+        if users::insert(&mut tx, &user).await? {
+            self.mail_verification(&mut tx, &user, now).await?;
+            let (user_id, display_name) = (user.id.to_string(), user.display_name);
+            events.push(Payload::UserUpdated(UserUpdated { user_id, display_name }));
+        } else if let Some(holder) = users::by_email(&mut tx, command.email.key()).await? {
+            self.queue_mail(&mut tx, &mails::already_registered(&holder.email), now).await?;
+        }
+        self.0.outbox.commit(tx, events).await?;
+        self.0.courier.wake();
+        Ok(())
+    }
+
+    /// Mails a new verification token to an address whose holder has not confirmed it. The tokens sent before
+    /// stop working. The caller does not learn whether there is such an account.
+    pub async fn request_email_verification(&self, email: &Email) -> Result<(), Error> {
+        let now = self.now();
+        let mut tx = self.0.db.begin().await?;
+        Bucket::Mail(email.key()).take(&mut tx, now).await?;
+        let user = users::by_email(&mut tx, email.key()).await?;
+        if let Some(user) = user.filter(|user| user.email_verified_at.is_none()) {
+            verifications::delete_of(&mut tx, user.id).await?;
+            self.mail_verification(&mut tx, &user, now).await?;
+        }
+        tx.commit().await?;
+        self.0.courier.wake();
+        Ok(())
+    }
+
+    async fn mail_verification(&self, tx: &mut Tx, user: &UserRow, now: Timestamp) -> Result<(), Error> {
+        let token = Token::generate(&self.0.entropy);
+        let ttl = self.0.config.verification_ttl;
+        let expires_at = now.saturating_add(ttl);
+        verifications::insert(tx, token.digest().as_bytes(), user.id, &user.email_key, expires_at).await?;
+        let mail = mails::verification(&user.email, &self.0.config.link_base_url, &token, ttl);
+        self.queue_mail(tx, &mail, now).await
+    }
+
+    async fn queue_mail(&self, tx: &mut Tx, mail: &bursar_mail::Mail, now: Timestamp) -> Result<(), Error> {
+        bursar_mail::queue(tx, &self.0.sealer, &self.0.entropy, now, mail).await?;
+        Ok(())
+    }
+}
