@@ -3,6 +3,8 @@
 //! - [`engines!`] runs one test body on both databases, named `sqlite::…` and `postgres::…`.
 //! - [`postgres`] starts a private PostgreSQL for the test process, [`sqlite`] a file of the test's own.
 //! - [`id`], [`at`], [`credits`], [`clock`] spell values.
+//! - [`Issuer`] signs tokens that a service under test believes; [`refused`] looks at refusals.
+//! - [`Client`] calls services, in this process or elsewhere; [`Person`] signs up and in as people do.
 //! - [`Plan`] starts Bursar's programs, in one process or three, and gives a [`Deployment`] with its [`Mailbox`].
 //!
 //! Nothing here is for production code: the helpers panic with a sentence that says what broke, because a test that
@@ -14,20 +16,28 @@
     reason = "a helper of tests fails by panicking, as the tests do"
 )]
 
+mod client;
 mod deployment;
 mod engines;
+mod issuer;
 mod mailbox;
+mod person;
 mod ports;
 pub mod postgres;
 mod process;
 mod reaper;
+mod refusal;
 pub mod sqlite;
 mod values;
 
 pub use bursar_db::Engine;
+pub use client::{Channel, Client, Credentials, client};
 pub use deployment::{Deployment, Plan, Topology};
 pub use engines::{Outcome, TestDb};
+pub use issuer::{Issuer, UserToken};
 pub use mailbox::{Mailbox, Message};
+pub use person::{PASSWORD, Person};
 pub use ports::Ports;
 pub use process::{Operator, Process, Program, get};
+pub use refusal::{Refusal, refused};
 pub use values::{START, at, clock, credits, id, organization, personal};
