@@ -1,0 +1,359 @@
+//! Who gets in, as whom, and what those are told who do not.
+
+mod common;
+
+use bursar_id::OwnerId;
+use bursar_proto::event::v1::WatchRequest;
+use bursar_proto::event::v1::event_service_client::EventServiceClient;
+use bursar_proto::identity::v1::ListContextsRequest;
+use bursar_proto::identity::v1::context_service_client::ContextServiceClient;
+use bursar_proto::testing::v1::GetRequest;
+use bursar_proto::testing::v1::clock_service_client::ClockServiceClient;
+use bursar_rpc::problem::reason_of;
+use bursar_rpc::token::{ServiceClaims, StandardClaims};
+use bursar_rpc::{Caller, Limits, ServiceRole, Transport, stack};
+use bursar_time::{Clock, Span};
+use common::{
+    Issuer, Probe, account, bearer, both_ways, for_user, start, user_claims, user_id, with,
+};
+use tonic::{Code, Status};
+
+type Headers = Vec<(&'static str, String)>;
+
+/// An RPC for users.
+async fn as_user(transport: &Transport, headers: &Headers) -> Result<String, Status> {
+    let request = with(ListContextsRequest::default(), headers);
+    let answer = ContextServiceClient::new(transport.clone())
+        .list_contexts(request)
+        .await?;
+    Ok(answer.into_inner().next_page_token)
+}
+
+/// An RPC for services of the roles identity, organization, billing, product and operator.
+async fn as_service(transport: &Transport, headers: &Headers) -> Result<String, Status> {
+    let request = with(WatchRequest::default(), headers);
+    let answer = EventServiceClient::new(transport.clone())
+        .watch(request)
+        .await?;
+    Ok(answer
+        .into_inner()
+        .message()
+        .await?
+        .expect("one message")
+        .cursor)
+}
+
+/// An RPC for everybody.
+async fn as_anybody(transport: &Transport, headers: &Headers) -> Result<String, Status> {
+    let request = with(GetRequest::default(), headers);
+    ClockServiceClient::new(transport.clone())
+        .get(request)
+        .await
+        .map(|_| String::new())
+}
+
+fn refusal(result: Result<String, Status>) -> (Code, String) {
+    match result {
+        Ok(text) => (Code::Ok, text),
+        Err(status) => (status.code(), reason_of(&status).unwrap_or_default()),
+    }
+}
+
+/// Bad credentials, by what is wrong with them.
+fn bad_credentials(ours: &Issuer) -> Vec<(&'static str, Headers, &'static str)> {
+    let stranger = Issuer::new("k1", 2);
+    let other_key = Issuer::new("k2", 3);
+    let good = ours.user();
+    let (head, signature) = good.rsplit_once('.').expect("three parts");
+    let (header, payload) = head.split_once('.').expect("three parts");
+    let long_ago = StandardClaims::lasting(
+        start().checked_sub(Span::from_secs(600)).expect("a time"),
+        Span::from_secs(300),
+    );
+    let just_over = StandardClaims {
+        exp: start().as_unix_secs(),
+        ..long_ago.clone()
+    };
+    let with_standard = |standard| ours.sign(&common::AccessClaimsWith::of(standard));
+    let foreign_issuer = StandardClaims {
+        iss: "elsewhere",
+        ..user_claims().standard
+    };
+    let foreign_audience = StandardClaims {
+        aud: "elsewhere",
+        ..user_claims().standard
+    };
+    let mut foreign_context = user_claims();
+    foreign_context.role = None;
+    foreign_context.ctx = OwnerId::User(bursar_id::UserId::from_parts(1, [1; 10]));
+    let mut personal_with_role = user_claims();
+    personal_with_role.ctx = OwnerId::User(user_id());
+    let nonsense_role = serde_json::json!({
+        "sub": account(), "srole": "emperor", "iss": "bursar", "aud": "bursar",
+        "iat": start().as_unix_secs(), "exp": start().as_unix_secs() + 300,
+    });
+    let half_a_user = serde_json::json!({
+        "sub": user_id(), "iss": "bursar", "aud": "bursar", "exp": start().as_unix_secs() + 300,
+    });
+    // {"alg":"none","kid":"k1"}
+    let unsigned = format!("eyJhbGciOiJub25lIiwia2lkIjoiazEifQ.{payload}.");
+    vec![
+        ("nothing", vec![], "TOKEN_MISSING"),
+        (
+            "another scheme",
+            vec![("authorization", "Basic YTpi".to_owned())],
+            "TOKEN_INVALID",
+        ),
+        (
+            "no token",
+            vec![("authorization", "Bearer ".to_owned())],
+            "TOKEN_INVALID",
+        ),
+        ("garbage", vec![bearer("garbage")], "TOKEN_INVALID"),
+        (
+            "three parts of garbage",
+            vec![bearer("a.b.c")],
+            "TOKEN_INVALID",
+        ),
+        (
+            "very much garbage",
+            vec![bearer(&"a".repeat(5_000))],
+            "TOKEN_INVALID",
+        ),
+        ("alg none", vec![bearer(&unsigned)], "TOKEN_INVALID"),
+        (
+            "no signature",
+            vec![bearer(&format!("{head}."))],
+            "TOKEN_INVALID",
+        ),
+        (
+            "another payload",
+            vec![bearer(&format!("{header}.{}x.{signature}", payload))],
+            "TOKEN_INVALID",
+        ),
+        (
+            "a stranger's key under our id",
+            vec![bearer(&stranger.user())],
+            "TOKEN_INVALID",
+        ),
+        (
+            "a key id that is not ours",
+            vec![bearer(&other_key.user())],
+            "TOKEN_INVALID",
+        ),
+        (
+            "another issuer",
+            vec![bearer(&with_standard(foreign_issuer))],
+            "TOKEN_INVALID",
+        ),
+        (
+            "another audience",
+            vec![bearer(&with_standard(foreign_audience))],
+            "TOKEN_INVALID",
+        ),
+        (
+            "somebody else's personal context",
+            vec![bearer(&ours.sign(&foreign_context))],
+            "TOKEN_INVALID",
+        ),
+        (
+            "a role in the personal context",
+            vec![bearer(&ours.sign(&personal_with_role))],
+            "TOKEN_INVALID",
+        ),
+        (
+            "a service role that is none",
+            vec![bearer(&ours.sign(&nonsense_role))],
+            "TOKEN_INVALID",
+        ),
+        (
+            "a user without session and context",
+            vec![bearer(&ours.sign(&half_a_user))],
+            "TOKEN_INVALID",
+        ),
+        (
+            "expired long ago",
+            vec![bearer(&with_standard(long_ago))],
+            "TOKEN_EXPIRED",
+        ),
+        (
+            "expired this moment",
+            vec![bearer(&with_standard(just_over))],
+            "TOKEN_EXPIRED",
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn bad_credentials_are_unauthenticated_and_say_why() {
+    let ours = Issuer::ours();
+    for (way, transport) in both_ways(Probe::who().routes(&ours)).await {
+        for (case, headers, reason) in bad_credentials(&ours) {
+            let expected = (Code::Unauthenticated, reason.to_owned());
+            // Twice, because the second time a token may come from the cache.
+            for _ in 0..2 {
+                assert_eq!(
+                    refusal(as_user(&transport, &headers).await),
+                    expected,
+                    "{way}: {case}"
+                );
+            }
+            let anybody = refusal(as_anybody(&transport, &headers).await);
+            assert_eq!(
+                anybody.0,
+                Code::Ok,
+                "{way}: {case}, at a public RPC, is ignored"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn good_credentials_get_in_as_whom_they_prove() {
+    let ours = Issuer::ours();
+    let (user, product) = (ours.user(), ours.service(ServiceRole::Product));
+    let (user_text, account) = (format!("{} Self_", user_id()), account());
+    let table: Vec<(&str, Headers, (Code, &str), (Code, &str))> = vec![
+        (
+            "a user",
+            vec![bearer(&user)],
+            (Code::Ok, &user_text),
+            (Code::PermissionDenied, "CALLER_NOT_ALLOWED"),
+        ),
+        (
+            "a service",
+            vec![bearer(&product)],
+            (Code::PermissionDenied, "CALLER_NOT_ALLOWED"),
+            (Code::Ok, "svc"),
+        ),
+        (
+            "a service acting for a user is that user at an RPC for users",
+            vec![bearer(&product), for_user(&user)],
+            (Code::Ok, &user_text),
+            (Code::Ok, "both"),
+        ),
+        (
+            "a service acting for a service",
+            vec![bearer(&product), for_user(&product)],
+            (Code::Unauthenticated, "TOKEN_INVALID"),
+            (Code::Unauthenticated, "TOKEN_INVALID"),
+        ),
+        (
+            "a user's other header counts for nothing",
+            vec![bearer(&user), for_user("garbage")],
+            (Code::Ok, &user_text),
+            (Code::PermissionDenied, "CALLER_NOT_ALLOWED"),
+        ),
+    ];
+    for (way, transport) in both_ways(Probe::who().routes(&ours)).await {
+        for (case, headers, at_users, at_services) in &table {
+            let named = |(code, text): &(Code, &str)| match *text {
+                "svc" => (*code, format!("{account} Unspecified")),
+                "both" => (*code, format!("{account}/{} Unspecified", user_id())),
+                text => (*code, text.to_owned()),
+            };
+            let got = refusal(as_user(&transport, headers).await);
+            assert_eq!(got, named(at_users), "{way}: {case}, at an RPC for users");
+            let got = refusal(as_service(&transport, headers).await);
+            assert_eq!(
+                got,
+                named(at_services),
+                "{way}: {case}, at an RPC for services"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_caller_is_what_the_token_says() {
+    let ours = Issuer::ours();
+    let (sender, mut callers) = tokio::sync::mpsc::unbounded_channel();
+    let probe = Probe::new(move |caller| {
+        sender.send(caller).expect("received");
+        async { Ok(String::new()) }
+    });
+    let transport = Transport::routes(probe.routes(&ours));
+    as_user(&transport, &vec![bearer(&ours.user())])
+        .await
+        .expect("admitted");
+    let Some(Caller::User(user)) = callers.recv().await else {
+        panic!("no user")
+    };
+    let claims = user_claims();
+    assert_eq!(user.user, claims.sub);
+    assert_eq!(user.session, claims.sid);
+    assert_eq!(user.context, claims.ctx);
+    assert_eq!(user.role, claims.role);
+    assert_eq!(user.membership_version, claims.mv);
+    assert_eq!(
+        (&*user.email, user.email_verified),
+        ("ada@example.com", true)
+    );
+    as_anybody(&transport, &vec![bearer(&ours.user())])
+        .await
+        .expect("admitted");
+    let caller = callers.recv().await.expect("a caller");
+    assert!(
+        caller.user().is_ok(),
+        "a good token counts at a public RPC: {caller:?}"
+    );
+    as_anybody(&transport, &vec![]).await.expect("admitted");
+    assert_eq!(callers.recv().await, Some(Caller::Anonymous));
+}
+
+#[tokio::test]
+async fn a_token_expires_by_the_clock_also_when_it_is_remembered() {
+    let ours = Issuer::ours();
+    let clock = Clock::test(start());
+    let mut deps = common::deps(ours.keys(), Limits::default());
+    deps.clock = clock.clone();
+    let transport = Transport::routes(stack(Probe::who().bare(), deps));
+    let headers = vec![bearer(&ours.user())];
+    as_user(&transport, &headers).await.expect("fresh");
+    clock.advance(Span::from_secs(299)).expect("forward");
+    as_user(&transport, &headers)
+        .await
+        .expect("a second before the end");
+    clock.advance(Span::from_secs(1)).expect("forward");
+    let status = as_user(&transport, &headers).await.expect_err("over");
+    assert_eq!(reason_of(&status).as_deref(), Some("TOKEN_EXPIRED"));
+    let later = ServiceClaims::new(
+        account(),
+        ServiceRole::Billing,
+        clock.now(),
+        Span::from_secs(60),
+    );
+    as_service(&transport, &vec![bearer(&ours.sign(&later))])
+        .await
+        .expect("a new one");
+}
+
+#[tokio::test]
+async fn what_is_not_declared_does_not_exist() {
+    use tonic::codegen::http::uri::PathAndQuery;
+    let ours = Issuer::ours();
+    for (way, transport) in both_ways(Probe::who().routes(&ours)).await {
+        for path in [
+            "/bursar.testing.v1.ClockService/Nonsense",
+            "/elsewhere.v1.Service/Method",
+        ] {
+            let mut client = tonic::client::Grpc::new(transport.clone());
+            client.ready().await.expect("ready");
+            let codec = tonic_prost::ProstCodec::<GetRequest, GetRequest>::default();
+            let status = client
+                .unary(
+                    with(GetRequest::default(), &[]),
+                    PathAndQuery::from_static(path),
+                    codec,
+                )
+                .await
+                .expect_err("refused");
+            assert_eq!(status.code(), Code::Unimplemented, "{way}: {path}");
+            assert_eq!(
+                reason_of(&status).as_deref(),
+                Some("NO_SUCH_RPC"),
+                "{way}: {path}"
+            );
+        }
+    }
+}
