@@ -1,0 +1,144 @@
+//! What each layer of a service may know, and that all services have one shape.
+
+use std::{collections::BTreeSet, fs};
+
+use crate::sources::{Source, assert_none, complain, first_word, has_word, root, rust};
+
+fn layer(name: &str) -> impl Iterator<Item = &'static Source> {
+    rust()
+        .iter()
+        .filter(move |source| source.layer() == Some(name) && !source.is_test())
+}
+
+#[test]
+fn the_domain_is_pure() {
+    const BANNED: [&str; 13] = [
+        "sqlx",
+        "tonic",
+        "tokio",
+        "tracing",
+        "async",
+        "await",
+        "Clock",
+        "Entropy",
+        "bursar_db",
+        "bursar_rpc",
+        "bursar_proto",
+        "bursar_runtime",
+        "bursar_events",
+    ];
+    assert!(layer("domain").count() >= 3, "each service has a domain");
+    assert_none(&complain(layer("domain"), |line| {
+        first_word(line, &BANNED).map(|word| format!("`{word}` in a pure rule"))
+    }));
+}
+
+#[test]
+fn the_domain_imports_values_only() {
+    const VALUES: [&str; 14] = [
+        "std",
+        "core",
+        "super",
+        "self",
+        "bursar_id",
+        "bursar_money",
+        "bursar_time",
+        "sha2",
+        "serde",
+        "serde_json",
+        "jiff",
+        "hex",
+        "thiserror",
+        "crate",
+    ];
+    assert_none(&complain(layer("domain"), |line| {
+        let statement = line
+            .trim_start()
+            .trim_start_matches("pub ")
+            .trim_start_matches("pub(crate) ");
+        let path = statement.strip_prefix("use ")?;
+        let start = path.split([':', ';', ' ']).next().unwrap_or_default();
+        // A re-export of a module of the domain's own starts with that module's lower-case name.
+        let own = statement != line.trim_start();
+        if !own && !VALUES.contains(&start) {
+            return Some(format!("the domain imports `{start}`"));
+        }
+        let inside = path.strip_prefix("crate::")?;
+        (!inside.starts_with("domain")).then(|| format!("the domain imports `crate::{inside}`"))
+    }));
+}
+
+#[test]
+fn calls_go_down_the_layers_only() {
+    let above: [(&str, &[&str]); 4] = [
+        ("domain", &["store", "usecase", "grpc", "consume", "config"]),
+        ("store", &["usecase", "grpc", "consume"]),
+        ("usecase", &["grpc", "consume"]),
+        ("grpc", &["store", "consume"]),
+    ];
+    for (name, banned) in above {
+        assert_none(&complain(layer(name), |line| {
+            let used = banned
+                .iter()
+                .find(|upper| has_word(line, &format!("crate::{upper}")))?;
+            // A use case may answer with rows as they are, and a handler then converts them.
+            let row = name == "grpc" && *used == "store" && line.trim_end().ends_with("Row;");
+            (!row).then(|| format!("{name} knows `crate::{used}`"))
+        }));
+    }
+}
+
+#[test]
+fn services_have_one_shape() {
+    const FILES: [&str; 9] = [
+        "config.rs",
+        "consume.rs",
+        "domain",
+        "error.rs",
+        "grpc",
+        "lib.rs",
+        "main.rs",
+        "store",
+        "usecase",
+    ];
+    const GRPC: [&str; 3] = ["convert.rs", "mod.rs", "status.rs"];
+    /// Parts that a service needs and the others have no use for.
+    const OWN: [(&str, &str); 1] = [("billing", "lane")];
+    let mut breaches = Vec::new();
+    for service in ["billing", "identity", "organization"] {
+        let folder = format!("services/{service}/src");
+        let mut found = names(&folder);
+        found.retain(|name| !OWN.contains(&(service, name)));
+        let expected: BTreeSet<String> = FILES.iter().map(|&name| name.to_owned()).collect();
+        for name in expected.symmetric_difference(&found) {
+            let what = if found.contains(name) {
+                "is not part of the common shape"
+            } else {
+                "is missing"
+            };
+            breaches.push(format!("{folder}/{name} {what}"));
+        }
+        let grpc = names(&format!("{folder}/grpc"));
+        let missing = GRPC.iter().filter(|name| !grpc.contains(**name));
+        breaches.extend(missing.map(|name| format!("{folder}/grpc/{name} is missing")));
+    }
+    assert_none(&breaches);
+}
+
+#[test]
+fn both_engines_have_the_same_migrations() {
+    for service in ["billing", "identity", "organization"] {
+        let of = |engine: &str| names(&format!("services/{service}/migrations/{engine}"));
+        assert_eq!(of("sqlite"), of("postgres"), "the migrations of {service}");
+    }
+}
+
+fn names(folder: &str) -> BTreeSet<String> {
+    let entries = fs::read_dir(root().join(folder))
+        .into_iter()
+        .flatten()
+        .flatten();
+    entries
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect()
+}
