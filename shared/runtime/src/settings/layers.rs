@@ -217,11 +217,18 @@ impl Loader {
         };
         let data_dir = strongest("data_dir").and_then(Value::as_str).unwrap_or("data");
         let port_base = strongest("port_base")
-            .and_then(Value::to_u128)
+            .and_then(whole_number)
             .and_then(|port| u16::try_from(port).ok())
             .unwrap_or(DEFAULT_PORT_BASE);
         Settings::defaults(self.program, mode, PathBuf::from(data_dir), port_base)
     }
+}
+
+/// A number as TOML (signed) or the environment and the flags (unsigned) write it.
+fn whole_number(value: &Value) -> Option<u128> {
+    value
+        .to_u128()
+        .or_else(|| value.to_i128().and_then(|number| u128::try_from(number).ok()))
 }
 
 fn dict_of(settings: &Settings) -> Result<Dict, ConfigError> {

@@ -31,10 +31,10 @@ use tonic::{
 use tonic_reflection::pb::{v1, v1alpha};
 
 /// The service that the program runs.
-pub const EVENTS: &str = "bursar.event.v1.EventService";
+pub(crate) const EVENTS: &str = "bursar.event.v1.EventService";
 
 /// Settings with ports of their own.
-pub fn settings() -> (Settings, Ports) {
+pub(crate) fn settings() -> (Settings, Ports) {
     let ports = Ports::free();
     let mut settings = Settings::for_test(std::env::temp_dir());
     settings.port_base = ports.base();
@@ -44,26 +44,26 @@ pub fn settings() -> (Settings, Ports) {
 }
 
 /// A channel to a port on loopback.
-pub fn channel(url: &str) -> Channel {
+pub(crate) fn channel(url: &str) -> Channel {
     Endpoint::from_shared(url.to_owned()).expect("a URL").connect_lazy()
 }
 
 /// A running program.
-pub struct Running {
+pub(crate) struct Running {
     url: String,
-    pub ready: Arc<AtomicBool>,
-    pub closed: Arc<AtomicBool>,
-    pub stop: Stop,
-    pub meter: Meter,
-    pub clock: Clock,
-    pub env: Env,
+    pub(crate) ready: Arc<AtomicBool>,
+    pub(crate) closed: Arc<AtomicBool>,
+    pub(crate) stop: Stop,
+    pub(crate) meter: Meter,
+    pub(crate) clock: Clock,
+    pub(crate) env: Env,
     became_ready: Option<oneshot::Receiver<()>>,
     program: JoinHandle<anyhow::Result<()>>,
 }
 
 impl Running {
     /// Starts it with billing's name and port. When `ready`, waits until it is.
-    pub async fn start(settings: Settings, ports: &Ports, ready: bool) -> Self {
+    pub(crate) async fn start(settings: Settings, ports: &Ports, ready: bool) -> Self {
         let program = Program::Single(Service::Billing);
         let telemetry = Telemetry::build(program, &settings).expect("telemetry");
         let env = surroundings(&settings, &telemetry);
@@ -119,7 +119,7 @@ impl Running {
     }
 
     /// Waits until the program has said that it is ready.
-    pub async fn became_ready(&self) {
+    pub(crate) async fn became_ready(&self) {
         let mut health = tonic_health::pb::health_client::HealthClient::new(channel(&self.url));
         let request = tonic_health::pb::HealthCheckRequest { service: String::new() };
         let mut answers = health.watch(request).await.expect("a stream").into_inner();
@@ -131,12 +131,12 @@ impl Running {
         panic!("it never became ready");
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         self.url.clone()
     }
 
     /// Tells it to stop and waits for its end.
-    pub async fn stop(self) -> anyhow::Result<()> {
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
         self.stop.gracefully.cancel();
         tokio::time::timeout(Duration::from_secs(20), self.program)
             .await
@@ -185,7 +185,7 @@ impl EventService for Events {
 }
 
 /// The services that reflection v1 lists, sorted.
-pub async fn services(url: &str) -> Vec<String> {
+pub(crate) async fn services(url: &str) -> Vec<String> {
     use v1::{
         ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
         server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
@@ -204,7 +204,7 @@ pub async fn services(url: &str) -> Vec<String> {
 }
 
 /// The services that reflection v1alpha lists, sorted.
-pub async fn services_alpha(url: &str) -> Vec<String> {
+pub(crate) async fn services_alpha(url: &str) -> Vec<String> {
     use v1alpha::{
         ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
         server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
@@ -223,7 +223,7 @@ pub async fn services_alpha(url: &str) -> Vec<String> {
 }
 
 /// How many files reflection sends for a symbol.
-pub async fn describes(url: &str, symbol: &str) -> usize {
+pub(crate) async fn describes(url: &str, symbol: &str) -> usize {
     use v1::{
         ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
         server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
