@@ -1,5 +1,7 @@
 //! What every file must be: short enough, finished, introduced and well named.
 
+use std::collections::BTreeMap;
+
 use crate::sources::{assert_none, rust, sources};
 
 const MAX_LINES: usize = 500;
