@@ -4,6 +4,7 @@ use bursar_id::OwnerId;
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 
+use super::forging::forge;
 use super::random::{Pair, steps};
 use super::world::{Store, credits, id, owner};
 use crate::domain::*;
@@ -84,16 +85,6 @@ fn audit(store: &Store, rows: &[EntryRow]) -> Result<Audit, BadLedger> {
     let lots: Vec<_> = store.lots.values().cloned().collect();
     let holds: Vec<_> = store.holds.values().cloned().collect();
     verifier.finish(&store.account, &lots, &holds)
-}
-
-/// Hashes the chain anew, as somebody would who changes a ledger and knows how it is made.
-fn forge(entries: &mut [Entry], store: &mut Store) {
-    let mut previous = LedgerHead::genesis_hash(owner());
-    for entry in entries {
-        entry.hash = entry.digest(owner(), &previous, &mut Vec::new());
-        previous = entry.hash;
-    }
-    store.account.head.hash = previous;
 }
 
 proptest! {

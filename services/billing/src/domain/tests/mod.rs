@@ -9,11 +9,12 @@
 //! | `model` | a second engine, as naive as can be: one object for every single credit |
 //! | `words` | questions and answers that both engines understand |
 //! | `random` | random command sequences: the engine and the model agree on everything |
-//! | `auditing` | the verifier accepts every ledger and catches every change to one |
+//! | `auditing`, `forging` | the verifier accepts every ledger and catches every change to one |
 //! | `selling` | catalog and rate card |
 
 mod auditing;
 mod charging;
+mod forging;
 mod granting;
 mod holding;
 mod model;

@@ -26,28 +26,32 @@ use crate::domain::*;
 /// Runs a table and compares every answer.
 pub(super) fn check(table: &str) {
     for reload in [false, true] {
-        let mut names = Names::default();
-        let mut world = World::new();
-        for line in table.lines().map(str::trim).filter(|line| !line.is_empty()) {
-            let [second, command, expected] = line
-                .split('|')
-                .map(str::trim)
-                .collect::<Vec<_>>()
-                .try_into()
-                .expect(line);
-            let now = second.parse().expect(line);
-            if reload {
-                world.forget();
-            }
-            let answer = run(&mut world, &mut names, now, command);
-            assert_eq!(answer, expected, "in line: {line} (reload: {reload})");
+        let world = play(table, reload);
+        if let Err(bad) = world.store.verify() {
+            panic!("{bad}\n{table}");
         }
-        world.forget();
-        world
-            .store
-            .verify()
-            .unwrap_or_else(|bad| panic!("{bad}\n{table}"));
     }
+}
+
+/// The account as a table leaves it, written.
+pub(super) fn world_of(table: &str) -> World {
+    play(table, true)
+}
+
+fn play(table: &str, reload: bool) -> World {
+    let mut names = Names::default();
+    let mut world = World::new();
+    for line in table.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let columns: Vec<&str> = line.split('|').map(str::trim).collect();
+        let [second, command, expected] = columns.try_into().expect(line);
+        if reload {
+            world.forget();
+        }
+        let answer = run(&mut world, &mut names, second.parse().expect(line), command);
+        assert_eq!(answer, expected, "in line: {line} (reload: {reload})");
+    }
+    world.forget();
+    world
 }
 
 /// Gives the things of a table their ids, in the order in which their names appear.
