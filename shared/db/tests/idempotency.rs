@@ -1,4 +1,10 @@
 //! A request takes effect once, on both engines.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests fail by panicking, their helpers too"
+)]
 
 use bursar_db::idempotency::{Claim, KEEP, claim, prune, settle};
 use bursar_db::{Db, DbError, PoolOptions, Tx, ddl};

@@ -1,4 +1,10 @@
 //! Opening, migrating, transactions and errors, the same on both engines.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests fail by panicking, their helpers too"
+)]
 
 use bursar_db::{
     ConflictKind, Db, DbError, Engine, Migrations, PoolOptions, StoreUrl, Tx, exactly_one, on,

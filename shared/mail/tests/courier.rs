@@ -1,4 +1,10 @@
 //! Mail and the transactions it belongs to, on both engines, against files and a real SMTP conversation.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests fail by panicking, their helpers too"
+)]
 
 mod post_office;
 
