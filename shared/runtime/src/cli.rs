@@ -28,11 +28,11 @@ pub struct Options {
     #[arg(long, global = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
-    /// Where embedded databases, mail and keys live [default: ./data].
+    /// Where embedded databases, mail and keys live [default: `./data`].
     #[arg(long, global = true, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_dir: Option<PathBuf>,
-    /// Operations on N, identity on N+1, organization on N+2, billing on N+3 [default: 7400].
+    /// Operations on N, identity on N+1, organization on N+2, billing on N+3 [default: `7400`].
     #[arg(long, global = true, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port_base: Option<u16>,
@@ -44,27 +44,27 @@ pub struct Options {
     #[arg(long, global = true, value_name = "ADDRESS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen_address: Option<IpAddr>,
-    /// Identity's store: sqlite://PATH or postgres://… [default: sqlite://DIR/identity.db].
+    /// Identity's store: `sqlite://PATH` or `postgres://…` [default: `sqlite://DIR/identity.db`].
     #[arg(long, global = true, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity_store: Option<String>,
-    /// Organization's store [default: sqlite://DIR/organization.db].
+    /// Organization's store [default: `sqlite://DIR/organization.db`].
     #[arg(long, global = true, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub organization_store: Option<String>,
-    /// Billing's store [default: sqlite://DIR/billing.db].
+    /// Billing's store [default: `sqlite://DIR/billing.db`].
     #[arg(long, global = true, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub billing_store: Option<String>,
-    /// Where a single service finds identity [default: http://127.0.0.1:N+1].
+    /// Where a single service finds identity [default: `http://127.0.0.1:N+1`].
     #[arg(long, global = true, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity_url: Option<String>,
-    /// Where a single service finds organization [default: http://127.0.0.1:N+2].
+    /// Where a single service finds organization [default: `http://127.0.0.1:N+2`].
     #[arg(long, global = true, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub organization_url: Option<String>,
-    /// Where a single service finds billing [default: http://127.0.0.1:N+3].
+    /// Where a single service finds billing [default: `http://127.0.0.1:N+3`].
     #[arg(long, global = true, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub billing_url: Option<String>,
@@ -119,7 +119,10 @@ impl Options {
     ) -> Result<Settings, ConfigError> {
         let mut loader = Loader::new(program).environment(environment).flags(self);
         if self.log_format.is_some() || self.log_filter.is_some() {
-            let log = LogSection { format: self.log_format, filter: self.log_filter.as_deref() };
+            let log = LogSection {
+                format: self.log_format,
+                filter: self.log_filter.as_deref(),
+            };
             loader = loader.flags(&LogFlags { log });
         }
         if let Some(file) = &self.config {
@@ -136,7 +139,8 @@ impl Options {
                 Err(error) => crate::program::usage(&error),
             });
         }
-        self.check_config.then(|| say("the configuration is good\n"))
+        self.check_config
+            .then(|| say("the configuration is good\n"))
     }
 }
 

@@ -8,9 +8,7 @@ use bursar_secret::Entropy;
 use tonic::{service::Routes, transport::Server};
 use tonic_health::{pb::health_server::HealthServer, server::HealthService};
 
-use crate::{
-    Env, LimitSettings, Started, clock_service::Clockwork, readiness::PortHealth,
-};
+use crate::{Env, LimitSettings, Started, clock_service::Clockwork, readiness::PortHealth};
 
 /// How often a silent connection is asked whether anybody is there.
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(20);
@@ -48,11 +46,7 @@ fn jittered(age: Duration, entropy: &Entropy) -> Duration {
 
 /// A service's routes with health, reflection (v1 and v1alpha) and, under a test clock, `ClockService`.
 /// None of these passes through the tower stack: a busy service must still answer its probes.
-pub(crate) fn routes(
-    started: &Started,
-    health: &PortHealth,
-    env: &Env,
-) -> anyhow::Result<Routes> {
+pub(crate) fn routes(started: &Started, health: &PortHealth, env: &Env) -> anyhow::Result<Routes> {
     let health = HealthServer::new(HealthService::from_health_reporter(health.reporter()));
     let mut names = started.health_services.clone();
     let mut routes = started.routes.clone().add_service(health);

@@ -66,7 +66,11 @@ impl Stop {
 pub fn surroundings(settings: &Settings, telemetry: &Telemetry) -> Env {
     let clock = Clock::system();
     Env {
-        clock: if settings.test_clock { Clock::test(clock.now()) } else { clock },
+        clock: if settings.test_clock {
+            Clock::test(clock.now())
+        } else {
+            clock
+        },
         entropy: Entropy::system(),
         shutdown: CancellationToken::new(),
         halt: CancellationToken::new(),
@@ -135,7 +139,10 @@ impl<'a> Host<'a> {
         let operations = tokio::spawn(operations::serve(
             Incoming::new(
                 listeners.operations,
-                Ending { shutdown: operations_end.clone(), cut: operations_end.clone() },
+                Ending {
+                    shutdown: operations_end.clone(),
+                    cut: operations_end.clone(),
+                },
             ),
             readiness.clone(),
             registry,
@@ -168,12 +175,18 @@ impl<'a> Host<'a> {
             let (_, listener) = self.listeners.swap_remove(place);
             let health = PortHealth::new(service, &started.health_services).await;
             let routes = grpc::routes(&started, &health, &self.env)?;
-            let router = grpc::server(&self.settings.limits, &self.env.entropy).add_routes(routes);
-            let ending = Ending { shutdown: self.env.shutdown.clone(), cut: self.cut.clone() };
+            let server = grpc::server(&self.settings.limits, &self.env.entropy).add_routes(routes);
+            let ending = Ending {
+                shutdown: self.env.shutdown.clone(),
+                cut: self.cut.clone(),
+            };
             let incoming = Incoming::new(listener, ending.clone());
             let end = ending.shutdown.cancelled_owned();
             self.servers.spawn(async move {
-                (service, router.serve_with_incoming_shutdown(incoming, end).await)
+                (
+                    service,
+                    server.serve_with_incoming_shutdown(incoming, end).await,
+                )
             });
             ports.push(health);
             probes.push((service, started.ready));
@@ -228,7 +241,9 @@ impl<'a> Host<'a> {
         let servers = &mut self.servers;
         let finished = unless(
             &stop.at_once,
-            timeout_at(begin + limit * 6 / 8, async { while servers.join_next().await.is_some() {} }),
+            timeout_at(begin + limit * 6 / 8, async {
+                while servers.join_next().await.is_some() {}
+            }),
         )
         .await;
         if !matches!(finished, Some(Ok(()))) {
@@ -236,15 +251,20 @@ impl<'a> Host<'a> {
         }
         self.cut.cancel();
         self.env.halt.cancel();
-        let _ = timeout_at(
-            Instant::now() + Duration::from_millis(250),
-            async { while servers.join_next().await.is_some() {} },
-        )
+        let _ = timeout_at(Instant::now() + Duration::from_millis(250), async {
+            while servers.join_next().await.is_some() {}
+        })
         .await;
         servers.abort_all();
         self.env.tasks.close();
-        if timeout_at(begin + limit * 7 / 8, self.env.tasks.wait()).await.is_err() {
-            tracing::warn!(tasks = self.env.tasks.len(), "leaving background tasks behind");
+        if timeout_at(begin + limit * 7 / 8, self.env.tasks.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                tasks = self.env.tasks.len(),
+                "leaving background tasks behind"
+            );
         }
         for (service, close) in std::mem::take(&mut self.closing) {
             if timeout_at(begin + limit, close).await.is_err() {

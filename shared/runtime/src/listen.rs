@@ -44,18 +44,24 @@ impl ListenError {
             "move all ports with --port-base N"
         };
         let (cause, advice) = match source.kind() {
-            io::ErrorKind::AddrInUse => {
-                ("the port is in use (is another bursar running?)", port_advice)
-            }
-            io::ErrorKind::PermissionDenied => {
-                ("this user may not use the port", port_advice)
-            }
-            io::ErrorKind::AddrNotAvailable => {
-                ("this machine has no such address", "set listen_address (--listen-address ADDRESS)")
-            }
+            io::ErrorKind::AddrInUse => (
+                "the port is in use (is another bursar running?)",
+                port_advice,
+            ),
+            io::ErrorKind::PermissionDenied => ("this user may not use the port", port_advice),
+            io::ErrorKind::AddrNotAvailable => (
+                "this machine has no such address",
+                "set listen_address (--listen-address ADDRESS)",
+            ),
             _ => ("the system refused", port_advice),
         };
-        Self { address, purpose, cause, advice, source }
+        Self {
+            address,
+            purpose,
+            cause,
+            advice,
+            source,
+        }
     }
 }
 
@@ -77,7 +83,10 @@ impl Listeners {
             let listener = bind(settings.service_address(*service), service.name()).await?;
             taken.push((*service, listener));
         }
-        Ok(Self { operations, services: taken })
+        Ok(Self {
+            operations,
+            services: taken,
+        })
     }
 }
 
@@ -105,7 +114,11 @@ pub(crate) struct Incoming {
 
 impl Incoming {
     pub(crate) fn new(listener: TcpListener, ending: Ending) -> Self {
-        Self { listener, ending, pause: None }
+        Self {
+            listener,
+            ending,
+            pause: None,
+        }
     }
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<(Connection, SocketAddr)> {
@@ -143,7 +156,8 @@ impl Stream for Incoming {
     type Item = io::Result<Connection>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.poll_accept(cx).map(|(connection, _)| Some(Ok(connection)))
+        self.poll_accept(cx)
+            .map(|(connection, _)| Some(Ok(connection)))
     }
 }
 

@@ -32,7 +32,10 @@ pub(crate) async fn serve(
         .route("/livez", get(async || "alive\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .with_state(Operations { readiness, registry });
+        .with_state(Operations {
+            readiness,
+            registry,
+        });
     tokio::select! {
         () = end.cancelled() => {}
         outcome = axum::serve(incoming, router) => {
@@ -45,7 +48,11 @@ pub(crate) async fn serve(
 
 async fn readyz(State(operations): State<Operations>) -> Response {
     let answer = operations.readiness.ask().await;
-    let code = if answer.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let code = if answer.ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     (code, answer.text).into_response()
 }
 

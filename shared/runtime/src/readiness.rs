@@ -46,13 +46,22 @@ impl Readiness {
     /// Asks every service at once.
     pub(crate) async fn ask(&self) -> Answer {
         if self.draining.is_cancelled() {
-            return Answer { ready: false, text: "draining\n".to_owned() };
+            return Answer {
+                ready: false,
+                text: "draining\n".to_owned(),
+            };
         }
         let Some(probes) = self.probes.get() else {
-            return Answer { ready: false, text: "starting\n".to_owned() };
+            return Answer {
+                ready: false,
+                text: "starting\n".to_owned(),
+            };
         };
         let outcomes = join_all(probes.iter().map(|(_, probe)| probe.check())).await;
-        let mut answer = Answer { ready: true, text: String::new() };
+        let mut answer = Answer {
+            ready: true,
+            text: String::new(),
+        };
         for ((service, _), outcome) in probes.iter().zip(outcomes) {
             let _ = match outcome {
                 Ok(()) => writeln!(answer.text, "{service}: ready"),
@@ -78,7 +87,11 @@ impl PortHealth {
     pub(crate) async fn new(service: Service, names: &[&'static str]) -> Self {
         let reporter = HealthReporter::new();
         let names: Vec<_> = std::iter::once("").chain(names.iter().copied()).collect();
-        let health = Self { service, names, reporter };
+        let health = Self {
+            service,
+            names,
+            reporter,
+        };
         health.set(ServingStatus::NotServing).await;
         health
     }
@@ -115,7 +128,11 @@ pub(crate) async fn follow(
         if now {
             ready.send_if_modified(|was| !std::mem::replace(was, true));
         }
-        let pause = if *ready.borrow() { ASK_EVERY } else { ASK_AT_START_EVERY };
+        let pause = if *ready.borrow() {
+            ASK_EVERY
+        } else {
+            ASK_AT_START_EVERY
+        };
         tokio::select! {
             () = shutdown.cancelled() => {}
             () = readiness.draining.cancelled(), if serving.contains(&true) => {}
@@ -129,7 +146,11 @@ pub(crate) async fn follow(
 
 /// Asks each port's service and tells its health, if it changed. True if all are ready.
 async fn one_round(readiness: &Readiness, ports: &[PortHealth], serving: &mut [bool]) -> bool {
-    let probes = readiness.probes.get().map(Vec::as_slice).unwrap_or_default();
+    let probes = readiness
+        .probes
+        .get()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     let outcomes = join_all(ports.iter().map(async |port| {
         let probe = probes.iter().find(|(service, _)| *service == port.service);
         match probe {
@@ -142,7 +163,11 @@ async fn one_round(readiness: &Readiness, ports: &[PortHealth], serving: &mut [b
         // A probe that was under way when draining began must not announce the service again.
         let now = *now && !readiness.draining.is_cancelled();
         if *was != now {
-            let status = if now { ServingStatus::Serving } else { ServingStatus::NotServing };
+            let status = if now {
+                ServingStatus::Serving
+            } else {
+                ServingStatus::NotServing
+            };
             port.set(status).await;
             tracing::info!(service = %port.service, serving = now, "health changed");
             *was = now;

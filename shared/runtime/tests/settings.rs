@@ -1,4 +1,8 @@
 //! Where settings come from, which of them wins, and what is refused in which words.
+#![expect(
+    clippy::expect_used,
+    reason = "a test that cannot be set up has failed"
+)]
 
 use std::{fs, time::Duration};
 
@@ -12,43 +16,62 @@ struct Cli {
     options: Options,
 }
 
-/// What one case is given.
-#[derive(Default)]
-struct Given<'a> {
-    file: Option<&'a str>,
-    env: &'a [(&'a str, &'a str)],
-    flags: &'a [&'a str],
-}
-
-fn read(program: Program, given: &Given<'_>) -> Result<Settings, String> {
+/// Reads what `given` says, one thing a line: `--flag value`, `BURSAR_VARIABLE=value`, or a line of the
+/// TOML file, which is called `DIR/bursar.toml` in refusals.
+fn read(program: Program, given: &str) -> Result<Settings, String> {
     let dir = tempfile::tempdir().expect("a directory");
     let mut arguments = vec!["bursar".to_owned()];
-    arguments.extend(given.flags.iter().map(|flag| (*flag).to_owned()));
-    if let Some(text) = given.file {
+    let mut environment = Vec::new();
+    let mut file = Vec::new();
+    for line in given.lines().map(str::trim) {
+        if line.starts_with("--") {
+            arguments.extend(line.split_whitespace().map(str::to_owned));
+        } else if line.starts_with("BURSAR") {
+            let (name, value) = line.split_once('=').expect("a variable has a value");
+            environment.push((name.to_owned(), value.to_owned()));
+        } else if !line.is_empty() {
+            file.push(line);
+        }
+    }
+    if !file.is_empty() {
         let path = dir.path().join("bursar.toml");
-        fs::write(&path, text).expect("the file");
+        fs::write(&path, file.join("\n")).expect("the file");
         arguments.extend(["--config".to_owned(), path.display().to_string()]);
     }
     let cli = Cli::try_parse_from(arguments).map_err(|error| error.to_string())?;
-    let env = given.env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    cli.options
-        .settings_with(program, env)
-        .map_err(|error| error.to_string().replace(&dir.path().display().to_string(), "DIR"))
+    let settings = cli.options.settings_with(program, environment);
+    settings.map_err(|error| {
+        let text = error.to_string();
+        text.replace(&dir.path().display().to_string(), "DIR")
+    })
 }
 
-fn suite(given: &Given<'_>) -> Result<Settings, String> {
+fn suite(given: &str) -> Result<Settings, String> {
     read(Program::Suite, given)
 }
 
 #[test]
 fn defaults_need_nothing() {
-    let settings = suite(&Given::default()).expect("defaults");
+    let settings = suite("").expect("defaults");
     assert_eq!(settings.mode, Mode::Development);
-    assert_eq!(settings.operations_listener().to_string(), "127.0.0.1:7400");
+    let operations = settings.operations_listener().to_string();
+    assert_eq!(operations, "127.0.0.1:7400");
     for (service, address, store) in [
-        (Service::Identity, "127.0.0.1:7401", "sqlite://data/identity.db"),
-        (Service::Organization, "127.0.0.1:7402", "sqlite://data/organization.db"),
-        (Service::Billing, "127.0.0.1:7403", "sqlite://data/billing.db"),
+        (
+            Service::Identity,
+            "127.0.0.1:7401",
+            "sqlite://data/identity.db",
+        ),
+        (
+            Service::Organization,
+            "127.0.0.1:7402",
+            "sqlite://data/organization.db",
+        ),
+        (
+            Service::Billing,
+            "127.0.0.1:7403",
+            "sqlite://data/billing.db",
+        ),
     ] {
         assert_eq!(settings.service_address(service).to_string(), address);
         assert_eq!(settings.store(service).to_string(), store);
@@ -60,38 +83,40 @@ fn defaults_need_nothing() {
 
 #[test]
 fn a_single_service_is_made_for_production() {
-    let settings = read(Program::Single(Service::Billing), &Given::default()).expect("defaults");
+    let billing = Program::Single(Service::Billing);
+    let settings = read(billing, "").expect("defaults");
     assert_eq!(settings.mode, Mode::Production);
     assert_eq!(settings.log.format, LogFormat::Json);
-    assert_eq!(settings.service_address(Service::Billing).to_string(), "0.0.0.0:7403");
-    let flags = &["--mode", "development"];
-    let settings = read(Program::Single(Service::Billing), &Given { flags, ..Given::default() });
-    let settings = settings.expect("development");
-    assert_eq!(settings.service_address(Service::Billing).to_string(), "127.0.0.1:7403");
+    let address = settings.service_address(Service::Billing).to_string();
+    assert_eq!(address, "0.0.0.0:7403");
+    let settings = read(billing, "--mode development").expect("development");
     assert_eq!(settings.log.format, LogFormat::Text);
+    let address = settings.service_address(Service::Billing).to_string();
+    assert_eq!(address, "127.0.0.1:7403");
 }
 
 #[test]
 fn flags_beat_the_environment_which_beats_the_file_which_beats_defaults() {
     let file = "port_base = 1000\n[limits]\ndeadline = \"5s\"\nin_flight = 10\n";
-    let env: &[(&str, &str)] = &[("BURSAR_PORT_BASE", "2000"), ("BURSAR_LIMITS__DEADLINE", "6s")];
-    let flags: &[&str] = &["--port-base", "3000"];
+    let env = "BURSAR_PORT_BASE=2000\nBURSAR_LIMITS__DEADLINE=6s\n";
+    let flags = "--port-base 3000\n";
     // Given; port base, deadline in seconds, calls in flight.
     let cases = [
-        (Given::default(), 7400, 30, 4096),
-        (Given { file: Some(file), ..Given::default() }, 1000, 5, 10),
-        (Given { file: Some(file), env, ..Given::default() }, 2000, 6, 10),
-        (Given { file: Some(file), env, flags }, 3000, 6, 10),
-        (Given { env, flags, ..Given::default() }, 3000, 6, 4096),
-        (Given { flags, ..Given::default() }, 3000, 30, 4096),
+        (String::new(), 7400, 30, 4096),
+        (file.to_owned(), 1000, 5, 10),
+        (format!("{file}{env}"), 2000, 6, 10),
+        (format!("{flags}{env}{file}"), 3000, 6, 10),
+        (format!("{flags}{env}"), 3000, 6, 4096),
+        (flags.to_owned(), 3000, 30, 4096),
     ];
-    for (place, (given, port, deadline, in_flight)) in cases.into_iter().enumerate() {
-        let settings = suite(&given).unwrap_or_else(|error| panic!("case {place}: {error}"));
-        assert_eq!(settings.port_base, port, "case {place}");
-        assert_eq!(settings.operations_port, port, "case {place}");
-        assert_eq!(settings.peer_url(Service::Billing), format!("http://127.0.0.1:{}", port + 3));
-        assert_eq!(settings.limits.deadline, Duration::from_secs(deadline), "case {place}");
-        assert_eq!(settings.limits.in_flight, in_flight, "case {place}");
+    for (given, port, deadline, in_flight) in cases {
+        let settings = suite(&given).expect(&given);
+        let billing = settings.peer_url(Service::Billing);
+        assert_eq!(settings.port_base, port, "{given}");
+        assert_eq!(settings.operations_port, port, "{given}");
+        assert_eq!(billing, format!("http://127.0.0.1:{}", port + 3));
+        assert_eq!(settings.limits.deadline.as_secs(), deadline, "{given}");
+        assert_eq!(settings.limits.in_flight, in_flight, "{given}");
     }
 }
 
@@ -107,159 +132,229 @@ fn every_place_takes_every_kind_of_value() {
         [tokens]
         access_ttl = "90s"
     "#;
-    let env: &[(&str, &str)] = &[
-        ("BURSAR_DATA_DIR", "42"),
-        ("BURSAR_TEST_CLOCK", "true"),
-        ("BURSAR_LISTEN_ADDRESS", "::1"),
-        ("BURSAR_BILLING_STORE", "postgres://bursar@db/billing"),
-        ("BURSAR_LOG__FILTER", "warn"),
-        ("BURSAR_TOKENS__ACCESS_TTL", "90s"),
-        ("BURSAR_OTLP_ENDPOINT", ""),
-    ];
-    let flags: &[&str] = &[
-        "--data-dir=x", "--test-clock", "--listen-address=::1", "--log-filter=warn",
-        "--billing-store=postgres://bursar@db/billing",
-    ];
-    for (given, dir) in [
-        (Given { file: Some(file), ..Given::default() }, "/var/lib/bursar"),
-        (Given { env, ..Given::default() }, "42"),
-        (Given { flags, env: &[("BURSAR_TOKENS__ACCESS_TTL", "90s")], ..Given::default() }, "x"),
-    ] {
-        let settings = suite(&given).expect(dir);
+    let env = "
+        BURSAR_DATA_DIR=42
+        BURSAR_TEST_CLOCK=true
+        BURSAR_LISTEN_ADDRESS=::1
+        BURSAR_BILLING_STORE=postgres://bursar@db/billing
+        BURSAR_LOG__FILTER=warn
+        BURSAR_TOKENS__ACCESS_TTL=90s
+        BURSAR_OTLP_ENDPOINT=
+    ";
+    let flags = "
+        --data-dir=x --test-clock --listen-address=::1 --log-filter=warn
+        --billing-store=postgres://bursar@db/billing
+        BURSAR_TOKENS__ACCESS_TTL=90s
+    ";
+    for (given, dir) in [(file, "/var/lib/bursar"), (env, "42"), (flags, "x")] {
+        let settings = suite(given).expect(dir);
+        let identity = settings.identity_store.to_string();
+        let address = settings.service_address(Service::Identity).to_string();
         assert_eq!(settings.data_dir.to_str(), Some(dir));
-        assert_eq!(settings.identity_store.to_string(), format!("sqlite://{dir}/identity.db"));
-        assert_eq!(settings.master_key_file, settings.data_dir.join("master.key"));
+        assert_eq!(identity, format!("sqlite://{dir}/identity.db"));
+        assert_eq!(
+            settings.master_key_file,
+            settings.data_dir.join("master.key")
+        );
         assert!(settings.test_clock && settings.otlp_endpoint.is_none());
-        assert_eq!(settings.service_address(Service::Identity).to_string(), "[::1]:7401");
-        assert_eq!(settings.billing_store.to_string(), "postgres://bursar@db/billing");
+        assert_eq!(address, "[::1]:7401");
+        assert_eq!(
+            settings.billing_store.to_string(),
+            "postgres://bursar@db/billing"
+        );
         assert_eq!(settings.log.filter, "warn");
         assert_eq!(settings.tokens.access_ttl, Duration::from_secs(90));
     }
-    let off = Given { env: &[("BURSAR_TEST_CLOCK", "true")], flags: &["--test-clock=false"], file: None };
-    assert!(!suite(&off).expect("off").test_clock);
+    let off = suite("BURSAR_TEST_CLOCK=true\n--test-clock=false").expect("off");
+    assert!(
+        !off.test_clock,
+        "a flag can take back what the environment says"
+    );
 }
+
+/// What is given, and every piece that the refusal must contain.
+const REFUSALS: &[(&str, &[&str])] = &[
+    (
+        "prot_base = 1",
+        &[
+            "unknown key `prot_base` in DIR/bursar.toml",
+            "mean port_base?",
+        ],
+    ),
+    (
+        "[mail]\nsmtpurl = 'x'",
+        &[
+            "unknown key `mail.smtpurl` in DIR/bursar.toml",
+            "mail.smtp_url?",
+        ],
+    ),
+    ("[nonsense]\na = 1", &["unknown key `nonsense`"]),
+    (
+        "BURSAR_PORT_BAES=1",
+        &[
+            "unknown environment variable BURSAR_PORT_BAES",
+            "BURSAR_PORT_BASE?",
+        ],
+    ),
+    (
+        "BURSAR_LIMITS__DEADLIN=1s",
+        &["BURSAR_LIMITS__DEADLIN;", "BURSAR_LIMITS__DEADLINE?"],
+    ),
+    (
+        "BURSAR_A=1\nBURSAR_B=2\nc = 3",
+        &["BURSAR_A", "BURSAR_B", "`c`"],
+    ),
+    ("--prot-base 1", &["--prot-base", "--port-base"]),
+    (
+        "BURSAR_PORT_BASE=many",
+        &["environment variable BURSAR_PORT_BASE", "many"],
+    ),
+    ("BURSAR_PORT_BASE=70000", &["BURSAR_PORT_BASE", "70000"]),
+    (
+        "mode = 'test'",
+        &["`mode` in DIR/bursar.toml", "test", "development"],
+    ),
+    ("log = 3", &["`log` in DIR/bursar.toml"]),
+    (
+        "[limits]\ndeadline = '5'",
+        &["`limits.deadline`", "`5` is not a span of time"],
+    ),
+    ("port_base = ", &["DIR/bursar.toml line 1 is not TOML"]),
+    ("--config /does/not/exist", &["cannot read /does/not/exist"]),
+    (
+        "--billing-store mysql://x",
+        &["flag --billing-store", "sqlite:// or postgres://"],
+    ),
+    ("--port-base 65533", &["port_base", "65533"]),
+    ("--port-base 0", &["port_base", "out of range"]),
+    (
+        "--operations-port 7402",
+        &["operations_port", "organization"],
+    ),
+    (
+        "BURSAR_LIMITS__SHUTDOWN=30s",
+        &["limits.shutdown", "1s to 9s"],
+    ),
+    ("BURSAR_LIMITS__DRAIN=8s", &["limits.drain"]),
+    (
+        "BURSAR_LIMITS__IN_FLIGHT=0",
+        &["limits.in_flight", "at least 1"],
+    ),
+    ("BURSAR_TOKENS__ACCESS_TTL=6m", &["tokens.access_ttl", "5m"]),
+    ("BURSAR_INVITATIONS__TTL=31d", &["invitations.ttl", "30d"]),
+    (
+        "BURSAR_IDENTITY_URL=identity",
+        &["identity_url", "http://HOST:PORT"],
+    ),
+    (
+        "BURSAR_OTLP_ENDPOINT=https://x",
+        &["otlp_endpoint", "http://"],
+    ),
+    ("BURSAR_LOG__FILTER=a=b=c", &["log.filter"]),
+    (
+        "BURSAR_MAIL__SMTP_URL_FILE=/no/such",
+        &["BURSAR_MAIL__SMTP_URL_FILE", "/no/such"],
+    ),
+    (
+        "--mode production --test-clock",
+        &["--test-clock", "refused in production mode"],
+    ),
+];
 
 #[test]
 fn what_is_wrong_is_refused_with_its_name() {
-    // Given; every piece that the refusal must contain.
-    let cases: &[(Given<'_>, &[&str])] = &[
-        (Given { file: Some("prot_base = 1"), ..Given::default() }, &["unknown key `prot_base` in DIR/bursar.toml", "did you mean port_base?"]),
-        (Given { file: Some("[mail]\nsmtpurl = \"x\""), ..Given::default() }, &["unknown key `mail.smtpurl` in DIR/bursar.toml", "mail.smtp_url?"]),
-        (Given { file: Some("[nonsense]\na = 1\n"), ..Given::default() }, &["unknown key `nonsense`"]),
-        (Given { env: &[("BURSAR_PORT_BAES", "1")], ..Given::default() }, &["unknown environment variable BURSAR_PORT_BAES", "did you mean BURSAR_PORT_BASE?"]),
-        (Given { env: &[("BURSAR_LIMITS__DEADLIN", "1s")], ..Given::default() }, &["BURSAR_LIMITS__DEADLIN", "BURSAR_LIMITS__DEADLINE?"]),
-        (Given { env: &[("BURSAR_A", "1"), ("BURSAR_B", "2")], file: Some("c = 3"), ..Given::default() }, &["BURSAR_A", "BURSAR_B", "`c`"]),
-        (Given { flags: &["--prot-base", "1"], ..Given::default() }, &["--prot-base", "--port-base"]),
-        (Given { env: &[("BURSAR_PORT_BASE", "many")], ..Given::default() }, &["environment variable BURSAR_PORT_BASE", "many"]),
-        (Given { env: &[("BURSAR_PORT_BASE", "70000")], ..Given::default() }, &["BURSAR_PORT_BASE", "70000"]),
-        (Given { file: Some("mode = \"test\""), ..Given::default() }, &["`mode` in DIR/bursar.toml", "test", "development"]),
-        (Given { file: Some("log = 3"), ..Given::default() }, &["`log` in DIR/bursar.toml"]),
-        (Given { file: Some("[limits]\ndeadline = \"5\""), ..Given::default() }, &["`limits.deadline`", "`5` is not a span of time"]),
-        (Given { file: Some("port_base = \n"), ..Given::default() }, &["DIR/bursar.toml line 1 is not TOML"]),
-        (Given { flags: &["--config", "/does/not/exist"], ..Given::default() }, &["cannot read /does/not/exist"]),
-        (Given { flags: &["--billing-store", "mysql://x"], ..Given::default() }, &["flag --billing-store", "sqlite:// or postgres://"]),
-        (Given { flags: &["--port-base", "65533"], ..Given::default() }, &["port_base", "65533"]),
-        (Given { flags: &["--port-base", "0"], ..Given::default() }, &["port_base", "out of range"]),
-        (Given { flags: &["--operations-port", "7402"], ..Given::default() }, &["operations_port", "organization"]),
-        (Given { env: &[("BURSAR_LIMITS__SHUTDOWN", "30s")], ..Given::default() }, &["limits.shutdown", "1s to 9s"]),
-        (Given { env: &[("BURSAR_LIMITS__DRAIN", "8s")], ..Given::default() }, &["limits.drain"]),
-        (Given { env: &[("BURSAR_LIMITS__IN_FLIGHT", "0")], ..Given::default() }, &["limits.in_flight", "at least 1"]),
-        (Given { env: &[("BURSAR_TOKENS__ACCESS_TTL", "6m")], ..Given::default() }, &["tokens.access_ttl", "5m"]),
-        (Given { env: &[("BURSAR_INVITATIONS__TTL", "31d")], ..Given::default() }, &["invitations.ttl", "30d"]),
-        (Given { env: &[("BURSAR_IDENTITY_URL", "identity")], ..Given::default() }, &["identity_url", "http://HOST:PORT"]),
-        (Given { env: &[("BURSAR_OTLP_ENDPOINT", "https://x")], ..Given::default() }, &["otlp_endpoint", "http://"]),
-        (Given { env: &[("BURSAR_LOG__FILTER", "a=b=c")], ..Given::default() }, &["log.filter"]),
-        (Given { env: &[("BURSAR_MAIL__SMTP_URL_FILE", "/no/such")], ..Given::default() }, &["BURSAR_MAIL__SMTP_URL_FILE", "/no/such"]),
-        (Given { flags: &["--mode", "production", "--test-clock"], ..Given::default() }, &["--test-clock", "refused in production mode"]),
-    ];
-    for (place, (given, pieces)) in cases.iter().enumerate() {
-        let Err(refusal) = suite(given) else {
-            panic!("case {place} was accepted, but should say {pieces:?}");
-        };
+    for (given, pieces) in REFUSALS {
+        let refusal = suite(given).expect_err(given);
         for piece in *pieces {
-            assert!(refusal.contains(piece), "case {place}: no {piece:?} in {refusal:?}");
+            assert!(
+                refusal.contains(piece),
+                "{given:?}: no {piece:?} in {refusal:?}"
+            );
         }
     }
 }
 
 #[test]
 fn a_test_clock_needs_development_mode() {
-    let flags: &[&str] = &["--test-clock"];
     let single = Program::Single(Service::Billing);
-    assert!(read(single, &Given { flags, ..Given::default() }).is_err(), "production by default");
-    let flags: &[&str] = &["--test-clock", "--mode=development"];
-    assert!(read(single, &Given { flags, ..Given::default() }).is_ok());
+    read(single, "--test-clock").expect_err("production by default");
+    read(single, "--test-clock --mode=development").expect("development");
 }
 
 #[test]
 fn variables_of_others_are_left_alone() {
-    let env: &[(&str, &str)] = &[
-        ("BURSAR_REQUIRE_POSTGRES", "1"),
-        ("BURSAR_TEST_SEED", "7"),
-        ("BURSAR_CONFIG", "elsewhere"),
-        ("BURSAR_IDENTITY_SERVICE_HOST", "10.0.0.1"),
-        ("BURSAR_IDENTITY_SERVICE_PORT", "7401"),
-        ("BURSAR_IDENTITY_SERVICE_PORT_GRPC", "7401"),
-        ("BURSAR_IDENTITY_PORT", "tcp://10.0.0.1:7401"),
-        ("BURSAR_IDENTITY_PORT_7401_TCP", "tcp://10.0.0.1:7401"),
-        ("BURSAR_IDENTITY_PORT_7401_TCP_ADDR", "10.0.0.1"),
-        ("BURSAR_SERVICE_HOST", "10.0.0.1"),
-        ("BURSAR_PORT", "tcp://10.0.0.1:7401"),
-        ("BURSARX", "1"),
-        ("HOME", "/root"),
-    ];
-    suite(&Given { env, ..Given::default() }).expect("none of these is a setting");
-    suite(&Given { env: &[("BURSAR_PORT", "7400")], ..Given::default() }).expect_err("a mistake");
+    suite(
+        "BURSAR_REQUIRE_POSTGRES=1
+        BURSAR_TEST_SEED=7
+        BURSAR_CONFIG=elsewhere
+        BURSAR_IDENTITY_SERVICE_HOST=10.0.0.1
+        BURSAR_IDENTITY_SERVICE_PORT=7401
+        BURSAR_IDENTITY_SERVICE_PORT_GRPC=7401
+        BURSAR_IDENTITY_PORT=tcp://10.0.0.1:7401
+        BURSAR_IDENTITY_PORT_7401_TCP=tcp://10.0.0.1:7401
+        BURSAR_IDENTITY_PORT_7401_TCP_ADDR=10.0.0.1
+        BURSAR_SERVICE_HOST=10.0.0.1
+        BURSAR_PORT=tcp://10.0.0.1:7401
+        BURSARX=1",
+    )
+    .expect("none of these is a setting");
+    suite("BURSAR_PORT=7400").expect_err("a mistake");
 }
 
 #[test]
 fn secrets_come_from_files_and_are_never_shown() {
     let dir = tempfile::tempdir().expect("a directory");
-    let store = dir.path().join("store");
-    let smtp = dir.path().join("smtp");
+    let [store, smtp] = ["store", "smtp"].map(|name| dir.path().join(name));
     fs::write(&store, "postgres://bursar:hidden@db/billing\n").expect("written");
     fs::write(&smtp, "smtps://bursar:hidden@mail:465\n").expect("written");
-    let (store, smtp) = (store.display().to_string(), smtp.display().to_string());
-    let toml = format!("billing_store_file = \"{store}\"\n[mail]\nsmtp_url_file = \"{smtp}\"\n");
-    let env = [("BURSAR_BILLING_STORE_FILE", store.as_str()), ("BURSAR_MAIL__SMTP_URL_FILE", smtp.as_str())];
-    for given in [
-        Given { file: Some(&toml), ..Given::default() },
-        Given { env: &env, ..Given::default() },
-    ] {
-        let settings = suite(&given).expect("secrets from files");
+    let [store, smtp] = [store, smtp].map(|path| path.display().to_string());
+    let file = format!("billing_store_file = '{store}'\n[mail]\nsmtp_url_file = '{smtp}'");
+    let env = format!("BURSAR_BILLING_STORE_FILE={store}\nBURSAR_MAIL__SMTP_URL_FILE={smtp}");
+    for given in [&file, &env] {
+        let settings = suite(given).expect("secrets from files");
         let url = settings.mail.smtp_url.as_ref().expect("a mail server");
         assert_eq!(url.expose(), "smtps://bursar:hidden@mail:465");
         let printed = settings.to_redacted_toml().expect("TOML");
-        assert!(printed.contains("postgres://bursar:***@db/billing"), "{printed}");
+        assert!(
+            printed.contains("postgres://bursar:***@db/billing"),
+            "{printed}"
+        );
         assert!(printed.contains("smtp_url = \"[redacted]\""), "{printed}");
         assert!(!printed.contains("hidden"), "{printed}");
         assert!(!format!("{settings:?}").contains("hidden"), "{settings:?}");
     }
     // A stronger place may still say otherwise; one place may not say both.
-    let stronger = Given { file: Some(&toml), env: &[("BURSAR_BILLING_STORE", "sqlite://b.db")], flags: &[] };
-    assert_eq!(suite(&stronger).expect("env").billing_store.to_string(), "sqlite://b.db");
-    let both = [env[0], ("BURSAR_BILLING_STORE", "sqlite://b.db")];
-    let refusal = suite(&Given { env: &both, ..Given::default() }).expect_err("both");
-    assert!(refusal.contains("BURSAR_BILLING_STORE") && refusal.contains("use one"), "{refusal}");
+    let other = "BURSAR_BILLING_STORE=sqlite://b.db";
+    let stronger = suite(&format!("{file}\n{other}")).expect("the environment wins");
+    assert_eq!(stronger.billing_store.to_string(), "sqlite://b.db");
+    let refusal = suite(&format!("{env}\n{other}")).expect_err("both");
+    assert!(refusal.contains("BURSAR_BILLING_STORE_FILE"), "{refusal}");
+    assert!(refusal.contains("use one"), "{refusal}");
 }
 
 #[test]
 fn a_malformed_secret_is_not_quoted() {
     for (given, key) in [
-        (Given { env: &[("BURSAR_BILLING_STORE", "postgresq://bursar:hidden@db/x")], ..Given::default() }, "BURSAR_BILLING_STORE"),
-        (Given { file: Some("billing_store = [\"hidden\"]"), ..Given::default() }, "billing_store"),
-        (Given { file: Some("mail = { smtp_url = \"hidden"), ..Given::default() }, "line 1"),
+        (
+            "BURSAR_BILLING_STORE=postgresq://bursar:hidden@db/x",
+            "BURSAR_BILLING_STORE",
+        ),
+        ("billing_store = ['hidden']", "billing_store"),
+        ("mail = { smtp_url = 'hidden", "line 1"),
     ] {
-        let refusal = suite(&given).expect_err(key);
-        assert!(refusal.contains(key) && !refusal.contains("hidden"), "{refusal}");
+        let refusal = suite(given).expect_err(key);
+        assert!(refusal.contains(key), "{refusal}");
+        assert!(!refusal.contains("hidden"), "{refusal}");
     }
 }
 
 #[test]
 fn the_printed_configuration_reads_back() {
-    let flags: &[&str] = &["--port-base=9000", "--data-dir=/x", "--test-clock"];
-    let settings = suite(&Given { flags, ..Given::default() }).expect("settings");
-    let printed = settings.to_redacted_toml().expect("TOML");
-    let again = suite(&Given { file: Some(&printed), ..Given::default() }).expect("reads back");
-    assert_eq!(again.to_redacted_toml().expect("TOML"), printed);
+    let given = "--port-base=9000 --data-dir=/x --test-clock";
+    let printed = suite(given)
+        .expect("settings")
+        .to_redacted_toml()
+        .expect("TOML");
+    let again = suite(&printed).expect("reads back").to_redacted_toml();
+    assert_eq!(again.expect("TOML"), printed);
 }

@@ -89,7 +89,8 @@ impl Vocabulary {
         let mut best: Option<(usize, Vec<String>)> = None;
         for key in self.leaves() {
             let distance = edits(&written, &key.join("."));
-            if distance <= 1 + written.len() / 5 && best.as_ref().is_none_or(|(d, _)| distance < *d) {
+            if distance <= 1 + written.len() / 5 && best.as_ref().is_none_or(|(d, _)| distance < *d)
+            {
                 best = Some((distance, key));
             }
         }
@@ -150,7 +151,13 @@ mod tests {
 
     #[test]
     fn distances() {
-        for (a, b, expected) in [("", "", 0), ("abc", "abc", 0), ("abc", "abd", 1), ("ab", "abc", 1), ("kitten", "sitting", 3)] {
+        for (a, b, expected) in [
+            ("", "", 0),
+            ("abc", "abc", 0),
+            ("abc", "abd", 1),
+            ("ab", "abc", 1),
+            ("kitten", "sitting", 3),
+        ] {
             assert_eq!(edits(a, b), expected, "{a} {b}");
         }
     }

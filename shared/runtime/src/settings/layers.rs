@@ -2,7 +2,7 @@
 //! later wins, key by key. Every problem of every layer is reported at once.
 
 use std::{
-    fmt,
+    fmt::{self, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -215,7 +215,9 @@ impl Loader {
             Some("production") => Mode::Production,
             _ => self.program.default_mode(),
         };
-        let data_dir = strongest("data_dir").and_then(Value::as_str).unwrap_or("data");
+        let data_dir = strongest("data_dir")
+            .and_then(Value::as_str)
+            .unwrap_or("data");
         let port_base = strongest("port_base")
             .and_then(whole_number)
             .and_then(|port| u16::try_from(port).ok())
@@ -226,15 +228,19 @@ impl Loader {
 
 /// A number as TOML (signed) or the environment and the flags (unsigned) write it.
 fn whole_number(value: &Value) -> Option<u128> {
-    value
-        .to_u128()
-        .or_else(|| value.to_i128().and_then(|number| u128::try_from(number).ok()))
+    value.to_u128().or_else(|| {
+        value
+            .to_i128()
+            .and_then(|number| u128::try_from(number).ok())
+    })
 }
 
 fn dict_of(settings: &Settings) -> Result<Dict, ConfigError> {
     match Value::serialize(settings) {
         Ok(Value::Dict(_, dict)) => Ok(dict),
-        Ok(_) => Err(ConfigError::new(vec!["the defaults are no table".to_owned()])),
+        Ok(_) => Err(ConfigError::new(vec![
+            "the defaults are no table".to_owned(),
+        ])),
         Err(error) => Err(ConfigError::new(vec![error.to_string()])),
     }
 }
@@ -247,7 +253,11 @@ fn read_toml(path: &Path) -> Result<Dict, String> {
         let line = error.span().map_or(1, |span| {
             1 + text[..span.start.min(text.len())].matches('\n').count()
         });
-        format!("{} line {line} is not TOML: {}", path.display(), error.message())
+        format!(
+            "{} line {line} is not TOML: {}",
+            path.display(),
+            error.message()
+        )
     })
 }
 
@@ -309,7 +319,7 @@ fn refuse_unknown(vocabulary: &Vocabulary, layer: &Layer, problems: &mut Vec<Str
     for path in vocabulary.unknown(&layer.dict) {
         let mut problem = format!("unknown {}", layer.source.spell(&path));
         if let Some(meant) = vocabulary.nearest(&path) {
-            problem.push_str(&format!("; did you mean {}?", layer.source.name(&meant)));
+            let _ = write!(problem, "; did you mean {}?", layer.source.name(&meant));
         }
         problems.push(problem);
     }
@@ -347,10 +357,11 @@ fn read_secret_files(layer: &mut Layer, problems: &mut Vec<String>) {
 
 /// The table at a path, if there is one.
 fn section<'a>(dict: &'a mut Dict, path: &[&str]) -> Option<&'a mut Dict> {
-    path.iter().try_fold(dict, |dict, part| match dict.get_mut(*part) {
-        Some(Value::Dict(_, inner)) => Some(inner),
-        _ => None,
-    })
+    path.iter()
+        .try_fold(dict, |dict, part| match dict.get_mut(*part) {
+            Some(Value::Dict(_, inner)) => Some(inner),
+            _ => None,
+        })
 }
 
 /// One of figment's errors in words that say where to look. What a secret setting holds is not quoted.
@@ -365,7 +376,9 @@ fn explain(error: &figment::Error, layers: &[Layer]) -> String {
         || format!("key `{}`", error.path.join(".")),
         |source| source.spell(&error.path),
     );
-    let secret = SECRET_KEYS.iter().any(|key| key.iter().eq(error.path.iter()));
+    let secret = SECRET_KEYS
+        .iter()
+        .any(|key| key.iter().eq(error.path.iter()));
     match &error.kind {
         Kind::InvalidType(_, expected) | Kind::InvalidValue(_, expected) if secret => {
             format!("{place}: expected {expected}")

@@ -41,7 +41,12 @@ impl Settings {
     pub fn service_secret(&self, service: Service, entropy: &Entropy) -> anyhow::Result<Secret> {
         let path = self.service_secrets.of(service);
         let place = || format!("service_secrets.{service}_file: {}", path.display());
-        if path == self.data_dir.join(super::sections::SECRETS).join(service.name()) {
+        if path
+            == self
+                .data_dir
+                .join(super::sections::SECRETS)
+                .join(service.name())
+        {
             make_folder(parent(path))?;
             create_once(path, &Token::generate(entropy).to_text(), entropy).with_context(place)?;
         }
@@ -80,7 +85,9 @@ impl Settings {
             return Ok(());
         }
         make_folder(&self.data_dir)?;
-        let probe = self.data_dir.join(format!(".writable-{}", entropy.u64_below(u64::MAX)));
+        let probe = self
+            .data_dir
+            .join(format!(".writable-{}", entropy.u64_below(u64::MAX)));
         fs::write(&probe, b"").and_then(|()| fs::remove_file(&probe)).with_context(|| {
             format!(
                 "the data directory {} cannot be written: give this user the right to, or choose another \
@@ -102,7 +109,10 @@ fn make_folder(path: &Path) -> anyhow::Result<()> {
         .mode(0o700)
         .create(path)
         .with_context(|| {
-            format!("cannot make the directory {} (--data-dir DIR chooses another)", path.display())
+            format!(
+                "cannot make the directory {} (--data-dir DIR chooses another)",
+                path.display()
+            )
         })
 }
 

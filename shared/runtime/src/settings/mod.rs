@@ -194,6 +194,11 @@ impl Settings {
 
     /// Settings for tests: development defaults for everything under `data_dir`.
     pub fn for_test(data_dir: impl Into<PathBuf>) -> Self {
-        Self::defaults(Program::Suite, Mode::Development, data_dir.into(), sections::DEFAULT_PORT_BASE)
+        Self::defaults(
+            Program::Suite,
+            Mode::Development,
+            data_dir.into(),
+            sections::DEFAULT_PORT_BASE,
+        )
     }
 }

@@ -159,12 +159,15 @@ pub struct InvitationSettings {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BillingSettings {
-    /// Workers that decide and commit commands; 0 = as many as suit the machine.
+    /// Workers that decide and commit commands; 0 = as many as suit the machine (one: fewer and larger
+    /// batches win).
     pub lanes: usize,
     /// Commands that one transaction may combine.
     pub batch_max: usize,
-    /// Commands that may wait for one worker; more are refused with `RESOURCE_EXHAUSTED`.
+    /// Commands that may wait over all workers; more are refused with `RESOURCE_EXHAUSTED`.
     pub queue_max: usize,
+    /// Whether waiting commands share a transaction. Off, each has one of its own: only for comparison.
+    pub combine: bool,
     /// The longest hold.
     #[serde(with = "span")]
     pub hold_ttl_max: Duration,
@@ -186,7 +189,10 @@ impl Settings {
         };
         let store = |service: Service| StoreUrl::sqlite(data_dir.join(format!("{service}.db")));
         let url = |service: Service| {
-            format!("http://127.0.0.1:{}", u32::from(port_base) + u32::from(service.port_offset()))
+            format!(
+                "http://127.0.0.1:{}",
+                u32::from(port_base) + u32::from(service.port_offset())
+            )
         };
         let secret = |service: Service| data_dir.join(SECRETS).join(service.name());
         Self {
@@ -208,7 +214,11 @@ impl Settings {
             catalog_file: None,
             otlp_endpoint: None,
             log: LogSettings {
-                format: if production { LogFormat::Json } else { LogFormat::Text },
+                format: if production {
+                    LogFormat::Json
+                } else {
+                    LogFormat::Text
+                },
                 filter: "info".to_owned(),
             },
             mail: MailSettings {
@@ -229,15 +239,16 @@ impl Settings {
             sqlite: SqliteSettings { readers: 4 },
             tokens: TokenSettings::default(),
             invitations: InvitationSettings {
-                ttl: Duration::from_secs(7 * 24 * 3600),
+                ttl: Duration::from_hours(7 * 24),
                 max_pending: 100,
                 max_per_day: 200,
             },
             billing: BillingSettings {
                 lanes: 0,
-                batch_max: 512,
-                queue_max: 4096,
-                hold_ttl_max: Duration::from_secs(24 * 3600),
+                batch_max: 1024,
+                queue_max: 32_768,
+                combine: true,
+                hold_ttl_max: Duration::from_hours(24),
             },
             data_dir,
         }
@@ -250,9 +261,13 @@ impl LimitSettings {
             deadline: Duration::from_secs(30),
             in_flight: 4096,
             streams_per_connection: 1024,
-            connection_age: Duration::from_secs(5 * 60),
+            connection_age: Duration::from_mins(5),
             // Endpoints and load balancers need a moment to hear of it; a person at a terminal does not.
-            drain: if production { Duration::from_secs(2) } else { Duration::from_millis(100) },
+            drain: if production {
+                Duration::from_secs(2)
+            } else {
+                Duration::from_millis(100)
+            },
             shutdown: Duration::from_secs(8),
         }
     }
@@ -261,11 +276,11 @@ impl LimitSettings {
 impl Default for TokenSettings {
     fn default() -> Self {
         Self {
-            access_ttl: Duration::from_secs(5 * 60),
-            service_ttl: Duration::from_secs(5 * 60),
-            refresh_ttl: Duration::from_secs(30 * 24 * 3600),
+            access_ttl: Duration::from_mins(5),
+            service_ttl: Duration::from_mins(5),
+            refresh_ttl: Duration::from_hours(30 * 24),
             refresh_grace: Duration::from_secs(10),
-            verification_ttl: Duration::from_secs(24 * 3600),
+            verification_ttl: Duration::from_hours(24),
         }
     }
 }

@@ -15,7 +15,11 @@ const UNITS: [(&str, u64); 5] = [
 
 /// Parses a whole number followed by one unit.
 pub(crate) fn parse(text: &str) -> Result<Duration, String> {
-    let refused = || format!("`{text}` is not a span of time: write a whole number and ms, s, m, h or d, as in `30s`");
+    let refused = || {
+        format!(
+            "`{text}` is not a span of time: write a whole number and ms, s, m, h or d, as in `30s`"
+        )
+    };
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let number: u64 = number.parse().map_err(|_| refused())?;
@@ -69,9 +73,23 @@ mod tests {
         ] {
             assert_eq!(parse(text), Ok(Duration::from_millis(millis)), "{text}");
             let printed = print(Duration::from_millis(millis));
-            assert_eq!(parse(&printed), Ok(Duration::from_millis(millis)), "{printed}");
+            assert_eq!(
+                parse(&printed),
+                Ok(Duration::from_millis(millis)),
+                "{printed}"
+            );
         }
-        for text in ["", "5", "s", "-1s", "1.5s", "1 s", "1week", "99999999999999999999s", "99999999999999999d"] {
+        for text in [
+            "",
+            "5",
+            "s",
+            "-1s",
+            "1.5s",
+            "1 s",
+            "1week",
+            "99999999999999999999s",
+            "99999999999999999d",
+        ] {
             assert!(parse(text).is_err(), "{text} was accepted");
         }
     }

@@ -5,6 +5,7 @@ pub(crate) mod secret {
     use bursar_secret::Secret;
     use serde::{Deserialize, Deserializer, Serializer};
 
+    #[expect(clippy::ref_option, reason = "serde hands it over like this")]
     pub(crate) fn serialize<S: Serializer>(
         value: &Option<Secret>,
         serializer: S,
@@ -25,6 +26,7 @@ pub(crate) mod secret {
 pub(crate) mod optional {
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de::IntoDeserializer};
 
+    #[expect(clippy::ref_option, reason = "serde hands it over like this")]
     pub(crate) fn serialize<S: Serializer, T: Serialize>(
         value: &Option<T>,
         serializer: S,

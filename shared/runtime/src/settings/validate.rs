@@ -7,11 +7,13 @@ use tracing_subscriber::EnvFilter;
 use super::{ConfigError, Mode, Settings, span};
 use crate::Service;
 
-const HOUR: Duration = Duration::from_secs(3600);
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
 /// A program that was told to stop is gone before this.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(9);
 /// The longest life of an access token: for so long at most does a revoked session still get in.
-const TOKEN_TTL_MAX: Duration = Duration::from_secs(300);
+const TOKEN_TTL_MAX: Duration = Duration::from_mins(5);
 
 impl Settings {
     /// Checks everything that the types do not, and reports every violation at once.
@@ -66,10 +68,16 @@ impl Settings {
     }
 
     fn check_urls(&self, problems: &mut Vec<String>) {
-        let otlp = self.otlp_endpoint.as_deref().map(|url| ("otlp_endpoint", url));
+        let otlp = self
+            .otlp_endpoint
+            .as_deref()
+            .map(|url| ("otlp_endpoint", url));
         // A collector runs beside the program; the exporter is built without TLS.
         if otlp.is_some_and(|(_, url)| url.starts_with("https:")) {
-            problems.push("otlp_endpoint: only http:// is supported; use a collector on this host or cluster".to_owned());
+            problems.push(
+                "otlp_endpoint: only http:// is supported; use a collector on this host or cluster"
+                    .to_owned(),
+            );
         }
         let urls = [
             ("identity_url", self.identity_url.as_str()),
@@ -82,7 +90,9 @@ impl Settings {
                 matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some()
             });
             if !fits {
-                problems.push(format!("{key}: `{url}` is not of the form http://HOST:PORT"));
+                problems.push(format!(
+                    "{key}: `{url}` is not of the form http://HOST:PORT"
+                ));
             }
         }
     }
@@ -90,11 +100,20 @@ impl Settings {
     fn check_limits(&self, problems: &mut Vec<String>) {
         for (key, count) in [
             ("limits.in_flight", self.limits.in_flight),
-            ("limits.streams_per_connection", self.limits.streams_per_connection as usize),
+            (
+                "limits.streams_per_connection",
+                self.limits.streams_per_connection as usize,
+            ),
             ("postgres.connections", self.postgres.connections as usize),
             ("sqlite.readers", self.sqlite.readers as usize),
-            ("invitations.max_pending", self.invitations.max_pending as usize),
-            ("invitations.max_per_day", self.invitations.max_per_day as usize),
+            (
+                "invitations.max_pending",
+                self.invitations.max_pending as usize,
+            ),
+            (
+                "invitations.max_per_day",
+                self.invitations.max_per_day as usize,
+            ),
             ("billing.batch_max", self.billing.batch_max),
             ("billing.queue_max", self.billing.queue_max),
         ] {
@@ -110,28 +129,55 @@ impl Settings {
     }
 
     fn check_spans(&self, problems: &mut Vec<String>) {
-        let second = Duration::from_secs(1);
-        for (key, value, least, most) in [
-            ("limits.deadline", self.limits.deadline, second, HOUR),
-            ("limits.shutdown", self.limits.shutdown, second, SHUTDOWN_MAX),
-            ("limits.connection_age", self.limits.connection_age, second, 24 * HOUR),
-            ("postgres.acquire_timeout", self.postgres.acquire_timeout, second, HOUR),
-            ("tokens.access_ttl", self.tokens.access_ttl, second, TOKEN_TTL_MAX),
-            ("tokens.service_ttl", self.tokens.service_ttl, second, TOKEN_TTL_MAX),
-            ("tokens.refresh_ttl", self.tokens.refresh_ttl, second, 366 * 24 * HOUR),
-            ("tokens.refresh_grace", self.tokens.refresh_grace, Duration::ZERO, HOUR),
-            ("tokens.verification_ttl", self.tokens.verification_ttl, second, 30 * 24 * HOUR),
-            ("invitations.ttl", self.invitations.ttl, HOUR, 30 * 24 * HOUR),
-            ("billing.hold_ttl_max", self.billing.hold_ttl_max, second, 24 * HOUR),
-        ] {
+        let (limits, tokens) = (&self.limits, &self.tokens);
+        let mut within = |key: &str, value: Duration, least: Duration, most: Duration| {
             if value < least || value > most {
+                let [value, least, most] = [value, least, most].map(span::print);
                 problems.push(format!(
-                    "{key}: {} is out of range, use {} to {}",
-                    span::print(value),
-                    span::print(least),
-                    span::print(most)
+                    "{key}: {value} is out of range, use {least} to {most}"
                 ));
             }
-        }
+        };
+        within("limits.deadline", limits.deadline, SECOND, HOUR);
+        within("limits.shutdown", limits.shutdown, SECOND, SHUTDOWN_MAX);
+        within("limits.connection_age", limits.connection_age, SECOND, DAY);
+        within(
+            "postgres.acquire_timeout",
+            self.postgres.acquire_timeout,
+            SECOND,
+            HOUR,
+        );
+        within(
+            "tokens.access_ttl",
+            tokens.access_ttl,
+            SECOND,
+            TOKEN_TTL_MAX,
+        );
+        within(
+            "tokens.service_ttl",
+            tokens.service_ttl,
+            SECOND,
+            TOKEN_TTL_MAX,
+        );
+        within("tokens.refresh_ttl", tokens.refresh_ttl, SECOND, 366 * DAY);
+        within(
+            "tokens.refresh_grace",
+            tokens.refresh_grace,
+            Duration::ZERO,
+            HOUR,
+        );
+        within(
+            "tokens.verification_ttl",
+            tokens.verification_ttl,
+            SECOND,
+            30 * DAY,
+        );
+        within("invitations.ttl", self.invitations.ttl, HOUR, 30 * DAY);
+        within(
+            "billing.hold_ttl_max",
+            self.billing.hold_ttl_max,
+            SECOND,
+            DAY,
+        );
     }
 }

@@ -32,7 +32,8 @@ const FLUSH_LIMIT: Duration = Duration::from_millis(700);
 const PUSH_EVERY: Duration = Duration::from_secs(15);
 /// Bounds in seconds for whatever is measured in seconds: from a memory access to the longest deadline.
 const SECONDS: [f64; 16] = [
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+    30.0,
 ];
 
 /// This process's telemetry. Call [`Telemetry::shutdown`] last.
@@ -47,7 +48,10 @@ impl Telemetry {
     pub fn build(program: Program, settings: &Settings) -> anyhow::Result<Self> {
         let resource = Resource::builder()
             .with_service_name(program.name())
-            .with_attribute(opentelemetry::KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
+            .with_attribute(opentelemetry::KeyValue::new(
+                "service.version",
+                env!("CARGO_PKG_VERSION"),
+            ))
             .build();
         let registry = Registry::new();
         let exporter = opentelemetry_prometheus::exporter()
@@ -72,14 +76,22 @@ impl Telemetry {
                 .with_endpoint(endpoint)
                 .build()
                 .with_context(refused)?;
-            meters = meters.with_reader(PeriodicReader::builder(metrics).with_interval(PUSH_EVERY).build());
+            meters = meters.with_reader(
+                PeriodicReader::builder(metrics)
+                    .with_interval(PUSH_EVERY)
+                    .build(),
+            );
             tracers = tracers
                 .with_batch_exporter(spans)
                 .with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOn)));
         } else {
             tracers = tracers.with_sampler(Sampler::AlwaysOff);
         }
-        Ok(Self { registry, meters: meters.build(), tracers: tracers.build() })
+        Ok(Self {
+            registry,
+            meters: meters.build(),
+            tracers: tracers.build(),
+        })
     }
 
     /// Makes this the telemetry of the whole process: logs, spans, meters and panics go here. Works once
@@ -92,7 +104,10 @@ impl Telemetry {
         let lines = match settings.log.format {
             LogFormat::Text => {
                 let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
-                lines.with_ansi(colours).event_format(format::TextLines::new(colours)).boxed()
+                lines
+                    .with_ansi(colours)
+                    .event_format(format::TextLines::new(colours))
+                    .boxed()
             }
             LogFormat::Json => lines
                 .with_ansi(false)
@@ -178,7 +193,10 @@ fn seconds_in_fine_steps(instrument: &Instrument) -> Option<Stream> {
 /// Panics go where everything else goes, with their place. The tower stack answers the caller.
 fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let place = panic
+            .location()
+            .map(ToString::to_string)
+            .unwrap_or_default();
         let message = panic
             .payload_as_str()
             .unwrap_or("a panic without a message");
