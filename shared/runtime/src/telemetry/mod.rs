@@ -200,6 +200,6 @@ fn log_panics() {
         let message = panic
             .payload_as_str()
             .unwrap_or("a panic without a message");
-        tracing::error!(place, message, "panicked");
+        tracing::error!(place, panic = message, "panicked");
     }));
 }
