@@ -175,7 +175,7 @@ pub enum ServiceCommand<Extra: Subcommand> {
 
 /// The command line of a program that runs one service.
 #[derive(Debug, clap::Parser)]
-#[command(version, subcommand_negates_reqs = true)]
+#[command(version)]
 pub struct ServiceCli<Extra: Subcommand> {
     /// Settings.
     #[command(flatten)]

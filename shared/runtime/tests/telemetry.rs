@@ -74,7 +74,7 @@ fn play(case: &str) -> Output {
 
 fn line<'a>(log: &'a str, containing: &str) -> &'a str {
     let found = log.lines().find(|line| line.contains(containing));
-    found.expect(&format!("no line with {containing:?} in:\n{log}"))
+    found.unwrap_or_else(|| panic!("no line with {containing:?} in:\n{log}"))
 }
 
 #[test]

@@ -219,7 +219,8 @@ impl Settings {
                 } else {
                     LogFormat::Text
                 },
-                filter: "info".to_owned(),
+                // OpenTelemetry reports its own steps at the level at which a service reports its work.
+                filter: "info,opentelemetry=warn".to_owned(),
             },
             mail: MailSettings {
                 smtp_url: None,
