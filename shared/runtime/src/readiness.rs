@@ -15,6 +15,9 @@ use crate::{ReadyProbe, Service};
 
 /// How often readiness is asked on behalf of gRPC health watchers.
 const ASK_EVERY: Duration = Duration::from_secs(1);
+/// In how many rounds in a row a serving port must fail before its health says so. A probe that waits
+/// for a connection of a busy pool is no reason to send every caller away.
+const FAILURES_TOLD: u32 = 3;
 /// How often while the program has not been ready yet.
 const ASK_AT_START_EVERY: Duration = Duration::from_millis(20);
 
@@ -122,9 +125,9 @@ pub(crate) async fn follow(
     ready: watch::Sender<bool>,
     shutdown: CancellationToken,
 ) {
-    let mut serving = vec![false; ports.len()];
+    let mut told: Vec<Told> = ports.iter().map(|_| Told::default()).collect();
     while !shutdown.is_cancelled() {
-        let now = one_round(&readiness, &ports, &mut serving).await;
+        let now = one_round(&readiness, &ports, &mut told).await;
         if now {
             ready.send_if_modified(|was| !std::mem::replace(was, true));
         }
@@ -135,7 +138,7 @@ pub(crate) async fn follow(
         };
         tokio::select! {
             () = shutdown.cancelled() => {}
-            () = readiness.draining.cancelled(), if serving.contains(&true) => {}
+            () = readiness.draining.cancelled(), if told.iter().any(|told| told.serving) => {}
             () = tokio::time::sleep(pause) => {}
         }
     }
@@ -144,8 +147,15 @@ pub(crate) async fn follow(
     }
 }
 
+/// What a port's health says, and what speaks against it.
+#[derive(Default)]
+struct Told {
+    serving: bool,
+    failures: u32,
+}
+
 /// Asks each port's service and tells its health, if it changed. True if all are ready.
-async fn one_round(readiness: &Readiness, ports: &[PortHealth], serving: &mut [bool]) -> bool {
+async fn one_round(readiness: &Readiness, ports: &[PortHealth], told: &mut [Told]) -> bool {
     let probes = readiness
         .probes
         .get()
@@ -154,24 +164,29 @@ async fn one_round(readiness: &Readiness, ports: &[PortHealth], serving: &mut [b
     let outcomes = join_all(ports.iter().map(async |port| {
         let probe = probes.iter().find(|(service, _)| *service == port.service);
         match probe {
-            Some((_, probe)) if !readiness.draining.is_cancelled() => probe.check().await.is_ok(),
-            _ => false,
+            Some((_, probe)) => tokio::select! {
+                biased;
+                () = readiness.draining.cancelled() => false,
+                outcome = probe.check() => outcome.is_ok(),
+            },
+            None => false,
         }
     }))
     .await;
-    for ((port, was), now) in ports.iter().zip(serving.iter_mut()).zip(&outcomes) {
-        // A probe that was under way when draining began must not announce the service again.
-        let now = *now && !readiness.draining.is_cancelled();
-        if *was != now {
-            let status = if now {
+    let draining = readiness.draining.is_cancelled();
+    for ((port, told), ready) in ports.iter().zip(told.iter_mut()).zip(&outcomes) {
+        told.failures = if *ready { 0 } else { told.failures + 1 };
+        let serving = !draining && (*ready || (told.serving && told.failures < FAILURES_TOLD));
+        if told.serving != serving {
+            let status = if serving {
                 ServingStatus::Serving
             } else {
                 ServingStatus::NotServing
             };
             port.set(status).await;
-            tracing::info!(service = %port.service, serving = now, "health changed");
-            *was = now;
+            tracing::info!(service = %port.service, serving, "health changed");
+            told.serving = serving;
         }
     }
-    outcomes.iter().all(|ready| *ready)
+    !draining && outcomes.iter().all(|ready| *ready)
 }
