@@ -5,20 +5,20 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use bursar_id::{ProjectId, UserId};
+use bursar_id::UserId;
 use bursar_money::Quantity;
 
 /// Why a label, a model name or a note is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AttributionError {
-    /// A model name outside its form.
-    #[error("a model name is 1 to 64 characters of a-z, A-Z, 0-9, '.', '-', '_', ':' and '/'")]
-    ModelName,
+    /// A model's or project's name outside its form.
+    #[error("must be 1 to 128 bytes without control characters or white space at either end")]
+    Name,
     /// More labels than [`Labels::MAX`].
     #[error("at most 32 labels are allowed")]
     TooManyLabels,
     /// A label's key outside its form.
-    #[error("a label's key is 1 to 63 characters of a-z, A-Z, 0-9, '.', '-', '_' and '/'")]
+    #[error("a label's key is 1 to 64 characters of a-z, A-Z, 0-9, '.', '-', '_' and '/'")]
     LabelKey,
     /// A label's value outside its form.
     #[error("a label's value is at most 256 bytes without control characters")]
@@ -32,33 +32,46 @@ pub enum AttributionError {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ModelName(Arc<str>);
 
-impl ModelName {
-    /// Accepts 1 to 64 characters of `a-z A-Z 0-9 . - _ : /`.
-    pub fn parse(text: &str) -> Result<Self, AttributionError> {
-        if is_word(text, 64, ".-_:/") {
-            Ok(Self(text.into()))
-        } else {
-            Err(AttributionError::ModelName)
+/// A project as its caller names it: a `prj_…` id or a name of the product's own.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProjectName(Arc<str>);
+
+/// What both kinds of names have in common.
+macro_rules! name {
+    ($name:ident) => {
+        impl $name {
+            /// Accepts 1 to 128 bytes without control characters, not beginning or ending with a space.
+            pub fn parse(text: &str) -> Result<Self, AttributionError> {
+                let fits = !text.is_empty() && is_text(text, 128) && text.trim() == text;
+                if fits {
+                    Ok(Self(text.into()))
+                } else {
+                    Err(AttributionError::Name)
+                }
+            }
+
+            /// The name.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
         }
-    }
 
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+    };
 }
 
-impl fmt::Display for ModelName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl Borrow<str> for ModelName {
-    fn borrow(&self) -> &str {
-        &self.0
-    }
-}
+name!(ModelName);
+name!(ProjectName);
 
 /// Free labels of a charge or hold: what the caller wants to find it by later.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -74,7 +87,7 @@ impl Labels {
             return Err(AttributionError::TooManyLabels);
         }
         for (key, value) in &labels {
-            if !is_word(key, 63, ".-_/") {
+            if !is_word(key, 64, ".-_/") {
                 return Err(AttributionError::LabelKey);
             }
             if !is_text(value, 256) {
@@ -123,7 +136,7 @@ pub struct Attribution {
     /// The member who spends; in a personal account, its user.
     pub member: UserId,
     /// The project the work belongs to.
-    pub project: Option<ProjectId>,
+    pub project: Option<ProjectName>,
     /// The model that did the work.
     pub model: Option<ModelName>,
     /// How much of the model's unit was used.

@@ -104,7 +104,9 @@ impl<'a> Canonical<'a> {
 
     pub(super) fn attribution(&mut self, attribution: &Attribution) {
         self.id(attribution.member);
-        self.option(attribution.project, Self::id);
+        self.option(attribution.project.as_ref(), |this, project| {
+            this.text(project.as_str());
+        });
         self.option(attribution.model.as_ref(), |this, model| {
             this.text(model.as_str());
         });

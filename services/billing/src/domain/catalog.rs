@@ -101,6 +101,7 @@ pub enum CatalogFlaw {
 pub struct Catalog {
     plans: Vec<Plan>,
     packs: Vec<Pack>,
+    models: Vec<ModelPrice>,
     rates: RateCard,
 }
 
@@ -146,7 +147,8 @@ impl Catalog {
             Ok(Self {
                 plans,
                 packs,
-                rates: RateCard::new(models),
+                rates: RateCard::new(models.iter().cloned()),
+                models,
             })
         } else {
             Err(flaws)
@@ -164,6 +166,11 @@ impl Catalog {
     /// All packs in the catalog's order.
     pub fn packs(&self) -> &[Pack] {
         &self.packs
+    }
+
+    /// All prices of models in the catalog's order.
+    pub fn models(&self) -> &[ModelPrice] {
+        &self.models
     }
 
     /// What models cost.

@@ -32,6 +32,11 @@ impl RequestKey {
         Self(text.into())
     }
 
+    /// The caller's own part of it.
+    pub fn request_id(&self) -> &str {
+        self.0.split_once(' ').map_or(&*self.0, |(_, id)| id)
+    }
+
     /// The stored form.
     pub fn as_str(&self) -> &str {
         &self.0

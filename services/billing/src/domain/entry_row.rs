@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bursar_money::{Credits, Quantity};
 use bursar_time::Timestamp;
 
-use super::attribution::{Attribution, Labels, ModelName, Note};
+use super::attribution::{Attribution, Labels, ModelName, Note, ProjectName};
 use super::command::RequestKey;
 use super::entry::{Entry, GrantTerms};
 
@@ -88,7 +88,9 @@ impl From<&Entry> for EntryRow {
             operation_id: entry.id.map(|id| id.to_string()),
             subject: entry.subject.map(|subject| subject.to_string()),
             member: by.map(|by| by.member.into()),
-            project: by.and_then(|by| by.project).map(Into::into),
+            project: by
+                .and_then(|by| by.project.as_ref())
+                .map(|project| project.as_str().to_owned()),
             model: by
                 .and_then(|by| by.model.as_ref())
                 .map(|model| model.as_str().to_owned()),
@@ -168,7 +170,12 @@ fn parse<T: FromStr>(text: Option<&str>) -> Result<Option<T>, ()> {
 }
 
 fn attribution(row: &EntryRow) -> Result<Option<Arc<Attribution>>, &'static str> {
-    let project = parse(row.project.as_deref()).map_err(|()| "project")?;
+    let project = row
+        .project
+        .as_deref()
+        .map(ProjectName::parse)
+        .transpose()
+        .map_err(|_| "project")?;
     let model = row
         .model
         .as_deref()

@@ -23,6 +23,7 @@
 //! | `verify` | the audit that recomputes a ledger from its entries |
 //! | `usage` | aggregates by hour, member, project and model |
 //! | `rates`, `catalog` | what models, plans and packs cost |
+//! | `subscription`, `purchase` | plans and packs that an owner has, and when their months begin |
 //! | `standing` | who belongs to an organization |
 
 mod account;
@@ -39,17 +40,19 @@ mod entry_row;
 mod hold;
 mod lot;
 mod outcome;
+mod purchase;
 mod rates;
 mod refusal;
 mod standing;
 mod state;
+mod subscription;
 #[cfg(test)]
 mod tests;
 mod usage;
 mod verify;
 
 pub use account::{Account, Balance, Expiry, LedgerHead, Period};
-pub use attribution::{Attribution, AttributionError, Labels, ModelName, Note};
+pub use attribution::{Attribution, AttributionError, Labels, ModelName, Note, ProjectName};
 pub use catalog::{Catalog, CatalogFlaw, Pack, Plan, ProductId};
 pub use changes::Changes;
 pub use charge::{Charge, Refund};
@@ -63,9 +66,11 @@ pub use entry_row::{EntryRow, UnreadableEntry};
 pub use hold::{Hold, HoldState};
 pub use lot::{Allocation, BurnKey, Lot, LotSource};
 pub use outcome::{Charged, Granted, Held, Outcome, Refunded, Released, Voided};
+pub use purchase::{Purchase, PurchaseState, Sale};
 pub use rates::{ModelPrice, RateCard, RateError};
 pub use refusal::{Inconsistent, Refusal};
 pub use standing::{Membership, standing};
 pub use state::AccountState;
+pub use subscription::{Month, Paid, Subscription, SubscriptionState};
 pub use usage::{UsageDelta, UsageKey, UsageTotals};
 pub use verify::{Audit, BadLedger, Flaw, Verifier};

@@ -5,11 +5,11 @@
 
 use std::cmp::Ordering;
 
-use bursar_id::{ProjectId, UserId};
+use bursar_id::UserId;
 use bursar_money::{Credits, Quantity};
 use bursar_time::Timestamp;
 
-use super::attribution::{Attribution, ModelName};
+use super::attribution::{Attribution, ModelName, ProjectName};
 
 /// Which aggregate a charge belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub struct UsageKey {
     /// Who spent.
     pub member: UserId,
     /// For which project.
-    pub project: Option<ProjectId>,
+    pub project: Option<ProjectName>,
     /// With which model.
     pub model: Option<ModelName>,
 }
@@ -31,7 +31,7 @@ impl UsageKey {
         Self {
             hour: at.start_of_hour(),
             member: attribution.member,
-            project: attribution.project,
+            project: attribution.project.clone(),
             model: attribution.model.clone(),
         }
     }

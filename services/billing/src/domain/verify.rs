@@ -76,6 +76,9 @@ pub enum Flaw {
     /// A granted lot is not stored.
     #[error("the lot {0} is missing")]
     LotMissing(LotId),
+    /// The usage totals are not the sum of what the entries charged and refunded.
+    #[error("the usage totals do not match the charges and refunds of the ledger")]
+    UsageMismatch,
     /// A stored open hold is not what its entries say, or is missing.
     #[error("the stored hold {0} does not match its entries")]
     StoredHoldMismatch(HoldId),

@@ -43,7 +43,7 @@ fn changes() -> Vec<(&'static str, Change)> {
             swap(&mut row.member, &format!("usr_{ID}"), "nobody");
         }),
         ("project", |row| {
-            swap(&mut row.project, &format!("prj_{ID}"), "nothing");
+            swap(&mut row.project, "film", "book");
         }),
         ("model", |row| swap(&mut row.model, "veo", "sora")),
         ("quantity", |row| bump(&mut row.quantity)),

@@ -12,7 +12,7 @@ use crate::domain::*;
 fn work(member: u64, project: Option<u64>, model: Option<&str>) -> Arc<Attribution> {
     Arc::new(Attribution {
         member: id(member),
-        project: project.map(id),
+        project: project.map(|number| ProjectName::parse(&format!("film {number}")).unwrap()),
         model: model.map(|name| ModelName::parse(name).unwrap()),
         quantity: Some(Quantity::ONE),
         labels: Labels::parse([("say".to_owned(), "\"ja\" \\ ä {".to_owned())].into()).unwrap(),

@@ -95,7 +95,12 @@ fn the_fingerprint_covers_what_the_caller_chose_and_nothing_else() {
     let mut others = vec![
         charge(2, Pricing::Named, by(|_| {}), 1),
         charge(1, Pricing::Named, by(|it| it.member = id(2)), 1),
-        charge(1, Pricing::Named, by(|it| it.project = Some(id(2))), 1),
+        charge(
+            1,
+            Pricing::Named,
+            by(|it| it.project = ProjectName::parse("film").ok()),
+            1,
+        ),
         charge(
             1,
             Pricing::Named,

@@ -121,13 +121,20 @@ fn a_quantity_costs_its_price_rounded_up() {
 
 #[test]
 fn names_and_labels_have_a_form() {
-    for good in ["veo-3.1", "openai/gpt-5:mini", "A_b"] {
+    for good in [
+        "veo-3.1",
+        "openai/gpt-5:mini",
+        "Œuvre complète",
+        &"x".repeat(128),
+    ] {
         assert!(ModelName::parse(good).is_ok(), "{good}");
+        assert!(ProjectName::parse(good).is_ok(), "{good}");
     }
-    for bad in ["", "a b", "ä", "a\n", &"x".repeat(65)] {
+    for bad in ["", " ", " a", "a ", "a\n", "a\u{0}b", &"x".repeat(129)] {
+        assert_eq!(ModelName::parse(bad), Err(AttributionError::Name), "{bad}");
         assert_eq!(
-            ModelName::parse(bad),
-            Err(AttributionError::ModelName),
+            ProjectName::parse(bad),
+            Err(AttributionError::Name),
             "{bad}"
         );
     }
