@@ -1,0 +1,156 @@
+-- Everything organization keeps. The SQLite twin of this file differs in types only.
+-- Times are microseconds since 1970 (UTC), ids are text, digests are 32 bytes of SHA-256.
+
+-- People, as identity's events told of them: what they are called, and whether they are gone.
+-- parting: the account was deleted and its memberships have not all ended yet.
+CREATE TABLE users (
+    id           TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    display_name TEXT COLLATE "C" NOT NULL,
+    deleted_at   BIGINT,
+    parting      BIGINT NOT NULL DEFAULT 0 CHECK (parting IN (0, 1)),
+    CHECK (parting = 0 OR deleted_at IS NOT NULL)
+);
+CREATE INDEX users_parting ON users (id) WHERE parting = 1;
+
+-- Every slug that an organization has or had: it stays taken, and leads there.
+CREATE TABLE slugs (
+    slug            TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    organization_id TEXT COLLATE "C" NOT NULL,
+    taken_at        BIGINT NOT NULL,
+    CONSTRAINT slugs_organization UNIQUE (organization_id, slug)
+);
+
+-- Exactly one owner, at every commit: the deferred key demands that the owner is a member with the role OWNER now,
+-- and memberships_one_owner that nobody else is. owner_role is a constant that the key needs.
+-- version counts the changes to the row: the etag.
+CREATE TABLE organizations (
+    id            TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    name          TEXT COLLATE "C" NOT NULL,
+    slug          TEXT COLLATE "C" NOT NULL,
+    owner_user_id TEXT COLLATE "C" NOT NULL,
+    owner_role    TEXT COLLATE "C" NOT NULL DEFAULT 'OWNER' CHECK (owner_role = 'OWNER'),
+    version       BIGINT NOT NULL CHECK (version >= 1),
+    created_at    BIGINT NOT NULL,
+    updated_at    BIGINT NOT NULL
+);
+
+-- A row stays when somebody leaves, so that version goes on growing when they come back. role is NULL for whoever is
+-- not a member any more. email is the address at the (last) joining, email_key the same case-folded.
+CREATE TABLE memberships (
+    organization_id TEXT COLLATE "C" NOT NULL REFERENCES organizations (id),
+    user_id         TEXT COLLATE "C" NOT NULL REFERENCES users (id),
+    role            TEXT COLLATE "C" CHECK (role IN ('OWNER', 'ADMIN', 'MEMBER')),
+    state           TEXT COLLATE "C" NOT NULL CHECK (state IN ('ACTIVE', 'LEFT', 'REMOVED', 'DELETED')),
+    email           TEXT COLLATE "C" NOT NULL,
+    email_key       TEXT COLLATE "C" NOT NULL,
+    version         BIGINT NOT NULL CHECK (version >= 1),
+    joined_at       BIGINT NOT NULL,
+    changed_at      BIGINT NOT NULL,
+    PRIMARY KEY (organization_id, user_id),
+    CONSTRAINT memberships_role UNIQUE (organization_id, user_id, role),
+    CHECK ((state = 'ACTIVE') = (role IS NOT NULL))
+);
+CREATE UNIQUE INDEX memberships_one_owner ON memberships (organization_id) WHERE role = 'OWNER';
+CREATE INDEX memberships_user ON memberships (user_id) WHERE role IS NOT NULL;
+CREATE INDEX memberships_joined ON memberships (organization_id, joined_at, user_id) WHERE role IS NOT NULL;
+CREATE INDEX memberships_email ON memberships (organization_id, email_key) WHERE role IS NOT NULL;
+
+-- What SQLite says with the tables; they refer to one another.
+ALTER TABLE slugs ADD CONSTRAINT slugs_owner FOREIGN KEY (organization_id)
+    REFERENCES organizations (id) DEFERRABLE INITIALLY DEFERRED;
+ALTER TABLE organizations ADD CONSTRAINT organizations_slug_taken FOREIGN KEY (id, slug)
+    REFERENCES slugs (organization_id, slug) DEFERRABLE INITIALLY DEFERRED;
+ALTER TABLE organizations ADD CONSTRAINT organizations_owner FOREIGN KEY (id, owner_user_id, owner_role)
+    REFERENCES memberships (organization_id, user_id, role) DEFERRABLE INITIALLY DEFERRED;
+
+-- The token itself exists only in the mail. A PENDING row past expires_at is expired, whether or not that is written.
+-- lifetime is how long one mail's token lives. email_key is the address case-folded.
+CREATE TABLE invitations (
+    id              TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    organization_id TEXT COLLATE "C" NOT NULL REFERENCES organizations (id),
+    email           TEXT COLLATE "C" NOT NULL,
+    email_key       TEXT COLLATE "C" NOT NULL,
+    role            TEXT COLLATE "C" NOT NULL CHECK (role IN ('ADMIN', 'MEMBER')),
+    state           TEXT COLLATE "C" NOT NULL CHECK (state IN ('PENDING', 'ACCEPTED', 'DECLINED', 'REVOKED', 'EXPIRED')),
+    token_digest    BYTEA NOT NULL CHECK (length(token_digest) = 32),
+    lifetime        BIGINT NOT NULL CHECK (lifetime > 0),
+    invited_by      TEXT COLLATE "C" NOT NULL,
+    accepted_by     TEXT COLLATE "C",
+    created_at      BIGINT NOT NULL,
+    expires_at      BIGINT NOT NULL,
+    CONSTRAINT invitations_token UNIQUE (token_digest),
+    CHECK ((state = 'ACCEPTED') = (accepted_by IS NOT NULL))
+);
+CREATE INDEX invitations_organization ON invitations (organization_id, id);
+CREATE UNIQUE INDEX invitations_one_pending ON invitations (organization_id, email_key) WHERE state = 'PENDING';
+CREATE INDEX invitations_pending ON invitations (organization_id, expires_at) WHERE state = 'PENDING';
+
+-- How many invitations an organization mailed at an instant; rows older than a day are of no use.
+CREATE TABLE invitation_mails (
+    organization_id TEXT COLLATE "C" NOT NULL REFERENCES organizations (id),
+    sent_at         BIGINT NOT NULL,
+    mails           BIGINT NOT NULL CHECK (mails >= 1),
+    PRIMARY KEY (organization_id, sent_at)
+);
+
+-- owner is a context: usr_… or org_…. created_by and assigned_to may have left.
+CREATE TABLE projects (
+    id          TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    owner       TEXT COLLATE "C" NOT NULL,
+    name        TEXT COLLATE "C" NOT NULL,
+    description TEXT COLLATE "C" NOT NULL,
+    created_by  TEXT COLLATE "C" NOT NULL,
+    assigned_to TEXT COLLATE "C" NOT NULL,
+    version     BIGINT NOT NULL CHECK (version >= 1),
+    created_at  BIGINT NOT NULL,
+    updated_at  BIGINT NOT NULL
+);
+CREATE INDEX projects_owner ON projects (owner, id);
+
+-- Answers to requests that carry a request id (bursar_db::idempotency). Written in the transaction of the effect.
+-- scope: whose id it is. response: NULL only inside the transaction that claimed it.
+CREATE TABLE requests (
+    scope      TEXT COLLATE "C" NOT NULL,
+    request_id TEXT COLLATE "C" NOT NULL,
+    method     TEXT COLLATE "C" NOT NULL,
+    body_hash  BYTEA  NOT NULL,
+    response   BYTEA,
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (scope, request_id)
+);
+CREATE INDEX requests_by_age ON requests (created_at);
+
+-- Events of this service for the others (bursar_events). seq has no gaps and its order is the order of commits.
+-- payload: the encoded bursar.event.v1.Event.
+CREATE TABLE outbox (
+    seq        BIGINT NOT NULL PRIMARY KEY,
+    id         TEXT COLLATE "C" NOT NULL,
+    type       TEXT COLLATE "C" NOT NULL,
+    payload    BYTEA  NOT NULL,
+    created_at BIGINT NOT NULL
+);
+
+-- The last seq given out. Its single row is updated last in a transaction and stays locked until the commit: that
+-- makes the order of seq the order of commits. Room is left on its page for updates that touch no index.
+CREATE TABLE outbox_head (
+    one INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
+    seq BIGINT  NOT NULL
+) WITH (fillfactor = 10);
+INSERT INTO outbox_head (one, seq) VALUES (1, 0);
+
+-- How far this service has applied another one's events. Moves in the transaction that applies one.
+-- source: the other service. cursor: its word for the last event applied, opaque here; empty before the first.
+CREATE TABLE consumer_cursors (
+    source TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    cursor TEXT COLLATE "C" NOT NULL
+);
+
+-- Mail waiting to be delivered (bursar_mail). sealed: the whole mail, encrypted, because its links carry tokens.
+CREATE TABLE mail_queue (
+    id              TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    sealed          BYTEA  NOT NULL,
+    attempts        BIGINT NOT NULL,
+    next_attempt_at BIGINT NOT NULL,
+    created_at      BIGINT NOT NULL
+);
+CREATE INDEX mail_queue_due ON mail_queue (next_attempt_at);

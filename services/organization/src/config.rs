@@ -1,0 +1,32 @@
+//! The settings that organization's rules need, out of the program's settings.
+
+use bursar_runtime::Settings;
+use bursar_time::Span;
+
+use crate::domain::invitation::Caps;
+
+/// What organization's rules depend on.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What links in mails start with, without a slash at the end.
+    pub link_base_url: String,
+    /// Life of an invitation that names none.
+    pub invitation_ttl: Span,
+    /// How many invitations one organization may have and send.
+    pub caps: Caps,
+}
+
+impl Config {
+    /// Picks organization's part of the settings (`invitations.*`, `mail.link_base_url`).
+    pub fn of(settings: &Settings) -> Self {
+        let base = settings.mail.link_base_url.trim_end_matches('/');
+        Self {
+            link_base_url: base.to_owned(),
+            invitation_ttl: settings.invitations.ttl.into(),
+            caps: Caps {
+                pending: settings.invitations.max_pending,
+                per_day: settings.invitations.max_per_day,
+            },
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! What identity's events do here: names are remembered, and whoever deleted the account is seen off.
+
+use bursar_db::{DbError, Tx};
+use bursar_events::Consumer;
+use bursar_id::UserId;
+use bursar_proto::event::v1::Event;
+use bursar_proto::event::v1::event::Payload;
+use bursar_proto::event_type;
+use bursar_time::Clock;
+use std::sync::Arc;
+use tokio::sync::Notify;
+
+use crate::store::users;
+
+/// Applies identity's events to organization's store.
+#[derive(Clone, Debug)]
+pub struct FromIdentity {
+    /// By which deletions are dated.
+    pub clock: Clock,
+    /// Rung after each event: somebody may have to be seen off.
+    pub departures: Arc<Notify>,
+}
+
+impl Consumer for FromIdentity {
+    const NAME: &'static str = "organization's people";
+
+    fn types() -> &'static [&'static str] {
+        &[event_type::USER_UPDATED, event_type::USER_DELETED]
+    }
+
+    async fn apply(&self, tx: &mut Tx, event: &Event) -> Result<(), DbError> {
+        match &event.payload {
+            Some(Payload::UserUpdated(updated)) => {
+                users::rename(tx, user(&updated.user_id)?, &updated.display_name).await
+            }
+            Some(Payload::UserDeleted(deleted)) => {
+                users::delete(tx, user(&deleted.user_id)?, self.clock.now()).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn applied(&self) {
+        self.departures.notify_one();
+    }
+}
+
+fn user(text: &str) -> Result<UserId, DbError> {
+    text.parse()
+        .map_err(|error| DbError::corrupt(format!("an event of identity is malformed: {error}")))
+}

@@ -1,0 +1,13 @@
+//! The rules of organizations: pure, without clock, store or network. Times come in as parameters.
+
+pub mod description;
+pub mod email;
+pub mod etag;
+pub mod invitation;
+pub mod member;
+pub mod name;
+pub mod project;
+pub mod refusal;
+pub mod slug;
+
+pub use refusal::Refusal;

@@ -1,0 +1,86 @@
+//! What the rules refuse, as facts. What a caller is told about each is decided in `grpc/status.rs`.
+
+/// Why something is not allowed as things stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The caller is not a member, or there is no such organization: the two look alike.
+    #[error("not a member")]
+    NotAMember,
+    /// The caller is a member whose role does not allow it.
+    #[error("the role does not allow it")]
+    RoleNotAllowed,
+    /// The token acts in another context than the one asked for.
+    #[error("the token acts in another context")]
+    WrongContext,
+    /// The caller's account was deleted; the token just has not expired yet.
+    #[error("the account was deleted")]
+    AccountDeleted,
+    /// Nobody changes their own role.
+    #[error("one's own role")]
+    OwnRole,
+    /// The owner's place is given up by a transfer only.
+    #[error("the owner must transfer first")]
+    OwnerMustTransfer,
+    /// The caller owns the organization already.
+    #[error("owns it already")]
+    AlreadyOwner,
+    /// The person that is meant is not a member.
+    #[error("no such member")]
+    MemberNotFound,
+    /// Another organization has the slug, or had it.
+    #[error("the slug is taken")]
+    SlugTaken,
+    /// Somebody else changed it meanwhile.
+    #[error("changed meanwhile")]
+    EtagMismatch,
+    /// An invitation for the address is pending.
+    #[error("already invited")]
+    AlreadyInvited,
+    /// The person is a member.
+    #[error("already a member")]
+    AlreadyAMember,
+    /// The plan has no free seat.
+    #[error("{used} of {seats} seats are taken")]
+    SeatLimitReached {
+        /// Seats that the plan has.
+        seats: u32,
+        /// Seats that are taken.
+        used: u32,
+    },
+    /// The organization has as many pending invitations as it may.
+    #[error("too many pending invitations")]
+    TooManyPending {
+        /// How many there may be.
+        limit: u32,
+    },
+    /// The organization has sent as many invitations within 24 hours as it may.
+    #[error("too many invitations within a day")]
+    TooManyToday {
+        /// How many it may send.
+        limit: u32,
+    },
+    /// No invitation has this id or token, or none that the caller may know of.
+    #[error("no such invitation")]
+    InvitationNotFound,
+    /// The invitation's deadline has passed.
+    #[error("the invitation has expired")]
+    InvitationExpired,
+    /// The organization took the invitation back.
+    #[error("the invitation was revoked")]
+    InvitationRevoked,
+    /// The invitation was accepted or declined.
+    #[error("the invitation is settled")]
+    InvitationSettled,
+    /// The caller's address is not proven.
+    #[error("the email address is not verified")]
+    EmailNotVerified,
+    /// The invitation is for another address.
+    #[error("the invitation is for another address")]
+    InvitationEmailMismatch,
+    /// No such project in the token's context.
+    #[error("no such project")]
+    ProjectNotFound,
+    /// A personal project has nobody else to be given to.
+    #[error("a personal project")]
+    PersonalProject,
+}

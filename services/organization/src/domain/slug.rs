@@ -1,0 +1,327 @@
+//! Slugs: what names an organization in an address.
+//!
+//! Once an organization has had a slug, nobody else ever gets it; that part is the store's.
+
+use std::fmt;
+
+/// Shortest slug in characters.
+pub const MIN: usize = 3;
+/// Longest slug in characters.
+pub const MAX: usize = 63;
+
+/// What a slug must not be: words that a product puts in the same place of its addresses, or that would
+/// let an organization pass for somebody else. Sorted.
+const RESERVED: [&str; 60] = [
+    "about",
+    "abuse",
+    "account",
+    "accounts",
+    "admin",
+    "administrator",
+    "api",
+    "app",
+    "apps",
+    "assets",
+    "auth",
+    "billing",
+    "blog",
+    "bursar",
+    "cdn",
+    "contact",
+    "dashboard",
+    "demo",
+    "docs",
+    "download",
+    "explore",
+    "ftp",
+    "health",
+    "help",
+    "home",
+    "invitations",
+    "invite",
+    "legal",
+    "login",
+    "logout",
+    "mail",
+    "metrics",
+    "new",
+    "null",
+    "official",
+    "operator",
+    "organization",
+    "organizations",
+    "personal",
+    "pricing",
+    "privacy",
+    "public",
+    "root",
+    "search",
+    "security",
+    "settings",
+    "signin",
+    "signout",
+    "signup",
+    "static",
+    "status",
+    "support",
+    "system",
+    "teams",
+    "terms",
+    "undefined",
+    "user",
+    "users",
+    "webhooks",
+    "www",
+];
+
+/// What a slug is made from when the name has no letters that this module can write in ASCII.
+const FALLBACK: &str = "team";
+
+/// A slug: 3–63 of `a-z`, `0-9` and `-`, no hyphen at either end, not reserved.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Slug(String);
+
+/// Why a text is not a slug.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SlugError {
+    /// Fewer than [`MIN`] or more than [`MAX`] characters.
+    Length,
+    /// Something else than `a-z`, `0-9` and `-`.
+    Character,
+    /// A hyphen at an end.
+    Hyphen,
+    /// A word that no organization may have.
+    Reserved,
+}
+
+impl fmt::Display for SlugError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Length => "a slug has 3 to 63 characters",
+            Self::Character => "a slug has lower-case letters a-z, digits and hyphens only",
+            Self::Hyphen => "a slug neither begins nor ends with a hyphen",
+            Self::Reserved => "this slug is reserved; choose another one",
+        })
+    }
+}
+
+impl std::error::Error for SlugError {}
+
+impl Slug {
+    /// Reads a slug that somebody chose.
+    pub fn parse(text: &str) -> Result<Self, SlugError> {
+        if !text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        {
+            Err(SlugError::Character)
+        } else if !(MIN..=MAX).contains(&text.len()) {
+            Err(SlugError::Length)
+        } else if text.starts_with('-') || text.ends_with('-') {
+            Err(SlugError::Hyphen)
+        } else if RESERVED.binary_search(&text).is_ok() {
+            Err(SlugError::Reserved)
+        } else {
+            Ok(Self(text.to_owned()))
+        }
+    }
+
+    /// The slug to try at the `attempt`-th time (from 0) for an organization of this name: first what the
+    /// name says, then that with ever more random characters, so that many organizations of one name do not
+    /// have to queue up through one another's slugs.
+    pub fn generate(name: &str, attempt: u32, random: u64) -> Self {
+        let base = base_of(name);
+        if attempt == 0
+            && let Ok(slug) = Self::parse(&base)
+        {
+            return slug;
+        }
+        let tail = random_tail(if attempt <= 1 { 4 } else { 10 }, random);
+        let room = MAX - tail.len() - 1;
+        let head = base
+            .get(..room.min(base.len()))
+            .unwrap_or_default()
+            .trim_matches('-');
+        let head = if head.is_empty() { FALLBACK } else { head };
+        Self(format!("{head}-{tail}"))
+    }
+
+    /// The slug.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The name in the characters of a slug, with single hyphens between its words; may be short or empty.
+fn base_of(name: &str) -> String {
+    let mut base = String::with_capacity(name.len());
+    let mut gap = false;
+    for c in name.chars().flat_map(char::to_lowercase) {
+        let piece = ascii(c);
+        if piece == "-" {
+            gap = !base.is_empty();
+        } else if !piece.is_empty() {
+            if std::mem::take(&mut gap) {
+                base.push('-');
+            }
+            base.push_str(piece);
+        }
+    }
+    base.truncate(MAX);
+    base.truncate(base.trim_end_matches('-').len());
+    base
+}
+
+/// How a lower-case character is written in a slug: as itself, as its nearest Latin letters, as `-` where it
+/// parts words, or not at all.
+fn ascii(c: char) -> &'static str {
+    const PLAIN: &str = "abcdefghijklmnopqrstuvwxyz0123456789";
+    if let Some(at) = PLAIN.find(c) {
+        return PLAIN.get(at..=at).unwrap_or_default();
+    }
+    match c {
+        'à' | 'á' | 'â' | 'ã' | 'å' | 'ā' | 'ă' | 'ą' | 'ǎ' | 'ả' | 'ạ' | 'α' | 'ά' | 'а' => {
+            "a"
+        }
+        'ä' | 'æ' => "ae",
+        'β' | 'в' | 'ѵ' => "v",
+        'б' => "b",
+        'ç' | 'ć' | 'ĉ' | 'ċ' | 'č' => "c",
+        'ď' | 'đ' | 'ð' | 'δ' | 'д' => "d",
+        'è' | 'é' | 'ê' | 'ë' | 'ē' | 'ĕ' | 'ė' | 'ę' | 'ě' | 'ẻ' | 'ẽ' | 'ế' | 'ε' | 'έ' | 'е'
+        | 'ё' | 'э' => "e",
+        'φ' | 'ф' => "f",
+        'ĝ' | 'ğ' | 'ġ' | 'ģ' | 'γ' | 'г' | 'ґ' => "g",
+        'ĥ' | 'ħ' => "h",
+        'ì' | 'í' | 'î' | 'ï' | 'ĩ' | 'ī' | 'ĭ' | 'į' | 'ı' | 'η' | 'ή' | 'ι' | 'ί' | 'и' | 'і'
+        | 'ї' => "i",
+        'ĵ' => "j",
+        'ķ' | 'κ' | 'к' => "k",
+        'ĺ' | 'ļ' | 'ľ' | 'ł' | 'λ' | 'л' => "l",
+        'μ' | 'м' => "m",
+        'ñ' | 'ń' | 'ņ' | 'ň' | 'ν' | 'н' => "n",
+        'ò' | 'ó' | 'ô' | 'õ' | 'ø' | 'ō' | 'ŏ' | 'ő' | 'ơ' | 'ο' | 'ό' | 'ω' | 'ώ' | 'о' => {
+            "o"
+        }
+        'ö' | 'œ' => "oe",
+        'π' | 'п' => "p",
+        'ŕ' | 'ř' | 'ρ' | 'р' => "r",
+        'ś' | 'ŝ' | 'ş' | 'š' | 'ș' | 'σ' | 'ς' | 'с' => "s",
+        'ß' => "ss",
+        'ţ' | 'ť' | 'ț' | 'τ' | 'т' => "t",
+        'þ' | 'θ' => "th",
+        'ù' | 'ú' | 'û' | 'ũ' | 'ū' | 'ŭ' | 'ů' | 'ű' | 'ų' | 'ư' | 'у' => "u",
+        'ü' => "ue",
+        'ŵ' => "w",
+        'ξ' => "x",
+        'ý' | 'ÿ' | 'ŷ' | 'υ' | 'ύ' | 'й' | 'ы' => "y",
+        'ź' | 'ż' | 'ž' | 'ζ' | 'з' => "z",
+        'ж' => "zh",
+        'χ' | 'х' => "kh",
+        'ц' => "ts",
+        'ч' => "ch",
+        'ш' => "sh",
+        'щ' => "shch",
+        'ψ' => "ps",
+        'ю' => "yu",
+        'я' => "ya",
+        'є' => "ye",
+        // An apostrophe does not part a word, and a combining mark belongs to the letter before.
+        '\'' | '’' | 'ъ' | 'ь' | '\u{300}'..='\u{36f}' => "",
+        _ => "-",
+    }
+}
+
+/// Characters that cannot be taken for one another.
+fn random_tail(length: usize, random: u64) -> String {
+    const LETTERS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+    let letter = |at: usize| char::from(LETTERS[(random >> (5 * at) & 31) as usize]);
+    (0..length).map(letter).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn slugs_are_told_from_other_texts() {
+        let cases = [
+            ("acme", Ok("acme")),
+            ("a-1", Ok("a-1")),
+            ("a--b", Ok("a--b")),
+            ("007", Ok("007")),
+            ("", Err(SlugError::Length)),
+            ("ab", Err(SlugError::Length)),
+            ("-acme", Err(SlugError::Hyphen)),
+            ("acme-", Err(SlugError::Hyphen)),
+            ("---", Err(SlugError::Hyphen)),
+            ("Acme", Err(SlugError::Character)),
+            ("acme corp", Err(SlugError::Character)),
+            ("ac_me", Err(SlugError::Character)),
+            ("acmé", Err(SlugError::Character)),
+            ("acme\0", Err(SlugError::Character)),
+            ("admin", Err(SlugError::Reserved)),
+            ("www", Err(SlugError::Reserved)),
+        ];
+        for (text, expected) in cases {
+            let got = Slug::parse(text);
+            assert_eq!(
+                got.as_ref().map(Slug::as_str).map_err(|e| *e),
+                expected,
+                "{text:?}"
+            );
+        }
+        assert!(Slug::parse(&"a".repeat(63)).is_ok());
+        assert_eq!(Slug::parse(&"a".repeat(64)), Err(SlugError::Length));
+    }
+
+    #[test]
+    fn reserved_words_can_be_searched_and_would_be_slugs() {
+        assert!(RESERVED.is_sorted());
+        for word in RESERVED {
+            assert_eq!(Slug::parse(word), Err(SlugError::Reserved), "{word}");
+        }
+    }
+
+    #[test]
+    fn names_become_slugs() {
+        let cases = [
+            ("Acme", "acme"),
+            ("  Acme,  Inc. ", "acme-inc"),
+            ("Müller & Söhne", "mueller-soehne"),
+            ("O'Hara’s Café", "oharas-cafe"),
+            ("Cafe\u{301}", "cafe"),
+            ("Привет мир", "privet-mir"),
+            ("Ελλάδα", "ellada"),
+            ("Łódź", "lodz"),
+            ("-- a.b.c --", "a-b-c"),
+            ("İstanbul", "istanbul"),
+        ];
+        for (name, slug) in cases {
+            assert_eq!(Slug::generate(name, 0, 0).as_str(), slug, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn names_that_cannot_be_written_still_get_a_slug() {
+        for (name, slug) in [
+            ("株式会社", "team-0000"),
+            ("🚀", "team-0000"),
+            ("ab", "ab-0000"),
+            ("Admin", "admin-0000"),
+        ] {
+            assert_eq!(Slug::generate(name, 0, 0).as_str(), slug, "{name:?}");
+        }
+        assert_eq!(Slug::generate("Acme", 1, u64::MAX).as_str(), "acme-zzzz");
+        assert_eq!(Slug::generate("Acme", 2, 0).as_str(), "acme-0000000000");
+    }
+
+    proptest! {
+        #[test]
+        fn every_name_gives_a_slug_at_every_attempt(name in "\\PC{1,120}", attempt in 0_u32..5, random: u64) {
+            let slug = Slug::generate(&name, attempt, random);
+            prop_assert_eq!(Slug::parse(slug.as_str()), Ok(slug));
+        }
+    }
+}

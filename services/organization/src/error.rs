@@ -1,0 +1,30 @@
+//! Everything that can go wrong in organization, as facts. What a caller is told about each is decided in
+//! `grpc/status.rs`, in one exhaustive match.
+
+use bursar_db::DbError;
+use bursar_rpc::Problem;
+
+use crate::domain::Refusal;
+
+/// Why a use case did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The request itself is wrong, or a shared layer refused it: this is the answer.
+    #[error(transparent)]
+    Invalid(#[from] Problem),
+    /// The rules do not allow it as things stand.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The request id was used for another request.
+    #[error("the request id was used for another request")]
+    RequestIdReused,
+    /// Billing did not answer, or not as it should.
+    #[error("billing answered {:?}: {}", .0.code(), .0.message())]
+    Billing(#[source] Box<tonic::Status>),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] DbError),
+    /// A fault of organization's own; the cause is logged and never told.
+    #[error("{0}")]
+    Internal(&'static str),
+}

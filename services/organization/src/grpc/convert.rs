@@ -1,0 +1,208 @@
+//! Between the API's messages and what the use cases work with.
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use bursar_id::{OrganizationId, OwnerId, RequestId, Role};
+use bursar_proto::organization::v1 as proto;
+use bursar_rpc::convert::{ConvertError, UpdateMask, role, to_role, to_timestamp};
+use bursar_rpc::{Caller, Problem, RequestKey, Violations};
+use prost::Message;
+use prost_types::FieldMask;
+
+use crate::domain::email::Email;
+use crate::domain::etag;
+use crate::domain::invitation::State;
+use crate::store::memberships::MemberRow;
+use crate::store::organizations::OrganizationOfUser;
+use crate::store::projects::ProjectRow;
+use crate::usecase::{Asked, InvitationView, Keyed};
+
+/// Reads a mutating request. `message` is the request without its `request_id`; `read` notes its bad fields
+/// and gives what it asks for, if nothing is wrong.
+pub(super) fn asked<M: Message, T>(
+    caller: &Caller,
+    method: &'static str,
+    request_id: &str,
+    message: &M,
+    read: impl FnOnce(&M, &mut Violations) -> Option<T>,
+) -> Asked<T> {
+    let mut violations = Violations::new();
+    let what = read(message, &mut violations);
+    violations.check_optional("request_id", request_id, |text| RequestId::parse(text));
+    match (what, violations.is_empty()) {
+        (Some(what), true) => {
+            let key = RequestKey::new(caller, method, request_id, message)?;
+            Ok(Keyed { key, what })
+        }
+        _ => Err(violations.into_problem()),
+    }
+}
+
+/// Reads the one field of a request that has to be known before anybody can be authorized.
+pub(super) fn field<T: FromStr<Err: Display>>(name: &str, text: &str) -> Result<T, Problem> {
+    text.parse()
+        .map_err(|error: T::Err| Problem::invalid_field(name, error.to_string()))
+}
+
+/// The organization a request is about.
+pub(super) fn organization_id(text: &str) -> Result<OrganizationId, Problem> {
+    field("organization_id", text)
+}
+
+/// The context a request is about.
+pub(super) fn owner(text: &str) -> Result<OwnerId, Problem> {
+    field("owner", text)
+}
+
+/// The role of an invitation or a change: Admin or Member.
+pub(super) fn lesser_role(violations: &mut Violations, number: i32) -> Option<Role> {
+    match role(number) {
+        Ok(role @ (Role::Admin | Role::Member)) => Some(role),
+        Ok(Role::Owner) | Err(_) => {
+            violations.add("role", "must be ROLE_ADMIN or ROLE_MEMBER");
+            None
+        }
+    }
+}
+
+/// An address that mail can be delivered to.
+pub(super) fn email(violations: &mut Violations, text: &str) -> Option<Email> {
+    let email = violations.check("email", Email::parse(text))?;
+    let deliverable = bursar_mail::deliverable(email.address());
+    violations.require(
+        "email",
+        deliverable,
+        "no mail can be delivered to this address",
+    );
+    deliverable.then_some(email)
+}
+
+/// Which text fields an update changes, and to what. Without a mask those that are not empty.
+pub(super) struct Changes {
+    mask: UpdateMask,
+    named: bool,
+}
+
+impl Changes {
+    /// Reads the mask of an update that may change the fields `allowed`.
+    pub(super) fn of(
+        mask: Option<&FieldMask>,
+        allowed: &[&str],
+        violations: &mut Violations,
+    ) -> Self {
+        Self {
+            mask: UpdateMask::parse(mask, allowed, violations),
+            named: mask.is_some_and(|mask| !mask.paths.is_empty()),
+        }
+    }
+
+    /// The new value of a field; `None` when it stays, or when it is bad, which is noted.
+    pub(super) fn read<T, E: Display>(
+        &self,
+        field: &str,
+        text: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+        violations: &mut Violations,
+    ) -> Option<T> {
+        let wanted = self.mask.has(field) && (self.named || !text.is_empty());
+        if wanted {
+            violations.check(field, parse(text))
+        } else {
+            None
+        }
+    }
+}
+
+/// An organization as a member sees it.
+pub(super) fn organization(of_user: OrganizationOfUser) -> proto::Organization {
+    let OrganizationOfUser {
+        organization: row,
+        role,
+    } = of_user;
+    proto::Organization {
+        id: row.id.to_string(),
+        name: row.name,
+        slug: row.slug,
+        owner_user_id: row.owner_user_id.to_string(),
+        role: to_role(role).into(),
+        created_at: Some(to_timestamp(row.created_at)),
+        updated_at: Some(to_timestamp(row.updated_at)),
+        etag: etag::of(row.version),
+    }
+}
+
+/// A member.
+pub(super) fn member(row: MemberRow) -> proto::Member {
+    proto::Member {
+        organization_id: row.organization_id.to_string(),
+        user_id: row.user_id.to_string(),
+        role: to_role(row.role).into(),
+        email: row.email,
+        display_name: row.display_name,
+        joined_at: Some(to_timestamp(row.joined_at)),
+        etag: etag::of(row.version),
+    }
+}
+
+/// An invitation, without its token.
+pub(super) fn invitation(view: InvitationView) -> proto::Invitation {
+    let InvitationView {
+        invitation: row,
+        state,
+    } = view;
+    proto::Invitation {
+        id: row.id.to_string(),
+        organization_id: row.organization_id.to_string(),
+        email: row.email,
+        role: to_role(row.role).into(),
+        state: to_state(state).into(),
+        invited_by: row.invited_by.to_string(),
+        created_at: Some(to_timestamp(row.created_at)),
+        expires_at: Some(to_timestamp(row.expires_at)),
+    }
+}
+
+/// The state of an invitation.
+pub(super) fn to_state(state: State) -> proto::InvitationState {
+    match state {
+        State::Pending => proto::InvitationState::Pending,
+        State::Accepted => proto::InvitationState::Accepted,
+        State::Declined => proto::InvitationState::Declined,
+        State::Revoked => proto::InvitationState::Revoked,
+        State::Expired => proto::InvitationState::Expired,
+    }
+}
+
+/// The state by which a list is filtered; unspecified is every state.
+pub(super) fn state(number: i32) -> Result<Option<State>, &'static str> {
+    match proto::InvitationState::try_from(number) {
+        Ok(proto::InvitationState::Unspecified) => Ok(None),
+        Ok(proto::InvitationState::Pending) => Ok(Some(State::Pending)),
+        Ok(proto::InvitationState::Accepted) => Ok(Some(State::Accepted)),
+        Ok(proto::InvitationState::Declined) => Ok(Some(State::Declined)),
+        Ok(proto::InvitationState::Revoked) => Ok(Some(State::Revoked)),
+        Ok(proto::InvitationState::Expired) => Ok(Some(State::Expired)),
+        Err(_) => Err("must be a state of an invitation"),
+    }
+}
+
+/// The role by which a list is filtered; unspecified is every role.
+pub(super) fn role_filter(number: i32) -> Result<Option<Role>, ConvertError> {
+    bursar_rpc::convert::optional_role(number)
+}
+
+/// A project.
+pub(super) fn project(row: ProjectRow) -> proto::Project {
+    proto::Project {
+        id: row.id.to_string(),
+        owner: row.owner.to_string(),
+        name: row.name,
+        description: row.description,
+        created_by: row.created_by.to_string(),
+        assigned_to: row.assigned_to.to_string(),
+        created_at: Some(to_timestamp(row.created_at)),
+        updated_at: Some(to_timestamp(row.updated_at)),
+        etag: etag::of(row.version),
+    }
+}

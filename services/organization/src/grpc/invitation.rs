@@ -1,0 +1,192 @@
+//! `InvitationService`.
+
+use std::mem::take;
+
+use bursar_id::InvitationId;
+use bursar_proto::organization::v1::invitation_service_server::InvitationService;
+use bursar_proto::organization::v1::{
+    AcceptInvitationRequest, AcceptInvitationResponse, CreateInvitationRequest,
+    CreateInvitationResponse, DeclineInvitationRequest, DeclineInvitationResponse,
+    ListInvitationsRequest, ListInvitationsResponse, PreviewInvitationRequest,
+    PreviewInvitationResponse, ResendInvitationRequest, ResendInvitationResponse,
+    RevokeInvitationRequest, RevokeInvitationResponse,
+};
+use bursar_rpc::convert::{optional_span, to_role, to_timestamp};
+use bursar_rpc::{Caller, Fingerprint, PageRequest, Problem, Violations};
+use bursar_secret::Secret;
+use bursar_time::Span;
+use tonic::{Request, Response, Status};
+
+use super::{Handlers, convert};
+use crate::domain::invitation::lifetime;
+use crate::usecase::{InvitationView, InvitationsWanted, NewInvitation, Preview};
+
+#[tonic::async_trait]
+impl InvitationService for Handlers {
+    async fn create_invitation(
+        &self,
+        request: Request<CreateInvitationRequest>,
+    ) -> Result<Response<CreateInvitationResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let mut message = request.into_inner();
+        let id = convert::organization_id(&message.organization_id)?;
+        let request_id = take(&mut message.request_id);
+        let default = self.0.parts().config.invitation_ttl;
+        let read = |message: &_, violations: &mut _| new(message, default, violations);
+        let asked = convert::asked(&caller, "CreateInvitation", &request_id, &message, read);
+        let answer = |view| CreateInvitationResponse {
+            invitation: Some(convert::invitation(view)),
+        };
+        let created = self
+            .0
+            .create_invitation(caller.user()?, id, asked, answer)
+            .await?;
+        Ok(Response::new(created))
+    }
+
+    async fn list_invitations(
+        &self,
+        request: Request<ListInvitationsRequest>,
+    ) -> Result<Response<ListInvitationsResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let message = request.into_inner();
+        let id = convert::organization_id(&message.organization_id)?;
+        let wanted = wanted(&message);
+        let page = self.0.list_invitations(caller.user()?, id, wanted).await?;
+        let page = page.map(convert::invitation);
+        Ok(Response::new(ListInvitationsResponse {
+            invitations: page.rows,
+            next_page_token: page.next_page_token,
+        }))
+    }
+
+    async fn resend_invitation(
+        &self,
+        request: Request<ResendInvitationRequest>,
+    ) -> Result<Response<ResendInvitationResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let mut message = request.into_inner();
+        let id = convert::field::<InvitationId>("invitation_id", &message.invitation_id)?;
+        let request_id = take(&mut message.request_id);
+        let asked = convert::asked(
+            &caller,
+            "ResendInvitation",
+            &request_id,
+            &message,
+            |_, _| Some(()),
+        );
+        let answer = |view| ResendInvitationResponse {
+            invitation: Some(convert::invitation(view)),
+        };
+        let sent = self
+            .0
+            .resend_invitation(caller.user()?, id, asked, answer)
+            .await?;
+        Ok(Response::new(sent))
+    }
+
+    async fn revoke_invitation(
+        &self,
+        request: Request<RevokeInvitationRequest>,
+    ) -> Result<Response<RevokeInvitationResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let mut message = request.into_inner();
+        let id = convert::field::<InvitationId>("invitation_id", &message.invitation_id)?;
+        let request_id = take(&mut message.request_id);
+        let asked = convert::asked(
+            &caller,
+            "RevokeInvitation",
+            &request_id,
+            &message,
+            |_, _| Some(()),
+        );
+        let answer = |view| RevokeInvitationResponse {
+            invitation: Some(convert::invitation(view)),
+        };
+        let revoked = self
+            .0
+            .revoke_invitation(caller.user()?, id, asked, answer)
+            .await?;
+        Ok(Response::new(revoked))
+    }
+
+    async fn preview_invitation(
+        &self,
+        request: Request<PreviewInvitationRequest>,
+    ) -> Result<Response<PreviewInvitationResponse>, Status> {
+        let token = Secret::from(request.into_inner().token);
+        let Preview { organization, view } = self.0.preview_invitation(token.expose()).await?;
+        let InvitationView { invitation, state } = view;
+        Ok(Response::new(PreviewInvitationResponse {
+            organization_name: organization.name,
+            organization_slug: organization.slug,
+            email: invitation.email,
+            role: to_role(invitation.role).into(),
+            state: convert::to_state(state).into(),
+            expires_at: Some(to_timestamp(invitation.expires_at)),
+        }))
+    }
+
+    async fn accept_invitation(
+        &self,
+        request: Request<AcceptInvitationRequest>,
+    ) -> Result<Response<AcceptInvitationResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let mut message = request.into_inner();
+        let request_id = take(&mut message.request_id);
+        let asked = convert::asked(
+            &caller,
+            "AcceptInvitation",
+            &request_id,
+            &message,
+            |_, _| Some(()),
+        );
+        let token = Secret::from(message.token);
+        let answer = |member| AcceptInvitationResponse {
+            member: Some(convert::member(member)),
+        };
+        let user = caller.user()?;
+        let accepted = self
+            .0
+            .accept_invitation(user, token.expose(), asked, answer)
+            .await?;
+        Ok(Response::new(accepted))
+    }
+
+    async fn decline_invitation(
+        &self,
+        request: Request<DeclineInvitationRequest>,
+    ) -> Result<Response<DeclineInvitationResponse>, Status> {
+        let token = Secret::from(request.into_inner().token);
+        self.0.decline_invitation(token.expose()).await?;
+        Ok(Response::new(DeclineInvitationResponse {}))
+    }
+}
+
+fn new(
+    message: &CreateInvitationRequest,
+    default: Span,
+    violations: &mut Violations,
+) -> Option<NewInvitation> {
+    let email = convert::email(violations, &message.email);
+    let role = convert::lesser_role(violations, message.role);
+    let asked = violations.check("ttl", optional_span(message.ttl));
+    let lifetime = asked.and_then(|span| violations.check("ttl", lifetime(span, default)));
+    Some(NewInvitation {
+        email: email?,
+        role: role?,
+        lifetime: lifetime?,
+    })
+}
+
+fn wanted(message: &ListInvitationsRequest) -> Result<InvitationsWanted, Problem> {
+    let state = convert::state(message.state);
+    let state = state.map_err(|error| Problem::invalid_field("state", error))?;
+    let filter = message.state.to_string();
+    let list = Fingerprint::of(
+        "ListInvitations",
+        [message.organization_id.as_str(), &filter],
+    );
+    let page = PageRequest::parse(message.page_size, &message.page_token, list)?;
+    Ok(InvitationsWanted { state, page })
+}

@@ -1,0 +1,162 @@
+//! `MemberService`.
+
+use std::mem::take;
+
+use bursar_id::UserId;
+use bursar_proto::organization::v1::member_service_server::MemberService;
+use bursar_proto::organization::v1::{
+    CheckAccessRequest, CheckAccessResponse, GetMemberRequest, GetMemberResponse,
+    LeaveOrganizationRequest, LeaveOrganizationResponse, ListMembersRequest, ListMembersResponse,
+    RemoveMemberRequest, RemoveMemberResponse, UpdateMemberRoleRequest, UpdateMemberRoleResponse,
+};
+use bursar_rpc::convert::to_optional_role;
+use bursar_rpc::{Caller, Fingerprint, PageRequest, Problem, Violations};
+use tonic::{Request, Response, Status};
+
+use super::{Handlers, convert};
+use crate::usecase::{MembersWanted, RoleChange};
+
+#[tonic::async_trait]
+impl MemberService for Handlers {
+    async fn list_members(
+        &self,
+        request: Request<ListMembersRequest>,
+    ) -> Result<Response<ListMembersResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let message = request.into_inner();
+        let id = convert::organization_id(&message.organization_id)?;
+        let wanted = wanted(&message);
+        let page = self
+            .0
+            .list_members(caller.user()?, id, wanted)
+            .await?
+            .map(convert::member);
+        Ok(Response::new(ListMembersResponse {
+            members: page.rows,
+            next_page_token: page.next_page_token,
+        }))
+    }
+
+    async fn get_member(
+        &self,
+        request: Request<GetMemberRequest>,
+    ) -> Result<Response<GetMemberResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let message = request.into_inner();
+        let id = convert::organization_id(&message.organization_id)?;
+        let user = convert::field::<UserId>("user_id", &message.user_id);
+        let member = self.0.get_member(caller.user()?, id, user).await?;
+        Ok(Response::new(GetMemberResponse {
+            member: Some(convert::member(member)),
+        }))
+    }
+
+    async fn update_member_role(
+        &self,
+        request: Request<UpdateMemberRoleRequest>,
+    ) -> Result<Response<UpdateMemberRoleResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let mut message = request.into_inner();
+        let id = convert::organization_id(&message.organization_id)?;
+        let request_id = take(&mut message.request_id);
+        let asked = convert::asked(
+            &caller,
+            "UpdateMemberRole",
+            &request_id,
+            &message,
+            role_change,
+        );
+        let answer = |member| UpdateMemberRoleResponse {
+            member: Some(convert::member(member)),
+        };
+        let updated = self
+            .0
+            .update_member_role(caller.user()?, id, asked, answer)
+            .await?;
+        Ok(Response::new(updated))
+    }
+
+    async fn remove_member(
+        &self,
+        request: Request<RemoveMemberRequest>,
+    ) -> Result<Response<RemoveMemberResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let mut message = request.into_inner();
+        let id = convert::organization_id(&message.organization_id)?;
+        let request_id = take(&mut message.request_id);
+        let read = |message: &RemoveMemberRequest, violations: &mut Violations| {
+            violations.check("user_id", message.user_id.parse())
+        };
+        let asked = convert::asked(&caller, "RemoveMember", &request_id, &message, read);
+        let answer = RemoveMemberResponse {};
+        Ok(Response::new(
+            self.0
+                .remove_member(caller.user()?, id, asked, answer)
+                .await?,
+        ))
+    }
+
+    async fn leave_organization(
+        &self,
+        request: Request<LeaveOrganizationRequest>,
+    ) -> Result<Response<LeaveOrganizationResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let mut message = request.into_inner();
+        let id = convert::organization_id(&message.organization_id)?;
+        let request_id = take(&mut message.request_id);
+        let asked = convert::asked(
+            &caller,
+            "LeaveOrganization",
+            &request_id,
+            &message,
+            |_, _| Some(()),
+        );
+        let answer = LeaveOrganizationResponse {};
+        Ok(Response::new(
+            self.0
+                .leave_organization(caller.user()?, id, asked, answer)
+                .await?,
+        ))
+    }
+
+    async fn check_access(
+        &self,
+        request: Request<CheckAccessRequest>,
+    ) -> Result<Response<CheckAccessResponse>, Status> {
+        let message = request.into_inner();
+        let mut violations = Violations::new();
+        let id = violations.check("organization_id", message.organization_id.parse());
+        let user = violations.check("user_id", message.user_id.parse());
+        let (Some(id), Some(user)) = (id, user) else {
+            return Err(violations.into_problem().into());
+        };
+        let place = self.0.check_access(id, user).await?;
+        Ok(Response::new(CheckAccessResponse {
+            member: place.role.is_some(),
+            role: to_optional_role(place.role).into(),
+            version: place.version,
+        }))
+    }
+}
+
+fn wanted(message: &ListMembersRequest) -> Result<MembersWanted, Problem> {
+    let role = convert::role_filter(message.role);
+    let role = role.map_err(|error| Problem::invalid_field("role", error.to_string()))?;
+    let filter = message.role.to_string();
+    let list = Fingerprint::of("ListMembers", [message.organization_id.as_str(), &filter]);
+    let page = PageRequest::parse(message.page_size, &message.page_token, list)?;
+    Ok(MembersWanted { role, page })
+}
+
+fn role_change(
+    message: &UpdateMemberRoleRequest,
+    violations: &mut Violations,
+) -> Option<RoleChange> {
+    let user = violations.check("user_id", message.user_id.parse());
+    let role = convert::lesser_role(violations, message.role);
+    Some(RoleChange {
+        user: user?,
+        role: role?,
+        etag: message.etag.clone(),
+    })
+}

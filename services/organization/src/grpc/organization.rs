@@ -1,0 +1,153 @@
+//! `OrganizationService`.
+
+use std::mem::take;
+
+use bursar_id::OrganizationId;
+use bursar_proto::organization::v1::get_organization_request::Key;
+use bursar_proto::organization::v1::organization_service_server::OrganizationService;
+use bursar_proto::organization::v1::{
+    CreateOrganizationRequest, CreateOrganizationResponse, GetOrganizationRequest,
+    GetOrganizationResponse, ListOrganizationsRequest, ListOrganizationsResponse,
+    TransferOwnershipRequest, TransferOwnershipResponse, UpdateOrganizationRequest,
+    UpdateOrganizationResponse,
+};
+use bursar_rpc::{Caller, Fingerprint, PageRequest, Problem, Violations};
+use tonic::{Request, Response, Status};
+
+use super::{Handlers, convert};
+use crate::domain::name::Name;
+use crate::domain::slug::Slug;
+use crate::usecase::{NewOrganization, OrganizationChange, OrganizationKey};
+
+#[tonic::async_trait]
+impl OrganizationService for Handlers {
+    async fn create_organization(
+        &self,
+        request: Request<CreateOrganizationRequest>,
+    ) -> Result<Response<CreateOrganizationResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let mut message = request.into_inner();
+        let request_id = take(&mut message.request_id);
+        let asked = convert::asked(&caller, "CreateOrganization", &request_id, &message, new);
+        let answer = |organization| CreateOrganizationResponse {
+            organization: Some(convert::organization(organization)),
+        };
+        let created = self
+            .0
+            .create_organization(caller.user()?, asked, answer)
+            .await?;
+        Ok(Response::new(created))
+    }
+
+    async fn get_organization(
+        &self,
+        request: Request<GetOrganizationRequest>,
+    ) -> Result<Response<GetOrganizationResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let key = key(request.into_inner())?;
+        let (organization, moved) = self.0.get_organization(caller.user()?, &key).await?;
+        let organization = Some(convert::organization(organization));
+        Ok(Response::new(GetOrganizationResponse {
+            organization,
+            moved,
+        }))
+    }
+
+    async fn list_organizations(
+        &self,
+        request: Request<ListOrganizationsRequest>,
+    ) -> Result<Response<ListOrganizationsResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let user = caller.user()?;
+        let message = request.into_inner();
+        let list = Fingerprint::of("ListOrganizations", [user.user.to_string().as_str()]);
+        let page = PageRequest::parse(message.page_size, &message.page_token, list)?;
+        let page = self
+            .0
+            .list_organizations(user, &page)
+            .await?
+            .map(convert::organization);
+        Ok(Response::new(ListOrganizationsResponse {
+            organizations: page.rows,
+            next_page_token: page.next_page_token,
+        }))
+    }
+
+    async fn update_organization(
+        &self,
+        request: Request<UpdateOrganizationRequest>,
+    ) -> Result<Response<UpdateOrganizationResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let mut message = request.into_inner();
+        let id = convert::organization_id(&message.organization_id)?;
+        let request_id = take(&mut message.request_id);
+        let asked = convert::asked(&caller, "UpdateOrganization", &request_id, &message, change);
+        let answer = |organization| UpdateOrganizationResponse {
+            organization: Some(convert::organization(organization)),
+        };
+        let updated = self
+            .0
+            .update_organization(caller.user()?, id, asked, answer)
+            .await?;
+        Ok(Response::new(updated))
+    }
+
+    async fn transfer_ownership(
+        &self,
+        request: Request<TransferOwnershipRequest>,
+    ) -> Result<Response<TransferOwnershipResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let mut message = request.into_inner();
+        let id = convert::organization_id(&message.organization_id)?;
+        let request_id = take(&mut message.request_id);
+        let read = |message: &TransferOwnershipRequest, violations: &mut Violations| {
+            violations.check("user_id", message.user_id.parse())
+        };
+        let asked = convert::asked(&caller, "TransferOwnership", &request_id, &message, read);
+        let answer = |organization| TransferOwnershipResponse {
+            organization: Some(convert::organization(organization)),
+        };
+        let transferred = self
+            .0
+            .transfer_ownership(caller.user()?, id, asked, answer)
+            .await?;
+        Ok(Response::new(transferred))
+    }
+}
+
+fn new(
+    message: &CreateOrganizationRequest,
+    violations: &mut Violations,
+) -> Option<NewOrganization> {
+    let name = violations.check("name", Name::parse(&message.name));
+    let slug = violations.check_optional("slug", &message.slug, Slug::parse);
+    Some(NewOrganization {
+        name: name?,
+        slug: slug?,
+    })
+}
+
+fn change(
+    message: &UpdateOrganizationRequest,
+    violations: &mut Violations,
+) -> Option<OrganizationChange> {
+    let changes = convert::Changes::of(message.update_mask.as_ref(), &["name", "slug"], violations);
+    Some(OrganizationChange {
+        name: changes.read("name", &message.name, Name::parse, violations),
+        slug: changes.read("slug", &message.slug, Slug::parse, violations),
+        etag: message.etag.clone(),
+    })
+}
+
+fn key(message: GetOrganizationRequest) -> Result<OrganizationKey, Problem> {
+    match message.key {
+        Some(Key::OrganizationId(id)) => {
+            convert::field::<OrganizationId>("organization_id", &id).map(OrganizationKey::Id)
+        }
+        Some(Key::Slug(slug)) => Ok(OrganizationKey::Slug(Slug::parse(&slug).ok())),
+        None => Err(Problem::invalid_field(
+            "key",
+            "name the organization by its id or its slug",
+        )),
+    }
+}

@@ -1,0 +1,170 @@
+//! `ProjectService`.
+
+use std::mem::take;
+
+use bursar_id::ProjectId;
+use bursar_proto::organization::v1::project_service_server::ProjectService;
+use bursar_proto::organization::v1::{
+    CreateProjectRequest, CreateProjectResponse, DeleteProjectRequest, DeleteProjectResponse,
+    GetProjectRequest, GetProjectResponse, ListProjectsRequest, ListProjectsResponse,
+    ReassignProjectRequest, ReassignProjectResponse, UpdateProjectRequest, UpdateProjectResponse,
+};
+use bursar_rpc::{Caller, Fingerprint, PageRequest, Violations};
+use tonic::{Request, Response, Status};
+
+use super::{Handlers, convert};
+use crate::domain::description::Description;
+use crate::domain::name::Name;
+use crate::usecase::{NewProject, ProjectChange, Reassignment};
+
+#[tonic::async_trait]
+impl ProjectService for Handlers {
+    async fn create_project(
+        &self,
+        request: Request<CreateProjectRequest>,
+    ) -> Result<Response<CreateProjectResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let mut message = request.into_inner();
+        let owner = convert::owner(&message.owner)?;
+        let request_id = take(&mut message.request_id);
+        let asked = convert::asked(&caller, "CreateProject", &request_id, &message, new);
+        let answer = |project| CreateProjectResponse {
+            project: Some(convert::project(project)),
+        };
+        Ok(Response::new(
+            self.0
+                .create_project(caller.user()?, owner, asked, answer)
+                .await?,
+        ))
+    }
+
+    async fn get_project(
+        &self,
+        request: Request<GetProjectRequest>,
+    ) -> Result<Response<GetProjectResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let id = convert::field::<ProjectId>("project_id", &request.into_inner().project_id);
+        let project = self.0.get_project(caller.user()?, id).await?;
+        Ok(Response::new(GetProjectResponse {
+            project: Some(convert::project(project)),
+        }))
+    }
+
+    async fn list_projects(
+        &self,
+        request: Request<ListProjectsRequest>,
+    ) -> Result<Response<ListProjectsResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let message = request.into_inner();
+        let owner = convert::owner(&message.owner)?;
+        let list = Fingerprint::of("ListProjects", [message.owner.as_str()]);
+        let page = PageRequest::parse(message.page_size, &message.page_token, list);
+        let page = self
+            .0
+            .list_projects(caller.user()?, owner, page)
+            .await?
+            .map(convert::project);
+        Ok(Response::new(ListProjectsResponse {
+            projects: page.rows,
+            next_page_token: page.next_page_token,
+        }))
+    }
+
+    async fn update_project(
+        &self,
+        request: Request<UpdateProjectRequest>,
+    ) -> Result<Response<UpdateProjectResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let mut message = request.into_inner();
+        let request_id = take(&mut message.request_id);
+        let asked = convert::asked(&caller, "UpdateProject", &request_id, &message, change);
+        let answer = |project| UpdateProjectResponse {
+            project: Some(convert::project(project)),
+        };
+        Ok(Response::new(
+            self.0.update_project(caller.user()?, asked, answer).await?,
+        ))
+    }
+
+    async fn reassign_project(
+        &self,
+        request: Request<ReassignProjectRequest>,
+    ) -> Result<Response<ReassignProjectResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let mut message = request.into_inner();
+        let request_id = take(&mut message.request_id);
+        let asked = convert::asked(
+            &caller,
+            "ReassignProject",
+            &request_id,
+            &message,
+            reassignment,
+        );
+        let answer = |project| ReassignProjectResponse {
+            project: Some(convert::project(project)),
+        };
+        Ok(Response::new(
+            self.0
+                .reassign_project(caller.user()?, asked, answer)
+                .await?,
+        ))
+    }
+
+    async fn delete_project(
+        &self,
+        request: Request<DeleteProjectRequest>,
+    ) -> Result<Response<DeleteProjectResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let mut message = request.into_inner();
+        let request_id = take(&mut message.request_id);
+        let read = |message: &DeleteProjectRequest, violations: &mut Violations| {
+            let id = violations.check("project_id", message.project_id.parse())?;
+            Some((id, message.etag.clone()))
+        };
+        let asked = convert::asked(&caller, "DeleteProject", &request_id, &message, read);
+        let answer = DeleteProjectResponse {};
+        Ok(Response::new(
+            self.0.delete_project(caller.user()?, asked, answer).await?,
+        ))
+    }
+}
+
+fn new(message: &CreateProjectRequest, violations: &mut Violations) -> Option<NewProject> {
+    let name = violations.check("name", Name::parse(&message.name));
+    let description = violations.check("description", Description::parse(&message.description));
+    Some(NewProject {
+        name: name?,
+        description: description?,
+    })
+}
+
+fn change(
+    message: &UpdateProjectRequest,
+    violations: &mut Violations,
+) -> Option<(ProjectId, ProjectChange)> {
+    let id = violations.check("project_id", message.project_id.parse());
+    let mask = message.update_mask.as_ref();
+    let changes = convert::Changes::of(mask, &["name", "description"], violations);
+    let text = &message.description;
+    let change = ProjectChange {
+        name: changes.read("name", &message.name, Name::parse, violations),
+        description: changes.read("description", text, Description::parse, violations),
+        etag: message.etag.clone(),
+    };
+    Some((id?, change))
+}
+
+fn reassignment(
+    message: &ReassignProjectRequest,
+    violations: &mut Violations,
+) -> Option<(ProjectId, Reassignment)> {
+    let id = violations.check("project_id", message.project_id.parse());
+    let user = violations.check("user_id", message.user_id.parse());
+    Some((
+        id?,
+        Reassignment {
+            user: user?,
+            etag: message.etag.clone(),
+        },
+    ))
+}

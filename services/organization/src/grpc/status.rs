@@ -1,0 +1,331 @@
+//! The one place where organization's errors become gRPC statuses.
+
+use bursar_rpc::Problem;
+use bursar_rpc::problem::reason as shared;
+use tonic::{Code, Status};
+
+use crate::Error;
+use crate::domain::Refusal;
+
+/// The reasons that callers branch on, beside the shared ones.
+mod reason {
+    pub(super) const NOT_A_MEMBER: &str = "NOT_A_MEMBER";
+    pub(super) const ROLE_NOT_ALLOWED: &str = "ROLE_NOT_ALLOWED";
+    pub(super) const WRONG_CONTEXT: &str = "WRONG_CONTEXT";
+    pub(super) const SESSION_ENDED: &str = "SESSION_ENDED";
+    pub(super) const OWN_ROLE: &str = "OWN_ROLE";
+    pub(super) const OWNER_MUST_TRANSFER: &str = "OWNER_MUST_TRANSFER";
+    pub(super) const ALREADY_OWNER: &str = "ALREADY_OWNER";
+    pub(super) const SLUG_TAKEN: &str = "SLUG_TAKEN";
+    pub(super) const ETAG_MISMATCH: &str = "ETAG_MISMATCH";
+    pub(super) const ALREADY_INVITED: &str = "ALREADY_INVITED";
+    pub(super) const ALREADY_A_MEMBER: &str = "ALREADY_A_MEMBER";
+    pub(super) const SEAT_LIMIT_REACHED: &str = "SEAT_LIMIT_REACHED";
+    pub(super) const TOO_MANY_INVITATIONS: &str = "TOO_MANY_INVITATIONS";
+    pub(super) const INVITATION_EXPIRED: &str = "INVITATION_EXPIRED";
+    pub(super) const INVITATION_REVOKED: &str = "INVITATION_REVOKED";
+    pub(super) const INVITATION_SETTLED: &str = "INVITATION_SETTLED";
+    pub(super) const EMAIL_NOT_VERIFIED: &str = "EMAIL_NOT_VERIFIED";
+    pub(super) const INVITATION_EMAIL_MISMATCH: &str = "INVITATION_EMAIL_MISMATCH";
+    pub(super) const PERSONAL_PROJECT: &str = "PERSONAL_PROJECT";
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        problem(error).into()
+    }
+}
+
+fn problem(error: Error) -> Problem {
+    match error {
+        Error::Invalid(problem) => problem,
+        Error::Refused(refusal) => refused(refusal),
+        Error::RequestIdReused => Problem::request_id_reused(),
+        Error::Billing(status) => billing(&status),
+        Error::Store(error) => error.into(),
+        Error::Internal(cause) => Problem::internal(&cause),
+    }
+}
+
+fn refused(refusal: Refusal) -> Problem {
+    match refusal {
+        Refusal::NotAMember
+        | Refusal::RoleNotAllowed
+        | Refusal::WrongContext
+        | Refusal::AccountDeleted
+        | Refusal::OwnRole => denied(refusal),
+        Refusal::SeatLimitReached { .. }
+        | Refusal::TooManyPending { .. }
+        | Refusal::TooManyToday { .. } => exhausted(refusal),
+        Refusal::InvitationNotFound
+        | Refusal::InvitationExpired
+        | Refusal::InvitationRevoked
+        | Refusal::InvitationSettled
+        | Refusal::AlreadyInvited
+        | Refusal::EmailNotVerified
+        | Refusal::InvitationEmailMismatch => invitation(refusal),
+        Refusal::OwnerMustTransfer => precondition(
+            reason::OWNER_MUST_TRANSFER,
+            "member",
+            "the owner must transfer the organization first",
+        ),
+        Refusal::AlreadyOwner => precondition(
+            reason::ALREADY_OWNER,
+            "organization",
+            "you own the organization already",
+        ),
+        Refusal::PersonalProject => precondition(
+            reason::PERSONAL_PROJECT,
+            "project",
+            "a personal project cannot be given to somebody else",
+        ),
+        Refusal::MemberNotFound => Problem::not_found("member"),
+        Refusal::ProjectNotFound => Problem::not_found("project"),
+        Refusal::SlugTaken => Problem::already_exists(
+            reason::SLUG_TAKEN,
+            "another organization has this slug, or had it; choose another one",
+        ),
+        Refusal::AlreadyAMember => {
+            Problem::already_exists(reason::ALREADY_A_MEMBER, "this person is a member already")
+        }
+        Refusal::EtagMismatch => Problem::aborted(
+            reason::ETAG_MISMATCH,
+            "somebody else changed it meanwhile; read it again and repeat the change",
+        ),
+    }
+}
+
+/// Who the caller is does not allow it.
+fn denied(refusal: Refusal) -> Problem {
+    match refusal {
+        Refusal::RoleNotAllowed => Problem::permission_denied(
+            reason::ROLE_NOT_ALLOWED,
+            "your role in this organization does not allow this",
+        ),
+        Refusal::WrongContext => Problem::permission_denied(
+            reason::WRONG_CONTEXT,
+            "the token acts in another context; switch to this one first",
+        ),
+        Refusal::AccountDeleted => Problem::unauthenticated(
+            reason::SESSION_ENDED,
+            "the session has ended with its account",
+        ),
+        Refusal::OwnRole => {
+            Problem::permission_denied(reason::OWN_ROLE, "nobody changes their own role")
+        }
+        _ => Problem::permission_denied(
+            reason::NOT_A_MEMBER,
+            "you are not a member of this organization",
+        ),
+    }
+}
+
+/// A limit stands in the way.
+fn exhausted(refusal: Refusal) -> Problem {
+    match refusal {
+        Refusal::SeatLimitReached { seats, used } => Problem::exhausted(
+            reason::SEAT_LIMIT_REACHED,
+            format!("{used} of the plan's {seats} seats are taken by members and invitations"),
+        )
+        .with_metadata("seats", seats.to_string())
+        .with_metadata("used", used.to_string()),
+        Refusal::TooManyPending { limit } => Problem::exhausted(
+            reason::TOO_MANY_INVITATIONS,
+            format!("{limit} invitations are pending; wait, or take one back"),
+        )
+        .with_metadata("limit", limit.to_string()),
+        Refusal::TooManyToday { limit } => Problem::exhausted(
+            reason::TOO_MANY_INVITATIONS,
+            format!("{limit} invitations were sent within 24 hours; try again later"),
+        )
+        .with_metadata("limit", limit.to_string()),
+        other => Problem::internal(&other),
+    }
+}
+
+/// The invitation, or whose it is, does not allow it.
+fn invitation(refusal: Refusal) -> Problem {
+    let failed = |reason, message: &str| precondition(reason, "invitation", message);
+    match refusal {
+        Refusal::InvitationExpired => failed(
+            reason::INVITATION_EXPIRED,
+            "the invitation has expired; ask for a new one",
+        ),
+        Refusal::InvitationRevoked => {
+            failed(reason::INVITATION_REVOKED, "the invitation was taken back")
+        }
+        Refusal::InvitationSettled => failed(
+            reason::INVITATION_SETTLED,
+            "the invitation was accepted or declined already",
+        ),
+        Refusal::AlreadyInvited => Problem::already_exists(
+            reason::ALREADY_INVITED,
+            "an invitation for this address is pending; send it again instead",
+        ),
+        Refusal::EmailNotVerified => Problem::permission_denied(
+            reason::EMAIL_NOT_VERIFIED,
+            "verify your email address first",
+        ),
+        Refusal::InvitationEmailMismatch => Problem::permission_denied(
+            reason::INVITATION_EMAIL_MISMATCH,
+            "the invitation is for another email address; sign in with that one",
+        ),
+        _ => Problem::not_found("invitation"),
+    }
+}
+
+fn precondition(reason: &'static str, subject: &str, message: &str) -> Problem {
+    Problem::failed_precondition(reason, message).with_precondition(reason, subject, message)
+}
+
+/// What billing's answer means to organization's caller: it is away, out of time, or one of us is wrong.
+fn billing(status: &Status) -> Problem {
+    match status.code() {
+        Code::DeadlineExceeded => Problem::deadline_exceeded(),
+        Code::Unavailable | Code::ResourceExhausted | Code::Cancelled => Problem::unavailable(
+            shared::PEER_UNAVAILABLE,
+            "billing cannot be reached at the moment; try again",
+        ),
+        code => Problem::internal(&format_args!(
+            "billing answered {code:?}: {}",
+            status.message()
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bursar_db::DbError;
+    use bursar_rpc::problem::reason_of;
+
+    #[test]
+    fn every_refusal_has_its_status() {
+        use Code::{
+            Aborted, AlreadyExists, FailedPrecondition, NotFound, PermissionDenied,
+            ResourceExhausted, Unauthenticated,
+        };
+        let cases = [
+            (Refusal::NotAMember, PermissionDenied, "NOT_A_MEMBER"),
+            (
+                Refusal::RoleNotAllowed,
+                PermissionDenied,
+                "ROLE_NOT_ALLOWED",
+            ),
+            (Refusal::WrongContext, PermissionDenied, "WRONG_CONTEXT"),
+            (Refusal::AccountDeleted, Unauthenticated, "SESSION_ENDED"),
+            (Refusal::OwnRole, PermissionDenied, "OWN_ROLE"),
+            (
+                Refusal::OwnerMustTransfer,
+                FailedPrecondition,
+                "OWNER_MUST_TRANSFER",
+            ),
+            (Refusal::AlreadyOwner, FailedPrecondition, "ALREADY_OWNER"),
+            (Refusal::MemberNotFound, NotFound, "NOT_FOUND"),
+            (Refusal::SlugTaken, AlreadyExists, "SLUG_TAKEN"),
+            (Refusal::EtagMismatch, Aborted, "ETAG_MISMATCH"),
+            (Refusal::AlreadyInvited, AlreadyExists, "ALREADY_INVITED"),
+            (Refusal::AlreadyAMember, AlreadyExists, "ALREADY_A_MEMBER"),
+            (
+                Refusal::SeatLimitReached { seats: 5, used: 5 },
+                ResourceExhausted,
+                "SEAT_LIMIT_REACHED",
+            ),
+            (
+                Refusal::TooManyPending { limit: 1 },
+                ResourceExhausted,
+                "TOO_MANY_INVITATIONS",
+            ),
+            (
+                Refusal::TooManyToday { limit: 1 },
+                ResourceExhausted,
+                "TOO_MANY_INVITATIONS",
+            ),
+            (Refusal::InvitationNotFound, NotFound, "NOT_FOUND"),
+            (
+                Refusal::InvitationExpired,
+                FailedPrecondition,
+                "INVITATION_EXPIRED",
+            ),
+            (
+                Refusal::InvitationRevoked,
+                FailedPrecondition,
+                "INVITATION_REVOKED",
+            ),
+            (
+                Refusal::InvitationSettled,
+                FailedPrecondition,
+                "INVITATION_SETTLED",
+            ),
+            (
+                Refusal::EmailNotVerified,
+                PermissionDenied,
+                "EMAIL_NOT_VERIFIED",
+            ),
+            (
+                Refusal::InvitationEmailMismatch,
+                PermissionDenied,
+                "INVITATION_EMAIL_MISMATCH",
+            ),
+            (Refusal::ProjectNotFound, NotFound, "NOT_FOUND"),
+            (
+                Refusal::PersonalProject,
+                FailedPrecondition,
+                "PERSONAL_PROJECT",
+            ),
+        ];
+        for (refusal, code, reason) in cases {
+            let status = Status::from(Error::Refused(refusal));
+            let got = (status.code(), reason_of(&status));
+            assert_eq!(got, (code, Some(reason.to_owned())), "{refusal:?}");
+        }
+    }
+
+    #[test]
+    fn every_other_error_has_its_status_and_tells_no_cause() {
+        let billing = |code| Error::Billing(Box::new(Status::new(code, "42")));
+        let cases = [
+            (
+                Error::Invalid(Problem::not_found("page")),
+                Code::NotFound,
+                "NOT_FOUND",
+            ),
+            (
+                Error::RequestIdReused,
+                Code::AlreadyExists,
+                "REQUEST_ID_REUSED",
+            ),
+            (
+                billing(Code::Unavailable),
+                Code::Unavailable,
+                "PEER_UNAVAILABLE",
+            ),
+            (
+                billing(Code::DeadlineExceeded),
+                Code::DeadlineExceeded,
+                "DEADLINE_EXCEEDED",
+            ),
+            (billing(Code::PermissionDenied), Code::Internal, "INTERNAL"),
+            (
+                Error::Store(DbError::Serialization),
+                Code::Aborted,
+                "CONFLICTING_CHANGE",
+            ),
+            (
+                Error::Internal("the secret is 42"),
+                Code::Internal,
+                "INTERNAL",
+            ),
+        ];
+        for (error, code, reason) in cases {
+            let name = format!("{error:?}");
+            let status = Status::from(error);
+            assert_eq!(
+                (status.code(), reason_of(&status).as_deref()),
+                (code, Some(reason)),
+                "{name}"
+            );
+            assert!(!status.message().contains("42"), "{name} tells its cause");
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! Rows of `invitations` and `invitation_mails`. Everything that changes one needs the lock on its
+//! organization.
+
+use bursar_db::{DbError, Tx, exactly_one, on};
+use bursar_id::{InvitationId, OrganizationId, Role, UserId};
+use bursar_secret::TokenDigest;
+use bursar_time::{Span, Timestamp};
+
+use super::{count, unreadable};
+use crate::domain::invitation::State;
+
+/// One invitation as stored.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct InvitationRow {
+    /// Its id.
+    pub id: InvitationId,
+    /// The organization.
+    pub organization_id: OrganizationId,
+    /// The address as it was written.
+    pub email: String,
+    /// The address case-folded.
+    pub email_key: String,
+    /// What accepting makes somebody.
+    pub role: Role,
+    /// What is written of its state; [`InvitationRow::state_at`] says what it is.
+    pub state: String,
+    /// How long a mail's token lives.
+    pub lifetime: Span,
+    /// Who invited.
+    pub invited_by: UserId,
+    /// Who accepted.
+    pub accepted_by: Option<UserId>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it expires, or did.
+    pub expires_at: Timestamp,
+}
+
+impl InvitationRow {
+    /// Where the invitation is in its life at `now`.
+    pub fn state_at(&self, now: Timestamp) -> Result<State, DbError> {
+        let stored: State = self.state.parse().map_err(unreadable)?;
+        Ok(stored.at(now, self.expires_at))
+    }
+}
+
+/// Which invitations are listed.
+#[derive(Clone, Copy, Debug)]
+pub struct Filter {
+    /// The organization.
+    pub organization: OrganizationId,
+    /// Only those in this state at `now`.
+    pub state: Option<State>,
+    /// The time at which states are told.
+    pub now: Timestamp,
+}
+
+pub(super) const INSERT: &str = "INSERT INTO invitations (id, organization_id, email, email_key, role, state, \
+    token_digest, lifetime, invited_by, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+pub(super) const BY_ID: &str = "SELECT id, organization_id, email, email_key, role, state, lifetime, invited_by, \
+    accepted_by, created_at, expires_at FROM invitations WHERE id = $1";
+pub(super) const BY_TOKEN: &str = "SELECT id, organization_id, email, email_key, role, state, lifetime, invited_by, \
+    accepted_by, created_at, expires_at FROM invitations WHERE token_digest = $1";
+pub(super) const LIST: &str = "SELECT id, organization_id, email, email_key, role, state, lifetime, invited_by, \
+    accepted_by, created_at, expires_at FROM invitations WHERE organization_id = $1 AND ($2 = '' OR id < $2) \
+    AND ($3 = '' OR $3 = CASE WHEN state = 'PENDING' AND expires_at <= $4 THEN 'EXPIRED' ELSE state END) \
+    ORDER BY id DESC LIMIT $5";
+pub(super) const EXPIRE: &str = "UPDATE invitations SET state = 'EXPIRED' \
+    WHERE organization_id = $1 AND state = 'PENDING' AND expires_at <= $2";
+pub(super) const SETTLE: &str = "UPDATE invitations SET state = $2, accepted_by = $3 WHERE id = $1";
+pub(super) const RENEW: &str =
+    "UPDATE invitations SET state = 'PENDING', token_digest = $2, expires_at = $3 WHERE id = $1";
+pub(super) const COUNT_PENDING: &str = "SELECT COUNT(*) FROM invitations \
+    WHERE organization_id = $1 AND state = 'PENDING' AND expires_at > $2";
+pub(super) const COUNT_PENDING_FOR: &str = "SELECT COUNT(*) FROM invitations \
+    WHERE organization_id = $1 AND email_key = $2 AND state = 'PENDING' AND expires_at > $3";
+pub(super) const NOTE_MAIL: &str = "INSERT INTO invitation_mails (organization_id, sent_at, mails) VALUES ($1, $2, 1) \
+    ON CONFLICT (organization_id, sent_at) DO UPDATE SET mails = invitation_mails.mails + 1";
+pub(super) const COUNT_MAILS: &str = "SELECT CAST(COALESCE(SUM(mails), 0) AS BIGINT) FROM invitation_mails \
+    WHERE organization_id = $1 AND sent_at > $2";
+pub(super) const FORGET_MAILS: &str =
+    "DELETE FROM invitation_mails WHERE organization_id = $1 AND sent_at <= $2";
+
+/// Adds an invitation whose token has this digest.
+pub async fn insert(tx: &mut Tx, row: &InvitationRow, digest: &TokenDigest) -> Result<(), DbError> {
+    exactly_one(on!(tx, c => sqlx::query(INSERT)
+        .bind(row.id)
+        .bind(row.organization_id)
+        .bind(&row.email)
+        .bind(&row.email_key)
+        .bind(row.role)
+        .bind(&row.state)
+        .bind(digest.as_bytes())
+        .bind(row.lifetime)
+        .bind(row.invited_by)
+        .bind(row.created_at)
+        .bind(row.expires_at)
+        .execute(c)
+        .await?
+        .rows_affected()))
+}
+
+/// The invitation with this id.
+pub async fn by_id(tx: &mut Tx, id: InvitationId) -> Result<Option<InvitationRow>, DbError> {
+    Ok(on!(tx, c => sqlx::query_as(BY_ID).bind(id).fetch_optional(c).await?))
+}
+
+/// The invitation whose present token has this digest.
+pub async fn by_token(tx: &mut Tx, digest: &TokenDigest) -> Result<Option<InvitationRow>, DbError> {
+    Ok(on!(tx, c => sqlx::query_as(BY_TOKEN).bind(digest.as_bytes()).fetch_optional(c).await?))
+}
+
+/// Invitations, the latest first, before the given one.
+pub async fn list(
+    tx: &mut Tx,
+    filter: &Filter,
+    before: Option<InvitationId>,
+    limit: i64,
+) -> Result<Vec<InvitationRow>, DbError> {
+    let before = before.map_or_else(String::new, |id| id.to_string());
+    let state = filter.state.map_or("", State::as_str);
+    Ok(on!(tx, c => sqlx::query_as(LIST)
+        .bind(filter.organization)
+        .bind(before)
+        .bind(state)
+        .bind(filter.now)
+        .bind(limit)
+        .fetch_all(c)
+        .await?))
+}
+
+/// Writes down which invitations of an organization have expired.
+pub async fn expire(
+    tx: &mut Tx,
+    organization: OrganizationId,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    on!(tx, c => sqlx::query(EXPIRE).bind(organization).bind(now).execute(c).await?.rows_affected());
+    Ok(())
+}
+
+/// Writes an invitation's new state, and who accepted it.
+pub async fn settle(
+    tx: &mut Tx,
+    id: InvitationId,
+    state: State,
+    accepted_by: Option<UserId>,
+) -> Result<(), DbError> {
+    exactly_one(on!(tx, c => sqlx::query(SETTLE)
+        .bind(id)
+        .bind(state.as_str())
+        .bind(accepted_by)
+        .execute(c)
+        .await?
+        .rows_affected()))
+}
+
+/// Makes an invitation pending with another token and deadline.
+pub async fn renew(
+    tx: &mut Tx,
+    id: InvitationId,
+    digest: &TokenDigest,
+    expires_at: Timestamp,
+) -> Result<(), DbError> {
+    exactly_one(on!(tx, c => sqlx::query(RENEW)
+        .bind(id)
+        .bind(digest.as_bytes())
+        .bind(expires_at)
+        .execute(c)
+        .await?
+        .rows_affected()))
+}
+
+/// How many invitations of an organization are pending.
+pub async fn pending(
+    tx: &mut Tx,
+    organization: OrganizationId,
+    now: Timestamp,
+) -> Result<u32, DbError> {
+    let (rows,): (i64,) = on!(tx, c => sqlx::query_as(COUNT_PENDING).bind(organization).bind(now).fetch_one(c).await?);
+    Ok(count(rows))
+}
+
+/// Whether an invitation for a case-folded address is pending.
+pub async fn is_pending_for(
+    tx: &mut Tx,
+    organization: OrganizationId,
+    email_key: &str,
+    now: Timestamp,
+) -> Result<bool, DbError> {
+    let (rows,): (i64,) = on!(tx, c => sqlx::query_as(COUNT_PENDING_FOR)
+        .bind(organization)
+        .bind(email_key)
+        .bind(now)
+        .fetch_one(c)
+        .await?);
+    Ok(rows > 0)
+}
+
+/// Counts one more mail at `now`, and forgets those up to `since`.
+pub async fn note_mail(
+    tx: &mut Tx,
+    organization: OrganizationId,
+    now: Timestamp,
+    since: Timestamp,
+) -> Result<(), DbError> {
+    on!(&mut *tx, c => sqlx::query(FORGET_MAILS).bind(organization).bind(since).execute(c).await?.rows_affected());
+    exactly_one(
+        on!(tx, c => sqlx::query(NOTE_MAIL).bind(organization).bind(now).execute(c).await?.rows_affected()),
+    )
+}
+
+/// How many invitations an organization has mailed after `since`.
+pub async fn mails_after(
+    tx: &mut Tx,
+    organization: OrganizationId,
+    since: Timestamp,
+) -> Result<u32, DbError> {
+    let (rows,): (i64,) = on!(tx, c => sqlx::query_as(COUNT_MAILS).bind(organization).bind(since).fetch_one(c).await?);
+    Ok(count(rows))
+}

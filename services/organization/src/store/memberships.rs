@@ -1,0 +1,238 @@
+//! Rows of `memberships`. Everything that changes one needs the lock on its organization.
+
+use bursar_db::{DbError, Tx, on};
+use bursar_id::{OrganizationId, Role, UserId};
+use bursar_time::Timestamp;
+
+use super::{count, unreadable};
+
+/// A member with the name that organization knows.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct MemberRow {
+    /// The organization.
+    pub organization_id: OrganizationId,
+    /// The person.
+    pub user_id: UserId,
+    /// The role.
+    pub role: Role,
+    /// The address at the joining.
+    pub email: String,
+    /// What the person is called; empty while unknown.
+    pub display_name: String,
+    /// Counts the changes to the membership, for ever.
+    pub version: i64,
+    /// When the person (last) joined.
+    pub joined_at: Timestamp,
+}
+
+/// What somebody is, and since which version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The role; `None` for somebody who is not a member any more, or never was.
+    pub role: Option<Role>,
+    /// The membership's version; 0 for somebody who never was a member.
+    pub version: u64,
+}
+
+impl Place {
+    /// The place of somebody who never was a member.
+    pub const NONE: Self = Self {
+        role: None,
+        version: 0,
+    };
+}
+
+/// Why a membership ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The member left.
+    Left,
+    /// Somebody removed the member.
+    Removed,
+    /// The account was deleted.
+    Deleted,
+}
+
+impl Ending {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Left => "LEFT",
+            Self::Removed => "REMOVED",
+            Self::Deleted => "DELETED",
+        }
+    }
+}
+
+/// Somebody who joins.
+#[derive(Clone, Copy, Debug)]
+pub struct Joining<'a> {
+    /// The organization.
+    pub organization: OrganizationId,
+    /// The person.
+    pub user: UserId,
+    /// As what.
+    pub role: Role,
+    /// The person's address.
+    pub email: &'a str,
+    /// The address case-folded.
+    pub email_key: &'a str,
+}
+
+pub(super) const PLACE: &str =
+    "SELECT role, version FROM memberships WHERE organization_id = $1 AND user_id = $2";
+pub(super) const MEMBER: &str = "SELECT m.organization_id, m.user_id, m.role, m.email, u.display_name, m.version, \
+    m.joined_at FROM memberships m JOIN users u ON u.id = m.user_id \
+    WHERE m.organization_id = $1 AND m.user_id = $2 AND m.role IS NOT NULL";
+pub(super) const LIST: &str = "SELECT m.organization_id, m.user_id, m.role, m.email, u.display_name, m.version, \
+    m.joined_at FROM memberships m JOIN users u ON u.id = m.user_id \
+    WHERE m.organization_id = $1 AND m.role IS NOT NULL AND ($2 = '' OR m.role = $2) \
+    AND (m.joined_at, m.user_id) > ($3, $4) ORDER BY m.joined_at, m.user_id LIMIT $5";
+pub(super) const JOIN: &str = "INSERT INTO memberships \
+    (organization_id, user_id, role, state, email, email_key, version, joined_at, changed_at) \
+    VALUES ($1, $2, $3, 'ACTIVE', $4, $5, 1, $6, $6) ON CONFLICT (organization_id, user_id) DO UPDATE SET \
+    role = excluded.role, state = 'ACTIVE', email = excluded.email, email_key = excluded.email_key, \
+    version = memberships.version + 1, joined_at = excluded.joined_at, changed_at = excluded.changed_at \
+    WHERE memberships.role IS NULL RETURNING version";
+pub(super) const SET_ROLE: &str = "UPDATE memberships SET role = $3, version = version + 1, changed_at = $4 \
+    WHERE organization_id = $1 AND user_id = $2 AND role IS NOT NULL RETURNING version";
+pub(super) const END: &str = "UPDATE memberships SET role = NULL, state = $3, version = version + 1, changed_at = $4 \
+    WHERE organization_id = $1 AND user_id = $2 AND role IS NOT NULL RETURNING version";
+pub(super) const COUNT: &str =
+    "SELECT COUNT(*) FROM memberships WHERE organization_id = $1 AND role IS NOT NULL";
+pub(super) const COUNT_EMAIL: &str = "SELECT COUNT(*) FROM memberships \
+    WHERE organization_id = $1 AND email_key = $2 AND role IS NOT NULL";
+pub(super) const OF_USER: &str = "SELECT organization_id, role FROM memberships WHERE user_id = $1 AND role IS NOT NULL ORDER BY organization_id";
+pub(super) const FORGET_ADDRESSES: &str = "UPDATE memberships SET email = '', email_key = '' WHERE user_id = $1 AND role IS NULL AND email <> ''";
+
+/// What somebody is in an organization now.
+pub async fn place(
+    tx: &mut Tx,
+    organization: OrganizationId,
+    user: UserId,
+) -> Result<Place, DbError> {
+    let row: Option<(Option<Role>, i64)> =
+        on!(tx, c => sqlx::query_as(PLACE).bind(organization).bind(user).fetch_optional(c).await?);
+    row.map_or(Ok(Place::NONE), |(role, version)| {
+        Ok(Place {
+            role,
+            version: u64::try_from(version).map_err(unreadable)?,
+        })
+    })
+}
+
+/// A member; `None` for who is not, or not any more.
+pub async fn member(
+    tx: &mut Tx,
+    organization: OrganizationId,
+    user: UserId,
+) -> Result<Option<MemberRow>, DbError> {
+    Ok(on!(tx, c => sqlx::query_as(MEMBER).bind(organization).bind(user).fetch_optional(c).await?))
+}
+
+/// Members in the order they joined, after the given one; with a role, only those who have it.
+pub async fn list(
+    tx: &mut Tx,
+    organization: OrganizationId,
+    role: Option<Role>,
+    after: Option<&(Timestamp, UserId)>,
+    limit: i64,
+) -> Result<Vec<MemberRow>, DbError> {
+    let role = role.map_or("", Role::as_str);
+    let joined = after.map_or(i64::MIN, |(joined, _)| joined.as_micros());
+    let user = after.map_or_else(String::new, |(_, user)| user.to_string());
+    Ok(on!(tx, c => sqlx::query_as(LIST)
+        .bind(organization)
+        .bind(role)
+        .bind(joined)
+        .bind(user)
+        .bind(limit)
+        .fetch_all(c)
+        .await?))
+}
+
+/// Makes somebody a member, or a member again; the membership's version, or `None` for who is one already.
+pub async fn join(tx: &mut Tx, who: &Joining<'_>, now: Timestamp) -> Result<Option<u64>, DbError> {
+    let row: Option<(i64,)> = on!(tx, c => sqlx::query_as(JOIN)
+        .bind(who.organization)
+        .bind(who.user)
+        .bind(who.role)
+        .bind(who.email)
+        .bind(who.email_key)
+        .bind(now)
+        .fetch_optional(c)
+        .await?);
+    version(row)
+}
+
+/// Gives a member another role; the membership's version, or `None` for who is not a member.
+pub async fn set_role(
+    tx: &mut Tx,
+    organization: OrganizationId,
+    user: UserId,
+    role: Role,
+    now: Timestamp,
+) -> Result<Option<u64>, DbError> {
+    let row: Option<(i64,)> = on!(tx, c => sqlx::query_as(SET_ROLE)
+        .bind(organization)
+        .bind(user)
+        .bind(role)
+        .bind(now)
+        .fetch_optional(c)
+        .await?);
+    version(row)
+}
+
+/// Ends a membership; its version, or `None` for who is not a member.
+pub async fn end(
+    tx: &mut Tx,
+    organization: OrganizationId,
+    user: UserId,
+    why: Ending,
+    now: Timestamp,
+) -> Result<Option<u64>, DbError> {
+    let row: Option<(i64,)> = on!(tx, c => sqlx::query_as(END)
+        .bind(organization)
+        .bind(user)
+        .bind(why.as_str())
+        .bind(now)
+        .fetch_optional(c)
+        .await?);
+    version(row)
+}
+
+fn version(row: Option<(i64,)>) -> Result<Option<u64>, DbError> {
+    row.map(|(version,)| u64::try_from(version).map_err(unreadable))
+        .transpose()
+}
+
+/// How many members an organization has.
+pub async fn head_count(tx: &mut Tx, organization: OrganizationId) -> Result<u32, DbError> {
+    let (rows,): (i64,) =
+        on!(tx, c => sqlx::query_as(COUNT).bind(organization).fetch_one(c).await?);
+    Ok(count(rows))
+}
+
+/// Whether a member joined with this case-folded address.
+pub async fn has_address(
+    tx: &mut Tx,
+    organization: OrganizationId,
+    email_key: &str,
+) -> Result<bool, DbError> {
+    let (rows,): (i64,) = on!(tx, c => sqlx::query_as(COUNT_EMAIL)
+        .bind(organization)
+        .bind(email_key)
+        .fetch_one(c)
+        .await?);
+    Ok(rows > 0)
+}
+
+/// The organizations that somebody is a member of, with the role in each.
+pub async fn of_user(tx: &mut Tx, user: UserId) -> Result<Vec<(OrganizationId, Role)>, DbError> {
+    Ok(on!(tx, c => sqlx::query_as(OF_USER).bind(user).fetch_all(c).await?))
+}
+
+/// Forgets the addresses that somebody who is a member nowhere joined with.
+pub async fn forget_addresses(tx: &mut Tx, user: UserId) -> Result<(), DbError> {
+    on!(tx, c => sqlx::query(FORGET_ADDRESSES).bind(user).execute(c).await?.rows_affected());
+    Ok(())
+}

@@ -1,0 +1,34 @@
+//! Every SQL statement of organization, one function each: statements, never decisions.
+//!
+//! One text serves both engines unless the function shows a `match`. Locks are taken in one order
+//! everywhere: the request id, the person, the organization, then what hangs on it; several organizations
+//! are never locked in one transaction. The lock on the organization's row covers its members, its
+//! invitations and their counts.
+
+pub mod invitations;
+pub mod memberships;
+pub mod organizations;
+pub mod projects;
+pub mod slugs;
+pub mod users;
+
+#[cfg(test)]
+mod tests;
+
+use bursar_db::{DbError, Migrations};
+
+/// The schema of both engines.
+pub static MIGRATIONS: Migrations = Migrations::new(
+    &sqlx::migrate!("migrations/sqlite"),
+    &sqlx::migrate!("migrations/postgres"),
+);
+
+/// A stored value that this program cannot have written.
+fn unreadable(error: impl std::fmt::Display) -> DbError {
+    DbError::corrupt(error.to_string())
+}
+
+/// A count, as the rules take it.
+fn count(rows: i64) -> u32 {
+    u32::try_from(rows).unwrap_or(u32::MAX)
+}

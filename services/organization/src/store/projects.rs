@@ -1,0 +1,124 @@
+//! Rows of `projects`.
+
+use bursar_db::{DbError, Tx, exactly_one, on};
+use bursar_id::{OwnerId, ProjectId, UserId};
+use bursar_time::Timestamp;
+
+/// One project as stored.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct ProjectRow {
+    /// Its id.
+    pub id: ProjectId,
+    /// The context it belongs to.
+    pub owner: OwnerId,
+    /// Its name.
+    pub name: String,
+    /// What it is about.
+    pub description: String,
+    /// Who made it.
+    pub created_by: UserId,
+    /// Who is responsible for it.
+    pub assigned_to: UserId,
+    /// Counts the changes to the row; the etag.
+    pub version: i64,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+}
+
+pub(super) const INSERT: &str = "INSERT INTO projects (id, owner, name, description, created_by, assigned_to, version, \
+    created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+pub(super) const BY_ID: &str = "SELECT id, owner, name, description, created_by, assigned_to, version, created_at, \
+    updated_at FROM projects WHERE owner = $1 AND id = $2";
+pub(super) const BY_ID_LOCKED: &str = "SELECT id, owner, name, description, created_by, assigned_to, version, \
+    created_at, updated_at FROM projects WHERE owner = $1 AND id = $2 FOR UPDATE";
+pub(super) const LIST: &str = "SELECT id, owner, name, description, created_by, assigned_to, version, created_at, \
+    updated_at FROM projects WHERE owner = $1 AND ($2 = '' OR id < $2) ORDER BY id DESC LIMIT $3";
+pub(super) const UPDATE: &str = "UPDATE projects SET name = $2, description = $3, assigned_to = $4, \
+    version = version + 1, updated_at = $5 WHERE id = $1";
+pub(super) const DELETE: &str = "DELETE FROM projects WHERE id = $1";
+
+/// Adds a project.
+pub async fn insert(tx: &mut Tx, row: &ProjectRow) -> Result<(), DbError> {
+    exactly_one(on!(tx, c => sqlx::query(INSERT)
+        .bind(row.id)
+        .bind(row.owner)
+        .bind(&row.name)
+        .bind(&row.description)
+        .bind(row.created_by)
+        .bind(row.assigned_to)
+        .bind(row.version)
+        .bind(row.created_at)
+        .bind(row.updated_at)
+        .execute(c)
+        .await?
+        .rows_affected()))
+}
+
+/// The project with this id, if it belongs to this context.
+pub async fn by_id(
+    tx: &mut Tx,
+    owner: OwnerId,
+    id: ProjectId,
+) -> Result<Option<ProjectRow>, DbError> {
+    Ok(on!(tx, c => sqlx::query_as(BY_ID).bind(owner).bind(id).fetch_optional(c).await?))
+}
+
+/// Like [`by_id`], locked until the transaction ends.
+pub async fn by_id_locked(
+    tx: &mut Tx,
+    owner: OwnerId,
+    id: ProjectId,
+) -> Result<Option<ProjectRow>, DbError> {
+    Ok(match tx {
+        Tx::Sqlite(t) => {
+            sqlx::query_as(BY_ID)
+                .bind(owner)
+                .bind(id)
+                .fetch_optional(&mut **t)
+                .await?
+        }
+        Tx::Postgres(t) => {
+            sqlx::query_as(BY_ID_LOCKED)
+                .bind(owner)
+                .bind(id)
+                .fetch_optional(&mut **t)
+                .await?
+        }
+    })
+}
+
+/// The projects of a context, the latest first, before the given one.
+pub async fn list(
+    tx: &mut Tx,
+    owner: OwnerId,
+    before: Option<ProjectId>,
+    limit: i64,
+) -> Result<Vec<ProjectRow>, DbError> {
+    let before = before.map_or_else(String::new, |id| id.to_string());
+    Ok(on!(tx, c => sqlx::query_as(LIST)
+        .bind(owner)
+        .bind(before)
+        .bind(limit)
+        .fetch_all(c)
+        .await?))
+}
+
+/// Writes a project's name, description and who is responsible, as the row has them.
+pub async fn update(tx: &mut Tx, row: &ProjectRow, now: Timestamp) -> Result<(), DbError> {
+    exactly_one(on!(tx, c => sqlx::query(UPDATE)
+        .bind(row.id)
+        .bind(&row.name)
+        .bind(&row.description)
+        .bind(row.assigned_to)
+        .bind(now)
+        .execute(c)
+        .await?
+        .rows_affected()))
+}
+
+/// Deletes a project.
+pub async fn delete(tx: &mut Tx, id: ProjectId) -> Result<(), DbError> {
+    exactly_one(on!(tx, c => sqlx::query(DELETE).bind(id).execute(c).await?.rows_affected()))
+}

@@ -1,0 +1,69 @@
+//! Who may: always by the membership at this moment, whatever the token says.
+
+use bursar_db::Tx;
+use bursar_id::{OrganizationId, OwnerId, Role};
+use bursar_rpc::access::permits;
+use bursar_rpc::{AccessPolicy, UserCaller};
+
+use super::Organization;
+use crate::Error;
+use crate::domain::Refusal;
+use crate::store::organizations::OrganizationRow;
+use crate::store::{memberships, organizations};
+
+impl Organization {
+    /// The caller's role in an organization, if it allows what the RPC demands.
+    pub(super) async fn authorize(
+        &self,
+        tx: &mut Tx,
+        caller: &UserCaller,
+        organization: OrganizationId,
+    ) -> Result<Role, Error> {
+        let place = memberships::place(tx, organization, caller.user).await?;
+        let role = place.role.ok_or(Refusal::NotAMember)?;
+        if permits(role, caller.permission, &AccessPolicy::default()) {
+            Ok(role)
+        } else {
+            Err(Refusal::RoleNotAllowed.into())
+        }
+    }
+
+    /// Locks an organization until the transaction ends, and authorizes the caller in it.
+    pub(super) async fn enter(
+        &self,
+        tx: &mut Tx,
+        caller: &UserCaller,
+        organization: OrganizationId,
+    ) -> Result<(OrganizationRow, Role), Error> {
+        let row = organizations::by_id_locked(tx, organization).await?;
+        let row = row.ok_or(Refusal::NotAMember)?;
+        let role = self.authorize(tx, caller, organization).await?;
+        Ok((row, role))
+    }
+
+    /// Demands that the token acts in the context `owner` and that the caller has a place there now. `None`
+    /// is the personal context, where everything is allowed.
+    pub(super) async fn authorize_context(
+        &self,
+        tx: &mut Tx,
+        caller: &UserCaller,
+        owner: OwnerId,
+    ) -> Result<Option<Role>, Error> {
+        let role = match owner {
+            OwnerId::User(user) if user == caller.user => None,
+            OwnerId::User(_) => return Err(Refusal::NotAMember.into()),
+            OwnerId::Organization(organization) => {
+                let place = memberships::place(tx, organization, caller.user).await?;
+                Some(place.role.ok_or(Refusal::NotAMember)?)
+            }
+        };
+        if owner != caller.context {
+            return Err(Refusal::WrongContext.into());
+        }
+        let policy = AccessPolicy::default();
+        if role.is_some_and(|role| !permits(role, caller.permission, &policy)) {
+            return Err(Refusal::RoleNotAllowed.into());
+        }
+        Ok(role)
+    }
+}

@@ -1,0 +1,69 @@
+//! The events that organization tells the others.
+
+use bursar_id::{OrganizationId, Role, SessionId, UserId};
+use bursar_proto::event::v1::event::Payload;
+use bursar_proto::event::v1::{MembershipChanged, OrganizationCreated, OrganizationUpdated};
+use bursar_rpc::convert::{to_optional_role, to_role};
+
+use crate::store::memberships::MemberRow;
+use crate::store::organizations::OrganizationRow;
+
+/// An organization came to be.
+pub(super) fn created(row: &OrganizationRow, session: SessionId) -> Payload {
+    Payload::OrganizationCreated(OrganizationCreated {
+        organization_id: row.id.to_string(),
+        owner_user_id: row.owner_user_id.to_string(),
+        name: row.name.clone(),
+        slug: row.slug.clone(),
+        created_by_session_id: session.to_string(),
+    })
+}
+
+/// An organization has another name or slug.
+pub(super) fn updated(row: &OrganizationRow) -> Payload {
+    Payload::OrganizationUpdated(OrganizationUpdated {
+        organization_id: row.id.to_string(),
+        name: row.name.clone(),
+        slug: row.slug.clone(),
+    })
+}
+
+/// Somebody is a member with this role, at this version of the membership.
+pub(super) fn member(
+    organization: OrganizationId,
+    user: UserId,
+    role: Role,
+    version: u64,
+    email: &str,
+) -> Payload {
+    Payload::MembershipChanged(MembershipChanged {
+        organization_id: organization.to_string(),
+        user_id: user.to_string(),
+        role: to_role(role).into(),
+        version,
+        email: email.to_owned(),
+    })
+}
+
+/// What a member's row says now.
+pub(super) fn member_as(row: &MemberRow) -> Payload {
+    let version = row.version.unsigned_abs();
+    member(
+        row.organization_id,
+        row.user_id,
+        row.role,
+        version,
+        &row.email,
+    )
+}
+
+/// Somebody is not a member any more.
+pub(super) fn ended(organization: OrganizationId, user: UserId, version: u64) -> Payload {
+    Payload::MembershipChanged(MembershipChanged {
+        organization_id: organization.to_string(),
+        user_id: user.to_string(),
+        role: to_optional_role(None).into(),
+        version,
+        email: String::new(),
+    })
+}

@@ -1,0 +1,283 @@
+//! Invitations, from the organization's side: inviting, listing, sending again, taking back.
+
+use bursar_db::Tx;
+use bursar_id::{InvitationId, OrganizationId, Role};
+use bursar_rpc::page::{Page, PageRequest};
+use bursar_rpc::{Problem, UserCaller};
+use bursar_secret::Token;
+use bursar_time::{Span, Timestamp};
+use prost::Message;
+
+use super::mails::{self, InvitationMail};
+use super::{Asked, Begun, Keyed, Organization};
+use crate::Error;
+use crate::domain::Refusal;
+use crate::domain::email::Email;
+use crate::domain::invitation::{Standing, State};
+use crate::store::invitations::{self, Filter, InvitationRow};
+use crate::store::organizations::OrganizationRow;
+use crate::store::{memberships, organizations};
+
+/// The span in which an organization's invitations are counted.
+const DAY: Span = Span::DAY;
+
+/// Whom to invite.
+pub struct NewInvitation {
+    /// The address.
+    pub email: Email,
+    /// Admin or Member.
+    pub role: Role,
+    /// How long it can be accepted.
+    pub lifetime: Span,
+}
+
+/// An invitation with its state at the time of the answer.
+pub struct InvitationView {
+    /// The invitation.
+    pub invitation: InvitationRow,
+    /// Where it is in its life.
+    pub state: State,
+}
+
+/// What whoever has an invitation's token may know.
+pub struct Preview {
+    /// The organization.
+    pub organization: OrganizationRow,
+    /// The invitation.
+    pub view: InvitationView,
+}
+
+/// Which invitations to list.
+pub struct InvitationsWanted {
+    /// Only those in this state.
+    pub state: Option<State>,
+    /// Which page.
+    pub page: PageRequest<InvitationId>,
+}
+
+impl Organization {
+    /// Invites an address and mails the token.
+    pub async fn create_invitation<R: Message + Default>(
+        &self,
+        caller: &UserCaller,
+        id: OrganizationId,
+        asked: Asked<NewInvitation>,
+        answer: impl FnOnce(InvitationView) -> R,
+    ) -> Result<R, Error> {
+        if let Some(answer) = self.answered(&asked).await? {
+            return Ok(answer);
+        }
+        let mut tx = self.0.db.read().await?;
+        self.authorize(&mut tx, caller, id).await?;
+        drop(tx);
+        let asked = Ok(asked?);
+        let seats = self.seats(id).await?;
+        let (mut tx, now) = match self.begin(&asked).await? {
+            Begun::Replay(answer) => return Ok(answer),
+            Begun::New(tx, now) => (tx, now),
+        };
+        let Keyed { key, what: new } = asked?;
+        let (organization, _) = self.enter(&mut tx, caller, id).await?;
+        if memberships::has_address(&mut tx, id, new.email.key()).await? {
+            return Err(Refusal::AlreadyAMember.into());
+        }
+        if invitations::is_pending_for(&mut tx, id, new.email.key(), now).await? {
+            return Err(Refusal::AlreadyInvited.into());
+        }
+        let standing = standing(&mut tx, id, now).await?;
+        self.0.config.caps.send(standing)?;
+        self.0.config.caps.reserve(standing, seats)?;
+        let token = Token::generate(&self.0.entropy);
+        let invitation = InvitationRow {
+            id: self.new_id(now),
+            organization_id: id,
+            email: new.email.address().to_owned(),
+            email_key: new.email.key().to_owned(),
+            role: new.role,
+            state: State::Pending.to_string(),
+            lifetime: new.lifetime,
+            invited_by: caller.user,
+            accepted_by: None,
+            created_at: now,
+            expires_at: now.saturating_add(new.lifetime),
+        };
+        invitations::expire(&mut tx, id, now).await?;
+        invitations::insert(&mut tx, &invitation, &token.digest()).await?;
+        self.mail(&mut tx, caller, &organization, &invitation, &token, now)
+            .await?;
+        let answer = answer(InvitationView {
+            invitation,
+            state: State::Pending,
+        });
+        self.finish(tx, &key, &answer, Vec::new()).await?;
+        self.0.courier.wake();
+        Ok(answer)
+    }
+
+    /// Invitations, the latest first.
+    pub async fn list_invitations(
+        &self,
+        caller: &UserCaller,
+        organization: OrganizationId,
+        wanted: Result<InvitationsWanted, Problem>,
+    ) -> Result<Page<InvitationView>, Error> {
+        let mut tx = self.0.db.read().await?;
+        self.authorize(&mut tx, caller, organization).await?;
+        let InvitationsWanted { state, page } = wanted?;
+        let now = self.now();
+        let filter = Filter {
+            organization,
+            state,
+            now,
+        };
+        let rows = invitations::list(&mut tx, &filter, page.after().copied(), page.limit()).await?;
+        let page = page.page(rows, |row| row.id)?;
+        let rows = page
+            .rows
+            .into_iter()
+            .map(|row| view(row, now))
+            .collect::<Result<_, _>>()?;
+        Ok(Page {
+            rows,
+            next_page_token: page.next_page_token,
+        })
+    }
+
+    /// Mails an invitation again, with a new token and a new deadline. Who still holds a seat keeps it; an
+    /// expired one needs a new one.
+    pub async fn resend_invitation<R: Message + Default>(
+        &self,
+        caller: &UserCaller,
+        id: InvitationId,
+        asked: Asked<()>,
+        answer: impl FnOnce(InvitationView) -> R,
+    ) -> Result<R, Error> {
+        if let Some(answer) = self.answered(&asked).await? {
+            return Ok(answer);
+        }
+        let mut tx = self.0.db.read().await?;
+        let invitation = self.own_invitation(&mut tx, caller, id).await?;
+        drop(tx);
+        let asked = Ok(asked?);
+        let seats = self.seats(invitation.organization_id).await?;
+        let (mut tx, now) = match self.begin(&asked).await? {
+            Begun::Replay(answer) => return Ok(answer),
+            Begun::New(tx, now) => (tx, now),
+        };
+        let Keyed { key, .. } = asked?;
+        let organization = lock(&mut tx, invitation.organization_id).await?;
+        let mut invitation = self.own_invitation(&mut tx, caller, id).await?;
+        let keeps_seat = invitation.state_at(now)?.resend()?;
+        let standing = standing(&mut tx, organization.id, now).await?;
+        self.0.config.caps.send(standing)?;
+        if !keeps_seat {
+            let email_key = &invitation.email_key;
+            if invitations::is_pending_for(&mut tx, organization.id, email_key, now).await? {
+                return Err(Refusal::AlreadyInvited.into());
+            }
+            self.0.config.caps.reserve(standing, seats)?;
+        }
+        let token = Token::generate(&self.0.entropy);
+        invitation.expires_at = now.saturating_add(invitation.lifetime);
+        invitations::expire(&mut tx, organization.id, now).await?;
+        invitations::renew(&mut tx, id, &token.digest(), invitation.expires_at).await?;
+        self.mail(&mut tx, caller, &organization, &invitation, &token, now)
+            .await?;
+        let answer = answer(InvitationView {
+            invitation,
+            state: State::Pending,
+        });
+        self.finish(tx, &key, &answer, Vec::new()).await?;
+        self.0.courier.wake();
+        Ok(answer)
+    }
+
+    /// Takes an invitation back.
+    pub async fn revoke_invitation<R: Message + Default>(
+        &self,
+        caller: &UserCaller,
+        id: InvitationId,
+        asked: Asked<()>,
+        answer: impl FnOnce(InvitationView) -> R,
+    ) -> Result<R, Error> {
+        let (mut tx, now) = match self.begin(&asked).await? {
+            Begun::Replay(answer) => return Ok(answer),
+            Begun::New(tx, now) => (tx, now),
+        };
+        let invitation = self.own_invitation(&mut tx, caller, id).await?;
+        let Keyed { key, .. } = asked?;
+        lock(&mut tx, invitation.organization_id).await?;
+        let invitation = self.own_invitation(&mut tx, caller, id).await?;
+        if !invitation.state_at(now)?.revoke()? {
+            invitations::settle(&mut tx, id, State::Revoked, None).await?;
+        }
+        let answer = answer(InvitationView {
+            invitation,
+            state: State::Revoked,
+        });
+        self.finish(tx, &key, &answer, Vec::new()).await?;
+        Ok(answer)
+    }
+
+    /// An invitation of an organization in which the caller may manage members. To everybody else but its
+    /// members it does not exist.
+    async fn own_invitation(
+        &self,
+        tx: &mut Tx,
+        caller: &UserCaller,
+        id: InvitationId,
+    ) -> Result<InvitationRow, Error> {
+        let invitation = invitations::by_id(tx, id)
+            .await?
+            .ok_or(Refusal::InvitationNotFound)?;
+        match self.authorize(tx, caller, invitation.organization_id).await {
+            Ok(_) => Ok(invitation),
+            Err(Error::Refused(Refusal::NotAMember)) => Err(Refusal::InvitationNotFound.into()),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Queues an invitation's mail and counts it.
+    async fn mail(
+        &self,
+        tx: &mut Tx,
+        caller: &UserCaller,
+        organization: &OrganizationRow,
+        invitation: &InvitationRow,
+        token: &Token,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let about = InvitationMail {
+            to: &invitation.email,
+            from: &caller.email,
+            organization: &organization.name,
+            role: invitation.role,
+            expires_at: invitation.expires_at,
+        };
+        let mail = mails::invitation(&about, &self.0.config.link_base_url, token);
+        bursar_mail::queue(tx, &self.0.sealer, &self.0.entropy, now, &mail).await?;
+        invitations::note_mail(tx, organization.id, now, now.saturating_sub(DAY)).await?;
+        Ok(())
+    }
+}
+
+/// An invitation with its state at `now`.
+pub(super) fn view(invitation: InvitationRow, now: Timestamp) -> Result<InvitationView, Error> {
+    let state = invitation.state_at(now)?;
+    Ok(InvitationView { invitation, state })
+}
+
+/// Locks the organization of an invitation, which always exists.
+pub(super) async fn lock(tx: &mut Tx, id: OrganizationId) -> Result<OrganizationRow, Error> {
+    let row = organizations::by_id_locked(tx, id).await?;
+    row.ok_or(Error::Internal("an invitation without an organization"))
+}
+
+/// What an organization has already; needs the lock on it.
+async fn standing(tx: &mut Tx, id: OrganizationId, now: Timestamp) -> Result<Standing, Error> {
+    Ok(Standing {
+        members: memberships::head_count(tx, id).await?,
+        pending: invitations::pending(tx, id, now).await?,
+        sent: invitations::mails_after(tx, id, now.saturating_sub(DAY)).await?,
+    })
+}
