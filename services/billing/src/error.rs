@@ -41,9 +41,9 @@ pub enum Error {
     /// The catalog has no such pack.
     #[error("the catalog has no pack {0}")]
     PackNotFound(String),
-    /// The plan's terms are agreed in a contract; it cannot be subscribed to.
-    #[error("the plan {0} is sold by contract only")]
-    ContractPlan(String),
+    /// The plan cannot be subscribed to: it is everybody's, or its terms are agreed in a contract.
+    #[error("the plan {0} is not for sale: it is free, or sold by contract only")]
+    PlanNotForSale(String),
     /// The owner is on a paid plan already.
     #[error("the owner already has a subscription to {plan}")]
     AlreadySubscribed {

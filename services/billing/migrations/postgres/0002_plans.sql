@@ -2,46 +2,44 @@
 
 -- A plan an owner is on. At most one that is not ended per owner.
 CREATE TABLE subscriptions (
-    owner          TEXT COLLATE "C" NOT NULL,
-    id             TEXT COLLATE "C" NOT NULL,
-    plan_id        TEXT NOT NULL,
-    state          TEXT NOT NULL CHECK (state IN ('ACTIVE', 'PAST_DUE', 'ENDED')),
-    -- What was agreed when it began: a catalog edit never touches it.
-    credits        BIGINT NOT NULL CHECK (credits >= 0),
-    seats          BIGINT NOT NULL CHECK (seats > 0),
-    currency       TEXT NOT NULL,
-    price          BIGINT NOT NULL CHECK (price >= 0),
-    payment_method TEXT NOT NULL,
+    owner             TEXT COLLATE "C" NOT NULL,
+    id                TEXT COLLATE "C" NOT NULL,
+    plan_id           TEXT NOT NULL,
+    state             TEXT NOT NULL CHECK (state IN ('ACTIVE', 'ENDED')),
+    -- What was agreed when it began: a catalog edit never touches it. The price is in millionths of the currency's unit.
+    credits           BIGINT NOT NULL CHECK (credits >= 0),
+    seats             BIGINT NOT NULL CHECK (seats > 0),
+    currency          TEXT NOT NULL,
+    price             BIGINT NOT NULL CHECK (price >= 0),
+    payment_method    TEXT NOT NULL,
     payment_reference TEXT NOT NULL,
-    -- Periods are counted from the anchor: 31 January, 28 February, 31 March.
-    anchor_at      BIGINT NOT NULL,
-    period_number  INTEGER NOT NULL CHECK (period_number >= 0),
-    period_start   BIGINT NOT NULL,
-    period_end     BIGINT NOT NULL,
-    created_at     BIGINT NOT NULL,
-    ended_at       BIGINT,
+    -- Periods are counted from here: 31 January, 28 February, 31 March. The period is the last one paid for.
+    started_at        BIGINT NOT NULL,
+    period_number     BIGINT NOT NULL CHECK (period_number >= 0),
+    period_start      BIGINT NOT NULL,
+    period_end        BIGINT NOT NULL,
+    ended_at          BIGINT,
     PRIMARY KEY (owner, id),
     CHECK (period_end > period_start),
     CHECK ((state = 'ENDED') = (ended_at IS NOT NULL))
 );
 CREATE UNIQUE INDEX subscriptions_one_live ON subscriptions (owner) WHERE state <> 'ENDED';
-CREATE INDEX subscriptions_due ON subscriptions (period_end) WHERE state <> 'ENDED';
+CREATE INDEX subscriptions_due ON subscriptions (period_end, id) WHERE state <> 'ENDED';
 
--- A pack that was bought (or whose payment was declined).
+-- A pack that was bought, or whose payment was declined. A payment credits once.
 CREATE TABLE purchases (
     owner             TEXT COLLATE "C" NOT NULL,
     id                TEXT COLLATE "C" NOT NULL,
     pack_id           TEXT NOT NULL,
-    state             TEXT NOT NULL CHECK (state IN ('PENDING', 'PAID', 'DECLINED')),
+    state             TEXT NOT NULL CHECK (state IN ('PAID', 'DECLINED')),
     credits           BIGINT NOT NULL CHECK (credits > 0),
     currency          TEXT NOT NULL,
     price             BIGINT NOT NULL CHECK (price >= 0),
     payment_method    TEXT NOT NULL,
     payment_reference TEXT NOT NULL,
     lot_id            TEXT COLLATE "C",
-    buyer             TEXT COLLATE "C",
+    buyer             TEXT COLLATE "C" NOT NULL,
     created_at        BIGINT NOT NULL,
-    settled_at        BIGINT,
     PRIMARY KEY (owner, id),
     CHECK ((state = 'PAID') = (lot_id IS NOT NULL))
 );

@@ -2,46 +2,44 @@
 
 -- A plan an owner is on. At most one that is not ended per owner.
 CREATE TABLE subscriptions (
-    owner          TEXT NOT NULL,
-    id             TEXT NOT NULL,
-    plan_id        TEXT NOT NULL,
-    state          TEXT NOT NULL CHECK (state IN ('ACTIVE', 'PAST_DUE', 'ENDED')),
-    -- What was agreed when it began: a catalog edit never touches it.
-    credits        INTEGER NOT NULL CHECK (credits >= 0),
-    seats          INTEGER NOT NULL CHECK (seats > 0),
-    currency       TEXT NOT NULL,
-    price          INTEGER NOT NULL CHECK (price >= 0),
-    payment_method TEXT NOT NULL,
+    owner             TEXT NOT NULL,
+    id                TEXT NOT NULL,
+    plan_id           TEXT NOT NULL,
+    state             TEXT NOT NULL CHECK (state IN ('ACTIVE', 'ENDED')),
+    -- What was agreed when it began: a catalog edit never touches it. The price is in millionths of the currency's unit.
+    credits           INTEGER NOT NULL CHECK (credits >= 0),
+    seats             INTEGER NOT NULL CHECK (seats > 0),
+    currency          TEXT NOT NULL,
+    price             INTEGER NOT NULL CHECK (price >= 0),
+    payment_method    TEXT NOT NULL,
     payment_reference TEXT NOT NULL,
-    -- Periods are counted from the anchor: 31 January, 28 February, 31 March.
-    anchor_at      INTEGER NOT NULL,
-    period_number  INTEGER NOT NULL CHECK (period_number >= 0),
-    period_start   INTEGER NOT NULL,
-    period_end     INTEGER NOT NULL,
-    created_at     INTEGER NOT NULL,
-    ended_at       INTEGER,
+    -- Periods are counted from here: 31 January, 28 February, 31 March. The period is the last one paid for.
+    started_at        INTEGER NOT NULL,
+    period_number     INTEGER NOT NULL CHECK (period_number >= 0),
+    period_start      INTEGER NOT NULL,
+    period_end        INTEGER NOT NULL,
+    ended_at          INTEGER,
     PRIMARY KEY (owner, id),
     CHECK (period_end > period_start),
     CHECK ((state = 'ENDED') = (ended_at IS NOT NULL))
 ) STRICT;
 CREATE UNIQUE INDEX subscriptions_one_live ON subscriptions (owner) WHERE state <> 'ENDED';
-CREATE INDEX subscriptions_due ON subscriptions (period_end) WHERE state <> 'ENDED';
+CREATE INDEX subscriptions_due ON subscriptions (period_end, id) WHERE state <> 'ENDED';
 
--- A pack that was bought (or whose payment was declined).
+-- A pack that was bought, or whose payment was declined. A payment credits once.
 CREATE TABLE purchases (
     owner             TEXT NOT NULL,
     id                TEXT NOT NULL,
     pack_id           TEXT NOT NULL,
-    state             TEXT NOT NULL CHECK (state IN ('PENDING', 'PAID', 'DECLINED')),
+    state             TEXT NOT NULL CHECK (state IN ('PAID', 'DECLINED')),
     credits           INTEGER NOT NULL CHECK (credits > 0),
     currency          TEXT NOT NULL,
     price             INTEGER NOT NULL CHECK (price >= 0),
     payment_method    TEXT NOT NULL,
     payment_reference TEXT NOT NULL,
     lot_id            TEXT,
-    buyer             TEXT,
+    buyer             TEXT NOT NULL,
     created_at        INTEGER NOT NULL,
-    settled_at        INTEGER,
     PRIMARY KEY (owner, id),
     CHECK ((state = 'PAID') = (lot_id IS NOT NULL))
 ) STRICT;

@@ -10,7 +10,9 @@ pub(crate) mod ledger;
 pub(crate) mod lots;
 pub(crate) mod members;
 mod pairs;
+pub(crate) mod purchases;
 mod sql;
+pub(crate) mod subscriptions;
 pub(crate) mod usage;
 
 use bursar_db::{DbError, Migrations};

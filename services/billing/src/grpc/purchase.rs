@@ -1,0 +1,89 @@
+//! `PurchaseService`.
+
+use std::mem::take;
+
+use bursar_id::OwnerId;
+use bursar_proto::billing::v1 as pb;
+use bursar_proto::billing::v1::purchase_service_server::PurchaseService;
+use bursar_rpc::convert::{to_money, to_timestamp};
+use bursar_rpc::{Caller, Fingerprint, PageRequest, RequestKey};
+use tonic::{Request, Response, Status};
+
+use super::order::order;
+use super::parse;
+use crate::domain::{Purchase, PurchaseState};
+use crate::error::Error;
+use crate::usecase::purchases::PurchaseUseCases;
+
+/// Answers with the use cases.
+pub(crate) struct PurchaseHandler(pub(crate) PurchaseUseCases);
+
+#[tonic::async_trait]
+impl PurchaseService for PurchaseHandler {
+    async fn purchase_pack(
+        &self,
+        request: Request<pb::PurchasePackRequest>,
+    ) -> Result<Response<pb::PurchasePackResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let mut asked = request.into_inner();
+        let allowed = self.0.access.to(&caller, parse::owner(&asked.owner)?).await?;
+        let request_id = take(&mut asked.request_id);
+        let key = RequestKey::new(&caller, "PurchasePack", &request_id, &asked);
+        let order = order(self.0.till.payments, ("pack_id", asked.pack_id), &asked.payment_method, key)?;
+        let answer = |it: &Purchase| pb::PurchasePackResponse { purchase: Some(purchase(it)) };
+        Ok(Response::new(self.0.purchase(allowed, caller.actor(), order, answer).await?))
+    }
+
+    async fn get_purchase(
+        &self,
+        request: Request<pb::GetPurchaseRequest>,
+    ) -> Result<Response<pb::GetPurchaseResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let owner = self.visible(&caller).await?;
+        let id = parse::id("purchase_id", &request.into_inner().purchase_id)?;
+        let found = self.0.get(owner, id).await?;
+        Ok(Response::new(pb::GetPurchaseResponse { purchase: Some(purchase(&found)) }))
+    }
+
+    async fn list_purchases(
+        &self,
+        request: Request<pb::ListPurchasesRequest>,
+    ) -> Result<Response<pb::ListPurchasesResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let asked = request.into_inner();
+        let allowed = self.0.access.to(&caller, parse::owner(&asked.owner)?).await?;
+        let list = Fingerprint::of("ListPurchases", [asked.owner.as_str()]);
+        let page = PageRequest::parse(asked.page_size, &asked.page_token, list)?;
+        let page = self.0.list(allowed.owner, &page).await?;
+        let (purchases, next_page_token) = (page.rows.iter().map(purchase).collect(), page.next_page_token);
+        Ok(Response::new(pb::ListPurchasesResponse { purchases, next_page_token }))
+    }
+}
+
+impl PurchaseHandler {
+    /// Whose purchases the caller may see: its context's, if it is a person's call; everybody's (`None`) otherwise.
+    async fn visible(&self, caller: &Caller) -> Result<Option<OwnerId>, Error> {
+        match caller.user() {
+            Ok(user) => Ok(Some(self.0.access.to(caller, user.context).await?.owner)),
+            Err(_) => Ok(None),
+        }
+    }
+}
+
+fn purchase(purchase: &Purchase) -> pb::Purchase {
+    pb::Purchase {
+        id: purchase.id.to_string(),
+        owner: purchase.owner.to_string(),
+        pack_id: purchase.pack.to_string(),
+        state: match purchase.state {
+            PurchaseState::Paid => pb::PurchaseState::Paid,
+            PurchaseState::Declined => pb::PurchaseState::Declined,
+        }
+        .into(),
+        price: Some(to_money(purchase.price)),
+        credits: purchase.credits.to_string(),
+        lot_id: purchase.lot.map(|lot| lot.to_string()).unwrap_or_default(),
+        bought_by: purchase.buyer.clone(),
+        created_at: Some(to_timestamp(purchase.created_at)),
+    }
+}

@@ -1,0 +1,79 @@
+//! `SubscriptionService`.
+
+use std::mem::take;
+
+use bursar_proto::billing::v1 as pb;
+use bursar_proto::billing::v1::subscription_service_server::SubscriptionService;
+use bursar_rpc::convert::{to_money, to_timestamp};
+use bursar_rpc::{Caller, RequestKey};
+use tonic::{Request, Response, Status};
+
+use super::order::order;
+use super::{catalog, parse};
+use crate::domain::{Subscription, SubscriptionState};
+use crate::usecase::subscriptions::{Entitlements, SubscriptionUseCases};
+
+/// Answers with the use cases.
+pub(crate) struct SubscriptionHandler(pub(crate) SubscriptionUseCases);
+
+#[tonic::async_trait]
+impl SubscriptionService for SubscriptionHandler {
+    async fn subscribe(
+        &self,
+        request: Request<pb::SubscribeRequest>,
+    ) -> Result<Response<pb::SubscribeResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let mut asked = request.into_inner();
+        let allowed = self.0.access.to(&caller, parse::owner(&asked.owner)?).await?;
+        let request_id = take(&mut asked.request_id);
+        let key = RequestKey::new(&caller, "Subscribe", &request_id, &asked);
+        let order = order(self.0.till.payments, ("plan_id", asked.plan_id), &asked.payment_method, key)?;
+        let answer = |it: &Subscription| pb::SubscribeResponse { subscription: Some(subscription(it)) };
+        Ok(Response::new(self.0.subscribe(allowed, order, answer).await?))
+    }
+
+    async fn get_subscription(
+        &self,
+        request: Request<pb::GetSubscriptionRequest>,
+    ) -> Result<Response<pb::GetSubscriptionResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let allowed = self.0.access.to(&caller, parse::owner(&request.into_inner().owner)?).await?;
+        let found = self.0.get(allowed.owner).await?;
+        Ok(Response::new(pb::GetSubscriptionResponse { subscription: Some(subscription(&found)) }))
+    }
+
+    async fn get_entitlements(
+        &self,
+        request: Request<pb::GetEntitlementsRequest>,
+    ) -> Result<Response<pb::GetEntitlementsResponse>, Status> {
+        let owner = parse::owner(&request.into_inner().owner)?;
+        Ok(Response::new(entitlements(&self.0.entitlements(owner).await?)))
+    }
+}
+
+fn subscription(subscription: &Subscription) -> pb::Subscription {
+    pb::Subscription {
+        id: subscription.id.to_string(),
+        owner: subscription.owner.to_string(),
+        plan_id: subscription.plan.to_string(),
+        state: match subscription.state {
+            SubscriptionState::Active => pb::SubscriptionState::Active,
+            SubscriptionState::Ended => pb::SubscriptionState::Ended,
+        }
+        .into(),
+        price: Some(to_money(subscription.price)),
+        credits: subscription.credits.to_string(),
+        seats: subscription.seats,
+        started_at: Some(to_timestamp(subscription.started_at)),
+        current_period_start: Some(to_timestamp(subscription.month.start)),
+        current_period_end: Some(to_timestamp(subscription.month.end)),
+    }
+}
+
+fn entitlements(allowed: &Entitlements) -> pb::GetEntitlementsResponse {
+    pb::GetEntitlementsResponse {
+        plan_id: allowed.plan.to_string(),
+        seats: allowed.seats,
+        features: catalog::features(allowed.organizations, allowed.single_sign_on),
+    }
+}

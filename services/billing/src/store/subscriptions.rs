@@ -1,0 +1,154 @@
+//! Subscriptions: at most one that is not ended per owner.
+
+use bursar_db::{DbError, Tx, exactly_one, on};
+use bursar_id::{OwnerId, SubscriptionId};
+use bursar_money::{Credits, Currency, Price};
+use bursar_time::Timestamp;
+
+use super::unreadable;
+use crate::domain::{Month, ProductId, Subscription};
+
+macro_rules! columns {
+    () => {
+        "owner, id, plan_id, state, credits, seats, currency, price, payment_method, payment_reference, \
+         started_at, period_number, period_start, period_end, ended_at"
+    };
+}
+
+const INSERT: &str = concat!(
+    "INSERT INTO subscriptions (",
+    columns!(),
+    ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, NULL) \
+     ON CONFLICT (owner) WHERE state <> 'ENDED' DO NOTHING"
+);
+const LIVE: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM subscriptions WHERE owner = $1 AND state <> 'ENDED'"
+);
+const LATEST: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM subscriptions WHERE owner = $1 ORDER BY ended_at IS NULL DESC, ended_at DESC, id DESC LIMIT 1"
+);
+const DUE: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM subscriptions WHERE state <> 'ENDED' AND period_end <= $1 AND (period_end, id) > ($2, $3) \
+     ORDER BY period_end, id LIMIT $4"
+);
+const RENEW: &str = "UPDATE subscriptions SET period_number = $4, period_start = $5, period_end = $6, \
+     payment_reference = $7 WHERE owner = $1 AND id = $2 AND period_number = $3 AND state <> 'ENDED'";
+const END: &str = "UPDATE subscriptions SET state = $4, ended_at = $5 \
+     WHERE owner = $1 AND id = $2 AND period_number = $3 AND state <> 'ENDED'";
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    owner: OwnerId,
+    id: SubscriptionId,
+    plan_id: String,
+    state: String,
+    credits: Credits,
+    seats: i64,
+    currency: String,
+    price: i64,
+    payment_method: String,
+    payment_reference: String,
+    started_at: Timestamp,
+    period_number: i64,
+    period_start: Timestamp,
+    period_end: Timestamp,
+    ended_at: Option<Timestamp>,
+}
+
+impl Row {
+    fn read(self) -> Result<Subscription, DbError> {
+        let plan = ProductId::parse(&self.plan_id);
+        Ok(Subscription {
+            id: self.id,
+            owner: self.owner,
+            plan: plan.ok_or_else(|| unreadable("a subscription's plan is unreadable"))?,
+            state: self.state.parse().map_err(unreadable)?,
+            price: price(&self.currency, self.price)?,
+            credits: self.credits,
+            seats: self.seats.try_into().map_err(unreadable)?,
+            payment_method: self.payment_method,
+            payment_reference: self.payment_reference,
+            started_at: self.started_at,
+            month: Month {
+                number: self.period_number.try_into().map_err(unreadable)?,
+                start: self.period_start,
+                end: self.period_end,
+            },
+            ended_at: self.ended_at,
+        })
+    }
+}
+
+/// A price from its stored parts.
+pub(super) fn price(currency: &str, micros: i64) -> Result<Price, DbError> {
+    let currency: Currency = currency.parse().map_err(unreadable)?;
+    Price::from_micros(currency, micros).map_err(unreadable)
+}
+
+/// Writes a new subscription, unless the owner has one that is not ended: then nothing, and `false`. Waits for
+/// whoever is writing one for the same owner.
+pub(crate) async fn insert(tx: &mut Tx, new: &Subscription) -> Result<bool, DbError> {
+    let rows = on!(tx, c => sqlx::query(INSERT)
+        .bind(new.owner).bind(new.id).bind(new.plan.as_str()).bind(new.state.as_str())
+        .bind(new.credits).bind(i64::from(new.seats))
+        .bind(new.price.currency().as_str().to_owned()).bind(new.price.micros())
+        .bind(&new.payment_method).bind(&new.payment_reference)
+        .bind(new.started_at).bind(i64::from(new.month.number)).bind(new.month.start).bind(new.month.end)
+        .execute(c).await?.rows_affected());
+    Ok(rows == 1)
+}
+
+/// The owner's subscription that is not ended.
+pub(crate) async fn live(tx: &mut Tx, owner: OwnerId) -> Result<Option<Subscription>, DbError> {
+    let row: Option<Row> = on!(tx, c => sqlx::query_as(LIVE).bind(owner).fetch_optional(c).await?);
+    row.map(Row::read).transpose()
+}
+
+/// The owner's subscription that is not ended, or else the one that ended last.
+pub(crate) async fn latest(tx: &mut Tx, owner: OwnerId) -> Result<Option<Subscription>, DbError> {
+    let row: Option<Row> = on!(tx, c => sqlx::query_as(LATEST).bind(owner).fetch_optional(c).await?);
+    row.map(Row::read).transpose()
+}
+
+/// Up to `limit` subscriptions whose period is over at `now`, the longest overdue first, after the given one.
+pub(crate) async fn due(
+    tx: &mut Tx,
+    now: Timestamp,
+    after: Option<&Subscription>,
+    limit: i64,
+) -> Result<Vec<Subscription>, DbError> {
+    let end = after.map_or(Timestamp::MIN, |last| last.month.end);
+    let id = after.map(|last| last.id.to_string()).unwrap_or_default();
+    let rows: Vec<Row> =
+        on!(tx, c => sqlx::query_as(DUE).bind(now).bind(end).bind(id).bind(limit).fetch_all(c).await?);
+    rows.into_iter().map(Row::read).collect()
+}
+
+/// Moves a subscription from the period `from` to the one it has now, and remembers its payment. `false`: somebody
+/// else has moved or ended it.
+pub(crate) async fn renew(tx: &mut Tx, renewed: &Subscription, from: u32) -> Result<bool, DbError> {
+    let month = renewed.month;
+    once(on!(tx, c => sqlx::query(RENEW)
+        .bind(renewed.owner).bind(renewed.id).bind(i64::from(from))
+        .bind(i64::from(month.number)).bind(month.start).bind(month.end).bind(&renewed.payment_reference)
+        .execute(c).await?.rows_affected()))
+}
+
+/// Ends a subscription that is still in this period. `false`: somebody else has moved or ended it.
+pub(crate) async fn end(tx: &mut Tx, ended: &Subscription) -> Result<bool, DbError> {
+    once(on!(tx, c => sqlx::query(END)
+        .bind(ended.owner).bind(ended.id).bind(i64::from(ended.month.number))
+        .bind(ended.state.as_str()).bind(ended.ended_at)
+        .execute(c).await?.rows_affected()))
+}
+
+/// Whether the one row was touched.
+fn once(rows: u64) -> Result<bool, DbError> {
+    if rows == 0 { Ok(false) } else { exactly_one(rows).map(|()| true) }
+}

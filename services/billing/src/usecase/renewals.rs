@@ -1,0 +1,124 @@
+//! Renewals: when a subscription's month is over, the next one is paid and its allowance granted.
+//!
+//! Each month is one transaction that first moves the subscription on from the month before, so of
+//! any number of replicas and attempts one succeeds, and the others find it done. A month's payment
+//! and its lot have keys made of the subscription and the month's number. Run late, it goes through
+//! the missed months one by one; each gets the lot it would have got, which has expired by then.
+//!
+//! What is left of the old allowance expires by itself: expiry is a rule of spending, not a job.
+
+use std::time::Duration;
+
+use bursar_money::Price;
+use tokio_util::sync::CancellationToken;
+
+use super::subscriptions::SubscriptionUseCases;
+use crate::domain::Subscription;
+use crate::error::Error;
+use crate::payment::{Payment, PaymentKey, PaymentMethod, Settlement};
+use crate::store::subscriptions;
+
+/// How many subscriptions are read at a time.
+const PAGE: i64 = 200;
+
+/// How long it rests between rounds. A test clock that moves wakes it at once.
+const REST: Duration = Duration::from_secs(5);
+
+/// Renews what is due until `shutdown`.
+pub(crate) async fn run(subscriptions: SubscriptionUseCases, shutdown: CancellationToken) {
+    let mut changes = subscriptions.till.clock.subscribe();
+    while !shutdown.is_cancelled() {
+        if let Err(error) = round(&subscriptions).await {
+            tracing::warn!(%error, "looking for due subscriptions failed; trying again");
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = changes.changed() => {}
+            () = tokio::time::sleep(REST) => {}
+        }
+    }
+}
+
+/// Brings every subscription that is due up to date, the longest overdue first. One that fails is left for the next
+/// round and stops no other. Returns how many months were begun and subscriptions ended.
+async fn round(subscriptions: &SubscriptionUseCases) -> Result<usize, Error> {
+    let till = &subscriptions.till;
+    let now = till.clock.now();
+    let mut done = 0;
+    let mut last: Option<Subscription> = None;
+    loop {
+        let due = subscriptions::due(&mut till.db.read().await?, now, last.as_ref(), PAGE).await?;
+        for subscription in &due {
+            match catch_up(subscriptions, subscription.clone()).await {
+                Ok(steps) => done += steps,
+                Err(error) => {
+                    tracing::warn!(subscription = %subscription.id, %error, "a renewal failed; trying again");
+                }
+            }
+        }
+        match due.into_iter().last() {
+            Some(newest) => last = Some(newest),
+            None => return Ok(done),
+        }
+    }
+}
+
+/// Renews one subscription month by month until it is not due any more.
+async fn catch_up(subscriptions: &SubscriptionUseCases, mut subscription: Subscription) -> Result<usize, Error> {
+    let mut steps = 0;
+    while subscription.is_due(subscriptions.till.clock.now()) {
+        let Some(next) = step(subscriptions, &subscription).await? else {
+            // Somebody else is at it.
+            break;
+        };
+        subscription = next;
+        steps += 1;
+    }
+    Ok(steps)
+}
+
+/// One month: pays it and begins it, or ends the subscription when the payment is declined. `None` if somebody else did.
+async fn step(subscriptions: &SubscriptionUseCases, from: &Subscription) -> Result<Option<Subscription>, Error> {
+    let method = PaymentMethod::from_stored(from.payment_method.clone());
+    match pay(subscriptions, from, from.price, &method) {
+        Settlement::Paid { reference } => renew(subscriptions, from, reference).await,
+        Settlement::Declined { .. } => end(subscriptions, from).await,
+    }
+}
+
+/// Takes the payment of the month after `from`'s.
+fn pay(subscriptions: &SubscriptionUseCases, from: &Subscription, amount: Price, method: &PaymentMethod) -> Settlement {
+    let key = PaymentKey::of(&format!("{}:{}", from.id, from.next_month().number));
+    subscriptions.till.payments.pay(&Payment { key, amount, method })
+}
+
+async fn renew(
+    subscriptions: &SubscriptionUseCases,
+    from: &Subscription,
+    reference: String,
+) -> Result<Option<Subscription>, Error> {
+    let renewed = from.renewed(reference);
+    let mut tx = subscriptions.till.db.begin().await?;
+    if !subscriptions::renew(&mut tx, &renewed, from.month.number).await? {
+        return Ok(None);
+    }
+    let allowance = subscriptions.allowance(&renewed)?;
+    subscriptions.till.book(&mut tx, &allowance).await?;
+    tx.commit().await?;
+    Ok(Some(renewed))
+}
+
+async fn end(subscriptions: &SubscriptionUseCases, from: &Subscription) -> Result<Option<Subscription>, Error> {
+    let ended = from.lapsed();
+    let mut tx = subscriptions.till.db.begin().await?;
+    if !subscriptions::end(&mut tx, &ended).await? {
+        return Ok(None);
+    }
+    let event = subscriptions.ended(&ended)?;
+    subscriptions.outbox.commit(tx, vec![event]).await?;
+    tracing::info!(subscription = %ended.id, "a renewal was declined: the subscription ended");
+    Ok(Some(ended))
+}
+
+#[cfg(test)]
+mod tests;
