@@ -1,1 +1,134 @@
-//! Placeholder.
+//! Billing: the credit pools of users and organizations, and where their credits come from.
+//!
+//! - `domain/`: the credit engine and the catalog's rules, pure
+//! - `lane/`: the combining lane, through which every credit operation goes
+//! - `usecase/`: what is done, one file per thing
+//! - `store/`: every SQL statement
+//! - `grpc/`: the handlers, and errors → status
+//! - `consume.rs`: what organization's events do here
+//!
+//! [`start`] wires them; nothing else here knows about settings or background tasks.
+
+mod catalog;
+mod config;
+mod consume;
+pub mod domain;
+mod error;
+mod grpc;
+pub mod lane;
+mod payment;
+mod store;
+mod usecase;
+
+pub use config::Config;
+pub use error::Error;
+pub use usecase::audit::{Summary, Verdict, report, verify, verify_all};
+
+use std::sync::Arc;
+
+use bursar_db::Db;
+use bursar_events::Outbox;
+use bursar_id::ServiceAccountId;
+use bursar_rpc::{KeySet, ServiceTokens, StackDeps};
+use bursar_runtime::{Env, Peers, ReadyProbe, Service, Settings, Started};
+
+use consume::FromOrganization;
+use lane::{Batcher, Lanes};
+use payment::Payments;
+use store::MIGRATIONS;
+use usecase::access::Access;
+use usecase::accounts::AccountUseCases;
+use usecase::credits::CreditUseCases;
+use usecase::orders::Till;
+use usecase::purchases::PurchaseUseCases;
+use usecase::reports::ReportUseCases;
+use usecase::subscriptions::SubscriptionUseCases;
+
+/// Brings the store's schema up to date.
+pub async fn migrate(settings: &Settings) -> anyhow::Result<()> {
+    let db = open(settings).await?;
+    let outcome = db.migrate(&MIGRATIONS).await;
+    db.close().await;
+    Ok(outcome?)
+}
+
+/// Opens billing's store as it is.
+pub async fn open(settings: &Settings) -> anyhow::Result<Db> {
+    let options = settings.pool_options(Service::Billing);
+    Ok(Db::open(settings.store(Service::Billing), &MIGRATIONS, &options).await?)
+}
+
+/// Starts the service over a migrated store: its routes behind the whole stack, and its background tasks.
+pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Result<Started> {
+    let db = open(settings).await?;
+    db.check_schema(&MIGRATIONS).await?;
+    let config = Config::of(settings);
+    let catalog = Arc::new(catalog::load(config.catalog.as_deref())?);
+    let outbox = Outbox::new("billing", db.clone(), env.clock.clone(), env.entropy.clone());
+    let lanes = Lanes::start(config.lanes, &Batcher::new(db.clone(), env.clock.clone()), &env.tasks);
+    let access = Access::new(db.clone(), config.policy);
+    let till = Till { db: db.clone(), clock: env.clock.clone(), payments: Payments::Sandbox };
+    let subscriptions = SubscriptionUseCases {
+        access: access.clone(),
+        till: till.clone(),
+        entropy: env.entropy.clone(),
+        catalog: Arc::clone(&catalog),
+        outbox: outbox.clone(),
+    };
+    let parts = grpc::Parts {
+        credits: CreditUseCases {
+            access: access.clone(),
+            lanes: lanes.clone(),
+            db: db.clone(),
+            clock: env.clock.clone(),
+            entropy: env.entropy.clone(),
+            catalog: Arc::clone(&catalog),
+        },
+        subscriptions: subscriptions.clone(),
+        purchases: PurchaseUseCases {
+            access: access.clone(),
+            till,
+            entropy: env.entropy.clone(),
+            catalog: Arc::clone(&catalog),
+        },
+        accounts: AccountUseCases { db: db.clone(), clock: env.clock.clone() },
+        reports: ReportUseCases { db: db.clone() },
+        access: access.clone(),
+        catalog,
+    };
+    let organization = peers.organization.clone().with_tokens(tokens(settings, &peers, &env)?);
+    env.tasks.spawn(bursar_events::run(
+        FromOrganization { clock: env.clock.clone(), access },
+        "organization",
+        organization,
+        db.clone(),
+        env.entropy.clone(),
+        env.shutdown.clone(),
+    ));
+    env.tasks.spawn(usecase::sweep::run(db.clone(), env.clock.clone(), lanes, env.shutdown.clone()));
+    env.tasks.spawn(usecase::renewals::run(subscriptions, env.shutdown.clone()));
+    let deps = StackDeps {
+        keys: KeySet::remote(peers.identity.clone()),
+        clock: env.clock.clone(),
+        entropy: env.entropy.clone(),
+        meter: env.meter.clone(),
+        limits: settings.stack_limits(),
+    };
+    let routes = grpc::routes(parts).add_service(outbox.watch_service(env.shutdown.clone()));
+    let probed = db.clone();
+    Ok(Started::new(Service::Billing, bursar_rpc::stack(routes, deps))
+        .answering(grpc::SERVICES)
+        .answering(["bursar.event.v1.EventService"])
+        .ready_when(ReadyProbe::new(move || {
+            let db = probed.clone();
+            async move { Ok(db.check_schema(&MIGRATIONS).await?) }
+        }))
+        .closing(async move { db.close().await }))
+}
+
+/// Billing's tokens for following organization's events.
+fn tokens(settings: &Settings, peers: &Peers, env: &Env) -> anyhow::Result<ServiceTokens> {
+    let secret = settings.service_secret(Service::Billing, &env.entropy)?;
+    let id = ServiceAccountId::BILLING.to_string();
+    Ok(ServiceTokens::remote(peers.identity.clone(), id, secret, env.clock.clone()))
+}

@@ -3,7 +3,7 @@
 //! The choreography is the same for one request and for a thousand: every step is one statement
 //! over all accounts of the batch, and steps that nothing in the batch needs are left out.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use bursar_db::{Db, DbError, Tx};
 use bursar_id::{ChargeId, HoldId, LotId, OwnerId, UserId};
@@ -89,30 +89,27 @@ impl Batcher {
 /// allowance begin together). The accounts stay locked until it ends.
 pub(crate) async fn apply(tx: &mut Tx, clock: &Clock, jobs: &[&Job]) -> Result<Vec<Answer>, DbError> {
     let admitted = admit(tx, jobs).await?;
-    let owners: Vec<OwnerId> = admitted.iter().map(|job| job.owner).collect::<BTreeSet<_>>().into_iter().collect();
+    let allowed: Vec<&Job> = jobs.iter().zip(&admitted).filter(|(_, admitted)| **admitted).map(|(job, _)| *job).collect();
+    let owners: Vec<OwnerId> = allowed.iter().map(|job| job.owner).collect::<BTreeSet<_>>().into_iter().collect();
     let mut answers = Vec::with_capacity(jobs.len());
-    let mut states = if owners.is_empty() { HashMap::new() } else { load(tx, clock, &owners, &admitted).await? };
-    let now = clock.now();
-    let admitted: HashSet<*const Job> = admitted.into_iter().map(std::ptr::from_ref).collect();
-    for job in jobs {
-        answers.push(if !admitted.contains(&std::ptr::from_ref(*job)) {
-            Err(Refused::NotAMember)
-        } else if let Some(state) = states.get_mut(&job.owner) {
-            decide_one(state, job, now)
-        } else {
-            Err(Refused::Failed)
+    let (mut states, now) = load(tx, clock, &owners, &allowed).await?;
+    for (job, admitted) in jobs.iter().zip(admitted) {
+        answers.push(match states.get_mut(&job.owner) {
+            _ if !admitted => Err(Refused::NotAMember),
+            Some(state) => decide_one(state, job, now),
+            None => Err(Refused::Failed),
         });
     }
     save(tx, &mut states).await?;
     Ok(answers)
 }
 
-/// The jobs whose spender belongs to the organization.
-async fn admit<'j>(tx: &mut Tx, jobs: &[&'j Job]) -> Result<Vec<&'j Job>, DbError> {
+/// For each job, whether its spender belongs to the organization.
+async fn admit(tx: &mut Tx, jobs: &[&Job]) -> Result<Vec<bool>, DbError> {
     let spenders: BTreeSet<(OwnerId, UserId)> =
         jobs.iter().filter_map(|job| job.member.map(|spender| (job.owner, spender.user))).collect();
     if spenders.is_empty() {
-        return Ok(jobs.to_vec());
+        return Ok(vec![true; jobs.len()]);
     }
     let known = members::named(tx, &spenders.into_iter().collect::<Vec<_>>()).await?;
     let belongs = |job: &Job| {
@@ -120,15 +117,20 @@ async fn admit<'j>(tx: &mut Tx, jobs: &[&'j Job]) -> Result<Vec<&'j Job>, DbErro
             standing(known.get(&(job.owner, spender.user)).copied(), spender.token).is_some()
         })
     };
-    Ok(jobs.iter().copied().filter(|job| belongs(job)).collect())
+    Ok(jobs.iter().map(|job| belongs(job)).collect())
 }
 
 fn decide_one(state: &mut AccountState, job: &Job, now: Timestamp) -> Answer {
     roll_period(state, now);
-    if let Some((start, end)) = job.period {
+    let booked = state.account().head.seq;
+    let decided = decide(state, &job.request, now);
+    // Not for a repetition: a late one must not set the period back.
+    if let (Some((start, end)), Ok(_)) = (job.period, &decided)
+        && state.account().head.seq > booked
+    {
         state.enter_period(start, end);
     }
-    decide(state, &job.request, now).map_err(|refusal| match refusal {
+    decided.map_err(|refusal| match refusal {
         Refusal::Inconsistent(flaw) => {
             tracing::error!(owner = %job.owner, %flaw, "an account contradicts itself");
             Refused::Failed
@@ -158,14 +160,19 @@ async fn load(
     clock: &Clock,
     owners: &[OwnerId],
     jobs: &[&Job],
-) -> Result<HashMap<OwnerId, AccountState>, DbError> {
+) -> Result<(HashMap<OwnerId, AccountState>, Timestamp), DbError> {
+    if owners.is_empty() {
+        return Ok((HashMap::new(), clock.now()));
+    }
     let mut rows = accounts::lock(tx, owners).await?;
     if rows.len() < owners.len() {
-        let now = clock.now();
-        let month = now.start_of_month();
-        accounts::open(tx, owners, now, (month, month.add_months_anchored(1))).await?;
+        let opened_at = clock.now();
+        let month = opened_at.start_of_month();
+        accounts::open(tx, owners, opened_at, (month, month.add_months_anchored(1))).await?;
         rows = accounts::lock(tx, owners).await?;
     }
+    // One time for the whole batch, taken under the locks: what is overdue is what is loaded.
+    let now = clock.now();
     let holding: Vec<OwnerId> =
         rows.iter().filter(|(_, account)| account.held > Credits::ZERO).map(|(owner, _)| *owner).collect();
     let mut live: HashMap<OwnerId, Vec<_>> = HashMap::with_capacity(owners.len());
@@ -180,10 +187,10 @@ async fn load(
         }
     }
     load_replays(tx, jobs, &mut states).await?;
-    load_holds(tx, clock, &holding, jobs, &mut states).await?;
+    load_holds(tx, now, &holding, jobs, &mut states).await?;
     load_charges(tx, jobs, &mut states).await?;
     load_lots(tx, jobs, &mut states).await?;
-    Ok(states)
+    Ok((states, now))
 }
 
 /// What the jobs need of one kind, each once, in a stable order.
@@ -212,7 +219,7 @@ async fn load_replays(
 /// Holds that are overdue or named, with the lots they are earmarked on.
 async fn load_holds(
     tx: &mut Tx,
-    clock: &Clock,
+    now: Timestamp,
     holding: &[OwnerId],
     jobs: &[&Job],
     states: &mut HashMap<OwnerId, AccountState>,
@@ -220,7 +227,7 @@ async fn load_holds(
     let named: Vec<(OwnerId, HoldId)> = needed(jobs, |request| request.needs().hold);
     let mut found = if named.is_empty() { Vec::new() } else { holds::named(tx, &named).await? };
     if !holding.is_empty() {
-        found.extend(holds::overdue(tx, holding, clock.now()).await?);
+        found.extend(holds::overdue(tx, holding, now).await?);
     }
     let lots = found.iter().flat_map(|(owner, hold)| hold.earmarks.iter().map(|earmark| (*owner, earmark.lot)));
     load_missing_lots(tx, lots.collect(), states).await?;

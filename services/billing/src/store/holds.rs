@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bursar_db::{DbError, Tx, on};
-use bursar_id::{ChargeId, HoldId, LotId, OwnerId, ProjectId, UserId};
+use bursar_id::{ChargeId, HoldId, LotId, OwnerId, UserId};
 use bursar_money::{Credits, Quantity};
 use bursar_time::Timestamp;
 
 use super::accounts::owner_list;
 use super::json::JsonRows;
 use super::{pairs, sql, unreadable};
-use crate::domain::{Allocation, Attribution, Hold, Labels, ModelName};
+use crate::domain::{Allocation, Attribution, Hold, Labels, ModelName, ProjectName};
 
 #[derive(sqlx::FromRow)]
 struct HoldRow {
@@ -23,7 +23,7 @@ struct HoldRow {
     earmarks: String,
     deadline: Timestamp,
     member: UserId,
-    project: Option<ProjectId>,
+    project: Option<String>,
     model: Option<String>,
     quantity: Option<Quantity>,
     labels: Option<String>,
@@ -50,7 +50,7 @@ impl HoldRow {
                 .collect::<Result<_, DbError>>()?,
             attribution: Arc::new(Attribution {
                 member: self.member,
-                project: self.project,
+                project: self.project.as_deref().map(ProjectName::parse).transpose().map_err(unreadable)?,
                 model: self.model.as_deref().map(ModelName::parse).transpose().map_err(unreadable)?,
                 quantity: self.quantity,
                 labels,
@@ -151,7 +151,7 @@ pub(crate) async fn save(tx: &mut Tx, holds: &[(OwnerId, &Hold)]) -> Result<(), 
                 .bind(earmarks)
                 .bind(holds.iter().map(|(_, hold)| hold.deadline).collect::<Vec<_>>())
                 .bind(holds.iter().map(|(_, hold)| by(hold).member).collect::<Vec<_>>())
-                .bind(holds.iter().map(|(_, hold)| by(hold).project).collect::<Vec<_>>())
+                .bind(holds.iter().map(|(_, hold)| by(hold).project.as_ref().map(ToString::to_string)).collect::<Vec<_>>())
                 .bind(holds.iter().map(|(_, hold)| by(hold).model.as_ref().map(ToString::to_string)).collect::<Vec<_>>())
                 .bind(holds.iter().map(|(_, hold)| by(hold).quantity).collect::<Vec<_>>())
                 .bind(labels)
@@ -177,9 +177,9 @@ fn write(row: &mut JsonRows, owner: OwnerId, hold: &Hold, earmarks: &str, labels
     let by = &hold.attribution;
     row.word(owner).word(hold.id).word(hold.state).int(hold.amount.micro()).int(hold.captured.micro());
     row.text(earmarks).int(hold.deadline.as_micros()).word(by.member);
-    row.text_or_null(by.project.map(|it| it.to_string()).as_deref());
+    row.text_or_null(by.project.as_ref().map(ProjectName::as_str));
     row.text_or_null(by.model.as_ref().map(ModelName::as_str));
-    row.int_or_null(by.quantity.map(Quantity::micro)).text_or_null(labels);
+    row.int_or_null(by.quantity.map(Quantity::millionths)).text_or_null(labels);
     row.text_or_null(hold.charge.map(|it| it.to_string()).as_deref());
     row.int(hold.created_at.as_micros()).int_or_null(hold.settled_at.map(Timestamp::as_micros));
 }

@@ -34,7 +34,9 @@ impl JsonRows {
                 '"' => self.text.push_str("\\\""),
                 '\\' => self.text.push_str("\\\\"),
                 // Writing to a string never fails.
-                control if control < ' ' => drop(write!(self.text, "\\u{:04x}", u32::from(control))),
+                control if control < ' ' => {
+                    let _ = write!(self.text, "\\u{:04x}", u32::from(control));
+                }
                 other => self.text.push(other),
             }
         }
@@ -45,7 +47,7 @@ impl JsonRows {
     /// A text cell from anything that prints itself without quotes or control characters: ids, names of states.
     pub(crate) fn word(&mut self, word: impl std::fmt::Display) -> &mut Self {
         self.separate();
-        drop(write!(self.text, "\"{word}\""));
+        let _ = write!(self.text, "\"{word}\"");
         self
     }
 
@@ -60,7 +62,7 @@ impl JsonRows {
     /// An integer cell.
     pub(crate) fn int(&mut self, number: i64) -> &mut Self {
         self.separate();
-        drop(write!(self.text, "{number}"));
+        let _ = write!(self.text, "{number}");
         self
     }
 

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use bursar_db::{DbError, Tx, on};
-use bursar_id::{OwnerId, ProjectId, UserId};
+use bursar_id::{OwnerId, UserId};
 use bursar_time::Timestamp;
 
 use super::json::JsonRows;
 use super::{sql, unreadable};
-use crate::domain::{ModelName, UsageDelta, UsageKey, UsageTotals};
+use crate::domain::{ModelName, ProjectName, UsageDelta, UsageKey, UsageTotals};
 
 /// How long a stored total counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,7 +56,7 @@ impl TotalsRow {
         let key = UsageKey {
             hour: self.starts_at,
             member: self.member,
-            project: named(self.project).map(|it| it.parse::<ProjectId>()).transpose().map_err(unreadable)?,
+            project: named(self.project).map(|it| ProjectName::parse(&it)).transpose().map_err(unreadable)?,
             model: named(self.model).map(|it| ModelName::parse(&it)).transpose().map_err(unreadable)?,
         };
         let Self { charged, refunded, charges, quantity, .. } = self;
@@ -101,7 +101,7 @@ pub(crate) async fn add(tx: &mut Tx, deltas: &[(OwnerId, &UsageDelta)]) -> Resul
             for ((owner, grain, key), add) in &rows {
                 list.row(|row| {
                     row.word(owner).word(grain.as_str()).int(key.hour.as_micros()).word(key.member);
-                    row.word(project(key)).word(model(key));
+                    row.text(project(key)).text(model(key));
                     row.int(add.charged).int(add.refunded).int(add.charges).int(add.quantity);
                 });
             }
@@ -143,10 +143,10 @@ fn totals(deltas: &[(OwnerId, &UsageDelta)]) -> BTreeMap<(OwnerId, Grain, UsageK
     rows
 }
 
-fn project(key: &UsageKey) -> String {
-    key.project.map(|it| it.to_string()).unwrap_or_default()
+fn project(key: &UsageKey) -> &str {
+    key.project.as_ref().map(ProjectName::as_str).unwrap_or_default()
 }
 
-fn model(key: &UsageKey) -> String {
-    key.model.as_ref().map(ToString::to_string).unwrap_or_default()
+fn model(key: &UsageKey) -> &str {
+    key.model.as_ref().map(ModelName::as_str).unwrap_or_default()
 }

@@ -23,7 +23,7 @@ const NEWS_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Decides who may act on which account.
 #[derive(Clone)]
-pub struct Access {
+pub(crate) struct Access {
     db: Db,
     policy: AccessPolicy,
     /// Changes whenever an event about members has been applied.
@@ -32,20 +32,20 @@ pub struct Access {
 
 /// A caller who may act on an account.
 #[derive(Debug, Clone, Copy)]
-pub struct Allowed {
+pub(crate) struct Allowed {
     /// Whose account.
-    pub owner: OwnerId,
+    pub(crate) owner: OwnerId,
     /// On behalf of whom; `None` for a service that acts for itself and named nobody.
-    pub member: Option<UserId>,
+    pub(crate) member: Option<UserId>,
     /// Whose membership must hold when it is carried out.
-    pub spender: Option<Spender>,
+    pub(crate) spender: Option<Spender>,
     /// Whether it may act on what other members made.
-    pub manages: bool,
+    pub(crate) manages: bool,
 }
 
 impl Access {
     /// Access by the memberships in this store, under the deployment's policy.
-    pub fn new(db: Db, policy: AccessPolicy) -> Self {
+    pub(crate) fn new(db: Db, policy: AccessPolicy) -> Self {
         Self { db, policy, news: Arc::new(watch::Sender::new(0)) }
     }
 
@@ -57,7 +57,7 @@ impl Access {
     /// May the caller spend `owner`'s credits, for `member` if one is named? A user spends for
     /// itself; a service names the member. Whether a member belongs to an organization is decided in
     /// the transaction that spends (see [`Allowed::spender`]).
-    pub async fn spend(&self, caller: &Caller, owner: OwnerId, member: Option<UserId>) -> Result<Allowed, Error> {
+    pub(crate) async fn spend(&self, caller: &Caller, owner: OwnerId, member: Option<UserId>) -> Result<Allowed, Error> {
         if let Some(user) = acting_user(caller) {
             self.in_context(user, owner).await?;
             if member.is_some_and(|member| member != user.user) {
@@ -83,7 +83,7 @@ impl Access {
     }
 
     /// May the caller do what the RPC demands with `owner`'s account?
-    pub async fn to(&self, caller: &Caller, owner: OwnerId) -> Result<Allowed, Error> {
+    pub(crate) async fn to(&self, caller: &Caller, owner: OwnerId) -> Result<Allowed, Error> {
         let Some(user) = acting_user(caller) else {
             return Ok(Allowed { owner, member: None, spender: None, manages: true });
         };
@@ -103,7 +103,7 @@ impl Access {
 
     /// Whether the user may `permission` in its own context, by what the token says; for decisions
     /// that are repeated in the transaction.
-    pub fn permits(&self, user: &UserCaller, owner: OwnerId, permission: Permission) -> bool {
+    pub(crate) fn permits(&self, user: &UserCaller, owner: OwnerId, permission: Permission) -> bool {
         match owner {
             OwnerId::User(own) => own == user.user,
             OwnerId::Organization(_) => user.role.is_some_and(|role| permits(role, permission, &self.policy)),

@@ -1,12 +1,12 @@
 //! Reading an account: its balance, its lots and its ledger.
 
-use bursar_db::Db;
+use bursar_db::{Db, DbError, Tx};
 use bursar_id::{OwnerId, UserId};
 use bursar_money::Credits;
 use bursar_rpc::{Page, PageRequest};
 use bursar_time::{Clock, Timestamp};
 
-use crate::domain::{Balance, Entry, EntryKind, Lot, Period};
+use crate::domain::{Balance, Entry, EntryKind, EntryRow, Lot, Period};
 use crate::error::Error;
 use crate::lane::view;
 use crate::store::{accounts, ledger, lots};
@@ -145,13 +145,13 @@ fn signed(seq: u64) -> i64 {
     i64::try_from(seq).unwrap_or(i64::MAX)
 }
 
-fn readable(rows: Vec<crate::domain::EntryRow>) -> Result<Vec<Entry>, Error> {
-    let read = |row| Entry::try_from(row).map_err(|error| bursar_db::DbError::corrupt(error.to_string()).into());
-    rows.into_iter().map(read).collect()
+fn readable(rows: Vec<EntryRow>) -> Result<Vec<Entry>, Error> {
+    let read = |row: EntryRow| Entry::try_from(row).map_err(|error| DbError::corrupt(error.to_string()));
+    Ok(rows.into_iter().map(read).collect::<Result<_, DbError>>()?)
 }
 
 /// The number of the first entry at or after `at`, by bisection: entries are in order of time.
-async fn first_at(tx: &mut bursar_db::Tx, owner: OwnerId, last: u64, at: Timestamp) -> Result<u64, Error> {
+async fn first_at(tx: &mut Tx, owner: OwnerId, last: u64, at: Timestamp) -> Result<u64, Error> {
     let (mut low, mut high) = (1, last + 1);
     while low < high {
         let middle = low + (high - low) / 2;

@@ -1,5 +1,7 @@
 //! The audit: a ledger recomputed from its first entry and compared with everything stored beside it.
 
+use std::process::ExitCode;
+
 use bursar_db::{Db, Tx};
 use bursar_id::OwnerId;
 
@@ -108,4 +110,15 @@ pub async fn verify_all(db: &Db) -> Result<Summary, Error> {
         }
         last = Some(newest);
     }
+}
+
+/// Prints a summary, one line for each bad ledger, and gives the exit code that says the same.
+#[expect(clippy::print_stdout, reason = "this is what `bursar-billing verify` prints")]
+pub fn report(summary: &Summary) -> ExitCode {
+    for bad in &summary.bad {
+        println!("BAD  {bad}");
+    }
+    let Summary { accounts, entries, bad } = summary;
+    println!("{accounts} accounts, {entries} good entries, {} bad ledgers", bad.len());
+    if bad.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -127,27 +127,19 @@ impl CreditUseCases {
     /// Settles a hold, wholly or in part.
     pub(crate) async fn capture(
         &self,
-        caller: &Caller,
-        owner: Option<OwnerId>,
+        allowed: Allowed,
         hold: HoldId,
         (amount, allow_excess): (Credits, bool),
         request_id: Option<RequestId>,
     ) -> Result<Charged, Error> {
-        let allowed = self.for_hold(caller, owner, hold, true).await?;
         let command = CaptureCommand { hold, charge: self.id(), amount, allow_excess };
         charged(self.lanes.one(job(allowed, request(request_id.as_ref(), Command::Capture(command)))).await?)
     }
 
     /// Gives a hold back.
-    pub(crate) async fn release(
-        &self,
-        caller: &Caller,
-        owner: Option<OwnerId>,
-        hold: HoldId,
-    ) -> Result<(OwnerId, Released), Error> {
-        let allowed = self.for_hold(caller, owner, hold, true).await?;
+    pub(crate) async fn release(&self, allowed: Allowed, hold: HoldId) -> Result<Released, Error> {
         match self.run(allowed, None, Command::Release { hold }).await? {
-            Outcome::Released(released) => Ok((allowed.owner, released)),
+            Outcome::Released(released) => Ok(released),
             _ => Err(Error::Failed),
         }
     }
@@ -155,17 +147,15 @@ impl CreditUseCases {
     /// Gives a charge back, wholly or in part.
     pub(crate) async fn refund(
         &self,
-        caller: &Caller,
-        owner: Option<OwnerId>,
+        allowed: Allowed,
         charge: ChargeId,
         amount: Option<Credits>,
         request_id: Option<RequestId>,
-    ) -> Result<(OwnerId, Refunded), Error> {
-        let allowed = self.for_charge(caller, owner, charge, true).await?;
+    ) -> Result<Refunded, Error> {
         let refund: RefundId = self.id();
         let command = Command::Refund(RefundCommand { charge, refund, amount });
         match self.run(allowed, request_id.as_ref(), command).await? {
-            Outcome::Refunded(refunded) => Ok((allowed.owner, refunded)),
+            Outcome::Refunded(refunded) => Ok(refunded),
             _ => Err(Error::Failed),
         }
     }
@@ -254,7 +244,7 @@ impl CreditUseCases {
     }
 
     /// May the caller act on this hold (or see it)? Users on their own, managers on everybody's.
-    async fn for_hold(
+    pub(crate) async fn for_hold(
         &self,
         caller: &Caller,
         owner: Option<OwnerId>,
@@ -277,7 +267,7 @@ impl CreditUseCases {
     }
 
     /// May the caller act on this charge (or see it)? Users on their own, managers on everybody's.
-    async fn for_charge(
+    pub(crate) async fn for_charge(
         &self,
         caller: &Caller,
         owner: Option<OwnerId>,

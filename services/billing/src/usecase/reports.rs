@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use bursar_db::Db;
 use bursar_id::OwnerId;
+use bursar_rpc::PageRequest;
 use bursar_time::{Span, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use crate::domain::{UsageKey, UsageTotals};
 use crate::error::Error;
@@ -35,7 +37,7 @@ pub(crate) enum Interval {
 }
 
 /// One line of a report: what its groups and its interval are, and what was used.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct ReportKey {
     pub(crate) starts_at: Timestamp,
     pub(crate) member: String,
@@ -61,8 +63,22 @@ pub(crate) struct ReportUseCases {
 }
 
 impl ReportUseCases {
-    /// The report's lines in the order of their keys.
-    pub(crate) async fn usage(
+    /// One page of the report's lines, in the order of their keys.
+    pub(crate) async fn page(
+        &self,
+        owner: OwnerId,
+        query: &ReportQuery,
+        page: &PageRequest<ReportKey>,
+    ) -> Result<(Vec<(ReportKey, UsageTotals)>, String), Error> {
+        let lines = self.usage(owner, query).await?;
+        let wanted = usize::try_from(page.limit()).unwrap_or(usize::MAX);
+        let rest = lines.into_iter().filter(|(key, _)| page.after().is_none_or(|last| key > last));
+        let page = page.page(rest.take(wanted).collect(), |(key, _)| key.clone())?;
+        Ok((page.rows, page.next_page_token))
+    }
+
+    /// All of the report's lines.
+    async fn usage(
         &self,
         owner: OwnerId,
         query: &ReportQuery,

@@ -1,0 +1,34 @@
+//! What billing takes from the settings.
+
+use std::path::PathBuf;
+
+use bursar_rpc::AccessPolicy;
+use bursar_runtime::Settings;
+
+use crate::lane::LaneSettings;
+
+/// Billing's own rules and sizes.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// How the lanes are laid out.
+    pub lanes: LaneSettings,
+    /// The catalog's file; `None` for the built-in catalog.
+    pub catalog: Option<PathBuf>,
+    /// Who may do what about billing.
+    pub policy: AccessPolicy,
+}
+
+impl Config {
+    /// The rules these settings ask for.
+    pub fn of(settings: &Settings) -> Self {
+        let billing = &settings.billing;
+        let lanes = LaneSettings {
+            // One lane is fastest on few cores: fewer and larger batches.
+            lanes: billing.lanes.max(1),
+            batch: billing.batch_max,
+            waiting: billing.queue_max,
+            combine: billing.combine,
+        };
+        Self { lanes, catalog: settings.catalog_file.clone(), policy: AccessPolicy::default() }
+    }
+}

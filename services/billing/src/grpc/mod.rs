@@ -1,0 +1,75 @@
+//! The gRPC face of billing: handlers of a few lines, conversions, and errors as statuses.
+//!
+//! A handler reads who calls, authorises, parses, calls one use case and converts its answer. No
+//! SQL, no spans and no `match` on errors: spans, deadlines and authentication are layers around
+//! it, and [`status`] is the one place where errors become statuses.
+
+mod account;
+mod answer;
+mod catalog;
+mod credit;
+mod order;
+mod parse;
+mod purchase;
+mod status;
+mod subscription;
+mod usage;
+
+use std::sync::Arc;
+
+use bursar_proto::billing::v1::account_service_server::AccountServiceServer;
+use bursar_proto::billing::v1::catalog_service_server::CatalogServiceServer;
+use bursar_proto::billing::v1::credit_service_server::CreditServiceServer;
+use bursar_proto::billing::v1::purchase_service_server::PurchaseServiceServer;
+use bursar_proto::billing::v1::subscription_service_server::SubscriptionServiceServer;
+use bursar_proto::billing::v1::usage_service_server::UsageServiceServer;
+use bursar_rpc::MAX_MESSAGE;
+use tonic::service::Routes;
+
+use crate::domain::Catalog;
+use crate::usecase::access::Access;
+use crate::usecase::accounts::AccountUseCases;
+use crate::usecase::credits::CreditUseCases;
+use crate::usecase::purchases::PurchaseUseCases;
+use crate::usecase::reports::ReportUseCases;
+use crate::usecase::subscriptions::SubscriptionUseCases;
+
+/// The gRPC services that billing answers, besides its events.
+pub(crate) const SERVICES: [&str; 6] = [
+    "bursar.billing.v1.AccountService",
+    "bursar.billing.v1.CreditService",
+    "bursar.billing.v1.CatalogService",
+    "bursar.billing.v1.SubscriptionService",
+    "bursar.billing.v1.PurchaseService",
+    "bursar.billing.v1.UsageService",
+];
+
+/// The use cases behind the handlers.
+pub(crate) struct Parts {
+    pub(crate) access: Access,
+    pub(crate) credits: CreditUseCases,
+    pub(crate) accounts: AccountUseCases,
+    pub(crate) reports: ReportUseCases,
+    pub(crate) subscriptions: SubscriptionUseCases,
+    pub(crate) purchases: PurchaseUseCases,
+    pub(crate) catalog: Arc<Catalog>,
+}
+
+macro_rules! limited {
+    ($server:ident, $handler:expr) => {
+        $server::new($handler).max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE)
+    };
+}
+
+/// The bare routes of every service, without the stack.
+pub(crate) fn routes(parts: Parts) -> Routes {
+    let Parts { access, credits, accounts, reports, subscriptions, purchases, catalog } = parts;
+    let account = account::AccountHandler { access: access.clone(), accounts };
+    let usage = usage::UsageHandler { access, reports };
+    Routes::new(limited!(AccountServiceServer, account))
+        .add_service(limited!(CreditServiceServer, credit::CreditHandler(credits)))
+        .add_service(limited!(CatalogServiceServer, catalog::CatalogHandler(catalog)))
+        .add_service(limited!(SubscriptionServiceServer, subscription::SubscriptionHandler(subscriptions)))
+        .add_service(limited!(PurchaseServiceServer, purchase::PurchaseHandler(purchases)))
+        .add_service(limited!(UsageServiceServer, usage))
+}

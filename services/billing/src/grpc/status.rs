@@ -1,0 +1,145 @@
+//! Errors as statuses: the one place that decides what a caller is told.
+
+use std::time::Duration;
+
+use bursar_rpc::{Problem, reason};
+use tonic::{Code, Status};
+
+use crate::domain::Refusal;
+use crate::error::Error;
+
+/// How soon a caller that found no room should try again.
+const RETRY_SOON: Duration = Duration::from_millis(50);
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        Problem::from(error).into()
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let said = error.to_string();
+        match error {
+            Error::Problem(problem) => problem,
+            Error::Refused(refusal) => refused(refusal),
+            Error::NotAMember => Self::permission_denied("NOT_A_MEMBER", said),
+            Error::WrongContext { context } => {
+                Self::permission_denied("WRONG_CONTEXT", format!("{said}: switch the context first"))
+                    .with_metadata("context", context.to_string())
+            }
+            Error::RoleNotAllowed => Self::permission_denied("ROLE_NOT_ALLOWED", said),
+            Error::NotFound(_) => Self::new(Code::NotFound, reason::NOT_FOUND, said),
+            Error::ModelNotFound(_) => Self::new(Code::NotFound, "MODEL_NOT_FOUND", said),
+            Error::PlanNotFound(_) => Self::new(Code::NotFound, "PLAN_NOT_FOUND", said),
+            Error::PackNotFound(_) => Self::new(Code::NotFound, "PACK_NOT_FOUND", said),
+            Error::PlanNotForSale(_) => Self::failed_precondition("PLAN_NOT_FOR_SALE", said),
+            Error::AlreadySubscribed { plan } => {
+                Self::failed_precondition("ALREADY_SUBSCRIBED", said).with_metadata("plan", plan)
+            }
+            Error::PaymentDeclined => Self::failed_precondition("PAYMENT_DECLINED", said),
+            Error::RequestIdReused => Self::request_id_reused(),
+            Error::Overloaded => Self::exhausted(reason::OVERLOADED, said).with_retry_after(RETRY_SOON),
+            Error::Unavailable => {
+                Self::unavailable(reason::STORE_UNAVAILABLE, said).with_retry_after(Duration::from_secs(1))
+            }
+            Error::Failed => Self::internal(&said),
+            Error::Store(error) => error.into(),
+        }
+    }
+}
+
+/// What the credit rules' refusals are called on the wire.
+fn refused(refusal: Refusal) -> Problem {
+    let said = refusal.to_string();
+    let state = |reason| Problem::failed_precondition(reason, said.clone());
+    match refusal {
+        Refusal::RequestIdReused => Problem::request_id_reused(),
+        Refusal::HoldNotFound => Problem::not_found("hold"),
+        Refusal::ChargeNotFound => Problem::not_found("charge"),
+        Refusal::LotNotFound => Problem::not_found("lot"),
+        Refusal::HoldSettled => state("HOLD_SETTLED"),
+        Refusal::HoldExpired { deadline } => {
+            state("HOLD_EXPIRED").with_metadata("deadline", deadline.to_rfc3339())
+        }
+        Refusal::LotVoided | Refusal::LotExpired => state("LOT_EMPTY"),
+        Refusal::ZeroAmount => Problem::invalid_field("amount", said),
+        Refusal::HoldTimeOutOfRange => Problem::invalid_field("ttl", said),
+        Refusal::EmptyValidity => Problem::invalid_field("expires_at", said),
+        Refusal::CaptureAboveHold { held, requested } => state("CAPTURE_ABOVE_HOLD")
+            .with_metadata("held", held.to_string())
+            .with_metadata("required", requested.to_string()),
+        Refusal::RefundAboveCharge { left } => {
+            state("REFUND_ABOVE_CHARGE").with_metadata("left", left.to_string())
+        }
+        Refusal::BalanceTooLarge => state("BALANCE_TOO_LARGE"),
+        Refusal::InsufficientCredits { available, required } => state("INSUFFICIENT_CREDITS")
+            .with_metadata("available", available.to_string())
+            .with_metadata("required", required.to_string()),
+        Refusal::Inconsistent(flaw) => Problem::internal(&flaw),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bursar_money::Credits;
+    use bursar_rpc::problem::reason_of;
+    use bursar_time::Timestamp;
+
+    use super::*;
+    use crate::domain::Inconsistent;
+
+    #[test]
+    fn every_error_has_its_code_and_reason() {
+        let credits = Credits::ONE;
+        let context = "org_00000000000000000000000001".parse().unwrap();
+        let rule = Error::Refused;
+        use Code::{AlreadyExists, FailedPrecondition, Internal, InvalidArgument, NotFound, PermissionDenied};
+        let cases = [
+            (Error::Problem(Problem::invalid_field("x", "y")), InvalidArgument, "INVALID_FIELDS"),
+            (Error::NotAMember, PermissionDenied, "NOT_A_MEMBER"),
+            (Error::WrongContext { context }, PermissionDenied, "WRONG_CONTEXT"),
+            (Error::RoleNotAllowed, PermissionDenied, "ROLE_NOT_ALLOWED"),
+            (Error::NotFound("hold"), NotFound, "NOT_FOUND"),
+            (Error::ModelNotFound("m".into()), NotFound, "MODEL_NOT_FOUND"),
+            (Error::PlanNotFound("p".into()), NotFound, "PLAN_NOT_FOUND"),
+            (Error::PackNotFound("p".into()), NotFound, "PACK_NOT_FOUND"),
+            (Error::PlanNotForSale("p".into()), FailedPrecondition, "PLAN_NOT_FOR_SALE"),
+            (Error::AlreadySubscribed { plan: "p".into() }, FailedPrecondition, "ALREADY_SUBSCRIBED"),
+            (Error::PaymentDeclined, FailedPrecondition, "PAYMENT_DECLINED"),
+            (Error::RequestIdReused, AlreadyExists, "REQUEST_ID_REUSED"),
+            (Error::Overloaded, Code::ResourceExhausted, "OVERLOADED"),
+            (Error::Unavailable, Code::Unavailable, "STORE_UNAVAILABLE"),
+            (Error::Failed, Internal, "INTERNAL"),
+            (rule(Refusal::RequestIdReused), AlreadyExists, "REQUEST_ID_REUSED"),
+            (rule(Refusal::HoldNotFound), NotFound, "NOT_FOUND"),
+            (rule(Refusal::ChargeNotFound), NotFound, "NOT_FOUND"),
+            (rule(Refusal::LotNotFound), NotFound, "NOT_FOUND"),
+            (rule(Refusal::HoldSettled), FailedPrecondition, "HOLD_SETTLED"),
+            (rule(Refusal::HoldExpired { deadline: Timestamp::EPOCH }), FailedPrecondition, "HOLD_EXPIRED"),
+            (rule(Refusal::LotVoided), FailedPrecondition, "LOT_EMPTY"),
+            (rule(Refusal::LotExpired), FailedPrecondition, "LOT_EMPTY"),
+            (rule(Refusal::ZeroAmount), InvalidArgument, "INVALID_FIELDS"),
+            (rule(Refusal::HoldTimeOutOfRange), InvalidArgument, "INVALID_FIELDS"),
+            (rule(Refusal::EmptyValidity), InvalidArgument, "INVALID_FIELDS"),
+            (
+                rule(Refusal::CaptureAboveHold { held: credits, requested: credits }),
+                FailedPrecondition,
+                "CAPTURE_ABOVE_HOLD",
+            ),
+            (rule(Refusal::RefundAboveCharge { left: credits }), FailedPrecondition, "REFUND_ABOVE_CHARGE"),
+            (rule(Refusal::BalanceTooLarge), FailedPrecondition, "BALANCE_TOO_LARGE"),
+            (
+                rule(Refusal::InsufficientCredits { available: credits, required: credits }),
+                FailedPrecondition,
+                "INSUFFICIENT_CREDITS",
+            ),
+            (rule(Refusal::Inconsistent(Inconsistent("x"))), Internal, "INTERNAL"),
+        ];
+        for (error, code, reason) in cases {
+            let case = format!("{error:?}");
+            let status = Status::from(error);
+            assert_eq!((status.code(), reason_of(&status).as_deref()), (code, Some(reason)), "{case}");
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! `UsageService`.
+
+use bursar_proto::billing::v1 as pb;
+use bursar_proto::billing::v1::usage_service_server::UsageService;
+use bursar_rpc::{Caller, Fingerprint, PageRequest, Permission};
+use tonic::{Request, Response, Status};
+
+use super::{answer, parse};
+use crate::usecase::access::Access;
+use crate::usecase::reports::{Group, ReportUseCases};
+
+/// Serves `UsageService`.
+pub(crate) struct UsageHandler {
+    pub(crate) access: Access,
+    pub(crate) reports: ReportUseCases,
+}
+
+#[tonic::async_trait]
+impl UsageService for UsageHandler {
+    async fn query_usage(
+        &self,
+        request: Request<pb::QueryUsageRequest>,
+    ) -> Result<Response<pb::QueryUsageResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let request = request.into_inner();
+        let owner = parse::owner(&request.owner)?;
+        self.access.to(&caller, owner).await?;
+        let query = parse::report(&request)?;
+        if query.groups.contains(&Group::Member) {
+            // Everybody sees the organization's totals; who used what is for those who may see that.
+            self.access.to(&caller.at(Permission::ViewUsage), owner).await?;
+        }
+        let arguments = format!("{query:?}");
+        let arguments = Fingerprint::of("QueryUsage", [request.owner.as_str(), &arguments]);
+        let page = PageRequest::parse(request.page_size, &request.page_token, arguments)?;
+        let (lines, next_page_token) = self.reports.page(owner, &query, &page).await?;
+        let rows = lines.iter().map(|(key, totals)| answer::usage(key, totals)).collect();
+        Ok(Response::new(pb::QueryUsageResponse { rows, next_page_token }))
+    }
+}
