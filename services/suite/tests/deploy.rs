@@ -1,5 +1,9 @@
 //! The files in deploy/ speak of settings, ports and accounts that exist.
-#![allow(clippy::expect_used, reason = "helpers of a test fail by panicking")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of a test fail by panicking"
+)]
 
 use std::{fs, path::Path};
 

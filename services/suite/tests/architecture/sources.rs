@@ -19,6 +19,8 @@ pub(crate) fn root() -> &'static Path {
 pub(crate) struct Source {
     pub(crate) path: String,
     pub(crate) text: String,
+    /// Whether this is a test, a part of one or a benchmark.
+    pub(crate) is_test: bool,
 }
 
 impl Source {
@@ -35,11 +37,32 @@ impl Source {
         .filter(|(_, line)| !line.trim_start().starts_with("//"))
     }
 
-    /// Whether this is a test, a part of one or a benchmark.
-    pub(crate) fn is_test(&self) -> bool {
-        self.path
-            .split('/')
-            .any(|part| matches!(part, "tests" | "tests.rs" | "benches"))
+    /// The files of the modules that this one declares under `#[cfg(test)]`, without `.rs` or `/mod.rs`.
+    fn test_modules(&self) -> Vec<String> {
+        let (folder, file) = self.path.rsplit_once('/').unwrap_or(("", &self.path));
+        let base = match file {
+            "mod.rs" | "lib.rs" | "main.rs" => folder.to_owned(),
+            _ => self.path.trim_end_matches(".rs").to_owned(),
+        };
+        let mut found = Vec::new();
+        let mut lines = self.text.lines();
+        while lines.any(|line| line == "#[cfg(test)]") {
+            let mut path = None;
+            for line in lines.by_ref() {
+                if let Some(given) = line.strip_prefix("#[path = \"") {
+                    path = given
+                        .strip_suffix(".rs\"]")
+                        .map(|given| format!("{folder}/{given}"));
+                } else if !line.starts_with("#[") {
+                    let name = line
+                        .split_once("mod ")
+                        .and_then(|(_, rest)| rest.strip_suffix(';'));
+                    found.extend(name.map(|name| path.unwrap_or_else(|| format!("{base}/{name}"))));
+                    break;
+                }
+            }
+        }
+        found
     }
 
     pub(crate) fn is_in(&self, folder: &str) -> bool {
@@ -87,11 +110,26 @@ pub(crate) fn sources(extensions: &[&str]) -> Vec<Source> {
                     .expect("below the root")
                     .display()
                     .to_string();
-                found.push(Source { path, text });
+                let is_test = path
+                    .split('/')
+                    .any(|part| matches!(part, "tests" | "tests.rs" | "benches"));
+                found.push(Source {
+                    path,
+                    text,
+                    is_test,
+                });
             }
         }
     }
     found.sort_by(|a, b| a.path.cmp(&b.path));
+    let modules: Vec<String> = found.iter().flat_map(Source::test_modules).collect();
+    for source in &mut found {
+        let is_part = |module: &String| {
+            let rest = source.path.strip_prefix(module.as_str());
+            rest.is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
+        };
+        source.is_test |= modules.iter().any(is_part);
+    }
     found
 }
 
@@ -167,16 +205,39 @@ mod tests {
         }
     }
 
+    fn source(path: &str, text: &str) -> Source {
+        Source {
+            path: path.to_owned(),
+            text: text.to_owned(),
+            is_test: false,
+        }
+    }
+
     #[test]
     fn shipped_code_has_no_comments_and_no_tests() {
         let text =
             "//! Doc.\nuse a;\n// sqlx\nfn f() {}\n#[cfg(test)]\nmod tests {\n    use sqlx;\n}\n";
-        let source = Source {
-            path: "services/x/src/domain/y.rs".to_owned(),
-            text: text.to_owned(),
-        };
+        let source = source("services/x/src/domain/y.rs", text);
         let lines: Vec<_> = source.shipped().collect();
         assert_eq!(lines, [(2, "use a;"), (4, "fn f() {}")]);
         assert_eq!(source.layer(), Some("domain"));
+        assert!(
+            source.test_modules().is_empty(),
+            "the module is in the file itself"
+        );
+    }
+
+    #[test]
+    fn modules_of_tests_are_found() {
+        let text =
+            "mod a;\n#[cfg(test)]\nmod b;\n#[cfg(test)]\n#[path = \"c_tests.rs\"]\nmod tests;\n";
+        assert_eq!(
+            source("x/src/mod.rs", text).test_modules(),
+            ["x/src/b", "x/src/c_tests"]
+        );
+        assert_eq!(
+            source("x/src/y.rs", text).test_modules(),
+            ["x/src/y/b", "x/src/c_tests"]
+        );
     }
 }

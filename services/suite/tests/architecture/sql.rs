@@ -20,7 +20,7 @@ fn may_hold_sql(source: &Source) -> bool {
 fn sqlx_is_used_in_the_stores_only() {
     let others = rust().iter().filter(|source| {
         let types = SQL_TYPES.iter().any(|home| source.is_in(home));
-        !may_hold_sql(source) && !types && !source.is_test()
+        !may_hold_sql(source) && !types && !source.is_test
     });
     assert_none(&complain(others, |line| {
         has_word(line, "sqlx").then(|| "`sqlx` outside a store".to_owned())
@@ -43,7 +43,7 @@ fn statements_stand_in_the_stores_only() {
     ];
     let others = rust()
         .iter()
-        .filter(|source| !may_hold_sql(source) && !source.is_test());
+        .filter(|source| !may_hold_sql(source) && !source.is_test);
     assert_none(&complain(others, |line| {
         let quoted = |statement: &&&str| {
             let text = line.split('"').nth(1).unwrap_or_default();

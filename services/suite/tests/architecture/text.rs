@@ -56,7 +56,7 @@ fn names_say_something() {
     const VAGUE: [&str; 6] = ["common", "utils", "util", "helpers", "misc", "types"];
     let mut found: BTreeMap<&str, &str> = BTreeMap::new();
     // `tests/common` is Rust's own name for what several test programs share.
-    for source in rust().iter().filter(|source| !source.is_test()) {
+    for source in rust().iter().filter(|source| !source.is_test) {
         for part in source.path.split('/') {
             let name = part.strip_suffix(".rs").unwrap_or(part);
             if VAGUE.contains(&name) {
