@@ -12,6 +12,9 @@ pub mod throttles;
 pub mod users;
 pub mod verifications;
 
+#[cfg(test)]
+mod tests;
+
 use bursar_db::Migrations;
 
 /// The schema of both engines.

@@ -1,0 +1,98 @@
+//! Events: what identity tells, and what it makes of what it is told.
+
+use bursar_db::Tx;
+use bursar_id::Role;
+use bursar_proto::event::v1::event::Payload;
+use bursar_proto::event::v1::watch_response::Item;
+use bursar_proto::event::v1::{Event, MembershipChanged, OrganizationCreated, WatchRequest};
+use bursar_proto::identity::v1::{DeleteMeRequest, UpdateMeRequest};
+use bursar_testkit::{Client, refused};
+use tonic::Code;
+
+use bursar_events::Consumer as _;
+use bursar_identity::consume::FromOrganization;
+use bursar_identity::store::memberships;
+
+use crate::organization::org;
+use crate::world::{World, becomes, user};
+
+/// The first `count` events.
+async fn events(service: &Client, count: usize) -> Vec<Payload> {
+    let stream = service.identity_events().watch(WatchRequest::default()).await.unwrap();
+    let (mut stream, mut seen) = (stream.into_inner(), Vec::new());
+    while seen.len() < count {
+        if let Some(Item::Event(event)) = stream.message().await.unwrap().unwrap().item {
+            seen.push(event.payload.unwrap());
+        }
+    }
+    seen
+}
+
+bursar_testkit::engines! {
+    async fn names_and_departures_are_told(db: TestDb) {
+        let world = World::start(&db).await;
+        let ada = world.join("Ada").await;
+        let rename = |name: &str| UpdateMeRequest { display_name: name.to_owned(), ..UpdateMeRequest::default() };
+        ada.client().users().update_me(rename("Countess")).await.unwrap();
+        ada.client().users().update_me(rename("Countess")).await.unwrap();
+        ada.client().users().delete_me(DeleteMeRequest::default()).await.unwrap();
+        let told: Vec<String> = events(&world.operator().await, 3)
+            .await
+            .into_iter()
+            .map(|payload| match payload {
+                Payload::UserUpdated(user) => format!("{} is {}", user.user_id, user.display_name),
+                Payload::UserDeleted(user) => format!("{} left", user.user_id),
+                other => panic!("unexpected {other:?}"),
+            })
+            .collect();
+        let id = &ada.user;
+        assert_eq!(told, [format!("{id} is Ada"), format!("{id} is Countess"), format!("{id} left")]);
+        let person = ada.client().identity_events().watch(WatchRequest::default()).await;
+        refused(person.map(|_| ()), Code::PermissionDenied, "CALLER_NOT_ALLOWED");
+    }
+
+    async fn only_later_news_about_a_membership_count(db: TestDb) {
+        let world = World::start(&db).await;
+        let ada = world.join("Ada").await;
+        let known = || async {
+            let mut tx: Tx = world.db.read().await.unwrap();
+            memberships::get(&mut tx, user(&ada), org(1)).await.unwrap().map(|place| (place.role, place.version))
+        };
+        world.organization.tell(org(1), user(&ada), Some(Role::Member), 4).await;
+        becomes(Some((Some(Role::Member), 4)), known).await;
+        world.organization.tell(org(1), user(&ada), None, 3).await;
+        world.organization.tell(org(1), user(&ada), Some(Role::Admin), 4).await;
+        world.organization.tell(org(1), user(&ada), None, 5).await;
+        becomes(Some((None, 5)), known).await;
+        world.organization.tell(org(1), user(&ada), Some(Role::Admin), 6).await;
+        becomes(Some((Some(Role::Admin), 6)), known).await;
+    }
+
+    async fn malformed_events_are_refused_and_foreign_ones_ignored(db: TestDb) {
+        let world = World::start(&db).await;
+        let malformed = [
+            Payload::MembershipChanged(MembershipChanged::default()),
+            Payload::MembershipChanged(MembershipChanged {
+                organization_id: org(1).to_string(),
+                user_id: bursar_testkit::id::<()>(1).as_uuid().to_string(),
+                ..MembershipChanged::default()
+            }),
+            Payload::OrganizationCreated(OrganizationCreated {
+                organization_id: "org_1".to_owned(),
+                created_by_session_id: "ses_1".to_owned(),
+                ..OrganizationCreated::default()
+            }),
+        ];
+        for payload in malformed {
+            let event = Event { payload: Some(payload), ..Event::default() };
+            let mut tx = world.db.begin().await.unwrap();
+            assert!(FromOrganization.apply(&mut tx, &event).await.is_err(), "{event:?}");
+        }
+        let nobodys = [None, Some(Payload::OrganizationCreated(OrganizationCreated::default()))];
+        for payload in nobodys {
+            let event = Event { payload, ..Event::default() };
+            let mut tx = world.db.begin().await.unwrap();
+            FromOrganization.apply(&mut tx, &event).await.unwrap();
+        }
+    }
+}

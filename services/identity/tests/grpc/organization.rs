@@ -1,0 +1,232 @@
+//! A fake of organization: memberships in memory, its events through the real outbox, behind the real stack.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use bursar_db::{Db, PoolOptions, ddl};
+use bursar_events::Outbox;
+use bursar_id::{OrganizationId, Role, UserId};
+use bursar_proto::event::v1::event::Payload;
+use bursar_proto::event::v1::{MembershipChanged, OrganizationCreated};
+use bursar_proto::organization::v1::member_service_server::{MemberService, MemberServiceServer};
+use bursar_proto::organization::v1::organization_service_server::{OrganizationService, OrganizationServiceServer};
+use bursar_proto::organization::v1::{self as api, CheckAccessRequest, CheckAccessResponse};
+use bursar_proto::organization::v1::{ListOrganizationsRequest, ListOrganizationsResponse, Organization};
+use bursar_rpc::convert::{to_optional_role, to_role};
+use bursar_rpc::{Caller, KeySet, Limits, StackDeps, Transport};
+use bursar_runtime::Env;
+use bursar_testkit::{TestDb, id, sqlite};
+use tonic::service::Routes;
+use tonic::{Request, Response, Status};
+
+/// What the fake knows: a role (none after leaving) and its version.
+type Places = BTreeMap<(OrganizationId, UserId), (Option<Role>, u64)>;
+
+/// The fake. Clones share what it knows.
+#[derive(Clone)]
+pub(crate) struct FakeOrganization {
+    db: Db,
+    outbox: Outbox,
+    places: Arc<Mutex<Places>>,
+    away: Arc<Mutex<bool>>,
+    _file: Arc<TestDb>,
+}
+
+impl FakeOrganization {
+    pub(crate) async fn new(env: &Env) -> Self {
+        let file = sqlite::file();
+        let db = Db::open(&file.store_url(), &ddl::migrations(), &PoolOptions::default()).await.unwrap();
+        db.migrate(&ddl::migrations()).await.unwrap();
+        let outbox = Outbox::new("organization", db.clone(), env.clock.clone(), env.entropy.clone());
+        Self { db, outbox, places: Arc::default(), away: Arc::default(), _file: Arc::new(file) }
+    }
+
+    /// Its routes behind the stack, believing the tokens that identity signs.
+    pub(crate) fn routes(&self, env: &Env, identity: Transport) -> Routes {
+        let deps = StackDeps {
+            keys: KeySet::remote(identity),
+            clock: env.clock.clone(),
+            entropy: env.entropy.clone(),
+            meter: env.meter.clone(),
+            limits: Limits::default(),
+        };
+        let routes = Routes::new(OrganizationServiceServer::new(self.clone()))
+            .add_service(MemberServiceServer::new(self.clone()))
+            .add_service(self.outbox.watch_service(env.shutdown.clone()));
+        bursar_rpc::stack(routes, deps)
+    }
+
+    /// Changes a membership without telling anybody. Gives its new version.
+    pub(crate) fn place(&self, organization: OrganizationId, user: UserId, role: Option<Role>) -> u64 {
+        let mut places = self.places.lock().unwrap();
+        let place = places.entry((organization, user)).or_default();
+        *place = (role, place.1 + 1);
+        place.1
+    }
+
+    /// Changes a membership and emits the event.
+    pub(crate) async fn change(&self, organization: OrganizationId, user: UserId, role: Option<Role>) {
+        let version = self.place(organization, user, role);
+        self.tell(organization, user, role, version).await;
+    }
+
+    /// Emits a membership event, whatever is true.
+    pub(crate) async fn tell(&self, organization: OrganizationId, user: UserId, role: Option<Role>, version: u64) {
+        self.emit(Payload::MembershipChanged(MembershipChanged {
+            organization_id: organization.to_string(),
+            user_id: user.to_string(),
+            role: to_optional_role(role).into(),
+            version,
+            email: String::new(),
+        }))
+        .await;
+    }
+
+    /// Creates an organization as a session's own doing.
+    pub(crate) async fn create(&self, organization: OrganizationId, owner: UserId, session: &str) {
+        self.place(organization, owner, Some(Role::Owner));
+        self.emit(Payload::OrganizationCreated(OrganizationCreated {
+            organization_id: organization.to_string(),
+            owner_user_id: owner.to_string(),
+            name: "Acme".to_owned(),
+            slug: "acme".to_owned(),
+            created_by_session_id: session.to_owned(),
+        }))
+        .await;
+    }
+
+    async fn emit(&self, payload: Payload) {
+        let tx = self.db.begin().await.unwrap();
+        self.outbox.commit(tx, vec![payload]).await.unwrap();
+    }
+
+    /// From now on every call answers UNAVAILABLE, or none does.
+    pub(crate) fn set_away(&self, away: bool) {
+        *self.away.lock().unwrap() = away;
+    }
+
+    fn there(&self) -> Result<(), Status> {
+        if *self.away.lock().unwrap() { Err(Status::unavailable("gone fishing")) } else { Ok(()) }
+    }
+}
+
+/// The `n`-th organization.
+pub(crate) fn org(n: u64) -> OrganizationId {
+    id(n)
+}
+
+#[tonic::async_trait]
+impl MemberService for FakeOrganization {
+    async fn check_access(
+        &self,
+        request: Request<CheckAccessRequest>,
+    ) -> Result<Response<CheckAccessResponse>, Status> {
+        self.there()?;
+        let asked = request.into_inner();
+        let key = (asked.organization_id.parse().unwrap(), asked.user_id.parse().unwrap());
+        let (role, version) = self.places.lock().unwrap().get(&key).copied().unwrap_or_default();
+        let member = role.is_some();
+        Ok(Response::new(CheckAccessResponse { member, role: to_optional_role(role).into(), version }))
+    }
+
+    async fn list_members(
+        &self,
+        _: Request<api::ListMembersRequest>,
+    ) -> Result<Response<api::ListMembersResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+
+    async fn get_member(
+        &self,
+        _: Request<api::GetMemberRequest>,
+    ) -> Result<Response<api::GetMemberResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+
+    async fn update_member_role(
+        &self,
+        _: Request<api::UpdateMemberRoleRequest>,
+    ) -> Result<Response<api::UpdateMemberRoleResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+
+    async fn remove_member(
+        &self,
+        _: Request<api::RemoveMemberRequest>,
+    ) -> Result<Response<api::RemoveMemberResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+
+    async fn leave_organization(
+        &self,
+        _: Request<api::LeaveOrganizationRequest>,
+    ) -> Result<Response<api::LeaveOrganizationResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+}
+
+#[tonic::async_trait]
+impl OrganizationService for FakeOrganization {
+    /// Lists by id, two at most however many are asked for, so that paging is always exercised.
+    async fn list_organizations(
+        &self,
+        request: Request<ListOrganizationsRequest>,
+    ) -> Result<Response<ListOrganizationsResponse>, Status> {
+        self.there()?;
+        let caller = Caller::of(&request)?;
+        assert!(caller.service().is_some(), "identity calls as a service: {caller:?}");
+        let user = caller.user()?.user;
+        let asked = request.into_inner();
+        let from: usize = asked.page_token.parse().unwrap_or(0);
+        let size = usize::try_from(asked.page_size).unwrap().min(2);
+        let places = self.places.lock().unwrap();
+        let all: Vec<_> = places
+            .iter()
+            .filter_map(|((organization, member), (role, _))| {
+                (*member == user).then_some(()).and(*role).map(|role| listed(*organization, role))
+            })
+            .collect();
+        let next = from + size;
+        let next_page_token = if next < all.len() { next.to_string() } else { String::new() };
+        let organizations = all.into_iter().skip(from).take(size).collect();
+        Ok(Response::new(ListOrganizationsResponse { organizations, next_page_token }))
+    }
+
+    async fn create_organization(
+        &self,
+        _: Request<api::CreateOrganizationRequest>,
+    ) -> Result<Response<api::CreateOrganizationResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+
+    async fn get_organization(
+        &self,
+        _: Request<api::GetOrganizationRequest>,
+    ) -> Result<Response<api::GetOrganizationResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+
+    async fn update_organization(
+        &self,
+        _: Request<api::UpdateOrganizationRequest>,
+    ) -> Result<Response<api::UpdateOrganizationResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+
+    async fn transfer_ownership(
+        &self,
+        _: Request<api::TransferOwnershipRequest>,
+    ) -> Result<Response<api::TransferOwnershipResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+}
+
+fn listed(organization: OrganizationId, role: Role) -> Organization {
+    Organization {
+        id: organization.to_string(),
+        name: format!("Name of {organization}"),
+        slug: "acme".to_owned(),
+        role: to_role(role).into(),
+        ..Organization::default()
+    }
+}

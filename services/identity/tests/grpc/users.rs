@@ -1,0 +1,204 @@
+//! `UserService`: signing up and the own user.
+
+use bursar_id::{Role, UserId};
+use bursar_proto::identity::v1::{
+    BatchGetUsersRequest, DeleteMeRequest, GetMeRequest, SignUpRequest, UpdateMeRequest,
+};
+use bursar_testkit::{PASSWORD, id, refused};
+use prost_types::FieldMask;
+use tokio::task::JoinSet;
+use tonic::Code;
+
+use crate::organization::org;
+use crate::world::{World, user};
+
+fn sign_up(email: &str, password: &str, display_name: &str) -> SignUpRequest {
+    SignUpRequest { email: email.to_owned(), password: password.to_owned(), display_name: display_name.to_owned() }
+}
+
+fn rename(display_name: &str, paths: &[&str], request_id: &str) -> UpdateMeRequest {
+    UpdateMeRequest {
+        display_name: display_name.to_owned(),
+        update_mask: Some(FieldMask { paths: paths.iter().map(|path| (*path).to_owned()).collect() }),
+        request_id: request_id.to_owned(),
+    }
+}
+
+bursar_testkit::engines! {
+    async fn a_person_joins_and_sees_the_own_account(db: TestDb) {
+        let world = World::start(&db).await;
+        let ada = world.join("Ada").await;
+        let me = ada.client().users().get_me(GetMeRequest {}).await.unwrap().into_inner().user.unwrap();
+        assert_eq!((me.email.as_str(), me.display_name.as_str(), me.email_verified), ("ada@example.com", "Ada", true));
+        assert_eq!(me.id, ada.user);
+        refused(world.anybody.users().get_me(GetMeRequest {}).await, Code::Unauthenticated, "TOKEN_MISSING");
+        let service = world.operator().await;
+        refused(service.users().get_me(GetMeRequest {}).await, Code::PermissionDenied, "CALLER_NOT_ALLOWED");
+    }
+
+    async fn every_bad_field_of_a_sign_up_is_named(db: TestDb) {
+        let world = World::start(&db).await;
+        let cases = [
+            (sign_up("", "", ""), vec!["email", "password"]),
+            (sign_up("ada", "short", "\u{7}"), vec!["display_name", "email", "password"]),
+            (sign_up("ada@example.com", &"x".repeat(129), "Ada"), vec!["password"]),
+            (sign_up("ada@example.com", PASSWORD, &"x".repeat(101)), vec!["display_name"]),
+        ];
+        for (request, fields) in cases {
+            let answer = world.anybody.users().sign_up(request.clone()).await;
+            let refusal = refused(answer, Code::InvalidArgument, "INVALID_FIELDS");
+            assert_eq!(refusal.fields, fields, "{request:?}");
+        }
+    }
+
+    async fn a_name_left_out_comes_from_the_address(db: TestDb) {
+        let world = World::start(&db).await;
+        world.anybody.users().sign_up(sign_up("grace@example.com", PASSWORD, " ")).await.unwrap();
+        let tokens = world.sign_in("grace@example.com", PASSWORD).await.unwrap().into_inner().tokens.unwrap();
+        let client = world.anybody.with_token(&tokens.access_token);
+        let me = client.users().get_me(GetMeRequest {}).await.unwrap().into_inner().user.unwrap();
+        assert_eq!((me.display_name.as_str(), me.email_verified), ("grace", false));
+    }
+
+    async fn a_taken_address_gets_the_same_answer_and_its_holder_another_mail(db: TestDb) {
+        let world = World::start(&db).await;
+        let ada = world.join("Ada").await;
+        world.pass(1);
+        let fresh = world.anybody.users().sign_up(sign_up("new@example.com", PASSWORD, "New")).await.unwrap();
+        let taken = world.anybody.users().sign_up(sign_up("ADA@example.COM", "another password", "Eve")).await.unwrap();
+        assert_eq!(format!("{:?}", fresh.get_ref()), format!("{:?}", taken.get_ref()));
+        let mail = world.mailbox.next("ada@example.com").await;
+        assert_eq!(mail.subject, "You already have an account");
+        assert!(!mail.text.contains("token="), "{}", mail.text);
+        // Nothing else has changed.
+        let me = ada.client().users().get_me(GetMeRequest {}).await.unwrap().into_inner().user.unwrap();
+        assert_eq!(me.display_name, "Ada");
+        refused(world.sign_in("ada@example.com", "another password").await, Code::Unauthenticated, "CREDENTIALS_INVALID");
+        world.sign_in("Ada@Example.Com", PASSWORD).await.unwrap();
+    }
+
+    async fn of_five_who_take_an_address_at_once_one_gets_it(db: TestDb) {
+        let world = World::start(&db).await;
+        let mut tasks = JoinSet::new();
+        for n in 0..5 {
+            let anybody = world.anybody.clone();
+            let request = sign_up("ada@example.com", &format!("password of {n}"), &format!("Ada {n}"));
+            tasks.spawn(async move { anybody.users().sign_up(request).await });
+        }
+        for answer in tasks.join_all().await {
+            answer.unwrap();
+        }
+        let mut holders = 0;
+        for n in 0..5 {
+            holders += u32::from(world.sign_in("ada@example.com", &format!("password of {n}")).await.is_ok());
+        }
+        assert_eq!(holders, 1);
+        // One of them was asked to verify, the others were told of the account.
+        let mut links = 0;
+        for _ in 0..5 {
+            links += u32::from(world.mailbox.next("ada@example.com").await.text.contains("token="));
+        }
+        assert_eq!(links, 1);
+    }
+
+    async fn mail_to_one_address_is_throttled_whether_it_has_an_account_or_not(db: TestDb) {
+        let world = World::start(&db).await;
+        for email in ["known@example.com", "other@example.com"] {
+            for _ in 0..5 {
+                world.sign_up(email).await;
+            }
+            let answer = world.anybody.users().sign_up(sign_up(email, PASSWORD, "")).await;
+            let refusal = refused(answer, Code::ResourceExhausted, "TOO_MANY_ATTEMPTS");
+            assert!(refusal.retryable);
+        }
+        world.pass(600);
+        world.sign_up("known@example.com").await;
+    }
+
+    async fn the_own_name_can_be_changed_once_per_request_id(db: TestDb) {
+        let world = World::start(&db).await;
+        let ada = world.join("Ada").await;
+        let mut users = ada.client().users();
+        let first = users.update_me(rename("Ada L.", &["display_name"], "r1")).await.unwrap().into_inner();
+        assert_eq!(first.user.as_ref().unwrap().display_name, "Ada L.");
+        users.update_me(rename("Countess", &[], "")).await.unwrap();
+        let replay = users.update_me(rename("Ada L.", &["display_name"], "r1")).await.unwrap().into_inner();
+        assert_eq!(replay, first, "the stored answer comes back");
+        let reused = users.update_me(rename("Eve", &["display_name"], "r1")).await;
+        refused(reused, Code::AlreadyExists, "REQUEST_ID_REUSED");
+        let me = users.get_me(GetMeRequest {}).await.unwrap().into_inner().user.unwrap();
+        assert_eq!(me.display_name, "Countess", "a replay changes nothing");
+
+        let cases = [
+            (rename("", &["display_name"], ""), vec!["display_name"]),
+            (rename("Ada", &["email", "display_name"], ""), vec!["update_mask"]),
+            (rename("Ada", &[], &"x".repeat(129)), vec!["request_id"]),
+        ];
+        for (request, fields) in cases {
+            let refusal = refused(users.update_me(request).await, Code::InvalidArgument, "INVALID_FIELDS");
+            assert_eq!(refusal.fields, fields);
+        }
+        let nothing = users.update_me(rename("", &[], "")).await.unwrap().into_inner().user.unwrap();
+        assert_eq!(nothing.display_name, "Countess", "an empty mask changes what is not empty");
+        let answer = world.anybody.users().update_me(rename("Ada", &[], "")).await;
+        refused(answer, Code::Unauthenticated, "TOKEN_MISSING");
+    }
+
+    async fn a_deleted_account_is_gone_and_its_address_free(db: TestDb) {
+        let world = World::start(&db).await;
+        let ada = world.join("Ada").await;
+        let mut users = ada.client().users();
+        let request = DeleteMeRequest { request_id: "d1".to_owned() };
+        users.delete_me(request.clone()).await.unwrap();
+        users.delete_me(request).await.expect("the same request again has the stored answer");
+        refused(users.delete_me(DeleteMeRequest::default()).await, Code::Unauthenticated, "SESSION_ENDED");
+        refused(users.get_me(GetMeRequest {}).await, Code::Unauthenticated, "SESSION_ENDED");
+        refused(world.refresh(&ada.tokens.refresh_token).await, Code::Unauthenticated, "REFRESH_TOKEN_INVALID");
+        refused(world.sign_in(&ada.email, PASSWORD).await, Code::Unauthenticated, "CREDENTIALS_INVALID");
+        world.pass(600);
+        let again = world.join("Ada").await;
+        assert_ne!(again.user, ada.user);
+    }
+
+    async fn who_owns_organizations_stays(db: TestDb) {
+        let world = World::start(&db).await;
+        let ada = world.join("Ada").await;
+        let mut users = ada.client().users();
+        for n in 1..=4 {
+            let role = if n % 2 == 0 { Role::Owner } else { Role::Admin };
+            world.organization.place(org(n), user(&ada), Some(role));
+        }
+        let answer = users.delete_me(DeleteMeRequest::default()).await;
+        let refusal = refused(answer, Code::FailedPrecondition, "OWNS_ORGANIZATIONS");
+        assert_eq!(refusal.metadata["organizations"], "2");
+        for n in [2, 4] {
+            world.organization.place(org(n), user(&ada), Some(Role::Admin));
+        }
+        world.organization.set_away(true);
+        refused(users.delete_me(DeleteMeRequest::default()).await, Code::Unavailable, "PEER_UNAVAILABLE");
+        world.organization.set_away(false);
+        users.delete_me(DeleteMeRequest::default()).await.unwrap();
+    }
+
+    async fn services_get_users_by_their_ids(db: TestDb) {
+        let world = World::start(&db).await;
+        let (ada, bob) = (world.join("Ada").await, world.join("Bob").await);
+        let nobody: UserId = id(77);
+        let service = world.operator().await;
+        let batch = |ids: Vec<String>| BatchGetUsersRequest { user_ids: ids };
+        let ids = vec![bob.user.clone(), nobody.to_string(), ada.user.clone(), bob.user.clone()];
+        let users = service.users().batch_get_users(batch(ids)).await.unwrap().into_inner().users;
+        let mut expected = [ada.user.as_str(), bob.user.as_str()];
+        expected.sort_unstable();
+        assert_eq!(users.iter().map(|user| user.id.as_str()).collect::<Vec<_>>(), expected);
+        let none = service.users().batch_get_users(batch(vec![])).await.unwrap().into_inner().users;
+        assert!(none.is_empty());
+
+        let bad = service.users().batch_get_users(batch(vec![ada.user.clone(), "usr_1".to_owned()])).await;
+        assert_eq!(refused(bad, Code::InvalidArgument, "INVALID_FIELDS").fields, ["user_ids[1]"]);
+        let many = service.users().batch_get_users(batch(vec![ada.user.clone(); 1_001])).await;
+        assert_eq!(refused(many, Code::InvalidArgument, "INVALID_FIELDS").fields, ["user_ids"]);
+        let person = ada.client().users().batch_get_users(batch(vec![])).await;
+        refused(person, Code::PermissionDenied, "CALLER_NOT_ALLOWED");
+    }
+}

@@ -1,0 +1,170 @@
+//! One identity service on one store, everything around it, and the people in it.
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bursar_db::Db;
+use bursar_id::UserId;
+use bursar_identity::Config;
+use bursar_proto::identity::v1::{
+    RefreshRequest, SignInRequest, SignInResponse, SignUpRequest, TokenSet,
+};
+use bursar_rpc::Transport;
+use bursar_runtime::{Env, Peers, Settings};
+use bursar_secret::Entropy;
+use bursar_testkit::{Client, Mailbox, Operator, PASSWORD, Person, TestDb, clock};
+use bursar_time::{Clock, Span};
+use serde_json::Value;
+use tonic::{Response, Status};
+
+use crate::organization::FakeOrganization;
+
+/// How long something that happens by itself may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(crate) struct World {
+    pub(crate) env: Env,
+    pub(crate) clock: Clock,
+    pub(crate) settings: Settings,
+    pub(crate) mailbox: Mailbox,
+    pub(crate) organization: FakeOrganization,
+    pub(crate) anybody: Client,
+    pub(crate) db: Db,
+    peers: Peers,
+    directory: tempfile::TempDir,
+}
+
+impl World {
+    /// Starts identity on a fresh store.
+    pub(crate) async fn start(db: &TestDb) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let settings =
+            Settings { identity_store: db.store_url(), ..Settings::for_test(directory.path()) };
+        let clock = clock();
+        let env = Env::for_test(clock.clone(), Entropy::system());
+        bursar_identity::migrate(&settings).await.unwrap();
+        let organization = FakeOrganization::new(&env).await;
+        let (identity, late) = Transport::late();
+        let routes = organization.routes(&env, identity.clone());
+        let peers =
+            Peers { identity: identity.clone(), organization: Transport::routes(routes), billing: identity.clone() };
+        let started = bursar_identity::start(&settings, peers.clone(), env.clone()).await.unwrap();
+        assert!(late.set(started.routes));
+        Self {
+            env,
+            clock,
+            mailbox: Mailbox::new(directory.path()),
+            anybody: Client::new(identity.clone(), peers.organization.clone(), identity),
+            organization,
+            db: db.open(&bursar_identity::store::MIGRATIONS).await,
+            peers,
+            settings,
+            directory,
+        }
+    }
+
+    /// Starts one more replica on the same store; calls to it come from nowhere else.
+    pub(crate) async fn replica(&self) -> Client {
+        let config = Config::of(&self.settings);
+        let started =
+            bursar_identity::start_with(&self.settings, config, self.peers.clone(), self.env.clone()).await.unwrap();
+        let identity = Transport::routes(started.routes);
+        Client::new(identity.clone(), self.peers.organization.clone(), identity)
+    }
+
+    pub(crate) fn peers(&self) -> Peers {
+        self.peers.clone()
+    }
+
+    /// A path in the data directory.
+    pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Moves the clock.
+    pub(crate) fn pass(&self, seconds: u64) {
+        self.clock.advance(Span::from_secs(seconds)).unwrap();
+    }
+
+    /// Somebody who has signed up, verified and signed in.
+    pub(crate) async fn join(&self, name: &str) -> Person {
+        Person::join(&self.anybody, &self.mailbox, name).await
+    }
+
+    /// Asks to sign up with the usual password.
+    pub(crate) async fn sign_up(&self, email: &str) {
+        let request = SignUpRequest {
+            email: email.to_owned(),
+            password: PASSWORD.to_owned(),
+            display_name: "Somebody".to_owned(),
+        };
+        self.anybody.users().sign_up(request).await.unwrap();
+    }
+
+    pub(crate) async fn sign_in(&self, email: &str, password: &str) -> Result<Response<SignInResponse>, Status> {
+        let request = credentials(email, password);
+        self.anybody.sessions().sign_in(request).await
+    }
+
+    pub(crate) async fn refresh(&self, refresh_token: &str) -> Result<TokenSet, Status> {
+        let request = RefreshRequest { refresh_token: refresh_token.to_owned() };
+        let answer = self.anybody.sessions().refresh(request).await?;
+        Ok(answer.into_inner().tokens.unwrap())
+    }
+
+    /// The operator's client, made from `operator.json` as an operator would.
+    pub(crate) async fn operator(&self) -> Client {
+        self.anybody.as_operator(&Operator::of(self.directory.path())).await
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.env.shutdown.cancel();
+        self.env.halt.cancel();
+    }
+}
+
+/// A request to sign in.
+pub(crate) fn credentials(email: &str, password: &str) -> SignInRequest {
+    SignInRequest { email: email.to_owned(), password: password.to_owned(), ..SignInRequest::default() }
+}
+
+/// The id of a person.
+pub(crate) fn user(person: &Person) -> UserId {
+    person.user.parse().unwrap()
+}
+
+/// What a JWT says, without checking it.
+pub(crate) fn claims(token: &str) -> Value {
+    part(token, 1)
+}
+
+/// The head of a JWT.
+pub(crate) fn header(token: &str) -> Value {
+    part(token, 0)
+}
+
+fn part(token: &str, n: usize) -> Value {
+    let text = token.split('.').nth(n).unwrap();
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).unwrap()).unwrap()
+}
+
+/// Asks until the answer is what it must become; fails with the last one.
+pub(crate) async fn becomes<T, F>(expected: T, mut ask: impl FnMut() -> F)
+where
+    T: PartialEq + std::fmt::Debug,
+    F: Future<Output = T>,
+{
+    let start = Instant::now();
+    loop {
+        let found = ask().await;
+        if found == expected {
+            return;
+        }
+        assert!(start.elapsed() < PATIENCE, "is {found:?}, must become {expected:?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
