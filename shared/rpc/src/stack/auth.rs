@@ -176,3 +176,141 @@ fn decide(rule: &MethodRule, caller: Caller) -> Result<Caller, Problem> {
     };
     Ok(caller.at(rule.permission))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stack::methods::Method;
+    use crate::{KeySet, Limits, Permission, PublicKeys, ServiceCaller, StackDeps, UserCaller};
+    use bursar_id::{OwnerId, ServiceAccountId, SessionId, UserId};
+    use bursar_proto::access::Idempotency;
+    use bursar_secret::Entropy;
+    use bursar_time::Clock;
+    use tokio::time::Instant;
+
+    fn user() -> UserCaller {
+        let user = UserId::from_parts(1, [1; 10]);
+        UserCaller {
+            user,
+            session: SessionId::from_parts(1, [2; 10]),
+            context: OwnerId::User(user),
+            role: None,
+            membership_version: 0,
+            email: "ada@example.com".into(),
+            email_verified: true,
+            permission: Permission::Unspecified,
+        }
+    }
+
+    fn service(role: ServiceRole, on_behalf_of: Option<UserCaller>) -> Caller {
+        let account = ServiceAccountId::BILLING;
+        Caller::Service(ServiceCaller {
+            account,
+            role,
+            on_behalf_of,
+            permission: Permission::Unspecified,
+        })
+    }
+
+    fn rule(callers: &'static [CallerKind], service_roles: &'static [&'static str]) -> MethodRule {
+        MethodRule {
+            callers,
+            permission: Permission::Own,
+            service_roles,
+            idempotency: Idempotency::Unknown,
+            server_streaming: false,
+            client_streaming: false,
+        }
+    }
+
+    const ANYBODY: &str = "anonymous";
+    const USER: &str = "user";
+    const SERVICE: &str = "service";
+    const BOTH: &str = "service for user";
+    const MISSING: &str = reason::TOKEN_MISSING;
+    const KIND: &str = reason::CALLER_NOT_ALLOWED;
+    const ROLE: &str = reason::SERVICE_ROLE_NOT_ALLOWED;
+
+    /// Rules × callers: as whom each caller gets in, or why not. The callers are nobody, a user, the
+    /// services billing and product, and both again acting for the user.
+    #[rustfmt::skip]
+    fn table() -> [(MethodRule, [&'static str; 6]); 7] {
+        use CallerKind::{Public, Service, User};
+        const BILLING: &[&str] = &["billing"];
+        [
+            (rule(&[Public], &[]), [ANYBODY, USER, ANYBODY, ANYBODY, USER, USER]),
+            (rule(&[User], &[]), [MISSING, USER, KIND, KIND, USER, USER]),
+            (rule(&[Service], BILLING), [MISSING, KIND, SERVICE, ROLE, BOTH, ROLE]),
+            (rule(&[User, Service], BILLING), [MISSING, USER, SERVICE, ROLE, BOTH, USER]),
+            (rule(&[Public, Service], BILLING), [ANYBODY, USER, SERVICE, ANYBODY, BOTH, USER]),
+            // A kind without a role, and a role without the kind, are nobody's.
+            (rule(&[Service], &[]), [MISSING, KIND, ROLE, ROLE, ROLE, ROLE]),
+            (rule(&[User], BILLING), [MISSING, USER, KIND, KIND, USER, USER]),
+        ]
+    }
+
+    #[test]
+    fn rules_admit_whom_they_name() {
+        let callers = [
+            Caller::Anonymous,
+            Caller::User(user()),
+            service(ServiceRole::Billing, None),
+            service(ServiceRole::Product, None),
+            service(ServiceRole::Billing, Some(user())),
+            service(ServiceRole::Product, Some(user())),
+        ];
+        for (rule, row) in table() {
+            for (caller, expected) in callers.iter().zip(row) {
+                let decided = decide(&rule, caller.clone());
+                let outcome = match &decided {
+                    Ok(Caller::Anonymous) => ANYBODY,
+                    Ok(Caller::User(_)) => USER,
+                    Ok(Caller::Service(service)) if service.on_behalf_of.is_some() => BOTH,
+                    Ok(Caller::Service(_)) => SERVICE,
+                    Err(problem) => problem.reason(),
+                };
+                assert_eq!(outcome, expected, "{rule:?} ← {caller:?}");
+                if let Ok(Caller::User(user)) = decided {
+                    assert_eq!(
+                        user.permission,
+                        Permission::Own,
+                        "the rule's permission goes along"
+                    );
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_rpc_without_a_rule_is_refused_before_its_handler() {
+        let shared = Shared::new(StackDeps {
+            keys: KeySet::fixed(PublicKeys::default()),
+            clock: Clock::system(),
+            entropy: Entropy::seeded(1),
+            meter: opentelemetry::global::meter("test"),
+            limits: Limits::default(),
+        });
+        let call = Call {
+            method: Method {
+                name: "a.Service/Method",
+                access: Access::NoRule,
+            },
+            request_id: HeaderValue::from_static("id"),
+            started: Instant::now(),
+            deadline: Instant::now() + std::time::Duration::from_secs(9),
+        };
+        let handler = tower::service_fn(|_: Request<Body>| async {
+            panic!("the handler ran");
+            #[expect(unreachable_code, reason = "gives the future its type")]
+            Ok::<Response<Body>, Infallible>(Response::default())
+        });
+        let status = admitted(&shared, &call, handler, Request::default())
+            .await
+            .expect_err("refused");
+        assert_eq!(status.code(), Code::PermissionDenied);
+        assert_eq!(
+            crate::problem::reason_of(&status).as_deref(),
+            Some(reason::RPC_WITHOUT_RULE)
+        );
+    }
+}

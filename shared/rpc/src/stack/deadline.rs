@@ -13,16 +13,16 @@ use super::{Call, Limits};
 use crate::Problem;
 use crate::transport::context::parse_timeout;
 
-/// The most that an answer needs to get ahead of the caller's own timer.
-const HEAD_START: Duration = Duration::from_millis(10);
+/// The most that an answer is given to get ahead of the caller's own timer.
+const HEAD_START: Duration = Duration::from_millis(50);
 
-/// How long a call may take: what the caller allows (less a twentieth, at most [`HEAD_START`]), or the
+/// How long a call may take: what the caller allows (less a tenth, at most [`HEAD_START`]), or the
 /// default; never more than the maximum.
 pub(super) fn allowed(headers: &HeaderMap, limits: &Limits) -> Duration {
     match parse_timeout(headers) {
         None => limits.default_deadline.min(limits.max_deadline),
         Some(timeout) => {
-            let head_start = (timeout / 20).min(HEAD_START);
+            let head_start = (timeout / 10).min(HEAD_START);
             timeout.saturating_sub(head_start).min(limits.max_deadline)
         }
     }
@@ -52,9 +52,9 @@ mod tests {
         };
         let table = [
             (None, 20_000),
-            (Some(100), 95),
-            (Some(1_000), 990),
-            (Some(10_000), 9_990),
+            (Some(100), 90),
+            (Some(1_000), 950),
+            (Some(10_000), 9_950),
             (Some(90_000), 30_000),
             (Some(0), 0),
         ];

@@ -12,7 +12,6 @@ use std::error::Error as _;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -47,7 +46,7 @@ pub struct Transport {
 enum Target {
     Channel(Channel),
     Routes(Routes),
-    Late(Arc<OnceLock<Routes>>),
+    Late(LateRoutes),
 }
 
 impl Transport {
@@ -83,7 +82,7 @@ impl Transport {
         let late = LateRoutes::default();
         (
             Self {
-                target: Target::Late(Arc::clone(&late.0)),
+                target: Target::Late(late.clone()),
                 tokens: None,
             },
             late,
@@ -124,10 +123,10 @@ impl Target {
             Self::Channel(channel) => channel.oneshot(request).await.map_err(channel_status),
             Self::Routes(routes) => in_process(routes, request).await,
             Self::Late(late) => match late.get() {
-                Some(routes) => in_process(routes.clone(), request).await,
+                Some(routes) => in_process(routes, request).await,
                 None => Err(Problem::unavailable(
                     reason::PEER_UNAVAILABLE,
-                    "the service is still starting; try again",
+                    "the service is starting or stopping; try again",
                 )
                 .with_retry_after(Duration::from_millis(100))
                 .into()),

@@ -232,7 +232,11 @@ impl EventService for Probe {
                 async move {
                     match sent {
                         0 => Some((Ok(first), 1)),
-                        _ if panics => panic!("a stream that panics"),
+                        _ if panics => {
+                            // Lets the first message go out by itself.
+                            tokio::task::yield_now().await;
+                            panic!("a stream that panics")
+                        }
                         _ if endless => std::future::pending().await,
                         _ => None,
                     }

@@ -1,0 +1,356 @@
+//! Calling other services: routes that come late, peers that are away, tokens, keys, trying again.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking, its helpers too"
+)]
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use bursar_proto::event::v1::WatchRequest;
+use bursar_proto::event::v1::event_service_client::EventServiceClient;
+use bursar_proto::identity::v1::context_service_client::ContextServiceClient;
+use bursar_proto::identity::v1::key_service_server::{KeyService, KeyServiceServer};
+use bursar_proto::identity::v1::{GetJwksRequest, GetJwksResponse, Jwk, ListContextsRequest};
+use bursar_proto::testing::v1::GetRequest;
+use bursar_proto::testing::v1::clock_service_client::ClockServiceClient;
+use bursar_rpc::problem::reason_of;
+use bursar_rpc::token::{ServiceClaims, StandardClaims};
+use bursar_rpc::{
+    Caller, KeySet, Limits, Problem, ServiceRole, ServiceTokens, Transport, on_behalf, retry, stack,
+};
+use bursar_secret::Entropy;
+use bursar_time::{Clock, Span};
+use common::{Issuer, Probe, account, bearer, deps, start, user_claims, with};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tonic::service::Routes;
+use tonic::{Code, Request, Response, Status};
+
+/// A probe that reports who called it.
+fn reporting() -> (Probe, UnboundedReceiver<Caller>) {
+    let (sender, callers) = tokio::sync::mpsc::unbounded_channel();
+    let probe = Probe::new(move |caller| {
+        sender.send(caller).expect("received");
+        async { Ok(String::new()) }
+    });
+    (probe, callers)
+}
+
+#[tokio::test]
+async fn a_late_transport_works_from_the_moment_it_is_set() {
+    let (transport, late) = Transport::late();
+    let mut client = ClockServiceClient::new(transport.clone());
+    let status = client
+        .get(GetRequest::default())
+        .await
+        .expect_err("not yet");
+    assert_eq!(status.code(), Code::Unavailable);
+    assert_eq!(reason_of(&status).as_deref(), Some("PEER_UNAVAILABLE"));
+    assert!(!late.is_set());
+    assert!(late.set(Probe::who().routes(&Issuer::ours())));
+    client.get(GetRequest::default()).await.expect("now");
+    assert!(!late.set(Routes::default()), "only once");
+    client
+        .get(GetRequest::default())
+        .await
+        .expect("still the first routes");
+}
+
+#[tokio::test]
+async fn late_routes_that_nobody_sets_are_worth_trying_again() {
+    let (transport, late) = Transport::late();
+    let attempts = AtomicU32::new(0);
+    let entropy = Entropy::seeded(1);
+    let answer = retry(&entropy, || {
+        if attempts.fetch_add(1, Ordering::SeqCst) == 1 {
+            late.set(Probe::who().routes(&Issuer::ours()));
+        }
+        let mut client = ClockServiceClient::new(transport.clone());
+        async move { client.get(GetRequest::default()).await }
+    });
+    answer.await.expect("set before the second attempt");
+    assert_eq!(attempts.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_peer_that_is_away_is_unavailable() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = port.local_addr().expect("an address");
+    drop(port);
+    let mut client = ClockServiceClient::new(common::network(address));
+    let status = client
+        .get(GetRequest::default())
+        .await
+        .expect_err("nobody listens");
+    assert_eq!(status.code(), Code::Unavailable, "{status}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_unavailable_is_tried_again_and_not_for_ever() {
+    let expired = Problem::unauthenticated("TOKEN_EXPIRED", "");
+    let table: [(Status, u32); 5] = [
+        (Status::unavailable(""), 5),
+        (Problem::unavailable("STORE_UNAVAILABLE", "").into(), 5),
+        (expired.into(), 2),
+        (Status::aborted(""), 1),
+        (Status::deadline_exceeded(""), 1),
+    ];
+    for (status, expected) in table {
+        let mut attempts = 0;
+        let result: Result<(), Status> = retry(&Entropy::seeded(7), || {
+            attempts += 1;
+            std::future::ready(Err(status.clone()))
+        })
+        .await;
+        assert_eq!(result.expect_err("never succeeds").code(), status.code());
+        assert_eq!(attempts, expected, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn trying_again_ends_with_the_callers_deadline() {
+    let attempts = Arc::new(AtomicU32::new(0));
+    let counter = Arc::clone(&attempts);
+    let probe = Probe::new(move |_| {
+        let counter = Arc::clone(&counter);
+        async move {
+            retry(&Entropy::seeded(7), || {
+                counter.fetch_add(1, Ordering::SeqCst);
+                // The peer asks for a pause that is longer than the caller waits.
+                let away = Problem::unavailable("STORE_UNAVAILABLE", "");
+                std::future::ready(Err(away.with_retry_after(Duration::from_secs(2)).into()))
+            })
+            .await
+        }
+    });
+    let mut client = ClockServiceClient::new(Transport::routes(probe.routes(&Issuer::ours())));
+    let mut request = Request::new(GetRequest::default());
+    request.set_timeout(Duration::from_secs(1));
+    let status = client.get(request).await.expect_err("away");
+    assert_eq!(
+        status.code(),
+        Code::Unavailable,
+        "the real reason, not a timeout: {status}"
+    );
+    assert_eq!(attempts.load(Ordering::SeqCst), 1);
+}
+
+/// Tokens that are signed here, and how many were.
+fn tokens(issuer: Issuer, clock: Clock) -> (ServiceTokens, Arc<AtomicU32>) {
+    let signed = Arc::new(AtomicU32::new(0));
+    let counter = Arc::clone(&signed);
+    let sign = move |now| {
+        counter.fetch_add(1, Ordering::SeqCst);
+        let claims = ServiceClaims::new(account(), ServiceRole::Billing, now, Span::from_secs(300));
+        let until = claims.standard.expires_at().expect("a time");
+        Ok((issuer.sign(&claims), until))
+    };
+    (ServiceTokens::local(sign, clock), signed)
+}
+
+#[tokio::test]
+async fn a_services_token_is_used_again_until_it_is_about_to_expire() {
+    let clock = Clock::test(start());
+    let (tokens, signed) = tokens(Issuer::ours(), clock.clone());
+    let (probe, mut callers) = reporting();
+    let mut deps = deps(Issuer::ours().keys(), Limits::default());
+    deps.clock = clock.clone();
+    let transport = Transport::routes(stack(probe.bare(), deps)).with_tokens(tokens.clone());
+    let mut client = EventServiceClient::new(transport);
+    let mut call = async || {
+        client
+            .watch(WatchRequest::default())
+            .await
+            .expect("admitted");
+        callers.recv().await.expect("a caller")
+    };
+    for _ in 0..3 {
+        let caller = call().await;
+        let service = caller.service().expect("a service");
+        assert_eq!(
+            (service.account, service.role),
+            (account(), ServiceRole::Billing)
+        );
+    }
+    assert_eq!(signed.load(Ordering::SeqCst), 1);
+    clock.advance(Span::from_secs(271)).expect("forward");
+    call().await.service().expect("a service");
+    assert_eq!(
+        signed.load(Ordering::SeqCst),
+        2,
+        "less than half a minute was left"
+    );
+    // A test clock may leap far beyond any token.
+    clock.advance(Span::from_days(40)).expect("forward");
+    call().await.service().expect("a service");
+    assert_eq!(signed.load(Ordering::SeqCst), 3);
+    tokens.forget();
+    call().await.service().expect("a service");
+    assert_eq!(signed.load(Ordering::SeqCst), 4);
+}
+
+#[tokio::test]
+async fn a_service_acts_for_the_user_who_called_it() {
+    let clock = Clock::test(start());
+    let (behind, mut callers) = reporting();
+    let (tokens, _) = tokens(Issuer::ours(), clock);
+    let back = Transport::routes(behind.routes(&Issuer::ours())).with_tokens(tokens);
+    let front = Probe::new(move |_| {
+        let mut client = EventServiceClient::new(back.clone());
+        async move {
+            client
+                .watch(on_behalf(Request::new(WatchRequest::default())))
+                .await?;
+            client.watch(WatchRequest::default()).await?;
+            Ok(String::new())
+        }
+    });
+    let transport = Transport::routes(front.routes(&Issuer::ours()));
+    let mut client = ContextServiceClient::new(transport);
+    let request = with(
+        ListContextsRequest::default(),
+        &[bearer(&Issuer::ours().user())],
+    );
+    client.list_contexts(request).await.expect("answered");
+    let caller = callers.recv().await.expect("on behalf");
+    assert_eq!(caller.service().expect("a service").account, account());
+    assert_eq!(caller.user().expect("for a user").user, user_claims().sub);
+    assert_eq!(caller.actor(), user_claims().sub.to_string());
+    let caller = callers.recv().await.expect("for itself");
+    assert!(
+        caller.user().is_err(),
+        "a user is named only where it was asked for: {caller:?}"
+    );
+}
+
+/// Identity's keys, which a test changes, and how often they were asked for.
+#[derive(Clone, Default)]
+struct Keys {
+    published: Arc<std::sync::Mutex<Vec<Jwk>>>,
+    asked: Arc<AtomicU32>,
+}
+
+impl Keys {
+    fn publish(&self, issuer: &Issuer) {
+        use base64::Engine as _;
+        let (kid, key) = issuer.public();
+        self.published.lock().expect("lock").push(Jwk {
+            kid,
+            kty: "OKP".to_owned(),
+            crv: "Ed25519".to_owned(),
+            x: base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(key),
+            ..Jwk::default()
+        });
+    }
+}
+
+#[tonic::async_trait]
+impl KeyService for Keys {
+    async fn get_jwks(
+        &self,
+        _: Request<GetJwksRequest>,
+    ) -> Result<Response<GetJwksResponse>, Status> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        tokio::task::yield_now().await;
+        let keys = self.published.lock().expect("lock").clone();
+        Ok(Response::new(GetJwksResponse { keys }))
+    }
+}
+
+fn fresh(issuer: &Issuer, seconds: u64) -> String {
+    let standard = StandardClaims::lasting(start(), Span::from_secs(seconds));
+    issuer.sign(&common::AccessClaimsWith::of(standard))
+}
+
+#[tokio::test]
+async fn keys_are_fetched_once_and_again_when_a_new_one_signs() {
+    let (first, second, stranger) = (
+        Issuer::new("k1", 1),
+        Issuer::new("k2", 2),
+        Issuer::new("k3", 3),
+    );
+    let (identity, late) = Transport::late();
+    let transport = Transport::routes(stack(
+        Probe::who().bare(),
+        deps(KeySet::remote(identity), Limits::default()),
+    ));
+    let call = async |token: String| {
+        let request = with(ListContextsRequest::default(), &[bearer(&token)]);
+        let answer = ContextServiceClient::new(transport.clone())
+            .list_contexts(request)
+            .await;
+        answer
+            .map(|_| ())
+            .map_err(|status| reason_of(&status).unwrap_or_default())
+    };
+    assert_eq!(
+        call(first.user()).await,
+        Err("KEYS_UNAVAILABLE".to_owned()),
+        "not the caller's fault"
+    );
+
+    let keys = Keys::default();
+    keys.publish(&first);
+    late.set(Routes::new(KeyServiceServer::new(keys.clone())));
+    tokio::time::sleep(Duration::from_millis(250)).await; // A failed fetch pauses that long.
+    let together = futures::future::join_all((0..50).map(|n| call(fresh(&first, 100 + n)))).await;
+    assert!(together.iter().all(Result::is_ok), "{together:?}");
+    assert_eq!(
+        keys.asked.load(Ordering::SeqCst),
+        1,
+        "fifty callers, one fetch"
+    );
+
+    keys.publish(&second);
+    assert_eq!(
+        call(second.user()).await,
+        Ok(()),
+        "a new key is known at once"
+    );
+    assert_eq!(keys.asked.load(Ordering::SeqCst), 2);
+
+    for n in 0..50 {
+        let refused = call(fresh(&stranger, 100 + n)).await;
+        assert_eq!(
+            refused,
+            Err("TOKEN_INVALID".to_owned()),
+            "an unknown key, attempt {n}"
+        );
+    }
+    let asked = keys.asked.load(Ordering::SeqCst);
+    assert!(asked <= 2 + 5, "made-up key ids caused {asked} fetches");
+    assert_eq!(
+        call(first.user()).await,
+        Ok(()),
+        "the known ones still count"
+    );
+}
+
+#[tokio::test]
+async fn keys_of_this_process_rotate_without_fetching() {
+    let (first, second) = (Issuer::new("k1", 1), Issuer::new("k2", 2));
+    let keys =
+        |issuers: &[&Issuer]| bursar_rpc::PublicKeys::new(issuers.iter().map(|i| i.public()));
+    let (publish, published) = tokio::sync::watch::channel(keys(&[&first]));
+    let routes = stack(
+        Probe::who().bare(),
+        deps(KeySet::local(published), Limits::default()),
+    );
+    let transport = Transport::routes(routes);
+    let call = async |token: String| {
+        let request = with(ListContextsRequest::default(), &[bearer(&token)]);
+        ContextServiceClient::new(transport.clone())
+            .list_contexts(request)
+            .await
+            .is_ok()
+    };
+    assert!(call(first.user()).await);
+    assert!(!call(second.user()).await, "not published yet");
+    publish.send_replace(keys(&[&first, &second]));
+    assert!(call(second.user()).await, "published");
+}
