@@ -1,6 +1,6 @@
 //! [`stack`]: everything that happens to a call before and after its handler, in one place.
 //!
-//! From the outside in, as [`serve`] builds it up from the handler outwards:
+//! From the outside in, as `serve` builds it up from the handler outwards:
 //!
 //! 1. **request id**: the caller's `x-request-id` or a new one; sent back, handed on, logged
 //! 2. **trace**: a span for the RPC under the caller's trace; one log line (failures INFO or WARN)
