@@ -1,0 +1,117 @@
+//! Both spend from one pool, once each time, and never more than there is.
+
+use bursar_proto::{
+    billing::v1::{ChargeRequest, LotSource},
+    organization::v1::CreateProjectRequest,
+};
+use tonic::Code;
+
+use super::{Actor, Play, Team, balance, expect, expect_text, in_words, lots};
+use crate::demo::{
+    stage::Stage,
+    wire::{answer, part, refused},
+};
+
+pub(super) async fn spend(stage: &mut Stage, play: &Play, team: &Team) -> anyhow::Result<()> {
+    stage.act("One pool for both")?;
+    let Team { id, ada, ben } = team;
+    let project = project(stage, play, ada, id).await?;
+
+    let film = ChargeRequest {
+        owner: id.clone(),
+        model: "veo-3.1".to_owned(),
+        quantity: "120".to_owned(),
+        project,
+        labels: [("scene".to_owned(), "opening".to_owned())].into(),
+        request_id: play.request_id(),
+        ..ChargeRequest::default()
+    };
+    charge(stage, ada, "Ada renders 120 seconds of film, by the rate card", &film, ("720", "780")).await?;
+    let script = ChargeRequest {
+        owner: id.clone(),
+        amount: "60.5".to_owned(),
+        model: "claude-opus-4.7".to_owned(),
+        project: film.project.clone(),
+        labels: [("task".to_owned(), "script".to_owned())].into(),
+        request_id: play.request_id(),
+        ..ChargeRequest::default()
+    };
+    charge(stage, ben, "Ben has a script written", &script, ("60.5", "719.5")).await?;
+    again(stage, ben, &script).await?;
+    too_much(stage, play, ben, &film).await?;
+    stage
+        .step("what is left", "AccountService/GetBalance", async {
+            let left = balance(ada, id).await?;
+            expect_text("the balance", &left.available, "719.5")?;
+            expect_text("what was spent in this period", &left.spent_this_period, "780.5")?;
+            expect("its lots", &lots(&left), &vec![(LotSource::Allowance, "719.5")])?;
+            Ok(((), format!("{} of 1500: {}", left.available, in_words(&lots(&left)))))
+        })
+        .await
+}
+
+async fn project(stage: &mut Stage, play: &Play, ada: &Actor, id: &str) -> anyhow::Result<String> {
+    let request = CreateProjectRequest {
+        owner: id.to_owned(),
+        name: "Spring campaign".to_owned(),
+        request_id: play.request_id(),
+        ..CreateProjectRequest::default()
+    };
+    stage
+        .step("Ada makes a project", "ProjectService/CreateProject", async {
+            let made = part(answer(ada.wire.projects().create_project(request).await)?.project, "project")?;
+            expect_text("its owner", &made.owner, id)?;
+            Ok((made.id, made.name))
+        })
+        .await
+}
+
+/// Charges, and checks the amount and the balance that must come out.
+pub(super) async fn charge(
+    stage: &mut Stage,
+    who: &Actor,
+    what: &str,
+    request: &ChargeRequest,
+    (amount, balance_after): (&str, &str),
+) -> anyhow::Result<bursar_proto::billing::v1::Charge> {
+    stage
+        .step(what, "CreditService/Charge", async {
+            let charged = answer(who.wire.credits().charge(request.clone()).await)?;
+            anyhow::ensure!(!charged.replayed, "the charge is a new one");
+            let charge = part(charged.charge, "charge")?;
+            expect_text("the amount", &charge.amount, amount)?;
+            expect_text("the member", &charge.member, &who.user)?;
+            expect_text("the balance", &charged.balance_after, balance_after)?;
+            Ok((charge, format!("{amount} credits, {balance_after} left")))
+        })
+        .await
+}
+
+async fn again(stage: &mut Stage, ben: &Actor, request: &ChargeRequest) -> anyhow::Result<()> {
+    stage
+        .step("Ben's tool sends the same request again", "CreditService/Charge", async {
+            let charged = answer(ben.wire.credits().charge(request.clone()).await)?;
+            anyhow::ensure!(charged.replayed, "the first charge should have been replayed");
+            expect_text("the balance", &charged.balance_after, "719.5")?;
+            Ok(((), "the first answer, and no second charge".to_owned()))
+        })
+        .await
+}
+
+async fn too_much(stage: &mut Stage, play: &Play, ben: &Actor, film: &ChargeRequest) -> anyhow::Result<()> {
+    let request = ChargeRequest {
+        amount: "1000".to_owned(),
+        quantity: String::new(),
+        request_id: play.request_id(),
+        ..film.clone()
+    };
+    stage
+        .step("Ben wants a film for 1000 credits", "CreditService/Charge", async {
+            let outcome = ben.wire.credits().charge(request).await;
+            let told = refused(outcome, Code::FailedPrecondition, "INSUFFICIENT_CREDITS")?;
+            let told = ["available", "required"].map(|key| told.get(key).map_or("", String::as_str));
+            expect("what the refusal tells", &told, &["719.5", "1000"])?;
+            Ok(((), "refused: INSUFFICIENT_CREDITS, 719.5 available".to_owned()))
+        })
+        .await
+}

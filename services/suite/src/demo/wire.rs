@@ -1,0 +1,135 @@
+//! The generated clients, with somebody's token.
+
+use anyhow::Context as _;
+use bursar_proto::{
+    billing::v1::{
+        account_service_client::AccountServiceClient, credit_service_client::CreditServiceClient,
+        purchase_service_client::PurchaseServiceClient, subscription_service_client::SubscriptionServiceClient,
+        usage_service_client::UsageServiceClient,
+    },
+    identity::v1::{
+        context_service_client::ContextServiceClient, session_service_client::SessionServiceClient,
+        user_service_client::UserServiceClient,
+    },
+    organization::v1::{
+        invitation_service_client::InvitationServiceClient, member_service_client::MemberServiceClient,
+        organization_service_client::OrganizationServiceClient, project_service_client::ProjectServiceClient,
+    },
+    testing::v1::clock_service_client::ClockServiceClient,
+};
+use bursar_rpc::{Transport, problem::reason_of};
+use tonic::{
+    Code, Request, Response, Status,
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+};
+use tonic_types::StatusExt as _;
+
+/// Connections to the three services, and the token that calls carry.
+#[derive(Clone)]
+pub(super) struct Wire {
+    identity: Transport,
+    organization: Transport,
+    billing: Transport,
+    bearer: Bearer,
+}
+
+type Channel = InterceptedService<Transport, Bearer>;
+
+macro_rules! clients {
+    ($($name:ident: $client:ident on $service:ident;)+) => {$(
+        pub(super) fn $name(&self) -> $client<Channel> {
+            $client::with_interceptor(self.$service.clone(), self.bearer.clone())
+        }
+    )+};
+}
+
+impl Wire {
+    /// Nobody's calls to the suite on `host`.
+    pub(super) fn to(host: &str, port_base: u16) -> anyhow::Result<Self> {
+        let connect = |offset: u16| {
+            let url = format!("http://{host}:{}", port_base + offset);
+            Transport::connect(&url).with_context(|| format!("the address {url}"))
+        };
+        Ok(Self {
+            identity: connect(1)?,
+            organization: connect(2)?,
+            billing: connect(3)?,
+            bearer: Bearer::default(),
+        })
+    }
+
+    /// The same services, called by whom the token was issued to.
+    pub(super) fn with_token(&self, token: &str) -> anyhow::Result<Self> {
+        let mut value: MetadataValue<Ascii> = format!("Bearer {token}").parse().context("the token")?;
+        // Never shown by Debug.
+        value.set_sensitive(true);
+        Ok(Self { bearer: Bearer(Some(value)), ..self.clone() })
+    }
+
+    clients! {
+        users: UserServiceClient on identity;
+        sessions: SessionServiceClient on identity;
+        contexts: ContextServiceClient on identity;
+        organizations: OrganizationServiceClient on organization;
+        members: MemberServiceClient on organization;
+        invitations: InvitationServiceClient on organization;
+        projects: ProjectServiceClient on organization;
+        accounts: AccountServiceClient on billing;
+        credits: CreditServiceClient on billing;
+        subscriptions: SubscriptionServiceClient on billing;
+        purchases: PurchaseServiceClient on billing;
+        usage: UsageServiceClient on billing;
+    }
+
+    /// The test clocks of all services; in the suite they are one.
+    pub(super) fn clocks(&self) -> [ClockServiceClient<Transport>; 3] {
+        [&self.identity, &self.organization, &self.billing].map(|service| ClockServiceClient::new(service.clone()))
+    }
+}
+
+#[derive(Clone, Default)]
+pub(super) struct Bearer(Option<MetadataValue<Ascii>>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(token) = &self.0 {
+            request.metadata_mut().insert("authorization", token.clone());
+        }
+        Ok(request)
+    }
+}
+
+/// The answer, or an error that says what the service said.
+pub(super) fn answer<T>(outcome: Result<Response<T>, Status>) -> anyhow::Result<T> {
+    match outcome {
+        Ok(response) => Ok(response.into_inner()),
+        Err(status) => {
+            let reason = reason_of(&status).unwrap_or_default();
+            anyhow::bail!("{:?} {reason}: {}", status.code(), status.message())
+        }
+    }
+}
+
+/// The part of an answer that must be there.
+pub(super) fn part<T>(value: Option<T>, name: &str) -> anyhow::Result<T> {
+    value.with_context(|| format!("the answer has no {name}"))
+}
+
+/// The `ErrorInfo` metadata of a call that must be refused with this code and reason.
+pub(super) fn refused<T>(
+    outcome: Result<Response<T>, Status>,
+    code: Code,
+    reason: &str,
+) -> anyhow::Result<std::collections::HashMap<String, String>> {
+    let Err(status) = outcome else { anyhow::bail!("was answered, and must be refused with {code:?} {reason}") };
+    let info = status.get_details_error_info().unwrap_or_default();
+    anyhow::ensure!(
+        status.code() == code && info.reason == reason,
+        "must be refused with {code:?} {reason}, not with {:?} {}: {}",
+        status.code(),
+        info.reason,
+        status.message()
+    );
+    Ok(info.metadata)
+}
