@@ -16,10 +16,16 @@ pub(super) fn method(text: &str) -> Result<PaymentMethod, PaymentMethodError> {
 
 /// The answer follows from the payment alone, so the same payment always gets the same one.
 pub(super) fn pay(payment: &Payment<'_>) -> Settlement {
-    if payment.method.as_str() == OK {
-        Settlement::Paid { reference: format!("sandbox_{}", payment.key) }
+    let accepted = payment.method.as_str() == OK;
+    tracing::debug!(amount = %payment.amount, key = %payment.key, accepted, "a sandbox payment");
+    if accepted {
+        Settlement::Paid {
+            reference: format!("sandbox_{}", payment.key),
+        }
     } else {
-        Settlement::Declined { reference: format!("sandbox_declined_{}", payment.key) }
+        Settlement::Declined {
+            reference: format!("sandbox_declined_{}", payment.key),
+        }
     }
 }
 
@@ -33,7 +39,7 @@ mod tests {
     use bursar_proto::billing::v1::PurchasePackRequest;
     use bursar_rpc::{Caller, RequestKey};
 
-    use crate::payment::{PaymentKey, PaymentMethodError, Payments, Payment, Settlement};
+    use crate::payment::{Payment, PaymentKey, PaymentMethodError, Payments, Settlement};
 
     const SANDBOX: Payments = Payments::Sandbox;
 
@@ -58,26 +64,55 @@ mod tests {
         let pay = |key: PaymentKey, method: &str| {
             let method = SANDBOX.method(method).unwrap();
             let amount = Price::zero(Currency::USD);
-            SANDBOX.pay(&Payment { key, amount, method: &method })
+            SANDBOX.pay(&Payment {
+                key,
+                amount,
+                method: &method,
+            })
         };
         let first = pay(PaymentKey::of("sub_1:1"), "sandbox_ok");
-        assert!(matches!(&first, Settlement::Paid { reference } if reference.starts_with("sandbox_")), "{first:?}");
+        assert!(
+            matches!(&first, Settlement::Paid { reference } if reference.starts_with("sandbox_")),
+            "{first:?}"
+        );
         assert_eq!(pay(PaymentKey::of("sub_1:1"), "sandbox_ok"), first);
         assert_ne!(pay(PaymentKey::of("sub_1:2"), "sandbox_ok"), first);
         let declined = pay(PaymentKey::of("sub_1:1"), "sandbox_declined");
-        assert!(matches!(declined, Settlement::Declined { .. }), "{declined:?}");
+        assert!(
+            matches!(declined, Settlement::Declined { .. }),
+            "{declined:?}"
+        );
     }
 
     #[test]
     fn a_request_id_makes_the_key() {
         let key = |id: &str, pack: &str, attempt: &str| {
-            let body = PurchasePackRequest { pack_id: pack.to_owned(), ..PurchasePackRequest::default() };
+            let body = PurchasePackRequest {
+                pack_id: pack.to_owned(),
+                ..PurchasePackRequest::default()
+            };
             let request = RequestKey::new(&Caller::Anonymous, "PurchasePack", id, &body).unwrap();
             PaymentKey::of_request(&request, attempt)
         };
-        assert_eq!(key("1", "starter", "a"), key("1", "starter", "b"), "a retry is the same payment");
-        assert_ne!(key("1", "starter", "a"), key("1", "premium", "a"), "another purchase is not");
-        assert_ne!(key("1", "starter", "a"), key("2", "starter", "a"), "another id is not");
-        assert_ne!(key("", "starter", "a"), key("", "starter", "b"), "without an id every attempt is new");
+        assert_eq!(
+            key("1", "starter", "a"),
+            key("1", "starter", "b"),
+            "a retry is the same payment"
+        );
+        assert_ne!(
+            key("1", "starter", "a"),
+            key("1", "premium", "a"),
+            "another purchase is not"
+        );
+        assert_ne!(
+            key("1", "starter", "a"),
+            key("2", "starter", "a"),
+            "another id is not"
+        );
+        assert_ne!(
+            key("", "starter", "a"),
+            key("", "starter", "b"),
+            "without an id every attempt is new"
+        );
     }
 }

@@ -112,7 +112,8 @@ pub(crate) async fn live(tx: &mut Tx, owner: OwnerId) -> Result<Option<Subscript
 
 /// The owner's subscription that is not ended, or else the one that ended last.
 pub(crate) async fn latest(tx: &mut Tx, owner: OwnerId) -> Result<Option<Subscription>, DbError> {
-    let row: Option<Row> = on!(tx, c => sqlx::query_as(LATEST).bind(owner).fetch_optional(c).await?);
+    let row: Option<Row> =
+        on!(tx, c => sqlx::query_as(LATEST).bind(owner).fetch_optional(c).await?);
     row.map(Row::read).transpose()
 }
 
@@ -125,8 +126,7 @@ pub(crate) async fn due(
 ) -> Result<Vec<Subscription>, DbError> {
     let end = after.map_or(Timestamp::MIN, |last| last.month.end);
     let id = after.map(|last| last.id.to_string()).unwrap_or_default();
-    let rows: Vec<Row> =
-        on!(tx, c => sqlx::query_as(DUE).bind(now).bind(end).bind(id).bind(limit).fetch_all(c).await?);
+    let rows: Vec<Row> = on!(tx, c => sqlx::query_as(DUE).bind(now).bind(end).bind(id).bind(limit).fetch_all(c).await?);
     rows.into_iter().map(Row::read).collect()
 }
 
@@ -150,5 +150,9 @@ pub(crate) async fn end(tx: &mut Tx, ended: &Subscription) -> Result<bool, DbErr
 
 /// Whether the one row was touched.
 fn once(rows: u64) -> Result<bool, DbError> {
-    if rows == 0 { Ok(false) } else { exactly_one(rows).map(|()| true) }
+    if rows == 0 {
+        Ok(false)
+    } else {
+        exactly_one(rows).map(|()| true)
+    }
 }

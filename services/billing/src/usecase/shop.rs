@@ -1,0 +1,243 @@
+//! A shop for tests: the built-in catalog, a test clock and a till over a database of the test's own.
+
+use std::sync::Arc;
+
+use bursar_db::Db;
+use bursar_events::Outbox;
+use bursar_id::{OwnerId, UserId};
+use bursar_money::Credits;
+use bursar_proto::billing::v1 as pb;
+use bursar_rpc::{AccessPolicy, Caller, RequestKey};
+use bursar_secret::Entropy;
+use bursar_testkit::{TestDb, at, credits, id};
+use bursar_time::Clock;
+use sqlx::Row;
+
+use super::access::{Access, Allowed};
+use super::accounts::AccountUseCases;
+use super::audit;
+use super::orders::{Order, Till};
+use super::purchases::PurchaseUseCases;
+use super::subscriptions::SubscriptionUseCases;
+use crate::catalog;
+use crate::domain::{Attribution, ChargeCommand, Command, Labels, Lot, Pricing, Request};
+use crate::error::Error;
+use crate::lane::{Job, Spender, apply};
+use crate::payment::Payments;
+use crate::store::{MIGRATIONS, lots};
+
+/// The use cases under test and what they stand on.
+#[derive(Clone)]
+pub(super) struct Shop {
+    pub(super) db: Db,
+    pub(super) clock: Clock,
+    pub(super) subscriptions: SubscriptionUseCases,
+    pub(super) purchases: PurchaseUseCases,
+}
+
+impl Shop {
+    /// Opens at the time `now`.
+    pub(super) async fn open(db: &TestDb, now: &str) -> Self {
+        let db = db.open(&MIGRATIONS).await;
+        let clock = Clock::test(at(now));
+        let entropy = Entropy::seeded(7);
+        let catalog = Arc::new(catalog::load(None).unwrap());
+        let access = Access::new(db.clone(), AccessPolicy::default());
+        let till = Till {
+            db: db.clone(),
+            clock: clock.clone(),
+            payments: Payments::Sandbox,
+        };
+        let outbox = Outbox::new("billing", db.clone(), clock.clone(), entropy.clone());
+        let subscriptions = SubscriptionUseCases {
+            access: access.clone(),
+            till: till.clone(),
+            entropy: entropy.clone(),
+            catalog: Arc::clone(&catalog),
+            outbox,
+        };
+        let purchases = PurchaseUseCases {
+            access,
+            till,
+            entropy,
+            catalog,
+        };
+        Self {
+            db,
+            clock,
+            subscriptions,
+            purchases,
+        }
+    }
+
+    pub(super) fn set(&self, now: &str) {
+        self.clock.set(at(now)).unwrap();
+    }
+
+    /// Subscribes and gives the subscription's id and plan, as they are stored for a repetition.
+    pub(super) async fn subscribe(
+        &self,
+        owner: OwnerId,
+        plan: &str,
+        method: &str,
+        request_id: &str,
+    ) -> Result<pb::Subscription, Error> {
+        self.subscribe_as(allowed(owner, None), plan, method, request_id)
+            .await
+    }
+
+    pub(super) async fn subscribe_as(
+        &self,
+        allowed: Allowed,
+        plan: &str,
+        method: &str,
+        request_id: &str,
+    ) -> Result<pb::Subscription, Error> {
+        let body = pb::SubscribeRequest {
+            owner: allowed.owner.to_string(),
+            plan_id: plan.to_owned(),
+            payment_method: method.to_owned(),
+            request_id: String::new(),
+        };
+        let key = RequestKey::new(&Caller::Anonymous, "Subscribe", request_id, &body).unwrap();
+        let order = order(plan, method, key);
+        let answer = |it: &crate::domain::Subscription| pb::Subscription {
+            id: it.id.to_string(),
+            plan_id: it.plan.to_string(),
+            ..pb::Subscription::default()
+        };
+        self.subscriptions.subscribe(allowed, order, answer).await
+    }
+
+    /// Buys a pack and gives the purchase's id and lot, as they are stored for a repetition.
+    pub(super) async fn buy(
+        &self,
+        owner: OwnerId,
+        pack: &str,
+        method: &str,
+        request_id: &str,
+    ) -> Result<pb::Purchase, Error> {
+        let body = pb::PurchasePackRequest {
+            owner: owner.to_string(),
+            pack_id: pack.to_owned(),
+            payment_method: method.to_owned(),
+            request_id: String::new(),
+        };
+        let key = RequestKey::new(&Caller::Anonymous, "PurchasePack", request_id, &body).unwrap();
+        let order = order(pack, method, key);
+        let answer = |it: &crate::domain::Purchase| pb::Purchase {
+            id: it.id.to_string(),
+            lot_id: it.lot.unwrap().to_string(),
+            ..pb::Purchase::default()
+        };
+        let buyer = id::<bursar_id::kinds::User>(1).to_string();
+        self.purchases
+            .purchase(allowed(owner, None), buyer, order, answer)
+            .await
+    }
+
+    /// Spends from the owner's pool.
+    pub(super) async fn spend(&self, owner: OwnerId, amount: &str) {
+        let attribution = Attribution {
+            member: id(1),
+            project: None,
+            model: None,
+            quantity: None,
+            labels: Labels::default(),
+        };
+        let command = Command::Charge(ChargeCommand {
+            charge: bursar_id::Id::from_parts(
+                self.clock.now().as_millis(),
+                self.subscriptions.entropy.bytes(),
+            ),
+            amount: credits(amount),
+            pricing: Pricing::Named,
+            attribution: Arc::new(attribution),
+            occurred_at: None,
+        });
+        let job = Job::new(owner, Request::new(None, command));
+        let mut tx = self.db.begin().await.unwrap();
+        let mut answers = apply(&mut tx, &self.clock, &[&job]).await.unwrap();
+        tx.commit().await.unwrap();
+        answers.pop().unwrap().unwrap();
+    }
+
+    /// What the owner can spend now.
+    pub(super) async fn available(&self, owner: OwnerId) -> Credits {
+        let accounts = AccountUseCases {
+            db: self.db.clone(),
+            clock: self.clock.clone(),
+        };
+        accounts.balance(owner).await.unwrap().balance.available
+    }
+
+    /// The owner's lots, the oldest first.
+    pub(super) async fn lots(&self, owner: OwnerId) -> Vec<Lot> {
+        let mut tx = self.db.read().await.unwrap();
+        let mut lots = lots::page(&mut tx, owner, i64::MAX, 1_000).await.unwrap();
+        lots.reverse();
+        lots
+    }
+
+    /// The owner's lots in words: source, granted, remaining, effective and expiry.
+    pub(super) async fn lot_lines(&self, owner: OwnerId) -> Vec<String> {
+        let lots = self.lots(owner).await;
+        let line = |lot: Lot| {
+            let expires = lot
+                .expires_at
+                .map_or_else(|| "never".to_owned(), |time| time.to_string());
+            format!(
+                "{} {} ({}) {} {expires}",
+                lot.source, lot.granted, lot.remaining, lot.effective_at
+            )
+        };
+        lots.into_iter().map(line).collect()
+    }
+
+    /// How many rows a table has.
+    pub(super) async fn count(&self, table: &'static str) -> i64 {
+        let mut tx = self.db.read().await.unwrap();
+        let count = sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {table}"));
+        async {
+            Ok::<i64, bursar_db::DbError>(
+                bursar_db::on!(&mut tx, c => sqlx::query(count).fetch_one(c).await?.try_get(0)?),
+            )
+        }
+        .await
+        .unwrap()
+    }
+
+    /// Runs a statement behind the program's back.
+    pub(super) async fn sql(&self, statement: &'static str) {
+        let mut tx = self.db.begin().await.unwrap();
+        async { Ok::<u64, bursar_db::DbError>(bursar_db::on!(&mut tx, c => sqlx::query(statement).execute(c).await?.rows_affected())) }
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    /// The ledger of the owner adds up.
+    pub(super) async fn assert_sound(&self, owner: OwnerId) {
+        let verdict = audit::verify(&self.db, owner).await.unwrap();
+        assert!(verdict.result.is_ok(), "{:?}", verdict.result);
+    }
+}
+
+/// A caller who may manage the owner's billing.
+pub(super) fn allowed(owner: OwnerId, spender: Option<UserId>) -> Allowed {
+    let spender = spender.map(|user| Spender { user, token: None });
+    Allowed {
+        owner,
+        member: Some(id(1)),
+        spender,
+        manages: true,
+    }
+}
+
+fn order(product: &str, method: &str, key: RequestKey) -> Order {
+    Order {
+        product: product.to_owned(),
+        method: Payments::Sandbox.method(method).unwrap(),
+        key,
+    }
+}

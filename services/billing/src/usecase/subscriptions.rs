@@ -12,7 +12,8 @@ use prost::Message;
 use super::access::{Access, Allowed};
 use super::orders::{Order, Till};
 use crate::domain::{
-    Catalog, Command, GrantCommand, LotSource, Note, Paid, Plan, ProductId, Request, RequestKey, Subscription,
+    Catalog, Command, GrantCommand, LotSource, Note, Paid, Plan, ProductId, Request, RequestKey,
+    Subscription,
 };
 use crate::error::Error;
 use crate::lane::{Job, Spender};
@@ -54,7 +55,9 @@ impl SubscriptionUseCases {
             return Ok(answer);
         }
         let plan = self.for_sale(&order.product)?;
-        let price = plan.price.ok_or_else(|| Error::PlanNotForSale(order.product.clone()))?;
+        let price = plan
+            .price
+            .ok_or_else(|| Error::PlanNotForSale(order.product.clone()))?;
         let mut tx = self.till.db.read().await?;
         if let Some(live) = subscriptions::live(&mut tx, allowed.owner).await? {
             return Err(already(&live));
@@ -65,7 +68,10 @@ impl SubscriptionUseCases {
         let Settlement::Paid { reference } = self.till.pay(&order, price, &id.to_string()) else {
             return Err(Error::PaymentDeclined);
         };
-        let paid = Paid { method: order.method.as_str().to_owned(), reference: reference.clone() };
+        let paid = Paid {
+            method: order.method.as_str().to_owned(),
+            reference: reference.clone(),
+        };
         let new = Subscription::begin(id, allowed.owner, plan, paid, now)
             .ok_or_else(|| Error::PlanNotForSale(order.product.clone()))?;
         let booked = self.book(&order, &new, allowed.spender, answer).await;
@@ -88,17 +94,25 @@ impl SubscriptionUseCases {
             let live = subscriptions::live(&mut tx, new.owner).await?;
             return Err(live.as_ref().map_or(Error::Failed, already));
         }
-        let job = Job { member: spender, ..self.allowance(new)? };
+        let job = Job {
+            member: spender,
+            ..self.allowance(new)?
+        };
         self.till.book(&mut tx, &job).await?;
         let answer = answer(new);
         order.key.settle(&mut tx, &answer).await?;
-        self.outbox.commit(tx, vec![changed(new, &new.plan, new.seats)]).await?;
+        self.outbox
+            .commit(tx, vec![changed(new, &new.plan, new.seats)])
+            .await?;
         Ok(answer)
     }
 
     /// A plan that can be subscribed to.
     fn for_sale(&self, id: &str) -> Result<&Plan, Error> {
-        let plan = self.catalog.plan(id).ok_or_else(|| Error::PlanNotFound(id.to_owned()))?;
+        let plan = self
+            .catalog
+            .plan(id)
+            .ok_or_else(|| Error::PlanNotFound(id.to_owned()))?;
         if id == Catalog::FREE || plan.price.is_none() {
             return Err(Error::PlanNotForSale(id.to_owned()));
         }
@@ -110,7 +124,8 @@ impl SubscriptionUseCases {
     pub(super) fn allowance(&self, of: &Subscription) -> Result<Job, Error> {
         let now = self.till.clock.now();
         let lot = Id::from_parts(now.as_millis(), self.entropy.bytes());
-        let key = RequestId::parse(format!("{}:{}", of.id, of.month.number)).map_err(|_| Error::Failed)?;
+        let key = RequestId::parse(format!("{}:{}", of.id, of.month.number))
+            .map_err(|_| Error::Failed)?;
         let command = if of.credits.is_zero() {
             Command::Sweep
         } else {
@@ -128,7 +143,10 @@ impl SubscriptionUseCases {
             owner: of.owner,
             member: None,
             // A month that is over already leaves the account's period alone.
-            period: of.month.contains(now).then_some((of.month.start, of.month.end)),
+            period: of
+                .month
+                .contains(now)
+                .then_some((of.month.start, of.month.end)),
             request: Request::new(Some(RequestKey::new(SCOPE, &key)), command),
         })
     }
@@ -136,7 +154,9 @@ impl SubscriptionUseCases {
     /// The owner's subscription, or the one that ended last.
     pub(crate) async fn get(&self, owner: OwnerId) -> Result<Subscription, Error> {
         let mut tx = self.till.db.read().await?;
-        subscriptions::latest(&mut tx, owner).await?.ok_or(Error::NotFound("subscription"))
+        subscriptions::latest(&mut tx, owner)
+            .await?
+            .ok_or(Error::NotFound("subscription"))
     }
 
     /// What the owner's plan allows; without a subscription it is the free plan.
@@ -171,7 +191,9 @@ impl SubscriptionUseCases {
 }
 
 fn already(live: &Subscription) -> Error {
-    Error::AlreadySubscribed { plan: live.plan.to_string() }
+    Error::AlreadySubscribed {
+        plan: live.plan.to_string(),
+    }
 }
 
 /// What other services learn: the plan that holds for the owner now.

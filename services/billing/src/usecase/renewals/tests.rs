@@ -1,1 +1,174 @@
-//! Tests.
+//! Renewals: prompt, late, repeated and raced, on both engines.
+
+use std::time::Duration;
+
+use bursar_testkit::{TestDb, at, credits, engines, personal};
+use tokio_util::sync::CancellationToken;
+
+use super::round;
+use crate::domain::SubscriptionState;
+use crate::error::Error;
+use crate::usecase::shop::Shop;
+
+const JANUARY_31: &str = "2026-01-31T10:00:00Z";
+
+/// The ends of the first five months.
+const ENDS: [&str; 5] = [
+    "2026-02-28T10:00:00Z",
+    "2026-03-31T10:00:00Z",
+    "2026-04-30T10:00:00Z",
+    "2026-05-31T10:00:00Z",
+    "2026-06-30T10:00:00Z",
+];
+
+/// What five months of renewals leave, whenever and however often they ran.
+const LOTS: [&str; 7] = [
+    "PACK 300 (300) 2026-01-31T10:00:00Z never",
+    "ALLOWANCE 1500 (0) 2026-01-31T10:00:00Z 2026-02-28T10:00:00Z",
+    "ALLOWANCE 1500 (0) 2026-02-28T10:00:00Z 2026-03-31T10:00:00Z",
+    "ALLOWANCE 1500 (0) 2026-03-31T10:00:00Z 2026-04-30T10:00:00Z",
+    "ALLOWANCE 1500 (0) 2026-04-30T10:00:00Z 2026-05-31T10:00:00Z",
+    "ALLOWANCE 1500 (0) 2026-05-31T10:00:00Z 2026-06-30T10:00:00Z",
+    "ALLOWANCE 1500 (1500) 2026-06-30T10:00:00Z 2026-07-31T10:00:00Z",
+];
+
+async fn subscribed(db: &TestDb) -> Shop {
+    let shop = Shop::open(db, JANUARY_31).await;
+    shop.buy(personal(1), "starter", "sandbox_ok", "")
+        .await
+        .unwrap();
+    shop.subscribe(personal(1), "business", "sandbox_ok", "")
+        .await
+        .unwrap();
+    shop
+}
+
+async fn assert_five_months_passed(shop: &Shop) {
+    let owner = personal(1);
+    assert_eq!(shop.lot_lines(owner).await, LOTS);
+    assert_eq!(shop.available(owner).await, credits("1800"));
+    let subscription = shop.subscriptions.get(owner).await.unwrap();
+    assert_eq!(
+        (subscription.month.number, subscription.month.end),
+        (5, at("2026-07-31T10:00:00Z"))
+    );
+    assert_eq!(subscription.state, SubscriptionState::Active);
+    shop.assert_sound(owner).await;
+}
+
+engines! {
+    async fn a_month_that_ends_is_followed_by_the_next(db: TestDb) {
+        let shop = subscribed(&db).await;
+        let owner = personal(1);
+        shop.spend(owner, "500").await;
+        assert_eq!(round(&shop.subscriptions).await.unwrap(), 0, "nothing is due");
+        shop.set("2026-02-28T09:59:59.999999Z");
+        assert_eq!(round(&shop.subscriptions).await.unwrap(), 0, "nor a microsecond before");
+        shop.set(ENDS[0]);
+        assert_eq!(shop.available(owner).await, credits("300"), "the old allowance is gone, the pack is not");
+        assert_eq!(round(&shop.subscriptions).await.unwrap(), 1);
+        assert_eq!(shop.available(owner).await, credits("1800"));
+        let lots = shop.lots(owner).await;
+        assert_eq!((lots[1].spent, lots[1].expired), (credits("500"), credits("1000")));
+        assert_eq!(shop.count("outbox").await, 1, "a renewal changes nothing for other services");
+        shop.assert_sound(owner).await;
+    }
+
+    async fn prompt_renewals(db: TestDb) {
+        let shop = subscribed(&db).await;
+        for end in ENDS {
+            shop.set(end);
+            assert_eq!(round(&shop.subscriptions).await.unwrap(), 1);
+        }
+        assert_five_months_passed(&shop).await;
+    }
+
+    async fn late_renewals_catch_up(db: TestDb) {
+        let shop = subscribed(&db).await;
+        shop.set("2026-07-04T00:00:00Z");
+        assert_eq!(round(&shop.subscriptions).await.unwrap(), 5);
+        assert_five_months_passed(&shop).await;
+    }
+
+    async fn renewals_that_run_twice(db: TestDb) {
+        let shop = subscribed(&db).await;
+        for end in ENDS {
+            shop.set(end);
+            assert_eq!(round(&shop.subscriptions).await.unwrap(), 1);
+            assert_eq!(round(&shop.subscriptions).await.unwrap(), 0);
+        }
+        assert_five_months_passed(&shop).await;
+    }
+
+    async fn racing_replicas_renew_once(db: TestDb) {
+        let shop = subscribed(&db).await;
+        for now in [ENDS[0], "2026-07-04T00:00:00Z"] {
+            shop.set(now);
+            let racers = (0..8).map(|_| {
+                let subscriptions = shop.subscriptions.clone();
+                tokio::spawn(async move { round(&subscriptions).await })
+            });
+            for racer in racers.collect::<Vec<_>>() {
+                racer.await.unwrap().unwrap();
+            }
+            // Replicas that lost a race leave the rest of that subscription to the next round.
+            round(&shop.subscriptions).await.unwrap();
+        }
+        assert_five_months_passed(&shop).await;
+    }
+
+    async fn a_declined_renewal_ends_the_plan_and_leaves_the_packs(db: TestDb) {
+        let shop = subscribed(&db).await;
+        let owner = personal(1);
+        shop.spend(owner, "1600").await;
+        shop.sql("UPDATE subscriptions SET payment_method = 'sandbox_declined'").await;
+        shop.set("2026-03-04T00:00:00Z");
+        assert_eq!(round(&shop.subscriptions).await.unwrap(), 1);
+        assert_eq!(round(&shop.subscriptions).await.unwrap(), 0, "what ended stays ended");
+
+        let ended = shop.subscriptions.get(owner).await.unwrap();
+        assert_eq!((ended.state, ended.ended_at), (SubscriptionState::Ended, Some(at(ENDS[0]))));
+        let entitled = shop.subscriptions.entitlements(owner).await.unwrap();
+        assert_eq!((entitled.plan.as_str(), entitled.seats), ("free", 5));
+        assert_eq!(shop.count("outbox").await, 2, "other services learn that it ended");
+        assert_eq!(shop.available(owner).await, credits("200"), "the pack, less what the month did not cover");
+
+        shop.subscribe(owner, "business", "sandbox_ok", "").await.expect("a new one may begin");
+        let current = shop.subscriptions.get(owner).await.unwrap();
+        assert_eq!((current.state, current.started_at), (SubscriptionState::Active, at("2026-03-04T00:00:00Z")));
+        assert_eq!(shop.available(owner).await, credits("1700"));
+        shop.assert_sound(owner).await;
+    }
+
+    async fn one_that_fails_stops_no_other(db: TestDb) {
+        let shop = subscribed(&db).await;
+        shop.subscribe(personal(2), "business", "sandbox_ok", "").await.unwrap();
+        // An account that contradicts itself: nothing more may be booked on it.
+        shop.sql("UPDATE accounts SET available = available + 1 WHERE available = 1800000000").await;
+        shop.set(ENDS[0]);
+        assert_eq!(round(&shop.subscriptions).await.unwrap(), 1);
+        assert_eq!(shop.available(personal(2)).await, credits("1500"));
+        let waiting = shop.subscriptions.get(personal(1)).await.unwrap();
+        assert_eq!(waiting.month.number, 0, "the failed one is as it was");
+        shop.sql("UPDATE accounts SET available = available - 1 WHERE available = 1800000001").await;
+        assert_eq!(round(&shop.subscriptions).await.unwrap(), 1, "and is tried again");
+        assert_eq!(shop.available(personal(1)).await, credits("1800"));
+    }
+
+    async fn the_task_wakes_when_a_test_clock_moves(db: TestDb) {
+        let shop = subscribed(&db).await;
+        let shutdown = CancellationToken::new();
+        let task = tokio::spawn(super::run(shop.subscriptions.clone(), shutdown.clone()));
+        shop.set(ENDS[0]);
+        let renewed = async {
+            while shop.subscriptions.get(personal(1)).await?.month.number == 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            Ok::<(), Error>(())
+        };
+        // Sooner than the task looks by itself.
+        tokio::time::timeout(Duration::from_secs(4), renewed).await.expect("woken by the clock").unwrap();
+        shutdown.cancel();
+        task.await.unwrap();
+    }
+}
