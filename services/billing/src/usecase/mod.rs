@@ -8,5 +8,7 @@ pub(crate) mod orders;
 pub(crate) mod purchases;
 pub(crate) mod renewals;
 pub(crate) mod reports;
+#[cfg(test)]
+mod shop;
 pub(crate) mod subscriptions;
 pub(crate) mod sweep;
