@@ -1,2 +1,7 @@
-//! Placeholder.
-fn main() {}
+//! `bursar`: the three services in one process.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    bursar::run()
+}

@@ -1,0 +1,56 @@
+//! The command line of `bursar`.
+
+use std::process::ExitCode;
+
+use bursar_runtime::{Options, Program, Settings};
+use clap::{Parser, Subcommand};
+
+use crate::bench::{self, BenchArgs};
+use crate::{demo, greeting, wiring};
+
+/// Bursar: identity, organizations and billing for a product that sells work for credits. Without a
+/// command it serves all three in this process, with everything it keeps in ./data.
+#[derive(Debug, Parser)]
+#[command(name = "bursar", version)]
+struct Cli {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run all three services (what happens without a command).
+    Serve,
+    /// Bring the three stores' schemas up to date, then exit.
+    Migrate,
+    /// Ask a running suite whether it is ready; exit code 0 if it is.
+    Healthcheck,
+    /// Play a team's month over real gRPC, checking every step; exit code 1 if one is not as it should be.
+    Demo(demo::Arguments),
+    /// Measure how fast credits can be charged, against a suite of its own.
+    Bench(BenchArgs),
+}
+
+/// The whole `main` of the program.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    bursar_runtime::run(Program::Suite, &cli.options, async |settings: &Settings| {
+        match cli.command.unwrap_or(Command::Serve) {
+            Command::Serve => {
+                let greet = || greeting::print(settings);
+                bursar_runtime::serve(Program::Suite, settings, wiring::start, greet).await
+            }
+            Command::Demo(arguments) => demo::run(settings, arguments).await,
+            Command::Migrate => {
+                let (telemetry, _) = bursar_runtime::prepare(Program::Suite, settings)?;
+                let done = wiring::migrate(settings).await;
+                telemetry.shutdown().await;
+                done.map(|()| ExitCode::SUCCESS)
+            }
+            Command::Healthcheck => bursar_runtime::healthcheck(settings).await,
+            Command::Bench(args) => bench::run(&args).await,
+        }
+    })
+}
