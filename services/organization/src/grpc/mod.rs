@@ -18,7 +18,7 @@ use tonic::service::Routes;
 use crate::usecase::Organization;
 
 /// The gRPC services that organization answers, besides its events.
-pub const SERVICES: [&str; 4] = [
+pub(crate) const SERVICES: [&str; 4] = [
     "bursar.organization.v1.OrganizationService",
     "bursar.organization.v1.MemberService",
     "bursar.organization.v1.InvitationService",
@@ -38,7 +38,7 @@ macro_rules! limited {
 }
 
 /// The bare routes of every service, without the stack.
-pub fn routes(organization: &Organization) -> Routes {
+pub(crate) fn routes(organization: &Organization) -> Routes {
     let handlers = Handlers(organization.clone());
     Routes::new(limited!(OrganizationServiceServer, handlers.clone()))
         .add_service(limited!(MemberServiceServer, handlers.clone()))

@@ -1,1 +1,77 @@
-//! x
+//! Every statement is understood by both engines.
+
+use bursar_db::Tx;
+use sqlx::{Executor as _, SqlSafeStr as _};
+
+use super::{MIGRATIONS, invitations, memberships, organizations, projects, slugs, users};
+
+/// Statements that both engines run.
+const BOTH: &[&str] = &[
+    invitations::BY_ID,
+    invitations::BY_TOKEN,
+    invitations::COUNT_MAILS,
+    invitations::COUNT_PENDING,
+    invitations::COUNT_PENDING_FOR,
+    invitations::EXPIRE,
+    invitations::FORGET_MAILS,
+    invitations::INSERT,
+    invitations::LIST,
+    invitations::NOTE_MAIL,
+    invitations::RENEW,
+    invitations::SETTLE,
+    memberships::COUNT,
+    memberships::COUNT_EMAIL,
+    memberships::END,
+    memberships::FORGET_ADDRESSES,
+    memberships::JOIN,
+    memberships::LIST,
+    memberships::MEMBER,
+    memberships::OF_USER,
+    memberships::PLACE,
+    memberships::SET_ROLE,
+    organizations::BY_ID,
+    organizations::INSERT,
+    organizations::OF_USER,
+    organizations::SET_OWNER,
+    organizations::UPDATE,
+    projects::BY_ID,
+    projects::DELETE,
+    projects::INSERT,
+    projects::LIST,
+    projects::UPDATE,
+    slugs::FIND,
+    slugs::TAKE,
+    users::DELETE,
+    users::ENSURE,
+    users::IS_DELETED,
+    users::PARTED,
+    users::PARTING,
+    users::RENAME,
+];
+
+/// Statements with locks, which SQLite neither has nor needs.
+const POSTGRES: &[&str] = &[
+    organizations::BY_ID_LOCKED,
+    projects::BY_ID_LOCKED,
+    users::IS_DELETED_LOCKED,
+];
+
+bursar_testkit::engines! {
+    async fn every_statement_can_be_prepared(db: TestDb) {
+        let db = db.open(&MIGRATIONS).await;
+        let mut tx = db.begin().await.expect("a transaction");
+        for statement in BOTH {
+            let prepared = match &mut tx {
+                Tx::Sqlite(t) => t.prepare(statement.into_sql_str()).await.map(|_| ()),
+                Tx::Postgres(t) => t.prepare(statement.into_sql_str()).await.map(|_| ()),
+            };
+            prepared.unwrap_or_else(|error| panic!("{statement}: {error}"));
+        }
+        if let Tx::Postgres(t) = &mut tx {
+            for statement in POSTGRES {
+                let prepared = t.prepare(statement.into_sql_str()).await.map(|_| ());
+                prepared.unwrap_or_else(|error| panic!("{statement}: {error}"));
+            }
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! `InvitationService`, the organization's side.
+
+use std::sync::atomic::Ordering;
+
+use bursar_id::Role;
+use bursar_proto::organization::v1 as proto;
+use bursar_testkit::{id, refused};
+use bursar_time::Span;
+use tonic::{Code, Status};
+
+use crate::world::{Who, World, accept, invite};
+
+fn invitation(organization: &str, email: &str) -> proto::CreateInvitationRequest {
+    proto::CreateInvitationRequest {
+        organization_id: organization.to_owned(),
+        email: email.to_owned(),
+        role: proto::Role::Member.into(),
+        ..Default::default()
+    }
+}
+
+async fn create(
+    by: &Who,
+    request: proto::CreateInvitationRequest,
+) -> Result<proto::Invitation, Status> {
+    let created = by.client.invitations().create_invitation(request).await?;
+    Ok(created.into_inner().invitation.expect("an invitation"))
+}
+
+async fn resend(by: &Who, id: &str, request_id: &str) -> Result<proto::Invitation, Status> {
+    let request = proto::ResendInvitationRequest {
+        invitation_id: id.to_owned(),
+        request_id: request_id.to_owned(),
+    };
+    Ok(by
+        .client
+        .invitations()
+        .resend_invitation(request)
+        .await?
+        .into_inner()
+        .invitation
+        .expect("an invitation"))
+}
+
+async fn revoke(by: &Who, id: &str, request_id: &str) -> Result<proto::Invitation, Status> {
+    let request = proto::RevokeInvitationRequest {
+        invitation_id: id.to_owned(),
+        request_id: request_id.to_owned(),
+    };
+    Ok(by
+        .client
+        .invitations()
+        .revoke_invitation(request)
+        .await?
+        .into_inner()
+        .invitation
+        .expect("an invitation"))
+}
+
+async fn list(
+    by: &Who,
+    request: proto::ListInvitationsRequest,
+) -> Result<proto::ListInvitationsResponse, Status> {
+    Ok(by
+        .client
+        .invitations()
+        .list_invitations(request)
+        .await?
+        .into_inner())
+}
+
+async fn states(
+    by: &Who,
+    organization: &str,
+    state: proto::InvitationState,
+) -> Vec<(String, proto::InvitationState)> {
+    let request = proto::ListInvitationsRequest {
+        organization_id: organization.to_owned(),
+        state: state.into(),
+        ..Default::default()
+    };
+    let listed = list(by, request).await.expect("listed").invitations;
+    listed
+        .into_iter()
+        .map(|it| (it.email.clone(), it.state()))
+        .collect()
+}
+
+fn days(days: i64) -> Option<prost_types::Duration> {
+    Some(prost_types::Duration {
+        seconds: days * 86_400,
+        nanos: 0,
+    })
+}
+
+bursar_testkit::engines! {
+    async fn inviting_mails_a_link_and_keeps_only_a_hash(db: TestDb) {
+        let world = World::start(db).await;
+        let ada = world.who(1);
+        let acme = world.create(&ada, "Acme").await.id;
+        let invited = create(&ada, invitation(&acme, " Ben@Example.com ")).await.expect("invited");
+        assert_eq!((invited.email.as_str(), invited.role(), invited.state()),
+            ("Ben@Example.com", proto::Role::Member, proto::InvitationState::Pending));
+        assert_eq!(invited.invited_by, ada.user.to_string());
+        let lifetime = invited.expires_at.unwrap().seconds - invited.created_at.unwrap().seconds;
+        assert_eq!(lifetime, 7 * 86_400);
+        let mail = world.mailbox.next("Ben@Example.com").await;
+        assert!(mail.subject.contains("Acme") && mail.text.contains("u1@example.com"), "{mail:?}");
+        let token = mail.token();
+        assert_eq!(token.len(), 43, "256 bits in base64url");
+        let asked = proto::PreviewInvitationRequest { token };
+        let preview = world.anybody.invitations().preview_invitation(asked).await.expect("found").into_inner();
+        assert_eq!((preview.organization_name.as_str(), preview.organization_slug.as_str()), ("Acme", "acme"));
+        let mut short = invitation(&acme, "cem@example.com");
+        (short.ttl, short.role) = (days(1), proto::Role::Admin.into());
+        let short = create(&ada, short).await.expect("invited");
+        assert_eq!(short.expires_at.unwrap().seconds - short.created_at.unwrap().seconds, 86_400);
+    }
+
+    async fn inviting_refuses_whom_and_what_it_must(db: TestDb) {
+        let world = World::start(db).await;
+        let ada = world.who(1);
+        let acme = world.create(&ada, "Acme").await.id;
+        let ben = world.join(&ada, &acme, 2, Role::Member).await;
+        let eve = world.who(3);
+        let mut wrong = invitation(&acme, "no address");
+        (wrong.role, wrong.ttl, wrong.request_id) = (proto::Role::Owner.into(), days(31), "\n".to_owned());
+        refused(create(&eve, wrong.clone()).await, Code::PermissionDenied, "NOT_A_MEMBER");
+        refused(create(&ben, wrong.clone()).await, Code::PermissionDenied, "ROLE_NOT_ALLOWED");
+        let bad = refused(create(&ada, wrong).await, Code::InvalidArgument, "INVALID_FIELDS");
+        assert_eq!(bad.fields, ["email", "request_id", "role", "ttl"]);
+        for (email, seconds) in [("@x.org", 86_400), ("a@b@c", 86_400), ("a@x.org", 3_599), ("a@x.org", -1)] {
+            let mut wrong = invitation(&acme, email);
+            wrong.ttl = Some(prost_types::Duration { seconds, nanos: 0 });
+            refused(create(&ada, wrong).await, Code::InvalidArgument, "INVALID_FIELDS");
+        }
+        refused(create(&ada, invitation("org_", "a@x.org")).await, Code::InvalidArgument, "INVALID_FIELDS");
+        refused(create(&ada, invitation(&acme, "U2@EXAMPLE.com")).await, Code::AlreadyExists, "ALREADY_A_MEMBER");
+        create(&ada, invitation(&acme, "cem@example.com")).await.expect("invited");
+        refused(create(&ada, invitation(&acme, "CEM@example.com")).await, Code::AlreadyExists, "ALREADY_INVITED");
+        let mut once = invitation(&acme, "dan@example.com");
+        once.request_id = "r1".to_owned();
+        let first = create(&ada, once.clone()).await.expect("invited");
+        assert_eq!(create(&ada, once.clone()).await.expect("replayed"), first);
+        once.role = proto::Role::Admin.into();
+        refused(create(&ada, once).await, Code::AlreadyExists, "REQUEST_ID_REUSED");
+        world.mailbox.next("dan@example.com").await;
+        assert_eq!(world.mailbox.to("dan@example.com").len(), 1, "a replay sends nothing");
+    }
+
+    async fn seats_are_reserved_and_freed(db: TestDb) {
+        let world = World::start(db).await;
+        let ada = world.who(1);
+        let acme = world.create(&ada, "Acme").await.id;
+        world.billing.set_seats(3);
+        let ben = create(&ada, invitation(&acme, "b@x.org")).await.expect("the second seat");
+        let mut short = invitation(&acme, "c@x.org");
+        short.ttl = days(1);
+        let cem = create(&ada, short).await.expect("the third seat");
+        let full = refused(create(&ada, invitation(&acme, "d@x.org")).await, Code::ResourceExhausted, "SEAT_LIMIT_REACHED");
+        let metadata = |key: &str| full.metadata.get(key).map(String::as_str);
+        assert_eq!((metadata("seats"), metadata("used")), (Some("3"), Some("3")));
+        revoke(&ada, &ben.id, "").await.expect("revoked");
+        let dan = create(&ada, invitation(&acme, "d@x.org")).await.expect("the freed seat");
+        world.advance(Span::from_days(2));
+        let ada = world.who(1);
+        create(&ada, invitation(&acme, "e@x.org")).await.expect("the expired one's seat");
+        refused(resend(&ada, &cem.id, "").await, Code::ResourceExhausted, "SEAT_LIMIT_REACHED");
+        resend(&ada, &dan.id, "").await.expect("keeps its seat");
+        world.billing.away.store(true, Ordering::SeqCst);
+        refused(create(&ada, invitation(&acme, "f@x.org")).await, Code::Unavailable, "PEER_UNAVAILABLE");
+        let asked = world.billing.asked.load(Ordering::SeqCst);
+        refused(create(&world.who(9), invitation(&acme, "f@x.org")).await, Code::PermissionDenied, "NOT_A_MEMBER");
+        assert_eq!(world.billing.asked.load(Ordering::SeqCst), asked, "strangers do not make us ask billing");
+    }
+
+    async fn caps_hold_for_pending_and_per_day(db: TestDb) {
+        let world = World::start_with(db, |settings| {
+            (settings.invitations.max_pending, settings.invitations.max_per_day) = (2, 4);
+        }).await;
+        let ada = world.who(1);
+        let acme = world.create(&ada, "Acme").await.id;
+        let first = invite(&ada, &acme, "a@x.org", Role::Member).await.expect("one");
+        invite(&ada, &acme, "b@x.org", Role::Member).await.expect("two");
+        let full = refused(invite(&ada, &acme, "c@x.org", Role::Member).await, Code::ResourceExhausted, "TOO_MANY_INVITATIONS");
+        assert_eq!(full.metadata.get("limit").map(String::as_str), Some("2"));
+        revoke(&ada, &first.id, "").await.expect("revoked");
+        let third = invite(&ada, &acme, "c@x.org", Role::Member).await.expect("three");
+        resend(&ada, &third.id, "").await.expect("four");
+        refused(resend(&ada, &third.id, "").await, Code::ResourceExhausted, "TOO_MANY_INVITATIONS");
+        revoke(&ada, &third.id, "").await.expect("revoked");
+        refused(invite(&ada, &acme, "d@x.org", Role::Member).await, Code::ResourceExhausted, "TOO_MANY_INVITATIONS");
+        world.advance(Span::DAY);
+        invite(&world.who(1), &acme, "d@x.org", Role::Member).await.expect("a new day");
+    }
+
+    async fn resending_rotates_the_token_and_the_deadline(db: TestDb) {
+        let world = World::start(db).await;
+        let ada = world.who(1);
+        let acme = world.create(&ada, "Acme").await.id;
+        let ben = world.who(2);
+        let mut short = invitation(&acme, &ben.email);
+        short.ttl = days(1);
+        let invited = create(&ada, short).await.expect("invited");
+        let old = world.mailbox.next_token(&ben.email).await;
+        world.advance(Span::from_hours(25));
+        let (ada, ben, eve) = (world.who(1), world.who(2), world.who(3));
+        refused(accept(&ben, &old).await, Code::FailedPrecondition, "INVITATION_EXPIRED");
+        refused(resend(&eve, &invited.id, "").await, Code::NotFound, "NOT_FOUND");
+        refused(resend(&ada, &id::<bursar_id::kinds::Invitation>(1).to_string(), "").await, Code::NotFound, "NOT_FOUND");
+        refused(resend(&ada, "inv", "").await, Code::InvalidArgument, "INVALID_FIELDS");
+        let sent = resend(&ada, &invited.id, "r1").await.expect("sent again");
+        assert_eq!(sent.state(), proto::InvitationState::Pending);
+        assert_eq!(sent.expires_at.unwrap().seconds - sent.created_at.unwrap().seconds, 49 * 3_600);
+        assert_eq!(resend(&ada, &invited.id, "r1").await.expect("replayed"), sent);
+        refused(revoke(&ada, &invited.id, "r1").await, Code::AlreadyExists, "REQUEST_ID_REUSED");
+        let new = world.mailbox.next_token(&ben.email).await;
+        assert_ne!(old, new);
+        refused(accept(&ben, &old).await, Code::NotFound, "NOT_FOUND");
+        accept(&ben, &new).await.expect("accepted");
+        assert_eq!(world.mailbox.to(&ben.email).len(), 2, "a replay sends nothing");
+        refused(resend(&ada, &invited.id, "").await, Code::FailedPrecondition, "INVITATION_SETTLED");
+        refused(resend(&ben, &invited.id, "").await, Code::PermissionDenied, "ROLE_NOT_ALLOWED");
+    }
+
+    async fn an_expired_invitation_makes_room_for_a_new_one(db: TestDb) {
+        let world = World::start(db).await;
+        let ada = world.who(1);
+        let acme = world.create(&ada, "Acme").await.id;
+        let first = create(&ada, invitation(&acme, "b@x.org")).await.expect("invited");
+        world.advance(Span::from_days(8));
+        let ada = world.who(1);
+        create(&ada, invitation(&acme, "b@x.org")).await.expect("invited again");
+        refused(resend(&ada, &first.id, "").await, Code::AlreadyExists, "ALREADY_INVITED");
+        use proto::InvitationState::{Expired, Pending, Unspecified};
+        assert_eq!(states(&ada, &acme, Unspecified).await, [("b@x.org".to_owned(), Pending), ("b@x.org".to_owned(), Expired)]);
+        revoke(&ada, &first.id, "").await.expect("an expired one can be revoked");
+    }
+
+    async fn revoking_and_listing_tell_every_state(db: TestDb) {
+        let world = World::start(db).await;
+        let ada = world.who(1);
+        let acme = world.create(&ada, "Acme").await.id;
+        let ben = world.join(&ada, &acme, 2, Role::Member).await;
+        world.advance(Span::MINUTE);
+        let cem = invite(&ada, &acme, "c@x.org", Role::Admin).await.expect("invited");
+        world.advance(Span::MINUTE);
+        invite(&ada, &acme, "d@x.org", Role::Member).await.expect("invited");
+        let eve = world.who(3);
+        refused(revoke(&eve, &cem.id, "").await, Code::NotFound, "NOT_FOUND");
+        refused(revoke(&ben, &cem.id, "").await, Code::PermissionDenied, "ROLE_NOT_ALLOWED");
+        refused(revoke(&ada, "", "").await, Code::InvalidArgument, "INVALID_FIELDS");
+        let revoked = revoke(&ada, &cem.id, "r1").await.expect("revoked");
+        assert_eq!(revoked.state(), proto::InvitationState::Revoked);
+        assert_eq!(revoke(&ada, &cem.id, "").await.expect("it is revoked"), revoked);
+        refused(resend(&ada, &cem.id, "").await, Code::FailedPrecondition, "INVITATION_REVOKED");
+        use proto::InvitationState::{Accepted, Pending, Revoked, Unspecified};
+        let all = [("d@x.org", Pending), ("c@x.org", Revoked), ("u2@example.com", Accepted)].map(|(email, state)| (email.to_owned(), state));
+        assert_eq!(states(&ada, &acme, Unspecified).await, all);
+        for one in &all {
+            assert_eq!(states(&ada, &acme, one.1).await, std::slice::from_ref(one));
+        }
+        let mut request = proto::ListInvitationsRequest { organization_id: acme.clone(), page_size: 2, ..Default::default() };
+        let first = list(&ada, request.clone()).await.expect("listed");
+        request.page_token = first.next_page_token;
+        let second = list(&ada, request.clone()).await.expect("listed");
+        assert_eq!((first.invitations.len(), second.invitations.len(), second.next_page_token.as_str()), (2, 1, ""));
+        let accepted = second.invitations[0].id.clone();
+        refused(revoke(&ada, &accepted, "").await, Code::FailedPrecondition, "INVITATION_SETTLED");
+        request.state = Pending.into();
+        refused(list(&ada, request.clone()).await, Code::InvalidArgument, "PAGE_TOKEN_INVALID");
+        request.state = 9;
+        refused(list(&ada, request.clone()).await, Code::InvalidArgument, "INVALID_FIELDS");
+        refused(list(&ben, request.clone()).await, Code::PermissionDenied, "ROLE_NOT_ALLOWED");
+        refused(list(&eve, request).await, Code::PermissionDenied, "NOT_A_MEMBER");
+    }
+}

@@ -1,0 +1,244 @@
+//! `ProjectService`.
+
+use bursar_id::Role;
+use bursar_proto::organization::v1 as proto;
+use bursar_testkit::{id, refused};
+use bursar_time::Span;
+use prost_types::FieldMask;
+use tonic::{Code, Status};
+
+use crate::world::{Who, World, leave, remove};
+
+async fn create(
+    who: &Who,
+    owner: &str,
+    name: &str,
+    request_id: &str,
+) -> Result<proto::Project, Status> {
+    let request = proto::CreateProjectRequest {
+        owner: owner.to_owned(),
+        name: name.to_owned(),
+        description: "What it is about".to_owned(),
+        request_id: request_id.to_owned(),
+    };
+    Ok(who
+        .client
+        .projects()
+        .create_project(request)
+        .await?
+        .into_inner()
+        .project
+        .expect("a project"))
+}
+
+async fn get(who: &Who, id: &str) -> Result<proto::Project, Status> {
+    let request = proto::GetProjectRequest {
+        project_id: id.to_owned(),
+    };
+    Ok(who
+        .client
+        .projects()
+        .get_project(request)
+        .await?
+        .into_inner()
+        .project
+        .expect("a project"))
+}
+
+async fn list(
+    who: &Who,
+    owner: &str,
+    page_size: i32,
+    page_token: &str,
+) -> Result<proto::ListProjectsResponse, Status> {
+    let request = proto::ListProjectsRequest {
+        owner: owner.to_owned(),
+        page_size,
+        page_token: page_token.to_owned(),
+    };
+    Ok(who
+        .client
+        .projects()
+        .list_projects(request)
+        .await?
+        .into_inner())
+}
+
+async fn update(who: &Who, request: proto::UpdateProjectRequest) -> Result<proto::Project, Status> {
+    Ok(who
+        .client
+        .projects()
+        .update_project(request)
+        .await?
+        .into_inner()
+        .project
+        .expect("a project"))
+}
+
+async fn reassign(who: &Who, project: &proto::Project, to: &str) -> Result<proto::Project, Status> {
+    let request = proto::ReassignProjectRequest {
+        project_id: project.id.clone(),
+        user_id: to.to_owned(),
+        etag: project.etag.clone(),
+        request_id: String::new(),
+    };
+    Ok(who
+        .client
+        .projects()
+        .reassign_project(request)
+        .await?
+        .into_inner()
+        .project
+        .expect("a project"))
+}
+
+async fn delete(who: &Who, id: &str, etag: &str, request_id: &str) -> Result<(), Status> {
+    let request = proto::DeleteProjectRequest {
+        project_id: id.to_owned(),
+        etag: etag.to_owned(),
+        request_id: request_id.to_owned(),
+    };
+    who.client
+        .projects()
+        .delete_project(request)
+        .await
+        .map(|_| ())
+}
+
+bursar_testkit::engines! {
+    async fn projects_belong_to_the_context_of_the_token(db: TestDb) {
+        let world = World::start(db).await;
+        let (ada, eve) = (world.who(1), world.who(3));
+        let acme = world.create(&ada, "Acme").await.id;
+        let ben = world.acting(&world.join(&ada, &acme, 2, Role::Member).await, &acme);
+        let own = ada.user.to_string();
+        let private = create(&ada, &own, "Mine", "").await.expect("made");
+        let shared = create(&ben, &acme, " Ours ", "r1").await.expect("made");
+        assert_eq!((shared.owner.as_str(), shared.name.as_str()), (acme.as_str(), "Ours"));
+        assert_eq!((shared.created_by.clone(), shared.assigned_to.clone()), (ben.user.to_string(), ben.user.to_string()));
+        assert_eq!(create(&ben, &acme, " Ours ", "r1").await.expect("replayed"), shared);
+        refused(create(&ben, &acme, "Other", "r1").await, Code::AlreadyExists, "REQUEST_ID_REUSED");
+        let at_work = world.acting(&ada, &acme);
+        assert_eq!(get(&at_work, &shared.id).await.expect("visible to every member"), shared);
+        refused(get(&at_work, &private.id).await, Code::NotFound, "NOT_FOUND");
+        refused(get(&ada, &shared.id).await, Code::NotFound, "NOT_FOUND");
+        refused(get(&eve, &shared.id).await, Code::NotFound, "NOT_FOUND");
+        refused(get(&ada, "prj").await, Code::InvalidArgument, "INVALID_FIELDS");
+        refused(get(&world.acting(&eve, &acme), &shared.id).await, Code::PermissionDenied, "NOT_A_MEMBER");
+        refused(get(&world.acting(&eve, &acme), "prj").await, Code::PermissionDenied, "NOT_A_MEMBER");
+        for (who, owner, reason) in [
+            (&ada, acme.as_str(), "WRONG_CONTEXT"),
+            (&at_work, own.as_str(), "WRONG_CONTEXT"),
+            (&eve, acme.as_str(), "NOT_A_MEMBER"),
+            (&eve, own.as_str(), "NOT_A_MEMBER"),
+            (&world.acting(&eve, &acme), acme.as_str(), "NOT_A_MEMBER"),
+        ] {
+            refused(create(who, owner, "\n", "").await, Code::PermissionDenied, reason);
+            refused(list(who, owner, -1, "").await, Code::PermissionDenied, reason);
+        }
+        refused(create(&ada, "x", "Mine", "").await, Code::InvalidArgument, "INVALID_FIELDS");
+        refused(list(&ada, "x", 0, "").await, Code::InvalidArgument, "INVALID_FIELDS");
+        let request = proto::CreateProjectRequest { owner: own, description: "\0".to_owned(), ..Default::default() };
+        let bad = refused(ada.client.projects().create_project(request).await, Code::InvalidArgument, "INVALID_FIELDS");
+        assert_eq!(bad.fields, ["description", "name"]);
+    }
+
+    async fn listing_goes_the_latest_first(db: TestDb) {
+        let world = World::start(db).await;
+        let ada = world.who(1);
+        let own = ada.user.to_string();
+        for name in ["One", "Two", "Three"] {
+            world.advance(Span::SECOND);
+            create(&ada, &own, name, "").await.expect("made");
+        }
+        let first = list(&ada, &own, 2, "").await.expect("listed");
+        let second = list(&ada, &own, 2, &first.next_page_token).await.expect("listed");
+        let names: Vec<_> = first.projects.iter().chain(&second.projects).map(|it| it.name.as_str()).collect();
+        assert_eq!((names, second.next_page_token.as_str()), (vec!["Three", "Two", "One"], ""));
+        let ben = world.who(2);
+        let foreign = list(&ben, &ben.user.to_string(), 2, &first.next_page_token).await;
+        refused(foreign, Code::InvalidArgument, "PAGE_TOKEN_INVALID");
+    }
+
+    async fn updating_changes_what_the_mask_names(db: TestDb) {
+        let world = World::start(db).await;
+        let ada = world.who(1);
+        let acme = world.create(&ada, "Acme").await.id;
+        let ada = world.acting(&ada, &acme);
+        let ben = world.acting(&world.join(&world.who(1), &acme, 2, Role::Member).await, &acme);
+        let made = create(&ada, &acme, "Old", "").await.expect("made");
+        let request = proto::UpdateProjectRequest {
+            project_id: made.id.clone(),
+            name: "New".to_owned(),
+            update_mask: Some(FieldMask { paths: vec!["description".to_owned()] }),
+            etag: made.etag.clone(),
+            request_id: "r1".to_owned(),
+            ..Default::default()
+        };
+        let updated = update(&ben, request.clone()).await.expect("every member may");
+        assert_eq!((updated.name.as_str(), updated.description.as_str()), ("Old", ""));
+        assert_eq!(update(&ben, request.clone()).await.expect("replayed"), updated);
+        let reused = proto::UpdateProjectRequest { name: "Newer".to_owned(), ..request.clone() };
+        refused(update(&ben, reused).await, Code::AlreadyExists, "REQUEST_ID_REUSED");
+        let stale = proto::UpdateProjectRequest { request_id: String::new(), ..request };
+        refused(update(&ada, stale.clone()).await, Code::Aborted, "ETAG_MISMATCH");
+        let unknown = id::<bursar_id::kinds::Project>(9).to_string();
+        refused(update(&ada, proto::UpdateProjectRequest { project_id: unknown, ..stale.clone() }).await, Code::NotFound, "NOT_FOUND");
+        let wrong = proto::UpdateProjectRequest {
+            project_id: "x".to_owned(),
+            name: "\n".to_owned(),
+            update_mask: Some(FieldMask { paths: vec!["name".to_owned(), "owner".to_owned()] }),
+            ..stale
+        };
+        let bad = refused(update(&ada, wrong.clone()).await, Code::InvalidArgument, "INVALID_FIELDS");
+        assert_eq!(bad.fields, ["name", "project_id", "update_mask"]);
+        refused(update(&world.acting(&world.who(3), &acme), wrong).await, Code::PermissionDenied, "NOT_A_MEMBER");
+    }
+
+    async fn projects_survive_who_made_them_and_are_reassigned(db: TestDb) {
+        let world = World::start(db).await;
+        let owner = world.who(1);
+        let acme = world.create(&owner, "Acme").await.id;
+        let ada = world.acting(&owner, &acme);
+        let ben = world.acting(&world.join(&owner, &acme, 2, Role::Member).await, &acme);
+        let cem = world.acting(&world.join(&owner, &acme, 3, Role::Member).await, &acme);
+        let made = create(&ben, &acme, "Ours", "").await.expect("made");
+        remove(&ada, &acme, ben.user).await.expect("removed");
+        refused(get(&ben, &made.id).await, Code::PermissionDenied, "NOT_A_MEMBER");
+        assert_eq!(get(&cem, &made.id).await.expect("it stayed"), made);
+        refused(reassign(&ben, &made, "").await, Code::PermissionDenied, "NOT_A_MEMBER");
+        refused(reassign(&cem, &made, &cem.user.to_string()).await, Code::PermissionDenied, "ROLE_NOT_ALLOWED");
+        refused(reassign(&ada, &made, &ben.user.to_string()).await, Code::NotFound, "NOT_FOUND");
+        refused(reassign(&ada, &made, "usr").await, Code::InvalidArgument, "INVALID_FIELDS");
+        let given = reassign(&ada, &made, &cem.user.to_string()).await.expect("reassigned");
+        assert_eq!((given.assigned_to.clone(), given.created_by.clone()), (cem.user.to_string(), ben.user.to_string()));
+        refused(reassign(&ada, &made, &ada.user.to_string()).await, Code::Aborted, "ETAG_MISMATCH");
+        let own = create(&owner, &owner.user.to_string(), "Mine", "").await.expect("made");
+        refused(reassign(&owner, &own, &cem.user.to_string()).await, Code::FailedPrecondition, "PERSONAL_PROJECT");
+        let unknown = proto::Project { id: id::<bursar_id::kinds::Project>(9).to_string(), ..own };
+        refused(reassign(&ada, &unknown, &cem.user.to_string()).await, Code::NotFound, "NOT_FOUND");
+    }
+
+    async fn deleting_is_for_the_responsible_and_managers(db: TestDb) {
+        let world = World::start(db).await;
+        let owner = world.who(1);
+        let acme = world.create(&owner, "Acme").await.id;
+        let ada = world.acting(&owner, &acme);
+        let ben = world.acting(&world.join(&owner, &acme, 2, Role::Member).await, &acme);
+        let cem = world.acting(&world.join(&owner, &acme, 3, Role::Member).await, &acme);
+        let made = create(&ben, &acme, "Ours", "").await.expect("made");
+        refused(delete(&cem, &made.id, "", "").await, Code::PermissionDenied, "ROLE_NOT_ALLOWED");
+        refused(delete(&ben, &made.id, "v9", "").await, Code::Aborted, "ETAG_MISMATCH");
+        refused(delete(&ben, "prj", "", "").await, Code::InvalidArgument, "INVALID_FIELDS");
+        delete(&ben, &made.id, &made.etag, "r1").await.expect("deleted");
+        delete(&ben, &made.id, &made.etag, "r1").await.expect("replayed");
+        refused(delete(&ben, &made.id, "", "r1").await, Code::AlreadyExists, "REQUEST_ID_REUSED");
+        refused(delete(&ben, &made.id, "", "").await, Code::NotFound, "NOT_FOUND");
+        let other = create(&ben, &acme, "Other", "").await.expect("made");
+        leave(&ben, &acme).await.expect("left");
+        refused(delete(&ben, &other.id, "", "").await, Code::PermissionDenied, "NOT_A_MEMBER");
+        delete(&ada, &other.id, "", "").await.expect("the owner may");
+        let own = create(&owner, &owner.user.to_string(), "Mine", "").await.expect("made");
+        delete(&owner, &own.id, "", "").await.expect("one's own");
+    }
+}

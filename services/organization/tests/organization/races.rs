@@ -1,0 +1,261 @@
+//! Many at once: what must be unique stays unique, what is limited stays within its limit.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use bursar_db::{Db, on};
+use bursar_id::{OrganizationId, Role, UserId};
+use bursar_organization::store::memberships::{self, Joining};
+use bursar_organization::store::users;
+use bursar_proto::event::v1::event::Payload;
+use bursar_proto::organization::v1 as proto;
+use bursar_testkit::{Refusal, id};
+use futures::future::join_all;
+use tokio::sync::Barrier;
+use tokio::task::AbortHandle;
+use tonic::{Code, Status};
+
+use crate::world::{Who, World, accept, invite, leave, transfer};
+
+const TASKS: u64 = 64;
+
+/// Runs a task for each number, all let go at once.
+async fn race<T, Fut>(count: u64, task: impl Fn(u64) -> Fut) -> Vec<T>
+where
+    T: Send + 'static,
+    Fut: Future<Output = T> + Send + 'static,
+{
+    let barrier = Arc::new(Barrier::new(usize::try_from(count).expect("few")));
+    let tasks = (0..count).map(|n| {
+        let (barrier, task) = (Arc::clone(&barrier), task(n));
+        tokio::spawn(async move {
+            barrier.wait().await;
+            task.await
+        })
+    });
+    let tasks: Vec<_> = tasks.collect();
+    join_all(tasks)
+        .await
+        .into_iter()
+        .map(|outcome| outcome.expect("no panic"))
+        .collect()
+}
+
+/// Demands that everybody who failed was refused with one reason, and gives those who succeeded.
+#[track_caller]
+fn winners<T: std::fmt::Debug>(
+    outcomes: Vec<Result<T, Status>>,
+    code: Code,
+    reason: &str,
+) -> Vec<T> {
+    let (won, lost): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
+    for status in lost.into_iter().map(Result::unwrap_err) {
+        let refusal = Refusal::of(&status);
+        assert_eq!(
+            (refusal.code, refusal.reason.as_str()),
+            (code, reason),
+            "{refusal:#?}"
+        );
+    }
+    won.into_iter().map(Result::unwrap).collect()
+}
+
+async fn create(who: Who, name: &str, slug: &str) -> Result<String, Status> {
+    let request = proto::CreateOrganizationRequest {
+        name: name.to_owned(),
+        slug: slug.to_owned(),
+        ..Default::default()
+    };
+    let created = who
+        .client
+        .organizations()
+        .create_organization(request)
+        .await?;
+    Ok(created
+        .into_inner()
+        .organization
+        .expect("an organization")
+        .slug)
+}
+
+/// Makes the numbered people members, straight in the store.
+async fn seat(world: &World, organization: OrganizationId, people: impl Iterator<Item = u64>) {
+    let mut tx = world.store.begin().await.expect("a transaction");
+    for n in people {
+        let user: UserId = id(n);
+        let email = format!("u{n}@example.com");
+        users::lock_living(&mut tx, user).await.expect("known");
+        let joining = Joining {
+            organization,
+            user,
+            role: Role::Member,
+            email: &email,
+            email_key: &email,
+        };
+        memberships::join(&mut tx, &joining, world.clock.now())
+            .await
+            .expect("joined");
+    }
+    tx.commit().await.expect("seated");
+}
+
+/// The owners of an organization by its row and by its members' roles, as one statement sees them.
+async fn owners(db: &Db, organization: OrganizationId) -> (i64, i64) {
+    const OWNERS: &str = "SELECT (SELECT COUNT(*) FROM memberships WHERE organization_id = $1 AND role = 'OWNER'), \
+        (SELECT COUNT(*) FROM organizations o JOIN memberships m ON m.organization_id = o.id AND m.user_id = o.owner_user_id \
+         WHERE o.id = $1 AND m.role = 'OWNER' AND m.state = 'ACTIVE')";
+    let mut tx = db.read().await.expect("a snapshot");
+    let read = async {
+        Ok::<_, sqlx::Error>(
+            on!(&mut tx, c => sqlx::query_as(OWNERS).bind(organization).fetch_one(c).await?),
+        )
+    };
+    read.await.expect("counted")
+}
+
+/// Looks at the owners all the time until it is aborted; panics in the test when there is not exactly one.
+fn observe(db: Db, organization: OrganizationId) -> (AbortHandle, tokio::task::JoinHandle<()>) {
+    let observer = tokio::spawn(async move {
+        loop {
+            assert_eq!(
+                owners(&db, organization).await,
+                (1, 1),
+                "at some committed instant"
+            );
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+    });
+    (observer.abort_handle(), observer)
+}
+
+bursar_testkit::engines! {
+    async fn one_name_gives_everybody_a_slug_of_their_own(db: TestDb) {
+        let world = World::start(db).await;
+        let slugs = race(TASKS, |n| create(world.who(n), "Acme", "")).await;
+        let slugs: BTreeSet<_> = slugs.into_iter().map(|slug| slug.expect("created")).collect();
+        assert_eq!(slugs.len(), 64, "{slugs:?}");
+        assert!(slugs.contains("acme") && slugs.iter().all(|slug| slug.starts_with("acme")), "{slugs:?}");
+    }
+
+    async fn one_slug_goes_to_one(db: TestDb) {
+        let world = World::start(db).await;
+        let outcomes = race(TASKS, |n| create(world.who(n), "Acme", "wanted")).await;
+        assert_eq!(winners(outcomes, Code::AlreadyExists, "SLUG_TAKEN"), ["wanted"]);
+    }
+
+    async fn one_request_takes_effect_once(db: TestDb) {
+        let world = World::start(db).await;
+        let outcomes = race(TASKS, |_| {
+            let client = world.who(1).client;
+            async move {
+                let request = proto::CreateOrganizationRequest { name: "Acme".to_owned(), request_id: "r1".to_owned(), ..Default::default() };
+                client.organizations().create_organization(request).await.expect("created").into_inner().organization.expect("it").id
+            }
+        }).await;
+        let ids: BTreeSet<_> = outcomes.into_iter().collect();
+        assert_eq!(ids.len(), 1, "{ids:?}");
+        assert_eq!(world.events().await.len(), 2);
+    }
+
+    async fn the_last_seats_go_to_as_many_as_there_are(db: TestDb) {
+        let world = World::start(db).await;
+        let ada = world.who(1);
+        let acme = world.create(&ada, "Acme").await.id;
+        world.billing.set_seats(5);
+        let outcomes = race(TASKS, |n| {
+            let (ada, acme) = (ada.clone(), acme.clone());
+            async move { invite(&ada, &acme, &format!("x{n}@example.com"), Role::Member).await }
+        }).await;
+        assert_eq!(winners(outcomes, Code::ResourceExhausted, "SEAT_LIMIT_REACHED").len(), 4);
+    }
+
+    async fn one_address_is_invited_once(db: TestDb) {
+        let world = World::start(db).await;
+        let ada = world.who(1);
+        let acme = world.create(&ada, "Acme").await.id;
+        let outcomes = race(TASKS, |_| {
+            let (ada, acme) = (ada.clone(), acme.clone());
+            async move { invite(&ada, &acme, "ben@example.com", Role::Member).await }
+        }).await;
+        assert_eq!(winners(outcomes, Code::AlreadyExists, "ALREADY_INVITED").len(), 1);
+    }
+
+    async fn accepting_at_once_joins_once(db: TestDb) {
+        let world = World::start(db).await;
+        let (ada, ben) = (world.who(1), world.who(2));
+        let acme = world.create(&ada, "Acme").await.id;
+        invite(&ada, &acme, &ben.email, Role::Member).await.expect("invited");
+        let token = world.mailbox.next_token(&ben.email).await;
+        let outcomes = race(TASKS, |_| {
+            let (ben, token) = (ben.clone(), token.clone());
+            async move { accept(&ben, &token).await.expect("the same answer for all").etag }
+        }).await;
+        assert_eq!(outcomes.into_iter().collect::<BTreeSet<_>>().len(), 1);
+        assert_eq!(world.told_of(ben.user).await.len(), 1, "joined once");
+    }
+
+    async fn two_hundred_transfers_and_departures_leave_no_orphan(db: TestDb) {
+        const PEOPLE: u64 = 40;
+        let world = World::start(db).await;
+        let ada = world.who(0);
+        let acme = world.create(&ada, "Acme").await.id;
+        let organization: OrganizationId = acme.parse().expect("an id");
+        seat(&world, organization, 1..PEOPLE).await;
+        let (stop, observer) = observe(world.store.clone(), organization);
+        let outcomes = race(200, |n| {
+            let (me, to, acme) = (world.who(n % PEOPLE), id((n * 7 + 3) % PEOPLE), acme.clone());
+            async move {
+                // Everybody passes the organization on for as long as they own it; every fifth wants to leave.
+                if n % 5 == 4 {
+                    return leave(&me, &acme).await;
+                }
+                transfer(&me, &acme, to).await.map(|_| ())
+            }
+        }).await;
+        stop.abort();
+        assert!(observer.await.is_err_and(|ended| ended.is_cancelled()), "an instant without exactly one owner");
+        let allowed = ["NOT_A_MEMBER", "ROLE_NOT_ALLOWED", "NOT_FOUND", "ALREADY_OWNER", "OWNER_MUST_TRANSFER"];
+        for status in outcomes.iter().filter_map(|outcome| outcome.as_ref().err()) {
+            let refusal = Refusal::of(status);
+            assert!(allowed.contains(&refusal.reason.as_str()), "{refusal:#?}");
+        }
+        let done = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+        assert!(done >= 8, "only {done} of 200 took effect");
+        assert_eq!(owners(&world.store, organization).await, (1, 1));
+        told_in_order(&world).await;
+    }
+
+    async fn whoever_owns_at_the_end_was_told_last(db: TestDb) {
+        let world = World::start(db).await;
+        let ada = world.who(0);
+        let acme = world.create(&ada, "Acme").await.id;
+        let organization: OrganizationId = acme.parse().expect("an id");
+        seat(&world, organization, 1..3).await;
+        let ben = world.who(1);
+        for _ in 0..8 {
+            let outcomes = race(TASKS, |n| {
+                let (from, to) = if n % 2 == 0 { (ada.clone(), ben.clone()) } else { (ben.clone(), ada.clone()) };
+                let acme = acme.clone();
+                async move { transfer(&from, &acme, to.user).await.map(|_| ()) }
+            }).await;
+            assert!(!winners(outcomes, Code::PermissionDenied, "ROLE_NOT_ALLOWED").is_empty(), "somebody owns it");
+            assert_eq!(owners(&world.store, organization).await, (1, 1));
+        }
+        told_in_order(&world).await;
+    }
+}
+
+/// Demands that the versions of each membership were told in order without a gap.
+async fn told_in_order(world: &World) {
+    let mut last: HashMap<String, u64> = HashMap::new();
+    for event in world.events().await {
+        if let Payload::MembershipChanged(changed) = event {
+            // The store's own seats were not told; their first version is 1 all the same.
+            let version = last
+                .entry(changed.user_id.clone())
+                .or_insert(changed.version - 1);
+            assert_eq!(changed.version, *version + 1, "{changed:?}");
+            *version = changed.version;
+        }
+    }
+}

@@ -1,0 +1,444 @@
+//! The service under test with its surroundings: a small identity and billing, a clock, a mailbox, people.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use bursar_db::{Db, ddl};
+use bursar_events::Outbox;
+use bursar_id::{OrganizationId, OwnerId, Role, SessionId, UserId};
+use bursar_organization::store::MIGRATIONS;
+use bursar_proto::billing::v1 as billing;
+use bursar_proto::billing::v1::subscription_service_server::{
+    SubscriptionService, SubscriptionServiceServer,
+};
+use bursar_proto::event::v1::event::Payload;
+use bursar_proto::event::v1::watch_response::Item;
+use bursar_proto::event::v1::{MembershipChanged, WatchRequest};
+use bursar_proto::identity::v1 as identity;
+use bursar_proto::identity::v1::service_account_service_server::{
+    ServiceAccountService, ServiceAccountServiceServer,
+};
+use bursar_proto::organization::v1 as proto;
+use bursar_rpc::convert::{to_role, to_timestamp};
+use bursar_rpc::{Limits, ServiceRole, StackDeps, Transport, stack};
+use bursar_runtime::{Env, Peers, Settings};
+use bursar_secret::Entropy;
+use bursar_testkit::{Client, Issuer, Mailbox, TestDb, clock, id, sqlite};
+use bursar_time::{Clock, Span};
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tonic::{Request, Response, Status};
+
+/// Everything a test needs.
+pub(crate) struct World {
+    pub(crate) clock: Clock,
+    pub(crate) issuer: Arc<Issuer>,
+    pub(crate) mailbox: Mailbox,
+    pub(crate) billing: Billing,
+    pub(crate) identity: Outbox,
+    pub(crate) identity_db: Db,
+    /// The service's own store.
+    pub(crate) store: Db,
+    /// Nobody in particular.
+    pub(crate) anybody: Client,
+    env: Env,
+    _databases: [TestDb; 2],
+    _data: tempfile::TempDir,
+}
+
+/// Somebody, with clients that carry a token in the personal context unless [`World::acting`] says otherwise.
+#[derive(Clone)]
+pub(crate) struct Who {
+    pub(crate) user: UserId,
+    pub(crate) email: String,
+    pub(crate) client: Client,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.env.shutdown.cancel();
+        self.env.halt.cancel();
+    }
+}
+
+impl World {
+    pub(crate) async fn start(db: TestDb) -> Self {
+        Self::start_with(db, |_| ()).await
+    }
+
+    pub(crate) async fn start_with(db: TestDb, adjust: impl FnOnce(&mut Settings)) -> Self {
+        let data = tempfile::tempdir().expect("a directory");
+        let (clock, issuer) = (clock(), Arc::new(Issuer::new()));
+        let mut settings = Settings::for_test(data.path());
+        settings.organization_store = db.store_url();
+        // The machine may be busy: a race is not about how long it takes.
+        settings.postgres.acquire_timeout = std::time::Duration::from_mins(2);
+        settings.limits.deadline = std::time::Duration::from_mins(2);
+        adjust(&mut settings);
+        let identity_file = sqlite::file();
+        let identity_db = identity_file.open(&ddl::migrations()).await;
+        let env = Env::for_test(clock.clone(), Entropy::seeded(7));
+        let identity = Outbox::new(
+            "identity",
+            identity_db.clone(),
+            clock.clone(),
+            Entropy::seeded(8),
+        );
+        let billing = Billing::default();
+        let deps = || deps(&issuer, &clock);
+        let accounts = Accounts {
+            issuer: Arc::clone(&issuer),
+            clock: clock.clone(),
+        };
+        let watch = identity.watch_service(CancellationToken::new());
+        let identity_routes = Routes::new(ServiceAccountServiceServer::new(accounts));
+        let identity_routes = stack(identity_routes.add_service(watch), deps());
+        let billing_routes = Routes::new(SubscriptionServiceServer::new(billing.clone()));
+        let peers = Peers {
+            identity: Transport::routes(identity_routes),
+            organization: Transport::late().0,
+            billing: Transport::routes(stack(billing_routes, deps())),
+        };
+        bursar_organization::migrate(&settings)
+            .await
+            .expect("migrates");
+        let started =
+            bursar_organization::start_with(&settings, issuer.keys(), peers.clone(), env.clone());
+        let started = started.await.expect("starts");
+        started.ready.check().await.expect("is ready");
+        let transport = Transport::routes(started.routes);
+        let anybody = Client::new(peers.identity, transport, peers.billing);
+        Self {
+            store: db.open(&MIGRATIONS).await,
+            mailbox: Mailbox::new(data.path()),
+            clock,
+            issuer,
+            billing,
+            identity,
+            identity_db,
+            anybody,
+            env,
+            _databases: [db, identity_file],
+            _data: data,
+        }
+    }
+
+    /// The `n`-th person, whose address is `u<n>@example.com`.
+    pub(crate) fn who(&self, n: u64) -> Who {
+        self.who_as(n, &format!("u{n}@example.com"))
+    }
+
+    /// The `n`-th person with another address.
+    pub(crate) fn who_as(&self, n: u64, email: &str) -> Who {
+        let user = id(n);
+        let token = self
+            .issuer
+            .user(user)
+            .email(email)
+            .session(session(n))
+            .at(self.clock.now());
+        Who {
+            user,
+            email: email.to_owned(),
+            client: self.anybody.with_token(&token),
+        }
+    }
+
+    /// Somebody in the context of an organization; what the token says of the role does not matter here.
+    pub(crate) fn acting(&self, who: &Who, organization: &str) -> Who {
+        let organization: OrganizationId = organization.parse().expect("an organization");
+        let token = self.issuer.member(who.user, organization, Role::Member);
+        let token = token.email(&who.email).at(self.clock.now());
+        Who {
+            client: self.anybody.with_token(&token),
+            ..who.clone()
+        }
+    }
+
+    /// A service.
+    pub(crate) fn service(&self, role: ServiceRole) -> Client {
+        self.anybody
+            .with_token(&self.issuer.service(role, self.clock.now()))
+    }
+
+    /// Creates an organization.
+    pub(crate) async fn create(&self, who: &Who, name: &str) -> proto::Organization {
+        let request = proto::CreateOrganizationRequest {
+            name: name.to_owned(),
+            ..Default::default()
+        };
+        let created = who
+            .client
+            .organizations()
+            .create_organization(request)
+            .await;
+        created
+            .expect("created")
+            .into_inner()
+            .organization
+            .expect("an organization")
+    }
+
+    /// Makes the `n`-th person a member, by invitation.
+    pub(crate) async fn join(&self, by: &Who, organization: &str, n: u64, role: Role) -> Who {
+        let who = self.who(n);
+        let invited = invite(by, organization, &who.email, role).await;
+        invited.expect("invited");
+        let token = self.mailbox.next_token(&who.email).await;
+        accept(&who, &token).await.expect("accepted");
+        who
+    }
+
+    /// Every event so far.
+    pub(crate) async fn events(&self) -> Vec<Payload> {
+        let mut watch = self.service(ServiceRole::Billing).organization_events();
+        let stream = watch.watch(WatchRequest::default()).await;
+        let mut stream = stream.expect("watching").into_inner();
+        let mut events = Vec::new();
+        loop {
+            match stream
+                .message()
+                .await
+                .expect("an answer")
+                .expect("more")
+                .item
+            {
+                Some(Item::Event(event)) => events.extend(event.payload),
+                // The first sign of life says that nothing is left to tell.
+                _ => return events,
+            }
+        }
+    }
+
+    /// Every membership event about a person, in order.
+    pub(crate) async fn told_of(&self, user: UserId) -> Vec<MembershipChanged> {
+        let user = user.to_string();
+        let of_user = |payload| match payload {
+            Payload::MembershipChanged(changed) if changed.user_id == user => Some(changed),
+            _ => None,
+        };
+        self.events()
+            .await
+            .into_iter()
+            .filter_map(of_user)
+            .collect()
+    }
+
+    /// Lets identity tell something.
+    pub(crate) async fn identity_tells(&self, payload: Payload) {
+        let tx = self.identity_db.begin().await.expect("a transaction");
+        self.identity.commit(tx, vec![payload]).await.expect("told");
+    }
+
+    pub(crate) fn advance(&self, span: Span) {
+        self.clock.advance(span).expect("time moves on");
+    }
+}
+
+/// The session of the `n`-th person.
+pub(crate) fn session(n: u64) -> SessionId {
+    id(1_000 + n)
+}
+
+pub(crate) async fn invite(
+    by: &Who,
+    organization: &str,
+    email: &str,
+    role: Role,
+) -> Result<proto::Invitation, Status> {
+    let request = proto::CreateInvitationRequest {
+        organization_id: organization.to_owned(),
+        email: email.to_owned(),
+        role: to_role(role).into(),
+        ..Default::default()
+    };
+    let created = by.client.invitations().create_invitation(request).await?;
+    Ok(created.into_inner().invitation.expect("an invitation"))
+}
+
+pub(crate) async fn accept(who: &Who, token: &str) -> Result<proto::Member, Status> {
+    let request = proto::AcceptInvitationRequest {
+        token: token.to_owned(),
+        request_id: String::new(),
+    };
+    let accepted = who.client.invitations().accept_invitation(request).await?;
+    Ok(accepted.into_inner().member.expect("a member"))
+}
+
+pub(crate) async fn leave(who: &Who, organization: &str) -> Result<(), Status> {
+    let request = proto::LeaveOrganizationRequest {
+        organization_id: organization.to_owned(),
+        request_id: String::new(),
+    };
+    who.client
+        .members()
+        .leave_organization(request)
+        .await
+        .map(|_| ())
+}
+
+pub(crate) async fn remove(by: &Who, organization: &str, user: UserId) -> Result<(), Status> {
+    let request = proto::RemoveMemberRequest {
+        organization_id: organization.to_owned(),
+        user_id: user.to_string(),
+        request_id: String::new(),
+    };
+    by.client.members().remove_member(request).await.map(|_| ())
+}
+
+pub(crate) async fn transfer(
+    by: &Who,
+    organization: &str,
+    to: UserId,
+) -> Result<proto::Organization, Status> {
+    let request = proto::TransferOwnershipRequest {
+        organization_id: organization.to_owned(),
+        user_id: to.to_string(),
+        request_id: String::new(),
+    };
+    let transferred = by
+        .client
+        .organizations()
+        .transfer_ownership(request)
+        .await?;
+    Ok(transferred
+        .into_inner()
+        .organization
+        .expect("an organization"))
+}
+
+/// Waits until a condition holds; the background work of the service makes it true.
+pub(crate) async fn until<F>(what: &str, mut holds: impl FnMut() -> F)
+where
+    F: Future<Output = bool>,
+{
+    let start = std::time::Instant::now();
+    while !holds().await {
+        assert!(
+            start.elapsed() < std::time::Duration::from_secs(20),
+            "not within 20 s: {what}"
+        );
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}
+
+fn deps(issuer: &Issuer, clock: &Clock) -> StackDeps {
+    let env = Env::for_test(clock.clone(), Entropy::seeded(9));
+    StackDeps {
+        keys: issuer.keys(),
+        clock: env.clock,
+        entropy: env.entropy,
+        meter: env.meter,
+        limits: Limits::default(),
+    }
+}
+
+/// A billing that knows one plan; behind the real stack, so that organization has to prove who it is.
+#[derive(Clone)]
+pub(crate) struct Billing {
+    pub(crate) seats: Arc<AtomicU32>,
+    pub(crate) away: Arc<AtomicBool>,
+    pub(crate) asked: Arc<AtomicU32>,
+}
+
+impl Default for Billing {
+    fn default() -> Self {
+        Self {
+            seats: Arc::new(AtomicU32::new(1_000)),
+            away: Arc::default(),
+            asked: Arc::default(),
+        }
+    }
+}
+
+impl Billing {
+    pub(crate) fn set_seats(&self, seats: u32) {
+        self.seats.store(seats, Ordering::SeqCst);
+    }
+}
+
+#[tonic::async_trait]
+impl SubscriptionService for Billing {
+    async fn get_entitlements(
+        &self,
+        request: Request<billing::GetEntitlementsRequest>,
+    ) -> Result<Response<billing::GetEntitlementsResponse>, Status> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        if self.away.load(Ordering::SeqCst) {
+            return Err(Status::unavailable("away"));
+        }
+        let owner: OwnerId = request.into_inner().owner.parse().expect("an owner");
+        assert!(owner.organization().is_some(), "asked about {owner}");
+        Ok(Response::new(billing::GetEntitlementsResponse {
+            plan_id: "business".to_owned(),
+            seats: self.seats.load(Ordering::SeqCst),
+            features: Vec::new(),
+        }))
+    }
+
+    async fn subscribe(
+        &self,
+        _: Request<billing::SubscribeRequest>,
+    ) -> Result<Response<billing::SubscribeResponse>, Status> {
+        Err(Status::unimplemented("organization never subscribes"))
+    }
+
+    async fn get_subscription(
+        &self,
+        _: Request<billing::GetSubscriptionRequest>,
+    ) -> Result<Response<billing::GetSubscriptionResponse>, Status> {
+        Err(Status::unimplemented(
+            "organization asks for entitlements only",
+        ))
+    }
+}
+
+/// The part of identity that gives organization its token.
+struct Accounts {
+    issuer: Arc<Issuer>,
+    clock: Clock,
+}
+
+#[tonic::async_trait]
+impl ServiceAccountService for Accounts {
+    async fn issue_service_token(
+        &self,
+        request: Request<identity::IssueServiceTokenRequest>,
+    ) -> Result<Response<identity::IssueServiceTokenResponse>, Status> {
+        let expected = bursar_id::ServiceAccountId::ORGANIZATION.to_string();
+        assert_eq!(request.into_inner().client_id, expected);
+        let now = self.clock.now();
+        Ok(Response::new(identity::IssueServiceTokenResponse {
+            access_token: self.issuer.service(ServiceRole::Organization, now),
+            expires_at: Some(to_timestamp(now.saturating_add(Span::from_mins(5)))),
+        }))
+    }
+
+    async fn create_service_account(
+        &self,
+        _: Request<identity::CreateServiceAccountRequest>,
+    ) -> Result<Response<identity::CreateServiceAccountResponse>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+
+    async fn list_service_accounts(
+        &self,
+        _: Request<identity::ListServiceAccountsRequest>,
+    ) -> Result<Response<identity::ListServiceAccountsResponse>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+
+    async fn rotate_service_account_secret(
+        &self,
+        _: Request<identity::RotateServiceAccountSecretRequest>,
+    ) -> Result<Response<identity::RotateServiceAccountSecretResponse>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+
+    async fn disable_service_account(
+        &self,
+        _: Request<identity::DisableServiceAccountRequest>,
+    ) -> Result<Response<identity::DisableServiceAccountResponse>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+}
