@@ -3,14 +3,14 @@
 
 use bursar_db::{DbError, Tx};
 use bursar_events::Consumer;
-use bursar_id::{OrganizationId, OwnerId, SessionId, UserId};
+use bursar_id::{OrganizationId, SessionId, UserId};
 use bursar_proto::event::v1::event::Payload;
-use bursar_proto::event_type;
 use bursar_proto::event::v1::{Event, MembershipChanged, OrganizationCreated};
+use bursar_proto::event_type;
 use bursar_rpc::convert;
 
 use crate::domain::membership::Membership;
-use crate::store::{memberships, sessions};
+use crate::usecase::news;
 
 /// Applies organization's events to identity's store.
 #[derive(Clone, Copy, Debug, Default)]
@@ -20,7 +20,10 @@ impl Consumer for FromOrganization {
     const NAME: &'static str = "identity's memberships and contexts";
 
     fn types() -> &'static [&'static str] {
-        &[event_type::ORGANIZATION_CREATED, event_type::MEMBERSHIP_CHANGED]
+        &[
+            event_type::ORGANIZATION_CREATED,
+            event_type::MEMBERSHIP_CHANGED,
+        ]
     }
 
     async fn apply(&self, tx: &mut Tx, event: &Event) -> Result<(), DbError> {
@@ -32,7 +35,6 @@ impl Consumer for FromOrganization {
     }
 }
 
-/// Moves the session that created an organization into it. A session that has ended meanwhile stays so.
 async fn enter(tx: &mut Tx, created: &OrganizationCreated) -> Result<(), DbError> {
     if created.created_by_session_id.is_empty() {
         return Ok(());
@@ -40,15 +42,15 @@ async fn enter(tx: &mut Tx, created: &OrganizationCreated) -> Result<(), DbError
     let organization: OrganizationId = read(&created.organization_id)?;
     let owner: UserId = read(&created.owner_user_id)?;
     let session: SessionId = read(&created.created_by_session_id)?;
-    sessions::set_context(tx, session, owner, OwnerId::Organization(organization)).await?;
-    Ok(())
+    news::organization_created(tx, organization, owner, session).await
 }
 
 async fn learn(tx: &mut Tx, changed: &MembershipChanged) -> Result<(), DbError> {
     let organization: OrganizationId = read(&changed.organization_id)?;
     let user: UserId = read(&changed.user_id)?;
     let role = convert::optional_role(changed.role).map_err(|error| malformed(&error))?;
-    memberships::learn(tx, user, organization, Membership { role, version: changed.version }).await
+    let version = changed.version;
+    news::membership_changed(tx, user, organization, Membership { role, version }).await
 }
 
 fn read<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, DbError> {

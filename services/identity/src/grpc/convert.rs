@@ -1,17 +1,14 @@
 //! Between the API's messages and what the use cases work with.
 
+use bursar_id::{OwnerId, SessionId};
 use bursar_proto::identity::v1::{Context, ContextKind, ServiceAccount, Session, TokenSet, User};
 use bursar_rpc::convert::{to_optional_role, to_timestamp};
 use bursar_rpc::{Problem, Violations};
-use bursar_id::{OwnerId, SessionId};
 use tonic::Request;
 
 use crate::domain::email::Email;
-use crate::store::service_accounts::ServiceAccountRow;
-use crate::store::sessions::SessionRow;
-use crate::store::users::UserRow;
 use crate::usecase::attempts::Origin;
-use crate::usecase::{ContextView, Tokens};
+use crate::usecase::{ContextView, ServiceAccountRow, SessionRow, Tokens, UserRow};
 
 /// What of a client's `user-agent` is kept, in characters.
 const USER_AGENT_CHARACTERS: usize = 200;
@@ -20,7 +17,11 @@ const USER_AGENT_CHARACTERS: usize = 200;
 pub(super) fn email(violations: &mut Violations, text: &str) -> Option<Email> {
     let email = violations.check("email", Email::parse(text))?;
     let deliverable = bursar_mail::deliverable(email.address());
-    violations.require("email", deliverable, "no mail can be delivered to this address");
+    violations.require(
+        "email",
+        deliverable,
+        "no mail can be delivered to this address",
+    );
     deliverable.then_some(email)
 }
 
@@ -37,8 +38,14 @@ pub(super) fn origin<T>(request: &Request<T>) -> Origin {
 
 /// What the client calls itself, cut to a bearable length.
 pub(super) fn user_agent<T>(request: &Request<T>) -> String {
-    let text = request.metadata().get("user-agent").and_then(|value| value.to_str().ok());
-    text.unwrap_or_default().chars().take(USER_AGENT_CHARACTERS).collect()
+    let text = request
+        .metadata()
+        .get("user-agent")
+        .and_then(|value| value.to_str().ok());
+    text.unwrap_or_default()
+        .chars()
+        .take(USER_AGENT_CHARACTERS)
+        .collect()
 }
 
 /// A user as its holder and services see it.

@@ -6,23 +6,23 @@ use tonic::{Code, Status};
 
 use crate::Error;
 
-/// UNAUTHENTICATED: address and password, or client id and secret, do not belong together.
+/// `UNAUTHENTICATED`: address and password, or client id and secret, do not belong together.
 const CREDENTIALS_INVALID: &str = "CREDENTIALS_INVALID";
-/// RESOURCE_EXHAUSTED: too many attempts; `RetryInfo` says when.
+/// `RESOURCE_EXHAUSTED`: too many attempts; `RetryInfo` says when.
 const TOO_MANY_ATTEMPTS: &str = "TOO_MANY_ATTEMPTS";
-/// UNAUTHENTICATED: the refresh token is unknown, expired, reused, or of an ended session.
+/// `UNAUTHENTICATED`: the refresh token is unknown, expired, reused, or of an ended session.
 const REFRESH_TOKEN_INVALID: &str = "REFRESH_TOKEN_INVALID";
-/// UNAUTHENTICATED: sign in again.
+/// `UNAUTHENTICATED`: sign in again.
 const SESSION_ENDED: &str = "SESSION_ENDED";
-/// FAILED_PRECONDITION: unknown, used, replaced or expired.
+/// `FAILED_PRECONDITION`: unknown, used, replaced or expired.
 const VERIFICATION_TOKEN_INVALID: &str = "VERIFICATION_TOKEN_INVALID";
-/// PERMISSION_DENIED: no context of the caller's.
+/// `PERMISSION_DENIED`: no context of the caller's.
 const NOT_A_MEMBER: &str = "NOT_A_MEMBER";
-/// FAILED_PRECONDITION: transfer or delete the organizations first.
+/// `FAILED_PRECONDITION`: transfer or delete the organizations first.
 const OWNS_ORGANIZATIONS: &str = "OWNS_ORGANIZATIONS";
-/// FAILED_PRECONDITION: a disabled account gets no secret.
+/// `FAILED_PRECONDITION`: a disabled account gets no secret.
 const SERVICE_ACCOUNT_DISABLED: &str = "SERVICE_ACCOUNT_DISABLED";
-/// FAILED_PRECONDITION: the suite needs the account as it is.
+/// `FAILED_PRECONDITION`: the suite needs the account as it is.
 const SERVICE_ACCOUNT_NEEDED: &str = "SERVICE_ACCOUNT_NEEDED";
 
 impl From<Error> for Status {
@@ -34,45 +34,58 @@ impl From<Error> for Status {
 fn problem(error: Error) -> Problem {
     match error {
         Error::Refused(problem) => problem,
-        Error::CredentialsInvalid => {
-            Problem::unauthenticated(CREDENTIALS_INVALID, "the address and the password do not belong together")
-        }
-        Error::ClientCredentialsInvalid => {
-            Problem::unauthenticated(CREDENTIALS_INVALID, "the client id and the secret do not belong together")
-        }
+        Error::CredentialsInvalid => Problem::unauthenticated(
+            CREDENTIALS_INVALID,
+            "the address and the password do not belong together",
+        ),
+        Error::ClientCredentialsInvalid => Problem::unauthenticated(
+            CREDENTIALS_INVALID,
+            "the client id and the secret do not belong together",
+        ),
         Error::TooManyAttempts { retry_after } => {
             Problem::exhausted(TOO_MANY_ATTEMPTS, "too many attempts; try again later")
                 .with_retry_after(retry_after.to_std())
         }
-        Error::RefreshTokenInvalid => {
-            Problem::unauthenticated(REFRESH_TOKEN_INVALID, "the refresh token is not valid; sign in again")
+        Error::RefreshTokenInvalid => Problem::unauthenticated(
+            REFRESH_TOKEN_INVALID,
+            "the refresh token is not valid; sign in again",
+        ),
+        Error::SessionEnded => {
+            Problem::unauthenticated(SESSION_ENDED, "the session has ended; sign in again")
         }
-        Error::SessionEnded => Problem::unauthenticated(SESSION_ENDED, "the session has ended; sign in again"),
         Error::SessionNotFound => Problem::not_found("session"),
         Error::VerificationTokenInvalid => Problem::failed_precondition(
             VERIFICATION_TOKEN_INVALID,
             "the link is not valid any more; ask for a new one",
         ),
-        Error::NotAMember => Problem::permission_denied(NOT_A_MEMBER, "you are not a member of this context"),
+        Error::NotAMember => {
+            Problem::permission_denied(NOT_A_MEMBER, "you are not a member of this context")
+        }
         Error::OwnsOrganizations { count } => Problem::failed_precondition(
             OWNS_ORGANIZATIONS,
             "transfer or delete the organizations that you own first",
         )
         .with_metadata("organizations", count.to_string())
-        .with_precondition(OWNS_ORGANIZATIONS, "user", format!("owns {count} organizations")),
+        .with_precondition(
+            OWNS_ORGANIZATIONS,
+            "user",
+            format!("owns {count} organizations"),
+        ),
         Error::ServiceAccountNotFound => Problem::not_found("service account"),
-        Error::ServiceAccountDisabled => {
-            Problem::failed_precondition(SERVICE_ACCOUNT_DISABLED, "the service account is disabled for good")
-        }
+        Error::ServiceAccountDisabled => Problem::failed_precondition(
+            SERVICE_ACCOUNT_DISABLED,
+            "the service account is disabled for good",
+        ),
         Error::ServiceAccountNeeded => Problem::failed_precondition(
             SERVICE_ACCOUNT_NEEDED,
             "the suite itself needs this service account; the secrets of its services come from files",
         ),
         Error::RequestIdReused => Problem::request_id_reused(),
-        Error::Overloaded => {
-            Problem::exhausted(reason::OVERLOADED, "too many passwords are being checked; try again")
-                .with_retry_after(std::time::Duration::from_secs(1))
-        }
+        Error::Overloaded => Problem::exhausted(
+            reason::OVERLOADED,
+            "too many passwords are being checked; try again",
+        )
+        .with_retry_after(std::time::Duration::from_secs(1)),
         Error::Organization(status) => organization(&status),
         Error::Store(error) => error.into(),
         Error::Internal(cause) => Problem::internal(&cause),
@@ -87,7 +100,10 @@ fn organization(status: &Status) -> Problem {
             reason::PEER_UNAVAILABLE,
             "organization cannot be reached at the moment; try again",
         ),
-        code => Problem::internal(&format_args!("organization answered {code:?}: {}", status.message())),
+        code => Problem::internal(&format_args!(
+            "organization answered {code:?}: {}",
+            status.message()
+        )),
     }
 }
 
@@ -99,47 +115,114 @@ mod tests {
     use bursar_time::Span;
     use tonic_types::StatusExt as _;
 
+    /// What callers can do something about.
+    fn refusals() -> Vec<(Error, Code, &'static str)> {
+        use Code::{
+            AlreadyExists, FailedPrecondition, NotFound, PermissionDenied, ResourceExhausted,
+            Unauthenticated,
+        };
+        let wait = Error::TooManyAttempts {
+            retry_after: Span::from_secs(7),
+        };
+        let owns = Error::OwnsOrganizations { count: 2 };
+        vec![
+            (
+                Error::Refused(Problem::not_found("page")),
+                NotFound,
+                "NOT_FOUND",
+            ),
+            (
+                Error::CredentialsInvalid,
+                Unauthenticated,
+                CREDENTIALS_INVALID,
+            ),
+            (
+                Error::ClientCredentialsInvalid,
+                Unauthenticated,
+                CREDENTIALS_INVALID,
+            ),
+            (wait, ResourceExhausted, TOO_MANY_ATTEMPTS),
+            (
+                Error::RefreshTokenInvalid,
+                Unauthenticated,
+                REFRESH_TOKEN_INVALID,
+            ),
+            (Error::SessionEnded, Unauthenticated, SESSION_ENDED),
+            (Error::SessionNotFound, NotFound, "NOT_FOUND"),
+            (
+                Error::VerificationTokenInvalid,
+                FailedPrecondition,
+                VERIFICATION_TOKEN_INVALID,
+            ),
+            (Error::NotAMember, PermissionDenied, NOT_A_MEMBER),
+            (owns, FailedPrecondition, OWNS_ORGANIZATIONS),
+            (Error::ServiceAccountNotFound, NotFound, "NOT_FOUND"),
+            (
+                Error::ServiceAccountDisabled,
+                FailedPrecondition,
+                SERVICE_ACCOUNT_DISABLED,
+            ),
+            (
+                Error::ServiceAccountNeeded,
+                FailedPrecondition,
+                SERVICE_ACCOUNT_NEEDED,
+            ),
+            (Error::RequestIdReused, AlreadyExists, "REQUEST_ID_REUSED"),
+        ]
+    }
+
+    /// What callers can only try again, or tell an operator.
+    fn faults() -> Vec<(Error, Code, &'static str)> {
+        let organization = |code| Error::Organization(Box::new(Status::new(code, "no")));
+        vec![
+            (Error::Overloaded, Code::ResourceExhausted, "OVERLOADED"),
+            (
+                organization(Code::Unavailable),
+                Code::Unavailable,
+                "PEER_UNAVAILABLE",
+            ),
+            (
+                organization(Code::DeadlineExceeded),
+                Code::DeadlineExceeded,
+                "DEADLINE_EXCEEDED",
+            ),
+            (
+                organization(Code::PermissionDenied),
+                Code::Internal,
+                "INTERNAL",
+            ),
+            (
+                Error::Store(DbError::Serialization),
+                Code::Aborted,
+                "CONFLICTING_CHANGE",
+            ),
+            (
+                Error::internal("the secret is 42"),
+                Code::Internal,
+                "INTERNAL",
+            ),
+        ]
+    }
+
     #[test]
     fn every_error_has_its_status() {
-        let organization = |code| Error::Organization(Box::new(Status::new(code, "no")));
-        let cases = [
-            (Error::Refused(Problem::not_found("page")), Code::NotFound, "NOT_FOUND"),
-            (Error::CredentialsInvalid, Code::Unauthenticated, "CREDENTIALS_INVALID"),
-            (Error::ClientCredentialsInvalid, Code::Unauthenticated, "CREDENTIALS_INVALID"),
-            (
-                Error::TooManyAttempts { retry_after: Span::from_secs(7) },
-                Code::ResourceExhausted,
-                "TOO_MANY_ATTEMPTS",
-            ),
-            (Error::RefreshTokenInvalid, Code::Unauthenticated, "REFRESH_TOKEN_INVALID"),
-            (Error::SessionEnded, Code::Unauthenticated, "SESSION_ENDED"),
-            (Error::SessionNotFound, Code::NotFound, "NOT_FOUND"),
-            (Error::VerificationTokenInvalid, Code::FailedPrecondition, "VERIFICATION_TOKEN_INVALID"),
-            (Error::NotAMember, Code::PermissionDenied, "NOT_A_MEMBER"),
-            (Error::OwnsOrganizations { count: 2 }, Code::FailedPrecondition, "OWNS_ORGANIZATIONS"),
-            (Error::ServiceAccountNotFound, Code::NotFound, "NOT_FOUND"),
-            (Error::ServiceAccountDisabled, Code::FailedPrecondition, "SERVICE_ACCOUNT_DISABLED"),
-            (Error::ServiceAccountNeeded, Code::FailedPrecondition, "SERVICE_ACCOUNT_NEEDED"),
-            (Error::RequestIdReused, Code::AlreadyExists, "REQUEST_ID_REUSED"),
-            (Error::Overloaded, Code::ResourceExhausted, "OVERLOADED"),
-            (organization(Code::Unavailable), Code::Unavailable, "PEER_UNAVAILABLE"),
-            (organization(Code::DeadlineExceeded), Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
-            (organization(Code::PermissionDenied), Code::Internal, "INTERNAL"),
-            (Error::Store(DbError::Serialization), Code::Aborted, "CONFLICTING_CHANGE"),
-            (Error::internal("the secret is 42"), Code::Internal, "INTERNAL"),
-        ];
-        for (error, code, reason) in cases {
+        for (error, code, reason) in refusals().into_iter().chain(faults()) {
             let name = format!("{error:?}");
             let status = Status::from(error);
-            assert_eq!((status.code(), reason_of(&status).as_deref()), (code, Some(reason)), "{name}");
+            let found = (status.code(), reason_of(&status));
+            assert_eq!(found, (code, Some(reason.to_owned())), "{name}");
             assert!(!status.message().contains("42"), "{name} tells its cause");
         }
     }
 
     #[test]
     fn waiting_times_are_told() {
-        let status = Status::from(Error::TooManyAttempts { retry_after: Span::from_secs(7) });
-        let retry = status.get_details_retry_info().and_then(|info| info.retry_delay);
+        let status = Status::from(Error::TooManyAttempts {
+            retry_after: Span::from_secs(7),
+        });
+        let retry = status
+            .get_details_retry_info()
+            .and_then(|info| info.retry_delay);
         assert_eq!(retry, Some(std::time::Duration::from_secs(7)));
     }
 }

@@ -39,7 +39,10 @@ pub async fn get(
 ) -> Result<Option<Membership>, DbError> {
     let row: Option<(Option<bursar_id::Role>, i64)> =
         on!(tx, c => sqlx::query_as(GET).bind(user).bind(organization).fetch_optional(c).await?);
-    Ok(row.map(|(role, version)| Membership { role, version: u64::try_from(version).unwrap_or(0) }))
+    Ok(row.map(|(role, version)| Membership {
+        role,
+        version: u64::try_from(version).unwrap_or(0),
+    }))
 }
 
 /// Forgets everything about a user.

@@ -55,15 +55,31 @@ pub async fn insert(tx: &mut Tx, account: &ServiceAccountRow) -> Result<bool, Db
 }
 
 /// The account with this id.
-pub async fn by_id(tx: &mut Tx, id: ServiceAccountId) -> Result<Option<ServiceAccountRow>, DbError> {
+pub async fn by_id(
+    tx: &mut Tx,
+    id: ServiceAccountId,
+) -> Result<Option<ServiceAccountRow>, DbError> {
     Ok(on!(tx, c => sqlx::query_as(BY_ID).bind(id).fetch_optional(c).await?))
 }
 
 /// The account with this id, kept from changing until the transaction ends.
-pub async fn by_id_locked(tx: &mut Tx, id: ServiceAccountId) -> Result<Option<ServiceAccountRow>, DbError> {
+pub async fn by_id_locked(
+    tx: &mut Tx,
+    id: ServiceAccountId,
+) -> Result<Option<ServiceAccountRow>, DbError> {
     Ok(match tx {
-        Tx::Sqlite(t) => sqlx::query_as(BY_ID).bind(id).fetch_optional(&mut **t).await?,
-        Tx::Postgres(t) => sqlx::query_as(BY_ID_LOCKED).bind(id).fetch_optional(&mut **t).await?,
+        Tx::Sqlite(t) => {
+            sqlx::query_as(BY_ID)
+                .bind(id)
+                .fetch_optional(&mut **t)
+                .await?
+        }
+        Tx::Postgres(t) => {
+            sqlx::query_as(BY_ID_LOCKED)
+                .bind(id)
+                .fetch_optional(&mut **t)
+                .await?
+        }
     })
 }
 
@@ -98,6 +114,7 @@ pub async fn set_secret(
 
 /// Disables an account; `false` when it was already.
 pub async fn disable(tx: &mut Tx, id: ServiceAccountId, now: Timestamp) -> Result<bool, DbError> {
-    let done = on!(tx, c => sqlx::query(DISABLE).bind(id).bind(now).execute(c).await?.rows_affected());
+    let done =
+        on!(tx, c => sqlx::query(DISABLE).bind(id).bind(now).execute(c).await?.rows_affected());
     Ok(done == 1)
 }

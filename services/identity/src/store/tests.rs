@@ -8,7 +8,10 @@ use sqlx::{Executor as _, SqlSafeStr as _};
 
 use super::prune::{Perishable, delete};
 use super::users::UserRow;
-use super::{MIGRATIONS, keys, memberships, prune, service_accounts, sessions, throttles, users, verifications};
+use super::{
+    MIGRATIONS, keys, memberships, prune, service_accounts, sessions, throttles, users,
+    verifications,
+};
 use crate::domain::membership::Membership;
 use crate::domain::session::EndReason;
 

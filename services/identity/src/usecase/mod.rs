@@ -10,6 +10,7 @@ mod contexts;
 mod delete_me;
 pub mod hashing;
 mod mails;
+pub mod news;
 mod organizations;
 pub mod prune;
 mod refresh;
@@ -36,6 +37,10 @@ pub use contexts::ContextView;
 pub use sign_in::Credentials;
 pub use sign_up::SignUp;
 pub use tokens::Tokens;
+
+pub use crate::store::service_accounts::ServiceAccountRow;
+pub use crate::store::sessions::SessionRow;
+pub use crate::store::users::UserRow;
 
 use crate::Config;
 use hashing::Hasher;

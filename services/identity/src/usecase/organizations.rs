@@ -6,9 +6,9 @@ use bursar_proto::organization::v1::organization_service_client::OrganizationSer
 use bursar_proto::organization::v1::{
     CheckAccessRequest, ListOrganizationsRequest, ListOrganizationsResponse, Role as ProtoRole,
 };
+use bursar_rpc::convert;
 use bursar_rpc::peer::retry;
 use bursar_rpc::transport::context::on_behalf;
-use bursar_rpc::convert;
 use tonic::{Request, Status};
 
 use super::Identity;
@@ -25,8 +25,10 @@ impl Identity {
         user: UserId,
         organization: OrganizationId,
     ) -> Result<Membership, Error> {
-        let message =
-            CheckAccessRequest { organization_id: organization.to_string(), user_id: user.to_string() };
+        let message = CheckAccessRequest {
+            organization_id: organization.to_string(),
+            user_id: user.to_string(),
+        };
         let answer = retry(&self.0.entropy, || {
             let mut client = MemberServiceClient::new(self.0.organization.clone());
             let request = Request::new(message.clone());
@@ -34,7 +36,10 @@ impl Identity {
         });
         let answer = answer.await.map_err(unanswered)?.into_inner();
         let role = convert::optional_role(answer.role).map_err(Error::internal)?;
-        Ok(Membership { role: role.filter(|_| answer.member), version: answer.version })
+        Ok(Membership {
+            role: role.filter(|_| answer.member),
+            version: answer.version,
+        })
     }
 
     /// A page of the organizations of the user whose call is being served.
@@ -43,7 +48,10 @@ impl Identity {
         page_size: i32,
         page_token: &str,
     ) -> Result<ListOrganizationsResponse, Error> {
-        let message = ListOrganizationsRequest { page_size, page_token: page_token.to_owned() };
+        let message = ListOrganizationsRequest {
+            page_size,
+            page_token: page_token.to_owned(),
+        };
         let answer = retry(&self.0.entropy, || {
             let mut client = OrganizationServiceClient::new(self.0.organization.clone());
             let request = on_behalf(Request::new(message.clone()));
@@ -57,8 +65,12 @@ impl Identity {
         let (mut owned, mut page_token) = (0, String::new());
         loop {
             let page = self.organizations(ALL_AT_ONCE, &page_token).await?;
-            let owner = i32::from(ProtoRole::Owner);
-            let here = page.organizations.iter().filter(|organization| organization.role == owner).count();
+            let as_owner = i32::from(ProtoRole::Owner);
+            let here = page
+                .organizations
+                .iter()
+                .filter(|organization| organization.role == as_owner)
+                .count();
             owned += u32::try_from(here).unwrap_or(u32::MAX);
             page_token = page.next_page_token;
             if page_token.is_empty() {

@@ -1,0 +1,29 @@
+//! What organization tells, written where identity remembers it. Each runs in the transaction that also moves
+//! the consumer's cursor.
+
+use bursar_db::{DbError, Tx};
+use bursar_id::{OrganizationId, OwnerId, SessionId, UserId};
+
+use crate::domain::membership::Membership;
+use crate::store::{memberships, sessions};
+
+/// Moves the session that created an organization into it. A session that has ended meanwhile stays so.
+pub async fn organization_created(
+    tx: &mut Tx,
+    organization: OrganizationId,
+    owner: UserId,
+    session: SessionId,
+) -> Result<(), DbError> {
+    sessions::set_context(tx, session, owner, OwnerId::Organization(organization)).await?;
+    Ok(())
+}
+
+/// Remembers what somebody is in an organization now, unless something later is known.
+pub async fn membership_changed(
+    tx: &mut Tx,
+    user: UserId,
+    organization: OrganizationId,
+    membership: Membership,
+) -> Result<(), DbError> {
+    memberships::learn(tx, user, organization, membership).await
+}
