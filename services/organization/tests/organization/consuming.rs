@@ -57,6 +57,7 @@ bursar_testkit::engines! {
         }
         let ben = world.who(2);
         let other = world.create(&ada, "Other").await.id;
+        world.advance(bursar_time::Span::SECOND);
         let pending = invite(&ada, &other, &ben.email, Role::Member).await.expect("invited");
         let token = world.mailbox.next_token(&ben.email).await;
         let gone = Payload::UserDeleted(UserDeleted { user_id: ben.user.to_string() });

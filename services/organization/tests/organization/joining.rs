@@ -121,12 +121,14 @@ bursar_testkit::engines! {
         decline(&world, &declined).await.expect("it is declined");
         refused(accept(&ben, &declined).await, Code::FailedPrecondition, "INVITATION_SETTLED");
         assert_eq!(preview(&world, &declined).await.expect("known").state(), proto::InvitationState::Declined);
+        world.advance(Span::SECOND);
         let revoking = invite(&ada, &acme, &ben.email, Role::Member).await.expect("invited again");
         let revoked = world.mailbox.next_token(&ben.email).await;
         let request = proto::RevokeInvitationRequest { invitation_id: revoking.id, request_id: String::new() };
         ada.client.invitations().revoke_invitation(request).await.expect("revoked");
         refused(accept(&ben, &revoked).await, Code::FailedPrecondition, "INVITATION_REVOKED");
         refused(decline(&world, &revoked).await, Code::FailedPrecondition, "INVITATION_REVOKED");
+        world.advance(Span::SECOND);
         invite(&ada, &acme, &ben.email, Role::Member).await.expect("invited once more");
         let expired = world.mailbox.next_token(&ben.email).await;
         world.advance(Span::from_days(7));
