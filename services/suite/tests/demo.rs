@@ -1,0 +1,62 @@
+//! `bursar demo` as a newcomer runs it.
+#![expect(clippy::expect_used, reason = "a test that cannot be set up has failed")]
+
+use std::time::Duration;
+
+use bursar_testkit::{Plan, Ports, Program, Topology};
+
+/// How long the whole story may take in a debug build on a busy machine.
+const STORY: Duration = Duration::from_mins(2);
+
+fn demo() -> Program {
+    Program::new(env!("CARGO_BIN_EXE_bursar")).arg("demo")
+}
+
+/// What every performance shows.
+#[track_caller]
+fn tells_the_story(log: &str) {
+    for piece in ["Ada signs up", "AcceptInvitation", "INSUFFICIENT_CREDITS", "NOT_A_MEMBER", "Every step gave"] {
+        assert!(log.contains(piece), "no {piece:?} in:\n{log}");
+    }
+    assert!(!log.contains('✗'), "{log}");
+    let chart: Vec<_> = log.lines().filter(|line| line.contains('█')).collect();
+    assert_eq!(chart.len(), 2, "a bar for each member:\n{log}");
+    let columns = |line: &str| line.chars().position(|c| c == '█');
+    assert_eq!(columns(chart[0]), columns(chart[1]), "aligned bars:\n{log}");
+    assert!(chart[0].contains("Ada") && chart[0].contains("720"), "{log}");
+    assert!(chart[1].contains("Ben") && chart[1].contains("660.5"), "{log}");
+}
+
+#[test]
+fn it_brings_a_suite_of_its_own_and_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (status, log) = demo().env("TMPDIR", dir.path()).run(STORY);
+    assert_eq!(status.code(), Some(0), "{log}");
+    tells_the_story(&log);
+    assert!(log.contains("119.5 expired"), "a month passes:\n{log}");
+    let left: Vec<_> = std::fs::read_dir(dir.path()).expect("readable").flatten().collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[tokio::test]
+async fn it_plays_against_a_running_suite_and_again() {
+    let suite = Plan::new(Topology::Suite).start().await;
+    for _ in 0..2 {
+        let target = format!("127.0.0.1:{}", suite.operations_port());
+        let program = demo().args(["--target", &target, "--data-dir"]).arg(suite.data_dir());
+        let (status, log) = tokio::task::spawn_blocking(move || program.run(STORY)).await.expect("it ends");
+        assert_eq!(status.code(), Some(0), "{log}");
+        tells_the_story(&log);
+        assert!(log.contains("no test clock"), "{log}");
+    }
+}
+
+#[test]
+fn a_step_that_fails_is_named() {
+    let nowhere = format!("127.0.0.1:{}", Ports::free().base());
+    let (status, log) = demo().args(["--target", &nowhere]).run(STORY);
+    assert_eq!(status.code(), Some(1), "{log}");
+    assert!(log.contains("step 1, “Ada signs up” (UserService/SignUp)"), "{log}");
+    let (status, log) = demo().args(["--target", "nonsense"]).run(STORY);
+    assert_eq!(status.code(), Some(2), "{log}");
+}

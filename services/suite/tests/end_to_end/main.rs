@@ -1,0 +1,58 @@
+//! Bursar from outside: what a product that uses it over gRPC may rely on, in one process on SQLite and in three
+//! processes on PostgreSQL alike.
+#![expect(clippy::expect_used, reason = "a test that cannot be set up has failed")]
+#![allow(clippy::panic, reason = "a test fails by panicking")]
+
+mod clock;
+mod input;
+mod members;
+mod operations;
+mod pool;
+mod story;
+#[path = "../support/mod.rs"]
+mod support;
+
+/// Makes of each behaviour two tests: `one_process::…` and `three_processes::…`.
+macro_rules! behaviours {
+    ($($module:ident::$name:ident,)+) => {
+        mod one_process {
+            behaviours!(@tests Suite, $($module::$name,)+);
+        }
+        mod three_processes {
+            behaviours!(@tests Split, $($module::$name,)+);
+        }
+    };
+    (@tests $topology:ident, $($module:ident::$name:ident,)+) => {$(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $name() {
+            crate::support::world::play(bursar_testkit::Topology::$topology, crate::$module::$name).await;
+        }
+    )+};
+}
+
+behaviours! {
+    story::a_team_signs_up_subscribes_invites_spends_and_sees_who_spent_what,
+    story::seats_come_from_the_plan,
+    members::a_removed_member_is_refused_within_two_seconds_and_pays_nothing_personally,
+    members::who_is_invited_back_spends_again,
+    members::nothing_falls_back_from_one_context_to_another,
+    members::a_stranger_learns_nothing,
+    members::billing_is_for_who_may_manage_it,
+    pool::many_callers_never_spend_more_than_there_is,
+    pool::racers_on_the_last_credits_get_exactly_what_is_left,
+    pool::racers_on_one_request_get_one_charge_and_equal_answers,
+    pool::a_refusal_does_not_burn_the_request_id,
+    pool::capture_and_release_race_and_one_wins,
+    input::bad_tokens,
+    input::bad_ids,
+    input::bad_amounts,
+    input::bad_numbers_of_enums,
+    input::bad_texts,
+    input::bad_credentials,
+    input::oversized_messages,
+    operations::reflection_lists_every_service,
+    operations::health_says_serving,
+    operations::methods_of_other_services_are_refused,
+    operations::a_stop_is_graceful_with_open_streams,
+    clock::tokens_expire_and_a_month_renews_the_allowance_but_not_the_pack,
+}

@@ -1,0 +1,66 @@
+//! What the tests of whole deployments share: who acts in them ([`World`]), what they spend ([`spend`]) and
+//! how the books are audited ([`books`]).
+#![allow(dead_code, reason = "each test program uses its own part")]
+#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot be set up has failed")]
+
+pub mod books;
+pub mod programs;
+pub mod world;
+
+use std::time::{Duration, Instant};
+
+use bursar_proto::billing::v1::ChargeRequest;
+use tonic::{Response, Status};
+
+pub use books::Books;
+pub use world::{Team, World};
+
+/// How long anything may take that happens by itself.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Looks until there is something to see.
+///
+/// # Panics
+/// When `patience` ends first, saying what did not happen.
+#[track_caller]
+pub fn eventually<T>(
+    what: &str,
+    patience: Duration,
+    mut look: impl AsyncFnMut() -> Option<T>,
+) -> impl Future<Output = T> {
+    let what = what.to_owned();
+    let caller = std::panic::Location::caller();
+    async move {
+        let begin = Instant::now();
+        loop {
+            if let Some(seen) = look().await {
+                return seen;
+            }
+            assert!(begin.elapsed() < patience, "{caller}: within {patience:?} it did not happen that {what}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+/// A charge of an amount, not named by any request id.
+pub fn spend(owner: &str, amount: &str) -> ChargeRequest {
+    ChargeRequest {
+        owner: owner.to_owned(),
+        amount: amount.to_owned(),
+        ..ChargeRequest::default()
+    }
+}
+
+/// The same charge under a request id.
+pub fn once(request_id: &str, charge: ChargeRequest) -> ChargeRequest {
+    ChargeRequest { request_id: request_id.to_owned(), ..charge }
+}
+
+/// The answer of a call that must succeed.
+#[track_caller]
+pub fn given<T>(outcome: Result<Response<T>, Status>) -> T {
+    match outcome {
+        Ok(response) => response.into_inner(),
+        Err(status) => panic!("must be answered, was refused: {:#?}", bursar_testkit::Refusal::of(&status)),
+    }
+}
