@@ -177,7 +177,7 @@ fn pack(entry: &PackEntry, flaws: &mut Flaws) -> Option<Pack> {
 
 fn model(entry: &ModelEntry, flaws: &mut Flaws) -> Option<ModelPrice> {
     let name = format!("model {}", entry.id);
-    let model = ModelName::parse(&entry.id).map_err(|error| flaws.add(&name, "id", &error));
+    let model = ModelName::parse(&entry.id).map_err(|error| flaws.add(&name, "id", error));
     let credits = flaws.value::<Credits>(&name, "credits", &entry.credits);
     Some(ModelPrice {
         model: model.ok()?,
@@ -293,127 +293,128 @@ mod tests {
         assert_eq!(models[0], "veo-3.1", "models stay in the file's order");
     }
 
+    /// Each changes one thing of the built-in catalog: what, into what, and what is said about it.
+    const FLAWS: &[(&str, &str, &str)] = &[
+        (
+            r#"credits = "1500""#,
+            r#"credits = "1e3""#,
+            "plan business: credits must",
+        ),
+        (
+            r#"credits = "1500""#,
+            r#"credits = "-1""#,
+            "plan business: credits must",
+        ),
+        (
+            r#"price = "100.00 USD""#,
+            r#"price = "100.00""#,
+            "plan business: price must",
+        ),
+        (
+            r#"price = "100.00 USD""#,
+            r#"price = "100.00 usd""#,
+            "plan business: price must",
+        ),
+        (
+            r#"price = "100.00 USD""#,
+            r#"price = "100.001 USD""#,
+            "the price of plan business must be a whole number",
+        ),
+        (
+            r#"price = "100.00 USD""#,
+            r#"price = "-1.00 USD""#,
+            "the price of plan business must",
+        ),
+        (
+            r#"price = "100.00 USD""#,
+            r#"price = "100.00 EUR""#,
+            "plan business is priced in another currency",
+        ),
+        (
+            r#"id = "free""#,
+            r#"id = "gratis""#,
+            "the catalog needs a plan `free`",
+        ),
+        (
+            r#"price = "0.00 USD""#,
+            r#"price = "1.00 USD""#,
+            "the catalog needs a plan `free`",
+        ),
+        (
+            r#"id = "business""#,
+            r#"id = "free""#,
+            "plan free is listed twice",
+        ),
+        (
+            r#"id = "business""#,
+            r#"id = "Business""#,
+            "plan Business: id must be 1 to 63 of a-z",
+        ),
+        (
+            "seats = 10\n",
+            "seats = 0\n",
+            "plan business must have at least one seat",
+        ),
+        ("seats = 10\n", "seats = -1\n", "invalid value"),
+        ("seats = 10\n", "", "missing field `seats`"),
+        (
+            "seats = 10\n",
+            "seats = 10\ncolour = 1\n",
+            "unknown field `colour`",
+        ),
+        (
+            r#"["organizations"]"#,
+            r#"["teleport"]"#,
+            "unknown variant `teleport`",
+        ),
+        ("contract = true\n", "", "plan enterprise: price is missing"),
+        (
+            "contract = true\n",
+            "contract = true\ncredits = \"5\"\n",
+            "plan enterprise: credits must be left out",
+        ),
+        (
+            r#"credits = "300""#,
+            r#"credits = "0""#,
+            "pack starter must be worth more than zero credits",
+        ),
+        (
+            r#"price = "20.00 USD""#,
+            r#"price = "0.00 USD""#,
+            "a pack cannot be free",
+        ),
+        (
+            r#"name = "Starter""#,
+            r#"name = " ""#,
+            "pack starter has no name",
+        ),
+        (
+            r#"id = "standard""#,
+            r#"id = "starter""#,
+            "pack starter is listed twice",
+        ),
+        (
+            r#"unit = "second""#,
+            r#"unit = """#,
+            "model veo-3.1 has no name or unit",
+        ),
+        (
+            r#"id = "veo-3.1""#,
+            r#"id = "veo-3.1 ""#,
+            "model veo-3.1 : id must be 1 to 128 bytes",
+        ),
+        (
+            r#"credits = "6""#,
+            r#"credits = "0.0000001""#,
+            "model veo-3.1: credits must",
+        ),
+        ("[[models]]", "[[modles]]", "unknown field `modles`"),
+        ("[[packs]]", "[[packs", "TOML parse error"),
+    ];
+
     #[test]
     fn every_flaw_is_told_by_its_place() {
-        // Each case changes one thing of the built-in catalog: what, into what, and what is said about it.
-        let cases = [
-            (
-                r#"credits = "1500""#,
-                r#"credits = "1e3""#,
-                "plan business: credits must",
-            ),
-            (
-                r#"credits = "1500""#,
-                r#"credits = "-1""#,
-                "plan business: credits must",
-            ),
-            (
-                r#"price = "100.00 USD""#,
-                r#"price = "100.00""#,
-                "plan business: price must",
-            ),
-            (
-                r#"price = "100.00 USD""#,
-                r#"price = "100.00 usd""#,
-                "plan business: price must",
-            ),
-            (
-                r#"price = "100.00 USD""#,
-                r#"price = "100.001 USD""#,
-                "the price of plan business must be a whole number",
-            ),
-            (
-                r#"price = "100.00 USD""#,
-                r#"price = "-1.00 USD""#,
-                "the price of plan business must",
-            ),
-            (
-                r#"price = "100.00 USD""#,
-                r#"price = "100.00 EUR""#,
-                "plan business is priced in another currency",
-            ),
-            (
-                r#"id = "free""#,
-                r#"id = "gratis""#,
-                "the catalog needs a plan `free`",
-            ),
-            (
-                r#"price = "0.00 USD""#,
-                r#"price = "1.00 USD""#,
-                "the catalog needs a plan `free`",
-            ),
-            (
-                r#"id = "business""#,
-                r#"id = "free""#,
-                "plan free is listed twice",
-            ),
-            (
-                r#"id = "business""#,
-                r#"id = "Business""#,
-                "plan Business: id must be 1 to 63 of a-z",
-            ),
-            (
-                "seats = 10\n",
-                "seats = 0\n",
-                "plan business must have at least one seat",
-            ),
-            ("seats = 10\n", "seats = -1\n", "invalid value"),
-            ("seats = 10\n", "", "missing field `seats`"),
-            (
-                "seats = 10\n",
-                "seats = 10\ncolour = 1\n",
-                "unknown field `colour`",
-            ),
-            (
-                r#"["organizations"]"#,
-                r#"["teleport"]"#,
-                "unknown variant `teleport`",
-            ),
-            ("contract = true\n", "", "plan enterprise: price is missing"),
-            (
-                "contract = true\n",
-                "contract = true\ncredits = \"5\"\n",
-                "plan enterprise: credits must be left out",
-            ),
-            (
-                r#"credits = "300""#,
-                r#"credits = "0""#,
-                "pack starter must be worth more than zero credits",
-            ),
-            (
-                r#"price = "20.00 USD""#,
-                r#"price = "0.00 USD""#,
-                "a pack cannot be free",
-            ),
-            (
-                r#"name = "Starter""#,
-                r#"name = " ""#,
-                "pack starter has no name",
-            ),
-            (
-                r#"id = "standard""#,
-                r#"id = "starter""#,
-                "pack starter is listed twice",
-            ),
-            (
-                r#"unit = "second""#,
-                r#"unit = """#,
-                "model veo-3.1 has no name or unit",
-            ),
-            (
-                r#"id = "veo-3.1""#,
-                r#"id = "veo-3.1 ""#,
-                "model veo-3.1 : id must be 1 to 128 bytes",
-            ),
-            (
-                r#"credits = "6""#,
-                r#"credits = "0.0000001""#,
-                "model veo-3.1: credits must",
-            ),
-            ("[[models]]", "[[modles]]", "unknown field `modles`"),
-            ("[[packs]]", "[[packs", "TOML parse error"),
-        ];
-        for (from, to, said) in cases {
+        for &(from, to, said) in FLAWS {
             assert!(BUILT_IN.contains(from), "the built-in catalog has {from}");
             let found = flaws(&BUILT_IN.replacen(from, to, 1));
             assert!(

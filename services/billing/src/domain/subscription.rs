@@ -117,21 +117,20 @@ pub struct Paid {
 }
 
 impl Subscription {
-    /// Begins at `at` with the plan's terms and a first month that is paid for. `None` for a plan whose
-    /// terms a contract says.
+    /// Begins at `at` with the plan's terms, its price among them, and a first month that is paid for.
     pub fn begin(
         id: SubscriptionId,
         owner: OwnerId,
-        plan: &Plan,
+        (plan, price): (&Plan, Price),
         paid: Paid,
         at: Timestamp,
-    ) -> Option<Self> {
-        Some(Self {
+    ) -> Self {
+        Self {
             id,
             owner,
             plan: plan.id.clone(),
             state: SubscriptionState::Active,
-            price: plan.price?,
+            price,
             credits: plan.credits,
             seats: plan.seats,
             payment_method: paid.method,
@@ -139,7 +138,7 @@ impl Subscription {
             started_at: at,
             month: Month::anchored(at, 0),
             ended_at: None,
-        })
+        }
     }
 
     /// Whether its month is over at `now` and the next one has to be paid.

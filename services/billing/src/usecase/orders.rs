@@ -1,13 +1,13 @@
 //! What subscribing and buying a pack have in common: an order, its payment, and what becomes of the
 //! payment when nothing could be sold after all.
 
-use bursar_db::{Db, DbError, Tx};
+use bursar_db::{Db, Tx};
 use bursar_money::Price;
 use bursar_rpc::{Claimed, RequestKey};
 use bursar_time::Clock;
 use prost::Message;
 
-use crate::domain::{Outcome, Refusal};
+use crate::domain::Outcome;
 use crate::error::Error;
 use crate::lane::{Job, apply};
 use crate::payment::{Payment, PaymentKey, PaymentMethod, Payments, Settlement};
@@ -73,10 +73,9 @@ impl Till {
     /// Gives the payment back if it is certain that nothing was sold. Where it is not (the store did not answer), the
     /// same request asked again is the same payment.
     pub(super) fn after<R>(&self, booked: Result<R, Error>, reference: &str) -> Result<R, Error> {
-        if let Err(error) = &booked
-            && is_refusal(error)
-        {
-            self.payments.give_back(reference);
+        match &booked {
+            Ok(_) | Err(Error::Store(_)) => {}
+            Err(_) => self.payments.give_back(reference),
         }
         booked
     }
@@ -88,17 +87,5 @@ impl Till {
             .pop()
             .ok_or(Error::Failed)?;
         Ok(answer?)
-    }
-}
-
-/// Whether this says that the transaction did not take place, and would not the next time.
-fn is_refusal(error: &Error) -> bool {
-    match error {
-        Error::Refused(Refusal::Inconsistent(_)) | Error::Store(DbError::Unavailable(_)) => false,
-        Error::Refused(_)
-        | Error::NotAMember
-        | Error::AlreadySubscribed { .. }
-        | Error::RequestIdReused => true,
-        _ => false,
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bursar_events::Outbox;
 use bursar_id::{Id, OwnerId, RequestId};
+use bursar_money::Price;
 use bursar_proto::event::v1::SubscriptionChanged;
 use bursar_proto::event::v1::event::Payload;
 use bursar_secret::Entropy;
@@ -51,18 +52,10 @@ impl SubscriptionUseCases {
         order: Order,
         answer: impl FnOnce(&Subscription) -> R,
     ) -> Result<R, Error> {
-        if let Some(answer) = self.till.replayed(&order.key).await? {
+        if let Some(answer) = self.check(&order, allowed.owner).await? {
             return Ok(answer);
         }
-        let plan = self.for_sale(&order.product)?;
-        let price = plan
-            .price
-            .ok_or_else(|| Error::PlanNotForSale(order.product.clone()))?;
-        let mut tx = self.till.db.read().await?;
-        if let Some(live) = subscriptions::live(&mut tx, allowed.owner).await? {
-            return Err(already(&live));
-        }
-        drop(tx);
+        let (plan, price) = self.for_sale(&order.product)?;
         let now = self.till.clock.now();
         let id = Id::from_parts(now.as_millis(), self.entropy.bytes());
         let Settlement::Paid { reference } = self.till.pay(&order, price, &id.to_string()) else {
@@ -72,10 +65,29 @@ impl SubscriptionUseCases {
             method: order.method.as_str().to_owned(),
             reference: reference.clone(),
         };
-        let new = Subscription::begin(id, allowed.owner, plan, paid, now)
-            .ok_or_else(|| Error::PlanNotForSale(order.product.clone()))?;
+        let new = Subscription::begin(id, allowed.owner, (plan, price), paid, now);
         let booked = self.book(&order, &new, allowed.spender, answer).await;
         self.till.after(booked, &reference)
+    }
+
+    /// What can be known before any money is taken: the answer that the request got before, that the plan is not for
+    /// sale, or that the owner has one. In one transaction that holds the request's id, so a twin's subscription is not taken for another's.
+    async fn check<R: Message + Default>(
+        &self,
+        order: &Order,
+        owner: OwnerId,
+    ) -> Result<Option<R>, Error> {
+        let mut tx = self.till.db.begin().await?;
+        let answer = self.till.claim(&mut tx, &order.key).await?;
+        if answer.is_none() {
+            self.for_sale(&order.product)?;
+            if let Some(live) = subscriptions::live(&mut tx, owner).await? {
+                return Err(already(&live));
+            }
+        }
+        // A new id is claimed again in the transaction that books the sale.
+        tx.rollback().await?;
+        Ok(answer)
     }
 
     /// One transaction: the subscription, its first allowance, the request's answer and the event.
@@ -107,16 +119,16 @@ impl SubscriptionUseCases {
         Ok(answer)
     }
 
-    /// A plan that can be subscribed to.
-    fn for_sale(&self, id: &str) -> Result<&Plan, Error> {
+    /// A plan that can be subscribed to, and what a month of it costs.
+    fn for_sale(&self, id: &str) -> Result<(&Plan, Price), Error> {
         let plan = self
             .catalog
             .plan(id)
             .ok_or_else(|| Error::PlanNotFound(id.to_owned()))?;
-        if id == Catalog::FREE || plan.price.is_none() {
-            return Err(Error::PlanNotForSale(id.to_owned()));
+        match plan.price {
+            Some(price) if id != Catalog::FREE => Ok((plan, price)),
+            _ => Err(Error::PlanNotForSale(id.to_owned())),
         }
-        Ok(plan)
     }
 
     /// What grants the allowance of the subscription's month and begins the month on the account. However often and
