@@ -151,6 +151,14 @@ async fn a_suite_is_ready_soon_small_and_stops_whoever_is_connected() {
     let (status, log) = stopped.await.expect("it stops");
     assert!(status[0].success(), "{status:?}\n{log}");
     println!("stopped in {:?}", begin.elapsed());
+    for complaint in [
+        "leaving background tasks",
+        "did not close",
+        "cutting connections",
+        "cannot get a service token",
+    ] {
+        assert!(!log.contains(complaint), "{complaint:?} in:\n{log}");
+    }
     for mut stream in silent {
         let _ = stream.read(&mut [0]);
     }

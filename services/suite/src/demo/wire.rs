@@ -123,7 +123,8 @@ pub(super) fn refused<T>(
     reason: &str,
 ) -> anyhow::Result<std::collections::HashMap<String, String>> {
     let Err(status) = outcome else { anyhow::bail!("was answered, and must be refused with {code:?} {reason}") };
-    let info = status.get_details_error_info().unwrap_or_default();
+    let none = || tonic_types::ErrorInfo::new("", "", std::collections::HashMap::new());
+    let info = status.get_details_error_info().unwrap_or_else(none);
     anyhow::ensure!(
         status.code() == code && info.reason == reason,
         "must be refused with {code:?} {reason}, not with {:?} {}: {}",
