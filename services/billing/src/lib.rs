@@ -26,7 +26,7 @@ pub use usecase::audit::{Summary, Verdict, report, verify, verify_all};
 
 use std::sync::Arc;
 
-use bursar_db::Db;
+use bursar_db::{Db, PoolOptions};
 use bursar_events::Outbox;
 use bursar_id::ServiceAccountId;
 use bursar_rpc::{KeySet, ServiceTokens, StackDeps};
@@ -54,7 +54,7 @@ pub async fn migrate(settings: &Settings) -> anyhow::Result<()> {
 
 /// Opens billing's store as it is.
 pub async fn open(settings: &Settings) -> anyhow::Result<Db> {
-    let options = settings.pool_options(Service::Billing);
+    let options = PoolOptions { index_plans: true, ..settings.pool_options(Service::Billing) };
     Ok(Db::open(settings.store(Service::Billing), &MIGRATIONS, &options).await?)
 }
 

@@ -174,9 +174,10 @@ async fn open_postgres(connect: &PgConnectOptions, options: &PoolOptions) -> Res
         connect = connect.application_name(&options.application_name);
     }
     let limits = format!(
-        "SET statement_timeout = {}; SET idle_in_transaction_session_timeout = {}",
+        "SET statement_timeout = {}; SET idle_in_transaction_session_timeout = {}; SET enable_seqscan = {}",
         options.statement_timeout.as_millis(),
         IDLE_IN_TRANSACTION.as_millis(),
+        if options.index_plans { "off" } else { "on" },
     );
     let pool = PgPoolOptions::new()
         .max_connections(options.max_connections.max(1))

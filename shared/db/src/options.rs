@@ -16,6 +16,10 @@ pub struct PoolOptions {
     pub statement_timeout: Duration,
     /// Prepared statements kept for each connection. Should exceed the number of statements the service has.
     pub statement_cache: usize,
+    /// PostgreSQL: plans never scan a whole table where an index can answer. For a store whose every statement is
+    /// written to go by an index: a plan is cached for long, and one that was made while a table was empty or its
+    /// statistics were missing would otherwise keep scanning it after it has grown.
+    pub index_plans: bool,
     /// PostgreSQL: shown in `pg_stat_activity`, so that an operator sees whose connection it is.
     pub application_name: String,
 }
@@ -28,6 +32,7 @@ impl Default for PoolOptions {
             acquire_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(30),
             statement_cache: 512,
+            index_plans: false,
             application_name: "bursar".to_owned(),
         }
     }

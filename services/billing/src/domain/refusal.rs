@@ -81,6 +81,8 @@ pub enum Refusal {
     RefundAboveCharge {
         /// What can still be refunded.
         left: Credits,
+        /// What was asked for.
+        requested: Credits,
     },
     /// The account would hold more than [`Credits::MAX`].
     #[error("the account cannot hold that many credits")]

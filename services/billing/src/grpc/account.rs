@@ -25,6 +25,7 @@ impl AccountService for AccountHandler {
         let caller = Caller::of(&request)?;
         let owner = parse::owner(&request.get_ref().owner)?;
         self.access.to(&caller, owner).await?;
+        self.accounts.opened(&caller, owner).await?;
         let view = self.accounts.balance(owner).await?;
         Ok(Response::new(answer::balance(&view)))
     }
@@ -34,6 +35,7 @@ impl AccountService for AccountHandler {
         let request = request.into_inner();
         let owner = parse::owner(&request.owner)?;
         self.access.to(&caller, owner).await?;
+        self.accounts.opened(&caller, owner).await?;
         let arguments = Fingerprint::of("ListLots", [request.owner.as_str()]);
         let page = PageRequest::parse(request.page_size, &request.page_token, arguments)?;
         let lots = self.accounts.lots(owner, &page).await?;
@@ -49,6 +51,7 @@ impl AccountService for AccountHandler {
         let request = request.into_inner();
         let owner = parse::owner(&request.owner)?;
         self.access.to(&caller, owner).await?;
+        self.accounts.opened(&caller, owner).await?;
         let filter = parse::ledger_filter(&request)?;
         let arguments = format!("{filter:?}");
         let arguments = Fingerprint::of("ListLedgerEntries", [request.owner.as_str(), &arguments]);
@@ -65,6 +68,7 @@ impl AccountService for AccountHandler {
         let caller = Caller::of(&request)?;
         let owner = parse::owner(&request.get_ref().owner)?;
         self.access.to(&caller, owner).await?;
+        self.accounts.opened(&caller, owner).await?;
         let verdict = audit::verify(&self.accounts.db, owner).await?;
         let flaw = verdict.result.as_ref().err();
         Ok(Response::new(pb::VerifyLedgerResponse {

@@ -1,7 +1,7 @@
 //! What use cases answer, as messages.
 
 use bursar_id::OwnerId;
-use bursar_money::{CreditDelta, Credits, Quantity};
+use bursar_money::{CreditDelta, Credits};
 use bursar_proto::billing::v1 as pb;
 use bursar_rpc::convert::to_timestamp;
 use bursar_time::Timestamp;
@@ -11,7 +11,7 @@ use crate::domain::{
     Refunded, Released, UsageTotals,
 };
 use crate::usecase::accounts::AccountView;
-use crate::usecase::reports::ReportKey;
+use crate::usecase::reports::{Interval, ReportKey};
 
 /// A lot; `created_at` is not stored with it, so it is told only where the grant is at hand.
 pub(crate) fn lot(lot: &Lot) -> pb::Lot {
@@ -182,10 +182,10 @@ fn posting(posting: &Posting) -> pb::Posting {
     }
 }
 
-pub(crate) fn usage(key: &ReportKey, totals: &UsageTotals) -> pb::UsageRow {
+pub(crate) fn usage(interval: Interval, key: &ReportKey, totals: &UsageTotals) -> pb::UsageRow {
     let credits = |micro: i64| CreditDelta::from_micro(micro).map(|it| it.to_string()).unwrap_or_default();
     pb::UsageRow {
-        interval_start: Some(to_timestamp(key.starts_at)),
+        interval_start: (interval != Interval::Whole).then(|| to_timestamp(key.starts_at)),
         member: key.member.clone(),
         project: key.project.clone(),
         model: key.model.clone(),
@@ -193,12 +193,18 @@ pub(crate) fn usage(key: &ReportKey, totals: &UsageTotals) -> pb::UsageRow {
         refunded: unsigned(totals.refunded),
         net: credits(totals.charged.saturating_sub(totals.refunded)).trim_start_matches('+').to_owned(),
         count: u64::try_from(totals.charges).unwrap_or(0),
-        quantity: Quantity::from_millionths(totals.quantity).map_or_else(|_| "0".to_owned(), |it| it.to_string()),
+        quantity: millionths(totals.quantity),
     }
 }
 
 fn unsigned(micro: i64) -> String {
     Credits::from_micro(micro).unwrap_or(Credits::ZERO).to_string()
+}
+
+/// A sum of quantities, which may be above what one quantity can be.
+fn millionths(sum: i64) -> String {
+    let text = format!("{}.{:06}", sum / 1_000_000, sum % 1_000_000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 fn allocations(allocations: &[Allocation]) -> Vec<pb::Allocation> {

@@ -6,12 +6,13 @@ use bursar_proto::billing::v1::credit_service_server::CreditService;
 use bursar_proto::google::rpc;
 use bursar_rpc::{Caller, Problem};
 use prost::Message as _;
+use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 use super::{answer, parse};
 use crate::domain::{Charged, VoidCommand};
 use crate::error::Error;
-use crate::usecase::access::Allowed;
+use crate::usecase::access::{Allowed, patience};
 use crate::usecase::credits::{CreditUseCases, NewCharge};
 
 /// The most charges in one batch.
@@ -22,10 +23,15 @@ pub(crate) struct CreditHandler(pub(crate) CreditUseCases);
 
 impl CreditHandler {
     /// Authorises one charge, then reads it.
-    async fn admit(&self, caller: &Caller, request: pb::ChargeRequest) -> Result<(Allowed, NewCharge), Error> {
+    async fn admit(
+        &self,
+        caller: &Caller,
+        request: pb::ChargeRequest,
+        until: Instant,
+    ) -> Result<(Allowed, NewCharge), Error> {
         let owner = parse::owner(&request.owner)?;
         let member = parse::member(&request.member)?;
-        let allowed = self.0.access.spend(caller, owner, member).await?;
+        let allowed = self.0.access.spend(caller, owner, member, until).await?;
         let charge = parse::charge(&allowed, request)?;
         Ok((allowed, charge))
     }
@@ -35,7 +41,7 @@ impl CreditHandler {
 impl CreditService for CreditHandler {
     async fn charge(&self, request: Request<pb::ChargeRequest>) -> Result<Response<pb::ChargeResponse>, Status> {
         let caller = Caller::of(&request)?;
-        let (allowed, charge) = self.admit(&caller, request.into_inner()).await?;
+        let (allowed, charge) = self.admit(&caller, request.into_inner(), patience()).await?;
         let charged = self.0.charge(allowed, charge).await?;
         Ok(Response::new(answer::charged(allowed.owner, &charged)))
     }
@@ -49,10 +55,11 @@ impl CreditService for CreditHandler {
         if charges.is_empty() || charges.len() > MAX_BATCH {
             return Err(Problem::invalid_field("charges", "must be 1 to 1000 charges").into());
         }
+        let until = patience();
         let mut owners = Vec::with_capacity(charges.len());
         let mut admitted = Vec::with_capacity(charges.len());
         for charge in charges {
-            let one = self.admit(&caller, charge).await;
+            let one = self.admit(&caller, charge, until).await;
             owners.push(one.as_ref().ok().map(|(allowed, _)| allowed.owner));
             admitted.push(one);
         }
@@ -69,7 +76,8 @@ impl CreditService for CreditHandler {
         let caller = Caller::of(&request)?;
         let request = request.into_inner();
         let owner = parse::owner(&request.owner)?;
-        let allowed = self.0.access.spend(&caller, owner, parse::member(&request.member)?).await?;
+        let member = parse::member(&request.member)?;
+        let allowed = self.0.access.spend(&caller, owner, member, patience()).await?;
         let held = self.0.hold(allowed, parse::hold(&allowed, request)?).await?;
         Ok(Response::new(answer::held(owner, &held)))
     }
@@ -96,7 +104,7 @@ impl CreditService for CreditHandler {
     async fn refund(&self, request: Request<pb::RefundRequest>) -> Result<Response<pb::RefundResponse>, Status> {
         let caller = Caller::of(&request)?;
         let request = request.into_inner();
-        let (owner, charge) = (parse::owner_if_named(&request.owner)?, parse::id("charge_id", &request.charge_id)?);
+        let (owner, charge) = (parse::owner_if_named(&request.owner)?, parse::refunded_charge(&request.charge_id)?);
         let allowed = self.0.for_charge(&caller, owner, charge, true).await?;
         let (amount, request_id) = parse::refund(&request)?;
         let refunded = self.0.refund(allowed, charge, amount, request_id).await?;

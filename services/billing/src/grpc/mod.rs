@@ -64,8 +64,8 @@ macro_rules! limited {
 /// The bare routes of every service, without the stack.
 pub(crate) fn routes(parts: Parts) -> Routes {
     let Parts { access, credits, accounts, reports, subscriptions, purchases, catalog } = parts;
-    let account = account::AccountHandler { access: access.clone(), accounts };
-    let usage = usage::UsageHandler { access, reports };
+    let usage = usage::UsageHandler { access: access.clone(), accounts: accounts.clone(), reports };
+    let account = account::AccountHandler { access, accounts };
     Routes::new(limited!(AccountServiceServer, account))
         .add_service(limited!(CreditServiceServer, credit::CreditHandler(credits)))
         .add_service(limited!(CatalogServiceServer, catalog::CatalogHandler(catalog)))

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use bursar_id::{IdError, OwnerId, RequestId, UserId};
+use bursar_id::{ChargeId, HoldId, IdError, LotId, OwnerId, RefundId, RequestId, UserId};
 use bursar_money::{Credits, Quantity};
 use bursar_proto::billing::v1 as pb;
 use bursar_rpc::{Problem, Violations, convert};
@@ -40,6 +40,12 @@ pub(crate) fn member(text: &str) -> Result<Option<UserId>, Problem> {
 /// An id in one field.
 pub(crate) fn id<T: FromStr<Err = IdError>>(field: &str, text: &str) -> Result<T, Problem> {
     text.parse().map_err(|error: IdError| Problem::invalid_field(field, error.to_string()))
+}
+
+/// The charge to refund. What is another thing's id, such as a refund's, is no charge that exists.
+pub(crate) fn refunded_charge(text: &str) -> Result<ChargeId, Error> {
+    let other = text.parse::<RefundId>().is_ok() || text.parse::<HoldId>().is_ok() || text.parse::<LotId>().is_ok();
+    if other { Err(Error::NotFound("charge")) } else { Ok(id("charge_id", text)?) }
 }
 
 /// A charge, with every bad field at once.
@@ -165,11 +171,10 @@ pub(crate) fn ledger_filter(request: &pb::ListLedgerEntriesRequest) -> Result<Le
 /// What a usage report covers.
 pub(crate) fn report(request: &pb::QueryUsageRequest) -> Result<ReportQuery, Error> {
     let mut bad = Violations::new();
-    let from = bad.check("from", convert::required_timestamp(request.from));
-    let to = bad.check("to", convert::required_timestamp(request.to));
-    if let (Some(from), Some(to)) = (from, to) {
-        bad.require("to", from < to, "must be after from");
-    }
+    // Nothing was used before the first moment or will have been after the last.
+    let from = time(&mut bad, "from", request.from).unwrap_or(Timestamp::MIN);
+    let to = time(&mut bad, "to", request.to).unwrap_or(Timestamp::MAX);
+    bad.require("to", from <= to, "must not be before from");
     let groups = request.group_by.iter().filter_map(|group| {
         let known = group_of(*group);
         bad.require("group_by", known.is_some(), "must be MEMBER, PROJECT or MODEL");
@@ -178,8 +183,8 @@ pub(crate) fn report(request: &pb::QueryUsageRequest) -> Result<ReportQuery, Err
     let groups = groups.collect();
     let interval = interval_of(request.interval);
     bad.require("interval", interval.is_some(), "must be NONE, HOUR, DAY or MONTH");
-    match (from, to, interval) {
-        (Some(from), Some(to), Some(interval)) if bad.is_empty() => Ok(ReportQuery { from, to, groups, interval }),
+    match interval {
+        Some(interval) if bad.is_empty() => Ok(ReportQuery { from, to, groups, interval }),
         _ => Err(bad.into_problem().into()),
     }
 }

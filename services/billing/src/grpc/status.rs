@@ -29,7 +29,7 @@ impl From<Error> for Problem {
                     .with_metadata("context", context.to_string())
             }
             Error::RoleNotAllowed => Self::permission_denied("ROLE_NOT_ALLOWED", said),
-            Error::NotFound(_) => Self::new(Code::NotFound, reason::NOT_FOUND, said),
+            Error::NotFound(kind) => Self::not_found(kind),
             Error::ModelNotFound(_) => Self::new(Code::NotFound, "MODEL_NOT_FOUND", said),
             Error::PlanNotFound(_) => Self::new(Code::NotFound, "PLAN_NOT_FOUND", said),
             Error::PackNotFound(_) => Self::new(Code::NotFound, "PACK_NOT_FOUND", said),
@@ -69,9 +69,9 @@ fn refused(refusal: Refusal) -> Problem {
         Refusal::CaptureAboveHold { held, requested } => state("CAPTURE_ABOVE_HOLD")
             .with_metadata("held", held.to_string())
             .with_metadata("required", requested.to_string()),
-        Refusal::RefundAboveCharge { left } => {
-            state("REFUND_ABOVE_CHARGE").with_metadata("left", left.to_string())
-        }
+        Refusal::RefundAboveCharge { left, requested } => state("REFUND_ABOVE_CHARGE")
+            .with_metadata("left", left.to_string())
+            .with_metadata("required", requested.to_string()),
         Refusal::BalanceTooLarge => state("BALANCE_TOO_LARGE"),
         Refusal::InsufficientCredits { available, required } => state("INSUFFICIENT_CREDITS")
             .with_metadata("available", available.to_string())
@@ -127,7 +127,11 @@ mod tests {
                 FailedPrecondition,
                 "CAPTURE_ABOVE_HOLD",
             ),
-            (rule(Refusal::RefundAboveCharge { left: credits }), FailedPrecondition, "REFUND_ABOVE_CHARGE"),
+            (
+                rule(Refusal::RefundAboveCharge { left: credits, requested: credits }),
+                FailedPrecondition,
+                "REFUND_ABOVE_CHARGE",
+            ),
             (rule(Refusal::BalanceTooLarge), FailedPrecondition, "BALANCE_TOO_LARGE"),
             (
                 rule(Refusal::InsufficientCredits { available: credits, required: credits }),

@@ -7,11 +7,13 @@ use tonic::{Request, Response, Status};
 
 use super::{answer, parse};
 use crate::usecase::access::Access;
+use crate::usecase::accounts::AccountUseCases;
 use crate::usecase::reports::{Group, ReportUseCases};
 
 /// Serves `UsageService`.
 pub(crate) struct UsageHandler {
     pub(crate) access: Access,
+    pub(crate) accounts: AccountUseCases,
     pub(crate) reports: ReportUseCases,
 }
 
@@ -25,6 +27,7 @@ impl UsageService for UsageHandler {
         let request = request.into_inner();
         let owner = parse::owner(&request.owner)?;
         self.access.to(&caller, owner).await?;
+        self.accounts.opened(&caller, owner).await?;
         let query = parse::report(&request)?;
         if query.groups.contains(&Group::Member) {
             // Everybody sees the organization's totals; who used what is for those who may see that.
@@ -34,7 +37,7 @@ impl UsageService for UsageHandler {
         let arguments = Fingerprint::of("QueryUsage", [request.owner.as_str(), &arguments]);
         let page = PageRequest::parse(request.page_size, &request.page_token, arguments)?;
         let (lines, next_page_token) = self.reports.page(owner, &query, &page).await?;
-        let rows = lines.iter().map(|(key, totals)| answer::usage(key, totals)).collect();
+        let rows = lines.iter().map(|(key, totals)| answer::usage(query.interval, key, totals)).collect();
         Ok(Response::new(pb::QueryUsageResponse { rows, next_page_token }))
     }
 }

@@ -146,11 +146,11 @@ fn roll_period(state: &mut AccountState, now: Timestamp) {
     if now < period.end {
         return;
     }
-    let mut months = 1;
-    while period.start.add_months_anchored(months + 1) <= now {
+    let mut months = 0;
+    while period.end.add_months_anchored(months + 1) <= now {
         months += 1;
     }
-    state.enter_period(period.start.add_months_anchored(months), period.start.add_months_anchored(months + 1));
+    state.enter_period(period.end.add_months_anchored(months), period.end.add_months_anchored(months + 1));
 }
 
 /// Loads the accounts (opening the missing ones) and everything the jobs need. An account that

@@ -225,17 +225,19 @@ pub(crate) const SAVE_HOLDS: Both = Both {
                ON CONFLICT (owner, id) DO UPDATE SET state = excluded.state, captured = excluded.captured, charge = excluded.charge, settled_at = excluded.settled_at",
 };
 
-/// Adds to the usage totals.
+/// Adds to the usage totals. Quantities are the caller's word: their sum stays at the greatest number rather than fail a charge.
 pub(crate) const ADD_USAGE: Both = Both {
     sqlite: "INSERT INTO usage_totals (owner, grain, starts_at, member, project, model, charged, refunded, charges, quantity)
              SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, value ->> 8, value ->> 9
              FROM json_each($1) WHERE true
              ON CONFLICT (owner, grain, starts_at, member, project, model) DO UPDATE SET charged = usage_totals.charged + excluded.charged,
-                refunded = usage_totals.refunded + excluded.refunded, charges = usage_totals.charges + excluded.charges, quantity = usage_totals.quantity + excluded.quantity",
+                refunded = usage_totals.refunded + excluded.refunded, charges = usage_totals.charges + excluded.charges,
+                quantity = CASE WHEN usage_totals.quantity > 9223372036854775807 - excluded.quantity THEN 9223372036854775807 ELSE usage_totals.quantity + excluded.quantity END",
     postgres: "INSERT INTO usage_totals AS u (owner, grain, starts_at, member, project, model, charged, refunded, charges, quantity)
                SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[])
                ON CONFLICT (owner, grain, starts_at, member, project, model) DO UPDATE SET charged = u.charged + excluded.charged,
-                  refunded = u.refunded + excluded.refunded, charges = u.charges + excluded.charges, quantity = u.quantity + excluded.quantity",
+                  refunded = u.refunded + excluded.refunded, charges = u.charges + excluded.charges,
+                  quantity = CASE WHEN u.quantity > 9223372036854775807 - excluded.quantity THEN 9223372036854775807 ELSE u.quantity + excluded.quantity END",
 };
 
 /// What all hours and what all days of an owner add up to (audit).

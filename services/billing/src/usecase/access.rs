@@ -4,7 +4,8 @@
 //! comes before validating, and an owner that does not exist is refused exactly like one that the
 //! caller does not belong to.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bursar_db::Db;
@@ -12,6 +13,7 @@ use bursar_id::{OwnerId, Role, UserId};
 use bursar_rpc::access::permits;
 use bursar_rpc::{AccessPolicy, Caller, Permission, Problem, UserCaller};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::domain::{Membership, standing};
 use crate::error::Error;
@@ -21,6 +23,14 @@ use crate::store::members;
 /// How long a service that names a member nobody knows waits for the event that tells of it.
 const NEWS_PATIENCE: Duration = Duration::from_secs(1);
 
+/// Until when a call that begins now waits for news of members: however many it names, once.
+pub(crate) fn patience() -> Instant {
+    Instant::now() + NEWS_PATIENCE
+}
+
+/// How many memberships are remembered as heard of (some 50 bytes each).
+const HEARD_OF: usize = 65_536;
+
 /// Decides who may act on which account.
 #[derive(Clone)]
 pub(crate) struct Access {
@@ -28,6 +38,9 @@ pub(crate) struct Access {
     policy: AccessPolicy,
     /// Changes whenever an event about members has been applied.
     news: Arc<watch::Sender<u64>>,
+    /// Memberships that some event has told of, so that nobody has to look again: what is known of a
+    /// member may change, but it is never forgotten. Bounded; emptied when it is full.
+    heard_of: Arc<Mutex<HashSet<(OwnerId, UserId)>>>,
 }
 
 /// A caller who may act on an account.
@@ -41,12 +54,21 @@ pub(crate) struct Allowed {
     pub(crate) spender: Option<Spender>,
     /// Whether it may act on what other members made.
     pub(crate) manages: bool,
+    /// Whether it may see what other members made.
+    pub(crate) sees: bool,
+}
+
+impl Allowed {
+    /// A service that acts for itself: it may act on and see everything of the owner's.
+    pub(crate) fn service(owner: OwnerId) -> Self {
+        Self { owner, member: None, spender: None, manages: true, sees: true }
+    }
 }
 
 impl Access {
     /// Access by the memberships in this store, under the deployment's policy.
     pub(crate) fn new(db: Db, policy: AccessPolicy) -> Self {
-        Self { db, policy, news: Arc::new(watch::Sender::new(0)) }
+        Self { db, policy, news: Arc::new(watch::Sender::new(0)), heard_of: Arc::default() }
     }
 
     /// Wakes whoever waits for news about members.
@@ -56,15 +78,22 @@ impl Access {
 
     /// May the caller spend `owner`'s credits, for `member` if one is named? A user spends for
     /// itself; a service names the member. Whether a member belongs to an organization is decided in
-    /// the transaction that spends (see [`Allowed::spender`]).
-    pub(crate) async fn spend(&self, caller: &Caller, owner: OwnerId, member: Option<UserId>) -> Result<Allowed, Error> {
+    /// the transaction that spends (see [`Allowed::spender`]); for a member nobody has heard of, this
+    /// waits no longer than `until`.
+    pub(crate) async fn spend(
+        &self,
+        caller: &Caller,
+        owner: OwnerId,
+        member: Option<UserId>,
+        until: Instant,
+    ) -> Result<Allowed, Error> {
         if let Some(user) = acting_user(caller) {
             self.in_context(user, owner).await?;
             if member.is_some_and(|member| member != user.user) {
                 return Err(Problem::invalid_field("member", "must be empty or the caller's own user id").into());
             }
-            let manages = self.manages(user, owner);
-            return Ok(Allowed { owner, member: Some(user.user), spender: spender(user, owner), manages });
+            let (member, spender) = (Some(user.user), spender(user, owner));
+            return Ok(Allowed { owner, member, spender, manages: false, sees: false });
         }
         let member = match (owner, member) {
             (OwnerId::User(user), None) => user,
@@ -77,41 +106,30 @@ impl Access {
         };
         let spender = owner.organization().map(|_| Spender { user: member, token: None });
         if spender.is_some() {
-            self.wait_until_known(owner, member).await?;
+            self.wait_until_known(owner, member, until).await?;
         }
-        Ok(Allowed { owner, member: Some(member), spender, manages: true })
+        Ok(Allowed { member: Some(member), spender, ..Allowed::service(owner) })
     }
 
     /// May the caller do what the RPC demands with `owner`'s account?
     pub(crate) async fn to(&self, caller: &Caller, owner: OwnerId) -> Result<Allowed, Error> {
         let Some(user) = acting_user(caller) else {
-            return Ok(Allowed { owner, member: None, spender: None, manages: true });
+            return Ok(Allowed::service(owner));
         };
         self.in_context(user, owner).await?;
-        if let Some(role) = self.role(user, owner).await?
-            && !permits(role, caller.permission(), &self.policy)
-        {
+        let role = self.role(user, owner).await?;
+        // Nobody but its user gets to a personal account.
+        let may = |permission| role.is_none_or(|role| permits(role, permission, &self.policy));
+        if !may(caller.permission()) {
             return Err(Error::RoleNotAllowed);
         }
         Ok(Allowed {
             owner,
             member: Some(user.user),
             spender: spender(user, owner),
-            manages: self.manages(user, owner),
+            manages: may(Permission::ManageBilling),
+            sees: may(Permission::ViewUsage),
         })
-    }
-
-    /// Whether the user may `permission` in its own context, by what the token says; for decisions
-    /// that are repeated in the transaction.
-    pub(crate) fn permits(&self, user: &UserCaller, owner: OwnerId, permission: Permission) -> bool {
-        match owner {
-            OwnerId::User(own) => own == user.user,
-            OwnerId::Organization(_) => user.role.is_some_and(|role| permits(role, permission, &self.policy)),
-        }
-    }
-
-    fn manages(&self, user: &UserCaller, owner: OwnerId) -> bool {
-        self.permits(user, owner, Permission::ManageBilling)
     }
 
     /// The user's token must act for `owner`. Nothing ever falls back to another account.
@@ -140,18 +158,31 @@ impl Access {
 
     /// A member who joined a moment ago is known as soon as the event has come. Waits for that, for
     /// a bounded time, when nothing at all is known of the member.
-    async fn wait_until_known(&self, owner: OwnerId, member: UserId) -> Result<(), Error> {
+    async fn wait_until_known(&self, owner: OwnerId, member: UserId, until: Instant) -> Result<(), Error> {
+        if self.heard_of.lock().is_ok_and(|heard_of| heard_of.contains(&(owner, member))) {
+            return Ok(());
+        }
         let mut news = self.news.subscribe();
         let wait = async {
             while self.known(owner, member).await?.is_none() {
                 if news.changed().await.is_err() {
-                    break;
+                    return Ok(());
                 }
             }
+            self.remember(owner, member);
             Ok(())
         };
         // Still unknown when time is up: the transaction will refuse it.
-        tokio::time::timeout(NEWS_PATIENCE, wait).await.unwrap_or(Ok(()))
+        tokio::time::timeout_at(until, wait).await.unwrap_or(Ok(()))
+    }
+
+    fn remember(&self, owner: OwnerId, member: UserId) {
+        if let Ok(mut heard_of) = self.heard_of.lock() {
+            if heard_of.len() >= HEARD_OF {
+                heard_of.clear();
+            }
+            heard_of.insert((owner, member));
+        }
     }
 }
 

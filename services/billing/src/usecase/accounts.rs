@@ -3,7 +3,7 @@
 use bursar_db::{Db, DbError, Tx};
 use bursar_id::{OwnerId, UserId};
 use bursar_money::Credits;
-use bursar_rpc::{Page, PageRequest};
+use bursar_rpc::{Caller, Page, PageRequest};
 use bursar_time::{Clock, Timestamp};
 
 use crate::domain::{Balance, Entry, EntryKind, EntryRow, Lot, Period};
@@ -55,6 +55,14 @@ pub(crate) struct AccountUseCases {
 }
 
 impl AccountUseCases {
+    /// A service is told when there is no such account; to its user, one that was never used is empty.
+    pub(crate) async fn opened(&self, caller: &Caller, owner: OwnerId) -> Result<(), Error> {
+        if caller.user().is_ok() || accounts::find(&mut self.db.read().await?, owner).await?.is_some() {
+            return Ok(());
+        }
+        Err(Error::NotFound("account"))
+    }
+
     /// The account as it stands now; an owner without an account has nothing.
     pub(crate) async fn balance(&self, owner: OwnerId) -> Result<AccountView, Error> {
         let now = self.clock.now();

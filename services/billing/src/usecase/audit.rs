@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use bursar_db::{Db, Tx};
 use bursar_id::OwnerId;
+use bursar_money::Credits;
 
 use crate::domain::{Audit, BadLedger, Entry, Flaw, Verifier};
 use crate::error::Error;
@@ -61,6 +62,10 @@ async fn finish(
     entries: u64,
 ) -> Result<Result<Audit, BadLedger>, Error> {
     let Some(account) = accounts::find(tx, owner).await? else {
+        if entries == 0 {
+            let (lots, available, held) = (0, Credits::ZERO, Credits::ZERO);
+            return Ok(Ok(Audit { entries, lots, charged: 0, refunded: 0, available, held }));
+        }
         return Ok(Err(BadLedger { owner, seq: entries, flaw: Flaw::HeadMismatch }));
     };
     let mut stored_lots = Vec::new();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bursar_db::{Db, Tx};
 use bursar_id::{ChargeId, HoldId, Id, LotId, OwnerId, RefundId, RequestId};
 use bursar_money::Credits;
-use bursar_rpc::{Caller, Permission};
+use bursar_rpc::{Caller, Problem};
 use bursar_secret::Entropy;
 use bursar_time::{Clock, Span, Timestamp};
 
@@ -210,11 +210,22 @@ impl CreditUseCases {
         grant: impl FnOnce(LotId) -> GrantCommand,
         request_id: Option<RequestId>,
     ) -> Result<Granted, Error> {
-        let command = Command::Grant(grant(self.id()));
-        match answered(self.lanes.one(Job::new(owner, request(request_id.as_ref(), command))).await?)? {
+        let grant = grant(self.id());
+        let late = grant.expires_at.is_some_and(|expires_at| expires_at <= self.clock.now());
+        let request = request(request_id.as_ref(), Command::Grant(grant));
+        if late && !self.is_known(owner, &request).await? {
+            return Err(Problem::invalid_field("expires_at", "must be after now").into());
+        }
+        match answered(self.lanes.one(Job::new(owner, request)).await?)? {
             Outcome::Granted(granted) => Ok(granted),
             _ => Err(Error::Failed),
         }
+    }
+
+    /// Whether something was booked under this request's id: then it is answered as it was then.
+    async fn is_known(&self, owner: OwnerId, request: &Request) -> Result<bool, Error> {
+        let Some(key) = &request.key else { return Ok(false) };
+        Ok(!ledger::by_key(&mut self.db.read().await?, &[(owner, key.as_str())]).await?.is_empty())
     }
 
     /// Voids what remains of a lot; answers with the lot as it is afterwards.
@@ -253,17 +264,17 @@ impl CreditUseCases {
     ) -> Result<Allowed, Error> {
         let missing = || Error::NotFound("hold");
         let mut tx = self.db.read().await?;
-        let owner = match known_owner(caller, owner)? {
+        let owner = match known_owner(caller, owner, "hold")? {
             Some(owner) => owner,
             None => holds::owner_of(&mut tx, hold).await?.ok_or_else(missing)?,
         };
         if caller.user().is_err() {
-            return Ok(Allowed { owner, member: None, spender: None, manages: true });
+            return Ok(Allowed::service(owner));
         }
         let allowed = self.access.to(caller, owner).await?;
         let found = holds::named(&mut tx, &[(owner, hold)]).await?;
         let (_, hold) = found.into_iter().next().ok_or_else(missing)?;
-        self.own_or_managed(caller, allowed, &hold.attribution, acts, "hold")
+        own_or_managed(allowed, &hold.attribution, acts, "hold")
     }
 
     /// May the caller act on this charge (or see it)? Users on their own, managers on everybody's.
@@ -276,39 +287,37 @@ impl CreditUseCases {
     ) -> Result<Allowed, Error> {
         let missing = || Error::NotFound("charge");
         let mut tx = self.db.read().await?;
-        let owner = match known_owner(caller, owner)? {
+        let owner = match known_owner(caller, owner, "charge")? {
             Some(owner) => owner,
             None => ledger::owner_of(&mut tx, charge).await?.ok_or_else(missing)?,
         };
         if caller.user().is_err() {
-            return Ok(Allowed { owner, member: None, spender: None, manages: true });
+            return Ok(Allowed::service(owner));
         }
         let allowed = self.access.to(caller, owner).await?;
         let attribution = attribution_of(&mut tx, owner, charge).await?.ok_or_else(missing)?;
-        self.own_or_managed(caller, allowed, &attribution, acts, "charge")
-    }
-
-    fn own_or_managed(
-        &self,
-        caller: &Caller,
-        allowed: Allowed,
-        attribution: &Attribution,
-        acts: bool,
-        kind: &'static str,
-    ) -> Result<Allowed, Error> {
-        let own = allowed.member == Some(attribution.member);
-        if own || (acts && allowed.manages) {
-            return Ok(allowed);
-        }
-        if acts {
-            return Err(Error::RoleNotAllowed);
-        }
-        let sees = caller.user().is_ok_and(|user| self.access.permits(user, allowed.owner, Permission::ViewUsage));
-        if sees { Ok(allowed) } else { Err(Error::NotFound(kind)) }
+        own_or_managed(allowed, &attribution, acts, "charge")
     }
 
     fn id<K>(&self) -> Id<K> {
         Id::from_parts(self.clock.now().as_millis(), self.entropy.bytes())
+    }
+}
+
+/// Members act on and see what is their own; more takes a role.
+fn own_or_managed(
+    allowed: Allowed,
+    attribution: &Attribution,
+    acts: bool,
+    kind: &'static str,
+) -> Result<Allowed, Error> {
+    let own = allowed.member == Some(attribution.member);
+    match (own, acts) {
+        (true, _) => Ok(allowed),
+        (false, true) if allowed.manages => Ok(allowed),
+        (false, true) => Err(Error::RoleNotAllowed),
+        (false, false) if allowed.sees => Ok(allowed),
+        (false, false) => Err(Error::NotFound(kind)),
     }
 }
 
@@ -318,10 +327,10 @@ async fn attribution_of(tx: &mut Tx, owner: OwnerId, charge: ChargeId) -> Result
     Ok(found.into_iter().next().and_then(|(_, entry)| entry.attribution))
 }
 
-/// The owner that the caller named or acts for. A user who names another owner finds nothing there.
-fn known_owner(caller: &Caller, named: Option<OwnerId>) -> Result<Option<OwnerId>, Error> {
+/// The owner that the caller named or acts for. A user who names another owner finds no `kind` there.
+fn known_owner(caller: &Caller, named: Option<OwnerId>, kind: &'static str) -> Result<Option<OwnerId>, Error> {
     match caller.user() {
-        Ok(user) if named.is_some_and(|owner| owner != user.context) => Err(Error::NotFound("such id in this context")),
+        Ok(user) if named.is_some_and(|owner| owner != user.context) => Err(Error::NotFound(kind)),
         Ok(user) => Ok(Some(user.context)),
         Err(_) => Ok(named),
     }

@@ -231,6 +231,7 @@ pub(super) fn allowed(owner: OwnerId, spender: Option<UserId>) -> Allowed {
         member: Some(id(1)),
         spender,
         manages: true,
+        sees: true,
     }
 }
 

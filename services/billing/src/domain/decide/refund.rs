@@ -28,7 +28,10 @@ pub(super) fn refund(
         return Err(Refusal::ZeroAmount);
     }
     if amount > left || left.is_zero() {
-        return Err(Refusal::RefundAboveCharge { left });
+        return Err(Refusal::RefundAboveCharge {
+            left,
+            requested: amount,
+        });
     }
     let postings = returned(state, &charge, amount, now)?;
 

@@ -432,7 +432,7 @@ fn refused(refusal: Refusal) -> Answer {
         Refusal::HoldTimeOutOfRange => Answer::HoldTime,
         Refusal::EmptyValidity => Answer::EmptyValidity,
         Refusal::CaptureAboveHold { .. } => Answer::AboveHold,
-        Refusal::RefundAboveCharge { left } => Answer::AboveCharge { left: count(left) },
+        Refusal::RefundAboveCharge { left, .. } => Answer::AboveCharge { left: count(left) },
         Refusal::InsufficientCredits {
             available,
             required,

@@ -248,7 +248,7 @@ fn render_refusal(refusal: Refusal) -> String {
         Refusal::CaptureAboveHold { held, requested } => {
             format!("above hold: {requested} of {held}")
         }
-        Refusal::RefundAboveCharge { left } => format!("above charge: {left} left"),
+        Refusal::RefundAboveCharge { left, .. } => format!("above charge: {left} left"),
         Refusal::HoldExpired { .. } => "HoldExpired".to_owned(),
         other => format!("{other:?}"),
     }

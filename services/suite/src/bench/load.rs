@@ -1,0 +1,129 @@
+//! Callers that do one thing again and again for a fixed time, and how long each time took.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use tokio::sync::Barrier;
+use tonic::Status;
+
+use super::server::{Server, Usage};
+
+/// What one load measured.
+#[derive(Debug)]
+pub(crate) struct Measured {
+    pub(crate) name: String,
+    pub(crate) callers: usize,
+    /// Operations that succeeded: charges, pairs, reads.
+    pub(crate) done: u64,
+    /// Calls that failed.
+    pub(crate) failed: u64,
+    pub(crate) elapsed: Duration,
+    pub(crate) p50: Duration,
+    pub(crate) p99: Duration,
+    /// What the server used meanwhile.
+    pub(crate) server: Usage,
+    /// The server's memory afterwards, in bytes.
+    pub(crate) memory: u64,
+}
+
+impl Measured {
+    /// Operations per second.
+    #[expect(clippy::float_arithmetic, clippy::cast_precision_loss, reason = "a figure for people, not an amount")]
+    pub(crate) fn rate(&self) -> f64 {
+        self.done as f64 / self.elapsed.as_secs_f64()
+    }
+
+    /// CPU time of the server for one operation, in microseconds.
+    #[expect(clippy::float_arithmetic, clippy::cast_precision_loss, reason = "a figure for people, not an amount")]
+    pub(crate) fn cpu_each(&self) -> f64 {
+        if self.done == 0 { 0.0 } else { self.server.cpu.as_secs_f64() * 1e6 / self.done as f64 }
+    }
+}
+
+/// What one caller has seen.
+struct Seen {
+    latencies: Histogram<u64>,
+    done: u64,
+    failed: u64,
+    first_failure: Option<Status>,
+}
+
+/// Lets `callers` callers do `work` for `time`, all from the same moment on. `work` is given the
+/// caller's number and the count of its calls so far, and says how many operations it did.
+pub(crate) async fn run<W, F>(
+    server: &Server,
+    name: &str,
+    callers: usize,
+    time: Duration,
+    work: W,
+) -> anyhow::Result<Measured>
+where
+    W: Fn(usize, u64) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<u64, Status>> + Send + 'static,
+{
+    let work = Arc::new(work);
+    let start = Arc::new(Barrier::new(callers + 1));
+    let over = Arc::new(AtomicBool::new(false));
+    let mut tasks = Vec::with_capacity(callers);
+    for caller in 0..callers {
+        let (work, start, over) = (Arc::clone(&work), Arc::clone(&start), Arc::clone(&over));
+        tasks.push(tokio::spawn(async move {
+            start.wait().await;
+            one_caller(caller, &over, &*work).await
+        }));
+    }
+    let before = server.usage()?;
+    start.wait().await;
+    let began = Instant::now();
+    tokio::time::sleep(time).await;
+    over.store(true, Ordering::Relaxed);
+    let mut all = Histogram::new(3)?;
+    let (mut done, mut failed) = (0, 0);
+    for task in tasks {
+        let seen = task.await??;
+        all.add(&seen.latencies)?;
+        done += seen.done;
+        failed += seen.failed;
+        if let Some(status) = seen.first_failure {
+            tracing::error!(load = name, %status, "a request of the load failed");
+        }
+    }
+    let elapsed = began.elapsed();
+    let after = server.usage()?;
+    Ok(Measured {
+        name: name.to_owned(),
+        callers,
+        done,
+        failed,
+        elapsed,
+        p50: Duration::from_micros(all.value_at_quantile(0.5)),
+        p99: Duration::from_micros(all.value_at_quantile(0.99)),
+        server: after.since(&before),
+        memory: server.memory()?,
+    })
+}
+
+async fn one_caller<W, F>(caller: usize, over: &AtomicBool, work: &W) -> anyhow::Result<Seen>
+where
+    W: Fn(usize, u64) -> F,
+    F: Future<Output = Result<u64, Status>>,
+{
+    let mut seen = Seen { latencies: Histogram::new(3)?, done: 0, failed: 0, first_failure: None };
+    let mut calls = 0;
+    while !over.load(Ordering::Relaxed) {
+        let began = Instant::now();
+        match work(caller, calls).await {
+            Ok(operations) => seen.done += operations,
+            Err(status) => {
+                seen.failed += 1;
+                seen.first_failure.get_or_insert(status);
+            }
+        }
+        calls += 1;
+        let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        seen.latencies.saturating_record(micros);
+    }
+    Ok(seen)
+}

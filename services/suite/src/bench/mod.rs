@@ -1,0 +1,110 @@
+//! `bursar bench`: how fast one pool can be charged, measured from outside over gRPC.
+//!
+//! It starts a suite of its own in a second process, so that what the server and what the load
+//! generator cost can be told apart, and runs each load for a fixed time. With `--baseline` the hot
+//! loads run once more against a suite whose billing gives every request a transaction of its own,
+//! in the same run on the same machine: only the ratios mean something elsewhere.
+//!
+//! What lives here: loads and their report. What must not: anything a server needs.
+
+mod load;
+mod report;
+mod scenario;
+mod server;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use report::Report;
+use server::Server;
+
+/// What `bursar bench` can be told.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct BenchArgs {
+    /// Which loads to run [default: all].
+    #[arg(long, value_enum, value_delimiter = ',')]
+    loads: Vec<Load>,
+    /// How long each load runs, in seconds.
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+    /// Callers that charge at once.
+    #[arg(long, default_value_t = 256)]
+    callers: usize,
+    /// Accounts of the load `many`.
+    #[arg(long, default_value_t = 10_000)]
+    accounts: usize,
+    /// Charges in one call of the load `batch`.
+    #[arg(long, default_value_t = 500)]
+    batch: usize,
+    /// Entries to which the load `growth` lets a ledger grow before it reads again.
+    #[arg(long, default_value_t = 1_000_000)]
+    entries: usize,
+    /// Also run the hot loads with one transaction for each request, and print the ratios. On
+    /// PostgreSQL it needs --baseline-store.
+    #[arg(long)]
+    baseline: bool,
+    /// The baseline's billing store [default: a SQLite file of its own].
+    #[arg(long, value_name = "URL")]
+    baseline_store: Option<String>,
+    /// A billing store to measure on, sqlite://PATH or postgres://…; must be empty [default: SQLite].
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
+    /// Figures of other programs to print beside these, one `name<TAB>charges per second` a line.
+    #[arg(long, value_name = "FILE")]
+    beside: Option<PathBuf>,
+}
+
+/// The loads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Load {
+    /// One caller charges one organization's pool.
+    Lone,
+    /// Many callers charge one organization's pool.
+    Hot,
+    /// 16 callers charge one pool in batches.
+    Batch,
+    /// Many callers charge many accounts.
+    Many,
+    /// Many callers hold and capture on one pool; a pair counts once.
+    Hold,
+    /// Half of the callers charge one pool while the others read its balance.
+    Mixed,
+    /// What a balance and a year's usage cost on a short and on a long ledger.
+    Growth,
+}
+
+impl Load {
+    const ALL: [Self; 7] =
+        [Self::Lone, Self::Hot, Self::Batch, Self::Many, Self::Hold, Self::Mixed, Self::Growth];
+    /// The loads that the baseline runs, too.
+    const COMPARED: [Self; 2] = [Self::Lone, Self::Hot];
+}
+
+/// Runs the loads and prints the table. Exit code 1 if any request of any load failed.
+pub(crate) async fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
+    let loads = if args.loads.is_empty() { Load::ALL.to_vec() } else { args.loads.clone() };
+    let mut report = Report::new(args.beside.as_deref())?;
+    let time = Duration::from_secs(args.seconds.max(1));
+    let server = Server::start(args.store.as_deref(), true).await?;
+    report.machine(server.engine());
+    for load in &loads {
+        for measured in scenario::run(*load, args, &server, time).await? {
+            report.add(measured);
+        }
+    }
+    server.stop().await?;
+    if args.baseline {
+        let server = Server::start(args.baseline_store.as_deref(), false).await?;
+        for load in Load::COMPARED.iter().filter(|load| loads.contains(load)) {
+            for measured in scenario::run(*load, args, &server, time).await? {
+                report.add_baseline(measured);
+            }
+        }
+        server.stop().await?;
+    }
+    report.ratios();
+    Ok(if report.failures() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
