@@ -1,4 +1,4 @@
--- Everything organization keeps. The SQLite twin of this file differs in types only.
+-- Everything organization keeps. The SQLite twin of this file differs in types, and in where constraints are written.
 -- Times are microseconds since 1970 (UTC), ids are text, digests are 32 bytes of SHA-256.
 
 -- People, as identity's events told of them: what they are called, and whether they are gone.

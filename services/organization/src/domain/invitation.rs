@@ -62,6 +62,7 @@ impl State {
     }
 
     /// The state at `now` of an invitation that is stored as this.
+    #[must_use]
     pub fn at(self, now: Timestamp, expires_at: Timestamp) -> Self {
         match self {
             Self::Pending if expires_at <= now => Self::Expired,

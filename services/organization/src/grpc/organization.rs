@@ -81,7 +81,8 @@ impl OrganizationService for Handlers {
         let mut message = request.into_inner();
         let id = convert::organization_id(&message.organization_id)?;
         let request_id = take(&mut message.request_id);
-        let asked = convert::asked(&caller, "UpdateOrganization", &request_id, &message, change);
+        let read = |message: &_, violations: &mut _| Some(change(message, violations));
+        let asked = convert::asked(&caller, "UpdateOrganization", &request_id, &message, read);
         let answer = |organization| UpdateOrganizationResponse {
             organization: Some(convert::organization(organization)),
         };
@@ -127,16 +128,13 @@ fn new(
     })
 }
 
-fn change(
-    message: &UpdateOrganizationRequest,
-    violations: &mut Violations,
-) -> Option<OrganizationChange> {
+fn change(message: &UpdateOrganizationRequest, violations: &mut Violations) -> OrganizationChange {
     let changes = convert::Changes::of(message.update_mask.as_ref(), &["name", "slug"], violations);
-    Some(OrganizationChange {
+    OrganizationChange {
         name: changes.read("name", &message.name, Name::parse, violations),
         slug: changes.read("slug", &message.slug, Slug::parse, violations),
         etag: message.etag.clone(),
-    })
+    }
 }
 
 fn key(message: GetOrganizationRequest) -> Result<OrganizationKey, Problem> {

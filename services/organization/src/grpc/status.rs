@@ -199,86 +199,70 @@ mod tests {
     use bursar_db::DbError;
     use bursar_rpc::problem::reason_of;
 
+    #[track_caller]
+    fn told(code: Code, cases: &[(Refusal, &str)]) {
+        for (refusal, reason) in cases {
+            let status = Status::from(Error::Refused(*refusal));
+            let got = (status.code(), reason_of(&status));
+            assert_eq!(got, (code, Some((*reason).to_owned())), "{refusal:?}");
+        }
+    }
+
     #[test]
-    fn every_refusal_has_its_status() {
-        use Code::{
-            Aborted, AlreadyExists, FailedPrecondition, NotFound, PermissionDenied,
-            ResourceExhausted, Unauthenticated,
-        };
-        let cases = [
-            (Refusal::NotAMember, PermissionDenied, "NOT_A_MEMBER"),
-            (
-                Refusal::RoleNotAllowed,
-                PermissionDenied,
-                "ROLE_NOT_ALLOWED",
-            ),
-            (Refusal::WrongContext, PermissionDenied, "WRONG_CONTEXT"),
-            (Refusal::AccountDeleted, Unauthenticated, "SESSION_ENDED"),
-            (Refusal::OwnRole, PermissionDenied, "OWN_ROLE"),
-            (
-                Refusal::OwnerMustTransfer,
-                FailedPrecondition,
-                "OWNER_MUST_TRANSFER",
-            ),
-            (Refusal::AlreadyOwner, FailedPrecondition, "ALREADY_OWNER"),
-            (Refusal::MemberNotFound, NotFound, "NOT_FOUND"),
-            (Refusal::SlugTaken, AlreadyExists, "SLUG_TAKEN"),
-            (Refusal::EtagMismatch, Aborted, "ETAG_MISMATCH"),
-            (Refusal::AlreadyInvited, AlreadyExists, "ALREADY_INVITED"),
-            (Refusal::AlreadyAMember, AlreadyExists, "ALREADY_A_MEMBER"),
-            (
-                Refusal::SeatLimitReached { seats: 5, used: 5 },
-                ResourceExhausted,
-                "SEAT_LIMIT_REACHED",
-            ),
-            (
-                Refusal::TooManyPending { limit: 1 },
-                ResourceExhausted,
-                "TOO_MANY_INVITATIONS",
-            ),
-            (
-                Refusal::TooManyToday { limit: 1 },
-                ResourceExhausted,
-                "TOO_MANY_INVITATIONS",
-            ),
-            (Refusal::InvitationNotFound, NotFound, "NOT_FOUND"),
-            (
-                Refusal::InvitationExpired,
-                FailedPrecondition,
-                "INVITATION_EXPIRED",
-            ),
-            (
-                Refusal::InvitationRevoked,
-                FailedPrecondition,
-                "INVITATION_REVOKED",
-            ),
-            (
-                Refusal::InvitationSettled,
-                FailedPrecondition,
-                "INVITATION_SETTLED",
-            ),
-            (
-                Refusal::EmailNotVerified,
-                PermissionDenied,
-                "EMAIL_NOT_VERIFIED",
-            ),
+    fn refusals_of_the_caller_have_their_status() {
+        let denied = [
+            (Refusal::NotAMember, "NOT_A_MEMBER"),
+            (Refusal::RoleNotAllowed, "ROLE_NOT_ALLOWED"),
+            (Refusal::WrongContext, "WRONG_CONTEXT"),
+            (Refusal::OwnRole, "OWN_ROLE"),
+            (Refusal::EmailNotVerified, "EMAIL_NOT_VERIFIED"),
             (
                 Refusal::InvitationEmailMismatch,
-                PermissionDenied,
                 "INVITATION_EMAIL_MISMATCH",
             ),
-            (Refusal::ProjectNotFound, NotFound, "NOT_FOUND"),
-            (
-                Refusal::PersonalProject,
-                FailedPrecondition,
-                "PERSONAL_PROJECT",
-            ),
         ];
-        for (refusal, code, reason) in cases {
-            let status = Status::from(Error::Refused(refusal));
-            let got = (status.code(), reason_of(&status));
-            assert_eq!(got, (code, Some(reason.to_owned())), "{refusal:?}");
-        }
+        told(Code::PermissionDenied, &denied);
+        told(
+            Code::Unauthenticated,
+            &[(Refusal::AccountDeleted, "SESSION_ENDED")],
+        );
+    }
+
+    #[test]
+    fn refusals_of_the_state_have_their_status() {
+        let preconditions = [
+            (Refusal::OwnerMustTransfer, "OWNER_MUST_TRANSFER"),
+            (Refusal::AlreadyOwner, "ALREADY_OWNER"),
+            (Refusal::InvitationExpired, "INVITATION_EXPIRED"),
+            (Refusal::InvitationRevoked, "INVITATION_REVOKED"),
+            (Refusal::InvitationSettled, "INVITATION_SETTLED"),
+            (Refusal::PersonalProject, "PERSONAL_PROJECT"),
+        ];
+        told(Code::FailedPrecondition, &preconditions);
+        let existing = [
+            (Refusal::SlugTaken, "SLUG_TAKEN"),
+            (Refusal::AlreadyInvited, "ALREADY_INVITED"),
+            (Refusal::AlreadyAMember, "ALREADY_A_MEMBER"),
+        ];
+        told(Code::AlreadyExists, &existing);
+        let absent = [
+            (Refusal::MemberNotFound, "NOT_FOUND"),
+            (Refusal::InvitationNotFound, "NOT_FOUND"),
+            (Refusal::ProjectNotFound, "NOT_FOUND"),
+        ];
+        told(Code::NotFound, &absent);
+        told(Code::Aborted, &[(Refusal::EtagMismatch, "ETAG_MISMATCH")]);
+    }
+
+    #[test]
+    fn limits_have_their_status() {
+        let full = Refusal::SeatLimitReached { seats: 5, used: 5 };
+        let limits = [
+            (full, "SEAT_LIMIT_REACHED"),
+            (Refusal::TooManyPending { limit: 1 }, "TOO_MANY_INVITATIONS"),
+            (Refusal::TooManyToday { limit: 1 }, "TOO_MANY_INVITATIONS"),
+        ];
+        told(Code::ResourceExhausted, &limits);
     }
 
     #[test]

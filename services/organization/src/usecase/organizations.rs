@@ -103,10 +103,10 @@ impl Organization {
         now: Timestamp,
     ) -> Result<Slug, Error> {
         if let Some(slug) = &new.slug {
-            return match slugs::take(tx, slug, id, now).await? {
-                true => Ok(slug.clone()),
-                false => Err(Refusal::SlugTaken.into()),
-            };
+            if slugs::take(tx, slug, id, now).await? {
+                return Ok(slug.clone());
+            }
+            return Err(Refusal::SlugTaken.into());
         }
         for attempt in 0..SLUG_ATTEMPTS {
             let random = u64::from_be_bytes(self.0.entropy.bytes());

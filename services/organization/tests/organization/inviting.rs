@@ -4,6 +4,9 @@ use std::sync::atomic::Ordering;
 
 use bursar_id::Role;
 use bursar_proto::organization::v1 as proto;
+use bursar_proto::organization::v1::InvitationState::{
+    Accepted, Expired, Pending, Revoked, Unspecified,
+};
 use bursar_testkit::{id, refused};
 use bursar_time::Span;
 use tonic::{Code, Status};
@@ -86,11 +89,11 @@ async fn states(
         .collect()
 }
 
-fn days(days: i64) -> Option<prost_types::Duration> {
-    Some(prost_types::Duration {
+fn days(days: i64) -> prost_types::Duration {
+    prost_types::Duration {
         seconds: days * 86_400,
         nanos: 0,
-    })
+    }
 }
 
 bursar_testkit::engines! {
@@ -112,7 +115,7 @@ bursar_testkit::engines! {
         let preview = world.anybody.invitations().preview_invitation(asked).await.expect("found").into_inner();
         assert_eq!((preview.organization_name.as_str(), preview.organization_slug.as_str()), ("Acme", "acme"));
         let mut short = invitation(&acme, "cem@example.com");
-        (short.ttl, short.role) = (days(1), proto::Role::Admin.into());
+        (short.ttl, short.role) = (Some(days(1)), proto::Role::Admin.into());
         let short = create(&ada, short).await.expect("invited");
         assert_eq!(short.expires_at.unwrap().seconds - short.created_at.unwrap().seconds, 86_400);
     }
@@ -124,7 +127,7 @@ bursar_testkit::engines! {
         let ben = world.join(&ada, &acme, 2, Role::Member).await;
         let eve = world.who(3);
         let mut wrong = invitation(&acme, "no address");
-        (wrong.role, wrong.ttl, wrong.request_id) = (proto::Role::Owner.into(), days(31), "\n".to_owned());
+        (wrong.role, wrong.ttl, wrong.request_id) = (proto::Role::Owner.into(), Some(days(31)), "\n".to_owned());
         refused(create(&eve, wrong.clone()).await, Code::PermissionDenied, "NOT_A_MEMBER");
         refused(create(&ben, wrong.clone()).await, Code::PermissionDenied, "ROLE_NOT_ALLOWED");
         let bad = refused(create(&ada, wrong).await, Code::InvalidArgument, "INVALID_FIELDS");
@@ -139,7 +142,7 @@ bursar_testkit::engines! {
         create(&ada, invitation(&acme, "cem@example.com")).await.expect("invited");
         refused(create(&ada, invitation(&acme, "CEM@example.com")).await, Code::AlreadyExists, "ALREADY_INVITED");
         let mut once = invitation(&acme, "dan@example.com");
-        once.request_id = "r1".to_owned();
+        "r1".clone_into(&mut once.request_id);
         let first = create(&ada, once.clone()).await.expect("invited");
         assert_eq!(create(&ada, once.clone()).await.expect("replayed"), first);
         once.role = proto::Role::Admin.into();
@@ -155,7 +158,7 @@ bursar_testkit::engines! {
         world.billing.set_seats(3);
         let ben = create(&ada, invitation(&acme, "b@x.org")).await.expect("the second seat");
         let mut short = invitation(&acme, "c@x.org");
-        short.ttl = days(1);
+        short.ttl = Some(days(1));
         let cem = create(&ada, short).await.expect("the third seat");
         let full = refused(create(&ada, invitation(&acme, "d@x.org")).await, Code::ResourceExhausted, "SEAT_LIMIT_REACHED");
         let metadata = |key: &str| full.metadata.get(key).map(String::as_str);
@@ -200,7 +203,7 @@ bursar_testkit::engines! {
         let acme = world.create(&ada, "Acme").await.id;
         let ben = world.who(2);
         let mut short = invitation(&acme, &ben.email);
-        short.ttl = days(1);
+        short.ttl = Some(days(1));
         let invited = create(&ada, short).await.expect("invited");
         let old = world.mailbox.next_token(&ben.email).await;
         world.advance(Span::from_hours(25));
@@ -232,7 +235,6 @@ bursar_testkit::engines! {
         let ada = world.who(1);
         create(&ada, invitation(&acme, "b@x.org")).await.expect("invited again");
         refused(resend(&ada, &first.id, "").await, Code::AlreadyExists, "ALREADY_INVITED");
-        use proto::InvitationState::{Expired, Pending, Unspecified};
         assert_eq!(states(&ada, &acme, Unspecified).await, [("b@x.org".to_owned(), Pending), ("b@x.org".to_owned(), Expired)]);
         revoke(&ada, &first.id, "").await.expect("an expired one can be revoked");
     }
@@ -254,7 +256,6 @@ bursar_testkit::engines! {
         assert_eq!(revoked.state(), proto::InvitationState::Revoked);
         assert_eq!(revoke(&ada, &cem.id, "").await.expect("it is revoked"), revoked);
         refused(resend(&ada, &cem.id, "").await, Code::FailedPrecondition, "INVITATION_REVOKED");
-        use proto::InvitationState::{Accepted, Pending, Revoked, Unspecified};
         let all = [("d@x.org", Pending), ("c@x.org", Revoked), ("u2@example.com", Accepted)].map(|(email, state)| (email.to_owned(), state));
         assert_eq!(states(&ada, &acme, Unspecified).await, all);
         for one in &all {

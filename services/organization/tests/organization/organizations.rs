@@ -30,8 +30,11 @@ async fn create(
     Ok(created.into_inner().organization.expect("an organization"))
 }
 
-async fn get(who: &Who, key: Option<Key>) -> Result<proto::GetOrganizationResponse, Status> {
-    let request = proto::GetOrganizationRequest { key };
+async fn get(
+    who: &Who,
+    key: impl Into<Option<Key>>,
+) -> Result<proto::GetOrganizationResponse, Status> {
+    let request = proto::GetOrganizationRequest { key: key.into() };
     Ok(who
         .client
         .organizations()
@@ -40,12 +43,12 @@ async fn get(who: &Who, key: Option<Key>) -> Result<proto::GetOrganizationRespon
         .into_inner())
 }
 
-fn slug(text: &str) -> Option<Key> {
-    Some(Key::Slug(text.to_owned()))
+fn slug(text: &str) -> Key {
+    Key::Slug(text.to_owned())
 }
 
-fn by_id(text: &str) -> Option<Key> {
-    Some(Key::OrganizationId(text.to_owned()))
+fn by_id(text: &str) -> Key {
+    Key::OrganizationId(text.to_owned())
 }
 
 async fn update(
@@ -67,10 +70,10 @@ fn change(organization: &proto::Organization) -> proto::UpdateOrganizationReques
     }
 }
 
-fn mask(paths: &[&str]) -> Option<FieldMask> {
-    Some(FieldMask {
+fn mask(paths: &[&str]) -> FieldMask {
+    FieldMask {
         paths: paths.iter().map(|path| (*path).to_owned()).collect(),
-    })
+    }
 }
 
 bursar_testkit::engines! {
@@ -124,7 +127,7 @@ bursar_testkit::engines! {
         let (ada, eve) = (world.who(1), world.who(2));
         let acme = create(&ada, "Acme", "acme", "").await.expect("created");
         let mut moved = change(&acme);
-        moved.slug = "acme-two".to_owned();
+        "acme-two".clone_into(&mut moved.slug);
         update(&ada, moved).await.expect("moved");
         for (key, moved) in [(by_id(&acme.id), false), (slug("acme-two"), false), (slug("acme"), true)] {
             let answer = get(&ada, key.clone()).await.expect("found");
@@ -178,20 +181,20 @@ bursar_testkit::engines! {
         let acme = create(&ada, "Acme", "acme", "").await.expect("created");
         world.advance(bursar_time::Span::MINUTE);
         let mut both = change(&acme);
-        (both.name, both.slug, both.update_mask) = ("Umbra".to_owned(), "umbra".to_owned(), mask(&["name"]));
+        (both.name, both.slug, both.update_mask) = ("Umbra".to_owned(), "umbra".to_owned(), Some(mask(&["name"])));
         both.etag.clone_from(&acme.etag);
         let renamed = update(&world.who(1), both).await.expect("renamed");
         assert_eq!((renamed.name.as_str(), renamed.slug.as_str()), ("Umbra", "acme"));
         assert_ne!((renamed.etag.clone(), renamed.updated_at), (acme.etag.clone(), acme.updated_at));
         let mut nothing = change(&acme);
-        nothing.name = "Umbra".to_owned();
+        "Umbra".clone_into(&mut nothing.name);
         assert_eq!(update(&ada, nothing).await.expect("no change"), renamed);
         let events = world.events().await;
         let told = events.iter().filter(|event| matches!(event, Payload::OrganizationUpdated(it) if it.name == "Umbra" && it.slug == "acme"));
         assert_eq!(told.count(), 1, "{events:?}");
         let mut back = change(&acme);
         for slug in ["umbra", "acme", "umbra"] {
-            back.slug = slug.to_owned();
+            slug.clone_into(&mut back.slug);
             assert_eq!(update(&ada, back.clone()).await.expect("one's own former slug").slug, slug);
         }
     }
@@ -204,22 +207,22 @@ bursar_testkit::engines! {
         let eve = world.who(3);
         let other = create(&eve, "Eve's", "eves", "").await.expect("created");
         let mut former = change(&other);
-        former.slug = "eves-new".to_owned();
+        "eves-new".clone_into(&mut former.slug);
         update(&eve, former).await.expect("moved");
         // Everything about it is wrong, and still the outsider learns nothing but that.
         let mut wrong = change(&acme);
-        (wrong.name, wrong.slug, wrong.update_mask) = ("\n".to_owned(), "-".to_owned(), mask(&["name", "slug", "owner"]));
+        (wrong.name, wrong.slug, wrong.update_mask) = ("\n".to_owned(), "-".to_owned(), Some(mask(&["name", "slug", "owner"])));
         wrong.request_id = "x".repeat(200);
         refused(update(&eve, wrong.clone()).await, Code::PermissionDenied, "NOT_A_MEMBER");
         refused(update(&ben, wrong.clone()).await, Code::PermissionDenied, "ROLE_NOT_ALLOWED");
         let bad = refused(update(&ada, wrong).await, Code::InvalidArgument, "INVALID_FIELDS");
         assert_eq!(bad.fields, ["name", "request_id", "slug", "update_mask"]);
         let mut emptied = change(&acme);
-        emptied.update_mask = mask(&["slug"]);
+        emptied.update_mask = Some(mask(&["slug"]));
         refused(update(&ada, emptied).await, Code::InvalidArgument, "INVALID_FIELDS");
         for taken in ["eves", "eves-new"] {
             let mut taking = change(&acme);
-            taking.slug = taken.to_owned();
+            taken.clone_into(&mut taking.slug);
             refused(update(&ada, taking).await, Code::AlreadyExists, "SLUG_TAKEN");
         }
         let mut stale = change(&acme);
@@ -229,10 +232,10 @@ bursar_testkit::engines! {
         (once.name, once.request_id) = ("Once".to_owned(), "r1".to_owned());
         let first = update(&ada, once.clone()).await.expect("changed");
         let mut twice = change(&acme);
-        twice.name = "Twice".to_owned();
+        "Twice".clone_into(&mut twice.name);
         update(&ada, twice).await.expect("changed");
         assert_eq!(update(&ada, once.clone()).await.expect("replayed"), first);
-        once.name = "Thrice".to_owned();
+        "Thrice".clone_into(&mut once.name);
         refused(update(&ada, once).await, Code::AlreadyExists, "REQUEST_ID_REUSED");
     }
 }
