@@ -7,7 +7,7 @@ use anyhow::Context as _;
 /// Columns for what a step does.
 const WHAT: usize = 50;
 /// Columns for the RPC.
-const RPC: usize = 35;
+const RPC: usize = 38;
 
 /// What a step gives: a value for the next steps, and the sentence that is shown.
 pub(super) type Scene<T> = anyhow::Result<(T, String)>;

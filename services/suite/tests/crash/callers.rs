@@ -17,7 +17,7 @@ use tonic::{Code, Request, Status};
 use crate::support::{PATIENCE, once, spend};
 
 /// How many call at once.
-pub const CALLERS: usize = 64;
+pub(crate) const CALLERS: usize = 64;
 /// How long a caller waits for one answer.
 const ONE_CALL: Duration = Duration::from_secs(2);
 /// Amounts that callers charge in turn, so that mixed-up answers show.
@@ -25,15 +25,15 @@ const AMOUNTS: [&str; 4] = ["0.25", "1", "0.000001", "2.5"];
 
 /// What all callers together know.
 #[derive(Default)]
-pub struct Known {
+pub(crate) struct Known {
     /// Charges that were answered: request id → id and amount.
-    pub acknowledged: BTreeMap<String, (String, String)>,
+    pub(crate) acknowledged: BTreeMap<String, (String, String)>,
     /// Requests that were sent and not answered.
-    pub unanswered: Vec<ChargeRequest>,
+    pub(crate) unanswered: Vec<ChargeRequest>,
 }
 
 /// A crowd of callers of one pool.
-pub struct Crowd {
+pub(crate) struct Crowd {
     owner: String,
     known: Arc<Mutex<Known>>,
     answered: Arc<AtomicU64>,
@@ -44,7 +44,7 @@ pub struct Crowd {
 
 impl Crowd {
     /// Callers that will charge this pool.
-    pub fn of(owner: &str) -> Self {
+    pub(crate) fn of(owner: &str) -> Self {
         Self {
             owner: owner.to_owned(),
             known: Arc::default(),
@@ -55,12 +55,12 @@ impl Crowd {
     }
 
     /// How many answers there were so far.
-    pub fn answered(&self) -> u64 {
+    pub(crate) fn answered(&self) -> u64 {
         self.answered.load(Ordering::Relaxed)
     }
 
     /// Waits until there were `count` answers.
-    pub async fn until_answered(&self, count: u64) {
+    pub(crate) async fn until_answered(&self, count: u64) {
         let enough = async {
             loop {
                 let news = self.news.notified();
@@ -75,7 +75,7 @@ impl Crowd {
     }
 
     /// Sets everybody charging through the clients, in turn, until [`Running::stop`].
-    pub fn start(&self, clients: &[Client]) -> Running {
+    pub(crate) fn start(&self, clients: &[Client]) -> Running {
         let over = Arc::new(AtomicBool::new(false));
         let mut tasks = JoinSet::new();
         for caller in 0..CALLERS {
@@ -110,7 +110,7 @@ impl Crowd {
     }
 
     /// Asks again for everything unanswered, with the same ids, until all is answered. Returns how much it was.
-    pub async fn ask_again(&self, clients: &[Client]) -> usize {
+    pub(crate) async fn ask_again(&self, clients: &[Client]) -> usize {
         let unanswered = std::mem::take(&mut self.known.lock().expect("nobody panics with it").unanswered);
         let mut tasks = JoinSet::new();
         for (caller, request) in unanswered.into_iter().enumerate() {
@@ -139,7 +139,7 @@ impl Crowd {
     }
 
     /// What was answered so far: request id → id and amount.
-    pub fn acknowledged(&self) -> BTreeMap<String, (String, String)> {
+    pub(crate) fn acknowledged(&self) -> BTreeMap<String, (String, String)> {
         let known = self.known.lock().expect("nobody panics with it");
         assert!(known.unanswered.is_empty(), "ask again first");
         known.acknowledged.clone()
@@ -147,14 +147,14 @@ impl Crowd {
 }
 
 /// Callers at work.
-pub struct Running {
+pub(crate) struct Running {
     over: Arc<AtomicBool>,
     tasks: JoinSet<()>,
 }
 
 impl Running {
     /// Everybody finishes the call at hand.
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.over.store(true, Ordering::Relaxed);
         self.tasks.join_all().await;
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bursar_proto::{
-    billing::v1::{GetBalanceRequest, GetSubscriptionRequest, LotSource, PurchasePackRequest},
+    billing::v1::{GetBalanceRequest, GetSubscriptionRequest, LotSource, PurchasePackRequest, VerifyLedgerRequest},
     identity::v1::GetMeRequest,
     testing::v1::{AdvanceRequest, GetRequest},
 };
@@ -27,7 +27,7 @@ async fn advance_to(world: &World, target: Timestamp) {
     }
 }
 
-pub async fn tokens_expire_and_a_month_renews_the_allowance_but_not_the_pack(shared: World) {
+pub(crate) async fn tokens_expire_and_a_month_renews_the_allowance_but_not_the_pack(shared: World) {
     let Some(plan) = world::plan(shared.deployment().topology()).await else { return };
     let world = World::of(Arc::new(plan.arg("--test-clock").start().await));
     let team = world.team().on_business().assemble().await;
@@ -61,9 +61,8 @@ pub async fn tokens_expire_and_a_month_renews_the_allowance_but_not_the_pack(sha
     assert!(balance.lots[1].expires_at.is_none(), "a pack never expires");
     given(owner.client().credits().charge(spend(&team.id, "1600")).await);
 
-    let verdict = world.operator().await.accounts().verify_ledger(bursar_proto::billing::v1::VerifyLedgerRequest {
-        owner: team.id.clone(),
-    });
-    assert!(given(verdict.await).valid, "the ledger after a month");
+    let request = VerifyLedgerRequest { owner: team.id.clone() };
+    let verdict = given(world.operator().await.accounts().verify_ledger(request).await);
+    assert!(verdict.valid, "the ledger after a month: {verdict:?}");
     assert!(required_timestamp(balance.period_end).expect("a time") > end, "the next period has begun");
 }

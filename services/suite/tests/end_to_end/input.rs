@@ -7,12 +7,12 @@ use bursar_proto::{
         HoldRequest, ListLedgerEntriesRequest, ListLotsRequest, QueryUsageRequest, RefundRequest, ReleaseRequest,
     },
     identity::v1::{
-        IssueServiceTokenRequest, RefreshRequest, SignInRequest, SignUpRequest, SwitchContextRequest,
+        GetMeRequest, IssueServiceTokenRequest, RefreshRequest, SignInRequest, SignUpRequest, SwitchContextRequest,
         VerifyEmailRequest,
     },
     organization::v1::{
         AcceptInvitationRequest, CreateInvitationRequest, CreateOrganizationRequest, CreateProjectRequest,
-        UpdateMemberRoleRequest,
+        ListMembersRequest, UpdateMemberRoleRequest,
     },
 };
 use bursar_testkit::{Issuer, PASSWORD, Refusal, refused};
@@ -39,7 +39,7 @@ async fn untouched(world: &World, team: &Team, granted: &str) {
     assert_eq!((books.available.to_string().as_str(), books.entries.len()), (granted, 1), "{books:#?}");
 }
 
-pub async fn bad_tokens(world: World) {
+pub(crate) async fn bad_tokens(world: World) {
     let team = world.team().with_credits("10").assemble().await;
     let user = team.owner.user.parse().expect("a user id");
     let OwnerId::Organization(organization) = team.id.parse().expect("an owner id") else { panic!("{}", team.id) };
@@ -65,8 +65,8 @@ pub async fn bad_tokens(world: World) {
         let client = world.anybody().with_token(token);
         let outcomes = [
             client.credits().charge(spend(&team.id, "1")).await.map(drop),
-            client.users().get_me(bursar_proto::identity::v1::GetMeRequest {}).await.map(drop),
-            client.members().list_members(Default::default()).await.map(drop),
+            client.users().get_me(GetMeRequest {}).await.map(drop),
+            client.members().list_members(ListMembersRequest::default()).await.map(drop),
         ];
         for outcome in outcomes {
             let refusal = Refusal::of(&outcome.expect_err(case));
@@ -82,12 +82,12 @@ pub async fn bad_tokens(world: World) {
     let grant = GrantCreditsRequest { owner: team.id.clone(), amount: "1".to_owned(), source: 3, ..Default::default() };
     let outcome = team.owner.client().credits().grant_credits(grant).await;
     refused(outcome, Code::PermissionDenied, "CALLER_NOT_ALLOWED");
-    let outcome = world.operator().await.users().get_me(bursar_proto::identity::v1::GetMeRequest {}).await;
+    let outcome = world.operator().await.users().get_me(GetMeRequest {}).await;
     refused(outcome, Code::PermissionDenied, "CALLER_NOT_ALLOWED");
     untouched(&world, &team, "10").await;
 }
 
-pub async fn bad_ids(world: World) {
+pub(crate) async fn bad_ids(world: World) {
     let team = world.team().with_credits("10").assemble().await;
     let ada = team.owner.client();
     let overflowing = format!("org_{}", "z".repeat(26));
@@ -144,7 +144,7 @@ fn invalid_among<T: std::fmt::Debug>(case: &str, outcome: Result<T, Status>, fie
     assert!(refusal.fields.iter().any(|it| it == field), "{case}: {refusal:#?}");
 }
 
-pub async fn bad_amounts(world: World) {
+pub(crate) async fn bad_amounts(world: World) {
     let team = world.team().with_credits("10").assemble().await;
     let ada = team.owner.client();
     let operator = world.operator().await;
@@ -178,7 +178,7 @@ pub async fn bad_amounts(world: World) {
     untouched(&world, &team, "10").await;
 }
 
-pub async fn bad_numbers_of_enums(world: World) {
+pub(crate) async fn bad_numbers_of_enums(world: World) {
     let team = world.team().with_credits("10").assemble().await;
     let ada = team.owner.client();
     let operator = world.operator().await;
@@ -221,7 +221,7 @@ pub async fn bad_numbers_of_enums(world: World) {
     untouched(&world, &team, "10").await;
 }
 
-pub async fn bad_texts(world: World) {
+pub(crate) async fn bad_texts(world: World) {
     let team = world.team().with_credits("10").assemble().await;
     let ada = team.owner.client();
     for request_id in ["x".repeat(129), "tab\tbed".to_owned(), "nul\0".to_owned()] {
@@ -253,7 +253,7 @@ pub async fn bad_texts(world: World) {
     untouched(&world, &team, "10").await;
 }
 
-pub async fn bad_credentials(world: World) {
+pub(crate) async fn bad_credentials(world: World) {
     let person = world.person("Ada").await;
     let anybody = world.anybody();
     let sign_in = |email: &str, password: &str| SignInRequest {
@@ -291,7 +291,7 @@ pub async fn bad_credentials(world: World) {
     given(invited.client().invitations().accept_invitation(accept).await);
 }
 
-pub async fn oversized_messages(world: World) {
+pub(crate) async fn oversized_messages(world: World) {
     let team = world.team().with_credits("10").assemble().await;
     let ada = team.owner.client();
     let labels = [("big".to_owned(), "x".repeat(5 * 1024 * 1024))];

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use bursar_proto::{
     billing::v1::{GetBalanceRequest, ListLotsRequest, PurchasePackRequest},
-    organization::v1::GetOrganizationRequest,
-    organization::v1::get_organization_request::Key,
+    identity::v1::SwitchContextRequest,
+    organization::v1::{GetOrganizationRequest, get_organization_request::Key},
 };
 use bursar_testkit::{Refusal, refused};
 use tonic::{Code, Status};
@@ -21,7 +21,7 @@ fn told(status: &Status) -> (Code, String) {
     (refusal.code, refusal.reason)
 }
 
-pub async fn a_removed_member_is_refused_within_two_seconds_and_pays_nothing_personally(world: World) {
+pub(crate) async fn a_removed_member_is_refused_within_two_seconds_and_pays_nothing_personally(world: World) {
     let team = world.team().with_members(1).with_credits("100").assemble().await;
     let ben = &team.members[0];
     world.grant(&ben.user, "50").await;
@@ -68,7 +68,7 @@ impl Books {
     }
 }
 
-pub async fn who_is_invited_back_spends_again(world: World) {
+pub(crate) async fn who_is_invited_back_spends_again(world: World) {
     let team = world.team().with_credits("10").assemble().await;
     let person = world.person("Ben").await;
     for round in 1..=3 {
@@ -86,7 +86,7 @@ pub async fn who_is_invited_back_spends_again(world: World) {
     }
 }
 
-pub async fn nothing_falls_back_from_one_context_to_another(world: World) {
+pub(crate) async fn nothing_falls_back_from_one_context_to_another(world: World) {
     let team = world.team().with_credits("10").assemble().await;
     let acting = &team.owner;
     let personal = acting.in_context(&acting.user).await;
@@ -110,7 +110,7 @@ pub async fn nothing_falls_back_from_one_context_to_another(world: World) {
 }
 
 /// A pool that somebody else has looks exactly like one that nobody has.
-pub async fn a_stranger_learns_nothing(world: World) {
+pub(crate) async fn a_stranger_learns_nothing(world: World) {
     let team = world.team().with_credits("10").assemble().await;
     let stranger = world.person("Eve").await;
     let nobody = bursar_testkit::organization(77).to_string();
@@ -122,15 +122,14 @@ pub async fn a_stranger_learns_nothing(world: World) {
         let charge = client.credits().charge(spend(owner, "1")).await;
         let key = Some(Key::OrganizationId(owner.to_owned()));
         let organization = client.organizations().get_organization(GetOrganizationRequest { key }).await;
-        let contexts = client.contexts().switch_context(bursar_proto::identity::v1::SwitchContextRequest {
-            owner: owner.to_owned(),
-        });
+        let switch = SwitchContextRequest { owner: owner.to_owned() };
+        let context = client.contexts().switch_context(switch).await;
         let refusals = [
             Refusal::of(&balance.expect_err("a balance")),
             Refusal::of(&lots.expect_err("lots")),
             Refusal::of(&charge.expect_err("a charge")),
             Refusal::of(&organization.expect_err("an organization")),
-            Refusal::of(&contexts.await.expect_err("a context")),
+            Refusal::of(&context.expect_err("a context")),
         ];
         for refusal in &refusals {
             let is = (refusal.code, refusal.reason.as_str());
@@ -141,7 +140,7 @@ pub async fn a_stranger_learns_nothing(world: World) {
     assert_eq!(answers[0], answers[1], "what is there and what is not must look the same");
 }
 
-pub async fn billing_is_for_who_may_manage_it(world: World) {
+pub(crate) async fn billing_is_for_who_may_manage_it(world: World) {
     let team = world.team().with_members(1).with_credits("1").assemble().await;
     let pack = |payment_method: &str| PurchasePackRequest {
         owner: team.id.clone(),

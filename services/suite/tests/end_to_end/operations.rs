@@ -54,7 +54,7 @@ async fn connect(world: &World, service: &str) -> tonic::transport::Channel {
     endpoint.connect().await.unwrap_or_else(|error| panic!("{service}: {error}"))
 }
 
-pub async fn reflection_lists_every_service(world: World) {
+pub(crate) async fn reflection_lists_every_service(world: World) {
     for (service, expected) in SERVICES {
         let channel = connect(&world, service).await;
         let request = v1::ServerReflectionRequest {
@@ -88,7 +88,7 @@ pub async fn reflection_lists_every_service(world: World) {
     }
 }
 
-pub async fn health_says_serving(world: World) {
+pub(crate) async fn health_says_serving(world: World) {
     for (service, names) in SERVICES {
         let mut client = HealthClient::new(connect(&world, service).await);
         for name in std::iter::once(&"").chain(names) {
@@ -103,13 +103,13 @@ pub async fn health_says_serving(world: World) {
 }
 
 /// A service's port answers its own methods and nobody else's.
-pub async fn methods_of_other_services_are_refused(world: World) {
+pub(crate) async fn methods_of_other_services_are_refused(world: World) {
     let mut astray = CreditServiceClient::new(connect(&world, "identity").await);
     let status = astray.charge(spend("org_00000000000000000000000001", "1")).await.expect_err("on identity's port");
     assert!(matches!(status.code(), Code::Unimplemented | Code::Unauthenticated), "{status:?}");
 }
 
-pub async fn a_stop_is_graceful_with_open_streams(shared: World) {
+pub(crate) async fn a_stop_is_graceful_with_open_streams(shared: World) {
     let topology: Topology = shared.deployment().topology();
     let Some(plan) = world::plan(topology).await else { return };
     let deployment = Arc::new(plan.start().await);

@@ -42,7 +42,7 @@ fn is_short_of_credits(status: &Status) -> bool {
     (refusal.code, refusal.reason.as_str()) == (Code::FailedPrecondition, "INSUFFICIENT_CREDITS")
 }
 
-pub async fn many_callers_never_spend_more_than_there_is(world: World) {
+pub(crate) async fn many_callers_never_spend_more_than_there_is(world: World) {
     const EACH: usize = 8;
     let team = world.team().with_members(2).with_credits("100").assemble().await;
     let owner = team.id.clone();
@@ -70,7 +70,7 @@ pub async fn many_callers_never_spend_more_than_there_is(world: World) {
     assert_eq!(books.usage.len(), 3, "every member has spent: {:?}", books.usage);
 }
 
-pub async fn racers_on_the_last_credits_get_exactly_what_is_left(world: World) {
+pub(crate) async fn racers_on_the_last_credits_get_exactly_what_is_left(world: World) {
     let team = world.team().with_members(1).with_credits("10").assemble().await;
     let owner = team.id.clone();
     let answers = at_once(&team, &world, |_, client| {
@@ -87,7 +87,7 @@ pub async fn racers_on_the_last_credits_get_exactly_what_is_left(world: World) {
     assert_eq!(books.available.to_string(), "1");
 }
 
-pub async fn racers_on_one_request_get_one_charge_and_equal_answers(world: World) {
+pub(crate) async fn racers_on_one_request_get_one_charge_and_equal_answers(world: World) {
     let team = world.team().with_credits("1000").assemble().await;
     let request = once("the one", spend(&team.id, "2.5"));
     let answers = at_once(&team, &world, |_, client| {
@@ -107,7 +107,7 @@ pub async fn racers_on_one_request_get_one_charge_and_equal_answers(world: World
     assert_eq!((books.charges().len(), books.available.to_string().as_str()), (1, "997.5"));
 }
 
-pub async fn a_refusal_does_not_burn_the_request_id(world: World) {
+pub(crate) async fn a_refusal_does_not_burn_the_request_id(world: World) {
     let team = world.team().with_credits("1").assemble().await;
     let client = team.owner.client();
     let request = once("later", spend(&team.id, "2"));
@@ -123,7 +123,7 @@ pub async fn a_refusal_does_not_burn_the_request_id(world: World) {
     assert_eq!((charged.replayed, charged.balance_after.as_str()), (false, "0.5"));
 }
 
-pub async fn capture_and_release_race_and_one_wins(world: World) {
+pub(crate) async fn capture_and_release_race_and_one_wins(world: World) {
     let team = world.team().with_credits("100").assemble().await;
     let hold = HoldRequest {
         owner: team.id.clone(),

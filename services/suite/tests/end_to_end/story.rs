@@ -10,7 +10,7 @@ use tonic::Code;
 
 use crate::support::{Books, PATIENCE, Team, World, eventually, given, once, spend, world::unique};
 
-pub async fn a_team_signs_up_subscribes_invites_spends_and_sees_who_spent_what(world: World) {
+pub(crate) async fn a_team_signs_up_subscribes_invites_spends_and_sees_who_spent_what(world: World) {
     let team = world.team().on_business().with_members(1).assemble().await;
     let (ada, ben) = (&team.owner, &team.members[0]);
     subscribed(&team).await;
@@ -109,7 +109,7 @@ async fn burns_the_allowance_first(team: &Team, ben: &Person) {
 }
 
 /// Free has five seats: an owner, a member and three invitations fill them.
-pub async fn seats_come_from_the_plan(world: World) {
+pub(crate) async fn seats_come_from_the_plan(world: World) {
     let team = world.team().with_members(1).assemble().await;
     for _ in 0..3 {
         team.invite(&format!("{}@example.com", unique("guest"))).await;

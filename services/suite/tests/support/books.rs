@@ -15,19 +15,19 @@ use super::given;
 
 /// What an account's books say.
 #[derive(Debug)]
-pub struct Books {
+pub(crate) struct Books {
     /// What could be spent.
-    pub available: Credits,
+    pub(crate) available: Credits,
     /// Every entry, in order.
-    pub entries: Vec<LedgerEntry>,
+    pub(crate) entries: Vec<LedgerEntry>,
     /// Net usage of each member.
-    pub usage: BTreeMap<String, Credits>,
+    pub(crate) usage: BTreeMap<String, Credits>,
 }
 
 impl Books {
     /// Reads everything about an account that is at rest, and checks that it agrees with itself: the ledger with
     /// its own hashes, with the balance, with the lots and with the usage.
-    pub async fn audit(operator: &Client, owner: &str) -> Self {
+    pub(crate) async fn audit(operator: &Client, owner: &str) -> Self {
         let request = VerifyLedgerRequest { owner: owner.to_owned() };
         let verdict = given(operator.accounts().verify_ledger(request).await);
         assert!(verdict.valid, "{owner}: the ledger is bad at {:?}", verdict.first_bad);
@@ -47,7 +47,7 @@ impl Books {
     }
 
     /// Charges less refunds.
-    pub fn net(&self) -> Credits {
+    pub(crate) fn net(&self) -> Credits {
         let sum = |kinds: &[EntryKind]| {
             let of = self.entries.iter().filter(|entry| kinds.contains(&entry.kind()));
             Credits::checked_sum(of.map(size)).expect("a sum of credits")
@@ -59,7 +59,7 @@ impl Books {
     ///
     /// # Panics
     /// When two have the same.
-    pub fn charges(&self) -> BTreeMap<&str, &LedgerEntry> {
+    pub(crate) fn charges(&self) -> BTreeMap<&str, &LedgerEntry> {
         let mut charges = BTreeMap::new();
         for entry in self.of(EntryKind::Charge) {
             let before = charges.insert(entry.request_id.as_str(), entry);
@@ -69,7 +69,7 @@ impl Books {
     }
 
     /// The entries of a kind.
-    pub fn of(&self, kind: EntryKind) -> impl Iterator<Item = &LedgerEntry> {
+    pub(crate) fn of(&self, kind: EntryKind) -> impl Iterator<Item = &LedgerEntry> {
         self.entries.iter().filter(move |entry| entry.kind() == kind)
     }
 
@@ -99,12 +99,12 @@ impl Books {
 }
 
 /// Credits as the API spells them.
-pub fn credits(text: &str) -> Credits {
+pub(crate) fn credits(text: &str) -> Credits {
     bursar_testkit::credits(text)
 }
 
 /// An entry's amount without its sign.
-pub fn size(entry: &LedgerEntry) -> Credits {
+pub(crate) fn size(entry: &LedgerEntry) -> Credits {
     credits(entry.amount.trim_start_matches(['+', '-', '\u{2212}']))
 }
 

@@ -3,27 +3,27 @@
 #![allow(dead_code, reason = "each test program uses its own part")]
 #![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
-pub mod books;
-pub mod programs;
-pub mod world;
+pub(crate) mod books;
+pub(crate) mod programs;
+pub(crate) mod world;
 
 use std::time::{Duration, Instant};
 
 use bursar_proto::billing::v1::ChargeRequest;
 use tonic::{Response, Status};
 
-pub use books::Books;
-pub use world::{Team, World};
+pub(crate) use books::Books;
+pub(crate) use world::{Team, World};
 
 /// How long anything may take that happens by itself.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Looks until there is something to see.
 ///
 /// # Panics
 /// When `patience` ends first, saying what did not happen.
 #[track_caller]
-pub fn eventually<T>(
+pub(crate) fn eventually<T>(
     what: &str,
     patience: Duration,
     mut look: impl AsyncFnMut() -> Option<T>,
@@ -43,7 +43,7 @@ pub fn eventually<T>(
 }
 
 /// A charge of an amount, not named by any request id.
-pub fn spend(owner: &str, amount: &str) -> ChargeRequest {
+pub(crate) fn spend(owner: &str, amount: &str) -> ChargeRequest {
     ChargeRequest {
         owner: owner.to_owned(),
         amount: amount.to_owned(),
@@ -52,13 +52,13 @@ pub fn spend(owner: &str, amount: &str) -> ChargeRequest {
 }
 
 /// The same charge under a request id.
-pub fn once(request_id: &str, charge: ChargeRequest) -> ChargeRequest {
+pub(crate) fn once(request_id: &str, charge: ChargeRequest) -> ChargeRequest {
     ChargeRequest { request_id: request_id.to_owned(), ..charge }
 }
 
 /// The answer of a call that must succeed.
 #[track_caller]
-pub fn given<T>(outcome: Result<Response<T>, Status>) -> T {
+pub(crate) fn given<T>(outcome: Result<Response<T>, Status>) -> T {
     match outcome {
         Ok(response) => response.into_inner(),
         Err(status) => panic!("must be answered, was refused: {:#?}", bursar_testkit::Refusal::of(&status)),

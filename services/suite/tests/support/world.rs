@@ -18,7 +18,7 @@ use super::{given, programs, spend};
 
 /// A running deployment, perhaps shared with other tests: whoever acts in it brings people of their own.
 #[derive(Clone)]
-pub struct World {
+pub(crate) struct World {
     deployment: Arc<Deployment>,
     anybody: Client,
 }
@@ -27,7 +27,7 @@ static ONE_PROCESS: Mutex<Weak<Deployment>> = Mutex::const_new(Weak::new());
 static THREE_PROCESSES: Mutex<Weak<Deployment>> = Mutex::const_new(Weak::new());
 
 /// What a topology runs on: one process on SQLite, three on PostgreSQL. `None` where that is missing.
-pub async fn plan(topology: Topology) -> Option<Plan> {
+pub(crate) async fn plan(topology: Topology) -> Option<Plan> {
     if topology == Topology::Suite {
         return Some(Plan::new(topology));
     }
@@ -40,7 +40,7 @@ pub async fn plan(topology: Topology) -> Option<Plan> {
 
 /// Runs a behaviour in a deployment that lives as long as any test uses it. Without PostgreSQL the behaviour of
 /// three processes does not run; the test kit has said so, or failed.
-pub async fn play<F: Future<Output = ()>>(topology: Topology, behaviour: impl FnOnce(World) -> F) {
+pub(crate) async fn play<F: Future<Output = ()>>(topology: Topology, behaviour: impl FnOnce(World) -> F) {
     let shared = match topology {
         Topology::Suite => &ONE_PROCESS,
         Topology::Split => &THREE_PROCESSES,
@@ -62,33 +62,33 @@ pub async fn play<F: Future<Output = ()>>(topology: Topology, behaviour: impl Fn
 
 impl World {
     /// Whatever happens in this deployment.
-    pub fn of(deployment: Arc<Deployment>) -> Self {
+    pub(crate) fn of(deployment: Arc<Deployment>) -> Self {
         let anybody = Client::of(&deployment);
         Self { deployment, anybody }
     }
 
     /// The deployment itself.
-    pub fn deployment(&self) -> &Deployment {
+    pub(crate) fn deployment(&self) -> &Deployment {
         &self.deployment
     }
 
     /// Calls without a token, over connections of the world's own.
-    pub fn anybody(&self) -> &Client {
+    pub(crate) fn anybody(&self) -> &Client {
         &self.anybody
     }
 
     /// Calls of the operator.
-    pub async fn operator(&self) -> Client {
+    pub(crate) async fn operator(&self) -> Client {
         self.anybody.as_operator(&self.deployment.operator()).await
     }
 
     /// Somebody new, signed in.
-    pub async fn person(&self, name: &str) -> Person {
+    pub(crate) async fn person(&self, name: &str) -> Person {
         Person::join(&self.anybody, self.deployment.mailbox(), &unique(name)).await
     }
 
     /// Credits for an owner.
-    pub async fn grant(&self, owner: &str, amount: &str) {
+    pub(crate) async fn grant(&self, owner: &str, amount: &str) {
         let request = GrantCreditsRequest {
             owner: owner.to_owned(),
             amount: amount.to_owned(),
@@ -100,20 +100,20 @@ impl World {
     }
 
     /// A team in the making: an owner, no credits, no plan.
-    pub fn team(&self) -> TeamPlan<'_> {
+    pub(crate) fn team(&self) -> TeamPlan<'_> {
         TeamPlan { world: self, members: 0, credits: None, business: false }
     }
 }
 
 /// A text that no other test of this process uses.
-pub fn unique(name: &str) -> String {
+pub(crate) fn unique(name: &str) -> String {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     format!("{name}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// A team in the making; end with [`TeamPlan::assemble`].
 #[must_use]
-pub struct TeamPlan<'a> {
+pub(crate) struct TeamPlan<'a> {
     world: &'a World,
     members: usize,
     credits: Option<&'a str>,
@@ -122,25 +122,25 @@ pub struct TeamPlan<'a> {
 
 impl<'a> TeamPlan<'a> {
     /// With this many members beside the owner.
-    pub fn with_members(mut self, members: usize) -> Self {
+    pub(crate) fn with_members(mut self, members: usize) -> Self {
         self.members = members;
         self
     }
 
     /// With credits that do not expire.
-    pub fn with_credits(mut self, credits: &'a str) -> Self {
+    pub(crate) fn with_credits(mut self, credits: &'a str) -> Self {
         self.credits = Some(credits);
         self
     }
 
     /// On the plan Business, which comes with 1,500 credits a month.
-    pub fn on_business(mut self) -> Self {
+    pub(crate) fn on_business(mut self) -> Self {
         self.business = true;
         self
     }
 
     /// The team, everybody acting in it.
-    pub async fn assemble(self) -> Team {
+    pub(crate) async fn assemble(self) -> Team {
         let world = self.world;
         let founder = world.person("Ada").await;
         let request = CreateOrganizationRequest { name: unique("Studio"), ..CreateOrganizationRequest::default() };
@@ -174,19 +174,19 @@ async fn subscribe(owner: &Person, organization: &str) {
 }
 
 /// An organization with its people, each acting in it.
-pub struct Team {
+pub(crate) struct Team {
     world: World,
     /// `org_…`.
-    pub id: String,
+    pub(crate) id: String,
     /// Its owner.
-    pub owner: Person,
+    pub(crate) owner: Person,
     /// Everybody else.
-    pub members: Vec<Person>,
+    pub(crate) members: Vec<Person>,
 }
 
 impl Team {
     /// Invites somebody, who accepts and switches to the team.
-    pub async fn admit(&self, person: &Person) -> Person {
+    pub(crate) async fn admit(&self, person: &Person) -> Person {
         self.invite(&person.email).await;
         let token = self.world.deployment.mailbox().next_token(&person.email).await;
         let request = AcceptInvitationRequest { token, ..AcceptInvitationRequest::default() };
@@ -195,7 +195,7 @@ impl Team {
     }
 
     /// Invites an address as a member.
-    pub async fn invite(&self, email: &str) {
+    pub(crate) async fn invite(&self, email: &str) {
         let request = CreateInvitationRequest {
             organization_id: self.id.clone(),
             email: email.to_owned(),
@@ -206,7 +206,7 @@ impl Team {
     }
 
     /// Removes a member.
-    pub async fn remove(&self, person: &Person) {
+    pub(crate) async fn remove(&self, person: &Person) {
         let request = RemoveMemberRequest {
             organization_id: self.id.clone(),
             user_id: person.user.clone(),
@@ -216,12 +216,12 @@ impl Team {
     }
 
     /// A charge by one of them that must be accepted.
-    pub async fn charge(&self, who: &Person, amount: &str) -> ChargeResponse {
+    pub(crate) async fn charge(&self, who: &Person, amount: &str) -> ChargeResponse {
         given(who.client().credits().charge(spend(&self.id, amount)).await)
     }
 
     /// Everybody, the owner first.
-    pub fn everybody(&self) -> impl Iterator<Item = &Person> {
+    pub(crate) fn everybody(&self) -> impl Iterator<Item = &Person> {
         std::iter::once(&self.owner).chain(&self.members)
     }
 }

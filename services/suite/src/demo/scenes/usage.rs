@@ -37,7 +37,7 @@ pub(super) async fn show(stage: &mut Stage, team: &Team, ada: &Actor) -> anyhow:
             Ok((bars, "1380.5 credits after the refund".to_owned()))
         })
         .await?;
-    stage.say(&format!("\n{}", chart(&bars, COLUMNS)))?;
+    stage.say(&format!("\n{}", chart(&bars, COLUMNS).trim_end()))?;
     Ok(())
 }
 
