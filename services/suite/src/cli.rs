@@ -40,9 +40,9 @@ pub fn run() -> ExitCode {
         match cli.command.unwrap_or(Command::Serve) {
             Command::Serve => {
                 let greet = || greeting::print(settings);
-                bursar_runtime::serve(Program::Suite, settings, wiring::start, greet).await
+                Box::pin(bursar_runtime::serve(Program::Suite, settings, wiring::start, greet)).await
             }
-            Command::Demo(arguments) => demo::run(settings, arguments).await,
+            Command::Demo(arguments) => Box::pin(demo::run(settings, arguments)).await,
             Command::Migrate => {
                 let (telemetry, _) = bursar_runtime::prepare(Program::Suite, settings)?;
                 let done = wiring::migrate(settings).await;
