@@ -2,6 +2,7 @@
 //! each case runs this test's own program again as a child.
 #![expect(
     clippy::expect_used,
+    clippy::panic,
     reason = "a test that cannot be set up has failed"
 )]
 
