@@ -1,6 +1,8 @@
 //! Signs the tokens that a service under test believes, without an identity service.
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bursar_id::{OrganizationId, OwnerId, Role, ServiceAccountId, SessionId, UserId};
+use bursar_proto::identity::v1::Jwk;
 use bursar_rpc::{
     KeySet, PublicKeys, ServiceRole,
     token::{AccessClaims, ServiceClaims, StandardClaims, sign},
@@ -52,6 +54,18 @@ impl Issuer {
     /// What verifies this issuer's tokens, for the stack of the service under test.
     pub fn keys(&self) -> KeySet {
         KeySet::fixed(PublicKeys::new([(KID.to_owned(), self.public)]))
+    }
+
+    /// The same for whoever fetches keys from a `KeyService`.
+    pub fn jwks(&self) -> Vec<Jwk> {
+        vec![Jwk {
+            kid: KID.to_owned(),
+            kty: "OKP".to_owned(),
+            crv: "Ed25519".to_owned(),
+            alg: "EdDSA".to_owned(),
+            r#use: "sig".to_owned(),
+            x: URL_SAFE_NO_PAD.encode(self.public),
+        }]
     }
 
     /// A token of a user in the personal context with a verified address; refine it and end with

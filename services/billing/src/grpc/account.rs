@@ -6,6 +6,7 @@ use bursar_rpc::{Caller, Fingerprint, PageRequest};
 use tonic::{Request, Response, Status};
 
 use super::{answer, parse};
+use crate::domain::{BadLedger, Flaw};
 use crate::usecase::access::Access;
 use crate::usecase::accounts::AccountUseCases;
 use crate::usecase::audit;
@@ -75,7 +76,22 @@ impl AccountService for AccountHandler {
             valid: flaw.is_none(),
             entries: verdict.entries,
             head_hash: hex::encode(verdict.head_hash),
-            first_bad: flaw.map(|bad| pb::LedgerFlaw { seq: bad.seq, reason: bad.flaw.to_string() }),
+            first_bad: flaw.map(|bad| pb::LedgerFlaw {
+                seq: entry_to_blame(bad),
+                reason: bad.flaw.to_string(),
+            }),
         }))
+    }
+}
+
+/// The number of the bad entry; 0 where the entries are good and what is stored beside them is not.
+fn entry_to_blame(bad: &BadLedger) -> u64 {
+    match bad.flaw {
+        Flaw::HeadMismatch
+        | Flaw::LotMismatch(_)
+        | Flaw::LotMissing(_)
+        | Flaw::UsageMismatch
+        | Flaw::StoredHoldMismatch(_) => 0,
+        _ => bad.seq,
     }
 }

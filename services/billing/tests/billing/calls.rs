@@ -1,0 +1,81 @@
+//! Billing's RPCs as one caller makes them: message in, message or status out.
+
+use bursar_proto::billing::v1 as pb;
+use bursar_testkit::Client;
+use tonic::Status;
+
+/// Somebody with credentials.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller(pub(crate) Client);
+
+macro_rules! calls {
+    ($($name:ident on $service:ident: $request:ident -> $response:ident;)+) => {
+        impl Caller {
+            $(pub(crate) async fn $name(&self, request: pb::$request) -> Result<pb::$response, Status> {
+                Ok(self.0.$service().$name(request).await?.into_inner())
+            })+
+        }
+    };
+}
+
+calls! {
+    charge on credits: ChargeRequest -> ChargeResponse;
+    batch_charge on credits: BatchChargeRequest -> BatchChargeResponse;
+    hold on credits: HoldRequest -> HoldResponse;
+    capture on credits: CaptureRequest -> CaptureResponse;
+    release on credits: ReleaseRequest -> ReleaseResponse;
+    refund on credits: RefundRequest -> RefundResponse;
+    estimate on credits: EstimateRequest -> EstimateResponse;
+    get_charge on credits: GetChargeRequest -> GetChargeResponse;
+    get_hold on credits: GetHoldRequest -> GetHoldResponse;
+    grant_credits on credits: GrantCreditsRequest -> GrantCreditsResponse;
+    void_lot on credits: VoidLotRequest -> VoidLotResponse;
+    get_balance on accounts: GetBalanceRequest -> GetBalanceResponse;
+    list_lots on accounts: ListLotsRequest -> ListLotsResponse;
+    list_ledger_entries on accounts: ListLedgerEntriesRequest -> ListLedgerEntriesResponse;
+    verify_ledger on accounts: VerifyLedgerRequest -> VerifyLedgerResponse;
+    query_usage on usage: QueryUsageRequest -> QueryUsageResponse;
+    list_plans on catalog: ListPlansRequest -> ListPlansResponse;
+    list_packs on catalog: ListPacksRequest -> ListPacksResponse;
+    list_models on catalog: ListModelsRequest -> ListModelsResponse;
+    subscribe on subscriptions: SubscribeRequest -> SubscribeResponse;
+    get_subscription on subscriptions: GetSubscriptionRequest -> GetSubscriptionResponse;
+    get_entitlements on subscriptions: GetEntitlementsRequest -> GetEntitlementsResponse;
+    purchase_pack on purchases: PurchasePackRequest -> PurchasePackResponse;
+    get_purchase on purchases: GetPurchaseRequest -> GetPurchaseResponse;
+    list_purchases on purchases: ListPurchasesRequest -> ListPurchasesResponse;
+}
+
+impl Caller {
+    /// A charge that must succeed.
+    pub(crate) async fn charged(&self, request: pb::ChargeRequest) -> pb::Charge {
+        self.charge(request).await.expect("charged").charge.expect("a charge")
+    }
+
+    /// A hold that must succeed.
+    pub(crate) async fn held(&self, request: pb::HoldRequest) -> pb::Hold {
+        self.hold(request).await.expect("held").hold.expect("a hold")
+    }
+
+    /// A capture that must succeed.
+    pub(crate) async fn captured(&self, request: pb::CaptureRequest) -> pb::Charge {
+        self.capture(request).await.expect("captured").charge.expect("a charge")
+    }
+
+    /// A grant that must succeed.
+    pub(crate) async fn granted(&self, request: pb::GrantCreditsRequest) -> pb::Lot {
+        self.grant_credits(request).await.expect("granted").lot.expect("a lot")
+    }
+
+    /// A charge as it is now.
+    pub(crate) async fn charge_now(&self, charge: &pb::Charge) -> pb::Charge {
+        let request = pb::GetChargeRequest { charge_id: charge.id.clone(), ..Default::default() };
+        self.get_charge(request).await.expect("there").charge.expect("a charge")
+    }
+
+    /// A hold as it is now.
+    pub(crate) async fn hold_now(&self, hold: &pb::Hold) -> pb::Hold {
+        let request = pb::GetHoldRequest { hold_id: hold.id.clone(), ..Default::default() };
+        self.get_hold(request).await.expect("there").hold.expect("a hold")
+    }
+}

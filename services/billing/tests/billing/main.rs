@@ -1,0 +1,32 @@
+//! Billing over its real stack, in this process, on both engines: every RPC for what it does and for each of
+//! its refusals, races, tampering, and what it costs.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod bad_input;
+mod batches;
+mod calls;
+mod charging;
+mod costs;
+mod fakes;
+mod granting;
+mod holding;
+mod lanes;
+mod ledgers;
+mod members;
+mod races;
+mod refunding;
+mod replaying;
+mod replicas;
+mod roles;
+mod selling;
+mod settling;
+mod tampering;
+mod usage;
+mod words;
+mod world;

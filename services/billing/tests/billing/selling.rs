@@ -1,0 +1,173 @@
+//! The catalog, subscriptions and purchases over gRPC. Their rules in detail are tested beside their use cases.
+
+use bursar_id::{PurchaseId, Role};
+use bursar_proto::billing::v1 as pb;
+use bursar_proto::billing::v1::{Feature, LotSource, PurchaseState, SubscriptionState};
+use bursar_rpc::ServiceRole;
+use bursar_rpc::convert::to_timestamp;
+use bursar_testkit::{at, engines, id, refused};
+use tonic::Code;
+
+use crate::words::{Under, lots_of};
+use crate::world::World;
+
+fn subscribe(owner: impl ToString, plan: &str) -> pb::SubscribeRequest {
+    pb::SubscribeRequest {
+        owner: owner.to_string(),
+        plan_id: plan.to_owned(),
+        payment_method: "sandbox_ok".to_owned(),
+        request_id: String::new(),
+    }
+}
+
+fn buy(owner: impl ToString, pack: &str) -> pb::PurchasePackRequest {
+    pb::PurchasePackRequest {
+        owner: owner.to_string(),
+        pack_id: pack.to_owned(),
+        payment_method: "sandbox_ok".to_owned(),
+        request_id: String::new(),
+    }
+}
+
+fn purchases(owner: impl ToString) -> pb::ListPurchasesRequest {
+    pb::ListPurchasesRequest { owner: owner.to_string(), ..Default::default() }
+}
+
+engines! {
+    async fn anybody_reads_the_catalog(db: TestDb) {
+        let world = World::on(db).await;
+        let nobody = world.nobody();
+        let plans = nobody.list_plans(pb::ListPlansRequest::default()).await.unwrap().plans;
+        assert_eq!(plans.iter().map(|plan| &*plan.id).collect::<Vec<_>>(), ["free", "business", "enterprise"]);
+        let business = &plans[1];
+        let price = business.price.as_ref().unwrap();
+        assert_eq!((price.units, &*price.currency_code, &*business.credits, business.seats), (100, "USD", "1500", 10));
+        assert!(plans[2].contract && plans[2].price.is_none() && plans[2].features().any(|it| it == Feature::SingleSignOn));
+        let packs = nobody.list_packs(pb::ListPacksRequest::default()).await.unwrap().packs;
+        let packs: Vec<_> = packs.iter().map(|pack| (&*pack.id, pack.price.as_ref().unwrap().units, &*pack.credits)).collect();
+        assert_eq!(packs, [("starter", 20, "300"), ("standard", 100, "1500"), ("premium", 200, "3000")]);
+        let models = nobody.list_models(pb::ListModelsRequest { page_size: 1, ..Default::default() }).await.unwrap();
+        assert_eq!((&*models.models[0].id, models.models.len()), ("veo-3.1", 1));
+        let next = pb::ListModelsRequest { page_size: 1, page_token: models.next_page_token };
+        assert_eq!(nobody.list_models(next).await.unwrap().models[0].id, "kling-3.0-pro");
+        let page_token = "rubbish".to_owned();
+        let plans = pb::ListPlansRequest { page_token: page_token.clone(), ..Default::default() };
+        refused(nobody.list_plans(plans).await, Code::InvalidArgument, "PAGE_TOKEN_INVALID");
+        let packs = pb::ListPacksRequest { page_token: page_token.clone(), ..Default::default() };
+        refused(nobody.list_packs(packs).await, Code::InvalidArgument, "PAGE_TOKEN_INVALID");
+        let models = pb::ListModelsRequest { page_token, ..Default::default() };
+        refused(nobody.list_models(models).await, Code::InvalidArgument, "PAGE_TOKEN_INVALID");
+    }
+
+    async fn a_subscription_grants_its_months_allowance(db: TestDb) {
+        let world = World::on(db).await;
+        let (team, boss) = world.organization_with(1, "1").await;
+        let entitled = pb::GetEntitlementsRequest { owner: team.to_string() };
+        let organization = world.service(ServiceRole::Organization);
+        assert_eq!(organization.get_entitlements(entitled.clone()).await.unwrap().plan_id, "free");
+        let get = pb::GetSubscriptionRequest { owner: team.to_string() };
+        refused(boss.get_subscription(get.clone()).await, Code::NotFound, "NOT_FOUND");
+
+        let answer = boss.subscribe(subscribe(team, "business").under("s1")).await.unwrap();
+        let subscription = answer.subscription.clone().unwrap();
+        assert_eq!((subscription.state(), &*subscription.plan_id, &*subscription.credits), (SubscriptionState::Active, "business", "1500"));
+        assert_eq!(subscription.current_period_end, Some(to_timestamp(at("2026-02-15T12:00:00Z"))));
+        assert_eq!(boss.subscribe(subscribe(team, "business").under("s1")).await.unwrap(), answer);
+        refused(boss.subscribe(subscribe(team, "free").under("s1")).await, Code::AlreadyExists, "REQUEST_ID_REUSED");
+        assert_eq!(boss.get_subscription(get.clone()).await.unwrap().subscription, Some(subscription.clone()));
+        assert_eq!(world.product().get_subscription(get).await.unwrap().subscription, Some(subscription));
+        let entitlements = organization.get_entitlements(entitled).await.unwrap();
+        assert_eq!((&*entitlements.plan_id, entitlements.seats), ("business", 10));
+        let lots = boss.list_lots(lots_of(team)).await.unwrap().lots;
+        assert_eq!((lots[0].source(), &*lots[0].granted), (LotSource::Allowance, "1500"));
+        assert_eq!(world.available(team).await, "1501");
+        world.audit(team).await;
+    }
+
+    async fn what_cannot_be_subscribed_to(db: TestDb) {
+        let world = World::on(db).await;
+        let ana = world.person(1);
+        let declined = |request| pb::SubscribeRequest { payment_method: "sandbox_declined".into(), ..request };
+        refused(ana.subscribe(subscribe(ana.owner, "golden")).await, Code::NotFound, "PLAN_NOT_FOUND");
+        for plan in ["free", "enterprise"] {
+            refused(ana.subscribe(subscribe(ana.owner, plan)).await, Code::FailedPrecondition, "PLAN_NOT_FOR_SALE");
+        }
+        let request = subscribe(ana.owner, "business").under("s1");
+        refused(ana.subscribe(declined(request.clone())).await, Code::FailedPrecondition, "PAYMENT_DECLINED");
+        ana.subscribe(request).await.unwrap();
+        refused(ana.subscribe(subscribe(ana.owner, "business")).await, Code::FailedPrecondition, "ALREADY_SUBSCRIBED");
+        let bad = pb::SubscribeRequest { payment_method: "cash".into(), ..subscribe(ana.owner, "") };
+        let bad = refused(ana.subscribe(bad.under(&"x".repeat(129))).await, Code::InvalidArgument, "INVALID_FIELDS");
+        assert_eq!(bad.fields, ["payment_method", "plan_id", "request_id"]);
+        world.audit(ana.owner).await;
+    }
+
+    async fn a_pack_is_bought_once_for_ever(db: TestDb) {
+        let world = World::on(db).await;
+        let ana = world.person(1);
+        let answer = ana.purchase_pack(buy(ana.owner, "starter").under("p1")).await.unwrap();
+        assert_eq!(ana.purchase_pack(buy(ana.owner, "starter").under("p1")).await.unwrap(), answer);
+        refused(ana.purchase_pack(buy(ana.owner, "premium").under("p1")).await, Code::AlreadyExists, "REQUEST_ID_REUSED");
+        let purchase = answer.purchase.unwrap();
+        assert_eq!((purchase.state(), &*purchase.credits, &*purchase.bought_by), (PurchaseState::Paid, "300", &*ana.user.to_string()));
+        let lots = ana.list_lots(lots_of(ana.owner)).await.unwrap().lots;
+        assert_eq!((lots.len(), &lots[0].id, lots[0].source(), lots[0].expires_at), (1, &purchase.lot_id, LotSource::Pack, None));
+
+        let get = pb::GetPurchaseRequest { purchase_id: purchase.id.clone() };
+        assert_eq!(ana.get_purchase(get.clone()).await.unwrap().purchase, Some(purchase.clone()));
+        assert_eq!(world.operator().get_purchase(get.clone()).await.unwrap().purchase, Some(purchase.clone()));
+        refused(world.person(2).get_purchase(get).await, Code::NotFound, "NOT_FOUND");
+        let nothing: PurchaseId = id(77);
+        let nothing = pb::GetPurchaseRequest { purchase_id: nothing.to_string() };
+        refused(ana.get_purchase(nothing).await, Code::NotFound, "NOT_FOUND");
+        let bad = pb::GetPurchaseRequest { purchase_id: "pur".into() };
+        refused(ana.get_purchase(bad).await, Code::InvalidArgument, "INVALID_FIELDS");
+
+        refused(ana.purchase_pack(buy(ana.owner, "golden")).await, Code::NotFound, "PACK_NOT_FOUND");
+        let declined = pb::PurchasePackRequest { payment_method: "sandbox_declined".into(), ..buy(ana.owner, "premium") };
+        refused(ana.purchase_pack(declined).await, Code::FailedPrecondition, "PAYMENT_DECLINED");
+        let bad = refused(ana.purchase_pack(buy(ana.owner, "")).await, Code::InvalidArgument, "INVALID_FIELDS");
+        assert_eq!(bad.fields, ["pack_id"]);
+        let listed = ana.list_purchases(purchases(ana.owner)).await.unwrap().purchases;
+        let states: Vec<_> = listed.iter().map(pb::Purchase::state).collect();
+        assert_eq!(states, [PurchaseState::Declined, PurchaseState::Paid], "the latest first");
+        let rubbish = pb::ListPurchasesRequest { page_token: "rubbish".into(), ..purchases(ana.owner) };
+        refused(ana.list_purchases(rubbish).await, Code::InvalidArgument, "PAGE_TOKEN_INVALID");
+        assert_eq!(world.available(ana.owner).await, "300");
+        world.audit(ana.owner).await;
+    }
+
+    async fn who_may_buy(db: TestDb) {
+        let world = World::on(db).await;
+        let (team, _) = world.organization_with(1, "1").await;
+        world.hears(team, id(2), Some(Role::Member), 1).await;
+        world.hears(team, id(3), Some(Role::Admin), 1).await;
+        let member = world.member(2, team, Role::Member, 1);
+        let (away, stranger) = (world.person(2), world.person(9));
+        let get = pb::GetSubscriptionRequest { owner: team.to_string() };
+        let cases = [(&member, "ROLE_NOT_ALLOWED"), (&away, "WRONG_CONTEXT"), (&stranger, "NOT_A_MEMBER")];
+        for (person, reason) in cases {
+            refused(person.subscribe(subscribe(team, "business")).await, Code::PermissionDenied, reason);
+            refused(person.purchase_pack(buy(team, "starter")).await, Code::PermissionDenied, reason);
+            refused(person.get_subscription(get.clone()).await, Code::PermissionDenied, reason);
+            refused(person.list_purchases(purchases(team)).await, Code::PermissionDenied, reason);
+        }
+        let some: PurchaseId = id(77);
+        let some = pb::GetPurchaseRequest { purchase_id: some.to_string() };
+        refused(member.get_purchase(some).await, Code::PermissionDenied, "ROLE_NOT_ALLOWED");
+        let product = world.product();
+        refused(product.purchase_pack(buy(team, "starter")).await, Code::PermissionDenied, "SERVICE_ROLE_NOT_ALLOWED");
+        refused(product.subscribe(subscribe(team, "business")).await, Code::PermissionDenied, "SERVICE_ROLE_NOT_ALLOWED");
+        let entitled = pb::GetEntitlementsRequest { owner: team.to_string() };
+        refused(member.get_entitlements(entitled).await, Code::PermissionDenied, "CALLER_NOT_ALLOWED");
+        let bad = pb::GetEntitlementsRequest { owner: "team".into() };
+        refused(product.get_entitlements(bad).await, Code::InvalidArgument, "INVALID_FIELDS");
+
+        let admin = world.member(3, team, Role::Admin, 1);
+        admin.purchase_pack(buy(team, "starter")).await.unwrap();
+        let by_operator = world.operator().purchase_pack(buy(team, "starter")).await.unwrap().purchase.unwrap();
+        assert!(by_operator.bought_by.starts_with("svc_"), "{by_operator:?}");
+        assert_eq!(world.available(team).await, "601");
+        world.audit(team).await;
+    }
+}

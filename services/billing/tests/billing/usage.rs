@@ -1,0 +1,149 @@
+//! `QueryUsage`: sums that agree with the ledger, by member, project, model and time.
+
+use bursar_id::{OwnerId, Role};
+use bursar_proto::billing::v1 as pb;
+use bursar_proto::billing::v1::GroupBy::{self, Member, Model, Project};
+use bursar_proto::billing::v1::Interval;
+use bursar_rpc::convert::to_timestamp;
+use bursar_testkit::{at, engines, id, refused};
+use bursar_time::{Span, Timestamp};
+use tonic::Code;
+
+use crate::words::{Charging, Spending, Under, give_back, give_back_part, reserve, settle, spend, usage_of};
+use crate::world::{Person, World};
+
+/// A team's three days: two members, two projects, two models, refunds, a capture.
+async fn three_days(world: &World) -> (OwnerId, Person) {
+    let (team, owner) = world.organization_with(1, "1000").await;
+    world.hears(team, id(2), Some(Role::Member), 1).await;
+    let member = world.member(2, team, Role::Member, 1);
+    owner.charged(spend(team, "10").for_project("film").on_model("veo-3.1").quantity("2.5")).await;
+    let charge = member.charged(spend(team, "20").for_project("film").on_model("kling")).await;
+    world.passes(Span::DAY);
+    member.refund(give_back_part(&charge, "5")).await.unwrap();
+    let hold = member.held(reserve(team, "9").for_project("game").on_model("veo-3.1")).await;
+    member.captured(settle(&hold, "7")).await;
+    world.passes(Span::HOUR);
+    owner.charged(spend(team, "1").on_model("veo-3.1").quantity("0.5")).await;
+    world.passes(Span::DAY);
+    owner.charged(spend(team, "3")).await;
+    member.refund(give_back(&charge)).await.unwrap();
+    (team, owner)
+}
+
+/// One row in a line: when, whose, what; charged, refunded, net, how many, how much.
+fn line(row: &pb::UsageRow) -> String {
+    let when = row.interval_start.map(|at| Timestamp::from_unix_secs(at.seconds).unwrap().to_string()).unwrap_or_default();
+    let who = [row.member.as_str(), &row.project, &row.model].join("/");
+    format!("{when} {who} {} {} {} {}x {}", row.charged, row.refunded, row.net, row.count, row.quantity)
+}
+
+async fn lines(person: &Person, request: pb::QueryUsageRequest) -> Vec<String> {
+    person.query_usage(request).await.unwrap().rows.iter().map(line).collect()
+}
+
+fn cut(request: pb::QueryUsageRequest, interval: Interval) -> pb::QueryUsageRequest {
+    pb::QueryUsageRequest { interval: interval.into(), ..request }
+}
+
+engines! {
+    async fn sums_by_member_project_and_model(db: TestDb) {
+        let world = World::on(db).await;
+        let (team, owner) = three_days(&world).await;
+        let of = |groups: &[GroupBy]| usage_of(team, groups);
+        let (boss, ben) = (owner.user, id::<bursar_id::kinds::User>(2));
+        assert_eq!(lines(&owner, of(&[])).await, [" // 41 20 21 5x 3"]);
+        assert_eq!(lines(&owner, cut(of(&[]), Interval::None)).await, [" // 41 20 21 5x 3"]);
+        let by_member = [format!(" {boss}// 14 0 14 3x 3"), format!(" {ben}// 27 20 7 2x 0")];
+        assert_eq!(lines(&owner, of(&[Member])).await, by_member);
+        let by_project = [" // 4 0 4 2x 0.5", " /film/ 30 20 10 2x 2.5", " /game/ 7 0 7 1x 0"];
+        assert_eq!(lines(&owner, of(&[Project])).await, by_project);
+        let by_model = [" // 3 0 3 1x 0", " //kling 20 20 0 1x 0", " //veo-3.1 18 0 18 3x 3"];
+        assert_eq!(lines(&owner, of(&[Model])).await, by_model);
+        let by_both = lines(&owner, of(&[Model, Project])).await;
+        assert_eq!(by_both.len(), 5, "{by_both:?}");
+        world.audit(team).await;
+    }
+
+    async fn sums_along_time(db: TestDb) {
+        let world = World::on(db).await;
+        let (team, owner) = three_days(&world).await;
+        let of = || usage_of(team, &[]);
+        let days = [
+            "2026-01-15T00:00:00Z // 30 0 30 2x 2.5",
+            "2026-01-16T00:00:00Z // 8 5 3 2x 0.5",
+            "2026-01-17T00:00:00Z // 3 15 -12 1x 0",
+        ];
+        assert_eq!(lines(&owner, cut(of(), Interval::Day)).await, days, "a refund counts when it was given");
+        let hours = [
+            "2026-01-15T12:00:00Z // 30 0 30 2x 2.5",
+            "2026-01-16T12:00:00Z // 7 5 2 1x 0",
+            "2026-01-16T13:00:00Z // 1 0 1 1x 0.5",
+            "2026-01-17T13:00:00Z // 3 15 -12 1x 0",
+        ];
+        assert_eq!(lines(&owner, cut(of(), Interval::Hour)).await, hours);
+        let month = ["2026-01-01T00:00:00Z // 41 20 21 5x 3"];
+        assert_eq!(lines(&owner, cut(of(), Interval::Month)).await, month);
+
+        let between = |from: &str, to: &str| pb::QueryUsageRequest {
+            from: Some(to_timestamp(at(from))),
+            to: Some(to_timestamp(at(to))),
+            ..of()
+        };
+        let cases = [
+            ("2026-01-16T12:59:59Z", "2026-01-16T13:00:01Z", Some(" // 8 5 3 2x 0.5"), "rounded to whole hours"),
+            ("2026-01-15T00:00:00Z", "2026-01-17T00:00:00Z", Some(" // 38 5 33 4x 3"), "days"),
+            ("2026-01-15T12:00:00Z", "2026-01-17T13:00:00Z", Some(" // 38 5 33 4x 3"), "edges in hours"),
+            ("2026-01-15T13:00:00Z", "2026-01-17T14:00:00Z", Some(" // 11 20 -9 3x 0.5"), "both edges"),
+            ("2025-01-01T00:00:00Z", "2026-01-15T12:00:00Z", None, "before anything"),
+            ("2026-01-16T12:00:00Z", "2026-01-16T12:00:00Z", None, "no time at all"),
+        ];
+        for (from, to, expected, what) in cases {
+            let expected: Vec<_> = expected.into_iter().map(str::to_owned).collect();
+            assert_eq!(lines(&owner, between(from, to)).await, expected, "{what}");
+        }
+        world.audit(team).await;
+    }
+
+    async fn pages_go_through_all_rows(db: TestDb) {
+        let world = World::on(db).await;
+        let ana = world.person_with(1, "100").await;
+        for n in 0..7 {
+            ana.charged(spend(ana.owner, "1").for_project(&format!("p{n}"))).await;
+        }
+        let whole = lines(&ana, usage_of(ana.owner, &[Project])).await;
+        let (mut seen, mut request) = (Vec::new(), pb::QueryUsageRequest { page_size: 3, ..usage_of(ana.owner, &[Project]) });
+        for size in [3, 3, 1] {
+            let page = ana.query_usage(request.clone()).await.unwrap();
+            assert_eq!(page.rows.len(), size);
+            seen.extend(page.rows.iter().map(line));
+            request.page_token = page.next_page_token;
+        }
+        assert_eq!((&seen, &*request.page_token), (&whole, ""));
+        request.page_token = "rubbish".to_owned();
+        refused(ana.query_usage(request).await, Code::InvalidArgument, "PAGE_TOKEN_INVALID");
+    }
+
+    async fn every_bad_field_is_named(db: TestDb) {
+        let world = World::on(db).await;
+        let ana = world.person_with(1, "1").await;
+        let late = Some(to_timestamp(at("2026-01-02T00:00:00Z")));
+        let early = Some(to_timestamp(at("2026-01-01T00:00:00Z")));
+        let far = Some(prost_types::Timestamp { seconds: i64::MAX, nanos: 0 });
+        let of = || usage_of(ana.owner, &[]);
+        let cases: Vec<(pb::QueryUsageRequest, &[&str])> = vec![
+            (pb::QueryUsageRequest { from: late, to: early, ..of() }, &["to"]),
+            (pb::QueryUsageRequest { from: far, ..of() }, &["from"]),
+            (pb::QueryUsageRequest { group_by: vec![0], ..of() }, &["group_by"]),
+            (pb::QueryUsageRequest { group_by: vec![9], interval: 9, ..of() }, &["group_by", "interval"]),
+        ];
+        for (request, fields) in cases {
+            let what = format!("{request:?}");
+            let bad = refused(ana.query_usage(request).await, Code::InvalidArgument, "INVALID_FIELDS");
+            assert_eq!(bad.fields, fields, "{what}");
+        }
+        // The same name twice is one.
+        ana.charged(spend(ana.owner, "0.5").under("r1")).await;
+        assert_eq!(lines(&ana, usage_of(ana.owner, &[Model, Model])).await, [" // 0.5 0 0.5 1x 0"]);
+    }
+}

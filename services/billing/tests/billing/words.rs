@@ -1,0 +1,184 @@
+//! Requests that read like sentences: `spend(team, "5").by(ana).for_project("film").under("r1")`.
+
+use bursar_id::{OwnerId, UserId};
+use bursar_proto::billing::v1 as pb;
+use bursar_rpc::convert::{to_duration, to_timestamp};
+use bursar_time::{Span, Timestamp};
+
+pub(crate) fn spend(owner: OwnerId, amount: &str) -> pb::ChargeRequest {
+    pb::ChargeRequest { owner: owner.to_string(), amount: amount.to_owned(), ..Default::default() }
+}
+
+pub(crate) fn batch(charges: impl IntoIterator<Item = pb::ChargeRequest>) -> pb::BatchChargeRequest {
+    pb::BatchChargeRequest { charges: charges.into_iter().collect() }
+}
+
+pub(crate) fn reserve(owner: OwnerId, amount: &str) -> pb::HoldRequest {
+    pb::HoldRequest { owner: owner.to_string(), amount: amount.to_owned(), ..Default::default() }
+}
+
+pub(crate) fn settle(hold: &pb::Hold, amount: &str) -> pb::CaptureRequest {
+    pb::CaptureRequest { hold_id: hold.id.clone(), amount: amount.to_owned(), ..Default::default() }
+}
+
+pub(crate) fn free(hold: &pb::Hold) -> pb::ReleaseRequest {
+    pb::ReleaseRequest { hold_id: hold.id.clone(), ..Default::default() }
+}
+
+pub(crate) fn give_back(charge: &pb::Charge) -> pb::RefundRequest {
+    pb::RefundRequest { charge_id: charge.id.clone(), ..Default::default() }
+}
+
+pub(crate) fn give_back_part(charge: &pb::Charge, amount: &str) -> pb::RefundRequest {
+    pb::RefundRequest { amount: Some(amount.to_owned()), ..give_back(charge) }
+}
+
+/// Goodwill credits, from now and for ever.
+pub(crate) fn grant(owner: OwnerId, amount: &str) -> pb::GrantCreditsRequest {
+    pb::GrantCreditsRequest {
+        owner: owner.to_string(),
+        amount: amount.to_owned(),
+        source: pb::LotSource::Goodwill.into(),
+        ..Default::default()
+    }
+}
+
+pub(crate) fn void(lot: &pb::Lot) -> pb::VoidLotRequest {
+    pb::VoidLotRequest { lot_id: lot.id.clone(), ..Default::default() }
+}
+
+pub(crate) fn entries_of(owner: OwnerId) -> pb::ListLedgerEntriesRequest {
+    pb::ListLedgerEntriesRequest { owner: owner.to_string(), page_size: 1_000, ..Default::default() }
+}
+
+pub(crate) fn usage_of(owner: OwnerId, groups: &[pb::GroupBy]) -> pb::QueryUsageRequest {
+    let group_by = groups.iter().map(|group| (*group).into()).collect();
+    pb::QueryUsageRequest { owner: owner.to_string(), group_by, page_size: 1_000, ..Default::default() }
+}
+
+pub(crate) fn balance_of(owner: OwnerId) -> pb::GetBalanceRequest {
+    pb::GetBalanceRequest { owner: owner.to_string() }
+}
+
+pub(crate) fn lots_of(owner: OwnerId) -> pb::ListLotsRequest {
+    pb::ListLotsRequest { owner: owner.to_string(), page_size: 1_000, ..Default::default() }
+}
+
+pub(crate) fn audit_of(owner: OwnerId) -> pb::VerifyLedgerRequest {
+    pb::VerifyLedgerRequest { owner: owner.to_string() }
+}
+
+/// Requests with an idempotency key.
+pub(crate) trait Under {
+    #[must_use]
+    fn under(self, request_id: &str) -> Self;
+}
+
+macro_rules! under {
+    ($($request:ident)+) => {
+        $(impl Under for pb::$request {
+            fn under(mut self, request_id: &str) -> Self {
+                request_id.clone_into(&mut self.request_id);
+                self
+            }
+        })+
+    };
+}
+
+under!(ChargeRequest HoldRequest CaptureRequest RefundRequest GrantCreditsRequest VoidLotRequest
+    SubscribeRequest PurchasePackRequest);
+
+/// Requests that spend for somebody on something.
+pub(crate) trait Spending {
+    /// For this member, as a service says it.
+    #[must_use]
+    fn by(self, member: UserId) -> Self;
+    #[must_use]
+    fn for_project(self, project: &str) -> Self;
+    #[must_use]
+    fn on_model(self, model: &str) -> Self;
+    #[must_use]
+    fn labelled(self, key: &str, value: &str) -> Self;
+}
+
+macro_rules! spending {
+    ($($request:ident)+) => {
+        $(impl Spending for pb::$request {
+            fn by(mut self, member: UserId) -> Self {
+                self.member = member.to_string();
+                self
+            }
+            fn for_project(mut self, project: &str) -> Self {
+                project.clone_into(&mut self.project);
+                self
+            }
+            fn on_model(mut self, model: &str) -> Self {
+                model.clone_into(&mut self.model);
+                self
+            }
+            fn labelled(mut self, key: &str, value: &str) -> Self {
+                self.labels.insert(key.to_owned(), value.to_owned());
+                self
+            }
+        })+
+    };
+}
+
+spending!(ChargeRequest HoldRequest);
+
+/// What only charges say.
+pub(crate) trait Charging {
+    #[must_use]
+    fn quantity(self, quantity: &str) -> Self;
+}
+
+impl Charging for pb::ChargeRequest {
+    fn quantity(mut self, quantity: &str) -> Self {
+        quantity.clone_into(&mut self.quantity);
+        self
+    }
+}
+
+/// What only holds say.
+pub(crate) trait Holding {
+    #[must_use]
+    fn lasting(self, ttl: Span) -> Self;
+}
+
+impl Holding for pb::HoldRequest {
+    fn lasting(mut self, ttl: Span) -> Self {
+        self.ttl = Some(to_duration(ttl));
+        self
+    }
+}
+
+/// The terms of a grant.
+pub(crate) trait Granting {
+    #[must_use]
+    fn out_of(self, source: pb::LotSource) -> Self;
+    #[must_use]
+    fn at_priority(self, priority: i32) -> Self;
+    #[must_use]
+    fn effective(self, at: Timestamp) -> Self;
+    #[must_use]
+    fn expiring(self, at: Timestamp) -> Self;
+}
+
+impl Granting for pb::GrantCreditsRequest {
+    fn out_of(mut self, source: pb::LotSource) -> Self {
+        self.source = source.into();
+        self
+    }
+    fn at_priority(mut self, priority: i32) -> Self {
+        self.priority = priority;
+        self
+    }
+    fn effective(mut self, at: Timestamp) -> Self {
+        self.effective_at = Some(to_timestamp(at));
+        self
+    }
+    fn expiring(mut self, at: Timestamp) -> Self {
+        self.expires_at = Some(to_timestamp(at));
+        self
+    }
+}

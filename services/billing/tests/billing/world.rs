@@ -1,0 +1,378 @@
+//! The service under test with its surroundings: a small identity, organization's events, a clock, people, and an
+//! auditor who trusts nobody.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bursar_db::{Db, Engine, Tx, ddl, on};
+use bursar_events::Outbox;
+use bursar_id::{OrganizationId, OwnerId, Role, UserId};
+use bursar_proto::billing::v1 as pb;
+use bursar_proto::event::v1::event::Payload;
+use bursar_proto::event::v1::{MembershipChanged, OrganizationCreated};
+use bursar_rpc::convert::to_optional_role;
+use bursar_rpc::{ServiceRole, Transport};
+use bursar_runtime::{Env, Peers, Settings};
+use bursar_secret::Entropy;
+use bursar_testkit::{Client, Issuer, TestDb, clock, id, sqlite};
+use bursar_time::{Clock, Span, Timestamp};
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+use crate::calls::Caller;
+use crate::fakes::Identity;
+use crate::words::{audit_of, grant};
+
+/// Everything a test needs.
+pub(crate) struct World {
+    pub(crate) clock: Clock,
+    /// Billing's store as somebody with a database prompt sees it.
+    pub(crate) store: Db,
+    pub(crate) settings: Settings,
+    issuer: Arc<Issuer>,
+    nobody: Caller,
+    peers: Peers,
+    organization: Outbox,
+    organization_db: Db,
+    /// How many events organization has told.
+    told: AtomicU64,
+    instances: AtomicU64,
+    env: Env,
+    _databases: [TestDb; 2],
+    _data: tempfile::TempDir,
+}
+
+/// A user in one context.
+#[derive(Clone, Debug)]
+pub(crate) struct Person {
+    pub(crate) user: UserId,
+    /// Whom the token acts for.
+    pub(crate) owner: OwnerId,
+    pub(crate) calls: Caller,
+}
+
+impl std::ops::Deref for Person {
+    type Target = Caller;
+    fn deref(&self) -> &Caller {
+        &self.calls
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.env.shutdown.cancel();
+        self.env.halt.cancel();
+    }
+}
+
+impl World {
+    pub(crate) async fn on(db: TestDb) -> Self {
+        Self::with(db, |_| ()).await
+    }
+
+    /// The same with other settings.
+    pub(crate) async fn with(db: TestDb, adjust: impl FnOnce(&mut Settings)) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let (clock, issuer) = (clock(), Arc::new(Issuer::new()));
+        let mut settings = Settings::for_test(data.path());
+        settings.billing_store = db.store_url();
+        // The machine may be busy: a race is not about how long it takes.
+        settings.limits.deadline = Duration::from_mins(2);
+        settings.postgres.acquire_timeout = Duration::from_mins(2);
+        adjust(&mut settings);
+        let told_in = sqlite::file();
+        let organization_db = told_in.open(&ddl::migrations()).await;
+        let organization = Outbox::new("organization", organization_db.clone(), clock.clone(), Entropy::seeded(1));
+        let env = Env::for_test(clock.clone(), Entropy::seeded(2));
+        let identity = Identity { issuer: Arc::clone(&issuer), clock: clock.clone() };
+        let watch = organization.watch_service(CancellationToken::new());
+        let peers = Peers {
+            identity: Transport::routes(identity.routes()),
+            organization: Transport::routes(Routes::new(watch)),
+            billing: Transport::late().0,
+        };
+        bursar_billing::migrate(&settings).await.expect("migrates");
+        let nobody = start(&settings, &peers, env.clone()).await;
+        Self {
+            store: bursar_billing::open(&settings).await.expect("opens"),
+            nobody,
+            clock,
+            settings,
+            issuer,
+            peers,
+            organization,
+            organization_db,
+            told: AtomicU64::new(0),
+            instances: AtomicU64::new(1),
+            env,
+            _databases: [db, told_in],
+            _data: data,
+        }
+    }
+
+    /// One more billing on the same store. Its callers are made with [`World::through`].
+    pub(crate) async fn another_instance(&self) -> Caller {
+        self.instance_with(|_| ()).await
+    }
+
+    /// The same with other settings.
+    pub(crate) async fn instance_with(&self, adjust: impl FnOnce(&mut Settings)) -> Caller {
+        let mut settings = self.settings.clone();
+        adjust(&mut settings);
+        let number = 2 + self.instances.fetch_add(1, Ordering::Relaxed);
+        let env = Env { entropy: Entropy::seeded(number), ..self.env.clone() };
+        start(&settings, &self.peers, env).await
+    }
+
+    /// The same person at another instance.
+    pub(crate) fn through(&self, instance: &Caller, person: &Person) -> Person {
+        let token = self.token_of(person);
+        Person { calls: Caller(instance.0.with_token(&token)), ..person.clone() }
+    }
+
+    fn token_of(&self, person: &Person) -> String {
+        let token = match person.owner {
+            OwnerId::User(user) => self.issuer.user(user),
+            OwnerId::Organization(organization) => self.issuer.member(person.user, organization, Role::Member),
+        };
+        token.lasting(LONG).at(self.clock.now())
+    }
+
+    /// Nobody in particular.
+    pub(crate) fn nobody(&self) -> &Caller {
+        &self.nobody
+    }
+
+    /// The `n`-th person, at home.
+    pub(crate) fn person(&self, n: u64) -> Person {
+        let user = id(n);
+        let token = self.issuer.user(user).lasting(LONG).at(self.clock.now());
+        Person { user, owner: OwnerId::User(user), calls: Caller(self.nobody.0.with_token(&token)) }
+    }
+
+    /// The `n`-th person in an organization, as a token of membership version `version` tells.
+    pub(crate) fn member(&self, n: u64, organization: OwnerId, role: Role, version: u64) -> Person {
+        let token = self.issuer.member(id(n), the(organization), role).version(version);
+        let token = token.lasting(LONG).at(self.clock.now());
+        Person { user: id(n), owner: organization, calls: Caller(self.nobody.0.with_token(&token)) }
+    }
+
+    /// The `n`-th person in an organization that the token gives no role in.
+    pub(crate) fn former_member(&self, n: u64, organization: OwnerId) -> Person {
+        let token = self.issuer.member(id(n), the(organization), Role::Member).without_role();
+        let token = token.lasting(LONG).at(self.clock.now());
+        Person { user: id(n), owner: organization, calls: Caller(self.nobody.0.with_token(&token)) }
+    }
+
+    pub(crate) fn operator(&self) -> Caller {
+        self.service(ServiceRole::Operator)
+    }
+
+    /// The operator at another instance.
+    pub(crate) fn operator_through(&self, instance: &Caller) -> Caller {
+        Caller(instance.0.with_token(&self.issuer.service(ServiceRole::Operator, self.clock.now())))
+    }
+
+    /// A back-end service of the product.
+    pub(crate) fn product(&self) -> Caller {
+        self.service(ServiceRole::Product)
+    }
+
+    pub(crate) fn service(&self, role: ServiceRole) -> Caller {
+        Caller(self.nobody.0.with_token(&self.issuer.service(role, self.clock.now())))
+    }
+
+    /// The product, calling for a person.
+    pub(crate) fn product_for(&self, person: &Person) -> Caller {
+        Caller(self.product().0.for_user(&self.token_of(person)))
+    }
+
+    /// The `n`-th person, at home, with so many credits that never expire.
+    pub(crate) async fn person_with(&self, n: u64, amount: &str) -> Person {
+        let person = self.person(n);
+        self.operator().granted(grant(person.owner, amount)).await;
+        person
+    }
+
+    /// The `n`-th organization with the `n`-th person as its owner, known to billing, with so many credits.
+    pub(crate) async fn organization_with(&self, n: u64, amount: &str) -> (OwnerId, Person) {
+        let organization: OrganizationId = id(1_000 + n);
+        let owner = OwnerId::Organization(organization);
+        let user: UserId = id(n);
+        self.tell(Payload::OrganizationCreated(OrganizationCreated {
+            organization_id: organization.to_string(),
+            owner_user_id: user.to_string(),
+            ..Default::default()
+        }))
+        .await;
+        self.hears(owner, user, Some(Role::Owner), 1).await;
+        self.operator().granted(grant(owner, amount)).await;
+        (owner, self.member(n, owner, Role::Owner, 1))
+    }
+
+    /// Billing hears that a membership is now like this, and has applied it.
+    pub(crate) async fn hears(&self, organization: OwnerId, user: UserId, role: Option<Role>, version: u64) {
+        self.announce(organization, user, role, version).await;
+        self.applied().await;
+    }
+
+    /// Organization tells of a membership; billing will hear of it.
+    pub(crate) async fn announce(&self, organization: OwnerId, user: UserId, role: Option<Role>, version: u64) {
+        let changed = MembershipChanged {
+            organization_id: the(organization).to_string(),
+            user_id: user.to_string(),
+            role: to_optional_role(role).into(),
+            version,
+            email: String::new(),
+        };
+        self.tell(Payload::MembershipChanged(changed)).await;
+    }
+
+    async fn tell(&self, payload: Payload) {
+        let tx = self.organization_db.begin().await.unwrap();
+        self.organization.commit(tx, vec![payload]).await.unwrap();
+        self.told.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Until billing has applied everything that organization told.
+    async fn applied(&self) {
+        let told = self.told.load(Ordering::SeqCst);
+        let wanted = format!("organization-{told}");
+        until("billing applies organization's events", async || self.cursor().await == wanted).await;
+    }
+
+    async fn cursor(&self) -> String {
+        let mut tx = self.store.read().await.unwrap();
+        let cursor: Result<Option<(String,)>, bursar_db::DbError> = async {
+            Ok(on!(&mut tx, c => sqlx::query_as("SELECT cursor FROM consumer_cursors WHERE source = 'organization'")
+                .fetch_optional(c).await?))
+        }
+        .await;
+        cursor.unwrap().map(|(cursor,)| cursor).unwrap_or_default()
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The present time and a span.
+    pub(crate) fn in_(&self, span: Span) -> Timestamp {
+        self.now().saturating_add(span)
+    }
+
+    pub(crate) fn passes(&self, span: Span) {
+        self.clock.advance(span).expect("time moves on");
+    }
+
+    /// Runs SQL as somebody with a database prompt would.
+    pub(crate) async fn by_hand(&self, sql: &str) -> Result<u64, sqlx::Error> {
+        let sql = sqlx::AssertSqlSafe(sql.to_owned());
+        match &self.store {
+            Db::Sqlite { write, .. } => Ok(sqlx::raw_sql(sql).execute(write).await?.rows_affected()),
+            Db::Postgres(pool) => Ok(sqlx::raw_sql(sql).execute(pool).await?.rows_affected()),
+        }
+    }
+
+    /// One number out of the store; `$1` is the owner.
+    pub(crate) async fn number(&self, sql: &'static str, owner: OwnerId) -> i64 {
+        let mut tx = self.store.read().await.unwrap();
+        let number: Result<(i64,), bursar_db::DbError> =
+            async { Ok(on!(&mut tx, c => sqlx::query_as(sql).bind(owner).fetch_one(c).await?)) }.await;
+        number.unwrap_or_else(|error| panic!("{sql}: {error}")).0
+    }
+
+    /// The number of the account's last ledger entry; 0 for an account that does not exist.
+    pub(crate) async fn seq(&self, owner: OwnerId) -> i64 {
+        self.number("SELECT COALESCE(MAX(seq), 0) FROM ledger_entries WHERE owner = $1", owner).await
+    }
+
+    /// Keeps every batch with this account waiting until the transaction ends.
+    pub(crate) async fn block(&self, owner: OwnerId) -> Tx {
+        // On SQLite any writing transaction does.
+        let mut tx = self.store.begin().await.unwrap();
+        if let Tx::Postgres(t) = &mut tx {
+            let lock = sqlx::query("SELECT 1 FROM accounts WHERE owner = $1 FOR UPDATE").bind(owner);
+            lock.execute(&mut **t).await.unwrap();
+        }
+        tx
+    }
+
+    pub(crate) fn engine(&self) -> Engine {
+        self.store.engine()
+    }
+
+    /// The balance as the operator sees it.
+    pub(crate) async fn balance(&self, owner: OwnerId) -> pb::GetBalanceResponse {
+        self.operator().get_balance(crate::words::balance_of(owner)).await.expect("a balance")
+    }
+
+    /// What the account can spend now.
+    pub(crate) async fn available(&self, owner: OwnerId) -> String {
+        self.balance(owner).await.available
+    }
+
+    /// Whatever happened, the books must agree with one another: in the service's own words and in SQL's.
+    pub(crate) async fn audit(&self, owner: OwnerId) {
+        let verdict = self.operator().verify_ledger(audit_of(owner)).await.expect("verifies");
+        assert!(verdict.valid, "{owner}: {:?}", verdict.first_bad);
+        for (what, sql) in [
+            ("lots that do not conserve", BAD_LOTS),
+            ("available less what remains in the lots", AVAILABLE),
+            ("held less what is held in the lots", HELD),
+            ("held less the open holds", OPEN_HOLDS),
+            ("gaps in the ledger", GAPS),
+            ("hours of usage less net charges", HOURS),
+            ("days of usage less net charges", DAYS),
+        ] {
+            assert_eq!(self.number(sql, owner).await, 0, "{owner}: {what}");
+        }
+        assert_eq!(self.seq(owner).await.unsigned_abs(), verdict.entries, "{owner}: every entry was verified");
+    }
+}
+
+const BAD_LOTS: &str = "SELECT COUNT(*) FROM lots WHERE owner = $1 AND (granted <> spent + remaining + held + expired + voided
+    OR remaining < 0 OR held < 0 OR spent < 0 OR expired < 0 OR voided < 0)";
+const AVAILABLE: &str = "SELECT CAST(COALESCE((SELECT available FROM accounts WHERE owner = $1), 0)
+    - COALESCE((SELECT SUM(remaining) FROM lots WHERE owner = $1), 0) AS BIGINT)";
+const HELD: &str = "SELECT CAST(COALESCE((SELECT held FROM accounts WHERE owner = $1), 0)
+    - COALESCE((SELECT SUM(held) FROM lots WHERE owner = $1), 0) AS BIGINT)";
+const OPEN_HOLDS: &str = "SELECT CAST(COALESCE((SELECT held FROM accounts WHERE owner = $1), 0)
+    - COALESCE((SELECT SUM(amount) FROM holds WHERE owner = $1 AND state = 'OPEN'), 0) AS BIGINT)";
+const GAPS: &str = "SELECT COALESCE(MAX(seq), 0) - COUNT(*) FROM ledger_entries WHERE owner = $1";
+
+macro_rules! net_usage {
+    ($grain:literal) => {
+        concat!(
+            "SELECT CAST(COALESCE((SELECT SUM(charged) - SUM(refunded) FROM usage_totals WHERE owner = $1 AND grain = '",
+            $grain,
+            "'), 0) - COALESCE((SELECT SUM(CASE WHEN kind IN ('CHARGE', 'CAPTURE') THEN amount WHEN kind = 'REFUND' THEN -amount
+             ELSE 0 END) FROM ledger_entries WHERE owner = $1), 0) AS BIGINT)"
+        )
+    };
+}
+const HOURS: &str = net_usage!("HOUR");
+const DAYS: &str = net_usage!("DAY");
+
+/// Longer than any test's clock runs.
+const LONG: Span = Span::from_days(40_000);
+
+async fn start(settings: &Settings, peers: &Peers, env: Env) -> Caller {
+    let started = bursar_billing::start(settings, peers.clone(), env).await.expect("starts");
+    started.ready.check().await.expect("is ready");
+    let billing = Transport::routes(started.routes);
+    Caller(Client::new(peers.identity.clone(), peers.organization.clone(), billing))
+}
+
+fn the(owner: OwnerId) -> OrganizationId {
+    owner.organization().expect("an organization")
+}
+
+/// Waits until a condition holds that the service's background work makes true.
+pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let start = Instant::now();
+    while !holds().await {
+        assert!(start.elapsed() < Duration::from_mins(1), "not within a minute: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
