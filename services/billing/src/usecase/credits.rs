@@ -263,16 +263,16 @@ impl CreditUseCases {
         acts: bool,
     ) -> Result<Allowed, Error> {
         let missing = || Error::NotFound("hold");
-        let mut tx = self.db.read().await?;
         let owner = match known_owner(caller, owner, "hold")? {
             Some(owner) => owner,
-            None => holds::owner_of(&mut tx, hold).await?.ok_or_else(missing)?,
+            None => holds::owner_of(&mut self.db.read().await?, hold).await?.ok_or_else(missing)?,
         };
         if caller.user().is_err() {
             return Ok(Allowed::service(owner));
         }
+        // Reads for itself: whoever waits for a connection must not keep another one from others.
         let allowed = self.access.to(caller, owner).await?;
-        let found = holds::named(&mut tx, &[(owner, hold)]).await?;
+        let found = holds::named(&mut self.db.read().await?, &[(owner, hold)]).await?;
         let (_, hold) = found.into_iter().next().ok_or_else(missing)?;
         own_or_managed(allowed, &hold.attribution, acts, "hold")
     }
@@ -286,16 +286,15 @@ impl CreditUseCases {
         acts: bool,
     ) -> Result<Allowed, Error> {
         let missing = || Error::NotFound("charge");
-        let mut tx = self.db.read().await?;
         let owner = match known_owner(caller, owner, "charge")? {
             Some(owner) => owner,
-            None => ledger::owner_of(&mut tx, charge).await?.ok_or_else(missing)?,
+            None => ledger::owner_of(&mut self.db.read().await?, charge).await?.ok_or_else(missing)?,
         };
         if caller.user().is_err() {
             return Ok(Allowed::service(owner));
         }
         let allowed = self.access.to(caller, owner).await?;
-        let attribution = attribution_of(&mut tx, owner, charge).await?.ok_or_else(missing)?;
+        let attribution = attribution_of(&mut self.db.read().await?, owner, charge).await?.ok_or_else(missing)?;
         own_or_managed(allowed, &attribution, acts, "charge")
     }
 
