@@ -13,6 +13,8 @@ mod pairs;
 pub(crate) mod purchases;
 mod sql;
 pub(crate) mod subscriptions;
+#[cfg(test)]
+mod tests;
 pub(crate) mod usage;
 
 use bursar_db::{DbError, Migrations};

@@ -37,6 +37,11 @@ const PAGE: &str = concat!(
 );
 const OWNER_OF: &str = "SELECT owner FROM purchases WHERE id = $1";
 
+/// Every statement here, by its name.
+#[cfg(test)]
+pub(super) const STATEMENTS: [(&str, &str); 5] =
+    [("INSERT", INSERT), ("BY_REFERENCE", BY_REFERENCE), ("FIND", FIND), ("PAGE", PAGE), ("OWNER_OF", OWNER_OF)];
+
 /// Comes after every id.
 const AFTER_ALL: &str = "~";
 

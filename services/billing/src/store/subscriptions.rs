@@ -42,6 +42,17 @@ const RENEW: &str = "UPDATE subscriptions SET period_number = $4, period_start =
 const END: &str = "UPDATE subscriptions SET state = $4, ended_at = $5 \
      WHERE owner = $1 AND id = $2 AND period_number = $3 AND state <> 'ENDED'";
 
+/// Every statement here, by its name.
+#[cfg(test)]
+pub(super) const STATEMENTS: [(&str, &str); 6] = [
+    ("INSERT", INSERT),
+    ("LIVE", LIVE),
+    ("LATEST", LATEST),
+    ("DUE", DUE),
+    ("RENEW", RENEW),
+    ("END", END),
+];
+
 #[derive(sqlx::FromRow)]
 struct Row {
     owner: OwnerId,

@@ -6,6 +6,7 @@ use bursar_proto::billing::v1::{Feature, LotSource, PurchaseState, SubscriptionS
 use bursar_rpc::ServiceRole;
 use bursar_rpc::convert::to_timestamp;
 use bursar_testkit::{at, engines, id, refused};
+use bursar_time::Span;
 use tonic::Code;
 
 use crate::words::{Under, lots_of};
@@ -124,6 +125,7 @@ engines! {
         refused(ana.get_purchase(bad).await, Code::InvalidArgument, "INVALID_FIELDS");
 
         refused(ana.purchase_pack(buy(ana.owner, "golden")).await, Code::NotFound, "PACK_NOT_FOUND");
+        world.passes(Span::SECOND);
         let declined = pb::PurchasePackRequest { payment_method: "sandbox_declined".into(), ..buy(ana.owner, "premium") };
         refused(ana.purchase_pack(declined).await, Code::FailedPrecondition, "PAYMENT_DECLINED");
         let bad = refused(ana.purchase_pack(buy(ana.owner, "")).await, Code::InvalidArgument, "INVALID_FIELDS");
