@@ -11,6 +11,7 @@ use crate::{
     mailbox::Mailbox,
     ports::Ports,
     process::{Operator, Process, Program},
+    reaper,
 };
 
 /// How the services are spread over processes.
@@ -43,10 +44,7 @@ pub struct Plan {
 impl Plan {
     /// A deployment with a data directory of its own and SQLite in it.
     pub fn new(topology: Topology) -> Self {
-        let own = tempfile::Builder::new()
-            .prefix("bursar-data-")
-            .tempdir()
-            .expect("a data directory");
+        let own = reaper::directory("data-");
         Self {
             topology,
             data: own.path().to_owned(),
@@ -190,6 +188,36 @@ impl Deployment {
     /// The processes: one, or identity, organization and billing.
     pub fn processes(&mut self) -> &mut [Process] {
         &mut self.processes
+    }
+
+    /// The process that runs one service.
+    pub fn process(&mut self, service: &str) -> &mut Process {
+        let place = self.place(service);
+        &mut self.processes[place]
+    }
+
+    /// The address of one service's store on PostgreSQL; `None` on SQLite.
+    pub fn store(&self, service: &str) -> Option<&str> {
+        let place = SERVICES.iter().position(|name| *name == service)?;
+        self.plan.stores.get(place).map(TestDb::url)
+    }
+
+    /// Starts the process of one service again, after it has ended, and waits until it is ready.
+    pub async fn restart(&mut self, service: &str) {
+        let place = self.place(service);
+        let (program, operations) = self.plan.programs(&self.ports).swap_remove(place);
+        self.processes[place] = program.spawn();
+        self.processes[place].ready(operations).await;
+    }
+
+    /// Which of the processes runs a service.
+    fn place(&self, service: &str) -> usize {
+        let place = SERVICES.iter().position(|name| *name == service);
+        let place = place.unwrap_or_else(|| panic!("there is no service {service}"));
+        match self.plan.topology {
+            Topology::Suite => 0,
+            Topology::Split => place,
+        }
     }
 
     /// How long the last start took until everything was ready.

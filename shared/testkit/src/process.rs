@@ -72,10 +72,7 @@ impl Program {
 
     /// Starts it. What it prints goes to a file that [`Process::log`] reads.
     pub fn spawn(&self) -> Process {
-        let output = tempfile::Builder::new()
-            .prefix("bursar-log-")
-            .tempdir()
-            .expect("a directory for the log");
+        let output = reaper::directory("log-");
         let log = output.path().join("log");
         let file = File::create(&log).expect("the log file");
         let mut command = Command::new(&self.path);

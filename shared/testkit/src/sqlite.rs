@@ -1,13 +1,13 @@
 //! SQLite for a test: a file in a directory of its own.
 
-use crate::engines::{Outcome, TestDb, block_on};
+use crate::{
+    engines::{Outcome, TestDb, block_on},
+    reaper,
+};
 
 /// The URL of a database file that does not exist yet, in a temporary directory that goes when the value is dropped.
 pub fn file() -> TestDb {
-    let directory = tempfile::Builder::new()
-        .prefix("bursar-sqlite-")
-        .tempdir()
-        .expect("a temporary directory for a SQLite file");
+    let directory = reaper::directory("sqlite-");
     let url = format!("sqlite://{}", directory.path().join("test.db").display());
     TestDb::sqlite(url, directory)
 }

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bursar_testkit::{Ports, Program, get};
+use bursar_testkit::{Ports, Program, get, sqlite};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -55,12 +55,7 @@ fn a_program_is_stopped_gently_or_not() {
 fn the_settings_of_whoever_runs_the_tests_are_not_passed_on() {
     // This process's environment cannot be changed safely, so a second one is given the variable.
     let (status, log) = Program::new(std::env::current_exe().expect("this program"))
-        .args([
-            "--exact",
-            "helper_prints_the_settings",
-            "--nocapture",
-            "--include-ignored",
-        ])
+        .args(["--exact", "helper_prints_the_settings", "--nocapture"])
         .env("BURSAR_PORT_BASE", "1")
         .env("TESTKIT_HELPER", "1")
         .run(SOON);
@@ -79,20 +74,20 @@ fn helper_prints_the_settings() {
 }
 
 #[test]
-fn a_killed_test_process_takes_its_programs_along() {
+fn a_killed_test_process_takes_its_programs_and_files_along() {
     let mut holder = Command::new(std::env::current_exe().expect("this program"))
-        .args([
-            "--exact",
-            "helper_holds_a_program",
-            "--nocapture",
-            "--include-ignored",
-        ])
+        .args(["--exact", "helper_holds_a_program", "--nocapture"])
         .env("TESTKIT_HELPER", "1")
         .stdout(Stdio::piped())
         .spawn()
         .expect("the holder starts");
     let output = std::io::BufReader::new(holder.stdout.take().expect("its output"));
     let mut lines = output.lines().map_while(Result::ok);
+    let url = lines
+        .find_map(|line| line.strip_prefix("url=sqlite://").map(str::to_owned))
+        .expect("a database's address");
+    let file = Path::new(&url).parent().expect("its directory").to_owned();
+    assert!(file.exists(), "{} is there", file.display());
     let id = lines
         .find_map(|line| line.strip_prefix("held=").map(str::to_owned))
         .expect("the program's id");
@@ -107,6 +102,7 @@ fn a_killed_test_process_takes_its_programs_along() {
         // Killed but not yet collected by its new parent is gone, too.
         stat.is_empty() || stat.contains(") Z ")
     });
+    wait_until("the files are gone", || !file.exists());
 }
 
 /// Not a test of its own: the one above runs it in another process.
@@ -116,7 +112,8 @@ fn helper_holds_a_program() {
         return;
     }
     let process = shell("exec sleep 60").spawn();
-    println!("\nheld={}", process.id());
+    let database = sqlite::file();
+    println!("\nurl={}\nheld={}", database.url(), process.id());
     std::thread::sleep(Duration::from_mins(1));
 }
 
