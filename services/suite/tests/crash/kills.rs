@@ -12,7 +12,7 @@ use bursar_testkit::{Client, Deployment, Person, Program, Topology};
 
 use crate::{
     callers::Crowd,
-    support::{Books, Team, World, books, given, programs, world},
+    support::{Books, World, books, given, programs, world},
 };
 
 /// What the pool has to begin with: more than can be spent.
@@ -44,13 +44,7 @@ async fn billing_on_postgres_survives_kills_under_load() {
 async fn survive(topology: Topology) {
     let Some(plan) = world::plan(topology).await else { return };
     programs::build();
-    let deployment = Arc::new(plan.start().await);
-    let world = World::of(Arc::clone(&deployment));
-    let team = world.team().with_members(2).with_credits(CREDITS).assemble().await;
-    let Team { id: owner, owner: ada, .. } = team;
-    let mut ada = ada;
-    drop(world);
-    let mut deployment = Arc::into_inner(deployment).expect("nobody else has it");
+    let (mut deployment, owner, mut ada) = with_a_pool(plan.start().await).await;
 
     let crowd = Crowd::of(&owner);
     let entropy = Entropy::system();
@@ -76,6 +70,15 @@ async fn survive(topology: Topology) {
         exact(&deployment, &crowd, &owner, round).await;
     }
     audit(&mut deployment, &crowd, &owner, asked_again).await;
+}
+
+/// The deployment with a team that has credits: its id and its owner.
+async fn with_a_pool(deployment: Deployment) -> (Deployment, String, Person) {
+    let deployment = Arc::new(deployment);
+    let team = World::of(Arc::clone(&deployment)).team().with_members(2).with_credits(CREDITS).assemble().await;
+    let (id, owner) = (team.id.clone(), team.owner.clone());
+    drop(team);
+    (Arc::into_inner(deployment).expect("nobody else has it"), id, owner)
 }
 
 fn connect(deployment: &Deployment, token: &str) -> Vec<Client> {

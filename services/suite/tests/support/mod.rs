@@ -13,6 +13,7 @@ use bursar_proto::billing::v1::ChargeRequest;
 use tonic::{Response, Status};
 
 pub(crate) use books::Books;
+#[allow(unused_imports, reason = "each test program uses its own part")]
 pub(crate) use world::{Team, World};
 
 /// How long anything may take that happens by itself.
