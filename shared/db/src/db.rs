@@ -200,10 +200,17 @@ async fn open_postgres(connect: &PgConnectOptions, options: &PoolOptions) -> Res
 
 /// Begins on a connection that is alive: those the server closed while they were idle (it was restarted) are thrown
 /// away one after the other. A BEGIN that was never answered has no effect, so trying again is safe.
+///
+/// A task of its own sees it through when the caller gives up meanwhile, as callers who hang up do. Dropped half-way,
+/// BEGIN would take effect on a connection that goes back to the pool as idle, and the next transaction on it would be
+/// part of one that it knows nothing of.
 async fn begin_postgres(pool: &PgPool, statement: &'static str) -> Result<Tx, DbError> {
     let mut stale = 0;
     loop {
-        match pool.begin_with(statement).await {
+        let pooled = pool.clone();
+        let begun = tokio::spawn(async move { pooled.begin_with(statement).await });
+        // The task ends without an answer only if the runtime does.
+        match begun.await.unwrap_or(Err(sqlx::Error::PoolClosed)) {
             Ok(tx) => return Ok(Tx::Postgres(tx)),
             Err(error) if stale < pool.options().get_max_connections() && was_closed(&error) => {
                 stale += 1;

@@ -12,6 +12,7 @@ use bursar_db::{
 use bursar_testkit::TestDb;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{Row, SqlSafeStr};
+use std::task::Poll;
 
 const FIRST: &str = "CREATE TABLE teams (id TEXT NOT NULL PRIMARY KEY, slug TEXT NOT NULL UNIQUE)";
 const SECOND: &str = "CREATE TABLE members (
@@ -61,6 +62,18 @@ async fn add_member(tx: &mut Tx, team: &str, name: Option<&str>, age: i64) -> Re
         on!(tx, c => sqlx::query("INSERT INTO members (team, name, age) VALUES ($1, $2, $3)")
         .bind(team).bind(name).bind(age).execute(c).await?.rows_affected()),
     )
+}
+
+/// Polls a call so many times and then drops it, as happens to the call of somebody who hangs up.
+async fn give_up_after<T>(polls: usize, call: impl Future<Output = T>) {
+    let mut call = std::pin::pin!(call);
+    for _ in 0..polls {
+        let polled = std::future::poll_fn(|context| Poll::Ready(call.as_mut().poll(context))).await;
+        if polled.is_ready() {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
 }
 
 async fn teams(tx: &mut Tx) -> i64 {
@@ -180,6 +193,28 @@ bursar_testkit::engines! {
         add_team(&mut reader, "two", "two").await.expect_err("a reader cannot write");
         drop(reader);
         assert_eq!(teams(&mut db.read().await.expect("begins")).await, 1);
+    }
+
+    async fn a_begin_that_is_given_up_leaves_nothing_behind(at: TestDb) {
+        migrated(&at).await;
+        // One connection, so that the next transaction gets what the last one left.
+        let options = PoolOptions { max_connections: 1, read_connections: 1, ..PoolOptions::default() };
+        let db = Db::open(&at.store_url(), &program(&[FIRST, SECOND]), &options).await.expect("opens");
+        for round in 0..96_usize {
+            // From before the first word to after the last.
+            let polls = 1 << (round / 2 % 12);
+            if round % 2 == 0 {
+                give_up_after(polls, db.read()).await;
+            } else {
+                give_up_after(polls, db.begin()).await;
+            }
+            let mut tx = db.begin().await.expect("begins");
+            add_team(&mut tx, &format!("t{round}"), &format!("s{round}")).await.expect("a transaction that may write");
+            tx.commit().await.expect("commits");
+            let mut tx = db.read().await.expect("begins");
+            assert_eq!(teams(&mut tx).await, i64::try_from(round).unwrap() + 1, "a snapshot of now");
+            add_team(&mut tx, "x", "x").await.expect_err("a transaction that only reads");
+        }
     }
 
     async fn a_closed_store_is_unavailable(at: TestDb) {
