@@ -63,9 +63,9 @@ impl CreditService for CreditHandler {
             owners.push(one.as_ref().ok().map(|(allowed, _)| allowed.owner));
             admitted.push(one);
         }
-        let charged = self.0.charge_each(admitted).await?;
-        let outcomes = owners.into_iter().zip(charged).map(|(owner, charged)| match (owner, charged) {
-            (Some(owner), Ok(charged)) => made(owner, &charged),
+        let answers = self.0.charge_each(admitted).await?;
+        let outcomes = owners.into_iter().zip(answers).map(|(owner, answer)| match (owner, answer) {
+            (Some(owner), Ok(made_it)) => made(owner, &made_it),
             (_, Err(error)) => not_made(error),
             (None, Ok(_)) => not_made(Error::Failed),
         });
@@ -146,7 +146,7 @@ impl CreditService for CreditHandler {
     ) -> Result<Response<pb::GrantCreditsResponse>, Status> {
         let request = request.into_inner();
         let owner = parse::owner(&request.owner)?;
-        let (command, request_id) = parse::grant(request)?;
+        let (command, request_id) = parse::grant(&request)?;
         let granted = self.0.grant(owner, command, request_id).await?;
         let lot = answer::lot(&granted.lot);
         Ok(Response::new(pb::GrantCreditsResponse { lot: Some(lot), replayed: granted.replayed }))

@@ -104,8 +104,8 @@ pub(crate) fn refund(request: &pb::RefundRequest) -> Result<(Option<Credits>, Op
 
 /// A grant, with every bad field at once: what makes the command once it has an id.
 pub(crate) fn grant(
-    request: pb::GrantCreditsRequest,
-) -> Result<(impl FnOnce(bursar_id::LotId) -> GrantCommand, Option<RequestId>), Error> {
+    request: &pb::GrantCreditsRequest,
+) -> Result<(impl FnOnce(LotId) -> GrantCommand + use<>, Option<RequestId>), Error> {
     let mut bad = Violations::new();
     let credits = amount(&mut bad, &request.amount);
     let source = source(request.source);

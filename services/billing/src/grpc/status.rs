@@ -86,6 +86,8 @@ mod tests {
     use bursar_rpc::problem::reason_of;
     use bursar_time::Timestamp;
 
+    use Code::{AlreadyExists, FailedPrecondition, Internal, InvalidArgument, NotFound, PermissionDenied};
+
     use super::*;
     use crate::domain::Inconsistent;
 
@@ -94,7 +96,6 @@ mod tests {
         let credits = Credits::ONE;
         let context = "org_00000000000000000000000001".parse().unwrap();
         let rule = Error::Refused;
-        use Code::{AlreadyExists, FailedPrecondition, Internal, InvalidArgument, NotFound, PermissionDenied};
         let cases = [
             (Error::Problem(Problem::invalid_field("x", "y")), InvalidArgument, "INVALID_FIELDS"),
             (Error::NotAMember, PermissionDenied, "NOT_A_MEMBER"),

@@ -119,7 +119,7 @@ impl CreditUseCases {
         let NewHold { amount, ttl, attribution, request_id } = hold;
         let command = HoldCommand { hold: self.id(), amount, ttl, attribution: Arc::new(attribution) };
         match self.run(allowed, request_id.as_ref(), Command::Hold(command)).await? {
-            Outcome::Held(held) => Ok(held),
+            Outcome::Held(placed) => Ok(placed),
             _ => Err(Error::Failed),
         }
     }

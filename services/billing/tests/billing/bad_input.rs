@@ -8,14 +8,35 @@ use bursar_time::Span;
 use tonic::Code;
 
 use crate::words::{
-    Charging, Holding, Spending, Under, free, give_back, give_back_part, grant, reserve, settle, spend,
+    Charging, Holding, Spending, Under, free, give_back, give_back_part, grant, reserve, settle,
+    spend,
 };
 use crate::world::World;
 
 /// Amounts that nobody can ask for.
 const BAD_AMOUNTS: [&str; 22] = [
-    "0", "0.000000", "-1", "-0.5", "0.0000001", "1.0000000", "1000000000000.000001", "9223372036854775808", "1e3", "1E3", "+1",
-    " 1", "1 ", "1,5", ".5", "5.", "0x10", "NaN", "inf", "１", "1.2.3", "111111111111111111111111111111111",
+    "0",
+    "0.000000",
+    "-1",
+    "-0.5",
+    "0.0000001",
+    "1.0000000",
+    "1000000000000.000001",
+    "9223372036854775808",
+    "1e3",
+    "1E3",
+    "+1",
+    " 1",
+    "1 ",
+    "1,5",
+    ".5",
+    "5.",
+    "0x10",
+    "NaN",
+    "inf",
+    "１",
+    "1.2.3",
+    "111111111111111111111111111111111",
 ];
 
 engines! {

@@ -29,14 +29,20 @@ pub(crate) struct Identity {
 
 impl Identity {
     pub(crate) fn routes(self) -> Routes {
-        Routes::new(KeyServiceServer::new(self.clone())).add_service(ServiceAccountServiceServer::new(self))
+        Routes::new(KeyServiceServer::new(self.clone()))
+            .add_service(ServiceAccountServiceServer::new(self))
     }
 }
 
 #[tonic::async_trait]
 impl KeyService for Identity {
-    async fn get_jwks(&self, _: Request<GetJwksRequest>) -> Result<Response<GetJwksResponse>, Status> {
-        Ok(Response::new(GetJwksResponse { keys: self.issuer.jwks() }))
+    async fn get_jwks(
+        &self,
+        _: Request<GetJwksRequest>,
+    ) -> Result<Response<GetJwksResponse>, Status> {
+        Ok(Response::new(GetJwksResponse {
+            keys: self.issuer.jwks(),
+        }))
     }
 }
 
@@ -46,7 +52,10 @@ impl ServiceAccountService for Identity {
         &self,
         request: Request<IssueServiceTokenRequest>,
     ) -> Result<Response<IssueServiceTokenResponse>, Status> {
-        assert_eq!(request.into_inner().client_id, ServiceAccountId::BILLING.to_string());
+        assert_eq!(
+            request.into_inner().client_id,
+            ServiceAccountId::BILLING.to_string()
+        );
         let now = self.clock.now();
         Ok(Response::new(IssueServiceTokenResponse {
             access_token: self.issuer.service(ServiceRole::Billing, now),

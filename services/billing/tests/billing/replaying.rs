@@ -6,11 +6,12 @@ use bursar_time::Span;
 use tonic::Code;
 
 use crate::words::{
-    Charging, Granting, Holding, Spending, Under, free, give_back, give_back_part, grant, reserve, settle, spend, void,
+    Charging, Granting, Holding, Spending, Under, free, give_back, give_back_part, grant, reserve,
+    settle, spend, void,
 };
 use crate::world::World;
 
-/// Makes a call twice and a changed one under the same id: one effect, equal answers, ALREADY_EXISTS.
+/// Makes a call twice and a changed one under the same id: one effect, equal answers, and a refusal.
 macro_rules! replays {
     ($world:expr, $owner:expr, $caller:expr, $rpc:ident, $request:expr, $changed:expr) => {{
         let first = $caller.$rpc($request).await.unwrap();
@@ -19,8 +20,17 @@ macro_rules! replays {
         assert!(!first.replayed && again.replayed, "{}", stringify!($rpc));
         again.replayed = false;
         assert_eq!(first, again, "{}: the stored answer", stringify!($rpc));
-        refused($caller.$rpc($changed).await, Code::AlreadyExists, "REQUEST_ID_REUSED");
-        assert_eq!($world.seq($owner).await, seq, "{}: one effect", stringify!($rpc));
+        refused(
+            $caller.$rpc($changed).await,
+            Code::AlreadyExists,
+            "REQUEST_ID_REUSED",
+        );
+        assert_eq!(
+            $world.seq($owner).await,
+            seq,
+            "{}: one effect",
+            stringify!($rpc)
+        );
         first
     }};
 }

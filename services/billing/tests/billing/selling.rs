@@ -1,6 +1,6 @@
 //! The catalog, subscriptions and purchases over gRPC. Their rules in detail are tested beside their use cases.
 
-use bursar_id::{PurchaseId, Role};
+use bursar_id::{OwnerId, PurchaseId, Role};
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::{Feature, LotSource, PurchaseState, SubscriptionState};
 use bursar_rpc::ServiceRole;
@@ -12,7 +12,7 @@ use tonic::Code;
 use crate::words::{Under, lots_of};
 use crate::world::World;
 
-fn subscribe(owner: impl ToString, plan: &str) -> pb::SubscribeRequest {
+fn subscribe(owner: OwnerId, plan: &str) -> pb::SubscribeRequest {
     pb::SubscribeRequest {
         owner: owner.to_string(),
         plan_id: plan.to_owned(),
@@ -21,7 +21,7 @@ fn subscribe(owner: impl ToString, plan: &str) -> pb::SubscribeRequest {
     }
 }
 
-fn buy(owner: impl ToString, pack: &str) -> pb::PurchasePackRequest {
+fn buy(owner: OwnerId, pack: &str) -> pb::PurchasePackRequest {
     pb::PurchasePackRequest {
         owner: owner.to_string(),
         pack_id: pack.to_owned(),
@@ -30,8 +30,11 @@ fn buy(owner: impl ToString, pack: &str) -> pb::PurchasePackRequest {
     }
 }
 
-fn purchases(owner: impl ToString) -> pb::ListPurchasesRequest {
-    pb::ListPurchasesRequest { owner: owner.to_string(), ..Default::default() }
+fn purchases(owner: OwnerId) -> pb::ListPurchasesRequest {
+    pb::ListPurchasesRequest {
+        owner: owner.to_string(),
+        ..Default::default()
+    }
 }
 
 engines! {

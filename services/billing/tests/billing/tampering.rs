@@ -12,7 +12,9 @@ use crate::world::{Person, World};
 async fn busy(world: &World, n: u64) -> Person {
     let ana = world.person_with(n, "100").await;
     let owner = ana.owner;
-    let charge = ana.charged(spend(owner, "3").for_project("film").labelled("scene", "7")).await;
+    let charge = ana
+        .charged(spend(owner, "3").for_project("film").labelled("scene", "7"))
+        .await;
     ana.charged(spend(owner, "2")).await;
     let hold = ana.held(reserve(owner, "4")).await;
     ana.captured(settle(&hold, "1")).await;
@@ -23,25 +25,47 @@ async fn busy(world: &World, n: u64) -> Person {
 }
 
 async fn verdict(world: &World, owner: OwnerId) -> pb::VerifyLedgerResponse {
-    world.operator().verify_ledger(audit_of(owner)).await.expect("an answer, not an error")
+    world
+        .operator()
+        .verify_ledger(audit_of(owner))
+        .await
+        .expect("an answer, not an error")
 }
 
 /// Takes the guard away, as somebody with every right could.
 async fn disarm(world: &World) {
-    world.by_hand(match world.engine() {
-        Engine::Postgres => "DROP TRIGGER ledger_append_only ON ledger_entries",
-        Engine::Sqlite => "DROP TRIGGER ledger_append_only_update; DROP TRIGGER ledger_append_only_delete",
-    })
-    .await
-    .unwrap();
+    world
+        .by_hand(match world.engine() {
+            Engine::Postgres => "DROP TRIGGER ledger_append_only ON ledger_entries",
+            Engine::Sqlite => {
+                "DROP TRIGGER ledger_append_only_update; DROP TRIGGER ledger_append_only_delete"
+            }
+        })
+        .await
+        .unwrap();
 }
 
 /// Every way to change an entry.
 const CHANGES: [&str; 19] = [
-    "kind = 'GRANT'", "kind = 'rubbish'", "at = at + 1", "at = at - 1", "amount = amount + 1", "available_after = available_after + 1",
-    "held_after = held_after + 1", "operation_id = NULL", "subject = operation_id", "member = NULL", "project = 'other'",
-    "labels = '{\"scene\":\"8\"}'", "occurred_at = 5", "expires_at = 5", "note = 'x'", "request_key = 'r x'",
-    "body_hash = body_hash + 1", "postings = '[]'", "quantity = 7",
+    "kind = 'GRANT'",
+    "kind = 'rubbish'",
+    "at = at + 1",
+    "at = at - 1",
+    "amount = amount + 1",
+    "available_after = available_after + 1",
+    "held_after = held_after + 1",
+    "operation_id = NULL",
+    "subject = operation_id",
+    "member = NULL",
+    "project = 'other'",
+    "labels = '{\"scene\":\"8\"}'",
+    "occurred_at = 5",
+    "expires_at = 5",
+    "note = 'x'",
+    "request_key = 'r x'",
+    "body_hash = body_hash + 1",
+    "postings = '[]'",
+    "quantity = 7",
 ];
 
 engines! {
