@@ -1,7 +1,11 @@
 //! What the tests of whole deployments share: who acts in them ([`World`]), what they spend ([`spend`]) and
 //! how the books are audited ([`books`]).
 #![allow(dead_code, reason = "each test program uses its own part")]
-#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot be set up has failed")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot be set up has failed"
+)]
 
 pub(crate) mod books;
 pub(crate) mod programs;
@@ -37,7 +41,10 @@ pub(crate) fn eventually<T>(
             if let Some(seen) = look().await {
                 return seen;
             }
-            assert!(begin.elapsed() < patience, "{caller}: within {patience:?} it did not happen that {what}");
+            assert!(
+                begin.elapsed() < patience,
+                "{caller}: within {patience:?} it did not happen that {what}"
+            );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -54,7 +61,10 @@ pub(crate) fn spend(owner: &str, amount: &str) -> ChargeRequest {
 
 /// The same charge under a request id.
 pub(crate) fn once(request_id: &str, charge: ChargeRequest) -> ChargeRequest {
-    ChargeRequest { request_id: request_id.to_owned(), ..charge }
+    ChargeRequest {
+        request_id: request_id.to_owned(),
+        ..charge
+    }
 }
 
 /// The answer of a call that must succeed.
@@ -62,6 +72,9 @@ pub(crate) fn once(request_id: &str, charge: ChargeRequest) -> ChargeRequest {
 pub(crate) fn given<T>(outcome: Result<Response<T>, Status>) -> T {
     match outcome {
         Ok(response) => response.into_inner(),
-        Err(status) => panic!("must be answered, was refused: {:#?}", bursar_testkit::Refusal::of(&status)),
+        Err(status) => panic!(
+            "must be answered, was refused: {:#?}",
+            bursar_testkit::Refusal::of(&status)
+        ),
     }
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use bursar_proto::{
-    billing::v1::ChargeRequest, identity::v1::SwitchContextRequest, organization::v1::RemoveMemberRequest,
+    billing::v1::ChargeRequest, identity::v1::SwitchContextRequest,
+    organization::v1::RemoveMemberRequest,
 };
 use tonic::Code;
 
@@ -51,13 +52,22 @@ pub(super) async fn part_ways(stage: &mut Stage, play: &Play, team: &Team) -> an
         })
         .await?;
     stage
-        .step("his own pool was not touched", "AccountService/GetBalance", async {
-            let request = SwitchContextRequest { owner: ben.user.clone() };
-            let tokens = part(answer(ben.wire.contexts().switch_context(request).await)?.tokens, "tokens")?;
-            let own = balance(&people::with(ben, play, tokens)?, &ben.user).await?;
-            let is = [own.available.as_str(), &own.spent_this_period];
-            expect("what he has and has spent himself", &is, &["0", "0"])?;
-            Ok(((), "0 credits, nothing spent".to_owned()))
-        })
+        .step(
+            "his own pool was not touched",
+            "AccountService/GetBalance",
+            async {
+                let request = SwitchContextRequest {
+                    owner: ben.user.clone(),
+                };
+                let tokens = part(
+                    answer(ben.wire.contexts().switch_context(request).await)?.tokens,
+                    "tokens",
+                )?;
+                let own = balance(&people::with(ben, play, tokens)?, &ben.user).await?;
+                let is = [own.available.as_str(), &own.spent_this_period];
+                expect("what he has and has spent himself", &is, &["0", "0"])?;
+                Ok(((), "0 credits, nothing spent".to_owned()))
+            },
+        )
         .await
 }

@@ -1,6 +1,8 @@
 //! Two people get accounts.
 
-use bursar_proto::identity::v1::{GetMeRequest, SignInRequest, SignUpRequest, TokenSet, VerifyEmailRequest};
+use bursar_proto::identity::v1::{
+    GetMeRequest, SignInRequest, SignUpRequest, TokenSet, VerifyEmailRequest,
+};
 
 use super::{Actor, Play, expect_text};
 use crate::demo::{
@@ -13,7 +15,10 @@ const PASSWORD: &str = "correct horse battery staple";
 
 pub(super) async fn meet(stage: &mut Stage, play: &mut Play) -> anyhow::Result<(Actor, Actor)> {
     stage.act("Two people")?;
-    Ok((join(stage, play, "Ada").await?, join(stage, play, "Ben").await?))
+    Ok((
+        join(stage, play, "Ada").await?,
+        join(stage, play, "Ben").await?,
+    ))
 }
 
 async fn join(stage: &mut Stage, play: &mut Play, name: &'static str) -> anyhow::Result<Actor> {
@@ -31,18 +36,31 @@ async fn join(stage: &mut Stage, play: &mut Play, name: &'static str) -> anyhow:
         .await?;
     let (users, mail) = (play.wire.users(), &mut play.mail);
     stage
-        .step(&format!("{name} opens the mailed link"), "UserService/VerifyEmail", async {
-            let token = mail.token(&email).await?;
-            answer(users.clone().verify_email(VerifyEmailRequest { token }).await)?;
-            Ok(((), "the address is proven".to_owned()))
-        })
+        .step(
+            &format!("{name} opens the mailed link"),
+            "UserService/VerifyEmail",
+            async {
+                let token = mail.token(&email).await?;
+                answer(
+                    users
+                        .clone()
+                        .verify_email(VerifyEmailRequest { token })
+                        .await,
+                )?;
+                Ok(((), "the address is proven".to_owned()))
+            },
+        )
         .await?;
     stage
-        .step(&format!("{name} signs in"), "SessionService/SignIn", async {
-            let actor = sign_in(play, name, &email).await?;
-            let shown = format!("{}, in the personal context", actor.user);
-            Ok((actor, shown))
-        })
+        .step(
+            &format!("{name} signs in"),
+            "SessionService/SignIn",
+            async {
+                let actor = sign_in(play, name, &email).await?;
+                let shown = format!("{}, in the personal context", actor.user);
+                Ok((actor, shown))
+            },
+        )
         .await
 }
 
@@ -53,13 +71,25 @@ pub(super) async fn sign_in(play: &Play, name: &'static str, email: &str) -> any
         password: PASSWORD.to_owned(),
         ..SignInRequest::default()
     };
-    let tokens = part(answer(play.wire.sessions().sign_in(request).await)?.tokens, "tokens")?;
+    let tokens = part(
+        answer(play.wire.sessions().sign_in(request).await)?.tokens,
+        "tokens",
+    )?;
     let wire = play.wire.with_token(&tokens.access_token)?;
-    let me = part(answer(wire.users().get_me(GetMeRequest {}).await)?.user, "user")?;
+    let me = part(
+        answer(wire.users().get_me(GetMeRequest {}).await)?.user,
+        "user",
+    )?;
     expect_text("the address", &me.email, email)?;
     anyhow::ensure!(me.email_verified, "the address should be proven");
     expect_text("the context of a new session", &tokens.owner, &me.id)?;
-    Ok(Actor { name, email: me.email, user: me.id, wire, refresh_token: tokens.refresh_token })
+    Ok(Actor {
+        name,
+        email: me.email,
+        user: me.id,
+        wire,
+        refresh_token: tokens.refresh_token,
+    })
 }
 
 /// The same actor with other tokens.
@@ -67,5 +97,9 @@ pub(super) fn with(actor: &Actor, play: &Play, tokens: TokenSet) -> anyhow::Resu
     let wire = play.wire.with_token(&tokens.access_token)?;
     // Switching the context gives no new refresh token where the session keeps the one it has.
     let refresh_token = Some(tokens.refresh_token).filter(|token| !token.is_empty());
-    Ok(Actor { wire, refresh_token: refresh_token.unwrap_or(actor.refresh_token.clone()), ..actor.clone() })
+    Ok(Actor {
+        wire,
+        refresh_token: refresh_token.unwrap_or(actor.refresh_token.clone()),
+        ..actor.clone()
+    })
 }
