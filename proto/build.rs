@@ -7,9 +7,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use prost::Message as _;
-use prost_reflect::{
-    DescriptorPool, DynamicMessage, MessageDescriptor, MethodDescriptor, ReflectMessage as _, Value,
-};
+use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, MethodDescriptor, ReflectMessage as _, Value};
 use prost_types::FileDescriptorSet;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -27,10 +25,7 @@ fn main() -> Result<()> {
     files.sort();
 
     let mut compiler = protox::Compiler::new(["."])?;
-    compiler
-        .include_source_info(true)
-        .include_imports(true)
-        .open_files(&files)?;
+    compiler.include_source_info(true).include_imports(true).open_files(&files)?;
     // Not `file_descriptor_set()`: prost's types drop option extensions, and with them the access rules.
     let encoded = compiler.encode_file_descriptor_set();
     fs::write(out.join("descriptors.bin"), &encoded)?;
@@ -38,9 +33,7 @@ fn main() -> Result<()> {
     let pool = DescriptorPool::decode(encoded.as_slice())?;
     let redacted: Vec<MessageDescriptor> = pool
         .all_messages()
-        .filter(|message| {
-            ours(message.package_name()) && message.fields().any(|field| is_redacted(&field))
-        })
+        .filter(|message| ours(message.package_name()) && message.fields().any(|field| is_redacted(&field)))
         .collect();
     fs::write(out.join("redacted.rs"), redacted_debug(&redacted)?)?;
     fs::write(out.join("methods.rs"), method_table(&pool)?)?;
@@ -63,10 +56,7 @@ fn proto_files(folder: &Path) -> Result<Vec<PathBuf>> {
         let path = entry?.path();
         if path.is_dir() {
             files.extend(proto_files(&path)?);
-        } else if path
-            .extension()
-            .is_some_and(|extension| extension == "proto")
-        {
+        } else if path.extension().is_some_and(|extension| extension == "proto") {
             files.push(path);
         }
     }
@@ -80,10 +70,7 @@ fn ours(package: &str) -> bool {
 
 /// Whether a field carries `[debug_redact = true]`.
 fn is_redacted(field: &prost_reflect::FieldDescriptor) -> bool {
-    field
-        .options()
-        .get_field_by_name("debug_redact")
-        .is_some_and(|value| value.as_bool() == Some(true))
+    field.options().get_field_by_name("debug_redact").is_some_and(|value| value.as_bool() == Some(true))
 }
 
 /// `Debug` implementations that show a redacted field's name and nothing of its value.
@@ -101,10 +88,7 @@ fn redacted_debug(messages: &[MessageDescriptor]) -> Result<String> {
         for field in message.fields() {
             let field_name = field.name();
             if is_redacted(&field) {
-                write!(
-                    code,
-                    ".field(\"{field_name}\", &::core::format_args!(\"[redacted]\"))"
-                )?;
+                write!(code, ".field(\"{field_name}\", &::core::format_args!(\"[redacted]\"))")?;
             } else {
                 write!(code, ".field(\"{field_name}\", &self.{field_name})")?;
             }
@@ -117,10 +101,7 @@ fn redacted_debug(messages: &[MessageDescriptor]) -> Result<String> {
 /// The table of every RPC of the bursar packages, sorted by path.
 fn method_table(pool: &DescriptorPool) -> Result<String> {
     let mut rows: Vec<(String, String)> = Vec::new();
-    for service in pool
-        .services()
-        .filter(|service| ours(service.package_name()))
-    {
+    for service in pool.services().filter(|service| ours(service.package_name())) {
         for method in service.methods() {
             let path = format!("/{}/{}", service.full_name(), method.name());
             rows.push((path, method_rule(pool, &method)?));
@@ -137,36 +118,19 @@ fn method_table(pool: &DescriptorPool) -> Result<String> {
 
 /// The Rust expression for one RPC's `Option<MethodRule>`.
 fn method_rule(pool: &DescriptorPool, method: &MethodDescriptor) -> Result<String> {
-    let extension = pool
-        .get_extension_by_name(RULE)
-        .ok_or("the access rule's option is not declared")?;
+    let extension = pool.get_extension_by_name(RULE).ok_or("the access rule's option is not declared")?;
     let options = method.options();
     if !options.has_extension(&extension) {
         return Ok("None".to_owned());
     }
     let value = options.get_extension(&extension);
-    let rule = value
-        .as_message()
-        .ok_or("the access rule is not a message")?;
-    let callers = list(rule, "callers", |value| {
-        enum_variant(rule, "callers", "CallerKind", value)
-    })?;
-    let permission = enum_variant(
-        rule,
-        "permission",
-        "Permission",
-        field(rule, "permission")?.as_ref(),
-    )?;
+    let rule = value.as_message().ok_or("the access rule is not a message")?;
+    let callers = list(rule, "callers", |value| enum_variant(rule, "callers", "CallerKind", value))?;
+    let permission = enum_variant(rule, "permission", "Permission", field(rule, "permission")?.as_ref())?;
     let roles = list(rule, "service_roles", |value| {
-        Ok(format!(
-            "{:?}",
-            value.as_str().ok_or("a service role is not a string")?
-        ))
+        Ok(format!("{:?}", value.as_str().ok_or("a service role is not a string")?))
     })?;
-    let idempotency = match options
-        .get_field_by_name("idempotency_level")
-        .and_then(|value| value.as_enum_number())
-    {
+    let idempotency = match options.get_field_by_name("idempotency_level").and_then(|value| value.as_enum_number()) {
         Some(1) => "NoSideEffects",
         Some(2) => "Idempotent",
         _ => "Unknown",
@@ -181,54 +145,27 @@ fn method_rule(pool: &DescriptorPool, method: &MethodDescriptor) -> Result<Strin
 
 /// A field of a dynamic message, by its name.
 fn field<'a>(message: &'a DynamicMessage, name: &str) -> Result<std::borrow::Cow<'a, Value>> {
-    message
-        .get_field_by_name(name)
-        .ok_or_else(|| format!("the access rule has no field {name}").into())
+    message.get_field_by_name(name).ok_or_else(|| format!("the access rule has no field {name}").into())
 }
 
 /// A repeated field's values, each as a Rust expression, separated by commas.
-fn list(
-    message: &DynamicMessage,
-    name: &str,
-    expression: impl Fn(&Value) -> Result<String>,
-) -> Result<String> {
+fn list(message: &DynamicMessage, name: &str, expression: impl Fn(&Value) -> Result<String>) -> Result<String> {
     let value = field(message, name)?;
-    let values = value
-        .as_list()
-        .ok_or_else(|| format!("{name} is not repeated"))?;
-    Ok(values
-        .iter()
-        .map(expression)
-        .collect::<Result<Vec<_>>>()?
-        .join(", "))
+    let values = value.as_list().ok_or_else(|| format!("{name} is not repeated"))?;
+    Ok(values.iter().map(expression).collect::<Result<Vec<_>>>()?.join(", "))
 }
 
 /// An enum's value as a Rust path: `PERMISSION_USE_WORKSPACE` becomes `Permission::UseWorkspace`.
 fn enum_variant(rule: &DynamicMessage, name: &str, rust: &str, value: &Value) -> Result<String> {
-    let field = rule
-        .descriptor()
-        .get_field_by_name(name)
-        .ok_or("no such field")?;
+    let field = rule.descriptor().get_field_by_name(name).ok_or("no such field")?;
     let kind = field.kind();
     let descriptor = kind.as_enum().ok_or("not an enum")?;
     let number = value.as_enum_number().ok_or("not an enum's value")?;
-    let value = descriptor
-        .get_value(number)
-        .ok_or_else(|| format!("{number} is not a value of {rust}"))?;
+    let value = descriptor.get_value(number).ok_or_else(|| format!("{number} is not a value of {rust}"))?;
     // The zero value is the prefix and `UNSPECIFIED`, by buf's ENUM_ZERO_VALUE_SUFFIX.
-    let prefix = descriptor
-        .default_value()
-        .name()
-        .trim_end_matches("UNSPECIFIED")
-        .to_owned();
-    let short = value
-        .name()
-        .strip_prefix(&prefix)
-        .ok_or("a value without the enum's prefix")?;
-    let mut camel: String = short
-        .split('_')
-        .map(|word| word[..1].to_owned() + &word[1..].to_lowercase())
-        .collect();
+    let prefix = descriptor.default_value().name().trim_end_matches("UNSPECIFIED").to_owned();
+    let short = value.name().strip_prefix(&prefix).ok_or("a value without the enum's prefix")?;
+    let mut camel: String = short.split('_').map(|word| word[..1].to_owned() + &word[1..].to_lowercase()).collect();
     if camel == "Self" {
         // A keyword: prost appends an underscore.
         camel.push('_');

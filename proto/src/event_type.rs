@@ -16,14 +16,8 @@ pub const USER_DELETED: &str = "user.deleted";
 pub const SUBSCRIPTION_CHANGED: &str = "subscription.changed";
 
 /// Every name.
-pub const ALL: &[&str] = &[
-    ORGANIZATION_CREATED,
-    ORGANIZATION_UPDATED,
-    MEMBERSHIP_CHANGED,
-    USER_UPDATED,
-    USER_DELETED,
-    SUBSCRIPTION_CHANGED,
-];
+pub const ALL: &[&str] =
+    &[ORGANIZATION_CREATED, ORGANIZATION_UPDATED, MEMBERSHIP_CHANGED, USER_UPDATED, USER_DELETED, SUBSCRIPTION_CHANGED];
 
 impl Payload {
     /// The name of this payload's type, as `Event.type` says it.

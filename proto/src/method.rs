@@ -42,8 +42,7 @@ impl MethodRule {
 
 /// Every RPC of the bursar packages by its path (`/bursar.billing.v1.CreditService/Charge`), sorted by it, with its rule.
 /// `None` is an RPC that declares no rule and is refused; a test keeps the table free of it.
-pub static METHODS: &[(&str, Option<MethodRule>)] =
-    include!(concat!(env!("OUT_DIR"), "/methods.rs"));
+pub static METHODS: &[(&str, Option<MethodRule>)] = include!(concat!(env!("OUT_DIR"), "/methods.rs"));
 
 /// The rule of the RPC at a path; `None` for an unknown path and for an RPC without a rule.
 pub fn rule(path: &str) -> Option<&'static MethodRule> {

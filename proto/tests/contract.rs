@@ -1,9 +1,5 @@
 //! What every RPC, message and field of the protocol keeps, read from the compiled descriptors.
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
 
@@ -13,78 +9,28 @@ use prost_reflect::{DescriptorPool, Kind, MessageDescriptor, MethodDescriptor};
 
 /// Mutating RPCs without a `request_id`, and why each may do without.
 const WITHOUT_REQUEST_ID: &[(&str, &str)] = &[
-    (
-        "identity.v1.UserService/SignUp",
-        "public: no caller to keep an id for; the address takes its place",
-    ),
-    (
-        "identity.v1.UserService/RequestEmailVerification",
-        "public; repeating it mails again, throttled",
-    ),
-    (
-        "identity.v1.UserService/VerifyEmail",
-        "the single-use token takes its place",
-    ),
-    (
-        "identity.v1.SessionService/SignIn",
-        "the answer is secret and never stored",
-    ),
-    (
-        "identity.v1.SessionService/Refresh",
-        "the answer is secret and never stored",
-    ),
-    (
-        "identity.v1.SessionService/SignOut",
-        "an ended session stays ended",
-    ),
-    (
-        "identity.v1.ContextService/SwitchContext",
-        "the answer is secret and never stored",
-    ),
-    (
-        "identity.v1.ServiceAccountService/CreateServiceAccount",
-        "the answer is secret and never stored",
-    ),
-    (
-        "identity.v1.ServiceAccountService/RotateServiceAccountSecret",
-        "the answer is secret and never stored",
-    ),
-    (
-        "identity.v1.ServiceAccountService/IssueServiceToken",
-        "the answer is secret and never stored",
-    ),
-    (
-        "organization.v1.InvitationService/DeclineInvitation",
-        "the single-use token takes its place",
-    ),
-    (
-        "billing.v1.CreditService/BatchCharge",
-        "each charge of the batch has its own",
-    ),
-    (
-        "billing.v1.CreditService/Release",
-        "a released hold stays released",
-    ),
-    (
-        "testing.v1.ClockService/Set",
-        "setting it again sets the same time",
-    ),
-    (
-        "testing.v1.ClockService/Advance",
-        "development only, no caller to keep an id for",
-    ),
+    ("identity.v1.UserService/SignUp", "public: no caller to keep an id for; the address takes its place"),
+    ("identity.v1.UserService/RequestEmailVerification", "public; repeating it mails again, throttled"),
+    ("identity.v1.UserService/VerifyEmail", "the single-use token takes its place"),
+    ("identity.v1.SessionService/SignIn", "the answer is secret and never stored"),
+    ("identity.v1.SessionService/Refresh", "the answer is secret and never stored"),
+    ("identity.v1.SessionService/SignOut", "an ended session stays ended"),
+    ("identity.v1.ContextService/SwitchContext", "the answer is secret and never stored"),
+    ("identity.v1.ServiceAccountService/CreateServiceAccount", "the answer is secret and never stored"),
+    ("identity.v1.ServiceAccountService/RotateServiceAccountSecret", "the answer is secret and never stored"),
+    ("identity.v1.ServiceAccountService/IssueServiceToken", "the answer is secret and never stored"),
+    ("organization.v1.InvitationService/DeclineInvitation", "the single-use token takes its place"),
+    ("billing.v1.CreditService/BatchCharge", "each charge of the batch has its own"),
+    ("billing.v1.CreditService/Release", "a released hold stays released"),
+    ("testing.v1.ClockService/Set", "setting it again sets the same time"),
+    ("testing.v1.ClockService/Advance", "development only, no caller to keep an id for"),
 ];
 
 /// Words that name a secret when a field's name has one.
 const SECRET_WORDS: &[&str] = &["password", "secret", "token", "code"];
 
 /// Fields whose name has such a word without being secret.
-const NOT_SECRET: &[&str] = &[
-    "page_token",
-    "next_page_token",
-    "access_token_expires_at",
-    "refresh_token_expires_at",
-];
+const NOT_SECRET: &[&str] = &["page_token", "next_page_token", "access_token_expires_at", "refresh_token_expires_at"];
 
 fn pool() -> DescriptorPool {
     DescriptorPool::decode(FILE_DESCRIPTOR_SET).expect("the reflection set decodes")
@@ -121,16 +67,9 @@ fn every_rpc_is_in_the_table_with_a_rule() {
     let declared: BTreeSet<String> = our_methods(&pool()).iter().map(path).collect();
     let listed: BTreeSet<String> = METHODS.iter().map(|(path, _)| (*path).to_owned()).collect();
     assert_eq!(declared, listed, "the table is not the list of RPCs");
-    let without: Vec<_> = METHODS
-        .iter()
-        .filter(|(_, rule)| rule.is_none())
-        .map(|(path, _)| path)
-        .collect();
+    let without: Vec<_> = METHODS.iter().filter(|(_, rule)| rule.is_none()).map(|(path, _)| path).collect();
     none("RPCs without an access rule", &without);
-    assert!(
-        METHODS.is_sorted_by_key(|(path, _)| *path),
-        "looked up by binary search, so it must be sorted"
-    );
+    assert!(METHODS.is_sorted_by_key(|(path, _)| *path), "looked up by binary search, so it must be sorted");
 }
 
 #[test]
@@ -149,15 +88,9 @@ fn an_unknown_path_has_no_rule() {
 #[test]
 fn rules_make_sense() {
     const ROLES: &[&str] = &["operator", "identity", "organization", "billing", "product"];
-    for (path, rule) in METHODS
-        .iter()
-        .filter_map(|(path, rule)| Some((path, rule.as_ref()?)))
-    {
+    for (path, rule) in METHODS.iter().filter_map(|(path, rule)| Some((path, rule.as_ref()?))) {
         assert!(!rule.callers.is_empty(), "{path} admits nobody");
-        assert!(
-            !rule.admits(CallerKind::Unspecified),
-            "{path} names no kind of caller"
-        );
+        assert!(!rule.admits(CallerKind::Unspecified), "{path} names no kind of caller");
         assert_eq!(
             rule.admits(CallerKind::Service),
             !rule.service_roles.is_empty(),
@@ -167,24 +100,12 @@ fn rules_make_sense() {
             assert!(ROLES.contains(role), "{path}: {role} is not a service role");
         }
         if rule.admits(CallerKind::Public) {
-            assert_eq!(
-                rule.callers.len(),
-                1,
-                "{path}: PUBLIC admits everybody, nothing else is needed"
-            );
-            assert_eq!(
-                rule.permission,
-                Permission::Unspecified,
-                "{path}: anybody may call it"
-            );
+            assert_eq!(rule.callers.len(), 1, "{path}: PUBLIC admits everybody, nothing else is needed");
+            assert_eq!(rule.permission, Permission::Unspecified, "{path}: anybody may call it");
         }
         if rule.permission == Permission::Operate {
             assert!(!rule.admits(CallerKind::User), "{path}: no user operates");
-            assert_eq!(
-                rule.service_roles,
-                ["operator"],
-                "{path}: only operators operate"
-            );
+            assert_eq!(rule.service_roles, ["operator"], "{path}: only operators operate");
         }
     }
 }
@@ -204,10 +125,7 @@ fn known_rules_read_as_declared() {
         }
     );
     let watch = rule("/bursar.event.v1.EventService/Watch").expect("declared");
-    assert!(
-        watch.server_streaming && !watch.client_streaming,
-        "Watch streams events"
-    );
+    assert!(watch.server_streaming && !watch.client_streaming, "Watch streams events");
     assert_eq!(watch.idempotency, Idempotency::NoSideEffects);
     let me = rule("/bursar.identity.v1.UserService/GetMe").expect("declared");
     assert_eq!(me.permission, Permission::Self_);
@@ -215,25 +133,17 @@ fn known_rules_read_as_declared() {
 
 #[test]
 fn every_mutating_rpc_has_a_request_id() {
-    let exceptions: BTreeSet<String> = WITHOUT_REQUEST_ID
-        .iter()
-        .map(|(path, _)| format!("/bursar.{path}"))
-        .collect();
+    let exceptions: BTreeSet<String> = WITHOUT_REQUEST_ID.iter().map(|(path, _)| format!("/bursar.{path}")).collect();
     let without: BTreeSet<String> = our_methods(&pool())
         .iter()
         .filter(|method| rule_of(method).idempotency != Idempotency::NoSideEffects)
-        .filter(
-            |method| match method.input().get_field_by_name("request_id") {
-                Some(field) => field.kind() != Kind::String || field.is_list(),
-                None => true,
-            },
-        )
+        .filter(|method| match method.input().get_field_by_name("request_id") {
+            Some(field) => field.kind() != Kind::String || field.is_list(),
+            None => true,
+        })
         .map(path)
         .collect();
-    assert_eq!(
-        without, exceptions,
-        "left: mutating RPCs without a string `request_id`; right: those that may be"
-    );
+    assert_eq!(without, exceptions, "left: mutating RPCs without a string `request_id`; right: those that may be");
 }
 
 #[test]
@@ -252,9 +162,7 @@ fn rpcs_that_list_or_get_change_nothing() {
     let wrong: Vec<_> = our_methods(&pool())
         .iter()
         .filter(|method| {
-            ["Get", "List", "Query", "BatchGet", "Verify"]
-                .iter()
-                .any(|verb| method.name().starts_with(verb))
+            ["Get", "List", "Query", "BatchGet", "Verify"].iter().any(|verb| method.name().starts_with(verb))
         })
         .filter(|method| method.name() != "VerifyEmail")
         .filter(|method| rule_of(method).idempotency != Idempotency::NoSideEffects)
@@ -265,35 +173,15 @@ fn rpcs_that_list_or_get_change_nothing() {
 
 #[test]
 fn lists_are_paged() {
-    for method in our_methods(&pool())
-        .iter()
-        .filter(|method| method.name().starts_with("List"))
-    {
+    for method in our_methods(&pool()).iter().filter(|method| method.name().starts_with("List")) {
         let path = path(method);
         let (input, output) = (method.input(), method.output());
-        let kind = |message: &MessageDescriptor, name: &str| {
-            message.get_field_by_name(name).map(|field| field.kind())
-        };
+        let kind = |message: &MessageDescriptor, name: &str| message.get_field_by_name(name).map(|field| field.kind());
+        assert_eq!(kind(&input, "page_size"), Some(Kind::Int32), "{path}: page_size");
+        assert_eq!(kind(&input, "page_token"), Some(Kind::String), "{path}: page_token");
+        assert_eq!(kind(&output, "next_page_token"), Some(Kind::String), "{path}: next_page_token");
         assert_eq!(
-            kind(&input, "page_size"),
-            Some(Kind::Int32),
-            "{path}: page_size"
-        );
-        assert_eq!(
-            kind(&input, "page_token"),
-            Some(Kind::String),
-            "{path}: page_token"
-        );
-        assert_eq!(
-            kind(&output, "next_page_token"),
-            Some(Kind::String),
-            "{path}: next_page_token"
-        );
-        assert_eq!(
-            output
-                .fields()
-                .filter(prost_reflect::FieldDescriptor::is_list)
-                .count(),
+            output.fields().filter(prost_reflect::FieldDescriptor::is_list).count(),
             1,
             "{path}: one list of items"
         );
@@ -317,17 +205,9 @@ fn secret_fields_are_not_printed() {
         .iter()
         .flat_map(|message| message.fields().collect::<Vec<_>>())
         .filter(|field| field.kind() == Kind::String && !NOT_SECRET.contains(&field.name()))
+        .filter(|field| field.name().split('_').any(|word| SECRET_WORDS.contains(&word)))
         .filter(|field| {
-            field
-                .name()
-                .split('_')
-                .any(|word| SECRET_WORDS.contains(&word))
-        })
-        .filter(|field| {
-            field
-                .options()
-                .get_field_by_name("debug_redact")
-                .is_none_or(|value| value.as_bool() != Some(true))
+            field.options().get_field_by_name("debug_redact").is_none_or(|value| value.as_bool() != Some(true))
         })
         .map(|field| field.full_name().to_owned())
         .collect();
@@ -362,9 +242,7 @@ fn debug_hides_what_is_redacted() {
 #[test]
 fn event_types_are_told_by_their_names() {
     let pool = pool();
-    let event = pool
-        .get_message_by_name("bursar.event.v1.Event")
-        .expect("declared");
+    let event = pool.get_message_by_name("bursar.event.v1.Event").expect("declared");
     let payload = event.oneofs().next().expect("the payload");
     // `organization_created` is told as `organization.created`: the last word is what happened.
     let names: BTreeSet<String> = payload
@@ -374,11 +252,5 @@ fn event_types_are_told_by_their_names() {
             format!("{what}.{happened}")
         })
         .collect();
-    assert_eq!(
-        names,
-        bursar_proto::event_type::ALL
-            .iter()
-            .map(|name| (*name).to_owned())
-            .collect()
-    );
+    assert_eq!(names, bursar_proto::event_type::ALL.iter().map(|name| (*name).to_owned()).collect());
 }

@@ -40,10 +40,7 @@ impl Config {
             access_ttl: tokens.access_ttl.into(),
             service_ttl: tokens.service_ttl.into(),
             verification_ttl: tokens.verification_ttl.into(),
-            refresh: RefreshPolicy {
-                lifetime: tokens.refresh_ttl.into(),
-                grace: tokens.refresh_grace.into(),
-            },
+            refresh: RefreshPolicy { lifetime: tokens.refresh_ttl.into(), grace: tokens.refresh_grace.into() },
             keys: KeyPolicy {
                 period: KEY_PERIOD,
                 lead: KEY_LEAD,

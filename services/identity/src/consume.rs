@@ -20,10 +20,7 @@ impl Consumer for FromOrganization {
     const NAME: &'static str = "identity's memberships and contexts";
 
     fn types() -> &'static [&'static str] {
-        &[
-            event_type::ORGANIZATION_CREATED,
-            event_type::MEMBERSHIP_CHANGED,
-        ]
+        &[event_type::ORGANIZATION_CREATED, event_type::MEMBERSHIP_CHANGED]
     }
 
     async fn apply(&self, tx: &mut Tx, event: &Event) -> Result<(), DbError> {

@@ -60,29 +60,12 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
 }
 
 /// Like [`start`], with rules that the settings do not have a word for (how keys rotate).
-pub async fn start_with(
-    settings: &Settings,
-    config: Config,
-    peers: Peers,
-    env: Env,
-) -> anyhow::Result<Started> {
+pub async fn start_with(settings: &Settings, config: Config, peers: Peers, env: Env) -> anyhow::Result<Started> {
     let db = open(settings).await?;
     db.check_schema(&MIGRATIONS).await?;
     let sealer = settings.sealer(&env.entropy)?;
-    let signer = Signer::open(
-        db.clone(),
-        env.clock.clone(),
-        env.entropy.clone(),
-        sealer.clone(),
-        config.keys,
-    )
-    .await?;
-    let outbox = Outbox::new(
-        "identity",
-        db.clone(),
-        env.clock.clone(),
-        env.entropy.clone(),
-    );
+    let signer = Signer::open(db.clone(), env.clock.clone(), env.entropy.clone(), sealer.clone(), config.keys).await?;
+    let outbox = Outbox::new("identity", db.clone(), env.clock.clone(), env.entropy.clone());
     let entropy = env.entropy.clone();
     let hasher = tokio::task::spawn_blocking(move || Hasher::new(entropy)).await??;
     let tokens = own_tokens(&signer, &config, &env);
@@ -110,16 +93,14 @@ pub async fn start_with(
     };
     let routes = grpc::routes(&identity).add_service(outbox.watch_service(env.shutdown.clone()));
     let probed = db.clone();
-    Ok(
-        Started::new(Service::Identity, bursar_rpc::stack(routes, deps))
-            .answering(grpc::SERVICES)
-            .answering(["bursar.event.v1.EventService"])
-            .ready_when(ReadyProbe::new(move || {
-                let db = probed.clone();
-                async move { Ok(db.check_schema(&MIGRATIONS).await?) }
-            }))
-            .closing(async move { db.close().await }),
-    )
+    Ok(Started::new(Service::Identity, bursar_rpc::stack(routes, deps))
+        .answering(grpc::SERVICES)
+        .answering(["bursar.event.v1.EventService"])
+        .ready_when(ReadyProbe::new(move || {
+            let db = probed.clone();
+            async move { Ok(db.check_schema(&MIGRATIONS).await?) }
+        }))
+        .closing(async move { db.close().await }))
 }
 
 fn limits(settings: &Settings) -> Limits {
@@ -131,72 +112,38 @@ fn limits(settings: &Settings) -> Limits {
     }
 }
 
-fn courier(
-    settings: &Settings,
-    db: &Db,
-    sealer: &bursar_secret::Sealer,
-    env: &Env,
-) -> anyhow::Result<Courier> {
+fn courier(settings: &Settings, db: &Db, sealer: &bursar_secret::Sealer, env: &Env) -> anyhow::Result<Courier> {
     let transport = match &settings.mail.smtp_url {
         Some(url) => bursar_mail::Transport::smtp(url.expose())?,
         None => bursar_mail::Transport::Directory(settings.mail_dir()),
     };
-    Ok(Courier::new(
-        db.clone(),
-        sealer.clone(),
-        env.clock.clone(),
-        transport,
-        &settings.mail.from,
-    )?)
+    Ok(Courier::new(db.clone(), sealer.clone(), env.clock.clone(), transport, &settings.mail.from)?)
 }
 
 /// Identity's own tokens for calling organization: it signs them itself.
 fn own_tokens(signer: &Signer, config: &Config, env: &Env) -> ServiceTokens {
     let (signer, ttl) = (signer.clone(), config.service_ttl);
     let sign = move |now| {
-        let claims =
-            ServiceClaims::new(ServiceAccountId::IDENTITY, ServiceRole::Identity, now, ttl);
+        let claims = ServiceClaims::new(ServiceAccountId::IDENTITY, ServiceRole::Identity, now, ttl);
         let token = signer.at_hand(now).and_then(|key| key.sign(&claims));
         let token = token.map_err(|error| Problem::internal(&error))?;
         let expires_at = claims.standard.expires_at();
-        Ok((
-            token,
-            expires_at.ok_or_else(|| Problem::internal(&"a token without an end"))?,
-        ))
+        Ok((token, expires_at.ok_or_else(|| Problem::internal(&"a token without an end"))?))
     };
     ServiceTokens::local(sign, env.clock.clone())
 }
 
-async fn ensure_accounts(
-    settings: &Settings,
-    identity: &Identity,
-    env: &Env,
-) -> anyhow::Result<()> {
+async fn ensure_accounts(settings: &Settings, identity: &Identity, env: &Env) -> anyhow::Result<()> {
     let own = [
-        (
-            Service::Identity,
-            ServiceAccountId::IDENTITY,
-            ServiceRole::Identity,
-        ),
-        (
-            Service::Organization,
-            ServiceAccountId::ORGANIZATION,
-            ServiceRole::Organization,
-        ),
-        (
-            Service::Billing,
-            ServiceAccountId::BILLING,
-            ServiceRole::Billing,
-        ),
+        (Service::Identity, ServiceAccountId::IDENTITY, ServiceRole::Identity),
+        (Service::Organization, ServiceAccountId::ORGANIZATION, ServiceRole::Organization),
+        (Service::Billing, ServiceAccountId::BILLING, ServiceRole::Billing),
     ];
     for (service, account, role) in own {
         let secret = settings.service_secret(service, &env.entropy)?;
         identity.ensure_own_account(account, role, &secret).await?;
     }
-    identity
-        .ensure_operator(&settings.operator_file)
-        .await
-        .context("cannot make the operator's account")
+    identity.ensure_operator(&settings.operator_file).await.context("cannot make the operator's account")
 }
 
 /// Background work: mail goes out until everything has ended, the rest only until draining begins.
@@ -211,11 +158,7 @@ fn spawn_tasks(identity: &Identity, env: &Env) {
         parts.entropy.clone(),
         env.shutdown.clone(),
     ));
-    let (signer, clock, shutdown) = (
-        parts.signer.clone(),
-        parts.clock.clone(),
-        env.shutdown.clone(),
-    );
+    let (signer, clock, shutdown) = (parts.signer.clone(), parts.clock.clone(), env.shutdown.clone());
     env.tasks.spawn(async move {
         loop {
             let again = clock.sleep(signing::LOOK_AGAIN);

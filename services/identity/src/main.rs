@@ -5,9 +5,5 @@ use std::process::ExitCode;
 use bursar_runtime::Service;
 
 fn main() -> ExitCode {
-    bursar_runtime::run_single(
-        Service::Identity,
-        bursar_identity::start,
-        bursar_identity::migrate,
-    )
+    bursar_runtime::run_single(Service::Identity, bursar_identity::start, bursar_identity::migrate)
 }

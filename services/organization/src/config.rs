@@ -23,10 +23,7 @@ impl Config {
         Self {
             link_base_url: base.to_owned(),
             invitation_ttl: settings.invitations.ttl.into(),
-            caps: Caps {
-                pending: settings.invitations.max_pending,
-                per_day: settings.invitations.max_per_day,
-            },
+            caps: Caps { pending: settings.invitations.max_pending, per_day: settings.invitations.max_per_day },
         }
     }
 }

@@ -33,9 +33,7 @@ impl Consumer for FromIdentity {
             Some(Payload::UserUpdated(updated)) => {
                 users::rename(tx, user(&updated.user_id)?, &updated.display_name).await
             }
-            Some(Payload::UserDeleted(deleted)) => {
-                users::delete(tx, user(&deleted.user_id)?, self.clock.now()).await
-            }
+            Some(Payload::UserDeleted(deleted)) => users::delete(tx, user(&deleted.user_id)?, self.clock.now()).await,
             _ => Ok(()),
         }
     }
@@ -46,6 +44,5 @@ impl Consumer for FromIdentity {
 }
 
 fn user(text: &str) -> Result<UserId, DbError> {
-    text.parse()
-        .map_err(|error| DbError::corrupt(format!("an event of identity is malformed: {error}")))
+    text.parse().map_err(|error| DbError::corrupt(format!("an event of identity is malformed: {error}")))
 }

@@ -62,24 +62,14 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
 }
 
 /// Like [`start`], with the keys that verify tokens instead of those that identity publishes.
-pub async fn start_with(
-    settings: &Settings,
-    keys: KeySet,
-    peers: Peers,
-    env: Env,
-) -> anyhow::Result<Started> {
+pub async fn start_with(settings: &Settings, keys: KeySet, peers: Peers, env: Env) -> anyhow::Result<Started> {
     let db = open(settings).await?;
     db.check_schema(&MIGRATIONS).await?;
     let sealer = settings.sealer(&env.entropy)?;
     let (clock, entropy) = (env.clock.clone(), env.entropy.clone());
     let outbox = Outbox::new("organization", db.clone(), clock.clone(), entropy.clone());
-    let courier = Courier::new(
-        db.clone(),
-        sealer.clone(),
-        clock.clone(),
-        settings.mail_transport()?,
-        &settings.mail.from,
-    )?;
+    let courier =
+        Courier::new(db.clone(), sealer.clone(), clock.clone(), settings.mail_transport()?, &settings.mail.from)?;
     let tokens = own_tokens(settings, &peers, &env)?;
     let organization = Organization::new(Parts {
         config: Config::of(settings),
@@ -93,34 +83,21 @@ pub async fn start_with(
     });
     spawn_tasks(&organization, peers.identity.with_tokens(tokens), &env);
 
-    let deps = StackDeps {
-        keys,
-        clock,
-        entropy,
-        meter: env.meter,
-        limits: settings.stack_limits(),
-    };
+    let deps = StackDeps { keys, clock, entropy, meter: env.meter, limits: settings.stack_limits() };
     let events = outbox.watch_service(env.shutdown);
     let routes = grpc::routes(&organization).add_service(events);
-    Ok(
-        Started::new(Service::Organization, bursar_rpc::stack(routes, deps))
-            .answering(grpc::SERVICES)
-            .answering(["bursar.event.v1.EventService"])
-            .ready_when(ReadyProbe::store(db.clone(), &MIGRATIONS))
-            .closing(async move { db.close().await }),
-    )
+    Ok(Started::new(Service::Organization, bursar_rpc::stack(routes, deps))
+        .answering(grpc::SERVICES)
+        .answering(["bursar.event.v1.EventService"])
+        .ready_when(ReadyProbe::store(db.clone(), &MIGRATIONS))
+        .closing(async move { db.close().await }))
 }
 
 /// Organization's own tokens for calling identity and billing.
 fn own_tokens(settings: &Settings, peers: &Peers, env: &Env) -> anyhow::Result<ServiceTokens> {
     let secret = settings.service_secret(Service::Organization, &env.entropy)?;
     let account = ServiceAccountId::ORGANIZATION.to_string();
-    Ok(ServiceTokens::remote(
-        peers.identity.clone(),
-        account,
-        secret,
-        env.clock.clone(),
-    ))
+    Ok(ServiceTokens::remote(peers.identity.clone(), account, secret, env.clock.clone()))
 }
 
 /// Background work: mail goes out until everything has ended, the rest only until draining begins.
@@ -128,10 +105,7 @@ fn spawn_tasks(organization: &Organization, identity: bursar_rpc::Transport, env
     let parts = organization.parts();
     env.tasks.spawn(parts.courier.clone().run(env.halt.clone()));
     let departures = Arc::new(Notify::new());
-    let consumer = FromIdentity {
-        clock: parts.clock.clone(),
-        departures: Arc::clone(&departures),
-    };
+    let consumer = FromIdentity { clock: parts.clock.clone(), departures: Arc::clone(&departures) };
     env.tasks.spawn(bursar_events::run(
         consumer,
         "identity",
@@ -140,8 +114,7 @@ fn spawn_tasks(organization: &Organization, identity: bursar_rpc::Transport, env
         parts.entropy.clone(),
         env.shutdown.clone(),
     ));
-    env.tasks
-        .spawn(see_off(organization.clone(), departures, env.clone()));
+    env.tasks.spawn(see_off(organization.clone(), departures, env.clone()));
     env.tasks.spawn(prune(organization.clone(), env.clone()));
 }
 

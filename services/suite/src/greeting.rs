@@ -20,33 +20,14 @@ fn text(settings: &Settings) -> String {
         line(&mut text, service.name(), settings.service_address(service));
     }
     let operations = settings.operations_listener();
-    line(
-        &mut text,
-        "operations",
-        format_args!("http://{operations}/readyz (and /livez, /metrics)"),
-    );
+    line(&mut text, "operations", format_args!("http://{operations}/readyz (and /livez, /metrics)"));
     line(&mut text, "data", settings.data_dir.display());
     if settings.mail.smtp_url.is_none() {
-        line(
-            &mut text,
-            "mail",
-            format_args!("{}/*.eml", settings.mail_dir().display()),
-        );
+        line(&mut text, "mail", format_args!("{}/*.eml", settings.mail_dir().display()));
     }
-    line(
-        &mut text,
-        "operator",
-        format_args!(
-            "{} (client_id and client_secret)",
-            settings.operator_file.display()
-        ),
-    );
+    line(&mut text, "operator", format_args!("{} (client_id and client_secret)", settings.operator_file.display()));
     if settings.test_clock {
-        line(
-            &mut text,
-            "time",
-            "stands still until ClockService moves it (--test-clock)",
-        );
+        line(&mut text, "time", "stands still until ClockService moves it (--test-clock)");
     }
     let identity = settings.service_address(Service::Identity);
     let _ = write!(

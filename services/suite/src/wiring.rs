@@ -14,11 +14,7 @@ pub async fn start(settings: &Settings, env: Env) -> anyhow::Result<Vec<Started>
     let (identity, identity_routes) = Transport::late();
     let (organization, organization_routes) = Transport::late();
     let (billing, billing_routes) = Transport::late();
-    let peers = Peers {
-        identity,
-        organization,
-        billing,
-    };
+    let peers = Peers { identity, organization, billing };
     let ways = [identity_routes, organization_routes, billing_routes];
     close_in_the_end(&env, ways.clone());
     let [identity_routes, organization_routes, billing_routes] = ways;
@@ -37,11 +33,7 @@ pub async fn start(settings: &Settings, env: Env) -> anyhow::Result<Vec<Started>
     ])
 }
 
-fn complete(
-    started: anyhow::Result<Started>,
-    service: Service,
-    way: &LateRoutes,
-) -> anyhow::Result<Started> {
+fn complete(started: anyhow::Result<Started>, service: Service, way: &LateRoutes) -> anyhow::Result<Started> {
     let started = started.with_context(|| format!("cannot start {service}"))?;
     way.set(started.routes.clone());
     Ok(started)

@@ -1,8 +1,5 @@
 //! `bursar demo` as a newcomer runs it.
-#![expect(
-    clippy::expect_used,
-    reason = "a test that cannot be set up has failed"
-)]
+#![expect(clippy::expect_used, reason = "a test that cannot be set up has failed")]
 
 use std::time::Duration;
 
@@ -18,13 +15,7 @@ fn demo() -> Program {
 /// What every performance shows.
 #[track_caller]
 fn tells_the_story(log: &str) {
-    for piece in [
-        "Ada signs up",
-        "AcceptInvitation",
-        "INSUFFICIENT_CREDITS",
-        "NOT_A_MEMBER",
-        "Every step gave",
-    ] {
+    for piece in ["Ada signs up", "AcceptInvitation", "INSUFFICIENT_CREDITS", "NOT_A_MEMBER", "Every step gave"] {
         assert!(log.contains(piece), "no {piece:?} in:\n{log}");
     }
     assert!(!log.contains('✗'), "{log}");
@@ -32,14 +23,8 @@ fn tells_the_story(log: &str) {
     assert_eq!(chart.len(), 2, "a bar for each member:\n{log}");
     let columns = |line: &str| line.chars().position(|c| c == '█');
     assert_eq!(columns(chart[0]), columns(chart[1]), "aligned bars:\n{log}");
-    assert!(
-        chart[0].contains("Ada") && chart[0].contains("720"),
-        "{log}"
-    );
-    assert!(
-        chart[1].contains("Ben") && chart[1].contains("660.5"),
-        "{log}"
-    );
+    assert!(chart[0].contains("Ada") && chart[0].contains("720"), "{log}");
+    assert!(chart[1].contains("Ben") && chart[1].contains("660.5"), "{log}");
 }
 
 #[test]
@@ -49,10 +34,7 @@ fn it_brings_a_suite_of_its_own_and_leaves_nothing_behind() {
     assert_eq!(status.code(), Some(0), "{log}");
     tells_the_story(&log);
     assert!(log.contains("119.5 expired"), "a month passes:\n{log}");
-    let left: Vec<_> = std::fs::read_dir(dir.path())
-        .expect("readable")
-        .flatten()
-        .collect();
+    let left: Vec<_> = std::fs::read_dir(dir.path()).expect("readable").flatten().collect();
     assert!(left.is_empty(), "{left:?}");
 }
 
@@ -61,12 +43,8 @@ async fn it_plays_against_a_running_suite_and_again() {
     let suite = Plan::new(Topology::Suite).start().await;
     for _ in 0..2 {
         let target = format!("127.0.0.1:{}", suite.operations_port());
-        let program = demo()
-            .args(["--target", &target, "--data-dir"])
-            .arg(suite.data_dir());
-        let (status, log) = tokio::task::spawn_blocking(move || program.run(STORY))
-            .await
-            .expect("it ends");
+        let program = demo().args(["--target", &target, "--data-dir"]).arg(suite.data_dir());
+        let (status, log) = tokio::task::spawn_blocking(move || program.run(STORY)).await.expect("it ends");
         assert_eq!(status.code(), Some(0), "{log}");
         tells_the_story(&log);
         assert!(log.contains("no test clock"), "{log}");
@@ -78,10 +56,7 @@ fn a_step_that_fails_is_named() {
     let nowhere = format!("127.0.0.1:{}", Ports::free().base());
     let (status, log) = demo().args(["--target", &nowhere]).run(STORY);
     assert_eq!(status.code(), Some(1), "{log}");
-    assert!(
-        log.contains("step 1, “Ada signs up” (UserService/SignUp)"),
-        "{log}"
-    );
+    assert!(log.contains("step 1, “Ada signs up” (UserService/SignUp)"), "{log}");
     let (status, log) = demo().args(["--target", "nonsense"]).run(STORY);
     assert_eq!(status.code(), Some(2), "{log}");
 }

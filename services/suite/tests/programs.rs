@@ -1,9 +1,6 @@
 //! The programs seen from outside: what they print, with which code they end, how soon they are ready, how
 //! little they need, and that they always stop.
-#![expect(
-    clippy::expect_used,
-    reason = "a test that cannot be set up has failed"
-)]
+#![expect(clippy::expect_used, reason = "a test that cannot be set up has failed")]
 
 use std::{
     fs,
@@ -39,19 +36,11 @@ fn exit_codes_tell_a_mistake_from_a_failure() {
     // Arguments, exit code, what is printed.
     let cases: &[(&[&str], i32, &str)] = &[
         (&["--check-config"], 0, "the configuration is good"),
-        (
-            &["--print-config"],
-            0,
-            "billing_store = \"sqlite://data/billing.db\"",
-        ),
+        (&["--print-config"], 0, "billing_store = \"sqlite://data/billing.db\""),
         (&["--version"], 0, "bursar "),
         (&["--no-such-flag"], 2, "--no-such-flag"),
         (&["no-such-command"], 2, "no-such-command"),
-        (
-            &["--mode", "production", "--test-clock"],
-            2,
-            "refused in production mode",
-        ),
+        (&["--mode", "production", "--test-clock"], 2, "refused in production mode"),
         (&["--port-base", "65533"], 2, "port_base"),
         (&["--billing-store", "mysql://x"], 2, "--billing-store"),
         (&["--config", "/no/such/file"], 2, "/no/such/file"),
@@ -64,15 +53,9 @@ fn exit_codes_tell_a_mistake_from_a_failure() {
         assert_eq!(status.code(), Some(*code), "{arguments:?}:\n{log}");
         assert!(log.contains(text), "{arguments:?}: no {text:?} in:\n{log}");
     }
-    let (status, log) = bursar()
-        .env("BURSAR_DATADIR", "x")
-        .arg("--check-config")
-        .run(SOON);
+    let (status, log) = bursar().env("BURSAR_DATADIR", "x").arg("--check-config").run(SOON);
     assert_eq!(status.code(), Some(2), "{log}");
-    assert!(
-        log.contains("BURSAR_DATADIR; did you mean BURSAR_DATA_DIR?"),
-        "{log}"
-    );
+    assert!(log.contains("BURSAR_DATADIR; did you mean BURSAR_DATA_DIR?"), "{log}");
 }
 
 #[test]
@@ -81,23 +64,12 @@ fn a_port_in_use_is_named_and_nothing_is_touched() {
     let data = dir.path().join("data");
     let ports = Ports::free();
     let _squatter = TcpListener::bind(("127.0.0.1", ports.nth(3))).expect("a free port");
-    let (status, log) = bursar()
-        .args(["--port-base", &ports.base().to_string(), "--data-dir"])
-        .arg(&data)
-        .run(SOON);
+    let (status, log) = bursar().args(["--port-base", &ports.base().to_string(), "--data-dir"]).arg(&data).run(SOON);
     assert_eq!(status.code(), Some(1), "{log}");
-    for piece in [
-        &format!("127.0.0.1:{}", ports.nth(3)),
-        "billing",
-        "in use",
-        "--port-base",
-    ] {
+    for piece in [&format!("127.0.0.1:{}", ports.nth(3)), "billing", "in use", "--port-base"] {
         assert!(log.contains(piece), "no {piece:?} in:\n{log}");
     }
-    assert!(
-        !data.exists(),
-        "a program that could not start has made its data directory"
-    );
+    assert!(!data.exists(), "a program that could not start has made its data directory");
 }
 
 #[tokio::test]
@@ -106,25 +78,13 @@ async fn a_suite_is_ready_soon_small_and_stops_whoever_is_connected() {
     let ready = suite.started_in();
     let idle = suite.processes()[0].memory_kib();
     println!("ready in {ready:?}, {} KiB idle", idle.unwrap_or_default());
-    assert!(
-        ready < Duration::from_secs(10),
-        "ready only after {ready:?}"
-    );
+    assert!(ready < Duration::from_secs(10), "ready only after {ready:?}");
     assert!(idle.is_none_or(|kib| kib < IDLE_KIB), "{idle:?} KiB idle");
 
     let log = suite.processes()[0].log();
     let billing = format!("127.0.0.1:{}", suite.port("billing"));
-    for piece in [
-        "Bursar is ready",
-        &billing,
-        "bursar demo",
-        "grpcurl",
-        "operator.json",
-    ] {
-        assert!(
-            log.contains(piece),
-            "no {piece:?} in what it prints:\n{log}"
-        );
+    for piece in ["Bursar is ready", &billing, "bursar demo", "grpcurl", "operator.json"] {
+        assert!(log.contains(piece), "no {piece:?} in what it prints:\n{log}");
     }
 
     // Callers that never speak, on every port, and one that watches for ever.
@@ -137,11 +97,7 @@ async fn a_suite_is_ready_soon_small_and_stops_whoever_is_connected() {
     let channel = Endpoint::from_shared(suite.url("billing")).expect("a URL");
     let channel = channel.connect().await.expect("connects");
     let request = HealthCheckRequest::default();
-    let mut watch = HealthClient::new(channel)
-        .watch(request)
-        .await
-        .expect("a stream")
-        .into_inner();
+    let mut watch = HealthClient::new(channel).watch(request).await.expect("a stream").into_inner();
     watch.message().await.expect("an answer");
     let begin = Instant::now();
     let stopped = tokio::task::spawn_blocking(move || {
@@ -151,12 +107,8 @@ async fn a_suite_is_ready_soon_small_and_stops_whoever_is_connected() {
     let (status, log) = stopped.await.expect("it stops");
     assert!(status[0].success(), "{status:?}\n{log}");
     println!("stopped in {:?}", begin.elapsed());
-    for complaint in [
-        "leaving background tasks",
-        "did not close",
-        "cutting connections",
-        "cannot get a service token",
-    ] {
+    for complaint in ["leaving background tasks", "did not close", "cutting connections", "cannot get a service token"]
+    {
         assert!(!log.contains(complaint), "{complaint:?} in:\n{log}");
     }
     for mut stream in silent {
@@ -170,12 +122,8 @@ async fn a_second_suite_on_the_same_ports_leaves_the_first_alone() {
     let suite = Plan::new(Topology::Suite).start().await;
     let base = suite.operations_port().to_string();
     let data = suite.data_dir().to_owned();
-    let second = tokio::task::spawn_blocking(move || {
-        bursar()
-            .args(["--port-base", &base, "--data-dir"])
-            .arg(&data)
-            .run(SOON)
-    });
+    let second =
+        tokio::task::spawn_blocking(move || bursar().args(["--port-base", &base, "--data-dir"]).arg(&data).run(SOON));
     let (status, log) = second.await.expect("it ends");
     assert_eq!(status.code(), Some(1), "{log}");
     assert!(log.contains("is another bursar running?"), "{log}");
@@ -190,31 +138,19 @@ async fn a_database_newer_than_the_program_is_refused_untouched() {
     let path = suite.data_dir().join("billing.db");
     from_the_future(&path).await;
     let before = fs::read(&path).expect("the store");
-    let (base, data) = (
-        suite.operations_port().to_string(),
-        suite.data_dir().to_owned(),
-    );
-    let again = tokio::task::spawn_blocking(move || {
-        bursar()
-            .args(["--port-base", &base, "--data-dir"])
-            .arg(&data)
-            .run(SOON)
-    });
+    let (base, data) = (suite.operations_port().to_string(), suite.data_dir().to_owned());
+    let again =
+        tokio::task::spawn_blocking(move || bursar().args(["--port-base", &base, "--data-dir"]).arg(&data).run(SOON));
     let (status, log) = again.await.expect("it ends");
     assert_eq!(status.code(), Some(1), "{log}");
     assert!(log.contains("billing") && log.contains("newer"), "{log}");
-    assert!(
-        before == fs::read(&path).expect("the store"),
-        "the store was changed"
-    );
+    assert!(before == fs::read(&path).expect("the store"), "the store was changed");
 }
 
 /// Makes a store look as if a later version of the program had migrated it.
 async fn from_the_future(path: &Path) {
     let options = SqliteConnectOptions::new().filename(path);
-    let mut store = SqliteConnection::connect_with(&options)
-        .await
-        .expect("opens");
+    let mut store = SqliteConnection::connect_with(&options).await.expect("opens");
     sqlx::query(
         "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
          VALUES (9999, 'from the future', TRUE, x'00', 0)",

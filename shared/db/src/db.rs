@@ -4,9 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 
 use crate::url::Place;
 use crate::{DbError, Engine, Migrations, PoolOptions, StoreUrl, Tx};
@@ -31,11 +29,7 @@ pub enum Db {
 impl Db {
     /// Opens a store. Creates a missing SQLite file (and its directory), connects once to PostgreSQL, and refuses a
     /// store that a newer program has migrated. Runs no migrations.
-    pub async fn open(
-        url: &StoreUrl,
-        migrations: &Migrations,
-        options: &PoolOptions,
-    ) -> Result<Self, DbError> {
+    pub async fn open(url: &StoreUrl, migrations: &Migrations, options: &PoolOptions) -> Result<Self, DbError> {
         let db = match &url.place {
             Place::Sqlite(path) => open_sqlite(path, options).await,
             Place::Postgres(connect) => open_postgres(connect, options).await,
@@ -50,9 +44,7 @@ impl Db {
     pub async fn begin(&self) -> Result<Tx, DbError> {
         match self {
             // Not a deferred BEGIN: a read that turns into a write fails with BUSY_SNAPSHOT whatever the timeout.
-            Self::Sqlite { write, .. } => {
-                Ok(Tx::Sqlite(write.begin_with("BEGIN IMMEDIATE").await?))
-            }
+            Self::Sqlite { write, .. } => Ok(Tx::Sqlite(write.begin_with("BEGIN IMMEDIATE").await?)),
             Self::Postgres(pool) => begin_postgres(pool, "BEGIN").await,
         }
     }
@@ -61,9 +53,7 @@ impl Db {
     pub async fn read(&self) -> Result<Tx, DbError> {
         match self {
             Self::Sqlite { read, .. } => Ok(Tx::Sqlite(read.begin().await?)),
-            Self::Postgres(pool) => {
-                begin_postgres(pool, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
-            }
+            Self::Postgres(pool) => begin_postgres(pool, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await,
         }
     }
 
@@ -97,10 +87,7 @@ impl Db {
 }
 
 async fn open_sqlite(path: &Path, options: &PoolOptions) -> Result<Db, DbError> {
-    prepare_file(path).map_err(|problem| DbError::Open {
-        store: format!("sqlite://{}", path.display()),
-        problem,
-    })?;
+    prepare_file(path).map_err(|problem| DbError::Open { store: format!("sqlite://{}", path.display()), problem })?;
     let connect = SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(true)
@@ -118,16 +105,9 @@ async fn open_sqlite(path: &Path, options: &PoolOptions) -> Result<Db, DbError> 
         .test_before_acquire(false)
         .idle_timeout(None)
         .max_lifetime(None);
-    let write = pool
-        .clone()
-        .max_connections(1)
-        .min_connections(1)
-        .connect_with(connect.clone())
-        .await?;
-    let read = pool
-        .max_connections(options.read_connections.max(1))
-        .connect_with(connect.pragma("query_only", "ON"))
-        .await?;
+    let write = pool.clone().max_connections(1).min_connections(1).connect_with(connect.clone()).await?;
+    let read =
+        pool.max_connections(options.read_connections.max(1)).connect_with(connect.pragma("query_only", "ON")).await?;
     Ok(Db::Sqlite { write, read })
 }
 
@@ -138,28 +118,15 @@ fn prepare_file(path: &Path) -> Result<(), String> {
     if path.is_dir() {
         return Err("it is a directory, not a file".to_owned());
     }
-    if let Some(directory) = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-    {
+    if let Some(directory) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         std::fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(directory)
-            .map_err(|error| {
-                format!(
-                    "cannot create the directory {}: {error}",
-                    directory.display()
-                )
-            })?;
+            .map_err(|error| format!("cannot create the directory {}: {error}", directory.display()))?;
     }
     // `create_new`, so that an existing file is never opened: closing that handle would drop SQLite's own locks.
-    match std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-    {
+    match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(format!("cannot create the file: {error}")),
@@ -167,9 +134,7 @@ fn prepare_file(path: &Path) -> Result<(), String> {
 }
 
 async fn open_postgres(connect: &PgConnectOptions, options: &PoolOptions) -> Result<Db, DbError> {
-    let mut connect = connect
-        .clone()
-        .statement_cache_capacity(options.statement_cache);
+    let mut connect = connect.clone().statement_cache_capacity(options.statement_cache);
     if connect.get_application_name().is_none() {
         connect = connect.application_name(&options.application_name);
     }
@@ -187,9 +152,7 @@ async fn open_postgres(connect: &PgConnectOptions, options: &PoolOptions) -> Res
         .after_connect(move |connection, _| {
             let limits = limits.clone();
             Box::pin(async move {
-                sqlx::raw_sql(sqlx::AssertSqlSafe(limits))
-                    .execute(connection)
-                    .await?;
+                sqlx::raw_sql(sqlx::AssertSqlSafe(limits)).execute(connection).await?;
                 Ok(())
             })
         })
@@ -225,9 +188,9 @@ fn was_closed(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) => true,
         // admin_shutdown, crash_shutdown, idle_session_timeout: the farewell that waited in the socket
-        sqlx::Error::Database(cause) => cause
-            .code()
-            .is_some_and(|code| ["57P01", "57P02", "57P05"].contains(&code.as_ref())),
+        sqlx::Error::Database(cause) => {
+            cause.code().is_some_and(|code| ["57P01", "57P02", "57P05"].contains(&code.as_ref()))
+        }
         _ => false,
     }
 }
@@ -235,18 +198,15 @@ fn was_closed(error: &sqlx::Error) -> bool {
 /// Errors of opening are read by an operator: say which store and what to do.
 fn opening(url: &StoreUrl, error: DbError) -> DbError {
     match error {
-        DbError::Unavailable(cause) if url.engine() == Engine::Postgres => DbError::Open {
-            store: url.to_string(),
-            problem: format!("no connection to the server: {cause}"),
-        },
-        DbError::Unavailable(cause) | DbError::Other(cause) => DbError::Open {
-            store: url.to_string(),
-            problem: cause.to_string(),
-        },
-        DbError::Corrupt { what } => DbError::Open {
-            store: url.to_string(),
-            problem: format!("not a database: {what}"),
-        },
+        DbError::Unavailable(cause) if url.engine() == Engine::Postgres => {
+            DbError::Open { store: url.to_string(), problem: format!("no connection to the server: {cause}") }
+        }
+        DbError::Unavailable(cause) | DbError::Other(cause) => {
+            DbError::Open { store: url.to_string(), problem: cause.to_string() }
+        }
+        DbError::Corrupt { what } => {
+            DbError::Open { store: url.to_string(), problem: format!("not a database: {what}") }
+        }
         other => other,
     }
 }

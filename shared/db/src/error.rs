@@ -25,9 +25,7 @@ pub enum DbError {
     #[error("the transaction met another one and was undone; it may be run again")]
     Serialization,
     /// A newer program has migrated this store already.
-    #[error(
-        "the store was migrated to version {found} by a newer program; this one knows up to {known}"
-    )]
+    #[error("the store was migrated to version {found} by a newer program; this one knows up to {known}")]
     NewerDatabase {
         /// The newest version applied.
         found: i64,
@@ -35,9 +33,7 @@ pub enum DbError {
         known: i64,
     },
     /// The store has not been migrated to what this program needs.
-    #[error(
-        "the store is at version {found:?}, this program needs {known}: run its `migrate` command"
-    )]
+    #[error("the store is at version {found:?}, this program needs {known}: run its `migrate` command")]
     PendingMigrations {
         /// The newest version applied, if any.
         found: Option<i64>,
@@ -45,9 +41,7 @@ pub enum DbError {
         known: i64,
     },
     /// A migration was applied with another text: the store belongs to another program, or the file was edited.
-    #[error(
-        "migration {version} was applied with another text: is this another service's database?"
-    )]
+    #[error("migration {version} was applied with another text: is this another service's database?")]
     ModifiedMigration {
         /// Which one.
         version: i64,
@@ -108,22 +102,14 @@ impl DbError {
     /// on both engines, or by PostgreSQL's name; a named CHECK and an index over an expression by its name.
     pub fn is_conflict_on(&self, name: &str) -> bool {
         match self {
-            Self::Conflict {
-                constraint, key, ..
-            } => constraint == name || key.as_deref() == Some(name),
+            Self::Conflict { constraint, key, .. } => constraint == name || key.as_deref() == Some(name),
             _ => false,
         }
     }
 
     /// Whether a unique or primary key refused the write, whichever it was.
     pub fn is_unique_violation(&self) -> bool {
-        matches!(
-            self,
-            Self::Conflict {
-                kind: ConflictKind::Unique,
-                ..
-            }
-        )
+        matches!(self, Self::Conflict { kind: ConflictKind::Unique, .. })
     }
 
     /// Whether running the whole transaction again may succeed.
@@ -134,11 +120,7 @@ impl DbError {
 
 /// Demands that a statement touched exactly one row.
 pub fn exactly_one(rows: u64) -> Result<(), DbError> {
-    if rows == 1 {
-        Ok(())
-    } else {
-        Err(DbError::NotExactlyOne { rows })
-    }
+    if rows == 1 { Ok(()) } else { Err(DbError::NotExactlyOne { rows }) }
 }
 
 impl From<sqlx::Error> for DbError {
@@ -151,9 +133,7 @@ impl From<sqlx::Error> for DbError {
             | sqlx::Error::WorkerCrashed
             | sqlx::Error::BeginFailed => Self::Unavailable(error),
             sqlx::Error::RowNotFound => Self::NotExactlyOne { rows: 0 },
-            sqlx::Error::ColumnDecode { index, source } => {
-                Self::corrupt(format!("column {index}: {source}"))
-            }
+            sqlx::Error::ColumnDecode { index, source } => Self::corrupt(format!("column {index}: {source}")),
             sqlx::Error::Decode(cause) => Self::corrupt(cause.to_string()),
             sqlx::Error::Migrate(cause) => (*cause).into(),
             sqlx::Error::Database(cause) => {
@@ -224,12 +204,7 @@ fn classify_postgres(state: &str) -> Class {
         // data_corrupted, index_corrupted
         "XX001" | "XX002" => Class::Corrupt,
         // Connection exception, insufficient resources, operator intervention (shutdown, starting up)
-        _ if ["08", "53", "57"]
-            .iter()
-            .any(|class| state.starts_with(class)) =>
-        {
-            Class::Unavailable
-        }
+        _ if ["08", "53", "57"].iter().any(|class| state.starts_with(class)) => Class::Unavailable,
         _ => Class::Other,
     }
 }
@@ -252,11 +227,7 @@ fn classify_sqlite(code: u32) -> Class {
 
 fn conflict(kind: ConflictKind, error: &dyn DatabaseError) -> DbError {
     if kind == ConflictKind::Trigger {
-        return DbError::Conflict {
-            kind,
-            constraint: error.message().to_owned(),
-            key: None,
-        };
+        return DbError::Conflict { kind, constraint: error.message().to_owned(), key: None };
     }
     if let Some(postgres) = error.try_downcast_ref::<PgDatabaseError>() {
         let table = postgres.table().unwrap_or_default();
@@ -265,24 +236,12 @@ fn conflict(kind: ConflictKind, error: &dyn DatabaseError) -> DbError {
             (None, Some(column)) => format!("{table}.{column}"),
             (None, None) => table.to_owned(),
         };
-        let key = postgres
-            .detail()
-            .and_then(columns_of_detail)
-            .map(|columns| format!("{table}.{columns}"));
-        return DbError::Conflict {
-            kind,
-            constraint,
-            key: key.filter(|_| kind == ConflictKind::Unique),
-        };
+        let key = postgres.detail().and_then(columns_of_detail).map(|columns| format!("{table}.{columns}"));
+        return DbError::Conflict { kind, constraint, key: key.filter(|_| kind == ConflictKind::Unique) };
     }
     let constraint = name_in_sqlite_message(error.message());
-    let key =
-        (kind == ConflictKind::Unique && constraint.contains('.')).then(|| constraint.clone());
-    DbError::Conflict {
-        kind,
-        constraint,
-        key,
-    }
+    let key = (kind == ConflictKind::Unique && constraint.contains('.')).then(|| constraint.clone());
+    DbError::Conflict { kind, constraint, key }
 }
 
 /// `Key (scope, request_id)=(a, b) already exists.` → `scope,request_id`. The word before may be translated.
@@ -321,18 +280,9 @@ mod tests {
     fn sqlite_messages_become_names() {
         let cases = [
             ("UNIQUE constraint failed: slugs.slug", "slugs.slug"),
-            (
-                "UNIQUE constraint failed: requests.scope, requests.request_id",
-                "requests.scope,request_id",
-            ),
-            (
-                "UNIQUE constraint failed: index 'one_pending'",
-                "one_pending",
-            ),
-            (
-                "CHECK constraint failed: balance_not_negative",
-                "balance_not_negative",
-            ),
+            ("UNIQUE constraint failed: requests.scope, requests.request_id", "requests.scope,request_id"),
+            ("UNIQUE constraint failed: index 'one_pending'", "one_pending"),
+            ("CHECK constraint failed: balance_not_negative", "balance_not_negative"),
             ("NOT NULL constraint failed: lots.owner_id", "lots.owner_id"),
             ("FOREIGN KEY constraint failed", "FOREIGN KEY"),
         ];
@@ -345,14 +295,8 @@ mod tests {
     fn postgres_details_become_columns() {
         let cases = [
             ("Key (slug)=(acme) already exists.", Some("slug")),
-            (
-                "Key (scope, request_id)=(a, b) already exists.",
-                Some("scope,request_id"),
-            ),
-            (
-                "Schlüssel »(lower(email))=(a@b)« existiert bereits.",
-                Some("lower(email)"),
-            ),
+            ("Key (scope, request_id)=(a, b) already exists.", Some("scope,request_id")),
+            ("Schlüssel »(lower(email))=(a@b)« existiert bereits.", Some("lower(email)")),
             ("Failing row contains (1, 2).", None),
         ];
         for (detail, columns) in cases {
@@ -379,19 +323,14 @@ mod tests {
         }
         assert_eq!(classify_sqlite(11), Class::Corrupt);
         assert_eq!(classify_sqlite(1), Class::Other);
-        assert_eq!(
-            classify_sqlite(1811),
-            Class::Conflict(ConflictKind::Trigger)
-        );
+        assert_eq!(classify_sqlite(1811), Class::Conflict(ConflictKind::Trigger));
     }
 
     #[test]
     fn exactly_one_means_one() {
         assert!(exactly_one(1).is_ok());
         for rows in [0, 2] {
-            assert!(
-                matches!(exactly_one(rows), Err(DbError::NotExactlyOne { rows: found }) if found == rows)
-            );
+            assert!(matches!(exactly_one(rows), Err(DbError::NotExactlyOne { rows: found }) if found == rows));
         }
     }
 }

@@ -22,10 +22,8 @@ const PRUNE_BATCH: i64 = 500;
 
 const CLAIM: &str = "INSERT INTO requests (scope, request_id, method, body_hash, response, created_at) \
      VALUES ($1, $2, $3, $4, NULL, $5) ON CONFLICT (scope, request_id) DO NOTHING";
-const FIND: &str =
-    "SELECT method, body_hash, response FROM requests WHERE scope = $1 AND request_id = $2";
-const SETTLE: &str =
-    "UPDATE requests SET response = $3 WHERE scope = $1 AND request_id = $2 AND response IS NULL";
+const FIND: &str = "SELECT method, body_hash, response FROM requests WHERE scope = $1 AND request_id = $2";
+const SETTLE: &str = "UPDATE requests SET response = $3 WHERE scope = $1 AND request_id = $2 AND response IS NULL";
 const PRUNE: &str = "DELETE FROM requests WHERE (scope, request_id) IN \
      (SELECT scope, request_id FROM requests WHERE created_at < $1 ORDER BY created_at LIMIT $2)";
 
@@ -67,19 +65,12 @@ pub async fn claim(
     }
     match response {
         Some(answer) => Ok(Claim::Replay(answer)),
-        None => Err(DbError::corrupt(
-            "a request was claimed and committed without an answer",
-        )),
+        None => Err(DbError::corrupt("a request was claimed and committed without an answer")),
     }
 }
 
 /// Stores the answer of a request claimed in this transaction.
-pub async fn settle(
-    tx: &mut Tx,
-    scope: &str,
-    request_id: &str,
-    response: &[u8],
-) -> Result<(), DbError> {
+pub async fn settle(tx: &mut Tx, scope: &str, request_id: &str, response: &[u8]) -> Result<(), DbError> {
     exactly_one(on!(tx, c => sqlx::query(SETTLE)
         .bind(scope).bind(request_id).bind(response)
         .execute(c).await?.rows_affected()))

@@ -40,10 +40,7 @@ impl Migrations {
 
     /// The newest version for one engine; 0 when there is none.
     pub fn known(&self, engine: Engine) -> i64 {
-        let up = self
-            .of(engine)
-            .iter()
-            .filter(|migration| !migration.migration_type.is_down_migration());
+        let up = self.of(engine).iter().filter(|migration| !migration.migration_type.is_down_migration());
         up.map(|migration| migration.version).max().unwrap_or(0)
     }
 }
@@ -63,9 +60,7 @@ impl Db {
             Self::Postgres(pool) => {
                 // A connection of its own: after a failure it would go back to the pool with the advisory lock held.
                 let mut connection = pool.acquire().await?.detach();
-                sqlx::query("SET statement_timeout = 0")
-                    .execute(&mut connection)
-                    .await?;
+                sqlx::query("SET statement_timeout = 0").execute(&mut connection).await?;
                 let outcome = run(migrator, &mut connection).await;
                 connection.close().await?;
                 outcome
@@ -84,8 +79,7 @@ impl Db {
             Engine::Sqlite => SQLITE_TABLE,
             Engine::Postgres => POSTGRES_TABLE,
         };
-        let tables: i64 =
-            crate::on!(&mut tx, c => sqlx::query(table).fetch_one(c).await?.try_get(0)?);
+        let tables: i64 = crate::on!(&mut tx, c => sqlx::query(table).fetch_one(c).await?.try_get(0)?);
         if tables == 0 {
             return Ok(None);
         }
@@ -113,10 +107,7 @@ impl Db {
 }
 
 async fn run<C: Migrate>(migrator: &Migrator, connection: &mut C) -> Result<(), DbError> {
-    migrator
-        .run_direct(None, connection, false)
-        .await
-        .map_err(DbError::from)
+    migrator.run_direct(None, connection, false).await.map_err(DbError::from)
 }
 
 /// sqlx has no migration lock for SQLite, so the directory is locked. Not the file itself: closing a second handle
@@ -139,9 +130,7 @@ async fn lock_directory(file: &Path) -> Result<Option<std::fs::File>, DbError> {
             Err(std::fs::TryLockError::WouldBlock) => {
                 return Err(DbError::Open {
                     store: file.display().to_string(),
-                    problem:
-                        "another process has been migrating stores in this directory for too long"
-                            .to_owned(),
+                    problem: "another process has been migrating stores in this directory for too long".to_owned(),
                 });
             }
             Err(std::fs::TryLockError::Error(error)) => {

@@ -75,10 +75,7 @@ impl StoreUrl {
     /// The address of a SQLite file.
     pub fn sqlite(path: impl AsRef<Path>) -> Self {
         let path = path.as_ref().to_path_buf();
-        Self {
-            redacted: format!("sqlite://{}", path.display()),
-            place: Place::Sqlite(path),
-        }
+        Self { redacted: format!("sqlite://{}", path.display()), place: Place::Sqlite(path) }
     }
 
     /// Which engine the address is for.
@@ -132,10 +129,7 @@ impl FromStr for StoreUrl {
                 other => other.to_string(),
             })
         })?;
-        Ok(Self {
-            redacted: redact(text),
-            place: Place::Postgres(Box::new(options)),
-        })
+        Ok(Self { redacted: redact(text), place: Place::Postgres(Box::new(options)) })
     }
 }
 
@@ -161,17 +155,12 @@ impl fmt::Debug for StoreUrl {
 
 /// The address without the password of its user part and of a `password=` parameter.
 fn redact(text: &str) -> String {
-    let (address, query) = text
-        .split_once('?')
-        .map_or((text, None), |(a, q)| (a, Some(q)));
+    let (address, query) = text.split_once('?').map_or((text, None), |(a, q)| (a, Some(q)));
     let mut out = match address.split_once("://") {
         Some((scheme, rest)) => {
             // The last `@` of the authority ends the user part: a sloppy password may contain one itself.
             let authority = rest.split('/').next().unwrap_or_default();
-            match authority
-                .rfind('@')
-                .map(|at| (&authority[..at], &rest[at..]))
-            {
+            match authority.rfind('@').map(|at| (&authority[..at], &rest[at..])) {
                 Some((user, tail)) => match user.split_once(':') {
                     Some((name, _)) => format!("{scheme}://{name}:***{tail}"),
                     None => format!("{scheme}://{user}{tail}"),
@@ -184,13 +173,7 @@ fn redact(text: &str) -> String {
     if let Some(query) = query {
         let shown: Vec<&str> = query
             .split('&')
-            .map(|parameter| {
-                if parameter.starts_with("password=") {
-                    "password=***"
-                } else {
-                    parameter
-                }
-            })
+            .map(|parameter| if parameter.starts_with("password=") { "password=***" } else { parameter })
             .collect();
         out.push('?');
         out.push_str(&shown.join("&"));
@@ -208,23 +191,15 @@ mod tests {
             ("sqlite://data/x.db", "sqlite://data/x.db"),
             ("sqlite:///var/x.db", "sqlite:///var/x.db"),
             ("postgres://bob@db/x", "postgres://bob@db/x"),
-            (
-                "postgres://bob:geheim@db:5432/x",
-                "postgres://bob:***@db:5432/x",
-            ),
-            (
-                "postgresql://bob:ge%40heim@db/x?sslmode=require",
-                "postgresql://bob:***@db/x?sslmode=require",
-            ),
+            ("postgres://bob:geheim@db:5432/x", "postgres://bob:***@db:5432/x"),
+            ("postgresql://bob:ge%40heim@db/x?sslmode=require", "postgresql://bob:***@db/x?sslmode=require"),
             (
                 "postgres:///x?host=/tmp/socket&user=bob&password=geheim",
                 "postgres:///x?host=/tmp/socket&user=bob&password=***",
             ),
         ];
         for (text, shown) in cases {
-            let url: StoreUrl = text
-                .parse()
-                .unwrap_or_else(|error| panic!("{text}: {error}"));
+            let url: StoreUrl = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
             assert_eq!(url.to_string(), shown);
             assert!(!format!("{url:?}").contains("geheim"), "{url:?}");
         }
@@ -240,32 +215,19 @@ mod tests {
             ("sqlite::memory:", StoreUrlError::NoFile),
             ("sqlite://:memory:", StoreUrlError::NoFile),
             ("sqlite://x.db?mode=ro", StoreUrlError::SqliteParameters),
-            (
-                "postgres://h/x?sslmod=require",
-                StoreUrlError::UnknownParameter("sslmod".to_owned()),
-            ),
+            ("postgres://h/x?sslmod=require", StoreUrlError::UnknownParameter("sslmod".to_owned())),
         ];
         for (text, expected) in cases {
             assert_eq!(text.parse::<StoreUrl>().err(), Some(expected), "{text}");
         }
-        assert!(matches!(
-            "postgres://h:port/x".parse::<StoreUrl>(),
-            Err(StoreUrlError::Postgres(_))
-        ));
+        assert!(matches!("postgres://h:port/x".parse::<StoreUrl>(), Err(StoreUrlError::Postgres(_))));
     }
 
     #[test]
     fn a_socket_is_a_place() {
-        let url: StoreUrl = "postgres:///bursar?host=/run/postgresql&user=bob"
-            .parse()
-            .expect("parses");
-        let Place::Postgres(options) = &url.place else {
-            panic!("not PostgreSQL: {url}")
-        };
-        assert_eq!(
-            options.get_socket().map(PathBuf::as_path),
-            Some(Path::new("/run/postgresql"))
-        );
+        let url: StoreUrl = "postgres:///bursar?host=/run/postgresql&user=bob".parse().expect("parses");
+        let Place::Postgres(options) = &url.place else { panic!("not PostgreSQL: {url}") };
+        assert_eq!(options.get_socket().map(PathBuf::as_path), Some(Path::new("/run/postgresql")));
         assert_eq!(options.get_database(), Some("bursar"));
         assert_eq!(url.engine(), Engine::Postgres);
     }

@@ -15,15 +15,7 @@ async fn store(at: &TestDb) -> Db {
     let migrations = ddl::migrations();
     let url = at.url().parse().expect("the test kit gives a good address");
     // Fewer connections than tasks, as in life.
-    let db = Db::open(
-        &url,
-        &migrations,
-        &PoolOptions {
-            max_connections: 12,
-            ..PoolOptions::default()
-        },
-    )
-    .await;
+    let db = Db::open(&url, &migrations, &PoolOptions { max_connections: 12, ..PoolOptions::default() }).await;
     let db = db.expect("opens");
     db.migrate(&migrations).await.expect("migrates");
     db
@@ -33,13 +25,7 @@ fn at_micros(micros: i64) -> Timestamp {
     Timestamp::from_micros(micros).expect("in range")
 }
 
-async fn ask(
-    tx: &mut Tx,
-    scope: &str,
-    id: &str,
-    method: &str,
-    body: &[u8],
-) -> Result<Claim, DbError> {
+async fn ask(tx: &mut Tx, scope: &str, id: &str, method: &str, body: &[u8]) -> Result<Claim, DbError> {
     claim(tx, scope, id, method, body, at_micros(1_000_000)).await
 }
 

@@ -6,9 +6,7 @@
     reason = "tests fail by panicking, their helpers too"
 )]
 
-use bursar_db::{
-    ConflictKind, Db, DbError, Engine, Migrations, PoolOptions, StoreUrl, Tx, exactly_one, on,
-};
+use bursar_db::{ConflictKind, Db, DbError, Engine, Migrations, PoolOptions, StoreUrl, Tx, exactly_one, on};
 use bursar_testkit::TestDb;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{Row, SqlSafeStr};
@@ -26,13 +24,7 @@ CREATE UNIQUE INDEX one_name ON members (lower(name));";
 
 fn program(scripts: &[&'static str]) -> Migrations {
     let set = scripts.iter().zip(1..).map(|(sql, version)| {
-        Migration::new(
-            version,
-            format!("step {version}").into(),
-            MigrationType::Simple,
-            sql.into_sql_str(),
-            false,
-        )
+        Migration::new(version, format!("step {version}").into(), MigrationType::Simple, sql.into_sql_str(), false)
     });
     let migrator: &'static Migrator = Box::leak(Box::new(Migrator::with_migrations(set.collect())));
     Migrations::new(migrator, migrator)
@@ -51,17 +43,13 @@ async fn migrated(at: &TestDb) -> Db {
 }
 
 async fn add_team(tx: &mut Tx, id: &str, slug: &str) -> Result<(), DbError> {
-    exactly_one(
-        on!(tx, c => sqlx::query("INSERT INTO teams (id, slug) VALUES ($1, $2)")
-        .bind(id).bind(slug).execute(c).await?.rows_affected()),
-    )
+    exactly_one(on!(tx, c => sqlx::query("INSERT INTO teams (id, slug) VALUES ($1, $2)")
+        .bind(id).bind(slug).execute(c).await?.rows_affected()))
 }
 
 async fn add_member(tx: &mut Tx, team: &str, name: Option<&str>, age: i64) -> Result<(), DbError> {
-    exactly_one(
-        on!(tx, c => sqlx::query("INSERT INTO members (team, name, age) VALUES ($1, $2, $3)")
-        .bind(team).bind(name).bind(age).execute(c).await?.rows_affected()),
-    )
+    exactly_one(on!(tx, c => sqlx::query("INSERT INTO members (team, name, age) VALUES ($1, $2, $3)")
+        .bind(team).bind(name).bind(age).execute(c).await?.rows_affected()))
 }
 
 /// Polls a call so many times and then drops it, as happens to the call of somebody who hangs up.
@@ -256,10 +244,8 @@ mod on_postgres {
     }
 
     async fn lock(tx: &mut Tx, id: &str) -> Result<(), DbError> {
-        exactly_one(
-            on!(tx, c => sqlx::query("UPDATE teams SET slug = slug WHERE id = $1")
-            .bind(id).execute(c).await?.rows_affected()),
-        )
+        exactly_one(on!(tx, c => sqlx::query("UPDATE teams SET slug = slug WHERE id = $1")
+            .bind(id).execute(c).await?.rows_affected()))
     }
 
     #[test]
@@ -270,10 +256,7 @@ mod on_postgres {
             add_team(&mut tx, "a", "a").await.expect("inserts");
             add_team(&mut tx, "b", "b").await.expect("inserts");
             tx.commit().await.expect("commits");
-            let (mut one, mut two) = (
-                db.begin().await.expect("begins"),
-                db.begin().await.expect("begins"),
-            );
+            let (mut one, mut two) = (db.begin().await.expect("begins"), db.begin().await.expect("begins"));
             lock(&mut one, "a").await.expect("locks");
             lock(&mut two, "b").await.expect("locks");
             let first = async {
@@ -297,9 +280,7 @@ mod on_postgres {
     fn a_stale_connection_costs_nobody_a_call() {
         with_postgres(|at| async move {
             let db = migrated(&at).await;
-            let idle: Vec<Tx> = futures::future::try_join_all((0..5).map(|_| db.begin()))
-                .await
-                .expect("begins");
+            let idle: Vec<Tx> = futures::future::try_join_all((0..5).map(|_| db.begin())).await.expect("begins");
             drop(idle);
             let killer = open(&at, &program(&[FIRST, SECOND])).await.expect("opens");
             kill_others(&killer).await;
@@ -307,10 +288,7 @@ mod on_postgres {
             add_team(&mut tx, "one", "acme").await.expect("works");
             kill_others(&killer).await;
             let outcome = tx.commit().await;
-            assert!(
-                matches!(outcome, Err(DbError::Unavailable(_))),
-                "{outcome:?}"
-            );
+            assert!(matches!(outcome, Err(DbError::Unavailable(_))), "{outcome:?}");
         });
     }
 
@@ -318,9 +296,7 @@ mod on_postgres {
     async fn kill_others(db: &Db) {
         const KILL: &str = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity \
              WHERE datname = current_database() AND pid <> pg_backend_pid()";
-        let Tx::Postgres(mut tx) = db.begin().await.expect("begins") else {
-            panic!("not PostgreSQL")
-        };
+        let Tx::Postgres(mut tx) = db.begin().await.expect("begins") else { panic!("not PostgreSQL") };
         sqlx::query(KILL).execute(&mut *tx).await.expect("kills");
     }
 }
@@ -333,38 +309,18 @@ async fn a_store_that_cannot_be_opened_says_why() {
     let missing = directory.path().join("absent");
     let cases = [
         // Even root cannot make a directory below a file, or anything in /proc.
-        (
-            format!("sqlite://{}/x.db", file.display()),
-            "cannot create the directory",
-        ),
-        (
-            "sqlite:///proc/bursar/x.db".to_owned(),
-            "cannot create the directory /proc/bursar",
-        ),
+        (format!("sqlite://{}/x.db", file.display()), "cannot create the directory"),
+        ("sqlite:///proc/bursar/x.db".to_owned(), "cannot create the directory /proc/bursar"),
         ("sqlite:///proc/x.db".to_owned(), "cannot create the file"),
-        (
-            format!("sqlite://{}", directory.path().display()),
-            "it is a directory",
-        ),
+        (format!("sqlite://{}", directory.path().display()), "it is a directory"),
         (format!("sqlite://{}", file.display()), "not a database"),
-        (
-            format!(
-                "postgres://bob:geheim@localhost/x?host={}",
-                missing.display()
-            ),
-            "no connection to the server",
-        ),
+        (format!("postgres://bob:geheim@localhost/x?host={}", missing.display()), "no connection to the server"),
     ];
     for (address, reason) in cases {
         let url: StoreUrl = address.parse().expect("parses");
-        let error = Db::open(&url, &program(&[FIRST]), &PoolOptions::default())
-            .await
-            .expect_err(&address);
+        let error = Db::open(&url, &program(&[FIRST]), &PoolOptions::default()).await.expect_err(&address);
         let text = error.to_string();
-        assert!(
-            matches!(error, DbError::Open { .. }),
-            "{address}: {error:?}"
-        );
+        assert!(matches!(error, DbError::Open { .. }), "{address}: {error:?}");
         assert!(text.contains(reason), "{address}: {text}");
         assert!(!text.contains("geheim"), "{text}");
     }
@@ -376,25 +332,16 @@ async fn a_sqlite_file_is_private_and_durable() {
 
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("deep/down/x.db");
-    let db = Db::open(
-        &StoreUrl::sqlite(&path),
-        &program(&[]),
-        &PoolOptions::default(),
-    )
-    .await
-    .expect("opens");
+    let db = Db::open(&StoreUrl::sqlite(&path), &program(&[]), &PoolOptions::default()).await.expect("opens");
     assert_eq!(db.engine(), Engine::Sqlite);
-    let mode = std::fs::metadata(&path)
-        .expect("exists")
-        .permissions()
-        .mode();
+    let mode = std::fs::metadata(&path).expect("exists").permissions().mode();
     assert_eq!(mode & 0o777, 0o600, "only its owner reads it");
     let mut tx = db.begin().await.expect("begins");
     for (pragma, expected) in [("PRAGMA synchronous", 2), ("PRAGMA foreign_keys", 1)] {
-        let value: i64 =
-            on!(&mut tx, c => sqlx::query(pragma).fetch_one(c).await.expect(pragma).get(0));
+        let value: i64 = on!(&mut tx, c => sqlx::query(pragma).fetch_one(c).await.expect(pragma).get(0));
         assert_eq!(value, expected, "{pragma}");
     }
-    let journal: String = on!(&mut tx, c => sqlx::query("PRAGMA journal_mode").fetch_one(c).await.expect("asks").get(0));
+    let journal: String =
+        on!(&mut tx, c => sqlx::query("PRAGMA journal_mode").fetch_one(c).await.expect("asks").get(0));
     assert_eq!(journal, "wal");
 }

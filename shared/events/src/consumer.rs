@@ -27,8 +27,7 @@ const SILENCE: Duration = Duration::from_millis(12_500);
 /// Failures in a row that are nothing special: peers start and stop.
 const QUIET_FAILURES: u32 = 5;
 
-const ENROL: &str =
-    "INSERT INTO consumer_cursors (source, cursor) VALUES ($1, '') ON CONFLICT (source) DO NOTHING";
+const ENROL: &str = "INSERT INTO consumer_cursors (source, cursor) VALUES ($1, '') ON CONFLICT (source) DO NOTHING";
 const READ: &str = "SELECT cursor FROM consumer_cursors WHERE source = $1";
 const LOCK_POSTGRES: &str = "SELECT cursor FROM consumer_cursors WHERE source = $1 FOR UPDATE";
 const MOVE: &str = "UPDATE consumer_cursors SET cursor = $2 WHERE source = $1";
@@ -43,8 +42,7 @@ pub trait Consumer: Send + Sync + 'static {
 
     /// Writes what the event means, in the transaction that also moves the cursor. Must ignore a payload it does not
     /// know. An error is no way to skip an event: it comes again until it is applied, and nothing overtakes it.
-    fn apply(&self, tx: &mut Tx, event: &Event)
-    -> impl Future<Output = Result<(), DbError>> + Send;
+    fn apply(&self, tx: &mut Tx, event: &Event) -> impl Future<Output = Result<(), DbError>> + Send;
 
     /// Called after the commit of each event: wake whoever waits for it. Not called for what another replica applied.
     fn applied(&self) {}
@@ -57,11 +55,7 @@ impl<C: Consumer> Consumer for Arc<C> {
         C::types()
     }
 
-    fn apply(
-        &self,
-        tx: &mut Tx,
-        event: &Event,
-    ) -> impl Future<Output = Result<(), DbError>> + Send {
+    fn apply(&self, tx: &mut Tx, event: &Event) -> impl Future<Output = Result<(), DbError>> + Send {
         (**self).apply(tx, event)
     }
 
@@ -80,13 +74,7 @@ pub async fn run<C: Consumer>(
     entropy: Entropy,
     shutdown: CancellationToken,
 ) {
-    let mut follower = Follower {
-        consumer,
-        source,
-        transport,
-        db,
-        failures: 0,
-    };
+    let mut follower = Follower { consumer, source, transport, db, failures: 0 };
     loop {
         let fault = tokio::select! {
             () = shutdown.cancelled() => return,
@@ -139,23 +127,15 @@ impl<C: Consumer> Follower<C> {
             .max_decoding_message_size(MAX_MESSAGE)
             .max_encoding_message_size(MAX_MESSAGE);
         let types = C::types().iter().map(|&kind| kind.to_owned()).collect();
-        let request = WatchRequest {
-            cursor: position.clone(),
-            types,
-        };
-        let mut stream = tokio::time::timeout(SILENCE, client.watch(request))
-            .await
-            .map_err(|_| Fault::Silent)??
-            .into_inner();
+        let request = WatchRequest { cursor: position.clone(), types };
+        let mut stream =
+            tokio::time::timeout(SILENCE, client.watch(request)).await.map_err(|_| Fault::Silent)??.into_inner();
         loop {
-            let answer = tokio::time::timeout(SILENCE, stream.message())
-                .await
-                .map_err(|_| Fault::Silent)??;
+            let answer = tokio::time::timeout(SILENCE, stream.message()).await.map_err(|_| Fault::Silent)??;
             let answer = answer.ok_or(Fault::Ended)?;
             match answer.item {
                 Some(Item::Event(event)) => {
-                    self.take(&mut position, answer.cursor, Some(&event))
-                        .await?;
+                    self.take(&mut position, answer.cursor, Some(&event)).await?;
                 }
                 // A sign of life moves the cursor over events of other types. An item of a later version does, too.
                 Some(Item::Heartbeat(_)) | None if answer.cursor != position => {
@@ -177,12 +157,7 @@ impl<C: Consumer> Follower<C> {
     }
 
     /// Applies an event and moves the cursor, unless another replica has done so.
-    async fn take(
-        &self,
-        position: &mut String,
-        next: String,
-        event: Option<&Event>,
-    ) -> Result<(), Fault> {
+    async fn take(&self, position: &mut String, next: String, event: Option<&Event>) -> Result<(), Fault> {
         let mut tx = self.db.begin().await?;
         // On SQLite the transaction is the only writer already.
         let lock = match tx.engine() {
@@ -200,20 +175,12 @@ impl<C: Consumer> Follower<C> {
         if let Some(event) = event {
             self.consumer.apply(&mut tx, event).await?;
         }
-        exactly_one(
-            on!(&mut tx, c => sqlx::query(MOVE).bind(self.source).bind(&next)
-            .execute(c).await.map_err(DbError::from)?.rows_affected()),
-        )?;
+        exactly_one(on!(&mut tx, c => sqlx::query(MOVE).bind(self.source).bind(&next)
+            .execute(c).await.map_err(DbError::from)?.rows_affected()))?;
         tx.commit().await?;
         *position = next;
         if let Some(event) = event {
-            tracing::debug!(
-                consumer = C::NAME,
-                source = self.source,
-                event = event.id,
-                kind = event.r#type,
-                "applied"
-            );
+            tracing::debug!(consumer = C::NAME, source = self.source, event = event.id, kind = event.r#type, "applied");
             self.consumer.applied();
         }
         Ok(())
@@ -245,23 +212,15 @@ impl<C: Consumer> Follower<C> {
     }
 }
 
-async fn read_cursor(
-    tx: &mut Tx,
-    statement: &'static str,
-    source: &str,
-) -> Result<String, DbError> {
+async fn read_cursor(tx: &mut Tx, statement: &'static str, source: &str) -> Result<String, DbError> {
     Ok(on!(tx, c => sqlx::query(statement).bind(source).fetch_one(c).await?.try_get(0)?))
 }
 
 /// Between half and all of a limit that doubles, so that replicas do not come back together.
 fn pause_after(failures: u32, entropy: &Entropy) -> Duration {
-    let limit = FIRST_PAUSE
-        .saturating_mul(1 << failures.saturating_sub(1).min(10))
-        .min(LONGEST_PAUSE);
+    let limit = FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(LONGEST_PAUSE);
     let half = limit / 2;
-    let micros = u64::try_from(half.as_micros())
-        .unwrap_or(u64::MAX)
-        .saturating_add(1);
+    let micros = u64::try_from(half.as_micros()).unwrap_or(u64::MAX).saturating_add(1);
     half + Duration::from_micros(entropy.u64_below(micros))
 }
 
@@ -272,13 +231,8 @@ mod tests {
     #[test]
     fn pauses_grow_to_a_second_and_differ() {
         let entropy = Entropy::seeded(1);
-        for (failures, least, most) in [
-            (1, 10, 20),
-            (2, 20, 40),
-            (4, 80, 160),
-            (7, 500, 1_000),
-            (u32::MAX, 500, 1_000),
-        ] {
+        for (failures, least, most) in [(1, 10, 20), (2, 20, 40), (4, 80, 160), (7, 500, 1_000), (u32::MAX, 500, 1_000)]
+        {
             for _ in 0..50 {
                 let pause = pause_after(failures, &entropy);
                 let range = Duration::from_millis(least)..=Duration::from_millis(most);

@@ -23,8 +23,7 @@ use crate::watch::Watching;
 pub(crate) const PAGE: usize = 256;
 
 const NEXT: &str = "UPDATE outbox_head SET seq = seq + $1 WHERE one = 1 RETURNING seq";
-const INSERT: &str =
-    "INSERT INTO outbox (seq, id, type, payload, created_at) VALUES ($1, $2, $3, $4, $5)";
+const INSERT: &str = "INSERT INTO outbox (seq, id, type, payload, created_at) VALUES ($1, $2, $3, $4, $5)";
 const HEAD: &str = "SELECT seq FROM outbox_head WHERE one = 1";
 const AFTER: &str = "SELECT seq, type, payload FROM outbox WHERE seq > $1 ORDER BY seq LIMIT 256";
 
@@ -67,13 +66,7 @@ impl Outbox {
     /// others keep: it never changes.
     pub fn new(source: &'static str, db: Db, clock: Clock, entropy: Entropy) -> Self {
         let (committed, _) = watch::channel(0);
-        Self(Arc::new(Inner {
-            source,
-            db,
-            clock,
-            entropy,
-            committed,
-        }))
+        Self(Arc::new(Inner { source, db, clock, entropy, committed }))
     }
 
     /// Commits the transaction together with these events, in this order, and wakes the watchers. Without events it
@@ -86,14 +79,10 @@ impl Outbox {
             return tx.commit().await;
         }
         // Encoded before the counter is locked: whoever waits for it waits only for the store.
-        let events: Vec<(EventId, Event)> = events
-            .into_iter()
-            .map(|payload| self.event(payload))
-            .collect();
+        let events: Vec<(EventId, Event)> = events.into_iter().map(|payload| self.event(payload)).collect();
         let count = i64::try_from(events.len()).unwrap_or(i64::MAX);
         let now = self.0.clock.now();
-        let last: i64 =
-            on!(&mut tx, c => sqlx::query(NEXT).bind(count).fetch_one(c).await?.try_get(0)?);
+        let last: i64 = on!(&mut tx, c => sqlx::query(NEXT).bind(count).fetch_one(c).await?.try_get(0)?);
         for (seq, (id, event)) in (last - count + 1..).zip(&events) {
             exactly_one(on!(&mut tx, c => sqlx::query(INSERT)
                 .bind(seq).bind(id).bind(&event.r#type).bind(event.encode_to_vec()).bind(now)
@@ -157,13 +146,7 @@ impl Outbox {
                     .fetch_all($pool)
                     .await?
                     .iter()
-                    .map(|row| {
-                        Ok(Stored {
-                            seq: row.try_get(0)?,
-                            kind: row.try_get(1)?,
-                            payload: row.try_get(2)?,
-                        })
-                    })
+                    .map(|row| Ok(Stored { seq: row.try_get(0)?, kind: row.try_get(1)?, payload: row.try_get(2)? }))
                     .collect()
             };
         }

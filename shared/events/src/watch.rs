@@ -52,8 +52,7 @@ impl Watching {
             violations.require(&format!("types[{index}]"), known, "is not a type of event");
         }
         violations.finish()?;
-        let position =
-            cursor::parse(self.outbox.source(), &request.cursor).ok_or_else(foreign_cursor)?;
+        let position = cursor::parse(self.outbox.source(), &request.cursor).ok_or_else(foreign_cursor)?;
         if position > self.outbox.head().await? {
             return Err(foreign_cursor());
         }
@@ -77,18 +76,14 @@ impl Watching {
 }
 
 fn foreign_cursor() -> Problem {
-    Problem::invalid_field("cursor", "is not one that this service gave")
-        .with_reason("CURSOR_INVALID")
+    Problem::invalid_field("cursor", "is not one that this service gave").with_reason("CURSOR_INVALID")
 }
 
 #[tonic::async_trait]
 impl EventService for Watching {
     type WatchStream = BoxStream<'static, Result<WatchResponse, Status>>;
 
-    async fn watch(
-        &self,
-        request: Request<WatchRequest>,
-    ) -> Result<Response<Self::WatchStream>, Status> {
+    async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let watcher = self.begin(request.into_inner()).await?;
         // Pulled by the connection: a slow reader holds one page, and a gone one leaves nothing behind.
         let answers = stream::unfold(watcher, |mut watcher| async move {
@@ -174,9 +169,7 @@ impl Watcher {
         self.next_heartbeat = Some(Instant::now() + HEARTBEAT);
         WatchResponse {
             cursor: cursor::text(self.outbox.source(), self.position),
-            item: Some(Item::Heartbeat(Heartbeat {
-                at: Some(to_timestamp(self.outbox.clock().now())),
-            })),
+            item: Some(Item::Heartbeat(Heartbeat { at: Some(to_timestamp(self.outbox.clock().now())) })),
         }
     }
 

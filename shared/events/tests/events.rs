@@ -15,9 +15,7 @@ use bursar_events::{Consumer, Outbox, run};
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::event_service_client::EventServiceClient;
 use bursar_proto::event::v1::watch_response::Item;
-use bursar_proto::event::v1::{
-    Event, OrganizationUpdated, UserDeleted, WatchRequest, WatchResponse,
-};
+use bursar_proto::event::v1::{Event, OrganizationUpdated, UserDeleted, WatchRequest, WatchResponse};
 use bursar_proto::event_type;
 use bursar_rpc::Transport;
 use bursar_rpc::problem::reason_of;
@@ -37,10 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 async fn store(at: &TestDb) -> Db {
     let migrations = ddl::migrations();
     let url = at.url().parse().expect("the test kit gives a good address");
-    let options = PoolOptions {
-        acquire_timeout: PATIENCE,
-        ..PoolOptions::default()
-    };
+    let options = PoolOptions { acquire_timeout: PATIENCE, ..PoolOptions::default() };
     let db = Db::open(&url, &migrations, &options).await.expect("opens");
     db.migrate(&migrations).await.expect("migrates");
     db
@@ -63,12 +58,7 @@ impl Source {
         let outbox = Outbox::new("organization", db.clone(), clock(), Entropy::system());
         let shutdown = CancellationToken::new();
         let transport = Transport::routes(Routes::new(outbox.watch_service(shutdown.clone())));
-        Self {
-            outbox,
-            db: db.clone(),
-            transport,
-            shutdown,
-        }
+        Self { outbox, db: db.clone(), transport, shutdown }
     }
 
     async fn tell(&self, payloads: Vec<Payload>) {
@@ -76,28 +66,15 @@ impl Source {
         self.outbox.commit(tx, payloads).await.expect("commits");
     }
 
-    async fn watch(
-        &self,
-        cursor: &str,
-        types: &[&str],
-    ) -> Result<Streaming<WatchResponse>, Status> {
+    async fn watch(&self, cursor: &str, types: &[&str]) -> Result<Streaming<WatchResponse>, Status> {
         let types = types.iter().map(|&kind| kind.to_owned()).collect();
-        let request = WatchRequest {
-            cursor: cursor.to_owned(),
-            types,
-        };
-        Ok(EventServiceClient::new(self.transport.clone())
-            .watch(request)
-            .await?
-            .into_inner())
+        let request = WatchRequest { cursor: cursor.to_owned(), types };
+        Ok(EventServiceClient::new(self.transport.clone()).watch(request).await?.into_inner())
     }
 }
 
 fn renamed(name: impl Into<String>) -> Payload {
-    Payload::OrganizationUpdated(OrganizationUpdated {
-        name: name.into(),
-        ..OrganizationUpdated::default()
-    })
+    Payload::OrganizationUpdated(OrganizationUpdated { name: name.into(), ..OrganizationUpdated::default() })
 }
 
 fn name_of(event: &Event) -> &str {
@@ -108,9 +85,7 @@ fn name_of(event: &Event) -> &str {
 }
 
 async fn answer(stream: &mut Streaming<WatchResponse>) -> Result<WatchResponse, Status> {
-    let message = tokio::time::timeout(PATIENCE, stream.message())
-        .await
-        .expect("the stream is silent");
+    let message = tokio::time::timeout(PATIENCE, stream.message()).await.expect("the stream is silent");
     message.map(|answer| answer.expect("the stream ended"))
 }
 
@@ -149,11 +124,7 @@ impl Consumer for Diary {
         if self.hangs && asked == 0 {
             std::future::pending::<()>().await;
         }
-        let refused = self
-            .refusals
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
-                left.checked_sub(1)
-            });
+        let refused = self.refusals.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
         if refused.is_ok() {
             return Err(DbError::corrupt("not in the mood"));
         }
@@ -192,9 +163,7 @@ async fn until_lines(db: &Db, count: usize) -> Vec<String> {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, reading)
-        .await
-        .expect("the events never took effect")
+    tokio::time::timeout(PATIENCE, reading).await.expect("the events never took effect")
 }
 
 fn follow(diary: &Arc<Diary>, source: &Source, db: &Db) -> (JoinHandle<()>, CancellationToken) {

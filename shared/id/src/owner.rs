@@ -58,15 +58,9 @@ impl OwnerId {
         } else if text.starts_with(kinds::Organization::HEAD) {
             OrganizationId::parse(text).map(Self::Organization)
         } else {
-            Err(IdError {
-                expected_prefix: Self::EXPECTED,
-                problem: IdProblem::WrongPrefix,
-            })
+            Err(IdError { expected_prefix: Self::EXPECTED, problem: IdProblem::WrongPrefix })
         };
-        parsed.map_err(|error| IdError {
-            expected_prefix: Self::EXPECTED,
-            ..error
-        })
+        parsed.map_err(|error| IdError { expected_prefix: Self::EXPECTED, ..error })
     }
 }
 
@@ -115,9 +109,6 @@ impl Serialize for OwnerId {
 
 impl<'de> Deserialize<'de> for OwnerId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(TextVisitor {
-            expects: Self::EXPECTED,
-            parse: Self::parse,
-        })
+        deserializer.deserialize_str(TextVisitor { expects: Self::EXPECTED, parse: Self::parse })
     }
 }

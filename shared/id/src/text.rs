@@ -97,12 +97,8 @@ pub(crate) fn read(head: &str, text: &str) -> Result<u128, IdProblem> {
         value = (value << 5) | u128::from(digit & 31);
     }
     if seen & INVALID != 0 {
-        let bad = digits
-            .iter()
-            .position(|digit| VALUES[usize::from(*digit)] == INVALID);
-        return Err(IdProblem::BadCharacter {
-            position: HEAD + 1 + bad.unwrap_or_default(),
-        });
+        let bad = digits.iter().position(|digit| VALUES[usize::from(*digit)] == INVALID);
+        return Err(IdProblem::BadCharacter { position: HEAD + 1 + bad.unwrap_or_default() });
     }
     // 26 characters carry 130 bits; the first may only bring the upper three of 128.
     if digits.first().is_some_and(|first| *first > b'7') {

@@ -31,17 +31,12 @@ impl<K> Id<K> {
         let [r0, r1, r2, r3, r4, r5, r6, r7, r8, r9] = random;
         let version = 0x70 | (r0 & 0x0f);
         let variant = 0x80 | (r2 & 0x3f);
-        Self::from_uuid(Uuid::from_bytes([
-            t0, t1, t2, t3, t4, t5, version, r1, variant, r3, r4, r5, r6, r7, r8, r9,
-        ]))
+        Self::from_uuid(Uuid::from_bytes([t0, t1, t2, t3, t4, t5, version, r1, variant, r3, r4, r5, r6, r7, r8, r9]))
     }
 
     /// The id with this UUID, of whatever version it is.
     pub const fn from_uuid(uuid: Uuid) -> Self {
-        Self {
-            uuid,
-            kind: PhantomData,
-        }
+        Self { uuid, kind: PhantomData }
     }
 
     /// The UUID.
@@ -74,10 +69,7 @@ impl<K: Kind> Id<K> {
     pub fn parse(text: &str) -> Result<Self, IdError> {
         match text::read(K::HEAD, text) {
             Ok(value) => Ok(Self::from_uuid(Uuid::from_u128(value))),
-            Err(problem) => Err(IdError {
-                expected_prefix: K::HEAD,
-                problem,
-            }),
+            Err(problem) => Err(IdError { expected_prefix: K::HEAD, problem }),
         }
     }
 }
@@ -156,10 +148,7 @@ impl<K: Kind> Serialize for Id<K> {
 
 impl<'de, K: Kind> Deserialize<'de> for Id<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(TextVisitor {
-            expects: K::HEAD,
-            parse: Self::parse,
-        })
+        deserializer.deserialize_str(TextVisitor { expects: K::HEAD, parse: Self::parse })
     }
 }
 

@@ -3,9 +3,8 @@
 use std::collections::HashSet;
 
 use bursar_id::{
-    ApiKeyId, ChargeId, EventId, HoldId, Id, IdProblem, InvitationId, InvoiceId, ItemId, Kind,
-    LotId, OrganizationId, OwnerId, ProjectId, PurchaseId, RefundId, ServiceAccountId, SessionId,
-    SubscriptionId, UserId, Uuid, kinds,
+    ApiKeyId, ChargeId, EventId, HoldId, Id, IdProblem, InvitationId, InvoiceId, ItemId, Kind, LotId, OrganizationId,
+    OwnerId, ProjectId, PurchaseId, RefundId, ServiceAccountId, SessionId, SubscriptionId, UserId, Uuid, kinds,
 };
 use proptest::prelude::*;
 
@@ -21,28 +20,14 @@ fn known_texts_name_known_uuids() {
     // The second is the example of the TypeID specification.
     let cases = [
         (ZEROES, "00000000-0000-0000-0000-000000000000"),
-        (
-            "usr_01h455vb4pex5vsknk084sn02q",
-            "01890a5d-ac96-774b-bcce-b302099a8057",
-        ),
-        (
-            "usr_00000000000000000000000001",
-            "00000000-0000-0000-0000-000000000001",
-        ),
-        (
-            "usr_0000000000000000000000000g",
-            "00000000-0000-0000-0000-000000000010",
-        ),
-        (
-            "usr_00000000000000000000000010",
-            "00000000-0000-0000-0000-000000000020",
-        ),
+        ("usr_01h455vb4pex5vsknk084sn02q", "01890a5d-ac96-774b-bcce-b302099a8057"),
+        ("usr_00000000000000000000000001", "00000000-0000-0000-0000-000000000001"),
+        ("usr_0000000000000000000000000g", "00000000-0000-0000-0000-000000000010"),
+        ("usr_00000000000000000000000010", "00000000-0000-0000-0000-000000000020"),
         (HIGHEST, "ffffffff-ffff-ffff-ffff-ffffffffffff"),
     ];
     for (text, uuid) in cases {
-        let id: UserId = text
-            .parse()
-            .unwrap_or_else(|error| panic!("{text}: {error}"));
+        let id: UserId = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
         assert_eq!(id.as_uuid().to_string(), uuid, "{text}");
         assert_eq!(id.to_string(), text);
         assert_eq!(id.text().as_str(), text);
@@ -82,21 +67,9 @@ fn every_kind_has_its_own_prefix() {
         prefix::<kinds::Invoice>("ivc"),
         prefix::<kinds::Event>("evt"),
     ];
-    assert_eq!(
-        prefixes.iter().collect::<HashSet<_>>().len(),
-        prefixes.len()
-    );
+    assert_eq!(prefixes.iter().collect::<HashSet<_>>().len(), prefixes.len());
     // The aliases name the kinds that their names say.
-    let _: (
-        InvitationId,
-        ProjectId,
-        ItemId,
-        SessionId,
-        ApiKeyId,
-        LotId,
-        ChargeId,
-        HoldId,
-    ) = (
+    let _: (InvitationId, ProjectId, ItemId, SessionId, ApiKeyId, LotId, ChargeId, HoldId) = (
         Id::<kinds::Invitation>::from_parts(0, [0; 10]),
         Id::<kinds::Project>::from_parts(0, [0; 10]),
         Id::<kinds::Item>::from_parts(0, [0; 10]),
@@ -126,29 +99,12 @@ fn wrong_texts_are_refused_with_the_reason() {
         ("USR_00000000000000000000000000", IdProblem::WrongPrefix),
         (" usr_00000000000000000000000000", IdProblem::WrongPrefix),
         ("usr-00000000000000000000000000", IdProblem::WrongPrefix),
-        (
-            "00000000-0000-0000-0000-000000000000",
-            IdProblem::WrongPrefix,
-        ),
+        ("00000000-0000-0000-0000-000000000000", IdProblem::WrongPrefix),
         ("usr_", IdProblem::WrongLength { found: 4 }),
-        (
-            "usr_0000000000000000000000000",
-            IdProblem::WrongLength { found: 29 },
-        ),
-        (
-            "usr_000000000000000000000000000",
-            IdProblem::WrongLength { found: 31 },
-        ),
-        (
-            "usr_00000000000000000000000000 ",
-            IdProblem::WrongLength { found: 31 },
-        ),
-        (
-            &long,
-            IdProblem::WrongLength {
-                found: 30 + (1 << 20),
-            },
-        ),
+        ("usr_0000000000000000000000000", IdProblem::WrongLength { found: 29 }),
+        ("usr_000000000000000000000000000", IdProblem::WrongLength { found: 31 }),
+        ("usr_00000000000000000000000000 ", IdProblem::WrongLength { found: 31 }),
+        (&long, IdProblem::WrongLength { found: 30 + (1 << 20) }),
         ("usr_i0000000000000000000000000", bad(5)),
         ("usr_0l000000000000000000000000", bad(6)),
         ("usr_0000000000000000000000000o", bad(30)),
@@ -169,35 +125,19 @@ fn wrong_texts_are_refused_with_the_reason() {
 #[test]
 fn messages_are_sentences_without_the_text() {
     let cases = [
-        (
-            "secret",
-            "must be an id that starts with chg_: it begins otherwise",
-        ),
-        (
-            "chg_1",
-            "must be an id that starts with chg_: it has 5 bytes instead of 30",
-        ),
+        ("secret", "must be an id that starts with chg_: it begins otherwise"),
+        ("chg_1", "must be an id that starts with chg_: it has 5 bytes instead of 30"),
         (
             "chg_0000000000000000000000000!",
             "must be an id that starts with chg_: character 30 is not lower-case base32",
         ),
-        (
-            "chg_z0000000000000000000000000",
-            "must be an id that starts with chg_: its value does not fit into 128 bits",
-        ),
+        ("chg_z0000000000000000000000000", "must be an id that starts with chg_: its value does not fit into 128 bits"),
     ];
     for (text, message) in cases {
-        assert_eq!(
-            text.parse::<ChargeId>().unwrap_err().to_string(),
-            message,
-            "{text}"
-        );
+        assert_eq!(text.parse::<ChargeId>().unwrap_err().to_string(), message, "{text}");
     }
     let message = "lot_".parse::<OwnerId>().unwrap_err().to_string();
-    assert_eq!(
-        message,
-        "must be an id that starts with usr_ or org_: it begins otherwise"
-    );
+    assert_eq!(message, "must be an id that starts with usr_ or org_: it begins otherwise");
 }
 
 #[test]
@@ -205,10 +145,7 @@ fn well_known_service_accounts_never_change() {
     let cases = [
         (ServiceAccountId::OPERATOR, "svc_0000000000e008000000000001"),
         (ServiceAccountId::IDENTITY, "svc_0000000000e008000000000002"),
-        (
-            ServiceAccountId::ORGANIZATION,
-            "svc_0000000000e008000000000003",
-        ),
+        (ServiceAccountId::ORGANIZATION, "svc_0000000000e008000000000003"),
         (ServiceAccountId::BILLING, "svc_0000000000e008000000000004"),
     ];
     for (id, text) in cases {
@@ -223,53 +160,27 @@ fn owners_are_people_or_organizations() {
     let organization = OrganizationId::from_parts(7, [1; 10]);
     let (own, shared) = (OwnerId::from(user), OwnerId::from(organization));
     assert_eq!((own.user(), own.organization()), (Some(user), None));
-    assert_eq!(
-        (shared.user(), shared.organization()),
-        (None, Some(organization))
-    );
+    assert_eq!((shared.user(), shared.organization()), (None, Some(organization)));
     assert_ne!(own, shared);
     assert_eq!(own.to_string(), user.to_string());
     assert_eq!(String::from(shared), organization.to_string());
 
     let problem = |text: &str| text.parse::<OwnerId>().unwrap_err().problem;
     assert_eq!(problem(""), IdProblem::WrongPrefix);
-    assert_eq!(
-        problem("prj_00000000000000000000000000"),
-        IdProblem::WrongPrefix
-    );
+    assert_eq!(problem("prj_00000000000000000000000000"), IdProblem::WrongPrefix);
     assert_eq!(problem("org_"), IdProblem::WrongLength { found: 4 });
-    assert_eq!(
-        problem("usr_0000000000000000000000000u"),
-        IdProblem::BadCharacter { position: 30 }
-    );
-    assert_eq!(
-        problem("org_80000000000000000000000000"),
-        IdProblem::Overflow
-    );
+    assert_eq!(problem("usr_0000000000000000000000000u"), IdProblem::BadCharacter { position: 30 });
+    assert_eq!(problem("org_80000000000000000000000000"), IdProblem::Overflow);
 }
 
 #[test]
 fn json_has_the_text() {
     let user: UserId = ZEROES.parse().unwrap();
-    assert_eq!(
-        serde_json::to_string(&user).unwrap(),
-        format!("\"{ZEROES}\"")
-    );
-    assert_eq!(
-        serde_json::from_str::<UserId>(&format!("\"{ZEROES}\"")).unwrap(),
-        user
-    );
-    assert_eq!(
-        serde_json::from_value::<OwnerId>(ZEROES.into()).unwrap(),
-        OwnerId::User(user)
-    );
+    assert_eq!(serde_json::to_string(&user).unwrap(), format!("\"{ZEROES}\""));
+    assert_eq!(serde_json::from_str::<UserId>(&format!("\"{ZEROES}\"")).unwrap(), user);
+    assert_eq!(serde_json::from_value::<OwnerId>(ZEROES.into()).unwrap(), OwnerId::User(user));
     assert_eq!(serde_json::to_value(OwnerId::User(user)).unwrap(), ZEROES);
-    for wrong in [
-        "7",
-        "null",
-        "\"usr_\"",
-        "\"org_00000000000000000000000000\"",
-    ] {
+    for wrong in ["7", "null", "\"usr_\"", "\"org_00000000000000000000000000\""] {
         assert!(serde_json::from_str::<UserId>(wrong).is_err(), "{wrong}");
     }
 }

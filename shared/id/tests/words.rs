@@ -37,11 +37,7 @@ fn request_ids_are_short_and_printable() {
     ];
     for (text, expected) in cases {
         assert_eq!(RequestId::parse(text).map(|_| ()), expected, "{text:?}");
-        assert_eq!(
-            serde_json::from_value::<RequestId>(text.into()).is_ok(),
-            expected.is_ok(),
-            "{text:?}"
-        );
+        assert_eq!(serde_json::from_value::<RequestId>(text.into()).is_ok(), expected.is_ok(), "{text:?}");
     }
 }
 

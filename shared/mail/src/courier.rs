@@ -50,24 +50,9 @@ struct Inner {
 impl Courier {
     /// A courier for one service's queue. `from` is the sender: `no-reply@example.com` or `Bursar <no-reply@…>`.
     /// Nothing is delivered before [`Courier::run`].
-    pub fn new(
-        db: Db,
-        sealer: Sealer,
-        clock: Clock,
-        transport: Transport,
-        from: &str,
-    ) -> Result<Self, MailError> {
-        let from = from
-            .parse()
-            .map_err(|error: lettre::address::AddressError| MailError::From(error.to_string()))?;
-        Ok(Self(Arc::new(Inner {
-            db,
-            sealer,
-            clock,
-            transport,
-            from,
-            bell: Notify::new(),
-        })))
+    pub fn new(db: Db, sealer: Sealer, clock: Clock, transport: Transport, from: &str) -> Result<Self, MailError> {
+        let from = from.parse().map_err(|error: lettre::address::AddressError| MailError::From(error.to_string()))?;
+        Ok(Self(Arc::new(Inner { db, sealer, clock, transport, from, bell: Notify::new() })))
     }
 
     /// Says that mail was committed: it is delivered now instead of within a second.
@@ -127,21 +112,15 @@ impl Inner {
     async fn hand_over(&self, mail: &Claimed) -> Result<(), Failure> {
         let Some(letter) = mail.open(&self.sealer) else {
             // Kept for the usual time: the operator may have started with the wrong key file.
-            return Err(Failure::Later(
-                "the queued mail cannot be unsealed: another master key?".to_owned(),
-            ));
+            return Err(Failure::Later("the queued mail cannot be unsealed: another master key?".to_owned()));
         };
-        self.transport
-            .deliver(mail.id, mail.queued_at, &self.from, &letter)
-            .await
+        self.transport.deliver(mail.id, mail.queued_at, &self.from, &letter).await
     }
 }
 
 /// 10 s, 20 s, 40 s … 1 h.
 fn wait_after(attempts: i64) -> Span {
-    let doublings = u32::try_from(attempts.saturating_sub(1))
-        .unwrap_or(0)
-        .min(16);
+    let doublings = u32::try_from(attempts.saturating_sub(1)).unwrap_or(0).min(16);
     FIRST_WAIT.saturating_mul(1 << doublings).min(LONGEST_WAIT)
 }
 
@@ -151,16 +130,9 @@ mod tests {
 
     #[test]
     fn waits_double_up_to_an_hour_and_last_a_day() {
-        let seconds: Vec<u64> = (1..=11)
-            .map(|attempts| wait_after(attempts).as_secs())
-            .collect();
-        assert_eq!(
-            seconds,
-            [10, 20, 40, 80, 160, 320, 640, 1280, 2560, 3600, 3600]
-        );
-        let total: u64 = (1..MAX_ATTEMPTS)
-            .map(|attempts| wait_after(attempts).as_secs())
-            .sum();
+        let seconds: Vec<u64> = (1..=11).map(|attempts| wait_after(attempts).as_secs()).collect();
+        assert_eq!(seconds, [10, 20, 40, 80, 160, 320, 640, 1280, 2560, 3600, 3600]);
+        let total: u64 = (1..MAX_ATTEMPTS).map(|attempts| wait_after(attempts).as_secs()).sum();
         assert!((24 * 3600..27 * 3600).contains(&total), "{total} s");
     }
 }

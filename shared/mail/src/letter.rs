@@ -84,10 +84,7 @@ pub(crate) fn compose(
         .subject(one_line(&mail.subject))
         .header(ContentType::TEXT_PLAIN)
         // RFC 3834: vacation responders stay silent.
-        .raw_header(HeaderValue::new(
-            HeaderName::new_from_ascii_str("Auto-Submitted"),
-            "auto-generated".to_owned(),
-        ))
+        .raw_header(HeaderValue::new(HeaderName::new_from_ascii_str("Auto-Submitted"), "auto-generated".to_owned()))
         .body(body)
         .map_err(|error| MailError::Compose(error.to_string()))
 }
@@ -96,10 +93,7 @@ pub(crate) fn compose(
 fn printable_lines(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 64);
     for line in text.lines() {
-        out.extend(
-            line.chars()
-                .map(|c| if c.is_control() && c != '\t' { ' ' } else { c }),
-        );
+        out.extend(line.chars().map(|c| if c.is_control() && c != '\t' { ' ' } else { c }));
         out.push_str("\r\n");
     }
     out
@@ -107,10 +101,7 @@ fn printable_lines(text: &str) -> String {
 
 /// A subject without line breaks and other control characters: they would end the header.
 fn one_line(subject: &str) -> String {
-    subject
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
+    subject.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -118,11 +109,7 @@ mod tests {
     use super::*;
 
     fn composed(subject: &str, text: &str, encoding: Encoding) -> String {
-        let mail = Mail {
-            to: "ann@example.com".into(),
-            subject: subject.into(),
-            text: text.into(),
-        };
+        let mail = Mail { to: "ann@example.com".into(), subject: subject.into(), text: text.into() };
         let from = "Bursar <no-reply@bursar.example>".parse().expect("parses");
         let id = MailId::from_parts(1_000, [7; 10]);
         let at = Timestamp::from_micros(1_785_000_000_000_000).expect("in range");
@@ -134,30 +121,18 @@ mod tests {
     fn a_link_stays_on_its_line_among_any_letters() {
         let link = format!("https://app.example/accept?token={}", "A_-9".repeat(20));
         for name in ["Acme", "Ünïcödé & Söhne", "株式会社"] {
-            let text = composed(
-                "Hi",
-                &format!("Join {name}:\n\n{link}\n"),
-                Encoding::EightBit,
-            );
+            let text = composed("Hi", &format!("Join {name}:\n\n{link}\n"), Encoding::EightBit);
             assert!(text.lines().any(|line| line.trim_end() == link), "{text}");
         }
     }
 
     #[test]
     fn what_mail_cannot_carry_is_encoded_or_left_out() {
-        for text in [
-            "x".repeat(2_000),
-            "a\0b".to_owned(),
-            "a\rb".to_owned(),
-            "a\u{85}b\n\r\n".to_owned(),
-        ] {
+        for text in ["x".repeat(2_000), "a\0b".to_owned(), "a\rb".to_owned(), "a\u{85}b\n\r\n".to_owned()] {
             for encoding in [Encoding::EightBit, Encoding::SevenBit] {
                 let composed = composed("Hi", &text, encoding);
                 let good = |line: &str| line.len() <= 998 && !line.chars().any(char::is_control);
-                assert!(
-                    composed.split("\r\n").all(good),
-                    "{encoding:?}: {composed:?}"
-                );
+                assert!(composed.split("\r\n").all(good), "{encoding:?}: {composed:?}");
             }
         }
     }
@@ -172,10 +147,7 @@ mod tests {
             "Message-ID: <eml_",
             "Auto-Submitted: auto-generated",
         ] {
-            assert!(
-                text.lines().any(|line| line.starts_with(header)),
-                "no {header} in {text}"
-            );
+            assert!(text.lines().any(|line| line.starts_with(header)), "no {header} in {text}");
         }
     }
 
@@ -202,11 +174,7 @@ mod tests {
 
     #[test]
     fn debug_says_nothing() {
-        let mail = Mail {
-            to: "ann@example.com".into(),
-            subject: "s".into(),
-            text: "token=geheim".into(),
-        };
+        let mail = Mail { to: "ann@example.com".into(), subject: "s".into(), text: "token=geheim".into() };
         assert_eq!(format!("{mail:?}"), "Mail([redacted])");
     }
 }

@@ -33,10 +33,8 @@ pub async fn queue(
     let id = MailId::from_parts(now.as_millis(), entropy.bytes());
     let clear = serde_json::to_vec(mail).map_err(|error| DbError::corrupt(error.to_string()))?;
     let closed = sealer.seal(entropy, &clear, &bound_to(id));
-    exactly_one(
-        on!(tx, c => sqlx::query(INSERT).bind(id).bind(closed).bind(now)
-        .execute(c).await?.rows_affected()),
-    )?;
+    exactly_one(on!(tx, c => sqlx::query(INSERT).bind(id).bind(closed).bind(now)
+        .execute(c).await?.rows_affected()))?;
     Ok(id)
 }
 
@@ -58,11 +56,7 @@ impl Claimed {
 }
 
 /// Claims the mail that has been due longest, for `lease`.
-pub(crate) async fn claim(
-    db: &Db,
-    now: Timestamp,
-    lease: Span,
-) -> Result<Option<Claimed>, DbError> {
+pub(crate) async fn claim(db: &Db, now: Timestamp, lease: Span) -> Result<Option<Claimed>, DbError> {
     let mut tx = db.begin().await?;
     let until = now.saturating_add(lease);
     let statement = match &tx {

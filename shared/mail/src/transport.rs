@@ -54,11 +54,7 @@ impl Transport {
     pub fn smtp(url: &str) -> Result<Self, MailError> {
         let builder = AsyncSmtpTransport::<Tokio1Executor>::from_url(url)
             // The cause may quote the address and with it the password.
-            .map_err(|_| {
-                MailError::Smtp(
-                    "expected smtp[s]://[user:password@]host[:port][?tls=required]".to_owned(),
-                )
-            })?;
+            .map_err(|_| MailError::Smtp("expected smtp[s]://[user:password@]host[:port][?tls=required]".to_owned()))?;
         Ok(Self::Smtp(builder.timeout(Some(SMTP_TIMEOUT)).build()))
     }
 
@@ -74,8 +70,8 @@ impl Transport {
             Self::Directory(_) => Encoding::EightBit,
             Self::Smtp(_) => Encoding::SevenBit,
         };
-        let message = compose(id, queued_at, from, mail, encoding)
-            .map_err(|error| Failure::Never(error.to_string()))?;
+        let message =
+            compose(id, queued_at, from, mail, encoding).map_err(|error| Failure::Never(error.to_string()))?;
         match self {
             Self::Directory(directory) => {
                 let directory = directory.clone();
@@ -103,11 +99,7 @@ fn judge(error: &lettre::transport::smtp::Error) -> Failure {
     };
     let code = u16::from(code);
     let reason = format!("the server answered {code}");
-    if (550..560).contains(&code) {
-        Failure::Never(reason)
-    } else {
-        Failure::Later(reason)
-    }
+    if (550..560).contains(&code) { Failure::Never(reason) } else { Failure::Later(reason) }
 }
 
 fn kind_of(error: &lettre::transport::smtp::Error) -> &'static str {
@@ -124,11 +116,7 @@ fn kind_of(error: &lettre::transport::smtp::Error) -> &'static str {
 
 /// `20261121T184150Z-eml_….eml`: sorts by time, and is the same each time this mail is tried.
 fn file_name(id: MailId, queued_at: Timestamp) -> String {
-    let time: String = queued_at
-        .to_rfc3339()
-        .chars()
-        .filter(|c| *c != '-' && *c != ':')
-        .collect();
+    let time: String = queued_at.to_rfc3339().chars().filter(|c| *c != '-' && *c != ':').collect();
     format!("{time}-{id}.eml")
 }
 
@@ -136,17 +124,9 @@ fn file_name(id: MailId, queued_at: Timestamp) -> String {
 fn write_file(directory: &Path, name: &str, text: &[u8]) -> std::io::Result<()> {
     use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(directory)?;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     let unfinished = directory.join(format!(".{name}.tmp"));
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&unfinished)?;
+    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
     file.write_all(text)?;
     file.sync_all()?;
     std::fs::rename(&unfinished, directory.join(name))?;
@@ -174,14 +154,7 @@ mod tests {
         write_file(&file, "x.eml", b"x").expect_err("a file is no directory");
         write_file(directory.path(), "x.eml", b"one").expect("writes");
         write_file(directory.path(), "x.eml", b"two").expect("writes again");
-        assert_eq!(
-            std::fs::read(directory.path().join("x.eml")).expect("reads"),
-            b"two"
-        );
-        assert_eq!(
-            std::fs::read_dir(directory.path()).expect("lists").count(),
-            2,
-            "no leftovers"
-        );
+        assert_eq!(std::fs::read(directory.path().join("x.eml")).expect("reads"), b"two");
+        assert_eq!(std::fs::read_dir(directory.path()).expect("lists").count(), 2, "no leftovers");
     }
 }

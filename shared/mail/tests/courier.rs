@@ -39,9 +39,7 @@ impl World {
     async fn new(at: &TestDb) -> Self {
         let migrations = ddl::migrations();
         let url = at.url().parse().expect("the test kit gives a good address");
-        let db = Db::open(&url, &migrations, &PoolOptions::default())
-            .await
-            .expect("opens");
+        let db = Db::open(&url, &migrations, &PoolOptions::default()).await.expect("opens");
         db.migrate(&migrations).await.expect("migrates");
         let start = Timestamp::from_micros(1_785_000_000_000_000).expect("in range");
         Self {
@@ -54,33 +52,15 @@ impl World {
     }
 
     async fn send(&self, to: &str, text: &str) {
-        let mail = Mail {
-            to: to.to_owned(),
-            subject: "Welcome".to_owned(),
-            text: text.to_owned(),
-        };
+        let mail = Mail { to: to.to_owned(), subject: "Welcome".to_owned(), text: text.to_owned() };
         let mut tx = self.db.begin().await.expect("begins");
-        queue(
-            &mut tx,
-            &self.sealer,
-            &self.entropy,
-            self.clock.now(),
-            &mail,
-        )
-        .await
-        .expect("queues");
+        queue(&mut tx, &self.sealer, &self.entropy, self.clock.now(), &mail).await.expect("queues");
         tx.commit().await.expect("commits");
     }
 
     fn hire(&self, transport: Transport) -> (Courier, JoinHandle<()>) {
-        let courier = Courier::new(
-            self.db.clone(),
-            self.sealer.clone(),
-            self.clock.clone(),
-            transport,
-            FROM,
-        )
-        .expect("a good sender");
+        let courier = Courier::new(self.db.clone(), self.sealer.clone(), self.clock.clone(), transport, FROM)
+            .expect("a good sender");
         let at_work = tokio::spawn(courier.clone().run(self.shutdown.clone()));
         (courier, at_work)
     }
@@ -92,10 +72,7 @@ impl World {
 
     /// Waits until the queue holds `count` mails.
     async fn until_queued(&self, count: i64) {
-        until(&format!("{count} queued mails"), async || {
-            self.queued().await == count
-        })
-        .await;
+        until(&format!("{count} queued mails"), async || self.queued().await == count).await;
     }
 }
 
@@ -105,19 +82,14 @@ async fn until(what: &str, reached: impl AsyncFn() -> bool) {
             tokio::task::yield_now().await;
         }
     };
-    assert!(
-        tokio::time::timeout(PATIENCE, wait).await.is_ok(),
-        "never reached: {what}"
-    );
+    assert!(tokio::time::timeout(PATIENCE, wait).await.is_ok(), "never reached: {what}");
 }
 
 fn files(directory: &Path) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(directory.join("mail")) else {
         return Vec::new();
     };
-    entries
-        .map(|entry| std::fs::read_to_string(entry.expect("an entry").path()).expect("readable"))
-        .collect()
+    entries.map(|entry| std::fs::read_to_string(entry.expect("an entry").path()).expect("readable")).collect()
 }
 
 bursar_testkit::engines! {
@@ -272,7 +244,5 @@ async fn next_attempt(db: &Db) -> i64 {
 }
 
 fn message_id(text: &str) -> &str {
-    text.lines()
-        .find(|line| line.starts_with("Message-ID: "))
-        .expect("every mail has one")
+    text.lines().find(|line| line.starts_with("Message-ID: ")).expect("every mail has one")
 }

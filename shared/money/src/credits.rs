@@ -12,9 +12,7 @@ use crate::decimal::{self, Buffer, Flaw, MILLION};
 /// An amount of credits: 0 up to 10¹² credits, in steps of a millionth (a micro-credit).
 ///
 /// The text form is a decimal with at most six fraction digits (`12.5`), printed as short as possible.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Credits(i64);
 
@@ -113,9 +111,7 @@ impl Credits {
 
     /// That many times the amount, unless it is above [`Credits::MAX`].
     pub fn checked_mul(self, times: u32) -> Option<Self> {
-        self.0
-            .checked_mul(i64::from(times))
-            .and_then(|micro| Self::from_micro(micro).ok())
+        self.0.checked_mul(i64::from(times)).and_then(|micro| Self::from_micro(micro).ok())
     }
 
     /// What `quantity` units cost at this many credits for one unit, unless it is above
@@ -127,9 +123,7 @@ impl Credits {
         let million = i128::from(MILLION);
         let product = i128::from(self.0) * i128::from(quantity.millionths());
         let micro = product / million + i128::from(product % million != 0);
-        i64::try_from(micro)
-            .ok()
-            .and_then(|micro| Self::from_micro(micro).ok())
+        i64::try_from(micro).ok().and_then(|micro| Self::from_micro(micro).ok())
     }
 }
 

@@ -48,15 +48,9 @@ pub(crate) fn parse_millionths(text: &str, max: i64) -> Result<i64, Flaw> {
     }
     let missing = FRACTION_DIGITS - fraction.len();
     // At most 30 digits and six zeros: below 2^127, so only the last step can be out of range.
-    let digits = whole
-        .bytes()
-        .chain(fraction.bytes())
-        .chain(std::iter::repeat_n(b'0', missing));
+    let digits = whole.bytes().chain(fraction.bytes()).chain(std::iter::repeat_n(b'0', missing));
     let value = digits.fold(0i128, |value, digit| value * 10 + i128::from(digit - b'0'));
-    i64::try_from(value)
-        .ok()
-        .filter(|value| *value <= max)
-        .ok_or(Flaw::TooLarge)
+    i64::try_from(value).ok().filter(|value| *value <= max).ok_or(Flaw::TooLarge)
 }
 
 fn is_digits(text: &str) -> bool {
@@ -64,11 +58,7 @@ fn is_digits(text: &str) -> bool {
 }
 
 /// Writes millionths without their sign, with at least `min_fraction` (0..=6) fraction digits.
-pub(crate) fn write_millionths(
-    f: &mut impl fmt::Write,
-    millionths: u64,
-    min_fraction: usize,
-) -> fmt::Result {
+pub(crate) fn write_millionths(f: &mut impl fmt::Write, millionths: u64, min_fraction: usize) -> fmt::Result {
     let whole = millionths / MILLION.unsigned_abs();
     let mut fraction = millionths % MILLION.unsigned_abs();
     let mut digits = FRACTION_DIGITS;
@@ -76,11 +66,7 @@ pub(crate) fn write_millionths(
         fraction /= 10;
         digits -= 1;
     }
-    if digits == 0 {
-        write!(f, "{whole}")
-    } else {
-        write!(f, "{whole}.{fraction:0digits$}")
-    }
+    if digits == 0 { write!(f, "{whole}") } else { write!(f, "{whole}.{fraction:0digits$}") }
 }
 
 /// A text of at most 32 bytes on the stack, so that an amount can be padded without allocating.
@@ -93,20 +79,14 @@ pub(crate) struct Buffer {
 impl Buffer {
     pub(crate) fn as_str(&self) -> &str {
         // Only `write_str` fills it, always with whole strings.
-        self.bytes
-            .get(..self.length)
-            .and_then(|bytes| std::str::from_utf8(bytes).ok())
-            .unwrap_or_default()
+        self.bytes.get(..self.length).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default()
     }
 }
 
 impl fmt::Write for Buffer {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let end = self.length + text.len();
-        self.bytes
-            .get_mut(self.length..end)
-            .ok_or(fmt::Error)?
-            .copy_from_slice(text.as_bytes());
+        self.bytes.get_mut(self.length..end).ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
         self.length = end;
         Ok(())
     }

@@ -11,9 +11,7 @@ use crate::decimal::{self, Buffer};
 /// A change of credits: from −10¹² to 10¹² credits, in steps of a millionth.
 ///
 /// The text form always shows the direction: `+12.5`, `-3`, and `0` for no change.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct CreditDelta(i64);
 

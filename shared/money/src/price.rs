@@ -52,10 +52,7 @@ impl Price {
 
     /// Nothing, in a currency.
     pub const fn zero(currency: Currency) -> Self {
-        Self {
-            currency,
-            micros: 0,
-        }
+        Self { currency, micros: 0 }
     }
 
     /// A price in millionths of the currency's unit; [`PriceError::TooLarge`] outside the range.
@@ -68,11 +65,7 @@ impl Price {
     }
 
     /// A price as `google.type.Money` has it, with that message's rules on `nanos` and signs.
-    pub fn from_units_nanos(
-        currency: Currency,
-        units: i64,
-        nanos: i32,
-    ) -> Result<Self, PriceError> {
+    pub fn from_units_nanos(currency: Currency, units: i64, nanos: i32) -> Result<Self, PriceError> {
         if nanos.unsigned_abs() > 999_999_999 {
             return Err(PriceError::NanosOutOfRange);
         }
@@ -91,9 +84,7 @@ impl Price {
 
     /// A price in the currency's smallest unit (cents for USD), as payment providers count.
     pub fn from_minor_units(currency: Currency, minor: i64) -> Result<Self, PriceError> {
-        let micros = minor
-            .checked_mul(minor_unit(currency))
-            .ok_or(PriceError::TooLarge)?;
+        let micros = minor.checked_mul(minor_unit(currency)).ok_or(PriceError::TooLarge)?;
         Self::from_micros(currency, micros)
     }
 
@@ -124,11 +115,7 @@ impl Price {
     /// The price in the currency's smallest unit, unless it has a fraction of one.
     pub const fn minor_units(self) -> Option<i64> {
         let unit = minor_unit(self.currency);
-        if self.micros % unit == 0 {
-            Some(self.micros / unit)
-        } else {
-            None
-        }
+        if self.micros % unit == 0 { Some(self.micros / unit) } else { None }
     }
 
     /// The price without what is below the currency's smallest unit, rounded **down** (towards
@@ -137,10 +124,7 @@ impl Price {
     pub const fn floor_to_minor(self) -> Self {
         let below = self.micros.rem_euclid(minor_unit(self.currency));
         // The lower limit is a multiple of every minor unit, so this stays in range.
-        Self {
-            currency: self.currency,
-            micros: self.micros - below,
-        }
+        Self { currency: self.currency, micros: self.micros - below }
     }
 
     /// Whether it is nothing.
@@ -156,10 +140,7 @@ impl Price {
     /// The same amount with the other sign.
     #[must_use]
     pub const fn negated(self) -> Self {
-        Self {
-            currency: self.currency,
-            micros: -self.micros,
-        }
+        Self { currency: self.currency, micros: -self.micros }
     }
 
     /// The sum; [`PriceError::CurrencyMismatch`] or [`PriceError::TooLarge`].
@@ -177,10 +158,7 @@ impl Price {
 
     /// That many times the price, unless out of range.
     pub fn checked_mul(self, times: u32) -> Result<Self, PriceError> {
-        let micros = self
-            .micros
-            .checked_mul(i64::from(times))
-            .ok_or(PriceError::TooLarge)?;
+        let micros = self.micros.checked_mul(i64::from(times)).ok_or(PriceError::TooLarge)?;
         Self::from_micros(self.currency, micros)
     }
 
@@ -198,10 +176,7 @@ impl Price {
         let product = i128::from(self.micros) * i128::from(numerator);
         let micros = product.div_euclid(i128::from(denominator));
         // A share of at most one lies between zero and the price, whole micros both.
-        Self {
-            currency: self.currency,
-            micros: i64::try_from(micros).unwrap_or(self.micros),
-        }
+        Self { currency: self.currency, micros: i64::try_from(micros).unwrap_or(self.micros) }
     }
 }
 
@@ -221,12 +196,11 @@ impl FromStr for Price {
     fn from_str(text: &str) -> Result<Self, PriceError> {
         let (amount, currency) = text.split_once(' ').ok_or(PriceError::Malformed)?;
         let unsigned = amount.strip_prefix('-').unwrap_or(amount);
-        let micros =
-            decimal::parse_millionths(unsigned, Self::MAX_MICROS).map_err(|flaw| match flaw {
-                Flaw::TooPrecise => PriceError::TooPrecise,
-                Flaw::TooLarge => PriceError::TooLarge,
-                Flaw::Empty | Flaw::Negative | Flaw::Malformed => PriceError::Malformed,
-            })?;
+        let micros = decimal::parse_millionths(unsigned, Self::MAX_MICROS).map_err(|flaw| match flaw {
+            Flaw::TooPrecise => PriceError::TooPrecise,
+            Flaw::TooLarge => PriceError::TooLarge,
+            Flaw::Empty | Flaw::Negative | Flaw::Malformed => PriceError::Malformed,
+        })?;
         let currency = currency.parse().map_err(|_| PriceError::Currency)?;
         let negative = unsigned.len() != amount.len();
         Self::from_micros(currency, if negative { -micros } else { micros })

@@ -29,10 +29,7 @@ macro_rules! bigint_column {
         where
             i64: Encode<'q, DB>,
         {
-            fn encode_by_ref(
-                &self,
-                buffer: &mut DB::ArgumentBuffer,
-            ) -> Result<IsNull, BoxDynError> {
+            fn encode_by_ref(&self, buffer: &mut DB::ArgumentBuffer) -> Result<IsNull, BoxDynError> {
                 <i64 as Encode<'q, DB>>::encode_by_ref(&self.$get(), buffer)
             }
         }

@@ -1,10 +1,6 @@
 //! Credits, changes of credits and quantities: text, ranges and exact arithmetic.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "helpers of tests fail as loudly as tests do"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as loudly as tests do")]
 
 use bursar_money::{CreditDelta, Credits, CreditsError, Quantity, QuantityError};
 use proptest::prelude::*;
@@ -74,11 +70,7 @@ fn texts_of_credits() {
         ("1\u{a0}", Err(Malformed)),
     ];
     for (text, expected) in cases {
-        assert_eq!(
-            text.parse::<Credits>().map(Credits::micro),
-            expected,
-            "{text:?}"
-        );
+        assert_eq!(text.parse::<Credits>().map(Credits::micro), expected, "{text:?}");
     }
 }
 
@@ -143,9 +135,7 @@ fn a_quantity_costs_its_rate_rounded_up() {
     for (rate, quantity, cost) in cases {
         let rate: Credits = rate.parse().unwrap();
         let quantity: Quantity = quantity.parse().unwrap();
-        let found = rate
-            .checked_mul_quantity(quantity)
-            .map(|cost| cost.to_string());
+        let found = rate.checked_mul_quantity(quantity).map(|cost| cost.to_string());
         assert_eq!(found.as_deref(), cost, "{rate} × {quantity}");
     }
 }
@@ -166,33 +156,17 @@ fn texts_of_quantities() {
         ("one", Err(Malformed)),
     ];
     for (text, expected) in cases {
-        assert_eq!(
-            text.parse::<Quantity>().map(Quantity::millionths),
-            expected,
-            "{text:?}"
-        );
+        assert_eq!(text.parse::<Quantity>().map(Quantity::millionths), expected, "{text:?}");
     }
     assert_eq!(Quantity::from_millionths(0), Err(NotPositive));
     assert_eq!(Quantity::from_millionths(i64::MAX), Err(TooLarge));
     assert_eq!(Quantity::MAX.checked_add(Quantity::ONE), None);
-    assert_eq!(
-        Quantity::ONE
-            .checked_add(Quantity::ONE)
-            .unwrap()
-            .to_string(),
-        "2"
-    );
+    assert_eq!(Quantity::ONE.checked_add(Quantity::ONE).unwrap().to_string(), "2");
 }
 
 #[test]
 fn changes_show_their_direction() {
-    let cases = [
-        (12_500_000, "+12.5"),
-        (-3_000_000, "-3"),
-        (0, "0"),
-        (1, "+0.000001"),
-        (-MAX, "-1000000000000"),
-    ];
+    let cases = [(12_500_000, "+12.5"), (-3_000_000, "-3"), (0, "0"), (1, "+0.000001"), (-MAX, "-1000000000000")];
     for (value, text) in cases {
         let delta = CreditDelta::from_micro(value).unwrap();
         assert_eq!(delta.to_string(), text);
@@ -202,49 +176,22 @@ fn changes_show_their_direction() {
         assert_eq!((-delta).micro(), -value);
     }
     for wrong in ["+", "-", "--1", "+-1", "-+1", " 1", "+ 1"] {
-        assert_eq!(
-            wrong.parse::<CreditDelta>(),
-            Err(CreditsError::Malformed),
-            "{wrong:?}"
-        );
+        assert_eq!(wrong.parse::<CreditDelta>(), Err(CreditsError::Malformed), "{wrong:?}");
     }
     assert_eq!("".parse::<CreditDelta>(), Err(CreditsError::Empty));
     assert_eq!("2".parse(), Ok(CreditDelta::plus(Credits::whole(2))));
-    assert_eq!(
-        CreditDelta::from_micro(MAX + 1),
-        Err(CreditsError::TooLarge)
-    );
-    assert_eq!(
-        CreditDelta::from_micro(i64::MIN),
-        Err(CreditsError::TooLarge)
-    );
-    assert_eq!(
-        CreditDelta::minus(Credits::ONE).checked_apply(Credits::ZERO),
-        None
-    );
-    assert_eq!(
-        CreditDelta::plus(Credits::ONE).checked_apply(Credits::MAX),
-        None
-    );
+    assert_eq!(CreditDelta::from_micro(MAX + 1), Err(CreditsError::TooLarge));
+    assert_eq!(CreditDelta::from_micro(i64::MIN), Err(CreditsError::TooLarge));
+    assert_eq!(CreditDelta::minus(Credits::ONE).checked_apply(Credits::ZERO), None);
+    assert_eq!(CreditDelta::plus(Credits::ONE).checked_apply(Credits::MAX), None);
 }
 
 #[test]
 fn json_has_texts() {
     assert_eq!(serde_json::to_value(micro(12_500_000)).unwrap(), "12.5");
-    assert_eq!(
-        serde_json::from_value::<Credits>("12.5".into()).unwrap(),
-        micro(12_500_000)
-    );
-    assert_eq!(
-        serde_json::to_value(CreditDelta::minus(Credits::ONE)).unwrap(),
-        "-1"
-    );
-    assert_eq!(
-        serde_json::from_value::<Quantity>("3".into())
-            .unwrap()
-            .millionths(),
-        3_000_000
-    );
+    assert_eq!(serde_json::from_value::<Credits>("12.5".into()).unwrap(), micro(12_500_000));
+    assert_eq!(serde_json::to_value(CreditDelta::minus(Credits::ONE)).unwrap(), "-1");
+    assert_eq!(serde_json::from_value::<Quantity>("3".into()).unwrap().millionths(), 3_000_000);
     // A JSON number went through floating point somewhere: refused.
     assert!(serde_json::from_str::<Credits>("12.5").is_err());
     assert!(serde_json::from_str::<Credits>("12").is_err());

@@ -1,10 +1,6 @@
 //! Prices and currencies.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "helpers of tests fail as loudly as tests do"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as loudly as tests do")]
 
 use bursar_money::{Currency, CurrencyError, Price, PriceError};
 use proptest::prelude::*;
@@ -23,19 +19,10 @@ fn currency(code: &str) -> Currency {
 fn currencies_are_three_capitals() {
     assert_eq!("USD".parse(), Ok(Currency::USD));
     assert_eq!(Currency::EUR.to_string(), "EUR");
-    for wrong in [
-        "", "US", "USDX", "usd", "Usd", "U D", "U1D", "\u{20ac}", "\u{e9}A",
-    ] {
+    for wrong in ["", "US", "USDX", "usd", "Usd", "U D", "U1D", "\u{20ac}", "\u{e9}A"] {
         assert_eq!(wrong.parse::<Currency>(), Err(CurrencyError), "{wrong:?}");
     }
-    for (code, digits) in [
-        ("USD", 2),
-        ("EUR", 2),
-        ("JPY", 0),
-        ("KRW", 0),
-        ("KWD", 3),
-        ("XYZ", 2),
-    ] {
+    for (code, digits) in [("USD", 2), ("EUR", 2), ("JPY", 0), ("KRW", 0), ("KWD", 3), ("XYZ", 2)] {
         assert_eq!(currency(code).minor_digits(), digits, "{code}");
     }
 }
@@ -69,11 +56,7 @@ fn texts_of_prices() {
         ("100 USD ", Err(PriceError::Currency)),
     ];
     for (text, expected) in cases {
-        assert_eq!(
-            text.parse::<Price>().map(Price::micros),
-            expected,
-            "{text:?}"
-        );
+        assert_eq!(text.parse::<Price>().map(Price::micros), expected, "{text:?}");
     }
 }
 
@@ -117,11 +100,7 @@ fn units_and_nanos_follow_google_money() {
     ];
     for (units, nanos, expected) in cases {
         let price = Price::from_units_nanos(Currency::USD, units, nanos);
-        assert_eq!(
-            price.map(Price::micros),
-            expected,
-            "{units} units, {nanos} nanos"
-        );
+        assert_eq!(price.map(Price::micros), expected, "{units} units, {nanos} nanos");
         if let Ok(price) = price {
             assert_eq!((price.units(), price.nanos()), (units, nanos));
         }
@@ -132,33 +111,11 @@ fn units_and_nanos_follow_google_money() {
 fn minor_units_are_those_of_the_currency() {
     assert_eq!(usd(20_000_000).minor_units(), Some(2_000));
     assert_eq!(usd(5_000).minor_units(), None);
-    assert_eq!(
-        Price::from_micros(currency("JPY"), 500_000_000)
-            .unwrap()
-            .minor_units(),
-        Some(500)
-    );
-    assert_eq!(
-        Price::from_minor_units(currency("KWD"), 1_001)
-            .unwrap()
-            .micros(),
-        1_001_000
-    );
-    assert_eq!(
-        Price::from_minor_units(Currency::USD, 1_999).unwrap(),
-        usd(19_990_000)
-    );
-    assert_eq!(
-        Price::from_minor_units(Currency::USD, i64::MAX),
-        Err(PriceError::TooLarge)
-    );
-    for (micros, floor) in [
-        (19_999, 10_000),
-        (10_000, 10_000),
-        (-1, -10_000),
-        (0, 0),
-        (-MAX, -MAX),
-    ] {
+    assert_eq!(Price::from_micros(currency("JPY"), 500_000_000).unwrap().minor_units(), Some(500));
+    assert_eq!(Price::from_minor_units(currency("KWD"), 1_001).unwrap().micros(), 1_001_000);
+    assert_eq!(Price::from_minor_units(Currency::USD, 1_999).unwrap(), usd(19_990_000));
+    assert_eq!(Price::from_minor_units(Currency::USD, i64::MAX), Err(PriceError::TooLarge));
+    for (micros, floor) in [(19_999, 10_000), (10_000, 10_000), (-1, -10_000), (0, 0), (-MAX, -MAX)] {
         assert_eq!(usd(micros).floor_to_minor(), usd(floor), "{micros}");
     }
 }
@@ -166,14 +123,8 @@ fn minor_units_are_those_of_the_currency() {
 #[test]
 fn currencies_do_not_mix() {
     let (dollars, euros) = (usd(1), Price::from_micros(Currency::EUR, 1).unwrap());
-    assert_eq!(
-        dollars.checked_add(euros),
-        Err(PriceError::CurrencyMismatch)
-    );
-    assert_eq!(
-        dollars.checked_sub(euros),
-        Err(PriceError::CurrencyMismatch)
-    );
+    assert_eq!(dollars.checked_add(euros), Err(PriceError::CurrencyMismatch));
+    assert_eq!(dollars.checked_sub(euros), Err(PriceError::CurrencyMismatch));
     assert_eq!(dollars.partial_cmp(&euros), None);
     assert_ne!(dollars, euros);
     assert!(usd(1) > usd(-1));
@@ -181,14 +132,8 @@ fn currencies_do_not_mix() {
 
 #[test]
 fn prices_stay_in_their_range() {
-    assert_eq!(
-        Price::from_micros(Currency::USD, MAX + 1),
-        Err(PriceError::TooLarge)
-    );
-    assert_eq!(
-        Price::from_micros(Currency::USD, i64::MIN),
-        Err(PriceError::TooLarge)
-    );
+    assert_eq!(Price::from_micros(Currency::USD, MAX + 1), Err(PriceError::TooLarge));
+    assert_eq!(Price::from_micros(Currency::USD, i64::MIN), Err(PriceError::TooLarge));
     assert_eq!(usd(MAX).checked_add(usd(1)), Err(PriceError::TooLarge));
     assert_eq!(usd(-MAX).checked_sub(usd(1)), Err(PriceError::TooLarge));
     assert_eq!(usd(MAX).checked_mul(2), Err(PriceError::TooLarge));
@@ -213,21 +158,14 @@ fn shares_are_rounded_down() {
         (1, 2_678_399, 2_678_400, 0),
     ];
     for (micros, numerator, denominator, share) in cases {
-        assert_eq!(
-            usd(micros).share(numerator, denominator),
-            usd(share),
-            "{micros} × {numerator}/{denominator}"
-        );
+        assert_eq!(usd(micros).share(numerator, denominator), usd(share), "{micros} × {numerator}/{denominator}");
     }
 }
 
 #[test]
 fn json_has_the_text() {
     assert_eq!(serde_json::to_value(usd(20_000_000)).unwrap(), "20.00 USD");
-    assert_eq!(
-        serde_json::from_value::<Price>("20.00 USD".into()).unwrap(),
-        usd(20_000_000)
-    );
+    assert_eq!(serde_json::from_value::<Price>("20.00 USD".into()).unwrap(), usd(20_000_000));
     assert!(serde_json::from_str::<Price>("20").is_err());
 }
 

@@ -8,12 +8,10 @@ use sqlx::{Connection as _, Decode, Encode, Row as _, SqliteConnection, Type};
 #[tokio::test]
 async fn every_type_comes_back_as_it_was_bound() {
     let mut db = SqliteConnection::connect("sqlite::memory:").await.unwrap();
-    sqlx::query(
-        "CREATE TABLE t (credits INTEGER, delta INTEGER, quantity INTEGER, currency TEXT) STRICT",
-    )
-    .execute(&mut db)
-    .await
-    .unwrap();
+    sqlx::query("CREATE TABLE t (credits INTEGER, delta INTEGER, quantity INTEGER, currency TEXT) STRICT")
+        .execute(&mut db)
+        .await
+        .unwrap();
     for credits in [Credits::ZERO, Credits::ONE, Credits::MAX] {
         let row = sqlx::query("INSERT INTO t VALUES ($1, $2, $3, $4) RETURNING *")
             .bind(credits)
@@ -25,10 +23,7 @@ async fn every_type_comes_back_as_it_was_bound() {
             .unwrap();
         assert_eq!(row.get::<i64, _>("credits"), credits.micro());
         assert_eq!(row.get::<Credits, _>("credits"), credits);
-        assert_eq!(
-            row.get::<CreditDelta, _>("delta"),
-            CreditDelta::minus(credits)
-        );
+        assert_eq!(row.get::<CreditDelta, _>("delta"), CreditDelta::minus(credits));
         assert_eq!(row.get::<Quantity, _>("quantity"), Quantity::ONE);
         assert_eq!(row.get::<Currency, _>("currency"), Currency::EUR);
     }
@@ -37,19 +32,13 @@ async fn every_type_comes_back_as_it_was_bound() {
 #[tokio::test]
 async fn a_number_outside_the_range_is_an_error() {
     let mut db = SqliteConnection::connect("sqlite::memory:").await.unwrap();
-    let row = sqlx::query(
-        "SELECT -1 AS low, 9223372036854775807 AS high, 'usd' AS currency, '1' AS text",
-    )
-    .fetch_one(&mut db)
-    .await
-    .unwrap();
+    let row = sqlx::query("SELECT -1 AS low, 9223372036854775807 AS high, 'usd' AS currency, '1' AS text")
+        .fetch_one(&mut db)
+        .await
+        .unwrap();
     let message = |error: sqlx::Error| error.to_string();
-    assert!(
-        message(row.try_get::<Credits, _>("low").unwrap_err()).contains("must not be negative")
-    );
-    assert!(
-        message(row.try_get::<Credits, _>("high").unwrap_err()).contains("must not be more than")
-    );
+    assert!(message(row.try_get::<Credits, _>("low").unwrap_err()).contains("must not be negative"));
+    assert!(message(row.try_get::<Credits, _>("high").unwrap_err()).contains("must not be more than"));
     assert!(row.try_get::<CreditDelta, _>("low").is_ok());
     assert!(row.try_get::<CreditDelta, _>("high").is_err());
     assert!(row.try_get::<Quantity, _>("low").is_err());
@@ -64,10 +53,7 @@ fn postgres_takes_bigint_and_arrays_of_it() {
         for<'q> Vec<T>: Encode<'q, Postgres> + Decode<'q, Postgres>,
     {
         assert_eq!(T::type_info(), <i64 as Type<Postgres>>::type_info());
-        assert_eq!(
-            <Vec<T> as Type<Postgres>>::type_info(),
-            <Vec<i64> as Type<Postgres>>::type_info()
-        );
+        assert_eq!(<Vec<T> as Type<Postgres>>::type_info(), <Vec<i64> as Type<Postgres>>::type_info());
     }
     is_bigint::<Credits>();
     is_bigint::<CreditDelta>();

@@ -95,15 +95,8 @@ mod tests {
         let policies = [AdminBilling::None, AdminBilling::View, AdminBilling::Manage];
         for (permission, owner, admin, member) in TABLE {
             for (admin_billing, admin) in policies.into_iter().zip(admin) {
-                let policy = AccessPolicy {
-                    admin_billing,
-                    ..AccessPolicy::default()
-                };
-                for (role, may) in [
-                    (Role::Owner, owner),
-                    (Role::Admin, admin),
-                    (Role::Member, member),
-                ] {
+                let policy = AccessPolicy { admin_billing, ..AccessPolicy::default() };
+                for (role, may) in [(Role::Owner, owner), (Role::Admin, admin), (Role::Member, member)] {
                     assert_eq!(
                         permits(role, permission, &policy),
                         may,
@@ -122,10 +115,7 @@ mod tests {
             (UsageVisibility::Everyone, [true, true, true]),
         ];
         for (usage_visibility, expected) in table {
-            let policy = AccessPolicy {
-                usage_visibility,
-                ..AccessPolicy::default()
-            };
+            let policy = AccessPolicy { usage_visibility, ..AccessPolicy::default() };
             let may = Role::ALL.map(|role| permits(role, Permission::ViewUsage, &policy));
             assert_eq!(may, expected, "{usage_visibility:?}: Owner, Admin, Member");
         }

@@ -33,10 +33,7 @@ struct Shard {
 impl TokenCache {
     /// A cache of about `capacity` tokens; at least one for each shard.
     pub(crate) fn new(capacity: usize) -> Self {
-        Self {
-            shards: Default::default(),
-            per_shard: (capacity / SHARDS).max(1),
-        }
+        Self { shards: Default::default(), per_shard: (capacity / SHARDS).max(1) }
     }
 
     /// The key of a token.
@@ -74,9 +71,7 @@ impl TokenCache {
 
 impl fmt::Debug for TokenCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TokenCache")
-            .field("per_shard", &self.per_shard)
-            .finish_non_exhaustive()
+        f.debug_struct("TokenCache").field("per_shard", &self.per_shard).finish_non_exhaustive()
     }
 }
 
@@ -90,25 +85,15 @@ mod tests {
     fn it_never_grows_beyond_its_capacity_and_keeps_the_latest() {
         let cache = TokenCache::new(160);
         let expires_at = Timestamp::from_micros(1).expect("a time");
-        let verified = Verified {
-            caller: Caller::Anonymous,
-            expires_at,
-        };
+        let verified = Verified { caller: Caller::Anonymous, expires_at };
         for n in 0..5_000 {
             let digest = TokenCache::digest(&n.to_string());
             cache.insert(digest, &verified);
             cache.insert(digest, &verified);
             assert!(cache.get(&digest).is_some(), "token {n} was just verified");
         }
-        let kept: usize = cache
-            .shards
-            .iter()
-            .map(|shard| shard.lock().expect("lock").tokens.len())
-            .sum();
+        let kept: usize = cache.shards.iter().map(|shard| shard.lock().expect("lock").tokens.len()).sum();
         assert_eq!(kept, 160, "16 shards of 10");
-        assert!(
-            cache.get(&TokenCache::digest("0")).is_none(),
-            "the oldest is gone"
-        );
+        assert!(cache.get(&TokenCache::digest("0")).is_none(), "the oldest is gone");
     }
 }

@@ -77,13 +77,7 @@ pub enum ServiceRole {
 
 impl ServiceRole {
     /// Every role.
-    pub const ALL: [Self; 5] = [
-        Self::Operator,
-        Self::Identity,
-        Self::Organization,
-        Self::Billing,
-        Self::Product,
-    ];
+    pub const ALL: [Self; 5] = [Self::Operator, Self::Identity, Self::Organization, Self::Billing, Self::Product];
 
     /// The name in tokens, databases and access rules: `operator`, `identity`, …
     pub const fn as_str(self) -> &'static str {
@@ -105,10 +99,7 @@ pub struct ServiceRoleError;
 impl FromStr for ServiceRole {
     type Err = ServiceRoleError;
     fn from_str(text: &str) -> Result<Self, ServiceRoleError> {
-        Self::ALL
-            .into_iter()
-            .find(|role| role.as_str() == text)
-            .ok_or(ServiceRoleError)
+        Self::ALL.into_iter().find(|role| role.as_str() == text).ok_or(ServiceRoleError)
     }
 }
 
@@ -121,19 +112,17 @@ impl fmt::Display for ServiceRole {
 impl Caller {
     /// Who makes this request. An error only if the handler is served without the stack.
     pub fn of<T>(request: &Request<T>) -> Result<Self, Status> {
-        request.extensions().get::<Self>().cloned().ok_or_else(|| {
-            Problem::internal(&"a handler is served without the authentication layer").into()
-        })
+        request
+            .extensions()
+            .get::<Self>()
+            .cloned()
+            .ok_or_else(|| Problem::internal(&"a handler is served without the authentication layer").into())
     }
 
     /// The person: the caller, or the one for whom a service calls.
     pub fn user(&self) -> Result<&UserCaller, Problem> {
         match self {
-            Self::User(user)
-            | Self::Service(ServiceCaller {
-                on_behalf_of: Some(user),
-                ..
-            }) => Ok(user),
+            Self::User(user) | Self::Service(ServiceCaller { on_behalf_of: Some(user), .. }) => Ok(user),
             Self::Service(_) => Err(Problem::permission_denied(
                 reason::CALLER_NOT_ALLOWED,
                 "this needs a user: send the user's token in bursar-user-authorization",
@@ -180,10 +169,9 @@ impl Caller {
         match self {
             Self::Anonymous => "anonymous".to_owned(),
             Self::User(user) => user.user.to_string(),
-            Self::Service(service) => service
-                .on_behalf_of
-                .as_ref()
-                .map_or_else(|| service.account.to_string(), |user| user.user.to_string()),
+            Self::Service(service) => {
+                service.on_behalf_of.as_ref().map_or_else(|| service.account.to_string(), |user| user.user.to_string())
+            }
         }
     }
 

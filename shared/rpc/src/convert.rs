@@ -46,16 +46,12 @@ pub fn timestamp(message: prost_types::Timestamp) -> Result<Timestamp, ConvertEr
 }
 
 /// A time of the API that must be there.
-pub fn required_timestamp(
-    message: Option<prost_types::Timestamp>,
-) -> Result<Timestamp, ConvertError> {
+pub fn required_timestamp(message: Option<prost_types::Timestamp>) -> Result<Timestamp, ConvertError> {
     timestamp(message.ok_or(ConvertError::Missing)?)
 }
 
 /// A time of the API that may be left out.
-pub fn optional_timestamp(
-    message: Option<prost_types::Timestamp>,
-) -> Result<Option<Timestamp>, ConvertError> {
+pub fn optional_timestamp(message: Option<prost_types::Timestamp>) -> Result<Option<Timestamp>, ConvertError> {
     message.map(timestamp).transpose()
 }
 
@@ -107,24 +103,13 @@ pub fn to_duration(span: Span) -> prost_types::Duration {
 
 /// A price of the API.
 pub fn price(message: &Money) -> Result<Price, ConvertError> {
-    let currency: Currency = message
-        .currency_code
-        .parse()
-        .map_err(|_| PriceError::Currency)?;
-    Ok(Price::from_units_nanos(
-        currency,
-        message.units,
-        message.nanos,
-    )?)
+    let currency: Currency = message.currency_code.parse().map_err(|_| PriceError::Currency)?;
+    Ok(Price::from_units_nanos(currency, message.units, message.nanos)?)
 }
 
 /// A price as the API has it.
 pub fn to_money(price: Price) -> Money {
-    Money {
-        currency_code: price.currency().as_str().to_owned(),
-        units: price.units(),
-        nanos: price.nanos(),
-    }
+    Money { currency_code: price.currency().as_str().to_owned(), units: price.units(), nanos: price.nanos() }
 }
 
 /// A role of the API; `ROLE_UNSPECIFIED` and unknown numbers are refused.
@@ -164,26 +149,14 @@ pub struct UpdateMask(BTreeSet<String>);
 impl UpdateMask {
     /// Reads a mask. Absent, empty or `*`: every field of `allowed` is replaced. A path that is not in
     /// `allowed` is noted under `update_mask`.
-    pub fn parse(
-        message: Option<&prost_types::FieldMask>,
-        allowed: &[&str],
-        violations: &mut Violations,
-    ) -> Self {
-        let paths = message
-            .map(|mask| mask.paths.as_slice())
-            .unwrap_or_default();
+    pub fn parse(message: Option<&prost_types::FieldMask>, allowed: &[&str], violations: &mut Violations) -> Self {
+        let paths = message.map(|mask| mask.paths.as_slice()).unwrap_or_default();
         if paths.is_empty() || paths.iter().any(|path| path == "*") {
             return Self(allowed.iter().map(|path| (*path).to_owned()).collect());
         }
-        for unknown in paths
-            .iter()
-            .filter(|path| !allowed.contains(&path.as_str()))
-        {
+        for unknown in paths.iter().filter(|path| !allowed.contains(&path.as_str())) {
             let allowed = allowed.join(", ");
-            violations.add(
-                "update_mask",
-                format!("has no field {unknown:?}; there are {allowed}"),
-            );
+            violations.add("update_mask", format!("has no field {unknown:?}; there are {allowed}"));
         }
         Self(paths.iter().cloned().collect())
     }
@@ -205,15 +178,7 @@ mod tests {
 
     #[test]
     fn times_go_there_and_back() {
-        for micros in [
-            0,
-            1,
-            -1,
-            -1_000_001,
-            1_790_000_000_123_456,
-            i64::MIN,
-            i64::MAX,
-        ] {
+        for micros in [0, 1, -1, -1_000_001, 1_790_000_000_123_456, i64::MIN, i64::MAX] {
             let Ok(time) = Timestamp::from_micros(micros) else {
                 continue;
             };
@@ -245,14 +210,7 @@ mod tests {
 
     #[test]
     fn spans_go_there_and_back_and_are_never_negative() {
-        for micros in [
-            0,
-            1,
-            999_999,
-            1_000_000,
-            86_400_000_000,
-            i64::from(i32::MAX) * 1_000_003,
-        ] {
+        for micros in [0, 1, 999_999, 1_000_000, 86_400_000_000, i64::from(i32::MAX) * 1_000_003] {
             let value = Span::from_micros(micros).expect("in range");
             assert_eq!(span(to_duration(value)), Ok(value), "{micros}");
         }
@@ -270,16 +228,8 @@ mod tests {
 
     #[test]
     fn prices_follow_googles_rules() {
-        let money = |code: &str, units, nanos| Money {
-            currency_code: code.to_owned(),
-            units,
-            nanos,
-        };
-        for good in [
-            money("USD", 100, 0),
-            money("EUR", 0, -10_000_000),
-            money("JPY", -5, -500_000_000),
-        ] {
+        let money = |code: &str, units, nanos| Money { currency_code: code.to_owned(), units, nanos };
+        for good in [money("USD", 100, 0), money("EUR", 0, -10_000_000), money("JPY", -5, -500_000_000)] {
             assert_eq!(to_money(price(&good).expect("a price")), good);
         }
         let table = [
@@ -307,25 +257,17 @@ mod tests {
 
     #[test]
     fn masks_name_fields_that_exist() {
-        let mask = |paths: &[&str]| prost_types::FieldMask {
-            paths: paths.iter().map(|path| (*path).to_owned()).collect(),
-        };
+        let mask =
+            |paths: &[&str]| prost_types::FieldMask { paths: paths.iter().map(|path| (*path).to_owned()).collect() };
         let allowed = ["name", "slug"];
         let mut violations = Violations::new();
         let all = UpdateMask::parse(None, &allowed, &mut violations);
         assert!(all.has("name") && all.has("slug"));
-        assert_eq!(
-            UpdateMask::parse(Some(&mask(&["*"])), &allowed, &mut violations),
-            all
-        );
+        assert_eq!(UpdateMask::parse(Some(&mask(&["*"])), &allowed, &mut violations), all);
         let one = UpdateMask::parse(Some(&mask(&["slug"])), &allowed, &mut violations);
         assert_eq!((one.pick("name", 1), one.pick("slug", 2)), (None, Some(2)));
         assert!(violations.is_empty());
-        UpdateMask::parse(
-            Some(&mask(&["name", "owner", "id"])),
-            &allowed,
-            &mut violations,
-        );
+        UpdateMask::parse(Some(&mask(&["name", "owner", "id"])), &allowed, &mut violations);
         assert_eq!(violations.into_problem().fields().len(), 2);
     }
 }

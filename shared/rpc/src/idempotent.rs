@@ -52,25 +52,14 @@ impl RequestKey {
     /// The key of a request. `method` is the RPC's name; `body` is the request **without** its
     /// `request_id` (take that out first), so that only what it asks is compared. An id that is longer
     /// than 128 bytes or has control characters is a bad field.
-    pub fn new<M: Message>(
-        caller: &Caller,
-        method: &'static str,
-        request_id: &str,
-        body: &M,
-    ) -> Result<Self, Problem> {
+    pub fn new<M: Message>(caller: &Caller, method: &'static str, request_id: &str, body: &M) -> Result<Self, Problem> {
         let id = match request_id {
             "" => None,
-            text => Some(
-                RequestId::parse(text)
-                    .map_err(|error| Problem::invalid_field("request_id", error.to_string()))?,
-            ),
+            text => {
+                Some(RequestId::parse(text).map_err(|error| Problem::invalid_field("request_id", error.to_string()))?)
+            }
         };
-        Ok(Self {
-            scope: caller.scope(),
-            method,
-            id,
-            body_hash: body_hash(body),
-        })
+        Ok(Self { scope: caller.scope(), method, id, body_hash: body_hash(body) })
     }
 
     /// The caller's id, if it sent one.
@@ -89,22 +78,11 @@ impl RequestKey {
     }
 
     /// Claims the id in the transaction of the effect; waits for a twin that is at it.
-    pub async fn claim<R: Message + Default>(
-        &self,
-        tx: &mut Tx,
-        now: Timestamp,
-    ) -> Result<Claimed<R>, DbError> {
+    pub async fn claim<R: Message + Default>(&self, tx: &mut Tx, now: Timestamp) -> Result<Claimed<R>, DbError> {
         let Some(id) = &self.id else {
             return Ok(Claimed::New);
         };
-        let claim = idempotency::claim(
-            tx,
-            &self.scope,
-            id.as_str(),
-            self.method,
-            &self.body_hash,
-            now,
-        );
+        let claim = idempotency::claim(tx, &self.scope, id.as_str(), self.method, &self.body_hash, now);
         Ok(match claim.await? {
             Claim::New => Claimed::New,
             Claim::Mismatch => Claimed::Reused,
@@ -119,9 +97,7 @@ impl RequestKey {
     pub async fn settle<R: Message>(&self, tx: &mut Tx, answer: &R) -> Result<(), DbError> {
         match &self.id {
             None => Ok(()),
-            Some(id) => {
-                idempotency::settle(tx, &self.scope, id.as_str(), &answer.encode_to_vec()).await
-            }
+            Some(id) => idempotency::settle(tx, &self.scope, id.as_str(), &answer.encode_to_vec()).await,
         }
     }
 }
@@ -137,22 +113,14 @@ mod tests {
     use bursar_proto::identity::v1::IssueServiceTokenRequest as Body;
 
     fn body(client_id: &str) -> Body {
-        Body {
-            client_id: client_id.to_owned(),
-            ..Body::default()
-        }
+        Body { client_id: client_id.to_owned(), ..Body::default() }
     }
 
     #[test]
     fn keys_tell_requests_apart() {
-        let key = |id: &str, message: &Body| {
-            RequestKey::new(&Caller::Anonymous, "Method", id, message).expect("a key")
-        };
+        let key = |id: &str, message: &Body| RequestKey::new(&Caller::Anonymous, "Method", id, message).expect("a key");
         assert_eq!(key("1", &body("a")), key("1", &body("a")));
-        assert_ne!(
-            key("1", &body("a")).body_hash(),
-            key("1", &body("b")).body_hash()
-        );
+        assert_ne!(key("1", &body("a")).body_hash(), key("1", &body("b")).body_hash());
         assert_eq!(key("", &body("a")).id(), None);
         assert_eq!(key("1", &body("a")).id().map(RequestId::as_str), Some("1"));
     }
@@ -160,8 +128,7 @@ mod tests {
     #[test]
     fn bad_ids_are_bad_fields() {
         for id in ["a\nb".to_owned(), "x".repeat(129)] {
-            let problem = RequestKey::new(&Caller::Anonymous, "Method", &id, &body("a"))
-                .expect_err("refused");
+            let problem = RequestKey::new(&Caller::Anonymous, "Method", &id, &body("a")).expect_err("refused");
             assert_eq!(problem.fields()[0].0, "request_id");
         }
     }

@@ -40,11 +40,7 @@ impl PublicKeys {
     /// The keys of `(kid, Ed25519 public key)` pairs.
     pub fn new(keys: impl IntoIterator<Item = (String, [u8; 32])>) -> Self {
         let decoding = |key: [u8; 32]| Arc::new(DecodingKey::from_ed_der(&key));
-        Self(Arc::new(
-            keys.into_iter()
-                .map(|(kid, key)| (kid, decoding(key)))
-                .collect(),
-        ))
+        Self(Arc::new(keys.into_iter().map(|(kid, key)| (kid, decoding(key))).collect()))
     }
 
     /// The usable keys of a JWKS: Ed25519 with an id. Others are for somebody else and left out.
@@ -94,11 +90,7 @@ impl KeySet {
         Self(Source::Remote(Arc::new(Remote {
             identity,
             known: RwLock::default(),
-            fetching: Mutex::new(Fetching {
-                failed_at: None,
-                rationed_at: Instant::now(),
-                ration: UNKNOWN_BURST,
-            }),
+            fetching: Mutex::new(Fetching { failed_at: None, rationed_at: Instant::now(), ration: UNKNOWN_BURST }),
         })))
     }
 
@@ -134,33 +126,24 @@ struct Fetching {
 impl Fetching {
     /// Whether a fetch for an unknown key id may be made now; takes it off the ration.
     fn allows(&mut self, now: Instant) -> bool {
-        while self.ration < UNKNOWN_BURST
-            && now.saturating_duration_since(self.rationed_at) >= UNKNOWN_EVERY
-        {
+        while self.ration < UNKNOWN_BURST && now.saturating_duration_since(self.rationed_at) >= UNKNOWN_EVERY {
             self.ration += 1;
             self.rationed_at += UNKNOWN_EVERY;
         }
         if self.ration == UNKNOWN_BURST {
             self.rationed_at = now;
         }
-        self.ration
-            .checked_sub(1)
-            .inspect(|left| self.ration = *left)
-            .is_some()
+        self.ration.checked_sub(1).inspect(|left| self.ration = *left).is_some()
     }
 
     fn failed_lately(&self, now: Instant) -> bool {
-        self.failed_at
-            .is_some_and(|at| now.saturating_duration_since(at) < FAILED_PAUSE)
+        self.failed_at.is_some_and(|at| now.saturating_duration_since(at) < FAILED_PAUSE)
     }
 }
 
 impl Remote {
     fn known(&self) -> Known {
-        self.known
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.known.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     async fn find(this: &Arc<Self>, kid: &str) -> Result<Option<Arc<DecodingKey>>, Problem> {
@@ -181,10 +164,7 @@ impl Remote {
         tokio::spawn(async move {
             if let Ok(mut fetching) = this.fetching.try_lock()
                 && !fetching.failed_lately(Instant::now())
-                && this
-                    .known()
-                    .fetched_at
-                    .is_none_or(|at| at.elapsed() > REFRESH_AFTER)
+                && this.known().fetched_at.is_none_or(|at| at.elapsed() > REFRESH_AFTER)
             {
                 // A failure keeps the keys that there are.
                 let _ = this.fetch(&mut fetching).await;
@@ -211,24 +191,18 @@ impl Remote {
             }
             this.fetch(&mut fetching).await.map(|keys| keys.find(&kid))
         });
-        task.await
-            .unwrap_or_else(|error| Err(Problem::internal(&error)))
+        task.await.unwrap_or_else(|error| Err(Problem::internal(&error)))
     }
 
     async fn fetch(&self, fetching: &mut Fetching) -> Result<PublicKeys, Problem> {
         let mut request = Request::new(GetJwksRequest::default());
         request.set_timeout(FETCH_TIMEOUT);
-        match KeyServiceClient::new(self.identity.clone())
-            .get_jwks(request)
-            .await
-        {
+        match KeyServiceClient::new(self.identity.clone()).get_jwks(request).await {
             Ok(response) => {
                 let keys = PublicKeys::from_jwks(&response.into_inner().keys);
                 fetching.failed_at = None;
-                *self.known.write().unwrap_or_else(PoisonError::into_inner) = Known {
-                    keys: keys.clone(),
-                    fetched_at: Some(Instant::now()),
-                };
+                *self.known.write().unwrap_or_else(PoisonError::into_inner) =
+                    Known { keys: keys.clone(), fetched_at: Some(Instant::now()) };
                 Ok(keys)
             }
             Err(status) => {
@@ -242,9 +216,7 @@ impl Remote {
 
 impl fmt::Debug for Remote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Remote")
-            .field("keys", &self.known().keys)
-            .finish_non_exhaustive()
+        f.debug_struct("Remote").field("keys", &self.known().keys).finish_non_exhaustive()
     }
 }
 
@@ -262,25 +234,13 @@ mod tests {
     #[tokio::test]
     async fn unknown_key_ids_are_rationed() {
         let start = Instant::now();
-        let mut fetching = Fetching {
-            failed_at: None,
-            rationed_at: start,
-            ration: UNKNOWN_BURST,
-        };
+        let mut fetching = Fetching { failed_at: None, rationed_at: start, ration: UNKNOWN_BURST };
         let burst = (0..100).filter(|_| fetching.allows(start)).count();
         assert_eq!(burst, 5, "at once");
         let later = start + UNKNOWN_EVERY * 2;
-        assert_eq!(
-            (0..100).filter(|_| fetching.allows(later)).count(),
-            2,
-            "in ten seconds"
-        );
+        assert_eq!((0..100).filter(|_| fetching.allows(later)).count(), 2, "in ten seconds");
         let much_later = start + UNKNOWN_EVERY * 1_000;
-        assert_eq!(
-            (0..100).filter(|_| fetching.allows(much_later)).count(),
-            5,
-            "no more than a burst"
-        );
+        assert_eq!((0..100).filter(|_| fetching.allows(much_later)).count(), 5, "no more than a burst");
     }
 
     #[test]
@@ -293,38 +253,14 @@ mod tests {
             ..Jwk::default()
         };
         let bad = [
-            Jwk {
-                kid: String::new(),
-                ..good.clone()
-            },
-            Jwk {
-                kid: "b".to_owned(),
-                kty: "RSA".to_owned(),
-                ..good.clone()
-            },
-            Jwk {
-                kid: "c".to_owned(),
-                crv: "X25519".to_owned(),
-                ..good.clone()
-            },
-            Jwk {
-                kid: "d".to_owned(),
-                x: URL_SAFE_NO_PAD.encode([7; 31]),
-                ..good.clone()
-            },
-            Jwk {
-                kid: "e".to_owned(),
-                x: "%".to_owned(),
-                ..good.clone()
-            },
+            Jwk { kid: String::new(), ..good.clone() },
+            Jwk { kid: "b".to_owned(), kty: "RSA".to_owned(), ..good.clone() },
+            Jwk { kid: "c".to_owned(), crv: "X25519".to_owned(), ..good.clone() },
+            Jwk { kid: "d".to_owned(), x: URL_SAFE_NO_PAD.encode([7; 31]), ..good.clone() },
+            Jwk { kid: "e".to_owned(), x: "%".to_owned(), ..good.clone() },
         ];
         for jwk in bad {
-            assert!(
-                PublicKeys::from_jwks(std::slice::from_ref(&jwk))
-                    .0
-                    .is_empty(),
-                "{jwk:?}"
-            );
+            assert!(PublicKeys::from_jwks(std::slice::from_ref(&jwk)).0.is_empty(), "{jwk:?}");
         }
         assert!(PublicKeys::from_jwks(&[good]).find("a").is_some());
     }

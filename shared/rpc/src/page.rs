@@ -69,31 +69,18 @@ impl<K: Serialize + DeserializeOwned> PageRequest<K> {
             Ok(size) => size.min(MAX_PAGE_SIZE),
             Err(_) => return Err(Problem::invalid_field("page_size", "must not be negative")),
         };
-        let after = if token.is_empty() {
-            None
-        } else {
-            Some(Self::read(token, fingerprint)?)
-        };
-        Ok(Self {
-            size,
-            after,
-            fingerprint,
-        })
+        let after = if token.is_empty() { None } else { Some(Self::read(token, fingerprint)?) };
+        Ok(Self { size, after, fingerprint })
     }
 
     fn read(token: &str, fingerprint: Fingerprint) -> Result<K, Problem> {
-        let invalid =
-            |why| Problem::invalid_field("page_token", why).with_reason(reason::PAGE_TOKEN_INVALID);
+        let invalid = |why| Problem::invalid_field("page_token", why).with_reason(reason::PAGE_TOKEN_INVALID);
         let garbled = "is no token of this service; leave it out to start from the beginning";
         if token.len() > MAX_TOKEN_BYTES {
             return Err(invalid(garbled));
         }
-        let bytes = URL_SAFE_NO_PAD
-            .decode(token)
-            .map_err(|_| invalid(garbled))?;
-        let (print, key) = bytes
-            .split_first_chunk::<8>()
-            .ok_or_else(|| invalid(garbled))?;
+        let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| invalid(garbled))?;
+        let (print, key) = bytes.split_first_chunk::<8>().ok_or_else(|| invalid(garbled))?;
         if *print != fingerprint.0 {
             return Err(invalid("belongs to a list with other arguments"));
         }
@@ -126,39 +113,27 @@ impl<K: Serialize + DeserializeOwned> PageRequest<K> {
     pub fn page<T>(&self, mut rows: Vec<T>, key: impl FnOnce(&T) -> K) -> Result<Page<T>, Problem> {
         let size = self.size as usize;
         if rows.len() <= size {
-            return Ok(Page {
-                rows,
-                next_page_token: String::new(),
-            });
+            return Ok(Page { rows, next_page_token: String::new() });
         }
         rows.truncate(size);
         let next_page_token = match rows.last() {
             Some(last) => self.token(&key(last))?,
             None => String::new(),
         };
-        Ok(Page {
-            rows,
-            next_page_token,
-        })
+        Ok(Page { rows, next_page_token })
     }
 }
 
 impl<T> Page<T> {
     /// The same page with each row turned into something else (for example its message).
     pub fn map<U>(self, to: impl FnMut(T) -> U) -> Page<U> {
-        Page {
-            rows: self.rows.into_iter().map(to).collect(),
-            next_page_token: self.next_page_token,
-        }
+        Page { rows: self.rows.into_iter().map(to).collect(), next_page_token: self.next_page_token }
     }
 }
 
 impl<K: fmt::Debug> fmt::Debug for PageRequest<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PageRequest")
-            .field("size", &self.size)
-            .field("after", &self.after)
-            .finish_non_exhaustive()
+        f.debug_struct("PageRequest").field("size", &self.size).field("after", &self.after).finish_non_exhaustive()
     }
 }
 
@@ -176,18 +151,8 @@ mod tests {
 
     #[test]
     fn sizes_have_a_default_and_a_cap() {
-        for (asked, given) in [
-            (0, Some(50)),
-            (1, Some(1)),
-            (1000, Some(1000)),
-            (1001, Some(1000)),
-            (-1, None),
-        ] {
-            assert_eq!(
-                request(asked, "").ok().map(|page| page.size()),
-                given,
-                "page_size {asked}"
-            );
+        for (asked, given) in [(0, Some(50)), (1, Some(1)), (1000, Some(1000)), (1001, Some(1000)), (-1, None)] {
+            assert_eq!(request(asked, "").ok().map(|page| page.size()), given, "page_size {asked}");
         }
     }
 
@@ -198,12 +163,8 @@ mod tests {
         loop {
             let wanted = request(3, &token).expect("a token of ours");
             let limit = usize::try_from(wanted.limit()).expect("small");
-            let rows = all
-                .iter()
-                .filter(|row| wanted.after().is_none_or(|after| *row > after));
-            let page = wanted
-                .page(rows.take(limit).cloned().collect(), Clone::clone)
-                .expect("page");
+            let rows = all.iter().filter(|row| wanted.after().is_none_or(|after| *row > after));
+            let page = wanted.page(rows.take(limit).cloned().collect(), Clone::clone).expect("page");
             pages += 1;
             seen.extend(page.rows);
             token = page.next_page_token;
@@ -216,14 +177,8 @@ mod tests {
 
     #[test]
     fn a_token_fits_only_the_list_it_came_from() {
-        let token = request(3, "")
-            .expect("first")
-            .token(&(7, "k".to_owned()))
-            .expect("token");
-        assert!(
-            request(9, &token).is_ok(),
-            "the page size may change between pages"
-        );
+        let token = request(3, "").expect("first").token(&(7, "k".to_owned())).expect("token");
+        assert!(request(9, &token).is_ok(), "the page size may change between pages");
         let foreign = Fingerprint::of("ListLots", ["usr_2", "x"]);
         let table = [
             PageRequest::<(i64, String)>::parse(3, &token, foreign).map(|_| ()),
@@ -242,10 +197,7 @@ mod tests {
 
     #[test]
     fn fingerprints_tell_boundaries_apart() {
-        assert_ne!(
-            Fingerprint::of("L", ["ab", "c"]),
-            Fingerprint::of("L", ["a", "bc"])
-        );
+        assert_ne!(Fingerprint::of("L", ["ab", "c"]), Fingerprint::of("L", ["a", "bc"]));
         assert_ne!(Fingerprint::of("L", []), Fingerprint::of("L", [""]));
     }
 }

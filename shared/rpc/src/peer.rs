@@ -39,11 +39,7 @@ struct Inner {
 type Sign = dyn Fn(Timestamp) -> Result<(String, Timestamp), Problem> + Send + Sync;
 
 enum Source {
-    Identity {
-        transport: Transport,
-        client_id: String,
-        client_secret: Secret,
-    },
+    Identity { transport: Transport, client_id: String, client_secret: Secret },
     Local(Box<Sign>),
 }
 
@@ -55,21 +51,9 @@ struct Token {
 
 impl ServiceTokens {
     /// Tokens that identity issues for a client id and secret (`IssueServiceToken`).
-    pub fn remote(
-        identity: Transport,
-        client_id: impl Into<String>,
-        client_secret: Secret,
-        clock: Clock,
-    ) -> Self {
+    pub fn remote(identity: Transport, client_id: impl Into<String>, client_secret: Secret, clock: Clock) -> Self {
         let client_id = client_id.into();
-        Self::from(
-            Source::Identity {
-                transport: identity,
-                client_id,
-                client_secret,
-            },
-            clock,
-        )
+        Self::from(Source::Identity { transport: identity, client_id, client_secret }, clock)
     }
 
     /// Tokens that this process signs itself: a function from the time to a token and its expiry.
@@ -81,12 +65,7 @@ impl ServiceTokens {
     }
 
     fn from(source: Source, clock: Clock) -> Self {
-        Self(Arc::new(Inner {
-            source,
-            clock,
-            current: RwLock::default(),
-            getting: Mutex::default(),
-        }))
+        Self(Arc::new(Inner { source, clock, current: RwLock::default(), getting: Mutex::default() }))
     }
 
     /// The `authorization` header's value, from the cache if it has long enough to live.
@@ -101,24 +80,14 @@ impl ServiceTokens {
         }
         let (token, expires_at) = self.0.get().await?;
         let bearer = bearer(&token)?;
-        *self
-            .0
-            .current
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = Some(Token {
-            bearer: bearer.clone(),
-            expires_at,
-        });
+        *self.0.current.write().unwrap_or_else(PoisonError::into_inner) =
+            Some(Token { bearer: bearer.clone(), expires_at });
         Ok(bearer)
     }
 
     /// Forgets the token, so that the next call gets a new one; after it was refused.
     pub fn forget(&self) {
-        *self
-            .0
-            .current
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = None;
+        *self.0.current.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
@@ -133,11 +102,7 @@ impl Inner {
     async fn get(&self) -> Result<(String, Timestamp), Status> {
         let (transport, client_id, client_secret) = match &self.source {
             Source::Local(sign) => return Ok(sign(self.clock.now())?),
-            Source::Identity {
-                transport,
-                client_id,
-                client_secret,
-            } => (transport, client_id, client_secret),
+            Source::Identity { transport, client_id, client_secret } => (transport, client_id, client_secret),
         };
         let client_secret = client_secret.expose();
         let mut request = Request::new(IssueServiceTokenRequest {
@@ -150,8 +115,7 @@ impl Inner {
             .await
             .map_err(|status| no_token(&status))?
             .into_inner();
-        let expires_at = convert::required_timestamp(issued.expires_at)
-            .map_err(|error| Problem::internal(&error))?;
+        let expires_at = convert::required_timestamp(issued.expires_at).map_err(|error| Problem::internal(&error))?;
         Ok((issued.access_token, expires_at))
     }
 }
@@ -204,9 +168,7 @@ where
         let pause = match status.code() {
             Code::Unavailable => pause(entropy, attempt, &status),
             Code::Unauthenticated
-                if attempt == 1
-                    && crate::problem::reason_of(&status).as_deref()
-                        == Some(reason::TOKEN_EXPIRED) =>
+                if attempt == 1 && crate::problem::reason_of(&status).as_deref() == Some(reason::TOKEN_EXPIRED) =>
             {
                 Duration::ZERO
             }
@@ -224,14 +186,9 @@ where
 /// A random pause up to a limit that doubles (so that many callers do not come back together); at least
 /// what the peer asks for, as far as that is within reason.
 fn pause(entropy: &Entropy, attempt: u32, status: &Status) -> Duration {
-    let limit = FIRST_PAUSE
-        .saturating_mul(1 << (attempt - 1).min(16))
-        .min(LONGEST_PAUSE);
+    let limit = FIRST_PAUSE.saturating_mul(1 << (attempt - 1).min(16)).min(LONGEST_PAUSE);
     let micros = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
     let random = Duration::from_micros(entropy.u64_below(micros.max(1)));
-    let asked = status
-        .get_details_retry_info()
-        .and_then(|info| info.retry_delay)
-        .unwrap_or_default();
+    let asked = status.get_details_retry_info().and_then(|info| info.retry_delay).unwrap_or_default();
     random.max(asked.min(LONGEST_PAUSE))
 }

@@ -11,8 +11,8 @@ use std::time::Duration;
 use bursar_db::DbError;
 use tonic::{Code, Status};
 use tonic_types::{
-    BadRequest, ErrorDetail, ErrorInfo, FieldViolation, PreconditionFailure, PreconditionViolation,
-    RetryInfo, StatusExt,
+    BadRequest, ErrorDetail, ErrorInfo, FieldViolation, PreconditionFailure, PreconditionViolation, RetryInfo,
+    StatusExt,
 };
 
 /// The domain of every `ErrorInfo` that Bursar makes.
@@ -89,20 +89,10 @@ impl Problem {
     }
 
     /// `INVALID_ARGUMENT` with every bad field and what is wrong with it.
-    pub fn invalid<F: Into<String>, D: Into<String>>(
-        fields: impl IntoIterator<Item = (F, D)>,
-    ) -> Self {
+    pub fn invalid<F: Into<String>, D: Into<String>>(fields: impl IntoIterator<Item = (F, D)>) -> Self {
         let mut problem = Self::new(Code::InvalidArgument, reason::INVALID_FIELDS, String::new());
-        problem.0.fields = fields
-            .into_iter()
-            .map(|(f, d)| (f.into(), d.into()))
-            .collect();
-        let sentences: Vec<String> = problem
-            .0
-            .fields
-            .iter()
-            .map(|(f, d)| format!("{f}: {d}"))
-            .collect();
+        problem.0.fields = fields.into_iter().map(|(f, d)| (f.into(), d.into())).collect();
+        let sentences: Vec<String> = problem.0.fields.iter().map(|(f, d)| format!("{f}: {d}")).collect();
         problem.0.message = sentences.join("; ");
         problem
     }
@@ -115,8 +105,7 @@ impl Problem {
     /// `NOT_FOUND`; `kind` is the name of the sort of thing, such as `charge`. What exists in somebody
     /// else's context answers exactly this, too.
     pub fn not_found(kind: &str) -> Self {
-        Self::new(Code::NotFound, reason::NOT_FOUND, format!("no such {kind}"))
-            .with_metadata("kind", kind)
+        Self::new(Code::NotFound, reason::NOT_FOUND, format!("no such {kind}")).with_metadata("kind", kind)
     }
 
     /// `PERMISSION_DENIED`.
@@ -164,11 +153,7 @@ impl Problem {
 
     /// `DEADLINE_EXCEEDED`: the time given to the call is over; whether it took effect is unknown.
     pub fn deadline_exceeded() -> Self {
-        Self::new(
-            Code::DeadlineExceeded,
-            reason::DEADLINE_EXCEEDED,
-            "the deadline passed before the call was done",
-        )
+        Self::new(Code::DeadlineExceeded, reason::DEADLINE_EXCEEDED, "the deadline passed before the call was done")
     }
 
     /// `INTERNAL`. Logs the cause here, once; the caller reads only "internal error".
@@ -192,9 +177,7 @@ impl Problem {
         subject: impl Into<String>,
         description: impl Into<String>,
     ) -> Self {
-        self.0
-            .preconditions
-            .push((kind.into(), subject.into(), description.into()));
+        self.0.preconditions.push((kind.into(), subject.into(), description.into()));
         self
     }
 
@@ -255,19 +238,11 @@ impl std::error::Error for Problem {}
 impl From<Problem> for Status {
     fn from(problem: Problem) -> Self {
         let inner = *problem.0;
-        let metadata: HashMap<String, String> = inner
-            .metadata
-            .into_iter()
-            .map(|(k, v)| (k.to_owned(), v))
-            .collect();
-        let mut details: Vec<ErrorDetail> =
-            vec![ErrorInfo::new(inner.reason, DOMAIN, metadata).into()];
+        let metadata: HashMap<String, String> = inner.metadata.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
+        let mut details: Vec<ErrorDetail> = vec![ErrorInfo::new(inner.reason, DOMAIN, metadata).into()];
         if !inner.fields.is_empty() {
-            let violations: Vec<FieldViolation> = inner
-                .fields
-                .into_iter()
-                .map(|(f, d)| FieldViolation::new(f, d))
-                .collect();
+            let violations: Vec<FieldViolation> =
+                inner.fields.into_iter().map(|(f, d)| FieldViolation::new(f, d)).collect();
             details.push(BadRequest::new(violations).into());
         }
         if !inner.preconditions.is_empty() {
@@ -289,10 +264,9 @@ impl From<Problem> for Status {
 impl From<DbError> for Problem {
     fn from(error: DbError) -> Self {
         match error {
-            DbError::Unavailable(_) => Self::unavailable(
-                reason::STORE_UNAVAILABLE,
-                "the store cannot be reached at the moment; try again",
-            ),
+            DbError::Unavailable(_) => {
+                Self::unavailable(reason::STORE_UNAVAILABLE, "the store cannot be reached at the moment; try again")
+            }
             DbError::Serialization => Self::aborted(
                 reason::CONFLICTING_CHANGE,
                 "somebody else changed the same thing at the same time; try again",
@@ -328,10 +302,7 @@ mod tests {
         assert_eq!(status.message(), "not enough credits");
         let details = status.get_error_details();
         let info = details.error_info().expect("ErrorInfo");
-        assert_eq!(
-            (info.reason.as_str(), info.domain.as_str()),
-            ("INSUFFICIENT_CREDITS", DOMAIN)
-        );
+        assert_eq!((info.reason.as_str(), info.domain.as_str()), ("INSUFFICIENT_CREDITS", DOMAIN));
         assert_eq!(info.metadata["available"], "1.5");
         assert_eq!(info.metadata["required"], "2");
         let failure = details.precondition_failure().expect("PreconditionFailure");
@@ -344,17 +315,10 @@ mod tests {
 
     #[test]
     fn each_bad_field_is_named() {
-        let status = Status::from(Problem::invalid([
-            ("name", "is empty"),
-            ("slug", "is taken"),
-        ]));
+        let status = Status::from(Problem::invalid([("name", "is empty"), ("slug", "is taken")]));
         assert_eq!(status.code(), Code::InvalidArgument);
         let bad = status.get_details_bad_request().expect("BadRequest");
-        let fields: Vec<_> = bad
-            .field_violations
-            .iter()
-            .map(|v| (v.field.as_str(), v.description.as_str()))
-            .collect();
+        let fields: Vec<_> = bad.field_violations.iter().map(|v| (v.field.as_str(), v.description.as_str())).collect();
         assert_eq!(fields, [("name", "is empty"), ("slug", "is taken")]);
         assert_eq!(status.message(), "name: is empty; slug: is taken");
         assert_eq!(reason_of(&status).as_deref(), Some(reason::INVALID_FIELDS));
@@ -364,34 +328,16 @@ mod tests {
     fn constructors_have_their_codes() {
         let table = [
             (Problem::not_found("charge"), Code::NotFound),
-            (
-                Problem::permission_denied("NOT_A_MEMBER", ""),
-                Code::PermissionDenied,
-            ),
-            (
-                Problem::unauthenticated("TOKEN_MISSING", ""),
-                Code::Unauthenticated,
-            ),
+            (Problem::permission_denied("NOT_A_MEMBER", ""), Code::PermissionDenied),
+            (Problem::unauthenticated("TOKEN_MISSING", ""), Code::Unauthenticated),
             (Problem::aborted("STALE_ETAG", ""), Code::Aborted),
             (Problem::request_id_reused(), Code::AlreadyExists),
-            (
-                Problem::failed_precondition("HOLD_SETTLED", ""),
-                Code::FailedPrecondition,
-            ),
-            (
-                Problem::exhausted("SEAT_LIMIT_REACHED", ""),
-                Code::ResourceExhausted,
-            ),
-            (
-                Problem::unavailable("STORE_UNAVAILABLE", ""),
-                Code::Unavailable,
-            ),
+            (Problem::failed_precondition("HOLD_SETTLED", ""), Code::FailedPrecondition),
+            (Problem::exhausted("SEAT_LIMIT_REACHED", ""), Code::ResourceExhausted),
+            (Problem::unavailable("STORE_UNAVAILABLE", ""), Code::Unavailable),
             (Problem::deadline_exceeded(), Code::DeadlineExceeded),
             (Problem::internal(&"the disk is on fire"), Code::Internal),
-            (
-                Problem::from(DbError::Unavailable(sqlx::Error::PoolTimedOut)),
-                Code::Unavailable,
-            ),
+            (Problem::from(DbError::Unavailable(sqlx::Error::PoolTimedOut)), Code::Unavailable),
             (Problem::from(DbError::Serialization), Code::Aborted),
         ];
         for (problem, code) in table {
@@ -399,10 +345,7 @@ mod tests {
             let status = Status::from(problem);
             assert_eq!(status.code(), code, "{reason}");
             assert_eq!(reason_of(&status).as_deref(), Some(reason));
-            assert!(
-                !status.message().contains("fire"),
-                "a cause reached the caller"
-            );
+            assert!(!status.message().contains("fire"), "a cause reached the caller");
         }
     }
 }

@@ -76,12 +76,7 @@ impl StandardClaims {
     /// Claims of a token that lives from `now` for `ttl`, in whole seconds rounded down.
     pub fn lasting(now: Timestamp, ttl: Span) -> Self {
         let until = now.saturating_add(ttl);
-        Self {
-            iss: ISSUER,
-            aud: AUDIENCE,
-            iat: now.as_unix_secs(),
-            exp: until.as_unix_secs(),
-        }
+        Self { iss: ISSUER, aud: AUDIENCE, iat: now.as_unix_secs(), exp: until.as_unix_secs() }
     }
 
     /// When the token stops being valid.
@@ -93,11 +88,7 @@ impl StandardClaims {
 impl ServiceClaims {
     /// Claims of a service's token.
     pub fn new(account: ServiceAccountId, role: ServiceRole, now: Timestamp, ttl: Span) -> Self {
-        Self {
-            sub: account,
-            srole: role.as_str(),
-            standard: StandardClaims::lasting(now, ttl),
-        }
+        Self { sub: account, srole: role.as_str(), standard: StandardClaims::lasting(now, ttl) }
     }
 }
 
@@ -133,10 +124,7 @@ pub struct Verifier {
 impl Verifier {
     /// A verifier that remembers about `capacity` tokens, the latest ones.
     pub fn new(keys: KeySet, capacity: usize) -> Self {
-        Self {
-            keys,
-            cache: TokenCache::new(capacity),
-        }
+        Self { keys, cache: TokenCache::new(capacity) }
     }
 
     /// Whom the token proves at `now`; else `UNAUTHENTICATED` with `TOKEN_INVALID` or `TOKEN_EXPIRED`, or
@@ -151,10 +139,7 @@ impl Verifier {
             verified
         };
         if now >= verified.expires_at {
-            return Err(Problem::unauthenticated(
-                reason::TOKEN_EXPIRED,
-                "the token has expired; get a new one",
-            ));
+            return Err(Problem::unauthenticated(reason::TOKEN_EXPIRED, "the token has expired; get a new one"));
         }
         Ok(verified.caller)
     }
@@ -197,10 +182,7 @@ async fn verify(token: &str, keys: &KeySet) -> Result<Verified, Problem> {
         return Err(invalid("signed with another algorithm"));
     }
     let kid = header.kid.ok_or_else(|| invalid("no kid"))?;
-    let key = keys
-        .find(&kid)
-        .await?
-        .ok_or_else(|| invalid("signed by an unknown key"))?;
+    let key = keys.find(&kid).await?.ok_or_else(|| invalid("signed by an unknown key"))?;
     let claims = jsonwebtoken::decode::<Claims>(token, &key, &VALIDATION)
         .map_err(|_| invalid("signature or claims are wrong"))?
         .claims;

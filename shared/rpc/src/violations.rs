@@ -44,11 +44,7 @@ impl Violations {
         text: &str,
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<Option<T>> {
-        if text.is_empty() {
-            Some(None)
-        } else {
-            self.check(field, parse(text)).map(Some)
-        }
+        if text.is_empty() { Some(None) } else { self.check(field, parse(text)).map(Some) }
     }
 
     /// Notes a field that breaks a rule.
@@ -70,11 +66,7 @@ impl Violations {
 
     /// `Ok` if nothing was wrong, else `INVALID_ARGUMENT` with every bad field.
     pub fn finish(self) -> Result<(), Problem> {
-        if self.0.is_empty() {
-            Ok(())
-        } else {
-            Err(self.into_problem())
-        }
+        if self.0.is_empty() { Ok(()) } else { Err(self.into_problem()) }
     }
 
     /// The problem with every bad field; for `let … else` where at least one was found.
@@ -92,22 +84,12 @@ mod tests {
         let mut violations = Violations::new();
         assert_eq!(violations.check("a", "7".parse::<u8>()), Some(7));
         assert_eq!(violations.check("b", "x".parse::<u8>()), None);
-        assert_eq!(
-            violations.check_optional("c", "", str::parse::<u8>),
-            Some(None)
-        );
-        assert_eq!(
-            violations.check_optional("d", "300", str::parse::<u8>),
-            None
-        );
+        assert_eq!(violations.check_optional("c", "", str::parse::<u8>), Some(None));
+        assert_eq!(violations.check_optional("d", "300", str::parse::<u8>), None);
         violations.require("e", false, "must hold");
         violations.require("f", true, "must hold");
         let problem = violations.finish().expect_err("three fields are bad");
-        let fields: Vec<_> = problem
-            .fields()
-            .iter()
-            .map(|(field, _)| field.as_str())
-            .collect();
+        let fields: Vec<_> = problem.fields().iter().map(|(field, _)| field.as_str()).collect();
         assert_eq!(fields, ["b", "d", "e"]);
         assert!(Violations::new().finish().is_ok());
     }

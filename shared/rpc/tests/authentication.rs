@@ -1,10 +1,6 @@
 //! Who gets in, as whom, and what those are told who do not.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking, its helpers too"
-)]
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
 
 mod common;
 
@@ -19,9 +15,7 @@ use bursar_rpc::problem::reason_of;
 use bursar_rpc::token::{ServiceClaims, StandardClaims};
 use bursar_rpc::{Caller, Limits, ServiceRole, Transport, stack};
 use bursar_time::{Clock, Span};
-use common::{
-    Issuer, Probe, account, bearer, both_ways, for_user, start, user_claims, user_id, with,
-};
+use common::{Issuer, Probe, account, bearer, both_ways, for_user, start, user_claims, user_id, with};
 use tonic::{Code, Status};
 
 type Headers = Vec<(&'static str, String)>;
@@ -29,33 +23,21 @@ type Headers = Vec<(&'static str, String)>;
 /// An RPC for users.
 async fn as_user(transport: &Transport, headers: &Headers) -> Result<String, Status> {
     let request = with(ListContextsRequest::default(), headers);
-    let answer = ContextServiceClient::new(transport.clone())
-        .list_contexts(request)
-        .await?;
+    let answer = ContextServiceClient::new(transport.clone()).list_contexts(request).await?;
     Ok(answer.into_inner().next_page_token)
 }
 
 /// An RPC for services of the roles identity, organization, billing, product and operator.
 async fn as_service(transport: &Transport, headers: &Headers) -> Result<String, Status> {
     let request = with(WatchRequest::default(), headers);
-    let answer = EventServiceClient::new(transport.clone())
-        .watch(request)
-        .await?;
-    Ok(answer
-        .into_inner()
-        .message()
-        .await?
-        .expect("one message")
-        .cursor)
+    let answer = EventServiceClient::new(transport.clone()).watch(request).await?;
+    Ok(answer.into_inner().message().await?.expect("one message").cursor)
 }
 
 /// An RPC for everybody.
 async fn as_anybody(transport: &Transport, headers: &Headers) -> Result<String, Status> {
     let request = with(GetRequest::default(), headers);
-    ClockServiceClient::new(transport.clone())
-        .get(request)
-        .await
-        .map(|_| String::new())
+    ClockServiceClient::new(transport.clone()).get(request).await.map(|_| String::new())
 }
 
 fn refusal(result: Result<String, Status>) -> (Code, String) {
@@ -89,11 +71,7 @@ fn garbled(good: &str) -> Vec<(&'static str, Headers)> {
 fn forged(ours: &Issuer) -> Vec<(&'static str, String)> {
     let standard = user_claims().standard;
     let standing = |iss, aud| {
-        let standard = StandardClaims {
-            iss,
-            aud,
-            ..standard.clone()
-        };
+        let standard = StandardClaims { iss, aud, ..standard.clone() };
         ours.sign(&common::AccessClaimsWith::of(standard))
     };
     let mut foreign_context = user_claims();
@@ -112,44 +90,27 @@ fn forged(ours: &Issuer) -> Vec<(&'static str, String)> {
         ("a key id that is not ours", Issuer::new("k2", 3).user()),
         ("another issuer", standing("elsewhere", "bursar")),
         ("another audience", standing("bursar", "elsewhere")),
-        (
-            "somebody else's personal context",
-            ours.sign(&foreign_context),
-        ),
-        (
-            "a role in the personal context",
-            ours.sign(&personal_with_role),
-        ),
+        ("somebody else's personal context", ours.sign(&foreign_context)),
+        ("a role in the personal context", ours.sign(&personal_with_role)),
         ("a service role that is none", ours.sign(&unknown_role)),
-        (
-            "a user without session and context",
-            ours.sign(&half_a_user),
-        ),
+        ("a user without session and context", ours.sign(&half_a_user)),
     ]
 }
 
 /// Tokens that were good until `exp`.
 fn expired(ours: &Issuer) -> Vec<(&'static str, String)> {
     let until = |exp| {
-        let standard = StandardClaims {
-            exp,
-            ..user_claims().standard
-        };
+        let standard = StandardClaims { exp, ..user_claims().standard };
         ours.sign(&common::AccessClaimsWith::of(standard))
     };
     let now = start().as_unix_secs();
-    vec![
-        ("expired long ago", until(now - 600)),
-        ("expired this moment", until(now)),
-    ]
+    vec![("expired long ago", until(now - 600)), ("expired this moment", until(now))]
 }
 
 /// Bad credentials, and the reason that each is given.
 fn bad_credentials(ours: &Issuer) -> Vec<(&'static str, Headers, &'static str)> {
     let token = |(case, token): (_, String)| (case, vec![bearer(&token)]);
-    let invalid = garbled(&ours.user())
-        .into_iter()
-        .chain(forged(ours).into_iter().map(token));
+    let invalid = garbled(&ours.user()).into_iter().chain(forged(ours).into_iter().map(token));
     let invalid = invalid.map(|(case, headers)| (case, headers, "TOKEN_INVALID"));
     let expired = expired(ours).into_iter().map(token);
     let expired = expired.map(|(case, headers)| (case, headers, "TOKEN_EXPIRED"));
@@ -165,18 +126,10 @@ async fn bad_credentials_are_unauthenticated_and_say_why() {
             let expected = (Code::Unauthenticated, reason.to_owned());
             // Twice, because the second time a token may come from the cache.
             for _ in 0..2 {
-                assert_eq!(
-                    refusal(as_user(&transport, &headers).await),
-                    expected,
-                    "{way}: {case}"
-                );
+                assert_eq!(refusal(as_user(&transport, &headers).await), expected, "{way}: {case}");
             }
             let anybody = refusal(as_anybody(&transport, &headers).await);
-            assert_eq!(
-                anybody.0,
-                Code::Ok,
-                "{way}: {case}, at a public RPC, is ignored"
-            );
+            assert_eq!(anybody.0, Code::Ok, "{way}: {case}, at a public RPC, is ignored");
         }
     }
 }
@@ -188,18 +141,8 @@ async fn good_credentials_get_in_as_whom_they_prove() {
     let (user, product) = (ours.user(), ours.service(ServiceRole::Product));
     let (user_text, account) = (format!("{} Self_", user_id()), account());
     let table: Vec<(&str, Headers, Outcome, Outcome)> = vec![
-        (
-            "a user",
-            vec![bearer(&user)],
-            (Code::Ok, &user_text),
-            (Code::PermissionDenied, "CALLER_NOT_ALLOWED"),
-        ),
-        (
-            "a service",
-            vec![bearer(&product)],
-            (Code::PermissionDenied, "CALLER_NOT_ALLOWED"),
-            (Code::Ok, "svc"),
-        ),
+        ("a user", vec![bearer(&user)], (Code::Ok, &user_text), (Code::PermissionDenied, "CALLER_NOT_ALLOWED")),
+        ("a service", vec![bearer(&product)], (Code::PermissionDenied, "CALLER_NOT_ALLOWED"), (Code::Ok, "svc")),
         (
             "a service acting for a user is that user at an RPC for users",
             vec![bearer(&product), for_user(&user)],
@@ -229,11 +172,7 @@ async fn good_credentials_get_in_as_whom_they_prove() {
             let got = refusal(as_user(&transport, headers).await);
             assert_eq!(got, named(at_users), "{way}: {case}, at an RPC for users");
             let got = refusal(as_service(&transport, headers).await);
-            assert_eq!(
-                got,
-                named(at_services),
-                "{way}: {case}, at an RPC for services"
-            );
+            assert_eq!(got, named(at_services), "{way}: {case}, at an RPC for services");
         }
     }
 }
@@ -247,30 +186,18 @@ async fn a_caller_is_what_the_token_says() {
         async { Ok(String::new()) }
     });
     let transport = Transport::routes(probe.routes(&ours));
-    as_user(&transport, &vec![bearer(&ours.user())])
-        .await
-        .expect("admitted");
-    let Some(Caller::User(user)) = callers.recv().await else {
-        panic!("no user")
-    };
+    as_user(&transport, &vec![bearer(&ours.user())]).await.expect("admitted");
+    let Some(Caller::User(user)) = callers.recv().await else { panic!("no user") };
     let claims = user_claims();
     assert_eq!(user.user, claims.sub);
     assert_eq!(user.session, claims.sid);
     assert_eq!(user.context, claims.ctx);
     assert_eq!(user.role, claims.role);
     assert_eq!(user.membership_version, claims.mv);
-    assert_eq!(
-        (&*user.email, user.email_verified),
-        ("ada@example.com", true)
-    );
-    as_anybody(&transport, &vec![bearer(&ours.user())])
-        .await
-        .expect("admitted");
+    assert_eq!((&*user.email, user.email_verified), ("ada@example.com", true));
+    as_anybody(&transport, &vec![bearer(&ours.user())]).await.expect("admitted");
     let caller = callers.recv().await.expect("a caller");
-    assert!(
-        caller.user().is_ok(),
-        "a good token counts at a public RPC: {caller:?}"
-    );
+    assert!(caller.user().is_ok(), "a good token counts at a public RPC: {caller:?}");
     as_anybody(&transport, &vec![]).await.expect("admitted");
     assert_eq!(callers.recv().await, Some(Caller::Anonymous));
 }
@@ -285,21 +212,12 @@ async fn a_token_expires_by_the_clock_also_when_it_is_remembered() {
     let headers = vec![bearer(&ours.user())];
     as_user(&transport, &headers).await.expect("fresh");
     clock.advance(Span::from_secs(299)).expect("forward");
-    as_user(&transport, &headers)
-        .await
-        .expect("a second before the end");
+    as_user(&transport, &headers).await.expect("a second before the end");
     clock.advance(Span::from_secs(1)).expect("forward");
     let status = as_user(&transport, &headers).await.expect_err("over");
     assert_eq!(reason_of(&status).as_deref(), Some("TOKEN_EXPIRED"));
-    let later = ServiceClaims::new(
-        account(),
-        ServiceRole::Billing,
-        clock.now(),
-        Span::from_secs(60),
-    );
-    as_service(&transport, &vec![bearer(&ours.sign(&later))])
-        .await
-        .expect("a new one");
+    let later = ServiceClaims::new(account(), ServiceRole::Billing, clock.now(), Span::from_secs(60));
+    as_service(&transport, &vec![bearer(&ours.sign(&later))]).await.expect("a new one");
 }
 
 #[tokio::test]
@@ -307,27 +225,16 @@ async fn what_is_not_declared_does_not_exist() {
     use tonic::codegen::http::uri::PathAndQuery;
     let ours = Issuer::ours();
     for (way, transport) in both_ways(Probe::who().routes(&ours)).await {
-        for path in [
-            "/bursar.testing.v1.ClockService/Nonsense",
-            "/elsewhere.v1.Service/Method",
-        ] {
+        for path in ["/bursar.testing.v1.ClockService/Nonsense", "/elsewhere.v1.Service/Method"] {
             let mut client = tonic::client::Grpc::new(transport.clone());
             client.ready().await.expect("ready");
             let codec = tonic_prost::ProstCodec::<GetRequest, GetRequest>::default();
             let status = client
-                .unary(
-                    with(GetRequest::default(), &[]),
-                    PathAndQuery::from_static(path),
-                    codec,
-                )
+                .unary(with(GetRequest::default(), &[]), PathAndQuery::from_static(path), codec)
                 .await
                 .expect_err("refused");
             assert_eq!(status.code(), Code::Unimplemented, "{way}: {path}");
-            assert_eq!(
-                reason_of(&status).as_deref(),
-                Some("NO_SUCH_RPC"),
-                "{way}: {path}"
-            );
+            assert_eq!(reason_of(&status).as_deref(), Some("NO_SUCH_RPC"), "{way}: {path}");
         }
     }
 }

@@ -1,10 +1,6 @@
 //! Calling other services: routes that come late, peers that are away, tokens, keys, trying again.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking, its helpers too"
-)]
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
 
 mod common;
 
@@ -21,9 +17,7 @@ use bursar_proto::testing::v1::GetRequest;
 use bursar_proto::testing::v1::clock_service_client::ClockServiceClient;
 use bursar_rpc::problem::reason_of;
 use bursar_rpc::token::{ServiceClaims, StandardClaims};
-use bursar_rpc::{
-    Caller, KeySet, Limits, Problem, ServiceRole, ServiceTokens, Transport, on_behalf, retry, stack,
-};
+use bursar_rpc::{Caller, KeySet, Limits, Problem, ServiceRole, ServiceTokens, Transport, on_behalf, retry, stack};
 use bursar_secret::Entropy;
 use bursar_time::{Clock, Span};
 use common::{Issuer, Probe, account, bearer, deps, start, user_claims, with};
@@ -45,20 +39,14 @@ fn reporting() -> (Probe, UnboundedReceiver<Caller>) {
 async fn a_late_transport_works_from_the_moment_it_is_set() {
     let (transport, late) = Transport::late();
     let mut client = ClockServiceClient::new(transport.clone());
-    let status = client
-        .get(GetRequest::default())
-        .await
-        .expect_err("not yet");
+    let status = client.get(GetRequest::default()).await.expect_err("not yet");
     assert_eq!(status.code(), Code::Unavailable);
     assert_eq!(reason_of(&status).as_deref(), Some("PEER_UNAVAILABLE"));
     assert!(!late.is_set());
     assert!(late.set(Probe::who().routes(&Issuer::ours())));
     client.get(GetRequest::default()).await.expect("now");
     assert!(!late.set(Routes::default()), "only once");
-    client
-        .get(GetRequest::default())
-        .await
-        .expect("still the first routes");
+    client.get(GetRequest::default()).await.expect("still the first routes");
 }
 
 #[tokio::test]
@@ -83,10 +71,7 @@ async fn a_peer_that_is_away_is_unavailable() {
     let address = port.local_addr().expect("an address");
     drop(port);
     let mut client = ClockServiceClient::new(common::network(address));
-    let status = client
-        .get(GetRequest::default())
-        .await
-        .expect_err("nobody listens");
+    let status = client.get(GetRequest::default()).await.expect_err("nobody listens");
     assert_eq!(status.code(), Code::Unavailable, "{status}");
 }
 
@@ -132,11 +117,7 @@ async fn trying_again_ends_with_the_callers_deadline() {
     let mut request = Request::new(GetRequest::default());
     request.set_timeout(Duration::from_secs(1));
     let status = client.get(request).await.expect_err("away");
-    assert_eq!(
-        status.code(),
-        Code::Unavailable,
-        "the real reason, not a timeout: {status}"
-    );
+    assert_eq!(status.code(), Code::Unavailable, "the real reason, not a timeout: {status}");
     assert_eq!(attempts.load(Ordering::SeqCst), 1);
 }
 
@@ -163,28 +144,18 @@ async fn a_services_token_is_used_again_until_it_is_about_to_expire() {
     let transport = Transport::routes(stack(probe.bare(), deps)).with_tokens(tokens.clone());
     let mut client = EventServiceClient::new(transport);
     let mut call = async || {
-        client
-            .watch(WatchRequest::default())
-            .await
-            .expect("admitted");
+        client.watch(WatchRequest::default()).await.expect("admitted");
         callers.recv().await.expect("a caller")
     };
     for _ in 0..3 {
         let caller = call().await;
         let service = caller.service().expect("a service");
-        assert_eq!(
-            (service.account, service.role),
-            (account(), ServiceRole::Billing)
-        );
+        assert_eq!((service.account, service.role), (account(), ServiceRole::Billing));
     }
     assert_eq!(signed.load(Ordering::SeqCst), 1);
     clock.advance(Span::from_secs(271)).expect("forward");
     call().await.service().expect("a service");
-    assert_eq!(
-        signed.load(Ordering::SeqCst),
-        2,
-        "less than half a minute was left"
-    );
+    assert_eq!(signed.load(Ordering::SeqCst), 2, "less than half a minute was left");
     // A test clock may leap far beyond any token.
     clock.advance(Span::from_days(40)).expect("forward");
     call().await.service().expect("a service");
@@ -203,29 +174,21 @@ async fn a_service_acts_for_the_user_who_called_it() {
     let front = Probe::new(move |_| {
         let mut client = EventServiceClient::new(back.clone());
         async move {
-            client
-                .watch(on_behalf(Request::new(WatchRequest::default())))
-                .await?;
+            client.watch(on_behalf(Request::new(WatchRequest::default()))).await?;
             client.watch(WatchRequest::default()).await?;
             Ok(String::new())
         }
     });
     let transport = Transport::routes(front.routes(&Issuer::ours()));
     let mut client = ContextServiceClient::new(transport);
-    let request = with(
-        ListContextsRequest::default(),
-        &[bearer(&Issuer::ours().user())],
-    );
+    let request = with(ListContextsRequest::default(), &[bearer(&Issuer::ours().user())]);
     client.list_contexts(request).await.expect("answered");
     let caller = callers.recv().await.expect("on behalf");
     assert_eq!(caller.service().expect("a service").account, account());
     assert_eq!(caller.user().expect("for a user").user, user_claims().sub);
     assert_eq!(caller.actor(), user_claims().sub.to_string());
     let caller = callers.recv().await.expect("for itself");
-    assert!(
-        caller.user().is_err(),
-        "a user is named only where it was asked for: {caller:?}"
-    );
+    assert!(caller.user().is_err(), "a user is named only where it was asked for: {caller:?}");
 }
 
 /// Identity's keys, which a test changes, and how often they were asked for.
@@ -251,10 +214,7 @@ impl Keys {
 
 #[tonic::async_trait]
 impl KeyService for Keys {
-    async fn get_jwks(
-        &self,
-        _: Request<GetJwksRequest>,
-    ) -> Result<Response<GetJwksResponse>, Status> {
+    async fn get_jwks(&self, _: Request<GetJwksRequest>) -> Result<Response<GetJwksResponse>, Status> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         tokio::task::yield_now().await;
         let keys = self.published.lock().expect("lock").clone();
@@ -269,30 +229,15 @@ fn fresh(issuer: &Issuer, seconds: u64) -> String {
 
 #[tokio::test]
 async fn keys_are_fetched_once_and_again_when_a_new_one_signs() {
-    let (first, second, stranger) = (
-        Issuer::new("k1", 1),
-        Issuer::new("k2", 2),
-        Issuer::new("k3", 3),
-    );
+    let (first, second, stranger) = (Issuer::new("k1", 1), Issuer::new("k2", 2), Issuer::new("k3", 3));
     let (identity, late) = Transport::late();
-    let transport = Transport::routes(stack(
-        Probe::who().bare(),
-        deps(KeySet::remote(identity), Limits::default()),
-    ));
+    let transport = Transport::routes(stack(Probe::who().bare(), deps(KeySet::remote(identity), Limits::default())));
     let call = async |token: String| {
         let request = with(ListContextsRequest::default(), &[bearer(&token)]);
-        let answer = ContextServiceClient::new(transport.clone())
-            .list_contexts(request)
-            .await;
-        answer
-            .map(|_| ())
-            .map_err(|status| reason_of(&status).unwrap_or_default())
+        let answer = ContextServiceClient::new(transport.clone()).list_contexts(request).await;
+        answer.map(|_| ()).map_err(|status| reason_of(&status).unwrap_or_default())
     };
-    assert_eq!(
-        call(first.user()).await,
-        Err("KEYS_UNAVAILABLE".to_owned()),
-        "not the caller's fault"
-    );
+    assert_eq!(call(first.user()).await, Err("KEYS_UNAVAILABLE".to_owned()), "not the caller's fault");
 
     let keys = Keys::default();
     keys.publish(&first);
@@ -300,54 +245,31 @@ async fn keys_are_fetched_once_and_again_when_a_new_one_signs() {
     tokio::time::sleep(Duration::from_millis(250)).await; // A failed fetch pauses that long.
     let together = futures::future::join_all((0..50).map(|n| call(fresh(&first, 100 + n)))).await;
     assert!(together.iter().all(Result::is_ok), "{together:?}");
-    assert_eq!(
-        keys.asked.load(Ordering::SeqCst),
-        1,
-        "fifty callers, one fetch"
-    );
+    assert_eq!(keys.asked.load(Ordering::SeqCst), 1, "fifty callers, one fetch");
 
     keys.publish(&second);
-    assert_eq!(
-        call(second.user()).await,
-        Ok(()),
-        "a new key is known at once"
-    );
+    assert_eq!(call(second.user()).await, Ok(()), "a new key is known at once");
     assert_eq!(keys.asked.load(Ordering::SeqCst), 2);
 
     for n in 0..50 {
         let refused = call(fresh(&stranger, 100 + n)).await;
-        assert_eq!(
-            refused,
-            Err("TOKEN_INVALID".to_owned()),
-            "an unknown key, attempt {n}"
-        );
+        assert_eq!(refused, Err("TOKEN_INVALID".to_owned()), "an unknown key, attempt {n}");
     }
     let asked = keys.asked.load(Ordering::SeqCst);
     assert!(asked <= 2 + 5, "made-up key ids caused {asked} fetches");
-    assert_eq!(
-        call(first.user()).await,
-        Ok(()),
-        "the known ones still count"
-    );
+    assert_eq!(call(first.user()).await, Ok(()), "the known ones still count");
 }
 
 #[tokio::test]
 async fn keys_of_this_process_rotate_without_fetching() {
     let (first, second) = (Issuer::new("k1", 1), Issuer::new("k2", 2));
-    let keys =
-        |issuers: &[&Issuer]| bursar_rpc::PublicKeys::new(issuers.iter().map(|i| i.public()));
+    let keys = |issuers: &[&Issuer]| bursar_rpc::PublicKeys::new(issuers.iter().map(|i| i.public()));
     let (publish, published) = tokio::sync::watch::channel(keys(&[&first]));
-    let routes = stack(
-        Probe::who().bare(),
-        deps(KeySet::local(published), Limits::default()),
-    );
+    let routes = stack(Probe::who().bare(), deps(KeySet::local(published), Limits::default()));
     let transport = Transport::routes(routes);
     let call = async |token: String| {
         let request = with(ListContextsRequest::default(), &[bearer(&token)]);
-        ContextServiceClient::new(transport.clone())
-            .list_contexts(request)
-            .await
-            .is_ok()
+        ContextServiceClient::new(transport.clone()).list_contexts(request).await.is_ok()
     };
     assert!(call(first.user()).await);
     assert!(!call(second.user()).await, "not published yet");

@@ -1,10 +1,6 @@
 //! Deadlines, panics, overload, request ids and measurements, over a real server and in process.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking, its helpers too"
-)]
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
 
 mod common;
 
@@ -53,24 +49,13 @@ async fn a_call_that_takes_too_long_is_deadline_exceeded() {
     let client = plain(stuck().routes(&Issuer::ours())).await;
     let calls = (0..10).map(|_| {
         let mut client = client.clone();
-        async move {
-            client
-                .get(get_within(500))
-                .await
-                .expect_err("never answered")
-        }
+        async move { client.get(get_within(500)).await.expect_err("never answered") }
     });
     let statuses = futures::future::join_all(calls).await;
     // tonic's own timers answer CANCELLED on either side. The client's may win on a busy machine (such a
     // status has a source); the server's never, because what the server says comes from ours.
-    let answered: Vec<_> = statuses
-        .iter()
-        .filter(|status| status.source().is_none())
-        .collect();
-    assert!(
-        !answered.is_empty(),
-        "the server never answered in time: {statuses:?}"
-    );
+    let answered: Vec<_> = statuses.iter().filter(|status| status.source().is_none()).collect();
+    assert!(!answered.is_empty(), "the server never answered in time: {statuses:?}");
     for status in answered {
         assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
         assert_eq!(reason_of(status).as_deref(), Some("DEADLINE_EXCEEDED"));
@@ -88,9 +73,7 @@ async fn a_call_without_a_deadline_has_the_default_and_no_more_than_the_maximum(
     let mut client = plain(routes).await;
     for request in [Request::new(GetRequest::default()), get_within(60_000)] {
         let answer = tokio::time::timeout(Duration::from_secs(20), client.get(request)).await;
-        let status = answer
-            .expect("the server gave up")
-            .expect_err("never answered");
+        let status = answer.expect("the server gave up").expect_err("never answered");
         assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
     }
 }
@@ -99,38 +82,24 @@ async fn a_call_without_a_deadline_has_the_default_and_no_more_than_the_maximum(
 async fn what_is_left_of_the_deadline_is_passed_on() {
     let (sender, mut seen) = tokio::sync::mpsc::unbounded_channel();
     let back = Probe::new(move |_| {
-        sender
-            .send(CallContext::current().expect("a call"))
-            .expect("received");
+        sender.send(CallContext::current().expect("a call")).expect("received");
         async { Ok(String::new()) }
     });
     for (way, behind) in both_ways(back.routes(&Issuer::ours())).await {
         let front = Probe::new(move |_| {
             let mut client = ClockServiceClient::new(behind.clone());
             // No deadline of its own.
-            async move {
-                client
-                    .get(GetRequest::default())
-                    .await
-                    .map(|_| String::new())
-            }
+            async move { client.get(GetRequest::default()).await.map(|_| String::new()) }
         });
         let mut client = plain(front.routes(&Issuer::ours())).await;
         let mut request = get_within(4_000);
-        request
-            .metadata_mut()
-            .insert("x-request-id", "one-two".parse().expect("ascii"));
+        request.metadata_mut().insert("x-request-id", "one-two".parse().expect("ascii"));
         let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-        request
-            .metadata_mut()
-            .insert("traceparent", trace.parse().expect("ascii"));
+        request.metadata_mut().insert("traceparent", trace.parse().expect("ascii"));
         let sent = tokio::time::Instant::now();
         client.get(request).await.expect("answered");
         let context = seen.recv().await.expect("the second hop was reached");
-        assert!(
-            context.deadline <= sent + Duration::from_secs(4),
-            "{way}: longer than the caller waits"
-        );
+        assert!(context.deadline <= sent + Duration::from_secs(4), "{way}: longer than the caller waits");
         assert!(context.deadline > sent, "{way}");
         assert_eq!(context.request_id, "one-two", "{way}");
         assert_eq!(context.traceparent.expect("a trace"), trace, "{way}");
@@ -142,18 +111,10 @@ async fn a_second_hop_that_is_stuck_is_deadline_exceeded_too() {
     for (way, behind) in both_ways(stuck().routes(&Issuer::ours())).await {
         let front = Probe::new(move |_| {
             let mut client = ClockServiceClient::new(behind.clone());
-            async move {
-                client
-                    .get(GetRequest::default())
-                    .await
-                    .map(|_| String::new())
-            }
+            async move { client.get(GetRequest::default()).await.map(|_| String::new()) }
         });
         let mut client = plain(front.routes(&Issuer::ours())).await;
-        let status = client
-            .get(get_within(300))
-            .await
-            .expect_err("never answered");
+        let status = client.get(get_within(300)).await.expect_err("never answered");
         assert_eq!(status.code(), Code::DeadlineExceeded, "{way}: {status}");
     }
 }
@@ -163,41 +124,22 @@ async fn a_panic_is_internal_and_the_server_lives() {
     let issuer = Issuer::ours();
     for (way, transport) in both_ways(Probe::who().routes(&issuer)).await {
         let mut client = ClockServiceClient::new(transport.clone());
-        let status = client
-            .set(SetRequest::default())
-            .await
-            .expect_err("a panic");
+        let status = client.set(SetRequest::default()).await.expect_err("a panic");
         assert_eq!(status.code(), Code::Internal, "{way}");
-        assert_eq!(
-            status.message(),
-            "internal error",
-            "{way}: the panic's text stays inside"
-        );
+        assert_eq!(status.message(), "internal error", "{way}: the panic's text stays inside");
         assert_eq!(reason_of(&status).as_deref(), Some("INTERNAL"), "{way}");
-        client
-            .get(GetRequest::default())
-            .await
-            .expect("the server lives");
+        client.get(GetRequest::default()).await.expect("the server lives");
 
         let mut events = EventServiceClient::new(transport);
         let request = with(
-            WatchRequest {
-                types: vec!["panic".to_owned()],
-                ..WatchRequest::default()
-            },
+            WatchRequest { types: vec!["panic".to_owned()], ..WatchRequest::default() },
             &[bearer(&issuer.service(ServiceRole::Billing))],
         );
         let mut stream = events.watch(request).await.expect("a stream").into_inner();
-        assert!(
-            stream.message().await.expect("before the panic").is_some(),
-            "{way}"
-        );
+        assert!(stream.message().await.expect("before the panic").is_some(), "{way}");
         let status = stream.message().await.expect_err("the panic");
         assert_eq!(status.code(), Code::Internal, "{way}: {status}");
-        client
-            .get(GetRequest::default())
-            .await
-            .expect("the server still lives");
+        client.get(GetRequest::default()).await.expect("the server still lives");
     }
 }
 
@@ -219,10 +161,7 @@ fn gate() -> (Probe, Arc<Semaphore>, Arc<Notify>) {
 #[tokio::test]
 async fn an_overloaded_server_refuses_and_stays_healthy() {
     let (probe, arrived, open) = gate();
-    let limits = Limits {
-        max_in_flight: 2,
-        ..Limits::default()
-    };
+    let limits = Limits { max_in_flight: 2, ..Limits::default() };
     let (_, health) = tonic_health::server::health_reporter();
     let routes = probe.bare().add_service(health);
     let transport = network(listen(stack(routes, deps(Issuer::ours().keys(), limits))).await);
@@ -235,22 +174,13 @@ async fn an_overloaded_server_refuses_and_stays_healthy() {
         .collect();
     let _ = arrived.acquire_many(2).await.expect("two calls in work");
 
-    let status = client
-        .clone()
-        .get(GetRequest::default())
-        .await
-        .expect_err("a third");
+    let status = client.clone().get(GetRequest::default()).await.expect_err("a third");
     assert_eq!(status.code(), Code::ResourceExhausted);
     assert_eq!(reason_of(&status).as_deref(), Some("OVERLOADED"));
     let retry = tonic_types::StatusExt::get_details_retry_info(&status).expect("RetryInfo");
     assert!(retry.retry_delay.is_some());
-    let request = HealthCheckRequest {
-        service: String::new(),
-    };
-    HealthClient::new(transport)
-        .check(request)
-        .await
-        .expect("a busy server is alive");
+    let request = HealthCheckRequest { service: String::new() };
+    HealthClient::new(transport).check(request).await.expect("a busy server is alive");
 
     open.notify_waiters();
     for call in busy {
@@ -281,49 +211,29 @@ async fn a_caller_that_goes_away_makes_room() {
         }
     });
     let mut client = ClockServiceClient::new(Transport::routes(probe.routes(&Issuer::ours())));
-    let call =
-        tokio::time::timeout(Duration::from_millis(20), client.get(GetRequest::default())).await;
+    let call = tokio::time::timeout(Duration::from_millis(20), client.get(GetRequest::default())).await;
     assert!(call.is_err(), "given up by the caller");
-    assert!(
-        gone.load(Ordering::SeqCst),
-        "the handler was dropped with the call"
-    );
+    assert!(gone.load(Ordering::SeqCst), "the handler was dropped with the call");
 }
 
 #[tokio::test]
 async fn every_answer_carries_its_request_id() {
     for (way, transport) in both_ways(Probe::who().routes(&Issuer::ours())).await {
         let mut client = ClockServiceClient::new(transport.clone());
-        let request = with(
-            GetRequest::default(),
-            &[("x-request-id", "abc-123".to_owned())],
-        );
+        let request = with(GetRequest::default(), &[("x-request-id", "abc-123".to_owned())]);
         let answer = client.get(request).await.expect("answered");
-        assert_eq!(
-            answer.metadata().get("x-request-id").expect("an id"),
-            "abc-123",
-            "{way}"
-        );
+        assert_eq!(answer.metadata().get("x-request-id").expect("an id"), "abc-123", "{way}");
         let mut ids = Vec::new();
         for _ in 0..2 {
             let answer = client.get(GetRequest::default()).await.expect("answered");
-            ids.push(
-                answer
-                    .metadata()
-                    .get("x-request-id")
-                    .expect("an id")
-                    .clone(),
-            );
+            ids.push(answer.metadata().get("x-request-id").expect("an id").clone());
         }
         assert_ne!(ids[0], ids[1], "{way}: made-up ids differ");
         let refused = ContextServiceClient::new(transport)
             .list_contexts(ListContextsRequest::default())
             .await
             .expect_err("no token");
-        assert!(
-            refused.metadata().contains_key("x-request-id"),
-            "{way}: refusals, too"
-        );
+        assert!(refused.metadata().contains_key("x-request-id"), "{way}: refusals, too");
     }
 }
 
@@ -333,26 +243,17 @@ fn counted(exporter: &InMemoryMetricExporter) -> Vec<(String, String, u64)> {
     let finished = exporter.get_finished_metrics().expect("exported");
     if let Some(resource) = finished.last() {
         for metric in resource.scope_metrics().flat_map(ScopeMetrics::metrics) {
-            assert_eq!(
-                (metric.name(), metric.unit()),
-                ("rpc.server.call.duration", "s")
-            );
+            assert_eq!((metric.name(), metric.unit()), ("rpc.server.call.duration", "s"));
             let AggregatedMetrics::F64(MetricData::Histogram(histogram)) = metric.data() else {
                 panic!("not a histogram of seconds")
             };
             for point in histogram.data_points() {
                 let label = |name: &str| {
                     let found = point.attributes().find(|label| label.key.as_str() == name);
-                    found
-                        .map(|label| label.value.to_string())
-                        .unwrap_or_default()
+                    found.map(|label| label.value.to_string()).unwrap_or_default()
                 };
                 assert_eq!(label("rpc.system.name"), "grpc");
-                let row = (
-                    label("rpc.method"),
-                    label("rpc.response.status_code"),
-                    point.count(),
-                );
+                let row = (label("rpc.method"), label("rpc.response.status_code"), point.count());
                 rows.push(row);
             }
         }
@@ -379,27 +280,12 @@ async fn calls_are_measured_by_method_and_code_and_streams_at_their_end() {
         .await
         .expect_err("no token");
     let token = issuer.service(ServiceRole::Billing);
-    let watch = |kind: &str| {
-        with(
-            WatchRequest {
-                types: vec![kind.to_owned()],
-                ..Default::default()
-            },
-            &[bearer(&token)],
-        )
-    };
+    let watch =
+        |kind: &str| with(WatchRequest { types: vec![kind.to_owned()], ..Default::default() }, &[bearer(&token)]);
     let mut events = EventServiceClient::new(transport);
-    let mut ends = events
-        .watch(watch(""))
-        .await
-        .expect("a stream")
-        .into_inner();
+    let mut ends = events.watch(watch("")).await.expect("a stream").into_inner();
     while ends.message().await.expect("a message").is_some() {}
-    let mut left = events
-        .watch(watch("endless"))
-        .await
-        .expect("a stream")
-        .into_inner();
+    let mut left = events.watch(watch("endless")).await.expect("a stream").into_inner();
     left.message().await.expect("a message");
     let open = events.watch(watch("endless")).await.expect("a stream");
     drop(left);
@@ -409,17 +295,10 @@ async fn calls_are_measured_by_method_and_code_and_streams_at_their_end() {
     let expected = vec![
         row("bursar.event.v1.EventService/Watch", "CANCELLED"),
         row("bursar.event.v1.EventService/Watch", "OK"),
-        row(
-            "bursar.identity.v1.ContextService/ListContexts",
-            "UNAUTHENTICATED",
-        ),
+        row("bursar.identity.v1.ContextService/ListContexts", "UNAUTHENTICATED"),
         row("bursar.testing.v1.ClockService/Get", "OK"),
         row("bursar.testing.v1.ClockService/Set", "INTERNAL"),
     ];
-    assert_eq!(
-        counted(&exporter),
-        expected,
-        "and nothing of the stream that is still open"
-    );
+    assert_eq!(counted(&exporter), expected, "and nothing of the stream that is still open");
     drop(open);
 }

@@ -119,10 +119,7 @@ impl Options {
     ) -> Result<Settings, ConfigError> {
         let mut loader = Loader::new(program).environment(environment).flags(self);
         if self.log_format.is_some() || self.log_filter.is_some() {
-            let log = LogSection {
-                format: self.log_format,
-                filter: self.log_filter.as_deref(),
-            };
+            let log = LogSection { format: self.log_format, filter: self.log_filter.as_deref() };
             loader = loader.flags(&LogFlags { log });
         }
         if let Some(file) = &self.config {
@@ -139,8 +136,7 @@ impl Options {
                 Err(error) => crate::program::usage(&error),
             });
         }
-        self.check_config
-            .then(|| say("the configuration is good\n"))
+        self.check_config.then(|| say("the configuration is good\n"))
     }
 }
 

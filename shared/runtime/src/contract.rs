@@ -133,10 +133,7 @@ impl ReadyProbe {
     pub async fn check(&self) -> anyhow::Result<()> {
         match tokio::time::timeout(Self::LIMIT, (self.0)()).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(anyhow::anyhow!(
-                "no answer within {} seconds",
-                Self::LIMIT.as_secs()
-            )),
+            Err(_) => Err(anyhow::anyhow!("no answer within {} seconds", Self::LIMIT.as_secs())),
         }
     }
 }

@@ -71,7 +71,5 @@ fn reflection<'b>(names: &[&'static str]) -> tonic_reflection::server::Builder<'
         .register_encoded_file_descriptor_set(bursar_proto::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .with_service_name(HEALTH);
-    names
-        .iter()
-        .fold(builder, |builder, name| builder.with_service_name(*name))
+    names.iter().fold(builder, |builder, name| builder.with_service_name(*name))
 }

@@ -24,8 +24,7 @@ pub use listen::{ListenError, Listeners};
 pub use program::{healthcheck, network_peers, prepare, run, run_single, run_single_with, serve};
 pub use service::Service;
 pub use settings::{
-    BillingSettings, ConfigError, InvitationSettings, LimitSettings, Loader, LogFormat,
-    LogSettings, MailSettings, Mode, PostgresSettings, Program, ServiceSecretFiles, Settings,
-    SqliteSettings, TokenSettings,
+    BillingSettings, ConfigError, InvitationSettings, LimitSettings, Loader, LogFormat, LogSettings, MailSettings,
+    Mode, PostgresSettings, Program, ServiceSecretFiles, Settings, SqliteSettings, TokenSettings,
 };
 pub use telemetry::Telemetry;

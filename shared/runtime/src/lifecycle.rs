@@ -66,11 +66,7 @@ impl Stop {
 pub fn surroundings(settings: &Settings, telemetry: &Telemetry) -> Env {
     let clock = Clock::system();
     Env {
-        clock: if settings.test_clock {
-            Clock::test(clock.now())
-        } else {
-            clock
-        },
+        clock: if settings.test_clock { Clock::test(clock.now()) } else { clock },
         entropy: Entropy::system(),
         shutdown: CancellationToken::new(),
         halt: CancellationToken::new(),
@@ -139,10 +135,7 @@ impl<'a> Host<'a> {
         let operations = tokio::spawn(operations::serve(
             Incoming::new(
                 listeners.operations,
-                Ending {
-                    shutdown: operations_end.clone(),
-                    cut: operations_end.clone(),
-                },
+                Ending { shutdown: operations_end.clone(), cut: operations_end.clone() },
             ),
             readiness.clone(),
             registry,
@@ -176,18 +169,10 @@ impl<'a> Host<'a> {
             let health = PortHealth::new(service, &started.health_services).await;
             let routes = grpc::routes(&started, &health, &self.env)?;
             let server = grpc::server(&self.settings.limits, &self.env.entropy).add_routes(routes);
-            let ending = Ending {
-                shutdown: self.env.shutdown.clone(),
-                cut: self.cut.clone(),
-            };
+            let ending = Ending { shutdown: self.env.shutdown.clone(), cut: self.cut.clone() };
             let incoming = Incoming::new(listener, ending.clone());
             let end = ending.shutdown.cancelled_owned();
-            self.servers.spawn(async move {
-                (
-                    service,
-                    server.serve_with_incoming_shutdown(incoming, end).await,
-                )
-            });
+            self.servers.spawn(async move { (service, server.serve_with_incoming_shutdown(incoming, end).await) });
             ports.push(health);
             probes.push((service, started.ready));
             self.closing.push((service, started.close));
@@ -195,9 +180,7 @@ impl<'a> Host<'a> {
         self.readiness.started(probes);
         let (tell, ready) = watch::channel(false);
         let end = self.env.shutdown.clone();
-        self.env
-            .tasks
-            .spawn(readiness::follow(self.readiness.clone(), ports, tell, end));
+        self.env.tasks.spawn(readiness::follow(self.readiness.clone(), ports, tell, end));
         Ok(ready)
     }
 
@@ -241,9 +224,7 @@ impl<'a> Host<'a> {
         let servers = &mut self.servers;
         let finished = unless(
             &stop.at_once,
-            timeout_at(begin + limit * 6 / 8, async {
-                while servers.join_next().await.is_some() {}
-            }),
+            timeout_at(begin + limit * 6 / 8, async { while servers.join_next().await.is_some() {} }),
         )
         .await;
         if !matches!(finished, Some(Ok(()))) {
@@ -257,14 +238,8 @@ impl<'a> Host<'a> {
         .await;
         servers.abort_all();
         self.env.tasks.close();
-        if timeout_at(begin + limit * 7 / 8, self.env.tasks.wait())
-            .await
-            .is_err()
-        {
-            tracing::warn!(
-                tasks = self.env.tasks.len(),
-                "leaving background tasks behind"
-            );
+        if timeout_at(begin + limit * 7 / 8, self.env.tasks.wait()).await.is_err() {
+            tracing::warn!(tasks = self.env.tasks.len(), "leaving background tasks behind");
         }
         for (service, close) in std::mem::take(&mut self.closing) {
             if timeout_at(begin + limit, close).await.is_err() {

@@ -44,24 +44,14 @@ impl ListenError {
             "move all ports with --port-base N"
         };
         let (cause, advice) = match source.kind() {
-            io::ErrorKind::AddrInUse => (
-                "the port is in use (is another bursar running?)",
-                port_advice,
-            ),
+            io::ErrorKind::AddrInUse => ("the port is in use (is another bursar running?)", port_advice),
             io::ErrorKind::PermissionDenied => ("this user may not use the port", port_advice),
-            io::ErrorKind::AddrNotAvailable => (
-                "this machine has no such address",
-                "set listen_address (--listen-address ADDRESS)",
-            ),
+            io::ErrorKind::AddrNotAvailable => {
+                ("this machine has no such address", "set listen_address (--listen-address ADDRESS)")
+            }
             _ => ("the system refused", port_advice),
         };
-        Self {
-            address,
-            purpose,
-            cause,
-            advice,
-            source,
-        }
+        Self { address, purpose, cause, advice, source }
     }
 }
 
@@ -83,17 +73,12 @@ impl Listeners {
             let listener = bind(settings.service_address(*service), service.name()).await?;
             taken.push((*service, listener));
         }
-        Ok(Self {
-            operations,
-            services: taken,
-        })
+        Ok(Self { operations, services: taken })
     }
 }
 
 async fn bind(address: SocketAddr, purpose: &'static str) -> Result<TcpListener, ListenError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| ListenError::new(address, purpose, error))
+    TcpListener::bind(address).await.map_err(|error| ListenError::new(address, purpose, error))
 }
 
 /// How the connections of a listener are told to end.
@@ -114,11 +99,7 @@ pub(crate) struct Incoming {
 
 impl Incoming {
     pub(crate) fn new(listener: TcpListener, ending: Ending) -> Self {
-        Self {
-            listener,
-            ending,
-            pause: None,
-        }
+        Self { listener, ending, pause: None }
     }
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<(Connection, SocketAddr)> {
@@ -146,9 +127,7 @@ impl Incoming {
 fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
-        io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
     )
 }
 
@@ -156,8 +135,7 @@ impl Stream for Incoming {
     type Item = io::Result<Connection>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.poll_accept(cx)
-            .map(|(connection, _)| Some(Ok(connection)))
+        self.poll_accept(cx).map(|(connection, _)| Some(Ok(connection)))
     }
 }
 
@@ -207,21 +185,14 @@ impl Connected for Connection {
 }
 
 impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         // Whoever has something to say is heard first: the rest is asked only when a read would wait.
         if let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, buffer) {
             self.silence = None;
             return Poll::Ready(read);
         }
         let cut = self.cut.as_mut().poll(cx).is_ready();
-        let silent = self
-            .silence
-            .as_mut()
-            .is_some_and(|silence| silence.as_mut().poll(cx).is_ready());
+        let silent = self.silence.as_mut().is_some_and(|silence| silence.as_mut().poll(cx).is_ready());
         if cut || silent {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
@@ -230,11 +201,7 @@ impl AsyncRead for Connection {
 }
 
 impl AsyncWrite for Connection {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        data: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, data)
     }
 

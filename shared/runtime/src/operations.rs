@@ -22,20 +22,12 @@ struct Operations {
 }
 
 /// Serves until `end` is cancelled.
-pub(crate) async fn serve(
-    incoming: Incoming,
-    readiness: Readiness,
-    registry: Registry,
-    end: CancellationToken,
-) {
+pub(crate) async fn serve(incoming: Incoming, readiness: Readiness, registry: Registry, end: CancellationToken) {
     let router = Router::new()
         .route("/livez", get(async || "alive\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .with_state(Operations {
-            readiness,
-            registry,
-        });
+        .with_state(Operations { readiness, registry });
     tokio::select! {
         () = end.cancelled() => {}
         outcome = axum::serve(incoming, router) => {
@@ -48,11 +40,7 @@ pub(crate) async fn serve(
 
 async fn readyz(State(operations): State<Operations>) -> Response {
     let answer = operations.readiness.ask().await;
-    let code = if answer.ready {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
+    let code = if answer.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, answer.text).into_response()
 }
 

@@ -20,8 +20,8 @@ use tokio::{
 };
 
 use crate::{
-    Env, Listeners, Options, Peers, Program, Service, ServiceCli, ServiceCommand, Settings,
-    Started, Stop, lifecycle, telemetry::Telemetry,
+    Env, Listeners, Options, Peers, Program, Service, ServiceCli, ServiceCommand, Settings, Started, Stop, lifecycle,
+    telemetry::Telemetry,
 };
 
 /// What the exit code is when the command line or the configuration is wrong.
@@ -44,12 +44,7 @@ where
     S: AsyncFnOnce(&Settings, Peers, Env) -> anyhow::Result<Started>,
     M: AsyncFnOnce(&Settings) -> anyhow::Result<()>,
 {
-    run_single_with(
-        service,
-        start,
-        migrate,
-        async |_: &Settings, never: Infallible| match never {},
-    )
+    run_single_with(service, start, migrate, async |_: &Settings, never: Infallible| match never {})
 }
 
 /// Like [`run_single`], with commands of the program's own, which `extra` carries out.
@@ -61,44 +56,32 @@ where
     E: Subcommand,
 {
     let program = Program::Single(service);
-    let command = ServiceCli::<E>::command()
-        .name(program.name())
-        .about(format!("Bursar's {service} service"));
+    let command = ServiceCli::<E>::command().name(program.name()).about(format!("Bursar's {service} service"));
     let cli = match ServiceCli::<E>::from_arg_matches(&command.get_matches()) {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
-    run(
-        program,
-        &cli.options,
-        async |settings: &Settings| match cli.command {
-            None | Some(ServiceCommand::Serve) => {
-                let wire = async |settings: &Settings, env: Env| {
-                    if settings.migrate_on_start {
-                        migrate(settings)
-                            .await
-                            .with_context(|| format!("cannot migrate {service}"))?;
-                    }
-                    let peers = network_peers(settings)?;
-                    let started = start(settings, peers, env).await;
-                    Ok(vec![
-                        started.with_context(|| format!("cannot start {service}"))?,
-                    ])
-                };
-                serve(program, settings, wire, || {}).await
-            }
-            Some(ServiceCommand::Migrate) => {
-                let (telemetry, _) = prepare(program, settings)?;
-                let done = migrate(settings)
-                    .await
-                    .with_context(|| format!("cannot migrate {service}"));
-                telemetry.shutdown().await;
-                done.map(|()| ExitCode::SUCCESS)
-            }
-            Some(ServiceCommand::Healthcheck) => healthcheck(settings).await,
-            Some(ServiceCommand::Extra(command)) => extra(settings, command).await,
-        },
-    )
+    run(program, &cli.options, async |settings: &Settings| match cli.command {
+        None | Some(ServiceCommand::Serve) => {
+            let wire = async |settings: &Settings, env: Env| {
+                if settings.migrate_on_start {
+                    migrate(settings).await.with_context(|| format!("cannot migrate {service}"))?;
+                }
+                let peers = network_peers(settings)?;
+                let started = start(settings, peers, env).await;
+                Ok(vec![started.with_context(|| format!("cannot start {service}"))?])
+            };
+            serve(program, settings, wire, || {}).await
+        }
+        Some(ServiceCommand::Migrate) => {
+            let (telemetry, _) = prepare(program, settings)?;
+            let done = migrate(settings).await.with_context(|| format!("cannot migrate {service}"));
+            telemetry.shutdown().await;
+            done.map(|()| ExitCode::SUCCESS)
+        }
+        Some(ServiceCommand::Healthcheck) => healthcheck(settings).await,
+        Some(ServiceCommand::Extra(command)) => extra(settings, command).await,
+    })
 }
 
 /// Reads the settings, answers `--check-config` and `--print-config`, and runs `work` on a runtime of its
@@ -114,10 +97,7 @@ where
     if let Some(answer) = options.answer(&settings) {
         return answer;
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-    {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&anyhow::Error::new(error).context("cannot start threads")),
     };
@@ -128,12 +108,7 @@ where
 
 /// Takes the ports, starts what `wire` makes, serves it until a signal, and stops. `on_ready` runs once
 /// when all of it is ready.
-pub async fn serve<W, R>(
-    program: Program,
-    settings: &Settings,
-    wire: W,
-    on_ready: R,
-) -> anyhow::Result<ExitCode>
+pub async fn serve<W, R>(program: Program, settings: &Settings, wire: W, on_ready: R) -> anyhow::Result<ExitCode>
 where
     W: AsyncFnOnce(&Settings, Env) -> anyhow::Result<Vec<Started>>,
     R: FnOnce(),

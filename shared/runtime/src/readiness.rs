@@ -49,22 +49,13 @@ impl Readiness {
     /// Asks every service at once.
     pub(crate) async fn ask(&self) -> Answer {
         if self.draining.is_cancelled() {
-            return Answer {
-                ready: false,
-                text: "draining\n".to_owned(),
-            };
+            return Answer { ready: false, text: "draining\n".to_owned() };
         }
         let Some(probes) = self.probes.get() else {
-            return Answer {
-                ready: false,
-                text: "starting\n".to_owned(),
-            };
+            return Answer { ready: false, text: "starting\n".to_owned() };
         };
         let outcomes = join_all(probes.iter().map(|(_, probe)| probe.check())).await;
-        let mut answer = Answer {
-            ready: true,
-            text: String::new(),
-        };
+        let mut answer = Answer { ready: true, text: String::new() };
         for ((service, _), outcome) in probes.iter().zip(outcomes) {
             let _ = match outcome {
                 Ok(()) => writeln!(answer.text, "{service}: ready"),
@@ -90,11 +81,7 @@ impl PortHealth {
     pub(crate) async fn new(service: Service, names: &[&'static str]) -> Self {
         let reporter = HealthReporter::new();
         let names: Vec<_> = std::iter::once("").chain(names.iter().copied()).collect();
-        let health = Self {
-            service,
-            names,
-            reporter,
-        };
+        let health = Self { service, names, reporter };
         health.set(ServingStatus::NotServing).await;
         health
     }
@@ -131,11 +118,7 @@ pub(crate) async fn follow(
         if now {
             ready.send_if_modified(|was| !std::mem::replace(was, true));
         }
-        let pause = if *ready.borrow() {
-            ASK_EVERY
-        } else {
-            ASK_AT_START_EVERY
-        };
+        let pause = if *ready.borrow() { ASK_EVERY } else { ASK_AT_START_EVERY };
         tokio::select! {
             () = shutdown.cancelled() => {}
             () = readiness.draining.cancelled(), if told.iter().any(|told| told.serving) => {}
@@ -156,11 +139,7 @@ struct Told {
 
 /// Asks each port's service and tells its health, if it changed. True if all are ready.
 async fn one_round(readiness: &Readiness, ports: &[PortHealth], told: &mut [Told]) -> bool {
-    let probes = readiness
-        .probes
-        .get()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
+    let probes = readiness.probes.get().map(Vec::as_slice).unwrap_or_default();
     let outcomes = join_all(ports.iter().map(async |port| {
         let probe = probes.iter().find(|(service, _)| *service == port.service);
         match probe {
@@ -178,11 +157,7 @@ async fn one_round(readiness: &Readiness, ports: &[PortHealth], told: &mut [Told
         told.failures = if *ready { 0 } else { told.failures + 1 };
         let serving = !draining && (*ready || (told.serving && told.failures < FAILURES_TOLD));
         if told.serving != serving {
-            let status = if serving {
-                ServingStatus::Serving
-            } else {
-                ServingStatus::NotServing
-            };
+            let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
             port.set(status).await;
             tracing::info!(service = %port.service, serving, "health changed");
             told.serving = serving;

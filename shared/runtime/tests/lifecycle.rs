@@ -1,9 +1,5 @@
 //! A program around a service of the test's own: what its ports answer, and that it always stops.
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test that cannot be set up has failed"
-)]
+#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
 mod support;
 
@@ -14,9 +10,7 @@ use std::{
 
 use bursar_proto::{
     event::v1::{WatchRequest, event_service_client::EventServiceClient},
-    testing::v1::{
-        AdvanceRequest, GetRequest, SetRequest, clock_service_client::ClockServiceClient,
-    },
+    testing::v1::{AdvanceRequest, GetRequest, SetRequest, clock_service_client::ClockServiceClient},
 };
 use bursar_runtime::{Listeners, ReadyProbe, Service};
 use bursar_testkit::get;
@@ -24,25 +18,17 @@ use futures::StreamExt as _;
 use support::{EVENTS, Running, channel, settings};
 use tokio::io::AsyncReadExt as _;
 use tonic::Code;
-use tonic_health::pb::{
-    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
-};
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
 async fn health(url: &str, service: &str) -> Result<ServingStatus, Code> {
-    let request = HealthCheckRequest {
-        service: service.to_owned(),
-    };
+    let request = HealthCheckRequest { service: service.to_owned() };
     let answer = HealthClient::new(channel(url)).check(request).await;
-    answer
-        .map(|answer| answer.into_inner().status())
-        .map_err(|status| status.code())
+    answer.map(|answer| answer.into_inner().status()).map_err(|status| status.code())
 }
 
 /// Asks the operations port from a thread that may block.
 async fn ask(port: u16, path: &'static str) -> (u16, String) {
-    let answer = tokio::task::spawn_blocking(move || get(port, path))
-        .await
-        .expect("no panic");
+    let answer = tokio::task::spawn_blocking(move || get(port, path)).await.expect("no panic");
     answer.unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
@@ -51,54 +37,30 @@ async fn probes_follow_readiness() {
     let (settings, ports) = settings();
     let running = Running::start(settings, &ports, false).await;
     let url = running.url();
-    assert_eq!(
-        ask(ports.base(), "/livez").await,
-        (200, "alive\n".to_owned())
-    );
+    assert_eq!(ask(ports.base(), "/livez").await, (200, "alive\n".to_owned()));
     let (code, text) = ask(ports.base(), "/readyz").await;
-    assert_eq!(
-        (code, text.as_str()),
-        (503, "billing: not ready: the store sleeps\n")
-    );
+    assert_eq!((code, text.as_str()), (503, "billing: not ready: the store sleeps\n"));
     assert_eq!(health(&url, "").await, Ok(ServingStatus::NotServing));
     assert_eq!(health(&url, EVENTS).await, Ok(ServingStatus::NotServing));
     assert_eq!(health(&url, "no.such.Service").await, Err(Code::NotFound));
 
     running.ready.store(true, Ordering::SeqCst);
     running.became_ready().await;
-    assert_eq!(
-        ask(ports.base(), "/readyz").await,
-        (200, "billing: ready\n".to_owned())
-    );
+    assert_eq!(ask(ports.base(), "/readyz").await, (200, "billing: ready\n".to_owned()));
     assert_eq!(health(&url, "").await, Ok(ServingStatus::Serving));
     assert_eq!(health(&url, EVENTS).await, Ok(ServingStatus::Serving));
 
     // A store that goes away takes readiness with it, and liveness not.
-    let request = HealthCheckRequest {
-        service: EVENTS.to_owned(),
-    };
-    let mut watch = HealthClient::new(channel(&url))
-        .watch(request)
-        .await
-        .expect("watch")
-        .into_inner();
-    let mut next = async || {
-        watch
-            .next()
-            .await
-            .map(|answer| answer.expect("health").status())
-    };
+    let request = HealthCheckRequest { service: EVENTS.to_owned() };
+    let mut watch = HealthClient::new(channel(&url)).watch(request).await.expect("watch").into_inner();
+    let mut next = async || watch.next().await.map(|answer| answer.expect("health").status());
     assert_eq!(next().await, Some(ServingStatus::Serving));
     running.ready.store(false, Ordering::SeqCst);
     assert_eq!(next().await, Some(ServingStatus::NotServing));
     assert_eq!(ask(ports.base(), "/readyz").await.0, 503);
     assert_eq!(ask(ports.base(), "/livez").await.0, 200);
     running.stop().await.expect("stops");
-    assert_eq!(
-        next().await,
-        None,
-        "a watcher's stream ends with the program"
-    );
+    assert_eq!(next().await, None, "a watcher's stream ends with the program");
 }
 
 #[tokio::test]
@@ -106,19 +68,11 @@ async fn metrics_are_served() {
     let (settings, ports) = settings();
     let running = Running::start(settings, &ports, true).await;
     running.meter.u64_counter("test.calls").build().add(3, &[]);
-    let seconds = running
-        .meter
-        .f64_histogram("test.duration")
-        .with_unit("s")
-        .build();
+    let seconds = running.meter.f64_histogram("test.duration").with_unit("s").build();
     seconds.record(0.004, &[]);
     let (code, page) = ask(ports.base(), "/metrics").await;
     assert_eq!(code, 200);
-    for line in [
-        "test_calls_total 3",
-        "test_duration_seconds_bucket{le=\"0.005\"} 1",
-        "target_info{",
-    ] {
+    for line in ["test_calls_total 3", "test_duration_seconds_bucket{le=\"0.005\"} 1", "target_info{"] {
         assert!(page.contains(line), "no {line} in:\n{page}");
     }
     assert_eq!(ask(ports.base(), "/nothing").await.0, 404);
@@ -130,24 +84,13 @@ async fn reflection_lists_what_a_port_serves() {
     let (mut settings, ports) = settings();
     settings.test_clock = true;
     let running = Running::start(settings, &ports, true).await;
-    let expected = [
-        EVENTS,
-        "bursar.testing.v1.ClockService",
-        "grpc.health.v1.Health",
-        "grpc.reflection.v1.ServerReflection",
-    ];
+    let expected =
+        [EVENTS, "bursar.testing.v1.ClockService", "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"];
     assert_eq!(support::services(&running.url()).await, expected);
-    let expected = [
-        EVENTS,
-        "bursar.testing.v1.ClockService",
-        "grpc.health.v1.Health",
-        "grpc.reflection.v1alpha.ServerReflection",
-    ];
+    let expected =
+        [EVENTS, "bursar.testing.v1.ClockService", "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"];
     assert_eq!(support::services_alpha(&running.url()).await, expected);
-    assert!(
-        support::describes(&running.url(), EVENTS).await > 0,
-        "the file of {EVENTS}"
-    );
+    assert!(support::describes(&running.url(), EVENTS).await > 0, "the file of {EVENTS}");
     running.stop().await.expect("stops");
 }
 
@@ -157,48 +100,20 @@ async fn the_test_clock_moves_forward_only() {
     settings.test_clock = true;
     let running = Running::start(settings, &ports, true).await;
     let mut clock = ClockServiceClient::new(channel(&running.url()));
-    let start = clock
-        .get(GetRequest {})
-        .await
-        .expect("the time")
-        .into_inner()
-        .now
-        .expect("a time");
-    let by = prost_types::Duration {
-        seconds: 86_400,
-        nanos: 0,
-    };
-    let moved = clock
-        .advance(AdvanceRequest { by: Some(by) })
-        .await
-        .expect("moves")
-        .into_inner();
+    let start = clock.get(GetRequest {}).await.expect("the time").into_inner().now.expect("a time");
+    let by = prost_types::Duration { seconds: 86_400, nanos: 0 };
+    let moved = clock.advance(AdvanceRequest { by: Some(by) }).await.expect("moves").into_inner();
     assert_eq!(moved.now.expect("a time").seconds, start.seconds + 86_400);
     assert_eq!(running.clock.now().as_unix_secs(), start.seconds + 86_400);
-    let back = clock
-        .set(SetRequest { now: Some(start) })
-        .await
-        .expect_err("never back");
+    let back = clock.set(SetRequest { now: Some(start) }).await.expect_err("never back");
     assert_eq!(back.code(), Code::FailedPrecondition);
-    assert_eq!(
-        bursar_rpc::problem::reason_of(&back).as_deref(),
-        Some("CLOCK_CANNOT_GO_BACK")
-    );
+    assert_eq!(bursar_rpc::problem::reason_of(&back).as_deref(), Some("CLOCK_CANNOT_GO_BACK"));
     for by in [
         None,
-        Some(prost_types::Duration {
-            seconds: -1,
-            nanos: 0,
-        }),
-        Some(prost_types::Duration {
-            seconds: i64::MAX,
-            nanos: 0,
-        }),
+        Some(prost_types::Duration { seconds: -1, nanos: 0 }),
+        Some(prost_types::Duration { seconds: i64::MAX, nanos: 0 }),
     ] {
-        let refused = clock
-            .advance(AdvanceRequest { by })
-            .await
-            .expect_err("no span");
+        let refused = clock.advance(AdvanceRequest { by }).await.expect_err("no span");
         assert_eq!(refused.code(), Code::InvalidArgument, "{by:?}");
     }
     running.stop().await.expect("stops");
@@ -208,9 +123,7 @@ async fn the_test_clock_moves_forward_only() {
 async fn without_a_test_clock_there_is_no_clock_service() {
     let (settings, ports) = settings();
     let running = Running::start(settings, &ports, true).await;
-    let refused = ClockServiceClient::new(channel(&running.url()))
-        .get(GetRequest {})
-        .await;
+    let refused = ClockServiceClient::new(channel(&running.url())).get(GetRequest {}).await;
     assert_eq!(refused.expect_err("unknown").code(), Code::Unimplemented);
     running.stop().await.expect("stops");
 }
@@ -218,70 +131,32 @@ async fn without_a_test_clock_there_is_no_clock_service() {
 #[tokio::test]
 async fn a_port_in_use_is_named_with_what_to_do() {
     let (settings, ports) = settings();
-    let _squatter = tokio::net::TcpListener::bind(("127.0.0.1", ports.nth(3)))
-        .await
-        .expect("free");
-    let refusal = Listeners::bind(&settings, &Service::ALL)
-        .await
-        .expect_err("in use")
-        .to_string();
-    for piece in [
-        &format!("127.0.0.1:{}", ports.nth(3)),
-        "billing",
-        "in use",
-        "--port-base",
-    ] {
+    let _squatter = tokio::net::TcpListener::bind(("127.0.0.1", ports.nth(3))).await.expect("free");
+    let refusal = Listeners::bind(&settings, &Service::ALL).await.expect_err("in use").to_string();
+    for piece in [&format!("127.0.0.1:{}", ports.nth(3)), "billing", "in use", "--port-base"] {
         assert!(refusal.contains(piece), "no {piece} in {refusal}");
     }
     // The ports that were taken before the one that failed are free again.
-    Listeners::bind(&settings, &[Service::Identity, Service::Organization])
-        .await
-        .expect("free");
-    let _squatter = tokio::net::TcpListener::bind(("127.0.0.1", ports.base()))
-        .await
-        .expect("free");
-    let refusal = Listeners::bind(&settings, &[])
-        .await
-        .expect_err("in use")
-        .to_string();
-    assert!(
-        refusal.contains("operations") && refusal.contains("--operations-port"),
-        "{refusal}"
-    );
+    Listeners::bind(&settings, &[Service::Identity, Service::Organization]).await.expect("free");
+    let _squatter = tokio::net::TcpListener::bind(("127.0.0.1", ports.base())).await.expect("free");
+    let refusal = Listeners::bind(&settings, &[]).await.expect_err("in use").to_string();
+    assert!(refusal.contains("operations") && refusal.contains("--operations-port"), "{refusal}");
 }
 
 #[tokio::test]
 async fn silent_connections_and_polite_streams_do_not_delay_stopping() {
     let (settings, ports) = settings();
     let running = Running::start(settings, &ports, true).await;
-    let mut silent = tokio::net::TcpStream::connect(("127.0.0.1", ports.nth(3)))
-        .await
-        .expect("connects");
-    let mut operations = tokio::net::TcpStream::connect(("127.0.0.1", ports.base()))
-        .await
-        .expect("connects");
-    let request = WatchRequest {
-        cursor: "polite".to_owned(),
-        types: Vec::new(),
-    };
+    let mut silent = tokio::net::TcpStream::connect(("127.0.0.1", ports.nth(3))).await.expect("connects");
+    let mut operations = tokio::net::TcpStream::connect(("127.0.0.1", ports.base())).await.expect("connects");
+    let request = WatchRequest { cursor: "polite".to_owned(), types: Vec::new() };
     let mut client = EventServiceClient::new(channel(&running.url()));
     let mut events = client.watch(request).await.expect("a stream").into_inner();
-    events
-        .next()
-        .await
-        .expect("an answer")
-        .expect("a heartbeat");
+    events.next().await.expect("an answer").expect("a heartbeat");
     let begin = Instant::now();
     running.stop().await.expect("stops");
-    assert!(
-        begin.elapsed() < Duration::from_millis(1500),
-        "took {:?}",
-        begin.elapsed()
-    );
-    assert!(
-        events.next().await.is_none_or(|end| end.is_err()),
-        "the stream ends"
-    );
+    assert!(begin.elapsed() < Duration::from_millis(1500), "took {:?}", begin.elapsed());
+    assert!(events.next().await.is_none_or(|end| end.is_err()), "the stream ends");
     let mut rest = Vec::new();
     let _ = silent.read_to_end(&mut rest).await;
     let _ = operations.read_to_end(&mut rest).await;
@@ -292,31 +167,18 @@ async fn a_stream_that_never_ends_is_cut_within_the_limit() {
     let (mut settings, ports) = settings();
     settings.limits.shutdown = Duration::from_secs(2);
     let running = Running::start(settings, &ports, true).await;
-    let request = WatchRequest {
-        cursor: "endless".to_owned(),
-        types: Vec::new(),
-    };
+    let request = WatchRequest { cursor: "endless".to_owned(), types: Vec::new() };
     let mut client = EventServiceClient::new(channel(&running.url()));
     let mut events = client.watch(request).await.expect("a stream").into_inner();
-    events
-        .next()
-        .await
-        .expect("an answer")
-        .expect("a heartbeat");
+    events.next().await.expect("an answer").expect("a heartbeat");
     let closed = running.closed.clone();
     let begin = Instant::now();
     running.stop().await.expect("stops");
     let took = begin.elapsed();
-    assert!(
-        took >= Duration::from_millis(1400),
-        "callers get their time: {took:?}"
-    );
+    assert!(took >= Duration::from_millis(1400), "callers get their time: {took:?}");
     assert!(took < Duration::from_millis(2500), "took {took:?}");
     assert!(closed.load(Ordering::SeqCst), "the store was closed");
-    assert!(
-        events.next().await.is_none_or(|end| end.is_err()),
-        "the connection was cut"
-    );
+    assert!(events.next().await.is_none_or(|end| end.is_err()), "the connection was cut");
 }
 
 #[tokio::test]
@@ -332,11 +194,7 @@ async fn calls_are_answered_while_the_word_spreads() {
     assert_eq!(ask(ports.base(), "/livez").await.0, 200);
     assert_eq!(health(&url, "").await, Ok(ServingStatus::NotServing));
     running.stop().await.expect("stops");
-    assert_eq!(
-        health(&url, "").await,
-        Err(Code::Unavailable),
-        "nobody listens any more"
-    );
+    assert_eq!(health(&url, "").await, Err(Code::Unavailable), "nobody listens any more");
 }
 
 #[tokio::test]
@@ -348,11 +206,7 @@ async fn told_twice_it_stops_at_once() {
     running.stop.gracefully.cancel();
     running.stop.at_once.cancel();
     running.stop().await.expect("stops");
-    assert!(
-        begin.elapsed() < Duration::from_secs(1),
-        "took {:?}",
-        begin.elapsed()
-    );
+    assert!(begin.elapsed() < Duration::from_secs(1), "took {:?}", begin.elapsed());
 }
 
 #[tokio::test]
@@ -366,10 +220,7 @@ async fn background_work_ends_before_the_store_closes() {
         closed.load(Ordering::SeqCst)
     });
     running.stop().await.expect("stops");
-    assert!(
-        !worker.await.expect("no panic"),
-        "the store was closed while work went on"
-    );
+    assert!(!worker.await.expect("no panic"), "the store was closed while work went on");
 }
 
 #[tokio::test]

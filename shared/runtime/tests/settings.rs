@@ -1,8 +1,5 @@
 //! Where settings come from, which of them wins, and what is refused in which words.
-#![expect(
-    clippy::expect_used,
-    reason = "a test that cannot be set up has failed"
-)]
+#![expect(clippy::expect_used, reason = "a test that cannot be set up has failed")]
 
 use std::{fs, time::Duration};
 
@@ -57,21 +54,9 @@ fn defaults_need_nothing() {
     let operations = settings.operations_listener().to_string();
     assert_eq!(operations, "127.0.0.1:7400");
     for (service, address, store) in [
-        (
-            Service::Identity,
-            "127.0.0.1:7401",
-            "sqlite://data/identity.db",
-        ),
-        (
-            Service::Organization,
-            "127.0.0.1:7402",
-            "sqlite://data/organization.db",
-        ),
-        (
-            Service::Billing,
-            "127.0.0.1:7403",
-            "sqlite://data/billing.db",
-        ),
+        (Service::Identity, "127.0.0.1:7401", "sqlite://data/identity.db"),
+        (Service::Organization, "127.0.0.1:7402", "sqlite://data/organization.db"),
+        (Service::Billing, "127.0.0.1:7403", "sqlite://data/billing.db"),
     ] {
         assert_eq!(settings.service_address(service).to_string(), address);
         assert_eq!(settings.store(service).to_string(), store);
@@ -152,113 +137,47 @@ fn every_place_takes_every_kind_of_value() {
         let address = settings.service_address(Service::Identity).to_string();
         assert_eq!(settings.data_dir.to_str(), Some(dir));
         assert_eq!(identity, format!("sqlite://{dir}/identity.db"));
-        assert_eq!(
-            settings.master_key_file,
-            settings.data_dir.join("master.key")
-        );
+        assert_eq!(settings.master_key_file, settings.data_dir.join("master.key"));
         assert!(settings.test_clock && settings.otlp_endpoint.is_none());
         assert_eq!(address, "[::1]:7401");
-        assert_eq!(
-            settings.billing_store.to_string(),
-            "postgres://bursar@db/billing"
-        );
+        assert_eq!(settings.billing_store.to_string(), "postgres://bursar@db/billing");
         assert_eq!(settings.log.filter, "warn");
         assert_eq!(settings.tokens.access_ttl, Duration::from_secs(90));
     }
     let off = suite("BURSAR_TEST_CLOCK=true\n--test-clock=false").expect("off");
-    assert!(
-        !off.test_clock,
-        "a flag can take back what the environment says"
-    );
+    assert!(!off.test_clock, "a flag can take back what the environment says");
 }
 
 /// What is given, and every piece that the refusal must contain.
 const REFUSALS: &[(&str, &[&str])] = &[
-    (
-        "prot_base = 1",
-        &[
-            "unknown key `prot_base` in DIR/bursar.toml",
-            "mean port_base?",
-        ],
-    ),
-    (
-        "[mail]\nsmtpurl = 'x'",
-        &[
-            "unknown key `mail.smtpurl` in DIR/bursar.toml",
-            "mail.smtp_url?",
-        ],
-    ),
+    ("prot_base = 1", &["unknown key `prot_base` in DIR/bursar.toml", "mean port_base?"]),
+    ("[mail]\nsmtpurl = 'x'", &["unknown key `mail.smtpurl` in DIR/bursar.toml", "mail.smtp_url?"]),
     ("[nonsense]\na = 1", &["unknown key `nonsense`"]),
-    (
-        "BURSAR_PORT_BAES=1",
-        &[
-            "unknown environment variable BURSAR_PORT_BAES",
-            "BURSAR_PORT_BASE?",
-        ],
-    ),
-    (
-        "BURSAR_LIMITS__DEADLIN=1s",
-        &["BURSAR_LIMITS__DEADLIN;", "BURSAR_LIMITS__DEADLINE?"],
-    ),
-    (
-        "BURSAR_A=1\nBURSAR_B=2\nc = 3",
-        &["BURSAR_A", "BURSAR_B", "`c`"],
-    ),
+    ("BURSAR_PORT_BAES=1", &["unknown environment variable BURSAR_PORT_BAES", "BURSAR_PORT_BASE?"]),
+    ("BURSAR_LIMITS__DEADLIN=1s", &["BURSAR_LIMITS__DEADLIN;", "BURSAR_LIMITS__DEADLINE?"]),
+    ("BURSAR_A=1\nBURSAR_B=2\nc = 3", &["BURSAR_A", "BURSAR_B", "`c`"]),
     ("--prot-base 1", &["--prot-base", "--port-base"]),
-    (
-        "BURSAR_PORT_BASE=many",
-        &["environment variable BURSAR_PORT_BASE", "many"],
-    ),
+    ("BURSAR_PORT_BASE=many", &["environment variable BURSAR_PORT_BASE", "many"]),
     ("BURSAR_PORT_BASE=70000", &["BURSAR_PORT_BASE", "70000"]),
-    (
-        "mode = 'test'",
-        &["`mode` in DIR/bursar.toml", "test", "development"],
-    ),
+    ("mode = 'test'", &["`mode` in DIR/bursar.toml", "test", "development"]),
     ("log = 3", &["`log` in DIR/bursar.toml"]),
-    (
-        "[limits]\ndeadline = '5'",
-        &["`limits.deadline`", "`5` is not a span of time"],
-    ),
+    ("[limits]\ndeadline = '5'", &["`limits.deadline`", "`5` is not a span of time"]),
     ("port_base = ", &["DIR/bursar.toml line 1 is not TOML"]),
     ("--config /does/not/exist", &["cannot read /does/not/exist"]),
-    (
-        "--billing-store mysql://x",
-        &["flag --billing-store", "sqlite:// or postgres://"],
-    ),
+    ("--billing-store mysql://x", &["flag --billing-store", "sqlite:// or postgres://"]),
     ("--port-base 65533", &["port_base", "65533"]),
     ("--port-base 0", &["port_base", "out of range"]),
-    (
-        "--operations-port 7402",
-        &["operations_port", "organization"],
-    ),
-    (
-        "BURSAR_LIMITS__SHUTDOWN=30s",
-        &["limits.shutdown", "1s to 9s"],
-    ),
+    ("--operations-port 7402", &["operations_port", "organization"]),
+    ("BURSAR_LIMITS__SHUTDOWN=30s", &["limits.shutdown", "1s to 9s"]),
     ("BURSAR_LIMITS__DRAIN=8s", &["limits.drain"]),
-    (
-        "BURSAR_LIMITS__IN_FLIGHT=0",
-        &["limits.in_flight", "at least 1"],
-    ),
+    ("BURSAR_LIMITS__IN_FLIGHT=0", &["limits.in_flight", "at least 1"]),
     ("BURSAR_TOKENS__ACCESS_TTL=6m", &["tokens.access_ttl", "5m"]),
     ("BURSAR_INVITATIONS__TTL=31d", &["invitations.ttl", "30d"]),
-    (
-        "BURSAR_IDENTITY_URL=identity",
-        &["identity_url", "http://HOST:PORT"],
-    ),
-    (
-        "BURSAR_OTLP_ENDPOINT=https://x",
-        &["otlp_endpoint", "http://"],
-    ),
+    ("BURSAR_IDENTITY_URL=identity", &["identity_url", "http://HOST:PORT"]),
+    ("BURSAR_OTLP_ENDPOINT=https://x", &["otlp_endpoint", "http://"]),
     ("BURSAR_LOG__FILTER=a=b=c", &["log.filter"]),
-    (
-        "BURSAR_MAIL__SMTP_URL_FILE=/no/such",
-        &["BURSAR_MAIL__SMTP_URL_FILE", "/no/such"],
-    ),
-    (
-        "--mode production --test-clock",
-        &["--test-clock", "refused in production mode"],
-    ),
+    ("BURSAR_MAIL__SMTP_URL_FILE=/no/such", &["BURSAR_MAIL__SMTP_URL_FILE", "/no/such"]),
+    ("--mode production --test-clock", &["--test-clock", "refused in production mode"]),
 ];
 
 #[test]
@@ -266,10 +185,7 @@ fn what_is_wrong_is_refused_with_its_name() {
     for (given, pieces) in REFUSALS {
         let refusal = suite(given).expect_err(given);
         for piece in *pieces {
-            assert!(
-                refusal.contains(piece),
-                "{given:?}: no {piece:?} in {refusal:?}"
-            );
+            assert!(refusal.contains(piece), "{given:?}: no {piece:?} in {refusal:?}");
         }
     }
 }
@@ -315,10 +231,7 @@ fn secrets_come_from_files_and_are_never_shown() {
         let url = settings.mail.smtp_url.as_ref().expect("a mail server");
         assert_eq!(url.expose(), "smtps://bursar:hidden@mail:465");
         let printed = settings.to_redacted_toml().expect("TOML");
-        assert!(
-            printed.contains("postgres://bursar:***@db/billing"),
-            "{printed}"
-        );
+        assert!(printed.contains("postgres://bursar:***@db/billing"), "{printed}");
         assert!(printed.contains("smtp_url = \"[redacted]\""), "{printed}");
         assert!(!printed.contains("hidden"), "{printed}");
         assert!(!format!("{settings:?}").contains("hidden"), "{settings:?}");
@@ -335,10 +248,7 @@ fn secrets_come_from_files_and_are_never_shown() {
 #[test]
 fn a_malformed_secret_is_not_quoted() {
     for (given, key) in [
-        (
-            "BURSAR_BILLING_STORE=postgresq://bursar:hidden@db/x",
-            "BURSAR_BILLING_STORE",
-        ),
+        ("BURSAR_BILLING_STORE=postgresq://bursar:hidden@db/x", "BURSAR_BILLING_STORE"),
         ("billing_store = ['hidden']", "billing_store"),
         ("mail = { smtp_url = 'hidden", "line 1"),
     ] {
@@ -351,10 +261,7 @@ fn a_malformed_secret_is_not_quoted() {
 #[test]
 fn the_printed_configuration_reads_back() {
     let given = "--port-base=9000 --data-dir=/x --test-clock";
-    let printed = suite(given)
-        .expect("settings")
-        .to_redacted_toml()
-        .expect("TOML");
+    let printed = suite(given).expect("settings").to_redacted_toml().expect("TOML");
     let again = suite(&printed).expect("reads back").to_redacted_toml();
     assert_eq!(again.expect("TOML"), printed);
 }

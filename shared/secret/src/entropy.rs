@@ -25,27 +25,20 @@ impl Entropy {
     /// The same bytes in every run of the same program. For tests only: whoever knows the seed knows
     /// every token.
     pub fn seeded(seed: u64) -> Self {
-        Self(Source::Seeded(Arc::new(Mutex::new(StdRng::seed_from_u64(
-            seed,
-        )))))
+        Self(Source::Seeded(Arc::new(Mutex::new(StdRng::seed_from_u64(seed)))))
     }
 
     /// Fills `out` with random bytes.
     pub fn fill(&self, out: &mut [u8]) {
         match &self.0 {
             Source::System => {
-                #[expect(
-                    clippy::disallowed_methods,
-                    reason = "this is the source that everybody takes"
-                )]
+                #[expect(clippy::disallowed_methods, reason = "this is the source that everybody takes")]
                 let mut rng = rand::rng();
                 rng.fill_bytes(out);
             }
             Source::Seeded(rng) => {
                 // A panic between two fills leaves the generator whole, so a poisoned lock is no harm.
-                rng.lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .fill_bytes(out);
+                rng.lock().unwrap_or_else(PoisonError::into_inner).fill_bytes(out);
             }
         }
     }

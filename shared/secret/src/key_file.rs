@@ -44,10 +44,7 @@ pub enum KeyError {
 
 impl KeyError {
     fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Io {
-            path: path.to_owned(),
-            source,
-        }
+        move |source| Self::Io { path: path.to_owned(), source }
     }
 }
 
@@ -75,16 +72,11 @@ pub(crate) fn load(path: &Path) -> Result<Secret<[u8; KEY_BYTES]>, KeyError> {
     File::open(path)
         .and_then(|file| file.take(MAX_FILE_BYTES).read_to_string(&mut text))
         .map_err(KeyError::io(path))?;
-    parse(&text).map_err(|_| KeyError::MalformedFile {
-        path: path.to_owned(),
-    })
+    parse(&text).map_err(|_| KeyError::MalformedFile { path: path.to_owned() })
 }
 
 /// Reads the key in a file, making the file first if there is none.
-pub(crate) fn load_or_create(
-    path: &Path,
-    entropy: &Entropy,
-) -> Result<Secret<[u8; KEY_BYTES]>, KeyError> {
+pub(crate) fn load_or_create(path: &Path, entropy: &Entropy) -> Result<Secret<[u8; KEY_BYTES]>, KeyError> {
     match load(path) {
         Err(KeyError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
         outcome => return outcome,
@@ -100,9 +92,7 @@ pub(crate) fn load_or_create(
         });
     let removed = fs::remove_file(&draft);
     written.map_err(KeyError::io(path))?;
-    removed
-        .and_then(|()| sync_folder(path))
-        .map_err(KeyError::io(path))?;
+    removed.and_then(|()| sync_folder(path)).map_err(KeyError::io(path))?;
     load(path)
 }
 

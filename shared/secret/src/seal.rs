@@ -27,9 +27,7 @@ pub struct Sealer(Arc<XChaCha20Poly1305>);
 /// A sealed message does not open: another key, another `aad`, or it was changed. Which of them cannot
 /// be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error(
-    "the sealed data does not open with this key: it was changed, moved or sealed by another key"
-)]
+#[error("the sealed data does not open with this key: it was changed, moved or sealed by another key")]
 pub struct OpenError;
 
 impl Sealer {
@@ -60,19 +58,10 @@ impl Sealer {
     /// Encrypts `plaintext` and binds it to `aad`.
     pub fn seal(&self, entropy: &Entropy, plaintext: &[u8], aad: &[u8]) -> Vec<u8> {
         let nonce: [u8; NONCE_BYTES] = entropy.bytes();
-        #[expect(
-            clippy::expect_used,
-            reason = "only a message above 256 GiB is refused; none fits here"
-        )]
+        #[expect(clippy::expect_used, reason = "only a message above 256 GiB is refused; none fits here")]
         let ciphertext = self
             .0
-            .encrypt(
-                &XNonce::from(nonce),
-                Payload {
-                    msg: plaintext,
-                    aad,
-                },
-            )
+            .encrypt(&XNonce::from(nonce), Payload { msg: plaintext, aad })
             .expect("a message that fits into memory can be sealed");
         let mut sealed = Vec::with_capacity(1 + NONCE_BYTES + ciphertext.len());
         sealed.push(VERSION);
@@ -87,16 +76,7 @@ impl Sealer {
             return Err(OpenError);
         };
         let (nonce, ciphertext) = rest.split_first_chunk::<NONCE_BYTES>().ok_or(OpenError)?;
-        self.0
-            .decrypt(
-                &XNonce::from(*nonce),
-                Payload {
-                    msg: ciphertext,
-                    aad,
-                },
-            )
-            .map(Secret::new)
-            .map_err(|_| OpenError)
+        self.0.decrypt(&XNonce::from(*nonce), Payload { msg: ciphertext, aad }).map(Secret::new).map_err(|_| OpenError)
     }
 }
 

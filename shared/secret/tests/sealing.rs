@@ -1,10 +1,6 @@
 //! Sealing, and the file of the master key.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "helpers of tests fail as loudly as tests do"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as loudly as tests do")]
 
 use std::path::Path;
 use std::sync::Barrier;
@@ -17,28 +13,18 @@ fn sealer(byte: u8) -> Sealer {
 }
 
 fn opens(sealer: &Sealer, message: &[u8], aad: &[u8]) -> Option<Vec<u8>> {
-    sealer
-        .open(message, aad)
-        .ok()
-        .map(|plain| plain.expose().clone())
+    sealer.open(message, aad).ok().map(|plain| plain.expose().clone())
 }
 
 #[test]
 fn only_the_same_key_and_place_open() {
     let entropy = Entropy::seeded(1);
     let message = sealer(1).seal(&entropy, b"secret", b"mail/1");
-    assert_eq!(
-        opens(&sealer(1), &message, b"mail/1").as_deref(),
-        Some(&b"secret"[..])
-    );
+    assert_eq!(opens(&sealer(1), &message, b"mail/1").as_deref(), Some(&b"secret"[..]));
     assert_eq!(sealer(2).open(&message, b"mail/1"), Err(OpenError));
     assert_eq!(sealer(1).open(&message, b"mail/2"), Err(OpenError));
     assert!(!message.windows(6).any(|window| window == b"secret"));
-    assert_ne!(
-        message,
-        sealer(1).seal(&entropy, b"secret", b"mail/1"),
-        "a nonce was used twice"
-    );
+    assert_ne!(message, sealer(1).seal(&entropy, b"secret", b"mail/1"), "a nonce was used twice");
     assert_eq!(format!("{:?}", sealer(1)), "Sealer([redacted])");
 }
 
@@ -49,29 +35,12 @@ fn keys_are_hexadecimal_or_base64() {
     let standard = "+/v7".repeat(10) + "+/s";
     let url = "-_v7".repeat(10) + "-_s";
     let padded = format!("{standard}=");
-    let good = [
-        hex.clone(),
-        hex.to_uppercase(),
-        format!("\n {hex} \n"),
-        standard,
-        padded,
-        url,
-    ];
+    let good = [hex.clone(), hex.to_uppercase(), format!("\n {hex} \n"), standard, padded, url];
     for text in good {
         let sealer = Sealer::from_text(&Secret::from(text.as_str())).unwrap();
-        assert!(
-            opens(&sealer, &message, b"").is_some(),
-            "{text:?} is another key"
-        );
+        assert!(opens(&sealer, &message, b"").is_some(), "{text:?} is another key");
     }
-    for wrong in [
-        "",
-        "fb",
-        &"fb".repeat(31),
-        &"fb".repeat(33),
-        &"zz".repeat(32),
-        "not a key at all",
-    ] {
+    for wrong in ["", "fb", &"fb".repeat(31), &"fb".repeat(33), &"zz".repeat(32), "not a key at all"] {
         let error = Sealer::from_text(&Secret::from(wrong)).unwrap_err();
         assert!(matches!(error, KeyError::Malformed), "{wrong:?}: {error}");
     }
@@ -86,24 +55,14 @@ fn a_key_file_is_made_once() {
     let text = std::fs::read_to_string(&path).unwrap();
     let message = made.seal(&Entropy::system(), b"kept", b"");
     let again = Sealer::load_or_create(&path, &Entropy::system()).unwrap();
-    assert!(
-        opens(&again, &message, b"").is_some()
-            && opens(&Sealer::load(&path).unwrap(), &message, b"").is_some()
-    );
+    assert!(opens(&again, &message, b"").is_some() && opens(&Sealer::load(&path).unwrap(), &message, b"").is_some());
     assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
-        assert_eq!(
-            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
-    assert_eq!(
-        std::fs::read_dir(folder.path()).unwrap().count(),
-        1,
-        "a draft was left behind"
-    );
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "a draft was left behind");
 }
 
 #[test]
@@ -117,22 +76,11 @@ fn racing_programs_end_up_with_one_key() {
             Sealer::load_or_create(&path, &Entropy::system()).unwrap()
         };
         let threads: Vec<_> = (0..8).map(|_| scope.spawn(run)).collect();
-        threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap())
-            .collect()
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     let message = sealers[0].seal(&Entropy::system(), b"one", b"");
-    assert!(
-        sealers
-            .iter()
-            .all(|sealer| opens(sealer, &message, b"").is_some())
-    );
-    assert_eq!(
-        std::fs::read_dir(folder.path()).unwrap().count(),
-        1,
-        "a draft was left behind"
-    );
+    assert!(sealers.iter().all(|sealer| opens(sealer, &message, b"").is_some()));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "a draft was left behind");
 }
 
 #[test]
@@ -142,18 +90,11 @@ fn a_broken_key_file_is_neither_used_nor_replaced() {
     std::fs::write(&path, "hunter2").unwrap();
     let error = Sealer::load_or_create(&path, &Entropy::system()).unwrap_err();
     assert!(matches!(error, KeyError::MalformedFile { .. }));
-    assert!(
-        error.to_string().contains("master.key") && !error.to_string().contains("hunter2"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("master.key") && !error.to_string().contains("hunter2"), "{error}");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "hunter2");
 
-    let error =
-        Sealer::load_or_create(Path::new("/nonexistent/key"), &Entropy::system()).unwrap_err();
-    assert!(
-        error.to_string().starts_with("/nonexistent/key: "),
-        "{error}"
-    );
+    let error = Sealer::load_or_create(Path::new("/nonexistent/key"), &Entropy::system()).unwrap_err();
+    assert!(error.to_string().starts_with("/nonexistent/key: "), "{error}");
 }
 
 proptest! {

@@ -4,21 +4,17 @@ use bursar_proto::{
     billing::v1::{
         account_service_client::AccountServiceClient, catalog_service_client::CatalogServiceClient,
         credit_service_client::CreditServiceClient, purchase_service_client::PurchaseServiceClient,
-        subscription_service_client::SubscriptionServiceClient,
-        usage_service_client::UsageServiceClient,
+        subscription_service_client::SubscriptionServiceClient, usage_service_client::UsageServiceClient,
     },
     event::v1::event_service_client::EventServiceClient,
     identity::v1::{
-        IssueServiceTokenRequest, context_service_client::ContextServiceClient,
-        key_service_client::KeyServiceClient,
-        service_account_service_client::ServiceAccountServiceClient,
-        session_service_client::SessionServiceClient, user_service_client::UserServiceClient,
+        IssueServiceTokenRequest, context_service_client::ContextServiceClient, key_service_client::KeyServiceClient,
+        service_account_service_client::ServiceAccountServiceClient, session_service_client::SessionServiceClient,
+        user_service_client::UserServiceClient,
     },
     organization::v1::{
-        invitation_service_client::InvitationServiceClient,
-        member_service_client::MemberServiceClient,
-        organization_service_client::OrganizationServiceClient,
-        project_service_client::ProjectServiceClient,
+        invitation_service_client::InvitationServiceClient, member_service_client::MemberServiceClient,
+        organization_service_client::OrganizationServiceClient, project_service_client::ProjectServiceClient,
     },
     testing::v1::clock_service_client::ClockServiceClient,
 };
@@ -44,10 +40,7 @@ pub struct Credentials {
 impl Credentials {
     /// `authorization: Bearer <token>`.
     pub fn bearer(token: &str) -> Self {
-        Self {
-            token: Some(bearer(token)),
-            user: None,
-        }
+        Self { token: Some(bearer(token)), user: None }
     }
 
     /// Adds the user for whom a service calls (`bursar-user-authorization`).
@@ -59,8 +52,7 @@ impl Credentials {
 }
 
 fn bearer(token: &str) -> MetadataValue<Ascii> {
-    let mut value: MetadataValue<Ascii> =
-        format!("Bearer {token}").parse().expect("a token is ASCII");
+    let mut value: MetadataValue<Ascii> = format!("Bearer {token}").parse().expect("a token is ASCII");
     // Not shown by Debug.
     value.set_sensitive(true);
     value
@@ -81,11 +73,7 @@ impl Interceptor for Credentials {
 
 /// Makes a client of one service: `client(CreditServiceClient::with_interceptor, &transport, &token)`, for tests of a
 /// single service in this process.
-pub fn client<C>(
-    make: impl FnOnce(Transport, Credentials) -> C,
-    transport: &Transport,
-    token: &str,
-) -> C {
+pub fn client<C>(make: impl FnOnce(Transport, Credentials) -> C, transport: &Transport, token: &str) -> C {
     make(transport.clone(), Credentials::bearer(token))
 }
 
@@ -110,12 +98,7 @@ macro_rules! clients {
 impl Client {
     /// An anonymous caller of three services, wherever they are.
     pub fn new(identity: Transport, organization: Transport, billing: Transport) -> Self {
-        Self {
-            identity,
-            organization,
-            billing,
-            credentials: Credentials::default(),
-        }
+        Self { identity, organization, billing, credentials: Credentials::default() }
     }
 
     /// An anonymous caller of a deployment. Needs a running tokio runtime.
@@ -124,29 +107,19 @@ impl Client {
             let url = deployment.url(service);
             Transport::connect(&url).unwrap_or_else(|error| panic!("{url} is no address: {error}"))
         };
-        Self::new(
-            connect("identity"),
-            connect("organization"),
-            connect("billing"),
-        )
+        Self::new(connect("identity"), connect("organization"), connect("billing"))
     }
 
     /// The same services, called with a token.
     #[must_use]
     pub fn with_token(&self, token: &str) -> Self {
-        Self {
-            credentials: Credentials::bearer(token),
-            ..self.clone()
-        }
+        Self { credentials: Credentials::bearer(token), ..self.clone() }
     }
 
     /// The same services, called by this service for a user.
     #[must_use]
     pub fn for_user(&self, token: &str) -> Self {
-        Self {
-            credentials: self.credentials.clone().for_user(token),
-            ..self.clone()
-        }
+        Self { credentials: self.credentials.clone().for_user(token), ..self.clone() }
     }
 
     /// The same services, called by the operator.
@@ -156,12 +129,7 @@ impl Client {
             client_secret: operator.client_secret.clone(),
         };
         let issued = self.service_accounts().issue_service_token(request).await;
-        self.with_token(
-            &issued
-                .expect("the operator gets a token")
-                .into_inner()
-                .access_token,
-        )
+        self.with_token(&issued.expect("the operator gets a token").into_inner().access_token)
     }
 
     clients! {

@@ -80,13 +80,8 @@ impl Plan {
     /// Starts it and waits until every process is ready.
     pub async fn start(self) -> Deployment {
         let mailbox = Mailbox::new(&self.data);
-        let mut deployment = Deployment {
-            plan: self,
-            ports: Ports::free(),
-            processes: Vec::new(),
-            mailbox,
-            started_in: Duration::ZERO,
-        };
+        let mut deployment =
+            Deployment { plan: self, ports: Ports::free(), processes: Vec::new(), mailbox, started_in: Duration::ZERO };
         deployment.start().await;
         deployment
     }
@@ -101,10 +96,7 @@ impl Plan {
                 let each = SERVICES.iter().zip(operations);
                 each.map(|(service, port)| {
                     let program = self.program(&format!("bursar-{service}"), ports);
-                    (
-                        program.env("BURSAR_OPERATIONS_PORT", port.to_string()),
-                        port,
-                    )
+                    (program.env("BURSAR_OPERATIONS_PORT", port.to_string()), port)
                 })
                 .collect()
             }
@@ -113,21 +105,12 @@ impl Plan {
 
     fn program(&self, name: &str, ports: &Ports) -> Program {
         let mut program = Program::named(name)
-            .args([
-                "--mode",
-                "development",
-                "--port-base",
-                &ports.base().to_string(),
-                "--data-dir",
-            ])
+            .args(["--mode", "development", "--port-base", &ports.base().to_string(), "--data-dir"])
             .arg(&self.data)
             .args(&self.arguments);
         for (service, store) in SERVICES.iter().zip(&self.stores) {
             // By the environment, where an address belongs that may hold a password.
-            program = program.env(
-                format!("BURSAR_{}_STORE", service.to_uppercase()),
-                store.url(),
-            );
+            program = program.env(format!("BURSAR_{}_STORE", service.to_uppercase()), store.url());
         }
         for (name, value) in &self.environment {
             program = program.env(name, value);
@@ -161,8 +144,7 @@ impl Deployment {
     pub fn port(&self, service: &str) -> u16 {
         let offset = SERVICES.iter().position(|name| *name == service);
         let offset = offset.unwrap_or_else(|| panic!("there is no service {service}"));
-        self.ports
-            .nth(1 + u16::try_from(offset).expect("three services"))
+        self.ports.nth(1 + u16::try_from(offset).expect("three services"))
     }
 
     /// The operations port of the suite, of identity where the services are split.
@@ -233,20 +215,14 @@ impl Deployment {
     /// Asks every process to stop; all must have ended within `limit`.
     pub fn stop(&mut self, limit: Duration) -> Vec<ExitStatus> {
         self.processes.iter().for_each(Process::terminate);
-        self.processes
-            .iter_mut()
-            .map(|process| process.wait(limit))
-            .collect()
+        self.processes.iter_mut().map(|process| process.wait(limit)).collect()
     }
 
     /// Starts the processes (again), on the same ports and data, and waits until they are ready.
     pub async fn start(&mut self) {
         let begun = Instant::now();
         let programs = self.plan.programs(&self.ports);
-        self.processes = programs
-            .iter()
-            .map(|(program, _)| program.spawn())
-            .collect();
+        self.processes = programs.iter().map(|(program, _)| program.spawn()).collect();
         for (process, (_, operations)) in self.processes.iter_mut().zip(&programs) {
             process.ready(*operations).await;
         }

@@ -15,19 +15,11 @@ pub struct TestDb {
 
 impl TestDb {
     pub(crate) fn sqlite(url: String, directory: tempfile::TempDir) -> Self {
-        Self {
-            engine: Engine::Sqlite,
-            url,
-            _directory: Some(directory),
-        }
+        Self { engine: Engine::Sqlite, url, _directory: Some(directory) }
     }
 
     pub(crate) fn postgres(url: String) -> Self {
-        Self {
-            engine: Engine::Postgres,
-            url,
-            _directory: None,
-        }
+        Self { engine: Engine::Postgres, url, _directory: None }
     }
 
     /// Which engine this database is on.

@@ -15,9 +15,8 @@ use serde::Serialize;
 use crate::values::id;
 
 /// The head of an Ed25519 key in PKCS#8 (RFC 8410); the seed follows.
-const PKCS8_HEAD: [u8; 16] = [
-    0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
-];
+const PKCS8_HEAD: [u8; 16] =
+    [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
 const KID: &str = "test";
 /// How long a token lives unless the test says otherwise; as in production.
 const LIFE: Span = Span::from_mins(5);
@@ -87,12 +86,7 @@ impl Issuer {
     /// A token of a user who is a member of an organization, acting in it, at membership version 1.
     pub fn member(&self, user: UserId, organization: OrganizationId, role: Role) -> UserToken<'_> {
         let token = self.user(user);
-        UserToken {
-            context: OwnerId::Organization(organization),
-            role: Some(role),
-            version: 1,
-            ..token
-        }
+        UserToken { context: OwnerId::Organization(organization), role: Some(role), version: 1, ..token }
     }
 
     /// A service's token, issued at `now`. The suite's own services and the operator have their own accounts.

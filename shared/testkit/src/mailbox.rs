@@ -33,29 +33,18 @@ pub struct Message {
 impl Mailbox {
     /// The mail below a data directory; nothing needs to be there yet.
     pub fn new(data_dir: &Path) -> Self {
-        Self {
-            directory: data_dir.join("mail"),
-            read: Mutex::default(),
-        }
+        Self { directory: data_dir.join("mail"), read: Mutex::default() }
     }
 
     /// Every message to `address` so far, oldest first.
     pub fn to(&self, address: &str) -> Vec<Message> {
-        let entries = fs::read_dir(&self.directory)
-            .into_iter()
-            .flatten()
-            .flatten();
+        let entries = fs::read_dir(&self.directory).into_iter().flatten().flatten();
         let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
         paths.retain(|path| path.extension().is_some_and(|extension| extension == "eml"));
         // The name starts with the time.
         paths.sort();
-        let messages = paths
-            .iter()
-            .filter_map(|path| fs::read_to_string(path).ok());
-        messages
-            .map(|text| parse(&text))
-            .filter(|message| message.to == address)
-            .collect()
+        let messages = paths.iter().filter_map(|path| fs::read_to_string(path).ok());
+        messages.map(|text| parse(&text)).filter(|message| message.to == address).collect()
     }
 
     /// The next message to `address` that no earlier call has handed out, waiting for it.
@@ -84,10 +73,7 @@ impl Mailbox {
     }
 
     fn take(&self, address: &str) -> Option<Message> {
-        let mut read = self
-            .read
-            .lock()
-            .expect("nobody panics while holding the counts");
+        let mut read = self.read.lock().expect("nobody panics while holding the counts");
         let count = read.entry(address.to_owned()).or_default();
         let message = self.to(address).into_iter().nth(*count)?;
         *count += 1;
@@ -101,12 +87,8 @@ impl Message {
     /// # Panics
     /// When the text has no such link.
     pub fn token(&self) -> String {
-        let (_, rest) = self
-            .text
-            .split_once("token=")
-            .unwrap_or_else(|| panic!("no token= in {self:#?}"));
-        let is_part =
-            |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '~' | '%');
+        let (_, rest) = self.text.split_once("token=").unwrap_or_else(|| panic!("no token= in {self:#?}"));
+        let is_part = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '~' | '%');
         rest.chars().take_while(is_part).collect()
     }
 }
@@ -118,26 +100,13 @@ fn parse(text: &str) -> Message {
     let header = |name: &str| {
         let mut fields = unfolded.lines().filter_map(|line| line.split_once(':'));
         let found = fields.find(|(found, _)| found.eq_ignore_ascii_case(name));
-        found
-            .map(|(_, value)| value.trim().to_owned())
-            .unwrap_or_default()
+        found.map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
     };
     let to = header("To");
-    let to = to
-        .split_once('<')
-        .map_or(to.as_str(), |(_, rest)| rest.trim_end_matches('>'))
-        .to_owned();
+    let to = to.split_once('<').map_or(to.as_str(), |(_, rest)| rest.trim_end_matches('>')).to_owned();
     let encoded = header("Content-Transfer-Encoding").eq_ignore_ascii_case("quoted-printable");
-    let text = if encoded {
-        quoted_printable(body)
-    } else {
-        body.to_owned()
-    };
-    Message {
-        to,
-        subject: header("Subject"),
-        text,
-    }
+    let text = if encoded { quoted_printable(body) } else { body.to_owned() };
+    Message { to, subject: header("Subject"), text }
 }
 
 /// RFC 2045's encoding of text; what is malformed stays as it is.
@@ -167,44 +136,25 @@ mod tests {
     async fn messages_come_in_order_and_once_each() {
         let data = tempfile::tempdir().expect("a directory");
         let mailbox = Mailbox::new(data.path());
-        assert!(
-            mailbox.to("ana@example.com").is_empty(),
-            "a directory that is not there holds no mail"
-        );
+        assert!(mailbox.to("ana@example.com").is_empty(), "a directory that is not there holds no mail");
         fs::create_dir(data.path().join("mail")).expect("the mail directory");
         let write = |name: &str, to: &str, body: &str| {
             let text = format!("From: b@x.org\r\nTo: {to}\r\nSubject: A\r\n b\r\n\r\n{body}\r\n");
             fs::write(data.path().join("mail").join(name), text).expect("a message");
         };
-        write(
-            "2-b.eml",
-            "ana@example.com",
-            "Open\r\nhttp://x.org/v?token=tw0-_x&a=b\r\n",
-        );
-        write(
-            "1-a.eml",
-            "Ana <ana@example.com>",
-            "http://x.org/v?token=one",
-        );
+        write("2-b.eml", "ana@example.com", "Open\r\nhttp://x.org/v?token=tw0-_x&a=b\r\n");
+        write("1-a.eml", "Ana <ana@example.com>", "http://x.org/v?token=one");
         write("3-c.eml", "ben@example.com", "http://x.org/v?token=three");
         write("4-d.tmp", "ana@example.com", "half written");
         assert_eq!(mailbox.next_token("ana@example.com").await, "one");
         let second = mailbox.next("ana@example.com").await;
-        assert_eq!(
-            (second.subject.as_str(), second.token().as_str()),
-            ("A b", "tw0-_x")
-        );
-        assert!(
-            mailbox.take("ana@example.com").is_none(),
-            "the third message is Ben's"
-        );
+        assert_eq!((second.subject.as_str(), second.token().as_str()), ("A b", "tw0-_x"));
+        assert!(mailbox.take("ana@example.com").is_none(), "the third message is Ben's");
     }
 
     #[test]
     fn quoted_printable_is_decoded() {
-        let message = parse(
-            "To: a@x.org\nContent-Transfer-Encoding: quoted-printable\n\nZo=C3=AB: a=3D=\nb =zz",
-        );
+        let message = parse("To: a@x.org\nContent-Transfer-Encoding: quoted-printable\n\nZo=C3=AB: a=3D=\nb =zz");
         assert_eq!(message.text, "Zoë: a=b =zz");
     }
 }

@@ -31,16 +31,10 @@ impl Ports {
             if let Ok(guard) = listen(base + BLOCK - 1)
                 && (base..base + BLOCK - 1).all(|port| listen(port).is_ok())
             {
-                return Self {
-                    base,
-                    _guard: guard,
-                };
+                return Self { base, _guard: guard };
             }
         }
-        panic!(
-            "no {BLOCK} free ports in a row between {} and {}",
-            RANGE.start, RANGE.end
-        );
+        panic!("no {BLOCK} free ports in a row between {} and {}", RANGE.start, RANGE.end);
     }
 
     /// What `--port-base` takes.
@@ -68,10 +62,7 @@ mod tests {
         let blocks: Vec<Ports> = (0..20).map(|_| Ports::free()).collect();
         let mut bases: Vec<u16> = blocks.iter().map(Ports::base).collect();
         bases.sort_unstable();
-        assert!(
-            bases.windows(2).all(|pair| pair[1] - pair[0] >= BLOCK),
-            "{bases:?}"
-        );
+        assert!(bases.windows(2).all(|pair| pair[1] - pair[0] >= BLOCK), "{bases:?}");
         assert_eq!(blocks[0].nth(3), blocks[0].base() + 3);
     }
 }

@@ -26,11 +26,7 @@ pub struct Program {
 impl Program {
     /// A program by its path, for example `env!("CARGO_BIN_EXE_bursar")`.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self {
-            path: path.into(),
-            arguments: Vec::new(),
-            environment: Vec::new(),
-        }
+        Self { path: path.into(), arguments: Vec::new(), environment: Vec::new() }
     }
 
     /// A program of this workspace by its name, from the directory that the test itself was built into.
@@ -39,13 +35,8 @@ impl Program {
     /// When it has not been built: `cargo test --workspace` builds it, `cargo test -p` of another package does not.
     pub fn named(name: &str) -> Self {
         let test = std::env::current_exe().expect("the path of this test's program");
-        let built = test
-            .ancestors()
-            .skip(1)
-            .map(|folder| folder.join(name))
-            .find(|path| path.is_file());
-        let hint =
-            format!("{name} is not built: run `cargo build -p {name}` or `cargo test --workspace`");
+        let built = test.ancestors().skip(1).map(|folder| folder.join(name)).find(|path| path.is_file());
+        let hint = format!("{name} is not built: run `cargo build -p {name}` or `cargo test --workspace`");
         Self::new(built.unwrap_or_else(|| panic!("{hint}")))
     }
 
@@ -82,23 +73,12 @@ impl Program {
                 command.env_remove(name);
             }
         }
-        command
-            .args(&self.arguments)
-            .envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.args(&self.arguments).envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null());
-        command
-            .stdout(file.try_clone().expect("a second handle of the log"))
-            .stderr(file);
-        let child = command
-            .spawn()
-            .unwrap_or_else(|error| panic!("{} does not start: {error}", self.path.display()));
+        command.stdout(file.try_clone().expect("a second handle of the log")).stderr(file);
+        let child = command.spawn().unwrap_or_else(|error| panic!("{} does not start: {error}", self.path.display()));
         reaper::watch(child.id());
-        Process {
-            name: self.name(),
-            child,
-            log,
-            _output: output,
-        }
+        Process { name: self.name(), child, log, _output: output }
     }
 
     /// Runs it to its end, which must come within `limit`: exit status and everything it printed.
@@ -109,11 +89,7 @@ impl Program {
     }
 
     fn name(&self) -> String {
-        self.path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned()
+        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 }
 
@@ -135,22 +111,13 @@ impl Process {
         let start = Instant::now();
         loop {
             if let Some(status) = self.exited() {
-                panic!(
-                    "{} ended with {status} instead of getting ready:\n{}",
-                    self.name,
-                    self.log()
-                );
+                panic!("{} ended with {status} instead of getting ready:\n{}", self.name, self.log());
             }
             let answer = get(operations_port, "/readyz");
             if answer.as_ref().is_ok_and(|(code, _)| *code == 200) {
                 return start.elapsed();
             }
-            assert!(
-                start.elapsed() < READY,
-                "{} is not ready: {answer:?}\n{}",
-                self.name,
-                self.log()
-            );
+            assert!(start.elapsed() < READY, "{} is not ready: {answer:?}\n{}", self.name, self.log());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -177,11 +144,7 @@ impl Process {
     pub fn signal(&self, name: &str) {
         // std has no safe call for this.
         let script = format!("kill -{name} {}", self.child.id());
-        let sent = Command::new("/bin/sh")
-            .arg("-c")
-            .arg(&script)
-            .status()
-            .expect("a shell");
+        let sent = Command::new("/bin/sh").arg("-c").arg(&script).status().expect("a shell");
         assert!(sent.success(), "{script} failed for {}", self.name);
     }
 
@@ -195,22 +158,14 @@ impl Process {
             if let Some(status) = self.exited() {
                 return status;
             }
-            assert!(
-                start.elapsed() < limit,
-                "{} still runs after {limit:?}:\n{}",
-                self.name,
-                self.log()
-            );
+            assert!(start.elapsed() < limit, "{} still runs after {limit:?}:\n{}", self.name, self.log());
             std::thread::sleep(Duration::from_millis(5));
         }
     }
 
     /// Its exit status, once it has ended.
     pub fn exited(&mut self) -> Option<ExitStatus> {
-        let status = self
-            .child
-            .try_wait()
-            .expect("the state of a child process")?;
+        let status = self.child.try_wait().expect("the state of a child process")?;
         reaper::forget(self.child.id());
         Some(status)
     }
@@ -228,9 +183,7 @@ impl Process {
     /// The memory it occupies (resident set), in KiB; `None` where the kernel does not say.
     pub fn memory_kib(&self) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
         line.trim().strip_suffix(" kB")?.trim().parse().ok()
     }
 }
@@ -262,10 +215,7 @@ pub fn get(port: u16, path: &str) -> std::io::Result<(u16, String)> {
     stream.read_to_end(&mut answer)?;
     let answer = String::from_utf8_lossy(&answer).into_owned();
     let code = answer.split(' ').nth(1).and_then(|code| code.parse().ok());
-    let body = answer
-        .split_once("\r\n\r\n")
-        .map(|(_, body)| body.to_owned())
-        .unwrap_or_default();
+    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default();
     let code = code.ok_or_else(|| std::io::Error::other(format!("no HTTP answer: {answer}")))?;
     Ok((code, body))
 }
@@ -283,26 +233,16 @@ impl Operator {
     /// Reads `DATA_DIR/operator.json`.
     pub fn of(data_dir: &Path) -> Self {
         let path = data_dir.join("operator.json");
-        let text =
-            fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let value: serde_json::Value = serde_json::from_str(&text).expect("operator.json is JSON");
-        let field = |name: &str| {
-            value[name]
-                .as_str()
-                .unwrap_or_else(|| panic!("operator.json has no {name}"))
-                .to_owned()
-        };
-        Self {
-            client_id: field("client_id"),
-            client_secret: field("client_secret"),
-        }
+        let field =
+            |name: &str| value[name].as_str().unwrap_or_else(|| panic!("operator.json has no {name}")).to_owned();
+        Self { client_id: field("client_id"), client_secret: field("client_secret") }
     }
 }
 
 impl std::fmt::Debug for Operator {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Operator")
-            .field("client_id", &self.client_id)
-            .finish_non_exhaustive()
+        f.debug_struct("Operator").field("client_id", &self.client_id).finish_non_exhaustive()
     }
 }

@@ -37,39 +37,18 @@ struct Reaper {
 
 static REAPER: LazyLock<Reaper> = LazyLock::new(|| {
     let directory = tempfile::Builder::new().prefix("bursar-test-").tempdir();
-    let directory = directory
-        .expect("a temporary directory for the tests")
-        .keep();
+    let directory = directory.expect("a temporary directory for the tests").keep();
     let mut command = Command::new("/bin/sh");
     // A group of its own, so that what kills the tests' group does not kill the reaper with it.
-    command
-        .arg("-c")
-        .arg(SCRIPT)
-        .arg("reaper")
-        .arg(&directory)
-        .process_group(0)
-        .current_dir("/");
-    let child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn();
-    let pipe = child
-        .expect("a shell")
-        .stdin
-        .take()
-        .expect("its standard input is a pipe");
-    Reaper {
-        pipe: Mutex::new(pipe),
-        directory,
-    }
+    command.arg("-c").arg(SCRIPT).arg("reaper").arg(&directory).process_group(0).current_dir("/");
+    let child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let pipe = child.expect("a shell").stdin.take().expect("its standard input is a pipe");
+    Reaper { pipe: Mutex::new(pipe), directory }
 });
 
 /// A directory for some files of a test. Gone when the value is dropped, at the latest with the process.
 pub(crate) fn directory(prefix: &str) -> TempDir {
-    let made = tempfile::Builder::new()
-        .prefix(prefix)
-        .tempdir_in(&REAPER.directory);
+    let made = tempfile::Builder::new().prefix(prefix).tempdir_in(&REAPER.directory);
     made.expect("a temporary directory for a test")
 }
 

@@ -27,21 +27,13 @@ impl Refusal {
     pub fn of(status: &Status) -> Self {
         let details = status.get_error_details();
         let info = details.error_info();
-        let violations = details
-            .bad_request()
-            .map(|bad| bad.field_violations.as_slice())
-            .unwrap_or_default();
-        let mut fields: Vec<String> = violations
-            .iter()
-            .map(|violation| violation.field.clone())
-            .collect();
+        let violations = details.bad_request().map(|bad| bad.field_violations.as_slice()).unwrap_or_default();
+        let mut fields: Vec<String> = violations.iter().map(|violation| violation.field.clone()).collect();
         fields.sort();
         Self {
             code: status.code(),
             reason: info.map(|info| info.reason.clone()).unwrap_or_default(),
-            metadata: info
-                .map(|info| info.metadata.clone().into_iter().collect())
-                .unwrap_or_default(),
+            metadata: info.map(|info| info.metadata.clone().into_iter().collect()).unwrap_or_default(),
             fields,
             message: status.message().to_owned(),
             retryable: details.retry_info().is_some(),
@@ -54,31 +46,18 @@ impl Refusal {
 /// # Panics
 /// When it was not refused, or otherwise; also when the refusal is not Bursar's own or its message lets out SQL.
 #[track_caller]
-pub fn refused<T: std::fmt::Debug>(
-    outcome: Result<T, Status>,
-    code: Code,
-    reason: &str,
-) -> Refusal {
+pub fn refused<T: std::fmt::Debug>(outcome: Result<T, Status>, code: Code, reason: &str) -> Refusal {
     let status = match outcome {
         Ok(answer) => panic!("must be refused with {code:?} {reason}, was answered {answer:?}"),
         Err(status) => status,
     };
     let refusal = Refusal::of(&status);
-    assert!(
-        refusal.code == code && refusal.reason == reason,
-        "must be {code:?} {reason}, is {refusal:#?}"
-    );
+    assert!(refusal.code == code && refusal.reason == reason, "must be {code:?} {reason}, is {refusal:#?}");
     let domain = status.get_details_error_info().map(|info| info.domain);
-    assert!(
-        domain.is_none_or(|domain| domain == "bursar"),
-        "a reason of somebody else: {refusal:#?}"
-    );
+    assert!(domain.is_none_or(|domain| domain == "bursar"), "a reason of somebody else: {refusal:#?}");
     let message = refusal.message.to_lowercase();
     for leak in ["select ", "insert into", "sqlx", "sqlite", "panicked"] {
-        assert!(
-            !message.contains(leak),
-            "the message lets out `{leak}`: {refusal:#?}"
-        );
+        assert!(!message.contains(leak), "the message lets out `{leak}`: {refusal:#?}");
     }
     refusal
 }

@@ -34,14 +34,12 @@ pub fn organization(n: u64) -> OwnerId {
 
 /// A time from its RFC 3339 text, for example `2026-01-31T00:00:00Z`.
 pub fn at(text: &str) -> Timestamp {
-    text.parse()
-        .unwrap_or_else(|error| panic!("`{text}` is no time: {error}"))
+    text.parse().unwrap_or_else(|error| panic!("`{text}` is no time: {error}"))
 }
 
 /// Credits from their decimal text, for example `12.5`.
 pub fn credits(text: &str) -> Credits {
-    text.parse()
-        .unwrap_or_else(|error| panic!("`{text}` are no credits: {error}"))
+    text.parse().unwrap_or_else(|error| panic!("`{text}` are no credits: {error}"))
 }
 
 /// A test clock that shows [`START`].

@@ -8,8 +8,7 @@ async fn create_table(db: &TestDb) -> Result<(), sqlx::Error> {
     const CREATE: &str = "CREATE TABLE t (x BIGINT NOT NULL)";
     match db.engine() {
         Engine::Sqlite => {
-            let mut connection =
-                SqliteConnection::connect(&format!("{}?mode=rwc", db.url())).await?;
+            let mut connection = SqliteConnection::connect(&format!("{}?mode=rwc", db.url())).await?;
             sqlx::query(CREATE).execute(&mut connection).await?;
         }
         Engine::Postgres => {

@@ -38,10 +38,7 @@ fn a_program_is_stopped_gently_or_not() {
     let polite = "trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.01; done";
     let mut process = shell(polite).spawn();
     wait_until("it is up", || process.log().contains("up"));
-    assert!(
-        process.memory_kib().is_some_and(|kib| kib > 0),
-        "a running program occupies memory"
-    );
+    assert!(process.memory_kib().is_some_and(|kib| kib > 0), "a running program occupies memory");
     assert!(process.stop(SOON).success(), "{}", process.log());
     assert!(process.log().ends_with("bye\n"), "{}", process.log());
 
@@ -83,18 +80,12 @@ fn a_killed_test_process_takes_its_programs_and_files_along() {
         .expect("the holder starts");
     let output = std::io::BufReader::new(holder.stdout.take().expect("its output"));
     let mut lines = output.lines().map_while(Result::ok);
-    let url = lines
-        .find_map(|line| line.strip_prefix("url=sqlite://").map(str::to_owned))
-        .expect("a database's address");
+    let url =
+        lines.find_map(|line| line.strip_prefix("url=sqlite://").map(str::to_owned)).expect("a database's address");
     let file = Path::new(&url).parent().expect("its directory").to_owned();
     assert!(file.exists(), "{} is there", file.display());
-    let id = lines
-        .find_map(|line| line.strip_prefix("held=").map(str::to_owned))
-        .expect("the program's id");
-    assert!(
-        Path::new("/proc").join(&id).exists() || !Path::new("/proc/self").exists(),
-        "{id} runs"
-    );
+    let id = lines.find_map(|line| line.strip_prefix("held=").map(str::to_owned)).expect("the program's id");
+    assert!(Path::new("/proc").join(&id).exists() || !Path::new("/proc/self").exists(), "{id} runs");
     holder.kill().expect("SIGKILL");
     holder.wait().expect("the holder has ended");
     wait_until("the program is gone", || {
@@ -126,15 +117,10 @@ fn an_http_answer_is_read() {
         let (mut stream, _) = listener.accept().expect("a connection");
         let mut request = [0; 1024];
         let read = stream.read(&mut request).expect("a request");
-        stream
-            .write_all(b"HTTP/1.1 503 Service Unavailable\r\n\r\nnot yet")
-            .expect("an answer");
+        stream.write_all(b"HTTP/1.1 503 Service Unavailable\r\n\r\nnot yet").expect("an answer");
         String::from_utf8_lossy(&request[..read]).into_owned()
     });
-    assert_eq!(
-        get(ports.base(), "/readyz").expect("an answer"),
-        (503, "not yet".to_owned())
-    );
+    assert_eq!(get(ports.base(), "/readyz").expect("an answer"), (503, "not yet".to_owned()));
     let request = server.join().expect("the server ends");
     assert!(request.starts_with("GET /readyz HTTP/1.1\r\n"), "{request}");
 }

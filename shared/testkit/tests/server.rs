@@ -22,10 +22,7 @@ fn helper_holds_a_server() {
     }
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let db = runtime.block_on(postgres::database());
-    println!(
-        "\nURL={}",
-        db.map_or_else(|| "none".to_owned(), |db| db.url().to_owned())
-    );
+    println!("\nURL={}", db.map_or_else(|| "none".to_owned(), |db| db.url().to_owned()));
     std::thread::sleep(Duration::from_mins(1));
 }
 
@@ -52,11 +49,7 @@ fn a_killed_test_process_takes_its_server_along() {
     let directory = directory(&url);
     let start = Instant::now();
     while directory.exists() {
-        assert!(
-            start.elapsed() < Duration::from_secs(20),
-            "the server in {} outlived its test",
-            directory.display()
-        );
+        assert!(start.elapsed() < Duration::from_secs(20), "the server in {} outlived its test", directory.display());
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -69,15 +62,7 @@ fn a_dropped_server_is_gone() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let db = runtime.block_on(server.create_database());
     let directory = directory(db.url());
-    assert!(
-        directory.exists(),
-        "a running server has its files in {}",
-        directory.display()
-    );
+    assert!(directory.exists(), "a running server has its files in {}", directory.display());
     drop(server);
-    assert!(
-        !directory.exists(),
-        "{} was left behind",
-        directory.display()
-    );
+    assert!(!directory.exists(), "{} was left behind", directory.display());
 }

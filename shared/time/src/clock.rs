@@ -68,13 +68,7 @@ impl Clock {
 
     /// Sets a test clock to `to` and wakes all who wait on it. Setting it to its own time is no error.
     pub fn set(&self, to: Timestamp) -> Result<(), ClockError> {
-        self.step(|now| {
-            if to < now {
-                Err(ClockError::Backwards { now })
-            } else {
-                Ok(to)
-            }
-        })?;
+        self.step(|now| if to < now { Err(ClockError::Backwards { now }) } else { Ok(to) })?;
         Ok(())
     }
 
@@ -83,10 +77,7 @@ impl Clock {
         self.step(|now| now.checked_add(by).ok_or(ClockError::OutOfRange))
     }
 
-    fn step(
-        &self,
-        next: impl FnOnce(Timestamp) -> Result<Timestamp, ClockError>,
-    ) -> Result<Timestamp, ClockError> {
+    fn step(&self, next: impl FnOnce(Timestamp) -> Result<Timestamp, ClockError>) -> Result<Timestamp, ClockError> {
         let Source::Test(time) = &self.0 else {
             return Err(ClockError::NotATestClock);
         };
@@ -178,10 +169,7 @@ impl ClockChanges {
 }
 
 fn system_now() -> Timestamp {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the clock that everybody else takes"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is the clock that everybody else takes")]
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
     // A system clock before 1970 is a broken one: it shows 1970.
     let micros = since_epoch.map_or(0, |since| Span::from_std(since).as_micros());

@@ -192,12 +192,8 @@ impl FromStr for Span {
         if span.is_negative() {
             return Err(SpanError::Negative);
         }
-        let duration = span
-            .to_duration(jiff::SpanRelativeTo::days_are_24_hours())
-            .map_err(|_| SpanError::TooLong)?;
-        i64::try_from(duration.as_micros())
-            .map_err(|_| SpanError::TooLong)
-            .and_then(Self::from_micros)
+        let duration = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_| SpanError::TooLong)?;
+        i64::try_from(duration.as_micros()).map_err(|_| SpanError::TooLong).and_then(Self::from_micros)
     }
 }
 

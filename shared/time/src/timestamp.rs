@@ -37,11 +37,7 @@ impl Timestamp {
 
     /// A time in microseconds since 1970; [`TimestampError::OutOfRange`] outside the years 1 to 9999.
     pub const fn from_micros(micros: i64) -> Result<Self, TimestampError> {
-        if micros < Self::MIN.0 || micros > Self::MAX.0 {
-            Err(TimestampError::OutOfRange)
-        } else {
-            Ok(Self(micros))
-        }
+        if micros < Self::MIN.0 || micros > Self::MAX.0 { Err(TimestampError::OutOfRange) } else { Ok(Self(micros)) }
     }
 
     /// A time in seconds since 1970, as JWTs have it; [`TimestampError::OutOfRange`] outside the years
@@ -71,11 +67,7 @@ impl Timestamp {
 
     /// Milliseconds since 1970, rounded down; zero for times before. Ids are made from it.
     pub const fn as_millis(self) -> u64 {
-        if self.0 < 0 {
-            0
-        } else {
-            self.0.unsigned_abs() / 1_000
-        }
+        if self.0 < 0 { 0 } else { self.0.unsigned_abs() / 1_000 }
     }
 
     /// Seconds since 1970, rounded down.

@@ -1,10 +1,6 @@
 //! The clock: it never goes back, and whoever waits on a test clock hears of every jump.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "helpers of tests fail as loudly as tests do"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as loudly as tests do")]
 
 use std::task::Poll;
 
@@ -45,10 +41,7 @@ fn a_test_clock_only_goes_forward() {
     assert_eq!(clock.set(secs(150)), Ok(()));
     assert_eq!(same.now(), secs(150));
     assert_eq!(same.set(secs(150)), Ok(()));
-    assert_eq!(
-        same.set(secs(149)),
-        Err(ClockError::Backwards { now: secs(150) })
-    );
+    assert_eq!(same.set(secs(149)), Err(ClockError::Backwards { now: secs(150) }));
     assert_eq!(same.advance(Span::from_secs(5)), Ok(secs(155)));
     assert_eq!(clock.advance(Span::MAX), Err(ClockError::OutOfRange));
     assert_eq!(clock.now(), secs(155));

@@ -1,22 +1,16 @@
 //! Points in time, spans and the calendar.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "helpers of tests fail as loudly as tests do"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as loudly as tests do")]
 
 use bursar_time::{Span, SpanError, Timestamp, TimestampError};
 use proptest::prelude::*;
 
 fn at(text: &str) -> Timestamp {
-    text.parse()
-        .unwrap_or_else(|error| panic!("{text}: {error}"))
+    text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
 fn times() -> impl Strategy<Value = Timestamp> {
-    (Timestamp::MIN.as_micros()..=Timestamp::MAX.as_micros())
-        .prop_map(|micros| Timestamp::from_micros(micros).unwrap())
+    (Timestamp::MIN.as_micros()..=Timestamp::MAX.as_micros()).prop_map(|micros| Timestamp::from_micros(micros).unwrap())
 }
 
 #[test]
@@ -29,63 +23,35 @@ fn texts_of_times() {
         ("1970-01-01T00:00:00.0000019Z", Ok(1)),
         ("1969-12-31T23:59:59.9999999Z", Ok(-1)),
         ("0001-01-01T00:00:00Z", Ok(Timestamp::MIN.as_micros())),
-        (
-            "9999-12-31T23:59:59.999999Z",
-            Ok(Timestamp::MAX.as_micros()),
-        ),
+        ("9999-12-31T23:59:59.999999Z", Ok(Timestamp::MAX.as_micros())),
         ("0000-12-31T23:59:59Z", Err(TimestampError::OutOfRange)),
         ("", Err(TimestampError::Malformed)),
-        (
-            "9999-12-31T23:59:59.999999-00:01",
-            Err(TimestampError::OutOfRange),
-        ),
-        (
-            "2026-11-21T18:41:49+00:00[Europe/Berlin]",
-            Err(TimestampError::Malformed),
-        ),
+        ("9999-12-31T23:59:59.999999-00:01", Err(TimestampError::OutOfRange)),
+        ("2026-11-21T18:41:49+00:00[Europe/Berlin]", Err(TimestampError::Malformed)),
         ("2026-11-21", Err(TimestampError::Malformed)),
         ("2026-11-21T18:41:49", Err(TimestampError::Malformed)),
         ("2026-02-30T00:00:00Z", Err(TimestampError::Malformed)),
         ("1795286509", Err(TimestampError::Malformed)),
     ];
     for (text, expected) in cases {
-        assert_eq!(
-            text.parse::<Timestamp>().map(Timestamp::as_micros),
-            expected,
-            "{text:?}"
-        );
+        assert_eq!(text.parse::<Timestamp>().map(Timestamp::as_micros), expected, "{text:?}");
     }
-    assert_eq!(
-        at("2026-01-31T12:00:00.25Z").to_rfc3339(),
-        "2026-01-31T12:00:00.25Z"
-    );
+    assert_eq!(at("2026-01-31T12:00:00.25Z").to_rfc3339(), "2026-01-31T12:00:00.25Z");
 }
 
 #[test]
 fn times_stay_in_their_range() {
     let micros = |micros| Timestamp::from_micros(micros);
-    assert_eq!(
-        micros(Timestamp::MAX.as_micros() + 1),
-        Err(TimestampError::OutOfRange)
-    );
-    assert_eq!(
-        micros(Timestamp::MIN.as_micros() - 1),
-        Err(TimestampError::OutOfRange)
-    );
-    assert_eq!(
-        Timestamp::from_unix_secs(i64::MAX),
-        Err(TimestampError::OutOfRange)
-    );
+    assert_eq!(micros(Timestamp::MAX.as_micros() + 1), Err(TimestampError::OutOfRange));
+    assert_eq!(micros(Timestamp::MIN.as_micros() - 1), Err(TimestampError::OutOfRange));
+    assert_eq!(Timestamp::from_unix_secs(i64::MAX), Err(TimestampError::OutOfRange));
     assert_eq!(Timestamp::from_unix_secs(1), micros(1_000_000));
     assert_eq!(Timestamp::MAX.checked_add(Span::from_millis(1)), None);
     assert_eq!(Timestamp::MIN.checked_sub(Span::MILLISECOND), None);
     assert_eq!(Timestamp::MAX.saturating_add(Span::MAX), Timestamp::MAX);
     assert_eq!(Timestamp::MIN.saturating_sub(Span::MAX), Timestamp::MIN);
     assert_eq!(Timestamp::MIN.since(Timestamp::MAX), Span::ZERO);
-    assert_eq!(
-        Timestamp::MIN.saturating_add(Timestamp::MAX.since(Timestamp::MIN)),
-        Timestamp::MAX
-    );
+    assert_eq!(Timestamp::MIN.saturating_add(Timestamp::MAX.since(Timestamp::MIN)), Timestamp::MAX);
     assert_eq!(Timestamp::MIN.as_millis(), 0);
     assert_eq!(at("1970-01-01T00:00:01.9999Z").as_millis(), 1_999);
     assert_eq!(at("1969-12-31T23:59:59.5Z").as_unix_secs(), -1);
@@ -94,42 +60,12 @@ fn times_stay_in_their_range() {
 #[test]
 fn beginnings_are_those_of_utc() {
     let cases = [
-        (
-            "2026-11-21T18:41:49.5Z",
-            "2026-11-21T18:00:00Z",
-            "2026-11-21T00:00:00Z",
-            "2026-11-01T00:00:00Z",
-        ),
-        (
-            "2026-12-01T00:00:00Z",
-            "2026-12-01T00:00:00Z",
-            "2026-12-01T00:00:00Z",
-            "2026-12-01T00:00:00Z",
-        ),
-        (
-            "2024-02-29T23:59:59.999999Z",
-            "2024-02-29T23:00:00Z",
-            "2024-02-29T00:00:00Z",
-            "2024-02-01T00:00:00Z",
-        ),
-        (
-            "1969-12-31T23:59:59Z",
-            "1969-12-31T23:00:00Z",
-            "1969-12-31T00:00:00Z",
-            "1969-12-01T00:00:00Z",
-        ),
-        (
-            "0001-01-01T00:00:00Z",
-            "0001-01-01T00:00:00Z",
-            "0001-01-01T00:00:00Z",
-            "0001-01-01T00:00:00Z",
-        ),
-        (
-            "9999-12-31T23:59:59Z",
-            "9999-12-31T23:00:00Z",
-            "9999-12-31T00:00:00Z",
-            "9999-12-01T00:00:00Z",
-        ),
+        ("2026-11-21T18:41:49.5Z", "2026-11-21T18:00:00Z", "2026-11-21T00:00:00Z", "2026-11-01T00:00:00Z"),
+        ("2026-12-01T00:00:00Z", "2026-12-01T00:00:00Z", "2026-12-01T00:00:00Z", "2026-12-01T00:00:00Z"),
+        ("2024-02-29T23:59:59.999999Z", "2024-02-29T23:00:00Z", "2024-02-29T00:00:00Z", "2024-02-01T00:00:00Z"),
+        ("1969-12-31T23:59:59Z", "1969-12-31T23:00:00Z", "1969-12-31T00:00:00Z", "1969-12-01T00:00:00Z"),
+        ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "0001-01-01T00:00:00Z"),
+        ("9999-12-31T23:59:59Z", "9999-12-31T23:00:00Z", "9999-12-31T00:00:00Z", "9999-12-01T00:00:00Z"),
     ];
     for (time, hour, day, month) in cases {
         let time = at(time);
@@ -150,24 +86,12 @@ fn months_keep_to_their_anchor() {
         ("2026-12-30T00:00:00Z", 2, "2027-02-28T00:00:00Z"),
         ("2024-02-29T00:00:00Z", 12, "2025-02-28T00:00:00Z"),
         ("2024-02-29T00:00:00Z", 48, "2028-02-29T00:00:00Z"),
-        (
-            "2026-11-30T23:59:59.999999Z",
-            3,
-            "2027-02-28T23:59:59.999999Z",
-        ),
+        ("2026-11-30T23:59:59.999999Z", 3, "2027-02-28T23:59:59.999999Z"),
         ("9999-12-31T00:00:00Z", 1, "9999-12-31T23:59:59.999999Z"),
-        (
-            "2026-01-01T00:00:00Z",
-            u32::MAX,
-            "9999-12-31T23:59:59.999999Z",
-        ),
+        ("2026-01-01T00:00:00Z", u32::MAX, "9999-12-31T23:59:59.999999Z"),
     ];
     for (anchor, months, expected) in cases {
-        assert_eq!(
-            at(anchor).add_months_anchored(months),
-            at(expected),
-            "{anchor} + {months} months"
-        );
+        assert_eq!(at(anchor).add_months_anchored(months), at(expected), "{anchor} + {months} months");
     }
 }
 
@@ -205,32 +129,17 @@ fn spans_stay_in_their_range() {
     assert_eq!(Span::from_std(std::time::Duration::MAX), Span::MAX);
     assert_eq!(Span::SECOND.saturating_sub(Span::DAY), Span::ZERO);
     assert_eq!(Span::MAX.saturating_add(Span::MAX), Span::MAX);
-    assert_eq!(
-        Span::from_secs(3).to_std(),
-        std::time::Duration::from_secs(3)
-    );
-    assert_eq!(
-        (Span::DAY.as_secs(), Span::SECOND.as_millis()),
-        (86_400, 1_000)
-    );
+    assert_eq!(Span::from_secs(3).to_std(), std::time::Duration::from_secs(3));
+    assert_eq!((Span::DAY.as_secs(), Span::SECOND.as_millis()), (86_400, 1_000));
 }
 
 #[test]
 fn json_has_microseconds_and_readable_spans() {
-    assert_eq!(
-        serde_json::to_value(at("1970-01-01T00:00:01Z")).unwrap(),
-        1_000_000
-    );
-    assert_eq!(
-        serde_json::from_str::<Timestamp>("-5").unwrap().as_micros(),
-        -5
-    );
+    assert_eq!(serde_json::to_value(at("1970-01-01T00:00:01Z")).unwrap(), 1_000_000);
+    assert_eq!(serde_json::from_str::<Timestamp>("-5").unwrap().as_micros(), -5);
     assert!(serde_json::from_str::<Timestamp>("9223372036854775807").is_err());
     assert_eq!(serde_json::to_value(Span::from_mins(90)).unwrap(), "1h 30m");
-    assert_eq!(
-        serde_json::from_value::<Span>("7d".into()).unwrap(),
-        Span::from_days(7)
-    );
+    assert_eq!(serde_json::from_value::<Span>("7d".into()).unwrap(), Span::from_days(7));
 }
 
 proptest! {

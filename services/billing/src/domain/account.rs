@@ -20,11 +20,7 @@ pub struct LedgerHead {
 impl LedgerHead {
     /// The head of an empty ledger that begins at `opened_at`.
     pub fn genesis(owner: OwnerId, opened_at: Timestamp) -> Self {
-        Self {
-            seq: 0,
-            hash: Self::genesis_hash(owner),
-            at: opened_at,
-        }
+        Self { seq: 0, hash: Self::genesis_hash(owner), at: opened_at }
     }
 
     /// What the first entry of an owner's ledger is chained to.
@@ -64,11 +60,7 @@ impl Account {
             head: LedgerHead::genesis(owner, opened_at),
             available: Credits::ZERO,
             held: Credits::ZERO,
-            period: Period {
-                start,
-                end,
-                spent: Credits::ZERO,
-            },
+            period: Period { start, end, spent: Credits::ZERO },
         }
     }
 }

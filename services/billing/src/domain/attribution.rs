@@ -43,11 +43,7 @@ macro_rules! name {
             /// Accepts 1 to 128 bytes without control characters, not beginning or ending with a space.
             pub fn parse(text: &str) -> Result<Self, AttributionError> {
                 let fits = !text.is_empty() && is_text(text, 128) && text.trim() == text;
-                if fits {
-                    Ok(Self(text.into()))
-                } else {
-                    Err(AttributionError::Name)
-                }
+                if fits { Ok(Self(text.into())) } else { Err(AttributionError::Name) }
             }
 
             /// The name.
@@ -115,11 +111,7 @@ pub struct Note(Arc<str>);
 impl Note {
     /// Accepts up to 500 bytes without control characters.
     pub fn parse(text: &str) -> Result<Self, AttributionError> {
-        if is_text(text, 500) {
-            Ok(Self(text.into()))
-        } else {
-            Err(AttributionError::Note)
-        }
+        if is_text(text, 500) { Ok(Self(text.into())) } else { Err(AttributionError::Note) }
     }
 
     /// The text.
@@ -146,10 +138,7 @@ pub struct Attribution {
 }
 
 fn is_word(text: &str, max: usize, punctuation: &str) -> bool {
-    (1..=max).contains(&text.len())
-        && text
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || punctuation.contains(c))
+    (1..=max).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || punctuation.contains(c))
 }
 
 fn is_text(text: &str, max: usize) -> bool {

@@ -45,8 +45,5 @@ pub(super) fn take(
         }
     }
     postings.truncate(planned);
-    Err(Refusal::InsufficientCredits {
-        available: amount.saturating_sub(missing),
-        required: amount,
-    })
+    Err(Refusal::InsufficientCredits { available: amount.saturating_sub(missing), required: amount })
 }

@@ -110,24 +110,11 @@ impl Catalog {
     ///
     /// # Errors
     /// Every flaw there is, in the order of the lists.
-    pub fn new(
-        plans: Vec<Plan>,
-        packs: Vec<Pack>,
-        models: Vec<ModelPrice>,
-    ) -> Result<Self, Vec<CatalogFlaw>> {
+    pub fn new(plans: Vec<Plan>, packs: Vec<Pack>, models: Vec<ModelPrice>) -> Result<Self, Vec<CatalogFlaw>> {
         let mut flaws = Vec::new();
-        duplicates(
-            plans.iter().map(|plan| format!("plan {}", plan.id)),
-            &mut flaws,
-        );
-        duplicates(
-            packs.iter().map(|pack| format!("pack {}", pack.id)),
-            &mut flaws,
-        );
-        duplicates(
-            models.iter().map(|price| format!("model {}", price.model)),
-            &mut flaws,
-        );
+        duplicates(plans.iter().map(|plan| format!("plan {}", plan.id)), &mut flaws);
+        duplicates(packs.iter().map(|pack| format!("pack {}", pack.id)), &mut flaws);
+        duplicates(models.iter().map(|price| format!("model {}", price.model)), &mut flaws);
         for plan in &plans {
             check_plan(plan, &mut flaws);
         }
@@ -138,18 +125,12 @@ impl Catalog {
             check_model(price, &mut flaws);
         }
         check_currencies(&plans, &packs, &mut flaws);
-        let is_free =
-            |plan: &Plan| plan.id.as_str() == Self::FREE && plan.price.is_some_and(Price::is_zero);
+        let is_free = |plan: &Plan| plan.id.as_str() == Self::FREE && plan.price.is_some_and(Price::is_zero);
         if !plans.iter().any(is_free) {
             flaws.push(CatalogFlaw::NoFreePlan);
         }
         if flaws.is_empty() {
-            Ok(Self {
-                plans,
-                packs,
-                rates: RateCard::new(models.iter().cloned()),
-                models,
-            })
+            Ok(Self { plans, packs, rates: RateCard::new(models.iter().cloned()), models })
         } else {
             Err(flaws)
         }
@@ -203,10 +184,7 @@ fn check_plan(plan: &Plan, flaws: &mut Vec<CatalogFlaw>) {
     if plan.display_name.trim().is_empty() {
         flaws.push(CatalogFlaw::Unnamed(name.clone()));
     }
-    if plan
-        .price
-        .is_some_and(|price| price.is_negative() || price.minor_units().is_none())
-    {
+    if plan.price.is_some_and(|price| price.is_negative() || price.minor_units().is_none()) {
         flaws.push(CatalogFlaw::Price(name.clone()));
     }
     if plan.seats == 0 {
@@ -239,12 +217,8 @@ fn check_model(price: &ModelPrice, flaws: &mut Vec<CatalogFlaw>) {
 
 /// One invoice has one currency, so a catalog has one, too.
 fn check_currencies(plans: &[Plan], packs: &[Pack], flaws: &mut Vec<CatalogFlaw>) {
-    let plans = plans
-        .iter()
-        .filter_map(|plan| Some((format!("plan {}", plan.id), plan.price?)));
-    let packs = packs
-        .iter()
-        .map(|pack| (format!("pack {}", pack.id), pack.price));
+    let plans = plans.iter().filter_map(|plan| Some((format!("plan {}", plan.id), plan.price?)));
+    let packs = packs.iter().map(|pack| (format!("pack {}", pack.id), pack.price));
     let mut first = None;
     for (name, price) in plans.chain(packs) {
         if *first.get_or_insert(price.currency()) != price.currency() {

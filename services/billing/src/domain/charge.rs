@@ -66,9 +66,7 @@ impl Charge {
 
     /// What can still be refunded.
     pub fn refundable(&self) -> Credits {
-        self.amount
-            .checked_sub(self.refunded)
-            .unwrap_or(Credits::ZERO)
+        self.amount.checked_sub(self.refunded).unwrap_or(Credits::ZERO)
     }
 }
 
@@ -92,16 +90,10 @@ pub struct Refund {
 impl Refund {
     /// The refund that a ledger entry booked; `None` when the entry is no refund.
     pub fn from_entry(entry: &Entry) -> Option<Self> {
-        let (Some(OperationId::Refund(id)), Some(Subject::Charge(charge))) =
-            (entry.id, entry.subject)
-        else {
+        let (Some(OperationId::Refund(id)), Some(Subject::Charge(charge))) = (entry.id, entry.subject) else {
             return None;
         };
-        let lost: i64 = entry
-            .postings
-            .iter()
-            .map(|posting| posting.expired + posting.voided)
-            .sum();
+        let lost: i64 = entry.postings.iter().map(|posting| posting.expired + posting.voided).sum();
         Some(Self {
             id,
             charge,

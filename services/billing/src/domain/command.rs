@@ -192,26 +192,13 @@ pub struct Needs<'a> {
 impl Request {
     /// A request with the fingerprint of its command.
     pub fn new(key: Option<RequestKey>, command: Command) -> Self {
-        let body_hash = if key.is_some() {
-            body_hash(&command)
-        } else {
-            0
-        };
-        Self {
-            key,
-            body_hash,
-            command,
-        }
+        let body_hash = if key.is_some() { body_hash(&command) } else { 0 };
+        Self { key, body_hash, command }
     }
 
     /// Which stored rows the decision depends on, beside the account's live lots and overdue holds.
     pub fn needs(&self) -> Needs<'_> {
-        let mut needs = Needs {
-            hold: None,
-            charge: None,
-            lot: None,
-            key: self.key.as_ref(),
-        };
+        let mut needs = Needs { hold: None, charge: None, lot: None, key: self.key.as_ref() };
         match &self.command {
             Command::Capture(command) => needs.hold = Some(command.hold),
             Command::Release { hold } => needs.hold = Some(*hold),
@@ -233,10 +220,7 @@ pub fn body_hash(command: &Command) -> i64 {
     match command {
         Command::Charge(it) => {
             out.text("charge");
-            out.option(
-                (it.pricing == Pricing::Named).then_some(it.amount),
-                Canonical::credits,
-            );
+            out.option((it.pricing == Pricing::Named).then_some(it.amount), Canonical::credits);
             out.attribution(&it.attribution);
             out.option(it.occurred_at, Canonical::time);
         }

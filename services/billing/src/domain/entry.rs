@@ -189,27 +189,13 @@ type PostingArray = (LotId, i64, i64, i64, i64, i64);
 
 impl From<PostingArray> for Posting {
     fn from((lot, remaining, held, spent, expired, voided): PostingArray) -> Self {
-        Self {
-            lot,
-            remaining,
-            held,
-            spent,
-            expired,
-            voided,
-        }
+        Self { lot, remaining, held, spent, expired, voided }
     }
 }
 
 impl From<Posting> for PostingArray {
     fn from(posting: Posting) -> Self {
-        let Posting {
-            lot,
-            remaining,
-            held,
-            spent,
-            expired,
-            voided,
-        } = posting;
+        let Posting { lot, remaining, held, spent, expired, voided } = posting;
         (lot, remaining, held, spent, expired, voided)
     }
 }
@@ -217,29 +203,13 @@ impl From<Posting> for PostingArray {
 impl Posting {
     /// A posting that moves nothing yet.
     pub(super) fn on(lot: LotId) -> Self {
-        Self {
-            lot,
-            remaining: 0,
-            held: 0,
-            spent: 0,
-            expired: 0,
-            voided: 0,
-        }
+        Self { lot, remaining: 0, held: 0, spent: 0, expired: 0, voided: 0 }
     }
 
     /// By how much the lot's parts change together: what a grant adds, zero otherwise.
     /// Wide enough that no stored numbers can overflow it.
     pub fn net(&self) -> i128 {
-        [
-            self.remaining,
-            self.held,
-            self.spent,
-            self.expired,
-            self.voided,
-        ]
-        .into_iter()
-        .map(i128::from)
-        .sum()
+        [self.remaining, self.held, self.spent, self.expired, self.voided].into_iter().map(i128::from).sum()
     }
 
     /// The posting that undoes this one.
@@ -356,10 +326,7 @@ impl Entry {
             .iter()
             .filter_map(|posting| {
                 let amount = Credits::from_micro(part(posting)).ok()?;
-                (amount > Credits::ZERO).then_some(Allocation {
-                    lot: posting.lot,
-                    amount,
-                })
+                (amount > Credits::ZERO).then_some(Allocation { lot: posting.lot, amount })
             })
             .collect()
     }

@@ -88,27 +88,17 @@ impl From<&Entry> for EntryRow {
             operation_id: entry.id.map(|id| id.to_string()),
             subject: entry.subject.map(|subject| subject.to_string()),
             member: by.map(|by| by.member.into()),
-            project: by
-                .and_then(|by| by.project.as_ref())
-                .map(|project| project.as_str().to_owned()),
-            model: by
-                .and_then(|by| by.model.as_ref())
-                .map(|model| model.as_str().to_owned()),
+            project: by.and_then(|by| by.project.as_ref()).map(|project| project.as_str().to_owned()),
+            model: by.and_then(|by| by.model.as_ref()).map(|model| model.as_str().to_owned()),
             quantity: by.and_then(|by| by.quantity).map(Quantity::millionths),
-            labels: by
-                .map(|by| &by.labels)
-                .filter(|labels| !labels.is_empty())
-                .map(json_labels),
+            labels: by.map(|by| &by.labels).filter(|labels| !labels.is_empty()).map(json_labels),
             occurred_at: entry.occurred_at.map(Timestamp::as_micros),
             expires_at: entry.expires_at.map(Timestamp::as_micros),
             source: entry.grant.map(|terms| terms.source.as_str().to_owned()),
             priority: entry.grant.map(|terms| terms.priority),
             effective_at: entry.grant.map(|terms| terms.effective_at.as_micros()),
             note: entry.note.as_ref().map(|note| note.as_str().to_owned()),
-            request_key: entry
-                .request_key
-                .as_ref()
-                .map(|key| key.as_str().to_owned()),
+            request_key: entry.request_key.as_ref().map(|key| key.as_str().to_owned()),
             body_hash: entry.body_hash,
             // Serialising numbers and ids into a string cannot fail; an empty text would be
             // unreadable, never wrong.
@@ -126,10 +116,7 @@ impl TryFrom<EntryRow> for Entry {
     type Error = UnreadableEntry;
 
     fn try_from(row: EntryRow) -> Result<Self, UnreadableEntry> {
-        let bad = |column| UnreadableEntry {
-            seq: row.seq,
-            column,
-        };
+        let bad = |column| UnreadableEntry { seq: row.seq, column };
         let time = |column, micros: i64| Timestamp::from_micros(micros).map_err(|_| bad(column));
         let credits = |column, micro: i64| Credits::from_micro(micro).map_err(|_| bad(column));
         Ok(Self {
@@ -142,21 +129,10 @@ impl TryFrom<EntryRow> for Entry {
             id: parse(row.operation_id.as_deref()).map_err(|()| bad("operation_id"))?,
             subject: parse(row.subject.as_deref()).map_err(|()| bad("subject"))?,
             attribution: attribution(&row).map_err(bad)?,
-            occurred_at: row
-                .occurred_at
-                .map(|at| time("occurred_at", at))
-                .transpose()?,
-            expires_at: row
-                .expires_at
-                .map(|at| time("expires_at", at))
-                .transpose()?,
+            occurred_at: row.occurred_at.map(|at| time("occurred_at", at)).transpose()?,
+            expires_at: row.expires_at.map(|at| time("expires_at", at)).transpose()?,
             grant: terms(&row).map_err(bad)?,
-            note: row
-                .note
-                .as_deref()
-                .map(Note::parse)
-                .transpose()
-                .map_err(|_| bad("note"))?,
+            note: row.note.as_deref().map(Note::parse).transpose().map_err(|_| bad("note"))?,
             request_key: row.request_key.as_deref().map(RequestKey::from_stored),
             body_hash: row.body_hash,
             postings: serde_json::from_str(&row.postings).map_err(|_| bad("postings"))?,
@@ -170,23 +146,9 @@ fn parse<T: FromStr>(text: Option<&str>) -> Result<Option<T>, ()> {
 }
 
 fn attribution(row: &EntryRow) -> Result<Option<Arc<Attribution>>, &'static str> {
-    let project = row
-        .project
-        .as_deref()
-        .map(ProjectName::parse)
-        .transpose()
-        .map_err(|_| "project")?;
-    let model = row
-        .model
-        .as_deref()
-        .map(ModelName::parse)
-        .transpose()
-        .map_err(|_| "model")?;
-    let quantity = row
-        .quantity
-        .map(Quantity::from_millionths)
-        .transpose()
-        .map_err(|_| "quantity")?;
+    let project = row.project.as_deref().map(ProjectName::parse).transpose().map_err(|_| "project")?;
+    let model = row.model.as_deref().map(ModelName::parse).transpose().map_err(|_| "model")?;
+    let quantity = row.quantity.map(Quantity::from_millionths).transpose().map_err(|_| "quantity")?;
     let labels = row
         .labels
         .as_deref()
@@ -196,16 +158,8 @@ fn attribution(row: &EntryRow) -> Result<Option<Arc<Attribution>>, &'static str>
         .unwrap_or_default();
     let labels = Labels::parse(labels).map_err(|_| "labels")?;
     match parse(row.member.as_deref()).map_err(|()| "member")? {
-        Some(member) => Ok(Some(Arc::new(Attribution {
-            member,
-            project,
-            model,
-            quantity,
-            labels,
-        }))),
-        None if project.is_none() && model.is_none() && quantity.is_none() && labels.is_empty() => {
-            Ok(None)
-        }
+        Some(member) => Ok(Some(Arc::new(Attribution { member, project, model, quantity, labels }))),
+        None if project.is_none() && model.is_none() && quantity.is_none() && labels.is_empty() => Ok(None),
         None => Err("member"),
     }
 }

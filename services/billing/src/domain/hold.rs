@@ -50,10 +50,7 @@ impl FromStr for HoldState {
     type Err = Inconsistent;
 
     fn from_str(text: &str) -> Result<Self, Inconsistent> {
-        Self::ALL
-            .into_iter()
-            .find(|state| state.as_str() == text)
-            .ok_or(Inconsistent("a hold has an unknown state"))
+        Self::ALL.into_iter().find(|state| state.as_str() == text).ok_or(Inconsistent("a hold has an unknown state"))
     }
 }
 

@@ -32,13 +32,7 @@ pub enum LotSource {
 
 impl LotSource {
     /// Every source, in the order of the API's enum.
-    pub const ALL: [Self; 5] = [
-        Self::Allowance,
-        Self::Pack,
-        Self::Promotion,
-        Self::Goodwill,
-        Self::Adjustment,
-    ];
+    pub const ALL: [Self; 5] = [Self::Allowance, Self::Pack, Self::Promotion, Self::Goodwill, Self::Adjustment];
 
     /// Whether nobody paid for these credits. Free credits burn before paid ones.
     pub fn is_free(self) -> bool {
@@ -67,10 +61,7 @@ impl FromStr for LotSource {
     type Err = Inconsistent;
 
     fn from_str(text: &str) -> Result<Self, Inconsistent> {
-        Self::ALL
-            .into_iter()
-            .find(|source| source.as_str() == text)
-            .ok_or(Inconsistent("a lot has an unknown source"))
+        Self::ALL.into_iter().find(|source| source.as_str() == text).ok_or(Inconsistent("a lot has an unknown source"))
     }
 }
 
@@ -122,13 +113,7 @@ pub struct Lot {
 impl Lot {
     /// Whether every granted credit is accounted for exactly once.
     pub fn is_balanced(&self) -> bool {
-        let parts = [
-            self.remaining,
-            self.held,
-            self.spent,
-            self.expired,
-            self.voided,
-        ];
+        let parts = [self.remaining, self.held, self.spent, self.expired, self.voided];
         let sum: i128 = parts.iter().map(|part| i128::from(part.micro())).sum();
         sum == i128::from(self.granted.micro())
     }

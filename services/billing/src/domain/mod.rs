@@ -56,9 +56,7 @@ pub use attribution::{Attribution, AttributionError, Labels, ModelName, Note, Pr
 pub use catalog::{Catalog, CatalogFlaw, Pack, Plan, ProductId};
 pub use changes::Changes;
 pub use charge::{Charge, Refund};
-pub use command::{
-    CaptureCommand, ChargeCommand, GrantCommand, Pricing, RefundCommand, VoidCommand,
-};
+pub use command::{CaptureCommand, ChargeCommand, GrantCommand, Pricing, RefundCommand, VoidCommand};
 pub use command::{Command, HoldCommand, MAX_HOLD, Needs, Request, RequestKey, body_hash};
 pub use decide::decide;
 pub use entry::{Entry, EntryKind, GrantTerms, OperationId, Posting, Subject};

@@ -112,52 +112,22 @@ impl Outcome {
     pub fn from_entry(entry: &Entry, replayed: bool) -> Result<Self, Inconsistent> {
         let balance_after = entry.available_after;
         let outcome = match entry.kind {
-            EntryKind::Charge | EntryKind::Capture => {
-                Charge::from_entry(entry, Credits::ZERO).map(|charge| {
-                    Self::Charged(Charged {
-                        charge,
-                        balance_after,
-                        replayed,
-                    })
-                })
+            EntryKind::Charge | EntryKind::Capture => Charge::from_entry(entry, Credits::ZERO)
+                .map(|charge| Self::Charged(Charged { charge, balance_after, replayed })),
+            EntryKind::Hold => held_hold(entry).map(|hold| Self::Held(Held { hold, balance_after, replayed })),
+            EntryKind::Release => {
+                released_hold(entry).map(|hold| Self::Released(Released { hold, balance_after, replayed }))
             }
-            EntryKind::Hold => held_hold(entry).map(|hold| {
-                Self::Held(Held {
-                    hold,
-                    balance_after,
-                    replayed,
-                })
-            }),
-            EntryKind::Release => released_hold(entry).map(|hold| {
-                Self::Released(Released {
-                    hold,
-                    balance_after,
-                    replayed,
-                })
-            }),
-            EntryKind::Refund => Refund::from_entry(entry).map(|refund| {
-                Self::Refunded(Refunded {
-                    refund,
-                    balance_after,
-                    replayed,
-                })
-            }),
-            EntryKind::Grant => Lot::from_grant(entry).map(|lot| {
-                Self::Granted(Granted {
-                    lot,
-                    balance_after,
-                    replayed,
-                })
-            }),
+            EntryKind::Refund => {
+                Refund::from_entry(entry).map(|refund| Self::Refunded(Refunded { refund, balance_after, replayed }))
+            }
+            EntryKind::Grant => {
+                Lot::from_grant(entry).map(|lot| Self::Granted(Granted { lot, balance_after, replayed }))
+            }
             EntryKind::Void => match entry.subject {
                 Some(Subject::Lot(lot)) => {
                     let amount = entry.amount;
-                    Some(Self::Voided(Voided {
-                        lot,
-                        amount,
-                        balance_after,
-                        replayed,
-                    }))
+                    Some(Self::Voided(Voided { lot, amount, balance_after, replayed }))
                 }
                 _ => None,
             },

@@ -99,13 +99,7 @@ impl Purchase {
         Self::new(pack, sale, PurchaseState::Declined, reference, None)
     }
 
-    fn new(
-        pack: &Pack,
-        sale: Sale,
-        state: PurchaseState,
-        reference: String,
-        lot: Option<LotId>,
-    ) -> Self {
+    fn new(pack: &Pack, sale: Sale, state: PurchaseState, reference: String, lot: Option<LotId>) -> Self {
         Self {
             id: sale.id,
             owner: sale.owner,

@@ -37,12 +37,7 @@ pub struct RateCard(BTreeMap<ModelName, ModelPrice>);
 impl RateCard {
     /// A rate card of these prices; of two for the same model, the later one counts.
     pub fn new(prices: impl IntoIterator<Item = ModelPrice>) -> Self {
-        Self(
-            prices
-                .into_iter()
-                .map(|price| (price.model.clone(), price))
-                .collect(),
-        )
+        Self(prices.into_iter().map(|price| (price.model.clone(), price)).collect())
     }
 
     /// The price of a model.
@@ -59,9 +54,6 @@ impl RateCard {
     /// quantity is free.
     pub fn estimate(&self, model: &ModelName, quantity: Quantity) -> Result<Credits, RateError> {
         let price = self.get(model).ok_or(RateError::UnknownModel)?;
-        price
-            .credits_per_unit
-            .checked_mul_quantity(quantity)
-            .ok_or(RateError::TooExpensive)
+        price.credits_per_unit.checked_mul_quantity(quantity).ok_or(RateError::TooExpensive)
     }
 }

@@ -38,43 +38,13 @@ mod tests {
         let (admin, member) = (Some(Role::Admin), Some(Role::Member));
         let cases = [
             ("nobody knows them", None, None, None),
-            (
-                "joined a moment ago, the event is on its way",
-                None,
-                word(member, 1),
-                member,
-            ),
-            (
-                "named by a service, known from events",
-                word(member, 1),
-                None,
-                member,
-            ),
+            ("joined a moment ago, the event is on its way", None, word(member, 1), member),
+            ("named by a service, known from events", word(member, 1), None, member),
             ("both agree", word(member, 1), word(member, 1), member),
-            (
-                "removed, the old token still lives",
-                word(None, 2),
-                word(member, 1),
-                None,
-            ),
-            (
-                "promoted, the event is on its way",
-                word(member, 1),
-                word(admin, 2),
-                admin,
-            ),
-            (
-                "demoted, the old token still lives",
-                word(member, 3),
-                word(admin, 2),
-                member,
-            ),
-            (
-                "invited back, the event is on its way",
-                word(None, 2),
-                word(member, 3),
-                member,
-            ),
+            ("removed, the old token still lives", word(None, 2), word(member, 1), None),
+            ("promoted, the event is on its way", word(member, 1), word(admin, 2), admin),
+            ("demoted, the old token still lives", word(member, 3), word(admin, 2), member),
+            ("invited back, the event is on its way", word(None, 2), word(member, 3), member),
         ];
         for (case, events, token, expected) in cases {
             assert_eq!(standing(events, token), expected, "{case}");

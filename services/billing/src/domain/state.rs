@@ -90,27 +90,18 @@ impl AccountState {
             usage: BTreeMap::new(),
             scratch: Vec::with_capacity(512),
         };
-        let sum = |part: fn(&Lot) -> Credits| -> i128 {
-            lots.iter().map(|lot| i128::from(part(lot).micro())).sum()
-        };
+        let sum = |part: fn(&Lot) -> Credits| -> i128 { lots.iter().map(|lot| i128::from(part(lot).micro())).sum() };
         if sum(|lot| lot.remaining) != i128::from(account.available.micro())
             || sum(|lot| lot.held) != i128::from(account.held.micro())
         {
-            return Err(Inconsistent(
-                "the account's balances are not the sum of its lots",
-            ));
+            return Err(Inconsistent("the account's balances are not the sum of its lots"));
         }
         for lot in lots {
             if !lot.is_balanced() {
-                return Err(Inconsistent(
-                    "the parts of a lot do not add up to what was granted",
-                ));
+                return Err(Inconsistent("the parts of a lot do not add up to what was granted"));
             }
             state.next_due = earliest(state.next_due, lot.expires_at);
-            state.lots.push(Kept {
-                value: lot,
-                mark: Mark::Stored,
-            });
+            state.lots.push(Kept { value: lot, mark: Mark::Stored });
         }
         state.lots.sort_by_key(|kept| kept.value.burn_key());
         Ok(state)
@@ -121,10 +112,7 @@ impl AccountState {
         if hold.state == HoldState::Open {
             self.next_due = earliest(self.next_due, Some(hold.deadline));
         }
-        self.holds.entry(hold.id).or_insert(Kept {
-            value: hold,
-            mark: Mark::Stored,
-        });
+        self.holds.entry(hold.id).or_insert(Kept { value: hold, mark: Mark::Stored });
     }
 
     /// Adds a stored charge. One that is known already stays as it is.
@@ -151,11 +139,7 @@ impl AccountState {
     /// Begins the period `[start, end)` if it is not the current one: nothing is spent in it yet.
     pub fn enter_period(&mut self, start: Timestamp, end: Timestamp) {
         if (self.account.period.start, self.account.period.end) != (start, end) {
-            self.account.period = Period {
-                start,
-                end,
-                spent: Credits::ZERO,
-            };
+            self.account.period = Period { start, end, spent: Credits::ZERO };
         }
     }
 }
@@ -194,8 +178,7 @@ impl AccountState {
 
     /// The lots that credits may be taken from at `now`, in the order in which they would be.
     pub fn spendable_lots(&self, now: Timestamp) -> impl Iterator<Item = &Lot> {
-        self.lots()
-            .filter(move |lot| lot.remaining > Credits::ZERO && lot.is_spendable_at(now))
+        self.lots().filter(move |lot| lot.remaining > Credits::ZERO && lot.is_spendable_at(now))
     }
 
     /// What the account has at `now`. Decide a `Sweep` first, so that overdue holds count as freed.
@@ -208,25 +191,14 @@ impl AccountState {
             next_expiry = match next_expiry {
                 Some(sooner) if sooner.at < at => Some(sooner),
                 Some(same) if same.at == at => {
-                    let amount = same
-                        .amount
-                        .checked_add(lot.remaining)
-                        .unwrap_or(Credits::MAX);
+                    let amount = same.amount.checked_add(lot.remaining).unwrap_or(Credits::MAX);
                     Some(Expiry { at, amount })
                 }
-                _ => Some(Expiry {
-                    at,
-                    amount: lot.remaining,
-                }),
+                _ => Some(Expiry { at, amount: lot.remaining }),
             };
         }
         let spent_this_period = self.account.period.spent;
-        Balance {
-            available,
-            held: self.account.held,
-            next_expiry,
-            spent_this_period,
-        }
+        Balance { available, held: self.account.held, next_expiry, spent_this_period }
     }
 }
 
@@ -245,11 +217,7 @@ impl AccountState {
     pub(super) fn charge(&self, id: ChargeId) -> Option<Charge> {
         self.charges.get(&id).cloned().or_else(|| {
             let made = |entry: &&Arc<Entry>| entry.id == Some(OperationId::Charge(id));
-            self.entries
-                .iter()
-                .rev()
-                .find(made)
-                .and_then(|it| Charge::from_entry(it, Credits::ZERO))
+            self.entries.iter().rev().find(made).and_then(|it| Charge::from_entry(it, Credits::ZERO))
         })
     }
 
@@ -259,13 +227,7 @@ impl AccountState {
 
     pub(super) fn insert_hold(&mut self, hold: Hold) {
         self.next_due = earliest(self.next_due, Some(hold.deadline));
-        self.holds.insert(
-            hold.id,
-            Kept {
-                value: hold,
-                mark: Mark::Inserted,
-            },
-        );
+        self.holds.insert(hold.id, Kept { value: hold, mark: Mark::Inserted });
     }
 
     pub(super) fn insert_lot(&mut self, lot: Lot) {
@@ -275,17 +237,12 @@ impl AccountState {
 
     fn keep_lot(&mut self, lot: Lot, mark: Mark) {
         let key = lot.burn_key();
-        let place = self
-            .lots
-            .partition_point(|kept| kept.value.burn_key() < key);
+        let place = self.lots.partition_point(|kept| kept.value.burn_key() < key);
         self.lots.insert(place, Kept { value: lot, mark });
     }
 
     pub(super) fn hold_mut(&mut self, id: HoldId) -> Result<&mut Hold, Refusal> {
-        self.holds
-            .get_mut(&id)
-            .map(Kept::touch)
-            .ok_or(Refusal::HoldNotFound)
+        self.holds.get_mut(&id).map(Kept::touch).ok_or(Refusal::HoldNotFound)
     }
 
     pub(super) fn lot_mut(&mut self, id: LotId) -> Result<&mut Lot, Inconsistent> {
@@ -302,29 +259,19 @@ impl AccountState {
 
     /// Finds the next due instant after everything up to `now` has been booked.
     pub(super) fn reset_next_due(&mut self, now: Timestamp) {
-        let expiries = self
-            .lots()
-            .filter_map(|lot| lot.expires_at)
-            .filter(|at| *at > now)
-            .min();
+        let expiries = self.lots().filter_map(|lot| lot.expires_at).filter(|at| *at > now).min();
         let open = self.holds().filter(|hold| hold.state == HoldState::Open);
         self.next_due = earliest(expiries, open.map(|hold| hold.deadline).min());
     }
 
     pub(super) fn count_charge(&mut self, at: Timestamp, amount: Credits, by: &Attribution) {
-        self.usage
-            .entry(UsageKey::of(at, by))
-            .or_default()
-            .charge(amount, by);
+        self.usage.entry(UsageKey::of(at, by)).or_default().charge(amount, by);
         let spent = self.account.period.spent.checked_add(amount);
         self.account.period.spent = spent.unwrap_or(Credits::MAX);
     }
 
     pub(super) fn count_refund(&mut self, at: Timestamp, amount: Credits, by: &Attribution) {
-        self.usage
-            .entry(UsageKey::of(at, by))
-            .or_default()
-            .refund(amount);
+        self.usage.entry(UsageKey::of(at, by)).or_default().refund(amount);
         let spent = self.account.period.spent.checked_sub(amount);
         self.account.period.spent = spent.unwrap_or(Credits::ZERO);
     }
@@ -361,11 +308,7 @@ impl AccountState {
             hash: [0; 32],
         };
         entry.hash = entry.digest(self.owner, &self.account.head.hash, &mut self.scratch);
-        self.account.head = LedgerHead {
-            seq: entry.seq,
-            hash: entry.hash,
-            at,
-        };
+        self.account.head = LedgerHead { seq: entry.seq, hash: entry.hash, at };
         self.account.available = available;
         self.account.held = held;
         let entry = Arc::new(entry);
@@ -386,10 +329,7 @@ impl AccountState {
         if available + held > Credits::MAX.micro() {
             return Err(Refusal::BalanceTooLarge);
         }
-        Ok((
-            shift(self.account.available, remaining)?,
-            shift(self.account.held, reserved)?,
-        ))
+        Ok((shift(self.account.available, remaining)?, shift(self.account.held, reserved)?))
     }
 
     fn apply(&mut self, postings: &[Posting]) -> Result<(), Inconsistent> {
@@ -430,17 +370,10 @@ impl AccountState {
             sort_out(kept, &mut changes.lots_inserted, &mut changes.lots_updated);
         }
         for kept in self.holds.values_mut() {
-            sort_out(
-                kept,
-                &mut changes.holds_inserted,
-                &mut changes.holds_updated,
-            );
+            sort_out(kept, &mut changes.holds_inserted, &mut changes.holds_updated);
         }
         let usage = std::mem::take(&mut self.usage);
-        changes.usage = usage
-            .into_iter()
-            .map(|(key, add)| UsageDelta { key, add })
-            .collect();
+        changes.usage = usage.into_iter().map(|(key, add)| UsageDelta { key, add }).collect();
         changes
     }
 }

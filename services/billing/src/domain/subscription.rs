@@ -118,13 +118,7 @@ pub struct Paid {
 
 impl Subscription {
     /// Begins at `at` with the plan's terms, its price among them, and a first month that is paid for.
-    pub fn begin(
-        id: SubscriptionId,
-        owner: OwnerId,
-        (plan, price): (&Plan, Price),
-        paid: Paid,
-        at: Timestamp,
-    ) -> Self {
+    pub fn begin(id: SubscriptionId, owner: OwnerId, (plan, price): (&Plan, Price), paid: Paid, at: Timestamp) -> Self {
         Self {
             id,
             owner,
@@ -154,21 +148,13 @@ impl Subscription {
     /// The same subscription with its next month paid.
     #[must_use]
     pub fn renewed(&self, reference: String) -> Self {
-        Self {
-            month: self.next_month(),
-            payment_reference: reference,
-            ..self.clone()
-        }
+        Self { month: self.next_month(), payment_reference: reference, ..self.clone() }
     }
 
     /// The same subscription, over since the month that is paid for ended.
     #[must_use]
     pub fn lapsed(&self) -> Self {
-        Self {
-            state: SubscriptionState::Ended,
-            ended_at: Some(self.month.end),
-            ..self.clone()
-        }
+        Self { state: SubscriptionState::Ended, ended_at: Some(self.month.end), ..self.clone() }
     }
 }
 
@@ -185,54 +171,18 @@ mod tests {
     #[test]
     fn months_keep_the_anchor_day_where_the_month_has_it() {
         let cases = [
-            (
-                "2026-01-31T10:00:00Z",
-                [
-                    "2026-02-28T10:00:00Z",
-                    "2026-03-31T10:00:00Z",
-                    "2026-04-30T10:00:00Z",
-                ],
-            ),
-            (
-                "2028-01-31T00:00:00Z",
-                [
-                    "2028-02-29T00:00:00Z",
-                    "2028-03-31T00:00:00Z",
-                    "2028-04-30T00:00:00Z",
-                ],
-            ),
-            (
-                "2026-01-30T00:00:00Z",
-                [
-                    "2026-02-28T00:00:00Z",
-                    "2026-03-30T00:00:00Z",
-                    "2026-04-30T00:00:00Z",
-                ],
-            ),
+            ("2026-01-31T10:00:00Z", ["2026-02-28T10:00:00Z", "2026-03-31T10:00:00Z", "2026-04-30T10:00:00Z"]),
+            ("2028-01-31T00:00:00Z", ["2028-02-29T00:00:00Z", "2028-03-31T00:00:00Z", "2028-04-30T00:00:00Z"]),
+            ("2026-01-30T00:00:00Z", ["2026-02-28T00:00:00Z", "2026-03-30T00:00:00Z", "2026-04-30T00:00:00Z"]),
             (
                 "2026-11-30T23:59:59.999999Z",
-                [
-                    "2026-12-30T23:59:59.999999Z",
-                    "2027-01-30T23:59:59.999999Z",
-                    "2027-02-28T23:59:59.999999Z",
-                ],
+                ["2026-12-30T23:59:59.999999Z", "2027-01-30T23:59:59.999999Z", "2027-02-28T23:59:59.999999Z"],
             ),
-            (
-                "2026-01-15T12:30:00Z",
-                [
-                    "2026-02-15T12:30:00Z",
-                    "2026-03-15T12:30:00Z",
-                    "2026-04-15T12:30:00Z",
-                ],
-            ),
+            ("2026-01-15T12:30:00Z", ["2026-02-15T12:30:00Z", "2026-03-15T12:30:00Z", "2026-04-15T12:30:00Z"]),
         ];
         for (anchor, ends) in cases {
             for (number, end) in (0..).zip(ends) {
-                assert_eq!(
-                    Month::anchored(at(anchor), number).end,
-                    at(end),
-                    "month {number} from {anchor}"
-                );
+                assert_eq!(Month::anchored(at(anchor), number).end, at(end), "month {number} from {anchor}");
             }
         }
     }
@@ -240,15 +190,9 @@ mod tests {
     #[test]
     fn a_month_begins_and_does_not_end_with_its_bounds() {
         let month = Month::anchored(at("2026-01-31T10:00:00Z"), 1);
-        assert!(
-            month.contains(at("2026-02-28T10:00:00Z")),
-            "its start is in it"
-        );
+        assert!(month.contains(at("2026-02-28T10:00:00Z")), "its start is in it");
         assert!(month.contains(at("2026-03-31T09:59:59.999999Z")));
-        assert!(
-            !month.contains(at("2026-03-31T10:00:00Z")),
-            "its end is in the next"
-        );
+        assert!(!month.contains(at("2026-03-31T10:00:00Z")), "its end is in the next");
     }
 
     proptest! {

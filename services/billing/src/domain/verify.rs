@@ -181,44 +181,22 @@ impl Verifier {
     /// What is wrong with it. The audit ends there: what follows a bad entry proves nothing.
     pub fn push(&mut self, entry: &Entry) -> Result<(), BadLedger> {
         let seq = entry.seq;
-        self.check(entry).map_err(|flaw| BadLedger {
-            owner: self.owner,
-            seq,
-            flaw,
-        })
+        self.check(entry).map_err(|flaw| BadLedger { owner: self.owner, seq, flaw })
     }
 
     /// The report about an entry that could not even be read.
     pub fn unreadable(&self, error: UnreadableEntry) -> BadLedger {
         let seq = u64::try_from(error.seq).unwrap_or(self.head.seq + 1);
-        BadLedger {
-            owner: self.owner,
-            seq,
-            flaw: Flaw::Unreadable(error.column),
-        }
+        BadLedger { owner: self.owner, seq, flaw: Flaw::Unreadable(error.column) }
     }
 
     /// After the last entry: compares what it all adds up to with the stored account, all of its
     /// stored lots and its stored holds (all of them or the open ones).
-    pub fn finish(
-        self,
-        account: &Account,
-        lots: &[Lot],
-        holds: &[Hold],
-    ) -> Result<Audit, BadLedger> {
-        let bad = |flaw| BadLedger {
-            owner: self.owner,
-            seq: self.head.seq,
-            flaw,
-        };
+    pub fn finish(self, account: &Account, lots: &[Lot], holds: &[Hold]) -> Result<Audit, BadLedger> {
+        let bad = |flaw| BadLedger { owner: self.owner, seq: self.head.seq, flaw };
         let ledger = (self.head.seq, self.head.hash, self.available, self.held);
         let stored = &account.head;
-        let stored_ledger = (
-            stored.seq,
-            stored.hash,
-            account.available.micro(),
-            account.held.micro(),
-        );
+        let stored_ledger = (stored.seq, stored.hash, account.available.micro(), account.held.micro());
         if ledger != stored_ledger || (stored.seq > 0 && stored.at != self.head.at) {
             return Err(bad(Flaw::HeadMismatch));
         }
@@ -250,29 +228,18 @@ impl Verifier {
         if entry.kind == EntryKind::Grant {
             self.grant(entry)?;
         } else {
-            entry
-                .postings
-                .iter()
-                .try_for_each(|posting| self.apply(entry, posting))?;
+            entry.postings.iter().try_for_each(|posting| self.apply(entry, posting))?;
         }
         self.follow(entry)?;
         self.check_balances(entry)?;
-        self.head = LedgerHead {
-            seq: entry.seq,
-            hash: entry.hash,
-            at: entry.at,
-        };
+        self.head = LedgerHead { seq: entry.seq, hash: entry.hash, at: entry.at };
         Ok(())
     }
 
     /// The figure of the entry against what its postings moved.
     fn check_amount(&mut self, entry: &Entry) -> Result<(), Flaw> {
         let sum = |part: fn(&Posting) -> i64| -> i128 {
-            entry
-                .postings
-                .iter()
-                .map(|posting| i128::from(part(posting)))
-                .sum()
+            entry.postings.iter().map(|posting| i128::from(part(posting))).sum()
         };
         let moved = match entry.kind {
             EntryKind::Grant => sum(|posting| posting.remaining),
@@ -329,10 +296,7 @@ impl Verifier {
             (&mut tally.voided, posting.voided),
         ];
         for (part, delta) in parts {
-            *part = part
-                .checked_add(delta)
-                .filter(|it| *it >= 0)
-                .ok_or(Flaw::LotOverdrawn(id))?;
+            *part = part.checked_add(delta).filter(|it| *it >= 0).ok_or(Flaw::LotOverdrawn(id))?;
         }
         Ok(())
     }
@@ -341,19 +305,12 @@ impl Verifier {
     fn follow(&mut self, entry: &Entry) -> Result<(), Flaw> {
         match (entry.kind, entry.id, entry.subject) {
             (EntryKind::Hold, Some(OperationId::Hold(hold)), _) => {
-                match self
-                    .open_holds
-                    .insert(hold, (entry.amount, entry.expires_at))
-                {
+                match self.open_holds.insert(hold, (entry.amount, entry.expires_at)) {
                     None => Ok(()),
                     Some(_) => Err(Flaw::HoldMismatch(hold)),
                 }
             }
-            (
-                EntryKind::Capture | EntryKind::Release | EntryKind::HoldLapsed,
-                _,
-                Some(Subject::Hold(hold)),
-            ) => {
+            (EntryKind::Capture | EntryKind::Release | EntryKind::HoldLapsed, _, Some(Subject::Hold(hold))) => {
                 let freed: i128 = entry.postings.iter().map(|it| -i128::from(it.held)).sum();
                 match self.open_holds.remove(&hold) {
                     Some((amount, _)) if i128::from(amount.micro()) == freed => Ok(()),
@@ -374,8 +331,7 @@ impl Verifier {
             self.available = self.available.saturating_add(posting.remaining);
             self.held = self.held.saturating_add(posting.held);
         }
-        if (self.available, self.held) == (entry.available_after.micro(), entry.held_after.micro())
-        {
+        if (self.available, self.held) == (entry.available_after.micro(), entry.held_after.micro()) {
             return Ok(());
         }
         let credits = |micro: i64| Credits::from_micro(micro).unwrap_or(Credits::MAX);
@@ -386,20 +342,9 @@ impl Verifier {
     fn compare_lots(&self, lots: &[Lot]) -> Result<(), Flaw> {
         for lot in lots {
             let tally = self.lots.get(&lot.id).ok_or(Flaw::LotMismatch(lot.id))?;
-            let counted = (
-                tally.remaining,
-                tally.held,
-                tally.spent,
-                tally.expired,
-                tally.voided,
-            );
-            let stored = (
-                lot.remaining.micro(),
-                lot.held.micro(),
-                lot.spent.micro(),
-                lot.expired.micro(),
-                lot.voided.micro(),
-            );
+            let counted = (tally.remaining, tally.held, tally.spent, tally.expired, tally.voided);
+            let stored =
+                (lot.remaining.micro(), lot.held.micro(), lot.spent.micro(), lot.expired.micro(), lot.voided.micro());
             let as_granted = Lot {
                 voided_at: None,
                 remaining: lot.granted,
@@ -409,8 +354,7 @@ impl Verifier {
                 voided: Credits::ZERO,
                 ..lot.clone()
             };
-            if counted != stored || as_granted != tally.granted || lot.voided_at != tally.voided_at
-            {
+            if counted != stored || as_granted != tally.granted || lot.voided_at != tally.voided_at {
                 return Err(Flaw::LotMismatch(lot.id));
             }
         }
@@ -427,9 +371,7 @@ impl Verifier {
                 _ => return Err(Flaw::StoredHoldMismatch(hold.id)),
             }
         }
-        open.keys()
-            .next()
-            .map_or(Ok(()), |hold| Err(Flaw::StoredHoldMismatch(*hold)))
+        open.keys().next().map_or(Ok(()), |hold| Err(Flaw::StoredHoldMismatch(*hold)))
     }
 }
 
@@ -450,23 +392,13 @@ fn check_shape(entry: &Entry) -> Result<(), Flaw> {
     if !complete {
         return Err(Flaw::Incomplete);
     }
-    let wrong = entry
-        .postings
-        .iter()
-        .find(|posting| !has_form(entry.kind, posting));
+    let wrong = entry.postings.iter().find(|posting| !has_form(entry.kind, posting));
     wrong.map_or(Ok(()), |posting| Err(Flaw::WrongPosting(posting.lot)))
 }
 
 /// Whether `posting` moves credits as an entry of this kind may: which parts give and which take.
 fn has_form(kind: EntryKind, posting: &Posting) -> bool {
-    let Posting {
-        remaining,
-        held,
-        spent,
-        expired,
-        voided,
-        ..
-    } = *posting;
+    let Posting { remaining, held, spent, expired, voided, .. } = *posting;
     let gone = [expired, voided];
     if kind != EntryKind::Grant && posting.net() != 0 {
         return false;
@@ -477,16 +409,13 @@ fn has_form(kind: EntryKind, posting: &Posting) -> bool {
         EntryKind::Hold => remaining < 0 && held > 0 && (spent, gone) == (0, [0, 0]),
         // Either an earmark, spent or given back, or the excess, spent from what remains.
         EntryKind::Capture => {
-            let earmark =
-                held < 0 && spent >= 0 && remaining >= 0 && gone.iter().all(|it| *it >= 0);
+            let earmark = held < 0 && spent >= 0 && remaining >= 0 && gone.iter().all(|it| *it >= 0);
             earmark || (remaining < 0 && spent > 0 && (held, gone) == (0, [0, 0]))
         }
         EntryKind::Release | EntryKind::HoldLapsed => {
             held < 0 && spent == 0 && remaining >= 0 && gone.iter().all(|it| *it >= 0)
         }
-        EntryKind::Refund => {
-            spent < 0 && held == 0 && remaining >= 0 && gone.iter().all(|it| *it >= 0)
-        }
+        EntryKind::Refund => spent < 0 && held == 0 && remaining >= 0 && gone.iter().all(|it| *it >= 0),
         EntryKind::Expire => remaining < 0 && expired > 0 && (held, spent, voided) == (0, 0, 0),
         EntryKind::Void => remaining < 0 && voided > 0 && (held, spent, expired) == (0, 0, 0),
     }

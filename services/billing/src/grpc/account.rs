@@ -76,10 +76,7 @@ impl AccountService for AccountHandler {
             valid: flaw.is_none(),
             entries: verdict.entries,
             head_hash: hex::encode(verdict.head_hash),
-            first_bad: flaw.map(|bad| pb::LedgerFlaw {
-                seq: entry_to_blame(bad),
-                reason: bad.flaw.to_string(),
-            }),
+            first_bad: flaw.map(|bad| pb::LedgerFlaw { seq: entry_to_blame(bad), reason: bad.flaw.to_string() }),
         }))
     }
 }

@@ -108,10 +108,7 @@ pub(crate) fn held(owner: OwnerId, held: &Held) -> pb::HoldResponse {
 }
 
 pub(crate) fn released(owner: OwnerId, released: &Released) -> pb::ReleaseResponse {
-    pb::ReleaseResponse {
-        hold: Some(hold(owner, &released.hold)),
-        balance_after: released.balance_after.to_string(),
-    }
+    pb::ReleaseResponse { hold: Some(hold(owner, &released.hold)), balance_after: released.balance_after.to_string() }
 }
 
 fn refund(owner: OwnerId, refund: &Refund) -> pb::Refund {

@@ -20,20 +20,9 @@ impl CatalogService for CatalogHandler {
         request: Request<pb::ListPlansRequest>,
     ) -> Result<Response<pb::ListPlansResponse>, Status> {
         let asked = request.into_inner();
-        let page = page(
-            "ListPlans",
-            self.0.plans(),
-            asked.page_size,
-            &asked.page_token,
-        )?;
-        let (plans, next_page_token) = (
-            page.rows.into_iter().map(plan).collect(),
-            page.next_page_token,
-        );
-        Ok(Response::new(pb::ListPlansResponse {
-            plans,
-            next_page_token,
-        }))
+        let page = page("ListPlans", self.0.plans(), asked.page_size, &asked.page_token)?;
+        let (plans, next_page_token) = (page.rows.into_iter().map(plan).collect(), page.next_page_token);
+        Ok(Response::new(pb::ListPlansResponse { plans, next_page_token }))
     }
 
     async fn list_packs(
@@ -41,20 +30,9 @@ impl CatalogService for CatalogHandler {
         request: Request<pb::ListPacksRequest>,
     ) -> Result<Response<pb::ListPacksResponse>, Status> {
         let asked = request.into_inner();
-        let page = page(
-            "ListPacks",
-            self.0.packs(),
-            asked.page_size,
-            &asked.page_token,
-        )?;
-        let (packs, next_page_token) = (
-            page.rows.into_iter().map(pack).collect(),
-            page.next_page_token,
-        );
-        Ok(Response::new(pb::ListPacksResponse {
-            packs,
-            next_page_token,
-        }))
+        let page = page("ListPacks", self.0.packs(), asked.page_size, &asked.page_token)?;
+        let (packs, next_page_token) = (page.rows.into_iter().map(pack).collect(), page.next_page_token);
+        Ok(Response::new(pb::ListPacksResponse { packs, next_page_token }))
     }
 
     async fn list_models(
@@ -62,20 +40,9 @@ impl CatalogService for CatalogHandler {
         request: Request<pb::ListModelsRequest>,
     ) -> Result<Response<pb::ListModelsResponse>, Status> {
         let asked = request.into_inner();
-        let page = page(
-            "ListModels",
-            self.0.models(),
-            asked.page_size,
-            &asked.page_token,
-        )?;
-        let (models, next_page_token) = (
-            page.rows.into_iter().map(model).collect(),
-            page.next_page_token,
-        );
-        Ok(Response::new(pb::ListModelsResponse {
-            models,
-            next_page_token,
-        }))
+        let page = page("ListModels", self.0.models(), asked.page_size, &asked.page_token)?;
+        let (models, next_page_token) = (page.rows.into_iter().map(model).collect(), page.next_page_token);
+        Ok(Response::new(pb::ListModelsResponse { models, next_page_token }))
     }
 }
 
@@ -90,14 +57,8 @@ fn page<'a, T>(list: &str, all: &'a [T], size: i32, token: &str) -> Result<Page<
 
 /// The features as the API names them.
 pub(super) fn features(organizations: bool, single_sign_on: bool) -> Vec<i32> {
-    let all = [
-        (organizations, pb::Feature::Organizations),
-        (single_sign_on, pb::Feature::SingleSignOn),
-    ];
-    all.into_iter()
-        .filter(|(has, _)| *has)
-        .map(|(_, feature)| feature.into())
-        .collect()
+    let all = [(organizations, pb::Feature::Organizations), (single_sign_on, pb::Feature::SingleSignOn)];
+    all.into_iter().filter(|(has, _)| *has).map(|(_, feature)| feature.into()).collect()
 }
 
 fn plan(plan: &Plan) -> pb::Plan {
@@ -105,10 +66,7 @@ fn plan(plan: &Plan) -> pb::Plan {
         id: plan.id.to_string(),
         display_name: plan.display_name.clone(),
         price: plan.price.map(to_money),
-        credits: plan
-            .price
-            .map(|_| plan.credits.to_string())
-            .unwrap_or_default(),
+        credits: plan.price.map(|_| plan.credits.to_string()).unwrap_or_default(),
         seats: plan.seats,
         features: features(plan.organization, plan.single_sign_on),
         contract: plan.price.is_none(),
@@ -151,12 +109,6 @@ mod tests {
         let first = page("ListPlans", &all, 2, "").unwrap().next_page_token;
         let foreign = page("ListPacks", &all, 2, &first).unwrap_err();
         assert_eq!(foreign.reason(), bursar_rpc::reason::PAGE_TOKEN_INVALID);
-        assert!(
-            page("ListPlans", &all[..1], 2, &first)
-                .unwrap()
-                .rows
-                .is_empty(),
-            "a catalog that shrank"
-        );
+        assert!(page("ListPlans", &all[..1], 2, &first).unwrap().rows.is_empty(), "a catalog that shrank");
     }
 }

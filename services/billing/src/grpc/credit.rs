@@ -172,11 +172,8 @@ fn made(owner: bursar_id::OwnerId, charged: &Charged) -> pb::BatchChargeOutcome 
 /// A refusal as `Charge` would have told it: code, message and the details that travel beside them.
 fn not_made(error: Error) -> pb::BatchChargeOutcome {
     let status = Status::from(error);
-    let plain = || rpc::Status {
-        code: status.code().into(),
-        message: status.message().to_owned(),
-        details: Vec::new(),
-    };
+    let plain =
+        || rpc::Status { code: status.code().into(), message: status.message().to_owned(), details: Vec::new() };
     let detailed = rpc::Status::decode(status.details()).unwrap_or_else(|_| plain());
     let status = if detailed.code == 0 { plain() } else { detailed };
     pb::BatchChargeOutcome { outcome: Some(Outcome::Status(status)), balance_after: String::new(), replayed: false }

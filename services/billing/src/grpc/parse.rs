@@ -58,12 +58,13 @@ pub(crate) fn charge(allowed: &Allowed, request: pb::ChargeRequest) -> Result<Ne
     } else {
         amount(&mut bad, &request.amount).map(Cost::Amount)
     };
-    let attribution =
-        attribution(&mut bad, allowed, &request.project, &request.model, quantity, request.labels);
+    let attribution = attribution(&mut bad, allowed, &request.project, &request.model, quantity, request.labels);
     let occurred_at = time(&mut bad, "occurred_at", request.occurred_at);
     let request_id = optional::<RequestId>(&mut bad, "request_id", &request.request_id);
     match (cost, attribution) {
-        (Some(cost), Some(attribution)) if bad.is_empty() => Ok(NewCharge { cost, attribution, occurred_at, request_id }),
+        (Some(cost), Some(attribution)) if bad.is_empty() => {
+            Ok(NewCharge { cost, attribution, occurred_at, request_id })
+        }
         _ => Err(bad.into_problem().into()),
     }
 }

@@ -26,27 +26,12 @@ impl PurchaseService for PurchaseHandler {
     ) -> Result<Response<pb::PurchasePackResponse>, Status> {
         let caller = Caller::of(&request)?;
         let mut asked = request.into_inner();
-        let allowed = self
-            .0
-            .access
-            .to(&caller, parse::owner(&asked.owner)?)
-            .await?;
+        let allowed = self.0.access.to(&caller, parse::owner(&asked.owner)?).await?;
         let request_id = take(&mut asked.request_id);
         let key = RequestKey::new(&caller, "PurchasePack", &request_id, &asked);
-        let order = order(
-            self.0.till.payments,
-            ("pack_id", asked.pack_id),
-            &asked.payment_method,
-            key,
-        )?;
-        let answer = |it: &Purchase| pb::PurchasePackResponse {
-            purchase: Some(purchase(it)),
-        };
-        Ok(Response::new(
-            self.0
-                .purchase(allowed, caller.actor(), order, answer)
-                .await?,
-        ))
+        let order = order(self.0.till.payments, ("pack_id", asked.pack_id), &asked.payment_method, key)?;
+        let answer = |it: &Purchase| pb::PurchasePackResponse { purchase: Some(purchase(it)) };
+        Ok(Response::new(self.0.purchase(allowed, caller.actor(), order, answer).await?))
     }
 
     async fn get_purchase(
@@ -57,9 +42,7 @@ impl PurchaseService for PurchaseHandler {
         let owner = self.visible(&caller).await?;
         let id = parse::id("purchase_id", &request.into_inner().purchase_id)?;
         let found = self.0.get(owner, id).await?;
-        Ok(Response::new(pb::GetPurchaseResponse {
-            purchase: Some(purchase(&found)),
-        }))
+        Ok(Response::new(pb::GetPurchaseResponse { purchase: Some(purchase(&found)) }))
     }
 
     async fn list_purchases(
@@ -68,22 +51,12 @@ impl PurchaseService for PurchaseHandler {
     ) -> Result<Response<pb::ListPurchasesResponse>, Status> {
         let caller = Caller::of(&request)?;
         let asked = request.into_inner();
-        let allowed = self
-            .0
-            .access
-            .to(&caller, parse::owner(&asked.owner)?)
-            .await?;
+        let allowed = self.0.access.to(&caller, parse::owner(&asked.owner)?).await?;
         let list = Fingerprint::of("ListPurchases", [asked.owner.as_str()]);
         let page = PageRequest::parse(asked.page_size, &asked.page_token, list)?;
         let page = self.0.list(allowed.owner, &page).await?;
-        let (purchases, next_page_token) = (
-            page.rows.iter().map(purchase).collect(),
-            page.next_page_token,
-        );
-        Ok(Response::new(pb::ListPurchasesResponse {
-            purchases,
-            next_page_token,
-        }))
+        let (purchases, next_page_token) = (page.rows.iter().map(purchase).collect(), page.next_page_token);
+        Ok(Response::new(pb::ListPurchasesResponse { purchases, next_page_token }))
     }
 }
 

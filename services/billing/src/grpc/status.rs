@@ -59,9 +59,7 @@ fn refused(refusal: Refusal) -> Problem {
         Refusal::ChargeNotFound => Problem::not_found("charge"),
         Refusal::LotNotFound => Problem::not_found("lot"),
         Refusal::HoldSettled => state("HOLD_SETTLED"),
-        Refusal::HoldExpired { deadline } => {
-            state("HOLD_EXPIRED").with_metadata("deadline", deadline.to_rfc3339())
-        }
+        Refusal::HoldExpired { deadline } => state("HOLD_EXPIRED").with_metadata("deadline", deadline.to_rfc3339()),
         Refusal::LotVoided | Refusal::LotExpired => state("LOT_EMPTY"),
         Refusal::ZeroAmount => Problem::invalid_field("amount", said),
         Refusal::HoldTimeOutOfRange => Problem::invalid_field("ttl", said),

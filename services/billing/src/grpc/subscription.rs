@@ -24,25 +24,12 @@ impl SubscriptionService for SubscriptionHandler {
     ) -> Result<Response<pb::SubscribeResponse>, Status> {
         let caller = Caller::of(&request)?;
         let mut asked = request.into_inner();
-        let allowed = self
-            .0
-            .access
-            .to(&caller, parse::owner(&asked.owner)?)
-            .await?;
+        let allowed = self.0.access.to(&caller, parse::owner(&asked.owner)?).await?;
         let request_id = take(&mut asked.request_id);
         let key = RequestKey::new(&caller, "Subscribe", &request_id, &asked);
-        let order = order(
-            self.0.till.payments,
-            ("plan_id", asked.plan_id),
-            &asked.payment_method,
-            key,
-        )?;
-        let answer = |it: &Subscription| pb::SubscribeResponse {
-            subscription: Some(subscription(it)),
-        };
-        Ok(Response::new(
-            self.0.subscribe(allowed, order, answer).await?,
-        ))
+        let order = order(self.0.till.payments, ("plan_id", asked.plan_id), &asked.payment_method, key)?;
+        let answer = |it: &Subscription| pb::SubscribeResponse { subscription: Some(subscription(it)) };
+        Ok(Response::new(self.0.subscribe(allowed, order, answer).await?))
     }
 
     async fn get_subscription(
@@ -50,15 +37,9 @@ impl SubscriptionService for SubscriptionHandler {
         request: Request<pb::GetSubscriptionRequest>,
     ) -> Result<Response<pb::GetSubscriptionResponse>, Status> {
         let caller = Caller::of(&request)?;
-        let allowed = self
-            .0
-            .access
-            .to(&caller, parse::owner(&request.into_inner().owner)?)
-            .await?;
+        let allowed = self.0.access.to(&caller, parse::owner(&request.into_inner().owner)?).await?;
         let found = self.0.get(allowed.owner).await?;
-        Ok(Response::new(pb::GetSubscriptionResponse {
-            subscription: Some(subscription(&found)),
-        }))
+        Ok(Response::new(pb::GetSubscriptionResponse { subscription: Some(subscription(&found)) }))
     }
 
     async fn get_entitlements(
@@ -66,9 +47,7 @@ impl SubscriptionService for SubscriptionHandler {
         request: Request<pb::GetEntitlementsRequest>,
     ) -> Result<Response<pb::GetEntitlementsResponse>, Status> {
         let owner = parse::owner(&request.into_inner().owner)?;
-        Ok(Response::new(entitlements(
-            &self.0.entitlements(owner).await?,
-        )))
+        Ok(Response::new(entitlements(&self.0.entitlements(owner).await?)))
     }
 }
 

@@ -127,7 +127,8 @@ async fn carry_out(
     repetitions: Repetitions,
 ) -> Result<Option<Vec<Answer>>, DbError> {
     let admitted = admit(tx, jobs).await?;
-    let allowed: Vec<&Job> = jobs.iter().zip(&admitted).filter(|(_, admitted)| **admitted).map(|(job, _)| *job).collect();
+    let allowed: Vec<&Job> =
+        jobs.iter().zip(&admitted).filter(|(_, admitted)| **admitted).map(|(job, _)| *job).collect();
     let owners: Vec<OwnerId> = allowed.iter().map(|job| job.owner).collect::<BTreeSet<_>>().into_iter().collect();
     let mut answers = Vec::with_capacity(jobs.len());
     let (mut states, now) = load(tx, clock, &owners, &allowed).await?;
@@ -151,8 +152,7 @@ async fn carry_out(
 /// Whether any request that the rules refused was carried out before: its first answer counts.
 async fn a_refusal_repeats(tx: &mut Tx, jobs: &[&Job], answers: &[Answer]) -> Result<bool, DbError> {
     let refused = jobs.iter().zip(answers).filter(|(_, answer)| matches!(answer, Err(Refused::Rule(_))));
-    let keys: Vec<_> =
-        refused.filter_map(|(job, _)| Some((job.owner, job.request.key.as_ref()?.as_str()))).collect();
+    let keys: Vec<_> = refused.filter_map(|(job, _)| Some((job.owner, job.request.key.as_ref()?.as_str()))).collect();
     Ok(!keys.is_empty() && !ledger::by_key(tx, &keys).await?.is_empty())
 }
 
@@ -165,9 +165,8 @@ async fn admit(tx: &mut Tx, jobs: &[&Job]) -> Result<Vec<bool>, DbError> {
     }
     let known = members::named(tx, &spenders.into_iter().collect::<Vec<_>>()).await?;
     let belongs = |job: &Job| {
-        job.member.is_none_or(|spender| {
-            standing(known.get(&(job.owner, spender.user)).copied(), spender.token).is_some()
-        })
+        job.member
+            .is_none_or(|spender| standing(known.get(&(job.owner, spender.user)).copied(), spender.token).is_some())
     };
     Ok(jobs.iter().map(|job| belongs(job)).collect())
 }
@@ -250,11 +249,7 @@ fn needed<T: Ord>(jobs: &[&Job], of: impl Fn(&Request) -> Option<T>) -> Vec<(Own
     named.into_iter().collect()
 }
 
-async fn load_replays(
-    tx: &mut Tx,
-    jobs: &[&Job],
-    states: &mut HashMap<OwnerId, AccountState>,
-) -> Result<(), DbError> {
+async fn load_replays(tx: &mut Tx, jobs: &[&Job], states: &mut HashMap<OwnerId, AccountState>) -> Result<(), DbError> {
     let keys: Vec<_> = jobs.iter().filter_map(|job| Some((job.owner, job.request.key.as_ref()?.as_str()))).collect();
     if keys.is_empty() {
         return Ok(());
@@ -291,11 +286,7 @@ async fn load_holds(
 }
 
 /// Charges that are to be refunded, with what was refunded of them and the lots that paid.
-async fn load_charges(
-    tx: &mut Tx,
-    jobs: &[&Job],
-    states: &mut HashMap<OwnerId, AccountState>,
-) -> Result<(), DbError> {
+async fn load_charges(tx: &mut Tx, jobs: &[&Job], states: &mut HashMap<OwnerId, AccountState>) -> Result<(), DbError> {
     let named: Vec<(OwnerId, ChargeId)> = needed(jobs, |request| request.needs().charge);
     if named.is_empty() {
         return Ok(());
@@ -315,7 +306,9 @@ async fn load_charges(
 pub(crate) async fn charges(tx: &mut Tx, named: &[(OwnerId, ChargeId)]) -> Result<Vec<(OwnerId, Charge)>, DbError> {
     let mut refunded: HashMap<(OwnerId, String), Credits> = HashMap::new();
     for (owner, refund) in ledger::refunds_of(tx, named).await? {
-        let Some(charge) = refund.subject else { continue };
+        let Some(charge) = refund.subject else {
+            continue;
+        };
         let sum = refunded.entry((owner, charge.to_string())).or_insert(Credits::ZERO);
         *sum = sum.checked_add(refund.amount).unwrap_or(Credits::MAX);
     }
@@ -323,7 +316,9 @@ pub(crate) async fn charges(tx: &mut Tx, named: &[(OwnerId, ChargeId)]) -> Resul
     Ok(entries
         .into_iter()
         .filter_map(|(owner, entry)| {
-            let Some(OperationId::Charge(id)) = entry.id else { return None };
+            let Some(OperationId::Charge(id)) = entry.id else {
+                return None;
+            };
             let refunded = refunded.get(&(owner, id.to_string())).copied().unwrap_or(Credits::ZERO);
             Some((owner, Charge::from_entry(&entry, refunded)?))
         })
@@ -382,7 +377,11 @@ async fn save(tx: &mut Tx, states: &mut HashMap<OwnerId, AccountState>) -> Resul
     let due = next_due(tx, &changes, states).await?;
     let rows: Vec<_> = changes
         .iter()
-        .map(|it| accounts::SavedAccount { owner: it.owner, account: it.account, next_due: due.get(&it.owner).copied() })
+        .map(|it| accounts::SavedAccount {
+            owner: it.owner,
+            account: it.account,
+            next_due: due.get(&it.owner).copied(),
+        })
         .collect();
     accounts::save(tx, &rows).await
 }
@@ -410,7 +409,9 @@ async fn next_due(
 /// The account as it stands at `now`, for readers: whatever has fallen due counts as booked, though
 /// nothing is written. `None` when the owner has no account yet.
 pub(crate) async fn view(tx: &mut Tx, owner: OwnerId, now: Timestamp) -> Result<Option<AccountState>, DbError> {
-    let Some(account) = accounts::find(tx, owner).await? else { return Ok(None) };
+    let Some(account) = accounts::find(tx, owner).await? else {
+        return Ok(None);
+    };
     let lots = lots::live(tx, &[owner]).await?.into_iter().map(|(_, lot)| lot).collect();
     let holding = account.held > Credits::ZERO;
     let damaged = |flaw: Inconsistent| DbError::corrupt(flaw.to_string());

@@ -64,11 +64,7 @@ impl PaymentKey {
     /// The key of a caller's request if it has an id (a retry then pays nothing), else of `attempt`, which is unique.
     pub(crate) fn of_request(request: &RequestKey, attempt: &str) -> Self {
         match request.id() {
-            Some(id) => Self::digest(&[
-                request.scope().as_bytes(),
-                id.as_str().as_bytes(),
-                request.body_hash(),
-            ]),
+            Some(id) => Self::digest(&[request.scope().as_bytes(), id.as_str().as_bytes(), request.body_hash()]),
             None => Self::of(attempt),
         }
     }

@@ -19,13 +19,9 @@ pub(super) fn pay(payment: &Payment<'_>) -> Settlement {
     let accepted = payment.method.as_str() == OK;
     tracing::debug!(amount = %payment.amount, key = %payment.key, accepted, "a sandbox payment");
     if accepted {
-        Settlement::Paid {
-            reference: format!("sandbox_{}", payment.key),
-        }
+        Settlement::Paid { reference: format!("sandbox_{}", payment.key) }
     } else {
-        Settlement::Declined {
-            reference: format!("sandbox_declined_{}", payment.key),
-        }
+        Settlement::Declined { reference: format!("sandbox_declined_{}", payment.key) }
     }
 }
 
@@ -64,55 +60,26 @@ mod tests {
         let pay = |key: PaymentKey, method: &str| {
             let method = SANDBOX.method(method).unwrap();
             let amount = Price::zero(Currency::USD);
-            SANDBOX.pay(&Payment {
-                key,
-                amount,
-                method: &method,
-            })
+            SANDBOX.pay(&Payment { key, amount, method: &method })
         };
         let first = pay(PaymentKey::of("sub_1:1"), "sandbox_ok");
-        assert!(
-            matches!(&first, Settlement::Paid { reference } if reference.starts_with("sandbox_")),
-            "{first:?}"
-        );
+        assert!(matches!(&first, Settlement::Paid { reference } if reference.starts_with("sandbox_")), "{first:?}");
         assert_eq!(pay(PaymentKey::of("sub_1:1"), "sandbox_ok"), first);
         assert_ne!(pay(PaymentKey::of("sub_1:2"), "sandbox_ok"), first);
         let declined = pay(PaymentKey::of("sub_1:1"), "sandbox_declined");
-        assert!(
-            matches!(declined, Settlement::Declined { .. }),
-            "{declined:?}"
-        );
+        assert!(matches!(declined, Settlement::Declined { .. }), "{declined:?}");
     }
 
     #[test]
     fn a_request_id_makes_the_key() {
         let key = |id: &str, pack: &str, attempt: &str| {
-            let body = PurchasePackRequest {
-                pack_id: pack.to_owned(),
-                ..PurchasePackRequest::default()
-            };
+            let body = PurchasePackRequest { pack_id: pack.to_owned(), ..PurchasePackRequest::default() };
             let request = RequestKey::new(&Caller::Anonymous, "PurchasePack", id, &body).unwrap();
             PaymentKey::of_request(&request, attempt)
         };
-        assert_eq!(
-            key("1", "starter", "a"),
-            key("1", "starter", "b"),
-            "a retry is the same payment"
-        );
-        assert_ne!(
-            key("1", "starter", "a"),
-            key("1", "premium", "a"),
-            "another purchase is not"
-        );
-        assert_ne!(
-            key("1", "starter", "a"),
-            key("2", "starter", "a"),
-            "another id is not"
-        );
-        assert_ne!(
-            key("", "starter", "a"),
-            key("", "starter", "b"),
-            "without an id every attempt is new"
-        );
+        assert_eq!(key("1", "starter", "a"), key("1", "starter", "b"), "a retry is the same payment");
+        assert_ne!(key("1", "starter", "a"), key("1", "premium", "a"), "another purchase is not");
+        assert_ne!(key("1", "starter", "a"), key("2", "starter", "a"), "another id is not");
+        assert_ne!(key("", "starter", "a"), key("", "starter", "b"), "without an id every attempt is new");
     }
 }

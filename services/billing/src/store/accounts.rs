@@ -79,8 +79,7 @@ pub(crate) async fn lock(tx: &mut Tx, owners: &[OwnerId]) -> Result<Vec<(OwnerId
 
 /// One account as it is, without a lock.
 pub(crate) async fn find(tx: &mut Tx, owner: OwnerId) -> Result<Option<Account>, DbError> {
-    let row: Option<AccountRow> =
-        on!(tx, c => sqlx::query_as(sql::READ_ACCOUNT).bind(owner).fetch_optional(c).await?);
+    let row: Option<AccountRow> = on!(tx, c => sqlx::query_as(sql::READ_ACCOUNT).bind(owner).fetch_optional(c).await?);
     Ok(row.map(AccountRow::read).transpose()?.map(|(_, account)| account))
 }
 

@@ -69,11 +69,7 @@ fn read(rows: Vec<HoldRow>) -> Result<Vec<(OwnerId, Hold)>, DbError> {
 }
 
 /// Open holds of these owners whose deadline is `now` or before.
-pub(crate) async fn overdue(
-    tx: &mut Tx,
-    owners: &[OwnerId],
-    now: Timestamp,
-) -> Result<Vec<(OwnerId, Hold)>, DbError> {
+pub(crate) async fn overdue(tx: &mut Tx, owners: &[OwnerId], now: Timestamp) -> Result<Vec<(OwnerId, Hold)>, DbError> {
     read(match tx {
         Tx::Sqlite(t) => {
             let overdue = sqlx::query_as(sql::OVERDUE_HOLDS.sqlite).bind(owner_list(owners)).bind(now);
@@ -110,10 +106,7 @@ pub(crate) async fn owner_of(tx: &mut Tx, hold: HoldId) -> Result<Option<OwnerId
 }
 
 /// The next deadline of each of these owners that has an open hold.
-pub(crate) async fn next_deadlines(
-    tx: &mut Tx,
-    owners: &[OwnerId],
-) -> Result<HashMap<OwnerId, Timestamp>, DbError> {
+pub(crate) async fn next_deadlines(tx: &mut Tx, owners: &[OwnerId]) -> Result<HashMap<OwnerId, Timestamp>, DbError> {
     let rows: Vec<(OwnerId, Timestamp)> = match tx {
         Tx::Sqlite(t) => {
             sqlx::query_as(sql::NEXT_DEADLINES.sqlite).bind(owner_list(owners)).fetch_all(&mut **t).await?
@@ -151,8 +144,15 @@ pub(crate) async fn save(tx: &mut Tx, holds: &[(OwnerId, &Hold)]) -> Result<(), 
                 .bind(earmarks)
                 .bind(holds.iter().map(|(_, hold)| hold.deadline).collect::<Vec<_>>())
                 .bind(holds.iter().map(|(_, hold)| by(hold).member).collect::<Vec<_>>())
-                .bind(holds.iter().map(|(_, hold)| by(hold).project.as_ref().map(ToString::to_string)).collect::<Vec<_>>())
-                .bind(holds.iter().map(|(_, hold)| by(hold).model.as_ref().map(ToString::to_string)).collect::<Vec<_>>())
+                .bind(
+                    holds
+                        .iter()
+                        .map(|(_, hold)| by(hold).project.as_ref().map(ToString::to_string))
+                        .collect::<Vec<_>>(),
+                )
+                .bind(
+                    holds.iter().map(|(_, hold)| by(hold).model.as_ref().map(ToString::to_string)).collect::<Vec<_>>(),
+                )
                 .bind(holds.iter().map(|(_, hold)| by(hold).quantity).collect::<Vec<_>>())
                 .bind(labels)
                 .bind(holds.iter().map(|(_, hold)| hold.charge).collect::<Vec<_>>())
@@ -169,7 +169,8 @@ pub(crate) async fn save(tx: &mut Tx, holds: &[(OwnerId, &Hold)]) -> Result<(), 
 fn texts(hold: &Hold) -> Result<(String, Option<String>), DbError> {
     let earmarks: Vec<_> = hold.earmarks.iter().map(|it| (it.lot, it.amount.micro())).collect();
     let labels = &hold.attribution.labels;
-    let labels = (!labels.is_empty()).then(|| serde_json::to_string(labels.as_map())).transpose().map_err(unreadable)?;
+    let labels =
+        (!labels.is_empty()).then(|| serde_json::to_string(labels.as_map())).transpose().map_err(unreadable)?;
     Ok((serde_json::to_string(&earmarks).map_err(unreadable)?, labels))
 }
 

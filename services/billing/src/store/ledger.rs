@@ -107,10 +107,7 @@ pub(crate) async fn by_operation<T: Display>(
 }
 
 /// The refunds of these charges, oldest first.
-pub(crate) async fn refunds_of(
-    tx: &mut Tx,
-    charges: &[(OwnerId, ChargeId)],
-) -> Result<Vec<(OwnerId, Entry)>, DbError> {
+pub(crate) async fn refunds_of(tx: &mut Tx, charges: &[(OwnerId, ChargeId)]) -> Result<Vec<(OwnerId, Entry)>, DbError> {
     read(match tx {
         Tx::Sqlite(t) => sqlx::query_as(sql::REFUNDS_OF.sqlite).bind(pairs::json(charges)).fetch_all(&mut **t).await?,
         Tx::Postgres(t) => {

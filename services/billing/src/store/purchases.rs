@@ -20,21 +20,11 @@ const INSERT: &str = concat!(
     ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
      ON CONFLICT (owner, payment_reference) DO NOTHING"
 );
-const BY_REFERENCE: &str = concat!(
-    "SELECT ",
-    columns!(),
-    " FROM purchases WHERE owner = $1 AND payment_reference = $2"
-);
-const FIND: &str = concat!(
-    "SELECT ",
-    columns!(),
-    " FROM purchases WHERE owner = $1 AND id = $2"
-);
-const PAGE: &str = concat!(
-    "SELECT ",
-    columns!(),
-    " FROM purchases WHERE owner = $1 AND id < $2 ORDER BY id DESC LIMIT $3"
-);
+const BY_REFERENCE: &str =
+    concat!("SELECT ", columns!(), " FROM purchases WHERE owner = $1 AND payment_reference = $2");
+const FIND: &str = concat!("SELECT ", columns!(), " FROM purchases WHERE owner = $1 AND id = $2");
+const PAGE: &str =
+    concat!("SELECT ", columns!(), " FROM purchases WHERE owner = $1 AND id < $2 ORDER BY id DESC LIMIT $3");
 const OWNER_OF: &str = "SELECT owner FROM purchases WHERE id = $1";
 
 /// Every statement here, by its name.
@@ -92,23 +82,15 @@ pub(crate) async fn insert(tx: &mut Tx, new: &Purchase) -> Result<bool, DbError>
 }
 
 /// The purchase that this payment was for.
-pub(crate) async fn by_reference(
-    tx: &mut Tx,
-    owner: OwnerId,
-    reference: &str,
-) -> Result<Option<Purchase>, DbError> {
-    let row: Option<Row> = on!(tx, c => sqlx::query_as(BY_REFERENCE).bind(owner).bind(reference).fetch_optional(c).await?);
+pub(crate) async fn by_reference(tx: &mut Tx, owner: OwnerId, reference: &str) -> Result<Option<Purchase>, DbError> {
+    let row: Option<Row> =
+        on!(tx, c => sqlx::query_as(BY_REFERENCE).bind(owner).bind(reference).fetch_optional(c).await?);
     row.map(Row::read).transpose()
 }
 
 /// One of the owner's purchases.
-pub(crate) async fn find(
-    tx: &mut Tx,
-    owner: OwnerId,
-    id: PurchaseId,
-) -> Result<Option<Purchase>, DbError> {
-    let row: Option<Row> =
-        on!(tx, c => sqlx::query_as(FIND).bind(owner).bind(id).fetch_optional(c).await?);
+pub(crate) async fn find(tx: &mut Tx, owner: OwnerId, id: PurchaseId) -> Result<Option<Purchase>, DbError> {
+    let row: Option<Row> = on!(tx, c => sqlx::query_as(FIND).bind(owner).bind(id).fetch_optional(c).await?);
     row.map(Row::read).transpose()
 }
 
@@ -120,14 +102,12 @@ pub(crate) async fn page(
     limit: i64,
 ) -> Result<Vec<Purchase>, DbError> {
     let before = before.map_or_else(|| AFTER_ALL.to_owned(), |id| id.to_string());
-    let rows: Vec<Row> =
-        on!(tx, c => sqlx::query_as(PAGE).bind(owner).bind(before).bind(limit).fetch_all(c).await?);
+    let rows: Vec<Row> = on!(tx, c => sqlx::query_as(PAGE).bind(owner).bind(before).bind(limit).fetch_all(c).await?);
     rows.into_iter().map(Row::read).collect()
 }
 
 /// Whose purchase this is.
 pub(crate) async fn owner_of(tx: &mut Tx, id: PurchaseId) -> Result<Option<OwnerId>, DbError> {
-    let row: Option<(OwnerId,)> =
-        on!(tx, c => sqlx::query_as(OWNER_OF).bind(id).fetch_optional(c).await?);
+    let row: Option<(OwnerId,)> = on!(tx, c => sqlx::query_as(OWNER_OF).bind(id).fetch_optional(c).await?);
     Ok(row.map(|(owner,)| owner))
 }

@@ -61,24 +61,67 @@ pub(crate) const SAVE_ACCOUNTS: Both = Both {
 macro_rules! lot_columns {
     ($prefix:literal) => {
         concat!(
-            $prefix, "owner, ", $prefix, "id, ", $prefix, "number, ", $prefix, "source, ", $prefix, "priority, ",
-            $prefix, "granted, ", $prefix, "remaining, ", $prefix, "held, ", $prefix, "spent, ", $prefix, "expired, ", $prefix, "voided, ",
-            $prefix, "effective_at, ", $prefix, "expires_at, ", $prefix, "voided_at, ", $prefix, "note"
+            $prefix,
+            "owner, ",
+            $prefix,
+            "id, ",
+            $prefix,
+            "number, ",
+            $prefix,
+            "source, ",
+            $prefix,
+            "priority, ",
+            $prefix,
+            "granted, ",
+            $prefix,
+            "remaining, ",
+            $prefix,
+            "held, ",
+            $prefix,
+            "spent, ",
+            $prefix,
+            "expired, ",
+            $prefix,
+            "voided, ",
+            $prefix,
+            "effective_at, ",
+            $prefix,
+            "expires_at, ",
+            $prefix,
+            "voided_at, ",
+            $prefix,
+            "note"
         )
     };
 }
 
 /// The lots of these owners that have something left or held.
 pub(crate) const LIVE_LOTS: Both = Both {
-    sqlite: concat!("SELECT ", lot_columns!("l."), " FROM json_each($1) AS r CROSS JOIN lots AS l ON l.owner = r.value AND l.live ORDER BY l.owner, l.number"),
-    postgres: concat!("SELECT ", lot_columns!("l."), " FROM lots AS l WHERE l.owner = ANY ($1::text[]) AND l.live ORDER BY l.owner, l.number"),
+    sqlite: concat!(
+        "SELECT ",
+        lot_columns!("l."),
+        " FROM json_each($1) AS r CROSS JOIN lots AS l ON l.owner = r.value AND l.live ORDER BY l.owner, l.number"
+    ),
+    postgres: concat!(
+        "SELECT ",
+        lot_columns!("l."),
+        " FROM lots AS l WHERE l.owner = ANY ($1::text[]) AND l.live ORDER BY l.owner, l.number"
+    ),
 };
 
 /// Lots named one by one as (owner, id), live or not.
 pub(crate) const LOTS_NAMED: Both = Both {
-    sqlite: concat!("SELECT ", lot_columns!("l."), " FROM json_each($1) AS r CROSS JOIN lots AS l ON l.owner = r.value ->> 0 AND l.id = r.value ->> 1"),
-    postgres: concat!("SELECT ", lot_columns!("l."), " FROM unnest($1::text[], $2::text[]) AS r (owner, id)
-              CROSS JOIN LATERAL (SELECT * FROM lots WHERE lots.owner = r.owner AND lots.id = r.id LIMIT 1) AS l"),
+    sqlite: concat!(
+        "SELECT ",
+        lot_columns!("l."),
+        " FROM json_each($1) AS r CROSS JOIN lots AS l ON l.owner = r.value ->> 0 AND l.id = r.value ->> 1"
+    ),
+    postgres: concat!(
+        "SELECT ",
+        lot_columns!("l."),
+        " FROM unnest($1::text[], $2::text[]) AS r (owner, id)
+              CROSS JOIN LATERAL (SELECT * FROM lots WHERE lots.owner = r.owner AND lots.id = r.id LIMIT 1) AS l"
+    ),
 };
 
 /// One page of an owner's lots, newest first.
@@ -111,11 +154,54 @@ pub(crate) const SAVE_LOTS: Both = Both {
 macro_rules! entry_columns {
     ($prefix:literal) => {
         concat!(
-            $prefix, "owner, ", $prefix, "seq, ", $prefix, "kind, ", $prefix, "at, ", $prefix, "amount, ",
-            $prefix, "available_after, ", $prefix, "held_after, ", $prefix, "operation_id, ", $prefix, "subject, ",
-            $prefix, "member, ", $prefix, "project, ", $prefix, "model, ", $prefix, "quantity, ", $prefix, "labels, ",
-            $prefix, "occurred_at, ", $prefix, "expires_at, ", $prefix, "source, ", $prefix, "priority, ", $prefix, "effective_at, ", $prefix, "note, ", $prefix, "request_key, ",
-            $prefix, "body_hash, ", $prefix, "postings, ", $prefix, "hash"
+            $prefix,
+            "owner, ",
+            $prefix,
+            "seq, ",
+            $prefix,
+            "kind, ",
+            $prefix,
+            "at, ",
+            $prefix,
+            "amount, ",
+            $prefix,
+            "available_after, ",
+            $prefix,
+            "held_after, ",
+            $prefix,
+            "operation_id, ",
+            $prefix,
+            "subject, ",
+            $prefix,
+            "member, ",
+            $prefix,
+            "project, ",
+            $prefix,
+            "model, ",
+            $prefix,
+            "quantity, ",
+            $prefix,
+            "labels, ",
+            $prefix,
+            "occurred_at, ",
+            $prefix,
+            "expires_at, ",
+            $prefix,
+            "source, ",
+            $prefix,
+            "priority, ",
+            $prefix,
+            "effective_at, ",
+            $prefix,
+            "note, ",
+            $prefix,
+            "request_key, ",
+            $prefix,
+            "body_hash, ",
+            $prefix,
+            "postings, ",
+            $prefix,
+            "hash"
         )
     };
 }
@@ -149,8 +235,11 @@ pub(crate) const REFUNDS_OF: Both = Both {
 pub(crate) const OWNER_OF_OPERATION: &str = "SELECT owner FROM ledger_entries WHERE operation_id = $1";
 
 /// Entries before a number, newest first.
-pub(crate) const ENTRIES_BEFORE: &str =
-    concat!("SELECT ", entry_columns!(""), " FROM ledger_entries WHERE owner = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3");
+pub(crate) const ENTRIES_BEFORE: &str = concat!(
+    "SELECT ",
+    entry_columns!(""),
+    " FROM ledger_entries WHERE owner = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3"
+);
 
 /// Entries after a number, oldest first (audit).
 pub(crate) const ENTRIES_AFTER: &str =
@@ -177,9 +266,36 @@ pub(crate) const APPEND_ENTRIES: Both = Both {
 macro_rules! hold_columns {
     ($prefix:literal) => {
         concat!(
-            $prefix, "owner, ", $prefix, "id, ", $prefix, "state, ", $prefix, "amount, ", $prefix, "captured, ",
-            $prefix, "earmarks, ", $prefix, "deadline, ", $prefix, "member, ", $prefix, "project, ", $prefix, "model, ",
-            $prefix, "quantity, ", $prefix, "labels, ", $prefix, "charge, ", $prefix, "created_at, ", $prefix, "settled_at"
+            $prefix,
+            "owner, ",
+            $prefix,
+            "id, ",
+            $prefix,
+            "state, ",
+            $prefix,
+            "amount, ",
+            $prefix,
+            "captured, ",
+            $prefix,
+            "earmarks, ",
+            $prefix,
+            "deadline, ",
+            $prefix,
+            "member, ",
+            $prefix,
+            "project, ",
+            $prefix,
+            "model, ",
+            $prefix,
+            "quantity, ",
+            $prefix,
+            "labels, ",
+            $prefix,
+            "charge, ",
+            $prefix,
+            "created_at, ",
+            $prefix,
+            "settled_at"
         )
     };
 }
@@ -198,9 +314,17 @@ pub(crate) const OPEN_HOLDS: &str =
 
 /// Holds named one by one as (owner, id).
 pub(crate) const HOLDS_NAMED: Both = Both {
-    sqlite: concat!("SELECT ", hold_columns!("h."), " FROM json_each($1) AS r CROSS JOIN holds AS h ON h.owner = r.value ->> 0 AND h.id = r.value ->> 1"),
-    postgres: concat!("SELECT ", hold_columns!("h."), " FROM unnest($1::text[], $2::text[]) AS r (owner, id)
-              CROSS JOIN LATERAL (SELECT * FROM holds WHERE holds.owner = r.owner AND holds.id = r.id LIMIT 1) AS h"),
+    sqlite: concat!(
+        "SELECT ",
+        hold_columns!("h."),
+        " FROM json_each($1) AS r CROSS JOIN holds AS h ON h.owner = r.value ->> 0 AND h.id = r.value ->> 1"
+    ),
+    postgres: concat!(
+        "SELECT ",
+        hold_columns!("h."),
+        " FROM unnest($1::text[], $2::text[]) AS r (owner, id)
+              CROSS JOIN LATERAL (SELECT * FROM holds WHERE holds.owner = r.owner AND holds.id = r.id LIMIT 1) AS h"
+    ),
 };
 
 /// Whose hold this is.
@@ -241,8 +365,7 @@ pub(crate) const ADD_USAGE: Both = Both {
 };
 
 /// What all hours and what all days of an owner add up to (audit).
-pub(crate) const USAGE_SUMS: &str =
-    "SELECT grain, CAST(SUM(charged) AS BIGINT), CAST(SUM(refunded) AS BIGINT) FROM usage_totals WHERE owner = $1 GROUP BY grain ORDER BY grain";
+pub(crate) const USAGE_SUMS: &str = "SELECT grain, CAST(SUM(charged) AS BIGINT), CAST(SUM(refunded) AS BIGINT) FROM usage_totals WHERE owner = $1 GROUP BY grain ORDER BY grain";
 
 /// One owner's totals of one grain that start in a span.
 pub(crate) const USAGE_BETWEEN: &str =

@@ -21,11 +21,7 @@ const INSERT: &str = concat!(
     ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, NULL) \
      ON CONFLICT (owner) WHERE state <> 'ENDED' DO NOTHING"
 );
-const LIVE: &str = concat!(
-    "SELECT ",
-    columns!(),
-    " FROM subscriptions WHERE owner = $1 AND state <> 'ENDED'"
-);
+const LIVE: &str = concat!("SELECT ", columns!(), " FROM subscriptions WHERE owner = $1 AND state <> 'ENDED'");
 const LATEST: &str = concat!(
     "SELECT ",
     columns!(),
@@ -44,14 +40,8 @@ const END: &str = "UPDATE subscriptions SET state = $4, ended_at = $5 \
 
 /// Every statement here, by its name.
 #[cfg(test)]
-pub(super) const STATEMENTS: [(&str, &str); 6] = [
-    ("INSERT", INSERT),
-    ("LIVE", LIVE),
-    ("LATEST", LATEST),
-    ("DUE", DUE),
-    ("RENEW", RENEW),
-    ("END", END),
-];
+pub(super) const STATEMENTS: [(&str, &str); 6] =
+    [("INSERT", INSERT), ("LIVE", LIVE), ("LATEST", LATEST), ("DUE", DUE), ("RENEW", RENEW), ("END", END)];
 
 #[derive(sqlx::FromRow)]
 struct Row {
@@ -123,8 +113,7 @@ pub(crate) async fn live(tx: &mut Tx, owner: OwnerId) -> Result<Option<Subscript
 
 /// The owner's subscription that is not ended, or else the one that ended last.
 pub(crate) async fn latest(tx: &mut Tx, owner: OwnerId) -> Result<Option<Subscription>, DbError> {
-    let row: Option<Row> =
-        on!(tx, c => sqlx::query_as(LATEST).bind(owner).fetch_optional(c).await?);
+    let row: Option<Row> = on!(tx, c => sqlx::query_as(LATEST).bind(owner).fetch_optional(c).await?);
     row.map(Row::read).transpose()
 }
 
@@ -161,9 +150,5 @@ pub(crate) async fn end(tx: &mut Tx, ended: &Subscription) -> Result<bool, DbErr
 
 /// Whether the one row was touched.
 fn once(rows: u64) -> Result<bool, DbError> {
-    if rows == 0 {
-        Ok(false)
-    } else {
-        exactly_one(rows).map(|()| true)
-    }
+    if rows == 0 { Ok(false) } else { exactly_one(rows).map(|()| true) }
 }

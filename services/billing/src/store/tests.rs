@@ -58,23 +58,10 @@ fn all() -> Vec<Statement> {
         ADD_USAGE USAGE_SUMS USAGE_BETWEEN
         MEMBERS_NAMED SAVE_MEMBER
     );
-    let same = |file| {
-        move |(name, text)| Statement {
-            file,
-            name,
-            sqlite: text,
-            postgres: text,
-        }
-    };
-    let subscriptions = subscriptions::STATEMENTS
-        .into_iter()
-        .map(same("subscriptions.rs"));
+    let same = |file| move |(name, text)| Statement { file, name, sqlite: text, postgres: text };
+    let subscriptions = subscriptions::STATEMENTS.into_iter().map(same("subscriptions.rs"));
     let purchases = purchases::STATEMENTS.into_iter().map(same("purchases.rs"));
-    credits
-        .into_iter()
-        .chain(subscriptions)
-        .chain(purchases)
-        .collect()
+    credits.into_iter().chain(subscriptions).chain(purchases).collect()
 }
 
 #[test]
@@ -92,26 +79,15 @@ fn no_statement_is_forgotten() {
     ];
     let all = all();
     for (file, source) in sources {
-        let listed: Vec<_> = all
-            .iter()
-            .filter(|it| it.file == file)
-            .map(|it| it.name)
-            .collect();
-        let written: Vec<_> = source
-            .lines()
-            .filter_map(constant)
-            .filter(|name| *name != "AFTER_ALL")
-            .collect();
+        let listed: Vec<_> = all.iter().filter(|it| it.file == file).map(|it| it.name).collect();
+        let written: Vec<_> = source.lines().filter_map(constant).filter(|name| *name != "AFTER_ALL").collect();
         assert_eq!(listed, written, "the statements of {file}, in their order");
     }
 }
 
 /// The name of the text constant that a line declares.
 fn constant(line: &str) -> Option<&str> {
-    let declaration = line
-        .strip_prefix("pub(crate) ")
-        .unwrap_or(line)
-        .strip_prefix("const ")?;
+    let declaration = line.strip_prefix("pub(crate) ").unwrap_or(line).strip_prefix("const ")?;
     let (name, kind) = declaration.split_once(':')?;
     (kind.trim_start().starts_with("&str") || kind.trim_start().starts_with("Both")).then_some(name)
 }
@@ -119,9 +95,7 @@ fn constant(line: &str) -> Option<&str> {
 /// How many parameters a statement has.
 fn parameters(text: &str) -> usize {
     let numbers = text.split('$').skip(1).filter_map(|rest| {
-        let digits = rest
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(rest.len());
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
         rest[..digits].parse().ok()
     });
     numbers.max().unwrap_or(0)
@@ -144,38 +118,22 @@ async fn plan(db: &Db, statement: &Statement) -> Vec<String> {
     match db {
         Db::Sqlite { write, .. } => {
             let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {text}"));
-            let rows: Result<Vec<(i64, i64, i64, String)>, _> =
-                sqlx::query_as(explain).fetch_all(write).await;
-            rows.unwrap_or_else(|error| panic!("{name}: {error}"))
-                .into_iter()
-                .map(|(.., detail)| detail)
-                .collect()
+            let rows: Result<Vec<(i64, i64, i64, String)>, _> = sqlx::query_as(explain).fetch_all(write).await;
+            rows.unwrap_or_else(|error| panic!("{name}: {error}")).into_iter().map(|(.., detail)| detail).collect()
         }
         Db::Postgres(pool) => {
             let mut connection = pool.acquire().await.unwrap();
             let nulls = vec!["NULL"; parameters(text)].join(", ");
-            let arguments = if nulls.is_empty() {
-                nulls
-            } else {
-                format!("({nulls})")
-            };
+            let arguments = if nulls.is_empty() { nulls } else { format!("({nulls})") };
             let prepare = format!("SET plan_cache_mode = force_generic_plan; PREPARE it AS {text}");
             sqlx::raw_sql(AssertSqlSafe(prepare))
                 .execute(&mut *connection)
                 .await
                 .unwrap_or_else(|error| panic!("{name}: {error}"));
             let explain = AssertSqlSafe(format!("EXPLAIN (COSTS OFF) EXECUTE it{arguments}"));
-            let lines: Result<Vec<(String,)>, _> =
-                sqlx::query_as(explain).fetch_all(&mut *connection).await;
-            sqlx::raw_sql("DEALLOCATE it")
-                .execute(&mut *connection)
-                .await
-                .unwrap();
-            lines
-                .unwrap_or_else(|error| panic!("{name}: {error}"))
-                .into_iter()
-                .map(|(line,)| line)
-                .collect()
+            let lines: Result<Vec<(String,)>, _> = sqlx::query_as(explain).fetch_all(&mut *connection).await;
+            sqlx::raw_sql("DEALLOCATE it").execute(&mut *connection).await.unwrap();
+            lines.unwrap_or_else(|error| panic!("{name}: {error}")).into_iter().map(|(line,)| line).collect()
         }
     }
 }
@@ -185,38 +143,22 @@ async fn scans(db: &Db, plan: &[String]) -> Vec<String> {
     let Db::Postgres(pool) = db else {
         // The rows that a statement is given are a virtual table.
         let whole = |line: &&String| {
-            line.starts_with("SCAN ")
-                && !line.contains("VIRTUAL TABLE")
-                && !line.contains("CONSTANT ROW")
+            line.starts_with("SCAN ") && !line.contains("VIRTUAL TABLE") && !line.contains("CONSTANT ROW")
         };
         return plan.iter().filter(whole).cloned().collect();
     };
-    let leading: Vec<(String, String)> = sqlx::query_as(LEADING_COLUMNS)
-        .fetch_all(pool)
-        .await
-        .unwrap();
+    let leading: Vec<(String, String)> = sqlx::query_as(LEADING_COLUMNS).fetch_all(pool).await.unwrap();
     let whole = |(place, line): (usize, &String)| {
-        let name = [
-            "Scan using ",
-            "Scan Backward using ",
-            "Bitmap Index Scan on ",
-        ]
-        .into_iter()
-        .find_map(|node| line.split_once(node)?.1.split_whitespace().next());
+        let name = ["Scan using ", "Scan Backward using ", "Bitmap Index Scan on "]
+            .into_iter()
+            .find_map(|node| line.split_once(node)?.1.split_whitespace().next());
         let Some(name) = name else {
             return line.contains("Seq Scan on").then(|| line.clone());
         };
         // A condition on a later column alone is found by reading the whole index.
-        let (_, column) = leading
-            .iter()
-            .find(|(index, _)| index == name)
-            .expect("an index of this database");
-        let details = plan[place + 1..]
-            .iter()
-            .take_while(|line| !line.contains("->"));
-        let narrowed = details
-            .into_iter()
-            .any(|it| it.contains("Index Cond:") && it.contains(&format!("({column} ")));
+        let (_, column) = leading.iter().find(|(index, _)| index == name).expect("an index of this database");
+        let details = plan[place + 1..].iter().take_while(|line| !line.contains("->"));
+        let narrowed = details.into_iter().any(|it| it.contains("Index Cond:") && it.contains(&format!("({column} ")));
         (!narrowed).then(|| line.clone())
     };
     plan.iter().enumerate().filter_map(whole).collect()
@@ -265,13 +207,8 @@ async fn full(db: &TestDb) -> Db {
         run(&migrated, "ANALYZE").await;
     }
     migrated.close().await;
-    let options = PoolOptions {
-        index_plans: true,
-        ..PoolOptions::default()
-    };
-    Db::open(&db.store_url(), &MIGRATIONS, &options)
-        .await
-        .unwrap()
+    let options = PoolOptions { index_plans: true, ..PoolOptions::default() };
+    Db::open(&db.store_url(), &MIGRATIONS, &options).await.unwrap()
 }
 
 engines! {

@@ -79,9 +79,9 @@ pub(crate) async fn between(
 /// What was ever charged and refunded, in micro-credits, by the totals. Hours and days must say the
 /// same; where they differ, the days' sums are given as none, which no ledger matches.
 pub(crate) async fn sums(tx: &mut Tx, owner: OwnerId) -> Result<(i128, i128), DbError> {
-    let rows: Vec<(String, i64, i64)> =
-        on!(tx, c => sqlx::query_as(sql::USAGE_SUMS).bind(owner).fetch_all(c).await?);
-    let sums: Vec<_> = rows.iter().map(|(_, charged, refunded)| (i128::from(*charged), i128::from(*refunded))).collect();
+    let rows: Vec<(String, i64, i64)> = on!(tx, c => sqlx::query_as(sql::USAGE_SUMS).bind(owner).fetch_all(c).await?);
+    let sums: Vec<_> =
+        rows.iter().map(|(_, charged, refunded)| (i128::from(*charged), i128::from(*refunded))).collect();
     Ok(match sums.as_slice() {
         [] => (0, 0),
         [days, hours] if days == hours => *days,

@@ -146,7 +146,9 @@ impl Access {
 
     /// The user's role in the owner's organization now; `None` for the personal account.
     async fn role(&self, user: &UserCaller, owner: OwnerId) -> Result<Option<Role>, Error> {
-        let Some(spender) = spender(user, owner) else { return Ok(None) };
+        let Some(spender) = spender(user, owner) else {
+            return Ok(None);
+        };
         let events = self.known(owner, user.user).await?;
         standing(events, spender.token).map(Some).ok_or(Error::NotAMember)
     }

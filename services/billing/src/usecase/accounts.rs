@@ -40,9 +40,10 @@ impl LedgerFilter {
         self.from.is_none_or(|from| entry.at >= from)
             && self.to.is_none_or(|to| entry.at < to)
             && self.member.is_none_or(|member| by.is_some_and(|by| by.member == member))
-            && self.project.as_deref().is_none_or(|project| {
-                by.and_then(|by| by.project.as_ref()).is_some_and(|it| it.as_str() == project)
-            })
+            && self
+                .project
+                .as_deref()
+                .is_none_or(|project| by.and_then(|by| by.project.as_ref()).is_some_and(|it| it.as_str() == project))
             && (self.kinds.is_empty() || self.kinds.contains(&entry.kind))
     }
 }
@@ -97,7 +98,9 @@ impl AccountUseCases {
         page: &PageRequest<u64>,
     ) -> Result<(Vec<Entry>, String), Error> {
         let mut tx = self.db.read().await?;
-        let Some(account) = accounts::find(&mut tx, owner).await? else { return Ok((Vec::new(), String::new())) };
+        let Some(account) = accounts::find(&mut tx, owner).await? else {
+            return Ok((Vec::new(), String::new()));
+        };
         let last = account.head.seq;
         let low = match filter.from {
             Some(from) => first_at(&mut tx, owner, last, from).await?,

@@ -28,7 +28,8 @@ pub struct Verdict {
 pub async fn verify(db: &Db, owner: OwnerId) -> Result<Verdict, Error> {
     let mut tx = db.read().await?;
     let mut verifier = Verifier::new(owner);
-    let mut verdict = Verdict { result: Err(BadLedger { owner, seq: 0, flaw: Flaw::HeadMismatch }), head_hash: [0; 32], entries: 0 };
+    let mut verdict =
+        Verdict { result: Err(BadLedger { owner, seq: 0, flaw: Flaw::HeadMismatch }), head_hash: [0; 32], entries: 0 };
     loop {
         let rows = ledger::after(&mut tx, owner, i64::try_from(verdict.entries).unwrap_or(i64::MAX), PAGE).await?;
         if rows.is_empty() {
@@ -70,7 +71,8 @@ async fn finish(
     };
     let mut stored_lots = Vec::new();
     loop {
-        let last = stored_lots.last().map_or(0, |lot: &crate::domain::Lot| i64::try_from(lot.number).unwrap_or(i64::MAX));
+        let last =
+            stored_lots.last().map_or(0, |lot: &crate::domain::Lot| i64::try_from(lot.number).unwrap_or(i64::MAX));
         let page = lots::after(tx, owner, last, PAGE).await?;
         if page.is_empty() {
             break;
@@ -106,7 +108,9 @@ pub async fn verify_all(db: &Db) -> Result<Summary, Error> {
     let mut last = None;
     loop {
         let owners = accounts::after(&mut db.read().await?, last, PAGE).await?;
-        let Some(newest) = owners.last().copied() else { return Ok(summary) };
+        let Some(newest) = owners.last().copied() else {
+            return Ok(summary);
+        };
         for owner in owners {
             let verdict = verify(db, owner).await?;
             summary.accounts += 1;

@@ -11,9 +11,9 @@ use bursar_time::{Clock, Span, Timestamp};
 
 use super::access::{Access, Allowed};
 use crate::domain::{
-    Attribution, CaptureCommand, Catalog, Charge, ChargeCommand, Charged, Command, Granted, GrantCommand, Held, Hold,
+    Attribution, CaptureCommand, Catalog, Charge, ChargeCommand, Charged, Command, GrantCommand, Granted, Held, Hold,
     HoldCommand, HoldState, Lot, ModelName, Outcome, Pricing, RefundCommand, Refunded, Released, Request, RequestKey,
-    Voided, VoidCommand,
+    VoidCommand, Voided,
 };
 use crate::error::Error;
 use crate::lane::{Answer, Job, Lanes, charges};
@@ -224,7 +224,9 @@ impl CreditUseCases {
 
     /// Whether something was booked under this request's id: then it is answered as it was then.
     async fn is_known(&self, owner: OwnerId, request: &Request) -> Result<bool, Error> {
-        let Some(key) = &request.key else { return Ok(false) };
+        let Some(key) = &request.key else {
+            return Ok(false);
+        };
         Ok(!ledger::by_key(&mut self.db.read().await?, &[(owner, key.as_str())]).await?.is_empty())
     }
 

@@ -33,10 +33,7 @@ pub(crate) struct Till {
 
 impl Till {
     /// The answer that this request got before, if it did; asked before any money is taken.
-    pub(super) async fn replayed<R: Message + Default>(
-        &self,
-        key: &RequestKey,
-    ) -> Result<Option<R>, Error> {
+    pub(super) async fn replayed<R: Message + Default>(&self, key: &RequestKey) -> Result<Option<R>, Error> {
         if key.id().is_none() {
             return Ok(None);
         }
@@ -48,11 +45,7 @@ impl Till {
     }
 
     /// Claims the request's id in the transaction that books the sale; or the answer that its twin got meanwhile.
-    pub(super) async fn claim<R: Message + Default>(
-        &self,
-        tx: &mut Tx,
-        key: &RequestKey,
-    ) -> Result<Option<R>, Error> {
+    pub(super) async fn claim<R: Message + Default>(&self, tx: &mut Tx, key: &RequestKey) -> Result<Option<R>, Error> {
         match key.claim(tx, self.clock.now()).await? {
             Claimed::New => Ok(None),
             Claimed::Replay(answer) => Ok(Some(answer)),
@@ -63,11 +56,7 @@ impl Till {
     /// Takes the order's payment; `attempt` is the id of what it is to become.
     pub(super) fn pay(&self, order: &Order, amount: Price, attempt: &str) -> Settlement {
         let key = PaymentKey::of_request(&order.key, attempt);
-        self.payments.pay(&Payment {
-            key,
-            amount,
-            method: &order.method,
-        })
+        self.payments.pay(&Payment { key, amount, method: &order.method })
     }
 
     /// Gives the payment back if it is certain that nothing was sold. Where it is not (the store did not answer), the
@@ -82,10 +71,7 @@ impl Till {
 
     /// Carries out one request on an account as part of a larger transaction.
     pub(super) async fn book(&self, tx: &mut Tx, job: &Job) -> Result<Outcome, Error> {
-        let answer = apply(tx, &self.clock, &[job])
-            .await?
-            .pop()
-            .ok_or(Error::Failed)?;
+        let answer = apply(tx, &self.clock, &[job]).await?.pop().ok_or(Error::Failed)?;
         Ok(answer?)
     }
 }

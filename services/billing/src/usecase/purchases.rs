@@ -10,8 +10,7 @@ use prost::Message;
 use super::access::{Access, Allowed};
 use super::orders::{Order, Till};
 use crate::domain::{
-    Catalog, Command, GrantCommand, LotSource, Note, Outcome, Pack, Purchase, PurchaseState,
-    Request, RequestKey, Sale,
+    Catalog, Command, GrantCommand, LotSource, Note, Outcome, Pack, Purchase, PurchaseState, Request, RequestKey, Sale,
 };
 use crate::error::Error;
 use crate::lane::{Job, Spender};
@@ -43,32 +42,20 @@ impl PurchaseUseCases {
         if let Some(answer) = self.till.replayed(&order.key).await? {
             return Ok(answer);
         }
-        let pack = self
-            .catalog
-            .pack(&order.product)
-            .ok_or_else(|| Error::PackNotFound(order.product.clone()))?;
+        let pack = self.catalog.pack(&order.product).ok_or_else(|| Error::PackNotFound(order.product.clone()))?;
         let at = self.till.clock.now();
         let id = Id::from_parts(at.as_millis(), self.entropy.bytes());
         let payment_method = order.method.as_str().to_owned();
-        let sale = Sale {
-            id,
-            owner: allowed.owner,
-            payment_method,
-            buyer,
-            at,
-        };
+        let sale = Sale { id, owner: allowed.owner, payment_method, buyer, at };
         match self.till.pay(&order, pack.price, &id.to_string()) {
             Settlement::Declined { reference } => {
-                self.remember(&Purchase::declined(pack, sale, reference))
-                    .await?;
+                self.remember(&Purchase::declined(pack, sale, reference)).await?;
                 Err(Error::PaymentDeclined)
             }
             Settlement::Paid { reference } => {
                 let lot: LotId = Id::from_parts(at.as_millis(), self.entropy.bytes());
                 let paid = Purchase::paid(pack, sale, reference.clone(), lot);
-                let booked = self
-                    .book(&order, pack, paid, lot, allowed.spender, answer)
-                    .await;
+                let booked = self.book(&order, pack, paid, lot, allowed.spender, answer).await;
                 self.till.after(booked, &reference)
             }
         }
@@ -90,20 +77,14 @@ impl PurchaseUseCases {
             return Ok(answer);
         }
         let sold = if purchases::insert(&mut tx, &paid).await? {
-            let job = Job {
-                member: spender,
-                ..credit(pack, &paid, lot)?
-            };
+            let job = Job { member: spender, ..credit(pack, &paid, lot)? };
             match self.till.book(&mut tx, &job).await? {
                 Outcome::Granted(granted) if granted.lot.id == lot => paid,
                 _ => return Err(Error::Failed),
             }
         } else {
-            let known =
-                purchases::by_reference(&mut tx, paid.owner, &paid.payment_reference).await?;
-            known
-                .filter(|known| known.state == PurchaseState::Paid)
-                .ok_or(Error::Failed)?
+            let known = purchases::by_reference(&mut tx, paid.owner, &paid.payment_reference).await?;
+            known.filter(|known| known.state == PurchaseState::Paid).ok_or(Error::Failed)?
         };
         let answer = answer(&sold);
         order.key.settle(&mut tx, &answer).await?;
@@ -119,30 +100,18 @@ impl PurchaseUseCases {
     }
 
     /// One purchase. `owner` is whose the caller may see; `None` for callers who may see everybody's.
-    pub(crate) async fn get(
-        &self,
-        owner: Option<OwnerId>,
-        id: PurchaseId,
-    ) -> Result<Purchase, Error> {
+    pub(crate) async fn get(&self, owner: Option<OwnerId>, id: PurchaseId) -> Result<Purchase, Error> {
         let missing = || Error::NotFound("purchase");
         let mut tx = self.till.db.read().await?;
         let owner = match owner {
             Some(owner) => owner,
-            None => purchases::owner_of(&mut tx, id)
-                .await?
-                .ok_or_else(missing)?,
+            None => purchases::owner_of(&mut tx, id).await?.ok_or_else(missing)?,
         };
-        purchases::find(&mut tx, owner, id)
-            .await?
-            .ok_or_else(missing)
+        purchases::find(&mut tx, owner, id).await?.ok_or_else(missing)
     }
 
     /// The owner's purchases, the latest first.
-    pub(crate) async fn list(
-        &self,
-        owner: OwnerId,
-        page: &PageRequest<PurchaseId>,
-    ) -> Result<Page<Purchase>, Error> {
+    pub(crate) async fn list(&self, owner: OwnerId, page: &PageRequest<PurchaseId>) -> Result<Page<Purchase>, Error> {
         let mut tx = self.till.db.read().await?;
         let rows = purchases::page(&mut tx, owner, page.after().copied(), page.limit()).await?;
         Ok(page.page(rows, |purchase| purchase.id)?)
@@ -161,10 +130,7 @@ fn credit(pack: &Pack, paid: &Purchase, lot: LotId) -> Result<Job, Error> {
         expires_at: None,
         note: Note::parse(pack.id.as_str()).ok(),
     });
-    Ok(Job::new(
-        paid.owner,
-        Request::new(Some(RequestKey::new(SCOPE, &key)), command),
-    ))
+    Ok(Job::new(paid.owner, Request::new(Some(RequestKey::new(SCOPE, &key)), command)))
 }
 
 #[cfg(test)]

@@ -64,10 +64,7 @@ async fn round(subscriptions: &SubscriptionUseCases) -> Result<usize, Error> {
 }
 
 /// Renews one subscription month by month until it is not due any more.
-async fn catch_up(
-    subscriptions: &SubscriptionUseCases,
-    mut subscription: Subscription,
-) -> Result<usize, Error> {
+async fn catch_up(subscriptions: &SubscriptionUseCases, mut subscription: Subscription) -> Result<usize, Error> {
     let mut steps = 0;
     while subscription.is_due(subscriptions.till.clock.now()) {
         let Some(next) = step(subscriptions, &subscription).await? else {
@@ -81,10 +78,7 @@ async fn catch_up(
 }
 
 /// One month: pays it and begins it, or ends the subscription when the payment is declined. `None` if somebody else did.
-async fn step(
-    subscriptions: &SubscriptionUseCases,
-    from: &Subscription,
-) -> Result<Option<Subscription>, Error> {
+async fn step(subscriptions: &SubscriptionUseCases, from: &Subscription) -> Result<Option<Subscription>, Error> {
     let method = PaymentMethod::from_stored(from.payment_method.clone());
     match pay(subscriptions, from, from.price, &method) {
         Settlement::Paid { reference } => renew(subscriptions, from, reference).await,
@@ -93,18 +87,9 @@ async fn step(
 }
 
 /// Takes the payment of the month after `from`'s.
-fn pay(
-    subscriptions: &SubscriptionUseCases,
-    from: &Subscription,
-    amount: Price,
-    method: &PaymentMethod,
-) -> Settlement {
+fn pay(subscriptions: &SubscriptionUseCases, from: &Subscription, amount: Price, method: &PaymentMethod) -> Settlement {
     let key = PaymentKey::of(&format!("{}:{}", from.id, from.next_month().number));
-    subscriptions.till.payments.pay(&Payment {
-        key,
-        amount,
-        method,
-    })
+    subscriptions.till.payments.pay(&Payment { key, amount, method })
 }
 
 async fn renew(
@@ -123,10 +108,7 @@ async fn renew(
     Ok(Some(renewed))
 }
 
-async fn end(
-    subscriptions: &SubscriptionUseCases,
-    from: &Subscription,
-) -> Result<Option<Subscription>, Error> {
+async fn end(subscriptions: &SubscriptionUseCases, from: &Subscription) -> Result<Option<Subscription>, Error> {
     let ended = from.lapsed();
     let mut tx = subscriptions.till.db.begin().await?;
     if !subscriptions::end(&mut tx, &ended).await? {

@@ -78,11 +78,7 @@ impl ReportUseCases {
     }
 
     /// All of the report's lines.
-    async fn usage(
-        &self,
-        owner: OwnerId,
-        query: &ReportQuery,
-    ) -> Result<BTreeMap<ReportKey, UsageTotals>, Error> {
+    async fn usage(&self, owner: OwnerId, query: &ReportQuery) -> Result<BTreeMap<ReportKey, UsageTotals>, Error> {
         let from = query.from.start_of_hour();
         let to = hour_at_or_after(query.to);
         let mut tx = self.db.read().await?;
@@ -111,17 +107,15 @@ fn spans(from: Timestamp, to: Timestamp, interval: Interval) -> Vec<(Grain, (Tim
     if interval == Interval::Hour || first_day >= last_day {
         return vec![(Grain::Hour, (from, to))];
     }
-    let spans = [
-        (Grain::Hour, (from, first_day)),
-        (Grain::Day, (first_day, last_day)),
-        (Grain::Hour, (last_day, to)),
-    ];
+    let spans = [(Grain::Hour, (from, first_day)), (Grain::Day, (first_day, last_day)), (Grain::Hour, (last_day, to))];
     spans.into_iter().filter(|(_, (start, end))| start < end).collect()
 }
 
 fn add(lines: &mut BTreeMap<ReportKey, UsageTotals>, query: &ReportQuery, from: Timestamp, row: &UsageRow) {
     let UsageKey { hour, member, project, model } = &row.key;
-    let when = |wanted: Group, text: String| if query.groups.contains(&wanted) { text } else { String::new() };
+    let when = |wanted: Group, text: String| {
+        if query.groups.contains(&wanted) { text } else { String::new() }
+    };
     let key = ReportKey {
         starts_at: match query.interval {
             Interval::Whole => from,

@@ -43,11 +43,7 @@ impl Shop {
         let entropy = Entropy::seeded(7);
         let catalog = Arc::new(catalog::load(None).unwrap());
         let access = Access::new(db.clone(), AccessPolicy::default());
-        let till = Till {
-            db: db.clone(),
-            clock: clock.clone(),
-            payments: Payments::Sandbox,
-        };
+        let till = Till { db: db.clone(), clock: clock.clone(), payments: Payments::Sandbox };
         let outbox = Outbox::new("billing", db.clone(), clock.clone(), entropy.clone());
         let subscriptions = SubscriptionUseCases {
             access: access.clone(),
@@ -56,18 +52,8 @@ impl Shop {
             catalog: Arc::clone(&catalog),
             outbox,
         };
-        let purchases = PurchaseUseCases {
-            access,
-            till,
-            entropy,
-            catalog,
-        };
-        Self {
-            db,
-            clock,
-            subscriptions,
-            purchases,
-        }
+        let purchases = PurchaseUseCases { access, till, entropy, catalog };
+        Self { db, clock, subscriptions, purchases }
     }
 
     pub(super) fn set(&self, now: &str) {
@@ -82,8 +68,7 @@ impl Shop {
         method: &str,
         request_id: &str,
     ) -> Result<pb::Subscription, Error> {
-        self.subscribe_as(allowed(owner, None), plan, method, request_id)
-            .await
+        self.subscribe_as(allowed(owner, None), plan, method, request_id).await
     }
 
     pub(super) async fn subscribe_as(
@@ -131,25 +116,15 @@ impl Shop {
             ..pb::Purchase::default()
         };
         let buyer = id::<bursar_id::kinds::User>(1).to_string();
-        self.purchases
-            .purchase(allowed(owner, None), buyer, order, answer)
-            .await
+        self.purchases.purchase(allowed(owner, None), buyer, order, answer).await
     }
 
     /// Spends from the owner's pool.
     pub(super) async fn spend(&self, owner: OwnerId, amount: &str) {
-        let attribution = Attribution {
-            member: id(1),
-            project: None,
-            model: None,
-            quantity: None,
-            labels: Labels::default(),
-        };
+        let attribution =
+            Attribution { member: id(1), project: None, model: None, quantity: None, labels: Labels::default() };
         let command = Command::Charge(ChargeCommand {
-            charge: bursar_id::Id::from_parts(
-                self.clock.now().as_millis(),
-                self.subscriptions.entropy.bytes(),
-            ),
+            charge: bursar_id::Id::from_parts(self.clock.now().as_millis(), self.subscriptions.entropy.bytes()),
             amount: credits(amount),
             pricing: Pricing::Named,
             attribution: Arc::new(attribution),
@@ -164,10 +139,7 @@ impl Shop {
 
     /// What the owner can spend now.
     pub(super) async fn available(&self, owner: OwnerId) -> Credits {
-        let accounts = AccountUseCases {
-            db: self.db.clone(),
-            clock: self.clock.clone(),
-        };
+        let accounts = AccountUseCases { db: self.db.clone(), clock: self.clock.clone() };
         accounts.balance(owner).await.unwrap().balance.available
     }
 
@@ -183,13 +155,8 @@ impl Shop {
     pub(super) async fn lot_lines(&self, owner: OwnerId) -> Vec<String> {
         let lots = self.lots(owner).await;
         let line = |lot: Lot| {
-            let expires = lot
-                .expires_at
-                .map_or_else(|| "never".to_owned(), |time| time.to_string());
-            format!(
-                "{} {} ({}) {} {expires}",
-                lot.source, lot.granted, lot.remaining, lot.effective_at
-            )
+            let expires = lot.expires_at.map_or_else(|| "never".to_owned(), |time| time.to_string());
+            format!("{} {} ({}) {} {expires}", lot.source, lot.granted, lot.remaining, lot.effective_at)
         };
         lots.into_iter().map(line).collect()
     }
@@ -210,9 +177,13 @@ impl Shop {
     /// Runs a statement behind the program's back.
     pub(super) async fn sql(&self, statement: &'static str) {
         let mut tx = self.db.begin().await.unwrap();
-        async { Ok::<u64, bursar_db::DbError>(bursar_db::on!(&mut tx, c => sqlx::query(statement).execute(c).await?.rows_affected())) }
-            .await
-            .unwrap();
+        async {
+            Ok::<u64, bursar_db::DbError>(
+                bursar_db::on!(&mut tx, c => sqlx::query(statement).execute(c).await?.rows_affected()),
+            )
+        }
+        .await
+        .unwrap();
         tx.commit().await.unwrap();
     }
 
@@ -226,19 +197,9 @@ impl Shop {
 /// A caller who may manage the owner's billing.
 pub(super) fn allowed(owner: OwnerId, spender: Option<UserId>) -> Allowed {
     let spender = spender.map(|user| Spender { user, token: None });
-    Allowed {
-        owner,
-        member: Some(id(1)),
-        spender,
-        manages: true,
-        sees: true,
-    }
+    Allowed { owner, member: Some(id(1)), spender, manages: true, sees: true }
 }
 
 fn order(product: &str, method: &str, key: RequestKey) -> Order {
-    Order {
-        product: product.to_owned(),
-        method: Payments::Sandbox.method(method).unwrap(),
-        key,
-    }
+    Order { product: product.to_owned(), method: Payments::Sandbox.method(method).unwrap(), key }
 }

@@ -13,8 +13,7 @@ use prost::Message;
 use super::access::{Access, Allowed};
 use super::orders::{Order, Till};
 use crate::domain::{
-    Catalog, Command, GrantCommand, LotSource, Note, Paid, Plan, ProductId, Request, RequestKey,
-    Subscription,
+    Catalog, Command, GrantCommand, LotSource, Note, Paid, Plan, ProductId, Request, RequestKey, Subscription,
 };
 use crate::error::Error;
 use crate::lane::{Job, Spender};
@@ -61,10 +60,7 @@ impl SubscriptionUseCases {
         let Settlement::Paid { reference } = self.till.pay(&order, price, &id.to_string()) else {
             return Err(Error::PaymentDeclined);
         };
-        let paid = Paid {
-            method: order.method.as_str().to_owned(),
-            reference: reference.clone(),
-        };
+        let paid = Paid { method: order.method.as_str().to_owned(), reference: reference.clone() };
         let new = Subscription::begin(id, allowed.owner, (plan, price), paid, now);
         let booked = self.book(&order, &new, allowed.spender, answer).await;
         self.till.after(booked, &reference)
@@ -72,11 +68,7 @@ impl SubscriptionUseCases {
 
     /// What can be known before any money is taken: the answer that the request got before, that the plan is not for
     /// sale, or that the owner has one. In one transaction that holds the request's id, so a twin's subscription is not taken for another's.
-    async fn check<R: Message + Default>(
-        &self,
-        order: &Order,
-        owner: OwnerId,
-    ) -> Result<Option<R>, Error> {
+    async fn check<R: Message + Default>(&self, order: &Order, owner: OwnerId) -> Result<Option<R>, Error> {
         let mut tx = self.till.db.begin().await?;
         let answer = self.till.claim(&mut tx, &order.key).await?;
         if answer.is_none() {
@@ -106,25 +98,17 @@ impl SubscriptionUseCases {
             let live = subscriptions::live(&mut tx, new.owner).await?;
             return Err(live.as_ref().map_or(Error::Failed, already));
         }
-        let job = Job {
-            member: spender,
-            ..self.allowance(new)?
-        };
+        let job = Job { member: spender, ..self.allowance(new)? };
         self.till.book(&mut tx, &job).await?;
         let answer = answer(new);
         order.key.settle(&mut tx, &answer).await?;
-        self.outbox
-            .commit(tx, vec![changed(new, &new.plan, new.seats)])
-            .await?;
+        self.outbox.commit(tx, vec![changed(new, &new.plan, new.seats)]).await?;
         Ok(answer)
     }
 
     /// A plan that can be subscribed to, and what a month of it costs.
     fn for_sale(&self, id: &str) -> Result<(&Plan, Price), Error> {
-        let plan = self
-            .catalog
-            .plan(id)
-            .ok_or_else(|| Error::PlanNotFound(id.to_owned()))?;
+        let plan = self.catalog.plan(id).ok_or_else(|| Error::PlanNotFound(id.to_owned()))?;
         match plan.price {
             Some(price) if id != Catalog::FREE => Ok((plan, price)),
             _ => Err(Error::PlanNotForSale(id.to_owned())),
@@ -136,8 +120,7 @@ impl SubscriptionUseCases {
     pub(super) fn allowance(&self, of: &Subscription) -> Result<Job, Error> {
         let now = self.till.clock.now();
         let lot = Id::from_parts(now.as_millis(), self.entropy.bytes());
-        let key = RequestId::parse(format!("{}:{}", of.id, of.month.number))
-            .map_err(|_| Error::Failed)?;
+        let key = RequestId::parse(format!("{}:{}", of.id, of.month.number)).map_err(|_| Error::Failed)?;
         let command = if of.credits.is_zero() {
             Command::Sweep
         } else {
@@ -155,10 +138,7 @@ impl SubscriptionUseCases {
             owner: of.owner,
             member: None,
             // A month that is over already leaves the account's period alone.
-            period: of
-                .month
-                .contains(now)
-                .then_some((of.month.start, of.month.end)),
+            period: of.month.contains(now).then_some((of.month.start, of.month.end)),
             request: Request::new(Some(RequestKey::new(SCOPE, &key)), command),
         })
     }
@@ -166,9 +146,7 @@ impl SubscriptionUseCases {
     /// The owner's subscription, or the one that ended last.
     pub(crate) async fn get(&self, owner: OwnerId) -> Result<Subscription, Error> {
         let mut tx = self.till.db.read().await?;
-        subscriptions::latest(&mut tx, owner)
-            .await?
-            .ok_or(Error::NotFound("subscription"))
+        subscriptions::latest(&mut tx, owner).await?.ok_or(Error::NotFound("subscription"))
     }
 
     /// What the owner's plan allows; without a subscription it is the free plan.
@@ -203,9 +181,7 @@ impl SubscriptionUseCases {
 }
 
 fn already(live: &Subscription) -> Error {
-    Error::AlreadySubscribed {
-        plan: live.plan.to_string(),
-    }
+    Error::AlreadySubscribed { plan: live.plan.to_string() }
 }
 
 /// What other services learn: the plan that holds for the owner now.

@@ -8,8 +8,7 @@ use bursar_time::Span;
 use tonic::Code;
 
 use crate::words::{
-    Charging, Holding, Spending, Under, free, give_back, give_back_part, grant, reserve, settle,
-    spend,
+    Charging, Holding, Spending, Under, free, give_back, give_back_part, grant, reserve, settle, spend,
 };
 use crate::world::World;
 

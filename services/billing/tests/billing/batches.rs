@@ -16,15 +16,11 @@ use crate::world::World;
 fn line(outcome: &BatchChargeOutcome) -> String {
     let replayed = if outcome.replayed { " again" } else { "" };
     match outcome.outcome.as_ref().expect("an outcome") {
-        Outcome::Charge(charge) => format!(
-            "{} of {}, left {}{replayed}",
-            charge.amount, charge.owner, outcome.balance_after
-        ),
+        Outcome::Charge(charge) => {
+            format!("{} of {}, left {}{replayed}", charge.amount, charge.owner, outcome.balance_after)
+        }
         Outcome::Status(status) => {
-            let info = status
-                .details
-                .iter()
-                .find(|detail| detail.type_url.ends_with("ErrorInfo"));
+            let info = status.details.iter().find(|detail| detail.type_url.ends_with("ErrorInfo"));
             let info = ErrorInfo::decode(info.expect("an ErrorInfo").value.as_slice()).unwrap();
             assert_eq!((&*info.domain, &*outcome.balance_after), ("bursar", ""));
             format!("{:?} {}", Code::from_i32(status.code), info.reason)

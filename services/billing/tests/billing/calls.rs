@@ -49,63 +49,33 @@ calls! {
 impl Caller {
     /// A charge that must succeed.
     pub(crate) async fn charged(&self, request: pb::ChargeRequest) -> pb::Charge {
-        self.charge(request)
-            .await
-            .expect("charged")
-            .charge
-            .expect("a charge")
+        self.charge(request).await.expect("charged").charge.expect("a charge")
     }
 
     /// A hold that must succeed.
     pub(crate) async fn held(&self, request: pb::HoldRequest) -> pb::Hold {
-        self.hold(request)
-            .await
-            .expect("held")
-            .hold
-            .expect("a hold")
+        self.hold(request).await.expect("held").hold.expect("a hold")
     }
 
     /// A capture that must succeed.
     pub(crate) async fn captured(&self, request: pb::CaptureRequest) -> pb::Charge {
-        self.capture(request)
-            .await
-            .expect("captured")
-            .charge
-            .expect("a charge")
+        self.capture(request).await.expect("captured").charge.expect("a charge")
     }
 
     /// A grant that must succeed.
     pub(crate) async fn granted(&self, request: pb::GrantCreditsRequest) -> pb::Lot {
-        self.grant_credits(request)
-            .await
-            .expect("granted")
-            .lot
-            .expect("a lot")
+        self.grant_credits(request).await.expect("granted").lot.expect("a lot")
     }
 
     /// A charge as it is now.
     pub(crate) async fn charge_now(&self, charge: &pb::Charge) -> pb::Charge {
-        let request = pb::GetChargeRequest {
-            charge_id: charge.id.clone(),
-            ..Default::default()
-        };
-        self.get_charge(request)
-            .await
-            .expect("there")
-            .charge
-            .expect("a charge")
+        let request = pb::GetChargeRequest { charge_id: charge.id.clone(), ..Default::default() };
+        self.get_charge(request).await.expect("there").charge.expect("a charge")
     }
 
     /// A hold as it is now.
     pub(crate) async fn hold_now(&self, hold: &pb::Hold) -> pb::Hold {
-        let request = pb::GetHoldRequest {
-            hold_id: hold.id.clone(),
-            ..Default::default()
-        };
-        self.get_hold(request)
-            .await
-            .expect("there")
-            .hold
-            .expect("a hold")
+        let request = pb::GetHoldRequest { hold_id: hold.id.clone(), ..Default::default() };
+        self.get_hold(request).await.expect("there").hold.expect("a hold")
     }
 }

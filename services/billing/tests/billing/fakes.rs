@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use bursar_id::ServiceAccountId;
 use bursar_proto::identity::v1::key_service_server::{KeyService, KeyServiceServer};
-use bursar_proto::identity::v1::service_account_service_server::{
-    ServiceAccountService, ServiceAccountServiceServer,
-};
+use bursar_proto::identity::v1::service_account_service_server::{ServiceAccountService, ServiceAccountServiceServer};
 use bursar_proto::identity::v1::{
     CreateServiceAccountRequest, CreateServiceAccountResponse, DisableServiceAccountRequest,
     DisableServiceAccountResponse, GetJwksRequest, GetJwksResponse, IssueServiceTokenRequest,
@@ -29,20 +27,14 @@ pub(crate) struct Identity {
 
 impl Identity {
     pub(crate) fn routes(self) -> Routes {
-        Routes::new(KeyServiceServer::new(self.clone()))
-            .add_service(ServiceAccountServiceServer::new(self))
+        Routes::new(KeyServiceServer::new(self.clone())).add_service(ServiceAccountServiceServer::new(self))
     }
 }
 
 #[tonic::async_trait]
 impl KeyService for Identity {
-    async fn get_jwks(
-        &self,
-        _: Request<GetJwksRequest>,
-    ) -> Result<Response<GetJwksResponse>, Status> {
-        Ok(Response::new(GetJwksResponse {
-            keys: self.issuer.jwks(),
-        }))
+    async fn get_jwks(&self, _: Request<GetJwksRequest>) -> Result<Response<GetJwksResponse>, Status> {
+        Ok(Response::new(GetJwksResponse { keys: self.issuer.jwks() }))
     }
 }
 
@@ -52,10 +44,7 @@ impl ServiceAccountService for Identity {
         &self,
         request: Request<IssueServiceTokenRequest>,
     ) -> Result<Response<IssueServiceTokenResponse>, Status> {
-        assert_eq!(
-            request.into_inner().client_id,
-            ServiceAccountId::BILLING.to_string()
-        );
+        assert_eq!(request.into_inner().client_id, ServiceAccountId::BILLING.to_string());
         let now = self.clock.now();
         Ok(Response::new(IssueServiceTokenResponse {
             access_token: self.issuer.service(ServiceRole::Billing, now),

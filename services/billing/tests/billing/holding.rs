@@ -8,9 +8,7 @@ use bursar_testkit::{engines, id, refused};
 use bursar_time::Span;
 use tonic::Code;
 
-use crate::words::{
-    Granting, Holding, Spending, Under, free, grant, lots_of, reserve, settle, spend, void,
-};
+use crate::words::{Granting, Holding, Spending, Under, free, grant, lots_of, reserve, settle, spend, void};
 use crate::world::World;
 
 engines! {

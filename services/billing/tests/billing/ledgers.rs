@@ -13,8 +13,8 @@ use tonic::Code;
 
 use crate::calls::Caller;
 use crate::words::{
-    Granting, Holding, Spending, Under, audit_of, balance_of, entries_of, free, give_back, grant,
-    lots_of, reserve, settle, spend, usage_of, void,
+    Granting, Holding, Spending, Under, audit_of, balance_of, entries_of, free, give_back, grant, lots_of, reserve,
+    settle, spend, usage_of, void,
 };
 use crate::world::{Person, World};
 
@@ -22,18 +22,8 @@ use crate::world::{Person, World};
 async fn eventful(world: &World) -> Person {
     let ana = world.person_with(1, "100").await;
     let owner = ana.owner;
-    let short = world
-        .operator()
-        .granted(grant(owner, "5").expiring(world.in_(Span::HOUR)))
-        .await;
-    let charge = ana
-        .charged(
-            spend(owner, "2")
-                .for_project("film")
-                .labelled("scene", "7")
-                .under("r1"),
-        )
-        .await;
+    let short = world.operator().granted(grant(owner, "5").expiring(world.in_(Span::HOUR))).await;
+    let charge = ana.charged(spend(owner, "2").for_project("film").labelled("scene", "7").under("r1")).await;
     let kept = ana.held(reserve(owner, "3").for_project("film")).await;
     ana.captured(settle(&kept, "1")).await;
     let freed = ana.held(reserve(owner, "1")).await;
@@ -41,19 +31,9 @@ async fn eventful(world: &World) -> Person {
     ana.refund(give_back(&charge)).await.unwrap();
     ana.held(reserve(owner, "1").lasting(Span::MINUTE)).await;
     world.passes(Span::HOUR);
-    crate::world::until("the lapse and the expiry are booked", async || {
-        world.seq(owner).await == 11
-    })
-    .await;
+    crate::world::until("the lapse and the expiry are booked", async || world.seq(owner).await == 11).await;
     let other = world.operator().granted(grant(owner, "4")).await;
-    world
-        .operator()
-        .void_lot(pb::VoidLotRequest {
-            note: "a mistake".into(),
-            ..void(&other)
-        })
-        .await
-        .unwrap();
+    world.operator().void_lot(pb::VoidLotRequest { note: "a mistake".into(), ..void(&other) }).await.unwrap();
     drop(short);
     ana
 }
@@ -224,40 +204,22 @@ async fn malformed_owners(caller: &Caller) {
     for owner in ["", "me", "prj_00000000000000000000000001"].map(str::to_owned) {
         let answers = [
             refused(
-                caller
-                    .get_balance(pb::GetBalanceRequest {
-                        owner: owner.clone(),
-                    })
-                    .await,
+                caller.get_balance(pb::GetBalanceRequest { owner: owner.clone() }).await,
                 Code::InvalidArgument,
                 "INVALID_FIELDS",
             ),
             refused(
-                caller
-                    .verify_ledger(pb::VerifyLedgerRequest {
-                        owner: owner.clone(),
-                    })
-                    .await,
+                caller.verify_ledger(pb::VerifyLedgerRequest { owner: owner.clone() }).await,
                 Code::InvalidArgument,
                 "INVALID_FIELDS",
             ),
             refused(
-                caller
-                    .list_lots(pb::ListLotsRequest {
-                        owner: owner.clone(),
-                        ..Default::default()
-                    })
-                    .await,
+                caller.list_lots(pb::ListLotsRequest { owner: owner.clone(), ..Default::default() }).await,
                 Code::InvalidArgument,
                 "INVALID_FIELDS",
             ),
             refused(
-                caller
-                    .query_usage(pb::QueryUsageRequest {
-                        owner,
-                        ..Default::default()
-                    })
-                    .await,
+                caller.query_usage(pb::QueryUsageRequest { owner, ..Default::default() }).await,
                 Code::InvalidArgument,
                 "INVALID_FIELDS",
             ),

@@ -1,12 +1,7 @@
 //! Billing over its real stack, in this process, on both engines: every RPC for what it does and for each of
 //! its refusals, races, tampering, and what it costs.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod bad_input;
 mod batches;

@@ -7,9 +7,7 @@ use bursar_testkit::{Refusal, engines};
 use bursar_time::Span;
 use tonic::Status;
 
-use crate::words::{
-    Granting, Holding, Under, free, give_back, give_back_part, grant, reserve, settle, spend,
-};
+use crate::words::{Granting, Holding, Under, free, give_back, give_back_part, grant, reserve, settle, spend};
 use crate::world::World;
 
 /// Runs all of them at once and gives their outcomes in the order of their making.
@@ -28,14 +26,8 @@ where
 
 /// The reason of each refusal, and how many succeeded.
 fn count<T>(outcomes: &[Result<T, Status>]) -> (usize, BTreeSet<String>) {
-    let reasons = outcomes
-        .iter()
-        .filter_map(|it| it.as_ref().err())
-        .map(|status| Refusal::of(status).reason);
-    (
-        outcomes.iter().filter(|it| it.is_ok()).count(),
-        reasons.collect(),
-    )
+    let reasons = outcomes.iter().filter_map(|it| it.as_ref().err()).map(|status| Refusal::of(status).reason);
+    (outcomes.iter().filter(|it| it.is_ok()).count(), reasons.collect())
 }
 
 engines! {

@@ -11,10 +11,7 @@ use crate::words::{Granting, Under, give_back, give_back_part, grant, lots_of, s
 use crate::world::World;
 
 fn parts(allocations: &[pb::Allocation]) -> Vec<(&str, &str)> {
-    allocations
-        .iter()
-        .map(|it| (it.lot_id.as_str(), it.amount.as_str()))
-        .collect()
+    allocations.iter().map(|it| (it.lot_id.as_str(), it.amount.as_str())).collect()
 }
 
 engines! {

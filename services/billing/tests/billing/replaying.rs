@@ -6,8 +6,7 @@ use bursar_time::Span;
 use tonic::Code;
 
 use crate::words::{
-    Charging, Granting, Holding, Spending, Under, free, give_back, give_back_part, grant, reserve,
-    settle, spend, void,
+    Charging, Granting, Holding, Spending, Under, free, give_back, give_back_part, grant, reserve, settle, spend, void,
 };
 use crate::world::World;
 
@@ -20,17 +19,8 @@ macro_rules! replays {
         assert!(!first.replayed && again.replayed, "{}", stringify!($rpc));
         again.replayed = false;
         assert_eq!(first, again, "{}: the stored answer", stringify!($rpc));
-        refused(
-            $caller.$rpc($changed).await,
-            Code::AlreadyExists,
-            "REQUEST_ID_REUSED",
-        );
-        assert_eq!(
-            $world.seq($owner).await,
-            seq,
-            "{}: one effect",
-            stringify!($rpc)
-        );
+        refused($caller.$rpc($changed).await, Code::AlreadyExists, "REQUEST_ID_REUSED");
+        assert_eq!($world.seq($owner).await, seq, "{}: one effect", stringify!($rpc));
         first
     }};
 }

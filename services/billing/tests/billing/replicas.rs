@@ -12,48 +12,37 @@ fn two_instances_stay_exact_under_load() {
     postgres::run(async |db: TestDb| {
         let world = World::on(db).await;
         let other = world.another_instance().await;
-        let here = [
-            world.person_with(1, "60").await,
-            world.person_with(2, "60").await,
-            world.person_with(3, "60").await,
-        ];
+        let here =
+            [world.person_with(1, "60").await, world.person_with(2, "60").await, world.person_with(3, "60").await];
         let there = here.clone().map(|person| world.through(&other, &person));
         for round in 0..4_usize {
-            let racers = (0..60_usize).map(|n| {
-                let side = if n % 2 == 0 { &here } else { &there };
-                let person = side[(n / 2) % 3].clone();
-                async move {
-                    let owner = person.owner;
-                    // Each id is used on both sides.
-                    let id = format!("{round}-{}", n / 2);
-                    match (n / 6) % 3 {
-                        0 => drop(person.charge(spend(owner, "1").under(&id)).await.unwrap()),
-                        1 => {
-                            let hold = person
-                                .hold(reserve(owner, "2").under(&id))
-                                .await
-                                .unwrap()
-                                .hold
-                                .unwrap();
-                            let captured = person
-                                .capture(settle(&hold, "1").under(&format!("{id}-c")))
-                                .await;
-                            captured.unwrap();
-                            person.release(free(&hold)).await.unwrap_err();
-                        }
-                        _ => {
-                            let charges = (0..20)
-                                .map(|one| spend(owner, "0.05").under(&format!("{id}-{one}")));
-                            let outcomes =
-                                person.batch_charge(batch(charges)).await.unwrap().outcomes;
-                            assert!(outcomes.iter().all(|it| matches!(
-                                &it.outcome,
-                                Some(pb::batch_charge_outcome::Outcome::Charge(_))
-                            )));
+            let racers =
+                (0..60_usize).map(|n| {
+                    let side = if n % 2 == 0 { &here } else { &there };
+                    let person = side[(n / 2) % 3].clone();
+                    async move {
+                        let owner = person.owner;
+                        // Each id is used on both sides.
+                        let id = format!("{round}-{}", n / 2);
+                        match (n / 6) % 3 {
+                            0 => drop(person.charge(spend(owner, "1").under(&id)).await.unwrap()),
+                            1 => {
+                                let hold = person.hold(reserve(owner, "2").under(&id)).await.unwrap().hold.unwrap();
+                                let captured = person.capture(settle(&hold, "1").under(&format!("{id}-c"))).await;
+                                captured.unwrap();
+                                person.release(free(&hold)).await.unwrap_err();
+                            }
+                            _ => {
+                                let charges = (0..20).map(|one| spend(owner, "0.05").under(&format!("{id}-{one}")));
+                                let outcomes = person.batch_charge(batch(charges)).await.unwrap().outcomes;
+                                assert!(outcomes.iter().all(|it| matches!(
+                                    &it.outcome,
+                                    Some(pb::batch_charge_outcome::Outcome::Charge(_))
+                                )));
+                            }
                         }
                     }
-                }
-            });
+                });
             at_once(racers).await;
             for person in &here {
                 world.audit(person.owner).await;
@@ -82,44 +71,20 @@ fn one_request_id_on_two_instances_is_one_charge() {
             let lots = at_once(grants).await;
             assert_eq!(lots[0], lots[1], "one lot");
             let answers = at_once((0..32).map(|n| {
-                let person = if n % 2 == 0 {
-                    here.clone()
-                } else {
-                    there.clone()
-                };
-                async move {
-                    person
-                        .charge(spend(person.owner, "3").under("r"))
-                        .await
-                        .unwrap()
-                }
+                let person = if n % 2 == 0 { here.clone() } else { there.clone() };
+                async move { person.charge(spend(person.owner, "3").under("r")).await.unwrap() }
             }))
             .await;
-            assert!(
-                answers
-                    .iter()
-                    .all(|answer| answer.charge == answers[0].charge),
-                "one charge"
-            );
-            let last = at_once((0..16).map(|n| {
-                let person = if n % 2 == 0 {
-                    here.clone()
-                } else {
-                    there.clone()
-                };
-                async move {
-                    person
-                        .charge(spend(person.owner, "2"))
-                        .await
-                        .map_err(|status| Refusal::of(&status).reason)
-                }
-            }))
-            .await;
-            assert_eq!(
-                last.iter().filter(|it| it.is_ok()).count(),
-                3,
-                "exactly what the last 7 credits pay"
-            );
+            assert!(answers.iter().all(|answer| answer.charge == answers[0].charge), "one charge");
+            let last =
+                at_once((0..16).map(|n| {
+                    let person = if n % 2 == 0 { here.clone() } else { there.clone() };
+                    async move {
+                        person.charge(spend(person.owner, "2")).await.map_err(|status| Refusal::of(&status).reason)
+                    }
+                }))
+                .await;
+            assert_eq!(last.iter().filter(|it| it.is_ok()).count(), 3, "exactly what the last 7 credits pay");
             world.audit(here.owner).await;
         }
     });

@@ -6,9 +6,7 @@ use bursar_proto::billing::v1::GroupBy;
 use bursar_testkit::{engines, id, refused};
 use tonic::{Code, Status};
 
-use crate::words::{
-    audit_of, balance_of, entries_of, free, give_back, lots_of, reserve, settle, spend, usage_of,
-};
+use crate::words::{audit_of, balance_of, entries_of, free, give_back, lots_of, reserve, settle, spend, usage_of};
 use crate::world::{Person, World};
 
 /// An organization's Owner (person 1), an Admin (2) and two Members (3, 4).
@@ -17,14 +15,8 @@ async fn staff(world: &World) -> (OwnerId, [Person; 4]) {
     for (n, role) in [(2, Role::Admin), (3, Role::Member), (4, Role::Member)] {
         world.hears(team, id(n), Some(role), 1).await;
     }
-    let (admin, member) = (
-        world.member(2, team, Role::Admin, 1),
-        world.member(3, team, Role::Member, 1),
-    );
-    (
-        team,
-        [owner, admin, member, world.member(4, team, Role::Member, 1)],
-    )
+    let (admin, member) = (world.member(2, team, Role::Admin, 1), world.member(3, team, Role::Member, 1));
+    (team, [owner, admin, member, world.member(4, team, Role::Member, 1)])
 }
 
 fn allowed<T: std::fmt::Debug>(outcome: Result<T, Status>, may: bool, what: &str) {

@@ -31,10 +31,7 @@ fn buy(owner: OwnerId, pack: &str) -> pb::PurchasePackRequest {
 }
 
 fn purchases(owner: OwnerId) -> pb::ListPurchasesRequest {
-    pb::ListPurchasesRequest {
-        owner: owner.to_string(),
-        ..Default::default()
-    }
+    pb::ListPurchasesRequest { owner: owner.to_string(), ..Default::default() }
 }
 
 engines! {

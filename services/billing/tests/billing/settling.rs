@@ -9,10 +9,7 @@ use crate::words::{Spending, Under, free, give_back, grant, reserve, settle, spe
 use crate::world::World;
 
 fn with_excess(request: pb::CaptureRequest) -> pb::CaptureRequest {
-    pb::CaptureRequest {
-        allow_excess: true,
-        ..request
-    }
+    pb::CaptureRequest { allow_excess: true, ..request }
 }
 
 engines! {

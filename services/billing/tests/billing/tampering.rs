@@ -12,9 +12,7 @@ use crate::world::{Person, World};
 async fn busy(world: &World, n: u64) -> Person {
     let ana = world.person_with(n, "100").await;
     let owner = ana.owner;
-    let charge = ana
-        .charged(spend(owner, "3").for_project("film").labelled("scene", "7"))
-        .await;
+    let charge = ana.charged(spend(owner, "3").for_project("film").labelled("scene", "7")).await;
     ana.charged(spend(owner, "2")).await;
     let hold = ana.held(reserve(owner, "4")).await;
     ana.captured(settle(&hold, "1")).await;
@@ -25,11 +23,7 @@ async fn busy(world: &World, n: u64) -> Person {
 }
 
 async fn verdict(world: &World, owner: OwnerId) -> pb::VerifyLedgerResponse {
-    world
-        .operator()
-        .verify_ledger(audit_of(owner))
-        .await
-        .expect("an answer, not an error")
+    world.operator().verify_ledger(audit_of(owner)).await.expect("an answer, not an error")
 }
 
 /// Takes the guard away, as somebody with every right could.
@@ -37,9 +31,7 @@ async fn disarm(world: &World) {
     world
         .by_hand(match world.engine() {
             Engine::Postgres => "DROP TRIGGER ledger_append_only ON ledger_entries",
-            Engine::Sqlite => {
-                "DROP TRIGGER ledger_append_only_update; DROP TRIGGER ledger_append_only_delete"
-            }
+            Engine::Sqlite => "DROP TRIGGER ledger_append_only_update; DROP TRIGGER ledger_append_only_delete",
         })
         .await
         .unwrap();

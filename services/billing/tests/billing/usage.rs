@@ -9,9 +9,7 @@ use bursar_testkit::{at, engines, id, refused};
 use bursar_time::{Span, Timestamp};
 use tonic::Code;
 
-use crate::words::{
-    Charging, Spending, Under, give_back, give_back_part, reserve, settle, spend, usage_of,
-};
+use crate::words::{Charging, Spending, Under, give_back, give_back_part, reserve, settle, spend, usage_of};
 use crate::world::{Person, World};
 
 /// A team's three days: two members, two projects, two models, refunds, a capture.
@@ -19,27 +17,14 @@ async fn three_days(world: &World) -> (OwnerId, Person) {
     let (team, owner) = world.organization_with(1, "1000").await;
     world.hears(team, id(2), Some(Role::Member), 1).await;
     let member = world.member(2, team, Role::Member, 1);
-    owner
-        .charged(
-            spend(team, "10")
-                .for_project("film")
-                .on_model("veo-3.1")
-                .quantity("2.5"),
-        )
-        .await;
-    let charge = member
-        .charged(spend(team, "20").for_project("film").on_model("kling"))
-        .await;
+    owner.charged(spend(team, "10").for_project("film").on_model("veo-3.1").quantity("2.5")).await;
+    let charge = member.charged(spend(team, "20").for_project("film").on_model("kling")).await;
     world.passes(Span::DAY);
     member.refund(give_back_part(&charge, "5")).await.unwrap();
-    let hold = member
-        .held(reserve(team, "9").for_project("game").on_model("veo-3.1"))
-        .await;
+    let hold = member.held(reserve(team, "9").for_project("game").on_model("veo-3.1")).await;
     member.captured(settle(&hold, "7")).await;
     world.passes(Span::HOUR);
-    owner
-        .charged(spend(team, "1").on_model("veo-3.1").quantity("0.5"))
-        .await;
+    owner.charged(spend(team, "1").on_model("veo-3.1").quantity("0.5")).await;
     world.passes(Span::DAY);
     owner.charged(spend(team, "3")).await;
     member.refund(give_back(&charge)).await.unwrap();
@@ -48,33 +33,18 @@ async fn three_days(world: &World) -> (OwnerId, Person) {
 
 /// One row in a line: when, whose, what; charged, refunded, net, how many, how much.
 fn line(row: &pb::UsageRow) -> String {
-    let when = row
-        .interval_start
-        .map(|at| Timestamp::from_unix_secs(at.seconds).unwrap().to_string())
-        .unwrap_or_default();
+    let when =
+        row.interval_start.map(|at| Timestamp::from_unix_secs(at.seconds).unwrap().to_string()).unwrap_or_default();
     let who = [row.member.as_str(), &row.project, &row.model].join("/");
-    format!(
-        "{when} {who} {} {} {} {}x {}",
-        row.charged, row.refunded, row.net, row.count, row.quantity
-    )
+    format!("{when} {who} {} {} {} {}x {}", row.charged, row.refunded, row.net, row.count, row.quantity)
 }
 
 async fn lines(person: &Person, request: pb::QueryUsageRequest) -> Vec<String> {
-    person
-        .query_usage(request)
-        .await
-        .unwrap()
-        .rows
-        .iter()
-        .map(line)
-        .collect()
+    person.query_usage(request).await.unwrap().rows.iter().map(line).collect()
 }
 
 fn cut(request: pb::QueryUsageRequest, interval: Interval) -> pb::QueryUsageRequest {
-    pb::QueryUsageRequest {
-        interval: interval.into(),
-        ..request
-    }
+    pb::QueryUsageRequest { interval: interval.into(), ..request }
 }
 
 engines! {

@@ -6,56 +6,31 @@ use bursar_rpc::convert::{to_duration, to_timestamp};
 use bursar_time::{Span, Timestamp};
 
 pub(crate) fn spend(owner: OwnerId, amount: &str) -> pb::ChargeRequest {
-    pb::ChargeRequest {
-        owner: owner.to_string(),
-        amount: amount.to_owned(),
-        ..Default::default()
-    }
+    pb::ChargeRequest { owner: owner.to_string(), amount: amount.to_owned(), ..Default::default() }
 }
 
-pub(crate) fn batch(
-    charges: impl IntoIterator<Item = pb::ChargeRequest>,
-) -> pb::BatchChargeRequest {
-    pb::BatchChargeRequest {
-        charges: charges.into_iter().collect(),
-    }
+pub(crate) fn batch(charges: impl IntoIterator<Item = pb::ChargeRequest>) -> pb::BatchChargeRequest {
+    pb::BatchChargeRequest { charges: charges.into_iter().collect() }
 }
 
 pub(crate) fn reserve(owner: OwnerId, amount: &str) -> pb::HoldRequest {
-    pb::HoldRequest {
-        owner: owner.to_string(),
-        amount: amount.to_owned(),
-        ..Default::default()
-    }
+    pb::HoldRequest { owner: owner.to_string(), amount: amount.to_owned(), ..Default::default() }
 }
 
 pub(crate) fn settle(hold: &pb::Hold, amount: &str) -> pb::CaptureRequest {
-    pb::CaptureRequest {
-        hold_id: hold.id.clone(),
-        amount: amount.to_owned(),
-        ..Default::default()
-    }
+    pb::CaptureRequest { hold_id: hold.id.clone(), amount: amount.to_owned(), ..Default::default() }
 }
 
 pub(crate) fn free(hold: &pb::Hold) -> pb::ReleaseRequest {
-    pb::ReleaseRequest {
-        hold_id: hold.id.clone(),
-        ..Default::default()
-    }
+    pb::ReleaseRequest { hold_id: hold.id.clone(), ..Default::default() }
 }
 
 pub(crate) fn give_back(charge: &pb::Charge) -> pb::RefundRequest {
-    pb::RefundRequest {
-        charge_id: charge.id.clone(),
-        ..Default::default()
-    }
+    pb::RefundRequest { charge_id: charge.id.clone(), ..Default::default() }
 }
 
 pub(crate) fn give_back_part(charge: &pb::Charge, amount: &str) -> pb::RefundRequest {
-    pb::RefundRequest {
-        amount: Some(amount.to_owned()),
-        ..give_back(charge)
-    }
+    pb::RefundRequest { amount: Some(amount.to_owned()), ..give_back(charge) }
 }
 
 /// Goodwill credits, from now and for ever.
@@ -69,48 +44,28 @@ pub(crate) fn grant(owner: OwnerId, amount: &str) -> pb::GrantCreditsRequest {
 }
 
 pub(crate) fn void(lot: &pb::Lot) -> pb::VoidLotRequest {
-    pb::VoidLotRequest {
-        lot_id: lot.id.clone(),
-        ..Default::default()
-    }
+    pb::VoidLotRequest { lot_id: lot.id.clone(), ..Default::default() }
 }
 
 pub(crate) fn entries_of(owner: OwnerId) -> pb::ListLedgerEntriesRequest {
-    pb::ListLedgerEntriesRequest {
-        owner: owner.to_string(),
-        page_size: 1_000,
-        ..Default::default()
-    }
+    pb::ListLedgerEntriesRequest { owner: owner.to_string(), page_size: 1_000, ..Default::default() }
 }
 
 pub(crate) fn usage_of(owner: OwnerId, groups: &[pb::GroupBy]) -> pb::QueryUsageRequest {
     let group_by = groups.iter().map(|group| (*group).into()).collect();
-    pb::QueryUsageRequest {
-        owner: owner.to_string(),
-        group_by,
-        page_size: 1_000,
-        ..Default::default()
-    }
+    pb::QueryUsageRequest { owner: owner.to_string(), group_by, page_size: 1_000, ..Default::default() }
 }
 
 pub(crate) fn balance_of(owner: OwnerId) -> pb::GetBalanceRequest {
-    pb::GetBalanceRequest {
-        owner: owner.to_string(),
-    }
+    pb::GetBalanceRequest { owner: owner.to_string() }
 }
 
 pub(crate) fn lots_of(owner: OwnerId) -> pb::ListLotsRequest {
-    pb::ListLotsRequest {
-        owner: owner.to_string(),
-        page_size: 1_000,
-        ..Default::default()
-    }
+    pb::ListLotsRequest { owner: owner.to_string(), page_size: 1_000, ..Default::default() }
 }
 
 pub(crate) fn audit_of(owner: OwnerId) -> pb::VerifyLedgerRequest {
-    pb::VerifyLedgerRequest {
-        owner: owner.to_string(),
-    }
+    pb::VerifyLedgerRequest { owner: owner.to_string() }
 }
 
 /// Requests with an idempotency key.

@@ -83,17 +83,9 @@ impl World {
         adjust(&mut settings);
         let told_in = sqlite::file();
         let organization_db = told_in.open(&ddl::migrations()).await;
-        let organization = Outbox::new(
-            "organization",
-            organization_db.clone(),
-            clock.clone(),
-            Entropy::seeded(1),
-        );
+        let organization = Outbox::new("organization", organization_db.clone(), clock.clone(), Entropy::seeded(1));
         let env = Env::for_test(clock.clone(), Entropy::seeded(2));
-        let identity = Identity {
-            issuer: Arc::clone(&issuer),
-            clock: clock.clone(),
-        };
+        let identity = Identity { issuer: Arc::clone(&issuer), clock: clock.clone() };
         let watch = organization.watch_service(CancellationToken::new());
         let peers = Peers {
             identity: Transport::routes(identity.routes()),
@@ -129,28 +121,20 @@ impl World {
         let mut settings = self.settings.clone();
         adjust(&mut settings);
         let number = 2 + self.instances.fetch_add(1, Ordering::Relaxed);
-        let env = Env {
-            entropy: Entropy::seeded(number),
-            ..self.env.clone()
-        };
+        let env = Env { entropy: Entropy::seeded(number), ..self.env.clone() };
         start(&settings, &self.peers, env).await
     }
 
     /// The same person at another instance.
     pub(crate) fn through(&self, instance: &Caller, person: &Person) -> Person {
         let token = self.token_of(person);
-        Person {
-            calls: Caller(instance.0.with_token(&token)),
-            ..person.clone()
-        }
+        Person { calls: Caller(instance.0.with_token(&token)), ..person.clone() }
     }
 
     fn token_of(&self, person: &Person) -> String {
         let token = match person.owner {
             OwnerId::User(user) => self.issuer.user(user),
-            OwnerId::Organization(organization) => {
-                self.issuer.member(person.user, organization, Role::Member)
-            }
+            OwnerId::Organization(organization) => self.issuer.member(person.user, organization, Role::Member),
         };
         token.lasting(LONG).at(self.clock.now())
     }
@@ -164,39 +148,21 @@ impl World {
     pub(crate) fn person(&self, n: u64) -> Person {
         let user = id(n);
         let token = self.issuer.user(user).lasting(LONG).at(self.clock.now());
-        Person {
-            user,
-            owner: OwnerId::User(user),
-            calls: Caller(self.nobody.0.with_token(&token)),
-        }
+        Person { user, owner: OwnerId::User(user), calls: Caller(self.nobody.0.with_token(&token)) }
     }
 
     /// The `n`-th person in an organization, as a token of membership version `version` tells.
     pub(crate) fn member(&self, n: u64, organization: OwnerId, role: Role, version: u64) -> Person {
-        let token = self
-            .issuer
-            .member(id(n), the(organization), role)
-            .version(version);
+        let token = self.issuer.member(id(n), the(organization), role).version(version);
         let token = token.lasting(LONG).at(self.clock.now());
-        Person {
-            user: id(n),
-            owner: organization,
-            calls: Caller(self.nobody.0.with_token(&token)),
-        }
+        Person { user: id(n), owner: organization, calls: Caller(self.nobody.0.with_token(&token)) }
     }
 
     /// The `n`-th person in an organization that the token gives no role in.
     pub(crate) fn former_member(&self, n: u64, organization: OwnerId) -> Person {
-        let token = self
-            .issuer
-            .member(id(n), the(organization), Role::Member)
-            .without_role();
+        let token = self.issuer.member(id(n), the(organization), Role::Member).without_role();
         let token = token.lasting(LONG).at(self.clock.now());
-        Person {
-            user: id(n),
-            owner: organization,
-            calls: Caller(self.nobody.0.with_token(&token)),
-        }
+        Person { user: id(n), owner: organization, calls: Caller(self.nobody.0.with_token(&token)) }
     }
 
     pub(crate) fn operator(&self) -> Caller {
@@ -205,11 +171,7 @@ impl World {
 
     /// The operator at another instance.
     pub(crate) fn operator_through(&self, instance: &Caller) -> Caller {
-        Caller(
-            instance
-                .0
-                .with_token(&self.issuer.service(ServiceRole::Operator, self.clock.now())),
-        )
+        Caller(instance.0.with_token(&self.issuer.service(ServiceRole::Operator, self.clock.now())))
     }
 
     /// A back-end service of the product.
@@ -218,11 +180,7 @@ impl World {
     }
 
     pub(crate) fn service(&self, role: ServiceRole) -> Caller {
-        Caller(
-            self.nobody
-                .0
-                .with_token(&self.issuer.service(role, self.clock.now())),
-        )
+        Caller(self.nobody.0.with_token(&self.issuer.service(role, self.clock.now())))
     }
 
     /// The product, calling for a person.
@@ -254,25 +212,13 @@ impl World {
     }
 
     /// Billing hears that a membership is now like this, and has applied it.
-    pub(crate) async fn hears(
-        &self,
-        organization: OwnerId,
-        user: UserId,
-        role: Option<Role>,
-        version: u64,
-    ) {
+    pub(crate) async fn hears(&self, organization: OwnerId, user: UserId, role: Option<Role>, version: u64) {
         self.announce(organization, user, role, version).await;
         self.applied().await;
     }
 
     /// Organization tells of a membership; billing will hear of it.
-    pub(crate) async fn announce(
-        &self,
-        organization: OwnerId,
-        user: UserId,
-        role: Option<Role>,
-        version: u64,
-    ) {
+    pub(crate) async fn announce(&self, organization: OwnerId, user: UserId, role: Option<Role>, version: u64) {
         let changed = MembershipChanged {
             organization_id: the(organization).to_string(),
             user_id: user.to_string(),
@@ -293,10 +239,7 @@ impl World {
     async fn applied(&self) {
         let told = self.told.load(Ordering::SeqCst);
         let wanted = format!("organization-{told}");
-        until("billing applies organization's events", async || {
-            self.cursor().await == wanted
-        })
-        .await;
+        until("billing applies organization's events", async || self.cursor().await == wanted).await;
     }
 
     async fn cursor(&self) -> String {
@@ -326,9 +269,7 @@ impl World {
     pub(crate) async fn by_hand(&self, sql: &str) -> Result<u64, sqlx::Error> {
         let sql = sqlx::AssertSqlSafe(sql.to_owned());
         match &self.store {
-            Db::Sqlite { write, .. } => {
-                Ok(sqlx::raw_sql(sql).execute(write).await?.rows_affected())
-            }
+            Db::Sqlite { write, .. } => Ok(sqlx::raw_sql(sql).execute(write).await?.rows_affected()),
             Db::Postgres(pool) => Ok(sqlx::raw_sql(sql).execute(pool).await?.rows_affected()),
         }
     }
@@ -337,18 +278,13 @@ impl World {
     pub(crate) async fn number(&self, sql: &'static str, owner: OwnerId) -> i64 {
         let mut tx = self.store.read().await.unwrap();
         let number: Result<(i64,), bursar_db::DbError> =
-            async { Ok(on!(&mut tx, c => sqlx::query_as(sql).bind(owner).fetch_one(c).await?)) }
-                .await;
+            async { Ok(on!(&mut tx, c => sqlx::query_as(sql).bind(owner).fetch_one(c).await?)) }.await;
         number.unwrap_or_else(|error| panic!("{sql}: {error}")).0
     }
 
     /// The number of the account's last ledger entry; 0 for an account that does not exist.
     pub(crate) async fn seq(&self, owner: OwnerId) -> i64 {
-        self.number(
-            "SELECT COALESCE(MAX(seq), 0) FROM ledger_entries WHERE owner = $1",
-            owner,
-        )
-        .await
+        self.number("SELECT COALESCE(MAX(seq), 0) FROM ledger_entries WHERE owner = $1", owner).await
     }
 
     /// Keeps every batch with this account waiting until the transaction ends.
@@ -356,8 +292,7 @@ impl World {
         // On SQLite any writing transaction does.
         let mut tx = self.store.begin().await.unwrap();
         if let Tx::Postgres(t) = &mut tx {
-            let lock =
-                sqlx::query("SELECT 1 FROM accounts WHERE owner = $1 FOR UPDATE").bind(owner);
+            let lock = sqlx::query("SELECT 1 FROM accounts WHERE owner = $1 FOR UPDATE").bind(owner);
             lock.execute(&mut **t).await.unwrap();
         }
         tx
@@ -369,10 +304,7 @@ impl World {
 
     /// The balance as the operator sees it.
     pub(crate) async fn balance(&self, owner: OwnerId) -> pb::GetBalanceResponse {
-        self.operator()
-            .get_balance(crate::words::balance_of(owner))
-            .await
-            .expect("a balance")
+        self.operator().get_balance(crate::words::balance_of(owner)).await.expect("a balance")
     }
 
     /// What the account can spend now.
@@ -382,11 +314,7 @@ impl World {
 
     /// Whatever happened, the books must agree with one another: in the service's own words and in SQL's.
     pub(crate) async fn audit(&self, owner: OwnerId) {
-        let verdict = self
-            .operator()
-            .verify_ledger(audit_of(owner))
-            .await
-            .expect("verifies");
+        let verdict = self.operator().verify_ledger(audit_of(owner)).await.expect("verifies");
         assert!(verdict.valid, "{owner}: {:?}", verdict.first_bad);
         for (what, sql) in [
             ("lots that do not conserve", BAD_LOTS),
@@ -399,15 +327,12 @@ impl World {
         ] {
             assert_eq!(self.number(sql, owner).await, 0, "{owner}: {what}");
         }
-        assert_eq!(
-            self.seq(owner).await.unsigned_abs(),
-            verdict.entries,
-            "{owner}: every entry was verified"
-        );
+        assert_eq!(self.seq(owner).await.unsigned_abs(), verdict.entries, "{owner}: every entry was verified");
     }
 }
 
-const BAD_LOTS: &str = "SELECT COUNT(*) FROM lots WHERE owner = $1 AND (granted <> spent + remaining + held + expired + voided
+const BAD_LOTS: &str =
+    "SELECT COUNT(*) FROM lots WHERE owner = $1 AND (granted <> spent + remaining + held + expired + voided
     OR remaining < 0 OR held < 0 OR spent < 0 OR expired < 0 OR voided < 0)";
 const AVAILABLE: &str = "SELECT CAST(COALESCE((SELECT available FROM accounts WHERE owner = $1), 0)
     - COALESCE((SELECT SUM(remaining) FROM lots WHERE owner = $1), 0) AS BIGINT)";
@@ -434,16 +359,10 @@ const DAYS: &str = net_usage!("DAY");
 const LONG: Span = Span::from_days(40_000);
 
 async fn start(settings: &Settings, peers: &Peers, env: Env) -> Caller {
-    let started = bursar_billing::start(settings, peers.clone(), env)
-        .await
-        .expect("starts");
+    let started = bursar_billing::start(settings, peers.clone(), env).await.expect("starts");
     started.ready.check().await.expect("is ready");
     let billing = Transport::routes(started.routes);
-    Caller(Client::new(
-        peers.identity.clone(),
-        peers.organization.clone(),
-        billing,
-    ))
+    Caller(Client::new(peers.identity.clone(), peers.organization.clone(), billing))
 }
 
 fn the(owner: OwnerId) -> OrganizationId {
@@ -454,10 +373,7 @@ fn the(owner: OwnerId) -> OrganizationId {
 pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let start = Instant::now();
     while !holds().await {
-        assert!(
-            start.elapsed() < Duration::from_mins(1),
-            "not within a minute: {what}"
-        );
+        assert!(start.elapsed() < Duration::from_mins(1), "not within a minute: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -70,18 +70,12 @@ mod tests {
         ];
         for (text, expected) in cases {
             assert_eq!(
-                DisplayName::parse(text)
-                    .as_ref()
-                    .map(DisplayName::as_str)
-                    .map_err(|e| *e),
+                DisplayName::parse(text).as_ref().map(DisplayName::as_str).map_err(|e| *e),
                 expected,
                 "{text:?}"
             );
         }
         assert!(DisplayName::parse(&"ж".repeat(100)).is_ok());
-        assert_eq!(
-            DisplayName::parse(&"x".repeat(101)),
-            Err(DisplayNameError::TooLong)
-        );
+        assert_eq!(DisplayName::parse(&"x".repeat(101)), Err(DisplayNameError::TooLong));
     }
 }

@@ -31,9 +31,7 @@ impl fmt::Display for EmailError {
         f.write_str(match self {
             Self::Empty => "an email address is required",
             Self::TooLong => "an email address has at most 254 characters, 64 of them before the @",
-            Self::Character => {
-                "an email address has ASCII letters, digits and .!#$%&'*+/=?^_`{|}~- only"
-            }
+            Self::Character => "an email address has ASCII letters, digits and .!#$%&'*+/=?^_`{|}~- only",
             Self::Shape => "an email address has the form name@example.com",
         })
     }
@@ -57,10 +55,7 @@ impl Email {
         }
         check_local(local)?;
         check_domain(domain)?;
-        Ok(Self {
-            address: address.to_owned(),
-            key: address.to_ascii_lowercase(),
-        })
+        Ok(Self { address: address.to_owned(), key: address.to_ascii_lowercase() })
     }
 
     /// The address as its holder wrote it: what mail is sent to.
@@ -85,10 +80,7 @@ fn check_local(local: &str) -> Result<(), EmailError> {
         if atom.is_empty() {
             return Err(EmailError::Shape);
         }
-        if !atom
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+/=?^_`{|}~-".contains(&b))
-        {
+        if !atom.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+/=?^_`{|}~-".contains(&b)) {
             return Err(EmailError::Character);
         }
     }
@@ -100,10 +92,7 @@ fn check_domain(domain: &str) -> Result<(), EmailError> {
         if label.is_empty() || label.len() > 63 || label.starts_with('-') || label.ends_with('-') {
             return Err(EmailError::Shape);
         }
-        if !label
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'-')
-        {
+        if !label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
             return Err(EmailError::Character);
         }
     }
@@ -139,11 +128,7 @@ mod tests {
         ];
         for (text, expected) in cases {
             let got = Email::parse(text);
-            assert_eq!(
-                got.as_ref().map(Email::key).map_err(|e| *e),
-                expected,
-                "{text:?}"
-            );
+            assert_eq!(got.as_ref().map(Email::key).map_err(|e| *e), expected, "{text:?}");
         }
         let long = format!("{}@example.com", "a".repeat(65));
         assert_eq!(Email::parse(&long), Err(EmailError::TooLong));
@@ -154,10 +139,7 @@ mod tests {
     #[test]
     fn the_spelling_is_kept_and_the_local_part_names_its_holder() {
         let email = Email::parse("Ada@Example.com").unwrap();
-        assert_eq!(
-            (email.address(), email.local_part()),
-            ("Ada@Example.com", "Ada")
-        );
+        assert_eq!((email.address(), email.local_part()), ("Ada@Example.com", "Ada"));
     }
 
     proptest! {

@@ -53,20 +53,12 @@ pub fn signer(keys: &[KeySpan], now: Timestamp) -> Option<KeySpan> {
 /// the old key signs on.
 pub fn rotation(keys: &[KeySpan], policy: &KeyPolicy, now: Timestamp) -> Rotation {
     let create = match keys.last() {
-        None => Some(KeySpan {
-            generation: 1,
-            signs_from: now,
-        }),
+        None => Some(KeySpan { generation: 1, signs_from: now }),
         Some(last) => successor(*last, policy, now),
     };
     let retire = keys
         .windows(2)
-        .filter(|pair| {
-            pair[1]
-                .signs_from
-                .checked_add(policy.token_lifetime)
-                .is_some_and(|end| end <= now)
-        })
+        .filter(|pair| pair[1].signs_from.checked_add(policy.token_lifetime).is_some_and(|end| end <= now))
         .map(|pair| pair[0].generation)
         .collect();
     Rotation { create, retire }
@@ -75,10 +67,7 @@ pub fn rotation(keys: &[KeySpan], policy: &KeyPolicy, now: Timestamp) -> Rotatio
 fn successor(last: KeySpan, policy: &KeyPolicy, now: Timestamp) -> Option<KeySpan> {
     let due = last.signs_from.checked_add(policy.period)?;
     let announced = now.checked_add(policy.lead)?;
-    (due <= announced).then(|| KeySpan {
-        generation: last.generation + 1,
-        signs_from: due.max(announced),
-    })
+    (due <= announced).then(|| KeySpan { generation: last.generation + 1, signs_from: due.max(announced) })
 }
 
 #[cfg(test)]
@@ -86,71 +75,34 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const POLICY: KeyPolicy = KeyPolicy {
-        period: Span::from_secs(1_000),
-        lead: Span::from_secs(100),
-        token_lifetime: Span::from_secs(10),
-    };
+    const POLICY: KeyPolicy =
+        KeyPolicy { period: Span::from_secs(1_000), lead: Span::from_secs(100), token_lifetime: Span::from_secs(10) };
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_unix_secs(seconds).expect("a time")
     }
 
     fn key(generation: i64, signs_from: i64) -> KeySpan {
-        KeySpan {
-            generation,
-            signs_from: at(signs_from),
-        }
+        KeySpan { generation, signs_from: at(signs_from) }
     }
 
     #[test]
     fn the_rotation_follows_its_calendar() {
         let idle = Rotation::default;
-        let creates = |k| Rotation {
-            create: Some(k),
-            retire: vec![],
-        };
+        let creates = |k| Rotation { create: Some(k), retire: vec![] };
         let cases = [
             ("the first signs at once", vec![], 7, creates(key(1, 7))),
             ("nothing to do in mid period", vec![key(1, 0)], 500, idle()),
-            (
-                "announced a lead ahead",
-                vec![key(1, 0)],
-                900,
-                creates(key(2, 1_000)),
-            ),
-            (
-                "never with less than its lead",
-                vec![key(1, 0)],
-                950,
-                creates(key(2, 1_050)),
-            ),
-            (
-                "also after a long pause",
-                vec![key(1, 0)],
-                9_000,
-                creates(key(2, 9_100)),
-            ),
-            (
-                "announced already",
-                vec![key(1, 0), key(2, 1_000)],
-                950,
-                idle(),
-            ),
-            (
-                "kept while a token may live",
-                vec![key(1, 0), key(2, 1_000)],
-                1_009,
-                idle(),
-            ),
+            ("announced a lead ahead", vec![key(1, 0)], 900, creates(key(2, 1_000))),
+            ("never with less than its lead", vec![key(1, 0)], 950, creates(key(2, 1_050))),
+            ("also after a long pause", vec![key(1, 0)], 9_000, creates(key(2, 9_100))),
+            ("announced already", vec![key(1, 0), key(2, 1_000)], 950, idle()),
+            ("kept while a token may live", vec![key(1, 0), key(2, 1_000)], 1_009, idle()),
             (
                 "retired after its last token",
                 vec![key(1, 0), key(2, 1_000)],
                 1_010,
-                Rotation {
-                    create: None,
-                    retire: vec![1],
-                },
+                Rotation { create: None, retire: vec![1] },
             ),
         ];
         for (name, keys, now, expected) in cases {

@@ -16,19 +16,12 @@ pub struct Membership {
 
 impl Membership {
     /// The place of somebody about whom nothing was ever said.
-    pub const UNKNOWN: Self = Self {
-        role: None,
-        version: 0,
-    };
+    pub const UNKNOWN: Self = Self { role: None, version: 0 };
 
     /// The later of two statements.
     #[must_use]
     pub fn later(self, other: Self) -> Self {
-        if other.version > self.version {
-            other
-        } else {
-            self
-        }
+        if other.version > self.version { other } else { self }
     }
 }
 
@@ -38,14 +31,8 @@ mod tests {
 
     #[test]
     fn the_greater_version_wins_whichever_came_first() {
-        let member = Membership {
-            role: Some(Role::Member),
-            version: 3,
-        };
-        let removed = Membership {
-            role: None,
-            version: 4,
-        };
+        let member = Membership { role: Some(Role::Member), version: 3 };
+        let removed = Membership { role: None, version: 4 };
         assert_eq!(member.later(removed), removed);
         assert_eq!(removed.later(member), removed);
         assert_eq!(Membership::UNKNOWN.later(member), member);

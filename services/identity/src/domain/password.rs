@@ -59,12 +59,7 @@ mod tests {
             ("x".repeat(129), Err(PasswordError::TooLong)),
         ];
         for (password, expected) in cases {
-            assert_eq!(
-                check(&password),
-                expected,
-                "{} characters",
-                password.chars().count()
-            );
+            assert_eq!(check(&password), expected, "{} characters", password.chars().count());
             assert_eq!(plausible(&password), expected.is_ok());
         }
     }

@@ -16,12 +16,7 @@ pub fn is_needed(id: ServiceAccountId) -> bool {
 
 /// The accounts whose secret comes from a file, which is the only place to change it.
 pub fn has_file(id: ServiceAccountId) -> bool {
-    [
-        ServiceAccountId::IDENTITY,
-        ServiceAccountId::ORGANIZATION,
-        ServiceAccountId::BILLING,
-    ]
-    .contains(&id)
+    [ServiceAccountId::IDENTITY, ServiceAccountId::ORGANIZATION, ServiceAccountId::BILLING].contains(&id)
 }
 
 /// Whether the previous secret of a rotated account still works.

@@ -43,22 +43,13 @@ pub enum RefreshDecision {
 }
 
 /// Decides about a presented refresh token.
-pub fn decide_refresh(
-    state: &RefreshState,
-    policy: &RefreshPolicy,
-    now: Timestamp,
-) -> RefreshDecision {
-    if state.session_ended_at.is_some()
-        || state.session_expires_at <= now
-        || state.expires_at <= now
-    {
+pub fn decide_refresh(state: &RefreshState, policy: &RefreshPolicy, now: Timestamp) -> RefreshDecision {
+    if state.session_ended_at.is_some() || state.session_expires_at <= now || state.expires_at <= now {
         return RefreshDecision::Refuse;
     }
     match state.rotated_at {
         None => RefreshDecision::Rotate,
-        Some(at) if at.checked_add(policy.grace).is_none_or(|end| now <= end) => {
-            RefreshDecision::Forgive
-        }
+        Some(at) if at.checked_add(policy.grace).is_none_or(|end| now <= end) => RefreshDecision::Forgive,
         Some(_) => RefreshDecision::EndSession,
     }
 }
@@ -95,10 +86,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const POLICY: RefreshPolicy = RefreshPolicy {
-        lifetime: Span::from_days(30),
-        grace: Span::from_secs(10),
-    };
+    const POLICY: RefreshPolicy = RefreshPolicy { lifetime: Span::from_days(30), grace: Span::from_secs(10) };
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_unix_secs(seconds).expect("a time")
@@ -121,49 +109,17 @@ mod tests {
             ("last instant before expiry", state(None, None), 999, Rotate),
             ("expired", state(None, None), 1_000, Refuse),
             ("reused at once", state(Some(500), None), 500, Forgive),
-            (
-                "reused in the last instant of the grace",
-                state(Some(500), None),
-                510,
-                Forgive,
-            ),
-            (
-                "reused after the grace",
-                state(Some(500), None),
-                511,
-                EndSession,
-            ),
-            (
-                "reused after the grace of an ended session",
-                state(Some(500), Some(600)),
-                700,
-                Refuse,
-            ),
-            (
-                "reused within the grace of an ended session",
-                state(Some(500), Some(505)),
-                506,
-                Refuse,
-            ),
-            (
-                "fresh, but the session ended",
-                state(None, Some(400)),
-                500,
-                Refuse,
-            ),
+            ("reused in the last instant of the grace", state(Some(500), None), 510, Forgive),
+            ("reused after the grace", state(Some(500), None), 511, EndSession),
+            ("reused after the grace of an ended session", state(Some(500), Some(600)), 700, Refuse),
+            ("reused within the grace of an ended session", state(Some(500), Some(505)), 506, Refuse),
+            ("fresh, but the session ended", state(None, Some(400)), 500, Refuse),
         ];
         for (name, state, now, expected) in cases {
             assert_eq!(decide_refresh(&state, &POLICY, at(now)), expected, "{name}");
         }
-        let over = RefreshState {
-            session_expires_at: at(500),
-            ..state(None, None)
-        };
-        assert_eq!(
-            decide_refresh(&over, &POLICY, at(500)),
-            Refuse,
-            "the session is over"
-        );
+        let over = RefreshState { session_expires_at: at(500), ..state(None, None) };
+        assert_eq!(decide_refresh(&over, &POLICY, at(500)), Refuse, "the session is over");
     }
 
     proptest! {

@@ -22,34 +22,19 @@ pub enum Verdict {
 
 impl Throttle {
     /// Wrong passwords for one account: ten at once, then one a minute.
-    pub const ACCOUNT: Self = Self {
-        capacity: 10,
-        leak: Span::from_secs(60),
-    };
+    pub const ACCOUNT: Self = Self { capacity: 10, leak: Span::from_secs(60) };
     /// Wrong passwords from one network address: a hundred at once, then one in three seconds, so that an
     /// office behind one address is not locked out by one colleague.
-    pub const ADDRESS: Self = Self {
-        capacity: 100,
-        leak: Span::from_secs(3),
-    };
+    pub const ADDRESS: Self = Self { capacity: 100, leak: Span::from_secs(3) };
     /// Mails to one address that a stranger can cause: five at once, then one in ten minutes.
-    pub const MAIL: Self = Self {
-        capacity: 5,
-        leak: Span::from_mins(10),
-    };
+    pub const MAIL: Self = Self { capacity: 5, leak: Span::from_mins(10) };
 
     /// Asks for one more attempt of a bucket that is empty at `drained_at` (`None`: never used).
     pub fn admit(&self, drained_at: Option<Timestamp>, now: Timestamp) -> Verdict {
         let full = self.leak.saturating_mul(u64::from(self.capacity));
-        let drained = drained_at
-            .map_or(now, |at| at.max(now))
-            .saturating_add(self.leak);
+        let drained = drained_at.map_or(now, |at| at.max(now)).saturating_add(self.leak);
         let over = drained.since(now).saturating_sub(full);
-        if over.is_zero() {
-            Verdict::Admit(drained)
-        } else {
-            Verdict::Wait(over)
-        }
+        if over.is_zero() { Verdict::Admit(drained) } else { Verdict::Wait(over) }
     }
 }
 
@@ -67,31 +52,17 @@ mod tests {
         let now = at(1_000);
         let mut drained = None;
         for attempt in 1..=10 {
-            let Verdict::Admit(at) = Throttle::ACCOUNT.admit(drained, now) else {
-                panic!("attempt {attempt} refused")
-            };
+            let Verdict::Admit(at) = Throttle::ACCOUNT.admit(drained, now) else { panic!("attempt {attempt} refused") };
             drained = Some(at);
         }
-        assert_eq!(
-            Throttle::ACCOUNT.admit(drained, now),
-            Verdict::Wait(Span::from_secs(60))
-        );
-        assert_eq!(
-            Throttle::ACCOUNT.admit(drained, at(1_059)),
-            Verdict::Wait(Span::from_secs(1))
-        );
-        assert!(matches!(
-            Throttle::ACCOUNT.admit(drained, at(1_060)),
-            Verdict::Admit(_)
-        ));
+        assert_eq!(Throttle::ACCOUNT.admit(drained, now), Verdict::Wait(Span::from_secs(60)));
+        assert_eq!(Throttle::ACCOUNT.admit(drained, at(1_059)), Verdict::Wait(Span::from_secs(1)));
+        assert!(matches!(Throttle::ACCOUNT.admit(drained, at(1_060)), Verdict::Admit(_)));
     }
 
     #[test]
     fn a_drained_bucket_is_as_good_as_new() {
-        assert_eq!(
-            Throttle::MAIL.admit(Some(at(10)), at(5_000)),
-            Throttle::MAIL.admit(None, at(5_000))
-        );
+        assert_eq!(Throttle::MAIL.admit(Some(at(10)), at(5_000)), Throttle::MAIL.admit(None, at(5_000)));
     }
 
     proptest! {

@@ -20,15 +20,8 @@ impl ContextService for Handlers {
         let message = request.into_inner();
         let list = Fingerprint::of("ListContexts", [user.user.to_string().as_str()]);
         let page = PageRequest::parse(message.page_size, &message.page_token, list)?;
-        let page = self
-            .0
-            .list_contexts(user, &page)
-            .await?
-            .map(convert::context);
-        Ok(Response::new(ListContextsResponse {
-            contexts: page.rows,
-            next_page_token: page.next_page_token,
-        }))
+        let page = self.0.list_contexts(user, &page).await?.map(convert::context);
+        Ok(Response::new(ListContextsResponse { contexts: page.rows, next_page_token: page.next_page_token }))
     }
 
     async fn switch_context(
@@ -36,12 +29,7 @@ impl ContextService for Handlers {
         request: Request<SwitchContextRequest>,
     ) -> Result<Response<SwitchContextResponse>, Status> {
         let caller = Caller::of(&request)?;
-        let tokens = self
-            .0
-            .switch_context(caller.user()?, &request.into_inner().owner)
-            .await?;
-        Ok(Response::new(SwitchContextResponse {
-            tokens: Some(convert::tokens(tokens)),
-        }))
+        let tokens = self.0.switch_context(caller.user()?, &request.into_inner().owner).await?;
+        Ok(Response::new(SwitchContextResponse { tokens: Some(convert::tokens(tokens)) }))
     }
 }

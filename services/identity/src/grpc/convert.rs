@@ -17,11 +17,7 @@ const USER_AGENT_CHARACTERS: usize = 200;
 pub(super) fn email(violations: &mut Violations, text: &str) -> Option<Email> {
     let email = violations.check("email", Email::parse(text))?;
     let deliverable = bursar_mail::deliverable(email.address());
-    violations.require(
-        "email",
-        deliverable,
-        "no mail can be delivered to this address",
-    );
+    violations.require("email", deliverable, "no mail can be delivered to this address");
     deliverable.then_some(email)
 }
 
@@ -38,14 +34,8 @@ pub(super) fn origin<T>(request: &Request<T>) -> Origin {
 
 /// What the client calls itself, cut to a bearable length.
 pub(super) fn user_agent<T>(request: &Request<T>) -> String {
-    let text = request
-        .metadata()
-        .get("user-agent")
-        .and_then(|value| value.to_str().ok());
-    text.unwrap_or_default()
-        .chars()
-        .take(USER_AGENT_CHARACTERS)
-        .collect()
+    let text = request.metadata().get("user-agent").and_then(|value| value.to_str().ok());
+    text.unwrap_or_default().chars().take(USER_AGENT_CHARACTERS).collect()
 }
 
 /// A user as its holder and services see it.

@@ -11,14 +11,9 @@ use crate::usecase::signing::RingKey;
 
 #[tonic::async_trait]
 impl KeyService for Handlers {
-    async fn get_jwks(
-        &self,
-        _: Request<GetJwksRequest>,
-    ) -> Result<Response<GetJwksResponse>, Status> {
+    async fn get_jwks(&self, _: Request<GetJwksRequest>) -> Result<Response<GetJwksResponse>, Status> {
         let keys = self.0.parts().signer.published().await?;
-        Ok(Response::new(GetJwksResponse {
-            keys: keys.iter().map(jwk).collect(),
-        }))
+        Ok(Response::new(GetJwksResponse { keys: keys.iter().map(jwk).collect() }))
     }
 }
 

@@ -34,9 +34,7 @@ struct Handlers(Identity);
 
 macro_rules! limited {
     ($server:ident, $handlers:expr) => {
-        $server::new($handlers)
-            .max_decoding_message_size(MAX_MESSAGE)
-            .max_encoding_message_size(MAX_MESSAGE)
+        $server::new($handlers).max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE)
     };
 }
 

@@ -5,9 +5,8 @@ use std::mem::take;
 use bursar_id::SessionId;
 use bursar_proto::identity::v1::session_service_server::SessionService;
 use bursar_proto::identity::v1::{
-    ListSessionsRequest, ListSessionsResponse, RefreshRequest, RefreshResponse,
-    RevokeSessionRequest, RevokeSessionResponse, SignInRequest, SignInResponse, SignOutRequest,
-    SignOutResponse,
+    ListSessionsRequest, ListSessionsResponse, RefreshRequest, RefreshResponse, RevokeSessionRequest,
+    RevokeSessionResponse, SignInRequest, SignInResponse, SignOutRequest, SignOutResponse,
 };
 use bursar_rpc::{Caller, Fingerprint, PageRequest, Problem, RequestKey, Violations};
 use bursar_secret::Secret;
@@ -19,32 +18,19 @@ use crate::usecase::Credentials;
 
 #[tonic::async_trait]
 impl SessionService for Handlers {
-    async fn sign_in(
-        &self,
-        request: Request<SignInRequest>,
-    ) -> Result<Response<SignInResponse>, Status> {
+    async fn sign_in(&self, request: Request<SignInRequest>) -> Result<Response<SignInResponse>, Status> {
         let credentials = credentials(request)?;
         let tokens = self.0.sign_in(credentials).await?;
-        Ok(Response::new(SignInResponse {
-            tokens: Some(convert::tokens(tokens)),
-        }))
+        Ok(Response::new(SignInResponse { tokens: Some(convert::tokens(tokens)) }))
     }
 
-    async fn refresh(
-        &self,
-        request: Request<RefreshRequest>,
-    ) -> Result<Response<RefreshResponse>, Status> {
+    async fn refresh(&self, request: Request<RefreshRequest>) -> Result<Response<RefreshResponse>, Status> {
         let token = Secret::from(request.into_inner().refresh_token);
         let tokens = self.0.refresh(token.expose()).await?;
-        Ok(Response::new(RefreshResponse {
-            tokens: Some(convert::tokens(tokens)),
-        }))
+        Ok(Response::new(RefreshResponse { tokens: Some(convert::tokens(tokens)) }))
     }
 
-    async fn sign_out(
-        &self,
-        request: Request<SignOutRequest>,
-    ) -> Result<Response<SignOutResponse>, Status> {
+    async fn sign_out(&self, request: Request<SignOutRequest>) -> Result<Response<SignOutResponse>, Status> {
         let caller = Caller::of(&request)?;
         self.0.sign_out(caller.user()?).await?;
         Ok(Response::new(SignOutResponse {}))
@@ -59,15 +45,8 @@ impl SessionService for Handlers {
         let message = request.into_inner();
         let list = Fingerprint::of("ListSessions", [user.user.to_string().as_str()]);
         let page = PageRequest::parse(message.page_size, &message.page_token, list)?;
-        let page = self
-            .0
-            .list_sessions(user, &page)
-            .await?
-            .map(|row| convert::session(row, user.session));
-        Ok(Response::new(ListSessionsResponse {
-            sessions: page.rows,
-            next_page_token: page.next_page_token,
-        }))
+        let page = self.0.list_sessions(user, &page).await?.map(|row| convert::session(row, user.session));
+        Ok(Response::new(ListSessionsResponse { sessions: page.rows, next_page_token: page.next_page_token }))
     }
 
     async fn revoke_session(
@@ -81,9 +60,7 @@ impl SessionService for Handlers {
         let mut violations = Violations::new();
         let session = violations.check("session_id", message.session_id.parse::<SessionId>());
         let session = session.ok_or_else(|| violations.into_problem())?;
-        Ok(Response::new(
-            self.0.revoke_session(caller.user()?, session, &key).await?,
-        ))
+        Ok(Response::new(self.0.revoke_session(caller.user()?, session, &key).await?))
     }
 }
 
@@ -93,18 +70,9 @@ fn credentials(request: Request<SignInRequest>) -> Result<Credentials, Problem> 
     let password = Secret::from(message.password);
     let mut violations = Violations::new();
     let email = violations.check("email", Email::parse(&message.email));
-    violations.require(
-        "password",
-        !password.expose().is_empty(),
-        "a password is required",
-    );
+    violations.require("password", !password.expose().is_empty(), "a password is required");
     match (email, violations.is_empty()) {
-        (Some(email), true) => Ok(Credentials {
-            email,
-            password,
-            origin,
-            user_agent,
-        }),
+        (Some(email), true) => Ok(Credentials { email, password, origin, user_agent }),
         _ => Err(violations.into_problem()),
     }
 }

@@ -34,58 +34,42 @@ impl From<Error> for Status {
 fn problem(error: Error) -> Problem {
     match error {
         Error::Refused(problem) => problem,
-        Error::CredentialsInvalid => Problem::unauthenticated(
-            CREDENTIALS_INVALID,
-            "the address and the password do not belong together",
-        ),
-        Error::ClientCredentialsInvalid => Problem::unauthenticated(
-            CREDENTIALS_INVALID,
-            "the client id and the secret do not belong together",
-        ),
+        Error::CredentialsInvalid => {
+            Problem::unauthenticated(CREDENTIALS_INVALID, "the address and the password do not belong together")
+        }
+        Error::ClientCredentialsInvalid => {
+            Problem::unauthenticated(CREDENTIALS_INVALID, "the client id and the secret do not belong together")
+        }
         Error::TooManyAttempts { retry_after } => {
             Problem::exhausted(TOO_MANY_ATTEMPTS, "too many attempts; try again later")
                 .with_retry_after(retry_after.to_std())
         }
-        Error::RefreshTokenInvalid => Problem::unauthenticated(
-            REFRESH_TOKEN_INVALID,
-            "the refresh token is not valid; sign in again",
-        ),
-        Error::SessionEnded => {
-            Problem::unauthenticated(SESSION_ENDED, "the session has ended; sign in again")
+        Error::RefreshTokenInvalid => {
+            Problem::unauthenticated(REFRESH_TOKEN_INVALID, "the refresh token is not valid; sign in again")
         }
+        Error::SessionEnded => Problem::unauthenticated(SESSION_ENDED, "the session has ended; sign in again"),
         Error::SessionNotFound => Problem::not_found("session"),
         Error::VerificationTokenInvalid => Problem::failed_precondition(
             VERIFICATION_TOKEN_INVALID,
             "the link is not valid any more; ask for a new one",
         ),
-        Error::NotAMember => {
-            Problem::permission_denied(NOT_A_MEMBER, "you are not a member of this context")
+        Error::NotAMember => Problem::permission_denied(NOT_A_MEMBER, "you are not a member of this context"),
+        Error::OwnsOrganizations { count } => {
+            Problem::failed_precondition(OWNS_ORGANIZATIONS, "transfer or delete the organizations that you own first")
+                .with_metadata("organizations", count.to_string())
+                .with_precondition(OWNS_ORGANIZATIONS, "user", format!("owns {count} organizations"))
         }
-        Error::OwnsOrganizations { count } => Problem::failed_precondition(
-            OWNS_ORGANIZATIONS,
-            "transfer or delete the organizations that you own first",
-        )
-        .with_metadata("organizations", count.to_string())
-        .with_precondition(
-            OWNS_ORGANIZATIONS,
-            "user",
-            format!("owns {count} organizations"),
-        ),
         Error::ServiceAccountNotFound => Problem::not_found("service account"),
-        Error::ServiceAccountDisabled => Problem::failed_precondition(
-            SERVICE_ACCOUNT_DISABLED,
-            "the service account is disabled for good",
-        ),
+        Error::ServiceAccountDisabled => {
+            Problem::failed_precondition(SERVICE_ACCOUNT_DISABLED, "the service account is disabled for good")
+        }
         Error::ServiceAccountNeeded => Problem::failed_precondition(
             SERVICE_ACCOUNT_NEEDED,
             "the suite itself needs this service account; the secrets of its services come from files",
         ),
         Error::RequestIdReused => Problem::request_id_reused(),
-        Error::Overloaded => Problem::exhausted(
-            reason::OVERLOADED,
-            "too many passwords are being checked; try again",
-        )
-        .with_retry_after(std::time::Duration::from_secs(1)),
+        Error::Overloaded => Problem::exhausted(reason::OVERLOADED, "too many passwords are being checked; try again")
+            .with_retry_after(std::time::Duration::from_secs(1)),
         Error::Organization(status) => organization(&status),
         Error::Store(error) => error.into(),
         Error::Internal(cause) => Problem::internal(&cause),
@@ -96,14 +80,10 @@ fn problem(error: Error) -> Problem {
 fn organization(status: &Status) -> Problem {
     match status.code() {
         Code::DeadlineExceeded => Problem::deadline_exceeded(),
-        Code::Unavailable | Code::ResourceExhausted | Code::Cancelled => Problem::unavailable(
-            reason::PEER_UNAVAILABLE,
-            "organization cannot be reached at the moment; try again",
-        ),
-        code => Problem::internal(&format_args!(
-            "organization answered {code:?}: {}",
-            status.message()
-        )),
+        Code::Unavailable | Code::ResourceExhausted | Code::Cancelled => {
+            Problem::unavailable(reason::PEER_UNAVAILABLE, "organization cannot be reached at the moment; try again")
+        }
+        code => Problem::internal(&format_args!("organization answered {code:?}: {}", status.message())),
     }
 }
 
@@ -117,56 +97,23 @@ mod tests {
 
     /// What callers can do something about.
     fn refusals() -> Vec<(Error, Code, &'static str)> {
-        use Code::{
-            AlreadyExists, FailedPrecondition, NotFound, PermissionDenied, ResourceExhausted,
-            Unauthenticated,
-        };
-        let wait = Error::TooManyAttempts {
-            retry_after: Span::from_secs(7),
-        };
+        use Code::{AlreadyExists, FailedPrecondition, NotFound, PermissionDenied, ResourceExhausted, Unauthenticated};
+        let wait = Error::TooManyAttempts { retry_after: Span::from_secs(7) };
         let owns = Error::OwnsOrganizations { count: 2 };
         vec![
-            (
-                Error::Refused(Problem::not_found("page")),
-                NotFound,
-                "NOT_FOUND",
-            ),
-            (
-                Error::CredentialsInvalid,
-                Unauthenticated,
-                CREDENTIALS_INVALID,
-            ),
-            (
-                Error::ClientCredentialsInvalid,
-                Unauthenticated,
-                CREDENTIALS_INVALID,
-            ),
+            (Error::Refused(Problem::not_found("page")), NotFound, "NOT_FOUND"),
+            (Error::CredentialsInvalid, Unauthenticated, CREDENTIALS_INVALID),
+            (Error::ClientCredentialsInvalid, Unauthenticated, CREDENTIALS_INVALID),
             (wait, ResourceExhausted, TOO_MANY_ATTEMPTS),
-            (
-                Error::RefreshTokenInvalid,
-                Unauthenticated,
-                REFRESH_TOKEN_INVALID,
-            ),
+            (Error::RefreshTokenInvalid, Unauthenticated, REFRESH_TOKEN_INVALID),
             (Error::SessionEnded, Unauthenticated, SESSION_ENDED),
             (Error::SessionNotFound, NotFound, "NOT_FOUND"),
-            (
-                Error::VerificationTokenInvalid,
-                FailedPrecondition,
-                VERIFICATION_TOKEN_INVALID,
-            ),
+            (Error::VerificationTokenInvalid, FailedPrecondition, VERIFICATION_TOKEN_INVALID),
             (Error::NotAMember, PermissionDenied, NOT_A_MEMBER),
             (owns, FailedPrecondition, OWNS_ORGANIZATIONS),
             (Error::ServiceAccountNotFound, NotFound, "NOT_FOUND"),
-            (
-                Error::ServiceAccountDisabled,
-                FailedPrecondition,
-                SERVICE_ACCOUNT_DISABLED,
-            ),
-            (
-                Error::ServiceAccountNeeded,
-                FailedPrecondition,
-                SERVICE_ACCOUNT_NEEDED,
-            ),
+            (Error::ServiceAccountDisabled, FailedPrecondition, SERVICE_ACCOUNT_DISABLED),
+            (Error::ServiceAccountNeeded, FailedPrecondition, SERVICE_ACCOUNT_NEEDED),
             (Error::RequestIdReused, AlreadyExists, "REQUEST_ID_REUSED"),
         ]
     }
@@ -176,31 +123,11 @@ mod tests {
         let organization = |code| Error::Organization(Box::new(Status::new(code, "no")));
         vec![
             (Error::Overloaded, Code::ResourceExhausted, "OVERLOADED"),
-            (
-                organization(Code::Unavailable),
-                Code::Unavailable,
-                "PEER_UNAVAILABLE",
-            ),
-            (
-                organization(Code::DeadlineExceeded),
-                Code::DeadlineExceeded,
-                "DEADLINE_EXCEEDED",
-            ),
-            (
-                organization(Code::PermissionDenied),
-                Code::Internal,
-                "INTERNAL",
-            ),
-            (
-                Error::Store(DbError::Serialization),
-                Code::Aborted,
-                "CONFLICTING_CHANGE",
-            ),
-            (
-                Error::internal("the secret is 42"),
-                Code::Internal,
-                "INTERNAL",
-            ),
+            (organization(Code::Unavailable), Code::Unavailable, "PEER_UNAVAILABLE"),
+            (organization(Code::DeadlineExceeded), Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
+            (organization(Code::PermissionDenied), Code::Internal, "INTERNAL"),
+            (Error::Store(DbError::Serialization), Code::Aborted, "CONFLICTING_CHANGE"),
+            (Error::internal("the secret is 42"), Code::Internal, "INTERNAL"),
         ]
     }
 
@@ -217,12 +144,8 @@ mod tests {
 
     #[test]
     fn waiting_times_are_told() {
-        let status = Status::from(Error::TooManyAttempts {
-            retry_after: Span::from_secs(7),
-        });
-        let retry = status
-            .get_details_retry_info()
-            .and_then(|info| info.retry_delay);
+        let status = Status::from(Error::TooManyAttempts { retry_after: Span::from_secs(7) });
+        let retry = status.get_details_retry_info().and_then(|info| info.retry_delay);
         assert_eq!(retry, Some(std::time::Duration::from_secs(7)));
     }
 }

@@ -5,10 +5,9 @@ use std::mem::take;
 use bursar_id::UserId;
 use bursar_proto::identity::v1::user_service_server::UserService;
 use bursar_proto::identity::v1::{
-    BatchGetUsersRequest, BatchGetUsersResponse, DeleteMeRequest, DeleteMeResponse, GetMeRequest,
-    GetMeResponse, RequestEmailVerificationRequest, RequestEmailVerificationResponse,
-    SignUpRequest, SignUpResponse, UpdateMeRequest, UpdateMeResponse, VerifyEmailRequest,
-    VerifyEmailResponse,
+    BatchGetUsersRequest, BatchGetUsersResponse, DeleteMeRequest, DeleteMeResponse, GetMeRequest, GetMeResponse,
+    RequestEmailVerificationRequest, RequestEmailVerificationResponse, SignUpRequest, SignUpResponse, UpdateMeRequest,
+    UpdateMeResponse, VerifyEmailRequest, VerifyEmailResponse,
 };
 use bursar_rpc::convert::UpdateMask;
 use bursar_rpc::{Caller, Problem, RequestKey, Violations};
@@ -25,43 +24,26 @@ const MAX_BATCH: usize = 1_000;
 
 #[tonic::async_trait]
 impl UserService for Handlers {
-    async fn sign_up(
-        &self,
-        request: Request<SignUpRequest>,
-    ) -> Result<Response<SignUpResponse>, Status> {
+    async fn sign_up(&self, request: Request<SignUpRequest>) -> Result<Response<SignUpResponse>, Status> {
         let command = sign_up(request.into_inner())?;
         self.0.sign_up(command).await?;
         Ok(Response::new(SignUpResponse {}))
     }
 
-    async fn get_me(
-        &self,
-        request: Request<GetMeRequest>,
-    ) -> Result<Response<GetMeResponse>, Status> {
+    async fn get_me(&self, request: Request<GetMeRequest>) -> Result<Response<GetMeResponse>, Status> {
         let caller = Caller::of(&request)?;
         let user = self.0.get_me(caller.user()?).await?;
-        Ok(Response::new(GetMeResponse {
-            user: Some(convert::user(user)),
-        }))
+        Ok(Response::new(GetMeResponse { user: Some(convert::user(user)) }))
     }
 
-    async fn update_me(
-        &self,
-        request: Request<UpdateMeRequest>,
-    ) -> Result<Response<UpdateMeResponse>, Status> {
+    async fn update_me(&self, request: Request<UpdateMeRequest>) -> Result<Response<UpdateMeResponse>, Status> {
         let caller = Caller::of(&request)?;
         let mut message = request.into_inner();
         let request_id = take(&mut message.request_id);
         let key = RequestKey::new(&caller, "UpdateMe", &request_id, &message)?;
         let display_name = changed_name(&message)?;
-        let answer = |user| UpdateMeResponse {
-            user: Some(convert::user(user)),
-        };
-        Ok(Response::new(
-            self.0
-                .update_me(caller.user()?, display_name, &key, answer)
-                .await?,
-        ))
+        let answer = |user| UpdateMeResponse { user: Some(convert::user(user)) };
+        Ok(Response::new(self.0.update_me(caller.user()?, display_name, &key, answer).await?))
     }
 
     async fn request_email_verification(
@@ -82,10 +64,7 @@ impl UserService for Handlers {
         Ok(Response::new(VerifyEmailResponse {}))
     }
 
-    async fn delete_me(
-        &self,
-        request: Request<DeleteMeRequest>,
-    ) -> Result<Response<DeleteMeResponse>, Status> {
+    async fn delete_me(&self, request: Request<DeleteMeRequest>) -> Result<Response<DeleteMeResponse>, Status> {
         let caller = Caller::of(&request)?;
         let mut message = request.into_inner();
         let request_id = take(&mut message.request_id);
@@ -99,9 +78,7 @@ impl UserService for Handlers {
     ) -> Result<Response<BatchGetUsersResponse>, Status> {
         let ids = user_ids(&request.into_inner())?;
         let users = self.0.batch_get_users(&ids).await?;
-        Ok(Response::new(BatchGetUsersResponse {
-            users: users.into_iter().map(convert::user).collect(),
-        }))
+        Ok(Response::new(BatchGetUsersResponse { users: users.into_iter().map(convert::user).collect() }))
     }
 }
 
@@ -118,11 +95,7 @@ fn sign_up(message: SignUpRequest) -> Result<SignUp, Problem> {
     };
     let display_name = violations.check("display_name", DisplayName::parse(&named));
     match (email, display_name, violations.is_empty()) {
-        (Some(email), Some(display_name), true) => Ok(SignUp {
-            email,
-            password,
-            display_name,
-        }),
+        (Some(email), Some(display_name), true) => Ok(SignUp { email, password, display_name }),
         _ => Err(violations.into_problem()),
     }
 }
@@ -130,36 +103,22 @@ fn sign_up(message: SignUpRequest) -> Result<SignUp, Problem> {
 /// The new name, if the request changes it.
 fn changed_name(message: &UpdateMeRequest) -> Result<Option<DisplayName>, Problem> {
     let mut violations = Violations::new();
-    let mask = UpdateMask::parse(
-        message.update_mask.as_ref(),
-        &["display_name"],
-        &mut violations,
-    );
-    let named = message
-        .update_mask
-        .as_ref()
-        .is_some_and(|mask| !mask.paths.is_empty());
+    let mask = UpdateMask::parse(message.update_mask.as_ref(), &["display_name"], &mut violations);
+    let named = message.update_mask.as_ref().is_some_and(|mask| !mask.paths.is_empty());
     let wanted = mask.has("display_name") && (named || !message.display_name.is_empty());
-    let name =
-        wanted.then(|| violations.check("display_name", DisplayName::parse(&message.display_name)));
+    let name = wanted.then(|| violations.check("display_name", DisplayName::parse(&message.display_name)));
     violations.finish()?;
     Ok(name.flatten())
 }
 
 fn user_ids(message: &BatchGetUsersRequest) -> Result<Vec<UserId>, Problem> {
     let mut violations = Violations::new();
-    violations.require(
-        "user_ids",
-        message.user_ids.len() <= MAX_BATCH,
-        "at most 1,000 ids at once",
-    );
+    violations.require("user_ids", message.user_ids.len() <= MAX_BATCH, "at most 1,000 ids at once");
     if !violations.is_empty() {
         return Err(violations.into_problem());
     }
     let parsed = message.user_ids.iter().enumerate();
-    let ids = parsed
-        .filter_map(|(at, id)| violations.check(&format!("user_ids[{at}]"), id.parse()))
-        .collect();
+    let ids = parsed.filter_map(|(at, id)| violations.check(&format!("user_ids[{at}]"), id.parse())).collect();
     violations.finish()?;
     Ok(ids)
 }

@@ -8,8 +8,7 @@ use crate::domain::membership::Membership;
 pub(super) const LEARN: &str = "INSERT INTO memberships (user_id, organization_id, role, version) \
     VALUES ($1, $2, $3, $4) ON CONFLICT (user_id, organization_id) \
     DO UPDATE SET role = excluded.role, version = excluded.version WHERE memberships.version < excluded.version";
-pub(super) const GET: &str =
-    "SELECT role, version FROM memberships WHERE user_id = $1 AND organization_id = $2";
+pub(super) const GET: &str = "SELECT role, version FROM memberships WHERE user_id = $1 AND organization_id = $2";
 pub(super) const FORGET: &str = "DELETE FROM memberships WHERE user_id = $1";
 
 /// Keeps a statement unless a later one is known.
@@ -32,17 +31,10 @@ pub async fn learn(
 }
 
 /// The last statement, if there was one.
-pub async fn get(
-    tx: &mut Tx,
-    user: UserId,
-    organization: OrganizationId,
-) -> Result<Option<Membership>, DbError> {
+pub async fn get(tx: &mut Tx, user: UserId, organization: OrganizationId) -> Result<Option<Membership>, DbError> {
     let row: Option<(Option<bursar_id::Role>, i64)> =
         on!(tx, c => sqlx::query_as(GET).bind(user).bind(organization).fetch_optional(c).await?);
-    Ok(row.map(|(role, version)| Membership {
-        role,
-        version: u64::try_from(version).unwrap_or(0),
-    }))
+    Ok(row.map(|(role, version)| Membership { role, version: u64::try_from(version).unwrap_or(0) }))
 }
 
 /// Forgets everything about a user.

@@ -18,7 +18,5 @@ mod tests;
 use bursar_db::Migrations;
 
 /// The schema of both engines.
-pub static MIGRATIONS: Migrations = Migrations::new(
-    &sqlx::migrate!("migrations/sqlite"),
-    &sqlx::migrate!("migrations/postgres"),
-);
+pub static MIGRATIONS: Migrations =
+    Migrations::new(&sqlx::migrate!("migrations/sqlite"), &sqlx::migrate!("migrations/postgres"));

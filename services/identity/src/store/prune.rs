@@ -27,12 +27,7 @@ pub enum Perishable {
 
 impl Perishable {
     /// All of them; tokens before the sessions that would take them along.
-    pub const ALL: [Self; 4] = [
-        Self::RefreshTokens,
-        Self::Sessions,
-        Self::Verifications,
-        Self::Throttles,
-    ];
+    pub const ALL: [Self; 4] = [Self::RefreshTokens, Self::Sessions, Self::Verifications, Self::Throttles];
 
     const fn statement(self) -> &'static str {
         match self {
@@ -45,13 +40,6 @@ impl Perishable {
 }
 
 /// Deletes up to `limit` rows that are of no use since `now`; says how many it deleted.
-pub async fn delete(
-    tx: &mut Tx,
-    what: Perishable,
-    now: Timestamp,
-    limit: i64,
-) -> Result<u64, DbError> {
-    Ok(
-        on!(tx, c => sqlx::query(what.statement()).bind(now).bind(limit).execute(c).await?.rows_affected()),
-    )
+pub async fn delete(tx: &mut Tx, what: Perishable, now: Timestamp, limit: i64) -> Result<u64, DbError> {
+    Ok(on!(tx, c => sqlx::query(what.statement()).bind(now).bind(limit).execute(c).await?.rows_affected()))
 }

@@ -37,8 +37,7 @@ pub(super) const AFTER: &str = "SELECT id, display_name, role, secret_digest, pr
     created_at, rotated_at, disabled_at FROM service_accounts WHERE id > $1 ORDER BY id LIMIT $2";
 pub(super) const SET_SECRET: &str = "UPDATE service_accounts \
     SET secret_digest = $2, previous_digest = $3, previous_until = $4, rotated_at = $5 WHERE id = $1";
-pub(super) const DISABLE: &str =
-    "UPDATE service_accounts SET disabled_at = $2 WHERE id = $1 AND disabled_at IS NULL";
+pub(super) const DISABLE: &str = "UPDATE service_accounts SET disabled_at = $2 WHERE id = $1 AND disabled_at IS NULL";
 
 /// Adds an account with the fields of a new one; `false` when its id is taken.
 pub async fn insert(tx: &mut Tx, account: &ServiceAccountRow) -> Result<bool, DbError> {
@@ -55,31 +54,15 @@ pub async fn insert(tx: &mut Tx, account: &ServiceAccountRow) -> Result<bool, Db
 }
 
 /// The account with this id.
-pub async fn by_id(
-    tx: &mut Tx,
-    id: ServiceAccountId,
-) -> Result<Option<ServiceAccountRow>, DbError> {
+pub async fn by_id(tx: &mut Tx, id: ServiceAccountId) -> Result<Option<ServiceAccountRow>, DbError> {
     Ok(on!(tx, c => sqlx::query_as(BY_ID).bind(id).fetch_optional(c).await?))
 }
 
 /// The account with this id, kept from changing until the transaction ends.
-pub async fn by_id_locked(
-    tx: &mut Tx,
-    id: ServiceAccountId,
-) -> Result<Option<ServiceAccountRow>, DbError> {
+pub async fn by_id_locked(tx: &mut Tx, id: ServiceAccountId) -> Result<Option<ServiceAccountRow>, DbError> {
     Ok(match tx {
-        Tx::Sqlite(t) => {
-            sqlx::query_as(BY_ID)
-                .bind(id)
-                .fetch_optional(&mut **t)
-                .await?
-        }
-        Tx::Postgres(t) => {
-            sqlx::query_as(BY_ID_LOCKED)
-                .bind(id)
-                .fetch_optional(&mut **t)
-                .await?
-        }
+        Tx::Sqlite(t) => sqlx::query_as(BY_ID).bind(id).fetch_optional(&mut **t).await?,
+        Tx::Postgres(t) => sqlx::query_as(BY_ID_LOCKED).bind(id).fetch_optional(&mut **t).await?,
     })
 }
 
@@ -114,7 +97,6 @@ pub async fn set_secret(
 
 /// Disables an account; `false` when it was already.
 pub async fn disable(tx: &mut Tx, id: ServiceAccountId, now: Timestamp) -> Result<bool, DbError> {
-    let done =
-        on!(tx, c => sqlx::query(DISABLE).bind(id).bind(now).execute(c).await?.rows_affected());
+    let done = on!(tx, c => sqlx::query(DISABLE).bind(id).bind(now).execute(c).await?.rows_affected());
     Ok(done == 1)
 }

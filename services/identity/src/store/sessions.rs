@@ -48,12 +48,10 @@ pub(super) const BY_ID_LOCKED: &str = "SELECT id, user_id, context, user_agent, 
     FROM sessions WHERE id = $1 FOR UPDATE";
 pub(super) const LIVE_OF: &str = "SELECT id, user_id, context, user_agent, created_at, last_used_at, expires_at, ended_at \
     FROM sessions WHERE user_id = $1 AND id < $2 AND ended_at IS NULL AND expires_at > $3 ORDER BY id DESC LIMIT $4";
-pub(super) const END: &str =
-    "UPDATE sessions SET ended_at = $2, end_reason = $3 WHERE id = $1 AND ended_at IS NULL";
+pub(super) const END: &str = "UPDATE sessions SET ended_at = $2, end_reason = $3 WHERE id = $1 AND ended_at IS NULL";
 pub(super) const SET_CONTEXT: &str =
     "UPDATE sessions SET context = $3 WHERE id = $1 AND user_id = $2 AND ended_at IS NULL";
-pub(super) const TOUCH: &str =
-    "UPDATE sessions SET last_used_at = $2, expires_at = $3 WHERE id = $1";
+pub(super) const TOUCH: &str = "UPDATE sessions SET last_used_at = $2, expires_at = $3 WHERE id = $1";
 pub(super) const INSERT_TOKEN: &str = "INSERT INTO refresh_tokens \
     (digest, session_id, branch, issued_at, expires_at) VALUES ($1, $2, $3, $4, $5)";
 pub(super) const TOKEN: &str =
@@ -84,18 +82,8 @@ pub async fn by_id(tx: &mut Tx, id: SessionId) -> Result<Option<SessionRow>, DbE
 /// The session with this id, kept from changing until the transaction ends.
 pub async fn by_id_locked(tx: &mut Tx, id: SessionId) -> Result<Option<SessionRow>, DbError> {
     Ok(match tx {
-        Tx::Sqlite(t) => {
-            sqlx::query_as(BY_ID)
-                .bind(id)
-                .fetch_optional(&mut **t)
-                .await?
-        }
-        Tx::Postgres(t) => {
-            sqlx::query_as(BY_ID_LOCKED)
-                .bind(id)
-                .fetch_optional(&mut **t)
-                .await?
-        }
+        Tx::Sqlite(t) => sqlx::query_as(BY_ID).bind(id).fetch_optional(&mut **t).await?,
+        Tx::Postgres(t) => sqlx::query_as(BY_ID_LOCKED).bind(id).fetch_optional(&mut **t).await?,
     })
 }
 
@@ -109,18 +97,11 @@ pub async fn live_of(
 ) -> Result<Vec<SessionRow>, DbError> {
     // No id is greater than `~`.
     let before = before.map_or_else(|| "~".to_owned(), |id| id.to_string());
-    Ok(
-        on!(tx, c => sqlx::query_as(LIVE_OF).bind(user).bind(before).bind(now).bind(limit).fetch_all(c).await?),
-    )
+    Ok(on!(tx, c => sqlx::query_as(LIVE_OF).bind(user).bind(before).bind(now).bind(limit).fetch_all(c).await?))
 }
 
 /// Ends a session; `false` when it had ended before.
-pub async fn end(
-    tx: &mut Tx,
-    id: SessionId,
-    now: Timestamp,
-    reason: EndReason,
-) -> Result<bool, DbError> {
+pub async fn end(tx: &mut Tx, id: SessionId, now: Timestamp, reason: EndReason) -> Result<bool, DbError> {
     let done = on!(tx, c => sqlx::query(END)
         .bind(id)
         .bind(now)
@@ -132,12 +113,7 @@ pub async fn end(
 }
 
 /// Sets whom a user's session acts for; `false` when there is no such session (any more).
-pub async fn set_context(
-    tx: &mut Tx,
-    id: SessionId,
-    user: UserId,
-    context: OwnerId,
-) -> Result<bool, DbError> {
+pub async fn set_context(tx: &mut Tx, id: SessionId, user: UserId, context: OwnerId) -> Result<bool, DbError> {
     let done = on!(tx, c => sqlx::query(SET_CONTEXT)
         .bind(id)
         .bind(user)
@@ -149,12 +125,7 @@ pub async fn set_context(
 }
 
 /// Notes that a session gave a token, which prolongs it.
-pub async fn touch(
-    tx: &mut Tx,
-    id: SessionId,
-    now: Timestamp,
-    expires_at: Timestamp,
-) -> Result<(), DbError> {
+pub async fn touch(tx: &mut Tx, id: SessionId, now: Timestamp, expires_at: Timestamp) -> Result<(), DbError> {
     bursar_db::exactly_one(on!(tx, c => sqlx::query(TOUCH)
         .bind(id)
         .bind(now)
@@ -190,12 +161,7 @@ pub async fn token(tx: &mut Tx, digest: &[u8]) -> Result<Option<RefreshTokenRow>
 }
 
 /// Retires every live token of a branch.
-pub async fn retire_branch(
-    tx: &mut Tx,
-    session: SessionId,
-    branch: &[u8],
-    now: Timestamp,
-) -> Result<(), DbError> {
+pub async fn retire_branch(tx: &mut Tx, session: SessionId, branch: &[u8], now: Timestamp) -> Result<(), DbError> {
     on!(tx, c => sqlx::query(RETIRE_BRANCH).bind(session).bind(branch).bind(now).execute(c).await?.rows_affected());
     Ok(())
 }

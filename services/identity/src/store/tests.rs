@@ -8,10 +8,7 @@ use sqlx::{Executor as _, SqlSafeStr as _};
 
 use super::prune::{Perishable, delete};
 use super::users::UserRow;
-use super::{
-    MIGRATIONS, keys, memberships, prune, service_accounts, sessions, throttles, users,
-    verifications,
-};
+use super::{MIGRATIONS, keys, memberships, prune, service_accounts, sessions, throttles, users, verifications};
 use crate::domain::membership::Membership;
 use crate::domain::session::EndReason;
 
@@ -61,12 +58,7 @@ const STATEMENTS: [(&[Engine], &[&str]); 3] = [
     (&[Engine::Sqlite], &[users::BY_IDS_SQLITE]),
     (
         &[Engine::Postgres],
-        &[
-            users::BY_IDS_POSTGRES,
-            users::BY_ID_LOCKED,
-            sessions::BY_ID_LOCKED,
-            service_accounts::BY_ID_LOCKED,
-        ],
+        &[users::BY_IDS_POSTGRES, users::BY_ID_LOCKED, sessions::BY_ID_LOCKED, service_accounts::BY_ID_LOCKED],
     ),
 ];
 

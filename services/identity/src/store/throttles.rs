@@ -7,13 +7,11 @@ use bursar_time::{Span, Timestamp};
 pub(super) const LOCK: &str = "INSERT INTO throttles (bucket, drained_at) VALUES ($1, $2) \
     ON CONFLICT (bucket) DO UPDATE SET drained_at = throttles.drained_at RETURNING drained_at";
 pub(super) const SET: &str = "UPDATE throttles SET drained_at = $2 WHERE bucket = $1";
-pub(super) const GIVE_BACK: &str =
-    "UPDATE throttles SET drained_at = drained_at - $2 WHERE bucket = $1";
+pub(super) const GIVE_BACK: &str = "UPDATE throttles SET drained_at = drained_at - $2 WHERE bucket = $1";
 
 /// When a bucket is empty, kept from changing until the transaction ends. A new bucket is empty now.
 pub async fn drained_at(tx: &mut Tx, bucket: &str, now: Timestamp) -> Result<Timestamp, DbError> {
-    let (drained_at,) =
-        on!(tx, c => sqlx::query_as(LOCK).bind(bucket).bind(now).fetch_one(c).await?);
+    let (drained_at,) = on!(tx, c => sqlx::query_as(LOCK).bind(bucket).bind(now).fetch_one(c).await?);
     Ok(drained_at)
 }
 

@@ -73,18 +73,8 @@ pub async fn by_id(tx: &mut Tx, id: UserId) -> Result<Option<UserRow>, DbError> 
 /// The user with this id, kept from changing until the transaction ends.
 pub async fn by_id_locked(tx: &mut Tx, id: UserId) -> Result<Option<UserRow>, DbError> {
     Ok(match tx {
-        Tx::Sqlite(t) => {
-            sqlx::query_as(BY_ID)
-                .bind(id)
-                .fetch_optional(&mut **t)
-                .await?
-        }
-        Tx::Postgres(t) => {
-            sqlx::query_as(BY_ID_LOCKED)
-                .bind(id)
-                .fetch_optional(&mut **t)
-                .await?
-        }
+        Tx::Sqlite(t) => sqlx::query_as(BY_ID).bind(id).fetch_optional(&mut **t).await?,
+        Tx::Postgres(t) => sqlx::query_as(BY_ID_LOCKED).bind(id).fetch_optional(&mut **t).await?,
     })
 }
 
@@ -95,31 +85,15 @@ pub async fn by_email(tx: &mut Tx, email_key: &str) -> Result<Option<UserRow>, D
 
 /// Those of the given users that exist, in the order of their ids.
 pub async fn by_ids(tx: &mut Tx, ids: &[UserId]) -> Result<Vec<UserRow>, DbError> {
-    let ids = serde_json::Value::from(ids.iter().map(ToString::to_string).collect::<Vec<_>>())
-        .to_string();
+    let ids = serde_json::Value::from(ids.iter().map(ToString::to_string).collect::<Vec<_>>()).to_string();
     Ok(match tx {
-        Tx::Sqlite(t) => {
-            sqlx::query_as(BY_IDS_SQLITE)
-                .bind(ids)
-                .fetch_all(&mut **t)
-                .await?
-        }
-        Tx::Postgres(t) => {
-            sqlx::query_as(BY_IDS_POSTGRES)
-                .bind(ids)
-                .fetch_all(&mut **t)
-                .await?
-        }
+        Tx::Sqlite(t) => sqlx::query_as(BY_IDS_SQLITE).bind(ids).fetch_all(&mut **t).await?,
+        Tx::Postgres(t) => sqlx::query_as(BY_IDS_POSTGRES).bind(ids).fetch_all(&mut **t).await?,
     })
 }
 
 /// Renames a user; the row must exist.
-pub async fn set_display_name(
-    tx: &mut Tx,
-    id: UserId,
-    name: &str,
-    now: Timestamp,
-) -> Result<(), DbError> {
+pub async fn set_display_name(tx: &mut Tx, id: UserId, name: &str, now: Timestamp) -> Result<(), DbError> {
     bursar_db::exactly_one(on!(tx, c => sqlx::query(SET_DISPLAY_NAME)
         .bind(id)
         .bind(name)

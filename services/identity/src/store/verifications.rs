@@ -15,7 +15,8 @@ pub struct VerificationRow {
     pub expires_at: Timestamp,
 }
 
-pub(super) const INSERT: &str = "INSERT INTO email_verifications (digest, user_id, email_key, expires_at) VALUES ($1, $2, $3, $4)";
+pub(super) const INSERT: &str =
+    "INSERT INTO email_verifications (digest, user_id, email_key, expires_at) VALUES ($1, $2, $3, $4)";
 pub(super) const TAKE: &str =
     "DELETE FROM email_verifications WHERE digest = $1 RETURNING user_id, email_key, expires_at";
 pub(super) const DELETE_OF: &str = "DELETE FROM email_verifications WHERE user_id = $1";

@@ -77,14 +77,9 @@ impl Identity {
     }
 
     /// Gives an account a new secret; the old one stops working at once.
-    pub async fn rotate_service_account_secret(
-        &self,
-        id: ServiceAccountId,
-    ) -> Result<NewSecret, Error> {
+    pub async fn rotate_service_account_secret(&self, id: ServiceAccountId) -> Result<NewSecret, Error> {
         let mut tx = self.0.db.begin().await?;
-        let account = service_accounts::by_id_locked(&mut tx, id)
-            .await?
-            .ok_or(Error::ServiceAccountNotFound)?;
+        let account = service_accounts::by_id_locked(&mut tx, id).await?.ok_or(Error::ServiceAccountNotFound)?;
         if has_file(id) {
             return Err(Error::ServiceAccountNeeded);
         }
@@ -112,9 +107,7 @@ impl Identity {
             Claimed::Reused => return Err(Error::RequestIdReused),
             Claimed::New => {}
         }
-        let mut account = service_accounts::by_id_locked(&mut tx, id)
-            .await?
-            .ok_or(Error::ServiceAccountNotFound)?;
+        let mut account = service_accounts::by_id_locked(&mut tx, id).await?.ok_or(Error::ServiceAccountNotFound)?;
         if is_needed(id) {
             return Err(Error::ServiceAccountNeeded);
         }
@@ -151,14 +144,8 @@ impl Identity {
         let role: ServiceRole = account.role.parse().map_err(Error::internal)?;
         let key = self.0.signer.current().await?;
         let claims = ServiceClaims::new(account.id, role, self.now(), self.0.config.service_ttl);
-        let expires_at = claims
-            .standard
-            .expires_at()
-            .ok_or_else(|| Error::internal("a token without an end"))?;
-        Ok(ServiceToken {
-            access_token: key.sign(&claims)?,
-            expires_at,
-        })
+        let expires_at = claims.standard.expires_at().ok_or_else(|| Error::internal("a token without an end"))?;
+        Ok(ServiceToken { access_token: key.sign(&claims)?, expires_at })
     }
 }
 
@@ -167,6 +154,5 @@ fn accepts(account: &ServiceAccountRow, presented: &TokenDigest, now: Timestamp)
     let is = |digest: &[u8]| TokenDigest::try_from(digest).is_ok_and(|digest| digest == *presented);
     let previous = account.previous_digest.as_deref().is_some_and(is);
     account.disabled_at.is_none()
-        && (is(&account.secret_digest)
-            || (previous && previous_secret_works(account.previous_until, now)))
+        && (is(&account.secret_digest) || (previous && previous_secret_works(account.previous_until, now)))
 }

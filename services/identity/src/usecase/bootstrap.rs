@@ -42,12 +42,8 @@ impl Identity {
         } else if let Some(account) = service_accounts::by_id_locked(&mut tx, id).await?
             && account.secret_digest != digest.as_bytes()
         {
-            let previous = (
-                account.secret_digest.as_slice(),
-                now.saturating_add(SECRET_OVERLAP),
-            );
-            service_accounts::set_secret(&mut tx, id, digest.as_bytes(), Some(previous), now)
-                .await?;
+            let previous = (account.secret_digest.as_slice(), now.saturating_add(SECRET_OVERLAP));
+            service_accounts::set_secret(&mut tx, id, digest.as_bytes(), Some(previous), now).await?;
             tracing::info!(account = %id, %role, "took a service account's new secret from its file");
         }
         tx.commit().await?;
@@ -61,23 +57,15 @@ impl Identity {
     /// takes.
     pub async fn ensure_operator(&self, path: &Path) -> anyhow::Result<()> {
         let mut tx = self.0.db.read().await?;
-        let exists = service_accounts::by_id(&mut tx, ServiceAccountId::OPERATOR)
-            .await?
-            .is_some();
+        let exists = service_accounts::by_id(&mut tx, ServiceAccountId::OPERATOR).await?.is_some();
         drop(tx);
         if exists {
             return Ok(());
         }
-        let (secret, fresh) = self
-            .operator_secret(path)
-            .with_context(|| format!("operator_file {}", path.display()))?;
+        let (secret, fresh) =
+            self.operator_secret(path).with_context(|| format!("operator_file {}", path.display()))?;
         let digest = secret_digest(secret.expose());
-        let account = built_in(
-            ServiceAccountId::OPERATOR,
-            ServiceRole::Operator,
-            digest,
-            self.now(),
-        );
+        let account = built_in(ServiceAccountId::OPERATOR, ServiceRole::Operator, digest, self.now());
         let mut tx = self.0.db.begin().await?;
         let made = service_accounts::insert(&mut tx, &account).await?;
         tx.commit().await?;
@@ -96,23 +84,13 @@ impl Identity {
         match fs::read(path) {
             Ok(text) => {
                 let file: OperatorFile = serde_json::from_slice(&text)?;
-                anyhow::ensure!(
-                    file.client_id == client_id,
-                    "is the file of another account: move it away"
-                );
+                anyhow::ensure!(file.client_id == client_id, "is the file of another account: move it away");
                 Ok((Secret::new(file.client_secret), false))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let secret = Token::generate(&self.0.entropy).to_text();
-                let file = OperatorFile {
-                    client_id,
-                    client_secret: secret.expose().clone(),
-                };
-                write_once(
-                    path,
-                    &serde_json::to_vec_pretty(&file)?,
-                    self.0.entropy.u64_below(u64::MAX),
-                )?;
+                let file = OperatorFile { client_id, client_secret: secret.expose().clone() };
+                write_once(path, &serde_json::to_vec_pretty(&file)?, self.0.entropy.u64_below(u64::MAX))?;
                 Ok((secret, true))
             }
             Err(error) => Err(error.into()),
@@ -120,12 +98,7 @@ impl Identity {
     }
 }
 
-fn built_in(
-    id: ServiceAccountId,
-    role: ServiceRole,
-    digest: TokenDigest,
-    now: Timestamp,
-) -> ServiceAccountRow {
+fn built_in(id: ServiceAccountId, role: ServiceRole, digest: TokenDigest, now: Timestamp) -> ServiceAccountRow {
     ServiceAccountRow {
         id,
         display_name: role.as_str().to_owned(),
@@ -145,11 +118,7 @@ fn write_once(path: &Path, text: &[u8], unique: u64) -> io::Result<()> {
         fs::create_dir_all(folder)?;
     }
     let draft = path.with_extension(format!("{unique:x}.tmp"));
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&draft)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
     let written = file
         .write_all(text)
         .and_then(|()| file.write_all(b"\n"))

@@ -34,34 +34,21 @@ impl Identity {
     ) -> Result<Page<ContextView>, Error> {
         let mut tx = self.0.db.read().await?;
         let session = self.live_session(&mut tx, caller, self.now()).await?;
-        let user = users::by_id(&mut tx, caller.user)
-            .await?
-            .ok_or(Error::SessionEnded)?;
+        let user = users::by_id(&mut tx, caller.user).await?.ok_or(Error::SessionEnded)?;
         drop(tx);
         let mut rows = Vec::new();
         if page.after().is_none() {
             let owner = OwnerId::User(user.id);
             let current = session.context == owner;
-            rows.push(ContextView {
-                owner,
-                display_name: user.display_name,
-                slug: String::new(),
-                role: None,
-                current,
-            });
+            rows.push(ContextView { owner, display_name: user.display_name, slug: String::new(), role: None, current });
         }
         let room = page.size() as usize - rows.len();
         if room == 0 {
             // Nothing but the personal context fits: the organizations begin on the next page.
-            return Ok(Page {
-                rows,
-                next_page_token: page.token(&String::new())?,
-            });
+            return Ok(Page { rows, next_page_token: page.token(&String::new())? });
         }
         let from = page.after().map(String::as_str).unwrap_or_default();
-        let listed = self
-            .organizations(i32::try_from(room).unwrap_or(i32::MAX), from)
-            .await?;
+        let listed = self.organizations(i32::try_from(room).unwrap_or(i32::MAX), from).await?;
         for organization in listed.organizations {
             let id: OrganizationId = organization.id.parse().map_err(Error::internal)?;
             let owner = OwnerId::Organization(id);
@@ -77,18 +64,14 @@ impl Identity {
             token if token.is_empty() => token,
             token => page.token(&token)?,
         };
-        Ok(Page {
-            rows,
-            next_page_token,
-        })
+        Ok(Page { rows, next_page_token })
     }
 
     /// Moves the caller's session into a context and gives a new pair for it. The refresh token before keeps its
     /// own branch, so a client that loses this answer is still signed in.
     pub async fn switch_context(&self, caller: &UserCaller, owner: &str) -> Result<Tokens, Error> {
-        let owner: OwnerId = owner.parse().map_err(|error: bursar_id::IdError| {
-            Problem::invalid_field("owner", error.to_string())
-        })?;
+        let owner: OwnerId =
+            owner.parse().map_err(|error: bursar_id::IdError| Problem::invalid_field("owner", error.to_string()))?;
         let live = match owner {
             OwnerId::User(user) if user == caller.user => Membership::UNKNOWN,
             OwnerId::User(_) => return Err(Error::NotAMember),
@@ -104,29 +87,17 @@ impl Identity {
         // The lock keeps a SignOut at the same time from being outlived by the new token.
         sessions::by_id_locked(&mut tx, caller.session).await?;
         let session = self.live_session(&mut tx, caller, now).await?;
-        let user = users::by_id(&mut tx, caller.user)
-            .await?
-            .ok_or(Error::SessionEnded)?;
+        let user = users::by_id(&mut tx, caller.user).await?.ok_or(Error::SessionEnded)?;
         let mut membership = live;
         if let OwnerId::Organization(organization) = owner {
             memberships::learn(&mut tx, user.id, organization, live).await?;
             // An event may have told of something later while the live answer was on its way.
-            membership = memberships::get(&mut tx, user.id, organization)
-                .await?
-                .unwrap_or(live);
+            membership = memberships::get(&mut tx, user.id, organization).await?.unwrap_or(live);
             membership.role.ok_or(Error::NotAMember)?;
         }
         sessions::set_context(&mut tx, session.id, user.id, owner).await?;
-        sessions::touch(
-            &mut tx,
-            session.id,
-            now,
-            now.saturating_add(self.0.config.refresh.lifetime),
-        )
-        .await?;
-        let refresh = self
-            .issue_refresh(&mut tx, session.id, &self.new_branch(), now)
-            .await?;
+        sessions::touch(&mut tx, session.id, now, now.saturating_add(self.0.config.refresh.lifetime)).await?;
+        let refresh = self.issue_refresh(&mut tx, session.id, &self.new_branch(), now).await?;
         tx.commit().await?;
         self.hand_out(&key, &user, session.id, (owner, membership), &refresh)
     }

@@ -13,11 +13,7 @@ use crate::store::{memberships, users};
 impl Identity {
     /// Deletes the caller with sessions and tokens, and tells the other services. Refused while the caller owns
     /// organizations: organization is asked at this moment.
-    pub async fn delete_me(
-        &self,
-        caller: &UserCaller,
-        key: &RequestKey,
-    ) -> Result<DeleteMeResponse, Error> {
+    pub async fn delete_me(&self, caller: &UserCaller, key: &RequestKey) -> Result<DeleteMeResponse, Error> {
         let count = self.owned_organizations().await?;
         let mut tx = self.0.db.begin().await?;
         let now = self.now();
@@ -36,9 +32,7 @@ impl Identity {
         memberships::forget(&mut tx, caller.user).await?;
         let answer = DeleteMeResponse {};
         key.settle(&mut tx, &answer).await?;
-        let event = Payload::UserDeleted(UserDeleted {
-            user_id: caller.user.to_string(),
-        });
+        let event = Payload::UserDeleted(UserDeleted { user_id: caller.user.to_string() });
         self.0.outbox.commit(tx, vec![event]).await?;
         Ok(answer)
     }

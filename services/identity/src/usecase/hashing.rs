@@ -40,19 +40,13 @@ impl Hasher {
     pub fn new(entropy: Entropy) -> Result<Self, Error> {
         let nobody = hash(&entropy.bytes::<32>(), entropy.bytes::<16>())?;
         let cores = available_parallelism().map_or(1, NonZeroUsize::get).min(8);
-        Ok(Self(Arc::new(Inner {
-            entropy,
-            cores: Semaphore::new(cores),
-            waiting: AtomicUsize::new(0),
-            nobody,
-        })))
+        Ok(Self(Arc::new(Inner { entropy, cores: Semaphore::new(cores), waiting: AtomicUsize::new(0), nobody })))
     }
 
     /// The PHC string of a password with a fresh salt.
     pub async fn hash(&self, password: Secret) -> Result<String, Error> {
         let salt = self.0.entropy.bytes::<16>();
-        self.work(move || hash(password.expose().as_bytes(), salt))
-            .await
+        self.work(move || hash(password.expose().as_bytes(), salt)).await
     }
 
     /// Whether the password is the one behind `stored`. Without a stored hash the answer is `false`, after
@@ -60,10 +54,7 @@ impl Hasher {
     pub async fn verify(&self, password: Secret, stored: Option<String>) -> Result<bool, Error> {
         let known = stored.is_some();
         let against = stored.unwrap_or_else(|| self.0.nobody.clone());
-        Ok(self
-            .work(move || verify(password.expose().as_bytes(), &against))
-            .await?
-            && known)
+        Ok(self.work(move || verify(password.expose().as_bytes(), &against)).await? && known)
     }
 
     async fn work<T: Send + 'static>(
@@ -72,9 +63,7 @@ impl Hasher {
     ) -> Result<T, Error> {
         let _waiting = Waiting::join(&self.0.waiting)?;
         let _core = self.0.cores.acquire().await.map_err(Error::internal)?;
-        tokio::task::spawn_blocking(work)
-            .await
-            .map_err(Error::internal)?
+        tokio::task::spawn_blocking(work).await.map_err(Error::internal)?
     }
 }
 
@@ -84,11 +73,7 @@ struct Waiting<'a>(&'a AtomicUsize);
 impl<'a> Waiting<'a> {
     fn join(count: &'a AtomicUsize) -> Result<Self, Error> {
         let place = Self(count);
-        if count.fetch_add(1, Ordering::Relaxed) < MAX_WAITING {
-            Ok(place)
-        } else {
-            Err(Error::Overloaded)
-        }
+        if count.fetch_add(1, Ordering::Relaxed) < MAX_WAITING { Ok(place) } else { Err(Error::Overloaded) }
     }
 }
 
@@ -104,15 +89,11 @@ fn argon() -> Result<Argon2<'static>, Error> {
 }
 
 fn hash(password: &[u8], salt: [u8; 16]) -> Result<String, Error> {
-    Ok(argon()?
-        .hash_password_with_salt(password, &salt)
-        .map_err(Error::internal)?
-        .to_string())
+    Ok(argon()?.hash_password_with_salt(password, &salt).map_err(Error::internal)?.to_string())
 }
 
 fn verify(password: &[u8], stored: &str) -> Result<bool, Error> {
-    let stored = PasswordHash::new(stored)
-        .map_err(|_| Error::internal("a stored password hash is malformed"))?;
+    let stored = PasswordHash::new(stored).map_err(|_| Error::internal("a stored password hash is malformed"))?;
     match argon()?.verify_password(password, &stored) {
         Ok(()) => Ok(true),
         Err(password_hash::Error::PasswordInvalid) => Ok(false),
@@ -128,27 +109,10 @@ mod tests {
     async fn the_right_password_and_no_other_passes() {
         let hasher = Hasher::new(Entropy::seeded(1)).unwrap();
         let stored = hasher.hash(Secret::from("correct horse")).await.unwrap();
-        assert!(
-            stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
-            "{stored}"
-        );
-        assert!(
-            hasher
-                .verify(Secret::from("correct horse"), Some(stored.clone()))
-                .await
-                .unwrap()
-        );
-        assert!(
-            !hasher
-                .verify(Secret::from("correct horsf"), Some(stored.clone()))
-                .await
-                .unwrap()
-        );
-        assert_ne!(
-            stored,
-            hasher.hash(Secret::from("correct horse")).await.unwrap(),
-            "salts differ"
-        );
+        assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{stored}");
+        assert!(hasher.verify(Secret::from("correct horse"), Some(stored.clone())).await.unwrap());
+        assert!(!hasher.verify(Secret::from("correct horsf"), Some(stored.clone())).await.unwrap());
+        assert_ne!(stored, hasher.hash(Secret::from("correct horse")).await.unwrap(), "salts differ");
     }
 
     #[tokio::test]
@@ -165,10 +129,6 @@ mod tests {
         assert!(matches!(refused, Err(Error::Overloaded)), "{refused:?}");
         hasher.0.waiting.store(0, Ordering::Relaxed);
         assert!(hasher.verify(Secret::from("anything"), None).await.is_ok());
-        assert_eq!(
-            hasher.0.waiting.load(Ordering::Relaxed),
-            0,
-            "every place was given back"
-        );
+        assert_eq!(hasher.0.waiting.load(Ordering::Relaxed), 0, "every place was given back");
     }
 }

@@ -48,10 +48,7 @@ mod tests {
     fn the_link_stands_alone_on_its_line() {
         let token = Token::generate(&Entropy::seeded(1));
         let mail = verification("ada@example.com", "https://app.example/", &token, Span::DAY);
-        let link = format!(
-            "https://app.example/verify-email?token={}",
-            token.to_text().expose()
-        );
+        let link = format!("https://app.example/verify-email?token={}", token.to_text().expose());
         assert!(mail.text.lines().any(|line| line == link), "{}", mail.text);
         assert!(mail.text.contains("for 24 hours"), "{}", mail.text);
         assert_eq!(mail.to, "ada@example.com");

@@ -25,10 +25,7 @@ impl Identity {
         user: UserId,
         organization: OrganizationId,
     ) -> Result<Membership, Error> {
-        let message = CheckAccessRequest {
-            organization_id: organization.to_string(),
-            user_id: user.to_string(),
-        };
+        let message = CheckAccessRequest { organization_id: organization.to_string(), user_id: user.to_string() };
         let answer = retry(&self.0.entropy, || {
             let mut client = MemberServiceClient::new(self.0.organization.clone());
             let request = Request::new(message.clone());
@@ -36,10 +33,7 @@ impl Identity {
         });
         let answer = answer.await.map_err(unanswered)?.into_inner();
         let role = convert::optional_role(answer.role).map_err(Error::internal)?;
-        Ok(Membership {
-            role: role.filter(|_| answer.member),
-            version: answer.version,
-        })
+        Ok(Membership { role: role.filter(|_| answer.member), version: answer.version })
     }
 
     /// A page of the organizations of the user whose call is being served.
@@ -48,10 +42,7 @@ impl Identity {
         page_size: i32,
         page_token: &str,
     ) -> Result<ListOrganizationsResponse, Error> {
-        let message = ListOrganizationsRequest {
-            page_size,
-            page_token: page_token.to_owned(),
-        };
+        let message = ListOrganizationsRequest { page_size, page_token: page_token.to_owned() };
         let answer = retry(&self.0.entropy, || {
             let mut client = OrganizationServiceClient::new(self.0.organization.clone());
             let request = on_behalf(Request::new(message.clone()));
@@ -66,11 +57,7 @@ impl Identity {
         loop {
             let page = self.organizations(ALL_AT_ONCE, &page_token).await?;
             let as_owner = i32::from(ProtoRole::Owner);
-            let here = page
-                .organizations
-                .iter()
-                .filter(|organization| organization.role == as_owner)
-                .count();
+            let here = page.organizations.iter().filter(|organization| organization.role == as_owner).count();
             owned += u32::try_from(here).unwrap_or(u32::MAX);
             page_token = page.next_page_token;
             if page_token.is_empty() {

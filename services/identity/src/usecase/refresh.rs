@@ -12,21 +12,13 @@ use crate::store::{memberships, sessions, users};
 impl Identity {
     /// Rotates a refresh token. The session's context stays; see `domain/session.rs` for what reuse does.
     pub async fn refresh(&self, token: &str) -> Result<Tokens, Error> {
-        let digest = Token::parse(token)
-            .map_err(|_| Error::RefreshTokenInvalid)?
-            .digest();
+        let digest = Token::parse(token).map_err(|_| Error::RefreshTokenInvalid)?.digest();
         let key = self.0.signer.current().await?;
         let mut tx = self.0.db.begin().await?;
-        let found = sessions::token(&mut tx, digest.as_bytes())
-            .await?
-            .ok_or(Error::RefreshTokenInvalid)?;
-        let session = sessions::by_id_locked(&mut tx, found.session_id)
-            .await?
-            .ok_or(Error::RefreshTokenInvalid)?;
+        let found = sessions::token(&mut tx, digest.as_bytes()).await?.ok_or(Error::RefreshTokenInvalid)?;
+        let session = sessions::by_id_locked(&mut tx, found.session_id).await?.ok_or(Error::RefreshTokenInvalid)?;
         // Again under the session's lock: a twin may have rotated the token while this call waited.
-        let token = sessions::token(&mut tx, digest.as_bytes())
-            .await?
-            .ok_or(Error::RefreshTokenInvalid)?;
+        let token = sessions::token(&mut tx, digest.as_bytes()).await?.ok_or(Error::RefreshTokenInvalid)?;
         let now = self.now();
         let state = RefreshState {
             expires_at: token.expires_at,
@@ -47,37 +39,19 @@ impl Identity {
                 return Err(Error::RefreshTokenInvalid);
             }
         }
-        let user = users::by_id(&mut tx, session.user_id)
-            .await?
-            .ok_or(Error::RefreshTokenInvalid)?;
-        let refresh = self
-            .issue_refresh(&mut tx, session.id, &token.branch, now)
-            .await?;
-        sessions::touch(
-            &mut tx,
-            session.id,
-            now,
-            now.saturating_add(self.0.config.refresh.lifetime),
-        )
-        .await?;
+        let user = users::by_id(&mut tx, session.user_id).await?.ok_or(Error::RefreshTokenInvalid)?;
+        let refresh = self.issue_refresh(&mut tx, session.id, &token.branch, now).await?;
+        sessions::touch(&mut tx, session.id, now, now.saturating_add(self.0.config.refresh.lifetime)).await?;
         let known = match session.context {
             OwnerId::User(_) => Some(Membership::UNKNOWN),
-            OwnerId::Organization(organization) => {
-                memberships::get(&mut tx, user.id, organization).await?
-            }
+            OwnerId::Organization(organization) => memberships::get(&mut tx, user.id, organization).await?,
         };
         tx.commit().await?;
         let membership = match known {
             Some(membership) => membership,
             None => self.ask_about(user.id, session.context).await,
         };
-        self.hand_out(
-            &key,
-            &user,
-            session.id,
-            (session.context, membership),
-            &refresh,
-        )
+        self.hand_out(&key, &user, session.id, (session.context, membership), &refresh)
     }
 
     /// The place in a context of which no event has told yet. When organization cannot say, the token gets no

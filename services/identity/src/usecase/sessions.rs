@@ -23,8 +23,7 @@ impl Identity {
         now: Timestamp,
     ) -> Result<SessionRow, Error> {
         let session = sessions::by_id(tx, caller.session).await?;
-        let live =
-            |s: &SessionRow| s.user_id == caller.user && is_live(s.ended_at, s.expires_at, now);
+        let live = |s: &SessionRow| s.user_id == caller.user && is_live(s.ended_at, s.expires_at, now);
         session.filter(live).ok_or(Error::SessionEnded)
     }
 
@@ -45,14 +44,7 @@ impl Identity {
         let now = self.now();
         let mut tx = self.0.db.read().await?;
         self.live_session(&mut tx, caller, now).await?;
-        let rows = sessions::live_of(
-            &mut tx,
-            caller.user,
-            page.after().copied(),
-            now,
-            page.limit(),
-        )
-        .await?;
+        let rows = sessions::live_of(&mut tx, caller.user, page.after().copied(), now, page.limit()).await?;
         Ok(page.page(rows, |row| row.id)?)
     }
 
@@ -72,9 +64,7 @@ impl Identity {
         }
         self.live_session(&mut tx, caller, now).await?;
         let found = sessions::by_id(&mut tx, session).await?;
-        found
-            .filter(|row| row.user_id == caller.user)
-            .ok_or(Error::SessionNotFound)?;
+        found.filter(|row| row.user_id == caller.user).ok_or(Error::SessionNotFound)?;
         sessions::end(&mut tx, session, now, EndReason::Revoked).await?;
         let answer = RevokeSessionResponse {};
         key.settle(&mut tx, &answer).await?;

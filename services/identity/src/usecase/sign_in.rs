@@ -38,10 +38,7 @@ impl Identity {
         tx.commit().await?;
 
         let plausible = password::plausible(credentials.password.expose());
-        let stored = user
-            .as_ref()
-            .filter(|_| plausible)
-            .map(|user| user.password_hash.clone());
+        let stored = user.as_ref().filter(|_| plausible).map(|user| user.password_hash.clone());
         let matches = self.0.hasher.verify(credentials.password, stored).await?;
         let user = user.filter(|_| matches).ok_or(Error::CredentialsInvalid)?;
 
@@ -62,20 +59,10 @@ impl Identity {
         account.give_back(&mut tx).await?;
         address.give_back(&mut tx).await?;
         // The user may have been deleted while the password was checked.
-        let user = users::by_id_locked(&mut tx, user.id)
-            .await?
-            .ok_or(Error::CredentialsInvalid)?;
+        let user = users::by_id_locked(&mut tx, user.id).await?.ok_or(Error::CredentialsInvalid)?;
         sessions::insert(&mut tx, &session).await?;
-        let refresh = self
-            .issue_refresh(&mut tx, session.id, &self.new_branch(), now)
-            .await?;
+        let refresh = self.issue_refresh(&mut tx, session.id, &self.new_branch(), now).await?;
         tx.commit().await?;
-        self.hand_out(
-            &key,
-            &user,
-            session.id,
-            (owner, Membership::UNKNOWN),
-            &refresh,
-        )
+        self.hand_out(&key, &user, session.id, (owner, Membership::UNKNOWN), &refresh)
     }
 }

@@ -29,9 +29,7 @@ impl Identity {
     /// neither: the work is the same up to the mail's text.
     pub async fn sign_up(&self, command: SignUp) -> Result<(), Error> {
         let mut tx = self.0.db.begin().await?;
-        Bucket::Mail(command.email.key())
-            .take(&mut tx, self.now())
-            .await?;
+        Bucket::Mail(command.email.key()).take(&mut tx, self.now()).await?;
         tx.commit().await?;
         let password_hash = self.0.hasher.hash(command.password).await?;
         let now = self.now();
@@ -51,13 +49,9 @@ impl Identity {
         if users::insert(&mut tx, &user).await? {
             self.mail_verification(&mut tx, &user, now).await?;
             let (user_id, display_name) = (user.id.to_string(), user.display_name);
-            events.push(Payload::UserUpdated(UserUpdated {
-                user_id,
-                display_name,
-            }));
+            events.push(Payload::UserUpdated(UserUpdated { user_id, display_name }));
         } else if let Some(holder) = users::by_email(&mut tx, command.email.key()).await? {
-            self.queue_mail(&mut tx, &mails::already_registered(&holder.email), now)
-                .await?;
+            self.queue_mail(&mut tx, &mails::already_registered(&holder.email), now).await?;
         }
         self.0.outbox.commit(tx, events).await?;
         self.0.courier.wake();
@@ -80,33 +74,16 @@ impl Identity {
         Ok(())
     }
 
-    async fn mail_verification(
-        &self,
-        tx: &mut Tx,
-        user: &UserRow,
-        now: Timestamp,
-    ) -> Result<(), Error> {
+    async fn mail_verification(&self, tx: &mut Tx, user: &UserRow, now: Timestamp) -> Result<(), Error> {
         let token = Token::generate(&self.0.entropy);
         let ttl = self.0.config.verification_ttl;
         let expires_at = now.saturating_add(ttl);
-        verifications::insert(
-            tx,
-            token.digest().as_bytes(),
-            user.id,
-            &user.email_key,
-            expires_at,
-        )
-        .await?;
+        verifications::insert(tx, token.digest().as_bytes(), user.id, &user.email_key, expires_at).await?;
         let mail = mails::verification(&user.email, &self.0.config.link_base_url, &token, ttl);
         self.queue_mail(tx, &mail, now).await
     }
 
-    async fn queue_mail(
-        &self,
-        tx: &mut Tx,
-        mail: &bursar_mail::Mail,
-        now: Timestamp,
-    ) -> Result<(), Error> {
+    async fn queue_mail(&self, tx: &mut Tx, mail: &bursar_mail::Mail, now: Timestamp) -> Result<(), Error> {
         bursar_mail::queue(tx, &self.0.sealer, &self.0.entropy, now, mail).await?;
         Ok(())
     }

@@ -82,16 +82,7 @@ impl Signer {
     ) -> Result<Self, Error> {
         let (public, _) = watch::channel(PublicKeys::default());
         let ring = RwLock::default();
-        let signer = Self(Arc::new(Inner {
-            db,
-            clock,
-            entropy,
-            sealer,
-            policy,
-            ring,
-            public,
-            turn: Mutex::default(),
-        }));
+        let signer = Self(Arc::new(Inner { db, clock, entropy, sealer, policy, ring, public, turn: Mutex::default() }));
         signer.look_again().await?;
         Ok(signer)
     }
@@ -106,8 +97,7 @@ impl Signer {
     pub fn at_hand(&self, now: Timestamp) -> Result<RingKey, Error> {
         let ring = self.ring();
         let spans: Vec<KeySpan> = ring.iter().map(|key| key.span).collect();
-        let chosen =
-            signer(&spans, now).ok_or_else(|| Error::internal("there is no signing key"))?;
+        let chosen = signer(&spans, now).ok_or_else(|| Error::internal("there is no signing key"))?;
         let found = ring.iter().find(|key| key.span == chosen).cloned();
         found.ok_or_else(|| Error::internal("the signing key is not in the ring"))
     }
@@ -143,11 +133,7 @@ impl Signer {
             if let Some(span) = todo.create {
                 // Another replica may have been faster with this generation: then its key is the key.
                 let made = keys::insert(&mut tx, &self.make(span, now)).await?;
-                tracing::info!(
-                    generation = span.generation,
-                    made,
-                    "rotating the signing keys"
-                );
+                tracing::info!(generation = span.generation, made, "rotating the signing keys");
             }
             for generation in todo.retire {
                 keys::delete(&mut tx, generation).await?;
@@ -195,11 +181,7 @@ impl Signer {
                 row.kid
             ))
         };
-        let seed = self
-            .0
-            .sealer
-            .open(&row.sealed_private, &context(&row.kid))
-            .map_err(|_| refused())?;
+        let seed = self.0.sealer.open(&row.sealed_private, &context(&row.kid)).map_err(|_| refused())?;
         let seed: [u8; 32] = seed.expose().as_slice().try_into().map_err(|_| refused())?;
         let key = SigningKey::from_bytes(&seed);
         let public_key = key.verifying_key().to_bytes();
@@ -208,10 +190,7 @@ impl Signer {
         }
         let der = key.to_pkcs8_der().map_err(Error::internal)?;
         Ok(RingKey {
-            span: KeySpan {
-                generation: row.generation,
-                signs_from: row.signs_from,
-            },
+            span: KeySpan { generation: row.generation, signs_from: row.signs_from },
             kid: row.kid.clone(),
             public_key,
             encoding: EncodingKey::from_ed_der(der.as_bytes()),
@@ -220,12 +199,7 @@ impl Signer {
 }
 
 fn spans_of(rows: &[KeyRow]) -> Vec<KeySpan> {
-    rows.iter()
-        .map(|row| KeySpan {
-            generation: row.generation,
-            signs_from: row.signs_from,
-        })
-        .collect()
+    rows.iter().map(|row| KeySpan { generation: row.generation, signs_from: row.signs_from }).collect()
 }
 
 fn context(kid: &str) -> Vec<u8> {

@@ -46,15 +46,7 @@ impl Identity {
     ) -> Result<IssuedRefresh, Error> {
         let token = Token::generate(&self.0.entropy);
         let expires_at = now.saturating_add(self.0.config.refresh.lifetime);
-        sessions::insert_token(
-            tx,
-            token.digest().as_bytes(),
-            session,
-            branch,
-            now,
-            expires_at,
-        )
-        .await?;
+        sessions::insert_token(tx, token.digest().as_bytes(), session, branch, now, expires_at).await?;
         Ok(IssuedRefresh { token, expires_at })
     }
 
@@ -74,9 +66,7 @@ impl Identity {
     ) -> Result<Tokens, Error> {
         let (owner, membership) = place;
         let standard = StandardClaims::lasting(self.now(), self.0.config.access_ttl);
-        let access_expires_at = standard
-            .expires_at()
-            .ok_or_else(|| Error::internal("a token without an end"))?;
+        let access_expires_at = standard.expires_at().ok_or_else(|| Error::internal("a token without an end"))?;
         let claims = AccessClaims {
             sub: user.id,
             sid: session,

@@ -17,9 +17,7 @@ impl Identity {
     pub async fn get_me(&self, caller: &UserCaller) -> Result<UserRow, Error> {
         let mut tx = self.0.db.read().await?;
         self.live_session(&mut tx, caller, self.now()).await?;
-        users::by_id(&mut tx, caller.user)
-            .await?
-            .ok_or(Error::SessionEnded)
+        users::by_id(&mut tx, caller.user).await?.ok_or(Error::SessionEnded)
     }
 
     /// Changes the caller's own user; `answer` turns the user into what is stored for a replay.
@@ -38,18 +36,13 @@ impl Identity {
             Claimed::New => {}
         }
         self.live_session(&mut tx, caller, now).await?;
-        let mut user = users::by_id_locked(&mut tx, caller.user)
-            .await?
-            .ok_or(Error::SessionEnded)?;
+        let mut user = users::by_id_locked(&mut tx, caller.user).await?.ok_or(Error::SessionEnded)?;
         let mut events = Vec::new();
         if let Some(name) = display_name.filter(|name| name.as_str() != user.display_name) {
             users::set_display_name(&mut tx, user.id, name.as_str(), now).await?;
             name.as_str().clone_into(&mut user.display_name);
             let (user_id, display_name) = (user.id.to_string(), user.display_name.clone());
-            events.push(Payload::UserUpdated(UserUpdated {
-                user_id,
-                display_name,
-            }));
+            events.push(Payload::UserUpdated(UserUpdated { user_id, display_name }));
         }
         let answer = answer(user);
         key.settle(&mut tx, &answer).await?;

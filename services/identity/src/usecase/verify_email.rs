@@ -13,13 +13,9 @@ impl Identity {
         let now = self.now();
         let mut tx = self.0.db.begin().await?;
         let row = verifications::take(&mut tx, token.digest().as_bytes()).await?;
-        let row = row
-            .filter(|row| now < row.expires_at)
-            .ok_or(Error::VerificationTokenInvalid)?;
+        let row = row.filter(|row| now < row.expires_at).ok_or(Error::VerificationTokenInvalid)?;
         let user = users::by_id_locked(&mut tx, row.user_id).await?;
-        let user = user
-            .filter(|user| user.email_key == row.email_key)
-            .ok_or(Error::VerificationTokenInvalid)?;
+        let user = user.filter(|user| user.email_key == row.email_key).ok_or(Error::VerificationTokenInvalid)?;
         users::set_verified(&mut tx, user.id, now).await?;
         verifications::delete_of(&mut tx, user.id).await?;
         tx.commit().await?;

@@ -2,8 +2,7 @@
 
 use bursar_id::Role;
 use bursar_proto::identity::v1::{
-    Context, ContextKind, GetMeRequest, ListContextsRequest, SignOutRequest, SwitchContextRequest,
-    TokenSet,
+    Context, ContextKind, GetMeRequest, ListContextsRequest, SignOutRequest, SwitchContextRequest, TokenSet,
 };
 use bursar_testkit::{Person, refused};
 use tonic::{Code, Status};
@@ -14,17 +13,8 @@ use crate::world::{World, becomes, claims, user};
 async fn contexts(person: &Person, page_size: i32) -> Vec<Context> {
     let (mut all, mut page_token) = (Vec::new(), String::new());
     loop {
-        let request = ListContextsRequest {
-            page_size,
-            page_token,
-        };
-        let page = person
-            .client()
-            .contexts()
-            .list_contexts(request)
-            .await
-            .unwrap()
-            .into_inner();
+        let request = ListContextsRequest { page_size, page_token };
+        let page = person.client().contexts().list_contexts(request).await.unwrap().into_inner();
         all.extend(page.contexts);
         page_token = page.next_page_token;
         if page_token.is_empty() {
@@ -34,17 +24,8 @@ async fn contexts(person: &Person, page_size: i32) -> Vec<Context> {
 }
 
 async fn switch(person: &Person, owner: &str) -> Result<TokenSet, Status> {
-    let request = SwitchContextRequest {
-        owner: owner.to_owned(),
-    };
-    Ok(person
-        .client()
-        .contexts()
-        .switch_context(request)
-        .await?
-        .into_inner()
-        .tokens
-        .unwrap())
+    let request = SwitchContextRequest { owner: owner.to_owned() };
+    Ok(person.client().contexts().switch_context(request).await?.into_inner().tokens.unwrap())
 }
 
 bursar_testkit::engines! {

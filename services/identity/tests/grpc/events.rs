@@ -18,11 +18,7 @@ use crate::world::{World, becomes, user};
 
 /// The first `count` events.
 async fn events(service: &Client, count: usize) -> Vec<Payload> {
-    let stream = service
-        .identity_events()
-        .watch(WatchRequest::default())
-        .await
-        .unwrap();
+    let stream = service.identity_events().watch(WatchRequest::default()).await.unwrap();
     let (mut stream, mut seen) = (stream.into_inner(), Vec::new());
     while seen.len() < count {
         if let Some(Item::Event(event)) = stream.message().await.unwrap().unwrap().item {

@@ -12,36 +12,17 @@ use crate::world::{World, header};
 const DAY: u64 = 24 * 3600;
 
 async fn published(client: &Client) -> Vec<String> {
-    let jwks = client
-        .keys()
-        .get_jwks(GetJwksRequest {})
-        .await
-        .unwrap()
-        .into_inner();
+    let jwks = client.keys().get_jwks(GetJwksRequest {}).await.unwrap().into_inner();
     for key in &jwks.keys {
-        let fixed = [
-            key.kty.as_str(),
-            key.crv.as_str(),
-            key.alg.as_str(),
-            key.r#use.as_str(),
-        ];
+        let fixed = [key.kty.as_str(), key.crv.as_str(), key.alg.as_str(), key.r#use.as_str()];
         assert_eq!(fixed, ["OKP", "Ed25519", "EdDSA", "sig"]);
     }
     jwks.keys.into_iter().map(|key| key.kid).collect()
 }
 
 async fn signer(world: &World) -> String {
-    let tokens = world
-        .sign_in("ada@example.com", PASSWORD)
-        .await
-        .unwrap()
-        .into_inner()
-        .tokens
-        .unwrap();
-    header(&tokens.access_token)["kid"]
-        .as_str()
-        .unwrap()
-        .to_owned()
+    let tokens = world.sign_in("ada@example.com", PASSWORD).await.unwrap().into_inner().tokens.unwrap();
+    header(&tokens.access_token)["kid"].as_str().unwrap().to_owned()
 }
 
 bursar_testkit::engines! {

@@ -1,11 +1,6 @@
 //! Identity over its real gRPC stack in this process, on both engines, with a small fake of organization.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod at_rest;
 mod contexts;

@@ -9,13 +9,9 @@ use bursar_id::{OrganizationId, Role, UserId};
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::{MembershipChanged, OrganizationCreated};
 use bursar_proto::organization::v1::member_service_server::{MemberService, MemberServiceServer};
-use bursar_proto::organization::v1::organization_service_server::{
-    OrganizationService, OrganizationServiceServer,
-};
+use bursar_proto::organization::v1::organization_service_server::{OrganizationService, OrganizationServiceServer};
 use bursar_proto::organization::v1::{self as api, CheckAccessRequest, CheckAccessResponse};
-use bursar_proto::organization::v1::{
-    ListOrganizationsRequest, ListOrganizationsResponse, Organization,
-};
+use bursar_proto::organization::v1::{ListOrganizationsRequest, ListOrganizationsResponse, Organization};
 use bursar_rpc::convert::{to_optional_role, to_role};
 use bursar_rpc::{Caller, KeySet, Limits, StackDeps, Transport};
 use bursar_runtime::Env;
@@ -39,27 +35,10 @@ pub(crate) struct FakeOrganization {
 impl FakeOrganization {
     pub(crate) async fn new(env: &Env) -> Self {
         let file = sqlite::file();
-        let db = Db::open(
-            &file.store_url(),
-            &ddl::migrations(),
-            &PoolOptions::default(),
-        )
-        .await
-        .unwrap();
+        let db = Db::open(&file.store_url(), &ddl::migrations(), &PoolOptions::default()).await.unwrap();
         db.migrate(&ddl::migrations()).await.unwrap();
-        let outbox = Outbox::new(
-            "organization",
-            db.clone(),
-            env.clock.clone(),
-            env.entropy.clone(),
-        );
-        Self {
-            db,
-            outbox,
-            places: Arc::default(),
-            away: Arc::default(),
-            _file: Arc::new(file),
-        }
+        let outbox = Outbox::new("organization", db.clone(), env.clock.clone(), env.entropy.clone());
+        Self { db, outbox, places: Arc::default(), away: Arc::default(), _file: Arc::new(file) }
     }
 
     /// Its routes behind the stack, believing the tokens that identity signs.
@@ -78,12 +57,7 @@ impl FakeOrganization {
     }
 
     /// Changes a membership without telling anybody. Gives its new version.
-    pub(crate) fn place(
-        &self,
-        organization: OrganizationId,
-        user: UserId,
-        role: Option<Role>,
-    ) -> u64 {
+    pub(crate) fn place(&self, organization: OrganizationId, user: UserId, role: Option<Role>) -> u64 {
         let mut places = self.places.lock().unwrap();
         let place = places.entry((organization, user)).or_default();
         *place = (role, place.1 + 1);
@@ -91,24 +65,13 @@ impl FakeOrganization {
     }
 
     /// Changes a membership and emits the event.
-    pub(crate) async fn change(
-        &self,
-        organization: OrganizationId,
-        user: UserId,
-        role: Option<Role>,
-    ) {
+    pub(crate) async fn change(&self, organization: OrganizationId, user: UserId, role: Option<Role>) {
         let version = self.place(organization, user, role);
         self.tell(organization, user, role, version).await;
     }
 
     /// Emits a membership event, whatever is true.
-    pub(crate) async fn tell(
-        &self,
-        organization: OrganizationId,
-        user: UserId,
-        role: Option<Role>,
-        version: u64,
-    ) {
+    pub(crate) async fn tell(&self, organization: OrganizationId, user: UserId, role: Option<Role>, version: u64) {
         self.emit(Payload::MembershipChanged(MembershipChanged {
             organization_id: organization.to_string(),
             user_id: user.to_string(),
@@ -143,11 +106,7 @@ impl FakeOrganization {
     }
 
     fn there(&self) -> Result<(), Status> {
-        if *self.away.lock().unwrap() {
-            Err(Status::unavailable("gone fishing"))
-        } else {
-            Ok(())
-        }
+        if *self.away.lock().unwrap() { Err(Status::unavailable("gone fishing")) } else { Ok(()) }
     }
 }
 
@@ -164,23 +123,10 @@ impl MemberService for FakeOrganization {
     ) -> Result<Response<CheckAccessResponse>, Status> {
         self.there()?;
         let asked = request.into_inner();
-        let key = (
-            asked.organization_id.parse().unwrap(),
-            asked.user_id.parse().unwrap(),
-        );
-        let (role, version) = self
-            .places
-            .lock()
-            .unwrap()
-            .get(&key)
-            .copied()
-            .unwrap_or_default();
+        let key = (asked.organization_id.parse().unwrap(), asked.user_id.parse().unwrap());
+        let (role, version) = self.places.lock().unwrap().get(&key).copied().unwrap_or_default();
         let member = role.is_some();
-        Ok(Response::new(CheckAccessResponse {
-            member,
-            role: to_optional_role(role).into(),
-            version,
-        }))
+        Ok(Response::new(CheckAccessResponse { member, role: to_optional_role(role).into(), version }))
     }
 
     async fn list_members(
@@ -190,10 +136,7 @@ impl MemberService for FakeOrganization {
         Err(Status::unimplemented("fake"))
     }
 
-    async fn get_member(
-        &self,
-        _: Request<api::GetMemberRequest>,
-    ) -> Result<Response<api::GetMemberResponse>, Status> {
+    async fn get_member(&self, _: Request<api::GetMemberRequest>) -> Result<Response<api::GetMemberResponse>, Status> {
         Err(Status::unimplemented("fake"))
     }
 
@@ -228,10 +171,7 @@ impl OrganizationService for FakeOrganization {
     ) -> Result<Response<ListOrganizationsResponse>, Status> {
         self.there()?;
         let caller = Caller::of(&request)?;
-        assert!(
-            caller.service().is_some(),
-            "identity calls as a service: {caller:?}"
-        );
+        assert!(caller.service().is_some(), "identity calls as a service: {caller:?}");
         let user = caller.user()?.user;
         let asked = request.into_inner();
         let from: usize = asked.page_token.parse().unwrap_or(0);
@@ -240,23 +180,13 @@ impl OrganizationService for FakeOrganization {
         let all: Vec<_> = places
             .iter()
             .filter_map(|((organization, member), (role, _))| {
-                (*member == user)
-                    .then_some(())
-                    .and(*role)
-                    .map(|role| listed(*organization, role))
+                (*member == user).then_some(()).and(*role).map(|role| listed(*organization, role))
             })
             .collect();
         let next = from + size;
-        let next_page_token = if next < all.len() {
-            next.to_string()
-        } else {
-            String::new()
-        };
+        let next_page_token = if next < all.len() { next.to_string() } else { String::new() };
         let organizations = all.into_iter().skip(from).take(size).collect();
-        Ok(Response::new(ListOrganizationsResponse {
-            organizations,
-            next_page_token,
-        }))
+        Ok(Response::new(ListOrganizationsResponse { organizations, next_page_token }))
     }
 
     async fn create_organization(

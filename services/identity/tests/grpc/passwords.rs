@@ -14,10 +14,7 @@ use crate::world::{World, claims, credentials};
 fn from(address: &str, email: &str, password: &str) -> Request<SignInRequest> {
     let mut request = Request::new(credentials(email, password));
     let remote: SocketAddr = format!("{address}:4711").parse().unwrap();
-    request.extensions_mut().insert(TcpConnectInfo {
-        local_addr: None,
-        remote_addr: Some(remote),
-    });
+    request.extensions_mut().insert(TcpConnectInfo { local_addr: None, remote_addr: Some(remote) });
     request
 }
 

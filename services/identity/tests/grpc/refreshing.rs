@@ -3,9 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use bursar_proto::identity::v1::{
-    GetMeRequest, ListSessionsRequest, RefreshRequest, SwitchContextRequest,
-};
+use bursar_proto::identity::v1::{GetMeRequest, ListSessionsRequest, RefreshRequest, SwitchContextRequest};
 use bursar_testkit::{Person, refused};
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
@@ -14,11 +12,7 @@ use tonic::Code;
 use crate::world::World;
 
 async fn sessions_of(person: &Person) -> usize {
-    let listed = person
-        .client()
-        .sessions()
-        .list_sessions(ListSessionsRequest::default())
-        .await;
+    let listed = person.client().sessions().list_sessions(ListSessionsRequest::default()).await;
     listed.unwrap().into_inner().sessions.len()
 }
 

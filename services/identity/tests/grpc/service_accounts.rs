@@ -4,8 +4,8 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use bursar_id::ServiceAccountId;
 use bursar_proto::identity::v1::{
-    BatchGetUsersRequest, CreateServiceAccountRequest, DisableServiceAccountRequest,
-    IssueServiceTokenRequest, ListServiceAccountsRequest, RotateServiceAccountSecretRequest,
+    BatchGetUsersRequest, CreateServiceAccountRequest, DisableServiceAccountRequest, IssueServiceTokenRequest,
+    ListServiceAccountsRequest, RotateServiceAccountSecretRequest,
 };
 use bursar_runtime::Service;
 use bursar_secret::Entropy;
@@ -15,36 +15,20 @@ use tonic::{Code, Status};
 use crate::world::{World, claims};
 
 async fn token(anybody: &Client, client_id: &str, client_secret: &str) -> Result<String, Status> {
-    let request = IssueServiceTokenRequest {
-        client_id: client_id.to_owned(),
-        client_secret: client_secret.to_owned(),
-    };
-    Ok(anybody
-        .service_accounts()
-        .issue_service_token(request)
-        .await?
-        .into_inner()
-        .access_token)
+    let request = IssueServiceTokenRequest { client_id: client_id.to_owned(), client_secret: client_secret.to_owned() };
+    Ok(anybody.service_accounts().issue_service_token(request).await?.into_inner().access_token)
 }
 
 fn create(display_name: &str, role: &str) -> CreateServiceAccountRequest {
-    CreateServiceAccountRequest {
-        display_name: display_name.to_owned(),
-        role: role.to_owned(),
-    }
+    CreateServiceAccountRequest { display_name: display_name.to_owned(), role: role.to_owned() }
 }
 
 fn rotate(id: &str) -> RotateServiceAccountSecretRequest {
-    RotateServiceAccountSecretRequest {
-        service_account_id: id.to_owned(),
-    }
+    RotateServiceAccountSecretRequest { service_account_id: id.to_owned() }
 }
 
 fn disable(id: &str, request_id: &str) -> DisableServiceAccountRequest {
-    DisableServiceAccountRequest {
-        service_account_id: id.to_owned(),
-        request_id: request_id.to_owned(),
-    }
+    DisableServiceAccountRequest { service_account_id: id.to_owned(), request_id: request_id.to_owned() }
 }
 
 bursar_testkit::engines! {

@@ -2,26 +2,18 @@
 
 use bursar_id::SessionId;
 use bursar_identity::store::sessions;
-use bursar_proto::identity::v1::{
-    GetMeRequest, ListSessionsRequest, RevokeSessionRequest, SignOutRequest,
-};
+use bursar_proto::identity::v1::{GetMeRequest, ListSessionsRequest, RevokeSessionRequest, SignOutRequest};
 use bursar_testkit::{Person, id, refused};
 use tonic::Code;
 
 use crate::world::{World, becomes};
 
 fn list(page_size: i32, page_token: &str) -> ListSessionsRequest {
-    ListSessionsRequest {
-        page_size,
-        page_token: page_token.to_owned(),
-    }
+    ListSessionsRequest { page_size, page_token: page_token.to_owned() }
 }
 
 fn revoke(session_id: &str, request_id: &str) -> RevokeSessionRequest {
-    RevokeSessionRequest {
-        session_id: session_id.to_owned(),
-        request_id: request_id.to_owned(),
-    }
+    RevokeSessionRequest { session_id: session_id.to_owned(), request_id: request_id.to_owned() }
 }
 
 bursar_testkit::engines! {

@@ -1,9 +1,7 @@
 //! `UserService`: signing up and the own user.
 
 use bursar_id::{Role, UserId};
-use bursar_proto::identity::v1::{
-    BatchGetUsersRequest, DeleteMeRequest, GetMeRequest, SignUpRequest, UpdateMeRequest,
-};
+use bursar_proto::identity::v1::{BatchGetUsersRequest, DeleteMeRequest, GetMeRequest, SignUpRequest, UpdateMeRequest};
 use bursar_testkit::{PASSWORD, id, refused};
 use prost_types::FieldMask;
 use tokio::task::JoinSet;
@@ -13,19 +11,13 @@ use crate::organization::org;
 use crate::world::{World, user};
 
 fn sign_up(email: &str, password: &str, display_name: &str) -> SignUpRequest {
-    SignUpRequest {
-        email: email.to_owned(),
-        password: password.to_owned(),
-        display_name: display_name.to_owned(),
-    }
+    SignUpRequest { email: email.to_owned(), password: password.to_owned(), display_name: display_name.to_owned() }
 }
 
 fn rename(display_name: &str, paths: &[&str], request_id: &str) -> UpdateMeRequest {
     UpdateMeRequest {
         display_name: display_name.to_owned(),
-        update_mask: Some(FieldMask {
-            paths: paths.iter().map(|path| (*path).to_owned()).collect(),
-        }),
+        update_mask: Some(FieldMask { paths: paths.iter().map(|path| (*path).to_owned()).collect() }),
         request_id: request_id.to_owned(),
     }
 }

@@ -8,27 +8,13 @@ use tonic::{Code, Response, Status};
 use crate::world::{World, claims};
 
 async fn verify(world: &World, token: &str) -> Result<(), Status> {
-    let request = VerifyEmailRequest {
-        token: token.to_owned(),
-    };
-    world
-        .anybody
-        .users()
-        .verify_email(request)
-        .await
-        .map(|_: Response<_>| ())
+    let request = VerifyEmailRequest { token: token.to_owned() };
+    world.anybody.users().verify_email(request).await.map(|_: Response<_>| ())
 }
 
 async fn ask(world: &World, email: &str) -> Result<(), Status> {
-    let request = RequestEmailVerificationRequest {
-        email: email.to_owned(),
-    };
-    world
-        .anybody
-        .users()
-        .request_email_verification(request)
-        .await
-        .map(|_: Response<_>| ())
+    let request = RequestEmailVerificationRequest { email: email.to_owned() };
+    world.anybody.users().request_email_verification(request).await.map(|_: Response<_>| ())
 }
 
 bursar_testkit::engines! {

@@ -8,9 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bursar_db::Db;
 use bursar_id::UserId;
 use bursar_identity::Config;
-use bursar_proto::identity::v1::{
-    RefreshRequest, SignInRequest, SignInResponse, SignUpRequest, TokenSet,
-};
+use bursar_proto::identity::v1::{RefreshRequest, SignInRequest, SignInResponse, SignUpRequest, TokenSet};
 use bursar_rpc::Transport;
 use bursar_runtime::{Env, Peers, Settings};
 use bursar_secret::Entropy;
@@ -40,24 +38,16 @@ impl World {
     /// Starts identity on a fresh store.
     pub(crate) async fn start(db: &TestDb) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let settings = Settings {
-            identity_store: db.store_url(),
-            ..Settings::for_test(directory.path())
-        };
+        let settings = Settings { identity_store: db.store_url(), ..Settings::for_test(directory.path()) };
         let clock = clock();
         let env = Env::for_test(clock.clone(), Entropy::system());
         bursar_identity::migrate(&settings).await.unwrap();
         let organization = FakeOrganization::new(&env).await;
         let (identity, late) = Transport::late();
         let routes = organization.routes(&env, identity.clone());
-        let peers = Peers {
-            identity: identity.clone(),
-            organization: Transport::routes(routes),
-            billing: identity.clone(),
-        };
-        let started = bursar_identity::start(&settings, peers.clone(), env.clone())
-            .await
-            .unwrap();
+        let peers =
+            Peers { identity: identity.clone(), organization: Transport::routes(routes), billing: identity.clone() };
+        let started = bursar_identity::start(&settings, peers.clone(), env.clone()).await.unwrap();
         assert!(late.set(started.routes));
         Self {
             env,
@@ -75,14 +65,8 @@ impl World {
     /// Starts one more replica on the same store; calls to it come from nowhere else.
     pub(crate) async fn replica(&self) -> Client {
         let config = Config::of(&self.settings);
-        let started = bursar_identity::start_with(
-            &self.settings,
-            config,
-            self.peers.clone(),
-            self.env.clone(),
-        )
-        .await
-        .unwrap();
+        let started =
+            bursar_identity::start_with(&self.settings, config, self.peers.clone(), self.env.clone()).await.unwrap();
         let identity = Transport::routes(started.routes);
         Client::new(identity.clone(), self.peers.organization.clone(), identity)
     }
@@ -116,28 +100,20 @@ impl World {
         self.anybody.users().sign_up(request).await.unwrap();
     }
 
-    pub(crate) async fn sign_in(
-        &self,
-        email: &str,
-        password: &str,
-    ) -> Result<Response<SignInResponse>, Status> {
+    pub(crate) async fn sign_in(&self, email: &str, password: &str) -> Result<Response<SignInResponse>, Status> {
         let request = credentials(email, password);
         self.anybody.sessions().sign_in(request).await
     }
 
     pub(crate) async fn refresh(&self, refresh_token: &str) -> Result<TokenSet, Status> {
-        let request = RefreshRequest {
-            refresh_token: refresh_token.to_owned(),
-        };
+        let request = RefreshRequest { refresh_token: refresh_token.to_owned() };
         let answer = self.anybody.sessions().refresh(request).await?;
         Ok(answer.into_inner().tokens.unwrap())
     }
 
     /// The operator's client, made from `operator.json` as an operator would.
     pub(crate) async fn operator(&self) -> Client {
-        self.anybody
-            .as_operator(&Operator::of(self.directory.path()))
-            .await
+        self.anybody.as_operator(&Operator::of(self.directory.path())).await
     }
 }
 
@@ -150,11 +126,7 @@ impl Drop for World {
 
 /// A request to sign in.
 pub(crate) fn credentials(email: &str, password: &str) -> SignInRequest {
-    SignInRequest {
-        email: email.to_owned(),
-        password: password.to_owned(),
-        ..SignInRequest::default()
-    }
+    SignInRequest { email: email.to_owned(), password: password.to_owned(), ..SignInRequest::default() }
 }
 
 /// The id of a person.
@@ -189,10 +161,7 @@ where
         if found == expected {
             return;
         }
-        assert!(
-            start.elapsed() < PATIENCE,
-            "is {found:?}, must become {expected:?}"
-        );
+        assert!(start.elapsed() < PATIENCE, "is {found:?}, must become {expected:?}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

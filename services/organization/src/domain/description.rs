@@ -54,17 +54,8 @@ mod tests {
 
     #[test]
     fn descriptions_are_told_from_other_texts() {
-        for good in [
-            "",
-            "One line",
-            "Two\r\nlines\tand a tab",
-            &"ж".repeat(2_000),
-        ] {
-            assert_eq!(
-                Description::parse(good).expect("good").as_str(),
-                good,
-                "{good:?}"
-            );
+        for good in ["", "One line", "Two\r\nlines\tand a tab", &"ж".repeat(2_000)] {
+            assert_eq!(Description::parse(good).expect("good").as_str(), good, "{good:?}");
         }
         let cases = [
             ("x".repeat(2_001), DescriptionError::TooLong),

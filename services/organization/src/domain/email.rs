@@ -55,10 +55,7 @@ impl Email {
         }
         match address.split_once('@') {
             Some((local, host)) if !local.is_empty() && !host.is_empty() && !host.contains('@') => {
-                Ok(Self {
-                    address: address.to_owned(),
-                    key: fold(address),
-                })
+                Ok(Self { address: address.to_owned(), key: fold(address) })
             }
             _ => Err(EmailError::Shape),
         }
@@ -103,11 +100,7 @@ mod tests {
         ];
         for (text, expected) in cases {
             let got = Email::parse(text);
-            assert_eq!(
-                got.as_ref().map(Email::key).map_err(|e| *e),
-                expected,
-                "{text:?}"
-            );
+            assert_eq!(got.as_ref().map(Email::key).map_err(|e| *e), expected, "{text:?}");
         }
         let long = format!("a@{}.com", "b".repeat(250));
         assert_eq!(Email::parse(&long), Err(EmailError::TooLong));

@@ -9,11 +9,7 @@ pub fn of(version: i64) -> String {
 
 /// Demands that a change is meant for the present state; an empty etag is meant for whatever there is.
 pub fn demand(wanted: &str, version: i64) -> Result<(), Refusal> {
-    if wanted.is_empty() || wanted == of(version) {
-        Ok(())
-    } else {
-        Err(Refusal::EtagMismatch)
-    }
+    if wanted.is_empty() || wanted == of(version) { Ok(()) } else { Err(Refusal::EtagMismatch) }
 }
 
 #[cfg(test)]

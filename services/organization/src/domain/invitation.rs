@@ -42,13 +42,7 @@ pub enum State {
 
 impl State {
     /// Every state.
-    pub const ALL: [Self; 5] = [
-        Self::Pending,
-        Self::Accepted,
-        Self::Declined,
-        Self::Revoked,
-        Self::Expired,
-    ];
+    pub const ALL: [Self; 5] = [Self::Pending, Self::Accepted, Self::Declined, Self::Revoked, Self::Expired];
 
     /// The name in the store.
     pub const fn as_str(self) -> &'static str {
@@ -109,10 +103,7 @@ pub struct StateError;
 impl FromStr for State {
     type Err = StateError;
     fn from_str(text: &str) -> Result<Self, StateError> {
-        Self::ALL
-            .into_iter()
-            .find(|state| state.as_str() == text)
-            .ok_or(StateError)
+        Self::ALL.into_iter().find(|state| state.as_str() == text).ok_or(StateError)
     }
 }
 
@@ -199,9 +190,7 @@ impl Caps {
     /// Whether one more mail may be sent.
     pub fn send(self, standing: Standing) -> Result<(), Refusal> {
         if standing.sent >= self.per_day {
-            return Err(Refusal::TooManyToday {
-                limit: self.per_day,
-            });
+            return Err(Refusal::TooManyToday { limit: self.per_day });
         }
         Ok(())
     }
@@ -209,9 +198,7 @@ impl Caps {
     /// Whether one more invitation may become pending and take a seat.
     pub fn reserve(self, standing: Standing, seats: u32) -> Result<(), Refusal> {
         if standing.pending >= self.pending {
-            return Err(Refusal::TooManyPending {
-                limit: self.pending,
-            });
+            return Err(Refusal::TooManyPending { limit: self.pending });
         }
         let used = standing.members.saturating_add(standing.pending);
         if used >= seats {
@@ -225,10 +212,7 @@ impl Caps {
 /// below the head count stands in the way.
 pub fn convert(members: u32, seats: u32) -> Result<(), Refusal> {
     if members >= seats {
-        return Err(Refusal::SeatLimitReached {
-            seats,
-            used: members,
-        });
+        return Err(Refusal::SeatLimitReached { seats, used: members });
     }
     Ok(())
 }

@@ -2,8 +2,7 @@
 
 use super::*;
 use Refusal::{
-    AlreadyAMember, EmailNotVerified, InvitationEmailMismatch, InvitationExpired,
-    InvitationRevoked, InvitationSettled,
+    AlreadyAMember, EmailNotVerified, InvitationEmailMismatch, InvitationExpired, InvitationRevoked, InvitationSettled,
 };
 
 fn at(secs: i64) -> Timestamp {
@@ -29,24 +28,9 @@ fn each_state_allows_what_the_picture_says() {
     type Verdict = Result<bool, Refusal>;
     let table: [(State, Verdict, Verdict, Verdict); 5] = [
         (State::Pending, Ok(false), Ok(false), Ok(true)),
-        (
-            State::Accepted,
-            Err(InvitationSettled),
-            Err(InvitationSettled),
-            Err(InvitationSettled),
-        ),
-        (
-            State::Declined,
-            Ok(true),
-            Err(InvitationSettled),
-            Err(InvitationSettled),
-        ),
-        (
-            State::Revoked,
-            Err(InvitationRevoked),
-            Ok(true),
-            Err(InvitationRevoked),
-        ),
+        (State::Accepted, Err(InvitationSettled), Err(InvitationSettled), Err(InvitationSettled)),
+        (State::Declined, Ok(true), Err(InvitationSettled), Err(InvitationSettled)),
+        (State::Revoked, Err(InvitationRevoked), Ok(true), Err(InvitationRevoked)),
         (State::Expired, Err(InvitationExpired), Ok(false), Ok(false)),
     ];
     for (state, decline, revoke, resend) in table {
@@ -83,26 +67,14 @@ fn only_the_holder_of_the_address_accepts_and_once() {
     let table = [
         (good.clone(), Ok(false)),
         (with(|it| it.email_verified = false), Err(EmailNotVerified)),
-        (
-            with(|it| it.email_key = "eve@x.org".to_owned()),
-            Err(InvitationEmailMismatch),
-        ),
-        (
-            with(|it| (it.email_key, it.state) = ("eve@x.org".to_owned(), State::Revoked)),
-            Err(InvitationEmailMismatch),
-        ),
+        (with(|it| it.email_key = "eve@x.org".to_owned()), Err(InvitationEmailMismatch)),
+        (with(|it| (it.email_key, it.state) = ("eve@x.org".to_owned(), State::Revoked)), Err(InvitationEmailMismatch)),
         (with(|it| it.state = State::Expired), Err(InvitationExpired)),
         (with(|it| it.state = State::Revoked), Err(InvitationRevoked)),
-        (
-            with(|it| it.state = State::Declined),
-            Err(InvitationSettled),
-        ),
+        (with(|it| it.state = State::Declined), Err(InvitationSettled)),
         (accepted(|_| ()), Ok(true)),
         (accepted(|it| it.is_member = false), Err(InvitationSettled)),
-        (
-            accepted(|it| it.accepted_by = Some(UserId::from_parts(2, [0; 10]))),
-            Err(InvitationSettled),
-        ),
+        (accepted(|it| it.accepted_by = Some(UserId::from_parts(2, [0; 10]))), Err(InvitationSettled)),
         (with(|it| it.is_member = true), Err(AlreadyAMember)),
     ];
     for (case, expected) in table {
@@ -118,14 +90,8 @@ fn lives_have_bounds() {
         (Some(SHORTEST), Ok(SHORTEST)),
         (Some(LONGEST), Ok(LONGEST)),
         (Some(Span::ZERO), Err(LifetimeError)),
-        (
-            Some(SHORTEST.saturating_sub(Span::MILLISECOND)),
-            Err(LifetimeError),
-        ),
-        (
-            Some(LONGEST.saturating_add(Span::MILLISECOND)),
-            Err(LifetimeError),
-        ),
+        (Some(SHORTEST.saturating_sub(Span::MILLISECOND)), Err(LifetimeError)),
+        (Some(LONGEST.saturating_add(Span::MILLISECOND)), Err(LifetimeError)),
     ] {
         assert_eq!(lifetime(asked, default), expected, "{asked:?}");
     }
@@ -133,58 +99,23 @@ fn lives_have_bounds() {
 
 #[test]
 fn seats_and_caps_are_never_exceeded() {
-    let caps = Caps {
-        pending: 3,
-        per_day: 10,
-    };
+    let caps = Caps { pending: 3, per_day: 10 };
     let table = [
         (1, 0, 5, Ok(())),
         (3, 1, 5, Ok(())),
-        (
-            3,
-            2,
-            5,
-            Err(Refusal::SeatLimitReached { seats: 5, used: 5 }),
-        ),
+        (3, 2, 5, Err(Refusal::SeatLimitReached { seats: 5, used: 5 })),
         // The plan shrank.
-        (
-            8,
-            0,
-            5,
-            Err(Refusal::SeatLimitReached { seats: 5, used: 8 }),
-        ),
-        (
-            1,
-            0,
-            0,
-            Err(Refusal::SeatLimitReached { seats: 0, used: 1 }),
-        ),
+        (8, 0, 5, Err(Refusal::SeatLimitReached { seats: 5, used: 8 })),
+        (1, 0, 0, Err(Refusal::SeatLimitReached { seats: 0, used: 1 })),
         (1, 3, 99, Err(Refusal::TooManyPending { limit: 3 })),
     ];
     for (members, pending, seats, expected) in table {
-        let standing = Standing {
-            members,
-            pending,
-            sent: 0,
-        };
-        assert_eq!(
-            caps.reserve(standing, seats),
-            expected,
-            "{members} members, {pending} pending, {seats} seats"
-        );
+        let standing = Standing { members, pending, sent: 0 };
+        assert_eq!(caps.reserve(standing, seats), expected, "{members} members, {pending} pending, {seats} seats");
     }
-    let sent = |sent| {
-        caps.send(Standing {
-            members: 1,
-            pending: 0,
-            sent,
-        })
-    };
+    let sent = |sent| caps.send(Standing { members: 1, pending: 0, sent });
     assert_eq!(sent(9), Ok(()));
     assert_eq!(sent(10), Err(Refusal::TooManyToday { limit: 10 }));
     assert_eq!(convert(4, 5), Ok(()));
-    assert_eq!(
-        convert(5, 5),
-        Err(Refusal::SeatLimitReached { seats: 5, used: 5 })
-    );
+    assert_eq!(convert(5, 5), Err(Refusal::SeatLimitReached { seats: 5, used: 5 }));
 }

@@ -91,11 +91,7 @@ mod tests {
         ];
         for (text, expected) in cases {
             let got = Name::parse(text);
-            assert_eq!(
-                got.as_ref().map(Name::as_str).map_err(|e| *e),
-                expected,
-                "{text:?}"
-            );
+            assert_eq!(got.as_ref().map(Name::as_str).map_err(|e| *e), expected, "{text:?}");
         }
         assert!(Name::parse(&"ж".repeat(100)).is_ok());
         assert_eq!(Name::parse(&"x".repeat(101)), Err(NameError::TooLong));

@@ -27,11 +27,7 @@ mod tests {
             (Some(Role::Member), ben, false),
             (Some(Role::Member), ada, true),
         ] {
-            assert_eq!(
-                delete(ada, role, responsible).is_ok(),
-                may,
-                "{role:?} {responsible}"
-            );
+            assert_eq!(delete(ada, role, responsible).is_ok(), may, "{role:?} {responsible}");
         }
     }
 }

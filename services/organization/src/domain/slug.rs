@@ -110,10 +110,7 @@ impl std::error::Error for SlugError {}
 impl Slug {
     /// Reads a slug that somebody chose.
     pub fn parse(text: &str) -> Result<Self, SlugError> {
-        if !text
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-        {
+        if !text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
             Err(SlugError::Character)
         } else if !(MIN..=MAX).contains(&text.len()) {
             Err(SlugError::Length)
@@ -138,10 +135,7 @@ impl Slug {
         }
         let tail = random_tail(if attempt <= 1 { 4 } else { 10 }, random);
         let room = MAX - tail.len() - 1;
-        let head = base
-            .get(..room.min(base.len()))
-            .unwrap_or_default()
-            .trim_matches('-');
+        let head = base.get(..room.min(base.len())).unwrap_or_default().trim_matches('-');
         let head = if head.is_empty() { FALLBACK } else { head };
         Self(format!("{head}-{tail}"))
     }
@@ -180,29 +174,27 @@ fn ascii(c: char) -> &'static str {
         return PLAIN.get(at..=at).unwrap_or_default();
     }
     match c {
-        'à' | 'á' | 'â' | 'ã' | 'å' | 'ā' | 'ă' | 'ą' | 'ǎ' | 'ả' | 'ạ' | 'α' | 'ά' | 'а' => {
-            "a"
-        }
+        'à' | 'á' | 'â' | 'ã' | 'å' | 'ā' | 'ă' | 'ą' | 'ǎ' | 'ả' | 'ạ' | 'α' | 'ά' | 'а' => "a",
         'ä' | 'æ' => "ae",
         'β' | 'в' | 'ѵ' => "v",
         'б' => "b",
         'ç' | 'ć' | 'ĉ' | 'ċ' | 'č' => "c",
         'ď' | 'đ' | 'ð' | 'δ' | 'д' => "d",
-        'è' | 'é' | 'ê' | 'ë' | 'ē' | 'ĕ' | 'ė' | 'ę' | 'ě' | 'ẻ' | 'ẽ' | 'ế' | 'ε' | 'έ' | 'е'
-        | 'ё' | 'э' => "e",
+        'è' | 'é' | 'ê' | 'ë' | 'ē' | 'ĕ' | 'ė' | 'ę' | 'ě' | 'ẻ' | 'ẽ' | 'ế' | 'ε' | 'έ' | 'е' | 'ё' | 'э' => {
+            "e"
+        }
         'φ' | 'ф' => "f",
         'ĝ' | 'ğ' | 'ġ' | 'ģ' | 'γ' | 'г' | 'ґ' => "g",
         'ĥ' | 'ħ' => "h",
-        'ì' | 'í' | 'î' | 'ï' | 'ĩ' | 'ī' | 'ĭ' | 'į' | 'ı' | 'η' | 'ή' | 'ι' | 'ί' | 'и' | 'і'
-        | 'ї' => "i",
+        'ì' | 'í' | 'î' | 'ï' | 'ĩ' | 'ī' | 'ĭ' | 'į' | 'ı' | 'η' | 'ή' | 'ι' | 'ί' | 'и' | 'і' | 'ї' => {
+            "i"
+        }
         'ĵ' => "j",
         'ķ' | 'κ' | 'к' => "k",
         'ĺ' | 'ļ' | 'ľ' | 'ł' | 'λ' | 'л' => "l",
         'μ' | 'м' => "m",
         'ñ' | 'ń' | 'ņ' | 'ň' | 'ν' | 'н' => "n",
-        'ò' | 'ó' | 'ô' | 'õ' | 'ø' | 'ō' | 'ŏ' | 'ő' | 'ơ' | 'ο' | 'ό' | 'ω' | 'ώ' | 'о' => {
-            "o"
-        }
+        'ò' | 'ó' | 'ô' | 'õ' | 'ø' | 'ō' | 'ŏ' | 'ő' | 'ơ' | 'ο' | 'ό' | 'ω' | 'ώ' | 'о' => "o",
         'ö' | 'œ' => "oe",
         'π' | 'п' => "p",
         'ŕ' | 'ř' | 'ρ' | 'р' => "r",
@@ -266,11 +258,7 @@ mod tests {
         ];
         for (text, expected) in cases {
             let got = Slug::parse(text);
-            assert_eq!(
-                got.as_ref().map(Slug::as_str).map_err(|e| *e),
-                expected,
-                "{text:?}"
-            );
+            assert_eq!(got.as_ref().map(Slug::as_str).map_err(|e| *e), expected, "{text:?}");
         }
         assert!(Slug::parse(&"a".repeat(63)).is_ok());
         assert_eq!(Slug::parse(&"a".repeat(64)), Err(SlugError::Length));
@@ -305,12 +293,8 @@ mod tests {
 
     #[test]
     fn names_that_cannot_be_written_still_get_a_slug() {
-        for (name, slug) in [
-            ("株式会社", "team-0000"),
-            ("🚀", "team-0000"),
-            ("ab", "ab-0000"),
-            ("Admin", "admin-0000"),
-        ] {
+        for (name, slug) in [("株式会社", "team-0000"), ("🚀", "team-0000"), ("ab", "ab-0000"), ("Admin", "admin-0000")]
+        {
             assert_eq!(Slug::generate(name, 0, 0).as_str(), slug, "{name:?}");
         }
         assert_eq!(Slug::generate("Acme", 1, u64::MAX).as_str(), "acme-zzzz");

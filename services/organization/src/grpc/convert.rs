@@ -41,8 +41,7 @@ pub(super) fn asked<M: Message, T>(
 
 /// Reads the one field of a request that has to be known before anybody can be authorized.
 pub(super) fn field<T: FromStr<Err: Display>>(name: &str, text: &str) -> Result<T, Problem> {
-    text.parse()
-        .map_err(|error: T::Err| Problem::invalid_field(name, error.to_string()))
+    text.parse().map_err(|error: T::Err| Problem::invalid_field(name, error.to_string()))
 }
 
 /// The organization a request is about.
@@ -70,11 +69,7 @@ pub(super) fn lesser_role(violations: &mut Violations, number: i32) -> Option<Ro
 pub(super) fn email(violations: &mut Violations, text: &str) -> Option<Email> {
     let email = violations.check("email", Email::parse(text))?;
     let deliverable = bursar_mail::deliverable(email.address());
-    violations.require(
-        "email",
-        deliverable,
-        "no mail can be delivered to this address",
-    );
+    violations.require("email", deliverable, "no mail can be delivered to this address");
     deliverable.then_some(email)
 }
 
@@ -86,11 +81,7 @@ pub(super) struct Changes {
 
 impl Changes {
     /// Reads the mask of an update that may change the fields `allowed`.
-    pub(super) fn of(
-        mask: Option<&FieldMask>,
-        allowed: &[&str],
-        violations: &mut Violations,
-    ) -> Self {
+    pub(super) fn of(mask: Option<&FieldMask>, allowed: &[&str], violations: &mut Violations) -> Self {
         Self {
             mask: UpdateMask::parse(mask, allowed, violations),
             named: mask.is_some_and(|mask| !mask.paths.is_empty()),
@@ -106,20 +97,13 @@ impl Changes {
         violations: &mut Violations,
     ) -> Option<T> {
         let wanted = self.mask.has(field) && (self.named || !text.is_empty());
-        if wanted {
-            violations.check(field, parse(text))
-        } else {
-            None
-        }
+        if wanted { violations.check(field, parse(text)) } else { None }
     }
 }
 
 /// An organization as a member sees it.
 pub(super) fn organization(of_user: OrganizationOfUser) -> proto::Organization {
-    let OrganizationOfUser {
-        organization: row,
-        role,
-    } = of_user;
+    let OrganizationOfUser { organization: row, role } = of_user;
     proto::Organization {
         id: row.id.to_string(),
         name: row.name,
@@ -147,10 +131,7 @@ pub(super) fn member(row: MemberRow) -> proto::Member {
 
 /// An invitation, without its token.
 pub(super) fn invitation(view: InvitationView) -> proto::Invitation {
-    let InvitationView {
-        invitation: row,
-        state,
-    } = view;
+    let InvitationView { invitation: row, state } = view;
     proto::Invitation {
         id: row.id.to_string(),
         organization_id: row.organization_id.to_string(),

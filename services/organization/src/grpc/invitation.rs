@@ -5,10 +5,9 @@ use std::mem::take;
 use bursar_id::InvitationId;
 use bursar_proto::organization::v1::invitation_service_server::InvitationService;
 use bursar_proto::organization::v1::{
-    AcceptInvitationRequest, AcceptInvitationResponse, CreateInvitationRequest,
-    CreateInvitationResponse, DeclineInvitationRequest, DeclineInvitationResponse,
-    ListInvitationsRequest, ListInvitationsResponse, PreviewInvitationRequest,
-    PreviewInvitationResponse, ResendInvitationRequest, ResendInvitationResponse,
+    AcceptInvitationRequest, AcceptInvitationResponse, CreateInvitationRequest, CreateInvitationResponse,
+    DeclineInvitationRequest, DeclineInvitationResponse, ListInvitationsRequest, ListInvitationsResponse,
+    PreviewInvitationRequest, PreviewInvitationResponse, ResendInvitationRequest, ResendInvitationResponse,
     RevokeInvitationRequest, RevokeInvitationResponse,
 };
 use bursar_rpc::convert::{optional_span, to_role, to_timestamp};
@@ -34,13 +33,8 @@ impl InvitationService for Handlers {
         let default = self.0.parts().config.invitation_ttl;
         let read = |message: &_, violations: &mut _| new(message, default, violations);
         let asked = convert::asked(&caller, "CreateInvitation", &request_id, &message, read);
-        let answer = |view| CreateInvitationResponse {
-            invitation: Some(convert::invitation(view)),
-        };
-        let created = self
-            .0
-            .create_invitation(caller.user()?, id, asked, answer)
-            .await?;
+        let answer = |view| CreateInvitationResponse { invitation: Some(convert::invitation(view)) };
+        let created = self.0.create_invitation(caller.user()?, id, asked, answer).await?;
         Ok(Response::new(created))
     }
 
@@ -54,10 +48,7 @@ impl InvitationService for Handlers {
         let wanted = wanted(&message);
         let page = self.0.list_invitations(caller.user()?, id, wanted).await?;
         let page = page.map(convert::invitation);
-        Ok(Response::new(ListInvitationsResponse {
-            invitations: page.rows,
-            next_page_token: page.next_page_token,
-        }))
+        Ok(Response::new(ListInvitationsResponse { invitations: page.rows, next_page_token: page.next_page_token }))
     }
 
     async fn resend_invitation(
@@ -68,20 +59,9 @@ impl InvitationService for Handlers {
         let mut message = request.into_inner();
         let id = convert::field::<InvitationId>("invitation_id", &message.invitation_id)?;
         let request_id = take(&mut message.request_id);
-        let asked = convert::asked(
-            &caller,
-            "ResendInvitation",
-            &request_id,
-            &message,
-            |_, _| Some(()),
-        );
-        let answer = |view| ResendInvitationResponse {
-            invitation: Some(convert::invitation(view)),
-        };
-        let sent = self
-            .0
-            .resend_invitation(caller.user()?, id, asked, answer)
-            .await?;
+        let asked = convert::asked(&caller, "ResendInvitation", &request_id, &message, |_, _| Some(()));
+        let answer = |view| ResendInvitationResponse { invitation: Some(convert::invitation(view)) };
+        let sent = self.0.resend_invitation(caller.user()?, id, asked, answer).await?;
         Ok(Response::new(sent))
     }
 
@@ -93,20 +73,9 @@ impl InvitationService for Handlers {
         let mut message = request.into_inner();
         let id = convert::field::<InvitationId>("invitation_id", &message.invitation_id)?;
         let request_id = take(&mut message.request_id);
-        let asked = convert::asked(
-            &caller,
-            "RevokeInvitation",
-            &request_id,
-            &message,
-            |_, _| Some(()),
-        );
-        let answer = |view| RevokeInvitationResponse {
-            invitation: Some(convert::invitation(view)),
-        };
-        let revoked = self
-            .0
-            .revoke_invitation(caller.user()?, id, asked, answer)
-            .await?;
+        let asked = convert::asked(&caller, "RevokeInvitation", &request_id, &message, |_, _| Some(()));
+        let answer = |view| RevokeInvitationResponse { invitation: Some(convert::invitation(view)) };
+        let revoked = self.0.revoke_invitation(caller.user()?, id, asked, answer).await?;
         Ok(Response::new(revoked))
     }
 
@@ -134,22 +103,11 @@ impl InvitationService for Handlers {
         let caller = Caller::of(&request)?;
         let mut message = request.into_inner();
         let request_id = take(&mut message.request_id);
-        let asked = convert::asked(
-            &caller,
-            "AcceptInvitation",
-            &request_id,
-            &message,
-            |_, _| Some(()),
-        );
+        let asked = convert::asked(&caller, "AcceptInvitation", &request_id, &message, |_, _| Some(()));
         let token = Secret::from(message.token);
-        let answer = |member| AcceptInvitationResponse {
-            member: Some(convert::member(member)),
-        };
+        let answer = |member| AcceptInvitationResponse { member: Some(convert::member(member)) };
         let user = caller.user()?;
-        let accepted = self
-            .0
-            .accept_invitation(user, token.expose(), asked, answer)
-            .await?;
+        let accepted = self.0.accept_invitation(user, token.expose(), asked, answer).await?;
         Ok(Response::new(accepted))
     }
 
@@ -163,30 +121,19 @@ impl InvitationService for Handlers {
     }
 }
 
-fn new(
-    message: &CreateInvitationRequest,
-    default: Span,
-    violations: &mut Violations,
-) -> Option<NewInvitation> {
+fn new(message: &CreateInvitationRequest, default: Span, violations: &mut Violations) -> Option<NewInvitation> {
     let email = convert::email(violations, &message.email);
     let role = convert::lesser_role(violations, message.role);
     let asked = violations.check("ttl", optional_span(message.ttl));
     let lifetime = asked.and_then(|span| violations.check("ttl", lifetime(span, default)));
-    Some(NewInvitation {
-        email: email?,
-        role: role?,
-        lifetime: lifetime?,
-    })
+    Some(NewInvitation { email: email?, role: role?, lifetime: lifetime? })
 }
 
 fn wanted(message: &ListInvitationsRequest) -> Result<InvitationsWanted, Problem> {
     let state = convert::state(message.state);
     let state = state.map_err(|error| Problem::invalid_field("state", error))?;
     let filter = message.state.to_string();
-    let list = Fingerprint::of(
-        "ListInvitations",
-        [message.organization_id.as_str(), &filter],
-    );
+    let list = Fingerprint::of("ListInvitations", [message.organization_id.as_str(), &filter]);
     let page = PageRequest::parse(message.page_size, &message.page_token, list)?;
     Ok(InvitationsWanted { state, page })
 }

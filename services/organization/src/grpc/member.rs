@@ -5,9 +5,9 @@ use std::mem::take;
 use bursar_id::UserId;
 use bursar_proto::organization::v1::member_service_server::MemberService;
 use bursar_proto::organization::v1::{
-    CheckAccessRequest, CheckAccessResponse, GetMemberRequest, GetMemberResponse,
-    LeaveOrganizationRequest, LeaveOrganizationResponse, ListMembersRequest, ListMembersResponse,
-    RemoveMemberRequest, RemoveMemberResponse, UpdateMemberRoleRequest, UpdateMemberRoleResponse,
+    CheckAccessRequest, CheckAccessResponse, GetMemberRequest, GetMemberResponse, LeaveOrganizationRequest,
+    LeaveOrganizationResponse, ListMembersRequest, ListMembersResponse, RemoveMemberRequest, RemoveMemberResponse,
+    UpdateMemberRoleRequest, UpdateMemberRoleResponse,
 };
 use bursar_rpc::convert::to_optional_role;
 use bursar_rpc::{Caller, Fingerprint, PageRequest, Problem, Violations};
@@ -26,29 +26,17 @@ impl MemberService for Handlers {
         let message = request.into_inner();
         let id = convert::organization_id(&message.organization_id)?;
         let wanted = wanted(&message);
-        let page = self
-            .0
-            .list_members(caller.user()?, id, wanted)
-            .await?
-            .map(convert::member);
-        Ok(Response::new(ListMembersResponse {
-            members: page.rows,
-            next_page_token: page.next_page_token,
-        }))
+        let page = self.0.list_members(caller.user()?, id, wanted).await?.map(convert::member);
+        Ok(Response::new(ListMembersResponse { members: page.rows, next_page_token: page.next_page_token }))
     }
 
-    async fn get_member(
-        &self,
-        request: Request<GetMemberRequest>,
-    ) -> Result<Response<GetMemberResponse>, Status> {
+    async fn get_member(&self, request: Request<GetMemberRequest>) -> Result<Response<GetMemberResponse>, Status> {
         let caller = Caller::of(&request)?;
         let message = request.into_inner();
         let id = convert::organization_id(&message.organization_id)?;
         let user = convert::field::<UserId>("user_id", &message.user_id);
         let member = self.0.get_member(caller.user()?, id, user).await?;
-        Ok(Response::new(GetMemberResponse {
-            member: Some(convert::member(member)),
-        }))
+        Ok(Response::new(GetMemberResponse { member: Some(convert::member(member)) }))
     }
 
     async fn update_member_role(
@@ -59,20 +47,9 @@ impl MemberService for Handlers {
         let mut message = request.into_inner();
         let id = convert::organization_id(&message.organization_id)?;
         let request_id = take(&mut message.request_id);
-        let asked = convert::asked(
-            &caller,
-            "UpdateMemberRole",
-            &request_id,
-            &message,
-            role_change,
-        );
-        let answer = |member| UpdateMemberRoleResponse {
-            member: Some(convert::member(member)),
-        };
-        let updated = self
-            .0
-            .update_member_role(caller.user()?, id, asked, answer)
-            .await?;
+        let asked = convert::asked(&caller, "UpdateMemberRole", &request_id, &message, role_change);
+        let answer = |member| UpdateMemberRoleResponse { member: Some(convert::member(member)) };
+        let updated = self.0.update_member_role(caller.user()?, id, asked, answer).await?;
         Ok(Response::new(updated))
     }
 
@@ -89,11 +66,7 @@ impl MemberService for Handlers {
         };
         let asked = convert::asked(&caller, "RemoveMember", &request_id, &message, read);
         let answer = RemoveMemberResponse {};
-        Ok(Response::new(
-            self.0
-                .remove_member(caller.user()?, id, asked, answer)
-                .await?,
-        ))
+        Ok(Response::new(self.0.remove_member(caller.user()?, id, asked, answer).await?))
     }
 
     async fn leave_organization(
@@ -104,19 +77,9 @@ impl MemberService for Handlers {
         let mut message = request.into_inner();
         let id = convert::organization_id(&message.organization_id)?;
         let request_id = take(&mut message.request_id);
-        let asked = convert::asked(
-            &caller,
-            "LeaveOrganization",
-            &request_id,
-            &message,
-            |_, _| Some(()),
-        );
+        let asked = convert::asked(&caller, "LeaveOrganization", &request_id, &message, |_, _| Some(()));
         let answer = LeaveOrganizationResponse {};
-        Ok(Response::new(
-            self.0
-                .leave_organization(caller.user()?, id, asked, answer)
-                .await?,
-        ))
+        Ok(Response::new(self.0.leave_organization(caller.user()?, id, asked, answer).await?))
     }
 
     async fn check_access(
@@ -148,15 +111,8 @@ fn wanted(message: &ListMembersRequest) -> Result<MembersWanted, Problem> {
     Ok(MembersWanted { role, page })
 }
 
-fn role_change(
-    message: &UpdateMemberRoleRequest,
-    violations: &mut Violations,
-) -> Option<RoleChange> {
+fn role_change(message: &UpdateMemberRoleRequest, violations: &mut Violations) -> Option<RoleChange> {
     let user = violations.check("user_id", message.user_id.parse());
     let role = convert::lesser_role(violations, message.role);
-    Some(RoleChange {
-        user: user?,
-        role: role?,
-        etag: message.etag.clone(),
-    })
+    Some(RoleChange { user: user?, role: role?, etag: message.etag.clone() })
 }

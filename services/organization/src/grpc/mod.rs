@@ -31,9 +31,7 @@ struct Handlers(Organization);
 
 macro_rules! limited {
     ($server:ident, $handlers:expr) => {
-        $server::new($handlers)
-            .max_decoding_message_size(MAX_MESSAGE)
-            .max_encoding_message_size(MAX_MESSAGE)
+        $server::new($handlers).max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE)
     };
 }
 

@@ -6,10 +6,9 @@ use bursar_id::OrganizationId;
 use bursar_proto::organization::v1::get_organization_request::Key;
 use bursar_proto::organization::v1::organization_service_server::OrganizationService;
 use bursar_proto::organization::v1::{
-    CreateOrganizationRequest, CreateOrganizationResponse, GetOrganizationRequest,
-    GetOrganizationResponse, ListOrganizationsRequest, ListOrganizationsResponse,
-    TransferOwnershipRequest, TransferOwnershipResponse, UpdateOrganizationRequest,
-    UpdateOrganizationResponse,
+    CreateOrganizationRequest, CreateOrganizationResponse, GetOrganizationRequest, GetOrganizationResponse,
+    ListOrganizationsRequest, ListOrganizationsResponse, TransferOwnershipRequest, TransferOwnershipResponse,
+    UpdateOrganizationRequest, UpdateOrganizationResponse,
 };
 use bursar_rpc::{Caller, Fingerprint, PageRequest, Problem, Violations};
 use tonic::{Request, Response, Status};
@@ -29,13 +28,9 @@ impl OrganizationService for Handlers {
         let mut message = request.into_inner();
         let request_id = take(&mut message.request_id);
         let asked = convert::asked(&caller, "CreateOrganization", &request_id, &message, new);
-        let answer = |organization| CreateOrganizationResponse {
-            organization: Some(convert::organization(organization)),
-        };
-        let created = self
-            .0
-            .create_organization(caller.user()?, asked, answer)
-            .await?;
+        let answer =
+            |organization| CreateOrganizationResponse { organization: Some(convert::organization(organization)) };
+        let created = self.0.create_organization(caller.user()?, asked, answer).await?;
         Ok(Response::new(created))
     }
 
@@ -47,10 +42,7 @@ impl OrganizationService for Handlers {
         let key = key(request.into_inner())?;
         let (organization, moved) = self.0.get_organization(caller.user()?, &key).await?;
         let organization = Some(convert::organization(organization));
-        Ok(Response::new(GetOrganizationResponse {
-            organization,
-            moved,
-        }))
+        Ok(Response::new(GetOrganizationResponse { organization, moved }))
     }
 
     async fn list_organizations(
@@ -62,15 +54,8 @@ impl OrganizationService for Handlers {
         let message = request.into_inner();
         let list = Fingerprint::of("ListOrganizations", [user.user.to_string().as_str()]);
         let page = PageRequest::parse(message.page_size, &message.page_token, list)?;
-        let page = self
-            .0
-            .list_organizations(user, &page)
-            .await?
-            .map(convert::organization);
-        Ok(Response::new(ListOrganizationsResponse {
-            organizations: page.rows,
-            next_page_token: page.next_page_token,
-        }))
+        let page = self.0.list_organizations(user, &page).await?.map(convert::organization);
+        Ok(Response::new(ListOrganizationsResponse { organizations: page.rows, next_page_token: page.next_page_token }))
     }
 
     async fn update_organization(
@@ -83,13 +68,9 @@ impl OrganizationService for Handlers {
         let request_id = take(&mut message.request_id);
         let read = |message: &_, violations: &mut _| Some(change(message, violations));
         let asked = convert::asked(&caller, "UpdateOrganization", &request_id, &message, read);
-        let answer = |organization| UpdateOrganizationResponse {
-            organization: Some(convert::organization(organization)),
-        };
-        let updated = self
-            .0
-            .update_organization(caller.user()?, id, asked, answer)
-            .await?;
+        let answer =
+            |organization| UpdateOrganizationResponse { organization: Some(convert::organization(organization)) };
+        let updated = self.0.update_organization(caller.user()?, id, asked, answer).await?;
         Ok(Response::new(updated))
     }
 
@@ -105,27 +86,17 @@ impl OrganizationService for Handlers {
             violations.check("user_id", message.user_id.parse())
         };
         let asked = convert::asked(&caller, "TransferOwnership", &request_id, &message, read);
-        let answer = |organization| TransferOwnershipResponse {
-            organization: Some(convert::organization(organization)),
-        };
-        let transferred = self
-            .0
-            .transfer_ownership(caller.user()?, id, asked, answer)
-            .await?;
+        let answer =
+            |organization| TransferOwnershipResponse { organization: Some(convert::organization(organization)) };
+        let transferred = self.0.transfer_ownership(caller.user()?, id, asked, answer).await?;
         Ok(Response::new(transferred))
     }
 }
 
-fn new(
-    message: &CreateOrganizationRequest,
-    violations: &mut Violations,
-) -> Option<NewOrganization> {
+fn new(message: &CreateOrganizationRequest, violations: &mut Violations) -> Option<NewOrganization> {
     let name = violations.check("name", Name::parse(&message.name));
     let slug = violations.check_optional("slug", &message.slug, Slug::parse);
-    Some(NewOrganization {
-        name: name?,
-        slug: slug?,
-    })
+    Some(NewOrganization { name: name?, slug: slug? })
 }
 
 fn change(message: &UpdateOrganizationRequest, violations: &mut Violations) -> OrganizationChange {
@@ -143,9 +114,6 @@ fn key(message: GetOrganizationRequest) -> Result<OrganizationKey, Problem> {
             convert::field::<OrganizationId>("organization_id", &id).map(OrganizationKey::Id)
         }
         Some(Key::Slug(slug)) => Ok(OrganizationKey::Slug(Slug::parse(&slug).ok())),
-        None => Err(Problem::invalid_field(
-            "key",
-            "name the organization by its id or its slug",
-        )),
+        None => Err(Problem::invalid_field("key", "name the organization by its id or its slug")),
     }
 }

@@ -5,9 +5,9 @@ use std::mem::take;
 use bursar_id::ProjectId;
 use bursar_proto::organization::v1::project_service_server::ProjectService;
 use bursar_proto::organization::v1::{
-    CreateProjectRequest, CreateProjectResponse, DeleteProjectRequest, DeleteProjectResponse,
-    GetProjectRequest, GetProjectResponse, ListProjectsRequest, ListProjectsResponse,
-    ReassignProjectRequest, ReassignProjectResponse, UpdateProjectRequest, UpdateProjectResponse,
+    CreateProjectRequest, CreateProjectResponse, DeleteProjectRequest, DeleteProjectResponse, GetProjectRequest,
+    GetProjectResponse, ListProjectsRequest, ListProjectsResponse, ReassignProjectRequest, ReassignProjectResponse,
+    UpdateProjectRequest, UpdateProjectResponse,
 };
 use bursar_rpc::{Caller, Fingerprint, PageRequest, Violations};
 use tonic::{Request, Response, Status};
@@ -28,26 +28,15 @@ impl ProjectService for Handlers {
         let owner = convert::owner(&message.owner)?;
         let request_id = take(&mut message.request_id);
         let asked = convert::asked(&caller, "CreateProject", &request_id, &message, new);
-        let answer = |project| CreateProjectResponse {
-            project: Some(convert::project(project)),
-        };
-        Ok(Response::new(
-            self.0
-                .create_project(caller.user()?, owner, asked, answer)
-                .await?,
-        ))
+        let answer = |project| CreateProjectResponse { project: Some(convert::project(project)) };
+        Ok(Response::new(self.0.create_project(caller.user()?, owner, asked, answer).await?))
     }
 
-    async fn get_project(
-        &self,
-        request: Request<GetProjectRequest>,
-    ) -> Result<Response<GetProjectResponse>, Status> {
+    async fn get_project(&self, request: Request<GetProjectRequest>) -> Result<Response<GetProjectResponse>, Status> {
         let caller = Caller::of(&request)?;
         let id = convert::field::<ProjectId>("project_id", &request.into_inner().project_id);
         let project = self.0.get_project(caller.user()?, id).await?;
-        Ok(Response::new(GetProjectResponse {
-            project: Some(convert::project(project)),
-        }))
+        Ok(Response::new(GetProjectResponse { project: Some(convert::project(project)) }))
     }
 
     async fn list_projects(
@@ -59,15 +48,8 @@ impl ProjectService for Handlers {
         let owner = convert::owner(&message.owner)?;
         let list = Fingerprint::of("ListProjects", [message.owner.as_str()]);
         let page = PageRequest::parse(message.page_size, &message.page_token, list);
-        let page = self
-            .0
-            .list_projects(caller.user()?, owner, page)
-            .await?
-            .map(convert::project);
-        Ok(Response::new(ListProjectsResponse {
-            projects: page.rows,
-            next_page_token: page.next_page_token,
-        }))
+        let page = self.0.list_projects(caller.user()?, owner, page).await?.map(convert::project);
+        Ok(Response::new(ListProjectsResponse { projects: page.rows, next_page_token: page.next_page_token }))
     }
 
     async fn update_project(
@@ -78,12 +60,8 @@ impl ProjectService for Handlers {
         let mut message = request.into_inner();
         let request_id = take(&mut message.request_id);
         let asked = convert::asked(&caller, "UpdateProject", &request_id, &message, change);
-        let answer = |project| UpdateProjectResponse {
-            project: Some(convert::project(project)),
-        };
-        Ok(Response::new(
-            self.0.update_project(caller.user()?, asked, answer).await?,
-        ))
+        let answer = |project| UpdateProjectResponse { project: Some(convert::project(project)) };
+        Ok(Response::new(self.0.update_project(caller.user()?, asked, answer).await?))
     }
 
     async fn reassign_project(
@@ -93,21 +71,9 @@ impl ProjectService for Handlers {
         let caller = Caller::of(&request)?;
         let mut message = request.into_inner();
         let request_id = take(&mut message.request_id);
-        let asked = convert::asked(
-            &caller,
-            "ReassignProject",
-            &request_id,
-            &message,
-            reassignment,
-        );
-        let answer = |project| ReassignProjectResponse {
-            project: Some(convert::project(project)),
-        };
-        Ok(Response::new(
-            self.0
-                .reassign_project(caller.user()?, asked, answer)
-                .await?,
-        ))
+        let asked = convert::asked(&caller, "ReassignProject", &request_id, &message, reassignment);
+        let answer = |project| ReassignProjectResponse { project: Some(convert::project(project)) };
+        Ok(Response::new(self.0.reassign_project(caller.user()?, asked, answer).await?))
     }
 
     async fn delete_project(
@@ -123,25 +89,17 @@ impl ProjectService for Handlers {
         };
         let asked = convert::asked(&caller, "DeleteProject", &request_id, &message, read);
         let answer = DeleteProjectResponse {};
-        Ok(Response::new(
-            self.0.delete_project(caller.user()?, asked, answer).await?,
-        ))
+        Ok(Response::new(self.0.delete_project(caller.user()?, asked, answer).await?))
     }
 }
 
 fn new(message: &CreateProjectRequest, violations: &mut Violations) -> Option<NewProject> {
     let name = violations.check("name", Name::parse(&message.name));
     let description = violations.check("description", Description::parse(&message.description));
-    Some(NewProject {
-        name: name?,
-        description: description?,
-    })
+    Some(NewProject { name: name?, description: description? })
 }
 
-fn change(
-    message: &UpdateProjectRequest,
-    violations: &mut Violations,
-) -> Option<(ProjectId, ProjectChange)> {
+fn change(message: &UpdateProjectRequest, violations: &mut Violations) -> Option<(ProjectId, ProjectChange)> {
     let id = violations.check("project_id", message.project_id.parse());
     let mask = message.update_mask.as_ref();
     let changes = convert::Changes::of(mask, &["name", "description"], violations);
@@ -154,17 +112,8 @@ fn change(
     Some((id?, change))
 }
 
-fn reassignment(
-    message: &ReassignProjectRequest,
-    violations: &mut Violations,
-) -> Option<(ProjectId, Reassignment)> {
+fn reassignment(message: &ReassignProjectRequest, violations: &mut Violations) -> Option<(ProjectId, Reassignment)> {
     let id = violations.check("project_id", message.project_id.parse());
     let user = violations.check("user_id", message.user_id.parse());
-    Some((
-        id?,
-        Reassignment {
-            user: user?,
-            etag: message.etag.clone(),
-        },
-    ))
+    Some((id?, Reassignment { user: user?, etag: message.etag.clone() }))
 }

@@ -54,9 +54,9 @@ fn refused(refusal: Refusal) -> Problem {
         | Refusal::WrongContext
         | Refusal::AccountDeleted
         | Refusal::OwnRole => denied(refusal),
-        Refusal::SeatLimitReached { .. }
-        | Refusal::TooManyPending { .. }
-        | Refusal::TooManyToday { .. } => exhausted(refusal),
+        Refusal::SeatLimitReached { .. } | Refusal::TooManyPending { .. } | Refusal::TooManyToday { .. } => {
+            exhausted(refusal)
+        }
         Refusal::InvitationNotFound
         | Refusal::InvitationExpired
         | Refusal::InvitationRevoked
@@ -64,30 +64,22 @@ fn refused(refusal: Refusal) -> Problem {
         | Refusal::AlreadyInvited
         | Refusal::EmailNotVerified
         | Refusal::InvitationEmailMismatch => invitation(refusal),
-        Refusal::OwnerMustTransfer => precondition(
-            reason::OWNER_MUST_TRANSFER,
-            "member",
-            "the owner must transfer the organization first",
-        ),
-        Refusal::AlreadyOwner => precondition(
-            reason::ALREADY_OWNER,
-            "organization",
-            "you own the organization already",
-        ),
-        Refusal::PersonalProject => precondition(
-            reason::PERSONAL_PROJECT,
-            "project",
-            "a personal project cannot be given to somebody else",
-        ),
+        Refusal::OwnerMustTransfer => {
+            precondition(reason::OWNER_MUST_TRANSFER, "member", "the owner must transfer the organization first")
+        }
+        Refusal::AlreadyOwner => {
+            precondition(reason::ALREADY_OWNER, "organization", "you own the organization already")
+        }
+        Refusal::PersonalProject => {
+            precondition(reason::PERSONAL_PROJECT, "project", "a personal project cannot be given to somebody else")
+        }
         Refusal::MemberNotFound => Problem::not_found("member"),
         Refusal::ProjectNotFound => Problem::not_found("project"),
         Refusal::SlugTaken => Problem::already_exists(
             reason::SLUG_TAKEN,
             "another organization has this slug, or had it; choose another one",
         ),
-        Refusal::AlreadyAMember => {
-            Problem::already_exists(reason::ALREADY_A_MEMBER, "this person is a member already")
-        }
+        Refusal::AlreadyAMember => Problem::already_exists(reason::ALREADY_A_MEMBER, "this person is a member already"),
         Refusal::EtagMismatch => Problem::aborted(
             reason::ETAG_MISMATCH,
             "somebody else changed it meanwhile; read it again and repeat the change",
@@ -98,25 +90,18 @@ fn refused(refusal: Refusal) -> Problem {
 /// Who the caller is does not allow it.
 fn denied(refusal: Refusal) -> Problem {
     match refusal {
-        Refusal::RoleNotAllowed => Problem::permission_denied(
-            reason::ROLE_NOT_ALLOWED,
-            "your role in this organization does not allow this",
-        ),
+        Refusal::RoleNotAllowed => {
+            Problem::permission_denied(reason::ROLE_NOT_ALLOWED, "your role in this organization does not allow this")
+        }
         Refusal::WrongContext => Problem::permission_denied(
             reason::WRONG_CONTEXT,
             "the token acts in another context; switch to this one first",
         ),
-        Refusal::AccountDeleted => Problem::unauthenticated(
-            reason::SESSION_ENDED,
-            "the session has ended with its account",
-        ),
-        Refusal::OwnRole => {
-            Problem::permission_denied(reason::OWN_ROLE, "nobody changes their own role")
+        Refusal::AccountDeleted => {
+            Problem::unauthenticated(reason::SESSION_ENDED, "the session has ended with its account")
         }
-        _ => Problem::permission_denied(
-            reason::NOT_A_MEMBER,
-            "you are not a member of this organization",
-        ),
+        Refusal::OwnRole => Problem::permission_denied(reason::OWN_ROLE, "nobody changes their own role"),
+        _ => Problem::permission_denied(reason::NOT_A_MEMBER, "you are not a member of this organization"),
     }
 }
 
@@ -147,25 +132,20 @@ fn exhausted(refusal: Refusal) -> Problem {
 fn invitation(refusal: Refusal) -> Problem {
     let failed = |reason, message: &str| precondition(reason, "invitation", message);
     match refusal {
-        Refusal::InvitationExpired => failed(
-            reason::INVITATION_EXPIRED,
-            "the invitation has expired; ask for a new one",
-        ),
-        Refusal::InvitationRevoked => {
-            failed(reason::INVITATION_REVOKED, "the invitation was taken back")
+        Refusal::InvitationExpired => {
+            failed(reason::INVITATION_EXPIRED, "the invitation has expired; ask for a new one")
         }
-        Refusal::InvitationSettled => failed(
-            reason::INVITATION_SETTLED,
-            "the invitation was accepted or declined already",
-        ),
+        Refusal::InvitationRevoked => failed(reason::INVITATION_REVOKED, "the invitation was taken back"),
+        Refusal::InvitationSettled => {
+            failed(reason::INVITATION_SETTLED, "the invitation was accepted or declined already")
+        }
         Refusal::AlreadyInvited => Problem::already_exists(
             reason::ALREADY_INVITED,
             "an invitation for this address is pending; send it again instead",
         ),
-        Refusal::EmailNotVerified => Problem::permission_denied(
-            reason::EMAIL_NOT_VERIFIED,
-            "verify your email address first",
-        ),
+        Refusal::EmailNotVerified => {
+            Problem::permission_denied(reason::EMAIL_NOT_VERIFIED, "verify your email address first")
+        }
         Refusal::InvitationEmailMismatch => Problem::permission_denied(
             reason::INVITATION_EMAIL_MISMATCH,
             "the invitation is for another email address; sign in with that one",
@@ -182,14 +162,10 @@ fn precondition(reason: &'static str, subject: &str, message: &str) -> Problem {
 fn billing(status: &Status) -> Problem {
     match status.code() {
         Code::DeadlineExceeded => Problem::deadline_exceeded(),
-        Code::Unavailable | Code::ResourceExhausted | Code::Cancelled => Problem::unavailable(
-            shared::PEER_UNAVAILABLE,
-            "billing cannot be reached at the moment; try again",
-        ),
-        code => Problem::internal(&format_args!(
-            "billing answered {code:?}: {}",
-            status.message()
-        )),
+        Code::Unavailable | Code::ResourceExhausted | Code::Cancelled => {
+            Problem::unavailable(shared::PEER_UNAVAILABLE, "billing cannot be reached at the moment; try again")
+        }
+        code => Problem::internal(&format_args!("billing answered {code:?}: {}", status.message())),
     }
 }
 
@@ -216,16 +192,10 @@ mod tests {
             (Refusal::WrongContext, "WRONG_CONTEXT"),
             (Refusal::OwnRole, "OWN_ROLE"),
             (Refusal::EmailNotVerified, "EMAIL_NOT_VERIFIED"),
-            (
-                Refusal::InvitationEmailMismatch,
-                "INVITATION_EMAIL_MISMATCH",
-            ),
+            (Refusal::InvitationEmailMismatch, "INVITATION_EMAIL_MISMATCH"),
         ];
         told(Code::PermissionDenied, &denied);
-        told(
-            Code::Unauthenticated,
-            &[(Refusal::AccountDeleted, "SESSION_ENDED")],
-        );
+        told(Code::Unauthenticated, &[(Refusal::AccountDeleted, "SESSION_ENDED")]);
     }
 
     #[test]
@@ -269,46 +239,18 @@ mod tests {
     fn every_other_error_has_its_status_and_tells_no_cause() {
         let billing = |code| Error::Billing(Box::new(Status::new(code, "42")));
         let cases = [
-            (
-                Error::Invalid(Problem::not_found("page")),
-                Code::NotFound,
-                "NOT_FOUND",
-            ),
-            (
-                Error::RequestIdReused,
-                Code::AlreadyExists,
-                "REQUEST_ID_REUSED",
-            ),
-            (
-                billing(Code::Unavailable),
-                Code::Unavailable,
-                "PEER_UNAVAILABLE",
-            ),
-            (
-                billing(Code::DeadlineExceeded),
-                Code::DeadlineExceeded,
-                "DEADLINE_EXCEEDED",
-            ),
+            (Error::Invalid(Problem::not_found("page")), Code::NotFound, "NOT_FOUND"),
+            (Error::RequestIdReused, Code::AlreadyExists, "REQUEST_ID_REUSED"),
+            (billing(Code::Unavailable), Code::Unavailable, "PEER_UNAVAILABLE"),
+            (billing(Code::DeadlineExceeded), Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
             (billing(Code::PermissionDenied), Code::Internal, "INTERNAL"),
-            (
-                Error::Store(DbError::Serialization),
-                Code::Aborted,
-                "CONFLICTING_CHANGE",
-            ),
-            (
-                Error::Internal("the secret is 42"),
-                Code::Internal,
-                "INTERNAL",
-            ),
+            (Error::Store(DbError::Serialization), Code::Aborted, "CONFLICTING_CHANGE"),
+            (Error::Internal("the secret is 42"), Code::Internal, "INTERNAL"),
         ];
         for (error, code, reason) in cases {
             let name = format!("{error:?}");
             let status = Status::from(error);
-            assert_eq!(
-                (status.code(), reason_of(&status).as_deref()),
-                (code, Some(reason)),
-                "{name}"
-            );
+            assert_eq!((status.code(), reason_of(&status).as_deref()), (code, Some(reason)), "{name}");
             assert!(!status.message().contains("42"), "{name} tells its cause");
         }
     }

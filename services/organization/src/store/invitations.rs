@@ -78,8 +78,7 @@ pub(super) const NOTE_MAIL: &str = "INSERT INTO invitation_mails (organization_i
     ON CONFLICT (organization_id, sent_at) DO UPDATE SET mails = invitation_mails.mails + 1";
 pub(super) const COUNT_MAILS: &str = "SELECT CAST(COALESCE(SUM(mails), 0) AS BIGINT) FROM invitation_mails \
     WHERE organization_id = $1 AND sent_at > $2";
-pub(super) const FORGET_MAILS: &str =
-    "DELETE FROM invitation_mails WHERE organization_id = $1 AND sent_at <= $2";
+pub(super) const FORGET_MAILS: &str = "DELETE FROM invitation_mails WHERE organization_id = $1 AND sent_at <= $2";
 
 /// Adds an invitation whose token has this digest.
 pub async fn insert(tx: &mut Tx, row: &InvitationRow, digest: &TokenDigest) -> Result<(), DbError> {
@@ -130,22 +129,13 @@ pub async fn list(
 }
 
 /// Writes down which invitations of an organization have expired.
-pub async fn expire(
-    tx: &mut Tx,
-    organization: OrganizationId,
-    now: Timestamp,
-) -> Result<(), DbError> {
+pub async fn expire(tx: &mut Tx, organization: OrganizationId, now: Timestamp) -> Result<(), DbError> {
     on!(tx, c => sqlx::query(EXPIRE).bind(organization).bind(now).execute(c).await?.rows_affected());
     Ok(())
 }
 
 /// Writes an invitation's new state, and who accepted it.
-pub async fn settle(
-    tx: &mut Tx,
-    id: InvitationId,
-    state: State,
-    accepted_by: Option<UserId>,
-) -> Result<(), DbError> {
+pub async fn settle(tx: &mut Tx, id: InvitationId, state: State, accepted_by: Option<UserId>) -> Result<(), DbError> {
     exactly_one(on!(tx, c => sqlx::query(SETTLE)
         .bind(id)
         .bind(state.as_str())
@@ -156,12 +146,7 @@ pub async fn settle(
 }
 
 /// Makes an invitation pending with another token and deadline.
-pub async fn renew(
-    tx: &mut Tx,
-    id: InvitationId,
-    digest: &TokenDigest,
-    expires_at: Timestamp,
-) -> Result<(), DbError> {
+pub async fn renew(tx: &mut Tx, id: InvitationId, digest: &TokenDigest, expires_at: Timestamp) -> Result<(), DbError> {
     exactly_one(on!(tx, c => sqlx::query(RENEW)
         .bind(id)
         .bind(digest.as_bytes())
@@ -172,11 +157,7 @@ pub async fn renew(
 }
 
 /// How many invitations of an organization are pending.
-pub async fn pending(
-    tx: &mut Tx,
-    organization: OrganizationId,
-    now: Timestamp,
-) -> Result<u32, DbError> {
+pub async fn pending(tx: &mut Tx, organization: OrganizationId, now: Timestamp) -> Result<u32, DbError> {
     let (rows,): (i64,) = on!(tx, c => sqlx::query_as(COUNT_PENDING).bind(organization).bind(now).fetch_one(c).await?);
     Ok(count(rows))
 }
@@ -205,17 +186,11 @@ pub async fn note_mail(
     since: Timestamp,
 ) -> Result<(), DbError> {
     on!(&mut *tx, c => sqlx::query(FORGET_MAILS).bind(organization).bind(since).execute(c).await?.rows_affected());
-    exactly_one(
-        on!(tx, c => sqlx::query(NOTE_MAIL).bind(organization).bind(now).execute(c).await?.rows_affected()),
-    )
+    exactly_one(on!(tx, c => sqlx::query(NOTE_MAIL).bind(organization).bind(now).execute(c).await?.rows_affected()))
 }
 
 /// How many invitations an organization has mailed after `since`.
-pub async fn mails_after(
-    tx: &mut Tx,
-    organization: OrganizationId,
-    since: Timestamp,
-) -> Result<u32, DbError> {
+pub async fn mails_after(tx: &mut Tx, organization: OrganizationId, since: Timestamp) -> Result<u32, DbError> {
     let (rows,): (i64,) = on!(tx, c => sqlx::query_as(COUNT_MAILS).bind(organization).bind(since).fetch_one(c).await?);
     Ok(count(rows))
 }

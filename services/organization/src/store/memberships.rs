@@ -36,10 +36,7 @@ pub struct Place {
 
 impl Place {
     /// The place of somebody who never was a member.
-    pub const NONE: Self = Self {
-        role: None,
-        version: 0,
-    };
+    pub const NONE: Self = Self { role: None, version: 0 };
 }
 
 /// Why a membership ended.
@@ -78,8 +75,7 @@ pub struct Joining<'a> {
     pub email_key: &'a str,
 }
 
-pub(super) const PLACE: &str =
-    "SELECT role, version FROM memberships WHERE organization_id = $1 AND user_id = $2";
+pub(super) const PLACE: &str = "SELECT role, version FROM memberships WHERE organization_id = $1 AND user_id = $2";
 pub(super) const MEMBER: &str = "SELECT m.organization_id, m.user_id, m.role, m.email, u.display_name, m.version, \
     m.joined_at FROM memberships m JOIN users u ON u.id = m.user_id \
     WHERE m.organization_id = $1 AND m.user_id = $2 AND m.role IS NOT NULL";
@@ -97,35 +93,25 @@ pub(super) const SET_ROLE: &str = "UPDATE memberships SET role = $3, version = v
     WHERE organization_id = $1 AND user_id = $2 AND role IS NOT NULL RETURNING version";
 pub(super) const END: &str = "UPDATE memberships SET role = NULL, state = $3, version = version + 1, changed_at = $4 \
     WHERE organization_id = $1 AND user_id = $2 AND role IS NOT NULL RETURNING version";
-pub(super) const COUNT: &str =
-    "SELECT COUNT(*) FROM memberships WHERE organization_id = $1 AND role IS NOT NULL";
+pub(super) const COUNT: &str = "SELECT COUNT(*) FROM memberships WHERE organization_id = $1 AND role IS NOT NULL";
 pub(super) const COUNT_EMAIL: &str = "SELECT COUNT(*) FROM memberships \
     WHERE organization_id = $1 AND email_key = $2 AND role IS NOT NULL";
-pub(super) const OF_USER: &str = "SELECT organization_id, role FROM memberships WHERE user_id = $1 AND role IS NOT NULL ORDER BY organization_id";
-pub(super) const FORGET_ADDRESSES: &str = "UPDATE memberships SET email = '', email_key = '' WHERE user_id = $1 AND role IS NULL AND email <> ''";
+pub(super) const OF_USER: &str =
+    "SELECT organization_id, role FROM memberships WHERE user_id = $1 AND role IS NOT NULL ORDER BY organization_id";
+pub(super) const FORGET_ADDRESSES: &str =
+    "UPDATE memberships SET email = '', email_key = '' WHERE user_id = $1 AND role IS NULL AND email <> ''";
 
 /// What somebody is in an organization now.
-pub async fn place(
-    tx: &mut Tx,
-    organization: OrganizationId,
-    user: UserId,
-) -> Result<Place, DbError> {
+pub async fn place(tx: &mut Tx, organization: OrganizationId, user: UserId) -> Result<Place, DbError> {
     let row: Option<(Option<Role>, i64)> =
         on!(tx, c => sqlx::query_as(PLACE).bind(organization).bind(user).fetch_optional(c).await?);
     row.map_or(Ok(Place::NONE), |(role, version)| {
-        Ok(Place {
-            role,
-            version: u64::try_from(version).map_err(unreadable)?,
-        })
+        Ok(Place { role, version: u64::try_from(version).map_err(unreadable)? })
     })
 }
 
 /// A member; `None` for who is not, or not any more.
-pub async fn member(
-    tx: &mut Tx,
-    organization: OrganizationId,
-    user: UserId,
-) -> Result<Option<MemberRow>, DbError> {
+pub async fn member(tx: &mut Tx, organization: OrganizationId, user: UserId) -> Result<Option<MemberRow>, DbError> {
     Ok(on!(tx, c => sqlx::query_as(MEMBER).bind(organization).bind(user).fetch_optional(c).await?))
 }
 
@@ -201,23 +187,17 @@ pub async fn end(
 }
 
 fn version(row: Option<(i64,)>) -> Result<Option<u64>, DbError> {
-    row.map(|(version,)| u64::try_from(version).map_err(unreadable))
-        .transpose()
+    row.map(|(version,)| u64::try_from(version).map_err(unreadable)).transpose()
 }
 
 /// How many members an organization has.
 pub async fn head_count(tx: &mut Tx, organization: OrganizationId) -> Result<u32, DbError> {
-    let (rows,): (i64,) =
-        on!(tx, c => sqlx::query_as(COUNT).bind(organization).fetch_one(c).await?);
+    let (rows,): (i64,) = on!(tx, c => sqlx::query_as(COUNT).bind(organization).fetch_one(c).await?);
     Ok(count(rows))
 }
 
 /// Whether a member joined with this case-folded address.
-pub async fn has_address(
-    tx: &mut Tx,
-    organization: OrganizationId,
-    email_key: &str,
-) -> Result<bool, DbError> {
+pub async fn has_address(tx: &mut Tx, organization: OrganizationId, email_key: &str) -> Result<bool, DbError> {
     let (rows,): (i64,) = on!(tx, c => sqlx::query_as(COUNT_EMAIL)
         .bind(organization)
         .bind(email_key)

@@ -18,10 +18,8 @@ mod tests;
 use bursar_db::{DbError, Migrations};
 
 /// The schema of both engines.
-pub static MIGRATIONS: Migrations = Migrations::new(
-    &sqlx::migrate!("migrations/sqlite"),
-    &sqlx::migrate!("migrations/postgres"),
-);
+pub static MIGRATIONS: Migrations =
+    Migrations::new(&sqlx::migrate!("migrations/sqlite"), &sqlx::migrate!("migrations/postgres"));
 
 /// A stored value that this program cannot have written.
 fn unreadable(error: impl std::fmt::Display) -> DbError {

@@ -47,8 +47,7 @@ pub(super) const OF_USER: &str = "SELECT o.id, o.name, o.slug, o.owner_user_id, 
     WHERE m.user_id = $1 AND m.role IS NOT NULL AND (o.name, o.id) > ($2, $3) ORDER BY o.name, o.id LIMIT $4";
 pub(super) const UPDATE: &str = "UPDATE organizations SET name = $2, slug = $3, version = version + 1, \
     updated_at = $4 WHERE id = $1";
-pub(super) const SET_OWNER: &str =
-    "UPDATE organizations SET owner_user_id = $2, version = version + 1 WHERE id = $1";
+pub(super) const SET_OWNER: &str = "UPDATE organizations SET owner_user_id = $2, version = version + 1 WHERE id = $1";
 
 /// Adds an organization. Its slug and its owner's membership must be there at the commit.
 pub async fn insert(tx: &mut Tx, row: &OrganizationRow) -> Result<(), DbError> {
@@ -71,23 +70,10 @@ pub async fn by_id(tx: &mut Tx, id: OrganizationId) -> Result<Option<Organizatio
 }
 
 /// The organization with this id, locked until the transaction ends.
-pub async fn by_id_locked(
-    tx: &mut Tx,
-    id: OrganizationId,
-) -> Result<Option<OrganizationRow>, DbError> {
+pub async fn by_id_locked(tx: &mut Tx, id: OrganizationId) -> Result<Option<OrganizationRow>, DbError> {
     Ok(match tx {
-        Tx::Sqlite(t) => {
-            sqlx::query_as(BY_ID)
-                .bind(id)
-                .fetch_optional(&mut **t)
-                .await?
-        }
-        Tx::Postgres(t) => {
-            sqlx::query_as(BY_ID_LOCKED)
-                .bind(id)
-                .fetch_optional(&mut **t)
-                .await?
-        }
+        Tx::Sqlite(t) => sqlx::query_as(BY_ID).bind(id).fetch_optional(&mut **t).await?,
+        Tx::Postgres(t) => sqlx::query_as(BY_ID_LOCKED).bind(id).fetch_optional(&mut **t).await?,
     })
 }
 
@@ -110,13 +96,7 @@ pub async fn of_user(
 }
 
 /// Gives an organization another name and slug; the slug must be its own.
-pub async fn update(
-    tx: &mut Tx,
-    id: OrganizationId,
-    name: &str,
-    slug: &str,
-    now: Timestamp,
-) -> Result<(), DbError> {
+pub async fn update(tx: &mut Tx, id: OrganizationId, name: &str, slug: &str, now: Timestamp) -> Result<(), DbError> {
     exactly_one(on!(tx, c => sqlx::query(UPDATE)
         .bind(id)
         .bind(name)
@@ -129,7 +109,5 @@ pub async fn update(
 
 /// Names another owner, who must have that role at the commit.
 pub async fn set_owner(tx: &mut Tx, id: OrganizationId, owner: UserId) -> Result<(), DbError> {
-    exactly_one(
-        on!(tx, c => sqlx::query(SET_OWNER).bind(id).bind(owner).execute(c).await?.rows_affected()),
-    )
+    exactly_one(on!(tx, c => sqlx::query(SET_OWNER).bind(id).bind(owner).execute(c).await?.rows_affected()))
 }

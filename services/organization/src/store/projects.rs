@@ -57,35 +57,15 @@ pub async fn insert(tx: &mut Tx, row: &ProjectRow) -> Result<(), DbError> {
 }
 
 /// The project with this id, if it belongs to this context.
-pub async fn by_id(
-    tx: &mut Tx,
-    owner: OwnerId,
-    id: ProjectId,
-) -> Result<Option<ProjectRow>, DbError> {
+pub async fn by_id(tx: &mut Tx, owner: OwnerId, id: ProjectId) -> Result<Option<ProjectRow>, DbError> {
     Ok(on!(tx, c => sqlx::query_as(BY_ID).bind(owner).bind(id).fetch_optional(c).await?))
 }
 
 /// Like [`by_id`], locked until the transaction ends.
-pub async fn by_id_locked(
-    tx: &mut Tx,
-    owner: OwnerId,
-    id: ProjectId,
-) -> Result<Option<ProjectRow>, DbError> {
+pub async fn by_id_locked(tx: &mut Tx, owner: OwnerId, id: ProjectId) -> Result<Option<ProjectRow>, DbError> {
     Ok(match tx {
-        Tx::Sqlite(t) => {
-            sqlx::query_as(BY_ID)
-                .bind(owner)
-                .bind(id)
-                .fetch_optional(&mut **t)
-                .await?
-        }
-        Tx::Postgres(t) => {
-            sqlx::query_as(BY_ID_LOCKED)
-                .bind(owner)
-                .bind(id)
-                .fetch_optional(&mut **t)
-                .await?
-        }
+        Tx::Sqlite(t) => sqlx::query_as(BY_ID).bind(owner).bind(id).fetch_optional(&mut **t).await?,
+        Tx::Postgres(t) => sqlx::query_as(BY_ID_LOCKED).bind(owner).bind(id).fetch_optional(&mut **t).await?,
     })
 }
 

@@ -11,12 +11,7 @@ pub(super) const TAKE: &str = "INSERT INTO slugs (slug, organization_id, taken_a
 pub(super) const FIND: &str = "SELECT organization_id FROM slugs WHERE slug = $1";
 
 /// Takes a slug; `false` when it is taken already, by whomever. Waits for a transaction that is taking it.
-pub async fn take(
-    tx: &mut Tx,
-    slug: &Slug,
-    organization: OrganizationId,
-    now: Timestamp,
-) -> Result<bool, DbError> {
+pub async fn take(tx: &mut Tx, slug: &Slug, organization: OrganizationId, now: Timestamp) -> Result<bool, DbError> {
     let done = on!(tx, c => sqlx::query(TAKE)
         .bind(slug.as_str())
         .bind(organization)

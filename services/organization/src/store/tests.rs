@@ -50,11 +50,7 @@ const BOTH: &[&str] = &[
 ];
 
 /// Statements with locks, which SQLite neither has nor needs.
-const POSTGRES: &[&str] = &[
-    organizations::BY_ID_LOCKED,
-    projects::BY_ID_LOCKED,
-    users::IS_DELETED_LOCKED,
-];
+const POSTGRES: &[&str] = &[organizations::BY_ID_LOCKED, projects::BY_ID_LOCKED, users::IS_DELETED_LOCKED];
 
 bursar_testkit::engines! {
     async fn every_statement_can_be_prepared(db: TestDb) {

@@ -4,11 +4,9 @@ use bursar_db::{DbError, Tx, exactly_one, on};
 use bursar_id::UserId;
 use bursar_time::Timestamp;
 
-pub(super) const ENSURE: &str =
-    "INSERT INTO users (id, display_name) VALUES ($1, '') ON CONFLICT (id) DO NOTHING";
+pub(super) const ENSURE: &str = "INSERT INTO users (id, display_name) VALUES ($1, '') ON CONFLICT (id) DO NOTHING";
 pub(super) const IS_DELETED: &str = "SELECT deleted_at FROM users WHERE id = $1";
-pub(super) const IS_DELETED_LOCKED: &str =
-    "SELECT deleted_at FROM users WHERE id = $1 FOR NO KEY UPDATE";
+pub(super) const IS_DELETED_LOCKED: &str = "SELECT deleted_at FROM users WHERE id = $1 FOR NO KEY UPDATE";
 pub(super) const RENAME: &str = "INSERT INTO users (id, display_name) VALUES ($1, $2) ON CONFLICT (id) \
     DO UPDATE SET display_name = excluded.display_name WHERE users.deleted_at IS NULL";
 pub(super) const DELETE: &str = "INSERT INTO users (id, display_name, deleted_at, parting) VALUES ($1, '', $2, 1) \
@@ -22,18 +20,8 @@ pub(super) const PARTED: &str = "UPDATE users SET parting = 0 WHERE id = $1";
 pub async fn lock_living(tx: &mut Tx, user: UserId) -> Result<bool, DbError> {
     on!(&mut *tx, c => sqlx::query(ENSURE).bind(user).execute(c).await?.rows_affected());
     let (deleted_at,): (Option<Timestamp>,) = match tx {
-        Tx::Sqlite(t) => {
-            sqlx::query_as(IS_DELETED)
-                .bind(user)
-                .fetch_one(&mut **t)
-                .await?
-        }
-        Tx::Postgres(t) => {
-            sqlx::query_as(IS_DELETED_LOCKED)
-                .bind(user)
-                .fetch_one(&mut **t)
-                .await?
-        }
+        Tx::Sqlite(t) => sqlx::query_as(IS_DELETED).bind(user).fetch_one(&mut **t).await?,
+        Tx::Postgres(t) => sqlx::query_as(IS_DELETED_LOCKED).bind(user).fetch_one(&mut **t).await?,
     };
     Ok(deleted_at.is_none())
 }
@@ -52,8 +40,7 @@ pub async fn delete(tx: &mut Tx, user: UserId, now: Timestamp) -> Result<(), DbE
 
 /// People who are gone and whose memberships have not ended.
 pub async fn parting(tx: &mut Tx, limit: i64) -> Result<Vec<UserId>, DbError> {
-    let rows: Vec<(UserId,)> =
-        on!(tx, c => sqlx::query_as(PARTING).bind(limit).fetch_all(c).await?);
+    let rows: Vec<(UserId,)> = on!(tx, c => sqlx::query_as(PARTING).bind(limit).fetch_all(c).await?);
     Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 

@@ -60,10 +60,7 @@ impl Organization {
         let now = self.now();
         let version = memberships::end(&mut tx, organization, user, Ending::Deleted, now).await?;
         let events = version.map(|version| events::ended(organization, user, version));
-        self.0
-            .outbox
-            .commit(tx, events.into_iter().collect())
-            .await?;
+        self.0.outbox.commit(tx, events.into_iter().collect()).await?;
         Ok(version.is_some())
     }
 }

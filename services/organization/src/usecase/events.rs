@@ -29,13 +29,7 @@ pub(super) fn updated(row: &OrganizationRow) -> Payload {
 }
 
 /// Somebody is a member with this role, at this version of the membership.
-pub(super) fn member(
-    organization: OrganizationId,
-    user: UserId,
-    role: Role,
-    version: u64,
-    email: &str,
-) -> Payload {
+pub(super) fn member(organization: OrganizationId, user: UserId, role: Role, version: u64, email: &str) -> Payload {
     Payload::MembershipChanged(MembershipChanged {
         organization_id: organization.to_string(),
         user_id: user.to_string(),
@@ -48,13 +42,7 @@ pub(super) fn member(
 /// What a member's row says now.
 pub(super) fn member_as(row: &MemberRow) -> Payload {
     let version = row.version.unsigned_abs();
-    member(
-        row.organization_id,
-        row.user_id,
-        row.role,
-        version,
-        &row.email,
-    )
+    member(row.organization_id, row.user_id, row.role, version, &row.email)
 }
 
 /// Somebody is not a member any more.

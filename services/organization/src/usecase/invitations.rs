@@ -103,12 +103,8 @@ impl Organization {
         };
         invitations::expire(&mut tx, id, now).await?;
         invitations::insert(&mut tx, &invitation, &token.digest()).await?;
-        self.mail(&mut tx, caller, &organization, &invitation, &token, now)
-            .await?;
-        let answer = answer(InvitationView {
-            invitation,
-            state: State::Pending,
-        });
+        self.mail(&mut tx, caller, &organization, &invitation, &token, now).await?;
+        let answer = answer(InvitationView { invitation, state: State::Pending });
         self.finish(tx, &key, &answer, Vec::new()).await?;
         self.0.courier.wake();
         Ok(answer)
@@ -125,22 +121,11 @@ impl Organization {
         self.authorize(&mut tx, caller, organization).await?;
         let InvitationsWanted { state, page } = wanted?;
         let now = self.now();
-        let filter = Filter {
-            organization,
-            state,
-            now,
-        };
+        let filter = Filter { organization, state, now };
         let rows = invitations::list(&mut tx, &filter, page.after().copied(), page.limit()).await?;
         let page = page.page(rows, |row| row.id)?;
-        let rows = page
-            .rows
-            .into_iter()
-            .map(|row| view(row, now))
-            .collect::<Result<_, _>>()?;
-        Ok(Page {
-            rows,
-            next_page_token: page.next_page_token,
-        })
+        let rows = page.rows.into_iter().map(|row| view(row, now)).collect::<Result<_, _>>()?;
+        Ok(Page { rows, next_page_token: page.next_page_token })
     }
 
     /// Mails an invitation again, with a new token and a new deadline. Who still holds a seat keeps it; an
@@ -181,12 +166,8 @@ impl Organization {
         invitation.expires_at = now.saturating_add(invitation.lifetime);
         invitations::expire(&mut tx, organization.id, now).await?;
         invitations::renew(&mut tx, id, &token.digest(), invitation.expires_at).await?;
-        self.mail(&mut tx, caller, &organization, &invitation, &token, now)
-            .await?;
-        let answer = answer(InvitationView {
-            invitation,
-            state: State::Pending,
-        });
+        self.mail(&mut tx, caller, &organization, &invitation, &token, now).await?;
+        let answer = answer(InvitationView { invitation, state: State::Pending });
         self.finish(tx, &key, &answer, Vec::new()).await?;
         self.0.courier.wake();
         Ok(answer)
@@ -211,25 +192,15 @@ impl Organization {
         if !invitation.state_at(now)?.revoke()? {
             invitations::settle(&mut tx, id, State::Revoked, None).await?;
         }
-        let answer = answer(InvitationView {
-            invitation,
-            state: State::Revoked,
-        });
+        let answer = answer(InvitationView { invitation, state: State::Revoked });
         self.finish(tx, &key, &answer, Vec::new()).await?;
         Ok(answer)
     }
 
     /// An invitation of an organization in which the caller may manage members. To everybody else but its
     /// members it does not exist.
-    async fn own_invitation(
-        &self,
-        tx: &mut Tx,
-        caller: &UserCaller,
-        id: InvitationId,
-    ) -> Result<InvitationRow, Error> {
-        let invitation = invitations::by_id(tx, id)
-            .await?
-            .ok_or(Refusal::InvitationNotFound)?;
+    async fn own_invitation(&self, tx: &mut Tx, caller: &UserCaller, id: InvitationId) -> Result<InvitationRow, Error> {
+        let invitation = invitations::by_id(tx, id).await?.ok_or(Refusal::InvitationNotFound)?;
         match self.authorize(tx, caller, invitation.organization_id).await {
             Ok(_) => Ok(invitation),
             Err(Error::Refused(Refusal::NotAMember)) => Err(Refusal::InvitationNotFound.into()),

@@ -23,12 +23,8 @@ impl Organization {
         let mut tx = self.0.db.read().await?;
         let invitation = find(&mut tx, &digest).await?;
         let organization = organizations::by_id(&mut tx, invitation.organization_id).await?;
-        let organization =
-            organization.ok_or(Error::Internal("an invitation without an organization"))?;
-        Ok(Preview {
-            organization,
-            view: view(invitation, self.now())?,
-        })
+        let organization = organization.ok_or(Error::Internal("an invitation without an organization"))?;
+        Ok(Preview { organization, view: view(invitation, self.now())? })
     }
 
     /// Makes the caller a member. The seat that the invitation holds becomes the member's.
@@ -72,13 +68,7 @@ impl Organization {
             let version = version.ok_or(Refusal::AlreadyAMember)?;
             invitations::settle(&mut tx, invitation.id, State::Accepted, Some(caller.user)).await?;
             let role = invitation.role;
-            events.push(events::member(
-                organization,
-                caller.user,
-                role,
-                version,
-                &caller.email,
-            ));
+            events.push(events::member(organization, caller.user, role, version, &caller.email));
         }
         let member = memberships::member(&mut tx, organization, caller.user).await?;
         let answer = answer(member.ok_or(Error::Internal("a new member is none"))?);
@@ -107,18 +97,11 @@ fn digest(token: &str) -> Result<TokenDigest, Error> {
 }
 
 async fn find(tx: &mut Tx, digest: &TokenDigest) -> Result<InvitationRow, Error> {
-    Ok(invitations::by_token(tx, digest)
-        .await?
-        .ok_or(Refusal::InvitationNotFound)?)
+    Ok(invitations::by_token(tx, digest).await?.ok_or(Refusal::InvitationNotFound)?)
 }
 
 /// Refuses what is certain to be refused, before billing is asked.
-async fn look(
-    db: &Db,
-    caller: &UserCaller,
-    digest: &TokenDigest,
-    now: Timestamp,
-) -> Result<InvitationRow, Error> {
+async fn look(db: &Db, caller: &UserCaller, digest: &TokenDigest, now: Timestamp) -> Result<InvitationRow, Error> {
     let mut tx = db.read().await?;
     let invitation = find(&mut tx, digest).await?;
     let place = memberships::place(&mut tx, invitation.organization_id, caller.user).await?;

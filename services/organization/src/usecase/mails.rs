@@ -21,13 +21,7 @@ pub(super) struct InvitationMail<'a> {
 
 /// Invites somebody. The token stands here and nowhere else.
 pub(super) fn invitation(about: &InvitationMail<'_>, link_base_url: &str, token: &Token) -> Mail {
-    let InvitationMail {
-        to,
-        from,
-        organization,
-        role,
-        expires_at,
-    } = about;
+    let InvitationMail { to, from, organization, role, expires_at } = about;
     let role = match role {
         Role::Owner | Role::Admin => "an admin",
         Role::Member => "a member",
@@ -63,15 +57,9 @@ mod tests {
         };
         let mail = invitation(&about, "https://app.example", &token);
         let text = token.to_text();
-        let link = format!(
-            "https://app.example/accept-invitation?token={}",
-            text.expose()
-        );
+        let link = format!("https://app.example/accept-invitation?token={}", text.expose());
         assert!(mail.text.lines().any(|line| line == link), "{}", mail.text);
         assert!(mail.text.contains("as a member"), "{}", mail.text);
-        assert_eq!(
-            (mail.to.as_str(), mail.subject.as_str()),
-            ("ben@example.com", "Join Acme")
-        );
+        assert_eq!((mail.to.as_str(), mail.subject.as_str()), ("ben@example.com", "Join Acme"));
     }
 }

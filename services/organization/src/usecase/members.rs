@@ -110,11 +110,7 @@ impl Organization {
         };
         self.enter(&mut tx, caller, id).await?;
         let asked = asked?;
-        let why = if asked.what == caller.user {
-            Ending::Left
-        } else {
-            Ending::Removed
-        };
+        let why = if asked.what == caller.user { Ending::Left } else { Ending::Removed };
         let event = end(&mut tx, id, asked.what, why, now).await?;
         self.finish(tx, &asked.key, &answer, vec![event]).await?;
         Ok(answer)
@@ -141,19 +137,9 @@ impl Organization {
 }
 
 /// Ends a membership by the rules; the event that tells of it.
-async fn end(
-    tx: &mut Tx,
-    id: OrganizationId,
-    user: UserId,
-    why: Ending,
-    now: Timestamp,
-) -> Result<Payload, Error> {
+async fn end(tx: &mut Tx, id: OrganizationId, user: UserId, why: Ending, now: Timestamp) -> Result<Payload, Error> {
     let place = memberships::place(tx, id, user).await?;
     member::end(place.role)?;
     let version = memberships::end(tx, id, user, why, now).await?;
-    Ok(events::ended(
-        id,
-        user,
-        version.ok_or(Refusal::MemberNotFound)?,
-    ))
+    Ok(events::ended(id, user, version.ok_or(Refusal::MemberNotFound)?))
 }

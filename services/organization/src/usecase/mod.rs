@@ -119,10 +119,7 @@ impl Organization {
     }
 
     /// The answer that a call was given before, for use cases that have work to do before they begin.
-    async fn answered<T, R: Message + Default>(
-        &self,
-        asked: &Asked<T>,
-    ) -> Result<Option<R>, Error> {
+    async fn answered<T, R: Message + Default>(&self, asked: &Asked<T>) -> Result<Option<R>, Error> {
         if !asked.as_ref().is_ok_and(|keyed| keyed.key.id().is_some()) {
             return Ok(None);
         }

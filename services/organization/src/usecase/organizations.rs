@@ -86,10 +86,7 @@ impl Organization {
             events::created(&organization, caller.session),
             events::member(id, caller.user, Role::Owner, version, &caller.email),
         ];
-        let answer = answer(OrganizationOfUser {
-            organization,
-            role: Role::Owner,
-        });
+        let answer = answer(OrganizationOfUser { organization, role: Role::Owner });
         self.finish(tx, &asked.key, &answer, events).await?;
         Ok(answer)
     }
@@ -132,9 +129,7 @@ impl Organization {
         };
         let id = id.ok_or(Refusal::NotAMember)?;
         let role = self.authorize(&mut tx, caller, id).await?;
-        let organization = organizations::by_id(&mut tx, id)
-            .await?
-            .ok_or(Refusal::NotAMember)?;
+        let organization = organizations::by_id(&mut tx, id).await?.ok_or(Refusal::NotAMember)?;
         let moved = match key {
             OrganizationKey::Slug(Some(slug)) => organization.slug != slug.as_str(),
             OrganizationKey::Id(_) | OrganizationKey::Slug(None) => false,
@@ -151,8 +146,7 @@ impl Organization {
         let mut tx = self.0.db.read().await?;
         let rows = organizations::of_user(&mut tx, caller.user, page.after(), page.limit()).await?;
         // A stored name is a name: it was read as one before it was written.
-        let key =
-            |row: &OrganizationOfUser| (Name::stored(&row.organization.name), row.organization.id);
+        let key = |row: &OrganizationOfUser| (Name::stored(&row.organization.name), row.organization.id);
         Ok(page.page(rows, key)?)
     }
 
@@ -172,12 +166,8 @@ impl Organization {
         let asked = asked?;
         let change = asked.what;
         etag::demand(&change.etag, organization.version)?;
-        let name = change
-            .name
-            .filter(|name| name.as_str() != organization.name);
-        let slug = change
-            .slug
-            .filter(|slug| slug.as_str() != organization.slug);
+        let name = change.name.filter(|name| name.as_str() != organization.name);
+        let slug = change.slug.filter(|slug| slug.as_str() != organization.slug);
         let mut events = Vec::new();
         if name.is_some() || slug.is_some() {
             if let Some(slug) = slug {
@@ -199,13 +189,7 @@ impl Organization {
     }
 
     /// Takes a slug for an organization, which may have had it before.
-    async fn move_to(
-        &self,
-        tx: &mut Tx,
-        id: OrganizationId,
-        slug: &Slug,
-        now: Timestamp,
-    ) -> Result<(), Error> {
+    async fn move_to(&self, tx: &mut Tx, id: OrganizationId, slug: &Slug, now: Timestamp) -> Result<(), Error> {
         if slugs::take(tx, slug, id, now).await? || slugs::find(tx, slug).await? == Some(id) {
             Ok(())
         } else {

@@ -40,10 +40,7 @@ impl Organization {
         }
         organization.owner_user_id = to;
         organization.version += 1;
-        let answer = answer(OrganizationOfUser {
-            organization,
-            role: Role::Admin,
-        });
+        let answer = answer(OrganizationOfUser { organization, role: Role::Admin });
         self.finish(tx, &asked.key, &answer, events).await?;
         Ok(answer)
     }

@@ -72,14 +72,9 @@ impl Organization {
     }
 
     /// A project of the token's context.
-    pub async fn get_project(
-        &self,
-        caller: &UserCaller,
-        id: Result<ProjectId, Problem>,
-    ) -> Result<ProjectRow, Error> {
+    pub async fn get_project(&self, caller: &UserCaller, id: Result<ProjectId, Problem>) -> Result<ProjectRow, Error> {
         let mut tx = self.0.db.read().await?;
-        self.authorize_context(&mut tx, caller, caller.context)
-            .await?;
+        self.authorize_context(&mut tx, caller, caller.context).await?;
         let project = projects::by_id(&mut tx, caller.context, id?).await?;
         Ok(project.ok_or(Refusal::ProjectNotFound)?)
     }

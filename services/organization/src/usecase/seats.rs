@@ -13,17 +13,13 @@ impl Organization {
     /// How many people the organization's plan has seats for. To be asked before a transaction begins: no
     /// lock is held while another service thinks.
     pub(super) async fn seats(&self, organization: OrganizationId) -> Result<u32, Error> {
-        let message = GetEntitlementsRequest {
-            owner: organization.to_string(),
-        };
+        let message = GetEntitlementsRequest { owner: organization.to_string() };
         let answer = retry(&self.0.entropy, || {
             let mut client = SubscriptionServiceClient::new(self.0.billing.clone());
             let request = Request::new(message.clone());
             async move { client.get_entitlements(request).await }
         });
-        let answer = answer
-            .await
-            .map_err(|status| Error::Billing(Box::new(status)))?;
+        let answer = answer.await.map_err(|status| Error::Billing(Box::new(status)))?;
         Ok(answer.into_inner().seats)
     }
 }

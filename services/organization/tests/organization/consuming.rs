@@ -11,23 +11,9 @@ use tonic::Code;
 use crate::world::{World, accept, invite, until};
 
 async fn members(world: &World, organization: &str) -> Vec<(String, String)> {
-    let request = proto::ListMembersRequest {
-        organization_id: organization.to_owned(),
-        ..Default::default()
-    };
-    let listed = world
-        .who(1)
-        .client
-        .members()
-        .list_members(request)
-        .await
-        .expect("listed");
-    listed
-        .into_inner()
-        .members
-        .into_iter()
-        .map(|it| (it.user_id, it.display_name))
-        .collect()
+    let request = proto::ListMembersRequest { organization_id: organization.to_owned(), ..Default::default() };
+    let listed = world.who(1).client.members().list_members(request).await.expect("listed");
+    listed.into_inner().members.into_iter().map(|it| (it.user_id, it.display_name)).collect()
 }
 
 bursar_testkit::engines! {

@@ -4,9 +4,7 @@ use std::sync::atomic::Ordering;
 
 use bursar_id::Role;
 use bursar_proto::organization::v1 as proto;
-use bursar_proto::organization::v1::InvitationState::{
-    Accepted, Expired, Pending, Revoked, Unspecified,
-};
+use bursar_proto::organization::v1::InvitationState::{Accepted, Expired, Pending, Revoked, Unspecified};
 use bursar_testkit::{id, refused};
 use bursar_time::Span;
 use tonic::{Code, Status};
@@ -22,78 +20,37 @@ fn invitation(organization: &str, email: &str) -> proto::CreateInvitationRequest
     }
 }
 
-async fn create(
-    by: &Who,
-    request: proto::CreateInvitationRequest,
-) -> Result<proto::Invitation, Status> {
+async fn create(by: &Who, request: proto::CreateInvitationRequest) -> Result<proto::Invitation, Status> {
     let created = by.client.invitations().create_invitation(request).await?;
     Ok(created.into_inner().invitation.expect("an invitation"))
 }
 
 async fn resend(by: &Who, id: &str, request_id: &str) -> Result<proto::Invitation, Status> {
-    let request = proto::ResendInvitationRequest {
-        invitation_id: id.to_owned(),
-        request_id: request_id.to_owned(),
-    };
-    Ok(by
-        .client
-        .invitations()
-        .resend_invitation(request)
-        .await?
-        .into_inner()
-        .invitation
-        .expect("an invitation"))
+    let request = proto::ResendInvitationRequest { invitation_id: id.to_owned(), request_id: request_id.to_owned() };
+    Ok(by.client.invitations().resend_invitation(request).await?.into_inner().invitation.expect("an invitation"))
 }
 
 async fn revoke(by: &Who, id: &str, request_id: &str) -> Result<proto::Invitation, Status> {
-    let request = proto::RevokeInvitationRequest {
-        invitation_id: id.to_owned(),
-        request_id: request_id.to_owned(),
-    };
-    Ok(by
-        .client
-        .invitations()
-        .revoke_invitation(request)
-        .await?
-        .into_inner()
-        .invitation
-        .expect("an invitation"))
+    let request = proto::RevokeInvitationRequest { invitation_id: id.to_owned(), request_id: request_id.to_owned() };
+    Ok(by.client.invitations().revoke_invitation(request).await?.into_inner().invitation.expect("an invitation"))
 }
 
-async fn list(
-    by: &Who,
-    request: proto::ListInvitationsRequest,
-) -> Result<proto::ListInvitationsResponse, Status> {
-    Ok(by
-        .client
-        .invitations()
-        .list_invitations(request)
-        .await?
-        .into_inner())
+async fn list(by: &Who, request: proto::ListInvitationsRequest) -> Result<proto::ListInvitationsResponse, Status> {
+    Ok(by.client.invitations().list_invitations(request).await?.into_inner())
 }
 
-async fn states(
-    by: &Who,
-    organization: &str,
-    state: proto::InvitationState,
-) -> Vec<(String, proto::InvitationState)> {
+async fn states(by: &Who, organization: &str, state: proto::InvitationState) -> Vec<(String, proto::InvitationState)> {
     let request = proto::ListInvitationsRequest {
         organization_id: organization.to_owned(),
         state: state.into(),
         ..Default::default()
     };
     let listed = list(by, request).await.expect("listed").invitations;
-    listed
-        .into_iter()
-        .map(|it| (it.email.clone(), it.state()))
-        .collect()
+    listed.into_iter().map(|it| (it.email.clone(), it.state())).collect()
 }
 
 fn days(days: i64) -> prost_types::Duration {
-    prost_types::Duration {
-        seconds: days * 86_400,
-        nanos: 0,
-    }
+    prost_types::Duration { seconds: days * 86_400, nanos: 0 }
 }
 
 bursar_testkit::engines! {

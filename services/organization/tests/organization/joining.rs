@@ -13,42 +13,18 @@ use crate::world::{Who, World, accept, invite, leave, remove};
 const UNKNOWN: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 async fn preview(world: &World, token: &str) -> Result<proto::PreviewInvitationResponse, Status> {
-    let request = proto::PreviewInvitationRequest {
-        token: token.to_owned(),
-    };
-    Ok(world
-        .anybody
-        .invitations()
-        .preview_invitation(request)
-        .await?
-        .into_inner())
+    let request = proto::PreviewInvitationRequest { token: token.to_owned() };
+    Ok(world.anybody.invitations().preview_invitation(request).await?.into_inner())
 }
 
 async fn decline(world: &World, token: &str) -> Result<(), Status> {
-    let request = proto::DeclineInvitationRequest {
-        token: token.to_owned(),
-    };
-    world
-        .anybody
-        .invitations()
-        .decline_invitation(request)
-        .await
-        .map(|_| ())
+    let request = proto::DeclineInvitationRequest { token: token.to_owned() };
+    world.anybody.invitations().decline_invitation(request).await.map(|_| ())
 }
 
 async fn accept_once(who: &Who, token: &str, request_id: &str) -> Result<proto::Member, Status> {
-    let request = proto::AcceptInvitationRequest {
-        token: token.to_owned(),
-        request_id: request_id.to_owned(),
-    };
-    Ok(who
-        .client
-        .invitations()
-        .accept_invitation(request)
-        .await?
-        .into_inner()
-        .member
-        .expect("a member"))
+    let request = proto::AcceptInvitationRequest { token: token.to_owned(), request_id: request_id.to_owned() };
+    Ok(who.client.invitations().accept_invitation(request).await?.into_inner().member.expect("a member"))
 }
 
 bursar_testkit::engines! {

@@ -1,12 +1,7 @@
 //! The organization service over its real stack, in this process, on both engines: every RPC for what it
 //! does and for each of its refusals, races, and what the schema itself guarantees.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod consuming;
 mod inviting;

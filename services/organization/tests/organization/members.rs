@@ -29,42 +29,17 @@ async fn set_role(
 }
 
 async fn get(by: &Who, organization: &str, user: &str) -> Result<proto::Member, Status> {
-    let request = proto::GetMemberRequest {
-        organization_id: organization.to_owned(),
-        user_id: user.to_owned(),
-    };
-    Ok(by
-        .client
-        .members()
-        .get_member(request)
-        .await?
-        .into_inner()
-        .member
-        .expect("a member"))
+    let request = proto::GetMemberRequest { organization_id: organization.to_owned(), user_id: user.to_owned() };
+    Ok(by.client.members().get_member(request).await?.into_inner().member.expect("a member"))
 }
 
 fn listing(organization: &str) -> proto::ListMembersRequest {
-    proto::ListMembersRequest {
-        organization_id: organization.to_owned(),
-        ..Default::default()
-    }
+    proto::ListMembersRequest { organization_id: organization.to_owned(), ..Default::default() }
 }
 
-async fn check(
-    world: &World,
-    organization: &str,
-    user: &str,
-) -> Result<proto::CheckAccessResponse, Status> {
-    let request = proto::CheckAccessRequest {
-        organization_id: organization.to_owned(),
-        user_id: user.to_owned(),
-    };
-    Ok(world
-        .service(ServiceRole::Product)
-        .members()
-        .check_access(request)
-        .await?
-        .into_inner())
+async fn check(world: &World, organization: &str, user: &str) -> Result<proto::CheckAccessResponse, Status> {
+    let request = proto::CheckAccessRequest { organization_id: organization.to_owned(), user_id: user.to_owned() };
+    Ok(world.service(ServiceRole::Product).members().check_access(request).await?.into_inner())
 }
 
 bursar_testkit::engines! {

@@ -11,36 +11,19 @@ use tonic::{Code, Status};
 
 use crate::world::{Who, World, session};
 
-async fn create(
-    who: &Who,
-    name: &str,
-    slug: &str,
-    request_id: &str,
-) -> Result<proto::Organization, Status> {
+async fn create(who: &Who, name: &str, slug: &str, request_id: &str) -> Result<proto::Organization, Status> {
     let request = proto::CreateOrganizationRequest {
         name: name.to_owned(),
         slug: slug.to_owned(),
         request_id: request_id.to_owned(),
     };
-    let created = who
-        .client
-        .organizations()
-        .create_organization(request)
-        .await?;
+    let created = who.client.organizations().create_organization(request).await?;
     Ok(created.into_inner().organization.expect("an organization"))
 }
 
-async fn get(
-    who: &Who,
-    key: impl Into<Option<Key>>,
-) -> Result<proto::GetOrganizationResponse, Status> {
+async fn get(who: &Who, key: impl Into<Option<Key>>) -> Result<proto::GetOrganizationResponse, Status> {
     let request = proto::GetOrganizationRequest { key: key.into() };
-    Ok(who
-        .client
-        .organizations()
-        .get_organization(request)
-        .await?
-        .into_inner())
+    Ok(who.client.organizations().get_organization(request).await?.into_inner())
 }
 
 fn slug(text: &str) -> Key {
@@ -51,29 +34,17 @@ fn by_id(text: &str) -> Key {
     Key::OrganizationId(text.to_owned())
 }
 
-async fn update(
-    who: &Who,
-    change: proto::UpdateOrganizationRequest,
-) -> Result<proto::Organization, Status> {
-    let updated = who
-        .client
-        .organizations()
-        .update_organization(change)
-        .await?;
+async fn update(who: &Who, change: proto::UpdateOrganizationRequest) -> Result<proto::Organization, Status> {
+    let updated = who.client.organizations().update_organization(change).await?;
     Ok(updated.into_inner().organization.expect("an organization"))
 }
 
 fn change(organization: &proto::Organization) -> proto::UpdateOrganizationRequest {
-    proto::UpdateOrganizationRequest {
-        organization_id: organization.id.clone(),
-        ..Default::default()
-    }
+    proto::UpdateOrganizationRequest { organization_id: organization.id.clone(), ..Default::default() }
 }
 
 fn mask(paths: &[&str]) -> FieldMask {
-    FieldMask {
-        paths: paths.iter().map(|path| (*path).to_owned()).collect(),
-    }
+    FieldMask { paths: paths.iter().map(|path| (*path).to_owned()).collect() }
 }
 
 bursar_testkit::engines! {

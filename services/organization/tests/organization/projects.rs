@@ -9,70 +9,28 @@ use tonic::{Code, Status};
 
 use crate::world::{Who, World, leave, remove};
 
-async fn create(
-    who: &Who,
-    owner: &str,
-    name: &str,
-    request_id: &str,
-) -> Result<proto::Project, Status> {
+async fn create(who: &Who, owner: &str, name: &str, request_id: &str) -> Result<proto::Project, Status> {
     let request = proto::CreateProjectRequest {
         owner: owner.to_owned(),
         name: name.to_owned(),
         description: "What it is about".to_owned(),
         request_id: request_id.to_owned(),
     };
-    Ok(who
-        .client
-        .projects()
-        .create_project(request)
-        .await?
-        .into_inner()
-        .project
-        .expect("a project"))
+    Ok(who.client.projects().create_project(request).await?.into_inner().project.expect("a project"))
 }
 
 async fn get(who: &Who, id: &str) -> Result<proto::Project, Status> {
-    let request = proto::GetProjectRequest {
-        project_id: id.to_owned(),
-    };
-    Ok(who
-        .client
-        .projects()
-        .get_project(request)
-        .await?
-        .into_inner()
-        .project
-        .expect("a project"))
+    let request = proto::GetProjectRequest { project_id: id.to_owned() };
+    Ok(who.client.projects().get_project(request).await?.into_inner().project.expect("a project"))
 }
 
-async fn list(
-    who: &Who,
-    owner: &str,
-    page_size: i32,
-    page_token: &str,
-) -> Result<proto::ListProjectsResponse, Status> {
-    let request = proto::ListProjectsRequest {
-        owner: owner.to_owned(),
-        page_size,
-        page_token: page_token.to_owned(),
-    };
-    Ok(who
-        .client
-        .projects()
-        .list_projects(request)
-        .await?
-        .into_inner())
+async fn list(who: &Who, owner: &str, page_size: i32, page_token: &str) -> Result<proto::ListProjectsResponse, Status> {
+    let request = proto::ListProjectsRequest { owner: owner.to_owned(), page_size, page_token: page_token.to_owned() };
+    Ok(who.client.projects().list_projects(request).await?.into_inner())
 }
 
 async fn update(who: &Who, request: proto::UpdateProjectRequest) -> Result<proto::Project, Status> {
-    Ok(who
-        .client
-        .projects()
-        .update_project(request)
-        .await?
-        .into_inner()
-        .project
-        .expect("a project"))
+    Ok(who.client.projects().update_project(request).await?.into_inner().project.expect("a project"))
 }
 
 async fn reassign(who: &Who, project: &proto::Project, to: &str) -> Result<proto::Project, Status> {
@@ -82,14 +40,7 @@ async fn reassign(who: &Who, project: &proto::Project, to: &str) -> Result<proto
         etag: project.etag.clone(),
         request_id: String::new(),
     };
-    Ok(who
-        .client
-        .projects()
-        .reassign_project(request)
-        .await?
-        .into_inner()
-        .project
-        .expect("a project"))
+    Ok(who.client.projects().reassign_project(request).await?.into_inner().project.expect("a project"))
 }
 
 async fn delete(who: &Who, id: &str, etag: &str, request_id: &str) -> Result<(), Status> {
@@ -98,11 +49,7 @@ async fn delete(who: &Who, id: &str, etag: &str, request_id: &str) -> Result<(),
         etag: etag.to_owned(),
         request_id: request_id.to_owned(),
     };
-    who.client
-        .projects()
-        .delete_project(request)
-        .await
-        .map(|_| ())
+    who.client.projects().delete_project(request).await.map(|_| ())
 }
 
 bursar_testkit::engines! {

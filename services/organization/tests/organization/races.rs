@@ -34,48 +34,25 @@ where
         })
     });
     let tasks: Vec<_> = tasks.collect();
-    join_all(tasks)
-        .await
-        .into_iter()
-        .map(|outcome| outcome.expect("no panic"))
-        .collect()
+    join_all(tasks).await.into_iter().map(|outcome| outcome.expect("no panic")).collect()
 }
 
 /// Demands that everybody who failed was refused with one reason, and gives those who succeeded.
 #[track_caller]
-fn winners<T: std::fmt::Debug>(
-    outcomes: Vec<Result<T, Status>>,
-    code: Code,
-    reason: &str,
-) -> Vec<T> {
+fn winners<T: std::fmt::Debug>(outcomes: Vec<Result<T, Status>>, code: Code, reason: &str) -> Vec<T> {
     let (won, lost): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
     for status in lost.into_iter().map(Result::unwrap_err) {
         let refusal = Refusal::of(&status);
-        assert_eq!(
-            (refusal.code, refusal.reason.as_str()),
-            (code, reason),
-            "{refusal:#?}"
-        );
+        assert_eq!((refusal.code, refusal.reason.as_str()), (code, reason), "{refusal:#?}");
     }
     won.into_iter().map(Result::unwrap).collect()
 }
 
 async fn create(who: Who, name: &str, slug: &str) -> Result<String, Status> {
-    let request = proto::CreateOrganizationRequest {
-        name: name.to_owned(),
-        slug: slug.to_owned(),
-        ..Default::default()
-    };
-    let created = who
-        .client
-        .organizations()
-        .create_organization(request)
-        .await?;
-    Ok(created
-        .into_inner()
-        .organization
-        .expect("an organization")
-        .slug)
+    let request =
+        proto::CreateOrganizationRequest { name: name.to_owned(), slug: slug.to_owned(), ..Default::default() };
+    let created = who.client.organizations().create_organization(request).await?;
+    Ok(created.into_inner().organization.expect("an organization").slug)
 }
 
 /// Makes the numbered people members, straight in the store.
@@ -85,16 +62,8 @@ async fn seat(world: &World, organization: OrganizationId, people: impl Iterator
         let user: UserId = id(n);
         let email = format!("u{n}@example.com");
         users::lock_living(&mut tx, user).await.expect("known");
-        let joining = Joining {
-            organization,
-            user,
-            role: Role::Member,
-            email: &email,
-            email_key: &email,
-        };
-        memberships::join(&mut tx, &joining, world.clock.now())
-            .await
-            .expect("joined");
+        let joining = Joining { organization, user, role: Role::Member, email: &email, email_key: &email };
+        memberships::join(&mut tx, &joining, world.clock.now()).await.expect("joined");
     }
     tx.commit().await.expect("seated");
 }
@@ -106,9 +75,7 @@ async fn owners(db: &Db, organization: OrganizationId) -> (i64, i64) {
          WHERE o.id = $1 AND m.role = 'OWNER' AND m.state = 'ACTIVE')";
     let mut tx = db.read().await.expect("a snapshot");
     let read = async {
-        Ok::<_, sqlx::Error>(
-            on!(&mut tx, c => sqlx::query_as(OWNERS).bind(organization).fetch_one(c).await?),
-        )
+        Ok::<_, sqlx::Error>(on!(&mut tx, c => sqlx::query_as(OWNERS).bind(organization).fetch_one(c).await?))
     };
     read.await.expect("counted")
 }
@@ -117,11 +84,7 @@ async fn owners(db: &Db, organization: OrganizationId) -> (i64, i64) {
 fn observe(db: Db, organization: OrganizationId) -> (AbortHandle, tokio::task::JoinHandle<()>) {
     let observer = tokio::spawn(async move {
         loop {
-            assert_eq!(
-                owners(&db, organization).await,
-                (1, 1),
-                "at some committed instant"
-            );
+            assert_eq!(owners(&db, organization).await, (1, 1), "at some committed instant");
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
     });
@@ -251,9 +214,7 @@ async fn told_in_order(world: &World) {
     for event in world.events().await {
         if let Payload::MembershipChanged(changed) = event {
             // The store's own seats were not told; their first version is 1 all the same.
-            let version = last
-                .entry(changed.user_id.clone())
-                .or_insert(changed.version - 1);
+            let version = last.entry(changed.user_id.clone()).or_insert(changed.version - 1);
             assert_eq!(changed.version, *version + 1, "{changed:?}");
             *version = changed.version;
         }

@@ -13,29 +13,13 @@ fn now() -> Timestamp {
     at(START)
 }
 
-async fn join(
-    tx: &mut Tx,
-    organization: OrganizationId,
-    user: UserId,
-    role: Role,
-) -> Result<Option<u64>, DbError> {
+async fn join(tx: &mut Tx, organization: OrganizationId, user: UserId, role: Role) -> Result<Option<u64>, DbError> {
     users::lock_living(tx, user).await?;
-    let joining = Joining {
-        organization,
-        user,
-        role,
-        email: "A@x.org",
-        email_key: "a@x.org",
-    };
+    let joining = Joining { organization, user, role, email: "A@x.org", email_key: "a@x.org" };
     memberships::join(tx, &joining, now()).await
 }
 
-async fn found(
-    tx: &mut Tx,
-    organization: OrganizationId,
-    owner: UserId,
-    slug: &str,
-) -> Result<(), DbError> {
+async fn found(tx: &mut Tx, organization: OrganizationId, owner: UserId, slug: &str) -> Result<(), DbError> {
     let slug = Slug::parse(slug).expect("a slug");
     slugs::take(tx, &slug, organization, now()).await?;
     let row = OrganizationRow {
@@ -56,9 +40,7 @@ async fn acme(db: &Db) -> (OrganizationId, UserId, UserId) {
     let mut tx = db.begin().await.expect("a transaction");
     found(&mut tx, acme, ada, "acme").await.expect("inserted");
     join(&mut tx, acme, ada, Role::Owner).await.expect("joined");
-    join(&mut tx, acme, ben, Role::Member)
-        .await
-        .expect("joined");
+    join(&mut tx, acme, ben, Role::Member).await.expect("joined");
     tx.commit().await.expect("an organization with its owner");
     (acme, ada, ben)
 }

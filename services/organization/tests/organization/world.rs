@@ -8,16 +8,12 @@ use bursar_events::Outbox;
 use bursar_id::{OrganizationId, OwnerId, Role, SessionId, UserId};
 use bursar_organization::store::MIGRATIONS;
 use bursar_proto::billing::v1 as billing;
-use bursar_proto::billing::v1::subscription_service_server::{
-    SubscriptionService, SubscriptionServiceServer,
-};
+use bursar_proto::billing::v1::subscription_service_server::{SubscriptionService, SubscriptionServiceServer};
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::watch_response::Item;
 use bursar_proto::event::v1::{MembershipChanged, WatchRequest};
 use bursar_proto::identity::v1 as identity;
-use bursar_proto::identity::v1::service_account_service_server::{
-    ServiceAccountService, ServiceAccountServiceServer,
-};
+use bursar_proto::identity::v1::service_account_service_server::{ServiceAccountService, ServiceAccountServiceServer};
 use bursar_proto::organization::v1 as proto;
 use bursar_rpc::convert::{to_role, to_timestamp};
 use bursar_rpc::{Limits, ServiceRole, StackDeps, Transport, stack};
@@ -78,18 +74,10 @@ impl World {
         let identity_file = sqlite::file();
         let identity_db = identity_file.open(&ddl::migrations()).await;
         let env = Env::for_test(clock.clone(), Entropy::seeded(7));
-        let identity = Outbox::new(
-            "identity",
-            identity_db.clone(),
-            clock.clone(),
-            Entropy::seeded(8),
-        );
+        let identity = Outbox::new("identity", identity_db.clone(), clock.clone(), Entropy::seeded(8));
         let billing = Billing::default();
         let deps = || deps(&issuer, &clock);
-        let accounts = Accounts {
-            issuer: Arc::clone(&issuer),
-            clock: clock.clone(),
-        };
+        let accounts = Accounts { issuer: Arc::clone(&issuer), clock: clock.clone() };
         let watch = identity.watch_service(CancellationToken::new());
         let identity_routes = Routes::new(ServiceAccountServiceServer::new(accounts));
         let identity_routes = stack(identity_routes.add_service(watch), deps());
@@ -99,11 +87,8 @@ impl World {
             organization: Transport::late().0,
             billing: Transport::routes(stack(billing_routes, deps())),
         };
-        bursar_organization::migrate(&settings)
-            .await
-            .expect("migrates");
-        let started =
-            bursar_organization::start_with(&settings, issuer.keys(), peers.clone(), env.clone());
+        bursar_organization::migrate(&settings).await.expect("migrates");
+        let started = bursar_organization::start_with(&settings, issuer.keys(), peers.clone(), env.clone());
         let started = started.await.expect("starts");
         started.ready.check().await.expect("is ready");
         let transport = Transport::routes(started.routes);
@@ -131,17 +116,8 @@ impl World {
     /// The `n`-th person with another address.
     pub(crate) fn who_as(&self, n: u64, email: &str) -> Who {
         let user = id(n);
-        let token = self
-            .issuer
-            .user(user)
-            .email(email)
-            .session(session(n))
-            .at(self.clock.now());
-        Who {
-            user,
-            email: email.to_owned(),
-            client: self.anybody.with_token(&token),
-        }
+        let token = self.issuer.user(user).email(email).session(session(n)).at(self.clock.now());
+        Who { user, email: email.to_owned(), client: self.anybody.with_token(&token) }
     }
 
     /// Somebody in the context of an organization; what the token says of the role does not matter here.
@@ -149,34 +125,19 @@ impl World {
         let organization: OrganizationId = organization.parse().expect("an organization");
         let token = self.issuer.member(who.user, organization, Role::Member);
         let token = token.email(&who.email).at(self.clock.now());
-        Who {
-            client: self.anybody.with_token(&token),
-            ..who.clone()
-        }
+        Who { client: self.anybody.with_token(&token), ..who.clone() }
     }
 
     /// A service.
     pub(crate) fn service(&self, role: ServiceRole) -> Client {
-        self.anybody
-            .with_token(&self.issuer.service(role, self.clock.now()))
+        self.anybody.with_token(&self.issuer.service(role, self.clock.now()))
     }
 
     /// Creates an organization.
     pub(crate) async fn create(&self, who: &Who, name: &str) -> proto::Organization {
-        let request = proto::CreateOrganizationRequest {
-            name: name.to_owned(),
-            ..Default::default()
-        };
-        let created = who
-            .client
-            .organizations()
-            .create_organization(request)
-            .await;
-        created
-            .expect("created")
-            .into_inner()
-            .organization
-            .expect("an organization")
+        let request = proto::CreateOrganizationRequest { name: name.to_owned(), ..Default::default() };
+        let created = who.client.organizations().create_organization(request).await;
+        created.expect("created").into_inner().organization.expect("an organization")
     }
 
     /// Makes the `n`-th person a member, by invitation.
@@ -198,13 +159,7 @@ impl World {
         let mut stream = stream.expect("watching").into_inner();
         let mut events = Vec::new();
         loop {
-            match stream
-                .message()
-                .await
-                .expect("an answer")
-                .expect("more")
-                .item
-            {
+            match stream.message().await.expect("an answer").expect("more").item {
                 Some(Item::Event(event)) => events.extend(event.payload),
                 // The first sign of life says that nothing is left to tell.
                 _ => return events,
@@ -219,11 +174,7 @@ impl World {
             Payload::MembershipChanged(changed) if changed.user_id == user => Some(changed),
             _ => None,
         };
-        self.events()
-            .await
-            .into_iter()
-            .filter_map(of_user)
-            .collect()
+        self.events().await.into_iter().filter_map(of_user).collect()
     }
 
     /// Lets identity tell something.
@@ -242,12 +193,7 @@ pub(crate) fn session(n: u64) -> SessionId {
     id(1_000 + n)
 }
 
-pub(crate) async fn invite(
-    by: &Who,
-    organization: &str,
-    email: &str,
-    role: Role,
-) -> Result<proto::Invitation, Status> {
+pub(crate) async fn invite(by: &Who, organization: &str, email: &str, role: Role) -> Result<proto::Invitation, Status> {
     let request = proto::CreateInvitationRequest {
         organization_id: organization.to_owned(),
         email: email.to_owned(),
@@ -259,24 +205,15 @@ pub(crate) async fn invite(
 }
 
 pub(crate) async fn accept(who: &Who, token: &str) -> Result<proto::Member, Status> {
-    let request = proto::AcceptInvitationRequest {
-        token: token.to_owned(),
-        request_id: String::new(),
-    };
+    let request = proto::AcceptInvitationRequest { token: token.to_owned(), request_id: String::new() };
     let accepted = who.client.invitations().accept_invitation(request).await?;
     Ok(accepted.into_inner().member.expect("a member"))
 }
 
 pub(crate) async fn leave(who: &Who, organization: &str) -> Result<(), Status> {
-    let request = proto::LeaveOrganizationRequest {
-        organization_id: organization.to_owned(),
-        request_id: String::new(),
-    };
-    who.client
-        .members()
-        .leave_organization(request)
-        .await
-        .map(|_| ())
+    let request =
+        proto::LeaveOrganizationRequest { organization_id: organization.to_owned(), request_id: String::new() };
+    who.client.members().leave_organization(request).await.map(|_| ())
 }
 
 pub(crate) async fn remove(by: &Who, organization: &str, user: UserId) -> Result<(), Status> {
@@ -288,25 +225,14 @@ pub(crate) async fn remove(by: &Who, organization: &str, user: UserId) -> Result
     by.client.members().remove_member(request).await.map(|_| ())
 }
 
-pub(crate) async fn transfer(
-    by: &Who,
-    organization: &str,
-    to: UserId,
-) -> Result<proto::Organization, Status> {
+pub(crate) async fn transfer(by: &Who, organization: &str, to: UserId) -> Result<proto::Organization, Status> {
     let request = proto::TransferOwnershipRequest {
         organization_id: organization.to_owned(),
         user_id: to.to_string(),
         request_id: String::new(),
     };
-    let transferred = by
-        .client
-        .organizations()
-        .transfer_ownership(request)
-        .await?;
-    Ok(transferred
-        .into_inner()
-        .organization
-        .expect("an organization"))
+    let transferred = by.client.organizations().transfer_ownership(request).await?;
+    Ok(transferred.into_inner().organization.expect("an organization"))
 }
 
 /// Waits until a condition holds; the background work of the service makes it true.
@@ -316,10 +242,7 @@ where
 {
     let start = std::time::Instant::now();
     while !holds().await {
-        assert!(
-            start.elapsed() < std::time::Duration::from_secs(20),
-            "not within 20 s: {what}"
-        );
+        assert!(start.elapsed() < std::time::Duration::from_secs(20), "not within 20 s: {what}");
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
 }
@@ -345,11 +268,7 @@ pub(crate) struct Billing {
 
 impl Default for Billing {
     fn default() -> Self {
-        Self {
-            seats: Arc::new(AtomicU32::new(1_000)),
-            away: Arc::default(),
-            asked: Arc::default(),
-        }
+        Self { seats: Arc::new(AtomicU32::new(1_000)), away: Arc::default(), asked: Arc::default() }
     }
 }
 
@@ -389,9 +308,7 @@ impl SubscriptionService for Billing {
         &self,
         _: Request<billing::GetSubscriptionRequest>,
     ) -> Result<Response<billing::GetSubscriptionResponse>, Status> {
-        Err(Status::unimplemented(
-            "organization asks for entitlements only",
-        ))
+        Err(Status::unimplemented("organization asks for entitlements only"))
     }
 }
 

@@ -10,6 +10,9 @@ use tonic::Status;
 
 use super::server::{Server, Usage};
 
+/// The longest latency that is told apart, in microseconds.
+const LONGEST: u64 = 60_000_000;
+
 /// What one load measured.
 #[derive(Debug)]
 pub(crate) struct Measured {
@@ -79,7 +82,7 @@ where
     let began = Instant::now();
     tokio::time::sleep(time).await;
     over.store(true, Ordering::Relaxed);
-    let mut all = Histogram::new(3)?;
+    let mut all = Histogram::new_with_max(LONGEST, 3)?;
     let (mut done, mut failed) = (0, 0);
     for task in tasks {
         let seen = task.await??;
@@ -110,7 +113,7 @@ where
     W: Fn(usize, u64) -> F,
     F: Future<Output = Result<u64, Status>>,
 {
-    let mut seen = Seen { latencies: Histogram::new(3)?, done: 0, failed: 0, first_failure: None };
+    let mut seen = Seen { latencies: Histogram::new_with_max(LONGEST, 3)?, done: 0, failed: 0, first_failure: None };
     let mut calls = 0;
     while !over.load(Ordering::Relaxed) {
         let began = Instant::now();

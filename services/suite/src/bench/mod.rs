@@ -77,8 +77,7 @@ enum Load {
 }
 
 impl Load {
-    const ALL: [Self; 7] =
-        [Self::Lone, Self::Hot, Self::Batch, Self::Many, Self::Hold, Self::Mixed, Self::Growth];
+    const ALL: [Self; 7] = [Self::Lone, Self::Hot, Self::Batch, Self::Many, Self::Hold, Self::Mixed, Self::Growth];
     /// The loads that the baseline runs, too.
     const COMPARED: [Self; 2] = [Self::Lone, Self::Hot];
 }

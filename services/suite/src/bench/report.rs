@@ -59,7 +59,9 @@ impl Report {
             say(&format!("{name:<34} {:>7} {rate:>12.0}", ""));
         }
         for baseline in &self.baselines {
-            let Some(measured) = self.measured.iter().find(|it| it.name == baseline.name) else { continue };
+            let Some(measured) = self.measured.iter().find(|it| it.name == baseline.name) else {
+                continue;
+            };
             let rate = measured.rate() / baseline.rate();
             let p50 = measured.p50.as_secs_f64() / baseline.p50.as_secs_f64();
             say(&format!("{}: {rate:.1}x the rate and {p50:.2}x the p50 of one transaction each", baseline.name));

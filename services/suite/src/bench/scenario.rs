@@ -9,10 +9,10 @@ use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::account_service_client::AccountServiceClient;
 use bursar_proto::billing::v1::credit_service_client::CreditServiceClient;
 use bursar_proto::billing::v1::usage_service_client::UsageServiceClient;
+use bursar_proto::identity::v1 as identity;
 use bursar_proto::identity::v1::context_service_client::ContextServiceClient;
 use bursar_proto::identity::v1::session_service_client::SessionServiceClient;
 use bursar_proto::identity::v1::user_service_client::UserServiceClient;
-use bursar_proto::identity::v1 as identity;
 use bursar_proto::organization::v1 as organization;
 use bursar_proto::organization::v1::organization_service_client::OrganizationServiceClient;
 use bursar_secret::Entropy;
@@ -142,13 +142,7 @@ fn request_id(entropy: &Entropy) -> String {
     format!("{:032x}", u128::from_be_bytes(entropy.bytes()))
 }
 
-async fn charges(
-    server: &Server,
-    pool: &Pool,
-    name: &str,
-    callers: usize,
-    time: Duration,
-) -> anyhow::Result<Measured> {
+async fn charges(server: &Server, pool: &Pool, name: &str, callers: usize, time: Duration) -> anyhow::Result<Measured> {
     let clients: Vec<_> = (0..callers).map(|caller| pool.client(caller)).collect();
     let (owner, token, entropy) = (pool.owner.clone(), pool.token.clone(), pool.entropy.clone());
     run_load(server, name, callers, time, move |caller, _| {
@@ -178,7 +172,9 @@ fn batch(owner: &str, entropy: &Entropy, size: usize) -> pb::BatchChargeRequest 
 fn all_made(answer: &pb::BatchChargeResponse) -> Result<u64, Status> {
     let refused = answer.outcomes.iter().find_map(|outcome| match &outcome.outcome {
         Some(pb::batch_charge_outcome::Outcome::Charge(_)) => None,
-        Some(pb::batch_charge_outcome::Outcome::Status(status)) => Some(Status::new(status.code.into(), &status.message)),
+        Some(pb::batch_charge_outcome::Outcome::Status(status)) => {
+            Some(Status::new(status.code.into(), &status.message))
+        }
         None => Some(Status::internal("an outcome says nothing")),
     });
     refused.map_or(Ok(answer.outcomes.len() as u64), Err)
@@ -195,11 +191,8 @@ async fn holds(server: &Server, pool: &Pool, callers: usize, time: Duration) -> 
             request_id: request_id(&entropy),
             ..Default::default()
         });
-        let capture = pb::CaptureRequest {
-            amount: "1.5".to_owned(),
-            request_id: request_id(&entropy),
-            ..Default::default()
-        };
+        let capture =
+            pb::CaptureRequest { amount: "1.5".to_owned(), request_id: request_id(&entropy), ..Default::default() };
         let token = token.clone();
         async move {
             let held = client.hold(hold).await?.into_inner().hold.unwrap_or_default();
@@ -258,10 +251,15 @@ async fn many(args: &BenchArgs, server: &Server, time: Duration) -> anyhow::Resu
 }
 
 /// Gives every account something to spend.
-async fn fund(clients: &[CreditServiceClient<Channel>], operator: &Bearer, owners: &Arc<[String]>) -> anyhow::Result<()> {
+async fn fund(
+    clients: &[CreditServiceClient<Channel>],
+    operator: &Bearer,
+    owners: &Arc<[String]>,
+) -> anyhow::Result<()> {
     let mut tasks = tokio::task::JoinSet::new();
     for (caller, client) in clients.iter().enumerate() {
-        let (mut client, operator, owners, step) = (client.clone(), operator.clone(), Arc::clone(owners), clients.len());
+        let (mut client, operator, owners, step) =
+            (client.clone(), operator.clone(), Arc::clone(owners), clients.len());
         tasks.spawn(async move {
             for owner in owners.iter().skip(caller).step_by(step) {
                 let request = pb::GrantCreditsRequest {

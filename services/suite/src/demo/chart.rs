@@ -15,22 +15,10 @@ pub(super) struct Bar {
 
 /// One line for each bar: its name, the bar (the longest is `columns` wide), the amount and its share.
 pub(super) fn chart(bars: &[Bar], columns: u32) -> String {
-    let longest = bars
-        .iter()
-        .map(|bar| bar.amount)
-        .max()
-        .unwrap_or(Credits::ZERO);
+    let longest = bars.iter().map(|bar| bar.amount).max().unwrap_or(Credits::ZERO);
     let sum: i128 = bars.iter().map(|bar| i128::from(bar.amount.micro())).sum();
-    let names = bars
-        .iter()
-        .map(|bar| bar.name.chars().count())
-        .max()
-        .unwrap_or(0);
-    let amounts = bars
-        .iter()
-        .map(|bar| bar.amount.to_string().len())
-        .max()
-        .unwrap_or(0);
+    let names = bars.iter().map(|bar| bar.name.chars().count()).max().unwrap_or(0);
+    let amounts = bars.iter().map(|bar| bar.amount.to_string().len()).max().unwrap_or(0);
     let mut text = String::new();
     for Bar { name, amount } in bars {
         let drawn = draw(*amount, longest, columns);
@@ -52,25 +40,16 @@ fn draw(amount: Credits, longest: Credits, columns: u32) -> String {
     if amount.is_zero() || longest.is_zero() {
         return String::new();
     }
-    let eighths =
-        i128::from(amount.micro()) * i128::from(columns) * 8 / i128::from(longest.micro());
+    let eighths = i128::from(amount.micro()) * i128::from(columns) * 8 / i128::from(longest.micro());
     let eighths = usize::try_from(eighths.max(1)).unwrap_or(0);
     let mut drawn = "█".repeat(eighths / 8);
-    drawn.extend(
-        (eighths % 8)
-            .checked_sub(1)
-            .and_then(|part| PARTS.get(part)),
-    );
+    drawn.extend((eighths % 8).checked_sub(1).and_then(|part| PARTS.get(part)));
     drawn
 }
 
 /// Thousandths of the sum, rounded to the nearest.
 fn per_mille(amount: Credits, sum: i128) -> i128 {
-    if sum == 0 {
-        0
-    } else {
-        (i128::from(amount.micro()) * 2_000 + sum) / (2 * sum)
-    }
+    if sum == 0 { 0 } else { (i128::from(amount.micro()) * 2_000 + sum) / (2 * sum) }
 }
 
 #[cfg(test)]
@@ -78,20 +57,12 @@ mod tests {
     use super::*;
 
     fn bar(name: &str, amount: &str) -> Bar {
-        Bar {
-            name: name.to_owned(),
-            amount: amount.parse().expect("credits"),
-        }
+        Bar { name: name.to_owned(), amount: amount.parse().expect("credits") }
     }
 
     #[test]
     fn bars_are_as_long_as_their_amounts() {
-        let bars = [
-            bar("Ada", "720"),
-            bar("Benjamin", "90"),
-            bar("Zoë", "0.000001"),
-            bar("Nobody", "0"),
-        ];
+        let bars = [bar("Ada", "720"), bar("Benjamin", "90"), bar("Zoë", "0.000001"), bar("Nobody", "0")];
         let expected = [
             "     Ada       ████████       720   88.9 %\n",
             "     Benjamin  █               90   11.1 %\n",

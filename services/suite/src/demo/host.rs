@@ -35,11 +35,7 @@ impl Host {
             let settings = settings(data.path(), FIRST_PORT + 4 * block)?;
             match Listeners::bind(&settings, Program::Suite.services()).await {
                 Ok(listeners) => {
-                    return Ok(Self {
-                        settings,
-                        listeners,
-                        data,
-                    });
+                    return Ok(Self { settings, listeners, data });
                 }
                 Err(error) => tried = Err(error.into()),
             }
@@ -56,15 +52,8 @@ impl Host {
     }
 
     /// Serves while `work` runs, from the moment everything is ready, and stops.
-    pub(super) async fn during<T>(
-        self,
-        work: impl Future<Output = anyhow::Result<T>>,
-    ) -> anyhow::Result<T> {
-        let Self {
-            settings,
-            listeners,
-            data,
-        } = self;
+    pub(super) async fn during<T>(self, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+        let Self { settings, listeners, data } = self;
         let (telemetry, env) = bursar_runtime::prepare(Program::Suite, &settings)?;
         let (tell, ready) = oneshot::channel();
         let on_ready = move || {
@@ -73,15 +62,8 @@ impl Host {
         };
         let stop = Stop::on_signals()?;
         let registry = telemetry.registry();
-        let serving = bursar_runtime::serve_on(
-            &settings,
-            env,
-            registry,
-            listeners,
-            stop.clone(),
-            wiring::start,
-            on_ready,
-        );
+        let serving =
+            bursar_runtime::serve_on(&settings, env, registry, listeners, stop.clone(), wiring::start, on_ready);
         tokio::pin!(serving);
         let working = async {
             ready.await.context("the suite did not get ready")?;

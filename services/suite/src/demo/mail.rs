@@ -19,10 +19,7 @@ pub(super) struct Mailbox {
 
 impl Mailbox {
     pub(super) fn of(data_dir: &Path) -> Self {
-        Self {
-            directory: data_dir.join("mail"),
-            read: HashSet::new(),
-        }
+        Self { directory: data_dir.join("mail"), read: HashSet::new() }
     }
 
     /// The token in the link of the next mail to `address`, waiting for it.
@@ -48,9 +45,7 @@ impl Mailbox {
     fn look(&mut self, address: &str) -> Option<String> {
         let entries = std::fs::read_dir(&self.directory).ok()?;
         let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-        paths.retain(|path| {
-            path.extension().is_some_and(|it| it == "eml") && !self.read.contains(path)
-        });
+        paths.retain(|path| path.extension().is_some_and(|it| it == "eml") && !self.read.contains(path));
         paths.sort();
         paths.into_iter().find_map(|path| {
             let token = token_in(&std::fs::read_to_string(&path).ok()?, address)?;
@@ -64,9 +59,7 @@ impl Mailbox {
 fn token_in(mail: &str, address: &str) -> Option<String> {
     let mut fields = mail.lines().take_while(|line| !line.trim_end().is_empty());
     let to = fields.find_map(|line| line.strip_prefix("To:"))?.trim();
-    let to = to
-        .rsplit_once('<')
-        .map_or(to, |(_, rest)| rest.trim_end_matches('>'));
+    let to = to.rsplit_once('<').map_or(to, |(_, rest)| rest.trim_end_matches('>'));
     let (_, link) = mail.split_once("token=").filter(|_| to == address)?;
     let is_token = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     Some(link.chars().take_while(is_token).collect())

@@ -49,10 +49,7 @@ impl FromStr for Target {
         if host.is_empty() || port_base == 0 || port_base > u16::MAX - 3 {
             return Err(FORM);
         }
-        Ok(Self {
-            host: host.to_owned(),
-            port_base,
-        })
+        Ok(Self { host: host.to_owned(), port_base })
     }
 }
 
@@ -64,26 +61,18 @@ pub(crate) async fn run(settings: &Settings, arguments: Arguments) -> anyhow::Re
         Some(target) => {
             let wire = Wire::to(&target.host, target.port_base)?;
             let place = format!("{}:{}", target.host, target.port_base);
-            stage.say(&format!(
-                "The suite at {place}; its mail in {}.",
-                settings.data_dir.display()
-            ))?;
+            stage.say(&format!("The suite at {place}; its mail in {}.", settings.data_dir.display()))?;
             play(&mut stage, wire, settings.data_dir.clone()).await?;
         }
         None => {
-            let host = Host::prepare()
-                .await
-                .context("cannot start a suite for the demo")?;
+            let host = Host::prepare().await.context("cannot start a suite for the demo")?;
             stage.say(&format!(
                 "A suite of its own on ports {} to {}, its data in {} until the end.",
                 host.port_base(),
                 host.port_base() + 3,
                 host.data_dir().display()
             ))?;
-            let (wire, data_dir) = (
-                Wire::to("127.0.0.1", host.port_base())?,
-                host.data_dir().to_owned(),
-            );
+            let (wire, data_dir) = (Wire::to("127.0.0.1", host.port_base())?, host.data_dir().to_owned());
             host.during(play(&mut stage, wire, data_dir)).await?;
         }
     }
@@ -101,25 +90,10 @@ mod tests {
 
     #[test]
     fn a_target_is_a_host_and_a_base_port() {
-        let local = Target {
-            host: "127.0.0.1".to_owned(),
-            port_base: 7400,
-        };
+        let local = Target { host: "127.0.0.1".to_owned(), port_base: 7400 };
         assert_eq!("127.0.0.1:7400".parse(), Ok(local));
-        assert_eq!(
-            "[::1]:7400".parse().map(|it: Target| it.host),
-            Ok("[::1]".to_owned())
-        );
-        for bad in [
-            "",
-            "7400",
-            ":7400",
-            "localhost",
-            "localhost:",
-            "localhost:0",
-            "localhost:65533",
-            "a:b",
-        ] {
+        assert_eq!("[::1]:7400".parse().map(|it: Target| it.host), Ok("[::1]".to_owned()));
+        for bad in ["", "7400", ":7400", "localhost", "localhost:", "localhost:0", "localhost:65533", "a:b"] {
             assert!(bad.parse::<Target>().is_err(), "{bad:?}");
         }
     }

@@ -77,17 +77,9 @@ mod tests {
     #[tokio::test]
     async fn a_failed_step_is_named() {
         let mut stage = Stage::new();
-        let good = stage
-            .step("Ada waves", "None/Wave", async {
-                Ok((7, "well".to_owned()))
-            })
-            .await;
+        let good = stage.step("Ada waves", "None/Wave", async { Ok((7, "well".to_owned())) }).await;
         assert_eq!(good.expect("a good step"), 7);
-        let bad = stage
-            .step("Ben waves", "None/Wave", async {
-                anyhow::bail!("no hands") as Scene<()>
-            })
-            .await;
+        let bad = stage.step("Ben waves", "None/Wave", async { anyhow::bail!("no hands") as Scene<()> }).await;
         let text = format!("{:#}", bad.expect_err("a bad step"));
         assert_eq!(text, "step 2, “Ben waves” (None/Wave): no hands");
     }
@@ -95,9 +87,6 @@ mod tests {
     #[test]
     fn columns_are_aligned() {
         let column = |text: &str| text.chars().position(|c| c == '|');
-        assert_eq!(
-            column(&line('✓', "Zoë does", "A/B", "|")),
-            column(&line('✗', "Ben does it", "Longer/Rpc", "|"))
-        );
+        assert_eq!(column(&line('✓', "Zoë does", "A/B", "|")), column(&line('✗', "Ben does it", "Longer/Rpc", "|")));
     }
 }

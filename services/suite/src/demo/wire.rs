@@ -4,8 +4,7 @@ use anyhow::Context as _;
 use bursar_proto::{
     billing::v1::{
         account_service_client::AccountServiceClient, credit_service_client::CreditServiceClient,
-        purchase_service_client::PurchaseServiceClient,
-        subscription_service_client::SubscriptionServiceClient,
+        purchase_service_client::PurchaseServiceClient, subscription_service_client::SubscriptionServiceClient,
         usage_service_client::UsageServiceClient,
     },
     identity::v1::{
@@ -13,10 +12,8 @@ use bursar_proto::{
         user_service_client::UserServiceClient,
     },
     organization::v1::{
-        invitation_service_client::InvitationServiceClient,
-        member_service_client::MemberServiceClient,
-        organization_service_client::OrganizationServiceClient,
-        project_service_client::ProjectServiceClient,
+        invitation_service_client::InvitationServiceClient, member_service_client::MemberServiceClient,
+        organization_service_client::OrganizationServiceClient, project_service_client::ProjectServiceClient,
     },
     testing::v1::clock_service_client::ClockServiceClient,
 };
@@ -54,24 +51,15 @@ impl Wire {
             let url = format!("http://{host}:{}", port_base + offset);
             Transport::connect(&url).with_context(|| format!("the address {url}"))
         };
-        Ok(Self {
-            identity: connect(1)?,
-            organization: connect(2)?,
-            billing: connect(3)?,
-            bearer: Bearer::default(),
-        })
+        Ok(Self { identity: connect(1)?, organization: connect(2)?, billing: connect(3)?, bearer: Bearer::default() })
     }
 
     /// The same services, called by whom the token was issued to.
     pub(super) fn with_token(&self, token: &str) -> anyhow::Result<Self> {
-        let mut value: MetadataValue<Ascii> =
-            format!("Bearer {token}").parse().context("the token")?;
+        let mut value: MetadataValue<Ascii> = format!("Bearer {token}").parse().context("the token")?;
         // Never shown by Debug.
         value.set_sensitive(true);
-        Ok(Self {
-            bearer: Bearer(Some(value)),
-            ..self.clone()
-        })
+        Ok(Self { bearer: Bearer(Some(value)), ..self.clone() })
     }
 
     clients! {
@@ -91,8 +79,7 @@ impl Wire {
 
     /// The test clocks of all services; in the suite they are one.
     pub(super) fn clocks(&self) -> [ClockServiceClient<Transport>; 3] {
-        [&self.identity, &self.organization, &self.billing]
-            .map(|service| ClockServiceClient::new(service.clone()))
+        [&self.identity, &self.organization, &self.billing].map(|service| ClockServiceClient::new(service.clone()))
     }
 }
 
@@ -102,9 +89,7 @@ pub(super) struct Bearer(Option<MetadataValue<Ascii>>);
 impl Interceptor for Bearer {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
         if let Some(token) = &self.0 {
-            request
-                .metadata_mut()
-                .insert("authorization", token.clone());
+            request.metadata_mut().insert("authorization", token.clone());
         }
         Ok(request)
     }
@@ -132,9 +117,7 @@ pub(super) fn refused<T>(
     code: Code,
     reason: &str,
 ) -> anyhow::Result<std::collections::HashMap<String, String>> {
-    let Err(status) = outcome else {
-        anyhow::bail!("was answered, and must be refused with {code:?} {reason}")
-    };
+    let Err(status) = outcome else { anyhow::bail!("was answered, and must be refused with {code:?} {reason}") };
     let none = || tonic_types::ErrorInfo::new("", "", std::collections::HashMap::new());
     let info = status.get_details_error_info().unwrap_or_else(none);
     anyhow::ensure!(

@@ -12,31 +12,21 @@ const TESTKIT: &str = "bursar-testkit";
 
 fn packages() -> Vec<Package> {
     let manifest = root().join("Cargo.toml");
-    let metadata = MetadataCommand::new()
-        .manifest_path(manifest)
-        .no_deps()
-        .exec();
+    let metadata = MetadataCommand::new().manifest_path(manifest).no_deps().exec();
     metadata.expect("cargo metadata").packages
 }
 
 /// The workspace's own crates that a package depends on, with how.
 fn own_dependencies(package: &Package, all: &[Package]) -> Vec<(String, DependencyKind)> {
     let own: BTreeSet<&str> = all.iter().map(|package| package.name.as_str()).collect();
-    let dependencies = package
-        .dependencies
-        .iter()
-        .filter(|d| own.contains(d.name.as_str()));
+    let dependencies = package.dependencies.iter().filter(|d| own.contains(d.name.as_str()));
     dependencies.map(|d| (d.name.clone(), d.kind)).collect()
 }
 
 fn folder(package: &Package) -> String {
     let manifest = package.manifest_path.as_std_path();
     let folder = manifest.parent().expect("a manifest is in a folder");
-    folder
-        .strip_prefix(root())
-        .expect("below the root")
-        .display()
-        .to_string()
+    folder.strip_prefix(root()).expect("below the root").display().to_string()
 }
 
 /// What is wrong with one edge of the graph, if anything.
@@ -91,16 +81,11 @@ fn every_crate_is_where_it_belongs_and_has_the_workspaces_lints() {
             Some(name) => format!("shared/{name}"),
         };
         if folder != expected {
-            breaches.push(format!(
-                "{} is in {folder}, not in {expected}",
-                package.name
-            ));
+            breaches.push(format!("{} is in {folder}, not in {expected}", package.name));
         }
         let manifest = fs::read_to_string(&package.manifest_path).expect("a manifest");
         if !manifest.contains("[lints]\nworkspace = true") {
-            breaches.push(format!(
-                "{folder}/Cargo.toml does not take the workspace's lints"
-            ));
+            breaches.push(format!("{folder}/Cargo.toml does not take the workspace's lints"));
         }
     }
     assert_none(&breaches);

@@ -5,9 +5,7 @@ use std::{collections::BTreeSet, fs};
 use crate::sources::{Source, assert_none, complain, first_word, has_word, root, rust};
 
 fn layer(name: &str) -> impl Iterator<Item = &'static Source> {
-    rust()
-        .iter()
-        .filter(move |source| source.layer() == Some(name) && !source.is_test)
+    rust().iter().filter(move |source| source.layer() == Some(name) && !source.is_test)
 }
 
 #[test]
@@ -52,10 +50,7 @@ fn the_domain_imports_values_only() {
         "crate",
     ];
     assert_none(&complain(layer("domain"), |line| {
-        let statement = line
-            .trim_start()
-            .trim_start_matches("pub ")
-            .trim_start_matches("pub(crate) ");
+        let statement = line.trim_start().trim_start_matches("pub ").trim_start_matches("pub(crate) ");
         let path = statement.strip_prefix("use ")?;
         let start = path.split([':', ';', ' ']).next().unwrap_or_default();
         // A re-export of a module of the domain's own starts with that module's lower-case name.
@@ -78,9 +73,7 @@ fn calls_go_down_the_layers_only() {
     ];
     for (name, banned) in above {
         assert_none(&complain(layer(name), |line| {
-            let used = banned
-                .iter()
-                .find(|upper| has_word(line, &format!("crate::{upper}")))?;
+            let used = banned.iter().find(|upper| has_word(line, &format!("crate::{upper}")))?;
             // A use case may answer with what is stored, and a handler then converts it: types may be named.
             let row = name == "grpc" && *used == "store" && names_types_only(line);
             (!row).then(|| format!("{name} knows `crate::{used}`"))
@@ -91,33 +84,17 @@ fn calls_go_down_the_layers_only() {
 /// Whether an import brings in types and no functions or modules.
 fn names_types_only(import: &str) -> bool {
     let last = import.rsplit("::").next().unwrap_or_default();
-    let mut names = last
-        .split(|c: char| !c.is_alphanumeric() && c != '_')
-        .filter(|name| !name.is_empty());
-    import.trim_start().starts_with("use ")
-        && names.all(|name| name.starts_with(char::is_uppercase))
+    let mut names = last.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|name| !name.is_empty());
+    import.trim_start().starts_with("use ") && names.all(|name| name.starts_with(char::is_uppercase))
 }
 
 #[test]
 fn services_have_one_shape() {
-    const FILES: [&str; 9] = [
-        "config.rs",
-        "consume.rs",
-        "domain",
-        "error.rs",
-        "grpc",
-        "lib.rs",
-        "main.rs",
-        "store",
-        "usecase",
-    ];
+    const FILES: [&str; 9] =
+        ["config.rs", "consume.rs", "domain", "error.rs", "grpc", "lib.rs", "main.rs", "store", "usecase"];
     const GRPC: [&str; 2] = ["mod.rs", "status.rs"];
     /// Parts that a service needs and the others have no use for.
-    const OWN: [(&str, &str); 3] = [
-        ("billing", "catalog.rs"),
-        ("billing", "lane"),
-        ("billing", "payment"),
-    ];
+    const OWN: [(&str, &str); 3] = [("billing", "catalog.rs"), ("billing", "lane"), ("billing", "payment")];
     let mut breaches = Vec::new();
     for service in ["billing", "identity", "organization"] {
         let folder = format!("services/{service}/src");
@@ -125,11 +102,7 @@ fn services_have_one_shape() {
         found.retain(|name| !OWN.contains(&(service, name)));
         let expected: BTreeSet<String> = FILES.iter().map(|&name| name.to_owned()).collect();
         for name in expected.symmetric_difference(&found) {
-            let what = if found.contains(name) {
-                "is not part of the common shape"
-            } else {
-                "is missing"
-            };
+            let what = if found.contains(name) { "is not part of the common shape" } else { "is missing" };
             breaches.push(format!("{folder}/{name} {what}"));
         }
         let grpc = names(&format!("{folder}/grpc"));
@@ -148,11 +121,6 @@ fn both_engines_have_the_same_migrations() {
 }
 
 fn names(folder: &str) -> BTreeSet<String> {
-    let entries = fs::read_dir(root().join(folder))
-        .into_iter()
-        .flatten()
-        .flatten();
-    entries
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect()
+    let entries = fs::read_dir(root().join(folder)).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }

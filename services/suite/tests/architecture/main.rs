@@ -3,11 +3,7 @@
 //!
 //! A failure lists every breach as `path:line: what is wrong`. Change the code, or, when the house itself is to change,
 //! the rule here together with the README's code map.
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "helpers of a test fail by panicking"
-)]
+#![allow(clippy::expect_used, clippy::panic, reason = "helpers of a test fail by panicking")]
 
 mod crates;
 mod layers;

@@ -29,9 +29,7 @@ impl Source {
         let mut lines = self.text.lines().enumerate().peekable();
         std::iter::from_fn(move || {
             let (index, line) = lines.next()?;
-            let module = lines
-                .peek()
-                .is_some_and(|(_, next)| next.starts_with("mod "));
+            let module = lines.peek().is_some_and(|(_, next)| next.starts_with("mod "));
             (line != "#[cfg(test)]" || !module).then_some((index + 1, line))
         })
         .filter(|(_, line)| !line.trim_start().starts_with("//"))
@@ -50,13 +48,9 @@ impl Source {
             let mut path = None;
             for line in lines.by_ref() {
                 if let Some(given) = line.strip_prefix("#[path = \"") {
-                    path = given
-                        .strip_suffix(".rs\"]")
-                        .map(|given| format!("{folder}/{given}"));
+                    path = given.strip_suffix(".rs\"]").map(|given| format!("{folder}/{given}"));
                 } else if !line.starts_with("#[") {
-                    let name = line
-                        .split_once("mod ")
-                        .and_then(|(_, rest)| rest.strip_suffix(';'));
+                    let name = line.split_once("mod ").and_then(|(_, rest)| rest.strip_suffix(';'));
                     found.extend(name.map(|name| path.unwrap_or_else(|| format!("{base}/{name}"))));
                     break;
                 }
@@ -66,9 +60,7 @@ impl Source {
     }
 
     pub(crate) fn is_in(&self, folder: &str) -> bool {
-        self.path
-            .strip_prefix(folder)
-            .is_some_and(|rest| rest.starts_with('/'))
+        self.path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
     }
 
     /// For `services/<name>/src/<layer>/…` or `services/<name>/src/<layer>.rs`: the layer.
@@ -80,9 +72,7 @@ impl Source {
         if parts.next() != Some("src") {
             return None;
         }
-        parts
-            .next()
-            .map(|part| part.strip_suffix(".rs").unwrap_or(part))
+        parts.next().map(|part| part.strip_suffix(".rs").unwrap_or(part))
     }
 }
 
@@ -96,28 +86,14 @@ pub(crate) fn sources(extensions: &[&str]) -> Vec<Source> {
             let name = entry.file_name().to_string_lossy().into_owned();
             if path.is_dir() {
                 // Neither builds nor data, nor what others wrote (proto/google).
-                if !name.starts_with('.') && !matches!(name.as_str(), "target" | "data" | "google")
-                {
+                if !name.starts_with('.') && !matches!(name.as_str(), "target" | "data" | "google") {
                     folders.push(path);
                 }
-            } else if path
-                .extension()
-                .is_some_and(|e| extensions.iter().any(|wanted| e == *wanted))
-            {
+            } else if path.extension().is_some_and(|e| extensions.iter().any(|wanted| e == *wanted)) {
                 let text = fs::read_to_string(&path).expect("a source file is UTF-8");
-                let path = path
-                    .strip_prefix(root())
-                    .expect("below the root")
-                    .display()
-                    .to_string();
-                let is_test = path
-                    .split('/')
-                    .any(|part| matches!(part, "tests" | "tests.rs" | "benches"));
-                found.push(Source {
-                    path,
-                    text,
-                    is_test,
-                });
+                let path = path.strip_prefix(root()).expect("below the root").display().to_string();
+                let is_test = path.split('/').any(|part| matches!(part, "tests" | "tests.rs" | "benches"));
+                found.push(Source { path, text, is_test });
             }
         }
     }
@@ -136,24 +112,14 @@ pub(crate) fn sources(extensions: &[&str]) -> Vec<Source> {
 /// Every Rust source.
 pub(crate) fn rust() -> &'static [Source] {
     static RUST: LazyLock<Vec<Source>> = LazyLock::new(|| sources(&["rs"]));
-    assert!(
-        RUST.len() > 50,
-        "only {} Rust files found below {}",
-        RUST.len(),
-        root().display()
-    );
+    assert!(RUST.len() > 50, "only {} Rust files found below {}", RUST.len(), root().display());
     &RUST
 }
 
 /// Fails with every breach on a line of its own.
 #[track_caller]
 pub(crate) fn assert_none(breaches: &[String]) {
-    assert!(
-        breaches.is_empty(),
-        "{} breaches of the rules:\n{}",
-        breaches.len(),
-        breaches.join("\n")
-    );
+    assert!(breaches.is_empty(), "{} breaches of the rules:\n{}", breaches.len(), breaches.join("\n"));
 }
 
 /// Each breach is a line of shipped code in `files` for which `complaint` finds something.
@@ -164,9 +130,7 @@ pub(crate) fn complain<'a>(
     let check = |source: &'a Source| {
         source
             .shipped()
-            .filter_map(|(line, text)| {
-                Some(format!("{}:{line}: {}", source.path, complaint(text)?))
-            })
+            .filter_map(|(line, text)| Some(format!("{}:{line}: {}", source.path, complaint(text)?)))
             .collect::<Vec<_>>()
     };
     files.into_iter().flat_map(check).collect()
@@ -206,38 +170,23 @@ mod tests {
     }
 
     fn source(path: &str, text: &str) -> Source {
-        Source {
-            path: path.to_owned(),
-            text: text.to_owned(),
-            is_test: false,
-        }
+        Source { path: path.to_owned(), text: text.to_owned(), is_test: false }
     }
 
     #[test]
     fn shipped_code_has_no_comments_and_no_tests() {
-        let text =
-            "//! Doc.\nuse a;\n// sqlx\nfn f() {}\n#[cfg(test)]\nmod tests {\n    use sqlx;\n}\n";
+        let text = "//! Doc.\nuse a;\n// sqlx\nfn f() {}\n#[cfg(test)]\nmod tests {\n    use sqlx;\n}\n";
         let source = source("services/x/src/domain/y.rs", text);
         let lines: Vec<_> = source.shipped().collect();
         assert_eq!(lines, [(2, "use a;"), (4, "fn f() {}")]);
         assert_eq!(source.layer(), Some("domain"));
-        assert!(
-            source.test_modules().is_empty(),
-            "the module is in the file itself"
-        );
+        assert!(source.test_modules().is_empty(), "the module is in the file itself");
     }
 
     #[test]
     fn modules_of_tests_are_found() {
-        let text =
-            "mod a;\n#[cfg(test)]\nmod b;\n#[cfg(test)]\n#[path = \"c_tests.rs\"]\nmod tests;\n";
-        assert_eq!(
-            source("x/src/mod.rs", text).test_modules(),
-            ["x/src/b", "x/src/c_tests"]
-        );
-        assert_eq!(
-            source("x/src/y.rs", text).test_modules(),
-            ["x/src/y/b", "x/src/c_tests"]
-        );
+        let text = "mod a;\n#[cfg(test)]\nmod b;\n#[cfg(test)]\n#[path = \"c_tests.rs\"]\nmod tests;\n";
+        assert_eq!(source("x/src/mod.rs", text).test_modules(), ["x/src/b", "x/src/c_tests"]);
+        assert_eq!(source("x/src/y.rs", text).test_modules(), ["x/src/y/b", "x/src/c_tests"]);
     }
 }

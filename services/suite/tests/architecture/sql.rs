@@ -3,12 +3,7 @@
 use crate::sources::{Source, assert_none, complain, has_word, rust};
 
 /// Folders whose sources may hold SQL: a service's store, and the shared crates that own tables or mirror types.
-const SQL_HOMES: [&str; 4] = [
-    "shared/db",
-    "shared/events",
-    "shared/mail",
-    "shared/testkit",
-];
+const SQL_HOMES: [&str; 4] = ["shared/db", "shared/events", "shared/mail", "shared/testkit"];
 /// Crates that teach sqlx their own types, and nothing else.
 const SQL_TYPES: [&str; 3] = ["shared/id", "shared/money", "shared/time"];
 
@@ -22,9 +17,7 @@ fn sqlx_is_used_in_the_stores_only() {
         let types = SQL_TYPES.iter().any(|home| source.is_in(home));
         !may_hold_sql(source) && !types && !source.is_test
     });
-    assert_none(&complain(others, |line| {
-        has_word(line, "sqlx").then(|| "`sqlx` outside a store".to_owned())
-    }));
+    assert_none(&complain(others, |line| has_word(line, "sqlx").then(|| "`sqlx` outside a store".to_owned())));
 }
 
 #[test]
@@ -41,18 +34,13 @@ fn statements_stand_in_the_stores_only() {
         "BEGIN ",
         "PRAGMA ",
     ];
-    let others = rust()
-        .iter()
-        .filter(|source| !may_hold_sql(source) && !source.is_test);
+    let others = rust().iter().filter(|source| !may_hold_sql(source) && !source.is_test);
     assert_none(&complain(others, |line| {
         let quoted = |statement: &&&str| {
             let text = line.split('"').nth(1).unwrap_or_default();
             text.trim_start().starts_with(**statement)
         };
         let statement = STATEMENTS.iter().find(quoted)?;
-        Some(format!(
-            "a `{}` statement outside a store",
-            statement.trim_end()
-        ))
+        Some(format!("a `{}` statement outside a store", statement.trim_end()))
     }));
 }

@@ -8,26 +8,17 @@ const MAX_LINES: usize = 500;
 
 #[test]
 fn files_are_short_enough_to_read() {
-    let long = sources(&["rs", "proto", "sql", "sh", "yaml"])
-        .into_iter()
-        .filter_map(|source| {
-            let lines = source.text.lines().count();
-            (lines > MAX_LINES)
-                .then(|| format!("{}: {lines} lines, more than {MAX_LINES}", source.path))
-        });
+    let long = sources(&["rs", "proto", "sql", "sh", "yaml"]).into_iter().filter_map(|source| {
+        let lines = source.text.lines().count();
+        (lines > MAX_LINES).then(|| format!("{}: {lines} lines, more than {MAX_LINES}", source.path))
+    });
     assert_none(&long.collect::<Vec<_>>());
 }
 
 #[test]
 fn nothing_is_left_undone() {
     // Put together here, so that this file does not find itself.
-    let marks = [
-        ["to", "do!("],
-        ["unimple", "mented!("],
-        ["TO", "DO"],
-        ["FIX", "ME"],
-        ["HA", "CK:"],
-    ];
+    let marks = [["to", "do!("], ["unimple", "mented!("], ["TO", "DO"], ["FIX", "ME"], ["HA", "CK:"]];
     let marks: Vec<String> = marks.iter().map(|halves| halves.concat()).collect();
     let mut breaches = Vec::new();
     for source in sources(&["rs", "proto", "sql", "sh", "yaml", "toml", "md"]) {
@@ -42,12 +33,9 @@ fn nothing_is_left_undone() {
 
 #[test]
 fn every_file_says_what_lives_in_it() {
-    let silent = rust()
-        .iter()
-        .filter(|source| !source.text.starts_with("//!"));
-    let breaches: Vec<String> = silent
-        .map(|source| format!("{}: no module documentation at the top", source.path))
-        .collect();
+    let silent = rust().iter().filter(|source| !source.text.starts_with("//!"));
+    let breaches: Vec<String> =
+        silent.map(|source| format!("{}: no module documentation at the top", source.path)).collect();
     assert_none(&breaches);
 }
 
@@ -64,9 +52,6 @@ fn names_say_something() {
             }
         }
     }
-    let breaches: Vec<String> = found
-        .iter()
-        .map(|(path, name)| format!("{path}: `{name}` says nothing"))
-        .collect();
+    let breaches: Vec<String> = found.iter().map(|(path, name)| format!("{path}: `{name}` says nothing")).collect();
     assert_none(&breaches);
 }

@@ -71,11 +71,7 @@ impl Crowd {
             }
         };
         let in_time = tokio::time::timeout(PATIENCE, enough).await;
-        assert!(
-            in_time.is_ok(),
-            "only {} of {count} charges were answered within {PATIENCE:?}",
-            self.answered()
-        );
+        assert!(in_time.is_ok(), "only {} of {count} charges were answered within {PATIENCE:?}", self.answered());
     }
 
     /// Sets everybody charging through the clients, in turn, until [`Running::stop`].
@@ -96,18 +92,12 @@ impl Crowd {
                     let mut known = known.lock().expect("nobody panics with it");
                     match outcome {
                         Ok(id) => {
-                            known
-                                .acknowledged
-                                .insert(request.request_id, (id, request.amount));
+                            known.acknowledged.insert(request.request_id, (id, request.amount));
                             answered.fetch_add(1, Ordering::Relaxed);
                             news.notify_waiters();
                         }
                         Err(status) => {
-                            assert!(
-                                may_be_lost(&status),
-                                "{request:?}: {:#?}",
-                                Refusal::of(&status)
-                            );
+                            assert!(may_be_lost(&status), "{request:?}: {:#?}", Refusal::of(&status));
                             known.unanswered.push(request);
                             // Whoever is not answered waits until asked to go on.
                             return;
@@ -121,8 +111,7 @@ impl Crowd {
 
     /// Asks again for everything unanswered, with the same ids, until all is answered. Returns how much it was.
     pub(crate) async fn ask_again(&self, clients: &[Client]) -> usize {
-        let unanswered =
-            std::mem::take(&mut self.known.lock().expect("nobody panics with it").unanswered);
+        let unanswered = std::mem::take(&mut self.known.lock().expect("nobody panics with it").unanswered);
         let mut tasks = JoinSet::new();
         for (caller, request) in unanswered.into_iter().enumerate() {
             let client = clients[caller % clients.len()].clone();
@@ -132,15 +121,8 @@ impl Crowd {
                     match charge(&client, request.clone()).await {
                         Ok(id) => return (request, id),
                         Err(status) => {
-                            assert!(
-                                may_be_lost(&status),
-                                "{request:?}: {:#?}",
-                                Refusal::of(&status)
-                            );
-                            assert!(
-                                begin.elapsed() < PATIENCE,
-                                "no answer to {request:?}: {status:?}"
-                            );
+                            assert!(may_be_lost(&status), "{request:?}: {:#?}", Refusal::of(&status));
+                            assert!(begin.elapsed() < PATIENCE, "no answer to {request:?}: {status:?}");
                             tokio::time::sleep(Duration::from_millis(5)).await;
                         }
                     }
@@ -151,9 +133,7 @@ impl Crowd {
         let count = answers.len();
         let mut known = self.known.lock().expect("nobody panics with it");
         for (request, id) in answers {
-            known
-                .acknowledged
-                .insert(request.request_id, (id, request.amount));
+            known.acknowledged.insert(request.request_id, (id, request.amount));
         }
         count
     }
@@ -191,11 +171,7 @@ async fn charge(client: &Client, charge: ChargeRequest) -> Result<String, Status
 fn may_be_lost(status: &Status) -> bool {
     matches!(
         status.code(),
-        Code::Unavailable
-            | Code::Cancelled
-            | Code::DeadlineExceeded
-            | Code::Unknown
-            | Code::Aborted
+        Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded | Code::Unknown | Code::Aborted
     ) || (status.code() == Code::ResourceExhausted && Refusal::of(status).reason == "OVERLOADED")
         || (status.code() == Code::Internal && Refusal::of(status).reason.is_empty())
 }

@@ -28,9 +28,7 @@ const AUDIT: Duration = Duration::from_mins(2);
 
 fn rounds() -> u32 {
     let rounds = std::env::var("BURSAR_CRASH_ROUNDS").ok();
-    rounds.map_or(50, |text| {
-        text.parse().expect("BURSAR_CRASH_ROUNDS is a number")
-    })
+    rounds.map_or(50, |text| text.parse().expect("BURSAR_CRASH_ROUNDS is a number"))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -79,25 +77,14 @@ async fn survive(topology: Topology) {
 /// The deployment with a team that has credits: its id and its owner.
 async fn with_a_pool(deployment: Deployment) -> (Deployment, String, Person) {
     let deployment = Arc::new(deployment);
-    let team = World::of(Arc::clone(&deployment))
-        .team()
-        .with_members(2)
-        .with_credits(CREDITS)
-        .assemble()
-        .await;
+    let team = World::of(Arc::clone(&deployment)).team().with_members(2).with_credits(CREDITS).assemble().await;
     let (id, owner) = (team.id.clone(), team.owner.clone());
     drop(team);
-    (
-        Arc::into_inner(deployment).expect("nobody else has it"),
-        id,
-        owner,
-    )
+    (Arc::into_inner(deployment).expect("nobody else has it"), id, owner)
 }
 
 fn connect(deployment: &Deployment, token: &str) -> Vec<Client> {
-    (0..CONNECTIONS)
-        .map(|_| Client::of(deployment).with_token(token))
-        .collect()
+    (0..CONNECTIONS).map(|_| Client::of(deployment).with_token(token)).collect()
 }
 
 /// The suite, or billing alone.
@@ -117,52 +104,27 @@ async fn restart(deployment: &mut Deployment) {
 
 /// The balance is what was granted less what was answered.
 async fn exact(deployment: &Deployment, crowd: &Crowd, owner: &str, round: u32) {
-    let operator = Client::of(deployment)
-        .as_operator(&deployment.operator())
-        .await;
-    let request = GetBalanceRequest {
-        owner: owner.to_owned(),
-    };
+    let operator = Client::of(deployment).as_operator(&deployment.operator()).await;
+    let request = GetBalanceRequest { owner: owner.to_owned() };
     let balance = given(operator.accounts().get_balance(request).await);
     let acknowledged = crowd.acknowledged();
-    let amounts = acknowledged
-        .values()
-        .map(|(_, amount)| books::credits(amount));
+    let amounts = acknowledged.values().map(|(_, amount)| books::credits(amount));
     let spent = bursar_money::Credits::checked_sum(amounts).expect("a sum");
     let left = books::credits(CREDITS).saturating_sub(spent).to_string();
-    assert_eq!(
-        balance.available,
-        left,
-        "after kill {round}, with {} charges answered",
-        acknowledged.len()
-    );
+    assert_eq!(balance.available, left, "after kill {round}, with {} charges answered", acknowledged.len());
 }
 
 /// Every answered charge is in the ledger, once, under its id; nothing else is; and `verify` finds nothing wrong.
 async fn audit(deployment: &mut Deployment, crowd: &Crowd, owner: &str, asked_again: usize) {
-    let operator = Client::of(deployment)
-        .as_operator(&deployment.operator())
-        .await;
+    let operator = Client::of(deployment).as_operator(&deployment.operator()).await;
     let audited = Books::audit(&operator, owner).await;
     let booked: BTreeMap<_, _> = audited
         .charges()
         .into_iter()
-        .map(|(request, entry)| {
-            (
-                request.to_owned(),
-                (entry.id.clone(), books::size(entry).to_string()),
-            )
-        })
+        .map(|(request, entry)| (request.to_owned(), (entry.id.clone(), books::size(entry).to_string())))
         .collect();
-    assert!(
-        booked == crowd.acknowledged(),
-        "the ledger and the answers differ"
-    );
-    println!(
-        "{} charges, {asked_again} of them asked for again after {} kills",
-        booked.len(),
-        rounds()
-    );
+    assert!(booked == crowd.acknowledged(), "the ledger and the answers differ");
+    println!("{} charges, {asked_again} of them asked for again after {} kills", booked.len(), rounds());
 
     let mut verify = Program::named("bursar-billing").args(["--mode", "development", "--data-dir"]);
     verify = verify.arg(deployment.data_dir()).arg("verify");
@@ -170,9 +132,7 @@ async fn audit(deployment: &mut Deployment, crowd: &Crowd, owner: &str, asked_ag
         verify = verify.env("BURSAR_BILLING_STORE", url);
     }
     // Beside the running service, as an operator would.
-    let (status, log) = tokio::task::spawn_blocking(move || verify.run(AUDIT))
-        .await
-        .expect("it ends");
+    let (status, log) = tokio::task::spawn_blocking(move || verify.run(AUDIT)).await.expect("it ends");
     assert_eq!(status.code(), Some(0), "{log}");
     assert!(log.contains("0 bad ledgers"), "{log}");
 }

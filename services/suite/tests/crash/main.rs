@@ -2,10 +2,7 @@
 //! back has every acknowledged charge exactly once, and whoever got no answer finds out by asking again.
 //!
 //! `BURSAR_CRASH_ROUNDS` says how often each engine is killed (default 50).
-#![expect(
-    clippy::expect_used,
-    reason = "a test that cannot be set up has failed"
-)]
+#![expect(clippy::expect_used, reason = "a test that cannot be set up has failed")]
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 
 mod callers;

@@ -19,20 +19,11 @@ async fn second(world: &World) -> (Process, Ports, Client) {
     let ports = Ports::free();
     let deployment = world.deployment();
     let program = Program::named("bursar-billing")
-        .args([
-            "--mode",
-            "development",
-            "--port-base",
-            &ports.base().to_string(),
-            "--data-dir",
-        ])
+        .args(["--mode", "development", "--port-base", &ports.base().to_string(), "--data-dir"])
         .arg(deployment.data_dir())
         .args(["--identity-url", &deployment.url("identity")])
         .args(["--organization-url", &deployment.url("organization")])
-        .env(
-            "BURSAR_BILLING_STORE",
-            deployment.store("billing").expect("a store on PostgreSQL"),
-        );
+        .env("BURSAR_BILLING_STORE", deployment.store("billing").expect("a store on PostgreSQL"));
     let mut process = program.spawn();
     process.ready(ports.base()).await;
     let connect = |url: &str| Transport::connect(url).expect("an address");
@@ -50,12 +41,7 @@ async fn two_billing_processes_on_one_postgres_stay_exact() {
         return;
     };
     let world = World::of(Arc::new(plan.start().await));
-    let team = world
-        .team()
-        .with_members(2)
-        .with_credits("100000")
-        .assemble()
-        .await;
+    let team = world.team().with_members(2).with_credits("100000").assemble().await;
     let (mut process, _ports, other) = second(&world).await;
     let token = &team.owner.tokens.access_token;
     let clients = [world.anybody().with_token(token), other.with_token(token)];
@@ -76,35 +62,17 @@ async fn two_billing_processes_on_one_postgres_stay_exact() {
         .charges()
         .into_iter()
         .filter(|(request, _)| !twin(request))
-        .map(|(request, entry)| {
-            (
-                request.to_owned(),
-                (entry.id.clone(), size(entry).to_string()),
-            )
-        })
+        .map(|(request, entry)| (request.to_owned(), (entry.id.clone(), size(entry).to_string())))
         .collect();
-    assert!(
-        booked == crowd.acknowledged(),
-        "the ledger and the answers differ"
-    );
-    assert_eq!(
-        books
-            .charges()
-            .into_keys()
-            .filter(|request| twin(request))
-            .count(),
-        16,
-        "each twin once"
-    );
+    assert!(booked == crowd.acknowledged(), "the ledger and the answers differ");
+    assert_eq!(books.charges().into_keys().filter(|request| twin(request)).count(), 16, "each twin once");
 }
 
 /// One request id at both processes at once: one charge, two equal answers.
 async fn racing_twins(owner: &str, clients: &[Client; 2]) {
     // The second process learns of the team by events.
     eventually("both know the team", PATIENCE, async || {
-        let request = bursar_proto::billing::v1::GetBalanceRequest {
-            owner: owner.to_owned(),
-        };
+        let request = bursar_proto::billing::v1::GetBalanceRequest { owner: owner.to_owned() };
         clients[1].accounts().get_balance(request).await.ok()
     })
     .await;
@@ -114,9 +82,6 @@ async fn racing_twins(owner: &str, clients: &[Client; 2]) {
         let (here, there) = tokio::join!(here.charge(request.clone()), there.charge(request));
         let (here, there) = (given(here), given(there));
         assert_eq!(here.charge, there.charge, "twin {number}");
-        assert!(
-            here.replayed != there.replayed,
-            "one of the two is the first"
-        );
+        assert!(here.replayed != there.replayed, "one of the two is the first");
     }
 }

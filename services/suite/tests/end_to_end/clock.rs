@@ -3,10 +3,7 @@
 use std::sync::Arc;
 
 use bursar_proto::{
-    billing::v1::{
-        GetBalanceRequest, GetSubscriptionRequest, LotSource, PurchasePackRequest,
-        VerifyLedgerRequest,
-    },
+    billing::v1::{GetBalanceRequest, GetSubscriptionRequest, LotSource, PurchasePackRequest, VerifyLedgerRequest},
     identity::v1::GetMeRequest,
     testing::v1::{AdvanceRequest, GetRequest},
 };
@@ -20,22 +17,12 @@ use crate::support::{PATIENCE, World, eventually, given, spend, world};
 /// Moves every service's clock to one time; in one process they are one clock.
 async fn advance_to(world: &World, target: Timestamp) {
     let anybody = world.anybody();
-    let clocks = [
-        anybody.identity_clock(),
-        anybody.organization_clock(),
-        anybody.billing_clock(),
-    ];
+    let clocks = [anybody.identity_clock(), anybody.organization_clock(), anybody.billing_clock()];
     for mut clock in clocks {
         let now = required_timestamp(given(clock.get(GetRequest {}).await).now).expect("a time");
         let by = target.since(now);
         if !by.is_zero() {
-            given(
-                clock
-                    .advance(AdvanceRequest {
-                        by: Some(to_duration(by)),
-                    })
-                    .await,
-            );
+            given(clock.advance(AdvanceRequest { by: Some(to_duration(by)) }).await);
         }
     }
 }
@@ -54,76 +41,30 @@ pub(crate) async fn tokens_expire_and_a_month_renews_the_allowance_but_not_the_p
     };
     given(team.owner.client().purchases().purchase_pack(pack).await);
     team.charge(&team.owner, "1000").await;
-    let request = GetSubscriptionRequest {
-        owner: team.id.clone(),
-    };
-    let found = given(
-        team.owner
-            .client()
-            .subscriptions()
-            .get_subscription(request)
-            .await,
-    );
+    let request = GetSubscriptionRequest { owner: team.id.clone() };
+    let found = given(team.owner.client().subscriptions().get_subscription(request).await);
     let end = found.subscription.and_then(|it| it.current_period_end);
     let end = required_timestamp(end).expect("the end of the period");
 
     advance_to(&world, end.saturating_add(Span::DAY)).await;
     let old = team.owner.client();
-    refused(
-        old.users().get_me(GetMeRequest {}).await,
-        Code::Unauthenticated,
-        "TOKEN_EXPIRED",
-    );
-    refused(
-        old.credits().charge(spend(&team.id, "1")).await,
-        Code::Unauthenticated,
-        "TOKEN_EXPIRED",
-    );
+    refused(old.users().get_me(GetMeRequest {}).await, Code::Unauthenticated, "TOKEN_EXPIRED");
+    refused(old.credits().charge(spend(&team.id, "1")).await, Code::Unauthenticated, "TOKEN_EXPIRED");
 
-    let owner = Person::sign_in(world.anybody(), &team.owner.email)
-        .await
-        .in_context(&team.id)
-        .await;
+    let owner = Person::sign_in(world.anybody(), &team.owner.email).await.in_context(&team.id).await;
     let balance = eventually("the allowance is renewed", PATIENCE, async || {
-        let request = GetBalanceRequest {
-            owner: team.id.clone(),
-        };
+        let request = GetBalanceRequest { owner: team.id.clone() };
         let balance = given(owner.client().accounts().get_balance(request).await);
         (balance.available == "1800").then_some(balance)
     })
     .await;
-    let lots: Vec<_> = balance
-        .lots
-        .iter()
-        .map(|lot| (lot.source(), lot.remaining.as_str()))
-        .collect();
-    assert_eq!(
-        lots,
-        [(LotSource::Allowance, "1500"), (LotSource::Pack, "300")]
-    );
+    let lots: Vec<_> = balance.lots.iter().map(|lot| (lot.source(), lot.remaining.as_str())).collect();
+    assert_eq!(lots, [(LotSource::Allowance, "1500"), (LotSource::Pack, "300")]);
     assert!(balance.lots[1].expires_at.is_none(), "a pack never expires");
-    given(
-        owner
-            .client()
-            .credits()
-            .charge(spend(&team.id, "1600"))
-            .await,
-    );
+    given(owner.client().credits().charge(spend(&team.id, "1600")).await);
 
-    let request = VerifyLedgerRequest {
-        owner: team.id.clone(),
-    };
-    let verdict = given(
-        world
-            .operator()
-            .await
-            .accounts()
-            .verify_ledger(request)
-            .await,
-    );
+    let request = VerifyLedgerRequest { owner: team.id.clone() };
+    let verdict = given(world.operator().await.accounts().verify_ledger(request).await);
     assert!(verdict.valid, "the ledger after a month: {verdict:?}");
-    assert!(
-        required_timestamp(balance.period_end).expect("a time") > end,
-        "the next period has begun"
-    );
+    assert!(required_timestamp(balance.period_end).expect("a time") > end, "the next period has begun");
 }

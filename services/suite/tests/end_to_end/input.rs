@@ -3,17 +3,16 @@
 use bursar_id::{ChargeId, HoldId, OwnerId, Role as MemberRole};
 use bursar_proto::{
     billing::v1::{
-        CaptureRequest, ChargeRequest, GetBalanceRequest, GetChargeRequest, GetHoldRequest,
-        GrantCreditsRequest, HoldRequest, ListLedgerEntriesRequest, ListLotsRequest,
-        QueryUsageRequest, RefundRequest, ReleaseRequest,
+        CaptureRequest, ChargeRequest, GetBalanceRequest, GetChargeRequest, GetHoldRequest, GrantCreditsRequest,
+        HoldRequest, ListLedgerEntriesRequest, ListLotsRequest, QueryUsageRequest, RefundRequest, ReleaseRequest,
     },
     identity::v1::{
-        GetMeRequest, IssueServiceTokenRequest, RefreshRequest, SignInRequest, SignUpRequest,
-        SwitchContextRequest, VerifyEmailRequest,
+        GetMeRequest, IssueServiceTokenRequest, RefreshRequest, SignInRequest, SignUpRequest, SwitchContextRequest,
+        VerifyEmailRequest,
     },
     organization::v1::{
-        AcceptInvitationRequest, CreateInvitationRequest, CreateOrganizationRequest,
-        CreateProjectRequest, ListMembersRequest, UpdateMemberRoleRequest,
+        AcceptInvitationRequest, CreateInvitationRequest, CreateOrganizationRequest, CreateProjectRequest,
+        ListMembersRequest, UpdateMemberRoleRequest,
     },
 };
 use bursar_testkit::{Issuer, PASSWORD, Refusal, refused};
@@ -37,24 +36,16 @@ fn invalid<T: std::fmt::Debug>(case: &str, outcome: Result<T, Status>, fields: &
 /// What was granted is all that is there: no refused call has left a trace.
 async fn untouched(world: &World, team: &Team, granted: &str) {
     let books = Books::audit(&world.operator().await, &team.id).await;
-    assert_eq!(
-        (books.available.to_string().as_str(), books.entries.len()),
-        (granted, 1),
-        "{books:#?}"
-    );
+    assert_eq!((books.available.to_string().as_str(), books.entries.len()), (granted, 1), "{books:#?}");
 }
 
 pub(crate) async fn bad_tokens(world: World) {
     let team = world.team().with_credits("10").assemble().await;
     let user = team.owner.user.parse().expect("a user id");
-    let OwnerId::Organization(organization) = team.id.parse().expect("an owner id") else {
-        panic!("{}", team.id)
-    };
+    let OwnerId::Organization(organization) = team.id.parse().expect("an owner id") else { panic!("{}", team.id) };
     let now = Clock::system().now();
     // Signed with a key that is not identity's, under whatever name.
-    let foreign = Issuer::stranger()
-        .member(user, organization, MemberRole::Owner)
-        .at(now);
+    let foreign = Issuer::stranger().member(user, organization, MemberRole::Owner).at(now);
     let good = &team.owner.tokens.access_token;
     let (head, signature) = good.rsplit_once('.').expect("a signed token");
     let (header, claims) = head.split_once('.').expect("three parts");
@@ -73,45 +64,22 @@ pub(crate) async fn bad_tokens(world: World) {
     for (case, token) in cases {
         let client = world.anybody().with_token(token);
         let outcomes = [
-            client
-                .credits()
-                .charge(spend(&team.id, "1"))
-                .await
-                .map(drop),
+            client.credits().charge(spend(&team.id, "1")).await.map(drop),
             client.users().get_me(GetMeRequest {}).await.map(drop),
-            client
-                .members()
-                .list_members(ListMembersRequest::default())
-                .await
-                .map(drop),
+            client.members().list_members(ListMembersRequest::default()).await.map(drop),
         ];
         for outcome in outcomes {
             let refusal = Refusal::of(&outcome.expect_err(case));
             assert_eq!(refusal.code, Code::Unauthenticated, "{case}: {refusal:#?}");
             let reasons = ["TOKEN_INVALID", "TOKEN_MISSING"];
-            assert!(
-                reasons.contains(&refusal.reason.as_str()),
-                "{case}: {refusal:#?}"
-            );
-            assert!(
-                token.is_empty() || !refusal.message.contains(token),
-                "{case}: the message repeats the token"
-            );
+            assert!(reasons.contains(&refusal.reason.as_str()), "{case}: {refusal:#?}");
+            assert!(token.is_empty() || !refusal.message.contains(token), "{case}: the message repeats the token");
         }
     }
     let anybody = world.anybody();
-    refused(
-        anybody.credits().charge(spend(&team.id, "1")).await,
-        Code::Unauthenticated,
-        "TOKEN_MISSING",
-    );
+    refused(anybody.credits().charge(spend(&team.id, "1")).await, Code::Unauthenticated, "TOKEN_MISSING");
     // A good token of the wrong kind of caller.
-    let grant = GrantCreditsRequest {
-        owner: team.id.clone(),
-        amount: "1".to_owned(),
-        source: 3,
-        ..Default::default()
-    };
+    let grant = GrantCreditsRequest { owner: team.id.clone(), amount: "1".to_owned(), source: 3, ..Default::default() };
     let outcome = team.owner.client().credits().grant_credits(grant).await;
     refused(outcome, Code::PermissionDenied, "CALLER_NOT_ALLOWED");
     let outcome = world.operator().await.users().get_me(GetMeRequest {}).await;
@@ -125,142 +93,47 @@ pub(crate) async fn bad_ids(world: World) {
     let overflowing = format!("org_{}", "z".repeat(26));
     let shouted = team.id.to_uppercase();
     let cut = &team.id[..team.id.len() - 1];
-    for owner in [
-        "",
-        "org",
-        "org_",
-        "abc",
-        cut,
-        &overflowing,
-        &shouted,
-        "prj_00000000000000000000000001",
-        "org_\u{e9}",
-    ] {
+    for owner in ["", "org", "org_", "abc", cut, &overflowing, &shouted, "prj_00000000000000000000000001", "org_\u{e9}"]
+    {
         let case = format!("owner {owner:?}");
-        invalid(
-            &case,
-            ada.credits().charge(spend(owner, "1")).await,
-            &["owner"],
-        );
-        let balance = GetBalanceRequest {
-            owner: owner.to_owned(),
-        };
+        invalid(&case, ada.credits().charge(spend(owner, "1")).await, &["owner"]);
+        let balance = GetBalanceRequest { owner: owner.to_owned() };
         invalid(&case, ada.accounts().get_balance(balance).await, &["owner"]);
-        let switch = SwitchContextRequest {
-            owner: owner.to_owned(),
-        };
-        invalid(
-            &case,
-            ada.contexts().switch_context(switch).await,
-            &["owner"],
-        );
-        let project = CreateProjectRequest {
-            owner: owner.to_owned(),
-            name: "A".to_owned(),
-            ..Default::default()
-        };
-        invalid(
-            &case,
-            ada.projects().create_project(project).await,
-            &["owner"],
-        );
+        let switch = SwitchContextRequest { owner: owner.to_owned() };
+        invalid(&case, ada.contexts().switch_context(switch).await, &["owner"]);
+        let project = CreateProjectRequest { owner: owner.to_owned(), name: "A".to_owned(), ..Default::default() };
+        invalid(&case, ada.projects().create_project(project).await, &["owner"]);
     }
-    let hold = HoldRequest {
-        owner: team.id.clone(),
-        amount: "4".to_owned(),
-        ..HoldRequest::default()
-    };
-    let hold_id = given(ada.credits().hold(hold).await)
-        .hold
-        .expect("a hold")
-        .id;
-    let charge_id = team
-        .charge(&team.owner, "1")
-        .await
-        .charge
-        .expect("a charge")
-        .id;
+    let hold = HoldRequest { owner: team.id.clone(), amount: "4".to_owned(), ..HoldRequest::default() };
+    let hold_id = given(ada.credits().hold(hold).await).hold.expect("a hold").id;
+    let charge_id = team.charge(&team.owner, "1").await.charge.expect("a charge").id;
 
     // Another team's things are to this one as if they were not there.
     let others = world.team().with_credits("10").assemble().await;
     let eve = others.owner.client();
-    let (absent_hold, absent_charge): (HoldId, ChargeId) =
-        (bursar_testkit::id(9), bursar_testkit::id(9));
+    let (absent_hold, absent_charge): (HoldId, ChargeId) = (bursar_testkit::id(9), bursar_testkit::id(9));
     let (absent_hold, absent_charge) = (absent_hold.to_string(), absent_charge.to_string());
     let mut told = Vec::new();
     for (hold_id, charge_id) in [(&hold_id, &charge_id), (&absent_hold, &absent_charge)] {
         let (owner, hold_id, charge_id) = (String::new(), hold_id.clone(), charge_id.clone());
-        let hold = GetHoldRequest {
-            hold_id: hold_id.clone(),
-            owner: owner.clone(),
-        };
-        let charge = GetChargeRequest {
-            charge_id: charge_id.clone(),
-            owner: owner.clone(),
-        };
-        let capture = CaptureRequest {
-            hold_id: hold_id.clone(),
-            amount: "1".to_owned(),
-            ..Default::default()
-        };
-        let release = ReleaseRequest {
-            hold_id,
-            owner: owner.clone(),
-        };
-        let refund = RefundRequest {
-            charge_id,
-            ..RefundRequest::default()
-        };
+        let hold = GetHoldRequest { hold_id: hold_id.clone(), owner: owner.clone() };
+        let charge = GetChargeRequest { charge_id: charge_id.clone(), owner: owner.clone() };
+        let capture = CaptureRequest { hold_id: hold_id.clone(), amount: "1".to_owned(), ..Default::default() };
+        let release = ReleaseRequest { hold_id, owner: owner.clone() };
+        let refund = RefundRequest { charge_id, ..RefundRequest::default() };
         told.push([
-            refused(
-                eve.credits().get_hold(hold).await,
-                Code::NotFound,
-                "NOT_FOUND",
-            ),
-            refused(
-                eve.credits().get_charge(charge).await,
-                Code::NotFound,
-                "NOT_FOUND",
-            ),
-            refused(
-                eve.credits().capture(capture).await,
-                Code::NotFound,
-                "NOT_FOUND",
-            ),
-            refused(
-                eve.credits().release(release).await,
-                Code::NotFound,
-                "NOT_FOUND",
-            ),
-            refused(
-                eve.credits().refund(refund).await,
-                Code::NotFound,
-                "NOT_FOUND",
-            ),
+            refused(eve.credits().get_hold(hold).await, Code::NotFound, "NOT_FOUND"),
+            refused(eve.credits().get_charge(charge).await, Code::NotFound, "NOT_FOUND"),
+            refused(eve.credits().capture(capture).await, Code::NotFound, "NOT_FOUND"),
+            refused(eve.credits().release(release).await, Code::NotFound, "NOT_FOUND"),
+            refused(eve.credits().refund(refund).await, Code::NotFound, "NOT_FOUND"),
         ]);
     }
-    assert_eq!(
-        told[0], told[1],
-        "what somebody else has and what nobody has must look the same"
-    );
-    let bad = GetHoldRequest {
-        hold_id: "hld_1".to_owned(),
-        ..GetHoldRequest::default()
-    };
-    invalid(
-        "a malformed hold",
-        ada.credits().get_hold(bad).await,
-        &["hold_id"],
-    );
-    let bad = CreateInvitationRequest {
-        organization_id: "x".to_owned(),
-        ..Default::default()
-    };
-    invalid_among(
-        "a malformed organization",
-        ada.invitations().create_invitation(bad).await,
-        "organization_id",
-    );
+    assert_eq!(told[0], told[1], "what somebody else has and what nobody has must look the same");
+    let bad = GetHoldRequest { hold_id: "hld_1".to_owned(), ..GetHoldRequest::default() };
+    invalid("a malformed hold", ada.credits().get_hold(bad).await, &["hold_id"]);
+    let bad = CreateInvitationRequest { organization_id: "x".to_owned(), ..Default::default() };
+    invalid_among("a malformed organization", ada.invitations().create_invitation(bad).await, "organization_id");
     untouched(&world, &others, "10").await;
 }
 
@@ -268,15 +141,8 @@ pub(crate) async fn bad_ids(world: World) {
 #[track_caller]
 fn invalid_among<T: std::fmt::Debug>(case: &str, outcome: Result<T, Status>, field: &str) {
     let refusal = Refusal::of(&outcome.expect_err(case));
-    assert_eq!(
-        (refusal.code, refusal.reason.as_str()),
-        (Code::InvalidArgument, INVALID),
-        "{case}: {refusal:#?}"
-    );
-    assert!(
-        refusal.fields.iter().any(|it| it == field),
-        "{case}: {refusal:#?}"
-    );
+    assert_eq!((refusal.code, refusal.reason.as_str()), (Code::InvalidArgument, INVALID), "{case}: {refusal:#?}");
+    assert!(refusal.fields.iter().any(|it| it == field), "{case}: {refusal:#?}");
 }
 
 pub(crate) async fn bad_amounts(world: World) {
@@ -307,16 +173,8 @@ pub(crate) async fn bad_amounts(world: World) {
     ];
     for amount in amounts {
         let case = format!("amount {amount:?}");
-        invalid(
-            &case,
-            ada.credits().charge(spend(&team.id, amount)).await,
-            &["amount"],
-        );
-        let hold = HoldRequest {
-            owner: team.id.clone(),
-            amount: amount.to_owned(),
-            ..HoldRequest::default()
-        };
+        invalid(&case, ada.credits().charge(spend(&team.id, amount)).await, &["amount"]);
+        let hold = HoldRequest { owner: team.id.clone(), amount: amount.to_owned(), ..HoldRequest::default() };
         invalid(&case, ada.credits().hold(hold).await, &["amount"]);
         let grant = GrantCreditsRequest {
             owner: team.id.clone(),
@@ -324,19 +182,13 @@ pub(crate) async fn bad_amounts(world: World) {
             source: 3,
             ..GrantCreditsRequest::default()
         };
-        invalid(
-            &case,
-            operator.credits().grant_credits(grant).await,
-            &["amount"],
-        );
+        invalid(&case, operator.credits().grant_credits(grant).await, &["amount"]);
     }
     // Every bad field is told at once.
     let many = ChargeRequest {
         quantity: "much".to_owned(),
         request_id: "x".repeat(129),
-        labels: (0..10_000)
-            .map(|number| (format!("label-{number}"), "x".to_owned()))
-            .collect(),
+        labels: (0..10_000).map(|number| (format!("label-{number}"), "x".to_owned())).collect(),
         ..spend(&team.id, "-1")
     };
     let fields = ["amount", "labels", "quantity", "request_id"];
@@ -356,11 +208,7 @@ pub(crate) async fn bad_numbers_of_enums(world: World) {
             role: number,
             ..CreateInvitationRequest::default()
         };
-        invalid(
-            &case,
-            ada.invitations().create_invitation(invitation).await,
-            &["role"],
-        );
+        invalid(&case, ada.invitations().create_invitation(invitation).await, &["role"]);
         let role = UpdateMemberRoleRequest {
             organization_id: team.id.clone(),
             user_id: team.owner.user.clone(),
@@ -374,21 +222,9 @@ pub(crate) async fn bad_numbers_of_enums(world: World) {
             source: number,
             ..GrantCreditsRequest::default()
         };
-        invalid(
-            &case,
-            operator.credits().grant_credits(grant).await,
-            &["source"],
-        );
-        let ledger = ListLedgerEntriesRequest {
-            owner: team.id.clone(),
-            kinds: vec![number],
-            ..Default::default()
-        };
-        invalid(
-            &case,
-            ada.accounts().list_ledger_entries(ledger).await,
-            &["kinds"],
-        );
+        invalid(&case, operator.credits().grant_credits(grant).await, &["source"]);
+        let ledger = ListLedgerEntriesRequest { owner: team.id.clone(), kinds: vec![number], ..Default::default() };
+        invalid(&case, ada.accounts().list_ledger_entries(ledger).await, &["kinds"]);
         let now = bursar_rpc::convert::to_timestamp(Clock::system().now());
         let usage = QueryUsageRequest {
             owner: team.id.clone(),
@@ -398,11 +234,7 @@ pub(crate) async fn bad_numbers_of_enums(world: World) {
             interval: number,
             ..QueryUsageRequest::default()
         };
-        invalid(
-            &case,
-            ada.usage().query_usage(usage).await,
-            &["group_by", "interval"],
-        );
+        invalid(&case, ada.usage().query_usage(usage).await, &["group_by", "interval"]);
     }
     untouched(&world, &team, "10").await;
 }
@@ -412,23 +244,10 @@ pub(crate) async fn bad_texts(world: World) {
     let ada = team.owner.client();
     for request_id in ["x".repeat(129), "tab\tbed".to_owned(), "nul\0".to_owned()] {
         let charge = once(&request_id, spend(&team.id, "1"));
-        invalid(
-            &format!("{request_id:?}"),
-            ada.credits().charge(charge).await,
-            &["request_id"],
-        );
+        invalid(&format!("{request_id:?}"), ada.credits().charge(charge).await, &["request_id"]);
     }
-    for (name, slug, field) in [
-        ("", "", "name"),
-        ("A", "-a-", "slug"),
-        ("A", "ab", "slug"),
-        ("A", "admin", "slug"),
-    ] {
-        let request = CreateOrganizationRequest {
-            name: name.to_owned(),
-            slug: slug.to_owned(),
-            ..Default::default()
-        };
+    for (name, slug, field) in [("", "", "name"), ("A", "-a-", "slug"), ("A", "ab", "slug"), ("A", "admin", "slug")] {
+        let request = CreateOrganizationRequest { name: name.to_owned(), slug: slug.to_owned(), ..Default::default() };
         let outcome = ada.organizations().create_organization(request).await;
         invalid(&format!("name {name:?}, slug {slug:?}"), outcome, &[field]);
     }
@@ -439,32 +258,13 @@ pub(crate) async fn bad_texts(world: World) {
             role: 3,
             ..CreateInvitationRequest::default()
         };
-        invalid(
-            &format!("{email:?}"),
-            ada.invitations().create_invitation(invitation).await,
-            &["email"],
-        );
-        let sign_up = SignUpRequest {
-            email: email.to_owned(),
-            password: PASSWORD.to_owned(),
-            display_name: "Eve".to_owned(),
-        };
-        invalid(
-            &format!("{email:?}"),
-            world.anybody().users().sign_up(sign_up).await,
-            &["email"],
-        );
+        invalid(&format!("{email:?}"), ada.invitations().create_invitation(invitation).await, &["email"]);
+        let sign_up =
+            SignUpRequest { email: email.to_owned(), password: PASSWORD.to_owned(), display_name: "Eve".to_owned() };
+        invalid(&format!("{email:?}"), world.anybody().users().sign_up(sign_up).await, &["email"]);
     }
-    let lots = ListLotsRequest {
-        owner: team.id.clone(),
-        page_token: "made up".to_owned(),
-        ..Default::default()
-    };
-    refused(
-        ada.accounts().list_lots(lots).await,
-        Code::InvalidArgument,
-        "PAGE_TOKEN_INVALID",
-    );
+    let lots = ListLotsRequest { owner: team.id.clone(), page_token: "made up".to_owned(), ..Default::default() };
+    refused(ada.accounts().list_lots(lots).await, Code::InvalidArgument, "PAGE_TOKEN_INVALID");
     untouched(&world, &team, "10").await;
 }
 
@@ -477,115 +277,45 @@ pub(crate) async fn bad_credentials(world: World) {
         ..SignInRequest::default()
     };
     let unknown = format!("{}@example.com", unique("nobody"));
-    let wrong = anybody
-        .sessions()
-        .sign_in(sign_in(&person.email, "not the password"))
-        .await;
-    let absent = anybody
-        .sessions()
-        .sign_in(sign_in(&unknown, PASSWORD))
-        .await;
+    let wrong = anybody.sessions().sign_in(sign_in(&person.email, "not the password")).await;
+    let absent = anybody.sessions().sign_in(sign_in(&unknown, PASSWORD)).await;
     let wrong = refused(wrong, Code::Unauthenticated, "CREDENTIALS_INVALID");
     let absent = refused(absent, Code::Unauthenticated, "CREDENTIALS_INVALID");
-    assert_eq!(
-        wrong, absent,
-        "nobody learns which addresses have an account"
-    );
+    assert_eq!(wrong, absent, "nobody learns which addresses have an account");
     let token = "A".repeat(43);
-    let outcome = anybody
-        .users()
-        .verify_email(VerifyEmailRequest {
-            token: token.clone(),
-        })
-        .await;
-    refused(
-        outcome,
-        Code::FailedPrecondition,
-        "VERIFICATION_TOKEN_INVALID",
-    );
-    let outcome = anybody
-        .sessions()
-        .refresh(RefreshRequest {
-            refresh_token: token.clone(),
-        })
-        .await;
+    let outcome = anybody.users().verify_email(VerifyEmailRequest { token: token.clone() }).await;
+    refused(outcome, Code::FailedPrecondition, "VERIFICATION_TOKEN_INVALID");
+    let outcome = anybody.sessions().refresh(RefreshRequest { refresh_token: token.clone() }).await;
     refused(outcome, Code::Unauthenticated, "REFRESH_TOKEN_INVALID");
     let operator = world.deployment().operator();
-    let request = IssueServiceTokenRequest {
-        client_id: operator.client_id,
-        client_secret: token.clone(),
-    };
-    let outcome = anybody
-        .service_accounts()
-        .issue_service_token(request)
-        .await;
+    let request = IssueServiceTokenRequest { client_id: operator.client_id, client_secret: token.clone() };
+    let outcome = anybody.service_accounts().issue_service_token(request).await;
     refused(outcome, Code::Unauthenticated, "CREDENTIALS_INVALID");
-    let accept = AcceptInvitationRequest {
-        token,
-        ..AcceptInvitationRequest::default()
-    };
-    let outcome = person
-        .client()
-        .invitations()
-        .accept_invitation(accept)
-        .await;
+    let accept = AcceptInvitationRequest { token, ..AcceptInvitationRequest::default() };
+    let outcome = person.client().invitations().accept_invitation(accept).await;
     refused(outcome, Code::NotFound, "NOT_FOUND");
 
     // A mailed token in the wrong hands: it is good for its address only.
     let team = world.team().assemble().await;
     let invited = world.person("Ben").await;
     team.invite(&invited.email).await;
-    let token = world
-        .deployment()
-        .mailbox()
-        .next_token(&invited.email)
-        .await;
-    let accept = AcceptInvitationRequest {
-        token,
-        ..AcceptInvitationRequest::default()
-    };
-    let outcome = person
-        .client()
-        .invitations()
-        .accept_invitation(accept.clone())
-        .await;
+    let token = world.deployment().mailbox().next_token(&invited.email).await;
+    let accept = AcceptInvitationRequest { token, ..AcceptInvitationRequest::default() };
+    let outcome = person.client().invitations().accept_invitation(accept.clone()).await;
     refused(outcome, Code::PermissionDenied, "INVITATION_EMAIL_MISMATCH");
-    given(
-        invited
-            .client()
-            .invitations()
-            .accept_invitation(accept)
-            .await,
-    );
+    given(invited.client().invitations().accept_invitation(accept).await);
 }
 
 pub(crate) async fn oversized_messages(world: World) {
     let team = world.team().with_credits("10").assemble().await;
     let ada = team.owner.client();
     let labels = [("big".to_owned(), "x".repeat(5 * 1024 * 1024))];
-    let big = ChargeRequest {
-        labels: labels.into(),
-        ..spend(&team.id, "1")
-    };
+    let big = ChargeRequest { labels: labels.into(), ..spend(&team.id, "1") };
     let status = ada.credits().charge(big).await.expect_err("five megabytes");
-    assert!(
-        matches!(status.code(), Code::OutOfRange | Code::ResourceExhausted),
-        "{status:?}"
-    );
-    let sign_up = SignUpRequest {
-        display_name: "x".repeat(5 * 1024 * 1024),
-        ..SignUpRequest::default()
-    };
-    let status = world
-        .anybody()
-        .users()
-        .sign_up(sign_up)
-        .await
-        .expect_err("five megabytes");
-    assert!(
-        matches!(status.code(), Code::OutOfRange | Code::ResourceExhausted),
-        "{status:?}"
-    );
+    assert!(matches!(status.code(), Code::OutOfRange | Code::ResourceExhausted), "{status:?}");
+    let sign_up = SignUpRequest { display_name: "x".repeat(5 * 1024 * 1024), ..SignUpRequest::default() };
+    let status = world.anybody().users().sign_up(sign_up).await.expect_err("five megabytes");
+    assert!(matches!(status.code(), Code::OutOfRange | Code::ResourceExhausted), "{status:?}");
     untouched(&world, &team, "10").await;
     // The same connection goes on.
     team.charge(&team.owner, "1").await;

@@ -1,9 +1,6 @@
 //! Bursar from outside: what a product that uses it over gRPC may rely on, in one process on SQLite and in three
 //! processes on PostgreSQL alike.
-#![expect(
-    clippy::expect_used,
-    reason = "a test that cannot be set up has failed"
-)]
+#![expect(clippy::expect_used, reason = "a test that cannot be set up has failed")]
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 
 mod clock;

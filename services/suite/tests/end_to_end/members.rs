@@ -21,15 +21,8 @@ fn told(status: &Status) -> (Code, String) {
     (refusal.code, refusal.reason)
 }
 
-pub(crate) async fn a_removed_member_is_refused_within_two_seconds_and_pays_nothing_personally(
-    world: World,
-) {
-    let team = world
-        .team()
-        .with_members(1)
-        .with_credits("100")
-        .assemble()
-        .await;
+pub(crate) async fn a_removed_member_is_refused_within_two_seconds_and_pays_nothing_personally(world: World) {
+    let team = world.team().with_members(1).with_credits("100").assemble().await;
     let ben = &team.members[0];
     world.grant(&ben.user, "50").await;
     team.charge(ben, "1").await;
@@ -37,17 +30,15 @@ pub(crate) async fn a_removed_member_is_refused_within_two_seconds_and_pays_noth
     team.remove(ben).await;
     let removed = Instant::now();
     let mut late = 0_u32;
-    let refusal = eventually(
-        "a removed member's charge is refused",
-        PATIENCE,
-        async || match ben.client().credits().charge(spend(&team.id, "0.01")).await {
+    let refusal = eventually("a removed member's charge is refused", PATIENCE, async || {
+        match ben.client().credits().charge(spend(&team.id, "0.01")).await {
             Ok(_) => {
                 late += 1;
                 None
             }
             Err(status) => Some(told(&status)),
-        },
-    )
+        }
+    })
     .await;
     let took = removed.elapsed();
     assert_eq!(refusal, (Code::PermissionDenied, "NOT_A_MEMBER".to_owned()));
@@ -58,44 +49,22 @@ pub(crate) async fn a_removed_member_is_refused_within_two_seconds_and_pays_noth
         let outcome = ben.client().credits().charge(spend(&team.id, "0.01")).await;
         refused(outcome, Code::PermissionDenied, "NOT_A_MEMBER");
     }
-    let request = GetBalanceRequest {
-        owner: team.id.clone(),
-    };
-    refused(
-        ben.client().accounts().get_balance(request).await,
-        Code::PermissionDenied,
-        "NOT_A_MEMBER",
-    );
+    let request = GetBalanceRequest { owner: team.id.clone() };
+    refused(ben.client().accounts().get_balance(request).await, Code::PermissionDenied, "NOT_A_MEMBER");
     let key = Some(Key::OrganizationId(team.id.clone()));
-    let outcome = ben
-        .client()
-        .organizations()
-        .get_organization(GetOrganizationRequest { key })
-        .await;
+    let outcome = ben.client().organizations().get_organization(GetOrganizationRequest { key }).await;
     refused(outcome, Code::PermissionDenied, "NOT_A_MEMBER");
 
     let operator = world.operator().await;
     let personal = Books::audit(&operator, &ben.user).await;
-    assert_eq!(
-        (
-            personal.available.to_string().as_str(),
-            personal.entries.len()
-        ),
-        ("50", 1),
-        "{personal:#?}"
-    );
+    assert_eq!((personal.available.to_string().as_str(), personal.entries.len()), ("50", 1), "{personal:#?}");
     let shared = Books::audit(&operator, &team.id).await;
-    assert_eq!(
-        shared.charges_count(),
-        1 + late as usize,
-        "only what was accepted before the news came"
-    );
+    assert_eq!(shared.charges_count(), 1 + late as usize, "only what was accepted before the news came");
 }
 
 impl Books {
     fn charges_count(&self) -> usize {
-        self.of(bursar_proto::billing::v1::EntryKind::Charge)
-            .count()
+        self.of(bursar_proto::billing::v1::EntryKind::Charge).count()
     }
 }
 
@@ -108,21 +77,12 @@ pub(crate) async fn who_is_invited_back_spends_again(world: World) {
         team.charge(&member, "1").await;
         team.remove(&person).await;
         eventually("the removal is known", PATIENCE, async || {
-            let outcome = member
-                .client()
-                .credits()
-                .charge(spend(&team.id, "1000"))
-                .await;
-            (told(&outcome.expect_err("more than there is")).0 == Code::PermissionDenied)
-                .then_some(())
+            let outcome = member.client().credits().charge(spend(&team.id, "1000")).await;
+            (told(&outcome.expect_err("more than there is")).0 == Code::PermissionDenied).then_some(())
         })
         .await;
         let books = Books::audit(&world.operator().await, &team.id).await;
-        assert_eq!(
-            books.available.to_string(),
-            (10 - round).to_string(),
-            "round {round}"
-        );
+        assert_eq!(books.available.to_string(), (10 - round).to_string(), "round {round}");
     }
 }
 
@@ -133,37 +93,19 @@ pub(crate) async fn nothing_falls_back_from_one_context_to_another(world: World)
     world.grant(&acting.user, "10").await;
 
     // The same person, two tokens of one session, two pools: each token opens its own only.
-    let cases = [
-        (acting, acting.user.as_str()),
-        (&personal, team.id.as_str()),
-    ];
+    let cases = [(acting, acting.user.as_str()), (&personal, team.id.as_str())];
     for (token, owner) in cases {
         let outcome = token.client().credits().charge(spend(owner, "1")).await;
         let told = refused(outcome, Code::PermissionDenied, "WRONG_CONTEXT");
         let context = told.metadata.get("context").map(String::as_str);
         assert_eq!(context, Some(token.tokens.owner.as_str()), "{told:#?}");
-        let request = GetBalanceRequest {
-            owner: owner.to_owned(),
-        };
-        refused(
-            token.client().accounts().get_balance(request).await,
-            Code::PermissionDenied,
-            "WRONG_CONTEXT",
-        );
+        let request = GetBalanceRequest { owner: owner.to_owned() };
+        refused(token.client().accounts().get_balance(request).await, Code::PermissionDenied, "WRONG_CONTEXT");
     }
     given(acting.client().credits().charge(spend(&team.id, "1")).await);
-    given(
-        personal
-            .client()
-            .credits()
-            .charge(spend(&acting.user, "2"))
-            .await,
-    );
+    given(personal.client().credits().charge(spend(&acting.user, "2")).await);
     let operator = world.operator().await;
-    let left = [
-        Books::audit(&operator, &team.id).await,
-        Books::audit(&operator, &acting.user).await,
-    ];
+    let left = [Books::audit(&operator, &team.id).await, Books::audit(&operator, &acting.user).await];
     assert_eq!(left.map(|books| books.available.to_string()), ["9", "8"]);
 }
 
@@ -175,28 +117,12 @@ pub(crate) async fn a_stranger_learns_nothing(world: World) {
     let mut answers = Vec::new();
     for owner in [team.id.as_str(), nobody.as_str()] {
         let client = stranger.client();
-        let balance = client
-            .accounts()
-            .get_balance(GetBalanceRequest {
-                owner: owner.to_owned(),
-            })
-            .await;
-        let lots = client
-            .accounts()
-            .list_lots(ListLotsRequest {
-                owner: owner.to_owned(),
-                ..Default::default()
-            })
-            .await;
+        let balance = client.accounts().get_balance(GetBalanceRequest { owner: owner.to_owned() }).await;
+        let lots = client.accounts().list_lots(ListLotsRequest { owner: owner.to_owned(), ..Default::default() }).await;
         let charge = client.credits().charge(spend(owner, "1")).await;
         let key = Some(Key::OrganizationId(owner.to_owned()));
-        let organization = client
-            .organizations()
-            .get_organization(GetOrganizationRequest { key })
-            .await;
-        let switch = SwitchContextRequest {
-            owner: owner.to_owned(),
-        };
+        let organization = client.organizations().get_organization(GetOrganizationRequest { key }).await;
+        let switch = SwitchContextRequest { owner: owner.to_owned() };
         let context = client.contexts().switch_context(switch).await;
         let refusals = [
             Refusal::of(&balance.expect_err("a balance")),
@@ -207,50 +133,25 @@ pub(crate) async fn a_stranger_learns_nothing(world: World) {
         ];
         for refusal in &refusals {
             let is = (refusal.code, refusal.reason.as_str());
-            assert_eq!(
-                is,
-                (Code::PermissionDenied, "NOT_A_MEMBER"),
-                "{owner}: {refusal:#?}"
-            );
+            assert_eq!(is, (Code::PermissionDenied, "NOT_A_MEMBER"), "{owner}: {refusal:#?}");
         }
         answers.push(refusals);
     }
-    assert_eq!(
-        answers[0], answers[1],
-        "what is there and what is not must look the same"
-    );
+    assert_eq!(answers[0], answers[1], "what is there and what is not must look the same");
 }
 
 pub(crate) async fn billing_is_for_who_may_manage_it(world: World) {
-    let team = world
-        .team()
-        .with_members(1)
-        .with_credits("1")
-        .assemble()
-        .await;
+    let team = world.team().with_members(1).with_credits("1").assemble().await;
     let pack = |payment_method: &str| PurchasePackRequest {
         owner: team.id.clone(),
         pack_id: "starter".to_owned(),
         payment_method: payment_method.to_owned(),
         ..PurchasePackRequest::default()
     };
-    let outcome = team.members[0]
-        .client()
-        .purchases()
-        .purchase_pack(pack("sandbox_ok"))
-        .await;
+    let outcome = team.members[0].client().purchases().purchase_pack(pack("sandbox_ok")).await;
     refused(outcome, Code::PermissionDenied, "ROLE_NOT_ALLOWED");
-    let outcome = team
-        .owner
-        .client()
-        .purchases()
-        .purchase_pack(pack("sandbox_declined"))
-        .await;
+    let outcome = team.owner.client().purchases().purchase_pack(pack("sandbox_declined")).await;
     refused(outcome, Code::FailedPrecondition, "PAYMENT_DECLINED");
     let books = Books::audit(&world.operator().await, &team.id).await;
-    assert_eq!(
-        books.available.to_string(),
-        "1",
-        "neither has bought anything"
-    );
+    assert_eq!(books.available.to_string(), "1", "neither has bought anything");
 }

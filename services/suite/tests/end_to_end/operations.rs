@@ -2,14 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bursar_proto::{
-    billing::v1::credit_service_client::CreditServiceClient, event::v1::WatchRequest,
-};
+use bursar_proto::{billing::v1::credit_service_client::CreditServiceClient, event::v1::WatchRequest};
 use bursar_testkit::{Topology, refused};
 use tonic::{Code, transport::Endpoint};
-use tonic_health::pb::{
-    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
-};
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 use tonic_reflection::pb::{v1, v1alpha};
 
 use crate::support::{World, spend, world};
@@ -55,31 +51,19 @@ const STOPS_WITHIN: Duration = Duration::from_secs(10);
 
 async fn connect(world: &World, service: &str) -> tonic::transport::Channel {
     let endpoint = Endpoint::from_shared(world.deployment().url(service)).expect("a URL");
-    endpoint
-        .connect()
-        .await
-        .unwrap_or_else(|error| panic!("{service}: {error}"))
+    endpoint.connect().await.unwrap_or_else(|error| panic!("{service}: {error}"))
 }
 
 pub(crate) async fn reflection_lists_every_service(world: World) {
     for (service, expected) in SERVICES {
         let channel = connect(&world, service).await;
         let request = v1::ServerReflectionRequest {
-            message_request: Some(v1::server_reflection_request::MessageRequest::ListServices(
-                String::new(),
-            )),
+            message_request: Some(v1::server_reflection_request::MessageRequest::ListServices(String::new())),
             ..Default::default()
         };
         let mut client = v1::server_reflection_client::ServerReflectionClient::new(channel.clone());
-        let stream = client
-            .server_reflection_info(tokio_stream::once(request))
-            .await;
-        let answer = stream
-            .expect("reflection")
-            .into_inner()
-            .message()
-            .await
-            .expect("an answer");
+        let stream = client.server_reflection_info(tokio_stream::once(request)).await;
+        let answer = stream.expect("reflection").into_inner().message().await.expect("an answer");
         let Some(v1::server_reflection_response::MessageResponse::ListServicesResponse(list)) =
             answer.and_then(|it| it.message_response)
         else {
@@ -87,35 +71,17 @@ pub(crate) async fn reflection_lists_every_service(world: World) {
         };
         let names: Vec<_> = list.service.into_iter().map(|it| it.name).collect();
         for name in expected {
-            assert!(
-                names.iter().any(|it| it == name),
-                "{service}: no {name} in {names:?}"
-            );
+            assert!(names.iter().any(|it| it == name), "{service}: no {name} in {names:?}");
         }
 
         // The older protocol, and a symbol with its file.
-        let symbol = v1alpha::server_reflection_request::MessageRequest::FileContainingSymbol(
-            expected[0].to_owned(),
-        );
-        let request = v1alpha::ServerReflectionRequest {
-            message_request: Some(symbol),
-            ..Default::default()
-        };
+        let symbol = v1alpha::server_reflection_request::MessageRequest::FileContainingSymbol(expected[0].to_owned());
+        let request = v1alpha::ServerReflectionRequest { message_request: Some(symbol), ..Default::default() };
         let mut client = v1alpha::server_reflection_client::ServerReflectionClient::new(channel);
-        let stream = client
-            .server_reflection_info(tokio_stream::once(request))
-            .await;
-        let answer = stream
-            .expect("reflection")
-            .into_inner()
-            .message()
-            .await
-            .expect("an answer");
+        let stream = client.server_reflection_info(tokio_stream::once(request)).await;
+        let answer = stream.expect("reflection").into_inner().message().await.expect("an answer");
         let found = answer.and_then(|it| it.message_response);
-        let Some(v1alpha::server_reflection_response::MessageResponse::FileDescriptorResponse(
-            files,
-        )) = found
-        else {
+        let Some(v1alpha::server_reflection_response::MessageResponse::FileDescriptorResponse(files)) = found else {
             panic!("{service}: no file of {}: {found:?}", expected[0])
         };
         assert!(!files.file_descriptor_proto.is_empty(), "{service}");
@@ -126,22 +92,11 @@ pub(crate) async fn health_says_serving(world: World) {
     for (service, names) in SERVICES {
         let mut client = HealthClient::new(connect(&world, service).await);
         for name in std::iter::once(&"").chain(names) {
-            let request = HealthCheckRequest {
-                service: (*name).to_owned(),
-            };
-            let answer = client
-                .check(request)
-                .await
-                .unwrap_or_else(|status| panic!("{service} {name}: {status:?}"));
-            assert_eq!(
-                answer.into_inner().status(),
-                ServingStatus::Serving,
-                "{service} {name:?}"
-            );
+            let request = HealthCheckRequest { service: (*name).to_owned() };
+            let answer = client.check(request).await.unwrap_or_else(|status| panic!("{service} {name}: {status:?}"));
+            assert_eq!(answer.into_inner().status(), ServingStatus::Serving, "{service} {name:?}");
         }
-        let request = HealthCheckRequest {
-            service: "no.such.Service".to_owned(),
-        };
+        let request = HealthCheckRequest { service: "no.such.Service".to_owned() };
         let status = client.check(request).await.expect_err("an unknown service");
         assert_eq!(status.code(), Code::NotFound, "{service}");
     }
@@ -150,14 +105,8 @@ pub(crate) async fn health_says_serving(world: World) {
 /// A service's port answers its own methods and nobody else's.
 pub(crate) async fn methods_of_other_services_are_refused(world: World) {
     let mut astray = CreditServiceClient::new(connect(&world, "identity").await);
-    let status = astray
-        .charge(spend("org_00000000000000000000000001", "1"))
-        .await
-        .expect_err("on identity's port");
-    assert!(
-        matches!(status.code(), Code::Unimplemented | Code::Unauthenticated),
-        "{status:?}"
-    );
+    let status = astray.charge(spend("org_00000000000000000000000001", "1")).await.expect_err("on identity's port");
+    assert!(matches!(status.code(), Code::Unimplemented | Code::Unauthenticated), "{status:?}");
 }
 
 pub(crate) async fn a_stop_is_graceful_with_open_streams(shared: World) {
@@ -168,40 +117,20 @@ pub(crate) async fn a_stop_is_graceful_with_open_streams(shared: World) {
     let deployment = Arc::new(plan.start().await);
     let world = World::of(Arc::clone(&deployment));
     let operator = world.operator().await;
-    let nobody = world
-        .anybody()
-        .identity_events()
-        .watch(WatchRequest::default())
-        .await;
+    let nobody = world.anybody().identity_events().watch(WatchRequest::default()).await;
     refused(nobody, Code::Unauthenticated, "TOKEN_MISSING");
     let mut streams = Vec::new();
-    for events in [
-        operator.identity_events(),
-        operator.organization_events(),
-        operator.billing_events(),
-    ] {
+    for events in [operator.identity_events(), operator.organization_events(), operator.billing_events()] {
         let mut events = events;
-        let mut stream = events
-            .watch(WatchRequest::default())
-            .await
-            .expect("a stream")
-            .into_inner();
-        stream
-            .message()
-            .await
-            .expect("an event or a heartbeat")
-            .expect("an open stream");
+        let mut stream = events.watch(WatchRequest::default()).await.expect("a stream").into_inner();
+        stream.message().await.expect("an event or a heartbeat").expect("an open stream");
         streams.push(stream);
     }
     drop(world);
     let mut deployment = Arc::into_inner(deployment).expect("nobody else has it");
     let stopped = tokio::task::spawn_blocking(move || {
         let statuses = deployment.stop(STOPS_WITHIN);
-        let logs: Vec<_> = deployment
-            .processes()
-            .iter()
-            .map(|process| process.log())
-            .collect();
+        let logs: Vec<_> = deployment.processes().iter().map(|process| process.log()).collect();
         (statuses, logs)
     });
     let (statuses, logs) = stopped.await.expect("it stops");

@@ -25,10 +25,7 @@ fn a_mistake_is_named() {
     let (file, wrong_key) = (dir.path().join("file"), dir.path().join("wrong.toml"));
     fs::write(&file, "").expect("written");
     fs::write(&wrong_key, "[limits]\ndeadlines = \"1s\"\n").expect("written");
-    let (wrong_key, below_a_file) = (
-        wrong_key.display().to_string(),
-        file.join("data").display().to_string(),
-    );
+    let (wrong_key, below_a_file) = (wrong_key.display().to_string(), file.join("data").display().to_string());
     let data = dir.path().join("data");
     for (service, offset) in SERVICES {
         let ports = Ports::free();
@@ -36,16 +33,8 @@ fn a_mistake_is_named() {
         // Arguments, exit code, what is said.
         let cases: [(&[&str], i32, &[&str]); 4] = [
             (&["--config", &wrong_key], 2, &["deadlines", &wrong_key]),
-            (
-                &["--data-dir", &below_a_file],
-                1,
-                &["--data-dir", &below_a_file],
-            ),
-            (
-                &["--mode", "production", "--test-clock"],
-                2,
-                &["test_clock"],
-            ),
+            (&["--data-dir", &below_a_file], 1, &["--data-dir", &below_a_file]),
+            (&["--mode", "production", "--test-clock"], 2, &["test_clock"]),
             (&["verify-everything"], 2, &["verify-everything"]),
         ];
         for (arguments, code, said) in cases {
@@ -55,38 +44,20 @@ fn a_mistake_is_named() {
                 _ => program(service, &ports),
             };
             let (status, log) = program.args(arguments.iter().copied()).run(SOON);
-            assert_eq!(
-                status.code(),
-                Some(code),
-                "bursar-{service} {arguments:?}:\n{log}"
-            );
+            assert_eq!(status.code(), Some(code), "bursar-{service} {arguments:?}:\n{log}");
             for piece in said {
-                assert!(
-                    log.contains(piece),
-                    "bursar-{service} {arguments:?}: no {piece:?} in:\n{log}"
-                );
+                assert!(log.contains(piece), "bursar-{service} {arguments:?}: no {piece:?} in:\n{log}");
             }
         }
-        let (status, log) = program(service, &ports)
-            .env(&store, "mysql://here")
-            .run(SOON);
+        let (status, log) = program(service, &ports).env(&store, "mysql://here").run(SOON);
         assert_eq!(status.code(), Some(2), "{log}");
         assert!(log.contains(&store) || log.contains("_store"), "{log}");
 
         let _squatter = TcpListener::bind(("127.0.0.1", ports.nth(offset))).expect("a free port");
-        let (status, log) = program(service, &ports)
-            .arg("--data-dir")
-            .arg(&data)
-            .run(SOON);
+        let (status, log) = program(service, &ports).arg("--data-dir").arg(&data).run(SOON);
         assert_eq!(status.code(), Some(1), "{log}");
-        assert!(
-            log.contains("in use") && log.contains(&ports.nth(offset).to_string()),
-            "{log}"
-        );
-        assert!(
-            !data.exists(),
-            "bursar-{service} could not start and has made its data directory"
-        );
+        assert!(log.contains("in use") && log.contains(&ports.nth(offset).to_string()), "{log}");
+        assert!(!data.exists(), "bursar-{service} could not start and has made its data directory");
     }
 }
 
@@ -99,14 +70,10 @@ async fn a_postgres_database_newer_than_the_program_is_refused_untouched() {
         let dir = tempfile::tempdir().expect("a directory");
         let variable = format!("BURSAR_{}_STORE", service.to_uppercase());
         let run = async |command: &str| {
-            let program = program(service, &Ports::free())
-                .env(&variable, store.url())
-                .arg("--data-dir")
-                .arg(dir.path());
+            let program =
+                program(service, &Ports::free()).env(&variable, store.url()).arg("--data-dir").arg(dir.path());
             let program = program.arg(command);
-            tokio::task::spawn_blocking(move || program.run(SOON))
-                .await
-                .expect("it ends")
+            tokio::task::spawn_blocking(move || program.run(SOON)).await.expect("it ends")
         };
         let (status, log) = run("migrate").await;
         assert!(status.success(), "{log}");
@@ -121,19 +88,12 @@ async fn a_postgres_database_newer_than_the_program_is_refused_untouched() {
         for command in ["serve", "migrate"] {
             let (status, log) = run(command).await;
             assert_eq!(status.code(), Some(1), "bursar-{service} {command}:\n{log}");
-            assert!(
-                log.contains(service) && log.contains("newer"),
-                "bursar-{service} {command}:\n{log}"
-            );
+            assert!(log.contains(service) && log.contains("newer"), "bursar-{service} {command}:\n{log}");
         }
-        let count: (i64,) =
-            sqlx::query_as("SELECT count(*) FROM _sqlx_migrations WHERE version = 9999")
-                .fetch_one(&mut connection)
-                .await
-                .expect("counted");
-        assert_eq!(
-            count.0, 1,
-            "bursar-{service} has changed what it does not know"
-        );
+        let count: (i64,) = sqlx::query_as("SELECT count(*) FROM _sqlx_migrations WHERE version = 9999")
+            .fetch_one(&mut connection)
+            .await
+            .expect("counted");
+        assert_eq!(count.0, 1, "bursar-{service} has changed what it does not know");
     }
 }

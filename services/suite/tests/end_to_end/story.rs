@@ -10,33 +10,17 @@ use tonic::Code;
 
 use crate::support::{Books, PATIENCE, Team, World, eventually, given, once, spend, world::unique};
 
-pub(crate) async fn a_team_signs_up_subscribes_invites_spends_and_sees_who_spent_what(
-    world: World,
-) {
+pub(crate) async fn a_team_signs_up_subscribes_invites_spends_and_sees_who_spent_what(world: World) {
     let team = world.team().on_business().with_members(1).assemble().await;
     let (ada, ben) = (&team.owner, &team.members[0]);
     subscribed(&team).await;
     moved_by_itself(&world).await;
     let list = given(ada.client().members().list_members(members_of(&team)).await);
-    let roles: Vec<_> = list
-        .members
-        .iter()
-        .map(|it| (it.user_id.as_str(), it.role()))
-        .collect();
-    assert!(
-        roles.contains(&(&ada.user, Role::Owner)) && roles.contains(&(&ben.user, Role::Member)),
-        "{roles:?}"
-    );
+    let roles: Vec<_> = list.members.iter().map(|it| (it.user_id.as_str(), it.role())).collect();
+    assert!(roles.contains(&(&ada.user, Role::Owner)) && roles.contains(&(&ben.user, Role::Member)), "{roles:?}");
 
-    let request = CreateProjectRequest {
-        owner: team.id.clone(),
-        name: "Spring".to_owned(),
-        ..Default::default()
-    };
-    let project = given(ben.client().projects().create_project(request).await)
-        .project
-        .expect("a project")
-        .id;
+    let request = CreateProjectRequest { owner: team.id.clone(), name: "Spring".to_owned(), ..Default::default() };
+    let project = given(ben.client().projects().create_project(request).await).project.expect("a project").id;
     let film = bursar_proto::billing::v1::ChargeRequest {
         model: "veo-3.1".to_owned(),
         quantity: "100".to_owned(),
@@ -62,128 +46,57 @@ pub(crate) async fn a_team_signs_up_subscribes_invites_spends_and_sees_who_spent
     let books = Books::audit(&world.operator().await, &team.id).await;
     assert_eq!(books.available.to_string(), "1399.5");
     let used = |who: &Person| books.usage.get(&who.user).map(ToString::to_string);
-    assert_eq!(
-        (used(ada), used(ben)),
-        (Some("0.5".to_owned()), Some("1600".to_owned()))
-    );
+    assert_eq!((used(ada), used(ben)), (Some("0.5".to_owned()), Some("1600".to_owned())));
 }
 
 fn members_of(team: &Team) -> ListMembersRequest {
-    ListMembersRequest {
-        organization_id: team.id.clone(),
-        ..ListMembersRequest::default()
-    }
+    ListMembersRequest { organization_id: team.id.clone(), ..ListMembersRequest::default() }
 }
 
 async fn subscribed(team: &Team) {
-    let request = bursar_proto::billing::v1::GetSubscriptionRequest {
-        owner: team.id.clone(),
-    };
-    let found = given(
-        team.owner
-            .client()
-            .subscriptions()
-            .get_subscription(request)
-            .await,
-    );
+    let request = bursar_proto::billing::v1::GetSubscriptionRequest { owner: team.id.clone() };
+    let found = given(team.owner.client().subscriptions().get_subscription(request).await);
     let found = found.subscription.expect("a subscription");
-    let terms = (
-        found.plan_id.as_str(),
-        found.state(),
-        found.credits.as_str(),
-        found.seats,
-    );
+    let terms = (found.plan_id.as_str(), found.state(), found.credits.as_str(), found.seats);
     assert_eq!(terms, ("business", SubscriptionState::Active, "1500", 10));
 }
 
 /// Whoever creates an organization finds the session moved into it.
 async fn moved_by_itself(world: &World) {
     let person = world.person("Ann").await;
-    let request = bursar_proto::organization::v1::CreateOrganizationRequest {
-        name: unique("Own"),
-        ..Default::default()
-    };
-    let made = given(
-        person
-            .client()
-            .organizations()
-            .create_organization(request)
-            .await,
-    );
+    let request =
+        bursar_proto::organization::v1::CreateOrganizationRequest { name: unique("Own"), ..Default::default() };
+    let made = given(person.client().organizations().create_organization(request).await);
     let id = made.organization.expect("an organization").id;
     let mut refresh_token = person.tokens.refresh_token.clone();
-    let tokens = eventually(
-        "the session is in the new organization",
-        PATIENCE,
-        async || {
-            let request = RefreshRequest {
-                refresh_token: refresh_token.clone(),
-            };
-            let tokens = given(world.anybody().sessions().refresh(request).await)
-                .tokens
-                .expect("tokens");
-            refresh_token.clone_from(&tokens.refresh_token);
-            (tokens.owner == id).then_some(tokens)
-        },
-    )
+    let tokens = eventually("the session is in the new organization", PATIENCE, async || {
+        let request = RefreshRequest { refresh_token: refresh_token.clone() };
+        let tokens = given(world.anybody().sessions().refresh(request).await).tokens.expect("tokens");
+        refresh_token.clone_from(&tokens.refresh_token);
+        (tokens.owner == id).then_some(tokens)
+    })
     .await;
     let client = world.anybody().with_token(&tokens.access_token);
-    let list = given(
-        client
-            .contexts()
-            .list_contexts(ListContextsRequest::default())
-            .await,
-    );
-    let seen: Vec<_> = list
-        .contexts
-        .iter()
-        .map(|it| (it.kind(), it.role(), it.current))
-        .collect();
+    let list = given(client.contexts().list_contexts(ListContextsRequest::default()).await);
+    let seen: Vec<_> = list.contexts.iter().map(|it| (it.kind(), it.role(), it.current)).collect();
     let personal = (ContextKind::Personal, Role::Unspecified, false);
-    assert_eq!(
-        seen,
-        [personal, (ContextKind::Organization, Role::Owner, true)]
-    );
+    assert_eq!(seen, [personal, (ContextKind::Organization, Role::Owner, true)]);
     given(client.accounts().get_balance(balance_of(&id)).await);
 }
 
 fn balance_of(owner: &str) -> bursar_proto::billing::v1::GetBalanceRequest {
-    bursar_proto::billing::v1::GetBalanceRequest {
-        owner: owner.to_owned(),
-    }
+    bursar_proto::billing::v1::GetBalanceRequest { owner: owner.to_owned() }
 }
 
 /// 899.5 are left of the allowance and 1,500 in the pack; 1,400 take all of the first. Of those 400 return.
 async fn burns_the_allowance_first(team: &Team, ben: &Person) {
-    let lots = given(
-        ben.client()
-            .accounts()
-            .get_balance(balance_of(&team.id))
-            .await,
-    )
-    .lots;
-    let order: Vec<_> = lots
-        .iter()
-        .map(|lot| (lot.source(), lot.remaining.as_str()))
-        .collect();
-    assert_eq!(
-        order,
-        [(LotSource::Allowance, "899.5"), (LotSource::Pack, "1500")]
-    );
+    let lots = given(ben.client().accounts().get_balance(balance_of(&team.id)).await).lots;
+    let order: Vec<_> = lots.iter().map(|lot| (lot.source(), lot.remaining.as_str())).collect();
+    assert_eq!(order, [(LotSource::Allowance, "899.5"), (LotSource::Pack, "1500")]);
     let charged = team.charge(ben, "1400").await;
     let charge = charged.charge.expect("a charge");
-    let taken: Vec<_> = charge
-        .allocations
-        .iter()
-        .map(|it| (it.lot_id.as_str(), it.amount.as_str()))
-        .collect();
-    assert_eq!(
-        taken,
-        [
-            (lots[0].id.as_str(), "899.5"),
-            (lots[1].id.as_str(), "500.5")
-        ]
-    );
+    let taken: Vec<_> = charge.allocations.iter().map(|it| (it.lot_id.as_str(), it.amount.as_str())).collect();
+    assert_eq!(taken, [(lots[0].id.as_str(), "899.5"), (lots[1].id.as_str(), "500.5")]);
     let request = RefundRequest {
         charge_id: charge.id,
         amount: Some("400".to_owned()),
@@ -192,10 +105,7 @@ async fn burns_the_allowance_first(team: &Team, ben: &Person) {
     };
     let refunded = given(ben.client().credits().refund(request).await);
     let returned: Vec<_> = refunded.refund.expect("a refund").allocations;
-    let returned: Vec<_> = returned
-        .iter()
-        .map(|it| (it.lot_id.as_str(), it.amount.as_str()))
-        .collect();
+    let returned: Vec<_> = returned.iter().map(|it| (it.lot_id.as_str(), it.amount.as_str())).collect();
     assert_eq!(returned, [(lots[1].id.as_str(), "400")], "last spent first");
 }
 
@@ -203,8 +113,7 @@ async fn burns_the_allowance_first(team: &Team, ben: &Person) {
 pub(crate) async fn seats_come_from_the_plan(world: World) {
     let team = world.team().with_members(1).assemble().await;
     for _ in 0..3 {
-        team.invite(&format!("{}@example.com", unique("guest")))
-            .await;
+        team.invite(&format!("{}@example.com", unique("guest"))).await;
     }
     let invite = |email: &str| CreateInvitationRequest {
         organization_id: team.id.clone(),
@@ -213,16 +122,9 @@ pub(crate) async fn seats_come_from_the_plan(world: World) {
         ..CreateInvitationRequest::default()
     };
     let ada = team.owner.client();
-    let outcome = ada
-        .invitations()
-        .create_invitation(invite("late@example.com"))
-        .await;
+    let outcome = ada.invitations().create_invitation(invite("late@example.com")).await;
     let told = refused(outcome, Code::ResourceExhausted, "SEAT_LIMIT_REACHED");
-    assert_eq!(
-        told.metadata.get("seats").map(String::as_str),
-        Some("5"),
-        "{told:#?}"
-    );
+    assert_eq!(told.metadata.get("seats").map(String::as_str), Some("5"), "{told:#?}");
     let business = bursar_proto::billing::v1::SubscribeRequest {
         owner: team.id.clone(),
         plan_id: "business".to_owned(),
@@ -230,11 +132,7 @@ pub(crate) async fn seats_come_from_the_plan(world: World) {
         ..Default::default()
     };
     given(ada.subscriptions().subscribe(business).await);
-    given(
-        ada.invitations()
-            .create_invitation(invite("late@example.com"))
-            .await,
-    );
+    given(ada.invitations().create_invitation(invite("late@example.com")).await);
     let charge = once(&unique("own"), spend(&team.id, "1"));
     assert!(!given(ada.credits().charge(charge).await).replayed);
 }

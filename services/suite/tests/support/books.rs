@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use bursar_money::Credits;
 use bursar_proto::billing::v1::{
-    EntryKind, GetBalanceRequest, GroupBy, LedgerEntry, ListLedgerEntriesRequest, ListLotsRequest,
-    Lot, QueryUsageRequest, VerifyLedgerRequest,
+    EntryKind, GetBalanceRequest, GroupBy, LedgerEntry, ListLedgerEntriesRequest, ListLotsRequest, Lot,
+    QueryUsageRequest, VerifyLedgerRequest,
 };
 use bursar_rpc::convert::to_timestamp;
 use bursar_testkit::Client;
@@ -28,47 +28,28 @@ impl Books {
     /// Reads everything about an account that is at rest, and checks that it agrees with itself: the ledger with
     /// its own hashes, with the balance, with the lots and with the usage.
     pub(crate) async fn audit(operator: &Client, owner: &str) -> Self {
-        let request = VerifyLedgerRequest {
-            owner: owner.to_owned(),
-        };
+        let request = VerifyLedgerRequest { owner: owner.to_owned() };
         let verdict = given(operator.accounts().verify_ledger(request).await);
-        assert!(
-            verdict.valid,
-            "{owner}: the ledger is bad at {:?}",
-            verdict.first_bad
-        );
-        let request = GetBalanceRequest {
-            owner: owner.to_owned(),
-        };
+        assert!(verdict.valid, "{owner}: the ledger is bad at {:?}", verdict.first_bad);
+        let request = GetBalanceRequest { owner: owner.to_owned() };
         let balance = given(operator.accounts().get_balance(request).await);
         let books = Self {
             available: credits(&balance.available),
             entries: entries(operator, owner).await,
             usage: usage(operator, owner).await,
         };
-        assert_eq!(
-            verdict.entries,
-            books.entries.len() as u64,
-            "{owner}: entries read and entries verified"
-        );
+        assert_eq!(verdict.entries, books.entries.len() as u64, "{owner}: entries read and entries verified");
         books.entries_agree(owner);
         books.lots_agree(&lots(operator, owner).await, credits(&balance.held));
         let used = Credits::checked_sum(books.usage.values().copied());
-        assert_eq!(
-            used,
-            Some(books.net()),
-            "{owner}: the members' usage against the net charges"
-        );
+        assert_eq!(used, Some(books.net()), "{owner}: the members' usage against the net charges");
         books
     }
 
     /// Charges less refunds.
     pub(crate) fn net(&self) -> Credits {
         let sum = |kinds: &[EntryKind]| {
-            let of = self
-                .entries
-                .iter()
-                .filter(|entry| kinds.contains(&entry.kind()));
+            let of = self.entries.iter().filter(|entry| kinds.contains(&entry.kind()));
             Credits::checked_sum(of.map(size)).expect("a sum of credits")
         };
         sum(&[EntryKind::Charge, EntryKind::Capture]).saturating_sub(sum(&[EntryKind::Refund]))
@@ -82,20 +63,14 @@ impl Books {
         let mut charges = BTreeMap::new();
         for entry in self.of(EntryKind::Charge) {
             let before = charges.insert(entry.request_id.as_str(), entry);
-            assert!(
-                before.is_none(),
-                "{} was charged twice: {before:#?} and {entry:#?}",
-                entry.request_id
-            );
+            assert!(before.is_none(), "{} was charged twice: {before:#?} and {entry:#?}", entry.request_id);
         }
         charges
     }
 
     /// The entries of a kind.
     pub(crate) fn of(&self, kind: EntryKind) -> impl Iterator<Item = &LedgerEntry> {
-        self.entries
-            .iter()
-            .filter(move |entry| entry.kind() == kind)
+        self.entries.iter().filter(move |entry| entry.kind() == kind)
     }
 
     /// Numbered without gaps, and the last one has today's balance.
@@ -103,14 +78,8 @@ impl Books {
         for (number, entry) in (1..).zip(&self.entries) {
             assert_eq!(entry.seq, number, "{owner}: a gap before {entry:#?}");
         }
-        let last = self
-            .entries
-            .last()
-            .map_or(Credits::ZERO, |entry| credits(&entry.available_after));
-        assert_eq!(
-            self.available, last,
-            "{owner}: the balance against the ledger's"
-        );
+        let last = self.entries.last().map_or(Credits::ZERO, |entry| credits(&entry.available_after));
+        assert_eq!(self.available, last, "{owner}: the balance against the ledger's");
     }
 
     /// granted = spent + remaining + held + expired + voided, and they add up to the balance.
@@ -118,28 +87,14 @@ impl Books {
         let mut left = Vec::new();
         let mut earmarked = Vec::new();
         for lot in lots {
-            let parts = [
-                &lot.spent,
-                &lot.remaining,
-                &lot.held,
-                &lot.expired,
-                &lot.voided,
-            ];
+            let parts = [&lot.spent, &lot.remaining, &lot.held, &lot.expired, &lot.voided];
             let sum = Credits::checked_sum(parts.map(|part| credits(part)));
             assert_eq!(sum, Some(credits(&lot.granted)), "the parts of {lot:#?}");
             left.push(credits(&lot.remaining));
             earmarked.push(credits(&lot.held));
         }
-        assert_eq!(
-            Credits::checked_sum(left),
-            Some(self.available),
-            "what is left in the lots: {lots:#?}"
-        );
-        assert_eq!(
-            Credits::checked_sum(earmarked),
-            Some(held),
-            "what is held of the lots: {lots:#?}"
-        );
+        assert_eq!(Credits::checked_sum(left), Some(self.available), "what is left in the lots: {lots:#?}");
+        assert_eq!(Credits::checked_sum(earmarked), Some(held), "what is held of the lots: {lots:#?}");
     }
 }
 
@@ -173,11 +128,7 @@ async fn entries(operator: &Client, owner: &str) -> Vec<LedgerEntry> {
 }
 
 async fn lots(operator: &Client, owner: &str) -> Vec<Lot> {
-    let request = ListLotsRequest {
-        owner: owner.to_owned(),
-        page_size: 1_000,
-        ..ListLotsRequest::default()
-    };
+    let request = ListLotsRequest { owner: owner.to_owned(), page_size: 1_000, ..ListLotsRequest::default() };
     let page = given(operator.accounts().list_lots(request).await);
     assert_eq!(page.next_page_token, "", "a test account has few lots");
     page.lots
@@ -194,9 +145,5 @@ async fn usage(operator: &Client, owner: &str) -> BTreeMap<String, Credits> {
         ..QueryUsageRequest::default()
     };
     let report = given(operator.usage().query_usage(request).await);
-    report
-        .rows
-        .into_iter()
-        .map(|row| (row.member, credits(&row.net)))
-        .collect()
+    report.rows.into_iter().map(|row| (row.member, credits(&row.net))).collect()
 }

@@ -1,11 +1,7 @@
 //! What the tests of whole deployments share: who acts in them ([`World`]), what they spend ([`spend`]) and
 //! how the books are audited ([`books`]).
 #![allow(dead_code, reason = "each test program uses its own part")]
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test that cannot be set up has failed"
-)]
+#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
 pub(crate) mod books;
 pub(crate) mod programs;
@@ -41,10 +37,7 @@ pub(crate) fn eventually<T>(
             if let Some(seen) = look().await {
                 return seen;
             }
-            assert!(
-                begin.elapsed() < patience,
-                "{caller}: within {patience:?} it did not happen that {what}"
-            );
+            assert!(begin.elapsed() < patience, "{caller}: within {patience:?} it did not happen that {what}");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -52,19 +45,12 @@ pub(crate) fn eventually<T>(
 
 /// A charge of an amount, not named by any request id.
 pub(crate) fn spend(owner: &str, amount: &str) -> ChargeRequest {
-    ChargeRequest {
-        owner: owner.to_owned(),
-        amount: amount.to_owned(),
-        ..ChargeRequest::default()
-    }
+    ChargeRequest { owner: owner.to_owned(), amount: amount.to_owned(), ..ChargeRequest::default() }
 }
 
 /// The same charge under a request id.
 pub(crate) fn once(request_id: &str, charge: ChargeRequest) -> ChargeRequest {
-    ChargeRequest {
-        request_id: request_id.to_owned(),
-        ..charge
-    }
+    ChargeRequest { request_id: request_id.to_owned(), ..charge }
 }
 
 /// The answer of a call that must succeed.
@@ -72,9 +58,6 @@ pub(crate) fn once(request_id: &str, charge: ChargeRequest) -> ChargeRequest {
 pub(crate) fn given<T>(outcome: Result<Response<T>, Status>) -> T {
     match outcome {
         Ok(response) => response.into_inner(),
-        Err(status) => panic!(
-            "must be answered, was refused: {:#?}",
-            bursar_testkit::Refusal::of(&status)
-        ),
+        Err(status) => panic!("must be answered, was refused: {:#?}", bursar_testkit::Refusal::of(&status)),
     }
 }

@@ -8,8 +8,7 @@ use std::sync::{
 use bursar_proto::{
     billing::v1::{ChargeResponse, GrantCreditsRequest, LotSource, SubscribeRequest},
     organization::v1::{
-        AcceptInvitationRequest, CreateInvitationRequest, CreateOrganizationRequest,
-        RemoveMemberRequest, Role,
+        AcceptInvitationRequest, CreateInvitationRequest, CreateOrganizationRequest, RemoveMemberRequest, Role,
     },
 };
 use bursar_testkit::{Client, Deployment, Person, Plan, TestDb, Topology, postgres};
@@ -33,11 +32,8 @@ pub(crate) async fn plan(topology: Topology) -> Option<Plan> {
         return Some(Plan::new(topology));
     }
     programs::build();
-    let stores: [Option<TestDb>; 3] = [
-        postgres::database().await,
-        postgres::database().await,
-        postgres::database().await,
-    ];
+    let stores: [Option<TestDb>; 3] =
+        [postgres::database().await, postgres::database().await, postgres::database().await];
     let [Some(identity), Some(organization), Some(billing)] = stores else {
         return None;
     };
@@ -46,10 +42,7 @@ pub(crate) async fn plan(topology: Topology) -> Option<Plan> {
 
 /// Runs a behaviour in a deployment that lives as long as any test uses it. Without PostgreSQL the behaviour of
 /// three processes does not run; the test kit has said so, or failed.
-pub(crate) async fn play<F: Future<Output = ()>>(
-    topology: Topology,
-    behaviour: impl FnOnce(World) -> F,
-) {
+pub(crate) async fn play<F: Future<Output = ()>>(topology: Topology, behaviour: impl FnOnce(World) -> F) {
     let shared = match topology {
         Topology::Suite => &ONE_PROCESS,
         Topology::Split => &THREE_PROCESSES,
@@ -75,10 +68,7 @@ impl World {
     /// Whatever happens in this deployment.
     pub(crate) fn of(deployment: Arc<Deployment>) -> Self {
         let anybody = Client::of(&deployment);
-        Self {
-            deployment,
-            anybody,
-        }
+        Self { deployment, anybody }
     }
 
     /// The deployment itself.
@@ -115,12 +105,7 @@ impl World {
 
     /// A team in the making: an owner, no credits, no plan.
     pub(crate) fn team(&self) -> TeamPlan<'_> {
-        TeamPlan {
-            world: self,
-            members: 0,
-            credits: None,
-            business: false,
-        }
+        TeamPlan { world: self, members: 0, credits: None, business: false }
     }
 }
 
@@ -162,17 +147,8 @@ impl<'a> TeamPlan<'a> {
     pub(crate) async fn assemble(self) -> Team {
         let world = self.world;
         let founder = world.person("Ada").await;
-        let request = CreateOrganizationRequest {
-            name: unique("Studio"),
-            ..CreateOrganizationRequest::default()
-        };
-        let made = given(
-            founder
-                .client()
-                .organizations()
-                .create_organization(request)
-                .await,
-        );
+        let request = CreateOrganizationRequest { name: unique("Studio"), ..CreateOrganizationRequest::default() };
+        let made = given(founder.client().organizations().create_organization(request).await);
         let id = made.organization.expect("an organization").id;
         let owner = founder.in_context(&id).await;
         if self.business {
@@ -181,12 +157,7 @@ impl<'a> TeamPlan<'a> {
         if let Some(credits) = self.credits {
             world.grant(&id, credits).await;
         }
-        let mut team = Team {
-            world: world.clone(),
-            id,
-            owner,
-            members: Vec::new(),
-        };
+        let mut team = Team { world: world.clone(), id, owner, members: Vec::new() };
         for _ in 0..self.members {
             let person = world.person("Ben").await;
             let member = team.admit(&person).await;
@@ -221,23 +192,9 @@ impl Team {
     /// Invites somebody, who accepts and switches to the team.
     pub(crate) async fn admit(&self, person: &Person) -> Person {
         self.invite(&person.email).await;
-        let token = self
-            .world
-            .deployment
-            .mailbox()
-            .next_token(&person.email)
-            .await;
-        let request = AcceptInvitationRequest {
-            token,
-            ..AcceptInvitationRequest::default()
-        };
-        given(
-            person
-                .client()
-                .invitations()
-                .accept_invitation(request)
-                .await,
-        );
+        let token = self.world.deployment.mailbox().next_token(&person.email).await;
+        let request = AcceptInvitationRequest { token, ..AcceptInvitationRequest::default() };
+        given(person.client().invitations().accept_invitation(request).await);
         person.in_context(&self.id).await
     }
 
@@ -249,13 +206,7 @@ impl Team {
             role: Role::Member.into(),
             ..CreateInvitationRequest::default()
         };
-        given(
-            self.owner
-                .client()
-                .invitations()
-                .create_invitation(request)
-                .await,
-        );
+        given(self.owner.client().invitations().create_invitation(request).await);
     }
 
     /// Removes a member.

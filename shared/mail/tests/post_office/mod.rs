@@ -55,10 +55,7 @@ impl PostOffice {
 
     /// The next mail that is handed over.
     pub(crate) async fn next(&mut self, patience: Duration) -> Handed {
-        tokio::time::timeout(patience, self.counter.recv())
-            .await
-            .expect("no mail came")
-            .expect("open")
+        tokio::time::timeout(patience, self.counter.recv()).await.expect("no mail came").expect("open")
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -72,11 +69,7 @@ async fn serve(stream: TcpStream, hand: mpsc::UnboundedSender<Handed>) -> Option
     write.write_all(b"220 test\r\n").await.ok()?;
     let mut to = String::new();
     while let Some(line) = lines.next_line().await.ok()? {
-        let verb = line
-            .split([' ', ':'])
-            .next()
-            .unwrap_or_default()
-            .to_ascii_uppercase();
+        let verb = line.split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();
         let answer = match verb.as_str() {
             "EHLO" => "250-test\r\n250 8BITMIME\r\n",
             "RCPT" => {
@@ -95,12 +88,7 @@ async fn serve(stream: TcpStream, hand: mpsc::UnboundedSender<Handed>) -> Option
                     text.push('\n');
                 }
                 let (reply, answer) = oneshot::channel();
-                hand.send(Handed {
-                    to: to.clone(),
-                    text,
-                    reply,
-                })
-                .ok()?;
+                hand.send(Handed { to: to.clone(), text, reply }).ok()?;
                 match answer.await.ok()? {
                     Reply::Accept => "250 ok\r\n",
                     Reply::TryLater => "451 busy\r\n",

@@ -55,27 +55,18 @@ where
     context.scope(answered(inner.call(request))).await
 }
 
-async fn answered(
-    answer: impl Future<Output = Result<Response<Body>, Infallible>>,
-) -> Result<Response<Body>, Status> {
+async fn answered(answer: impl Future<Output = Result<Response<Body>, Infallible>>) -> Result<Response<Body>, Status> {
     answer.await.map_err(|never| match never {})
 }
 
 /// Where the user's token is, if there is a user.
 fn user_authorization(caller: &Caller, headers: &HeaderMap) -> Option<HeaderValue> {
     caller.user().ok()?;
-    headers
-        .get(USER_AUTHORIZATION)
-        .or_else(|| headers.get(AUTHORIZATION))
-        .cloned()
+    headers.get(USER_AUTHORIZATION).or_else(|| headers.get(AUTHORIZATION)).cloned()
 }
 
 /// Whom the tokens prove. On a public RPC a token that proves nothing is ignored.
-async fn authenticate(
-    shared: &Shared,
-    rule: &MethodRule,
-    headers: &HeaderMap,
-) -> Result<Caller, Problem> {
+async fn authenticate(shared: &Shared, rule: &MethodRule, headers: &HeaderMap) -> Result<Caller, Problem> {
     match prove(shared, headers).await {
         Err(_) if admits(rule, CallerKind::Public) => Ok(Caller::Anonymous),
         proven => proven,
@@ -99,10 +90,7 @@ async fn prove(shared: &Shared, headers: &HeaderMap) -> Result<Caller, Problem> 
             Caller::User(user) => service.on_behalf_of = Some(user),
             Caller::Anonymous | Caller::Service(_) => {
                 let sentence = "bursar-user-authorization must be a user's token";
-                return Err(named(Problem::unauthenticated(
-                    reason::TOKEN_INVALID,
-                    sentence,
-                )));
+                return Err(named(Problem::unauthenticated(reason::TOKEN_INVALID, sentence)));
             }
         }
     }
@@ -137,10 +125,7 @@ fn names(rule: &MethodRule, service: ServiceRole) -> bool {
 /// Whether the rule admits the caller, and as whom: a service whose role it does not name is no more
 /// than the user it acts for, or than anybody.
 fn decide(rule: &MethodRule, caller: Caller) -> Result<Caller, Problem> {
-    let (public, user) = (
-        admits(rule, CallerKind::Public),
-        admits(rule, CallerKind::User),
-    );
+    let (public, user) = (admits(rule, CallerKind::Public), admits(rule, CallerKind::User));
     let caller = match caller {
         Caller::Anonymous if public => Caller::Anonymous,
         Caller::Anonymous => {
@@ -150,10 +135,7 @@ fn decide(rule: &MethodRule, caller: Caller) -> Result<Caller, Problem> {
         Caller::User(caller) if user || public => Caller::User(caller),
         Caller::User(_) => {
             let sentence = "this RPC is for services only";
-            return Err(Problem::permission_denied(
-                reason::CALLER_NOT_ALLOWED,
-                sentence,
-            ));
+            return Err(Problem::permission_denied(reason::CALLER_NOT_ALLOWED, sentence));
         }
         Caller::Service(caller) if names(rule, caller.role) => Caller::Service(caller),
         Caller::Service(caller) => match caller.on_behalf_of {
@@ -204,12 +186,7 @@ mod tests {
 
     fn service(role: ServiceRole, on_behalf_of: Option<UserCaller>) -> Caller {
         let account = ServiceAccountId::BILLING;
-        Caller::Service(ServiceCaller {
-            account,
-            role,
-            on_behalf_of,
-            permission: Permission::Unspecified,
-        })
+        Caller::Service(ServiceCaller { account, role, on_behalf_of, permission: Permission::Unspecified })
     }
 
     fn rule(callers: &'static [CallerKind], service_roles: &'static [&'static str]) -> MethodRule {
@@ -271,11 +248,7 @@ mod tests {
                 };
                 assert_eq!(outcome, expected, "{rule:?} ← {caller:?}");
                 if let Ok(Caller::User(user)) = decided {
-                    assert_eq!(
-                        user.permission,
-                        Permission::Own,
-                        "the rule's permission goes along"
-                    );
+                    assert_eq!(user.permission, Permission::Own, "the rule's permission goes along");
                 }
             }
         }
@@ -291,10 +264,7 @@ mod tests {
             limits: Limits::default(),
         });
         let call = Call {
-            method: Method {
-                name: "a.Service/Method",
-                access: Access::NoRule,
-            },
+            method: Method { name: "a.Service/Method", access: Access::NoRule },
             request_id: HeaderValue::from_static("id"),
             started: Instant::now(),
             deadline: Instant::now() + std::time::Duration::from_secs(9),
@@ -304,13 +274,8 @@ mod tests {
             #[expect(unreachable_code, reason = "gives the future its type")]
             Ok::<Response<Body>, Infallible>(Response::default())
         });
-        let status = admitted(&shared, &call, handler, Request::default())
-            .await
-            .expect_err("refused");
+        let status = admitted(&shared, &call, handler, Request::default()).await.expect_err("refused");
         assert_eq!(status.code(), Code::PermissionDenied);
-        assert_eq!(
-            crate::problem::reason_of(&status).as_deref(),
-            Some(reason::RPC_WITHOUT_RULE)
-        );
+        assert_eq!(crate::problem::reason_of(&status).as_deref(), Some(reason::RPC_WITHOUT_RULE));
     }
 }

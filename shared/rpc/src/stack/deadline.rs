@@ -29,13 +29,8 @@ pub(super) fn allowed(headers: &HeaderMap, limits: &Limits) -> Duration {
 }
 
 /// Runs a call until its deadline.
-pub(super) async fn enforced<T>(
-    call: &Call,
-    answer: impl Future<Output = Result<T, Status>>,
-) -> Result<T, Status> {
-    tokio::time::timeout_at(call.deadline, answer)
-        .await
-        .unwrap_or_else(|_| Err(Problem::deadline_exceeded().into()))
+pub(super) async fn enforced<T>(call: &Call, answer: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+    tokio::time::timeout_at(call.deadline, answer).await.unwrap_or_else(|_| Err(Problem::deadline_exceeded().into()))
 }
 
 #[cfg(test)]
@@ -64,11 +59,7 @@ mod tests {
                 let value = format_timeout(Duration::from_millis(millis)).expect("a header");
                 headers.insert(GRPC_TIMEOUT, value);
             }
-            assert_eq!(
-                allowed(&headers, &limits),
-                Duration::from_millis(given),
-                "{asked:?} ms"
-            );
+            assert_eq!(allowed(&headers, &limits), Duration::from_millis(given), "{asked:?} ms");
         }
     }
 }

@@ -51,36 +51,19 @@ pub(super) struct Methods(HashMap<&'static str, Method>);
 impl Methods {
     /// The table of the RPCs that are declared in this API, and of [`INFRASTRUCTURE`].
     pub(super) fn new() -> Self {
-        let declared = METHODS
-            .iter()
-            .map(|(path, rule)| (*path, rule.as_ref().map_or(Access::NoRule, Access::Rule)));
+        let declared = METHODS.iter().map(|(path, rule)| (*path, rule.as_ref().map_or(Access::NoRule, Access::Rule)));
         let infrastructure = INFRASTRUCTURE.map(|path| (path, Access::Infrastructure));
         Self::from_paths(declared.chain(infrastructure))
     }
 
     fn from_paths(paths: impl Iterator<Item = (&'static str, Access)>) -> Self {
         let named = |path: &'static str| path.strip_prefix('/').unwrap_or(path);
-        Self(
-            paths
-                .map(|(path, access)| {
-                    (
-                        path,
-                        Method {
-                            name: named(path),
-                            access,
-                        },
-                    )
-                })
-                .collect(),
-        )
+        Self(paths.map(|(path, access)| (path, Method { name: named(path), access })).collect())
     }
 
     /// The RPC at a path.
     pub(super) fn find(&self, path: &str) -> Method {
-        let unknown = Method {
-            name: "_OTHER",
-            access: Access::Unknown,
-        };
+        let unknown = Method { name: "_OTHER", access: Access::Unknown };
         self.0.get(path).copied().unwrap_or(unknown)
     }
 }
@@ -96,10 +79,7 @@ mod tests {
         assert_eq!(get.name, "bursar.testing.v1.ClockService/Get");
         assert!(matches!(get.access, Access::Rule(_)));
         let unknown = methods.find("/bursar.testing.v1.ClockService/Nonsense");
-        assert_eq!(
-            unknown.name, "_OTHER",
-            "a caller's text never becomes a label"
-        );
+        assert_eq!(unknown.name, "_OTHER", "a caller's text never becomes a label");
         assert!(matches!(unknown.access, Access::Unknown));
         let health = methods.find("/grpc.health.v1.Health/Check");
         assert!(matches!(health.access, Access::Infrastructure));

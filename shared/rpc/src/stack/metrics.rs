@@ -7,9 +7,8 @@ use tonic::Code;
 use super::{Call, trace::code_name};
 
 /// Upper bounds of the buckets in seconds; finer at the bottom than the convention's, where calls are.
-const BUCKETS: [f64; 16] = [
-    0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0,
-];
+const BUCKETS: [f64; 16] =
+    [0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0];
 
 /// The instruments.
 #[derive(Clone)]

@@ -92,10 +92,7 @@ impl Default for Limits {
 /// To be called once for the routes of one service: its bound on calls in work is shared by all of them.
 pub fn stack(routes: Routes, deps: StackDeps) -> Routes {
     let shared = Arc::new(Shared::new(deps));
-    let layer = tower::layer::layer_fn(move |inner| Stacked {
-        shared: Arc::clone(&shared),
-        inner,
-    });
+    let layer = tower::layer::layer_fn(move |inner| Stacked { shared: Arc::clone(&shared), inner });
     Routes::from(routes.into_axum_router().layer(layer)).prepare()
 }
 
@@ -202,8 +199,6 @@ where
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared")
-            .field("limits", &self.limits)
-            .finish_non_exhaustive()
+        f.debug_struct("Shared").field("limits", &self.limits).finish_non_exhaustive()
     }
 }

@@ -10,14 +10,9 @@ use tonic::Status;
 use crate::Problem;
 
 /// Runs a call; a panic becomes `INTERNAL`, its text goes to the log only.
-pub(super) async fn contained<T>(
-    answer: impl Future<Output = Result<T, Status>>,
-) -> Result<T, Status> {
+pub(super) async fn contained<T>(answer: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
     // What a panicking handler held is dropped: transactions roll back, and locks of ours do not poison.
-    AssertUnwindSafe(answer)
-        .catch_unwind()
-        .await
-        .unwrap_or_else(|panic| Err(status(&*panic)))
+    AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(|panic| Err(status(&*panic)))
 }
 
 /// The answer to a panic.

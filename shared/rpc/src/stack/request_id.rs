@@ -19,10 +19,7 @@ pub(super) struct RequestIds {
 impl RequestIds {
     pub(super) fn new(entropy: &Entropy) -> Self {
         let process = u64::from_be_bytes(entropy.bytes::<8>());
-        Self {
-            process: format!("{process:016x}"),
-            next: AtomicU64::new(1),
-        }
+        Self { process: format!("{process:016x}"), next: AtomicU64::new(1) }
     }
 
     /// The caller's id if it is harmless (up to 128 printable ASCII characters), else a new one.
@@ -31,11 +28,7 @@ impl RequestIds {
             let bytes = value.as_bytes();
             (1..=MAX_BYTES).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic)
         };
-        headers
-            .get(REQUEST_ID)
-            .filter(harmless)
-            .cloned()
-            .unwrap_or_else(|| self.new_id())
+        headers.get(REQUEST_ID).filter(harmless).cloned().unwrap_or_else(|| self.new_id())
     }
 
     fn new_id(&self) -> HeaderValue {

@@ -18,10 +18,7 @@ pub(super) struct InFlight {
 
 impl InFlight {
     pub(super) fn new(most: usize) -> Self {
-        Self {
-            now: AtomicUsize::new(0),
-            most,
-        }
+        Self { now: AtomicUsize::new(0), most }
     }
 
     /// One more call in work until the guard is dropped, unless there are as many as there may be.

@@ -26,8 +26,7 @@ pub(super) fn span(call: &Call, headers: &HeaderMap) -> Span {
         request_id = call.request_id.to_str().unwrap_or_default(),
     );
     if !span.is_disabled() && headers.contains_key(TRACEPARENT) {
-        let parent =
-            global::get_text_map_propagator(|propagator| propagator.extract(&Headers(headers)));
+        let parent = global::get_text_map_propagator(|propagator| propagator.extract(&Headers(headers)));
         // An error means that nobody exports traces, and then there is no parent to have.
         let _ = span.set_parent(parent);
     }
@@ -71,22 +70,12 @@ pub(super) fn outcome(span: &Span, call: &Call, code: Code, status: Option<&Stat
 
 /// The code in an answer's headers; absent means that the call is going well so far.
 pub(super) fn code_of<B>(response: &Response<B>) -> Code {
-    response
-        .headers()
-        .get(Status::GRPC_STATUS)
-        .map_or(Code::Ok, |value| Code::from_bytes(value.as_bytes()))
+    response.headers().get(Status::GRPC_STATUS).map_or(Code::Ok, |value| Code::from_bytes(value.as_bytes()))
 }
 
 /// Whether a code means that the server failed, rather than that it refused.
 fn is_fault(code: Code) -> bool {
-    matches!(
-        code,
-        Code::Unknown
-            | Code::DeadlineExceeded
-            | Code::Internal
-            | Code::Unavailable
-            | Code::DataLoss
-    )
+    matches!(code, Code::Unknown | Code::DeadlineExceeded | Code::Internal | Code::Unavailable | Code::DataLoss)
 }
 
 /// The code's name in the specification, as telemetry wants it.

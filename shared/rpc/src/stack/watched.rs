@@ -28,10 +28,7 @@ pub(super) fn until_the_end(
         return response;
     }
     let noting = Noting {
-        call: Call {
-            request_id: call.request_id.clone(),
-            ..*call
-        },
+        call: Call { request_id: call.request_id.clone(), ..*call },
         metrics: shared.metrics.clone(),
         span: span.clone(),
         noted: false,
@@ -77,11 +74,7 @@ impl HttpBody for Watched {
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = &mut *self;
         let span = this.noting.span.clone();
-        let polled = span.in_scope(|| {
-            catch_unwind(AssertUnwindSafe(|| {
-                Pin::new(&mut this.body).poll_frame(context)
-            }))
-        });
+        let polled = span.in_scope(|| catch_unwind(AssertUnwindSafe(|| Pin::new(&mut this.body).poll_frame(context))));
         let polled = match polled {
             Ok(polled) => polled,
             Err(panic) => {

@@ -56,13 +56,7 @@ pub(super) fn connect(address: &str) -> Result<Channel, AddressError> {
     if host == "localhost" || host.parse::<IpAddr>().is_ok() {
         return Ok(endpoint(uri).connect_lazy());
     }
-    let port = uri
-        .port_u16()
-        .unwrap_or(if uri.scheme_str() == Some("https") {
-            443
-        } else {
-            80
-        });
+    let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
     let (channel, changes) = Channel::balance_channel(CHANGES);
     tokio::spawn(follow(uri, host, port, changes));
     Ok(channel)
@@ -99,11 +93,7 @@ async fn apply(
         let Some(endpoint) = endpoint_at(uri, *address) else {
             continue;
         };
-        if changes
-            .send(Change::Insert(*address, endpoint))
-            .await
-            .is_err()
-        {
+        if changes.send(Change::Insert(*address, endpoint)).await.is_err() {
             return false;
         }
     }
@@ -120,9 +110,7 @@ async fn apply(
 fn endpoint_at(uri: &Uri, address: SocketAddr) -> Option<Endpoint> {
     let mut parts = uri.clone().into_parts();
     parts.authority = Some(address.to_string().parse().ok()?);
-    parts
-        .path_and_query
-        .get_or_insert_with(|| http::uri::PathAndQuery::from_static("/"));
+    parts.path_and_query.get_or_insert_with(|| http::uri::PathAndQuery::from_static("/"));
     Some(endpoint(Uri::from_parts(parts).ok()?).origin(uri.clone()))
 }
 
@@ -132,12 +120,7 @@ mod tests {
 
     #[tokio::test]
     async fn addresses_are_checked_when_they_are_configured() {
-        for good in [
-            "http://127.0.0.1:7401",
-            "http://[::1]:7401",
-            "http://localhost:1",
-            "http://billing:7403",
-        ] {
+        for good in ["http://127.0.0.1:7401", "http://[::1]:7401", "http://localhost:1", "http://billing:7403"] {
             assert!(connect(good).is_ok(), "{good}");
         }
         for bad in ["", "billing", "http://", "http://a b"] {
@@ -151,24 +134,8 @@ mod tests {
         let address = |n: u8| SocketAddr::from(([10, 0, 0, n], 7403));
         let (sender, mut changes) = tokio::sync::mpsc::channel(8);
         let mut known = HashSet::new();
-        assert!(
-            apply(
-                &uri,
-                HashSet::from([address(1), address(2)]),
-                &mut known,
-                &sender
-            )
-            .await
-        );
-        assert!(
-            apply(
-                &uri,
-                HashSet::from([address(2), address(3)]),
-                &mut known,
-                &sender
-            )
-            .await
-        );
+        assert!(apply(&uri, HashSet::from([address(1), address(2)]), &mut known, &sender).await);
+        assert!(apply(&uri, HashSet::from([address(2), address(3)]), &mut known, &sender).await);
         let (mut inserted, mut removed) = (HashSet::new(), HashSet::new());
         while let Ok(change) = changes.try_recv() {
             match change {
@@ -181,10 +148,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!(
-            inserted,
-            HashSet::from([address(1), address(2), address(3)])
-        );
+        assert_eq!(inserted, HashSet::from([address(1), address(2), address(3)]));
         assert_eq!(removed, HashSet::from([address(1)]));
         drop(changes);
         assert!(!apply(&uri, HashSet::from([address(4)]), &mut known, &sender).await);

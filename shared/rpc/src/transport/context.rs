@@ -48,27 +48,20 @@ impl CallContext {
 
     /// How long the call being served may still take; `None` outside of a call.
     pub fn remaining() -> Option<Duration> {
-        CURRENT
-            .try_with(|context| context.deadline.saturating_duration_since(Instant::now()))
-            .ok()
+        CURRENT.try_with(|context| context.deadline.saturating_duration_since(Instant::now())).ok()
     }
 }
 
 /// Names the user of the call being served in a request to another service, which then sees
 /// `Caller::Service` acting on behalf of that user. Does nothing outside of a user's call.
 pub fn on_behalf<T>(mut request: tonic::Request<T>) -> tonic::Request<T> {
-    let value = CURRENT
-        .try_with(|context| context.user_authorization.clone())
-        .ok()
-        .flatten();
+    let value = CURRENT.try_with(|context| context.user_authorization.clone()).ok().flatten();
     if let Some(value) = value
         && let Ok(text) = value.to_str()
         && let Ok(mut value) = text.parse::<tonic::metadata::AsciiMetadataValue>()
     {
         value.set_sensitive(true);
-        request
-            .metadata_mut()
-            .insert("bursar-user-authorization", value);
+        request.metadata_mut().insert("bursar-user-authorization", value);
     }
     request
 }
@@ -95,17 +88,10 @@ pub(crate) fn parse_timeout(headers: &HeaderMap) -> Option<Duration> {
 /// Writes a `grpc-timeout`: as fine as eight digits allow, rounded down.
 pub(crate) fn format_timeout(timeout: Duration) -> Option<HeaderValue> {
     const MOST: u128 = 99_999_999;
-    let text = [
-        (timeout.as_micros(), 'u'),
-        (timeout.as_millis(), 'm'),
-        (u128::from(timeout.as_secs()), 'S'),
-    ]
-    .into_iter()
-    .find(|(amount, _)| *amount <= MOST)
-    .map_or_else(
-        || format!("{MOST}S"),
-        |(amount, unit)| format!("{amount}{unit}"),
-    );
+    let text = [(timeout.as_micros(), 'u'), (timeout.as_millis(), 'm'), (u128::from(timeout.as_secs()), 'S')]
+        .into_iter()
+        .find(|(amount, _)| *amount <= MOST)
+        .map_or_else(|| format!("{MOST}S"), |(amount, unit)| format!("{amount}{unit}"));
     HeaderValue::try_from(text).ok()
 }
 
@@ -158,10 +144,7 @@ mod tests {
             let read = parse_timeout(&headers).expect("readable");
             assert!(read <= timeout, "{read:?} is longer than {timeout:?}");
             if timeout < Duration::from_secs(99_999_999) {
-                assert!(
-                    timeout.saturating_sub(read) < Duration::from_secs(1),
-                    "{read:?} against {timeout:?}"
-                );
+                assert!(timeout.saturating_sub(read) < Duration::from_secs(1), "{read:?} against {timeout:?}");
             }
         }
     }

@@ -63,30 +63,18 @@ impl Transport {
 
     /// Over a channel that somebody made.
     pub fn over(channel: Channel) -> Self {
-        Self {
-            target: Target::Channel(channel),
-            tokens: None,
-        }
+        Self { target: Target::Channel(channel), tokens: None }
     }
 
     /// To routes in this process.
     pub fn routes(routes: Routes) -> Self {
-        Self {
-            target: Target::Routes(routes.prepare()),
-            tokens: None,
-        }
+        Self { target: Target::Routes(routes.prepare()), tokens: None }
     }
 
     /// To routes in this process that will be set later; until then calls answer `UNAVAILABLE`.
     pub fn late() -> (Self, LateRoutes) {
         let late = LateRoutes::default();
-        (
-            Self {
-                target: Target::Late(late.clone()),
-                tokens: None,
-            },
-            late,
-        )
+        (Self { target: Target::Late(late.clone()), tokens: None }, late)
     }
 
     /// The same way, with the service's own token in `authorization` of every call that has none.
@@ -102,9 +90,7 @@ impl Transport {
             if let Some(tokens) = &self.tokens
                 && !request.headers().contains_key(AUTHORIZATION)
             {
-                request
-                    .headers_mut()
-                    .insert(AUTHORIZATION, tokens.bearer().await?);
+                request.headers_mut().insert(AUTHORIZATION, tokens.bearer().await?);
             }
             self.target.call(request).await
         };
@@ -136,10 +122,7 @@ impl Target {
 }
 
 async fn in_process(routes: Routes, request: Request<Body>) -> Result<Response<Body>, Status> {
-    routes
-        .oneshot(request)
-        .await
-        .map_err(|never: Infallible| match never {})
+    routes.oneshot(request).await.map_err(|never: Infallible| match never {})
 }
 
 /// What a failed channel means to its caller: tonic calls its own expired timer CANCELLED, and a peer
@@ -154,9 +137,7 @@ fn channel_status(error: tonic::transport::Error) -> Status {
     }
     let status = Status::from_error(Box::new(error));
     match status.code() {
-        Code::Unknown => {
-            Problem::unavailable(reason::PEER_UNAVAILABLE, "the peer cannot be reached").into()
-        }
+        Code::Unknown => Problem::unavailable(reason::PEER_UNAVAILABLE, "the peer cannot be reached").into(),
         _ => status,
     }
 }
@@ -166,13 +147,8 @@ fn channel_status(error: tonic::transport::Error) -> Status {
 fn hand_on(request: &mut Request<Body>) -> Result<Option<Duration>, Status> {
     let context = CallContext::current();
     let own = parse_timeout(request.headers());
-    let left = context.as_ref().map(|context| {
-        context
-            .deadline
-            .saturating_duration_since(tokio::time::Instant::now())
-    });
-    let streams =
-        bursar_proto::access::rule(request.uri().path()).is_some_and(|rule| rule.server_streaming);
+    let left = context.as_ref().map(|context| context.deadline.saturating_duration_since(tokio::time::Instant::now()));
+    let streams = bursar_proto::access::rule(request.uri().path()).is_some_and(|rule| rule.server_streaming);
     let timeout = match (own, left) {
         (Some(own), Some(left)) => Some(own.min(left)),
         (None, None) if !streams => Some(DEFAULT_TIMEOUT),

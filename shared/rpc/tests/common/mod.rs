@@ -1,11 +1,6 @@
 //! What the tests of this crate share: a key that signs, and a service whose answers a test decides.
 
-#![allow(
-    dead_code,
-    missing_docs,
-    unreachable_pub,
-    reason = "each test file uses a part of it"
-)]
+#![allow(dead_code, missing_docs, unreachable_pub, reason = "each test file uses a part of it")]
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -50,11 +45,7 @@ impl Issuer {
         let key = SigningKey::from_bytes(&[seed; 32]);
         let der = key.to_pkcs8_der().expect("PKCS#8");
         let public = key.verifying_key().to_bytes();
-        Self {
-            kid,
-            key: EncodingKey::from_ed_der(der.as_bytes()),
-            public,
-        }
+        Self { kid, key: EncodingKey::from_ed_der(der.as_bytes()), public }
     }
 
     pub fn ours() -> Self {
@@ -78,12 +69,7 @@ impl Issuer {
     }
 
     pub fn service(&self, role: ServiceRole) -> String {
-        self.sign(&ServiceClaims::new(
-            account(),
-            role,
-            start(),
-            Span::from_secs(300),
-        ))
+        self.sign(&ServiceClaims::new(account(), role, start(), Span::from_secs(300)))
     }
 }
 
@@ -115,10 +101,7 @@ pub struct AccessClaimsWith(AccessClaims);
 
 impl AccessClaimsWith {
     pub fn of(standard: StandardClaims) -> Self {
-        Self(AccessClaims {
-            standard,
-            ..user_claims()
-        })
+        Self(AccessClaims { standard, ..user_claims() })
     }
 }
 
@@ -139,9 +122,7 @@ impl Probe {
 
     /// Answers who called.
     pub fn who() -> Self {
-        Self::new(
-            |caller| async move { Ok(format!("{} {:?}", caller.scope(), caller.permission())) },
-        )
+        Self::new(|caller| async move { Ok(format!("{} {:?}", caller.scope(), caller.permission())) })
     }
 
     /// Its routes without the stack.
@@ -169,23 +150,14 @@ pub fn deps(keys: KeySet, limits: Limits) -> StackDeps {
 
 #[tonic::async_trait]
 impl ClockService for Probe {
-    async fn get(
-        &self,
-        request: Request<testing::GetRequest>,
-    ) -> Result<Response<testing::GetResponse>, Status> {
+    async fn get(&self, request: Request<testing::GetRequest>) -> Result<Response<testing::GetResponse>, Status> {
         (self.0)(Caller::of(&request)?).await?;
         Ok(Response::new(testing::GetResponse::default()))
     }
-    async fn set(
-        &self,
-        _: Request<testing::SetRequest>,
-    ) -> Result<Response<testing::SetResponse>, Status> {
+    async fn set(&self, _: Request<testing::SetRequest>) -> Result<Response<testing::SetResponse>, Status> {
         panic!("a handler that panics");
     }
-    async fn advance(
-        &self,
-        _: Request<testing::AdvanceRequest>,
-    ) -> Result<Response<testing::AdvanceResponse>, Status> {
+    async fn advance(&self, _: Request<testing::AdvanceRequest>) -> Result<Response<testing::AdvanceResponse>, Status> {
         Err(Status::unknown("not used"))
     }
 }
@@ -197,10 +169,7 @@ impl ContextService for Probe {
         request: Request<identity::ListContextsRequest>,
     ) -> Result<Response<identity::ListContextsResponse>, Status> {
         let text = (self.0)(Caller::of(&request)?).await?;
-        Ok(Response::new(identity::ListContextsResponse {
-            next_page_token: text,
-            ..Default::default()
-        }))
+        Ok(Response::new(identity::ListContextsResponse { next_page_token: text, ..Default::default() }))
     }
     async fn switch_context(
         &self,
@@ -215,49 +184,37 @@ impl EventService for Probe {
     type WatchStream = Pin<Box<dyn Stream<Item = Result<event::WatchResponse, Status>> + Send>>;
 
     /// Sends one message; a request for the type `panic` panics then, one for `endless` waits forever.
-    async fn watch(
-        &self,
-        request: Request<event::WatchRequest>,
-    ) -> Result<Response<Self::WatchStream>, Status> {
+    async fn watch(&self, request: Request<event::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let caller = Caller::of(&request)?;
         let types = request.into_inner().types;
         let cursor = (self.0)(caller).await?;
         let first = event::WatchResponse { cursor, item: None };
         let endless = types.iter().any(|name| name == "endless");
         let panics = types.iter().any(|name| name == "panic");
-        Ok(Response::new(Box::pin(futures::stream::unfold(
-            0,
-            move |sent| {
-                let first = first.clone();
-                async move {
-                    match sent {
-                        0 => Some((Ok(first), 1)),
-                        _ if panics => {
-                            // Lets the first message go out by itself.
-                            tokio::task::yield_now().await;
-                            panic!("a stream that panics")
-                        }
-                        _ if endless => std::future::pending().await,
-                        _ => None,
+        Ok(Response::new(Box::pin(futures::stream::unfold(0, move |sent| {
+            let first = first.clone();
+            async move {
+                match sent {
+                    0 => Some((Ok(first), 1)),
+                    _ if panics => {
+                        // Lets the first message go out by itself.
+                        tokio::task::yield_now().await;
+                        panic!("a stream that panics")
                     }
+                    _ if endless => std::future::pending().await,
+                    _ => None,
                 }
-            },
-        ))))
+            }
+        }))))
     }
 }
 
 /// Serves routes on a port of its own until the test ends.
 pub async fn listen(routes: Routes) -> SocketAddr {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-        .await
-        .expect("a port");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
-    tokio::spawn(
-        Server::builder()
-            .add_routes(routes)
-            .serve_with_incoming(incoming),
-    );
+    tokio::spawn(Server::builder().add_routes(routes).serve_with_incoming(incoming));
     address
 }
 
@@ -268,19 +225,14 @@ pub fn network(address: SocketAddr) -> Transport {
 /// The same routes over the network and in process.
 pub async fn both_ways(routes: Routes) -> [(&'static str, Transport); 2] {
     let address = listen(routes.clone()).await;
-    [
-        ("network", network(address)),
-        ("in process", Transport::routes(routes)),
-    ]
+    [("network", network(address)), ("in process", Transport::routes(routes))]
 }
 
 /// A request with headers.
 pub fn with<T>(message: T, headers: &[(&'static str, String)]) -> Request<T> {
     let mut request = Request::new(message);
     for (name, value) in headers {
-        request
-            .metadata_mut()
-            .insert(*name, value.parse().expect("a header"));
+        request.metadata_mut().insert(*name, value.parse().expect("a header"));
     }
     request.set_timeout(Duration::from_secs(20));
     request

@@ -6,12 +6,8 @@ use figment::value::{Dict, Num, Value};
 
 /// Settings that may also be read from a file, under their own name and this suffix, because they can
 /// hold a password.
-pub(crate) const SECRET_KEYS: [&[&str]; 4] = [
-    &["identity_store"],
-    &["organization_store"],
-    &["billing_store"],
-    &["mail", "smtp_url"],
-];
+pub(crate) const SECRET_KEYS: [&[&str]; 4] =
+    [&["identity_store"], &["organization_store"], &["billing_store"], &["mail", "smtp_url"]];
 
 /// `identity_store_file = "/run/secrets/url"` is read as `identity_store`.
 pub(crate) const FILE_SUFFIX: &str = "_file";
@@ -55,9 +51,7 @@ impl Vocabulary {
         SECRET_KEYS
             .iter()
             .any(|key| {
-                key.len() == path.len()
-                    && key[..key.len() - 1].iter().eq(parents.iter())
-                    && key[key.len() - 1] == stem
+                key.len() == path.len() && key[..key.len() - 1].iter().eq(parents.iter()) && key[key.len() - 1] == stem
             })
             .then_some(Kind::Text)
     }
@@ -89,8 +83,7 @@ impl Vocabulary {
         let mut best: Option<(usize, Vec<String>)> = None;
         for key in self.leaves() {
             let distance = edits(&written, &key.join("."));
-            if distance <= 1 + written.len() / 5 && best.as_ref().is_none_or(|(d, _)| distance < *d)
-            {
+            if distance <= 1 + written.len() / 5 && best.as_ref().is_none_or(|(d, _)| distance < *d) {
                 best = Some((distance, key));
             }
         }
@@ -119,12 +112,8 @@ impl Vocabulary {
 /// stays text, and is refused with everything else that does not fit.
 pub(crate) fn coerce(text: String, kind: Kind) -> Value {
     match kind {
-        Kind::Number => text
-            .parse::<u64>()
-            .map_or_else(|_| Value::from(text), |n| Value::from(Num::U64(n))),
-        Kind::Bool => text
-            .parse::<bool>()
-            .map_or_else(|_| Value::from(text), Value::from),
+        Kind::Number => text.parse::<u64>().map_or_else(|_| Value::from(text), |n| Value::from(Num::U64(n))),
+        Kind::Bool => text.parse::<bool>().map_or_else(|_| Value::from(text), Value::from),
         Kind::Text | Kind::Section => Value::from(text),
     }
 }
@@ -151,13 +140,9 @@ mod tests {
 
     #[test]
     fn distances() {
-        for (a, b, expected) in [
-            ("", "", 0),
-            ("abc", "abc", 0),
-            ("abc", "abd", 1),
-            ("ab", "abc", 1),
-            ("kitten", "sitting", 3),
-        ] {
+        for (a, b, expected) in
+            [("", "", 0), ("abc", "abc", 0), ("abc", "abd", 1), ("ab", "abc", 1), ("kitten", "sitting", 3)]
+        {
             assert_eq!(edits(a, b), expected, "{a} {b}");
         }
     }

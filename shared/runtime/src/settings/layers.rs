@@ -120,12 +120,7 @@ pub struct Loader {
 impl Loader {
     /// Nothing but defaults so far.
     pub const fn new(program: Program) -> Self {
-        Self {
-            program,
-            file: None,
-            environment: Vec::new(),
-            flags: Dict::new(),
-        }
+        Self { program, file: None, environment: Vec::new(), flags: Dict::new() }
     }
 
     /// Adds a TOML file. It must exist.
@@ -176,9 +171,9 @@ impl Loader {
         for layer in &layers {
             figment = figment.merge(layer);
         }
-        let settings: Settings = figment.extract().map_err(|error| {
-            ConfigError::new(error.into_iter().map(|e| explain(&e, &layers)).collect())
-        })?;
+        let settings: Settings = figment
+            .extract()
+            .map_err(|error| ConfigError::new(error.into_iter().map(|e| explain(&e, &layers)).collect()))?;
         settings.validate()?;
         Ok(settings)
     }
@@ -188,21 +183,12 @@ impl Loader {
         let mut layers = Vec::new();
         if let Some(path) = &self.file {
             match read_toml(path) {
-                Ok(dict) => layers.push(Layer {
-                    source: Source::File(path.clone()),
-                    dict,
-                }),
+                Ok(dict) => layers.push(Layer { source: Source::File(path.clone()), dict }),
                 Err(problem) => problems.push(problem),
             }
         }
-        layers.push(Layer {
-            source: Source::Environment,
-            dict: environment_dict(&self.environment, vocabulary),
-        });
-        layers.push(Layer {
-            source: Source::Flags,
-            dict: self.flags.clone(),
-        });
+        layers.push(Layer { source: Source::Environment, dict: environment_dict(&self.environment, vocabulary) });
+        layers.push(Layer { source: Source::Flags, dict: self.flags.clone() });
         layers
     }
 
@@ -215,9 +201,7 @@ impl Loader {
             Some("production") => Mode::Production,
             _ => self.program.default_mode(),
         };
-        let data_dir = strongest("data_dir")
-            .and_then(Value::as_str)
-            .unwrap_or("data");
+        let data_dir = strongest("data_dir").and_then(Value::as_str).unwrap_or("data");
         let port_base = strongest("port_base")
             .and_then(whole_number)
             .and_then(|port| u16::try_from(port).ok())
@@ -228,36 +212,23 @@ impl Loader {
 
 /// A number as TOML (signed) or the environment and the flags (unsigned) write it.
 fn whole_number(value: &Value) -> Option<u128> {
-    value.to_u128().or_else(|| {
-        value
-            .to_i128()
-            .and_then(|number| u128::try_from(number).ok())
-    })
+    value.to_u128().or_else(|| value.to_i128().and_then(|number| u128::try_from(number).ok()))
 }
 
 fn dict_of(settings: &Settings) -> Result<Dict, ConfigError> {
     match Value::serialize(settings) {
         Ok(Value::Dict(_, dict)) => Ok(dict),
-        Ok(_) => Err(ConfigError::new(vec![
-            "the defaults are no table".to_owned(),
-        ])),
+        Ok(_) => Err(ConfigError::new(vec!["the defaults are no table".to_owned()])),
         Err(error) => Err(ConfigError::new(vec![error.to_string()])),
     }
 }
 
 fn read_toml(path: &Path) -> Result<Dict, String> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     toml::from_str(&text).map_err(|error| {
         // The parser's own text quotes the line, which may hold a password.
-        let line = error.span().map_or(1, |span| {
-            1 + text[..span.start.min(text.len())].matches('\n').count()
-        });
-        format!(
-            "{} line {line} is not TOML: {}",
-            path.display(),
-            error.message()
-        )
+        let line = error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
+        format!("{} line {line} is not TOML: {}", path.display(), error.message())
     })
 }
 
@@ -280,15 +251,11 @@ fn environment_dict(vars: &[(String, String)], vocabulary: &Vocabulary) -> Dict 
 /// Variables with our prefix that are not settings: what tests and the command line read, and what
 /// Kubernetes puts into every pod for a service called `bursar` or `bursar-…`.
 fn is_foreign(rest: &str, text: &str) -> bool {
-    let own = rest == "REQUIRE_POSTGRES"
-        || rest == "CONFIG"
-        || (rest.starts_with("TEST_") && rest != "TEST_CLOCK");
+    let own = rest == "REQUIRE_POSTGRES" || rest == "CONFIG" || (rest.starts_with("TEST_") && rest != "TEST_CLOCK");
     let name = format!("_{rest}");
     let link = name.ends_with("_SERVICE_HOST")
         || name.contains("_SERVICE_PORT")
-        || name
-            .split_once("_PORT_")
-            .is_some_and(|(_, port)| port.starts_with(|c: char| c.is_ascii_digit()))
+        || name.split_once("_PORT_").is_some_and(|(_, port)| port.starts_with(|c: char| c.is_ascii_digit()))
         || (name.ends_with("_PORT") && text.contains("://"));
     own || link
 }
@@ -300,9 +267,7 @@ fn insert(dict: &mut Dict, path: &[String], value: Value) {
             dict.insert(key.clone(), value);
         }
         [key, rest @ ..] => {
-            let entry = dict
-                .entry(key.clone())
-                .or_insert_with(|| Value::from(Dict::new()));
+            let entry = dict.entry(key.clone()).or_insert_with(|| Value::from(Dict::new()));
             if let Value::Dict(_, inner) = entry {
                 insert(inner, rest, value);
             } else {
@@ -357,28 +322,20 @@ fn read_secret_files(layer: &mut Layer, problems: &mut Vec<String>) {
 
 /// The table at a path, if there is one.
 fn section<'a>(dict: &'a mut Dict, path: &[&str]) -> Option<&'a mut Dict> {
-    path.iter()
-        .try_fold(dict, |dict, part| match dict.get_mut(*part) {
-            Some(Value::Dict(_, inner)) => Some(inner),
-            _ => None,
-        })
+    path.iter().try_fold(dict, |dict, part| match dict.get_mut(*part) {
+        Some(Value::Dict(_, inner)) => Some(inner),
+        _ => None,
+    })
 }
 
 /// One of figment's errors in words that say where to look. What a secret setting holds is not quoted.
 fn explain(error: &figment::Error, layers: &[Layer]) -> String {
-    let source = error.metadata.as_ref().and_then(|metadata| {
-        layers
-            .iter()
-            .map(|layer| &layer.source)
-            .find(|source| metadata.name == source.label())
-    });
-    let place = source.map_or_else(
-        || format!("key `{}`", error.path.join(".")),
-        |source| source.spell(&error.path),
-    );
-    let secret = SECRET_KEYS
-        .iter()
-        .any(|key| key.iter().eq(error.path.iter()));
+    let source = error
+        .metadata
+        .as_ref()
+        .and_then(|metadata| layers.iter().map(|layer| &layer.source).find(|source| metadata.name == source.label()));
+    let place = source.map_or_else(|| format!("key `{}`", error.path.join(".")), |source| source.spell(&error.path));
+    let secret = SECRET_KEYS.iter().any(|key| key.iter().eq(error.path.iter()));
     match &error.kind {
         Kind::InvalidType(_, expected) | Kind::InvalidValue(_, expected) if secret => {
             format!("{place}: expected {expected}")

@@ -41,12 +41,7 @@ impl Settings {
     pub fn service_secret(&self, service: Service, entropy: &Entropy) -> anyhow::Result<Secret> {
         let path = self.service_secrets.of(service);
         let place = || format!("service_secrets.{service}_file: {}", path.display());
-        if path
-            == self
-                .data_dir
-                .join(super::sections::SECRETS)
-                .join(service.name())
-        {
+        if path == self.data_dir.join(super::sections::SECRETS).join(service.name()) {
             make_folder(parent(path))?;
             create_once(path, &Token::generate(entropy).to_text(), entropy).with_context(place)?;
         }
@@ -77,17 +72,12 @@ impl Settings {
 
     /// Makes the data directory and proves that it can be written, if this program writes there.
     pub fn prepare_data_dir(&self, program: Program, entropy: &Entropy) -> anyhow::Result<()> {
-        let embedded = program
-            .services()
-            .iter()
-            .any(|service| self.store(*service).engine() == Engine::Sqlite);
+        let embedded = program.services().iter().any(|service| self.store(*service).engine() == Engine::Sqlite);
         if !embedded && self.mode == Mode::Production {
             return Ok(());
         }
         make_folder(&self.data_dir)?;
-        let probe = self
-            .data_dir
-            .join(format!(".writable-{}", entropy.u64_below(u64::MAX)));
+        let probe = self.data_dir.join(format!(".writable-{}", entropy.u64_below(u64::MAX)));
         fs::write(&probe, b"").and_then(|()| fs::remove_file(&probe)).with_context(|| {
             format!(
                 "the data directory {} cannot be written: give this user the right to, or choose another \
@@ -108,12 +98,7 @@ fn make_folder(path: &Path) -> anyhow::Result<()> {
         .recursive(true)
         .mode(0o700)
         .create(path)
-        .with_context(|| {
-            format!(
-                "cannot make the directory {} (--data-dir DIR chooses another)",
-                path.display()
-            )
-        })
+        .with_context(|| format!("cannot make the directory {} (--data-dir DIR chooses another)", path.display()))
 }
 
 /// Writes a file that only this user can read, unless it exists. Of several processes that try at once,
@@ -123,11 +108,7 @@ fn create_once(path: &Path, text: &Secret, entropy: &Entropy) -> io::Result<()> 
         return Ok(());
     }
     let draft = path.with_extension(format!("{:x}.tmp", entropy.u64_below(u64::MAX)));
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&draft)?;
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
     let written = writeln!(file, "{}", text.expose())
         .and_then(|()| file.sync_all())
         // A hard link refuses to replace an existing file, where a rename would not: the first wins.

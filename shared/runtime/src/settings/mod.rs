@@ -26,8 +26,8 @@ use crate::Service;
 
 pub use layers::{ConfigError, Loader};
 pub use sections::{
-    BillingSettings, InvitationSettings, LimitSettings, LogFormat, LogSettings, MailSettings,
-    PostgresSettings, ServiceSecretFiles, SqliteSettings, TokenSettings,
+    BillingSettings, InvitationSettings, LimitSettings, LogFormat, LogSettings, MailSettings, PostgresSettings,
+    ServiceSecretFiles, SqliteSettings, TokenSettings,
 };
 
 /// How much the program may assume about its surroundings.
@@ -194,11 +194,6 @@ impl Settings {
 
     /// Settings for tests: development defaults for everything under `data_dir`.
     pub fn for_test(data_dir: impl Into<PathBuf>) -> Self {
-        Self::defaults(
-            Program::Suite,
-            Mode::Development,
-            data_dir.into(),
-            sections::DEFAULT_PORT_BASE,
-        )
+        Self::defaults(Program::Suite, Mode::Development, data_dir.into(), sections::DEFAULT_PORT_BASE)
     }
 }

@@ -175,12 +175,7 @@ pub struct BillingSettings {
 
 impl Settings {
     /// Every default. Those of `mode`, `data_dir` and `port_base` come in, since others follow from them.
-    pub(crate) fn defaults(
-        program: Program,
-        mode: Mode,
-        data_dir: PathBuf,
-        port_base: u16,
-    ) -> Self {
+    pub(crate) fn defaults(program: Program, mode: Mode, data_dir: PathBuf, port_base: u16) -> Self {
         let production = mode == Mode::Production;
         // The suite is a machine of its own; a single service in production is called from elsewhere.
         let listen = match program {
@@ -188,12 +183,8 @@ impl Settings {
             _ => Ipv4Addr::LOCALHOST,
         };
         let store = |service: Service| StoreUrl::sqlite(data_dir.join(format!("{service}.db")));
-        let url = |service: Service| {
-            format!(
-                "http://127.0.0.1:{}",
-                u32::from(port_base) + u32::from(service.port_offset())
-            )
-        };
+        let url =
+            |service: Service| format!("http://127.0.0.1:{}", u32::from(port_base) + u32::from(service.port_offset()));
         let secret = |service: Service| data_dir.join(SECRETS).join(service.name());
         Self {
             mode,
@@ -214,11 +205,7 @@ impl Settings {
             catalog_file: None,
             otlp_endpoint: None,
             log: LogSettings {
-                format: if production {
-                    LogFormat::Json
-                } else {
-                    LogFormat::Text
-                },
+                format: if production { LogFormat::Json } else { LogFormat::Text },
                 // OpenTelemetry reports its own steps at the level at which a service reports its work.
                 filter: "info,opentelemetry=warn".to_owned(),
             },
@@ -233,17 +220,10 @@ impl Settings {
                 billing_file: secret(Service::Billing),
             },
             limits: LimitSettings::defaults(production),
-            postgres: PostgresSettings {
-                connections: 16,
-                acquire_timeout: Duration::from_secs(5),
-            },
+            postgres: PostgresSettings { connections: 16, acquire_timeout: Duration::from_secs(5) },
             sqlite: SqliteSettings { readers: 4 },
             tokens: TokenSettings::default(),
-            invitations: InvitationSettings {
-                ttl: Duration::from_hours(7 * 24),
-                max_pending: 100,
-                max_per_day: 200,
-            },
+            invitations: InvitationSettings { ttl: Duration::from_hours(7 * 24), max_pending: 100, max_per_day: 200 },
             billing: BillingSettings {
                 lanes: 0,
                 batch_max: 1024,
@@ -264,11 +244,7 @@ impl LimitSettings {
             streams_per_connection: 1024,
             connection_age: Duration::from_mins(5),
             // Endpoints and load balancers need a moment to hear of it; a person at a terminal does not.
-            drain: if production {
-                Duration::from_secs(2)
-            } else {
-                Duration::from_millis(100)
-            },
+            drain: if production { Duration::from_secs(2) } else { Duration::from_millis(100) },
             shutdown: Duration::from_secs(8),
         }
     }

@@ -27,11 +27,7 @@ impl Settings {
         if let Err(error) = EnvFilter::builder().parse(&self.log.filter) {
             problems.push(format!("log.filter: {error}"));
         }
-        if problems.is_empty() {
-            Ok(())
-        } else {
-            Err(ConfigError::new(problems))
-        }
+        if problems.is_empty() { Ok(()) } else { Err(ConfigError::new(problems)) }
     }
 
     fn check_clock(&self, problems: &mut Vec<String>) {
@@ -56,10 +52,7 @@ impl Settings {
         }
         for service in Service::ALL {
             if self.operations_port == self.port_base + service.port_offset() {
-                problems.push(format!(
-                    "operations_port: {} is the port of {service}",
-                    self.operations_port
-                ));
+                problems.push(format!("operations_port: {} is the port of {service}", self.operations_port));
             }
         }
         if self.operations_port == 0 {
@@ -68,16 +61,11 @@ impl Settings {
     }
 
     fn check_urls(&self, problems: &mut Vec<String>) {
-        let otlp = self
-            .otlp_endpoint
-            .as_deref()
-            .map(|url| ("otlp_endpoint", url));
+        let otlp = self.otlp_endpoint.as_deref().map(|url| ("otlp_endpoint", url));
         // A collector runs beside the program; the exporter is built without TLS.
         if otlp.is_some_and(|(_, url)| url.starts_with("https:")) {
-            problems.push(
-                "otlp_endpoint: only http:// is supported; use a collector on this host or cluster"
-                    .to_owned(),
-            );
+            problems
+                .push("otlp_endpoint: only http:// is supported; use a collector on this host or cluster".to_owned());
         }
         let urls = [
             ("identity_url", self.identity_url.as_str()),
@@ -86,13 +74,10 @@ impl Settings {
             ("mail.link_base_url", self.mail.link_base_url.as_str()),
         ];
         for (key, url) in urls.into_iter().chain(otlp) {
-            let fits = http::Uri::from_str(url).is_ok_and(|uri| {
-                matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some()
-            });
+            let fits = http::Uri::from_str(url)
+                .is_ok_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some());
             if !fits {
-                problems.push(format!(
-                    "{key}: `{url}` is not of the form http://HOST:PORT"
-                ));
+                problems.push(format!("{key}: `{url}` is not of the form http://HOST:PORT"));
             }
         }
     }
@@ -100,20 +85,11 @@ impl Settings {
     fn check_limits(&self, problems: &mut Vec<String>) {
         for (key, count) in [
             ("limits.in_flight", self.limits.in_flight),
-            (
-                "limits.streams_per_connection",
-                self.limits.streams_per_connection as usize,
-            ),
+            ("limits.streams_per_connection", self.limits.streams_per_connection as usize),
             ("postgres.connections", self.postgres.connections as usize),
             ("sqlite.readers", self.sqlite.readers as usize),
-            (
-                "invitations.max_pending",
-                self.invitations.max_pending as usize,
-            ),
-            (
-                "invitations.max_per_day",
-                self.invitations.max_per_day as usize,
-            ),
+            ("invitations.max_pending", self.invitations.max_pending as usize),
+            ("invitations.max_per_day", self.invitations.max_per_day as usize),
             ("billing.batch_max", self.billing.batch_max),
             ("billing.queue_max", self.billing.queue_max),
         ] {
@@ -122,9 +98,7 @@ impl Settings {
             }
         }
         if self.limits.drain >= self.limits.shutdown {
-            problems.push(
-                "limits.drain: must be shorter than limits.shutdown, which includes it".to_owned(),
-            );
+            problems.push("limits.drain: must be shorter than limits.shutdown, which includes it".to_owned());
         }
     }
 
@@ -133,51 +107,19 @@ impl Settings {
         let mut within = |key: &str, value: Duration, least: Duration, most: Duration| {
             if value < least || value > most {
                 let [value, least, most] = [value, least, most].map(span::print);
-                problems.push(format!(
-                    "{key}: {value} is out of range, use {least} to {most}"
-                ));
+                problems.push(format!("{key}: {value} is out of range, use {least} to {most}"));
             }
         };
         within("limits.deadline", limits.deadline, SECOND, HOUR);
         within("limits.shutdown", limits.shutdown, SECOND, SHUTDOWN_MAX);
         within("limits.connection_age", limits.connection_age, SECOND, DAY);
-        within(
-            "postgres.acquire_timeout",
-            self.postgres.acquire_timeout,
-            SECOND,
-            HOUR,
-        );
-        within(
-            "tokens.access_ttl",
-            tokens.access_ttl,
-            SECOND,
-            TOKEN_TTL_MAX,
-        );
-        within(
-            "tokens.service_ttl",
-            tokens.service_ttl,
-            SECOND,
-            TOKEN_TTL_MAX,
-        );
+        within("postgres.acquire_timeout", self.postgres.acquire_timeout, SECOND, HOUR);
+        within("tokens.access_ttl", tokens.access_ttl, SECOND, TOKEN_TTL_MAX);
+        within("tokens.service_ttl", tokens.service_ttl, SECOND, TOKEN_TTL_MAX);
         within("tokens.refresh_ttl", tokens.refresh_ttl, SECOND, 366 * DAY);
-        within(
-            "tokens.refresh_grace",
-            tokens.refresh_grace,
-            Duration::ZERO,
-            HOUR,
-        );
-        within(
-            "tokens.verification_ttl",
-            tokens.verification_ttl,
-            SECOND,
-            30 * DAY,
-        );
+        within("tokens.refresh_grace", tokens.refresh_grace, Duration::ZERO, HOUR);
+        within("tokens.verification_ttl", tokens.verification_ttl, SECOND, 30 * DAY);
         within("invitations.ttl", self.invitations.ttl, HOUR, 30 * DAY);
-        within(
-            "billing.hold_ttl_max",
-            self.billing.hold_ttl_max,
-            SECOND,
-            DAY,
-        );
+        within("billing.hold_ttl_max", self.billing.hold_ttl_max, SECOND, DAY);
     }
 }

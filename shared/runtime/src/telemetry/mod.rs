@@ -31,10 +31,8 @@ const FLUSH_LIMIT: Duration = Duration::from_millis(700);
 /// How often metrics are pushed to the collector.
 const PUSH_EVERY: Duration = Duration::from_secs(15);
 /// Bounds in seconds for whatever is measured in seconds: from a memory access to the longest deadline.
-const SECONDS: [f64; 16] = [
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
-    30.0,
-];
+const SECONDS: [f64; 16] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
 /// This process's telemetry. Call [`Telemetry::shutdown`] last.
 pub struct Telemetry {
@@ -48,10 +46,7 @@ impl Telemetry {
     pub fn build(program: Program, settings: &Settings) -> anyhow::Result<Self> {
         let resource = Resource::builder()
             .with_service_name(program.name())
-            .with_attribute(opentelemetry::KeyValue::new(
-                "service.version",
-                env!("CARGO_PKG_VERSION"),
-            ))
+            .with_attribute(opentelemetry::KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
             .build();
         let registry = Registry::new();
         let exporter = opentelemetry_prometheus::exporter()
@@ -66,48 +61,27 @@ impl Telemetry {
         let mut tracers = SdkTracerProvider::builder().with_resource(resource);
         if let Some(endpoint) = &settings.otlp_endpoint {
             let refused = || format!("cannot send telemetry to {endpoint} (otlp_endpoint)");
-            let metrics = MetricExporter::builder()
-                .with_tonic()
-                .with_endpoint(endpoint)
-                .build()
-                .with_context(refused)?;
-            let spans = SpanExporter::builder()
-                .with_tonic()
-                .with_endpoint(endpoint)
-                .build()
-                .with_context(refused)?;
-            meters = meters.with_reader(
-                PeriodicReader::builder(metrics)
-                    .with_interval(PUSH_EVERY)
-                    .build(),
-            );
-            tracers = tracers
-                .with_batch_exporter(spans)
-                .with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOn)));
+            let metrics =
+                MetricExporter::builder().with_tonic().with_endpoint(endpoint).build().with_context(refused)?;
+            let spans = SpanExporter::builder().with_tonic().with_endpoint(endpoint).build().with_context(refused)?;
+            meters = meters.with_reader(PeriodicReader::builder(metrics).with_interval(PUSH_EVERY).build());
+            tracers =
+                tracers.with_batch_exporter(spans).with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOn)));
         } else {
             tracers = tracers.with_sampler(Sampler::AlwaysOff);
         }
-        Ok(Self {
-            registry,
-            meters: meters.build(),
-            tracers: tracers.build(),
-        })
+        Ok(Self { registry, meters: meters.build(), tracers: tracers.build() })
     }
 
     /// Makes this the telemetry of the whole process: logs, spans, meters and panics go here. Works once
     /// in a process.
     pub fn install(&self, program: Program, settings: &Settings) -> anyhow::Result<()> {
-        let filter = EnvFilter::builder()
-            .parse(&settings.log.filter)
-            .context("log.filter")?;
+        let filter = EnvFilter::builder().parse(&settings.log.filter).context("log.filter")?;
         let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
         let lines = match settings.log.format {
             LogFormat::Text => {
                 let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
-                lines
-                    .with_ansi(colours)
-                    .event_format(format::TextLines::new(colours))
-                    .boxed()
+                lines.with_ansi(colours).event_format(format::TextLines::new(colours)).boxed()
             }
             LogFormat::Json => lines
                 .with_ansi(false)
@@ -182,10 +156,7 @@ fn seconds_in_fine_steps(instrument: &Instrument) -> Option<Stream> {
         return None;
     }
     Stream::builder()
-        .with_aggregation(Aggregation::ExplicitBucketHistogram {
-            boundaries: SECONDS.to_vec(),
-            record_min_max: false,
-        })
+        .with_aggregation(Aggregation::ExplicitBucketHistogram { boundaries: SECONDS.to_vec(), record_min_max: false })
         .build()
         .ok()
 }
@@ -193,13 +164,8 @@ fn seconds_in_fine_steps(instrument: &Instrument) -> Option<Stream> {
 /// Panics go where everything else goes, with their place. The tower stack answers the caller.
 fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
-        let place = panic
-            .location()
-            .map(ToString::to_string)
-            .unwrap_or_default();
-        let message = panic
-            .payload_as_str()
-            .unwrap_or("a panic without a message");
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let message = panic.payload_as_str().unwrap_or("a panic without a message");
         tracing::error!(place, panic = message, "panicked");
     }));
 }

@@ -14,8 +14,7 @@ use bursar_proto::event::v1::{
     watch_response::Item,
 };
 use bursar_runtime::{
-    Env, Listeners, Program, ReadyProbe, Service, Settings, Started, Stop, Telemetry, serve_on,
-    surroundings,
+    Env, Listeners, Program, ReadyProbe, Service, Settings, Started, Stop, Telemetry, serve_on, surroundings,
 };
 use bursar_testkit::Ports;
 use bursar_time::Clock;
@@ -45,9 +44,7 @@ pub(crate) fn settings() -> (Settings, Ports) {
 
 /// A channel to a port on loopback.
 pub(crate) fn channel(url: &str) -> Channel {
-    Endpoint::from_shared(url.to_owned())
-        .expect("a URL")
-        .connect_lazy()
+    Endpoint::from_shared(url.to_owned()).expect("a URL").connect_lazy()
 }
 
 /// A running program.
@@ -69,13 +66,8 @@ impl Running {
         let program = Program::Single(Service::Billing);
         let telemetry = Telemetry::build(program, &settings).expect("telemetry");
         let env = surroundings(&settings, &telemetry);
-        let listeners = Listeners::bind(&settings, program.services())
-            .await
-            .expect("free ports");
-        let (is_ready, closed) = (
-            Arc::new(AtomicBool::new(ready)),
-            Arc::new(AtomicBool::new(false)),
-        );
+        let listeners = Listeners::bind(&settings, program.services()).await.expect("free ports");
+        let (is_ready, closed) = (Arc::new(AtomicBool::new(ready)), Arc::new(AtomicBool::new(false)));
         let (tell, became_ready) = oneshot::channel();
         let stop = Stop::default();
         let wire = {
@@ -89,10 +81,7 @@ impl Running {
             let on_ready = || {
                 let _ = tell.send(());
             };
-            let served = serve_on(
-                &settings, its_env, registry, listeners, its_stop, wire, on_ready,
-            )
-            .await;
+            let served = serve_on(&settings, its_env, registry, listeners, its_stop, wire, on_ready).await;
             telemetry.shutdown().await;
             served
         });
@@ -117,10 +106,7 @@ impl Running {
 
     async fn wait_until_ready(&mut self) {
         let ready = self.became_ready.take().expect("waits once");
-        tokio::time::timeout(Duration::from_secs(20), ready)
-            .await
-            .expect("in time")
-            .expect("ready");
+        tokio::time::timeout(Duration::from_secs(20), ready).await.expect("in time").expect("ready");
     }
 
     /// The gRPC port answers, whatever it answers.
@@ -134,9 +120,7 @@ impl Running {
     /// Waits until the program has said that it is ready.
     pub(crate) async fn became_ready(&self) {
         let mut health = tonic_health::pb::health_client::HealthClient::new(channel(&self.url));
-        let request = tonic_health::pb::HealthCheckRequest {
-            service: String::new(),
-        };
+        let request = tonic_health::pb::HealthCheckRequest { service: String::new() };
         let mut answers = health.watch(request).await.expect("a stream").into_inner();
         while let Some(answer) = answers.next().await {
             if answer.expect("health").status == 1 {
@@ -153,33 +137,19 @@ impl Running {
     /// Tells it to stop and waits for its end.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
         self.stop.gracefully.cancel();
-        tokio::time::timeout(Duration::from_secs(20), self.program)
-            .await
-            .expect("it stops")
-            .expect("no panic")
+        tokio::time::timeout(Duration::from_secs(20), self.program).await.expect("it stops").expect("no panic")
     }
 }
 
 fn started(env: &Env, ready: Arc<AtomicBool>, closed: Arc<AtomicBool>) -> Started {
-    let events = Events {
-        shutdown: env.shutdown.clone(),
-    };
-    Started::new(
-        Service::Billing,
-        Routes::new(EventServiceServer::new(events)),
-    )
-    .answering([EVENTS])
-    .ready_when(ReadyProbe::new(move || {
-        let ready = ready.load(Ordering::SeqCst);
-        async move {
-            if ready {
-                Ok(())
-            } else {
-                Err(anyhow::anyhow!("the store sleeps"))
-            }
-        }
-    }))
-    .closing(async move { closed.store(true, Ordering::SeqCst) })
+    let events = Events { shutdown: env.shutdown.clone() };
+    Started::new(Service::Billing, Routes::new(EventServiceServer::new(events)))
+        .answering([EVENTS])
+        .ready_when(ReadyProbe::new(move || {
+            let ready = ready.load(Ordering::SeqCst);
+            async move { if ready { Ok(()) } else { Err(anyhow::anyhow!("the store sleeps")) } }
+        }))
+        .closing(async move { closed.store(true, Ordering::SeqCst) })
 }
 
 /// Streams one heartbeat and then nothing: until shutdown if the cursor says `polite`, else for ever.
@@ -191,14 +161,8 @@ struct Events {
 impl EventService for Events {
     type WatchStream = std::pin::Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>> + Send>>;
 
-    async fn watch(
-        &self,
-        request: Request<WatchRequest>,
-    ) -> Result<Response<Self::WatchStream>, Status> {
-        let heartbeat = WatchResponse {
-            item: Some(Item::Heartbeat(Heartbeat::default())),
-            ..WatchResponse::default()
-        };
+    async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let heartbeat = WatchResponse { item: Some(Item::Heartbeat(Heartbeat::default())), ..WatchResponse::default() };
         let first = stream::once(std::future::ready(Ok(heartbeat)));
         let polite = request.into_inner().cursor == "polite";
         let shutdown = self.shutdown.clone();
@@ -224,20 +188,10 @@ pub(crate) async fn services(url: &str) -> Vec<String> {
         message_request: Some(MessageRequest::ListServices(String::new())),
     };
     let mut client = ServerReflectionClient::new(channel(url));
-    let answer = client
-        .server_reflection_info(stream::iter([request]))
-        .await
-        .expect("reflection");
-    let answer = answer
-        .into_inner()
-        .next()
-        .await
-        .expect("an answer")
-        .expect("a list");
+    let answer = client.server_reflection_info(stream::iter([request])).await.expect("reflection");
+    let answer = answer.into_inner().next().await.expect("an answer").expect("a list");
     match answer.message_response {
-        Some(MessageResponse::ListServicesResponse(list)) => {
-            sorted(list.service.into_iter().map(|one| one.name))
-        }
+        Some(MessageResponse::ListServicesResponse(list)) => sorted(list.service.into_iter().map(|one| one.name)),
         other => panic!("no list: {other:?}"),
     }
 }
@@ -253,20 +207,10 @@ pub(crate) async fn services_alpha(url: &str) -> Vec<String> {
         message_request: Some(MessageRequest::ListServices(String::new())),
     };
     let mut client = ServerReflectionClient::new(channel(url));
-    let answer = client
-        .server_reflection_info(stream::iter([request]))
-        .await
-        .expect("reflection");
-    let answer = answer
-        .into_inner()
-        .next()
-        .await
-        .expect("an answer")
-        .expect("a list");
+    let answer = client.server_reflection_info(stream::iter([request])).await.expect("reflection");
+    let answer = answer.into_inner().next().await.expect("an answer").expect("a list");
     match answer.message_response {
-        Some(MessageResponse::ListServicesResponse(list)) => {
-            sorted(list.service.into_iter().map(|one| one.name))
-        }
+        Some(MessageResponse::ListServicesResponse(list)) => sorted(list.service.into_iter().map(|one| one.name)),
         other => panic!("no list: {other:?}"),
     }
 }
@@ -282,16 +226,8 @@ pub(crate) async fn describes(url: &str, symbol: &str) -> usize {
         message_request: Some(MessageRequest::FileContainingSymbol(symbol.to_owned())),
     };
     let mut client = ServerReflectionClient::new(channel(url));
-    let answer = client
-        .server_reflection_info(stream::iter([request]))
-        .await
-        .expect("reflection");
-    let answer = answer
-        .into_inner()
-        .next()
-        .await
-        .expect("an answer")
-        .expect("files");
+    let answer = client.server_reflection_info(stream::iter([request])).await.expect("reflection");
+    let answer = answer.into_inner().next().await.expect("an answer").expect("files");
     match answer.message_response {
         Some(MessageResponse::FileDescriptorResponse(files)) => files.file_descriptor_proto.len(),
         other => panic!("no files: {other:?}"),

@@ -25,10 +25,9 @@ const ADVICE: &str = "PostgreSQL's programs (initdb, postgres) are neither in PA
 pub async fn database() -> Option<TestDb> {
     static SHARED: OnceLock<Option<Server>> = OnceLock::new();
     // Starting blocks for a moment: on a thread that may block, and once for all tests of the process.
-    let server =
-        tokio::task::spawn_blocking(|| SHARED.get_or_init(|| start(Durability::Fast)).as_ref())
-            .await
-            .expect("PostgreSQL starts");
+    let server = tokio::task::spawn_blocking(|| SHARED.get_or_init(|| start(Durability::Fast)).as_ref())
+        .await
+        .expect("PostgreSQL starts");
     match server {
         Some(server) => Some(server.create_database().await),
         None => None,
@@ -42,10 +41,7 @@ pub fn start(durability: Durability) -> Option<Server> {
         missing();
         return None;
     };
-    Some(
-        Server::start(&programs, durability)
-            .unwrap_or_else(|error| panic!("PostgreSQL does not start: {error}")),
-    )
+    Some(Server::start(&programs, durability).unwrap_or_else(|error| panic!("PostgreSQL does not start: {error}")))
 }
 
 /// Runs one test body on PostgreSQL; [`engines!`](crate::engines) calls this.
@@ -69,9 +65,6 @@ fn missing() {
     assert!(!required, "BURSAR_REQUIRE_POSTGRES=1, but {ADVICE}");
     SAID.get_or_init(|| {
         // Written directly: the test runner hides what a passing test prints with `eprintln!`.
-        let _ = writeln!(
-            std::io::stderr(),
-            "\nWARNING: tests on PostgreSQL did not run. {ADVICE}\n"
-        );
+        let _ = writeln!(std::io::stderr(), "\nWARNING: tests on PostgreSQL did not run. {ADVICE}\n");
     });
 }

@@ -24,23 +24,14 @@ pub(super) struct Account {
 /// Looks in `PATH`, then under `/usr/lib/postgresql`, newest version first.
 pub(super) fn find() -> Option<Programs> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let bin = std::env::split_paths(&path)
-        .chain(debian())
-        .find_map(|directory| {
-            let initdb = fs::canonicalize(directory.join("initdb")).ok()?;
-            let bin = initdb.parent()?.to_owned();
-            bin.join("postgres").is_file().then_some(bin)
-        })?;
-    let output = Command::new(bin.join("postgres"))
-        .arg("--version")
-        .output()
-        .ok()?;
+    let bin = std::env::split_paths(&path).chain(debian()).find_map(|directory| {
+        let initdb = fs::canonicalize(directory.join("initdb")).ok()?;
+        let bin = initdb.parent()?.to_owned();
+        bin.join("postgres").is_file().then_some(bin)
+    })?;
+    let output = Command::new(bin.join("postgres")).arg("--version").output().ok()?;
     let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    Some(Programs {
-        bin,
-        version,
-        account: unprivileged(),
-    })
+    Some(Programs { bin, version, account: unprivileged() })
 }
 
 /// Debian keeps each major version's programs out of `PATH`.
@@ -49,12 +40,7 @@ fn debian() -> Vec<PathBuf> {
         .into_iter()
         .flatten()
         .flatten()
-        .filter_map(|entry| {
-            Some((
-                entry.file_name().to_str()?.parse().ok()?,
-                entry.path().join("bin"),
-            ))
-        })
+        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin"))))
         .collect();
     versions.sort();
     versions.into_iter().rev().map(|(_, bin)| bin).collect()
@@ -80,9 +66,7 @@ fn unprivileged() -> Option<Account> {
 /// The user this process runs as, asked of a file it has just made: there is no safe call for it in std.
 fn user_id() -> u32 {
     use std::os::unix::fs::MetadataExt;
-    tempfile::tempfile()
-        .and_then(|file| file.metadata())
-        .map_or(0, |metadata| metadata.uid())
+    tempfile::tempfile().and_then(|file| file.metadata()).map_or(0, |metadata| metadata.uid())
 }
 
 impl Programs {
@@ -98,11 +82,7 @@ impl Programs {
 
     /// A key for what `initdb` makes: version and user.
     pub(super) fn key(&self) -> String {
-        let version: String = self
-            .version
-            .chars()
-            .filter(|c| c.is_ascii_alphanumeric() || *c == '.')
-            .collect();
+        let version: String = self.version.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '.').collect();
         format!("{version}-{}", self.owner())
     }
 
@@ -117,11 +97,7 @@ impl Programs {
     pub(super) fn command(&self, program: impl AsRef<Path>, directory: &Path) -> Command {
         use std::os::unix::process::CommandExt;
         let mut command = Command::new(program.as_ref());
-        command
-            .env_clear()
-            .env("PATH", "/usr/bin:/bin")
-            .env("LC_ALL", "C")
-            .env("TZ", "UTC");
+        command.env_clear().env("PATH", "/usr/bin:/bin").env("LC_ALL", "C").env("TZ", "UTC");
         command.current_dir(directory);
         if let Some(account) = self.account {
             command.uid(account.uid).gid(account.gid);
@@ -132,9 +108,7 @@ impl Programs {
     /// Gives a directory to the server's user.
     pub(super) fn give(&self, directory: &Path) -> std::io::Result<()> {
         match self.account {
-            Some(account) => {
-                std::os::unix::fs::chown(directory, Some(account.uid), Some(account.gid))
-            }
+            Some(account) => std::os::unix::fs::chown(directory, Some(account.uid), Some(account.gid)),
             None => Ok(()),
         }
     }

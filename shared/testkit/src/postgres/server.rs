@@ -53,8 +53,7 @@ impl Server {
     pub(super) fn start(programs: &Programs, durability: Durability) -> io::Result<Self> {
         // A template that another process is just removing, or that a cleaner of /tmp has holed, is not worth
         // failing for: the second try makes the files anew.
-        Self::try_start(programs, durability, true)
-            .or_else(|_| Self::try_start(programs, durability, false))
+        Self::try_start(programs, durability, true).or_else(|_| Self::try_start(programs, durability, false))
     }
 
     fn try_start(programs: &Programs, durability: Durability, cached: bool) -> io::Result<Self> {
@@ -66,27 +65,14 @@ impl Server {
             initdb(programs, &directory.join("data"))?;
         }
         let mut command = programs.command("/bin/sh", &directory);
-        command
-            .arg("-c")
-            .arg(WATCHDOG)
-            .arg("watchdog")
-            .arg(programs.path("postgres"))
-            .arg(&directory);
+        command.arg("-c").arg(WATCHDOG).arg("watchdog").arg(programs.path("postgres")).arg(&directory);
         for setting in settings(durability) {
             command.arg("-c").arg(setting);
         }
         // A group of its own: Ctrl-C reaches the tests, and the server stops after them.
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        let watchdog = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
-        let server = Self {
-            directory,
-            watchdog,
-            databases: AtomicU32::new(0),
-        };
+        let watchdog = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        let server = Self { directory, watchdog, databases: AtomicU32::new(0) };
         server.await_ready()?;
         Ok(server)
     }
@@ -97,19 +83,12 @@ impl Server {
         let start = Instant::now();
         loop {
             let status = fs::read_to_string(&pid_file).unwrap_or_default();
-            if status
-                .lines()
-                .nth(7)
-                .is_some_and(|line| line.trim() == "ready")
-            {
+            if status.lines().nth(7).is_some_and(|line| line.trim() == "ready") {
                 return Ok(());
             }
             let log = fs::read_to_string(self.directory.join("log")).unwrap_or_default();
             if log.contains("FATAL") || start.elapsed() > START_LIMIT {
-                return Err(io::Error::other(format!(
-                    "not ready after {:?}; its log: {log}",
-                    start.elapsed()
-                )));
+                return Err(io::Error::other(format!("not ready after {:?}; its log: {log}", start.elapsed())));
             }
             thread::sleep(Duration::from_millis(10));
         }
@@ -123,32 +102,16 @@ impl Server {
         sqlx::query(AssertSqlSafe(create))
             .execute(&mut connection)
             .await
-            .unwrap_or_else(|error| {
-                panic!("cannot create the database {name}: {error}\n{}", self.log())
-            });
-        connection
-            .close()
-            .await
-            .expect("the administrator's connection closes");
-        TestDb::postgres(format!(
-            "postgres://{USER}@localhost/{name}?host={}",
-            self.directory.display()
-        ))
+            .unwrap_or_else(|error| panic!("cannot create the database {name}: {error}\n{}", self.log()));
+        connection.close().await.expect("the administrator's connection closes");
+        TestDb::postgres(format!("postgres://{USER}@localhost/{name}?host={}", self.directory.display()))
     }
 
     async fn connect(&self) -> PgConnection {
-        let options = PgConnectOptions::new()
-            .socket(&self.directory)
-            .username(USER)
-            .database("postgres");
+        let options = PgConnectOptions::new().socket(&self.directory).username(USER).database("postgres");
         PgConnection::connect_with(&options)
             .await
-            .unwrap_or_else(|error| {
-                panic!(
-                    "cannot connect to the private PostgreSQL: {error}\n{}",
-                    self.log()
-                )
-            })
+            .unwrap_or_else(|error| panic!("cannot connect to the private PostgreSQL: {error}\n{}", self.log()))
     }
 
     /// What the server has logged so far, for a failure's output.
@@ -173,22 +136,13 @@ fn settings(durability: Durability) -> impl Iterator<Item = &'static str> {
         "log_min_messages=warning",
         "log_min_error_statement=panic",
     ];
-    let fast = [
-        "fsync=off",
-        "synchronous_commit=off",
-        "full_page_writes=off",
-    ];
-    common.into_iter().chain(
-        fast.into_iter()
-            .filter(move |_| durability == Durability::Fast),
-    )
+    let fast = ["fsync=off", "synchronous_commit=off", "full_page_writes=off"];
+    common.into_iter().chain(fast.into_iter().filter(move |_| durability == Durability::Fast))
 }
 
 /// A new directory that belongs to the server's user.
 fn directory(programs: &Programs) -> io::Result<PathBuf> {
-    let directory = tempfile::Builder::new()
-        .prefix("bursar-pg-")
-        .tempdir_in(PARENT)?;
+    let directory = tempfile::Builder::new().prefix("bursar-pg-").tempdir_in(PARENT)?;
     programs.give(directory.path())?;
     Ok(directory.keep())
 }
@@ -198,9 +152,7 @@ fn template(programs: &Programs) -> io::Result<PathBuf> {
     use std::os::unix::fs::MetadataExt;
     let template = Path::new(PARENT).join(format!("bursar-pg-template-{}", programs.key()));
     // /tmp is everybody's: files that somebody else has put there are not used.
-    if fs::symlink_metadata(&template)
-        .is_ok_and(|found| found.is_dir() && found.uid() == programs.owner())
-    {
+    if fs::symlink_metadata(&template).is_ok_and(|found| found.is_dir() && found.uid() == programs.owner()) {
         return Ok(template);
     }
     let directory = directory(programs)?;
@@ -209,25 +161,12 @@ fn template(programs: &Programs) -> io::Result<PathBuf> {
     // Of several processes that get here together the first wins; the others use its files.
     let renamed = fs::rename(&data, &template);
     fs::remove_dir_all(&directory)?;
-    if renamed.is_err() && !template.is_dir() {
-        renamed.map(|()| template)
-    } else {
-        Ok(template)
-    }
+    if renamed.is_err() && !template.is_dir() { renamed.map(|()| template) } else { Ok(template) }
 }
 
 fn initdb(programs: &Programs, data: &Path) -> io::Result<()> {
-    let mut command = programs.command(
-        programs.path("initdb"),
-        data.parent().unwrap_or(Path::new("/")),
-    );
-    command.arg("-D").arg(data).args([
-        "--username",
-        USER,
-        "--auth=trust",
-        "--encoding=UTF8",
-        "--no-sync",
-    ]);
+    let mut command = programs.command(programs.path("initdb"), data.parent().unwrap_or(Path::new("/")));
+    command.arg("-D").arg(data).args(["--username", USER, "--auth=trust", "--encoding=UTF8", "--no-sync"]);
     if programs.major() >= 15 {
         // A language's sort order, as most installations have: a query that forgets COLLATE "C" shows here.
         command.args(["--locale=C", "--locale-provider=icu", "--icu-locale=en-US"]);

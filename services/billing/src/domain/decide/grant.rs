@@ -22,10 +22,7 @@ pub(super) fn grant(
     if command.amount.is_zero() {
         return Err(Refusal::ZeroAmount);
     }
-    if command
-        .expires_at
-        .is_some_and(|expires_at| expires_at <= effective_at)
-    {
+    if command.expires_at.is_some_and(|expires_at| expires_at <= effective_at) {
         return Err(Refusal::EmptyValidity);
     }
     let mut posting = Posting::on(command.lot);
@@ -33,11 +30,7 @@ pub(super) fn grant(
     let mut draft = Draft::new(EntryKind::Grant, command.amount, vec![posting]);
     draft.id = Some(OperationId::Lot(command.lot));
     draft.expires_at = command.expires_at;
-    draft.grant = Some(GrantTerms {
-        source: command.source,
-        priority: command.priority,
-        effective_at,
-    });
+    draft.grant = Some(GrantTerms { source: command.source, priority: command.priority, effective_at });
     draft.note.clone_from(&command.note);
     let entry = state.book(now, draft, Some(request))?;
     let lot = Lot::from_grant(&entry).ok_or(Inconsistent("a grant's entry describes no lot"))?;
@@ -70,22 +63,12 @@ pub(super) fn void(
 }
 
 /// Books what remains of a lot whose time has passed as expired.
-pub(super) fn expire(
-    state: &mut AccountState,
-    id: bursar_id::LotId,
-    at: Timestamp,
-) -> Result<(), Refusal> {
-    let lot = state
-        .lot(id)
-        .ok_or(Inconsistent("a lot that falls due is missing"))?;
+pub(super) fn expire(state: &mut AccountState, id: bursar_id::LotId, at: Timestamp) -> Result<(), Refusal> {
+    let lot = state.lot(id).ok_or(Inconsistent("a lot that falls due is missing"))?;
     if lot.remaining == Credits::ZERO {
         return Ok(());
     }
-    let mut draft = Draft::new(
-        EntryKind::Expire,
-        lot.remaining,
-        taken_away(lot, Fate::Expired),
-    );
+    let mut draft = Draft::new(EntryKind::Expire, lot.remaining, taken_away(lot, Fate::Expired));
     draft.subject = Some(Subject::Lot(id));
     draft.expires_at = lot.expires_at;
     state.book(at, draft, None)?;

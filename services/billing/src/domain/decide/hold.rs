@@ -32,9 +32,7 @@ pub(super) fn place(
     if command.ttl == Span::ZERO || command.ttl > MAX_HOLD {
         return Err(Refusal::HoldTimeOutOfRange);
     }
-    let deadline = now
-        .checked_add(command.ttl)
-        .ok_or(Refusal::HoldTimeOutOfRange)?;
+    let deadline = now.checked_add(command.ttl).ok_or(Refusal::HoldTimeOutOfRange)?;
     let mut postings = Vec::with_capacity(1);
     burn::take(state, command.amount, now, Use::Reserve, &mut postings)?;
 
@@ -63,9 +61,7 @@ pub(super) fn capture(
         HoldState::Open => {}
         HoldState::Captured | HoldState::Released => return Err(Refusal::HoldSettled),
         HoldState::Lapsed => {
-            return Err(Refusal::HoldExpired {
-                deadline: hold.deadline,
-            });
+            return Err(Refusal::HoldExpired { deadline: hold.deadline });
         }
     }
     if command.amount.is_zero() {
@@ -73,10 +69,7 @@ pub(super) fn capture(
     }
     let excess = command.amount.saturating_sub(hold.amount);
     if !excess.is_zero() && !command.allow_excess {
-        return Err(Refusal::CaptureAboveHold {
-            held: hold.amount,
-            requested: command.amount,
-        });
+        return Err(Refusal::CaptureAboveHold { held: hold.amount, requested: command.amount });
     }
     let mut postings = freed(state, hold, command.amount, now)?;
     if !excess.is_zero() {
@@ -111,11 +104,7 @@ pub(super) fn release(
         HoldState::Captured => Err(Refusal::HoldSettled),
         HoldState::Released | HoldState::Lapsed => {
             let (hold, balance_after) = (hold.clone(), state.account().available);
-            Ok(Outcome::Released(Released {
-                hold,
-                balance_after,
-                replayed: true,
-            }))
+            Ok(Outcome::Released(Released { hold, balance_after, replayed: true }))
         }
     }
 }
@@ -135,11 +124,7 @@ fn free(
 ) -> Result<Outcome, Refusal> {
     let hold = state.hold(id).ok_or(Refusal::HoldNotFound)?;
     let postings = freed(state, hold, Credits::ZERO, at)?;
-    let kind = if end == HoldState::Lapsed {
-        EntryKind::HoldLapsed
-    } else {
-        EntryKind::Release
-    };
+    let kind = if end == HoldState::Lapsed { EntryKind::HoldLapsed } else { EntryKind::Release };
     let mut draft = Draft::new(kind, hold.amount, postings);
     draft.subject = Some(Subject::Hold(id));
     draft.attribution = Some(Arc::clone(&hold.attribution));
@@ -150,38 +135,22 @@ fn free(
     hold.state = end;
     hold.settled_at = Some(at);
     let (hold, balance_after) = (hold.clone(), entry.available_after);
-    Ok(Outcome::Released(Released {
-        hold,
-        balance_after,
-        replayed: false,
-    }))
+    Ok(Outcome::Released(Released { hold, balance_after, replayed: false }))
 }
 
 /// The postings that end a hold's earmarks: `amount` of them is spent, in order, and the rest goes
 /// back to its lots. An earmark is honoured even if its lot has expired or been voided meanwhile,
 /// but what is given back to such a lot is gone.
-fn freed(
-    state: &AccountState,
-    hold: &Hold,
-    amount: Credits,
-    now: Timestamp,
-) -> Result<Vec<Posting>, Inconsistent> {
+fn freed(state: &AccountState, hold: &Hold, amount: Credits, now: Timestamp) -> Result<Vec<Posting>, Inconsistent> {
     let mut left = amount;
     let free_one = |earmark: &Allocation| {
-        let lot = state
-            .lot(earmark.lot)
-            .ok_or(Inconsistent("a lot that a hold is earmarked on is missing"))?;
+        let lot = state.lot(earmark.lot).ok_or(Inconsistent("a lot that a hold is earmarked on is missing"))?;
         let spent = earmark.amount.min(left);
         left = left.saturating_sub(spent);
         let mut posting = Posting::on(lot.id);
         posting.held = -earmark.amount.micro();
         posting.spent = spent.micro();
-        give_back(
-            lot,
-            earmark.amount.saturating_sub(spent).micro(),
-            now,
-            &mut posting,
-        );
+        give_back(lot, earmark.amount.saturating_sub(spent).micro(), now, &mut posting);
         Ok(posting)
     };
     hold.earmarks.iter().map(free_one).collect()

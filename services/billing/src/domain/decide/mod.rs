@@ -26,11 +26,7 @@ use super::state::AccountState;
 ///
 /// # Errors
 /// [`Refusal`], in its documented order of precedence.
-pub fn decide(
-    state: &mut AccountState,
-    request: &Request,
-    now: Timestamp,
-) -> Result<Outcome, Refusal> {
+pub fn decide(state: &mut AccountState, request: &Request, now: Timestamp) -> Result<Outcome, Refusal> {
     let now = state.time(now);
     let booked = housekeeping::run(state, now)?;
     if let Some(outcome) = replay(state, request)? {

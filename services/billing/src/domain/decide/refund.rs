@@ -19,19 +19,14 @@ pub(super) fn refund(
     command: &RefundCommand,
     now: Timestamp,
 ) -> Result<Outcome, Refusal> {
-    let mut charge = state
-        .charge(command.charge)
-        .ok_or(Refusal::ChargeNotFound)?;
+    let mut charge = state.charge(command.charge).ok_or(Refusal::ChargeNotFound)?;
     let left = charge.refundable();
     let amount = command.amount.unwrap_or(left);
     if command.amount.is_some_and(Credits::is_zero) {
         return Err(Refusal::ZeroAmount);
     }
     if amount > left || left.is_zero() {
-        return Err(Refusal::RefundAboveCharge {
-            left,
-            requested: amount,
-        });
+        return Err(Refusal::RefundAboveCharge { left, requested: amount });
     }
     let postings = returned(state, &charge, amount, now)?;
 
@@ -67,19 +62,11 @@ fn returned(
             continue;
         }
         left = left.saturating_sub(part);
-        let lot = state
-            .lot(allocation.lot)
-            .ok_or(Inconsistent("a lot that paid for a charge is missing"))?;
+        let lot = state.lot(allocation.lot).ok_or(Inconsistent("a lot that paid for a charge is missing"))?;
         let mut posting = Posting::on(lot.id);
         posting.spent = -part.micro();
         give_back(lot, part.micro(), now, &mut posting);
         postings.push(posting);
     }
-    if left.is_zero() {
-        Ok(postings)
-    } else {
-        Err(Inconsistent(
-            "a charge's allocations do not add up to its amount",
-        ))
-    }
+    if left.is_zero() { Ok(postings) } else { Err(Inconsistent("a charge's allocations do not add up to its amount")) }
 }

@@ -30,11 +30,7 @@ fn changes() -> Vec<(&'static str, Change)> {
         ("available_after", |row| row.available_after += 1),
         ("held_after", |row| row.held_after += 1),
         ("operation_id", |row| {
-            swap(
-                &mut row.operation_id,
-                &format!("lot_{ID}"),
-                &format!("chg_{ID}"),
-            );
+            swap(&mut row.operation_id, &format!("lot_{ID}"), &format!("chg_{ID}"));
         }),
         ("subject", |row| {
             swap(&mut row.subject, &format!("lot_{ID}"), &format!("chg_{ID}"));
@@ -63,11 +59,7 @@ fn changes() -> Vec<(&'static str, Change)> {
         }),
         ("body_hash", |row| row.body_hash ^= 1),
         ("postings", |row| {
-            row.postings = if row.postings == "[]" {
-                format!(r#"[["lot_{ID}",0,0,0,0,0]]"#)
-            } else {
-                "[]".to_owned()
-            };
+            row.postings = if row.postings == "[]" { format!(r#"[["lot_{ID}",0,0,0,0,0]]"#) } else { "[]".to_owned() };
         }),
         ("hash", |row| row.hash[0] ^= 1),
     ]
@@ -170,13 +162,8 @@ fn ledger() -> Store {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     loop {
         let tree = proptest::strategy::Strategy::new_tree(&steps(), &mut runner).unwrap();
-        let store = Pair::run(&proptest::strategy::ValueTree::current(&tree))
-            .world
-            .store;
-        let open = store
-            .holds
-            .values()
-            .any(|hold| hold.state == HoldState::Open);
+        let store = Pair::run(&proptest::strategy::ValueTree::current(&tree)).world.store;
+        let open = store.holds.values().any(|hold| hold.state == HoldState::Open);
         if store.lots.len() > 2 && open && store.entries.len() > 20 {
             return store;
         }
@@ -188,54 +175,19 @@ fn a_row_beside_the_ledger_that_was_changed_by_hand_is_found() {
     let good = ledger();
     assert!(good.verify().is_ok());
     let lot = *good.lots.keys().next().unwrap();
-    let open = good
-        .holds
-        .values()
-        .find(|hold| hold.state == HoldState::Open)
-        .unwrap()
-        .id;
+    let open = good.holds.values().find(|hold| hold.state == HoldState::Open).unwrap().id;
     let spoiled: Vec<(Flaw, Spoil)> = vec![
-        (
-            Flaw::HeadMismatch,
-            Box::new(|it| it.account.available = credits(1)),
-        ),
-        (
-            Flaw::HeadMismatch,
-            Box::new(|it| it.account.held = credits(1)),
-        ),
+        (Flaw::HeadMismatch, Box::new(|it| it.account.available = credits(1))),
+        (Flaw::HeadMismatch, Box::new(|it| it.account.held = credits(1))),
         (Flaw::HeadMismatch, Box::new(|it| it.account.head.seq += 1)),
-        (
-            Flaw::HeadMismatch,
-            Box::new(|it| it.account.head.hash[31] ^= 1),
-        ),
-        (
-            Flaw::LotMismatch(lot),
-            Box::new(move |it| it.lots.get_mut(&lot).unwrap().spent = credits(1)),
-        ),
-        (
-            Flaw::LotMismatch(lot),
-            Box::new(move |it| it.lots.get_mut(&lot).unwrap().granted = credits(1)),
-        ),
-        (
-            Flaw::LotMismatch(lot),
-            Box::new(move |it| it.lots.get_mut(&lot).unwrap().priority += 1),
-        ),
-        (
-            Flaw::LotMismatch(lot),
-            Box::new(move |it| it.lots.get_mut(&lot).unwrap().number += 1),
-        ),
-        (
-            Flaw::LotMissing(lot),
-            Box::new(move |it| drop(it.lots.remove(&lot))),
-        ),
-        (
-            Flaw::StoredHoldMismatch(open),
-            Box::new(move |it| drop(it.holds.remove(&open))),
-        ),
-        (
-            Flaw::StoredHoldMismatch(open),
-            Box::new(move |it| it.holds.get_mut(&open).unwrap().amount = credits(1)),
-        ),
+        (Flaw::HeadMismatch, Box::new(|it| it.account.head.hash[31] ^= 1)),
+        (Flaw::LotMismatch(lot), Box::new(move |it| it.lots.get_mut(&lot).unwrap().spent = credits(1))),
+        (Flaw::LotMismatch(lot), Box::new(move |it| it.lots.get_mut(&lot).unwrap().granted = credits(1))),
+        (Flaw::LotMismatch(lot), Box::new(move |it| it.lots.get_mut(&lot).unwrap().priority += 1)),
+        (Flaw::LotMismatch(lot), Box::new(move |it| it.lots.get_mut(&lot).unwrap().number += 1)),
+        (Flaw::LotMissing(lot), Box::new(move |it| drop(it.lots.remove(&lot)))),
+        (Flaw::StoredHoldMismatch(open), Box::new(move |it| drop(it.holds.remove(&open)))),
+        (Flaw::StoredHoldMismatch(open), Box::new(move |it| it.holds.get_mut(&open).unwrap().amount = credits(1))),
         (
             Flaw::StoredHoldMismatch(open),
             Box::new(move |it| it.holds.get_mut(&open).unwrap().state = HoldState::Released),

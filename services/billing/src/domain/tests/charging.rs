@@ -52,10 +52,7 @@ fn burn_order_compares_five_things_one_after_another() {
     ];
     for (first, second) in cases {
         for swapped in [false, true] {
-            let (one, two) = (
-                format!("grant first 5 {first}"),
-                format!("grant second 5 {second}"),
-            );
+            let (one, two) = (format!("grant first 5 {first}"), format!("grant second 5 {second}"));
             let [one, two] = if swapped { [two, one] } else { [one, two] };
             check(&format!(
                 "

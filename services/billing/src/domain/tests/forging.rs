@@ -51,42 +51,12 @@ type Forgery = (&'static str, Change, usize, Flaw);
 /// Entries that lack something.
 fn incomplete() -> Vec<Forgery> {
     vec![
-        (
-            "an earlier time",
-            |it| it[CHARGE].at = at(0),
-            CHARGE,
-            Flaw::TimeRunsBack,
-        ),
-        (
-            "a charge without an id",
-            |it| it[CHARGE].id = None,
-            CHARGE,
-            Flaw::Incomplete,
-        ),
-        (
-            "a charge as a void",
-            |it| it[CHARGE].kind = EntryKind::Void,
-            CHARGE,
-            Flaw::Incomplete,
-        ),
-        (
-            "a release of nothing",
-            |it| it[RELEASE].subject = None,
-            RELEASE,
-            Flaw::Incomplete,
-        ),
-        (
-            "another lot's expiry",
-            |it| it[EXPIRE].subject = Some(Subject::Lot(id(101))),
-            EXPIRE,
-            Flaw::Incomplete,
-        ),
-        (
-            "a grant without terms",
-            |it| it[GRANT].grant = None,
-            GRANT,
-            Flaw::Incomplete,
-        ),
+        ("an earlier time", |it| it[CHARGE].at = at(0), CHARGE, Flaw::TimeRunsBack),
+        ("a charge without an id", |it| it[CHARGE].id = None, CHARGE, Flaw::Incomplete),
+        ("a charge as a void", |it| it[CHARGE].kind = EntryKind::Void, CHARGE, Flaw::Incomplete),
+        ("a release of nothing", |it| it[RELEASE].subject = None, RELEASE, Flaw::Incomplete),
+        ("another lot's expiry", |it| it[EXPIRE].subject = Some(Subject::Lot(id(101))), EXPIRE, Flaw::Incomplete),
+        ("a grant without terms", |it| it[GRANT].grant = None, GRANT, Flaw::Incomplete),
     ]
 }
 
@@ -112,18 +82,8 @@ fn misplaced() -> Vec<Forgery> {
             HOLD,
             Flaw::WrongPosting(a),
         ),
-        (
-            "credits out of nothing",
-            |it| it[REFUND].postings[0].remaining += 1,
-            REFUND,
-            Flaw::WrongPosting(a),
-        ),
-        (
-            "another figure",
-            |it| it[CHARGE].amount = it[VOID].amount,
-            CHARGE,
-            Flaw::AmountMismatch,
-        ),
+        ("credits out of nothing", |it| it[REFUND].postings[0].remaining += 1, REFUND, Flaw::WrongPosting(a)),
+        ("another figure", |it| it[CHARGE].amount = it[VOID].amount, CHARGE, Flaw::AmountMismatch),
         (
             "a lot twice",
             |it| {
@@ -133,12 +93,7 @@ fn misplaced() -> Vec<Forgery> {
             SECOND_GRANT,
             Flaw::LotGrantedTwice(a),
         ),
-        (
-            "a lot from nowhere",
-            |it| it[CHARGE].postings[0].lot = id(9),
-            CHARGE,
-            Flaw::UnknownLot(id(9)),
-        ),
+        ("a lot from nowhere", |it| it[CHARGE].postings[0].lot = id(9), CHARGE, Flaw::UnknownLot(id(9))),
         (
             "more than there is",
             |it| {
@@ -156,18 +111,8 @@ fn misplaced() -> Vec<Forgery> {
 fn untimely() -> Vec<Forgery> {
     let (a, b) = (id(100), id(101));
     vec![
-        (
-            "a later expiry",
-            |it| it[GRANT].expires_at = Some(at(60)),
-            EXPIRE,
-            Flaw::WrongTime(a),
-        ),
-        (
-            "an earlier expiry",
-            |it| it[GRANT].expires_at = Some(at(2)),
-            CHARGE,
-            Flaw::WrongTime(a),
-        ),
+        ("a later expiry", |it| it[GRANT].expires_at = Some(at(60)), EXPIRE, Flaw::WrongTime(a)),
+        ("an earlier expiry", |it| it[GRANT].expires_at = Some(at(2)), CHARGE, Flaw::WrongTime(a)),
         (
             "a later beginning",
             |it| {
@@ -178,12 +123,7 @@ fn untimely() -> Vec<Forgery> {
             CHARGE,
             Flaw::WrongTime(a),
         ),
-        (
-            "a void of the other lot, too",
-            |it| it[SECOND_GRANT].expires_at = Some(at(51)),
-            VOID,
-            Flaw::WrongTime(b),
-        ),
+        ("a void of the other lot, too", |it| it[SECOND_GRANT].expires_at = Some(at(51)), VOID, Flaw::WrongTime(b)),
         (
             "a capture of another hold",
             |it| it[CAPTURE].subject = Some(Subject::Hold(id(9))),
@@ -216,11 +156,7 @@ fn a_forged_chain_still_has_to_tell_a_possible_story() {
     ] {
         assert_eq!(kinds[index], kind, "{kinds:?}");
     }
-    for (what, change, found, flaw) in incomplete()
-        .into_iter()
-        .chain(misplaced())
-        .chain(untimely())
-    {
+    for (what, change, found, flaw) in incomplete().into_iter().chain(misplaced()).chain(untimely()) {
         let mut store = good.clone();
         let mut entries = store.entries.clone();
         change(&mut entries);

@@ -4,10 +4,7 @@
 //! one by one; time passes second by second. There are no sums to get wrong, no order to maintain
 //! and nothing shared with the engine under test.
 
-#![expect(
-    clippy::cast_possible_truncation,
-    reason = "a model counts to a few hundred"
-)]
+#![expect(clippy::cast_possible_truncation, reason = "a model counts to a few hundred")]
 
 use super::words::{Answer, Ask, HoldIs, Line, again, merge};
 
@@ -106,11 +103,7 @@ impl Model {
             self.fall_due();
         }
         if let Some((_, first, answer)) = self.answers.iter().find(|it| Some(it.0) == key) {
-            return if first == ask {
-                again(answer.clone())
-            } else {
-                Answer::Reused
-            };
+            return if first == ask { again(answer.clone()) } else { Answer::Reused };
         }
         let lines = self.ledger.len();
         let answer = self.carry_out(ask);
@@ -125,36 +118,13 @@ impl Model {
     fn carry_out(&mut self, ask: &Ask) -> Answer {
         match *ask {
             Ask::Charge { amount, member } => self.charge(amount, member),
-            Ask::Hold {
-                amount,
-                ttl,
-                member,
-            } => self.hold(amount, ttl, member),
-            Ask::Capture {
-                hold,
-                amount,
-                excess,
-            } => self.capture(hold, amount, excess),
+            Ask::Hold { amount, ttl, member } => self.hold(amount, ttl, member),
+            Ask::Capture { hold, amount, excess } => self.capture(hold, amount, excess),
             Ask::Release { hold } => self.release(hold),
             Ask::Refund { charge, amount } => self.refund(charge, amount),
-            Ask::Grant {
-                amount,
-                priority,
-                free,
-                effective,
-                expires,
-            } => {
+            Ask::Grant { amount, priority, free, effective, expires } => {
                 let effective = effective.unwrap_or(self.now);
-                self.grant(
-                    amount,
-                    Lot {
-                        priority,
-                        expires,
-                        free,
-                        effective,
-                        voided: false,
-                    },
-                )
+                self.grant(amount, Lot { priority, expires, free, effective, voided: false })
             }
             Ask::Void { lot } => self.void(lot),
             Ask::Sweep => Answer::Swept,
@@ -171,11 +141,7 @@ impl Model {
         self.charges.push(member);
         self.spend(&coins);
         self.write("CHARGE", amount);
-        Answer::Charged {
-            lots: self.group(&coins),
-            left: self.left(),
-            again: false,
-        }
+        Answer::Charged { lots: self.group(&coins), left: self.left(), again: false }
     }
 
     fn hold(&mut self, amount: u64, ttl: i64, member: u64) -> Answer {
@@ -193,25 +159,13 @@ impl Model {
             self.coins[*coin].place = Place::Held { hold };
         }
         let lots = self.group(&coins);
-        self.holds.push(Hold {
-            is: HoldIs::Open,
-            deadline: self.now + ttl,
-            member,
-            coins,
-        });
+        self.holds.push(Hold { is: HoldIs::Open, deadline: self.now + ttl, member, coins });
         self.write("HOLD", amount);
-        Answer::Held {
-            lots,
-            left: self.left(),
-            again: false,
-        }
+        Answer::Held { lots, left: self.left(), again: false }
     }
 
     fn capture(&mut self, hold: usize, amount: u64, excess: bool) -> Answer {
-        let Some(Hold {
-            is, member, coins, ..
-        }) = self.holds.get(hold).cloned()
-        else {
+        let Some(Hold { is, member, coins, .. }) = self.holds.get(hold).cloned() else {
             return Answer::NotFound;
         };
         match is {
@@ -244,11 +198,7 @@ impl Model {
         self.give_back(&back);
         self.holds[hold].is = HoldIs::Captured;
         self.write("CAPTURE", amount);
-        Answer::Charged {
-            lots: self.group(&spent),
-            left: self.left(),
-            again: false,
-        }
+        Answer::Charged { lots: self.group(&spent), left: self.left(), again: false }
     }
 
     fn release(&mut self, hold: usize) -> Answer {
@@ -257,20 +207,12 @@ impl Model {
         };
         match is {
             HoldIs::Captured => Answer::Settled,
-            HoldIs::Released | HoldIs::Lapsed => Answer::Released {
-                is,
-                left: self.left(),
-                again: true,
-            },
+            HoldIs::Released | HoldIs::Lapsed => Answer::Released { is, left: self.left(), again: true },
             HoldIs::Open => {
                 self.give_back(&coins);
                 self.holds[hold].is = HoldIs::Released;
                 self.write("RELEASE", coins.len() as u64);
-                Answer::Released {
-                    is: HoldIs::Released,
-                    left: self.left(),
-                    again: false,
-                }
+                Answer::Released { is: HoldIs::Released, left: self.left(), again: false }
             }
         }
     }
@@ -297,24 +239,12 @@ impl Model {
         if amount > left || left == 0 {
             return Answer::AboveCharge { left };
         }
-        let coins: Vec<usize> = coins
-            .into_iter()
-            .take(amount as usize)
-            .map(|it| it.1)
-            .collect();
+        let coins: Vec<usize> = coins.into_iter().take(amount as usize).map(|it| it.1).collect();
         self.give_back(&coins);
-        let lost = coins
-            .iter()
-            .filter(|it| self.coins[**it].place != Place::Remaining)
-            .count();
+        let lost = coins.iter().filter(|it| self.coins[**it].place != Place::Remaining).count();
         self.spent_in_period = self.spent_in_period.saturating_sub(amount);
         self.write("REFUND", amount);
-        Answer::Refunded {
-            lots: self.group(&coins),
-            lost: lost as u64,
-            left: self.left(),
-            again: false,
-        }
+        Answer::Refunded { lots: self.group(&coins), lost: lost as u64, left: self.left(), again: false }
     }
 
     fn grant(&mut self, amount: u64, lot: Lot) -> Answer {
@@ -325,10 +255,7 @@ impl Model {
             return Answer::EmptyValidity;
         }
         for _ in 0..amount {
-            self.coins.push(Coin {
-                lot: self.lots.len(),
-                place: Place::Remaining,
-            });
+            self.coins.push(Coin { lot: self.lots.len(), place: Place::Remaining });
         }
         self.lots.push(lot);
         self.write("GRANT", amount);
@@ -350,11 +277,7 @@ impl Model {
         self.lots[lot].voided = true;
         let amount = self.move_remaining(lot, Place::Voided);
         self.write("VOID", amount);
-        Answer::Voided {
-            amount,
-            left: self.left(),
-            again: false,
-        }
+        Answer::Voided { amount, left: self.left(), again: false }
     }
 
     /// What this second brings by itself: lots first, then holds.
@@ -368,12 +291,7 @@ impl Model {
             }
         }
         for hold in 0..self.holds.len() {
-            let Hold {
-                is,
-                deadline,
-                coins,
-                ..
-            } = self.holds[hold].clone();
+            let Hold { is, deadline, coins, .. } = self.holds[hold].clone();
             if is == HoldIs::Open && deadline <= self.now {
                 self.give_back(&coins);
                 self.holds[hold].is = HoldIs::Lapsed;
@@ -383,9 +301,7 @@ impl Model {
     }
 
     fn is_over(&self, lot: usize) -> bool {
-        self.lots[lot]
-            .expires
-            .is_some_and(|expires| expires <= self.now)
+        self.lots[lot].expires.is_some_and(|expires| expires <= self.now)
     }
 
     fn move_remaining(&mut self, lot: usize, to: Place) -> u64 {
@@ -406,44 +322,26 @@ impl Model {
 
     /// The next `amount` coins to burn, one after another; `None` if there are not so many.
     fn pick(&self, amount: u64) -> Option<Vec<usize>> {
-        let mut coins: Vec<usize> = (0..self.coins.len())
-            .filter(|it| self.spendable(&self.coins[*it]))
-            .collect();
+        let mut coins: Vec<usize> = (0..self.coins.len()).filter(|it| self.spendable(&self.coins[*it])).collect();
         coins.sort_by_key(|it| {
             let index = self.coins[*it].lot;
             let lot = &self.lots[index];
-            (
-                lot.priority,
-                lot.expires.unwrap_or(i64::MAX),
-                !lot.free,
-                lot.effective,
-                index,
-            )
+            (lot.priority, lot.expires.unwrap_or(i64::MAX), !lot.free, lot.effective, index)
         });
         coins.truncate(amount as usize);
         (coins.len() as u64 == amount).then_some(coins)
     }
 
     fn short(&self, required: u64) -> Answer {
-        let available = self
-            .coins
-            .iter()
-            .filter(|coin| self.spendable(coin))
-            .count() as u64;
-        Answer::Short {
-            available,
-            required,
-        }
+        let available = self.coins.iter().filter(|coin| self.spendable(coin)).count() as u64;
+        Answer::Short { available, required }
     }
 
     fn spend(&mut self, coins: &[usize]) {
         let charge = self.charges.len() - 1;
         for coin in coins {
             self.serial += 1;
-            self.coins[*coin].place = Place::Spent {
-                charge,
-                serial: self.serial,
-            };
+            self.coins[*coin].place = Place::Spent { charge, serial: self.serial };
         }
         self.spent_in_period += coins.len() as u64;
     }
@@ -466,16 +364,12 @@ impl Model {
     }
 
     fn left(&self) -> u64 {
-        self.coins
-            .iter()
-            .filter(|coin| coin.place == Place::Remaining)
-            .count() as u64
+        self.coins.iter().filter(|coin| coin.place == Place::Remaining).count() as u64
     }
 
     fn write(&mut self, kind: &'static str, amount: u64) {
         let held = |coin: &&Coin| matches!(coin.place, Place::Held { .. });
         let held = self.coins.iter().filter(held).count() as u64;
-        self.ledger
-            .push((kind, self.now, amount, self.left(), held));
+        self.ledger.push((kind, self.now, amount, self.left(), held));
     }
 }

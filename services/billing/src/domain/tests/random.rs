@@ -79,13 +79,8 @@ enum What {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let grant = (
-        0..20_u64,
-        0..3_i32,
-        any::<bool>(),
-        prop::option::of(-10..10_i64),
-        prop::option::weighted(0.7, -3..30_i64),
-    );
+    let grant =
+        (0..20_u64, 0..3_i32, any::<bool>(), prop::option::of(-10..10_i64), prop::option::weighted(0.7, -3..30_i64));
     let what = prop_oneof![
         4 => grant.prop_map(|(amount, priority, free, effective, lasts)| {
             What::Grant { amount, priority, free, effective, lasts }
@@ -130,13 +125,8 @@ pub(super) struct Pair {
 impl Pair {
     pub(super) fn run(steps: &[Step]) -> Self {
         // Begins at second 100, so that grants may have begun before.
-        let mut pair = Self {
-            world: World::new(),
-            model: Model::default(),
-            now: 100,
-            asked: Vec::new(),
-            answers: Vec::new(),
-        };
+        let mut pair =
+            Self { world: World::new(), model: Model::default(), now: 100, asked: Vec::new(), answers: Vec::new() };
         for step in steps {
             pair.step(step);
         }
@@ -178,51 +168,20 @@ impl Pair {
     fn resolve(&self, what: &What) -> Ask {
         match *what {
             What::Charge { amount, member } => Ask::Charge { amount, member },
-            What::Hold {
-                amount,
-                ttl,
-                member,
-            } => Ask::Hold {
-                amount,
-                ttl,
-                member,
-            },
-            What::Capture {
-                hold,
-                amount,
-                excess,
-            } => Ask::Capture {
-                hold: recent(hold, self.model.hold_count()),
-                amount,
-                excess,
-            },
-            What::Release { hold } => Ask::Release {
-                hold: recent(hold, self.model.hold_count()),
-            },
-            What::Refund { charge, amount } => Ask::Refund {
-                charge: recent(charge, self.model.charge_count()),
-                amount,
-            },
-            What::Grant {
-                amount,
-                priority,
-                free,
-                effective,
-                lasts,
-            } => {
+            What::Hold { amount, ttl, member } => Ask::Hold { amount, ttl, member },
+            What::Capture { hold, amount, excess } => {
+                Ask::Capture { hold: recent(hold, self.model.hold_count()), amount, excess }
+            }
+            What::Release { hold } => Ask::Release { hold: recent(hold, self.model.hold_count()) },
+            What::Refund { charge, amount } => {
+                Ask::Refund { charge: recent(charge, self.model.charge_count()), amount }
+            }
+            What::Grant { amount, priority, free, effective, lasts } => {
                 let effective = effective.map(|offset| self.now + offset);
                 let expires = lasts.map(|lasts| effective.unwrap_or(self.now) + lasts);
-                Ask::Grant {
-                    amount,
-                    priority,
-                    free,
-                    effective,
-                    expires,
-                }
+                Ask::Grant { amount, priority, free, effective, expires }
             }
-            What::Void { lot } => Ask::Void {
-                lot: recent(lot, self.model.lot_count()),
-            },
+            What::Void { lot } => Ask::Void { lot: recent(lot, self.model.lot_count()) },
             What::Sweep | What::Retry { .. } => Ask::Sweep,
         }
     }
@@ -239,57 +198,34 @@ impl Pair {
                 attribution: attribution(member),
                 occurred_at: None,
             }),
-            Ask::Hold {
-                amount,
-                ttl,
-                member,
-            } => Command::Hold(HoldCommand {
+            Ask::Hold { amount, ttl, member } => Command::Hold(HoldCommand {
                 hold: id(HOLDS + self.model.hold_count() as u64),
                 amount: units(amount),
                 ttl: Span::from_secs(ttl as u64),
                 attribution: attribution(member),
             }),
-            Ask::Capture {
-                hold,
-                amount,
-                excess,
-            } => Command::Capture(CaptureCommand {
+            Ask::Capture { hold, amount, excess } => Command::Capture(CaptureCommand {
                 hold: id(HOLDS + hold as u64),
                 charge,
                 amount: units(amount),
                 allow_excess: excess,
             }),
-            Ask::Release { hold } => Command::Release {
-                hold: id(HOLDS + hold as u64),
-            },
+            Ask::Release { hold } => Command::Release { hold: id(HOLDS + hold as u64) },
             Ask::Refund { charge, amount } => Command::Refund(RefundCommand {
                 charge: id(CHARGES + charge as u64),
                 refund: id(self.answers.len() as u64),
                 amount: amount.map(units),
             }),
-            Ask::Grant {
-                amount,
-                priority,
-                free,
-                effective,
-                expires,
-            } => Command::Grant(GrantCommand {
+            Ask::Grant { amount, priority, free, effective, expires } => Command::Grant(GrantCommand {
                 lot: id(LOTS + self.model.lot_count() as u64),
                 amount: units(amount),
-                source: if free {
-                    LotSource::Promotion
-                } else {
-                    LotSource::Allowance
-                },
+                source: if free { LotSource::Promotion } else { LotSource::Allowance },
                 priority,
                 effective_at: effective.map(second),
                 expires_at: expires.map(second),
                 note: None,
             }),
-            Ask::Void { lot } => Command::Void(VoidCommand {
-                lot: id(LOTS + lot as u64),
-                note: None,
-            }),
+            Ask::Void { lot } => Command::Void(VoidCommand { lot: id(LOTS + lot as u64), note: None }),
             Ask::Sweep => Command::Sweep,
         };
         Request::new(asked_as.map(|number| key(&format!("k{number}"))), command)
@@ -299,17 +235,8 @@ impl Pair {
         let store = &self.world.store;
         let ledger = store.entries.iter().map(|entry| {
             let second = entry.at.since(at(0)).as_secs() as i64;
-            let after = (
-                entry.available_after.micro() as u64,
-                entry.held_after.micro() as u64,
-            );
-            (
-                entry.kind.as_str(),
-                second,
-                entry.amount.micro() as u64,
-                after.0,
-                after.1,
-            )
+            let after = (entry.available_after.micro() as u64, entry.held_after.micro() as u64);
+            (entry.kind.as_str(), second, entry.amount.micro() as u64, after.0, after.1)
         });
         assert_eq!(ledger.collect::<Vec<_>>(), self.model.ledger, "the ledger");
         assert_eq!(store.lots.len(), self.model.lot_count(), "number of lots");
@@ -318,29 +245,14 @@ impl Pair {
             let parts = parts.map(|part| part.micro() as u64);
             assert_eq!(parts, self.model.lot_parts(index), "lot {index}: {lot:?}");
         }
-        assert_eq!(
-            store.holds.len(),
-            self.model.hold_count(),
-            "number of holds"
-        );
+        assert_eq!(store.holds.len(), self.model.hold_count(), "number of holds");
         for (index, hold) in store.holds.values().enumerate() {
-            assert_eq!(
-                hold_is(hold.state),
-                self.model.hold_is(index),
-                "hold {index}"
-            );
+            assert_eq!(hold_is(hold.state), self.model.hold_is(index), "hold {index}");
         }
         for member in 1..3 {
-            let of_member = store
-                .usage
-                .iter()
-                .filter(|(key, _)| key.member == id(member));
+            let of_member = store.usage.iter().filter(|(key, _)| key.member == id(member));
             let net: i64 = of_member.map(|(_, it)| it.charged - it.refunded).sum();
-            assert_eq!(
-                net as u64,
-                self.model.spent_by(member),
-                "usage of member {member}"
-            );
+            assert_eq!(net as u64, self.model.spent_by(member), "usage of member {member}");
         }
         let spent = store.account.period.spent.micro() as u64;
         assert_eq!(spent, self.model.spent_in_period, "spent in the period");
@@ -349,11 +261,7 @@ impl Pair {
 
 fn recent(raw: usize, count: usize) -> usize {
     // Mostly something recent, now and then something that does not exist.
-    if raw == 8 || count == 0 {
-        count
-    } else {
-        count - 1 - raw % count
-    }
+    if raw == 8 || count == 0 { count } else { count - 1 - raw % count }
 }
 
 fn units(amount: u64) -> Credits {
@@ -375,46 +283,31 @@ fn hold_is(state: HoldState) -> HoldIs {
 
 fn lots(allocations: &[Allocation]) -> Vec<(usize, u64)> {
     let index = |lot: Id<kinds::Lot>| (lot.timestamp_millis() - LOTS) as usize;
-    merge(
-        allocations
-            .iter()
-            .map(|it| (index(it.lot), count(it.amount))),
-    )
+    merge(allocations.iter().map(|it| (index(it.lot), count(it.amount))))
 }
 
 /// The engine's answer in the model's words.
 fn answer(result: Result<Outcome, Refusal>) -> Answer {
     match result {
-        Ok(Outcome::Charged(it)) => Answer::Charged {
-            lots: lots(&it.charge.allocations),
-            left: count(it.balance_after),
-            again: it.replayed,
-        },
-        Ok(Outcome::Held(it)) => Answer::Held {
-            lots: lots(&it.hold.earmarks),
-            left: count(it.balance_after),
-            again: it.replayed,
-        },
-        Ok(Outcome::Released(it)) => Answer::Released {
-            is: hold_is(it.hold.state),
-            left: count(it.balance_after),
-            again: it.replayed,
-        },
+        Ok(Outcome::Charged(it)) => {
+            Answer::Charged { lots: lots(&it.charge.allocations), left: count(it.balance_after), again: it.replayed }
+        }
+        Ok(Outcome::Held(it)) => {
+            Answer::Held { lots: lots(&it.hold.earmarks), left: count(it.balance_after), again: it.replayed }
+        }
+        Ok(Outcome::Released(it)) => {
+            Answer::Released { is: hold_is(it.hold.state), left: count(it.balance_after), again: it.replayed }
+        }
         Ok(Outcome::Refunded(it)) => Answer::Refunded {
             lots: lots(&it.refund.allocations),
             lost: count(it.refund.lost),
             left: count(it.balance_after),
             again: it.replayed,
         },
-        Ok(Outcome::Granted(it)) => Answer::Granted {
-            left: count(it.balance_after),
-            again: it.replayed,
-        },
-        Ok(Outcome::Voided(it)) => Answer::Voided {
-            amount: count(it.amount),
-            left: count(it.balance_after),
-            again: it.replayed,
-        },
+        Ok(Outcome::Granted(it)) => Answer::Granted { left: count(it.balance_after), again: it.replayed },
+        Ok(Outcome::Voided(it)) => {
+            Answer::Voided { amount: count(it.amount), left: count(it.balance_after), again: it.replayed }
+        }
         Ok(Outcome::Swept { .. }) => Answer::Swept,
         Err(refusal) => refused(refusal),
     }
@@ -433,13 +326,9 @@ fn refused(refusal: Refusal) -> Answer {
         Refusal::EmptyValidity => Answer::EmptyValidity,
         Refusal::CaptureAboveHold { .. } => Answer::AboveHold,
         Refusal::RefundAboveCharge { left, .. } => Answer::AboveCharge { left: count(left) },
-        Refusal::InsufficientCredits {
-            available,
-            required,
-        } => Answer::Short {
-            available: count(available),
-            required: count(required),
-        },
+        Refusal::InsufficientCredits { available, required } => {
+            Answer::Short { available: count(available), required: count(required) }
+        }
         Refusal::BalanceTooLarge | Refusal::Inconsistent(_) => panic!("{refusal}"),
     }
 }
@@ -470,16 +359,8 @@ fn random_sequences_reach_every_kind_of_entry_and_every_answer() {
             (text.split([' ', '{']).next().unwrap().to_owned(), again)
         }));
     }
-    assert_eq!(
-        kinds,
-        EntryKind::ALL.into_iter().collect(),
-        "kinds of entries"
-    );
+    assert_eq!(kinds, EntryKind::ALL.into_iter().collect(), "kinds of entries");
     let again = answers.iter().filter(|(_, again)| *again).count();
     let distinct: BTreeSet<_> = answers.iter().map(|(name, _)| name).collect();
-    assert_eq!(
-        (distinct.len(), again),
-        (19, 6),
-        "answers and replayed answers: {answers:?}"
-    );
+    assert_eq!((distinct.len(), again), (19, 6), "answers and replayed answers: {answers:?}");
 }

@@ -46,9 +46,7 @@ fn charge(number: u64, amount: u32, attribution: Arc<Attribution>) -> Command {
 fn usage_counts_charges_captures_and_refunds_where_they_belong() {
     let mut world = World::new();
     let mut run = |second: u64, name: &str, command: Command| {
-        world
-            .run(&Request::new(Some(key(name)), command), at(second))
-            .unwrap();
+        world.run(&Request::new(Some(key(name)), command), at(second)).unwrap();
     };
     run(0, "g", grant(1));
     run(10, "a", charge(1, 3, work(1, Some(9), Some("veo"))));
@@ -56,25 +54,11 @@ fn usage_counts_charges_captures_and_refunds_where_they_belong() {
     run(20, "b", charge(3, 4, work(1, Some(9), Some("veo"))));
     run(30, "c", charge(4, 5, work(1, None, Some("veo"))));
     run(40, "d", charge(5, 6, work(2, None, None)));
-    let hold = HoldCommand {
-        hold: id(1),
-        amount: credits(9),
-        ttl: Span::HOUR,
-        attribution: work(2, None, None),
-    };
+    let hold = HoldCommand { hold: id(1), amount: credits(9), ttl: Span::HOUR, attribution: work(2, None, None) };
     run(50, "e", Command::Hold(hold));
-    let capture = CaptureCommand {
-        hold: id(1),
-        charge: id(6),
-        amount: credits(7),
-        allow_excess: false,
-    };
+    let capture = CaptureCommand { hold: id(1), charge: id(6), amount: credits(7), allow_excess: false };
     run(60, "f", Command::Capture(capture));
-    let refund = RefundCommand {
-        charge: id(2),
-        refund: id(1),
-        amount: Some(credits(1)),
-    };
+    let refund = RefundCommand { charge: id(2), refund: id(1), amount: Some(credits(1)) };
     run(3_600, "h", Command::Refund(refund));
     world.forget();
 
@@ -87,12 +71,7 @@ fn usage_counts_charges_captures_and_refunds_where_they_belong() {
             let hour = key.hour.since(at(0)).as_secs() / 3_600;
             let model = key.model.as_ref().map(ModelName::as_str);
             let count = (it.charges, it.quantity / 1_000_000);
-            (
-                (hour, key.member == id(1), key.project.is_some(), model),
-                it.charged,
-                it.refunded,
-                count,
-            )
+            ((hour, key.member == id(1), key.project.is_some(), model), it.charged, it.refunded, count)
         })
         .collect();
     let expected = vec![
@@ -103,11 +82,7 @@ fn usage_counts_charges_captures_and_refunds_where_they_belong() {
     ];
     assert_eq!(usage, expected);
     let audit = world.store.verify().unwrap();
-    assert_eq!(
-        (audit.charged, audit.refunded),
-        (25_000_000, 1_000_000),
-        "the ledger agrees"
-    );
+    assert_eq!((audit.charged, audit.refunded), (25_000_000, 1_000_000), "the ledger agrees");
 }
 
 #[test]
@@ -123,32 +98,14 @@ fn a_period_counts_from_nothing_and_never_below_it() {
         state.account().period.spent
     };
     run(&mut state, 0, grant(1));
-    assert_eq!(
-        run(&mut state, 1, charge(1, 5, work(1, None, None))),
-        credits(5)
-    );
+    assert_eq!(run(&mut state, 1, charge(1, 5, work(1, None, None))), credits(5));
     state.enter_period(at(0), at(100));
-    assert_eq!(
-        state.account().period.spent,
-        credits(5),
-        "the same period goes on"
-    );
+    assert_eq!(state.account().period.spent, credits(5), "the same period goes on");
     state.enter_period(at(100), at(200));
     assert_eq!(state.account().period.spent, credits(0));
-    assert_eq!(
-        run(&mut state, 100, charge(2, 2, work(1, None, None))),
-        credits(2)
-    );
-    let refund = RefundCommand {
-        charge: id(1),
-        refund: id(1),
-        amount: None,
-    };
-    assert_eq!(
-        run(&mut state, 101, Command::Refund(refund)),
-        credits(0),
-        "of the last period"
-    );
+    assert_eq!(run(&mut state, 100, charge(2, 2, work(1, None, None))), credits(2));
+    let refund = RefundCommand { charge: id(1), refund: id(1), amount: None };
+    assert_eq!(run(&mut state, 101, Command::Refund(refund)), credits(0), "of the last period");
 }
 
 /// Two replicas' clocks may disagree; one ledger has one time.

@@ -65,13 +65,7 @@ fn a_refusal_does_not_burn_the_id() {
 
 fn charge(amount: u32, pricing: Pricing, by: Arc<Attribution>, number: u64) -> Command {
     let amount = credits(amount);
-    Command::Charge(ChargeCommand {
-        charge: id(number),
-        amount,
-        pricing,
-        attribution: by,
-        occurred_at: None,
-    })
+    Command::Charge(ChargeCommand { charge: id(number), amount, pricing, attribution: by, occurred_at: None })
 }
 
 /// Every field that a caller chooses makes another request; what the server adds does not.
@@ -83,36 +77,15 @@ fn the_fingerprint_covers_what_the_caller_chose_and_nothing_else() {
         Arc::new(attribution)
     };
     let plain = body_hash(&charge(1, Pricing::Named, by(|_| {}), 1));
-    assert_eq!(
-        plain,
-        body_hash(&charge(1, Pricing::Named, by(|_| {}), 2)),
-        "a new charge id"
-    );
+    assert_eq!(plain, body_hash(&charge(1, Pricing::Named, by(|_| {}), 2)), "a new charge id");
 
-    let label = |key: &str, value: &str| {
-        Labels::parse(BTreeMap::from([(key.to_owned(), value.to_owned())])).unwrap()
-    };
+    let label = |key: &str, value: &str| Labels::parse(BTreeMap::from([(key.to_owned(), value.to_owned())])).unwrap();
     let mut others = vec![
         charge(2, Pricing::Named, by(|_| {}), 1),
         charge(1, Pricing::Named, by(|it| it.member = id(2)), 1),
-        charge(
-            1,
-            Pricing::Named,
-            by(|it| it.project = ProjectName::parse("film").ok()),
-            1,
-        ),
-        charge(
-            1,
-            Pricing::Named,
-            by(|it| it.model = ModelName::parse("veo").ok()),
-            1,
-        ),
-        charge(
-            1,
-            Pricing::Named,
-            by(|it| it.quantity = Some(Quantity::ONE)),
-            1,
-        ),
+        charge(1, Pricing::Named, by(|it| it.project = ProjectName::parse("film").ok()), 1),
+        charge(1, Pricing::Named, by(|it| it.model = ModelName::parse("veo").ok()), 1),
+        charge(1, Pricing::Named, by(|it| it.quantity = Some(Quantity::ONE)), 1),
     ];
     for labels in [label("a", "bc"), label("ab", "c"), label("a", "")] {
         let mut attribution = Arc::unwrap_or_clone(attribution(1));
@@ -122,11 +95,7 @@ fn the_fingerprint_covers_what_the_caller_chose_and_nothing_else() {
     let mut hashes: Vec<i64> = others.iter().map(body_hash).chain([plain]).collect();
     hashes.sort_unstable();
     hashes.dedup();
-    assert_eq!(
-        hashes.len(),
-        others.len() + 1,
-        "two different requests share a fingerprint"
-    );
+    assert_eq!(hashes.len(), others.len() + 1, "two different requests share a fingerprint");
 
     // The rate card's amount may change between two attempts.
     let priced = |amount| body_hash(&charge(amount, Pricing::RateCard, by(|_| {}), 1));
@@ -149,14 +118,8 @@ fn two_callers_may_choose_the_same_request_id() {
     };
     let other = RequestKey::new("svc_other", &"k".parse().unwrap());
     for (number, key) in [(1, key("k")), (2, other), (3, key("k"))] {
-        world
-            .run(&Request::new(Some(key), grant(number)), at(0))
-            .unwrap();
+        world.run(&Request::new(Some(key), grant(number)), at(0)).unwrap();
     }
     world.forget();
-    assert_eq!(
-        world.store.lots.len(),
-        2,
-        "the third was a replay of the first"
-    );
+    assert_eq!(world.store.lots.len(), 2, "the third was a replay of the first");
 }

@@ -65,20 +65,14 @@ impl Names {
     }
 
     fn of(&self, lot: LotId) -> &str {
-        let named = self
-            .0
-            .iter()
-            .find(|(_, number)| id::<bursar_id::kinds::Lot>(**number) == lot);
+        let named = self.0.iter().find(|(_, number)| id::<bursar_id::kinds::Lot>(**number) == lot);
         named.map_or("?", |(name, _)| name)
     }
 }
 
 fn run(world: &mut World, names: &mut Names, second: u64, text: &str) -> String {
     let mut words: Vec<&str> = text.split_whitespace().collect();
-    let request_id = words
-        .last()
-        .and_then(|word| word.strip_prefix('#'))
-        .map(key);
+    let request_id = words.last().and_then(|word| word.strip_prefix('#')).map(key);
     if request_id.is_some() {
         words.pop();
     }
@@ -93,13 +87,7 @@ fn run(world: &mut World, names: &mut Names, second: u64, text: &str) -> String 
         let sweep = Request::new(None, Command::Sweep);
         world.run(&sweep, at(second)).unwrap();
         world.write();
-        let lots = world
-            .store
-            .lots
-            .values()
-            .filter(|lot| lot.is_live())
-            .cloned()
-            .collect();
+        let lots = world.store.lots.values().filter(|lot| lot.is_live()).cloned().collect();
         let state = AccountState::new(super::world::owner(), world.store.account, lots).unwrap();
         return render_balance(&state, names, second);
     }
@@ -112,14 +100,11 @@ fn run(world: &mut World, names: &mut Names, second: u64, text: &str) -> String 
 }
 
 fn amount(word: &str) -> Credits {
-    word.parse()
-        .unwrap_or_else(|error| panic!("{word}: {error}"))
+    word.parse().unwrap_or_else(|error| panic!("{word}: {error}"))
 }
 
 fn option(words: &[&str], name: &str) -> Option<u64> {
-    let value = words
-        .iter()
-        .find_map(|word| word.strip_prefix(name)?.strip_prefix('='))?;
+    let value = words.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('='))?;
     Some(value.parse().unwrap())
 }
 
@@ -128,10 +113,7 @@ fn parse(words: &[&str], names: &mut Names) -> Command {
         "grant" => Command::Grant(GrantCommand {
             lot: names.id(words[1]),
             amount: amount(words[2]),
-            source: words
-                .get(3)
-                .and_then(|word| word.to_uppercase().parse().ok())
-                .unwrap_or(LotSource::Pack),
+            source: words.get(3).and_then(|word| word.to_uppercase().parse().ok()).unwrap_or(LotSource::Pack),
             priority: option(words, "prio").map_or(0, |it| i32::try_from(it).unwrap()),
             effective_at: option(words, "from").map(at),
             expires_at: option(words, "until").map(at),
@@ -156,18 +138,13 @@ fn parse(words: &[&str], names: &mut Names) -> Command {
             charge: names.id(words[3]),
             allow_excess: words.contains(&"excess"),
         }),
-        "release" => Command::Release {
-            hold: names.id(words[1]),
-        },
+        "release" => Command::Release { hold: names.id(words[1]) },
         "refund" => Command::Refund(RefundCommand {
             charge: names.id(words[1]),
             amount: (words[2] != "all").then(|| amount(words[2])),
             refund: names.id(words[3]),
         }),
-        "void" => Command::Void(VoidCommand {
-            lot: names.id(words[1]),
-            note: None,
-        }),
+        "void" => Command::Void(VoidCommand { lot: names.id(words[1]), note: None }),
         "sweep" => Command::Sweep,
         other => panic!("no such command: {other}"),
     }
@@ -176,53 +153,24 @@ fn parse(words: &[&str], names: &mut Names) -> Command {
 fn render(outcome: &Outcome, names: &Names) -> String {
     let (mut text, replayed) = match outcome {
         Outcome::Charged(it) => (
-            format!(
-                "charged {}{}, left {}",
-                it.charge.amount,
-                list(&it.charge.allocations, names),
-                it.balance_after
-            ),
+            format!("charged {}{}, left {}", it.charge.amount, list(&it.charge.allocations, names), it.balance_after),
             it.replayed,
         ),
         Outcome::Held(it) => (
-            format!(
-                "held {}{}, left {}",
-                it.hold.amount,
-                list(&it.hold.earmarks, names),
-                it.balance_after
-            ),
+            format!("held {}{}, left {}", it.hold.amount, list(&it.hold.earmarks, names), it.balance_after),
             it.replayed,
         ),
         Outcome::Released(it) => {
             let state = it.hold.state.as_str().to_lowercase();
-            (
-                format!("{state} {}, left {}", it.hold.amount, it.balance_after),
-                it.replayed,
-            )
+            (format!("{state} {}, left {}", it.hold.amount, it.balance_after), it.replayed)
         }
         Outcome::Refunded(it) => {
-            let lost = if it.refund.lost.is_zero() {
-                String::new()
-            } else {
-                format!(" lost {}", it.refund.lost)
-            };
+            let lost = if it.refund.lost.is_zero() { String::new() } else { format!(" lost {}", it.refund.lost) };
             let lots = list(&it.refund.allocations, names);
-            (
-                format!(
-                    "refunded {}{lots}{lost}, left {}",
-                    it.refund.amount, it.balance_after
-                ),
-                it.replayed,
-            )
+            (format!("refunded {}{lots}{lost}, left {}", it.refund.amount, it.balance_after), it.replayed)
         }
-        Outcome::Granted(it) => (
-            format!("granted {}, left {}", it.lot.granted, it.balance_after),
-            it.replayed,
-        ),
-        Outcome::Voided(it) => (
-            format!("voided {}, left {}", it.amount, it.balance_after),
-            it.replayed,
-        ),
+        Outcome::Granted(it) => (format!("granted {}, left {}", it.lot.granted, it.balance_after), it.replayed),
+        Outcome::Voided(it) => (format!("voided {}, left {}", it.amount, it.balance_after), it.replayed),
         Outcome::Swept { booked } => (format!("booked {booked}"), false),
     };
     if replayed {
@@ -241,10 +189,7 @@ fn list(allocations: &[Allocation], names: &Names) -> String {
 
 fn render_refusal(refusal: Refusal) -> String {
     match refusal {
-        Refusal::InsufficientCredits {
-            available,
-            required,
-        } => format!("short: {required} of {available}"),
+        Refusal::InsufficientCredits { available, required } => format!("short: {required} of {available}"),
         Refusal::CaptureAboveHold { held, requested } => {
             format!("above hold: {requested} of {held}")
         }
@@ -262,28 +207,15 @@ fn render_lot(lot: &Lot) -> String {
         ("expired", lot.expired),
         ("voided", lot.voided),
     ];
-    let parts: Vec<_> = parts
-        .iter()
-        .filter(|(_, it)| !it.is_zero())
-        .map(|(name, it)| format!("{it} {name}"))
-        .collect();
+    let parts: Vec<_> = parts.iter().filter(|(_, it)| !it.is_zero()).map(|(name, it)| format!("{it} {name}")).collect();
     format!("{} = {}", lot.granted, parts.join(" + "))
 }
 
 fn render_balance(state: &AccountState, names: &Names, second: u64) -> String {
     let balance = state.balance(at(second));
-    let mut text = format!(
-        "{} + {} held, spent {}",
-        balance.available, balance.held, balance.spent_this_period
-    );
+    let mut text = format!("{} + {} held, spent {}", balance.available, balance.held, balance.spent_this_period);
     if let Some(expiry) = balance.next_expiry {
-        write!(
-            text,
-            ", {} expire at {}",
-            expiry.amount,
-            expiry.at.since(at(0)).as_secs()
-        )
-        .unwrap();
+        write!(text, ", {} expire at {}", expiry.amount, expiry.at.since(at(0)).as_secs()).unwrap();
     }
     text.push_str(", order");
     for lot in state.spendable_lots(at(second)) {

@@ -22,12 +22,7 @@ fn plan(id: &str, price: Option<Price>) -> Plan {
 }
 
 fn pack(id: &str, price: Price) -> Pack {
-    Pack {
-        id: ProductId::parse(id).unwrap(),
-        display_name: id.to_owned(),
-        price,
-        credits: credits(300),
-    }
+    Pack { id: ProductId::parse(id).unwrap(), display_name: id.to_owned(), price, credits: credits(300) }
 }
 
 fn model(name: &str, per_unit: &str) -> ModelPrice {
@@ -43,11 +38,7 @@ fn model(name: &str, per_unit: &str) -> ModelPrice {
 fn a_catalog_names_every_flaw_at_once() {
     let free = plan("free", Some(usd("0")));
     let good = Catalog::new(
-        vec![
-            free.clone(),
-            plan("business", Some(usd("100.00"))),
-            plan("enterprise", None),
-        ],
+        vec![free.clone(), plan("business", Some(usd("100.00"))), plan("enterprise", None)],
         vec![pack("starter", usd("20"))],
         vec![model("veo-3.1", "0.5")],
     );
@@ -63,12 +54,7 @@ fn a_catalog_names_every_flaw_at_once() {
     worthless.credits = Credits::ZERO;
     let flaws = Catalog::new(
         vec![plan("free", Some(usd("1"))), plan("free", None), unnamed],
-        vec![
-            pack("gift", usd("0")),
-            pack("odd", usd("1.001")),
-            worthless,
-            pack("euro", "1 EUR".parse().unwrap()),
-        ],
+        vec![pack("gift", usd("0")), pack("odd", usd("1.001")), worthless, pack("euro", "1 EUR".parse().unwrap())],
         vec![model("veo", "0"), model("veo", "1")],
     )
     .unwrap_err();
@@ -90,15 +76,10 @@ fn a_catalog_names_every_flaw_at_once() {
 
 #[test]
 fn a_quantity_costs_its_price_rounded_up() {
-    let card = RateCard::new([
-        model("veo", "0.5"),
-        model("token", "0.000003"),
-        model("dear", "1000000000000"),
-    ]);
+    let card = RateCard::new([model("veo", "0.5"), model("token", "0.000003"), model("dear", "1000000000000")]);
     let estimate = |name: &str, quantity: &str| {
         let quantity: Quantity = quantity.parse().unwrap();
-        card.estimate(&ModelName::parse(name).unwrap(), quantity)
-            .map(|it| it.to_string())
+        card.estimate(&ModelName::parse(name).unwrap(), quantity).map(|it| it.to_string())
     };
     let cases = [
         ("veo", "8", Ok("4")),
@@ -111,50 +92,28 @@ fn a_quantity_costs_its_price_rounded_up() {
         ("sora", "1", Err(RateError::UnknownModel)),
     ];
     for (name, quantity, expected) in cases {
-        assert_eq!(
-            estimate(name, quantity),
-            expected.map(str::to_owned),
-            "{quantity} of {name}"
-        );
+        assert_eq!(estimate(name, quantity), expected.map(str::to_owned), "{quantity} of {name}");
     }
 }
 
 #[test]
 fn names_and_labels_have_a_form() {
-    for good in [
-        "veo-3.1",
-        "openai/gpt-5:mini",
-        "Œuvre complète",
-        &"x".repeat(128),
-    ] {
+    for good in ["veo-3.1", "openai/gpt-5:mini", "Œuvre complète", &"x".repeat(128)] {
         assert!(ModelName::parse(good).is_ok(), "{good}");
         assert!(ProjectName::parse(good).is_ok(), "{good}");
     }
     for bad in ["", " ", " a", "a ", "a\n", "a\u{0}b", &"x".repeat(129)] {
         assert_eq!(ModelName::parse(bad), Err(AttributionError::Name), "{bad}");
-        assert_eq!(
-            ProjectName::parse(bad),
-            Err(AttributionError::Name),
-            "{bad}"
-        );
+        assert_eq!(ProjectName::parse(bad), Err(AttributionError::Name), "{bad}");
     }
-    let labels = |count: usize| {
-        Labels::parse(
-            (0..count)
-                .map(|it| (format!("k{it}"), String::new()))
-                .collect(),
-        )
-    };
+    let labels = |count: usize| Labels::parse((0..count).map(|it| (format!("k{it}"), String::new())).collect());
     assert!(labels(32).is_ok());
     assert_eq!(labels(33), Err(AttributionError::TooManyLabels));
     assert_eq!(labels(10_000), Err(AttributionError::TooManyLabels));
     let one = |key: &str, value: &str| Labels::parse([(key.to_owned(), value.to_owned())].into());
     assert_eq!(one("", "v"), Err(AttributionError::LabelKey));
     assert_eq!(one("k", "a\u{0}"), Err(AttributionError::LabelValue));
-    assert_eq!(
-        one("k", &"v".repeat(257)),
-        Err(AttributionError::LabelValue)
-    );
+    assert_eq!(one("k", &"v".repeat(257)), Err(AttributionError::LabelValue));
     assert!(Note::parse(&"n".repeat(500)).is_ok());
     assert_eq!(Note::parse(&"n".repeat(501)), Err(AttributionError::Note));
 }

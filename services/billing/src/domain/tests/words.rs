@@ -12,73 +12,25 @@ pub(super) enum HoldIs {
 /// amounts in units.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Ask {
-    Charge {
-        amount: u64,
-        member: u64,
-    },
-    Hold {
-        amount: u64,
-        ttl: i64,
-        member: u64,
-    },
-    Capture {
-        hold: usize,
-        amount: u64,
-        excess: bool,
-    },
-    Release {
-        hold: usize,
-    },
-    Refund {
-        charge: usize,
-        amount: Option<u64>,
-    },
-    Grant {
-        amount: u64,
-        priority: i32,
-        free: bool,
-        effective: Option<i64>,
-        expires: Option<i64>,
-    },
-    Void {
-        lot: usize,
-    },
+    Charge { amount: u64, member: u64 },
+    Hold { amount: u64, ttl: i64, member: u64 },
+    Capture { hold: usize, amount: u64, excess: bool },
+    Release { hold: usize },
+    Refund { charge: usize, amount: Option<u64> },
+    Grant { amount: u64, priority: i32, free: bool, effective: Option<i64>, expires: Option<i64> },
+    Void { lot: usize },
     Sweep,
 }
 
 /// What is answered, in the same words. Lots come with how many units, neighbours merged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Answer {
-    Charged {
-        lots: Vec<(usize, u64)>,
-        left: u64,
-        again: bool,
-    },
-    Held {
-        lots: Vec<(usize, u64)>,
-        left: u64,
-        again: bool,
-    },
-    Released {
-        is: HoldIs,
-        left: u64,
-        again: bool,
-    },
-    Refunded {
-        lots: Vec<(usize, u64)>,
-        lost: u64,
-        left: u64,
-        again: bool,
-    },
-    Granted {
-        left: u64,
-        again: bool,
-    },
-    Voided {
-        amount: u64,
-        left: u64,
-        again: bool,
-    },
+    Charged { lots: Vec<(usize, u64)>, left: u64, again: bool },
+    Held { lots: Vec<(usize, u64)>, left: u64, again: bool },
+    Released { is: HoldIs, left: u64, again: bool },
+    Refunded { lots: Vec<(usize, u64)>, lost: u64, left: u64, again: bool },
+    Granted { left: u64, again: bool },
+    Voided { amount: u64, left: u64, again: bool },
     Swept,
     Reused,
     NotFound,
@@ -90,13 +42,8 @@ pub(super) enum Answer {
     HoldTime,
     EmptyValidity,
     AboveHold,
-    AboveCharge {
-        left: u64,
-    },
-    Short {
-        available: u64,
-        required: u64,
-    },
+    AboveCharge { left: u64 },
+    Short { available: u64, required: u64 },
 }
 
 /// One line of the model's ledger: kind, second, amount, available and held after it.

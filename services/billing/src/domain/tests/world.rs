@@ -11,10 +11,7 @@ use crate::domain::*;
 
 /// Second `n` of every test.
 pub(super) fn at(second: u64) -> Timestamp {
-    Timestamp::from_unix_secs(1_767_225_600)
-        .unwrap()
-        .checked_add(Span::from_secs(second))
-        .unwrap()
+    Timestamp::from_unix_secs(1_767_225_600).unwrap().checked_add(Span::from_secs(second)).unwrap()
 }
 
 /// `n` whole credits.
@@ -33,13 +30,7 @@ pub(super) fn owner() -> OwnerId {
 
 pub(super) fn attribution(member: u64) -> Arc<Attribution> {
     let member: UserId = id(member);
-    Arc::new(Attribution {
-        member,
-        project: None,
-        model: None,
-        quantity: None,
-        labels: Labels::default(),
-    })
+    Arc::new(Attribution { member, project: None, model: None, quantity: None, labels: Labels::default() })
 }
 
 pub(super) fn key(text: &str) -> RequestKey {
@@ -72,36 +63,20 @@ impl Store {
         for entry in changes.entries {
             // Through the stored form and back: nothing may get lost on the way.
             let row = EntryRow::from(entry.as_ref());
-            assert_eq!(
-                Entry::try_from(row).as_ref(),
-                Ok(entry.as_ref()),
-                "stored form"
-            );
+            assert_eq!(Entry::try_from(row).as_ref(), Ok(entry.as_ref()), "stored form");
             self.entries.push(Arc::unwrap_or_clone(entry));
         }
         for lot in changes.lots_inserted {
-            assert!(
-                self.lots.insert(lot.id, lot).is_none(),
-                "a lot was inserted twice"
-            );
+            assert!(self.lots.insert(lot.id, lot).is_none(), "a lot was inserted twice");
         }
         for lot in changes.lots_updated {
-            assert!(
-                self.lots.insert(lot.id, lot).is_some(),
-                "an unknown lot was updated"
-            );
+            assert!(self.lots.insert(lot.id, lot).is_some(), "an unknown lot was updated");
         }
         for hold in changes.holds_inserted {
-            assert!(
-                self.holds.insert(hold.id, hold).is_none(),
-                "a hold was inserted twice"
-            );
+            assert!(self.holds.insert(hold.id, hold).is_none(), "a hold was inserted twice");
         }
         for hold in changes.holds_updated {
-            assert!(
-                self.holds.insert(hold.id, hold).is_some(),
-                "an unknown hold was updated"
-            );
+            assert!(self.holds.insert(hold.id, hold).is_some(), "an unknown hold was updated");
         }
         for delta in changes.usage {
             let totals = self.usage.entry(delta.key).or_default();
@@ -113,12 +88,7 @@ impl Store {
     }
 
     fn load(&self) -> AccountState {
-        let live = self
-            .lots
-            .values()
-            .filter(|lot| lot.is_live())
-            .cloned()
-            .collect();
+        let live = self.lots.values().filter(|lot| lot.is_live()).cloned().collect();
         AccountState::new(owner(), self.account, live).unwrap()
     }
 
@@ -144,10 +114,7 @@ impl Store {
         if let Some(lot) = needs.lot.and_then(|id| self.lots.get(&id)) {
             state.load_lot(lot.clone());
         }
-        let replay = self
-            .entries
-            .iter()
-            .find(|it| needs.key.is_some() && it.request_key.as_ref() == needs.key);
+        let replay = self.entries.iter().find(|it| needs.key.is_some() && it.request_key.as_ref() == needs.key);
         if let Some(entry) = replay {
             state.load_replay(Arc::new(entry.clone()));
         }
@@ -155,8 +122,7 @@ impl Store {
 
     fn refunded(&self, charge: Option<OperationId>) -> Credits {
         let of_charge = |entry: &&Entry| {
-            entry.kind == EntryKind::Refund
-                && entry.subject.map(|it| it.to_string()) == charge.map(|it| it.to_string())
+            entry.kind == EntryKind::Refund && entry.subject.map(|it| it.to_string()) == charge.map(|it| it.to_string())
         };
         Credits::checked_sum(self.entries.iter().filter(of_charge).map(|it| it.amount)).unwrap()
     }
@@ -182,10 +148,7 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new() -> Self {
-        Self {
-            store: Store::new(),
-            state: None,
-        }
+        Self { store: Store::new(), state: None }
     }
 
     /// Writes and forgets the state, so that the next command loads it again.
@@ -204,10 +167,7 @@ impl World {
         self.store.load_needs(state, request, now);
         let answer = decide(state, request, now);
         for lot in state.lots() {
-            assert!(
-                lot.is_balanced(),
-                "after {request:?}: {lot:?} does not add up"
-            );
+            assert!(lot.is_balanced(), "after {request:?}: {lot:?} does not add up");
         }
         answer
     }

@@ -34,12 +34,8 @@ const LOTS: [&str; 7] = [
 
 async fn subscribed(db: &TestDb) -> Shop {
     let shop = Shop::open(db, JANUARY_31).await;
-    shop.buy(personal(1), "starter", "sandbox_ok", "")
-        .await
-        .unwrap();
-    shop.subscribe(personal(1), "business", "sandbox_ok", "")
-        .await
-        .unwrap();
+    shop.buy(personal(1), "starter", "sandbox_ok", "").await.unwrap();
+    shop.subscribe(personal(1), "business", "sandbox_ok", "").await.unwrap();
     shop
 }
 
@@ -48,10 +44,7 @@ async fn assert_five_months_passed(shop: &Shop) {
     assert_eq!(shop.lot_lines(owner).await, LOTS);
     assert_eq!(shop.available(owner).await, credits("1800"));
     let subscription = shop.subscriptions.get(owner).await.unwrap();
-    assert_eq!(
-        (subscription.month.number, subscription.month.end),
-        (5, at("2026-07-31T10:00:00Z"))
-    );
+    assert_eq!((subscription.month.number, subscription.month.end), (5, at("2026-07-31T10:00:00Z")));
     assert_eq!(subscription.state, SubscriptionState::Active);
     shop.assert_sound(owner).await;
 }

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use bursar_proto::{
-    billing::v1::ChargeRequest, identity::v1::SwitchContextRequest,
-    organization::v1::RemoveMemberRequest,
+    billing::v1::ChargeRequest, identity::v1::SwitchContextRequest, organization::v1::RemoveMemberRequest,
 };
 use tonic::Code;
 
@@ -20,11 +19,8 @@ const REMOVAL_HOLDS_WITHIN: Duration = Duration::from_secs(2);
 pub(super) async fn part_ways(stage: &mut Stage, play: &Play, team: &Team) -> anyhow::Result<()> {
     stage.act("Ben leaves")?;
     let Team { id, ada, ben } = team;
-    let request = RemoveMemberRequest {
-        organization_id: id.clone(),
-        user_id: ben.user.clone(),
-        request_id: play.request_id(),
-    };
+    let request =
+        RemoveMemberRequest { organization_id: id.clone(), user_id: ben.user.clone(), request_id: play.request_id() };
     stage
         .step("Ada removes Ben", "MemberService/RemoveMember", async {
             answer(ada.wire.members().remove_member(request).await)?;
@@ -34,11 +30,7 @@ pub(super) async fn part_ways(stage: &mut Stage, play: &Play, team: &Team) -> an
     stage
         .step("Ben tries to spend with his old token", "CreditService/Charge", async {
             // More than there is: until the news has come it is refused for that, and changes nothing.
-            let request = ChargeRequest {
-                owner: id.clone(),
-                amount: "1000000".to_owned(),
-                ..ChargeRequest::default()
-            };
+            let request = ChargeRequest { owner: id.clone(), amount: "1000000".to_owned(), ..ChargeRequest::default() };
             eventually("the refusal of a removed member", REMOVAL_HOLDS_WITHIN, async || {
                 let outcome = ben.wire.credits().charge(request.clone()).await;
                 let late = matches!(&outcome, Err(status) if status.code() == Code::FailedPrecondition);
@@ -52,22 +44,13 @@ pub(super) async fn part_ways(stage: &mut Stage, play: &Play, team: &Team) -> an
         })
         .await?;
     stage
-        .step(
-            "his own pool was not touched",
-            "AccountService/GetBalance",
-            async {
-                let request = SwitchContextRequest {
-                    owner: ben.user.clone(),
-                };
-                let tokens = part(
-                    answer(ben.wire.contexts().switch_context(request).await)?.tokens,
-                    "tokens",
-                )?;
-                let own = balance(&people::with(ben, play, tokens)?, &ben.user).await?;
-                let is = [own.available.as_str(), &own.spent_this_period];
-                expect("what he has and has spent himself", &is, &["0", "0"])?;
-                Ok(((), "0 credits, nothing spent".to_owned()))
-            },
-        )
+        .step("his own pool was not touched", "AccountService/GetBalance", async {
+            let request = SwitchContextRequest { owner: ben.user.clone() };
+            let tokens = part(answer(ben.wire.contexts().switch_context(request).await)?.tokens, "tokens")?;
+            let own = balance(&people::with(ben, play, tokens)?, &ben.user).await?;
+            let is = [own.available.as_str(), &own.spent_this_period];
+            expect("what he has and has spent himself", &is, &["0", "0"])?;
+            Ok(((), "0 credits, nothing spent".to_owned()))
+        })
         .await
 }

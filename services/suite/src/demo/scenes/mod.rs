@@ -54,16 +54,8 @@ struct Team {
 
 impl Play {
     pub(super) fn new(wire: Wire, data_dir: PathBuf) -> Self {
-        let run = Entropy::system()
-            .bytes::<3>()
-            .map(|byte| format!("{byte:02x}"))
-            .concat();
-        Self {
-            wire,
-            mail: Mailbox::of(&data_dir),
-            run,
-            requests: Cell::new(0),
-        }
+        let run = Entropy::system().bytes::<3>().map(|byte| format!("{byte:02x}")).concat();
+        Self { wire, mail: Mailbox::of(&data_dir), run, requests: Cell::new(0) }
     }
 
     /// Everything from the first act to the last.
@@ -86,24 +78,12 @@ impl Play {
 
 /// What an owner has.
 async fn balance(actor: &Actor, owner: &str) -> anyhow::Result<GetBalanceResponse> {
-    answer(
-        actor
-            .wire
-            .accounts()
-            .get_balance(GetBalanceRequest {
-                owner: owner.to_owned(),
-            })
-            .await,
-    )
+    answer(actor.wire.accounts().get_balance(GetBalanceRequest { owner: owner.to_owned() }).await)
 }
 
 /// The spendable lots in burn order, each with what is left in it.
 fn lots(balance: &GetBalanceResponse) -> Vec<(LotSource, &str)> {
-    balance
-        .lots
-        .iter()
-        .map(|lot| (lot.source(), lot.remaining.as_str()))
-        .collect()
+    balance.lots.iter().map(|lot| (lot.source(), lot.remaining.as_str())).collect()
 }
 
 /// The same in words.
@@ -125,10 +105,7 @@ fn named(source: LotSource) -> &'static str {
 
 /// Errs unless the two are equal, naming both.
 fn expect<T: PartialEq + std::fmt::Debug>(what: &str, is: &T, should_be: &T) -> anyhow::Result<()> {
-    anyhow::ensure!(
-        is == should_be,
-        "{what} is {is:?} and should be {should_be:?}"
-    );
+    anyhow::ensure!(is == should_be, "{what} is {is:?} and should be {should_be:?}");
     Ok(())
 }
 
@@ -153,9 +130,6 @@ async fn eventually<T>(
     };
     match tokio::time::timeout(patience, happens).await {
         Ok(seen) => seen,
-        Err(_) => anyhow::bail!(
-            "{what} did not happen within {} seconds",
-            patience.as_secs()
-        ),
+        Err(_) => anyhow::bail!("{what} did not happen within {} seconds", patience.as_secs()),
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use bursar_proto::billing::v1::{
-    Allocation, Charge, ChargeRequest, LotSource, PurchasePackRequest, PurchaseState,
-    RefundRequest, VerifyLedgerRequest,
+    Allocation, Charge, ChargeRequest, LotSource, PurchasePackRequest, PurchaseState, RefundRequest,
+    VerifyLedgerRequest,
 };
 use tonic::Code;
 
@@ -19,28 +19,17 @@ pub(super) async fn buy(stage: &mut Stage, play: &Play, team: &Team) -> anyhow::
     let Team { id, ada, ben } = team;
     purchase(stage, play, ada, id).await?;
     let sources = stage
-        .step(
-            "the burn order: what ends first is spent first",
-            "AccountService/GetBalance",
-            async {
-                let now = balance(ada, id).await?;
-                expect_text("the balance", &now.available, "2219.5")?;
-                let wanted = vec![(LotSource::Allowance, "719.5"), (LotSource::Pack, "1500")];
-                expect("the burn order", &lots(&now), &wanted)?;
-                let pack = now.lots.iter().find(|lot| lot.source() == LotSource::Pack);
-                anyhow::ensure!(
-                    pack.is_some_and(|pack| pack.expires_at.is_none()),
-                    "a pack never expires"
-                );
-                let shown = format!("{}: {}", now.available, in_words(&lots(&now)));
-                let sources = now
-                    .lots
-                    .iter()
-                    .map(|lot| (lot.id.clone(), lot.source()))
-                    .collect();
-                Ok((sources, shown))
-            },
-        )
+        .step("the burn order: what ends first is spent first", "AccountService/GetBalance", async {
+            let now = balance(ada, id).await?;
+            expect_text("the balance", &now.available, "2219.5")?;
+            let wanted = vec![(LotSource::Allowance, "719.5"), (LotSource::Pack, "1500")];
+            expect("the burn order", &lots(&now), &wanted)?;
+            let pack = now.lots.iter().find(|lot| lot.source() == LotSource::Pack);
+            anyhow::ensure!(pack.is_some_and(|pack| pack.expires_at.is_none()), "a pack never expires");
+            let shown = format!("{}: {}", now.available, in_words(&lots(&now)));
+            let sources = now.lots.iter().map(|lot| (lot.id.clone(), lot.source())).collect();
+            Ok((sources, shown))
+        })
         .await?;
     let film = ChargeRequest {
         owner: id.clone(),
@@ -50,14 +39,7 @@ pub(super) async fn buy(stage: &mut Stage, play: &Play, team: &Team) -> anyhow::
         request_id: play.request_id(),
         ..ChargeRequest::default()
     };
-    let charge = spending::charge(
-        stage,
-        ben,
-        "Ben gets his film now",
-        &film,
-        ("1000", "1219.5"),
-    )
-    .await?;
+    let charge = spending::charge(stage, ben, "Ben gets his film now", &film, ("1000", "1219.5")).await?;
     refund(stage, play, team, &charge, &sources).await?;
     verify(stage, ada, id).await
 }
@@ -70,36 +52,20 @@ async fn purchase(stage: &mut Stage, play: &Play, ada: &Actor, id: &str) -> anyh
         request_id: play.request_id(),
     };
     stage
-        .step(
-            "Ada's first card is declined",
-            "PurchaseService/PurchasePack",
-            async {
-                let outcome = ada
-                    .wire
-                    .purchases()
-                    .purchase_pack(with("sandbox_declined"))
-                    .await;
-                refused(outcome, Code::FailedPrecondition, "PAYMENT_DECLINED")?;
-                expect_text("the balance", &balance(ada, id).await?.available, "719.5")?;
-                Ok(((), "refused: PAYMENT_DECLINED, nothing changed".to_owned()))
-            },
-        )
+        .step("Ada's first card is declined", "PurchaseService/PurchasePack", async {
+            let outcome = ada.wire.purchases().purchase_pack(with("sandbox_declined")).await;
+            refused(outcome, Code::FailedPrecondition, "PAYMENT_DECLINED")?;
+            expect_text("the balance", &balance(ada, id).await?.available, "719.5")?;
+            Ok(((), "refused: PAYMENT_DECLINED, nothing changed".to_owned()))
+        })
         .await?;
     stage
-        .step(
-            "her second card pays a Standard pack",
-            "PurchaseService/PurchasePack",
-            async {
-                let made = answer(ada.wire.purchases().purchase_pack(with("sandbox_ok")).await)?;
-                let made = part(made.purchase, "purchase")?;
-                expect(
-                    "the purchase",
-                    &(made.state(), made.credits.as_str()),
-                    &(PurchaseState::Paid, "1500"),
-                )?;
-                Ok(((), "$100: 1500 credits that never expire".to_owned()))
-            },
-        )
+        .step("her second card pays a Standard pack", "PurchaseService/PurchasePack", async {
+            let made = answer(ada.wire.purchases().purchase_pack(with("sandbox_ok")).await)?;
+            let made = part(made.purchase, "purchase")?;
+            expect("the purchase", &(made.state(), made.credits.as_str()), &(PurchaseState::Paid, "1500"))?;
+            Ok(((), "$100: 1500 credits that never expire".to_owned()))
+        })
         .await
 }
 
@@ -118,56 +84,33 @@ async fn refund(
         owner: team.id.clone(),
     };
     stage
-        .step(
-            "two fifths of it failed; they come back",
-            "CreditService/Refund",
-            async {
-                expect(
-                    "what the film took",
-                    &taken,
-                    &vec![(LotSource::Allowance, "719.5"), (LotSource::Pack, "280.5")],
-                )?;
-                let refunded = answer(team.ada.wire.credits().refund(request).await)?;
-                let refund = part(refunded.refund, "refund")?;
-                let mut returned = by_source(&refund.allocations, sources);
-                returned.sort();
-                let wanted = vec![(LotSource::Allowance, "119.5"), (LotSource::Pack, "280.5")];
-                expect("where the credits return", &returned, &wanted)?;
-                expect_text("the balance", &refunded.balance_after, "1619.5")?;
-                Ok((
-                    (),
-                    "last spent first: pack 280.5, allowance 119.5".to_owned(),
-                ))
-            },
-        )
+        .step("two fifths of it failed; they come back", "CreditService/Refund", async {
+            expect("what the film took", &taken, &vec![(LotSource::Allowance, "719.5"), (LotSource::Pack, "280.5")])?;
+            let refunded = answer(team.ada.wire.credits().refund(request).await)?;
+            let refund = part(refunded.refund, "refund")?;
+            let mut returned = by_source(&refund.allocations, sources);
+            returned.sort();
+            let wanted = vec![(LotSource::Allowance, "119.5"), (LotSource::Pack, "280.5")];
+            expect("where the credits return", &returned, &wanted)?;
+            expect_text("the balance", &refunded.balance_after, "1619.5")?;
+            Ok(((), "last spent first: pack 280.5, allowance 119.5".to_owned()))
+        })
         .await
 }
 
-fn by_source<'a>(
-    allocations: &'a [Allocation],
-    sources: &BTreeMap<String, LotSource>,
-) -> Vec<(LotSource, &'a str)> {
+fn by_source<'a>(allocations: &'a [Allocation], sources: &BTreeMap<String, LotSource>) -> Vec<(LotSource, &'a str)> {
     let source = |lot: &str| sources.get(lot).copied().unwrap_or_default();
-    allocations
-        .iter()
-        .map(|it| (source(&it.lot_id), it.amount.as_str()))
-        .collect()
+    allocations.iter().map(|it| (source(&it.lot_id), it.amount.as_str())).collect()
 }
 
 /// The ledger, recomputed from its first entry.
 pub(super) async fn verify(stage: &mut Stage, ada: &Actor, id: &str) -> anyhow::Result<()> {
-    let request = VerifyLedgerRequest {
-        owner: id.to_owned(),
-    };
+    let request = VerifyLedgerRequest { owner: id.to_owned() };
     stage
-        .step(
-            "the ledger is recomputed",
-            "AccountService/VerifyLedger",
-            async {
-                let verdict = answer(ada.wire.accounts().verify_ledger(request).await)?;
-                anyhow::ensure!(verdict.valid, "the ledger is bad: {:?}", verdict.first_bad);
-                Ok(((), format!("{} entries, every one good", verdict.entries)))
-            },
-        )
+        .step("the ledger is recomputed", "AccountService/VerifyLedger", async {
+            let verdict = answer(ada.wire.accounts().verify_ledger(request).await)?;
+            anyhow::ensure!(verdict.valid, "the ledger is bad: {:?}", verdict.first_bad);
+            Ok(((), format!("{} entries, every one good", verdict.entries)))
+        })
         .await
 }

@@ -26,14 +26,7 @@ pub(super) async fn spend(stage: &mut Stage, play: &Play, team: &Team) -> anyhow
         request_id: play.request_id(),
         ..ChargeRequest::default()
     };
-    charge(
-        stage,
-        ada,
-        "Ada renders 120 seconds of film, by the rate card",
-        &film,
-        ("720", "780"),
-    )
-    .await?;
+    charge(stage, ada, "Ada renders 120 seconds of film, by the rate card", &film, ("720", "780")).await?;
     let script = ChargeRequest {
         owner: id.clone(),
         amount: "60.5".to_owned(),
@@ -43,34 +36,16 @@ pub(super) async fn spend(stage: &mut Stage, play: &Play, team: &Team) -> anyhow
         request_id: play.request_id(),
         ..ChargeRequest::default()
     };
-    charge(
-        stage,
-        ben,
-        "Ben has a script written",
-        &script,
-        ("60.5", "719.5"),
-    )
-    .await?;
+    charge(stage, ben, "Ben has a script written", &script, ("60.5", "719.5")).await?;
     again(stage, ben, &script).await?;
     too_much(stage, play, ben, &film).await?;
     stage
         .step("what is left", "AccountService/GetBalance", async {
             let left = balance(ada, id).await?;
             expect_text("the balance", &left.available, "719.5")?;
-            expect_text(
-                "what was spent in this period",
-                &left.spent_this_period,
-                "780.5",
-            )?;
-            expect(
-                "its lots",
-                &lots(&left),
-                &vec![(LotSource::Allowance, "719.5")],
-            )?;
-            Ok((
-                (),
-                format!("{} of 1500: {}", left.available, in_words(&lots(&left))),
-            ))
+            expect_text("what was spent in this period", &left.spent_this_period, "780.5")?;
+            expect("its lots", &lots(&left), &vec![(LotSource::Allowance, "719.5")])?;
+            Ok(((), format!("{} of 1500: {}", left.available, in_words(&lots(&left)))))
         })
         .await
 }
@@ -83,18 +58,11 @@ async fn project(stage: &mut Stage, play: &Play, ada: &Actor, id: &str) -> anyho
         ..CreateProjectRequest::default()
     };
     stage
-        .step(
-            "Ada makes a project",
-            "ProjectService/CreateProject",
-            async {
-                let made = part(
-                    answer(ada.wire.projects().create_project(request).await)?.project,
-                    "project",
-                )?;
-                expect_text("its owner", &made.owner, id)?;
-                Ok((made.id, made.name))
-            },
-        )
+        .step("Ada makes a project", "ProjectService/CreateProject", async {
+            let made = part(answer(ada.wire.projects().create_project(request).await)?.project, "project")?;
+            expect_text("its owner", &made.owner, id)?;
+            Ok((made.id, made.name))
+        })
         .await
 }
 
@@ -121,28 +89,16 @@ pub(super) async fn charge(
 
 async fn again(stage: &mut Stage, ben: &Actor, request: &ChargeRequest) -> anyhow::Result<()> {
     stage
-        .step(
-            "Ben's tool sends the same request again",
-            "CreditService/Charge",
-            async {
-                let charged = answer(ben.wire.credits().charge(request.clone()).await)?;
-                anyhow::ensure!(
-                    charged.replayed,
-                    "the first charge should have been replayed"
-                );
-                expect_text("the balance", &charged.balance_after, "719.5")?;
-                Ok(((), "the first answer, and no second charge".to_owned()))
-            },
-        )
+        .step("Ben's tool sends the same request again", "CreditService/Charge", async {
+            let charged = answer(ben.wire.credits().charge(request.clone()).await)?;
+            anyhow::ensure!(charged.replayed, "the first charge should have been replayed");
+            expect_text("the balance", &charged.balance_after, "719.5")?;
+            Ok(((), "the first answer, and no second charge".to_owned()))
+        })
         .await
 }
 
-async fn too_much(
-    stage: &mut Stage,
-    play: &Play,
-    ben: &Actor,
-    film: &ChargeRequest,
-) -> anyhow::Result<()> {
+async fn too_much(stage: &mut Stage, play: &Play, ben: &Actor, film: &ChargeRequest) -> anyhow::Result<()> {
     let request = ChargeRequest {
         amount: "1000".to_owned(),
         quantity: String::new(),
@@ -150,20 +106,12 @@ async fn too_much(
         ..film.clone()
     };
     stage
-        .step(
-            "Ben wants a film for 1000 credits",
-            "CreditService/Charge",
-            async {
-                let outcome = ben.wire.credits().charge(request).await;
-                let told = refused(outcome, Code::FailedPrecondition, "INSUFFICIENT_CREDITS")?;
-                let told =
-                    ["available", "required"].map(|key| told.get(key).map_or("", String::as_str));
-                expect("what the refusal tells", &told, &["719.5", "1000"])?;
-                Ok((
-                    (),
-                    "refused: INSUFFICIENT_CREDITS, 719.5 available".to_owned(),
-                ))
-            },
-        )
+        .step("Ben wants a film for 1000 credits", "CreditService/Charge", async {
+            let outcome = ben.wire.credits().charge(request).await;
+            let told = refused(outcome, Code::FailedPrecondition, "INSUFFICIENT_CREDITS")?;
+            let told = ["available", "required"].map(|key| told.get(key).map_or("", String::as_str));
+            expect("what the refusal tells", &told, &["719.5", "1000"])?;
+            Ok(((), "refused: INSUFFICIENT_CREDITS, 719.5 available".to_owned()))
+        })
         .await
 }

@@ -3,9 +3,7 @@
 use bursar_proto::{
     billing::v1::SubscribeRequest,
     identity::v1::{ContextKind, ListContextsRequest, RefreshRequest, SwitchContextRequest},
-    organization::v1::{
-        AcceptInvitationRequest, CreateInvitationRequest, CreateOrganizationRequest, Role,
-    },
+    organization::v1::{AcceptInvitationRequest, CreateInvitationRequest, CreateOrganizationRequest, Role},
 };
 
 use super::{Actor, PATIENCE, Play, Team, eventually, expect, expect_text, people};
@@ -14,12 +12,7 @@ use crate::demo::{
     wire::{answer, part},
 };
 
-pub(super) async fn found(
-    stage: &mut Stage,
-    play: &mut Play,
-    ada: Actor,
-    ben: Actor,
-) -> anyhow::Result<Team> {
+pub(super) async fn found(stage: &mut Stage, play: &mut Play, ada: Actor, ben: Actor) -> anyhow::Result<Team> {
     stage.act("A team")?;
     let (ada, id) = create(stage, play, ada).await?;
     subscribe(stage, play, &ada, &id).await?;
@@ -35,57 +28,31 @@ async fn create(stage: &mut Stage, play: &Play, ada: Actor) -> anyhow::Result<(A
         ..CreateOrganizationRequest::default()
     };
     let id = stage
-        .step(
-            "Ada founds Northwind Studio",
-            "OrganizationService/CreateOrganization",
-            async {
-                let made = answer(ada.wire.organizations().create_organization(request).await)?;
-                let made = part(made.organization, "organization")?;
-                expect_text("the owner", &made.owner_user_id, &ada.user)?;
-                expect("her role", &made.role(), &Role::Owner)?;
-                Ok((made.id.clone(), format!("{}, slug {}", made.id, made.slug)))
-            },
-        )
+        .step("Ada founds Northwind Studio", "OrganizationService/CreateOrganization", async {
+            let made = answer(ada.wire.organizations().create_organization(request).await)?;
+            let made = part(made.organization, "organization")?;
+            expect_text("the owner", &made.owner_user_id, &ada.user)?;
+            expect("her role", &made.role(), &Role::Owner)?;
+            Ok((made.id.clone(), format!("{}, slug {}", made.id, made.slug)))
+        })
         .await?;
     let ada = stage
-        .step(
-            "her session has moved into it",
-            "SessionService/Refresh",
-            async {
-                let mut refresh_token = ada.refresh_token.clone();
-                let tokens =
-                    eventually("the move into the new organization", PATIENCE, async || {
-                        let request = RefreshRequest {
-                            refresh_token: refresh_token.clone(),
-                        };
-                        let tokens = part(
-                            answer(play.wire.sessions().refresh(request).await)?.tokens,
-                            "tokens",
-                        )?;
-                        refresh_token.clone_from(&tokens.refresh_token);
-                        Ok((tokens.owner == id).then_some(tokens))
-                    })
-                    .await?;
-                let ada = people::with(&ada, play, tokens)?;
-                let list = answer(
-                    ada.wire
-                        .contexts()
-                        .list_contexts(ListContextsRequest::default())
-                        .await,
-                )?;
-                let kinds: Vec<_> = list
-                    .contexts
-                    .iter()
-                    .map(|it| (it.kind(), it.current))
-                    .collect();
-                let wanted = vec![
-                    (ContextKind::Personal, false),
-                    (ContextKind::Organization, true),
-                ];
-                expect("the list of her contexts", &kinds, &wanted)?;
-                Ok((ada, "a new pair of tokens, for the organization".to_owned()))
-            },
-        )
+        .step("her session has moved into it", "SessionService/Refresh", async {
+            let mut refresh_token = ada.refresh_token.clone();
+            let tokens = eventually("the move into the new organization", PATIENCE, async || {
+                let request = RefreshRequest { refresh_token: refresh_token.clone() };
+                let tokens = part(answer(play.wire.sessions().refresh(request).await)?.tokens, "tokens")?;
+                refresh_token.clone_from(&tokens.refresh_token);
+                Ok((tokens.owner == id).then_some(tokens))
+            })
+            .await?;
+            let ada = people::with(&ada, play, tokens)?;
+            let list = answer(ada.wire.contexts().list_contexts(ListContextsRequest::default()).await)?;
+            let kinds: Vec<_> = list.contexts.iter().map(|it| (it.kind(), it.current)).collect();
+            let wanted = vec![(ContextKind::Personal, false), (ContextKind::Organization, true)];
+            expect("the list of her contexts", &kinds, &wanted)?;
+            Ok((ada, "a new pair of tokens, for the organization".to_owned()))
+        })
         .await?;
     Ok((ada, id))
 }
@@ -98,38 +65,20 @@ async fn subscribe(stage: &mut Stage, play: &Play, ada: &Actor, id: &str) -> any
         request_id: play.request_id(),
     };
     stage
-        .step(
-            "Ada subscribes it to Business",
-            "SubscriptionService/Subscribe",
-            async {
-                let made = answer(ada.wire.subscriptions().subscribe(request).await)?;
-                let made = part(made.subscription, "subscription")?;
-                let price = part(made.price, "price")?;
-                expect(
-                    "the price",
-                    &(price.units, price.currency_code.as_str()),
-                    &(100, "USD"),
-                )?;
-                expect(
-                    "what it includes",
-                    &(made.credits.as_str(), made.seats),
-                    &("1500", 10),
-                )?;
-                let available = super::balance(ada, id).await?.available;
-                expect_text("the balance", &available, "1500")?;
-                Ok(((), "$100 a month: 1500 credits, 10 seats".to_owned()))
-            },
-        )
+        .step("Ada subscribes it to Business", "SubscriptionService/Subscribe", async {
+            let made = answer(ada.wire.subscriptions().subscribe(request).await)?;
+            let made = part(made.subscription, "subscription")?;
+            let price = part(made.price, "price")?;
+            expect("the price", &(price.units, price.currency_code.as_str()), &(100, "USD"))?;
+            expect("what it includes", &(made.credits.as_str(), made.seats), &("1500", 10))?;
+            let available = super::balance(ada, id).await?.available;
+            expect_text("the balance", &available, "1500")?;
+            Ok(((), "$100 a month: 1500 credits, 10 seats".to_owned()))
+        })
         .await
 }
 
-async fn invite(
-    stage: &mut Stage,
-    play: &Play,
-    ada: &Actor,
-    ben: &Actor,
-    id: &str,
-) -> anyhow::Result<()> {
+async fn invite(stage: &mut Stage, play: &Play, ada: &Actor, ben: &Actor, id: &str) -> anyhow::Result<()> {
     let request = CreateInvitationRequest {
         organization_id: id.to_owned(),
         email: ben.email.clone(),
@@ -138,16 +87,12 @@ async fn invite(
         ..CreateInvitationRequest::default()
     };
     stage
-        .step(
-            "Ada invites Ben",
-            "InvitationService/CreateInvitation",
-            async {
-                let made = answer(ada.wire.invitations().create_invitation(request).await)?;
-                let made = part(made.invitation, "invitation")?;
-                expect_text("the invited address", &made.email, &ben.email)?;
-                Ok(((), format!("a mail goes to {}", made.email)))
-            },
-        )
+        .step("Ada invites Ben", "InvitationService/CreateInvitation", async {
+            let made = answer(ada.wire.invitations().create_invitation(request).await)?;
+            let made = part(made.invitation, "invitation")?;
+            expect_text("the invited address", &made.email, &ben.email)?;
+            Ok(((), format!("a mail goes to {}", made.email)))
+        })
         .await
 }
 
@@ -155,42 +100,21 @@ async fn accept(stage: &mut Stage, play: &mut Play, ben: Actor, id: &str) -> any
     let request_id = play.request_id();
     let mail = &mut play.mail;
     stage
-        .step(
-            "Ben accepts with the mailed token",
-            "InvitationService/AcceptInvitation",
-            async {
-                let token = mail.token(&ben.email).await?;
-                let request = AcceptInvitationRequest { token, request_id };
-                let member =
-                    answer(ben.wire.invitations().accept_invitation(request).await)?.member;
-                let member = part(member, "member")?;
-                expect(
-                    "who joined",
-                    &(member.user_id.as_str(), member.role()),
-                    &(ben.user.as_str(), Role::Member),
-                )?;
-                Ok(((), "he is a member".to_owned()))
-            },
-        )
+        .step("Ben accepts with the mailed token", "InvitationService/AcceptInvitation", async {
+            let token = mail.token(&ben.email).await?;
+            let request = AcceptInvitationRequest { token, request_id };
+            let member = answer(ben.wire.invitations().accept_invitation(request).await)?.member;
+            let member = part(member, "member")?;
+            expect("who joined", &(member.user_id.as_str(), member.role()), &(ben.user.as_str(), Role::Member))?;
+            Ok(((), "he is a member".to_owned()))
+        })
         .await?;
     stage
-        .step(
-            "Ben switches to the organization",
-            "ContextService/SwitchContext",
-            async {
-                let request = SwitchContextRequest {
-                    owner: id.to_owned(),
-                };
-                let tokens = part(
-                    answer(ben.wire.contexts().switch_context(request).await)?.tokens,
-                    "tokens",
-                )?;
-                expect_text("the new token's context", &tokens.owner, id)?;
-                Ok((
-                    people::with(&ben, play, tokens)?,
-                    "his new token acts for the team".to_owned(),
-                ))
-            },
-        )
+        .step("Ben switches to the organization", "ContextService/SwitchContext", async {
+            let request = SwitchContextRequest { owner: id.to_owned() };
+            let tokens = part(answer(ben.wire.contexts().switch_context(request).await)?.tokens, "tokens")?;
+            expect_text("the new token's context", &tokens.owner, id)?;
+            Ok((people::with(&ben, play, tokens)?, "his new token acts for the team".to_owned()))
+        })
         .await
 }
