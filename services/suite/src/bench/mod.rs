@@ -49,7 +49,7 @@ pub(crate) struct BenchArgs {
     /// The baseline's billing store [default: a SQLite file of its own].
     #[arg(long, value_name = "URL")]
     baseline_store: Option<String>,
-    /// A billing store to measure on, sqlite://PATH or postgres://…; must be empty [default: SQLite].
+    /// A billing store to measure on, a SQLite or PostgreSQL URL; must be empty [default: SQLite].
     #[arg(long, value_name = "URL")]
     store: Option<String>,
     /// Figures of other programs to print beside these, one `name<TAB>charges per second` a line.
@@ -88,7 +88,7 @@ pub(crate) async fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     let mut report = Report::new(args.beside.as_deref())?;
     let time = Duration::from_secs(args.seconds.max(1));
     let server = Server::start(args.store.as_deref(), true).await?;
-    report.machine(server.engine());
+    Report::machine(server.engine());
     for load in &loads {
         for measured in scenario::run(*load, args, &server, time).await? {
             report.add(measured);

@@ -31,7 +31,7 @@ impl Report {
     }
 
     /// What the figures were measured on, and the table's head.
-    pub(crate) fn machine(&self, engine: Engine) {
+    pub(crate) fn machine(engine: Engine) {
         let cores = std::thread::available_parallelism().map_or(0, usize::from);
         say(&format!("{engine}, {cores} cores shared by client, server and database; durable commits"));
         say(&format!(

@@ -159,7 +159,7 @@ async fn batches(server: &Server, pool: &Pool, size: usize, time: Duration) -> a
     run_load(server, &format!("BatchCharge of {size}"), BATCH_CALLERS, time, move |caller, _| {
         let mut client = clients[caller].clone();
         let request = token.on(batch(&owner, &entropy, size));
-        async move { Ok(all_made(&client.batch_charge(request).await?.into_inner())?) }
+        async move { all_made(&client.batch_charge(request).await?.into_inner()) }
     })
     .await
 }
@@ -185,7 +185,7 @@ async fn holds(server: &Server, pool: &Pool, callers: usize, time: Duration) -> 
     let (owner, token, entropy) = (pool.owner.clone(), pool.token.clone(), pool.entropy.clone());
     run_load(server, "hold and capture, pairs", callers, time, move |caller, _| {
         let mut client = clients[caller].clone();
-        let hold = token.on(pb::HoldRequest {
+        let place = token.on(pb::HoldRequest {
             owner: owner.clone(),
             amount: "2".to_owned(),
             request_id: request_id(&entropy),
@@ -195,8 +195,8 @@ async fn holds(server: &Server, pool: &Pool, callers: usize, time: Duration) -> 
             pb::CaptureRequest { amount: "1.5".to_owned(), request_id: request_id(&entropy), ..Default::default() };
         let token = token.clone();
         async move {
-            let held = client.hold(hold).await?.into_inner().hold.unwrap_or_default();
-            let capture = pb::CaptureRequest { hold_id: held.id, ..capture };
+            let hold = client.hold(place).await?.into_inner().hold.unwrap_or_default();
+            let capture = pb::CaptureRequest { hold_id: hold.id, ..capture };
             client.capture(token.on(capture)).await.map(|_| 1)
         }
     })

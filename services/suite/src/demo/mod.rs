@@ -13,7 +13,7 @@ mod scenes;
 mod stage;
 mod wire;
 
-use std::{path::PathBuf, process::ExitCode, str::FromStr};
+use std::{path::Path, process::ExitCode, str::FromStr};
 
 use anyhow::Context as _;
 use bursar_runtime::Settings;
@@ -57,31 +57,29 @@ impl FromStr for Target {
 pub(crate) async fn run(settings: &Settings, arguments: Arguments) -> anyhow::Result<ExitCode> {
     let mut stage = Stage::new();
     stage.title("Bursar: a team's month, over real gRPC")?;
-    match arguments.target {
-        Some(target) => {
-            let wire = Wire::to(&target.host, target.port_base)?;
-            let place = format!("{}:{}", target.host, target.port_base);
-            stage.say(&format!("The suite at {place}; its mail in {}.", settings.data_dir.display()))?;
-            play(&mut stage, wire, settings.data_dir.clone()).await?;
-        }
-        None => {
-            let host = Host::prepare().await.context("cannot start a suite for the demo")?;
-            stage.say(&format!(
-                "A suite of its own on ports {} to {}, its data in {} until the end.",
-                host.port_base(),
-                host.port_base() + 3,
-                host.data_dir().display()
-            ))?;
-            let (wire, data_dir) = (Wire::to("127.0.0.1", host.port_base())?, host.data_dir().to_owned());
-            host.during(play(&mut stage, wire, data_dir)).await?;
-        }
+    if let Some(target) = arguments.target {
+        let wire = Wire::to(&target.host, target.port_base)?;
+        let place = format!("{}:{}", target.host, target.port_base);
+        stage.say(&format!("The suite at {place}; its mail in {}.", settings.data_dir.display()))?;
+        play(&mut stage, wire, &settings.data_dir).await?;
+    } else {
+        let host = Host::prepare().await.context("cannot start a suite for the demo")?;
+        stage.say(&format!(
+            "A suite of its own on ports {} to {}, its data in {} until the end.",
+            host.port_base(),
+            host.port_base() + 3,
+            host.data_dir().display()
+        ))?;
+        let (wire, data_dir) = (Wire::to("127.0.0.1", host.port_base())?, host.data_dir().to_owned());
+        // The whole story is one large future: not on the stack.
+        Box::pin(host.during(play(&mut stage, wire, &data_dir))).await?;
     }
     stage.say("\nEvery step gave what it should.")?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn play(stage: &mut Stage, wire: Wire, data_dir: PathBuf) -> anyhow::Result<()> {
-    Play::new(wire, data_dir).perform(stage).await
+async fn play(stage: &mut Stage, wire: Wire, data_dir: &Path) -> anyhow::Result<()> {
+    Box::pin(Play::new(wire, data_dir).perform(stage)).await
 }
 
 #[cfg(test)]

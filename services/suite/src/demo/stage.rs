@@ -24,11 +24,13 @@ impl Stage {
     }
 
     /// The title.
+    #[expect(clippy::unused_self, reason = "whoever tells the story does it on the stage")]
     pub(super) fn title(&self, text: &str) -> io::Result<()> {
         print(&format!("{text}\n{}\n", "─".repeat(text.chars().count())))
     }
 
     /// Anything else that is to be read.
+    #[expect(clippy::unused_self, reason = "whoever tells the story does it on the stage")]
     pub(super) fn say(&self, text: &str) -> io::Result<()> {
         print(&format!("{text}\n"))
     }

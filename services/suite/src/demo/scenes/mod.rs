@@ -8,7 +8,7 @@ mod spending;
 mod team;
 mod usage;
 
-use std::{cell::Cell, path::PathBuf, time::Duration};
+use std::{cell::Cell, path::Path, time::Duration};
 
 use bursar_proto::billing::v1::{GetBalanceRequest, GetBalanceResponse, LotSource};
 use bursar_secret::Entropy;
@@ -53,9 +53,9 @@ struct Team {
 }
 
 impl Play {
-    pub(super) fn new(wire: Wire, data_dir: PathBuf) -> Self {
+    pub(super) fn new(wire: Wire, data_dir: &Path) -> Self {
         let run = Entropy::system().bytes::<3>().map(|byte| format!("{byte:02x}")).concat();
-        Self { wire, mail: Mailbox::of(&data_dir), run, requests: Cell::new(0) }
+        Self { wire, mail: Mailbox::of(data_dir), run, requests: Cell::new(0) }
     }
 
     /// Everything from the first act to the last.
