@@ -1,5 +1,4 @@
 //! `bursar demo` as a newcomer runs it.
-#![expect(clippy::expect_used, reason = "a test that cannot be set up has failed")]
 
 use std::time::Duration;
 
