@@ -38,7 +38,7 @@ fn a_mistake_is_named() {
             (&["verify-everything"], 2, &["verify-everything"]),
         ];
         for (arguments, code, said) in cases {
-            // A later --mode wins, as the last word on a command line does.
+            // --mode cannot be given twice.
             let program = match arguments.first() {
                 Some(&"--mode") => Program::named(&format!("bursar-{service}")),
                 _ => program(service, &ports),
