@@ -7,7 +7,7 @@
 //! some serial order; a single waiting request takes the same path, so a lone caller waits for
 //! nobody. Several replicas stay exact, because the row locks stay.
 //!
-//! What lives here: queueing ([`queue`]) and the batch's choreography ([`batch`]). What must not:
+//! What lives here: queueing (`queue`) and the batch's choreography (`batch`). What must not:
 //! rules about credits (they are in the domain) and SQL (it is in the store).
 
 mod batch;

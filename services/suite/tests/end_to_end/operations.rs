@@ -130,7 +130,7 @@ pub(crate) async fn a_stop_is_graceful_with_open_streams(shared: World) {
     let mut deployment = Arc::into_inner(deployment).expect("nobody else has it");
     let stopped = tokio::task::spawn_blocking(move || {
         let statuses = deployment.stop(STOPS_WITHIN);
-        let logs: Vec<_> = deployment.processes().iter().map(|process| process.log()).collect();
+        let logs: Vec<_> = deployment.processes().iter().map(bursar_testkit::Process::log).collect();
         (statuses, logs)
     });
     let (statuses, logs) = stopped.await.expect("it stops");

@@ -55,7 +55,7 @@ pub(crate) async fn many_callers_never_spend_more_than_there_is(world: World) {
                 match client.credits().charge(once(&request_id, spend(&owner, "0.7"))).await {
                     Ok(_) => accepted.push(request_id),
                     Err(status) => {
-                        assert!(is_short_of_credits(&status), "{:#?}", Refusal::of(&status))
+                        assert!(is_short_of_credits(&status), "{:#?}", Refusal::of(&status));
                     }
                 }
             }
@@ -130,9 +130,9 @@ pub(crate) async fn capture_and_release_race_and_one_wins(world: World) {
         request_id: unique("hold"),
         ..HoldRequest::default()
     };
-    let held = given(team.owner.client().credits().hold(hold).await).hold.expect("a hold");
+    let placed = given(team.owner.client().credits().hold(hold).await).hold.expect("a hold");
     let answers = at_once(&team, &world, |caller, client| {
-        let (hold_id, owner) = (held.id.clone(), held.owner.clone());
+        let (hold_id, owner) = (placed.id.clone(), placed.owner.clone());
         async move {
             if caller % 2 == 0 {
                 let request_id = format!("capture-{caller}");

@@ -49,16 +49,15 @@ pub(crate) async fn play<F: Future<Output = ()>>(topology: Topology, behaviour: 
     };
     let deployment = {
         let mut shared = shared.lock().await;
-        match shared.upgrade() {
-            Some(deployment) => deployment,
-            None => {
-                let Some(plan) = plan(topology).await else {
-                    return;
-                };
-                let deployment = Arc::new(plan.start().await);
-                *shared = Arc::downgrade(&deployment);
-                deployment
-            }
+        if let Some(deployment) = shared.upgrade() {
+            deployment
+        } else {
+            let Some(plan) = plan(topology).await else {
+                return;
+            };
+            let deployment = Arc::new(plan.start().await);
+            *shared = Arc::downgrade(&deployment);
+            deployment
         }
     };
     behaviour(World::of(deployment)).await;
