@@ -28,6 +28,7 @@ impl Config {
             batch: billing.batch_max,
             waiting: billing.queue_max,
             combine: billing.combine,
+            warm: billing.warm_accounts,
         };
         Self { lanes, catalog: settings.catalog_file.clone(), policy: AccessPolicy::default() }
     }

@@ -376,6 +376,17 @@ impl AccountState {
         changes.usage = usage.into_iter().map(|(key, add)| UsageDelta { key, add }).collect();
         changes
     }
+
+    /// Forgets what belonged to single requests, once their changes have been taken: the state is then
+    /// what would be loaded from the store, and as small, so it may wait for the next requests.
+    pub fn rest(&mut self) {
+        self.holds = BTreeMap::new();
+        self.charges = BTreeMap::new();
+        self.replays = HashMap::new();
+        self.scratch = Vec::new();
+        self.lots.retain(|kept| kept.value.is_live());
+        self.next_due = self.lots().filter_map(|lot| lot.expires_at).min();
+    }
 }
 
 /// The earlier of two instants, where `None` is never.

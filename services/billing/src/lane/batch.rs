@@ -6,14 +6,14 @@
 use std::collections::{BTreeSet, HashMap};
 
 use bursar_db::{Db, DbError, Tx};
-use bursar_id::{ChargeId, HoldId, LotId, OwnerId, UserId};
-use bursar_money::Credits;
+use bursar_id::{OwnerId, UserId};
 use bursar_time::{Clock, Timestamp};
 
-use crate::domain::{
-    AccountState, Changes, Charge, Inconsistent, Membership, OperationId, Outcome, Refusal, Request, decide, standing,
-};
-use crate::store::{accounts, holds, ledger, lots, members, usage};
+use super::load::{load, load_replays};
+use super::save::{self, Unsaved};
+use super::warm::Known;
+use crate::domain::{Account, AccountState, Membership, Outcome, Refusal, Request, decide, standing};
+use crate::store::{ledger, members};
 
 /// One request to one account, and who must be a member for it to be carried out.
 #[derive(Debug, Clone)]
@@ -63,11 +63,19 @@ pub enum Refused {
 /// What became of one request.
 pub type Answer = Result<Outcome, Refused>;
 
+/// What a batch came to.
+pub(super) struct Carried {
+    /// One answer for each job, in their order.
+    pub(super) answers: Vec<Answer>,
+    /// The accounts as the batch left them.
+    pub(super) known: Vec<Known>,
+}
+
 /// Runs batches against the store.
 #[derive(Clone)]
 pub struct Batcher {
-    db: Db,
-    clock: Clock,
+    pub(super) db: Db,
+    pub(super) clock: Clock,
 }
 
 impl Batcher {
@@ -81,19 +89,23 @@ impl Batcher {
     /// Nearly every request is new, so it first takes for granted that all are and leaves it to the
     /// ledger's unique index to object. Only a batch with a repetition in it is run again, with
     /// every request id looked up beforehand: that saves one index probe for each charge.
-    pub(crate) async fn run(&self, jobs: &[&Job]) -> Result<Vec<Answer>, DbError> {
+    pub(super) async fn run(&self, jobs: &[&Job]) -> Result<Carried, DbError> {
         match self.attempt(jobs, Repetitions::Unlikely).await {
-            Ok(Some(answers)) => return Ok(answers),
+            Ok(Some(carried)) => return Ok(carried),
             Ok(None) => {}
             Err(error) if error.is_unique_violation() => {}
             Err(error) => return Err(error),
         }
-        let answers = self.attempt(jobs, Repetitions::LookedUp).await?;
-        answers.ok_or_else(|| DbError::corrupt("a batch with all request ids looked up still met a repetition"))
+        self.run_with_repetitions(jobs).await
+    }
+
+    /// The same for a batch that is known to hold a repetition.
+    pub(super) async fn run_with_repetitions(&self, jobs: &[&Job]) -> Result<Carried, DbError> {
+        self.attempt(jobs, Repetitions::LookedUp).await?.ok_or_else(unexpected_repetition)
     }
 
     /// One transaction. `None` if a request that was refused turned out to be a repetition.
-    async fn attempt(&self, jobs: &[&Job], repetitions: Repetitions) -> Result<Option<Vec<Answer>>, DbError> {
+    async fn attempt(&self, jobs: &[&Job], repetitions: Repetitions) -> Result<Option<Carried>, DbError> {
         let mut tx = self.db.begin().await?;
         let decided = carry_out(&mut tx, &self.clock, jobs, repetitions).await?;
         if decided.is_some() {
@@ -113,11 +125,19 @@ enum Repetitions {
     LookedUp,
 }
 
+fn unexpected_repetition() -> DbError {
+    DbError::corrupt("a batch with all request ids looked up still met a repetition")
+}
+
 /// Carries the jobs out in a transaction that does more than this (a subscription and its
 /// allowance begin together). The accounts stay locked until it ends.
 pub(crate) async fn apply(tx: &mut Tx, clock: &Clock, jobs: &[&Job]) -> Result<Vec<Answer>, DbError> {
-    let decided = carry_out(tx, clock, jobs, Repetitions::LookedUp).await?;
-    decided.ok_or_else(|| DbError::corrupt("a batch with all request ids looked up still met a repetition"))
+    Ok(carry_out_anew(tx, clock, jobs).await?.answers)
+}
+
+/// Carries the jobs out with every request id looked up.
+pub(super) async fn carry_out_anew(tx: &mut Tx, clock: &Clock, jobs: &[&Job]) -> Result<Carried, DbError> {
+    carry_out(tx, clock, jobs, Repetitions::LookedUp).await?.ok_or_else(unexpected_repetition)
 }
 
 async fn carry_out(
@@ -125,13 +145,14 @@ async fn carry_out(
     clock: &Clock,
     jobs: &[&Job],
     repetitions: Repetitions,
-) -> Result<Option<Vec<Answer>>, DbError> {
+) -> Result<Option<Carried>, DbError> {
     let admitted = admit(tx, jobs).await?;
     let allowed: Vec<&Job> =
         jobs.iter().zip(&admitted).filter(|(_, admitted)| **admitted).map(|(job, _)| *job).collect();
     let owners: Vec<OwnerId> = allowed.iter().map(|job| job.owner).collect::<BTreeSet<_>>().into_iter().collect();
     let mut answers = Vec::with_capacity(jobs.len());
     let (mut states, now) = load(tx, clock, &owners, &allowed).await?;
+    let stored = states.iter().map(|(owner, state)| (*owner, *state.account())).collect();
     if repetitions == Repetitions::LookedUp {
         load_replays(tx, &allowed, &mut states).await?;
     }
@@ -145,19 +166,35 @@ async fn carry_out(
     if repetitions == Repetitions::Unlikely && a_refusal_repeats(tx, jobs, &answers).await? {
         return Ok(None);
     }
-    save(tx, &mut states).await?;
-    Ok(Some(answers))
+    let known = write(tx, states, stored).await?;
+    Ok(Some(Carried { answers, known }))
+}
+
+/// Writes what was decided and says how the accounts are stored now.
+async fn write(
+    tx: &mut Tx,
+    mut states: HashMap<OwnerId, AccountState>,
+    mut stored: HashMap<OwnerId, Account>,
+) -> Result<Vec<Known>, DbError> {
+    let mut unsaved: Vec<Unsaved> = states.values_mut().filter_map(Unsaved::of).collect();
+    unsaved.sort_by_key(|it| it.changes.owner);
+    save::save(tx, &unsaved).await?;
+    let deadlines = save::deadlines(tx, states.values()).await?;
+    save::save_accounts(tx, &unsaved, &deadlines).await?;
+    stored.extend(unsaved.iter().map(|it| (it.changes.owner, it.changes.account)));
+    let known = |(owner, state)| Some(Known::new(state, *stored.get(&owner)?, deadlines.get(&owner).copied()));
+    Ok(states.into_iter().filter_map(known).collect())
 }
 
 /// Whether any request that the rules refused was carried out before: its first answer counts.
-async fn a_refusal_repeats(tx: &mut Tx, jobs: &[&Job], answers: &[Answer]) -> Result<bool, DbError> {
+pub(super) async fn a_refusal_repeats(tx: &mut Tx, jobs: &[&Job], answers: &[Answer]) -> Result<bool, DbError> {
     let refused = jobs.iter().zip(answers).filter(|(_, answer)| matches!(answer, Err(Refused::Rule(_))));
     let keys: Vec<_> = refused.filter_map(|(job, _)| Some((job.owner, job.request.key.as_ref()?.as_str()))).collect();
     Ok(!keys.is_empty() && !ledger::by_key(tx, &keys).await?.is_empty())
 }
 
 /// For each job, whether its spender belongs to the organization.
-async fn admit(tx: &mut Tx, jobs: &[&Job]) -> Result<Vec<bool>, DbError> {
+pub(super) async fn admit(tx: &mut Tx, jobs: &[&Job]) -> Result<Vec<bool>, DbError> {
     let spenders: BTreeSet<(OwnerId, UserId)> =
         jobs.iter().filter_map(|job| job.member.map(|spender| (job.owner, spender.user))).collect();
     if spenders.is_empty() {
@@ -171,7 +208,8 @@ async fn admit(tx: &mut Tx, jobs: &[&Job]) -> Result<Vec<bool>, DbError> {
     Ok(jobs.iter().map(|job| belongs(job)).collect())
 }
 
-fn decide_one(state: &mut AccountState, job: &Job, now: Timestamp) -> Answer {
+/// Decides one job on what is loaded.
+pub(super) fn decide_one(state: &mut AccountState, job: &Job, now: Timestamp) -> Answer {
     roll_period(state, now);
     let booked = state.account().head.seq;
     let decided = decide(state, &job.request, now);
@@ -192,7 +230,7 @@ fn decide_one(state: &mut AccountState, job: &Job, now: Timestamp) -> Answer {
 
 /// Begins the period that contains `now`. Periods without a subscription follow one another month
 /// by month; a subscription sets its own when it begins and renews.
-fn roll_period(state: &mut AccountState, now: Timestamp) {
+pub(super) fn roll_period(state: &mut AccountState, now: Timestamp) {
     let period = state.account().period;
     if now < period.end {
         return;
@@ -202,236 +240,4 @@ fn roll_period(state: &mut AccountState, now: Timestamp) {
         months += 1;
     }
     state.enter_period(period.end.add_months_anchored(months), period.end.add_months_anchored(months + 1));
-}
-
-/// Loads the accounts (opening the missing ones) and everything the jobs need. An account that
-/// contradicts itself is left out: nothing more may be booked on top of it.
-async fn load(
-    tx: &mut Tx,
-    clock: &Clock,
-    owners: &[OwnerId],
-    jobs: &[&Job],
-) -> Result<(HashMap<OwnerId, AccountState>, Timestamp), DbError> {
-    if owners.is_empty() {
-        return Ok((HashMap::new(), clock.now()));
-    }
-    let mut rows = accounts::lock(tx, owners).await?;
-    if rows.len() < owners.len() {
-        let opened_at = clock.now();
-        let month = opened_at.start_of_month();
-        accounts::open(tx, owners, opened_at, (month, month.add_months_anchored(1))).await?;
-        rows = accounts::lock(tx, owners).await?;
-    }
-    // One time for the whole batch, taken under the locks: what is overdue is what is loaded.
-    let now = clock.now();
-    let holding: Vec<OwnerId> =
-        rows.iter().filter(|(_, account)| account.held > Credits::ZERO).map(|(owner, _)| *owner).collect();
-    let mut live: HashMap<OwnerId, Vec<_>> = HashMap::with_capacity(owners.len());
-    for (owner, lot) in lots::live(tx, owners).await? {
-        live.entry(owner).or_default().push(lot);
-    }
-    let mut states = HashMap::with_capacity(owners.len());
-    for (owner, account) in rows {
-        match AccountState::new(owner, account, live.remove(&owner).unwrap_or_default()) {
-            Ok(state) => drop(states.insert(owner, state)),
-            Err(flaw) => tracing::error!(%owner, %flaw, "an account contradicts itself"),
-        }
-    }
-    load_holds(tx, now, &holding, jobs, &mut states).await?;
-    load_charges(tx, jobs, &mut states).await?;
-    load_lots(tx, jobs, &mut states).await?;
-    Ok((states, now))
-}
-
-/// What the jobs need of one kind, each once, in a stable order.
-fn needed<T: Ord>(jobs: &[&Job], of: impl Fn(&Request) -> Option<T>) -> Vec<(OwnerId, T)> {
-    let named: BTreeSet<_> = jobs.iter().filter_map(|job| Some((job.owner, of(&job.request)?))).collect();
-    named.into_iter().collect()
-}
-
-async fn load_replays(tx: &mut Tx, jobs: &[&Job], states: &mut HashMap<OwnerId, AccountState>) -> Result<(), DbError> {
-    let keys: Vec<_> = jobs.iter().filter_map(|job| Some((job.owner, job.request.key.as_ref()?.as_str()))).collect();
-    if keys.is_empty() {
-        return Ok(());
-    }
-    for (owner, entry) in ledger::by_key(tx, &keys).await? {
-        if let Some(state) = states.get_mut(&owner) {
-            state.load_replay(entry.into());
-        }
-    }
-    Ok(())
-}
-
-/// Holds that are overdue or named, with the lots they are earmarked on.
-async fn load_holds(
-    tx: &mut Tx,
-    now: Timestamp,
-    holding: &[OwnerId],
-    jobs: &[&Job],
-    states: &mut HashMap<OwnerId, AccountState>,
-) -> Result<(), DbError> {
-    let named: Vec<(OwnerId, HoldId)> = needed(jobs, |request| request.needs().hold);
-    let mut found = if named.is_empty() { Vec::new() } else { holds::named(tx, &named).await? };
-    if !holding.is_empty() {
-        found.extend(holds::overdue(tx, holding, now).await?);
-    }
-    let lots = found.iter().flat_map(|(owner, hold)| hold.earmarks.iter().map(|earmark| (*owner, earmark.lot)));
-    load_missing_lots(tx, lots.collect(), states).await?;
-    for (owner, hold) in found {
-        if let Some(state) = states.get_mut(&owner) {
-            state.load_hold(hold);
-        }
-    }
-    Ok(())
-}
-
-/// Charges that are to be refunded, with what was refunded of them and the lots that paid.
-async fn load_charges(tx: &mut Tx, jobs: &[&Job], states: &mut HashMap<OwnerId, AccountState>) -> Result<(), DbError> {
-    let named: Vec<(OwnerId, ChargeId)> = needed(jobs, |request| request.needs().charge);
-    if named.is_empty() {
-        return Ok(());
-    }
-    let charges = charges(tx, &named).await?;
-    let lots = charges.iter().flat_map(|(owner, charge)| charge.allocations.iter().map(|it| (*owner, it.lot)));
-    load_missing_lots(tx, lots.collect(), states).await?;
-    for (owner, charge) in charges {
-        if let Some(state) = states.get_mut(&owner) {
-            state.load_charge(charge);
-        }
-    }
-    Ok(())
-}
-
-/// Charges as they are now: each from its entry, less the refunds that name it.
-pub(crate) async fn charges(tx: &mut Tx, named: &[(OwnerId, ChargeId)]) -> Result<Vec<(OwnerId, Charge)>, DbError> {
-    let mut refunded: HashMap<(OwnerId, String), Credits> = HashMap::new();
-    for (owner, refund) in ledger::refunds_of(tx, named).await? {
-        let Some(charge) = refund.subject else {
-            continue;
-        };
-        let sum = refunded.entry((owner, charge.to_string())).or_insert(Credits::ZERO);
-        *sum = sum.checked_add(refund.amount).unwrap_or(Credits::MAX);
-    }
-    let entries = ledger::by_operation(tx, named).await?;
-    Ok(entries
-        .into_iter()
-        .filter_map(|(owner, entry)| {
-            let Some(OperationId::Charge(id)) = entry.id else {
-                return None;
-            };
-            let refunded = refunded.get(&(owner, id.to_string())).copied().unwrap_or(Credits::ZERO);
-            Some((owner, Charge::from_entry(&entry, refunded)?))
-        })
-        .collect())
-}
-
-async fn load_lots(tx: &mut Tx, jobs: &[&Job], states: &mut HashMap<OwnerId, AccountState>) -> Result<(), DbError> {
-    let named: Vec<(OwnerId, LotId)> = needed(jobs, |request| request.needs().lot);
-    load_missing_lots(tx, named.into_iter().collect(), states).await
-}
-
-/// Loads the lots that are not there with the live ones: used up, but still able to get something back.
-async fn load_missing_lots(
-    tx: &mut Tx,
-    mut lots: BTreeSet<(OwnerId, LotId)>,
-    states: &mut HashMap<OwnerId, AccountState>,
-) -> Result<(), DbError> {
-    lots.retain(|(owner, lot)| states.get(owner).is_some_and(|state| state.lot(*lot).is_none()));
-    if lots.is_empty() {
-        return Ok(());
-    }
-    for (owner, lot) in lots::named(tx, &lots.into_iter().collect::<Vec<_>>()).await? {
-        if let Some(state) = states.get_mut(&owner) {
-            state.load_lot(lot);
-        }
-    }
-    Ok(())
-}
-
-/// Writes what was decided: one statement per table.
-async fn save(tx: &mut Tx, states: &mut HashMap<OwnerId, AccountState>) -> Result<(), DbError> {
-    let mut changes: Vec<Changes> = Vec::with_capacity(states.len());
-    for state in states.values_mut() {
-        let change = state.take_changes();
-        if !change.is_empty() {
-            changes.push(change);
-        }
-    }
-    if changes.is_empty() {
-        return Ok(());
-    }
-    changes.sort_by_key(|change| change.owner);
-    let entries: Vec<_> =
-        changes.iter().flat_map(|it| it.entries.iter().map(|entry| (it.owner, entry.as_ref()))).collect();
-    ledger::append(tx, &entries).await?;
-    let touched = |it: &'_ Changes| it.lots_inserted.iter().chain(&it.lots_updated).cloned().collect::<Vec<_>>();
-    let lots: Vec<_> = changes.iter().flat_map(|it| touched(it).into_iter().map(|lot| (it.owner, lot))).collect();
-    lots::save(tx, &lots.iter().map(|(owner, lot)| (*owner, lot)).collect::<Vec<_>>()).await?;
-    let holds: Vec<_> = changes
-        .iter()
-        .flat_map(|it| it.holds_inserted.iter().chain(&it.holds_updated).map(|hold| (it.owner, hold)))
-        .collect();
-    holds::save(tx, &holds).await?;
-    let deltas: Vec<_> = changes.iter().flat_map(|it| it.usage.iter().map(|delta| (it.owner, delta))).collect();
-    usage::add(tx, &deltas).await?;
-    let due = next_due(tx, &changes, states).await?;
-    let rows: Vec<_> = changes
-        .iter()
-        .map(|it| accounts::SavedAccount {
-            owner: it.owner,
-            account: it.account,
-            next_due: due.get(&it.owner).copied(),
-        })
-        .collect();
-    accounts::save(tx, &rows).await
-}
-
-/// When each changed account next has something to book: a lot that expires or a hold that lapses.
-async fn next_due(
-    tx: &mut Tx,
-    changes: &[Changes],
-    states: &HashMap<OwnerId, AccountState>,
-) -> Result<HashMap<OwnerId, Timestamp>, DbError> {
-    let holding: Vec<OwnerId> =
-        changes.iter().filter(|it| it.account.held > Credits::ZERO).map(|it| it.owner).collect();
-    let mut due = if holding.is_empty() { HashMap::new() } else { holds::next_deadlines(tx, &holding).await? };
-    for change in changes {
-        let live = states.get(&change.owner).into_iter().flat_map(AccountState::lots);
-        let expiries = live.filter(|lot| lot.remaining > Credits::ZERO).filter_map(|lot| lot.expires_at);
-        if let Some(expiry) = expiries.min() {
-            let at = due.entry(change.owner).or_insert(expiry);
-            *at = expiry.min(*at);
-        }
-    }
-    Ok(due)
-}
-
-/// The account as it stands at `now`, for readers: whatever has fallen due counts as booked, though
-/// nothing is written. `None` when the owner has no account yet.
-pub(crate) async fn view(tx: &mut Tx, owner: OwnerId, now: Timestamp) -> Result<Option<AccountState>, DbError> {
-    let Some(account) = accounts::find(tx, owner).await? else {
-        return Ok(None);
-    };
-    let lots = lots::live(tx, &[owner]).await?.into_iter().map(|(_, lot)| lot).collect();
-    let holding = account.held > Credits::ZERO;
-    let damaged = |flaw: Inconsistent| DbError::corrupt(flaw.to_string());
-    let mut states = HashMap::from([(owner, AccountState::new(owner, account, lots).map_err(damaged)?)]);
-    if holding {
-        let overdue = holds::overdue(tx, &[owner], now).await?;
-        let earmarked = overdue.iter().flat_map(|(_, hold)| hold.earmarks.iter().map(|it| (owner, it.lot)));
-        load_missing_lots(tx, earmarked.collect(), &mut states).await?;
-        for (_, hold) in overdue {
-            if let Some(state) = states.get_mut(&owner) {
-                state.load_hold(hold);
-            }
-        }
-    }
-    Ok(states.remove(&owner).map(|mut state| {
-        roll_period(&mut state, now);
-        let sweep = Request::new(None, crate::domain::Command::Sweep);
-        if let Err(refusal) = decide(&mut state, &sweep, now) {
-            tracing::error!(%owner, %refusal, "an account contradicts itself");
-        }
-        state
-    }))
 }

@@ -11,8 +11,13 @@
 //! rules about credits (they are in the domain) and SQL (it is in the store).
 
 mod batch;
+mod load;
 mod queue;
+mod run;
+mod save;
+mod warm;
 
+pub(crate) use batch::apply;
 pub use batch::{Answer, Batcher, Job, Refused, Spender};
-pub(crate) use batch::{apply, charges, view};
+pub(crate) use load::{charges, view};
 pub use queue::{LaneSettings, Lanes, Overloaded};

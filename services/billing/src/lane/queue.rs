@@ -1,4 +1,4 @@
-//! The bounded queues in front of the lanes, and the loop that empties them.
+//! The bounded queues in front of the lanes.
 //!
 //! Once accepted, a submission is carried out even if its caller has gone: what a caller who gave up
 //! does not learn, the same `request_id` tells on the next try.
@@ -6,12 +6,13 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use bursar_db::DbError;
 use bursar_id::OwnerId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
 use super::batch::{Answer, Batcher, Job, Refused};
+use super::run::{Lane, run, run_apart};
+use super::warm::Warm;
 
 /// How the lanes are laid out.
 #[derive(Clone, Copy, Debug)]
@@ -25,11 +26,14 @@ pub struct LaneSettings {
     /// Whether waiting requests share a transaction. Without it every submission runs in a
     /// transaction of its own beside the others: the baseline that `bursar bench` compares with.
     pub combine: bool,
+    /// The most accounts that all lanes together remember between batches (`warm`). A few hundred
+    /// bytes each, more with many lots.
+    pub warm: usize,
 }
 
 impl Default for LaneSettings {
     fn default() -> Self {
-        Self { lanes: 1, batch: 1_024, waiting: 32_768, combine: true }
+        Self { lanes: 1, batch: 1_024, waiting: 32_768, combine: true, warm: 16_384 }
     }
 }
 
@@ -38,11 +42,18 @@ impl Default for LaneSettings {
 pub struct Overloaded;
 
 /// Requests of one caller, answered together and in their order.
-struct Submission {
-    jobs: Vec<Job>,
+pub(super) struct Submission {
+    pub(super) jobs: Vec<Job>,
     reply: oneshot::Sender<Vec<Answer>>,
     /// Room in the queue, given back when the submission has been answered.
     _room: OwnedSemaphorePermit,
+}
+
+impl Submission {
+    /// Tells the caller. One who has gone is told by the same request id when it asks again.
+    pub(super) fn answer(self, answers: Vec<Answer>) {
+        let _gone = self.reply.send(answers);
+    }
 }
 
 /// The way to every lane. Cheap to clone; the lanes end when the last clone is dropped.
@@ -60,7 +71,8 @@ impl Lanes {
                 // Unbounded in itself; the semaphore bounds the requests in all the queues together.
                 let (sender, receiver) = mpsc::unbounded_channel();
                 if settings.combine {
-                    tasks.spawn(run(receiver, batcher.clone(), settings.batch.max(1)));
+                    let warm = Warm::new(settings.warm / settings.lanes.max(1));
+                    tasks.spawn(run(receiver, Lane::new(batcher.clone(), warm, settings.batch.max(1))));
                 } else {
                     tasks.spawn(run_apart(receiver, batcher.clone()));
                 }
@@ -128,68 +140,4 @@ impl Lanes {
         let _closed = self.lanes[lane].send(Submission { jobs, reply, _room: room });
         Ok(async move { answer.await.unwrap_or_else(|_| (0..count).map(|_| Err(Refused::Failed)).collect()) })
     }
-}
-
-/// One lane: takes what waits, carries it out, answers; ends when nobody can send any more.
-async fn run(mut queue: mpsc::UnboundedReceiver<Submission>, batcher: Batcher, limit: usize) {
-    while let Some(first) = queue.recv().await {
-        let mut waiting = first.jobs.len();
-        let mut batch = vec![first];
-        // Callers that were just answered are about to send again: let them, then take them all.
-        tokio::task::yield_now().await;
-        while waiting < limit {
-            let Ok(next) = queue.try_recv() else { break };
-            waiting += next.jobs.len();
-            batch.push(next);
-        }
-        carry_out(&batcher, batch).await;
-    }
-}
-
-/// The baseline: every submission in a transaction of its own, side by side.
-async fn run_apart(mut queue: mpsc::UnboundedReceiver<Submission>, batcher: Batcher) {
-    let under_way = TaskTracker::new();
-    while let Some(submission) = queue.recv().await {
-        let batcher = batcher.clone();
-        under_way.spawn(async move { carry_out(&batcher, vec![submission]).await });
-    }
-    under_way.close();
-    under_way.wait().await;
-}
-
-async fn carry_out(batcher: &Batcher, batch: Vec<Submission>) {
-    let jobs: Vec<&Job> = batch.iter().flat_map(|submission| &submission.jobs).collect();
-    let answers = match batcher.run(&jobs).await {
-        Ok(answers) => answers,
-        Err(error) => one_by_one(batcher, &jobs, &error).await,
-    };
-    let mut answers = answers.into_iter();
-    for submission in batch {
-        let part = answers.by_ref().take(submission.jobs.len()).collect();
-        // A caller who has gone is told by the same request_id when it asks again.
-        let _gone = submission.reply.send(part);
-    }
-}
-
-/// A transaction failed as a whole: tries each request once alone, so that one which cannot be
-/// written fails by itself. When the database cannot be reached there is nothing to try.
-async fn one_by_one(batcher: &Batcher, jobs: &[&Job], error: &DbError) -> Vec<Answer> {
-    let unreachable = matches!(error, DbError::Unavailable(..));
-    tracing::warn!(requests = jobs.len(), %error, unreachable, "a batch failed");
-    let mut answers = Vec::with_capacity(jobs.len());
-    for job in jobs {
-        if unreachable {
-            answers.push(Err(Refused::Unavailable));
-            continue;
-        }
-        answers.push(match batcher.run(&[job]).await {
-            Ok(mut answers) => answers.pop().unwrap_or(Err(Refused::Failed)),
-            Err(DbError::Unavailable(..)) => Err(Refused::Unavailable),
-            Err(error) => {
-                tracing::error!(owner = %job.owner, %error, "a request failed by itself");
-                Err(Refused::Failed)
-            }
-        });
-    }
-    answers
 }

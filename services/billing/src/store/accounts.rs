@@ -4,9 +4,10 @@ use bursar_db::{DbError, Tx, on};
 use bursar_id::OwnerId;
 use bursar_money::Credits;
 use bursar_time::Timestamp;
+use sqlx::AssertSqlSafe;
 
 use super::json::JsonRows;
-use super::sql;
+use super::{bulk, sql};
 use crate::domain::{Account, LedgerHead, Period};
 
 #[derive(sqlx::FromRow)]
@@ -109,17 +110,16 @@ pub(crate) struct SavedAccount {
 pub(crate) async fn save(tx: &mut Tx, accounts: &[SavedAccount]) -> Result<(), DbError> {
     match tx {
         Tx::Sqlite(t) => {
-            let mut rows = JsonRows::with_capacity(accounts.len() * 240);
-            for SavedAccount { owner, account, next_due } in accounts {
-                rows.row(|row| {
-                    row.word(owner).int(number(account.head.seq)).hex(&account.head.hash);
-                    row.int(account.available.micro()).int(account.held.micro());
-                    row.int(account.period.start.as_micros()).int(account.period.end.as_micros());
-                    row.int(account.period.spent.micro()).int(account.head.at.as_micros());
-                    row.int_or_null(next_due.map(Timestamp::as_micros)).int(account.head.at.as_micros());
-                });
+            for part in bulk::parts(accounts) {
+                let mut query = sqlx::query(AssertSqlSafe(bulk::for_rows(sql::SAVE_ACCOUNTS.sqlite, part.len())));
+                for SavedAccount { owner, account, next_due } in part {
+                    query = query.bind(*owner).bind(number(account.head.seq)).bind(account.head.hash.to_vec());
+                    query = query.bind(account.available).bind(account.held);
+                    query = query.bind(account.period.start).bind(account.period.end).bind(account.period.spent);
+                    query = query.bind(account.head.at).bind(*next_due).bind(account.head.at);
+                }
+                query.execute(&mut **t).await?;
             }
-            sqlx::query(sql::SAVE_ACCOUNTS.sqlite).bind(rows.finish()).execute(&mut **t).await?;
         }
         Tx::Postgres(t) => {
             let column = |of: fn(&Account) -> i64| -> Vec<i64> { accounts.iter().map(|it| of(&it.account)).collect() };

@@ -7,10 +7,10 @@ use bursar_db::{DbError, Tx, on};
 use bursar_id::{ChargeId, HoldId, LotId, OwnerId, UserId};
 use bursar_money::{Credits, Quantity};
 use bursar_time::Timestamp;
+use sqlx::AssertSqlSafe;
 
 use super::accounts::owner_list;
-use super::json::JsonRows;
-use super::{pairs, sql, unreadable};
+use super::{bulk, pairs, sql, unreadable};
 use crate::domain::{Allocation, Attribution, Hold, Labels, ModelName, ProjectName};
 
 #[derive(sqlx::FromRow)]
@@ -126,11 +126,19 @@ pub(crate) async fn save(tx: &mut Tx, holds: &[(OwnerId, &Hold)]) -> Result<(), 
     let texts: Vec<_> = holds.iter().map(|(_, hold)| texts(hold)).collect::<Result<_, _>>()?;
     match tx {
         Tx::Sqlite(t) => {
-            let mut rows = JsonRows::with_capacity(holds.len() * 320);
-            for ((owner, hold), (earmarks, labels)) in holds.iter().zip(&texts) {
-                rows.row(|row| write(row, *owner, hold, earmarks, labels.as_deref()));
+            let mut texts = texts.into_iter();
+            for part in bulk::parts(holds) {
+                let mut query = sqlx::query(AssertSqlSafe(bulk::for_rows(sql::SAVE_HOLDS.sqlite, part.len())));
+                for ((owner, hold), (earmarks, labels)) in part.iter().zip(texts.by_ref()) {
+                    let by = &hold.attribution;
+                    query = query.bind(*owner).bind(hold.id).bind(hold.state.as_str());
+                    query = query.bind(hold.amount).bind(hold.captured).bind(earmarks).bind(hold.deadline);
+                    query = query.bind(by.member).bind(by.project.as_ref().map(ToString::to_string));
+                    query = query.bind(by.model.as_ref().map(ToString::to_string)).bind(by.quantity).bind(labels);
+                    query = query.bind(hold.charge).bind(hold.created_at).bind(hold.settled_at);
+                }
+                query.execute(&mut **t).await?;
             }
-            sqlx::query(sql::SAVE_HOLDS.sqlite).bind(rows.finish()).execute(&mut **t).await?;
         }
         Tx::Postgres(t) => {
             let (earmarks, labels): (Vec<_>, Vec<_>) = texts.into_iter().unzip();
@@ -172,15 +180,4 @@ fn texts(hold: &Hold) -> Result<(String, Option<String>), DbError> {
     let labels =
         (!labels.is_empty()).then(|| serde_json::to_string(labels.as_map())).transpose().map_err(unreadable)?;
     Ok((serde_json::to_string(&earmarks).map_err(unreadable)?, labels))
-}
-
-fn write(row: &mut JsonRows, owner: OwnerId, hold: &Hold, earmarks: &str, labels: Option<&str>) {
-    let by = &hold.attribution;
-    row.word(owner).word(hold.id).word(hold.state).int(hold.amount.micro()).int(hold.captured.micro());
-    row.text(earmarks).int(hold.deadline.as_micros()).word(by.member);
-    row.text_or_null(by.project.as_ref().map(ProjectName::as_str));
-    row.text_or_null(by.model.as_ref().map(ModelName::as_str));
-    row.int_or_null(by.quantity.map(Quantity::millionths)).text_or_null(labels);
-    row.text_or_null(hold.charge.map(|it| it.to_string()).as_deref());
-    row.int(hold.created_at.as_micros()).int_or_null(hold.settled_at.map(Timestamp::as_micros));
 }

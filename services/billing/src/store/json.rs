@@ -1,6 +1,7 @@
-//! Rows as one JSON text: how a list travels to SQLite, which has no arrays.
+//! Rows as one JSON text: how a list to look up travels to SQLite, which has no arrays.
 //!
-//! `[[1,"a",null],[2,"b",null]]`, read back by `json_each($1)` and `value ->> n`.
+//! `[["a","b"],["c","d"]]`, read back by `json_each($1)` and `value ->> n`. Rows to write travel as
+//! parameters (`bulk`).
 
 use std::fmt::Write;
 
@@ -51,42 +52,12 @@ impl JsonRows {
         self
     }
 
-    /// A text cell or NULL.
-    pub(crate) fn text_or_null(&mut self, text: Option<&str>) -> &mut Self {
-        match text {
-            Some(text) => self.text(text),
-            None => self.null(),
-        }
-    }
-
-    /// An integer cell.
-    pub(crate) fn int(&mut self, number: i64) -> &mut Self {
-        self.separate();
-        let _ = write!(self.text, "{number}");
-        self
-    }
-
-    /// An integer cell or NULL.
-    pub(crate) fn int_or_null(&mut self, number: Option<i64>) -> &mut Self {
-        match number {
-            Some(number) => self.int(number),
-            None => self.null(),
-        }
-    }
-
     /// Bytes as hexadecimal text, for `unhex`.
     pub(crate) fn hex(&mut self, bytes: &[u8]) -> &mut Self {
         self.separate();
         self.text.push('"');
         self.text.push_str(&hex::encode(bytes));
         self.text.push('"');
-        self
-    }
-
-    /// NULL.
-    pub(crate) fn null(&mut self) -> &mut Self {
-        self.separate();
-        self.text.push_str("null");
         self
     }
 
@@ -111,16 +82,13 @@ mod tests {
     fn rows_are_what_a_json_parser_reads() {
         let mut rows = JsonRows::with_capacity(0);
         rows.row(|row| {
-            row.text("a \"quoted\" \\ text,\nwith a line [").int(-7).null().hex(&[0, 255]).word("org_1");
+            row.text("a \"quoted\" \\ text,\nwith a line [").hex(&[0, 255]).word("org_1");
         });
         rows.row(|row| {
-            row.text("").int_or_null(Some(i64::MAX)).text_or_null(None);
+            row.text("").word(7);
         });
         let read: serde_json::Value = serde_json::from_str(&rows.finish()).unwrap();
-        let expected = serde_json::json!([
-            ["a \"quoted\" \\ text,\nwith a line [", -7, null, "00ff", "org_1"],
-            ["", i64::MAX, null]
-        ]);
+        let expected = serde_json::json!([["a \"quoted\" \\ text,\nwith a line [", "00ff", "org_1"], ["", "7"]]);
         assert_eq!(read, expected);
     }
 }

@@ -5,9 +5,9 @@ use std::fmt::Display;
 use bursar_db::{DbError, Tx, on};
 use bursar_id::{ChargeId, OwnerId};
 use bursar_time::Timestamp;
+use sqlx::AssertSqlSafe;
 
-use super::json::JsonRows;
-use super::{pairs, sql, unreadable};
+use super::{bulk, pairs, sql, unreadable};
 use crate::domain::{Entry, EntryRow};
 
 #[derive(sqlx::FromRow)]
@@ -151,12 +151,19 @@ pub(crate) async fn time_of(tx: &mut Tx, owner: OwnerId, seq: i64) -> Result<Opt
 pub(crate) async fn append(tx: &mut Tx, entries: &[(OwnerId, &Entry)]) -> Result<(), DbError> {
     match tx {
         Tx::Sqlite(t) => {
-            let mut rows = JsonRows::with_capacity(entries.len() * 560);
-            for (owner, entry) in entries {
-                let entry = EntryRow::from(*entry);
-                rows.row(|row| write(row, *owner, &entry));
+            for part in bulk::parts(entries) {
+                let mut query = sqlx::query(AssertSqlSafe(bulk::for_rows(sql::APPEND_ENTRIES.sqlite, part.len())));
+                for (owner, entry) in part {
+                    let it = EntryRow::from(*entry);
+                    query = query.bind(*owner).bind(it.seq).bind(it.kind).bind(it.at).bind(it.amount);
+                    query = query.bind(it.available_after).bind(it.held_after).bind(it.operation_id).bind(it.subject);
+                    query = query.bind(it.member).bind(it.project).bind(it.model).bind(it.quantity).bind(it.labels);
+                    query = query.bind(it.occurred_at).bind(it.expires_at).bind(it.source).bind(it.priority);
+                    query = query.bind(it.effective_at).bind(it.note).bind(it.request_key).bind(it.body_hash);
+                    query = query.bind(it.postings).bind(it.hash);
+                }
+                query.execute(&mut **t).await?;
             }
-            sqlx::query(sql::APPEND_ENTRIES.sqlite).bind(rows.finish()).execute(&mut **t).await?;
         }
         Tx::Postgres(t) => {
             let owners: Vec<OwnerId> = entries.iter().map(|(owner, _)| *owner).collect();
@@ -193,17 +200,4 @@ pub(crate) async fn append(tx: &mut Tx, entries: &[(OwnerId, &Entry)]) -> Result
         }
     }
     Ok(())
-}
-
-fn write(row: &mut JsonRows, owner: OwnerId, entry: &EntryRow) {
-    row.word(owner).int(entry.seq).word(&entry.kind).int(entry.at).int(entry.amount);
-    row.int(entry.available_after).int(entry.held_after);
-    for text in [&entry.operation_id, &entry.subject, &entry.member, &entry.project, &entry.model] {
-        row.text_or_null(text.as_deref());
-    }
-    row.int_or_null(entry.quantity).text_or_null(entry.labels.as_deref());
-    row.int_or_null(entry.occurred_at).int_or_null(entry.expires_at);
-    row.text_or_null(entry.source.as_deref()).int_or_null(entry.priority.map(i64::from));
-    row.int_or_null(entry.effective_at).text_or_null(entry.note.as_deref());
-    row.text_or_null(entry.request_key.as_deref()).int(entry.body_hash).text(&entry.postings).hex(&entry.hash);
 }

@@ -4,10 +4,10 @@ use bursar_db::{DbError, Tx, on};
 use bursar_id::{LotId, OwnerId};
 use bursar_money::Credits;
 use bursar_time::Timestamp;
+use sqlx::AssertSqlSafe;
 
 use super::accounts::{number, owner_list};
-use super::json::JsonRows;
-use super::{pairs, sql, unreadable};
+use super::{bulk, pairs, sql, unreadable};
 use crate::domain::{Lot, Note};
 
 #[derive(sqlx::FromRow)]
@@ -101,11 +101,17 @@ pub(crate) async fn save(tx: &mut Tx, lots: &[(OwnerId, &Lot)]) -> Result<(), Db
     }
     match tx {
         Tx::Sqlite(t) => {
-            let mut rows = JsonRows::with_capacity(lots.len() * 280);
-            for (owner, lot) in lots {
-                rows.row(|row| write(row, *owner, lot));
+            for part in bulk::parts(lots) {
+                let mut query = sqlx::query(AssertSqlSafe(bulk::for_rows(sql::SAVE_LOTS.sqlite, part.len())));
+                for (owner, lot) in part {
+                    query = query.bind(*owner).bind(lot.id).bind(number(lot.number)).bind(lot.source.as_str());
+                    query = query.bind(lot.priority).bind(lot.granted).bind(lot.remaining).bind(lot.held);
+                    query = query.bind(lot.spent).bind(lot.expired).bind(lot.voided);
+                    query = query.bind(lot.effective_at).bind(lot.expires_at).bind(lot.voided_at);
+                    query = query.bind(lot.note.as_ref().map(|note| note.as_str().to_owned())).bind(lot.is_live());
+                }
+                query.execute(&mut **t).await?;
             }
-            sqlx::query(sql::SAVE_LOTS.sqlite).bind(rows.finish()).execute(&mut **t).await?;
         }
         Tx::Postgres(t) => {
             let credits = |of: fn(&Lot) -> Credits| -> Vec<Credits> { lots.iter().map(|(_, lot)| of(lot)).collect() };
@@ -133,13 +139,4 @@ pub(crate) async fn save(tx: &mut Tx, lots: &[(OwnerId, &Lot)]) -> Result<(), Db
         }
     }
     Ok(())
-}
-
-fn write(row: &mut JsonRows, owner: OwnerId, lot: &Lot) {
-    row.word(owner).word(lot.id).int(number(lot.number)).word(lot.source).int(i64::from(lot.priority));
-    for part in [lot.granted, lot.remaining, lot.held, lot.spent, lot.expired, lot.voided] {
-        row.int(part.micro());
-    }
-    row.int(lot.effective_at.as_micros()).int_or_null(lot.expires_at.map(Timestamp::as_micros));
-    row.int_or_null(lot.voided_at.map(Timestamp::as_micros)).text_or_null(lot.note.as_ref().map(Note::as_str));
 }

@@ -4,6 +4,7 @@
 //! trip however long the slice. Functions take the transaction they run in.
 
 pub(crate) mod accounts;
+mod bulk;
 pub(crate) mod holds;
 mod json;
 pub(crate) mod ledger;

@@ -1,8 +1,9 @@
 //! The statements of the credit path. Each is a `const` and prepared on both engines by a test.
 //!
-//! Where the engines differ it is in how a list of rows travels in one parameter: PostgreSQL takes
-//! arrays (`unnest`), SQLite one JSON text (`json_each`), so a statement over many rows exists twice
-//! under one name. Look-ups over lists are written so that the plan can only be "for each row of
+//! Where the engines differ it is in how a list of rows travels: PostgreSQL takes arrays (`unnest`).
+//! SQLite has none: a list to look up is one JSON text (`json_each`), rows to write are as many groups
+//! of parameters as there are rows (`bulk`; taking a wide row out of JSON costs more than writing it).
+//! So a statement over many rows exists twice under one name. Look-ups over lists are written so that the plan can only be "for each row of
 //! the list, one index probe", whatever the statistics said when it was cached: `CROSS JOIN LATERAL
 //! … LIMIT 1` on PostgreSQL, `CROSS JOIN` (which fixes the order) on SQLite.
 
@@ -46,8 +47,7 @@ pub(crate) const OWNERS_AFTER: &str = "SELECT owner FROM accounts WHERE owner > 
 /// `UPDATE … FROM json_each` as a scan of the table.
 pub(crate) const SAVE_ACCOUNTS: Both = Both {
     sqlite: "INSERT INTO accounts (owner, seq, head_hash, available, held, period_start, period_end, period_spent, last_at, next_due, opened_at)
-             SELECT value ->> 0, value ->> 1, unhex(value ->> 2), value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, value ->> 8, value ->> 9, value ->> 10
-             FROM json_each($1) WHERE true
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
              ON CONFLICT (owner) DO UPDATE SET seq = excluded.seq, head_hash = excluded.head_hash, available = excluded.available, held = excluded.held,
                 period_start = excluded.period_start, period_end = excluded.period_end, period_spent = excluded.period_spent,
                 last_at = excluded.last_at, next_due = excluded.next_due",
@@ -138,8 +138,7 @@ pub(crate) const OWNER_OF_LOT: &str = "SELECT owner FROM lots WHERE id = $1";
 /// Lots that a batch granted or changed.
 pub(crate) const SAVE_LOTS: Both = Both {
     sqlite: "INSERT INTO lots (owner, id, number, source, priority, granted, remaining, held, spent, expired, voided, effective_at, expires_at, voided_at, note, live)
-             SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, value ->> 8, value ->> 9,
-                    value ->> 10, value ->> 11, value ->> 12, value ->> 13, value ->> 14, (value ->> 6) + (value ->> 7) > 0 FROM json_each($1) WHERE true
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
              ON CONFLICT (owner, id) DO UPDATE SET remaining = excluded.remaining, held = excluded.held, spent = excluded.spent, expired = excluded.expired,
                 voided = excluded.voided, voided_at = excluded.voided_at, live = excluded.live",
     postgres: "INSERT INTO lots (owner, id, number, source, priority, granted, remaining, held, spent, expired, voided, effective_at, expires_at, voided_at, note, live)
@@ -252,10 +251,7 @@ pub(crate) const TIME_OF_ENTRY: &str = "SELECT at FROM ledger_entries WHERE owne
 pub(crate) const APPEND_ENTRIES: Both = Both {
     sqlite: "INSERT INTO ledger_entries (owner, seq, kind, at, amount, available_after, held_after, operation_id, subject, member, project, model, quantity, labels,
                     occurred_at, expires_at, source, priority, effective_at, note, request_key, body_hash, postings, hash)
-             SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, value ->> 8, value ->> 9,
-                    value ->> 10, value ->> 11, value ->> 12, value ->> 13, value ->> 14, value ->> 15, value ->> 16, value ->> 17, value ->> 18,
-                    value ->> 19, value ->> 20, value ->> 21, value ->> 22, unhex(value ->> 23)
-             FROM json_each($1)",
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     postgres: "INSERT INTO ledger_entries (owner, seq, kind, at, amount, available_after, held_after, operation_id, subject, member, project, model, quantity, labels,
                     occurred_at, expires_at, source, priority, effective_at, note, request_key, body_hash, postings, hash)
                SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::text[], $9::text[], $10::text[],
@@ -340,8 +336,7 @@ pub(crate) const NEXT_DEADLINES: Both = Both {
 /// Holds that a batch made or settled.
 pub(crate) const SAVE_HOLDS: Both = Both {
     sqlite: "INSERT INTO holds (owner, id, state, amount, captured, earmarks, deadline, member, project, model, quantity, labels, charge, created_at, settled_at)
-             SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, value ->> 8, value ->> 9,
-                    value ->> 10, value ->> 11, value ->> 12, value ->> 13, value ->> 14 FROM json_each($1) WHERE true
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
              ON CONFLICT (owner, id) DO UPDATE SET state = excluded.state, captured = excluded.captured, charge = excluded.charge, settled_at = excluded.settled_at",
     postgres: "INSERT INTO holds (owner, id, state, amount, captured, earmarks, deadline, member, project, model, quantity, labels, charge, created_at, settled_at)
                SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::bigint[], $8::text[], $9::text[],
@@ -352,8 +347,7 @@ pub(crate) const SAVE_HOLDS: Both = Both {
 /// Adds to the usage totals. Quantities are the caller's word: their sum stays at the greatest number rather than fail a charge.
 pub(crate) const ADD_USAGE: Both = Both {
     sqlite: "INSERT INTO usage_totals (owner, grain, starts_at, member, project, model, charged, refunded, charges, quantity)
-             SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, value ->> 8, value ->> 9
-             FROM json_each($1) WHERE true
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
              ON CONFLICT (owner, grain, starts_at, member, project, model) DO UPDATE SET charged = usage_totals.charged + excluded.charged,
                 refunded = usage_totals.refunded + excluded.refunded, charges = usage_totals.charges + excluded.charges,
                 quantity = CASE WHEN usage_totals.quantity > 9223372036854775807 - excluded.quantity THEN 9223372036854775807 ELSE usage_totals.quantity + excluded.quantity END",

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use bursar_db::{DbError, Tx, on};
 use bursar_id::{OwnerId, UserId};
 use bursar_time::Timestamp;
+use sqlx::AssertSqlSafe;
 
-use super::json::JsonRows;
-use super::{sql, unreadable};
+use super::{bulk, sql, unreadable};
 use crate::domain::{ModelName, ProjectName, UsageDelta, UsageKey, UsageTotals};
 
 /// How long a stored total counts.
@@ -97,15 +97,15 @@ pub(crate) async fn add(tx: &mut Tx, deltas: &[(OwnerId, &UsageDelta)]) -> Resul
     let rows = totals(deltas);
     match tx {
         Tx::Sqlite(t) => {
-            let mut list = JsonRows::with_capacity(rows.len() * 200);
-            for ((owner, grain, key), add) in &rows {
-                list.row(|row| {
-                    row.word(owner).word(grain.as_str()).int(key.hour.as_micros()).word(key.member);
-                    row.text(project(key)).text(model(key));
-                    row.int(add.charged).int(add.refunded).int(add.charges).int(add.quantity);
-                });
+            for part in bulk::parts(&rows.iter().collect::<Vec<_>>()) {
+                let mut query = sqlx::query(AssertSqlSafe(bulk::for_rows(sql::ADD_USAGE.sqlite, part.len())));
+                for ((owner, grain, key), add) in part {
+                    query = query.bind(*owner).bind(grain.as_str()).bind(key.hour).bind(key.member);
+                    query = query.bind(project(key).to_owned()).bind(model(key).to_owned());
+                    query = query.bind(add.charged).bind(add.refunded).bind(add.charges).bind(add.quantity);
+                }
+                query.execute(&mut **t).await?;
             }
-            sqlx::query(sql::ADD_USAGE.sqlite).bind(list.finish()).execute(&mut **t).await?;
         }
         Tx::Postgres(t) => {
             let counts = |of: fn(&UsageTotals) -> i64| -> Vec<i64> { rows.values().map(of).collect() };

@@ -74,10 +74,13 @@ enum Load {
     Mixed,
     /// What a balance and a year's usage cost on a short and on a long ledger.
     Growth,
+    /// Many callers ask for an estimate, which needs no database: what single calls cost by themselves.
+    Ceiling,
 }
 
 impl Load {
-    const ALL: [Self; 7] = [Self::Lone, Self::Hot, Self::Batch, Self::Many, Self::Hold, Self::Mixed, Self::Growth];
+    const ALL: [Self; 8] =
+        [Self::Lone, Self::Hot, Self::Batch, Self::Many, Self::Hold, Self::Mixed, Self::Growth, Self::Ceiling];
     /// The loads that the baseline runs, too.
     const COMPARED: [Self; 2] = [Self::Lone, Self::Hot];
 }

@@ -50,6 +50,7 @@ pub(crate) async fn run(
         Load::Hold => Ok(vec![holds(server, &pool, callers, time).await?]),
         Load::Mixed => Ok(vec![mixed(server, &pool, callers, time).await?]),
         Load::Growth => growth(server, &pool, args.entries).await,
+        Load::Ceiling => Ok(vec![estimates(server, &pool, callers, time).await?]),
         Load::Many => Ok(Vec::new()),
     }
 }
@@ -149,6 +150,18 @@ async fn charges(server: &Server, pool: &Pool, name: &str, callers: usize, time:
         let mut client = clients[caller].clone();
         let request = token.on(charge(&owner, &entropy));
         async move { client.charge(request).await.map(|_| 1) }
+    })
+    .await
+}
+
+async fn estimates(server: &Server, pool: &Pool, callers: usize, time: Duration) -> anyhow::Result<Measured> {
+    let clients: Vec<_> = (0..callers).map(|caller| pool.client(caller)).collect();
+    let token = pool.token.clone();
+    run_load(server, "Estimate, without a database", callers, time, move |caller, _| {
+        let mut client = clients[caller].clone();
+        let request = pb::EstimateRequest { model: "veo-3.1".to_owned(), quantity: "8".to_owned() };
+        let request = token.on(request);
+        async move { client.estimate(request).await.map(|_| 1) }
     })
     .await
 }

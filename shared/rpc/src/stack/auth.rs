@@ -4,7 +4,6 @@
 //! The use case compares the rule's permission ([`Caller::permission`]) with the membership as it is.
 
 use std::convert::Infallible;
-use std::future::Future;
 
 use axum::body::Body;
 use bursar_proto::access::MethodRule;
@@ -52,11 +51,8 @@ where
         user_authorization: user_authorization(&caller, request.headers()),
     };
     request.extensions_mut().insert(caller);
-    context.scope(answered(inner.call(request))).await
-}
-
-async fn answered(answer: impl Future<Output = Result<Response<Body>, Infallible>>) -> Result<Response<Body>, Status> {
-    answer.await.map_err(|never| match never {})
+    let answer = context.scope(inner.call(request)).await;
+    answer.map_err(|never| match never {})
 }
 
 /// Where the user's token is, if there is a user.

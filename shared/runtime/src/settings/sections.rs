@@ -168,6 +168,9 @@ pub struct BillingSettings {
     pub queue_max: usize,
     /// Whether waiting commands share a transaction. Off, each has one of its own: only for comparison.
     pub combine: bool,
+    /// Accounts that the workers remember between transactions, so that a busy one need not be loaded
+    /// again and again. About a kilobyte each.
+    pub warm_accounts: usize,
     /// The longest hold.
     #[serde(with = "span")]
     pub hold_ttl_max: Duration,
@@ -229,6 +232,7 @@ impl Settings {
                 batch_max: 1024,
                 queue_max: 32_768,
                 combine: true,
+                warm_accounts: 16_384,
                 hold_ttl_max: Duration::from_hours(24),
             },
             data_dir,

@@ -176,6 +176,7 @@ impl World {
     pub(super) fn write(&mut self) {
         if let Some(state) = &mut self.state {
             self.store.write(state.take_changes());
+            state.rest();
         }
     }
 }

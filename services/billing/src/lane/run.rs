@@ -1,0 +1,203 @@
+//! The loop that empties a lane's queue.
+//!
+//! One transaction is under way at a time. Meanwhile the lane goes on deciding: what can be decided
+//! on the accounts it remembers is prepared ([`super::warm`]), so that the next transaction has only
+//! to be written. As soon as something waits that needs the store (a hold to capture, an account not
+//! remembered), the next transaction is an ordinary batch of everything that waits
+//! ([`super::batch`]).
+
+use bursar_db::DbError;
+use futures::future::BoxFuture;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio_util::task::TaskTracker;
+
+use super::batch::{Answer, Batcher, Carried, Job, Refused};
+use super::queue::Submission;
+use super::warm::{Decisions, Prepared, Warm, Written};
+
+/// A transaction that has ended, well or not.
+struct Finished {
+    submissions: Vec<Submission>,
+    /// The answers, and the accounts to remember.
+    carried: Carried,
+    /// Whether what was decided on top of it meanwhile still counts.
+    next_counts: bool,
+}
+
+/// One lane.
+pub(super) struct Lane {
+    batcher: Batcher,
+    warm: Warm,
+    limit: usize,
+    /// Decided in memory, on top of what is under way.
+    next: Prepared,
+    /// What is not to be decided in memory.
+    behind: Vec<Submission>,
+    /// How many jobs `next` and `behind` have.
+    waiting: usize,
+}
+
+impl Lane {
+    /// A lane that puts up to `limit` jobs in a transaction.
+    pub(super) fn new(batcher: Batcher, warm: Warm, limit: usize) -> Self {
+        Self { batcher, warm, limit, next: Prepared::default(), behind: Vec::new(), waiting: 0 }
+    }
+
+    fn has_room(&self) -> bool {
+        self.waiting < self.limit
+    }
+
+    /// Takes a submission from the queue, and decides it if it can be.
+    fn take(&mut self, submission: Submission) {
+        self.waiting += submission.jobs.len();
+        let now = self.batcher.clock.now();
+        // Behind one that cannot be decided here everything waits for the same batch.
+        if self.behind.is_empty() && self.warm.suffices_for(&submission.jobs, now) {
+            self.next.decide(submission, &mut self.warm, now);
+        } else {
+            self.behind.push(submission);
+        }
+    }
+
+    /// Begins the transaction of everything that waits.
+    fn begin(&mut self) -> BoxFuture<'static, Finished> {
+        self.waiting = 0;
+        let batcher = self.batcher.clone();
+        if self.behind.is_empty() {
+            let (submissions, decisions) = self.next.take(&mut self.warm);
+            return Box::pin(write(batcher, submissions, decisions));
+        }
+        let mut submissions = self.next.undo(&mut self.warm);
+        submissions.append(&mut self.behind);
+        for job in submissions.iter().flat_map(|submission| &submission.jobs) {
+            self.warm.forget(job.owner);
+        }
+        Box::pin(carry_out(batcher, submissions))
+    }
+
+    /// Answers the callers and remembers how the transaction left its accounts.
+    fn end(&mut self, finished: Finished) {
+        let Finished { submissions, carried, next_counts } = finished;
+        if !next_counts {
+            let again = self.next.undo(&mut self.warm);
+            self.behind.splice(..0, again);
+            for job in submissions.iter().flat_map(|submission| &submission.jobs) {
+                self.warm.forget(job.owner);
+            }
+        }
+        answer(submissions, carried.answers);
+        for known in carried.known {
+            self.warm.keep(known);
+        }
+        self.decide_behind();
+    }
+
+    /// Decides what had to wait for the store, if all of it can be decided in memory now.
+    fn decide_behind(&mut self) {
+        let now = self.batcher.clock.now();
+        if self.behind.iter().all(|submission| self.warm.suffices_for(&submission.jobs, now)) {
+            for submission in std::mem::take(&mut self.behind) {
+                self.waiting -= submission.jobs.len();
+                self.take(submission);
+            }
+        }
+    }
+}
+
+/// Empties a lane's queue until nobody can send any more.
+pub(super) async fn run(mut queue: UnboundedReceiver<Submission>, mut lane: Lane) {
+    loop {
+        if lane.waiting == 0 {
+            let Some(first) = queue.recv().await else { return };
+            lane.take(first);
+            // Callers that were just answered are about to send again: let them, then take them all.
+            tokio::task::yield_now().await;
+        }
+        while lane.has_room()
+            && let Ok(next) = queue.try_recv()
+        {
+            lane.take(next);
+        }
+        let mut under_way = lane.begin();
+        let finished = loop {
+            tokio::select! {
+                biased;
+                finished = &mut under_way => break finished,
+                Some(next) = queue.recv(), if lane.has_room() => lane.take(next),
+            }
+        };
+        lane.end(finished);
+    }
+}
+
+/// The baseline: every submission in a transaction of its own, side by side.
+pub(super) async fn run_apart(mut queue: UnboundedReceiver<Submission>, batcher: Batcher) {
+    let under_way = TaskTracker::new();
+    while let Some(submission) = queue.recv().await {
+        let batcher = batcher.clone();
+        under_way.spawn(async move {
+            let Finished { submissions, carried, .. } = carry_out(batcher, vec![submission]).await;
+            answer(submissions, carried.answers);
+        });
+    }
+    under_way.close();
+    under_way.wait().await;
+}
+
+/// An ordinary batch.
+async fn carry_out(batcher: Batcher, submissions: Vec<Submission>) -> Finished {
+    let jobs = all_jobs(&submissions);
+    let carried = match batcher.run(&jobs).await {
+        Ok(carried) => carried,
+        Err(error) => one_by_one(&batcher, &jobs, &error).await,
+    };
+    // Its accounts were forgotten before, so nothing can have been decided on them.
+    Finished { submissions, carried, next_counts: true }
+}
+
+/// A batch whose decisions are made.
+async fn write(batcher: Batcher, submissions: Vec<Submission>, decisions: Decisions) -> Finished {
+    let jobs = all_jobs(&submissions);
+    let (carried, next_counts) = match batcher.write(&jobs, decisions).await {
+        Ok(Written::AsDecided(answers)) => (Carried { answers, known: Vec::new() }, true),
+        Ok(Written::Anew(carried)) => (carried, false),
+        Err(error) => (one_by_one(&batcher, &jobs, &error).await, false),
+    };
+    Finished { submissions, carried, next_counts }
+}
+
+/// A transaction failed as a whole: tries each request once alone, so that one which cannot be
+/// written fails by itself. When the database cannot be reached there is nothing to try.
+async fn one_by_one(batcher: &Batcher, jobs: &[&Job], error: &DbError) -> Carried {
+    let unreachable = matches!(error, DbError::Unavailable(..));
+    tracing::warn!(requests = jobs.len(), %error, unreachable, "a batch failed");
+    let mut answers: Vec<Answer> = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        if unreachable {
+            answers.push(Err(Refused::Unavailable));
+            continue;
+        }
+        answers.push(match batcher.run(&[job]).await {
+            Ok(mut carried) => carried.answers.pop().unwrap_or(Err(Refused::Failed)),
+            Err(DbError::Unavailable(..)) => Err(Refused::Unavailable),
+            Err(error) => {
+                tracing::error!(owner = %job.owner, %error, "a request failed by itself");
+                Err(Refused::Failed)
+            }
+        });
+    }
+    Carried { answers, known: Vec::new() }
+}
+
+fn all_jobs(submissions: &[Submission]) -> Vec<&Job> {
+    submissions.iter().flat_map(|submission| &submission.jobs).collect()
+}
+
+/// Gives every submission its part of the answers.
+fn answer(submissions: Vec<Submission>, answers: Vec<Answer>) {
+    let mut answers = answers.into_iter();
+    for submission in submissions {
+        let part = answers.by_ref().take(submission.jobs.len()).collect();
+        submission.answer(part);
+    }
+}

@@ -1,0 +1,207 @@
+//! Accounts that a lane knows already: deciding in memory while the batch before is still being
+//! written.
+//!
+//! A lane remembers how its last batches left their accounts. Charges, holds and grants of such
+//! accounts are decided at once on what is remembered, and one transaction then writes them all: it
+//! locks the accounts, makes sure that each row still is what the decisions rest on, and appends.
+//! Every change of an account moves its row's ledger head, so an equal row means that nobody else was
+//! there: the decisions are those that would be made under the lock. Otherwise (another replica, a
+//! subscription that began, a member who left, a request id that was used before) nothing of them
+//! counts, and the same requests are carried out anew from the store. This is
+//! optimistic concurrency control (Kung and Robinson, 1981) with the account's row as the version.
+//!
+//! What is remembered is bounded, and forgetting costs one load.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bursar_db::{DbError, Tx};
+use bursar_id::OwnerId;
+use bursar_time::Timestamp;
+
+use super::batch::{Answer, Batcher, Carried, Job, Refused, a_refusal_repeats, admit, carry_out_anew, decide_one};
+use super::queue::Submission;
+use super::save::{self, Unsaved};
+use crate::domain::{Account, AccountState, HoldState, Needs, Request};
+use crate::store::accounts;
+
+/// An account as a batch left it.
+pub(super) struct Known {
+    state: AccountState,
+    /// Its row in the store.
+    stored: Account,
+    /// When its next open hold lapses. Open holds are not remembered themselves.
+    deadline: Option<Timestamp>,
+}
+
+impl Known {
+    /// An account whose changes are written.
+    pub(super) fn new(mut state: AccountState, stored: Account, deadline: Option<Timestamp>) -> Self {
+        state.rest();
+        Self { state, stored, deadline }
+    }
+
+    /// Whether everything that the job's decision needs is in memory.
+    fn suffices_for(&self, job: &Job, now: Timestamp) -> bool {
+        let of_the_store = |request: &Request| {
+            let Needs { hold, charge, lot, key: _ } = request.needs();
+            hold.is_some() || charge.is_some() || lot.is_some()
+        };
+        job.period.is_none() && !of_the_store(&job.request) && self.deadline.is_none_or(|deadline| now < deadline)
+    }
+
+    /// Takes what must be written. From here on the account counts as stored that way.
+    fn take_unsaved(&mut self) -> Option<Unsaved> {
+        let unsaved = Unsaved::of(&mut self.state)?;
+        self.state.rest();
+        self.stored = unsaved.changes.account;
+        let placed = unsaved.changes.holds_inserted.iter().filter(|hold| hold.state == HoldState::Open);
+        self.deadline = placed.map(|hold| hold.deadline).chain(self.deadline).min();
+        Some(unsaved)
+    }
+}
+
+/// The accounts that a lane remembers: the recently used and, half of them, those before.
+pub(super) struct Warm {
+    recent: HashMap<OwnerId, Known>,
+    older: HashMap<OwnerId, Known>,
+    most: usize,
+}
+
+impl Warm {
+    /// Remembers up to `most` accounts.
+    pub(super) fn new(most: usize) -> Self {
+        Self { recent: HashMap::new(), older: HashMap::new(), most }
+    }
+
+    /// Remembers an account.
+    pub(super) fn keep(&mut self, known: Known) {
+        let owner = known.state.owner();
+        self.older.remove(&owner);
+        self.recent.insert(owner, known);
+        if self.recent.len() > self.most / 2 {
+            self.older = std::mem::take(&mut self.recent);
+        }
+    }
+
+    /// Forgets an account: what is remembered may not be what is stored.
+    pub(super) fn forget(&mut self, owner: OwnerId) {
+        self.recent.remove(&owner);
+        self.older.remove(&owner);
+    }
+
+    /// Whether these jobs can all be decided in memory.
+    pub(super) fn suffices_for(&mut self, jobs: &[Job], now: Timestamp) -> bool {
+        jobs.iter().all(|job| self.get(job.owner).is_some_and(|known| known.suffices_for(job, now)))
+    }
+
+    fn get(&mut self, owner: OwnerId) -> Option<&mut Known> {
+        if !self.recent.contains_key(&owner) {
+            let known = self.older.remove(&owner)?;
+            self.recent.insert(owner, known);
+        }
+        self.recent.get_mut(&owner)
+    }
+}
+
+/// Requests decided in memory, on their way into the store.
+#[derive(Default)]
+pub(super) struct Prepared {
+    submissions: Vec<Submission>,
+    answers: Vec<Answer>,
+    /// The rows that the decisions rest on.
+    basis: BTreeMap<OwnerId, Account>,
+}
+
+impl Prepared {
+    /// Decides a submission on top of what is prepared already. `now` must be a time at which the
+    /// accounts' memory suffices for its jobs.
+    pub(super) fn decide(&mut self, submission: Submission, warm: &mut Warm, now: Timestamp) {
+        for job in &submission.jobs {
+            let Some(known) = warm.get(job.owner) else {
+                self.answers.push(Err(Refused::Failed));
+                continue;
+            };
+            self.basis.entry(job.owner).or_insert(known.stored);
+            self.answers.push(decide_one(&mut known.state, job, now));
+        }
+        self.submissions.push(submission);
+    }
+
+    /// Gives up what was decided: its accounts are forgotten, its submissions wait again.
+    pub(super) fn undo(&mut self, warm: &mut Warm) -> Vec<Submission> {
+        let Self { submissions, basis, .. } = std::mem::take(self);
+        for owner in basis.into_keys() {
+            warm.forget(owner);
+        }
+        submissions
+    }
+
+    /// Takes everything: the accounts count as stored as they were decided from here on.
+    pub(super) fn take(&mut self, warm: &mut Warm) -> (Vec<Submission>, Decisions) {
+        let Self { submissions, answers, basis } = std::mem::take(self);
+        let mut unsaved = Vec::with_capacity(basis.len());
+        let mut deadlines = HashMap::new();
+        for owner in basis.keys() {
+            let Some(known) = warm.get(*owner) else { continue };
+            unsaved.extend(known.take_unsaved());
+            deadlines.extend(known.deadline.map(|deadline| (*owner, deadline)));
+        }
+        (submissions, Decisions { answers, basis, unsaved, deadlines })
+    }
+}
+
+/// What was decided in memory.
+pub(super) struct Decisions {
+    answers: Vec<Answer>,
+    basis: BTreeMap<OwnerId, Account>,
+    /// What must be written, in the order of owners.
+    unsaved: Vec<Unsaved>,
+    deadlines: HashMap<OwnerId, Timestamp>,
+}
+
+/// How requests decided in memory got into the store.
+pub(super) enum Written {
+    /// As they were decided: with these answers.
+    AsDecided(Vec<Answer>),
+    /// Not so: somebody else was there first. They were carried out anew.
+    Anew(Carried),
+}
+
+impl Batcher {
+    /// Writes what was decided in one transaction, or carries the same jobs out anew.
+    pub(super) async fn write(&self, jobs: &[&Job], decisions: Decisions) -> Result<Written, DbError> {
+        let mut tx = self.db.begin().await?;
+        if !still_true(&mut tx, jobs, &decisions).await? {
+            let carried = carry_out_anew(&mut tx, &self.clock, jobs).await?;
+            tx.commit().await?;
+            return Ok(Written::Anew(carried));
+        }
+        match save_all(&mut tx, &decisions).await {
+            Ok(()) => tx.commit().await?,
+            Err(error) if error.is_unique_violation() => {
+                tx.rollback().await?;
+                return Ok(Written::Anew(self.run_with_repetitions(jobs).await?));
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(Written::AsDecided(decisions.answers))
+    }
+}
+
+/// Locks the accounts; whether the decisions are those that would be made now.
+async fn still_true(tx: &mut Tx, jobs: &[&Job], decisions: &Decisions) -> Result<bool, DbError> {
+    if admit(tx, jobs).await?.contains(&false) {
+        return Ok(false);
+    }
+    let owners: Vec<OwnerId> = decisions.basis.keys().copied().collect();
+    let stored: BTreeMap<OwnerId, Account> = accounts::lock(tx, &owners).await?.into_iter().collect();
+    Ok(stored == decisions.basis && !a_refusal_repeats(tx, jobs, &decisions.answers).await?)
+}
+
+async fn save_all(tx: &mut Tx, decisions: &Decisions) -> Result<(), DbError> {
+    if decisions.unsaved.is_empty() {
+        return Ok(());
+    }
+    save::save(tx, &decisions.unsaved).await?;
+    save::save_accounts(tx, &decisions.unsaved, &decisions.deadlines).await
+}
