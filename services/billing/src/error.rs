@@ -74,6 +74,7 @@ impl From<Refused> for Error {
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::NotAMember => Self::NotAMember,
+            Refused::RoleNotAllowed => Self::RoleNotAllowed,
             Refused::Rule(refusal) => Self::Refused(refusal),
             Refused::Overloaded => Self::Overloaded,
             Refused::Unavailable => Self::Unavailable,

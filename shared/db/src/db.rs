@@ -64,6 +64,28 @@ impl Db {
         Ok(())
     }
 
+    /// The same store for another runtime, on which this must be called: a connection can only be used on the
+    /// runtime that opened it. On PostgreSQL up to `connections` more are opened when they are first needed.
+    #[must_use]
+    pub fn apart(&self, connections: u32) -> Self {
+        match self {
+            // Its connections have threads of their own.
+            Self::Sqlite { .. } => self.clone(),
+            Self::Postgres(pool) => {
+                let options = pool.options().clone().max_connections(connections.max(1));
+                Self::Postgres(options.connect_lazy_with((*pool.connect_options()).clone()))
+            }
+        }
+    }
+
+    /// Closes the connections that [`Db::apart`] has opened.
+    pub async fn close_apart(&self) {
+        match self {
+            Self::Sqlite { .. } => {}
+            Self::Postgres(pool) => pool.close().await,
+        }
+    }
+
     /// The engine of this store.
     pub fn engine(&self) -> Engine {
         match self {
@@ -139,10 +161,10 @@ async fn open_postgres(connect: &PgConnectOptions, options: &PoolOptions) -> Res
         connect = connect.application_name(&options.application_name);
     }
     let limits = format!(
-        "SET statement_timeout = {}; SET idle_in_transaction_session_timeout = {}; SET enable_seqscan = {}",
+        "SET statement_timeout = {}; SET idle_in_transaction_session_timeout = {}; {}",
         options.statement_timeout.as_millis(),
         IDLE_IN_TRANSACTION.as_millis(),
-        if options.index_plans { "off" } else { "on" },
+        if options.index_plans { "SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan" } else { "" },
     );
     let pool = PgPoolOptions::new()
         .max_connections(options.max_connections.max(1))

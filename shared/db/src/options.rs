@@ -16,7 +16,7 @@ pub struct PoolOptions {
     pub statement_timeout: Duration,
     /// Prepared statements kept for each connection. Should exceed the number of statements the service has.
     pub statement_cache: usize,
-    /// PostgreSQL: plans never scan a whole table where an index can answer. For a store whose every statement is
+    /// PostgreSQL: plans never scan a whole table where an index can answer, and are made once. For a store whose every statement is
     /// written to go by an index: a plan is cached for long, and one that was made while a table was empty or its
     /// statistics were missing would otherwise keep scanning it after it has grown.
     pub index_plans: bool,

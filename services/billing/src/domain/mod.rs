@@ -67,7 +67,7 @@ pub use outcome::{Charged, Granted, Held, Outcome, Refunded, Released, Voided};
 pub use purchase::{Purchase, PurchaseState, Sale};
 pub use rates::{ModelPrice, RateCard, RateError};
 pub use refusal::{Inconsistent, Refusal};
-pub use standing::{Membership, standing};
+pub use standing::{Membership, Roles, standing};
 pub use state::AccountState;
 pub use subscription::{Month, Paid, Subscription, SubscriptionState};
 pub use usage::{UsageDelta, UsageKey, UsageTotals};

@@ -17,6 +17,22 @@ pub struct Membership {
     pub version: u64,
 }
 
+/// A set of roles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Roles([Option<Role>; Role::ALL.len()]);
+
+impl Roles {
+    /// Those that pass a test.
+    pub fn which(test: impl Fn(Role) -> bool) -> Self {
+        Self(Role::ALL.map(|role| test(role).then_some(role)))
+    }
+
+    /// Whether a role is among them.
+    pub fn contains(self, role: Role) -> bool {
+        self.0.contains(&Some(role))
+    }
+}
+
 /// The role that holds, given what the events said and what the token says. Of two equally new
 /// words the events' is taken. Nobody's word means no membership.
 pub fn standing(events: Option<Membership>, token: Option<Membership>) -> Option<Role> {
@@ -31,6 +47,12 @@ pub fn standing(events: Option<Membership>, token: Option<Membership>) -> Option
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_set_holds_what_passed_the_test() {
+        let managers = Roles::which(|role| role >= Role::Admin);
+        assert_eq!(Role::ALL.map(|role| managers.contains(role)), [true, true, false]);
+    }
 
     #[test]
     fn the_newer_word_wins() {

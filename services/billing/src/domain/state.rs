@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use bursar_id::{ChargeId, HoldId, LotId, OwnerId};
+use bursar_id::{ChargeId, HoldId, LotId, OwnerId, UserId};
 use bursar_money::Credits;
 use bursar_time::Timestamp;
 
@@ -174,6 +174,13 @@ impl AccountState {
     /// The loaded holds by id.
     pub fn holds(&self) -> impl Iterator<Item = &Hold> {
         self.holds.values().map(|kept| &kept.value)
+    }
+
+    /// Who made the hold or charge that a request is about, if it is about one that is loaded.
+    pub fn maker_of(&self, request: &Request) -> Option<UserId> {
+        let needs = request.needs();
+        let held = needs.hold.and_then(|id| self.hold(id)).map(|hold| hold.attribution.member);
+        held.or_else(|| needs.charge.and_then(|id| self.charge(id)).map(|charge| charge.attribution.member))
     }
 
     /// The lots that credits may be taken from at `now`, in the order in which they would be.

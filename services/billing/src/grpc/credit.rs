@@ -86,7 +86,7 @@ impl CreditService for CreditHandler {
         let caller = Caller::of(&request)?;
         let request = request.into_inner();
         let (owner, hold) = (parse::owner_if_named(&request.owner)?, parse::id("hold_id", &request.hold_id)?);
-        let allowed = self.0.for_hold(&caller, owner, hold, true).await?;
+        let allowed = self.0.on_hold(&caller, owner, hold).await?;
         let (amount, request_id) = parse::capture(&request)?;
         let charged = self.0.capture(allowed, hold, (amount, request.allow_excess), request_id).await?;
         Ok(Response::new(answer::captured(allowed.owner, &charged)))
@@ -96,7 +96,7 @@ impl CreditService for CreditHandler {
         let caller = Caller::of(&request)?;
         let request = request.into_inner();
         let (owner, hold) = (parse::owner_if_named(&request.owner)?, parse::id("hold_id", &request.hold_id)?);
-        let allowed = self.0.for_hold(&caller, owner, hold, true).await?;
+        let allowed = self.0.on_hold(&caller, owner, hold).await?;
         let released = self.0.release(allowed, hold).await?;
         Ok(Response::new(answer::released(allowed.owner, &released)))
     }
@@ -105,7 +105,7 @@ impl CreditService for CreditHandler {
         let caller = Caller::of(&request)?;
         let request = request.into_inner();
         let (owner, charge) = (parse::owner_if_named(&request.owner)?, parse::refunded_charge(&request.charge_id)?);
-        let allowed = self.0.for_charge(&caller, owner, charge, true).await?;
+        let allowed = self.0.on_charge(&caller, owner, charge).await?;
         let (amount, request_id) = parse::refund(&request)?;
         let refunded = self.0.refund(allowed, charge, amount, request_id).await?;
         Ok(Response::new(answer::refunded(allowed.owner, &refunded)))

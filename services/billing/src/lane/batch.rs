@@ -6,13 +6,13 @@
 use std::collections::{BTreeSet, HashMap};
 
 use bursar_db::{Db, DbError, Tx};
-use bursar_id::{OwnerId, UserId};
+use bursar_id::{OwnerId, Role, UserId};
 use bursar_time::{Clock, Timestamp};
 
 use super::load::{load, load_replays};
 use super::save::{self, Unsaved};
 use super::warm::Known;
-use crate::domain::{Account, AccountState, Membership, Outcome, Refusal, Request, decide, standing};
+use crate::domain::{Account, AccountState, Membership, Outcome, Refusal, Request, Roles, decide, standing};
 use crate::store::{ledger, members};
 
 /// One request to one account, and who must be a member for it to be carried out.
@@ -23,6 +23,9 @@ pub struct Job {
     /// The user who must belong to the organization; `None` where nobody has to (operators,
     /// personal accounts, the program's own bookkeeping).
     pub member: Option<Spender>,
+    /// The user who acts on what was made before, if it is a user: then that must be the user's own,
+    /// or the user's role must manage.
+    pub acting: Option<Acting>,
     /// Begins this period `[start, end)` first: what a subscription does when it begins or renews.
     pub period: Option<(Timestamp, Timestamp)>,
     /// What is asked.
@@ -32,7 +35,7 @@ pub struct Job {
 impl Job {
     /// A request that needs nobody's membership.
     pub fn new(owner: OwnerId, request: Request) -> Self {
-        Self { owner, member: None, period: None, request }
+        Self { owner, member: None, acting: None, period: None, request }
     }
 }
 
@@ -45,11 +48,44 @@ pub struct Spender {
     pub token: Option<Membership>,
 }
 
+/// A user who settles a hold or refunds a charge.
+#[derive(Debug, Clone, Copy)]
+pub struct Acting {
+    /// The user.
+    pub user: UserId,
+    /// The roles that may ask for this at all.
+    pub may: Roles,
+    /// The roles that may act on what others made.
+    pub manages: Roles,
+}
+
+/// What a job's spender is to the account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Not, or no longer, a member of the organization.
+    Outsider,
+    /// A member in this role.
+    Member(Role),
+    /// Nobody's membership is asked for.
+    Unasked,
+}
+
+impl Standing {
+    fn role(self) -> Option<Role> {
+        match self {
+            Self::Member(role) => Some(role),
+            Self::Outsider | Self::Unasked => None,
+        }
+    }
+}
+
 /// Why a request was not carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
     /// The spender does not belong to the organization (any more).
     NotAMember,
+    /// The user's role does not allow this.
+    RoleNotAllowed,
     /// The credit rules say no.
     Rule(Refusal),
     /// This part of a batch found no room in its lane's queue.
@@ -147,8 +183,12 @@ async fn carry_out(
     repetitions: Repetitions,
 ) -> Result<Option<Carried>, DbError> {
     let admitted = admit(tx, jobs).await?;
-    let allowed: Vec<&Job> =
-        jobs.iter().zip(&admitted).filter(|(_, admitted)| **admitted).map(|(job, _)| *job).collect();
+    let allowed: Vec<&Job> = jobs
+        .iter()
+        .zip(&admitted)
+        .filter(|(_, standing)| **standing != Standing::Outsider)
+        .map(|(job, _)| *job)
+        .collect();
     let owners: Vec<OwnerId> = allowed.iter().map(|job| job.owner).collect::<BTreeSet<_>>().into_iter().collect();
     let mut answers = Vec::with_capacity(jobs.len());
     let (mut states, now) = load(tx, clock, &owners, &allowed).await?;
@@ -156,10 +196,10 @@ async fn carry_out(
     if repetitions == Repetitions::LookedUp {
         load_replays(tx, &allowed, &mut states).await?;
     }
-    for (job, admitted) in jobs.iter().zip(admitted) {
+    for (job, standing) in jobs.iter().zip(admitted) {
         answers.push(match states.get_mut(&job.owner) {
-            _ if !admitted => Err(Refused::NotAMember),
-            Some(state) => decide_one(state, job, now),
+            _ if standing == Standing::Outsider => Err(Refused::NotAMember),
+            Some(state) => decide_one(state, job, standing.role(), now),
             None => Err(Refused::Failed),
         });
     }
@@ -193,23 +233,25 @@ pub(super) async fn a_refusal_repeats(tx: &mut Tx, jobs: &[&Job], answers: &[Ans
     Ok(!keys.is_empty() && !ledger::by_key(tx, &keys).await?.is_empty())
 }
 
-/// For each job, whether its spender belongs to the organization.
-pub(super) async fn admit(tx: &mut Tx, jobs: &[&Job]) -> Result<Vec<bool>, DbError> {
+/// For each job, what its spender is to the organization.
+pub(super) async fn admit(tx: &mut Tx, jobs: &[&Job]) -> Result<Vec<Standing>, DbError> {
     let spenders: BTreeSet<(OwnerId, UserId)> =
         jobs.iter().filter_map(|job| job.member.map(|spender| (job.owner, spender.user))).collect();
     if spenders.is_empty() {
-        return Ok(vec![true; jobs.len()]);
+        return Ok(vec![Standing::Unasked; jobs.len()]);
     }
     let known = members::named(tx, &spenders.into_iter().collect::<Vec<_>>()).await?;
-    let belongs = |job: &Job| {
-        job.member
-            .is_none_or(|spender| standing(known.get(&(job.owner, spender.user)).copied(), spender.token).is_some())
+    let of = |job: &Job| {
+        let Some(spender) = job.member else { return Standing::Unasked };
+        let role = standing(known.get(&(job.owner, spender.user)).copied(), spender.token);
+        role.map_or(Standing::Outsider, Standing::Member)
     };
-    Ok(jobs.iter().map(|job| belongs(job)).collect())
+    Ok(jobs.iter().map(|job| of(job)).collect())
 }
 
-/// Decides one job on what is loaded.
-pub(super) fn decide_one(state: &mut AccountState, job: &Job, now: Timestamp) -> Answer {
+/// Decides one job on what is loaded. `role` is the spender's; none on a personal account.
+pub(super) fn decide_one(state: &mut AccountState, job: &Job, role: Option<Role>, now: Timestamp) -> Answer {
+    permitted(state, job, role)?;
     roll_period(state, now);
     let booked = state.account().head.seq;
     let decided = decide(state, &job.request, now);
@@ -226,6 +268,18 @@ pub(super) fn decide_one(state: &mut AccountState, job: &Job, now: Timestamp) ->
         }
         refusal => Refused::Rule(refusal),
     })
+}
+
+/// Whether the user who acts may do so: on its own work, or by its role on everybody's. (What does not
+/// exist is nobody's, and the rules say so.)
+fn permitted(state: &AccountState, job: &Job, role: Option<Role>) -> Result<(), Refused> {
+    let Some(acting) = job.acting else {
+        return Ok(());
+    };
+    let has = |roles: Roles| role.is_none_or(|role| roles.contains(role));
+    let maker = state.maker_of(&job.request);
+    let own = maker.is_none_or(|maker| maker == acting.user);
+    if has(acting.may) && (own || has(acting.manages)) { Ok(()) } else { Err(Refused::RoleNotAllowed) }
 }
 
 /// Begins the period that contains `now`. Periods without a subscription follow one another month

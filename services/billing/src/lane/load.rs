@@ -8,7 +8,7 @@ use bursar_money::Credits;
 use bursar_time::{Clock, Timestamp};
 
 use super::batch::{Job, roll_period};
-use crate::domain::{AccountState, Charge, Command, Inconsistent, OperationId, Request, decide};
+use crate::domain::{Account, AccountState, Charge, Command, Inconsistent, Needs, OperationId, Request, decide};
 use crate::store::{accounts, holds, ledger, lots};
 
 /// Loads the accounts (opening the missing ones) and everything the jobs need. An account that
@@ -24,10 +24,7 @@ pub(super) async fn load(
     }
     let mut rows = accounts::lock(tx, owners).await?;
     if rows.len() < owners.len() {
-        let opened_at = clock.now();
-        let month = opened_at.start_of_month();
-        accounts::open(tx, owners, opened_at, (month, month.add_months_anchored(1))).await?;
-        rows = accounts::lock(tx, owners).await?;
+        open_missing(tx, clock, owners, jobs, &mut rows).await?;
     }
     // One time for the whole batch, taken under the locks: what is overdue is what is loaded.
     let now = clock.now();
@@ -48,6 +45,35 @@ pub(super) async fn load(
     load_charges(tx, jobs, &mut states).await?;
     load_lots(tx, jobs, &mut states).await?;
     Ok((states, now))
+}
+
+/// Opens the missing accounts for which something can be booked. One in which something is looked for that cannot be
+/// there is empty for this batch and is not stored.
+async fn open_missing(
+    tx: &mut Tx,
+    clock: &Clock,
+    owners: &[OwnerId],
+    jobs: &[&Job],
+    rows: &mut Vec<(OwnerId, Account)>,
+) -> Result<(), DbError> {
+    let opened_at = clock.now();
+    let month = opened_at.start_of_month();
+    let period = (month, month.add_months_anchored(1));
+    let found: BTreeSet<OwnerId> = rows.iter().map(|(owner, _)| *owner).collect();
+    let begins = |job: &&&Job| {
+        let Needs { hold, charge, lot, key: _ } = job.request.needs();
+        hold.is_none() && charge.is_none() && lot.is_none()
+    };
+    let begun: BTreeSet<OwnerId> = jobs.iter().filter(begins).map(|job| job.owner).collect();
+    let missing: Vec<OwnerId> = begun.difference(&found).copied().collect();
+    if !missing.is_empty() {
+        accounts::open(tx, &missing, opened_at, period).await?;
+        *rows = accounts::lock(tx, owners).await?;
+    }
+    let found: BTreeSet<OwnerId> = rows.iter().map(|(owner, _)| *owner).collect();
+    let absent = owners.iter().filter(|owner| !found.contains(owner));
+    rows.extend(absent.map(|owner| (*owner, Account::open(*owner, opened_at, period.0, period.1))));
+    Ok(())
 }
 
 /// What the jobs need of one kind, each once, in a stable order.

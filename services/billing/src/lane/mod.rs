@@ -15,9 +15,12 @@ mod load;
 mod queue;
 mod run;
 mod save;
+#[cfg(test)]
+mod tests;
+mod thread;
 mod warm;
 
 pub(crate) use batch::apply;
-pub use batch::{Answer, Batcher, Job, Refused, Spender};
+pub use batch::{Acting, Answer, Batcher, Job, Refused, Spender};
 pub(crate) use load::{charges, view};
 pub use queue::{LaneSettings, Lanes, Overloaded};

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::batch::{Answer, Batcher, Job, Refused};
 use super::run::{Lane, run, run_apart};
+use super::thread;
 use super::warm::Warm;
 
 /// How the lanes are laid out.
@@ -50,6 +51,14 @@ pub(super) struct Submission {
 }
 
 impl Submission {
+    /// One that never waited in a queue.
+    #[cfg(test)]
+    pub(super) fn alone(jobs: Vec<Job>) -> (Self, oneshot::Receiver<Vec<Answer>>) {
+        let (reply, answer) = oneshot::channel();
+        let room = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        (Self { jobs, reply, _room: room }, answer)
+    }
+
     /// Tells the caller. One who has gone is told by the same request id when it asks again.
     pub(super) fn answer(self, answers: Vec<Answer>) {
         let _gone = self.reply.send(answers);
@@ -64,22 +73,26 @@ pub struct Lanes {
 }
 
 impl Lanes {
-    /// Starts the lanes as tasks of `tasks`.
-    pub(crate) fn start(settings: LaneSettings, batcher: &Batcher, tasks: &TaskTracker) -> Self {
-        let lanes = (0..settings.lanes.max(1))
-            .map(|_| {
-                // Unbounded in itself; the semaphore bounds the requests in all the queues together.
-                let (sender, receiver) = mpsc::unbounded_channel();
-                if settings.combine {
-                    let warm = Warm::new(settings.warm / settings.lanes.max(1));
-                    tasks.spawn(run(receiver, Lane::new(batcher.clone(), warm, settings.batch.max(1))));
-                } else {
-                    tasks.spawn(run_apart(receiver, batcher.clone()));
-                }
-                sender
-            })
-            .collect();
-        Self { lanes, room: Arc::new(Semaphore::new(settings.waiting.max(1))) }
+    /// Starts the lanes, each on a thread of its own; `tasks` is not done before they are.
+    ///
+    /// # Errors
+    /// The system gives no more threads.
+    pub(crate) fn start(settings: LaneSettings, batcher: &Batcher, tasks: &TaskTracker) -> std::io::Result<Self> {
+        let count = settings.lanes.max(1);
+        let mut lanes = Vec::with_capacity(count);
+        for number in 0..count {
+            // Unbounded in itself; the semaphore bounds the requests in all the queues together.
+            let (sender, receiver) = mpsc::unbounded_channel();
+            let (batcher, warm) = (batcher.clone(), Warm::new(settings.warm / count));
+            if settings.combine {
+                let lane = move |batcher| run(receiver, Lane::new(batcher, warm, settings.batch.max(1)));
+                thread::start(&format!("lane {number}"), batcher, lane, tasks.token())?;
+            } else {
+                tasks.spawn(run_apart(receiver, batcher));
+            }
+            lanes.push(sender);
+        }
+        Ok(Self { lanes: lanes.into(), room: Arc::new(Semaphore::new(settings.waiting.max(1))) })
     }
 
     /// Carries out one request.

@@ -6,6 +6,8 @@
 //! remembered), the next transaction is an ordinary batch of everything that waits
 //! ([`super::batch`]).
 
+use std::future::poll_fn;
+
 use bursar_db::DbError;
 use futures::future::BoxFuture;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -16,7 +18,7 @@ use super::queue::Submission;
 use super::warm::{Decisions, Prepared, Warm, Written};
 
 /// A transaction that has ended, well or not.
-struct Finished {
+pub(super) struct Finished {
     submissions: Vec<Submission>,
     /// The answers, and the accounts to remember.
     carried: Carried,
@@ -43,16 +45,21 @@ impl Lane {
         Self { batcher, warm, limit, next: Prepared::default(), behind: Vec::new(), waiting: 0 }
     }
 
-    fn has_room(&self) -> bool {
-        self.waiting < self.limit
+    /// Takes what waits in the queue, as far as there is room in the next transaction.
+    fn take_all(&mut self, queue: &mut UnboundedReceiver<Submission>) {
+        while self.waiting < self.limit
+            && let Ok(next) = queue.try_recv()
+        {
+            self.take(next);
+        }
     }
 
     /// Takes a submission from the queue, and decides it if it can be.
-    fn take(&mut self, submission: Submission) {
+    pub(super) fn take(&mut self, submission: Submission) {
         self.waiting += submission.jobs.len();
         let now = self.batcher.clock.now();
         // Behind one that cannot be decided here everything waits for the same batch.
-        if self.behind.is_empty() && self.warm.suffices_for(&submission.jobs, now) {
+        if self.behind.is_empty() && self.next.can_decide(&submission.jobs, &self.warm, now) {
             self.next.decide(submission, &mut self.warm, now);
         } else {
             self.behind.push(submission);
@@ -60,14 +67,14 @@ impl Lane {
     }
 
     /// Begins the transaction of everything that waits.
-    fn begin(&mut self) -> BoxFuture<'static, Finished> {
+    pub(super) fn begin(&mut self) -> BoxFuture<'static, Finished> {
         self.waiting = 0;
         let batcher = self.batcher.clone();
         if self.behind.is_empty() {
             let (submissions, decisions) = self.next.take(&mut self.warm);
             return Box::pin(write(batcher, submissions, decisions));
         }
-        let mut submissions = self.next.undo(&mut self.warm);
+        let mut submissions = self.next.undo();
         submissions.append(&mut self.behind);
         for job in submissions.iter().flat_map(|submission| &submission.jobs) {
             self.warm.forget(job.owner);
@@ -76,10 +83,10 @@ impl Lane {
     }
 
     /// Answers the callers and remembers how the transaction left its accounts.
-    fn end(&mut self, finished: Finished) {
+    pub(super) fn end(&mut self, finished: Finished) {
         let Finished { submissions, carried, next_counts } = finished;
         if !next_counts {
-            let again = self.next.undo(&mut self.warm);
+            let again = self.next.undo();
             self.behind.splice(..0, again);
             for job in submissions.iter().flat_map(|submission| &submission.jobs) {
                 self.warm.forget(job.owner);
@@ -95,12 +102,28 @@ impl Lane {
     /// Decides what had to wait for the store, if all of it can be decided in memory now.
     fn decide_behind(&mut self) {
         let now = self.batcher.clock.now();
-        if self.behind.iter().all(|submission| self.warm.suffices_for(&submission.jobs, now)) {
+        if self.behind.iter().all(|submission| self.next.can_decide(&submission.jobs, &self.warm, now)) {
             for submission in std::mem::take(&mut self.behind) {
                 self.waiting -= submission.jobs.len();
                 self.take(submission);
             }
         }
+    }
+}
+
+/// A look inside.
+#[cfg(test)]
+impl Lane {
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    pub(super) fn undecided(&self) -> usize {
+        self.behind.len()
+    }
+
+    pub(super) fn remembered(&self) -> usize {
+        self.warm.len()
     }
 }
 
@@ -110,22 +133,19 @@ pub(super) async fn run(mut queue: UnboundedReceiver<Submission>, mut lane: Lane
         if lane.waiting == 0 {
             let Some(first) = queue.recv().await else { return };
             lane.take(first);
-            // Callers that were just answered are about to send again: let them, then take them all.
-            tokio::task::yield_now().await;
         }
-        while lane.has_room()
-            && let Ok(next) = queue.try_recv()
-        {
-            lane.take(next);
-        }
+        lane.take_all(&mut queue);
         let mut under_way = lane.begin();
-        let finished = loop {
-            tokio::select! {
-                biased;
-                finished = &mut under_way => break finished,
-                Some(next) = queue.recv(), if lane.has_room() => lane.take(next),
+        // Each time the database has answered a step and is busy with the next, what arrived meanwhile
+        // is decided. The queue itself wakes nobody: that would cost more than the decision.
+        let finished = poll_fn(|context| {
+            let progress = under_way.as_mut().poll(context);
+            if progress.is_pending() {
+                lane.take_all(&mut queue);
             }
-        };
+            progress
+        })
+        .await;
         lane.end(finished);
     }
 }

@@ -12,13 +12,16 @@
 //!
 //! What is remembered is bounded, and forgetting costs one load.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use bursar_db::{DbError, Tx};
 use bursar_id::OwnerId;
 use bursar_time::Timestamp;
 
-use super::batch::{Answer, Batcher, Carried, Job, Refused, a_refusal_repeats, admit, carry_out_anew, decide_one};
+use super::batch::{
+    Answer, Batcher, Carried, Job, Refused, Standing, a_refusal_repeats, admit, carry_out_anew, decide_one,
+};
 use super::queue::Submission;
 use super::save::{self, Unsaved};
 use crate::domain::{Account, AccountState, HoldState, Needs, Request};
@@ -46,7 +49,10 @@ impl Known {
             let Needs { hold, charge, lot, key: _ } = request.needs();
             hold.is_some() || charge.is_some() || lot.is_some()
         };
-        job.period.is_none() && !of_the_store(&job.request) && self.deadline.is_none_or(|deadline| now < deadline)
+        job.period.is_none()
+            && job.acting.is_none()
+            && !of_the_store(&job.request)
+            && self.deadline.is_none_or(|deadline| now < deadline)
     }
 
     /// Takes what must be written. From here on the account counts as stored that way.
@@ -60,7 +66,7 @@ impl Known {
     }
 }
 
-/// The accounts that a lane remembers: the recently used and, half of them, those before.
+/// The accounts that a lane remembers: those used recently, and those used before them.
 pub(super) struct Warm {
     recent: HashMap<OwnerId, Known>,
     older: HashMap<OwnerId, Known>,
@@ -73,7 +79,7 @@ impl Warm {
         Self { recent: HashMap::new(), older: HashMap::new(), most }
     }
 
-    /// Remembers an account.
+    /// Remembers an account. When there are too many, the half that was not used for longest is forgotten.
     pub(super) fn keep(&mut self, known: Known) {
         let owner = known.state.owner();
         self.older.remove(&owner);
@@ -81,25 +87,27 @@ impl Warm {
         if self.recent.len() > self.most / 2 {
             self.older = std::mem::take(&mut self.recent);
         }
+        if self.older.len() > self.most {
+            self.older.clear();
+        }
     }
 
     /// Forgets an account: what is remembered may not be what is stored.
     pub(super) fn forget(&mut self, owner: OwnerId) {
-        self.recent.remove(&owner);
-        self.older.remove(&owner);
+        drop(self.take(owner));
     }
 
-    /// Whether these jobs can all be decided in memory.
-    pub(super) fn suffices_for(&mut self, jobs: &[Job], now: Timestamp) -> bool {
-        jobs.iter().all(|job| self.get(job.owner).is_some_and(|known| known.suffices_for(job, now)))
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.recent.len() + self.older.len()
     }
 
-    fn get(&mut self, owner: OwnerId) -> Option<&mut Known> {
-        if !self.recent.contains_key(&owner) {
-            let known = self.older.remove(&owner)?;
-            self.recent.insert(owner, known);
-        }
-        self.recent.get_mut(&owner)
+    fn get(&self, owner: OwnerId) -> Option<&Known> {
+        self.recent.get(&owner).or_else(|| self.older.get(&owner))
+    }
+
+    fn take(&mut self, owner: OwnerId) -> Option<Known> {
+        self.recent.remove(&owner).or_else(|| self.older.remove(&owner))
     }
 }
 
@@ -108,51 +116,62 @@ impl Warm {
 pub(super) struct Prepared {
     submissions: Vec<Submission>,
     answers: Vec<Answer>,
-    /// The rows that the decisions rest on.
-    basis: BTreeMap<OwnerId, Account>,
+    /// The accounts decided on, each with the row that the decisions rest on.
+    accounts: BTreeMap<OwnerId, (Account, Known)>,
 }
 
 impl Prepared {
-    /// Decides a submission on top of what is prepared already. `now` must be a time at which the
-    /// accounts' memory suffices for its jobs.
+    /// Whether these jobs can all be decided in memory, on top of what is prepared already.
+    pub(super) fn can_decide(&self, jobs: &[Job], warm: &Warm, now: Timestamp) -> bool {
+        let known = |owner| self.accounts.get(&owner).map(|(_, known)| known).or_else(|| warm.get(owner));
+        jobs.iter().all(|job| known(job.owner).is_some_and(|known| known.suffices_for(job, now)))
+    }
+
+    /// Decides a submission that [`Prepared::can_decide`].
     pub(super) fn decide(&mut self, submission: Submission, warm: &mut Warm, now: Timestamp) {
         for job in &submission.jobs {
-            let Some(known) = warm.get(job.owner) else {
-                self.answers.push(Err(Refused::Failed));
-                continue;
-            };
-            self.basis.entry(job.owner).or_insert(known.stored);
-            self.answers.push(decide_one(&mut known.state, job, now));
+            if let Entry::Vacant(entry) = self.accounts.entry(job.owner)
+                && let Some(known) = warm.take(job.owner)
+            {
+                entry.insert((known.stored, known));
+            }
+            self.answers.push(match self.accounts.get_mut(&job.owner) {
+                // In memory are only those who were admitted; the transaction makes sure that they still are.
+                Some((_, known)) => decide_one(&mut known.state, job, None, now),
+                None => Err(Refused::Failed),
+            });
         }
         self.submissions.push(submission);
     }
 
     /// Gives up what was decided: its accounts are forgotten, its submissions wait again.
-    pub(super) fn undo(&mut self, warm: &mut Warm) -> Vec<Submission> {
-        let Self { submissions, basis, .. } = std::mem::take(self);
-        for owner in basis.into_keys() {
-            warm.forget(owner);
-        }
-        submissions
+    pub(super) fn undo(&mut self) -> Vec<Submission> {
+        std::mem::take(self).submissions
     }
 
-    /// Takes everything: the accounts count as stored as they were decided from here on.
+    /// Takes everything. From here on its accounts are remembered as they were decided.
     pub(super) fn take(&mut self, warm: &mut Warm) -> (Vec<Submission>, Decisions) {
-        let Self { submissions, answers, basis } = std::mem::take(self);
-        let mut unsaved = Vec::with_capacity(basis.len());
-        let mut deadlines = HashMap::new();
-        for owner in basis.keys() {
-            let Some(known) = warm.get(*owner) else { continue };
-            unsaved.extend(known.take_unsaved());
-            deadlines.extend(known.deadline.map(|deadline| (*owner, deadline)));
+        let Self { submissions, answers, accounts } = std::mem::take(self);
+        let mut decisions = Decisions {
+            answers,
+            basis: BTreeMap::new(),
+            unsaved: Vec::with_capacity(accounts.len()),
+            deadlines: HashMap::new(),
+        };
+        for (owner, (stored, mut known)) in accounts {
+            decisions.basis.insert(owner, stored);
+            decisions.unsaved.extend(known.take_unsaved());
+            decisions.deadlines.extend(known.deadline.map(|deadline| (owner, deadline)));
+            warm.keep(known);
         }
-        (submissions, Decisions { answers, basis, unsaved, deadlines })
+        (submissions, decisions)
     }
 }
 
 /// What was decided in memory.
 pub(super) struct Decisions {
     answers: Vec<Answer>,
+    /// The rows that the decisions rest on.
     basis: BTreeMap<OwnerId, Account>,
     /// What must be written, in the order of owners.
     unsaved: Vec<Unsaved>,
@@ -190,7 +209,7 @@ impl Batcher {
 
 /// Locks the accounts; whether the decisions are those that would be made now.
 async fn still_true(tx: &mut Tx, jobs: &[&Job], decisions: &Decisions) -> Result<bool, DbError> {
-    if admit(tx, jobs).await?.contains(&false) {
+    if admit(tx, jobs).await?.contains(&Standing::Outsider) {
         return Ok(false);
     }
     let owners: Vec<OwnerId> = decisions.basis.keys().copied().collect();

@@ -135,7 +135,7 @@ pub(crate) const LOTS_AFTER: &str =
 /// Whose lot this is.
 pub(crate) const OWNER_OF_LOT: &str = "SELECT owner FROM lots WHERE id = $1";
 
-/// Lots that a batch granted or changed.
+/// Lots that a batch granted.
 pub(crate) const SAVE_LOTS: Both = Both {
     sqlite: "INSERT INTO lots (owner, id, number, source, priority, granted, remaining, held, spent, expired, voided, effective_at, expires_at, voided_at, note, live)
              VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -148,6 +148,17 @@ pub(crate) const SAVE_LOTS: Both = Both {
                     AS r (owner, id, number, source, priority, granted, remaining, held, spent, expired, voided, effective_at, expires_at, voided_at, note)
                ON CONFLICT (owner, id) DO UPDATE SET remaining = excluded.remaining, held = excluded.held, spent = excluded.spent, expired = excluded.expired,
                   voided = excluded.voided, voided_at = excluded.voided_at, live = excluded.live",
+};
+
+/// Lots that a batch changed: only what can change, and no index is touched. (SQLite plans an `UPDATE … FROM` as a
+/// scan of the table.)
+pub(crate) const UPDATE_LOTS: Both = Both {
+    sqlite: SAVE_LOTS.sqlite,
+    postgres: "UPDATE lots AS l SET remaining = r.remaining, held = r.held, spent = r.spent, expired = r.expired, voided = r.voided,
+                      voided_at = r.voided_at, live = r.remaining + r.held > 0
+               FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[])
+                    AS r (owner, id, remaining, held, spent, expired, voided, voided_at)
+               WHERE l.owner = r.owner AND l.id = r.id",
 };
 
 macro_rules! entry_columns {

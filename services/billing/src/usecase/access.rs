@@ -15,9 +15,9 @@ use bursar_rpc::{AccessPolicy, Caller, Permission, Problem, UserCaller};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::domain::{Membership, standing};
+use crate::domain::{Membership, Roles, standing};
 use crate::error::Error;
-use crate::lane::Spender;
+use crate::lane::{Acting, Spender};
 use crate::store::members;
 
 /// How long a service that names a member nobody knows waits for the event that tells of it.
@@ -52,8 +52,8 @@ pub(crate) struct Allowed {
     pub(crate) member: Option<UserId>,
     /// Whose membership must hold when it is carried out.
     pub(crate) spender: Option<Spender>,
-    /// Whether it may act on what other members made.
-    pub(crate) manages: bool,
+    /// What is still to be decided when it is carried out: whether this user may act on that.
+    pub(crate) acting: Option<Acting>,
     /// Whether it may see what other members made.
     pub(crate) sees: bool,
 }
@@ -61,7 +61,7 @@ pub(crate) struct Allowed {
 impl Allowed {
     /// A service that acts for itself: it may act on and see everything of the owner's.
     pub(crate) fn service(owner: OwnerId) -> Self {
-        Self { owner, member: None, spender: None, manages: true, sees: true }
+        Self { owner, member: None, spender: None, acting: None, sees: true }
     }
 }
 
@@ -93,7 +93,7 @@ impl Access {
                 return Err(Problem::invalid_field("member", "must be empty or the caller's own user id").into());
             }
             let (member, spender) = (Some(user.user), spender(user, owner));
-            return Ok(Allowed { owner, member, spender, manages: false, sees: false });
+            return Ok(Allowed { owner, member, spender, acting: None, sees: false });
         }
         let member = match (owner, member) {
             (OwnerId::User(user), None) => user,
@@ -127,8 +127,26 @@ impl Access {
             owner,
             member: Some(user.user),
             spender: spender(user, owner),
-            manages: may(Permission::ManageBilling),
+            acting: None,
             sees: may(Permission::ViewUsage),
+        })
+    }
+
+    /// May the caller act on something that was made with `owner`'s credits? On its own, and with a role
+    /// that manages on everybody's: that is decided in the transaction that does it.
+    pub(crate) async fn act(&self, caller: &Caller, owner: OwnerId) -> Result<Allowed, Error> {
+        let Some(user) = acting_user(caller) else {
+            return Ok(Allowed::service(owner));
+        };
+        self.in_context(user, owner).await?;
+        let with = |permission| Roles::which(|role| permits(role, permission, &self.policy));
+        let (may, manages) = (with(caller.permission()), with(Permission::ManageBilling));
+        Ok(Allowed {
+            owner,
+            member: Some(user.user),
+            spender: spender(user, owner),
+            acting: Some(Acting { user: user.user, may, manages }),
+            sees: false,
         })
     }
 

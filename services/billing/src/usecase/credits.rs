@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bursar_db::{Db, Tx};
+use bursar_db::Db;
 use bursar_id::{ChargeId, HoldId, Id, LotId, OwnerId, RefundId, RequestId};
 use bursar_money::Credits;
 use bursar_rpc::{Caller, Problem};
@@ -167,10 +167,14 @@ impl CreditUseCases {
         owner: Option<OwnerId>,
         id: ChargeId,
     ) -> Result<(OwnerId, Charge), Error> {
-        let allowed = self.for_charge(caller, owner, id, false).await?;
+        let owner = self.owner_of_charge(caller, owner, id).await?;
+        // Reads for itself: whoever waits for a connection must not keep another one from others.
+        let viewer =
+            if caller.user().is_err() { Allowed::service(owner) } else { self.access.to(caller, owner).await? };
         let mut tx = self.db.read().await?;
-        let found = charges(&mut tx, &[(allowed.owner, id)]).await?;
-        found.into_iter().next().ok_or(Error::NotFound("charge"))
+        let found = charges(&mut tx, &[(owner, id)]).await?;
+        let visible = |(_, charge): &(OwnerId, Charge)| may_see(viewer, &charge.attribution);
+        found.into_iter().next().filter(visible).ok_or(Error::NotFound("charge"))
     }
 
     /// A hold as it is now; past its deadline it counts as lapsed, booked or not.
@@ -180,10 +184,14 @@ impl CreditUseCases {
         owner: Option<OwnerId>,
         id: HoldId,
     ) -> Result<(OwnerId, Hold), Error> {
-        let allowed = self.for_hold(caller, owner, id, false).await?;
+        let owner = self.owner_of_hold(caller, owner, id).await?;
+        // Reads for itself: whoever waits for a connection must not keep another one from others.
+        let viewer =
+            if caller.user().is_err() { Allowed::service(owner) } else { self.access.to(caller, owner).await? };
         let mut tx = self.db.read().await?;
-        let found = holds::named(&mut tx, &[(allowed.owner, id)]).await?;
-        let (owner, mut hold) = found.into_iter().next().ok_or(Error::NotFound("hold"))?;
+        let found = holds::named(&mut tx, &[(owner, id)]).await?;
+        let visible = |(_, hold): &(OwnerId, Hold)| may_see(viewer, &hold.attribution);
+        let (owner, mut hold) = found.into_iter().next().filter(visible).ok_or(Error::NotFound("hold"))?;
         if hold.state == HoldState::Open && hold.deadline <= self.clock.now() {
             hold.state = HoldState::Lapsed;
             hold.settled_at = Some(hold.deadline);
@@ -256,48 +264,45 @@ impl CreditUseCases {
         answered(self.lanes.one(job(allowed, request(request_id, command))).await?)
     }
 
-    /// May the caller act on this hold (or see it)? Users on their own, managers on everybody's.
-    pub(crate) async fn for_hold(
+    /// May the caller settle this hold? Whether it is the user's own is decided with the rest.
+    pub(crate) async fn on_hold(
         &self,
         caller: &Caller,
         owner: Option<OwnerId>,
         hold: HoldId,
-        acts: bool,
     ) -> Result<Allowed, Error> {
-        let missing = || Error::NotFound("hold");
-        let owner = match known_owner(caller, owner, "hold")? {
-            Some(owner) => owner,
-            None => holds::owner_of(&mut self.db.read().await?, hold).await?.ok_or_else(missing)?,
-        };
-        if caller.user().is_err() {
-            return Ok(Allowed::service(owner));
-        }
-        // Reads for itself: whoever waits for a connection must not keep another one from others.
-        let allowed = self.access.to(caller, owner).await?;
-        let found = holds::named(&mut self.db.read().await?, &[(owner, hold)]).await?;
-        let (_, hold) = found.into_iter().next().ok_or_else(missing)?;
-        own_or_managed(allowed, &hold.attribution, acts, "hold")
+        let owner = self.owner_of_hold(caller, owner, hold).await?;
+        if caller.user().is_err() { Ok(Allowed::service(owner)) } else { self.access.act(caller, owner).await }
     }
 
-    /// May the caller act on this charge (or see it)? Users on their own, managers on everybody's.
-    pub(crate) async fn for_charge(
+    /// May the caller refund this charge? Whether it is the user's own is decided with the rest.
+    pub(crate) async fn on_charge(
         &self,
         caller: &Caller,
         owner: Option<OwnerId>,
         charge: ChargeId,
-        acts: bool,
     ) -> Result<Allowed, Error> {
-        let missing = || Error::NotFound("charge");
-        let owner = match known_owner(caller, owner, "charge")? {
-            Some(owner) => owner,
-            None => ledger::owner_of(&mut self.db.read().await?, charge).await?.ok_or_else(missing)?,
-        };
-        if caller.user().is_err() {
-            return Ok(Allowed::service(owner));
+        let owner = self.owner_of_charge(caller, owner, charge).await?;
+        if caller.user().is_err() { Ok(Allowed::service(owner)) } else { self.access.act(caller, owner).await }
+    }
+
+    async fn owner_of_hold(&self, caller: &Caller, named: Option<OwnerId>, hold: HoldId) -> Result<OwnerId, Error> {
+        match known_owner(caller, named, "hold")? {
+            Some(owner) => Ok(owner),
+            None => holds::owner_of(&mut self.db.read().await?, hold).await?.ok_or(Error::NotFound("hold")),
         }
-        let allowed = self.access.to(caller, owner).await?;
-        let attribution = attribution_of(&mut self.db.read().await?, owner, charge).await?.ok_or_else(missing)?;
-        own_or_managed(allowed, &attribution, acts, "charge")
+    }
+
+    async fn owner_of_charge(
+        &self,
+        caller: &Caller,
+        named: Option<OwnerId>,
+        charge: ChargeId,
+    ) -> Result<OwnerId, Error> {
+        match known_owner(caller, named, "charge")? {
+            Some(owner) => Ok(owner),
+            None => ledger::owner_of(&mut self.db.read().await?, charge).await?.ok_or(Error::NotFound("charge")),
+        }
     }
 
     fn id<K>(&self) -> Id<K> {
@@ -305,27 +310,9 @@ impl CreditUseCases {
     }
 }
 
-/// Members act on and see what is their own; more takes a role.
-fn own_or_managed(
-    allowed: Allowed,
-    attribution: &Attribution,
-    acts: bool,
-    kind: &'static str,
-) -> Result<Allowed, Error> {
-    let own = allowed.member == Some(attribution.member);
-    match (own, acts) {
-        (true, _) => Ok(allowed),
-        (false, true) if allowed.manages => Ok(allowed),
-        (false, true) => Err(Error::RoleNotAllowed),
-        (false, false) if allowed.sees => Ok(allowed),
-        (false, false) => Err(Error::NotFound(kind)),
-    }
-}
-
-/// Who made a charge and for what.
-async fn attribution_of(tx: &mut Tx, owner: OwnerId, charge: ChargeId) -> Result<Option<Arc<Attribution>>, Error> {
-    let found = ledger::by_operation(tx, &[(owner, charge)]).await?;
-    Ok(found.into_iter().next().and_then(|(_, entry)| entry.attribution))
+/// Members see what is their own; more takes a role.
+fn may_see(viewer: Allowed, made: &Attribution) -> bool {
+    viewer.sees || viewer.member == Some(made.member)
 }
 
 /// The owner that the caller named or acts for. A user who names another owner finds no `kind` there.
@@ -342,7 +329,7 @@ fn request(id: Option<&RequestId>, command: Command) -> Request {
 }
 
 fn job(allowed: Allowed, request: Request) -> Job {
-    Job { owner: allowed.owner, member: allowed.spender, period: None, request }
+    Job { owner: allowed.owner, member: allowed.spender, acting: allowed.acting, period: None, request }
 }
 
 fn answered(answer: Answer) -> Result<Outcome, Error> {

@@ -197,7 +197,7 @@ impl Shop {
 /// A caller who may manage the owner's billing.
 pub(super) fn allowed(owner: OwnerId, spender: Option<UserId>) -> Allowed {
     let spender = spender.map(|user| Spender { user, token: None });
-    Allowed { owner, member: Some(id(1)), spender, manages: true, sees: true }
+    Allowed { owner, member: Some(id(1)), spender, acting: None, sees: true }
 }
 
 fn order(product: &str, method: &str, key: RequestKey) -> Order {

@@ -137,6 +137,7 @@ impl SubscriptionUseCases {
         Ok(Job {
             owner: of.owner,
             member: None,
+            acting: None,
             // A month that is over already leaves the account's period alone.
             period: of.month.contains(now).then_some((of.month.start, of.month.end)),
             request: Request::new(Some(RequestKey::new(SCOPE, &key)), command),
