@@ -36,10 +36,9 @@ pub(super) async fn save(tx: &mut Tx, unsaved: &[Unsaved]) -> Result<(), DbError
     let changes = || unsaved.iter().map(|it| &it.changes);
     let entries: Vec<_> = changes().flat_map(|it| it.entries.iter().map(|entry| (it.owner, entry.as_ref()))).collect();
     ledger::append(tx, &entries).await?;
-    let granted: Vec<_> = changes().flat_map(|it| it.lots_inserted.iter().map(|lot| (it.owner, lot))).collect();
-    lots::insert(tx, &granted).await?;
-    let updated: Vec<_> = changes().flat_map(|it| it.lots_updated.iter().map(|lot| (it.owner, lot))).collect();
-    lots::update(tx, &updated).await?;
+    let lots: Vec<_> =
+        changes().flat_map(|it| it.lots_inserted.iter().chain(&it.lots_updated).map(|lot| (it.owner, lot))).collect();
+    lots::save(tx, &lots).await?;
     let holds: Vec<_> = changes()
         .flat_map(|it| it.holds_inserted.iter().chain(&it.holds_updated).map(|hold| (it.owner, hold)))
         .collect();

@@ -4,7 +4,7 @@ use bursar_db::{DbError, Tx, on};
 use bursar_id::{LotId, OwnerId};
 use bursar_money::Credits;
 use bursar_time::Timestamp;
-use sqlx::{AssertSqlSafe, SqliteConnection};
+use sqlx::AssertSqlSafe;
 
 use super::accounts::{number, owner_list};
 use super::{bulk, pairs, sql, unreadable};
@@ -94,13 +94,25 @@ pub(crate) async fn owner_of(tx: &mut Tx, lot: LotId) -> Result<Option<OwnerId>,
     Ok(row.map(|(owner,)| owner))
 }
 
-/// Writes lots that were granted.
-pub(crate) async fn insert(tx: &mut Tx, lots: &[(OwnerId, &Lot)]) -> Result<(), DbError> {
+/// Writes lots that were granted or changed.
+pub(crate) async fn save(tx: &mut Tx, lots: &[(OwnerId, &Lot)]) -> Result<(), DbError> {
     if lots.is_empty() {
         return Ok(());
     }
     match tx {
-        Tx::Sqlite(t) => save_in_sqlite(t, lots).await?,
+        Tx::Sqlite(t) => {
+            for part in bulk::parts(lots) {
+                let mut query = sqlx::query(AssertSqlSafe(bulk::for_rows(sql::SAVE_LOTS.sqlite, part.len())));
+                for (owner, lot) in part {
+                    query = query.bind(*owner).bind(lot.id).bind(number(lot.number)).bind(lot.source.as_str());
+                    query = query.bind(lot.priority).bind(lot.granted).bind(lot.remaining).bind(lot.held);
+                    query = query.bind(lot.spent).bind(lot.expired).bind(lot.voided);
+                    query = query.bind(lot.effective_at).bind(lot.expires_at).bind(lot.voided_at);
+                    query = query.bind(lot.note.as_ref().map(|note| note.as_str().to_owned())).bind(lot.is_live());
+                }
+                query.execute(&mut **t).await?;
+            }
+        }
         Tx::Postgres(t) => {
             sqlx::query(sql::SAVE_LOTS.postgres)
                 .bind(lots.iter().map(|(owner, _)| *owner).collect::<Vec<_>>())
@@ -121,45 +133,6 @@ pub(crate) async fn insert(tx: &mut Tx, lots: &[(OwnerId, &Lot)]) -> Result<(), 
                 .execute(&mut **t)
                 .await?;
         }
-    }
-    Ok(())
-}
-
-/// Writes lots that were changed.
-pub(crate) async fn update(tx: &mut Tx, lots: &[(OwnerId, &Lot)]) -> Result<(), DbError> {
-    if lots.is_empty() {
-        return Ok(());
-    }
-    match tx {
-        Tx::Sqlite(t) => save_in_sqlite(t, lots).await?,
-        Tx::Postgres(t) => {
-            sqlx::query(sql::UPDATE_LOTS.postgres)
-                .bind(lots.iter().map(|(owner, _)| *owner).collect::<Vec<_>>())
-                .bind(lots.iter().map(|(_, lot)| lot.id).collect::<Vec<_>>())
-                .bind(credits(lots, |lot| lot.remaining))
-                .bind(credits(lots, |lot| lot.held))
-                .bind(credits(lots, |lot| lot.spent))
-                .bind(credits(lots, |lot| lot.expired))
-                .bind(credits(lots, |lot| lot.voided))
-                .bind(times(lots, |lot| lot.voided_at))
-                .execute(&mut **t)
-                .await?;
-        }
-    }
-    Ok(())
-}
-
-async fn save_in_sqlite(connection: &mut SqliteConnection, lots: &[(OwnerId, &Lot)]) -> Result<(), DbError> {
-    for part in bulk::parts(lots) {
-        let mut query = sqlx::query(AssertSqlSafe(bulk::for_rows(sql::SAVE_LOTS.sqlite, part.len())));
-        for (owner, lot) in part {
-            query = query.bind(*owner).bind(lot.id).bind(number(lot.number)).bind(lot.source.as_str());
-            query = query.bind(lot.priority).bind(lot.granted).bind(lot.remaining).bind(lot.held);
-            query = query.bind(lot.spent).bind(lot.expired).bind(lot.voided);
-            query = query.bind(lot.effective_at).bind(lot.expires_at).bind(lot.voided_at);
-            query = query.bind(lot.note.as_ref().map(|note| note.as_str().to_owned())).bind(lot.is_live());
-        }
-        query.execute(&mut *connection).await?;
     }
     Ok(())
 }

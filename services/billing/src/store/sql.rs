@@ -5,7 +5,7 @@
 //! of parameters as there are rows (`bulk`; taking a wide row out of JSON costs more than writing it).
 //! So a statement over many rows exists twice under one name. Look-ups over lists are written so that the plan can only be "for each row of
 //! the list, one index probe", whatever the statistics said when it was cached: `CROSS JOIN LATERAL
-//! … LIMIT 1` on PostgreSQL, `CROSS JOIN` (which fixes the order) on SQLite.
+//! … LIMIT 1` (or `OFFSET 0`, which keeps the planner out as well) on PostgreSQL, `CROSS JOIN` (which fixes the order) on SQLite.
 
 /// One statement in the words of each engine.
 pub(crate) struct Both {
@@ -43,19 +43,21 @@ pub(crate) const DUE_ACCOUNTS: &str =
 /// Every account's owner in the order of ids, a page at a time (audit).
 pub(crate) const OWNERS_AFTER: &str = "SELECT owner FROM accounts WHERE owner > $1 ORDER BY owner LIMIT $2";
 
-/// Balances and heads after a batch. An upsert, because it always goes by the key: SQLite plans an
-/// `UPDATE … FROM json_each` as a scan of the table.
+/// Balances and heads after a batch. An upsert like the other writes, because that can only go by the key: an
+/// `UPDATE … FROM` scans on SQLite, and on PostgreSQL a plan that was made while the table was tiny goes on to.
 pub(crate) const SAVE_ACCOUNTS: Both = Both {
     sqlite: "INSERT INTO accounts (owner, seq, head_hash, available, held, period_start, period_end, period_spent, last_at, next_due, opened_at)
              VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
              ON CONFLICT (owner) DO UPDATE SET seq = excluded.seq, head_hash = excluded.head_hash, available = excluded.available, held = excluded.held,
                 period_start = excluded.period_start, period_end = excluded.period_end, period_spent = excluded.period_spent,
                 last_at = excluded.last_at, next_due = excluded.next_due",
-    postgres: "UPDATE accounts AS a SET seq = r.seq, head_hash = r.head_hash, available = r.available, held = r.held,
-                      period_start = r.period_start, period_end = r.period_end, period_spent = r.period_spent, last_at = r.last_at, next_due = r.next_due
+    postgres: "INSERT INTO accounts (owner, seq, head_hash, available, held, period_start, period_end, period_spent, last_at, next_due, opened_at)
+               SELECT owner, seq, head_hash, available, held, period_start, period_end, period_spent, last_at, next_due, last_at
                FROM unnest($1::text[], $2::bigint[], $3::bytea[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[])
                     AS r (owner, seq, head_hash, available, held, period_start, period_end, period_spent, last_at, next_due)
-               WHERE a.owner = r.owner",
+               ON CONFLICT (owner) DO UPDATE SET seq = excluded.seq, head_hash = excluded.head_hash, available = excluded.available, held = excluded.held,
+                  period_start = excluded.period_start, period_end = excluded.period_end, period_spent = excluded.period_spent,
+                  last_at = excluded.last_at, next_due = excluded.next_due",
 };
 
 macro_rules! lot_columns {
@@ -135,7 +137,7 @@ pub(crate) const LOTS_AFTER: &str =
 /// Whose lot this is.
 pub(crate) const OWNER_OF_LOT: &str = "SELECT owner FROM lots WHERE id = $1";
 
-/// Lots that a batch granted.
+/// Lots that a batch granted or changed.
 pub(crate) const SAVE_LOTS: Both = Both {
     sqlite: "INSERT INTO lots (owner, id, number, source, priority, granted, remaining, held, spent, expired, voided, effective_at, expires_at, voided_at, note, live)
              VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -148,17 +150,6 @@ pub(crate) const SAVE_LOTS: Both = Both {
                     AS r (owner, id, number, source, priority, granted, remaining, held, spent, expired, voided, effective_at, expires_at, voided_at, note)
                ON CONFLICT (owner, id) DO UPDATE SET remaining = excluded.remaining, held = excluded.held, spent = excluded.spent, expired = excluded.expired,
                   voided = excluded.voided, voided_at = excluded.voided_at, live = excluded.live",
-};
-
-/// Lots that a batch changed: only what can change, and no index is touched. (SQLite plans an `UPDATE … FROM` as a
-/// scan of the table.)
-pub(crate) const UPDATE_LOTS: Both = Both {
-    sqlite: SAVE_LOTS.sqlite,
-    postgres: "UPDATE lots AS l SET remaining = r.remaining, held = r.held, spent = r.spent, expired = r.expired, voided = r.voided,
-                      voided_at = r.voided_at, live = r.remaining + r.held > 0
-               FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[])
-                    AS r (owner, id, remaining, held, spent, expired, voided, voided_at)
-               WHERE l.owner = r.owner AND l.id = r.id",
 };
 
 macro_rules! entry_columns {
@@ -237,7 +228,7 @@ pub(crate) const REFUNDS_OF: Both = Both {
     sqlite: concat!("SELECT ", entry_columns!("e."), " FROM json_each($1) AS r
              CROSS JOIN ledger_entries AS e ON e.owner = r.value ->> 0 AND e.subject = r.value ->> 1 AND e.kind = 'REFUND' ORDER BY e.owner, e.seq"),
     postgres: concat!("SELECT ", entry_columns!("e."), " FROM unnest($1::text[], $2::text[]) AS r (owner, subject)
-              CROSS JOIN LATERAL (SELECT * FROM ledger_entries AS le WHERE le.owner = r.owner AND le.subject = r.subject AND le.kind = 'REFUND') AS e
+              CROSS JOIN LATERAL (SELECT * FROM ledger_entries AS le WHERE le.owner = r.owner AND le.subject = r.subject AND le.kind = 'REFUND' OFFSET 0) AS e
               ORDER BY e.owner, e.seq"),
 };
 

@@ -52,7 +52,7 @@ macro_rules! statements {
 fn all() -> Vec<Statement> {
     let credits = statements!(
         OPEN_ACCOUNTS LOCK_ACCOUNTS READ_ACCOUNT DUE_ACCOUNTS OWNERS_AFTER SAVE_ACCOUNTS
-        LIVE_LOTS LOTS_NAMED LOTS_PAGE LOTS_AFTER OWNER_OF_LOT SAVE_LOTS UPDATE_LOTS
+        LIVE_LOTS LOTS_NAMED LOTS_PAGE LOTS_AFTER OWNER_OF_LOT SAVE_LOTS
         ENTRIES_BY_KEY ENTRIES_BY_OPERATION REFUNDS_OF OWNER_OF_OPERATION ENTRIES_BEFORE ENTRIES_AFTER TIME_OF_ENTRY APPEND_ENTRIES
         OVERDUE_HOLDS OPEN_HOLDS HOLDS_NAMED OWNER_OF_HOLD NEXT_DEADLINES SAVE_HOLDS
         ADD_USAGE USAGE_SUMS USAGE_BETWEEN
@@ -190,15 +190,16 @@ const ROWS: [&str; 8] = [
      SELECT 'o' || (i % 100), 'p' || i, 'starter', 'PAID', 1, 'USD', 1, 'x', 'x' || i, 'l' || i, 'u', 0 FROM numbers",
 ];
 
-/// A store as a service opens it, full of rows. PostgreSQL gathers statistics by itself, SQLite never does.
-async fn full(db: &TestDb) -> Db {
+/// A store as a service opens it, with so many rows in every table. PostgreSQL gathers statistics by itself, SQLite never does.
+async fn filled(db: &TestDb, rows: u32) -> Db {
     let migrated = db.open(&MIGRATIONS).await;
     let hash = match db.engine() {
         Engine::Sqlite => "zeroblob(32)",
         Engine::Postgres => "decode(repeat('00', 32), 'hex')",
     };
     run(&migrated, "CREATE TABLE numbers (i BIGINT)").await;
-    let count = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4000) SELECT i FROM n";
+    let count =
+        format!("WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows}) SELECT i FROM n");
     run(&migrated, &format!("INSERT INTO numbers (i) {count}")).await;
     for rows in ROWS {
         run(&migrated, &rows.replace("HASH", hash)).await;
@@ -211,6 +212,19 @@ async fn full(db: &TestDb) -> Db {
     Db::open(&db.store_url(), &MIGRATIONS, &options).await.unwrap()
 }
 
+/// The statements whose plans read a whole table or index.
+async fn flaws(db: &Db) -> Vec<String> {
+    let mut flaws = Vec::new();
+    for statement in all() {
+        let plan = plan(db, &statement).await;
+        let scans = scans(db, &plan).await;
+        if !scans.is_empty() {
+            flaws.push(format!("{} of {}: {scans:#?}\n{}", statement.name, statement.file, plan.join("\n")));
+        }
+    }
+    flaws
+}
+
 engines! {
     async fn the_database_accepts_every_statement(db: TestDb) {
         let db = db.open(&MIGRATIONS).await;
@@ -220,20 +234,20 @@ engines! {
     }
 
     async fn no_statement_scans_a_table(db: TestDb) {
-        let db = full(&db).await;
-        let mut flaws = Vec::new();
-        for statement in all() {
-            let plan = plan(&db, &statement).await;
-            let scans = scans(&db, &plan).await;
-            if !scans.is_empty() {
-                flaws.push(format!("{} of {}: {scans:#?}\n{}", statement.name, statement.file, plan.join("\n")));
-            }
-        }
+        let flaws = flaws(&filled(&db, 4_000).await).await;
+        assert!(flaws.is_empty(), "{}", flaws.join("\n\n"));
+    }
+
+    // PostgreSQL keeps a plan until it has gathered new statistics: what callers wait for in numbers must not go by a
+    // plan that was good for two rows. (Subscriptions are few, and so are their callers.)
+    async fn no_plan_that_was_made_while_the_tables_were_tiny_scans_them(db: TestDb) {
+        let mut flaws = flaws(&filled(&db, 2).await).await;
+        flaws.retain(|flaw| flaw.contains(" of sql.rs:"));
         assert!(flaws.is_empty(), "{}", flaws.join("\n\n"));
     }
 
     async fn the_check_itself_sees_a_scan(db: TestDb) {
-        let db = full(&db).await;
+        let db = filled(&db, 4_000).await;
         let whole = [
             "SELECT note FROM lots WHERE note = $1",
             "SELECT COUNT(*) FROM ledger_entries",
