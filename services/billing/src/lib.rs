@@ -65,7 +65,7 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
     let config = Config::of(settings);
     let catalog = Arc::new(catalog::load(config.catalog.as_deref())?);
     let outbox = Outbox::new("billing", db.clone(), env.clock.clone(), env.entropy.clone());
-    let lanes = Lanes::start(config.lanes, &Batcher::new(db.clone(), env.clock.clone()), &env.tasks)?;
+    let lanes = Lanes::start(config.lanes, &Batcher::new(db.clone(), env.clock.clone()), &env.meter, &env.tasks)?;
     let access = Access::new(db.clone(), config.policy);
     let till = Till { db: db.clone(), clock: env.clock.clone(), payments: Payments::Sandbox };
     let subscriptions = SubscriptionUseCases {

@@ -12,6 +12,7 @@
 
 mod batch;
 mod load;
+mod metrics;
 mod queue;
 mod run;
 mod save;

@@ -7,10 +7,12 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use bursar_id::OwnerId;
+use opentelemetry::metrics::Meter;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
 use super::batch::{Answer, Batcher, Job, Refused};
+use super::metrics::Metrics;
 use super::run::{Lane, run, run_apart};
 use super::thread;
 use super::warm::Warm;
@@ -77,15 +79,21 @@ impl Lanes {
     ///
     /// # Errors
     /// The system gives no more threads.
-    pub(crate) fn start(settings: LaneSettings, batcher: &Batcher, tasks: &TaskTracker) -> std::io::Result<Self> {
+    pub(crate) fn start(
+        settings: LaneSettings,
+        batcher: &Batcher,
+        meter: &Meter,
+        tasks: &TaskTracker,
+    ) -> std::io::Result<Self> {
+        let metrics = Metrics::new(meter);
         let count = settings.lanes.max(1);
         let mut lanes = Vec::with_capacity(count);
         for number in 0..count {
             // Unbounded in itself; the semaphore bounds the requests in all the queues together.
             let (sender, receiver) = mpsc::unbounded_channel();
-            let (batcher, warm) = (batcher.clone(), Warm::new(settings.warm / count));
+            let (batcher, warm, metrics) = (batcher.clone(), Warm::new(settings.warm / count), metrics.clone());
             if settings.combine {
-                let lane = move |batcher| run(receiver, Lane::new(batcher, warm, settings.batch.max(1)));
+                let lane = move |batcher| run(receiver, Lane::new(batcher, warm, metrics, settings.batch.max(1)));
                 thread::start(&format!("lane {number}"), batcher, lane, tasks.token())?;
             } else {
                 tasks.spawn(run_apart(receiver, batcher));

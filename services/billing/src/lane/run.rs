@@ -14,6 +14,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::task::TaskTracker;
 
 use super::batch::{Answer, Batcher, Carried, Job, Refused};
+use super::metrics::{Decided, Metrics};
 use super::queue::Submission;
 use super::warm::{Decisions, Prepared, Warm, Written};
 
@@ -22,14 +23,14 @@ pub(super) struct Finished {
     submissions: Vec<Submission>,
     /// The answers, and the accounts to remember.
     carried: Carried,
-    /// Whether what was decided on top of it meanwhile still counts.
-    next_counts: bool,
+    decided: Decided,
 }
 
 /// One lane.
 pub(super) struct Lane {
     batcher: Batcher,
     warm: Warm,
+    metrics: Metrics,
     limit: usize,
     /// Decided in memory, on top of what is under way.
     next: Prepared,
@@ -41,8 +42,8 @@ pub(super) struct Lane {
 
 impl Lane {
     /// A lane that puts up to `limit` jobs in a transaction.
-    pub(super) fn new(batcher: Batcher, warm: Warm, limit: usize) -> Self {
-        Self { batcher, warm, limit, next: Prepared::default(), behind: Vec::new(), waiting: 0 }
+    pub(super) fn new(batcher: Batcher, warm: Warm, metrics: Metrics, limit: usize) -> Self {
+        Self { batcher, warm, metrics, limit, next: Prepared::default(), behind: Vec::new(), waiting: 0 }
     }
 
     /// Takes what waits in the queue, as far as there is room in the next transaction.
@@ -84,8 +85,10 @@ impl Lane {
 
     /// Answers the callers and remembers how the transaction left its accounts.
     pub(super) fn end(&mut self, finished: Finished) {
-        let Finished { submissions, carried, next_counts } = finished;
-        if !next_counts {
+        let Finished { submissions, carried, decided } = finished;
+        self.metrics.record(carried.answers.len(), decided);
+        // What was decided on top of it meanwhile rests on what did not come about.
+        if decided == Decided::Again {
             let again = self.next.undo();
             self.behind.splice(..0, again);
             for job in submissions.iter().flat_map(|submission| &submission.jobs) {
@@ -172,18 +175,18 @@ async fn carry_out(batcher: Batcher, submissions: Vec<Submission>) -> Finished {
         Err(error) => one_by_one(&batcher, &jobs, &error).await,
     };
     // Its accounts were forgotten before, so nothing can have been decided on them.
-    Finished { submissions, carried, next_counts: true }
+    Finished { submissions, carried, decided: Decided::Store }
 }
 
 /// A batch whose decisions are made.
 async fn write(batcher: Batcher, submissions: Vec<Submission>, decisions: Decisions) -> Finished {
     let jobs = all_jobs(&submissions);
-    let (carried, next_counts) = match batcher.write(&jobs, decisions).await {
-        Ok(Written::AsDecided(answers)) => (Carried { answers, known: Vec::new() }, true),
-        Ok(Written::Anew(carried)) => (carried, false),
-        Err(error) => (one_by_one(&batcher, &jobs, &error).await, false),
+    let (carried, decided) = match batcher.write(&jobs, decisions).await {
+        Ok(Written::AsDecided(answers)) => (Carried { answers, known: Vec::new() }, Decided::Memory),
+        Ok(Written::Anew(carried)) => (carried, Decided::Again),
+        Err(error) => (one_by_one(&batcher, &jobs, &error).await, Decided::Again),
     };
-    Finished { submissions, carried, next_counts }
+    Finished { submissions, carried, decided }
 }
 
 /// A transaction failed as a whole: tries each request once alone, so that one which cannot be

@@ -12,6 +12,7 @@ use futures::future::BoxFuture;
 use tokio::sync::oneshot;
 
 use super::batch::{Answer, Batcher, Job, Refused};
+use super::metrics::Metrics;
 use super::queue::Submission;
 use super::run::{Finished, Lane};
 use super::warm::Warm;
@@ -35,7 +36,8 @@ type Reply = oneshot::Receiver<Vec<Answer>>;
 impl Bench {
     async fn over(db: &TestDb, remembered: usize) -> Self {
         let (db, clock) = (db.open(&MIGRATIONS).await, Clock::test(at("2026-03-01T00:00:00Z")));
-        let lane = Lane::new(Batcher::new(db.clone(), clock.clone()), Warm::new(remembered), 1_000);
+        let metrics = Metrics::new(&opentelemetry::global::meter("test"));
+        let lane = Lane::new(Batcher::new(db.clone(), clock.clone()), Warm::new(remembered), metrics, 1_000);
         Self { db, clock, lane, made: remembered as u64 * 1_000 }
     }
 
