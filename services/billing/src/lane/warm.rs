@@ -29,7 +29,8 @@ use crate::store::accounts;
 
 /// An account as a batch left it.
 pub(super) struct Known {
-    state: AccountState,
+    /// Large, and handed from map to map.
+    state: Box<AccountState>,
     /// Its row in the store.
     stored: Account,
     /// When its next open hold lapses. Open holds are not remembered themselves.
@@ -40,7 +41,7 @@ impl Known {
     /// An account whose changes are written.
     pub(super) fn new(mut state: AccountState, stored: Account, deadline: Option<Timestamp>) -> Self {
         state.rest();
-        Self { state, stored, deadline }
+        Self { state: Box::new(state), stored, deadline }
     }
 
     /// Whether everything that the job's decision needs is in memory.

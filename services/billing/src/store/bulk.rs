@@ -5,7 +5,7 @@
 //! statements are found again.
 
 /// The numbers of rows sent at once. SQLite takes 32,766 parameters, enough for 256 rows of any table here.
-const SIZES: [usize; 5] = [256, 64, 16, 4, 1];
+const SIZES: [usize; 9] = [256, 128, 64, 32, 16, 8, 4, 2, 1];
 
 /// Cuts rows into parts of these sizes, largest first.
 pub(crate) fn parts<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
@@ -57,7 +57,7 @@ mod tests {
             let parts: Vec<_> = parts(&rows).collect();
             assert_eq!(parts.concat(), rows);
             assert!(parts.iter().all(|part| SIZES.contains(&part.len())));
-            assert!(parts.len() <= 15, "{} parts for {} rows", parts.len(), rows.len());
+            assert!(parts.len() <= 11, "{} parts for {} rows", parts.len(), rows.len());
         }
     }
 }
