@@ -7,8 +7,20 @@
 //! some serial order; a single waiting request takes the same path, so a lone caller waits for
 //! nobody. Several replicas stay exact, because the row locks stay.
 //!
-//! What lives here: queueing (`queue`) and the batch's choreography (`batch`). What must not:
-//! rules about credits (they are in the domain) and SQL (it is in the store).
+//! That is a batch as `batch` carries it out. Since one account is usually asked again and again, a
+//! lane also remembers how its batches left their accounts (`warm`): what can be decided on them is
+//! decided while the transaction before is still under way, and then only written, after the rows have
+//! been locked and found as they were remembered. A lane has a thread of its own (`thread`).
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `queue` | the bounded queues, and the way to them |
+//! | `run` | the loop: take, decide what can be decided, begin the next transaction |
+//! | `batch`, `load`, `save` | one transaction: load, decide, write |
+//! | `warm` | accounts remembered, decisions prepared, and whether they still count |
+//! | `thread`, `metrics` | where a lane runs; what it tells operators |
+//!
+//! What must not live here: rules about credits (they are in the domain) and SQL (it is in the store).
 
 mod batch;
 mod load;

@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use super::batch::{Answer, Batcher, Job, Refused};
 use super::metrics::Metrics;
-use super::run::{Lane, run, run_apart};
+use super::run::{Lane, run_apart};
 use super::thread;
 use super::warm::Warm;
 
@@ -91,10 +91,12 @@ impl Lanes {
         for number in 0..count {
             // Unbounded in itself; the semaphore bounds the requests in all the queues together.
             let (sender, receiver) = mpsc::unbounded_channel();
-            let (batcher, warm, metrics) = (batcher.clone(), Warm::new(settings.warm / count), metrics.clone());
+            let (batcher, metrics) = (batcher.clone(), metrics.clone());
             if settings.combine {
-                let lane = move |batcher| run(receiver, Lane::new(batcher, warm, metrics, settings.batch.max(1)));
-                thread::start(&format!("lane {number}"), batcher, lane, tasks.token())?;
+                let lane = move |batcher| {
+                    Lane::new(batcher, Warm::new(settings.warm / count), metrics.clone(), settings.batch.max(1))
+                };
+                thread::start(format!("lane {number}"), batcher, receiver, lane, tasks.token())?;
             } else {
                 tasks.spawn(run_apart(receiver, batcher));
             }

@@ -131,20 +131,20 @@ impl Lane {
 }
 
 /// Empties a lane's queue until nobody can send any more.
-pub(super) async fn run(mut queue: UnboundedReceiver<Submission>, mut lane: Lane) {
+pub(super) async fn run(queue: &mut UnboundedReceiver<Submission>, mut lane: Lane) {
     loop {
         if lane.waiting == 0 {
             let Some(first) = queue.recv().await else { return };
             lane.take(first);
         }
-        lane.take_all(&mut queue);
+        lane.take_all(queue);
         let mut under_way = lane.begin();
         // Each time the database has answered a step and is busy with the next, what arrived meanwhile
         // is decided. The queue itself wakes nobody: that would cost more than the decision.
         let finished = poll_fn(|context| {
             let progress = under_way.as_mut().poll(context);
             if progress.is_pending() {
-                lane.take_all(&mut queue);
+                lane.take_all(queue);
             }
             progress
         })

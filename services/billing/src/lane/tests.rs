@@ -272,7 +272,7 @@ engines! {
         let (mut bench, ana) = (Bench::over(&db, 16).await, owner(1));
         let grant = bench.grant("10");
         bench.answer(ana, grant).await.unwrap();
-        // Two charges with one id of their own: the database cannot tell, so let it object to an amount.
+        // Something that the database refuses and no validation sees.
         let poison = match bench.db.engine() {
             bursar_db::Engine::Postgres => "ALTER TABLE ledger_entries ADD CONSTRAINT poison CHECK (amount <> 3000000)",
             bursar_db::Engine::Sqlite => "CREATE TRIGGER poison BEFORE INSERT ON ledger_entries WHEN NEW.amount = 3000000

@@ -4,30 +4,64 @@
 //! service's runtime each step would queue behind the calls in work (a worker looks at its sockets
 //! once in 61 tasks); on a thread of its own the system runs it as soon as the database has answered.
 
+use std::panic::AssertUnwindSafe;
+
+use futures::FutureExt as _;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::batch::Batcher;
+use super::queue::Submission;
+use super::run::{Lane, run};
 
-/// Runs a lane on a new thread until its queue is closed; `alive` is dropped when it has ended.
+/// Runs a lane on a new thread until its queue is closed; `alive` is dropped when it has ended. `lane`
+/// makes it, over a connection of its own.
 ///
 /// # Errors
 /// The system gives no more threads.
-pub(super) fn start<F: Future<Output = ()>>(
-    name: &str,
+pub(super) fn start(
+    name: String,
     batcher: Batcher,
-    lane: impl FnOnce(Batcher) -> F + Send + 'static,
+    mut queue: UnboundedReceiver<Submission>,
+    lane: impl Fn(Batcher) -> Lane + Send + 'static,
     alive: TaskTrackerToken,
 ) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let thread = std::thread::Builder::new().name(name.to_owned());
-    thread.spawn(move || {
+    std::thread::Builder::new().name(name).spawn(move || {
         let _alive = alive;
         runtime.block_on(async {
             // A connection belongs to the runtime that opened it.
             let own = batcher.db.apart(1);
-            lane(Batcher { db: own.clone(), clock: batcher.clock }).await;
+            let batcher = Batcher { db: own.clone(), clock: batcher.clock };
+            whatever_happens(async || run(&mut queue, lane(batcher.clone())).await).await;
             own.close_apart().await;
         });
     })?;
     Ok(())
+}
+
+/// Does the work until it ends by itself. After a panic, which is a fault of ours, it begins anew: those
+/// whose requests were in work are told that they failed (their ids will tell whether they did), what was
+/// remembered is forgotten, and everybody else goes on.
+async fn whatever_happens(mut work: impl AsyncFnMut()) {
+    while AssertUnwindSafe(work()).catch_unwind().await.is_err() {
+        tracing::error!("a lane panicked; it goes on with an empty memory");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_not_the_end() {
+        let mut runs = 0;
+        whatever_happens(async || {
+            runs += 1;
+            tokio::task::yield_now().await;
+            assert_eq!(runs, 3, "the first two fail");
+        })
+        .await;
+        assert_eq!(runs, 3);
+    }
 }
