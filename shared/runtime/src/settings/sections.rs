@@ -106,7 +106,7 @@ pub struct LimitSettings {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PostgresSettings {
-    /// Connections that each service may have open.
+    /// Connections that each service may have open; each of billing's lanes has one more of its own.
     pub connections: u32,
     /// How long a call waits for a connection before it fails with `UNAVAILABLE`.
     #[serde(with = "span")]
