@@ -51,8 +51,7 @@ impl Server {
         let base = free_ports()?;
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("serve").arg("--data-dir").arg(data.path()).args(["--port-base", &base.to_string()]);
-        // The calls that end with the suite itself are no news.
-        command.args(["--log-filter", "warn,bursar_rpc=error"]).env("BURSAR_BILLING__COMBINE", combine.to_string());
+        command.args(["--log-filter", "warn"]).env("BURSAR_BILLING__COMBINE", combine.to_string());
         if let Some(store) = store {
             command.arg("--billing-store").arg(store);
         }

@@ -44,7 +44,8 @@ pub(super) fn ended<B>(span: &Span, call: &Call, response: &Response<B>) {
 /// The same for an answer of which only the code (and perhaps the status) is left.
 pub(super) fn outcome(span: &Span, call: &Call, code: Code, status: Option<&Status>) {
     let name = code_name(code);
-    let fault = is_fault(code);
+    // A service that stops ends its streams with UNAVAILABLE, so that their readers come back: no fault of anybody's.
+    let fault = is_fault(code) && !(code == Code::Unavailable && call.method.streams());
     if !span.is_disabled() {
         span.record("rpc.response.status_code", name);
         if fault {
