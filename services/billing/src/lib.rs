@@ -115,14 +115,10 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
         limits: settings.stack_limits(),
     };
     let routes = grpc::routes(parts).add_service(outbox.watch_service(env.shutdown.clone()));
-    let probed = db.clone();
     Ok(Started::new(Service::Billing, bursar_rpc::stack(routes, deps))
         .answering(grpc::SERVICES)
         .answering(["bursar.event.v1.EventService"])
-        .ready_when(ReadyProbe::new(move || {
-            let db = probed.clone();
-            async move { Ok(db.check_schema(&MIGRATIONS).await?) }
-        }))
+        .ready_when(ReadyProbe::store(db.clone(), &MIGRATIONS))
         .closing(async move { db.close().await }))
 }
 

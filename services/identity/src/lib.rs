@@ -26,7 +26,7 @@ use bursar_events::Outbox;
 use bursar_id::ServiceAccountId;
 use bursar_mail::Courier;
 use bursar_rpc::token::ServiceClaims;
-use bursar_rpc::{KeySet, Limits, Problem, ServiceRole, ServiceTokens, StackDeps};
+use bursar_rpc::{KeySet, Problem, ServiceRole, ServiceTokens, StackDeps};
 use bursar_runtime::{Env, Peers, ReadyProbe, Service, Settings, Started};
 use bursar_time::Span;
 
@@ -89,27 +89,14 @@ pub async fn start_with(settings: &Settings, config: Config, peers: Peers, env: 
         clock: env.clock.clone(),
         entropy: env.entropy.clone(),
         meter: env.meter.clone(),
-        limits: limits(settings),
+        limits: settings.stack_limits(),
     };
     let routes = grpc::routes(&identity).add_service(outbox.watch_service(env.shutdown.clone()));
-    let probed = db.clone();
     Ok(Started::new(Service::Identity, bursar_rpc::stack(routes, deps))
         .answering(grpc::SERVICES)
         .answering(["bursar.event.v1.EventService"])
-        .ready_when(ReadyProbe::new(move || {
-            let db = probed.clone();
-            async move { Ok(db.check_schema(&MIGRATIONS).await?) }
-        }))
+        .ready_when(ReadyProbe::store(db.clone(), &MIGRATIONS))
         .closing(async move { db.close().await }))
-}
-
-fn limits(settings: &Settings) -> Limits {
-    Limits {
-        max_in_flight: settings.limits.in_flight,
-        default_deadline: settings.limits.deadline,
-        max_deadline: settings.limits.deadline,
-        ..Limits::default()
-    }
 }
 
 fn courier(settings: &Settings, db: &Db, sealer: &bursar_secret::Sealer, env: &Env) -> anyhow::Result<Courier> {

@@ -189,6 +189,13 @@ pub struct Needs<'a> {
     pub key: Option<&'a RequestKey>,
 }
 
+impl Needs<'_> {
+    /// Whether it is about something that was made before.
+    pub fn something_made(&self) -> bool {
+        self.hold.is_some() || self.charge.is_some() || self.lot.is_some()
+    }
+}
+
 impl Request {
     /// A request with the fingerprint of its command.
     pub fn new(key: Option<RequestKey>, command: Command) -> Self {

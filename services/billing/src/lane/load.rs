@@ -8,7 +8,7 @@ use bursar_money::Credits;
 use bursar_time::{Clock, Timestamp};
 
 use super::batch::{Job, roll_period};
-use crate::domain::{Account, AccountState, Charge, Command, Inconsistent, Needs, OperationId, Request, decide};
+use crate::domain::{Account, AccountState, Charge, Command, Inconsistent, OperationId, Request, decide};
 use crate::store::{accounts, holds, ledger, lots};
 
 /// Loads the accounts (opening the missing ones) and everything the jobs need. An account that
@@ -60,11 +60,8 @@ async fn open_missing(
     let month = opened_at.start_of_month();
     let period = (month, month.add_months_anchored(1));
     let found: BTreeSet<OwnerId> = rows.iter().map(|(owner, _)| *owner).collect();
-    let begins = |job: &&&Job| {
-        let Needs { hold, charge, lot, key: _ } = job.request.needs();
-        hold.is_none() && charge.is_none() && lot.is_none()
-    };
-    let begun: BTreeSet<OwnerId> = jobs.iter().filter(begins).map(|job| job.owner).collect();
+    let begins = jobs.iter().filter(|job| !job.request.needs().something_made());
+    let begun: BTreeSet<OwnerId> = begins.map(|job| job.owner).collect();
     let missing: Vec<OwnerId> = begun.difference(&found).copied().collect();
     if !missing.is_empty() {
         accounts::open(tx, &missing, opened_at, period).await?;

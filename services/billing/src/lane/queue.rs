@@ -29,8 +29,8 @@ pub struct LaneSettings {
     /// Whether waiting requests share a transaction. Without it every submission runs in a
     /// transaction of its own beside the others: the baseline that `bursar bench` compares with.
     pub combine: bool,
-    /// The most accounts that all lanes together remember between batches (`warm`). A few hundred
-    /// bytes each, more with many lots.
+    /// The most accounts that all lanes together remember between batches (`warm`): each its row and
+    /// its live lots.
     pub warm: usize,
 }
 

@@ -24,7 +24,7 @@ use super::batch::{
 };
 use super::queue::Submission;
 use super::save::{self, Unsaved};
-use crate::domain::{Account, AccountState, HoldState, Needs, Request};
+use crate::domain::{Account, AccountState, HoldState};
 use crate::store::accounts;
 
 /// An account as a batch left it.
@@ -46,13 +46,9 @@ impl Known {
 
     /// Whether everything that the job's decision needs is in memory.
     fn suffices_for(&self, job: &Job, now: Timestamp) -> bool {
-        let of_the_store = |request: &Request| {
-            let Needs { hold, charge, lot, key: _ } = request.needs();
-            hold.is_some() || charge.is_some() || lot.is_some()
-        };
         job.period.is_none()
             && job.acting.is_none()
-            && !of_the_store(&job.request)
+            && !job.request.needs().something_made()
             && self.deadline.is_none_or(|deadline| now < deadline)
     }
 

@@ -13,6 +13,13 @@ pub(crate) struct Both {
     pub(crate) postgres: &'static str,
 }
 
+/// `columns!("l.": owner id)` is `"l.owner, l.id"`.
+macro_rules! columns {
+    ($prefix:literal: $first:ident $($other:ident)*) => {
+        concat!($prefix, stringify!($first) $(, ", ", $prefix, stringify!($other))*)
+    };
+}
+
 /// Opens accounts that do not exist yet.
 pub(crate) const OPEN_ACCOUNTS: Both = Both {
     sqlite: "INSERT INTO accounts (owner, seq, head_hash, available, held, period_start, period_end, period_spent, last_at, next_due, opened_at)
@@ -62,38 +69,7 @@ pub(crate) const SAVE_ACCOUNTS: Both = Both {
 
 macro_rules! lot_columns {
     ($prefix:literal) => {
-        concat!(
-            $prefix,
-            "owner, ",
-            $prefix,
-            "id, ",
-            $prefix,
-            "number, ",
-            $prefix,
-            "source, ",
-            $prefix,
-            "priority, ",
-            $prefix,
-            "granted, ",
-            $prefix,
-            "remaining, ",
-            $prefix,
-            "held, ",
-            $prefix,
-            "spent, ",
-            $prefix,
-            "expired, ",
-            $prefix,
-            "voided, ",
-            $prefix,
-            "effective_at, ",
-            $prefix,
-            "expires_at, ",
-            $prefix,
-            "voided_at, ",
-            $prefix,
-            "note"
-        )
+        columns!($prefix: owner id number source priority granted remaining held spent expired voided effective_at expires_at voided_at note)
     };
 }
 
@@ -154,56 +130,7 @@ pub(crate) const SAVE_LOTS: Both = Both {
 
 macro_rules! entry_columns {
     ($prefix:literal) => {
-        concat!(
-            $prefix,
-            "owner, ",
-            $prefix,
-            "seq, ",
-            $prefix,
-            "kind, ",
-            $prefix,
-            "at, ",
-            $prefix,
-            "amount, ",
-            $prefix,
-            "available_after, ",
-            $prefix,
-            "held_after, ",
-            $prefix,
-            "operation_id, ",
-            $prefix,
-            "subject, ",
-            $prefix,
-            "member, ",
-            $prefix,
-            "project, ",
-            $prefix,
-            "model, ",
-            $prefix,
-            "quantity, ",
-            $prefix,
-            "labels, ",
-            $prefix,
-            "occurred_at, ",
-            $prefix,
-            "expires_at, ",
-            $prefix,
-            "source, ",
-            $prefix,
-            "priority, ",
-            $prefix,
-            "effective_at, ",
-            $prefix,
-            "note, ",
-            $prefix,
-            "request_key, ",
-            $prefix,
-            "body_hash, ",
-            $prefix,
-            "postings, ",
-            $prefix,
-            "hash"
-        )
+        columns!($prefix: owner seq kind at amount available_after held_after operation_id subject member project model quantity labels occurred_at expires_at source priority effective_at note request_key body_hash postings hash)
     };
 }
 
@@ -263,38 +190,7 @@ pub(crate) const APPEND_ENTRIES: Both = Both {
 
 macro_rules! hold_columns {
     ($prefix:literal) => {
-        concat!(
-            $prefix,
-            "owner, ",
-            $prefix,
-            "id, ",
-            $prefix,
-            "state, ",
-            $prefix,
-            "amount, ",
-            $prefix,
-            "captured, ",
-            $prefix,
-            "earmarks, ",
-            $prefix,
-            "deadline, ",
-            $prefix,
-            "member, ",
-            $prefix,
-            "project, ",
-            $prefix,
-            "model, ",
-            $prefix,
-            "quantity, ",
-            $prefix,
-            "labels, ",
-            $prefix,
-            "charge, ",
-            $prefix,
-            "created_at, ",
-            $prefix,
-            "settled_at"
-        )
+        columns!($prefix: owner id state amount captured earmarks deadline member project model quantity labels charge created_at settled_at)
     };
 }
 

@@ -168,9 +168,7 @@ impl CreditUseCases {
         id: ChargeId,
     ) -> Result<(OwnerId, Charge), Error> {
         let owner = self.owner_of_charge(caller, owner, id).await?;
-        // Reads for itself: whoever waits for a connection must not keep another one from others.
-        let viewer =
-            if caller.user().is_err() { Allowed::service(owner) } else { self.access.to(caller, owner).await? };
+        let viewer = self.viewer(caller, owner).await?;
         let mut tx = self.db.read().await?;
         let found = charges(&mut tx, &[(owner, id)]).await?;
         let visible = |(_, charge): &(OwnerId, Charge)| may_see(viewer, &charge.attribution);
@@ -185,9 +183,7 @@ impl CreditUseCases {
         id: HoldId,
     ) -> Result<(OwnerId, Hold), Error> {
         let owner = self.owner_of_hold(caller, owner, id).await?;
-        // Reads for itself: whoever waits for a connection must not keep another one from others.
-        let viewer =
-            if caller.user().is_err() { Allowed::service(owner) } else { self.access.to(caller, owner).await? };
+        let viewer = self.viewer(caller, owner).await?;
         let mut tx = self.db.read().await?;
         let found = holds::named(&mut tx, &[(owner, id)]).await?;
         let visible = |(_, hold): &(OwnerId, Hold)| may_see(viewer, &hold.attribution);
@@ -272,7 +268,7 @@ impl CreditUseCases {
         hold: HoldId,
     ) -> Result<Allowed, Error> {
         let owner = self.owner_of_hold(caller, owner, hold).await?;
-        if caller.user().is_err() { Ok(Allowed::service(owner)) } else { self.access.act(caller, owner).await }
+        self.actor(caller, owner).await
     }
 
     /// May the caller refund this charge? Whether it is the user's own is decided with the rest.
@@ -283,7 +279,18 @@ impl CreditUseCases {
         charge: ChargeId,
     ) -> Result<Allowed, Error> {
         let owner = self.owner_of_charge(caller, owner, charge).await?;
+        self.actor(caller, owner).await
+    }
+
+    /// A service acts on whatever it names; a user on its own, or by its role.
+    async fn actor(&self, caller: &Caller, owner: OwnerId) -> Result<Allowed, Error> {
         if caller.user().is_err() { Ok(Allowed::service(owner)) } else { self.access.act(caller, owner).await }
+    }
+
+    /// The same for looking. Gives its connection back before anything else is read: whoever waits for one must not
+    /// keep another from others.
+    async fn viewer(&self, caller: &Caller, owner: OwnerId) -> Result<Allowed, Error> {
+        if caller.user().is_err() { Ok(Allowed::service(owner)) } else { self.access.to(caller, owner).await }
     }
 
     async fn owner_of_hold(&self, caller: &Caller, named: Option<OwnerId>, hold: HoldId) -> Result<OwnerId, Error> {

@@ -5,7 +5,7 @@ use bursar_rpc::ServiceRole;
 use bursar_testkit::{engines, id, refused};
 use tonic::Code;
 
-use crate::words::{Spending, Under, balance_of, reserve, spend};
+use crate::words::{Spending, Under, balance_of, free, give_back, reserve, settle, spend};
 use crate::world::World;
 
 engines! {
@@ -16,13 +16,18 @@ engines! {
         world.hears(team, ben, Some(Role::Member), 1).await;
         let member = world.member(2, team, Role::Member, 1);
         let at_home = world.person_with(2, "10").await;
-        member.charged(spend(team, "1").under("r1")).await;
+        let charge = member.charged(spend(team, "1").under("r1")).await;
+        let hold = member.held(reserve(team, "1")).await;
 
         world.hears(team, ben, None, 2).await;
         let seq = world.seq(team).await;
         refused(member.charge(spend(team, "1")).await, Code::PermissionDenied, "NOT_A_MEMBER");
         refused(member.charge(spend(team, "1").under("r1")).await, Code::PermissionDenied, "NOT_A_MEMBER");
         refused(member.hold(reserve(team, "1")).await, Code::PermissionDenied, "NOT_A_MEMBER");
+        // Nor settle what was the user's own.
+        refused(member.capture(settle(&hold, "1")).await, Code::PermissionDenied, "NOT_A_MEMBER");
+        refused(member.release(free(&hold)).await, Code::PermissionDenied, "NOT_A_MEMBER");
+        refused(member.refund(give_back(&charge)).await, Code::PermissionDenied, "NOT_A_MEMBER");
         refused(member.get_balance(balance_of(team)).await, Code::PermissionDenied, "NOT_A_MEMBER");
         refused(world.product().charge(spend(team, "1").by(ben)).await, Code::PermissionDenied, "NOT_A_MEMBER");
         refused(world.product_for(&member).charge(spend(team, "1")).await, Code::PermissionDenied, "NOT_A_MEMBER");

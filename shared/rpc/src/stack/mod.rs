@@ -149,7 +149,7 @@ where
     let span = trace::span(&call, request.headers());
 
     // Pinned here and handed on by reference: an async function that takes a future by value has room
-    // for it twice, so five around one another would be thirty-two times as large, and copied each time.
+    // for it twice, so each layer would double what is copied for a call.
     let answer = {
         let answer = pin!(auth::admitted(&shared, &call, inner, request));
         let answer = pin!(shed::bounded(&shared.in_flight, call.method, answer));

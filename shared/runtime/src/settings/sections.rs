@@ -169,7 +169,7 @@ pub struct BillingSettings {
     /// Whether waiting commands share a transaction. Off, each has one of its own: only for comparison.
     pub combine: bool,
     /// Accounts that the workers remember between transactions, so that a busy one need not be loaded
-    /// again and again. About a kilobyte each.
+    /// again and again. Each takes the memory of its balances and live lots.
     pub warm_accounts: usize,
     /// The longest hold.
     #[serde(with = "span")]
