@@ -16,6 +16,6 @@ mod queue;
 mod transport;
 
 pub use courier::Courier;
-pub use letter::{Mail, MailError, deliverable};
+pub use letter::{Mail, MailError};
 pub use queue::queue;
 pub use transport::Transport;

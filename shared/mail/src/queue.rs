@@ -22,7 +22,7 @@ const STRIKE: &str = "DELETE FROM mail_queue WHERE id = $1 AND attempts = $2";
 const POSTPONE: &str = "UPDATE mail_queue SET next_attempt_at = $3 WHERE id = $1 AND attempts = $2";
 
 /// Queues a mail in the caller's transaction: it is sent if and only if that commits. Call [`crate::Courier::wake`]
-/// after the commit to have it sent at once. The address must be [`crate::deliverable`].
+/// after the commit to have it sent at once. The address must be one that `bursar_email::Email` takes.
 pub async fn queue(
     tx: &mut Tx,
     sealer: &Sealer,

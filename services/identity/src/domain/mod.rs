@@ -1,7 +1,6 @@
 //! Identity's rules as pure functions: no async, no SQL, no tonic, no clock, no randomness.
 
 pub mod display_name;
-pub mod email;
 pub mod keys;
 pub mod membership;
 pub mod password;

@@ -1,12 +1,12 @@
 //! Between the API's messages and what the use cases work with.
 
+use bursar_email::Email;
 use bursar_id::{OwnerId, SessionId};
 use bursar_proto::identity::v1::{Context, ContextKind, ServiceAccount, Session, TokenSet, User};
 use bursar_rpc::convert::{to_optional_role, to_timestamp};
 use bursar_rpc::{Problem, Violations};
 use tonic::Request;
 
-use crate::domain::email::Email;
 use crate::usecase::attempts::Origin;
 use crate::usecase::{ContextView, ServiceAccountRow, SessionRow, Tokens, UserRow};
 
@@ -15,10 +15,7 @@ const USER_AGENT_CHARACTERS: usize = 200;
 
 /// Reads an address that mail can be sent to.
 pub(super) fn email(violations: &mut Violations, text: &str) -> Option<Email> {
-    let email = violations.check("email", Email::parse(text))?;
-    let deliverable = bursar_mail::deliverable(email.address());
-    violations.require("email", deliverable, "no mail can be delivered to this address");
-    deliverable.then_some(email)
+    violations.check("email", Email::parse(text))
 }
 
 /// Reads an address and nothing else.

@@ -2,6 +2,7 @@
 
 use std::mem::take;
 
+use bursar_email::Email;
 use bursar_id::SessionId;
 use bursar_proto::identity::v1::session_service_server::SessionService;
 use bursar_proto::identity::v1::{
@@ -13,7 +14,6 @@ use bursar_secret::Secret;
 use tonic::{Request, Response, Status};
 
 use super::{Handlers, convert};
-use crate::domain::email::Email;
 use crate::usecase::Credentials;
 
 #[tonic::async_trait]

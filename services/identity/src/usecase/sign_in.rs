@@ -1,12 +1,12 @@
 //! Signing in with address and password.
 
+use bursar_email::Email;
 use bursar_id::OwnerId;
 use bursar_secret::Secret;
 
 use super::attempts::{Bucket, Origin};
 use super::{Identity, Tokens};
 use crate::Error;
-use crate::domain::email::Email;
 use crate::domain::membership::Membership;
 use crate::domain::password;
 use crate::store::sessions::{self, SessionRow};

@@ -1,6 +1,7 @@
 //! Signing up, with the same answer whether or not the address has an account.
 
 use bursar_db::Tx;
+use bursar_email::Email;
 use bursar_proto::event::v1::UserUpdated;
 use bursar_proto::event::v1::event::Payload;
 use bursar_secret::{Secret, Token};
@@ -10,7 +11,6 @@ use super::attempts::Bucket;
 use super::{Identity, mails};
 use crate::Error;
 use crate::domain::display_name::DisplayName;
-use crate::domain::email::Email;
 use crate::store::users::{self, UserRow};
 use crate::store::verifications;
 

@@ -1,7 +1,6 @@
 //! The rules of organizations: pure, without clock, store or network. Times come in as parameters.
 
 pub mod description;
-pub mod email;
 pub mod etag;
 pub mod invitation;
 pub mod member;

@@ -1,6 +1,7 @@
 //! Invitations, from the organization's side: inviting, listing, sending again, taking back.
 
 use bursar_db::Tx;
+use bursar_email::Email;
 use bursar_id::{InvitationId, OrganizationId, Role};
 use bursar_rpc::page::{Page, PageRequest};
 use bursar_rpc::{Problem, UserCaller};
@@ -12,7 +13,6 @@ use super::mails::{self, InvitationMail};
 use super::{Asked, Begun, Keyed, Organization};
 use crate::Error;
 use crate::domain::Refusal;
-use crate::domain::email::Email;
 use crate::domain::invitation::{Standing, State};
 use crate::store::invitations::{self, Filter, InvitationRow};
 use crate::store::organizations::OrganizationRow;

@@ -10,8 +10,8 @@ use prost::Message;
 use super::invitations::{lock, view};
 use super::{Asked, Begun, Keyed, Organization, Preview, events};
 use crate::Error;
+use crate::domain::Refusal;
 use crate::domain::invitation::{Acceptance, State, convert};
-use crate::domain::{Refusal, email};
 use crate::store::invitations::{self, InvitationRow};
 use crate::store::memberships::{self, Joining, MemberRow};
 use crate::store::{organizations, users};
@@ -62,7 +62,7 @@ impl Organization {
                 user: caller.user,
                 role: invitation.role,
                 email: &caller.email,
-                email_key: &email::fold(&caller.email),
+                email_key: &bursar_email::fold(&caller.email),
             };
             let version = memberships::join(&mut tx, &joining, now).await?;
             let version = version.ok_or(Refusal::AlreadyAMember)?;
@@ -121,7 +121,7 @@ fn acceptance<'a>(
         invited_key: &invitation.email_key,
         accepted_by,
         user: caller.user,
-        email_key: email::fold(&caller.email),
+        email_key: bursar_email::fold(&caller.email),
         email_verified: caller.email_verified,
         is_member,
     })

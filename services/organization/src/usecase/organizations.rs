@@ -11,7 +11,7 @@ use super::{Asked, Begun, Organization, events};
 use crate::Error;
 use crate::domain::name::Name;
 use crate::domain::slug::Slug;
-use crate::domain::{Refusal, email, etag};
+use crate::domain::{Refusal, etag};
 use crate::store::memberships::{self, Joining};
 use crate::store::organizations::{self, OrganizationOfUser, OrganizationRow};
 use crate::store::{slugs, users};
@@ -78,7 +78,7 @@ impl Organization {
             user: caller.user,
             role: Role::Owner,
             email: &caller.email,
-            email_key: &email::fold(&caller.email),
+            email_key: &bursar_email::fold(&caller.email),
         };
         let version = memberships::join(&mut tx, &owner, now).await?;
         let version = version.ok_or(Error::Internal("a new organization has members already"))?;
