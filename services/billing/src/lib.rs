@@ -28,8 +28,7 @@ use std::sync::Arc;
 
 use bursar_db::{Db, PoolOptions};
 use bursar_events::Outbox;
-use bursar_id::ServiceAccountId;
-use bursar_rpc::{KeySet, ServiceTokens, StackDeps};
+use bursar_rpc::{KeySet, StackDeps};
 use bursar_runtime::{Env, Peers, ReadyProbe, Service, Settings, Started};
 
 use consume::FromOrganization;
@@ -96,7 +95,7 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
         access: access.clone(),
         catalog,
     };
-    let organization = peers.organization.clone().with_tokens(tokens(settings, &peers, &env)?);
+    let organization = peers.to(Service::Organization).with_tokens(peers.tokens(Service::Billing, settings, &env)?);
     env.tasks.spawn(bursar_events::run(
         FromOrganization { clock: env.clock.clone(), access },
         "organization",
@@ -108,7 +107,7 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
     env.tasks.spawn(usecase::sweep::run(db.clone(), env.clock.clone(), lanes, env.shutdown.clone()));
     env.tasks.spawn(usecase::renewals::run(subscriptions, env.shutdown.clone()));
     let deps = StackDeps {
-        keys: KeySet::remote(peers.identity.clone()),
+        keys: KeySet::remote(peers.to(Service::Identity)),
         clock: env.clock.clone(),
         entropy: env.entropy.clone(),
         meter: env.meter.clone(),
@@ -120,11 +119,4 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
         .answering(["bursar.event.v1.EventService"])
         .ready_when(ReadyProbe::store(db.clone(), &MIGRATIONS))
         .closing(async move { db.close().await }))
-}
-
-/// Billing's tokens for following organization's events.
-fn tokens(settings: &Settings, peers: &Peers, env: &Env) -> anyhow::Result<ServiceTokens> {
-    let secret = settings.service_secret(Service::Billing, &env.entropy)?;
-    let id = ServiceAccountId::BILLING.to_string();
-    Ok(ServiceTokens::remote(peers.identity.clone(), id, secret, env.clock.clone()))
 }

@@ -79,7 +79,7 @@ pub async fn start_with(settings: &Settings, config: Config, peers: Peers, env: 
         outbox: outbox.clone(),
         hasher,
         signer: signer.clone(),
-        organization: peers.organization.with_tokens(tokens),
+        organization: peers.to(Service::Organization).with_tokens(tokens),
     });
     ensure_accounts(settings, &identity, &env).await?;
     spawn_tasks(&identity, &env);
@@ -121,14 +121,9 @@ fn own_tokens(signer: &Signer, config: &Config, env: &Env) -> ServiceTokens {
 }
 
 async fn ensure_accounts(settings: &Settings, identity: &Identity, env: &Env) -> anyhow::Result<()> {
-    let own = [
-        (Service::Identity, ServiceAccountId::IDENTITY, ServiceRole::Identity),
-        (Service::Organization, ServiceAccountId::ORGANIZATION, ServiceRole::Organization),
-        (Service::Billing, ServiceAccountId::BILLING, ServiceRole::Billing),
-    ];
-    for (service, account, role) in own {
+    for service in Service::ALL {
         let secret = settings.service_secret(service, &env.entropy)?;
-        identity.ensure_own_account(account, role, &secret).await?;
+        identity.ensure_own_account(service.account(), service.role(), &secret).await?;
     }
     identity.ensure_operator(&settings.operator_file).await.context("cannot make the operator's account")
 }

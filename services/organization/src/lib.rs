@@ -24,9 +24,8 @@ use std::sync::Arc;
 
 use bursar_db::Db;
 use bursar_events::Outbox;
-use bursar_id::ServiceAccountId;
 use bursar_mail::Courier;
-use bursar_rpc::{KeySet, ServiceTokens, StackDeps};
+use bursar_rpc::{KeySet, StackDeps};
 use bursar_runtime::{Env, Peers, ReadyProbe, Service, Settings, Started};
 use bursar_time::Span;
 use tokio::sync::Notify;
@@ -57,7 +56,7 @@ async fn open(settings: &Settings) -> anyhow::Result<Db> {
 
 /// Starts the service over a migrated store: its routes behind the whole stack, and its background tasks.
 pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Result<Started> {
-    let keys = KeySet::remote(peers.identity.clone());
+    let keys = KeySet::remote(peers.to(Service::Identity));
     start_with(settings, keys, peers, env).await
 }
 
@@ -70,7 +69,7 @@ pub async fn start_with(settings: &Settings, keys: KeySet, peers: Peers, env: En
     let outbox = Outbox::new("organization", db.clone(), clock.clone(), entropy.clone());
     let courier =
         Courier::new(db.clone(), sealer.clone(), clock.clone(), settings.mail_transport()?, &settings.mail.from)?;
-    let tokens = own_tokens(settings, &peers, &env)?;
+    let tokens = peers.tokens(Service::Organization, settings, &env)?;
     let organization = Organization::new(Parts {
         config: Config::of(settings),
         db: db.clone(),
@@ -79,9 +78,9 @@ pub async fn start_with(settings: &Settings, keys: KeySet, peers: Peers, env: En
         sealer,
         outbox: outbox.clone(),
         courier,
-        billing: peers.billing.with_tokens(tokens.clone()),
+        billing: peers.to(Service::Billing).with_tokens(tokens.clone()),
     });
-    spawn_tasks(&organization, peers.identity.with_tokens(tokens), &env);
+    spawn_tasks(&organization, peers.to(Service::Identity).with_tokens(tokens), &env);
 
     let deps = StackDeps { keys, clock, entropy, meter: env.meter, limits: settings.stack_limits() };
     let events = outbox.watch_service(env.shutdown);
@@ -91,13 +90,6 @@ pub async fn start_with(settings: &Settings, keys: KeySet, peers: Peers, env: En
         .answering(["bursar.event.v1.EventService"])
         .ready_when(ReadyProbe::store(db.clone(), &MIGRATIONS))
         .closing(async move { db.close().await }))
-}
-
-/// Organization's own tokens for calling identity and billing.
-fn own_tokens(settings: &Settings, peers: &Peers, env: &Env) -> anyhow::Result<ServiceTokens> {
-    let secret = settings.service_secret(Service::Organization, &env.entropy)?;
-    let account = ServiceAccountId::ORGANIZATION.to_string();
-    Ok(ServiceTokens::remote(peers.identity.clone(), account, secret, env.clock.clone()))
 }
 
 /// Background work: mail goes out until everything has ended, the rest only until draining begins.

@@ -5,6 +5,7 @@ mod bench;
 mod cli;
 mod demo;
 mod greeting;
+mod target;
 pub mod wiring;
 
 pub use cli::run;

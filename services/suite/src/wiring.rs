@@ -3,7 +3,7 @@
 
 use anyhow::Context as _;
 use bursar_rpc::{LateRoutes, Transport};
-use bursar_runtime::{Env, Peers, Service, Settings, Started};
+use bursar_runtime::{Each, Env, Peers, Service, Settings, Started};
 
 /// Starts all three. They know one another, so none can be finished first: each gets its way to the
 /// others at once, and a way is completed when the service at its end has started.
@@ -11,41 +11,38 @@ pub async fn start(settings: &Settings, env: Env) -> anyhow::Result<Vec<Started>
     if settings.migrate_on_start {
         migrate(settings).await?;
     }
-    let (identity, identity_routes) = Transport::late();
-    let (organization, organization_routes) = Transport::late();
-    let (billing, billing_routes) = Transport::late();
-    let peers = Peers { identity, organization, billing };
-    let ways = [identity_routes, organization_routes, billing_routes];
+    let late = Each::of(|_| Transport::late());
+    let peers = Peers::new(Each::of(|service| late[service].0.clone()));
+    let ways = late.map(|(_, way)| way);
     close_in_the_end(&env, ways.clone());
-    let [identity_routes, organization_routes, billing_routes] = ways;
 
     // Identity first: the others ask it for a token as soon as they run.
     let identity = bursar_identity::start(settings, peers.clone(), env.clone()).await;
-    let identity = complete(identity, Service::Identity, &identity_routes)?;
+    let identity = complete(identity, Service::Identity, &ways)?;
     let (organization, billing) = tokio::join!(
         bursar_organization::start(settings, peers.clone(), env.clone()),
         bursar_billing::start(settings, peers, env),
     );
     Ok(vec![
         identity,
-        complete(organization, Service::Organization, &organization_routes)?,
-        complete(billing, Service::Billing, &billing_routes)?,
+        complete(organization, Service::Organization, &ways)?,
+        complete(billing, Service::Billing, &ways)?,
     ])
 }
 
-fn complete(started: anyhow::Result<Started>, service: Service, way: &LateRoutes) -> anyhow::Result<Started> {
+fn complete(started: anyhow::Result<Started>, service: Service, ways: &Each<LateRoutes>) -> anyhow::Result<Started> {
     let started = started.with_context(|| format!("cannot start {service}"))?;
-    way.set(started.routes.clone());
+    ways[service].set(started.routes.clone());
     Ok(started)
 }
 
 /// The services hold one another through these ways. When the last call has ended they are closed, so
 /// that each service can be dropped, and with it whatever ends with its last user.
-fn close_in_the_end(env: &Env, ways: [LateRoutes; 3]) {
+fn close_in_the_end(env: &Env, ways: Each<LateRoutes>) {
     let halt = env.halt.clone();
     env.tasks.spawn(async move {
         halt.cancelled().await;
-        ways.iter().for_each(LateRoutes::close);
+        ways.iter().for_each(|(_, way)| way.close());
     });
 }
 

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bursar_runtime::Service;
 use bursar_testkit::{Plan, Ports, Program, Topology};
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tonic::transport::Endpoint;
@@ -66,7 +67,9 @@ fn a_port_in_use_is_named_and_nothing_is_touched() {
     let _squatter = TcpListener::bind(("127.0.0.1", ports.nth(3))).expect("a free port");
     let (status, log) = bursar().args(["--port-base", &ports.base().to_string(), "--data-dir"]).arg(&data).run(SOON);
     assert_eq!(status.code(), Some(1), "{log}");
-    for piece in [&format!("127.0.0.1:{}", ports.nth(3)), "billing", "in use", "--port-base"] {
+    for piece in
+        [&format!("127.0.0.1:{}", ports.nth(Service::Billing.port_offset())), "billing", "in use", "--port-base"]
+    {
         assert!(log.contains(piece), "no {piece:?} in:\n{log}");
     }
     assert!(!data.exists(), "a program that could not start has made its data directory");
@@ -82,19 +85,19 @@ async fn a_suite_is_ready_soon_small_and_stops_whoever_is_connected() {
     assert!(idle.is_none_or(|kib| kib < IDLE_KIB), "{idle:?} KiB idle");
 
     let log = suite.processes()[0].log();
-    let billing = format!("127.0.0.1:{}", suite.port("billing"));
+    let billing = format!("127.0.0.1:{}", suite.port(Service::Billing));
     for piece in ["Bursar is ready", &billing, "bursar demo", "grpcurl", "operator.json"] {
         assert!(log.contains(piece), "no {piece:?} in what it prints:\n{log}");
     }
 
     // Callers that never speak, on every port, and one that watches for ever.
-    let every = ["identity", "organization", "billing"].map(|service| suite.port(service));
+    let every = Service::ALL.map(|service| suite.port(service));
     let silent: Vec<_> = every
         .iter()
         .chain([&suite.operations_port()])
         .map(|port| TcpStream::connect(("127.0.0.1", *port)).expect("connects"))
         .collect();
-    let channel = Endpoint::from_shared(suite.url("billing")).expect("a URL");
+    let channel = Endpoint::from_shared(suite.url(Service::Billing)).expect("a URL");
     let channel = channel.connect().await.expect("connects");
     let request = HealthCheckRequest::default();
     let mut watch = HealthClient::new(channel).watch(request).await.expect("a stream").into_inner();

@@ -1,11 +1,11 @@
 //! The command line that all four programs share.
 
-use std::{ffi::OsString, net::IpAddr, path::PathBuf, process::ExitCode};
+use std::{collections::BTreeMap, ffi::OsString, net::IpAddr, path::PathBuf, process::ExitCode};
 
-use clap::{ArgAction, Args, Subcommand};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Subcommand};
 use serde::Serialize;
 
-use crate::{ConfigError, Loader, LogFormat, Mode, Program, Settings};
+use crate::{ConfigError, Loader, LogFormat, Mode, Program, Service, Settings};
 
 /// Flags of every program and every command. Each is a setting by the same name, and stronger than the
 /// environment (`BURSAR_…`), which is stronger than the file.
@@ -44,30 +44,10 @@ pub struct Options {
     #[arg(long, global = true, value_name = "ADDRESS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen_address: Option<IpAddr>,
-    /// Identity's store: `sqlite://PATH` or `postgres://…` [default: `sqlite://DIR/identity.db`].
-    #[arg(long, global = true, value_name = "URL")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub identity_store: Option<String>,
-    /// Organization's store [default: `sqlite://DIR/organization.db`].
-    #[arg(long, global = true, value_name = "URL")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub organization_store: Option<String>,
-    /// Billing's store [default: `sqlite://DIR/billing.db`].
-    #[arg(long, global = true, value_name = "URL")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub billing_store: Option<String>,
-    /// Where a single service finds identity [default: `http://127.0.0.1:N+1`].
-    #[arg(long, global = true, value_name = "URL")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub identity_url: Option<String>,
-    /// Where a single service finds organization [default: `http://127.0.0.1:N+2`].
-    #[arg(long, global = true, value_name = "URL")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub organization_url: Option<String>,
-    /// Where a single service finds billing [default: `http://127.0.0.1:N+3`].
-    #[arg(long, global = true, value_name = "URL")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub billing_url: Option<String>,
+    /// Stores and addresses of the services.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub services: ServiceFlags,
     /// The catalog of plans, packs and models, as TOML [default: built in].
     #[arg(long, global = true, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -89,6 +69,54 @@ pub struct Options {
     #[arg(long, global = true, value_name = "FILTER")]
     #[serde(skip)]
     pub log_filter: Option<String>,
+}
+
+/// `--identity-store`, `--identity-url` and so on: what was given, by the settings' key.
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(transparent)]
+pub struct ServiceFlags(BTreeMap<&'static str, String>);
+
+impl ServiceFlags {
+    /// Every flag there is: the settings' key, and what the setting is.
+    fn all() -> impl Iterator<Item = (&'static str, String)> {
+        let stores = Service::ALL.into_iter().map(|service| {
+            let help = format!(
+                "The store of {service}: `sqlite://PATH` or `postgres://…` [default: `sqlite://DIR/{service}.db`]"
+            );
+            (service.store_key(), help)
+        });
+        let urls = Service::ALL.into_iter().map(|service| {
+            let offset = service.port_offset();
+            let help = format!("Where a single service finds {service} [default: `http://127.0.0.1:N+{offset}`]");
+            (service.url_key(), help)
+        });
+        stores.chain(urls)
+    }
+}
+
+impl Args for ServiceFlags {
+    fn augment_args(command: Command) -> Command {
+        command.args(
+            Self::all()
+                .map(|(key, help)| Arg::new(key).long(key.replace('_', "-")).global(true).value_name("URL").help(help)),
+        )
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for ServiceFlags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let given = |key| matches.get_one::<String>(key).map(|value| (key, value.clone()));
+        Ok(Self(Self::all().filter_map(|(key, _)| given(key)).collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.0.extend(Self::from_arg_matches(matches)?.0);
+        Ok(())
+    }
 }
 
 /// The flags that are settings of `[log]`.

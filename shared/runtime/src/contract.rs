@@ -13,7 +13,7 @@
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use bursar_db::{Db, Migrations};
-use bursar_rpc::Transport;
+use bursar_rpc::{ServiceTokens, Transport};
 use bursar_secret::Entropy;
 use bursar_time::Clock;
 use futures::future::BoxFuture;
@@ -21,7 +21,7 @@ use opentelemetry::metrics::Meter;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::service::Routes;
 
-use crate::Service;
+use crate::{Each, Service, Settings};
 
 /// What the surroundings give every service: time, randomness, where to count, when to stop.
 #[derive(Clone)]
@@ -68,23 +68,24 @@ impl fmt::Debug for Env {
 /// How a service reaches the others. The same generated client runs on either kind of transport, so a
 /// service cannot tell whether its peers share its process.
 #[derive(Clone)]
-pub struct Peers {
-    /// Towards identity.
-    pub identity: Transport,
-    /// Towards organization.
-    pub organization: Transport,
-    /// Towards billing.
-    pub billing: Transport,
-}
+pub struct Peers(Each<Transport>);
 
 impl Peers {
+    /// Peers at the ends of these.
+    pub const fn new(transports: Each<Transport>) -> Self {
+        Self(transports)
+    }
+
     /// The transport towards `service`.
-    pub fn to(&self, service: Service) -> &Transport {
-        match service {
-            Service::Identity => &self.identity,
-            Service::Organization => &self.organization,
-            Service::Billing => &self.billing,
-        }
+    pub fn to(&self, service: Service) -> Transport {
+        self.0[service].clone()
+    }
+
+    /// The tokens with which `service` calls the others: identity gives them for its secret.
+    pub fn tokens(&self, service: Service, settings: &Settings, env: &Env) -> anyhow::Result<ServiceTokens> {
+        let secret = settings.service_secret(service, &env.entropy)?;
+        let account = service.account().to_string();
+        Ok(ServiceTokens::remote(self.to(Service::Identity), account, secret, env.clock.clone()))
     }
 }
 
@@ -117,8 +118,7 @@ impl ReadyProbe {
         Self::new(|| std::future::ready(Ok(())))
     }
 
-    /// A probe of a store: reachable, and its schema serves this program ([`Db::check_schema`]): a newer program that
-    /// migrates first does not take the old ones out.
+    /// A probe of a store: reachable, and at exactly the version of this program's migrations.
     pub fn store(db: Db, migrations: &'static Migrations) -> Self {
         Self::new(move || {
             let db = db.clone();

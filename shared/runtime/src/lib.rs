@@ -17,14 +17,14 @@ mod service;
 mod settings;
 mod telemetry;
 
-pub use cli::{Options, ServiceCli, ServiceCommand};
+pub use cli::{Options, ServiceCli, ServiceCommand, ServiceFlags};
 pub use contract::{Env, Peers, ReadyProbe, Started};
 pub use lifecycle::{Stop, serve as serve_on, surroundings};
 pub use listen::{ListenError, Listeners};
 pub use program::{healthcheck, network_peers, prepare, run, run_single, run_single_with, serve};
-pub use service::Service;
+pub use service::{Each, Service};
 pub use settings::{
     BillingSettings, ConfigError, InvitationSettings, LimitSettings, Loader, LogFormat, LogSettings, MailSettings,
-    Mode, PostgresSettings, Program, ServiceSecretFiles, Settings, SqliteSettings, TokenSettings,
+    Mode, PostgresSettings, Program, Settings, SqliteSettings, TokenSettings,
 };
 pub use telemetry::Telemetry;

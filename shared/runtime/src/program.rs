@@ -20,8 +20,8 @@ use tokio::{
 };
 
 use crate::{
-    Env, Listeners, Options, Peers, Program, Service, ServiceCli, ServiceCommand, Settings, Started, Stop, lifecycle,
-    telemetry::Telemetry,
+    Each, Env, Listeners, Options, Peers, Program, Service, ServiceCli, ServiceCommand, Settings, Started, Stop,
+    lifecycle, telemetry::Telemetry,
 };
 
 /// What the exit code is when the command line or the configuration is wrong.
@@ -146,13 +146,9 @@ pub fn prepare(program: Program, settings: &Settings) -> anyhow::Result<(Telemet
 pub fn network_peers(settings: &Settings) -> anyhow::Result<Peers> {
     let to = |service: Service| {
         let url = settings.peer_url(service);
-        Transport::connect(url).with_context(|| format!("{service}_url `{url}`"))
+        Transport::connect(url).with_context(|| format!("{} `{url}`", service.url_key()))
     };
-    Ok(Peers {
-        identity: to(Service::Identity)?,
-        organization: to(Service::Organization)?,
-        billing: to(Service::Billing)?,
-    })
+    Each::try_of(to).map(Peers::new)
 }
 
 /// Asks `/readyz` of the program that runs with these settings on this machine. Success if it is ready.

@@ -17,7 +17,7 @@ fn a_fresh_data_directory_gets_its_secrets_once() {
     let sealed = settings.sealer(&Entropy::seeded(4)).expect("made").seal(&Entropy::seeded(5), b"mail", b"");
     let opened = settings.sealer(&Entropy::seeded(6)).expect("read").open(&sealed, b"");
     assert_eq!(opened.expect("the same key").expose(), b"mail");
-    for file in [settings.service_secrets.of(Service::Billing), &settings.master_key_file] {
+    for file in [&settings.service_secrets[Service::Billing], &settings.master_key_file] {
         let mode = fs::metadata(file).expect("exists").permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{}", file.display());
     }
@@ -46,14 +46,14 @@ fn a_configured_file_must_exist() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut settings = Settings::for_test(dir.path());
     settings.master_key_file = dir.path().join("mounted.key");
-    settings.service_secrets.billing_file = dir.path().join("mounted.secret");
+    settings.service_secrets[Service::Billing] = dir.path().join("mounted.secret");
     let entropy = Entropy::seeded(1);
     let refusal = format!("{:#}", settings.sealer(&entropy).expect_err("missing"));
     assert!(refusal.contains("master_key_file") && refusal.contains("mounted.key"), "{refusal}");
     let refusal = settings.service_secret(Service::Billing, &entropy).expect_err("missing");
     let refusal = format!("{refusal:#}");
     assert!(refusal.contains("service_secrets.billing_file"), "{refusal}");
-    fs::write(&settings.service_secrets.billing_file, "hidden").expect("written");
+    fs::write(&settings.service_secrets[Service::Billing], "hidden").expect("written");
     let refusal = settings.service_secret(Service::Billing, &entropy).expect_err("no token");
     let refusal = format!("{refusal:#}");
     assert!(refusal.contains("mounted.secret") && !refusal.contains("hidden"), "{refusal}");
@@ -76,7 +76,7 @@ fn a_service_on_postgres_writes_nothing_in_production() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut settings = Settings::for_test(dir.path().join("data"));
     settings.mode = Mode::Production;
-    settings.billing_store = "postgres://bursar@db/billing".parse().expect("a store");
+    settings.stores[Service::Billing] = "postgres://bursar@db/billing".parse().expect("a store");
     let program = Program::Single(Service::Billing);
     settings.prepare_data_dir(program, &Entropy::seeded(1)).expect("nothing to prepare");
     assert!(!dir.path().join("data").exists());

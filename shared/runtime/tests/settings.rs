@@ -133,14 +133,14 @@ fn every_place_takes_every_kind_of_value() {
     ";
     for (given, dir) in [(file, "/var/lib/bursar"), (env, "42"), (flags, "x")] {
         let settings = suite(given).expect(dir);
-        let identity = settings.identity_store.to_string();
+        let identity = settings.store(Service::Identity).to_string();
         let address = settings.service_address(Service::Identity).to_string();
         assert_eq!(settings.data_dir.to_str(), Some(dir));
         assert_eq!(identity, format!("sqlite://{dir}/identity.db"));
         assert_eq!(settings.master_key_file, settings.data_dir.join("master.key"));
         assert!(settings.test_clock && settings.otlp_endpoint.is_none());
         assert_eq!(address, "[::1]:7401");
-        assert_eq!(settings.billing_store.to_string(), "postgres://bursar@db/billing");
+        assert_eq!(settings.store(Service::Billing).to_string(), "postgres://bursar@db/billing");
         assert_eq!(settings.log.filter, "warn");
         assert_eq!(settings.tokens.access_ttl, Duration::from_secs(90));
     }
@@ -239,7 +239,7 @@ fn secrets_come_from_files_and_are_never_shown() {
     // A stronger place may still say otherwise; one place may not say both.
     let other = "BURSAR_BILLING_STORE=sqlite://b.db";
     let stronger = suite(&format!("{file}\n{other}")).expect("the environment wins");
-    assert_eq!(stronger.billing_store.to_string(), "sqlite://b.db");
+    assert_eq!(stronger.store(Service::Billing).to_string(), "sqlite://b.db");
     let refusal = suite(&format!("{env}\n{other}")).expect_err("both");
     assert!(refusal.contains("BURSAR_BILLING_STORE_FILE"), "{refusal}");
     assert!(refusal.contains("use one"), "{refusal}");

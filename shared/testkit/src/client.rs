@@ -19,6 +19,7 @@ use bursar_proto::{
     testing::v1::clock_service_client::ClockServiceClient,
 };
 use bursar_rpc::Transport;
+use bursar_runtime::Service;
 use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
@@ -103,11 +104,11 @@ impl Client {
 
     /// An anonymous caller of a deployment. Needs a running tokio runtime.
     pub fn of(deployment: &Deployment) -> Self {
-        let connect = |service: &str| {
+        let connect = |service: Service| {
             let url = deployment.url(service);
             Transport::connect(&url).unwrap_or_else(|error| panic!("{url} is no address: {error}"))
         };
-        Self::new(connect("identity"), connect("organization"), connect("billing"))
+        Self::new(connect(Service::Identity), connect(Service::Organization), connect(Service::Billing))
     }
 
     /// The same services, called with a token.

@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bursar_runtime::Service;
+
 use crate::{
     engines::TestDb,
     mailbox::Mailbox,
@@ -27,8 +29,6 @@ impl Topology {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Suite, Self::Split];
 }
-
-const SERVICES: [&str; 3] = ["identity", "organization", "billing"];
 
 /// What to start: a topology, its stores and further arguments.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ impl Plan {
     /// Keeps each service's store on PostgreSQL; call it where [`crate::postgres::database`] gave databases, one for
     /// identity, one for organization, one for billing.
     #[must_use]
-    pub fn stores(mut self, stores: [TestDb; 3]) -> Self {
+    pub fn stores(mut self, stores: [TestDb; Service::COUNT]) -> Self {
         self.stores = stores.into();
         self
     }
@@ -91,11 +91,12 @@ impl Plan {
         match self.topology {
             Topology::Suite => vec![(self.program("bursar", ports), ports.base())],
             Topology::Split => {
-                // Identity takes the base port for operations, the others ports behind those of the services.
-                let operations = [ports.base(), ports.nth(4), ports.nth(5)];
-                let each = SERVICES.iter().zip(operations);
+                // The first takes the base port for operations, the others ports behind those of the services.
+                let behind = (Service::last_port_offset() + 1..).map(|offset| ports.nth(offset));
+                let operations = std::iter::once(ports.base()).chain(behind);
+                let each = Service::ALL.into_iter().zip(operations);
                 each.map(|(service, port)| {
-                    let program = self.program(&format!("bursar-{service}"), ports);
+                    let program = self.program(service.program(), ports);
                     (program.env("BURSAR_OPERATIONS_PORT", port.to_string()), port)
                 })
                 .collect()
@@ -108,9 +109,9 @@ impl Plan {
             .args(["--mode", "development", "--port-base", &ports.base().to_string(), "--data-dir"])
             .arg(&self.data)
             .args(&self.arguments);
-        for (service, store) in SERVICES.iter().zip(&self.stores) {
+        for (service, store) in Service::ALL.into_iter().zip(&self.stores) {
             // By the environment, where an address belongs that may hold a password.
-            program = program.env(format!("BURSAR_{}_STORE", service.to_uppercase()), store.url());
+            program = program.env(service.store_variable(), store.url());
         }
         for (name, value) in &self.environment {
             program = program.env(name, value);
@@ -136,25 +137,18 @@ impl Deployment {
     }
 
     /// The address of one service, for example `http://127.0.0.1:20001`.
-    pub fn url(&self, service: &str) -> String {
+    pub fn url(&self, service: Service) -> String {
         format!("http://127.0.0.1:{}", self.port(service))
     }
 
-    /// The gRPC port of one service: `identity`, `organization` or `billing`.
-    pub fn port(&self, service: &str) -> u16 {
-        let offset = SERVICES.iter().position(|name| *name == service);
-        let offset = offset.unwrap_or_else(|| panic!("there is no service {service}"));
-        self.ports.nth(1 + u16::try_from(offset).expect("three services"))
+    /// The gRPC port of one service.
+    pub fn port(&self, service: Service) -> u16 {
+        self.ports.nth(service.port_offset())
     }
 
     /// The operations port of the suite, of identity where the services are split.
     pub fn operations_port(&self) -> u16 {
         self.ports.base()
-    }
-
-    /// The operations port of every process.
-    pub fn operations_ports(&self) -> Vec<u16> {
-        self.plan.programs(&self.ports).into_iter().map(|(_, port)| port).collect()
     }
 
     /// The data directory that all processes share.
@@ -178,19 +172,18 @@ impl Deployment {
     }
 
     /// The process that runs one service.
-    pub fn process(&mut self, service: &str) -> &mut Process {
+    pub fn process(&mut self, service: Service) -> &mut Process {
         let place = self.place(service);
         &mut self.processes[place]
     }
 
     /// The address of one service's store on PostgreSQL; `None` on SQLite.
-    pub fn store(&self, service: &str) -> Option<&str> {
-        let place = SERVICES.iter().position(|name| *name == service)?;
-        self.plan.stores.get(place).map(TestDb::url)
+    pub fn store(&self, service: Service) -> Option<&str> {
+        self.plan.stores.get(service as usize).map(TestDb::url)
     }
 
     /// Starts the process of one service again, after it has ended, and waits until it is ready.
-    pub async fn restart(&mut self, service: &str) {
+    pub async fn restart(&mut self, service: Service) {
         let place = self.place(service);
         let (program, operations) = self.plan.programs(&self.ports).swap_remove(place);
         self.processes[place] = program.spawn();
@@ -198,12 +191,10 @@ impl Deployment {
     }
 
     /// Which of the processes runs a service.
-    fn place(&self, service: &str) -> usize {
-        let place = SERVICES.iter().position(|name| *name == service);
-        let place = place.unwrap_or_else(|| panic!("there is no service {service}"));
+    fn place(&self, service: Service) -> usize {
         match self.plan.topology {
             Topology::Suite => 0,
-            Topology::Split => place,
+            Topology::Split => service as usize,
         }
     }
 

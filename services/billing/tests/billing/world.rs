@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use bursar_db::{Db, Engine, Migrations, Tx, on};
+use bursar_db::{Db, Engine, Tx, ddl, on};
 use bursar_events::Outbox;
 use bursar_id::{OrganizationId, OwnerId, Role, UserId};
 use bursar_proto::billing::v1 as pb;
@@ -13,7 +13,7 @@ use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::{MembershipChanged, OrganizationCreated};
 use bursar_rpc::convert::to_optional_role;
 use bursar_rpc::{ServiceRole, Transport};
-use bursar_runtime::{Env, Peers, Settings};
+use bursar_runtime::{Each, Env, Peers, Service, Settings};
 use bursar_secret::Entropy;
 use bursar_testkit::{Client, Issuer, TestDb, clock, id, sqlite};
 use bursar_time::{Clock, Span, Timestamp};
@@ -76,22 +76,22 @@ impl World {
         let data = tempfile::tempdir().unwrap();
         let (clock, issuer) = (clock(), Arc::new(Issuer::new()));
         let mut settings = Settings::for_test(data.path());
-        settings.billing_store = db.store_url();
+        settings.stores[Service::Billing] = db.store_url();
         // The machine may be busy: a race is not about how long it takes.
         settings.limits.deadline = Duration::from_mins(2);
         settings.postgres.acquire_timeout = Duration::from_mins(2);
         adjust(&mut settings);
         let told_in = sqlite::file();
-        let organization_db = told_in.open(&Migrations::SHARED).await;
+        let organization_db = told_in.open(&ddl::migrations()).await;
         let organization = Outbox::new("organization", organization_db.clone(), clock.clone(), Entropy::seeded(1));
         let env = Env::for_test(clock.clone(), Entropy::seeded(2));
         let identity = Identity { issuer: Arc::clone(&issuer), clock: clock.clone() };
         let watch = organization.watch_service(CancellationToken::new());
-        let peers = Peers {
-            identity: Transport::routes(identity.routes()),
-            organization: Transport::routes(Routes::new(watch)),
-            billing: Transport::late().0,
-        };
+        let peers = Peers::new(Each::new([
+            Transport::routes(identity.routes()),
+            Transport::routes(Routes::new(watch)),
+            Transport::late().0,
+        ]));
         bursar_billing::migrate(&settings).await.expect("migrates");
         let nobody = start(&settings, &peers, env.clone()).await;
         Self {
@@ -362,7 +362,7 @@ async fn start(settings: &Settings, peers: &Peers, env: Env) -> Caller {
     let started = bursar_billing::start(settings, peers.clone(), env).await.expect("starts");
     started.ready.check().await.expect("is ready");
     let billing = Transport::routes(started.routes);
-    Caller(Client::new(peers.identity.clone(), peers.organization.clone(), billing))
+    Caller(Client::new(peers.to(Service::Identity), peers.to(Service::Organization), billing))
 }
 
 fn the(owner: OwnerId) -> OrganizationId {

@@ -98,10 +98,8 @@ bursar_testkit::engines! {
     async fn another_master_key_is_noticed_at_start(db: TestDb) {
         let world = World::start(&db).await;
         std::fs::remove_file(world.path("master.key")).unwrap();
-        let settings = bursar_runtime::Settings {
-            identity_store: db.store_url(),
-            ..bursar_runtime::Settings::for_test(world.path(""))
-        };
+        let mut settings = bursar_runtime::Settings::for_test(world.path(""));
+        settings.stores[bursar_runtime::Service::Identity] = db.store_url();
         let error = bursar_identity::start(&settings, world.peers(), world.env.clone()).await.unwrap_err();
         assert!(format!("{error:#}").contains("master key"), "{error:#}");
     }

@@ -62,7 +62,7 @@ bursar_testkit::engines! {
         let account = ServiceAccountId::BILLING.to_string();
         let secret = || world.settings.service_secret(Service::Billing, &Entropy::system()).unwrap();
         let old = secret();
-        std::fs::remove_file(world.settings.service_secrets.of(Service::Billing)).unwrap();
+        std::fs::remove_file(&world.settings.service_secrets[Service::Billing]).unwrap();
         world.replica().await;
         let new = secret();
         assert_ne!(old, new);

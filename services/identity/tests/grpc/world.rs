@@ -10,7 +10,7 @@ use bursar_id::UserId;
 use bursar_identity::Config;
 use bursar_proto::identity::v1::{RefreshRequest, SignInRequest, SignInResponse, SignUpRequest, TokenSet};
 use bursar_rpc::Transport;
-use bursar_runtime::{Env, Peers, Settings};
+use bursar_runtime::{Each, Env, Peers, Service, Settings};
 use bursar_secret::Entropy;
 use bursar_testkit::{Client, Mailbox, Operator, PASSWORD, Person, TestDb, clock};
 use bursar_time::{Clock, Span};
@@ -38,22 +38,22 @@ impl World {
     /// Starts identity on a fresh store.
     pub(crate) async fn start(db: &TestDb) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let settings = Settings { identity_store: db.store_url(), ..Settings::for_test(directory.path()) };
+        let mut settings = Settings::for_test(directory.path());
+        settings.stores[Service::Identity] = db.store_url();
         let clock = clock();
         let env = Env::for_test(clock.clone(), Entropy::system());
         bursar_identity::migrate(&settings).await.unwrap();
         let organization = FakeOrganization::new(&env).await;
         let (identity, late) = Transport::late();
         let routes = organization.routes(&env, identity.clone());
-        let peers =
-            Peers { identity: identity.clone(), organization: Transport::routes(routes), billing: identity.clone() };
+        let peers = Peers::new(Each::new([identity.clone(), Transport::routes(routes), identity.clone()]));
         let started = bursar_identity::start(&settings, peers.clone(), env.clone()).await.unwrap();
         assert!(late.set(started.routes));
         Self {
             env,
             clock,
             mailbox: Mailbox::new(directory.path()),
-            anybody: Client::new(identity.clone(), peers.organization.clone(), identity),
+            anybody: Client::new(identity.clone(), peers.to(Service::Organization), identity),
             organization,
             db: db.open(&bursar_identity::store::MIGRATIONS).await,
             peers,
@@ -68,7 +68,7 @@ impl World {
         let started =
             bursar_identity::start_with(&self.settings, config, self.peers.clone(), self.env.clone()).await.unwrap();
         let identity = Transport::routes(started.routes);
-        Client::new(identity.clone(), self.peers.organization.clone(), identity)
+        Client::new(identity.clone(), self.peers.to(Service::Organization), identity)
     }
 
     pub(crate) fn peers(&self) -> Peers {

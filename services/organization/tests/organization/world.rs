@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use bursar_db::{Db, Migrations};
+use bursar_db::{Db, ddl};
 use bursar_events::Outbox;
 use bursar_id::{OrganizationId, OwnerId, Role, SessionId, UserId};
 use bursar_organization::store::MIGRATIONS;
@@ -17,7 +17,7 @@ use bursar_proto::identity::v1::service_account_service_server::{ServiceAccountS
 use bursar_proto::organization::v1 as proto;
 use bursar_rpc::convert::{to_role, to_timestamp};
 use bursar_rpc::{Limits, ServiceRole, StackDeps, Transport, stack};
-use bursar_runtime::{Env, Peers, Settings};
+use bursar_runtime::{Each, Env, Peers, Service, Settings};
 use bursar_secret::Entropy;
 use bursar_testkit::{Client, Issuer, Mailbox, TestDb, clock, id, sqlite};
 use bursar_time::{Clock, Span};
@@ -66,13 +66,13 @@ impl World {
         let data = tempfile::tempdir().expect("a directory");
         let (clock, issuer) = (clock(), Arc::new(Issuer::new()));
         let mut settings = Settings::for_test(data.path());
-        settings.organization_store = db.store_url();
+        settings.stores[Service::Organization] = db.store_url();
         // The machine may be busy: a race is not about how long it takes.
         settings.postgres.acquire_timeout = std::time::Duration::from_mins(2);
         settings.limits.deadline = std::time::Duration::from_mins(2);
         adjust(&mut settings);
         let identity_file = sqlite::file();
-        let identity_db = identity_file.open(&Migrations::SHARED).await;
+        let identity_db = identity_file.open(&ddl::migrations()).await;
         let env = Env::for_test(clock.clone(), Entropy::seeded(7));
         let identity = Outbox::new("identity", identity_db.clone(), clock.clone(), Entropy::seeded(8));
         let billing = Billing::default();
@@ -82,17 +82,17 @@ impl World {
         let identity_routes = Routes::new(ServiceAccountServiceServer::new(accounts));
         let identity_routes = stack(identity_routes.add_service(watch), deps());
         let billing_routes = Routes::new(SubscriptionServiceServer::new(billing.clone()));
-        let peers = Peers {
-            identity: Transport::routes(identity_routes),
-            organization: Transport::late().0,
-            billing: Transport::routes(stack(billing_routes, deps())),
-        };
+        let peers = Peers::new(Each::new([
+            Transport::routes(identity_routes),
+            Transport::late().0,
+            Transport::routes(stack(billing_routes, deps())),
+        ]));
         bursar_organization::migrate(&settings).await.expect("migrates");
         let started = bursar_organization::start_with(&settings, issuer.keys(), peers.clone(), env.clone());
         let started = started.await.expect("starts");
         started.ready.check().await.expect("is ready");
         let transport = Transport::routes(started.routes);
-        let anybody = Client::new(peers.identity, transport, peers.billing);
+        let anybody = Client::new(peers.to(Service::Identity), transport, peers.to(Service::Billing));
         Self {
             store: db.open(&MIGRATIONS).await,
             mailbox: Mailbox::new(data.path()),

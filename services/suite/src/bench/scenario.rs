@@ -15,6 +15,7 @@ use bursar_proto::identity::v1::session_service_client::SessionServiceClient;
 use bursar_proto::identity::v1::user_service_client::UserServiceClient;
 use bursar_proto::organization::v1 as organization;
 use bursar_proto::organization::v1::organization_service_client::OrganizationServiceClient;
+use bursar_runtime::Service;
 use bursar_secret::Entropy;
 use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::Channel;
@@ -84,11 +85,11 @@ impl Pool {
         let entropy = Entropy::system();
         let tokens = sign_in(server, &entropy).await?;
         let founder = Bearer::new(&tokens.access_token)?;
-        let mut organizations = OrganizationServiceClient::new(server.connect(2).await?);
+        let mut organizations = OrganizationServiceClient::new(server.connect(Service::Organization).await?);
         let new = organization::CreateOrganizationRequest { name: "Load".to_owned(), ..Default::default() };
         let made = organizations.create_organization(founder.on(new)).await?.into_inner();
         let owner = made.organization.context("an organization")?.id;
-        let mut contexts = ContextServiceClient::new(server.connect(1).await?);
+        let mut contexts = ContextServiceClient::new(server.connect(Service::Identity).await?);
         let switch = identity::SwitchContextRequest { owner: owner.clone() };
         let tokens = contexts.switch_context(founder.on(switch)).await?.into_inner().tokens.context("tokens")?;
         let channels: Arc<[Channel]> = server.billing().await?.into();
@@ -106,9 +107,9 @@ async fn sign_in(server: &Server, entropy: &Entropy) -> anyhow::Result<identity:
     let email = format!("load-{}@example.com", entropy.u64_below(u64::MAX));
     let password = format!("{:032x}", u128::from_be_bytes(entropy.bytes()));
     let new = identity::SignUpRequest { email: email.clone(), password: password.clone(), ..Default::default() };
-    UserServiceClient::new(server.connect(1).await?).sign_up(new).await?;
+    UserServiceClient::new(server.connect(Service::Identity).await?).sign_up(new).await?;
     let request = identity::SignInRequest { email, password, ..Default::default() };
-    let answer = SessionServiceClient::new(server.connect(1).await?).sign_in(request).await?;
+    let answer = SessionServiceClient::new(server.connect(Service::Identity).await?).sign_in(request).await?;
     answer.into_inner().tokens.context("tokens")
 }
 

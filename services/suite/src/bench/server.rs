@@ -8,12 +8,15 @@ use anyhow::Context as _;
 use bursar_db::{Engine, StoreUrl};
 use bursar_proto::identity::v1 as identity;
 use bursar_proto::identity::v1::service_account_service_client::ServiceAccountServiceClient;
+use bursar_runtime::Service;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint};
+
+use crate::target::Target;
 
 /// How long a suite may take to start or stop.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -72,17 +75,16 @@ impl Server {
         self.data.path()
     }
 
-    /// A connection to identity (1), organization (2) or billing (3).
-    pub(crate) async fn connect(&self, service: u16) -> anyhow::Result<Channel> {
-        let address = format!("http://127.0.0.1:{}", self.base + service);
-        Ok(Endpoint::new(address)?.tcp_nodelay(true).connect().await?)
+    /// A connection to one of the services.
+    pub(crate) async fn connect(&self, service: Service) -> anyhow::Result<Channel> {
+        Ok(Endpoint::new(Target::local(self.base).url(service))?.tcp_nodelay(true).connect().await?)
     }
 
     /// Connections to billing for callers to share.
     pub(crate) async fn billing(&self) -> anyhow::Result<Vec<Channel>> {
         let mut channels = Vec::with_capacity(CHANNELS);
         for _ in 0..CHANNELS {
-            channels.push(self.connect(3).await?);
+            channels.push(self.connect(Service::Billing).await?);
         }
         Ok(channels)
     }
@@ -94,7 +96,7 @@ impl Server {
         let field = |name: &str| file.get(name).and_then(|it| it.as_str()).unwrap_or_default().to_owned();
         let (client_id, client_secret) = (field("client_id"), field("client_secret"));
         let request = identity::IssueServiceTokenRequest { client_id, client_secret };
-        let mut client = ServiceAccountServiceClient::new(self.connect(1).await?);
+        let mut client = ServiceAccountServiceClient::new(self.connect(Service::Identity).await?);
         Ok(client.issue_service_token(request).await?.into_inner().access_token)
     }
 

@@ -13,16 +13,18 @@ mod scenes;
 mod stage;
 mod wire;
 
-use std::{path::Path, process::ExitCode, str::FromStr};
+use std::{path::Path, process::ExitCode};
 
 use anyhow::Context as _;
-use bursar_runtime::Settings;
+use bursar_runtime::{Service, Settings};
 use clap::Args;
 
 use host::Host;
 use scenes::Play;
 use stage::Stage;
 use wire::Wire;
+
+use crate::target::Target;
 
 /// What `bursar demo` takes.
 #[derive(Debug, Args)]
@@ -33,44 +35,23 @@ pub(crate) struct Arguments {
     target: Option<Target>,
 }
 
-/// Where a suite runs: its host and the port that its services' ports follow.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Target {
-    host: String,
-    port_base: u16,
-}
-
-impl FromStr for Target {
-    type Err = &'static str;
-    fn from_str(text: &str) -> Result<Self, &'static str> {
-        const FORM: &str = "must be a host and the base port, such as 127.0.0.1:7400";
-        let (host, port) = text.rsplit_once(':').ok_or(FORM)?;
-        let port_base: u16 = port.parse().map_err(|_| FORM)?;
-        if host.is_empty() || port_base == 0 || port_base > u16::MAX - 3 {
-            return Err(FORM);
-        }
-        Ok(Self { host: host.to_owned(), port_base })
-    }
-}
-
 /// Plays the story. The exit code is 0 only if every step gave what it should.
 pub(crate) async fn run(settings: &Settings, arguments: Arguments) -> anyhow::Result<ExitCode> {
     let mut stage = Stage::new();
     stage.title("Bursar: a team's month, over real gRPC")?;
     if let Some(target) = arguments.target {
-        let wire = Wire::to(&target.host, target.port_base)?;
-        let place = format!("{}:{}", target.host, target.port_base);
-        stage.say(&format!("The suite at {place}; its mail in {}.", settings.data_dir.display()))?;
+        let wire = Wire::to(&target)?;
+        stage.say(&format!("The suite at {target}; its mail in {}.", settings.data_dir.display()))?;
         play(&mut stage, wire, &settings.data_dir).await?;
     } else {
         let host = Host::prepare().await.context("cannot start a suite for the demo")?;
         stage.say(&format!(
             "A suite of its own on ports {} to {}, its data in {} until the end.",
             host.port_base(),
-            host.port_base() + 3,
+            host.port_base() + Service::last_port_offset(),
             host.data_dir().display()
         ))?;
-        let (wire, data_dir) = (Wire::to("127.0.0.1", host.port_base())?, host.data_dir().to_owned());
+        let (wire, data_dir) = (Wire::to(&Target::local(host.port_base()))?, host.data_dir().to_owned());
         // The whole story is one large future: not on the stack.
         Box::pin(host.during(play(&mut stage, wire, &data_dir))).await?;
     }
@@ -80,19 +61,4 @@ pub(crate) async fn run(settings: &Settings, arguments: Arguments) -> anyhow::Re
 
 async fn play(stage: &mut Stage, wire: Wire, data_dir: &Path) -> anyhow::Result<()> {
     Box::pin(Play::new(wire, data_dir).perform(stage)).await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_target_is_a_host_and_a_base_port() {
-        let local = Target { host: "127.0.0.1".to_owned(), port_base: 7400 };
-        assert_eq!("127.0.0.1:7400".parse(), Ok(local));
-        assert_eq!("[::1]:7400".parse().map(|it: Target| it.host), Ok("[::1]".to_owned()));
-        for bad in ["", "7400", ":7400", "localhost", "localhost:", "localhost:0", "localhost:65533", "a:b"] {
-            assert!(bad.parse::<Target>().is_err(), "{bad:?}");
-        }
-    }
 }

@@ -18,12 +18,15 @@ use bursar_proto::{
     testing::v1::clock_service_client::ClockServiceClient,
 };
 use bursar_rpc::{Transport, problem::reason_of};
+use bursar_runtime::Service;
 use tonic::{
     Code, Request, Response, Status,
     metadata::{Ascii, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
 };
 use tonic_types::StatusExt as _;
+
+use crate::target::Target;
 
 /// Connections to the three services, and the token that calls carry.
 #[derive(Clone)]
@@ -45,13 +48,18 @@ macro_rules! clients {
 }
 
 impl Wire {
-    /// Nobody's calls to the suite on `host`.
-    pub(super) fn to(host: &str, port_base: u16) -> anyhow::Result<Self> {
-        let connect = |offset: u16| {
-            let url = format!("http://{host}:{}", port_base + offset);
+    /// Nobody's calls to the suite at `target`.
+    pub(super) fn to(target: &Target) -> anyhow::Result<Self> {
+        let connect = |service: Service| {
+            let url = target.url(service);
             Transport::connect(&url).with_context(|| format!("the address {url}"))
         };
-        Ok(Self { identity: connect(1)?, organization: connect(2)?, billing: connect(3)?, bearer: Bearer::default() })
+        Ok(Self {
+            identity: connect(Service::Identity)?,
+            organization: connect(Service::Organization)?,
+            billing: connect(Service::Billing)?,
+            bearer: Bearer::default(),
+        })
     }
 
     /// The same services, called by whom the token was issued to.

@@ -2,13 +2,18 @@
 
 use std::{collections::BTreeSet, fs};
 
+use bursar_runtime::Service;
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
 use crate::sources::{assert_none, root};
 
-const SERVICES: [&str; 3] = ["bursar-billing", "bursar-identity", "bursar-organization"];
 const SUITE: &str = "bursar";
 const TESTKIT: &str = "bursar-testkit";
+
+/// Whether a crate is a service: its name is that of the program.
+fn is_a_service(name: &str) -> bool {
+    Service::ALL.iter().any(|service| service.program() == name)
+}
 
 fn packages() -> Vec<Package> {
     let manifest = root().join("Cargo.toml");
@@ -33,14 +38,14 @@ fn folder(package: &Package) -> String {
 fn judge(package: &Package, dependency: &str, kind: DependencyKind) -> Option<&'static str> {
     let name = package.name.as_str();
     let folder = folder(package);
-    let is_service = SERVICES.contains(&dependency);
+    let is_service = is_a_service(dependency);
     if dependency == SUITE {
         return Some("nothing depends on the suite");
     }
     if dependency == TESTKIT && kind != DependencyKind::Development {
         return Some("the testkit is a dev-dependency only");
     }
-    if is_service && SERVICES.contains(&name) {
+    if is_service && is_a_service(name) {
         return Some("no service depends on another's crate, only on its protobuf client");
     }
     if is_service && name != SUITE {
@@ -75,7 +80,7 @@ fn every_crate_is_where_it_belongs_and_has_the_workspaces_lints() {
         let expected = match package.name.strip_prefix("bursar-") {
             None => "services/suite".to_owned(),
             Some("proto") => "proto".to_owned(),
-            Some(name) if SERVICES.contains(&package.name.as_str()) => {
+            Some(name) if is_a_service(&package.name) => {
                 format!("services/{name}")
             }
             Some(name) => format!("shared/{name}"),

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, fs};
 
+use bursar_runtime::Service;
+
 use crate::sources::{Source, assert_none, complain, first_word, has_word, root, rust};
 
 fn layer(name: &str) -> impl Iterator<Item = &'static Source> {
@@ -95,9 +97,10 @@ fn services_have_one_shape() {
         ["config.rs", "consume.rs", "domain", "error.rs", "grpc", "lib.rs", "main.rs", "store", "usecase"];
     const GRPC: [&str; 2] = ["mod.rs", "status.rs"];
     /// Parts that a service needs and the others have no use for.
-    const OWN: [(&str, &str); 3] = [("billing", "catalog.rs"), ("billing", "lane"), ("billing", "payment")];
+    const OWN: [(Service, &str); 3] =
+        [(Service::Billing, "catalog.rs"), (Service::Billing, "lane"), (Service::Billing, "payment")];
     let mut breaches = Vec::new();
-    for service in ["billing", "identity", "organization"] {
+    for service in Service::ALL {
         let folder = format!("services/{service}/src");
         let mut found = names(&folder);
         found.retain(|name| !OWN.contains(&(service, name)));
@@ -113,38 +116,11 @@ fn services_have_one_shape() {
     assert_none(&breaches);
 }
 
-/// The folders with a set of migrations for each engine.
-const MIGRATIONS: [&str; 4] = [
-    "shared/db/migrations",
-    "services/billing/migrations",
-    "services/identity/migrations",
-    "services/organization/migrations",
-];
-
 #[test]
 fn both_engines_have_the_same_migrations() {
-    for folder in MIGRATIONS {
-        let of = |engine: &str| names(&format!("{folder}/{engine}"));
-        assert_eq!(of("sqlite"), of("postgres"), "{folder}");
-    }
-}
-
-/// `NNNN_words.sql` or `NNNN_serves_MMMM_words.sql`: numbered without gaps, and no migration serves an older program than
-/// the one before it does, since only the newest one's word counts.
-#[test]
-fn migrations_say_whom_they_serve() {
-    for folder in MIGRATIONS {
-        let mut served = 0;
-        for (number, name) in (1..).zip(names(&format!("{folder}/sqlite"))) {
-            let words: Vec<&str> = name.trim_end_matches(".sql").split('_').collect();
-            assert_eq!(words[0], format!("{number:04}"), "{folder}/{name}");
-            let oldest = match words[1] {
-                "serves" => words[2].parse().unwrap_or_else(|_| panic!("{folder}/{name}: whom does it serve?")),
-                _ => number,
-            };
-            assert!(served <= oldest && oldest <= number, "{folder}/{name} serves {oldest}, one before it {served}");
-            served = oldest;
-        }
+    for service in Service::ALL {
+        let of = |engine: &str| names(&format!("services/{service}/migrations/{engine}"));
+        assert_eq!(of("sqlite"), of("postgres"), "the migrations of {service}");
     }
 }
 

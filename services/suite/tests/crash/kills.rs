@@ -7,6 +7,7 @@ use std::{
 };
 
 use bursar_proto::billing::v1::GetBalanceRequest;
+use bursar_runtime::Service;
 use bursar_secret::Entropy;
 use bursar_testkit::{Client, Deployment, Person, Program, Topology};
 
@@ -91,14 +92,14 @@ fn connect(deployment: &Deployment, token: &str) -> Vec<Client> {
 fn kill(deployment: &mut Deployment) {
     match deployment.topology() {
         Topology::Suite => deployment.kill(),
-        Topology::Split => deployment.process("billing").kill(),
+        Topology::Split => deployment.process(Service::Billing).kill(),
     }
 }
 
 async fn restart(deployment: &mut Deployment) {
     match deployment.topology() {
         Topology::Suite => deployment.start().await,
-        Topology::Split => deployment.restart("billing").await,
+        Topology::Split => deployment.restart(Service::Billing).await,
     }
 }
 
@@ -129,7 +130,7 @@ async fn audit(deployment: &mut Deployment, crowd: &Crowd, owner: &str, asked_ag
 
     let mut verify = Program::named("bursar-billing").args(["--mode", "development", "--data-dir"]);
     verify = verify.arg(deployment.data_dir()).arg("verify");
-    if let Some(url) = deployment.store("billing") {
+    if let Some(url) = deployment.store(Service::Billing) {
         verify = verify.env("BURSAR_BILLING_STORE", url);
     }
     // Beside the running service, as an operator would.

@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use bursar_rpc::Transport;
+use bursar_runtime::Service;
 use bursar_testkit::{Client, Ports, Process, Program, Topology};
 
 use crate::{
@@ -18,19 +19,19 @@ const ANSWERS: u64 = 400;
 async fn second(world: &World) -> (Process, Ports, Client) {
     let ports = Ports::free();
     let deployment = world.deployment();
-    let program = Program::named("bursar-billing")
+    let program = Program::named(Service::Billing.program())
         .args(["--mode", "development", "--port-base", &ports.base().to_string(), "--data-dir"])
         .arg(deployment.data_dir())
-        .args(["--identity-url", &deployment.url("identity")])
-        .args(["--organization-url", &deployment.url("organization")])
-        .env("BURSAR_BILLING_STORE", deployment.store("billing").expect("a store on PostgreSQL"));
+        .args(["--identity-url", &deployment.url(Service::Identity)])
+        .args(["--organization-url", &deployment.url(Service::Organization)])
+        .env(Service::Billing.store_variable(), deployment.store(Service::Billing).expect("a store on PostgreSQL"));
     let mut process = program.spawn();
     process.ready(ports.base()).await;
     let connect = |url: &str| Transport::connect(url).expect("an address");
     let client = Client::new(
-        connect(&deployment.url("identity")),
-        connect(&deployment.url("organization")),
-        connect(&format!("http://127.0.0.1:{}", ports.nth(3))),
+        connect(&deployment.url(Service::Identity)),
+        connect(&deployment.url(Service::Organization)),
+        connect(&format!("http://127.0.0.1:{}", ports.nth(Service::Billing.port_offset()))),
     );
     (process, ports, client)
 }

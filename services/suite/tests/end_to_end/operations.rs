@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bursar_proto::{billing::v1::credit_service_client::CreditServiceClient, event::v1::WatchRequest};
+use bursar_runtime::Service;
 use bursar_testkit::{Topology, refused};
 use tonic::{Code, transport::Endpoint};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
@@ -11,9 +12,9 @@ use tonic_reflection::pb::{v1, v1alpha};
 use crate::support::{World, spend, world};
 
 /// Each service with the gRPC services it must answer.
-const SERVICES: [(&str, &[&str]); 3] = [
+const SERVICES: [(Service, &[&str]); Service::COUNT] = [
     (
-        "identity",
+        Service::Identity,
         &[
             "bursar.identity.v1.UserService",
             "bursar.identity.v1.SessionService",
@@ -24,7 +25,7 @@ const SERVICES: [(&str, &[&str]); 3] = [
         ],
     ),
     (
-        "organization",
+        Service::Organization,
         &[
             "bursar.organization.v1.OrganizationService",
             "bursar.organization.v1.MemberService",
@@ -34,7 +35,7 @@ const SERVICES: [(&str, &[&str]); 3] = [
         ],
     ),
     (
-        "billing",
+        Service::Billing,
         &[
             "bursar.billing.v1.AccountService",
             "bursar.billing.v1.CreditService",
@@ -49,7 +50,7 @@ const SERVICES: [(&str, &[&str]); 3] = [
 /// The longest that a stop may take.
 const STOPS_WITHIN: Duration = Duration::from_secs(10);
 
-async fn connect(world: &World, service: &str) -> tonic::transport::Channel {
+async fn connect(world: &World, service: Service) -> tonic::transport::Channel {
     let endpoint = Endpoint::from_shared(world.deployment().url(service)).expect("a URL");
     endpoint.connect().await.unwrap_or_else(|error| panic!("{service}: {error}"))
 }
@@ -104,7 +105,7 @@ pub(crate) async fn health_says_serving(world: World) {
 
 /// A service's port answers its own methods and nobody else's.
 pub(crate) async fn methods_of_other_services_are_refused(world: World) {
-    let mut astray = CreditServiceClient::new(connect(&world, "identity").await);
+    let mut astray = CreditServiceClient::new(connect(&world, Service::Identity).await);
     let status = astray.charge(spend("org_00000000000000000000000001", "1")).await.expect_err("on identity's port");
     assert!(matches!(status.code(), Code::Unimplemented | Code::Unauthenticated), "{status:?}");
 }

@@ -3,6 +3,7 @@
 
 use std::{fs, net::TcpListener, time::Duration};
 
+use bursar_runtime::Service;
 use bursar_testkit::{Ports, Program, postgres};
 use sqlx::{Connection as _, PgConnection};
 
@@ -10,13 +11,10 @@ use crate::support::programs;
 
 /// How long a program may take that cannot start.
 const SOON: Duration = Duration::from_secs(30);
-const SERVICES: [(&str, u16); 3] = [("identity", 1), ("organization", 2), ("billing", 3)];
 
-fn program(service: &str, ports: &Ports) -> Program {
+fn program(service: Service, ports: &Ports) -> Program {
     programs::build();
-    Program::named(&format!("bursar-{service}"))
-        .args(["--mode", "development", "--port-base"])
-        .arg(ports.base().to_string())
+    Program::named(service.program()).args(["--mode", "development", "--port-base"]).arg(ports.base().to_string())
 }
 
 #[test]
@@ -27,9 +25,9 @@ fn a_mistake_is_named() {
     fs::write(&wrong_key, "[limits]\ndeadlines = \"1s\"\n").expect("written");
     let (wrong_key, below_a_file) = (wrong_key.display().to_string(), file.join("data").display().to_string());
     let data = dir.path().join("data");
-    for (service, offset) in SERVICES {
+    for service in Service::ALL {
         let ports = Ports::free();
-        let store = format!("BURSAR_{}_STORE", service.to_uppercase());
+        let store = service.store_variable();
         // Arguments, exit code, what is said.
         let cases: [(&[&str], i32, &[&str]); 4] = [
             (&["--config", &wrong_key], 2, &["deadlines", &wrong_key]),
@@ -40,7 +38,7 @@ fn a_mistake_is_named() {
         for (arguments, code, said) in cases {
             // --mode cannot be given twice.
             let program = match arguments.first() {
-                Some(&"--mode") => Program::named(&format!("bursar-{service}")),
+                Some(&"--mode") => Program::named(service.program()),
                 _ => program(service, &ports),
             };
             let (status, log) = program.args(arguments.iter().copied()).run(SOON);
@@ -53,22 +51,22 @@ fn a_mistake_is_named() {
         assert_eq!(status.code(), Some(2), "{log}");
         assert!(log.contains(&store) || log.contains("_store"), "{log}");
 
-        let _squatter = TcpListener::bind(("127.0.0.1", ports.nth(offset))).expect("a free port");
+        let _squatter = TcpListener::bind(("127.0.0.1", ports.nth(service.port_offset()))).expect("a free port");
         let (status, log) = program(service, &ports).arg("--data-dir").arg(&data).run(SOON);
         assert_eq!(status.code(), Some(1), "{log}");
-        assert!(log.contains("in use") && log.contains(&ports.nth(offset).to_string()), "{log}");
+        assert!(log.contains("in use") && log.contains(&ports.nth(service.port_offset()).to_string()), "{log}");
         assert!(!data.exists(), "bursar-{service} could not start and has made its data directory");
     }
 }
 
 #[tokio::test]
 async fn a_postgres_database_newer_than_the_program_is_refused_untouched() {
-    for (service, _) in SERVICES {
+    for service in Service::ALL {
         let Some(store) = postgres::database().await else {
             return;
         };
         let dir = tempfile::tempdir().expect("a directory");
-        let variable = format!("BURSAR_{}_STORE", service.to_uppercase());
+        let variable = service.store_variable();
         let run = async |command: &str| {
             let program =
                 program(service, &Ports::free()).env(&variable, store.url()).arg("--data-dir").arg(dir.path());
@@ -88,7 +86,7 @@ async fn a_postgres_database_newer_than_the_program_is_refused_untouched() {
         for command in ["serve", "migrate"] {
             let (status, log) = run(command).await;
             assert_eq!(status.code(), Some(1), "bursar-{service} {command}:\n{log}");
-            assert!(log.contains(service) && log.contains("newer"), "bursar-{service} {command}:\n{log}");
+            assert!(log.contains(service.name()) && log.contains("newer"), "bursar-{service} {command}:\n{log}");
         }
         let count: (i64,) = sqlx::query_as("SELECT count(*) FROM _sqlx_migrations WHERE version = 9999")
             .fetch_one(&mut connection)

@@ -4,10 +4,13 @@
 
 use figment::value::{Dict, Num, Value};
 
+use crate::Service;
+
 /// Settings that may also be read from a file, under their own name and this suffix, because they can
 /// hold a password.
-pub(crate) const SECRET_KEYS: [&[&str]; 4] =
-    [&["identity_store"], &["organization_store"], &["billing_store"], &["mail", "smtp_url"]];
+pub(crate) fn secret_keys() -> impl Iterator<Item = Vec<&'static str>> {
+    Service::ALL.into_iter().map(|service| vec![service.store_key()]).chain([vec!["mail", "smtp_url"]])
+}
 
 /// `identity_store_file = "/run/secrets/url"` is read as `identity_store`.
 pub(crate) const FILE_SUFFIX: &str = "_file";
@@ -48,11 +51,8 @@ impl Vocabulary {
             });
         }
         let stem = last.strip_suffix(FILE_SUFFIX)?;
-        SECRET_KEYS
-            .iter()
-            .any(|key| {
-                key.len() == path.len() && key[..key.len() - 1].iter().eq(parents.iter()) && key[key.len() - 1] == stem
-            })
+        secret_keys()
+            .any(|key| key.split_last().is_some_and(|(name, section)| *name == stem && parents == section))
             .then_some(Kind::Text)
     }
 

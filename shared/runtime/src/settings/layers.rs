@@ -14,8 +14,8 @@ use figment::{
 use serde::Serialize;
 
 use super::{
-    Mode, Program, Settings,
-    keys::{self, FILE_SUFFIX, SECRET_KEYS, Vocabulary},
+    Mode, Program, Settings, grouping,
+    keys::{self, FILE_SUFFIX, Vocabulary, secret_keys},
     sections::DEFAULT_PORT_BASE,
 };
 
@@ -104,7 +104,7 @@ impl Provider for &Layer {
     }
 
     fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
-        Ok(Profile::Default.collect(self.dict.clone()))
+        Ok(Profile::Default.collect(grouping::grouped(self.dict.clone())))
     }
 }
 
@@ -151,12 +151,8 @@ impl Loader {
 
     /// Reads everything and checks it.
     pub fn load(self) -> Result<Settings, ConfigError> {
-        let vocabulary = Vocabulary::new(dict_of(&Settings::defaults(
-            self.program,
-            Mode::Development,
-            PathBuf::from("data"),
-            DEFAULT_PORT_BASE,
-        ))?);
+        let any = Settings::defaults(self.program, Mode::Development, PathBuf::from("data"), DEFAULT_PORT_BASE);
+        let vocabulary = Vocabulary::new(any.as_written()?);
         let mut problems = Vec::new();
         let mut layers = self.layers(&vocabulary, &mut problems);
         for layer in &mut layers {
@@ -166,8 +162,7 @@ impl Loader {
         if !problems.is_empty() {
             return Err(ConfigError::new(problems));
         }
-        let defaults = dict_of(&self.defaults(&layers))?;
-        let mut figment = Figment::from(figment::providers::Serialized::defaults(defaults));
+        let mut figment = Figment::from(figment::providers::Serialized::defaults(self.defaults(&layers)));
         for layer in &layers {
             figment = figment.merge(layer);
         }
@@ -213,14 +208,6 @@ impl Loader {
 /// A number as TOML (signed) or the environment and the flags (unsigned) write it.
 fn whole_number(value: &Value) -> Option<u128> {
     value.to_u128().or_else(|| value.to_i128().and_then(|number| u128::try_from(number).ok()))
-}
-
-fn dict_of(settings: &Settings) -> Result<Dict, ConfigError> {
-    match Value::serialize(settings) {
-        Ok(Value::Dict(_, dict)) => Ok(dict),
-        Ok(_) => Err(ConfigError::new(vec!["the defaults are no table".to_owned()])),
-        Err(error) => Err(ConfigError::new(vec![error.to_string()])),
-    }
 }
 
 fn read_toml(path: &Path) -> Result<Dict, String> {
@@ -292,7 +279,7 @@ fn refuse_unknown(vocabulary: &Vocabulary, layer: &Layer, problems: &mut Vec<Str
 
 /// Replaces `X_file = path` by `X = content of path`, within one layer, so that precedence holds.
 fn read_secret_files(layer: &mut Layer, problems: &mut Vec<String>) {
-    for key in SECRET_KEYS {
+    for key in secret_keys() {
         let Some((last, parents)) = key.split_last() else {
             continue;
         };
@@ -334,8 +321,9 @@ fn explain(error: &figment::Error, layers: &[Layer]) -> String {
         .metadata
         .as_ref()
         .and_then(|metadata| layers.iter().map(|layer| &layer.source).find(|source| metadata.name == source.label()));
-    let place = source.map_or_else(|| format!("key `{}`", error.path.join(".")), |source| source.spell(&error.path));
-    let secret = SECRET_KEYS.iter().any(|key| key.iter().eq(error.path.iter()));
+    let path = grouping::written_path(&error.path);
+    let place = source.map_or_else(|| format!("key `{}`", path.join(".")), |source| source.spell(&path));
+    let secret = secret_keys().any(|key| path == key);
     match &error.kind {
         Kind::InvalidType(_, expected) | Kind::InvalidValue(_, expected) if secret => {
             format!("{place}: expected {expected}")

@@ -39,9 +39,9 @@ impl Settings {
 
     /// The secret by which `service` proves itself to identity: a token's text.
     pub fn service_secret(&self, service: Service, entropy: &Entropy) -> anyhow::Result<Secret> {
-        let path = self.service_secrets.of(service);
-        let place = || format!("service_secrets.{service}_file: {}", path.display());
-        if path == self.data_dir.join(super::sections::SECRETS).join(service.name()) {
+        let path = &self.service_secrets[service];
+        let place = || format!("service_secrets.{}: {}", service.secret_key(), path.display());
+        if *path == self.data_dir.join(super::sections::SECRETS).join(service.name()) {
             make_folder(parent(path))?;
             create_once(path, &Token::generate(entropy).to_text(), entropy).with_context(place)?;
         }
@@ -65,7 +65,7 @@ impl Settings {
             read_connections: self.sqlite.readers,
             acquire_timeout: self.postgres.acquire_timeout,
             statement_timeout: self.limits.deadline,
-            application_name: Program::Single(service).name().to_owned(),
+            application_name: service.program().to_owned(),
             ..PoolOptions::default()
         }
     }

@@ -5,6 +5,7 @@
 //! `BURSAR_LIMITS__DEADLINE`, and (for the common ones) a flag say the same thing. A setting that is
 //! not here does not exist: an unknown key is refused wherever it is written.
 
+mod grouping;
 mod keys;
 mod layers;
 mod material;
@@ -22,12 +23,12 @@ use std::{
 use bursar_db::StoreUrl;
 use serde::{Deserialize, Serialize};
 
-use crate::Service;
+use crate::{Each, Service};
 
 pub use layers::{ConfigError, Loader};
 pub use sections::{
     BillingSettings, InvitationSettings, LimitSettings, LogFormat, LogSettings, MailSettings, PostgresSettings,
-    ServiceSecretFiles, SqliteSettings, TokenSettings,
+    SqliteSettings, TokenSettings,
 };
 
 /// How much the program may assume about its surroundings.
@@ -51,22 +52,18 @@ pub enum Program {
 
 impl Program {
     /// The program's name, as in `bursar-billing`.
-    pub const fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Suite => "bursar",
-            Self::Single(Service::Identity) => "bursar-identity",
-            Self::Single(Service::Organization) => "bursar-organization",
-            Self::Single(Service::Billing) => "bursar-billing",
+            Self::Single(service) => service.program(),
         }
     }
 
     /// The services that run in this program.
-    pub const fn services(self) -> &'static [Service] {
+    pub fn services(self) -> &'static [Service] {
         match self {
             Self::Suite => &Service::ALL,
-            Self::Single(Service::Identity) => &[Service::Identity],
-            Self::Single(Service::Organization) => &[Service::Organization],
-            Self::Single(Service::Billing) => &[Service::Billing],
+            Self::Single(service) => service.alone(),
         }
     }
 
@@ -102,21 +99,11 @@ pub struct Settings {
     pub test_clock: bool,
     /// Brings each store's schema up to date before serving. Off where a job runs `migrate`.
     pub migrate_on_start: bool,
-    /// Identity's store.
-    #[serde(with = "text::parsed")]
-    pub identity_store: StoreUrl,
-    /// Organization's store.
-    #[serde(with = "text::parsed")]
-    pub organization_store: StoreUrl,
-    /// Billing's store.
-    #[serde(with = "text::parsed")]
-    pub billing_store: StoreUrl,
-    /// Where a single service finds identity (`http://host:port`).
-    pub identity_url: String,
-    /// Where a single service finds organization.
-    pub organization_url: String,
-    /// Where a single service finds billing.
-    pub billing_url: String,
+    /// Each service's store: `identity_store`, `organization_store`, …
+    #[serde(with = "text::parsed_each")]
+    pub stores: Each<StoreUrl>,
+    /// Where a single service finds each of the others (`http://host:port`): `identity_url`, …
+    pub urls: Each<String>,
     /// The key that seals what is encrypted at rest. The default file is made at first start; a file
     /// that is configured must exist, because every replica needs the same one.
     pub master_key_file: PathBuf,
@@ -132,8 +119,10 @@ pub struct Settings {
     pub log: LogSettings,
     /// Outgoing mail.
     pub mail: MailSettings,
-    /// Files with the secrets by which the services prove themselves to one another.
-    pub service_secrets: ServiceSecretFiles,
+    /// `[service_secrets]`: `identity_file`, `organization_file`, …, the files with the secrets by which the services
+    /// prove themselves to one another. Identity reads all, the others their own. Files at their default place are
+    /// made at first start; configured ones must exist.
+    pub service_secrets: Each<PathBuf>,
     /// Deadlines, queues and connections.
     pub limits: LimitSettings,
     /// Connections to a `PostgreSQL` store.
@@ -150,16 +139,12 @@ pub struct Settings {
 
 impl Settings {
     /// The store of `service`.
-    pub const fn store(&self, service: Service) -> &StoreUrl {
-        match service {
-            Service::Identity => &self.identity_store,
-            Service::Organization => &self.organization_store,
-            Service::Billing => &self.billing_store,
-        }
+    pub fn store(&self, service: Service) -> &StoreUrl {
+        &self.stores[service]
     }
 
     /// Where `service` listens when it runs in this program.
-    pub const fn service_address(&self, service: Service) -> SocketAddr {
+    pub fn service_address(&self, service: Service) -> SocketAddr {
         SocketAddr::new(self.listen_address, self.port_base + service.port_offset())
     }
 
@@ -170,11 +155,7 @@ impl Settings {
 
     /// Where another program finds `service`.
     pub fn peer_url(&self, service: Service) -> &str {
-        match service {
-            Service::Identity => &self.identity_url,
-            Service::Organization => &self.organization_url,
-            Service::Billing => &self.billing_url,
-        }
+        &self.urls[service]
     }
 
     /// The bounds of a service's tower stack.

@@ -2,7 +2,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr},
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -11,7 +11,7 @@ use bursar_secret::Secret;
 use serde::{Deserialize, Serialize};
 
 use super::{Mode, Program, Settings, span, text};
-use crate::Service;
+use crate::{Each, Service};
 
 /// The base port when none is set.
 pub(crate) const DEFAULT_PORT_BASE: u16 = 7400;
@@ -53,30 +53,6 @@ pub struct MailSettings {
     pub from: String,
     /// The product's own address, which every link in a mail starts with.
     pub link_base_url: String,
-}
-
-/// `[service_secrets]`: one file for each service. Identity reads all three, the others their own.
-/// Files at their default place are made at first start; configured ones must exist.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ServiceSecretFiles {
-    /// Identity's secret.
-    pub identity_file: PathBuf,
-    /// Organization's secret.
-    pub organization_file: PathBuf,
-    /// Billing's secret.
-    pub billing_file: PathBuf,
-}
-
-impl ServiceSecretFiles {
-    /// The file that holds the secret of `service`.
-    pub fn of(&self, service: Service) -> &Path {
-        match service {
-            Service::Identity => &self.identity_file,
-            Service::Organization => &self.organization_file,
-            Service::Billing => &self.billing_file,
-        }
-    }
 }
 
 /// `[limits]`
@@ -197,12 +173,8 @@ impl Settings {
             operations_address: IpAddr::V4(listen),
             test_clock: false,
             migrate_on_start: true,
-            identity_store: store(Service::Identity),
-            organization_store: store(Service::Organization),
-            billing_store: store(Service::Billing),
-            identity_url: url(Service::Identity),
-            organization_url: url(Service::Organization),
-            billing_url: url(Service::Billing),
+            stores: Each::of(store),
+            urls: Each::of(url),
             master_key_file: data_dir.join(MASTER_KEY),
             operator_file: data_dir.join("operator.json"),
             catalog_file: None,
@@ -217,11 +189,7 @@ impl Settings {
                 from: "Bursar <no-reply@bursar.localhost>".to_owned(),
                 link_base_url: "http://localhost:3000".to_owned(),
             },
-            service_secrets: ServiceSecretFiles {
-                identity_file: secret(Service::Identity),
-                organization_file: secret(Service::Organization),
-                billing_file: secret(Service::Billing),
-            },
+            service_secrets: Each::of(secret),
             limits: LimitSettings::defaults(production),
             postgres: PostgresSettings { connections: 16, acquire_timeout: Duration::from_secs(5) },
             sqlite: SqliteSettings { readers: 4 },

@@ -40,20 +40,31 @@ pub(crate) mod optional {
     }
 }
 
-/// For `#[serde(with = "text::parsed")]`: values that have a text form of their own. What they print
-/// must hold no secret.
-pub(crate) mod parsed {
+/// For `#[serde(with = "text::parsed_each")]`: values that have a text form of their own, one for each service. What
+/// they print must hold no secret.
+pub(crate) mod parsed_each {
     use std::{fmt::Display, str::FromStr};
 
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use serde::{Deserialize, Deserializer, Serialize as _, Serializer, de::Error};
 
-    pub(crate) fn serialize<S: Serializer, T: Display>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(value)
+    use crate::Each;
+
+    pub(crate) fn serialize<S: Serializer, T: Display>(values: &Each<T>, serializer: S) -> Result<S::Ok, S::Error> {
+        Each::of(|service| values[service].to_string()).serialize(serializer)
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>, T: FromStr<Err: Display>>(
         deserializer: D,
-    ) -> Result<T, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    ) -> Result<Each<T>, D::Error> {
+        Ok(Each::<Parsed<T>>::deserialize(deserializer)?.map(|Parsed(value)| value))
+    }
+
+    /// Reads within the place of the value, so that a refusal names it.
+    struct Parsed<T>(T);
+
+    impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for Parsed<T> {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            String::deserialize(deserializer)?.parse().map(Self).map_err(D::Error::custom)
+        }
     }
 }

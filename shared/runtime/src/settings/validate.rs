@@ -41,7 +41,7 @@ impl Settings {
     }
 
     fn check_ports(&self, problems: &mut Vec<String>) {
-        let highest = Service::Billing.port_offset();
+        let highest = Service::last_port_offset();
         if self.port_base == 0 || self.port_base > u16::MAX - highest {
             problems.push(format!(
                 "port_base (--port-base): {} is out of range, use 1 to {}",
@@ -67,13 +67,9 @@ impl Settings {
             problems
                 .push("otlp_endpoint: only http:// is supported; use a collector on this host or cluster".to_owned());
         }
-        let urls = [
-            ("identity_url", self.identity_url.as_str()),
-            ("organization_url", self.organization_url.as_str()),
-            ("billing_url", self.billing_url.as_str()),
-            ("mail.link_base_url", self.mail.link_base_url.as_str()),
-        ];
-        for (key, url) in urls.into_iter().chain(otlp) {
+        let peers = self.urls.iter().map(|(service, url)| (service.url_key(), url.as_str()));
+        let links = ("mail.link_base_url", self.mail.link_base_url.as_str());
+        for (key, url) in peers.chain([links]).chain(otlp) {
             let fits = http::Uri::from_str(url)
                 .is_ok_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some());
             if !fits {
