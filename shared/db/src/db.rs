@@ -28,14 +28,14 @@ pub enum Db {
 
 impl Db {
     /// Opens a store. Creates a missing SQLite file (and its directory), connects once to PostgreSQL, and refuses a
-    /// store that a newer program has migrated. Runs no migrations.
+    /// store that does not fit this program's [`Migrations`]. Runs no migrations.
     pub async fn open(url: &StoreUrl, migrations: &Migrations, options: &PoolOptions) -> Result<Self, DbError> {
         let db = match &url.place {
             Place::Sqlite(path) => open_sqlite(path, options).await,
             Place::Postgres(connect) => open_postgres(connect, options).await,
         }
         .map_err(|error| opening(url, error))?;
-        db.refuse_newer(migrations).await?;
+        db.refuse_misfit(migrations).await?;
         Ok(db)
     }
 

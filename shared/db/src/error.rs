@@ -4,6 +4,8 @@ use sqlx::error::{DatabaseError, ErrorKind};
 use sqlx::migrate::MigrateError;
 use sqlx::postgres::PgDatabaseError;
 
+use crate::Part;
+
 /// Why a statement, a transaction or an opening failed. For logs and decisions; never shown to callers of an RPC.
 #[derive(Debug, thiserror::Error)]
 pub enum DbError {
@@ -24,17 +26,38 @@ pub enum DbError {
     /// A deadlock or a serialization failure: nothing was written, and the whole transaction may be run again.
     #[error("the transaction met another one and was undone; it may be run again")]
     Serialization,
-    /// A newer program has migrated this store already.
-    #[error("the store was migrated to version {found} by a newer program; this one knows up to {known}")]
+    /// A newer program has migrated this store, and its newest migration does not serve this program any more.
+    #[error(
+        "{part} were migrated to version {found} by a newer program and serve programs from version {serves} on; \
+         this one knows up to {known}"
+    )]
     NewerDatabase {
+        /// Which of the store's two sets.
+        part: Part,
         /// The newest version applied.
         found: i64,
         /// The newest version this program has.
         known: i64,
+        /// The oldest version of a program that the store serves.
+        serves: i64,
+    },
+    /// The store is so old that this program cannot migrate it.
+    #[error(
+        "{part} are at version {found}, too old for this program, which migrates from version {oldest} on: run a release in between first"
+    )]
+    OlderDatabase {
+        /// Which of the store's two sets.
+        part: Part,
+        /// The newest version applied.
+        found: i64,
+        /// The oldest version that this program migrates from.
+        oldest: i64,
     },
     /// The store has not been migrated to what this program needs.
-    #[error("the store is at version {found:?}, this program needs {known}: run its `migrate` command")]
+    #[error("{part} are at version {}, this program needs {known}: run its `migrate` command", found.unwrap_or(0))]
     PendingMigrations {
+        /// Which of the store's two sets.
+        part: Part,
         /// The newest version applied, if any.
         found: Option<i64>,
         /// The version this program needs.

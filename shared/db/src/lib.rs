@@ -1,7 +1,8 @@
 //! One way to a database for every service: [`Db`] and [`Tx`] over SQLite and PostgreSQL.
 //!
-//! What lives here: opening a store, transactions, migrations, errors with stable constraint names,
-//! idempotent requests ([`idempotency`]) and the DDL of the tables several services have ([`ddl`]).
+//! What lives here: opening a store, transactions, errors with stable constraint names, idempotent requests
+//! ([`idempotency`]), migrations with their window ([`Migrations`], [`Part`]) and those of the tables that every service
+//! has (`shared/db/migrations`).
 //! What must not: any table or rule of one service. Statements live in each service's `store`.
 //!
 //! The set of engines is closed, so it is an enum and not a trait. One SQL text serves both engines
@@ -20,11 +21,12 @@
 //! has failed, drop the transaction: PostgreSQL has aborted it, and answers a later commit with a rollback.
 
 mod db;
-pub mod ddl;
 mod error;
 pub mod idempotency;
 mod migrations;
 mod options;
+mod schema;
+mod shared;
 mod tx;
 mod url;
 
@@ -32,6 +34,7 @@ pub use db::Db;
 pub use error::{ConflictKind, DbError, exactly_one};
 pub use migrations::Migrations;
 pub use options::PoolOptions;
+pub use schema::Part;
 pub use tx::Tx;
 pub use url::{StoreUrl, StoreUrlError};
 

@@ -1,104 +1,127 @@
-//! The schema's versions: which a program has, which a store has.
+//! Bringing a store to a program's schema.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::time::Duration;
 
+use sqlx::Connection;
 use sqlx::migrate::{Migrate, Migrator};
-use sqlx::{Connection, Row};
 
-use crate::{Db, DbError, Engine};
+use crate::schema::{self, Part};
+use crate::{Db, DbError, Engine, shared};
 
 /// How long a process waits for another one that is migrating the same SQLite directory.
 const LOCK_PATIENCE: Duration = Duration::from_secs(30);
 
-/// A program's migrations, one set for each engine with the same versions.
+/// A program's own migrations, one set for each engine with the same versions. In front of them, every store gets the
+/// tables that all services share.
 ///
 /// ```ignore
 /// static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
 /// static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
 /// pub static MIGRATIONS: Migrations = Migrations::new(&SQLITE, &POSTGRES);
 /// ```
+///
+/// A migration's name says which programs it still serves: see [`Part`] and the files of `shared/db/migrations`.
 #[derive(Debug, Clone, Copy)]
 pub struct Migrations {
     sqlite: &'static Migrator,
     postgres: &'static Migrator,
+    oldest: i64,
 }
 
+static NOTHING: Migrator = Migrator::DEFAULT;
+
 impl Migrations {
-    /// The two sets of a program.
+    /// The shared tables and nothing else: for tests of what uses them without any service.
+    pub const SHARED: Self = Self::new(&NOTHING, &NOTHING);
+
+    /// The two sets of a program, which migrates any store from version 1 on.
     pub const fn new(sqlite: &'static Migrator, postgres: &'static Migrator) -> Self {
-        Self { sqlite, postgres }
+        Self { sqlite, postgres, oldest: 1 }
     }
 
-    /// The set for one engine.
-    pub fn of(&self, engine: Engine) -> &'static Migrator {
-        match engine {
-            Engine::Sqlite => self.sqlite,
-            Engine::Postgres => self.postgres,
+    /// The same for a program that cannot migrate a store of a version before `oldest`: a release in between has to
+    /// run on it first. A store that was never migrated is always fine.
+    #[must_use]
+    pub const fn from_version(self, oldest: i64) -> Self {
+        Self { oldest, ..self }
+    }
+
+    /// The set of one part for one engine.
+    fn of(&self, part: Part, engine: Engine) -> &'static Migrator {
+        match (part, engine) {
+            (Part::Shared, _) => shared::of(engine),
+            (Part::Own, Engine::Sqlite) => self.sqlite,
+            (Part::Own, Engine::Postgres) => self.postgres,
         }
     }
 
-    /// The newest version for one engine; 0 when there is none.
+    fn oldest(&self, part: Part) -> i64 {
+        match part {
+            Part::Shared => shared::OLDEST,
+            Part::Own => self.oldest,
+        }
+    }
+
+    /// The newest version of the program's own set for one engine; 0 when there is none.
     pub fn known(&self, engine: Engine) -> i64 {
-        let up = self.of(engine).iter().filter(|migration| !migration.migration_type.is_down_migration());
-        up.map(|migration| migration.version).max().unwrap_or(0)
+        schema::newest(self.of(Part::Own, engine))
     }
 }
 
 impl Db {
-    /// Brings the schema to this program's version. Each migration is one transaction; several processes may call
-    /// this at once, and one of them does the work. A store that a newer program has migrated is refused untouched.
+    /// Brings the schema to this program's version, the shared tables first. Each migration is one transaction; several
+    /// processes may call this at once, and one of them does the work.
+    ///
+    /// A store that is ahead and still serves this program is left as it is. One that does not, one that is too old and
+    /// one that is another program's are refused untouched.
     pub async fn migrate(&self, migrations: &Migrations) -> Result<(), DbError> {
-        self.refuse_newer(migrations).await?;
-        let migrator = migrations.of(self.engine());
+        self.refuse_misfit(migrations).await?;
         match self {
             Self::Sqlite { write, .. } => {
                 let _lock = lock_directory(write.connect_options().get_filename()).await?;
                 let mut connection = write.acquire().await?;
-                run(migrator, &mut *connection).await
+                run(migrations, Engine::Sqlite, &mut *connection).await?;
             }
             Self::Postgres(pool) => {
                 // A connection of its own: after a failure it would go back to the pool with the advisory lock held.
                 let mut connection = pool.acquire().await?.detach();
                 sqlx::query("SET statement_timeout = 0").execute(&mut connection).await?;
-                let outcome = run(migrator, &mut connection).await;
+                let outcome = run(migrations, Engine::Postgres, &mut connection).await;
                 connection.close().await?;
-                outcome
+                outcome?;
             }
         }
+        // Another program may have been faster, and newer.
+        self.check_schema(migrations).await
     }
 
-    /// The newest migration the store has, `None` before the first.
+    /// The newest of the service's own migrations that the store has, `None` before the first.
     pub async fn schema_version(&self) -> Result<Option<i64>, DbError> {
-        const SQLITE_TABLE: &str =
-            "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = '_sqlx_migrations'";
-        const POSTGRES_TABLE: &str = "SELECT count(to_regclass('_sqlx_migrations'))";
-        const VERSION: &str = "SELECT max(version) FROM _sqlx_migrations";
         let mut tx = self.read().await?;
-        let table = match tx.engine() {
-            Engine::Sqlite => SQLITE_TABLE,
-            Engine::Postgres => POSTGRES_TABLE,
-        };
-        let tables: i64 = crate::on!(&mut tx, c => sqlx::query(table).fetch_one(c).await?.try_get(0)?);
-        if tables == 0 {
-            return Ok(None);
-        }
-        Ok(crate::on!(&mut tx, c => sqlx::query(VERSION).fetch_one(c).await?.try_get(0)?))
+        Ok(schema::applied(&mut tx, Part::Own).await?.last().map(schema::Applied::version))
     }
 
-    /// Demands that the store is at exactly this program's version: [`DbError::PendingMigrations`] when it is
-    /// behind, [`DbError::NewerDatabase`] when it is ahead.
+    /// Demands that this program can run on the store: it has every migration that the program knows
+    /// ([`DbError::PendingMigrations`] otherwise), and if it is ahead, its newest one serves this program
+    /// ([`DbError::NewerDatabase`] otherwise).
     pub async fn check_schema(&self, migrations: &Migrations) -> Result<(), DbError> {
-        let known = migrations.known(self.engine());
-        match self.schema_version().await? {
-            Some(found) if found > known => Err(DbError::NewerDatabase { found, known }),
-            Some(found) if found == known => Ok(()),
-            found => Err(DbError::PendingMigrations { found, known }),
+        let mut tx = self.read().await?;
+        let mut pending = Ok(());
+        for part in [Part::Shared, Part::Own] {
+            let known = migrations.of(part, tx.engine());
+            let applied = schema::applied(&mut tx, part).await?;
+            match schema::judge(part, known, migrations.oldest(part), &applied) {
+                Err(behind @ DbError::PendingMigrations { .. }) => pending = Err(behind),
+                outcome => outcome?,
+            }
         }
+        pending
     }
 
-    /// Refuses a store that a newer program has migrated; one that is behind is fine.
-    pub(crate) async fn refuse_newer(&self, migrations: &Migrations) -> Result<(), DbError> {
+    /// Refuses a store that this program can neither run on nor migrate.
+    pub(crate) async fn refuse_misfit(&self, migrations: &Migrations) -> Result<(), DbError> {
         match self.check_schema(migrations).await {
             Err(DbError::PendingMigrations { .. }) => Ok(()),
             other => other,
@@ -106,8 +129,18 @@ impl Db {
     }
 }
 
-async fn run<C: Migrate>(migrator: &Migrator, connection: &mut C) -> Result<(), DbError> {
-    migrator.run_direct(None, connection, false).await.map_err(DbError::from)
+async fn run<C: Migrate>(migrations: &Migrations, engine: Engine, connection: &mut C) -> Result<(), DbError> {
+    for part in [Part::Shared, Part::Own] {
+        let migrator = Migrator {
+            migrations: Cow::Borrowed(&migrations.of(part, engine).migrations),
+            // A store may be ahead; whether it still serves this program has been asked.
+            ignore_missing: true,
+            table_name: Cow::Borrowed(part.table()),
+            ..Migrator::DEFAULT
+        };
+        migrator.run_direct(None, connection, false).await?;
+    }
+    Ok(())
 }
 
 /// sqlx has no migration lock for SQLite, so the directory is locked. Not the file itself: closing a second handle

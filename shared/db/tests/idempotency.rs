@@ -7,12 +7,12 @@
 )]
 
 use bursar_db::idempotency::{Claim, KEEP, claim, prune, settle};
-use bursar_db::{Db, DbError, PoolOptions, Tx, ddl};
+use bursar_db::{Db, DbError, Migrations, PoolOptions, Tx};
 use bursar_testkit::TestDb;
 use bursar_time::Timestamp;
 
 async fn store(at: &TestDb) -> Db {
-    let migrations = ddl::migrations();
+    let migrations = Migrations::SHARED;
     let url = at.url().parse().expect("the test kit gives a good address");
     // Fewer connections than tasks, as in life.
     let db = Db::open(&url, &migrations, &PoolOptions { max_connections: 12, ..PoolOptions::default() }).await;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bursar_db::{Db, DbError, PoolOptions, Tx, ddl, on};
+use bursar_db::{Db, DbError, Migrations, PoolOptions, Tx, on};
 use bursar_events::{Consumer, Outbox, run};
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::event_service_client::EventServiceClient;
@@ -33,7 +33,7 @@ use tonic::{Code, Status, Streaming};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 async fn store(at: &TestDb) -> Db {
-    let migrations = ddl::migrations();
+    let migrations = Migrations::SHARED;
     let url = at.url().parse().expect("the test kit gives a good address");
     let options = PoolOptions { acquire_timeout: PATIENCE, ..PoolOptions::default() };
     let db = Db::open(&url, &migrations, &options).await.expect("opens");

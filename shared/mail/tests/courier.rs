@@ -11,7 +11,7 @@ mod post_office;
 use std::path::Path;
 use std::time::Duration;
 
-use bursar_db::{Db, PoolOptions, ddl, on};
+use bursar_db::{Db, Migrations, PoolOptions, on};
 use bursar_mail::{Courier, Mail, Transport, queue};
 use bursar_secret::{Entropy, Sealer, Secret};
 use bursar_testkit::TestDb;
@@ -37,7 +37,7 @@ struct World {
 
 impl World {
     async fn new(at: &TestDb) -> Self {
-        let migrations = ddl::migrations();
+        let migrations = Migrations::SHARED;
         let url = at.url().parse().expect("the test kit gives a good address");
         let db = Db::open(&url, &migrations, &PoolOptions::default()).await.expect("opens");
         db.migrate(&migrations).await.expect("migrates");

@@ -12,7 +12,7 @@ const METHOD: &str = "Set";
 
 async fn store(folder: &std::path::Path) -> Db {
     let url = StoreUrl::sqlite(folder.join("test.db"));
-    let migrations = bursar_db::ddl::migrations();
+    let migrations = bursar_db::Migrations::SHARED;
     let db = Db::open(&url, &migrations, &PoolOptions::default()).await.expect("opened");
     db.migrate(&migrations).await.expect("migrated");
     db

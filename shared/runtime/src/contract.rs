@@ -118,7 +118,8 @@ impl ReadyProbe {
         Self::new(|| std::future::ready(Ok(())))
     }
 
-    /// A probe of a store: reachable, and at exactly the version of this program's migrations.
+    /// A probe of a store: reachable, and its schema serves this program ([`Db::check_schema`]): a newer program that
+    /// migrates first does not take the old ones out.
     pub fn store(db: Db, migrations: &'static Migrations) -> Self {
         Self::new(move || {
             let db = db.clone();

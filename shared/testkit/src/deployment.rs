@@ -151,6 +151,11 @@ impl Deployment {
         self.ports.base()
     }
 
+    /// The operations port of every process.
+    pub fn operations_ports(&self) -> Vec<u16> {
+        self.plan.programs(&self.ports).into_iter().map(|(_, port)| port).collect()
+    }
+
     /// The data directory that all processes share.
     pub fn data_dir(&self) -> &Path {
         &self.plan.data

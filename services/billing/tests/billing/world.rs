@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use bursar_db::{Db, Engine, Tx, ddl, on};
+use bursar_db::{Db, Engine, Migrations, Tx, on};
 use bursar_events::Outbox;
 use bursar_id::{OrganizationId, OwnerId, Role, UserId};
 use bursar_proto::billing::v1 as pb;
@@ -82,7 +82,7 @@ impl World {
         settings.postgres.acquire_timeout = Duration::from_mins(2);
         adjust(&mut settings);
         let told_in = sqlite::file();
-        let organization_db = told_in.open(&ddl::migrations()).await;
+        let organization_db = told_in.open(&Migrations::SHARED).await;
         let organization = Outbox::new("organization", organization_db.clone(), clock.clone(), Entropy::seeded(1));
         let env = Env::for_test(clock.clone(), Entropy::seeded(2));
         let identity = Identity { issuer: Arc::clone(&issuer), clock: clock.clone() };

@@ -308,14 +308,4 @@ bursar_testkit::engines! {
         }
         assert!(sessions::by_id(&mut tx, id(5)).await.unwrap().is_some());
     }
-
-    async fn the_shared_tables_are_as_they_should_be(db: TestDb) {
-        let db = db.open(&MIGRATIONS).await;
-        let shared = |ddl: &'static str| ddl.splitn(3, '\n').nth(2).unwrap_or_default();
-        let (own, ddl) = match db.engine() {
-            Engine::Sqlite => (include_str!("../../migrations/sqlite/0001_identity.sql"), bursar_db::ddl::SQLITE),
-            Engine::Postgres => (include_str!("../../migrations/postgres/0001_identity.sql"), bursar_db::ddl::POSTGRES),
-        };
-        assert!(own.ends_with(shared(ddl)), "the migration and shared/db/ddl differ");
-    }
 }

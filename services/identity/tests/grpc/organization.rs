@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use bursar_db::{Db, PoolOptions, ddl};
+use bursar_db::{Db, Migrations, PoolOptions};
 use bursar_events::Outbox;
 use bursar_id::{OrganizationId, Role, UserId};
 use bursar_proto::event::v1::event::Payload;
@@ -35,8 +35,8 @@ pub(crate) struct FakeOrganization {
 impl FakeOrganization {
     pub(crate) async fn new(env: &Env) -> Self {
         let file = sqlite::file();
-        let db = Db::open(&file.store_url(), &ddl::migrations(), &PoolOptions::default()).await.unwrap();
-        db.migrate(&ddl::migrations()).await.unwrap();
+        let db = Db::open(&file.store_url(), &Migrations::SHARED, &PoolOptions::default()).await.unwrap();
+        db.migrate(&Migrations::SHARED).await.unwrap();
         let outbox = Outbox::new("organization", db.clone(), env.clock.clone(), env.entropy.clone());
         Self { db, outbox, places: Arc::default(), away: Arc::default(), _file: Arc::new(file) }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use bursar_db::{Db, ddl};
+use bursar_db::{Db, Migrations};
 use bursar_events::Outbox;
 use bursar_id::{OrganizationId, OwnerId, Role, SessionId, UserId};
 use bursar_organization::store::MIGRATIONS;
@@ -72,7 +72,7 @@ impl World {
         settings.limits.deadline = std::time::Duration::from_mins(2);
         adjust(&mut settings);
         let identity_file = sqlite::file();
-        let identity_db = identity_file.open(&ddl::migrations()).await;
+        let identity_db = identity_file.open(&Migrations::SHARED).await;
         let env = Env::for_test(clock.clone(), Entropy::seeded(7));
         let identity = Outbox::new("identity", identity_db.clone(), clock.clone(), Entropy::seeded(8));
         let billing = Billing::default();

@@ -1,6 +1,6 @@
 //! What each layer of a service may know, and that all services have one shape.
 
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, fs, iter};
 
 use bursar_runtime::Service;
 
@@ -116,11 +116,36 @@ fn services_have_one_shape() {
     assert_none(&breaches);
 }
 
+/// The folders with a set of migrations for each engine.
+fn migrations() -> impl Iterator<Item = String> {
+    let services = Service::ALL.into_iter().map(|service| format!("services/{service}/migrations"));
+    iter::once("shared/db/migrations".to_owned()).chain(services)
+}
+
 #[test]
 fn both_engines_have_the_same_migrations() {
-    for service in Service::ALL {
-        let of = |engine: &str| names(&format!("services/{service}/migrations/{engine}"));
-        assert_eq!(of("sqlite"), of("postgres"), "the migrations of {service}");
+    for folder in migrations() {
+        let of = |engine: &str| names(&format!("{folder}/{engine}"));
+        assert_eq!(of("sqlite"), of("postgres"), "{folder}");
+    }
+}
+
+/// `NNNN_words.sql` or `NNNN_serves_MMMM_words.sql`: numbered without gaps, and no migration serves an older program than
+/// the one before it does, since only the newest one's word counts.
+#[test]
+fn migrations_say_whom_they_serve() {
+    for folder in migrations() {
+        let mut served = 0;
+        for (number, name) in (1..).zip(names(&format!("{folder}/sqlite"))) {
+            let words: Vec<&str> = name.trim_end_matches(".sql").split('_').collect();
+            assert_eq!(words[0], format!("{number:04}"), "{folder}/{name}");
+            let oldest = match words[1] {
+                "serves" => words[2].parse().unwrap_or_else(|_| panic!("{folder}/{name}: whom does it serve?")),
+                _ => number,
+            };
+            assert!(served <= oldest && oldest <= number, "{folder}/{name} serves {oldest}, one before it {served}");
+            served = oldest;
+        }
     }
 }
 

@@ -12,6 +12,7 @@ mod starting;
 mod story;
 #[path = "../support/mod.rs"]
 mod support;
+mod windows;
 
 /// Makes of each behaviour two tests: `one_process::…` and `three_processes::…`.
 macro_rules! behaviours {
@@ -56,4 +57,5 @@ behaviours! {
     operations::methods_of_other_services_are_refused,
     operations::a_stop_is_graceful_with_open_streams,
     clock::tokens_expire_and_a_month_renews_the_allowance_but_not_the_pack,
+    windows::a_program_serves_on_an_expanded_store_and_not_on_a_contracted_one,
 }

@@ -75,6 +75,11 @@ impl World {
         &self.deployment
     }
 
+    /// The deployment again, when nobody else uses this world any more.
+    pub(crate) fn into_deployment(self) -> Deployment {
+        Arc::try_unwrap(self.deployment).expect("this world is nobody else's")
+    }
+
     /// Calls without a token, over connections of the world's own.
     pub(crate) fn anybody(&self) -> &Client {
         &self.anybody

@@ -1,4 +1,5 @@
--- Tables that every service has; they are explained in shared/db/ddl.
+-- The tables that every service's store has; they are made before the service's own. The SQLite twin of this file differs
+-- in types only. Times are microseconds since 1970 (UTC).
 
 -- Answers to requests that carry a request id (bursar_db::idempotency). Written in the transaction of the effect.
 -- scope: whose id it is. response: NULL only inside the transaction that claimed it.
@@ -37,3 +38,13 @@ CREATE TABLE consumer_cursors (
     source TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     cursor TEXT COLLATE "C" NOT NULL
 );
+
+-- Mail waiting to be delivered (bursar_mail). sealed: the whole mail, encrypted, because its links carry tokens.
+CREATE TABLE mail_queue (
+    id              TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    sealed          BYTEA  NOT NULL,
+    attempts        BIGINT NOT NULL,
+    next_attempt_at BIGINT NOT NULL,
+    created_at      BIGINT NOT NULL
+);
+CREATE INDEX mail_queue_due ON mail_queue (next_attempt_at);
