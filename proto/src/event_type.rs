@@ -15,9 +15,19 @@ pub const USER_DELETED: &str = "user.deleted";
 /// From billing: a subscription began, changed or ended.
 pub const SUBSCRIPTION_CHANGED: &str = "subscription.changed";
 
+/// From identity and billing: somebody did something, or was refused what only few may do.
+pub const AUDIT_RECORDED: &str = "audit.recorded";
+
 /// Every name.
-pub const ALL: &[&str] =
-    &[ORGANIZATION_CREATED, ORGANIZATION_UPDATED, MEMBERSHIP_CHANGED, USER_UPDATED, USER_DELETED, SUBSCRIPTION_CHANGED];
+pub const ALL: &[&str] = &[
+    ORGANIZATION_CREATED,
+    ORGANIZATION_UPDATED,
+    MEMBERSHIP_CHANGED,
+    USER_UPDATED,
+    USER_DELETED,
+    SUBSCRIPTION_CHANGED,
+    AUDIT_RECORDED,
+];
 
 impl Payload {
     /// The name of this payload's type, as `Event.type` says it.
@@ -29,6 +39,7 @@ impl Payload {
             Self::UserUpdated(_) => USER_UPDATED,
             Self::UserDeleted(_) => USER_DELETED,
             Self::SubscriptionChanged(_) => SUBSCRIPTION_CHANGED,
+            Self::AuditRecorded(_) => AUDIT_RECORDED,
         }
     }
 }

@@ -1,7 +1,8 @@
-//! What identity's events do here: names are remembered, and whoever deleted the account is seen off.
+//! What the other services' events do here. Identity's: names are remembered, and whoever deleted the account is seen off.
+//! Both services': what they did is written into the audit log, which lists everybody's.
 
 use bursar_db::{DbError, Tx};
-use bursar_events::Consumer;
+use bursar_events::{Consumer, audit};
 use bursar_id::UserId;
 use bursar_proto::event::v1::Event;
 use bursar_proto::event::v1::event::Payload;
@@ -25,7 +26,7 @@ impl Consumer for FromIdentity {
     const NAME: &'static str = "organization's people";
 
     fn types() -> &'static [&'static str] {
-        &[event_type::USER_UPDATED, event_type::USER_DELETED]
+        &[event_type::USER_UPDATED, event_type::USER_DELETED, event_type::AUDIT_RECORDED]
     }
 
     async fn apply(&self, tx: &mut Tx, event: &Event) -> Result<(), DbError> {
@@ -33,6 +34,7 @@ impl Consumer for FromIdentity {
             Some(Payload::UserUpdated(updated)) => {
                 users::rename(tx, user(&updated.user_id)?, &updated.display_name).await
             }
+            Some(Payload::AuditRecorded(told)) => audit::learn(tx, told).await,
             Some(Payload::UserDeleted(deleted)) => users::delete(tx, user(&deleted.user_id)?, self.clock.now()).await,
             _ => Ok(()),
         }
@@ -40,6 +42,25 @@ impl Consumer for FromIdentity {
 
     fn applied(&self) {
         self.departures.notify_one();
+    }
+}
+
+/// Applies billing's events to organization's store.
+#[derive(Clone, Copy, Debug)]
+pub struct FromBilling;
+
+impl Consumer for FromBilling {
+    const NAME: &'static str = "organization's audit log";
+
+    fn types() -> &'static [&'static str] {
+        &[event_type::AUDIT_RECORDED]
+    }
+
+    async fn apply(&self, tx: &mut Tx, event: &Event) -> Result<(), DbError> {
+        match &event.payload {
+            Some(Payload::AuditRecorded(told)) => audit::learn(tx, told).await,
+            _ => Ok(()),
+        }
     }
 }
 

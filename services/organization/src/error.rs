@@ -15,9 +15,6 @@ pub enum Error {
     /// The rules do not allow it as things stand.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The request id was used for another request.
-    #[error("the request id was used for another request")]
-    RequestIdReused,
     /// Billing did not answer, or not as it should.
     #[error("billing answered {:?}: {}", .0.code(), .0.message())]
     Billing(#[source] Box<tonic::Status>),

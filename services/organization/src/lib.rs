@@ -25,12 +25,12 @@ use std::sync::Arc;
 use bursar_db::Db;
 use bursar_events::Outbox;
 use bursar_mail::Courier;
-use bursar_rpc::{KeySet, StackDeps};
+use bursar_rpc::{KeySet, Mutations, ServiceTokens, StackDeps};
 use bursar_runtime::{Env, Peers, ReadyProbe, Service, Settings, Started};
 use bursar_time::Span;
 use tokio::sync::Notify;
 
-use consume::FromIdentity;
+use consume::{FromBilling, FromIdentity};
 use store::MIGRATIONS;
 use usecase::{Organization, Parts};
 
@@ -76,11 +76,12 @@ pub async fn start_with(settings: &Settings, keys: KeySet, peers: Peers, env: En
         clock: clock.clone(),
         entropy: entropy.clone(),
         sealer,
+        mutations: Mutations::new(db.clone(), clock.clone(), entropy.clone(), outbox.clone()),
         outbox: outbox.clone(),
         courier,
         billing: peers.to(Service::Billing).with_tokens(tokens.clone()),
     });
-    spawn_tasks(&organization, peers.to(Service::Identity).with_tokens(tokens), &env);
+    spawn_tasks(&organization, &peers, &tokens, &env);
 
     let deps = StackDeps { keys, clock, entropy, meter: env.meter, limits: settings.stack_limits() };
     let events = outbox.watch_service(env.shutdown);
@@ -93,7 +94,7 @@ pub async fn start_with(settings: &Settings, keys: KeySet, peers: Peers, env: En
 }
 
 /// Background work: mail goes out until everything has ended, the rest only until draining begins.
-fn spawn_tasks(organization: &Organization, identity: bursar_rpc::Transport, env: &Env) {
+fn spawn_tasks(organization: &Organization, peers: &Peers, tokens: &ServiceTokens, env: &Env) {
     let parts = organization.parts();
     env.tasks.spawn(parts.courier.clone().run(env.halt.clone()));
     let departures = Arc::new(Notify::new());
@@ -101,7 +102,15 @@ fn spawn_tasks(organization: &Organization, identity: bursar_rpc::Transport, env
     env.tasks.spawn(bursar_events::run(
         consumer,
         "identity",
-        identity,
+        peers.to(Service::Identity).with_tokens(tokens.clone()),
+        parts.db.clone(),
+        parts.entropy.clone(),
+        env.shutdown.clone(),
+    ));
+    env.tasks.spawn(bursar_events::run(
+        FromBilling,
+        "billing",
+        peers.to(Service::Billing).with_tokens(tokens.clone()),
         parts.db.clone(),
         parts.entropy.clone(),
         env.shutdown.clone(),

@@ -1,7 +1,7 @@
 //! One way to a database for every service: [`Db`] and [`Tx`] over SQLite and PostgreSQL.
 //!
 //! What lives here: opening a store, transactions, errors with stable constraint names, idempotent requests
-//! ([`idempotency`]), migrations with their window ([`Migrations`], [`Part`]) and those of the tables that every service
+//! ([`idempotency`]), the audit log ([`audit`]), migrations with their window ([`Migrations`], [`Part`]) and those of the tables that every service
 //! has (`shared/db/migrations`).
 //! What must not: any table or rule of one service. Statements live in each service's `store`.
 //!
@@ -20,6 +20,7 @@
 //! Transactions are linear: [`Db::begin`] … [`Tx::commit`]; dropping one rolls it back. After a statement
 //! has failed, drop the transaction: PostgreSQL has aborted it, and answers a later commit with a rollback.
 
+pub mod audit;
 mod db;
 mod error;
 pub mod idempotency;

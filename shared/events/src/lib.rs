@@ -7,8 +7,9 @@
 //! the order of numbers is the order of commits and a reader that has seen one number has seen all before it. (A
 //! sequence would not do: a number drawn early and committed late is skipped by whoever reads along.)
 //!
-//! What lives here: carrying events. What must not: what any of them means.
+//! What lives here: carrying events, and [`audit`] rows as one. What must not: what any other of them means.
 
+pub mod audit;
 mod consumer;
 mod cursor;
 mod outbox;

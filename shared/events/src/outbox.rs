@@ -1,15 +1,17 @@
 //! Writing events with the change they tell of, and reading them back in order.
 
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 
+use bursar_db::audit::AuditRow;
 use bursar_db::{Db, DbError, Tx, exactly_one, on};
 use bursar_id::EventId;
 use bursar_proto::event::v1::Event;
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::event_service_server::EventServiceServer;
-use bursar_rpc::MAX_MESSAGE;
 use bursar_rpc::convert::to_timestamp;
+use bursar_rpc::{MAX_MESSAGE, Publish};
 use bursar_secret::Entropy;
 use bursar_time::Clock;
 use prost::Message;
@@ -17,6 +19,7 @@ use sqlx::Row;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit;
 use crate::watch::Watching;
 
 /// The most events a page holds.
@@ -154,5 +157,18 @@ impl Outbox {
             Db::Sqlite { read, .. } => read!(read),
             Db::Postgres(pool) => read!(pool),
         }
+    }
+}
+
+/// Mutations tell of themselves here.
+impl Publish for Outbox {
+    type Event = Payload;
+
+    fn commit(&self, tx: Tx, events: Vec<Payload>) -> impl Future<Output = Result<(), DbError>> + Send {
+        Self::commit(self, tx, events)
+    }
+
+    fn audited(&self, row: &AuditRow) -> Payload {
+        audit::recorded(row)
     }
 }

@@ -60,6 +60,8 @@ pub mod kinds {
         Invoice = "ivc";
         /// An event.
         Event = "evt";
+        /// A row of an audit log.
+        Audit = "aud";
         /// A mail waiting to be sent.
         Mail = "eml";
     }

@@ -60,5 +60,7 @@ pub type SubscriptionId = Id<kinds::Subscription>;
 pub type InvoiceId = Id<kinds::Invoice>;
 /// An event that one service tells the others (`evt_`).
 pub type EventId = Id<kinds::Event>;
+/// A row of an audit log (`aud_`).
+pub type AuditId = Id<kinds::Audit>;
 /// A mail waiting to be sent (`eml_`).
 pub type MailId = Id<kinds::Mail>;

@@ -72,6 +72,11 @@ impl RequestKey {
         &self.scope
     }
 
+    /// The RPC's name.
+    pub fn method(&self) -> &'static str {
+        self.method
+    }
+
     /// What the request asks, as a digest.
     pub fn body_hash(&self) -> &[u8; 32] {
         &self.body_hash

@@ -195,6 +195,14 @@ impl Problem {
         self
     }
 
+    /// Whether somebody was refused something; otherwise a server failed, and the same call may succeed later.
+    pub fn is_refusal(&self) -> bool {
+        !matches!(
+            self.code(),
+            Code::Internal | Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown
+        ) && !matches!(self.reason(), reason::CONFLICTING_CHANGE | reason::OVERLOADED)
+    }
+
     /// The gRPC code.
     pub fn code(&self) -> Code {
         self.0.code

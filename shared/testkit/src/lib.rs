@@ -4,6 +4,7 @@
 //! - [`postgres`] starts a private PostgreSQL for the test process, [`sqlite`] a file of the test's own.
 //! - [`id`], [`at`], [`credits`], [`clock`] spell values.
 //! - [`Issuer`] signs tokens that a service under test believes; [`refused`] looks at refusals.
+//! - [`audited`] reads a store's audit log.
 //! - [`Client`] calls services, in this process or elsewhere; [`Person`] signs up and in as people do.
 //! - [`Plan`] starts Bursar's programs, in one process or three, and gives a [`Deployment`] with its [`Mailbox`].
 //!
@@ -16,6 +17,7 @@
     reason = "a helper of tests fails by panicking, as the tests do"
 )]
 
+mod audit;
 mod client;
 mod deployment;
 mod engines;
@@ -30,6 +32,7 @@ mod refusal;
 pub mod sqlite;
 mod values;
 
+pub use audit::audited;
 pub use bursar_db::Engine;
 pub use client::{Channel, Client, Credentials, client};
 pub use deployment::{Deployment, Plan, Topology};

@@ -4,11 +4,10 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use bursar_email::Email;
-use bursar_id::{OrganizationId, OwnerId, RequestId, Role};
+use bursar_id::{OrganizationId, OwnerId, Role};
 use bursar_proto::organization::v1 as proto;
 use bursar_rpc::convert::{ConvertError, UpdateMask, role, to_role, to_timestamp};
-use bursar_rpc::{Caller, Problem, RequestKey, Violations};
-use prost::Message;
+use bursar_rpc::{Problem, Violations};
 use prost_types::FieldMask;
 
 use crate::domain::etag;
@@ -16,28 +15,7 @@ use crate::domain::invitation::State;
 use crate::store::memberships::MemberRow;
 use crate::store::organizations::OrganizationOfUser;
 use crate::store::projects::ProjectRow;
-use crate::usecase::{Asked, InvitationView, Keyed};
-
-/// Reads a mutating request. `message` is the request without its `request_id`; `read` notes its bad fields
-/// and gives what it asks for, if nothing is wrong.
-pub(super) fn asked<M: Message, T>(
-    caller: &Caller,
-    method: &'static str,
-    request_id: &str,
-    message: &M,
-    read: impl FnOnce(&M, &mut Violations) -> Option<T>,
-) -> Asked<T> {
-    let mut violations = Violations::new();
-    let what = read(message, &mut violations);
-    violations.check_optional("request_id", request_id, |text| RequestId::parse(text));
-    match (what, violations.is_empty()) {
-        (Some(what), true) => {
-            let key = RequestKey::new(caller, method, request_id, message)?;
-            Ok(Keyed { key, what })
-        }
-        _ => Err(violations.into_problem()),
-    }
-}
+use crate::usecase::InvitationView;
 
 /// Reads the one field of a request that has to be known before anybody can be authorized.
 pub(super) fn field<T: FromStr<Err: Display>>(name: &str, text: &str) -> Result<T, Problem> {
@@ -95,6 +73,41 @@ impl Changes {
     ) -> Option<T> {
         let wanted = self.mask.has(field) && (self.named || !text.is_empty());
         if wanted { violations.check(field, parse(text)) } else { None }
+    }
+}
+
+/// What is kept of each outcome for a repetition: the message of the API, which its RPC puts into a response.
+mod stored {
+    use bursar_rpc::Stored;
+
+    use super::{InvitationView, MemberRow, OrganizationOfUser, ProjectRow, proto};
+
+    impl Stored for OrganizationOfUser {
+        type Message = proto::Organization;
+        fn to_message(&self) -> proto::Organization {
+            super::organization(self.clone())
+        }
+    }
+
+    impl Stored for MemberRow {
+        type Message = proto::Member;
+        fn to_message(&self) -> proto::Member {
+            super::member(self.clone())
+        }
+    }
+
+    impl Stored for InvitationView {
+        type Message = proto::Invitation;
+        fn to_message(&self) -> proto::Invitation {
+            super::invitation(self.clone())
+        }
+    }
+
+    impl Stored for ProjectRow {
+        type Message = proto::Project;
+        fn to_message(&self) -> proto::Project {
+            super::project(self.clone())
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use bursar_proto::organization::v1::{
     RevokeInvitationRequest, RevokeInvitationResponse,
 };
 use bursar_rpc::convert::{optional_span, to_role, to_timestamp};
-use bursar_rpc::{Caller, Fingerprint, PageRequest, Problem, Violations};
+use bursar_rpc::{Asked, Call, Caller, Fingerprint, PageRequest, Problem, Violations};
 use bursar_secret::Secret;
 use bursar_time::Span;
 use tonic::{Request, Response, Status};
@@ -26,16 +26,15 @@ impl InvitationService for Handlers {
         &self,
         request: Request<CreateInvitationRequest>,
     ) -> Result<Response<CreateInvitationResponse>, Status> {
-        let caller = Caller::of(&request)?;
+        let call = Call::of(&request)?;
         let mut message = request.into_inner();
         let id = convert::organization_id(&message.organization_id)?;
         let request_id = take(&mut message.request_id);
         let default = self.0.parts().config.invitation_ttl;
         let read = |message: &_, violations: &mut _| new(message, default, violations);
-        let asked = convert::asked(&caller, "CreateInvitation", &request_id, &message, read);
-        let answer = |view| CreateInvitationResponse { invitation: Some(convert::invitation(view)) };
-        let created = self.0.create_invitation(caller.user()?, id, asked, answer).await?;
-        Ok(Response::new(created))
+        let asked = Asked::read(call, &request_id, &message, read);
+        let created = self.0.create_invitation(id, &asked).await?;
+        Ok(Response::new(CreateInvitationResponse { invitation: Some(created.message()?) }))
     }
 
     async fn list_invitations(
@@ -55,28 +54,26 @@ impl InvitationService for Handlers {
         &self,
         request: Request<ResendInvitationRequest>,
     ) -> Result<Response<ResendInvitationResponse>, Status> {
-        let caller = Caller::of(&request)?;
+        let call = Call::of(&request)?;
         let mut message = request.into_inner();
         let id = convert::field::<InvitationId>("invitation_id", &message.invitation_id)?;
         let request_id = take(&mut message.request_id);
-        let asked = convert::asked(&caller, "ResendInvitation", &request_id, &message, |_, _| Some(()));
-        let answer = |view| ResendInvitationResponse { invitation: Some(convert::invitation(view)) };
-        let sent = self.0.resend_invitation(caller.user()?, id, asked, answer).await?;
-        Ok(Response::new(sent))
+        let asked = Asked::read(call, &request_id, &message, |_, _| Some(()));
+        let sent = self.0.resend_invitation(id, &asked).await?;
+        Ok(Response::new(ResendInvitationResponse { invitation: Some(sent.message()?) }))
     }
 
     async fn revoke_invitation(
         &self,
         request: Request<RevokeInvitationRequest>,
     ) -> Result<Response<RevokeInvitationResponse>, Status> {
-        let caller = Caller::of(&request)?;
+        let call = Call::of(&request)?;
         let mut message = request.into_inner();
         let id = convert::field::<InvitationId>("invitation_id", &message.invitation_id)?;
         let request_id = take(&mut message.request_id);
-        let asked = convert::asked(&caller, "RevokeInvitation", &request_id, &message, |_, _| Some(()));
-        let answer = |view| RevokeInvitationResponse { invitation: Some(convert::invitation(view)) };
-        let revoked = self.0.revoke_invitation(caller.user()?, id, asked, answer).await?;
-        Ok(Response::new(revoked))
+        let asked = Asked::read(call, &request_id, &message, |_, _| Some(()));
+        let revoked = self.0.revoke_invitation(id, &asked).await?;
+        Ok(Response::new(RevokeInvitationResponse { invitation: Some(revoked.message()?) }))
     }
 
     async fn preview_invitation(
@@ -100,23 +97,24 @@ impl InvitationService for Handlers {
         &self,
         request: Request<AcceptInvitationRequest>,
     ) -> Result<Response<AcceptInvitationResponse>, Status> {
-        let caller = Caller::of(&request)?;
+        let call = Call::of(&request)?;
         let mut message = request.into_inner();
         let request_id = take(&mut message.request_id);
-        let asked = convert::asked(&caller, "AcceptInvitation", &request_id, &message, |_, _| Some(()));
-        let token = Secret::from(message.token);
-        let answer = |member| AcceptInvitationResponse { member: Some(convert::member(member)) };
-        let user = caller.user()?;
-        let accepted = self.0.accept_invitation(user, token.expose(), asked, answer).await?;
-        Ok(Response::new(accepted))
+        let token = |message: &AcceptInvitationRequest, _: &mut _| Some(Secret::from(message.token.clone()));
+        let asked = Asked::read(call, &request_id, &message, token);
+        let accepted = self.0.accept_invitation(&asked).await?;
+        Ok(Response::new(AcceptInvitationResponse { member: Some(accepted.message()?) }))
     }
 
     async fn decline_invitation(
         &self,
         request: Request<DeclineInvitationRequest>,
     ) -> Result<Response<DeclineInvitationResponse>, Status> {
-        let token = Secret::from(request.into_inner().token);
-        self.0.decline_invitation(token.expose()).await?;
+        let call = Call::of(&request)?;
+        let message = request.into_inner();
+        let token = |message: &DeclineInvitationRequest, _: &mut _| Some(Secret::from(message.token.clone()));
+        let asked = Asked::read(call, "", &message, token);
+        self.0.decline_invitation(&asked).await?;
         Ok(Response::new(DeclineInvitationResponse {}))
     }
 }

@@ -10,7 +10,7 @@ use bursar_proto::organization::v1::{
     UpdateMemberRoleRequest, UpdateMemberRoleResponse,
 };
 use bursar_rpc::convert::to_optional_role;
-use bursar_rpc::{Caller, Fingerprint, PageRequest, Problem, Violations};
+use bursar_rpc::{Asked, Call, Caller, Fingerprint, PageRequest, Problem, Violations};
 use tonic::{Request, Response, Status};
 
 use super::{Handlers, convert};
@@ -43,43 +43,42 @@ impl MemberService for Handlers {
         &self,
         request: Request<UpdateMemberRoleRequest>,
     ) -> Result<Response<UpdateMemberRoleResponse>, Status> {
-        let caller = Caller::of(&request)?;
+        let call = Call::of(&request)?;
         let mut message = request.into_inner();
         let id = convert::organization_id(&message.organization_id)?;
         let request_id = take(&mut message.request_id);
-        let asked = convert::asked(&caller, "UpdateMemberRole", &request_id, &message, role_change);
-        let answer = |member| UpdateMemberRoleResponse { member: Some(convert::member(member)) };
-        let updated = self.0.update_member_role(caller.user()?, id, asked, answer).await?;
-        Ok(Response::new(updated))
+        let asked = Asked::read(call, &request_id, &message, role_change);
+        let updated = self.0.update_member_role(id, &asked).await?;
+        Ok(Response::new(UpdateMemberRoleResponse { member: Some(updated.message()?) }))
     }
 
     async fn remove_member(
         &self,
         request: Request<RemoveMemberRequest>,
     ) -> Result<Response<RemoveMemberResponse>, Status> {
-        let caller = Caller::of(&request)?;
+        let call = Call::of(&request)?;
         let mut message = request.into_inner();
         let id = convert::organization_id(&message.organization_id)?;
         let request_id = take(&mut message.request_id);
         let read = |message: &RemoveMemberRequest, violations: &mut Violations| {
             violations.check("user_id", message.user_id.parse())
         };
-        let asked = convert::asked(&caller, "RemoveMember", &request_id, &message, read);
-        let answer = RemoveMemberResponse {};
-        Ok(Response::new(self.0.remove_member(caller.user()?, id, asked, answer).await?))
+        let asked = Asked::read(call, &request_id, &message, read);
+        self.0.remove_member(id, &asked).await?;
+        Ok(Response::new(RemoveMemberResponse {}))
     }
 
     async fn leave_organization(
         &self,
         request: Request<LeaveOrganizationRequest>,
     ) -> Result<Response<LeaveOrganizationResponse>, Status> {
-        let caller = Caller::of(&request)?;
+        let call = Call::of(&request)?;
         let mut message = request.into_inner();
         let id = convert::organization_id(&message.organization_id)?;
         let request_id = take(&mut message.request_id);
-        let asked = convert::asked(&caller, "LeaveOrganization", &request_id, &message, |_, _| Some(()));
-        let answer = LeaveOrganizationResponse {};
-        Ok(Response::new(self.0.leave_organization(caller.user()?, id, asked, answer).await?))
+        let asked = Asked::read(call, &request_id, &message, |_, _| Some(()));
+        self.0.leave_organization(id, &asked).await?;
+        Ok(Response::new(LeaveOrganizationResponse {}))
     }
 
     async fn check_access(

@@ -10,7 +10,7 @@ use bursar_proto::organization::v1::{
     ListOrganizationsRequest, ListOrganizationsResponse, TransferOwnershipRequest, TransferOwnershipResponse,
     UpdateOrganizationRequest, UpdateOrganizationResponse,
 };
-use bursar_rpc::{Caller, Fingerprint, PageRequest, Problem, Violations};
+use bursar_rpc::{Asked, Call, Caller, Fingerprint, PageRequest, Problem, Violations};
 use tonic::{Request, Response, Status};
 
 use super::{Handlers, convert};
@@ -24,14 +24,12 @@ impl OrganizationService for Handlers {
         &self,
         request: Request<CreateOrganizationRequest>,
     ) -> Result<Response<CreateOrganizationResponse>, Status> {
-        let caller = Caller::of(&request)?;
+        let call = Call::of(&request)?;
         let mut message = request.into_inner();
         let request_id = take(&mut message.request_id);
-        let asked = convert::asked(&caller, "CreateOrganization", &request_id, &message, new);
-        let answer =
-            |organization| CreateOrganizationResponse { organization: Some(convert::organization(organization)) };
-        let created = self.0.create_organization(caller.user()?, asked, answer).await?;
-        Ok(Response::new(created))
+        let asked = Asked::read(call, &request_id, &message, new);
+        let created = self.0.create_organization(&asked).await?;
+        Ok(Response::new(CreateOrganizationResponse { organization: Some(created.message()?) }))
     }
 
     async fn get_organization(
@@ -62,34 +60,30 @@ impl OrganizationService for Handlers {
         &self,
         request: Request<UpdateOrganizationRequest>,
     ) -> Result<Response<UpdateOrganizationResponse>, Status> {
-        let caller = Caller::of(&request)?;
+        let call = Call::of(&request)?;
         let mut message = request.into_inner();
         let id = convert::organization_id(&message.organization_id)?;
         let request_id = take(&mut message.request_id);
         let read = |message: &_, violations: &mut _| Some(change(message, violations));
-        let asked = convert::asked(&caller, "UpdateOrganization", &request_id, &message, read);
-        let answer =
-            |organization| UpdateOrganizationResponse { organization: Some(convert::organization(organization)) };
-        let updated = self.0.update_organization(caller.user()?, id, asked, answer).await?;
-        Ok(Response::new(updated))
+        let asked = Asked::read(call, &request_id, &message, read);
+        let updated = self.0.update_organization(id, &asked).await?;
+        Ok(Response::new(UpdateOrganizationResponse { organization: Some(updated.message()?) }))
     }
 
     async fn transfer_ownership(
         &self,
         request: Request<TransferOwnershipRequest>,
     ) -> Result<Response<TransferOwnershipResponse>, Status> {
-        let caller = Caller::of(&request)?;
+        let call = Call::of(&request)?;
         let mut message = request.into_inner();
         let id = convert::organization_id(&message.organization_id)?;
         let request_id = take(&mut message.request_id);
         let read = |message: &TransferOwnershipRequest, violations: &mut Violations| {
             violations.check("user_id", message.user_id.parse())
         };
-        let asked = convert::asked(&caller, "TransferOwnership", &request_id, &message, read);
-        let answer =
-            |organization| TransferOwnershipResponse { organization: Some(convert::organization(organization)) };
-        let transferred = self.0.transfer_ownership(caller.user()?, id, asked, answer).await?;
-        Ok(Response::new(transferred))
+        let asked = Asked::read(call, &request_id, &message, read);
+        let transferred = self.0.transfer_ownership(id, &asked).await?;
+        Ok(Response::new(TransferOwnershipResponse { organization: Some(transferred.message()?) }))
     }
 }
 

@@ -9,7 +9,7 @@ use bursar_proto::organization::v1::{
     GetProjectResponse, ListProjectsRequest, ListProjectsResponse, ReassignProjectRequest, ReassignProjectResponse,
     UpdateProjectRequest, UpdateProjectResponse,
 };
-use bursar_rpc::{Caller, Fingerprint, PageRequest, Violations};
+use bursar_rpc::{Asked, Call, Caller, Fingerprint, PageRequest, Violations};
 use tonic::{Request, Response, Status};
 
 use super::{Handlers, convert};
@@ -23,13 +23,13 @@ impl ProjectService for Handlers {
         &self,
         request: Request<CreateProjectRequest>,
     ) -> Result<Response<CreateProjectResponse>, Status> {
-        let caller = Caller::of(&request)?;
+        let call = Call::of(&request)?;
         let mut message = request.into_inner();
         let owner = convert::owner(&message.owner)?;
         let request_id = take(&mut message.request_id);
-        let asked = convert::asked(&caller, "CreateProject", &request_id, &message, new);
-        let answer = |project| CreateProjectResponse { project: Some(convert::project(project)) };
-        Ok(Response::new(self.0.create_project(caller.user()?, owner, asked, answer).await?))
+        let asked = Asked::read(call, &request_id, &message, new);
+        let created = self.0.create_project(owner, &asked).await?;
+        Ok(Response::new(CreateProjectResponse { project: Some(created.message()?) }))
     }
 
     async fn get_project(&self, request: Request<GetProjectRequest>) -> Result<Response<GetProjectResponse>, Status> {
@@ -56,40 +56,40 @@ impl ProjectService for Handlers {
         &self,
         request: Request<UpdateProjectRequest>,
     ) -> Result<Response<UpdateProjectResponse>, Status> {
-        let caller = Caller::of(&request)?;
+        let call = Call::of(&request)?;
         let mut message = request.into_inner();
         let request_id = take(&mut message.request_id);
-        let asked = convert::asked(&caller, "UpdateProject", &request_id, &message, change);
-        let answer = |project| UpdateProjectResponse { project: Some(convert::project(project)) };
-        Ok(Response::new(self.0.update_project(caller.user()?, asked, answer).await?))
+        let asked = Asked::read(call, &request_id, &message, change);
+        let updated = self.0.update_project(&asked).await?;
+        Ok(Response::new(UpdateProjectResponse { project: Some(updated.message()?) }))
     }
 
     async fn reassign_project(
         &self,
         request: Request<ReassignProjectRequest>,
     ) -> Result<Response<ReassignProjectResponse>, Status> {
-        let caller = Caller::of(&request)?;
+        let call = Call::of(&request)?;
         let mut message = request.into_inner();
         let request_id = take(&mut message.request_id);
-        let asked = convert::asked(&caller, "ReassignProject", &request_id, &message, reassignment);
-        let answer = |project| ReassignProjectResponse { project: Some(convert::project(project)) };
-        Ok(Response::new(self.0.reassign_project(caller.user()?, asked, answer).await?))
+        let asked = Asked::read(call, &request_id, &message, reassignment);
+        let reassigned = self.0.reassign_project(&asked).await?;
+        Ok(Response::new(ReassignProjectResponse { project: Some(reassigned.message()?) }))
     }
 
     async fn delete_project(
         &self,
         request: Request<DeleteProjectRequest>,
     ) -> Result<Response<DeleteProjectResponse>, Status> {
-        let caller = Caller::of(&request)?;
+        let call = Call::of(&request)?;
         let mut message = request.into_inner();
         let request_id = take(&mut message.request_id);
         let read = |message: &DeleteProjectRequest, violations: &mut Violations| {
             let id = violations.check("project_id", message.project_id.parse())?;
             Some((id, message.etag.clone()))
         };
-        let asked = convert::asked(&caller, "DeleteProject", &request_id, &message, read);
-        let answer = DeleteProjectResponse {};
-        Ok(Response::new(self.0.delete_project(caller.user()?, asked, answer).await?))
+        let asked = Asked::read(call, &request_id, &message, read);
+        self.0.delete_project(&asked).await?;
+        Ok(Response::new(DeleteProjectResponse {}))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The one place where organization's errors become gRPC statuses.
 
-use bursar_rpc::Problem;
 use bursar_rpc::problem::reason as shared;
+use bursar_rpc::{Problem, Refusing};
 use tonic::{Code, Status};
 
 use crate::Error;
@@ -36,11 +36,20 @@ impl From<Error> for Status {
     }
 }
 
+impl Refusing for Error {
+    fn reason(&self) -> Option<&'static str> {
+        match self {
+            Self::Invalid(problem) => problem.is_refusal().then_some(problem.reason()),
+            Self::Refused(refusal) => Some(refused(*refusal).reason()),
+            Self::Billing(_) | Self::Store(_) | Self::Internal(_) => None,
+        }
+    }
+}
+
 fn problem(error: Error) -> Problem {
     match error {
         Error::Invalid(problem) => problem,
         Error::Refused(refusal) => refused(refusal),
-        Error::RequestIdReused => Problem::request_id_reused(),
         Error::Billing(status) => billing(&status),
         Error::Store(error) => error.into(),
         Error::Internal(cause) => Problem::internal(&cause),
@@ -240,7 +249,7 @@ mod tests {
         let billing = |code| Error::Billing(Box::new(Status::new(code, "42")));
         let cases = [
             (Error::Invalid(Problem::not_found("page")), Code::NotFound, "NOT_FOUND"),
-            (Error::RequestIdReused, Code::AlreadyExists, "REQUEST_ID_REUSED"),
+            (Error::Invalid(Problem::request_id_reused()), Code::AlreadyExists, "REQUEST_ID_REUSED"),
             (billing(Code::Unavailable), Code::Unavailable, "PEER_UNAVAILABLE"),
             (billing(Code::DeadlineExceeded), Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
             (billing(Code::PermissionDenied), Code::Internal, "INTERNAL"),

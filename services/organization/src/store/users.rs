@@ -26,6 +26,13 @@ pub async fn lock_living(tx: &mut Tx, user: UserId) -> Result<bool, DbError> {
     Ok(deleted_at.is_none())
 }
 
+/// Whether a person's account was not deleted, as far as is known.
+pub async fn is_living(tx: &mut Tx, user: UserId) -> Result<bool, DbError> {
+    let row: Option<(Option<Timestamp>,)> =
+        on!(tx, c => sqlx::query_as(IS_DELETED).bind(user).fetch_optional(c).await?);
+    Ok(row.is_none_or(|(deleted_at,)| deleted_at.is_none()))
+}
+
 /// Remembers what a person is called.
 pub async fn rename(tx: &mut Tx, user: UserId, display_name: &str) -> Result<(), DbError> {
     on!(tx, c => sqlx::query(RENAME).bind(user).bind(display_name).execute(c).await?.rows_affected());

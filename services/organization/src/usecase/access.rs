@@ -3,7 +3,7 @@
 use bursar_db::Tx;
 use bursar_id::{OrganizationId, OwnerId, Role};
 use bursar_rpc::access::permits;
-use bursar_rpc::{AccessPolicy, UserCaller};
+use bursar_rpc::{AccessPolicy, Mutation, UserCaller};
 
 use super::Organization;
 use crate::Error;
@@ -28,6 +28,18 @@ impl Organization {
         }
     }
 
+    /// The caller's standing in an organization: a member, with a role that allows what the RPC demands.
+    pub(super) async fn admit(
+        &self,
+        m: &mut Mutation,
+        caller: &UserCaller,
+        organization: OrganizationId,
+    ) -> Result<Role, Error> {
+        let role = self.authorize(m.tx(), caller, organization).await;
+        admitted(m, OwnerId::Organization(organization), &role);
+        role
+    }
+
     /// Locks an organization until the transaction ends, and authorizes the caller in it.
     pub(super) async fn enter(
         &self,
@@ -39,6 +51,18 @@ impl Organization {
         let row = row.ok_or(Refusal::NotAMember)?;
         let role = self.authorize(tx, caller, organization).await?;
         Ok((row, role))
+    }
+
+    /// The caller's standing in the context `owner`; see [`Self::authorize_context`].
+    pub(super) async fn admit_context(
+        &self,
+        m: &mut Mutation,
+        caller: &UserCaller,
+        owner: OwnerId,
+    ) -> Result<Option<Role>, Error> {
+        let role = self.authorize_context(m.tx(), caller, owner).await;
+        admitted(m, owner, &role);
+        role
     }
 
     /// Demands that the token acts in the context `owner` and that the caller has a place there now. `None`
@@ -65,5 +89,12 @@ impl Organization {
             return Err(Refusal::RoleNotAllowed.into());
         }
         Ok(role)
+    }
+}
+
+/// Whoever is refused for another reason than being a stranger belongs there.
+fn admitted<R>(m: &mut Mutation, owner: OwnerId, standing: &Result<R, Error>) {
+    if !matches!(standing, Err(Error::Refused(Refusal::NotAMember))) {
+        m.admit(owner);
     }
 }

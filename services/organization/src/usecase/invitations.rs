@@ -3,14 +3,14 @@
 use bursar_db::Tx;
 use bursar_email::Email;
 use bursar_id::{InvitationId, OrganizationId, Role};
+use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::page::{Page, PageRequest};
-use bursar_rpc::{Problem, UserCaller};
+use bursar_rpc::{Answer, Asked, Done, Looked, Mutation, Problem, UserCaller};
 use bursar_secret::Token;
 use bursar_time::{Span, Timestamp};
-use prost::Message;
 
+use super::Organization;
 use super::mails::{self, InvitationMail};
-use super::{Asked, Begun, Keyed, Organization};
 use crate::Error;
 use crate::domain::Refusal;
 use crate::domain::invitation::{Standing, State};
@@ -32,6 +32,7 @@ pub struct NewInvitation {
 }
 
 /// An invitation with its state at the time of the answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvitationView {
     /// The invitation.
     pub invitation: InvitationRow,
@@ -56,35 +57,55 @@ pub struct InvitationsWanted {
 }
 
 impl Organization {
-    /// Invites an address and mails the token.
-    pub async fn create_invitation<R: Message + Default>(
+    /// Invites an address and mails the token. Billing is asked for the seats between two mutations: the first looks
+    /// whether anything stands against it.
+    pub async fn create_invitation(
         &self,
-        caller: &UserCaller,
         id: OrganizationId,
-        asked: Asked<NewInvitation>,
-        answer: impl FnOnce(InvitationView) -> R,
-    ) -> Result<R, Error> {
-        if let Some(answer) = self.answered(&asked).await? {
+        asked: &Asked<NewInvitation>,
+    ) -> Result<Answer<InvitationView>, Error> {
+        let mut m = self.0.mutations.begin(asked).await?;
+        let looked = self.may_invite(&mut m, id, asked).await;
+        if let Looked::Before(answer) = self.0.mutations.look(m, looked).await? {
             return Ok(answer);
         }
-        let mut tx = self.0.db.read().await?;
-        self.authorize(&mut tx, caller, id).await?;
-        drop(tx);
-        let asked = Ok(asked?);
         let seats = self.seats(id).await?;
-        let (mut tx, now) = match self.begin(&asked).await? {
-            Begun::Replay(answer) => return Ok(answer),
-            Begun::New(tx, now) => (tx, now),
-        };
-        let Keyed { key, what: new } = asked?;
-        let (organization, _) = self.enter(&mut tx, caller, id).await?;
-        if memberships::has_address(&mut tx, id, new.email.key()).await? {
+        let mut m = self.0.mutations.begin(asked).await?;
+        let done = self.invite(&mut m, id, asked, seats).await;
+        let answer = self.0.mutations.end(m, done).await?;
+        self.0.courier.wake();
+        Ok(answer)
+    }
+
+    async fn may_invite(
+        &self,
+        m: &mut Mutation,
+        id: OrganizationId,
+        asked: &Asked<NewInvitation>,
+    ) -> Result<Option<()>, Error> {
+        self.admit(m, asked.user()?, id).await?;
+        Ok(m.open(asked).await?.map(|_| ()))
+    }
+
+    async fn invite(
+        &self,
+        m: &mut Mutation,
+        id: OrganizationId,
+        asked: &Asked<NewInvitation>,
+        seats: u32,
+    ) -> Result<Done<InvitationView, Payload>, Error> {
+        let caller = asked.user()?;
+        self.admit(m, caller, id).await?;
+        let Some(new) = m.open(asked).await? else { return Ok(Done::Replay) };
+        let now = m.now();
+        let (organization, _) = self.enter(m.tx(), caller, id).await?;
+        if memberships::has_address(m.tx(), id, new.email.key()).await? {
             return Err(Refusal::AlreadyAMember.into());
         }
-        if invitations::is_pending_for(&mut tx, id, new.email.key(), now).await? {
+        if invitations::is_pending_for(m.tx(), id, new.email.key(), now).await? {
             return Err(Refusal::AlreadyInvited.into());
         }
-        let standing = standing(&mut tx, id, now).await?;
+        let standing = standing(m.tx(), id, now).await?;
         self.0.config.caps.send(standing)?;
         self.0.config.caps.reserve(standing, seats)?;
         let token = Token::generate(&self.0.entropy);
@@ -101,13 +122,11 @@ impl Organization {
             created_at: now,
             expires_at: now.saturating_add(new.lifetime),
         };
-        invitations::expire(&mut tx, id, now).await?;
-        invitations::insert(&mut tx, &invitation, &token.digest()).await?;
-        self.mail(&mut tx, caller, &organization, &invitation, &token, now).await?;
-        let answer = answer(InvitationView { invitation, state: State::Pending });
-        self.finish(tx, &key, &answer, Vec::new()).await?;
-        self.0.courier.wake();
-        Ok(answer)
+        m.about(&invitation.id);
+        invitations::expire(m.tx(), id, now).await?;
+        invitations::insert(m.tx(), &invitation, &token.digest()).await?;
+        self.mail(m.tx(), caller, &organization, &invitation, &token, now).await?;
+        Ok(Done::New(InvitationView { invitation, state: State::Pending }, Vec::new()))
     }
 
     /// Invitations, the latest first.
@@ -129,83 +148,109 @@ impl Organization {
     }
 
     /// Mails an invitation again, with a new token and a new deadline. Who still holds a seat keeps it; an
-    /// expired one needs a new one.
-    pub async fn resend_invitation<R: Message + Default>(
+    /// expired one needs a new one. Billing is asked between two mutations, as for a new one.
+    pub async fn resend_invitation(
         &self,
-        caller: &UserCaller,
         id: InvitationId,
-        asked: Asked<()>,
-        answer: impl FnOnce(InvitationView) -> R,
-    ) -> Result<R, Error> {
-        if let Some(answer) = self.answered(&asked).await? {
-            return Ok(answer);
-        }
-        let mut tx = self.0.db.read().await?;
-        let invitation = self.own_invitation(&mut tx, caller, id).await?;
-        drop(tx);
-        let asked = Ok(asked?);
-        let seats = self.seats(invitation.organization_id).await?;
-        let (mut tx, now) = match self.begin(&asked).await? {
-            Begun::Replay(answer) => return Ok(answer),
-            Begun::New(tx, now) => (tx, now),
+        asked: &Asked<()>,
+    ) -> Result<Answer<InvitationView>, Error> {
+        let mut m = self.0.mutations.begin(asked).await?;
+        let looked = self.may_resend(&mut m, id, asked).await;
+        let organization = match self.0.mutations.look(m, looked).await? {
+            Looked::Before(answer) => return Ok(answer),
+            Looked::On(organization) => organization,
         };
-        let Keyed { key, .. } = asked?;
-        let organization = lock(&mut tx, invitation.organization_id).await?;
-        let mut invitation = self.own_invitation(&mut tx, caller, id).await?;
+        let seats = self.seats(organization).await?;
+        let mut m = self.0.mutations.begin(asked).await?;
+        let done = self.resend(&mut m, id, asked, seats).await;
+        let answer = self.0.mutations.end(m, done).await?;
+        self.0.courier.wake();
+        Ok(answer)
+    }
+
+    async fn may_resend(
+        &self,
+        m: &mut Mutation,
+        id: InvitationId,
+        asked: &Asked<()>,
+    ) -> Result<Option<OrganizationId>, Error> {
+        let invitation = self.admit_to(m, asked.user()?, id).await?;
+        Ok(m.open(asked).await?.map(|()| invitation.organization_id))
+    }
+
+    async fn resend(
+        &self,
+        m: &mut Mutation,
+        id: InvitationId,
+        asked: &Asked<()>,
+        seats: u32,
+    ) -> Result<Done<InvitationView, Payload>, Error> {
+        let caller = asked.user()?;
+        let invitation = self.admit_to(m, caller, id).await?;
+        let Some(()) = m.open(asked).await? else { return Ok(Done::Replay) };
+        let now = m.now();
+        let organization = lock(m.tx(), invitation.organization_id).await?;
+        let mut invitation = self.own_invitation(m.tx(), caller, id).await?;
         let keeps_seat = invitation.state_at(now)?.resend()?;
-        let standing = standing(&mut tx, organization.id, now).await?;
+        let standing = standing(m.tx(), organization.id, now).await?;
         self.0.config.caps.send(standing)?;
         if !keeps_seat {
             let email_key = &invitation.email_key;
-            if invitations::is_pending_for(&mut tx, organization.id, email_key, now).await? {
+            if invitations::is_pending_for(m.tx(), organization.id, email_key, now).await? {
                 return Err(Refusal::AlreadyInvited.into());
             }
             self.0.config.caps.reserve(standing, seats)?;
         }
         let token = Token::generate(&self.0.entropy);
         invitation.expires_at = now.saturating_add(invitation.lifetime);
-        invitations::expire(&mut tx, organization.id, now).await?;
-        invitations::renew(&mut tx, id, &token.digest(), invitation.expires_at).await?;
-        self.mail(&mut tx, caller, &organization, &invitation, &token, now).await?;
-        let answer = answer(InvitationView { invitation, state: State::Pending });
-        self.finish(tx, &key, &answer, Vec::new()).await?;
-        self.0.courier.wake();
-        Ok(answer)
+        invitations::expire(m.tx(), organization.id, now).await?;
+        invitations::renew(m.tx(), id, &token.digest(), invitation.expires_at).await?;
+        self.mail(m.tx(), caller, &organization, &invitation, &token, now).await?;
+        Ok(Done::New(InvitationView { invitation, state: State::Pending }, Vec::new()))
     }
 
     /// Takes an invitation back.
-    pub async fn revoke_invitation<R: Message + Default>(
+    pub async fn revoke_invitation(
         &self,
-        caller: &UserCaller,
         id: InvitationId,
-        asked: Asked<()>,
-        answer: impl FnOnce(InvitationView) -> R,
-    ) -> Result<R, Error> {
-        let (mut tx, now) = match self.begin(&asked).await? {
-            Begun::Replay(answer) => return Ok(answer),
-            Begun::New(tx, now) => (tx, now),
-        };
-        let invitation = self.own_invitation(&mut tx, caller, id).await?;
-        let Keyed { key, .. } = asked?;
-        lock(&mut tx, invitation.organization_id).await?;
-        let invitation = self.own_invitation(&mut tx, caller, id).await?;
-        if !invitation.state_at(now)?.revoke()? {
-            invitations::settle(&mut tx, id, State::Revoked, None).await?;
+        asked: &Asked<()>,
+    ) -> Result<Answer<InvitationView>, Error> {
+        let mut m = self.0.mutations.begin(asked).await?;
+        let done = self.revoke(&mut m, id, asked).await;
+        self.0.mutations.end(m, done).await
+    }
+
+    async fn revoke(
+        &self,
+        m: &mut Mutation,
+        id: InvitationId,
+        asked: &Asked<()>,
+    ) -> Result<Done<InvitationView, Payload>, Error> {
+        let caller = asked.user()?;
+        let invitation = self.admit_to(m, caller, id).await?;
+        let Some(()) = m.open(asked).await? else { return Ok(Done::Replay) };
+        lock(m.tx(), invitation.organization_id).await?;
+        let invitation = self.own_invitation(m.tx(), caller, id).await?;
+        if !invitation.state_at(m.now())?.revoke()? {
+            invitations::settle(m.tx(), id, State::Revoked, None).await?;
         }
-        let answer = answer(InvitationView { invitation, state: State::Revoked });
-        self.finish(tx, &key, &answer, Vec::new()).await?;
-        Ok(answer)
+        Ok(Done::New(InvitationView { invitation, state: State::Revoked }, Vec::new()))
+    }
+
+    /// The caller's standing in the organization of an invitation.
+    async fn admit_to(&self, m: &mut Mutation, caller: &UserCaller, id: InvitationId) -> Result<InvitationRow, Error> {
+        m.about(&id);
+        let invitation = invitations::by_id(m.tx(), id).await?.ok_or(Refusal::InvitationNotFound)?;
+        hidden(self.admit(m, caller, invitation.organization_id).await)?;
+        Ok(invitation)
     }
 
     /// An invitation of an organization in which the caller may manage members. To everybody else but its
     /// members it does not exist.
     async fn own_invitation(&self, tx: &mut Tx, caller: &UserCaller, id: InvitationId) -> Result<InvitationRow, Error> {
         let invitation = invitations::by_id(tx, id).await?.ok_or(Refusal::InvitationNotFound)?;
-        match self.authorize(tx, caller, invitation.organization_id).await {
-            Ok(_) => Ok(invitation),
-            Err(Error::Refused(Refusal::NotAMember)) => Err(Refusal::InvitationNotFound.into()),
-            Err(other) => Err(other),
-        }
+        hidden(self.authorize(tx, caller, invitation.organization_id).await)?;
+        Ok(invitation)
     }
 
     /// Queues an invitation's mail and counts it.
@@ -236,6 +281,15 @@ impl Organization {
 pub(super) fn view(invitation: InvitationRow, now: Timestamp) -> Result<InvitationView, Error> {
     let state = invitation.state_at(now)?;
     Ok(InvitationView { invitation, state })
+}
+
+/// To whoever is not a member of its organization an invitation does not exist.
+fn hidden(standing: Result<Role, Error>) -> Result<(), Error> {
+    match standing {
+        Ok(_) => Ok(()),
+        Err(Error::Refused(Refusal::NotAMember)) => Err(Refusal::InvitationNotFound.into()),
+        Err(other) => Err(other),
+    }
 }
 
 /// Locks the organization of an invitation, which always exists.

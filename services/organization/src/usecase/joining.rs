@@ -1,14 +1,14 @@
 //! Invitations, from the invited person's side: looking, accepting, declining.
 
-use bursar_db::{Db, Tx};
-use bursar_id::UserId;
-use bursar_rpc::UserCaller;
-use bursar_secret::{Token, TokenDigest};
+use bursar_db::Tx;
+use bursar_id::{OrganizationId, OwnerId, UserId};
+use bursar_proto::event::v1::event::Payload;
+use bursar_rpc::{Answer, Asked, Done, Looked, Mutation, UserCaller};
+use bursar_secret::{Secret, Token, TokenDigest};
 use bursar_time::Timestamp;
-use prost::Message;
 
 use super::invitations::{lock, view};
-use super::{Asked, Begun, Keyed, Organization, Preview, events};
+use super::{Organization, Preview, events};
 use crate::Error;
 use crate::domain::Refusal;
 use crate::domain::invitation::{Acceptance, State, convert};
@@ -27,67 +27,96 @@ impl Organization {
         Ok(Preview { organization, view: view(invitation, self.now())? })
     }
 
-    /// Makes the caller a member. The seat that the invitation holds becomes the member's.
-    pub async fn accept_invitation<R: Message + Default>(
-        &self,
-        caller: &UserCaller,
-        token: &str,
-        asked: Asked<()>,
-        answer: impl FnOnce(MemberRow) -> R,
-    ) -> Result<R, Error> {
-        let digest = digest(token)?;
-        if let Some(answer) = self.answered(&asked).await? {
-            return Ok(answer);
-        }
-        let invitation = look(&self.0.db, caller, &digest, self.now()).await?;
-        let asked = Ok(asked?);
-        let seats = self.seats(invitation.organization_id).await?;
-        let (mut tx, now) = match self.begin(&asked).await? {
-            Begun::Replay(answer) => return Ok(answer),
-            Begun::New(tx, now) => (tx, now),
+    /// Makes the caller a member, by an invitation's token. The seat that the invitation holds becomes the member's.
+    /// Billing is asked for the seats between two mutations.
+    pub async fn accept_invitation(&self, asked: &Asked<Secret>) -> Result<Answer<MemberRow>, Error> {
+        let mut m = self.0.mutations.begin(asked).await?;
+        let looked = look(&mut m, asked).await;
+        let organization = match self.0.mutations.look(m, looked).await? {
+            Looked::Before(answer) => return Ok(answer),
+            Looked::On(organization) => organization,
         };
-        let Keyed { key, .. } = asked?;
-        if !users::lock_living(&mut tx, caller.user).await? {
-            return Err(Refusal::AccountDeleted.into());
-        }
-        let organization = lock(&mut tx, invitation.organization_id).await?.id;
-        // Again, now that nobody else can change it; the token may have been replaced meanwhile.
-        let invitation = find(&mut tx, &digest).await?;
-        let place = memberships::place(&mut tx, organization, caller.user).await?;
-        let mut events = Vec::new();
-        if !acceptance(&invitation, caller, place.role.is_some(), now)?.decide()? {
-            convert(memberships::head_count(&mut tx, organization).await?, seats)?;
-            let joining = Joining {
-                organization,
-                user: caller.user,
-                role: invitation.role,
-                email: &caller.email,
-                email_key: &bursar_email::fold(&caller.email),
-            };
-            let version = memberships::join(&mut tx, &joining, now).await?;
-            let version = version.ok_or(Refusal::AlreadyAMember)?;
-            invitations::settle(&mut tx, invitation.id, State::Accepted, Some(caller.user)).await?;
-            let role = invitation.role;
-            events.push(events::member(organization, caller.user, role, version, &caller.email));
-        }
-        let member = memberships::member(&mut tx, organization, caller.user).await?;
-        let answer = answer(member.ok_or(Error::Internal("a new member is none"))?);
-        self.finish(tx, &key, &answer, events).await?;
-        Ok(answer)
+        let seats = self.seats(organization).await?;
+        let mut m = self.0.mutations.begin(asked).await?;
+        let done = accept(&mut m, asked, seats).await;
+        self.0.mutations.end(m, done).await
     }
 
-    /// Declines an invitation for good.
-    pub async fn decline_invitation(&self, token: &str) -> Result<(), Error> {
-        let digest = digest(token)?;
-        let mut tx = self.0.db.begin().await?;
-        let invitation = find(&mut tx, &digest).await?;
-        lock(&mut tx, invitation.organization_id).await?;
-        let invitation = find(&mut tx, &digest).await?;
-        if !invitation.state_at(self.now())?.decline()? {
-            invitations::settle(&mut tx, invitation.id, State::Declined, None).await?;
-        }
-        Ok(tx.commit().await?)
+    /// Declines an invitation for good, by its token.
+    pub async fn decline_invitation(&self, asked: &Asked<Secret>) -> Result<Answer<()>, Error> {
+        let mut m = self.0.mutations.begin(asked).await?;
+        let done = decline(&mut m, asked).await;
+        self.0.mutations.end(m, done).await
     }
+}
+
+/// Refuses what is certain to be refused, before billing is asked; else the organization.
+async fn look(m: &mut Mutation, asked: &Asked<Secret>) -> Result<Option<OrganizationId>, Error> {
+    let caller = asked.user()?;
+    demand_living(m, caller).await?;
+    let Some(token) = m.open(asked).await? else { return Ok(None) };
+    let now = m.now();
+    let invitation = find(m.tx(), &digest(token.expose())?).await?;
+    let place = memberships::place(m.tx(), invitation.organization_id, caller.user).await?;
+    acceptance(&invitation, caller, place.role.is_some(), now)?.decide()?;
+    Ok(Some(invitation.organization_id))
+}
+
+async fn accept(m: &mut Mutation, asked: &Asked<Secret>, seats: u32) -> Result<Done<MemberRow, Payload>, Error> {
+    let caller = asked.user()?;
+    demand_living(m, caller).await?;
+    let Some(token) = m.open(asked).await? else { return Ok(Done::Replay) };
+    let digest = digest(token.expose())?;
+    if !users::lock_living(m.tx(), caller.user).await? {
+        return Err(Refusal::AccountDeleted.into());
+    }
+    let invitation = find(m.tx(), &digest).await?;
+    let organization = lock(m.tx(), invitation.organization_id).await?.id;
+    // Again, now that nobody else can change it; the token may have been replaced meanwhile.
+    let invitation = find(m.tx(), &digest).await?;
+    m.about(&invitation.id);
+    let now = m.now();
+    let place = memberships::place(m.tx(), organization, caller.user).await?;
+    let mut events = Vec::new();
+    if !acceptance(&invitation, caller, place.role.is_some(), now)?.decide()? {
+        convert(memberships::head_count(m.tx(), organization).await?, seats)?;
+        let joining = Joining {
+            organization,
+            user: caller.user,
+            role: invitation.role,
+            email: &caller.email,
+            email_key: &bursar_email::fold(&caller.email),
+        };
+        let version = memberships::join(m.tx(), &joining, now).await?;
+        let version = version.ok_or(Refusal::AlreadyAMember)?;
+        invitations::settle(m.tx(), invitation.id, State::Accepted, Some(caller.user)).await?;
+        let role = invitation.role;
+        events.push(events::member(organization, caller.user, role, version, &caller.email));
+    }
+    m.admit(OwnerId::Organization(organization));
+    let member = memberships::member(m.tx(), organization, caller.user).await?;
+    Ok(Done::New(member.ok_or(Error::Internal("a new member is none"))?, events))
+}
+
+async fn decline(m: &mut Mutation, asked: &Asked<Secret>) -> Result<Done<(), Payload>, Error> {
+    let Some(token) = m.open(asked).await? else { return Ok(Done::Replay) };
+    let digest = digest(token.expose())?;
+    let invitation = find(m.tx(), &digest).await?;
+    lock(m.tx(), invitation.organization_id).await?;
+    let invitation = find(m.tx(), &digest).await?;
+    if !invitation.state_at(m.now())?.decline()? {
+        invitations::settle(m.tx(), invitation.id, State::Declined, None).await?;
+    }
+    // Who that was is not known, but that it was somebody who holds the invitation.
+    m.prove(&invitation.id);
+    m.about(&invitation.id);
+    m.admit(OwnerId::Organization(invitation.organization_id));
+    Ok(Done::New((), Vec::new()))
+}
+
+/// The caller's standing: an account that was not deleted.
+async fn demand_living(m: &mut Mutation, caller: &UserCaller) -> Result<(), Error> {
+    if users::is_living(m.tx(), caller.user).await? { Ok(()) } else { Err(Refusal::AccountDeleted.into()) }
 }
 
 /// What no invitation can have as its token has no digest, either.
@@ -98,15 +127,6 @@ fn digest(token: &str) -> Result<TokenDigest, Error> {
 
 async fn find(tx: &mut Tx, digest: &TokenDigest) -> Result<InvitationRow, Error> {
     Ok(invitations::by_token(tx, digest).await?.ok_or(Refusal::InvitationNotFound)?)
-}
-
-/// Refuses what is certain to be refused, before billing is asked.
-async fn look(db: &Db, caller: &UserCaller, digest: &TokenDigest, now: Timestamp) -> Result<InvitationRow, Error> {
-    let mut tx = db.read().await?;
-    let invitation = find(&mut tx, digest).await?;
-    let place = memberships::place(&mut tx, invitation.organization_id, caller.user).await?;
-    acceptance(&invitation, caller, place.role.is_some(), now)?.decide()?;
-    Ok(invitation)
 }
 
 fn acceptance<'a>(

@@ -1,14 +1,12 @@
 //! Members: listing, changing roles, removing, leaving.
 
-use bursar_db::Tx;
 use bursar_id::{OrganizationId, Role, UserId};
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::page::{Page, PageRequest};
-use bursar_rpc::{Problem, UserCaller};
+use bursar_rpc::{Answer, Asked, Done, Mutation, Problem, UserCaller};
 use bursar_time::Timestamp;
-use prost::Message;
 
-use super::{Asked, Begun, Organization, events};
+use super::{Organization, events};
 use crate::Error;
 use crate::domain::{Refusal, etag, member};
 use crate::store::memberships::{self, Ending, MemberRow, Place};
@@ -66,80 +64,86 @@ impl Organization {
     }
 
     /// Makes a member Admin or Member. The role that somebody has already is no change.
-    pub async fn update_member_role<R: Message + Default>(
+    pub async fn update_member_role(
         &self,
-        caller: &UserCaller,
         id: OrganizationId,
-        asked: Asked<RoleChange>,
-        answer: impl FnOnce(MemberRow) -> R,
-    ) -> Result<R, Error> {
-        let (mut tx, now) = match self.begin(&asked).await? {
-            Begun::Replay(answer) => return Ok(answer),
-            Begun::New(tx, now) => (tx, now),
-        };
-        self.enter(&mut tx, caller, id).await?;
-        let asked = asked?;
-        let change = asked.what;
-        let row = memberships::member(&mut tx, id, change.user).await?;
+        asked: &Asked<RoleChange>,
+    ) -> Result<Answer<MemberRow>, Error> {
+        let mut m = self.0.mutations.begin(asked).await?;
+        let done = self.change_role(&mut m, id, asked).await;
+        self.0.mutations.end(m, done).await
+    }
+
+    async fn change_role(
+        &self,
+        m: &mut Mutation,
+        id: OrganizationId,
+        asked: &Asked<RoleChange>,
+    ) -> Result<Done<MemberRow, Payload>, Error> {
+        let caller = asked.user()?;
+        self.admit(m, caller, id).await?;
+        let Some(change) = m.open(asked).await? else { return Ok(Done::Replay) };
+        m.about(&change.user);
+        self.enter(m.tx(), caller, id).await?;
+        let row = memberships::member(m.tx(), id, change.user).await?;
         member::change_role(caller.user, change.user, row.as_ref().map(|row| row.role))?;
         let mut row = row.ok_or(Refusal::MemberNotFound)?;
         etag::demand(&change.etag, row.version)?;
         let mut events = Vec::new();
         if row.role != change.role {
-            memberships::set_role(&mut tx, id, change.user, change.role, now).await?;
+            let now = m.now();
+            memberships::set_role(m.tx(), id, change.user, change.role, now).await?;
             row.role = change.role;
             row.version += 1;
             events.push(events::member_as(&row));
         }
-        let answer = answer(row);
-        self.finish(tx, &asked.key, &answer, events).await?;
-        Ok(answer)
+        Ok(Done::New(row, events))
     }
 
     /// Ends somebody's membership. Removing oneself is leaving.
-    pub async fn remove_member<R: Message + Default>(
+    pub async fn remove_member(&self, id: OrganizationId, asked: &Asked<UserId>) -> Result<Answer<()>, Error> {
+        let mut m = self.0.mutations.begin(asked).await?;
+        let done = self.remove(&mut m, id, asked).await;
+        self.0.mutations.end(m, done).await
+    }
+
+    async fn remove(
         &self,
-        caller: &UserCaller,
+        m: &mut Mutation,
         id: OrganizationId,
-        asked: Asked<UserId>,
-        answer: R,
-    ) -> Result<R, Error> {
-        let (mut tx, now) = match self.begin(&asked).await? {
-            Begun::Replay(answer) => return Ok(answer),
-            Begun::New(tx, now) => (tx, now),
-        };
-        self.enter(&mut tx, caller, id).await?;
-        let asked = asked?;
-        let why = if asked.what == caller.user { Ending::Left } else { Ending::Removed };
-        let event = end(&mut tx, id, asked.what, why, now).await?;
-        self.finish(tx, &asked.key, &answer, vec![event]).await?;
-        Ok(answer)
+        asked: &Asked<UserId>,
+    ) -> Result<Done<(), Payload>, Error> {
+        let caller = asked.user()?;
+        self.admit(m, caller, id).await?;
+        let Some(&user) = m.open(asked).await? else { return Ok(Done::Replay) };
+        m.about(&user);
+        self.enter(m.tx(), caller, id).await?;
+        let why = if user == caller.user { Ending::Left } else { Ending::Removed };
+        Ok(Done::New((), vec![end(m, id, user, why).await?]))
     }
 
     /// Ends the caller's own membership.
-    pub async fn leave_organization<R: Message + Default>(
-        &self,
-        caller: &UserCaller,
-        id: OrganizationId,
-        asked: Asked<()>,
-        answer: R,
-    ) -> Result<R, Error> {
-        let (mut tx, now) = match self.begin(&asked).await? {
-            Begun::Replay(answer) => return Ok(answer),
-            Begun::New(tx, now) => (tx, now),
-        };
-        self.enter(&mut tx, caller, id).await?;
-        let asked = asked?;
-        let event = end(&mut tx, id, caller.user, Ending::Left, now).await?;
-        self.finish(tx, &asked.key, &answer, vec![event]).await?;
-        Ok(answer)
+    pub async fn leave_organization(&self, id: OrganizationId, asked: &Asked<()>) -> Result<Answer<()>, Error> {
+        let mut m = self.0.mutations.begin(asked).await?;
+        let done = self.leave(&mut m, id, asked).await;
+        self.0.mutations.end(m, done).await
+    }
+
+    async fn leave(&self, m: &mut Mutation, id: OrganizationId, asked: &Asked<()>) -> Result<Done<(), Payload>, Error> {
+        let caller = asked.user()?;
+        self.admit(m, caller, id).await?;
+        let Some(()) = m.open(asked).await? else { return Ok(Done::Replay) };
+        m.about(&caller.user);
+        self.enter(m.tx(), caller, id).await?;
+        Ok(Done::New((), vec![end(m, id, caller.user, Ending::Left).await?]))
     }
 }
 
 /// Ends a membership by the rules; the event that tells of it.
-async fn end(tx: &mut Tx, id: OrganizationId, user: UserId, why: Ending, now: Timestamp) -> Result<Payload, Error> {
-    let place = memberships::place(tx, id, user).await?;
+async fn end(m: &mut Mutation, id: OrganizationId, user: UserId, why: Ending) -> Result<Payload, Error> {
+    let now = m.now();
+    let place = memberships::place(m.tx(), id, user).await?;
     member::end(place.role)?;
-    let version = memberships::end(tx, id, user, why, now).await?;
+    let version = memberships::end(m.tx(), id, user, why, now).await?;
     Ok(events::ended(id, user, version.ok_or(Refusal::MemberNotFound)?))
 }

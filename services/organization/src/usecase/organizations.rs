@@ -1,13 +1,13 @@
 //! Organizations: creating, finding, listing, renaming.
 
 use bursar_db::Tx;
-use bursar_id::{OrganizationId, Role};
-use bursar_rpc::UserCaller;
+use bursar_id::{OrganizationId, OwnerId, Role};
+use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::page::{Page, PageRequest};
+use bursar_rpc::{Answer, Asked, Done, Mutation, UserCaller};
 use bursar_time::Timestamp;
-use prost::Message;
 
-use super::{Asked, Begun, Organization, events};
+use super::{Organization, events};
 use crate::Error;
 use crate::domain::name::Name;
 use crate::domain::slug::Slug;
@@ -47,32 +47,41 @@ pub enum OrganizationKey {
 
 impl Organization {
     /// Creates an organization whose owner is the caller.
-    pub async fn create_organization<R: Message + Default>(
+    pub async fn create_organization(
         &self,
-        caller: &UserCaller,
-        asked: Asked<NewOrganization>,
-        answer: impl FnOnce(OrganizationOfUser) -> R,
-    ) -> Result<R, Error> {
-        let (mut tx, now) = match self.begin(&asked).await? {
-            Begun::Replay(answer) => return Ok(answer),
-            Begun::New(tx, now) => (tx, now),
-        };
-        let asked = asked?;
-        if !users::lock_living(&mut tx, caller.user).await? {
+        asked: &Asked<NewOrganization>,
+    ) -> Result<Answer<OrganizationOfUser>, Error> {
+        let mut m = self.0.mutations.begin(asked).await?;
+        let done = self.create(&mut m, asked).await;
+        self.0.mutations.end(m, done).await
+    }
+
+    async fn create(
+        &self,
+        m: &mut Mutation,
+        asked: &Asked<NewOrganization>,
+    ) -> Result<Done<OrganizationOfUser, Payload>, Error> {
+        let caller = asked.user()?;
+        if !users::is_living(m.tx(), caller.user).await? {
             return Err(Refusal::AccountDeleted.into());
         }
+        let Some(new) = m.open(asked).await? else { return Ok(Done::Replay) };
+        if !users::lock_living(m.tx(), caller.user).await? {
+            return Err(Refusal::AccountDeleted.into());
+        }
+        let now = m.now();
         let id = self.new_id(now);
-        let slug = self.take_slug(&mut tx, id, &asked.what, now).await?;
+        let slug = self.take_slug(m.tx(), id, new, now).await?;
         let organization = OrganizationRow {
             id,
-            name: asked.what.name.as_str().to_owned(),
+            name: new.name.as_str().to_owned(),
             slug: slug.as_str().to_owned(),
             owner_user_id: caller.user,
             version: 1,
             created_at: now,
             updated_at: now,
         };
-        organizations::insert(&mut tx, &organization).await?;
+        organizations::insert(m.tx(), &organization).await?;
         let owner = Joining {
             organization: id,
             user: caller.user,
@@ -80,15 +89,15 @@ impl Organization {
             email: &caller.email,
             email_key: &bursar_email::fold(&caller.email),
         };
-        let version = memberships::join(&mut tx, &owner, now).await?;
+        let version = memberships::join(m.tx(), &owner, now).await?;
         let version = version.ok_or(Error::Internal("a new organization has members already"))?;
         let events = vec![
             events::created(&organization, caller.session),
             events::member(id, caller.user, Role::Owner, version, &caller.email),
         ];
-        let answer = answer(OrganizationOfUser { organization, role: Role::Owner });
-        self.finish(tx, &asked.key, &answer, events).await?;
-        Ok(answer)
+        m.admit(OwnerId::Organization(id));
+        m.about(&id);
+        Ok(Done::New(OrganizationOfUser { organization, role: Role::Owner }, events))
     }
 
     /// Takes the slug that was asked for, or makes one up until it is free.
@@ -151,41 +160,47 @@ impl Organization {
     }
 
     /// Gives an organization another name or slug. What is the same already is no change.
-    pub async fn update_organization<R: Message + Default>(
+    pub async fn update_organization(
         &self,
-        caller: &UserCaller,
         id: OrganizationId,
-        asked: Asked<OrganizationChange>,
-        answer: impl FnOnce(OrganizationOfUser) -> R,
-    ) -> Result<R, Error> {
-        let (mut tx, now) = match self.begin(&asked).await? {
-            Begun::Replay(answer) => return Ok(answer),
-            Begun::New(tx, now) => (tx, now),
-        };
-        let (mut organization, role) = self.enter(&mut tx, caller, id).await?;
-        let asked = asked?;
-        let change = asked.what;
+        asked: &Asked<OrganizationChange>,
+    ) -> Result<Answer<OrganizationOfUser>, Error> {
+        let mut m = self.0.mutations.begin(asked).await?;
+        let done = self.update(&mut m, id, asked).await;
+        self.0.mutations.end(m, done).await
+    }
+
+    async fn update(
+        &self,
+        m: &mut Mutation,
+        id: OrganizationId,
+        asked: &Asked<OrganizationChange>,
+    ) -> Result<Done<OrganizationOfUser, Payload>, Error> {
+        let caller = asked.user()?;
+        m.about(&id);
+        self.admit(m, caller, id).await?;
+        let Some(change) = m.open(asked).await? else { return Ok(Done::Replay) };
+        let (mut organization, role) = self.enter(m.tx(), caller, id).await?;
         etag::demand(&change.etag, organization.version)?;
-        let name = change.name.filter(|name| name.as_str() != organization.name);
-        let slug = change.slug.filter(|slug| slug.as_str() != organization.slug);
+        let now = m.now();
+        let name = change.name.as_ref().filter(|name| name.as_str() != organization.name);
+        let slug = change.slug.as_ref().filter(|slug| slug.as_str() != organization.slug);
         let mut events = Vec::new();
         if name.is_some() || slug.is_some() {
             if let Some(slug) = slug {
-                self.move_to(&mut tx, id, &slug, now).await?;
+                self.move_to(m.tx(), id, slug, now).await?;
                 slug.as_str().clone_into(&mut organization.slug);
             }
             if let Some(name) = name {
-                organization.name = name.into();
+                name.as_str().clone_into(&mut organization.name);
             }
             let (name, slug) = (&organization.name, &organization.slug);
-            organizations::update(&mut tx, id, name, slug, now).await?;
+            organizations::update(m.tx(), id, name, slug, now).await?;
             organization.version += 1;
             organization.updated_at = now;
             events.push(events::updated(&organization));
         }
-        let answer = answer(OrganizationOfUser { organization, role });
-        self.finish(tx, &asked.key, &answer, events).await?;
-        Ok(answer)
+        Ok(Done::New(OrganizationOfUser { organization, role }, events))
     }
 
     /// Takes a slug for an organization, which may have had it before.

@@ -1,10 +1,10 @@
 //! Handing an organization over.
 
 use bursar_id::{OrganizationId, Role, UserId};
-use bursar_rpc::UserCaller;
-use prost::Message;
+use bursar_proto::event::v1::event::Payload;
+use bursar_rpc::{Answer, Asked, Done, Mutation};
 
-use super::{Asked, Begun, Organization, events};
+use super::{Organization, events};
 use crate::Error;
 use crate::domain::{Refusal, member};
 use crate::store::memberships;
@@ -13,35 +13,41 @@ use crate::store::organizations::{self, OrganizationOfUser};
 impl Organization {
     /// Makes a member the owner and the caller an Admin, in one commit. At no committed instant does the
     /// organization have no owner or two: the schema itself would refuse that.
-    pub async fn transfer_ownership<R: Message + Default>(
+    pub async fn transfer_ownership(
         &self,
-        caller: &UserCaller,
         id: OrganizationId,
-        asked: Asked<UserId>,
-        answer: impl FnOnce(OrganizationOfUser) -> R,
-    ) -> Result<R, Error> {
-        let (mut tx, now) = match self.begin(&asked).await? {
-            Begun::Replay(answer) => return Ok(answer),
-            Begun::New(tx, now) => (tx, now),
-        };
-        let (mut organization, _) = self.enter(&mut tx, caller, id).await?;
-        let asked = asked?;
-        let (from, to) = (caller.user, asked.what);
-        let place = memberships::place(&mut tx, id, to).await?;
+        asked: &Asked<UserId>,
+    ) -> Result<Answer<OrganizationOfUser>, Error> {
+        let mut m = self.0.mutations.begin(asked).await?;
+        let done = self.transfer(&mut m, id, asked).await;
+        self.0.mutations.end(m, done).await
+    }
+
+    async fn transfer(
+        &self,
+        m: &mut Mutation,
+        id: OrganizationId,
+        asked: &Asked<UserId>,
+    ) -> Result<Done<OrganizationOfUser, Payload>, Error> {
+        let caller = asked.user()?;
+        self.admit(m, caller, id).await?;
+        let Some(&to) = m.open(asked).await? else { return Ok(Done::Replay) };
+        m.about(&to);
+        let (mut organization, _) = self.enter(m.tx(), caller, id).await?;
+        let (from, now) = (caller.user, m.now());
+        let place = memberships::place(m.tx(), id, to).await?;
         member::transfer(from, to, place.role)?;
         // In this order: there is never a second owner, not even inside the transaction.
-        memberships::set_role(&mut tx, id, from, Role::Admin, now).await?;
-        memberships::set_role(&mut tx, id, to, Role::Owner, now).await?;
-        organizations::set_owner(&mut tx, id, to).await?;
+        memberships::set_role(m.tx(), id, from, Role::Admin, now).await?;
+        memberships::set_role(m.tx(), id, to, Role::Owner, now).await?;
+        organizations::set_owner(m.tx(), id, to).await?;
         let mut events = Vec::new();
         for user in [from, to] {
-            let row = memberships::member(&mut tx, id, user).await?;
+            let row = memberships::member(m.tx(), id, user).await?;
             events.push(events::member_as(&row.ok_or(Refusal::MemberNotFound)?));
         }
         organization.owner_user_id = to;
         organization.version += 1;
-        let answer = answer(OrganizationOfUser { organization, role: Role::Admin });
-        self.finish(tx, &asked.key, &answer, events).await?;
-        Ok(answer)
+        Ok(Done::New(OrganizationOfUser { organization, role: Role::Admin }, events))
     }
 }

@@ -1,11 +1,11 @@
 //! Projects: what work and charges belong to. These use cases take the token's own context.
 
 use bursar_id::{OwnerId, ProjectId, UserId};
+use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::page::{Page, PageRequest};
-use bursar_rpc::{Problem, UserCaller};
-use prost::Message;
+use bursar_rpc::{Answer, Asked, Done, Mutation, Problem, UserCaller};
 
-use super::{Asked, Begun, Organization};
+use super::Organization;
 use crate::Error;
 use crate::domain::description::Description;
 use crate::domain::name::Name;
@@ -41,34 +41,36 @@ pub struct Reassignment {
 
 impl Organization {
     /// Makes a project; whoever makes it is responsible for it.
-    pub async fn create_project<R: Message + Default>(
+    pub async fn create_project(&self, owner: OwnerId, asked: &Asked<NewProject>) -> Result<Answer<ProjectRow>, Error> {
+        let mut m = self.0.mutations.begin(asked).await?;
+        let done = self.make_project(&mut m, owner, asked).await;
+        self.0.mutations.end(m, done).await
+    }
+
+    async fn make_project(
         &self,
-        caller: &UserCaller,
+        m: &mut Mutation,
         owner: OwnerId,
-        asked: Asked<NewProject>,
-        answer: impl FnOnce(ProjectRow) -> R,
-    ) -> Result<R, Error> {
-        let (mut tx, now) = match self.begin(&asked).await? {
-            Begun::Replay(answer) => return Ok(answer),
-            Begun::New(tx, now) => (tx, now),
-        };
-        self.authorize_context(&mut tx, caller, owner).await?;
-        let asked = asked?;
+        asked: &Asked<NewProject>,
+    ) -> Result<Done<ProjectRow, Payload>, Error> {
+        let caller = asked.user()?;
+        self.admit_context(m, caller, owner).await?;
+        let Some(new) = m.open(asked).await? else { return Ok(Done::Replay) };
+        let now = m.now();
         let project = ProjectRow {
             id: self.new_id(now),
             owner,
-            name: asked.what.name.into(),
-            description: asked.what.description.as_str().to_owned(),
+            name: new.name.as_str().to_owned(),
+            description: new.description.as_str().to_owned(),
             created_by: caller.user,
             assigned_to: caller.user,
             version: 1,
             created_at: now,
             updated_at: now,
         };
-        projects::insert(&mut tx, &project).await?;
-        let answer = answer(project);
-        self.finish(tx, &asked.key, &answer, Vec::new()).await?;
-        Ok(answer)
+        m.about(&project.id);
+        projects::insert(m.tx(), &project).await?;
+        Ok(Done::New(project, Vec::new()))
     }
 
     /// A project of the token's context.
@@ -94,93 +96,97 @@ impl Organization {
     }
 
     /// Changes a project's name or description. What is the same already is no change.
-    pub async fn update_project<R: Message + Default>(
+    pub async fn update_project(&self, asked: &Asked<(ProjectId, ProjectChange)>) -> Result<Answer<ProjectRow>, Error> {
+        let mut m = self.0.mutations.begin(asked).await?;
+        let done = self.change_project(&mut m, asked).await;
+        self.0.mutations.end(m, done).await
+    }
+
+    async fn change_project(
         &self,
-        caller: &UserCaller,
-        asked: Asked<(ProjectId, ProjectChange)>,
-        answer: impl FnOnce(ProjectRow) -> R,
-    ) -> Result<R, Error> {
-        let (mut tx, now) = match self.begin(&asked).await? {
-            Begun::Replay(answer) => return Ok(answer),
-            Begun::New(tx, now) => (tx, now),
-        };
-        let owner = caller.context;
-        self.authorize_context(&mut tx, caller, owner).await?;
-        let asked = asked?;
-        let (id, change) = asked.what;
-        let row = projects::by_id_locked(&mut tx, owner, id).await?;
-        let row = row.ok_or(Refusal::ProjectNotFound)?;
+        m: &mut Mutation,
+        asked: &Asked<(ProjectId, ProjectChange)>,
+    ) -> Result<Done<ProjectRow, Payload>, Error> {
+        let caller = asked.user()?;
+        self.admit_context(m, caller, caller.context).await?;
+        let Some((id, change)) = m.open(asked).await? else { return Ok(Done::Replay) };
+        let row = self.locked_project(m, caller, *id).await?;
         etag::demand(&change.etag, row.version)?;
         let mut changed = row.clone();
-        if let Some(name) = change.name {
-            changed.name = name.into();
+        if let Some(name) = &change.name {
+            name.as_str().clone_into(&mut changed.name);
         }
-        if let Some(description) = change.description {
+        if let Some(description) = &change.description {
             description.as_str().clone_into(&mut changed.description);
         }
         if changed != row {
+            let now = m.now();
             changed.version += 1;
             changed.updated_at = now;
-            projects::update(&mut tx, &changed, now).await?;
+            projects::update(m.tx(), &changed, now).await?;
         }
-        let answer = answer(changed);
-        self.finish(tx, &asked.key, &answer, Vec::new()).await?;
-        Ok(answer)
+        Ok(Done::New(changed, Vec::new()))
     }
 
     /// Makes a member responsible for a project of the organization.
-    pub async fn reassign_project<R: Message + Default>(
+    pub async fn reassign_project(
         &self,
-        caller: &UserCaller,
-        asked: Asked<(ProjectId, Reassignment)>,
-        answer: impl FnOnce(ProjectRow) -> R,
-    ) -> Result<R, Error> {
-        let (mut tx, now) = match self.begin(&asked).await? {
-            Begun::Replay(answer) => return Ok(answer),
-            Begun::New(tx, now) => (tx, now),
-        };
-        let owner = caller.context;
-        self.authorize_context(&mut tx, caller, owner).await?;
-        let asked = asked?;
-        let (id, to) = asked.what;
-        let row = projects::by_id_locked(&mut tx, owner, id).await?;
-        let mut row = row.ok_or(Refusal::ProjectNotFound)?;
-        let organization = owner.organization().ok_or(Refusal::PersonalProject)?;
+        asked: &Asked<(ProjectId, Reassignment)>,
+    ) -> Result<Answer<ProjectRow>, Error> {
+        let mut m = self.0.mutations.begin(asked).await?;
+        let done = self.reassign(&mut m, asked).await;
+        self.0.mutations.end(m, done).await
+    }
+
+    async fn reassign(
+        &self,
+        m: &mut Mutation,
+        asked: &Asked<(ProjectId, Reassignment)>,
+    ) -> Result<Done<ProjectRow, Payload>, Error> {
+        let caller = asked.user()?;
+        self.admit_context(m, caller, caller.context).await?;
+        let Some((id, to)) = m.open(asked).await? else { return Ok(Done::Replay) };
+        let mut row = self.locked_project(m, caller, *id).await?;
+        let organization = row.owner.organization().ok_or(Refusal::PersonalProject)?;
         etag::demand(&to.etag, row.version)?;
-        let place = memberships::place(&mut tx, organization, to.user).await?;
+        let place = memberships::place(m.tx(), organization, to.user).await?;
         place.role.ok_or(Refusal::MemberNotFound)?;
         if row.assigned_to != to.user {
+            let now = m.now();
             row.assigned_to = to.user;
             row.version += 1;
             row.updated_at = now;
-            projects::update(&mut tx, &row, now).await?;
+            projects::update(m.tx(), &row, now).await?;
         }
-        let answer = answer(row);
-        self.finish(tx, &asked.key, &answer, Vec::new()).await?;
-        Ok(answer)
+        Ok(Done::New(row, Vec::new()))
     }
 
-    /// Deletes a project; `etag` is the state that this is meant for.
-    pub async fn delete_project<R: Message + Default>(
+    /// Deletes a project; the text is the etag of the state that this is meant for.
+    pub async fn delete_project(&self, asked: &Asked<(ProjectId, String)>) -> Result<Answer<()>, Error> {
+        let mut m = self.0.mutations.begin(asked).await?;
+        let done = self.drop_project(&mut m, asked).await;
+        self.0.mutations.end(m, done).await
+    }
+
+    async fn drop_project(
         &self,
-        caller: &UserCaller,
-        asked: Asked<(ProjectId, String)>,
-        answer: R,
-    ) -> Result<R, Error> {
-        let (mut tx, _) = match self.begin(&asked).await? {
-            Begun::Replay(answer) => return Ok(answer),
-            Begun::New(tx, now) => (tx, now),
-        };
-        let owner = caller.context;
-        let role = self.authorize_context(&mut tx, caller, owner).await?;
-        let asked = asked?;
-        let (id, etag) = asked.what;
-        let row = projects::by_id_locked(&mut tx, owner, id).await?;
-        let row = row.ok_or(Refusal::ProjectNotFound)?;
+        m: &mut Mutation,
+        asked: &Asked<(ProjectId, String)>,
+    ) -> Result<Done<(), Payload>, Error> {
+        let caller = asked.user()?;
+        let role = self.admit_context(m, caller, caller.context).await?;
+        let Some((id, etag)) = m.open(asked).await? else { return Ok(Done::Replay) };
+        let row = self.locked_project(m, caller, *id).await?;
         project::delete(caller.user, role, row.assigned_to)?;
-        etag::demand(&etag, row.version)?;
-        projects::delete(&mut tx, id).await?;
-        self.finish(tx, &asked.key, &answer, Vec::new()).await?;
-        Ok(answer)
+        etag::demand(etag, row.version)?;
+        projects::delete(m.tx(), *id).await?;
+        Ok(Done::New((), Vec::new()))
+    }
+
+    /// A project of the token's context, locked.
+    async fn locked_project(&self, m: &mut Mutation, caller: &UserCaller, id: ProjectId) -> Result<ProjectRow, Error> {
+        m.about(&id);
+        let row = projects::by_id_locked(m.tx(), caller.context, id).await?;
+        Ok(row.ok_or(Refusal::ProjectNotFound)?)
     }
 }

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod auditing;
 mod consuming;
 mod inviting;
 mod joining;
@@ -10,5 +11,6 @@ mod members;
 mod organizations;
 mod projects;
 mod races;
+mod refusals;
 mod schema;
 mod world;

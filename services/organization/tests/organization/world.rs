@@ -33,12 +33,14 @@ pub(crate) struct World {
     pub(crate) billing: Billing,
     pub(crate) identity: Outbox,
     pub(crate) identity_db: Db,
+    pub(crate) billing_events: Outbox,
+    pub(crate) billing_db: Db,
     /// The service's own store.
     pub(crate) store: Db,
     /// Nobody in particular.
     pub(crate) anybody: Client,
     env: Env,
-    _databases: [TestDb; 2],
+    _databases: [TestDb; 3],
     _data: tempfile::TempDir,
 }
 
@@ -73,6 +75,8 @@ impl World {
         adjust(&mut settings);
         let identity_file = sqlite::file();
         let identity_db = identity_file.open(&Migrations::SHARED).await;
+        let billing_file = sqlite::file();
+        let billing_db = billing_file.open(&Migrations::SHARED).await;
         let env = Env::for_test(clock.clone(), Entropy::seeded(7));
         let identity = Outbox::new("identity", identity_db.clone(), clock.clone(), Entropy::seeded(8));
         let billing = Billing::default();
@@ -81,7 +85,9 @@ impl World {
         let watch = identity.watch_service(CancellationToken::new());
         let identity_routes = Routes::new(ServiceAccountServiceServer::new(accounts));
         let identity_routes = stack(identity_routes.add_service(watch), deps());
-        let billing_routes = Routes::new(SubscriptionServiceServer::new(billing.clone()));
+        let billing_events = Outbox::new("billing", billing_db.clone(), clock.clone(), Entropy::seeded(10));
+        let billing_routes = Routes::new(SubscriptionServiceServer::new(billing.clone()))
+            .add_service(billing_events.watch_service(CancellationToken::new()));
         let peers = Peers::new(Each::new([
             Transport::routes(identity_routes),
             Transport::late().0,
@@ -101,9 +107,11 @@ impl World {
             billing,
             identity,
             identity_db,
+            billing_events,
+            billing_db,
             anybody,
             env,
-            _databases: [db, identity_file],
+            _databases: [db, identity_file, billing_file],
             _data: data,
         }
     }
@@ -181,6 +189,12 @@ impl World {
     pub(crate) async fn identity_tells(&self, payload: Payload) {
         let tx = self.identity_db.begin().await.expect("a transaction");
         self.identity.commit(tx, vec![payload]).await.expect("told");
+    }
+
+    /// Lets billing tell something.
+    pub(crate) async fn billing_tells(&self, payload: Payload) {
+        let tx = self.billing_db.begin().await.expect("a transaction");
+        self.billing_events.commit(tx, vec![payload]).await.expect("told");
     }
 
     pub(crate) fn advance(&self, span: Span) {

@@ -1,5 +1,5 @@
 -- The tables that every service's store has; they are made before the service's own. The SQLite twin of this file differs
--- in types only. Times are microseconds since 1970 (UTC).
+-- in types and triggers only. Times are microseconds since 1970 (UTC).
 
 -- Answers to requests that carry a request id (bursar_db::idempotency). Written in the transaction of the effect.
 -- scope: whose id it is. response: NULL only inside the transaction that claimed it.
@@ -48,3 +48,34 @@ CREATE TABLE mail_queue (
     created_at      BIGINT NOT NULL
 );
 CREATE INDEX mail_queue_due ON mail_queue (next_attempt_at);
+
+-- The audit log (bursar_db::audit): who did what, one row for each mutating call and each refused privileged one. Written in
+-- the transaction of the effect.
+-- owner: whose context it was, NULL for the deployment's own. actor and on_behalf_of: ids. reason: NULL unless refused.
+-- request_id: the caller's, if it sent one. No row holds a secret, an address or a name.
+CREATE TABLE audit (
+    id           TEXT   COLLATE "C" NOT NULL PRIMARY KEY,
+    at           BIGINT NOT NULL,
+    owner        TEXT   COLLATE "C",
+    actor        TEXT   COLLATE "C" NOT NULL,
+    on_behalf_of TEXT   COLLATE "C",
+    method       TEXT   COLLATE "C" NOT NULL,
+    target       TEXT   COLLATE "C",
+    outcome      TEXT   COLLATE "C" NOT NULL,
+    reason       TEXT   COLLATE "C",
+    request_id   TEXT   COLLATE "C"
+);
+-- Ids begin with their time: an owner's rows in order.
+CREATE INDEX audit_by_owner ON audit (owner, id);
+CREATE INDEX audit_by_age ON audit (at);
+
+-- Append-only. Retention may take what is thirty days older than the newest row, whatever a clock says.
+CREATE FUNCTION audit_is_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'DELETE' AND OLD.at <= (SELECT max(at) FROM audit) - 2592000000000 THEN
+        RETURN OLD;
+    END IF;
+    RAISE EXCEPTION 'audit is append-only';
+END $$;
+CREATE TRIGGER audit_is_kept BEFORE UPDATE OR DELETE ON audit
+    FOR EACH ROW EXECUTE FUNCTION audit_is_append_only();

@@ -1,5 +1,5 @@
 -- The tables that every service's store has; they are made before the service's own. The PostgreSQL twin of this file differs
--- in types only. Times are microseconds since 1970 (UTC).
+-- in types and triggers only. Times are microseconds since 1970 (UTC).
 
 -- Answers to requests that carry a request id (bursar_db::idempotency). Written in the transaction of the effect.
 -- scope: whose id it is. response: NULL only inside the transaction that claimed it.
@@ -48,3 +48,34 @@ CREATE TABLE mail_queue (
     created_at      INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX mail_queue_due ON mail_queue (next_attempt_at);
+
+-- The audit log (bursar_db::audit): who did what, one row for each mutating call and each refused privileged one. Written in
+-- the transaction of the effect.
+-- owner: whose context it was, NULL for the deployment's own. actor and on_behalf_of: ids. reason: NULL unless refused.
+-- request_id: the caller's, if it sent one. No row holds a secret, an address or a name.
+CREATE TABLE audit (
+    id           TEXT    NOT NULL PRIMARY KEY,
+    at           INTEGER NOT NULL,
+    owner        TEXT,
+    actor        TEXT    NOT NULL,
+    on_behalf_of TEXT,
+    method       TEXT    NOT NULL,
+    target       TEXT,
+    outcome      TEXT    NOT NULL,
+    reason       TEXT,
+    request_id   TEXT
+) STRICT, WITHOUT ROWID;
+-- Ids begin with their time: an owner's rows in order.
+CREATE INDEX audit_by_owner ON audit (owner, id);
+CREATE INDEX audit_by_age ON audit (at);
+
+-- Append-only. Retention may take what is thirty days older than the newest row, whatever a clock says.
+CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit
+BEGIN
+    SELECT RAISE(ABORT, 'audit is append-only');
+END;
+CREATE TRIGGER audit_is_kept BEFORE DELETE ON audit
+WHEN OLD.at > (SELECT max(at) FROM audit) - 2592000000000
+BEGIN
+    SELECT RAISE(ABORT, 'audit is append-only');
+END;

@@ -50,6 +50,7 @@ where
         traceparent: request.headers().get(TRACEPARENT).cloned(),
         user_authorization: user_authorization(&caller, request.headers()),
     };
+    request.extensions_mut().insert(crate::mutation::Serving(call.method.name));
     request.extensions_mut().insert(caller);
     let answer = context.scope(inner.call(request)).await;
     answer.map_err(|never| match never {})

@@ -1,0 +1,276 @@
+//! The order of refusals, which is the same for every mutating RPC: standing, what was asked, its request id, state.
+
+use bursar_id::Role;
+use bursar_proto::organization::v1 as proto;
+use bursar_testkit::Refusal;
+use prost_types::FieldMask;
+use tonic::Status;
+
+use crate::world::{Who, World, invite, remove};
+
+/// The mutating RPCs in an organization that take a state which can be wrong.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Rpc {
+    UpdateOrganization,
+    UpdateMemberRole,
+    RemoveMember,
+    TransferOwnership,
+    CreateInvitation,
+    ResendInvitation,
+    RevokeInvitation,
+    ReassignProject,
+    UpdateProject,
+    DeleteProject,
+    CreateProject,
+    LeaveOrganization,
+}
+
+use Rpc::*;
+
+/// What is sent.
+#[derive(Clone, Copy, PartialEq)]
+enum Body {
+    /// Something that is allowed.
+    Good,
+    /// Something else that is well-formed, and that the state does not allow.
+    Other,
+    /// Something with a bad field.
+    Bad,
+}
+
+/// What the calls are about.
+struct Stage {
+    world: World,
+    organization: String,
+    cem: String,
+    project: proto::Project,
+    invitation: String,
+}
+
+impl Stage {
+    async fn call(&self, rpc: Rpc, who: &Who, body: Body, request_id: &str) -> Result<(), Status> {
+        let (organization_id, request_id) = (self.organization.clone(), request_id.to_owned());
+        // A control character is a bad request id, whatever else is right.
+        let request_id = if body == Body::Bad { "\n".to_owned() } else { request_id };
+        let nobody = bursar_testkit::id::<bursar_id::kinds::User>(99).to_string();
+        let user_id = if body == Body::Other { nobody } else { self.cem.clone() };
+        let invitation_id = self.invitation.clone();
+        match rpc {
+            UpdateOrganization => {
+                let request = proto::UpdateOrganizationRequest {
+                    organization_id,
+                    name: "Renamed".to_owned(),
+                    update_mask: Some(FieldMask { paths: vec!["name".to_owned()] }),
+                    etag: etag(body),
+                    request_id,
+                    ..Default::default()
+                };
+                who.client.organizations().update_organization(request).await.map(drop)
+            }
+            UpdateMemberRole => {
+                let role = proto::Role::Member.into();
+                let request =
+                    proto::UpdateMemberRoleRequest { organization_id, user_id, role, etag: String::new(), request_id };
+                who.client.members().update_member_role(request).await.map(drop)
+            }
+            RemoveMember => {
+                let request = proto::RemoveMemberRequest { organization_id, user_id, request_id };
+                who.client.members().remove_member(request).await.map(drop)
+            }
+            TransferOwnership => {
+                let request = proto::TransferOwnershipRequest { organization_id, user_id, request_id };
+                who.client.organizations().transfer_ownership(request).await.map(drop)
+            }
+            CreateInvitation => {
+                let email = if body == Body::Other { "u3@example.com" } else { "new@example.com" }.to_owned();
+                let role = proto::Role::Member.into();
+                let request =
+                    proto::CreateInvitationRequest { organization_id, email, role, request_id, ..Default::default() };
+                who.client.invitations().create_invitation(request).await.map(drop)
+            }
+            ResendInvitation => {
+                let request = proto::ResendInvitationRequest { invitation_id, request_id };
+                who.client.invitations().resend_invitation(request).await.map(drop)
+            }
+            RevokeInvitation => {
+                let request = proto::RevokeInvitationRequest { invitation_id, request_id };
+                who.client.invitations().revoke_invitation(request).await.map(drop)
+            }
+            LeaveOrganization => {
+                let request = proto::LeaveOrganizationRequest { organization_id, request_id };
+                who.client.members().leave_organization(request).await.map(drop)
+            }
+            ReassignProject | UpdateProject | DeleteProject | CreateProject => {
+                let acting = self.world.acting(who, &self.organization);
+                self.call_projects(rpc, &acting, body, request_id).await
+            }
+        }
+    }
+
+    async fn call_projects(&self, rpc: Rpc, acting: &Who, body: Body, request_id: String) -> Result<(), Status> {
+        let etag = etag(body);
+        let project_id = self.project.id.clone();
+        match rpc {
+            ReassignProject => {
+                let request = proto::ReassignProjectRequest { project_id, user_id: self.cem.clone(), etag, request_id };
+                acting.client.projects().reassign_project(request).await.map(drop)
+            }
+            UpdateProject => {
+                let request = proto::UpdateProjectRequest {
+                    project_id,
+                    name: "Renamed".to_owned(),
+                    update_mask: Some(FieldMask { paths: vec!["name".to_owned()] }),
+                    etag,
+                    request_id,
+                    ..Default::default()
+                };
+                acting.client.projects().update_project(request).await.map(drop)
+            }
+            DeleteProject => {
+                let request = proto::DeleteProjectRequest { project_id, etag, request_id };
+                acting.client.projects().delete_project(request).await.map(drop)
+            }
+            CreateProject => {
+                let name = if body == Body::Other { "Other" } else { "New" }.to_owned();
+                let request = proto::CreateProjectRequest {
+                    owner: self.organization.clone(),
+                    name,
+                    description: String::new(),
+                    request_id,
+                };
+                acting.client.projects().create_project(request).await.map(drop)
+            }
+            other => panic!("{other:?} is not about projects"),
+        }
+    }
+}
+
+/// The state that a change is meant for: any, or one that is no more.
+fn etag(body: Body) -> String {
+    if body == Body::Other { "stale".to_owned() } else { String::new() }
+}
+
+#[track_caller]
+fn is(rpc: Rpc, what: &str, outcome: Result<(), Status>, expected: &str) {
+    let reason = outcome.map_or_else(|status| Refusal::of(&status).reason, |()| "OK".to_owned());
+    assert_eq!(reason, expected, "{rpc:?}: {what}");
+}
+
+/// Who may at first, whether others may not, what the state says to another body under another id, and whether there is
+/// another body at all.
+struct Row {
+    rpc: Rpc,
+    stranger: &'static str,
+    privileged: bool,
+    state: Option<&'static str>,
+}
+
+const fn row(rpc: Rpc, stranger: &'static str, privileged: bool, state: Option<&'static str>) -> Row {
+    Row { rpc, stranger, privileged, state }
+}
+
+const TABLE: [Row; 12] = [
+    row(UpdateOrganization, "NOT_A_MEMBER", true, Some("ETAG_MISMATCH")),
+    row(UpdateMemberRole, "NOT_A_MEMBER", true, Some("NOT_FOUND")),
+    row(RemoveMember, "NOT_A_MEMBER", true, Some("NOT_FOUND")),
+    row(TransferOwnership, "NOT_A_MEMBER", true, Some("NOT_FOUND")),
+    row(CreateInvitation, "NOT_A_MEMBER", true, Some("ALREADY_A_MEMBER")),
+    row(ResendInvitation, "NOT_FOUND", true, None),
+    row(RevokeInvitation, "NOT_FOUND", true, None),
+    row(ReassignProject, "NOT_A_MEMBER", true, Some("ETAG_MISMATCH")),
+    row(UpdateProject, "NOT_A_MEMBER", false, Some("ETAG_MISMATCH")),
+    row(DeleteProject, "NOT_A_MEMBER", false, Some("ETAG_MISMATCH")),
+    row(CreateProject, "NOT_A_MEMBER", false, Some("OK")),
+    row(LeaveOrganization, "NOT_A_MEMBER", false, None),
+];
+
+bursar_testkit::engines! {
+    async fn the_order_of_refusals_is_the_same_everywhere(db: TestDb) {
+        let world = World::start(db).await;
+        let ada = world.who(1);
+        let eve = world.who(9);
+        let mut stage = Stage {
+            world,
+            organization: String::new(),
+            cem: ada.user.to_string(),
+            project: proto::Project::default(),
+            invitation: String::new(),
+        };
+        for row in TABLE {
+            let rpc = row.rpc;
+            let world = &stage.world;
+            let organization = world.create(&ada, "Acme").await.id;
+            let ben = world.join(&ada, &organization, 2, Role::Admin).await;
+            let cem = world.join(&ada, &organization, 3, Role::Admin).await;
+            let dan = world.join(&ada, &organization, 4, Role::Member).await;
+            let invited = invite(&ada, &organization, "pending@example.com", Role::Member).await.expect("invited");
+            let create = proto::CreateProjectRequest {
+                owner: organization.clone(),
+                name: "Old".to_owned(),
+                description: String::new(),
+                request_id: String::new(),
+            };
+            let actor = if rpc == TransferOwnership { &ada } else { &ben };
+            let acting = world.acting(actor, &organization);
+            let project = acting.client.projects().create_project(create).await.expect("created").into_inner().project;
+            stage.project = project.expect("a project");
+            stage.cem = cem.user.to_string();
+            stage.invitation = invited.id;
+            stage.organization = organization.clone();
+            let stage = &stage;
+
+            is(rpc, "a stranger's bad field", stage.call(rpc, &eve, Body::Bad, "r").await, row.stranger);
+            if row.privileged {
+                is(rpc, "a member's bad field", stage.call(rpc, &dan, Body::Bad, "r").await, "ROLE_NOT_ALLOWED");
+            }
+            is(rpc, "a bad field", stage.call(rpc, actor, Body::Bad, "r").await, "INVALID_FIELDS");
+            if let Some(state) = row.state.filter(|state| *state != "OK") {
+                is(rpc, "a state", stage.call(rpc, actor, Body::Other, "r").await, state);
+            }
+            is(rpc, "an id that a refusal did not burn", stage.call(rpc, actor, Body::Good, "r").await, "OK");
+            if matches!(rpc, LeaveOrganization | TransferOwnership) {
+                let demoted = if rpc == LeaveOrganization { "NOT_A_MEMBER" } else { "ROLE_NOT_ALLOWED" };
+                is(rpc, "a repetition by somebody who may not any more", stage.call(rpc, actor, Body::Good, "r").await, demoted);
+                continue;
+            }
+            is(rpc, "a repetition", stage.call(rpc, actor, Body::Good, "r").await, "OK");
+            if let Some(state) = row.state {
+                is(rpc, "an id for another body", stage.call(rpc, actor, Body::Other, "r").await, "REQUEST_ID_REUSED");
+                // What was deleted has no state.
+                let state = if rpc == DeleteProject { "NOT_FOUND" } else { state };
+                is(rpc, "another body", stage.call(rpc, actor, Body::Other, "s").await, state);
+            }
+            if row.privileged {
+                let demote = proto::UpdateMemberRoleRequest {
+                    organization_id: organization.clone(),
+                    user_id: ben.user.to_string(),
+                    role: proto::Role::Member.into(),
+                    ..Default::default()
+                };
+                ada.client.members().update_member_role(demote).await.expect("demoted");
+                is(rpc, "a demoted Admin's repetition", stage.call(rpc, &ben, Body::Good, "r").await, "ROLE_NOT_ALLOWED");
+            }
+            remove(&ada, &organization, ben.user).await.expect("removed");
+            is(rpc, "a removed member's repetition", stage.call(rpc, &ben, Body::Good, "r").await, row.stranger);
+        }
+    }
+
+    async fn request_ids_belong_to_the_actor_within_the_account(db: TestDb) {
+        let world = World::start(db).await;
+        let ada = world.who(1);
+        let mut made = Vec::new();
+        for name in ["Acme", "Umbra"] {
+            let organization = world.create(&ada, name).await.id;
+            let who = world.acting(&ada, &organization);
+            let request = proto::CreateProjectRequest {
+                owner: organization,
+                name: "Same".to_owned(),
+                description: String::new(),
+                request_id: "r1".to_owned(),
+            };
+            let created = who.client.projects().create_project(request).await.expect("one id in two accounts");
+            made.push(created.into_inner().project.expect("a project").id);
+        }
+        assert_ne!(made[0], made[1]);
+    }
+}

@@ -1,0 +1,443 @@
+//! [`Mutations`]: the one skeleton of every mutating call, so that all of them are refused, replayed, written and audited
+//! in one order:
+//!
+//! 1. token, context and access rule (the stack), then the caller's own **standing** ([`Mutation::admit`])
+//! 2. what was **asked**, well-formed or not, and its **request id**: a replay ends here ([`Mutation::open`])
+//! 3. what may have changed since: the member that is named, policy, feed age, catalog, limits
+//! 4. load and lock; a pure function decides; write
+//! 5. answer, **audit row**, events and commit; or the refusal's row alone ([`Mutations::end`])
+//!
+//! ```text
+//! let mut m = self.mutations.begin(&asked).await?;
+//! let done = self.renaming(&mut m, id, &asked).await;   // 1 to 4; every refusal is an `Err`
+//! self.mutations.end(m, done).await                     // 5
+//! ```
+//!
+//! Two functions instead of one that takes an async closure: such a closure's future cannot be spawned. There is no way to
+//! commit but through [`Mutations::end`], so no refusal gets around the audit log.
+//!
+//! A replay is no second call: it writes nothing. A refusal rolls everything back, the claim of its request id too. Where
+//! another service has to be asked in between, a first mutation looks ([`Mutations::look`]) and lets go of its locks, and
+//! a second one acts.
+//!
+//! What a call decides does not belong here, and neither does what its answer looks like: a use case ends with an outcome
+//! of its own, and `grpc/` says with [`Stored`] what is kept of it.
+
+use std::fmt;
+use std::future::Future;
+
+use bursar_db::audit::{self, AuditRow, Outcome};
+use bursar_db::idempotency::{self, Claim};
+use bursar_db::{Db, DbError, Tx};
+use bursar_id::{AuditId, OwnerId, RequestId};
+use bursar_proto::access::v1::Permission;
+use bursar_secret::Entropy;
+use bursar_time::{Clock, Timestamp};
+use prost::Message;
+use tonic::{Request, Status};
+
+use crate::{Caller, Problem, RequestKey, UserCaller, Violations};
+
+/// The RPC that a request is for; put there by the stack.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Serving(pub(crate) &'static str);
+
+/// A call: who makes it, and which RPC it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    caller: Caller,
+    method: &'static str,
+}
+
+impl Call {
+    /// The call that a request makes. An error only if the handler is served without the stack.
+    pub fn of<T>(request: &Request<T>) -> Result<Self, Status> {
+        let caller = Caller::of(request)?;
+        let serving = request.extensions().get::<Serving>();
+        let Serving(method) =
+            serving.ok_or_else(|| Problem::internal(&"a handler is served without the authentication layer"))?;
+        Ok(Self { caller, method })
+    }
+
+    /// A call by `caller` of the RPC `method`, for work that no request began.
+    pub fn new(caller: Caller, method: &'static str) -> Self {
+        Self { caller, method }
+    }
+
+    /// Who calls.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+}
+
+/// A mutating request as it was parsed. Its flaws are told only to a caller whose standing allows to ask
+/// ([`Mutation::open`]): nobody learns from a bad field what is not theirs.
+#[derive(Clone, Debug)]
+pub struct Asked<C> {
+    call: Call,
+    read: Result<(RequestKey, C), Problem>,
+}
+
+impl<C> Asked<C> {
+    /// Reads a request. `message` is the request without its `request_id` (take that out first; an RPC that has none
+    /// gives an empty text); `parse` notes its bad fields and gives what it asks for, if nothing is wrong.
+    pub fn read<M: Message>(
+        call: Call,
+        request_id: &str,
+        message: &M,
+        parse: impl FnOnce(&M, &mut Violations) -> Option<C>,
+    ) -> Self {
+        let mut violations = Violations::new();
+        let command = parse(message, &mut violations);
+        violations.check_optional("request_id", request_id, |text| RequestId::parse(text));
+        let read = match (command, violations.is_empty()) {
+            (Some(command), true) => {
+                RequestKey::new(&call.caller, call.method, request_id, message).map(|key| (key, command))
+            }
+            _ => Err(violations.into_problem()),
+        };
+        Self { call, read }
+    }
+
+    /// Who asks.
+    pub fn caller(&self) -> &Caller {
+        &self.call.caller
+    }
+
+    /// The person who asks, or for whom a service asks.
+    pub fn user(&self) -> Result<&UserCaller, Problem> {
+        self.call.caller.user()
+    }
+
+    /// The request's key, if it is well-formed.
+    pub fn key(&self) -> Option<&RequestKey> {
+        self.read.as_ref().ok().map(|(key, _)| key)
+    }
+}
+
+/// What is kept of a use case's outcome for a repetition; implemented in `grpc/`, which makes the answer of it.
+///
+/// What is kept forgets what is shown only once (a secret).
+pub trait Stored {
+    /// The message that is kept.
+    type Message: Message + Default;
+    /// The outcome as it is kept.
+    fn to_message(&self) -> Self::Message;
+}
+
+/// An outcome that says nothing but that it came about.
+impl Stored for () {
+    type Message = ();
+    fn to_message(&self) {}
+}
+
+/// What a mutating use case gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer<T> {
+    /// It was carried out just now.
+    New(T),
+    /// It was carried out before: what was kept of its outcome.
+    Replay(Vec<u8>),
+}
+
+impl<T: Stored> Answer<T> {
+    /// The outcome as it is kept, whenever it came about. An error only for a row that this program cannot have written.
+    pub fn message(&self) -> Result<T::Message, Problem> {
+        match self {
+            Self::New(outcome) => Ok(outcome.to_message()),
+            Self::Replay(bytes) => T::Message::decode(bytes.as_slice())
+                .map_err(|_| Problem::internal(&"a stored answer is no message of its kind")),
+        }
+    }
+}
+
+/// How a mutation went.
+#[derive(Debug)]
+pub enum Done<T, V> {
+    /// It was carried out: its outcome, and the events that tell of it.
+    New(T, Vec<V>),
+    /// It had been carried out before ([`Mutation::open`] gave nothing).
+    Replay,
+}
+
+/// How a look went.
+#[derive(Debug)]
+pub enum Looked<C, T> {
+    /// Nothing stands against it as things are.
+    On(C),
+    /// It had been carried out before.
+    Before(Answer<T>),
+}
+
+/// What the skeleton asks of a service's errors; implemented beside their statuses.
+pub trait Refusing: From<DbError> + From<Problem> {
+    /// The reason that the caller is told; `None` for failures, which refuse nobody anything.
+    fn reason(&self) -> Option<&'static str>;
+}
+
+/// Where the events go that tell of a mutation: a service's outbox.
+pub trait Publish: Send + Sync {
+    /// What is told.
+    type Event: Send;
+
+    /// Commits the transaction together with these events, in this order.
+    fn commit(&self, tx: Tx, events: Vec<Self::Event>) -> impl Future<Output = Result<(), DbError>> + Send;
+
+    /// The event that tells organization of an audit row.
+    fn audited(&self, row: &AuditRow) -> Self::Event;
+}
+
+/// Carries out a service's mutating calls; see the module.
+#[derive(Clone, Debug)]
+pub struct Mutations<P> {
+    db: Db,
+    clock: Clock,
+    entropy: Entropy,
+    outbox: P,
+    tells: bool,
+}
+
+/// A mutating call that is being carried out, in a transaction of its own. Dropping it undoes everything.
+#[derive(Debug)]
+pub struct Mutation {
+    tx: Tx,
+    now: Timestamp,
+    call: Call,
+    /// Whether the caller is known to belong there.
+    admitted: bool,
+    /// In whose context; `None` is the deployment's, or not known yet.
+    owner: Option<OwnerId>,
+    /// Who an anonymous caller proved to be.
+    proven: Option<String>,
+    target: Option<String>,
+    request_id: Option<RequestId>,
+    /// The scope in which the request's id is claimed by this transaction.
+    claimed: Option<String>,
+    before: Option<Vec<u8>>,
+}
+
+impl<P: Publish> Mutations<P> {
+    /// Mutations in a store, with events into an outbox of the same store.
+    pub fn new(db: Db, clock: Clock, entropy: Entropy, outbox: P) -> Self {
+        Self { db, clock, entropy, outbox, tells: false }
+    }
+
+    /// Tells organization, which lists everybody's, of each audit row.
+    #[must_use]
+    pub fn telling(mut self) -> Self {
+        self.tells = true;
+        self
+    }
+
+    /// Where events go.
+    pub fn outbox(&self) -> &P {
+        &self.outbox
+    }
+
+    /// Begins to carry out what was asked. On SQLite this waits for its turn to write.
+    pub async fn begin<C>(&self, asked: &Asked<C>) -> Result<Mutation, DbError> {
+        let tx = self.db.begin().await?;
+        Ok(Mutation {
+            tx,
+            now: self.clock.now(),
+            call: asked.call.clone(),
+            admitted: false,
+            owner: None,
+            proven: None,
+            target: None,
+            request_id: asked.key().and_then(|key| key.id().cloned()),
+            claimed: None,
+            before: None,
+        })
+    }
+
+    /// Ends a mutation that looked whether anything stands against it, before another service is asked: nothing is
+    /// written, and no lock is held any more. `looked` is `None` where [`Mutation::open`] gave nothing.
+    pub async fn look<C, T, E: Refusing>(&self, m: Mutation, looked: Result<Option<C>, E>) -> Result<Looked<C, T>, E> {
+        match looked {
+            Ok(Some(found)) => {
+                m.tx.rollback().await?;
+                Ok(Looked::On(found))
+            }
+            Ok(None) => Ok(Looked::Before(m.replay().await?)),
+            Err(error) => Err(self.refuse(m, error).await),
+        }
+    }
+
+    /// Ends a mutation: its answer, its audit row and its events are committed with what it wrote; or nothing is, and the
+    /// refusal's row where one is due.
+    pub async fn end<T: Stored, E: Refusing>(
+        &self,
+        m: Mutation,
+        done: Result<Done<T, P::Event>, E>,
+    ) -> Result<Answer<T>, E> {
+        match done {
+            Ok(Done::New(outcome, events)) => {
+                self.commit(m, &outcome, events).await?;
+                Ok(Answer::New(outcome))
+            }
+            Ok(Done::Replay) => Ok(m.replay().await?),
+            Err(error) => Err(self.refuse(m, error).await),
+        }
+    }
+
+    async fn commit<T: Stored>(&self, mut m: Mutation, outcome: &T, mut events: Vec<P::Event>) -> Result<(), DbError> {
+        if let (Some(scope), Some(id)) = (&m.claimed, &m.request_id) {
+            let answer = outcome.to_message().encode_to_vec();
+            idempotency::settle(&mut m.tx, scope, id.as_str(), &answer).await?;
+        }
+        if let Some(row) = self.row(&m, Outcome::Done, None) {
+            audit::record(&mut m.tx, &row).await?;
+            events.extend(self.tells.then(|| self.outbox.audited(&row)));
+        }
+        self.outbox.commit(m.tx, events).await
+    }
+
+    /// Undoes everything and keeps the refusal's row, if one is due: of a privileged call by somebody who belongs there.
+    /// A stranger's refusal is counted by the stack's metrics only; a log that strangers can fill is a weapon.
+    async fn refuse<E: Refusing>(&self, m: Mutation, error: E) -> E {
+        let due = m.admitted && is_privileged(m.call.caller.permission());
+        let row = error.reason().filter(|_| due).and_then(|reason| self.row(&m, Outcome::Refused, Some(reason)));
+        // Its connection and its locks are needed back.
+        if let Err(error) = m.tx.rollback().await {
+            tracing::warn!(%error, "cannot roll a refused call back; the store does when its connection goes");
+        }
+        let Some(row) = row else {
+            return error;
+        };
+        if let Err(failure) = self.keep(&row).await {
+            tracing::error!(error = %failure, method = row.method, "cannot write the audit row of a refusal");
+        }
+        error
+    }
+
+    async fn keep(&self, row: &AuditRow) -> Result<(), DbError> {
+        let mut tx = self.db.begin().await?;
+        audit::record(&mut tx, row).await?;
+        let events = self.tells.then(|| self.outbox.audited(row));
+        self.outbox.commit(tx, events.into_iter().collect()).await
+    }
+
+    /// The call's audit row; `None` for a caller of whom nothing is known.
+    fn row(&self, m: &Mutation, outcome: Outcome, reason: Option<&'static str>) -> Option<AuditRow> {
+        let (actor, on_behalf_of) = m.actor()?;
+        Some(AuditRow {
+            id: AuditId::from_parts(m.now.as_millis(), self.entropy.bytes()),
+            at: m.now,
+            owner: m.owner,
+            actor,
+            on_behalf_of,
+            method: m.call.method.to_owned(),
+            target: m.target.clone(),
+            outcome,
+            reason: reason.map(str::to_owned),
+            request_id: m.request_id.as_ref().map(|id| id.as_str().to_owned()),
+        })
+    }
+}
+
+impl Mutation {
+    /// The transaction in which everything happens.
+    pub fn tx(&mut self) -> &mut Tx {
+        &mut self.tx
+    }
+
+    /// When it happens.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// The caller belongs here: to this owner, or (`None`) to those who run the deployment. Whether the role allows the
+    /// call is the next question, and to be refused then is told to the audit log.
+    pub fn admit(&mut self, owner: impl Into<Option<OwnerId>>) {
+        self.admitted = true;
+        self.owner = owner.into();
+    }
+
+    /// An anonymous caller has proven (by a password, by a token from a mail) to be this user, or to hold this invitation.
+    pub fn prove(&mut self, actor: &impl fmt::Display) {
+        self.proven = Some(actor.to_string());
+    }
+
+    /// What it is done to, for the audit log: an id.
+    pub fn about(&mut self, target: &impl fmt::Display) {
+        self.target = Some(target.to_string());
+    }
+
+    /// What was asked, once the caller's standing allows to ask: its bad fields are refused, then its request id is
+    /// looked up and claimed. `None`: it had been carried out before, answer with [`Done::Replay`].
+    ///
+    /// A twin that runs at the same time waits here until the first commits.
+    pub async fn open<'c, C>(&mut self, asked: &'c Asked<C>) -> Result<Option<&'c C>, Problem> {
+        let (key, command) = asked.read.as_ref().map_err(Problem::clone)?;
+        let Some(id) = key.id() else {
+            return Ok(Some(command));
+        };
+        let scope = self.scope(key);
+        let claim = idempotency::claim(&mut self.tx, &scope, id.as_str(), key.method(), key.body_hash(), self.now);
+        match claim.await? {
+            Claim::New => {
+                self.claimed = Some(scope);
+                Ok(Some(command))
+            }
+            Claim::Replay(answer) => {
+                self.before = Some(answer);
+                Ok(None)
+            }
+            Claim::Mismatch => Err(Problem::request_id_reused()),
+        }
+    }
+
+    /// The request was found with what it once made, which is kept longer than answers are: the same `body_hash` gets
+    /// `answer` again with [`Done::Replay`], another request under the id is refused.
+    pub fn recall<C>(&mut self, asked: &Asked<C>, body_hash: &[u8], answer: Vec<u8>) -> Result<(), Problem> {
+        if asked.key().is_some_and(|key| key.body_hash() == body_hash) {
+            self.before = Some(answer);
+            Ok(())
+        } else {
+            Err(Problem::request_id_reused())
+        }
+    }
+
+    /// Whose request ids these are: the actor's, within the account.
+    fn scope(&self, key: &RequestKey) -> String {
+        match self.owner {
+            Some(owner) => format!("{}/{owner}", key.scope()),
+            None => key.scope().to_owned(),
+        }
+    }
+
+    /// Who acts, and for whom.
+    fn actor(&self) -> Option<(String, Option<String>)> {
+        match &self.call.caller {
+            Caller::User(user) => Some((user.user.to_string(), None)),
+            Caller::Service(service) => {
+                let user = service.on_behalf_of.as_ref().map(|user| user.user.to_string());
+                Some((service.account.to_string(), user))
+            }
+            Caller::Anonymous => Some((self.proven.clone()?, None)),
+        }
+    }
+
+    async fn replay<T>(self) -> Result<Answer<T>, DbError> {
+        self.tx.rollback().await?;
+        let answer = self.before.ok_or_else(|| DbError::corrupt("a replay of nothing"))?;
+        Ok(Answer::Replay(answer))
+    }
+}
+
+/// Whether only few in an organization may do this, so that a refusal is of interest.
+fn is_privileged(permission: Permission) -> bool {
+    match permission {
+        Permission::ManageMembers
+        | Permission::ManageOrganization
+        | Permission::ManageBilling
+        | Permission::Own
+        | Permission::Operate => true,
+        Permission::Unspecified
+        | Permission::Self_
+        | Permission::UseWorkspace
+        | Permission::ViewBilling
+        | Permission::ViewUsage => false,
+    }
+}
