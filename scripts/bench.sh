@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Measures Bursar beside its baselines, in one run on one machine: the combining lane, one transaction for each charge,
-# and pgbench with hand-written SQL on the same schema. Starts a private PostgreSQL with durable commits and stops it
+# and pgbench with hand-written SQL on tables that stay as they are. Starts a private PostgreSQL with durable commits and stops it
 # again. Arguments go to `bursar bench`: `scripts/bench.sh --loads hot,batch --seconds 10`.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 scripts/postgres.sh
-cargo build --release --package bursar
+cargo build --release --package bursar --package bursar-billing
 bursar=${CARGO_TARGET_DIR:-target}/release/bursar
 
 programs=$(dirname "$(readlink -f "$(command -v initdb || ls -d /usr/lib/postgresql/*/bin/initdb | tail -1)")")
@@ -45,8 +45,7 @@ url() {
   echo "postgres://bench@localhost/$1?host=$home"
 }
 
-# pgbench: the same tables, one account and one lot, charged by hand-written SQL.
-"$bursar" migrate --data-dir "$home/migrate" --billing-store "$(url bare)" --log-filter warn
+# pgbench: tables of its own (frozen), one account and one lot, charged by hand-written SQL.
 sql --dbname=bare --file=scripts/bench/pool.sql
 measure() {
   "$programs/pgbench" --host="$home" --username=bench --no-vacuum --client=64 --jobs=2 --time="${SECONDS_EACH:-5}" \

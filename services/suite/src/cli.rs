@@ -50,7 +50,7 @@ pub fn run() -> ExitCode {
                 done.map(|()| ExitCode::SUCCESS)
             }
             Command::Healthcheck => bursar_runtime::healthcheck(settings).await,
-            Command::Bench(args) => bench::run(&args).await,
+            Command::Bench(args) => Box::pin(bench::run(settings, &args)).await,
         }
     })
 }

@@ -5,6 +5,7 @@ mod bench;
 mod cli;
 mod demo;
 mod greeting;
+mod mailbox;
 mod target;
 pub mod wiring;
 

@@ -13,9 +13,43 @@ use super::server::{Server, Usage};
 /// The longest latency that is told apart, in microseconds.
 const LONGEST: u64 = 60_000_000;
 
+/// What was measured, for those figures that a ratio is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum What {
+    /// One caller.
+    Lone,
+    /// One pool, many callers.
+    Hot,
+    /// One pool by charges that the rate card prices.
+    Meters,
+    /// One pool in batches.
+    Batch,
+    /// Many accounts.
+    Many,
+    /// Calls without a database.
+    Ceiling,
+    /// One pool through one billing service, and then through two.
+    Replicas(usize),
+    /// The balance, on the short and on the long ledger.
+    Balance(Ledger),
+    /// A year's usage, on the short and on the long ledger.
+    Usage(Ledger),
+    /// Nothing is made of it.
+    Other,
+}
+
+/// How long a ledger was when it was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ledger {
+    Short,
+    Long,
+}
+
 /// What one load measured.
 #[derive(Debug)]
 pub(crate) struct Measured {
+    /// By which ratios find it.
+    pub(crate) what: What,
     pub(crate) name: String,
     pub(crate) callers: usize,
     /// Operations that succeeded: charges, pairs, reads.
@@ -25,7 +59,7 @@ pub(crate) struct Measured {
     pub(crate) elapsed: Duration,
     pub(crate) p50: Duration,
     pub(crate) p99: Duration,
-    /// What the server used meanwhile.
+    /// What the servers used meanwhile.
     pub(crate) server: Usage,
     /// The server's memory afterwards, in bytes.
     pub(crate) memory: u64,
@@ -57,6 +91,7 @@ struct Seen {
 /// caller's number and the count of its calls so far, and says how many operations it did.
 pub(crate) async fn run<W, F>(
     server: &Server,
+    what: What,
     name: &str,
     callers: usize,
     time: Duration,
@@ -96,6 +131,7 @@ where
     let elapsed = began.elapsed();
     let after = server.usage()?;
     Ok(Measured {
+        what,
         name: name.to_owned(),
         callers,
         done,

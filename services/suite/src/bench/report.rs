@@ -3,9 +3,8 @@
 use std::path::Path;
 
 use anyhow::Context as _;
-use bursar_db::Engine;
 
-use super::load::Measured;
+use super::load::{Ledger, Measured, What};
 
 /// Collects and prints what was measured.
 pub(crate) struct Report {
@@ -13,6 +12,19 @@ pub(crate) struct Report {
     baselines: Vec<Measured>,
     /// Figures of other programs: a name and charges per second.
     beside: Vec<(String, f64)>,
+    /// The most memory that the suite ever had, in bytes; zero when it is not known.
+    peak: u64,
+}
+
+/// One figure by another, and what it should come to.
+struct Ratio {
+    name: &'static str,
+    value: f64,
+    wanted: &'static str,
+}
+
+fn find(among: &[Measured], what: What) -> Option<&Measured> {
+    among.iter().find(|it| it.what == what)
 }
 
 impl Report {
@@ -27,17 +39,22 @@ impl Report {
             Some((name.to_owned(), rate.trim().parse().ok()?))
         };
         let beside = text.lines().filter_map(line).collect();
-        Ok(Self { measured: Vec::new(), baselines: Vec::new(), beside })
+        Ok(Self { measured: Vec::new(), baselines: Vec::new(), beside, peak: 0 })
     }
 
     /// What the figures were measured on, and the table's head.
-    pub(crate) fn machine(engine: Engine) {
+    pub(crate) fn machine(what: &str) {
         let cores = std::thread::available_parallelism().map_or(0, usize::from);
-        say(&format!("{engine}, {cores} cores shared by client, server and database; durable commits"));
+        say(&format!("{what}, {cores} cores shared by client, server and database; durable commits"));
         say(&format!(
             "{:<34} {:>7} {:>12} {:>10} {:>10} {:>12} {:>8} {:>7}",
             "load", "callers", "per second", "p50 ms", "p99 ms", "server µs", "MB", "failed"
         ));
+    }
+
+    /// Prints why something was not measured.
+    pub(crate) fn note(text: &str) {
+        say(text);
     }
 
     /// Prints and keeps one load's figures.
@@ -52,29 +69,65 @@ impl Report {
         self.baselines.push(measured);
     }
 
-    /// How much faster each load is than its baseline.
-    #[expect(clippy::float_arithmetic, reason = "figures for people, not amounts")]
-    pub(crate) fn ratios(&self) {
+    /// Keeps the most memory that the suite ever had, in bytes.
+    pub(crate) fn peak(&mut self, bytes: u64) {
+        self.peak = bytes;
+    }
+
+    /// The figures of other programs, and the ratios that mean something on other machines, too.
+    pub(crate) fn end(&self) {
         for (name, rate) in &self.beside {
             say(&format!("{name:<34} {:>7} {rate:>12.0}", ""));
         }
-        for baseline in &self.baselines {
-            let Some(measured) = self.measured.iter().find(|it| it.name == baseline.name) else {
-                continue;
-            };
-            let rate = measured.rate() / baseline.rate();
-            let p50 = measured.p50.as_secs_f64() / baseline.p50.as_secs_f64();
-            say(&format!("{}: {rate:.1}x the rate and {p50:.2}x the p50 of one transaction each", baseline.name));
+        say(&format!("\n{:<58} {:>9}   {}", "ratio", "measured", "wanted"));
+        for ratio in self.ratios() {
+            say(&format!("{:<58} {:>9.2}   {}", ratio.name, ratio.value, ratio.wanted));
         }
-        let hot = self.measured.iter().find(|it| it.name == "hot pool");
-        if let Some(hot) = hot {
-            for (name, rate) in &self.beside {
-                say(&format!("hot pool: {:.1}x {name}", hot.rate() / rate));
-            }
-            if let Some(many) = self.measured.iter().find(|it| it.name.ends_with("accounts")) {
-                say(&format!("{}: {:.2}x of the hot pool", many.name, many.rate() / hot.rate()));
-            }
-        }
+    }
+
+    /// Every ratio of which both sides were measured.
+    #[expect(clippy::float_arithmetic, clippy::cast_precision_loss, reason = "figures for people, not amounts")]
+    fn ratios(&self) -> Vec<Ratio> {
+        let rate = |what: What| find(&self.measured, what).map(Measured::rate);
+        let p50 = |what: What| find(&self.measured, what).map(|it| it.p50.as_secs_f64());
+        let alone = |what: What| find(&self.baselines, what);
+        let beside = |start: &str| self.beside.iter().find(|(name, _)| name.starts_with(start)).map(|(_, rate)| *rate);
+        let hand_written = beside("pgbench, hand-written");
+        let peak = (self.peak > 0).then_some(self.peak as f64 / 1e6);
+        let table: [(&str, Option<f64>, Option<f64>, &str); 13] = [
+            ("BatchCharge / pgbench, hand-written transaction", rate(What::Batch), hand_written, ">= 100"),
+            ("BatchCharge / Estimate", rate(What::Batch), rate(What::Ceiling), ">= 2.2"),
+            ("hot pool / Estimate", rate(What::Hot), rate(What::Ceiling), ">= 0.5"),
+            ("hot pool / one transaction each", rate(What::Hot), alone(What::Hot).map(Measured::rate), ">= 30"),
+            ("hot pool / pgbench, hand-written transaction", rate(What::Hot), hand_written, ""),
+            ("hot pool / pgbench, one statement", rate(What::Hot), beside("pgbench, one statement"), ""),
+            ("by the rate card / hot pool", rate(What::Meters), rate(What::Hot), ">= 0.8"),
+            ("many accounts / hot pool", rate(What::Many), rate(What::Hot), ">= 0.8"),
+            ("two replicas / one replica", rate(What::Replicas(2)), rate(What::Replicas(1)), "0.8 wanted, reported"),
+            (
+                "lone caller, p50 / one transaction each, p50",
+                p50(What::Lone),
+                alone(What::Lone).map(|it| it.p50.as_secs_f64()),
+                "<= 1.0",
+            ),
+            (
+                "GetBalance, p50 on the long / on the short ledger",
+                p50(What::Balance(Ledger::Long)),
+                p50(What::Balance(Ledger::Short)),
+                "about 1",
+            ),
+            (
+                "a year's usage, p50 on the long / on the short ledger",
+                p50(What::Usage(Ledger::Long)),
+                p50(What::Usage(Ledger::Short)),
+                "about 1",
+            ),
+            ("peak memory of the suite, MB", peak, Some(1.0), "<= 200"),
+        ];
+        let both = |(name, a, b, wanted): (&'static str, Option<f64>, Option<f64>, &'static str)| {
+            Some(Ratio { name, value: a? / b.filter(|it| *it > 0.0)?, wanted })
+        };
+        table.into_iter().filter_map(both).collect()
     }
 
     /// Calls that failed in all loads.

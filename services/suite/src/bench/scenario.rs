@@ -1,137 +1,63 @@
-//! The loads: who charges what, and how.
+//! The loads on one pool: who charges what, and how. A product's service charges for members that it names, unless a
+//! load says otherwise.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
-use bursar_id::{Id, UserId, kinds};
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::account_service_client::AccountServiceClient;
-use bursar_proto::billing::v1::credit_service_client::CreditServiceClient;
-use bursar_proto::billing::v1::usage_service_client::UsageServiceClient;
-use bursar_proto::identity::v1 as identity;
-use bursar_proto::identity::v1::context_service_client::ContextServiceClient;
-use bursar_proto::identity::v1::session_service_client::SessionServiceClient;
-use bursar_proto::identity::v1::user_service_client::UserServiceClient;
-use bursar_proto::organization::v1 as organization;
-use bursar_proto::organization::v1::organization_service_client::OrganizationServiceClient;
-use bursar_runtime::Service;
 use bursar_secret::Entropy;
-use tonic::metadata::AsciiMetadataValue;
-use tonic::transport::Channel;
-use tonic::{Request, Status};
+use tonic::Status;
 
-use super::load::{Measured, run as run_load};
+use super::load::{Measured, What, run as run_load};
+use super::report::Report;
 use super::server::Server;
-use super::{BenchArgs, Load};
+use super::team::Team;
+use super::{BenchArgs, Load, accounts, reading};
 
 /// Callers of the batch load: each call carries hundreds of charges.
 const BATCH_CALLERS: usize = 16;
-/// How often a read is repeated to tell what it costs.
-const READ_TIME: Duration = Duration::from_secs(2);
-/// A ledger counts as short with this many entries.
-const SHORT: usize = 10_000;
 
 /// Runs one load against a server.
 pub(crate) async fn run(
     load: Load,
     args: &BenchArgs,
-    server: &Server,
+    server: &mut Server,
     time: Duration,
 ) -> anyhow::Result<Vec<Measured>> {
-    if load == Load::Many {
-        return Ok(vec![many(args, server, time).await?]);
-    }
-    let pool = Pool::open(server).await?;
     let callers = args.callers.max(2);
     match load {
-        Load::Lone => Ok(vec![charges(server, &pool, "lone caller", 1, time).await?]),
-        Load::Hot => Ok(vec![charges(server, &pool, "hot pool", callers, time).await?]),
-        Load::Batch => Ok(vec![batches(server, &pool, args.batch, time).await?]),
-        Load::Hold => Ok(vec![holds(server, &pool, callers, time).await?]),
-        Load::Mixed => Ok(vec![mixed(server, &pool, callers, time).await?]),
-        Load::Growth => growth(server, &pool, args.entries).await,
-        Load::Ceiling => Ok(vec![estimates(server, &pool, callers, time).await?]),
-        Load::Many => Ok(Vec::new()),
+        Load::Many => return Ok(vec![accounts::many(args, server, time).await?]),
+        Load::Replicas if !server.can_have_replicas() => {
+            Report::note("replicas: only on a PostgreSQL store of the benchmark's own (--store)");
+            return Ok(Vec::new());
+        }
+        _ => {}
     }
-}
-
-/// One organization with more credits than any load can spend, and its owner's token.
-struct Pool {
-    owner: String,
-    token: Bearer,
-    channels: Arc<[Channel]>,
-    entropy: Entropy,
-}
-
-/// A token as the header that carries it.
-#[derive(Clone)]
-struct Bearer(AsciiMetadataValue);
-
-impl Bearer {
-    fn new(token: &str) -> anyhow::Result<Self> {
-        Ok(Self(format!("Bearer {token}").parse()?))
-    }
-
-    fn on<T>(&self, message: T) -> Request<T> {
-        let mut request = Request::new(message);
-        request.metadata_mut().insert("authorization", self.0.clone());
-        request
-    }
-}
-
-impl Pool {
-    async fn open(server: &Server) -> anyhow::Result<Self> {
-        let entropy = Entropy::system();
-        let tokens = sign_in(server, &entropy).await?;
-        let founder = Bearer::new(&tokens.access_token)?;
-        let mut organizations = OrganizationServiceClient::new(server.connect(Service::Organization).await?);
-        let new = organization::CreateOrganizationRequest { name: "Load".to_owned(), ..Default::default() };
-        let made = organizations.create_organization(founder.on(new)).await?.into_inner();
-        let owner = made.organization.context("an organization")?.id;
-        let mut contexts = ContextServiceClient::new(server.connect(Service::Identity).await?);
-        let switch = identity::SwitchContextRequest { owner: owner.clone() };
-        let tokens = contexts.switch_context(founder.on(switch)).await?.into_inner().tokens.context("tokens")?;
-        let channels: Arc<[Channel]> = server.billing().await?.into();
-        grant(server, &channels, &owner, "900000000000").await?;
-        Ok(Self { owner, token: Bearer::new(&tokens.access_token)?, channels, entropy })
-    }
-
-    fn client(&self, caller: usize) -> CreditServiceClient<Channel> {
-        CreditServiceClient::new(self.channels[caller % self.channels.len()].clone())
-    }
-}
-
-/// A new user, signed in.
-async fn sign_in(server: &Server, entropy: &Entropy) -> anyhow::Result<identity::TokenSet> {
-    let email = format!("load-{}@example.com", entropy.u64_below(u64::MAX));
-    let password = format!("{:032x}", u128::from_be_bytes(entropy.bytes()));
-    let new = identity::SignUpRequest { email: email.clone(), password: password.clone(), ..Default::default() };
-    UserServiceClient::new(server.connect(Service::Identity).await?).sign_up(new).await?;
-    let request = identity::SignInRequest { email, password, ..Default::default() };
-    let answer = SessionServiceClient::new(server.connect(Service::Identity).await?).sign_in(request).await?;
-    answer.into_inner().tokens.context("tokens")
-}
-
-/// Credits by the operator.
-async fn grant(server: &Server, channels: &[Channel], owner: &str, amount: &str) -> anyhow::Result<()> {
-    let operator = Bearer::new(&server.operator().await?)?;
-    let request = pb::GrantCreditsRequest {
-        owner: owner.to_owned(),
-        amount: amount.to_owned(),
-        source: pb::LotSource::Promotion.into(),
-        ..Default::default()
+    let team = Team::assemble(server).await?;
+    let one = match load {
+        Load::Lone => charges(server, &team, (What::Lone, "lone caller"), 1, time).await?,
+        Load::Hot => charges(server, &team, (What::Hot, "hot pool"), callers, time).await?,
+        Load::Members => members(server, &team, callers, time).await?,
+        Load::Meters => meters(server, &team, callers, time).await?,
+        Load::Batch => batches(server, &team, args.batch, time).await?,
+        Load::Hold => holds(server, &team, callers, time).await?,
+        Load::Mixed => mixed(server, &team, callers, time).await?,
+        Load::Ceiling => estimates(server, &team, callers, time).await?,
+        Load::Replicas => return replicas(server, team, callers, time).await,
+        Load::Growth => return reading::growth(server, team, args.entries).await,
+        Load::Many => return Ok(Vec::new()),
     };
-    CreditServiceClient::new(channels[0].clone()).grant_credits(operator.on(request)).await?;
-    Ok(())
+    Ok(vec![one])
 }
 
-/// One charge as a product makes it: with a project, a model, a label and a request id.
-fn charge(owner: &str, entropy: &Entropy) -> pb::ChargeRequest {
+/// One charge as a product makes it: for a member, with a project, a model, a label and a request id.
+pub(super) fn charge(owner: &str, member: &str, entropy: &Entropy) -> pb::ChargeRequest {
     let labels = [("job".to_owned(), "render".to_owned())].into();
     pb::ChargeRequest {
         owner: owner.to_owned(),
         amount: "0.25".to_owned(),
+        member: member.to_owned(),
         project: "prj_00000000000000000000000001".to_owned(),
         model: "veo-3.1".to_owned(),
         labels,
@@ -140,50 +66,19 @@ fn charge(owner: &str, entropy: &Entropy) -> pb::ChargeRequest {
     }
 }
 
-fn request_id(entropy: &Entropy) -> String {
-    format!("{:032x}", u128::from_be_bytes(entropy.bytes()))
+/// The same, priced by the catalog's rate card.
+fn metered(owner: &str, member: &str, entropy: &Entropy) -> pb::ChargeRequest {
+    pb::ChargeRequest { amount: String::new(), quantity: "0.5".to_owned(), ..charge(owner, member, entropy) }
 }
 
-async fn charges(server: &Server, pool: &Pool, name: &str, callers: usize, time: Duration) -> anyhow::Result<Measured> {
-    let clients: Vec<_> = (0..callers).map(|caller| pool.client(caller)).collect();
-    let (owner, token, entropy) = (pool.owner.clone(), pool.token.clone(), pool.entropy.clone());
-    run_load(server, name, callers, time, move |caller, _| {
-        let mut client = clients[caller].clone();
-        let request = token.on(charge(&owner, &entropy));
-        async move { client.charge(request).await.map(|_| 1) }
-    })
-    .await
-}
-
-async fn estimates(server: &Server, pool: &Pool, callers: usize, time: Duration) -> anyhow::Result<Measured> {
-    let clients: Vec<_> = (0..callers).map(|caller| pool.client(caller)).collect();
-    let token = pool.token.clone();
-    run_load(server, "Estimate, without a database", callers, time, move |caller, _| {
-        let mut client = clients[caller].clone();
-        let request = pb::EstimateRequest { model: "veo-3.1".to_owned(), quantity: "8".to_owned() };
-        let request = token.on(request);
-        async move { client.estimate(request).await.map(|_| 1) }
-    })
-    .await
-}
-
-async fn batches(server: &Server, pool: &Pool, size: usize, time: Duration) -> anyhow::Result<Measured> {
-    let clients: Vec<_> = (0..BATCH_CALLERS).map(|caller| pool.client(caller)).collect();
-    let (owner, token, entropy) = (pool.owner.clone(), pool.token.clone(), pool.entropy.clone());
-    run_load(server, &format!("BatchCharge of {size}"), BATCH_CALLERS, time, move |caller, _| {
-        let mut client = clients[caller].clone();
-        let request = token.on(batch(&owner, &entropy, size));
-        async move { all_made(&client.batch_charge(request).await?.into_inner()) }
-    })
-    .await
-}
-
-fn batch(owner: &str, entropy: &Entropy, size: usize) -> pb::BatchChargeRequest {
-    pb::BatchChargeRequest { charges: (0..size).map(|_| charge(owner, entropy)).collect() }
+/// `size` charges, for each of the members in turn.
+pub(super) fn batch(team: &Team, size: usize) -> pb::BatchChargeRequest {
+    let members = team.members.iter().cycle().take(size);
+    pb::BatchChargeRequest { charges: members.map(|member| charge(&team.owner, &member.id, &team.entropy)).collect() }
 }
 
 /// How many charges a batch made; any that was refused is a failure of the load.
-fn all_made(answer: &pb::BatchChargeResponse) -> Result<u64, Status> {
+pub(super) fn all_made(answer: &pb::BatchChargeResponse) -> Result<u64, Status> {
     let refused = answer.outcomes.iter().find_map(|outcome| match &outcome.outcome {
         Some(pb::batch_charge_outcome::Outcome::Charge(_)) => None,
         Some(pb::batch_charge_outcome::Outcome::Status(status)) => {
@@ -194,39 +89,127 @@ fn all_made(answer: &pb::BatchChargeResponse) -> Result<u64, Status> {
     refused.map_or(Ok(answer.outcomes.len() as u64), Err)
 }
 
-async fn holds(server: &Server, pool: &Pool, callers: usize, time: Duration) -> anyhow::Result<Measured> {
-    let clients: Vec<_> = (0..callers).map(|caller| pool.client(caller)).collect();
-    let (owner, token, entropy) = (pool.owner.clone(), pool.token.clone(), pool.entropy.clone());
-    run_load(server, "hold and capture, pairs", callers, time, move |caller, _| {
+fn request_id(entropy: &Entropy) -> String {
+    format!("{:032x}", u128::from_be_bytes(entropy.bytes()))
+}
+
+/// The product's service charges for one member after the other.
+async fn charges(
+    server: &Server,
+    team: &Team,
+    (what, name): (What, &str),
+    callers: usize,
+    time: Duration,
+) -> anyhow::Result<Measured> {
+    priced(server, team, (what, name), callers, time, charge).await
+}
+
+async fn meters(server: &Server, team: &Team, callers: usize, time: Duration) -> anyhow::Result<Measured> {
+    priced(server, team, (What::Meters, "hot pool, by the rate card"), callers, time, metered).await
+}
+
+async fn priced(
+    server: &Server,
+    team: &Team,
+    (what, name): (What, &str),
+    callers: usize,
+    time: Duration,
+    make: fn(&str, &str, &Entropy) -> pb::ChargeRequest,
+) -> anyhow::Result<Measured> {
+    let clients: Vec<_> = (0..callers).map(|caller| team.client(caller)).collect();
+    let (owner, product, entropy) = (team.owner.clone(), team.product.clone(), team.entropy.clone());
+    let members = Arc::clone(&team.members);
+    run_load(server, what, name, callers, time, move |caller, _| {
         let mut client = clients[caller].clone();
-        let place = token.on(pb::HoldRequest {
-            owner: owner.clone(),
+        let request = product.on(make(&owner, &members[caller % members.len()].id, &entropy));
+        async move { client.charge(request).await.map(|_| 1) }
+    })
+    .await
+}
+
+/// Members charge with tokens of their own.
+async fn members(server: &Server, team: &Team, callers: usize, time: Duration) -> anyhow::Result<Measured> {
+    let clients: Vec<_> = (0..callers).map(|caller| team.client(caller)).collect();
+    let (owner, entropy, members) = (team.owner.clone(), team.entropy.clone(), Arc::clone(&team.members));
+    run_load(server, What::Other, "hot pool, members' own tokens", callers, time, move |caller, _| {
+        let (mut client, member) = (clients[caller].clone(), &members[caller % members.len()]);
+        let request = member.token.on(charge(&owner, &member.id, &entropy));
+        async move { client.charge(request).await.map(|_| 1) }
+    })
+    .await
+}
+
+/// One pool, first through the suite's own billing, then with half of the callers at a second one on the same store.
+async fn replicas(server: &mut Server, team: Team, callers: usize, time: Duration) -> anyhow::Result<Vec<Measured>> {
+    let one = charges(server, &team, (What::Replicas(1), "hot pool, one replica"), callers, time).await?;
+    server.add_replica().await?;
+    let team = team.reconnected(server).await?;
+    let two = charges(server, &team, (What::Replicas(2), "hot pool, two replicas"), callers, time).await?;
+    server.stop_replicas().await?;
+    Ok(vec![one, two])
+}
+
+async fn estimates(server: &Server, team: &Team, callers: usize, time: Duration) -> anyhow::Result<Measured> {
+    let clients: Vec<_> = (0..callers).map(|caller| team.client(caller)).collect();
+    let product = team.product.clone();
+    run_load(server, What::Ceiling, "Estimate, without a database", callers, time, move |caller, _| {
+        let mut client = clients[caller].clone();
+        let request = pb::EstimateRequest { model: "veo-3.1".to_owned(), quantity: "8".to_owned() };
+        let request = product.on(request);
+        async move { client.estimate(request).await.map(|_| 1) }
+    })
+    .await
+}
+
+async fn batches(server: &Server, team: &Team, size: usize, time: Duration) -> anyhow::Result<Measured> {
+    let clients: Vec<_> = (0..BATCH_CALLERS).map(|caller| team.client(caller)).collect();
+    let team = team.clone();
+    let name = format!("BatchCharge of {size}");
+    run_load(server, What::Batch, &name, BATCH_CALLERS, time, move |caller, _| {
+        let mut client = clients[caller].clone();
+        let request = team.product.on(batch(&team, size));
+        async move { all_made(&client.batch_charge(request).await?.into_inner()) }
+    })
+    .await
+}
+
+async fn holds(server: &Server, team: &Team, callers: usize, time: Duration) -> anyhow::Result<Measured> {
+    let clients: Vec<_> = (0..callers).map(|caller| team.client(caller)).collect();
+    let team = team.clone();
+    run_load(server, What::Other, "hold and capture, pairs", callers, time, move |caller, _| {
+        let (mut client, product) = (clients[caller].clone(), team.product.clone());
+        let place = product.on(pb::HoldRequest {
+            owner: team.owner.clone(),
+            member: team.members[caller % team.members.len()].id.clone(),
             amount: "2".to_owned(),
-            request_id: request_id(&entropy),
+            request_id: request_id(&team.entropy),
             ..Default::default()
         });
-        let capture =
-            pb::CaptureRequest { amount: "1.5".to_owned(), request_id: request_id(&entropy), ..Default::default() };
-        let token = token.clone();
+        let capture = pb::CaptureRequest {
+            amount: "1.5".to_owned(),
+            request_id: request_id(&team.entropy),
+            ..Default::default()
+        };
         async move {
             let hold = client.hold(place).await?.into_inner().hold.unwrap_or_default();
             let capture = pb::CaptureRequest { hold_id: hold.id, ..capture };
-            client.capture(token.on(capture)).await.map(|_| 1)
+            client.capture(product.on(capture)).await.map(|_| 1)
         }
     })
     .await
 }
 
-async fn mixed(server: &Server, pool: &Pool, callers: usize, time: Duration) -> anyhow::Result<Measured> {
-    let clients: Vec<_> = (0..callers).map(|caller| pool.client(caller)).collect();
+async fn mixed(server: &Server, team: &Team, callers: usize, time: Duration) -> anyhow::Result<Measured> {
+    let clients: Vec<_> = (0..callers).map(|caller| team.client(caller)).collect();
     let readers: Vec<_> = (0..callers)
-        .map(|caller| AccountServiceClient::new(pool.channels[caller % pool.channels.len()].clone()))
+        .map(|caller| AccountServiceClient::new(team.channels[caller % team.channels.len()].clone()))
         .collect();
-    let (owner, token, entropy) = (pool.owner.clone(), pool.token.clone(), pool.entropy.clone());
-    run_load(server, "half charges, half GetBalance", callers, time, move |caller, _| {
+    let (team, founder) = (team.clone(), team.founder());
+    run_load(server, What::Other, "half charges, half GetBalance", callers, time, move |caller, _| {
         let (mut client, mut reader) = (clients[caller].clone(), readers[caller].clone());
-        let read = token.on(pb::GetBalanceRequest { owner: owner.clone() });
-        let write = token.on(charge(&owner, &entropy));
+        let member = &team.members[caller % team.members.len()].id;
+        let read = founder.on(pb::GetBalanceRequest { owner: team.owner.clone() });
+        let write = team.product.on(charge(&team.owner, member, &team.entropy));
         async move {
             if caller % 2 == 0 {
                 client.charge(write).await.map(|_| 1)
@@ -234,126 +217,6 @@ async fn mixed(server: &Server, pool: &Pool, callers: usize, time: Duration) -> 
                 reader.get_balance(read).await.map(|_| 1)
             }
         }
-    })
-    .await
-}
-
-/// Many personal accounts, charged by a service.
-async fn many(args: &BenchArgs, server: &Server, time: Duration) -> anyhow::Result<Measured> {
-    let entropy = Entropy::system();
-    let channels: Arc<[Channel]> = server.billing().await?.into();
-    let operator = Bearer::new(&server.operator().await?)?;
-    let owners: Arc<[String]> = (0..args.accounts)
-        .map(|number| {
-            let user: UserId = Id::<kinds::User>::from_parts(number as u64, entropy.bytes());
-            user.to_string()
-        })
-        .collect();
-    let (all, token) = (Arc::clone(&owners), operator.clone());
-    let clients: Vec<_> =
-        (0..args.callers).map(|it| CreditServiceClient::new(channels[it % channels.len()].clone())).collect();
-    fund(&clients, &operator, &owners).await?;
-    let callers = args.callers.max(1);
-    run_load(server, &format!("{} accounts", args.accounts), callers, time, move |caller, call| {
-        let mut client = clients[caller].clone();
-        // A step that is prime to any round number of accounts: callers do not march in step.
-        let owner = &all[(caller * 7_919 + usize::try_from(call).unwrap_or(0) * 104_729) % all.len()];
-        let request = token.on(charge(owner, &entropy));
-        async move { client.charge(request).await.map(|_| 1) }
-    })
-    .await
-}
-
-/// Gives every account something to spend.
-async fn fund(
-    clients: &[CreditServiceClient<Channel>],
-    operator: &Bearer,
-    owners: &Arc<[String]>,
-) -> anyhow::Result<()> {
-    let mut tasks = tokio::task::JoinSet::new();
-    for (caller, client) in clients.iter().enumerate() {
-        let (mut client, operator, owners, step) =
-            (client.clone(), operator.clone(), Arc::clone(owners), clients.len());
-        tasks.spawn(async move {
-            for owner in owners.iter().skip(caller).step_by(step) {
-                let request = pb::GrantCreditsRequest {
-                    owner: owner.clone(),
-                    amount: "1000000".to_owned(),
-                    source: pb::LotSource::Promotion.into(),
-                    ..Default::default()
-                };
-                client.grant_credits(operator.on(request)).await?;
-            }
-            Ok::<(), Status>(())
-        });
-    }
-    while let Some(done) = tasks.join_next().await {
-        done??;
-    }
-    Ok(())
-}
-
-/// Reads on a short ledger, then on a long one.
-async fn growth(server: &Server, pool: &Pool, entries: usize) -> anyhow::Result<Vec<Measured>> {
-    let mut measured = Vec::new();
-    let mut written = 0;
-    for wanted in [SHORT.min(entries), entries] {
-        fill(pool, wanted - written).await?;
-        written = wanted;
-        measured.push(balance(server, pool, wanted).await?);
-        measured.push(usage(server, pool, wanted).await?);
-    }
-    Ok(measured)
-}
-
-/// Lets the ledger grow.
-async fn fill(pool: &Pool, entries: usize) -> anyhow::Result<()> {
-    let mut tasks = tokio::task::JoinSet::new();
-    for caller in 0..4 {
-        let (mut client, token, owner, entropy) =
-            (pool.client(caller), pool.token.clone(), pool.owner.clone(), pool.entropy.clone());
-        tasks.spawn(async move {
-            let mut left = entries / 4;
-            while left > 0 {
-                let size = left.min(1_000);
-                all_made(&client.batch_charge(token.on(batch(&owner, &entropy, size))).await?.into_inner())?;
-                left -= size;
-            }
-            Ok::<(), Status>(())
-        });
-    }
-    while let Some(done) = tasks.join_next().await {
-        done??;
-    }
-    Ok(())
-}
-
-async fn balance(server: &Server, pool: &Pool, entries: usize) -> anyhow::Result<Measured> {
-    let client = AccountServiceClient::new(pool.channels[0].clone());
-    let (owner, token) = (pool.owner.clone(), pool.token.clone());
-    run_load(server, &format!("GetBalance at {entries} entries"), 1, READ_TIME, move |_, _| {
-        let (mut client, request) = (client.clone(), token.on(pb::GetBalanceRequest { owner: owner.clone() }));
-        async move { client.get_balance(request).await.map(|_| 1) }
-    })
-    .await
-}
-
-async fn usage(server: &Server, pool: &Pool, entries: usize) -> anyhow::Result<Measured> {
-    let client = UsageServiceClient::new(pool.channels[0].clone());
-    let now = bursar_time::Clock::system().now();
-    let year = now.saturating_sub(bursar_time::Span::from_days(365));
-    let request = pb::QueryUsageRequest {
-        owner: pool.owner.clone(),
-        from: Some(bursar_rpc::convert::to_timestamp(year)),
-        to: Some(bursar_rpc::convert::to_timestamp(now.saturating_add(bursar_time::Span::HOUR))),
-        group_by: vec![pb::GroupBy::Member.into()],
-        interval: pb::Interval::Month.into(),
-        ..Default::default()
-    };
-    let token = pool.token.clone();
-    run_load(server, &format!("a year's usage at {entries} entries"), 1, READ_TIME, move |_, _| {
-        let (mut client, request) = (client.clone(), token.on(request.clone()));
-        async move { client.query_usage(request).await.map(|_| 1) }
     })
     .await
 }

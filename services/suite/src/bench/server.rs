@@ -1,13 +1,13 @@
-//! The suite under load: a second process of this same program, with a data directory of its own.
+//! What is under load: a second process of this same program with a data directory of its own, replicas of billing
+//! beside it, or a deployment that runs already.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use bursar_db::{Engine, StoreUrl};
-use bursar_proto::identity::v1 as identity;
-use bursar_proto::identity::v1::service_account_service_client::ServiceAccountServiceClient;
 use bursar_runtime::Service;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -25,12 +25,25 @@ const CHANNELS: usize = 8;
 /// The kernel's clock ticks per second, in which `/proc` counts CPU time.
 const TICKS: u64 = 100;
 
-/// A running suite.
+/// What is under load.
 pub(crate) struct Server {
-    process: Child,
-    data: TempDir,
-    base: u16,
+    target: Target,
+    /// Where its mail and its operator's file are.
+    data: PathBuf,
+    /// Addresses of billing's replicas, the target's own first.
+    billing: Vec<String>,
+    /// The processes that were started for this; none where a running deployment is loaded.
+    own: Option<Own>,
+}
+
+struct Own {
+    suite: Child,
+    /// Further billing services on the same store.
+    replicas: Vec<Child>,
+    /// The billing store that was asked for, and what it is kept in.
+    store: Option<String>,
     engine: Engine,
+    _data: TempDir,
 }
 
 /// What the server's process has used.
@@ -58,91 +71,156 @@ impl Server {
         if let Some(store) = store {
             command.arg("--billing-store").arg(store);
         }
-        let process = command.stdout(Stdio::null()).kill_on_drop(true).spawn().context("cannot start a suite")?;
+        let mut suite = command.stdout(Stdio::null()).kill_on_drop(true).spawn().context("cannot start a suite")?;
+        wait_until_ready(&mut suite, base).await?;
         let engine = store.map(str::parse::<StoreUrl>).transpose()?.map_or(Engine::Sqlite, |url| url.engine());
-        let mut server = Self { process, data, base, engine };
-        server.wait_until_ready().await?;
-        Ok(server)
+        let path = data.path().to_owned();
+        let own = Own { suite, replicas: Vec::new(), store: store.map(str::to_owned), engine, _data: data };
+        Ok(Self { own: Some(own), ..Self::at(Target::local(base), path) })
     }
 
-    /// What the server's billing store is kept in.
-    pub(crate) fn engine(&self) -> Engine {
-        self.engine
+    /// A deployment that runs already, whose operator's file and mail are in `data`.
+    pub(crate) fn at(target: Target, data: PathBuf) -> Self {
+        Self { billing: vec![target.url(Service::Billing)], target, data, own: None }
+    }
+
+    /// What the figures are of, for the report's head.
+    pub(crate) fn describe(&self) -> String {
+        match &self.own {
+            None => format!("the deployment at {}", self.target),
+            Some(own) => own.engine.to_string(),
+        }
+    }
+
+    /// Whether [`Self::add_replica`] can work: a store that several processes may share, and processes of one's own.
+    pub(crate) fn can_have_replicas(&self) -> bool {
+        self.own.as_ref().is_some_and(|own| own.engine == Engine::Postgres)
+    }
+
+    /// Starts one more billing service on the same store, beside the suite's: the program `bursar-billing`, which must
+    /// have been built beside this one.
+    pub(crate) async fn add_replica(&mut self) -> anyhow::Result<()> {
+        let own = self.own.as_mut().context("a running deployment has the replicas it has")?;
+        let store = own.store.as_ref().context("replicas need a store of their own")?;
+        let (program, base) = (std::env::current_exe()?.with_file_name(Service::Billing.program()), free_ports()?);
+        let mut command = Command::new(&program);
+        command.args(["serve", "--mode", "development", "--log-filter", "warn", "--data-dir"]).arg(&self.data);
+        command.args(["--port-base", &base.to_string()]).env(Service::Billing.store_variable(), store);
+        for peer in [Service::Identity, Service::Organization] {
+            command.arg(format!("--{}", peer.url_key().replace('_', "-"))).arg(self.target.url(peer));
+        }
+        let replica = command.stdout(Stdio::null()).kill_on_drop(true).spawn();
+        let mut replica = replica.with_context(|| format!("cannot start {}", program.display()))?;
+        wait_until_ready(&mut replica, base).await?;
+        own.replicas.push(replica);
+        self.billing.push(Target::local(base).url(Service::Billing));
+        Ok(())
     }
 
     /// Where its mail and its operator's file are.
-    pub(crate) fn data(&self) -> &std::path::Path {
-        self.data.path()
+    pub(crate) fn data(&self) -> &Path {
+        &self.data
     }
 
     /// A connection to one of the services.
     pub(crate) async fn connect(&self, service: Service) -> anyhow::Result<Channel> {
-        Ok(Endpoint::new(Target::local(self.base).url(service))?.tcp_nodelay(true).connect().await?)
+        connect(self.target.url(service)).await
     }
 
-    /// Connections to billing for callers to share.
+    /// Connections to billing for callers to share, in turn to each of its replicas.
     pub(crate) async fn billing(&self) -> anyhow::Result<Vec<Channel>> {
         let mut channels = Vec::with_capacity(CHANNELS);
-        for _ in 0..CHANNELS {
-            channels.push(self.connect(Service::Billing).await?);
+        for url in self.billing.iter().cycle().take(CHANNELS) {
+            channels.push(connect(url.clone()).await?);
         }
         Ok(channels)
     }
 
-    /// The operator's token.
-    pub(crate) async fn operator(&self) -> anyhow::Result<String> {
-        let text = std::fs::read_to_string(self.data().join("operator.json"))?;
-        let file: serde_json::Value = serde_json::from_str(&text)?;
-        let field = |name: &str| file.get(name).and_then(|it| it.as_str()).unwrap_or_default().to_owned();
-        let (client_id, client_secret) = (field("client_id"), field("client_secret"));
-        let request = identity::IssueServiceTokenRequest { client_id, client_secret };
-        let mut client = ServiceAccountServiceClient::new(self.connect(Service::Identity).await?);
-        Ok(client.issue_service_token(request).await?.into_inner().access_token)
-    }
-
-    /// CPU time used so far.
+    /// CPU time used so far by all processes of its own; zero where a running deployment is loaded.
     pub(crate) fn usage(&self) -> anyhow::Result<Usage> {
-        let stat = std::fs::read_to_string(self.proc("stat")?)?;
-        // The second field is the program's name in parentheses; utime and stime are the 14th and 15th.
-        let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-        let ticks: u64 = rest.split_whitespace().skip(11).take(2).filter_map(|it| it.parse::<u64>().ok()).sum();
-        Ok(Usage { cpu: Duration::from_millis(ticks * 1_000 / TICKS) })
+        let mut cpu = Duration::ZERO;
+        for process in self.processes() {
+            let stat = proc(process, "stat")?;
+            // The second field is the program's name in parentheses; utime and stime are the 14th and 15th.
+            let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+            let ticks: u64 = rest.split_whitespace().skip(11).take(2).filter_map(|it| it.parse::<u64>().ok()).sum();
+            cpu += Duration::from_millis(ticks * 1_000 / TICKS);
+        }
+        Ok(Usage { cpu })
     }
 
-    /// Resident memory in bytes.
+    /// The suite's resident memory in bytes; zero where a running deployment is loaded.
     pub(crate) fn memory(&self) -> anyhow::Result<u64> {
-        let status = std::fs::read_to_string(self.proc("status")?)?;
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default();
+        self.memory_field("VmRSS:")
+    }
+
+    /// The most resident memory that the suite ever had, in bytes; zero where a running deployment is loaded.
+    pub(crate) fn peak_memory(&self) -> anyhow::Result<u64> {
+        self.memory_field("VmHWM:")
+    }
+
+    fn memory_field(&self, name: &str) -> anyhow::Result<u64> {
+        let Some(own) = &self.own else {
+            return Ok(0);
+        };
+        let status = proc(&own.suite, "status")?;
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap_or_default();
         Ok(line.split_whitespace().nth(1).and_then(|it| it.parse::<u64>().ok()).unwrap_or(0) * 1_024)
     }
 
-    /// Stops the suite as an operator would and waits for it.
-    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
-        let pid = self.process.id().context("the suite has ended by itself")?;
-        Command::new("kill").arg(pid.to_string()).status().await?;
-        let status = tokio::time::timeout(PATIENCE, self.process.wait()).await.context("the suite does not stop")??;
-        anyhow::ensure!(status.success(), "the suite ended with {status}");
+    fn processes(&self) -> impl Iterator<Item = &Child> {
+        self.own.iter().flat_map(|own| std::iter::once(&own.suite).chain(&own.replicas))
+    }
+
+    /// Stops the replicas that were added, as an operator would.
+    pub(crate) async fn stop_replicas(&mut self) -> anyhow::Result<()> {
+        self.billing.truncate(1);
+        for replica in self.own.iter_mut().flat_map(|own| own.replicas.drain(..)) {
+            stop(replica).await?;
+        }
         Ok(())
     }
 
-    fn proc(&self, file: &str) -> anyhow::Result<String> {
-        let pid = self.process.id().context("the suite has ended by itself")?;
-        Ok(format!("/proc/{pid}/{file}"))
-    }
-
-    async fn wait_until_ready(&mut self) -> anyhow::Result<()> {
-        let until = Instant::now() + PATIENCE;
-        while Instant::now() < until {
-            if let Some(status) = self.process.try_wait()? {
-                anyhow::bail!("the suite ended with {status} before it was ready");
-            }
-            if is_ready(self.base).await.unwrap_or(false) {
-                return Ok(());
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+    /// Stops every process that was started for this and waits for it.
+    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
+        self.stop_replicas().await?;
+        match self.own {
+            Some(own) => stop(own.suite).await,
+            None => Ok(()),
         }
-        anyhow::bail!("the suite was not ready within {} seconds", PATIENCE.as_secs())
     }
+}
+
+async fn connect(url: String) -> anyhow::Result<Channel> {
+    let connected = Endpoint::new(url.clone())?.tcp_nodelay(true).connect().await;
+    connected.with_context(|| format!("cannot connect to {url}"))
+}
+
+fn proc(process: &Child, file: &str) -> anyhow::Result<String> {
+    let pid = process.id().context("a server has ended by itself")?;
+    Ok(std::fs::read_to_string(format!("/proc/{pid}/{file}"))?)
+}
+
+async fn stop(mut process: Child) -> anyhow::Result<()> {
+    let pid = process.id().context("a server has ended by itself")?;
+    Command::new("kill").arg(pid.to_string()).status().await?;
+    let status = tokio::time::timeout(PATIENCE, process.wait()).await.context("a server does not stop")??;
+    anyhow::ensure!(status.success(), "a server ended with {status}");
+    Ok(())
+}
+
+async fn wait_until_ready(process: &mut Child, base: u16) -> anyhow::Result<()> {
+    let until = Instant::now() + PATIENCE;
+    while Instant::now() < until {
+        if let Some(status) = process.try_wait()? {
+            anyhow::bail!("a server ended with {status} before it was ready");
+        }
+        if is_ready(base).await.unwrap_or(false) {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    anyhow::bail!("a server was not ready within {} seconds", PATIENCE.as_secs())
 }
 
 async fn is_ready(base: u16) -> anyhow::Result<bool> {

@@ -1,6 +1,6 @@
 //! `bursar demo`: a team's month, played over real gRPC and checked step by step.
 //!
-//! - `host.rs` runs a suite for it, `wire.rs` calls one, `mail.rs` reads what it mails
+//! - `host.rs` runs a suite for it, `wire.rs` calls one, `mailbox.rs` (beside this folder) reads what it mails
 //! - `stage.rs` tells what happens and names the step at which something is not as it should be
 //! - `scenes/` are the story, `chart.rs` its last picture
 //!
@@ -8,7 +8,7 @@
 
 mod chart;
 mod host;
-mod mail;
+
 mod scenes;
 mod stage;
 mod wire;

@@ -13,8 +13,9 @@ use std::{cell::Cell, path::Path, time::Duration};
 use bursar_proto::billing::v1::{GetBalanceRequest, GetBalanceResponse, LotSource};
 use bursar_secret::Entropy;
 
+use crate::mailbox::Mailbox;
+
 use super::{
-    mail::Mailbox,
     stage::Stage,
     wire::{Wire, answer},
 };

@@ -12,18 +12,18 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// The mail directory, and what was read in it.
-pub(super) struct Mailbox {
+pub(crate) struct Mailbox {
     directory: PathBuf,
     read: HashSet<PathBuf>,
 }
 
 impl Mailbox {
-    pub(super) fn of(data_dir: &Path) -> Self {
+    pub(crate) fn of(data_dir: &Path) -> Self {
         Self { directory: data_dir.join("mail"), read: HashSet::new() }
     }
 
     /// The token in the link of the next mail to `address`, waiting for it.
-    pub(super) async fn token(&mut self, address: &str) -> anyhow::Result<String> {
+    pub(crate) async fn token(&mut self, address: &str) -> anyhow::Result<String> {
         let arrives = async {
             loop {
                 if let Some(token) = self.look(address) {
