@@ -16,8 +16,6 @@ const WITHOUT_REQUEST_ID: &[(&str, &str)] = &[
     ("identity.v1.SessionService/Refresh", "the answer is secret and never stored"),
     ("identity.v1.SessionService/SignOut", "an ended session stays ended"),
     ("identity.v1.ContextService/SwitchContext", "the answer is secret and never stored"),
-    ("identity.v1.ServiceAccountService/CreateServiceAccount", "the answer is secret and never stored"),
-    ("identity.v1.ServiceAccountService/RotateServiceAccountSecret", "the answer is secret and never stored"),
     ("identity.v1.ServiceAccountService/IssueServiceToken", "the answer is secret and never stored"),
     ("organization.v1.InvitationService/DeclineInvitation", "the single-use token takes its place"),
     ("billing.v1.CreditService/BatchCharge", "each charge of the batch has its own"),

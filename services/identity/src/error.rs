@@ -53,9 +53,6 @@ pub enum Error {
     /// The suite cannot run without the account as it is.
     #[error("the service account is needed by the suite itself")]
     ServiceAccountNeeded,
-    /// The request id was used for another request.
-    #[error("the request id was used for another request")]
-    RequestIdReused,
     /// More passwords are waiting to be hashed than this process takes.
     #[error("too many passwords are being checked")]
     Overloaded,

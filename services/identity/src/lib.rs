@@ -26,7 +26,7 @@ use bursar_events::Outbox;
 use bursar_id::ServiceAccountId;
 use bursar_mail::Courier;
 use bursar_rpc::token::ServiceClaims;
-use bursar_rpc::{KeySet, Problem, ServiceRole, ServiceTokens, StackDeps};
+use bursar_rpc::{KeySet, Mutations, Problem, ServiceRole, ServiceTokens, StackDeps};
 use bursar_runtime::{Env, Peers, ReadyProbe, Service, Settings, Started};
 use bursar_time::Span;
 
@@ -76,7 +76,7 @@ pub async fn start_with(settings: &Settings, config: Config, peers: Peers, env: 
         clock: env.clock.clone(),
         entropy: env.entropy.clone(),
         sealer,
-        outbox: outbox.clone(),
+        mutations: Mutations::new(db.clone(), env.clock.clone(), env.entropy.clone(), outbox.clone()).telling(),
         hasher,
         signer: signer.clone(),
         organization: peers.to(Service::Organization).with_tokens(tokens),

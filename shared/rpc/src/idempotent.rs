@@ -62,6 +62,14 @@ impl RequestKey {
         Ok(Self { scope: caller.scope(), method, id, body_hash: body_hash(body) })
     }
 
+    /// The key of a request by a single-use token, whose holder's it is, whoever that is. It takes effect once, as a
+    /// request with an id does; of the token only a digest is in it.
+    pub fn of_token<M: Message>(method: &'static str, token: &str, body: &M) -> Self {
+        let digest: [u8; 32] = Sha256::digest(token).into();
+        let text = hex::encode(digest);
+        Self { scope: "token".to_owned(), method, id: RequestId::parse(text).ok(), body_hash: body_hash(body) }
+    }
+
     /// The caller's id, if it sent one.
     pub fn id(&self) -> Option<&RequestId> {
         self.id.as_ref()

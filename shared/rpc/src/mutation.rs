@@ -76,6 +76,7 @@ impl Call {
 pub struct Asked<C> {
     call: Call,
     read: Result<(RequestKey, C), Problem>,
+    by_token: bool,
 }
 
 impl<C> Asked<C> {
@@ -96,7 +97,19 @@ impl<C> Asked<C> {
             }
             _ => Err(violations.into_problem()),
         };
-        Self { call, read }
+        Self { call, read, by_token: false }
+    }
+
+    /// Reads a request by a single-use token: who repeats it gets the first answer, whoever calls.
+    pub fn by_token<M: Message>(call: Call, token: &str, message: &M, command: C) -> Self {
+        let key = RequestKey::of_token(call.method, token, message);
+        Self { call, read: Ok((key, command)), by_token: true }
+    }
+
+    /// What was asked, for an RPC at which everybody stands alike (sign-up, sign-in) and that has work to do before it
+    /// begins to change anything.
+    pub fn command(&self) -> Result<&C, Problem> {
+        self.read.as_ref().map(|(_, command)| command).map_err(Problem::clone)
     }
 
     /// Who asks.
@@ -138,6 +151,16 @@ pub enum Answer<T> {
     New(T),
     /// It was carried out before: what was kept of its outcome.
     Replay(Vec<u8>),
+}
+
+impl<T> Answer<T> {
+    /// The outcome, if it came about just now.
+    pub fn made(self) -> Option<T> {
+        match self {
+            Self::New(outcome) => Some(outcome),
+            Self::Replay(_) => None,
+        }
+    }
 }
 
 impl<T: Stored> Answer<T> {
@@ -210,9 +233,10 @@ pub struct Mutation {
     /// Who an anonymous caller proved to be.
     proven: Option<String>,
     target: Option<String>,
+    /// The caller's own; the key of a single-use token is not told.
     request_id: Option<RequestId>,
-    /// The scope in which the request's id is claimed by this transaction.
-    claimed: Option<String>,
+    /// The scope and the id that are claimed by this transaction.
+    claimed: Option<(String, RequestId)>,
     before: Option<Vec<u8>>,
 }
 
@@ -245,7 +269,7 @@ impl<P: Publish> Mutations<P> {
             owner: None,
             proven: None,
             target: None,
-            request_id: asked.key().and_then(|key| key.id().cloned()),
+            request_id: asked.key().filter(|_| !asked.by_token).and_then(|key| key.id().cloned()),
             claimed: None,
             before: None,
         })
@@ -282,7 +306,7 @@ impl<P: Publish> Mutations<P> {
     }
 
     async fn commit<T: Stored>(&self, mut m: Mutation, outcome: &T, mut events: Vec<P::Event>) -> Result<(), DbError> {
-        if let (Some(scope), Some(id)) = (&m.claimed, &m.request_id) {
+        if let Some((scope, id)) = &m.claimed {
             let answer = outcome.to_message().encode_to_vec();
             idempotency::settle(&mut m.tx, scope, id.as_str(), &answer).await?;
         }
@@ -377,7 +401,7 @@ impl Mutation {
         let claim = idempotency::claim(&mut self.tx, &scope, id.as_str(), key.method(), key.body_hash(), self.now);
         match claim.await? {
             Claim::New => {
-                self.claimed = Some(scope);
+                self.claimed = Some((scope, id.clone()));
                 Ok(Some(command))
             }
             Claim::Replay(answer) => {

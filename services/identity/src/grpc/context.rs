@@ -4,7 +4,7 @@ use bursar_proto::identity::v1::context_service_server::ContextService;
 use bursar_proto::identity::v1::{
     ListContextsRequest, ListContextsResponse, SwitchContextRequest, SwitchContextResponse,
 };
-use bursar_rpc::{Caller, Fingerprint, PageRequest};
+use bursar_rpc::{Asked, Call, Caller, Fingerprint, PageRequest, Violations};
 use tonic::{Request, Response, Status};
 
 use super::{Handlers, convert};
@@ -28,8 +28,12 @@ impl ContextService for Handlers {
         &self,
         request: Request<SwitchContextRequest>,
     ) -> Result<Response<SwitchContextResponse>, Status> {
-        let caller = Caller::of(&request)?;
-        let tokens = self.0.switch_context(caller.user()?, &request.into_inner().owner).await?;
+        let call = Call::of(&request)?;
+        let owner = |message: &SwitchContextRequest, violations: &mut Violations| {
+            violations.check("owner", message.owner.parse())
+        };
+        let asked = Asked::read(call, "", &request.into_inner(), owner);
+        let tokens = self.0.switch_context(&asked).await?;
         Ok(Response::new(SwitchContextResponse { tokens: Some(convert::tokens(tokens)) }))
     }
 }

@@ -4,11 +4,11 @@ use bursar_email::Email;
 use bursar_id::{OwnerId, SessionId};
 use bursar_proto::identity::v1::{Context, ContextKind, ServiceAccount, Session, TokenSet, User};
 use bursar_rpc::convert::{to_optional_role, to_timestamp};
-use bursar_rpc::{Problem, Violations};
+use bursar_rpc::{Stored, Violations};
 use tonic::Request;
 
 use crate::usecase::attempts::Origin;
-use crate::usecase::{ContextView, ServiceAccountRow, SessionRow, Tokens, UserRow};
+use crate::usecase::{ContextView, NewSecret, ServiceAccountRow, SessionRow, Tokens, UserRow};
 
 /// What of a client's `user-agent` is kept, in characters.
 const USER_AGENT_CHARACTERS: usize = 200;
@@ -16,12 +16,6 @@ const USER_AGENT_CHARACTERS: usize = 200;
 /// Reads an address that mail can be sent to.
 pub(super) fn email(violations: &mut Violations, text: &str) -> Option<Email> {
     violations.check("email", Email::parse(text))
-}
-
-/// Reads an address and nothing else.
-pub(super) fn only_email(text: &str) -> Result<Email, Problem> {
-    let mut violations = Violations::new();
-    email(&mut violations, text).ok_or_else(|| violations.into_problem())
 }
 
 /// Where a call comes from; one from the same process comes from nowhere.
@@ -33,6 +27,34 @@ pub(super) fn origin<T>(request: &Request<T>) -> Origin {
 pub(super) fn user_agent<T>(request: &Request<T>) -> String {
     let text = request.metadata().get("user-agent").and_then(|value| value.to_str().ok());
     text.unwrap_or_default().chars().take(USER_AGENT_CHARACTERS).collect()
+}
+
+impl Stored for UserRow {
+    type Message = User;
+    fn to_message(&self) -> User {
+        user(self.clone())
+    }
+}
+
+impl Stored for ServiceAccountRow {
+    type Message = ServiceAccount;
+    fn to_message(&self) -> ServiceAccount {
+        service_account(self.clone())
+    }
+}
+
+/// A secret is shown once: only the account is kept.
+impl Stored for NewSecret {
+    type Message = ServiceAccount;
+    fn to_message(&self) -> ServiceAccount {
+        self.account.to_message()
+    }
+}
+
+/// Tokens are shown once: nothing of them is kept.
+impl Stored for Tokens {
+    type Message = ();
+    fn to_message(&self) {}
 }
 
 /// A user as its holder and services see it.

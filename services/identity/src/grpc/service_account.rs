@@ -2,7 +2,6 @@
 
 use std::mem::take;
 
-use bursar_id::ServiceAccountId;
 use bursar_proto::identity::v1::service_account_service_server::ServiceAccountService;
 use bursar_proto::identity::v1::{
     CreateServiceAccountRequest, CreateServiceAccountResponse, DisableServiceAccountRequest,
@@ -10,12 +9,13 @@ use bursar_proto::identity::v1::{
     ListServiceAccountsResponse, RotateServiceAccountSecretRequest, RotateServiceAccountSecretResponse,
 };
 use bursar_rpc::convert::to_timestamp;
-use bursar_rpc::{Caller, Fingerprint, PageRequest, Problem, RequestKey, ServiceRole, Violations};
+use bursar_rpc::{Answer, Asked, Call, Fingerprint, PageRequest, ServiceRole, Violations};
 use bursar_secret::Secret;
 use tonic::{Request, Response, Status};
 
 use super::{Handlers, convert};
 use crate::domain::display_name::DisplayName;
+use crate::usecase::{NewAccount, NewSecret};
 
 #[tonic::async_trait]
 impl ServiceAccountService for Handlers {
@@ -23,12 +23,16 @@ impl ServiceAccountService for Handlers {
         &self,
         request: Request<CreateServiceAccountRequest>,
     ) -> Result<Response<CreateServiceAccountResponse>, Status> {
-        let (display_name, role) = new_account(&request.into_inner())?;
-        let made = self.0.create_service_account(&display_name, role).await?;
+        let call = Call::of(&request)?;
+        let mut message = request.into_inner();
+        let request_id = take(&mut message.request_id);
+        let asked = Asked::read(call, &request_id, &message, new_account);
+        let made = self.0.create_service_account(&asked).await?;
+        let account = made.message()?;
         Ok(Response::new(CreateServiceAccountResponse {
-            client_id: made.account.id.to_string(),
-            client_secret: made.secret.expose().clone(),
-            service_account: Some(convert::service_account(made.account)),
+            client_id: account.id.clone(),
+            client_secret: secret(made),
+            service_account: Some(account),
         }))
     }
 
@@ -50,25 +54,31 @@ impl ServiceAccountService for Handlers {
         &self,
         request: Request<RotateServiceAccountSecretRequest>,
     ) -> Result<Response<RotateServiceAccountSecretResponse>, Status> {
-        let id = account_id(&request.into_inner().service_account_id)?;
-        let made = self.0.rotate_service_account_secret(id).await?;
-        Ok(Response::new(RotateServiceAccountSecretResponse {
-            client_id: made.account.id.to_string(),
-            client_secret: made.secret.expose().clone(),
-        }))
+        let call = Call::of(&request)?;
+        let mut message = request.into_inner();
+        let request_id = take(&mut message.request_id);
+        let id = |message: &RotateServiceAccountSecretRequest, violations: &mut Violations| {
+            violations.check("service_account_id", message.service_account_id.parse())
+        };
+        let asked = Asked::read(call, &request_id, &message, id);
+        let made = self.0.rotate_service_account_secret(&asked).await?;
+        let client_id = made.message()?.id;
+        Ok(Response::new(RotateServiceAccountSecretResponse { client_id, client_secret: secret(made) }))
     }
 
     async fn disable_service_account(
         &self,
         request: Request<DisableServiceAccountRequest>,
     ) -> Result<Response<DisableServiceAccountResponse>, Status> {
-        let caller = Caller::of(&request)?;
+        let call = Call::of(&request)?;
         let mut message = request.into_inner();
         let request_id = take(&mut message.request_id);
-        let key = RequestKey::new(&caller, "DisableServiceAccount", &request_id, &message)?;
-        let id = account_id(&message.service_account_id)?;
-        let answer = |row| DisableServiceAccountResponse { service_account: Some(convert::service_account(row)) };
-        Ok(Response::new(self.0.disable_service_account(id, &key, answer).await?))
+        let id = |message: &DisableServiceAccountRequest, violations: &mut Violations| {
+            violations.check("service_account_id", message.service_account_id.parse())
+        };
+        let asked = Asked::read(call, &request_id, &message, id);
+        let disabled = self.0.disable_service_account(&asked).await?;
+        Ok(Response::new(DisableServiceAccountResponse { service_account: Some(disabled.message()?) }))
     }
 
     async fn issue_service_token(
@@ -86,15 +96,15 @@ impl ServiceAccountService for Handlers {
     }
 }
 
-fn new_account(message: &CreateServiceAccountRequest) -> Result<(DisplayName, ServiceRole), Problem> {
-    let mut violations = Violations::new();
+fn new_account(message: &CreateServiceAccountRequest, violations: &mut Violations) -> Option<NewAccount> {
     let display_name = violations.check("display_name", DisplayName::parse(&message.display_name));
     let role = message.role.parse().ok();
     let role = role.filter(|role| matches!(role, ServiceRole::Operator | ServiceRole::Product));
     violations.require("role", role.is_some(), "must be operator or product");
-    display_name.zip(role).ok_or_else(|| violations.into_problem())
+    Some(NewAccount { display_name: display_name?, role: role? })
 }
 
-fn account_id(text: &str) -> Result<ServiceAccountId, Problem> {
-    text.parse().map_err(|error: bursar_id::IdError| Problem::invalid_field("service_account_id", error.to_string()))
+/// The secret that an account was just given; a repetition does not show it again.
+fn secret(made: Answer<NewSecret>) -> String {
+    made.made().map(|made| made.secret.expose().clone()).unwrap_or_default()
 }

@@ -9,18 +9,22 @@ use bursar_proto::identity::v1::{
     ListSessionsRequest, ListSessionsResponse, RefreshRequest, RefreshResponse, RevokeSessionRequest,
     RevokeSessionResponse, SignInRequest, SignInResponse, SignOutRequest, SignOutResponse,
 };
-use bursar_rpc::{Caller, Fingerprint, PageRequest, Problem, RequestKey, Violations};
+use bursar_rpc::{Asked, Call, Caller, Fingerprint, PageRequest, Violations};
 use bursar_secret::Secret;
 use tonic::{Request, Response, Status};
 
 use super::{Handlers, convert};
 use crate::usecase::Credentials;
+use crate::usecase::attempts::Origin;
 
 #[tonic::async_trait]
 impl SessionService for Handlers {
     async fn sign_in(&self, request: Request<SignInRequest>) -> Result<Response<SignInResponse>, Status> {
-        let credentials = credentials(request)?;
-        let tokens = self.0.sign_in(credentials).await?;
+        let call = Call::of(&request)?;
+        let (origin, user_agent) = (convert::origin(&request), convert::user_agent(&request));
+        let read = |message: &_, violations: &mut _| credentials(message, violations, origin, user_agent);
+        let asked = Asked::read(call, "", &request.into_inner(), read);
+        let tokens = self.0.sign_in(&asked).await?;
         Ok(Response::new(SignInResponse { tokens: Some(convert::tokens(tokens)) }))
     }
 
@@ -31,8 +35,8 @@ impl SessionService for Handlers {
     }
 
     async fn sign_out(&self, request: Request<SignOutRequest>) -> Result<Response<SignOutResponse>, Status> {
-        let caller = Caller::of(&request)?;
-        self.0.sign_out(caller.user()?).await?;
+        let asked = Asked::read(Call::of(&request)?, "", &request.into_inner(), |_, _| Some(()));
+        self.0.sign_out(&asked).await?;
         Ok(Response::new(SignOutResponse {}))
     }
 
@@ -53,26 +57,26 @@ impl SessionService for Handlers {
         &self,
         request: Request<RevokeSessionRequest>,
     ) -> Result<Response<RevokeSessionResponse>, Status> {
-        let caller = Caller::of(&request)?;
+        let call = Call::of(&request)?;
         let mut message = request.into_inner();
         let request_id = take(&mut message.request_id);
-        let key = RequestKey::new(&caller, "RevokeSession", &request_id, &message)?;
-        let mut violations = Violations::new();
-        let session = violations.check("session_id", message.session_id.parse::<SessionId>());
-        let session = session.ok_or_else(|| violations.into_problem())?;
-        Ok(Response::new(self.0.revoke_session(caller.user()?, session, &key).await?))
+        let session = |message: &RevokeSessionRequest, violations: &mut Violations| {
+            violations.check("session_id", message.session_id.parse::<SessionId>())
+        };
+        let asked = Asked::read(call, &request_id, &message, session);
+        self.0.revoke_session(&asked).await?;
+        Ok(Response::new(RevokeSessionResponse {}))
     }
 }
 
-fn credentials(request: Request<SignInRequest>) -> Result<Credentials, Problem> {
-    let (origin, user_agent) = (convert::origin(&request), convert::user_agent(&request));
-    let message = request.into_inner();
-    let password = Secret::from(message.password);
-    let mut violations = Violations::new();
+fn credentials(
+    message: &SignInRequest,
+    violations: &mut Violations,
+    origin: Origin,
+    user_agent: String,
+) -> Option<Credentials> {
     let email = violations.check("email", Email::parse(&message.email));
-    violations.require("password", !password.expose().is_empty(), "a password is required");
-    match (email, violations.is_empty()) {
-        (Some(email), true) => Ok(Credentials { email, password, origin, user_agent }),
-        _ => Err(violations.into_problem()),
-    }
+    violations.require("password", !message.password.is_empty(), "a password is required");
+    let password = Secret::from(message.password.clone());
+    Some(Credentials { email: email?, password, origin, user_agent })
 }

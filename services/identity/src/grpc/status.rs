@@ -1,7 +1,7 @@
 //! The one place where identity's errors become gRPC statuses.
 
-use bursar_rpc::Problem;
 use bursar_rpc::problem::reason;
+use bursar_rpc::{Problem, Refusing};
 use tonic::{Code, Status};
 
 use crate::Error;
@@ -28,6 +28,25 @@ const SERVICE_ACCOUNT_NEEDED: &str = "SERVICE_ACCOUNT_NEEDED";
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
         problem(error).into()
+    }
+}
+
+impl Refusing for Error {
+    fn reason(&self) -> Option<&'static str> {
+        match self {
+            Self::Refused(problem) => problem.is_refusal().then_some(problem.reason()),
+            Self::CredentialsInvalid | Self::ClientCredentialsInvalid => Some(CREDENTIALS_INVALID),
+            Self::TooManyAttempts { .. } => Some(TOO_MANY_ATTEMPTS),
+            Self::RefreshTokenInvalid => Some(REFRESH_TOKEN_INVALID),
+            Self::SessionEnded => Some(SESSION_ENDED),
+            Self::SessionNotFound | Self::ServiceAccountNotFound => Some(reason::NOT_FOUND),
+            Self::VerificationTokenInvalid => Some(VERIFICATION_TOKEN_INVALID),
+            Self::NotAMember => Some(NOT_A_MEMBER),
+            Self::OwnsOrganizations { .. } => Some(OWNS_ORGANIZATIONS),
+            Self::ServiceAccountDisabled => Some(SERVICE_ACCOUNT_DISABLED),
+            Self::ServiceAccountNeeded => Some(SERVICE_ACCOUNT_NEEDED),
+            Self::Overloaded | Self::Organization(_) | Self::Store(_) | Self::Internal(_) => None,
+        }
     }
 }
 
@@ -67,7 +86,6 @@ fn problem(error: Error) -> Problem {
             SERVICE_ACCOUNT_NEEDED,
             "the suite itself needs this service account; the secrets of its services come from files",
         ),
-        Error::RequestIdReused => Problem::request_id_reused(),
         Error::Overloaded => Problem::exhausted(reason::OVERLOADED, "too many passwords are being checked; try again")
             .with_retry_after(std::time::Duration::from_secs(1)),
         Error::Organization(status) => organization(&status),
@@ -114,7 +132,7 @@ mod tests {
             (Error::ServiceAccountNotFound, NotFound, "NOT_FOUND"),
             (Error::ServiceAccountDisabled, FailedPrecondition, SERVICE_ACCOUNT_DISABLED),
             (Error::ServiceAccountNeeded, FailedPrecondition, SERVICE_ACCOUNT_NEEDED),
-            (Error::RequestIdReused, AlreadyExists, "REQUEST_ID_REUSED"),
+            (Error::Refused(Problem::request_id_reused()), AlreadyExists, "REQUEST_ID_REUSED"),
         ]
     }
 

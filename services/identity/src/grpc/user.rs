@@ -10,14 +10,14 @@ use bursar_proto::identity::v1::{
     UpdateMeResponse, VerifyEmailRequest, VerifyEmailResponse,
 };
 use bursar_rpc::convert::UpdateMask;
-use bursar_rpc::{Caller, Problem, RequestKey, Violations};
+use bursar_rpc::{Asked, Call, Caller, Problem, Violations};
 use bursar_secret::Secret;
 use tonic::{Request, Response, Status};
 
 use super::{Handlers, convert};
 use crate::domain::display_name::DisplayName;
 use crate::domain::password;
-use crate::usecase::SignUp;
+use crate::usecase::{MeChange, SignUp};
 
 /// Users that one call may ask for.
 const MAX_BATCH: usize = 1_000;
@@ -25,8 +25,8 @@ const MAX_BATCH: usize = 1_000;
 #[tonic::async_trait]
 impl UserService for Handlers {
     async fn sign_up(&self, request: Request<SignUpRequest>) -> Result<Response<SignUpResponse>, Status> {
-        let command = sign_up(request.into_inner())?;
-        self.0.sign_up(command).await?;
+        let asked = Asked::read(Call::of(&request)?, "", &request.into_inner(), sign_up);
+        self.0.sign_up(&asked).await?;
         Ok(Response::new(SignUpResponse {}))
     }
 
@@ -37,21 +37,23 @@ impl UserService for Handlers {
     }
 
     async fn update_me(&self, request: Request<UpdateMeRequest>) -> Result<Response<UpdateMeResponse>, Status> {
-        let caller = Caller::of(&request)?;
+        let call = Call::of(&request)?;
         let mut message = request.into_inner();
         let request_id = take(&mut message.request_id);
-        let key = RequestKey::new(&caller, "UpdateMe", &request_id, &message)?;
-        let display_name = changed_name(&message)?;
-        let answer = |user| UpdateMeResponse { user: Some(convert::user(user)) };
-        Ok(Response::new(self.0.update_me(caller.user()?, display_name, &key, answer).await?))
+        let asked = Asked::read(call, &request_id, &message, change);
+        let updated = self.0.update_me(&asked).await?;
+        Ok(Response::new(UpdateMeResponse { user: Some(updated.message()?) }))
     }
 
     async fn request_email_verification(
         &self,
         request: Request<RequestEmailVerificationRequest>,
     ) -> Result<Response<RequestEmailVerificationResponse>, Status> {
-        let email = convert::only_email(&request.into_inner().email)?;
-        self.0.request_email_verification(&email).await?;
+        let call = Call::of(&request)?;
+        let email =
+            |message: &RequestEmailVerificationRequest, violations: &mut _| convert::email(violations, &message.email);
+        let asked = Asked::read(call, "", &request.into_inner(), email);
+        self.0.request_email_verification(&asked).await?;
         Ok(Response::new(RequestEmailVerificationResponse {}))
     }
 
@@ -59,17 +61,21 @@ impl UserService for Handlers {
         &self,
         request: Request<VerifyEmailRequest>,
     ) -> Result<Response<VerifyEmailResponse>, Status> {
-        let token = Secret::from(request.into_inner().token);
-        self.0.verify_email(token.expose()).await?;
+        let call = Call::of(&request)?;
+        let message = request.into_inner();
+        let token = Secret::from(message.token.clone());
+        let asked = Asked::by_token(call, token.expose(), &message, token.clone());
+        self.0.verify_email(&asked).await?;
         Ok(Response::new(VerifyEmailResponse {}))
     }
 
     async fn delete_me(&self, request: Request<DeleteMeRequest>) -> Result<Response<DeleteMeResponse>, Status> {
-        let caller = Caller::of(&request)?;
+        let call = Call::of(&request)?;
         let mut message = request.into_inner();
         let request_id = take(&mut message.request_id);
-        let key = RequestKey::new(&caller, "DeleteMe", &request_id, &message)?;
-        Ok(Response::new(self.0.delete_me(caller.user()?, &key).await?))
+        let asked = Asked::read(call, &request_id, &message, |_, _| Some(()));
+        self.0.delete_me(&asked).await?;
+        Ok(Response::new(DeleteMeResponse {}))
     }
 
     async fn batch_get_users(
@@ -82,10 +88,9 @@ impl UserService for Handlers {
     }
 }
 
-fn sign_up(message: SignUpRequest) -> Result<SignUp, Problem> {
-    let password = Secret::from(message.password);
-    let mut violations = Violations::new();
-    let email = convert::email(&mut violations, &message.email);
+fn sign_up(message: &SignUpRequest, violations: &mut Violations) -> Option<SignUp> {
+    let password = Secret::from(message.password.clone());
+    let email = convert::email(violations, &message.email);
     violations.check("password", password::check(password.expose()));
     // Nobody has to think of a name: the address has one.
     let named = match (&email, message.display_name.trim()) {
@@ -94,21 +99,18 @@ fn sign_up(message: SignUpRequest) -> Result<SignUp, Problem> {
         (_, name) => name.to_owned(),
     };
     let display_name = violations.check("display_name", DisplayName::parse(&named));
-    match (email, display_name, violations.is_empty()) {
-        (Some(email), Some(display_name), true) => Ok(SignUp { email, password, display_name }),
-        _ => Err(violations.into_problem()),
-    }
+    Some(SignUp { email: email?, password, display_name: display_name? })
 }
 
-/// The new name, if the request changes it.
-fn changed_name(message: &UpdateMeRequest) -> Result<Option<DisplayName>, Problem> {
-    let mut violations = Violations::new();
-    let mask = UpdateMask::parse(message.update_mask.as_ref(), &["display_name"], &mut violations);
+fn change(message: &UpdateMeRequest, violations: &mut Violations) -> Option<MeChange> {
+    let mask = UpdateMask::parse(message.update_mask.as_ref(), &["display_name"], violations);
     let named = message.update_mask.as_ref().is_some_and(|mask| !mask.paths.is_empty());
-    let wanted = mask.has("display_name") && (named || !message.display_name.is_empty());
-    let name = wanted.then(|| violations.check("display_name", DisplayName::parse(&message.display_name)));
-    violations.finish()?;
-    Ok(name.flatten())
+    if mask.has("display_name") && (named || !message.display_name.is_empty()) {
+        let name = violations.check("display_name", DisplayName::parse(&message.display_name))?;
+        Some(MeChange { display_name: Some(name) })
+    } else {
+        Some(MeChange { display_name: None })
+    }
 }
 
 fn user_ids(message: &BatchGetUsersRequest) -> Result<Vec<UserId>, Problem> {

@@ -1,11 +1,10 @@
 //! Service accounts: making, rotating, disabling, and exchanging a secret for a token.
 
 use bursar_id::ServiceAccountId;
-use bursar_proto::identity::v1::DisableServiceAccountResponse;
-use bursar_rpc::ServiceRole;
-use bursar_rpc::idempotent::{Claimed, RequestKey};
+use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::page::{Page, PageRequest};
 use bursar_rpc::token::ServiceClaims;
+use bursar_rpc::{Answer, Asked, Done, Mutation, ServiceRole};
 use bursar_secret::{Secret, Token, TokenDigest};
 use bursar_time::Timestamp;
 use sha2::{Digest as _, Sha256};
@@ -16,6 +15,15 @@ use crate::Error;
 use crate::domain::display_name::DisplayName;
 use crate::domain::service_account::{has_file, is_needed, previous_secret_works};
 use crate::store::service_accounts::{self, ServiceAccountRow};
+
+/// An account to make.
+#[derive(Clone, Debug)]
+pub struct NewAccount {
+    /// What it is for.
+    pub display_name: DisplayName,
+    /// Operator or product.
+    pub role: ServiceRole,
+}
 
 /// An account with the secret it was just given; the secret exists nowhere else.
 pub struct NewSecret {
@@ -40,17 +48,25 @@ pub(super) fn secret_digest(secret: &str) -> TokenDigest {
 
 impl Identity {
     /// Makes an account for another program.
-    pub async fn create_service_account(
+    pub async fn create_service_account(&self, asked: &Asked<NewAccount>) -> Result<Answer<NewSecret>, Error> {
+        let mut m = self.0.mutations.begin(asked).await?;
+        let done = self.make_account(&mut m, asked).await;
+        self.0.mutations.end(m, done).await
+    }
+
+    async fn make_account(
         &self,
-        display_name: &DisplayName,
-        role: ServiceRole,
-    ) -> Result<NewSecret, Error> {
-        let now = self.now();
+        m: &mut Mutation,
+        asked: &Asked<NewAccount>,
+    ) -> Result<Done<NewSecret, Payload>, Error> {
+        m.admit(None);
+        let Some(new) = m.open(asked).await? else { return Ok(Done::Replay) };
+        let now = m.now();
         let secret = Token::generate(&self.0.entropy).to_text();
         let account = ServiceAccountRow {
             id: self.new_id(now),
-            display_name: display_name.as_str().to_owned(),
-            role: role.as_str().to_owned(),
+            display_name: new.display_name.as_str().to_owned(),
+            role: new.role.as_str().to_owned(),
             secret_digest: secret_digest(secret.expose()).as_bytes().to_vec(),
             previous_digest: None,
             previous_until: None,
@@ -58,12 +74,11 @@ impl Identity {
             rotated_at: now,
             disabled_at: None,
         };
-        let mut tx = self.0.db.begin().await?;
-        if !service_accounts::insert(&mut tx, &account).await? {
+        m.about(&account.id);
+        if !service_accounts::insert(m.tx(), &account).await? {
             return Err(Error::internal("a new service account's id is taken"));
         }
-        tx.commit().await?;
-        Ok(NewSecret { account, secret })
+        Ok(Done::New(NewSecret { account, secret }, Vec::new()))
     }
 
     /// Accounts, disabled ones too, the oldest first.
@@ -77,46 +92,45 @@ impl Identity {
     }
 
     /// Gives an account a new secret; the old one stops working at once.
-    pub async fn rotate_service_account_secret(&self, id: ServiceAccountId) -> Result<NewSecret, Error> {
-        let mut tx = self.0.db.begin().await?;
-        let account = service_accounts::by_id_locked(&mut tx, id).await?.ok_or(Error::ServiceAccountNotFound)?;
+    pub async fn rotate_service_account_secret(
+        &self,
+        asked: &Asked<ServiceAccountId>,
+    ) -> Result<Answer<NewSecret>, Error> {
+        let mut m = self.0.mutations.begin(asked).await?;
+        let done = self.rotate(&mut m, asked).await;
+        self.0.mutations.end(m, done).await
+    }
+
+    async fn rotate(
+        &self,
+        m: &mut Mutation,
+        asked: &Asked<ServiceAccountId>,
+    ) -> Result<Done<NewSecret, Payload>, Error> {
+        m.admit(None);
+        let Some(&id) = m.open(asked).await? else { return Ok(Done::Replay) };
+        m.about(&id);
+        let account = service_accounts::by_id_locked(m.tx(), id).await?.ok_or(Error::ServiceAccountNotFound)?;
         if has_file(id) {
             return Err(Error::ServiceAccountNeeded);
         }
         if account.disabled_at.is_some() {
             return Err(Error::ServiceAccountDisabled);
         }
+        let now = m.now();
         let secret = Token::generate(&self.0.entropy).to_text();
         let digest = secret_digest(secret.expose());
-        service_accounts::set_secret(&mut tx, id, digest.as_bytes(), None, self.now()).await?;
-        tx.commit().await?;
-        Ok(NewSecret { account, secret })
+        service_accounts::set_secret(m.tx(), id, digest.as_bytes(), None, now).await?;
+        Ok(Done::New(NewSecret { account, secret }, Vec::new()))
     }
 
-    /// Disables an account for good; `answer` turns it into what is stored for a replay.
+    /// Disables an account for good.
     pub async fn disable_service_account(
         &self,
-        id: ServiceAccountId,
-        key: &RequestKey,
-        answer: impl FnOnce(ServiceAccountRow) -> DisableServiceAccountResponse,
-    ) -> Result<DisableServiceAccountResponse, Error> {
-        let mut tx = self.0.db.begin().await?;
-        let now = self.now();
-        match key.claim(&mut tx, now).await? {
-            Claimed::Replay(answer) => return Ok(answer),
-            Claimed::Reused => return Err(Error::RequestIdReused),
-            Claimed::New => {}
-        }
-        let mut account = service_accounts::by_id_locked(&mut tx, id).await?.ok_or(Error::ServiceAccountNotFound)?;
-        if is_needed(id) {
-            return Err(Error::ServiceAccountNeeded);
-        }
-        service_accounts::disable(&mut tx, id, now).await?;
-        account.disabled_at = account.disabled_at.or(Some(now));
-        let answer = answer(account);
-        key.settle(&mut tx, &answer).await?;
-        tx.commit().await?;
-        Ok(answer)
+        asked: &Asked<ServiceAccountId>,
+    ) -> Result<Answer<ServiceAccountRow>, Error> {
+        let mut m = self.0.mutations.begin(asked).await?;
+        let done = disable(&mut m, asked).await;
+        self.0.mutations.end(m, done).await
     }
 
     /// Exchanges a client id and its secret for a token. Only failures are counted, and only by network
@@ -147,6 +161,20 @@ impl Identity {
         let expires_at = claims.standard.expires_at().ok_or_else(|| Error::internal("a token without an end"))?;
         Ok(ServiceToken { access_token: key.sign(&claims)?, expires_at })
     }
+}
+
+async fn disable(m: &mut Mutation, asked: &Asked<ServiceAccountId>) -> Result<Done<ServiceAccountRow, Payload>, Error> {
+    m.admit(None);
+    let Some(&id) = m.open(asked).await? else { return Ok(Done::Replay) };
+    m.about(&id);
+    let now = m.now();
+    let mut account = service_accounts::by_id_locked(m.tx(), id).await?.ok_or(Error::ServiceAccountNotFound)?;
+    if is_needed(id) {
+        return Err(Error::ServiceAccountNeeded);
+    }
+    service_accounts::disable(m.tx(), id, now).await?;
+    account.disabled_at = account.disabled_at.or(Some(now));
+    Ok(Done::New(account, Vec::new()))
 }
 
 /// Whether an account lives and the presented secret is its own, or the one before within the overlap.

@@ -1,9 +1,12 @@
 //! Contexts: which ones a user can act in, and moving a session into another.
 
 use bursar_id::{OrganizationId, OwnerId, Role};
+use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::page::{Page, PageRequest};
-use bursar_rpc::{Problem, UserCaller, convert};
+use bursar_rpc::{Asked, Done, Looked, Mutation, UserCaller, convert};
 
+use super::signing::RingKey;
+use super::tokens::shown_once;
 use super::{Identity, Tokens};
 use crate::Error;
 use crate::domain::membership::Membership;
@@ -68,10 +71,15 @@ impl Identity {
     }
 
     /// Moves the caller's session into a context and gives a new pair for it. The refresh token before keeps its
-    /// own branch, so a client that loses this answer is still signed in.
-    pub async fn switch_context(&self, caller: &UserCaller, owner: &str) -> Result<Tokens, Error> {
-        let owner: OwnerId =
-            owner.parse().map_err(|error: bursar_id::IdError| Problem::invalid_field("owner", error.to_string()))?;
+    /// own branch, so a client that loses this answer is still signed in. Organization is asked between two mutations.
+    pub async fn switch_context(&self, asked: &Asked<OwnerId>) -> Result<Tokens, Error> {
+        let mut m = self.0.mutations.begin(asked).await?;
+        let looked = self.may_ask(&mut m, asked).await;
+        let owner = match self.0.mutations.look(m, looked).await? {
+            Looked::On(owner) => owner,
+            Looked::Before(answer) => return shown_once(answer),
+        };
+        let caller = asked.user()?;
         let live = match owner {
             OwnerId::User(user) if user == caller.user => Membership::UNKNOWN,
             OwnerId::User(_) => return Err(Error::NotAMember),
@@ -82,23 +90,38 @@ impl Identity {
             }
         };
         let key = self.0.signer.current().await?;
-        let mut tx = self.0.db.begin().await?;
-        let now = self.now();
+        let mut m = self.0.mutations.begin(asked).await?;
+        let done = self.switch(&mut m, asked, live, &key).await;
+        shown_once(self.0.mutations.end(m, done).await?)
+    }
+
+    async fn switch(
+        &self,
+        m: &mut Mutation,
+        asked: &Asked<OwnerId>,
+        live: Membership,
+        key: &RingKey,
+    ) -> Result<Done<Tokens, Payload>, Error> {
+        let caller = asked.user()?;
+        self.admit(m, caller).await?;
+        let Some(&owner) = m.open(asked).await? else { return Ok(Done::Replay) };
+        m.about(&owner);
+        let now = m.now();
         // The lock keeps a SignOut at the same time from being outlived by the new token.
-        sessions::by_id_locked(&mut tx, caller.session).await?;
-        let session = self.live_session(&mut tx, caller, now).await?;
-        let user = users::by_id(&mut tx, caller.user).await?.ok_or(Error::SessionEnded)?;
+        sessions::by_id_locked(m.tx(), caller.session).await?;
+        let session = self.live_session(m.tx(), caller, now).await?;
+        let user = users::by_id(m.tx(), caller.user).await?.ok_or(Error::SessionEnded)?;
         let mut membership = live;
         if let OwnerId::Organization(organization) = owner {
-            memberships::learn(&mut tx, user.id, organization, live).await?;
+            memberships::learn(m.tx(), user.id, organization, live).await?;
             // An event may have told of something later while the live answer was on its way.
-            membership = memberships::get(&mut tx, user.id, organization).await?.unwrap_or(live);
+            membership = memberships::get(m.tx(), user.id, organization).await?.unwrap_or(live);
             membership.role.ok_or(Error::NotAMember)?;
         }
-        sessions::set_context(&mut tx, session.id, user.id, owner).await?;
-        sessions::touch(&mut tx, session.id, now, now.saturating_add(self.0.config.refresh.lifetime)).await?;
-        let refresh = self.issue_refresh(&mut tx, session.id, &self.new_branch(), now).await?;
-        tx.commit().await?;
-        self.hand_out(&key, &user, session.id, (owner, membership), &refresh)
+        sessions::set_context(m.tx(), session.id, user.id, owner).await?;
+        sessions::touch(m.tx(), session.id, now, now.saturating_add(self.0.config.refresh.lifetime)).await?;
+        let refresh = self.issue_refresh(m.tx(), session.id, &self.new_branch(), now).await?;
+        let tokens = self.hand_out(key, &user, session.id, (owner, membership), &refresh)?;
+        Ok(Done::New(tokens, Vec::new()))
     }
 }

@@ -2,9 +2,7 @@
 
 use bursar_proto::event::v1::UserDeleted;
 use bursar_proto::event::v1::event::Payload;
-use bursar_proto::identity::v1::DeleteMeResponse;
-use bursar_rpc::UserCaller;
-use bursar_rpc::idempotent::{Claimed, RequestKey};
+use bursar_rpc::{Answer, Asked, Done, Looked, Mutation};
 
 use super::Identity;
 use crate::Error;
@@ -12,28 +10,32 @@ use crate::store::{memberships, users};
 
 impl Identity {
     /// Deletes the caller with sessions and tokens, and tells the other services. Refused while the caller owns
-    /// organizations: organization is asked at this moment.
-    pub async fn delete_me(&self, caller: &UserCaller, key: &RequestKey) -> Result<DeleteMeResponse, Error> {
-        let count = self.owned_organizations().await?;
-        let mut tx = self.0.db.begin().await?;
-        let now = self.now();
-        match key.claim(&mut tx, now).await? {
-            Claimed::Replay(answer) => return Ok(answer),
-            Claimed::Reused => return Err(Error::RequestIdReused),
-            Claimed::New => {}
+    /// organizations: organization is asked, between two mutations.
+    pub async fn delete_me(&self, asked: &Asked<()>) -> Result<Answer<()>, Error> {
+        let mut m = self.0.mutations.begin(asked).await?;
+        let looked = self.may_ask(&mut m, asked).await;
+        if let Looked::Before(answer) = self.0.mutations.look(m, looked).await? {
+            return Ok(answer);
         }
-        self.live_session(&mut tx, caller, now).await?;
+        let count = self.owned_organizations().await?;
+        let mut m = self.0.mutations.begin(asked).await?;
+        let done = self.delete(&mut m, asked, count).await;
+        self.0.mutations.end(m, done).await
+    }
+
+    async fn delete(&self, m: &mut Mutation, asked: &Asked<()>, count: u32) -> Result<Done<(), Payload>, Error> {
+        let caller = asked.user()?;
+        self.admit(m, caller).await?;
+        let Some(()) = m.open(asked).await? else { return Ok(Done::Replay) };
+        m.about(&caller.user);
         if count > 0 {
             return Err(Error::OwnsOrganizations { count });
         }
-        if !users::delete(&mut tx, caller.user).await? {
+        if !users::delete(m.tx(), caller.user).await? {
             return Err(Error::SessionEnded);
         }
-        memberships::forget(&mut tx, caller.user).await?;
-        let answer = DeleteMeResponse {};
-        key.settle(&mut tx, &answer).await?;
+        memberships::forget(m.tx(), caller.user).await?;
         let event = Payload::UserDeleted(UserDeleted { user_id: caller.user.to_string() });
-        self.0.outbox.commit(tx, vec![event]).await?;
-        Ok(answer)
+        Ok(Done::New((), vec![event]))
     }
 }

@@ -1,5 +1,9 @@
 //! What identity does: load, decide, write, publish. One file per thing that is done.
 //!
+//! What changes something goes through [`Mutations`]: standing (a live session; an operator's account), what was asked and
+//! its request id, decide, write; the end commits the audit row and the events with it. Passwords are counted and checked
+//! before that. Exchanging one proof for another (`Refresh`, `IssueServiceToken`) is no change that an audit log tells of.
+//!
 //! No SQL text and no tonic request here. Times, ids and secrets come from the clock and the entropy that
 //! the service was started with.
 
@@ -28,15 +32,16 @@ use bursar_db::Db;
 use bursar_events::Outbox;
 use bursar_id::{Id, SessionId, UserId};
 use bursar_mail::Courier;
-use bursar_rpc::Transport;
+use bursar_rpc::{Mutations, Transport};
 use bursar_secret::{Entropy, Sealer};
 use bursar_time::{Clock, Timestamp};
 
-pub use accounts::{NewSecret, ServiceToken};
+pub use accounts::{NewAccount, NewSecret, ServiceToken};
 pub use contexts::ContextView;
 pub use sign_in::Credentials;
 pub use sign_up::SignUp;
 pub use tokens::Tokens;
+pub use users::MeChange;
 
 pub use crate::store::service_accounts::ServiceAccountRow;
 pub use crate::store::sessions::SessionRow;
@@ -62,8 +67,8 @@ pub struct Parts {
     pub entropy: Entropy,
     /// Seals what is kept encrypted.
     pub sealer: Sealer,
-    /// Events for the other services.
-    pub outbox: Outbox,
+    /// Carries out mutating calls.
+    pub mutations: Mutations<Outbox>,
     /// Delivers queued mail.
     pub courier: Courier,
     /// Hashes passwords.

@@ -1,11 +1,10 @@
 //! A user's sessions: which there are, and ending them.
 
 use bursar_db::Tx;
-use bursar_id::SessionId;
-use bursar_proto::identity::v1::RevokeSessionResponse;
-use bursar_rpc::UserCaller;
-use bursar_rpc::idempotent::{Claimed, RequestKey};
+use bursar_id::{OwnerId, SessionId};
+use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::page::{Page, PageRequest};
+use bursar_rpc::{Answer, Asked, Done, Mutation, UserCaller};
 use bursar_time::Timestamp;
 
 use super::Identity;
@@ -27,12 +26,34 @@ impl Identity {
         session.filter(live).ok_or(Error::SessionEnded)
     }
 
-    /// Ends the caller's session; one that has ended stays so.
-    pub async fn sign_out(&self, caller: &UserCaller) -> Result<(), Error> {
-        let mut tx = self.0.db.begin().await?;
-        sessions::end(&mut tx, caller.session, self.now(), EndReason::SignedOut).await?;
-        tx.commit().await?;
-        Ok(())
+    /// The caller's standing: a live session.
+    pub(super) async fn admit(&self, m: &mut Mutation, caller: &UserCaller) -> Result<SessionRow, Error> {
+        let now = m.now();
+        let session = self.live_session(m.tx(), caller, now).await?;
+        m.admit(OwnerId::User(caller.user));
+        Ok(session)
+    }
+
+    /// Standing, what was asked and its request id, before another service is asked.
+    pub(super) async fn may_ask<C: Clone>(&self, m: &mut Mutation, asked: &Asked<C>) -> Result<Option<C>, Error> {
+        self.admit(m, asked.user()?).await?;
+        Ok(m.open(asked).await?.cloned())
+    }
+
+    /// Ends the caller's session; one that has ended stays so, so this asks for no standing.
+    pub async fn sign_out(&self, asked: &Asked<()>) -> Result<Answer<()>, Error> {
+        let mut m = self.0.mutations.begin(asked).await?;
+        let done = self.end_own(&mut m, asked).await;
+        self.0.mutations.end(m, done).await
+    }
+
+    async fn end_own(&self, m: &mut Mutation, asked: &Asked<()>) -> Result<Done<(), Payload>, Error> {
+        let caller = asked.user()?;
+        m.admit(OwnerId::User(caller.user));
+        m.about(&caller.session);
+        let now = m.now();
+        sessions::end(m.tx(), caller.session, now, EndReason::SignedOut).await?;
+        Ok(Done::New((), Vec::new()))
     }
 
     /// The caller's live sessions, the latest first.
@@ -49,26 +70,21 @@ impl Identity {
     }
 
     /// Ends one of the caller's sessions. Somebody else's looks like none.
-    pub async fn revoke_session(
-        &self,
-        caller: &UserCaller,
-        session: SessionId,
-        key: &RequestKey,
-    ) -> Result<RevokeSessionResponse, Error> {
-        let now = self.now();
-        let mut tx = self.0.db.begin().await?;
-        match key.claim(&mut tx, now).await? {
-            Claimed::Replay(answer) => return Ok(answer),
-            Claimed::Reused => return Err(Error::RequestIdReused),
-            Claimed::New => {}
-        }
-        self.live_session(&mut tx, caller, now).await?;
-        let found = sessions::by_id(&mut tx, session).await?;
+    pub async fn revoke_session(&self, asked: &Asked<SessionId>) -> Result<Answer<()>, Error> {
+        let mut m = self.0.mutations.begin(asked).await?;
+        let done = self.revoke(&mut m, asked).await;
+        self.0.mutations.end(m, done).await
+    }
+
+    async fn revoke(&self, m: &mut Mutation, asked: &Asked<SessionId>) -> Result<Done<(), Payload>, Error> {
+        let caller = asked.user()?;
+        self.admit(m, caller).await?;
+        let Some(&session) = m.open(asked).await? else { return Ok(Done::Replay) };
+        m.about(&session);
+        let now = m.now();
+        let found = sessions::by_id(m.tx(), session).await?;
         found.filter(|row| row.user_id == caller.user).ok_or(Error::SessionNotFound)?;
-        sessions::end(&mut tx, session, now, EndReason::Revoked).await?;
-        let answer = RevokeSessionResponse {};
-        key.settle(&mut tx, &answer).await?;
-        tx.commit().await?;
-        Ok(answer)
+        sessions::end(m.tx(), session, now, EndReason::Revoked).await?;
+        Ok(Done::New((), Vec::new()))
     }
 }

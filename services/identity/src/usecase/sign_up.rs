@@ -2,8 +2,10 @@
 
 use bursar_db::Tx;
 use bursar_email::Email;
+use bursar_id::OwnerId;
 use bursar_proto::event::v1::UserUpdated;
 use bursar_proto::event::v1::event::Payload;
+use bursar_rpc::{Asked, Done, Mutation};
 use bursar_secret::{Secret, Token};
 use bursar_time::Timestamp;
 
@@ -15,6 +17,7 @@ use crate::store::users::{self, UserRow};
 use crate::store::verifications;
 
 /// A well-formed request to sign up.
+#[derive(Clone, Debug)]
 pub struct SignUp {
     /// The address.
     pub email: Email,
@@ -27,12 +30,26 @@ pub struct SignUp {
 impl Identity {
     /// Opens an account and mails the verification, or mails the holder of a taken address. The caller learns
     /// neither: the work is the same up to the mail's text.
-    pub async fn sign_up(&self, command: SignUp) -> Result<(), Error> {
+    pub async fn sign_up(&self, asked: &Asked<SignUp>) -> Result<(), Error> {
+        let command = asked.command()?;
         let mut tx = self.0.db.begin().await?;
         Bucket::Mail(command.email.key()).take(&mut tx, self.now()).await?;
         tx.commit().await?;
-        let password_hash = self.0.hasher.hash(command.password).await?;
-        let now = self.now();
+        let password_hash = self.0.hasher.hash(command.password.clone()).await?;
+        let mut m = self.0.mutations.begin(asked).await?;
+        let done = self.open_account(&mut m, command, password_hash).await;
+        self.0.mutations.end(m, done).await?;
+        self.0.courier.wake();
+        Ok(())
+    }
+
+    async fn open_account(
+        &self,
+        m: &mut Mutation,
+        command: &SignUp,
+        password_hash: String,
+    ) -> Result<Done<(), Payload>, Error> {
+        let now = m.now();
         let user = UserRow {
             id: self.new_user_id(now),
             email: command.email.address().to_owned(),
@@ -44,34 +61,40 @@ impl Identity {
             created_at: now,
             updated_at: now,
         };
-        let mut tx = self.0.db.begin().await?;
         let mut events = Vec::new();
-        if users::insert(&mut tx, &user).await? {
-            self.mail_verification(&mut tx, &user, now).await?;
+        if users::insert(m.tx(), &user).await? {
+            m.prove(&user.id);
+            m.admit(OwnerId::User(user.id));
+            m.about(&user.id);
+            self.mail_verification(m.tx(), &user, now).await?;
             let (user_id, display_name) = (user.id.to_string(), user.display_name);
             events.push(Payload::UserUpdated(UserUpdated { user_id, display_name }));
-        } else if let Some(holder) = users::by_email(&mut tx, command.email.key()).await? {
-            self.queue_mail(&mut tx, &mails::already_registered(&holder.email), now).await?;
+        } else if let Some(holder) = users::by_email(m.tx(), command.email.key()).await? {
+            self.queue_mail(m.tx(), &mails::already_registered(&holder.email), now).await?;
         }
-        self.0.outbox.commit(tx, events).await?;
-        self.0.courier.wake();
-        Ok(())
+        Ok(Done::New((), events))
     }
 
     /// Mails a new verification token to an address whose holder has not confirmed it. The tokens sent before
     /// stop working. The caller does not learn whether there is such an account.
-    pub async fn request_email_verification(&self, email: &Email) -> Result<(), Error> {
-        let now = self.now();
-        let mut tx = self.0.db.begin().await?;
-        Bucket::Mail(email.key()).take(&mut tx, now).await?;
-        let user = users::by_email(&mut tx, email.key()).await?;
-        if let Some(user) = user.filter(|user| user.email_verified_at.is_none()) {
-            verifications::delete_of(&mut tx, user.id).await?;
-            self.mail_verification(&mut tx, &user, now).await?;
-        }
-        tx.commit().await?;
+    pub async fn request_email_verification(&self, asked: &Asked<Email>) -> Result<(), Error> {
+        let mut m = self.0.mutations.begin(asked).await?;
+        let done = self.verify_again(&mut m, asked).await;
+        self.0.mutations.end(m, done).await?;
         self.0.courier.wake();
         Ok(())
+    }
+
+    async fn verify_again(&self, m: &mut Mutation, asked: &Asked<Email>) -> Result<Done<(), Payload>, Error> {
+        let Some(email) = m.open(asked).await? else { return Ok(Done::Replay) };
+        let now = m.now();
+        Bucket::Mail(email.key()).take(m.tx(), now).await?;
+        let user = users::by_email(m.tx(), email.key()).await?;
+        if let Some(user) = user.filter(|user| user.email_verified_at.is_none()) {
+            verifications::delete_of(m.tx(), user.id).await?;
+            self.mail_verification(m.tx(), &user, now).await?;
+        }
+        Ok(Done::New((), Vec::new()))
     }
 
     async fn mail_verification(&self, tx: &mut Tx, user: &UserRow, now: Timestamp) -> Result<(), Error> {

@@ -2,6 +2,7 @@
 
 use bursar_db::Tx;
 use bursar_id::{OwnerId, SessionId};
+use bursar_rpc::Answer;
 use bursar_rpc::token::{AccessClaims, StandardClaims};
 use bursar_secret::{Secret, Token};
 use bursar_time::Timestamp;
@@ -33,6 +34,11 @@ pub struct Tokens {
 pub(super) struct IssuedRefresh {
     token: Token,
     expires_at: Timestamp,
+}
+
+/// A pair that was just made; nothing of it is kept, so there is none to be given again.
+pub(super) fn shown_once(answer: Answer<Tokens>) -> Result<Tokens, Error> {
+    answer.made().ok_or_else(|| Error::internal("tokens were given again"))
 }
 
 impl Identity {

@@ -1,24 +1,36 @@
 //! Confirming an address by the token from the mail.
 
-use bursar_secret::Token;
+use bursar_id::OwnerId;
+use bursar_proto::event::v1::event::Payload;
+use bursar_rpc::{Answer, Asked, Done, Mutation};
+use bursar_secret::{Secret, Token};
 
 use super::Identity;
 use crate::Error;
 use crate::store::{users, verifications};
 
 impl Identity {
-    /// Uses a verification token up. Which way a token is wrong is not told.
-    pub async fn verify_email(&self, token: &str) -> Result<(), Error> {
-        let token = Token::parse(token).map_err(|_| Error::VerificationTokenInvalid)?;
-        let now = self.now();
-        let mut tx = self.0.db.begin().await?;
-        let row = verifications::take(&mut tx, token.digest().as_bytes()).await?;
-        let row = row.filter(|row| now < row.expires_at).ok_or(Error::VerificationTokenInvalid)?;
-        let user = users::by_id_locked(&mut tx, row.user_id).await?;
-        let user = user.filter(|user| user.email_key == row.email_key).ok_or(Error::VerificationTokenInvalid)?;
-        users::set_verified(&mut tx, user.id, now).await?;
-        verifications::delete_of(&mut tx, user.id).await?;
-        tx.commit().await?;
-        Ok(())
+    /// Uses a verification token up; whoever presents it again within a month gets the same answer. Which way a token
+    /// is wrong is not told.
+    pub async fn verify_email(&self, asked: &Asked<Secret>) -> Result<Answer<()>, Error> {
+        let mut m = self.0.mutations.begin(asked).await?;
+        let done = verify(&mut m, asked).await;
+        self.0.mutations.end(m, done).await
     }
+}
+
+async fn verify(m: &mut Mutation, asked: &Asked<Secret>) -> Result<Done<(), Payload>, Error> {
+    let Some(token) = m.open(asked).await? else { return Ok(Done::Replay) };
+    let token = Token::parse(token.expose()).map_err(|_| Error::VerificationTokenInvalid)?;
+    let now = m.now();
+    let row = verifications::take(m.tx(), token.digest().as_bytes()).await?;
+    let row = row.filter(|row| now < row.expires_at).ok_or(Error::VerificationTokenInvalid)?;
+    let user = users::by_id_locked(m.tx(), row.user_id).await?;
+    let user = user.filter(|user| user.email_key == row.email_key).ok_or(Error::VerificationTokenInvalid)?;
+    m.prove(&user.id);
+    m.admit(OwnerId::User(user.id));
+    m.about(&user.id);
+    users::set_verified(m.tx(), user.id, now).await?;
+    verifications::delete_of(m.tx(), user.id).await?;
+    Ok(Done::New((), Vec::new()))
 }

@@ -5,6 +5,7 @@ use bursar_id::Role;
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::watch_response::Item;
 use bursar_proto::event::v1::{Event, MembershipChanged, OrganizationCreated, WatchRequest};
+use bursar_proto::event_type;
 use bursar_proto::identity::v1::{DeleteMeRequest, UpdateMeRequest};
 use bursar_testkit::{Client, refused};
 use tonic::Code;
@@ -18,7 +19,8 @@ use crate::world::{World, becomes, user};
 
 /// The first `count` events.
 async fn events(service: &Client, count: usize) -> Vec<Payload> {
-    let stream = service.identity_events().watch(WatchRequest::default()).await.unwrap();
+    let types = vec![event_type::USER_UPDATED.to_owned(), event_type::USER_DELETED.to_owned()];
+    let stream = service.identity_events().watch(WatchRequest { types, ..Default::default() }).await.unwrap();
     let (mut stream, mut seen) = (stream.into_inner(), Vec::new());
     while seen.len() < count {
         if let Some(Item::Event(event)) = stream.message().await.unwrap().unwrap().item {

@@ -3,12 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod at_rest;
+mod auditing;
 mod contexts;
 mod events;
 mod keys;
 mod organization;
 mod passwords;
 mod refreshing;
+mod refusals;
 mod service_accounts;
 mod sessions;
 mod users;

@@ -20,11 +20,11 @@ async fn token(anybody: &Client, client_id: &str, client_secret: &str) -> Result
 }
 
 fn create(display_name: &str, role: &str) -> CreateServiceAccountRequest {
-    CreateServiceAccountRequest { display_name: display_name.to_owned(), role: role.to_owned() }
+    CreateServiceAccountRequest { display_name: display_name.to_owned(), role: role.to_owned(), ..Default::default() }
 }
 
 fn rotate(id: &str) -> RotateServiceAccountSecretRequest {
-    RotateServiceAccountSecretRequest { service_account_id: id.to_owned() }
+    RotateServiceAccountSecretRequest { service_account_id: id.to_owned(), ..Default::default() }
 }
 
 fn disable(id: &str, request_id: &str) -> DisableServiceAccountRequest {

@@ -204,7 +204,11 @@ pub(crate) async fn operator(server: &Server) -> anyhow::Result<Bearer> {
 pub(crate) async fn product(server: &Server) -> anyhow::Result<Bearer> {
     let operator = operator(server).await?;
     let mut accounts = ServiceAccountServiceClient::new(server.connect(Service::Identity).await?);
-    let new = identity::CreateServiceAccountRequest { display_name: "Load".to_owned(), role: "product".to_owned() };
+    let new = identity::CreateServiceAccountRequest {
+        display_name: "Load".to_owned(),
+        role: "product".to_owned(),
+        ..Default::default()
+    };
     let made = accounts.create_service_account(operator.on(new)).await?.into_inner();
     service_token(server, made.client_id, made.client_secret).await
 }
