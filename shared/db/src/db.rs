@@ -67,7 +67,7 @@ impl Db {
     /// The same store for another runtime, on which this must be called: a connection can only be used on the
     /// runtime that opened it. On PostgreSQL up to `connections` more are opened when they are first needed.
     #[must_use]
-    pub fn apart(&self, connections: u32) -> Self {
+    pub fn dedicated(&self, connections: u32) -> Self {
         match self {
             // Its connections have threads of their own.
             Self::Sqlite { .. } => self.clone(),
@@ -78,8 +78,8 @@ impl Db {
         }
     }
 
-    /// Closes the connections that [`Db::apart`] has opened.
-    pub async fn close_apart(&self) {
+    /// Closes the connections that [`Db::dedicated`] has opened.
+    pub async fn close_dedicated(&self) {
         match self {
             Self::Sqlite { .. } => {}
             Self::Postgres(pool) => pool.close().await,

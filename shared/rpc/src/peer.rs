@@ -20,6 +20,8 @@ use crate::{Problem, Transport, convert};
 
 /// A token is replaced when it has no longer than this to live.
 const EXPIRES_SOON: Span = Span::from_secs(30);
+/// A token that is refused within this time is not replaced: the next one would be refused as well.
+const NEW_FOR: Span = Span::from_secs(5);
 /// How long getting a token may take.
 const ISSUE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -47,6 +49,7 @@ enum Source {
 struct Token {
     bearer: HeaderValue,
     expires_at: Timestamp,
+    got_at: Timestamp,
 }
 
 impl ServiceTokens {
@@ -81,13 +84,18 @@ impl ServiceTokens {
         let (token, expires_at) = self.0.get().await?;
         let bearer = bearer(&token)?;
         *self.0.current.write().unwrap_or_else(PoisonError::into_inner) =
-            Some(Token { bearer: bearer.clone(), expires_at });
+            Some(Token { bearer: bearer.clone(), expires_at, got_at: self.0.clock.now() });
         Ok(bearer)
     }
 
-    /// Forgets the token, so that the next call gets a new one; after it was refused.
-    pub fn forget(&self) {
-        *self.0.current.write().unwrap_or_else(PoisonError::into_inner) = None;
+    /// A peer refused this token: the next call gets a new one, unless it is new already. So a token that was signed
+    /// with a key that is gone does not fail every call for the rest of its life, and a peer that refuses everything
+    /// does not cost a token a call.
+    pub(crate) fn refused(&self, bearer: &HeaderValue) {
+        let mut current = self.0.current.write().unwrap_or_else(PoisonError::into_inner);
+        let now = self.0.clock.now();
+        let is_old = |token: &Token| token.got_at.saturating_add(NEW_FOR) <= now;
+        current.take_if(|token| token.bearer == *bearer && is_old(token));
     }
 }
 

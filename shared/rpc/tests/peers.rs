@@ -160,9 +160,29 @@ async fn a_services_token_is_used_again_until_it_is_about_to_expire() {
     clock.advance(Span::from_days(40)).expect("forward");
     call().await.service().expect("a service");
     assert_eq!(signed.load(Ordering::SeqCst), 3);
-    tokens.forget();
-    call().await.service().expect("a service");
-    assert_eq!(signed.load(Ordering::SeqCst), 4);
+}
+
+#[tokio::test]
+async fn a_refused_token_is_replaced_unless_it_is_new() {
+    let clock = Clock::test(start());
+    // Signed with keys that the peer does not know.
+    let (tokens, signed) = tokens(Issuer::new("elsewhere", 9), clock.clone());
+    let (probe, _callers) = reporting();
+    let mut deps = deps(Issuer::ours().keys(), Limits::default());
+    deps.clock = clock.clone();
+    let transport = Transport::routes(stack(probe.bare(), deps)).with_tokens(tokens);
+    let mut client = EventServiceClient::new(transport);
+    let mut refused = async || {
+        let status = client.watch(WatchRequest::default()).await.expect_err("refused");
+        assert_eq!(status.code(), Code::Unauthenticated);
+    };
+    refused().await;
+    refused().await;
+    assert_eq!(signed.load(Ordering::SeqCst), 1, "a new token is kept, whatever the peer says");
+    clock.advance(Span::from_secs(6)).expect("forward");
+    refused().await;
+    refused().await;
+    assert_eq!(signed.load(Ordering::SeqCst), 2, "the refused one was replaced, once");
 }
 
 #[tokio::test]

@@ -101,7 +101,7 @@ async fn what_is_left_of_the_deadline_is_passed_on() {
         let context = seen.recv().await.expect("the second hop was reached");
         assert!(context.deadline <= sent + Duration::from_secs(4), "{way}: longer than the caller waits");
         assert!(context.deadline > sent, "{way}");
-        assert_eq!(context.request_id, "one-two", "{way}");
+        assert_eq!(context.call_id, "one-two", "{way}");
         assert_eq!(context.traceparent.expect("a trace"), trace, "{way}");
     }
 }
@@ -217,7 +217,7 @@ async fn a_caller_that_goes_away_makes_room() {
 }
 
 #[tokio::test]
-async fn every_answer_carries_its_request_id() {
+async fn every_answer_carries_its_call_id() {
     for (way, transport) in both_ways(Probe::who().routes(&Issuer::ours())).await {
         let mut client = ClockServiceClient::new(transport.clone());
         let request = with(GetRequest::default(), &[("x-request-id", "abc-123".to_owned())]);

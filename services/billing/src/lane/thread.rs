@@ -31,10 +31,10 @@ pub(super) fn start(
         let _alive = alive;
         runtime.block_on(async {
             // A connection belongs to the runtime that opened it.
-            let own = batcher.db.apart(1);
+            let own = batcher.db.dedicated(1);
             let batcher = Batcher { db: own.clone(), clock: batcher.clock };
             whatever_happens(async || run(&mut queue, lane(batcher.clone())).await).await;
-            own.close_apart().await;
+            own.close_dedicated().await;
         });
     })?;
     Ok(())

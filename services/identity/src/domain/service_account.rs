@@ -6,9 +6,6 @@ use bursar_time::{Span, Timestamp};
 /// How long the previous secret still works after the file it comes from has changed.
 pub const SECRET_OVERLAP: Span = Span::DAY;
 
-/// Shortest secret that may come from outside (a file made by an operator), in bytes.
-pub const MIN_SECRET_BYTES: usize = 32;
-
 /// The accounts the suite cannot run without; they cannot be disabled.
 pub fn is_needed(id: ServiceAccountId) -> bool {
     id == ServiceAccountId::OPERATOR || has_file(id)

@@ -177,7 +177,7 @@ pub struct Caps {
 
 /// What an organization has already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct Counts {
     /// Members.
     pub members: u32,
     /// Pending invitations.
@@ -188,19 +188,19 @@ pub struct Standing {
 
 impl Caps {
     /// Whether one more mail may be sent.
-    pub fn send(self, standing: Standing) -> Result<(), Refusal> {
-        if standing.sent >= self.per_day {
+    pub fn send(self, counts: Counts) -> Result<(), Refusal> {
+        if counts.sent >= self.per_day {
             return Err(Refusal::TooManyToday { limit: self.per_day });
         }
         Ok(())
     }
 
     /// Whether one more invitation may become pending and take a seat.
-    pub fn reserve(self, standing: Standing, seats: u32) -> Result<(), Refusal> {
-        if standing.pending >= self.pending {
+    pub fn reserve(self, counts: Counts, seats: u32) -> Result<(), Refusal> {
+        if counts.pending >= self.pending {
             return Err(Refusal::TooManyPending { limit: self.pending });
         }
-        let used = standing.members.saturating_add(standing.pending);
+        let used = counts.members.saturating_add(counts.pending);
         if used >= seats {
             return Err(Refusal::SeatLimitReached { seats, used });
         }

@@ -110,10 +110,10 @@ fn seats_and_caps_are_never_exceeded() {
         (1, 3, 99, Err(Refusal::TooManyPending { limit: 3 })),
     ];
     for (members, pending, seats, expected) in table {
-        let standing = Standing { members, pending, sent: 0 };
-        assert_eq!(caps.reserve(standing, seats), expected, "{members} members, {pending} pending, {seats} seats");
+        let counts = Counts { members, pending, sent: 0 };
+        assert_eq!(caps.reserve(counts, seats), expected, "{members} members, {pending} pending, {seats} seats");
     }
-    let sent = |sent| caps.send(Standing { members: 1, pending: 0, sent });
+    let sent = |sent| caps.send(Counts { members: 1, pending: 0, sent });
     assert_eq!(sent(9), Ok(()));
     assert_eq!(sent(10), Err(Refusal::TooManyToday { limit: 10 }));
     assert_eq!(convert(4, 5), Ok(()));

@@ -13,7 +13,7 @@ use super::Organization;
 use super::mails::{self, InvitationMail};
 use crate::Error;
 use crate::domain::Refusal;
-use crate::domain::invitation::{Standing, State};
+use crate::domain::invitation::{Counts, State};
 use crate::store::invitations::{self, Filter, InvitationRow};
 use crate::store::organizations::OrganizationRow;
 use crate::store::{memberships, organizations};
@@ -105,9 +105,9 @@ impl Organization {
         if invitations::is_pending_for(m.tx(), id, new.email.key(), now).await? {
             return Err(Refusal::AlreadyInvited.into());
         }
-        let standing = standing(m.tx(), id, now).await?;
-        self.0.config.caps.send(standing)?;
-        self.0.config.caps.reserve(standing, seats)?;
+        let counts = counts(m.tx(), id, now).await?;
+        self.0.config.caps.send(counts)?;
+        self.0.config.caps.reserve(counts, seats)?;
         let token = Token::generate(&self.0.entropy);
         let invitation = InvitationRow {
             id: self.new_id(now),
@@ -192,14 +192,14 @@ impl Organization {
         let organization = lock(m.tx(), invitation.organization_id).await?;
         let mut invitation = self.own_invitation(m.tx(), caller, id).await?;
         let keeps_seat = invitation.state_at(now)?.resend()?;
-        let standing = standing(m.tx(), organization.id, now).await?;
-        self.0.config.caps.send(standing)?;
+        let counts = counts(m.tx(), organization.id, now).await?;
+        self.0.config.caps.send(counts)?;
         if !keeps_seat {
             let email_key = &invitation.email_key;
             if invitations::is_pending_for(m.tx(), organization.id, email_key, now).await? {
                 return Err(Refusal::AlreadyInvited.into());
             }
-            self.0.config.caps.reserve(standing, seats)?;
+            self.0.config.caps.reserve(counts, seats)?;
         }
         let token = Token::generate(&self.0.entropy);
         invitation.expires_at = now.saturating_add(invitation.lifetime);
@@ -299,8 +299,8 @@ pub(super) async fn lock(tx: &mut Tx, id: OrganizationId) -> Result<Organization
 }
 
 /// What an organization has already; needs the lock on it.
-async fn standing(tx: &mut Tx, id: OrganizationId, now: Timestamp) -> Result<Standing, Error> {
-    Ok(Standing {
+async fn counts(tx: &mut Tx, id: OrganizationId, now: Timestamp) -> Result<Counts, Error> {
+    Ok(Counts {
         members: memberships::head_count(tx, id).await?,
         pending: invitations::pending(tx, id, now).await?,
         sent: invitations::mails_after(tx, id, now.saturating_sub(DAY)).await?,

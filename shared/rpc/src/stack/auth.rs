@@ -46,7 +46,7 @@ where
     };
     let context = CallContext {
         deadline: call.deadline,
-        request_id: call.request_id.clone(),
+        call_id: call.id.clone(),
         traceparent: request.headers().get(TRACEPARENT).cloned(),
         user_authorization: user_authorization(&caller, request.headers()),
     };
@@ -262,7 +262,7 @@ mod tests {
         });
         let call = Call {
             method: Method { name: "a.Service/Method", access: Access::NoRule },
-            request_id: HeaderValue::from_static("id"),
+            id: HeaderValue::from_static("id"),
             started: Instant::now(),
             deadline: Instant::now() + std::time::Duration::from_secs(9),
         };

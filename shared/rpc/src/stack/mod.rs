@@ -2,7 +2,7 @@
 //!
 //! From the outside in, as `serve` builds it up from the handler outwards:
 //!
-//! 1. **request id**: the caller's `x-request-id` or a new one; sent back, handed on, logged
+//! 1. **call id**: the caller's `x-request-id` or a new one; sent back, handed on, logged
 //! 2. **trace**: a span for the RPC under the caller's trace; one log line (failures INFO or WARN)
 //! 3. **metrics**: `rpc.server.call.duration`
 //! 4. **panic** → INTERNAL, and the server lives
@@ -15,11 +15,11 @@
 //! functions around one future, not boxes around boxes.
 
 mod auth;
+mod call_id;
 mod deadline;
 mod methods;
 mod metrics;
 mod panic;
-mod request_id;
 mod shed;
 pub(crate) mod trace;
 mod watched;
@@ -44,7 +44,7 @@ use tracing::Instrument as _;
 
 use crate::KeySet;
 use crate::token::Verifier;
-use crate::transport::context::REQUEST_ID;
+use crate::transport::context::CALL_ID;
 use methods::{Method, Methods};
 
 /// What the stack needs.
@@ -54,7 +54,7 @@ pub struct StackDeps {
     pub keys: KeySet,
     /// The clock by which tokens expire.
     pub clock: Clock,
-    /// Randomness for request ids.
+    /// Randomness for call ids.
     pub entropy: Entropy,
     /// Where the durations of calls are counted.
     pub meter: Meter,
@@ -99,7 +99,7 @@ pub fn stack(routes: Routes, deps: StackDeps) -> Routes {
 /// What all calls share.
 struct Shared {
     methods: Methods,
-    request_ids: request_id::RequestIds,
+    call_ids: call_id::CallIds,
     metrics: metrics::Metrics,
     in_flight: shed::InFlight,
     verifier: Verifier,
@@ -111,7 +111,7 @@ impl Shared {
     fn new(deps: StackDeps) -> Self {
         Self {
             methods: Methods::new(),
-            request_ids: request_id::RequestIds::new(&deps.entropy),
+            call_ids: call_id::CallIds::new(&deps.entropy),
             metrics: metrics::Metrics::new(&deps.meter),
             in_flight: shed::InFlight::new(deps.limits.max_in_flight),
             verifier: Verifier::new(deps.keys, deps.limits.token_cache),
@@ -124,7 +124,7 @@ impl Shared {
 /// What is known of a call before anything is done about it.
 struct Call {
     method: Method,
-    request_id: HeaderValue,
+    id: HeaderValue,
     started: Instant,
     deadline: Instant,
 }
@@ -134,7 +134,7 @@ impl Call {
         let started = Instant::now();
         Self {
             method: shared.methods.find(request.uri().path()),
-            request_id: shared.request_ids.of(request.headers()),
+            id: shared.call_ids.of(request.headers()),
             started,
             deadline: started + deadline::allowed(request.headers(), &shared.limits),
         }
@@ -166,7 +166,7 @@ where
             response
         }
     };
-    response.headers_mut().insert(REQUEST_ID, call.request_id);
+    response.headers_mut().insert(CALL_ID, call.id);
     response
 }
 

@@ -23,7 +23,7 @@ pub(super) fn span(call: &Call, headers: &HeaderMap) -> Span {
         rpc.system.name = "grpc",
         rpc.method = call.method.name,
         rpc.response.status_code = field::Empty,
-        request_id = call.request_id.to_str().unwrap_or_default(),
+        call_id = call.id.to_str().unwrap_or_default(),
     );
     if !span.is_disabled() && headers.contains_key(TRACEPARENT) {
         let parent = global::get_text_map_propagator(|propagator| propagator.extract(&Headers(headers)));
@@ -57,15 +57,15 @@ pub(super) fn outcome(span: &Span, call: &Call, code: Code, status: Option<&Stat
         return;
     }
     let method = call.method.name;
-    let request_id = call.request_id.to_str().unwrap_or_default();
+    let call_id = call.id.to_str().unwrap_or_default();
     let reason = status.and_then(reason_of).unwrap_or_default();
     let message = status.map(Status::message).unwrap_or_default();
     let elapsed = call.started.elapsed();
     if fault {
-        tracing::warn!(target: "bursar_rpc", parent: span, method, request_id, code = name, reason, message, ?elapsed, "failed");
+        tracing::warn!(target: "bursar_rpc", parent: span, method, call_id, code = name, reason, message, ?elapsed, "failed");
     } else {
         // The sentence may repeat what the caller sent; code and reason do not.
-        tracing::info!(target: "bursar_rpc", parent: span, method, request_id, code = name, reason, ?elapsed, "refused");
+        tracing::info!(target: "bursar_rpc", parent: span, method, call_id, code = name, reason, ?elapsed, "refused");
     }
 }
 

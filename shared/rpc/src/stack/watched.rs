@@ -28,7 +28,7 @@ pub(super) fn until_the_end(
         return response;
     }
     let noting = Noting {
-        call: Call { request_id: call.request_id.clone(), ..*call },
+        call: Call { id: call.id.clone(), ..*call },
         metrics: shared.metrics.clone(),
         span: span.clone(),
         noted: false,

@@ -1,4 +1,4 @@
-//! What one call hands on to the calls that it makes: the time left, its request id, its trace.
+//! What one call hands on to the calls that it makes: the time left, its call id, its trace.
 //!
 //! The stack puts a [`CallContext`] around each handler (a task-local); [`super::Transport`] reads it.
 //! A task that a handler spawns starts without one, unless it is given [`CallContext::scope`].
@@ -9,8 +9,9 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
 
-/// The header with a call's id: taken over from the caller or made here, sent back, handed on, logged.
-pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The header with a call's id: taken over from the caller or made here, sent back, handed on, logged as `call_id`. It
+/// only names a call in logs and traces; the API's `request_id` is a caller's key against doing something twice.
+pub const CALL_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The header with a call's trace (W3C Trace Context).
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// The header with a user's token when a service acts for that user.
@@ -28,7 +29,7 @@ pub struct CallContext {
     /// When the caller stops waiting.
     pub deadline: Instant,
     /// The call's id.
-    pub request_id: HeaderValue,
+    pub call_id: HeaderValue,
     /// The caller's trace, if it sent one.
     pub traceparent: Option<HeaderValue>,
     /// `Bearer …` of the user who is calling or for whom a service is; marked sensitive.

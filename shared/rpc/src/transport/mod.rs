@@ -1,6 +1,6 @@
 //! [`Transport`]: the way from a generated client to a service, in this process or over the network.
 //!
-//! Whichever it is, a call made while serving another one carries on its deadline, its request id and
+//! Whichever it is, a call made while serving another one carries on its deadline, its call id and
 //! its trace, and a transport [with tokens](Transport::with_tokens) adds the service's own credentials.
 
 pub mod channel;
@@ -29,7 +29,7 @@ pub use late::LateRoutes;
 use crate::Problem;
 use crate::peer::ServiceTokens;
 use crate::problem::reason;
-use context::{GRPC_TIMEOUT, REQUEST_ID, TRACEPARENT, format_timeout, parse_timeout};
+use context::{CALL_ID, GRPC_TIMEOUT, TRACEPARENT, format_timeout, parse_timeout};
 
 /// How long a unary call may take that no deadline comes with, such as one of a background task.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -87,12 +87,17 @@ impl Transport {
     async fn send(self, mut request: Request<Body>) -> Result<Response<Body>, Status> {
         let timeout = hand_on(&mut request)?;
         let calling = async {
-            if let Some(tokens) = &self.tokens
-                && !request.headers().contains_key(AUTHORIZATION)
-            {
-                request.headers_mut().insert(AUTHORIZATION, tokens.bearer().await?);
+            let tokens = self.tokens.as_ref().filter(|_| !request.headers().contains_key(AUTHORIZATION));
+            let Some(tokens) = tokens else {
+                return self.target.call(request).await;
+            };
+            let bearer = tokens.bearer().await?;
+            request.headers_mut().insert(AUTHORIZATION, bearer.clone());
+            let answered = self.target.call(request).await;
+            if answered.as_ref().is_ok_and(is_unauthenticated) {
+                tokens.refused(&bearer);
             }
-            self.target.call(request).await
+            answered
         };
         match timeout {
             None => calling.await,
@@ -121,6 +126,11 @@ impl Target {
     }
 }
 
+/// Whether a peer did not let the caller in: it says so in the answer's headers, before any message.
+fn is_unauthenticated(response: &Response<Body>) -> bool {
+    Status::from_header_map(response.headers()).is_some_and(|status| status.code() == Code::Unauthenticated)
+}
+
 async fn in_process(routes: Routes, request: Request<Body>) -> Result<Response<Body>, Status> {
     routes.oneshot(request).await.map_err(|never: Infallible| match never {})
 }
@@ -142,7 +152,7 @@ fn channel_status(error: tonic::transport::Error) -> Status {
     }
 }
 
-/// Puts deadline, request id and trace of the call being served into a request of its own. Returns how
+/// Puts deadline, call id and trace of the call being served into a request of its own. Returns how
 /// long to wait for the answer's headers; `None` for a stream that nobody gave a deadline.
 fn hand_on(request: &mut Request<Body>) -> Result<Option<Duration>, Status> {
     let context = CallContext::current();
@@ -164,7 +174,7 @@ fn hand_on(request: &mut Request<Body>) -> Result<Option<Duration>, Status> {
     }
     let headers = request.headers_mut();
     if let Some(context) = context {
-        headers.entry(REQUEST_ID).or_insert(context.request_id);
+        headers.entry(CALL_ID).or_insert(context.call_id);
         if let Some(trace) = context.traceparent {
             headers.entry(TRACEPARENT).or_insert(trace);
         }

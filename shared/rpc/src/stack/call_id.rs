@@ -5,18 +5,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bursar_secret::Entropy;
 use http::{HeaderMap, HeaderValue};
 
-use crate::transport::context::REQUEST_ID;
+use crate::transport::context::CALL_ID;
 
 /// The longest id that is taken over from a caller.
 const MAX_BYTES: usize = 128;
 
 /// Takes ids over or makes new ones: a random start, then counting, which is unique and costs nothing.
-pub(super) struct RequestIds {
+pub(super) struct CallIds {
     process: String,
     next: AtomicU64,
 }
 
-impl RequestIds {
+impl CallIds {
     pub(super) fn new(entropy: &Entropy) -> Self {
         let process = u64::from_be_bytes(entropy.bytes::<8>());
         Self { process: format!("{process:016x}"), next: AtomicU64::new(1) }
@@ -28,7 +28,7 @@ impl RequestIds {
             let bytes = value.as_bytes();
             (1..=MAX_BYTES).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic)
         };
-        headers.get(REQUEST_ID).filter(harmless).cloned().unwrap_or_else(|| self.new_id())
+        headers.get(CALL_ID).filter(harmless).cloned().unwrap_or_else(|| self.new_id())
     }
 
     fn new_id(&self) -> HeaderValue {
@@ -45,10 +45,10 @@ mod tests {
 
     #[test]
     fn harmless_ids_are_kept_and_others_replaced() {
-        let ids = RequestIds::new(&Entropy::seeded(1));
+        let ids = CallIds::new(&Entropy::seeded(1));
         let given = |text: &str| {
             let mut headers = HeaderMap::new();
-            headers.insert(REQUEST_ID, HeaderValue::from_str(text).expect("a header"));
+            headers.insert(CALL_ID, HeaderValue::from_str(text).expect("a header"));
             ids.of(&headers) == text
         };
         let table = [
