@@ -18,6 +18,8 @@ const CLOCK_SKEW: Span = Span::MINUTE;
 pub struct Config {
     /// What links in mails start with.
     pub link_base_url: String,
+    /// What mails call the product.
+    pub product: String,
     /// Life of an access token.
     pub access_ttl: Span,
     /// Life of a service token.
@@ -31,12 +33,13 @@ pub struct Config {
 }
 
 impl Config {
-    /// Picks identity's part of the settings (`tokens.*`, `mail.link_base_url`).
+    /// Picks identity's part of the settings (`tokens.*`, `mail.*`).
     pub fn of(settings: &Settings) -> Self {
         let tokens = &settings.tokens;
         let longest = tokens.access_ttl.max(tokens.service_ttl);
         Self {
             link_base_url: settings.mail.link_base_url.clone(),
+            product: settings.mail.product.clone(),
             access_ttl: tokens.access_ttl.into(),
             service_ttl: tokens.service_ttl.into(),
             verification_ttl: tokens.verification_ttl.into(),

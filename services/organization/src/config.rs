@@ -10,6 +10,8 @@ use crate::domain::invitation::Caps;
 pub struct Config {
     /// What links in mails start with, without a slash at the end.
     pub link_base_url: String,
+    /// What mails call the product.
+    pub product: String,
     /// Life of an invitation that names none.
     pub invitation_ttl: Span,
     /// How many invitations one organization may have and send.
@@ -17,11 +19,12 @@ pub struct Config {
 }
 
 impl Config {
-    /// Picks organization's part of the settings (`invitations.*`, `mail.link_base_url`).
+    /// Picks organization's part of the settings (`invitations.*`, `mail.*`).
     pub fn of(settings: &Settings) -> Self {
         let base = settings.mail.link_base_url.trim_end_matches('/');
         Self {
             link_base_url: base.to_owned(),
+            product: settings.mail.product.clone(),
             invitation_ttl: settings.invitations.ttl.into(),
             caps: Caps { pending: settings.invitations.max_pending, per_day: settings.invitations.max_per_day },
         }

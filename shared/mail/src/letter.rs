@@ -7,7 +7,7 @@ use bursar_id::MailId;
 use bursar_time::Timestamp;
 use lettre::Message;
 use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
-use lettre::message::{Body, Mailbox};
+use lettre::message::{Body, Mailbox, MultiPart, MultiPartKind, SinglePart};
 use serde::{Deserialize, Serialize};
 
 /// A mail to one person. Its `Debug` shows nothing: the text carries tokens, and the address is personal.
@@ -19,6 +19,19 @@ pub struct Mail {
     pub subject: String,
     /// Plain text. A link stands on a line of its own, shorter than 998 bytes.
     pub text: String,
+    /// The same as HTML; empty: the mail is text alone.
+    #[serde(default)]
+    pub html: String,
+}
+
+impl Mail {
+    /// A mail out of its two templates, filled in. The text's first line is `Subject: …`, an empty one follows.
+    pub fn of(to: &str, text: &impl fmt::Display, html: &impl fmt::Display) -> Self {
+        let whole = text.to_string();
+        let (subject, text) = whole.split_once("\n\n").unwrap_or(("", &whole));
+        let subject = subject.strip_prefix("Subject: ").unwrap_or(subject);
+        Self { to: to.to_owned(), subject: subject.to_owned(), text: text.to_owned(), html: html.to_string() }
+    }
 }
 
 impl fmt::Debug for Mail {
@@ -62,26 +75,39 @@ pub(crate) fn compose(
 ) -> Result<Message, MailError> {
     let to = Mailbox::new(None, mail.to.parse().map_err(|_| MailError::To)?);
     let date = SystemTime::UNIX_EPOCH + Duration::from_millis(queued_at.as_millis());
-    let text = printable_lines(&mail.text);
-    let body = match encoding {
+    let message = Message::builder()
+        .from(from.clone())
+        .to(to)
+        .date(date)
+        .message_id(Some(format!("<{id}@{}>", from.email.domain())))
+        .subject(one_line(&mail.subject))
+        // RFC 3834: vacation responders stay silent.
+        .raw_header(HeaderValue::new(HeaderName::new_from_ascii_str("Auto-Submitted"), "auto-generated".to_owned()));
+    let text = body(&mail.text, encoding);
+    let composed = if mail.html.is_empty() {
+        message.header(ContentType::TEXT_PLAIN).body(text)
+    } else {
+        // The last part is the one that is preferred (RFC 2046). The boundary is the mail's own, so that it is the same
+        // each time it is tried; no token and no word holds it.
+        let parts = MultiPart::builder().kind(MultiPartKind::Alternative).boundary(format!("part-{id}"));
+        let text = SinglePart::builder().header(ContentType::TEXT_PLAIN).body(text);
+        let html = SinglePart::builder().header(ContentType::TEXT_HTML).body(body(&mail.html, encoding));
+        message.multipart(parts.singlepart(text).singlepart(html))
+    };
+    composed.map_err(|error| MailError::Compose(error.to_string()))
+}
+
+/// One part of the message, in the encoding in which it travels.
+fn body(text: &str, encoding: Encoding) -> Body {
+    let text = printable_lines(text);
+    match encoding {
         // Encoded by hand: lettre would break every line of more than 76 bytes, and with it the links. RFC 5322
         // allows 998.
         Encoding::EightBit if text.split("\r\n").all(|line| line.len() <= 998) => {
             Body::dangerous_pre_encoded(text.into_bytes(), ContentTransferEncoding::EightBit)
         }
         _ => Body::new(text),
-    };
-    Message::builder()
-        .from(from.clone())
-        .to(to)
-        .date(date)
-        .message_id(Some(format!("<{id}@{}>", from.email.domain())))
-        .subject(one_line(&mail.subject))
-        .header(ContentType::TEXT_PLAIN)
-        // RFC 3834: vacation responders stay silent.
-        .raw_header(HeaderValue::new(HeaderName::new_from_ascii_str("Auto-Submitted"), "auto-generated".to_owned()))
-        .body(body)
-        .map_err(|error| MailError::Compose(error.to_string()))
+    }
 }
 
 /// The text with the line ends of mail and without control characters, which no mail may carry.
@@ -104,11 +130,17 @@ mod tests {
     use super::*;
 
     fn composed(subject: &str, text: &str, encoding: Encoding) -> String {
-        let mail = Mail { to: "ann@example.com".into(), subject: subject.into(), text: text.into() };
+        written(
+            &Mail { to: "ann@example.com".into(), subject: subject.into(), text: text.into(), html: String::new() },
+            encoding,
+        )
+    }
+
+    fn written(mail: &Mail, encoding: Encoding) -> String {
         let from = "Bursar <no-reply@bursar.example>".parse().expect("parses");
         let id = MailId::from_parts(1_000, [7; 10]);
         let at = Timestamp::from_micros(1_785_000_000_000_000).expect("in range");
-        let message = compose(id, at, &from, &mail, encoding).expect("composes");
+        let message = compose(id, at, &from, mail, encoding).expect("composes");
         String::from_utf8(message.formatted()).expect("text")
     }
 
@@ -153,8 +185,25 @@ mod tests {
     }
 
     #[test]
+    fn templates_give_a_text_and_an_html_part() {
+        let mail = Mail::of("ann@example.com", &"Subject: Hi Ann\n\nOpen\n\nhttp://x/?token=a-1\n", &"<p>Grüße</p>\n");
+        assert_eq!((mail.subject.as_str(), mail.text.as_str()), ("Hi Ann", "Open\n\nhttp://x/?token=a-1\n"));
+        let file = written(&mail, Encoding::EightBit);
+        assert_eq!(file, written(&mail, Encoding::EightBit), "each try gives the same message");
+        let (head, parts) = file.split_once("\r\n\r\n").expect("a head");
+        assert!(head.contains("multipart/alternative") && head.contains("To: ann@example.com\r\n"), "{head}");
+        let [text, html] = ["text/plain", "text/html"].map(|kind| parts.find(kind).expect(kind));
+        assert!(text < html, "the text comes first: {parts}");
+        for line in ["http://x/?token=a-1", "<p>Grüße</p>"] {
+            assert!(parts.lines().any(|found| found == line), "{line} is not readable in {parts}");
+        }
+        let sent = written(&mail, Encoding::SevenBit);
+        assert!(sent.is_ascii() && sent.contains("text/html"), "{sent}");
+    }
+
+    #[test]
     fn debug_says_nothing() {
-        let mail = Mail { to: "ann@example.com".into(), subject: "s".into(), text: "token=geheim".into() };
+        let mail = Mail::of("ann@example.com", &"Subject: s\n\ntoken=geheim", &"token=geheim");
         assert_eq!(format!("{mail:?}"), "Mail([redacted])");
     }
 }

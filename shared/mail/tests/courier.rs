@@ -52,7 +52,8 @@ impl World {
     }
 
     async fn send(&self, to: &str, text: &str) {
-        let mail = Mail { to: to.to_owned(), subject: "Welcome".to_owned(), text: text.to_owned() };
+        let mail =
+            Mail { to: to.to_owned(), subject: "Welcome".to_owned(), text: text.to_owned(), html: String::new() };
         let mut tx = self.db.begin().await.expect("begins");
         queue(&mut tx, &self.sealer, &self.entropy, self.clock.now(), &mail).await.expect("queues");
         tx.commit().await.expect("commits");
@@ -97,7 +98,7 @@ bursar_testkit::engines! {
         let world = World::new(&at).await;
         let directory = tempfile::tempdir().expect("a directory");
         let (courier, at_work) = world.hire(Transport::directory(directory.path()));
-        let letter = |to: &str| Mail { to: to.into(), subject: "Hi".into(), text: format!("http://x/?token={to}\n") };
+        let letter = |to: &str| Mail { to: to.into(), subject: "Hi".into(), text: format!("http://x/?token={to}\n"), html: String::new() };
 
         let mut undone = world.db.begin().await.expect("begins");
         queue(&mut undone, &world.sealer, &world.entropy, world.clock.now(), &letter("undone@example.com"))

@@ -175,6 +175,7 @@ const REFUSALS: &[(&str, &[&str])] = &[
     ("BURSAR_INVITATIONS__TTL=31d", &["invitations.ttl", "30d"]),
     ("BURSAR_IDENTITY_URL=identity", &["identity_url", "http://HOST:PORT"]),
     ("BURSAR_OTLP_ENDPOINT=https://x", &["otlp_endpoint", "http://"]),
+    ("BURSAR_MAIL__PRODUCT=", &["mail.product", "1 to 100 bytes"]),
     ("BURSAR_LOG__FILTER=a=b=c", &["log.filter"]),
     ("BURSAR_MAIL__SMTP_URL_FILE=/no/such", &["BURSAR_MAIL__SMTP_URL_FILE", "/no/such"]),
     ("--mode production --test-clock", &["--test-clock", "refused in production mode"]),

@@ -1,34 +1,54 @@
-//! The mails that identity sends: their words and their links.
+//! The mails that identity sends. Their words are in `templates/`, a text and an HTML form of each; here is what they
+//! are filled with.
 
+use askama::Template;
 use bursar_mail::Mail;
 use bursar_secret::Token;
 use bursar_time::Span;
 
+use crate::config::Config;
+
+#[derive(Template)]
+#[template(path = "verification.txt")]
+struct VerificationText<'a> {
+    product: &'a str,
+    link: &'a str,
+    life: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "verification.html")]
+struct VerificationHtml<'a> {
+    product: &'a str,
+    link: &'a str,
+    life: &'a str,
+}
+
 /// Asks the holder of an address to confirm it.
-pub(super) fn verification(to: &str, link_base_url: &str, token: &Token, ttl: Span) -> Mail {
-    Mail {
-        to: to.to_owned(),
-        subject: "Confirm your email address".to_owned(),
-        text: format!(
-            "Welcome.\n\nPlease confirm that this address is yours by opening this link:\n\n\
-             {}/verify-email?token={}\n\nThe link works once, for {}. If you did not sign up, ignore this mail.\n",
-            link_base_url.trim_end_matches('/'),
-            token.to_text().expose(),
-            in_words(ttl),
-        ),
-    }
+pub(super) fn verification(to: &str, config: &Config, token: &Token) -> Mail {
+    let (base, token) = (config.link_base_url.trim_end_matches('/'), token.to_text());
+    let link = format!("{base}/verify-email?token={}", token.expose());
+    let (product, link, life) = (config.product.as_str(), link.as_str(), in_words(config.verification_ttl));
+    let life = life.as_str();
+    Mail::of(to, &VerificationText { product, link, life }, &VerificationHtml { product, link, life })
+}
+
+#[derive(Template)]
+#[template(path = "already_registered.txt")]
+struct AlreadyRegisteredText<'a> {
+    product: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "already_registered.html")]
+struct AlreadyRegisteredHtml<'a> {
+    product: &'a str,
 }
 
 /// Tells the holder of an address that somebody tried to sign up with it again.
-pub(super) fn already_registered(to: &str) -> Mail {
-    Mail {
-        to: to.to_owned(),
-        subject: "You already have an account".to_owned(),
-        text: "Somebody tried to sign up with this address, which has an account already.\n\n\
-               If it was you: sign in with the password you chose then.\n\
-               If it was not: nothing has changed, and you can ignore this mail.\n"
-            .to_owned(),
-    }
+pub(super) fn already_registered(to: &str, config: &Config) -> Mail {
+    let product = config.product.as_str();
+    Mail::of(to, &AlreadyRegisteredText { product }, &AlreadyRegisteredHtml { product })
 }
 
 /// Whole hours, or minutes below two hours.
@@ -42,16 +62,34 @@ fn in_words(ttl: Span) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bursar_runtime::Settings;
     use bursar_secret::Entropy;
+
+    fn config() -> Config {
+        let mut settings = Settings::for_test("/nowhere");
+        settings.mail.link_base_url = "https://app.example/".to_owned();
+        settings.mail.product = "Flik & Co".to_owned();
+        Config::of(&settings)
+    }
 
     #[test]
     fn the_link_stands_alone_on_its_line() {
         let token = Token::generate(&Entropy::seeded(1));
-        let mail = verification("ada@example.com", "https://app.example/", &token, Span::DAY);
+        let mail = verification("ada@example.com", &config(), &token);
         let link = format!("https://app.example/verify-email?token={}", token.to_text().expose());
         assert!(mail.text.lines().any(|line| line == link), "{}", mail.text);
-        assert!(mail.text.contains("for 24 hours"), "{}", mail.text);
-        assert_eq!(mail.to, "ada@example.com");
+        assert!(mail.text.contains("Welcome to Flik & Co") && mail.text.contains("for 24 hours"), "{}", mail.text);
+        assert!(mail.html.contains(&format!("href=\"{link}\"")), "{}", mail.html);
+        assert!(mail.html.contains("Welcome to Flik &#38; Co"), "{}", mail.html);
+        assert_eq!((mail.to.as_str(), mail.subject.as_str()), ("ada@example.com", "Confirm your email address"));
+    }
+
+    #[test]
+    fn whoever_has_an_account_is_told_so_without_a_link() {
+        let mail = already_registered("ada@example.com", &config());
+        assert_eq!(mail.subject, "You already have an account");
+        assert!(mail.text.starts_with("Somebody tried to sign up at Flik & Co"), "{}", mail.text);
+        assert!(!mail.text.contains("token=") && !mail.html.contains("href"), "{mail:?}");
     }
 
     #[test]

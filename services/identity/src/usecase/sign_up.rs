@@ -70,7 +70,7 @@ impl Identity {
             let (user_id, display_name) = (user.id.to_string(), user.display_name);
             events.push(Payload::UserUpdated(UserUpdated { user_id, display_name }));
         } else if let Some(holder) = users::by_email(m.tx(), command.email.key()).await? {
-            self.queue_mail(m.tx(), &mails::already_registered(&holder.email), now).await?;
+            self.queue_mail(m.tx(), &mails::already_registered(&holder.email, &self.0.config), now).await?;
         }
         Ok(Done::New((), events))
     }
@@ -102,7 +102,7 @@ impl Identity {
         let ttl = self.0.config.verification_ttl;
         let expires_at = now.saturating_add(ttl);
         verifications::insert(tx, token.digest().as_bytes(), user.id, &user.email_key, expires_at).await?;
-        let mail = mails::verification(&user.email, &self.0.config.link_base_url, &token, ttl);
+        let mail = mails::verification(&user.email, &self.0.config, &token);
         self.queue_mail(tx, &mail, now).await
     }
 

@@ -270,7 +270,7 @@ impl Organization {
             role: invitation.role,
             expires_at: invitation.expires_at,
         };
-        let mail = mails::invitation(&about, &self.0.config.link_base_url, token);
+        let mail = mails::invitation(&about, &self.0.config, token);
         bursar_mail::queue(tx, &self.0.sealer, &self.0.entropy, now, &mail).await?;
         invitations::note_mail(tx, organization.id, now, now.saturating_sub(DAY)).await?;
         Ok(())

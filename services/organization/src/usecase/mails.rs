@@ -1,9 +1,13 @@
-//! The mail that organization sends: its words and its link.
+//! The mail that organization sends. Its words are in `templates/`, in a text and an HTML form; here is what they are
+//! filled with.
 
+use askama::Template;
 use bursar_id::Role;
 use bursar_mail::Mail;
 use bursar_secret::Token;
 use bursar_time::Timestamp;
+
+use crate::config::Config;
 
 /// What an invitation's mail says.
 pub(super) struct InvitationMail<'a> {
@@ -19,47 +23,69 @@ pub(super) struct InvitationMail<'a> {
     pub(super) expires_at: Timestamp,
 }
 
+#[derive(Template)]
+#[template(path = "invitation.txt")]
+struct InvitationText<'a> {
+    product: &'a str,
+    from: &'a str,
+    organization: &'a str,
+    role: &'a str,
+    link: &'a str,
+    expires_at: Timestamp,
+}
+
+#[derive(Template)]
+#[template(path = "invitation.html")]
+struct InvitationHtml<'a> {
+    product: &'a str,
+    from: &'a str,
+    organization: &'a str,
+    role: &'a str,
+    link: &'a str,
+    expires_at: Timestamp,
+}
+
 /// Invites somebody. The token stands here and nowhere else.
-pub(super) fn invitation(about: &InvitationMail<'_>, link_base_url: &str, token: &Token) -> Mail {
-    let InvitationMail { to, from, organization, role, expires_at } = about;
+pub(super) fn invitation(about: &InvitationMail<'_>, config: &Config, token: &Token) -> Mail {
+    let InvitationMail { to, from, organization, role, expires_at } = *about;
     let role = match role {
         Role::Owner | Role::Admin => "an admin",
         Role::Member => "a member",
     };
-    let token = token.to_text();
-    let token = token.expose();
-    Mail {
-        to: (*to).to_owned(),
-        subject: format!("Join {organization}"),
-        text: format!(
-            "{from} invites you to join {organization} as {role}.\n\n\
-             Open this link and sign in with this address to accept:\n\n\
-             {link_base_url}/accept-invitation?token={token}\n\n\
-             The link works once, until {expires_at}. If you do not want to join, ignore this mail.\n"
-        ),
-    }
+    let link = format!("{}/accept-invitation?token={}", config.link_base_url, token.to_text().expose());
+    let (product, link) = (config.product.as_str(), link.as_str());
+    Mail::of(
+        to,
+        &InvitationText { product, from, organization, role, link, expires_at },
+        &InvitationHtml { product, from, organization, role, link, expires_at },
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bursar_runtime::Settings;
     use bursar_secret::Entropy;
 
     #[test]
-    fn the_link_stands_on_a_line_of_its_own() {
+    fn the_link_stands_on_a_line_of_its_own_and_names_are_only_text() {
+        let mut settings = Settings::for_test("/nowhere");
+        settings.mail.link_base_url = "https://app.example/".to_owned();
         let token = Token::generate(&Entropy::seeded(1));
         let about = InvitationMail {
             to: "ben@example.com",
             from: "ada@example.com",
-            organization: "Acme",
+            organization: "<b>Acme</b>",
             role: Role::Member,
             expires_at: Timestamp::from_unix_secs(0).expect("a time"),
         };
-        let mail = invitation(&about, "https://app.example", &token);
+        let mail = invitation(&about, &Config::of(&settings), &token);
         let text = token.to_text();
         let link = format!("https://app.example/accept-invitation?token={}", text.expose());
         assert!(mail.text.lines().any(|line| line == link), "{}", mail.text);
-        assert!(mail.text.contains("as a member"), "{}", mail.text);
-        assert_eq!((mail.to.as_str(), mail.subject.as_str()), ("ben@example.com", "Join Acme"));
+        assert!(mail.text.contains("on Bursar as a member"), "{}", mail.text);
+        assert!(mail.html.contains(&format!("href=\"{link}\"")), "{}", mail.html);
+        assert!(!mail.html.contains("<b>"), "{}", mail.html);
+        assert_eq!((mail.to.as_str(), mail.subject.as_str()), ("ben@example.com", "Join <b>Acme</b>"));
     }
 }

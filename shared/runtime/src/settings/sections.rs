@@ -51,6 +51,8 @@ pub struct MailSettings {
     pub smtp_url: Option<Secret>,
     /// The sender of every mail.
     pub from: String,
+    /// What letters call the product.
+    pub product: String,
     /// The product's own address, which every link in a mail starts with.
     pub link_base_url: String,
 }
@@ -187,6 +189,7 @@ impl Settings {
             mail: MailSettings {
                 smtp_url: None,
                 from: "Bursar <no-reply@bursar.localhost>".to_owned(),
+                product: "Bursar".to_owned(),
                 link_base_url: "http://localhost:3000".to_owned(),
             },
             service_secrets: Each::of(secret),

@@ -10,6 +10,8 @@ use crate::Service;
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
+/// The longest name of a product, in bytes.
+const PRODUCT_MAX: usize = 100;
 /// A program that was told to stop is gone before this.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(9);
 /// The longest life of an access token: for so long at most does a revoked session still get in.
@@ -24,6 +26,10 @@ impl Settings {
         self.check_urls(&mut problems);
         self.check_limits(&mut problems);
         self.check_spans(&mut problems);
+        let product = self.mail.product.as_str();
+        if product.trim().is_empty() || product.len() > PRODUCT_MAX || product.contains(char::is_control) {
+            problems.push(format!("mail.product: must be one line of 1 to {PRODUCT_MAX} bytes"));
+        }
         if let Err(error) = EnvFilter::builder().parse(&self.log.filter) {
             problems.push(format!("log.filter: {error}"));
         }
