@@ -44,8 +44,7 @@ impl Report {
 
     /// What the figures were measured on, and the table's head.
     pub(crate) fn machine(what: &str) {
-        let cores = std::thread::available_parallelism().map_or(0, usize::from);
-        say(&format!("{what}, {cores} cores shared by client, server and database; durable commits"));
+        say(what);
         say(&format!(
             "{:<34} {:>7} {:>12} {:>10} {:>10} {:>12} {:>8} {:>7}",
             "load", "callers", "per second", "p50 ms", "p99 ms", "server µs", "MB", "failed"
@@ -79,8 +78,12 @@ impl Report {
         for (name, rate) in &self.beside {
             say(&format!("{name:<34} {:>7} {rate:>12.0}", ""));
         }
+        let ratios = self.ratios();
+        if ratios.is_empty() {
+            return;
+        }
         say(&format!("\n{:<58} {:>9}   {}", "ratio", "measured", "wanted"));
-        for ratio in self.ratios() {
+        for ratio in ratios {
             say(&format!("{:<58} {:>9.2}   {}", ratio.name, ratio.value, ratio.wanted));
         }
     }

@@ -88,7 +88,10 @@ impl Server {
     pub(crate) fn describe(&self) -> String {
         match &self.own {
             None => format!("the deployment at {}", self.target),
-            Some(own) => own.engine.to_string(),
+            Some(own) => {
+                let cores = std::thread::available_parallelism().map_or(0, usize::from);
+                format!("{}, {cores} cores shared by client, server and database; durable commits", own.engine)
+            }
         }
     }
 
