@@ -135,9 +135,10 @@ fn method_rule(pool: &DescriptorPool, method: &MethodDescriptor) -> Result<Strin
         Some(2) => "Idempotent",
         _ => "Unknown",
     };
+    let recent = field(rule, "recent_authentication")?.as_bool().ok_or("recent_authentication is not a bool")?;
     Ok(format!(
         "Some(MethodRule {{ callers: &[{callers}], permission: {permission}, service_roles: &[{roles}], \
-         idempotency: Idempotency::{idempotency}, server_streaming: {}, client_streaming: {} }})",
+         recent_authentication: {recent}, idempotency: Idempotency::{idempotency}, server_streaming: {}, client_streaming: {} }})",
         method.is_server_streaming(),
         method.is_client_streaming(),
     ))

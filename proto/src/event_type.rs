@@ -6,6 +6,10 @@ use crate::bursar::event::v1::event::Payload;
 pub const ORGANIZATION_CREATED: &str = "organization.created";
 /// From organization: its name or slug changed.
 pub const ORGANIZATION_UPDATED: &str = "organization.updated";
+/// From organization: what an organization has decided for itself changed.
+pub const ORGANIZATION_POLICY_CHANGED: &str = "organization.policy_changed";
+/// From organization: the deployment's policies are known, or changed.
+pub const DEPLOYMENT_POLICY_CHANGED: &str = "deployment.policy_changed";
 /// From organization: somebody joined, left, was removed or changed role.
 pub const MEMBERSHIP_CHANGED: &str = "membership.changed";
 /// From identity: a display name is known, or changed.
@@ -22,6 +26,8 @@ pub const AUDIT_RECORDED: &str = "audit.recorded";
 pub const ALL: &[&str] = &[
     ORGANIZATION_CREATED,
     ORGANIZATION_UPDATED,
+    ORGANIZATION_POLICY_CHANGED,
+    DEPLOYMENT_POLICY_CHANGED,
     MEMBERSHIP_CHANGED,
     USER_UPDATED,
     USER_DELETED,
@@ -35,11 +41,28 @@ impl Payload {
         match self {
             Self::OrganizationCreated(_) => ORGANIZATION_CREATED,
             Self::OrganizationUpdated(_) => ORGANIZATION_UPDATED,
+            Self::OrganizationPolicyChanged(_) => ORGANIZATION_POLICY_CHANGED,
+            Self::DeploymentPolicyChanged(_) => DEPLOYMENT_POLICY_CHANGED,
             Self::MembershipChanged(_) => MEMBERSHIP_CHANGED,
             Self::UserUpdated(_) => USER_UPDATED,
             Self::UserDeleted(_) => USER_DELETED,
             Self::SubscriptionChanged(_) => SUBSCRIPTION_CHANGED,
             Self::AuditRecorded(_) => AUDIT_RECORDED,
+        }
+    }
+
+    /// To whom the event belongs, as `Event.owner` says it; empty for what concerns the whole deployment.
+    pub fn owner(&self) -> &str {
+        match self {
+            Self::OrganizationCreated(it) => &it.organization_id,
+            Self::OrganizationUpdated(it) => &it.organization_id,
+            Self::OrganizationPolicyChanged(it) => &it.organization_id,
+            Self::DeploymentPolicyChanged(_) => "",
+            Self::MembershipChanged(it) => &it.organization_id,
+            Self::UserUpdated(it) => &it.user_id,
+            Self::UserDeleted(it) => &it.user_id,
+            Self::SubscriptionChanged(it) => &it.owner,
+            Self::AuditRecorded(it) => &it.owner,
         }
     }
 }

@@ -25,6 +25,8 @@ pub struct MethodRule {
     pub permission: Permission,
     /// The roles of service accounts that are admitted.
     pub service_roles: &'static [&'static str],
+    /// Whether a user must have proved who it is within the last ten minutes.
+    pub recent_authentication: bool,
     /// What calling it twice does.
     pub idempotency: Idempotency,
     /// Whether the server answers with a stream.

@@ -117,6 +117,7 @@ fn known_rules_read_as_declared() {
             callers: &[CallerKind::User, CallerKind::Service],
             permission: Permission::UseWorkspace,
             service_roles: &["product", "operator"],
+            recent_authentication: false,
             idempotency: Idempotency::Idempotent,
             server_streaming: false,
             client_streaming: false,
@@ -242,11 +243,11 @@ fn event_types_are_told_by_their_names() {
     let pool = pool();
     let event = pool.get_message_by_name("bursar.event.v1.Event").expect("declared");
     let payload = event.oneofs().next().expect("the payload");
-    // `organization_created` is told as `organization.created`: the last word is what happened.
+    // `organization_created` is told as `organization.created`: the first word is to what it happened.
     let names: BTreeSet<String> = payload
         .fields()
         .map(|field| {
-            let (what, happened) = field.name().rsplit_once('_').expect("two words");
+            let (what, happened) = field.name().split_once('_').expect("two words");
             format!("{what}.{happened}")
         })
         .collect();

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use bursar_rpc::AccessPolicy;
 use bursar_runtime::Settings;
 
 use crate::lane::LaneSettings;
@@ -14,8 +13,6 @@ pub struct Config {
     pub lanes: LaneSettings,
     /// The catalog's file; `None` for the built-in catalog.
     pub catalog: Option<PathBuf>,
-    /// Who may do what about billing.
-    pub policy: AccessPolicy,
 }
 
 impl Config {
@@ -30,6 +27,6 @@ impl Config {
             combine: billing.combine,
             warm: billing.warm_accounts,
         };
-        Self { lanes, catalog: settings.catalog_file.clone(), policy: AccessPolicy::default() }
+        Self { lanes, catalog: settings.catalog_file.clone() }
     }
 }

@@ -14,6 +14,9 @@ pub enum Error {
     /// The request is malformed, or the caller is not who may ask: already in the caller's words.
     #[error(transparent)]
     Problem(#[from] Problem),
+    /// Organization has not told yet what the deployment's policies are.
+    #[error("the deployment's policies are not known yet")]
+    PoliciesUnknown,
     /// The credit rules say no.
     #[error(transparent)]
     Refused(#[from] Refusal),

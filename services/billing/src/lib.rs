@@ -27,9 +27,11 @@ pub use usecase::audit::{Summary, Verdict, report, verify, verify_all};
 use std::sync::Arc;
 
 use bursar_db::{Db, PoolOptions};
-use bursar_events::Outbox;
+use bursar_events::{Feed, Following, Outbox};
+use bursar_members::Members;
 use bursar_rpc::{KeySet, StackDeps};
 use bursar_runtime::{Env, Peers, ReadyProbe, Service, Settings, Started};
+use bursar_time::Timestamp;
 
 use consume::FromOrganization;
 use lane::{Batcher, Lanes};
@@ -39,14 +41,23 @@ use usecase::access::Access;
 use usecase::accounts::AccountUseCases;
 use usecase::credits::CreditUseCases;
 use usecase::orders::Till;
+use usecase::present::State;
 use usecase::purchases::PurchaseUseCases;
 use usecase::reports::ReportUseCases;
 use usecase::subscriptions::SubscriptionUseCases;
 
-/// Brings the store's schema up to date.
-pub async fn migrate(settings: &Settings) -> anyhow::Result<()> {
+/// Brings the store's schema up to date. `restored_at`: the store was restored from a backup; a new incarnation of its
+/// events begins at this time.
+pub async fn migrate(settings: &Settings, restored_at: Option<Timestamp>) -> anyhow::Result<()> {
     let db = open(settings).await?;
-    let outcome = db.migrate(&MIGRATIONS).await;
+    let outcome = async {
+        db.migrate(&MIGRATIONS).await?;
+        match restored_at {
+            Some(now) => bursar_events::begin_incarnation(&db, now).await,
+            None => Ok(()),
+        }
+    };
+    let outcome = outcome.await;
     db.close().await;
     Ok(outcome?)
 }
@@ -65,7 +76,10 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
     let catalog = Arc::new(catalog::load(config.catalog.as_deref())?);
     let outbox = Outbox::new("billing", db.clone(), env.clock.clone(), env.entropy.clone());
     let lanes = Lanes::start(config.lanes, &Batcher::new(db.clone(), env.clock.clone()), &env.meter, &env.tasks)?;
-    let access = Access::new(db.clone(), config.policy);
+    let members = Members::new(db.clone(), Feed::new("organization"));
+    let feed = members.feed().clone();
+    feed.measure(&env.meter);
+    let access = Access::new(members.clone());
     let till = Till { db: db.clone(), clock: env.clock.clone(), payments: Payments::Sandbox };
     let subscriptions = SubscriptionUseCases {
         access: access.clone(),
@@ -96,14 +110,16 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
         catalog,
     };
     let organization = peers.to(Service::Organization).with_tokens(peers.tokens(Service::Billing, settings, &env)?);
-    env.tasks.spawn(bursar_events::run(
-        FromOrganization { clock: env.clock.clone(), access },
-        "organization",
-        organization,
-        db.clone(),
-        env.entropy.clone(),
-        env.shutdown.clone(),
-    ));
+    let following = Following {
+        feed: feed.clone(),
+        transport: organization,
+        db: db.clone(),
+        clock: env.clock.clone(),
+        entropy: env.entropy.clone(),
+        shutdown: env.shutdown.clone(),
+    };
+    let consumer = FromOrganization { clock: env.clock.clone(), members: members.clone() };
+    env.tasks.spawn(bursar_events::run(consumer, following));
     env.tasks.spawn(usecase::sweep::run(db.clone(), env.clock.clone(), lanes, env.shutdown.clone()));
     env.tasks.spawn(usecase::renewals::run(subscriptions, env.shutdown.clone()));
     let deps = StackDeps {
@@ -113,10 +129,20 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
         meter: env.meter.clone(),
         limits: settings.stack_limits(),
     };
-    let routes = grpc::routes(parts).add_service(outbox.watch_service(env.shutdown.clone()));
+    let routes = grpc::routes(parts).add_service(outbox.service(State, env.shutdown.clone()));
     Ok(Started::new(Service::Billing, bursar_rpc::stack(routes, deps))
         .answering(grpc::SERVICES)
         .answering(["bursar.event.v1.EventService"])
-        .ready_when(ReadyProbe::store(db.clone(), &MIGRATIONS))
+        .ready_when(
+            ReadyProbe::store(db.clone(), &MIGRATIONS)
+                .and(move || policies_known(members.clone()))
+                .showing(move || feed.describe()),
+        )
         .closing(async move { db.close().await }))
+}
+
+/// Nobody is answered by policies that were guessed: organization tells the deployment's when it starts.
+async fn policies_known(members: Members) -> anyhow::Result<()> {
+    let known = members.policies(&[]).await?.deployment();
+    known.map(drop).ok_or_else(|| anyhow::anyhow!("organization has not told the deployment's policies yet"))
 }

@@ -1,59 +1,57 @@
-//! What organization's events do here: memberships are remembered, and whoever creates an organization is
+//! What organization's events do here: memberships and policies are remembered, and whoever creates an organization is
 //! moved into it.
 
 use bursar_db::{DbError, Tx};
-use bursar_events::Consumer;
+use bursar_events::{Consumer, Unapplied};
 use bursar_id::{OrganizationId, SessionId, UserId};
+use bursar_members::{Members, projection};
 use bursar_proto::event::v1::event::Payload;
-use bursar_proto::event::v1::{Event, MembershipChanged, OrganizationCreated};
+use bursar_proto::event::v1::{Event, OrganizationCreated};
 use bursar_proto::event_type;
-use bursar_rpc::convert;
 
-use crate::domain::membership::Membership;
 use crate::usecase::news;
 
 /// Applies organization's events to identity's store.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct FromOrganization;
+#[derive(Clone, Debug)]
+pub struct FromOrganization {
+    /// Told of each event that was applied.
+    pub members: Members,
+}
 
 impl Consumer for FromOrganization {
     const NAME: &'static str = "identity's memberships and contexts";
 
     fn types() -> &'static [&'static str] {
-        &[event_type::ORGANIZATION_CREATED, event_type::MEMBERSHIP_CHANGED]
+        const TYPES: [&str; 4] = {
+            let [memberships, policies, deployment] = projection::TYPES;
+            [event_type::ORGANIZATION_CREATED, memberships, policies, deployment]
+        };
+        &TYPES
     }
 
-    async fn apply(&self, tx: &mut Tx, event: &Event) -> Result<(), DbError> {
+    async fn apply(&self, tx: &mut Tx, event: &Event) -> Result<(), Unapplied> {
         match &event.payload {
             Some(Payload::OrganizationCreated(created)) => enter(tx, created).await,
-            Some(Payload::MembershipChanged(changed)) => learn(tx, changed).await,
-            _ => Ok(()),
+            None if event.r#type == event_type::ORGANIZATION_CREATED => Err(Unapplied::unreadable("it has no payload")),
+            _ => projection::learn(tx, event).await.map(drop),
         }
+    }
+
+    async fn forget_before(&self, tx: &mut Tx, incarnation: u64) -> Result<(), DbError> {
+        projection::forget_before(tx, incarnation).await
+    }
+
+    fn applied(&self) {
+        self.members.announce();
     }
 }
 
-async fn enter(tx: &mut Tx, created: &OrganizationCreated) -> Result<(), DbError> {
+async fn enter(tx: &mut Tx, created: &OrganizationCreated) -> Result<(), Unapplied> {
     if created.created_by_session_id.is_empty() {
         return Ok(());
     }
-    let organization: OrganizationId = read(&created.organization_id)?;
-    let owner: UserId = read(&created.owner_user_id)?;
-    let session: SessionId = read(&created.created_by_session_id)?;
-    news::organization_created(tx, organization, owner, session).await
-}
-
-async fn learn(tx: &mut Tx, changed: &MembershipChanged) -> Result<(), DbError> {
-    let organization: OrganizationId = read(&changed.organization_id)?;
-    let user: UserId = read(&changed.user_id)?;
-    let role = convert::optional_role(changed.role).map_err(|error| malformed(&error))?;
-    let version = changed.version;
-    news::membership_changed(tx, user, organization, Membership { role, version }).await
-}
-
-fn read<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, DbError> {
-    text.parse().map_err(|error| malformed(&error))
-}
-
-fn malformed(error: &dyn std::fmt::Display) -> DbError {
-    DbError::corrupt(format!("an event of organization is malformed: {error}"))
+    let organization: OrganizationId = created.organization_id.parse().map_err(Unapplied::unreadable)?;
+    let owner: UserId = created.owner_user_id.parse().map_err(Unapplied::unreadable)?;
+    let session: SessionId = created.created_by_session_id.parse().map_err(Unapplied::unreadable)?;
+    Ok(news::organization_created(tx, organization, owner, session).await?)
 }

@@ -22,17 +22,19 @@ pub use error::Error;
 
 use anyhow::Context as _;
 use bursar_db::Db;
-use bursar_events::Outbox;
+use bursar_events::{Feed, Following, Outbox};
 use bursar_id::ServiceAccountId;
 use bursar_mail::Courier;
+use bursar_members::Members;
 use bursar_rpc::token::ServiceClaims;
 use bursar_rpc::{KeySet, Mutations, Problem, ServiceRole, ServiceTokens, StackDeps};
 use bursar_runtime::{Env, Peers, ReadyProbe, Service, Settings, Started};
-use bursar_time::Span;
+use bursar_time::{Span, Timestamp};
 
 use consume::FromOrganization;
 use store::MIGRATIONS;
 use usecase::hashing::Hasher;
+use usecase::present::Users;
 use usecase::signing::{self, Signer};
 use usecase::{Identity, Parts};
 
@@ -41,10 +43,18 @@ const PRUNE_EVERY: Span = Span::HOUR;
 /// Clock jumps of a test wake the pruner; it rests this long after a round all the same.
 const PRUNE_REST: std::time::Duration = std::time::Duration::from_secs(1);
 
-/// Brings the store's schema up to date.
-pub async fn migrate(settings: &Settings) -> anyhow::Result<()> {
+/// Brings the store's schema up to date. `restored_at`: the store was restored from a backup; a new incarnation of its
+/// events begins at this time.
+pub async fn migrate(settings: &Settings, restored_at: Option<Timestamp>) -> anyhow::Result<()> {
     let db = open(settings).await?;
-    let outcome = db.migrate(&MIGRATIONS).await;
+    let outcome = async {
+        db.migrate(&MIGRATIONS).await?;
+        match restored_at {
+            Some(now) => bursar_events::begin_incarnation(&db, now).await,
+            None => Ok(()),
+        }
+    };
+    let outcome = outcome.await;
     db.close().await;
     Ok(outcome?)
 }
@@ -82,7 +92,10 @@ pub async fn start_with(settings: &Settings, config: Config, peers: Peers, env: 
         organization: peers.to(Service::Organization).with_tokens(tokens),
     });
     ensure_accounts(settings, &identity, &env).await?;
-    spawn_tasks(&identity, &env);
+    let members = Members::new(db.clone(), Feed::new("organization"));
+    let feed = members.feed().clone();
+    feed.measure(&env.meter);
+    spawn_tasks(&identity, &members, &env);
 
     let deps = StackDeps {
         keys: KeySet::local(signer.subscribe()),
@@ -91,11 +104,11 @@ pub async fn start_with(settings: &Settings, config: Config, peers: Peers, env: 
         meter: env.meter.clone(),
         limits: settings.stack_limits(),
     };
-    let routes = grpc::routes(&identity).add_service(outbox.watch_service(env.shutdown.clone()));
+    let routes = grpc::routes(&identity).add_service(outbox.service(Users, env.shutdown.clone()));
     Ok(Started::new(Service::Identity, bursar_rpc::stack(routes, deps))
         .answering(grpc::SERVICES)
         .answering(["bursar.event.v1.EventService"])
-        .ready_when(ReadyProbe::store(db.clone(), &MIGRATIONS))
+        .ready_when(ReadyProbe::store(db.clone(), &MIGRATIONS).showing(move || feed.describe()))
         .closing(async move { db.close().await }))
 }
 
@@ -129,17 +142,18 @@ async fn ensure_accounts(settings: &Settings, identity: &Identity, env: &Env) ->
 }
 
 /// Background work: mail goes out until everything has ended, the rest only until draining begins.
-fn spawn_tasks(identity: &Identity, env: &Env) {
+fn spawn_tasks(identity: &Identity, members: &Members, env: &Env) {
     let parts = identity.parts();
     env.tasks.spawn(parts.courier.clone().run(env.halt.clone()));
-    env.tasks.spawn(bursar_events::run(
-        FromOrganization,
-        "organization",
-        parts.organization.clone(),
-        parts.db.clone(),
-        parts.entropy.clone(),
-        env.shutdown.clone(),
-    ));
+    let following = Following {
+        feed: members.feed().clone(),
+        transport: parts.organization.clone(),
+        db: parts.db.clone(),
+        clock: parts.clock.clone(),
+        entropy: parts.entropy.clone(),
+        shutdown: env.shutdown.clone(),
+    };
+    env.tasks.spawn(bursar_events::run(FromOrganization { members: members.clone() }, following));
     let (signer, clock, shutdown) = (parts.signer.clone(), parts.clock.clone(), env.shutdown.clone());
     env.tasks.spawn(async move {
         loop {

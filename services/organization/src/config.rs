@@ -1,5 +1,6 @@
 //! The settings that organization's rules need, out of the program's settings.
 
+use bursar_members::Policy;
 use bursar_runtime::Settings;
 use bursar_time::Span;
 
@@ -14,18 +15,21 @@ pub struct Config {
     pub product: String,
     /// Life of an invitation that names none.
     pub invitation_ttl: Span,
+    /// The deployment's policies: what holds for whoever has set no others.
+    pub policies: Policy,
     /// How many invitations one organization may have and send.
     pub caps: Caps,
 }
 
 impl Config {
-    /// Picks organization's part of the settings (`invitations.*`, `mail.*`).
+    /// Picks organization's part of the settings (`invitations.*`, `policies.*`, `mail.*`).
     pub fn of(settings: &Settings) -> Self {
         let base = settings.mail.link_base_url.trim_end_matches('/');
         Self {
             link_base_url: base.to_owned(),
             product: settings.mail.product.clone(),
             invitation_ttl: settings.invitations.ttl.into(),
+            policies: settings.policies,
             caps: Caps { pending: settings.invitations.max_pending, per_day: settings.invitations.max_per_day },
         }
     }

@@ -2,7 +2,7 @@
 //! Both services': what they did is written into the audit log, which lists everybody's.
 
 use bursar_db::{DbError, Tx};
-use bursar_events::{Consumer, audit};
+use bursar_events::{Consumer, Unapplied, audit};
 use bursar_id::UserId;
 use bursar_proto::event::v1::Event;
 use bursar_proto::event::v1::event::Payload;
@@ -29,15 +29,27 @@ impl Consumer for FromIdentity {
         &[event_type::USER_UPDATED, event_type::USER_DELETED, event_type::AUDIT_RECORDED]
     }
 
-    async fn apply(&self, tx: &mut Tx, event: &Event) -> Result<(), DbError> {
+    async fn apply(&self, tx: &mut Tx, event: &Event) -> Result<(), Unapplied> {
         match &event.payload {
             Some(Payload::UserUpdated(updated)) => {
-                users::rename(tx, user(&updated.user_id)?, &updated.display_name).await
+                users::rename(tx, user(&updated.user_id)?, &updated.display_name).await?;
             }
-            Some(Payload::AuditRecorded(told)) => audit::learn(tx, told).await,
-            Some(Payload::UserDeleted(deleted)) => users::delete(tx, user(&deleted.user_id)?, self.clock.now()).await,
-            _ => Ok(()),
+            Some(Payload::AuditRecorded(told)) => audit::learn(tx, told).await?,
+            Some(Payload::UserDeleted(deleted)) => {
+                users::delete(tx, user(&deleted.user_id)?, self.clock.now()).await?;
+            }
+            None if Self::types().contains(&event.r#type.as_str()) => {
+                return Err(Unapplied::unreadable("it has no payload known here"));
+            }
+            _ => {}
         }
+        Ok(())
+    }
+
+    /// Whom a restored identity does not know any more stays known here, as what they made does: nothing tells them from
+    /// people who signed up since the backup and are told of later.
+    async fn forget_before(&self, _: &mut Tx, _: u64) -> Result<(), DbError> {
+        Ok(())
     }
 
     fn applied(&self) {
@@ -56,14 +68,20 @@ impl Consumer for FromBilling {
         &[event_type::AUDIT_RECORDED]
     }
 
-    async fn apply(&self, tx: &mut Tx, event: &Event) -> Result<(), DbError> {
+    async fn apply(&self, tx: &mut Tx, event: &Event) -> Result<(), Unapplied> {
         match &event.payload {
             Some(Payload::AuditRecorded(told)) => audit::learn(tx, told).await,
-            _ => Ok(()),
+            Some(_) => Ok(()),
+            None => Err(Unapplied::unreadable("it has no payload known here")),
         }
+    }
+
+    /// What was done stays done, whatever a backup knows of it.
+    async fn forget_before(&self, _: &mut Tx, _: u64) -> Result<(), DbError> {
+        Ok(())
     }
 }
 
-fn user(text: &str) -> Result<UserId, DbError> {
-    text.parse().map_err(|error| DbError::corrupt(format!("an event of identity is malformed: {error}")))
+fn user(text: &str) -> Result<UserId, Unapplied> {
+    text.parse().map_err(Unapplied::unreadable)
 }

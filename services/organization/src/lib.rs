@@ -23,15 +23,16 @@ pub use error::Error;
 use std::sync::Arc;
 
 use bursar_db::Db;
-use bursar_events::Outbox;
+use bursar_events::{Feed, Following, Outbox};
 use bursar_mail::Courier;
 use bursar_rpc::{KeySet, Mutations, ServiceTokens, StackDeps};
 use bursar_runtime::{Env, Peers, ReadyProbe, Service, Settings, Started};
-use bursar_time::Span;
+use bursar_time::{Span, Timestamp};
 use tokio::sync::Notify;
 
 use consume::{FromBilling, FromIdentity};
 use store::MIGRATIONS;
+use usecase::present::State;
 use usecase::{Organization, Parts};
 
 /// How often old answers to requests are forgotten.
@@ -41,10 +42,18 @@ const LOOK_EVERY: Span = Span::MINUTE;
 /// The rest between two rounds of background work, however often a test's clock jumps.
 const REST: std::time::Duration = std::time::Duration::from_secs(1);
 
-/// Brings the store's schema up to date.
-pub async fn migrate(settings: &Settings) -> anyhow::Result<()> {
+/// Brings the store's schema up to date. `restored_at`: the store was restored from a backup; a new incarnation of its
+/// events begins at this time.
+pub async fn migrate(settings: &Settings, restored_at: Option<Timestamp>) -> anyhow::Result<()> {
     let db = open(settings).await?;
-    let outcome = db.migrate(&MIGRATIONS).await;
+    let outcome = async {
+        db.migrate(&MIGRATIONS).await?;
+        match restored_at {
+            Some(now) => bursar_events::begin_incarnation(&db, now).await,
+            None => Ok(()),
+        }
+    };
+    let outcome = outcome.await;
     db.close().await;
     Ok(outcome?)
 }
@@ -81,40 +90,40 @@ pub async fn start_with(settings: &Settings, keys: KeySet, peers: Peers, env: En
         courier,
         billing: peers.to(Service::Billing).with_tokens(tokens.clone()),
     });
-    spawn_tasks(&organization, &peers, &tokens, &env);
+    organization.tell_deployment_policy().await?;
+    let feeds = [Service::Identity, Service::Billing].map(|source| Feed::new(source.name()));
+    feeds.iter().for_each(|feed| feed.measure(&env.meter));
+    spawn_tasks(&organization, &feeds, &peers, &tokens, &env);
 
     let deps = StackDeps { keys, clock, entropy, meter: env.meter, limits: settings.stack_limits() };
-    let events = outbox.watch_service(env.shutdown);
+    let events = outbox.service(State, env.shutdown);
     let routes = grpc::routes(&organization).add_service(events);
     Ok(Started::new(Service::Organization, bursar_rpc::stack(routes, deps))
         .answering(grpc::SERVICES)
         .answering(["bursar.event.v1.EventService"])
-        .ready_when(ReadyProbe::store(db.clone(), &MIGRATIONS))
+        .ready_when(
+            ReadyProbe::store(db.clone(), &MIGRATIONS).showing(move || feeds.each_ref().map(Feed::describe).join(", ")),
+        )
         .closing(async move { db.close().await }))
 }
 
 /// Background work: mail goes out until everything has ended, the rest only until draining begins.
-fn spawn_tasks(organization: &Organization, peers: &Peers, tokens: &ServiceTokens, env: &Env) {
+fn spawn_tasks(organization: &Organization, feeds: &[Feed; 2], peers: &Peers, tokens: &ServiceTokens, env: &Env) {
     let parts = organization.parts();
     env.tasks.spawn(parts.courier.clone().run(env.halt.clone()));
     let departures = Arc::new(Notify::new());
     let consumer = FromIdentity { clock: parts.clock.clone(), departures: Arc::clone(&departures) };
-    env.tasks.spawn(bursar_events::run(
-        consumer,
-        "identity",
-        peers.to(Service::Identity).with_tokens(tokens.clone()),
-        parts.db.clone(),
-        parts.entropy.clone(),
-        env.shutdown.clone(),
-    ));
-    env.tasks.spawn(bursar_events::run(
-        FromBilling,
-        "billing",
-        peers.to(Service::Billing).with_tokens(tokens.clone()),
-        parts.db.clone(),
-        parts.entropy.clone(),
-        env.shutdown.clone(),
-    ));
+    let [identity, billing] = feeds;
+    let following = |feed: &Feed, source| Following {
+        feed: feed.clone(),
+        transport: peers.to(source).with_tokens(tokens.clone()),
+        db: parts.db.clone(),
+        clock: parts.clock.clone(),
+        entropy: parts.entropy.clone(),
+        shutdown: env.shutdown.clone(),
+    };
+    env.tasks.spawn(bursar_events::run(consumer, following(identity, Service::Identity)));
+    env.tasks.spawn(bursar_events::run(FromBilling, following(billing, Service::Billing)));
     env.tasks.spawn(see_off(organization.clone(), departures, env.clone()));
     env.tasks.spawn(prune(organization.clone(), env.clone()));
 }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use bursar_runtime::{Options, Program, Settings};
+use bursar_runtime::{MigrateArgs, Options, Program, Settings};
 use clap::{Parser, Subcommand};
 
 use crate::bench::{self, BenchArgs};
@@ -24,7 +24,7 @@ enum Command {
     /// Run all three services (what happens without a command).
     Serve,
     /// Bring the three stores' schemas up to date, then exit.
-    Migrate,
+    Migrate(MigrateArgs),
     /// Ask a running suite whether it is ready; exit code 0 if it is.
     Healthcheck,
     /// Play a team's month over real gRPC, checking every step; exit code 1 if one is not as it should be.
@@ -43,9 +43,9 @@ pub fn run() -> ExitCode {
                 Box::pin(bursar_runtime::serve(Program::Suite, settings, wiring::start, greet)).await
             }
             Command::Demo(arguments) => Box::pin(demo::run(settings, arguments)).await,
-            Command::Migrate => {
-                let (telemetry, _) = bursar_runtime::prepare(Program::Suite, settings)?;
-                let done = wiring::migrate(settings).await;
+            Command::Migrate(args) => {
+                let (telemetry, env) = bursar_runtime::prepare(Program::Suite, settings)?;
+                let done = wiring::migrate(settings, args.restored_at(&env.clock)).await;
                 telemetry.shutdown().await;
                 done.map(|()| ExitCode::SUCCESS)
             }

@@ -4,12 +4,13 @@
 use anyhow::Context as _;
 use bursar_rpc::{LateRoutes, Transport};
 use bursar_runtime::{Each, Env, Peers, Service, Settings, Started};
+use bursar_time::Timestamp;
 
 /// Starts all three. They know one another, so none can be finished first: each gets its way to the
 /// others at once, and a way is completed when the service at its end has started.
 pub async fn start(settings: &Settings, env: Env) -> anyhow::Result<Vec<Started>> {
     if settings.migrate_on_start {
-        migrate(settings).await?;
+        migrate(settings, None).await?;
     }
     let late = Each::of(|_| Transport::late());
     let peers = Peers::new(Each::of(|service| late[service].0.clone()));
@@ -46,12 +47,13 @@ fn close_in_the_end(env: &Env, ways: Each<LateRoutes>) {
     });
 }
 
-/// Brings the three stores' schemas up to date.
-pub async fn migrate(settings: &Settings) -> anyhow::Result<()> {
+/// Brings the three stores' schemas up to date. `restored_at`: they were restored from backups; new incarnations of their
+/// events begin at this time.
+pub async fn migrate(settings: &Settings, restored_at: Option<Timestamp>) -> anyhow::Result<()> {
     let (identity, organization, billing) = tokio::join!(
-        bursar_identity::migrate(settings),
-        bursar_organization::migrate(settings),
-        bursar_billing::migrate(settings),
+        bursar_identity::migrate(settings, restored_at),
+        bursar_organization::migrate(settings, restored_at),
+        bursar_billing::migrate(settings, restored_at),
     );
     identity.context("cannot migrate identity")?;
     organization.context("cannot migrate organization")?;

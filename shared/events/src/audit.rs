@@ -1,11 +1,13 @@
 //! `audit.recorded`: a service's audit rows on their way to organization, which lists everybody's.
 
+use bursar_db::Tx;
 use bursar_db::audit::{self, AuditRow};
-use bursar_db::{DbError, Tx};
 use bursar_id::OwnerId;
 use bursar_proto::event::v1::AuditRecorded;
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::convert::{timestamp, to_timestamp};
+
+use crate::Unapplied;
 
 /// The event that tells of a row.
 pub(crate) fn recorded(row: &AuditRow) -> Payload {
@@ -25,9 +27,9 @@ pub(crate) fn recorded(row: &AuditRow) -> Payload {
 }
 
 /// Adds the row that an event tells of to this service's log. One that is there already stays as it is.
-pub async fn learn(tx: &mut Tx, told: &AuditRecorded) -> Result<(), DbError> {
-    let row = read(told).ok_or_else(|| DbError::corrupt("an audit.recorded is malformed"))?;
-    audit::record(tx, &row).await
+pub async fn learn(tx: &mut Tx, told: &AuditRecorded) -> Result<(), Unapplied> {
+    let row = read(told).ok_or_else(|| Unapplied::unreadable("an audit row is malformed"))?;
+    Ok(audit::record(tx, &row).await?)
 }
 
 fn read(told: &AuditRecorded) -> Option<AuditRow> {

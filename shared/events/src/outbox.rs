@@ -13,22 +13,26 @@ use bursar_proto::event::v1::event_service_server::EventServiceServer;
 use bursar_rpc::convert::to_timestamp;
 use bursar_rpc::{MAX_MESSAGE, Publish};
 use bursar_secret::Entropy;
-use bursar_time::Clock;
+use bursar_time::{Clock, Timestamp};
 use prost::Message;
 use sqlx::Row;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit;
+use crate::present::Present;
 use crate::watch::Watching;
 
 /// The most events a page holds.
 pub(crate) const PAGE: usize = 256;
 
-const NEXT: &str = "UPDATE outbox_head SET seq = seq + $1 WHERE one = 1 RETURNING seq";
-const INSERT: &str = "INSERT INTO outbox (seq, id, type, payload, created_at) VALUES ($1, $2, $3, $4, $5)";
-const HEAD: &str = "SELECT seq FROM outbox_head WHERE one = 1";
-const AFTER: &str = "SELECT seq, type, payload FROM outbox WHERE seq > $1 ORDER BY seq LIMIT 256";
+const NEXT: &str = "UPDATE outbox_head SET seq = seq + $1 WHERE one = 1 RETURNING seq, incarnation";
+const INSERT: &str = "INSERT INTO outbox (seq, incarnation, id, owner, type, payload, created_at) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7)";
+/// The present incarnation comes with each row, and alone where there are none.
+const AFTER: &str = "SELECT h.incarnation, o.seq, o.incarnation, o.id, o.owner, o.type, o.payload, o.created_at \
+    FROM outbox_head h LEFT JOIN (SELECT * FROM outbox WHERE seq > $1 ORDER BY seq LIMIT 256) o ON true \
+    WHERE h.one = 1 ORDER BY o.seq";
 
 /// A service's outbox. Cheap to clone; a commit through any clone wakes the watchers of all.
 #[derive(Clone)]
@@ -53,15 +57,36 @@ impl fmt::Debug for Outbox {
 /// An event as it was stored.
 pub(crate) struct Stored {
     pub(crate) seq: i64,
+    pub(crate) incarnation: i64,
+    pub(crate) id: EventId,
+    pub(crate) owner: String,
     pub(crate) kind: String,
     pub(crate) payload: Vec<u8>,
+    pub(crate) created_at: Timestamp,
 }
 
 impl Stored {
-    pub(crate) fn decode(&self) -> Result<Event, DbError> {
-        Event::decode(self.payload.as_slice())
-            .map_err(|error| DbError::corrupt(format!("event {} of the outbox: {error}", self.seq)))
+    /// The event as others are told of it. One that this service cannot read itself goes without its payload: they know
+    /// by its owner whose state they do not know any more, and the events after it are not kept from them.
+    pub(crate) fn to_event(&self) -> Event {
+        let mut event = Event::decode(self.payload.as_slice()).unwrap_or_else(|error| {
+            tracing::error!(event = %self.id, seq = self.seq, %error, "an event of the outbox is damaged");
+            Event { occurred_at: Some(to_timestamp(self.created_at)), ..Event::default() }
+        });
+        event.id = self.id.to_string();
+        event.owner.clone_from(&self.owner);
+        event.r#type.clone_from(&self.kind);
+        event.incarnation = self.incarnation.unsigned_abs();
+        event
     }
+}
+
+/// A page of events.
+pub(crate) struct Page {
+    /// The present incarnation.
+    pub(crate) incarnation: i64,
+    /// The events, in the order of their numbers.
+    pub(crate) events: Vec<Stored>,
 }
 
 impl Outbox {
@@ -85,10 +110,11 @@ impl Outbox {
         let events: Vec<(EventId, Event)> = events.into_iter().map(|payload| self.event(payload)).collect();
         let count = i64::try_from(events.len()).unwrap_or(i64::MAX);
         let now = self.0.clock.now();
-        let last: i64 = on!(&mut tx, c => sqlx::query(NEXT).bind(count).fetch_one(c).await?.try_get(0)?);
+        let (last, incarnation): (i64, i64) = on!(&mut tx, c => sqlx::query_as(NEXT).bind(count).fetch_one(c).await?);
         for (seq, (id, event)) in (last - count + 1..).zip(&events) {
             exactly_one(on!(&mut tx, c => sqlx::query(INSERT)
-                .bind(seq).bind(id).bind(&event.r#type).bind(event.encode_to_vec()).bind(now)
+                .bind(seq).bind(incarnation).bind(id).bind(&event.owner).bind(&event.r#type)
+                .bind(event.encode_to_vec()).bind(now)
                 .execute(c).await?.rows_affected()))?;
         }
         tx.commit().await?;
@@ -96,20 +122,24 @@ impl Outbox {
         Ok(())
     }
 
-    /// `EventService` over this outbox. Its streams end when `shutdown` is cancelled.
-    pub fn watch_service(&self, shutdown: CancellationToken) -> EventServiceServer<Watching> {
-        EventServiceServer::new(Watching::new(self.clone(), shutdown))
+    /// `EventService` over this outbox, with the state that `present` tells as its snapshot. Its streams end when
+    /// `shutdown` is cancelled.
+    pub fn service(&self, present: impl Present, shutdown: CancellationToken) -> EventServiceServer<Watching> {
+        EventServiceServer::new(Watching::new(self.clone(), Arc::new(present), shutdown))
             .max_decoding_message_size(MAX_MESSAGE)
             .max_encoding_message_size(MAX_MESSAGE)
     }
 
-    fn event(&self, payload: Payload) -> (EventId, Event) {
+    /// A new event with this payload. Its incarnation is known when it is read back.
+    pub(crate) fn event(&self, payload: Payload) -> (EventId, Event) {
         let now = self.0.clock.now();
         let id = EventId::from_parts(now.as_millis(), self.0.entropy.bytes());
         let event = Event {
             id: id.to_string(),
             r#type: payload.type_name().to_owned(),
             occurred_at: Some(to_timestamp(now)),
+            owner: payload.owner().to_owned(),
+            incarnation: 0,
             payload: Some(payload),
         };
         (id, event)
@@ -132,26 +162,28 @@ impl Outbox {
         self.0.committed.subscribe()
     }
 
-    /// The number of the last event committed.
-    pub(crate) async fn head(&self) -> Result<i64, DbError> {
-        match &self.0.db {
-            Db::Sqlite { read, .. } => Ok(sqlx::query(HEAD).fetch_one(read).await?.try_get(0)?),
-            Db::Postgres(pool) => Ok(sqlx::query(HEAD).fetch_one(pool).await?.try_get(0)?),
-        }
-    }
-
     /// The next events after a number, at most [`PAGE`]. One statement sees one moment, so it needs no transaction.
-    pub(crate) async fn after(&self, seq: i64) -> Result<Vec<Stored>, DbError> {
+    pub(crate) async fn after(&self, seq: i64) -> Result<Page, DbError> {
         macro_rules! read {
-            ($pool:expr) => {
-                sqlx::query(AFTER)
-                    .bind(seq)
-                    .fetch_all($pool)
-                    .await?
-                    .iter()
-                    .map(|row| Ok(Stored { seq: row.try_get(0)?, kind: row.try_get(1)?, payload: row.try_get(2)? }))
-                    .collect()
-            };
+            ($pool:expr) => {{
+                let mut page = Page { incarnation: 0, events: Vec::new() };
+                for row in sqlx::query(AFTER).bind(seq).fetch_all($pool).await? {
+                    page.incarnation = row.try_get(0)?;
+                    let Some(seq) = row.try_get(1)? else {
+                        continue;
+                    };
+                    page.events.push(Stored {
+                        seq,
+                        incarnation: row.try_get(2)?,
+                        id: row.try_get(3)?,
+                        owner: row.try_get(4)?,
+                        kind: row.try_get(5)?,
+                        payload: row.try_get(6)?,
+                        created_at: row.try_get(7)?,
+                    });
+                }
+                Ok(page)
+            }};
         }
         match &self.0.db {
             Db::Sqlite { read, .. } => read!(read),

@@ -1,16 +1,16 @@
-//! `EventService.Watch`: a service's events as a stream that can be resumed.
+//! `EventService`: a service's events as a stream that can be resumed, and its present state.
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bursar_db::Engine;
 use bursar_proto::event::v1::event_service_server::EventService;
 use bursar_proto::event::v1::watch_response::Item;
-use bursar_proto::event::v1::{Heartbeat, WatchRequest, WatchResponse};
-use bursar_proto::event_type;
+use bursar_proto::event::v1::{Heartbeat, SnapshotRequest, SnapshotResponse, WatchRequest, WatchResponse};
 use bursar_rpc::convert::to_timestamp;
-use bursar_rpc::{Problem, Violations, reason};
+use bursar_rpc::{Caller, Problem, reason};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use tokio::sync::watch;
@@ -18,8 +18,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use crate::outbox::{Outbox, PAGE, Stored};
-use crate::{HEARTBEAT, cursor};
+use crate::cursor::Cursor;
+use crate::incarnation::{self, Around, Fit};
+use crate::outbox::{Outbox, PAGE, Page};
+use crate::present::Present;
+use crate::snapshot::Teller;
+use crate::{HEARTBEAT, SNAPSHOT_REQUIRED};
 
 /// How often other replicas' commits are looked for.
 const LOOK_POSTGRES: Duration = Duration::from_millis(100);
@@ -28,9 +32,10 @@ const LOOK_POSTGRES: Duration = Duration::from_millis(100);
 /// went away before it could say so.
 const LOOK_SQLITE: Duration = Duration::from_secs(1);
 
-/// The handler behind [`Outbox::watch_service`].
+/// The handler behind [`Outbox::service`].
 pub struct Watching {
     outbox: Outbox,
+    present: Arc<dyn Present>,
     shutdown: CancellationToken,
 }
 
@@ -41,20 +46,29 @@ impl fmt::Debug for Watching {
 }
 
 impl Watching {
-    pub(crate) fn new(outbox: Outbox, shutdown: CancellationToken) -> Self {
-        Self { outbox, shutdown }
+    pub(crate) fn new(outbox: Outbox, present: Arc<dyn Present>, shutdown: CancellationToken) -> Self {
+        Self { outbox, present, shutdown }
     }
 
-    async fn begin(&self, request: WatchRequest) -> Result<Watcher, Problem> {
-        let mut violations = Violations::new();
-        for (index, kind) in request.types.iter().enumerate() {
-            let known = event_type::ALL.contains(&kind.as_str());
-            violations.require(&format!("types[{index}]"), known, "is not a type of event");
-        }
-        violations.finish()?;
-        let position = cursor::parse(self.outbox.source(), &request.cursor).ok_or_else(foreign_cursor)?;
-        if position > self.outbox.head().await? {
-            return Err(foreign_cursor());
+    async fn begin(&self, caller: Option<Caller>, request: WatchRequest) -> Result<Watcher, Problem> {
+        let db = self.outbox.db();
+        let cursor = match request.cursor.as_str() {
+            "" => None,
+            text => Some(Cursor::parse(self.outbox.source(), text).ok_or_else(foreign_cursor)?),
+        };
+        let around = Around::number(db, cursor.map_or(0, |cursor| cursor.seq)).await?;
+        let first = Cursor { incarnation: around.incarnation, seq: 0, event: None };
+        let cursor = cursor.unwrap_or(first);
+        match around.judge(&cursor) {
+            Fit::Fits => {}
+            Fit::Late => return Err(snapshot_required()),
+            Fit::Unknown => {
+                // Nobody else is believed: a new incarnation has everybody load everything.
+                if caller.as_ref().and_then(Caller::service).is_some_and(|service| service.role.is_bursars_own()) {
+                    incarnation::begin_after(db, &cursor, self.outbox.clock().now()).await?;
+                }
+                return Err(snapshot_required());
+            }
         }
         let look_every = match self.outbox.db().engine() {
             Engine::Sqlite => LOOK_SQLITE,
@@ -65,7 +79,8 @@ impl Watching {
             outbox: self.outbox.clone(),
             shutdown: self.shutdown.clone(),
             types: request.types,
-            position,
+            // A later version's cursor may not know its event; this store does, if it keeps it.
+            position: Cursor { event: around.here.or(cursor.event), ..cursor },
             page: VecDeque::new(),
             look_every,
             // At once when there is nothing to tell: the watcher learns that it is up to date.
@@ -79,18 +94,34 @@ fn foreign_cursor() -> Problem {
     Problem::invalid_field("cursor", "is not one that this service gave").with_reason("CURSOR_INVALID")
 }
 
+/// What whoever shows a cursor is told when the events after it cannot be.
+pub(crate) fn snapshot_required() -> Problem {
+    Problem::failed_precondition(
+        SNAPSHOT_REQUIRED,
+        "the events after this cursor are not here (any more): load a snapshot and go on from its cursor",
+    )
+}
+
 #[tonic::async_trait]
 impl EventService for Watching {
+    type SnapshotStream = BoxStream<'static, Result<SnapshotResponse, Status>>;
     type WatchStream = BoxStream<'static, Result<WatchResponse, Status>>;
 
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        let watcher = self.begin(request.into_inner()).await?;
+        let caller = Caller::of(&request).ok();
+        let watcher = self.begin(caller, request.into_inner()).await?;
         // Pulled by the connection: a slow reader holds one page, and a gone one leaves nothing behind.
         let answers = stream::unfold(watcher, |mut watcher| async move {
             let answer = watcher.next().await?;
             Some((answer, watcher))
         });
         Ok(Response::new(answers.boxed()))
+    }
+
+    async fn snapshot(&self, request: Request<SnapshotRequest>) -> Result<Response<Self::SnapshotStream>, Status> {
+        let teller =
+            Teller::begin(&self.outbox, Arc::clone(&self.present), request.into_inner().types, self.shutdown.clone());
+        Ok(Response::new(teller.await?.answers()))
     }
 }
 
@@ -101,8 +132,8 @@ struct Watcher {
     committed: watch::Receiver<i64>,
     /// Types to tell of; empty for all.
     types: Vec<String>,
-    /// The number of the last event read from the store.
-    position: i64,
+    /// Where the last event read from the store stands.
+    position: Cursor,
     /// Answers that were read and not yet sent.
     page: VecDeque<WatchResponse>,
     look_every: Duration,
@@ -137,9 +168,9 @@ impl Watcher {
             }
             // Before reading: a commit that comes while we read must wake us.
             self.committed.mark_unchanged();
-            let stored = self.outbox.after(self.position).await?;
-            let whole_page = stored.len() == PAGE;
-            self.turn(&stored)?;
+            let page = self.outbox.after(self.position.seq).await?;
+            let whole_page = page.events.len() == PAGE;
+            self.turn(page)?;
             if !self.page.is_empty() || whole_page {
                 continue;
             }
@@ -151,14 +182,20 @@ impl Watcher {
     }
 
     /// Turns what was read into answers, and moves on.
-    fn turn(&mut self, stored: &[Stored]) -> Result<(), Problem> {
-        for event in stored {
-            self.position = event.seq;
-            if self.types.is_empty() || self.types.contains(&event.kind) {
-                self.page.push_back(WatchResponse {
-                    cursor: cursor::text(self.outbox.source(), event.seq),
-                    item: Some(Item::Event(event.decode()?)),
-                });
+    fn turn(&mut self, page: Page) -> Result<(), Problem> {
+        if page.incarnation != self.position.incarnation {
+            return Err(snapshot_required());
+        }
+        for stored in page.events {
+            // Numbers have no gaps; where one is missing, the reader was slower than events are kept.
+            if stored.seq != self.position.seq + 1 {
+                return Err(snapshot_required());
+            }
+            self.position.seq = stored.seq;
+            self.position.event = Some(stored.id);
+            if self.types.is_empty() || self.types.contains(&stored.kind) {
+                let cursor = self.position.text(self.outbox.source());
+                self.page.push_back(WatchResponse { cursor, item: Some(Item::Event(stored.to_event())) });
             }
         }
         Ok(())
@@ -168,7 +205,7 @@ impl Watcher {
     fn heartbeat(&mut self) -> WatchResponse {
         self.next_heartbeat = Some(Instant::now() + HEARTBEAT);
         WatchResponse {
-            cursor: cursor::text(self.outbox.source(), self.position),
+            cursor: self.position.text(self.outbox.source()),
             item: Some(Item::Heartbeat(Heartbeat { at: Some(to_timestamp(self.outbox.clock().now())) })),
         }
     }

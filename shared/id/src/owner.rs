@@ -51,6 +51,30 @@ impl OwnerId {
         }
     }
 
+    /// How many bytes [`OwnerId::to_bytes`] gives.
+    pub const BYTES: usize = 17;
+
+    /// The compact form for tables with a row for each charge: a byte for the kind (0 an organization, 1 a
+    /// person) and the UUID. Its order is the order of owners.
+    pub const fn to_bytes(self) -> [u8; Self::BYTES] {
+        let (kind, [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]) = match self {
+            Self::Organization(id) => (0, *id.as_uuid().as_bytes()),
+            Self::User(id) => (1, *id.as_uuid().as_bytes()),
+        };
+        [kind, a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
+    }
+
+    /// Reads the compact form; `None` for anything [`OwnerId::to_bytes`] cannot have given.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (kind, uuid) = bytes.split_first()?;
+        let uuid = uuid::Uuid::from_slice(uuid).ok()?;
+        match kind {
+            0 => Some(Self::Organization(OrganizationId::from_uuid(uuid))),
+            1 => Some(Self::User(UserId::from_uuid(uuid))),
+            _ => None,
+        }
+    }
+
     /// Reads the text form; the same as [`FromStr`].
     pub fn parse(text: &str) -> Result<Self, IdError> {
         let parsed = if text.starts_with(kinds::User::HEAD) {

@@ -33,6 +33,17 @@ pub enum UsageVisibility {
     Everyone,
 }
 
+/// Who sees an organization's balance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum BalanceVisibility {
+    /// Every member.
+    #[default]
+    Everyone,
+    /// Owner and Admins.
+    Managers,
+}
+
 /// The policies on which the table depends; the default is the deployment's when nothing is configured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AccessPolicy {
@@ -40,6 +51,8 @@ pub struct AccessPolicy {
     pub admin_billing: AdminBilling,
     /// Who sees other members' usage and the ledger.
     pub usage_visibility: UsageVisibility,
+    /// Who sees the balance.
+    pub balance_visibility: BalanceVisibility,
 }
 
 /// Whether a member with this role may do what an RPC demands.
@@ -64,6 +77,10 @@ pub fn permits(role: Role, permission: Permission, policy: &AccessPolicy) -> boo
             UsageVisibility::Nobody => false,
             UsageVisibility::Managers => role >= Role::Admin,
             UsageVisibility::Everyone => true,
+        },
+        Permission::ViewBalance => match policy.balance_visibility {
+            BalanceVisibility::Everyone => true,
+            BalanceVisibility::Managers => role >= Role::Admin,
         },
         Permission::Own => role == Role::Owner,
         Permission::Operate => false,
@@ -118,6 +135,17 @@ mod tests {
             let policy = AccessPolicy { usage_visibility, ..AccessPolicy::default() };
             let may = Role::ALL.map(|role| permits(role, Permission::ViewUsage, &policy));
             assert_eq!(may, expected, "{usage_visibility:?}: Owner, Admin, Member");
+        }
+    }
+
+    #[test]
+    fn the_balance_is_seen_by_whom_the_policy_says() {
+        let table =
+            [(BalanceVisibility::Everyone, [true, true, true]), (BalanceVisibility::Managers, [true, true, false])];
+        for (balance_visibility, expected) in table {
+            let policy = AccessPolicy { balance_visibility, ..AccessPolicy::default() };
+            let may = Role::ALL.map(|role| permits(role, Permission::ViewBalance, &policy));
+            assert_eq!(may, expected, "{balance_visibility:?}: Owner, Admin, Member");
         }
     }
 

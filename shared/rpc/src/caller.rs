@@ -9,9 +9,11 @@ use std::sync::Arc;
 
 use bursar_id::{OwnerId, Role, ServiceAccountId, SessionId, UserId};
 use bursar_proto::access::v1::Permission;
+use bursar_time::Timestamp;
 use tonic::{Request, Status};
 
 use crate::Problem;
+use crate::authentication::{AuthMethods, Branch, KeyGrant};
 use crate::problem::reason;
 
 /// Who makes a call.
@@ -32,17 +34,30 @@ pub struct UserCaller {
     pub user: UserId,
     /// The session that the token belongs to.
     pub session: SessionId,
+    /// The branch of the session, by its refresh token; `None` for tokens that no refresh token gave.
+    pub branch: Option<Branch>,
     /// The one context in which the token acts.
     pub context: OwnerId,
     /// The role in the organization that is the context, at the time of issue. `None` in the personal
     /// context, and after the membership ended.
     pub role: Option<Role>,
-    /// The version of the membership behind `role`; of two, the greater is newer. 0 without a role.
+    /// The version of the membership behind `role`; of two of one incarnation, the greater is newer. 0 without a role.
     pub membership_version: u64,
+    /// The incarnation of organization's store in which `membership_version` counts; of two, the greater is newer. 0
+    /// without a role.
+    pub membership_incarnation: u64,
     /// The account's mail address at the time of issue.
     pub email: Arc<str>,
     /// Whether that address is proven to be the person's.
     pub email_verified: bool,
+    /// When the person proved who they are, in whole seconds; `None` where nobody did (an API key, an operator).
+    pub authenticated_at: Option<Timestamp>,
+    /// By which means.
+    pub methods: AuthMethods,
+    /// The operator who acts on the person's behalf, if one does.
+    pub operator: Option<ServiceAccountId>,
+    /// The API key in whose name the call is made, if one is.
+    pub key: Option<KeyGrant>,
     /// What the RPC being served demands.
     pub permission: Permission,
 }
@@ -87,6 +102,14 @@ impl ServiceRole {
             Self::Organization => "organization",
             Self::Billing => "billing",
             Self::Product => "product",
+        }
+    }
+
+    /// Whether it is one of Bursar's own services.
+    pub const fn is_bursars_own(self) -> bool {
+        match self {
+            Self::Identity | Self::Organization | Self::Billing => true,
+            Self::Operator | Self::Product => false,
         }
     }
 }

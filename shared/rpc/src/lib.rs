@@ -2,7 +2,7 @@
 //!
 //! - [`stack()`]: the layers around a service's handlers, applied by one function, in process and over
 //!   the network alike
-//! - [`Caller`], [`access`], [`token`], [`KeySet`]: who is calling, and what a role may do
+//! - [`Caller`], [`access`], [`authentication`], [`token`], [`KeySet`]: who is calling, and what a role may do
 //! - [`Transport`], [`ServiceTokens`], [`retry`]: calling other services, with deadline, trace and
 //!   credentials
 //! - [`Problem`], [`Violations`]: refusals, and the one way from them to a gRPC status
@@ -12,6 +12,7 @@
 //! (`bursar-runtime`).
 
 pub mod access;
+pub mod authentication;
 mod cache;
 pub mod caller;
 pub mod convert;
@@ -26,7 +27,8 @@ pub mod token;
 pub mod transport;
 mod violations;
 
-pub use access::{AccessPolicy, AdminBilling, UsageVisibility};
+pub use access::{AccessPolicy, AdminBilling, BalanceVisibility, UsageVisibility};
+pub use authentication::{AuthMethod, AuthMethods, Branch, KeyGrant};
 pub use bursar_proto::access::v1::Permission;
 pub use caller::{Caller, ServiceCaller, ServiceRole, UserCaller};
 pub use idempotent::{Claimed, RequestKey};

@@ -462,6 +462,7 @@ fn is_privileged(permission: Permission) -> bool {
         | Permission::Self_
         | Permission::UseWorkspace
         | Permission::ViewBilling
-        | Permission::ViewUsage => false,
+        | Permission::ViewUsage
+        | Permission::ViewBalance => false,
     }
 }

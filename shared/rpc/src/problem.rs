@@ -38,6 +38,12 @@ pub mod reason {
     pub const CALLER_NOT_ALLOWED: &str = "CALLER_NOT_ALLOWED";
     /// `PERMISSION_DENIED`: the RPC names service roles and the caller's is not among them.
     pub const SERVICE_ROLE_NOT_ALLOWED: &str = "SERVICE_ROLE_NOT_ALLOWED";
+    /// `PERMISSION_DENIED`: the token is an API key's, and the key was not given what the RPC demands.
+    pub const KEY_NOT_ALLOWED: &str = "KEY_NOT_ALLOWED";
+    /// `PERMISSION_DENIED`: an operator who acts on a user's behalf may not do this.
+    pub const ACTING_NOT_ALLOWED: &str = "ACTING_NOT_ALLOWED";
+    /// `FAILED_PRECONDITION`: the user must prove again who it is, by signing in.
+    pub const REAUTHENTICATION_REQUIRED: &str = "REAUTHENTICATION_REQUIRED";
     /// `NOT_FOUND`: no such thing, or none that the caller may know of.
     pub const NOT_FOUND: &str = "NOT_FOUND";
     /// `ALREADY_EXISTS`: the request id was used for another request.

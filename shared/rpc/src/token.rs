@@ -12,6 +12,7 @@ use bursar_time::{Span, Timestamp};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 
+use crate::authentication::{AuthMethods, Branch, KeyGrant};
 use crate::caller::{Caller, ServiceCaller, ServiceRole, UserCaller};
 use crate::keys::KeySet;
 use crate::problem::reason;
@@ -31,6 +32,9 @@ pub struct AccessClaims {
     pub sub: UserId,
     /// The session.
     pub sid: SessionId,
+    /// The branch of the session; absent when no refresh token is behind the token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bid: Option<Branch>,
     /// The one context in which the token acts.
     pub ctx: OwnerId,
     /// The role in the organization that is the context; absent otherwise.
@@ -38,6 +42,19 @@ pub struct AccessClaims {
     pub role: Option<Role>,
     /// The version of the membership behind the role; 0 without one.
     pub mv: u64,
+    /// The incarnation of organization's store in which that version counts; 0 without a role.
+    pub mvi: u64,
+    /// When the person proved who they are, in seconds since 1970; absent where nobody did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auth_time: Option<i64>,
+    /// By which means.
+    pub amr: AuthMethods,
+    /// The operator who acts on the person's behalf (RFC 8693); absent otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub act: Option<Acting>,
+    /// The API key in whose name the token was issued; absent otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<KeyGrant>,
     /// The account's mail address.
     pub email: String,
     /// Whether the address is proven.
@@ -45,6 +62,13 @@ pub struct AccessClaims {
     /// Who signed and for whom, since when and until when.
     #[serde(flatten)]
     pub standard: StandardClaims,
+}
+
+/// Who acts in the name of a token's subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acting {
+    /// The operator's service account.
+    pub sub: ServiceAccountId,
 }
 
 /// What a service's token says.
@@ -166,6 +190,14 @@ struct Claims {
     role: Option<Role>,
     #[serde(default)]
     mv: u64,
+    #[serde(default)]
+    mvi: u64,
+    bid: Option<Branch>,
+    auth_time: Option<i64>,
+    #[serde(default)]
+    amr: AuthMethods,
+    act: Option<Acting>,
+    key: Option<KeyGrant>,
     email: Option<String>,
     #[serde(default)]
     email_verified: bool,
@@ -208,9 +240,15 @@ fn caller_of(claims: Claims) -> Option<Verified> {
         Caller::User(UserCaller {
             user,
             session: claims.sid?,
+            branch: claims.bid,
             context,
             role: claims.role,
             membership_version: claims.mv,
+            membership_incarnation: claims.mvi,
+            authenticated_at: claims.auth_time.map(Timestamp::from_unix_secs).transpose().ok()?,
+            methods: claims.amr,
+            operator: claims.act.map(|acting| acting.sub),
+            key: claims.key,
             email: claims.email?.into(),
             email_verified: claims.email_verified,
             permission,

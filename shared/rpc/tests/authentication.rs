@@ -4,7 +4,7 @@
 
 mod common;
 
-use bursar_id::OwnerId;
+use bursar_id::{ApiKeyId, OwnerId};
 use bursar_proto::event::v1::WatchRequest;
 use bursar_proto::event::v1::event_service_client::EventServiceClient;
 use bursar_proto::identity::v1::ListContextsRequest;
@@ -12,8 +12,8 @@ use bursar_proto::identity::v1::context_service_client::ContextServiceClient;
 use bursar_proto::testing::v1::GetRequest;
 use bursar_proto::testing::v1::clock_service_client::ClockServiceClient;
 use bursar_rpc::problem::reason_of;
-use bursar_rpc::token::{ServiceClaims, StandardClaims};
-use bursar_rpc::{Caller, Limits, ServiceRole, Transport, stack};
+use bursar_rpc::token::{AccessClaims, Acting, ServiceClaims, StandardClaims};
+use bursar_rpc::{AuthMethods, Caller, KeyGrant, Limits, Permission, ServiceRole, Transport, stack};
 use bursar_time::{Clock, Span};
 use common::{Issuer, Probe, account, bearer, both_ways, for_user, start, user_claims, user_id, with};
 use tonic::{Code, Status};
@@ -193,13 +193,45 @@ async fn a_caller_is_what_the_token_says() {
     assert_eq!(user.session, claims.sid);
     assert_eq!(user.context, claims.ctx);
     assert_eq!(user.role, claims.role);
-    assert_eq!(user.membership_version, claims.mv);
+    assert_eq!((user.membership_version, user.membership_incarnation), (claims.mv, claims.mvi));
+    assert_eq!((user.branch, user.methods), (claims.bid, AuthMethods::PASSWORD));
+    assert_eq!(user.authenticated_at.map(|at| at.as_unix_secs()), claims.auth_time);
+    assert_eq!((user.operator, user.key), (None, None));
     assert_eq!((&*user.email, user.email_verified), ("ada@example.com", true));
     as_anybody(&transport, &vec![bearer(&ours.user())]).await.expect("admitted");
     let caller = callers.recv().await.expect("a caller");
     assert!(caller.user().is_ok(), "a good token counts at a public RPC: {caller:?}");
     as_anybody(&transport, &vec![]).await.expect("admitted");
     assert_eq!(callers.recv().await, Some(Caller::Anonymous));
+}
+
+#[tokio::test]
+async fn an_operator_and_a_key_are_told_and_keep_to_what_they_may() {
+    let ours = Issuer::ours();
+    let (sender, mut callers) = tokio::sync::mpsc::unbounded_channel();
+    let probe = Probe::new(move |caller| {
+        sender.send(caller).expect("received");
+        async { Ok(String::new()) }
+    });
+    let transport = Transport::routes(probe.routes(&ours));
+    let key = KeyGrant { id: ApiKeyId::from_parts(1, [5; 10]), permissions: [Permission::ViewUsage].into() };
+    let acted = AccessClaims { act: Some(Acting { sub: account() }), bid: None, auth_time: None, ..user_claims() };
+    let keyed = AccessClaims { key: Some(key.clone()), ..acted.clone() };
+    for (claims, reason) in [(&acted, "ACTING_NOT_ALLOWED"), (&keyed, "KEY_NOT_ALLOWED")] {
+        let headers = vec![bearer(&ours.sign(claims))];
+        // It demands SELF, which is the user's own.
+        let refused = refusal(as_user(&transport, &headers).await);
+        assert_eq!(refused, (Code::PermissionDenied, reason.to_owned()));
+        // A service that hands the token on hears the same, where it could act for the user.
+        let service = ours.service(ServiceRole::Product);
+        let handed_on = vec![bearer(&service), for_user(&ours.sign(claims))];
+        assert_eq!(refusal(as_user(&transport, &handed_on).await), (Code::PermissionDenied, reason.to_owned()));
+    }
+    let headers = vec![bearer(&ours.service(ServiceRole::Product)), for_user(&ours.sign(&acted))];
+    as_service(&transport, &headers).await.expect("it demands nothing of the user");
+    let Some(Caller::Service(service)) = callers.recv().await else { panic!("no service") };
+    let user = service.on_behalf_of.expect("a user");
+    assert_eq!((user.operator, user.branch, user.authenticated_at), (Some(account()), None, None));
 }
 
 #[tokio::test]

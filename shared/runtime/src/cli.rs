@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, ffi::OsString, net::IpAddr, path::PathBuf, process::ExitCode};
 
+use bursar_time::{Clock, Timestamp};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Subcommand};
 use serde::Serialize;
 
@@ -183,13 +184,28 @@ fn unicode_environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().map(move |(name, value)| (lossy(name), lossy(value)))
 }
 
+/// What `migrate` can be told.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct MigrateArgs {
+    /// The store was restored from a backup: whoever follows its events starts over from a snapshot.
+    #[arg(long)]
+    pub restored: bool,
+}
+
+impl MigrateArgs {
+    /// The time by which the restored store's events go on, if it was restored.
+    pub fn restored_at(self, clock: &Clock) -> Option<Timestamp> {
+        self.restored.then(|| clock.now())
+    }
+}
+
 /// The commands of a program that runs one service; `Extra` are its own.
 #[derive(Debug, Subcommand)]
 pub enum ServiceCommand<Extra: Subcommand> {
     /// Run the service (what happens without a command).
     Serve,
     /// Bring the store's schema up to date, then exit.
-    Migrate,
+    Migrate(MigrateArgs),
     /// Ask a running program whether it is ready; exit code 0 if it is.
     Healthcheck,
     #[command(flatten)]

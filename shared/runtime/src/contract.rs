@@ -5,7 +5,7 @@
 //!
 //! ```ignore
 //! pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Result<Started>;
-//! pub async fn migrate(settings: &Settings) -> anyhow::Result<()>;
+//! pub async fn migrate(settings: &Settings, restored_at: Option<Timestamp>) -> anyhow::Result<()>;
 //! ```
 //!
 //! and knows nothing about ports, signals or the process it lives in. Nothing in here starts anything.
@@ -97,7 +97,11 @@ impl fmt::Debug for Peers {
 
 /// Asks a service whether it could answer calls now: its database reachable and migrated.
 #[derive(Clone)]
-pub struct ReadyProbe(Arc<dyn Fn() -> BoxFuture<'static, anyhow::Result<()>> + Send + Sync>);
+pub struct ReadyProbe {
+    check: Arc<dyn Fn() -> BoxFuture<'static, anyhow::Result<()>> + Send + Sync>,
+    /// What is shown besides.
+    note: Option<Arc<dyn Fn() -> String + Send + Sync>>,
+}
 
 impl ReadyProbe {
     /// How long a probe may take before it counts as failed.
@@ -110,7 +114,7 @@ impl ReadyProbe {
         F: Fn() -> Fut + Send + Sync + 'static,
         Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
-        Self(Arc::new(move || Box::pin(check())))
+        Self { check: Arc::new(move || Box::pin(check())), note: None }
     }
 
     /// A probe of something that is always ready.
@@ -131,9 +135,39 @@ impl ReadyProbe {
         })
     }
 
+    /// The same, ready only when `more` is, too.
+    #[must_use]
+    pub fn and<F, Fut>(self, more: F) -> Self
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        let check = self.check;
+        let both = move || -> BoxFuture<'static, anyhow::Result<()>> {
+            let (first, second) = (check(), more());
+            Box::pin(async move {
+                first.await?;
+                second.await
+            })
+        };
+        Self { check: Arc::new(both), note: self.note }
+    }
+
+    /// The same, with a word that `/readyz` shows whether ready or not (how old a feed is). It must hold no secret.
+    #[must_use]
+    pub fn showing(mut self, note: impl Fn() -> String + Send + Sync + 'static) -> Self {
+        self.note = Some(Arc::new(note));
+        self
+    }
+
+    /// What is shown besides; `None` where there is nothing.
+    pub fn note(&self) -> Option<String> {
+        self.note.as_ref().map(|note| note())
+    }
+
     /// Asks, waiting no longer than [`ReadyProbe::LIMIT`].
     pub async fn check(&self) -> anyhow::Result<()> {
-        match tokio::time::timeout(Self::LIMIT, (self.0)()).await {
+        match tokio::time::timeout(Self::LIMIT, (self.check)()).await {
             Ok(outcome) => outcome,
             Err(_) => Err(anyhow::anyhow!("no answer within {} seconds", Self::LIMIT.as_secs())),
         }

@@ -17,7 +17,7 @@ mod service;
 mod settings;
 mod telemetry;
 
-pub use cli::{Options, ServiceCli, ServiceCommand, ServiceFlags};
+pub use cli::{MigrateArgs, Options, ServiceCli, ServiceCommand, ServiceFlags};
 pub use contract::{Env, Peers, ReadyProbe, Started};
 pub use lifecycle::{Stop, serve as serve_on, surroundings};
 pub use listen::{ListenError, Listeners};

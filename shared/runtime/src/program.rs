@@ -13,6 +13,7 @@ use std::{
 use anyhow::Context as _;
 use bursar_rpc::Transport;
 use bursar_secret::Entropy;
+use bursar_time::Timestamp;
 use clap::{CommandFactory as _, FromArgMatches as _, Subcommand};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -42,7 +43,7 @@ const HEALTHCHECK_WITHIN: Duration = Duration::from_secs(3);
 pub fn run_single<S, M>(service: Service, start: S, migrate: M) -> ExitCode
 where
     S: AsyncFnOnce(&Settings, Peers, Env) -> anyhow::Result<Started>,
-    M: AsyncFnOnce(&Settings) -> anyhow::Result<()>,
+    M: AsyncFnOnce(&Settings, Option<Timestamp>) -> anyhow::Result<()>,
 {
     run_single_with(service, start, migrate, async |_: &Settings, never: Infallible| match never {})
 }
@@ -51,7 +52,7 @@ where
 pub fn run_single_with<S, M, X, E>(service: Service, start: S, migrate: M, extra: X) -> ExitCode
 where
     S: AsyncFnOnce(&Settings, Peers, Env) -> anyhow::Result<Started>,
-    M: AsyncFnOnce(&Settings) -> anyhow::Result<()>,
+    M: AsyncFnOnce(&Settings, Option<Timestamp>) -> anyhow::Result<()>,
     X: AsyncFnOnce(&Settings, E) -> anyhow::Result<ExitCode>,
     E: Subcommand,
 {
@@ -65,7 +66,7 @@ where
         None | Some(ServiceCommand::Serve) => {
             let wire = async |settings: &Settings, env: Env| {
                 if settings.migrate_on_start {
-                    migrate(settings).await.with_context(|| format!("cannot migrate {service}"))?;
+                    migrate(settings, None).await.with_context(|| format!("cannot migrate {service}"))?;
                 }
                 let peers = network_peers(settings)?;
                 let started = start(settings, peers, env).await;
@@ -73,9 +74,11 @@ where
             };
             serve(program, settings, wire, || {}).await
         }
-        Some(ServiceCommand::Migrate) => {
-            let (telemetry, _) = prepare(program, settings)?;
-            let done = migrate(settings).await.with_context(|| format!("cannot migrate {service}"));
+        Some(ServiceCommand::Migrate(args)) => {
+            let (telemetry, env) = prepare(program, settings)?;
+            let done = migrate(settings, args.restored_at(&env.clock))
+                .await
+                .with_context(|| format!("cannot migrate {service}"));
             telemetry.shutdown().await;
             done.map(|()| ExitCode::SUCCESS)
         }

@@ -56,12 +56,13 @@ impl Readiness {
         };
         let outcomes = join_all(probes.iter().map(|(_, probe)| probe.check())).await;
         let mut answer = Answer { ready: true, text: String::new() };
-        for ((service, _), outcome) in probes.iter().zip(outcomes) {
+        for ((service, probe), outcome) in probes.iter().zip(outcomes) {
+            let note = probe.note().map(|note| format!(" ({note})")).unwrap_or_default();
             let _ = match outcome {
-                Ok(()) => writeln!(answer.text, "{service}: ready"),
+                Ok(()) => writeln!(answer.text, "{service}: ready{note}"),
                 Err(error) => {
                     answer.ready = false;
-                    writeln!(answer.text, "{service}: not ready: {error:#}")
+                    writeln!(answer.text, "{service}: not ready: {error:#}{note}")
                 }
             };
         }

@@ -4,7 +4,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bursar_id::{OrganizationId, OwnerId, Role, ServiceAccountId, SessionId, UserId};
 use bursar_proto::identity::v1::Jwk;
 use bursar_rpc::{
-    KeySet, PublicKeys, ServiceRole,
+    AuthMethods, Branch, KeySet, PublicKeys, ServiceRole,
     token::{AccessClaims, ServiceClaims, StandardClaims, sign},
 };
 use bursar_time::{Span, Timestamp};
@@ -77,6 +77,8 @@ impl Issuer {
             context: OwnerId::User(user),
             role: None,
             version: 0,
+            incarnation: 1,
+            authenticated_at: None,
             email: format!("{user}@example.com"),
             verified: true,
             life: LIFE,
@@ -123,6 +125,8 @@ pub struct UserToken<'a> {
     context: OwnerId,
     role: Option<Role>,
     version: u64,
+    incarnation: u64,
+    authenticated_at: Option<Timestamp>,
     email: String,
     verified: bool,
     life: Span,
@@ -132,6 +136,18 @@ impl UserToken<'_> {
     /// The version of the membership behind the role.
     pub fn version(mut self, version: u64) -> Self {
         self.version = version;
+        self
+    }
+
+    /// The incarnation in which that version counts; the first one otherwise.
+    pub fn incarnation(mut self, incarnation: u64) -> Self {
+        self.incarnation = incarnation;
+        self
+    }
+
+    /// When the user signed in; when the token is issued otherwise.
+    pub fn authenticated_at(mut self, at: Timestamp) -> Self {
+        self.authenticated_at = Some(at);
         self
     }
 
@@ -171,9 +187,15 @@ impl UserToken<'_> {
         self.issuer.sign(&AccessClaims {
             sub: self.user,
             sid: self.session,
+            bid: Some(Branch::from_bytes([1; 16])),
             ctx: self.context,
             role: self.role,
             mv: self.version,
+            mvi: self.role.map_or(0, |_| self.incarnation),
+            auth_time: Some(self.authenticated_at.unwrap_or(now).as_unix_secs()),
+            amr: AuthMethods::PASSWORD,
+            act: None,
+            key: None,
             email: self.email,
             email_verified: self.verified,
             standard: StandardClaims::lasting(now, self.life),

@@ -130,13 +130,3 @@ CREATE TABLE usage_totals (
     quantity  INTEGER NOT NULL CHECK (quantity >= 0),
     PRIMARY KEY (owner, grain, starts_at, member, project, model)
 ) STRICT, WITHOUT ROWID;
-
--- Who belongs to which organization, as organization's events told it. A row without a role is a
--- former member; the version grows with every change of one membership, so the newer word wins.
-CREATE TABLE members (
-    organization_id TEXT NOT NULL,
-    user_id         TEXT NOT NULL,
-    role            TEXT CHECK (role IN ('OWNER', 'ADMIN', 'MEMBER')),
-    version         INTEGER NOT NULL,
-    PRIMARY KEY (organization_id, user_id)
-) STRICT, WITHOUT ROWID;

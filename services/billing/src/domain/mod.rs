@@ -24,7 +24,7 @@
 //! | `usage` | aggregates by hour, member, project and model |
 //! | `rates`, `catalog` | what models, plans and packs cost |
 //! | `subscription`, `purchase` | plans and packs that an owner has, and when their months begin |
-//! | `standing` | who belongs to an organization |
+//! | `standing` | sets of roles |
 
 mod account;
 mod attribution;
@@ -67,7 +67,7 @@ pub use outcome::{Charged, Granted, Held, Outcome, Refunded, Released, Voided};
 pub use purchase::{Purchase, PurchaseState, Sale};
 pub use rates::{ModelPrice, RateCard, RateError};
 pub use refusal::{Inconsistent, Refusal};
-pub use standing::{Membership, Roles, standing};
+pub use standing::Roles;
 pub use state::AccountState;
 pub use subscription::{Month, Paid, Subscription, SubscriptionState};
 pub use usage::{UsageDelta, UsageKey, UsageTotals};

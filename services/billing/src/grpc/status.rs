@@ -22,6 +22,7 @@ impl From<Error> for Problem {
         let said = error.to_string();
         match error {
             Error::Problem(problem) => problem,
+            Error::PoliciesUnknown => Self::unavailable("FEED_STALE", said),
             Error::Refused(refusal) => refused(refusal),
             Error::NotAMember => Self::permission_denied("NOT_A_MEMBER", said),
             Error::WrongContext { context } => {

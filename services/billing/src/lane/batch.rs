@@ -7,13 +7,14 @@ use std::collections::{BTreeSet, HashMap};
 
 use bursar_db::{Db, DbError, Tx};
 use bursar_id::{OwnerId, Role, UserId};
+use bursar_members::{Word, standing, words};
 use bursar_time::{Clock, Timestamp};
 
 use super::load::{load, load_replays};
 use super::save::{self, Unsaved};
 use super::warm::Known;
-use crate::domain::{Account, AccountState, Membership, Outcome, Refusal, Request, Roles, decide, standing};
-use crate::store::{ledger, members};
+use crate::domain::{Account, AccountState, Outcome, Refusal, Request, Roles, decide};
+use crate::store::ledger;
 
 /// One request to one account, and who must be a member for it to be carried out.
 #[derive(Debug, Clone)]
@@ -45,7 +46,7 @@ pub struct Spender {
     /// The user.
     pub user: UserId,
     /// What the user's access token says; `None` when a service names the user.
-    pub token: Option<Membership>,
+    pub token: Option<Word>,
 }
 
 /// A user who settles a hold or refunds a charge.
@@ -240,7 +241,7 @@ pub(super) async fn admit(tx: &mut Tx, jobs: &[&Job]) -> Result<Vec<Standing>, D
     if spenders.is_empty() {
         return Ok(vec![Standing::Unasked; jobs.len()]);
     }
-    let known = members::named(tx, &spenders.into_iter().collect::<Vec<_>>()).await?;
+    let known = words::named(tx, &spenders.into_iter().collect::<Vec<_>>()).await?;
     let of = |job: &Job| {
         let Some(spender) = job.member else { return Standing::Unasked };
         let role = standing(known.get(&(job.owner, spender.user)).copied(), spender.token);

@@ -9,7 +9,6 @@ pub(crate) mod holds;
 mod json;
 pub(crate) mod ledger;
 pub(crate) mod lots;
-pub(crate) mod members;
 mod pairs;
 pub(crate) mod purchases;
 mod sql;

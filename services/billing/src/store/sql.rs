@@ -263,16 +263,3 @@ pub(crate) const USAGE_SUMS: &str = "SELECT grain, CAST(SUM(charged) AS BIGINT),
 pub(crate) const USAGE_BETWEEN: &str =
     "SELECT starts_at, member, project, model, charged, refunded, charges, quantity FROM usage_totals
      WHERE owner = $1 AND grain = $2 AND starts_at >= $3 AND starts_at < $4 ORDER BY starts_at, member, project, model";
-
-/// What organization's events last said of these (organization, user) pairs.
-pub(crate) const MEMBERS_NAMED: Both = Both {
-    sqlite: "SELECT m.organization_id, m.user_id, m.role, m.version FROM json_each($1) AS r
-             CROSS JOIN members AS m ON m.organization_id = r.value ->> 0 AND m.user_id = r.value ->> 1",
-    postgres: "SELECT m.organization_id, m.user_id, m.role, m.version FROM unnest($1::text[], $2::text[]) AS r (organization_id, user_id)
-               CROSS JOIN LATERAL (SELECT * FROM members WHERE members.organization_id = r.organization_id AND members.user_id = r.user_id LIMIT 1) AS m",
-};
-
-/// A membership event; an older version changes nothing.
-pub(crate) const SAVE_MEMBER: &str =
-    "INSERT INTO members (organization_id, user_id, role, version) VALUES ($1, $2, $3, $4)
-     ON CONFLICT (organization_id, user_id) DO UPDATE SET role = excluded.role, version = excluded.version WHERE members.version < excluded.version";

@@ -38,10 +38,20 @@ const RENEW: &str = "UPDATE subscriptions SET period_number = $4, period_start =
 const END: &str = "UPDATE subscriptions SET state = $4, ended_at = $5 \
      WHERE owner = $1 AND id = $2 AND period_number = $3 AND state <> 'ENDED'";
 
+const LIVE_AFTER: &str =
+    concat!("SELECT ", columns!(), " FROM subscriptions WHERE state <> 'ENDED' AND owner > $1 ORDER BY owner LIMIT $2");
+
 /// Every statement here, by its name.
 #[cfg(test)]
-pub(super) const STATEMENTS: [(&str, &str); 6] =
-    [("INSERT", INSERT), ("LIVE", LIVE), ("LATEST", LATEST), ("DUE", DUE), ("RENEW", RENEW), ("END", END)];
+pub(super) const STATEMENTS: [(&str, &str); 7] = [
+    ("INSERT", INSERT),
+    ("LIVE", LIVE),
+    ("LATEST", LATEST),
+    ("DUE", DUE),
+    ("RENEW", RENEW),
+    ("END", END),
+    ("LIVE_AFTER", LIVE_AFTER),
+];
 
 #[derive(sqlx::FromRow)]
 struct Row {
@@ -109,6 +119,12 @@ pub(crate) async fn insert(tx: &mut Tx, new: &Subscription) -> Result<bool, DbEr
 pub(crate) async fn live(tx: &mut Tx, owner: OwnerId) -> Result<Option<Subscription>, DbError> {
     let row: Option<Row> = on!(tx, c => sqlx::query_as(LIVE).bind(owner).fetch_optional(c).await?);
     row.map(Row::read).transpose()
+}
+
+/// The subscriptions that are not ended, of the owners after one (as text; empty for the first), in the order of owners.
+pub(crate) async fn live_after(tx: &mut Tx, owner: &str, limit: i64) -> Result<Vec<Subscription>, DbError> {
+    let rows: Vec<Row> = on!(tx, c => sqlx::query_as(LIVE_AFTER).bind(owner).bind(limit).fetch_all(c).await?);
+    rows.into_iter().map(Row::read).collect()
 }
 
 /// The owner's subscription that is not ended, or else the one that ended last.

@@ -56,7 +56,6 @@ fn all() -> Vec<Statement> {
         ENTRIES_BY_KEY ENTRIES_BY_OPERATION REFUNDS_OF OWNER_OF_OPERATION ENTRIES_BEFORE ENTRIES_AFTER TIME_OF_ENTRY APPEND_ENTRIES
         OVERDUE_HOLDS OPEN_HOLDS HOLDS_NAMED OWNER_OF_HOLD NEXT_DEADLINES SAVE_HOLDS
         ADD_USAGE USAGE_SUMS USAGE_BETWEEN
-        MEMBERS_NAMED SAVE_MEMBER
     );
     let same = |file| move |(name, text)| Statement { file, name, sqlite: text, postgres: text };
     let subscriptions = subscriptions::STATEMENTS.into_iter().map(same("subscriptions.rs"));
@@ -74,7 +73,6 @@ fn no_statement_is_forgotten() {
         ("holds.rs", include_str!("holds.rs")),
         ("ledger.rs", include_str!("ledger.rs")),
         ("lots.rs", include_str!("lots.rs")),
-        ("members.rs", include_str!("members.rs")),
         ("usage.rs", include_str!("usage.rs")),
     ];
     let all = all();
@@ -169,7 +167,7 @@ const LEADING_COLUMNS: &str = "SELECT c.relname::text, a.attname::text FROM pg_i
      JOIN pg_class AS c ON c.oid = i.indexrelid JOIN pg_attribute AS a ON a.attrelid = i.indexrelid AND a.attnum = 1";
 
 /// Some thousands of rows in every table that a caller waits for: 4,000 owners, and one with a long ledger.
-const ROWS: [&str; 8] = [
+const ROWS: [&str; 7] = [
     "INSERT INTO accounts (owner, seq, head_hash, available, held, period_start, period_end, period_spent, last_at, next_due, opened_at)
      SELECT 'o' || i, 5, HASH, 1, 1, 0, 1, 0, 0, CASE WHEN i % 2 = 0 THEN i END, 0 FROM numbers",
     "INSERT INTO lots (owner, id, number, source, priority, granted, remaining, held, spent, expired, voided, effective_at, expires_at, live)
@@ -181,7 +179,6 @@ const ROWS: [&str; 8] = [
      SELECT 'o' || (i % 1000), 'h' || i, CASE WHEN i % 4 = 0 THEN 'OPEN' ELSE 'RELEASED' END, 1, 0, '[]', i, 0 FROM numbers",
     "INSERT INTO usage_totals (owner, grain, starts_at, member, project, model, charged, refunded, charges, quantity)
      SELECT 'o' || (i % 1000), CASE WHEN i % 2 = 0 THEN 'DAY' ELSE 'HOUR' END, i, 'm', 'p', '', 1, 0, 1, 0 FROM numbers",
-    "INSERT INTO members (organization_id, user_id, role, version) SELECT 'o' || (i % 100), 'u' || i, 'MEMBER', 1 FROM numbers",
     "INSERT INTO subscriptions (owner, id, plan_id, state, credits, seats, currency, price, payment_method, payment_reference,
             started_at, period_number, period_start, period_end, ended_at)
      SELECT 'o' || i, 's' || i, 'business', CASE WHEN i % 2 = 0 THEN 'ENDED' ELSE 'ACTIVE' END, 1, 1, 'USD', 1, 'x', 'x', 0, 0, 0, i,

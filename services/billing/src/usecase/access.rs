@@ -8,17 +8,14 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bursar_db::Db;
 use bursar_id::{OwnerId, Role, UserId};
-use bursar_rpc::access::permits;
-use bursar_rpc::{AccessPolicy, Caller, Permission, Problem, UserCaller};
-use tokio::sync::watch;
+use bursar_members::{Members, Policy, Word, standing};
+use bursar_rpc::{Caller, Permission, Problem, UserCaller};
 use tokio::time::Instant;
 
-use crate::domain::{Membership, Roles, standing};
+use crate::domain::Roles;
 use crate::error::Error;
 use crate::lane::{Acting, Spender};
-use crate::store::members;
 
 /// How long a service that names a member nobody knows waits for the event that tells of it.
 const NEWS_PATIENCE: Duration = Duration::from_secs(1);
@@ -34,10 +31,7 @@ const HEARD_OF: usize = 65_536;
 /// Decides who may act on which account.
 #[derive(Clone)]
 pub(crate) struct Access {
-    db: Db,
-    policy: AccessPolicy,
-    /// Changes whenever an event about members has been applied.
-    news: Arc<watch::Sender<u64>>,
+    members: Members,
     /// Memberships that some event has told of, so that nobody has to look again: what is known of a
     /// member may change, but it is never forgotten. Bounded; emptied when it is full.
     heard_of: Arc<Mutex<HashSet<(OwnerId, UserId)>>>,
@@ -66,14 +60,9 @@ impl Allowed {
 }
 
 impl Access {
-    /// Access by the memberships in this store, under the deployment's policy.
-    pub(crate) fn new(db: Db, policy: AccessPolicy) -> Self {
-        Self { db, policy, news: Arc::new(watch::Sender::new(0)), heard_of: Arc::default() }
-    }
-
-    /// Wakes whoever waits for news about members.
-    pub(crate) fn announce(&self) {
-        self.news.send_modify(|count| *count = count.wrapping_add(1));
+    /// Access by what is known of memberships and policies.
+    pub(crate) fn new(members: Members) -> Self {
+        Self { members, heard_of: Arc::default() }
     }
 
     /// May the caller spend `owner`'s credits, for `member` if one is named? A user spends for
@@ -118,8 +107,12 @@ impl Access {
         };
         self.in_context(user, owner).await?;
         let role = self.role(user, owner).await?;
-        // Nobody but its user gets to a personal account.
-        let may = |permission| role.is_none_or(|role| permits(role, permission, &self.policy));
+        let policy = match role {
+            Some(_) => self.policy(owner).await?,
+            // Nobody but its user gets to a personal account.
+            None => Policy::default(),
+        };
+        let may = |permission| role.is_none_or(|role| policy.permits(role, permission));
         if !may(caller.permission()) {
             return Err(Error::RoleNotAllowed);
         }
@@ -139,7 +132,8 @@ impl Access {
             return Ok(Allowed::service(owner));
         };
         self.in_context(user, owner).await?;
-        let with = |permission| Roles::which(|role| permits(role, permission, &self.policy));
+        let policy = self.policy(owner).await?;
+        let with = |permission| Roles::which(|role| policy.permits(role, permission));
         let (may, manages) = (with(caller.permission()), with(Permission::ManageBilling));
         Ok(Allowed {
             owner,
@@ -171,9 +165,13 @@ impl Access {
         standing(events, spender.token).map(Some).ok_or(Error::NotAMember)
     }
 
-    async fn known(&self, owner: OwnerId, user: UserId) -> Result<Option<Membership>, Error> {
-        let mut tx = self.db.read().await?;
-        Ok(members::named(&mut tx, &[(owner, user)]).await?.get(&(owner, user)).copied())
+    /// The policies that hold for an owner. Nothing is guessed: before the first word of them billing is not ready.
+    async fn policy(&self, owner: OwnerId) -> Result<Policy, Error> {
+        self.members.policy(owner).await?.ok_or(Error::PoliciesUnknown)
+    }
+
+    async fn known(&self, owner: OwnerId, user: UserId) -> Result<Option<Word>, Error> {
+        Ok(self.members.word(owner, user).await?)
     }
 
     /// A member who joined a moment ago is known as soon as the event has come. Waits for that, for
@@ -182,7 +180,7 @@ impl Access {
         if self.heard_of.lock().is_ok_and(|heard_of| heard_of.contains(&(owner, member))) {
             return Ok(());
         }
-        let mut news = self.news.subscribe();
+        let mut news = self.members.news();
         let wait = async {
             while self.known(owner, member).await?.is_none() {
                 if news.changed().await.is_err() {
@@ -217,8 +215,5 @@ fn acting_user(caller: &Caller) -> Option<&UserCaller> {
 
 /// Whose membership an organization's account demands, with what the token says of it.
 fn spender(user: &UserCaller, owner: OwnerId) -> Option<Spender> {
-    owner.organization().map(|_| Spender {
-        user: user.user,
-        token: Some(Membership { role: user.role, version: user.membership_version }),
-    })
+    owner.organization().map(|_| Spender { user: user.user, token: Some(Word::of_token(user)) })
 }

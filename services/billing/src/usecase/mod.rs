@@ -5,6 +5,7 @@ pub(crate) mod accounts;
 pub(crate) mod audit;
 pub(crate) mod credits;
 pub(crate) mod orders;
+pub(crate) mod present;
 pub(crate) mod purchases;
 pub(crate) mod renewals;
 pub(crate) mod reports;

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use bursar_db::Db;
-use bursar_events::Outbox;
+use bursar_events::{Feed, Outbox};
 use bursar_id::{OwnerId, UserId};
+use bursar_members::Members;
 use bursar_money::Credits;
 use bursar_proto::billing::v1 as pb;
-use bursar_rpc::{AccessPolicy, Caller, RequestKey};
+use bursar_rpc::{Caller, RequestKey};
 use bursar_secret::Entropy;
 use bursar_testkit::{TestDb, at, credits, id};
 use bursar_time::Clock;
@@ -42,7 +43,7 @@ impl Shop {
         let clock = Clock::test(at(now));
         let entropy = Entropy::seeded(7);
         let catalog = Arc::new(catalog::load(None).unwrap());
-        let access = Access::new(db.clone(), AccessPolicy::default());
+        let access = Access::new(Members::new(db.clone(), Feed::new("organization")));
         let till = Till { db: db.clone(), clock: clock.clone(), payments: Payments::Sandbox };
         let outbox = Outbox::new("billing", db.clone(), clock.clone(), entropy.clone());
         let subscriptions = SubscriptionUseCases {

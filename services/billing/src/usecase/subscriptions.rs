@@ -186,7 +186,7 @@ fn already(live: &Subscription) -> Error {
 }
 
 /// What other services learn: the plan that holds for the owner now.
-fn changed(subscription: &Subscription, plan: &ProductId, seats: u32) -> Payload {
+pub(super) fn changed(subscription: &Subscription, plan: &ProductId, seats: u32) -> Payload {
     Payload::SubscriptionChanged(SubscriptionChanged {
         owner: subscription.owner.to_string(),
         plan_id: plan.to_string(),

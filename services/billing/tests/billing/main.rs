@@ -14,6 +14,7 @@ mod holding;
 mod lanes;
 mod ledgers;
 mod members;
+mod policies;
 mod races;
 mod refunding;
 mod replaying;

@@ -6,14 +6,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bursar_db::{Db, Engine, Migrations, Tx, on};
-use bursar_events::Outbox;
+use bursar_events::{Nothing, Outbox};
 use bursar_id::{OrganizationId, OwnerId, Role, UserId};
+use bursar_members::{OwnPolicy, Policy};
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::event::v1::event::Payload;
-use bursar_proto::event::v1::{MembershipChanged, OrganizationCreated};
+use bursar_proto::event::v1::{
+    DeploymentPolicyChanged, MembershipChanged, OrganizationCreated, OrganizationPolicyChanged,
+};
 use bursar_rpc::convert::to_optional_role;
 use bursar_rpc::{ServiceRole, Transport};
-use bursar_runtime::{Each, Env, Peers, Service, Settings};
+use bursar_runtime::{Each, Env, Peers, ReadyProbe, Service, Settings};
 use bursar_secret::Entropy;
 use bursar_testkit::{Client, Issuer, TestDb, clock, id, sqlite};
 use bursar_time::{Clock, Span, Timestamp};
@@ -32,6 +35,8 @@ pub(crate) struct World {
     pub(crate) settings: Settings,
     issuer: Arc<Issuer>,
     nobody: Caller,
+    /// Whether the first billing is ready.
+    pub(crate) ready: ReadyProbe,
     peers: Peers,
     organization: Outbox,
     organization_db: Db,
@@ -73,6 +78,14 @@ impl World {
 
     /// The same with other settings.
     pub(crate) async fn with(db: TestDb, adjust: impl FnOnce(&mut Settings)) -> Self {
+        let world = Self::untold(db, adjust).await;
+        world.deploys(Policy::default(), 1).await;
+        until("billing is ready", async || world.ready.check().await.is_ok()).await;
+        world
+    }
+
+    /// The same before organization has told of any policy.
+    pub(crate) async fn untold(db: TestDb, adjust: impl FnOnce(&mut Settings)) -> Self {
         let data = tempfile::tempdir().unwrap();
         let (clock, issuer) = (clock(), Arc::new(Issuer::new()));
         let mut settings = Settings::for_test(data.path());
@@ -86,17 +99,18 @@ impl World {
         let organization = Outbox::new("organization", organization_db.clone(), clock.clone(), Entropy::seeded(1));
         let env = Env::for_test(clock.clone(), Entropy::seeded(2));
         let identity = Identity { issuer: Arc::clone(&issuer), clock: clock.clone() };
-        let watch = organization.watch_service(CancellationToken::new());
+        let watch = organization.service(Nothing, CancellationToken::new());
         let peers = Peers::new(Each::new([
             Transport::routes(identity.routes()),
             Transport::routes(Routes::new(watch)),
             Transport::late().0,
         ]));
-        bursar_billing::migrate(&settings).await.expect("migrates");
-        let nobody = start(&settings, &peers, env.clone()).await;
+        bursar_billing::migrate(&settings, None).await.expect("migrates");
+        let (nobody, ready) = launch(&settings, &peers, env.clone()).await;
         Self {
             store: bursar_billing::open(&settings).await.expect("opens"),
             nobody,
+            ready,
             clock,
             settings,
             issuer,
@@ -224,9 +238,23 @@ impl World {
             user_id: user.to_string(),
             role: to_optional_role(role).into(),
             version,
-            email: String::new(),
         };
         self.tell(Payload::MembershipChanged(changed)).await;
+    }
+
+    /// Organization tells what the deployment's policies are, and billing has applied it.
+    pub(crate) async fn deploys(&self, policy: Policy, version: u64) {
+        let changed = DeploymentPolicyChanged { policy: Some(policy.into()), version };
+        self.tell(Payload::DeploymentPolicyChanged(changed)).await;
+        self.applied().await;
+    }
+
+    /// Organization tells what one of its organizations has set, and billing has applied it.
+    pub(crate) async fn decides(&self, organization: OwnerId, own: OwnPolicy, version: u64) {
+        let (organization_id, policy) = (organization.to_string(), Some(own.into()));
+        let changed = OrganizationPolicyChanged { organization_id, policy, version };
+        self.tell(Payload::OrganizationPolicyChanged(changed)).await;
+        self.applied().await;
     }
 
     async fn tell(&self, payload: Payload) {
@@ -238,8 +266,8 @@ impl World {
     /// Until billing has applied everything that organization told.
     async fn applied(&self) {
         let told = self.told.load(Ordering::SeqCst);
-        let wanted = format!("organization-{told}");
-        until("billing applies organization's events", async || self.cursor().await == wanted).await;
+        let wanted = format!("organization-1-{told}-");
+        until("billing applies organization's events", async || self.cursor().await.starts_with(&wanted)).await;
     }
 
     async fn cursor(&self) -> String {
@@ -358,11 +386,18 @@ const DAYS: &str = net_usage!("DAY");
 /// Longer than any test's clock runs.
 const LONG: Span = Span::from_days(40_000);
 
+/// Starts a billing and waits until it is ready.
 async fn start(settings: &Settings, peers: &Peers, env: Env) -> Caller {
+    let (caller, ready) = launch(settings, peers, env).await;
+    until("billing is ready", async || ready.check().await.is_ok()).await;
+    caller
+}
+
+/// Starts a billing; says how to ask whether it is ready.
+async fn launch(settings: &Settings, peers: &Peers, env: Env) -> (Caller, ReadyProbe) {
     let started = bursar_billing::start(settings, peers.clone(), env).await.expect("starts");
-    started.ready.check().await.expect("is ready");
     let billing = Transport::routes(started.routes);
-    Caller(Client::new(peers.to(Service::Identity), peers.to(Service::Organization), billing))
+    (Caller(Client::new(peers.to(Service::Identity), peers.to(Service::Organization), billing)), started.ready)
 }
 
 fn the(owner: OwnerId) -> OrganizationId {

@@ -15,6 +15,12 @@ CREATE TABLE users (
     CONSTRAINT users_email_key UNIQUE (email_key)
 );
 
+-- Who deleted the account: for services that come too late to have been told. Nothing but the id is kept.
+CREATE TABLE deleted_users (
+    id         TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    deleted_at BIGINT NOT NULL
+);
+
 -- The token itself exists only in the mail. email_key is the address it proves.
 CREATE TABLE email_verifications (
     digest     BYTEA NOT NULL PRIMARY KEY CHECK (length(digest) = 32),
@@ -43,11 +49,14 @@ CREATE INDEX sessions_user ON sessions (user_id, id);
 CREATE INDEX sessions_expiry ON sessions (expires_at);
 
 -- A branch is one chain of rotations; signing in and switching each begin one.
+-- authenticated_at and methods say when and by which means the branch's user proved who it is: words as in `amr`.
 -- rotated_at is set when a successor took over: from then on the token is only good within the grace.
 CREATE TABLE refresh_tokens (
     digest     BYTEA NOT NULL PRIMARY KEY CHECK (length(digest) = 32),
     session_id TEXT COLLATE "C" NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
     branch     BYTEA NOT NULL CHECK (length(branch) = 16),
+    authenticated_at BIGINT NOT NULL,
+    methods    TEXT NOT NULL,
     issued_at  BIGINT NOT NULL,
     expires_at BIGINT NOT NULL,
     rotated_at BIGINT
@@ -86,14 +95,4 @@ CREATE TABLE service_accounts (
     rotated_at       BIGINT NOT NULL,
     disabled_at      BIGINT,
     CHECK ((previous_digest IS NULL) = (previous_until IS NULL))
-);
-
--- What organization has told about memberships; role NULL means: not a member any more.
--- Only a greater version replaces a row, so late news changes nothing.
-CREATE TABLE memberships (
-    user_id         TEXT COLLATE "C" NOT NULL,
-    organization_id TEXT COLLATE "C" NOT NULL,
-    role            TEXT COLLATE "C" CHECK (role IN ('OWNER', 'ADMIN', 'MEMBER')),
-    version         BIGINT NOT NULL,
-    PRIMARY KEY (user_id, organization_id)
 );

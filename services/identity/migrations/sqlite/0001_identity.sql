@@ -15,6 +15,12 @@ CREATE TABLE users (
     CONSTRAINT users_email_key UNIQUE (email_key)
 ) STRICT;
 
+-- Who deleted the account: for services that come too late to have been told. Nothing but the id is kept.
+CREATE TABLE deleted_users (
+    id         TEXT    NOT NULL PRIMARY KEY,
+    deleted_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- The token itself exists only in the mail. email_key is the address it proves.
 CREATE TABLE email_verifications (
     digest     BLOB    NOT NULL PRIMARY KEY CHECK (length(digest) = 32),
@@ -43,11 +49,14 @@ CREATE INDEX sessions_user ON sessions (user_id, id);
 CREATE INDEX sessions_expiry ON sessions (expires_at);
 
 -- A branch is one chain of rotations; signing in and switching each begin one.
+-- authenticated_at and methods say when and by which means the branch's user proved who it is: words as in `amr`.
 -- rotated_at is set when a successor took over: from then on the token is only good within the grace.
 CREATE TABLE refresh_tokens (
     digest     BLOB    NOT NULL PRIMARY KEY CHECK (length(digest) = 32),
     session_id TEXT    NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
     branch     BLOB    NOT NULL CHECK (length(branch) = 16),
+    authenticated_at INTEGER NOT NULL,
+    methods    TEXT    NOT NULL,
     issued_at  INTEGER NOT NULL,
     expires_at INTEGER NOT NULL,
     rotated_at INTEGER
@@ -87,13 +96,3 @@ CREATE TABLE service_accounts (
     disabled_at      INTEGER,
     CHECK ((previous_digest IS NULL) = (previous_until IS NULL))
 ) STRICT;
-
--- What organization has told about memberships; role NULL means: not a member any more.
--- Only a greater version replaces a row, so late news changes nothing.
-CREATE TABLE memberships (
-    user_id         TEXT    NOT NULL,
-    organization_id TEXT    NOT NULL,
-    role            TEXT CHECK (role IN ('OWNER', 'ADMIN', 'MEMBER')),
-    version         INTEGER NOT NULL,
-    PRIMARY KEY (user_id, organization_id)
-) STRICT, WITHOUT ROWID;

@@ -2,7 +2,6 @@
 
 pub mod display_name;
 pub mod keys;
-pub mod membership;
 pub mod password;
 pub mod service_account;
 pub mod session;

@@ -4,7 +4,6 @@
 //! everywhere: throttles, then the session, then its tokens.
 
 pub mod keys;
-pub mod memberships;
 pub mod prune;
 pub mod service_accounts;
 pub mod sessions;

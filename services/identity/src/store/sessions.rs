@@ -34,6 +34,10 @@ pub struct RefreshTokenRow {
     pub session_id: SessionId,
     /// The chain of rotations it belongs to.
     pub branch: Vec<u8>,
+    /// When the branch's user proved who it is.
+    pub authenticated_at: Timestamp,
+    /// By which means: the words of the claim `amr`, separated by spaces.
+    pub methods: String,
     /// Until when it may be used.
     pub expires_at: Timestamp,
     /// When a successor took over.
@@ -53,9 +57,10 @@ pub(super) const SET_CONTEXT: &str =
     "UPDATE sessions SET context = $3 WHERE id = $1 AND user_id = $2 AND ended_at IS NULL";
 pub(super) const TOUCH: &str = "UPDATE sessions SET last_used_at = $2, expires_at = $3 WHERE id = $1";
 pub(super) const INSERT_TOKEN: &str = "INSERT INTO refresh_tokens \
-    (digest, session_id, branch, issued_at, expires_at) VALUES ($1, $2, $3, $4, $5)";
-pub(super) const TOKEN: &str =
-    "SELECT session_id, branch, expires_at, rotated_at FROM refresh_tokens WHERE digest = $1";
+    (digest, session_id, branch, authenticated_at, methods, issued_at, expires_at) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7)";
+pub(super) const TOKEN: &str = "SELECT session_id, branch, authenticated_at, methods, expires_at, rotated_at \
+    FROM refresh_tokens WHERE digest = $1";
 pub(super) const RETIRE_BRANCH: &str = "UPDATE refresh_tokens SET rotated_at = $3 \
     WHERE session_id = $1 AND branch = $2 AND rotated_at IS NULL";
 
@@ -135,21 +140,21 @@ pub async fn touch(tx: &mut Tx, id: SessionId, now: Timestamp, expires_at: Times
         .rows_affected()))
 }
 
-/// Keeps the digest of a refresh token.
+/// Keeps a new refresh token by its digest.
 pub async fn insert_token(
     tx: &mut Tx,
     digest: &[u8],
-    session: SessionId,
-    branch: &[u8],
+    token: &RefreshTokenRow,
     issued_at: Timestamp,
-    expires_at: Timestamp,
 ) -> Result<(), DbError> {
     bursar_db::exactly_one(on!(tx, c => sqlx::query(INSERT_TOKEN)
         .bind(digest)
-        .bind(session)
-        .bind(branch)
+        .bind(token.session_id)
+        .bind(&token.branch)
+        .bind(token.authenticated_at)
+        .bind(&token.methods)
         .bind(issued_at)
-        .bind(expires_at)
+        .bind(token.expires_at)
         .execute(c)
         .await?
         .rows_affected()))

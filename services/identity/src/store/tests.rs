@@ -1,15 +1,14 @@
 //! What identity's store promises, on both engines.
 
 use bursar_db::{Db, Engine, Tx};
-use bursar_id::{OrganizationId, OwnerId, Role, ServiceAccountId, SessionId, UserId};
+use bursar_id::{OwnerId, ServiceAccountId, SessionId, UserId};
 use bursar_testkit::{at, id};
 use bursar_time::{Span, Timestamp};
 use sqlx::{Executor as _, SqlSafeStr as _};
 
 use super::prune::{Perishable, delete};
 use super::users::UserRow;
-use super::{MIGRATIONS, keys, memberships, prune, service_accounts, sessions, throttles, users, verifications};
-use crate::domain::membership::Membership;
+use super::{MIGRATIONS, keys, prune, service_accounts, sessions, throttles, users, verifications};
 use crate::domain::session::EndReason;
 
 /// Every statement, with the engines it is for.
@@ -23,6 +22,9 @@ const STATEMENTS: [(&[Engine], &[&str]); 3] = [
             users::SET_DISPLAY_NAME,
             users::SET_VERIFIED,
             users::DELETE,
+            users::REMEMBER_DELETED,
+            users::NAMED_AFTER,
+            users::DELETED_AFTER,
             verifications::INSERT,
             verifications::TAKE,
             verifications::DELETE_OF,
@@ -46,9 +48,6 @@ const STATEMENTS: [(&[Engine], &[&str]); 3] = [
             service_accounts::AFTER,
             service_accounts::SET_SECRET,
             service_accounts::DISABLE,
-            memberships::LEARN,
-            memberships::GET,
-            memberships::FORGET,
             prune::REFRESH_TOKENS,
             prune::SESSIONS,
             prune::VERIFICATIONS,
@@ -82,6 +81,11 @@ fn ada() -> UserRow {
         created_at: now(),
         updated_at: now(),
     }
+}
+
+fn token(session_id: SessionId, branch: [u8; 16], expires_at: Timestamp) -> sessions::RefreshTokenRow {
+    let (branch, methods) = (branch.to_vec(), "pwd".to_owned());
+    sessions::RefreshTokenRow { session_id, branch, authenticated_at: now(), methods, expires_at, rotated_at: None }
 }
 
 fn session(n: u64, user: UserId) -> sessions::SessionRow {
@@ -148,7 +152,7 @@ bursar_testkit::engines! {
         assert_eq!(listed.iter().map(|user| user.id).collect::<Vec<_>>(), [ada]);
 
         sessions::insert(&mut tx, &session(1, ada)).await.unwrap();
-        sessions::insert_token(&mut tx, &[1; 32], id(1), &[0; 16], now(), later(9)).await.unwrap();
+        sessions::insert_token(&mut tx, &[1; 32], &token(id(1), [0; 16], later(9)), now()).await.unwrap();
         verifications::insert(&mut tx, &[2; 32], ada, "ada@example.com", later(9)).await.unwrap();
         assert!(users::delete(&mut tx, ada).await.unwrap());
         assert!(!users::delete(&mut tx, ada).await.unwrap());
@@ -201,7 +205,7 @@ bursar_testkit::engines! {
         let mut tx = begin(&db).await;
         sessions::insert(&mut tx, &session(1, ada().id)).await.unwrap();
         for (n, branch) in [(1, [1; 16]), (2, [1; 16]), (3, [2; 16])] {
-            sessions::insert_token(&mut tx, &[n; 32], id(1), &branch, now(), later(9)).await.unwrap();
+            sessions::insert_token(&mut tx, &[n; 32], &token(id(1), branch, later(9)), now()).await.unwrap();
         }
         sessions::retire_branch(&mut tx, id(1), &[1; 16], later(1)).await.unwrap();
         sessions::retire_branch(&mut tx, id(1), &[1; 16], later(2)).await.unwrap();
@@ -275,21 +279,6 @@ bursar_testkit::engines! {
         assert!(service_accounts::insert(&mut tx, &stranger).await.is_err(), "roles are held by the schema");
     }
 
-    async fn of_two_statements_about_a_membership_the_later_stays(db: TestDb) {
-        let db = db.open(&MIGRATIONS).await;
-        let mut tx = db.begin().await.unwrap();
-        let (user, acme): (UserId, OrganizationId) = (id(1), id(1));
-        assert_eq!(memberships::get(&mut tx, user, acme).await.unwrap(), None);
-        let member = Membership { role: Some(Role::Member), version: 2 };
-        let gone = Membership { role: None, version: 3 };
-        for (news, stays) in [(member, member), (gone, gone), (member, gone)] {
-            memberships::learn(&mut tx, user, acme, news).await.unwrap();
-            assert_eq!(memberships::get(&mut tx, user, acme).await.unwrap(), Some(stays));
-        }
-        memberships::forget(&mut tx, user).await.unwrap();
-        assert_eq!(memberships::get(&mut tx, user, acme).await.unwrap(), None);
-    }
-
     async fn what_has_perished_goes_in_batches(db: TestDb) {
         let db = db.open(&MIGRATIONS).await;
         let mut tx = begin(&db).await;
@@ -297,7 +286,7 @@ bursar_testkit::engines! {
             let row = sessions::SessionRow { expires_at: later(n), ..session(n, ada().id) };
             sessions::insert(&mut tx, &row).await.unwrap();
             let digest = [u8::try_from(n).unwrap(); 32];
-            sessions::insert_token(&mut tx, &digest, row.id, &[0; 16], now(), later(n)).await.unwrap();
+            sessions::insert_token(&mut tx, &digest, &token(row.id, [0; 16], later(n)), now()).await.unwrap();
             verifications::insert(&mut tx, &digest, ada().id, "ada@example.com", later(n)).await.unwrap();
             throttles::drained_at(&mut tx, &format!("mail:{n}"), later(n)).await.unwrap();
         }

@@ -46,6 +46,10 @@ pub(super) const SET_DISPLAY_NAME: &str =
 pub(super) const SET_VERIFIED: &str = "UPDATE users SET email_verified_at = $2, version = version + 1, updated_at = $2 \
     WHERE id = $1 AND email_verified_at IS NULL";
 pub(super) const DELETE: &str = "DELETE FROM users WHERE id = $1";
+pub(super) const REMEMBER_DELETED: &str = "INSERT INTO deleted_users (id, deleted_at) VALUES ($1, $2)";
+pub(super) const NAMED_AFTER: &str = "SELECT id, display_name FROM users \
+    WHERE id > $1 AND email_verified_at IS NOT NULL ORDER BY id LIMIT $2";
+pub(super) const DELETED_AFTER: &str = "SELECT id FROM deleted_users WHERE id > $1 ORDER BY id LIMIT $2";
 
 /// Adds a user; `false` when the address is taken.
 pub async fn insert(tx: &mut Tx, user: &UserRow) -> Result<bool, DbError> {
@@ -113,4 +117,22 @@ pub async fn set_verified(tx: &mut Tx, id: UserId, now: Timestamp) -> Result<boo
 pub async fn delete(tx: &mut Tx, id: UserId) -> Result<bool, DbError> {
     let done = on!(tx, c => sqlx::query(DELETE).bind(id).execute(c).await?.rows_affected());
     Ok(done == 1)
+}
+
+/// Remembers that a user there was is gone: nothing but the id, for those who come too late to be told.
+pub async fn remember_deleted(tx: &mut Tx, id: UserId, now: Timestamp) -> Result<(), DbError> {
+    bursar_db::exactly_one(
+        on!(tx, c => sqlx::query(REMEMBER_DELETED).bind(id).bind(now).execute(c).await?.rows_affected()),
+    )
+}
+
+/// The users with a proven address after an id (as text; empty for the first), with their names, in the order of ids.
+pub async fn named_after(tx: &mut Tx, after: &str, limit: i64) -> Result<Vec<(UserId, String)>, DbError> {
+    Ok(on!(tx, c => sqlx::query_as(NAMED_AFTER).bind(after).bind(limit).fetch_all(c).await?))
+}
+
+/// Those who deleted the account, after an id (as text; empty for the first), in the order of ids.
+pub async fn deleted_after(tx: &mut Tx, after: &str, limit: i64) -> Result<Vec<UserId>, DbError> {
+    let rows: Vec<(UserId,)> = on!(tx, c => sqlx::query_as(DELETED_AFTER).bind(after).bind(limit).fetch_all(c).await?);
+    Ok(rows.into_iter().map(|(id,)| id).collect())
 }

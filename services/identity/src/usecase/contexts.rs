@@ -1,16 +1,16 @@
 //! Contexts: which ones a user can act in, and moving a session into another.
 
 use bursar_id::{OrganizationId, OwnerId, Role};
+use bursar_members::{Word, words};
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::page::{Page, PageRequest};
 use bursar_rpc::{Asked, Done, Looked, Mutation, UserCaller, convert};
 
 use super::signing::RingKey;
-use super::tokens::shown_once;
+use super::tokens::{Proof, shown_once};
 use super::{Identity, Tokens};
 use crate::Error;
-use crate::domain::membership::Membership;
-use crate::store::{memberships, sessions, users};
+use crate::store::{sessions, users};
 
 /// One context as its user sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,7 +81,7 @@ impl Identity {
         };
         let caller = asked.user()?;
         let live = match owner {
-            OwnerId::User(user) if user == caller.user => Membership::UNKNOWN,
+            OwnerId::User(user) if user == caller.user => Word::NOTHING,
             OwnerId::User(_) => return Err(Error::NotAMember),
             OwnerId::Organization(organization) => {
                 let live = self.live_membership(caller.user, organization).await?;
@@ -99,7 +99,7 @@ impl Identity {
         &self,
         m: &mut Mutation,
         asked: &Asked<OwnerId>,
-        live: Membership,
+        live: Word,
         key: &RingKey,
     ) -> Result<Done<Tokens, Payload>, Error> {
         let caller = asked.user()?;
@@ -112,15 +112,18 @@ impl Identity {
         let session = self.live_session(m.tx(), caller, now).await?;
         let user = users::by_id(m.tx(), caller.user).await?.ok_or(Error::SessionEnded)?;
         let mut membership = live;
-        if let OwnerId::Organization(organization) = owner {
-            memberships::learn(m.tx(), user.id, organization, live).await?;
+        if owner.organization().is_some() {
+            words::learn(m.tx(), owner, user.id, live).await?;
             // An event may have told of something later while the live answer was on its way.
-            membership = memberships::get(m.tx(), user.id, organization).await?.unwrap_or(live);
+            membership = words::named(m.tx(), &[(owner, user.id)]).await?.remove(&(owner, user.id)).unwrap_or(live);
             membership.role.ok_or(Error::NotAMember)?;
         }
         sessions::set_context(m.tx(), session.id, user.id, owner).await?;
         sessions::touch(m.tx(), session.id, now, now.saturating_add(self.0.config.refresh.lifetime)).await?;
-        let refresh = self.issue_refresh(m.tx(), session.id, &self.new_branch(), now).await?;
+        // Switching proves nothing anew: the branch inherits how and when the caller's was proved.
+        let authenticated_at = caller.authenticated_at.unwrap_or(session.created_at);
+        let proof = Proof { branch: self.new_branch(), authenticated_at, methods: caller.methods };
+        let refresh = self.issue_refresh(m.tx(), session.id, proof, now).await?;
         let tokens = self.hand_out(key, &user, session.id, (owner, membership), &refresh)?;
         Ok(Done::New(tokens, Vec::new()))
     }

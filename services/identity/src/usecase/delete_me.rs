@@ -1,12 +1,13 @@
 //! Deleting the own account.
 
+use bursar_members::words;
 use bursar_proto::event::v1::UserDeleted;
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::{Answer, Asked, Done, Looked, Mutation};
 
 use super::Identity;
 use crate::Error;
-use crate::store::{memberships, users};
+use crate::store::users;
 
 impl Identity {
     /// Deletes the caller with sessions and tokens, and tells the other services. Refused while the caller owns
@@ -34,7 +35,9 @@ impl Identity {
         if !users::delete(m.tx(), caller.user).await? {
             return Err(Error::SessionEnded);
         }
-        memberships::forget(m.tx(), caller.user).await?;
+        let now = m.now();
+        users::remember_deleted(m.tx(), caller.user, now).await?;
+        words::forget(m.tx(), caller.user).await?;
         let event = Payload::UserDeleted(UserDeleted { user_id: caller.user.to_string() });
         Ok(Done::New((), vec![event]))
     }

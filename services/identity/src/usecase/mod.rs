@@ -16,6 +16,7 @@ pub mod hashing;
 mod mails;
 pub mod news;
 mod organizations;
+pub mod present;
 pub mod prune;
 mod refresh;
 mod sessions;

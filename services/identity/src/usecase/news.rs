@@ -4,8 +4,7 @@
 use bursar_db::{DbError, Tx};
 use bursar_id::{OrganizationId, OwnerId, SessionId, UserId};
 
-use crate::domain::membership::Membership;
-use crate::store::{memberships, sessions};
+use crate::store::sessions;
 
 /// Moves the session that created an organization into it. A session that has ended meanwhile stays so.
 pub async fn organization_created(
@@ -16,14 +15,4 @@ pub async fn organization_created(
 ) -> Result<(), DbError> {
     sessions::set_context(tx, session, owner, OwnerId::Organization(organization)).await?;
     Ok(())
-}
-
-/// Remembers what somebody is in an organization now, unless something later is known.
-pub async fn membership_changed(
-    tx: &mut Tx,
-    user: UserId,
-    organization: OrganizationId,
-    membership: Membership,
-) -> Result<(), DbError> {
-    memberships::learn(tx, user, organization, membership).await
 }

@@ -1,6 +1,7 @@
 //! What identity asks organization, at the moment it needs to know.
 
 use bursar_id::{OrganizationId, UserId};
+use bursar_members::Word;
 use bursar_proto::organization::v1::member_service_client::MemberServiceClient;
 use bursar_proto::organization::v1::organization_service_client::OrganizationServiceClient;
 use bursar_proto::organization::v1::{
@@ -13,18 +14,13 @@ use tonic::{Request, Status};
 
 use super::Identity;
 use crate::Error;
-use crate::domain::membership::Membership;
 
 /// Organizations asked for at once when all of them matter.
 const ALL_AT_ONCE: i32 = 1_000;
 
 impl Identity {
     /// What a user is in an organization now.
-    pub(super) async fn live_membership(
-        &self,
-        user: UserId,
-        organization: OrganizationId,
-    ) -> Result<Membership, Error> {
+    pub(super) async fn live_membership(&self, user: UserId, organization: OrganizationId) -> Result<Word, Error> {
         let message = CheckAccessRequest { organization_id: organization.to_string(), user_id: user.to_string() };
         let answer = retry(&self.0.entropy, || {
             let mut client = MemberServiceClient::new(self.0.organization.clone());
@@ -33,7 +29,7 @@ impl Identity {
         });
         let answer = answer.await.map_err(unanswered)?.into_inner();
         let role = convert::optional_role(answer.role).map_err(Error::internal)?;
-        Ok(Membership { role: role.filter(|_| answer.member), version: answer.version })
+        Ok(Word { role: role.filter(|_| answer.member), incarnation: answer.incarnation, version: answer.version })
     }
 
     /// A page of the organizations of the user whose call is being served.

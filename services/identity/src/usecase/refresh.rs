@@ -1,13 +1,14 @@
 //! Exchanging a refresh token for a new pair.
 
 use bursar_id::{OwnerId, UserId};
+use bursar_members::{Word, words};
 use bursar_secret::Token;
 
+use super::tokens::Proof;
 use super::{Identity, Tokens};
 use crate::Error;
-use crate::domain::membership::Membership;
 use crate::domain::session::{EndReason, RefreshDecision, RefreshState, decide_refresh};
-use crate::store::{memberships, sessions, users};
+use crate::store::{sessions, users};
 
 impl Identity {
     /// Rotates a refresh token. The session's context stays; see `domain/session.rs` for what reuse does.
@@ -40,11 +41,11 @@ impl Identity {
             }
         }
         let user = users::by_id(&mut tx, session.user_id).await?.ok_or(Error::RefreshTokenInvalid)?;
-        let refresh = self.issue_refresh(&mut tx, session.id, &token.branch, now).await?;
+        let refresh = self.issue_refresh(&mut tx, session.id, Proof::of(&token)?, now).await?;
         sessions::touch(&mut tx, session.id, now, now.saturating_add(self.0.config.refresh.lifetime)).await?;
         let known = match session.context {
-            OwnerId::User(_) => Some(Membership::UNKNOWN),
-            OwnerId::Organization(organization) => memberships::get(&mut tx, user.id, organization).await?,
+            OwnerId::User(_) => Some(Word::NOTHING),
+            owner => words::named(&mut tx, &[(owner, user.id)]).await?.remove(&(owner, user.id)),
         };
         tx.commit().await?;
         let membership = match known {
@@ -56,15 +57,15 @@ impl Identity {
 
     /// The place in a context of which no event has told yet. When organization cannot say, the token gets no
     /// role: refreshing must not depend on another service, and a token without a role opens nothing.
-    async fn ask_about(&self, user: UserId, context: OwnerId) -> Membership {
+    async fn ask_about(&self, user: UserId, context: OwnerId) -> Word {
         let Some(organization) = context.organization() else {
-            return Membership::UNKNOWN;
+            return Word::NOTHING;
         };
         match self.live_membership(user, organization).await {
             Ok(membership) => membership,
             Err(error) => {
                 tracing::warn!(%error, "refreshed without a role: the membership is not known");
-                Membership::UNKNOWN
+                Word::NOTHING
             }
         }
     }

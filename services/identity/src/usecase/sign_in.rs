@@ -2,16 +2,16 @@
 
 use bursar_email::Email;
 use bursar_id::{OwnerId, UserId};
+use bursar_members::Word;
 use bursar_proto::event::v1::event::Payload;
-use bursar_rpc::{Asked, Done, Mutation};
+use bursar_rpc::{Asked, AuthMethods, Done, Mutation};
 use bursar_secret::Secret;
 
 use super::attempts::{Bucket, Origin};
 use super::signing::RingKey;
-use super::tokens::shown_once;
+use super::tokens::{Proof, shown_once};
 use super::{Identity, Tokens};
 use crate::Error;
-use crate::domain::membership::Membership;
 use crate::domain::password;
 use crate::store::sessions::{self, SessionRow};
 use crate::store::users;
@@ -81,8 +81,9 @@ impl Identity {
         m.admit(owner);
         m.about(&session.id);
         sessions::insert(m.tx(), &session).await?;
-        let refresh = self.issue_refresh(m.tx(), session.id, &self.new_branch(), now).await?;
-        let tokens = self.hand_out(key, &user, session.id, (owner, Membership::UNKNOWN), &refresh)?;
+        let proof = Proof { branch: self.new_branch(), authenticated_at: now, methods: AuthMethods::PASSWORD };
+        let refresh = self.issue_refresh(m.tx(), session.id, proof, now).await?;
+        let tokens = self.hand_out(key, &user, session.id, (owner, Word::NOTHING), &refresh)?;
         Ok(Done::New(tokens, Vec::new()))
     }
 }

@@ -2,16 +2,16 @@
 
 use bursar_db::Tx;
 use bursar_id::{OwnerId, SessionId};
-use bursar_rpc::Answer;
+use bursar_members::Word;
 use bursar_rpc::token::{AccessClaims, StandardClaims};
+use bursar_rpc::{Answer, AuthMethods, Branch};
 use bursar_secret::{Secret, Token};
 use bursar_time::Timestamp;
 
 use super::Identity;
 use super::signing::RingKey;
 use crate::Error;
-use crate::domain::membership::Membership;
-use crate::store::sessions;
+use crate::store::sessions::{self, RefreshTokenRow};
 use crate::store::users::UserRow;
 
 /// What a signed-in client holds.
@@ -30,9 +30,33 @@ pub struct Tokens {
     pub owner: OwnerId,
 }
 
+/// A branch of a session, and how its user proved who it is: what each token of the branch says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Proof {
+    /// The branch.
+    pub(super) branch: Branch,
+    /// When.
+    pub(super) authenticated_at: Timestamp,
+    /// By which means.
+    pub(super) methods: AuthMethods,
+}
+
+impl Proof {
+    /// What the branch of a stored refresh token says.
+    pub(super) fn of(token: &RefreshTokenRow) -> Result<Self, Error> {
+        let branch = token.branch.as_slice().try_into().map_err(Error::internal)?;
+        Ok(Self {
+            branch: Branch::from_bytes(branch),
+            authenticated_at: token.authenticated_at,
+            methods: AuthMethods::of_words(&token.methods),
+        })
+    }
+}
+
 /// A refresh token that was just written, not yet handed out.
 pub(super) struct IssuedRefresh {
     token: Token,
+    proof: Proof,
     expires_at: Timestamp,
 }
 
@@ -47,18 +71,26 @@ impl Identity {
         &self,
         tx: &mut Tx,
         session: SessionId,
-        branch: &[u8],
+        proof: Proof,
         now: Timestamp,
     ) -> Result<IssuedRefresh, Error> {
         let token = Token::generate(&self.0.entropy);
         let expires_at = now.saturating_add(self.0.config.refresh.lifetime);
-        sessions::insert_token(tx, token.digest().as_bytes(), session, branch, now, expires_at).await?;
-        Ok(IssuedRefresh { token, expires_at })
+        let row = RefreshTokenRow {
+            session_id: session,
+            branch: proof.branch.as_bytes().to_vec(),
+            authenticated_at: proof.authenticated_at,
+            methods: proof.methods.to_words(),
+            expires_at,
+            rotated_at: None,
+        };
+        sessions::insert_token(tx, token.digest().as_bytes(), &row, now).await?;
+        Ok(IssuedRefresh { token, proof, expires_at })
     }
 
     /// A branch's name: random, so that two never meet.
-    pub(super) fn new_branch(&self) -> [u8; 16] {
-        self.0.entropy.bytes()
+    pub(super) fn new_branch(&self) -> Branch {
+        Branch::from_bytes(self.0.entropy.bytes())
     }
 
     /// Signs the access token and puts the pair together.
@@ -67,7 +99,7 @@ impl Identity {
         key: &RingKey,
         user: &UserRow,
         session: SessionId,
-        place: (OwnerId, Membership),
+        place: (OwnerId, Word),
         refresh: &IssuedRefresh,
     ) -> Result<Tokens, Error> {
         let (owner, membership) = place;
@@ -76,9 +108,15 @@ impl Identity {
         let claims = AccessClaims {
             sub: user.id,
             sid: session,
+            bid: Some(refresh.proof.branch),
             ctx: owner,
             role: membership.role,
             mv: membership.role.map_or(0, |_| membership.version),
+            mvi: membership.role.map_or(0, |_| membership.incarnation),
+            auth_time: Some(refresh.proof.authenticated_at.as_unix_secs()),
+            amr: refresh.proof.methods,
+            act: None,
+            key: None,
             email: user.email.clone(),
             email_verified: user.email_verified_at.is_some(),
             standard,

@@ -1,7 +1,7 @@
 //! Events: what identity tells, and what it makes of what it is told.
 
 use bursar_db::Tx;
-use bursar_id::Role;
+use bursar_id::{OwnerId, Role};
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::watch_response::Item;
 use bursar_proto::event::v1::{Event, MembershipChanged, OrganizationCreated, WatchRequest};
@@ -10,9 +10,9 @@ use bursar_proto::identity::v1::{DeleteMeRequest, UpdateMeRequest};
 use bursar_testkit::{Client, refused};
 use tonic::Code;
 
-use bursar_events::Consumer as _;
+use bursar_events::{Consumer as _, Feed, Unapplied};
 use bursar_identity::consume::FromOrganization;
-use bursar_identity::store::memberships;
+use bursar_members::{Members, words};
 
 use crate::organization::org;
 use crate::world::{World, becomes, user};
@@ -58,7 +58,8 @@ bursar_testkit::engines! {
         let ada = world.join("Ada").await;
         let known = || async {
             let mut tx: Tx = world.db.read().await.unwrap();
-            memberships::get(&mut tx, user(&ada), org(1)).await.unwrap().map(|place| (place.role, place.version))
+            let place = (OwnerId::Organization(org(1)), user(&ada));
+            words::named(&mut tx, &[place]).await.unwrap().get(&place).map(|word| (word.role, word.version))
         };
         world.organization.tell(org(1), user(&ada), Some(Role::Member), 4).await;
         becomes(Some((Some(Role::Member), 4)), known).await;
@@ -70,8 +71,9 @@ bursar_testkit::engines! {
         becomes(Some((Some(Role::Admin), 6)), known).await;
     }
 
-    async fn malformed_events_are_refused_and_foreign_ones_ignored(db: TestDb) {
+    async fn malformed_events_are_unreadable_and_foreign_ones_ignored(db: TestDb) {
         let world = World::start(&db).await;
+        let consumer = FromOrganization { members: Members::new(world.db.clone(), Feed::new("organization")) };
         let malformed = [
             Payload::MembershipChanged(MembershipChanged::default()),
             Payload::MembershipChanged(MembershipChanged {
@@ -88,13 +90,14 @@ bursar_testkit::engines! {
         for payload in malformed {
             let event = Event { payload: Some(payload), ..Event::default() };
             let mut tx = world.db.begin().await.unwrap();
-            assert!(FromOrganization.apply(&mut tx, &event).await.is_err(), "{event:?}");
+            let unread = consumer.apply(&mut tx, &event).await.unwrap_err();
+            assert!(matches!(unread, Unapplied::Unreadable(_)), "{event:?}: {unread}");
         }
         let nobodys = [None, Some(Payload::OrganizationCreated(OrganizationCreated::default()))];
         for payload in nobodys {
             let event = Event { payload, ..Event::default() };
             let mut tx = world.db.begin().await.unwrap();
-            FromOrganization.apply(&mut tx, &event).await.unwrap();
+            consumer.apply(&mut tx, &event).await.unwrap();
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use bursar_db::{Db, Migrations, PoolOptions};
-use bursar_events::Outbox;
+use bursar_events::{Nothing, Outbox};
 use bursar_id::{OrganizationId, Role, UserId};
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::{MembershipChanged, OrganizationCreated};
@@ -52,7 +52,7 @@ impl FakeOrganization {
         };
         let routes = Routes::new(OrganizationServiceServer::new(self.clone()))
             .add_service(MemberServiceServer::new(self.clone()))
-            .add_service(self.outbox.watch_service(env.shutdown.clone()));
+            .add_service(self.outbox.service(Nothing, env.shutdown.clone()));
         bursar_rpc::stack(routes, deps)
     }
 
@@ -77,7 +77,6 @@ impl FakeOrganization {
             user_id: user.to_string(),
             role: to_optional_role(role).into(),
             version,
-            email: String::new(),
         }))
         .await;
     }
@@ -126,7 +125,7 @@ impl MemberService for FakeOrganization {
         let key = (asked.organization_id.parse().unwrap(), asked.user_id.parse().unwrap());
         let (role, version) = self.places.lock().unwrap().get(&key).copied().unwrap_or_default();
         let member = role.is_some();
-        Ok(Response::new(CheckAccessResponse { member, role: to_optional_role(role).into(), version }))
+        Ok(Response::new(CheckAccessResponse { member, role: to_optional_role(role).into(), version, incarnation: 1 }))
     }
 
     async fn list_members(
@@ -164,6 +163,17 @@ impl MemberService for FakeOrganization {
 
 #[tonic::async_trait]
 impl OrganizationService for FakeOrganization {
+    async fn get_policy(&self, _: Request<api::GetPolicyRequest>) -> Result<Response<api::GetPolicyResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+
+    async fn update_policy(
+        &self,
+        _: Request<api::UpdatePolicyRequest>,
+    ) -> Result<Response<api::UpdatePolicyResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+
     /// Lists by id, two at most however many are asked for, so that paging is always exercised.
     async fn list_organizations(
         &self,

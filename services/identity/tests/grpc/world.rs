@@ -42,7 +42,7 @@ impl World {
         settings.stores[Service::Identity] = db.store_url();
         let clock = clock();
         let env = Env::for_test(clock.clone(), Entropy::system());
-        bursar_identity::migrate(&settings).await.unwrap();
+        bursar_identity::migrate(&settings, None).await.unwrap();
         let organization = FakeOrganization::new(&env).await;
         let (identity, late) = Transport::late();
         let routes = organization.routes(&env, identity.clone());

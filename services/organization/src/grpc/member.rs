@@ -97,6 +97,7 @@ impl MemberService for Handlers {
             member: place.role.is_some(),
             role: to_optional_role(place.role).into(),
             version: place.version,
+            incarnation: place.incarnation,
         }))
     }
 }

@@ -5,6 +5,7 @@ mod convert;
 mod invitation;
 mod member;
 mod organization;
+mod policy;
 mod project;
 mod status;
 

@@ -7,13 +7,14 @@ use bursar_proto::organization::v1::get_organization_request::Key;
 use bursar_proto::organization::v1::organization_service_server::OrganizationService;
 use bursar_proto::organization::v1::{
     CreateOrganizationRequest, CreateOrganizationResponse, GetOrganizationRequest, GetOrganizationResponse,
-    ListOrganizationsRequest, ListOrganizationsResponse, TransferOwnershipRequest, TransferOwnershipResponse,
-    UpdateOrganizationRequest, UpdateOrganizationResponse,
+    GetPolicyRequest, GetPolicyResponse, ListOrganizationsRequest, ListOrganizationsResponse, TransferOwnershipRequest,
+    TransferOwnershipResponse, UpdateOrganizationRequest, UpdateOrganizationResponse, UpdatePolicyRequest,
+    UpdatePolicyResponse,
 };
 use bursar_rpc::{Asked, Call, Caller, Fingerprint, PageRequest, Problem, Violations};
 use tonic::{Request, Response, Status};
 
-use super::{Handlers, convert};
+use super::{Handlers, convert, policy};
 use crate::domain::name::Name;
 use crate::domain::slug::Slug;
 use crate::usecase::{NewOrganization, OrganizationChange, OrganizationKey};
@@ -68,6 +69,25 @@ impl OrganizationService for Handlers {
         let asked = Asked::read(call, &request_id, &message, read);
         let updated = self.0.update_organization(id, &asked).await?;
         Ok(Response::new(UpdateOrganizationResponse { organization: Some(updated.message()?) }))
+    }
+
+    async fn get_policy(&self, request: Request<GetPolicyRequest>) -> Result<Response<GetPolicyResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let id = convert::organization_id(&request.into_inner().organization_id)?;
+        let view = self.0.get_policy(caller.user()?, id).await?;
+        Ok(Response::new(GetPolicyResponse { policy: Some(view.policy.into()), own: Some(policy::own(&view.own)) }))
+    }
+
+    async fn update_policy(
+        &self,
+        request: Request<UpdatePolicyRequest>,
+    ) -> Result<Response<UpdatePolicyResponse>, Status> {
+        let call = Call::of(&request)?;
+        let mut message = request.into_inner();
+        let id = convert::organization_id(&message.organization_id)?;
+        let request_id = take(&mut message.request_id);
+        let asked = Asked::read(call, &request_id, &message, policy::change);
+        Ok(Response::new(self.0.update_policy(id, &asked).await?.message()?))
     }
 
     async fn transfer_ownership(

@@ -101,6 +101,27 @@ pub(super) const OF_USER: &str =
 pub(super) const FORGET_ADDRESSES: &str =
     "UPDATE memberships SET email = '', email_key = '' WHERE user_id = $1 AND role IS NULL AND email <> ''";
 
+pub(super) const AFTER: &str = "SELECT organization_id, user_id, role, version FROM memberships \
+    WHERE (organization_id, user_id) > ($1, $2) ORDER BY organization_id, user_id LIMIT $3";
+
+/// Somebody's place in an organization, ended ones too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct PlaceRow {
+    /// The organization.
+    pub organization_id: OrganizationId,
+    /// The person.
+    pub user_id: UserId,
+    /// The role; `None` after the membership ended.
+    pub role: Option<Role>,
+    /// The membership's version.
+    pub version: i64,
+}
+
+/// The places after one (as text; empty for the first), in the order of organizations and users.
+pub async fn after(tx: &mut Tx, organization: &str, user: &str, limit: i64) -> Result<Vec<PlaceRow>, DbError> {
+    Ok(on!(tx, c => sqlx::query_as(AFTER).bind(organization).bind(user).bind(limit).fetch_all(c).await?))
+}
+
 /// What somebody is in an organization now.
 pub async fn place(tx: &mut Tx, organization: OrganizationId, user: UserId) -> Result<Place, DbError> {
     let row: Option<(Option<Role>, i64)> =

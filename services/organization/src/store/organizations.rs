@@ -49,6 +49,14 @@ pub(super) const UPDATE: &str = "UPDATE organizations SET name = $2, slug = $3, 
     updated_at = $4 WHERE id = $1";
 pub(super) const SET_OWNER: &str = "UPDATE organizations SET owner_user_id = $2, version = version + 1 WHERE id = $1";
 
+pub(super) const AFTER: &str = "SELECT id, name, slug, owner_user_id, version, created_at, updated_at \
+    FROM organizations WHERE id > $1 ORDER BY id LIMIT $2";
+
+/// The organizations after an id (as text; empty for the first), in the order of ids.
+pub async fn after(tx: &mut Tx, after: &str, limit: i64) -> Result<Vec<OrganizationRow>, DbError> {
+    Ok(on!(tx, c => sqlx::query_as(AFTER).bind(after).bind(limit).fetch_all(c).await?))
+}
+
 /// Adds an organization. Its slug and its owner's membership must be there at the commit.
 pub async fn insert(tx: &mut Tx, row: &OrganizationRow) -> Result<(), DbError> {
     exactly_one(on!(tx, c => sqlx::query(INSERT)

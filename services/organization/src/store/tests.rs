@@ -28,6 +28,8 @@ const BOTH: &[&str] = &[
     memberships::MEMBER,
     memberships::OF_USER,
     memberships::PLACE,
+    memberships::AFTER,
+    organizations::AFTER,
     memberships::SET_ROLE,
     organizations::BY_ID,
     organizations::INSERT,

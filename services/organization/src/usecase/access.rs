@@ -2,8 +2,7 @@
 
 use bursar_db::Tx;
 use bursar_id::{OrganizationId, OwnerId, Role};
-use bursar_rpc::access::permits;
-use bursar_rpc::{AccessPolicy, Mutation, UserCaller};
+use bursar_rpc::{Mutation, UserCaller};
 
 use super::Organization;
 use crate::Error;
@@ -21,7 +20,7 @@ impl Organization {
     ) -> Result<Role, Error> {
         let place = memberships::place(tx, organization, caller.user).await?;
         let role = place.role.ok_or(Refusal::NotAMember)?;
-        if permits(role, caller.permission, &AccessPolicy::default()) {
+        if self.policy(tx, organization).await?.permits(role, caller.permission) {
             Ok(role)
         } else {
             Err(Refusal::RoleNotAllowed.into())
@@ -84,8 +83,9 @@ impl Organization {
         if owner != caller.context {
             return Err(Refusal::WrongContext.into());
         }
-        let policy = AccessPolicy::default();
-        if role.is_some_and(|role| !permits(role, caller.permission, &policy)) {
+        if let (Some(role), Some(organization)) = (role, owner.organization())
+            && !self.policy(tx, organization).await?.permits(role, caller.permission)
+        {
             return Err(Refusal::RoleNotAllowed.into());
         }
         Ok(role)

@@ -1,8 +1,11 @@
 //! The events that organization tells the others.
 
 use bursar_id::{OrganizationId, Role, SessionId, UserId};
+use bursar_members::{OwnPolicy, Policy};
 use bursar_proto::event::v1::event::Payload;
-use bursar_proto::event::v1::{MembershipChanged, OrganizationCreated, OrganizationUpdated};
+use bursar_proto::event::v1::{
+    DeploymentPolicyChanged, MembershipChanged, OrganizationCreated, OrganizationPolicyChanged, OrganizationUpdated,
+};
 use bursar_rpc::convert::{to_optional_role, to_role};
 
 use crate::store::memberships::MemberRow;
@@ -10,12 +13,17 @@ use crate::store::organizations::OrganizationRow;
 
 /// An organization came to be.
 pub(super) fn created(row: &OrganizationRow, session: SessionId) -> Payload {
+    created_in(row, session.to_string())
+}
+
+/// An organization as it is, and in which session it was created; empty when that is past.
+pub(super) fn created_in(row: &OrganizationRow, session: String) -> Payload {
     Payload::OrganizationCreated(OrganizationCreated {
         organization_id: row.id.to_string(),
         owner_user_id: row.owner_user_id.to_string(),
         name: row.name.clone(),
         slug: row.slug.clone(),
-        created_by_session_id: session.to_string(),
+        created_by_session_id: session,
     })
 }
 
@@ -29,20 +37,19 @@ pub(super) fn updated(row: &OrganizationRow) -> Payload {
 }
 
 /// Somebody is a member with this role, at this version of the membership.
-pub(super) fn member(organization: OrganizationId, user: UserId, role: Role, version: u64, email: &str) -> Payload {
+pub(super) fn member(organization: OrganizationId, user: UserId, role: Role, version: u64) -> Payload {
     Payload::MembershipChanged(MembershipChanged {
         organization_id: organization.to_string(),
         user_id: user.to_string(),
         role: to_role(role).into(),
         version,
-        email: email.to_owned(),
     })
 }
 
 /// What a member's row says now.
 pub(super) fn member_as(row: &MemberRow) -> Payload {
     let version = row.version.unsigned_abs();
-    member(row.organization_id, row.user_id, row.role, version, &row.email)
+    member(row.organization_id, row.user_id, row.role, version)
 }
 
 /// Somebody is not a member any more.
@@ -52,6 +59,17 @@ pub(super) fn ended(organization: OrganizationId, user: UserId, version: u64) ->
         user_id: user.to_string(),
         role: to_optional_role(None).into(),
         version,
-        email: String::new(),
     })
+}
+
+/// What an organization has set of its policies now.
+pub(super) fn policy(organization: OrganizationId, own: OwnPolicy, version: u64) -> Payload {
+    let organization_id = organization.to_string();
+    let policy = Some(own.into());
+    Payload::OrganizationPolicyChanged(OrganizationPolicyChanged { organization_id, policy, version })
+}
+
+/// What the deployment has.
+pub(super) fn deployment_policy(policy: Policy, version: u64) -> Payload {
+    Payload::DeploymentPolicyChanged(DeploymentPolicyChanged { policy: Some(policy.into()), version })
 }

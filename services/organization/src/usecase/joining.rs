@@ -91,7 +91,7 @@ async fn accept(m: &mut Mutation, asked: &Asked<Secret>, seats: u32) -> Result<D
         let version = version.ok_or(Refusal::AlreadyAMember)?;
         invitations::settle(m.tx(), invitation.id, State::Accepted, Some(caller.user)).await?;
         let role = invitation.role;
-        events.push(events::member(organization, caller.user, role, version, &caller.email));
+        events.push(events::member(organization, caller.user, role, version));
     }
     m.admit(OwnerId::Organization(organization));
     let member = memberships::member(m.tx(), organization, caller.user).await?;

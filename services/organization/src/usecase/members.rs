@@ -1,6 +1,7 @@
 //! Members: listing, changing roles, removing, leaving.
 
 use bursar_id::{OrganizationId, Role, UserId};
+use bursar_members::Word;
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::page::{Page, PageRequest};
 use bursar_rpc::{Answer, Asked, Done, Mutation, Problem, UserCaller};
@@ -9,7 +10,7 @@ use bursar_time::Timestamp;
 use super::{Organization, events};
 use crate::Error;
 use crate::domain::{Refusal, etag, member};
-use crate::store::memberships::{self, Ending, MemberRow, Place};
+use crate::store::memberships::{self, Ending, MemberRow};
 
 /// Which members to list.
 pub struct MembersWanted {
@@ -58,9 +59,11 @@ impl Organization {
     }
 
     /// What somebody is in an organization at this moment.
-    pub async fn check_access(&self, id: OrganizationId, user: UserId) -> Result<Place, Error> {
+    pub async fn check_access(&self, id: OrganizationId, user: UserId) -> Result<Word, Error> {
         let mut tx = self.0.db.read().await?;
-        Ok(memberships::place(&mut tx, id, user).await?)
+        let incarnation = bursar_events::incarnation(&mut tx).await?;
+        let place = memberships::place(&mut tx, id, user).await?;
+        Ok(Word { role: place.role, incarnation, version: place.version })
     }
 
     /// Makes a member Admin or Member. The role that somebody has already is no change.

@@ -16,6 +16,8 @@ mod mails;
 mod members;
 mod organizations;
 mod ownership;
+mod policies;
+pub mod present;
 mod projects;
 mod seats;
 
@@ -32,6 +34,7 @@ use bursar_time::{Clock, Timestamp};
 pub use invitations::{InvitationView, InvitationsWanted, NewInvitation, Preview};
 pub use members::{MembersWanted, RoleChange};
 pub use organizations::{NewOrganization, OrganizationChange, OrganizationKey};
+pub use policies::{PolicyChange, PolicyView};
 pub use projects::{NewProject, ProjectChange, Reassignment};
 
 use crate::Config;

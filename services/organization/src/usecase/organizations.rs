@@ -91,10 +91,8 @@ impl Organization {
         };
         let version = memberships::join(m.tx(), &owner, now).await?;
         let version = version.ok_or(Error::Internal("a new organization has members already"))?;
-        let events = vec![
-            events::created(&organization, caller.session),
-            events::member(id, caller.user, Role::Owner, version, &caller.email),
-        ];
+        let events =
+            vec![events::created(&organization, caller.session), events::member(id, caller.user, Role::Owner, version)];
         m.admit(OwnerId::Organization(id));
         m.about(&id);
         Ok(Done::New(OrganizationOfUser { organization, role: Role::Owner }, events))

@@ -9,6 +9,7 @@ mod inviting;
 mod joining;
 mod members;
 mod organizations;
+mod policies;
 mod projects;
 mod races;
 mod refusals;

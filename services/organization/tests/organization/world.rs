@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use bursar_db::{Db, Migrations};
-use bursar_events::Outbox;
+use bursar_events::{Nothing, Outbox};
 use bursar_id::{OrganizationId, OwnerId, Role, SessionId, UserId};
 use bursar_organization::store::MIGRATIONS;
 use bursar_proto::billing::v1 as billing;
@@ -12,6 +12,7 @@ use bursar_proto::billing::v1::subscription_service_server::{SubscriptionService
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::watch_response::Item;
 use bursar_proto::event::v1::{MembershipChanged, WatchRequest};
+use bursar_proto::event_type;
 use bursar_proto::identity::v1 as identity;
 use bursar_proto::identity::v1::service_account_service_server::{ServiceAccountService, ServiceAccountServiceServer};
 use bursar_proto::organization::v1 as proto;
@@ -39,6 +40,8 @@ pub(crate) struct World {
     pub(crate) store: Db,
     /// Nobody in particular.
     pub(crate) anybody: Client,
+    settings: Settings,
+    peers: Peers,
     env: Env,
     _databases: [TestDb; 3],
     _data: tempfile::TempDir,
@@ -82,18 +85,18 @@ impl World {
         let billing = Billing::default();
         let deps = || deps(&issuer, &clock);
         let accounts = Accounts { issuer: Arc::clone(&issuer), clock: clock.clone() };
-        let watch = identity.watch_service(CancellationToken::new());
+        let watch = identity.service(Nothing, CancellationToken::new());
         let identity_routes = Routes::new(ServiceAccountServiceServer::new(accounts));
         let identity_routes = stack(identity_routes.add_service(watch), deps());
         let billing_events = Outbox::new("billing", billing_db.clone(), clock.clone(), Entropy::seeded(10));
         let billing_routes = Routes::new(SubscriptionServiceServer::new(billing.clone()))
-            .add_service(billing_events.watch_service(CancellationToken::new()));
+            .add_service(billing_events.service(Nothing, CancellationToken::new()));
         let peers = Peers::new(Each::new([
             Transport::routes(identity_routes),
             Transport::late().0,
             Transport::routes(stack(billing_routes, deps())),
         ]));
-        bursar_organization::migrate(&settings).await.expect("migrates");
+        bursar_organization::migrate(&settings, None).await.expect("migrates");
         let started = bursar_organization::start_with(&settings, issuer.keys(), peers.clone(), env.clone());
         let started = started.await.expect("starts");
         started.ready.check().await.expect("is ready");
@@ -110,10 +113,20 @@ impl World {
             billing_events,
             billing_db,
             anybody,
+            settings,
+            peers,
             env,
             _databases: [db, identity_file, billing_file],
             _data: data,
         }
+    }
+
+    /// One more organization starts on the same store, with other settings.
+    pub(crate) async fn starts_again(&self, adjust: impl FnOnce(&mut Settings)) {
+        let mut settings = self.settings.clone();
+        adjust(&mut settings);
+        let (keys, peers) = (self.issuer.keys(), self.peers.clone());
+        bursar_organization::start_with(&settings, keys, peers, self.env.clone()).await.expect("starts");
     }
 
     /// The `n`-th person, whose address is `u<n>@example.com`.
@@ -168,6 +181,8 @@ impl World {
         let mut events = Vec::new();
         loop {
             match stream.message().await.expect("an answer").expect("more").item {
+                // What it told when it started is nobody's doing.
+                Some(Item::Event(event)) if event.r#type == event_type::DEPLOYMENT_POLICY_CHANGED => {}
                 Some(Item::Event(event)) => events.extend(event.payload),
                 // The first sign of life says that nothing is left to tell.
                 _ => return events,

@@ -15,28 +15,69 @@ CREATE TABLE requests (
 CREATE INDEX requests_by_age ON requests (created_at);
 
 -- Events of this service for the others (bursar_events). seq has no gaps and its order is the order of commits.
+-- incarnation: in which it was told. owner: to whom it belongs, usr_… or org_…; empty for the whole deployment.
 -- payload: the encoded bursar.event.v1.Event.
 CREATE TABLE outbox (
-    seq        INTEGER NOT NULL PRIMARY KEY,
-    id         TEXT    NOT NULL,
-    type       TEXT    NOT NULL,
-    payload    BLOB    NOT NULL,
-    created_at INTEGER NOT NULL
+    seq         INTEGER NOT NULL PRIMARY KEY,
+    incarnation INTEGER NOT NULL,
+    id          TEXT    NOT NULL,
+    owner       TEXT    NOT NULL,
+    type        TEXT    NOT NULL,
+    payload     BLOB NOT NULL,
+    created_at  INTEGER NOT NULL
 ) STRICT;
 
 -- The last seq given out. Its single row is updated last in a transaction and stays locked until the commit: that
 -- makes the order of seq the order of commits.
+-- incarnation: grows when the store was restored from a backup and so gives out numbers for the second time.
 CREATE TABLE outbox_head (
-    one INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
-    seq INTEGER NOT NULL
+    one         INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
+    seq         INTEGER NOT NULL,
+    incarnation INTEGER NOT NULL
 ) STRICT;
-INSERT INTO outbox_head (one, seq) VALUES (1, 0);
+INSERT INTO outbox_head (one, seq, incarnation) VALUES (1, 0, 1);
 
 -- How far this service has applied another one's events. Moves in the transaction that applies one.
 -- source: the other service. cursor: its word for the last event applied, opaque here; empty before the first.
 CREATE TABLE consumer_cursors (
-    source TEXT NOT NULL PRIMARY KEY,
-    cursor TEXT NOT NULL
+    source TEXT    NOT NULL PRIMARY KEY,
+    cursor TEXT    NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Events of another service that could not be read (bursar_events). What is known of their owner may be wrong.
+CREATE TABLE events_set_aside (
+    source       TEXT    NOT NULL,
+    id           TEXT    NOT NULL,
+    owner        TEXT    NOT NULL,
+    type         TEXT    NOT NULL,
+    problem      TEXT    NOT NULL,
+    event        BLOB NOT NULL,
+    set_aside_at INTEGER NOT NULL,
+    PRIMARY KEY (source, id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX events_set_aside_owner ON events_set_aside (source, owner);
+
+-- Who belongs to which organization, as organization told (bursar_members). owner: the byte 0 and the organization's UUID,
+-- user_id: the user's UUID. role NULL: not a member any more. Of two words the later incarnation's holds, then the
+-- greater version's.
+CREATE TABLE members (
+    owner       BLOB NOT NULL CHECK (length(owner) = 17),
+    user_id     BLOB NOT NULL CHECK (length(user_id) = 16),
+    role        TEXT,
+    incarnation INTEGER NOT NULL,
+    version     INTEGER NOT NULL,
+    PRIMARY KEY (owner, user_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX members_user ON members (user_id);
+
+-- What was decided about policies, as organization told it (bursar_members); in organization's own store, what it tells.
+-- owner: as in members, and empty for the deployment's own. policy: JSON; what an organization leaves out is as the
+-- deployment has it.
+CREATE TABLE policies (
+    owner       BLOB NOT NULL PRIMARY KEY CHECK (length(owner) IN (0, 17)),
+    policy      TEXT    NOT NULL,
+    incarnation INTEGER NOT NULL,
+    version     INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 -- Mail waiting to be delivered (bursar_mail). sealed: the whole mail, encrypted, because its links carry tokens.

@@ -8,16 +8,20 @@ use std::convert::Infallible;
 use axum::body::Body;
 use bursar_proto::access::MethodRule;
 use bursar_proto::access::v1::CallerKind;
+use bursar_time::{Span, Timestamp};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use tonic::{Code, Status};
 use tower::Service;
 
 use super::{Call, Shared, methods::Access};
-use crate::Problem;
 use crate::caller::{Caller, ServiceRole};
 use crate::problem::reason;
 use crate::transport::context::{CallContext, TRACEPARENT, USER_AUTHORIZATION};
+use crate::{Permission, Problem};
+
+/// How long a proof of who somebody is counts as recent (product.md, "Identity").
+const RECENT: Span = Span::from_mins(10);
 
 /// Runs the handler with the [`Caller`] in its request, if the access rule admits the caller.
 pub(super) async fn admitted<S>(
@@ -31,7 +35,11 @@ where
 {
     let caller = match call.method.access {
         Access::Infrastructure => Caller::Anonymous,
-        Access::Rule(rule) => decide(rule, authenticate(shared, rule, request.headers()).await?)?,
+        Access::Rule(rule) => {
+            let caller = decide(rule, authenticate(shared, rule, request.headers()).await?)?;
+            restrict(rule, &caller, shared.clock.now())?;
+            caller
+        }
         Access::NoRule => {
             return Err(Problem::permission_denied(
                 reason::RPC_WITHOUT_RULE,
@@ -156,12 +164,45 @@ fn decide(rule: &MethodRule, caller: Caller) -> Result<Caller, Problem> {
     Ok(caller.at(rule.permission))
 }
 
+/// Whether the token was issued for this sort of thing, whoever's it is: an API key may what it was given, an operator
+/// who acts for a user keeps off what is the user's own, and what cannot be undone needs a fresh proof.
+fn restrict(rule: &MethodRule, caller: &Caller, now: Timestamp) -> Result<(), Problem> {
+    let Ok(user) = caller.user() else {
+        return Ok(());
+    };
+    if admits(rule, CallerKind::Public) {
+        // Whoever it is, anybody may.
+        return Ok(());
+    }
+    if user.key.as_ref().is_some_and(|key| !key.permits(rule.permission)) {
+        let sentence = "the API key was not given the permission for this";
+        return Err(Problem::permission_denied(reason::KEY_NOT_ALLOWED, sentence));
+    }
+    let own = matches!(rule.permission, Permission::Self_ | Permission::Own | Permission::ManageBilling);
+    if user.operator.is_some() && own {
+        let sentence = "an operator who acts for a user may not do this";
+        return Err(Problem::permission_denied(reason::ACTING_NOT_ALLOWED, sentence));
+    }
+    if rule.recent_authentication && !is_recent(user.authenticated_at, now) {
+        return Err(Problem::failed_precondition(
+            reason::REAUTHENTICATION_REQUIRED,
+            "this needs a proof of who you are that is younger than ten minutes: sign in again",
+        ));
+    }
+    Ok(())
+}
+
+/// Whether somebody proved who they are within [`RECENT`]. A proof of the future (clocks differ) is one of now.
+fn is_recent(authenticated_at: Option<Timestamp>, now: Timestamp) -> bool {
+    authenticated_at.is_some_and(|at| at.checked_add(RECENT).is_none_or(|end| now <= end))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::stack::methods::Method;
-    use crate::{KeySet, Limits, Permission, PublicKeys, ServiceCaller, StackDeps, UserCaller};
-    use bursar_id::{OwnerId, ServiceAccountId, SessionId, UserId};
+    use crate::{AuthMethods, KeyGrant, KeySet, Limits, PublicKeys, ServiceCaller, StackDeps, UserCaller};
+    use bursar_id::{ApiKeyId, OwnerId, ServiceAccountId, SessionId, UserId};
     use bursar_proto::access::Idempotency;
     use bursar_secret::Entropy;
     use bursar_time::Clock;
@@ -172,11 +213,17 @@ mod tests {
         UserCaller {
             user,
             session: SessionId::from_parts(1, [2; 10]),
+            branch: None,
             context: OwnerId::User(user),
             role: None,
             membership_version: 0,
+            membership_incarnation: 0,
             email: "ada@example.com".into(),
             email_verified: true,
+            authenticated_at: None,
+            methods: AuthMethods::default(),
+            operator: None,
+            key: None,
             permission: Permission::Unspecified,
         }
     }
@@ -191,6 +238,7 @@ mod tests {
             callers,
             permission: Permission::Own,
             service_roles,
+            recent_authentication: false,
             idempotency: Idempotency::Unknown,
             server_streaming: false,
             client_streaming: false,
@@ -249,6 +297,49 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_token_is_good_for_what_it_was_issued_for() {
+        let at = |secs: i64| Timestamp::from_unix_secs(secs).expect("a time");
+        let demands = |permission, recent_authentication| MethodRule {
+            permission,
+            recent_authentication,
+            ..rule(&[CallerKind::User], &[])
+        };
+        let plain = user();
+        let fresh = UserCaller { authenticated_at: Some(at(1_000)), ..user() };
+        let acted = UserCaller { operator: Some(ServiceAccountId::OPERATOR), ..user() };
+        let id = ApiKeyId::from_parts(1, [3; 10]);
+        let keyed = UserCaller { key: Some(KeyGrant { id, permissions: [Permission::ViewUsage].into() }), ..user() };
+        const REAUTHENTICATE: &str = reason::REAUTHENTICATION_REQUIRED;
+        let cases = [
+            ("anything", &plain, demands(Permission::Own, false), 1_000, None),
+            ("nobody proved anything", &plain, demands(Permission::Own, true), 1_000, Some(REAUTHENTICATE)),
+            ("ten minutes ago", &fresh, demands(Permission::Own, true), 1_600, None),
+            ("a second more", &fresh, demands(Permission::Own, true), 1_601, Some(REAUTHENTICATE)),
+            ("a clock that is ahead", &fresh, demands(Permission::Own, true), 990, None),
+            ("given to the key", &keyed, demands(Permission::ViewUsage, false), 0, None),
+            ("not given", &keyed, demands(Permission::UseWorkspace, false), 0, Some(reason::KEY_NOT_ALLOWED)),
+            ("the user's own", &keyed, demands(Permission::Self_, false), 0, Some(reason::KEY_NOT_ALLOWED)),
+            ("an operator looks", &acted, demands(Permission::ViewUsage, false), 0, None),
+            (
+                "an operator pays",
+                &acted,
+                demands(Permission::ManageBilling, false),
+                0,
+                Some(reason::ACTING_NOT_ALLOWED),
+            ),
+        ];
+        for (name, user, rule, now, expected) in cases {
+            let callers = [Caller::User(user.clone()), service(ServiceRole::Product, Some(user.clone()))];
+            for caller in callers {
+                let refused = restrict(&rule, &caller, at(now)).err();
+                assert_eq!(refused.as_ref().map(Problem::reason), expected, "{name}: {caller:?}");
+            }
+        }
+        let alone = service(ServiceRole::Operator, None);
+        assert!(restrict(&demands(Permission::Own, true), &alone, at(0)).is_ok(), "it says nothing about services");
     }
 
     #[tokio::test]

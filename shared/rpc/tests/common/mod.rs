@@ -15,7 +15,7 @@ use bursar_proto::identity::v1::context_service_server::{ContextService, Context
 use bursar_proto::testing::v1 as testing;
 use bursar_proto::testing::v1::clock_service_server::{ClockService, ClockServiceServer};
 use bursar_rpc::token::{AccessClaims, ServiceClaims, StandardClaims, sign};
-use bursar_rpc::{Caller, KeySet, Limits, PublicKeys, ServiceRole, StackDeps, Transport, stack};
+use bursar_rpc::{AuthMethods, Branch, Caller, KeySet, Limits, PublicKeys, ServiceRole, StackDeps, Transport, stack};
 use bursar_secret::Entropy;
 use bursar_time::{Clock, Span, Timestamp};
 use ed25519_dalek::SigningKey;
@@ -86,9 +86,15 @@ pub fn user_claims() -> AccessClaims {
     AccessClaims {
         sub: user_id(),
         sid: bursar_id::SessionId::from_parts(1, [3; 10]),
+        bid: Some(Branch::from_bytes([4; 16])),
         ctx: OwnerId::Organization(organization),
         role: Some(Role::Admin),
         mv: 4,
+        mvi: 2,
+        auth_time: Some(start().as_unix_secs() - 60),
+        amr: AuthMethods::PASSWORD,
+        act: None,
+        key: None,
         email: "ada@example.com".to_owned(),
         email_verified: true,
         standard: StandardClaims::lasting(start(), Span::from_secs(300)),
@@ -181,6 +187,12 @@ impl ContextService for Probe {
 
 #[tonic::async_trait]
 impl EventService for Probe {
+    type SnapshotStream = futures::stream::Empty<Result<event::SnapshotResponse, Status>>;
+
+    async fn snapshot(&self, _: Request<event::SnapshotRequest>) -> Result<Response<Self::SnapshotStream>, Status> {
+        Ok(Response::new(futures::stream::empty()))
+    }
+
     type WatchStream = Pin<Box<dyn Stream<Item = Result<event::WatchResponse, Status>> + Send>>;
 
     /// Sends one message; a request for the type `panic` panics then, one for `endless` waits forever.

@@ -21,6 +21,7 @@ use std::{
 };
 
 use bursar_db::StoreUrl;
+use bursar_members::Policy;
 use serde::{Deserialize, Serialize};
 
 use crate::{Each, Service};
@@ -131,6 +132,9 @@ pub struct Settings {
     pub sqlite: SqliteSettings,
     /// How long tokens and sessions live.
     pub tokens: TokenSettings,
+    /// The deployment's policies: what holds for every organization whose owner has not set another, and for everybody
+    /// where that is not the owner's to set. Organization tells the other services.
+    pub policies: Policy,
     /// Invitations to organizations.
     pub invitations: InvitationSettings,
     /// The credit engine.

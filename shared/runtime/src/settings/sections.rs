@@ -7,6 +7,7 @@ use std::{
 };
 
 use bursar_db::StoreUrl;
+use bursar_members::Policy;
 use bursar_secret::Secret;
 use serde::{Deserialize, Serialize};
 
@@ -197,6 +198,7 @@ impl Settings {
             postgres: PostgresSettings { connections: 16, acquire_timeout: Duration::from_secs(5) },
             sqlite: SqliteSettings { readers: 4 },
             tokens: TokenSettings::default(),
+            policies: Policy::default(),
             invitations: InvitationSettings { ttl: Duration::from_hours(7 * 24), max_pending: 100, max_per_day: 200 },
             billing: BillingSettings {
                 lanes: 0,

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bursar_proto::event::v1::{
-    Heartbeat, WatchRequest, WatchResponse,
+    Heartbeat, SnapshotRequest, SnapshotResponse, WatchRequest, WatchResponse,
     event_service_server::{EventService, EventServiceServer},
     watch_response::Item,
 };
@@ -159,6 +159,12 @@ struct Events {
 
 #[tonic::async_trait]
 impl EventService for Events {
+    type SnapshotStream = stream::Empty<Result<SnapshotResponse, Status>>;
+
+    async fn snapshot(&self, _: Request<SnapshotRequest>) -> Result<Response<Self::SnapshotStream>, Status> {
+        Ok(Response::new(stream::empty()))
+    }
+
     type WatchStream = std::pin::Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>> + Send>>;
 
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {

@@ -1,0 +1,23 @@
+//! What billing can tell of the present: the subscriptions that hold. Whoever is not told of is on the free plan.
+
+use bursar_db::{DbError, Tx};
+use bursar_events::{Part, Present};
+
+use super::subscriptions::changed;
+use crate::store::subscriptions;
+
+/// Subscriptions in one part.
+const PART: i64 = 256;
+
+/// Billing's present state, as events.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct State;
+
+#[tonic::async_trait]
+impl Present for State {
+    async fn part(&self, tx: &mut Tx, after: &str) -> Result<Option<Part>, DbError> {
+        let live = subscriptions::live_after(tx, after, PART).await?;
+        let payloads = live.iter().map(|it| changed(it, &it.plan, it.seats)).collect();
+        Ok(live.last().map(|last| Part { payloads, next: last.owner.to_string() }))
+    }
+}

@@ -1,0 +1,47 @@
+//! Policies, between the API's messages and what the use cases work with.
+
+use bursar_members::OwnPolicy;
+use bursar_proto::organization::v1::{UpdatePolicyRequest, UpdatePolicyResponse};
+use bursar_rpc::convert::UpdateMask;
+use bursar_rpc::{Stored, Violations};
+use prost_types::FieldMask;
+
+use crate::usecase::{PolicyChange, PolicyView};
+
+/// The policies that an organization may set itself.
+const OWN: [&str; 3] = ["admin_billing", "usage_visibility", "balance_visibility"];
+
+/// What an update asks for. Under a mask UNSPECIFIED takes a policy back; without one, what is UNSPECIFIED stays.
+pub(super) fn change(message: &UpdatePolicyRequest, violations: &mut Violations) -> Option<PolicyChange> {
+    let mask = UpdateMask::parse(message.update_mask.as_ref(), &OWN, violations);
+    let named = message.update_mask.as_ref().is_some_and(|mask| !mask.paths.is_empty());
+    let policy = message.policy.unwrap_or_default();
+    let to = match OwnPolicy::try_from(&policy) {
+        Ok(to) => to,
+        Err(error) => {
+            violations.add(&format!("policy.{}", error.field), "has a value that does not exist");
+            return None;
+        }
+    };
+    let changes = |field, unspecified: bool| mask.has(field) && (named || !unspecified);
+    Some(PolicyChange {
+        admin_billing: changes("admin_billing", to.admin_billing.is_none()).then_some(to.admin_billing),
+        usage_visibility: changes("usage_visibility", to.usage_visibility.is_none()).then_some(to.usage_visibility),
+        balance_visibility: changes("balance_visibility", to.balance_visibility.is_none())
+            .then_some(to.balance_visibility),
+    })
+}
+
+/// The names of the policies that an organization has set itself.
+pub(super) fn own(own: &OwnPolicy) -> FieldMask {
+    let set = [own.admin_billing.is_some(), own.usage_visibility.is_some(), own.balance_visibility.is_some()];
+    let paths = OWN.iter().zip(set).filter(|(_, set)| *set).map(|(name, _)| (*name).to_owned());
+    FieldMask { paths: paths.collect() }
+}
+
+impl Stored for PolicyView {
+    type Message = UpdatePolicyResponse;
+    fn to_message(&self) -> UpdatePolicyResponse {
+        UpdatePolicyResponse { policy: Some(self.policy.into()), own: Some(own(&self.own)) }
+    }
+}

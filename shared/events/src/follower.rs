@@ -1,0 +1,333 @@
+//! Following another service's events, each taking effect once: how it is done.
+//!
+//! An event is applied and the cursor moved in one transaction that locks the cursor's row and first compares it with
+//! where this stream thinks it stands. So a crash at any moment leaves both done or neither, and of two replicas that
+//! receive the same event one applies it and the other sees that it was done.
+//!
+//! A snapshot is applied part by part, each under the same lock and only while the cursor stands where it stood when the
+//! snapshot began; the last transaction moves the cursor. A crash in between leaves the cursor, and the snapshot is
+//! loaded again: what its parts say bears being said twice.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use bursar_db::{Db, DbError, Engine, Tx, exactly_one, on};
+use bursar_proto::event::v1::event_service_client::EventServiceClient;
+use bursar_proto::event::v1::watch_response::Item;
+use bursar_proto::event::v1::{Event, SnapshotRequest, SnapshotResponse, WatchRequest};
+use bursar_rpc::problem::reason_of;
+use bursar_rpc::{MAX_MESSAGE, Transport};
+use bursar_secret::Entropy;
+use bursar_time::Clock;
+use sqlx::Row;
+use tonic::{Code, Status};
+
+use crate::consumer::{Consumer, Following, Unapplied};
+use crate::feed::Feed;
+use crate::{SNAPSHOT_REQUIRED, aside};
+
+/// The longest pause between two attempts. Short, because what others were told has to hold within two seconds.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+
+/// A stream that is silent for this long is dead, whatever TCP says.
+const SILENCE: Duration = Duration::from_millis(12_500);
+
+/// Failures in a row that are nothing special: peers start and stop.
+const QUIET_FAILURES: u32 = 5;
+
+const ENROL: &str = "INSERT INTO consumer_cursors (source, cursor) VALUES ($1, '') ON CONFLICT (source) DO NOTHING";
+const READ: &str = "SELECT cursor FROM consumer_cursors WHERE source = $1";
+const LOCK_POSTGRES: &str = "SELECT cursor FROM consumer_cursors WHERE source = $1 FOR UPDATE";
+const MOVE: &str = "UPDATE consumer_cursors SET cursor = $2 WHERE source = $1";
+
+/// An event that could not be read, and why.
+type Bad = (Event, String);
+
+/// Why a stream was given up.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error("{0}")]
+    Stream(#[from] Status),
+    #[error("the stream ended")]
+    Ended,
+    #[error("the stream fell silent")]
+    Silent,
+    #[error("another replica is ahead")]
+    Overtaken,
+    #[error("{0}")]
+    Store(#[from] DbError),
+}
+
+impl Fault {
+    /// Whether the source says that there is no way on but a snapshot.
+    fn wants_snapshot(&self) -> bool {
+        matches!(self, Self::Stream(status) if reason_of(status).as_deref() == Some(SNAPSHOT_REQUIRED))
+    }
+}
+
+/// One consumer of one source.
+pub(crate) struct Follower<C> {
+    consumer: C,
+    source: &'static str,
+    feed: Feed,
+    client: EventServiceClient<Transport>,
+    db: Db,
+    clock: Clock,
+    entropy: Entropy,
+    /// Failures since the last sign of progress.
+    failures: u32,
+}
+
+impl<C: Consumer> Follower<C> {
+    pub(crate) fn new(consumer: C, following: Following) -> Self {
+        let Following { feed, transport, db, clock, entropy, shutdown: _ } = following;
+        let client = EventServiceClient::new(transport)
+            .max_decoding_message_size(MAX_MESSAGE)
+            .max_encoding_message_size(MAX_MESSAGE);
+        Self { consumer, source: feed.source(), feed, client, db, clock, entropy, failures: 0 }
+    }
+
+    /// Reads one stream until something is wrong with it; says how long to rest.
+    pub(crate) async fn follow(&mut self) -> Duration {
+        let mut fault = match self.watch().await {
+            Ok(never) => match never {},
+            Err(fault) => fault,
+        };
+        if fault.wants_snapshot() {
+            match self.load_snapshot().await {
+                Ok(()) => {
+                    self.failures = 0;
+                    return Duration::ZERO;
+                }
+                Err(why) => fault = why,
+            }
+        }
+        self.judge(&fault)
+    }
+
+    async fn watch(&mut self) -> Result<Infallible, Fault> {
+        let mut position = self.enrol().await?;
+        let request = WatchRequest { cursor: position.clone(), types: types::<C>() };
+        let mut stream = within(self.client.watch(request)).await?.into_inner();
+        loop {
+            let answer = within(stream.message()).await?.ok_or(Fault::Ended)?;
+            match answer.item {
+                Some(Item::Event(event)) => {
+                    self.take(&mut position, answer.cursor, Some(&event)).await?;
+                }
+                // A sign of life moves the cursor over events of other types. An item of a later version does, too.
+                Some(Item::Heartbeat(_)) | None if answer.cursor != position => {
+                    self.take(&mut position, answer.cursor, None).await?;
+                }
+                Some(Item::Heartbeat(_)) | None => {}
+            }
+            self.feed.hear();
+            self.failures = 0;
+        }
+    }
+
+    /// Loads the present state and moves the cursor to where it ends.
+    async fn load_snapshot(&mut self) -> Result<(), Fault> {
+        let position = self.enrol().await?;
+        tracing::warn!(consumer = C::NAME, source = self.source, cursor = position, "loading a snapshot");
+        let request = SnapshotRequest { types: types::<C>() };
+        let mut stream = within(self.client.snapshot(request)).await?.into_inner();
+        let mut bad: Vec<Bad> = Vec::new();
+        loop {
+            let answer = within(stream.message()).await?.ok_or(Fault::Ended)?;
+            if !answer.cursor.is_empty() {
+                self.end_snapshot(&position, &answer, &bad).await?;
+                self.consumer.applied();
+                return Ok(());
+            }
+            self.take_part(&position, answer.events, &mut bad).await?;
+            self.consumer.applied();
+        }
+    }
+
+    /// Where this service stands; at the beginning when it never followed the source.
+    async fn enrol(&self) -> Result<String, Fault> {
+        let mut tx = self.db.begin().await?;
+        on!(&mut tx, c => sqlx::query(ENROL).bind(self.source).execute(c).await.map_err(DbError::from)?.rows_affected());
+        let cursor = read_cursor(&mut tx, READ, self.source).await?;
+        tx.commit().await?;
+        Ok(cursor)
+    }
+
+    /// Begins a transaction that holds the cursor; says where it stands.
+    async fn lock(&self) -> Result<(Tx, String), Fault> {
+        let mut tx = self.db.begin().await?;
+        // On SQLite the transaction is the only writer already.
+        let lock = match tx.engine() {
+            Engine::Sqlite => READ,
+            Engine::Postgres => LOCK_POSTGRES,
+        };
+        let stored = read_cursor(&mut tx, lock, self.source).await?;
+        Ok((tx, stored))
+    }
+
+    /// Applies an event and moves the cursor, unless another replica has done so.
+    async fn take(&self, position: &mut String, next: String, event: Option<&Event>) -> Result<(), Fault> {
+        let mut unreadable: Option<String> = None;
+        loop {
+            let (mut tx, stored) = self.lock().await?;
+            if stored != *position {
+                if stored != next {
+                    return Err(Fault::Overtaken);
+                }
+                *position = next;
+                return Ok(());
+            }
+            match (event, unreadable.take()) {
+                (None, _) => {}
+                (Some(event), Some(problem)) => self.set_aside(&mut tx, event, &problem).await?,
+                (Some(event), None) => match self.consumer.apply(&mut tx, event).await {
+                    Ok(()) => {}
+                    Err(Unapplied::Store(error)) => return Err(error.into()),
+                    // Once more, in a transaction without what it may have written before it was found out.
+                    Err(Unapplied::Unreadable(problem)) => {
+                        unreadable = Some(problem);
+                        tx.rollback().await?;
+                        continue;
+                    }
+                },
+            }
+            self.move_to(&mut tx, &next).await?;
+            tx.commit().await?;
+            *position = next;
+            if let Some(event) = event {
+                tracing::debug!(
+                    consumer = C::NAME,
+                    source = self.source,
+                    event = event.id,
+                    kind = event.r#type,
+                    "applied"
+                );
+                self.consumer.applied();
+            }
+            return Ok(());
+        }
+    }
+
+    /// Applies a part of a snapshot, as long as the cursor stands where it stood. What cannot be read is added to `bad`.
+    async fn take_part(&self, position: &str, mut events: Vec<Event>, bad: &mut Vec<Bad>) -> Result<(), Fault> {
+        loop {
+            let (mut tx, stored) = self.lock().await?;
+            if stored != position {
+                return Err(Fault::Overtaken);
+            }
+            let mut found = None;
+            for (index, event) in events.iter().enumerate() {
+                match self.consumer.apply(&mut tx, event).await {
+                    Ok(()) => {}
+                    Err(Unapplied::Store(error)) => return Err(error.into()),
+                    Err(Unapplied::Unreadable(problem)) => {
+                        found = Some((index, problem));
+                        break;
+                    }
+                }
+            }
+            let Some((index, problem)) = found else {
+                return Ok(tx.commit().await?);
+            };
+            // Once more without it.
+            tx.rollback().await?;
+            bad.push((events.remove(index), problem));
+        }
+    }
+
+    /// Ends what the snapshot has not told of, and goes on from its cursor.
+    async fn end_snapshot(&self, position: &str, last: &SnapshotResponse, bad: &[Bad]) -> Result<(), Fault> {
+        let (mut tx, stored) = self.lock().await?;
+        if stored != position {
+            return Err(Fault::Overtaken);
+        }
+        self.consumer.forget_before(&mut tx, last.incarnation).await?;
+        aside::clear(&mut tx, self.source).await?;
+        for (event, problem) in bad {
+            self.set_aside(&mut tx, event, problem).await?;
+        }
+        self.move_to(&mut tx, &last.cursor).await?;
+        Ok(tx.commit().await?)
+    }
+
+    async fn set_aside(&self, tx: &mut Tx, event: &Event, problem: &str) -> Result<(), DbError> {
+        let (consumer, source, id, owner, kind) = (C::NAME, self.source, &event.id, &event.owner, &event.r#type);
+        tracing::error!(consumer, source, event = id, owner, kind, problem, "an event cannot be read: it is set aside");
+        aside::put(tx, self.source, event, problem, self.clock.now()).await
+    }
+
+    async fn move_to(&self, tx: &mut Tx, cursor: &str) -> Result<(), DbError> {
+        exactly_one(on!(tx, c => sqlx::query(MOVE).bind(self.source).bind(cursor).execute(c).await?.rows_affected()))
+    }
+
+    /// Tells what went wrong and how long to rest.
+    fn judge(&mut self, fault: &Fault) -> Duration {
+        if matches!(fault, Fault::Overtaken) {
+            return Duration::ZERO;
+        }
+        self.failures = self.failures.saturating_add(1);
+        let (consumer, source, failures) = (C::NAME, self.source, self.failures);
+        match fault {
+            Fault::Stream(status) if status.code() == Code::InvalidArgument => {
+                tracing::error!(consumer, source, error = %status, "our cursor is of another service");
+            }
+            Fault::Store(error) if !error.is_retryable() => {
+                tracing::error!(consumer, source, failures, %error, "an event cannot be applied; those after it wait");
+            }
+            _ if failures > QUIET_FAILURES => {
+                tracing::warn!(consumer, source, failures, error = %fault, "not following");
+            }
+            _ => {
+                tracing::debug!(consumer, source, failures, error = %fault, "not following");
+            }
+        }
+        pause_after(failures, &self.entropy)
+    }
+}
+
+fn types<C: Consumer>() -> Vec<String> {
+    C::types().iter().map(|&kind| kind.to_owned()).collect()
+}
+
+/// What a peer answers, unless it falls silent.
+async fn within<T>(answer: impl Future<Output = Result<T, Status>>) -> Result<T, Fault> {
+    Ok(tokio::time::timeout(SILENCE, answer).await.map_err(|_| Fault::Silent)??)
+}
+
+async fn read_cursor(tx: &mut Tx, statement: &'static str, source: &str) -> Result<String, DbError> {
+    Ok(on!(tx, c => sqlx::query(statement).bind(source).fetch_one(c).await?.try_get(0)?))
+}
+
+/// Between half and all of a limit that doubles, so that replicas do not come back together.
+fn pause_after(failures: u32, entropy: &Entropy) -> Duration {
+    let limit = FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(LONGEST_PAUSE);
+    let half = limit / 2;
+    let micros = u64::try_from(half.as_micros()).unwrap_or(u64::MAX).saturating_add(1);
+    half + Duration::from_micros(entropy.u64_below(micros))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_a_second_and_differ() {
+        let entropy = Entropy::seeded(1);
+        for (failures, least, most) in [(1, 10, 20), (2, 20, 40), (4, 80, 160), (7, 500, 1_000), (u32::MAX, 500, 1_000)]
+        {
+            for _ in 0..50 {
+                let pause = pause_after(failures, &entropy);
+                let range = Duration::from_millis(least)..=Duration::from_millis(most);
+                assert!(range.contains(&pause), "{failures}: {pause:?}");
+            }
+        }
+        assert_ne!(pause_after(9, &entropy), pause_after(9, &entropy));
+    }
+
+    #[test]
+    fn a_missed_heartbeat_is_not_silence_yet() {
+        assert!(SILENCE > crate::HEARTBEAT * 2);
+    }
+}

@@ -1,0 +1,47 @@
+//! Who may: memberships and policies, as organization's events tell of them, and how fresh that is.
+//!
+//! - [`Word`], [`standing`]: what somebody is in an organization, when an event and a token may disagree
+//! - [`Policy`], [`OwnPolicy`]: what holds for an organization, and what it has set itself
+//! - [`words`], [`policies`]: reading and writing both, for many at once, inside a transaction or outside any
+//! - [`projection`]: from events to rows, for each service's consumer
+//! - [`Members`]: a process's handle on all of it, with the feed's age
+//!
+//! What lives here: what is known of memberships and policies. What must not: what a role may do
+//! (`bursar_rpc::access`), and what a service makes of a stale feed.
+//!
+//! # In a transaction that decides
+//!
+//! Read what was told under the same transaction that writes, and let the later word hold:
+//!
+//! ```
+//! # use bursar_db::{DbError, Tx};
+//! # use bursar_id::{OwnerId, Role};
+//! # use bursar_members::{Policy, Word, policies, standing, words};
+//! # use bursar_rpc::UserCaller;
+//! async fn role_and_policy(
+//!     tx: &mut Tx,
+//!     user: &UserCaller,
+//!     owner: OwnerId,
+//! ) -> Result<(Option<Role>, Option<Policy>), DbError> {
+//!     // Both take slices: one round trip however many.
+//!     let told = words::named(tx, &[(owner, user.user)]).await?;
+//!     let policies = policies::of(tx, &[owner]).await?;
+//!     let role = standing(told.get(&(owner, user.user)).copied(), Some(Word::of_token(user)));
+//!     Ok((role, policies.of(owner)))
+//! }
+//! ```
+
+mod json;
+mod members;
+pub mod policies;
+mod policy;
+pub mod projection;
+mod proto;
+mod word;
+pub mod words;
+
+pub use bursar_rpc::{AdminBilling, BalanceVisibility, UsageVisibility};
+pub use members::Members;
+pub use policy::{OwnPolicy, Policy, Spending};
+pub use proto::PolicyError;
+pub use word::{Word, standing};

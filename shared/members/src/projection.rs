@@ -1,0 +1,87 @@
+//! From organization's events to what is known here. Each service's consumer hands its events to [`learn`], in the
+//! transaction that also moves the cursor, and does with them besides what is its own.
+
+use bursar_db::{DbError, Tx};
+use bursar_events::Unapplied;
+use bursar_id::{OrganizationId, OwnerId, UserId};
+use bursar_proto::event::v1::event::Payload;
+use bursar_proto::event::v1::{DeploymentPolicyChanged, Event, MembershipChanged, OrganizationPolicyChanged};
+use bursar_proto::event_type;
+use bursar_rpc::convert;
+
+use crate::policy::{OwnPolicy, Policy};
+use crate::word::Word;
+use crate::{policies, words};
+
+/// The types of events that are learned here.
+pub const TYPES: [&str; 3] =
+    [event_type::MEMBERSHIP_CHANGED, event_type::ORGANIZATION_POLICY_CHANGED, event_type::DEPLOYMENT_POLICY_CHANGED];
+
+/// What an event was about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Learned {
+    /// A membership; what this word says holds unless a later one was known.
+    Membership {
+        /// The organization.
+        owner: OwnerId,
+        /// The user.
+        user: UserId,
+        /// What was told.
+        word: Word,
+    },
+    /// What an organization has set itself.
+    Policy {
+        /// The organization.
+        owner: OwnerId,
+    },
+    /// What the deployment has: for every account.
+    DeploymentPolicy,
+    /// Something else: nothing was written.
+    Nothing,
+}
+
+/// Writes what an event says about memberships and policies, unless something later is known. Unreadable is an event of
+/// one of [`TYPES`] with a payload that is none, or says what is not known here.
+pub async fn learn(tx: &mut Tx, event: &Event) -> Result<Learned, Unapplied> {
+    match &event.payload {
+        Some(Payload::MembershipChanged(changed)) => membership(tx, event, changed).await,
+        Some(Payload::OrganizationPolicyChanged(changed)) => policy(tx, event, changed).await,
+        Some(Payload::DeploymentPolicyChanged(changed)) => deployment(tx, event, changed).await,
+        Some(_) => Ok(Learned::Nothing),
+        None if TYPES.contains(&event.r#type.as_str()) => Err(Unapplied::unreadable("it has no payload known here")),
+        None => Ok(Learned::Nothing),
+    }
+}
+
+/// Ends what a snapshot of this incarnation has not told of: memberships and policies that earlier ones had.
+pub async fn forget_before(tx: &mut Tx, incarnation: u64) -> Result<(), DbError> {
+    words::end_before(tx, incarnation).await?;
+    policies::forget_before(tx, incarnation).await
+}
+
+async fn membership(tx: &mut Tx, event: &Event, changed: &MembershipChanged) -> Result<Learned, Unapplied> {
+    let owner = organization(&changed.organization_id)?;
+    let user: UserId = changed.user_id.parse().map_err(Unapplied::unreadable)?;
+    let role = convert::optional_role(changed.role).map_err(Unapplied::unreadable)?;
+    let word = Word { role, incarnation: event.incarnation, version: changed.version };
+    words::learn(tx, owner, user, word).await?;
+    Ok(Learned::Membership { owner, user, word })
+}
+
+async fn policy(tx: &mut Tx, event: &Event, changed: &OrganizationPolicyChanged) -> Result<Learned, Unapplied> {
+    let owner = organization(&changed.organization_id)?;
+    let own = OwnPolicy::try_from(&changed.policy.unwrap_or_default()).map_err(Unapplied::unreadable)?;
+    policies::learn(tx, owner, &own, event.incarnation, changed.version).await?;
+    Ok(Learned::Policy { owner })
+}
+
+async fn deployment(tx: &mut Tx, event: &Event, changed: &DeploymentPolicyChanged) -> Result<Learned, Unapplied> {
+    let policy = Policy::try_from(&changed.policy.unwrap_or_default()).map_err(Unapplied::unreadable)?;
+    policies::learn_deployment(tx, &policy, event.incarnation, changed.version).await?;
+    Ok(Learned::DeploymentPolicy)
+}
+
+fn organization(text: &str) -> Result<OwnerId, Unapplied> {
+    let organization: OrganizationId = text.parse().map_err(Unapplied::unreadable)?;
+    Ok(OwnerId::Organization(organization))
+}

@@ -1,0 +1,154 @@
+//! Policies as the API says them.
+
+use bursar_proto::organization::v1 as api;
+use bursar_rpc::{AdminBilling, BalanceVisibility, UsageVisibility};
+
+use crate::policy::{OwnPolicy, Policy, Spending};
+
+/// A policy's value that is none, or is not there where one must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PolicyError {
+    /// The policy's field.
+    pub field: &'static str,
+}
+
+impl std::fmt::Display for PolicyError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "policy.{} has no value that is known here", self.field)
+    }
+}
+
+impl std::error::Error for PolicyError {}
+
+/// A number of the API as a value; `None` for UNSPECIFIED.
+macro_rules! read {
+    ($message:expr, $field:ident, $kind:ident, $($number:ident => $value:expr),+) => {
+        match api::$kind::try_from($message.$field) {
+            $(Ok(api::$kind::$number) => Ok(Some($value)),)+
+            Ok(api::$kind::Unspecified) => Ok(None),
+            Err(_) => Err(PolicyError { field: stringify!($field) }),
+        }
+    };
+}
+
+fn admin_billing(message: &api::Policy) -> Result<Option<AdminBilling>, PolicyError> {
+    read!(message, admin_billing, AdminBilling, Manage => AdminBilling::Manage, View => AdminBilling::View,
+        None => AdminBilling::None)
+}
+
+fn usage_visibility(message: &api::Policy) -> Result<Option<UsageVisibility>, PolicyError> {
+    read!(message, usage_visibility, UsageVisibility, Managers => UsageVisibility::Managers,
+        Everyone => UsageVisibility::Everyone, Nobody => UsageVisibility::Nobody)
+}
+
+fn balance_visibility(message: &api::Policy) -> Result<Option<BalanceVisibility>, PolicyError> {
+    read!(message, balance_visibility, BalanceVisibility, Everyone => BalanceVisibility::Everyone,
+        Managers => BalanceVisibility::Managers)
+}
+
+fn spending(message: &api::Policy) -> Result<Option<Spending>, PolicyError> {
+    read!(message, spending, Spending, UsersAndServices => Spending::UsersAndServices,
+        Services => Spending::Services)
+}
+
+impl TryFrom<&api::Policy> for OwnPolicy {
+    type Error = PolicyError;
+
+    /// What an organization has set; the deployment's fields are left alone.
+    fn try_from(message: &api::Policy) -> Result<Self, PolicyError> {
+        Ok(Self {
+            admin_billing: admin_billing(message)?,
+            usage_visibility: usage_visibility(message)?,
+            balance_visibility: balance_visibility(message)?,
+        })
+    }
+}
+
+impl TryFrom<&api::Policy> for Policy {
+    type Error = PolicyError;
+
+    /// What holds: every field must say something.
+    fn try_from(message: &api::Policy) -> Result<Self, PolicyError> {
+        let missing = |field| PolicyError { field };
+        Ok(Self {
+            admin_billing: admin_billing(message)?.ok_or(missing("admin_billing"))?,
+            usage_visibility: usage_visibility(message)?.ok_or(missing("usage_visibility"))?,
+            balance_visibility: balance_visibility(message)?.ok_or(missing("balance_visibility"))?,
+            spending: spending(message)?.ok_or(missing("spending"))?,
+        })
+    }
+}
+
+impl From<OwnPolicy> for api::Policy {
+    fn from(own: OwnPolicy) -> Self {
+        let admin_billing = own.admin_billing.map_or(api::AdminBilling::Unspecified, |it| match it {
+            AdminBilling::Manage => api::AdminBilling::Manage,
+            AdminBilling::View => api::AdminBilling::View,
+            AdminBilling::None => api::AdminBilling::None,
+        });
+        let usage_visibility = own.usage_visibility.map_or(api::UsageVisibility::Unspecified, |it| match it {
+            UsageVisibility::Managers => api::UsageVisibility::Managers,
+            UsageVisibility::Everyone => api::UsageVisibility::Everyone,
+            UsageVisibility::Nobody => api::UsageVisibility::Nobody,
+        });
+        let balance_visibility = own.balance_visibility.map_or(api::BalanceVisibility::Unspecified, |it| match it {
+            BalanceVisibility::Everyone => api::BalanceVisibility::Everyone,
+            BalanceVisibility::Managers => api::BalanceVisibility::Managers,
+        });
+        Self {
+            admin_billing: admin_billing.into(),
+            usage_visibility: usage_visibility.into(),
+            balance_visibility: balance_visibility.into(),
+            spending: api::Spending::Unspecified.into(),
+        }
+    }
+}
+
+impl From<Policy> for api::Policy {
+    fn from(policy: Policy) -> Self {
+        let own = OwnPolicy {
+            admin_billing: Some(policy.admin_billing),
+            usage_visibility: Some(policy.usage_visibility),
+            balance_visibility: Some(policy.balance_visibility),
+        };
+        let spending = match policy.spending {
+            Spending::UsersAndServices => api::Spending::UsersAndServices,
+            Spending::Services => api::Spending::Services,
+        };
+        Self { spending: spending.into(), ..own.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_policy_survives_the_api() {
+        let admin = [AdminBilling::Manage, AdminBilling::View, AdminBilling::None];
+        let usage = [UsageVisibility::Managers, UsageVisibility::Everyone, UsageVisibility::Nobody];
+        let balance = [BalanceVisibility::Everyone, BalanceVisibility::Managers];
+        for n in 0..3 {
+            let policy = Policy {
+                admin_billing: admin[n],
+                usage_visibility: usage[n],
+                balance_visibility: balance[n % 2],
+                spending: [Spending::UsersAndServices, Spending::Services][n % 2],
+            };
+            assert_eq!(Policy::try_from(&api::Policy::from(policy)), Ok(policy));
+            let own = OwnPolicy { admin_billing: Some(admin[n]), ..OwnPolicy::default() };
+            assert_eq!(OwnPolicy::try_from(&api::Policy::from(own)), Ok(own));
+        }
+    }
+
+    #[test]
+    fn what_is_unknown_or_missing_is_no_policy() {
+        let whole = api::Policy::from(Policy::default());
+        let unknown = api::Policy { usage_visibility: 77, ..whole };
+        let missing = api::Policy { spending: 0, ..whole };
+        assert_eq!(Policy::try_from(&unknown), Err(PolicyError { field: "usage_visibility" }));
+        assert_eq!(OwnPolicy::try_from(&unknown), Err(PolicyError { field: "usage_visibility" }));
+        assert_eq!(Policy::try_from(&missing), Err(PolicyError { field: "spending" }));
+        assert_eq!(OwnPolicy::try_from(&missing).map(|own| own.admin_billing), Ok(Some(AdminBilling::Manage)));
+    }
+}
