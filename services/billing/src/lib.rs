@@ -6,6 +6,7 @@
 //! - `store/`: every SQL statement
 //! - `grpc/`: the handlers, and errors → status
 //! - `consume.rs`: what organization's events do here
+//! - `jobs.rs`: what is done later, and again and again
 //!
 //! [`start`] wires them; nothing else here knows about settings or background tasks.
 
@@ -15,6 +16,7 @@ mod consume;
 pub mod domain;
 mod error;
 mod grpc;
+mod jobs;
 pub mod lane;
 mod payment;
 mod store;
@@ -28,6 +30,7 @@ use std::sync::Arc;
 
 use bursar_db::{Db, PoolOptions};
 use bursar_events::{Feed, Following, Outbox};
+use bursar_jobs::Jobs;
 use bursar_members::Members;
 use bursar_rpc::{KeySet, StackDeps};
 use bursar_runtime::{Env, Peers, ReadyProbe, Service, Settings, Started};
@@ -120,8 +123,9 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
     };
     let consumer = FromOrganization { clock: env.clock.clone(), members: members.clone() };
     env.tasks.spawn(bursar_events::run(consumer, following));
-    env.tasks.spawn(usecase::sweep::run(db.clone(), env.clock.clone(), lanes, env.shutdown.clone()));
-    env.tasks.spawn(usecase::renewals::run(subscriptions, env.shutdown.clone()));
+    let jobs = Jobs::new(db.clone(), settings.sealer(&env.entropy)?, env.entropy.clone(), env.clock.clone());
+    let runner = jobs::runner(jobs, &db, lanes, subscriptions, &env);
+    env.tasks.spawn(runner.run(env.shutdown.clone(), env.halt.clone()));
     let deps = StackDeps {
         keys: KeySet::remote(peers.to(Service::Identity)),
         clock: env.clock.clone(),

@@ -14,7 +14,13 @@ enum Command {
 
 fn main() -> ExitCode {
     let extra = async |settings: &Settings, Command::Verify| verify(settings).await;
-    bursar_runtime::run_single_with(Service::Billing, bursar_billing::start, bursar_billing::migrate, extra)
+    bursar_runtime::run_single_with(
+        Service::Billing,
+        bursar_billing::open,
+        bursar_billing::start,
+        bursar_billing::migrate,
+        extra,
+    )
 }
 
 async fn verify(settings: &Settings) -> anyhow::Result<ExitCode> {

@@ -6,6 +6,7 @@
 //! - `store/`: every SQL statement
 //! - `grpc/`: the handlers, and errors → status
 //! - `consume.rs`: what organization's events do here
+//! - `jobs.rs`: what is done later, and again and again
 //!
 //! [`start`] wires them; nothing else here knows about settings or background tasks.
 
@@ -14,6 +15,7 @@ pub mod consume;
 pub mod domain;
 mod error;
 mod grpc;
+mod jobs;
 pub mod store;
 pub mod usecase;
 
@@ -24,24 +26,20 @@ use anyhow::Context as _;
 use bursar_db::Db;
 use bursar_events::{Feed, Following, Outbox};
 use bursar_id::ServiceAccountId;
+use bursar_jobs::Jobs;
 use bursar_mail::Courier;
 use bursar_members::Members;
 use bursar_rpc::token::ServiceClaims;
 use bursar_rpc::{KeySet, Mutations, Problem, ServiceRole, ServiceTokens, StackDeps};
 use bursar_runtime::{Env, Peers, ReadyProbe, Service, Settings, Started};
-use bursar_time::{Span, Timestamp};
+use bursar_time::Timestamp;
 
 use consume::FromOrganization;
 use store::MIGRATIONS;
 use usecase::hashing::Hasher;
 use usecase::present::Users;
-use usecase::signing::{self, Signer};
+use usecase::signing::Signer;
 use usecase::{Identity, Parts};
-
-/// How often what has perished is deleted.
-const PRUNE_EVERY: Span = Span::HOUR;
-/// Clock jumps of a test wake the pruner; it rests this long after a round all the same.
-const PRUNE_REST: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Brings the store's schema up to date. `restored_at`: the store was restored from a backup; a new incarnation of its
 /// events begins at this time.
@@ -59,7 +57,8 @@ pub async fn migrate(settings: &Settings, restored_at: Option<Timestamp>) -> any
     Ok(outcome?)
 }
 
-async fn open(settings: &Settings) -> anyhow::Result<Db> {
+/// Opens identity's store as it is.
+pub async fn open(settings: &Settings) -> anyhow::Result<Db> {
     let options = settings.pool_options(Service::Identity);
     Ok(Db::open(settings.store(Service::Identity), &MIGRATIONS, &options).await?)
 }
@@ -80,12 +79,11 @@ pub async fn start_with(settings: &Settings, config: Config, peers: Peers, env: 
     let hasher = tokio::task::spawn_blocking(move || Hasher::new(entropy)).await??;
     let tokens = own_tokens(&signer, &config, &env);
     let identity = Identity::new(Parts {
-        courier: courier(settings, &db, &sealer, &env)?,
         config,
         db: db.clone(),
         clock: env.clock.clone(),
         entropy: env.entropy.clone(),
-        sealer,
+        jobs: Jobs::new(db.clone(), sealer, env.entropy.clone(), env.clock.clone()),
         mutations: Mutations::new(db.clone(), env.clock.clone(), env.entropy.clone(), outbox.clone()).telling(),
         hasher,
         signer: signer.clone(),
@@ -95,7 +93,8 @@ pub async fn start_with(settings: &Settings, config: Config, peers: Peers, env: 
     let members = Members::new(db.clone(), Feed::new("organization"));
     let feed = members.feed().clone();
     feed.measure(&env.meter);
-    spawn_tasks(&identity, &members, &env);
+    let courier = Courier::new(settings.mail_transport()?, &settings.mail.from)?;
+    spawn_tasks(&identity, courier, &members, &env);
 
     let deps = StackDeps {
         keys: KeySet::local(signer.subscribe()),
@@ -110,14 +109,6 @@ pub async fn start_with(settings: &Settings, config: Config, peers: Peers, env: 
         .answering(["bursar.event.v1.EventService"])
         .ready_when(ReadyProbe::store(db.clone(), &MIGRATIONS).showing(move || feed.describe()))
         .closing(async move { db.close().await }))
-}
-
-fn courier(settings: &Settings, db: &Db, sealer: &bursar_secret::Sealer, env: &Env) -> anyhow::Result<Courier> {
-    let transport = match &settings.mail.smtp_url {
-        Some(url) => bursar_mail::Transport::smtp(url.expose())?,
-        None => bursar_mail::Transport::Directory(settings.mail_dir()),
-    };
-    Ok(Courier::new(db.clone(), sealer.clone(), env.clock.clone(), transport, &settings.mail.from)?)
 }
 
 /// Identity's own tokens for calling organization: it signs them itself.
@@ -141,10 +132,10 @@ async fn ensure_accounts(settings: &Settings, identity: &Identity, env: &Env) ->
     identity.ensure_operator(&settings.operator_file).await.context("cannot make the operator's account")
 }
 
-/// Background work: mail goes out until everything has ended, the rest only until draining begins.
-fn spawn_tasks(identity: &Identity, members: &Members, env: &Env) {
+/// Background work: jobs are done until everything has ended, events are followed only until draining begins.
+fn spawn_tasks(identity: &Identity, courier: Courier, members: &Members, env: &Env) {
     let parts = identity.parts();
-    env.tasks.spawn(parts.courier.clone().run(env.halt.clone()));
+    env.tasks.spawn(jobs::runner(identity, courier, env).run(env.shutdown.clone(), env.halt.clone()));
     let following = Following {
         feed: members.feed().clone(),
         transport: parts.organization.clone(),
@@ -154,32 +145,4 @@ fn spawn_tasks(identity: &Identity, members: &Members, env: &Env) {
         shutdown: env.shutdown.clone(),
     };
     env.tasks.spawn(bursar_events::run(FromOrganization { members: members.clone() }, following));
-    let (signer, clock, shutdown) = (parts.signer.clone(), parts.clock.clone(), env.shutdown.clone());
-    env.tasks.spawn(async move {
-        loop {
-            let again = clock.sleep(signing::LOOK_AGAIN);
-            if let Err(error) = signer.look_again().await {
-                tracing::warn!(%error, "cannot look after the signing keys");
-            }
-            tokio::select! {
-                () = shutdown.cancelled() => return,
-                () = again => {}
-            }
-        }
-    });
-    let (identity, clock, shutdown) = (identity.clone(), parts.clock.clone(), env.shutdown.clone());
-    env.tasks.spawn(async move {
-        loop {
-            let again = clock.sleep(PRUNE_EVERY);
-            match identity.prune().await {
-                Ok(0) => {}
-                Ok(rows) => tracing::info!(rows, "deleted what has perished"),
-                Err(error) => tracing::warn!(%error, "cannot delete what has perished"),
-            }
-            tokio::select! {
-                () = shutdown.cancelled() => return,
-                () = async { tokio::time::sleep(PRUNE_REST).await; again.await } => {}
-            }
-        }
-    });
 }

@@ -5,5 +5,10 @@ use std::process::ExitCode;
 use bursar_runtime::Service;
 
 fn main() -> ExitCode {
-    bursar_runtime::run_single(Service::Identity, bursar_identity::start, bursar_identity::migrate)
+    bursar_runtime::run_single(
+        Service::Identity,
+        bursar_identity::open,
+        bursar_identity::start,
+        bursar_identity::migrate,
+    )
 }

@@ -4,22 +4,22 @@
 use bursar_db::{DbError, Tx};
 use bursar_events::{Consumer, Unapplied, audit};
 use bursar_id::UserId;
+use bursar_jobs::Jobs;
 use bursar_proto::event::v1::Event;
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event_type;
 use bursar_time::Clock;
-use std::sync::Arc;
-use tokio::sync::Notify;
 
 use crate::store::users;
+use crate::usecase::departures;
 
 /// Applies identity's events to organization's store.
 #[derive(Clone, Debug)]
 pub struct FromIdentity {
     /// By which deletions are dated.
     pub clock: Clock,
-    /// Rung after each event: somebody may have to be seen off.
-    pub departures: Arc<Notify>,
+    /// Where departures are enqueued.
+    pub jobs: Jobs,
 }
 
 impl Consumer for FromIdentity {
@@ -36,7 +36,7 @@ impl Consumer for FromIdentity {
             }
             Some(Payload::AuditRecorded(told)) => audit::learn(tx, told).await?,
             Some(Payload::UserDeleted(deleted)) => {
-                users::delete(tx, user(&deleted.user_id)?, self.clock.now()).await?;
+                departures::depart(tx, &self.jobs, user(&deleted.user_id)?, self.clock.now()).await?;
             }
             None if Self::types().contains(&event.r#type.as_str()) => {
                 return Err(Unapplied::unreadable("it has no payload known here"));
@@ -53,7 +53,7 @@ impl Consumer for FromIdentity {
     }
 
     fn applied(&self) {
-        self.departures.notify_one();
+        self.jobs.wake();
     }
 }
 

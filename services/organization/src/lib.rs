@@ -6,6 +6,7 @@
 //! - `store/`: every SQL statement
 //! - `grpc/`: the handlers, and errors → status
 //! - `consume.rs`: what identity's events do here
+//! - `jobs.rs`: what is done later, and again and again
 //!
 //! [`start`] wires them; nothing else here knows about settings or background tasks.
 
@@ -14,33 +15,25 @@ pub mod consume;
 pub mod domain;
 mod error;
 mod grpc;
+mod jobs;
 pub mod store;
 pub mod usecase;
 
 pub use config::Config;
 pub use error::Error;
 
-use std::sync::Arc;
-
 use bursar_db::Db;
 use bursar_events::{Feed, Following, Outbox};
+use bursar_jobs::Jobs;
 use bursar_mail::Courier;
 use bursar_rpc::{KeySet, Mutations, ServiceTokens, StackDeps};
 use bursar_runtime::{Env, Peers, ReadyProbe, Service, Settings, Started};
-use bursar_time::{Span, Timestamp};
-use tokio::sync::Notify;
+use bursar_time::Timestamp;
 
 use consume::{FromBilling, FromIdentity};
 use store::MIGRATIONS;
 use usecase::present::State;
 use usecase::{Organization, Parts};
-
-/// How often old answers to requests are forgotten.
-const PRUNE_EVERY: Span = Span::HOUR;
-/// How often somebody looks for people to see off without being told: another replica may have died on it.
-const LOOK_EVERY: Span = Span::MINUTE;
-/// The rest between two rounds of background work, however often a test's clock jumps.
-const REST: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Brings the store's schema up to date. `restored_at`: the store was restored from a backup; a new incarnation of its
 /// events begins at this time.
@@ -58,7 +51,8 @@ pub async fn migrate(settings: &Settings, restored_at: Option<Timestamp>) -> any
     Ok(outcome?)
 }
 
-async fn open(settings: &Settings) -> anyhow::Result<Db> {
+/// Opens organization's store as it is.
+pub async fn open(settings: &Settings) -> anyhow::Result<Db> {
     let options = settings.pool_options(Service::Organization);
     Ok(Db::open(settings.store(Service::Organization), &MIGRATIONS, &options).await?)
 }
@@ -76,24 +70,22 @@ pub async fn start_with(settings: &Settings, keys: KeySet, peers: Peers, env: En
     let sealer = settings.sealer(&env.entropy)?;
     let (clock, entropy) = (env.clock.clone(), env.entropy.clone());
     let outbox = Outbox::new("organization", db.clone(), clock.clone(), entropy.clone());
-    let courier =
-        Courier::new(db.clone(), sealer.clone(), clock.clone(), settings.mail_transport()?, &settings.mail.from)?;
     let tokens = peers.tokens(Service::Organization, settings, &env)?;
     let organization = Organization::new(Parts {
         config: Config::of(settings),
         db: db.clone(),
         clock: clock.clone(),
         entropy: entropy.clone(),
-        sealer,
+        jobs: Jobs::new(db.clone(), sealer, entropy.clone(), clock.clone()),
         mutations: Mutations::new(db.clone(), clock.clone(), entropy.clone(), outbox.clone()),
         outbox: outbox.clone(),
-        courier,
         billing: peers.to(Service::Billing).with_tokens(tokens.clone()),
     });
     organization.tell_deployment_policy().await?;
     let feeds = [Service::Identity, Service::Billing].map(|source| Feed::new(source.name()));
     feeds.iter().for_each(|feed| feed.measure(&env.meter));
-    spawn_tasks(&organization, &feeds, &peers, &tokens, &env);
+    let courier = Courier::new(settings.mail_transport()?, &settings.mail.from)?;
+    spawn_tasks(&organization, courier, &feeds, &peers, &tokens, &env);
 
     let deps = StackDeps { keys, clock, entropy, meter: env.meter, limits: settings.stack_limits() };
     let events = outbox.service(State, env.shutdown);
@@ -107,12 +99,18 @@ pub async fn start_with(settings: &Settings, keys: KeySet, peers: Peers, env: En
         .closing(async move { db.close().await }))
 }
 
-/// Background work: mail goes out until everything has ended, the rest only until draining begins.
-fn spawn_tasks(organization: &Organization, feeds: &[Feed; 2], peers: &Peers, tokens: &ServiceTokens, env: &Env) {
+/// Background work: jobs are done until everything has ended, events are followed only until draining begins.
+fn spawn_tasks(
+    organization: &Organization,
+    courier: Courier,
+    feeds: &[Feed; 2],
+    peers: &Peers,
+    tokens: &ServiceTokens,
+    env: &Env,
+) {
     let parts = organization.parts();
-    env.tasks.spawn(parts.courier.clone().run(env.halt.clone()));
-    let departures = Arc::new(Notify::new());
-    let consumer = FromIdentity { clock: parts.clock.clone(), departures: Arc::clone(&departures) };
+    env.tasks.spawn(jobs::runner(organization, courier, env).run(env.shutdown.clone(), env.halt.clone()));
+    let consumer = FromIdentity { clock: parts.clock.clone(), jobs: parts.jobs.clone() };
     let [identity, billing] = feeds;
     let following = |feed: &Feed, source| Following {
         feed: feed.clone(),
@@ -124,43 +122,4 @@ fn spawn_tasks(organization: &Organization, feeds: &[Feed; 2], peers: &Peers, to
     };
     env.tasks.spawn(bursar_events::run(consumer, following(identity, Service::Identity)));
     env.tasks.spawn(bursar_events::run(FromBilling, following(billing, Service::Billing)));
-    env.tasks.spawn(see_off(organization.clone(), departures, env.clone()));
-    env.tasks.spawn(prune(organization.clone(), env.clone()));
-}
-
-/// Sees off whoever has deleted the account: at once, when told, and every now and then.
-async fn see_off(organization: Organization, departures: Arc<Notify>, env: Env) {
-    loop {
-        match organization.see_off().await {
-            Ok(0) => {}
-            Ok(memberships) => tracing::info!(memberships, "ended memberships of deleted accounts"),
-            Err(error) => {
-                tracing::warn!(%error, "cannot end the memberships of deleted accounts");
-                tokio::time::sleep(REST).await;
-                departures.notify_one();
-            }
-        }
-        tokio::select! {
-            () = env.shutdown.cancelled() => return,
-            () = departures.notified() => {}
-            () = env.clock.sleep(LOOK_EVERY) => {}
-        }
-    }
-}
-
-/// Forgets answers to requests that are too old to be repeated.
-async fn prune(organization: Organization, env: Env) {
-    let parts = organization.parts();
-    loop {
-        let again = env.clock.sleep(PRUNE_EVERY);
-        match bursar_db::idempotency::prune(&parts.db, parts.clock.now()).await {
-            Ok(0) => {}
-            Ok(rows) => tracing::info!(rows, "forgot old answers"),
-            Err(error) => tracing::warn!(%error, "cannot forget old answers"),
-        }
-        tokio::select! {
-            () = env.shutdown.cancelled() => return,
-            () = async { tokio::time::sleep(REST).await; again.await } => {}
-        }
-    }
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     bursar_runtime::run_single(
         bursar_runtime::Service::Organization,
+        bursar_organization::open,
         bursar_organization::start,
         bursar_organization::migrate,
     )

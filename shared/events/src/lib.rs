@@ -2,6 +2,7 @@
 //!
 //! - [`Outbox`]: appends events in the transaction of the change, and serves them as `EventService`
 //! - [`Present`]: a service's present state, told as events to whoever comes late
+//! - [`retention`]: forgets what is older than thirty days
 //! - [`Consumer`] and [`run`]: follow another service's events, each taking effect once, across crashes and replicas
 //! - [`Feed`]: how long ago the source was last heard; [`aside`]: events that could not be read, and whose they are
 //!
@@ -25,6 +26,7 @@ mod follower;
 mod incarnation;
 mod outbox;
 mod present;
+pub mod retention;
 mod snapshot;
 mod watch;
 

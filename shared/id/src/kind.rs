@@ -64,5 +64,7 @@ pub mod kinds {
         Audit = "aud";
         /// A mail waiting to be sent.
         Mail = "eml";
+        /// Work to be done later.
+        Job = "job";
     }
 }

@@ -64,3 +64,5 @@ pub type EventId = Id<kinds::Event>;
 pub type AuditId = Id<kinds::Audit>;
 /// A mail waiting to be sent (`eml_`).
 pub type MailId = Id<kinds::Mail>;
+/// The id of work to be done later.
+pub type JobId = Id<kinds::Job>;

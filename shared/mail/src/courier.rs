@@ -1,138 +1,52 @@
-//! The background task that delivers what is queued.
+//! Mail as a kind of job: queued in the caller's transaction, delivered by the runner.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use bursar_db::{Db, DbError};
-use bursar_secret::Sealer;
-use bursar_time::{Clock, Span};
+use bursar_db::{DbError, Tx};
+use bursar_id::MailId;
+use bursar_jobs::{Failure, Jobs, Kind, Lease, Next, Runner, Terms, Work};
+use bursar_time::Timestamp;
 use lettre::message::Mailbox;
-use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
 
-use crate::queue::{Claimed, claim, postpone, strike};
-use crate::transport::Failure;
-use crate::{MailError, Transport};
+use crate::{Mail, MailError, Transport};
 
-/// How long a claimed mail is out of sight of other couriers. Longer than any delivery takes; a mail whose courier
-/// died is tried again after it.
-const LEASE: Span = Span::from_mins(5);
+/// A mail to be delivered.
+const MAIL: Kind<Mail> = Kind::new("mail");
 
-/// The wait before the second attempt; it doubles with each, up to [`LONGEST_WAIT`].
-const FIRST_WAIT: Span = Span::from_secs(10);
+/// An SMTP conversation may take several times the twenty seconds of one answer.
+const TERMS: Terms = Terms { limit: std::time::Duration::from_mins(2), at_once: 4, ..Terms::DEFAULT };
 
-/// The longest wait between two attempts.
-const LONGEST_WAIT: Span = Span::HOUR;
+/// Queues a mail in the caller's transaction: it is sent if and only if that commits. Call [`Jobs::wake`] after the
+/// commit to have it sent at once. The address must be one that `bursar_email::Email` takes.
+pub async fn queue(jobs: &Jobs, tx: &mut Tx, now: Timestamp, mail: &Mail) -> Result<(), DbError> {
+    jobs.enqueue(tx, MAIL, mail, now, None).await
+}
 
-/// A mail is given up after this many attempts, which takes a little over a day.
-const MAX_ATTEMPTS: i64 = 34;
-
-/// How often the queue is looked at without being woken: finds what other replicas left and what has become due.
-const LOOK_EVERY: Span = Span::SECOND;
-
-/// Rest after the store failed.
-const STORE_REST: Duration = Duration::from_secs(2);
-
-/// Delivers queued mail. Cheap to clone; every clone wakes the same one. Any number of replicas may run one each.
-#[derive(Debug, Clone)]
-pub struct Courier(Arc<Inner>);
-
+/// Delivers queued mail.
 #[derive(Debug)]
-struct Inner {
-    db: Db,
-    sealer: Sealer,
-    clock: Clock,
+pub struct Courier {
     transport: Transport,
     from: Mailbox,
-    bell: Notify,
 }
 
 impl Courier {
-    /// A courier for one service's queue. `from` is the sender: `no-reply@example.com` or `Bursar <no-reply@…>`.
-    /// Nothing is delivered before [`Courier::run`].
-    pub fn new(db: Db, sealer: Sealer, clock: Clock, transport: Transport, from: &str) -> Result<Self, MailError> {
+    /// A courier. `from` is the sender: `no-reply@example.com` or `Bursar <no-reply@…>`.
+    pub fn new(transport: Transport, from: &str) -> Result<Self, MailError> {
         let from = from.parse().map_err(|error: lettre::address::AddressError| MailError::From(error.to_string()))?;
-        Ok(Self(Arc::new(Inner { db, sealer, clock, transport, from, bell: Notify::new() })))
+        Ok(Self { transport, from })
     }
 
-    /// Says that mail was committed: it is delivered now instead of within a second.
-    pub fn wake(&self) {
-        self.0.bell.notify_one();
-    }
-
-    /// Delivers until `shutdown`. A delivery under way is finished; if it is cut off, the mail is delivered again.
-    pub async fn run(self, shutdown: CancellationToken) {
-        let inner = &self.0;
-        while !shutdown.is_cancelled() {
-            match inner.deliver_one().await {
-                Ok(true) => {}
-                Ok(false) => {
-                    tokio::select! {
-                        () = shutdown.cancelled() => {}
-                        () = inner.bell.notified() => {}
-                        () = inner.clock.sleep(LOOK_EVERY) => {}
-                    }
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "the mail queue cannot be read");
-                    tokio::select! {
-                        () = shutdown.cancelled() => {}
-                        () = tokio::time::sleep(STORE_REST) => {}
-                    }
-                }
-            }
-        }
+    /// Has a runner deliver mail by this courier.
+    pub fn hire(self, runner: &mut Runner) {
+        runner.on(MAIL, TERMS, self);
     }
 }
 
-impl Inner {
-    /// Takes one due mail through to its end or to its next attempt. `false` when none is due.
-    async fn deliver_one(&self) -> Result<bool, DbError> {
-        let Some(mail) = claim(&self.db, self.clock.now(), LEASE).await? else {
-            return Ok(false);
-        };
-        match self.hand_over(&mail).await {
-            Ok(()) => {
-                tracing::debug!(id = %mail.id, attempts = mail.attempts, "mail delivered");
-                strike(&self.db, &mail).await?;
-            }
-            Err(Failure::Later(reason)) if mail.attempts < MAX_ATTEMPTS => {
-                let wait = wait_after(mail.attempts);
-                tracing::warn!(id = %mail.id, attempts = mail.attempts, reason, "mail not delivered, trying again later");
-                postpone(&self.db, &mail, self.clock.now().saturating_add(wait)).await?;
-            }
-            Err(Failure::Later(reason) | Failure::Never(reason)) => {
-                tracing::error!(id = %mail.id, attempts = mail.attempts, reason, "mail given up");
-                strike(&self.db, &mail).await?;
-            }
-        }
-        Ok(true)
-    }
+impl Work for Courier {
+    type Payload = Mail;
 
-    async fn hand_over(&self, mail: &Claimed) -> Result<(), Failure> {
-        let Some(letter) = mail.open(&self.sealer) else {
-            // Kept for the usual time: the operator may have started with the wrong key file.
-            return Err(Failure::Later("the queued mail cannot be unsealed: another master key?".to_owned()));
-        };
-        self.transport.deliver(mail.id, mail.queued_at, &self.from, &letter).await
-    }
-}
-
-/// 10 s, 20 s, 40 s … 1 h.
-fn wait_after(attempts: i64) -> Span {
-    let doublings = u32::try_from(attempts.saturating_sub(1)).unwrap_or(0).min(16);
-    FIRST_WAIT.saturating_mul(1 << doublings).min(LONGEST_WAIT)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn waits_double_up_to_an_hour_and_last_a_day() {
-        let seconds: Vec<u64> = (1..=11).map(|attempts| wait_after(attempts).as_secs()).collect();
-        assert_eq!(seconds, [10, 20, 40, 80, 160, 320, 640, 1280, 2560, 3600, 3600]);
-        let total: u64 = (1..MAX_ATTEMPTS).map(|attempts| wait_after(attempts).as_secs()).sum();
-        assert!((24 * 3600..27 * 3600).contains(&total), "{total} s");
+    /// A mail is named and dated after its job, so that each attempt writes the same.
+    async fn run(&self, lease: &Lease, mail: Mail) -> Result<Next, Failure> {
+        let id = MailId::from_uuid(lease.id().as_uuid());
+        self.transport.deliver(id, lease.enqueued_at(), &self.from, &mail).await?;
+        Ok(Next::Finished)
     }
 }

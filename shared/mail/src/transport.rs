@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bursar_id::MailId;
+use bursar_jobs::Failure;
 use bursar_time::Timestamp;
 use lettre::message::Mailbox;
 use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
@@ -32,15 +33,6 @@ impl fmt::Debug for Transport {
             Self::Smtp(_) => f.write_str("Smtp"),
         }
     }
-}
-
-/// Why one delivery failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Failure {
-    /// It may work later.
-    Later(String),
-    /// It will never work: the mail is given up.
-    Never(String),
 }
 
 impl Transport {

@@ -12,6 +12,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bursar_db::{Db, Migrations, PoolOptions, on};
+use bursar_jobs::{Jobs, Runner};
 use bursar_mail::{Courier, Mail, Transport, queue};
 use bursar_secret::{Entropy, Sealer, Secret};
 use bursar_testkit::TestDb;
@@ -55,20 +56,23 @@ impl World {
         let mail =
             Mail { to: to.to_owned(), subject: "Welcome".to_owned(), text: text.to_owned(), html: String::new() };
         let mut tx = self.db.begin().await.expect("begins");
-        queue(&mut tx, &self.sealer, &self.entropy, self.clock.now(), &mail).await.expect("queues");
+        queue(&self.jobs(), &mut tx, self.clock.now(), &mail).await.expect("queues");
         tx.commit().await.expect("commits");
     }
 
-    fn hire(&self, transport: Transport) -> (Courier, JoinHandle<()>) {
-        let courier = Courier::new(self.db.clone(), self.sealer.clone(), self.clock.clone(), transport, FROM)
-            .expect("a good sender");
-        let at_work = tokio::spawn(courier.clone().run(self.shutdown.clone()));
-        (courier, at_work)
+    fn jobs(&self) -> Jobs {
+        Jobs::new(self.db.clone(), self.sealer.clone(), self.entropy.clone(), self.clock.clone())
+    }
+
+    fn hire(&self, transport: Transport) -> (Jobs, JoinHandle<()>) {
+        let jobs = self.jobs();
+        let mut runner = Runner::new(jobs.clone(), &opentelemetry::global::meter("test"));
+        Courier::new(transport, FROM).expect("a good sender").hire(&mut runner);
+        (jobs, tokio::spawn(runner.run(self.shutdown.clone(), self.shutdown.clone())))
     }
 
     async fn queued(&self) -> i64 {
-        let mut tx = self.db.read().await.expect("begins");
-        on!(&mut tx, c => sqlx::query("SELECT count(*) FROM mail_queue").fetch_one(c).await.expect("counts").get(0))
+        count(&self.db, "SELECT count(*) FROM jobs WHERE kind = 'mail' AND dead_at IS NULL").await
     }
 
     /// Waits until the queue holds `count` mails.
@@ -97,21 +101,19 @@ bursar_testkit::engines! {
     async fn mail_is_sent_when_its_transaction_commits_and_not_before(at: TestDb) {
         let world = World::new(&at).await;
         let directory = tempfile::tempdir().expect("a directory");
-        let (courier, at_work) = world.hire(Transport::directory(directory.path()));
+        let (jobs, at_work) = world.hire(Transport::directory(directory.path()));
         let letter = |to: &str| Mail { to: to.into(), subject: "Hi".into(), text: format!("http://x/?token={to}\n"), html: String::new() };
 
         let mut undone = world.db.begin().await.expect("begins");
-        queue(&mut undone, &world.sealer, &world.entropy, world.clock.now(), &letter("undone@example.com"))
-            .await.expect("queues");
+        queue(&jobs, &mut undone, world.clock.now(), &letter("undone@example.com")).await.expect("queues");
         undone.rollback().await.expect("rolls back");
         let mut open = world.db.begin().await.expect("begins");
-        queue(&mut open, &world.sealer, &world.entropy, world.clock.now(), &letter("ann@example.com"))
-            .await.expect("queues");
-        courier.wake();
+        queue(&jobs, &mut open, world.clock.now(), &letter("ann@example.com")).await.expect("queues");
+        jobs.wake();
         tokio::task::yield_now().await;
         assert!(files(directory.path()).is_empty(), "sent before the commit");
         open.commit().await.expect("commits");
-        courier.wake();
+        jobs.wake();
         world.until_queued(0).await;
 
         let sent = files(directory.path());
@@ -121,16 +123,6 @@ bursar_testkit::engines! {
         }
         world.shutdown.cancel();
         at_work.await.expect("goes home quietly");
-    }
-
-    async fn what_lies_in_the_queue_is_sealed(at: TestDb) {
-        let world = World::new(&at).await;
-        world.send("ann@example.com", "token=geheim").await;
-        let mut tx = world.db.read().await.expect("begins");
-        let row: Vec<u8> =
-            on!(&mut tx, c => sqlx::query("SELECT sealed FROM mail_queue").fetch_one(c).await.expect("reads").get(0));
-        let shown = String::from_utf8_lossy(&row);
-        assert!(!shown.contains("geheim") && !shown.contains("ann@"), "{shown}");
     }
 
     async fn a_courier_that_dies_after_handing_over_leaves_the_mail_to_another(at: TestDb) {
@@ -162,19 +154,14 @@ bursar_testkit::engines! {
         world.send("ann@example.com", "x").await;
         world.hire(office.transport());
         // The last: our own password is wrong, which is nobody's mail's fault.
-        for (wait, reply) in [(0, Reply::TryLater), (10, Reply::TryLater), (20, Reply::NotAllowed), (40, Reply::Accept)] {
-            // In two steps: a courier that came too early would be heard in the first.
-            if wait > 0 {
-                until("the mail is put off", async || next_attempt(&world.db).await > world.clock.now().as_micros()).await;
-                assert_eq!(next_attempt(&world.db).await, world.clock.now().as_micros() + wait * 1_000_000);
-                world.clock.advance(Span::from_micros(wait * 1_000_000).expect("a span")).expect("a test clock");
-            }
+        for (longest, reply) in [(0, Reply::TryLater), (10, Reply::TryLater), (20, Reply::NotAllowed), (40, Reply::Accept)] {
+            world.clock.advance(Span::from_secs(longest)).expect("a test clock");
             office.next(PATIENCE).await.answer(reply);
             if reply != Reply::Accept {
                 until("the answer is heard", async || {
-                    let lease = world.clock.now().as_micros() + 300_000_000;
-                    next_attempt(&world.db).await != lease
+                    count(&world.db, "SELECT count(*) FROM jobs WHERE kind = 'mail' AND leased = 1").await == 0
                 }).await;
+                assert!(office.is_idle(), "asked again at once");
             }
         }
         world.until_queued(0).await;
@@ -187,30 +174,16 @@ bursar_testkit::engines! {
         world.send("nobody@example.com", "x").await;
         world.send("not an address", "x").await;
         world.send("ann@example.com", "x").await;
-        world.hire(office.transport());
+        let (jobs, _) = world.hire(office.transport());
         for _ in 0..2 {
             let mut mail = office.next(PATIENCE).await;
             let reply = if mail.to == "nobody@example.com" { Reply::NoSuchMailbox } else { Reply::Accept };
             mail.answer(reply);
         }
         world.until_queued(0).await;
-        world.shutdown.cancel();
-    }
-
-    async fn mail_under_another_key_waits_for_the_right_one(at: TestDb) {
-        let world = World::new(&at).await;
-        let mut office = PostOffice::open().await;
-        world.send("ann@example.com", "x").await;
-        let other = World { sealer: Sealer::from_key(&Secret::new([8; 32])), shutdown: CancellationToken::new(), ..World::new(&at).await };
-        let (_, at_work) = other.hire(office.transport());
-        until("the other courier has tried", async || next_attempt(&world.db).await == world.clock.now().as_micros() + 10_000_000).await;
-        other.shutdown.cancel();
-        at_work.await.expect("goes home");
-
-        world.hire(office.transport());
-        world.clock.advance(Span::MINUTE).expect("a test clock");
-        office.next(PATIENCE).await.answer(Reply::Accept);
-        world.until_queued(0).await;
+        let mut reasons: Vec<_> = jobs.dead_letters(10).await.expect("listed").into_iter().map(|it| it.reason).collect();
+        reasons.sort();
+        assert_eq!(reasons, ["the recipient's address is malformed", "the server answered 550"]);
         world.shutdown.cancel();
     }
 
@@ -238,10 +211,9 @@ bursar_testkit::engines! {
     }
 }
 
-async fn next_attempt(db: &Db) -> i64 {
+async fn count(db: &Db, statement: &'static str) -> i64 {
     let mut tx = db.read().await.expect("begins");
-    on!(&mut tx, c => sqlx::query("SELECT next_attempt_at FROM mail_queue").fetch_optional(c).await.expect("reads")
-        .map_or(0, |row| row.get(0)))
+    on!(&mut tx, c => sqlx::query(statement).fetch_one(c).await.expect("counts").get(0))
 }
 
 fn message_id(text: &str) -> &str {

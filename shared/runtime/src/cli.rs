@@ -208,6 +208,12 @@ pub enum ServiceCommand<Extra: Subcommand> {
     Migrate(MigrateArgs),
     /// Ask a running program whether it is ready; exit code 0 if it is.
     Healthcheck,
+    /// List the jobs that were given up (dead letters), or have one tried again by the programs that run.
+    Jobs {
+        /// The id of the one to try again.
+        #[arg(long, value_name = "ID")]
+        retry: Option<bursar_id::JobId>,
+    },
     #[command(flatten)]
     /// What only this program can do.
     Extra(Extra),

@@ -7,6 +7,7 @@
 mod cli;
 mod clock_service;
 mod contract;
+mod dead_letters;
 mod grpc;
 mod lifecycle;
 mod listen;

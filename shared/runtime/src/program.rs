@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use bursar_db::Db;
 use bursar_rpc::Transport;
 use bursar_secret::Entropy;
 use bursar_time::Timestamp;
@@ -22,7 +23,7 @@ use tokio::{
 
 use crate::{
     Each, Env, Listeners, Options, Peers, Program, Service, ServiceCli, ServiceCommand, Settings, Started, Stop,
-    lifecycle, telemetry::Telemetry,
+    dead_letters, lifecycle, telemetry::Telemetry,
 };
 
 /// What the exit code is when the command line or the configuration is wrong.
@@ -32,25 +33,27 @@ const LEAVE_WITHIN: Duration = Duration::from_millis(300);
 /// How long `healthcheck` waits for an answer.
 const HEALTHCHECK_WITHIN: Duration = Duration::from_secs(3);
 
-/// The whole `main` of a program that runs one service: commands `serve` (default), `migrate` and
-/// `healthcheck`.
+/// The whole `main` of a program that runs one service: commands `serve` (default), `migrate`,
+/// `healthcheck` and `jobs`. `open` opens the service's store as it is.
 ///
 /// ```ignore
 /// fn main() -> ExitCode {
-///     bursar_runtime::run_single(Service::Identity, bursar_identity::start, bursar_identity::migrate)
+///     bursar_runtime::run_single(Service::Identity, bursar_identity::open, bursar_identity::start, bursar_identity::migrate)
 /// }
 /// ```
-pub fn run_single<S, M>(service: Service, start: S, migrate: M) -> ExitCode
+pub fn run_single<O, S, M>(service: Service, open: O, start: S, migrate: M) -> ExitCode
 where
+    O: AsyncFnOnce(&Settings) -> anyhow::Result<Db>,
     S: AsyncFnOnce(&Settings, Peers, Env) -> anyhow::Result<Started>,
     M: AsyncFnOnce(&Settings, Option<Timestamp>) -> anyhow::Result<()>,
 {
-    run_single_with(service, start, migrate, async |_: &Settings, never: Infallible| match never {})
+    run_single_with(service, open, start, migrate, async |_: &Settings, never: Infallible| match never {})
 }
 
 /// Like [`run_single`], with commands of the program's own, which `extra` carries out.
-pub fn run_single_with<S, M, X, E>(service: Service, start: S, migrate: M, extra: X) -> ExitCode
+pub fn run_single_with<O, S, M, X, E>(service: Service, open: O, start: S, migrate: M, extra: X) -> ExitCode
 where
+    O: AsyncFnOnce(&Settings) -> anyhow::Result<Db>,
     S: AsyncFnOnce(&Settings, Peers, Env) -> anyhow::Result<Started>,
     M: AsyncFnOnce(&Settings, Option<Timestamp>) -> anyhow::Result<()>,
     X: AsyncFnOnce(&Settings, E) -> anyhow::Result<ExitCode>,
@@ -83,6 +86,7 @@ where
             done.map(|()| ExitCode::SUCCESS)
         }
         Some(ServiceCommand::Healthcheck) => healthcheck(settings).await,
+        Some(ServiceCommand::Jobs { retry }) => dead_letters::run(settings, open(settings).await?, retry).await,
         Some(ServiceCommand::Extra(command)) => extra(settings, command).await,
     })
 }

@@ -7,10 +7,7 @@
 //!
 //! What is left of the old allowance expires by itself: expiry is a rule of spending, not a job.
 
-use std::time::Duration;
-
 use bursar_money::Price;
-use tokio_util::sync::CancellationToken;
 
 use super::subscriptions::SubscriptionUseCases;
 use crate::domain::Subscription;
@@ -21,44 +18,36 @@ use crate::store::subscriptions;
 /// How many subscriptions are read at a time.
 const PAGE: i64 = 200;
 
-/// How long it rests between rounds. A test clock that moves wakes it at once.
-const REST: Duration = Duration::from_secs(5);
-
-/// Renews what is due until `shutdown`.
-pub(crate) async fn run(subscriptions: SubscriptionUseCases, shutdown: CancellationToken) {
-    let mut changes = subscriptions.till.clock.subscribe();
-    while !shutdown.is_cancelled() {
-        if let Err(error) = round(&subscriptions).await {
-            tracing::warn!(%error, "looking for due subscriptions failed; trying again");
-        }
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            () = changes.changed() => {}
-            () = tokio::time::sleep(REST) => {}
-        }
-    }
+/// What a round has done.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Round {
+    /// Months that were begun, and subscriptions that were ended.
+    pub(crate) done: usize,
+    /// Subscriptions that are still due.
+    pub(crate) failed: usize,
 }
 
 /// Brings every subscription that is due up to date, the longest overdue first. One that fails is left for the next
-/// round and stops no other. Returns how many months were begun and subscriptions ended.
-async fn round(subscriptions: &SubscriptionUseCases) -> Result<usize, Error> {
+/// round and stops no other.
+pub(crate) async fn round(subscriptions: &SubscriptionUseCases) -> Result<Round, Error> {
     let till = &subscriptions.till;
     let now = till.clock.now();
-    let mut done = 0;
+    let mut round = Round::default();
     let mut last: Option<Subscription> = None;
     loop {
         let due = subscriptions::due(&mut till.db.read().await?, now, last.as_ref(), PAGE).await?;
         for subscription in &due {
             match catch_up(subscriptions, subscription.clone()).await {
-                Ok(steps) => done += steps,
+                Ok(steps) => round.done += steps,
                 Err(error) => {
+                    round.failed += 1;
                     tracing::warn!(subscription = %subscription.id, %error, "a renewal failed; trying again");
                 }
             }
         }
         match due.into_iter().last() {
             Some(newest) => last = Some(newest),
-            None => return Ok(done),
+            None => return Ok(round),
         }
     }
 }

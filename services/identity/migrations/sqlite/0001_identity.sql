@@ -47,6 +47,7 @@ CREATE TABLE sessions (
 ) STRICT;
 CREATE INDEX sessions_user ON sessions (user_id, id);
 CREATE INDEX sessions_expiry ON sessions (expires_at);
+CREATE INDEX sessions_ended ON sessions (ended_at) WHERE ended_at IS NOT NULL;
 
 -- A branch is one chain of rotations; signing in and switching each begin one.
 -- authenticated_at and methods say when and by which means the branch's user proved who it is: words as in `amr`.

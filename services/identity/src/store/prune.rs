@@ -1,12 +1,17 @@
 //! Deleting what nobody can use any more, in bounded batches so that no transaction is long.
 
 use bursar_db::{DbError, Tx, on};
-use bursar_time::Timestamp;
+use bursar_time::{Span, Timestamp};
+
+/// How long a session that has ended is kept, so that its owner and whoever looks into an incident can see it.
+const KEEP_ENDED: Span = Span::from_days(30);
 
 pub(super) const REFRESH_TOKENS: &str = "DELETE FROM refresh_tokens WHERE digest IN \
     (SELECT digest FROM refresh_tokens WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)";
 pub(super) const SESSIONS: &str = "DELETE FROM sessions WHERE id IN \
     (SELECT id FROM sessions WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)";
+pub(super) const ENDED_SESSIONS: &str = "DELETE FROM sessions WHERE id IN \
+    (SELECT id FROM sessions WHERE ended_at <= $1 ORDER BY ended_at LIMIT $2)";
 pub(super) const VERIFICATIONS: &str = "DELETE FROM email_verifications WHERE digest IN \
     (SELECT digest FROM email_verifications WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)";
 pub(super) const THROTTLES: &str = "DELETE FROM throttles WHERE bucket IN \
@@ -19,6 +24,8 @@ pub enum Perishable {
     RefreshTokens,
     /// Sessions past their expiry, whether they ended earlier or not.
     Sessions,
+    /// Sessions that have ended long ago, though their refresh tokens would still live.
+    EndedSessions,
     /// Verifications past their expiry.
     Verifications,
     /// Buckets that have drained.
@@ -27,19 +34,25 @@ pub enum Perishable {
 
 impl Perishable {
     /// All of them; tokens before the sessions that would take them along.
-    pub const ALL: [Self; 4] = [Self::RefreshTokens, Self::Sessions, Self::Verifications, Self::Throttles];
+    pub const ALL: [Self; 5] =
+        [Self::RefreshTokens, Self::Sessions, Self::EndedSessions, Self::Verifications, Self::Throttles];
 
     const fn statement(self) -> &'static str {
         match self {
             Self::RefreshTokens => REFRESH_TOKENS,
             Self::Sessions => SESSIONS,
+            Self::EndedSessions => ENDED_SESSIONS,
             Self::Verifications => VERIFICATIONS,
             Self::Throttles => THROTTLES,
         }
     }
 }
 
-/// Deletes up to `limit` rows that are of no use since `now`; says how many it deleted.
+/// Deletes up to `limit` rows that are of no use at `now`; says how many it deleted.
 pub async fn delete(tx: &mut Tx, what: Perishable, now: Timestamp, limit: i64) -> Result<u64, DbError> {
-    Ok(on!(tx, c => sqlx::query(what.statement()).bind(now).bind(limit).execute(c).await?.rows_affected()))
+    let since = match what {
+        Perishable::EndedSessions => now.saturating_sub(KEEP_ENDED),
+        _ => now,
+    };
+    Ok(on!(tx, c => sqlx::query(what.statement()).bind(since).bind(limit).execute(c).await?.rows_affected()))
 }

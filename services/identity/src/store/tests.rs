@@ -50,6 +50,7 @@ const STATEMENTS: [(&[Engine], &[&str]); 3] = [
             service_accounts::DISABLE,
             prune::REFRESH_TOKENS,
             prune::SESSIONS,
+            prune::ENDED_SESSIONS,
             prune::VERIFICATIONS,
             prune::THROTTLES,
         ],
@@ -279,6 +280,22 @@ bursar_testkit::engines! {
         assert!(service_accounts::insert(&mut tx, &stranger).await.is_err(), "roles are held by the schema");
     }
 
+    async fn a_session_that_has_ended_is_kept_for_thirty_days(db: TestDb) {
+        let db = db.open(&MIGRATIONS).await;
+        let mut tx = begin(&db).await;
+        for n in 1..=2 {
+            let row = sessions::SessionRow { expires_at: now().saturating_add(Span::from_days(365)), ..session(n, ada().id) };
+            sessions::insert(&mut tx, &row).await.unwrap();
+        }
+        sessions::end(&mut tx, id(1), now(), EndReason::SignedOut).await.unwrap();
+        let month = now().saturating_add(Span::from_days(30));
+        let before = month.saturating_sub(Span::SECOND);
+        assert_eq!(delete(&mut tx, Perishable::EndedSessions, before, 10).await.unwrap(), 0);
+        assert_eq!(delete(&mut tx, Perishable::EndedSessions, month, 10).await.unwrap(), 1);
+        assert!(sessions::by_id(&mut tx, id(1)).await.unwrap().is_none());
+        assert!(sessions::by_id(&mut tx, id(2)).await.unwrap().is_some());
+    }
+
     async fn what_has_perished_goes_in_batches(db: TestDb) {
         let db = db.open(&MIGRATIONS).await;
         let mut tx = begin(&db).await;
@@ -290,7 +307,7 @@ bursar_testkit::engines! {
             verifications::insert(&mut tx, &digest, ada().id, "ada@example.com", later(n)).await.unwrap();
             throttles::drained_at(&mut tx, &format!("mail:{n}"), later(n)).await.unwrap();
         }
-        for what in Perishable::ALL {
+        for what in Perishable::ALL.into_iter().filter(|what| *what != Perishable::EndedSessions) {
             assert_eq!(delete(&mut tx, what, now(), 10).await.unwrap(), 0, "{what:?} before its time");
             assert_eq!(delete(&mut tx, what, later(4), 3).await.unwrap(), 3, "{what:?} in batches");
             assert_eq!(delete(&mut tx, what, later(4), 3).await.unwrap(), 1, "{what:?}");

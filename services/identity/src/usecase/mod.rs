@@ -32,9 +32,9 @@ use std::sync::Arc;
 use bursar_db::Db;
 use bursar_events::Outbox;
 use bursar_id::{Id, SessionId, UserId};
-use bursar_mail::Courier;
+use bursar_jobs::Jobs;
 use bursar_rpc::{Mutations, Transport};
-use bursar_secret::{Entropy, Sealer};
+use bursar_secret::Entropy;
 use bursar_time::{Clock, Timestamp};
 
 pub use accounts::{NewAccount, NewSecret, ServiceToken};
@@ -66,12 +66,10 @@ pub struct Parts {
     pub clock: Clock,
     /// Randomness.
     pub entropy: Entropy,
-    /// Seals what is kept encrypted.
-    pub sealer: Sealer,
     /// Carries out mutating calls.
     pub mutations: Mutations<Outbox>,
-    /// Delivers queued mail.
-    pub courier: Courier,
+    /// Work for later.
+    pub jobs: Jobs,
     /// Hashes passwords.
     pub hasher: Hasher,
     /// Signs tokens.

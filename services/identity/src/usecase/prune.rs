@@ -1,7 +1,5 @@
 //! Deleting what nobody can use any more.
 
-use bursar_time::Timestamp;
-
 use super::Identity;
 use crate::Error;
 use crate::store::prune::{Perishable, delete};
@@ -10,27 +8,20 @@ use crate::store::prune::{Perishable, delete};
 const BATCH: u64 = 500;
 
 impl Identity {
-    /// Deletes everything that has perished, in short transactions. Safe on several replicas at once.
-    pub async fn prune(&self) -> Result<u64, Error> {
+    /// Deletes some of everything that has perished, in short transactions; says whether there is more. Safe on several
+    /// replicas at once.
+    pub async fn prune(&self) -> Result<bool, Error> {
         let now = self.now();
-        let mut total = 0;
+        let mut more = false;
         for what in Perishable::ALL {
-            total += self.prune_table(what, now).await?;
-        }
-        total += bursar_db::idempotency::prune(&self.0.db, now).await?;
-        Ok(total)
-    }
-
-    async fn prune_table(&self, what: Perishable, now: Timestamp) -> Result<u64, Error> {
-        let mut total = 0;
-        loop {
             let mut tx = self.0.db.begin().await?;
             let gone = delete(&mut tx, what, now, BATCH.cast_signed()).await?;
             tx.commit().await?;
-            total += gone;
-            if gone < BATCH {
-                return Ok(total);
+            if gone > 0 {
+                tracing::info!(rows = gone, ?what, "deleted what has perished");
             }
+            more |= gone == BATCH;
         }
+        Ok(more)
     }
 }

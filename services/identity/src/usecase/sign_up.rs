@@ -39,7 +39,7 @@ impl Identity {
         let mut m = self.0.mutations.begin(asked).await?;
         let done = self.open_account(&mut m, command, password_hash).await;
         self.0.mutations.end(m, done).await?;
-        self.0.courier.wake();
+        self.0.jobs.wake();
         Ok(())
     }
 
@@ -81,7 +81,7 @@ impl Identity {
         let mut m = self.0.mutations.begin(asked).await?;
         let done = self.verify_again(&mut m, asked).await;
         self.0.mutations.end(m, done).await?;
-        self.0.courier.wake();
+        self.0.jobs.wake();
         Ok(())
     }
 
@@ -107,7 +107,7 @@ impl Identity {
     }
 
     async fn queue_mail(&self, tx: &mut Tx, mail: &bursar_mail::Mail, now: Timestamp) -> Result<(), Error> {
-        bursar_mail::queue(tx, &self.0.sealer, &self.0.entropy, now, mail).await?;
+        bursar_mail::queue(&self.0.jobs, tx, now, mail).await?;
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! The signing keys at work: rotation through the database, and tokens signed with the key whose time it is.
 //!
-//! Every replica holds a ring of the keys in the database and looks again every [`LOOK_AGAIN`]. A key is
+//! One replica rotates every [`LOOK_AGAIN`], and each, which holds a ring of the keys in the database, loads it again. A key is
 //! published long before it signs (`domain/keys.rs`), so a ring that is a little old signs with nothing
 //! that anybody does not know.
 
@@ -23,7 +23,7 @@ use crate::Error;
 use crate::domain::keys::{KeyPolicy, KeySpan, rotation, signer};
 use crate::store::keys::{self, KeyRow};
 
-/// How often a replica looks for keys that another one made.
+/// How often the keys are looked after: one replica rotates what is due, each looks for keys that another one made.
 pub const LOOK_AGAIN: Span = Span::from_secs(30);
 
 /// What seals are bound to, so that no other sealed value can stand in for a key.
@@ -141,6 +141,15 @@ impl Signer {
             rows = keys::all(&mut tx).await?;
             tx.commit().await?;
         }
+        self.load(&rows)
+    }
+
+    /// Loads the keys that are there, whoever made them.
+    pub async fn load_again(&self) -> Result<(), Error> {
+        let _turn = self.0.turn.lock().await;
+        let mut tx = self.0.db.read().await?;
+        let rows = keys::all(&mut tx).await?;
+        drop(tx);
         self.load(&rows)
     }
 

@@ -2,15 +2,11 @@
 -- Times are microseconds since 1970 (UTC), ids are text, digests are 32 bytes of SHA-256.
 
 -- People, as identity's events told of them: what they are called, and whether they are gone.
--- parting: the account was deleted and its memberships have not all ended yet.
 CREATE TABLE users (
     id           TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     display_name TEXT COLLATE "C" NOT NULL,
-    deleted_at   BIGINT,
-    parting      BIGINT NOT NULL DEFAULT 0 CHECK (parting IN (0, 1)),
-    CHECK (parting = 0 OR deleted_at IS NOT NULL)
+    deleted_at   BIGINT
 );
-CREATE INDEX users_parting ON users (id) WHERE parting = 1;
 
 -- Every slug that an organization has or had: it stays taken, and leads there.
 CREATE TABLE slugs (

@@ -46,8 +46,6 @@ const BOTH: &[&str] = &[
     users::DELETE,
     users::ENSURE,
     users::IS_DELETED,
-    users::PARTED,
-    users::PARTING,
     users::RENAME,
 ];
 

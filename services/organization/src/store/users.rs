@@ -1,6 +1,6 @@
 //! Rows of `users`: what identity's events told of people.
 
-use bursar_db::{DbError, Tx, exactly_one, on};
+use bursar_db::{DbError, Tx, on};
 use bursar_id::UserId;
 use bursar_time::Timestamp;
 
@@ -9,11 +9,9 @@ pub(super) const IS_DELETED: &str = "SELECT deleted_at FROM users WHERE id = $1"
 pub(super) const IS_DELETED_LOCKED: &str = "SELECT deleted_at FROM users WHERE id = $1 FOR NO KEY UPDATE";
 pub(super) const RENAME: &str = "INSERT INTO users (id, display_name) VALUES ($1, $2) ON CONFLICT (id) \
     DO UPDATE SET display_name = excluded.display_name WHERE users.deleted_at IS NULL";
-pub(super) const DELETE: &str = "INSERT INTO users (id, display_name, deleted_at, parting) VALUES ($1, '', $2, 1) \
-    ON CONFLICT (id) DO UPDATE SET display_name = '', deleted_at = excluded.deleted_at, parting = 1 \
+pub(super) const DELETE: &str = "INSERT INTO users (id, display_name, deleted_at) VALUES ($1, '', $2) \
+    ON CONFLICT (id) DO UPDATE SET display_name = '', deleted_at = excluded.deleted_at \
     WHERE users.deleted_at IS NULL";
-pub(super) const PARTING: &str = "SELECT id FROM users WHERE parting = 1 ORDER BY id LIMIT $1";
-pub(super) const PARTED: &str = "UPDATE users SET parting = 0 WHERE id = $1";
 
 /// Locks a person who is about to join until the transaction ends; `false` when the account was deleted. A
 /// deletion that comes later finds the membership.
@@ -39,19 +37,7 @@ pub async fn rename(tx: &mut Tx, user: UserId, display_name: &str) -> Result<(),
     Ok(())
 }
 
-/// Remembers that a person is gone, and that memberships are to be ended.
-pub async fn delete(tx: &mut Tx, user: UserId, now: Timestamp) -> Result<(), DbError> {
-    on!(tx, c => sqlx::query(DELETE).bind(user).bind(now).execute(c).await?.rows_affected());
-    Ok(())
-}
-
-/// People who are gone and whose memberships have not ended.
-pub async fn parting(tx: &mut Tx, limit: i64) -> Result<Vec<UserId>, DbError> {
-    let rows: Vec<(UserId,)> = on!(tx, c => sqlx::query_as(PARTING).bind(limit).fetch_all(c).await?);
-    Ok(rows.into_iter().map(|(id,)| id).collect())
-}
-
-/// Remembers that nothing is left to end.
-pub async fn parted(tx: &mut Tx, user: UserId) -> Result<(), DbError> {
-    exactly_one(on!(tx, c => sqlx::query(PARTED).bind(user).execute(c).await?.rows_affected()))
+/// Remembers that a person is gone; `false` when that was known.
+pub async fn delete(tx: &mut Tx, user: UserId, now: Timestamp) -> Result<bool, DbError> {
+    Ok(on!(tx, c => sqlx::query(DELETE).bind(user).bind(now).execute(c).await?.rows_affected()) == 1)
 }

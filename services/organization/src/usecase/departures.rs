@@ -1,50 +1,60 @@
 //! Seeing off people whose accounts were deleted: their memberships end, one organization at a time.
 //!
-//! That is done beside the consumer of identity's events, not in it: the consumer writes down who is gone,
-//! in the transaction that moves its cursor, and this finishes it in transactions of its own, which lock
-//! one organization each. It can be interrupted at any point and run on any number of replicas.
+//! The consumer of identity's events writes down who is gone and enqueues a job, in the transaction that moves its cursor
+//! ([`depart`]); the job finishes it in transactions of its own, which lock one organization each. It can be interrupted at
+//! any point and begun again.
 
+use bursar_db::{DbError, Tx};
 use bursar_id::{OrganizationId, Role, UserId};
+use bursar_jobs::{Jobs, Kind};
+use bursar_time::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::{Organization, events};
 use crate::Error;
 use crate::store::memberships::{self, Ending};
 use crate::store::{organizations, users};
 
-/// People that are looked up at once.
-const BATCH: i64 = 100;
+/// Seeing off one person.
+pub const DEPARTURE: Kind<Departure> = Kind::new("organization.departure");
+
+/// Memberships that one attempt ends at most.
+const BATCH: usize = 100;
+
+/// Whom to see off.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Departure {
+    /// Whose account was deleted.
+    pub user: UserId,
+}
+
+/// Remembers that somebody's account was deleted, and has the memberships end.
+pub async fn depart(tx: &mut Tx, jobs: &Jobs, user: UserId, now: Timestamp) -> Result<(), DbError> {
+    if users::delete(tx, user, now).await? {
+        jobs.enqueue(tx, DEPARTURE, &Departure { user }, now, Some(&user.to_string())).await?;
+    }
+    Ok(())
+}
 
 impl Organization {
-    /// Ends what memberships the deleted accounts still have; says how many. Pending invitations to their
-    /// addresses stay as they are: an address is not an account.
-    pub async fn see_off(&self) -> Result<u64, Error> {
-        let mut ended = 0;
-        loop {
-            let mut tx = self.0.db.read().await?;
-            let leaving = users::parting(&mut tx, BATCH).await?;
-            tx.commit().await?;
-            if leaving.is_empty() {
-                return Ok(ended);
-            }
-            for user in leaving {
-                ended += self.see_off_one(user).await?;
-            }
-        }
-    }
-
-    async fn see_off_one(&self, user: UserId) -> Result<u64, Error> {
+    /// Ends memberships that a deleted account still has; says whether there may be more. Pending invitations to the
+    /// address stay as they are: an address is not an account.
+    pub async fn see_off(&self, Departure { user }: Departure) -> Result<bool, Error> {
         let mut tx = self.0.db.read().await?;
         let memberships = memberships::of_user(&mut tx, user).await?;
         tx.commit().await?;
         let mut ended = 0;
-        for (organization, _) in memberships {
-            ended += u64::from(self.end_deleted(organization, user).await?);
+        for (organization, _) in memberships.into_iter().take(BATCH) {
+            ended += usize::from(self.end_deleted(organization, user).await?);
+        }
+        tracing::info!(memberships = ended, "ended memberships of a deleted account");
+        if ended == BATCH {
+            return Ok(true);
         }
         let mut tx = self.0.db.begin().await?;
         memberships::forget_addresses(&mut tx, user).await?;
-        users::parted(&mut tx, user).await?;
         tx.commit().await?;
-        Ok(ended)
+        Ok(false)
     }
 
     /// Ends one membership, unless it is the owner's: identity deletes nobody who owns an organization, so

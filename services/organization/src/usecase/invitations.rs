@@ -73,7 +73,7 @@ impl Organization {
         let mut m = self.0.mutations.begin(asked).await?;
         let done = self.invite(&mut m, id, asked, seats).await;
         let answer = self.0.mutations.end(m, done).await?;
-        self.0.courier.wake();
+        self.0.jobs.wake();
         Ok(answer)
     }
 
@@ -164,7 +164,7 @@ impl Organization {
         let mut m = self.0.mutations.begin(asked).await?;
         let done = self.resend(&mut m, id, asked, seats).await;
         let answer = self.0.mutations.end(m, done).await?;
-        self.0.courier.wake();
+        self.0.jobs.wake();
         Ok(answer)
     }
 
@@ -271,7 +271,7 @@ impl Organization {
             expires_at: invitation.expires_at,
         };
         let mail = mails::invitation(&about, &self.0.config, token);
-        bursar_mail::queue(tx, &self.0.sealer, &self.0.entropy, now, &mail).await?;
+        bursar_mail::queue(&self.0.jobs, tx, now, &mail).await?;
         invitations::note_mail(tx, organization.id, now, now.saturating_sub(DAY)).await?;
         Ok(())
     }

@@ -8,7 +8,7 @@
 //! with it.
 
 mod access;
-mod departures;
+pub mod departures;
 mod events;
 mod invitations;
 mod joining;
@@ -26,9 +26,9 @@ use std::sync::Arc;
 use bursar_db::Db;
 use bursar_events::Outbox;
 use bursar_id::Id;
-use bursar_mail::Courier;
+use bursar_jobs::Jobs;
 use bursar_rpc::{Mutations, Transport};
-use bursar_secret::{Entropy, Sealer};
+use bursar_secret::Entropy;
 use bursar_time::{Clock, Timestamp};
 
 pub use invitations::{InvitationView, InvitationsWanted, NewInvitation, Preview};
@@ -53,14 +53,12 @@ pub struct Parts {
     pub clock: Clock,
     /// Randomness.
     pub entropy: Entropy,
-    /// Seals queued mail.
-    pub sealer: Sealer,
     /// Events for the other services.
     pub outbox: Outbox,
     /// Carries out mutating calls.
     pub mutations: Mutations<Outbox>,
-    /// Delivers queued mail.
-    pub courier: Courier,
+    /// Work for later.
+    pub jobs: Jobs,
     /// The way to billing, with organization's own token.
     pub billing: Transport,
 }

@@ -122,7 +122,6 @@ bursar_testkit::engines! {
             "UPDATE memberships SET version = 0",
             "UPDATE organizations SET owner_role = 'ADMIN'",
             "UPDATE organizations SET owner_user_id = NULL",
-            "UPDATE users SET parting = 1",
             "DELETE FROM users",
         ] {
             let mut tx = db.begin().await.unwrap();

@@ -69,10 +69,10 @@ fn the_domain_imports_values_only() {
 #[test]
 fn calls_go_down_the_layers_only() {
     let above: [(&str, &[&str]); 4] = [
-        ("domain", &["store", "usecase", "grpc", "consume", "config"]),
-        ("store", &["usecase", "grpc", "consume"]),
-        ("usecase", &["grpc", "consume"]),
-        ("grpc", &["store", "consume"]),
+        ("domain", &["store", "usecase", "grpc", "consume", "jobs", "config"]),
+        ("store", &["usecase", "grpc", "consume", "jobs"]),
+        ("usecase", &["grpc", "consume", "jobs"]),
+        ("grpc", &["store", "consume", "jobs"]),
     ];
     for (name, banned) in above {
         assert_none(&complain(layer(name), |line| {
@@ -91,10 +91,21 @@ fn names_types_only(import: &str) -> bool {
     import.trim_start().starts_with("use ") && names.all(|name| name.starts_with(char::is_uppercase))
 }
 
+/// What is done later, or again and again, is a job: it survives its process, and is done once over all replicas.
+#[test]
+fn no_service_has_a_loop_of_its_own() {
+    const WAITS: [&str; 4] = ["sleep(", "sleep_until(", "time::interval(", "time::interval_at("];
+    let services = rust().iter().filter(|source| source.layer().is_some() && !source.is_test);
+    assert_none(&complain(services, |line| {
+        let wait = WAITS.iter().find(|wait| line.contains(*wait))?;
+        Some(format!("`{wait}`: make it a job"))
+    }));
+}
+
 #[test]
 fn services_have_one_shape() {
-    const FILES: [&str; 9] =
-        ["config.rs", "consume.rs", "domain", "error.rs", "grpc", "lib.rs", "main.rs", "store", "usecase"];
+    const FILES: [&str; 10] =
+        ["config.rs", "consume.rs", "domain", "error.rs", "grpc", "jobs.rs", "lib.rs", "main.rs", "store", "usecase"];
     const GRPC: [&str; 2] = ["mod.rs", "status.rs"];
     /// Parts that a service needs and the others have no use for.
     const OWN: [(Service, &str); 3] =

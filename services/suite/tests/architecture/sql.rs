@@ -3,7 +3,7 @@
 use crate::sources::{Source, assert_none, complain, has_word, rust};
 
 /// Folders whose sources may hold SQL: a service's store, and the shared crates that own tables or mirror types.
-const SQL_HOMES: [&str; 5] = ["shared/db", "shared/events", "shared/mail", "shared/members", "shared/testkit"];
+const SQL_HOMES: [&str; 5] = ["shared/db", "shared/events", "shared/jobs", "shared/members", "shared/testkit"];
 /// Crates that teach sqlx their own types, and nothing else.
 const SQL_TYPES: [&str; 3] = ["shared/id", "shared/money", "shared/time"];
 

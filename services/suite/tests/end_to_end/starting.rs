@@ -5,7 +5,7 @@ use std::{fs, net::TcpListener, time::Duration};
 
 use bursar_runtime::Service;
 use bursar_testkit::{Ports, Program, postgres};
-use sqlx::{Connection as _, PgConnection};
+use sqlx::{Connection as _, PgConnection, SqliteConnection, sqlite::SqliteConnectOptions};
 
 use crate::support::programs;
 
@@ -93,5 +93,35 @@ async fn a_postgres_database_newer_than_the_program_is_refused_untouched() {
             .await
             .expect("counted");
         assert_eq!(count.0, 1, "bursar-{service} has changed what it does not know");
+    }
+}
+
+#[tokio::test]
+async fn dead_letters_are_listed_and_tried_again() {
+    const DEAD: &str = "INSERT INTO jobs (id, kind, sealed, attempts, lease, leased, asked, due_at, enqueued_at, failure, \
+        dead_at) VALUES ('job_0000000000000000000000000q', 'mail', x'00', 46, 46, 0, 1, 0, 0, 'the server answered 550', 1)";
+    let dir = tempfile::tempdir().expect("a directory");
+    let run = async |arguments: &[&str]| {
+        let program = program(Service::Identity, &Ports::free()).arg("--data-dir").arg(dir.path()).args(arguments);
+        tokio::task::spawn_blocking(move || program.run(SOON)).await.expect("it ends")
+    };
+    let (status, log) = run(&["migrate"]).await;
+    assert!(status.success(), "{log}");
+    let options = SqliteConnectOptions::new().filename(dir.path().join("identity.db"));
+    let mut store = SqliteConnection::connect_with(&options).await.expect("opens");
+    sqlx::query(DEAD).execute(&mut store).await.expect("inserted");
+    let retry = ["jobs", "--retry", "job_0000000000000000000000000q"];
+    // Arguments, exit code, what is printed.
+    let cases: [(&[&str], i32, &str); 5] = [
+        (&["jobs"], 0, "after 46 attempts: the server answered 550\n1 dead letters"),
+        (&["jobs", "--retry", "usr_0000000000000000000000000q"], 2, "job_"),
+        (&retry, 0, "will be tried again"),
+        (&retry, 1, "is no dead letter"),
+        (&["jobs"], 0, "0 dead letters"),
+    ];
+    for (arguments, code, said) in cases {
+        let (status, log) = run(arguments).await;
+        assert_eq!(status.code(), Some(code), "{arguments:?}:\n{log}");
+        assert!(log.contains(said), "{arguments:?}: no {said:?} in:\n{log}");
     }
 }

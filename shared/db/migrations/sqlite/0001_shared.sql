@@ -80,16 +80,6 @@ CREATE TABLE policies (
     version     INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Mail waiting to be delivered (bursar_mail). sealed: the whole mail, encrypted, because its links carry tokens.
-CREATE TABLE mail_queue (
-    id              TEXT    NOT NULL PRIMARY KEY,
-    sealed          BLOB    NOT NULL,
-    attempts        INTEGER NOT NULL,
-    next_attempt_at INTEGER NOT NULL,
-    created_at      INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
-CREATE INDEX mail_queue_due ON mail_queue (next_attempt_at);
-
 -- The audit log (bursar_db::audit): who did what, one row for each mutating call and each refused privileged one. Written in
 -- the transaction of the effect.
 -- owner: whose context it was, NULL for the deployment's own. actor and on_behalf_of: ids. reason: NULL unless refused.
@@ -120,3 +110,25 @@ WHEN OLD.at > (SELECT max(at) FROM audit) - 2592000000000
 BEGIN
     SELECT RAISE(ABORT, 'audit is append-only');
 END;
+
+-- Work that is done later (bursar_jobs). kind: who does it. sealed: what it carries, encrypted. unique_key: of the jobs of a
+-- kind that are not dead, one has it; asked counts how often. leased: somebody works on it, and lease, which only grows,
+-- says who. due_at: not before; of a leased job, when the lease lapses. attempts: since it last went well.
+-- failure: why the last attempt failed, without secrets. dead_at: given up.
+CREATE TABLE jobs (
+    id          TEXT    NOT NULL PRIMARY KEY,
+    kind        TEXT    NOT NULL,
+    unique_key  TEXT,
+    sealed      BLOB    NOT NULL,
+    attempts    INTEGER NOT NULL,
+    lease       INTEGER NOT NULL,
+    leased      INTEGER NOT NULL,
+    asked       INTEGER NOT NULL,
+    due_at      INTEGER NOT NULL,
+    enqueued_at INTEGER NOT NULL,
+    failure     TEXT,
+    dead_at     INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX jobs_unique ON jobs (kind, unique_key) WHERE unique_key IS NOT NULL AND dead_at IS NULL;
+CREATE INDEX jobs_due ON jobs (kind, due_at, id) WHERE dead_at IS NULL;
+CREATE INDEX jobs_dead ON jobs (dead_at, id) WHERE dead_at IS NOT NULL;

@@ -1,14 +1,11 @@
 //! Renewals: prompt, late, repeated and raced, on both engines.
 
-use std::time::Duration;
-
 use bursar_testkit::{TestDb, at, credits, engines, personal};
-use tokio_util::sync::CancellationToken;
 
-use super::round;
 use crate::domain::SubscriptionState;
 use crate::error::Error;
 use crate::usecase::shop::Shop;
+use crate::usecase::subscriptions::SubscriptionUseCases;
 
 const JANUARY_31: &str = "2026-01-31T10:00:00Z";
 
@@ -31,6 +28,11 @@ const LOTS: [&str; 7] = [
     "ALLOWANCE 1500 (0) 2026-05-31T10:00:00Z 2026-06-30T10:00:00Z",
     "ALLOWANCE 1500 (1500) 2026-06-30T10:00:00Z 2026-07-31T10:00:00Z",
 ];
+
+/// How many months a round has begun and subscriptions it has ended.
+async fn round(subscriptions: &SubscriptionUseCases) -> Result<usize, Error> {
+    Ok(super::round(subscriptions).await?.done)
+}
 
 async fn subscribed(db: &TestDb) -> Shop {
     let shop = Shop::open(db, JANUARY_31).await;
@@ -139,29 +141,13 @@ engines! {
         // An account that contradicts itself: nothing more may be booked on it.
         shop.sql("UPDATE accounts SET available = available + 1 WHERE available = 1800000000").await;
         shop.set(ENDS[0]);
-        assert_eq!(round(&shop.subscriptions).await.unwrap(), 1);
+        let done = super::round(&shop.subscriptions).await.unwrap();
+        assert_eq!((done.done, done.failed), (1, 1));
         assert_eq!(shop.available(personal(2)).await, credits("1500"));
         let waiting = shop.subscriptions.get(personal(1)).await.unwrap();
         assert_eq!(waiting.month.number, 0, "the failed one is as it was");
         shop.sql("UPDATE accounts SET available = available - 1 WHERE available = 1800000001").await;
         assert_eq!(round(&shop.subscriptions).await.unwrap(), 1, "and is tried again");
         assert_eq!(shop.available(personal(1)).await, credits("1800"));
-    }
-
-    async fn the_task_wakes_when_a_test_clock_moves(db: TestDb) {
-        let shop = subscribed(&db).await;
-        let shutdown = CancellationToken::new();
-        let task = tokio::spawn(super::run(shop.subscriptions.clone(), shutdown.clone()));
-        shop.set(ENDS[0]);
-        let renewed = async {
-            while shop.subscriptions.get(personal(1)).await?.month.number == 0 {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-            Ok::<(), Error>(())
-        };
-        // Sooner than the task looks by itself.
-        tokio::time::timeout(Duration::from_secs(4), renewed).await.expect("woken by the clock").unwrap();
-        shutdown.cancel();
-        task.await.unwrap();
     }
 }

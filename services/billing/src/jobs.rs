@@ -1,0 +1,53 @@
+//! What billing does later, and again and again: booking what has fallen due, renewing subscriptions, and deleting what is
+//! old.
+
+use bursar_db::{Db, idempotency};
+use bursar_events::retention;
+use bursar_jobs::{Failure, Jobs, Next, Runner};
+use bursar_runtime::Env;
+use bursar_time::Span;
+
+use crate::error::Error;
+use crate::lane::Lanes;
+use crate::usecase::subscriptions::SubscriptionUseCases;
+use crate::usecase::{renewals, sweep};
+
+/// How often due expiries and lapsed holds are booked.
+const SWEEP_EVERY: Span = Span::from_secs(5);
+
+/// How often subscriptions are looked at whose month is over.
+const RENEW_EVERY: Span = Span::from_secs(5);
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Store(cause) => cause.into(),
+            other => Self::later(other),
+        }
+    }
+}
+
+/// The runner of billing's jobs.
+pub(crate) fn runner(jobs: Jobs, db: &Db, lanes: Lanes, subscriptions: SubscriptionUseCases, env: &Env) -> Runner {
+    let mut runner = Runner::new(jobs, &env.meter);
+    let (db, clock) = (db.clone(), env.clock.clone());
+    runner.every("billing.sweep", SWEEP_EVERY, move || {
+        let (db, clock, lanes) = (db.clone(), clock.clone(), lanes.clone());
+        async move {
+            let booked = sweep::round(&db, &clock, &lanes).await?;
+            Ok(if booked > 0 { Next::Again } else { Next::Finished })
+        }
+    });
+    runner.every("billing.renewals", RENEW_EVERY, move || {
+        let subscriptions = subscriptions.clone();
+        async move {
+            match renewals::round(&subscriptions).await?.failed {
+                0 => Ok(Next::Finished),
+                failed => Err(Failure::Passing(format!("{failed} renewals failed"))),
+            }
+        }
+    });
+    runner.tidy("requests.forget", |db, now| async move { idempotency::prune(&db, now).await });
+    runner.tidy("outbox.forget", |db, now| async move { retention::forget(&db, now).await });
+    runner
+}

@@ -1,0 +1,59 @@
+//! What identity does later, and again and again: mail, the rotation of the signing keys, and deleting what is old.
+
+use bursar_db::idempotency;
+use bursar_events::retention;
+use bursar_jobs::{Failure, Next, Runner};
+use bursar_mail::Courier;
+use bursar_runtime::Env;
+use bursar_time::Span;
+
+use crate::Error;
+use crate::usecase::Identity;
+use crate::usecase::signing::LOOK_AGAIN;
+
+/// How often what has perished is deleted.
+const PRUNE_EVERY: Span = Span::HOUR;
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Store(cause) => cause.into(),
+            other => Self::later(other),
+        }
+    }
+}
+
+/// The runner of identity's jobs.
+pub(crate) fn runner(identity: &Identity, courier: Courier, env: &Env) -> Runner {
+    let parts = identity.parts();
+    let mut runner = Runner::new(parts.jobs.clone(), &env.meter);
+    courier.hire(&mut runner);
+    let signer = parts.signer.clone();
+    runner.every("identity.keys", LOOK_AGAIN, move || {
+        let signer = signer.clone();
+        async move {
+            signer.look_again().await?;
+            Ok(Next::Finished)
+        }
+    });
+    // What another replica has made must be known here before it signs.
+    let signer = parts.signer.clone();
+    runner.here("identity.key_ring", LOOK_AGAIN, move || {
+        let signer = signer.clone();
+        async move {
+            signer.load_again().await?;
+            Ok(Next::Finished)
+        }
+    });
+    let pruner = identity.clone();
+    runner.every("identity.prune", PRUNE_EVERY, move || {
+        let identity = pruner.clone();
+        async move {
+            let more = identity.prune().await?;
+            Ok(if more { Next::Again } else { Next::Finished })
+        }
+    });
+    runner.tidy("requests.forget", |db, now| async move { idempotency::prune(&db, now).await });
+    runner.tidy("outbox.forget", |db, now| async move { retention::forget(&db, now).await });
+    runner
+}

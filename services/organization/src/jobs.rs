@@ -1,0 +1,43 @@
+//! What organization does later, and again and again: mail, seeing off people whose accounts were deleted, and deleting
+//! what is old.
+
+use bursar_db::idempotency;
+use bursar_events::retention;
+use bursar_jobs::{Failure, Lease, Next, Runner, Terms, Work};
+use bursar_mail::Courier;
+use bursar_runtime::Env;
+
+use crate::Error;
+use crate::usecase::Organization;
+use crate::usecase::departures::{DEPARTURE, Departure};
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Store(cause) => cause.into(),
+            other => Self::later(other),
+        }
+    }
+}
+
+/// The runner of organization's jobs.
+pub(crate) fn runner(organization: &Organization, courier: Courier, env: &Env) -> Runner {
+    let mut runner = Runner::new(organization.parts().jobs.clone(), &env.meter);
+    courier.hire(&mut runner);
+    runner.on(DEPARTURE, Terms::DEFAULT, Usher(organization.clone()));
+    runner.tidy("requests.forget", |db, now| async move { idempotency::prune(&db, now).await });
+    runner.tidy("outbox.forget", |db, now| async move { retention::forget(&db, now).await });
+    runner
+}
+
+/// Sees off people whose accounts were deleted.
+struct Usher(Organization);
+
+impl Work for Usher {
+    type Payload = Departure;
+
+    async fn run(&self, _lease: &Lease, departure: Departure) -> Result<Next, Failure> {
+        let more = self.0.see_off(departure).await?;
+        Ok(if more { Next::Again } else { Next::Finished })
+    }
+}

@@ -1,0 +1,100 @@
+//! The producer's side: putting jobs into the table.
+
+use std::sync::Arc;
+
+use bursar_db::{Db, DbError, Tx};
+use bursar_id::JobId;
+use bursar_secret::{Entropy, Sealer, Secret};
+use bursar_time::{Clock, Timestamp};
+use serde::Serialize;
+use tokio::sync::Notify;
+
+use crate::{Kind, store};
+
+/// The jobs of one store. Cheap to clone; all clones wake the same [`crate::Runner`].
+#[derive(Debug, Clone)]
+pub struct Jobs(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    db: Db,
+    sealer: Sealer,
+    entropy: Entropy,
+    clock: Clock,
+    bell: Notify,
+}
+
+impl Jobs {
+    /// The jobs in `db`, sealed by `sealer`.
+    pub fn new(db: Db, sealer: Sealer, entropy: Entropy, clock: Clock) -> Self {
+        Self(Arc::new(Inner { db, sealer, entropy, clock, bell: Notify::new() }))
+    }
+
+    /// Enqueues a job in the caller's transaction: it is done, not before `run_at`, if and only if that commits. Call
+    /// [`Jobs::wake`] after the commit to have it done at once; otherwise it is found within a second.
+    ///
+    /// Of the jobs of a kind that wait or are worked on, only one has the same `unique` key. If there is one, no
+    /// other is made, its payload stays, and it is done once more from its beginning after this commit, not later than
+    /// `run_at` demands: what was asked for while it ran is not lost.
+    ///
+    /// The payload must be serializable as JSON ([`DbError::Corrupt`] otherwise).
+    pub async fn enqueue<P: Serialize>(
+        &self,
+        tx: &mut Tx,
+        kind: Kind<P>,
+        payload: &P,
+        run_at: Timestamp,
+        unique: Option<&str>,
+    ) -> Result<(), DbError> {
+        let now = self.0.clock.now();
+        let id = JobId::from_parts(now.as_millis(), self.0.entropy.bytes());
+        let clear = serde_json::to_vec(payload).map_err(|error| DbError::corrupt(error.to_string()))?;
+        let sealed = self.seal(id, &clear);
+        store::insert(tx, &store::NewJob { id, kind: kind.name(), unique, sealed, run_at, now }).await
+    }
+
+    /// Says that a job was committed: it is looked for now.
+    pub fn wake(&self) {
+        self.0.bell.notify_one();
+    }
+
+    pub(crate) async fn rung(&self) {
+        self.0.bell.notified().await;
+    }
+
+    pub(crate) fn db(&self) -> &Db {
+        &self.0.db
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
+    pub(crate) fn entropy(&self) -> &Entropy {
+        &self.0.entropy
+    }
+
+    /// Sees to it that the row of something periodic is there.
+    pub(crate) async fn enrol(&self, name: &'static str) -> Result<(), DbError> {
+        let now = self.0.clock.now();
+        let id = JobId::from_parts(now.as_millis(), self.0.entropy.bytes());
+        let sealed = self.seal(id, b"null");
+        let mut tx = self.0.db.begin().await?;
+        store::enrol(&mut tx, &store::NewJob { id, kind: name, unique: Some(""), sealed, run_at: now, now }).await?;
+        tx.commit().await
+    }
+
+    fn seal(&self, id: JobId, clear: &[u8]) -> Vec<u8> {
+        self.0.sealer.seal(&self.0.entropy, clear, &bound_to(id))
+    }
+
+    /// Opens a payload; `None` when the key is another one or the row was tampered with.
+    pub(crate) fn open(&self, id: JobId, sealed: &[u8]) -> Option<Secret<Vec<u8>>> {
+        self.0.sealer.open(sealed, &bound_to(id)).ok()
+    }
+}
+
+/// Binds a sealed payload to its row, so that no two can be exchanged.
+fn bound_to(id: JobId) -> Vec<u8> {
+    format!("bursar.job.v1/{id}").into_bytes()
+}

@@ -1,0 +1,293 @@
+//! Every statement on the table `jobs`.
+//!
+//! Whoever has taken a job proves it by the number of the lease, which only grows: whoever comes late changes nothing.
+
+use bursar_db::{DbError, Tx, exactly_one, on};
+use bursar_id::JobId;
+use bursar_time::{Clock, Span, Timestamp};
+use sqlx::Row;
+
+use crate::{DeadLetter, Lease};
+
+/// How long dead letters are kept.
+pub const KEEP_DEAD: Span = Span::from_days(30);
+
+/// Rows that a statement of housekeeping changes at most.
+pub(crate) const BATCH: i64 = 500;
+
+const INSERT: &str = "INSERT INTO jobs \
+     (id, kind, unique_key, sealed, attempts, lease, leased, asked, due_at, enqueued_at) \
+     VALUES ($1, $2, $3, $4, 0, 0, 0, 1, $5, $6) \
+     ON CONFLICT (kind, unique_key) WHERE unique_key IS NOT NULL AND dead_at IS NULL DO UPDATE \
+     SET asked = jobs.asked + 1, due_at = CASE \
+     WHEN jobs.leased = 0 AND excluded.due_at < jobs.due_at THEN excluded.due_at ELSE jobs.due_at END";
+const ENROL: &str = "INSERT INTO jobs \
+     (id, kind, unique_key, sealed, attempts, lease, leased, asked, due_at, enqueued_at) \
+     VALUES ($1, $2, $3, $4, 0, 0, 0, 1, $5, $6) \
+     ON CONFLICT (kind, unique_key) WHERE unique_key IS NOT NULL AND dead_at IS NULL DO NOTHING";
+const FIRST_DUE_SQLITE: &str = "SELECT value, \
+     (SELECT min(due_at) FROM jobs WHERE kind = value AND dead_at IS NULL) FROM json_each($1)";
+const FIRST_DUE_POSTGRES: &str = "SELECT known.kind, \
+     (SELECT min(due_at) FROM jobs WHERE jobs.kind = known.kind AND dead_at IS NULL) FROM unnest($1::text[]) AS known (kind)";
+/// Those that have been due longest, but not those that this very replica still works on: after a leap of a test clock
+/// their leases may have lapsed.
+const TAKE_SQLITE: &str = "UPDATE jobs SET attempts = attempts + 1, lease = lease + 1, leased = 1, due_at = $3 \
+     WHERE id IN (SELECT id FROM jobs WHERE kind = $1 AND dead_at IS NULL AND due_at <= $2 \
+     AND id NOT IN (SELECT value FROM json_each($5)) ORDER BY due_at, id LIMIT $4) \
+     RETURNING id, sealed, attempts, lease, asked, enqueued_at";
+const TAKE_POSTGRES: &str = "WITH due AS MATERIALIZED (SELECT id FROM jobs WHERE kind = $1 AND dead_at IS NULL \
+     AND due_at <= $2 AND id <> ALL ($5) ORDER BY due_at, id LIMIT $4 FOR UPDATE SKIP LOCKED) \
+     UPDATE jobs SET attempts = attempts + 1, lease = lease + 1, leased = 1, due_at = $3 \
+     FROM due WHERE jobs.id = due.id \
+     RETURNING jobs.id, sealed, attempts, lease, asked, enqueued_at";
+const FINISH: &str = "DELETE FROM jobs WHERE id = $1 AND lease = $2 AND leased = 1 AND asked = $3";
+/// Back to work: after a failure, after a part of the work, or because it was asked for again meanwhile.
+const PUT_BACK: &str = "UPDATE jobs SET attempts = $3, leased = 0, due_at = $4, failure = $5 \
+     WHERE id = $1 AND lease = $2 AND leased = 1";
+const BURY: &str = "UPDATE jobs SET leased = 0, dead_at = $3, failure = $4 WHERE id = $1 AND lease = $2 AND leased = 1";
+const DEAD: &str = "SELECT id, kind, attempts, failure, enqueued_at, dead_at FROM jobs WHERE dead_at IS NOT NULL \
+     ORDER BY dead_at DESC, id DESC LIMIT $1";
+const REVIVE: &str = "UPDATE jobs SET attempts = 0, due_at = $2, dead_at = NULL WHERE id = $1 AND dead_at IS NOT NULL \
+     AND NOT EXISTS (SELECT 1 FROM jobs AS other WHERE other.kind = jobs.kind \
+     AND other.unique_key = jobs.unique_key AND other.dead_at IS NULL)";
+const DEPTHS: &str = "SELECT kind, count(CASE WHEN dead_at IS NULL THEN 1 END), count(dead_at), \
+     min(CASE WHEN dead_at IS NULL AND leased = 0 THEN due_at END) FROM jobs GROUP BY kind";
+const FORGET: &str = "DELETE FROM jobs WHERE id IN \
+     (SELECT id FROM jobs WHERE dead_at < $1 ORDER BY dead_at LIMIT $2)";
+const BURY_STRANGERS_SQLITE: &str = "UPDATE jobs SET leased = 0, dead_at = $1, failure = $4 WHERE dead_at IS NULL \
+     AND due_at < $2 AND kind NOT IN (SELECT value FROM json_each($3))";
+const BURY_STRANGERS_POSTGRES: &str = "UPDATE jobs SET leased = 0, dead_at = $1, failure = $4 WHERE dead_at IS NULL \
+     AND due_at < $2 AND kind <> ALL ($3)";
+
+/// A job to be written.
+pub(crate) struct NewJob<'a> {
+    pub(crate) id: JobId,
+    pub(crate) kind: &'static str,
+    pub(crate) unique: Option<&'a str>,
+    pub(crate) sealed: Vec<u8>,
+    pub(crate) run_at: Timestamp,
+    pub(crate) now: Timestamp,
+}
+
+/// A job that was taken: the lease, and the payload still sealed.
+pub(crate) struct Taken {
+    pub(crate) lease: Lease,
+    pub(crate) sealed: Vec<u8>,
+}
+
+/// What is to be taken.
+pub(crate) struct Wanted<'a> {
+    pub(crate) kind: &'static str,
+    pub(crate) now: Timestamp,
+    /// Until when they are out of the others' sight.
+    pub(crate) until: Timestamp,
+    pub(crate) limit: usize,
+    /// Jobs that this replica works on.
+    pub(crate) but: &'a [JobId],
+}
+
+/// How many jobs of a kind there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Depth {
+    /// Waiting, or in somebody's hands.
+    pub(crate) waiting: u64,
+    /// Given up.
+    pub(crate) dead: u64,
+    /// When the first of those that nobody works on becomes due, or has.
+    pub(crate) first_due: Option<Timestamp>,
+}
+
+/// A list as SQLite takes it.
+fn json<T: serde::Serialize>(list: &[T]) -> Result<String, DbError> {
+    serde_json::to_string(list).map_err(|error| DbError::corrupt(error.to_string()))
+}
+
+/// Writes a job, or has the one with the same unique key done once more.
+pub(crate) async fn insert(tx: &mut Tx, job: &NewJob<'_>) -> Result<(), DbError> {
+    exactly_one(on!(tx, c => sqlx::query(INSERT).bind(job.id).bind(job.kind).bind(job.unique).bind(&job.sealed)
+        .bind(job.run_at).bind(job.now).execute(c).await?.rows_affected()))
+}
+
+/// Writes the row of something periodic, unless it is there.
+pub(crate) async fn enrol(tx: &mut Tx, job: &NewJob<'_>) -> Result<(), DbError> {
+    on!(tx, c => sqlx::query(ENROL).bind(job.id).bind(job.kind).bind(job.unique).bind(&job.sealed)
+        .bind(job.run_at).bind(job.now).execute(c).await?.rows_affected());
+    Ok(())
+}
+
+/// When the first job of each of these kinds is due; kinds without any are left out.
+pub(crate) async fn first_due(tx: &mut Tx, kinds: &[&'static str]) -> Result<Vec<(String, Timestamp)>, DbError> {
+    let rows: Vec<(String, Option<Timestamp>)> = match tx {
+        Tx::Sqlite(t) => sqlx::query_as(FIRST_DUE_SQLITE).bind(json(kinds)?).fetch_all(&mut **t).await?,
+        Tx::Postgres(t) => sqlx::query_as(FIRST_DUE_POSTGRES).bind(kinds).fetch_all(&mut **t).await?,
+    };
+    Ok(rows.into_iter().filter_map(|(kind, due)| Some((kind, due?))).collect())
+}
+
+/// Takes due jobs of one kind, the oldest id first.
+pub(crate) async fn take(tx: &mut Tx, wanted: &Wanted<'_>, clock: &Clock) -> Result<Vec<Taken>, DbError> {
+    macro_rules! taken {
+        ($rows:expr) => {
+            $rows
+                .iter()
+                .map(|row| {
+                    Ok::<_, sqlx::Error>(Taken {
+                        lease: Lease {
+                            id: row.try_get("id")?,
+                            number: row.try_get("lease")?,
+                            asked: row.try_get("asked")?,
+                            attempt: u32::try_from(row.try_get::<i64, _>("attempts")?).unwrap_or(u32::MAX),
+                            enqueued_at: row.try_get("enqueued_at")?,
+                            clock: clock.clone(),
+                            finished: std::sync::atomic::AtomicBool::new(false),
+                        },
+                        sealed: row.try_get("sealed")?,
+                    })
+                })
+                .collect::<Result<Vec<_>, _>>()?
+        };
+    }
+    let limit = i64::try_from(wanted.limit).unwrap_or(i64::MAX);
+    let but: Vec<String> = wanted.but.iter().map(ToString::to_string).collect();
+    let mut taken = match tx {
+        Tx::Sqlite(t) => taken!(
+            sqlx::query(TAKE_SQLITE)
+                .bind(wanted.kind)
+                .bind(wanted.now)
+                .bind(wanted.until)
+                .bind(limit)
+                .bind(json(&but)?)
+                .fetch_all(&mut **t)
+                .await?
+        ),
+        Tx::Postgres(t) => taken!(
+            sqlx::query(TAKE_POSTGRES)
+                .bind(wanted.kind)
+                .bind(wanted.now)
+                .bind(wanted.until)
+                .bind(limit)
+                .bind(&but)
+                .fetch_all(&mut **t)
+                .await?
+        ),
+    };
+    taken.sort_by_key(|taken| taken.lease.id);
+    Ok(taken)
+}
+
+/// Takes a job off the table, or puts it back when it was asked for again meanwhile. `false` when the lease is lost.
+pub(crate) async fn finish(tx: &mut Tx, lease: &Lease) -> Result<bool, DbError> {
+    let gone = on!(&mut *tx, c => sqlx::query(FINISH).bind(lease.id).bind(lease.number).bind(lease.asked)
+        .execute(c).await?.rows_affected());
+    if gone == 1 { Ok(true) } else { put_back(tx, lease, 0, lease.clock.now(), None).await }
+}
+
+/// Puts a job back until `due_at`. `false` when the lease is lost.
+pub(crate) async fn put_back(
+    tx: &mut Tx,
+    lease: &Lease,
+    attempts: u32,
+    due_at: Timestamp,
+    failure: Option<&str>,
+) -> Result<bool, DbError> {
+    let rows = on!(tx, c => sqlx::query(PUT_BACK).bind(lease.id).bind(lease.number).bind(i64::from(attempts))
+        .bind(due_at).bind(failure).execute(c).await?.rows_affected());
+    Ok(rows == 1)
+}
+
+/// Makes a job a dead letter. `false` when the lease is lost.
+pub(crate) async fn bury(tx: &mut Tx, lease: &Lease, now: Timestamp, failure: &str) -> Result<bool, DbError> {
+    let rows = on!(tx, c => sqlx::query(BURY).bind(lease.id).bind(lease.number).bind(now).bind(failure)
+        .execute(c).await?.rows_affected());
+    Ok(rows == 1)
+}
+
+/// The latest dead letters.
+pub(crate) async fn dead(tx: &mut Tx, limit: u32) -> Result<Vec<DeadLetter>, DbError> {
+    on!(tx, c => {
+        let rows = sqlx::query(DEAD).bind(i64::from(limit)).fetch_all(c).await?;
+        rows.iter().map(|row| Ok(DeadLetter {
+            id: row.try_get("id")?,
+            kind: row.try_get("kind")?,
+            attempts: u32::try_from(row.try_get::<i64, _>("attempts")?).unwrap_or(u32::MAX),
+            reason: row.try_get::<Option<String>, _>("failure")?.unwrap_or_default(),
+            enqueued_at: row.try_get("enqueued_at")?,
+            dead_at: row.try_get("dead_at")?,
+        })).collect()
+    })
+}
+
+/// Makes a dead letter a new job.
+pub(crate) async fn revive(tx: &mut Tx, id: JobId, now: Timestamp) -> Result<bool, DbError> {
+    Ok(on!(tx, c => sqlx::query(REVIVE).bind(id).bind(now).execute(c).await?.rows_affected()) == 1)
+}
+
+/// How many jobs there are, by the kind's name.
+pub(crate) async fn depths(tx: &mut Tx) -> Result<Vec<(String, Depth)>, DbError> {
+    let rows: Vec<(String, i64, i64, Option<Timestamp>)> = on!(tx, c => sqlx::query_as(DEPTHS).fetch_all(c).await?);
+    let depth = |waiting: i64, dead: i64, first_due| Depth {
+        waiting: waiting.unsigned_abs(),
+        dead: dead.unsigned_abs(),
+        first_due,
+    };
+    Ok(rows.into_iter().map(|(kind, waiting, dead, first_due)| (kind, depth(waiting, dead, first_due))).collect())
+}
+
+/// Deletes up to [`BATCH`] dead letters that died before `before`; says how many.
+pub(crate) async fn forget(tx: &mut Tx, before: Timestamp) -> Result<u64, DbError> {
+    Ok(on!(tx, c => sqlx::query(FORGET).bind(before).bind(BATCH).execute(c).await?.rows_affected()))
+}
+
+/// Makes dead letters of what has been due since before `before` and is of no kind that this program knows.
+pub(crate) async fn bury_strangers(
+    tx: &mut Tx,
+    known: &[&'static str],
+    before: Timestamp,
+    now: Timestamp,
+) -> Result<u64, DbError> {
+    const REASON: &str = "no program has known this kind of job for a long time";
+    Ok(match tx {
+        Tx::Sqlite(t) => sqlx::query(BURY_STRANGERS_SQLITE)
+            .bind(now)
+            .bind(before)
+            .bind(json(known)?)
+            .bind(REASON)
+            .execute(&mut **t)
+            .await?
+            .rows_affected(),
+        Tx::Postgres(t) => sqlx::query(BURY_STRANGERS_POSTGRES)
+            .bind(now)
+            .bind(before)
+            .bind(known)
+            .bind(REASON)
+            .execute(&mut **t)
+            .await?
+            .rows_affected(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use bursar_db::{Engine, Migrations};
+    use sqlx::{Executor as _, SqlSafeStr as _};
+
+    use super::*;
+
+    const BOTH: [&str; 9] = [INSERT, ENROL, FINISH, PUT_BACK, BURY, DEAD, REVIVE, DEPTHS, FORGET];
+    const SQLITE: [&str; 3] = [FIRST_DUE_SQLITE, TAKE_SQLITE, BURY_STRANGERS_SQLITE];
+    const POSTGRES: [&str; 3] = [FIRST_DUE_POSTGRES, TAKE_POSTGRES, BURY_STRANGERS_POSTGRES];
+
+    bursar_testkit::engines! {
+        async fn every_statement_can_be_prepared(db: TestDb) {
+            let db = db.open(&Migrations::SHARED).await;
+            let mut tx = db.begin().await.unwrap();
+            let own = match db.engine() {
+                Engine::Sqlite => SQLITE,
+                Engine::Postgres => POSTGRES,
+            };
+            for statement in BOTH.into_iter().chain(own) {
+                on!(&mut tx, c => { c.prepare(statement.into_sql_str()).await.unwrap(); });
+            }
+        }
+    }
+}
