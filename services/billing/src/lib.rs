@@ -32,7 +32,7 @@ use bursar_db::{Db, PoolOptions};
 use bursar_events::{Feed, Following, Outbox};
 use bursar_jobs::Jobs;
 use bursar_members::Members;
-use bursar_rpc::{KeySet, StackDeps};
+use bursar_rpc::{KeySet, StackDeps, Transport};
 use bursar_runtime::{Env, Peers, ReadyProbe, Service, Settings, Started};
 use bursar_time::Timestamp;
 
@@ -113,16 +113,7 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
         catalog,
     };
     let organization = peers.to(Service::Organization).with_tokens(peers.tokens(Service::Billing, settings, &env)?);
-    let following = Following {
-        feed: feed.clone(),
-        transport: organization,
-        db: db.clone(),
-        clock: env.clock.clone(),
-        entropy: env.entropy.clone(),
-        shutdown: env.shutdown.clone(),
-    };
-    let consumer = FromOrganization { clock: env.clock.clone(), members: members.clone() };
-    env.tasks.spawn(bursar_events::run(consumer, following));
+    follow(&members, organization, &db, &env);
     let jobs = Jobs::new(db.clone(), settings.sealer(&env.entropy)?, env.entropy.clone(), env.clock.clone());
     let runner = jobs::runner(jobs, &db, lanes, subscriptions, &env);
     env.tasks.spawn(runner.run(env.shutdown.clone(), env.halt.clone()));
@@ -143,6 +134,20 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
                 .showing(move || feed.describe()),
         )
         .closing(async move { db.close().await }))
+}
+
+/// Follows organization's events: memberships, policies, and accounts that open with their organizations.
+fn follow(members: &Members, organization: Transport, db: &Db, env: &Env) {
+    let following = Following {
+        feed: members.feed().clone(),
+        transport: organization,
+        db: db.clone(),
+        clock: env.clock.clone(),
+        entropy: env.entropy.clone(),
+        shutdown: env.shutdown.clone(),
+    };
+    let consumer = FromOrganization { clock: env.clock.clone(), members: members.clone() };
+    env.tasks.spawn(bursar_events::run(consumer, following));
 }
 
 /// Nobody is answered by policies that were guessed: organization tells the deployment's when it starts.

@@ -83,7 +83,9 @@ pub async fn start_with(settings: &Settings, keys: KeySet, peers: Peers, env: En
     });
     organization.tell_deployment_policy().await?;
     let feeds = [Service::Identity, Service::Billing].map(|source| Feed::new(source.name()));
-    feeds.iter().for_each(|feed| feed.measure(&env.meter));
+    for feed in &feeds {
+        feed.measure(&env.meter);
+    }
     let courier = Courier::new(settings.mail_transport()?, &settings.mail.from)?;
     spawn_tasks(&organization, courier, &feeds, &peers, &tokens, &env);
 

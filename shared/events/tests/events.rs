@@ -421,8 +421,8 @@ bursar_testkit::engines! {
         forget(5).await;
         wants_snapshot(&source.watch("", &[]).await.expect_err("from the beginning"));
         wants_snapshot(&source.watch(&cursors[3], &[]).await.expect_err("the fifth is gone"));
-        for position in 4..8 {
-            let mut rest = source.watch(&cursors[position], &[]).await.expect("resumes");
+        for (position, cursor) in cursors.iter().enumerate().take(8).skip(4) {
+            let mut rest = source.watch(cursor, &[]).await.expect("resumes");
             assert_eq!(name_of(&next_event(&mut rest).await.1), (position + 1).to_string());
         }
         forget(9).await;

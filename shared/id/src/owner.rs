@@ -57,11 +57,14 @@ impl OwnerId {
     /// The compact form for tables with a row for each charge: a byte for the kind (0 an organization, 1 a
     /// person) and the UUID. Its order is the order of owners.
     pub const fn to_bytes(self) -> [u8; Self::BYTES] {
-        let (kind, [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]) = match self {
+        let (kind, uuid) = match self {
             Self::Organization(id) => (0, *id.as_uuid().as_bytes()),
             Self::User(id) => (1, *id.as_uuid().as_bytes()),
         };
-        [kind, a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
+        let mut bytes = [kind; Self::BYTES];
+        let (_, rest) = bytes.split_at_mut(1);
+        rest.copy_from_slice(&uuid);
+        bytes
     }
 
     /// Reads the compact form; `None` for anything [`OwnerId::to_bytes`] cannot have given.

@@ -47,9 +47,8 @@ pub async fn learn(tx: &mut Tx, event: &Event) -> Result<Learned, Unapplied> {
         Some(Payload::MembershipChanged(changed)) => membership(tx, event, changed).await,
         Some(Payload::OrganizationPolicyChanged(changed)) => policy(tx, event, changed).await,
         Some(Payload::DeploymentPolicyChanged(changed)) => deployment(tx, event, changed).await,
-        Some(_) => Ok(Learned::Nothing),
         None if TYPES.contains(&event.r#type.as_str()) => Err(Unapplied::unreadable("it has no payload known here")),
-        None => Ok(Learned::Nothing),
+        Some(_) | None => Ok(Learned::Nothing),
     }
 }
 

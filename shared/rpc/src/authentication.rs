@@ -19,7 +19,7 @@ pub enum AuthMethod {
     OneTimePassword,
     /// A passkey, `hwk`.
     Passkey,
-    /// The word of an OpenID Connect provider, `fed`.
+    /// The word of another provider that the person signed in with, `fed`.
     Provider,
 }
 

@@ -14,7 +14,7 @@ use bursar_proto::testing::v1::clock_service_client::ClockServiceClient;
 use bursar_rpc::problem::reason_of;
 use bursar_rpc::token::{AccessClaims, Acting, ServiceClaims, StandardClaims};
 use bursar_rpc::{AuthMethods, Caller, KeyGrant, Limits, Permission, ServiceRole, Transport, stack};
-use bursar_time::{Clock, Span};
+use bursar_time::{Clock, Span, Timestamp};
 use common::{Issuer, Probe, account, bearer, both_ways, for_user, start, user_claims, user_id, with};
 use tonic::{Code, Status};
 
@@ -195,7 +195,7 @@ async fn a_caller_is_what_the_token_says() {
     assert_eq!(user.role, claims.role);
     assert_eq!((user.membership_version, user.membership_incarnation), (claims.mv, claims.mvi));
     assert_eq!((user.branch, user.methods), (claims.bid, AuthMethods::PASSWORD));
-    assert_eq!(user.authenticated_at.map(|at| at.as_unix_secs()), claims.auth_time);
+    assert_eq!(user.authenticated_at.map(Timestamp::as_unix_secs), claims.auth_time);
     assert_eq!((user.operator, user.key), (None, None));
     assert_eq!((&*user.email, user.email_verified), ("ada@example.com", true));
     as_anybody(&transport, &vec![bearer(&ours.user())]).await.expect("admitted");

@@ -45,7 +45,9 @@ impl Identity {
         sessions::touch(&mut tx, session.id, now, now.saturating_add(self.0.config.refresh.lifetime)).await?;
         let known = match session.context {
             OwnerId::User(_) => Some(Word::NOTHING),
-            owner => words::named(&mut tx, &[(owner, user.id)]).await?.remove(&(owner, user.id)),
+            owner @ OwnerId::Organization(_) => {
+                words::named(&mut tx, &[(owner, user.id)]).await?.remove(&(owner, user.id))
+            }
         };
         tx.commit().await?;
         let membership = match known {

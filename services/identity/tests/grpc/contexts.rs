@@ -63,6 +63,7 @@ bursar_testkit::engines! {
         let said = claims(&tokens.access_token);
         assert_eq!((said["ctx"].as_str(), said["role"].as_str()), (Some(tokens.owner.as_str()), Some("ADMIN")));
         assert_eq!((said["mv"].as_u64(), tokens.owner.clone()), (Some(version), org(1).to_string()));
+        assert_eq!(said["mvi"], 1, "the incarnation in which the version counts");
         assert_eq!(tokens.session_id, ada.tokens.session_id);
         // Both tokens of the session live, each in its own context.
         for token in [&ada.tokens, &tokens] {

@@ -9,7 +9,7 @@ use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 use tonic::Code;
 
-use crate::world::World;
+use crate::world::{World, claims};
 
 async fn sessions_of(person: &Person) -> usize {
     let listed = person.client().sessions().list_sessions(ListSessionsRequest::default()).await;
@@ -30,6 +30,32 @@ bursar_testkit::engines! {
         world.pass(240);
         refused(ada.client().users().get_me(GetMeRequest {}).await, Code::Unauthenticated, "TOKEN_EXPIRED");
         client.users().get_me(GetMeRequest {}).await.unwrap();
+    }
+
+    async fn each_branch_says_its_name_and_when_and_how_its_user_signed_in(db: TestDb) {
+        let world = World::start(&db).await;
+        let ada = world.join("Ada").await;
+        let proof = |token: &str| {
+            let said = claims(token);
+            let name = said["bid"].as_str().unwrap().to_owned();
+            assert!(name.len() == 32 && said.get("act").is_none() && said.get("key").is_none(), "{said}");
+            (name, said["auth_time"].as_i64().unwrap(), said["amr"].clone())
+        };
+        let (branch, signed_in, methods) = proof(&ada.tokens.access_token);
+        assert_eq!((signed_in, methods), (world.clock.now().as_unix_secs(), serde_json::json!(["pwd"])));
+        world.pass(240);
+        let next = world.refresh(&ada.tokens.refresh_token).await.unwrap();
+        let (same, then, _) = proof(&next.access_token);
+        assert_eq!((&same, then), (&branch, signed_in), "refreshing proves nothing anew");
+        let client = world.anybody.with_token(&next.access_token);
+        let home = SwitchContextRequest { owner: ada.user.clone() };
+        let switched = client.contexts().switch_context(home).await.unwrap().into_inner().tokens.unwrap();
+        let (other, then, methods) = proof(&switched.access_token);
+        assert_ne!(other, branch, "a branch of its own");
+        assert_eq!((then, methods), (signed_in, serde_json::json!(["pwd"])), "which inherits the proof");
+        let again = Person::sign_in(&world.anybody, &ada.email).await;
+        let (_, later, _) = proof(&again.tokens.access_token);
+        assert_eq!(later, signed_in + 240, "signing in does");
     }
 
     async fn a_bad_refresh_token_gives_nothing(db: TestDb) {

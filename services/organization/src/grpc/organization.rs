@@ -75,7 +75,7 @@ impl OrganizationService for Handlers {
         let caller = Caller::of(&request)?;
         let id = convert::organization_id(&request.into_inner().organization_id)?;
         let view = self.0.get_policy(caller.user()?, id).await?;
-        Ok(Response::new(GetPolicyResponse { policy: Some(view.policy.into()), own: Some(policy::own(&view.own)) }))
+        Ok(Response::new(GetPolicyResponse { policy: Some(view.policy.into()), own: Some(policy::own(view.own)) }))
     }
 
     async fn update_policy(

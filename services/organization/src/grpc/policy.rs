@@ -33,7 +33,7 @@ pub(super) fn change(message: &UpdatePolicyRequest, violations: &mut Violations)
 }
 
 /// The names of the policies that an organization has set itself.
-pub(super) fn own(own: &OwnPolicy) -> FieldMask {
+pub(super) fn own(own: OwnPolicy) -> FieldMask {
     let set = [own.admin_billing.is_some(), own.usage_visibility.is_some(), own.balance_visibility.is_some()];
     let paths = OWN.iter().zip(set).filter(|(_, set)| *set).map(|(name, _)| (*name).to_owned());
     FieldMask { paths: paths.collect() }
@@ -42,6 +42,6 @@ pub(super) fn own(own: &OwnPolicy) -> FieldMask {
 impl Stored for PolicyView {
     type Message = UpdatePolicyResponse;
     fn to_message(&self) -> UpdatePolicyResponse {
-        UpdatePolicyResponse { policy: Some(self.policy.into()), own: Some(own(&self.own)) }
+        UpdatePolicyResponse { policy: Some(self.policy.into()), own: Some(own(self.own)) }
     }
 }

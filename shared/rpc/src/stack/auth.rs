@@ -301,6 +301,7 @@ mod tests {
 
     #[test]
     fn a_token_is_good_for_what_it_was_issued_for() {
+        const REAUTHENTICATE: &str = reason::REAUTHENTICATION_REQUIRED;
         let at = |secs: i64| Timestamp::from_unix_secs(secs).expect("a time");
         let demands = |permission, recent_authentication| MethodRule {
             permission,
@@ -312,7 +313,6 @@ mod tests {
         let acted = UserCaller { operator: Some(ServiceAccountId::OPERATOR), ..user() };
         let id = ApiKeyId::from_parts(1, [3; 10]);
         let keyed = UserCaller { key: Some(KeyGrant { id, permissions: [Permission::ViewUsage].into() }), ..user() };
-        const REAUTHENTICATE: &str = reason::REAUTHENTICATION_REQUIRED;
         let cases = [
             ("anything", &plain, demands(Permission::Own, false), 1_000, None),
             ("nobody proved anything", &plain, demands(Permission::Own, true), 1_000, Some(REAUTHENTICATE)),
