@@ -1,0 +1,227 @@
+//! The consumer's side: each event once, whatever dies, is restored, comes late or cannot be read.
+
+use bursar_db::on;
+use bursar_events::{Feed, Following, aside, run};
+use bursar_proto::event::v1::event::Payload;
+use bursar_proto::event::v1::{OrganizationUpdated, UserDeleted};
+use bursar_proto::event_type;
+use bursar_rpc::ServiceRole;
+use bursar_secret::Entropy;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+use crate::world::{
+    Diary, PATIENCE, Source, clock, diary, diary_store, follow, names, renamed, repeated, snapshots, store, until_lines,
+};
+
+bursar_testkit::engines! {
+    async fn a_consumer_applies_each_event_once_and_in_order(at: TestDb) {
+        let source = Source::new(&store(&at).await);
+        let mine = bursar_testkit::sqlite::file();
+        let db = diary_store(&mine).await;
+        source.tell(vec![renamed("0"), Payload::UserDeleted(UserDeleted::default()), renamed("1")]).await;
+        let diary = Arc::new(Diary::default());
+        let (following, shutdown) = follow(&diary, &source, &db);
+        source.tell(names(2, 40).into_iter().map(renamed).collect()).await;
+        assert_eq!(until_lines(&db, 40).await, names(0, 40));
+        tokio::time::timeout(PATIENCE, diary.applied.notified()).await.expect("told");
+        shutdown.cancel();
+        following.await.expect("ends quietly");
+
+        let (_again, _) = follow(&diary, &source, &db);
+        source.tell(vec![renamed("40")]).await;
+        assert_eq!(until_lines(&db, 41).await, names(0, 41));
+        assert_eq!(diary.asked.load(Ordering::SeqCst), 41, "nothing was applied twice");
+    }
+
+    async fn a_crash_between_effect_and_cursor_leaves_neither(at: TestDb) {
+        let db = diary_store(&at).await;
+        let elsewhere = bursar_testkit::sqlite::file();
+        let source = Source::new(&store(&elsewhere).await);
+        source.tell(vec![renamed("0"), renamed("1")]).await;
+        let dying = Arc::new(Diary { hangs: true, ..Diary::default() });
+        let (following, _) = follow(&dying, &source, &db);
+        let written = async {
+            while dying.asked.load(Ordering::SeqCst) == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, written).await.expect("it came to the first event");
+        following.abort();
+        following.await.expect_err("killed");
+        assert!(diary(&db).await.is_empty());
+
+        let healthy = Arc::new(Diary::default());
+        follow(&healthy, &source, &db);
+        assert_eq!(until_lines(&db, 2).await, names(0, 2));
+    }
+
+    async fn a_consumer_killed_again_and_again_applies_each_event_once(at: TestDb) {
+        let db = diary_store(&at).await;
+        let elsewhere = bursar_testkit::sqlite::file();
+        let source = Source::new(&store(&elsewhere).await);
+        let total = 120;
+        source.tell(names(0, total).into_iter().map(renamed).collect()).await;
+        let entropy = Entropy::seeded(7);
+        let everything = Arc::new(Diary::default());
+        while diary(&db).await.len() < total {
+            let (following, _) = follow(&everything, &source, &db);
+            let lived = Duration::from_micros(3_000 + entropy.u64_below(40_000));
+            // Killed at a random moment; a name written twice would be refused and stop the diary for good.
+            let _ = tokio::time::timeout(lived, everything.applied.notified()).await;
+            tokio::time::sleep(lived).await;
+            following.abort();
+            let _ = following.await;
+        }
+        assert_eq!(diary(&db).await, names(0, total));
+    }
+
+    async fn replicas_share_the_work_without_doing_it_twice(at: TestDb) {
+        let db = diary_store(&at).await;
+        let elsewhere = bursar_testkit::sqlite::file();
+        let source = Source::new(&store(&elsewhere).await);
+        let replicas: Vec<Arc<Diary>> = (0..3).map(|_| Arc::new(Diary::default())).collect();
+        for replica in &replicas {
+            follow(replica, &source, &db);
+        }
+        for number in 0..30 {
+            source.tell(vec![renamed((2 * number).to_string()), renamed((2 * number + 1).to_string())]).await;
+        }
+        assert_eq!(until_lines(&db, 60).await, names(0, 60));
+        let asked: u64 = replicas.iter().map(|replica| replica.asked.load(Ordering::SeqCst)).sum();
+        assert_eq!(asked, 60, "an event was applied by two replicas");
+    }
+
+    async fn an_event_that_is_refused_is_tried_until_it_is_applied(at: TestDb) {
+        let db = diary_store(&at).await;
+        let elsewhere = bursar_testkit::sqlite::file();
+        let source = Source::new(&store(&elsewhere).await);
+        let grumpy = Arc::new(Diary { refusals: AtomicU64::new(3), ..Diary::default() });
+        follow(&grumpy, &source, &db);
+        source.tell(names(0, 3).into_iter().map(renamed).collect()).await;
+        assert_eq!(until_lines(&db, 3).await, names(0, 3), "nothing overtakes it");
+        assert_eq!(grumpy.asked.load(Ordering::SeqCst), 6);
+    }
+
+    async fn a_restored_source_is_followed_from_a_snapshot(at: TestDb) {
+        let here = store(&at).await;
+        let elsewhere = bursar_testkit::sqlite::file();
+        let mine = diary_store(&elsewhere).await;
+        let before = Source::with_state(&here, ServiceRole::Billing);
+        before.tell(vec![renamed("kept"), renamed("lost")]).await;
+        let diary = Arc::new(Diary::default());
+        let (following, shutdown) = follow(&diary, &before, &mine);
+        until_lines(&mine, 2).await;
+        shutdown.cancel();
+        following.await.expect("ends");
+        // The backup knows the first event only, and what happened since it was restored has the lost one's number.
+        let mut tx = here.begin().await.expect("begins");
+        on!(&mut tx, c => {
+            sqlx::query("DELETE FROM outbox WHERE seq = 2").execute(&mut *c).await.expect("works");
+            sqlx::query("UPDATE outbox_head SET seq = 1").execute(c).await.expect("works");
+        });
+        tx.commit().await.expect("commits");
+        before.tell(vec![renamed("since"), renamed("then")]).await;
+        follow(&diary, &before, &mine);
+        assert_eq!(until_lines(&mine, 4).await, ["kept", "lost", "since", "then"]);
+        assert_eq!(repeated(&mine).await, ["kept"], "the snapshot told it again");
+        before.tell(vec![renamed("later")]).await;
+        until_lines(&mine, 5).await;
+        assert_eq!(repeated(&mine).await, ["kept"], "and everything else once");
+        assert_eq!(snapshots(&mine).await, [1_785_000_000_000_000], "what it did not tell is forgotten");
+    }
+
+    async fn whoever_comes_too_late_goes_on_from_a_snapshot(at: TestDb) {
+        let mine = diary_store(&at).await;
+        let elsewhere = bursar_testkit::sqlite::file();
+        let there = store(&elsewhere).await;
+        let source = Source::with_state(&there, ServiceRole::Billing);
+        source.tell(names(0, 5).into_iter().map(renamed).collect()).await;
+        let mut tx = there.begin().await.expect("begins");
+        on!(&mut tx, c => sqlx::query("DELETE FROM outbox WHERE seq <= 2")
+            .execute(c).await.expect("works").rows_affected());
+        tx.commit().await.expect("commits");
+        let replicas: Vec<Arc<Diary>> = (0..3).map(|_| Arc::new(Diary::default())).collect();
+        for replica in &replicas {
+            follow(replica, &source, &mine);
+        }
+        // What the outbox does not have, this source's state does not have either.
+        assert_eq!(until_lines(&mine, 3).await, names(2, 5));
+        source.tell(vec![renamed("5")]).await;
+        assert_eq!(until_lines(&mine, 4).await, names(2, 6));
+        assert_eq!(snapshots(&mine).await, [1], "of three replicas one ends it");
+    }
+
+    async fn an_event_that_cannot_be_read_is_set_aside(at: TestDb) {
+        let mine = diary_store(&at).await;
+        let elsewhere = bursar_testkit::sqlite::file();
+        let there = store(&elsewhere).await;
+        let source = Source::with_state(&there, ServiceRole::Billing);
+        let of = |owner: &str, name: &str| {
+            let (organization_id, name) = (owner.to_owned(), name.to_owned());
+            Payload::OrganizationUpdated(OrganizationUpdated { organization_id, name, ..OrganizationUpdated::default() })
+        };
+        source.tell(vec![of("org_a", "0"), of("org_b", "blot"), of("org_c", "1"), of("org_d", "2")]).await;
+        // And one that the source itself cannot read any more.
+        let mut tx = there.begin().await.expect("begins");
+        on!(&mut tx, c => sqlx::query("UPDATE outbox SET payload = $1 WHERE seq = 3").bind(vec![0xff_u8])
+            .execute(c).await.expect("works").rows_affected());
+        tx.commit().await.expect("commits");
+        let diary = Arc::new(Diary { illegible: Some("blot"), ..Diary::default() });
+        let (following, shutdown) = follow(&diary, &source, &mine);
+        assert_eq!(until_lines(&mine, 2).await, ["0", "2"], "neither it nor what it wrote");
+        let mut tx = mine.read().await.expect("begins");
+        let kept = aside::list(&mut tx, "organization").await.expect("reads");
+        let mut kept: Vec<_> =
+            kept.iter().map(|it| (it.owner.as_str(), it.kind.as_str(), it.problem.as_str())).collect();
+        kept.sort_unstable();
+        let kind = event_type::ORGANIZATION_UPDATED;
+        assert_eq!(kept, [("org_b", kind, "illegible"), ("org_c", kind, "no payload")]);
+        for (owner, expected) in [("org_a", false), ("org_b", true), ("org_c", true), ("org_d", false)] {
+            assert_eq!(aside::is_any(&mut tx, "organization", owner).await.expect("reads"), expected, "{owner}");
+        }
+        assert!(!aside::is_any(&mut tx, "billing", "org_b").await.expect("reads"), "another source");
+        drop(tx);
+        shutdown.cancel();
+        following.await.expect("ends");
+        // A snapshot tells everything anew, and what cannot be read of it counts again.
+        bursar_events::begin_incarnation(&there, clock().now()).await.expect("begins");
+        source.tell(vec![of("org_e", "3")]).await;
+        follow(&diary, &source, &mine);
+        assert_eq!(until_lines(&mine, 3).await, ["0", "2", "3"]);
+        let ended = async {
+            while snapshots(&mine).await.is_empty() {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, ended).await.expect("the snapshot ends");
+        let mut tx = mine.read().await.expect("begins");
+        let kept = aside::list(&mut tx, "organization").await.expect("reads");
+        assert_eq!(kept.iter().map(|it| it.owner.as_str()).collect::<Vec<_>>(), ["org_b"]);
+    }
+
+    async fn a_feed_is_fresh_once_the_source_was_heard(at: TestDb) {
+        let mine = diary_store(&at).await;
+        let elsewhere = bursar_testkit::sqlite::file();
+        let source = Source::new(&store(&elsewhere).await);
+        let feed = Feed::new("organization");
+        assert!(feed.is_stale(Duration::MAX));
+        let following = Following {
+            feed: feed.clone(),
+            transport: source.transport.clone(),
+            db: mine,
+            clock: clock(),
+            entropy: Entropy::system(),
+            shutdown: CancellationToken::new(),
+        };
+        tokio::spawn(run(Diary::default(), following));
+        let heard = async {
+            while feed.is_stale(PATIENCE) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, heard).await.expect("a heartbeat is enough");
+    }
+}

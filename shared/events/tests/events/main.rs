@@ -1,0 +1,11 @@
+//! Events from commit to effect, on both engines.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests fail by panicking, their helpers too"
+)]
+
+mod following;
+mod watching;
+mod world;

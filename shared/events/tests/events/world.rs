@@ -1,0 +1,252 @@
+//! A source, a consumer that keeps a diary, and their stores.
+
+use bursar_db::{Db, DbError, Migrations, PoolOptions, Tx, on};
+use bursar_events::{Consumer, Feed, Following, Nothing, Outbox, Part, Present, Unapplied, run};
+use bursar_id::ServiceAccountId;
+use bursar_proto::event::v1::event::Payload;
+use bursar_proto::event::v1::event_service_client::EventServiceClient;
+use bursar_proto::event::v1::watch_response::Item;
+use bursar_proto::event::v1::{Event, OrganizationUpdated, WatchRequest, WatchResponse};
+use bursar_proto::event_type;
+use bursar_rpc::problem::reason_of;
+use bursar_rpc::{Caller, Permission, ServiceCaller, ServiceRole, Transport};
+use bursar_secret::Entropy;
+use bursar_testkit::TestDb;
+use bursar_time::{Clock, Timestamp};
+use prost::Message as _;
+use sqlx::Row;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tonic::service::interceptor::InterceptedService;
+use tonic::{Code, Request, Status, Streaming};
+
+/// Longer than anything here takes; only a test that fails waits for it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) async fn store(at: &TestDb) -> Db {
+    let migrations = Migrations::SHARED;
+    let url = at.url().parse().expect("the test kit gives a good address");
+    let options = PoolOptions { acquire_timeout: PATIENCE, ..PoolOptions::default() };
+    let db = Db::open(&url, &migrations, &options).await.expect("opens");
+    db.migrate(&migrations).await.expect("migrates");
+    db
+}
+
+pub(crate) fn clock() -> Clock {
+    Clock::test(Timestamp::from_micros(1_785_000_000_000_000).expect("in range"))
+}
+
+/// One replica of a source service called `organization`.
+pub(crate) struct Source {
+    pub(crate) outbox: Outbox,
+    pub(crate) db: Db,
+    pub(crate) transport: Transport,
+    pub(crate) shutdown: CancellationToken,
+}
+
+impl Source {
+    pub(crate) fn new(db: &Db) -> Self {
+        let outbox = Outbox::new("organization", db.clone(), clock(), Entropy::system());
+        let shutdown = CancellationToken::new();
+        let transport = Transport::routes(Routes::new(outbox.service(Nothing, shutdown.clone())));
+        Self { outbox, db: db.clone(), transport, shutdown }
+    }
+
+    /// A source whose present state is what was told of each organization last, for a caller of this role.
+    pub(crate) fn with_state(db: &Db, role: ServiceRole) -> Self {
+        let mut source = Self::new(db);
+        let service = source.outbox.service(Renamings, source.shutdown.clone());
+        let account = ServiceAccountId::BILLING;
+        let caller = ServiceCaller { account, role, on_behalf_of: None, permission: Permission::Unspecified };
+        source.transport =
+            Transport::routes(Routes::new(InterceptedService::new(service, move |mut request: Request<()>| {
+                request.extensions_mut().insert(Caller::Service(caller.clone()));
+                Ok(request)
+            })));
+        source
+    }
+
+    pub(crate) async fn tell(&self, payloads: Vec<Payload>) {
+        let tx = self.db.begin().await.expect("begins");
+        self.outbox.commit(tx, payloads).await.expect("commits");
+    }
+
+    pub(crate) async fn watch(&self, cursor: &str, types: &[&str]) -> Result<Streaming<WatchResponse>, Status> {
+        let types = types.iter().map(|&kind| kind.to_owned()).collect();
+        let request = WatchRequest { cursor: cursor.to_owned(), types };
+        Ok(EventServiceClient::new(self.transport.clone()).watch(request).await?.into_inner())
+    }
+}
+
+/// What organizations are called now, from the source's own outbox: there is no other store here.
+pub(crate) struct Renamings;
+
+#[tonic::async_trait]
+impl Present for Renamings {
+    async fn part(&self, tx: &mut Tx, after: &str) -> Result<Option<Part>, DbError> {
+        const NEXT: &str = "SELECT seq, payload FROM outbox WHERE seq > $1 ORDER BY seq LIMIT 2";
+        let after: i64 = after.parse().unwrap_or(0);
+        let rows: Vec<(i64, Vec<u8>)> = on!(tx, c => sqlx::query_as(NEXT).bind(after).fetch_all(c).await?);
+        let next = rows.last().map(|(seq, _)| seq.to_string());
+        let payloads = rows.iter().filter_map(|(_, event)| Event::decode(event.as_slice()).ok()?.payload).collect();
+        Ok(next.map(|next| Part { payloads, next }))
+    }
+}
+
+/// The numbers of cursors, which are not what anybody else should look at.
+pub(crate) fn seq(cursor: &str) -> String {
+    cursor.split('-').nth(2).expect("a cursor").to_owned()
+}
+
+pub(crate) fn renamed(name: impl Into<String>) -> Payload {
+    Payload::OrganizationUpdated(OrganizationUpdated { name: name.into(), ..OrganizationUpdated::default() })
+}
+
+pub(crate) fn name_of(event: &Event) -> &str {
+    match &event.payload {
+        Some(Payload::OrganizationUpdated(updated)) => &updated.name,
+        other => panic!("not a renaming: {other:?}"),
+    }
+}
+
+pub(crate) async fn answer(stream: &mut Streaming<WatchResponse>) -> Result<WatchResponse, Status> {
+    let message = tokio::time::timeout(PATIENCE, stream.message()).await.expect("the stream is silent");
+    message.map(|answer| answer.expect("the stream ended"))
+}
+
+/// The next event with its cursor, past heartbeats.
+pub(crate) async fn next_event(stream: &mut Streaming<WatchResponse>) -> (String, Event) {
+    loop {
+        let answer = answer(stream).await.expect("an answer");
+        if let Some(Item::Event(event)) = answer.item {
+            return (answer.cursor, event);
+        }
+    }
+}
+
+pub(crate) fn wants_snapshot(status: &Status) {
+    assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
+    assert_eq!(reason_of(status).as_deref(), Some("SNAPSHOT_REQUIRED"));
+}
+
+/// Keeps what it was told in a table of its own, and counts how often it was asked to.
+#[derive(Default)]
+pub(crate) struct Diary {
+    pub(crate) asked: AtomicU64,
+    pub(crate) applied: Notify,
+    /// Refuses the first event that often.
+    pub(crate) refusals: AtomicU64,
+    /// Finds the event with this name unreadable, after it has written.
+    pub(crate) illegible: Option<&'static str>,
+    /// Dies (never returns) in the first call, after it has written.
+    pub(crate) hangs: bool,
+}
+
+impl Consumer for Diary {
+    const NAME: &'static str = "diary";
+
+    fn types() -> &'static [&'static str] {
+        &[event_type::ORGANIZATION_UPDATED]
+    }
+
+    async fn apply(&self, tx: &mut Tx, event: &Event) -> Result<(), Unapplied> {
+        const WRITE: &str = "INSERT INTO diary (name, line) SELECT $1, count(*) FROM diary WHERE 1 = 1 \
+            ON CONFLICT (name) DO UPDATE SET times = diary.times + 1";
+        let asked = self.asked.fetch_add(1, Ordering::SeqCst);
+        if event.payload.is_none() {
+            return Err(Unapplied::unreadable("no payload"));
+        }
+        on!(&mut *tx, c => sqlx::query(WRITE).bind(name_of(event)).execute(c).await.map_err(DbError::from)?.rows_affected());
+        if self.illegible == Some(name_of(event)) {
+            return Err(Unapplied::unreadable("illegible"));
+        }
+        if self.hangs && asked == 0 {
+            std::future::pending::<()>().await;
+        }
+        let refused = self.refusals.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        if refused.is_ok() {
+            return Err(DbError::corrupt("not in the mood").into());
+        }
+        Ok(())
+    }
+
+    async fn forget_before(&self, tx: &mut Tx, incarnation: u64) -> Result<(), DbError> {
+        const NOTE: &str = "INSERT INTO forgotten (incarnation) VALUES ($1)";
+        let incarnation = i64::try_from(incarnation).expect("fits");
+        on!(tx, c => sqlx::query(NOTE).bind(incarnation).execute(c).await?.rows_affected());
+        Ok(())
+    }
+
+    fn applied(&self) {
+        self.applied.notify_one();
+    }
+}
+
+/// A store for a consumer, with the diary's table, which counts how often each name was written.
+pub(crate) async fn diary_store(at: &TestDb) -> Db {
+    let db = store(at).await;
+    let mut tx = db.begin().await.expect("begins");
+    on!(&mut tx, c => {
+        const DIARY: &str = "CREATE TABLE diary \
+            (line BIGINT NOT NULL, name TEXT NOT NULL PRIMARY KEY, times BIGINT NOT NULL DEFAULT 1)";
+        sqlx::query(DIARY).execute(&mut *c).await.expect("creates");
+        sqlx::query("CREATE TABLE forgotten (incarnation BIGINT NOT NULL)").execute(c).await.expect("creates");
+    });
+    tx.commit().await.expect("commits");
+    db
+}
+
+pub(crate) async fn diary(db: &Db) -> Vec<String> {
+    let mut tx = db.read().await.expect("begins");
+    on!(&mut tx, c => sqlx::query("SELECT name FROM diary ORDER BY line").fetch_all(c).await.expect("reads")
+        .iter().map(|row| row.get(0)).collect())
+}
+
+/// The names that were written more than once.
+pub(crate) async fn repeated(db: &Db) -> Vec<String> {
+    const REPEATED: &str = "SELECT name FROM diary WHERE times > 1 ORDER BY line";
+    let mut tx = db.read().await.expect("begins");
+    on!(&mut tx, c => sqlx::query(REPEATED).fetch_all(c).await.expect("reads").iter().map(|row| row.get(0)).collect())
+}
+
+/// The incarnations of the snapshots that were loaded.
+pub(crate) async fn snapshots(db: &Db) -> Vec<i64> {
+    let mut tx = db.read().await.expect("begins");
+    on!(&mut tx, c => sqlx::query("SELECT incarnation FROM forgotten").fetch_all(c).await.expect("reads")
+        .iter().map(|row| row.get(0)).collect())
+}
+
+pub(crate) async fn until_lines(db: &Db, count: usize) -> Vec<String> {
+    let reading = async {
+        loop {
+            let lines = diary(db).await;
+            if lines.len() >= count {
+                return lines;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, reading).await.expect("the events never took effect")
+}
+
+pub(crate) fn follow(diary: &Arc<Diary>, source: &Source, db: &Db) -> (JoinHandle<()>, CancellationToken) {
+    let shutdown = CancellationToken::new();
+    let following = Following {
+        feed: Feed::new("organization"),
+        transport: source.transport.clone(),
+        db: db.clone(),
+        clock: clock(),
+        entropy: Entropy::system(),
+        shutdown: shutdown.clone(),
+    };
+    (tokio::spawn(run(Arc::clone(diary), following)), shutdown)
+}
+
+pub(crate) fn names(from: usize, to: usize) -> Vec<String> {
+    (from..to).map(|number| number.to_string()).collect()
+}
