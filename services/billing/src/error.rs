@@ -56,9 +56,6 @@ pub enum Error {
     /// The payment provider declined.
     #[error("the payment was declined")]
     PaymentDeclined,
-    /// The request id was used for another request.
-    #[error("the request id was already used for another request")]
-    RequestIdReused,
     /// The account's queue is full.
     #[error("too many requests are waiting")]
     Overloaded,

@@ -32,7 +32,7 @@ use bursar_db::{Db, PoolOptions};
 use bursar_events::{Feed, Following, Outbox};
 use bursar_jobs::Jobs;
 use bursar_members::Members;
-use bursar_rpc::{KeySet, StackDeps, Transport};
+use bursar_rpc::{KeySet, Mutations, StackDeps, Transport};
 use bursar_runtime::{Env, Peers, ReadyProbe, Service, Settings, Started};
 use bursar_time::Timestamp;
 
@@ -84,12 +84,14 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
     feed.measure(&env.meter);
     let access = Access::new(members.clone());
     let till = Till { db: db.clone(), clock: env.clock.clone(), payments: Payments::Sandbox };
+    let mutations = Mutations::new(db.clone(), env.clock.clone(), env.entropy.clone(), outbox.clone()).telling();
     let subscriptions = SubscriptionUseCases {
         access: access.clone(),
         till: till.clone(),
         entropy: env.entropy.clone(),
         catalog: Arc::clone(&catalog),
         outbox: outbox.clone(),
+        mutations: mutations.clone(),
     };
     let parts = grpc::Parts {
         credits: CreditUseCases {
@@ -106,6 +108,7 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
             till,
             entropy: env.entropy.clone(),
             catalog: Arc::clone(&catalog),
+            mutations,
         },
         accounts: AccountUseCases { db: db.clone(), clock: env.clock.clone() },
         reports: ReportUseCases { db: db.clone() },

@@ -30,7 +30,7 @@ pub struct AuditRow {
     pub owner: Option<OwnerId>,
     /// Who did it: `usr_…`, `svc_…` or `key_…`.
     pub actor: String,
-    /// The user for whom a service did it.
+    /// The user for whom, or in whose name, it was done.
     pub on_behalf_of: Option<String>,
     /// The RPC: `bursar.organization.v1.MemberService/RemoveMember`.
     pub method: String,

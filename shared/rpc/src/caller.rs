@@ -175,15 +175,13 @@ impl Caller {
         }
     }
 
-    /// Whose request ids these are: one caller's never collide with another's.
+    /// Whose request ids these are: one caller's never collide with another's. A service's are its own, for whomever it
+    /// acts; a user cannot burn them.
     pub fn scope(&self) -> String {
         match self {
             Self::Anonymous => "anonymous".to_owned(),
             Self::User(user) => user.user.to_string(),
-            Self::Service(service) => match &service.on_behalf_of {
-                Some(user) => format!("{}/{}", service.account, user.user),
-                None => service.account.to_string(),
-            },
+            Self::Service(service) => service.account.to_string(),
         }
     }
 

@@ -1,26 +1,7 @@
-//! [`RequestKey`]: one `request_id`, one effect, one answer; for every mutating RPC but billing's engine,
-//! which keeps its own record in the ledger.
-//!
-//! ```text
-//! let key = RequestKey::new(&caller, METHOD, &take(&mut request.request_id), &request)?;
-//! …
-//! let mut tx = db.begin().await?;
-//! match key.claim(&mut tx, now).await? {
-//!     Claimed::Replay(answer) => return Ok(answer),
-//!     Claimed::Reused => return Err(Error::RequestIdReused),
-//!     Claimed::New => {}
-//! }
-//! …
-//! key.settle(&mut tx, &answer).await?;
-//! outbox.commit(tx, events).await?;
-//! ```
-//!
-//! A refusal rolls the claim back with everything else, so it does not burn the id.
+//! [`RequestKey`]: whose request it is, under which id, and what it asks; by these a mutation ([`crate::Mutations`])
+//! recognises a repetition. Billing's engine keeps its own record in the ledger.
 
-use bursar_db::idempotency::{self, Claim};
-use bursar_db::{DbError, Tx};
 use bursar_id::RequestId;
-use bursar_time::Timestamp;
 use prost::Message;
 use sha2::{Digest, Sha256};
 
@@ -34,18 +15,6 @@ pub struct RequestKey {
     /// `None` when the caller sent none: the request is then always a new one.
     id: Option<RequestId>,
     body_hash: [u8; 32],
-}
-
-/// What became of a claim.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Claimed<R> {
-    /// Never seen (or without an id): do the work and [`RequestKey::settle`].
-    New,
-    /// The same request was answered before; this is the answer. Write nothing.
-    Replay(R),
-    /// The id was used for another request: `ALREADY_EXISTS` with `REQUEST_ID_REUSED`
-    /// ([`Problem::request_id_reused`]).
-    Reused,
 }
 
 impl RequestKey {
@@ -75,6 +44,21 @@ impl RequestKey {
         self.id.as_ref()
     }
 
+    /// Who asks and under which id, in sixteen bytes, for rows that remember it for ever; `None` without an id.
+    pub fn digest(&self) -> Option<[u8; 16]> {
+        let id = self.id.as_ref()?;
+        let mut hash = Sha256::new();
+        for part in [self.scope.as_bytes(), id.as_str().as_bytes()] {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        let mut digest = [0; 16];
+        for (to, from) in digest.iter_mut().zip(hash.finalize()) {
+            *to = from;
+        }
+        Some(digest)
+    }
+
     /// Whose ids these are.
     pub fn scope(&self) -> &str {
         &self.scope
@@ -88,30 +72,6 @@ impl RequestKey {
     /// What the request asks, as a digest.
     pub fn body_hash(&self) -> &[u8; 32] {
         &self.body_hash
-    }
-
-    /// Claims the id in the transaction of the effect; waits for a twin that is at it.
-    pub async fn claim<R: Message + Default>(&self, tx: &mut Tx, now: Timestamp) -> Result<Claimed<R>, DbError> {
-        let Some(id) = &self.id else {
-            return Ok(Claimed::New);
-        };
-        let claim = idempotency::claim(tx, &self.scope, id.as_str(), self.method, &self.body_hash, now);
-        Ok(match claim.await? {
-            Claim::New => Claimed::New,
-            Claim::Mismatch => Claimed::Reused,
-            Claim::Replay(bytes) => Claimed::Replay(
-                R::decode(bytes.as_slice())
-                    .map_err(|_| DbError::corrupt("a stored answer is no message of its kind"))?,
-            ),
-        })
-    }
-
-    /// Stores the answer, in the transaction in which the id was claimed.
-    pub async fn settle<R: Message>(&self, tx: &mut Tx, answer: &R) -> Result<(), DbError> {
-        match &self.id {
-            None => Ok(()),
-            Some(id) => idempotency::settle(tx, &self.scope, id.as_str(), &answer.encode_to_vec()).await,
-        }
     }
 }
 

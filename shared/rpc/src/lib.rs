@@ -6,7 +6,8 @@
 //! - [`Transport`], [`ServiceTokens`], [`retry`]: calling other services, with deadline, trace and
 //!   credentials
 //! - [`Problem`], [`Violations`]: refusals, and the one way from them to a gRPC status
-//! - [`page`], [`convert`], [`RequestKey`]: lists, the API's common types, requests that take effect once
+//! - [`mutation`], [`RequestKey`]: the one way of every call that changes something, and by what it takes effect once
+//! - [`page`], [`convert`]: lists, the API's common types
 //!
 //! What a service decides does not belong here, and neither do ports, signals and configuration
 //! (`bursar-runtime`).
@@ -31,9 +32,9 @@ pub use access::{AccessPolicy, AdminBilling, BalanceVisibility, UsageVisibility}
 pub use authentication::{AuthMethod, AuthMethods, Branch, KeyGrant};
 pub use bursar_proto::access::v1::Permission;
 pub use caller::{Caller, ServiceCaller, ServiceRole, UserCaller};
-pub use idempotent::{Claimed, RequestKey};
+pub use idempotent::RequestKey;
 pub use keys::{KeySet, PublicKeys};
-pub use mutation::{Answer, Asked, Call, Done, Looked, Mutation, Mutations, Publish, Refusing, Stored};
+pub use mutation::{Answer, Asked, Call, Done, Kept, Looked, Mutation, Mutations, Publish, Refusing, Stored};
 pub use page::{Fingerprint, Page, PageRequest};
 pub use peer::{ServiceTokens, retry};
 pub use problem::{Problem, reason};

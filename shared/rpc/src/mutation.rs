@@ -122,10 +122,29 @@ impl<C> Asked<C> {
         self.call.caller.user()
     }
 
+    /// What a row keeps for ever of this request and of the outcome that it makes; `None` for a request without an id.
+    pub fn keep<T: Stored>(&self, outcome: &T) -> Option<Kept> {
+        let key = self.key()?;
+        let answer = outcome.to_message().encode_to_vec();
+        Some(Kept { request: key.digest()?, body_hash: *key.body_hash(), answer })
+    }
+
     /// The request's key, if it is well-formed.
     pub fn key(&self) -> Option<&RequestKey> {
         self.read.as_ref().ok().map(|(key, _)| key)
     }
+}
+
+/// What stands beside a purchase or a subscription for ever, where answers to requests are forgotten after a month: a
+/// repetition forty days later still gets the first answer ([`Mutation::recall`]).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Who asked and under which id ([`RequestKey::digest`]).
+    pub request: [u8; 16],
+    /// What was asked.
+    pub body_hash: [u8; 32],
+    /// What was answered.
+    pub answer: Vec<u8>,
 }
 
 /// What is kept of a use case's outcome for a repetition; implemented in `grpc/`, which makes the answer of it.
@@ -412,11 +431,11 @@ impl Mutation {
         }
     }
 
-    /// The request was found with what it once made, which is kept longer than answers are: the same `body_hash` gets
-    /// `answer` again with [`Done::Replay`], another request under the id is refused.
-    pub fn recall<C>(&mut self, asked: &Asked<C>, body_hash: &[u8], answer: Vec<u8>) -> Result<(), Problem> {
-        if asked.key().is_some_and(|key| key.body_hash() == body_hash) {
-            self.before = Some(answer);
+    /// The request was found with what it once made: the same body gets the first answer with [`Done::Replay`], another
+    /// one under the id is refused.
+    pub fn recall<C>(&mut self, asked: &Asked<C>, kept: Kept) -> Result<(), Problem> {
+        if asked.key().is_some_and(|key| *key.body_hash() == kept.body_hash) {
+            self.before = Some(kept.answer);
             Ok(())
         } else {
             Err(Problem::request_id_reused())
@@ -431,10 +450,17 @@ impl Mutation {
         }
     }
 
-    /// Who acts, and for whom.
+    /// Who acts, and for whom: a person, a person's key or an operator in a person's name, a service.
     fn actor(&self) -> Option<(String, Option<String>)> {
         match &self.call.caller {
-            Caller::User(user) => Some((user.user.to_string(), None)),
+            Caller::User(user) => {
+                let id = user.user.to_string();
+                let key = user.key.as_ref().map(|key| key.id.to_string());
+                Some(match user.operator.map(|operator| operator.to_string()).or(key) {
+                    Some(actor) => (actor, Some(id)),
+                    None => (id, None),
+                })
+            }
             Caller::Service(service) => {
                 let user = service.on_behalf_of.as_ref().map(|user| user.user.to_string());
                 Some((service.account.to_string(), user))

@@ -147,7 +147,7 @@ async fn good_credentials_get_in_as_whom_they_prove() {
             "a service acting for a user is that user at an RPC for users",
             vec![bearer(&product), for_user(&user)],
             (Code::Ok, &user_text),
-            (Code::Ok, "both"),
+            (Code::Ok, "svc"),
         ),
         (
             "a service acting for a service",
@@ -166,7 +166,6 @@ async fn good_credentials_get_in_as_whom_they_prove() {
         for (case, headers, at_users, at_services) in &table {
             let named = |(code, text): &(Code, &str)| match *text {
                 "svc" => (*code, format!("{account} Unspecified")),
-                "both" => (*code, format!("{account}/{} Unspecified", user_id())),
                 text => (*code, text.to_owned()),
             };
             let got = refusal(as_user(&transport, headers).await);

@@ -19,11 +19,17 @@ CREATE TABLE subscriptions (
     period_start      INTEGER NOT NULL,
     period_end        INTEGER NOT NULL,
     ended_at          INTEGER,
+    -- What repetitions need for ever: who asked and under which id, what was asked, what was answered.
+    request           BLOB CHECK (length(request) = 16),
+    request_hash      BLOB CHECK (length(request_hash) = 32),
+    first_answer      BLOB,
     PRIMARY KEY (owner, id),
     CHECK (period_end > period_start),
+    CHECK ((request IS NULL) = (request_hash IS NULL) AND (request IS NULL) = (first_answer IS NULL)),
     CHECK ((state = 'ENDED') = (ended_at IS NOT NULL))
 ) STRICT;
 CREATE UNIQUE INDEX subscriptions_one_live ON subscriptions (owner) WHERE state <> 'ENDED';
+CREATE UNIQUE INDEX subscriptions_request ON subscriptions (owner, request) WHERE request IS NOT NULL;
 CREATE INDEX subscriptions_due ON subscriptions (period_end, id) WHERE state <> 'ENDED';
 
 -- A pack that was bought, or whose payment was declined. A payment credits once.
@@ -40,8 +46,14 @@ CREATE TABLE purchases (
     lot_id            TEXT,
     buyer             TEXT NOT NULL,
     created_at        INTEGER NOT NULL,
+    -- What repetitions need for ever: who asked and under which id, what was asked, what was answered.
+    request           BLOB CHECK (length(request) = 16),
+    request_hash      BLOB CHECK (length(request_hash) = 32),
+    first_answer      BLOB,
     PRIMARY KEY (owner, id),
-    CHECK ((state = 'PAID') = (lot_id IS NOT NULL))
+    CHECK ((state = 'PAID') = (lot_id IS NOT NULL)),
+    CHECK ((request IS NULL) = (request_hash IS NULL) AND (request IS NULL) = (first_answer IS NULL))
 ) STRICT;
 CREATE UNIQUE INDEX purchases_payment_reference ON purchases (owner, payment_reference);
+CREATE UNIQUE INDEX purchases_request ON purchases (owner, request) WHERE request IS NOT NULL;
 CREATE INDEX purchases_by_id ON purchases (id);

@@ -1,6 +1,6 @@
 //! What `Subscribe` and `PurchasePack` take: a product of the catalog, a payment method and a request id.
 
-use bursar_rpc::{Problem, RequestKey, Violations};
+use bursar_rpc::Violations;
 
 use crate::payment::Payments;
 use crate::usecase::orders::Order;
@@ -8,53 +8,39 @@ use crate::usecase::orders::Order;
 /// The longest id a product can have.
 const MAX_ID_BYTES: usize = 63;
 
-/// An order, with every bad field at once. `field` is where the product is named.
+/// Reads an order and notes its bad fields. `field` is where the product is named.
 pub(super) fn order(
     payments: Payments,
-    (field, product): (&str, String),
+    (field, product): (&str, &str),
     method: &str,
-    key: Result<RequestKey, Problem>,
-) -> Result<Order, Problem> {
-    let mut bad = Violations::new();
+    bad: &mut Violations,
+) -> Option<Order> {
     bad.require(field, !product.is_empty(), "must name one of the catalog");
     bad.require(field, product.len() <= MAX_ID_BYTES, "must be at most 63 bytes");
-    let method = bad.check("payment_method", payments.method(method));
-    let key = key.map_err(|problem| {
-        problem.fields().iter().for_each(|(field, flaw)| bad.add(field, flaw.clone()));
-    });
-    match (method, key) {
-        (Some(method), Ok(key)) if bad.is_empty() => Ok(Order { product, method, key }),
-        _ => Err(bad.into_problem()),
-    }
+    let method = bad.check("payment_method", payments.method(method))?;
+    Some(Order { product: product.to_owned(), method })
 }
 
 #[cfg(test)]
 mod tests {
-    use bursar_proto::billing::v1::SubscribeRequest;
-    use bursar_rpc::Caller;
-
     use super::*;
 
     #[test]
     fn every_bad_field_is_named() {
-        let parse = |product: &str, method: &str, request_id: &str| {
-            let key = RequestKey::new(&Caller::Anonymous, "Subscribe", request_id, &SubscribeRequest::default());
-            order(Payments::Sandbox, ("plan_id", product.to_owned()), method, key)
-        };
         let long = "x".repeat(129);
-        let cases: [(&str, &str, &str, &[&str]); 6] = [
-            ("business", "sandbox_ok", "", &[]),
-            ("business", "sandbox_declined", "r1", &[]),
-            ("", "sandbox_ok", "r1", &["plan_id"]),
-            (&long, "sandbox_ok", "r1", &["plan_id"]),
-            ("business", "cash", "r1", &["payment_method"]),
-            ("", &long, &long, &["plan_id", "payment_method", "request_id"]),
+        let cases: [(&str, &str, &[&str]); 5] = [
+            ("business", "sandbox_ok", &[]),
+            ("", "sandbox_ok", &["plan_id"]),
+            (&long, "sandbox_ok", &["plan_id"]),
+            ("business", "cash", &["payment_method"]),
+            ("", &long, &["plan_id", "payment_method"]),
         ];
-        for (product, method, request_id, bad) in cases {
-            let found = parse(product, method, request_id);
-            let fields = found.err().map(|problem| problem.fields().to_vec()).unwrap_or_default();
+        for (product, method, expected) in cases {
+            let mut bad = Violations::new();
+            order(Payments::Sandbox, ("plan_id", product), method, &mut bad);
+            let fields = bad.finish().err().map(|problem| problem.fields().to_vec()).unwrap_or_default();
             let fields: Vec<_> = fields.iter().map(|(field, _)| field.as_str()).collect();
-            assert_eq!(fields, bad, "{product:?} {method:?} {request_id:?}");
+            assert_eq!(fields, expected, "{product:?} {method:?}");
         }
     }
 }

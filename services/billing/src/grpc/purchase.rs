@@ -6,7 +6,7 @@ use bursar_id::OwnerId;
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::purchase_service_server::PurchaseService;
 use bursar_rpc::convert::{to_money, to_timestamp};
-use bursar_rpc::{Caller, Fingerprint, PageRequest, RequestKey};
+use bursar_rpc::{Asked, Call, Caller, Fingerprint, PageRequest, Stored, Violations};
 use tonic::{Request, Response, Status};
 
 use super::order::order;
@@ -24,14 +24,17 @@ impl PurchaseService for PurchaseHandler {
         &self,
         request: Request<pb::PurchasePackRequest>,
     ) -> Result<Response<pb::PurchasePackResponse>, Status> {
-        let caller = Caller::of(&request)?;
-        let mut asked = request.into_inner();
-        let allowed = self.0.access.to(&caller, parse::owner(&asked.owner)?).await?;
-        let request_id = take(&mut asked.request_id);
-        let key = RequestKey::new(&caller, "PurchasePack", &request_id, &asked);
-        let order = order(self.0.till.payments, ("pack_id", asked.pack_id), &asked.payment_method, key)?;
-        let answer = |it: &Purchase| pb::PurchasePackResponse { purchase: Some(purchase(it)) };
-        Ok(Response::new(self.0.purchase(allowed, caller.actor(), order, answer).await?))
+        let call = Call::of(&request)?;
+        let mut message = request.into_inner();
+        let owner = parse::owner(&message.owner)?;
+        let request_id = take(&mut message.request_id);
+        let payments = self.0.till.payments;
+        let read = |message: &pb::PurchasePackRequest, bad: &mut Violations| {
+            order(payments, ("pack_id", &message.pack_id), &message.payment_method, bad)
+        };
+        let asked = Asked::read(call, &request_id, &message, read);
+        let bought = self.0.purchase(owner, &asked).await?;
+        Ok(Response::new(pb::PurchasePackResponse { purchase: Some(bought.message()?) }))
     }
 
     async fn get_purchase(
@@ -67,6 +70,13 @@ impl PurchaseHandler {
             Ok(user) => Ok(Some(self.0.access.to(caller, user.context).await?.owner)),
             Err(_) => Ok(None),
         }
+    }
+}
+
+impl Stored for Purchase {
+    type Message = pb::Purchase;
+    fn to_message(&self) -> pb::Purchase {
+        purchase(self)
     }
 }
 

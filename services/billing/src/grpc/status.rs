@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bursar_rpc::{Problem, reason};
+use bursar_rpc::{Problem, Refusing, reason};
 use tonic::{Code, Status};
 
 use crate::domain::Refusal;
@@ -14,6 +14,26 @@ const RETRY_SOON: Duration = Duration::from_millis(50);
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
         Problem::from(error).into()
+    }
+}
+
+impl Refusing for Error {
+    fn reason(&self) -> Option<&'static str> {
+        match self {
+            Self::Problem(problem) => problem.is_refusal().then_some(problem.reason()),
+            Self::Refused(refusal) => Some(refused(*refusal).reason()),
+            Self::NotAMember => Some("NOT_A_MEMBER"),
+            Self::WrongContext { .. } => Some("WRONG_CONTEXT"),
+            Self::RoleNotAllowed => Some("ROLE_NOT_ALLOWED"),
+            Self::NotFound(_) => Some(reason::NOT_FOUND),
+            Self::ModelNotFound(_) => Some("MODEL_NOT_FOUND"),
+            Self::PlanNotFound(_) => Some("PLAN_NOT_FOUND"),
+            Self::PackNotFound(_) => Some("PACK_NOT_FOUND"),
+            Self::PlanNotForSale(_) => Some("PLAN_NOT_FOR_SALE"),
+            Self::AlreadySubscribed { .. } => Some("ALREADY_SUBSCRIBED"),
+            Self::PaymentDeclined => Some("PAYMENT_DECLINED"),
+            Self::PoliciesUnknown | Self::Overloaded | Self::Unavailable | Self::Failed | Self::Store(_) => None,
+        }
     }
 }
 
@@ -39,7 +59,6 @@ impl From<Error> for Problem {
                 Self::failed_precondition("ALREADY_SUBSCRIBED", said).with_metadata("plan", plan)
             }
             Error::PaymentDeclined => Self::failed_precondition("PAYMENT_DECLINED", said),
-            Error::RequestIdReused => Self::request_id_reused(),
             Error::Overloaded => Self::exhausted(reason::OVERLOADED, said).with_retry_after(RETRY_SOON),
             Error::Unavailable => {
                 Self::unavailable(reason::STORE_UNAVAILABLE, said).with_retry_after(Duration::from_secs(1))
@@ -107,7 +126,7 @@ mod tests {
             (Error::PlanNotForSale("p".into()), FailedPrecondition, "PLAN_NOT_FOR_SALE"),
             (Error::AlreadySubscribed { plan: "p".into() }, FailedPrecondition, "ALREADY_SUBSCRIBED"),
             (Error::PaymentDeclined, FailedPrecondition, "PAYMENT_DECLINED"),
-            (Error::RequestIdReused, AlreadyExists, "REQUEST_ID_REUSED"),
+            (Error::Problem(Problem::request_id_reused()), AlreadyExists, "REQUEST_ID_REUSED"),
             (Error::Overloaded, Code::ResourceExhausted, "OVERLOADED"),
             (Error::Unavailable, Code::Unavailable, "STORE_UNAVAILABLE"),
             (Error::Failed, Internal, "INTERNAL"),

@@ -5,7 +5,7 @@ use std::mem::take;
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::subscription_service_server::SubscriptionService;
 use bursar_rpc::convert::{to_money, to_timestamp};
-use bursar_rpc::{Caller, RequestKey};
+use bursar_rpc::{Asked, Call, Caller, Stored, Violations};
 use tonic::{Request, Response, Status};
 
 use super::order::order;
@@ -22,14 +22,17 @@ impl SubscriptionService for SubscriptionHandler {
         &self,
         request: Request<pb::SubscribeRequest>,
     ) -> Result<Response<pb::SubscribeResponse>, Status> {
-        let caller = Caller::of(&request)?;
-        let mut asked = request.into_inner();
-        let allowed = self.0.access.to(&caller, parse::owner(&asked.owner)?).await?;
-        let request_id = take(&mut asked.request_id);
-        let key = RequestKey::new(&caller, "Subscribe", &request_id, &asked);
-        let order = order(self.0.till.payments, ("plan_id", asked.plan_id), &asked.payment_method, key)?;
-        let answer = |it: &Subscription| pb::SubscribeResponse { subscription: Some(subscription(it)) };
-        Ok(Response::new(self.0.subscribe(allowed, order, answer).await?))
+        let call = Call::of(&request)?;
+        let mut message = request.into_inner();
+        let owner = parse::owner(&message.owner)?;
+        let request_id = take(&mut message.request_id);
+        let payments = self.0.till.payments;
+        let read = |message: &pb::SubscribeRequest, bad: &mut Violations| {
+            order(payments, ("plan_id", &message.plan_id), &message.payment_method, bad)
+        };
+        let asked = Asked::read(call, &request_id, &message, read);
+        let subscribed = self.0.subscribe(owner, &asked).await?;
+        Ok(Response::new(pb::SubscribeResponse { subscription: Some(subscribed.message()?) }))
     }
 
     async fn get_subscription(
@@ -48,6 +51,13 @@ impl SubscriptionService for SubscriptionHandler {
     ) -> Result<Response<pb::GetEntitlementsResponse>, Status> {
         let owner = parse::owner(&request.into_inner().owner)?;
         Ok(Response::new(entitlements(&self.0.entitlements(owner).await?)))
+    }
+}
+
+impl Stored for Subscription {
+    type Message = pb::Subscription;
+    fn to_message(&self) -> pb::Subscription {
+        subscription(self)
     }
 }
 

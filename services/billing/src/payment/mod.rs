@@ -62,9 +62,11 @@ impl PaymentKey {
     }
 
     /// The key of a caller's request if it has an id (a retry then pays nothing), else of `attempt`, which is unique.
-    pub(crate) fn of_request(request: &RequestKey, attempt: &str) -> Self {
-        match request.id() {
-            Some(id) => Self::digest(&[request.scope().as_bytes(), id.as_str().as_bytes(), request.body_hash()]),
+    pub(crate) fn of_request(request: Option<&RequestKey>, attempt: &str) -> Self {
+        match request.and_then(|request| Some((request, request.id()?))) {
+            Some((request, id)) => {
+                Self::digest(&[request.scope().as_bytes(), id.as_str().as_bytes(), request.body_hash()])
+            }
             None => Self::of(attempt),
         }
     }

@@ -75,7 +75,7 @@ mod tests {
         let key = |id: &str, pack: &str, attempt: &str| {
             let body = PurchasePackRequest { pack_id: pack.to_owned(), ..PurchasePackRequest::default() };
             let request = RequestKey::new(&Caller::Anonymous, "PurchasePack", id, &body).unwrap();
-            PaymentKey::of_request(&request, attempt)
+            PaymentKey::of_request(Some(&request), attempt)
         };
         assert_eq!(key("1", "starter", "a"), key("1", "starter", "b"), "a retry is the same payment");
         assert_ne!(key("1", "starter", "a"), key("1", "premium", "a"), "another purchase is not");

@@ -3,6 +3,7 @@
 use bursar_db::{DbError, Tx, on};
 use bursar_id::{LotId, OwnerId, PurchaseId};
 use bursar_money::Credits;
+use bursar_rpc::Kept;
 use bursar_time::Timestamp;
 
 use super::{subscriptions, unreadable};
@@ -17,7 +18,7 @@ macro_rules! columns {
 const INSERT: &str = concat!(
     "INSERT INTO purchases (",
     columns!(),
-    ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
+    ", request, request_hash, first_answer) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
      ON CONFLICT (owner, payment_reference) DO NOTHING"
 );
 const BY_REFERENCE: &str =
@@ -25,12 +26,19 @@ const BY_REFERENCE: &str =
 const FIND: &str = concat!("SELECT ", columns!(), " FROM purchases WHERE owner = $1 AND id = $2");
 const PAGE: &str =
     concat!("SELECT ", columns!(), " FROM purchases WHERE owner = $1 AND id < $2 ORDER BY id DESC LIMIT $3");
+const KEPT: &str = "SELECT request_hash, first_answer FROM purchases WHERE owner = $1 AND request = $2";
 const OWNER_OF: &str = "SELECT owner FROM purchases WHERE id = $1";
 
 /// Every statement here, by its name.
 #[cfg(test)]
-pub(super) const STATEMENTS: [(&str, &str); 5] =
-    [("INSERT", INSERT), ("BY_REFERENCE", BY_REFERENCE), ("FIND", FIND), ("PAGE", PAGE), ("OWNER_OF", OWNER_OF)];
+pub(super) const STATEMENTS: [(&str, &str); 6] = [
+    ("INSERT", INSERT),
+    ("BY_REFERENCE", BY_REFERENCE),
+    ("FIND", FIND),
+    ("PAGE", PAGE),
+    ("KEPT", KEPT),
+    ("OWNER_OF", OWNER_OF),
+];
 
 /// Comes after every id.
 const AFTER_ALL: &str = "~";
@@ -70,15 +78,23 @@ impl Row {
     }
 }
 
-/// Writes a purchase, unless its payment is there already: then nothing, and `false`.
-pub(crate) async fn insert(tx: &mut Tx, new: &Purchase) -> Result<bool, DbError> {
+/// Writes a purchase with what is kept of its request, unless its payment is there already: then nothing, and `false`.
+pub(crate) async fn insert(tx: &mut Tx, new: &Purchase, kept: Option<&Kept>) -> Result<bool, DbError> {
     let rows = on!(tx, c => sqlx::query(INSERT)
         .bind(new.owner).bind(new.id).bind(new.pack.as_str()).bind(new.state.as_str()).bind(new.credits)
         .bind(new.price.currency().as_str().to_owned()).bind(new.price.micros())
         .bind(&new.payment_method).bind(&new.payment_reference)
         .bind(new.lot).bind(&new.buyer).bind(new.created_at)
+        .bind(kept.map(|kept| kept.request.as_slice())).bind(kept.map(|kept| kept.body_hash.as_slice()))
+        .bind(kept.map(|kept| kept.answer.as_slice()))
         .execute(c).await?.rows_affected());
     Ok(rows == 1)
+}
+
+/// What is kept of the request that made one of the owner's purchases.
+pub(crate) async fn kept(tx: &mut Tx, owner: OwnerId, request: [u8; 16]) -> Result<Option<Kept>, DbError> {
+    let row = on!(tx, c => sqlx::query_as(KEPT).bind(owner).bind(request.as_slice()).fetch_optional(c).await?);
+    subscriptions::read_kept(request, row)
 }
 
 /// The purchase that this payment was for.

@@ -3,6 +3,7 @@
 use bursar_db::{DbError, Tx, exactly_one, on};
 use bursar_id::{OwnerId, SubscriptionId};
 use bursar_money::{Credits, Currency, Price};
+use bursar_rpc::Kept;
 use bursar_time::Timestamp;
 
 use super::unreadable;
@@ -18,10 +19,12 @@ macro_rules! columns {
 const INSERT: &str = concat!(
     "INSERT INTO subscriptions (",
     columns!(),
-    ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, NULL) \
+    ", request, request_hash, first_answer) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, NULL, $15, $16, $17) \
      ON CONFLICT (owner) WHERE state <> 'ENDED' DO NOTHING"
 );
 const LIVE: &str = concat!("SELECT ", columns!(), " FROM subscriptions WHERE owner = $1 AND state <> 'ENDED'");
+const KEPT: &str = "SELECT request_hash, first_answer FROM subscriptions WHERE owner = $1 AND request = $2";
 const LATEST: &str = concat!(
     "SELECT ",
     columns!(),
@@ -43,9 +46,10 @@ const LIVE_AFTER: &str =
 
 /// Every statement here, by its name.
 #[cfg(test)]
-pub(super) const STATEMENTS: [(&str, &str); 7] = [
+pub(super) const STATEMENTS: [(&str, &str); 8] = [
     ("INSERT", INSERT),
     ("LIVE", LIVE),
+    ("KEPT", KEPT),
     ("LATEST", LATEST),
     ("DUE", DUE),
     ("RENEW", RENEW),
@@ -102,17 +106,34 @@ pub(super) fn price(currency: &str, micros: i64) -> Result<Price, DbError> {
     Price::from_micros(currency, micros).map_err(unreadable)
 }
 
-/// Writes a new subscription, unless the owner has one that is not ended: then nothing, and `false`. Waits for
-/// whoever is writing one for the same owner.
-pub(crate) async fn insert(tx: &mut Tx, new: &Subscription) -> Result<bool, DbError> {
+/// Writes a new subscription with what is kept of its request, unless the owner has one that is not ended: then nothing,
+/// and `false`. Waits for whoever is writing one for the same owner.
+pub(crate) async fn insert(tx: &mut Tx, new: &Subscription, kept: Option<&Kept>) -> Result<bool, DbError> {
     let rows = on!(tx, c => sqlx::query(INSERT)
         .bind(new.owner).bind(new.id).bind(new.plan.as_str()).bind(new.state.as_str())
         .bind(new.credits).bind(i64::from(new.seats))
         .bind(new.price.currency().as_str().to_owned()).bind(new.price.micros())
         .bind(&new.payment_method).bind(&new.payment_reference)
         .bind(new.started_at).bind(i64::from(new.month.number)).bind(new.month.start).bind(new.month.end)
+        .bind(kept.map(|kept| kept.request.as_slice())).bind(kept.map(|kept| kept.body_hash.as_slice()))
+        .bind(kept.map(|kept| kept.answer.as_slice()))
         .execute(c).await?.rows_affected());
     Ok(rows == 1)
+}
+
+/// What is kept of the request that began one of the owner's subscriptions, however it went on.
+pub(crate) async fn kept(tx: &mut Tx, owner: OwnerId, request: [u8; 16]) -> Result<Option<Kept>, DbError> {
+    let row = on!(tx, c => sqlx::query_as(KEPT).bind(owner).bind(request.as_slice()).fetch_optional(c).await?);
+    read_kept(request, row)
+}
+
+/// What is kept of a request, from its stored parts.
+pub(super) fn read_kept(request: [u8; 16], row: Option<(Vec<u8>, Vec<u8>)>) -> Result<Option<Kept>, DbError> {
+    row.map(|(hash, answer)| {
+        let body_hash = hash.try_into().map_err(|_| unreadable("the digest of a request is unreadable"))?;
+        Ok(Kept { request, body_hash, answer })
+    })
+    .transpose()
 }
 
 /// The owner's subscription that is not ended.

@@ -2,11 +2,12 @@
 //! payment when nothing could be sold after all.
 
 use bursar_db::{Db, Tx};
+use bursar_id::OwnerId;
 use bursar_money::Price;
-use bursar_rpc::{Claimed, RequestKey};
+use bursar_rpc::{Asked, Mutation};
 use bursar_time::Clock;
-use prost::Message;
 
+use super::access::Allowed;
 use crate::domain::Outcome;
 use crate::error::Error;
 use crate::lane::{Job, apply};
@@ -19,8 +20,15 @@ pub(crate) struct Order {
     pub(crate) product: String,
     /// How it is to be paid.
     pub(crate) method: PaymentMethod,
-    /// The request, so that it takes effect once.
-    pub(crate) key: RequestKey,
+}
+
+/// The caller's standing with the owner's account. Whoever is refused for another reason than being a stranger belongs
+/// there. It is looked up before the mutation begins, which needs a connection of its own.
+pub(super) fn admit(m: &mut Mutation, owner: OwnerId, standing: Result<Allowed, Error>) -> Result<Allowed, Error> {
+    if !matches!(standing, Err(Error::NotAMember)) {
+        m.admit(owner);
+    }
+    standing
 }
 
 /// Takes money and books what it bought.
@@ -32,39 +40,22 @@ pub(crate) struct Till {
 }
 
 impl Till {
-    /// The answer that this request got before, if it did; asked before any money is taken.
-    pub(super) async fn replayed<R: Message + Default>(&self, key: &RequestKey) -> Result<Option<R>, Error> {
-        if key.id().is_none() {
-            return Ok(None);
-        }
-        let mut tx = self.db.begin().await?;
-        let answer = self.claim(&mut tx, key).await?;
-        // A new id is not claimed yet: it will be in the transaction that books the sale.
-        tx.rollback().await?;
-        Ok(answer)
-    }
-
-    /// Claims the request's id in the transaction that books the sale; or the answer that its twin got meanwhile.
-    pub(super) async fn claim<R: Message + Default>(&self, tx: &mut Tx, key: &RequestKey) -> Result<Option<R>, Error> {
-        match key.claim(tx, self.clock.now()).await? {
-            Claimed::New => Ok(None),
-            Claimed::Replay(answer) => Ok(Some(answer)),
-            Claimed::Reused => Err(Error::RequestIdReused),
-        }
-    }
-
     /// Takes the order's payment; `attempt` is the id of what it is to become.
-    pub(super) fn pay(&self, order: &Order, amount: Price, attempt: &str) -> Settlement {
-        let key = PaymentKey::of_request(&order.key, attempt);
-        self.payments.pay(&Payment { key, amount, method: &order.method })
+    pub(super) fn pay(&self, asked: &Asked<Order>, amount: Price, attempt: &str) -> Result<Settlement, Error> {
+        let key = PaymentKey::of_request(asked.key(), attempt);
+        Ok(self.payments.pay(&Payment { key, amount, method: &asked.command()?.method }))
     }
 
     /// Gives the payment back if it is certain that nothing was sold. Where it is not (the store did not answer), the
     /// same request asked again is the same payment.
-    pub(super) fn after<R>(&self, booked: Result<R, Error>, reference: &str) -> Result<R, Error> {
-        match &booked {
-            Ok(_) | Err(Error::Store(_)) => {}
-            Err(_) => self.payments.give_back(reference),
+    pub(super) fn after<R>(&self, booked: Result<R, Error>, settlement: &Settlement) -> Result<R, Error> {
+        let certain = match &booked {
+            Ok(_) | Err(Error::Store(_)) => false,
+            Err(Error::Problem(problem)) => problem.is_refusal(),
+            Err(_) => true,
+        };
+        if let (true, Settlement::Paid { reference }) = (certain, settlement) {
+            self.payments.give_back(reference);
         }
         booked
     }

@@ -2,18 +2,20 @@
 
 use std::sync::Arc;
 
+use bursar_events::Outbox;
 use bursar_id::{Id, LotId, OwnerId, PurchaseId, RequestId};
-use bursar_rpc::{Page, PageRequest};
+use bursar_proto::event::v1::event::Payload;
+use bursar_rpc::{Answer, Asked, Done, Looked, Mutation, Mutations, Page, PageRequest, RequestKey};
 use bursar_secret::Entropy;
-use prost::Message;
 
 use super::access::{Access, Allowed};
-use super::orders::{Order, Till};
+use super::orders::{Order, Till, admit};
 use crate::domain::{
-    Catalog, Command, GrantCommand, LotSource, Note, Outcome, Pack, Purchase, PurchaseState, Request, RequestKey, Sale,
+    Catalog, Command, GrantCommand, LotSource, Note, Outcome, Pack, Purchase, PurchaseState, Request,
+    RequestKey as CreditKey, Sale,
 };
 use crate::error::Error;
-use crate::lane::{Job, Spender};
+use crate::lane::Job;
 use crate::payment::Settlement;
 use crate::store::purchases;
 
@@ -27,75 +29,100 @@ pub(crate) struct PurchaseUseCases {
     pub(crate) till: Till,
     pub(crate) entropy: Entropy,
     pub(crate) catalog: Arc<Catalog>,
+    pub(crate) mutations: Mutations<Outbox>,
 }
 
 impl PurchaseUseCases {
-    /// Takes the payment and grants the pack's credits to `allowed.owner`, bought by `buyer`. `answer` is what is
-    /// stored under the request's id and given again to a repetition.
-    pub(crate) async fn purchase<R: Message + Default>(
-        &self,
-        allowed: Allowed,
-        buyer: String,
-        order: Order,
-        answer: impl FnOnce(&Purchase) -> R,
-    ) -> Result<R, Error> {
-        if let Some(answer) = self.till.replayed(&order.key).await? {
+    /// Takes the payment and grants the pack's credits to `owner`, bought by the caller. The provider is asked between
+    /// two mutations: the first looks whether anything stands against it.
+    pub(crate) async fn purchase(&self, owner: OwnerId, asked: &Asked<Order>) -> Result<Answer<Purchase>, Error> {
+        let standing = self.access.to(asked.caller(), owner).await;
+        let mut m = self.mutations.begin(asked).await?;
+        let looked = self.check(&mut m, owner, asked, standing).await;
+        if let Looked::Before(answer) = self.mutations.look(m, looked).await? {
             return Ok(answer);
         }
-        let pack = self.catalog.pack(&order.product).ok_or_else(|| Error::PackNotFound(order.product.clone()))?;
+        let order = asked.command()?;
+        let pack = self.pack(&order.product)?;
         let at = self.till.clock.now();
         let id = Id::from_parts(at.as_millis(), self.entropy.bytes());
         let payment_method = order.method.as_str().to_owned();
-        let sale = Sale { id, owner: allowed.owner, payment_method, buyer, at };
-        match self.till.pay(&order, pack.price, &id.to_string()) {
+        let sale = Sale { id, owner, payment_method, buyer: asked.caller().actor(), at };
+        let settlement = self.till.pay(asked, pack.price, &id.to_string())?;
+        let sold = match &settlement {
             Settlement::Declined { reference } => {
-                self.remember(&Purchase::declined(pack, sale, reference)).await?;
-                Err(Error::PaymentDeclined)
+                self.remember(&Purchase::declined(pack, sale, reference.clone())).await?;
+                None
             }
             Settlement::Paid { reference } => {
                 let lot: LotId = Id::from_parts(at.as_millis(), self.entropy.bytes());
-                let paid = Purchase::paid(pack, sale, reference.clone(), lot);
-                let booked = self.book(&order, pack, paid, lot, allowed.spender, answer).await;
-                self.till.after(booked, &reference)
+                Some((Purchase::paid(pack, sale, reference.clone(), lot), lot))
             }
-        }
+        };
+        let standing = self.access.to(asked.caller(), owner).await;
+        let mut m = self.mutations.begin(asked).await?;
+        let done = self.book(&mut m, owner, asked, standing, sold).await;
+        let booked = self.mutations.end(m, done).await;
+        self.till.after(booked, &settlement)
     }
 
-    /// One transaction: the purchase, its credits and the request's answer. A payment that has credited before credits
-    /// nothing more, and the answer is the purchase it was for.
-    async fn book<R: Message + Default>(
+    /// What can be known before any money is taken: the caller's standing, the answer that the request got before
+    /// (however long ago), and that there is no such pack.
+    async fn check(
         &self,
-        order: &Order,
-        pack: &Pack,
-        paid: Purchase,
-        lot: LotId,
-        spender: Option<Spender>,
-        answer: impl FnOnce(&Purchase) -> R,
-    ) -> Result<R, Error> {
-        let mut tx = self.till.db.begin().await?;
-        if let Some(answer) = self.till.claim(&mut tx, &order.key).await? {
-            return Ok(answer);
+        m: &mut Mutation,
+        owner: OwnerId,
+        asked: &Asked<Order>,
+        standing: Result<Allowed, Error>,
+    ) -> Result<Option<()>, Error> {
+        admit(m, owner, standing)?;
+        let Some(order) = m.open(asked).await? else { return Ok(None) };
+        if let Some(request) = asked.key().and_then(RequestKey::digest)
+            && let Some(kept) = purchases::kept(m.tx(), owner, request).await?
+        {
+            m.recall(asked, kept)?;
+            return Ok(None);
         }
-        let sold = if purchases::insert(&mut tx, &paid).await? {
-            let job = Job { member: spender, ..credit(pack, &paid, lot)? };
-            match self.till.book(&mut tx, &job).await? {
+        self.pack(&order.product)?;
+        Ok(Some(()))
+    }
+
+    /// One transaction: the purchase, its credits and the request's answer; `None` was declined. A payment that has
+    /// credited before credits nothing more, and the answer is the purchase it was for.
+    async fn book(
+        &self,
+        m: &mut Mutation,
+        owner: OwnerId,
+        asked: &Asked<Order>,
+        standing: Result<Allowed, Error>,
+        sold: Option<(Purchase, LotId)>,
+    ) -> Result<Done<Purchase, Payload>, Error> {
+        let allowed = admit(m, owner, standing)?;
+        let Some(order) = m.open(asked).await? else { return Ok(Done::Replay) };
+        let (paid, lot) = sold.ok_or(Error::PaymentDeclined)?;
+        let pack = self.pack(&order.product)?;
+        let sold = if purchases::insert(m.tx(), &paid, asked.keep(&paid).as_ref()).await? {
+            let job = Job { member: allowed.spender, ..credit(pack, &paid, lot)? };
+            match self.till.book(m.tx(), &job).await? {
                 Outcome::Granted(granted) if granted.lot.id == lot => paid,
                 _ => return Err(Error::Failed),
             }
         } else {
-            let known = purchases::by_reference(&mut tx, paid.owner, &paid.payment_reference).await?;
+            let known = purchases::by_reference(m.tx(), paid.owner, &paid.payment_reference).await?;
             known.filter(|known| known.state == PurchaseState::Paid).ok_or(Error::Failed)?
         };
-        let answer = answer(&sold);
-        order.key.settle(&mut tx, &answer).await?;
-        tx.commit().await?;
-        Ok(answer)
+        m.about(&sold.id);
+        Ok(Done::New(sold, Vec::new()))
+    }
+
+    fn pack(&self, id: &str) -> Result<&Pack, Error> {
+        self.catalog.pack(id).ok_or_else(|| Error::PackNotFound(id.to_owned()))
     }
 
     /// Keeps a declined attempt for the owner's list.
     async fn remember(&self, declined: &Purchase) -> Result<(), Error> {
         let mut tx = self.till.db.begin().await?;
-        purchases::insert(&mut tx, declined).await?;
+        purchases::insert(&mut tx, declined, None).await?;
         Ok(tx.commit().await?)
     }
 
@@ -130,7 +157,7 @@ fn credit(pack: &Pack, paid: &Purchase, lot: LotId) -> Result<Job, Error> {
         expires_at: None,
         note: Note::parse(pack.id.as_str()).ok(),
     });
-    Ok(Job::new(paid.owner, Request::new(Some(RequestKey::new(SCOPE, &key)), command)))
+    Ok(Job::new(paid.owner, Request::new(Some(CreditKey::new(SCOPE, &key)), command)))
 }
 
 #[cfg(test)]

@@ -4,17 +4,17 @@ use std::sync::Arc;
 
 use bursar_db::Db;
 use bursar_events::{Feed, Outbox};
-use bursar_id::{OwnerId, UserId};
+use bursar_id::OwnerId;
 use bursar_members::Members;
 use bursar_money::Credits;
 use bursar_proto::billing::v1 as pb;
-use bursar_rpc::{Caller, RequestKey};
+use bursar_rpc::{Asked, AuthMethods, Call, Caller, Mutations, Permission, UserCaller};
 use bursar_secret::Entropy;
 use bursar_testkit::{TestDb, at, credits, id};
 use bursar_time::Clock;
 use sqlx::Row;
 
-use super::access::{Access, Allowed};
+use super::access::Access;
 use super::accounts::AccountUseCases;
 use super::audit;
 use super::orders::{Order, Till};
@@ -23,7 +23,7 @@ use super::subscriptions::SubscriptionUseCases;
 use crate::catalog;
 use crate::domain::{Attribution, ChargeCommand, Command, Labels, Lot, Pricing, Request};
 use crate::error::Error;
-use crate::lane::{Job, Spender, apply};
+use crate::lane::{Job, apply};
 use crate::payment::Payments;
 use crate::store::{MIGRATIONS, lots};
 
@@ -46,14 +46,16 @@ impl Shop {
         let access = Access::new(Members::new(db.clone(), Feed::new("organization")));
         let till = Till { db: db.clone(), clock: clock.clone(), payments: Payments::Sandbox };
         let outbox = Outbox::new("billing", db.clone(), clock.clone(), entropy.clone());
+        let mutations = Mutations::new(db.clone(), clock.clone(), entropy.clone(), outbox.clone()).telling();
         let subscriptions = SubscriptionUseCases {
             access: access.clone(),
             till: till.clone(),
             entropy: entropy.clone(),
             catalog: Arc::clone(&catalog),
+            mutations: mutations.clone(),
             outbox,
         };
-        let purchases = PurchaseUseCases { access, till, entropy, catalog };
+        let purchases = PurchaseUseCases { access, till, entropy, catalog, mutations };
         Self { db, clock, subscriptions, purchases }
     }
 
@@ -61,7 +63,7 @@ impl Shop {
         self.clock.set(at(now)).unwrap();
     }
 
-    /// Subscribes and gives the subscription's id and plan, as they are stored for a repetition.
+    /// Subscribes and gives the subscription as it is stored for a repetition.
     pub(super) async fn subscribe(
         &self,
         owner: OwnerId,
@@ -69,33 +71,18 @@ impl Shop {
         method: &str,
         request_id: &str,
     ) -> Result<pb::Subscription, Error> {
-        self.subscribe_as(allowed(owner, None), plan, method, request_id).await
-    }
-
-    pub(super) async fn subscribe_as(
-        &self,
-        allowed: Allowed,
-        plan: &str,
-        method: &str,
-        request_id: &str,
-    ) -> Result<pb::Subscription, Error> {
         let body = pb::SubscribeRequest {
-            owner: allowed.owner.to_string(),
+            owner: owner.to_string(),
             plan_id: plan.to_owned(),
             payment_method: method.to_owned(),
             request_id: String::new(),
         };
-        let key = RequestKey::new(&Caller::Anonymous, "Subscribe", request_id, &body).unwrap();
-        let order = order(plan, method, key);
-        let answer = |it: &crate::domain::Subscription| pb::Subscription {
-            id: it.id.to_string(),
-            plan_id: it.plan.to_string(),
-            ..pb::Subscription::default()
-        };
-        self.subscriptions.subscribe(allowed, order, answer).await
+        let call = Call::new(manager(owner), "bursar.billing.v1.SubscriptionService/Subscribe");
+        let asked = Asked::read(call, request_id, &body, |_, _| Some(order(plan, method)));
+        Ok(self.subscriptions.subscribe(owner, &asked).await?.message()?)
     }
 
-    /// Buys a pack and gives the purchase's id and lot, as they are stored for a repetition.
+    /// Buys a pack and gives the purchase as it is stored for a repetition.
     pub(super) async fn buy(
         &self,
         owner: OwnerId,
@@ -109,15 +96,9 @@ impl Shop {
             payment_method: method.to_owned(),
             request_id: String::new(),
         };
-        let key = RequestKey::new(&Caller::Anonymous, "PurchasePack", request_id, &body).unwrap();
-        let order = order(pack, method, key);
-        let answer = |it: &crate::domain::Purchase| pb::Purchase {
-            id: it.id.to_string(),
-            lot_id: it.lot.unwrap().to_string(),
-            ..pb::Purchase::default()
-        };
-        let buyer = id::<bursar_id::kinds::User>(1).to_string();
-        self.purchases.purchase(allowed(owner, None), buyer, order, answer).await
+        let call = Call::new(manager(owner), "bursar.billing.v1.PurchaseService/PurchasePack");
+        let asked = Asked::read(call, request_id, &body, |_, _| Some(order(pack, method)));
+        Ok(self.purchases.purchase(owner, &asked).await?.message()?)
     }
 
     /// Spends from the owner's pool.
@@ -188,6 +169,12 @@ impl Shop {
         tx.commit().await.unwrap();
     }
 
+    /// Forgets answers as the job does that runs every hour; they must be older than a month by the clock.
+    pub(super) async fn forget_requests(&self) {
+        bursar_db::idempotency::prune(&self.db, self.clock.now()).await.unwrap();
+        assert_eq!(self.count("requests").await, 0, "all of them are forgotten");
+    }
+
     /// The ledger of the owner adds up.
     pub(super) async fn assert_sound(&self, owner: OwnerId) {
         let verdict = audit::verify(&self.db, owner).await.unwrap();
@@ -195,12 +182,30 @@ impl Shop {
     }
 }
 
-/// A caller who may manage the owner's billing.
-pub(super) fn allowed(owner: OwnerId, spender: Option<UserId>) -> Allowed {
-    let spender = spender.map(|user| Spender { user, token: None });
-    Allowed { owner, member: Some(id(1)), spender, acting: None, sees: true }
+/// Who may manage the owner's billing: the person, at home. Nobody may for an organization, which has no member here.
+fn manager(owner: OwnerId) -> Caller {
+    let user = match owner {
+        OwnerId::User(user) => user,
+        OwnerId::Organization(_) => id(1),
+    };
+    Caller::User(UserCaller {
+        user,
+        session: id(1),
+        branch: None,
+        context: owner,
+        role: None,
+        membership_version: 0,
+        membership_incarnation: 0,
+        email: "u@example.com".into(),
+        email_verified: true,
+        authenticated_at: None,
+        methods: AuthMethods::default(),
+        operator: None,
+        key: None,
+        permission: Permission::ManageBilling,
+    })
 }
 
-fn order(product: &str, method: &str, key: RequestKey) -> Order {
-    Order { product: product.to_owned(), method: Payments::Sandbox.method(method).unwrap(), key }
+fn order(product: &str, method: &str) -> Order {
+    Order { product: product.to_owned(), method: Payments::Sandbox.method(method).unwrap() }
 }

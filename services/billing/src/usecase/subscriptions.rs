@@ -3,20 +3,21 @@
 use std::sync::Arc;
 
 use bursar_events::Outbox;
-use bursar_id::{Id, OwnerId, RequestId};
+use bursar_id::{Id, OwnerId, RequestId, SubscriptionId};
 use bursar_money::Price;
 use bursar_proto::event::v1::SubscriptionChanged;
 use bursar_proto::event::v1::event::Payload;
+use bursar_rpc::{Answer, Asked, Done, Looked, Mutation, Mutations, RequestKey};
 use bursar_secret::Entropy;
-use prost::Message;
 
 use super::access::{Access, Allowed};
-use super::orders::{Order, Till};
+use super::orders::{Order, Till, admit};
 use crate::domain::{
-    Catalog, Command, GrantCommand, LotSource, Note, Paid, Plan, ProductId, Request, RequestKey, Subscription,
+    Catalog, Command, GrantCommand, LotSource, Note, Paid, Plan, ProductId, Request, RequestKey as CreditKey,
+    Subscription,
 };
 use crate::error::Error;
-use crate::lane::{Job, Spender};
+use crate::lane::Job;
 use crate::payment::Settlement;
 use crate::store::subscriptions;
 
@@ -31,6 +32,7 @@ pub(crate) struct SubscriptionUseCases {
     pub(crate) entropy: Entropy,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) outbox: Outbox,
+    pub(crate) mutations: Mutations<Outbox>,
 }
 
 /// What an owner's plan allows now.
@@ -43,67 +45,76 @@ pub(crate) struct Entitlements {
 }
 
 impl SubscriptionUseCases {
-    /// Takes the first month's payment, begins the subscription and grants the month's allowance. `answer` is what is
-    /// stored under the request's id and given again to a repetition.
-    pub(crate) async fn subscribe<R: Message + Default>(
-        &self,
-        allowed: Allowed,
-        order: Order,
-        answer: impl FnOnce(&Subscription) -> R,
-    ) -> Result<R, Error> {
-        if let Some(answer) = self.check(&order, allowed.owner).await? {
+    /// Takes the first month's payment, begins the subscription and grants the month's allowance. The provider is asked
+    /// between two mutations: the first looks whether anything stands against it.
+    pub(crate) async fn subscribe(&self, owner: OwnerId, asked: &Asked<Order>) -> Result<Answer<Subscription>, Error> {
+        let standing = self.access.to(asked.caller(), owner).await;
+        let mut m = self.mutations.begin(asked).await?;
+        let looked = self.check(&mut m, owner, asked, standing).await;
+        if let Looked::Before(answer) = self.mutations.look(m, looked).await? {
             return Ok(answer);
         }
-        let (plan, price) = self.for_sale(&order.product)?;
-        let now = self.till.clock.now();
-        let id = Id::from_parts(now.as_millis(), self.entropy.bytes());
-        let Settlement::Paid { reference } = self.till.pay(&order, price, &id.to_string()) else {
-            return Err(Error::PaymentDeclined);
-        };
-        let paid = Paid { method: order.method.as_str().to_owned(), reference: reference.clone() };
-        let new = Subscription::begin(id, allowed.owner, (plan, price), paid, now);
-        let booked = self.book(&order, &new, allowed.spender, answer).await;
-        self.till.after(booked, &reference)
+        let (_, price) = self.for_sale(&asked.command()?.product)?;
+        let id = Id::from_parts(self.till.clock.now().as_millis(), self.entropy.bytes());
+        let settlement = self.till.pay(asked, price, &id.to_string())?;
+        let standing = self.access.to(asked.caller(), owner).await;
+        let mut m = self.mutations.begin(asked).await?;
+        let done = self.book(&mut m, (id, owner), asked, standing, &settlement).await;
+        let booked = self.mutations.end(m, done).await;
+        self.till.after(booked, &settlement)
     }
 
-    /// What can be known before any money is taken: the answer that the request got before, that the plan is not for
-    /// sale, or that the owner has one. In one transaction that holds the request's id, so a twin's subscription is not taken for another's.
-    async fn check<R: Message + Default>(&self, order: &Order, owner: OwnerId) -> Result<Option<R>, Error> {
-        let mut tx = self.till.db.begin().await?;
-        let answer = self.till.claim(&mut tx, &order.key).await?;
-        if answer.is_none() {
-            self.for_sale(&order.product)?;
-            if let Some(live) = subscriptions::live(&mut tx, owner).await? {
-                return Err(already(&live));
-            }
+    /// What can be known before any money is taken: the caller's standing, the answer that the request got before
+    /// (however long ago), that the plan is not for sale, or that the owner has one. In one transaction that holds the
+    /// request's id, so a twin's subscription is not taken for another's.
+    async fn check(
+        &self,
+        m: &mut Mutation,
+        owner: OwnerId,
+        asked: &Asked<Order>,
+        standing: Result<Allowed, Error>,
+    ) -> Result<Option<()>, Error> {
+        admit(m, owner, standing)?;
+        let Some(order) = m.open(asked).await? else { return Ok(None) };
+        if let Some(request) = asked.key().and_then(RequestKey::digest)
+            && let Some(kept) = subscriptions::kept(m.tx(), owner, request).await?
+        {
+            m.recall(asked, kept)?;
+            return Ok(None);
         }
-        // A new id is claimed again in the transaction that books the sale.
-        tx.rollback().await?;
-        Ok(answer)
+        self.for_sale(&order.product)?;
+        match subscriptions::live(m.tx(), owner).await? {
+            Some(live) => Err(already(&live)),
+            None => Ok(Some(())),
+        }
     }
 
     /// One transaction: the subscription, its first allowance, the request's answer and the event.
-    async fn book<R: Message + Default>(
+    async fn book(
         &self,
-        order: &Order,
-        new: &Subscription,
-        spender: Option<Spender>,
-        answer: impl FnOnce(&Subscription) -> R,
-    ) -> Result<R, Error> {
-        let mut tx = self.till.db.begin().await?;
-        if let Some(answer) = self.till.claim(&mut tx, &order.key).await? {
-            return Ok(answer);
-        }
-        if !subscriptions::insert(&mut tx, new).await? {
-            let live = subscriptions::live(&mut tx, new.owner).await?;
+        m: &mut Mutation,
+        (id, owner): (SubscriptionId, OwnerId),
+        asked: &Asked<Order>,
+        standing: Result<Allowed, Error>,
+        settlement: &Settlement,
+    ) -> Result<Done<Subscription, Payload>, Error> {
+        let allowed = admit(m, owner, standing)?;
+        let Some(order) = m.open(asked).await? else { return Ok(Done::Replay) };
+        let Settlement::Paid { reference } = settlement else {
+            return Err(Error::PaymentDeclined);
+        };
+        let (plan, price) = self.for_sale(&order.product)?;
+        let paid = Paid { method: order.method.as_str().to_owned(), reference: reference.clone() };
+        let new = Subscription::begin(id, owner, (plan, price), paid, m.now());
+        m.about(&new.id);
+        if !subscriptions::insert(m.tx(), &new, asked.keep(&new).as_ref()).await? {
+            let live = subscriptions::live(m.tx(), owner).await?;
             return Err(live.as_ref().map_or(Error::Failed, already));
         }
-        let job = Job { member: spender, ..self.allowance(new)? };
-        self.till.book(&mut tx, &job).await?;
-        let answer = answer(new);
-        order.key.settle(&mut tx, &answer).await?;
-        self.outbox.commit(tx, vec![changed(new, &new.plan, new.seats)]).await?;
-        Ok(answer)
+        let job = Job { member: allowed.spender, ..self.allowance(&new)? };
+        self.till.book(m.tx(), &job).await?;
+        let event = changed(&new, &new.plan, new.seats);
+        Ok(Done::New(new, vec![event]))
     }
 
     /// A plan that can be subscribed to, and what a month of it costs.
@@ -140,7 +151,7 @@ impl SubscriptionUseCases {
             acting: None,
             // A month that is over already leaves the account's period alone.
             period: of.month.contains(now).then_some((of.month.start, of.month.end)),
-            request: Request::new(Some(RequestKey::new(SCOPE, &key)), command),
+            request: Request::new(Some(CreditKey::new(SCOPE, &key)), command),
         })
     }
 

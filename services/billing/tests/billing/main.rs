@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod auditing;
 mod bad_input;
 mod batches;
 mod calls;
@@ -17,6 +18,7 @@ mod members;
 mod policies;
 mod races;
 mod refunding;
+mod refusals;
 mod replaying;
 mod replicas;
 mod roles;

@@ -65,7 +65,7 @@ engines! {
         assert_eq!(shop.available(owner).await, credits("1800"));
         let lots = shop.lots(owner).await;
         assert_eq!((lots[1].spent, lots[1].expired), (credits("500"), credits("1000")));
-        assert_eq!(shop.count("outbox").await, 1, "a renewal changes nothing for other services");
+        assert_eq!(shop.count("outbox").await, 3, "a renewal changes nothing for other services");
         shop.assert_sound(owner).await;
     }
 
@@ -125,7 +125,7 @@ engines! {
         assert_eq!((ended.state, ended.ended_at), (SubscriptionState::Ended, Some(at(ENDS[0]))));
         let entitled = shop.subscriptions.entitlements(owner).await.unwrap();
         assert_eq!((entitled.plan.as_str(), entitled.seats), ("free", 5));
-        assert_eq!(shop.count("outbox").await, 2, "other services learn that it ended");
+        assert_eq!(shop.count("outbox").await, 4, "other services learn that it ended");
         assert_eq!(shop.available(owner).await, credits("200"), "the pack, less what the month did not cover");
 
         shop.subscribe(owner, "business", "sandbox_ok", "").await.expect("a new one may begin");

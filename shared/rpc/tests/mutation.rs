@@ -1,0 +1,180 @@
+//! A mutation takes effect once: the stored answer comes back, an id is good for one request only, a refusal undoes
+//! everything but its audit row.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
+
+use bursar_db::audit::AuditRow;
+use bursar_db::{Db, DbError, Migrations, PoolOptions, StoreUrl, Tx, on};
+use bursar_id::{OwnerId, ServiceAccountId};
+use bursar_proto::testing::v1::{AdvanceResponse, SetRequest};
+use bursar_rpc::convert::to_timestamp;
+use bursar_rpc::{
+    Answer, Asked, Call, Caller, Done, Mutation, Mutations, Permission, Problem, Publish, Refusing, ServiceCaller,
+    ServiceRole, Stored,
+};
+use bursar_secret::Entropy;
+use bursar_time::{Clock, Timestamp};
+
+/// Nobody is told.
+#[derive(Clone, Copy, Debug)]
+struct Silence;
+
+impl Publish for Silence {
+    type Event = ();
+    async fn commit(&self, tx: Tx, _: Vec<()>) -> Result<(), DbError> {
+        tx.commit().await
+    }
+    fn audited(&self, _: &AuditRow) {}
+}
+
+#[derive(Debug)]
+enum Error {
+    Problem(Problem),
+    Store(DbError),
+}
+
+impl From<Problem> for Error {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
+}
+
+impl From<DbError> for Error {
+    fn from(error: DbError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl Refusing for Error {
+    fn reason(&self) -> Option<&'static str> {
+        match self {
+            Self::Problem(problem) => problem.is_refusal().then_some(problem.reason()),
+            Self::Store(error) => panic!("the store failed: {error}"),
+        }
+    }
+}
+
+/// The outcome: when.
+#[derive(Debug, PartialEq, Eq)]
+struct At(Timestamp);
+
+impl Stored for At {
+    type Message = AdvanceResponse;
+    fn to_message(&self) -> AdvanceResponse {
+        AdvanceResponse { now: Some(to_timestamp(self.0)) }
+    }
+}
+
+struct World {
+    db: Db,
+    mutations: Mutations<Silence>,
+    _folder: tempfile::TempDir,
+}
+
+impl World {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let url = StoreUrl::sqlite(folder.path().join("test.db"));
+        let db = Db::open(&url, &Migrations::SHARED, &PoolOptions::default()).await.expect("opened");
+        db.migrate(&Migrations::SHARED).await.expect("migrated");
+        let clock = Clock::test(Timestamp::EPOCH);
+        let mutations = Mutations::new(db.clone(), clock, Entropy::seeded(1), Silence);
+        Self { db, mutations, _folder: folder }
+    }
+
+    async fn set(&self, asked: &Asked<i64>) -> Result<Answer<At>, Error> {
+        let mut m = self.mutations.begin(asked).await?;
+        let done = set(&mut m, asked).await;
+        self.mutations.end(m, done).await
+    }
+
+    async fn count(&self, table: &str) -> i64 {
+        let sql = sqlx::AssertSqlSafe(format!("SELECT COUNT(*) FROM {table}"));
+        let mut tx = self.db.read().await.expect("reads");
+        let (count,): (i64,) = on!(&mut tx, c => sqlx::query_as(sql).fetch_one(c).await.expect("counted"));
+        count
+    }
+}
+
+/// Negative times are refused; anonymous callers are strangers.
+async fn set(m: &mut Mutation, asked: &Asked<i64>) -> Result<Done<At, ()>, Error> {
+    if asked.caller().service().is_none() {
+        return Err(Problem::permission_denied("NOT_A_MEMBER", "a stranger").into());
+    }
+    m.admit(None::<OwnerId>);
+    let Some(&micros) = m.open(asked).await? else { return Ok(Done::Replay) };
+    m.about(&micros);
+    if micros < 0 {
+        return Err(Problem::failed_precondition("TOO_EARLY", "time never goes back").into());
+    }
+    Ok(Done::New(At(Timestamp::from_micros(micros).expect("a time")), Vec::new()))
+}
+
+fn operator() -> Caller {
+    Caller::Service(ServiceCaller {
+        account: ServiceAccountId::OPERATOR,
+        role: ServiceRole::Operator,
+        on_behalf_of: None,
+        permission: Permission::Operate,
+    })
+}
+
+fn asked_of(caller: Caller, method: &'static str, id: &str, micros: i64) -> Asked<i64> {
+    let body = SetRequest { now: Some(to_timestamp(Timestamp::from_micros(micros).expect("a time"))) };
+    Asked::read(Call::new(caller, method), id, &body, |_, _| Some(micros))
+}
+
+fn asked(id: &str, micros: i64) -> Asked<i64> {
+    asked_of(operator(), "Clock/Set", id, micros)
+}
+
+#[track_caller]
+fn refused(outcome: Result<Answer<At>, Error>, reason: &str) {
+    match outcome {
+        Err(Error::Problem(problem)) => assert_eq!(problem.reason(), reason),
+        other => panic!("must be refused with {reason}: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_request_is_answered_once_and_then_replayed() {
+    let world = World::new().await;
+    refused(world.set(&asked("a", -1)).await, "TOO_EARLY");
+    let first = world.set(&asked("a", 1)).await.expect("a refusal burns no id");
+    assert_eq!(first, Answer::New(At(Timestamp::from_micros(1).expect("a time"))));
+    let again = world.set(&asked("a", 1)).await.expect("replayed");
+    assert!(matches!(again, Answer::Replay(_)), "{again:?}");
+    assert_eq!(again.message().expect("a message"), first.message().expect("a message"));
+    refused(world.set(&asked("a", 2)).await, "REQUEST_ID_REUSED");
+    refused(world.set(&asked("a", -1)).await, "REQUEST_ID_REUSED");
+    refused(world.set(&asked_of(operator(), "Clock/Advance", "a", 1)).await, "REQUEST_ID_REUSED");
+    assert!(matches!(world.set(&asked("b", 1)).await.expect("another id"), Answer::New(_)));
+    for _ in 0..2 {
+        assert!(matches!(world.set(&asked("", 1)).await.expect("no id, no memory"), Answer::New(_)));
+    }
+    assert_eq!(world.count("requests").await, 2);
+    assert_eq!(world.count("audit WHERE outcome = 'DONE'").await, 4, "a replay is no second call");
+    assert_eq!(world.count("audit WHERE outcome = 'REFUSED' AND reason = 'REQUEST_ID_REUSED'").await, 3);
+}
+
+#[tokio::test]
+async fn a_refusal_leaves_nothing_but_its_row_and_a_strangers_not_even_that() {
+    let world = World::new().await;
+    refused(world.set(&asked("a", -1)).await, "TOO_EARLY");
+    refused(world.set(&asked("\n", 1)).await, "INVALID_FIELDS");
+    refused(world.set(&asked_of(Caller::Anonymous, "Clock/Set", "a", 1)).await, "NOT_A_MEMBER");
+    refused(world.set(&asked_of(operator().at(Permission::UseWorkspace), "Clock/Set", "a", -1)).await, "TOO_EARLY");
+    assert_eq!(world.count("requests").await, 0);
+    assert_eq!(world.count("audit").await, 2, "what is privileged, by somebody who belongs there");
+    assert_eq!(world.count("audit WHERE target = '-1' AND request_id = 'a' AND reason = 'TOO_EARLY'").await, 1);
+}
+
+#[tokio::test]
+async fn a_mutation_that_is_dropped_writes_nothing() {
+    let world = World::new().await;
+    let asked = asked("a", 1);
+    let mut m = world.mutations.begin(&asked).await.expect("begun");
+    set(&mut m, &asked).await.expect("would do");
+    drop(m);
+    assert_eq!((world.count("requests").await, world.count("audit").await), (0, 0));
+}
