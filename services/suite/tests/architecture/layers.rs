@@ -66,6 +66,20 @@ fn the_domain_imports_values_only() {
     }));
 }
 
+/// A use case takes commands and gives outcomes; how its service's own API says so is the handlers' affair. (Events are
+/// told, and other services asked, in the words of the protos.)
+#[test]
+fn use_cases_do_not_speak_their_own_api() {
+    for service in ["billing", "identity", "organization"] {
+        let (folder, own) = (format!("services/{service}"), format!("bursar_proto::{service}"));
+        let files = layer("usecase").filter(|source| source.is_in(&folder));
+        assert_none(&complain(files, |line| {
+            let word = ["prost", own.as_str()].into_iter().find(|word| has_word(line, word))?;
+            Some(format!("a use case knows `{word}`"))
+        }));
+    }
+}
+
 #[test]
 fn calls_go_down_the_layers_only() {
     let above: [(&str, &[&str]); 4] = [
