@@ -8,7 +8,7 @@ use std::time::Duration;
 use bursar_db::DbError;
 use bursar_id::JobId;
 use bursar_secret::{Entropy, Secret};
-use bursar_time::Span;
+use bursar_time::{Span, Timestamp};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -62,6 +62,8 @@ impl Desk {
     /// Does a job that was taken, and writes what became of it. `_place` is free again afterwards.
     pub(crate) async fn attempt(self: Arc<Self>, jobs: Jobs, meters: Meters, taken: Taken, _place: Place) {
         let begun = Instant::now();
+        // Waits count from here: a test clock that leaps while the work goes on has then passed them already.
+        let since = jobs.clock().now();
         let lease = Arc::new(taken.lease);
         let outcome = match jobs.open(lease.id, &taken.sealed) {
             Some(clear) => self.work(&lease, Arc::new(clear), jobs.entropy()).await,
@@ -77,7 +79,7 @@ impl Desk {
             Verdict::Finish | Verdict::PutBack { .. } | Verdict::Leave => Ended::Done,
         };
         self.tell(&lease, &verdict);
-        if let Err(error) = settle(&jobs, &lease, &verdict).await {
+        if let Err(error) = settle(&jobs, &lease, since, &verdict).await {
             tracing::warn!(id = %lease.id, kind = self.kind, %error, "a job cannot be settled; its lease lapses");
         }
         meters.attempt(self.kind, ended, begun.elapsed());
@@ -141,10 +143,10 @@ impl Desk {
 }
 
 /// Writes the verdict. What passes by itself is tried again; otherwise the lease lapses and the job is done once more.
-async fn settle(jobs: &Jobs, lease: &Lease, verdict: &Verdict) -> Result<(), DbError> {
+async fn settle(jobs: &Jobs, lease: &Lease, since: Timestamp, verdict: &Verdict) -> Result<(), DbError> {
     let mut tries = 1;
     loop {
-        match settle_once(jobs, lease, verdict).await {
+        match settle_once(jobs, lease, since, verdict).await {
             Err(error) if error.is_retryable() && tries < PASSING_TRIES => {
                 tokio::time::sleep(pause(tries, jobs.entropy())).await;
                 tries += 1;
@@ -154,7 +156,7 @@ async fn settle(jobs: &Jobs, lease: &Lease, verdict: &Verdict) -> Result<(), DbE
     }
 }
 
-async fn settle_once(jobs: &Jobs, lease: &Lease, verdict: &Verdict) -> Result<(), DbError> {
+async fn settle_once(jobs: &Jobs, lease: &Lease, since: Timestamp, verdict: &Verdict) -> Result<(), DbError> {
     if *verdict == Verdict::Leave {
         return Ok(());
     }
@@ -164,7 +166,7 @@ async fn settle_once(jobs: &Jobs, lease: &Lease, verdict: &Verdict) -> Result<()
         Verdict::Leave => true,
         Verdict::Finish => store::finish(&mut tx, lease).await?,
         Verdict::PutBack { attempts, wait, reason } => {
-            store::put_back(&mut tx, lease, *attempts, now.saturating_add(*wait), reason.as_deref()).await?
+            store::put_back(&mut tx, lease, *attempts, since.saturating_add(*wait), reason.as_deref()).await?
         }
         Verdict::Bury { reason } => store::bury(&mut tx, lease, now, reason).await?,
     };

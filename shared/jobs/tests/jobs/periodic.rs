@@ -67,6 +67,23 @@ bursar_testkit::engines! {
         assert_eq!(world.ask("SELECT count(*) FROM jobs WHERE kind = 'test.sweep'").await, 1);
     }
 
+    async fn a_leap_while_it_is_done_is_not_slept_through(at: TestDb) {
+        let world = World::new(&at).await;
+        let (broom, clock) = (Broom::default(), world.clock.clone());
+        let busy = broom.clone();
+        let replica = world.hire(Terms::DEFAULT, move |runner: &mut Runner| {
+            let (broom, clock) = (busy.clone(), clock.clone());
+            runner.every("test.sweep", Span::HOUR, move || {
+                if broom.swept() == 0 {
+                    clock.advance(Span::DAY).unwrap();
+                }
+                std::future::ready(broom.sweep())
+            });
+        });
+        until("the hours that passed meanwhile are made up for", async || broom.swept() == 2).await;
+        replica.stop().await;
+    }
+
     async fn it_is_never_given_up(at: TestDb) {
         let world = World::new(&at).await;
         let broom = Broom::default();
