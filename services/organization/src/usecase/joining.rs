@@ -56,8 +56,11 @@ async fn look(m: &mut Mutation, asked: &Asked<Secret>) -> Result<Option<Organiza
     demand_living(m, caller).await?;
     let Some(token) = m.open(asked).await? else { return Ok(None) };
     let now = m.now();
-    let invitation = find(m.tx(), &digest(token.expose())?).await?;
-    let place = memberships::place(m.tx(), invitation.organization_id, caller.user).await?;
+    let digest = digest(token.expose())?;
+    let organization = find(m.tx(), &digest).await?.organization_id;
+    let place = memberships::place(m.tx(), organization, caller.user).await?;
+    // After the membership: nothing is locked yet, and a twin may just have made the one by accepting the other.
+    let invitation = find(m.tx(), &digest).await?;
     acceptance(&invitation, caller, place.role.is_some(), now)?.decide()?;
     Ok(Some(invitation.organization_id))
 }
