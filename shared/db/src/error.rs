@@ -26,6 +26,12 @@ pub enum DbError {
     /// A deadlock or a serialization failure: nothing was written, and the whole transaction may be run again.
     #[error("the transaction met another one and was undone; it may be run again")]
     Serialization,
+    /// A row was written by a newer program, in a form that this one cannot read. That is no damage.
+    #[error("a newer program wrote this: {what}")]
+    NewerFormat {
+        /// What it is, for the log.
+        what: String,
+    },
     /// A newer program has migrated this store, and its newest migration does not serve this program any more.
     #[error(
         "{part} were migrated to version {found} by a newer program and serve programs from version {serves} on; \

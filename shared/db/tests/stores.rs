@@ -13,14 +13,14 @@ use sqlx::{Row, SqlSafeStr};
 use std::task::Poll;
 
 const FIRST: &str = "CREATE TABLE teams (id TEXT NOT NULL PRIMARY KEY, slug TEXT NOT NULL UNIQUE)";
-const SECOND: &str = "CREATE TABLE members (
+const SECOND: &str = "CREATE TABLE people (
     team TEXT NOT NULL REFERENCES teams (id) DEFERRABLE INITIALLY DEFERRED,
     name TEXT NOT NULL,
     age  BIGINT NOT NULL,
     CONSTRAINT grown_up CHECK (age >= 18),
     PRIMARY KEY (team, name)
 );
-CREATE UNIQUE INDEX one_name ON members (lower(name));";
+CREATE UNIQUE INDEX one_name ON people (lower(name));";
 
 fn program(scripts: &[&'static str]) -> Migrations {
     let set = scripts.iter().zip(1..).map(|(sql, version)| {
@@ -48,7 +48,7 @@ async fn add_team(tx: &mut Tx, id: &str, slug: &str) -> Result<(), DbError> {
 }
 
 async fn add_member(tx: &mut Tx, team: &str, name: Option<&str>, age: i64) -> Result<(), DbError> {
-    exactly_one(on!(tx, c => sqlx::query("INSERT INTO members (team, name, age) VALUES ($1, $2, $3)")
+    exactly_one(on!(tx, c => sqlx::query("INSERT INTO people (team, name, age) VALUES ($1, $2, $3)")
         .bind(team).bind(name).bind(age).execute(c).await?.rows_affected()))
 }
 
@@ -111,10 +111,10 @@ bursar_testkit::engines! {
         drop(tx);
 
         let cases = [
-            (Some("Ann"), 30, "members.team,name", ConflictKind::Unique),
+            (Some("Ann"), 30, "people.team,name", ConflictKind::Unique),
             (Some("aNN"), 30, "one_name", ConflictKind::Unique),
             (Some("Bob"), 17, "grown_up", ConflictKind::Check),
-            (None, 30, "members.name", ConflictKind::NotNull),
+            (None, 30, "people.name", ConflictKind::NotNull),
         ];
         for (name, age, constraint, sort) in cases {
             let mut tx = db.begin().await.expect("begins");

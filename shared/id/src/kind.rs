@@ -56,6 +56,8 @@ pub mod kinds {
         Purchase = "pur";
         /// A subscription to a plan.
         Subscription = "sub";
+        /// A payment.
+        Payment = "pay";
         /// An invoice.
         Invoice = "ivc";
         /// An event.

@@ -56,6 +56,8 @@ pub type RefundId = Id<kinds::Refund>;
 pub type PurchaseId = Id<kinds::Purchase>;
 /// A subscription to a plan (`sub_`).
 pub type SubscriptionId = Id<kinds::Subscription>;
+/// A payment (`pay_`).
+pub type PaymentId = Id<kinds::Payment>;
 /// An invoice (`ivc_`).
 pub type InvoiceId = Id<kinds::Invoice>;
 /// An event that one service tells the others (`evt_`).

@@ -34,6 +34,27 @@ impl<K> Id<K> {
         Self::from_uuid(Uuid::from_bytes([t0, t1, t2, t3, t4, t5, version, r1, variant, r3, r4, r5, r6, r7, r8, r9]))
     }
 
+    /// An id made at `unix_millis` whose other 74 bits carry meaning of their own (the low 74 bits of
+    /// `custom`): a `UUIDv8` (RFC 9562, section 5.8). It sorts by time as [`Id::from_parts`]'s do.
+    pub const fn from_custom(unix_millis: u64, custom: u128) -> Self {
+        let high = ((custom >> 62) & 0xfff) as u16;
+        let low = (custom & 0x3fff_ffff_ffff_ffff) as u64;
+        let [_, _, t0, t1, t2, t3, t4, t5] = unix_millis.to_be_bytes();
+        let [h0, h1] = (0x8000 | high).to_be_bytes();
+        let [l0, l1, l2, l3, l4, l5, l6, l7] = (0x8000_0000_0000_0000 | low).to_be_bytes();
+        Self::from_uuid(Uuid::from_bytes([t0, t1, t2, t3, t4, t5, h0, h1, l0, l1, l2, l3, l4, l5, l6, l7]))
+    }
+
+    /// The 74 bits given to [`Id::from_custom`]; `None` if the id is no `UUIDv8`.
+    pub const fn custom(&self) -> Option<u128> {
+        let bytes = self.uuid.as_u128();
+        let (version, variant) = ((bytes >> 76) & 0xf, (bytes >> 62) & 0b11);
+        if version != 8 || variant != 0b10 {
+            return None;
+        }
+        Some((((bytes >> 64) & 0xfff) << 62) | (bytes & 0x3fff_ffff_ffff_ffff))
+    }
+
     /// The id with this UUID, of whatever version it is.
     pub const fn from_uuid(uuid: Uuid) -> Self {
         Self { uuid, kind: PhantomData }

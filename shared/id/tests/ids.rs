@@ -236,3 +236,34 @@ proptest! {
         prop_assert_eq!(LotId::from_parts(a, x).cmp(&LotId::from_parts(b, y)), a.cmp(&b));
     }
 }
+
+#[test]
+fn an_owner_survives_its_compact_form_and_keeps_its_order() {
+    let owners = [
+        OwnerId::Organization(OrganizationId::from_parts(1, [0; 10])),
+        OwnerId::Organization(OrganizationId::from_parts(2, [9; 10])),
+        OwnerId::User(UserId::from_parts(0, [0; 10])),
+        OwnerId::User(UserId::from_parts(3, [1; 10])),
+    ];
+    let bytes = owners.map(OwnerId::to_bytes);
+    assert!(bytes.is_sorted(), "{bytes:?}");
+    assert_eq!(bytes.map(|it| OwnerId::from_bytes(&it)), owners.map(Some));
+    let mut unknown = bytes[0];
+    unknown[0] = 2;
+    for bad in [&unknown[..], &bytes[0][..16], &[]] {
+        assert_eq!(OwnerId::from_bytes(bad), None, "{bad:?}");
+    }
+}
+
+#[test]
+fn a_custom_id_carries_its_74_bits() {
+    let all = (1_u128 << 74) - 1;
+    for bits in [0, 1, all, 0x155_5555_5555_5555_5555, 1 << 62] {
+        let id = UserId::from_custom(1_700_000_000_123, bits);
+        assert_eq!(id.custom(), Some(bits));
+        assert_eq!(id.timestamp_millis(), 1_700_000_000_123);
+        assert_eq!((id.as_uuid().get_version_num(), id.as_uuid().get_variant()), (8, uuid::Variant::RFC4122));
+        assert_eq!(id.to_string().parse::<UserId>(), Ok(id));
+    }
+    assert_eq!(UserId::from_parts(1, [1; 10]).custom(), None, "a version 7");
+}

@@ -153,6 +153,11 @@ pub struct BillingSettings {
     /// The longest hold.
     #[serde(with = "span")]
     pub hold_ttl_max: Duration,
+    /// Holds that may be open in one account.
+    pub open_holds_max: u32,
+    /// Whether billing's tables are distributed by owner over several PostgreSQL servers (`deploy/distribute.sql`):
+    /// each transaction of the credit path then has one owner.
+    pub distributed: bool,
 }
 
 impl Settings {
@@ -207,6 +212,8 @@ impl Settings {
                 combine: true,
                 warm_accounts: 16_384,
                 hold_ttl_max: Duration::from_hours(24),
+                open_holds_max: 10_000,
+                distributed: false,
             },
             data_dir,
         }
