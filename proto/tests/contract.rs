@@ -19,7 +19,6 @@ const WITHOUT_REQUEST_ID: &[(&str, &str)] = &[
     ("identity.v1.ServiceAccountService/IssueServiceToken", "the answer is secret and never stored"),
     ("organization.v1.InvitationService/DeclineInvitation", "the single-use token takes its place"),
     ("billing.v1.CreditService/BatchCharge", "each charge of the batch has its own"),
-    ("billing.v1.CreditService/Release", "a released hold stays released"),
     ("testing.v1.ClockService/Set", "setting it again sets the same time"),
     ("testing.v1.ClockService/Advance", "development only, no caller to keep an id for"),
 ];

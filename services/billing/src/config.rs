@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use bursar_runtime::Settings;
+use bursar_time::Span;
 
+use crate::domain::Rules;
 use crate::lane::LaneSettings;
 
 /// Billing's own rules and sizes.
@@ -13,6 +15,12 @@ pub struct Config {
     pub lanes: LaneSettings,
     /// The catalog's file; `None` for the built-in catalog.
     pub catalog: Option<PathBuf>,
+    /// How long a hold may last at most.
+    pub max_hold: Span,
+    /// How many holds may be open in one account.
+    pub max_open_holds: u32,
+    /// Whether billing's tables are distributed by owner over several servers.
+    pub distributed: bool,
 }
 
 impl Config {
@@ -27,6 +35,12 @@ impl Config {
             combine: billing.combine,
             warm: billing.warm_accounts,
         };
-        Self { lanes, catalog: settings.catalog_file.clone() }
+        Self {
+            lanes,
+            catalog: settings.catalog_file.clone(),
+            max_hold: Span::from_std(billing.hold_ttl_max).min(Rules::MAX_HOLD),
+            max_open_holds: billing.open_holds_max,
+            distributed: billing.distributed,
+        }
     }
 }

@@ -1,15 +1,19 @@
 //! What organization's events do here: memberships and policies are remembered, and an organization's account opens
 //! with it.
 
+use std::sync::Arc;
+
 use bursar_db::{DbError, Tx};
 use bursar_events::{Consumer, Unapplied};
 use bursar_id::{OrganizationId, OwnerId};
-use bursar_members::{Members, projection};
+use bursar_members::{Members, Policy, policies, projection};
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::{Event, OrganizationCreated};
 use bursar_proto::event_type;
 use bursar_time::Clock;
 
+use crate::domain::Spending;
+use crate::lane::RulesSource;
 use crate::store::accounts;
 
 /// Applies organization's events to billing's store.
@@ -17,6 +21,16 @@ pub(crate) struct FromOrganization {
     pub(crate) clock: Clock,
     /// Told of each event that was applied.
     pub(crate) members: Members,
+    /// Where lanes read who may spend.
+    pub(crate) rules: Arc<RulesSource>,
+}
+
+/// Who may spend, by the deployment's policy.
+pub(crate) fn spending(policy: Policy) -> Spending {
+    match policy.spending {
+        bursar_members::Spending::UsersAndServices => Spending::UsersAndServices,
+        bursar_members::Spending::Services => Spending::Services,
+    }
 }
 
 impl Consumer for FromOrganization {
@@ -34,12 +48,14 @@ impl Consumer for FromOrganization {
         match &event.payload {
             Some(Payload::OrganizationCreated(created)) => self.open(tx, created).await,
             None if event.r#type == event_type::ORGANIZATION_CREATED => Err(Unapplied::unreadable("it has no payload")),
-            _ => projection::learn(tx, event).await.map(drop),
+            _ => self.learn(tx, event).await,
         }
     }
 
     async fn forget_before(&self, tx: &mut Tx, incarnation: u64) -> Result<(), DbError> {
-        projection::forget_before(tx, incarnation).await
+        projection::forget_before(tx, incarnation).await?;
+        // Anybody's membership may have ended with it.
+        accounts::raise_all_terms(tx).await
     }
 
     fn applied(&self) {
@@ -50,9 +66,19 @@ impl Consumer for FromOrganization {
 impl FromOrganization {
     async fn open(&self, tx: &mut Tx, created: &OrganizationCreated) -> Result<(), Unapplied> {
         let organization: OrganizationId = created.organization_id.parse().map_err(Unapplied::unreadable)?;
-        let now = self.clock.now();
-        let month = now.start_of_month();
-        let period = (month, month.add_months_anchored(1));
-        Ok(accounts::open(tx, &[OwnerId::Organization(organization)], now, period).await?)
+        Ok(accounts::open(tx, &[OwnerId::Organization(organization)], self.clock.now()).await?)
+    }
+
+    /// Remembers who belongs and what holds. What lanes remember of the account counts no longer.
+    async fn learn(&self, tx: &mut Tx, event: &Event) -> Result<(), Unapplied> {
+        projection::learn(tx, event).await?;
+        if let Some(policy) = policies::of(tx, &[]).await?.deployment() {
+            // Not undone if this event is not applied after all: then it comes again.
+            self.rules.follow(spending(policy));
+        }
+        if let Ok(owner) = event.owner.parse() {
+            accounts::raise_terms(tx, owner).await?;
+        }
+        Ok(())
     }
 }

@@ -3,6 +3,7 @@
 
 use bursar_db::DbError;
 use bursar_id::OwnerId;
+use bursar_money::Credits;
 use bursar_rpc::Problem;
 
 use crate::domain::Refusal;
@@ -23,6 +24,12 @@ pub enum Error {
     /// The user does not belong to the owner, or the owner does not exist: nobody learns which.
     #[error("not a member of the owner")]
     NotAMember,
+    /// Not enough credits, and how many there are is not for the caller to see.
+    #[error("{required} credits are needed, and there are fewer")]
+    NotEnough {
+        /// What was needed.
+        required: Credits,
+    },
     /// The user belongs to the owner, but the token acts for somebody else.
     #[error("the token's context is {context}, not the owner")]
     WrongContext {
@@ -38,6 +45,17 @@ pub enum Error {
     /// The catalog has no price for the model.
     #[error("the catalog has no price for the model {0}")]
     ModelNotFound(String),
+    /// The model has no such meter.
+    #[error("the model {model} has no meter {meter}")]
+    MeterNotFound {
+        /// The model.
+        model: String,
+        /// What was taken for a meter of it.
+        meter: String,
+    },
+    /// No catalog was ever used under this version.
+    #[error("there is no catalog of the version {0}")]
+    CatalogVersionNotFound(u32),
     /// The catalog has no such plan.
     #[error("the catalog has no plan {0}")]
     PlanNotFound(String),
@@ -62,22 +80,34 @@ pub enum Error {
     /// The database cannot be reached; whether the request took effect, its id will tell.
     #[error("the database cannot be reached")]
     Unavailable,
+    /// The store has what only a later version of this program can read.
+    #[error("this was written by a later version of billing, which can read it")]
+    NewerFormat,
     /// A fault of the program's own, logged where it happened.
     #[error("the request failed")]
     Failed,
     /// The store failed.
     #[error(transparent)]
-    Store(#[from] DbError),
+    Store(DbError),
+}
+
+impl From<DbError> for Error {
+    fn from(error: DbError) -> Self {
+        match error {
+            DbError::NewerFormat { .. } => Self::NewerFormat,
+            error => Self::Store(error),
+        }
+    }
 }
 
 impl From<Refused> for Error {
     fn from(refused: Refused) -> Self {
         match refused {
-            Refused::NotAMember => Self::NotAMember,
-            Refused::RoleNotAllowed => Self::RoleNotAllowed,
+            Refused::Rule(Refusal::NotAMember) => Self::NotAMember,
             Refused::Rule(refusal) => Self::Refused(refusal),
             Refused::Overloaded => Self::Overloaded,
             Refused::Unavailable => Self::Unavailable,
+            Refused::NewerFormat => Self::NewerFormat,
             Refused::Failed => Self::Failed,
         }
     }

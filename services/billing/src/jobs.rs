@@ -1,5 +1,8 @@
-//! What billing does later, and again and again: booking what has fallen due, renewing subscriptions, and deleting what is
-//! old.
+//! What billing does later, and again and again: booking what has fallen due, renewing subscriptions, rolling usage up, and
+//! deleting what is old.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use bursar_db::{Db, idempotency};
 use bursar_events::retention;
@@ -10,13 +13,16 @@ use bursar_time::Span;
 use crate::error::Error;
 use crate::lane::Lanes;
 use crate::usecase::subscriptions::SubscriptionUseCases;
-use crate::usecase::{renewals, sweep};
+use crate::usecase::{renewals, rollups, sweep};
 
 /// How often due expiries and lapsed holds are booked.
 const SWEEP_EVERY: Span = Span::from_secs(5);
 
 /// How often subscriptions are looked at whose month is over.
 const RENEW_EVERY: Span = Span::from_secs(5);
+
+/// How often it is looked whether a day is over whose usage can be rolled up.
+const ROLL_UP_EVERY: Span = Span::from_mins(15);
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
@@ -30,9 +36,9 @@ impl From<Error> for Failure {
 /// The runner of billing's jobs.
 pub(crate) fn runner(jobs: Jobs, db: &Db, lanes: Lanes, subscriptions: SubscriptionUseCases, env: &Env) -> Runner {
     let mut runner = Runner::new(jobs, &env.meter);
-    let (db, clock) = (db.clone(), env.clock.clone());
+    let (swept, clock) = (db.clone(), env.clock.clone());
     runner.every("billing.sweep", SWEEP_EVERY, move || {
-        let (db, clock, lanes) = (db.clone(), clock.clone(), lanes.clone());
+        let (db, clock, lanes) = (swept.clone(), clock.clone(), lanes.clone());
         async move {
             let booked = sweep::round(&db, &clock, &lanes).await?;
             Ok(if booked > 0 { Next::Again } else { Next::Finished })
@@ -45,6 +51,18 @@ pub(crate) fn runner(jobs: Jobs, db: &Db, lanes: Lanes, subscriptions: Subscript
                 0 => Ok(Next::Finished),
                 failed => Err(Failure::Passing(format!("{failed} renewals failed"))),
             }
+        }
+    });
+    let (usage, clock, done) = (db.clone(), env.clock.clone(), Arc::new(AtomicI64::new(i64::MIN)));
+    runner.every("billing.roll-up", ROLL_UP_EVERY, move || {
+        let (db, until, done) = (usage.clone(), rollups::until(clock.now()), Arc::clone(&done));
+        async move {
+            // Once a day has been rolled up for everybody, there is nothing to look for until the next one is over.
+            if done.load(Ordering::Relaxed) < until.as_micros() {
+                rollups::round(&db, until).await?;
+                done.store(until.as_micros(), Ordering::Relaxed);
+            }
+            Ok(Next::Finished)
         }
     });
     runner.tidy("requests.forget", |db, now| async move { idempotency::prune(&db, now).await });

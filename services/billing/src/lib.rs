@@ -28,21 +28,26 @@ pub use usecase::audit::{Summary, Verdict, report, verify, verify_all};
 
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use bursar_db::{Db, PoolOptions};
 use bursar_events::{Feed, Following, Outbox};
 use bursar_jobs::Jobs;
-use bursar_members::Members;
+use bursar_members::{Members, Policy};
 use bursar_rpc::{KeySet, Mutations, StackDeps, Transport};
 use bursar_runtime::{Env, Peers, ReadyProbe, Service, Settings, Started};
+use bursar_secret::Entropy;
 use bursar_time::Timestamp;
 
 use consume::FromOrganization;
-use lane::{Batcher, Lanes};
+use domain::{KeptCatalog, OperationKey, Rules};
+use lane::{Batcher, Lanes, RulesSource};
 use payment::Payments;
-use store::MIGRATIONS;
+use store::{MIGRATIONS, installation};
 use usecase::access::Access;
 use usecase::accounts::AccountUseCases;
+use usecase::catalogs::{self, CatalogUseCases};
 use usecase::credits::CreditUseCases;
+use usecase::erasures::ErasureUseCases;
 use usecase::orders::Till;
 use usecase::present::State;
 use usecase::purchases::PurchaseUseCases;
@@ -67,8 +72,32 @@ pub async fn migrate(settings: &Settings, restored_at: Option<Timestamp>) -> any
 
 /// Opens billing's store as it is.
 pub async fn open(settings: &Settings) -> anyhow::Result<Db> {
-    let options = PoolOptions { index_plans: true, ..settings.pool_options(Service::Billing) };
+    // Distributed tables are planned for each owner: a plan for whatever owner names no server.
+    let index_plans = !settings.billing.distributed;
+    let options = PoolOptions { index_plans, ..settings.pool_options(Service::Billing) };
     Ok(Db::open(settings.store(Service::Billing), &MIGRATIONS, &options).await?)
+}
+
+/// The installation's key for operation ids, by which an audit reads them.
+///
+/// # Errors
+/// The store has none yet, because billing was never started on it, or it was sealed with another master key.
+pub async fn operation_key(settings: &Settings, db: &Db) -> anyhow::Result<OperationKey> {
+    let sealer = settings.sealer(&Entropy::system())?;
+    let key = installation::stored_key(db, &sealer).await?;
+    key.context("billing was never started on this store, so there is nothing to audit")
+}
+
+/// What holds for every account when the service starts.
+fn rules(config: &Config, present: &KeptCatalog, key: OperationKey, policy: Option<Policy>) -> Rules {
+    Rules {
+        rates: present.catalog.rates().clone(),
+        catalog_version: present.version,
+        spending: policy.map(consume::spending).unwrap_or_default(),
+        max_hold: config.max_hold,
+        max_open_holds: config.max_open_holds,
+        key,
+    }
 }
 
 /// Starts the service over a migrated store: its routes behind the whole stack, and its background tasks.
@@ -77,13 +106,20 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
     db.check_schema(&MIGRATIONS).await?;
     let config = Config::of(settings);
     let catalog = Arc::new(catalog::load(config.catalog.as_deref())?);
+    let present = Arc::new(catalogs::keep(&db, Arc::clone(&catalog), env.clock.now()).await?);
+    let key = installation::operation_key(&db, &settings.sealer(&env.entropy)?, &env.entropy).await?;
+    let told = bursar_members::policies::of_now(&db, &[]).await?.deployment();
+    let source = RulesSource::new(rules(&config, &present, key, told));
+    let rules = source.handle();
     let outbox = Outbox::new("billing", db.clone(), env.clock.clone(), env.entropy.clone());
-    let lanes = Lanes::start(config.lanes, &Batcher::new(db.clone(), env.clock.clone()), &env.meter, &env.tasks)?;
+    let batcher = Batcher::new(db.clone(), env.clock.clone(), rules.clone());
+    let batcher = if config.distributed { batcher.distributed() } else { batcher };
+    let lanes = Lanes::start(config.lanes, &batcher, &env.meter, &env.tasks)?;
     let members = Members::new(db.clone(), Feed::new("organization"));
     let feed = members.feed().clone();
     feed.measure(&env.meter);
     let access = Access::new(members.clone());
-    let till = Till { db: db.clone(), clock: env.clock.clone(), payments: Payments::Sandbox };
+    let till = Till { db: db.clone(), clock: env.clock.clone(), payments: Payments::Sandbox, batcher };
     let mutations = Mutations::new(db.clone(), env.clock.clone(), env.entropy.clone(), outbox.clone()).telling();
     let subscriptions = SubscriptionUseCases {
         access: access.clone(),
@@ -100,23 +136,19 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
             db: db.clone(),
             clock: env.clock.clone(),
             entropy: env.entropy.clone(),
+            rules: rules.clone(),
             catalog: Arc::clone(&catalog),
         },
         subscriptions: subscriptions.clone(),
-        purchases: PurchaseUseCases {
-            access: access.clone(),
-            till,
-            entropy: env.entropy.clone(),
-            catalog: Arc::clone(&catalog),
-            mutations,
-        },
-        accounts: AccountUseCases { db: db.clone(), clock: env.clock.clone() },
+        purchases: PurchaseUseCases { access: access.clone(), till, entropy: env.entropy.clone(), catalog, mutations },
+        accounts: AccountUseCases { db: db.clone(), clock: env.clock.clone(), rules },
+        erasures: ErasureUseCases { lanes: lanes.clone(), db: db.clone(), entropy: env.entropy.clone() },
         reports: ReportUseCases { db: db.clone() },
         access: access.clone(),
-        catalog,
+        catalogs: CatalogUseCases { db: db.clone(), present },
     };
     let organization = peers.to(Service::Organization).with_tokens(peers.tokens(Service::Billing, settings, &env)?);
-    follow(&members, organization, &db, &env);
+    follow(&members, source, organization, &db, &env);
     let jobs = Jobs::new(db.clone(), settings.sealer(&env.entropy)?, env.entropy.clone(), env.clock.clone());
     let runner = jobs::runner(jobs, &db, lanes, subscriptions, &env);
     env.tasks.spawn(runner.run(env.shutdown.clone(), env.halt.clone()));
@@ -140,7 +172,7 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
 }
 
 /// Follows organization's events: memberships, policies, and accounts that open with their organizations.
-fn follow(members: &Members, organization: Transport, db: &Db, env: &Env) {
+fn follow(members: &Members, rules: RulesSource, organization: Transport, db: &Db, env: &Env) {
     let following = Following {
         feed: members.feed().clone(),
         transport: organization,
@@ -149,7 +181,7 @@ fn follow(members: &Members, organization: Transport, db: &Db, env: &Env) {
         entropy: env.entropy.clone(),
         shutdown: env.shutdown.clone(),
     };
-    let consumer = FromOrganization { clock: env.clock.clone(), members: members.clone() };
+    let consumer = FromOrganization { clock: env.clock.clone(), members: members.clone(), rules: Arc::new(rules) };
     env.tasks.spawn(bursar_events::run(consumer, following));
 }
 

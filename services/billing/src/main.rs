@@ -25,7 +25,8 @@ fn main() -> ExitCode {
 
 async fn verify(settings: &Settings) -> anyhow::Result<ExitCode> {
     let db = bursar_billing::open(settings).await?;
-    let summary = bursar_billing::verify_all(&db).await?;
+    let key = bursar_billing::operation_key(settings, &db).await?;
+    let summary = bursar_billing::verify_all(&db, key).await?;
     db.close().await;
     Ok(bursar_billing::report(&summary))
 }

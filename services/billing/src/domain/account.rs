@@ -5,6 +5,8 @@ use bursar_money::Credits;
 use bursar_time::Timestamp;
 use sha2::{Digest, Sha256};
 
+use super::subscription::Month;
+
 /// The end of an account's ledger so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LedgerHead {
@@ -29,15 +31,38 @@ impl LedgerHead {
     }
 }
 
-/// The span over which `spent_this_period` counts.
+/// The span over which `spent_this_period` counts: one of the months that are counted from an anchor, which is the
+/// first of a calendar month until a subscription begins and sets its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Period {
-    /// Its first instant.
-    pub start: Timestamp,
-    /// The first instant after it.
-    pub end: Timestamp,
+    /// From where the months are counted.
+    pub anchor: Timestamp,
+    /// Which of them it is.
+    pub month: Month,
     /// Charged in it, less what was refunded in it; never below zero.
     pub spent: Credits,
+}
+
+impl Period {
+    /// The `number`-th month from `anchor`; nothing is spent in it yet.
+    pub fn anchored(anchor: Timestamp, number: u32) -> Self {
+        Self { anchor, month: Month::anchored(anchor, number), spent: Credits::ZERO }
+    }
+
+    /// The calendar month (UTC) of `now`, counted from itself.
+    pub fn calendar(now: Timestamp) -> Self {
+        Self::anchored(now.start_of_month(), 0)
+    }
+
+    /// The period at `now`: this one while it lasts, afterwards the month from the same anchor that `now` is in.
+    #[must_use]
+    pub fn at(self, now: Timestamp) -> Self {
+        let mut month = self.month;
+        while month.end <= now {
+            month = Month::anchored(self.anchor, month.number.saturating_add(1));
+        }
+        if month == self.month { self } else { Self { month, spent: Credits::ZERO, ..self } }
+    }
 }
 
 /// The account's own row.
@@ -49,18 +74,38 @@ pub struct Account {
     pub available: Credits,
     /// The sum of what open holds reserve.
     pub held: Credits,
+    /// Credits that were spent and whose payment was taken back: what the next pack pays first.
+    pub debt: Credits,
+    /// How many holds are open.
+    pub open_holds: u32,
+    /// Raised by whatever changes how this account's requests are decided without booking anything: its limits,
+    /// policies, members, plan. What is remembered of an account counts only under the same number.
+    pub terms: u64,
+    /// Everything it ever charged, in micro-credits; charging stops before this overflows, and with it every total.
+    pub charged: i64,
     /// The current period.
     pub period: Period,
+    /// When its subscription renews next, if it has one.
+    pub renews_at: Option<Timestamp>,
+    /// No open hold lapses before this; `None` without open holds. It may be too early, when the hold whose deadline
+    /// it was has been settled: it is set right when that time comes.
+    pub next_lapse: Option<Timestamp>,
 }
 
 impl Account {
-    /// A new account without credits, at `opened_at`, in the period `[start, end)`.
-    pub fn open(owner: OwnerId, opened_at: Timestamp, start: Timestamp, end: Timestamp) -> Self {
+    /// A new account without credits, at `opened_at`.
+    pub fn open(owner: OwnerId, opened_at: Timestamp) -> Self {
         Self {
             head: LedgerHead::genesis(owner, opened_at),
             available: Credits::ZERO,
             held: Credits::ZERO,
-            period: Period { start, end, spent: Credits::ZERO },
+            debt: Credits::ZERO,
+            open_holds: 0,
+            terms: 0,
+            charged: 0,
+            period: Period::calendar(opened_at),
+            renews_at: None,
+            next_lapse: None,
         }
     }
 }
@@ -68,7 +113,7 @@ impl Account {
 /// What an account has at one instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Balance {
-    /// What can be spent now.
+    /// What can be spent now; for a named model or project what may pay for those.
     pub available: Credits,
     /// What open holds reserve.
     pub held: Credits,

@@ -1,4 +1,4 @@
-//! For whom and for what credits are used: member, project, model, quantity and free labels.
+//! For whom and for what credits are used: member, project and model; and the free texts that callers add.
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
@@ -6,7 +6,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use bursar_id::UserId;
-use bursar_money::Quantity;
+
+use super::codec::{Malformed, Reader, Writer};
 
 /// Why a label, a model name or a note is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -122,7 +123,7 @@ impl Note {
 
 /// For whom and for what credits are used.
 ///
-/// A capture, a release and a refund inherit it from the hold or charge they settle.
+/// A capture, a release and a refund refer to the hold or charge they settle and have the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attribution {
     /// The member who spends; in a personal account, its user.
@@ -131,10 +132,47 @@ pub struct Attribution {
     pub project: Option<ProjectName>,
     /// The model that did the work.
     pub model: Option<ModelName>,
-    /// How much of the model's unit was used.
-    pub quantity: Option<Quantity>,
-    /// The caller's own labels.
-    pub labels: Labels,
+}
+
+impl Attribution {
+    pub(super) fn write(&self, out: &mut Writer) {
+        out.id(self.member);
+        out.option(self.project.as_ref(), |out, project| out.text(project.as_str()));
+        out.option(self.model.as_ref(), |out, model| out.text(model.as_str()));
+    }
+
+    pub(super) fn read(input: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            member: input.id("member")?,
+            project: input
+                .option("project", |it| ProjectName::parse(it.text("project")?).map_err(|_| Malformed("project")))?,
+            model: input.option("model", |it| ModelName::parse(it.text("model")?).map_err(|_| Malformed("model")))?,
+        })
+    }
+}
+
+impl Labels {
+    pub(super) fn write(&self, out: &mut Writer) {
+        out.count(self.0.len());
+        for (key, value) in &self.0 {
+            out.text(key);
+            out.text(value);
+        }
+    }
+
+    pub(super) fn read(input: &mut Reader<'_>) -> Result<Self, Malformed> {
+        const FIELD: &str = "labels";
+        let mut labels = BTreeMap::new();
+        for _ in 0..input.count(FIELD)? {
+            let key = input.text(FIELD)?.to_owned();
+            // In their order, each once: the one spelling.
+            if labels.last_key_value().is_some_and(|(last, _)| *last >= key) {
+                return Err(Malformed(FIELD));
+            }
+            labels.insert(key, input.text(FIELD)?.to_owned());
+        }
+        Self::parse(labels).map_err(|_| Malformed(FIELD))
+    }
 }
 
 fn is_word(text: &str, max: usize, punctuation: &str) -> bool {

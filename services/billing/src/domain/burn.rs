@@ -3,6 +3,7 @@
 use bursar_money::Credits;
 use bursar_time::Timestamp;
 
+use super::attribution::Attribution;
 use super::entry::Posting;
 use super::refusal::Refusal;
 use super::state::AccountState;
@@ -16,13 +17,14 @@ pub(super) enum Use {
     Reserve,
 }
 
-/// Plans which lots give `amount` at `now`: one posting for each lot touched, in burn order,
+/// Plans which lots give `amount` for `work` at `now`: one posting for each lot touched, in burn order,
 /// appended to `postings`. Nothing is taken yet.
 ///
 /// # Errors
-/// [`Refusal::InsufficientCredits`] when the spendable lots do not hold that much together.
+/// [`Refusal::InsufficientCredits`] when the lots that may pay for it do not hold that much together.
 pub(super) fn take(
     state: &AccountState,
+    work: &Attribution,
     amount: Credits,
     now: Timestamp,
     purpose: Use,
@@ -30,7 +32,7 @@ pub(super) fn take(
 ) -> Result<(), Refusal> {
     let planned = postings.len();
     let mut missing = amount;
-    for lot in state.spendable_lots(now) {
+    for lot in state.spendable_lots(now).filter(|lot| lot.pays_for(work)) {
         let part = lot.remaining.min(missing);
         let mut posting = Posting::on(lot.id);
         posting.remaining = -part.micro();

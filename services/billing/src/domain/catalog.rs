@@ -5,10 +5,49 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use bursar_money::{Credits, Price};
+use bursar_time::Timestamp;
 
-use super::rates::{ModelPrice, RateCard};
+use super::attribution::ModelName;
+use super::rates::{MAX_METERS, MAX_RATES, MeterPrice, ModelPrice, RateCard};
+use super::scope::Scope;
+
+/// Which of the catalogs that were ever used: 1, 2, 3 …, in the order of their first use. The same catalog keeps its
+/// version, whatever was used in between.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CatalogVersion(NonZeroU32);
+
+impl CatalogVersion {
+    /// The version of this number; none for zero.
+    pub fn new(number: u32) -> Option<Self> {
+        NonZeroU32::new(number).map(Self)
+    }
+
+    /// Its number, above zero.
+    pub fn get(self) -> u32 {
+        self.0.get()
+    }
+}
+
+impl fmt::Display for CatalogVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A catalog and its version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptCatalog {
+    /// Its version.
+    pub version: CatalogVersion,
+    /// When it was first used.
+    pub first_used_at: Timestamp,
+    /// What is for sale in it.
+    pub catalog: Arc<Catalog>,
+}
 
 /// The name of a plan or pack in the catalog and the API, such as `business`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,6 +86,8 @@ pub struct Plan {
     pub price: Option<Price>,
     /// The month's allowance; zero for none. A contract may say otherwise.
     pub credits: Credits,
+    /// What the allowance may pay for.
+    pub scope: Scope,
     /// How many members and pending invitations an organization may have.
     pub seats: u32,
     /// Whether an organization can be run on it.
@@ -66,12 +107,14 @@ pub struct Pack {
     pub price: Price,
     /// How many credits it is.
     pub credits: Credits,
+    /// What they may pay for.
+    pub scope: Scope,
 }
 
 /// What is wrong with a catalog.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CatalogFlaw {
-    /// Two plans, or two packs, or two models of one name.
+    /// Two plans, two packs, two models, or two meters of a model of one name.
     #[error("{0} is listed twice")]
     Duplicate(String),
     /// A display name or a unit that says nothing.
@@ -91,6 +134,18 @@ pub enum CatalogFlaw {
     /// A plan on which nobody can work.
     #[error("{0} must have at least one seat")]
     NoSeats(String),
+    /// A scope for a model that the catalog does not list.
+    #[error("{0} is scoped to the model {1}, which the catalog does not list")]
+    UnknownModel(String, ModelName),
+    /// A model that is measured by nothing, or by more than anybody would read.
+    #[error("{0} must have 1 to {MAX_METERS} meters")]
+    Meters(String),
+    /// A meter without a price that was always in force, or whose changes do not follow one another.
+    #[error(
+        "{0} must have one rate without a date and at most {changes} changes, each from a later date than the one before",
+        changes = MAX_RATES - 1
+    )]
+    Rates(String),
     /// No plan without price and allowance, which everybody is on who has not subscribed.
     #[error("the catalog needs a plan `free` that costs nothing")]
     NoFreePlan,
@@ -124,6 +179,7 @@ impl Catalog {
         for price in &models {
             check_model(price, &mut flaws);
         }
+        check_scopes(&plans, &packs, &models, &mut flaws);
         check_currencies(&plans, &packs, &mut flaws);
         let is_free = |plan: &Plan| plan.id.as_str() == Self::FREE && plan.price.is_some_and(Price::is_zero);
         if !plans.iter().any(is_free) {
@@ -157,6 +213,11 @@ impl Catalog {
     /// What models cost.
     pub fn rates(&self) -> &RateCard {
         &self.rates
+    }
+
+    /// The models a scope names that the catalog does not list.
+    pub fn unlisted<'a>(&self, scope: &'a Scope) -> impl Iterator<Item = &'a ModelName> {
+        scope.models().iter().filter(|model| self.rates.get(model).is_none())
     }
 
     /// A plan by name.
@@ -207,11 +268,41 @@ fn check_pack(pack: &Pack, flaws: &mut Vec<CatalogFlaw>) {
 
 fn check_model(price: &ModelPrice, flaws: &mut Vec<CatalogFlaw>) {
     let name = format!("model {}", price.model);
-    if price.display_name.trim().is_empty() || price.unit.trim().is_empty() {
+    if price.display_name.trim().is_empty() {
         flaws.push(CatalogFlaw::Unnamed(name.clone()));
     }
-    if price.credits_per_unit.is_zero() {
-        flaws.push(CatalogFlaw::NoCredits(name));
+    if !(1..=MAX_METERS).contains(&price.meters.len()) {
+        flaws.push(CatalogFlaw::Meters(name.clone()));
+    }
+    duplicates(price.meters.iter().map(|meter| format!("meter {} of {name}", meter.meter)), flaws);
+    for meter in &price.meters {
+        check_meter(meter, &name, flaws);
+    }
+}
+
+fn check_meter(meter: &MeterPrice, model: &str, flaws: &mut Vec<CatalogFlaw>) {
+    let name = format!("meter {} of {model}", meter.meter);
+    if meter.unit.trim().is_empty() {
+        flaws.push(CatalogFlaw::Unnamed(name.clone()));
+    }
+    if meter.rates.iter().any(|rate| rate.credits_per_unit.is_zero()) {
+        flaws.push(CatalogFlaw::NoCredits(name.clone()));
+    }
+    let begins = meter.rates.first().is_some_and(|rate| rate.from.is_none());
+    let follows = meter.rates.windows(2).all(|pair| pair[0].from < pair[1].from);
+    if !begins || !follows || meter.rates.len() > MAX_RATES {
+        flaws.push(CatalogFlaw::Rates(name));
+    }
+}
+
+/// Credits that are good for a model nobody can use are a slip of the pen.
+fn check_scopes(plans: &[Plan], packs: &[Pack], models: &[ModelPrice], flaws: &mut Vec<CatalogFlaw>) {
+    let listed: BTreeSet<_> = models.iter().map(|price| &price.model).collect();
+    let plans = plans.iter().map(|plan| (format!("plan {}", plan.id), &plan.scope));
+    let packs = packs.iter().map(|pack| (format!("pack {}", pack.id), &pack.scope));
+    for (name, scope) in plans.chain(packs) {
+        let unknown = scope.models().iter().filter(|model| !listed.contains(model));
+        flaws.extend(unknown.map(|model| CatalogFlaw::UnknownModel(name.clone(), model.clone())));
     }
 }
 

@@ -8,7 +8,7 @@ use super::account::Account;
 use super::entry::Entry;
 use super::hold::Hold;
 use super::lot::Lot;
-use super::usage::UsageDelta;
+use super::usage::{MeterDelta, UsageDelta};
 
 /// What must be written to the store: the difference between the loaded state and the decided one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct Changes {
     pub owner: OwnerId,
     /// Its row as it is now.
     pub account: Account,
+    /// Whether it is known anew when its next hold lapses.
+    pub lapse_moved: bool,
     /// New ledger entries, in order.
     pub entries: Vec<Arc<Entry>>,
     /// New lots, as they are now, in burn order.
@@ -29,13 +31,15 @@ pub struct Changes {
     pub holds_updated: Vec<Hold>,
     /// By how much usage aggregates grow, by key.
     pub usage: Vec<UsageDelta>,
+    /// By how much meters' aggregates grow, by key.
+    pub meters: Vec<MeterDelta>,
 }
 
 impl Changes {
     /// Whether there is nothing to write. (A period that began without an entry is recomputed by
     /// whoever looks next, so it need not be written.)
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries.is_empty() && !self.lapse_moved
     }
 }
 

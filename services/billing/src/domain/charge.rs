@@ -1,19 +1,30 @@
 //! Charges and refunds: credits spent, and credits given back.
 
-use std::sync::Arc;
-
 use bursar_id::{ChargeId, HoldId, RefundId};
 use bursar_money::Credits;
 use bursar_time::Timestamp;
 
-use super::attribution::Attribution;
-use super::entry::{Entry, EntryKind, OperationId, Subject};
+use super::actor::Actor;
+use super::attribution::{Attribution, Labels};
+use super::catalog::CatalogVersion;
+use super::entry::{Entry, Event};
+use super::hold::Hold;
 use super::lot::Allocation;
+use super::rates::Component;
+
+/// What the rate card made of metered work: the parts of an amount, and whose prices they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metered {
+    /// One for each meter used; they add up to the amount.
+    pub components: Vec<Component>,
+    /// The catalog whose rates were in force.
+    pub catalog_version: CatalogVersion,
+}
 
 /// Credits that were spent, by a charge or by the capture of a hold.
 ///
-/// A charge is not stored beside the ledger: it *is* its ledger entry, plus the sum of the refunds
-/// that name it.
+/// A charge is not stored beside the ledger: it *is* its ledger entry (a capture's with its hold), plus the sum of
+/// the refunds that name it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Charge {
     /// The charge's id.
@@ -26,7 +37,13 @@ pub struct Charge {
     /// took more than was held. They add up to `amount`.
     pub allocations: Vec<Allocation>,
     /// For whom and for what.
-    pub attribution: Arc<Attribution>,
+    pub attribution: Attribution,
+    /// The caller's own labels; none once they were erased.
+    pub labels: Labels,
+    /// How the amount came about, if by meters.
+    pub metered: Option<Metered>,
+    /// Who made it.
+    pub actor: Actor,
     /// When the work was done, if the caller said so.
     pub occurred_at: Option<Timestamp>,
     /// When it was booked.
@@ -38,28 +55,33 @@ pub struct Charge {
 }
 
 impl Charge {
-    /// The charge that a ledger entry booked, with `refunded` of it given back since; `None` when
-    /// the entry is neither a charge nor a capture.
-    pub fn from_entry(entry: &Entry, refunded: Credits) -> Option<Self> {
-        if !matches!(entry.kind, EntryKind::Charge | EntryKind::Capture) {
-            return None;
-        }
-        let Some(OperationId::Charge(id)) = entry.id else {
-            return None;
-        };
-        let hold = match entry.subject {
-            Some(Subject::Hold(hold)) => Some(hold),
-            _ => None,
+    /// The charge that a CHARGE entry booked, or a CAPTURE entry together with the `hold` it settled; nothing is
+    /// refunded of it yet. `None` for other entries, and for a capture without its hold.
+    pub fn from_entry(entry: &Entry, hold: Option<&Hold>) -> Option<Self> {
+        let (id, attribution, labels, metered, occurred_at, settled) = match &entry.event {
+            Event::Charge(it) => {
+                let labels = entry.details.as_ref().map(|details| details.labels.clone()).unwrap_or_default();
+                (it.charge, it.attribution.clone(), labels, it.metered.clone(), it.occurred_at, None)
+            }
+            Event::Capture(it) => {
+                let hold = hold.filter(|hold| hold.id == it.hold)?;
+                let attribution = hold.terms.attribution.clone();
+                (it.charge, attribution, hold.labels.clone(), it.metered.clone(), None, Some(it.hold))
+            }
+            _ => return None,
         };
         Some(Self {
             id,
             amount: entry.amount,
-            refunded,
+            refunded: Credits::ZERO,
             allocations: entry.allocations(|posting| posting.spent),
-            attribution: Arc::clone(entry.attribution.as_ref()?),
-            occurred_at: entry.occurred_at,
+            attribution,
+            labels,
+            metered,
+            actor: entry.actor,
+            occurred_at,
             created_at: entry.at,
-            hold,
+            hold: settled,
             entry: entry.seq,
         })
     }
@@ -83,24 +105,33 @@ pub struct Refund {
     pub lost: Credits,
     /// Which lots got it, in order: the lot that was spent last comes first.
     pub allocations: Vec<Allocation>,
+    /// How much of the charge has been given back with it and those before it.
+    pub refunded_after: Credits,
+    /// Who gave it back.
+    pub actor: Actor,
     /// When it was booked.
     pub created_at: Timestamp,
+    /// The number of its ledger entry.
+    pub entry: u64,
 }
 
 impl Refund {
     /// The refund that a ledger entry booked; `None` when the entry is no refund.
     pub fn from_entry(entry: &Entry) -> Option<Self> {
-        let (Some(OperationId::Refund(id)), Some(Subject::Charge(charge))) = (entry.id, entry.subject) else {
+        let Event::Refund(refund) = &entry.event else {
             return None;
         };
         let lost: i64 = entry.postings.iter().map(|posting| posting.expired + posting.voided).sum();
         Some(Self {
-            id,
-            charge,
+            id: refund.refund,
+            charge: refund.charge,
             amount: entry.amount,
             lost: Credits::from_micro(lost).ok()?,
             allocations: entry.allocations(|posting| -posting.spent),
+            refunded_after: refund.refunded_after,
+            actor: entry.actor,
             created_at: entry.at,
+            entry: entry.seq,
         })
     }
 }

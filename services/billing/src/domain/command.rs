@@ -3,73 +3,75 @@
 use std::fmt;
 use std::sync::Arc;
 
-use bursar_id::{ChargeId, HoldId, LotId, RefundId, RequestId};
+use bursar_id::{ChargeId, HoldId, LotId, RequestId, UserId};
+use bursar_members::Word;
 use bursar_money::Credits;
 use bursar_time::{Span, Timestamp};
 use sha2::{Digest, Sha256};
 
-use super::attribution::{Attribution, Note};
-use super::canonical::Canonical;
-use super::lot::LotSource;
+use super::actor::Actor;
+use super::attribution::{Attribution, Labels, Note};
+use super::codec::Writer;
+use super::details::{Details, Fingerprint, NamedRequest, Salt};
+use super::lot::{LotSource, LotTerms, Origin};
+use super::rates::MeterUse;
+use super::scope::Scope;
 
-/// The longest time a hold may last.
-pub const MAX_HOLD: Span = Span::DAY;
-
-/// The caller's scope and its id for one request: unique within an account.
+/// An actor and its id for one request, as 16 bytes of SHA-256: unique within an account.
 ///
-/// Two callers that happen to choose the same request id do not meet each other's answers.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RequestKey(Arc<str>);
+/// Two actors that happen to choose the same request id do not meet each other's answers, and nobody can use up
+/// somebody else's.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestKey([u8; 16]);
 
 impl RequestKey {
-    /// The key of `request` as asked by the caller known as `scope` (an id, hence without spaces).
-    pub fn new(scope: &str, request: &RequestId) -> Self {
-        Self(format!("{scope} {request}").into())
-    }
-
-    /// A key as it was stored.
-    pub fn from_stored(text: &str) -> Self {
-        Self(text.into())
-    }
-
-    /// The caller's own part of it.
-    pub fn request_id(&self) -> &str {
-        self.0.split_once(' ').map_or(&*self.0, |(_, id)| id)
+    /// The key of `request` as asked by `actor`.
+    pub fn new(actor: &Actor, request: &RequestId) -> Self {
+        let mut scope = Writer::with_capacity(160);
+        actor.write_scope(&mut scope);
+        scope.text(request.as_str());
+        let digest: [u8; 32] = Sha256::digest(scope.as_slice()).into();
+        let mut first = [0; 16];
+        first.copy_from_slice(&digest[..16]);
+        Self(first)
     }
 
     /// The stored form.
-    pub fn as_str(&self) -> &str {
+    pub fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
-}
 
-impl fmt::Display for RequestKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+    /// Reads the stored form.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
     }
 }
 
-/// Who said what a charge costs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pricing {
-    /// The caller named the amount, so it belongs to the request's fingerprint.
-    Named,
-    /// The rate card did, from model and quantity. A retry after a price change is still the same
-    /// request, so the amount stays out of the fingerprint.
-    RateCard,
+impl fmt::Debug for RequestKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RequestKey({})", hex::encode(self.0))
+    }
+}
+
+/// What work costs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cost {
+    /// So many credits, as the caller says.
+    Amount(Credits),
+    /// What the rate card says for this usage of the model that the work names, when it is booked. A retry after a
+    /// price change is still the same request: only the usage belongs to its fingerprint.
+    Metered(Vec<MeterUse>),
 }
 
 /// Spend credits now, all or nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChargeCommand {
-    /// The new charge's id.
-    pub charge: ChargeId,
     /// How much.
-    pub amount: Credits,
-    /// Who said how much.
-    pub pricing: Pricing,
+    pub cost: Cost,
     /// For whom and for what.
-    pub attribution: Arc<Attribution>,
+    pub attribution: Attribution,
+    /// The caller's own labels.
+    pub labels: Labels,
     /// When the work was done.
     pub occurred_at: Option<Timestamp>,
 }
@@ -77,14 +79,14 @@ pub struct ChargeCommand {
 /// Reserve credits for a while, all or nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HoldCommand {
-    /// The new hold's id.
-    pub hold: HoldId,
     /// How much.
     pub amount: Credits,
-    /// For how long: above zero, at most [`MAX_HOLD`].
+    /// For how long: above zero, at most what the deployment's rules allow.
     pub ttl: Span,
     /// For whom and for what.
-    pub attribution: Arc<Attribution>,
+    pub attribution: Attribution,
+    /// The caller's own labels.
+    pub labels: Labels,
 }
 
 /// Settle a hold: charge part or all of it and give back the rest.
@@ -92,11 +94,9 @@ pub struct HoldCommand {
 pub struct CaptureCommand {
     /// The hold.
     pub hold: HoldId,
-    /// The id of the charge that this makes.
-    pub charge: ChargeId,
-    /// How much to charge.
-    pub amount: Credits,
-    /// Whether `amount` may be above the hold; the excess is then charged as any charge is.
+    /// How much to charge; `None` for all that is held.
+    pub cost: Option<Cost>,
+    /// Whether it may be above the hold; the excess is then charged as any charge is.
     pub allow_excess: bool,
 }
 
@@ -105,8 +105,6 @@ pub struct CaptureCommand {
 pub struct RefundCommand {
     /// The charge.
     pub charge: ChargeId,
-    /// The new refund's id.
-    pub refund: RefundId,
     /// How much; `None` for all that is left.
     pub amount: Option<Credits>,
 }
@@ -114,21 +112,25 @@ pub struct RefundCommand {
 /// Add a lot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GrantCommand {
-    /// The new lot's id.
-    pub lot: LotId,
     /// How many credits.
     pub amount: Credits,
     /// Where they come from.
     pub source: LotSource,
     /// Lower burns first.
     pub priority: i32,
+    /// Which work they pay for.
+    pub scope: Scope,
     /// First instant at which they can be spent; `None` for now. May lie in the past or future.
     pub effective_at: Option<Timestamp>,
-    /// First instant at which they no longer can; `None` for never. May lie in the past, as when a
-    /// renewal runs late: the lot is then granted and expires at once.
+    /// First instant at which they no longer can; `None` for never. May lie in the past, as when a renewal runs
+    /// late: the lot is then granted and expires at once.
     pub expires_at: Option<Timestamp>,
+    /// Where they come from in particular.
+    pub origin: Origin,
     /// A remark for people.
     pub note: Option<Note>,
+    /// The month that begins with it, counted from an anchor: what a subscription does when it begins or renews.
+    pub begins: Option<(Timestamp, u32)>,
 }
 
 /// Void what remains of a lot. What holds have reserved of it stays theirs; what would come back
@@ -161,35 +163,72 @@ pub enum Command {
     Grant(GrantCommand),
     /// Void a lot.
     Void(VoidCommand),
+    /// Note that details are erased: a member's, or with `None` those that belong to no member.
+    Erase {
+        /// Whose.
+        member: Option<UserId>,
+    },
     /// Book what has fallen due and nothing else.
     Sweep,
 }
 
-/// A command with its caller's idempotency key.
+/// The name by which a repetition of a request is recognised.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestName {
+    /// The digest by which it is looked up.
+    pub key: RequestKey,
+    /// What the caller wrote.
+    pub id: RequestId,
+}
+
+impl RequestName {
+    /// The name `id` as chosen by `actor`.
+    pub fn new(actor: &Actor, id: RequestId) -> Self {
+        Self { key: RequestKey::new(actor, &id), id }
+    }
+}
+
+/// A user who must belong to the organization for a request to be carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spender {
+    /// The user.
+    pub user: UserId,
+    /// What the user's own access token says; `None` when a service names the user.
+    pub token: Option<Word>,
+}
+
+/// A command with who must be a member for it, and its caller's name for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// By which a repetition is recognised; `None` when none is wanted.
-    pub key: Option<RequestKey>,
-    /// [`body_hash`] of the command; 0 without a key.
-    pub body_hash: i64,
+    pub name: Option<RequestName>,
+    /// The fingerprint of the command.
+    pub fingerprint: Fingerprint,
+    /// Who must belong to the organization; `None` where nobody has to (operators, personal accounts, the program's
+    /// own bookkeeping).
+    pub spender: Option<Spender>,
+    /// What its details are salted with.
+    pub salt: Salt,
     /// What is asked.
     pub command: Command,
 }
 
 /// Which stored rows must be in the state before a request can be decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Needs<'a> {
+pub struct Needs {
     /// A hold, with the lots it is earmarked on.
     pub hold: Option<HoldId>,
     /// A charge, with its refunded sum and the lots that paid it.
     pub charge: Option<ChargeId>,
     /// A lot, even one that is used up.
     pub lot: Option<LotId>,
-    /// The entry that was booked under this key, if there is one.
-    pub key: Option<&'a RequestKey>,
+    /// A user's membership.
+    pub member: Option<UserId>,
+    /// The entry that was booked under this key, if there is one, with its details.
+    pub key: Option<RequestKey>,
 }
 
-impl Needs<'_> {
+impl Needs {
     /// Whether it is about something that was made before.
     pub fn something_made(&self) -> bool {
         self.hold.is_some() || self.charge.is_some() || self.lot.is_some()
@@ -198,49 +237,80 @@ impl Needs<'_> {
 
 impl Request {
     /// A request with the fingerprint of its command.
-    pub fn new(key: Option<RequestKey>, command: Command) -> Self {
-        let body_hash = if key.is_some() { body_hash(&command) } else { 0 };
-        Self { key, body_hash, command }
+    pub fn new(name: Option<RequestName>, salt: Salt, command: Command) -> Self {
+        Self { name, fingerprint: fingerprint(&command), spender: None, salt, command }
+    }
+
+    /// The program's own request without a name.
+    pub fn unnamed(command: Command) -> Self {
+        Self::new(None, [0; 16], command)
+    }
+
+    /// The same, for which `spender` must belong to the organization.
+    #[must_use]
+    pub fn for_member(self, spender: Option<Spender>) -> Self {
+        Self { spender, ..self }
+    }
+
+    /// The key of its name.
+    pub fn key(&self) -> Option<RequestKey> {
+        self.name.as_ref().map(|name| name.key)
     }
 
     /// Which stored rows the decision depends on, beside the account's live lots and overdue holds.
-    pub fn needs(&self) -> Needs<'_> {
-        let mut needs = Needs { hold: None, charge: None, lot: None, key: self.key.as_ref() };
+    pub fn needs(&self) -> Needs {
+        let member = self.spender.map(|spender| spender.user);
+        let mut needs = Needs { hold: None, charge: None, lot: None, member, key: self.key() };
         match &self.command {
             Command::Capture(command) => needs.hold = Some(command.hold),
             Command::Release { hold } => needs.hold = Some(*hold),
             Command::Refund(command) => needs.charge = Some(command.charge),
             Command::Void(command) => needs.lot = Some(command.lot),
-            Command::Charge(_) | Command::Hold(_) | Command::Grant(_) | Command::Sweep => {}
+            Command::Charge(_) | Command::Hold(_) | Command::Grant(_) | Command::Erase { .. } | Command::Sweep => {}
         }
         needs
     }
+
+    /// The details of what it books, for `member`; `None` where there is nothing to keep.
+    pub(super) fn details(&self, member: Option<UserId>, labels: Labels, note: Option<Note>) -> Option<Arc<Details>> {
+        let named = |name: &RequestName| NamedRequest { id: name.id.clone(), fingerprint: self.fingerprint };
+        let request = self.name.as_ref().map(named);
+        let details = Details { member, request, labels, note, salt: self.salt };
+        (!details.is_empty()).then(|| Arc::new(details))
+    }
 }
 
-/// The fingerprint of what a caller asked for: the first eight bytes of SHA-256 over the kind of
-/// command and every field the caller chose.
-///
-/// Ids that the server makes are left out, because a retry brings new ones.
-pub fn body_hash(command: &Command) -> i64 {
-    let mut buffer = Vec::with_capacity(192);
-    let mut out = Canonical::new(&mut buffer);
+/// The fingerprint of what a caller asked for: 16 bytes of SHA-256 over the kind of command and every field the
+/// caller chose.
+pub(super) fn fingerprint(command: &Command) -> Fingerprint {
+    let mut out = Writer::with_capacity(192);
+    write(&mut out, command);
+    let digest: [u8; 32] = Sha256::digest(out.as_slice()).into();
+    let mut first = [0; 16];
+    first.copy_from_slice(&digest[..16]);
+    Fingerprint(first)
+}
+
+fn write(out: &mut Writer, command: &Command) {
     match command {
         Command::Charge(it) => {
             out.text("charge");
-            out.option((it.pricing == Pricing::Named).then_some(it.amount), Canonical::credits);
-            out.attribution(&it.attribution);
-            out.option(it.occurred_at, Canonical::time);
+            write_cost(out, &it.cost);
+            it.attribution.write(out);
+            it.labels.write(out);
+            out.option(it.occurred_at, Writer::time);
         }
         Command::Hold(it) => {
             out.text("hold");
             out.credits(it.amount);
-            out.i64(it.ttl.as_micros());
-            out.attribution(&it.attribution);
+            out.int(it.ttl.as_micros());
+            it.attribution.write(out);
+            it.labels.write(out);
         }
         Command::Capture(it) => {
             out.text("capture");
             out.id(it.hold);
-            out.credits(it.amount);
+            out.option(it.cost.as_ref(), write_cost);
             out.flag(it.allow_excess);
         }
         Command::Release { hold } => {
@@ -250,26 +320,43 @@ pub fn body_hash(command: &Command) -> i64 {
         Command::Refund(it) => {
             out.text("refund");
             out.id(it.charge);
-            out.option(it.amount, Canonical::credits);
+            out.option(it.amount, Writer::credits);
         }
         Command::Grant(it) => {
             out.text("grant");
             out.credits(it.amount);
-            out.text(it.source.as_str());
-            out.i64(i64::from(it.priority));
-            out.option(it.effective_at, Canonical::time);
-            out.option(it.expires_at, Canonical::time);
-            out.note(it.note.as_ref());
+            out.option(it.effective_at, Writer::time);
+            // Where they come from in particular is the program's to say, not the caller's.
+            let terms = LotTerms { origin: Origin::default(), ..LotTerms::of(it, Timestamp::EPOCH) };
+            terms.write(out);
+            out.option(it.note.as_ref(), |out, note| out.text(note.as_str()));
         }
         Command::Void(it) => {
             out.text("void");
             out.id(it.lot);
-            out.note(it.note.as_ref());
+            out.option(it.note.as_ref(), |out, note| out.text(note.as_str()));
+        }
+        Command::Erase { member } => {
+            out.text("erase");
+            out.option(*member, Writer::id);
         }
         Command::Sweep => out.text("sweep"),
     }
-    let digest: [u8; 32] = Sha256::digest(&buffer).into();
-    let mut first = [0; 8];
-    first.copy_from_slice(&digest[..8]);
-    i64::from_be_bytes(first)
+}
+
+fn write_cost(out: &mut Writer, cost: &Cost) {
+    match cost {
+        Cost::Amount(amount) => {
+            out.byte(0);
+            out.credits(*amount);
+        }
+        Cost::Metered(usage) => {
+            out.byte(1);
+            out.count(usage.len());
+            for used in usage {
+                out.option(used.meter.as_ref(), |out, meter| out.text(meter.as_str()));
+                out.uint(used.quantity.millionths().unsigned_abs());
+            }
+        }
+    }
 }

@@ -1,52 +1,55 @@
 //! The ledger: what happened to an account, numbered without gaps and chained by hash.
 //!
 //! An entry is the whole truth about one operation: balances, lots and holds are what the entries
-//! add up to, and the answer to a repeated request is rebuilt from its entry alone. So an entry is
-//! never changed and holds everything its operation answered.
+//! add up to, and the answer to a repeated request is rebuilt from its entry. So an entry is never
+//! changed. What refers to something earlier (a capture to its hold, a refund to its charge) names it
+//! and copies nothing of it.
 
 use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
-use bursar_id::{ChargeId, HoldId, LotId, OwnerId, RefundId};
+use bursar_id::{ApiKeyId, ChargeId, HoldId, LotId, OwnerId, RefundId, UserId};
 use bursar_money::Credits;
 use bursar_time::Timestamp;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::attribution::{Attribution, Note};
-use super::canonical::Canonical;
+use super::actor::Actor;
+use super::attribution::Attribution;
+use super::charge::Metered;
 use super::command::RequestKey;
-use super::lot::{Allocation, LotSource};
-use super::refusal::Inconsistent;
+use super::details::Details;
+use super::lot::{Allocation, LotTerms};
 
-/// What kind of operation an entry records, and which fields beside the common ones it fills.
+/// What kind of operation an entry records. The numbers are stored and never change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
 pub enum EntryKind {
-    /// A new lot. `id` the lot, `grant` its terms, `expires_at` its expiry, `note`.
-    Grant,
-    /// Credits spent. `id` the charge, `attribution`, `occurred_at`.
-    Charge,
-    /// Credits reserved. `id` the hold, `attribution`, `expires_at` its deadline.
-    Hold,
-    /// A hold settled. `id` the charge, `subject` the hold, the hold's `attribution`.
-    Capture,
-    /// A hold given back. `subject` the hold, with its `attribution`, its deadline in
-    /// `expires_at` and the time it was placed in `occurred_at`.
-    Release,
-    /// A hold past its deadline; fields as for `Release`.
-    HoldLapsed,
-    /// A charge given back. `id` the refund, `subject` the charge, the charge's `attribution`.
-    Refund,
-    /// What was left of a lot when it expired. `subject` the lot, `expires_at` its expiry.
-    Expire,
-    /// What was left of a lot when an operator voided it. `subject` the lot, `note`.
-    Void,
+    /// A new lot.
+    Grant = 1,
+    /// Credits spent.
+    Charge = 2,
+    /// Credits reserved.
+    Hold = 3,
+    /// A hold settled.
+    Capture = 4,
+    /// A hold given back.
+    Release = 5,
+    /// A hold past its deadline.
+    HoldLapsed = 6,
+    /// A charge given back.
+    Refund = 7,
+    /// What was left of a lot when it expired.
+    Expire = 8,
+    /// What was left of a lot when an operator voided it.
+    Void = 9,
+    /// Details erased. (11 and 12 are kept for DEBT and `DEBT_PAID`: credits that a refunded or disputed payment had
+    /// granted and that were spent, and their repayment by a later pack.)
+    Erase = 10,
 }
 
 impl EntryKind {
     /// Every kind, in the order of the API's enum.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Grant,
         Self::Charge,
         Self::Hold,
@@ -56,9 +59,10 @@ impl EntryKind {
         Self::Refund,
         Self::Expire,
         Self::Void,
+        Self::Erase,
     ];
 
-    /// The stored name, which is the API's name.
+    /// The API's name.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Grant => "GRANT",
@@ -70,6 +74,7 @@ impl EntryKind {
             Self::Refund => "REFUND",
             Self::Expire => "EXPIRE",
             Self::Void => "VOID",
+            Self::Erase => "ERASE",
         }
     }
 }
@@ -80,18 +85,7 @@ impl fmt::Display for EntryKind {
     }
 }
 
-impl FromStr for EntryKind {
-    type Err = Inconsistent;
-
-    fn from_str(text: &str) -> Result<Self, Inconsistent> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.as_str() == text)
-            .ok_or(Inconsistent("a ledger entry has an unknown kind"))
-    }
-}
-
-/// What an entry made: the id by which the operation is known.
+/// What an entry made, or what it acts upon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum OperationId {
     /// A charge, or a capture's charge.
@@ -115,51 +109,157 @@ impl fmt::Display for OperationId {
     }
 }
 
-impl FromStr for OperationId {
-    type Err = Inconsistent;
-
-    fn from_str(text: &str) -> Result<Self, Inconsistent> {
-        let unknown = Inconsistent("a ledger entry has an unreadable id");
-        match text.split('_').next() {
-            Some(ChargeId::PREFIX) => text.parse().map(Self::Charge).map_err(|_| unknown),
-            Some(HoldId::PREFIX) => text.parse().map(Self::Hold).map_err(|_| unknown),
-            Some(RefundId::PREFIX) => text.parse().map(Self::Refund).map_err(|_| unknown),
-            Some(LotId::PREFIX) => text.parse().map(Self::Lot).map_err(|_| unknown),
-            _ => Err(unknown),
-        }
-    }
+/// Credits spent at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChargeEvent {
+    /// The charge that it made.
+    pub charge: ChargeId,
+    /// For whom and for what.
+    pub attribution: Attribution,
+    /// How the amount came about, if by meters.
+    pub metered: Option<Metered>,
+    /// When the work was done, if the caller said so.
+    pub occurred_at: Option<Timestamp>,
+    /// The API key it was made with.
+    pub key: Option<ApiKeyId>,
+    /// When the period began in which it counts.
+    pub period: Timestamp,
 }
 
-/// What an entry acts upon: something that an earlier entry made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Subject {
-    /// The hold that is captured, released or lapses.
-    Hold(HoldId),
-    /// The charge that is refunded.
-    Charge(ChargeId),
-    /// The lot that expires or is voided.
-    Lot(LotId),
+/// Credits reserved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HoldEvent {
+    /// The hold that it placed.
+    pub hold: HoldId,
+    /// For whom and for what.
+    pub attribution: Attribution,
+    /// When it lapses.
+    pub deadline: Timestamp,
+    /// The API key it was placed with.
+    pub key: Option<ApiKeyId>,
+    /// When the period began in which it counts.
+    pub period: Timestamp,
 }
 
-impl fmt::Display for Subject {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+/// A hold settled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CaptureEvent {
+    /// The charge that it made.
+    pub charge: ChargeId,
+    /// The hold that it settled.
+    pub hold: HoldId,
+    /// How the amount came about, if by meters.
+    pub metered: Option<Metered>,
+}
+
+/// A charge given back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RefundEvent {
+    /// The refund that it made.
+    pub refund: RefundId,
+    /// The charge that it gives back.
+    pub charge: ChargeId,
+    /// How much of the charge has been given back with it: only a charge's last refund need be read.
+    pub refunded_after: Credits,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Credits came.
+    Grant {
+        /// The lot.
+        lot: LotId,
+        /// What was agreed about it.
+        terms: Arc<LotTerms>,
+    },
+    /// Credits were spent.
+    Charge(ChargeEvent),
+    /// Credits were reserved.
+    Hold(HoldEvent),
+    /// A hold was settled.
+    Capture(CaptureEvent),
+    /// A hold was given back.
+    Release {
+        /// The hold.
+        hold: HoldId,
+    },
+    /// A hold gave itself back at its deadline.
+    HoldLapsed {
+        /// The hold.
+        hold: HoldId,
+    },
+    /// A charge was given back.
+    Refund(RefundEvent),
+    /// A lot expired.
+    Expire {
+        /// The lot.
+        lot: LotId,
+    },
+    /// A lot was voided.
+    Void {
+        /// The lot.
+        lot: LotId,
+    },
+    /// The details of earlier entries were erased.
+    Erase {
+        /// Whose; `None` for notes and whatever else belongs to no member.
+        member: Option<UserId>,
+    },
+}
+
+impl Event {
+    /// Its kind.
+    pub fn kind(&self) -> EntryKind {
         match self {
-            Self::Hold(id) => id.fmt(f),
-            Self::Charge(id) => id.fmt(f),
-            Self::Lot(id) => id.fmt(f),
+            Self::Grant { .. } => EntryKind::Grant,
+            Self::Charge(_) => EntryKind::Charge,
+            Self::Hold(_) => EntryKind::Hold,
+            Self::Capture(_) => EntryKind::Capture,
+            Self::Release { .. } => EntryKind::Release,
+            Self::HoldLapsed { .. } => EntryKind::HoldLapsed,
+            Self::Refund(_) => EntryKind::Refund,
+            Self::Expire { .. } => EntryKind::Expire,
+            Self::Void { .. } => EntryKind::Void,
+            Self::Erase { .. } => EntryKind::Erase,
         }
     }
-}
 
-impl FromStr for Subject {
-    type Err = Inconsistent;
+    /// What it made.
+    pub fn made(&self) -> Option<OperationId> {
+        match self {
+            Self::Grant { lot, .. } => Some(OperationId::Lot(*lot)),
+            Self::Charge(ChargeEvent { charge, .. }) | Self::Capture(CaptureEvent { charge, .. }) => {
+                Some(OperationId::Charge(*charge))
+            }
+            Self::Hold(hold) => Some(OperationId::Hold(hold.hold)),
+            Self::Refund(refund) => Some(OperationId::Refund(refund.refund)),
+            Self::Release { .. }
+            | Self::HoldLapsed { .. }
+            | Self::Expire { .. }
+            | Self::Void { .. }
+            | Self::Erase { .. } => None,
+        }
+    }
 
-    fn from_str(text: &str) -> Result<Self, Inconsistent> {
-        match text.parse()? {
-            OperationId::Hold(id) => Ok(Self::Hold(id)),
-            OperationId::Charge(id) => Ok(Self::Charge(id)),
-            OperationId::Lot(id) => Ok(Self::Lot(id)),
-            OperationId::Refund(_) => Err(Inconsistent("a ledger entry acts upon a refund")),
+    /// What it acts upon: something that an earlier entry made.
+    pub fn subject(&self) -> Option<OperationId> {
+        match self {
+            Self::Capture(CaptureEvent { hold, .. }) | Self::Release { hold } | Self::HoldLapsed { hold } => {
+                Some(OperationId::Hold(*hold))
+            }
+            Self::Refund(refund) => Some(OperationId::Charge(refund.charge)),
+            Self::Expire { lot } | Self::Void { lot } => Some(OperationId::Lot(*lot)),
+            Self::Grant { .. } | Self::Charge(_) | Self::Hold(_) | Self::Erase { .. } => None,
+        }
+    }
+
+    /// For whom and for what, where the event says so itself.
+    pub fn attribution(&self) -> Option<&Attribution> {
+        match self {
+            Self::Charge(charge) => Some(&charge.attribution),
+            Self::Hold(hold) => Some(&hold.attribution),
+            _ => None,
         }
     }
 }
@@ -167,9 +267,7 @@ impl FromStr for Subject {
 /// How one operation moved the credits of one lot: changes in micro-credits.
 ///
 /// They add up to zero, except in a grant, whose one posting adds what it grants to `remaining`.
-/// Stored as the array `[lot, remaining, held, spent, expired, voided]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "PostingArray", into = "PostingArray")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Posting {
     /// The lot.
     pub lot: LotId,
@@ -183,21 +281,6 @@ pub struct Posting {
     pub expired: i64,
     /// Change of what was voided.
     pub voided: i64,
-}
-
-type PostingArray = (LotId, i64, i64, i64, i64, i64);
-
-impl From<PostingArray> for Posting {
-    fn from((lot, remaining, held, spent, expired, voided): PostingArray) -> Self {
-        Self { lot, remaining, held, spent, expired, voided }
-    }
-}
-
-impl From<Posting> for PostingArray {
-    fn from(posting: Posting) -> Self {
-        let Posting { lot, remaining, held, spent, expired, voided } = posting;
-        (lot, remaining, held, spent, expired, voided)
-    }
 }
 
 impl Posting {
@@ -225,24 +308,13 @@ impl Posting {
     }
 }
 
-/// The terms of a granted lot that its entry does not say elsewhere.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct GrantTerms {
-    /// Where the credits came from.
-    pub source: LotSource,
-    /// Lower burns first.
-    pub priority: i32,
-    /// First instant at which the lot can be spent.
-    pub effective_at: Timestamp,
-}
-
 /// One line of an account's ledger.
+///
+/// It is made with its stored form ([`Entry::body`]) and never changes afterwards.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// 1 for the account's first entry, one more for each that follows.
     pub seq: u64,
-    /// What happened.
-    pub kind: EntryKind,
     /// When it took effect. Never earlier than the entry before it. An expiry and a lapse take
     /// effect when they were due, even if they were booked later.
     pub at: Timestamp,
@@ -250,74 +322,61 @@ pub struct Entry {
     pub amount: Credits,
     /// What remains in all lots after it, whether effective yet or not.
     pub available_after: Credits,
+    /// What can be spent at `at` after it: what is called available everywhere else.
+    pub spendable_after: Credits,
     /// What open holds reserve after it.
     pub held_after: Credits,
-    /// What the operation made.
-    pub id: Option<OperationId>,
-    /// What it acted upon.
-    pub subject: Option<Subject>,
-    /// For whom and for what.
-    pub attribution: Option<Arc<Attribution>>,
-    /// When the work was done, as its caller said; for `Release` and `HoldLapsed`, when the hold
-    /// was placed.
-    pub occurred_at: Option<Timestamp>,
-    /// A lot's expiry or a hold's deadline.
-    pub expires_at: Option<Timestamp>,
-    /// A granted lot's terms.
-    pub grant: Option<GrantTerms>,
-    /// A remark for people.
-    pub note: Option<Note>,
-    /// The caller and its name for the request; `None` for what the engine books by itself.
+    /// Who did it.
+    pub actor: Actor,
+    /// What happened.
+    pub event: Event,
+    /// The digest of the actor and its name for the request; `None` for what has no name.
     pub request_key: Option<RequestKey>,
-    /// Fingerprint of the request; 0 without a request key.
-    pub body_hash: i64,
     /// How the lots changed, in the order in which the engine touched them.
     pub postings: Vec<Posting>,
-    /// SHA-256 of the previous entry's hash and of every field above: see [`Entry::digest`].
+    /// The digest of its details ([`Details::digest`]); `None` if it has none.
+    pub details_digest: Option<[u8; 32]>,
+    /// The details; `None` if it has none, if they were erased or not loaded. Not part of the entry.
+    pub details: Option<Arc<Details>>,
+    /// The stored form of everything above but `seq`, `at` and `request_key`, which stand beside it.
+    pub body: Vec<u8>,
+    /// See [`Entry::digest`].
     pub hash: [u8; 32],
 }
 
 impl Entry {
-    /// The hash that this entry must carry when `previous` is the hash of the entry before it.
-    ///
-    /// `buffer` is scratch space, reused from entry to entry. The owner is hashed in, so an entry
-    /// cannot be moved to another account.
-    pub fn digest(&self, owner: OwnerId, previous: &[u8; 32], buffer: &mut Vec<u8>) -> [u8; 32] {
-        let mut out = Canonical::new(buffer);
-        out.bytes(previous);
-        out.owner(owner);
-        out.u64(self.seq);
-        out.text(self.kind.as_str());
-        out.time(self.at);
-        out.credits(self.amount);
-        out.credits(self.available_after);
-        out.credits(self.held_after);
-        out.option(self.id, Canonical::operation);
-        out.option(self.subject, Canonical::subject);
-        out.option(self.attribution.as_deref(), |out, it| {
-            out.flag(true);
-            out.attribution(it);
-        });
-        out.option(self.occurred_at, Canonical::time);
-        out.option(self.expires_at, Canonical::time);
-        out.option(self.grant, |out, terms| {
-            out.text(terms.source.as_str());
-            out.i64(i64::from(terms.priority));
-            out.time(terms.effective_at);
-        });
-        out.note(self.note.as_ref());
-        out.option(self.request_key.as_ref(), |out, key| out.text(key.as_str()));
-        out.i64(self.body_hash);
-        out.u64(self.postings.len() as u64);
-        for posting in &self.postings {
-            out.id(posting.lot);
-            out.i64(posting.remaining);
-            out.i64(posting.held);
-            out.i64(posting.spent);
-            out.i64(posting.expired);
-            out.i64(posting.voided);
+    /// The hash that this entry must carry when `previous` is the hash of the entry before it: SHA-256 over that
+    /// hash, the owner and everything that is stored of the entry. The owner is hashed in, so an entry cannot be
+    /// moved to another account.
+    pub fn digest(&self, owner: OwnerId, previous: &[u8; 32]) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        hash.update(previous);
+        hash.update(owner.to_bytes());
+        hash.update(self.seq.to_be_bytes());
+        hash.update(self.at.as_micros().to_be_bytes());
+        // A key has sixteen bytes or none, and what follows begins with the format: no two entries meet.
+        match &self.request_key {
+            Some(key) => {
+                hash.update([1]);
+                hash.update(key.as_bytes());
+            }
+            None => hash.update([0]),
         }
-        Sha256::digest(buffer).into()
+        hash.update(&self.body);
+        hash.finalize().into()
+    }
+
+    /// The charge that it gives back, by which a charge's last refund is found.
+    pub fn refunds(&self) -> Option<ChargeId> {
+        match &self.event {
+            Event::Refund(refund) => Some(refund.charge),
+            _ => None,
+        }
+    }
+
+    /// Its kind.
+    pub fn kind(&self) -> EntryKind {
+        self.event.kind()
     }
 
     /// The lots for which `part` is above zero, with that amount, in the order of the postings.

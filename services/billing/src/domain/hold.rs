@@ -8,7 +8,9 @@ use bursar_id::{ChargeId, HoldId};
 use bursar_money::Credits;
 use bursar_time::Timestamp;
 
-use super::attribution::Attribution;
+use super::actor::Actor;
+use super::attribution::{Attribution, Labels};
+use super::codec::{Malformed, Reader, Writer};
 use super::lot::Allocation;
 use super::refusal::Inconsistent;
 
@@ -54,6 +56,70 @@ impl FromStr for HoldState {
     }
 }
 
+/// What was agreed about a hold when it was placed; never changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HoldTerms {
+    /// How much was reserved.
+    pub amount: Credits,
+    /// Which lots the credits were reserved on, in burn order; they add up to `amount`.
+    pub earmarks: Vec<Allocation>,
+    /// For whom and for what.
+    pub attribution: Attribution,
+    /// Who placed it: whose token may settle it.
+    pub placed_by: Actor,
+    /// When it was placed.
+    pub created_at: Timestamp,
+    /// When the period began in which it was placed.
+    pub period: Timestamp,
+}
+
+impl HoldTerms {
+    const FORMAT: u8 = 1;
+
+    /// The stored form, beside what changes about a hold.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Writer::with_capacity(128);
+        out.byte(Self::FORMAT);
+        out.credits(self.amount);
+        out.count(self.earmarks.len());
+        for earmark in &self.earmarks {
+            out.id(earmark.lot);
+            out.credits(earmark.amount);
+        }
+        self.attribution.write(&mut out);
+        self.placed_by.write(&mut out);
+        out.time(self.created_at);
+        out.time(self.period);
+        out.finish()
+    }
+
+    /// Reads the stored form.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Inconsistent> {
+        let mut input = Reader::new(bytes);
+        let terms = Self::read(&mut input).and_then(|terms| input.finish().map(|()| terms));
+        terms.map_err(|Malformed(_)| Inconsistent("a hold's terms are unreadable"))
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, Malformed> {
+        if input.byte("format")? != Self::FORMAT {
+            return Err(Malformed("format"));
+        }
+        let amount = input.credits("amount")?;
+        let mut earmarks = Vec::new();
+        for _ in 0..input.count("earmarks")? {
+            earmarks.push(Allocation { lot: input.id("earmark")?, amount: input.credits("earmark")? });
+        }
+        Ok(Self {
+            amount,
+            earmarks,
+            attribution: Attribution::read(input)?,
+            placed_by: Actor::read(input)?,
+            created_at: input.time("created_at")?,
+            period: input.time("period")?,
+        })
+    }
+}
+
 /// A reservation of credits, earmarked lot by lot.
 ///
 /// It outlives the period, the expiry of its lots and its member's removal; only capture, release
@@ -62,18 +128,16 @@ impl FromStr for HoldState {
 pub struct Hold {
     /// The hold's id.
     pub id: HoldId,
-    /// How much was reserved.
-    pub amount: Credits,
+    /// The number of the entry that placed it.
+    pub number: u64,
+    /// What was agreed; shared, because holds are copied with every change.
+    pub terms: Arc<HoldTerms>,
+    /// The caller's own labels; none once they were erased.
+    pub labels: Labels,
     /// What has become of it.
     pub state: HoldState,
     /// The first instant at which it is no longer held.
     pub deadline: Timestamp,
-    /// Which lots the credits were reserved on, in burn order; they add up to `amount`.
-    pub earmarks: Vec<Allocation>,
-    /// For whom and for what.
-    pub attribution: Arc<Attribution>,
-    /// When it was placed.
-    pub created_at: Timestamp,
     /// When it left the state `Open`.
     pub settled_at: Option<Timestamp>,
     /// What its capture charged: zero unless captured; above `amount` only with `allow_excess`.

@@ -10,65 +10,80 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `lot` | one grant of credits and the order in which grants are spent |
+//! | `lot`, `scope` | one grant of credits, the order in which grants are spent, and which work they pay for |
 //! | `hold`, `charge` | a reservation; a charge and its refunds |
-//! | `attribution` | who, for which project and with which model credits were used |
+//! | `attribution`, `actor` | for whom, for which project and with which model credits were used; who used them |
 //! | `command` | what can be asked, and the fingerprint that makes asking idempotent |
 //! | `account` | the account's own row and its balance |
-//! | `state`, `changes` | the state of one account that decisions read and change; what to write back |
+//! | `rules` | what holds for every account alike |
+//! | `state`, `booking`, `changes` | the state of one account that decisions read and change; what to write back |
 //! | `decide` | one file per kind of command: the rules |
 //! | `burn` | taking an amount from lots in burn order |
 //! | `outcome`, `refusal` | the two kinds of answer |
-//! | `entry`, `entry_row` | the ledger, its hash chain and its stored form |
-//! | `verify` | the audit that recomputes a ledger from its entries |
-//! | `usage` | aggregates by hour, member, project and model |
+//! | `entry`, `entry_body`, `codec` | the ledger, its hash chain and its stored form |
+//! | `details` | what entries say in free text, apart from them so that it can be erased |
+//! | `operation` | ids that say which entry they name |
+//! | `verify`, `shape`, `erased` | the audit that recomputes a ledger from its entries, what each kind of them looks like, and what excuses missing details |
+//! | `usage` | aggregates by hour, member, project, model and meter |
 //! | `rates`, `catalog` | what models, plans and packs cost |
 //! | `subscription`, `purchase` | plans and packs that an owner has, and when their months begin |
-//! | `standing` | sets of roles |
 
 mod account;
+mod actor;
 mod attribution;
+mod booking;
 mod burn;
-mod canonical;
 mod catalog;
 mod changes;
 mod charge;
+mod codec;
 mod command;
 mod decide;
+mod details;
 mod entry;
-mod entry_row;
+mod entry_body;
+mod erased;
 mod hold;
 mod lot;
+mod operation;
 mod outcome;
 mod purchase;
 mod rates;
 mod refusal;
-mod standing;
+mod rules;
+mod scope;
+mod shape;
 mod state;
 mod subscription;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod usage;
 mod verify;
 
 pub use account::{Account, Balance, Expiry, LedgerHead, Period};
+pub use actor::Actor;
 pub use attribution::{Attribution, AttributionError, Labels, ModelName, Note, ProjectName};
-pub use catalog::{Catalog, CatalogFlaw, Pack, Plan, ProductId};
+pub use catalog::{Catalog, CatalogFlaw, CatalogVersion, KeptCatalog, Pack, Plan, ProductId};
 pub use changes::Changes;
-pub use charge::{Charge, Refund};
-pub use command::{CaptureCommand, ChargeCommand, GrantCommand, Pricing, RefundCommand, VoidCommand};
-pub use command::{Command, HoldCommand, MAX_HOLD, Needs, Request, RequestKey, body_hash};
+pub use charge::{Charge, Metered, Refund};
+pub use command::{CaptureCommand, ChargeCommand, Cost, GrantCommand, RefundCommand, VoidCommand};
+pub use command::{Command, HoldCommand, Needs, Request, RequestKey, RequestName, Spender};
 pub use decide::decide;
-pub use entry::{Entry, EntryKind, GrantTerms, OperationId, Posting, Subject};
-pub use entry_row::{EntryRow, UnreadableEntry};
-pub use hold::{Hold, HoldState};
-pub use lot::{Allocation, BurnKey, Lot, LotSource};
-pub use outcome::{Charged, Granted, Held, Outcome, Refunded, Released, Voided};
+pub use details::{Details, DetailsPage, Fingerprint, NamedRequest, PAGE_ENTRIES, Salt, UnreadablePage};
+pub use entry::{CaptureEvent, ChargeEvent, Entry, EntryKind, Event, HoldEvent, OperationId, Posting, RefundEvent};
+pub use entry_body::{StoredEntry, Unreadable, UnreadableEntry};
+pub use hold::{Hold, HoldState, HoldTerms};
+pub use lot::{Allocation, BurnKey, Lot, LotSource, LotTerms, Origin};
+pub use operation::OperationKey;
+pub use outcome::{Charged, Erased, Granted, Held, Outcome, Refunded, Released, Voided};
 pub use purchase::{Purchase, PurchaseState, Sale};
-pub use rates::{ModelPrice, RateCard, RateError};
+pub use rates::{
+    Component, MAX_METERS, MAX_RATES, MeterName, MeterPrice, MeterUse, ModelPrice, Priced, Rate, RateCard, RateError,
+};
 pub use refusal::{Inconsistent, Refusal};
-pub use standing::Roles;
+pub use rules::{Rules, Spending};
+pub use scope::{Scope, ScopeError};
 pub use state::AccountState;
 pub use subscription::{Month, Paid, Subscription, SubscriptionState};
-pub use usage::{UsageDelta, UsageKey, UsageTotals};
+pub use usage::{MeterDelta, MeterKey, MeterTotals, UsageDelta, UsageKey, UsageTotals};
 pub use verify::{Audit, BadLedger, Flaw, Verifier};

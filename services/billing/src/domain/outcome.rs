@@ -9,8 +9,8 @@ use std::sync::Arc;
 use bursar_money::Credits;
 
 use super::charge::{Charge, Refund};
-use super::entry::{Entry, EntryKind, OperationId, Subject};
-use super::hold::{Hold, HoldState};
+use super::entry::{Entry, Event};
+use super::hold::{Hold, HoldState, HoldTerms};
 use super::lot::Lot;
 use super::refusal::Inconsistent;
 
@@ -19,7 +19,7 @@ use super::refusal::Inconsistent;
 pub struct Charged {
     /// The charge as it was made; nothing of it is refunded yet.
     pub charge: Charge,
-    /// What remains in all lots right after it.
+    /// What could be spent right after it.
     pub balance_after: Credits,
     /// Whether this repeats the answer of an earlier attempt.
     pub replayed: bool,
@@ -30,7 +30,7 @@ pub struct Charged {
 pub struct Held {
     /// The hold as it was placed, open.
     pub hold: Hold,
-    /// What remains in all lots right after it.
+    /// What could be spent right after it.
     pub balance_after: Credits,
     /// Whether this repeats the answer of an earlier attempt.
     pub replayed: bool,
@@ -41,7 +41,7 @@ pub struct Held {
 pub struct Released {
     /// The hold, released or lapsed.
     pub hold: Hold,
-    /// What remains in all lots right after it.
+    /// What could be spent right after it.
     pub balance_after: Credits,
     /// Whether an earlier attempt, another release or the deadline had given it back before.
     pub replayed: bool,
@@ -52,7 +52,7 @@ pub struct Released {
 pub struct Refunded {
     /// The refund.
     pub refund: Refund,
-    /// What remains in all lots right after it.
+    /// What could be spent right after it.
     pub balance_after: Credits,
     /// Whether this repeats the answer of an earlier attempt.
     pub replayed: bool,
@@ -63,7 +63,7 @@ pub struct Refunded {
 pub struct Granted {
     /// The lot as it was granted, nothing spent.
     pub lot: Lot,
-    /// What remains in all lots right after it.
+    /// What could be spent right after it.
     pub balance_after: Credits,
     /// Whether this repeats the answer of an earlier attempt.
     pub replayed: bool,
@@ -76,8 +76,19 @@ pub struct Voided {
     pub lot: bursar_id::LotId,
     /// How many credits were voided; what holds reserve of the lot is not among them.
     pub amount: Credits,
-    /// What remains in all lots right after it.
+    /// What could be spent right after it.
     pub balance_after: Credits,
+    /// Whether this repeats the answer of an earlier attempt.
+    pub replayed: bool,
+}
+
+/// The answer to an erasure's note.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Erased {
+    /// The number of the entry that excuses what is missing before it.
+    pub entry: u64,
+    /// Whose details; `None` for those that belong to no member.
+    pub member: Option<bursar_id::UserId>,
     /// Whether this repeats the answer of an earlier attempt.
     pub replayed: bool,
 }
@@ -97,6 +108,8 @@ pub enum Outcome {
     Granted(Granted),
     /// To `Void`.
     Voided(Voided),
+    /// To `Erase`.
+    Erased(Erased),
     /// To `Sweep`: how many entries the account's due expiries and lapses took.
     Swept {
         /// Number of entries booked.
@@ -105,89 +118,74 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// The answer of the request that booked `entry`.
+    /// The answer of the request that booked `entry`. A capture's and a release's hold must be given: their entries
+    /// copy nothing of it.
     ///
     /// # Errors
-    /// The entry was booked by no request (an expiry or a lapse), or lacks what its kind must have.
-    pub fn from_entry(entry: &Entry, replayed: bool) -> Result<Self, Inconsistent> {
-        let balance_after = entry.available_after;
-        let outcome = match entry.kind {
-            EntryKind::Charge | EntryKind::Capture => Charge::from_entry(entry, Credits::ZERO)
-                .map(|charge| Self::Charged(Charged { charge, balance_after, replayed })),
-            EntryKind::Hold => held_hold(entry).map(|hold| Self::Held(Held { hold, balance_after, replayed })),
-            EntryKind::Release => {
-                released_hold(entry).map(|hold| Self::Released(Released { hold, balance_after, replayed }))
+    /// The entry was booked by no request (an expiry or a lapse), or its hold is missing.
+    pub(super) fn from_entry(entry: &Entry, hold: Option<&Hold>, replayed: bool) -> Result<Self, Inconsistent> {
+        let balance_after = entry.spendable_after;
+        let outcome = match &entry.event {
+            Event::Charge(_) | Event::Capture(_) => {
+                Charge::from_entry(entry, hold).map(|charge| Self::Charged(Charged { charge, balance_after, replayed }))
             }
-            EntryKind::Refund => {
+            Event::Hold(_) => Hold::placed(entry).map(|hold| Self::Held(Held { hold, balance_after, replayed })),
+            Event::Release { hold: id } => hold
+                .filter(|hold| hold.id == *id)
+                .map(|hold| Self::Released(Released { hold: hold.clone(), balance_after, replayed })),
+            Event::Refund(_) => {
                 Refund::from_entry(entry).map(|refund| Self::Refunded(Refunded { refund, balance_after, replayed }))
             }
-            EntryKind::Grant => {
+            Event::Grant { .. } => {
                 Lot::from_grant(entry).map(|lot| Self::Granted(Granted { lot, balance_after, replayed }))
             }
-            EntryKind::Void => match entry.subject {
-                Some(Subject::Lot(lot)) => {
-                    let amount = entry.amount;
-                    Some(Self::Voided(Voided { lot, amount, balance_after, replayed }))
-                }
-                _ => None,
-            },
-            EntryKind::HoldLapsed | EntryKind::Expire => None,
+            Event::Void { lot } => {
+                Some(Self::Voided(Voided { lot: *lot, amount: entry.amount, balance_after, replayed }))
+            }
+            Event::Erase { member } => Some(Self::Erased(Erased { entry: entry.seq, member: *member, replayed })),
+            Event::HoldLapsed { .. } | Event::Expire { .. } => None,
         };
         outcome.ok_or(Inconsistent("a ledger entry lacks what its kind must have"))
     }
 }
 
-/// The hold that a `HOLD` entry placed, as it was then.
-fn held_hold(entry: &Entry) -> Option<Hold> {
-    let Some(OperationId::Hold(id)) = entry.id else {
-        return None;
-    };
-    Some(Hold {
-        id,
-        amount: entry.amount,
-        state: HoldState::Open,
-        deadline: entry.expires_at?,
-        earmarks: entry.allocations(|posting| posting.held),
-        attribution: Arc::clone(entry.attribution.as_ref()?),
-        created_at: entry.at,
-        settled_at: None,
-        captured: Credits::ZERO,
-        charge: None,
-    })
-}
-
-/// The hold that a `RELEASE` entry gave back, as it was right after.
-fn released_hold(entry: &Entry) -> Option<Hold> {
-    let Some(Subject::Hold(id)) = entry.subject else {
-        return None;
-    };
-    Some(Hold {
-        id,
-        amount: entry.amount,
-        state: HoldState::Released,
-        deadline: entry.expires_at?,
-        earmarks: entry.allocations(|posting| -posting.held),
-        attribution: Arc::clone(entry.attribution.as_ref()?),
-        created_at: entry.occurred_at?,
-        settled_at: Some(entry.at),
-        captured: Credits::ZERO,
-        charge: None,
-    })
+impl Hold {
+    /// The hold that a HOLD entry placed, as it was then; `None` for other entries.
+    pub fn placed(entry: &Entry) -> Option<Self> {
+        let Event::Hold(event) = &entry.event else {
+            return None;
+        };
+        Some(Self {
+            id: event.hold,
+            number: entry.seq,
+            terms: Arc::new(HoldTerms {
+                amount: entry.amount,
+                earmarks: entry.allocations(|posting| posting.held),
+                attribution: event.attribution.clone(),
+                placed_by: entry.actor,
+                created_at: entry.at,
+                period: event.period,
+            }),
+            labels: entry.details.as_ref().map(|details| details.labels.clone()).unwrap_or_default(),
+            state: HoldState::Open,
+            deadline: event.deadline,
+            settled_at: None,
+            captured: Credits::ZERO,
+            charge: None,
+        })
+    }
 }
 
 impl Lot {
     /// The lot that a `GRANT` entry added, as it was then; `None` for other entries.
     pub fn from_grant(entry: &Entry) -> Option<Self> {
-        let (Some(OperationId::Lot(id)), Some(terms)) = (entry.id, entry.grant) else {
+        let Event::Grant { lot, terms } = &entry.event else {
             return None;
         };
         Some(Self {
-            id,
+            id: *lot,
             number: entry.seq,
-            source: terms.source,
-            priority: terms.priority,
-            effective_at: terms.effective_at,
-            expires_at: entry.expires_at,
+            terms: Arc::clone(terms),
             voided_at: None,
             granted: entry.amount,
             remaining: entry.amount,
@@ -195,7 +193,7 @@ impl Lot {
             spent: Credits::ZERO,
             expired: Credits::ZERO,
             voided: Credits::ZERO,
-            note: entry.note.clone(),
+            note: entry.details.as_ref().and_then(|details| details.note.clone()),
         })
     }
 }

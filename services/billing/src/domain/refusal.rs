@@ -1,7 +1,10 @@
 //! Why a command is refused.
 
 use bursar_money::Credits;
-use bursar_time::Timestamp;
+use bursar_time::{Span, Timestamp};
+
+use super::rates::RateError;
+use super::rules::Rules;
 
 /// Something that cannot happen did: stored rows contradict one another or the engine has a defect.
 ///
@@ -19,19 +22,32 @@ pub struct Inconsistent(
 ///
 /// | rank | group | reason |
 /// |---|---|---|
-/// | 1 | the request id | a retry must learn what its first attempt did, whatever has changed since |
-/// | 2 | unknown ids | what does not exist here has neither a state nor an amount |
-/// | 3 | states | a settled hold stays settled however little is asked of it |
-/// | 4 | amounts and times | wrong whatever the balance is |
-/// | 5 | credits | right, but not payable now: the only refusal that a top-up cures |
-/// | 6 | defects | never expected |
+/// | 1 | the caller's own standing | whoever left learns nothing, not even what an earlier attempt did |
+/// | 2 | the request id | a retry must learn what its first attempt did, whatever has changed since |
+/// | 3 | the named member, the policy | who may not spend is told so whatever the state is |
+/// | 4 | unknown ids, and whose they are | what does not exist here has neither a state nor an amount |
+/// | 5 | states | a settled hold stays settled however little is asked of it |
+/// | 6 | prices, amounts and times | wrong whatever the balance is |
+/// | 7 | bounds and credits | right, but not now: what a top-up or a settled hold cures |
+/// | 8 | defects | never expected |
 ///
 /// A refused command changes nothing and does not use up its request id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
+    /// The user does not belong to the organization (any more).
+    #[error("not a member of the owner")]
+    NotAMember,
+
     /// The request id was used for another command, or with other arguments.
     #[error("the request id was already used for another request")]
     RequestIdReused,
+
+    /// Users' own tokens may not spend in this deployment.
+    #[error("only services may charge and hold here")]
+    SpendingByServicesOnly,
+    /// Only services give charges back.
+    #[error("only services may refund")]
+    RefundByServicesOnly,
 
     /// No such hold in this account.
     #[error("there is no such hold")]
@@ -42,6 +58,9 @@ pub enum Refusal {
     /// No such lot in this account.
     #[error("there is no such lot")]
     LotNotFound,
+    /// A user's token settles only what this user's tokens placed.
+    #[error("the hold was not placed by this user's own token")]
+    HoldNotYours,
 
     /// The hold has been captured, or released before the capture came.
     #[error("the hold has already been settled")]
@@ -52,19 +71,25 @@ pub enum Refusal {
         /// When it stopped being held.
         deadline: Timestamp,
     },
-    /// The lot has been voided before.
-    #[error("the lot has already been voided")]
-    LotVoided,
-    /// The lot has expired, so there is nothing left to void.
-    #[error("the lot has expired")]
-    LotExpired,
+    /// Nothing of the lot remains or is held, or it has expired: there is nothing to void.
+    #[error("nothing is left of the lot, or it has expired")]
+    LotEmpty,
 
+    /// Metered work that names no model.
+    #[error("the work names no model, so its usage has no price")]
+    NoModel,
+    /// The rate card gives no price.
+    #[error(transparent)]
+    Rate(#[from] RateError),
     /// An amount of zero.
     #[error("the amount must be above zero")]
     ZeroAmount,
-    /// A hold for no time, or for longer than [`super::MAX_HOLD`].
-    #[error("a hold must last longer than nothing and at most 24 hours")]
-    HoldTimeOutOfRange,
+    /// A hold for no time, or for longer than allowed.
+    #[error("a hold must last longer than nothing and at most {} seconds", longest.as_secs())]
+    HoldTimeOutOfRange {
+        /// The longest that is allowed.
+        longest: Span,
+    },
     /// A lot that would expire before, or when, it becomes effective.
     #[error("a lot must expire after it becomes effective")]
     EmptyValidity,
@@ -84,14 +109,26 @@ pub enum Refusal {
         /// What was asked for.
         requested: Credits,
     },
+    /// The account has charged so much in its life that one more could not be counted.
+    #[error("the account's totals cannot count another charge of this size")]
+    TotalsFull,
+
+    /// As many holds are open as may be.
+    #[error("{limit} holds are open already")]
+    TooManyHolds {
+        /// How many may be.
+        limit: u32,
+    },
+    /// As many lots are alive as may be.
+    #[error("the account has {} lots with credits already", Rules::MAX_LIVE_LOTS)]
+    TooManyLots,
     /// The account would hold more than [`Credits::MAX`].
     #[error("the account cannot hold that many credits")]
     BalanceTooLarge,
-
     /// Not enough credits that can be spent now.
     #[error("{required} credits are needed and {available} are available")]
     InsufficientCredits {
-        /// What can be spent now.
+        /// What may pay for this request now.
         available: Credits,
         /// What was needed; for a capture with `allow_excess`, the excess alone.
         required: Credits,

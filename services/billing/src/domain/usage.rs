@@ -1,4 +1,4 @@
-//! Usage: what was spent, by hour, member, project and model.
+//! Usage: what was spent, by hour, member, project and model; and by hour, model and meter.
 //!
 //! Aggregates move in the charge's own transaction, so a report reads as many rows as there are
 //! hours and names in it, however many charges there were.
@@ -6,10 +6,11 @@
 use std::cmp::Ordering;
 
 use bursar_id::UserId;
-use bursar_money::{Credits, Quantity};
+use bursar_money::Credits;
 use bursar_time::Timestamp;
 
 use super::attribution::{Attribution, ModelName, ProjectName};
+use super::rates::{Component, MeterName};
 
 /// Which aggregate a charge belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +54,7 @@ impl PartialOrd for UsageKey {
     }
 }
 
-/// What an aggregate counts. Net use is `charged - refunded`.
+/// What an aggregate counts. Net use is `charged - refunded`. An account stops charging before any sum overflows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct UsageTotals {
     /// Charged, by charges and captures, in micro-credits.
@@ -62,20 +63,22 @@ pub struct UsageTotals {
     pub refunded: i64,
     /// How many charges and captures.
     pub charges: i64,
-    /// The sum of their quantities in millionths of the model's unit; refunds do not lower it.
-    pub quantity: i64,
 }
 
 impl UsageTotals {
-    pub(super) fn charge(&mut self, amount: Credits, attribution: &Attribution) {
-        let quantity = attribution.quantity.map_or(0, Quantity::millionths);
-        self.charged = self.charged.saturating_add(amount.micro());
-        self.charges = self.charges.saturating_add(1);
-        self.quantity = self.quantity.saturating_add(quantity);
+    /// Adds other totals to these.
+    pub fn add(&mut self, other: &Self) {
+        self.charged = self.charged.saturating_add(other.charged);
+        self.refunded = self.refunded.saturating_add(other.refunded);
+        self.charges = self.charges.saturating_add(other.charges);
+    }
+
+    pub(super) fn charge(&mut self, amount: Credits) {
+        self.add(&Self { charged: amount.micro(), refunded: 0, charges: 1 });
     }
 
     pub(super) fn refund(&mut self, amount: Credits) {
-        self.refunded = self.refunded.saturating_add(amount.micro());
+        self.add(&Self { charged: 0, refunded: amount.micro(), charges: 0 });
     }
 }
 
@@ -86,4 +89,47 @@ pub struct UsageDelta {
     pub key: UsageKey,
     /// What to add to it.
     pub add: UsageTotals,
+}
+
+/// Which aggregate of a meter a charge belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MeterKey {
+    /// The start of the UTC hour in which it was booked.
+    pub hour: Timestamp,
+    /// The model.
+    pub model: ModelName,
+    /// Its meter.
+    pub meter: MeterName,
+}
+
+/// What an aggregate of a meter counts, gross of refunds: what was used stays used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MeterTotals {
+    /// The sum of quantities in millionths of the meter's unit. Quantities are the caller's word: their sum stays at
+    /// the greatest number rather than fail a charge.
+    pub quantity: i64,
+    /// What they cost, in micro-credits.
+    pub charged: i64,
+}
+
+impl MeterTotals {
+    /// Adds other totals to these.
+    pub fn add(&mut self, other: &Self) {
+        self.quantity = self.quantity.saturating_add(other.quantity);
+        self.charged = self.charged.saturating_add(other.charged);
+    }
+
+    pub(super) fn count(&mut self, component: &Component) {
+        let quantity = component.quantity.millionths();
+        self.add(&Self { quantity, charged: component.amount.micro() });
+    }
+}
+
+/// By how much a stored aggregate of a meter grows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MeterDelta {
+    /// Which aggregate.
+    pub key: MeterKey,
+    /// What to add to it.
+    pub add: MeterTotals,
 }

@@ -5,15 +5,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bursar_id::{HoldId, LotId, OwnerId};
+use bursar_id::{HoldId, LotId, OwnerId, UserId};
 use bursar_money::Credits;
 use bursar_time::Timestamp;
 
 use super::account::{Account, LedgerHead};
-use super::entry::{Entry, EntryKind, OperationId, Posting, Subject};
-use super::entry_row::UnreadableEntry;
+use super::entry::{CaptureEvent, Entry, EntryKind, Event, OperationId, Posting};
+use super::entry_body::{Unreadable, UnreadableEntry};
+use super::erased::{Missing, Whose};
 use super::hold::{Hold, HoldState};
 use super::lot::Lot;
+use super::operation::OperationKey;
+use super::shape;
 
 /// What is wrong with a ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -27,15 +30,21 @@ pub enum Flaw {
     /// A field of it was changed, or the entry before it was.
     #[error("its hash does not match its contents and the entry before it")]
     HashMismatch,
-    /// Its stored columns cannot be an entry's.
-    #[error("its column {0} holds what was never written there")]
-    Unreadable(&'static str),
+    /// Its stored form cannot be an entry's.
+    #[error("it cannot be read: {0}")]
+    Unreadable(Unreadable),
+    /// The id of what it made leads elsewhere.
+    #[error("the id {0} does not name it")]
+    WrongId(OperationId),
+    /// Its details are not those that it was booked with.
+    #[error("its details do not match their digest")]
+    DetailsMismatch,
+    /// Its details are gone, and no later entry says that they were erased.
+    #[error("its details are missing and nothing says that they were erased")]
+    DetailsMissing,
     /// It takes effect before the entry before it.
     #[error("it takes effect before the entry before it")]
     TimeRunsBack,
-    /// It lacks the id or subject that its kind has.
-    #[error("it lacks what an entry of its kind has")]
-    Incomplete,
     /// It moves credits as no entry of its kind may.
     #[error("it moves credits of {0} as an entry of its kind never does")]
     WrongPosting(LotId),
@@ -55,14 +64,16 @@ pub enum Flaw {
     /// cannot take them.
     #[error("it moves credits of {0} at a time when the lot does not allow it")]
     WrongTime(LotId),
-    /// It settles a hold that is not open, or not wholly.
-    #[error("it settles {0}, which is not open or holds another amount")]
+    /// It settles a hold that is not open, or not wholly, or on the wrong side of its deadline.
+    #[error("it settles {0}, which is not open, holds another amount or has another deadline")]
     HoldMismatch(HoldId),
     /// Its balances are not the sum of what happened.
-    #[error("the balances after it should be {available} available and {held} held")]
+    #[error("the balances after it should be {available} available, {spendable} of it spendable, and {held} held")]
     BalanceMismatch {
         /// What should remain.
         available: Credits,
+        /// What of it should be spendable.
+        spendable: Credits,
         /// What should be reserved.
         held: Credits,
     },
@@ -112,6 +123,8 @@ pub struct Audit {
     pub available: Credits,
     /// What open holds reserve.
     pub held: Credits,
+    /// How many entries' details were erased.
+    pub erased: u64,
 }
 
 /// What the entries so far made of one lot, in micro-credits.
@@ -133,7 +146,7 @@ impl Tally {
         let lot = &self.granted;
         let expired = lot.is_expired_at(entry.at);
         let taken = posting.remaining >= 0
-            || match entry.kind {
+            || match entry.kind() {
                 EntryKind::Expire => expired,
                 EntryKind::Void => !expired && self.voided_at.is_none(),
                 _ => lot.is_spendable_at(entry.at),
@@ -144,34 +157,50 @@ impl Tally {
     }
 }
 
+/// What the entries so far made of one open hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct OpenHold {
+    amount: Credits,
+    deadline: Timestamp,
+    member: UserId,
+}
+
 /// Folds a ledger entry by entry. Its memory grows with the lots and open holds of an account, not
 /// with its entries.
 #[derive(Debug, Clone)]
 pub struct Verifier {
     owner: OwnerId,
+    key: OperationKey,
     head: LedgerHead,
     available: i64,
     held: i64,
     charged: i128,
     refunded: i128,
     lots: BTreeMap<LotId, Tally>,
-    open_holds: BTreeMap<HoldId, (Credits, Option<Timestamp>)>,
-    scratch: Vec<u8>,
+    /// From here on every lot is effective.
+    all_effective: Timestamp,
+    /// When lots expire; without those that have and of which nothing remains.
+    expiring: BTreeSet<(Timestamp, LotId)>,
+    open_holds: BTreeMap<HoldId, OpenHold>,
+    missing: Missing,
 }
 
 impl Verifier {
-    /// An audit of `owner`'s ledger, before its first entry.
-    pub fn new(owner: OwnerId) -> Self {
+    /// An audit of `owner`'s ledger, before its first entry. `key` is the installation's for operation ids.
+    pub fn new(owner: OwnerId, key: OperationKey) -> Self {
         Self {
             owner,
+            key,
             head: LedgerHead::genesis(owner, Timestamp::MIN),
             available: 0,
             held: 0,
             charged: 0,
             refunded: 0,
             lots: BTreeMap::new(),
+            all_effective: Timestamp::MIN,
+            expiring: BTreeSet::new(),
             open_holds: BTreeMap::new(),
-            scratch: Vec::with_capacity(512),
+            missing: Missing::default(),
         }
     }
 
@@ -187,7 +216,7 @@ impl Verifier {
     /// The report about an entry that could not even be read.
     pub fn unreadable(&self, error: UnreadableEntry) -> BadLedger {
         let seq = u64::try_from(error.seq).unwrap_or(self.head.seq + 1);
-        BadLedger { owner: self.owner, seq, flaw: Flaw::Unreadable(error.column) }
+        BadLedger { owner: self.owner, seq, flaw: Flaw::Unreadable(error.why) }
     }
 
     /// After the last entry: compares what it all adds up to with the stored account, all of its
@@ -200,6 +229,12 @@ impl Verifier {
         if ledger != stored_ledger || (stored.seq > 0 && stored.at != self.head.at) {
             return Err(bad(Flaw::HeadMismatch));
         }
+        if let Some(seq) = self.missing.first() {
+            return Err(BadLedger { owner: self.owner, seq, flaw: Flaw::DetailsMissing });
+        }
+        if u32::try_from(self.open_holds.len()) != Ok(account.open_holds) || self.charged != account.charged.into() {
+            return Err(bad(Flaw::HeadMismatch));
+        }
         self.compare_lots(lots).map_err(bad)?;
         self.compare_holds(holds).map_err(bad)?;
         Ok(Audit {
@@ -209,6 +244,7 @@ impl Verifier {
             refunded: self.refunded,
             available: account.available,
             held: account.held,
+            erased: self.missing.erased(),
         })
     }
 
@@ -217,43 +253,72 @@ impl Verifier {
         if entry.seq != expected {
             return Err(Flaw::OutOfSequence { expected });
         }
-        if entry.hash != entry.digest(self.owner, &self.head.hash, &mut self.scratch) {
+        if entry.hash != entry.digest(self.owner, &self.head.hash) {
             return Err(Flaw::HashMismatch);
         }
         if entry.at < self.head.at {
             return Err(Flaw::TimeRunsBack);
         }
-        check_shape(entry)?;
+        self.check_id(entry)?;
+        shape::check(entry)?;
         self.check_amount(entry)?;
-        if entry.kind == EntryKind::Grant {
+        if entry.kind() == EntryKind::Grant {
             self.grant(entry)?;
         } else {
             entry.postings.iter().try_for_each(|posting| self.apply(entry, posting))?;
         }
+        self.check_details(entry)?;
         self.follow(entry)?;
         self.check_balances(entry)?;
         self.head = LedgerHead { seq: entry.seq, hash: entry.hash, at: entry.at };
         Ok(())
     }
 
-    /// The figure of the entry against what its postings moved.
+    /// What it made has the one id that leads to it.
+    fn check_id(&self, entry: &Entry) -> Result<(), Flaw> {
+        let Some(made) = entry.event.made() else {
+            return Ok(());
+        };
+        let (owner, key) = (self.owner, self.key);
+        let leads_to = match made {
+            OperationId::Charge(id) => key.seq(owner, id),
+            OperationId::Hold(id) => key.seq(owner, id),
+            OperationId::Refund(id) => key.seq(owner, id),
+            OperationId::Lot(id) => key.seq(owner, id),
+        };
+        if leads_to == Some(entry.seq) { Ok(()) } else { Err(Flaw::WrongId(made)) }
+    }
+
+    /// Its details are those it was booked with, or gone; those that are gone must be excused later.
+    fn check_details(&mut self, entry: &Entry) -> Result<(), Flaw> {
+        match (entry.details_digest, &entry.details) {
+            (None, None) => Ok(()),
+            (Some(digest), Some(details)) if details.digest() == digest => Ok(()),
+            (Some(_), None) => {
+                let owner = match &entry.event {
+                    Event::Charge(it) => Whose::Member(it.attribution.member),
+                    Event::Hold(it) => Whose::Member(it.attribution.member),
+                    Event::Capture(CaptureEvent { hold, .. }) | Event::Release { hold } => {
+                        self.open_holds.get(hold).map_or(Whose::SomeMember, |hold| Whose::Member(hold.member))
+                    }
+                    // The charge may be any of millions: whose it was is not kept.
+                    Event::Refund(_) => Whose::SomeMember,
+                    _ => Whose::Nobody,
+                };
+                self.missing.note(entry.seq, owner);
+                Ok(())
+            }
+            (None | Some(_), Some(_)) => Err(Flaw::DetailsMismatch),
+        }
+    }
+
+    /// The figure of the entry against what its postings moved and its meters cost.
     fn check_amount(&mut self, entry: &Entry) -> Result<(), Flaw> {
-        let sum = |part: fn(&Posting) -> i64| -> i128 {
-            entry.postings.iter().map(|posting| i128::from(part(posting))).sum()
-        };
-        let moved = match entry.kind {
-            EntryKind::Grant => sum(|posting| posting.remaining),
-            EntryKind::Charge | EntryKind::Capture => sum(|posting| posting.spent),
-            EntryKind::Hold => sum(|posting| posting.held),
-            EntryKind::Release | EntryKind::HoldLapsed => -sum(|posting| posting.held),
-            EntryKind::Refund => -sum(|posting| posting.spent),
-            EntryKind::Expire => sum(|posting| posting.expired),
-            EntryKind::Void => sum(|posting| posting.voided),
-        };
-        if moved != i128::from(entry.amount.micro()) {
+        let (moved, amount) = (shape::moved(entry), i128::from(entry.amount.micro()));
+        if moved != amount || shape::metered(entry).is_some_and(|cost| cost != amount) {
             return Err(Flaw::AmountMismatch);
         }
-        match entry.kind {
+        match entry.kind() {
             EntryKind::Charge | EntryKind::Capture => self.charged += moved,
             EntryKind::Refund => self.refunded += moved,
             _ => {}
@@ -262,11 +327,15 @@ impl Verifier {
     }
 
     fn grant(&mut self, entry: &Entry) -> Result<(), Flaw> {
-        let granted = Lot::from_grant(entry).ok_or(Flaw::Incomplete)?;
+        let Some(granted) = Lot::from_grant(entry) else {
+            return Ok(());
+        };
         let id = granted.id;
         if entry.postings.len() != 1 || entry.postings.iter().any(|posting| posting.lot != id) {
             return Err(Flaw::WrongPosting(id));
         }
+        self.all_effective = self.all_effective.max(granted.terms.effective_at);
+        self.expiring.extend(granted.terms.expires_at.map(|at| (at, id)));
         let tally = Tally {
             remaining: granted.granted.micro(),
             granted,
@@ -303,26 +372,36 @@ impl Verifier {
 
     /// What the entry means for holds and for its lot's later fate.
     fn follow(&mut self, entry: &Entry) -> Result<(), Flaw> {
-        match (entry.kind, entry.id, entry.subject) {
-            (EntryKind::Hold, Some(OperationId::Hold(hold)), _) => {
-                match self.open_holds.insert(hold, (entry.amount, entry.expires_at)) {
+        match &entry.event {
+            Event::Hold(it) => {
+                let open = OpenHold { amount: entry.amount, deadline: it.deadline, member: it.attribution.member };
+                match self.open_holds.insert(it.hold, open) {
                     None => Ok(()),
-                    Some(_) => Err(Flaw::HoldMismatch(hold)),
+                    Some(_) => Err(Flaw::HoldMismatch(it.hold)),
                 }
             }
-            (EntryKind::Capture | EntryKind::Release | EntryKind::HoldLapsed, _, Some(Subject::Hold(hold))) => {
+            Event::Capture(CaptureEvent { hold, .. }) | Event::Release { hold } | Event::HoldLapsed { hold } => {
                 let freed: i128 = entry.postings.iter().map(|it| -i128::from(it.held)).sum();
-                match self.open_holds.remove(&hold) {
-                    Some((amount, _)) if i128::from(amount.micro()) == freed => Ok(()),
-                    _ => Err(Flaw::HoldMismatch(hold)),
+                let lapsed = entry.kind() == EntryKind::HoldLapsed;
+                match self.open_holds.remove(hold) {
+                    Some(open) if i128::from(open.amount.micro()) == freed && (open.deadline <= entry.at) == lapsed => {
+                        Ok(())
+                    }
+                    _ => Err(Flaw::HoldMismatch(*hold)),
                 }
             }
-            (EntryKind::Void, _, Some(Subject::Lot(lot))) => {
-                let tally = self.lots.get_mut(&lot).ok_or(Flaw::UnknownLot(lot))?;
-                tally.voided_at = Some(entry.at);
+            Event::Void { lot } => {
+                let tally = self.lots.get_mut(lot).ok_or(Flaw::UnknownLot(*lot))?;
+                if tally.voided_at.replace(entry.at).is_some() || tally.granted.is_expired_at(entry.at) {
+                    return Err(Flaw::WrongTime(*lot));
+                }
                 Ok(())
             }
-            _ => Ok(()),
+            Event::Erase { member } => {
+                self.missing.excuse(*member);
+                Ok(())
+            }
+            Event::Grant { .. } | Event::Charge(_) | Event::Refund(_) | Event::Expire { .. } => Ok(()),
         }
     }
 
@@ -331,12 +410,31 @@ impl Verifier {
             self.available = self.available.saturating_add(posting.remaining);
             self.held = self.held.saturating_add(posting.held);
         }
-        if (self.available, self.held) == (entry.available_after.micro(), entry.held_after.micro()) {
+        let spendable = self.spendable(entry.at);
+        let after = (entry.available_after.micro(), entry.spendable_after.micro(), entry.held_after.micro());
+        if (self.available, spendable, self.held) == after {
             return Ok(());
         }
         let credits = |micro: i64| Credits::from_micro(micro).unwrap_or(Credits::MAX);
-        let (available, held) = (credits(self.available), credits(self.held));
-        Err(Flaw::BalanceMismatch { available, held })
+        let (available, spendable, held) = (credits(self.available), credits(spendable), credits(self.held));
+        Err(Flaw::BalanceMismatch { available, spendable, held })
+    }
+
+    /// What can be spent at `at`: everything, unless some lot is not effective yet or has expired and that is not
+    /// booked yet. Nothing comes back to an expired lot, so one of which nothing remains need not be looked at again.
+    fn spendable(&mut self, at: Timestamp) -> i64 {
+        let empty = |lot: &LotId| self.lots.get(lot).is_none_or(|tally| tally.remaining == 0);
+        while let Some((expires_at, lot)) = self.expiring.first()
+            && *expires_at <= at
+            && empty(lot)
+        {
+            self.expiring.pop_first();
+        }
+        if self.all_effective <= at && self.expiring.first().is_none_or(|(expires_at, _)| *expires_at > at) {
+            return self.available;
+        }
+        let open = self.lots.values().filter(|tally| tally.granted.is_spendable_at(at));
+        open.fold(0, |sum, tally| sum.saturating_add(tally.remaining))
     }
 
     fn compare_lots(&self, lots: &[Lot]) -> Result<(), Flaw> {
@@ -352,6 +450,8 @@ impl Verifier {
                 spent: Credits::ZERO,
                 expired: Credits::ZERO,
                 voided: Credits::ZERO,
+                // A note may be erased.
+                note: tally.granted.note.clone(),
                 ..lot.clone()
             };
             if counted != stored || as_granted != tally.granted || lot.voided_at != tally.voided_at {
@@ -367,7 +467,7 @@ impl Verifier {
         let mut open = self.open_holds.clone();
         for hold in holds.iter().filter(|hold| hold.state == HoldState::Open) {
             match open.remove(&hold.id) {
-                Some(entry) if entry == (hold.amount, Some(hold.deadline)) => {}
+                Some(entry) if is_the_same(&entry, hold) => {}
                 _ => return Err(Flaw::StoredHoldMismatch(hold.id)),
             }
         }
@@ -375,48 +475,8 @@ impl Verifier {
     }
 }
 
-/// Whether the entry has the id and subject of its kind, and every posting the form of its kind.
-fn check_shape(entry: &Entry) -> Result<(), Flaw> {
-    let complete = match (entry.kind, entry.id, entry.subject) {
-        (EntryKind::Grant, Some(OperationId::Lot(_)), None)
-        | (EntryKind::Charge, Some(OperationId::Charge(_)), None)
-        | (EntryKind::Hold, Some(OperationId::Hold(_)), None)
-        | (EntryKind::Capture, Some(OperationId::Charge(_)), Some(Subject::Hold(_)))
-        | (EntryKind::Release | EntryKind::HoldLapsed, None, Some(Subject::Hold(_)))
-        | (EntryKind::Refund, Some(OperationId::Refund(_)), Some(Subject::Charge(_))) => true,
-        (EntryKind::Expire | EntryKind::Void, None, Some(Subject::Lot(lot))) => {
-            entry.postings.iter().all(|posting| posting.lot == lot)
-        }
-        _ => false,
-    };
-    if !complete {
-        return Err(Flaw::Incomplete);
-    }
-    let wrong = entry.postings.iter().find(|posting| !has_form(entry.kind, posting));
-    wrong.map_or(Ok(()), |posting| Err(Flaw::WrongPosting(posting.lot)))
-}
-
-/// Whether `posting` moves credits as an entry of this kind may: which parts give and which take.
-fn has_form(kind: EntryKind, posting: &Posting) -> bool {
-    let Posting { remaining, held, spent, expired, voided, .. } = *posting;
-    let gone = [expired, voided];
-    if kind != EntryKind::Grant && posting.net() != 0 {
-        return false;
-    }
-    match kind {
-        EntryKind::Grant => remaining > 0 && (held, spent, gone) == (0, 0, [0, 0]),
-        EntryKind::Charge => remaining < 0 && spent > 0 && (held, gone) == (0, [0, 0]),
-        EntryKind::Hold => remaining < 0 && held > 0 && (spent, gone) == (0, [0, 0]),
-        // Either an earmark, spent or given back, or the excess, spent from what remains.
-        EntryKind::Capture => {
-            let earmark = held < 0 && spent >= 0 && remaining >= 0 && gone.iter().all(|it| *it >= 0);
-            earmark || (remaining < 0 && spent > 0 && (held, gone) == (0, [0, 0]))
-        }
-        EntryKind::Release | EntryKind::HoldLapsed => {
-            held < 0 && spent == 0 && remaining >= 0 && gone.iter().all(|it| *it >= 0)
-        }
-        EntryKind::Refund => spent < 0 && held == 0 && remaining >= 0 && gone.iter().all(|it| *it >= 0),
-        EntryKind::Expire => remaining < 0 && expired > 0 && (held, spent, voided) == (0, 0, 0),
-        EntryKind::Void => remaining < 0 && voided > 0 && (held, spent, expired) == (0, 0, 0),
-    }
+/// Whether a stored hold is what its entry says.
+fn is_the_same(entry: &OpenHold, hold: &Hold) -> bool {
+    let stored = OpenHold { amount: hold.terms.amount, deadline: hold.deadline, member: hold.terms.attribution.member };
+    *entry == stored
 }

@@ -1,5 +1,6 @@
 //! `AccountService`.
 
+use bursar_id::OwnerId;
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::account_service_server::AccountService;
 use bursar_rpc::{Caller, Fingerprint, PageRequest};
@@ -7,14 +8,25 @@ use tonic::{Request, Response, Status};
 
 use super::{answer, parse};
 use crate::domain::{BadLedger, Flaw};
+use crate::error::Error;
 use crate::usecase::access::Access;
 use crate::usecase::accounts::AccountUseCases;
-use crate::usecase::audit;
+use crate::usecase::erasures::ErasureUseCases;
 
 /// Serves `AccountService`.
 pub(crate) struct AccountHandler {
     pub(crate) access: Access,
     pub(crate) accounts: AccountUseCases,
+    pub(crate) erasures: ErasureUseCases,
+}
+
+impl AccountHandler {
+    /// May the caller do this with the account, and is it there?
+    async fn opened(&self, caller: &Caller, owner: &str) -> Result<OwnerId, Error> {
+        let owner = self.access.to(caller, parse::owner_for(caller, owner)?).await?.owner;
+        self.accounts.opened(caller, owner).await?;
+        Ok(owner)
+    }
 }
 
 #[tonic::async_trait]
@@ -24,20 +36,18 @@ impl AccountService for AccountHandler {
         request: Request<pb::GetBalanceRequest>,
     ) -> Result<Response<pb::GetBalanceResponse>, Status> {
         let caller = Caller::of(&request)?;
-        let owner = parse::owner(&request.get_ref().owner)?;
-        self.access.to(&caller, owner).await?;
-        self.accounts.opened(&caller, owner).await?;
-        let view = self.accounts.balance(owner).await?;
+        let request = request.into_inner();
+        let owner = self.opened(&caller, &request.owner).await?;
+        let (model, project) = parse::work(&request.model, &request.project)?;
+        let view = self.accounts.balance(owner, model.as_ref(), project.as_ref()).await?;
         Ok(Response::new(answer::balance(&view)))
     }
 
     async fn list_lots(&self, request: Request<pb::ListLotsRequest>) -> Result<Response<pb::ListLotsResponse>, Status> {
         let caller = Caller::of(&request)?;
         let request = request.into_inner();
-        let owner = parse::owner(&request.owner)?;
-        self.access.to(&caller, owner).await?;
-        self.accounts.opened(&caller, owner).await?;
-        let arguments = Fingerprint::of("ListLots", [request.owner.as_str()]);
+        let owner = self.opened(&caller, &request.owner).await?;
+        let arguments = Fingerprint::of("ListLots", [owner.to_string().as_str()]);
         let page = PageRequest::parse(request.page_size, &request.page_token, arguments)?;
         let lots = self.accounts.lots(owner, &page).await?;
         let (lots, next_page_token) = (lots.rows.iter().map(answer::lot).collect(), lots.next_page_token);
@@ -50,12 +60,10 @@ impl AccountService for AccountHandler {
     ) -> Result<Response<pb::ListLedgerEntriesResponse>, Status> {
         let caller = Caller::of(&request)?;
         let request = request.into_inner();
-        let owner = parse::owner(&request.owner)?;
-        self.access.to(&caller, owner).await?;
-        self.accounts.opened(&caller, owner).await?;
+        let owner = self.opened(&caller, &request.owner).await?;
         let filter = parse::ledger_filter(&request)?;
         let arguments = format!("{filter:?}");
-        let arguments = Fingerprint::of("ListLedgerEntries", [request.owner.as_str(), &arguments]);
+        let arguments = Fingerprint::of("ListLedgerEntries", [owner.to_string().as_str(), &arguments]);
         let page = PageRequest::parse(request.page_size, &request.page_token, arguments)?;
         let (entries, next_page_token) = self.accounts.ledger(owner, &filter, &page).await?;
         let entries = entries.iter().map(answer::entry).collect();
@@ -67,17 +75,27 @@ impl AccountService for AccountHandler {
         request: Request<pb::VerifyLedgerRequest>,
     ) -> Result<Response<pb::VerifyLedgerResponse>, Status> {
         let caller = Caller::of(&request)?;
-        let owner = parse::owner(&request.get_ref().owner)?;
-        self.access.to(&caller, owner).await?;
-        self.accounts.opened(&caller, owner).await?;
-        let verdict = audit::verify(&self.accounts.db, owner).await?;
+        let owner = self.opened(&caller, &request.get_ref().owner).await?;
+        let verdict = self.accounts.verify(owner).await?;
         let flaw = verdict.result.as_ref().err();
         Ok(Response::new(pb::VerifyLedgerResponse {
             valid: flaw.is_none(),
             entries: verdict.entries,
             head_hash: hex::encode(verdict.head_hash),
             first_bad: flaw.map(|bad| pb::LedgerFlaw { seq: entry_to_blame(bad), reason: bad.flaw.to_string() }),
+            erased: verdict.result.as_ref().map_or(0, |audit| audit.erased),
         }))
+    }
+
+    async fn erase_details(
+        &self,
+        request: Request<pb::EraseDetailsRequest>,
+    ) -> Result<Response<pb::EraseDetailsResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let request = request.into_inner();
+        let allowed = Access::service(&caller, parse::owner(&request.owner)?)?;
+        let erased = self.erasures.erase(allowed, parse::erasure(&request)?).await?;
+        Ok(Response::new(pb::EraseDetailsResponse { seq: erased.entry, replayed: erased.replayed }))
     }
 }
 

@@ -6,27 +6,34 @@ use bursar_proto::billing::v1 as pb;
 use bursar_rpc::convert::to_timestamp;
 use bursar_time::Timestamp;
 
+use super::catalog;
 use crate::domain::{
-    Allocation, Charge, Charged, Entry, EntryKind, Held, Hold, HoldState, Lot, LotSource, Note, Posting, Refund,
-    Refunded, Released, UsageTotals,
+    Actor, Allocation, Attribution, CatalogVersion, Charge, Charged, Component, Entry, EntryKind, Event, Held, Hold,
+    HoldState, Lot, LotSource, Metered, Note, OperationId, Posting, Priced, Refund, Refunded, Released, UsageTotals,
 };
+use crate::usecase::access::Allowed;
 use crate::usecase::accounts::AccountView;
-use crate::usecase::reports::{Interval, ReportKey};
+use crate::usecase::entries::Listed;
+use crate::usecase::reports::{Interval, ReportKey, ReportLine};
 
-/// A lot; `created_at` is not stored with it, so it is told only where the grant is at hand.
+/// How many components and how many allocations a charge keeps in a batch's outcome, so that a thousand fit a message.
+const KEPT_IN_BATCH: usize = 8;
+
+/// A lot; `created_at` is not stored with it but in its id.
 pub(crate) fn lot(lot: &Lot) -> pb::Lot {
     pb::Lot {
         id: lot.id.to_string(),
-        source: source(lot.source).into(),
+        source: source(lot.terms.source).into(),
         granted: lot.granted.to_string(),
         remaining: lot.remaining.to_string(),
         held: lot.held.to_string(),
-        priority: lot.priority,
-        effective_at: Some(to_timestamp(lot.effective_at)),
-        expires_at: lot.expires_at.map(to_timestamp),
         spent: lot.spent.to_string(),
         expired: lot.expired.to_string(),
         voided: lot.voided.to_string(),
+        priority: lot.terms.priority,
+        scope: catalog::scope(&lot.terms.scope),
+        effective_at: Some(to_timestamp(lot.terms.effective_at)),
+        expires_at: lot.terms.expires_at.map(to_timestamp),
         note: lot.note.as_ref().map(Note::as_str).unwrap_or_default().to_owned(),
         created_at: created_at(lot),
     }
@@ -47,39 +54,110 @@ pub(crate) fn charge(owner: OwnerId, charge: &Charge) -> pb::Charge {
         member: by.member.to_string(),
         project: text(by.project.as_ref()),
         model: text(by.model.as_ref()),
-        quantity: text(by.quantity.as_ref()),
-        labels: by.labels.as_map().clone(),
+        components: priced_by(charge.metered.as_ref()),
+        components_omitted: 0,
+        catalog_version: version(charge.metered.as_ref()),
+        labels: charge.labels.as_map().clone(),
         occurred_at: Some(to_timestamp(charge.occurred_at.unwrap_or(charge.created_at))),
         created_at: Some(to_timestamp(charge.created_at)),
         allocations: allocations(&charge.allocations),
+        allocations_omitted: 0,
         refunded: charge.refunded.to_string(),
         hold_id: text(charge.hold.as_ref()),
         seq: charge.entry,
+        actor: Some(actor(&charge.actor)),
     }
 }
 
-pub(crate) fn charged(owner: OwnerId, charged: &Charged) -> pb::ChargeResponse {
+/// A charge as a batch's outcome tells it: what may be long is cut.
+pub(crate) fn charge_in_batch(owner: OwnerId, made: &Charge) -> pb::Charge {
+    let mut cut = charge(owner, made);
+    cut.labels.clear();
+    cut.components_omitted = omitted(cut.components.len());
+    cut.components.truncate(KEPT_IN_BATCH);
+    cut.allocations_omitted = omitted(cut.allocations.len());
+    cut.allocations.truncate(KEPT_IN_BATCH);
+    cut
+}
+
+fn omitted(all: usize) -> u32 {
+    u32::try_from(all.saturating_sub(KEPT_IN_BATCH)).unwrap_or(u32::MAX)
+}
+
+fn priced_by(metered: Option<&Metered>) -> Vec<pb::Component> {
+    metered.map(|it| it.components.iter().map(component).collect()).unwrap_or_default()
+}
+
+fn version(metered: Option<&Metered>) -> u32 {
+    metered.map_or(0, |it| it.catalog_version.get())
+}
+
+fn component(component: &Component) -> pb::Component {
+    pb::Component {
+        meter: component.meter.to_string(),
+        quantity: component.quantity.to_string(),
+        rate: component.rate.to_string(),
+        amount: component.amount.to_string(),
+    }
+}
+
+pub(crate) fn estimate(priced: &Priced, catalog_version: CatalogVersion) -> pb::EstimateResponse {
+    pb::EstimateResponse {
+        amount: priced.amount.to_string(),
+        components: priced.components.iter().map(component).collect(),
+        catalog_version: catalog_version.get(),
+    }
+}
+
+/// Who did it. What does not apply to the kind stays empty.
+fn actor(actor: &Actor) -> pb::Actor {
+    let kind = |kind: pb::ActorKind| pb::Actor { kind: kind.into(), ..Default::default() };
+    match actor {
+        Actor::User { user, session } => {
+            pb::Actor { user: user.to_string(), session: session.to_string(), ..kind(pb::ActorKind::User) }
+        }
+        Actor::Service { service } => pb::Actor { service: service.to_string(), ..kind(pb::ActorKind::Service) },
+        Actor::ServiceOnBehalf { service, user, session } => pb::Actor {
+            service: service.to_string(),
+            user: user.to_string(),
+            session: session.to_string(),
+            ..kind(pb::ActorKind::ServiceOnBehalf)
+        },
+        Actor::ApiKey { key, user } => {
+            pb::Actor { key: key.to_string(), user: user.to_string(), ..kind(pb::ActorKind::ApiKey) }
+        }
+        Actor::OperatorOnBehalf { operator, user, session } => pb::Actor {
+            service: operator.to_string(),
+            user: user.to_string(),
+            session: session.to_string(),
+            ..kind(pb::ActorKind::OperatorOnBehalf)
+        },
+        Actor::Job => kind(pb::ActorKind::Job),
+    }
+}
+
+pub(crate) fn charged(allowed: &Allowed, charged: &Charged) -> pb::ChargeResponse {
     pb::ChargeResponse {
-        charge: Some(charge(owner, &charged.charge)),
-        balance_after: charged.balance_after.to_string(),
+        charge: Some(charge(allowed.owner, &charged.charge)),
+        balance_after: allowed.balance(charged.balance_after),
         replayed: charged.replayed,
     }
 }
 
-pub(crate) fn captured(owner: OwnerId, charged: &Charged) -> pb::CaptureResponse {
+pub(crate) fn captured(allowed: &Allowed, charged: &Charged) -> pb::CaptureResponse {
     pb::CaptureResponse {
-        charge: Some(charge(owner, &charged.charge)),
-        balance_after: charged.balance_after.to_string(),
+        charge: Some(charge(allowed.owner, &charged.charge)),
+        balance_after: allowed.balance(charged.balance_after),
         replayed: charged.replayed,
     }
 }
 
 pub(crate) fn hold(owner: OwnerId, hold: &Hold) -> pb::Hold {
-    let by = &hold.attribution;
+    let by = &hold.terms.attribution;
     pb::Hold {
         id: hold.id.to_string(),
         owner: owner.to_string(),
-        amount: hold.amount.to_string(),
+        amount: hold.terms.amount.to_string(),
         state: match hold.state {
             HoldState::Open => pb::HoldState::Open,
             HoldState::Captured => pb::HoldState::Captured,
@@ -90,25 +168,30 @@ pub(crate) fn hold(owner: OwnerId, hold: &Hold) -> pb::Hold {
         member: by.member.to_string(),
         project: text(by.project.as_ref()),
         model: text(by.model.as_ref()),
-        labels: by.labels.as_map().clone(),
-        created_at: Some(to_timestamp(hold.created_at)),
+        labels: hold.labels.as_map().clone(),
+        created_at: Some(to_timestamp(hold.terms.created_at)),
         expires_at: Some(to_timestamp(hold.deadline)),
-        allocations: allocations(&hold.earmarks),
+        allocations: allocations(&hold.terms.earmarks),
         captured: hold.captured.to_string(),
         charge_id: text(hold.charge.as_ref()),
+        actor: Some(actor(&hold.terms.placed_by)),
     }
 }
 
-pub(crate) fn held(owner: OwnerId, held: &Held) -> pb::HoldResponse {
+pub(crate) fn held(allowed: &Allowed, held: &Held) -> pb::HoldResponse {
     pb::HoldResponse {
-        hold: Some(hold(owner, &held.hold)),
-        balance_after: held.balance_after.to_string(),
+        hold: Some(hold(allowed.owner, &held.hold)),
+        balance_after: allowed.balance(held.balance_after),
         replayed: held.replayed,
     }
 }
 
-pub(crate) fn released(owner: OwnerId, released: &Released) -> pb::ReleaseResponse {
-    pb::ReleaseResponse { hold: Some(hold(owner, &released.hold)), balance_after: released.balance_after.to_string() }
+pub(crate) fn released(allowed: &Allowed, released: &Released) -> pb::ReleaseResponse {
+    pb::ReleaseResponse {
+        hold: Some(hold(allowed.owner, &released.hold)),
+        balance_after: allowed.balance(released.balance_after),
+        replayed: released.replayed,
+    }
 }
 
 fn refund(owner: OwnerId, refund: &Refund) -> pb::Refund {
@@ -118,15 +201,18 @@ fn refund(owner: OwnerId, refund: &Refund) -> pb::Refund {
         charge_id: refund.charge.to_string(),
         amount: refund.amount.to_string(),
         allocations: allocations(&refund.allocations),
-        expired: refund.lost.to_string(),
+        lost: refund.lost.to_string(),
+        refunded_after: refund.refunded_after.to_string(),
         created_at: Some(to_timestamp(refund.created_at)),
+        seq: refund.entry,
+        actor: Some(actor(&refund.actor)),
     }
 }
 
-pub(crate) fn refunded(owner: OwnerId, refunded: &Refunded) -> pb::RefundResponse {
+pub(crate) fn refunded(allowed: &Allowed, refunded: &Refunded) -> pb::RefundResponse {
     pb::RefundResponse {
-        refund: Some(refund(owner, &refunded.refund)),
-        balance_after: refunded.balance_after.to_string(),
+        refund: Some(refund(allowed.owner, &refunded.refund)),
+        balance_after: allowed.balance(refunded.balance_after),
         replayed: refunded.replayed,
     }
 }
@@ -138,32 +224,58 @@ pub(crate) fn balance(view: &AccountView) -> pb::GetBalanceResponse {
         lots: view.lots.iter().map(lot).collect(),
         next_expiry: view.balance.next_expiry.map(|expiry| to_timestamp(expiry.at)),
         spent_this_period: view.balance.spent_this_period.to_string(),
-        period_start: Some(to_timestamp(view.period.start)),
-        period_end: Some(to_timestamp(view.period.end)),
+        period_start: Some(to_timestamp(view.period.month.start)),
+        period_end: Some(to_timestamp(view.period.month.end)),
     }
 }
 
-pub(crate) fn entry(entry: &Entry) -> pb::LedgerEntry {
-    let by = entry.attribution.as_deref();
+pub(crate) fn entry(Listed { entry, work }: &Listed) -> pb::LedgerEntry {
+    let (by, details) = (work.as_ref(), entry.details.as_deref());
+    let metered = match &entry.event {
+        Event::Charge(charge) => charge.metered.as_ref(),
+        Event::Capture(capture) => capture.metered.as_ref(),
+        _ => None,
+    };
+    let request_id = details.and_then(|it| it.request.as_ref()).map(|it| it.id.to_string());
+    let named = |of: fn(&Attribution) -> String| by.map(of).unwrap_or_default();
     pb::LedgerEntry {
         seq: entry.seq,
-        kind: kind(entry.kind).into(),
+        kind: kind(entry.kind()).into(),
         at: Some(to_timestamp(entry.at)),
+        actor: Some(actor(&entry.actor)),
         amount: entry.amount.to_string(),
         available_after: entry.available_after.to_string(),
+        spendable_after: entry.spendable_after.to_string(),
         held_after: entry.held_after.to_string(),
-        id: text(entry.id.as_ref()),
-        subject: text(entry.subject.as_ref()),
-        member: by.map(|by| by.member.to_string()).unwrap_or_default(),
-        project: by.map(|by| text(by.project.as_ref())).unwrap_or_default(),
-        model: by.map(|by| text(by.model.as_ref())).unwrap_or_default(),
-        quantity: by.map(|by| text(by.quantity.as_ref())).unwrap_or_default(),
-        labels: by.map(|by| by.labels.as_map().clone()).unwrap_or_default(),
-        occurred_at: entry.occurred_at.map(to_timestamp),
+        id: text(entry.event.made().as_ref()),
+        subject: subject(entry),
+        member: named(|by| by.member.to_string()),
+        project: named(|by| text(by.project.as_ref())),
+        model: named(|by| text(by.model.as_ref())),
+        components: priced_by(metered),
+        catalog_version: version(metered),
+        labels: details.map(|it| it.labels.as_map().clone()).unwrap_or_default(),
+        occurred_at: match &entry.event {
+            Event::Charge(charge) => charge.occurred_at.map(to_timestamp),
+            _ => None,
+        },
         postings: entry.postings.iter().map(posting).collect(),
+        refunded_after: match &entry.event {
+            Event::Refund(refund) => refund.refunded_after.to_string(),
+            _ => String::new(),
+        },
+        request_id: request_id.unwrap_or_default(),
+        note: details.and_then(|it| it.note.as_ref()).map(Note::as_str).unwrap_or_default().to_owned(),
+        details_erased: entry.details_digest.is_some() && details.is_none(),
         hash: hex::encode(entry.hash),
-        request_id: entry.request_key.as_ref().map(|key| key.request_id().to_owned()).unwrap_or_default(),
-        note: entry.note.as_ref().map(Note::as_str).unwrap_or_default().to_owned(),
+    }
+}
+
+/// What an entry concerns: the hold, charge or lot of an earlier one; the member of an erasure.
+fn subject(entry: &Entry) -> String {
+    match &entry.event {
+        Event::Erase { member } => text(member.as_ref()),
+        event => text(event.subject().as_ref().map(OperationId::to_string).as_ref()),
     }
 }
 
@@ -179,19 +291,32 @@ fn posting(posting: &Posting) -> pb::Posting {
     }
 }
 
-pub(crate) fn usage(interval: Interval, key: &ReportKey, totals: &UsageTotals) -> pb::UsageRow {
-    let credits = |micro: i64| CreditDelta::from_micro(micro).map(|it| it.to_string()).unwrap_or_default();
-    pb::UsageRow {
+pub(crate) fn usage(interval: Interval, key: &ReportKey, line: &ReportLine) -> pb::UsageRow {
+    let row = pb::UsageRow {
         interval_start: (interval != Interval::Whole).then(|| to_timestamp(key.starts_at)),
         member: key.member.clone(),
         project: key.project.clone(),
         model: key.model.clone(),
-        charged: unsigned(totals.charged),
-        refunded: unsigned(totals.refunded),
-        net: credits(totals.charged.saturating_sub(totals.refunded)).trim_start_matches('+').to_owned(),
-        count: u64::try_from(totals.charges).unwrap_or(0),
-        quantity: millionths(totals.quantity),
+        meter: key.meter.clone(),
+        ..Default::default()
+    };
+    match line {
+        ReportLine::Usage(totals) => pb::UsageRow {
+            charged: unsigned(totals.charged),
+            refunded: unsigned(totals.refunded),
+            net: net(totals),
+            count: u64::try_from(totals.charges).unwrap_or(0),
+            ..row
+        },
+        ReportLine::Meter(totals) => {
+            pb::UsageRow { charged: unsigned(totals.charged), quantity: millionths(totals.quantity), ..row }
+        }
     }
+}
+
+fn net(totals: &UsageTotals) -> String {
+    let net = CreditDelta::from_micro(totals.charged.saturating_sub(totals.refunded));
+    net.map(|it| it.to_string()).unwrap_or_default().trim_start_matches('+').to_owned()
 }
 
 fn unsigned(micro: i64) -> String {
@@ -234,5 +359,6 @@ fn kind(kind: EntryKind) -> pb::EntryKind {
         EntryKind::Refund => pb::EntryKind::Refund,
         EntryKind::Expire => pb::EntryKind::Expire,
         EntryKind::Void => pb::EntryKind::Void,
+        EntryKind::Erase => pb::EntryKind::Erase,
     }
 }

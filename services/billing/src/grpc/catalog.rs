@@ -1,17 +1,26 @@
 //! `CatalogService`.
 
-use std::sync::Arc;
-
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::catalog_service_server::CatalogService;
-use bursar_rpc::convert::to_money;
+use bursar_rpc::convert::{to_money, to_timestamp};
 use bursar_rpc::{Fingerprint, Page, PageRequest, Problem};
 use tonic::{Request, Response, Status};
 
-use crate::domain::{Catalog, ModelPrice, Pack, Plan};
+use crate::domain::{Catalog, MeterPrice, ModelPrice, Pack, Plan, Rate, Scope};
+use crate::usecase::catalogs::CatalogUseCases;
 
-/// Answers from the catalog that was read at start.
-pub(crate) struct CatalogHandler(pub(crate) Arc<Catalog>);
+/// Answers from the catalog that was read at start, or from those before it.
+pub(crate) struct CatalogHandler(pub(crate) CatalogUseCases);
+
+impl CatalogHandler {
+    fn present(&self) -> &Catalog {
+        &self.0.present.catalog
+    }
+
+    fn version(&self) -> u32 {
+        self.0.present.version.get()
+    }
+}
 
 #[tonic::async_trait]
 impl CatalogService for CatalogHandler {
@@ -20,9 +29,9 @@ impl CatalogService for CatalogHandler {
         request: Request<pb::ListPlansRequest>,
     ) -> Result<Response<pb::ListPlansResponse>, Status> {
         let asked = request.into_inner();
-        let page = page("ListPlans", self.0.plans(), asked.page_size, &asked.page_token)?;
+        let page = page("ListPlans", self.present().plans(), asked.page_size, &asked.page_token)?;
         let (plans, next_page_token) = (page.rows.into_iter().map(plan).collect(), page.next_page_token);
-        Ok(Response::new(pb::ListPlansResponse { plans, next_page_token }))
+        Ok(Response::new(pb::ListPlansResponse { plans, next_page_token, catalog_version: self.version() }))
     }
 
     async fn list_packs(
@@ -30,9 +39,9 @@ impl CatalogService for CatalogHandler {
         request: Request<pb::ListPacksRequest>,
     ) -> Result<Response<pb::ListPacksResponse>, Status> {
         let asked = request.into_inner();
-        let page = page("ListPacks", self.0.packs(), asked.page_size, &asked.page_token)?;
+        let page = page("ListPacks", self.present().packs(), asked.page_size, &asked.page_token)?;
         let (packs, next_page_token) = (page.rows.into_iter().map(pack).collect(), page.next_page_token);
-        Ok(Response::new(pb::ListPacksResponse { packs, next_page_token }))
+        Ok(Response::new(pb::ListPacksResponse { packs, next_page_token, catalog_version: self.version() }))
     }
 
     async fn list_models(
@@ -40,9 +49,23 @@ impl CatalogService for CatalogHandler {
         request: Request<pb::ListModelsRequest>,
     ) -> Result<Response<pb::ListModelsResponse>, Status> {
         let asked = request.into_inner();
-        let page = page("ListModels", self.0.models(), asked.page_size, &asked.page_token)?;
+        let page = page("ListModels", self.present().models(), asked.page_size, &asked.page_token)?;
         let (models, next_page_token) = (page.rows.into_iter().map(model).collect(), page.next_page_token);
-        Ok(Response::new(pb::ListModelsResponse { models, next_page_token }))
+        Ok(Response::new(pb::ListModelsResponse { models, next_page_token, catalog_version: self.version() }))
+    }
+
+    async fn get_catalog_version(
+        &self,
+        request: Request<pb::GetCatalogVersionRequest>,
+    ) -> Result<Response<pb::GetCatalogVersionResponse>, Status> {
+        let kept = self.0.version(request.into_inner().version).await?;
+        Ok(Response::new(pb::GetCatalogVersionResponse {
+            version: kept.version.get(),
+            first_used_at: Some(to_timestamp(kept.first_used_at)),
+            plans: kept.catalog.plans().iter().map(plan).collect(),
+            packs: kept.catalog.packs().iter().map(pack).collect(),
+            models: kept.catalog.models().iter().map(model).collect(),
+        }))
     }
 }
 
@@ -67,6 +90,7 @@ fn plan(plan: &Plan) -> pb::Plan {
         display_name: plan.display_name.clone(),
         price: plan.price.map(to_money),
         credits: plan.price.map(|_| plan.credits.to_string()).unwrap_or_default(),
+        scope: scope(&plan.scope),
         seats: plan.seats,
         features: features(plan.organization, plan.single_sign_on),
         contract: plan.price.is_none(),
@@ -79,6 +103,7 @@ fn pack(pack: &Pack) -> pb::Pack {
         display_name: pack.display_name.clone(),
         price: Some(to_money(pack.price)),
         credits: pack.credits.to_string(),
+        scope: scope(&pack.scope),
     }
 }
 
@@ -86,9 +111,28 @@ fn model(price: &ModelPrice) -> pb::Model {
     pb::Model {
         id: price.model.to_string(),
         display_name: price.display_name.clone(),
-        unit: price.unit.clone(),
-        credits_per_unit: price.credits_per_unit.to_string(),
+        meters: price.meters.iter().map(meter).collect(),
     }
+}
+
+fn meter(price: &MeterPrice) -> pb::Meter {
+    pb::Meter {
+        meter: price.meter.to_string(),
+        unit: price.unit.clone(),
+        rates: price.rates.iter().map(rate).collect(),
+    }
+}
+
+fn rate(rate: &Rate) -> pb::Rate {
+    pb::Rate { credits_per_unit: rate.credits_per_unit.to_string(), effective_from: rate.from.map(to_timestamp) }
+}
+
+/// A scope as the API names it: absent where it names nothing.
+pub(super) fn scope(scope: &Scope) -> Option<pb::Scope> {
+    (!scope.is_any()).then(|| pb::Scope {
+        models: scope.models().iter().map(ToString::to_string).collect(),
+        projects: scope.projects().iter().map(ToString::to_string).collect(),
+    })
 }
 
 #[cfg(test)]
@@ -110,5 +154,32 @@ mod tests {
         let foreign = page("ListPacks", &all, 2, &first).unwrap_err();
         assert_eq!(foreign.reason(), bursar_rpc::reason::PAGE_TOKEN_INVALID);
         assert!(page("ListPlans", &all[..1], 2, &first).unwrap().rows.is_empty(), "a catalog that shrank");
+    }
+
+    #[test]
+    fn what_is_absent_in_the_catalog_is_absent_in_the_answer() {
+        let catalog = crate::catalog::load(None).unwrap();
+        let text = crate::catalog::canonical(&catalog).unwrap();
+        let text = text
+            .replace(r#""credits":"300""#, r#""credits":"300","scope":{"models":["veo-3.1"],"projects":["b","a"]}"#)
+            .replace(r#""credits":"6""#, r#""credits":"6","changes":[{"from":"2027-01-01T00:00:00Z","credits":"5"}]"#);
+        let catalog = crate::catalog::from_canonical(&text).unwrap();
+        let scope = |models: &[&str], projects: &[&str]| {
+            let texts = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+            Some(pb::Scope { models: texts(models), projects: texts(projects) })
+        };
+        assert_eq!(pack(catalog.pack("starter").unwrap()).scope, scope(&["veo-3.1"], &["a", "b"]));
+        assert_eq!(pack(catalog.pack("premium").unwrap()).scope, None);
+        let (contract, free) = (plan(catalog.plan("enterprise").unwrap()), plan(catalog.plan("free").unwrap()));
+        assert_eq!((contract.contract, contract.credits.as_str(), contract.price), (true, "", None));
+        assert_eq!((free.contract, free.credits.as_str(), free.scope), (false, "0", None));
+        let meters = model(&catalog.models()[0]).meters;
+        let rates: Vec<_> = meters[0]
+            .rates
+            .iter()
+            .map(|it| (it.credits_per_unit.as_str(), it.effective_from.map(|from| from.seconds)))
+            .collect();
+        assert_eq!((meters[0].meter.as_str(), meters[0].unit.as_str()), ("seconds", "second"));
+        assert_eq!(rates, [("6", None), ("5", Some(1_798_761_600))]);
     }
 }

@@ -1,39 +1,84 @@
 //! `CreditService`.
 
+use bursar_id::{ChargeId, HoldId, UserId};
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::batch_charge_outcome::Outcome;
 use bursar_proto::billing::v1::credit_service_server::CreditService;
 use bursar_proto::google::rpc;
-use bursar_rpc::{Caller, Problem};
+use bursar_rpc::{Caller, Fingerprint, PageRequest, Problem};
 use prost::Message as _;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 use super::{answer, parse};
-use crate::domain::{Charged, VoidCommand};
+use crate::domain::{ChargeCommand, Charged, HoldCommand};
 use crate::error::Error;
-use crate::usecase::access::{Allowed, patience};
-use crate::usecase::credits::{CreditUseCases, NewCharge};
+use crate::usecase::access::{Access, Allowed, patience};
+use crate::usecase::accounts::AccountUseCases;
+use crate::usecase::credits::{Asked, CreditUseCases};
 
 /// The most charges in one batch.
 const MAX_BATCH: usize = 1_000;
 
+/// How many bad fields a batch's outcome names, so that a thousand fit a message.
+const FIELDS_IN_BATCH: usize = 8;
+
 /// Serves `CreditService`.
-pub(crate) struct CreditHandler(pub(crate) CreditUseCases);
+pub(crate) struct CreditHandler {
+    pub(crate) credits: CreditUseCases,
+    pub(crate) accounts: AccountUseCases,
+}
 
 impl CreditHandler {
+    fn access(&self) -> &Access {
+        &self.credits.access
+    }
+
     /// Authorises one charge, then reads it.
     async fn admit(
         &self,
         caller: &Caller,
         request: pb::ChargeRequest,
         until: Instant,
-    ) -> Result<(Allowed, NewCharge), Error> {
-        let owner = parse::owner(&request.owner)?;
-        let member = parse::member(&request.member)?;
-        let allowed = self.0.access.spend(caller, owner, member, until).await?;
-        let charge = parse::charge(&allowed, request)?;
+    ) -> Result<(Allowed, Asked<ChargeCommand>), Error> {
+        let allowed = self.access().spend(caller, parse::owner_for(caller, &request.owner)?).await?;
+        let charge = self.or_standing(&allowed, parse::charge(&allowed, request)).await?;
+        let allowed = self.access().for_member(allowed, charge.command.attribution.member, until).await?;
         Ok((allowed, charge))
+    }
+
+    /// The same for a hold.
+    async fn admit_hold(
+        &self,
+        caller: &Caller,
+        request: pb::HoldRequest,
+    ) -> Result<(Allowed, Asked<HoldCommand>), Error> {
+        let allowed = self.access().spend(caller, parse::owner_for(caller, &request.owner)?).await?;
+        let hold = self.or_standing(&allowed, parse::hold(&allowed, request)).await?;
+        let allowed = self.access().for_member(allowed, hold.command.attribution.member, patience()).await?;
+        Ok((allowed, hold))
+    }
+
+    /// Whoever has no standing any more learns that before what is wrong with the request.
+    async fn or_standing<T>(&self, allowed: &Allowed, parsed: Result<T, Error>) -> Result<T, Error> {
+        match parsed {
+            Ok(parsed) => Ok(parsed),
+            Err(malformed) => Err(self.access().or_standing(allowed, malformed).await),
+        }
+    }
+
+    /// May the caller look at what was made with the owner's credits?
+    async fn viewer(&self, caller: &Caller, owner: &str) -> Result<Allowed, Error> {
+        self.access().to(caller, parse::owner_for(caller, owner)?).await
+    }
+}
+
+/// Whose open holds a caller sees: a user the own ones, a service whose it asks for.
+fn holds_of(caller: &Caller, named: Option<UserId>) -> Result<Option<UserId>, Error> {
+    match caller.user() {
+        Ok(user) if named.is_some_and(|named| named != user.user) => Err(Error::RoleNotAllowed),
+        Ok(user) => Ok(Some(user.user)),
+        Err(_) => Ok(named),
     }
 }
 
@@ -42,8 +87,8 @@ impl CreditService for CreditHandler {
     async fn charge(&self, request: Request<pb::ChargeRequest>) -> Result<Response<pb::ChargeResponse>, Status> {
         let caller = Caller::of(&request)?;
         let (allowed, charge) = self.admit(&caller, request.into_inner(), patience()).await?;
-        let charged = self.0.charge(allowed, charge).await?;
-        Ok(Response::new(answer::charged(allowed.owner, &charged)))
+        let charged = allowed.tell(self.credits.charge(allowed, charge).await)?;
+        Ok(Response::new(answer::charged(&allowed, &charged)))
     }
 
     async fn batch_charge(
@@ -51,22 +96,25 @@ impl CreditService for CreditHandler {
         request: Request<pb::BatchChargeRequest>,
     ) -> Result<Response<pb::BatchChargeResponse>, Status> {
         let caller = Caller::of(&request)?;
-        let charges = request.into_inner().charges;
-        if charges.is_empty() || charges.len() > MAX_BATCH {
+        let batch = request.into_inner().charges;
+        if batch.is_empty() || batch.len() > MAX_BATCH {
             return Err(Problem::invalid_field("charges", "must be 1 to 1000 charges").into());
         }
         let until = patience();
-        let mut owners = Vec::with_capacity(charges.len());
-        let mut admitted = Vec::with_capacity(charges.len());
-        for charge in charges {
+        let mut askers = Vec::with_capacity(batch.len());
+        let mut admitted = Vec::with_capacity(batch.len());
+        for charge in batch {
             let one = self.admit(&caller, charge, until).await;
-            owners.push(one.as_ref().ok().map(|(allowed, _)| allowed.owner));
+            askers.push(one.as_ref().ok().map(|(allowed, _)| *allowed));
             admitted.push(one);
         }
-        let answers = self.0.charge_each(admitted).await?;
-        let outcomes = owners.into_iter().zip(answers).map(|(owner, answer)| match (owner, answer) {
-            (Some(owner), Ok(made_it)) => made(owner, &made_it),
-            (_, Err(error)) => not_made(error),
+        let answers = self.credits.charge_each(admitted).await?;
+        let outcomes = askers.into_iter().zip(answers).map(|(allowed, answer)| match (allowed, answer) {
+            (Some(allowed), answer) => match allowed.tell(answer) {
+                Ok(charged) => made(&allowed, &charged),
+                Err(error) => not_made(error),
+            },
+            (None, Err(error)) => not_made(error),
             (None, Ok(_)) => not_made(Error::Failed),
         });
         Ok(Response::new(pb::BatchChargeResponse { outcomes: outcomes.collect() }))
@@ -74,51 +122,41 @@ impl CreditService for CreditHandler {
 
     async fn hold(&self, request: Request<pb::HoldRequest>) -> Result<Response<pb::HoldResponse>, Status> {
         let caller = Caller::of(&request)?;
-        let request = request.into_inner();
-        let owner = parse::owner(&request.owner)?;
-        let member = parse::member(&request.member)?;
-        let allowed = self.0.access.spend(&caller, owner, member, patience()).await?;
-        let held = self.0.hold(allowed, parse::hold(&allowed, request)?).await?;
-        Ok(Response::new(answer::held(owner, &held)))
+        let (allowed, asked) = self.admit_hold(&caller, request.into_inner()).await?;
+        let placed = allowed.tell(self.credits.hold(allowed, asked).await)?;
+        Ok(Response::new(answer::held(&allowed, &placed)))
     }
 
     async fn capture(&self, request: Request<pb::CaptureRequest>) -> Result<Response<pb::CaptureResponse>, Status> {
         let caller = Caller::of(&request)?;
         let request = request.into_inner();
-        let (owner, hold) = (parse::owner_if_named(&request.owner)?, parse::id("hold_id", &request.hold_id)?);
-        let allowed = self.0.on_hold(&caller, owner, hold).await?;
-        let (amount, request_id) = parse::capture(&request)?;
-        let charged = self.0.capture(allowed, hold, (amount, request.allow_excess), request_id).await?;
-        Ok(Response::new(answer::captured(allowed.owner, &charged)))
+        let allowed = self.access().spend(&caller, parse::owner_for(&caller, &request.owner)?).await?;
+        let capture = self.or_standing(&allowed, parse::capture(&request)).await?;
+        let charged = allowed.tell(self.credits.capture(allowed, capture).await)?;
+        Ok(Response::new(answer::captured(&allowed, &charged)))
     }
 
     async fn release(&self, request: Request<pb::ReleaseRequest>) -> Result<Response<pb::ReleaseResponse>, Status> {
         let caller = Caller::of(&request)?;
         let request = request.into_inner();
-        let (owner, hold) = (parse::owner_if_named(&request.owner)?, parse::id("hold_id", &request.hold_id)?);
-        let allowed = self.0.on_hold(&caller, owner, hold).await?;
-        let released = self.0.release(allowed, hold).await?;
-        Ok(Response::new(answer::released(allowed.owner, &released)))
+        let allowed = self.access().spend(&caller, parse::owner_for(&caller, &request.owner)?).await?;
+        let release = self.or_standing(&allowed, parse::release(&request)).await?;
+        let released = self.credits.release(allowed, release).await?;
+        Ok(Response::new(answer::released(&allowed, &released)))
     }
 
     async fn refund(&self, request: Request<pb::RefundRequest>) -> Result<Response<pb::RefundResponse>, Status> {
         let caller = Caller::of(&request)?;
         let request = request.into_inner();
-        let (owner, charge) = (parse::owner_if_named(&request.owner)?, parse::refunded_charge(&request.charge_id)?);
-        let allowed = self.0.on_charge(&caller, owner, charge).await?;
-        let (amount, request_id) = parse::refund(&request)?;
-        let refunded = self.0.refund(allowed, charge, amount, request_id).await?;
-        Ok(Response::new(answer::refunded(allowed.owner, &refunded)))
+        let allowed = Access::service(&caller, parse::owner(&request.owner)?)?;
+        let refunded = self.credits.refund(allowed, parse::refund(&request)?).await?;
+        Ok(Response::new(answer::refunded(&allowed, &refunded)))
     }
 
     async fn estimate(&self, request: Request<pb::EstimateRequest>) -> Result<Response<pb::EstimateResponse>, Status> {
-        let (model, quantity) = parse::estimate(request.get_ref())?;
-        let (amount, price) = self.0.estimate(&model, quantity)?;
-        Ok(Response::new(pb::EstimateResponse {
-            amount: amount.to_string(),
-            unit: price.unit,
-            credits_per_unit: price.credits_per_unit.to_string(),
-        }))
+        let (model, usage) = parse::estimate(request.get_ref())?;
+        let (priced, catalog_version) = self.credits.estimate(&model, &usage)?;
+        Ok(Response::new(answer::estimate(&priced, catalog_version)))
     }
 
     async fn get_charge(
@@ -127,51 +165,75 @@ impl CreditService for CreditHandler {
     ) -> Result<Response<pb::GetChargeResponse>, Status> {
         let caller = Caller::of(&request)?;
         let request = request.into_inner();
-        let (owner, id) = (parse::owner_if_named(&request.owner)?, parse::id("charge_id", &request.charge_id)?);
-        let (owner, charge) = self.0.get_charge(&caller, owner, id).await?;
-        Ok(Response::new(pb::GetChargeResponse { charge: Some(answer::charge(owner, &charge)) }))
+        let viewer = self.viewer(&caller, &request.owner).await?;
+        let id: ChargeId = parse::id("charge_id", &request.charge_id)?;
+        let charge = self.credits.get_charge(viewer, id).await?;
+        Ok(Response::new(pb::GetChargeResponse { charge: Some(answer::charge(viewer.owner, &charge)) }))
     }
 
     async fn get_hold(&self, request: Request<pb::GetHoldRequest>) -> Result<Response<pb::GetHoldResponse>, Status> {
         let caller = Caller::of(&request)?;
         let request = request.into_inner();
-        let (owner, id) = (parse::owner_if_named(&request.owner)?, parse::id("hold_id", &request.hold_id)?);
-        let (owner, hold) = self.0.get_hold(&caller, owner, id).await?;
-        Ok(Response::new(pb::GetHoldResponse { hold: Some(answer::hold(owner, &hold)) }))
+        let viewer = self.viewer(&caller, &request.owner).await?;
+        let id: HoldId = parse::id("hold_id", &request.hold_id)?;
+        let hold = self.credits.get_hold(viewer, id).await?;
+        Ok(Response::new(pb::GetHoldResponse { hold: Some(answer::hold(viewer.owner, &hold)) }))
+    }
+
+    async fn list_holds(
+        &self,
+        request: Request<pb::ListHoldsRequest>,
+    ) -> Result<Response<pb::ListHoldsResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let request = request.into_inner();
+        let owner = self.viewer(&caller, &request.owner).await?.owner;
+        self.accounts.opened(&caller, owner).await?;
+        let member = holds_of(&caller, parse::member(&request.member)?)?;
+        let arguments = Fingerprint::of("ListHolds", [owner.to_string().as_str(), &request.member]);
+        let page = PageRequest::parse(request.page_size, &request.page_token, arguments)?;
+        let page = self.credits.open_holds(owner, member, &page).await?;
+        let (rows, next_page_token) = (page.rows, page.next_page_token);
+        let holds = rows.iter().map(|hold| answer::hold(owner, hold)).collect();
+        Ok(Response::new(pb::ListHoldsResponse { holds, next_page_token }))
     }
 
     async fn grant_credits(
         &self,
         request: Request<pb::GrantCreditsRequest>,
     ) -> Result<Response<pb::GrantCreditsResponse>, Status> {
+        let caller = Caller::of(&request)?;
         let request = request.into_inner();
-        let owner = parse::owner(&request.owner)?;
-        let (command, request_id) = parse::grant(&request)?;
-        let granted = self.0.grant(owner, command, request_id).await?;
+        let allowed = Access::service(&caller, parse::owner(&request.owner)?)?;
+        let granted = self.credits.grant(allowed, parse::grant(&request)?).await?;
         let lot = answer::lot(&granted.lot);
         Ok(Response::new(pb::GrantCreditsResponse { lot: Some(lot), replayed: granted.replayed }))
     }
 
     async fn void_lot(&self, request: Request<pb::VoidLotRequest>) -> Result<Response<pb::VoidLotResponse>, Status> {
+        let caller = Caller::of(&request)?;
         let request = request.into_inner();
-        let (owner, lot) = (parse::owner_if_named(&request.owner)?, parse::id("lot_id", &request.lot_id)?);
-        let (note, request_id) = parse::void(&request)?;
-        let (lot, voided) = self.0.void(owner, VoidCommand { lot, note }, request_id).await?;
+        let allowed = Access::service(&caller, parse::owner(&request.owner)?)?;
+        let (lot, voided) = self.credits.void(allowed, parse::void(&request)?).await?;
         Ok(Response::new(pb::VoidLotResponse { lot: Some(answer::lot(&lot)), replayed: voided.replayed }))
     }
 }
 
-fn made(owner: bursar_id::OwnerId, charged: &Charged) -> pb::BatchChargeOutcome {
+fn made(allowed: &Allowed, charged: &Charged) -> pb::BatchChargeOutcome {
     pb::BatchChargeOutcome {
-        outcome: Some(Outcome::Charge(answer::charge(owner, &charged.charge))),
-        balance_after: charged.balance_after.to_string(),
+        outcome: Some(Outcome::Charge(answer::charge_in_batch(allowed.owner, &charged.charge))),
+        balance_after: allowed.balance(charged.balance_after),
         replayed: charged.replayed,
     }
 }
 
-/// A refusal as `Charge` would have told it: code, message and the details that travel beside them.
+/// A refusal as `Charge` would have told it: code, message and the details that travel beside them; of many bad fields
+/// the first ones.
 fn not_made(error: Error) -> pb::BatchChargeOutcome {
-    let status = Status::from(error);
+    let problem = Problem::from(error);
+    let status = Status::from(match problem.fields().split_at_checked(FIELDS_IN_BATCH) {
+        Some((first, [_, ..])) => Problem::invalid(first.iter().cloned()),
+        _ => problem,
+    });
     let plain =
         || rpc::Status { code: status.code().into(), message: status.message().to_owned(), details: Vec::new() };
     let detailed = rpc::Status::decode(status.details()).unwrap_or_else(|_| plain());

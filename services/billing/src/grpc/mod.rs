@@ -15,8 +15,6 @@ mod status;
 mod subscription;
 mod usage;
 
-use std::sync::Arc;
-
 use bursar_proto::billing::v1::account_service_server::AccountServiceServer;
 use bursar_proto::billing::v1::catalog_service_server::CatalogServiceServer;
 use bursar_proto::billing::v1::credit_service_server::CreditServiceServer;
@@ -26,10 +24,11 @@ use bursar_proto::billing::v1::usage_service_server::UsageServiceServer;
 use bursar_rpc::MAX_MESSAGE;
 use tonic::service::Routes;
 
-use crate::domain::Catalog;
 use crate::usecase::access::Access;
 use crate::usecase::accounts::AccountUseCases;
+use crate::usecase::catalogs::CatalogUseCases;
 use crate::usecase::credits::CreditUseCases;
+use crate::usecase::erasures::ErasureUseCases;
 use crate::usecase::purchases::PurchaseUseCases;
 use crate::usecase::reports::ReportUseCases;
 use crate::usecase::subscriptions::SubscriptionUseCases;
@@ -49,10 +48,11 @@ pub(crate) struct Parts {
     pub(crate) access: Access,
     pub(crate) credits: CreditUseCases,
     pub(crate) accounts: AccountUseCases,
+    pub(crate) erasures: ErasureUseCases,
     pub(crate) reports: ReportUseCases,
     pub(crate) subscriptions: SubscriptionUseCases,
     pub(crate) purchases: PurchaseUseCases,
-    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) catalogs: CatalogUseCases,
 }
 
 macro_rules! limited {
@@ -63,12 +63,13 @@ macro_rules! limited {
 
 /// The bare routes of every service, without the stack.
 pub(crate) fn routes(parts: Parts) -> Routes {
-    let Parts { access, credits, accounts, reports, subscriptions, purchases, catalog } = parts;
+    let Parts { access, credits, accounts, erasures, reports, subscriptions, purchases, catalogs } = parts;
     let usage = usage::UsageHandler { access: access.clone(), accounts: accounts.clone(), reports };
-    let account = account::AccountHandler { access, accounts };
+    let credit = credit::CreditHandler { credits, accounts: accounts.clone() };
+    let account = account::AccountHandler { access, accounts, erasures };
     Routes::new(limited!(AccountServiceServer, account))
-        .add_service(limited!(CreditServiceServer, credit::CreditHandler(credits)))
-        .add_service(limited!(CatalogServiceServer, catalog::CatalogHandler(catalog)))
+        .add_service(limited!(CreditServiceServer, credit))
+        .add_service(limited!(CatalogServiceServer, catalog::CatalogHandler(catalogs)))
         .add_service(limited!(SubscriptionServiceServer, subscription::SubscriptionHandler(subscriptions)))
         .add_service(limited!(PurchaseServiceServer, purchase::PurchaseHandler(purchases)))
         .add_service(limited!(UsageServiceServer, usage))

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bursar_rpc::{Problem, Refusing, reason};
 use tonic::{Code, Status};
 
-use crate::domain::Refusal;
+use crate::domain::{RateError, Refusal, Rules};
 use crate::error::Error;
 
 /// How soon a caller that found no room should try again.
@@ -21,18 +21,26 @@ impl Refusing for Error {
     fn reason(&self) -> Option<&'static str> {
         match self {
             Self::Problem(problem) => problem.is_refusal().then_some(problem.reason()),
-            Self::Refused(refusal) => Some(refused(*refusal).reason()),
+            Self::Refused(refusal) => Some(refused(refusal.clone()).reason()),
+            Self::NotEnough { .. } => Some("INSUFFICIENT_CREDITS"),
             Self::NotAMember => Some("NOT_A_MEMBER"),
             Self::WrongContext { .. } => Some("WRONG_CONTEXT"),
             Self::RoleNotAllowed => Some("ROLE_NOT_ALLOWED"),
             Self::NotFound(_) => Some(reason::NOT_FOUND),
             Self::ModelNotFound(_) => Some("MODEL_NOT_FOUND"),
+            Self::MeterNotFound { .. } => Some("METER_NOT_FOUND"),
+            Self::CatalogVersionNotFound(_) => Some("CATALOG_VERSION_NOT_FOUND"),
             Self::PlanNotFound(_) => Some("PLAN_NOT_FOUND"),
             Self::PackNotFound(_) => Some("PACK_NOT_FOUND"),
             Self::PlanNotForSale(_) => Some("PLAN_NOT_FOR_SALE"),
             Self::AlreadySubscribed { .. } => Some("ALREADY_SUBSCRIBED"),
             Self::PaymentDeclined => Some("PAYMENT_DECLINED"),
-            Self::PoliciesUnknown | Self::Overloaded | Self::Unavailable | Self::Failed | Self::Store(_) => None,
+            Self::PoliciesUnknown
+            | Self::Overloaded
+            | Self::Unavailable
+            | Self::NewerFormat
+            | Self::Failed
+            | Self::Store(_) => None,
         }
     }
 }
@@ -42,6 +50,9 @@ impl From<Error> for Problem {
         let said = error.to_string();
         match error {
             Error::Problem(problem) => problem,
+            Error::NotEnough { required } => {
+                Self::failed_precondition("INSUFFICIENT_CREDITS", said).with_metadata("required", required.to_string())
+            }
             Error::PoliciesUnknown => Self::unavailable("FEED_STALE", said),
             Error::Refused(refusal) => refused(refusal),
             Error::NotAMember => Self::permission_denied("NOT_A_MEMBER", said),
@@ -51,7 +62,13 @@ impl From<Error> for Problem {
             }
             Error::RoleNotAllowed => Self::permission_denied("ROLE_NOT_ALLOWED", said),
             Error::NotFound(kind) => Self::not_found(kind),
-            Error::ModelNotFound(_) => Self::new(Code::NotFound, "MODEL_NOT_FOUND", said),
+            Error::ModelNotFound(model) => {
+                Self::new(Code::NotFound, "MODEL_NOT_FOUND", said).with_metadata("model", model)
+            }
+            Error::MeterNotFound { model, meter } => Self::new(Code::NotFound, "METER_NOT_FOUND", said)
+                .with_metadata("model", model)
+                .with_metadata("meter", meter),
+            Error::CatalogVersionNotFound(_) => Self::new(Code::NotFound, "CATALOG_VERSION_NOT_FOUND", said),
             Error::PlanNotFound(_) => Self::new(Code::NotFound, "PLAN_NOT_FOUND", said),
             Error::PackNotFound(_) => Self::new(Code::NotFound, "PACK_NOT_FOUND", said),
             Error::PlanNotForSale(_) => Self::failed_precondition("PLAN_NOT_FOR_SALE", said),
@@ -63,6 +80,7 @@ impl From<Error> for Problem {
             Error::Unavailable => {
                 Self::unavailable(reason::STORE_UNAVAILABLE, said).with_retry_after(Duration::from_secs(1))
             }
+            Error::NewerFormat => Self::unavailable("NEWER_FORMAT", said),
             Error::Failed => Self::internal(&said),
             Error::Store(error) => error.into(),
         }
@@ -72,17 +90,25 @@ impl From<Error> for Problem {
 /// What the credit rules' refusals are called on the wire.
 fn refused(refusal: Refusal) -> Problem {
     let said = refusal.to_string();
+    let denied = |reason| Problem::permission_denied(reason, said.clone());
     let state = |reason| Problem::failed_precondition(reason, said.clone());
+    let full = |reason| Problem::exhausted(reason, said.clone());
     match refusal {
+        Refusal::NotAMember => Error::NotAMember.into(),
         Refusal::RequestIdReused => Problem::request_id_reused(),
+        Refusal::SpendingByServicesOnly => denied("SPENDING_BY_SERVICES_ONLY"),
+        Refusal::RefundByServicesOnly => denied(reason::CALLER_NOT_ALLOWED),
         Refusal::HoldNotFound => Problem::not_found("hold"),
         Refusal::ChargeNotFound => Problem::not_found("charge"),
         Refusal::LotNotFound => Problem::not_found("lot"),
+        Refusal::HoldNotYours => denied("HOLD_NOT_YOURS"),
         Refusal::HoldSettled => state("HOLD_SETTLED"),
         Refusal::HoldExpired { deadline } => state("HOLD_EXPIRED").with_metadata("deadline", deadline.to_rfc3339()),
-        Refusal::LotVoided | Refusal::LotExpired => state("LOT_EMPTY"),
+        Refusal::LotEmpty => state("LOT_EMPTY"),
+        Refusal::NoModel => Problem::invalid_field("usage", said),
+        Refusal::Rate(error) => unpriced(error),
         Refusal::ZeroAmount => Problem::invalid_field("amount", said),
-        Refusal::HoldTimeOutOfRange => Problem::invalid_field("ttl", said),
+        Refusal::HoldTimeOutOfRange { .. } => Problem::invalid_field("ttl", said),
         Refusal::EmptyValidity => Problem::invalid_field("expires_at", said),
         Refusal::CaptureAboveHold { held, requested } => state("CAPTURE_ABOVE_HOLD")
             .with_metadata("held", held.to_string())
@@ -91,6 +117,9 @@ fn refused(refusal: Refusal) -> Problem {
             .with_metadata("left", left.to_string())
             .with_metadata("required", requested.to_string()),
         Refusal::BalanceTooLarge => state("BALANCE_TOO_LARGE"),
+        Refusal::TotalsFull => state("TOTALS_FULL"),
+        Refusal::TooManyHolds { limit } => full("TOO_MANY_HOLDS").with_metadata("limit", limit.to_string()),
+        Refusal::TooManyLots => full("TOO_MANY_LOTS").with_metadata("limit", Rules::MAX_LIVE_LOTS.to_string()),
         Refusal::InsufficientCredits { available, required } => state("INSUFFICIENT_CREDITS")
             .with_metadata("available", available.to_string())
             .with_metadata("required", required.to_string()),
@@ -98,22 +127,35 @@ fn refused(refusal: Refusal) -> Problem {
     }
 }
 
+/// Why the rate card gives no price.
+fn unpriced(error: RateError) -> Problem {
+    match error {
+        RateError::UnknownModel(model) => Error::ModelNotFound(model.to_string()).into(),
+        RateError::UnknownMeter { model, meter } => {
+            Error::MeterNotFound { model: model.to_string(), meter: meter.to_string() }.into()
+        }
+        RateError::NoUsage
+        | RateError::TooManyMeters
+        | RateError::RepeatedMeter(_)
+        | RateError::MeterMissing
+        | RateError::TooExpensive => Problem::invalid_field("usage", error.to_string()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use bursar_money::Credits;
     use bursar_rpc::problem::reason_of;
-    use bursar_time::Timestamp;
+    use bursar_time::{Span, Timestamp};
 
     use Code::{AlreadyExists, FailedPrecondition, Internal, InvalidArgument, NotFound, PermissionDenied};
 
     use super::*;
-    use crate::domain::Inconsistent;
+    use crate::domain::{Inconsistent, MeterName, ModelName};
 
     #[test]
     fn every_error_has_its_code_and_reason() {
-        let credits = Credits::ONE;
         let context = "org_00000000000000000000000001".parse().unwrap();
-        let rule = Error::Refused;
         let cases = [
             (Error::Problem(Problem::invalid_field("x", "y")), InvalidArgument, "INVALID_FIELDS"),
             (Error::NotAMember, PermissionDenied, "NOT_A_MEMBER"),
@@ -121,6 +163,9 @@ mod tests {
             (Error::RoleNotAllowed, PermissionDenied, "ROLE_NOT_ALLOWED"),
             (Error::NotFound("hold"), NotFound, "NOT_FOUND"),
             (Error::ModelNotFound("m".into()), NotFound, "MODEL_NOT_FOUND"),
+            (Error::MeterNotFound { model: "m".into(), meter: "s".into() }, NotFound, "METER_NOT_FOUND"),
+            (Error::CatalogVersionNotFound(7), NotFound, "CATALOG_VERSION_NOT_FOUND"),
+            (Error::NewerFormat, Code::Unavailable, "NEWER_FORMAT"),
             (Error::PlanNotFound("p".into()), NotFound, "PLAN_NOT_FOUND"),
             (Error::PackNotFound("p".into()), NotFound, "PACK_NOT_FOUND"),
             (Error::PlanNotForSale("p".into()), FailedPrecondition, "PLAN_NOT_FOR_SALE"),
@@ -129,17 +174,45 @@ mod tests {
             (Error::Problem(Problem::request_id_reused()), AlreadyExists, "REQUEST_ID_REUSED"),
             (Error::Overloaded, Code::ResourceExhausted, "OVERLOADED"),
             (Error::Unavailable, Code::Unavailable, "STORE_UNAVAILABLE"),
+            (Error::PoliciesUnknown, Code::Unavailable, "FEED_STALE"),
+            (Error::NotEnough { required: Credits::ONE }, FailedPrecondition, "INSUFFICIENT_CREDITS"),
             (Error::Failed, Internal, "INTERNAL"),
+        ];
+        check(cases);
+    }
+
+    #[test]
+    fn every_refusal_has_its_code_and_reason() {
+        let credits = Credits::ONE;
+        let rule = Error::Refused;
+        let rate = |error| Error::Refused(Refusal::Rate(error));
+        let model = || ModelName::parse("m").unwrap();
+        let meter = || MeterName::parse("s").unwrap();
+        let cases = [
+            (rule(Refusal::NotAMember), PermissionDenied, "NOT_A_MEMBER"),
+            (rule(Refusal::SpendingByServicesOnly), PermissionDenied, "SPENDING_BY_SERVICES_ONLY"),
+            (rule(Refusal::RefundByServicesOnly), PermissionDenied, "CALLER_NOT_ALLOWED"),
+            (rule(Refusal::HoldNotYours), PermissionDenied, "HOLD_NOT_YOURS"),
+            (rule(Refusal::TotalsFull), FailedPrecondition, "TOTALS_FULL"),
+            (rule(Refusal::TooManyHolds { limit: 1 }), Code::ResourceExhausted, "TOO_MANY_HOLDS"),
+            (rule(Refusal::TooManyLots), Code::ResourceExhausted, "TOO_MANY_LOTS"),
             (rule(Refusal::RequestIdReused), AlreadyExists, "REQUEST_ID_REUSED"),
             (rule(Refusal::HoldNotFound), NotFound, "NOT_FOUND"),
             (rule(Refusal::ChargeNotFound), NotFound, "NOT_FOUND"),
             (rule(Refusal::LotNotFound), NotFound, "NOT_FOUND"),
             (rule(Refusal::HoldSettled), FailedPrecondition, "HOLD_SETTLED"),
             (rule(Refusal::HoldExpired { deadline: Timestamp::EPOCH }), FailedPrecondition, "HOLD_EXPIRED"),
-            (rule(Refusal::LotVoided), FailedPrecondition, "LOT_EMPTY"),
-            (rule(Refusal::LotExpired), FailedPrecondition, "LOT_EMPTY"),
+            (rule(Refusal::LotEmpty), FailedPrecondition, "LOT_EMPTY"),
+            (rule(Refusal::NoModel), InvalidArgument, "INVALID_FIELDS"),
+            (rate(RateError::UnknownModel(model())), NotFound, "MODEL_NOT_FOUND"),
+            (rate(RateError::UnknownMeter { model: model(), meter: meter() }), NotFound, "METER_NOT_FOUND"),
+            (rate(RateError::NoUsage), InvalidArgument, "INVALID_FIELDS"),
+            (rate(RateError::TooManyMeters), InvalidArgument, "INVALID_FIELDS"),
+            (rate(RateError::RepeatedMeter(meter())), InvalidArgument, "INVALID_FIELDS"),
+            (rate(RateError::MeterMissing), InvalidArgument, "INVALID_FIELDS"),
+            (rate(RateError::TooExpensive), InvalidArgument, "INVALID_FIELDS"),
             (rule(Refusal::ZeroAmount), InvalidArgument, "INVALID_FIELDS"),
-            (rule(Refusal::HoldTimeOutOfRange), InvalidArgument, "INVALID_FIELDS"),
+            (rule(Refusal::HoldTimeOutOfRange { longest: Span::DAY }), InvalidArgument, "INVALID_FIELDS"),
             (rule(Refusal::EmptyValidity), InvalidArgument, "INVALID_FIELDS"),
             (
                 rule(Refusal::CaptureAboveHold { held: credits, requested: credits }),
@@ -159,6 +232,10 @@ mod tests {
             ),
             (rule(Refusal::Inconsistent(Inconsistent("x"))), Internal, "INTERNAL"),
         ];
+        check(cases);
+    }
+
+    fn check(cases: impl IntoIterator<Item = (Error, Code, &'static str)>) {
         for (error, code, reason) in cases {
             let case = format!("{error:?}");
             let status = Status::from(error);

@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status};
 use super::{answer, parse};
 use crate::usecase::access::Access;
 use crate::usecase::accounts::AccountUseCases;
-use crate::usecase::reports::{Group, ReportUseCases};
+use crate::usecase::reports::ReportUseCases;
 
 /// Serves `UsageService`.
 pub(crate) struct UsageHandler {
@@ -25,19 +25,19 @@ impl UsageService for UsageHandler {
     ) -> Result<Response<pb::QueryUsageResponse>, Status> {
         let caller = Caller::of(&request)?;
         let request = request.into_inner();
-        let owner = parse::owner(&request.owner)?;
-        self.access.to(&caller, owner).await?;
+        let owner = self.access.to(&caller, parse::owner_for(&caller, &request.owner)?).await?.owner;
         self.accounts.opened(&caller, owner).await?;
         let query = parse::report(&request)?;
-        if query.groups.contains(&Group::Member) {
+        if query.names_members() {
             // Everybody sees the organization's totals; who used what is for those who may see that.
             self.access.to(&caller.at(Permission::ViewUsage), owner).await?;
         }
         let arguments = format!("{query:?}");
-        let arguments = Fingerprint::of("QueryUsage", [request.owner.as_str(), &arguments]);
+        let arguments = Fingerprint::of("QueryUsage", [owner.to_string().as_str(), &arguments]);
         let page = PageRequest::parse(request.page_size, &request.page_token, arguments)?;
         let (lines, next_page_token) = self.reports.page(owner, &query, &page).await?;
-        let rows = lines.iter().map(|(key, totals)| answer::usage(query.interval, key, totals)).collect();
-        Ok(Response::new(pb::QueryUsageResponse { rows, next_page_token }))
+        let rows = lines.iter().map(|(key, line)| answer::usage(query.interval, key, line)).collect();
+        let held = self.accounts.balance(owner, None, None).await?.balance.held.to_string();
+        Ok(Response::new(pb::QueryUsageResponse { rows, next_page_token, held }))
     }
 }

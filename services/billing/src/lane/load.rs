@@ -1,24 +1,32 @@
 //! Loading: everything that the requests of a batch need, one statement for each kind of row.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use bursar_db::{DbError, Tx};
-use bursar_id::{ChargeId, HoldId, LotId, OwnerId};
+use bursar_id::{ChargeId, Id, Kind, LotId, OwnerId, UserId};
+use bursar_members::words;
 use bursar_money::Credits;
 use bursar_time::{Clock, Timestamp};
 
-use super::batch::{Job, roll_period};
-use crate::domain::{Account, AccountState, Charge, Command, Inconsistent, OperationId, Request, decide};
-use crate::store::{accounts, holds, ledger, lots};
+use super::job::Job;
+use crate::domain::{
+    Account, AccountState, Actor, Charge, Command, Entry, Event, Hold, Inconsistent, Needs, OperationId, Request,
+    Rules, decide,
+};
+use crate::store::{accounts, details, holds, ledger, lots};
+
+type States = HashMap<OwnerId, AccountState>;
 
 /// Loads the accounts (opening the missing ones) and everything the jobs need. An account that
 /// contradicts itself is left out: nothing more may be booked on top of it.
 pub(super) async fn load(
     tx: &mut Tx,
     clock: &Clock,
+    rules: &Arc<Rules>,
     owners: &[OwnerId],
     jobs: &[&Job],
-) -> Result<(HashMap<OwnerId, AccountState>, Timestamp), DbError> {
+) -> Result<(States, Timestamp), DbError> {
     if owners.is_empty() {
         return Ok((HashMap::new(), clock.now()));
     }
@@ -28,22 +36,23 @@ pub(super) async fn load(
     }
     // One time for the whole batch, taken under the locks: what is overdue is what is loaded.
     let now = clock.now();
-    let holding: Vec<OwnerId> =
-        rows.iter().filter(|(_, account)| account.held > Credits::ZERO).map(|(owner, _)| *owner).collect();
     let mut live: HashMap<OwnerId, Vec<_>> = HashMap::with_capacity(owners.len());
     for (owner, lot) in lots::live(tx, owners).await? {
         live.entry(owner).or_default().push(lot);
     }
     let mut states = HashMap::with_capacity(owners.len());
     for (owner, account) in rows {
-        match AccountState::new(owner, account, live.remove(&owner).unwrap_or_default()) {
+        match AccountState::new(owner, account, live.remove(&owner).unwrap_or_default(), Arc::clone(rules)) {
             Ok(state) => drop(states.insert(owner, state)),
             Err(flaw) => tracing::error!(%owner, %flaw, "an account contradicts itself"),
         }
     }
-    load_holds(tx, now, &holding, jobs, &mut states).await?;
-    load_charges(tx, jobs, &mut states).await?;
-    load_lots(tx, jobs, &mut states).await?;
+    load_members(tx, jobs, &mut states).await?;
+    load_overdue(tx, now, &mut states).await?;
+    load_holds(tx, jobs, &mut states).await?;
+    load_charges(tx, rules, jobs, &mut states).await?;
+    let named = needed(jobs, |needs| needs.lot);
+    load_missing_lots(tx, named.into_iter().collect(), &mut states).await?;
     Ok((states, now))
 }
 
@@ -57,38 +66,54 @@ async fn open_missing(
     rows: &mut Vec<(OwnerId, Account)>,
 ) -> Result<(), DbError> {
     let opened_at = clock.now();
-    let month = opened_at.start_of_month();
-    let period = (month, month.add_months_anchored(1));
     let found: BTreeSet<OwnerId> = rows.iter().map(|(owner, _)| *owner).collect();
     let begins = jobs.iter().filter(|job| !job.request.needs().something_made());
     let begun: BTreeSet<OwnerId> = begins.map(|job| job.owner).collect();
     let missing: Vec<OwnerId> = begun.difference(&found).copied().collect();
     if !missing.is_empty() {
-        accounts::open(tx, &missing, opened_at, period).await?;
+        accounts::open(tx, &missing, opened_at).await?;
         *rows = accounts::lock(tx, owners).await?;
     }
     let found: BTreeSet<OwnerId> = rows.iter().map(|(owner, _)| *owner).collect();
     let absent = owners.iter().filter(|owner| !found.contains(owner));
-    rows.extend(absent.map(|owner| (*owner, Account::open(*owner, opened_at, period.0, period.1))));
+    rows.extend(absent.map(|owner| (*owner, Account::open(*owner, opened_at))));
     Ok(())
 }
 
 /// What the jobs need of one kind, each once, in a stable order.
-fn needed<T: Ord>(jobs: &[&Job], of: impl Fn(&Request) -> Option<T>) -> Vec<(OwnerId, T)> {
-    let named: BTreeSet<_> = jobs.iter().filter_map(|job| Some((job.owner, of(&job.request)?))).collect();
+fn needed<T: Ord>(jobs: &[&Job], of: impl Fn(&Needs) -> Option<T>) -> Vec<(OwnerId, T)> {
+    let named: BTreeSet<_> = jobs.iter().filter_map(|job| Some((job.owner, of(&job.request.needs())?))).collect();
     named.into_iter().collect()
 }
 
-pub(super) async fn load_replays(
-    tx: &mut Tx,
-    jobs: &[&Job],
-    states: &mut HashMap<OwnerId, AccountState>,
-) -> Result<(), DbError> {
-    let keys: Vec<_> = jobs.iter().filter_map(|job| Some((job.owner, job.request.key.as_ref()?.as_str()))).collect();
+/// Named by their ids, the entries whose numbers those say. An id that leads nowhere names nothing.
+fn numbers<K: Kind>(rules: &Rules, named: &[(OwnerId, Id<K>)]) -> Vec<(OwnerId, u64)> {
+    named.iter().filter_map(|(owner, id)| Some((*owner, rules.key.seq(*owner, *id)?))).collect()
+}
+
+async fn load_members(tx: &mut Tx, jobs: &[&Job], states: &mut States) -> Result<(), DbError> {
+    let named: Vec<(OwnerId, UserId)> = needed(jobs, |needs| needs.member);
+    if named.is_empty() {
+        return Ok(());
+    }
+    let known = words::named(tx, &named).await?;
+    for (owner, user) in named {
+        if let Some(state) = states.get_mut(&owner) {
+            state.load_member(user, known.get(&(owner, user)).copied());
+        }
+    }
+    Ok(())
+}
+
+/// The entries that earlier attempts of these requests booked, with their details and the holds that they settled.
+pub(super) async fn load_replays(tx: &mut Tx, jobs: &[&Job], states: &mut States) -> Result<(), DbError> {
+    let keys = needed(jobs, |needs| needs.key);
     if keys.is_empty() {
         return Ok(());
     }
-    for (owner, entry) in ledger::by_key(tx, &keys).await? {
+    let mut entries = ledger::by_key(tx, &keys).await?;
+    details::attach(tx, &mut entries).await?;
+    for (owner, entry) in entries {
         if let Some(state) = states.get_mut(&owner) {
             state.load_replay(entry.into());
         }
@@ -96,20 +121,43 @@ pub(super) async fn load_replays(
     Ok(())
 }
 
-/// Holds that are overdue or named, with the lots they are earmarked on.
-async fn load_holds(
-    tx: &mut Tx,
-    now: Timestamp,
-    holding: &[OwnerId],
-    jobs: &[&Job],
-    states: &mut HashMap<OwnerId, AccountState>,
-) -> Result<(), DbError> {
-    let named: Vec<(OwnerId, HoldId)> = needed(jobs, |request| request.needs().hold);
-    let mut found = if named.is_empty() { Vec::new() } else { holds::named(tx, &named).await? };
-    if !holding.is_empty() {
-        found.extend(holds::overdue(tx, holding, now).await?);
+/// Holds past their deadlines, and when the next one lapses, of the accounts in which some may have.
+async fn load_overdue(tx: &mut Tx, now: Timestamp, states: &mut States) -> Result<(), DbError> {
+    let may = states.values().filter(|state| state.account().next_lapse.is_some_and(|lapse| lapse <= now));
+    let may: Vec<OwnerId> = may.map(AccountState::owner).collect();
+    if may.is_empty() {
+        return Ok(());
     }
-    let lots = found.iter().flat_map(|(owner, hold)| hold.earmarks.iter().map(|earmark| (*owner, earmark.lot)));
+    let overdue = holds::overdue(tx, &may, now).await?;
+    keep_holds(tx, overdue, states).await?;
+    let next = holds::next_deadlines(tx, &may, now).await?;
+    for owner in may {
+        if let Some(state) = states.get_mut(&owner) {
+            state.load_next_lapse(next.get(&owner).copied());
+        }
+    }
+    Ok(())
+}
+
+/// Holds that are named.
+async fn load_holds(tx: &mut Tx, jobs: &[&Job], states: &mut States) -> Result<(), DbError> {
+    let named: Vec<(OwnerId, _)> = needed(jobs, |needs| needs.hold);
+    let Some(rules) = states.values().next().map(|state| Arc::clone(state.rules())) else {
+        return Ok(());
+    };
+    let numbers = numbers(&rules, &named);
+    if numbers.is_empty() {
+        return Ok(());
+    }
+    let wanted: BTreeSet<_> = named.into_iter().collect();
+    let mut found = holds::named(tx, &numbers).await?;
+    found.retain(|(owner, hold)| wanted.contains(&(*owner, hold.id)));
+    keep_holds(tx, found, states).await
+}
+
+/// Loads holds with the lots they are earmarked on.
+async fn keep_holds(tx: &mut Tx, found: Vec<(OwnerId, Hold)>, states: &mut States) -> Result<(), DbError> {
+    let lots = found.iter().flat_map(|(owner, hold)| hold.terms.earmarks.iter().map(|earmark| (*owner, earmark.lot)));
     load_missing_lots(tx, lots.collect(), states).await?;
     for (owner, hold) in found {
         if let Some(state) = states.get_mut(&owner) {
@@ -120,12 +168,12 @@ async fn load_holds(
 }
 
 /// Charges that are to be refunded, with what was refunded of them and the lots that paid.
-async fn load_charges(tx: &mut Tx, jobs: &[&Job], states: &mut HashMap<OwnerId, AccountState>) -> Result<(), DbError> {
-    let named: Vec<(OwnerId, ChargeId)> = needed(jobs, |request| request.needs().charge);
+async fn load_charges(tx: &mut Tx, rules: &Rules, jobs: &[&Job], states: &mut States) -> Result<(), DbError> {
+    let named: Vec<(OwnerId, ChargeId)> = needed(jobs, |needs| needs.charge);
     if named.is_empty() {
         return Ok(());
     }
-    let charges = charges(tx, &named).await?;
+    let charges = charges(tx, rules, &named).await?;
     let lots = charges.iter().flat_map(|(owner, charge)| charge.allocations.iter().map(|it| (*owner, it.lot)));
     load_missing_lots(tx, lots.collect(), states).await?;
     for (owner, charge) in charges {
@@ -136,46 +184,70 @@ async fn load_charges(tx: &mut Tx, jobs: &[&Job], states: &mut HashMap<OwnerId, 
     Ok(())
 }
 
-/// Charges as they are now: each from its entry, less the refunds that name it.
-pub(crate) async fn charges(tx: &mut Tx, named: &[(OwnerId, ChargeId)]) -> Result<Vec<(OwnerId, Charge)>, DbError> {
-    let mut refunded: HashMap<(OwnerId, String), Credits> = HashMap::new();
-    for (owner, refund) in ledger::refunds_of(tx, named).await? {
-        let Some(charge) = refund.subject else {
-            continue;
-        };
-        let sum = refunded.entry((owner, charge.to_string())).or_insert(Credits::ZERO);
-        *sum = sum.checked_add(refund.amount).unwrap_or(Credits::MAX);
+/// Charges as they are now: each from its entry (a capture's with its hold), less what its last refund says was refunded.
+pub(crate) async fn charges(
+    tx: &mut Tx,
+    rules: &Rules,
+    named: &[(OwnerId, ChargeId)],
+) -> Result<Vec<(OwnerId, Charge)>, DbError> {
+    let wanted: BTreeSet<_> = named.iter().map(|(owner, id)| (*owner, OperationId::Charge(*id))).collect();
+    let numbers = numbers(rules, named);
+    if numbers.is_empty() {
+        return Ok(Vec::new());
     }
-    let entries = ledger::by_operation(tx, named).await?;
-    Ok(entries
-        .into_iter()
-        .filter_map(|(owner, entry)| {
-            let Some(OperationId::Charge(id)) = entry.id else {
-                return None;
-            };
-            let refunded = refunded.get(&(owner, id.to_string())).copied().unwrap_or(Credits::ZERO);
-            Some((owner, Charge::from_entry(&entry, refunded)?))
-        })
-        .collect())
+    let mut entries = ledger::by_seq(tx, &numbers).await?;
+    entries.retain(|(owner, entry)| entry.event.made().is_some_and(|made| wanted.contains(&(*owner, made))));
+    details::attach(tx, &mut entries).await?;
+    let captured = captured(tx, rules, &entries).await?;
+    let mut refunded = HashMap::new();
+    for (owner, refund) in ledger::last_refunds(tx, named).await? {
+        if let Event::Refund(it) = refund.event {
+            refunded.insert((owner, it.charge), it.refunded_after);
+        }
+    }
+    let one = |(owner, entry): (OwnerId, Entry)| {
+        let hold = match entry.event.subject() {
+            Some(OperationId::Hold(id)) => captured.get(&(owner, id)),
+            _ => None,
+        };
+        let mut charge = Charge::from_entry(&entry, hold)?;
+        charge.refunded = refunded.get(&(owner, charge.id)).copied().unwrap_or(Credits::ZERO);
+        Some((owner, charge))
+    };
+    Ok(entries.into_iter().filter_map(one).collect())
 }
 
-async fn load_lots(tx: &mut Tx, jobs: &[&Job], states: &mut HashMap<OwnerId, AccountState>) -> Result<(), DbError> {
-    let named: Vec<(OwnerId, LotId)> = needed(jobs, |request| request.needs().lot);
-    load_missing_lots(tx, named.into_iter().collect(), states).await
+/// The holds that these entries settled.
+async fn captured(
+    tx: &mut Tx,
+    rules: &Rules,
+    entries: &[(OwnerId, Entry)],
+) -> Result<HashMap<(OwnerId, bursar_id::HoldId), Hold>, DbError> {
+    let settled = entries.iter().filter_map(|(owner, entry)| match entry.event.subject() {
+        Some(OperationId::Hold(id)) => Some((*owner, id)),
+        _ => None,
+    });
+    let numbers = numbers(rules, &settled.collect::<Vec<_>>());
+    if numbers.is_empty() {
+        return Ok(HashMap::new());
+    }
+    Ok(holds::named(tx, &numbers).await?.into_iter().map(|(owner, hold)| ((owner, hold.id), hold)).collect())
 }
 
 /// Loads the lots that are not there with the live ones: used up, but still able to get something back.
 async fn load_missing_lots(
     tx: &mut Tx,
     mut lots: BTreeSet<(OwnerId, LotId)>,
-    states: &mut HashMap<OwnerId, AccountState>,
+    states: &mut States,
 ) -> Result<(), DbError> {
     lots.retain(|(owner, lot)| states.get(owner).is_some_and(|state| state.lot(*lot).is_none()));
-    if lots.is_empty() {
+    let number = |(owner, lot): &(OwnerId, LotId)| Some((*owner, states.get(owner)?.rules().key.seq(*owner, *lot)?));
+    let numbers: Vec<_> = lots.iter().filter_map(number).collect();
+    if numbers.is_empty() {
         return Ok(());
     }
-    for (owner, lot) in lots::named(tx, &lots.into_iter().collect::<Vec<_>>()).await? {
-        if let Some(state) = states.get_mut(&owner) {
+    for (owner, lot) in lots::named(tx, &numbers).await? {
+        if let Some(state) = states.get_mut(&owner).filter(|_| lots.contains(&(owner, lot.id))) {
             state.load_lot(lot);
         }
     }
@@ -184,28 +256,23 @@ async fn load_missing_lots(
 
 /// The account as it stands at `now`, for readers: whatever has fallen due counts as booked, though
 /// nothing is written. `None` when the owner has no account yet.
-pub(crate) async fn view(tx: &mut Tx, owner: OwnerId, now: Timestamp) -> Result<Option<AccountState>, DbError> {
+pub(crate) async fn view(
+    tx: &mut Tx,
+    rules: &Arc<Rules>,
+    owner: OwnerId,
+    now: Timestamp,
+) -> Result<Option<AccountState>, DbError> {
     let Some(account) = accounts::find(tx, owner).await? else {
         return Ok(None);
     };
     let lots = lots::live(tx, &[owner]).await?.into_iter().map(|(_, lot)| lot).collect();
-    let holding = account.held > Credits::ZERO;
     let damaged = |flaw: Inconsistent| DbError::corrupt(flaw.to_string());
-    let mut states = HashMap::from([(owner, AccountState::new(owner, account, lots).map_err(damaged)?)]);
-    if holding {
-        let overdue = holds::overdue(tx, &[owner], now).await?;
-        let earmarked = overdue.iter().flat_map(|(_, hold)| hold.earmarks.iter().map(|it| (owner, it.lot)));
-        load_missing_lots(tx, earmarked.collect(), &mut states).await?;
-        for (_, hold) in overdue {
-            if let Some(state) = states.get_mut(&owner) {
-                state.load_hold(hold);
-            }
-        }
-    }
+    let state = AccountState::new(owner, account, lots, Arc::clone(rules)).map_err(damaged)?;
+    let mut states = HashMap::from([(owner, state)]);
+    load_overdue(tx, now, &mut states).await?;
     Ok(states.remove(&owner).map(|mut state| {
-        roll_period(&mut state, now);
-        let sweep = Request::new(None, Command::Sweep);
-        if let Err(refusal) = decide(&mut state, &sweep, now) {
+        let sweep = Request::unnamed(Command::Sweep);
+        if let Err(refusal) = decide(&mut state, &sweep, &Actor::Job, now) {
             tracing::error!(%owner, %refusal, "an account contradicts itself");
         }
         state

@@ -12,28 +12,42 @@
 //! decided while the transaction before is still under way, and then only written, after the rows have
 //! been locked and found as they were remembered. A lane has a thread of its own (`thread`).
 //!
+//! | phase | what is locked | round trips to PostgreSQL | what bounds it |
+//! |---|---|---|---|
+//! | wait in a queue (`queue`) | nothing | 0 | `waiting` requests over all lanes; one more is answered OVERLOADED |
+//! | decide in memory (`warm`) | nothing | 0 | accounts remembered (`warm` in the settings), requests that need nothing else |
+//! | write what was decided | the batch's accounts, in the order of owners, within the one statement | 1 | `batch` requests |
+//! | an ordinary batch (`batch`): lock, load, decide, write, commit | the batch's accounts, until the commit | BEGIN, lock, live lots, at most seven loads that something in it needs, write, COMMIT | `batch` requests |
+//! | one by one, after a batch failed as a whole | one account at a time | as an ordinary batch, each | the batch's requests, once |
+//!
 //! | file | what it does |
 //! |---|---|
+//! | `job` | what goes in and what comes out |
 //! | `queue` | the bounded queues, and the way to them |
 //! | `run` | the loop: take, decide what can be decided, begin the next transaction |
-//! | `batch`, `load`, `save` | one transaction: load, decide, write |
-//! | `warm` | accounts remembered, decisions prepared, and whether they still count |
+//! | `batch`, `load` | an ordinary batch: load, decide, write |
+//! | `known`, `warm` | accounts remembered; decisions prepared on them, and whether they still count |
+//! | `rules` | the deployment's rules, replaced as a whole |
 //! | `thread`, `metrics` | where a lane runs; what it tells operators |
 //!
-//! What must not live here: rules about credits (they are in the domain) and SQL (it is in the store).
+//! What must not live here: rules about credits (they are in the domain; a lane knows what a request needs and what
+//! changes) and SQL (it is in the store).
 
 mod batch;
+mod job;
+mod known;
 mod load;
 mod metrics;
 mod queue;
+mod rules;
 mod run;
-mod save;
 #[cfg(test)]
 mod tests;
 mod thread;
 mod warm;
 
-pub(crate) use batch::apply;
-pub use batch::{Acting, Answer, Batcher, Job, Refused, Spender};
+pub use batch::Batcher;
+pub use job::{Answer, Job, Overloaded, Refused};
 pub(crate) use load::{charges, view};
-pub use queue::{LaneSettings, Lanes, Overloaded};
+pub use queue::{LaneSettings, Lanes};
+pub use rules::{RulesHandle, RulesSource};

@@ -3,19 +3,21 @@
 //! Once accepted, a submission is carried out even if its caller has gone: what a caller who gave up
 //! does not learn, the same `request_id` tells on the next try.
 
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use bursar_id::OwnerId;
 use opentelemetry::metrics::Meter;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::task::TaskTracker;
 
-use super::batch::{Answer, Batcher, Job, Refused};
+use super::batch::Batcher;
+use super::job::{Answer, Job, Overloaded, Refused, Submission};
+use super::known::Warm;
 use super::metrics::Metrics;
-use super::run::{Lane, run_apart};
+use super::run::{Lane, run_uncombined};
 use super::thread;
-use super::warm::Warm;
 
 /// How the lanes are laid out.
 #[derive(Clone, Copy, Debug)]
@@ -40,38 +42,16 @@ impl Default for LaneSettings {
     }
 }
 
-/// The queue is full: nothing was taken, try again shortly.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Overloaded;
-
-/// Requests of one caller, answered together and in their order.
-pub(super) struct Submission {
-    pub(super) jobs: Vec<Job>,
-    reply: oneshot::Sender<Vec<Answer>>,
-    /// Room in the queue, given back when the submission has been answered.
-    _room: OwnedSemaphorePermit,
-}
-
-impl Submission {
-    /// One that never waited in a queue.
-    #[cfg(test)]
-    pub(super) fn alone(jobs: Vec<Job>) -> (Self, oneshot::Receiver<Vec<Answer>>) {
-        let (reply, answer) = oneshot::channel();
-        let room = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-        (Self { jobs, reply, _room: room }, answer)
-    }
-
-    /// Tells the caller. One who has gone is told by the same request id when it asks again.
-    pub(super) fn answer(self, answers: Vec<Answer>) {
-        let _gone = self.reply.send(answers);
-    }
-}
+/// Jobs for one lane, and their places among those of their caller.
+type Part = (Vec<usize>, Vec<Job>);
 
 /// The way to every lane. Cheap to clone; the lanes end when the last clone is dropped.
 #[derive(Clone)]
 pub struct Lanes {
-    lanes: Arc<[mpsc::UnboundedSender<Submission>]>,
+    to: Arc<[mpsc::UnboundedSender<Submission>]>,
     room: Arc<Semaphore>,
+    /// Whether requests of several owners may share a transaction.
+    together: bool,
 }
 
 impl Lanes {
@@ -98,11 +78,12 @@ impl Lanes {
                 };
                 thread::start(format!("lane {number}"), batcher, receiver, lane, tasks.token())?;
             } else {
-                tasks.spawn(run_apart(receiver, batcher));
+                tasks.spawn(run_uncombined(receiver, batcher));
             }
             lanes.push(sender);
         }
-        Ok(Self { lanes: lanes.into(), room: Arc::new(Semaphore::new(settings.waiting.max(1))) })
+        let room = Arc::new(Semaphore::new(settings.waiting.max(1)));
+        Ok(Self { to: lanes.into(), room, together: !batcher.is_distributed() })
     }
 
     /// Carries out one request.
@@ -115,18 +96,20 @@ impl Lanes {
     /// Carries out many requests and gives one answer for each, in their order. Requests of one
     /// owner are decided in the order given.
     pub async fn many(&self, jobs: Vec<Job>) -> Result<Vec<Answer>, Overloaded> {
-        if self.lanes.len() == 1 {
+        if self.to.len() == 1 && self.together {
             return Ok(self.enqueue(0, jobs)?.await);
         }
         let total = jobs.len();
-        let mut parts: Vec<(Vec<usize>, Vec<Job>)> = self.lanes.iter().map(|_| (Vec::new(), Vec::new())).collect();
+        // A part for each lane; or for each owner, where a transaction has one.
+        let mut parts: BTreeMap<(usize, Option<OwnerId>), Part> = BTreeMap::new();
         for (place, job) in jobs.into_iter().enumerate() {
-            let part = &mut parts[self.lane_of(job.owner)];
+            let lane = self.lane_of(job.owner);
+            let part = parts.entry((lane, (!self.together).then_some(job.owner))).or_default();
             part.0.push(place);
             part.1.push(job);
         }
         let mut waits = Vec::new();
-        for (lane, (places, jobs)) in parts.into_iter().enumerate().filter(|(_, part)| !part.1.is_empty()) {
+        for ((lane, _), (places, jobs)) in parts {
             let count = jobs.len();
             match self.enqueue(lane, jobs) {
                 Ok(wait) => waits.push((places, Ok(wait))),
@@ -150,7 +133,7 @@ impl Lanes {
     fn lane_of(&self, owner: OwnerId) -> usize {
         let mut hasher = DefaultHasher::new();
         owner.hash(&mut hasher);
-        usize::try_from(hasher.finish() % self.lanes.len() as u64).unwrap_or(0)
+        usize::try_from(hasher.finish() % self.to.len() as u64).unwrap_or(0)
     }
 
     /// Queues the jobs and gives what waits for their answers.
@@ -158,9 +141,9 @@ impl Lanes {
         let count = jobs.len();
         let permits = u32::try_from(count).map_err(|_| Overloaded)?;
         let room = Arc::clone(&self.room).try_acquire_many_owned(permits).map_err(|_| Overloaded)?;
-        let (reply, answer) = oneshot::channel();
+        let (submission, answer) = Submission::new(jobs, room);
         // A closed lane drops the reply, and the wait below ends with failures.
-        let _closed = self.lanes[lane].send(Submission { jobs, reply, _room: room });
+        let _closed = self.to[lane].send(submission);
         Ok(async move { answer.await.unwrap_or_else(|_| (0..count).map(|_| Err(Refused::Failed)).collect()) })
     }
 }

@@ -6,6 +6,7 @@
 //! remembered), the next transaction is an ordinary batch of everything that waits
 //! ([`super::batch`]).
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
 
 use bursar_db::DbError;
@@ -13,10 +14,11 @@ use futures::future::BoxFuture;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::task::TaskTracker;
 
-use super::batch::{Answer, Batcher, Carried, Job, Refused};
+use super::batch::{Batcher, Carried};
+use super::job::{Answer, Job, Refused, Submission, all_jobs, answer};
+use super::known::Warm;
 use super::metrics::{Decided, Metrics};
-use super::queue::Submission;
-use super::warm::{Decisions, Prepared, Warm, Written};
+use super::warm::{Decisions, Prepared, Written};
 
 /// A transaction that has ended, well or not.
 pub(super) struct Finished {
@@ -38,29 +40,49 @@ pub(super) struct Lane {
     behind: Vec<Submission>,
     /// How many jobs `next` and `behind` have.
     waiting: usize,
+    /// Other owners' requests, where each transaction has one owner: in the order in which they came.
+    parked: VecDeque<Submission>,
 }
 
 impl Lane {
     /// A lane that puts up to `limit` jobs in a transaction.
     pub(super) fn new(batcher: Batcher, warm: Warm, metrics: Metrics, limit: usize) -> Self {
-        Self { batcher, warm, metrics, limit, next: Prepared::default(), behind: Vec::new(), waiting: 0 }
+        let (next, behind, parked) = (Prepared::default(), Vec::new(), VecDeque::new());
+        Self { batcher, warm, metrics, limit, next, behind, waiting: 0, parked }
     }
 
     /// Takes what waits in the queue, as far as there is room in the next transaction.
     fn take_all(&mut self, queue: &mut UnboundedReceiver<Submission>) {
-        while self.waiting < self.limit
+        while self.waiting + self.parked.len() < self.limit
             && let Ok(next) = queue.try_recv()
         {
             self.take(next);
         }
     }
 
+    /// Whether a submission can go into the next transaction: any can, unless a transaction has one owner.
+    fn fits(&self, submission: &Submission) -> bool {
+        let first = self.next.submissions().iter().chain(&self.behind).find_map(Submission::owner);
+        !self.batcher.is_distributed() || first.is_none() || first == submission.owner()
+    }
+
+    /// Takes the owner who has waited longest, with everything of theirs.
+    fn unpark(&mut self) {
+        for submission in std::mem::take(&mut self.parked) {
+            self.take(submission);
+        }
+    }
+
     /// Takes a submission from the queue, and decides it if it can be.
     pub(super) fn take(&mut self, submission: Submission) {
+        if !self.fits(&submission) {
+            self.parked.push_back(submission);
+            return;
+        }
         self.waiting += submission.jobs.len();
-        let now = self.batcher.clock.now();
+        let (now, rules) = (self.batcher.clock.now(), self.batcher.rules.current());
         // Behind one that cannot be decided here everything waits for the same batch.
-        if self.behind.is_empty() && self.next.can_decide(&submission.jobs, &self.warm, now) {
+        if self.behind.is_empty() && self.next.can_decide(&submission.jobs, &self.warm, &rules, now) {
             self.next.decide(submission, &mut self.warm, now);
         } else {
             self.behind.push(submission);
@@ -104,8 +126,8 @@ impl Lane {
 
     /// Decides what had to wait for the store, if all of it can be decided in memory now.
     fn decide_behind(&mut self) {
-        let now = self.batcher.clock.now();
-        if self.behind.iter().all(|submission| self.next.can_decide(&submission.jobs, &self.warm, now)) {
+        let (now, rules) = (self.batcher.clock.now(), self.batcher.rules.current());
+        if self.behind.iter().all(|submission| self.next.can_decide(&submission.jobs, &self.warm, &rules, now)) {
             for submission in std::mem::take(&mut self.behind) {
                 self.waiting -= submission.jobs.len();
                 self.take(submission);
@@ -134,6 +156,9 @@ impl Lane {
 pub(super) async fn run(queue: &mut UnboundedReceiver<Submission>, mut lane: Lane) {
     loop {
         if lane.waiting == 0 {
+            lane.unpark();
+        }
+        if lane.waiting == 0 {
             let Some(first) = queue.recv().await else { return };
             lane.take(first);
         }
@@ -154,7 +179,7 @@ pub(super) async fn run(queue: &mut UnboundedReceiver<Submission>, mut lane: Lan
 }
 
 /// The baseline: every submission in a transaction of its own, side by side.
-pub(super) async fn run_apart(mut queue: UnboundedReceiver<Submission>, batcher: Batcher) {
+pub(super) async fn run_uncombined(mut queue: UnboundedReceiver<Submission>, batcher: Batcher) {
     let under_way = TaskTracker::new();
     while let Some(submission) = queue.recv().await {
         let batcher = batcher.clone();
@@ -183,7 +208,7 @@ async fn write(batcher: Batcher, submissions: Vec<Submission>, decisions: Decisi
     let jobs = all_jobs(&submissions);
     let (carried, decided) = match batcher.write(&jobs, decisions).await {
         Ok(Written::AsDecided(answers)) => (Carried { answers, known: Vec::new() }, Decided::Memory),
-        Ok(Written::Anew(carried)) => (carried, Decided::Again),
+        Ok(Written::Redone(carried)) => (carried, Decided::Again),
         Err(error) => (one_by_one(&batcher, &jobs, &error).await, Decided::Again),
     };
     Finished { submissions, carried, decided }
@@ -203,6 +228,10 @@ async fn one_by_one(batcher: &Batcher, jobs: &[&Job], error: &DbError) -> Carrie
         answers.push(match batcher.run(&[job]).await {
             Ok(mut carried) => carried.answers.pop().unwrap_or(Err(Refused::Failed)),
             Err(DbError::Unavailable(..)) => Err(Refused::Unavailable),
+            Err(DbError::NewerFormat { what }) => {
+                tracing::warn!(owner = %job.owner, %what, "a request needs a newer program");
+                Err(Refused::NewerFormat)
+            }
             Err(error) => {
                 tracing::error!(owner = %job.owner, %error, "a request failed by itself");
                 Err(Refused::Failed)
@@ -210,17 +239,4 @@ async fn one_by_one(batcher: &Batcher, jobs: &[&Job], error: &DbError) -> Carrie
         });
     }
     Carried { answers, known: Vec::new() }
-}
-
-fn all_jobs(submissions: &[Submission]) -> Vec<&Job> {
-    submissions.iter().flat_map(|submission| &submission.jobs).collect()
-}
-
-/// Gives every submission its part of the answers.
-fn answer(submissions: Vec<Submission>, answers: Vec<Answer>) {
-    let mut answers = answers.into_iter();
-    for submission in submissions {
-        let part = answers.by_ref().take(submission.jobs.len()).collect();
-        submission.answer(part);
-    }
 }

@@ -4,84 +4,113 @@
 use std::sync::Arc;
 
 use bursar_db::Db;
-use bursar_id::{Id, OwnerId};
+use bursar_id::{Id, OwnerId, UserId};
+use bursar_members::{Word, words};
 use bursar_money::Credits;
 use bursar_testkit::{TestDb, at, credits, engines, id};
-use bursar_time::{Clock, Span};
+use bursar_time::{Clock, Span, Timestamp};
 use futures::future::BoxFuture;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
-use super::batch::{Answer, Batcher, Job, Refused};
+use super::batch::Batcher;
+use super::job::{Answer, Job, Refused, Submission};
+use super::known::Warm;
 use super::metrics::Metrics;
-use super::queue::Submission;
+use super::rules::RulesSource;
 use super::run::{Finished, Lane};
-use super::warm::Warm;
 use crate::domain::{
-    Attribution, CaptureCommand, ChargeCommand, Command, GrantCommand, HoldCommand, Labels, LotSource, Outcome,
-    Pricing, Refusal, Request, RequestKey,
+    Actor, Attribution, CaptureCommand, CatalogVersion, ChargeCommand, Command, Cost, GrantCommand, HoldCommand,
+    Labels, LotSource, OperationKey, Origin, Outcome, RateCard, Refusal, Request, RequestName, Rules, Scope, Spender,
+    Spending,
 };
-use crate::store::MIGRATIONS;
+use crate::store::{MIGRATIONS, accounts, holds};
 use crate::usecase::audit;
+
+/// The key for operation ids of every test here.
+const KEY: OperationKey = OperationKey::new([5; 32]);
 
 /// A lane over a store, with nobody else in front of it.
 struct Bench {
     db: Db,
     clock: Clock,
+    rules: RulesSource,
     lane: Lane,
-    made: u64,
 }
 
 type Reply = oneshot::Receiver<Vec<Answer>>;
+
+fn rules() -> Rules {
+    Rules {
+        rates: RateCard::default(),
+        catalog_version: CatalogVersion::new(1).unwrap(),
+        spending: Spending::UsersAndServices,
+        max_hold: Rules::MAX_HOLD,
+        max_open_holds: Rules::MAX_OPEN_HOLDS,
+        key: KEY,
+    }
+}
+
+fn charge(amount: &str) -> Command {
+    Command::Charge(ChargeCommand {
+        cost: Cost::Amount(credits(amount)),
+        attribution: somebody(),
+        labels: Labels::default(),
+        occurred_at: None,
+    })
+}
+
+fn hold(amount: &str, seconds: u64) -> Command {
+    Command::Hold(HoldCommand {
+        amount: credits(amount),
+        ttl: Span::from_secs(seconds),
+        attribution: somebody(),
+        labels: Labels::default(),
+    })
+}
+
+fn grant(amount: &str) -> Command {
+    Command::Grant(GrantCommand {
+        amount: credits(amount),
+        source: LotSource::Pack,
+        priority: 10,
+        scope: Scope::default(),
+        effective_at: None,
+        expires_at: None,
+        origin: Origin::default(),
+        note: None,
+        begins: None,
+    })
+}
+
+/// The product's service, for itself.
+fn service() -> Actor {
+    Actor::Service { service: id(4) }
+}
 
 impl Bench {
     async fn over(db: &TestDb, remembered: usize) -> Self {
         let (db, clock) = (db.open(&MIGRATIONS).await, Clock::test(at("2026-03-01T00:00:00Z")));
         let metrics = Metrics::new(&opentelemetry::global::meter("test"));
-        let lane = Lane::new(Batcher::new(db.clone(), clock.clone()), Warm::new(remembered), metrics, 1_000);
-        Self { db, clock, lane, made: remembered as u64 * 1_000 }
-    }
-
-    fn next<K>(&mut self) -> Id<K> {
-        self.made += 1;
-        Id::from_parts(self.made, [9; 10])
-    }
-
-    fn charge(&mut self, amount: &str) -> Command {
-        Command::Charge(ChargeCommand {
-            charge: self.next(),
-            amount: credits(amount),
-            pricing: Pricing::Named,
-            attribution: somebody(),
-            occurred_at: None,
-        })
-    }
-
-    fn hold(&mut self, amount: &str, seconds: u64) -> Command {
-        let (hold, ttl) = (self.next(), Span::from_secs(seconds));
-        Command::Hold(HoldCommand { hold, amount: credits(amount), ttl, attribution: somebody() })
-    }
-
-    fn grant(&mut self, amount: &str) -> Command {
-        Command::Grant(GrantCommand {
-            lot: self.next(),
-            amount: credits(amount),
-            source: LotSource::Pack,
-            priority: 10,
-            effective_at: None,
-            expires_at: None,
-            note: None,
-        })
+        let rules = RulesSource::new(rules());
+        let batcher = batcher(&db, &clock, &rules);
+        let lane = Lane::new(batcher, Warm::new(remembered), metrics, 1_000);
+        Self { db, clock, rules, lane }
     }
 
     /// Hands the lane a request.
     fn ask(&mut self, owner: OwnerId, command: Command) -> Reply {
-        self.ask_under(owner, None, command)
+        self.ask_for(owner, Request::unnamed(command))
     }
 
     /// The same under a request id.
-    fn ask_under(&mut self, owner: OwnerId, key: Option<&str>, command: Command) -> Reply {
-        let key = key.map(|key| RequestKey::new("r", &key.parse().unwrap()));
-        let (submission, reply) = Submission::alone(vec![Job::new(owner, Request::new(key, command))]);
+    fn ask_under(&mut self, owner: OwnerId, name: &str, command: Command) -> Reply {
+        let name = RequestName::new(&service(), name.parse().unwrap());
+        self.ask_for(owner, Request::new(Some(name), [1; 16], command))
+    }
+
+    fn ask_for(&mut self, owner: OwnerId, request: Request) -> Reply {
+        let room = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        let (submission, reply) = Submission::new(vec![Job { owner, actor: service(), request }], room);
         self.lane.take(submission);
         reply
     }
@@ -109,20 +138,34 @@ impl Bench {
 
     /// Somebody else, who does not go through the lane.
     async fn elsewhere(&mut self, owner: OwnerId, command: Command) {
-        let batcher = Batcher::new(self.db.clone(), self.clock.clone());
-        let job = Job::new(owner, Request::new(None, command));
+        let batcher = batcher(&self.db, &self.clock, &self.rules);
+        let job = Job { owner, actor: service(), request: Request::unnamed(command) };
         batcher.run(&[&job]).await.unwrap().answers.pop().unwrap().unwrap();
     }
 
+    /// What organization's event says of a user, as billing applies it.
+    async fn tell(&self, owner: OwnerId, user: UserId, word: Word) {
+        let mut tx = self.db.begin().await.unwrap();
+        words::learn(&mut tx, owner, user, word).await.unwrap();
+        accounts::raise_terms(&mut tx, owner).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
     async fn assert_sound(&self, owner: OwnerId, available: &str) {
-        let verdict = audit::verify(&self.db, owner).await.unwrap();
+        let verdict = audit::verify(&self.db, KEY, owner).await.unwrap();
         let audit = verdict.result.unwrap_or_else(|bad| panic!("{bad}"));
         assert_eq!(audit.available, credits(available));
     }
 }
 
-fn somebody() -> Arc<Attribution> {
-    Arc::new(Attribution { member: id(1), project: None, model: None, quantity: None, labels: Labels::default() })
+/// A batcher, as if the tables were distributed in the run that is about that (scripts/test.sh).
+fn batcher(db: &Db, clock: &Clock, rules: &RulesSource) -> Batcher {
+    let batcher = Batcher::new(db.clone(), clock.clone(), rules.handle());
+    if std::env::var_os("BURSAR_TEST_DISTRIBUTED").is_some() { batcher.distributed() } else { batcher }
+}
+
+fn somebody() -> Attribution {
+    Attribution { member: id(1), project: None, model: None }
 }
 
 fn owner(n: u64) -> OwnerId {
@@ -144,18 +187,16 @@ fn left(answer: Answer) -> (Credits, bool) {
 engines! {
     async fn the_first_request_loads_and_the_next_are_decided_at_once(db: TestDb) {
         let (mut bench, ana) = (Bench::over(&db, 16).await, owner(1));
-        let grant = bench.grant("10");
-        let granted = bench.ask(ana, grant);
+        let granted = bench.ask(ana, grant("10"));
         assert_eq!(bench.lane.undecided(), 1, "nothing is known of the account");
         bench.settle().await;
         told(granted).unwrap();
 
-        let (one, two, three) = (bench.charge("1"), bench.charge("2"), bench.charge("3"));
-        let one = bench.ask(ana, one);
+        let one = bench.ask(ana, charge("1"));
         assert_eq!(bench.lane.undecided(), 0, "decided");
         let under_way = bench.lane.begin();
         // On top of what is not even written yet.
-        let (two, three) = (bench.ask(ana, two), bench.ask(ana, three));
+        let (two, three) = (bench.ask(ana, charge("2")), bench.ask(ana, charge("3")));
         assert_eq!(bench.lane.undecided(), 0, "decided");
         bench.settle_after(under_way).await;
         let lefts = [one, two, three].map(|reply| left(told(reply)).0);
@@ -165,15 +206,11 @@ engines! {
 
     async fn what_somebody_else_wrote_meanwhile_is_seen(db: TestDb) {
         let (mut bench, ana) = (Bench::over(&db, 16).await, owner(1));
-        let grant = bench.grant("10");
-        bench.answer(ana, grant).await.unwrap();
-        let (small, large) = (bench.charge("1"), bench.charge("9"));
-        let (small, large) = (bench.ask(ana, small), bench.ask(ana, large));
-        let theirs = bench.charge("5");
-        bench.elsewhere(ana, theirs).await;
+        bench.answer(ana, grant("10")).await.unwrap();
+        let (small, large) = (bench.ask(ana, charge("1")), bench.ask(ana, charge("9")));
+        bench.elsewhere(ana, charge("5")).await;
         let under_way = bench.lane.begin();
-        let last = bench.charge("4");
-        let last = bench.ask(ana, last);
+        let last = bench.ask(ana, charge("4"));
         bench.settle_after(under_way).await;
         assert_eq!(left(told(small)).0, credits("4"));
         assert_eq!(told(large), Err(Refused::Rule(Refusal::InsufficientCredits { required: credits("9"), available: credits("4") })));
@@ -183,12 +220,9 @@ engines! {
 
     async fn a_refusal_from_memory_counts_only_if_it_is_still_true(db: TestDb) {
         let (mut bench, ana) = (Bench::over(&db, 16).await, owner(1));
-        let grant = bench.grant("1");
-        bench.answer(ana, grant).await.unwrap();
-        let charge = bench.charge("2");
-        let reply = bench.ask(ana, charge);
-        let more = bench.grant("5");
-        bench.elsewhere(ana, more).await;
+        bench.answer(ana, grant("1")).await.unwrap();
+        let reply = bench.ask(ana, charge("2"));
+        bench.elsewhere(ana, grant("5")).await;
         bench.settle().await;
         assert_eq!(left(told(reply)).0, credits("4"));
         bench.assert_sound(ana, "4").await;
@@ -196,11 +230,8 @@ engines! {
 
     async fn a_repetition_is_found_wherever_its_first_is(db: TestDb) {
         let (mut bench, ana) = (Bench::over(&db, 16).await, owner(1));
-        let grant = bench.grant("3");
-        bench.answer(ana, grant).await.unwrap();
-        let charges: Vec<Command> = (0..4).map(|_| bench.charge("2")).collect();
-        let mut charges = charges.into_iter();
-        let mut ask = |bench: &mut Bench| bench.ask_under(ana, Some("one"), charges.next().unwrap());
+        bench.answer(ana, grant("3")).await.unwrap();
+        let ask = |bench: &mut Bench| bench.ask_under(ana, "one", charge("2"));
         let (first, same_batch) = (ask(&mut bench), ask(&mut bench));
         let under_way = bench.lane.begin();
         // Not enough is left for another: it would be refused if it were one.
@@ -217,65 +248,58 @@ engines! {
 
     async fn a_hold_is_captured_from_the_store_and_lapses_in_time(db: TestDb) {
         let (mut bench, ana) = (Bench::over(&db, 16).await, owner(1));
-        let grant = bench.grant("10");
-        bench.answer(ana, grant).await.unwrap();
-        let (held, lapsing) = (bench.hold("4", 600), bench.hold("3", 60));
-        let Command::Hold(HoldCommand { hold, .. }) = held else { unreachable!() };
-        let (held, lapsing) = (bench.ask(ana, held), bench.ask(ana, lapsing));
+        bench.answer(ana, grant("10")).await.unwrap();
+        let (held, lapsing) = (bench.ask(ana, hold("4", 600)), bench.ask(ana, hold("3", 60)));
         assert_eq!(bench.lane.undecided(), 0, "placed from memory");
         bench.settle().await;
-        told(held).unwrap();
+        let Ok(Outcome::Held(held)) = told(held) else { panic!("not held") };
         told(lapsing).unwrap();
 
-        let (charge, amount) = (bench.next(), credits("1"));
-        let capture = bench.ask(ana, Command::Capture(CaptureCommand { hold, charge, amount, allow_excess: false }));
-        let beside = bench.charge("1");
-        let beside = bench.ask(ana, beside);
+        let cost = Some(Cost::Amount(credits("1")));
+        let command = CaptureCommand { hold: held.hold.id, cost, allow_excess: false };
+        let capture = bench.ask(ana, Command::Capture(command));
+        let beside = bench.ask(ana, charge("1"));
         assert_eq!(bench.lane.undecided(), 2, "the hold is in the store, and what comes after waits with it");
         bench.settle().await;
         assert_eq!(left(told(capture)).0, credits("6"));
         assert_eq!(left(told(beside)).0, credits("5"));
 
         bench.clock.advance(Span::from_secs(60)).unwrap();
-        let late = bench.charge("8");
-        let late = bench.ask(ana, late);
+        let late = bench.ask(ana, charge("8"));
         assert_eq!(bench.lane.undecided(), 1, "a hold has lapsed, which only the store knows");
         bench.settle().await;
         assert_eq!(left(told(late)).0, credits("0"), "five, and three from the lapsed hold");
-        let open = crate::store::holds::open(&mut bench.db.read().await.unwrap(), ana).await.unwrap();
+        let open = holds::open(&mut bench.db.read().await.unwrap(), ana, (Timestamp::MIN, 0), 10).await.unwrap();
         assert_eq!(open, [], "one captured, one lapsed");
         bench.assert_sound(ana, "0").await;
     }
 
     async fn looking_for_something_opens_no_account(db: TestDb) {
         let (mut bench, nobody) = (Bench::over(&db, 16).await, owner(1));
-        let (hold, charge) = (bench.next(), bench.next());
+        let elsewhere = KEY.id(nobody, bench.clock.now(), 1);
+        let capture = |hold| Command::Capture(CaptureCommand { hold, cost: None, allow_excess: false });
         let commands = [
-            (Command::Release { hold }, Refusal::HoldNotFound),
-            (
-                Command::Capture(CaptureCommand { hold, charge, amount: credits("1"), allow_excess: false }),
-                Refusal::HoldNotFound,
-            ),
+            (Command::Release { hold: id(1) }, Refusal::HoldNotFound),
+            (capture(id(1)), Refusal::HoldNotFound),
+            (capture(elsewhere), Refusal::HoldNotFound),
         ];
         for (command, refusal) in commands {
             assert_eq!(bench.answer(nobody, command).await, Err(Refused::Rule(refusal)));
         }
-        let stored = crate::store::accounts::find(&mut bench.db.read().await.unwrap(), nobody).await.unwrap();
+        let stored = accounts::find(&mut bench.db.read().await.unwrap(), nobody).await.unwrap();
         assert_eq!(stored, None);
         // What was remembered of it is nothing that is stored.
-        let grant = bench.grant("2");
-        bench.answer(nobody, grant).await.unwrap();
+        bench.answer(nobody, grant("2")).await.unwrap();
         bench.assert_sound(nobody, "2").await;
     }
 
     async fn what_cannot_be_written_fails_alone(db: TestDb) {
         let (mut bench, ana) = (Bench::over(&db, 16).await, owner(1));
-        let grant = bench.grant("10");
-        bench.answer(ana, grant).await.unwrap();
+        bench.answer(ana, grant("10")).await.unwrap();
         // Something that the database refuses and no validation sees.
         let poison = match bench.db.engine() {
-            bursar_db::Engine::Postgres => "ALTER TABLE ledger_entries ADD CONSTRAINT poison CHECK (amount <> 3000000)",
-            bursar_db::Engine::Sqlite => "CREATE TRIGGER poison BEFORE INSERT ON ledger_entries WHEN NEW.amount = 3000000
+            bursar_db::Engine::Postgres => "ALTER TABLE holds ADD CONSTRAINT poison CHECK (deadline % 1000000000 <> 7000000)",
+            bursar_db::Engine::Sqlite => "CREATE TRIGGER poison BEFORE INSERT ON holds WHEN NEW.deadline % 1000000000 = 7000000
                 BEGIN SELECT RAISE(ABORT, 'poison'); END",
         };
         let mut tx = bench.db.begin().await.unwrap();
@@ -283,11 +307,12 @@ engines! {
             .await
             .unwrap();
         tx.commit().await.unwrap();
-        let (one, bad, two) = (bench.charge("1"), bench.charge("3"), bench.charge("2"));
-        let (one, bad, two) = (bench.ask(ana, one), bench.ask(ana, bad), bench.ask(ana, two));
+        let poisoned = (0..2_000).find(|ttl| (bench.clock.now().as_micros() / 1_000_000 + ttl) % 1_000 == 7).unwrap();
+        let poisoned = hold("3", u64::try_from(poisoned).unwrap());
+        let (one, bad, two) =
+            (bench.ask(ana, charge("1")), bench.ask(ana, poisoned), bench.ask(ana, charge("2")));
         let under_way = bench.lane.begin();
-        let on_top = bench.charge("1");
-        let on_top = bench.ask(ana, on_top);
+        let on_top = bench.ask(ana, charge("1"));
         bench.settle_after(under_way).await;
         assert_eq!(left(told(one)).0, credits("9"));
         assert_eq!(told(bad), Err(Refused::Failed));
@@ -301,8 +326,7 @@ engines! {
             let mut bench = Bench::over(&db, most).await;
             for round in 0..3 {
                 for n in 1..=10 {
-                    let grant = bench.grant("1");
-                    bench.answer(owner(n), grant).await.unwrap_or_else(|refused| panic!("{round} {n}: {refused:?}"));
+                    bench.answer(owner(n), grant("1")).await.unwrap_or_else(|refused| panic!("{round} {n}: {refused:?}"));
                 }
             }
             assert!(bench.lane.remembered() <= most, "{} of at most {most}", bench.lane.remembered());
@@ -311,5 +335,62 @@ engines! {
         for n in 1..=10 {
             bench.assert_sound(owner(n), "9").await;
         }
+    }
+
+    async fn a_member_who_left_is_refused_however_warm_the_account_is(db: TestDb) {
+        let (mut bench, team) = (Bench::over(&db, 16).await, OwnerId::Organization(Id::from_parts(1, [7; 10])));
+        let bo: UserId = id(2);
+        bench.answer(team, grant("10")).await.unwrap();
+        let ask = |bench: &mut Bench| {
+            let spender = Some(Spender { user: bo, token: None });
+            bench.ask_for(team, Request::unnamed(charge("1")).for_member(spender))
+        };
+        let (unknown, told_of) = (ask(&mut bench), Word { role: Some(bursar_id::Role::Member), incarnation: 1, version: 1 });
+        bench.settle().await;
+        assert_eq!(told(unknown), Err(Refused::Rule(Refusal::NotAMember)));
+
+        bench.tell(team, bo, told_of).await;
+        let joined = ask(&mut bench);
+        bench.settle().await;
+        assert_eq!(left(told(joined)).0, credits("9"));
+        let warm = ask(&mut bench);
+        assert_eq!(bench.lane.undecided(), 0, "the membership is remembered");
+        bench.tell(team, bo, Word { role: None, incarnation: 1, version: 2 }).await;
+        bench.settle().await;
+        assert_eq!(told(warm), Err(Refused::Rule(Refusal::NotAMember)), "decided in memory, but left before it was written");
+        let later = ask(&mut bench);
+        bench.settle().await;
+        assert_eq!(told(later), Err(Refused::Rule(Refusal::NotAMember)));
+        bench.assert_sound(team, "9").await;
+    }
+
+    async fn what_was_decided_under_other_rules_is_not_remembered(db: TestDb) {
+        let (mut bench, ana) = (Bench::over(&db, 16).await, owner(1));
+        bench.answer(ana, grant("10")).await.unwrap();
+        bench.rules.change(|rules| rules.max_open_holds = 1);
+        let (first, second) = (bench.ask(ana, hold("1", 60)), bench.ask(ana, hold("1", 60)));
+        assert_eq!(bench.lane.undecided(), 2, "loaded anew, under the new rules");
+        bench.settle().await;
+        told(first).unwrap();
+        assert_eq!(told(second), Err(Refused::Rule(Refusal::TooManyHolds { limit: 1 })));
+        bench.assert_sound(ana, "9").await;
+    }
+
+    async fn a_deadline_that_was_settled_before_it_came_is_set_right(db: TestDb) {
+        let (mut bench, ana) = (Bench::over(&db, 16).await, owner(1));
+        bench.answer(ana, grant("10")).await.unwrap();
+        let Ok(Outcome::Held(early)) = bench.answer(ana, hold("1", 60)).await else { panic!("not held") };
+        bench.answer(ana, hold("1", 600)).await.unwrap();
+        bench.answer(ana, Command::Release { hold: early.hold.id }).await.unwrap();
+        bench.clock.advance(Span::from_secs(60)).unwrap();
+        let now = bench.clock.now();
+        let due = accounts::due(&mut bench.db.read().await.unwrap(), now, 10).await.unwrap();
+        assert_eq!(due, [ana], "somebody should look");
+        bench.answer(ana, Command::Sweep).await.unwrap();
+        let due = accounts::due(&mut bench.db.read().await.unwrap(), now, 10).await.unwrap();
+        assert_eq!(due, [], "nothing is due until the other one lapses");
+        let row = accounts::find(&mut bench.db.read().await.unwrap(), ana).await.unwrap().unwrap();
+        assert_eq!(row.next_lapse, Some(now.saturating_add(Span::from_secs(540))));
+        bench.assert_sound(ana, "9").await;
     }
 }

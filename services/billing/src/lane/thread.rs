@@ -11,7 +11,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::batch::Batcher;
-use super::queue::Submission;
+use super::job::Submission;
 use super::run::{Lane, run};
 
 /// Runs a lane on a new thread until its queue is closed; `alive` is dropped when it has ended. `lane`
@@ -32,7 +32,7 @@ pub(super) fn start(
         runtime.block_on(async {
             // A connection belongs to the runtime that opened it.
             let own = batcher.db.dedicated(1);
-            let batcher = Batcher { db: own.clone(), clock: batcher.clock };
+            let batcher = Batcher { db: own.clone(), ..batcher };
             whatever_happens(async || run(&mut queue, lane(batcher.clone())).await).await;
             own.close_dedicated().await;
         });

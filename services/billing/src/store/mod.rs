@@ -5,25 +5,44 @@
 
 pub(crate) mod accounts;
 mod bulk;
+pub(crate) mod catalogs;
+pub(crate) mod details;
+#[cfg(test)]
+mod distribution;
 pub(crate) mod holds;
+pub(crate) mod installation;
 mod json;
+mod keys;
 pub(crate) mod ledger;
 pub(crate) mod lots;
-mod pairs;
 pub(crate) mod purchases;
 mod sql;
+mod sql_one;
+mod sql_write;
 pub(crate) mod subscriptions;
 #[cfg(test)]
 mod tests;
 pub(crate) mod usage;
+pub(crate) mod write;
+mod write_one;
 
 use bursar_db::{DbError, Migrations};
+
+use crate::domain::{Unreadable, UnreadableEntry};
 
 static SQLITE: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");
 static POSTGRES: sqlx::migrate::Migrator = sqlx::migrate!("migrations/postgres");
 
 /// Billing's migrations for both engines.
 pub(crate) const MIGRATIONS: Migrations = Migrations::new(&SQLITE, &POSTGRES);
+
+/// A stored entry that this program cannot read, for one of two reasons.
+pub(crate) fn unreadable_entry(error: UnreadableEntry) -> DbError {
+    match error.why {
+        Unreadable::NewerFormat => DbError::NewerFormat { what: error.to_string() },
+        Unreadable::Malformed(_) => unreadable(error),
+    }
+}
 
 /// A stored value that this program cannot have written.
 fn unreadable(error: impl std::fmt::Display) -> DbError {

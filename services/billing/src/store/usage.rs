@@ -1,32 +1,19 @@
-//! Usage totals: what was spent, by hour and by day.
-
-use std::collections::BTreeMap;
+//! Usage totals: what was spent, by hour and by day; and what meters counted.
 
 use bursar_db::{DbError, Tx, on};
-use bursar_id::{OwnerId, UserId};
-use bursar_time::Timestamp;
-use sqlx::AssertSqlSafe;
+use bursar_id::{Id, OwnerId, Uuid};
+use bursar_time::{Span, Timestamp};
 
-use super::{bulk, sql, unreadable};
-use crate::domain::{ModelName, ProjectName, UsageDelta, UsageKey, UsageTotals};
+use super::{keys, sql, unreadable};
+use crate::domain::{MeterKey, MeterName, MeterTotals, ModelName, ProjectName, UsageKey, UsageTotals};
 
 /// How long a stored total counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Grain {
-    /// One UTC hour.
+    /// One UTC hour: written with each charge.
     Hour,
-    /// One UTC day: the sum of its hours, kept so that a year is 365 rows and not 8,760.
+    /// One UTC day: rolled up from its hours, so that a year is 365 rows and not 8,760.
     Day,
-}
-
-impl Grain {
-    /// The stored name.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Hour => "HOUR",
-            Self::Day => "DAY",
-        }
-    }
 }
 
 /// One stored total.
@@ -41,13 +28,12 @@ pub(crate) struct UsageRow {
 #[derive(sqlx::FromRow)]
 struct TotalsRow {
     starts_at: Timestamp,
-    member: UserId,
+    member: Uuid,
     project: String,
     model: String,
     charged: i64,
     refunded: i64,
     charges: i64,
-    quantity: i64,
 }
 
 impl TotalsRow {
@@ -55,98 +41,83 @@ impl TotalsRow {
         let named = |text: String| (!text.is_empty()).then_some(text);
         let key = UsageKey {
             hour: self.starts_at,
-            member: self.member,
+            member: Id::from_uuid(self.member),
             project: named(self.project).map(|it| ProjectName::parse(&it)).transpose().map_err(unreadable)?,
             model: named(self.model).map(|it| ModelName::parse(&it)).transpose().map_err(unreadable)?,
         };
-        let Self { charged, refunded, charges, quantity, .. } = self;
-        Ok(UsageRow { key, totals: UsageTotals { charged, refunded, charges, quantity } })
+        let Self { charged, refunded, charges, .. } = self;
+        Ok(UsageRow { key, totals: UsageTotals { charged, refunded, charges } })
     }
 }
 
-/// The totals of one grain that start in `[from, to)`, after the row `after` in the order of their keys.
+/// The totals of one grain that start in `[from, to)`, in the order of their keys.
 pub(crate) async fn between(
     tx: &mut Tx,
     owner: OwnerId,
     grain: Grain,
     (from, to): (Timestamp, Timestamp),
 ) -> Result<Vec<UsageRow>, DbError> {
-    let rows: Vec<TotalsRow> = on!(tx, c => sqlx::query_as(sql::USAGE_BETWEEN)
-        .bind(owner).bind(grain.as_str()).bind(from).bind(to).fetch_all(c).await?);
+    let text = match grain {
+        Grain::Hour => sql::HOURS_BETWEEN,
+        Grain::Day => sql::DAYS_BETWEEN,
+    };
+    let rows: Vec<TotalsRow> =
+        on!(tx, c => sqlx::query_as(text).bind(keys::owner(owner)).bind(from).bind(to).fetch_all(c).await?);
     rows.into_iter().map(TotalsRow::read).collect()
 }
 
-/// What was ever charged and refunded, in micro-credits, by the totals. Hours and days must say the
-/// same; where they differ, the days' sums are given as none, which no ledger matches.
+/// What meters counted in the hours that start in `[from, to)`, in the order of their keys.
+pub(crate) async fn meters_between(
+    tx: &mut Tx,
+    owner: OwnerId,
+    (from, to): (Timestamp, Timestamp),
+) -> Result<Vec<(MeterKey, MeterTotals)>, DbError> {
+    let rows: Vec<(Timestamp, String, String, i64, i64)> = on!(tx, c => sqlx::query_as(sql::METERS_BETWEEN)
+        .bind(keys::owner(owner)).bind(from).bind(to).fetch_all(c).await?);
+    let one = |(hour, model, meter, quantity, charged): (Timestamp, String, String, i64, i64)| {
+        let model = ModelName::parse(&model).map_err(unreadable)?;
+        let meter = MeterName::parse(&meter).map_err(unreadable)?;
+        Ok((MeterKey { hour, model, meter }, MeterTotals { quantity, charged }))
+    };
+    rows.into_iter().map(one).collect()
+}
+
+/// What was ever charged and refunded, in micro-credits, by the hours.
 pub(crate) async fn sums(tx: &mut Tx, owner: OwnerId) -> Result<(i128, i128), DbError> {
-    let rows: Vec<(String, i64, i64)> = on!(tx, c => sqlx::query_as(sql::USAGE_SUMS).bind(owner).fetch_all(c).await?);
-    let sums: Vec<_> =
-        rows.iter().map(|(_, charged, refunded)| (i128::from(*charged), i128::from(*refunded))).collect();
-    Ok(match sums.as_slice() {
-        [] => (0, 0),
-        [days, hours] if days == hours => *days,
-        _ => (-1, -1),
-    })
+    let (charged, refunded): (String, String) =
+        on!(tx, c => sqlx::query_as(sql::HOUR_SUMS).bind(keys::owner(owner)).fetch_one(c).await?);
+    Ok((charged.parse().map_err(unreadable)?, refunded.parse().map_err(unreadable)?))
 }
 
-/// Adds what a batch used to the totals of its hours and days.
-pub(crate) async fn add(tx: &mut Tx, deltas: &[(OwnerId, &UsageDelta)]) -> Result<(), DbError> {
-    if deltas.is_empty() {
-        return Ok(());
+/// Up to where an owner's days are rolled up: the hours before that are read as days.
+pub(crate) async fn rolled_up(tx: &mut Tx, owner: OwnerId) -> Result<Option<Timestamp>, DbError> {
+    let row: Option<(Timestamp,)> =
+        on!(tx, c => sqlx::query_as(sql::ROLLED_UP).bind(keys::owner(owner)).fetch_optional(c).await?);
+    Ok(row.map(|(through,)| through))
+}
+
+/// Rolls up to `days` of an owner's days that ended at or before `until`. Says whether there may be more. Days without
+/// usage cost nothing. Hours of a day that has ended never change: an account's time does not run backwards.
+pub(crate) async fn roll_up(tx: &mut Tx, owner: OwnerId, until: Timestamp, days: u32) -> Result<bool, DbError> {
+    let mut through = rolled_up(tx, owner).await?.unwrap_or(Timestamp::MIN);
+    for _ in 0..days {
+        let first: Option<(Timestamp,)> = on!(&mut *tx, c => sqlx::query_as(sql::FIRST_HOUR)
+            .bind(keys::owner(owner)).bind(through).fetch_optional(c).await?);
+        let Some(day) = first.map(|(hour,)| hour.start_of_day()).filter(|day| day.saturating_add(Span::DAY) <= until)
+        else {
+            note(tx, owner, until.start_of_day()).await?;
+            return Ok(false);
+        };
+        through = day.saturating_add(Span::DAY);
+        on!(&mut *tx, c => sqlx::query(sql::ROLL_UP_DAY)
+            .bind(keys::owner(owner)).bind(day).bind(through).execute(c).await?.rows_affected());
     }
-    let rows = totals(deltas);
-    match tx {
-        Tx::Sqlite(t) => {
-            for part in bulk::parts(&rows.iter().collect::<Vec<_>>()) {
-                let mut query = sqlx::query(AssertSqlSafe(bulk::for_rows(sql::ADD_USAGE.sqlite, part.len())));
-                for ((owner, grain, key), add) in part {
-                    query = query.bind(*owner).bind(grain.as_str()).bind(key.hour).bind(key.member);
-                    query = query.bind(project(key).to_owned()).bind(model(key).to_owned());
-                    query = query.bind(add.charged).bind(add.refunded).bind(add.charges).bind(add.quantity);
-                }
-                query.execute(&mut **t).await?;
-            }
-        }
-        Tx::Postgres(t) => {
-            let counts = |of: fn(&UsageTotals) -> i64| -> Vec<i64> { rows.values().map(of).collect() };
-            sqlx::query(sql::ADD_USAGE.postgres)
-                .bind(rows.keys().map(|(owner, ..)| *owner).collect::<Vec<_>>())
-                .bind(rows.keys().map(|(_, grain, _)| grain.as_str()).collect::<Vec<_>>())
-                .bind(rows.keys().map(|(.., key)| key.hour).collect::<Vec<_>>())
-                .bind(rows.keys().map(|(.., key)| key.member).collect::<Vec<_>>())
-                .bind(rows.keys().map(|(.., key)| project(key)).collect::<Vec<_>>())
-                .bind(rows.keys().map(|(.., key)| model(key)).collect::<Vec<_>>())
-                .bind(counts(|it| it.charged))
-                .bind(counts(|it| it.refunded))
-                .bind(counts(|it| it.charges))
-                .bind(counts(|it| it.quantity))
-                .execute(&mut **t)
-                .await?;
-        }
-    }
+    note(tx, owner, through).await?;
+    Ok(true)
+}
+
+async fn note(tx: &mut Tx, owner: OwnerId, through: Timestamp) -> Result<(), DbError> {
+    on!(tx, c => sqlx::query(sql::NOTE_ROLL_UP)
+        .bind(keys::owner(owner)).bind(through).execute(c).await?.rows_affected());
     Ok(())
-}
-
-/// Each delta counts in its hour and in its day; one row may be added to only once in a statement.
-fn totals(deltas: &[(OwnerId, &UsageDelta)]) -> BTreeMap<(OwnerId, Grain, UsageKey), UsageTotals> {
-    let mut rows: BTreeMap<_, UsageTotals> = BTreeMap::new();
-    for (owner, delta) in deltas {
-        for (grain, starts_at) in [(Grain::Hour, delta.key.hour), (Grain::Day, delta.key.hour.start_of_day())] {
-            let key = UsageKey { hour: starts_at, ..delta.key.clone() };
-            let row = rows.entry((*owner, grain, key)).or_default();
-            row.charged = row.charged.saturating_add(delta.add.charged);
-            row.refunded = row.refunded.saturating_add(delta.add.refunded);
-            row.charges = row.charges.saturating_add(delta.add.charges);
-            row.quantity = row.quantity.saturating_add(delta.add.quantity);
-        }
-    }
-    rows
-}
-
-fn project(key: &UsageKey) -> &str {
-    key.project.as_ref().map(ProjectName::as_str).unwrap_or_default()
-}
-
-fn model(key: &UsageKey) -> &str {
-    key.model.as_ref().map(ModelName::as_str).unwrap_or_default()
 }

@@ -4,18 +4,18 @@
 //! comes before validating, and an owner that does not exist is refused exactly like one that the
 //! caller does not belong to.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bursar_id::{OwnerId, Role, UserId};
 use bursar_members::{Members, Policy, Word, standing};
+use bursar_money::Credits;
 use bursar_rpc::{Caller, Permission, Problem, UserCaller};
 use tokio::time::Instant;
 
-use crate::domain::Roles;
+use crate::domain::{Actor, Refusal, Spender};
 use crate::error::Error;
-use crate::lane::{Acting, Spender};
 
 /// How long a service that names a member nobody knows waits for the event that tells of it.
 const NEWS_PATIENCE: Duration = Duration::from_secs(1);
@@ -28,6 +28,9 @@ pub(crate) fn patience() -> Instant {
 /// How many memberships are remembered as heard of (some 50 bytes each).
 const HEARD_OF: usize = 65_536;
 
+/// How long a policy counts as read: a change is told within a second, and must hold after two.
+const POLICY_COUNTS: Duration = Duration::from_millis(500);
+
 /// Decides who may act on which account.
 #[derive(Clone)]
 pub(crate) struct Access {
@@ -35,75 +38,130 @@ pub(crate) struct Access {
     /// Memberships that some event has told of, so that nobody has to look again: what is known of a
     /// member may change, but it is never forgotten. Bounded; emptied when it is full.
     heard_of: Arc<Mutex<HashSet<(OwnerId, UserId)>>>,
+    /// The policies of owners as they were read a moment ago. Bounded; emptied when it is full.
+    policies: Arc<Mutex<HashMap<OwnerId, Recent>>>,
 }
+
+/// When a policy was read, how much news there had been, and the policy.
+type Recent = (Instant, u64, Policy);
 
 /// A caller who may act on an account.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Allowed {
     /// Whose account.
     pub(crate) owner: OwnerId,
+    /// Who acts: what the ledger will say, and what the rules about holds and refunds go by.
+    pub(crate) actor: Actor,
     /// On behalf of whom; `None` for a service that acts for itself and named nobody.
     pub(crate) member: Option<UserId>,
     /// Whose membership must hold when it is carried out.
     pub(crate) spender: Option<Spender>,
-    /// What is still to be decided when it is carried out: whether this user may act on that.
-    pub(crate) acting: Option<Acting>,
     /// Whether it may see what other members made.
     pub(crate) sees: bool,
+    /// Whether it may see the balance, in whatever answer it stands.
+    pub(crate) sees_balance: bool,
 }
 
 impl Allowed {
-    /// A service that acts for itself: it may act on and see everything of the owner's.
-    pub(crate) fn service(owner: OwnerId) -> Self {
-        Self { owner, member: None, spender: None, acting: None, sees: true }
+    /// A balance, as far as it may be seen; else an empty text.
+    pub(crate) fn balance(&self, balance: Credits) -> String {
+        if self.sees_balance { balance.to_string() } else { String::new() }
     }
+
+    /// An answer that does not tell by a refusal what it would not tell otherwise.
+    pub(crate) fn tell<T>(&self, answer: Result<T, Error>) -> Result<T, Error> {
+        match answer {
+            Err(Error::Refused(Refusal::InsufficientCredits { required, .. })) if !self.sees_balance => {
+                Err(Error::NotEnough { required })
+            }
+            answer => answer,
+        }
+    }
+
+    /// For whom credits are spent when a request names this member: with a user's token, handed on or not, the user;
+    /// otherwise who is named, or the user of a personal account.
+    ///
+    /// # Errors
+    /// What is wrong with the field.
+    pub(crate) fn whom(&self, named: Option<UserId>) -> Result<UserId, &'static str> {
+        match (self.member, named, self.owner) {
+            (Some(user), Some(named), _) if user != named => Err("must be empty or the user's own id"),
+            (Some(user), ..) | (None, Some(user), _) | (None, None, OwnerId::User(user)) => Ok(user),
+            (None, None, OwnerId::Organization(_)) => Err("must name the member who spends"),
+        }
+    }
+}
+
+/// Who acts, as the ledger keeps it: the one place where a caller becomes an actor.
+///
+/// # Errors
+/// An anonymous caller is nobody who can act.
+pub(crate) fn actor(caller: &Caller) -> Result<Actor, Problem> {
+    Ok(match caller {
+        Caller::User(user) => match (&user.key, user.operator) {
+            (Some(grant), _) => Actor::ApiKey { key: grant.id, user: user.user },
+            (None, Some(operator)) => Actor::OperatorOnBehalf { operator, user: user.user, session: user.session },
+            (None, None) => Actor::User { user: user.user, session: user.session },
+        },
+        Caller::Service(service) => match &service.on_behalf_of {
+            None => Actor::Service { service: service.account },
+            Some(user) => Actor::ServiceOnBehalf { service: service.account, user: user.user, session: user.session },
+        },
+        Caller::Anonymous => return Err(caller.user().err().unwrap_or_else(|| Problem::internal(&"nobody acts"))),
+    })
 }
 
 impl Access {
     /// Access by what is known of memberships and policies.
     pub(crate) fn new(members: Members) -> Self {
-        Self { members, heard_of: Arc::default() }
+        Self { members, heard_of: Arc::default(), policies: Arc::default() }
     }
 
-    /// May the caller spend `owner`'s credits, for `member` if one is named? A user spends for
-    /// itself; a service names the member. Whether a member belongs to an organization is decided in
-    /// the transaction that spends (see [`Allowed::spender`]); for a member nobody has heard of, this
-    /// waits no longer than `until`.
-    pub(crate) async fn spend(
-        &self,
-        caller: &Caller,
-        owner: OwnerId,
-        member: Option<UserId>,
-        until: Instant,
-    ) -> Result<Allowed, Error> {
-        if let Some(user) = acting_user(caller) {
-            self.in_context(user, owner).await?;
-            if member.is_some_and(|member| member != user.user) {
-                return Err(Problem::invalid_field("member", "must be empty or the caller's own user id").into());
-            }
-            let (member, spender) = (Some(user.user), spender(user, owner));
-            return Ok(Allowed { owner, member, spender, acting: None, sees: false });
-        }
-        let member = match (owner, member) {
-            (OwnerId::User(user), None) => user,
-            (OwnerId::User(user), Some(member)) if user == member => user,
-            (OwnerId::User(_), Some(_)) => return Err(Error::NotAMember),
-            (OwnerId::Organization(_), Some(member)) => member,
-            (OwnerId::Organization(_), None) => {
-                return Err(Problem::invalid_field("member", "must name the member who spends").into());
-            }
+    /// May the caller spend `owner`'s credits? A user spends for itself, a service for the member it names
+    /// ([`Access::for_member`]). Whether a member belongs to an organization is decided in the transaction that spends
+    /// (see [`Allowed::spender`]).
+    pub(crate) async fn spend(&self, caller: &Caller, owner: OwnerId) -> Result<Allowed, Error> {
+        let actor = actor(caller)?;
+        let Some(user) = acting_user(caller) else {
+            return Ok(Allowed { owner, actor, member: None, spender: None, sees: true, sees_balance: true });
         };
-        let spender = owner.organization().map(|_| Spender { user: member, token: None });
-        if spender.is_some() {
-            self.wait_until_known(owner, member, until).await?;
+        self.in_context(user, owner).await?;
+        let sees_balance = self.sees_balance(user, owner).await?;
+        let (member, spender) = (Some(user.user), spender(user, owner));
+        Ok(Allowed { owner, actor, member, spender, sees: false, sees_balance })
+    }
+
+    /// The same for `member` ([`Allowed::whom`]), whose membership must hold if it is not the user's own token that
+    /// spends. Waits for a member nobody has heard of, but no longer than `until`.
+    pub(crate) async fn for_member(&self, allowed: Allowed, member: UserId, until: Instant) -> Result<Allowed, Error> {
+        if allowed.member.is_some() {
+            return Ok(allowed);
         }
-        Ok(Allowed { member: Some(member), spender, ..Allowed::service(owner) })
+        // Nobody but its user belongs to a personal account, and nobody else is ever found to.
+        let spender = (allowed.owner != OwnerId::User(member)).then_some(Spender { user: member, token: None });
+        if allowed.owner.organization().is_some() {
+            self.wait_until_known(allowed.owner, member, until).await?;
+        }
+        Ok(Allowed { member: Some(member), spender, ..allowed })
+    }
+
+    /// What to tell a caller whose request is malformed: that, unless its own standing is gone.
+    pub(crate) async fn or_standing(&self, allowed: &Allowed, malformed: Error) -> Error {
+        let Some(Spender { user, token: token @ Some(_) }) = allowed.spender else {
+            return malformed;
+        };
+        match self.known(allowed.owner, user).await {
+            Ok(events) if standing(events, token).is_none() => Error::NotAMember,
+            Ok(_) => malformed,
+            Err(error) => error,
+        }
     }
 
     /// May the caller do what the RPC demands with `owner`'s account?
     pub(crate) async fn to(&self, caller: &Caller, owner: OwnerId) -> Result<Allowed, Error> {
+        let actor = actor(caller)?;
         let Some(user) = acting_user(caller) else {
-            return Ok(Allowed::service(owner));
+            return Ok(Allowed { owner, actor, member: None, spender: None, sees: true, sees_balance: true });
         };
         self.in_context(user, owner).await?;
         let role = self.role(user, owner).await?;
@@ -116,32 +174,14 @@ impl Access {
         if !may(caller.permission()) {
             return Err(Error::RoleNotAllowed);
         }
-        Ok(Allowed {
-            owner,
-            member: Some(user.user),
-            spender: spender(user, owner),
-            acting: None,
-            sees: may(Permission::ViewUsage),
-        })
+        let (sees, sees_balance) = (may(Permission::ViewUsage), may(Permission::ViewBalance));
+        Ok(Allowed { owner, actor, member: Some(user.user), spender: spender(user, owner), sees, sees_balance })
     }
 
-    /// May the caller act on something that was made with `owner`'s credits? On its own, and with a role
-    /// that manages on everybody's: that is decided in the transaction that does it.
-    pub(crate) async fn act(&self, caller: &Caller, owner: OwnerId) -> Result<Allowed, Error> {
-        let Some(user) = acting_user(caller) else {
-            return Ok(Allowed::service(owner));
-        };
-        self.in_context(user, owner).await?;
-        let policy = self.policy(owner).await?;
-        let with = |permission| Roles::which(|role| policy.permits(role, permission));
-        let (may, manages) = (with(caller.permission()), with(Permission::ManageBilling));
-        Ok(Allowed {
-            owner,
-            member: Some(user.user),
-            spender: spender(user, owner),
-            acting: Some(Acting { user: user.user, may, manages }),
-            sees: false,
-        })
+    /// A service that acts by its own authority alone, whoever's token it hands on: what a refund and an erasure need,
+    /// which must go on when the member has left.
+    pub(crate) fn service(caller: &Caller, owner: OwnerId) -> Result<Allowed, Error> {
+        Ok(Allowed { owner, actor: actor(caller)?, member: None, spender: None, sees: true, sees_balance: true })
     }
 
     /// The user's token must act for `owner`. Nothing ever falls back to another account.
@@ -168,6 +208,43 @@ impl Access {
     /// The policies that hold for an owner. Nothing is guessed: before the first word of them billing is not ready.
     async fn policy(&self, owner: OwnerId) -> Result<Policy, Error> {
         self.members.policy(owner).await?.ok_or(Error::PoliciesUnknown)
+    }
+
+    /// The same for callers who spend: read at most twice a second, and again after each event.
+    async fn recent_policy(&self, owner: OwnerId) -> Result<Policy, Error> {
+        let (read_at, news) = (Instant::now(), *self.members.news().borrow());
+        if let Ok(policies) = self.policies.lock()
+            && let Some((at, told, policy)) = policies.get(&owner)
+            && *told == news
+            && read_at.duration_since(*at) < POLICY_COUNTS
+        {
+            return Ok(*policy);
+        }
+        let policy = self.policy(owner).await?;
+        if let Ok(mut policies) = self.policies.lock() {
+            if policies.len() >= HEARD_OF {
+                policies.clear();
+            }
+            policies.insert(owner, (read_at, news, policy));
+        }
+        Ok(policy)
+    }
+
+    /// Whether a user who spends may see what is left.
+    async fn sees_balance(&self, user: &UserCaller, owner: OwnerId) -> Result<bool, Error> {
+        if owner.organization().is_none() {
+            return Ok(true);
+        }
+        let policy = self.recent_policy(owner).await?;
+        if Role::ALL.into_iter().all(|role| policy.permits(role, Permission::ViewBalance)) {
+            return Ok(true);
+        }
+        // Who is no member any more will be refused, and sees nothing.
+        match self.role(user, owner).await {
+            Ok(role) => Ok(role.is_none_or(|role| policy.permits(role, Permission::ViewBalance))),
+            Err(Error::NotAMember) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     async fn known(&self, owner: OwnerId, user: UserId) -> Result<Option<Word>, Error> {

@@ -1,14 +1,16 @@
 //! Reading an account: its balance, its lots and its ledger.
 
-use bursar_db::{Db, DbError, Tx};
+use bursar_db::{Db, Tx};
 use bursar_id::{OwnerId, UserId};
 use bursar_money::Credits;
 use bursar_rpc::{Caller, Page, PageRequest};
 use bursar_time::{Clock, Timestamp};
 
-use crate::domain::{Balance, Entry, EntryKind, EntryRow, Lot, Period};
+use super::audit::{self, Verdict};
+use super::entries::{Listed, readable, with_details, worked_for};
+use crate::domain::{BadLedger, Balance, EntryKind, Flaw, Lot, ModelName, Period, ProjectName, Unreadable};
 use crate::error::Error;
-use crate::lane::view;
+use crate::lane::{RulesHandle, view};
 use crate::store::{accounts, ledger, lots};
 
 /// The most entries that one page of a filtered ledger looks at: a filter that matches little gives
@@ -35,8 +37,8 @@ pub(crate) struct LedgerFilter {
 }
 
 impl LedgerFilter {
-    fn matches(&self, entry: &Entry) -> bool {
-        let by = entry.attribution.as_deref();
+    fn matches(&self, listed: &Listed) -> bool {
+        let (entry, by) = (&listed.entry, listed.work.as_ref());
         self.from.is_none_or(|from| entry.at >= from)
             && self.to.is_none_or(|to| entry.at < to)
             && self.member.is_none_or(|member| by.is_some_and(|by| by.member == member))
@@ -44,7 +46,7 @@ impl LedgerFilter {
                 .project
                 .as_deref()
                 .is_none_or(|project| by.and_then(|by| by.project.as_ref()).is_some_and(|it| it.as_str() == project))
-            && (self.kinds.is_empty() || self.kinds.contains(&entry.kind))
+            && (self.kinds.is_empty() || self.kinds.contains(&entry.kind()))
     }
 }
 
@@ -53,6 +55,7 @@ impl LedgerFilter {
 pub(crate) struct AccountUseCases {
     pub(crate) db: Db,
     pub(crate) clock: Clock,
+    pub(crate) rules: RulesHandle,
 }
 
 impl AccountUseCases {
@@ -64,21 +67,27 @@ impl AccountUseCases {
         Err(Error::NotFound("account"))
     }
 
-    /// The account as it stands now; an owner without an account has nothing.
-    pub(crate) async fn balance(&self, owner: OwnerId) -> Result<AccountView, Error> {
+    /// The account as it stands now, for any work or for what names this model and project; an owner without an account
+    /// has nothing.
+    pub(crate) async fn balance(
+        &self,
+        owner: OwnerId,
+        model: Option<&ModelName>,
+        project: Option<&ProjectName>,
+    ) -> Result<AccountView, Error> {
         let now = self.clock.now();
         let mut tx = self.db.read().await?;
-        let Some(state) = view(&mut tx, owner, now).await? else {
-            let start = now.start_of_month();
-            let period = Period { start, end: start.add_months_anchored(1), spent: Credits::ZERO };
+        let Some(state) = view(&mut tx, &self.rules.current(), owner, now).await? else {
             let none = Credits::ZERO;
             let balance = Balance { available: none, held: none, next_expiry: None, spent_this_period: none };
-            return Ok(AccountView { balance, period, lots: Vec::new() });
+            return Ok(AccountView { balance, period: Period::calendar(now), lots: Vec::new() });
         };
+        let any = model.is_none() && project.is_none();
+        let pays = |lot: &&Lot| any || lot.terms.scope.admits(model, project);
         Ok(AccountView {
-            balance: state.balance(now),
-            period: state.account().period,
-            lots: state.spendable_lots(now).cloned().collect(),
+            balance: state.balance(now, model, project),
+            period: state.account().period.at(now),
+            lots: state.spendable_lots(now).filter(pays).cloned().collect(),
         })
     }
 
@@ -90,13 +99,25 @@ impl AccountUseCases {
         Ok(page.page(rows, |lot| lot.number)?)
     }
 
+    /// The account's audit.
+    ///
+    /// # Errors
+    /// [`Error::NewerFormat`] where a later program wrote an entry: this one cannot judge it.
+    pub(crate) async fn verify(&self, owner: OwnerId) -> Result<Verdict, Error> {
+        let verdict = audit::verify(&self.db, self.rules.current().key, owner).await?;
+        match &verdict.result {
+            Err(BadLedger { flaw: Flaw::Unreadable(Unreadable::NewerFormat), .. }) => Err(Error::NewerFormat),
+            _ => Ok(verdict),
+        }
+    }
+
     /// A page of the ledger. A page may be short, even empty, and still not be the last.
     pub(crate) async fn ledger(
         &self,
         owner: OwnerId,
         filter: &LedgerFilter,
         page: &PageRequest<u64>,
-    ) -> Result<(Vec<Entry>, String), Error> {
+    ) -> Result<(Vec<Listed>, String), Error> {
         let mut tx = self.db.read().await?;
         let Some(account) = accounts::find(&mut tx, owner).await? else {
             return Ok((Vec::new(), String::new()));
@@ -130,18 +151,20 @@ impl AccountUseCases {
             if rows.is_empty() {
                 break;
             }
-            for entry in rows {
+            for listed in worked_for(&mut tx, owner, rows, &self.rules.current()).await? {
+                let seq = listed.entry.seq;
                 scanned += 1;
-                cursor = if filter.newest_first { entry.seq } else { entry.seq + 1 };
-                let inside = (low..high).contains(&entry.seq);
-                if inside && filter.matches(&entry) {
-                    found.push(entry);
+                cursor = if filter.newest_first { seq } else { seq + 1 };
+                let inside = (low..high).contains(&seq);
+                if inside && filter.matches(&listed) {
+                    found.push(listed);
                 }
                 if found.len() == size || !inside {
                     break;
                 }
             }
         }
+        with_details(&mut tx, owner, &mut found).await?;
         let more = cursor_in(cursor, low, high, filter.newest_first);
         let seen = if filter.newest_first { cursor } else { cursor.saturating_sub(1) };
         Ok((found, if more { page.token(&seen)? } else { String::new() }))
@@ -154,11 +177,6 @@ fn cursor_in(cursor: u64, low: u64, high: u64, newest_first: bool) -> bool {
 
 fn signed(seq: u64) -> i64 {
     i64::try_from(seq).unwrap_or(i64::MAX)
-}
-
-fn readable(rows: Vec<EntryRow>) -> Result<Vec<Entry>, Error> {
-    let read = |row: EntryRow| Entry::try_from(row).map_err(|error| DbError::corrupt(error.to_string()));
-    Ok(rows.into_iter().map(read).collect::<Result<_, DbError>>()?)
 }
 
 /// The number of the first entry at or after `at`, by bisection: entries are in order of time.

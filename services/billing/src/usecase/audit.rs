@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use bursar_db::{Db, Tx};
 use bursar_id::OwnerId;
 use bursar_money::Credits;
+use bursar_time::Timestamp;
 
-use crate::domain::{Audit, BadLedger, Entry, Flaw, Verifier};
+use crate::domain::{Audit, BadLedger, Entry, Flaw, Hold, OperationKey, Verifier};
 use crate::error::Error;
-use crate::store::{accounts, holds, ledger, lots, usage};
+use crate::store::{accounts, details, holds, ledger, lots, usage};
 
 /// How many rows are read at a time.
 const PAGE: i64 = 2_000;
@@ -24,10 +25,10 @@ pub struct Verdict {
     pub entries: u64,
 }
 
-/// Audits one account, in one snapshot of the store.
-pub async fn verify(db: &Db, owner: OwnerId) -> Result<Verdict, Error> {
+/// Audits one account, in one snapshot of the store. `key` is the installation's, by which ids name entries.
+pub async fn verify(db: &Db, key: OperationKey, owner: OwnerId) -> Result<Verdict, Error> {
     let mut tx = db.read().await?;
-    let mut verifier = Verifier::new(owner);
+    let mut verifier = Verifier::new(owner, key);
     let mut verdict =
         Verdict { result: Err(BadLedger { owner, seq: 0, flaw: Flaw::HeadMismatch }), head_hash: [0; 32], entries: 0 };
     loop {
@@ -35,14 +36,17 @@ pub async fn verify(db: &Db, owner: OwnerId) -> Result<Verdict, Error> {
         if rows.is_empty() {
             break;
         }
+        let named: Vec<_> = rows.iter().filter_map(|row| Some((owner, u64::try_from(row.seq).ok()?))).collect();
+        let mut texts = details::of(&mut tx, &named).await?;
         for row in rows {
-            let entry = match Entry::try_from(row) {
+            let mut entry = match Entry::from_stored(row) {
                 Ok(entry) => entry,
-                Err(error) => {
-                    verdict.result = Err(verifier.unreadable(error));
+                Err(unreadable) => {
+                    verdict.result = Err(verifier.unreadable(unreadable));
                     return Ok(verdict);
                 }
             };
+            entry.details = texts.remove(&(owner, entry.seq));
             if let Err(bad) = verifier.push(&entry) {
                 verdict.result = Err(bad);
                 return Ok(verdict);
@@ -65,7 +69,7 @@ async fn finish(
     let Some(account) = accounts::find(tx, owner).await? else {
         if entries == 0 {
             let (lots, available, held) = (0, Credits::ZERO, Credits::ZERO);
-            return Ok(Ok(Audit { entries, lots, charged: 0, refunded: 0, available, held }));
+            return Ok(Ok(Audit { entries, lots, charged: 0, refunded: 0, available, held, erased: 0 }));
         }
         return Ok(Err(BadLedger { owner, seq: entries, flaw: Flaw::HeadMismatch }));
     };
@@ -79,7 +83,15 @@ async fn finish(
         }
         stored_lots.extend(page);
     }
-    let open = holds::open(tx, owner).await?;
+    let mut open: Vec<Hold> = Vec::new();
+    loop {
+        let last = open.last().map_or((Timestamp::MIN, 0), |hold| (hold.deadline, hold.number));
+        let page = holds::open(tx, owner, last, PAGE).await?;
+        if page.is_empty() {
+            break;
+        }
+        open.extend(page);
+    }
     let audit = match verifier.finish(&account, &stored_lots, &open) {
         Ok(audit) => audit,
         Err(bad) => return Ok(Err(bad)),
@@ -103,7 +115,7 @@ pub struct Summary {
 }
 
 /// Audits every account.
-pub async fn verify_all(db: &Db) -> Result<Summary, Error> {
+pub async fn verify_all(db: &Db, key: OperationKey) -> Result<Summary, Error> {
     let mut summary = Summary::default();
     let mut last = None;
     loop {
@@ -112,7 +124,7 @@ pub async fn verify_all(db: &Db) -> Result<Summary, Error> {
             return Ok(summary);
         };
         for owner in owners {
-            let verdict = verify(db, owner).await?;
+            let verdict = verify(db, key, owner).await?;
             summary.accounts += 1;
             summary.entries += verdict.entries;
             summary.bad.extend(verdict.result.err());

@@ -3,12 +3,16 @@
 pub(crate) mod access;
 pub(crate) mod accounts;
 pub(crate) mod audit;
+pub(crate) mod catalogs;
 pub(crate) mod credits;
+pub(crate) mod entries;
+pub(crate) mod erasures;
 pub(crate) mod orders;
 pub(crate) mod present;
 pub(crate) mod purchases;
 pub(crate) mod renewals;
 pub(crate) mod reports;
+pub(crate) mod rollups;
 #[cfg(test)]
 mod shop;
 pub(crate) mod subscriptions;

@@ -10,7 +10,7 @@ use bursar_time::Clock;
 use super::access::Allowed;
 use crate::domain::Outcome;
 use crate::error::Error;
-use crate::lane::{Job, apply};
+use crate::lane::{Batcher, Job};
 use crate::payment::{Payment, PaymentKey, PaymentMethod, Payments, Settlement};
 
 /// What somebody wants to buy.
@@ -37,6 +37,7 @@ pub(crate) struct Till {
     pub(crate) db: Db,
     pub(crate) clock: Clock,
     pub(crate) payments: Payments,
+    pub(crate) batcher: Batcher,
 }
 
 impl Till {
@@ -62,7 +63,7 @@ impl Till {
 
     /// Carries out one request on an account as part of a larger transaction.
     pub(super) async fn book(&self, tx: &mut Tx, job: &Job) -> Result<Outcome, Error> {
-        let answer = apply(tx, &self.clock, &[job]).await?.pop().ok_or(Error::Failed)?;
+        let answer = self.batcher.apply(tx, &[job]).await?.pop().ok_or(Error::Failed)?;
         Ok(answer?)
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bursar_events::Outbox;
-use bursar_id::{Id, LotId, OwnerId, PurchaseId, RequestId};
+use bursar_id::{Id, OwnerId, PurchaseId, RequestId};
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::{Answer, Asked, Done, Looked, Mutation, Mutations, Page, PageRequest, RequestKey};
 use bursar_secret::Entropy;
@@ -11,16 +11,13 @@ use bursar_secret::Entropy;
 use super::access::{Access, Allowed};
 use super::orders::{Order, Till, admit};
 use crate::domain::{
-    Catalog, Command, GrantCommand, LotSource, Note, Outcome, Pack, Purchase, PurchaseState, Request,
-    RequestKey as CreditKey, Sale,
+    Actor, Catalog, Command, GrantCommand, LotSource, Note, Origin, Outcome, Pack, Purchase, PurchaseState, Request,
+    RequestName, Sale, Salt,
 };
 use crate::error::Error;
 use crate::lane::Job;
 use crate::payment::Settlement;
 use crate::store::purchases;
-
-/// The scope of the request keys under which packs are granted.
-const SCOPE: &str = "pur";
 
 /// Purchases.
 #[derive(Clone)]
@@ -54,10 +51,7 @@ impl PurchaseUseCases {
                 self.remember(&Purchase::declined(pack, sale, reference.clone())).await?;
                 None
             }
-            Settlement::Paid { reference } => {
-                let lot: LotId = Id::from_parts(at.as_millis(), self.entropy.bytes());
-                Some((Purchase::paid(pack, sale, reference.clone(), lot), lot))
-            }
+            Settlement::Paid { reference } => Some((sale, reference.clone())),
         };
         let standing = self.access.to(asked.caller(), owner).await;
         let mut m = self.mutations.begin(asked).await?;
@@ -95,19 +89,22 @@ impl PurchaseUseCases {
         owner: OwnerId,
         asked: &Asked<Order>,
         standing: Result<Allowed, Error>,
-        sold: Option<(Purchase, LotId)>,
+        sold: Option<(Sale, String)>,
     ) -> Result<Done<Purchase, Payload>, Error> {
         let allowed = admit(m, owner, standing)?;
         let Some(order) = m.open(asked).await? else { return Ok(Done::Replay) };
-        let (paid, lot) = sold.ok_or(Error::PaymentDeclined)?;
+        let (sale, reference) = sold.ok_or(Error::PaymentDeclined)?;
         let pack = self.pack(&order.product)?;
+        let request = credit(pack, &sale, &reference, self.entropy.bytes())?.for_member(allowed.spender);
+        let Outcome::Granted(granted) = self.till.book(m.tx(), &Job { owner, actor: Actor::Job, request }).await?
+        else {
+            return Err(Error::Failed);
+        };
+        let paid = Purchase::paid(pack, sale, reference, granted.lot.id);
         let sold = if purchases::insert(m.tx(), &paid, asked.keep(&paid).as_ref()).await? {
-            let job = Job { member: allowed.spender, ..credit(pack, &paid, lot)? };
-            match self.till.book(m.tx(), &job).await? {
-                Outcome::Granted(granted) if granted.lot.id == lot => paid,
-                _ => return Err(Error::Failed),
-            }
+            paid
         } else {
+            // The payment has credited before: the lot is the one that it granted then.
             let known = purchases::by_reference(m.tx(), paid.owner, &paid.payment_reference).await?;
             known.filter(|known| known.state == PurchaseState::Paid).ok_or(Error::Failed)?
         };
@@ -145,19 +142,22 @@ impl PurchaseUseCases {
     }
 }
 
-/// What grants a pack's credits: at once and for ever.
-fn credit(pack: &Pack, paid: &Purchase, lot: LotId) -> Result<Job, Error> {
-    let key = RequestId::parse(paid.id.to_string()).map_err(|_| Error::Failed)?;
+/// What grants a pack's credits: at once and for ever, and once for each payment. Its name is the program's own, so that
+/// nobody can take it.
+fn credit(pack: &Pack, sold: &Sale, reference: &str, salt: Salt) -> Result<Request, Error> {
+    let id = RequestId::parse(format!("pack:{reference}")).map_err(|_| Error::Failed)?;
     let command = Command::Grant(GrantCommand {
-        lot,
         amount: pack.credits,
         source: LotSource::Pack,
         priority: 0,
+        scope: pack.scope.clone(),
         effective_at: None,
         expires_at: None,
+        origin: Origin { purchase: Some(sold.id), paid: Some(pack.price), ..Origin::default() },
         note: Note::parse(pack.id.as_str()).ok(),
+        begins: None,
     });
-    Ok(Job::new(paid.owner, Request::new(Some(CreditKey::new(SCOPE, &key)), command)))
+    Ok(Request::new(Some(RequestName::new(&Actor::Job, id)), salt, command))
 }
 
 #[cfg(test)]

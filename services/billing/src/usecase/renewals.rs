@@ -10,8 +10,9 @@
 use bursar_money::Price;
 
 use super::subscriptions::SubscriptionUseCases;
-use crate::domain::Subscription;
+use crate::domain::{Actor, Subscription};
 use crate::error::Error;
+use crate::lane::Job;
 use crate::payment::{Payment, PaymentKey, PaymentMethod, Settlement};
 use crate::store::subscriptions;
 
@@ -91,8 +92,9 @@ async fn renew(
     if !subscriptions::renew(&mut tx, &renewed, from.month.number).await? {
         return Ok(None);
     }
-    let allowance = subscriptions.allowance(&renewed)?;
-    subscriptions.till.book(&mut tx, &allowance).await?;
+    let request = subscriptions.allowance(&renewed)?;
+    let job = Job { owner: renewed.owner, actor: Actor::Job, request };
+    subscriptions.till.book(&mut tx, &job).await?;
     tx.commit().await?;
     Ok(Some(renewed))
 }

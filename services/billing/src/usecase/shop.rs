@@ -21,9 +21,12 @@ use super::orders::{Order, Till};
 use super::purchases::PurchaseUseCases;
 use super::subscriptions::SubscriptionUseCases;
 use crate::catalog;
-use crate::domain::{Attribution, ChargeCommand, Command, Labels, Lot, Pricing, Request};
+use crate::domain::{
+    Actor, Attribution, CatalogVersion, ChargeCommand, Command, Cost, Labels, Lot, OperationKey, Request, Rules,
+    Spending,
+};
 use crate::error::Error;
-use crate::lane::{Job, apply};
+use crate::lane::{Batcher, Job, RulesHandle, RulesSource};
 use crate::payment::Payments;
 use crate::store::{MIGRATIONS, lots};
 
@@ -34,6 +37,7 @@ pub(super) struct Shop {
     pub(super) clock: Clock,
     pub(super) subscriptions: SubscriptionUseCases,
     pub(super) purchases: PurchaseUseCases,
+    rules: RulesHandle,
 }
 
 impl Shop {
@@ -44,7 +48,17 @@ impl Shop {
         let entropy = Entropy::seeded(7);
         let catalog = Arc::new(catalog::load(None).unwrap());
         let access = Access::new(Members::new(db.clone(), Feed::new("organization")));
-        let till = Till { db: db.clone(), clock: clock.clone(), payments: Payments::Sandbox };
+        let rules = RulesSource::new(Rules {
+            rates: catalog.rates().clone(),
+            catalog_version: CatalogVersion::new(1).unwrap(),
+            spending: Spending::UsersAndServices,
+            max_hold: Rules::MAX_HOLD,
+            max_open_holds: Rules::MAX_OPEN_HOLDS,
+            key: OperationKey::new([7; 32]),
+        })
+        .handle();
+        let batcher = Batcher::new(db.clone(), clock.clone(), rules.clone());
+        let till = Till { db: db.clone(), clock: clock.clone(), payments: Payments::Sandbox, batcher };
         let outbox = Outbox::new("billing", db.clone(), clock.clone(), entropy.clone());
         let mutations = Mutations::new(db.clone(), clock.clone(), entropy.clone(), outbox.clone()).telling();
         let subscriptions = SubscriptionUseCases {
@@ -56,7 +70,7 @@ impl Shop {
             outbox,
         };
         let purchases = PurchaseUseCases { access, till, entropy, catalog, mutations };
-        Self { db, clock, subscriptions, purchases }
+        Self { db, clock, subscriptions, purchases, rules }
     }
 
     pub(super) fn set(&self, now: &str) {
@@ -103,26 +117,24 @@ impl Shop {
 
     /// Spends from the owner's pool.
     pub(super) async fn spend(&self, owner: OwnerId, amount: &str) {
-        let attribution =
-            Attribution { member: id(1), project: None, model: None, quantity: None, labels: Labels::default() };
         let command = Command::Charge(ChargeCommand {
-            charge: bursar_id::Id::from_parts(self.clock.now().as_millis(), self.subscriptions.entropy.bytes()),
-            amount: credits(amount),
-            pricing: Pricing::Named,
-            attribution: Arc::new(attribution),
+            cost: Cost::Amount(credits(amount)),
+            attribution: Attribution { member: id(1), project: None, model: None },
+            labels: Labels::default(),
             occurred_at: None,
         });
-        let job = Job::new(owner, Request::new(None, command));
+        let job = Job { owner, actor: Actor::Job, request: Request::unnamed(command) };
         let mut tx = self.db.begin().await.unwrap();
-        let mut answers = apply(&mut tx, &self.clock, &[&job]).await.unwrap();
+        let mut answers = self.subscriptions.till.batcher.apply(&mut tx, &[&job]).await.unwrap();
         tx.commit().await.unwrap();
         answers.pop().unwrap().unwrap();
     }
 
     /// What the owner can spend now.
     pub(super) async fn available(&self, owner: OwnerId) -> Credits {
-        let accounts = AccountUseCases { db: self.db.clone(), clock: self.clock.clone() };
-        accounts.balance(owner).await.unwrap().balance.available
+        let rules = self.rules.clone();
+        let accounts = AccountUseCases { db: self.db.clone(), clock: self.clock.clone(), rules };
+        accounts.balance(owner, None, None).await.unwrap().balance.available
     }
 
     /// The owner's lots, the oldest first.
@@ -137,8 +149,8 @@ impl Shop {
     pub(super) async fn lot_lines(&self, owner: OwnerId) -> Vec<String> {
         let lots = self.lots(owner).await;
         let line = |lot: Lot| {
-            let expires = lot.expires_at.map_or_else(|| "never".to_owned(), |time| time.to_string());
-            format!("{} {} ({}) {} {expires}", lot.source, lot.granted, lot.remaining, lot.effective_at)
+            let expires = lot.terms.expires_at.map_or_else(|| "never".to_owned(), |time| time.to_string());
+            format!("{} {} ({}) {} {expires}", lot.terms.source, lot.granted, lot.remaining, lot.terms.effective_at)
         };
         lots.into_iter().map(line).collect()
     }
@@ -177,7 +189,7 @@ impl Shop {
 
     /// The ledger of the owner adds up.
     pub(super) async fn assert_sound(&self, owner: OwnerId) {
-        let verdict = audit::verify(&self.db, owner).await.unwrap();
+        let verdict = audit::verify(&self.db, self.rules.current().key, owner).await.unwrap();
         assert!(verdict.result.is_ok(), "{:?}", verdict.result);
     }
 }

@@ -13,16 +13,13 @@ use bursar_secret::Entropy;
 use super::access::{Access, Allowed};
 use super::orders::{Order, Till, admit};
 use crate::domain::{
-    Catalog, Command, GrantCommand, LotSource, Note, Paid, Plan, ProductId, Request, RequestKey as CreditKey,
+    Actor, Catalog, Command, GrantCommand, LotSource, Note, Origin, Paid, Plan, ProductId, Request, RequestName, Scope,
     Subscription,
 };
 use crate::error::Error;
 use crate::lane::Job;
 use crate::payment::Settlement;
 use crate::store::subscriptions;
-
-/// The scope of the request keys under which allowances are granted.
-const SCOPE: &str = "sub";
 
 /// Subscriptions.
 #[derive(Clone)]
@@ -111,8 +108,8 @@ impl SubscriptionUseCases {
             let live = subscriptions::live(m.tx(), owner).await?;
             return Err(live.as_ref().map_or(Error::Failed, already));
         }
-        let job = Job { member: allowed.spender, ..self.allowance(&new)? };
-        self.till.book(m.tx(), &job).await?;
+        let request = self.allowance(&new)?.for_member(allowed.spender);
+        self.till.book(m.tx(), &Job { owner, actor: allowed.actor, request }).await?;
         let event = changed(&new, &new.plan, new.seats);
         Ok(Done::New(new, vec![event]))
     }
@@ -128,31 +125,26 @@ impl SubscriptionUseCases {
 
     /// What grants the allowance of the subscription's month and begins the month on the account. However often and
     /// whenever it is booked, the month has one lot, with the month's own dates.
-    pub(super) fn allowance(&self, of: &Subscription) -> Result<Job, Error> {
-        let now = self.till.clock.now();
-        let lot = Id::from_parts(now.as_millis(), self.entropy.bytes());
-        let key = RequestId::parse(format!("{}:{}", of.id, of.month.number)).map_err(|_| Error::Failed)?;
-        let command = if of.credits.is_zero() {
-            Command::Sweep
-        } else {
-            Command::Grant(GrantCommand {
-                lot,
-                amount: of.credits,
-                source: LotSource::Allowance,
-                priority: 0,
-                effective_at: Some(of.month.start),
-                expires_at: Some(of.month.end),
-                note: Note::parse(of.plan.as_str()).ok(),
-            })
-        };
-        Ok(Job {
-            owner: of.owner,
-            member: None,
-            acting: None,
-            // A month that is over already leaves the account's period alone.
-            period: of.month.contains(now).then_some((of.month.start, of.month.end)),
-            request: Request::new(Some(CreditKey::new(SCOPE, &key)), command),
-        })
+    pub(super) fn allowance(&self, of: &Subscription) -> Result<Request, Error> {
+        if of.credits.is_zero() {
+            return Ok(Request::unnamed(Command::Sweep));
+        }
+        let number = of.month.number;
+        let id = RequestId::parse(format!("{}:{number}", of.id)).map_err(|_| Error::Failed)?;
+        // A plan that is no longer in the catalog has lost its scope with it.
+        let scope = self.catalog.plan(of.plan.as_str()).map_or_else(Scope::default, |plan| plan.scope.clone());
+        let command = Command::Grant(GrantCommand {
+            amount: of.credits,
+            source: LotSource::Allowance,
+            priority: 0,
+            scope,
+            effective_at: Some(of.month.start),
+            expires_at: Some(of.month.end),
+            origin: Origin { subscription: Some((of.id, number)), paid: Some(of.price), ..Origin::default() },
+            note: Note::parse(of.plan.as_str()).ok(),
+            begins: Some((of.started_at, number)),
+        });
+        Ok(Request::new(Some(RequestName::new(&Actor::Job, id)), self.entropy.bytes(), command))
     }
 
     /// The owner's subscription, or the one that ended last.

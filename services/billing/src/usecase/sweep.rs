@@ -6,7 +6,7 @@
 use bursar_db::Db;
 use bursar_time::Clock;
 
-use crate::domain::{Command, Outcome, Request};
+use crate::domain::{Actor, Command, Outcome, Request};
 use crate::error::Error;
 use crate::lane::{Job, Lanes};
 use crate::store::accounts;
@@ -21,7 +21,8 @@ pub(crate) async fn round(db: &Db, clock: &Clock, lanes: &Lanes) -> Result<usize
     if due.is_empty() {
         return Ok(0);
     }
-    let jobs = due.into_iter().map(|owner| Job::new(owner, Request::new(None, Command::Sweep))).collect();
+    let job = |owner| Job { owner, actor: Actor::Job, request: Request::unnamed(Command::Sweep) };
+    let jobs = due.into_iter().map(job).collect();
     let mut booked = 0;
     for answer in lanes.many(jobs).await? {
         match answer {

@@ -62,7 +62,8 @@ async fn balance(server: &Server, team: &Team, ledger: Ledger, entries: usize) -
     let (owner, token) = (team.owner.clone(), team.founder());
     let name = format!("GetBalance at {entries} entries");
     run_load(server, What::Balance(ledger), &name, 1, READ_TIME, move |_, _| {
-        let (mut client, request) = (client.clone(), token.on(pb::GetBalanceRequest { owner: owner.clone() }));
+        let (mut client, request) =
+            (client.clone(), token.on(pb::GetBalanceRequest { owner: owner.clone(), ..Default::default() }));
         async move { client.get_balance(request).await.map(|_| 1) }
     })
     .await

@@ -68,7 +68,12 @@ pub(super) fn charge(owner: &str, member: &str, entropy: &Entropy) -> pb::Charge
 
 /// The same, priced by the catalog's rate card.
 fn metered(owner: &str, member: &str, entropy: &Entropy) -> pb::ChargeRequest {
-    pb::ChargeRequest { amount: String::new(), quantity: "0.5".to_owned(), ..charge(owner, member, entropy) }
+    pb::ChargeRequest { amount: String::new(), usage: work("0.5"), ..charge(owner, member, entropy) }
+}
+
+/// So many seconds of film.
+fn work(seconds: &str) -> Vec<pb::Usage> {
+    vec![pb::Usage { meter: "seconds".to_owned(), quantity: seconds.to_owned() }]
 }
 
 /// `size` charges, for each of the members in turn.
@@ -154,7 +159,7 @@ async fn estimates(server: &Server, team: &Team, callers: usize, time: Duration)
     let product = team.product.clone();
     run_load(server, What::Ceiling, "Estimate, without a database", callers, time, move |caller, _| {
         let mut client = clients[caller].clone();
-        let request = pb::EstimateRequest { model: "veo-3.1".to_owned(), quantity: "8".to_owned() };
+        let request = pb::EstimateRequest { model: "veo-3.1".to_owned(), usage: work("8") };
         let request = product.on(request);
         async move { client.estimate(request).await.map(|_| 1) }
     })
@@ -186,6 +191,7 @@ async fn holds(server: &Server, team: &Team, callers: usize, time: Duration) -> 
             ..Default::default()
         });
         let capture = pb::CaptureRequest {
+            owner: team.owner.clone(),
             amount: "1.5".to_owned(),
             request_id: request_id(&team.entropy),
             ..Default::default()
@@ -208,7 +214,7 @@ async fn mixed(server: &Server, team: &Team, callers: usize, time: Duration) -> 
     run_load(server, What::Other, "half charges, half GetBalance", callers, time, move |caller, _| {
         let (mut client, mut reader) = (clients[caller].clone(), readers[caller].clone());
         let member = &team.members[caller % team.members.len()].id;
-        let read = founder.on(pb::GetBalanceRequest { owner: team.owner.clone() });
+        let read = founder.on(pb::GetBalanceRequest { owner: team.owner.clone(), ..Default::default() });
         let write = team.product.on(charge(&team.owner, member, &team.entropy));
         async move {
             if caller % 2 == 0 {

@@ -8,8 +8,8 @@ use bursar_proto::{
         usage_service_client::UsageServiceClient,
     },
     identity::v1::{
-        context_service_client::ContextServiceClient, session_service_client::SessionServiceClient,
-        user_service_client::UserServiceClient,
+        context_service_client::ContextServiceClient, service_account_service_client::ServiceAccountServiceClient,
+        session_service_client::SessionServiceClient, user_service_client::UserServiceClient,
     },
     organization::v1::{
         invitation_service_client::InvitationServiceClient, member_service_client::MemberServiceClient,
@@ -74,6 +74,7 @@ impl Wire {
         users: UserServiceClient on identity;
         sessions: SessionServiceClient on identity;
         contexts: ContextServiceClient on identity;
+        service_accounts: ServiceAccountServiceClient on identity;
         organizations: OrganizationServiceClient on organization;
         members: MemberServiceClient on organization;
         invitations: InvitationServiceClient on organization;

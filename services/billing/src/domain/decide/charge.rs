@@ -1,33 +1,35 @@
 //! Charge: spend credits now, all or nothing.
 
-use std::sync::Arc;
-
-use bursar_time::Timestamp;
-
+use super::{By, may_spend, priced};
 use crate::domain::burn::{self, Use};
-use crate::domain::command::{ChargeCommand, Request};
-use crate::domain::entry::{EntryKind, OperationId};
+use crate::domain::command::ChargeCommand;
+use crate::domain::entry::{ChargeEvent, Event};
 use crate::domain::outcome::Outcome;
 use crate::domain::refusal::Refusal;
 use crate::domain::state::{AccountState, Draft};
 
-pub(super) fn charge(
-    state: &mut AccountState,
-    request: &Request,
-    command: &ChargeCommand,
-    now: Timestamp,
-) -> Result<Outcome, Refusal> {
-    if command.amount.is_zero() {
+pub(super) fn charge(state: &mut AccountState, by: By<'_>, command: &ChargeCommand) -> Result<Outcome, Refusal> {
+    may_spend(state, by.actor)?;
+    let work = &command.attribution;
+    let (amount, metered) = priced(state, &command.cost, work, by.now)?;
+    if amount.is_zero() {
         return Err(Refusal::ZeroAmount);
     }
+    state.can_count(amount)?;
     let mut postings = Vec::with_capacity(1);
-    burn::take(state, command.amount, now, Use::Spend, &mut postings)?;
+    burn::take(state, work, amount, by.now, Use::Spend, &mut postings)?;
 
-    let mut draft = Draft::new(EntryKind::Charge, command.amount, postings);
-    draft.id = Some(OperationId::Charge(command.charge));
-    draft.attribution = Some(Arc::clone(&command.attribution));
-    draft.occurred_at = command.occurred_at;
-    let entry = state.book(now, draft, Some(request))?;
-    state.count_charge(now, command.amount, &command.attribution);
-    Ok(Outcome::from_entry(&entry, false)?)
+    let event = Event::Charge(ChargeEvent {
+        charge: state.next_id(by.now),
+        attribution: work.clone(),
+        metered: metered.clone(),
+        occurred_at: command.occurred_at,
+        key: by.actor.key(),
+        period: state.account().period.month.start,
+    });
+    let labels = Some(&command.labels);
+    let draft = Draft::new(event, amount, postings).asked_by(by.request, Some(work.member), labels);
+    let entry = state.book(by.now, draft, by.actor)?;
+    state.count_charge(by.now, amount, work, metered.as_ref());
+    Ok(Outcome::from_entry(&entry, None, false)?)
 }

@@ -1,77 +1,77 @@
 //! Grant and void: lots come and go.
 
+use std::sync::Arc;
+
+use bursar_id::LotId;
 use bursar_money::Credits;
 use bursar_time::Timestamp;
 
-use super::housekeeping;
-use crate::domain::command::{GrantCommand, Request, VoidCommand};
-use crate::domain::entry::{EntryKind, GrantTerms, OperationId, Posting, Subject};
-use crate::domain::lot::Lot;
-use crate::domain::outcome::Outcome;
+use super::{By, housekeeping};
+use crate::domain::actor::Actor;
+use crate::domain::command::{GrantCommand, VoidCommand};
+use crate::domain::entry::{Event, Posting};
+use crate::domain::lot::{Lot, LotTerms};
+use crate::domain::outcome::{Outcome, Voided};
 use crate::domain::refusal::{Inconsistent, Refusal};
+use crate::domain::rules::Rules;
 use crate::domain::state::{AccountState, Draft};
 
 /// Adds a lot. One whose time has passed already, as when a renewal runs late, expires at once.
-pub(super) fn grant(
-    state: &mut AccountState,
-    request: &Request,
-    command: &GrantCommand,
-    now: Timestamp,
-) -> Result<Outcome, Refusal> {
-    let effective_at = command.effective_at.unwrap_or(now);
+pub(super) fn grant(state: &mut AccountState, by: By<'_>, command: &GrantCommand) -> Result<Outcome, Refusal> {
+    let terms = LotTerms::of(command, by.now);
     if command.amount.is_zero() {
         return Err(Refusal::ZeroAmount);
     }
-    if command.expires_at.is_some_and(|expires_at| expires_at <= effective_at) {
+    if terms.expires_at.is_some_and(|expires_at| expires_at <= terms.effective_at) {
         return Err(Refusal::EmptyValidity);
     }
-    let mut posting = Posting::on(command.lot);
+    if state.lots().filter(|lot| lot.is_live()).count() >= Rules::MAX_LIVE_LOTS {
+        return Err(Refusal::TooManyLots);
+    }
+    let lot: LotId = state.next_id(by.now);
+    let mut posting = Posting::on(lot);
     posting.remaining = command.amount.micro();
-    let mut draft = Draft::new(EntryKind::Grant, command.amount, vec![posting]);
-    draft.id = Some(OperationId::Lot(command.lot));
-    draft.expires_at = command.expires_at;
-    draft.grant = Some(GrantTerms { source: command.source, priority: command.priority, effective_at });
-    draft.note.clone_from(&command.note);
-    let entry = state.book(now, draft, Some(request))?;
+    let event = Event::Grant { lot, terms: Arc::new(terms) };
+    let draft = Draft::new(event, command.amount, vec![posting])
+        .asked_by(by.request, None, None)
+        .noted(by.request, command.note.as_ref());
+    let entry = state.book(by.now, draft, by.actor)?;
     let lot = Lot::from_grant(&entry).ok_or(Inconsistent("a grant's entry describes no lot"))?;
     state.insert_lot(lot);
-    housekeeping::run(state, now)?;
-    Ok(Outcome::from_entry(&entry, false)?)
+    if let Some((anchor, number)) = command.begins {
+        state.begin_period(anchor, number);
+    }
+    housekeeping::run(state, by.now)?;
+    Ok(Outcome::from_entry(&entry, None, false)?)
 }
 
-/// Takes what remains of a lot away.
-pub(super) fn void(
-    state: &mut AccountState,
-    request: &Request,
-    command: &VoidCommand,
-    now: Timestamp,
-) -> Result<Outcome, Refusal> {
+/// Takes what remains of a lot away. One that was voided before stays as it is.
+pub(super) fn void(state: &mut AccountState, by: By<'_>, command: &VoidCommand) -> Result<Outcome, Refusal> {
     let lot = state.lot(command.lot).ok_or(Refusal::LotNotFound)?;
     if lot.voided_at.is_some() {
-        return Err(Refusal::LotVoided);
+        let (lot, balance_after) = (lot.id, state.spendable(by.now));
+        return Ok(Outcome::Voided(Voided { lot, amount: Credits::ZERO, balance_after, replayed: true }));
     }
-    if lot.is_expired_at(now) {
-        return Err(Refusal::LotExpired);
+    if lot.is_expired_at(by.now) || !lot.is_live() {
+        return Err(Refusal::LotEmpty);
     }
     let amount = lot.remaining;
-    let mut draft = Draft::new(EntryKind::Void, amount, taken_away(lot, Fate::Voided));
-    draft.subject = Some(Subject::Lot(command.lot));
-    draft.note.clone_from(&command.note);
-    let entry = state.book(now, draft, Some(request))?;
-    state.lot_mut(command.lot)?.voided_at = Some(now);
-    Ok(Outcome::from_entry(&entry, false)?)
+    let draft = Draft::new(Event::Void { lot: command.lot }, amount, taken_away(lot, Fate::Voided))
+        .asked_by(by.request, None, None)
+        .noted(by.request, command.note.as_ref());
+    let entry = state.book(by.now, draft, by.actor)?;
+    state.lot_mut(command.lot)?.voided_at = Some(by.now);
+    Ok(Outcome::from_entry(&entry, None, false)?)
 }
 
 /// Books what remains of a lot whose time has passed as expired.
-pub(super) fn expire(state: &mut AccountState, id: bursar_id::LotId, at: Timestamp) -> Result<(), Refusal> {
+pub(super) fn expire(state: &mut AccountState, id: LotId, at: Timestamp) -> Result<(), Refusal> {
     let lot = state.lot(id).ok_or(Inconsistent("a lot that falls due is missing"))?;
     if lot.remaining == Credits::ZERO {
         return Ok(());
     }
-    let mut draft = Draft::new(EntryKind::Expire, lot.remaining, taken_away(lot, Fate::Expired));
-    draft.subject = Some(Subject::Lot(id));
-    draft.expires_at = lot.expires_at;
-    state.book(at, draft, None)?;
+    let draft = Draft::new(Event::Expire { lot: id }, lot.remaining, taken_away(lot, Fate::Expired));
+    state.book(at, draft, &Actor::Job)?;
     Ok(())
 }
 

@@ -3,16 +3,15 @@
 //! A hold is open until the first of capture, release and deadline. The deadline itself belongs to
 //! the time after the hold: at `now >= deadline` it has lapsed.
 
-use std::sync::Arc;
-
 use bursar_id::HoldId;
 use bursar_money::Credits;
 use bursar_time::{Span, Timestamp};
 
-use super::give_back;
+use super::{By, give_back, may_spend, priced};
+use crate::domain::actor::Actor;
 use crate::domain::burn::{self, Use};
-use crate::domain::command::{CaptureCommand, HoldCommand, MAX_HOLD, Request};
-use crate::domain::entry::{EntryKind, OperationId, Posting, Subject};
+use crate::domain::command::{CaptureCommand, HoldCommand};
+use crate::domain::entry::{CaptureEvent, Event, HoldEvent, Posting};
 use crate::domain::hold::{Hold, HoldState};
 use crate::domain::lot::Allocation;
 use crate::domain::outcome::{Held, Outcome, Released};
@@ -20,43 +19,51 @@ use crate::domain::refusal::{Inconsistent, Refusal};
 use crate::domain::state::{AccountState, Draft};
 
 /// Reserves credits on the lots that a charge would take them from.
-pub(super) fn place(
-    state: &mut AccountState,
-    request: &Request,
-    command: &HoldCommand,
-    now: Timestamp,
-) -> Result<Outcome, Refusal> {
+pub(super) fn place(state: &mut AccountState, by: By<'_>, command: &HoldCommand) -> Result<Outcome, Refusal> {
+    may_spend(state, by.actor)?;
     if command.amount.is_zero() {
         return Err(Refusal::ZeroAmount);
     }
-    if command.ttl == Span::ZERO || command.ttl > MAX_HOLD {
-        return Err(Refusal::HoldTimeOutOfRange);
+    let longest = state.rules().max_hold;
+    if command.ttl == Span::ZERO || command.ttl > longest {
+        return Err(Refusal::HoldTimeOutOfRange { longest });
     }
-    let deadline = now.checked_add(command.ttl).ok_or(Refusal::HoldTimeOutOfRange)?;
+    let deadline = by.now.checked_add(command.ttl).ok_or(Refusal::HoldTimeOutOfRange { longest })?;
+    let limit = state.rules().max_open_holds;
+    if state.account().open_holds >= limit {
+        return Err(Refusal::TooManyHolds { limit });
+    }
+    let work = &command.attribution;
     let mut postings = Vec::with_capacity(1);
-    burn::take(state, command.amount, now, Use::Reserve, &mut postings)?;
+    burn::take(state, work, command.amount, by.now, Use::Reserve, &mut postings)?;
 
-    let mut draft = Draft::new(EntryKind::Hold, command.amount, postings);
-    draft.id = Some(OperationId::Hold(command.hold));
-    draft.attribution = Some(Arc::clone(&command.attribution));
-    draft.expires_at = Some(deadline);
-    let entry = state.book(now, draft, Some(request))?;
-    let outcome = Outcome::from_entry(&entry, false)?;
+    let event = Event::Hold(HoldEvent {
+        hold: state.next_id(by.now),
+        attribution: work.clone(),
+        deadline,
+        key: by.actor.key(),
+        period: state.account().period.month.start,
+    });
+    let labels = Some(&command.labels);
+    let draft = Draft::new(event, command.amount, postings).asked_by(by.request, Some(work.member), labels);
+    let entry = state.book(by.now, draft, by.actor)?;
+    let outcome = Outcome::from_entry(&entry, None, false)?;
     if let Outcome::Held(Held { hold, .. }) = &outcome {
         state.insert_hold(hold.clone());
     }
     Ok(outcome)
 }
 
+/// The hold that a command names, if the actor may settle it.
+fn own<'a>(state: &'a AccountState, by: By<'_>, id: HoldId) -> Result<&'a Hold, Refusal> {
+    let hold = state.hold(id).ok_or(Refusal::HoldNotFound)?;
+    if by.actor.may_settle(&hold.terms.placed_by) { Ok(hold) } else { Err(Refusal::HoldNotYours) }
+}
+
 /// Spends a hold's earmarks in their order and gives back what is not needed; what is needed above
 /// the hold is taken from the spendable lots, as by a charge.
-pub(super) fn capture(
-    state: &mut AccountState,
-    request: &Request,
-    command: &CaptureCommand,
-    now: Timestamp,
-) -> Result<Outcome, Refusal> {
-    let hold = state.hold(command.hold).ok_or(Refusal::HoldNotFound)?;
+pub(super) fn capture(state: &mut AccountState, by: By<'_>, command: &CaptureCommand) -> Result<Outcome, Refusal> {
+    let hold = own(state, by, command.hold)?;
     match hold.state {
         HoldState::Open => {}
         HoldState::Captured | HoldState::Released => return Err(Refusal::HoldSettled),
@@ -64,46 +71,51 @@ pub(super) fn capture(
             return Err(Refusal::HoldExpired { deadline: hold.deadline });
         }
     }
-    if command.amount.is_zero() {
+    let (reserved, work) = (hold.terms.amount, hold.terms.attribution.clone());
+    let (amount, metered) = match &command.cost {
+        None => (reserved, None),
+        Some(cost) => priced(state, cost, &work, by.now)?,
+    };
+    if amount.is_zero() {
         return Err(Refusal::ZeroAmount);
     }
-    let excess = command.amount.saturating_sub(hold.amount);
+    let excess = amount.saturating_sub(reserved);
     if !excess.is_zero() && !command.allow_excess {
-        return Err(Refusal::CaptureAboveHold { held: hold.amount, requested: command.amount });
+        return Err(Refusal::CaptureAboveHold { held: reserved, requested: amount });
     }
-    let mut postings = freed(state, hold, command.amount, now)?;
+    state.can_count(amount)?;
+    let mut postings = freed(state, hold, amount, by.now)?;
     if !excess.is_zero() {
-        burn::take(state, excess, now, Use::Spend, &mut postings)?;
+        burn::take(state, &work, excess, by.now, Use::Spend, &mut postings)?;
     }
 
-    let attribution = Arc::clone(&hold.attribution);
-    let mut draft = Draft::new(EntryKind::Capture, command.amount, postings);
-    draft.id = Some(OperationId::Charge(command.charge));
-    draft.subject = Some(Subject::Hold(command.hold));
-    draft.attribution = Some(Arc::clone(&attribution));
-    let entry = state.book(now, draft, Some(request))?;
-    let hold = state.hold_mut(command.hold)?;
-    hold.state = HoldState::Captured;
-    hold.settled_at = Some(now);
-    hold.captured = command.amount;
-    hold.charge = Some(command.charge);
-    state.count_charge(now, command.amount, &attribution);
-    Ok(Outcome::from_entry(&entry, false)?)
+    let charge = state.next_id(by.now);
+    let event = Event::Capture(CaptureEvent { charge, hold: command.hold, metered: metered.clone() });
+    let draft = Draft::new(event, amount, postings).asked_by(by.request, Some(work.member), None);
+    let entry = state.book(by.now, draft, by.actor)?;
+    state.settle_hold(command.hold, |hold| {
+        hold.state = HoldState::Captured;
+        hold.settled_at = Some(by.now);
+        hold.captured = amount;
+        hold.charge = Some(charge);
+    })?;
+    state.count_charge(by.now, amount, &work, metered.as_ref());
+    Ok(Outcome::from_entry(&entry, state.hold(command.hold), false)?)
 }
 
 /// Gives all of a hold back. One that was released or has lapsed already is answered as it is.
-pub(super) fn release(
-    state: &mut AccountState,
-    request: &Request,
-    id: HoldId,
-    now: Timestamp,
-) -> Result<Outcome, Refusal> {
-    let hold = state.hold(id).ok_or(Refusal::HoldNotFound)?;
+pub(super) fn release(state: &mut AccountState, by: By<'_>, id: HoldId) -> Result<Outcome, Refusal> {
+    let hold = own(state, by, id)?;
     match hold.state {
-        HoldState::Open => free(state, id, HoldState::Released, now, Some(request)),
+        HoldState::Open => {
+            let member = hold.terms.attribution.member;
+            let draft = Draft::new(Event::Release { hold: id }, hold.terms.amount, freed_whole(state, hold, by.now)?)
+                .asked_by(by.request, Some(member), None);
+            end(state, id, HoldState::Released, by.now, draft, by.actor)
+        }
         HoldState::Captured => Err(Refusal::HoldSettled),
         HoldState::Released | HoldState::Lapsed => {
-            let (hold, balance_after) = (hold.clone(), state.account().available);
+            let (hold, balance_after) = (hold.clone(), state.spendable(by.now));
             Ok(Outcome::Released(Released { hold, balance_after, replayed: true }))
         }
     }
@@ -111,31 +123,30 @@ pub(super) fn release(
 
 /// Ends a hold that was past its deadline: by itself, at the deadline.
 pub(super) fn lapse(state: &mut AccountState, id: HoldId, at: Timestamp) -> Result<(), Refusal> {
-    free(state, id, HoldState::Lapsed, at, None)?;
+    let hold = state.hold(id).ok_or(Refusal::HoldNotFound)?;
+    let draft = Draft::new(Event::HoldLapsed { hold: id }, hold.terms.amount, freed_whole(state, hold, at)?);
+    end(state, id, HoldState::Lapsed, at, draft, &Actor::Job)?;
     Ok(())
 }
 
-fn free(
+fn end(
     state: &mut AccountState,
     id: HoldId,
-    end: HoldState,
+    into: HoldState,
     at: Timestamp,
-    request: Option<&Request>,
+    draft: Draft,
+    actor: &Actor,
 ) -> Result<Outcome, Refusal> {
-    let hold = state.hold(id).ok_or(Refusal::HoldNotFound)?;
-    let postings = freed(state, hold, Credits::ZERO, at)?;
-    let kind = if end == HoldState::Lapsed { EntryKind::HoldLapsed } else { EntryKind::Release };
-    let mut draft = Draft::new(kind, hold.amount, postings);
-    draft.subject = Some(Subject::Hold(id));
-    draft.attribution = Some(Arc::clone(&hold.attribution));
-    draft.occurred_at = Some(hold.created_at);
-    draft.expires_at = Some(hold.deadline);
-    let entry = state.book(at, draft, request)?;
-    let hold = state.hold_mut(id)?;
-    hold.state = end;
-    hold.settled_at = Some(at);
-    let (hold, balance_after) = (hold.clone(), entry.available_after);
-    Ok(Outcome::Released(Released { hold, balance_after, replayed: false }))
+    let entry = state.book(at, draft, actor)?;
+    let hold = state.settle_hold(id, |hold| {
+        hold.state = into;
+        hold.settled_at = Some(at);
+    })?;
+    Ok(Outcome::Released(Released { hold, balance_after: entry.spendable_after, replayed: false }))
+}
+
+fn freed_whole(state: &AccountState, hold: &Hold, now: Timestamp) -> Result<Vec<Posting>, Inconsistent> {
+    freed(state, hold, Credits::ZERO, now)
 }
 
 /// The postings that end a hold's earmarks: `amount` of them is spent, in order, and the rest goes
@@ -153,5 +164,5 @@ fn freed(state: &AccountState, hold: &Hold, amount: Credits, now: Timestamp) -> 
         give_back(lot, earmark.amount.saturating_sub(spent).micro(), now, &mut posting);
         Ok(posting)
     };
-    hold.earmarks.iter().map(free_one).collect()
+    hold.terms.earmarks.iter().map(free_one).collect()
 }

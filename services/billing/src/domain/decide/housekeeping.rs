@@ -13,16 +13,18 @@ use crate::domain::refusal::Refusal;
 use crate::domain::state::AccountState;
 
 /// Something that falls due. In order of rank among those due at one instant: a lot expires before
-/// a hold on it lapses, so that what the hold gives back at that instant is gone.
+/// a hold on it lapses, so that what the hold gives back at that instant is gone; among its like, by the number of the
+/// entry that made it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Due {
-    Lot(LotId),
-    Hold(HoldId),
+    Lot(u64, LotId),
+    Hold(u64, HoldId),
 }
 
-/// Books everything due at `now`, in the order in which it was due, and says how many entries it
-/// took. Costs one comparison when nothing is due.
+/// Moves the period on and books everything due at `now`, in the order in which it was due; says how many entries it
+/// took. Costs two comparisons when nothing is due.
 pub(super) fn run(state: &mut AccountState, now: Timestamp) -> Result<usize, Refusal> {
+    state.roll_period(now);
     if state.next_due().is_none_or(|due| now < due) {
         return Ok(0);
     }
@@ -31,8 +33,8 @@ pub(super) fn run(state: &mut AccountState, now: Timestamp) -> Result<usize, Ref
         // A ledger's time does not run backwards: what is loaded late is booked late.
         let at = state.time(due_at);
         match due {
-            Due::Lot(id) => grant::expire(state, id, at)?,
-            Due::Hold(id) => hold::lapse(state, id, at)?,
+            Due::Lot(_, id) => grant::expire(state, id, at)?,
+            Due::Hold(_, id) => hold::lapse(state, id, at)?,
         }
     }
     state.reset_next_due(now);
@@ -42,13 +44,13 @@ pub(super) fn run(state: &mut AccountState, now: Timestamp) -> Result<usize, Ref
 fn all_due(state: &AccountState, now: Timestamp) -> Vec<(Timestamp, Due)> {
     // A lot that is used up is in the list, too, if a hold may still give something back to it.
     let lots = state.lots().filter(|lot| lot.is_live()).filter_map(|lot| {
-        let expires_at = lot.expires_at.filter(|at| *at <= now)?;
-        Some((expires_at, Due::Lot(lot.id)))
+        let expires_at = lot.terms.expires_at.filter(|at| *at <= now)?;
+        Some((expires_at, Due::Lot(lot.number, lot.id)))
     });
     let holds = state
         .holds()
         .filter(|hold| hold.state == HoldState::Open && hold.deadline <= now)
-        .map(|hold| (hold.deadline, Due::Hold(hold.id)));
+        .map(|hold| (hold.deadline, Due::Hold(hold.number, hold.id)));
     let mut due: Vec<_> = lots.chain(holds).collect();
     due.sort_unstable();
     due

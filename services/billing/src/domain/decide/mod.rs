@@ -1,58 +1,137 @@
 //! Deciding: the one function through which anything happens to an account.
 
 mod charge;
+mod erase;
 mod grant;
 mod hold;
 mod housekeeping;
 mod refund;
 
+use bursar_members::standing;
 use bursar_time::Timestamp;
 
-use super::command::{Command, Request};
-use super::entry::Posting;
+use super::actor::Actor;
+use super::attribution::Attribution;
+use super::charge::Metered;
+use super::command::{Command, Cost, Request};
+use super::entry::{Entry, Event, OperationId, Posting};
 use super::lot::Lot;
 use super::outcome::Outcome;
 use super::refusal::Refusal;
+use super::rules::Spending;
 use super::state::AccountState;
 
-/// Decides one request at `now` and changes the state accordingly.
+/// Decides one request by `actor` at `now` and changes the state accordingly.
 ///
-/// First, and whatever becomes of the request, everything that has fallen due is booked: holds past
-/// their deadline free themselves and what remains of expired lots expires, in the order in which
-/// it was due. Then the request is replayed, carried out or refused. A refusal leaves no trace of
-/// the request, so its id may be used again; what fell due stays booked.
+/// The decision is whole: standing, period, policy, prices and credits are all part of the state. First, and
+/// whatever becomes of the request, everything that has fallen due is booked: the period moves on, holds past
+/// their deadline free themselves and what remains of expired lots expires, in the order in which it was due. Then
+/// the request is replayed, carried out or refused. A refusal leaves no trace of the request, so its id may be used
+/// again; what fell due stays booked.
 ///
 /// `now` must be the time by which the overdue holds were loaded, or earlier.
 ///
 /// # Errors
 /// [`Refusal`], in its documented order of precedence.
-pub fn decide(state: &mut AccountState, request: &Request, now: Timestamp) -> Result<Outcome, Refusal> {
+pub fn decide(state: &mut AccountState, request: &Request, actor: &Actor, now: Timestamp) -> Result<Outcome, Refusal> {
     let now = state.time(now);
     let booked = housekeeping::run(state, now)?;
+    if request.spender.is_some_and(|it| it.token.is_some()) {
+        belongs(state, request)?;
+    }
     if let Some(outcome) = replay(state, request)? {
         return Ok(outcome);
     }
+    belongs(state, request)?;
+    let by = By { request, actor, now };
     match &request.command {
-        Command::Charge(command) => charge::charge(state, request, command, now),
-        Command::Hold(command) => hold::place(state, request, command, now),
-        Command::Capture(command) => hold::capture(state, request, command, now),
-        Command::Release { hold } => hold::release(state, request, *hold, now),
-        Command::Refund(command) => refund::refund(state, request, command, now),
-        Command::Grant(command) => grant::grant(state, request, command, now),
-        Command::Void(command) => grant::void(state, request, command, now),
+        Command::Charge(command) => charge::charge(state, by, command),
+        Command::Hold(command) => hold::place(state, by, command),
+        Command::Capture(command) => hold::capture(state, by, command),
+        Command::Release { hold } => hold::release(state, by, *hold),
+        Command::Refund(command) => refund::refund(state, by, command),
+        Command::Grant(command) => grant::grant(state, by, command),
+        Command::Void(command) => grant::void(state, by, command),
+        Command::Erase { member } => erase::erase(state, by, *member),
         Command::Sweep => Ok(Outcome::Swept { booked }),
+    }
+}
+
+/// On whose word and when something is booked.
+#[derive(Clone, Copy)]
+struct By<'a> {
+    request: &'a Request,
+    actor: &'a Actor,
+    now: Timestamp,
+}
+
+/// Whether the user whose membership is asked for belongs to the organization.
+fn belongs(state: &AccountState, request: &Request) -> Result<(), Refusal> {
+    let Some(spender) = request.spender else {
+        return Ok(());
+    };
+    let told = state.membership(spender.user);
+    standing(told, spender.token).map(drop).ok_or(Refusal::NotAMember)
+}
+
+/// Whether the actor may charge and hold at all in this deployment.
+fn may_spend(state: &AccountState, actor: &Actor) -> Result<(), Refusal> {
+    match state.rules().spending {
+        Spending::Services if actor.as_user().is_some() => Err(Refusal::SpendingByServicesOnly),
+        Spending::Services | Spending::UsersAndServices => Ok(()),
     }
 }
 
 /// The first answer, if this request id has been used for this same request before.
 fn replay(state: &AccountState, request: &Request) -> Result<Option<Outcome>, Refusal> {
-    let Some(entry) = request.key.as_ref().and_then(|key| state.replay(key)) else {
+    let Some(entry) = request.key().and_then(|key| state.replay(key)) else {
         return Ok(None);
     };
-    if entry.body_hash != request.body_hash {
+    if !asked_the_same(entry, request) {
         return Err(Refusal::RequestIdReused);
     }
-    Ok(Some(Outcome::from_entry(entry, true)?))
+    let hold = match entry.event.subject() {
+        Some(OperationId::Hold(hold)) => state.hold(hold),
+        _ => None,
+    };
+    Ok(Some(Outcome::from_entry(entry, hold, true)?))
+}
+
+/// Whether the request that booked the entry asked what this one asks. Where its fingerprint was erased, what the
+/// entry says of itself must do.
+fn asked_the_same(entry: &Entry, request: &Request) -> bool {
+    if let Some(named) = entry.details.as_ref().and_then(|details| details.request.as_ref()) {
+        return named.fingerprint == request.fingerprint;
+    }
+    match (&entry.event, &request.command) {
+        (Event::Charge(was), Command::Charge(is)) => was.attribution == is.attribution,
+        (Event::Hold(was), Command::Hold(is)) => was.attribution == is.attribution && entry.amount == is.amount,
+        (Event::Capture(was), Command::Capture(is)) => was.hold == is.hold,
+        (Event::Release { hold: was }, Command::Release { hold: is }) => was == is,
+        (Event::Refund(was), Command::Refund(is)) => was.charge == is.charge,
+        (Event::Grant { .. }, Command::Grant(is)) => entry.amount == is.amount,
+        (Event::Void { lot: was }, Command::Void(is)) => *was == is.lot,
+        (Event::Erase { member: was }, Command::Erase { member: is }) => was == is,
+        _ => false,
+    }
+}
+
+/// What `cost` comes to for `work` at `now`, and by which meters.
+fn priced(
+    state: &AccountState,
+    cost: &Cost,
+    work: &Attribution,
+    now: Timestamp,
+) -> Result<(bursar_money::Credits, Option<Metered>), Refusal> {
+    match cost {
+        Cost::Amount(amount) => Ok((*amount, None)),
+        Cost::Metered(usage) => {
+            let model = work.model.as_ref().ok_or(Refusal::NoModel)?;
+            let priced = state.rules().rates.price(model, usage, now)?;
+            let catalog_version = state.rules().catalog_version;
+            Ok((priced.amount, Some(Metered { components: priced.components, catalog_version })))
+        }
+    }
 }
 
 /// Adds `amount` micro-credits that come back to `lot` at `now` to its posting: what a voided or

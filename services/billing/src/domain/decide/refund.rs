@@ -1,24 +1,20 @@
 //! Refund: give a charge back, whole or in part, lot by lot, last spent first.
 
-use std::sync::Arc;
-
 use bursar_money::Credits;
 use bursar_time::Timestamp;
 
-use super::give_back;
+use super::{By, give_back};
 use crate::domain::charge::Charge;
-use crate::domain::command::{RefundCommand, Request};
-use crate::domain::entry::{EntryKind, OperationId, Posting, Subject};
+use crate::domain::command::RefundCommand;
+use crate::domain::entry::{Event, Posting, RefundEvent};
 use crate::domain::outcome::Outcome;
 use crate::domain::refusal::{Inconsistent, Refusal};
 use crate::domain::state::{AccountState, Draft};
 
-pub(super) fn refund(
-    state: &mut AccountState,
-    request: &Request,
-    command: &RefundCommand,
-    now: Timestamp,
-) -> Result<Outcome, Refusal> {
+pub(super) fn refund(state: &mut AccountState, by: By<'_>, command: &RefundCommand) -> Result<Outcome, Refusal> {
+    if by.actor.as_user().is_some() {
+        return Err(Refusal::RefundByServicesOnly);
+    }
     let mut charge = state.charge(command.charge).ok_or(Refusal::ChargeNotFound)?;
     let left = charge.refundable();
     let amount = command.amount.unwrap_or(left);
@@ -28,17 +24,16 @@ pub(super) fn refund(
     if amount > left || left.is_zero() {
         return Err(Refusal::RefundAboveCharge { left, requested: amount });
     }
-    let postings = returned(state, &charge, amount, now)?;
-
-    let mut draft = Draft::new(EntryKind::Refund, amount, postings);
-    draft.id = Some(OperationId::Refund(command.refund));
-    draft.subject = Some(Subject::Charge(command.charge));
-    draft.attribution = Some(Arc::clone(&charge.attribution));
-    let entry = state.book(now, draft, Some(request))?;
-    state.count_refund(now, amount, &charge.attribution);
-    charge.refunded = charge.refunded.checked_add(amount).unwrap_or(charge.amount);
+    let postings = returned(state, &charge, amount, by.now)?;
+    let refunded_after = charge.refunded.checked_add(amount).unwrap_or(charge.amount);
+    let event = Event::Refund(RefundEvent { refund: state.next_id(by.now), charge: command.charge, refunded_after });
+    let member = charge.attribution.member;
+    let draft = Draft::new(event, amount, postings).asked_by(by.request, Some(member), None);
+    let entry = state.book(by.now, draft, by.actor)?;
+    state.count_refund(by.now, amount, &charge.attribution);
+    charge.refunded = refunded_after;
     state.keep_charge(charge);
-    Ok(Outcome::from_entry(&entry, false)?)
+    Ok(Outcome::from_entry(&entry, None, false)?)
 }
 
 /// The postings that return `amount` to the lots that paid.

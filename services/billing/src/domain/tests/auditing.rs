@@ -1,82 +1,57 @@
 //! The verifier: it accepts every ledger the engine writes and catches every change to one.
 
 use bursar_id::OwnerId;
+use bursar_money::Credits;
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 
 use super::forging::forge;
-use super::random::{Pair, steps};
-use super::world::{Store, credits, id, owner};
+use super::pair::Pair;
+use super::script::world_of;
+use super::steps::steps;
+use super::world::{KEY, Store, credits, id, owner};
 use crate::domain::*;
 
-type Change = fn(&mut EntryRow);
+type Change = fn(&mut StoredEntry);
 
-/// Every column of a stored entry, changed by one.
+/// Every column of a stored entry but its body, changed.
 fn changes() -> Vec<(&'static str, Change)> {
-    fn bump(value: &mut Option<i64>) {
-        *value = Some(value.unwrap_or(0) + 1);
-    }
-    fn swap(value: &mut Option<String>, a: &str, b: &str) {
-        *value = Some(if value.as_deref() == Some(a) { b } else { a }.to_owned());
-    }
-    const ID: &str = "00000000000000000000000000";
     vec![
         ("seq", |row| row.seq += 1),
-        ("kind", |row| {
-            row.kind = if row.kind == "VOID" { "EXPIRE" } else { "VOID" }.to_owned();
-        }),
+        ("seq, backwards", |row| row.seq -= 1),
+        ("seq, below zero", |row| row.seq = -row.seq),
         ("at", |row| row.at += 1),
-        ("amount", |row| row.amount += 1),
-        ("available_after", |row| row.available_after += 1),
-        ("held_after", |row| row.held_after += 1),
-        ("operation_id", |row| {
-            swap(&mut row.operation_id, &format!("lot_{ID}"), &format!("chg_{ID}"));
-        }),
-        ("subject", |row| {
-            swap(&mut row.subject, &format!("lot_{ID}"), &format!("chg_{ID}"));
-        }),
-        ("member", |row| {
-            swap(&mut row.member, &format!("usr_{ID}"), "nobody");
-        }),
-        ("project", |row| {
-            swap(&mut row.project, "film", "book");
-        }),
-        ("model", |row| swap(&mut row.model, "veo", "sora")),
-        ("quantity", |row| bump(&mut row.quantity)),
-        ("labels", |row| {
-            swap(&mut row.labels, r#"{"a":"b"}"#, r#"{"a":"c"}"#);
-        }),
-        ("occurred_at", |row| bump(&mut row.occurred_at)),
-        ("expires_at", |row| bump(&mut row.expires_at)),
-        ("source", |row| swap(&mut row.source, "PACK", "GOODWILL")),
-        ("priority", |row| {
-            row.priority = Some(row.priority.unwrap_or(0) + 1);
-        }),
-        ("effective_at", |row| bump(&mut row.effective_at)),
-        ("note", |row| swap(&mut row.note, "x", "y")),
+        ("at, beyond all time", |row| row.at = i64::MAX),
         ("request_key", |row| {
-            swap(&mut row.request_key, "a b", "a c");
+            row.request_key = if row.request_key.is_some() { None } else { Some(vec![0; 16]) };
         }),
-        ("body_hash", |row| row.body_hash ^= 1),
-        ("postings", |row| {
-            row.postings = if row.postings == "[]" { format!(r#"[["lot_{ID}",0,0,0,0,0]]"#) } else { "[]".to_owned() };
+        ("request_key, one bit", |row| match &mut row.request_key {
+            Some(key) => key[15] ^= 1,
+            None => row.request_key = Some(vec![1; 16]),
         }),
-        ("hash", |row| row.hash[0] ^= 1),
+        ("request_key, cut", |row| row.request_key = Some(vec![0; 15])),
+        ("hash", |row| row.hash[31] ^= 1),
+        ("hash, cut", |row| row.hash.truncate(31)),
+        ("body, cut", |row| row.body.truncate(row.body.len() - 1)),
+        ("body, longer", |row| row.body.push(0)),
+        ("body, empty", |row| row.body.clear()),
     ]
 }
 
-/// Audits rows as `bursar-billing verify` does.
-fn audit(store: &Store, rows: &[EntryRow]) -> Result<Audit, BadLedger> {
-    let mut verifier = Verifier::new(owner());
-    for row in rows {
-        match Entry::try_from(row.clone()) {
-            Ok(entry) => verifier.push(&entry)?,
-            Err(error) => return Err(verifier.unreadable(error)),
-        }
+/// An audit of all entries before number `seq`.
+fn audit_before(store: &Store, seq: usize) -> Verifier {
+    let mut verifier = Verifier::new(owner(), KEY);
+    for entry in &store.ledger()[..seq - 1] {
+        verifier.push(entry).unwrap();
     }
-    let lots: Vec<_> = store.lots.values().cloned().collect();
-    let holds: Vec<_> = store.holds.values().cloned().collect();
-    verifier.finish(&store.account, &lots, &holds)
+    verifier
+}
+
+/// What the audit says of one row after it.
+fn judge(verifier: &Verifier, store: &Store, row: &StoredEntry) -> Result<(), BadLedger> {
+    let mut entry = Entry::from_stored(row.clone()).map_err(|error| verifier.unreadable(error))?;
+    entry.details = store.details_of(entry.seq);
+    verifier.clone().push(&entry)
 }
 
 proptest! {
@@ -88,18 +63,39 @@ proptest! {
         which in any::<prop::sample::Index>(),
     ) {
         let store = Pair::run(&steps).world.store;
-        let rows: Vec<EntryRow> = store.entries.iter().map(EntryRow::from).collect();
-        prop_assume!(!rows.is_empty());
-        prop_assert!(audit(&store, &rows).is_ok());
-        let index = which.index(rows.len());
+        prop_assume!(!store.entries.is_empty());
+        let index = which.index(store.entries.len());
         for (column, change) in changes() {
-            let mut changed = rows.clone();
+            let mut changed = store.entries.clone();
             change(&mut changed[index]);
-            let Err(bad) = audit(&store, &changed) else {
-                return Err(TestCaseError::fail(format!("{column} of {:?}", rows[index])));
+            let Err(bad) = store.verify_rows(&changed) else {
+                return Err(TestCaseError::fail(format!("{column} of {:?}", store.entries[index])));
             };
-            let found = if column == "seq" { bad.seq - 1 } else { bad.seq };
-            prop_assert_eq!(found, store.entries[index].seq, "{}: {}", column, bad);
+            if !column.starts_with("seq") {
+                prop_assert_eq!(bad.seq, index as u64 + 1, "{}: {}", column, bad);
+            }
+        }
+    }
+
+    #[test]
+    fn any_change_to_any_byte_of_any_body_is_found_there(
+        steps in steps(),
+        which in any::<prop::sample::Index>(),
+        other in 1..=255_u8,
+    ) {
+        let store = Pair::run(&steps).world.store;
+        prop_assume!(!store.entries.is_empty());
+        let seq = which.index(store.entries.len()) + 1;
+        let verifier = audit_before(&store, seq);
+        let row = &store.entries[seq - 1];
+        prop_assert!(judge(&verifier, &store, row).is_ok());
+        for place in 0..row.body.len() {
+            for flip in [1, 0x80, other] {
+                let mut changed = row.clone();
+                changed.body[place] ^= flip;
+                let bad = judge(&verifier, &store, &changed);
+                prop_assert!(bad.is_err(), "byte {} of {}", place, hex::encode(&row.body));
+            }
         }
     }
 
@@ -109,7 +105,7 @@ proptest! {
         which in any::<prop::sample::Index>(),
     ) {
         let store = Pair::run(&steps).world.store;
-        let rows: Vec<EntryRow> = store.entries.iter().map(EntryRow::from).collect();
+        let rows = &store.entries;
         prop_assume!(rows.len() >= 2);
         let index = which.index(rows.len() - 1);
         let (mut missing, mut doubled, mut swapped) = (rows.clone(), rows.clone(), rows.clone());
@@ -118,7 +114,7 @@ proptest! {
         swapped.swap(index, index + 1);
         let cut = &rows[..rows.len() - 1];
         for bad in [&missing[..], &doubled, &swapped, cut] {
-            prop_assert!(audit(&store, bad).is_err());
+            prop_assert!(store.verify_rows(bad).is_err());
         }
     }
 
@@ -131,24 +127,33 @@ proptest! {
     ) {
         let store = Pair::run(&steps).world.store;
         prop_assume!(!store.entries.is_empty());
-        let index = which.index(store.entries.len());
-        let more = |amount: bursar_money::Credits| {
-            bursar_money::Credits::from_micro(amount.micro() + by).unwrap()
+        let ledger = store.ledger();
+        let index = which.index(ledger.len());
+        let more = |amount: Credits| Credits::from_micro(amount.micro() + by).unwrap();
+        let forged = |change: &dyn Fn(&mut Entry)| {
+            let mut entries = ledger.clone();
+            change(&mut entries[index]);
+            entries
         };
-        let mut amount = store.entries.clone();
-        amount[index].amount = more(amount[index].amount);
-        let mut available = store.entries.clone();
-        available[index].available_after = more(available[index].available_after);
-        let mut postings = store.entries.clone();
+        let mut postings = ledger.clone();
         if let Some(posting) = postings[index].postings.first_mut() {
             posting.remaining += by;
         } else {
             postings.remove(index);
         }
-        for mut forged in [amount, available, postings] {
+        for entries in [
+            forged(&|it| it.amount = more(it.amount)),
+            forged(&|it| it.available_after = more(it.available_after)),
+            forged(&|it| it.held_after = more(it.held_after)),
+            forged(&|it| {
+                // The stored form says what of it cannot be spent: neither more than all nor the same.
+                it.spendable_after = it.spendable_after.checked_sub(Credits::from_micro(by).unwrap())
+                    .unwrap_or_else(|| { it.available_after = more(it.available_after); it.available_after });
+            }),
+            postings,
+        ] {
             let mut store = store.clone();
-            forge(&mut forged, &mut store);
-            store.entries = forged;
+            forge(&entries, &mut store);
             let bad = store.verify().unwrap_err();
             prop_assert_ne!(bad.flaw, Flaw::HashMismatch);
         }
@@ -157,66 +162,97 @@ proptest! {
 
 type Spoil = Box<dyn Fn(&mut Store)>;
 
-/// A ledger to spoil: one of everything.
+/// A ledger to spoil: one of everything, and a hold that is open.
 fn ledger() -> Store {
-    let mut runner = proptest::test_runner::TestRunner::deterministic();
-    loop {
-        let tree = proptest::strategy::Strategy::new_tree(&steps(), &mut runner).unwrap();
-        let store = Pair::run(&proptest::strategy::ValueTree::current(&tree)).world.store;
-        let open = store.holds.values().any(|hold| hold.state == HoldState::Open);
-        if store.lots.len() > 2 && open && store.entries.len() > 20 {
-            return store;
-        }
-    }
+    let table = "
+        0  | grant a 10 pack until=500            | granted 10, left 10
+        1  | grant b 10 promotion for=veo note=x  | granted 10, left 20
+        2  | grant c 10 pack from=9               | granted 10, left 20
+        3  | charge d seconds=8 with=veo label=x  | charged 4 = a:4, left 16
+        4  | hold h 8 with=veo                    | held 8 = a:6 b:2, left 8
+        5  | capture h 5 e                        | charged 5 = a:5, left 11
+        6  | refund d 1 r                         | refunded 1 = a:1, left 12
+        7  | hold i 1 ttl=10                      | held 1 = a:1, left 11
+        8  | hold j 1                             | held 1 = a:1, left 10
+        17 | sweep                                | booked 1
+        18 | release j #j                         | released 1, left 22
+        19 | hold k 4 by=2                        | held 4 = a:2 c:2, left 18
+        20 | void b                               | voided 10, left 8
+        21 | erase notes                          | erased before 14
+    ";
+    world_of(table).store
 }
 
 #[test]
 fn a_row_beside_the_ledger_that_was_changed_by_hand_is_found() {
+    fn lot_terms(lot: &mut Lot) -> &mut LotTerms {
+        std::sync::Arc::make_mut(&mut lot.terms)
+    }
+    fn hold_terms(hold: &mut Hold) -> &mut HoldTerms {
+        std::sync::Arc::make_mut(&mut hold.terms)
+    }
     let good = ledger();
     assert!(good.verify().is_ok());
     let lot = *good.lots.keys().next().unwrap();
     let open = good.holds.values().find(|hold| hold.state == HoldState::Open).unwrap().id;
+    let change_lot = |change: fn(&mut Lot)| -> (Flaw, Spoil) {
+        (Flaw::LotMismatch(lot), Box::new(move |it| change(it.lots.get_mut(&lot).unwrap())))
+    };
+    let change_hold = |change: fn(&mut Hold)| -> (Flaw, Spoil) {
+        (Flaw::StoredHoldMismatch(open), Box::new(move |it| change(it.holds.get_mut(&open).unwrap())))
+    };
+    let change_account = |change: fn(&mut Account)| -> (Flaw, Spoil) {
+        (Flaw::HeadMismatch, Box::new(move |it| change(&mut it.account)))
+    };
     let spoiled: Vec<(Flaw, Spoil)> = vec![
-        (Flaw::HeadMismatch, Box::new(|it| it.account.available = credits(1))),
-        (Flaw::HeadMismatch, Box::new(|it| it.account.held = credits(1))),
-        (Flaw::HeadMismatch, Box::new(|it| it.account.head.seq += 1)),
-        (Flaw::HeadMismatch, Box::new(|it| it.account.head.hash[31] ^= 1)),
-        (Flaw::LotMismatch(lot), Box::new(move |it| it.lots.get_mut(&lot).unwrap().spent = credits(1))),
-        (Flaw::LotMismatch(lot), Box::new(move |it| it.lots.get_mut(&lot).unwrap().granted = credits(1))),
-        (Flaw::LotMismatch(lot), Box::new(move |it| it.lots.get_mut(&lot).unwrap().priority += 1)),
-        (Flaw::LotMismatch(lot), Box::new(move |it| it.lots.get_mut(&lot).unwrap().number += 1)),
+        change_account(|it| it.available = credits(1)),
+        change_account(|it| it.held = credits(1)),
+        change_account(|it| it.charged += 1),
+        change_account(|it| it.open_holds += 1),
+        change_account(|it| it.head.seq += 1),
+        change_account(|it| it.head.hash[31] ^= 1),
+        change_account(|it| it.head.at = super::world::at(1_000)),
+        change_lot(|it| it.spent = credits(1)),
+        change_lot(|it| it.granted = credits(1)),
+        change_lot(|it| it.number += 1),
+        change_lot(|it| lot_terms(it).priority += 1),
+        change_lot(|it| lot_terms(it).expires_at = Some(super::world::at(5_000))),
+        change_lot(|it| lot_terms(it).scope = Scope::new([super::world::model("other")], []).unwrap()),
+        change_lot(|it| lot_terms(it).origin.payment = Some(id(1))),
+        change_lot(|it| it.voided_at = Some(super::world::at(1_001))),
         (Flaw::LotMissing(lot), Box::new(move |it| drop(it.lots.remove(&lot)))),
         (Flaw::StoredHoldMismatch(open), Box::new(move |it| drop(it.holds.remove(&open)))),
-        (Flaw::StoredHoldMismatch(open), Box::new(move |it| it.holds.get_mut(&open).unwrap().amount = credits(1))),
-        (
-            Flaw::StoredHoldMismatch(open),
-            Box::new(move |it| it.holds.get_mut(&open).unwrap().state = HoldState::Released),
-        ),
+        change_hold(|it| hold_terms(it).amount = credits(1)),
+        change_hold(|it| hold_terms(it).attribution.member = id(9)),
+        change_hold(|it| it.deadline = super::world::at(5_000)),
+        change_hold(|it| it.state = HoldState::Released),
     ];
-    for (flaw, spoil) in spoiled {
+    for (number, (flaw, spoil)) in spoiled.into_iter().enumerate() {
         let mut store = good.clone();
         spoil(&mut store);
-        assert_eq!(store.verify().map_err(|bad| bad.flaw), Err(flaw));
+        assert_eq!(store.verify().map_err(|bad| bad.flaw), Err(flaw), "change {number}");
     }
 }
 
 #[test]
 fn a_ledger_cannot_be_passed_off_as_another_owners() {
     let store = ledger();
-    let mut verifier = Verifier::new(OwnerId::Organization(id(2)));
-    let bad = verifier.push(&store.entries[0]).unwrap_err();
+    let mut verifier = Verifier::new(OwnerId::Organization(id(2)), KEY);
+    let bad = verifier.push(&store.entry(1)).unwrap_err();
     assert_eq!((bad.seq, bad.flaw), (1, Flaw::HashMismatch));
 }
 
 #[test]
 fn nothing_is_booked_on_top_of_rows_that_contradict_one_another() {
     let store = ledger();
+    let rules = std::sync::Arc::new(super::world::rules());
     let lots: Vec<Lot> = store.lots.values().cloned().collect();
-    assert!(AccountState::new(owner(), store.account, lots.clone()).is_ok());
+    let load = |account: Account, lots: Vec<Lot>| AccountState::new(owner(), account, lots, rules.clone());
+    assert!(load(store.account, lots.clone()).is_ok());
     let mut account = store.account;
     account.available = credits(1_000);
-    assert!(AccountState::new(owner(), account, lots.clone()).is_err());
+    assert!(load(account, lots.clone()).is_err());
     let mut lots = lots;
     lots[0].spent = credits(1_000);
-    assert!(AccountState::new(owner(), store.account, lots).is_err());
+    assert!(load(store.account, lots).is_err());
 }

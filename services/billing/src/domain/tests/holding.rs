@@ -1,6 +1,11 @@
 //! Holds, captures, releases and deadlines.
 
+use bursar_money::Credits;
+use bursar_time::Span;
+
 use super::script::check;
+use super::world::{World, credits, rules, work};
+use crate::domain::*;
 
 #[test]
 fn a_hold_reserves_and_a_capture_settles_part_of_it() {
@@ -169,4 +174,85 @@ fn nonsense_is_refused() {
         0 | capture h 0 c           | ZeroAmount
         ",
     );
+}
+
+#[test]
+fn a_capture_without_an_amount_takes_all_of_the_hold() {
+    check(
+        "
+        0 | grant a 5 pack until=100   | granted 5, left 5
+        0 | grant b 5                  | granted 5, left 10
+        0 | hold h 8                   | held 8 = a:5 b:3, left 2
+        1 | capture h all c #k         | charged 8 = a:5 b:3, left 2
+        1 | capture h all c #k         | charged 8 = a:5 b:3, left 2, again
+        1 | capture h 8 c #k           | RequestIdReused
+        1 | capture h all c            | HoldSettled
+        1 | refund c all r             | refunded 8 = b:3 a:5, left 10
+        ",
+    );
+}
+
+#[test]
+fn a_capture_by_usage_is_priced_when_it_is_booked_for_the_holds_work() {
+    check(
+        "
+        0    | grant a 20 pack for=veo                  | granted 20, left 20
+        0    | grant b 20                               | granted 20, left 40
+        0    | hold h 6 with=veo ttl=2000               | held 6 = a:6, left 34
+        0    | hold i 6 with=claude ttl=2000            | held 6 = b:6, left 28
+        0    | hold j 6 ttl=2000                        | held 6 = b:6, left 22
+        0    | capture j seconds=4 c                    | NoModel
+        0    | capture i seconds=4 c                    | no price: the model claude has no meter seconds
+        0    | capture i input=61,output=1 c            | above hold: 6.100001 of 6
+        0    | capture i input=61,output=1 c excess     | charged 6.100001 = b:6 b:0.100001, left 21.899999
+        1000 | capture h seconds=5 d                    | charged 5 = a:5, left 22.899999
+        1000 | refund d all r                           | refunded 5 = a:5, left 27.899999
+        ",
+    );
+    // Excess is taken only where the work may take it.
+    check(
+        "
+        0    | grant a 6 pack for=veo                   | granted 6, left 6
+        0    | grant b 20 pack for=claude               | granted 20, left 26
+        0    | hold h 6 with=veo                        | held 6 = a:6, left 20
+        0    | capture h 7 c excess                     | short: 1 of 0
+        0    | capture h all c excess                   | charged 6 = a:6, left 20
+        ",
+    );
+}
+
+#[test]
+fn so_many_holds_may_be_open_and_no_more() {
+    let mut world = World::new(Rules { max_open_holds: 3, ..rules() });
+    let grant = GrantCommand {
+        amount: credits(10),
+        source: LotSource::Pack,
+        priority: 0,
+        scope: Scope::default(),
+        effective_at: None,
+        expires_at: None,
+        origin: Origin::default(),
+        note: None,
+        begins: None,
+    };
+    world.ask(0, Command::Grant(grant)).unwrap();
+    let hold = |amount, ttl| {
+        let ttl = Span::from_secs(ttl);
+        Command::Hold(HoldCommand { amount, ttl, attribution: work(1), labels: Labels::default() })
+    };
+    for ttl in [10, 20, 30] {
+        world.ask(0, hold(credits(1), ttl)).unwrap();
+    }
+    let full = Err(Refusal::TooManyHolds { limit: 3 });
+    assert_eq!(world.ask(0, hold(credits(1), 10)), full);
+    assert_eq!(world.ask(0, hold(credits(99), 10)), full, "before credits are looked at");
+    assert_eq!(world.ask(0, hold(Credits::ZERO, 10)), Err(Refusal::ZeroAmount), "after the amount is");
+    world.forget();
+    assert_eq!(world.ask(9, hold(credits(1), 10)), full, "loaded anew");
+    let Ok(Outcome::Held(placed)) = world.ask(10, hold(credits(1), 10)) else { panic!("a lapse makes room") };
+    assert_eq!(world.ask(10, hold(credits(1), 10)), full);
+    world.ask(10, Command::Release { hold: placed.hold.id }).unwrap();
+    world.ask(10, hold(credits(1), 10)).unwrap();
+    world.forget();
+    world.store.verify().unwrap();
 }

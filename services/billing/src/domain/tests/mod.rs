@@ -6,23 +6,40 @@
 //! | `world` | an account with its store, driven by typed commands |
 //! | `script` | tables of cases: one line a command, the last column its answer |
 //! | `charging`, `holding`, `refunding`, `granting`, `retrying`, `reporting` | those tables, rule by rule |
-//! | `model` | a second engine, as naive as can be: one object for every single credit |
+//! | `periods` | what is spent in a period, against a naive calendar |
+//! | `matrix` | who may do what to what somebody else placed |
+//! | `model`, `people` | a second engine, as naive as can be: one object for every single credit |
 //! | `words` | questions and answers that both engines understand |
-//! | `random` | random command sequences: the engine and the model agree on everything |
-//! | `auditing`, `forging` | the verifier accepts every ledger and catches every change to one |
-//! | `selling` | catalog and rate card |
+//! | `steps`, `pair`, `random` | random programs: the engine and the model agree on everything |
+//! | `auditing`, `forging`, `erasing` | the verifier accepts every ledger and catches every change to one |
+//! | `encoding` | stored forms: everything survives, in one spelling |
+//! | `golden`, `golden_made` | a ledger of the first released version, read and verified for ever |
+//! | `selling` | the catalog's rules |
+//! | `pricing` | what work costs, against a naive rate card |
+//! | `scoping` | what a lot may pay for |
 
 mod auditing;
 mod charging;
+mod encoding;
+mod erasing;
 mod forging;
+pub(crate) mod golden;
+mod golden_made;
 mod granting;
 mod holding;
+mod matrix;
 mod model;
+mod pair;
+mod people;
+mod periods;
+mod pricing;
 mod random;
 mod refunding;
 mod reporting;
 mod retrying;
+mod scoping;
 mod script;
 mod selling;
+mod steps;
 mod words;
 mod world;

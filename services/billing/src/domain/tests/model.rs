@@ -6,11 +6,14 @@
 
 #![expect(clippy::cast_possible_truncation, reason = "a model counts to a few hundred")]
 
-use super::words::{Answer, Ask, HoldIs, Line, again, merge};
+use std::collections::BTreeMap;
+
+use super::people::{MOST_HOLDS, Part, People, alike, may_settle, price};
+use super::words::{Answer, Ask, HoldIs, Kept, Line, Price, Question, Terms, Who, Work, again, merge};
 
 /// Where one unit of credit is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+enum Place {
     Remaining,
     Held { hold: usize },
     Spent { charge: usize, serial: u64 },
@@ -24,11 +27,9 @@ struct Coin {
     place: Place,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Lot {
-    priority: i32,
-    expires: Option<i64>,
-    free: bool,
+    terms: Terms,
     effective: i64,
     voided: bool,
 }
@@ -37,8 +38,27 @@ struct Lot {
 struct Hold {
     is: HoldIs,
     deadline: i64,
-    member: u64,
+    work: Work,
+    placed_by: Who,
     coins: Vec<usize>,
+}
+
+/// A named question that was carried out, and what was answered.
+#[derive(Debug)]
+struct Answered {
+    question: Question,
+    answer: Answer,
+    /// Its line in the ledger, where its details stand.
+    line: usize,
+}
+
+/// What was charged and by which meters used.
+#[derive(Debug, Default)]
+pub(super) struct Counted {
+    pub(super) charged: u64,
+    pub(super) spent_in_period: u64,
+    /// Halves of units and cost, by model and meter.
+    pub(super) meters: BTreeMap<(u8, u8), (u64, u64)>,
 }
 
 #[derive(Debug, Default)]
@@ -48,12 +68,14 @@ pub(super) struct Model {
     coins: Vec<Coin>,
     lots: Vec<Lot>,
     holds: Vec<Hold>,
-    charges: Vec<u64>,
-    answers: Vec<(u8, Ask, Answer)>,
+    charges: Vec<Work>,
+    answers: Vec<Answered>,
+    pub(super) people: People,
     pub(super) ledger: Vec<Line>,
-    pub(super) spent_in_period: u64,
+    pub(super) counted: Counted,
 }
 
+/// Looking.
 impl Model {
     pub(super) fn lot_count(&self) -> usize {
         self.lots.len()
@@ -90,100 +112,181 @@ impl Model {
     /// What a member has spent, net of refunds.
     pub(super) fn spent_by(&self, member: u64) -> u64 {
         let is_theirs = |coin: &&Coin| match coin.place {
-            Place::Spent { charge, .. } => self.charges[charge] == member,
+            Place::Spent { charge, .. } => self.charges[charge].member == member,
             _ => false,
         };
         self.coins.iter().filter(is_theirs).count() as u64
     }
 
+    fn is_over(&self, lot: usize) -> bool {
+        self.lots[lot].terms.expires.is_some_and(|expires| expires <= self.now)
+    }
+
+    fn spendable(&self, coin: &Coin) -> bool {
+        coin.place == Place::Remaining && self.lots[coin.lot].effective <= self.now && !self.is_over(coin.lot)
+    }
+
+    fn pays_for(&self, coin: &Coin, model: Option<u8>, project: Option<u8>) -> bool {
+        let Terms { models, projects, .. } = &self.lots[coin.lot].terms;
+        let fits = |names: &[u8], name: Option<u8>| names.is_empty() || name.is_some_and(|name| names.contains(&name));
+        fits(models, model) && fits(projects, project)
+    }
+
+    /// The next `amount` coins to burn, one after another; if there are not so many, how many there are.
+    fn pick(&self, amount: u64, work: Work) -> Result<Vec<usize>, Answer> {
+        let may = |coin: &Coin| self.spendable(coin) && self.pays_for(coin, work.model, work.project);
+        let mut coins: Vec<usize> = (0..self.coins.len()).filter(|it| may(&self.coins[*it])).collect();
+        coins.sort_by_key(|it| {
+            let index = self.coins[*it].lot;
+            let Lot { terms, effective, .. } = &self.lots[index];
+            (terms.priority, terms.expires.unwrap_or(i64::MAX), !terms.free, *effective, index)
+        });
+        let available = coins.len() as u64;
+        coins.truncate(amount as usize);
+        if available < amount { Err(Answer::Short { available, required: amount }) } else { Ok(coins) }
+    }
+
+    fn group(&self, coins: &[usize]) -> Vec<(usize, u64)> {
+        merge(coins.iter().map(|coin| (self.coins[*coin].lot, 1)))
+    }
+
+    fn left(&self) -> u64 {
+        self.coins.iter().filter(|coin| self.spendable(coin)).count() as u64
+    }
+
+    fn held(&self) -> u64 {
+        self.coins.iter().filter(|coin| matches!(coin.place, Place::Held { .. })).count() as u64
+    }
+
+    fn look(&self, project: Option<u8>, model: Option<u8>) -> Answer {
+        let any = project.is_none() && model.is_none();
+        let seen = |coin: &&Coin| self.spendable(coin) && (any || self.pays_for(coin, model, project));
+        let expiry = |coin: &Coin| self.lots[coin.lot].terms.expires;
+        let next = self.coins.iter().filter(seen).filter_map(expiry).min();
+        let then = |at| self.coins.iter().filter(seen).filter(|coin| expiry(coin) == Some(at)).count() as u64;
+        Answer::Seen {
+            available: self.coins.iter().filter(seen).count() as u64,
+            held: self.held(),
+            spent: self.counted.spent_in_period,
+            next: next.map(|at| (at, then(at))),
+        }
+    }
+}
+
+/// Answering.
+impl Model {
     /// Lets time pass, second by second, and then does what is asked.
-    pub(super) fn ask(&mut self, now: i64, key: Option<u8>, ask: &Ask) -> Answer {
+    pub(super) fn ask(&mut self, now: i64, question: &Question) -> Answer {
         while self.now < now {
             self.now += 1;
             self.fall_due();
         }
-        if let Some((_, first, answer)) = self.answers.iter().find(|it| Some(it.0) == key) {
-            return if first == ask { again(answer.clone()) } else { Answer::Reused };
+        if !self.people.may_come(question.who) {
+            return Answer::NotAMember;
         }
-        let lines = self.ledger.len();
-        let answer = self.carry_out(ask);
-        if let Some(key) = key
-            && self.ledger.len() > lines
-        {
-            self.answers.push((key, ask.clone(), answer.clone()));
+        let (caller, key) = (question.who.caller(), question.key);
+        let known = |it: &&Answered| key.is_some() && it.question.key == key && it.question.who.caller() == caller;
+        if let Some(first) = self.answers.iter().find(known) {
+            let same = match self.ledger[first.line].details {
+                Kept::Erased => alike(&first.question.ask, &question.ask),
+                _ => first.question.ask == question.ask,
+            };
+            return if same { again(first.answer.clone()) } else { Answer::Reused };
+        }
+        if !self.people.may_be_named(question) {
+            return Answer::NotAMember;
+        }
+        let line = self.ledger.len();
+        let answer = self.carry_out(question).unwrap_or_else(|refusal| refusal);
+        if key.is_some() && self.ledger.len() > line {
+            self.answers.push(Answered { question: question.clone(), answer: answer.clone(), line });
         }
         answer
     }
 
-    fn carry_out(&mut self, ask: &Ask) -> Answer {
-        match *ask {
-            Ask::Charge { amount, member } => self.charge(amount, member),
-            Ask::Hold { amount, ttl, member } => self.hold(amount, ttl, member),
-            Ask::Capture { hold, amount, excess } => self.capture(hold, amount, excess),
-            Ask::Release { hold } => self.release(hold),
-            Ask::Refund { charge, amount } => self.refund(charge, amount),
-            Ask::Grant { amount, priority, free, effective, expires } => {
-                let effective = effective.unwrap_or(self.now);
-                self.grant(amount, Lot { priority, expires, free, effective, voided: false })
-            }
-            Ask::Void { lot } => self.void(lot),
-            Ask::Sweep => Answer::Swept,
+    fn carry_out(&mut self, question: &Question) -> Result<Answer, Answer> {
+        match &question.ask {
+            Ask::Charge { price, work, label } => self.charge(question, price, *work, *label),
+            Ask::Hold { amount, ttl, work, label } => self.hold(question, *amount, *ttl, *work, *label),
+            Ask::Capture { hold, price, excess } => self.capture(question, *hold, price.as_ref(), *excess),
+            Ask::Release { hold } => self.release(question, *hold),
+            Ask::Refund { charge, amount } => self.refund(question, *charge, *amount),
+            Ask::Grant(terms) => self.grant(question, terms),
+            Ask::Void { lot } => self.void(question, *lot),
+            Ask::Erase { member } => Ok(self.erase(question, *member)),
+            Ask::Sweep => Ok(Answer::Swept),
+            Ask::Look { project, model } => Ok(self.look(*project, *model)),
         }
     }
 
-    fn charge(&mut self, amount: u64, member: u64) -> Answer {
-        if amount == 0 {
-            return Answer::Zero;
+    fn charge(&mut self, question: &Question, cost: &Price, work: Work, label: bool) -> Result<Answer, Answer> {
+        if !self.people.may_spend(question.who) {
+            return Err(Answer::ServicesSpend);
         }
-        let Some(coins) = self.pick(amount) else {
-            return self.short(amount);
-        };
-        self.charges.push(member);
-        self.spend(&coins);
-        self.write("CHARGE", amount);
-        Answer::Charged { lots: self.group(&coins), left: self.left(), again: false }
+        let (amount, parts) = price(cost, work, self.now)?;
+        if amount == 0 {
+            return Err(Answer::Zero);
+        }
+        let coins = self.pick(amount, work)?;
+        self.spend(&coins, work, &parts);
+        let details = kept(question, Some(work.member), label);
+        self.write("CHARGE", question.who, amount, details);
+        Ok(Answer::Charged { lots: self.group(&coins), left: self.left(), again: false })
     }
 
-    fn hold(&mut self, amount: u64, ttl: i64, member: u64) -> Answer {
+    fn hold(&mut self, question: &Question, amount: u64, ttl: i64, work: Work, label: bool) -> Result<Answer, Answer> {
+        if !self.people.may_spend(question.who) {
+            return Err(Answer::ServicesSpend);
+        }
         if amount == 0 {
-            return Answer::Zero;
+            return Err(Answer::Zero);
         }
         if !(1..=86_400).contains(&ttl) {
-            return Answer::HoldTime;
+            return Err(Answer::HoldTime);
         }
-        let Some(coins) = self.pick(amount) else {
-            return self.short(amount);
-        };
+        if self.holds.iter().filter(|hold| hold.is == HoldIs::Open).count() >= MOST_HOLDS {
+            return Err(Answer::ManyHolds);
+        }
+        let coins = self.pick(amount, work)?;
         let hold = self.holds.len();
         for coin in &coins {
             self.coins[*coin].place = Place::Held { hold };
         }
         let lots = self.group(&coins);
-        self.holds.push(Hold { is: HoldIs::Open, deadline: self.now + ttl, member, coins });
-        self.write("HOLD", amount);
-        Answer::Held { lots, left: self.left(), again: false }
+        let deadline = self.now + ttl;
+        self.holds.push(Hold { is: HoldIs::Open, deadline, work, placed_by: question.who, coins });
+        let details = kept(question, Some(work.member), label);
+        self.write("HOLD", question.who, amount, details);
+        Ok(Answer::Held { lots, left: self.left(), again: false })
     }
 
-    fn capture(&mut self, hold: usize, amount: u64, excess: bool) -> Answer {
-        let Some(Hold { is, member, coins, .. }) = self.holds.get(hold).cloned() else {
-            return Answer::NotFound;
-        };
+    fn open(&self, question: &Question, hold: usize) -> Result<Hold, Answer> {
+        let hold = self.holds.get(hold).ok_or(Answer::NotFound)?;
+        if may_settle(question.who, hold.placed_by) { Ok(hold.clone()) } else { Err(Answer::NotYours) }
+    }
+
+    fn capture(
+        &mut self,
+        question: &Question,
+        hold: usize,
+        cost: Option<&Price>,
+        excess: bool,
+    ) -> Result<Answer, Answer> {
+        let Hold { is, work, coins, .. } = self.open(question, hold)?;
         match is {
             HoldIs::Open => {}
-            HoldIs::Captured | HoldIs::Released => return Answer::Settled,
-            HoldIs::Lapsed => return Answer::Expired,
+            HoldIs::Captured | HoldIs::Released => return Err(Answer::Settled),
+            HoldIs::Lapsed => return Err(Answer::Expired),
         }
         let reserved = coins.len() as u64;
+        let (amount, parts) = cost.map_or(Ok((reserved, Vec::new())), |cost| price(cost, work, self.now))?;
         if amount == 0 {
-            return Answer::Zero;
+            return Err(Answer::Zero);
         }
         if amount > reserved && !excess {
-            return Answer::AboveHold;
+            return Err(Answer::AboveHold);
         }
-        let over = amount.saturating_sub(reserved);
-        let Some(more) = self.pick(over) else {
-            return self.short(over);
-        };
+        let more = self.pick(amount.saturating_sub(reserved), work)?;
         let (mut spent, mut back) = (Vec::new(), Vec::new());
         for coin in coins {
             if (spent.len() as u64) < amount {
@@ -193,36 +296,34 @@ impl Model {
             }
         }
         spent.extend(more);
-        self.charges.push(member);
-        self.spend(&spent);
+        self.spend(&spent, work, &parts);
         self.give_back(&back);
         self.holds[hold].is = HoldIs::Captured;
-        self.write("CAPTURE", amount);
-        Answer::Charged { lots: self.group(&spent), left: self.left(), again: false }
+        self.write("CAPTURE", question.who, amount, kept(question, Some(work.member), false));
+        Ok(Answer::Charged { lots: self.group(&spent), left: self.left(), again: false })
     }
 
-    fn release(&mut self, hold: usize) -> Answer {
-        let Some(Hold { is, coins, .. }) = self.holds.get(hold).cloned() else {
-            return Answer::NotFound;
-        };
+    fn release(&mut self, question: &Question, hold: usize) -> Result<Answer, Answer> {
+        let Hold { is, work, coins, .. } = self.open(question, hold)?;
         match is {
-            HoldIs::Captured => Answer::Settled,
-            HoldIs::Released | HoldIs::Lapsed => Answer::Released { is, left: self.left(), again: true },
+            HoldIs::Captured => Err(Answer::Settled),
+            HoldIs::Released | HoldIs::Lapsed => Ok(Answer::Released { is, left: self.left(), again: true }),
             HoldIs::Open => {
                 self.give_back(&coins);
                 self.holds[hold].is = HoldIs::Released;
-                self.write("RELEASE", coins.len() as u64);
-                Answer::Released { is: HoldIs::Released, left: self.left(), again: false }
+                self.write("RELEASE", question.who, coins.len() as u64, kept(question, Some(work.member), false));
+                Ok(Answer::Released { is: HoldIs::Released, left: self.left(), again: false })
             }
         }
     }
 
-    fn refund(&mut self, charge: usize, amount: Option<u64>) -> Answer {
-        if charge >= self.charges.len() {
-            return Answer::NotFound;
+    fn refund(&mut self, question: &Question, charge: usize, amount: Option<u64>) -> Result<Answer, Answer> {
+        if question.who.user().is_some() {
+            return Err(Answer::ServicesRefund);
         }
+        let work = *self.charges.get(charge).ok_or(Answer::NotFound)?;
         if amount == Some(0) {
-            return Answer::Zero;
+            return Err(Answer::Zero);
         }
         let mut coins: Vec<(u64, usize)> = Vec::new();
         for (index, coin) in self.coins.iter().enumerate() {
@@ -237,56 +338,69 @@ impl Model {
         let left = coins.len() as u64;
         let amount = amount.unwrap_or(left);
         if amount > left || left == 0 {
-            return Answer::AboveCharge { left };
+            return Err(Answer::AboveCharge { left });
         }
         let coins: Vec<usize> = coins.into_iter().take(amount as usize).map(|it| it.1).collect();
         self.give_back(&coins);
         let lost = coins.iter().filter(|it| self.coins[**it].place != Place::Remaining).count();
-        self.spent_in_period = self.spent_in_period.saturating_sub(amount);
-        self.write("REFUND", amount);
-        Answer::Refunded { lots: self.group(&coins), lost: lost as u64, left: self.left(), again: false }
+        self.counted.spent_in_period = self.counted.spent_in_period.saturating_sub(amount);
+        self.write("REFUND", question.who, amount, kept(question, Some(work.member), false));
+        Ok(Answer::Refunded { lots: self.group(&coins), lost: lost as u64, left: self.left(), again: false })
     }
 
-    fn grant(&mut self, amount: u64, lot: Lot) -> Answer {
-        if amount == 0 {
-            return Answer::Zero;
+    fn grant(&mut self, question: &Question, terms: &Terms) -> Result<Answer, Answer> {
+        let effective = terms.effective.unwrap_or(self.now);
+        if terms.amount == 0 {
+            return Err(Answer::Zero);
         }
-        if lot.expires.is_some_and(|expires| expires <= lot.effective) {
-            return Answer::EmptyValidity;
+        if terms.expires.is_some_and(|expires| expires <= effective) {
+            return Err(Answer::EmptyValidity);
         }
-        for _ in 0..amount {
+        for _ in 0..terms.amount {
             self.coins.push(Coin { lot: self.lots.len(), place: Place::Remaining });
         }
-        self.lots.push(lot);
-        self.write("GRANT", amount);
+        self.lots.push(Lot { terms: terms.clone(), effective, voided: false });
+        self.write("GRANT", question.who, terms.amount, kept(question, None, terms.note));
         let left = self.left();
         self.fall_due();
-        Answer::Granted { left, again: false }
+        Ok(Answer::Granted { left, again: false })
     }
 
-    fn void(&mut self, lot: usize) -> Answer {
-        let Some(terms) = self.lots.get(lot).copied() else {
-            return Answer::NotFound;
-        };
-        if terms.voided {
-            return Answer::LotVoided;
+    fn void(&mut self, question: &Question, lot: usize) -> Result<Answer, Answer> {
+        let Lot { voided, .. } = self.lots.get(lot).ok_or(Answer::NotFound)?;
+        if *voided {
+            return Ok(Answer::Voided { amount: 0, left: self.left(), again: true });
         }
-        if self.is_over(lot) {
-            return Answer::LotExpired;
+        let [remaining, held, ..] = self.lot_parts(lot);
+        if self.is_over(lot) || remaining + held == 0 {
+            return Err(Answer::LotEmpty);
         }
         self.lots[lot].voided = true;
         let amount = self.move_remaining(lot, Place::Voided);
-        self.write("VOID", amount);
-        Answer::Voided { amount, left: self.left(), again: false }
+        self.write("VOID", question.who, amount, kept(question, None, false));
+        Ok(Answer::Voided { amount, left: self.left(), again: false })
     }
 
+    fn erase(&mut self, question: &Question, member: Option<u64>) -> Answer {
+        for line in &mut self.ledger {
+            if line.details == Kept::Of(member) {
+                line.details = Kept::Erased;
+            }
+        }
+        self.write("ERASE", question.who, 0, kept(question, None, false));
+        Answer::Erased { again: false }
+    }
+}
+
+/// Moving coins.
+impl Model {
     /// What this second brings by itself: lots first, then holds.
     fn fall_due(&mut self) {
         for lot in 0..self.lots.len() {
             if self.is_over(lot) {
                 let amount = self.move_remaining(lot, Place::Expired);
                 if amount > 0 {
-                    self.write("EXPIRE", amount);
+                    self.write("EXPIRE", Who::Job, amount, Kept::Nothing);
                 }
             }
         }
@@ -295,13 +409,9 @@ impl Model {
             if is == HoldIs::Open && deadline <= self.now {
                 self.give_back(&coins);
                 self.holds[hold].is = HoldIs::Lapsed;
-                self.write("HOLD_LAPSED", coins.len() as u64);
+                self.write("HOLD_LAPSED", Who::Job, coins.len() as u64, Kept::Nothing);
             }
         }
-    }
-
-    fn is_over(&self, lot: usize) -> bool {
-        self.lots[lot].expires.is_some_and(|expires| expires <= self.now)
     }
 
     fn move_remaining(&mut self, lot: usize, to: Place) -> u64 {
@@ -315,35 +425,20 @@ impl Model {
         moved
     }
 
-    fn spendable(&self, coin: &Coin) -> bool {
-        let lot = &self.lots[coin.lot];
-        coin.place == Place::Remaining && lot.effective <= self.now && !self.is_over(coin.lot)
-    }
-
-    /// The next `amount` coins to burn, one after another; `None` if there are not so many.
-    fn pick(&self, amount: u64) -> Option<Vec<usize>> {
-        let mut coins: Vec<usize> = (0..self.coins.len()).filter(|it| self.spendable(&self.coins[*it])).collect();
-        coins.sort_by_key(|it| {
-            let index = self.coins[*it].lot;
-            let lot = &self.lots[index];
-            (lot.priority, lot.expires.unwrap_or(i64::MAX), !lot.free, lot.effective, index)
-        });
-        coins.truncate(amount as usize);
-        (coins.len() as u64 == amount).then_some(coins)
-    }
-
-    fn short(&self, required: u64) -> Answer {
-        let available = self.coins.iter().filter(|coin| self.spendable(coin)).count() as u64;
-        Answer::Short { available, required }
-    }
-
-    fn spend(&mut self, coins: &[usize]) {
-        let charge = self.charges.len() - 1;
+    fn spend(&mut self, coins: &[usize], work: Work, parts: &[Part]) {
+        let charge = self.charges.len();
+        self.charges.push(work);
         for coin in coins {
             self.serial += 1;
             self.coins[*coin].place = Place::Spent { charge, serial: self.serial };
         }
-        self.spent_in_period += coins.len() as u64;
+        self.counted.charged += coins.len() as u64;
+        self.counted.spent_in_period += coins.len() as u64;
+        for (meter, halves, cost) in parts {
+            let model = work.model.expect("only a model has meters");
+            let counted = self.counted.meters.entry((model, *meter)).or_default();
+            *counted = (counted.0 + halves, counted.1 + cost);
+        }
     }
 
     fn give_back(&mut self, coins: &[usize]) {
@@ -359,17 +454,14 @@ impl Model {
         }
     }
 
-    fn group(&self, coins: &[usize]) -> Vec<(usize, u64)> {
-        merge(coins.iter().map(|coin| (self.coins[*coin].lot, 1)))
+    fn write(&mut self, kind: &'static str, who: Who, amount: u64, details: Kept) {
+        let remaining = self.coins.iter().filter(|coin| coin.place == Place::Remaining).count() as u64;
+        let (second, spendable, held) = (self.now, self.left(), self.held());
+        self.ledger.push(Line { kind, second, who, amount, remaining, spendable, held, details });
     }
+}
 
-    fn left(&self) -> u64 {
-        self.coins.iter().filter(|coin| coin.place == Place::Remaining).count() as u64
-    }
-
-    fn write(&mut self, kind: &'static str, amount: u64) {
-        let held = |coin: &&Coin| matches!(coin.place, Place::Held { .. });
-        let held = self.coins.iter().filter(held).count() as u64;
-        self.ledger.push((kind, self.now, amount, self.left(), held));
-    }
+/// The details of what a question books, for `member`.
+fn kept(question: &Question, member: Option<u64>, text: bool) -> Kept {
+    if question.key.is_some() || text { Kept::Of(member) } else { Kept::Nothing }
 }

@@ -1,65 +1,91 @@
 //! What is counted: usage by hour, member, project and model; the period; and the ledger's time.
 
-use std::sync::Arc;
-
 use bursar_money::Quantity;
 use bursar_time::Span;
 
 use super::script::check;
-use super::world::{World, at, credits, id, key};
+use super::world::{World, at, credits, id, name, rules, service};
 use crate::domain::*;
 
-fn work(member: u64, project: Option<u64>, model: Option<&str>) -> Arc<Attribution> {
-    Arc::new(Attribution {
+fn work(member: u64, project: Option<u64>, model: Option<&str>) -> Attribution {
+    Attribution {
         member: id(member),
-        project: project.map(|number| ProjectName::parse(&format!("film {number}")).unwrap()),
-        model: model.map(|name| ModelName::parse(name).unwrap()),
-        quantity: Some(Quantity::ONE),
-        labels: Labels::parse([("say".to_owned(), "\"ja\" \\ ä {".to_owned())].into()).unwrap(),
-    })
+        project: project.map(|number| super::world::project(&format!("film {number}"))),
+        model: model.map(super::world::model),
+    }
 }
 
-fn grant(lot: u64) -> Command {
+fn labels() -> Labels {
+    Labels::parse([("say".to_owned(), "\"ja\" \\ ä {".to_owned())].into()).unwrap()
+}
+
+fn grant() -> Command {
     Command::Grant(GrantCommand {
-        lot: id(lot),
         amount: credits(100),
         source: LotSource::Goodwill,
         priority: -3,
+        scope: Scope::default(),
         effective_at: None,
         expires_at: None,
+        origin: Origin::default(),
         note: Note::parse("for the \"outage\"").ok(),
+        begins: None,
     })
 }
 
-fn charge(number: u64, amount: u32, attribution: Arc<Attribution>) -> Command {
-    Command::Charge(ChargeCommand {
-        charge: id(number),
-        amount: credits(amount),
-        pricing: Pricing::Named,
-        attribution,
-        // Long ago, which changes nothing: usage counts when it was booked.
-        occurred_at: Some(at(0)),
-    })
+fn charge(cost: Cost, attribution: Attribution) -> Command {
+    // Long ago, which changes nothing: usage counts when it was booked.
+    Command::Charge(ChargeCommand { cost, attribution, labels: labels(), occurred_at: Some(at(0)) })
+}
+
+fn amount(whole: u32) -> Cost {
+    Cost::Amount(credits(whole))
+}
+
+fn used(meters: &[(&str, i64)]) -> Cost {
+    let one = |(meter, millionths): &(&str, i64)| MeterUse {
+        meter: MeterName::parse(meter).ok(),
+        quantity: Quantity::from_millionths(*millionths).unwrap(),
+    };
+    Cost::Metered(meters.iter().map(one).collect())
+}
+
+/// One account and the ids of what it charged.
+struct Books(World);
+
+impl Books {
+    fn run(&mut self, second: u64, called: &str, command: Command) -> Outcome {
+        self.0.run(&Request::new(Some(name(called)), [1; 16], command), &service(1), at(second)).unwrap()
+    }
+
+    fn charge(&mut self, second: u64, called: &str, command: Command) -> bursar_id::ChargeId {
+        let Outcome::Charged(it) = self.run(second, called, command) else { panic!("{called} is no charge") };
+        it.charge.id
+    }
+
+    fn hold(&mut self, second: u64, called: &str, whole: u32, attribution: Attribution) -> bursar_id::HoldId {
+        let amount = credits(whole);
+        let hold = HoldCommand { amount, ttl: Span::HOUR, attribution, labels: labels() };
+        let Outcome::Held(it) = self.run(second, called, Command::Hold(hold)) else { panic!("{called} is no hold") };
+        it.hold.id
+    }
 }
 
 #[test]
 fn usage_counts_charges_captures_and_refunds_where_they_belong() {
-    let mut world = World::new();
-    let mut run = |second: u64, name: &str, command: Command| {
-        world.run(&Request::new(Some(key(name)), command), at(second)).unwrap();
-    };
-    run(0, "g", grant(1));
-    run(10, "a", charge(1, 3, work(1, Some(9), Some("veo"))));
-    run(20, "b", charge(2, 4, work(1, Some(9), Some("veo"))));
-    run(20, "b", charge(3, 4, work(1, Some(9), Some("veo"))));
-    run(30, "c", charge(4, 5, work(1, None, Some("veo"))));
-    run(40, "d", charge(5, 6, work(2, None, None)));
-    let hold = HoldCommand { hold: id(1), amount: credits(9), ttl: Span::HOUR, attribution: work(2, None, None) };
-    run(50, "e", Command::Hold(hold));
-    let capture = CaptureCommand { hold: id(1), charge: id(6), amount: credits(7), allow_excess: false };
-    run(60, "f", Command::Capture(capture));
-    let refund = RefundCommand { charge: id(2), refund: id(1), amount: Some(credits(1)) };
-    run(3_600, "h", Command::Refund(refund));
+    let mut books = Books(World::new(rules()));
+    books.run(0, "g", grant());
+    books.run(10, "a", charge(amount(3), work(1, Some(9), Some("veo"))));
+    let second = books.charge(20, "b", charge(amount(4), work(1, Some(9), Some("veo"))));
+    books.run(20, "b", charge(amount(4), work(1, Some(9), Some("veo"))));
+    books.run(30, "c", charge(amount(5), work(1, None, Some("veo"))));
+    books.run(40, "d", charge(amount(6), work(2, None, None)));
+    let hold = books.hold(50, "e", 9, work(2, None, None));
+    let cost = Some(amount(7));
+    books.run(60, "f", Command::Capture(CaptureCommand { hold, cost, allow_excess: false }));
+    let refund = RefundCommand { charge: second, amount: Some(credits(1)) };
+    books.run(3_600, "h", Command::Refund(refund));
+    let Books(mut world) = books;
     world.forget();
 
     let micro = |n: i64| n * 1_000_000;
@@ -70,42 +96,76 @@ fn usage_counts_charges_captures_and_refunds_where_they_belong() {
         .map(|(key, it)| {
             let hour = key.hour.since(at(0)).as_secs() / 3_600;
             let model = key.model.as_ref().map(ModelName::as_str);
-            let count = (it.charges, it.quantity / 1_000_000);
-            ((hour, key.member == id(1), key.project.is_some(), model), it.charged, it.refunded, count)
+            ((hour, key.member == id(1), key.project.is_some(), model), it.charged, it.refunded, it.charges)
         })
         .collect();
     let expected = vec![
-        ((0, true, false, Some("veo")), micro(5), 0, (1, 1)),
-        ((0, true, true, Some("veo")), micro(7), 0, (2, 2)),
-        ((0, false, false, None), micro(13), 0, (2, 2)),
-        ((1, true, true, Some("veo")), 0, micro(1), (0, 0)),
+        ((0, true, false, Some("veo")), micro(5), 0, 1),
+        ((0, true, true, Some("veo")), micro(7), 0, 2),
+        ((0, false, false, None), micro(13), 0, 2),
+        ((1, true, true, Some("veo")), 0, micro(1), 0),
     ];
     assert_eq!(usage, expected);
     let audit = world.store.verify().unwrap();
     assert_eq!((audit.charged, audit.refunded), (25_000_000, 1_000_000), "the ledger agrees");
 }
 
+/// A meter counts what was used: gross of refunds, whoever used it.
 #[test]
-fn a_period_counts_from_nothing_and_never_below_it() {
-    let mut state = AccountState::new(
-        super::world::owner(),
-        Account::open(super::world::owner(), at(0), at(0), at(100)),
-        Vec::new(),
-    )
-    .unwrap();
-    let run = |state: &mut AccountState, second: u64, command: Command| {
-        decide(state, &Request::new(None, command), at(second)).unwrap();
-        state.account().period.spent
-    };
-    run(&mut state, 0, grant(1));
-    assert_eq!(run(&mut state, 1, charge(1, 5, work(1, None, None))), credits(5));
-    state.enter_period(at(0), at(100));
-    assert_eq!(state.account().period.spent, credits(5), "the same period goes on");
-    state.enter_period(at(100), at(200));
-    assert_eq!(state.account().period.spent, credits(0));
-    assert_eq!(run(&mut state, 100, charge(2, 2, work(1, None, None))), credits(2));
-    let refund = RefundCommand { charge: id(1), refund: id(1), amount: None };
-    assert_eq!(run(&mut state, 101, Command::Refund(refund)), credits(0), "of the last period");
+fn meters_count_what_was_used_by_hour_and_model() {
+    let mut books = Books(World::new(rules()));
+    books.run(0, "g", grant());
+    let first = books.charge(1, "a", charge(used(&[("seconds", 2_500_000)]), work(1, None, Some("veo"))));
+    books.run(2, "b", charge(used(&[("seconds", 1)]), work(2, Some(1), Some("veo"))));
+    books.run(3, "c", charge(used(&[("output", 3_000_000), ("input", 10_000_000)]), work(1, None, Some("claude"))));
+    books.run(4, "d", charge(amount(3), work(1, None, Some("veo"))));
+    books.run(5, "e", Command::Refund(RefundCommand { charge: first, amount: None }));
+    let hold = books.hold(6, "f", 9, work(1, None, Some("veo")));
+    let cost = Some(used(&[("seconds", 4_000_000)]));
+    books.run(3_601, "h", Command::Capture(CaptureCommand { hold, cost, allow_excess: false }));
+    let Books(mut world) = books;
+    world.forget();
+    let hour = |key: &MeterKey| key.hour.since(at(0)).as_secs() / 3_600;
+    let counted = world.store.meters.iter().map(|(key, it)| {
+        let name = format!("{} {} {}", hour(key), key.model, key.meter);
+        (name, it.quantity, it.charged)
+    });
+    let expected = [
+        ("0 claude input", 10_000_000, 1_000_000),
+        ("0 claude output", 3_000_000, 3),
+        ("0 veo seconds", 2_500_001, 1_250_001),
+        ("1 veo seconds", 4_000_000, 4_000_000),
+    ];
+    assert_eq!(counted.collect::<Vec<_>>(), expected.map(|(name, used, cost)| (name.to_owned(), used, cost)));
+}
+
+/// Quantities are the caller's word: however great, they fail no charge.
+#[test]
+fn a_meters_sum_stays_at_its_greatest() {
+    let greatest = MeterTotals { quantity: i64::MAX - 1, charged: 5 };
+    let mut sum = greatest;
+    sum.add(&MeterTotals { quantity: 2, charged: 1 });
+    assert_eq!(sum, MeterTotals { quantity: i64::MAX, charged: 6 });
+}
+
+#[test]
+fn charging_stops_before_a_total_overflows() {
+    let mut world = World::new(rules());
+    world.ask(0, grant()).unwrap();
+    world.forget();
+    world.store.account.charged = i64::MAX - 1_000_000;
+    let hold = HoldCommand { amount: credits(1), ttl: Span::HOUR, attribution: work(1, None, None), labels: labels() };
+    let Ok(Outcome::Held(placed)) = world.ask(0, Command::Hold(hold)) else { panic!("a hold charges nothing") };
+    let capture = |cost, allow_excess| Command::Capture(CaptureCommand { hold: placed.hold.id, cost, allow_excess });
+    let full = Err(Refusal::TotalsFull);
+    assert_eq!(world.ask(0, charge(amount(2), work(1, None, None))), full);
+    assert_eq!(world.ask(0, charge(amount(1_000), work(1, None, None))), full, "before credits are looked at");
+    assert_eq!(world.ask(0, capture(Some(amount(2)), true)), full);
+    world.ask(0, capture(None, false)).unwrap();
+    let one = Cost::Amount(bursar_money::Credits::from_micro(1).unwrap());
+    assert_eq!(world.ask(0, charge(one, work(1, None, None))), full);
+    world.forget();
+    assert_eq!(world.store.account.charged, i64::MAX);
 }
 
 /// Two replicas' clocks may disagree; one ledger has one time.

@@ -1,9 +1,12 @@
-//! The catalog's rules and the rate card's arithmetic.
+//! The catalog's rules, and the forms of names and labels.
 
-use bursar_money::{Credits, Price, Quantity};
+use bursar_money::{Credits, Price};
 
-use super::world::credits;
 use crate::domain::*;
+
+fn credits(whole: i64) -> Credits {
+    Credits::from_micro(whole * 1_000_000).unwrap()
+}
 
 fn usd(text: &str) -> Price {
     format!("{text} USD").parse().unwrap()
@@ -15,6 +18,7 @@ fn plan(id: &str, price: Option<Price>) -> Plan {
         display_name: id.to_owned(),
         price,
         credits: Credits::ZERO,
+        scope: Scope::default(),
         seats: 5,
         organization: true,
         single_sign_on: false,
@@ -22,16 +26,29 @@ fn plan(id: &str, price: Option<Price>) -> Plan {
 }
 
 fn pack(id: &str, price: Price) -> Pack {
-    Pack { id: ProductId::parse(id).unwrap(), display_name: id.to_owned(), price, credits: credits(300) }
+    let id = ProductId::parse(id).unwrap();
+    Pack { display_name: id.to_string(), id, price, credits: credits(300), scope: Scope::default() }
 }
 
 fn model(name: &str, per_unit: &str) -> ModelPrice {
     ModelPrice {
         model: ModelName::parse(name).unwrap(),
         display_name: name.to_owned(),
-        unit: "second".to_owned(),
-        credits_per_unit: per_unit.parse().unwrap(),
+        meters: vec![meter("seconds", per_unit)],
     }
+}
+
+fn meter(name: &str, per_unit: &str) -> MeterPrice {
+    let meter = MeterName::parse(name).unwrap();
+    MeterPrice { meter, unit: "second".to_owned(), rates: vec![rate(per_unit, None)] }
+}
+
+fn rate(per_unit: &str, from: Option<&str>) -> Rate {
+    Rate { credits_per_unit: per_unit.parse().unwrap(), from: from.map(|text| text.parse().unwrap()) }
+}
+
+fn scoped_to(models: &[&str]) -> Scope {
+    Scope::new(models.iter().map(|name| ModelName::parse(name).unwrap()), []).unwrap()
 }
 
 #[test]
@@ -46,6 +63,8 @@ fn a_catalog_names_every_flaw_at_once() {
     assert_eq!(good.plan("business").unwrap().price, Some(usd("100")));
     assert_eq!(good.pack("starter").unwrap().credits, credits(300));
     assert!(good.plan("gold").is_none());
+    let scope = scoped_to(&["sora", "veo-3.1"]);
+    assert_eq!(good.unlisted(&scope).map(ModelName::as_str).collect::<Vec<_>>(), ["sora"]);
 
     let mut unnamed = plan("silent", None);
     unnamed.display_name = " ".to_owned();
@@ -67,7 +86,7 @@ fn a_catalog_names_every_flaw_at_once() {
         CatalogFlaw::Price(name("pack gift")),
         CatalogFlaw::Price(name("pack odd")),
         CatalogFlaw::NoCredits(name("pack worthless")),
-        CatalogFlaw::NoCredits(name("model veo")),
+        CatalogFlaw::NoCredits(name("meter seconds of model veo")),
         CatalogFlaw::Currency(name("pack euro")),
         CatalogFlaw::NoFreePlan,
     ];
@@ -75,25 +94,52 @@ fn a_catalog_names_every_flaw_at_once() {
 }
 
 #[test]
-fn a_quantity_costs_its_price_rounded_up() {
-    let card = RateCard::new([model("veo", "0.5"), model("token", "0.000003"), model("dear", "1000000000000")]);
-    let estimate = |name: &str, quantity: &str| {
-        let quantity: Quantity = quantity.parse().unwrap();
-        card.estimate(&ModelName::parse(name).unwrap(), quantity).map(|it| it.to_string())
-    };
-    let cases = [
-        ("veo", "8", Ok("4")),
-        ("veo", "2.5", Ok("1.25")),
-        ("veo", "0.000001", Ok("0.000001")),
-        ("token", "1000000", Ok("3")),
-        ("token", "0.4", Ok("0.000002")),
-        ("dear", "1", Ok("1000000000000")),
-        ("dear", "1.000001", Err(RateError::TooExpensive)),
-        ("sora", "1", Err(RateError::UnknownModel)),
+fn models_meters_and_scopes_have_flaws_of_their_own() {
+    let mut measured_by_nothing = model("nothing", "1");
+    measured_by_nothing.meters.clear();
+    let mut measured_by_all = model("all", "1");
+    measured_by_all.meters = (0..33).map(|it| meter(&format!("m{it}"), "1")).collect();
+    let mut sloppy = model("sloppy", "1");
+    sloppy.meters = vec![meter("same", "1"), meter("same", "1"), meter("silent", "1")];
+    sloppy.meters[2].unit = " ".to_owned();
+    let rates = [
+        vec![],
+        vec![rate("1", Some("2027-01-01T00:00:00Z"))],
+        vec![rate("1", None), rate("1", None)],
+        vec![rate("1", None), rate("1", Some("2027-01-02T00:00:00Z")), rate("1", Some("2027-01-01T00:00:00Z"))],
     ];
-    for (name, quantity, expected) in cases {
-        assert_eq!(estimate(name, quantity), expected.map(str::to_owned), "{quantity} of {name}");
-    }
+    let undated = rates.into_iter().enumerate().map(|(number, rates)| {
+        let mut price = model(&format!("dated{number}"), "1");
+        price.meters[0].rates = rates;
+        price
+    });
+    let mut narrow = pack("narrow", usd("1"));
+    narrow.scope = scoped_to(&["all", "sora"]);
+    let mut free = plan("free", Some(usd("0")));
+    free.scope = scoped_to(&["veo"]);
+    let models = [measured_by_nothing, measured_by_all, sloppy].into_iter().chain(undated).collect();
+    let flaws = Catalog::new(vec![free], vec![narrow], models).unwrap_err();
+    let name = |text: &str| text.to_owned();
+    let model = |text: &str| ModelName::parse(text).unwrap();
+    let expected = vec![
+        CatalogFlaw::Meters(name("model nothing")),
+        CatalogFlaw::Meters(name("model all")),
+        CatalogFlaw::Duplicate(name("meter same of model sloppy")),
+        CatalogFlaw::Unnamed(name("meter silent of model sloppy")),
+        CatalogFlaw::Rates(name("meter seconds of model dated0")),
+        CatalogFlaw::Rates(name("meter seconds of model dated1")),
+        CatalogFlaw::Rates(name("meter seconds of model dated2")),
+        CatalogFlaw::Rates(name("meter seconds of model dated3")),
+        CatalogFlaw::UnknownModel(name("plan free"), model("veo")),
+        CatalogFlaw::UnknownModel(name("pack narrow"), model("sora")),
+    ];
+    assert_eq!(flaws, expected);
+}
+
+#[test]
+fn versions_count_from_one() {
+    assert_eq!(CatalogVersion::new(0), None);
+    assert_eq!(CatalogVersion::new(7).map(CatalogVersion::get), Some(7));
 }
 
 #[test]

@@ -1,13 +1,17 @@
 //! An account with a store of its own: what the lane does around the engine, in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use bursar_id::{Id, OwnerId, UserId};
+use bursar_id::{ChargeId, HoldId, Id, LotId, OwnerId, Role, UserId};
+use bursar_members::Word;
 use bursar_money::Credits;
 use bursar_time::{Span, Timestamp};
 
 use crate::domain::*;
+
+/// The installation's key in every test.
+pub(super) const KEY: OperationKey = OperationKey::new([7; 32]);
 
 /// Second `n` of every test.
 pub(super) fn at(second: u64) -> Timestamp {
@@ -28,84 +32,196 @@ pub(super) fn owner() -> OwnerId {
     OwnerId::Organization(id(1))
 }
 
-pub(super) fn attribution(member: u64) -> Arc<Attribution> {
-    let member: UserId = id(member);
-    Arc::new(Attribution { member, project: None, model: None, quantity: None, labels: Labels::default() })
+pub(super) fn model(name: &str) -> ModelName {
+    ModelName::parse(name).unwrap()
 }
 
-pub(super) fn key(text: &str) -> RequestKey {
-    RequestKey::new("svc_test", &text.parse().unwrap())
+pub(super) fn project(name: &str) -> ProjectName {
+    ProjectName::parse(name).unwrap()
+}
+
+/// Work for a member, of no project and no model.
+pub(super) fn work(member: u64) -> Attribution {
+    Attribution { member: id(member), project: None, model: None }
+}
+
+/// The product's service number `n`.
+pub(super) fn service(n: u64) -> Actor {
+    Actor::Service { service: id(n) }
+}
+
+/// The name `text` of a request as service 1 chooses it.
+pub(super) fn name(text: &str) -> RequestName {
+    RequestName::new(&service(1), text.parse().unwrap())
+}
+
+/// A membership as somebody tells it.
+pub(super) fn membership(member: bool, version: u64) -> Word {
+    Word { role: member.then_some(Role::Member), incarnation: 1, version }
+}
+
+/// The price of one meter: its first rate and what it is from some second on.
+pub(super) fn meter(name: &str, first: &str, changed: Option<(&str, u64)>) -> MeterPrice {
+    let rate = |credits: &str, from| Rate { credits_per_unit: credits.parse().unwrap(), from };
+    let changed = changed.map(|(credits, second)| rate(credits, Some(at(second))));
+    let rates = [rate(first, None)].into_iter().chain(changed).collect();
+    MeterPrice { meter: MeterName::parse(name).unwrap(), unit: "unit".to_owned(), rates }
+}
+
+/// The rules of the tables of cases: `veo` costs half a credit a second, and a whole one from second 1000 on; `claude`
+/// has two meters.
+pub(super) fn rules() -> Rules {
+    let price = |name: &str, meters| ModelPrice { model: model(name), display_name: name.to_owned(), meters };
+    Rules {
+        rates: RateCard::new([
+            price("veo", vec![meter("seconds", "0.5", Some(("1", 1_000)))]),
+            price("claude", vec![meter("input", "0.1", None), meter("output", "0.000001", None)]),
+        ]),
+        catalog_version: CatalogVersion::new(3).unwrap(),
+        spending: Spending::UsersAndServices,
+        max_hold: Rules::MAX_HOLD,
+        max_open_holds: Rules::MAX_OPEN_HOLDS,
+        key: KEY,
+    }
 }
 
 /// What a database would hold for one account.
 #[derive(Debug, Clone)]
 pub(super) struct Store {
     pub(super) account: Account,
-    pub(super) lots: BTreeMap<bursar_id::LotId, Lot>,
-    pub(super) holds: BTreeMap<bursar_id::HoldId, Hold>,
-    pub(super) entries: Vec<Entry>,
+    pub(super) lots: BTreeMap<LotId, Lot>,
+    pub(super) holds: BTreeMap<HoldId, Hold>,
+    /// By number, from 1 up.
+    pub(super) entries: Vec<StoredEntry>,
+    /// Pages as bytes, by the number of the last entry that each had.
+    pub(super) details: BTreeMap<u64, Vec<u8>>,
+    /// The number of each charge's last refund.
+    pub(super) refunds: BTreeMap<ChargeId, u64>,
     pub(super) usage: BTreeMap<UsageKey, UsageTotals>,
+    pub(super) meters: BTreeMap<MeterKey, MeterTotals>,
+    /// What organization's events said.
+    pub(super) members: BTreeMap<UserId, Word>,
 }
 
+/// Writing.
 impl Store {
-    pub(super) fn new() -> Self {
+    fn new() -> Self {
         Self {
-            account: Account::open(owner(), at(0), at(0), at(1_000_000)),
+            account: Account::open(owner(), at(0)),
             lots: BTreeMap::new(),
             holds: BTreeMap::new(),
             entries: Vec::new(),
+            details: BTreeMap::new(),
+            refunds: BTreeMap::new(),
             usage: BTreeMap::new(),
+            meters: BTreeMap::new(),
+            members: BTreeMap::new(),
         }
     }
 
     fn write(&mut self, changes: Changes) {
         self.account = changes.account;
-        for entry in changes.entries {
-            // Through the stored form and back: nothing may get lost on the way.
-            let row = EntryRow::from(entry.as_ref());
-            assert_eq!(Entry::try_from(row).as_ref(), Ok(entry.as_ref()), "stored form");
-            self.entries.push(Arc::unwrap_or_clone(entry));
-        }
+        self.write_entries(&changes.entries);
         for lot in changes.lots_inserted {
+            assert_eq!(LotTerms::from_bytes(&lot.terms.to_bytes()).as_ref(), Ok(lot.terms.as_ref()), "stored terms");
             assert!(self.lots.insert(lot.id, lot).is_none(), "a lot was inserted twice");
         }
         for lot in changes.lots_updated {
             assert!(self.lots.insert(lot.id, lot).is_some(), "an unknown lot was updated");
         }
         for hold in changes.holds_inserted {
+            assert_eq!(HoldTerms::from_bytes(&hold.terms.to_bytes()).as_ref(), Ok(hold.terms.as_ref()), "stored terms");
             assert!(self.holds.insert(hold.id, hold).is_none(), "a hold was inserted twice");
         }
         for hold in changes.holds_updated {
             assert!(self.holds.insert(hold.id, hold).is_some(), "an unknown hold was updated");
         }
         for delta in changes.usage {
-            let totals = self.usage.entry(delta.key).or_default();
-            totals.charged += delta.add.charged;
-            totals.refunded += delta.add.refunded;
-            totals.charges += delta.add.charges;
-            totals.quantity += delta.add.quantity;
+            self.usage.entry(delta.key).or_default().add(&delta.add);
+        }
+        for delta in changes.meters {
+            self.meters.entry(delta.key).or_default().add(&delta.add);
+        }
+        for entry in &changes.entries {
+            if let Event::Erase { member } = &entry.event {
+                self.erase(*member, entry.seq);
+            }
         }
     }
 
-    fn load(&self) -> AccountState {
+    fn write_entries(&mut self, entries: &[Arc<Entry>]) {
+        let details: Vec<_> =
+            entries.iter().filter_map(|entry| Some((entry.seq, Arc::clone(entry.details.as_ref()?)))).collect();
+        for (last, page) in DetailsPage::pages(&details) {
+            assert!(self.details.insert(last, page.to_bytes()).is_none(), "a page of details was written twice");
+        }
+        for entry in entries {
+            self.entries.push(entry.to_stored());
+            self.refunds.extend(entry.refunds().map(|charge| (charge, entry.seq)));
+            // Through the stored form and back: nothing may get lost on the way.
+            assert_eq!(self.entry(entry.seq), **entry, "stored form");
+        }
+    }
+
+    /// Removes the details before entry number `before`, wherever they stand.
+    fn erase(&mut self, member: Option<UserId>, before: u64) {
+        let mut kept = BTreeMap::new();
+        for (last, bytes) in &self.details {
+            let mut page = DetailsPage::from_bytes(bytes).unwrap();
+            page.erase(member, before);
+            if !page.is_empty() {
+                kept.insert(*last, page.to_bytes());
+            }
+        }
+        self.details = kept;
+        let theirs = |hold: &&mut Hold| Some(hold.terms.attribution.member) == member;
+        self.holds.values_mut().filter(theirs).for_each(|hold| hold.labels = Labels::default());
+        if member.is_none() {
+            self.lots.values_mut().for_each(|lot| lot.note = None);
+        }
+    }
+}
+
+/// Reading.
+impl Store {
+    /// Entry number `seq` with its details.
+    pub(super) fn entry(&self, seq: u64) -> Entry {
+        let row = &self.entries[usize::try_from(seq - 1).unwrap()];
+        let mut entry = Entry::from_stored(row.clone()).unwrap();
+        entry.details = self.details_of(seq);
+        entry
+    }
+
+    pub(super) fn details_of(&self, seq: u64) -> Option<Arc<Details>> {
+        let (_, page) = self.details.range(seq..).next()?;
+        DetailsPage::from_bytes(page).unwrap().of(seq).cloned()
+    }
+
+    /// The whole ledger.
+    pub(super) fn ledger(&self) -> Vec<Entry> {
+        (1..=self.entries.len() as u64).map(|seq| self.entry(seq)).collect()
+    }
+
+    fn load(&self, rules: &Arc<Rules>) -> AccountState {
         let live = self.lots.values().filter(|lot| lot.is_live()).cloned().collect();
-        AccountState::new(owner(), self.account, live).unwrap()
+        AccountState::new(owner(), self.account, live, Arc::clone(rules)).unwrap()
     }
 
     /// Loads what one request needs beside the live lots, and nothing else.
     fn load_needs(&self, state: &mut AccountState, request: &Request, now: Timestamp) {
         let needs = request.needs();
-        let overdue = |hold: &&Hold| hold.state == HoldState::Open && hold.deadline <= now;
-        let named = needs.hold.and_then(|id| self.holds.get(&id));
-        for hold in self.holds.values().filter(overdue).chain(named) {
+        if state.account().next_lapse.is_some_and(|next| next <= now) {
+            let open = self.holds.values().filter(|hold| hold.state == HoldState::Open);
+            let (overdue, later): (Vec<_>, Vec<_>) = open.partition(|hold| hold.deadline <= now);
+            for hold in overdue {
+                state.load_hold(hold.clone());
+            }
+            state.load_next_lapse(later.iter().map(|hold| hold.deadline).min());
+        }
+        if let Some(hold) = needs.hold.and_then(|id| self.holds.get(&id)) {
             state.load_hold(hold.clone());
         }
-        let charge = needs.charge.and_then(|id| {
-            let id = OperationId::Charge(id);
-            let entry = self.entries.iter().find(|entry| entry.id == Some(id))?;
-            Charge::from_entry(entry, self.refunded(entry.id))
-        });
-        if let Some(charge) = charge {
+        if let Some(charge) = needs.charge.and_then(|id| self.charge(id)) {
             for allocation in &charge.allocations {
                 state.load_lot(self.lots[&allocation.lot].clone());
             }
@@ -114,24 +230,48 @@ impl Store {
         if let Some(lot) = needs.lot.and_then(|id| self.lots.get(&id)) {
             state.load_lot(lot.clone());
         }
-        let replay = self.entries.iter().find(|it| needs.key.is_some() && it.request_key.as_ref() == needs.key);
-        if let Some(entry) = replay {
-            state.load_replay(Arc::new(entry.clone()));
+        if let Some(user) = needs.member {
+            state.load_member(user, self.members.get(&user).copied());
+        }
+        let known = |row: &&StoredEntry| {
+            needs.key.is_some_and(|key| row.request_key.as_deref() == Some(key.as_bytes().as_slice()))
+        };
+        if let Some(row) = self.entries.iter().find(known) {
+            state.load_replay(Arc::new(self.entry(row.seq.unsigned_abs())));
         }
     }
 
-    fn refunded(&self, charge: Option<OperationId>) -> Credits {
-        let of_charge = |entry: &&Entry| {
-            entry.kind == EntryKind::Refund && entry.subject.map(|it| it.to_string()) == charge.map(|it| it.to_string())
+    /// A charge as its id leads to it.
+    fn charge(&self, id: ChargeId) -> Option<Charge> {
+        let seq = KEY.seq(owner(), id).filter(|seq| *seq <= self.entries.len() as u64)?;
+        let entry = self.entry(seq);
+        if entry.event.made() != Some(OperationId::Charge(id)) {
+            return None;
+        }
+        let hold = match entry.event.subject() {
+            Some(OperationId::Hold(hold)) => self.holds.get(&hold),
+            _ => None,
         };
-        Credits::checked_sum(self.entries.iter().filter(of_charge).map(|it| it.amount)).unwrap()
+        let mut charge = Charge::from_entry(&entry, hold)?;
+        if let Some(last) = self.refunds.get(&id) {
+            let Event::Refund(refund) = self.entry(*last).event else { panic!("entry {last} is no refund") };
+            charge.refunded = refund.refunded_after;
+        }
+        Some(charge)
     }
 
     /// Audits everything stored.
     pub(super) fn verify(&self) -> Result<Audit, BadLedger> {
-        let mut verifier = Verifier::new(owner());
-        for entry in &self.entries {
-            verifier.push(entry)?;
+        self.verify_rows(&self.entries)
+    }
+
+    /// The same with other rows of the ledger, as `bursar-billing verify` does.
+    pub(super) fn verify_rows(&self, rows: &[StoredEntry]) -> Result<Audit, BadLedger> {
+        let mut verifier = Verifier::new(owner(), KEY);
+        for row in rows {
+            let mut entry = Entry::from_stored(row.clone()).map_err(|error| verifier.unreadable(error))?;
+            entry.details = self.details_of(entry.seq);
+            verifier.push(&entry)?;
         }
         let lots: Vec<_> = self.lots.values().cloned().collect();
         let holds: Vec<_> = self.holds.values().cloned().collect();
@@ -143,12 +283,19 @@ impl Store {
 #[derive(Debug, Clone)]
 pub(super) struct World {
     pub(super) store: Store,
+    rules: Arc<Rules>,
     state: Option<AccountState>,
 }
 
 impl World {
-    pub(super) fn new() -> Self {
-        Self { store: Store::new(), state: None }
+    pub(super) fn new(rules: Rules) -> Self {
+        Self { store: Store::new(), rules: Arc::new(rules), state: None }
+    }
+
+    /// Other rules from now on: what is remembered of the account does not count under them.
+    pub(super) fn change_rules(&mut self, change: impl FnOnce(&mut Rules)) {
+        self.forget();
+        change(Arc::make_mut(&mut self.rules));
     }
 
     /// Writes and forgets the state, so that the next command loads it again.
@@ -158,18 +305,48 @@ impl World {
     }
 
     /// Decides one request. What it changes is written by [`World::write`], perhaps together with
-    /// what other requests change, as in a batch.
-    pub(super) fn run(&mut self, request: &Request, now: Timestamp) -> Result<Outcome, Refusal> {
+    /// what other requests change, as in a batch; an erasure is written at once.
+    pub(super) fn run(&mut self, request: &Request, actor: &Actor, now: Timestamp) -> Result<Outcome, Refusal> {
+        let lapses = |state: &AccountState| state.account().next_lapse.is_some_and(|next| next <= now);
+        if self.state.as_ref().is_some_and(lapses) {
+            // What is overdue is looked for in the store: a new batch begins.
+            self.write();
+        }
         let state = match &mut self.state {
             Some(state) => state,
-            None => self.state.insert(self.store.load()),
+            None => self.state.insert(self.store.load(&self.rules)),
         };
         self.store.load_needs(state, request, now);
-        let answer = decide(state, request, now);
+        let answer = decide(state, request, actor, now);
         for lot in state.lots() {
             assert!(lot.is_balanced(), "after {request:?}: {lot:?} does not add up");
         }
+        if matches!(answer, Ok(Outcome::Erased(_))) {
+            self.write();
+        }
         answer
+    }
+
+    /// Decides a command of service 1's without a name.
+    pub(super) fn ask(&mut self, second: u64, command: Command) -> Result<Outcome, Refusal> {
+        self.run(&Request::unnamed(command), &service(1), at(second))
+    }
+
+    /// Books what is due and looks at what there is.
+    pub(super) fn balance(
+        &mut self,
+        now: Timestamp,
+        model: Option<&ModelName>,
+        project: Option<&ProjectName>,
+    ) -> (Balance, Vec<LotId>) {
+        self.run(&Request::unnamed(Command::Sweep), &Actor::Job, now).unwrap();
+        let state = self.state.as_ref().unwrap();
+        (state.balance(now, model, project), state.spendable_lots(now).map(|lot| lot.id).collect())
+    }
+
+    /// The account as it is in memory.
+    pub(super) fn state(&self) -> &AccountState {
+        self.state.as_ref().expect("nothing has been asked since it was forgotten")
     }
 
     /// Writes what has changed; the state remains in use.
@@ -178,5 +355,10 @@ impl World {
             self.store.write(state.take_changes());
             state.rest();
         }
+    }
+
+    /// The kinds of the entries so far.
+    pub(super) fn kinds(&self) -> BTreeSet<EntryKind> {
+        self.store.ledger().iter().map(Entry::kind).collect()
     }
 }

@@ -18,7 +18,7 @@ const REMOVAL_HOLDS_WITHIN: Duration = Duration::from_secs(2);
 
 pub(super) async fn part_ways(stage: &mut Stage, play: &Play, team: &Team) -> anyhow::Result<()> {
     stage.act("Ben leaves")?;
-    let Team { id, ada, ben } = team;
+    let Team { id, ada, ben, .. } = team;
     let request =
         RemoveMemberRequest { organization_id: id.clone(), user_id: ben.user.clone(), request_id: play.request_id() };
     stage

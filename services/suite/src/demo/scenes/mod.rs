@@ -4,11 +4,16 @@ mod farewell;
 mod month;
 mod pack;
 mod people;
+mod product;
 mod spending;
 mod team;
 mod usage;
 
-use std::{cell::Cell, path::Path, time::Duration};
+use std::{
+    cell::Cell,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use bursar_proto::billing::v1::{GetBalanceRequest, GetBalanceResponse, LotSource};
 use bursar_secret::Entropy;
@@ -30,6 +35,8 @@ pub(super) struct Play {
     /// Nobody's connection.
     wire: Wire,
     mail: Mailbox,
+    /// Where the operator's file is.
+    data_dir: PathBuf,
     /// Makes this performance's addresses and request ids its own.
     run: String,
     requests: Cell<u32>,
@@ -51,12 +58,14 @@ struct Team {
     id: String,
     ada: Actor,
     ben: Actor,
+    /// The product's service, which works for both.
+    product: Wire,
 }
 
 impl Play {
     pub(super) fn new(wire: Wire, data_dir: &Path) -> Self {
         let run = Entropy::system().bytes::<3>().map(|byte| format!("{byte:02x}")).concat();
-        Self { wire, mail: Mailbox::of(data_dir), run, requests: Cell::new(0) }
+        Self { wire, mail: Mailbox::of(data_dir), data_dir: data_dir.to_owned(), run, requests: Cell::new(0) }
     }
 
     /// Everything from the first act to the last.
@@ -79,7 +88,13 @@ impl Play {
 
 /// What an owner has.
 async fn balance(actor: &Actor, owner: &str) -> anyhow::Result<GetBalanceResponse> {
-    answer(actor.wire.accounts().get_balance(GetBalanceRequest { owner: owner.to_owned() }).await)
+    answer(
+        actor
+            .wire
+            .accounts()
+            .get_balance(GetBalanceRequest { owner: owner.to_owned(), ..GetBalanceRequest::default() })
+            .await,
+    )
 }
 
 /// The spendable lots in burn order, each with what is left in it.

@@ -16,7 +16,7 @@ use crate::demo::{
 
 pub(super) async fn buy(stage: &mut Stage, play: &Play, team: &Team) -> anyhow::Result<()> {
     stage.act("A pack")?;
-    let Team { id, ada, ben } = team;
+    let Team { id, ada, ben, product } = team;
     purchase(stage, play, ada, id).await?;
     let sources = stage
         .step("the burn order: what ends first is spent first", "AccountService/GetBalance", async {
@@ -35,11 +35,12 @@ pub(super) async fn buy(stage: &mut Stage, play: &Play, team: &Team) -> anyhow::
         owner: id.clone(),
         amount: "1000".to_owned(),
         model: "veo-3.1".to_owned(),
+        member: ben.user.clone(),
         project: "trailer".to_owned(),
         request_id: play.request_id(),
         ..ChargeRequest::default()
     };
-    let charge = spending::charge(stage, ben, "Ben gets his film now", &film, ("1000", "1219.5")).await?;
+    let charge = spending::charge(stage, (product, ben), "Ben gets his film now", &film, ("1000", "1219.5")).await?;
     refund(stage, play, team, &charge, &sources).await?;
     verify(stage, ada, id).await
 }
@@ -86,7 +87,7 @@ async fn refund(
     stage
         .step("two fifths of it failed; they come back", "CreditService/Refund", async {
             expect("what the film took", &taken, &vec![(LotSource::Allowance, "719.5"), (LotSource::Pack, "280.5")])?;
-            let refunded = answer(team.ada.wire.credits().refund(request).await)?;
+            let refunded = answer(team.product.credits().refund(request).await)?;
             let refund = part(refunded.refund, "refund")?;
             let mut returned = by_source(&refund.allocations, sources);
             returned.sort();

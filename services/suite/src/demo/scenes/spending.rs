@@ -1,7 +1,7 @@
 //! Both spend from one pool, once each time, and never more than there is.
 
 use bursar_proto::{
-    billing::v1::{ChargeRequest, LotSource},
+    billing::v1::{ChargeRequest, LotSource, Usage},
     organization::v1::CreateProjectRequest,
 };
 use tonic::Code;
@@ -9,24 +9,25 @@ use tonic::Code;
 use super::{Actor, Play, Team, balance, expect, expect_text, in_words, lots};
 use crate::demo::{
     stage::Stage,
-    wire::{answer, part, refused},
+    wire::{Wire, answer, part, refused},
 };
 
 pub(super) async fn spend(stage: &mut Stage, play: &Play, team: &Team) -> anyhow::Result<()> {
     stage.act("One pool for both")?;
-    let Team { id, ada, ben } = team;
+    let Team { id, ada, ben, product } = team;
     let project = project(stage, play, ada, id).await?;
 
     let film = ChargeRequest {
         owner: id.clone(),
         model: "veo-3.1".to_owned(),
-        quantity: "120".to_owned(),
+        usage: vec![Usage { meter: "seconds".to_owned(), quantity: "120".to_owned() }],
+        member: ada.user.clone(),
         project,
         labels: [("scene".to_owned(), "opening".to_owned())].into(),
         request_id: play.request_id(),
         ..ChargeRequest::default()
     };
-    charge(stage, ada, "Ada renders 120 seconds of film, by the rate card", &film, ("720", "780")).await?;
+    charge(stage, (product, ada), "120 seconds of film for Ada, by the rate card", &film, ("720", "780")).await?;
     let script = ChargeRequest {
         owner: id.clone(),
         amount: "60.5".to_owned(),
@@ -36,9 +37,9 @@ pub(super) async fn spend(stage: &mut Stage, play: &Play, team: &Team) -> anyhow
         request_id: play.request_id(),
         ..ChargeRequest::default()
     };
-    charge(stage, ben, "Ben has a script written", &script, ("60.5", "719.5")).await?;
+    charge(stage, (&ben.wire, ben), "Ben has a script written", &script, ("60.5", "719.5")).await?;
     again(stage, ben, &script).await?;
-    too_much(stage, play, ben, &film).await?;
+    too_much(stage, play, team, &film).await?;
     stage
         .step("what is left", "AccountService/GetBalance", async {
             let left = balance(ada, id).await?;
@@ -66,21 +67,21 @@ async fn project(stage: &mut Stage, play: &Play, ada: &Actor, id: &str) -> anyho
         .await
 }
 
-/// Charges, and checks the amount and the balance that must come out.
+/// Charges for a member, by the member or by the product, and checks the amount and the balance that must come out.
 pub(super) async fn charge(
     stage: &mut Stage,
-    who: &Actor,
+    (wire, member): (&Wire, &Actor),
     what: &str,
     request: &ChargeRequest,
     (amount, balance_after): (&str, &str),
 ) -> anyhow::Result<bursar_proto::billing::v1::Charge> {
     stage
         .step(what, "CreditService/Charge", async {
-            let charged = answer(who.wire.credits().charge(request.clone()).await)?;
+            let charged = answer(wire.credits().charge(request.clone()).await)?;
             anyhow::ensure!(!charged.replayed, "the charge is a new one");
             let charge = part(charged.charge, "charge")?;
             expect_text("the amount", &charge.amount, amount)?;
-            expect_text("the member", &charge.member, &who.user)?;
+            expect_text("the member", &charge.member, &member.user)?;
             expect_text("the balance", &charged.balance_after, balance_after)?;
             Ok((charge, format!("{amount} credits, {balance_after} left")))
         })
@@ -98,16 +99,17 @@ async fn again(stage: &mut Stage, ben: &Actor, request: &ChargeRequest) -> anyho
         .await
 }
 
-async fn too_much(stage: &mut Stage, play: &Play, ben: &Actor, film: &ChargeRequest) -> anyhow::Result<()> {
+async fn too_much(stage: &mut Stage, play: &Play, team: &Team, film: &ChargeRequest) -> anyhow::Result<()> {
     let request = ChargeRequest {
         amount: "1000".to_owned(),
-        quantity: String::new(),
+        usage: Vec::new(),
+        member: team.ben.user.clone(),
         request_id: play.request_id(),
         ..film.clone()
     };
     stage
         .step("Ben wants a film for 1000 credits", "CreditService/Charge", async {
-            let outcome = ben.wire.credits().charge(request).await;
+            let outcome = team.product.credits().charge(request).await;
             let told = refused(outcome, Code::FailedPrecondition, "INSUFFICIENT_CREDITS")?;
             let told = ["available", "required"].map(|key| told.get(key).map_or("", String::as_str));
             expect("what the refusal tells", &told, &["719.5", "1000"])?;

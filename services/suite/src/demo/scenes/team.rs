@@ -6,7 +6,7 @@ use bursar_proto::{
     organization::v1::{AcceptInvitationRequest, CreateInvitationRequest, CreateOrganizationRequest, Role},
 };
 
-use super::{Actor, PATIENCE, Play, Team, eventually, expect, expect_text, people};
+use super::{Actor, PATIENCE, Play, Team, eventually, expect, expect_text, people, product};
 use crate::demo::{
     stage::Stage,
     wire::{answer, part},
@@ -18,7 +18,8 @@ pub(super) async fn found(stage: &mut Stage, play: &mut Play, ada: Actor, ben: A
     subscribe(stage, play, &ada, &id).await?;
     invite(stage, play, &ada, &ben, &id).await?;
     let ben = accept(stage, play, ben, &id).await?;
-    Ok(Team { id, ada, ben })
+    let product = product::hire(stage, play).await?;
+    Ok(Team { id, ada, ben, product })
 }
 
 async fn create(stage: &mut Stage, play: &Play, ada: Actor) -> anyhow::Result<(Actor, String)> {

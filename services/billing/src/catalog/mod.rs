@@ -1,0 +1,206 @@
+//! Reading the catalog's file, and the text by which a catalog is kept. What a catalog must be is the domain's to say
+//! ([`Catalog::new`]).
+
+mod file;
+#[cfg(test)]
+mod tests;
+
+use std::fmt::{self, Display};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use bursar_money::{Credits, Price};
+use bursar_time::Timestamp;
+
+use crate::domain::{Catalog, MeterName, MeterPrice, ModelName, ModelPrice};
+use crate::domain::{Pack, Plan, ProductId, ProjectName, Rate, Scope};
+use file::{Feature, File, MeterEntry, ModelEntry, PackEntry, PlanEntry, ScopeEntry};
+
+/// The catalog of whoever configures none.
+const BUILT_IN: &str = include_str!("../../catalog.toml");
+
+/// How long a catalog's canonical text may be: so long that its answer fits one message by far.
+const MAX_TEXT: usize = 1024 * 1024;
+
+/// Reads the catalog: the file at `path`, or the built-in one.
+pub(crate) fn load(path: Option<&Path>) -> Result<Catalog, CatalogError> {
+    let place = path.map_or(Place::BuiltIn, |path| Place::File(path.to_owned()));
+    let text = match path {
+        None => Ok(BUILT_IN.to_owned()),
+        Some(path) => fs::read_to_string(path).map_err(|error| vec![format!("cannot be read: {error}")]),
+    };
+    text.and_then(|text| parse(&text)).map_err(|flaws| CatalogError { place, flaws })
+}
+
+/// The form of [`canonical`] texts. A later program gives those that it needs new fields for a higher number, so that an
+/// older one does not take them for damaged.
+pub(crate) const FORMAT: i64 = 1;
+
+/// A catalog's one text, the same for the same catalog however its file is written: JSON, the fields in a fixed order,
+/// without those that say nothing. New fields are left out where they are not used, so that a catalog without them is
+/// recognised by later programs.
+pub(crate) fn canonical(catalog: &Catalog) -> Result<String, serde_json::Error> {
+    serde_json::to_string(&File::of(catalog))
+}
+
+/// The catalog of a [`canonical`] text; every flaw when it is none.
+pub(crate) fn from_canonical(text: &str) -> Result<Catalog, Vec<String>> {
+    let file = serde_json::from_str(text).map_err(|error| vec![error.to_string()])?;
+    read(&file)
+}
+
+/// Why there is no catalog: everything that is wrong with its file.
+#[derive(Debug)]
+pub(crate) struct CatalogError {
+    place: Place,
+    flaws: Vec<String>,
+}
+
+#[derive(Debug)]
+enum Place {
+    BuiltIn,
+    File(PathBuf),
+}
+
+impl Display for CatalogError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Place::BuiltIn => write!(f, "the built-in catalog is wrong:")?,
+            Place::File(path) => write!(f, "the catalog {} is wrong:", path.display())?,
+        }
+        self.flaws.iter().try_for_each(|flaw| write!(f, "\n  {}", flaw.trim_end()))
+    }
+}
+
+impl std::error::Error for CatalogError {}
+
+/// The catalog of a file's text, or every flaw in its values; a flaw in the file's form is the only one told.
+fn parse(text: &str) -> Result<Catalog, Vec<String>> {
+    let file = toml::from_str(text).map_err(|error| vec![error.to_string()])?;
+    let catalog = read(&file)?;
+    let kept = canonical(&catalog).map_err(|error| vec![error.to_string()])?;
+    if kept.len() > MAX_TEXT {
+        return Err(vec![format!("it is too long to be kept: {} of at most {MAX_TEXT} bytes", kept.len())]);
+    }
+    Ok(catalog)
+}
+
+fn read(file: &File) -> Result<Catalog, Vec<String>> {
+    let mut flaws = Flaws(Vec::new());
+    let plans: Vec<_> = file.plans.iter().map(|entry| plan(entry, &mut flaws)).collect();
+    let packs: Vec<_> = file.packs.iter().map(|entry| pack(entry, &mut flaws)).collect();
+    let models: Vec<_> = file.models.iter().map(|entry| model(entry, &mut flaws)).collect();
+    if !flaws.0.is_empty() {
+        return Err(flaws.0);
+    }
+    let catalog = Catalog::new(
+        plans.into_iter().flatten().collect(),
+        packs.into_iter().flatten().collect(),
+        models.into_iter().flatten().collect(),
+    );
+    catalog.map_err(|flaws| flaws.iter().map(ToString::to_string).collect())
+}
+
+fn plan(entry: &PlanEntry, flaws: &mut Flaws) -> Option<Plan> {
+    let name = format!("plan {}", entry.id);
+    let priced = [("price", &entry.price), ("credits", &entry.credits)];
+    for (field, value) in priced {
+        match (entry.contract, value) {
+            (true, Some(_)) => flaws.add(&name, field, "must be left out: the contract says it"),
+            (false, None) => flaws.add(&name, field, "is missing"),
+            _ => {}
+        }
+    }
+    let id = product_id(&name, &entry.id, flaws);
+    let price = entry.price.as_ref().map(|text| flaws.value(&name, "price", text));
+    let credits = entry.credits.as_ref().map(|text| flaws.value(&name, "credits", text));
+    let scope = scope(&name, entry.scope.as_ref(), flaws);
+    Some(Plan {
+        id: id?,
+        display_name: entry.name.clone(),
+        price: price.flatten(),
+        credits: credits.flatten().unwrap_or(Credits::ZERO),
+        scope: scope?,
+        seats: entry.seats,
+        organization: entry.features.contains(&Feature::Organizations),
+        single_sign_on: entry.features.contains(&Feature::SingleSignOn),
+    })
+}
+
+fn pack(entry: &PackEntry, flaws: &mut Flaws) -> Option<Pack> {
+    let name = format!("pack {}", entry.id);
+    let id = product_id(&name, &entry.id, flaws);
+    let price = flaws.value::<Price>(&name, "price", &entry.price);
+    let credits = flaws.value::<Credits>(&name, "credits", &entry.credits);
+    let scope = scope(&name, entry.scope.as_ref(), flaws);
+    Some(Pack { id: id?, display_name: entry.name.clone(), price: price?, credits: credits?, scope: scope? })
+}
+
+fn scope(name: &str, entry: Option<&ScopeEntry>, flaws: &mut Flaws) -> Option<Scope> {
+    let Some(entry) = entry else {
+        return Some(Scope::default());
+    };
+    let models = flaws.all(name, "scope.models", &entry.models, ModelName::parse);
+    let projects = flaws.all(name, "scope.projects", &entry.projects, ProjectName::parse);
+    Scope::new(models?, projects?).map_err(|error| flaws.add(name, "scope", error)).ok()
+}
+
+fn model(entry: &ModelEntry, flaws: &mut Flaws) -> Option<ModelPrice> {
+    let name = format!("model {}", entry.id);
+    let model = ModelName::parse(&entry.id).map_err(|error| flaws.add(&name, "id", error));
+    let meters: Vec<_> = entry.meters.iter().map(|entry| meter(&name, entry, flaws)).collect();
+    Some(ModelPrice {
+        model: model.ok()?,
+        display_name: entry.name.clone(),
+        meters: meters.into_iter().collect::<Option<_>>()?,
+    })
+}
+
+fn meter(model: &str, entry: &MeterEntry, flaws: &mut Flaws) -> Option<MeterPrice> {
+    let name = format!("meter {} of {model}", entry.id);
+    let meter = MeterName::parse(&entry.id).map_err(|error| flaws.add(&name, "id", error));
+    let mut rates =
+        vec![flaws.value(&name, "credits", &entry.credits).map(|first| Rate { credits_per_unit: first, from: None })];
+    for change in &entry.changes {
+        let from = flaws.value::<Timestamp>(&name, "changes.from", &change.from);
+        let credits = flaws.value::<Credits>(&name, "changes.credits", &change.credits);
+        rates.push(from.zip(credits).map(|(from, credits)| Rate { credits_per_unit: credits, from: Some(from) }));
+    }
+    Some(MeterPrice { meter: meter.ok()?, unit: entry.unit.clone(), rates: rates.into_iter().collect::<Option<_>>()? })
+}
+
+fn product_id(name: &str, text: &str, flaws: &mut Flaws) -> Option<ProductId> {
+    let id = ProductId::parse(text);
+    if id.is_none() {
+        let form = "must be 1 to 63 of a-z, 0-9, '-' and '_', beginning with a letter";
+        flaws.add(name, "id", form);
+    }
+    id
+}
+
+/// What is wrong so far, each with the place where it is.
+struct Flaws(Vec<String>);
+
+impl Flaws {
+    fn add(&mut self, name: &str, field: &str, flaw: impl Display) {
+        self.0.push(format!("{name}: {field} {flaw}"));
+    }
+
+    fn value<T: FromStr<Err: Display>>(&mut self, name: &str, field: &str, text: &str) -> Option<T> {
+        text.parse().map_err(|error| self.add(name, field, error)).ok()
+    }
+
+    /// All of the values, unless one of them has a flaw.
+    fn all<T, E: Display>(
+        &mut self,
+        name: &str,
+        field: &str,
+        texts: &[String],
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Option<Vec<T>> {
+        let read: Vec<_> =
+            texts.iter().map(|text| parse(text).map_err(|error| self.add(name, field, error)).ok()).collect();
+        read.into_iter().collect()
+    }
+}

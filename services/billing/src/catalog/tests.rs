@@ -1,0 +1,234 @@
+//! The file's form, and everything that can be wrong with it.
+
+use super::*;
+
+fn flaws(text: &str) -> Vec<String> {
+    match parse(text) {
+        Ok(_) => Vec::new(),
+        Err(flaws) => flaws,
+    }
+}
+
+#[test]
+fn the_built_in_catalog_is_what_the_product_sells() {
+    let catalog = load(None).unwrap_or_else(|error| panic!("{error}"));
+    let plans: Vec<_> = catalog
+        .plans()
+        .iter()
+        .map(|it| {
+            let price = it.price.map(|price| price.to_string());
+            (it.id.as_str(), price, it.credits.to_string(), it.seats, it.organization, it.single_sign_on)
+        })
+        .collect();
+    let price = |text: &str| Some(text.to_owned());
+    assert_eq!(
+        plans,
+        [
+            ("free", price("0.00 USD"), "0".to_owned(), 5, false, false),
+            ("business", price("100.00 USD"), "1500".to_owned(), 10, true, false),
+            ("enterprise", None, "0".to_owned(), 100, true, true),
+        ]
+    );
+    let packs: Vec<_> = catalog.packs().iter().map(|it| format!("{} {} {}", it.id, it.price, it.credits)).collect();
+    assert_eq!(packs, ["starter 20.00 USD 300", "standard 100.00 USD 1500", "premium 200.00 USD 3000"]);
+    let models: Vec<_> = catalog.models().iter().map(|it| it.model.as_str()).collect();
+    let known = ["veo-3.1", "kling-3.0-pro", "seedance-2.0", "hailuo-2.3", "claude-opus-4.7", "gemini-3.1-pro"];
+    for model in known {
+        assert!(models.contains(&model), "{model} has a price");
+    }
+    assert_eq!(models[0], "veo-3.1", "models stay in the file's order");
+}
+
+const VEO: &str = r#"[{ id = "seconds", unit = "second", credits = "6" }]"#;
+const TWO_CHANGES_AT_ONCE: &str = r#"credits = "6", changes = [
+    { from = "2027-01-01T00:00:00Z", credits = "5" }, { from = "2027-01-01T00:00:00Z", credits = "4" }] }"#;
+
+/// Each changes one thing of the built-in catalog: what, into what, and what is said about it.
+const FLAWS: &[(&str, &str, &str)] = &[
+    (r#"credits = "1500""#, r#"credits = "1e3""#, "plan business: credits must"),
+    (r#"credits = "1500""#, r#"credits = "-1""#, "plan business: credits must"),
+    (r#"price = "100.00 USD""#, r#"price = "100.00""#, "plan business: price must"),
+    (r#"price = "100.00 USD""#, r#"price = "100.00 usd""#, "plan business: price must"),
+    (r#"price = "100.00 USD""#, r#"price = "100.001 USD""#, "the price of plan business must be a whole number"),
+    (r#"price = "100.00 USD""#, r#"price = "-1.00 USD""#, "the price of plan business must"),
+    (r#"price = "100.00 USD""#, r#"price = "100.00 EUR""#, "plan business is priced in another currency"),
+    (r#"id = "free""#, r#"id = "gratis""#, "the catalog needs a plan `free`"),
+    (r#"price = "0.00 USD""#, r#"price = "1.00 USD""#, "the catalog needs a plan `free`"),
+    (r#"id = "business""#, r#"id = "free""#, "plan free is listed twice"),
+    (r#"id = "business""#, r#"id = "Business""#, "plan Business: id must be 1 to 63 of a-z"),
+    ("seats = 10\n", "seats = 0\n", "plan business must have at least one seat"),
+    ("seats = 10\n", "seats = -1\n", "invalid value"),
+    ("seats = 10\n", "", "missing field `seats`"),
+    ("seats = 10\n", "seats = 10\ncolour = 1\n", "unknown field `colour`"),
+    (r#"["organizations"]"#, r#"["teleport"]"#, "unknown variant `teleport`"),
+    ("contract = true\n", "", "plan enterprise: price is missing"),
+    ("contract = true\n", "contract = true\ncredits = \"5\"\n", "plan enterprise: credits must be left out"),
+    (r#"credits = "300""#, r#"credits = "0""#, "pack starter must be worth more than zero credits"),
+    (r#"price = "20.00 USD""#, r#"price = "0.00 USD""#, "a pack cannot be free"),
+    (r#"name = "Starter""#, r#"name = " ""#, "pack starter has no name"),
+    (r#"id = "standard""#, r#"id = "starter""#, "pack starter is listed twice"),
+    (r#"unit = "second""#, r#"unit = """#, "meter seconds of model veo-3.1 has no name or unit"),
+    (r#"name = "Veo 3.1""#, r#"name = """#, "model veo-3.1 has no name or unit"),
+    (r#"id = "veo-3.1""#, r#"id = "veo-3.1 ""#, "model veo-3.1 : id must be 1 to 128 bytes"),
+    (r#"credits = "6""#, r#"credits = "0.0000001""#, "meter seconds of model veo-3.1: credits must"),
+    (r#"credits = "6""#, r#"credits = "0""#, "meter seconds of model veo-3.1 must be worth more than zero"),
+    (VEO, "[]", "model veo-3.1 must have 1 to 32 meters"),
+    (r#"id = "seconds""#, r#"id = " ""#, "meter   of model veo-3.1: id must be 1 to 128 bytes"),
+    (
+        r#"id = "cached_tokens""#,
+        r#"id = "input_tokens""#,
+        "meter input_tokens of model claude-opus-4.7 is listed twice",
+    ),
+    (r#"credits = "6" }"#, r#"credits = "6", changes = [{ from = "soon", credits = "5" }] }"#, "changes.from must"),
+    (
+        r#"credits = "6" }"#,
+        r#"credits = "6", changes = [{ from = "2027-01-01T00:00:00Z" }] }"#,
+        "missing field `credits`",
+    ),
+    (r#"credits = "6" }"#, TWO_CHANGES_AT_ONCE, "meter seconds of model veo-3.1 must have one rate without a date"),
+    (r#"credits = "300""#, "credits = \"300\"\nscope = {}", "pack starter: scope must name a model or a project"),
+    (
+        r#"credits = "300""#,
+        "credits = \"300\"\nscope = { models = [\"sora\"] }",
+        "pack starter is scoped to the model sora",
+    ),
+    (
+        r#"credits = "300""#,
+        "credits = \"300\"\nscope = { models = [\"a\", \"a\"] }",
+        "pack starter: scope names a twice",
+    ),
+    (
+        r#"credits = "300""#,
+        "credits = \"300\"\nscope = { projects = [\"\"] }",
+        "pack starter: scope.projects must be 1 to 128",
+    ),
+    (r#"credits = "1500""#, "credits = \"1500\"\nscope = { teams = [] }", "unknown field `teams`"),
+    ("[[models]]", "[[modles]]", "unknown field `modles`"),
+    ("[[packs]]", "[[packs", "TOML parse error"),
+];
+
+#[test]
+fn every_flaw_is_told_by_its_place() {
+    for &(from, to, said) in FLAWS {
+        assert!(BUILT_IN.contains(from), "the built-in catalog has {from}");
+        let found = flaws(&BUILT_IN.replacen(from, to, 1));
+        assert!(found.iter().any(|flaw| flaw.contains(said)), "{from} → {to}: wanted {said:?}, found {found:#?}");
+    }
+}
+
+#[test]
+fn several_flaws_are_told_together() {
+    let text = BUILT_IN
+        .replace(r#"price = "20.00 USD""#, r#"price = "cheap""#)
+        .replace(r#"credits = "0.1""#, r#"credits = "x""#);
+    let found = flaws(&text);
+    assert_eq!(found.len(), 2, "{found:#?}");
+    assert!(found[0].starts_with("pack starter: price"), "{found:#?}");
+    assert!(found[1].starts_with("meter input_tokens of model gemini-3.1-pro: credits"), "{found:#?}");
+}
+
+#[test]
+fn a_file_is_named_when_it_is_wrong() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("shop.toml");
+    let missing = load(Some(&path)).unwrap_err().to_string();
+    assert!(missing.contains("shop.toml") && missing.contains("cannot be read"), "{missing}");
+    fs::write(&path, "plans = 1").unwrap();
+    let wrong = load(Some(&path)).unwrap_err().to_string();
+    assert!(wrong.contains("shop.toml") && wrong.contains("line 1"), "{wrong}");
+    fs::write(&path, BUILT_IN.replace("Business", "Team")).unwrap();
+    let catalog = load(Some(&path)).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(catalog.plan("business").unwrap().display_name, "Team");
+}
+
+#[test]
+fn meters_rates_and_scopes_are_bounded() {
+    let meter = |number: usize| format!(r#"{{ id = "m{number}", unit = "u", credits = "1" }}"#);
+    let meters = |count: usize| format!("[{}]", (0..count).map(meter).collect::<Vec<_>>().join(", "));
+    let change =
+        |day: usize| format!(r#"{{ from = "2027-{:02}-{:02}T00:00:00Z", credits = "1" }}"#, day / 28 + 1, day % 28 + 1);
+    let changes = |count: usize| (0..count).map(change).collect::<Vec<_>>().join(", ");
+    let rates =
+        |count: usize| format!(r#"[{{ id = "m", unit = "u", credits = "1", changes = [{}] }}]"#, changes(count));
+    let names = |count: usize| (0..count).map(|it| format!("\"p{it}\"")).collect::<Vec<_>>().join(", ");
+    let scoped = |count: usize| format!("credits = \"300\"\nscope = {{ projects = [{}] }}", names(count));
+    let cases = [
+        (VEO, meters(32), None),
+        (VEO, meters(33), Some("model veo-3.1 must have 1 to 32 meters")),
+        (VEO, meters(10_000), Some("model veo-3.1 must have 1 to 32 meters")),
+        (VEO, rates(63), None),
+        (VEO, rates(64), Some("at most 63 changes")),
+        (r#"credits = "300""#, scoped(32), None),
+        (r#"credits = "300""#, scoped(33), Some("pack starter: scope must name at most 32 projects")),
+    ];
+    for (from, to, said) in cases {
+        assert!(BUILT_IN.contains(from), "the built-in catalog has {from}");
+        let found = flaws(&BUILT_IN.replacen(from, &to, 1));
+        match said {
+            None => assert_eq!(found, [""; 0], "{to}"),
+            Some(said) => assert!(found.iter().any(|flaw| flaw.contains(said)), "{said}: {found:#?}"),
+        }
+    }
+    let long = "x".repeat(1_100_000);
+    let found = flaws(&BUILT_IN.replacen("Starter", &long, 1));
+    assert!(found[0].contains("too long to be kept"), "{found:?}");
+}
+
+/// Nothing that is optional, and everything that is.
+const SMALL: &str = r#"
+plans = [{ id = "free", name = "Free", price = "0 USD", credits = "0.0", seats = 5 }]
+packs = []
+"#;
+const LARGE: &str = r#"
+[[plans]]
+id = "free"
+name = "Free"
+price = "0.00 USD"
+credits = "00010.500"
+seats = 5
+features = ["single_sign_on", "organizations"]
+scope = { projects = ["b", "a"], models = ["veo"] }
+
+[[plans]]
+id = "contract"
+name = "Contract"
+contract = true
+seats = 7
+
+[[packs]]
+id = "starter"
+name = "Starter"
+price = "20 USD"
+credits = "300"
+scope = { models = ["veo"] }
+
+[[models]]
+name = "Veo"
+id = "veo"
+meters = [{ credits = "6.0", unit = "second", id = "seconds", changes = [{ from = "2027-01-01T01:00:00+01:00", credits = "5" }] }]
+"#;
+
+/// These texts are what stored catalogs are recognised by: they may never change.
+#[test]
+fn a_catalog_has_one_text() {
+    let text = |file: &str| canonical(&parse(file).unwrap()).unwrap();
+    assert_eq!(
+        text(SMALL),
+        r#"{"plans":[{"id":"free","name":"Free","price":"0.00 USD","credits":"0","seats":5}],"packs":[]}"#
+    );
+    let large = concat!(
+        r#"{"plans":[{"id":"free","name":"Free","price":"0.00 USD","credits":"10.5","#,
+        r#""scope":{"models":["veo"],"projects":["a","b"]},"seats":5,"features":["organizations","single_sign_on"]},"#,
+        r#"{"id":"contract","name":"Contract","seats":7,"contract":true}],"#,
+        r#""packs":[{"id":"starter","name":"Starter","price":"20.00 USD","credits":"300","scope":{"models":["veo"]}}],"#,
+        r#""models":[{"id":"veo","name":"Veo","meters":[{"id":"seconds","unit":"second","credits":"6","#,
+        r#""changes":[{"from":"2027-01-01T00:00:00Z","credits":"5"}]}]}]}"#,
+    );
+    assert_eq!(text(LARGE), large);
+    for file in [SMALL, LARGE, BUILT_IN] {
+        let catalog = parse(file).unwrap();
+        assert_eq!(from_canonical(&text(file)).unwrap(), catalog, "it reads back as it was");
+    }
+    assert_ne!(text(BUILT_IN), text(&BUILT_IN.replacen("\"6\"", "\"6.000001\"", 1)), "another rate, another catalog");
+    assert!(from_canonical("{}").is_err() && from_canonical(&large.replace("\"5\"", "5")).is_err());
+}

@@ -1,0 +1,46 @@
+//! The deployment's own rules: what decisions on every account rest on alike.
+//!
+//! They are replaced as a whole when the catalog or the deployment's policy changes; a decision rests on the set
+//! that its state was given, and says so by keeping it.
+
+use bursar_time::Span;
+
+use super::catalog::CatalogVersion;
+use super::operation::OperationKey;
+use super::rates::RateCard;
+
+/// Who may spend.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Spending {
+    /// Users' own tokens and services.
+    #[default]
+    UsersAndServices,
+    /// Services alone: a user's own token may neither charge nor hold.
+    Services,
+}
+
+/// What holds for every account.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// What models cost.
+    pub rates: RateCard,
+    /// Which catalog these rates are of.
+    pub catalog_version: CatalogVersion,
+    /// Who may spend.
+    pub spending: Spending,
+    /// How long a hold may last at most.
+    pub max_hold: Span,
+    /// How many holds may be open in one account.
+    pub max_open_holds: u32,
+    /// The installation's key for operation ids.
+    pub key: OperationKey,
+}
+
+impl Rules {
+    /// How many lots with something left or held an account may have: what every charge has to look at.
+    pub const MAX_LIVE_LOTS: usize = 1_000;
+    /// The longest that a hold may ever last.
+    pub const MAX_HOLD: Span = Span::DAY;
+    /// How many holds may be open in one account unless the deployment says otherwise.
+    pub const MAX_OPEN_HOLDS: u32 = 10_000;
+}

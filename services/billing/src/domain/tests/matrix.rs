@@ -1,0 +1,176 @@
+//! Who may do what: actor × operation × who placed the hold. The last column is the answer.
+
+use super::script::actor;
+use super::world::{World, at, credits, rules, service, work};
+use crate::domain::*;
+
+/// An account with credits, a charge and a hold that `placer` placed.
+struct Scene {
+    world: World,
+    hold: bursar_id::HoldId,
+    charge: bursar_id::ChargeId,
+    lot: bursar_id::LotId,
+}
+
+fn grant() -> Command {
+    Command::Grant(GrantCommand {
+        amount: credits(10),
+        source: LotSource::Pack,
+        priority: 0,
+        scope: Scope::default(),
+        effective_at: None,
+        expires_at: None,
+        origin: Origin::default(),
+        note: None,
+        begins: None,
+    })
+}
+
+fn charge() -> Command {
+    let cost = Cost::Amount(credits(1));
+    Command::Charge(ChargeCommand { cost, attribution: work(1), labels: Labels::default(), occurred_at: None })
+}
+
+fn hold() -> Command {
+    let (amount, ttl) = (credits(1), bursar_time::Span::HOUR);
+    Command::Hold(HoldCommand { amount, ttl, attribution: work(1), labels: Labels::default() })
+}
+
+fn scene(placer: &str, spending: Spending) -> Scene {
+    let mut world = World::new(rules());
+    let mut run = |who: &Actor, command: Command| world.run(&Request::unnamed(command), who, at(0)).unwrap();
+    let Outcome::Granted(granted) = run(&service(1), grant()) else { panic!("no grant") };
+    let Outcome::Charged(charged) = run(&actor(placer), charge()) else { panic!("no charge") };
+    let Outcome::Held(held) = run(&actor(placer), hold()) else { panic!("no hold") };
+    world.change_rules(|rules| rules.spending = spending);
+    Scene { world, hold: held.hold.id, charge: charged.charge.id, lot: granted.lot.id }
+}
+
+fn command(scene: &Scene, operation: &str) -> Command {
+    let (hold, lot) = (scene.hold, scene.lot);
+    match operation {
+        "charge" => charge(),
+        "hold" => self::hold(),
+        "capture" => Command::Capture(CaptureCommand { hold, cost: None, allow_excess: false }),
+        "release" => Command::Release { hold },
+        "refund" => Command::Refund(RefundCommand { charge: scene.charge, amount: None }),
+        "grant" => grant(),
+        "void" => Command::Void(VoidCommand { lot, note: None }),
+        "erase" => Command::Erase { member: None },
+        "sweep" => Command::Sweep,
+        other => panic!("no such operation: {other}"),
+    }
+}
+
+fn answer(actor_text: &str, operation: &str, placer: &str, spending: Spending) -> &'static str {
+    let mut scene = scene(placer, spending);
+    let command = command(&scene, operation);
+    let who = actor(actor_text);
+    match scene.world.run(&Request::unnamed(command), &who, at(1)) {
+        Ok(_) => {
+            scene.world.forget();
+            let last = scene.world.store.entry(scene.world.store.entries.len() as u64);
+            if operation != "sweep" {
+                assert_eq!(last.actor, who, "the entry says who acted");
+            }
+            "done"
+        }
+        Err(Refusal::HoldNotYours) => "not yours",
+        Err(Refusal::RefundByServicesOnly) => "services refund",
+        Err(Refusal::SpendingByServicesOnly) => "services spend",
+        Err(other) => panic!("{actor_text} {operation} {placer}: {other}"),
+    }
+}
+
+const ACTORS: [&str; 10] = ["u1", "u2", "k1", "k2", "o1/u1", "o1/u2", "s1", "s2", "s1/u1", "job"];
+
+/// Settling: who (a row) what (its words) placed by whom (a column of [`ACTORS`]): `+` done, `-` not yours.
+const SETTLING: [(&str, &str); 10] = [
+    // u1 u2 k1 k2 o1/u1 o1/u2 s1 s2 s1/u1 job
+    ("u1", "+ - + - + - - - - -"),
+    ("u2", "- + - + - + - - - -"),
+    ("k1", "+ - + - + - - - - -"),
+    ("k2", "- + - + - + - - - -"),
+    ("o1/u1", "+ - + - + - - - - -"),
+    ("o1/u2", "- + - + - + - - - -"),
+    ("s1", "+ + + + + + + + + +"),
+    ("s2", "+ + + + + + + + + +"),
+    ("s1/u1", "+ + + + + + + + + +"),
+    ("job", "+ + + + + + + + + +"),
+];
+
+/// A user's power reaches what that user's own tokens placed; a service's reaches everything.
+#[test]
+fn who_may_settle_a_hold_depends_on_who_placed_it() {
+    for (who, row) in SETTLING {
+        let columns: Vec<&str> = row.split(' ').collect();
+        assert_eq!(columns.len(), ACTORS.len());
+        for (placer, mark) in ACTORS.into_iter().zip(columns) {
+            let expected = if mark == "+" { "done" } else { "not yours" };
+            for operation in ["capture", "release"] {
+                // Whether users may spend makes no difference to what they have reserved.
+                for spending in [Spending::UsersAndServices, Spending::Services] {
+                    let said = answer(who, operation, placer, spending);
+                    assert_eq!(said, expected, "{who} {operation} what {placer} placed, {spending:?}");
+                }
+            }
+        }
+    }
+}
+
+/// What does not depend on who placed anything: actor, then charge and hold where users and services spend, the same
+/// where services alone do, and refund.
+#[test]
+fn who_may_spend_and_refund() {
+    const CASES: [(&str, &str, &str, &str); 10] = [
+        ("u1", "done", "services spend", "services refund"),
+        ("u2", "done", "services spend", "services refund"),
+        ("k1", "done", "services spend", "services refund"),
+        ("k2", "done", "services spend", "services refund"),
+        ("o1/u1", "done", "services spend", "services refund"),
+        ("o1/u2", "done", "services spend", "services refund"),
+        ("s1", "done", "done", "done"),
+        ("s2", "done", "done", "done"),
+        ("s1/u1", "done", "done", "done"),
+        ("job", "done", "done", "done"),
+    ];
+    assert_eq!(CASES.map(|(who, ..)| who), ACTORS);
+    for (who, everybody, services, refund) in CASES {
+        for placer in ACTORS {
+            for operation in ["charge", "hold"] {
+                assert_eq!(answer(who, operation, placer, Spending::UsersAndServices), everybody, "{who} {operation}");
+                assert_eq!(answer(who, operation, placer, Spending::Services), services, "{who} {operation}");
+            }
+            for spending in [Spending::UsersAndServices, Spending::Services] {
+                assert_eq!(answer(who, "refund", placer, spending), refund, "{who} refunds what {placer} charged");
+            }
+        }
+    }
+}
+
+/// Who may grant, void and erase is the RPCs' own business: the engine books it under the actor's name.
+#[test]
+fn everybody_who_gets_this_far_may_keep_the_books() {
+    for who in ACTORS {
+        for operation in ["grant", "void", "erase", "sweep"] {
+            for spending in [Spending::UsersAndServices, Spending::Services] {
+                assert_eq!(answer(who, operation, "s1", spending), "done", "{who} {operation}");
+            }
+        }
+    }
+}
+
+/// A key is written down with the charge or hold that it made.
+#[test]
+fn what_a_key_made_names_the_key() {
+    for (who, key) in [("k2", Some(super::world::id(2))), ("u2", None), ("s1/u2", None)] {
+        let mut scene = scene(who, Spending::UsersAndServices);
+        scene.world.forget();
+        let named = scene.world.store.ledger().into_iter().filter_map(|entry| match entry.event {
+            Event::Charge(it) => Some(it.key),
+            Event::Hold(it) => Some(it.key),
+            _ => None,
+        });
+        assert_eq!(named.collect::<Vec<_>>(), [key, key], "{who}");
+    }
+}
