@@ -7,9 +7,7 @@ use bursar_testkit::{engines, refused};
 use bursar_time::Span;
 use tonic::Code;
 
-use crate::words::{
-    Charging, Holding, Spending, Under, free, give_back, give_back_part, grant, reserve, settle, spend,
-};
+use crate::words::{Holding, Spending, Under, free, give_back, give_back_part, grant, reserve, settle, spend};
 use crate::world::World;
 
 /// Amounts that nobody can ask for.
@@ -49,18 +47,16 @@ engines! {
             let answers = [
                 refused(ana.charge(spend(owner, amount)).await, Code::InvalidArgument, "INVALID_FIELDS"),
                 refused(ana.hold(reserve(owner, amount)).await, Code::InvalidArgument, "INVALID_FIELDS"),
-                refused(ana.capture(settle(&hold, amount)).await, Code::InvalidArgument, "INVALID_FIELDS"),
-                refused(ana.refund(give_back_part(&charge, amount)).await, Code::InvalidArgument, "INVALID_FIELDS"),
+                refused(world.product().refund(give_back_part(&charge, amount)).await, Code::InvalidArgument, "INVALID_FIELDS"),
                 refused(world.operator().grant_credits(grant(owner, amount)).await, Code::InvalidArgument, "INVALID_FIELDS"),
             ];
             for answer in answers {
                 assert_eq!(answer.fields, ["amount"], "{amount:?}");
             }
         }
-        for quantity in BAD_AMOUNTS {
-            let request = spend(owner, "1").quantity(quantity);
-            let bad = refused(ana.charge(request).await, Code::InvalidArgument, "INVALID_FIELDS");
-            assert_eq!(bad.fields, ["quantity"], "{quantity:?}");
+        for amount in BAD_AMOUNTS {
+            let bad = refused(ana.capture(settle(&hold, amount)).await, Code::InvalidArgument, "INVALID_FIELDS");
+            assert_eq!(bad.fields, ["amount"], "{amount:?}");
         }
         assert_eq!(world.seq(owner).await, seq, "nothing was written");
         world.audit(owner).await;
@@ -121,7 +117,6 @@ engines! {
         let long = "x".repeat(129);
         let far = prost_types::Timestamp { seconds: 253_402_300_800, nanos: 0 };
         let cases: Vec<(pb::ChargeRequest, &[&str])> = vec![
-            (pb::ChargeRequest { owner: String::new(), ..good() }, &["owner"]),
             (pb::ChargeRequest { owner: "usr_".to_owned(), ..good() }, &["owner"]),
             (pb::ChargeRequest { owner: ana.owner.to_string().to_uppercase(), ..good() }, &["owner"]),
             (pb::ChargeRequest { member: "somebody".to_owned(), ..good() }, &["member"]),
@@ -134,8 +129,8 @@ engines! {
             (good().under("a\0b"), &["request_id"]),
             (pb::ChargeRequest { occurred_at: Some(far), ..good() }, &["occurred_at"]),
             (
-                pb::ChargeRequest { occurred_at: Some(far), ..spend(ana.owner, "x").quantity("0").on_model(&long).under(&long) },
-                &["amount", "model", "occurred_at", "quantity", "request_id"],
+                pb::ChargeRequest { occurred_at: Some(far), ..spend(ana.owner, "x").on_model(&long).under(&long) },
+                &["amount", "model", "occurred_at", "request_id"],
             ),
         ];
         for (request, fields) in cases {
@@ -143,7 +138,11 @@ engines! {
             let bad = refused(ana.charge(request).await, Code::InvalidArgument, "INVALID_FIELDS");
             assert_eq!(bad.fields, fields, "{what}");
         }
+        let nobodys = pb::ChargeRequest { owner: String::new(), ..good().by(ana.user) };
+        let bad = refused(world.product().charge(nobodys.clone()).await, Code::InvalidArgument, "INVALID_FIELDS");
+        assert_eq!(bad.fields, ["owner"], "a service must name it");
         assert_eq!(world.seq(ana.owner).await, seq);
+        assert_eq!(ana.charged(nobodys).await.owner, ana.owner.to_string(), "a user need not");
         ana.charged(good().for_project(&"x".repeat(128)).on_model("ü 1").under(&"x".repeat(128))).await;
         world.audit(ana.owner).await;
     }
@@ -154,14 +153,15 @@ engines! {
         let hold = ana.held(reserve(ana.owner, "4")).await;
         let done = ana.held(reserve(ana.owner, "1")).await;
         let charge = ana.captured(settle(&done, "1")).await;
-        let refund = ana.refund(give_back(&charge)).await.unwrap().refund.unwrap();
+        let refund = world.product().refund(give_back(&charge)).await.unwrap().refund.unwrap();
         let seq = world.seq(ana.owner).await;
         refused(ana.capture(settle(&hold, "4.5")).await, Code::FailedPrecondition, "CAPTURE_ABOVE_HOLD");
         refused(ana.capture(settle(&done, "1")).await, Code::FailedPrecondition, "HOLD_SETTLED");
-        refused(ben.capture(settle(&hold, "1")).await, Code::NotFound, "NOT_FOUND");
-        refused(ben.release(free(&hold)).await, Code::NotFound, "NOT_FOUND");
-        let of_refund = pb::RefundRequest { charge_id: refund.id, ..Default::default() };
-        refused(ana.refund(of_refund).await, Code::NotFound, "NOT_FOUND");
+        let elsewhere = pb::Hold { owner: ben.owner.to_string(), ..hold.clone() };
+        refused(ben.capture(settle(&elsewhere, "1")).await, Code::NotFound, "NOT_FOUND");
+        refused(ben.release(free(&elsewhere)).await, Code::NotFound, "NOT_FOUND");
+        let of_refund = pb::RefundRequest { charge_id: refund.id, ..give_back(&charge) };
+        refused(world.product().refund(of_refund).await, Code::NotFound, "NOT_FOUND");
         let bad = refused(ana.release(pb::ReleaseRequest::default()).await, Code::InvalidArgument, "INVALID_FIELDS");
         assert_eq!(bad.fields, ["hold_id"]);
         assert_eq!(world.seq(ana.owner).await, seq);

@@ -28,16 +28,19 @@ calls! {
     estimate on credits: EstimateRequest -> EstimateResponse;
     get_charge on credits: GetChargeRequest -> GetChargeResponse;
     get_hold on credits: GetHoldRequest -> GetHoldResponse;
+    list_holds on credits: ListHoldsRequest -> ListHoldsResponse;
     grant_credits on credits: GrantCreditsRequest -> GrantCreditsResponse;
     void_lot on credits: VoidLotRequest -> VoidLotResponse;
     get_balance on accounts: GetBalanceRequest -> GetBalanceResponse;
     list_lots on accounts: ListLotsRequest -> ListLotsResponse;
     list_ledger_entries on accounts: ListLedgerEntriesRequest -> ListLedgerEntriesResponse;
     verify_ledger on accounts: VerifyLedgerRequest -> VerifyLedgerResponse;
+    erase_details on accounts: EraseDetailsRequest -> EraseDetailsResponse;
     query_usage on usage: QueryUsageRequest -> QueryUsageResponse;
     list_plans on catalog: ListPlansRequest -> ListPlansResponse;
     list_packs on catalog: ListPacksRequest -> ListPacksResponse;
     list_models on catalog: ListModelsRequest -> ListModelsResponse;
+    get_catalog_version on catalog: GetCatalogVersionRequest -> GetCatalogVersionResponse;
     subscribe on subscriptions: SubscribeRequest -> SubscribeResponse;
     get_subscription on subscriptions: GetSubscriptionRequest -> GetSubscriptionResponse;
     get_entitlements on subscriptions: GetEntitlementsRequest -> GetEntitlementsResponse;
@@ -62,6 +65,11 @@ impl Caller {
         self.capture(request).await.expect("captured").charge.expect("a charge")
     }
 
+    /// A refund that must succeed.
+    pub(crate) async fn refunded(&self, request: pb::RefundRequest) -> pb::Refund {
+        self.refund(request).await.expect("refunded").refund.expect("a refund")
+    }
+
     /// A grant that must succeed.
     pub(crate) async fn granted(&self, request: pb::GrantCreditsRequest) -> pb::Lot {
         self.grant_credits(request).await.expect("granted").lot.expect("a lot")
@@ -69,13 +77,11 @@ impl Caller {
 
     /// A charge as it is now.
     pub(crate) async fn charge_now(&self, charge: &pb::Charge) -> pb::Charge {
-        let request = pb::GetChargeRequest { charge_id: charge.id.clone(), ..Default::default() };
-        self.get_charge(request).await.expect("there").charge.expect("a charge")
+        self.get_charge(crate::words::the_charge(charge)).await.expect("there").charge.expect("a charge")
     }
 
     /// A hold as it is now.
     pub(crate) async fn hold_now(&self, hold: &pb::Hold) -> pb::Hold {
-        let request = pb::GetHoldRequest { hold_id: hold.id.clone(), ..Default::default() };
-        self.get_hold(request).await.expect("there").hold.expect("a hold")
+        self.get_hold(crate::words::the_hold(hold)).await.expect("there").hold.expect("a hold")
     }
 }

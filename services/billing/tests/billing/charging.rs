@@ -1,4 +1,4 @@
-//! `Charge` and `Estimate`: what is spent, in which order, and what is refused.
+//! `Charge`: what is spent, in which order, and what is refused.
 
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::LotSource::{Allowance, Pack, Promotion};
@@ -7,7 +7,7 @@ use bursar_testkit::{at, engines, refused};
 use bursar_time::Span;
 use tonic::Code;
 
-use crate::words::{Charging, Granting, Spending, Under, grant, spend};
+use crate::words::{Granting, Spending, Under, grant, spend};
 use crate::world::World;
 
 engines! {
@@ -15,7 +15,7 @@ engines! {
         let world = World::on(db).await;
         let ana = world.person_with(1, "100").await;
         let worked_at = to_timestamp(at("2026-01-14T09:00:00Z"));
-        let request = spend(ana.owner, "12.500001").for_project("film").on_model("veo-3.1").quantity("2.5");
+        let request = spend(ana.owner, "12.500001").for_project("film").on_model("veo-3.1");
         let request = request.labelled("scene", "7").labelled("take", "a b").under("r1");
         let request = pb::ChargeRequest { occurred_at: Some(worked_at), ..request };
         let answer = ana.charge(request).await.unwrap();
@@ -25,7 +25,8 @@ engines! {
         assert!(charge.id.starts_with("chg_"), "{}", charge.id);
         assert_eq!((charge.owner.as_str(), charge.member.as_str()), (&*ana.owner.to_string(), &*ana.user.to_string()));
         assert_eq!((charge.amount.as_str(), charge.refunded.as_str()), ("12.500001", "0"));
-        assert_eq!((&*charge.project, &*charge.model, &*charge.quantity), ("film", "veo-3.1", "2.5"));
+        assert_eq!((&*charge.project, &*charge.model), ("film", "veo-3.1"));
+        assert_eq!((charge.components.len(), charge.catalog_version), (0, 0), "by amount nothing is priced");
         assert_eq!(charge.labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>(), ["scene=7", "take=a b"]);
         assert_eq!((charge.occurred_at, charge.created_at), (Some(worked_at), Some(to_timestamp(world.now()))));
         assert_eq!((charge.hold_id.as_str(), charge.seq), ("", 2), "the grant was the first entry");
@@ -101,49 +102,12 @@ engines! {
         world.audit(ana.owner).await;
     }
 
-    async fn the_rate_card_prices_a_quantity(db: TestDb) {
-        let world = World::on(db).await;
-        let ana = world.person_with(1, "100").await;
-        let estimate = |model: &str, quantity: &str| pb::EstimateRequest { model: model.to_owned(), quantity: quantity.to_owned() };
-        let priced = ana.estimate(estimate("veo-3.1", "2.5")).await.unwrap();
-        assert_eq!((&*priced.amount, &*priced.unit, &*priced.credits_per_unit), ("15", "second", "6"));
-        let tiny = world.product().estimate(estimate("gemini-3.1-pro", "0.000001")).await.unwrap();
-        assert_eq!(tiny.amount, "0.000001", "rounded up: nothing is free");
-
-        let charge = ana.charged(spend(ana.owner, "").on_model("veo-3.1").quantity("2.5")).await;
-        assert_eq!((&*charge.amount, &*charge.quantity), ("15", "2.5"));
-        let charge = ana.charged(spend(ana.owner, "1").on_model("unheard-of").quantity("9")).await;
-        assert_eq!((&*charge.amount, &*charge.quantity), ("1", "9"), "with an amount the quantity is only noted");
-
-        let seq = world.seq(ana.owner).await;
-        let unknown = spend(ana.owner, "").on_model("unheard-of").quantity("1");
-        refused(ana.charge(unknown).await, Code::NotFound, "MODEL_NOT_FOUND");
-        refused(ana.estimate(estimate("unheard-of", "1")).await, Code::NotFound, "MODEL_NOT_FOUND");
-        let bad = refused(ana.estimate(estimate("", "0")).await, Code::InvalidArgument, "INVALID_FIELDS");
-        assert_eq!(bad.fields, ["model", "quantity"]);
-        let nameless = refused(ana.charge(spend(ana.owner, "").quantity("1")).await, Code::InvalidArgument, "INVALID_FIELDS");
-        assert_eq!(nameless.fields, ["model"]);
-        assert_eq!(world.seq(ana.owner).await, seq);
-        world.audit(ana.owner).await;
-    }
-
-    async fn absurd_quantities_never_fail_a_charge(db: TestDb) {
-        let world = World::on(db).await;
-        let ana = world.person_with(1, "100").await;
-        for _ in 0..12 {
-            ana.charged(spend(ana.owner, "1").quantity("1000000000000")).await;
-        }
-        let usage = ana.query_usage(crate::words::usage_of(ana.owner, &[])).await.unwrap().rows;
-        assert_eq!((&*usage[0].quantity, usage[0].count), ("9223372036854.775807", 12), "the sum stays at its greatest");
-        world.audit(ana.owner).await;
-    }
-
     async fn a_period_counts_what_was_spent_in_it(db: TestDb) {
         let world = World::on(db).await;
         let ana = world.person_with(1, "100").await;
         let first = ana.charged(spend(ana.owner, "10")).await;
         ana.charged(spend(ana.owner, "5")).await;
-        ana.refund(crate::words::give_back_part(&first, "4")).await.unwrap();
+        world.product().refund(crate::words::give_back_part(&first, "4")).await.unwrap();
         let balance = world.balance(ana.owner).await;
         assert_eq!(balance.spent_this_period, "11");
         let period = [balance.period_start.unwrap(), balance.period_end.unwrap()];

@@ -47,6 +47,11 @@ engines! {
             ("expired", good().effective(Timestamp::EPOCH).expiring(before), &["expires_at"]),
             ("expires when it begins", good().effective(soon).expiring(soon), &["expires_at"]),
             ("a pack that expires", good().out_of(LotSource::Pack).expiring(soon), &["expires_at"]),
+            ("a scope that names nothing", good().only_for(&[], &[]), &["scope"]),
+            ("a model that is not there", good().only_for(&["veo-3.1", "unheard-of"], &[]), &["scope.models"]),
+            ("a model twice", good().only_for(&["veo-3.1", "veo-3.1"], &[]), &["scope"]),
+            ("a project that is no name", good().only_for(&[], &["a\nb"]), &["scope.projects"]),
+            ("33 projects", good().only_for(&[], &["x"; 33]), &["scope"]),
             ("note", note(501), &["note"]),
             ("request id", good().under(&"x".repeat(129)), &["request_id"]),
             ("all at once", grant(ana.owner, "0").out_of(LotSource::Unspecified).at_priority(5_000), &["amount", "priority", "source"]),
@@ -67,7 +72,7 @@ engines! {
         refused(more, Code::FailedPrecondition, "BALANCE_TOO_LARGE");
         let charge = ana.charged(spend(ana.owner, "1000000000000")).await;
         world.operator().granted(grant(ana.owner, "1")).await;
-        refused(ana.refund(give_back(&charge)).await, Code::FailedPrecondition, "BALANCE_TOO_LARGE");
+        refused(world.product().refund(give_back(&charge)).await, Code::FailedPrecondition, "BALANCE_TOO_LARGE");
         world.audit(ana.owner).await;
     }
 
@@ -76,27 +81,30 @@ engines! {
         let ana = world.person(1);
         let lot = world.operator().granted(grant(ana.owner, "10")).await;
         ana.charged(spend(ana.owner, "4")).await;
-        let request = pb::VoidLotRequest { note: "a mistake".to_owned(), ..void(&lot) };
+        let request = pb::VoidLotRequest { note: "a mistake".to_owned(), ..void(ana.owner, &lot) };
         let answer = world.operator().void_lot(request.clone().under("v1")).await.unwrap();
         let voided = answer.lot.unwrap();
         assert_eq!((&*voided.voided, &*voided.spent, &*voided.remaining, answer.replayed), ("6", "4", "0", false));
         assert_eq!(world.available(ana.owner).await, "0");
         let again = world.operator().void_lot(request.clone().under("v1")).await.unwrap();
-        assert_eq!((again.lot, again.replayed), (Some(voided), true));
+        assert_eq!((&again.lot, again.replayed), (&Some(voided), true));
 
         let seq = world.seq(ana.owner).await;
-        refused(world.operator().void_lot(request.under("v2")).await, Code::FailedPrecondition, "LOT_EMPTY");
+        for request in [request.clone().under("v2"), request.clone()] {
+            let as_it_is = world.operator().void_lot(request).await.unwrap();
+            assert_eq!((as_it_is.lot, as_it_is.replayed), (again.lot.clone(), true), "voided is voided");
+        }
         let short = world.operator().granted(grant(ana.owner, "1").expiring(world.in_(Span::MINUTE))).await;
         world.passes(Span::MINUTE);
-        refused(world.operator().void_lot(void(&short)).await, Code::FailedPrecondition, "LOT_EMPTY");
+        refused(world.operator().void_lot(void(ana.owner, &short)).await, Code::FailedPrecondition, "LOT_EMPTY");
         let nothing: LotId = id(77);
-        let nothing = pb::VoidLotRequest { lot_id: nothing.to_string(), ..Default::default() };
+        let nothing = pb::VoidLotRequest { lot_id: nothing.to_string(), ..void(ana.owner, &lot) };
         refused(world.operator().void_lot(nothing).await, Code::NotFound, "NOT_FOUND");
-        let elsewhere = pb::VoidLotRequest { owner: world.person(2).owner.to_string(), ..void(&lot) };
+        let elsewhere = pb::VoidLotRequest { owner: world.person(2).owner.to_string(), ..void(ana.owner, &lot) };
         refused(world.operator().void_lot(elsewhere).await, Code::NotFound, "NOT_FOUND");
-        let bad = pb::VoidLotRequest { lot_id: "lot".into(), ..Default::default() };
+        let bad = pb::VoidLotRequest { lot_id: "lot".into(), ..void(ana.owner, &lot) };
         assert_eq!(refused(world.operator().void_lot(bad).await, Code::InvalidArgument, "INVALID_FIELDS").fields, ["lot_id"]);
-        let bad = pb::VoidLotRequest { note: "x".repeat(501), ..void(&lot) }.under(&"x".repeat(129));
+        let bad = pb::VoidLotRequest { note: "x".repeat(501), ..void(ana.owner, &lot) }.under(&"x".repeat(129));
         let bad = refused(world.operator().void_lot(bad).await, Code::InvalidArgument, "INVALID_FIELDS");
         assert_eq!(bad.fields, ["note", "request_id"]);
         assert_eq!(world.seq(ana.owner).await, seq + 2, "the short lot and its expiry");
@@ -109,9 +117,9 @@ engines! {
         let lot = world.operator().granted(grant(ana.owner, "1")).await;
         let (user, product, nobody) = (&ana.calls, world.product(), world.nobody());
         refused(user.grant_credits(grant(ana.owner, "1")).await, Code::PermissionDenied, "CALLER_NOT_ALLOWED");
-        refused(user.void_lot(void(&lot)).await, Code::PermissionDenied, "CALLER_NOT_ALLOWED");
+        refused(user.void_lot(void(ana.owner, &lot)).await, Code::PermissionDenied, "CALLER_NOT_ALLOWED");
         refused(product.grant_credits(grant(ana.owner, "1")).await, Code::PermissionDenied, "SERVICE_ROLE_NOT_ALLOWED");
-        refused(product.void_lot(void(&lot)).await, Code::PermissionDenied, "SERVICE_ROLE_NOT_ALLOWED");
+        refused(product.void_lot(void(ana.owner, &lot)).await, Code::PermissionDenied, "SERVICE_ROLE_NOT_ALLOWED");
         refused(nobody.grant_credits(grant(ana.owner, "1")).await, Code::Unauthenticated, "TOKEN_MISSING");
         assert_eq!(world.available(ana.owner).await, "1");
     }

@@ -8,7 +8,7 @@ use bursar_testkit::{engines, id, refused};
 use bursar_time::Span;
 use tonic::Code;
 
-use crate::words::{Granting, Holding, Spending, Under, free, grant, lots_of, reserve, settle, spend, void};
+use crate::words::{Granting, Holding, Spending, Under, free, grant, lots_of, reserve, settle, spend, the_hold, void};
 use crate::world::World;
 
 engines! {
@@ -87,7 +87,7 @@ engines! {
         let ana = world.person(1);
         let lot = world.operator().granted(grant(ana.owner, "10")).await;
         let hold = ana.held(reserve(ana.owner, "4")).await;
-        let voided = world.operator().void_lot(void(&lot)).await.unwrap().lot.unwrap();
+        let voided = world.operator().void_lot(void(ana.owner, &lot)).await.unwrap().lot.unwrap();
         assert_eq!((&*voided.voided, &*voided.held, &*voided.remaining), ("6", "4", "0"));
         ana.captured(settle(&hold, "1")).await;
         let lot = &ana.list_lots(lots_of(ana.owner)).await.unwrap().lots[0];
@@ -133,16 +133,17 @@ engines! {
         let nobodys: HoldId = id(77);
         let nothing = pb::Hold { id: nobodys.to_string(), ..hold.clone() };
         for hold in [&hold, &nothing] {
-            let get = pb::GetHoldRequest { hold_id: hold.id.clone(), owner: String::new() };
             let mut answers = Vec::new();
-            answers.push(refused(ben.get_hold(get.clone()).await, Code::NotFound, "NOT_FOUND").message);
-            answers.push(refused(ben.capture(settle(hold, "1")).await, Code::NotFound, "NOT_FOUND").message);
-            answers.push(refused(ben.release(free(hold)).await, Code::NotFound, "NOT_FOUND").message);
-            let named = pb::GetHoldRequest { owner: ana.owner.to_string(), ..get.clone() };
-            answers.push(refused(ben.get_hold(named).await, Code::NotFound, "NOT_FOUND").message);
-            let wrong = pb::GetHoldRequest { owner: ben.owner.to_string(), ..get };
+            for owner in [ben.owner.to_string(), String::new()] {
+                let hold = pb::Hold { owner, ..hold.clone() };
+                answers.push(refused(ben.get_hold(the_hold(&hold)).await, Code::NotFound, "NOT_FOUND").message);
+                answers.push(refused(ben.capture(settle(&hold, "1")).await, Code::NotFound, "NOT_FOUND").message);
+                answers.push(refused(ben.release(free(&hold)).await, Code::NotFound, "NOT_FOUND").message);
+            }
+            let wrong = pb::GetHoldRequest { owner: ben.owner.to_string(), ..the_hold(hold) };
             answers.push(refused(world.product().get_hold(wrong).await, Code::NotFound, "NOT_FOUND").message);
-            assert_eq!(answers, ["no such hold"; 5], "{}", hold.id);
+            assert_eq!(answers, ["no such hold"; 7], "{}", hold.id);
+            refused(ben.get_hold(the_hold(hold)).await, Code::PermissionDenied, "NOT_A_MEMBER");
         }
         let hold_id = hold.id.clone();
         let right = pb::GetHoldRequest { hold_id, owner: ana.owner.to_string() };

@@ -96,8 +96,8 @@ engines! {
         let (ana, ben) = (world.person_with(1, "100").await, world.person_with(2, "100").await);
         // Something that the database refuses and no validation sees.
         let poison = match world.engine() {
-            Engine::Postgres => "ALTER TABLE ledger_entries ADD CONSTRAINT poison CHECK (project <> 'poison')",
-            Engine::Sqlite => "CREATE TRIGGER poison BEFORE INSERT ON ledger_entries WHEN NEW.project = 'poison'
+            Engine::Postgres => "ALTER TABLE usage_hours ADD CONSTRAINT poison CHECK (project <> 'poison')",
+            Engine::Sqlite => "CREATE TRIGGER poison BEFORE INSERT ON usage_hours WHEN NEW.project = 'poison'
                 BEGIN SELECT RAISE(ABORT, 'poison'); END",
         };
         world.by_hand(poison).await.unwrap();

@@ -2,6 +2,7 @@
 
 use bursar_id::Role;
 use bursar_proto::billing::v1 as pb;
+use bursar_proto::billing::v1::ActorKind;
 use bursar_proto::billing::v1::EntryKind::{
     self, Capture, Charge, Expire, Grant, Hold, HoldLapsed, Refund, Release, Void,
 };
@@ -28,12 +29,16 @@ async fn eventful(world: &World) -> Person {
     ana.captured(settle(&kept, "1")).await;
     let freed = ana.held(reserve(owner, "1")).await;
     ana.release(free(&freed)).await.unwrap();
-    ana.refund(give_back(&charge)).await.unwrap();
+    world.product().refund(give_back(&charge)).await.unwrap();
     ana.held(reserve(owner, "1").lasting(Span::MINUTE)).await;
     world.passes(Span::HOUR);
     crate::world::until("the lapse and the expiry are booked", async || world.seq(owner).await == 11).await;
     let other = world.operator().granted(grant(owner, "4")).await;
-    world.operator().void_lot(pb::VoidLotRequest { note: "a mistake".into(), ..void(&other) }).await.unwrap();
+    world
+        .operator()
+        .void_lot(pb::VoidLotRequest { note: "a mistake".into(), ..void(ana.owner, &other) })
+        .await
+        .unwrap();
     drop(short);
     ana
 }
@@ -80,6 +85,12 @@ engines! {
         let expected = ["", "", "", "", "hld", "", "hld", "chg", "", "hld", "lot", "", "lot"];
         assert_eq!(subjects, expected);
         assert_eq!((&*entries[12].note, &*entries[12].member), ("a mistake", ""));
+        assert_eq!((&*entries[7].refunded_after, &*entries[6].refunded_after), ("2", ""));
+        let actors: Vec<_> = entries.iter().map(|it| it.actor.as_ref().unwrap().kind()).collect();
+        let (user, service, job) = (ActorKind::User, ActorKind::Service, ActorKind::Job);
+        let expected = [service, service, user, user, user, user, user, service, user, job, job, service, service];
+        assert_eq!(actors, expected);
+        assert!(entries.iter().all(|it| it.spendable_after == it.available_after && !it.details_erased));
         let verdict = ana.verify_ledger(audit_of(ana.owner)).await.unwrap();
         assert_eq!((verdict.valid, verdict.entries, verdict.head_hash), (true, 13, entries[12].hash.clone()));
         world.audit(ana.owner).await;
@@ -197,14 +208,18 @@ engines! {
         let identity = world.service(ServiceRole::Identity);
         refused(identity.get_balance(balance_of(team)).await, Code::PermissionDenied, "SERVICE_ROLE_NOT_ALLOWED");
         malformed_owners(&stranger).await;
+        // A user may leave the owner out, a service may not.
+        assert_eq!(away.get_balance(pb::GetBalanceRequest::default()).await.unwrap().available, "0", "its context");
+        let nobodys = product.get_balance(pb::GetBalanceRequest::default()).await;
+        assert_eq!(refused(nobodys, Code::InvalidArgument, "INVALID_FIELDS").fields, ["owner"]);
     }
 }
 
 async fn malformed_owners(caller: &Caller) {
-    for owner in ["", "me", "prj_00000000000000000000000001"].map(str::to_owned) {
+    for owner in ["me", "prj_00000000000000000000000001"].map(str::to_owned) {
         let answers = [
             refused(
-                caller.get_balance(pb::GetBalanceRequest { owner: owner.clone() }).await,
+                caller.get_balance(pb::GetBalanceRequest { owner: owner.clone(), ..Default::default() }).await,
                 Code::InvalidArgument,
                 "INVALID_FIELDS",
             ),

@@ -3,18 +3,21 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod actors;
 mod auditing;
 mod bad_input;
 mod batches;
 mod calls;
 mod charging;
 mod costs;
+mod erasing;
 mod fakes;
 mod granting;
 mod holding;
 mod lanes;
 mod ledgers;
 mod members;
+mod metering;
 mod policies;
 mod races;
 mod refunding;
@@ -22,6 +25,7 @@ mod refusals;
 mod replaying;
 mod replicas;
 mod roles;
+mod scoping;
 mod selling;
 mod settling;
 mod tampering;

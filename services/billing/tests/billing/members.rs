@@ -5,7 +5,7 @@ use bursar_rpc::ServiceRole;
 use bursar_testkit::{engines, id, refused};
 use tonic::Code;
 
-use crate::words::{Spending, Under, balance_of, free, give_back, reserve, settle, spend};
+use crate::words::{Spending, Under, balance_of, free, reserve, settle, spend, the_charge};
 use crate::world::World;
 
 engines! {
@@ -27,10 +27,14 @@ engines! {
         // Nor settle what was the user's own.
         refused(member.capture(settle(&hold, "1")).await, Code::PermissionDenied, "NOT_A_MEMBER");
         refused(member.release(free(&hold)).await, Code::PermissionDenied, "NOT_A_MEMBER");
-        refused(member.refund(give_back(&charge)).await, Code::PermissionDenied, "NOT_A_MEMBER");
+        refused(member.get_charge(the_charge(&charge)).await, Code::PermissionDenied, "NOT_A_MEMBER");
         refused(member.get_balance(balance_of(team)).await, Code::PermissionDenied, "NOT_A_MEMBER");
         refused(world.product().charge(spend(team, "1").by(ben)).await, Code::PermissionDenied, "NOT_A_MEMBER");
         refused(world.product_for(&member).charge(spend(team, "1")).await, Code::PermissionDenied, "NOT_A_MEMBER");
+        // Who left learns that and not what is wrong with the request.
+        refused(member.charge(spend(team, "rubbish")).await, Code::PermissionDenied, "NOT_A_MEMBER");
+        refused(member.hold(reserve(team, "rubbish")).await, Code::PermissionDenied, "NOT_A_MEMBER");
+        refused(member.capture(settle(&hold, "rubbish")).await, Code::PermissionDenied, "NOT_A_MEMBER");
         assert_eq!(world.seq(team).await, seq);
         assert_eq!(world.available(at_home.owner).await, "10", "never the personal pool instead");
 

@@ -6,7 +6,8 @@ use bursar_time::Span;
 use tonic::Code;
 
 use crate::words::{
-    Charging, Granting, Holding, Spending, Under, free, give_back, give_back_part, grant, reserve, settle, spend, void,
+    Charging, Granting, Holding, Spending, Under, erase, free, give_back, give_back_part, grant, reserve, settle,
+    spend, void,
 };
 use crate::world::World;
 
@@ -29,20 +30,27 @@ engines! {
     async fn every_operation_replays_its_answer(db: TestDb) {
         let world = World::on(db).await;
         let ana = world.person_with(1, "100").await;
-        let (owner, operator) = (ana.owner, world.operator());
+        let (owner, operator, product) = (ana.owner, world.operator(), world.product());
         let lot = replays!(world, owner, operator, grant_credits, grant(owner, "10").under("1"), grant(owner, "11").under("1"));
         let charge = replays!(world, owner, ana, charge, spend(owner, "4").under("2"), spend(owner, "4").for_project("x").under("2"));
         let hold = replays!(world, owner, ana, hold, reserve(owner, "4").under("3"), reserve(owner, "4").lasting(Span::MINUTE).under("3"));
         let hold = hold.hold.unwrap();
         replays!(world, owner, ana, capture, settle(&hold, "3").under("4"), settle(&hold, "2").under("4"));
         let charge = charge.charge.unwrap();
-        replays!(world, owner, ana, refund, give_back_part(&charge, "1").under("5"), give_back(&charge).under("5"));
+        replays!(world, owner, product, refund, give_back_part(&charge, "1").under("5"), give_back(&charge).under("5"));
         let lot = lot.lot.unwrap();
-        let changed = pb::VoidLotRequest { note: "other".into(), ..void(&lot) };
-        replays!(world, owner, operator, void_lot, void(&lot).under("6"), changed.under("6"));
+        let changed = pb::VoidLotRequest { note: "other".into(), ..void(ana.owner, &lot) };
+        replays!(world, owner, operator, void_lot, void(ana.owner, &lot).under("6"), changed.under("6"));
         // One id, two kinds of request.
         refused(ana.hold(reserve(owner, "4").under("2")).await, Code::AlreadyExists, "REQUEST_ID_REUSED");
-        refused(ana.charge(spend(owner, "4").under("1")).await, Code::AlreadyExists, "REQUEST_ID_REUSED");
+        let held = ana.held(reserve(owner, "1")).await;
+        let other = ana.held(reserve(owner, "1")).await;
+        replays!(world, owner, ana, release, free(&held).under("7"), free(&other).under("7"));
+        let erased = product.erase_details(erase(owner, None).under("8")).await.unwrap();
+        let again = product.erase_details(erase(owner, None).under("8")).await.unwrap();
+        assert_eq!((erased.seq, erased.replayed, again.replayed), (again.seq, false, true));
+        let changed = erase(owner, Some(ana.user)).under("8");
+        refused(product.erase_details(changed).await, Code::AlreadyExists, "REQUEST_ID_REUSED");
         world.audit(owner).await;
     }
 
@@ -54,9 +62,9 @@ engines! {
         let lot = world.operator().granted(granted.clone()).await;
         let charge = ana.charge(spend(owner, "4").under("c")).await.unwrap();
         let hold = ana.hold(reserve(owner, "3").lasting(Span::MINUTE).under("h")).await.unwrap();
-        ana.refund(give_back(charge.charge.as_ref().unwrap()).under("f")).await.unwrap();
+        world.product().refund(give_back(charge.charge.as_ref().unwrap()).under("f")).await.unwrap();
         ana.release(free(hold.hold.as_ref().unwrap())).await.unwrap();
-        world.operator().void_lot(void(&lot).under("v")).await.unwrap();
+        world.operator().void_lot(void(ana.owner, &lot).under("v")).await.unwrap();
         world.passes(Span::from_days(400));
 
         let again = ana.charge(spend(owner, "4").under("c")).await.unwrap();
@@ -75,8 +83,8 @@ engines! {
         let first = ana.charge(spend(ana.owner, "4").under("r1")).await.unwrap();
         let other = ben.charge(spend(ben.owner, "4").under("r1")).await.unwrap();
         assert!(!other.replayed, "another account's id is another id");
-        let by_service = world.product().charge(spend(ana.owner, "4").by(ana.user).under("r1")).await.unwrap();
-        assert_eq!(by_service, pb::ChargeResponse { replayed: true, ..first }, "whoever asks");
+        let again = ana.charge(spend(ana.owner, "4").under("r1")).await.unwrap();
+        assert_eq!(again, pb::ChargeResponse { replayed: true, ..first });
         for _ in 0..2 {
             assert!(!ana.charge(spend(ana.owner, "1")).await.unwrap().replayed, "without an id nothing is remembered");
         }
@@ -87,9 +95,9 @@ engines! {
     async fn a_price_change_is_no_other_request(db: TestDb) {
         let world = World::on(db).await;
         let ana = world.person_with(1, "100").await;
-        let by_quantity = || spend(ana.owner, "").on_model("veo-3.1").quantity("2").under("r1");
-        let first = ana.charge(by_quantity()).await.unwrap();
-        let named = spend(ana.owner, "12").on_model("veo-3.1").quantity("2").under("r1");
+        let by_usage = || spend(ana.owner, "").on_model("veo-3.1").using(&[("seconds", "2")]).under("r1");
+        let first = ana.charge(by_usage()).await.unwrap();
+        let named = spend(ana.owner, "12").on_model("veo-3.1").under("r1");
         refused(ana.charge(named).await, Code::AlreadyExists, "REQUEST_ID_REUSED");
         // The same request at an instance that sells dearer.
         let catalog = world.settings.data_dir.join("dearer.toml");
@@ -97,9 +105,9 @@ engines! {
         std::fs::write(&catalog, built_in.replacen("credits = \"6\"", "credits = \"7\"", 1)).unwrap();
         let dearer = world.instance_with(|settings| settings.catalog_file = Some(catalog)).await;
         let ana = world.through(&dearer, &ana);
-        let again = ana.charge(by_quantity()).await.unwrap();
+        let again = ana.charge(by_usage()).await.unwrap();
         assert_eq!(again, pb::ChargeResponse { replayed: true, ..first });
-        let dear = ana.charged(spend(ana.owner, "").on_model("veo-3.1").quantity("2")).await;
-        assert_eq!(dear.amount, "14");
+        let dear = ana.charged(spend(ana.owner, "").on_model("veo-3.1").using(&[("", "2")])).await;
+        assert_eq!((&*dear.amount, dear.catalog_version), ("14", 2));
     }
 }

@@ -31,7 +31,7 @@ engines! {
         refused(ana.capture(settle(&hold, "100")).await, Code::FailedPrecondition, "HOLD_SETTLED");
         refused(ana.release(free(&hold)).await, Code::FailedPrecondition, "HOLD_SETTLED");
         assert_eq!(world.seq(ana.owner).await, seq);
-        ana.refund(give_back(&charge)).await.unwrap();
+        world.product().refund(give_back(&charge)).await.unwrap();
         assert_eq!(world.available(ana.owner).await, "10", "a captured hold's charge can be refunded");
         world.audit(ana.owner).await;
     }
@@ -72,7 +72,7 @@ engines! {
         world.audit(ana.owner).await;
     }
 
-    async fn a_service_settles_with_or_without_the_owner(db: TestDb) {
+    async fn a_service_names_the_owner(db: TestDb) {
         let world = World::on(db).await;
         let (team, boss) = world.organization_with(1, "10").await;
         let product = world.product();
@@ -87,9 +87,13 @@ engines! {
         assert_eq!(product.captured(named).await.owner, team.to_string());
         product.release(free(&other)).await.unwrap();
         let nothing: bursar_id::HoldId = id(77);
-        let nothing = pb::Hold { id: nothing.to_string(), ..hold };
+        let nothing = pb::Hold { id: nothing.to_string(), ..hold.clone() };
         refused(product.capture(settle(&nothing, "1")).await, Code::NotFound, "NOT_FOUND");
         refused(product.release(free(&nothing)).await, Code::NotFound, "NOT_FOUND");
+        let nobodys = pb::Hold { owner: String::new(), ..hold };
+        for bad in [product.capture(settle(&nobodys, "1")).await.map(drop), product.release(free(&nobodys)).await.map(drop)] {
+            assert_eq!(refused(bad, Code::InvalidArgument, "INVALID_FIELDS").fields, ["owner"], "a service names it");
+        }
         world.audit(team).await;
         world.audit(elsewhere).await;
     }

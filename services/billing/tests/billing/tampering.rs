@@ -3,9 +3,10 @@
 use bursar_db::Engine;
 use bursar_id::OwnerId;
 use bursar_proto::billing::v1 as pb;
-use bursar_testkit::engines;
+use bursar_testkit::{engines, refused};
+use tonic::Code;
 
-use crate::words::{Spending, audit_of, give_back, reserve, settle, spend};
+use crate::words::{Spending, Under, audit_of, entries_of, give_back, reserve, settle, spend};
 use crate::world::{Person, World};
 
 /// A person with eight entries: a grant, two charges, a hold and its capture, a refund, a charge, an open hold.
@@ -14,9 +15,9 @@ async fn busy(world: &World, n: u64) -> Person {
     let owner = ana.owner;
     let charge = ana.charged(spend(owner, "3").for_project("film").labelled("scene", "7")).await;
     ana.charged(spend(owner, "2")).await;
-    let hold = ana.held(reserve(owner, "4")).await;
+    let hold = ana.held(reserve(owner, "4").under("h1")).await;
     ana.captured(settle(&hold, "1")).await;
-    ana.refund(give_back(&charge)).await.unwrap();
+    world.product().refund(give_back(&charge)).await.unwrap();
     ana.charged(spend(owner, "5")).await;
     ana.held(reserve(owner, "6")).await;
     ana
@@ -31,40 +32,30 @@ async fn disarm(world: &World) {
     world
         .by_hand(match world.engine() {
             Engine::Postgres => "DROP TRIGGER ledger_append_only ON ledger_entries",
-            Engine::Sqlite => "DROP TRIGGER ledger_append_only_update; DROP TRIGGER ledger_append_only_delete",
+            Engine::Sqlite => "DROP TRIGGER ledger_no_update; DROP TRIGGER ledger_no_delete",
         })
         .await
         .unwrap();
 }
 
-/// Every way to change an entry.
-const CHANGES: [&str; 19] = [
-    "kind = 'GRANT'",
-    "kind = 'rubbish'",
-    "at = at + 1",
-    "at = at - 1",
-    "amount = amount + 1",
-    "available_after = available_after + 1",
-    "held_after = held_after + 1",
-    "operation_id = NULL",
-    "subject = operation_id",
-    "member = NULL",
-    "project = 'other'",
-    "labels = '{\"scene\":\"8\"}'",
-    "occurred_at = 5",
-    "expires_at = 5",
-    "note = 'x'",
-    "request_key = 'r x'",
-    "body_hash = body_hash + 1",
-    "postings = '[]'",
-    "quantity = 7",
-];
+/// Every way to change what stands beside an entry's body.
+const CHANGES: [&str; 6] =
+    ["at = at + 1", "at = at - 1", "request_key = NULL", "hash = ZEROS", "body = ZEROS", "request_key = KEY"];
+
+/// SQL for this engine: `OWNER`, 32 bytes of `ZEROS` and a `KEY` or id that nothing has.
+fn sql(world: &World, owner: OwnerId, text: &str) -> String {
+    let (zeros, key) = match world.engine() {
+        Engine::Postgres => ("decode(repeat('00', 32), 'hex')", "CAST(repeat('01', 16) AS uuid)"),
+        Engine::Sqlite => ("zeroblob(32)", "X'01010101010101010101010101010101'"),
+    };
+    text.replace("OWNER", &world.literal(owner)).replace("ZEROS", zeros).replace("KEY", key)
+}
 
 engines! {
     async fn the_ledger_takes_no_update_and_no_delete(db: TestDb) {
         let world = World::on(db).await;
         let ana = busy(&world, 1).await;
-        for sql in ["UPDATE ledger_entries SET amount = 1", "UPDATE ledger_entries SET note = 'x' WHERE seq = 2", "DELETE FROM ledger_entries WHERE seq = 8"] {
+        for sql in ["UPDATE ledger_entries SET at = 1", "UPDATE ledger_entries SET body = hash WHERE seq = 2", "DELETE FROM ledger_entries WHERE seq = 8"] {
             let error = world.by_hand(sql).await.expect_err(sql).to_string();
             assert!(error.contains("append-only"), "{sql}: {error}");
         }
@@ -77,7 +68,8 @@ engines! {
         for (n, change) in CHANGES.into_iter().enumerate() {
             let ana = busy(&world, 10 + n as u64).await;
             // The fourth entry: a hold.
-            world.by_hand(&format!("UPDATE ledger_entries SET {change} WHERE owner = '{}' AND seq = 4", ana.owner)).await.unwrap();
+            let change = sql(&world, ana.owner, &format!("UPDATE ledger_entries SET {change} WHERE owner = OWNER AND seq = 4"));
+            world.by_hand(&change).await.unwrap();
             let verdict = verdict(&world, ana.owner).await;
             let bad = verdict.first_bad.unwrap_or_else(|| panic!("{change} is not found"));
             assert_eq!((verdict.valid, bad.seq, verdict.entries), (false, 4, 3), "{change}: {}", bad.reason);
@@ -85,60 +77,95 @@ engines! {
         }
     }
 
+    async fn a_changed_byte_of_a_body_is_found_wherever_it_is(db: TestDb) {
+        let world = World::on(db).await;
+        disarm(&world).await;
+        let ana = busy(&world, 1).await;
+        let body = world.body(ana.owner, 4).await;
+        // The first byte is the format: another one is somebody else's to judge.
+        for place in 1..body.len() {
+            let mut changed = body.clone();
+            changed[place] ^= 0x11;
+            world.set_body(ana.owner, 4, &changed).await;
+            let verdict = verdict(&world, ana.owner).await;
+            assert_eq!((verdict.valid, verdict.first_bad.map(|bad| bad.seq)), (false, Some(4)), "byte {place}");
+        }
+        let mut newer = body.clone();
+        newer[0] = 2;
+        world.set_body(ana.owner, 4, &newer).await;
+        refused(world.operator().verify_ledger(audit_of(ana.owner)).await, Code::Unavailable, "NEWER_FORMAT");
+        refused(ana.list_ledger_entries(entries_of(ana.owner)).await, Code::Unavailable, "NEWER_FORMAT");
+        world.set_body(ana.owner, 4, &body).await;
+        world.audit(ana.owner).await;
+    }
+
     async fn a_changed_hash_or_a_missing_entry_is_found(db: TestDb) {
         let world = World::on(db).await;
         disarm(&world).await;
-        let blob = match world.engine() {
-            Engine::Postgres => "decode(repeat('00', 32), 'hex')",
-            Engine::Sqlite => "zeroblob(32)",
-        };
         let cases = [
-            (format!("UPDATE ledger_entries SET hash = {blob} WHERE owner = 'OWNER' AND seq = 5"), 5),
-            ("UPDATE ledger_entries SET seq = 80 WHERE owner = 'OWNER' AND seq = 5".to_owned(), 6),
-            ("DELETE FROM ledger_entries WHERE owner = 'OWNER' AND seq = 5".to_owned(), 6),
-            ("DELETE FROM ledger_entries WHERE owner = 'OWNER' AND seq = 1".to_owned(), 2),
+            ("UPDATE ledger_entries SET hash = ZEROS WHERE owner = OWNER AND seq = 5", 5),
+            ("UPDATE ledger_entries SET seq = 80 WHERE owner = OWNER AND seq = 5", 6),
+            ("DELETE FROM ledger_entries WHERE owner = OWNER AND seq = 5", 6),
+            ("DELETE FROM ledger_entries WHERE owner = OWNER AND seq = 1", 2),
             // The last ones are missed by the account's own row.
-            ("DELETE FROM ledger_entries WHERE owner = 'OWNER' AND seq = 8".to_owned(), 0),
-            ("DELETE FROM ledger_entries WHERE owner = 'OWNER'".to_owned(), 0),
+            ("DELETE FROM ledger_entries WHERE owner = OWNER AND seq = 8", 0),
+            ("DELETE FROM ledger_entries WHERE owner = OWNER", 0),
         ];
-        for (n, (sql, seq)) in cases.into_iter().enumerate() {
+        for (n, (change, seq)) in cases.into_iter().enumerate() {
             let ana = busy(&world, 10 + n as u64).await;
-            world.by_hand(&sql.replace("OWNER", &ana.owner.to_string())).await.unwrap();
+            world.by_hand(&sql(&world, ana.owner, change)).await.unwrap();
             let verdict = verdict(&world, ana.owner).await;
-            assert_eq!((verdict.valid, verdict.first_bad.map(|bad| bad.seq)), (false, Some(seq)), "{sql}");
+            assert_eq!((verdict.valid, verdict.first_bad.map(|bad| bad.seq)), (false, Some(seq)), "{change}");
         }
+    }
+
+    async fn details_that_are_gone_or_changed_are_found(db: TestDb) {
+        let world = World::on(db).await;
+        let ana = busy(&world, 1).await;
+        world.by_hand(&sql(&world, ana.owner, "DELETE FROM entry_details WHERE owner = OWNER")).await.unwrap();
+        let missing = verdict(&world, ana.owner).await;
+        assert_eq!((missing.valid, missing.first_bad.map(|bad| bad.seq)), (false, Some(2)), "nothing excuses it");
+
+        let (ben, cai) = (busy(&world, 2).await, busy(&world, 3).await);
+        let swap = "UPDATE entry_details SET page = (SELECT other.page FROM entry_details AS other
+            WHERE other.owner = OTHER AND other.last_seq = entry_details.last_seq) WHERE owner = OWNER";
+        let swap = swap.replace("OTHER", &world.literal(cai.owner));
+        world.by_hand(&sql(&world, ben.owner, &swap)).await.unwrap();
+        let changed = verdict(&world, ben.owner).await;
+        assert_eq!((changed.valid, changed.first_bad.map(|bad| bad.seq)), (false, Some(2)), "somebody else's labels");
     }
 
     async fn what_is_stored_beside_the_ledger_is_compared_with_it(db: TestDb) {
         let world = World::on(db).await;
         let cases = [
-            ("UPDATE lots SET remaining = remaining - 1, spent = spent + 1 WHERE owner = 'OWNER'", "lot"),
-            ("UPDATE lots SET priority = 7 WHERE owner = 'OWNER'", "lot"),
-            ("UPDATE lots SET expires_at = 5 WHERE owner = 'OWNER'", "lot"),
-            ("DELETE FROM lots WHERE owner = 'OWNER'", "lot"),
-            ("UPDATE accounts SET available = available + 1 WHERE owner = 'OWNER'", "account"),
-            ("UPDATE accounts SET held = held - 1 WHERE owner = 'OWNER'", "account"),
-            ("UPDATE accounts SET seq = seq + 1 WHERE owner = 'OWNER'", "account"),
-            ("UPDATE accounts SET head_hash = (SELECT hash FROM ledger_entries WHERE owner = 'OWNER' AND seq = 1) WHERE owner = 'OWNER'", "account"),
-            ("UPDATE holds SET amount = amount + 1 WHERE owner = 'OWNER' AND state = 'OPEN'", "hold"),
-            ("UPDATE holds SET deadline = deadline + 1 WHERE owner = 'OWNER' AND state = 'OPEN'", "hold"),
-            ("UPDATE holds SET state = 'RELEASED' WHERE owner = 'OWNER' AND state = 'OPEN'", "hold"),
-            ("UPDATE holds SET state = 'OPEN' WHERE owner = 'OWNER' AND state = 'CAPTURED'", "hold"),
-            ("DELETE FROM holds WHERE owner = 'OWNER'", "hold"),
-            ("UPDATE usage_totals SET charged = charged + 1 WHERE owner = 'OWNER'", "usage"),
-            ("UPDATE usage_totals SET refunded = refunded + 1 WHERE owner = 'OWNER' AND grain = 'HOUR'", "usage"),
-            ("UPDATE usage_totals SET charged = charged + 1 WHERE owner = 'OWNER' AND grain = 'DAY'", "usage"),
-            ("DELETE FROM usage_totals WHERE owner = 'OWNER'", "usage"),
-            ("DELETE FROM usage_totals WHERE owner = 'OWNER' AND grain = 'HOUR'", "usage"),
+            ("UPDATE lots SET remaining = remaining - 1, spent = spent + 1 WHERE owner = OWNER", "lot"),
+            ("UPDATE lots SET granted = granted + 1, spent = spent + 1 WHERE owner = OWNER", "lot"),
+            ("UPDATE lots SET voided_at = 5 WHERE owner = OWNER", "lot"),
+            ("UPDATE lots SET id = KEY WHERE owner = OWNER", "lot"),
+            ("DELETE FROM lots WHERE owner = OWNER", "lot"),
+            ("UPDATE accounts SET available = available + 1 WHERE owner = OWNER", "account"),
+            ("UPDATE accounts SET held = held - 1 WHERE owner = OWNER", "account"),
+            ("UPDATE accounts SET seq = seq + 1 WHERE owner = OWNER", "account"),
+            ("UPDATE accounts SET head_hash = ZEROS WHERE owner = OWNER", "account"),
+            ("UPDATE accounts SET charged = charged + 1 WHERE owner = OWNER", "account"),
+            ("UPDATE accounts SET open_holds = open_holds + 1 WHERE owner = OWNER", "account"),
+            ("UPDATE holds SET deadline = deadline + 1 WHERE owner = OWNER AND state = 'OPEN'", "hold"),
+            ("UPDATE holds SET state = 'RELEASED' WHERE owner = OWNER AND state = 'OPEN'", "hold"),
+            ("UPDATE holds SET state = 'OPEN' WHERE owner = OWNER AND state = 'CAPTURED'", "hold"),
+            ("UPDATE holds SET id = KEY WHERE owner = OWNER AND state = 'OPEN'", "hold"),
+            ("DELETE FROM holds WHERE owner = OWNER", "hold"),
+            ("UPDATE usage_hours SET charged = charged + 1 WHERE owner = OWNER", "usage"),
+            ("UPDATE usage_hours SET refunded = refunded + 1 WHERE owner = OWNER", "usage"),
+            ("DELETE FROM usage_hours WHERE owner = OWNER", "usage"),
         ];
-        for (n, (sql, about)) in cases.into_iter().enumerate() {
+        for (n, (change, about)) in cases.into_iter().enumerate() {
             let ana = busy(&world, 10 + n as u64).await;
             assert!(verdict(&world, ana.owner).await.valid);
-            world.by_hand(&sql.replace("OWNER", &ana.owner.to_string())).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+            world.by_hand(&sql(&world, ana.owner, change)).await.unwrap_or_else(|error| panic!("{change}: {error}"));
             let verdict = verdict(&world, ana.owner).await;
-            let bad = verdict.first_bad.unwrap_or_else(|| panic!("{sql} is not found"));
-            assert_eq!((verdict.valid, bad.seq, verdict.entries), (false, 0, 8), "{sql}: no entry is to blame");
-            assert!(bad.reason.contains(about), "{sql}: {}", bad.reason);
+            let bad = verdict.first_bad.unwrap_or_else(|| panic!("{change} is not found"));
+            assert_eq!((verdict.valid, bad.seq, verdict.entries), (false, 0, 8), "{change}: no entry is to blame");
+            assert!(bad.reason.contains(about), "{change}: {}", bad.reason);
         }
     }
 
@@ -154,10 +181,13 @@ engines! {
             "UPDATE lots SET live = NOT live",
             "UPDATE accounts SET available = -1",
             "UPDATE accounts SET held = -1",
-            "UPDATE holds SET amount = 0",
-            "UPDATE usage_totals SET charged = -1",
-            "INSERT INTO ledger_entries (owner, seq, kind, at, amount, available_after, held_after, body_hash, postings, hash)
-             SELECT owner, seq, kind, at, amount, available_after, held_after, body_hash, postings, hash FROM ledger_entries WHERE seq = 1",
+            "UPDATE accounts SET open_holds = -1",
+            "UPDATE accounts SET charged = -1",
+            "UPDATE holds SET captured = -1",
+            "UPDATE usage_hours SET charged = -1",
+            "INSERT INTO ledger_entries (owner, seq, at, body, hash) SELECT owner, seq, at, body, hash FROM ledger_entries WHERE seq = 1",
+            "INSERT INTO ledger_entries (owner, seq, at, request_key, body, hash)
+             SELECT owner, 99, at, request_key, body, hash FROM ledger_entries WHERE request_key IS NOT NULL",
         ];
         for sql in never {
             assert!(world.by_hand(sql).await.is_err(), "{sql}");
@@ -168,11 +198,13 @@ engines! {
     async fn the_audit_of_everything_names_the_bad_ones(db: TestDb) {
         let world = World::on(db).await;
         let people = [busy(&world, 1).await, busy(&world, 2).await, busy(&world, 3).await];
-        let summary = bursar_billing::verify_all(&world.store).await.unwrap();
+        let key = bursar_billing::operation_key(&world.settings, &world.store).await.unwrap();
+        let summary = bursar_billing::verify_all(&world.store, key).await.unwrap();
         assert_eq!((summary.accounts, summary.entries, summary.bad.len()), (3, 24, 0));
         disarm(&world).await;
-        world.by_hand(&format!("UPDATE ledger_entries SET amount = amount + 1 WHERE owner = '{}' AND seq = 7", people[1].owner)).await.unwrap();
-        let summary = bursar_billing::verify_all(&world.store).await.unwrap();
+        let change = "UPDATE ledger_entries SET at = at + 1 WHERE owner = OWNER AND seq = 7";
+        world.by_hand(&sql(&world, people[1].owner, change)).await.unwrap();
+        let summary = bursar_billing::verify_all(&world.store, key).await.unwrap();
         let bad: Vec<_> = summary.bad.iter().map(|bad| (bad.owner, bad.seq)).collect();
         assert_eq!((summary.accounts, summary.entries, bad), (3, 8 + 6 + 8, vec![(people[1].owner, 7)]));
         let message = summary.bad[0].to_string();

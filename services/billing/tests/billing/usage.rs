@@ -2,7 +2,7 @@
 
 use bursar_id::{OwnerId, Role};
 use bursar_proto::billing::v1 as pb;
-use bursar_proto::billing::v1::GroupBy::{self, Member, Model, Project};
+use bursar_proto::billing::v1::GroupBy::{self, Member, Meter, Model, Project};
 use bursar_proto::billing::v1::Interval;
 use bursar_rpc::convert::to_timestamp;
 use bursar_testkit::{at, engines, id, refused};
@@ -17,26 +17,27 @@ async fn three_days(world: &World) -> (OwnerId, Person) {
     let (team, owner) = world.organization_with(1, "1000").await;
     world.hears(team, id(2), Some(Role::Member), 1).await;
     let member = world.member(2, team, Role::Member, 1);
-    owner.charged(spend(team, "10").for_project("film").on_model("veo-3.1").quantity("2.5")).await;
+    owner.charged(spend(team, "10").for_project("film").on_model("veo-3.1")).await;
     let charge = member.charged(spend(team, "20").for_project("film").on_model("kling")).await;
     world.passes(Span::DAY);
-    member.refund(give_back_part(&charge, "5")).await.unwrap();
+    world.product().refund(give_back_part(&charge, "5")).await.unwrap();
     let hold = member.held(reserve(team, "9").for_project("game").on_model("veo-3.1")).await;
     member.captured(settle(&hold, "7")).await;
     world.passes(Span::HOUR);
-    owner.charged(spend(team, "1").on_model("veo-3.1").quantity("0.5")).await;
+    owner.charged(spend(team, "1").on_model("veo-3.1")).await;
     world.passes(Span::DAY);
     owner.charged(spend(team, "3")).await;
-    member.refund(give_back(&charge)).await.unwrap();
+    world.product().refund(give_back(&charge)).await.unwrap();
     (team, owner)
 }
 
-/// One row in a line: when, whose, what; charged, refunded, net, how many, how much.
+/// One row in a line: when, whose, what; charged, refunded, net, how many.
 fn line(row: &pb::UsageRow) -> String {
     let when =
         row.interval_start.map(|at| Timestamp::from_unix_secs(at.seconds).unwrap().to_string()).unwrap_or_default();
     let who = [row.member.as_str(), &row.project, &row.model].join("/");
-    format!("{when} {who} {} {} {} {}x {}", row.charged, row.refunded, row.net, row.count, row.quantity)
+    assert_eq!((row.meter.as_str(), row.quantity.as_str()), ("", ""));
+    format!("{when} {who} {} {} {} {}x", row.charged, row.refunded, row.net, row.count)
 }
 
 async fn lines(person: &Person, request: pb::QueryUsageRequest) -> Vec<String> {
@@ -47,19 +48,32 @@ fn cut(request: pb::QueryUsageRequest, interval: Interval) -> pb::QueryUsageRequ
     pb::QueryUsageRequest { interval: interval.into(), ..request }
 }
 
+/// The built-in catalog and a model whose work costs next to nothing.
+fn cheap_catalog(dir: &std::path::Path) -> std::path::PathBuf {
+    let path = dir.join("cheap.toml");
+    let cheap = r#"
+[[models]]
+id = "cheap"
+name = "Cheap"
+meters = [{ id = "bytes", unit = "byte", credits = "0.000001" }]
+"#;
+    std::fs::write(&path, format!("{}{cheap}", include_str!("../../catalog.toml"))).unwrap();
+    path
+}
+
 engines! {
     async fn sums_by_member_project_and_model(db: TestDb) {
         let world = World::on(db).await;
         let (team, owner) = three_days(&world).await;
         let of = |groups: &[GroupBy]| usage_of(team, groups);
         let (boss, ben) = (owner.user, id::<bursar_id::kinds::User>(2));
-        assert_eq!(lines(&owner, of(&[])).await, [" // 41 20 21 5x 3"]);
-        assert_eq!(lines(&owner, cut(of(&[]), Interval::None)).await, [" // 41 20 21 5x 3"]);
-        let by_member = [format!(" {boss}// 14 0 14 3x 3"), format!(" {ben}// 27 20 7 2x 0")];
+        assert_eq!(lines(&owner, of(&[])).await, [" // 41 20 21 5x"]);
+        assert_eq!(lines(&owner, cut(of(&[]), Interval::None)).await, [" // 41 20 21 5x"]);
+        let by_member = [format!(" {boss}// 14 0 14 3x"), format!(" {ben}// 27 20 7 2x")];
         assert_eq!(lines(&owner, of(&[Member])).await, by_member);
-        let by_project = [" // 4 0 4 2x 0.5", " /film/ 30 20 10 2x 2.5", " /game/ 7 0 7 1x 0"];
+        let by_project = [" // 4 0 4 2x", " /film/ 30 20 10 2x", " /game/ 7 0 7 1x"];
         assert_eq!(lines(&owner, of(&[Project])).await, by_project);
-        let by_model = [" // 3 0 3 1x 0", " //kling 20 20 0 1x 0", " //veo-3.1 18 0 18 3x 3"];
+        let by_model = [" // 3 0 3 1x", " //kling 20 20 0 1x", " //veo-3.1 18 0 18 3x"];
         assert_eq!(lines(&owner, of(&[Model])).await, by_model);
         let by_both = lines(&owner, of(&[Model, Project])).await;
         assert_eq!(by_both.len(), 5, "{by_both:?}");
@@ -71,19 +85,19 @@ engines! {
         let (team, owner) = three_days(&world).await;
         let of = || usage_of(team, &[]);
         let days = [
-            "2026-01-15T00:00:00Z // 30 0 30 2x 2.5",
-            "2026-01-16T00:00:00Z // 8 5 3 2x 0.5",
-            "2026-01-17T00:00:00Z // 3 15 -12 1x 0",
+            "2026-01-15T00:00:00Z // 30 0 30 2x",
+            "2026-01-16T00:00:00Z // 8 5 3 2x",
+            "2026-01-17T00:00:00Z // 3 15 -12 1x",
         ];
         assert_eq!(lines(&owner, cut(of(), Interval::Day)).await, days, "a refund counts when it was given");
         let hours = [
-            "2026-01-15T12:00:00Z // 30 0 30 2x 2.5",
-            "2026-01-16T12:00:00Z // 7 5 2 1x 0",
-            "2026-01-16T13:00:00Z // 1 0 1 1x 0.5",
-            "2026-01-17T13:00:00Z // 3 15 -12 1x 0",
+            "2026-01-15T12:00:00Z // 30 0 30 2x",
+            "2026-01-16T12:00:00Z // 7 5 2 1x",
+            "2026-01-16T13:00:00Z // 1 0 1 1x",
+            "2026-01-17T13:00:00Z // 3 15 -12 1x",
         ];
         assert_eq!(lines(&owner, cut(of(), Interval::Hour)).await, hours);
-        let month = ["2026-01-01T00:00:00Z // 41 20 21 5x 3"];
+        let month = ["2026-01-01T00:00:00Z // 41 20 21 5x"];
         assert_eq!(lines(&owner, cut(of(), Interval::Month)).await, month);
 
         let between = |from: &str, to: &str| pb::QueryUsageRequest {
@@ -92,16 +106,106 @@ engines! {
             ..of()
         };
         let cases = [
-            ("2026-01-16T12:59:59Z", "2026-01-16T13:00:01Z", Some(" // 8 5 3 2x 0.5"), "rounded to whole hours"),
-            ("2026-01-15T00:00:00Z", "2026-01-17T00:00:00Z", Some(" // 38 5 33 4x 3"), "days"),
-            ("2026-01-15T12:00:00Z", "2026-01-17T13:00:00Z", Some(" // 38 5 33 4x 3"), "edges in hours"),
-            ("2026-01-15T13:00:00Z", "2026-01-17T14:00:00Z", Some(" // 11 20 -9 3x 0.5"), "both edges"),
+            ("2026-01-16T12:59:59Z", "2026-01-16T13:00:01Z", Some(" // 8 5 3 2x"), "rounded to whole hours"),
+            ("2026-01-15T00:00:00Z", "2026-01-17T00:00:00Z", Some(" // 38 5 33 4x"), "days"),
+            ("2026-01-15T12:00:00Z", "2026-01-17T13:00:00Z", Some(" // 38 5 33 4x"), "edges in hours"),
+            ("2026-01-15T13:00:00Z", "2026-01-17T14:00:00Z", Some(" // 11 20 -9 3x"), "both edges"),
             ("2025-01-01T00:00:00Z", "2026-01-15T12:00:00Z", None, "before anything"),
             ("2026-01-16T12:00:00Z", "2026-01-16T12:00:00Z", None, "no time at all"),
         ];
         for (from, to, expected, what) in cases {
             let expected: Vec<_> = expected.into_iter().map(str::to_owned).collect();
             assert_eq!(lines(&owner, between(from, to)).await, expected, "{what}");
+        }
+        world.audit(team).await;
+    }
+
+    async fn filters_narrow_and_members_are_not_for_everybody(db: TestDb) {
+        let world = World::on(db).await;
+        let (team, owner) = three_days(&world).await;
+        let ben = id::<bursar_id::kinds::User>(2);
+        let of = |member: &str, project: &str, model: &str| pb::QueryUsageRequest {
+            member: member.to_owned(),
+            project: project.to_owned(),
+            model: model.to_owned(),
+            ..usage_of(team, &[])
+        };
+        assert_eq!(lines(&owner, of(&ben.to_string(), "", "")).await, [" // 27 20 7 2x"]);
+        assert_eq!(lines(&owner, of("", "film", "")).await, [" // 30 20 10 2x"]);
+        assert_eq!(lines(&owner, of("", "", "veo-3.1")).await, [" // 18 0 18 3x"]);
+        assert_eq!(lines(&owner, of(&ben.to_string(), "film", "veo-3.1")).await, [""; 0]);
+        let member = world.member(2, team, Role::Member, 1);
+        assert_eq!(lines(&member, of("", "film", "")).await, [" // 30 20 10 2x"], "totals are everybody's");
+        refused(member.query_usage(of(&ben.to_string(), "", "")).await, Code::PermissionDenied, "ROLE_NOT_ALLOWED");
+        member.held(reserve(team, "2.5")).await;
+        assert_eq!(owner.query_usage(usage_of(team, &[])).await.unwrap().held, "2.5", "shown apart");
+        let page = pb::QueryUsageRequest { page_size: 1, ..usage_of(team, &[Model]) };
+        let page_token = owner.query_usage(page.clone()).await.unwrap().next_page_token;
+        let others = pb::QueryUsageRequest { page_token, model: "veo-3.1".to_owned(), ..page };
+        refused(owner.query_usage(others).await, Code::InvalidArgument, "PAGE_TOKEN_INVALID");
+    }
+
+    async fn meters_are_totals_of_their_own(db: TestDb) {
+        let world = World::on(db).await;
+        let ana = world.person_with(1, "1000").await;
+        let by = |usage: &[(&str, &str)]| spend(ana.owner, "").on_model("veo-3.1").for_project("film").using(usage);
+        ana.charged(by(&[("seconds", "2.5")])).await;
+        let back = ana.charged(by(&[("seconds", "1")])).await;
+        ana.charged(spend(ana.owner, "7").on_model("veo-3.1")).await;
+        world.product().refund(give_back(&back)).await.unwrap();
+        let metered = |groups: &[GroupBy], model: &str| pb::QueryUsageRequest {
+            model: model.to_owned(),
+            ..usage_of(ana.owner, groups)
+        };
+        for request in [metered(&[Meter, Model], ""), metered(&[Meter], "veo-3.1")] {
+            let rows = ana.query_usage(request).await.unwrap().rows;
+            let lines: Vec<_> = rows.iter().map(|it| (&*it.meter, &*it.quantity, &*it.charged, &*it.refunded, &*it.net)).collect();
+            assert_eq!(lines, [("seconds", "3.5", "21", "", "")], "gross of refunds, nothing of charges by amount");
+        }
+        let days = cut(metered(&[Meter, Model], ""), Interval::Day);
+        assert_eq!(ana.query_usage(days).await.unwrap().rows[0].interval_start, Some(to_timestamp(at("2026-01-15T00:00:00Z"))));
+        assert!(ana.query_usage(metered(&[Meter], "kling-3.0-pro")).await.unwrap().rows.is_empty());
+        let cases: Vec<(pb::QueryUsageRequest, &[&str])> = vec![
+            (metered(&[Meter], ""), &["group_by"]),
+            (metered(&[Meter, Model, Member], ""), &["group_by"]),
+            (metered(&[Meter, Model, Project], ""), &["group_by"]),
+            (pb::QueryUsageRequest { member: ana.user.to_string(), ..metered(&[Meter, Model], "") }, &["member"]),
+            (pb::QueryUsageRequest { project: "film".into(), ..metered(&[Meter, Model], "") }, &["project"]),
+        ];
+        for (request, fields) in cases {
+            let what = format!("{request:?}");
+            let bad = refused(ana.query_usage(request).await, Code::InvalidArgument, "INVALID_FIELDS");
+            assert_eq!(bad.fields, fields, "{what}");
+        }
+    }
+
+    async fn absurd_quantities_never_fail_a_charge(db: TestDb) {
+        let world = World::with(db, |settings| settings.catalog_file = Some(cheap_catalog(&settings.data_dir))).await;
+        let ana = world.person_with(1, "1000000000000").await;
+        for _ in 0..12 {
+            ana.charged(spend(ana.owner, "").on_model("veo-3.1").using(&[("seconds", "1000000000")])).await;
+            ana.charged(spend(ana.owner, "").on_model("cheap").using(&[("", "1000000000000")])).await;
+        }
+        let rows = ana.query_usage(pb::QueryUsageRequest { model: "cheap".into(), ..usage_of(ana.owner, &[Meter]) }).await.unwrap().rows;
+        assert_eq!(rows[0].quantity, "9223372036854.775807", "the sum stays at its greatest");
+        world.audit(ana.owner).await;
+    }
+
+    async fn rolled_up_days_say_what_hours_said(db: TestDb) {
+        let world = World::on(db).await;
+        let (team, owner) = three_days(&world).await;
+        let requests = [usage_of(team, &[Member, Project, Model]), cut(usage_of(team, &[]), Interval::Day), cut(usage_of(team, &[]), Interval::Month)];
+        let mut before = Vec::new();
+        for request in &requests {
+            before.push(lines(&owner, request.clone()).await);
+        }
+        world.passes(Span::from_days(2));
+        let through = "SELECT COALESCE(MAX(through), 0) FROM usage_rollups WHERE owner = $1";
+        let ended = at("2026-01-19T00:00:00Z").as_micros();
+        crate::world::until("the days are rolled up", async || world.number(through, team).await >= ended).await;
+        assert!(world.number("SELECT COUNT(*) FROM usage_days WHERE owner = $1", team).await > 0);
+        for (request, before) in requests.into_iter().zip(before) {
+            assert_eq!(lines(&owner, request).await, before);
         }
         world.audit(team).await;
     }
@@ -145,6 +249,6 @@ engines! {
         }
         // The same name twice is one.
         ana.charged(spend(ana.owner, "0.5").under("r1")).await;
-        assert_eq!(lines(&ana, usage_of(ana.owner, &[Model, Model])).await, [" // 0.5 0 0.5 1x 0"]);
+        assert_eq!(lines(&ana, usage_of(ana.owner, &[Model, Model])).await, [" // 0.5 0 0.5 1x"]);
     }
 }

@@ -18,15 +18,19 @@ pub(crate) fn reserve(owner: OwnerId, amount: &str) -> pb::HoldRequest {
 }
 
 pub(crate) fn settle(hold: &pb::Hold, amount: &str) -> pb::CaptureRequest {
-    pb::CaptureRequest { hold_id: hold.id.clone(), amount: amount.to_owned(), ..Default::default() }
+    pb::CaptureRequest { amount: amount.to_owned(), ..settle_all(hold) }
+}
+
+pub(crate) fn settle_all(hold: &pb::Hold) -> pb::CaptureRequest {
+    pb::CaptureRequest { owner: hold.owner.clone(), hold_id: hold.id.clone(), ..Default::default() }
 }
 
 pub(crate) fn free(hold: &pb::Hold) -> pb::ReleaseRequest {
-    pb::ReleaseRequest { hold_id: hold.id.clone(), ..Default::default() }
+    pb::ReleaseRequest { owner: hold.owner.clone(), hold_id: hold.id.clone(), ..Default::default() }
 }
 
 pub(crate) fn give_back(charge: &pb::Charge) -> pb::RefundRequest {
-    pb::RefundRequest { charge_id: charge.id.clone(), ..Default::default() }
+    pb::RefundRequest { owner: charge.owner.clone(), charge_id: charge.id.clone(), ..Default::default() }
 }
 
 pub(crate) fn give_back_part(charge: &pb::Charge, amount: &str) -> pb::RefundRequest {
@@ -43,8 +47,38 @@ pub(crate) fn grant(owner: OwnerId, amount: &str) -> pb::GrantCreditsRequest {
     }
 }
 
-pub(crate) fn void(lot: &pb::Lot) -> pb::VoidLotRequest {
-    pb::VoidLotRequest { lot_id: lot.id.clone(), ..Default::default() }
+pub(crate) fn void(owner: OwnerId, lot: &pb::Lot) -> pb::VoidLotRequest {
+    pb::VoidLotRequest { owner: owner.to_string(), lot_id: lot.id.clone(), ..Default::default() }
+}
+
+/// Erases a member's details, or with `None` the notes.
+pub(crate) fn erase(owner: OwnerId, member: Option<UserId>) -> pb::EraseDetailsRequest {
+    let member = member.map(|member| member.to_string()).unwrap_or_default();
+    pb::EraseDetailsRequest { owner: owner.to_string(), member, request_id: String::new() }
+}
+
+pub(crate) fn the_charge(charge: &pb::Charge) -> pb::GetChargeRequest {
+    pb::GetChargeRequest { owner: charge.owner.clone(), charge_id: charge.id.clone() }
+}
+
+pub(crate) fn the_hold(hold: &pb::Hold) -> pb::GetHoldRequest {
+    pb::GetHoldRequest { owner: hold.owner.clone(), hold_id: hold.id.clone() }
+}
+
+pub(crate) fn holds_of(owner: OwnerId) -> pb::ListHoldsRequest {
+    pb::ListHoldsRequest { owner: owner.to_string(), ..Default::default() }
+}
+
+/// So much of some meters: `[("input_tokens", "2.5")]`.
+pub(crate) fn used(usage: &[(&str, &str)]) -> Vec<pb::Usage> {
+    let one = |(meter, quantity): &(&str, &str)| pb::Usage { meter: (*meter).into(), quantity: (*quantity).into() };
+    usage.iter().map(one).collect()
+}
+
+/// What a lot may pay for.
+pub(crate) fn scope(models: &[&str], projects: &[&str]) -> pb::Scope {
+    let all = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    pb::Scope { models: all(models), projects: all(projects) }
 }
 
 pub(crate) fn entries_of(owner: OwnerId) -> pb::ListLedgerEntriesRequest {
@@ -57,7 +91,7 @@ pub(crate) fn usage_of(owner: OwnerId, groups: &[pb::GroupBy]) -> pb::QueryUsage
 }
 
 pub(crate) fn balance_of(owner: OwnerId) -> pb::GetBalanceRequest {
-    pb::GetBalanceRequest { owner: owner.to_string() }
+    pb::GetBalanceRequest { owner: owner.to_string(), ..Default::default() }
 }
 
 pub(crate) fn lots_of(owner: OwnerId) -> pb::ListLotsRequest {
@@ -85,7 +119,7 @@ macro_rules! under {
     };
 }
 
-under!(ChargeRequest HoldRequest CaptureRequest RefundRequest GrantCreditsRequest VoidLotRequest
+under!(ChargeRequest HoldRequest CaptureRequest ReleaseRequest RefundRequest GrantCreditsRequest VoidLotRequest EraseDetailsRequest
     SubscribeRequest PurchasePackRequest);
 
 /// Requests that spend for somebody on something.
@@ -128,13 +162,14 @@ spending!(ChargeRequest HoldRequest);
 
 /// What only charges say.
 pub(crate) trait Charging {
+    /// By usage of some meters.
     #[must_use]
-    fn quantity(self, quantity: &str) -> Self;
+    fn using(self, usage: &[(&str, &str)]) -> Self;
 }
 
 impl Charging for pb::ChargeRequest {
-    fn quantity(mut self, quantity: &str) -> Self {
-        quantity.clone_into(&mut self.quantity);
+    fn using(mut self, usage: &[(&str, &str)]) -> Self {
+        self.usage = used(usage);
         self
     }
 }
@@ -162,6 +197,9 @@ pub(crate) trait Granting {
     fn effective(self, at: Timestamp) -> Self;
     #[must_use]
     fn expiring(self, at: Timestamp) -> Self;
+    /// Only for these models and projects.
+    #[must_use]
+    fn only_for(self, models: &[&str], projects: &[&str]) -> Self;
 }
 
 impl Granting for pb::GrantCreditsRequest {
@@ -179,6 +217,10 @@ impl Granting for pb::GrantCreditsRequest {
     }
     fn expiring(mut self, at: Timestamp) -> Self {
         self.expires_at = Some(to_timestamp(at));
+        self
+    }
+    fn only_for(mut self, models: &[&str], projects: &[&str]) -> Self {
+        self.scope = Some(scope(models, projects));
         self
     }
 }

@@ -35,13 +35,15 @@ fn the_domain_is_pure() {
 
 #[test]
 fn the_domain_imports_values_only() {
-    const VALUES: [&str; 15] = [
+    const VALUES: [&str; 16] = [
         "std",
         "core",
         "super",
         "self",
         "bursar_email",
         "bursar_id",
+        // What its words say of a membership, and which of two holds, are values.
+        "bursar_members",
         "bursar_money",
         "bursar_time",
         "sha2",
@@ -123,7 +125,7 @@ fn services_have_one_shape() {
     const GRPC: [&str; 2] = ["mod.rs", "status.rs"];
     /// Parts that a service needs and the others have no use for.
     const OWN: [(Service, &str); 3] =
-        [(Service::Billing, "catalog.rs"), (Service::Billing, "lane"), (Service::Billing, "payment")];
+        [(Service::Billing, "catalog"), (Service::Billing, "lane"), (Service::Billing, "payment")];
     let mut breaches = Vec::new();
     for service in Service::ALL {
         let folder = format!("services/{service}/src");

@@ -106,7 +106,7 @@ async fn restart(deployment: &mut Deployment) {
 /// The balance is what was granted less what was answered.
 async fn exact(deployment: &Deployment, crowd: &Crowd, owner: &str, round: u32) {
     let operator = Client::of(deployment).as_operator(&deployment.operator()).await;
-    let request = GetBalanceRequest { owner: owner.to_owned() };
+    let request = GetBalanceRequest { owner: owner.to_owned(), ..Default::default() };
     let balance = given(operator.accounts().get_balance(request).await);
     let acknowledged = crowd.acknowledged();
     let amounts = acknowledged.values().map(|(_, amount)| books::credits(amount));

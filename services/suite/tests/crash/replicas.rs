@@ -73,7 +73,7 @@ async fn two_billing_processes_on_one_postgres_stay_exact() {
 async fn racing_twins(owner: &str, clients: &[Client; 2]) {
     // The second process learns of the team by events.
     eventually("both know the team", PATIENCE, async || {
-        let request = bursar_proto::billing::v1::GetBalanceRequest { owner: owner.to_owned() };
+        let request = bursar_proto::billing::v1::GetBalanceRequest { owner: owner.to_owned(), ..Default::default() };
         clients[1].accounts().get_balance(request).await.ok()
     })
     .await;

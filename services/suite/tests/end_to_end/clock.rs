@@ -53,7 +53,7 @@ pub(crate) async fn tokens_expire_and_a_month_renews_the_allowance_but_not_the_p
 
     let owner = Person::sign_in(world.anybody(), &team.owner.email).await.in_context(&team.id).await;
     let balance = eventually("the allowance is renewed", PATIENCE, async || {
-        let request = GetBalanceRequest { owner: team.id.clone() };
+        let request = GetBalanceRequest { owner: team.id.clone(), ..Default::default() };
         let balance = given(owner.client().accounts().get_balance(request).await);
         (balance.available == "1800").then_some(balance)
     })

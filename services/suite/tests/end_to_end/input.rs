@@ -96,9 +96,12 @@ pub(crate) async fn bad_ids(world: World) {
     for owner in ["", "org", "org_", "abc", cut, &overflowing, &shouted, "prj_00000000000000000000000001", "org_\u{e9}"]
     {
         let case = format!("owner {owner:?}");
-        invalid(&case, ada.credits().charge(spend(owner, "1")).await, &["owner"]);
-        let balance = GetBalanceRequest { owner: owner.to_owned() };
-        invalid(&case, ada.accounts().get_balance(balance).await, &["owner"]);
+        // Billing takes a user's empty owner for the token's context.
+        if !owner.is_empty() {
+            invalid(&case, ada.credits().charge(spend(owner, "1")).await, &["owner"]);
+            let balance = GetBalanceRequest { owner: owner.to_owned(), ..Default::default() };
+            invalid(&case, ada.accounts().get_balance(balance).await, &["owner"]);
+        }
         let switch = SwitchContextRequest { owner: owner.to_owned() };
         invalid(&case, ada.contexts().switch_context(switch).await, &["owner"]);
         let project = CreateProjectRequest { owner: owner.to_owned(), name: "A".to_owned(), ..Default::default() };
@@ -110,7 +113,7 @@ pub(crate) async fn bad_ids(world: World) {
 
     // Another team's things are to this one as if they were not there.
     let others = world.team().with_credits("10").assemble().await;
-    let eve = others.owner.client();
+    let (eve, operator) = (others.owner.client(), world.operator().await);
     let (absent_hold, absent_charge): (HoldId, ChargeId) = (bursar_testkit::id(9), bursar_testkit::id(9));
     let (absent_hold, absent_charge) = (absent_hold.to_string(), absent_charge.to_string());
     let mut told = Vec::new();
@@ -119,14 +122,14 @@ pub(crate) async fn bad_ids(world: World) {
         let hold = GetHoldRequest { hold_id: hold_id.clone(), owner: owner.clone() };
         let charge = GetChargeRequest { charge_id: charge_id.clone(), owner: owner.clone() };
         let capture = CaptureRequest { hold_id: hold_id.clone(), amount: "1".to_owned(), ..Default::default() };
-        let release = ReleaseRequest { hold_id, owner: owner.clone() };
-        let refund = RefundRequest { charge_id, ..RefundRequest::default() };
+        let release = ReleaseRequest { hold_id, owner: owner.clone(), ..Default::default() };
+        let refund = RefundRequest { charge_id, owner: others.id.clone(), ..RefundRequest::default() };
         told.push([
             refused(eve.credits().get_hold(hold).await, Code::NotFound, "NOT_FOUND"),
             refused(eve.credits().get_charge(charge).await, Code::NotFound, "NOT_FOUND"),
             refused(eve.credits().capture(capture).await, Code::NotFound, "NOT_FOUND"),
             refused(eve.credits().release(release).await, Code::NotFound, "NOT_FOUND"),
-            refused(eve.credits().refund(refund).await, Code::NotFound, "NOT_FOUND"),
+            refused(operator.credits().refund(refund).await, Code::NotFound, "NOT_FOUND"),
         ]);
     }
     assert_eq!(told[0], told[1], "what somebody else has and what nobody has must look the same");
@@ -186,12 +189,12 @@ pub(crate) async fn bad_amounts(world: World) {
     }
     // Every bad field is told at once.
     let many = ChargeRequest {
-        quantity: "much".to_owned(),
+        model: "x".repeat(129),
         request_id: "x".repeat(129),
         labels: (0..10_000).map(|number| (format!("label-{number}"), "x".to_owned())).collect(),
         ..spend(&team.id, "-1")
     };
-    let fields = ["amount", "labels", "quantity", "request_id"];
+    let fields = ["amount", "labels", "model", "request_id"];
     invalid("four at once", ada.credits().charge(many).await, &fields);
     untouched(&world, &team, "10").await;
 }

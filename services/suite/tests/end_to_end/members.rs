@@ -52,7 +52,7 @@ pub(crate) async fn a_removed_member_is_refused_within_two_seconds_and_pays_noth
         let outcome = ben.client().credits().charge(spend(&team.id, "0.01")).await;
         refused(outcome, Code::PermissionDenied, "NOT_A_MEMBER");
     }
-    let request = GetBalanceRequest { owner: team.id.clone() };
+    let request = GetBalanceRequest { owner: team.id.clone(), ..Default::default() };
     refused(ben.client().accounts().get_balance(request).await, Code::PermissionDenied, "NOT_A_MEMBER");
     let key = Some(Key::OrganizationId(team.id.clone()));
     let outcome = ben.client().organizations().get_organization(GetOrganizationRequest { key }).await;
@@ -102,7 +102,7 @@ pub(crate) async fn nothing_falls_back_from_one_context_to_another(world: World)
         let told = refused(outcome, Code::PermissionDenied, "WRONG_CONTEXT");
         let context = told.metadata.get("context").map(String::as_str);
         assert_eq!(context, Some(token.tokens.owner.as_str()), "{told:#?}");
-        let request = GetBalanceRequest { owner: owner.to_owned() };
+        let request = GetBalanceRequest { owner: owner.to_owned(), ..Default::default() };
         refused(token.client().accounts().get_balance(request).await, Code::PermissionDenied, "WRONG_CONTEXT");
     }
     given(acting.client().credits().charge(spend(&team.id, "1")).await);
@@ -120,7 +120,8 @@ pub(crate) async fn a_stranger_learns_nothing(world: World) {
     let mut answers = Vec::new();
     for owner in [team.id.as_str(), nobody.as_str()] {
         let client = stranger.client();
-        let balance = client.accounts().get_balance(GetBalanceRequest { owner: owner.to_owned() }).await;
+        let balance =
+            client.accounts().get_balance(GetBalanceRequest { owner: owner.to_owned(), ..Default::default() }).await;
         let lots = client.accounts().list_lots(ListLotsRequest { owner: owner.to_owned(), ..Default::default() }).await;
         let charge = client.credits().charge(spend(owner, "1")).await;
         let key = Some(Key::OrganizationId(owner.to_owned()));
@@ -165,7 +166,7 @@ const POLICY_HOLDS_WITHIN: Duration = Duration::from_secs(2);
 pub(crate) async fn a_policy_holds_within_two_seconds(world: World) {
     let team = world.team().with_members(1).with_credits("10").assemble().await;
     let member = &team.members[0];
-    let balance = || GetBalanceRequest { owner: team.id.clone() };
+    let balance = || GetBalanceRequest { owner: team.id.clone(), ..GetBalanceRequest::default() };
     member.client().accounts().get_balance(balance()).await.expect("everybody sees it by default");
     let decide = async |visibility: BalanceVisibility| {
         let policy = Policy { balance_visibility: visibility.into(), ..Policy::default() };

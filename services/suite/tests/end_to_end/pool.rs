@@ -137,10 +137,10 @@ pub(crate) async fn capture_and_release_race_and_one_wins(world: World) {
             if caller % 2 == 0 {
                 let request_id = format!("capture-{caller}");
                 let amount = "30".to_owned();
-                let request = CaptureRequest { hold_id, owner, amount, request_id, allow_excess: false };
+                let request = CaptureRequest { hold_id, owner, amount, request_id, ..CaptureRequest::default() };
                 client.credits().capture(request).await.map(|_| HoldState::Captured)
             } else {
-                let request = ReleaseRequest { hold_id, owner };
+                let request = ReleaseRequest { hold_id, owner, ..ReleaseRequest::default() };
                 client.credits().release(request).await.map(|_| HoldState::Released)
             }
         }

@@ -23,7 +23,7 @@ pub(crate) async fn a_team_signs_up_subscribes_invites_spends_and_sees_who_spent
     let project = given(ben.client().projects().create_project(request).await).project.expect("a project").id;
     let film = bursar_proto::billing::v1::ChargeRequest {
         model: "veo-3.1".to_owned(),
-        quantity: "100".to_owned(),
+        usage: vec![bursar_proto::billing::v1::Usage { meter: String::new(), quantity: "100".to_owned() }],
         project,
         labels: [("scene".to_owned(), "1".to_owned())].into(),
         ..spend(&team.id, "")
@@ -41,7 +41,7 @@ pub(crate) async fn a_team_signs_up_subscribes_invites_spends_and_sees_who_spent
     let bought = given(ada.client().purchases().purchase_pack(pack.clone()).await);
     let again = given(ada.client().purchases().purchase_pack(pack).await);
     assert_eq!(bought, again, "one purchase under one request id");
-    burns_the_allowance_first(&team, ben).await;
+    burns_the_allowance_first(&world, &team, ben).await;
 
     let books = Books::audit(&world.operator().await, &team.id).await;
     assert_eq!(books.available.to_string(), "1399.5");
@@ -85,11 +85,11 @@ async fn moved_by_itself(world: &World) {
 }
 
 fn balance_of(owner: &str) -> bursar_proto::billing::v1::GetBalanceRequest {
-    bursar_proto::billing::v1::GetBalanceRequest { owner: owner.to_owned() }
+    bursar_proto::billing::v1::GetBalanceRequest { owner: owner.to_owned(), ..Default::default() }
 }
 
 /// 899.5 are left of the allowance and 1,500 in the pack; 1,400 take all of the first. Of those 400 return.
-async fn burns_the_allowance_first(team: &Team, ben: &Person) {
+async fn burns_the_allowance_first(world: &World, team: &Team, ben: &Person) {
     let lots = given(ben.client().accounts().get_balance(balance_of(&team.id)).await).lots;
     let order: Vec<_> = lots.iter().map(|lot| (lot.source(), lot.remaining.as_str())).collect();
     assert_eq!(order, [(LotSource::Allowance, "899.5"), (LotSource::Pack, "1500")]);
@@ -98,12 +98,12 @@ async fn burns_the_allowance_first(team: &Team, ben: &Person) {
     let taken: Vec<_> = charge.allocations.iter().map(|it| (it.lot_id.as_str(), it.amount.as_str())).collect();
     assert_eq!(taken, [(lots[0].id.as_str(), "899.5"), (lots[1].id.as_str(), "500.5")]);
     let request = RefundRequest {
+        owner: team.id.clone(),
         charge_id: charge.id,
         amount: Some("400".to_owned()),
         request_id: unique("refund"),
-        ..RefundRequest::default()
     };
-    let refunded = given(ben.client().credits().refund(request).await);
+    let refunded = given(world.operator().await.credits().refund(request).await);
     let returned: Vec<_> = refunded.refund.expect("a refund").allocations;
     let returned: Vec<_> = returned.iter().map(|it| (it.lot_id.as_str(), it.amount.as_str())).collect();
     assert_eq!(returned, [(lots[1].id.as_str(), "400")], "last spent first");

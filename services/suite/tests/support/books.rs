@@ -31,7 +31,7 @@ impl Books {
         let request = VerifyLedgerRequest { owner: owner.to_owned() };
         let verdict = given(operator.accounts().verify_ledger(request).await);
         assert!(verdict.valid, "{owner}: the ledger is bad at {:?}", verdict.first_bad);
-        let request = GetBalanceRequest { owner: owner.to_owned() };
+        let request = GetBalanceRequest { owner: owner.to_owned(), ..Default::default() };
         let balance = given(operator.accounts().get_balance(request).await);
         let books = Self {
             available: credits(&balance.available),
