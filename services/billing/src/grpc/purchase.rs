@@ -2,7 +2,6 @@
 
 use std::mem::take;
 
-use bursar_id::OwnerId;
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::purchase_service_server::PurchaseService;
 use bursar_rpc::convert::{to_money, to_timestamp};
@@ -12,7 +11,6 @@ use tonic::{Request, Response, Status};
 use super::order::order;
 use super::parse;
 use crate::domain::{Purchase, PurchaseState};
-use crate::error::Error;
 use crate::usecase::purchases::PurchaseUseCases;
 
 /// Answers with the use cases.
@@ -42,9 +40,9 @@ impl PurchaseService for PurchaseHandler {
         request: Request<pb::GetPurchaseRequest>,
     ) -> Result<Response<pb::GetPurchaseResponse>, Status> {
         let caller = Caller::of(&request)?;
-        let owner = self.visible(&caller).await?;
-        let id = parse::id("purchase_id", &request.into_inner().purchase_id)?;
-        let found = self.0.get(owner, id).await?;
+        let asked = request.into_inner();
+        let owner = self.0.access.to(&caller, parse::owner_for(&caller, &asked.owner)?).await?.owner;
+        let found = self.0.get(owner, parse::id("purchase_id", &asked.purchase_id)?).await?;
         Ok(Response::new(pb::GetPurchaseResponse { purchase: Some(purchase(&found)) }))
     }
 
@@ -60,16 +58,6 @@ impl PurchaseService for PurchaseHandler {
         let page = self.0.list(allowed.owner, &page).await?;
         let (purchases, next_page_token) = (page.rows.iter().map(purchase).collect(), page.next_page_token);
         Ok(Response::new(pb::ListPurchasesResponse { purchases, next_page_token }))
-    }
-}
-
-impl PurchaseHandler {
-    /// Whose purchases the caller may see: its context's, if it is a person's call; everybody's (`None`) otherwise.
-    async fn visible(&self, caller: &Caller) -> Result<Option<OwnerId>, Error> {
-        match caller.user() {
-            Ok(user) => Ok(Some(self.0.access.to(caller, user.context).await?.owner)),
-            Err(_) => Ok(None),
-        }
     }
 }
 

@@ -27,18 +27,11 @@ const FIND: &str = concat!("SELECT ", columns!(), " FROM purchases WHERE owner =
 const PAGE: &str =
     concat!("SELECT ", columns!(), " FROM purchases WHERE owner = $1 AND id < $2 ORDER BY id DESC LIMIT $3");
 const KEPT: &str = "SELECT request_hash, first_answer FROM purchases WHERE owner = $1 AND request = $2";
-const OWNER_OF: &str = "SELECT owner FROM purchases WHERE id = $1";
 
 /// Every statement here, by its name.
 #[cfg(test)]
-pub(super) const STATEMENTS: [(&str, &str); 6] = [
-    ("INSERT", INSERT),
-    ("BY_REFERENCE", BY_REFERENCE),
-    ("FIND", FIND),
-    ("PAGE", PAGE),
-    ("KEPT", KEPT),
-    ("OWNER_OF", OWNER_OF),
-];
+pub(super) const STATEMENTS: [(&str, &str); 5] =
+    [("INSERT", INSERT), ("BY_REFERENCE", BY_REFERENCE), ("FIND", FIND), ("PAGE", PAGE), ("KEPT", KEPT)];
 
 /// Comes after every id.
 const AFTER_ALL: &str = "~";
@@ -120,10 +113,4 @@ pub(crate) async fn page(
     let before = before.map_or_else(|| AFTER_ALL.to_owned(), |id| id.to_string());
     let rows: Vec<Row> = on!(tx, c => sqlx::query_as(PAGE).bind(owner).bind(before).bind(limit).fetch_all(c).await?);
     rows.into_iter().map(Row::read).collect()
-}
-
-/// Whose purchase this is.
-pub(crate) async fn owner_of(tx: &mut Tx, id: PurchaseId) -> Result<Option<OwnerId>, DbError> {
-    let row: Option<(OwnerId,)> = on!(tx, c => sqlx::query_as(OWNER_OF).bind(id).fetch_optional(c).await?);
-    Ok(row.map(|(owner,)| owner))
 }

@@ -114,14 +114,18 @@ engines! {
         let lots = ana.list_lots(lots_of(ana.owner)).await.unwrap().lots;
         assert_eq!((lots.len(), &lots[0].id, lots[0].source(), lots[0].expires_at), (1, &purchase.lot_id, LotSource::Pack, None));
 
-        let get = pb::GetPurchaseRequest { purchase_id: purchase.id.clone() };
+        let get = pb::GetPurchaseRequest { purchase_id: purchase.id.clone(), owner: ana.owner.to_string() };
         assert_eq!(ana.get_purchase(get.clone()).await.unwrap().purchase, Some(purchase.clone()));
         assert_eq!(world.operator().get_purchase(get.clone()).await.unwrap().purchase, Some(purchase.clone()));
-        refused(world.person(2).get_purchase(get).await, Code::NotFound, "NOT_FOUND");
+        let unsaid = pb::GetPurchaseRequest { owner: String::new(), ..get.clone() };
+        assert_eq!(ana.get_purchase(unsaid.clone()).await.unwrap().purchase, Some(purchase.clone()), "her token's context");
+        refused(world.operator().get_purchase(unsaid.clone()).await, Code::InvalidArgument, "INVALID_FIELDS");
+        refused(world.person(2).get_purchase(unsaid).await, Code::NotFound, "NOT_FOUND");
+        refused(world.person(2).get_purchase(get).await, Code::PermissionDenied, "WRONG_CONTEXT");
         let nothing: PurchaseId = id(77);
-        let nothing = pb::GetPurchaseRequest { purchase_id: nothing.to_string() };
+        let nothing = pb::GetPurchaseRequest { purchase_id: nothing.to_string(), ..Default::default() };
         refused(ana.get_purchase(nothing).await, Code::NotFound, "NOT_FOUND");
-        let bad = pb::GetPurchaseRequest { purchase_id: "pur".into() };
+        let bad = pb::GetPurchaseRequest { purchase_id: "pur".into(), ..Default::default() };
         refused(ana.get_purchase(bad).await, Code::InvalidArgument, "INVALID_FIELDS");
 
         refused(ana.purchase_pack(buy(ana.owner, "golden")).await, Code::NotFound, "PACK_NOT_FOUND");
@@ -155,7 +159,7 @@ engines! {
             refused(person.list_purchases(purchases(team)).await, Code::PermissionDenied, reason);
         }
         let some: PurchaseId = id(77);
-        let some = pb::GetPurchaseRequest { purchase_id: some.to_string() };
+        let some = pb::GetPurchaseRequest { purchase_id: some.to_string(), ..Default::default() };
         refused(member.get_purchase(some).await, Code::PermissionDenied, "ROLE_NOT_ALLOWED");
         let product = world.product();
         refused(product.purchase_pack(buy(team, "starter")).await, Code::PermissionDenied, "SERVICE_ROLE_NOT_ALLOWED");
