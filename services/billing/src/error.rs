@@ -105,7 +105,6 @@ impl From<Refused> for Error {
         match refused {
             Refused::Rule(Refusal::NotAMember) => Self::NotAMember,
             Refused::Rule(refusal) => Self::Refused(refusal),
-            Refused::Overloaded => Self::Overloaded,
             Refused::Unavailable => Self::Unavailable,
             Refused::NewerFormat => Self::NewerFormat,
             Refused::Failed => Self::Failed,

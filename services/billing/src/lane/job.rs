@@ -21,8 +21,6 @@ pub struct Job {
 pub enum Refused {
     /// The credit rules say no.
     Rule(Refusal),
-    /// This part of a batch found no room in its lane's queue.
-    Overloaded,
     /// The database cannot be reached; whether the request took effect, its id will tell.
     Unavailable,
     /// Something of the account was written by a later program: it must be asked of that.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bursar_id::OwnerId;
 use opentelemetry::metrics::Meter;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::task::TaskTracker;
 
 use super::batch::Batcher;
@@ -88,18 +88,19 @@ impl Lanes {
 
     /// Carries out one request.
     pub async fn one(&self, job: Job) -> Result<Answer, Overloaded> {
-        let lane = self.lane_of(job.owner);
-        let mut answers = self.enqueue(lane, vec![job])?.await;
+        let (lane, room) = (self.lane_of(job.owner), self.room_for(1)?);
+        let mut answers = self.enqueue(lane, vec![job], room).await;
         Ok(answers.pop().unwrap_or(Err(Refused::Failed)))
     }
 
     /// Carries out many requests and gives one answer for each, in their order. Requests of one
-    /// owner are decided in the order given.
+    /// owner are decided in the order given. There is room for all of them, or none is queued.
     pub async fn many(&self, jobs: Vec<Job>) -> Result<Vec<Answer>, Overloaded> {
-        if self.to.len() == 1 && self.together {
-            return Ok(self.enqueue(0, jobs)?.await);
-        }
         let total = jobs.len();
+        let mut room = self.room_for(total)?;
+        if self.to.len() == 1 && self.together {
+            return Ok(self.enqueue(0, jobs, room).await);
+        }
         // A part for each lane; or for each owner, where a transaction has one.
         let mut parts: BTreeMap<(usize, Option<OwnerId>), Part> = BTreeMap::new();
         for (place, job) in jobs.into_iter().enumerate() {
@@ -110,20 +111,12 @@ impl Lanes {
         }
         let mut waits = Vec::new();
         for ((lane, _), (places, jobs)) in parts {
-            let count = jobs.len();
-            match self.enqueue(lane, jobs) {
-                Ok(wait) => waits.push((places, Ok(wait))),
-                // Earlier parts are under way already: this part alone is turned away.
-                Err(Overloaded) => waits.push((places, Err(count))),
-            }
+            let its_room = room.split(jobs.len()).ok_or(Overloaded)?;
+            waits.push((places, self.enqueue(lane, jobs, its_room)));
         }
         let mut answers: Vec<Answer> = (0..total).map(|_| Err(Refused::Failed)).collect();
         for (places, wait) in waits {
-            let part = match wait {
-                Ok(wait) => wait.await,
-                Err(count) => (0..count).map(|_| Err(Refused::Overloaded)).collect(),
-            };
-            for (place, answer) in places.into_iter().zip(part) {
+            for (place, answer) in places.into_iter().zip(wait.await) {
                 answers[place] = answer;
             }
         }
@@ -136,14 +129,23 @@ impl Lanes {
         usize::try_from(hasher.finish() % self.to.len() as u64).unwrap_or(0)
     }
 
-    /// Queues the jobs and gives what waits for their answers.
-    fn enqueue(&self, lane: usize, jobs: Vec<Job>) -> Result<impl Future<Output = Vec<Answer>> + use<>, Overloaded> {
-        let count = jobs.len();
+    /// Places for so many, if there are that many.
+    fn room_for(&self, count: usize) -> Result<OwnedSemaphorePermit, Overloaded> {
         let permits = u32::try_from(count).map_err(|_| Overloaded)?;
-        let room = Arc::clone(&self.room).try_acquire_many_owned(permits).map_err(|_| Overloaded)?;
+        Arc::clone(&self.room).try_acquire_many_owned(permits).map_err(|_| Overloaded)
+    }
+
+    /// Queues the jobs and gives what waits for their answers.
+    fn enqueue(
+        &self,
+        lane: usize,
+        jobs: Vec<Job>,
+        room: OwnedSemaphorePermit,
+    ) -> impl Future<Output = Vec<Answer>> + use<> {
+        let count = jobs.len();
         let (submission, answer) = Submission::new(jobs, room);
         // A closed lane drops the reply, and the wait below ends with failures.
         let _closed = self.to[lane].send(submission);
-        Ok(async move { answer.await.unwrap_or_else(|_| (0..count).map(|_| Err(Refused::Failed)).collect()) })
+        async move { answer.await.unwrap_or_else(|_| (0..count).map(|_| Err(Refused::Failed)).collect()) }
     }
 }

@@ -27,30 +27,38 @@ async fn hang_up_after<T>(polls: usize, call: impl Future<Output = T>) -> Option
     None
 }
 
+/// Fills the queue of eight places behind an account that is locked.
+async fn full(world: World) {
+    let ana = world.person_with(1, "100").await;
+    let in_the_way = world.block(ana.owner).await;
+    let mut calls = JoinSet::new();
+    for n in 0..20 {
+        let (ana, request) = (ana.clone(), spend(ana.owner, "1").under(&format!("r{n}")));
+        calls.spawn(async move { ana.charge(request).await });
+    }
+    for _ in 0..12 {
+        let outcome = calls.join_next().await.unwrap().unwrap();
+        let full = refused(outcome, Code::ResourceExhausted, "OVERLOADED");
+        assert!(full.retryable, "with RetryInfo: {full:?}");
+    }
+    let many = ana.batch_charge(batch((0..9).map(|_| spend(ana.owner, "1")))).await;
+    assert!(refused(many, Code::ResourceExhausted, "OVERLOADED").retryable);
+    in_the_way.rollback().await.unwrap();
+    for _ in 0..8 {
+        calls.join_next().await.unwrap().unwrap().expect("those that waited are carried out");
+    }
+    assert_eq!(world.available(ana.owner).await, "92");
+    ana.charged(spend(ana.owner, "1")).await;
+    world.audit(ana.owner).await;
+}
+
 engines! {
     async fn a_full_queue_says_so_and_loses_nothing(db: TestDb) {
-        let world = World::with(db, |settings| settings.billing.queue_max = 8).await;
-        let ana = world.person_with(1, "100").await;
-        let in_the_way = world.block(ana.owner).await;
-        let mut calls = JoinSet::new();
-        for n in 0..20 {
-            let (ana, request) = (ana.clone(), spend(ana.owner, "1").under(&format!("r{n}")));
-            calls.spawn(async move { ana.charge(request).await });
-        }
-        for _ in 0..12 {
-            let outcome = calls.join_next().await.unwrap().unwrap();
-            let full = refused(outcome, Code::ResourceExhausted, "OVERLOADED");
-            assert!(full.retryable, "with RetryInfo: {full:?}");
-        }
-        let many = ana.batch_charge(batch((0..9).map(|_| spend(ana.owner, "1")))).await;
-        assert!(refused(many, Code::ResourceExhausted, "OVERLOADED").retryable);
-        in_the_way.rollback().await.unwrap();
-        for _ in 0..8 {
-            calls.join_next().await.unwrap().unwrap().expect("those that waited are carried out");
-        }
-        assert_eq!(world.available(ana.owner).await, "92");
-        ana.charged(spend(ana.owner, "1")).await;
-        world.audit(ana.owner).await;
+        full(World::with(db, |settings| settings.billing.queue_max = 8).await).await;
+    }
+
+    async fn a_batch_that_many_lanes_have_no_room_for_is_turned_away_whole(db: TestDb) {
+        full(World::with(db, |settings| (settings.billing.queue_max, settings.billing.lanes) = (8, 4)).await).await;
     }
 
     async fn hanging_up_neither_loses_nor_doubles_a_charge(db: TestDb) {

@@ -121,7 +121,7 @@ engines! {
         assert_eq!(ana.get_purchase(unsaid.clone()).await.unwrap().purchase, Some(purchase.clone()), "her token's context");
         refused(world.operator().get_purchase(unsaid.clone()).await, Code::InvalidArgument, "INVALID_FIELDS");
         refused(world.person(2).get_purchase(unsaid).await, Code::NotFound, "NOT_FOUND");
-        refused(world.person(2).get_purchase(get).await, Code::PermissionDenied, "WRONG_CONTEXT");
+        refused(world.person(2).get_purchase(get).await, Code::PermissionDenied, "NOT_A_MEMBER");
         let nothing: PurchaseId = id(77);
         let nothing = pb::GetPurchaseRequest { purchase_id: nothing.to_string(), ..Default::default() };
         refused(ana.get_purchase(nothing).await, Code::NotFound, "NOT_FOUND");
