@@ -11,6 +11,9 @@ use crate::domain::{Audit, BadLedger, Entry, Flaw, Hold, OperationKey, Verifier}
 use crate::error::Error;
 use crate::store::{accounts, details, holds, ledger, lots, usage};
 
+#[cfg(test)]
+mod tests;
+
 /// How many rows are read at a time.
 const PAGE: i64 = 2_000;
 
