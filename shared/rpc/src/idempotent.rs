@@ -1,4 +1,4 @@
-//! [`RequestKey`]: whose request it is, under which id, and what it asks; by these a mutation ([`crate::Mutations`])
+//! [`IdempotencyKey`]: whose request it is, under which id, and what it asks; by these a mutation ([`crate::Mutations`])
 //! recognises a repetition. Billing's engine keeps its own record in the ledger.
 
 use bursar_id::RequestId;
@@ -7,9 +7,9 @@ use sha2::{Digest, Sha256};
 
 use crate::{Caller, Problem};
 
-/// Whose request this is, which one, and what it asks.
+/// Whose request this is, which one, and what it asks; named as the IETF's draft of the `Idempotency-Key` header has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RequestKey {
+pub struct IdempotencyKey {
     scope: String,
     method: &'static str,
     /// `None` when the caller sent none: the request is then always a new one.
@@ -17,7 +17,7 @@ pub struct RequestKey {
     body_hash: [u8; 32],
 }
 
-impl RequestKey {
+impl IdempotencyKey {
     /// The key of a request. `method` is the RPC's name; `body` is the request **without** its
     /// `request_id` (take that out first), so that only what it asks is compared. An id that is longer
     /// than 128 bytes or has control characters is a bad field.
@@ -91,7 +91,8 @@ mod tests {
 
     #[test]
     fn keys_tell_requests_apart() {
-        let key = |id: &str, message: &Body| RequestKey::new(&Caller::Anonymous, "Method", id, message).expect("a key");
+        let key =
+            |id: &str, message: &Body| IdempotencyKey::new(&Caller::Anonymous, "Method", id, message).expect("a key");
         assert_eq!(key("1", &body("a")), key("1", &body("a")));
         assert_ne!(key("1", &body("a")).body_hash(), key("1", &body("b")).body_hash());
         assert_eq!(key("", &body("a")).id(), None);
@@ -101,7 +102,7 @@ mod tests {
     #[test]
     fn bad_ids_are_bad_fields() {
         for id in ["a\nb".to_owned(), "x".repeat(129)] {
-            let problem = RequestKey::new(&Caller::Anonymous, "Method", &id, &body("a")).expect_err("refused");
+            let problem = IdempotencyKey::new(&Caller::Anonymous, "Method", &id, &body("a")).expect_err("refused");
             assert_eq!(problem.fields()[0].0, "request_id");
         }
     }

@@ -6,7 +6,7 @@
 //! - [`Transport`], [`ServiceTokens`], [`retry`]: calling other services, with deadline, trace and
 //!   credentials
 //! - [`Problem`], [`Violations`]: refusals, and the one way from them to a gRPC status
-//! - [`mutation`], [`RequestKey`]: the one way of every call that changes something, and by what it takes effect once
+//! - [`mutation`], [`IdempotencyKey`]: the one way of every call that changes something, and by what it takes effect once
 //! - [`page`], [`convert`]: lists, the API's common types
 //!
 //! What a service decides does not belong here, and neither do ports, signals and configuration
@@ -32,7 +32,7 @@ pub use access::{AccessPolicy, AdminBilling, BalanceVisibility, UsageVisibility}
 pub use authentication::{AuthMethod, AuthMethods, Branch, KeyGrant};
 pub use bursar_proto::access::v1::Permission;
 pub use caller::{Caller, ServiceCaller, ServiceRole, UserCaller};
-pub use idempotent::RequestKey;
+pub use idempotent::IdempotencyKey;
 pub use keys::{KeySet, PublicKeys};
 pub use mutation::{Answer, Asked, Call, Done, Kept, Looked, Mutation, Mutations, Publish, Refusing, Stored};
 pub use page::{Fingerprint, Page, PageRequest};

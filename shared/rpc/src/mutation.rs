@@ -36,7 +36,7 @@ use bursar_time::{Clock, Timestamp};
 use prost::Message;
 use tonic::{Request, Status};
 
-use crate::{Caller, Problem, RequestKey, UserCaller, Violations};
+use crate::{Caller, IdempotencyKey, Problem, UserCaller, Violations};
 
 /// The RPC that a request is for; put there by the stack.
 #[derive(Clone, Copy, Debug)]
@@ -75,7 +75,7 @@ impl Call {
 #[derive(Clone, Debug)]
 pub struct Asked<C> {
     call: Call,
-    read: Result<(RequestKey, C), Problem>,
+    read: Result<(IdempotencyKey, C), Problem>,
     by_token: bool,
 }
 
@@ -93,7 +93,7 @@ impl<C> Asked<C> {
         violations.check_optional("request_id", request_id, |text| RequestId::parse(text));
         let read = match (command, violations.is_empty()) {
             (Some(command), true) => {
-                RequestKey::new(&call.caller, call.method, request_id, message).map(|key| (key, command))
+                IdempotencyKey::new(&call.caller, call.method, request_id, message).map(|key| (key, command))
             }
             _ => Err(violations.into_problem()),
         };
@@ -102,7 +102,7 @@ impl<C> Asked<C> {
 
     /// Reads a request by a single-use token: who repeats it gets the first answer, whoever calls.
     pub fn by_token<M: Message>(call: Call, token: &str, message: &M, command: C) -> Self {
-        let key = RequestKey::of_token(call.method, token, message);
+        let key = IdempotencyKey::of_token(call.method, token, message);
         Self { call, read: Ok((key, command)), by_token: true }
     }
 
@@ -130,7 +130,7 @@ impl<C> Asked<C> {
     }
 
     /// The request's key, if it is well-formed.
-    pub fn key(&self) -> Option<&RequestKey> {
+    pub fn key(&self) -> Option<&IdempotencyKey> {
         self.read.as_ref().ok().map(|(key, _)| key)
     }
 }
@@ -139,7 +139,7 @@ impl<C> Asked<C> {
 /// repetition forty days later still gets the first answer ([`Mutation::recall`]).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kept {
-    /// Who asked and under which id ([`RequestKey::digest`]).
+    /// Who asked and under which id ([`IdempotencyKey::digest`]).
     pub request: [u8; 16],
     /// What was asked.
     pub body_hash: [u8; 32],
@@ -443,7 +443,7 @@ impl Mutation {
     }
 
     /// Whose request ids these are: the actor's, within the account.
-    fn scope(&self, key: &RequestKey) -> String {
+    fn scope(&self, key: &IdempotencyKey) -> String {
         match self.owner {
             Some(owner) => format!("{}/{owner}", key.scope()),
             None => key.scope().to_owned(),

@@ -11,7 +11,7 @@ mod sandbox;
 use std::fmt;
 
 use bursar_money::Price;
-use bursar_rpc::RequestKey;
+use bursar_rpc::IdempotencyKey;
 use sha2::{Digest, Sha256};
 
 /// The payment provider of this deployment.
@@ -62,7 +62,7 @@ impl PaymentKey {
     }
 
     /// The key of a caller's request if it has an id (a retry then pays nothing), else of `attempt`, which is unique.
-    pub(crate) fn of_request(request: Option<&RequestKey>, attempt: &str) -> Self {
+    pub(crate) fn of_request(request: Option<&IdempotencyKey>, attempt: &str) -> Self {
         match request.and_then(|request| Some((request, request.id()?))) {
             Some((request, id)) => {
                 Self::digest(&[request.scope().as_bytes(), id.as_str().as_bytes(), request.body_hash()])

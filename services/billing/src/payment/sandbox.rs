@@ -33,7 +33,7 @@ pub(super) fn give_back(reference: &str) {
 mod tests {
     use bursar_money::{Currency, Price};
     use bursar_proto::billing::v1::PurchasePackRequest;
-    use bursar_rpc::{Caller, RequestKey};
+    use bursar_rpc::{Caller, IdempotencyKey};
 
     use crate::payment::{Payment, PaymentKey, PaymentMethodError, Payments, Settlement};
 
@@ -74,7 +74,7 @@ mod tests {
     fn a_request_id_makes_the_key() {
         let key = |id: &str, pack: &str, attempt: &str| {
             let body = PurchasePackRequest { pack_id: pack.to_owned(), ..PurchasePackRequest::default() };
-            let request = RequestKey::new(&Caller::Anonymous, "PurchasePack", id, &body).unwrap();
+            let request = IdempotencyKey::new(&Caller::Anonymous, "PurchasePack", id, &body).unwrap();
             PaymentKey::of_request(Some(&request), attempt)
         };
         assert_eq!(key("1", "starter", "a"), key("1", "starter", "b"), "a retry is the same payment");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bursar_events::Outbox;
 use bursar_id::{Id, OwnerId, PurchaseId, RequestId};
 use bursar_proto::event::v1::event::Payload;
-use bursar_rpc::{Answer, Asked, Done, Looked, Mutation, Mutations, Page, PageRequest, RequestKey};
+use bursar_rpc::{Answer, Asked, Done, IdempotencyKey, Looked, Mutation, Mutations, Page, PageRequest};
 use bursar_secret::Entropy;
 
 use super::access::{Access, Allowed};
@@ -71,7 +71,7 @@ impl PurchaseUseCases {
     ) -> Result<Option<()>, Error> {
         admit(m, owner, standing)?;
         let Some(order) = m.open(asked).await? else { return Ok(None) };
-        if let Some(request) = asked.key().and_then(RequestKey::digest)
+        if let Some(request) = asked.key().and_then(IdempotencyKey::digest)
             && let Some(kept) = purchases::kept(m.tx(), owner, request).await?
         {
             m.recall(asked, kept)?;

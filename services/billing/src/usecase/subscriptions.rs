@@ -7,7 +7,7 @@ use bursar_id::{Id, OwnerId, RequestId, SubscriptionId};
 use bursar_money::Price;
 use bursar_proto::event::v1::SubscriptionChanged;
 use bursar_proto::event::v1::event::Payload;
-use bursar_rpc::{Answer, Asked, Done, Looked, Mutation, Mutations, RequestKey};
+use bursar_rpc::{Answer, Asked, Done, IdempotencyKey, Looked, Mutation, Mutations};
 use bursar_secret::Entropy;
 
 use super::access::{Access, Allowed};
@@ -73,7 +73,7 @@ impl SubscriptionUseCases {
     ) -> Result<Option<()>, Error> {
         admit(m, owner, standing)?;
         let Some(order) = m.open(asked).await? else { return Ok(None) };
-        if let Some(request) = asked.key().and_then(RequestKey::digest)
+        if let Some(request) = asked.key().and_then(IdempotencyKey::digest)
             && let Some(kept) = subscriptions::kept(m.tx(), owner, request).await?
         {
             m.recall(asked, kept)?;
