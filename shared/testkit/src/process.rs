@@ -175,6 +175,22 @@ impl Process {
         self.child.id()
     }
 
+    /// Its log once `piece` is in it: a program that is ready says so a moment later.
+    ///
+    /// # Panics
+    /// When it has not printed it within `limit`, with its log.
+    pub async fn says(&self, piece: &str, limit: Duration) -> String {
+        let start = Instant::now();
+        loop {
+            let log = self.log();
+            if log.contains(piece) {
+                return log;
+            }
+            assert!(start.elapsed() < limit, "{} has not said {piece:?} after {limit:?}:\n{log}", self.name);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// Everything it has printed, standard output and standard error in the order written.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()

@@ -9,7 +9,7 @@ use bursar_db::Db;
 use bursar_id::UserId;
 use bursar_identity::Config;
 use bursar_proto::identity::v1::{RefreshRequest, SignInRequest, SignInResponse, SignUpRequest, TokenSet};
-use bursar_rpc::Transport;
+use bursar_rpc::{LateRoutes, Transport};
 use bursar_runtime::{Each, Env, Peers, Service, Settings};
 use bursar_secret::Entropy;
 use bursar_testkit::{Client, Mailbox, Operator, PASSWORD, Person, TestDb, clock};
@@ -32,6 +32,17 @@ pub(crate) struct World {
     pub(crate) db: Db,
     peers: Peers,
     directory: tempfile::TempDir,
+    _ring: Ring,
+}
+
+/// The ring that identity and its organization are to one another: opened in the end, or the store's connections would
+/// outlive the test, and all tests' together the server's room for them.
+struct Ring(LateRoutes);
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 impl World {
@@ -50,6 +61,7 @@ impl World {
         let started = bursar_identity::start(&settings, peers.clone(), env.clone()).await.unwrap();
         assert!(late.set(started.routes));
         Self {
+            _ring: Ring(late),
             env,
             clock,
             mailbox: Mailbox::new(directory.path()),

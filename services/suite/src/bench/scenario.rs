@@ -66,14 +66,16 @@ pub(super) fn charge(owner: &str, member: &str, entropy: &Entropy) -> pb::Charge
     }
 }
 
-/// The same, priced by the catalog's rate card.
+/// The same, priced by the catalog's rate card: three meters, 0.25 credits.
 fn metered(owner: &str, member: &str, entropy: &Entropy) -> pb::ChargeRequest {
-    pb::ChargeRequest { amount: String::new(), usage: work("0.5"), ..charge(owner, member, entropy) }
+    let usage = vec![used("input_tokens", "0.4"), used("cached_tokens", "1"), used("output_tokens", "0.1")];
+    let model = "claude-opus-4.7".to_owned();
+    pb::ChargeRequest { amount: String::new(), model, usage, ..charge(owner, member, entropy) }
 }
 
-/// So many seconds of film.
-fn work(seconds: &str) -> Vec<pb::Usage> {
-    vec![pb::Usage { meter: "seconds".to_owned(), quantity: seconds.to_owned() }]
+/// So much on one meter.
+fn used(meter: &str, quantity: &str) -> pb::Usage {
+    pb::Usage { meter: meter.to_owned(), quantity: quantity.to_owned() }
 }
 
 /// `size` charges, for each of the members in turn.
@@ -159,7 +161,7 @@ async fn estimates(server: &Server, team: &Team, callers: usize, time: Duration)
     let product = team.product.clone();
     run_load(server, What::Ceiling, "Estimate, without a database", callers, time, move |caller, _| {
         let mut client = clients[caller].clone();
-        let request = pb::EstimateRequest { model: "veo-3.1".to_owned(), usage: work("8") };
+        let request = pb::EstimateRequest { model: "veo-3.1".to_owned(), usage: vec![used("seconds", "8")] };
         let request = product.on(request);
         async move { client.estimate(request).await.map(|_| 1) }
     })

@@ -13,7 +13,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::world::{
-    Diary, PATIENCE, Source, clock, diary, diary_store, follow, names, renamed, repeated, snapshots, store, until_lines,
+    Diary, PATIENCE, Source, clock, diary, diary_store, follow, names, renamed, repeated, store, until_lines,
+    until_snapshot,
 };
 
 bursar_testkit::engines! {
@@ -130,7 +131,7 @@ bursar_testkit::engines! {
         before.tell(vec![renamed("later")]).await;
         until_lines(&mine, 5).await;
         assert_eq!(repeated(&mine).await, ["kept"], "and everything else once");
-        assert_eq!(snapshots(&mine).await, [1_785_000_000_000_000], "what it did not tell is forgotten");
+        assert_eq!(until_snapshot(&mine).await, [1_785_000_000_000_000], "what it did not tell is forgotten");
     }
 
     async fn whoever_comes_too_late_goes_on_from_a_snapshot(at: TestDb) {
@@ -151,7 +152,7 @@ bursar_testkit::engines! {
         assert_eq!(until_lines(&mine, 3).await, names(2, 5));
         source.tell(vec![renamed("5")]).await;
         assert_eq!(until_lines(&mine, 4).await, names(2, 6));
-        assert_eq!(snapshots(&mine).await, [1], "of three replicas one ends it");
+        assert_eq!(until_snapshot(&mine).await, [1], "of three replicas one ends it");
     }
 
     async fn an_event_that_cannot_be_read_is_set_aside(at: TestDb) {
@@ -191,12 +192,7 @@ bursar_testkit::engines! {
         source.tell(vec![of("org_e", "3")]).await;
         follow(&diary, &source, &mine);
         assert_eq!(until_lines(&mine, 3).await, ["0", "2", "3"]);
-        let ended = async {
-            while snapshots(&mine).await.is_empty() {
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, ended).await.expect("the snapshot ends");
+        until_snapshot(&mine).await;
         let mut tx = mine.read().await.expect("begins");
         let kept = aside::list(&mut tx, "organization").await.expect("reads");
         assert_eq!(kept.iter().map(|it| it.owner.as_str()).collect::<Vec<_>>(), ["org_b"]);

@@ -214,11 +214,22 @@ pub(crate) async fn repeated(db: &Db) -> Vec<String> {
     on!(&mut tx, c => sqlx::query(REPEATED).fetch_all(c).await.expect("reads").iter().map(|row| row.get(0)).collect())
 }
 
-/// The incarnations of the snapshots that were loaded.
-pub(crate) async fn snapshots(db: &Db) -> Vec<i64> {
-    let mut tx = db.read().await.expect("begins");
-    on!(&mut tx, c => sqlx::query("SELECT incarnation FROM forgotten").fetch_all(c).await.expect("reads")
-        .iter().map(|row| row.get(0)).collect())
+/// The incarnations of the snapshots that were loaded, once there is one: what a snapshot tells is written before its end
+/// is.
+pub(crate) async fn until_snapshot(db: &Db) -> Vec<i64> {
+    let reading = async {
+        loop {
+            let mut tx = db.read().await.expect("begins");
+            let loaded: Vec<i64> = on!(&mut tx, c => sqlx::query("SELECT incarnation FROM forgotten").fetch_all(c)
+                .await.expect("reads").iter().map(|row| row.get(0)).collect());
+            if !loaded.is_empty() {
+                return loaded;
+            }
+            drop(tx);
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, reading).await.expect("no snapshot was loaded")
 }
 
 pub(crate) async fn until_lines(db: &Db, count: usize) -> Vec<String> {
