@@ -58,9 +58,10 @@ async fn look(m: &mut Mutation, asked: &Asked<Secret>) -> Result<Option<Organiza
     let now = m.now();
     let digest = digest(token.expose())?;
     let organization = find(m.tx(), &digest).await?.organization_id;
-    let place = memberships::place(m.tx(), organization, caller.user).await?;
-    // After the membership: nothing is locked yet, and a twin may just have made the one by accepting the other.
+    // Whoever accepts changes two rows that are read one after the other: without the lock, a twin would be seen half.
+    let organization = lock(m.tx(), organization).await?.id;
     let invitation = find(m.tx(), &digest).await?;
+    let place = memberships::place(m.tx(), organization, caller.user).await?;
     acceptance(&invitation, caller, place.role.is_some(), now)?.decide()?;
     Ok(Some(invitation.organization_id))
 }
