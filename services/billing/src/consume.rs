@@ -1,19 +1,15 @@
 //! What organization's events do here: memberships and policies are remembered, and an organization's account opens
 //! with it.
 
-use std::sync::Arc;
-
 use bursar_db::{DbError, Tx};
 use bursar_events::{Consumer, Unapplied};
 use bursar_id::{OrganizationId, OwnerId};
-use bursar_members::{Members, Policy, policies, projection};
+use bursar_members::{Members, projection};
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::{Event, OrganizationCreated};
 use bursar_proto::event_type;
 use bursar_time::Clock;
 
-use crate::domain::Spending;
-use crate::lane::RulesSource;
 use crate::store::accounts;
 
 /// Applies organization's events to billing's store.
@@ -21,16 +17,6 @@ pub(crate) struct FromOrganization {
     pub(crate) clock: Clock,
     /// Told of each event that was applied.
     pub(crate) members: Members,
-    /// Where lanes read who may spend.
-    pub(crate) rules: Arc<RulesSource>,
-}
-
-/// Who may spend, by the deployment's policy.
-pub(crate) fn spending(policy: Policy) -> Spending {
-    match policy.spending {
-        bursar_members::Spending::UsersAndServices => Spending::UsersAndServices,
-        bursar_members::Spending::Services => Spending::Services,
-    }
 }
 
 impl Consumer for FromOrganization {
@@ -72,10 +58,6 @@ impl FromOrganization {
     /// Remembers who belongs and what holds. What lanes remember of the account counts no longer.
     async fn learn(&self, tx: &mut Tx, event: &Event) -> Result<(), Unapplied> {
         projection::learn(tx, event).await?;
-        if let Some(policy) = policies::of(tx, &[]).await?.deployment() {
-            // Not undone if this event is not applied after all: then it comes again.
-            self.rules.follow(spending(policy));
-        }
         if let Ok(owner) = event.owner.parse() {
             accounts::raise_terms(tx, owner).await?;
         }

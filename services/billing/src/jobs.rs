@@ -11,15 +11,19 @@ use bursar_runtime::Env;
 use bursar_time::Span;
 
 use crate::error::Error;
-use crate::lane::Lanes;
+use crate::lane::{Lanes, RulesSource};
 use crate::usecase::subscriptions::SubscriptionUseCases;
-use crate::usecase::{renewals, rollups, sweep};
+use crate::usecase::{policies, renewals, rollups, sweep};
 
 /// How often due expiries and lapsed holds are booked.
 const SWEEP_EVERY: Span = Span::from_secs(5);
 
 /// How often subscriptions are looked at whose month is over.
 const RENEW_EVERY: Span = Span::from_secs(5);
+
+/// How often each replica looks which policies the deployment has: they hold everywhere within two seconds, whichever
+/// replica has applied the event that told of them.
+const RULES_EVERY: Span = Span::SECOND;
 
 /// How often it is looked whether a day is over whose usage can be rolled up.
 const ROLL_UP_EVERY: Span = Span::from_mins(15);
@@ -34,8 +38,22 @@ impl From<Error> for Failure {
 }
 
 /// The runner of billing's jobs.
-pub(crate) fn runner(jobs: Jobs, db: &Db, lanes: Lanes, subscriptions: SubscriptionUseCases, env: &Env) -> Runner {
+pub(crate) fn runner(
+    jobs: Jobs,
+    (db, rules): (&Db, Arc<RulesSource>),
+    lanes: Lanes,
+    subscriptions: SubscriptionUseCases,
+    env: &Env,
+) -> Runner {
     let mut runner = Runner::new(jobs, &env.meter);
+    let known = db.clone();
+    runner.here("billing.rules", RULES_EVERY, move || {
+        let (db, rules) = (known.clone(), Arc::clone(&rules));
+        async move {
+            policies::follow(&db, &rules).await?;
+            Ok(Next::Finished)
+        }
+    });
     let (swept, clock) = (db.clone(), env.clock.clone());
     runner.every("billing.sweep", SWEEP_EVERY, move || {
         let (db, clock, lanes) = (swept.clone(), clock.clone(), lanes.clone());

@@ -24,7 +24,7 @@ mod usecase;
 
 pub use config::Config;
 pub use error::Error;
-pub use usecase::audit::{Summary, Verdict, report, verify, verify_all};
+pub use usecase::audit::{Summary, report, verify_all};
 
 use std::sync::Arc;
 
@@ -32,14 +32,14 @@ use anyhow::Context as _;
 use bursar_db::{Db, PoolOptions};
 use bursar_events::{Feed, Following, Outbox};
 use bursar_jobs::Jobs;
-use bursar_members::{Members, Policy};
+use bursar_members::Members;
 use bursar_rpc::{KeySet, Mutations, StackDeps, Transport};
 use bursar_runtime::{Env, Peers, ReadyProbe, Service, Settings, Started};
 use bursar_secret::Entropy;
 use bursar_time::Timestamp;
 
 use consume::FromOrganization;
-use domain::{KeptCatalog, OperationKey, Rules};
+use domain::{KeptCatalog, OperationKey, Rules, Spending};
 use lane::{Batcher, Lanes, RulesSource};
 use payment::Payments;
 use store::{MIGRATIONS, installation};
@@ -49,6 +49,7 @@ use usecase::catalogs::{self, CatalogUseCases};
 use usecase::credits::CreditUseCases;
 use usecase::erasures::ErasureUseCases;
 use usecase::orders::Till;
+use usecase::policies;
 use usecase::present::State;
 use usecase::purchases::PurchaseUseCases;
 use usecase::reports::ReportUseCases;
@@ -89,11 +90,12 @@ pub async fn operation_key(settings: &Settings, db: &Db) -> anyhow::Result<Opera
 }
 
 /// What holds for every account when the service starts.
-fn rules(config: &Config, present: &KeptCatalog, key: OperationKey, policy: Option<Policy>) -> Rules {
+fn rules(config: &Config, present: &KeptCatalog, key: OperationKey) -> Rules {
     Rules {
         rates: present.catalog.rates().clone(),
         catalog_version: present.version,
-        spending: policy.map(consume::spending).unwrap_or_default(),
+        // Nobody is served before the deployment's policy is followed (readiness).
+        spending: Spending::default(),
         max_hold: config.max_hold,
         max_open_holds: config.max_open_holds,
         key,
@@ -108,8 +110,8 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
     let catalog = Arc::new(catalog::load(config.catalog.as_deref())?);
     let present = Arc::new(catalogs::keep(&db, Arc::clone(&catalog), env.clock.now()).await?);
     let key = installation::operation_key(&db, &settings.sealer(&env.entropy)?, &env.entropy).await?;
-    let told = bursar_members::policies::of_now(&db, &[]).await?.deployment();
-    let source = RulesSource::new(rules(&config, &present, key, told));
+    let source = Arc::new(RulesSource::new(rules(&config, &present, key)));
+    policies::follow(&db, &source).await?;
     let rules = source.handle();
     let outbox = Outbox::new("billing", db.clone(), env.clock.clone(), env.entropy.clone());
     let batcher = Batcher::new(db.clone(), env.clock.clone(), rules.clone());
@@ -148,9 +150,9 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
         catalogs: CatalogUseCases { db: db.clone(), present },
     };
     let organization = peers.to(Service::Organization).with_tokens(peers.tokens(Service::Billing, settings, &env)?);
-    follow(&members, source, organization, &db, &env);
+    follow(&members, organization, &db, &env);
     let jobs = Jobs::new(db.clone(), settings.sealer(&env.entropy)?, env.entropy.clone(), env.clock.clone());
-    let runner = jobs::runner(jobs, &db, lanes, subscriptions, &env);
+    let runner = jobs::runner(jobs, (&db, Arc::clone(&source)), lanes, subscriptions, &env);
     env.tasks.spawn(runner.run(env.shutdown.clone(), env.halt.clone()));
     let deps = StackDeps {
         keys: KeySet::remote(peers.to(Service::Identity)),
@@ -159,20 +161,21 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
         meter: env.meter.clone(),
         limits: settings.stack_limits(),
     };
+    let known = db.clone();
     let routes = grpc::routes(parts).add_service(outbox.service(State, env.shutdown.clone()));
     Ok(Started::new(Service::Billing, bursar_rpc::stack(routes, deps))
         .answering(grpc::SERVICES)
         .answering(["bursar.event.v1.EventService"])
         .ready_when(
             ReadyProbe::store(db.clone(), &MIGRATIONS)
-                .and(move || policies_known(members.clone()))
+                .and(move || policies_known(known.clone(), Arc::clone(&source)))
                 .showing(move || feed.describe()),
         )
         .closing(async move { db.close().await }))
 }
 
 /// Follows organization's events: memberships, policies, and accounts that open with their organizations.
-fn follow(members: &Members, rules: RulesSource, organization: Transport, db: &Db, env: &Env) {
+fn follow(members: &Members, organization: Transport, db: &Db, env: &Env) {
     let following = Following {
         feed: members.feed().clone(),
         transport: organization,
@@ -181,12 +184,13 @@ fn follow(members: &Members, rules: RulesSource, organization: Transport, db: &D
         entropy: env.entropy.clone(),
         shutdown: env.shutdown.clone(),
     };
-    let consumer = FromOrganization { clock: env.clock.clone(), members: members.clone(), rules: Arc::new(rules) };
+    let consumer = FromOrganization { clock: env.clock.clone(), members: members.clone() };
     env.tasks.spawn(bursar_events::run(consumer, following));
 }
 
 /// Nobody is answered by policies that were guessed: organization tells the deployment's when it starts.
-async fn policies_known(members: Members) -> anyhow::Result<()> {
-    let known = members.policies(&[]).await?.deployment();
-    known.map(drop).ok_or_else(|| anyhow::anyhow!("organization has not told the deployment's policies yet"))
+async fn policies_known(db: Db, rules: Arc<RulesSource>) -> anyhow::Result<()> {
+    let followed = policies::follow(&db, &rules).await?;
+    anyhow::ensure!(followed, "organization has not told the deployment's policies yet");
+    Ok(())
 }

@@ -1,6 +1,8 @@
 //! `CreditService`.
 
-use bursar_id::{ChargeId, HoldId, UserId};
+use std::collections::HashMap;
+
+use bursar_id::{ChargeId, HoldId, OwnerId, UserId};
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::batch_charge_outcome::Outcome;
 use bursar_proto::billing::v1::credit_service_server::CreditService;
@@ -34,14 +36,21 @@ impl CreditHandler {
         &self.credits.access
     }
 
-    /// Authorises one charge, then reads it.
+    /// Authorises one charge, then reads it. `spenders`: on which accounts the caller was found to be allowed to spend in
+    /// this call.
     async fn admit(
         &self,
         caller: &Caller,
+        spenders: &mut HashMap<OwnerId, Allowed>,
         request: pb::ChargeRequest,
         until: Instant,
     ) -> Result<(Allowed, Asked<ChargeCommand>), Error> {
-        let allowed = self.access().spend(caller, parse::owner_for(caller, &request.owner)?).await?;
+        let owner = parse::owner_for(caller, &request.owner)?;
+        let allowed = match spenders.get(&owner) {
+            Some(allowed) => *allowed,
+            None => self.access().spend(caller, owner).await?,
+        };
+        spenders.insert(owner, allowed);
         let charge = self.or_standing(&allowed, parse::charge(&allowed, request)).await?;
         let allowed = self.access().for_member(allowed, charge.command.attribution.member, until).await?;
         Ok((allowed, charge))
@@ -86,7 +95,7 @@ fn holds_of(caller: &Caller, named: Option<UserId>) -> Result<Option<UserId>, Er
 impl CreditService for CreditHandler {
     async fn charge(&self, request: Request<pb::ChargeRequest>) -> Result<Response<pb::ChargeResponse>, Status> {
         let caller = Caller::of(&request)?;
-        let (allowed, charge) = self.admit(&caller, request.into_inner(), patience()).await?;
+        let (allowed, charge) = self.admit(&caller, &mut HashMap::new(), request.into_inner(), patience()).await?;
         let charged = allowed.tell(self.credits.charge(allowed, charge).await)?;
         Ok(Response::new(answer::charged(&allowed, &charged)))
     }
@@ -103,8 +112,9 @@ impl CreditService for CreditHandler {
         let until = patience();
         let mut askers = Vec::with_capacity(batch.len());
         let mut admitted = Vec::with_capacity(batch.len());
+        let mut spenders = HashMap::new();
         for charge in batch {
-            let one = self.admit(&caller, charge, until).await;
+            let one = self.admit(&caller, &mut spenders, charge, until).await;
             askers.push(one.as_ref().ok().map(|(allowed, _)| *allowed));
             admitted.push(one);
         }

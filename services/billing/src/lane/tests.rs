@@ -185,6 +185,28 @@ fn left(answer: Answer) -> (Credits, bool) {
 }
 
 engines! {
+    async fn a_repetition_beside_a_refusal_is_redone_together(db: TestDb) {
+        let (mut bench, ana, ben) = (Bench::over(&db, 16).await, owner(1), owner(2));
+        for owner in [ana, ben] {
+            bench.answer(owner, grant("10")).await.unwrap();
+        }
+        let first = bench.ask_under(ben, "b", charge("1"));
+        bench.settle().await;
+        assert_eq!(left(told(first)), (credits("9"), false));
+
+        let refused = bench.ask_under(ana, "a", charge("11"));
+        let again = bench.ask_under(ben, "b", charge("1"));
+        assert_eq!(bench.lane.undecided(), 0, "decided, and one of them was carried out before");
+        bench.settle().await;
+        assert!(matches!(told(refused), Err(Refused::Rule(Refusal::InsufficientCredits { .. }))));
+        assert_eq!(left(told(again)), (credits("9"), true));
+        let next = [bench.ask(ana, charge("1")), bench.ask(ben, charge("1"))];
+        assert_eq!(bench.lane.undecided(), 0, "one batch did it, so both are remembered");
+        bench.settle().await;
+        assert_eq!(next.map(|reply| left(told(reply)).0), [credits("9"), credits("8")]);
+        bench.assert_sound(ben, "8").await;
+    }
+
     async fn the_first_request_loads_and_the_next_are_decided_at_once(db: TestDb) {
         let (mut bench, ana) = (Bench::over(&db, 16).await, owner(1));
         let granted = bench.ask(ana, grant("10"));

@@ -23,7 +23,7 @@ use bursar_time::Timestamp;
 use super::batch::{Batcher, Carried, decide_one, refused_keys};
 use super::job::{Answer, Job, Refused, Submission};
 use super::known::{Known, Warm};
-use crate::domain::{Account, Command, Rules};
+use crate::domain::{Account, Command, RequestKey, Rules};
 use crate::store::ledger;
 use crate::store::write::{self, Batch, Unsaved};
 
@@ -109,19 +109,7 @@ impl Batcher {
     /// Writes what was decided in one transaction, or carries the same jobs out by an ordinary batch.
     pub(super) async fn write(&self, jobs: &[&Job], decisions: Decisions) -> Result<Written, DbError> {
         let refused = refused_keys(jobs, &decisions.answers);
-        let written = if refused.is_empty() {
-            write::commit(&self.db, self.layout, &decisions.batch()).await
-        } else {
-            // One of them may have been carried out before: then its first answer counts.
-            let mut tx = self.db.begin().await?;
-            let new = ledger::by_key(&mut tx, &refused).await?.is_empty();
-            if new && write::write(&mut tx, self.layout, &decisions.batch()).await? {
-                tx.commit().await.map(|()| true)
-            } else {
-                tx.rollback().await.map(|()| false)
-            }
-        };
-        match written {
+        match self.put(&refused, &decisions.batch()).await {
             Ok(true) => Ok(Written::AsDecided(decisions.answers)),
             Ok(false) => Ok(Written::Redone(self.run(jobs).await?)),
             Err(error) if error.is_unique_violation() => Ok(Written::Redone(self.run_with_repetitions(jobs).await?)),
@@ -132,6 +120,22 @@ impl Batcher {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Writes the batch; `false` if its decisions do not count: an account is not as they rest on it, or one of the
+    /// requests refused was carried out before and has its first answer.
+    async fn put(&self, refused: &[(OwnerId, RequestKey)], batch: &Batch<'_>) -> Result<bool, DbError> {
+        if refused.is_empty() {
+            return write::commit(&self.db, self.layout, batch).await;
+        }
+        let mut tx = self.db.begin().await?;
+        let new = ledger::by_key(&mut tx, refused).await?.is_empty();
+        if new && write::write(&mut tx, self.layout, batch).await? {
+            tx.commit().await?;
+            return Ok(true);
+        }
+        tx.rollback().await?;
+        Ok(false)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use bursar_db::{DbError, Tx, exactly_one, on};
+use bursar_db::{DbError, Tx, on};
 use bursar_id::{OwnerId, UserId};
 
 use super::{keys, sql, sql_one, unreadable};
@@ -78,57 +78,51 @@ pub(crate) async fn from(
     tx: &mut Tx,
     owner: OwnerId,
     from: u64,
-    limit: i64,
+    limit: usize,
 ) -> Result<Vec<(u64, DetailsPage)>, DbError> {
     let rows: Vec<PageRow> = on!(tx, c => sqlx::query_as(sql::DETAILS_FROM)
-        .bind(keys::owner(owner)).bind(keys::number(from)).bind(limit).fetch_all(c).await?);
+        .bind(keys::owner(owner)).bind(keys::number(from)).bind(i64::try_from(limit).unwrap_or(i64::MAX)).fetch_all(c).await?);
     rows.into_iter().map(|row| read(row).map(|(_, last, page)| (last, page))).collect()
 }
 
-/// Removes what belongs to `member` (`None`: what belongs to no member) from up to `limit` pages of an owner, from entry
-/// number `from` on, among the entries before number `before`; and the labels of the holds and the notes of the lots that
-/// these entries made. Gives the entry to go on from; `None` when all is done.
-pub(crate) async fn erase(
-    tx: &mut Tx,
-    owner: OwnerId,
-    member: Option<UserId>,
-    (begin, before): (u64, u64),
-    limit: i64,
-) -> Result<Option<u64>, DbError> {
-    let pages = from(tx, owner, begin, limit).await?;
-    let read = i64::try_from(pages.len()).unwrap_or(i64::MAX);
-    let last = pages.last().map_or(before, |(last, _)| *last);
-    let done = read < limit || last >= before;
-    for (last, mut page) in pages {
-        if page.erase(member, before) {
-            let replaced = on!(&mut *tx, c => sqlx::query(sql::REPLACE_DETAILS)
-                .bind(keys::owner(owner)).bind(keys::number(last)).bind(page.to_bytes()).execute(c).await?.rows_affected());
-            exactly_one(replaced)?;
+/// Puts pages of an owner, each named by the number of its last entry, in the place of those that are stored.
+pub(crate) async fn replace(tx: &mut Tx, owner: OwnerId, pages: &[(u64, DetailsPage)]) -> Result<(), DbError> {
+    let owner = keys::owner(owner);
+    let replaced = match tx {
+        Tx::Sqlite(t) => {
+            let mut replaced = 0;
+            for (last, page) in pages {
+                let replace = sqlx::query(sql::REPLACE_DETAILS.sqlite).bind(&owner).bind(keys::number(*last));
+                replaced += replace.bind(page.to_bytes()).execute(&mut **t).await?.rows_affected();
+            }
+            replaced
         }
-    }
-    let through = if done { before.saturating_sub(1) } else { last.min(before.saturating_sub(1)) };
-    erase_copies(tx, owner, member, (begin, through)).await?;
-    Ok((!done).then_some(last + 1))
+        Tx::Postgres(_) if pages.is_empty() => 0,
+        Tx::Postgres(t) => {
+            let numbers: Vec<i64> = pages.iter().map(|(last, _)| keys::number(*last)).collect();
+            let bytes: Vec<Vec<u8>> = pages.iter().map(|(_, page)| page.to_bytes()).collect();
+            let replace = sqlx::query(sql::REPLACE_DETAILS.postgres).bind(owner).bind(numbers).bind(bytes);
+            replace.execute(&mut **t).await?.rows_affected()
+        }
+    };
+    if replaced == pages.len() as u64 { Ok(()) } else { Err(unreadable("a page of details is not there any more")) }
 }
 
-/// What stands beside holds and lots for quick reading.
-async fn erase_copies(
+/// Removes the labels of the holds that entries with these numbers (the second is not one of them) made for a member.
+pub(crate) async fn erase_hold_labels(
     tx: &mut Tx,
     owner: OwnerId,
-    member: Option<UserId>,
-    (begin, through): (u64, u64),
+    member: UserId,
+    (first, end): (u64, u64),
 ) -> Result<(), DbError> {
-    let owner = keys::owner(owner);
-    match member {
-        Some(member) => {
-            on!(tx, c => sqlx::query(sql::ERASE_HOLD_LABELS)
-                .bind(owner).bind(keys::number(begin) - 1).bind(keys::number(through)).bind(keys::uuid(member))
-                .execute(c).await?.rows_affected());
-        }
-        None => {
-            on!(tx, c => sqlx::query(sql::ERASE_LOT_NOTES)
-                .bind(owner).bind(keys::number(through.saturating_add(1))).execute(c).await?.rows_affected());
-        }
-    }
+    on!(tx, c => sqlx::query(sql::ERASE_HOLD_LABELS).bind(keys::owner(owner)).bind(keys::number(first))
+        .bind(keys::number(end)).bind(keys::uuid(member)).execute(c).await?.rows_affected());
+    Ok(())
+}
+
+/// Removes the notes of the lots that entries with these numbers (the second is not one of them) made.
+pub(crate) async fn erase_lot_notes(tx: &mut Tx, owner: OwnerId, (first, end): (u64, u64)) -> Result<(), DbError> {
+    on!(tx, c => sqlx::query(sql::ERASE_LOT_NOTES).bind(keys::owner(owner)).bind(keys::number(first))
+        .bind(keys::number(end)).execute(c).await?.rows_affected());
     Ok(())
 }

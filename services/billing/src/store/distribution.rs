@@ -49,7 +49,7 @@ const STATEMENTS: [(&str, &str); 38] = [
     ("ENTRIES_AFTER", sql::ENTRIES_AFTER),
     ("TIME_OF_ENTRY", sql::TIME_OF_ENTRY),
     ("DETAILS_FROM", sql::DETAILS_FROM),
-    ("REPLACE_DETAILS", sql::REPLACE_DETAILS),
+    ("REPLACE_DETAILS", sql::REPLACE_DETAILS.postgres),
     ("OPEN_HOLDS", sql::OPEN_HOLDS),
     ("ERASE_HOLD_LABELS", sql::ERASE_HOLD_LABELS),
     ("HOUR_SUMS", sql::HOUR_SUMS),

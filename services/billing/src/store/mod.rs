@@ -16,6 +16,7 @@ mod keys;
 pub(crate) mod ledger;
 pub(crate) mod lots;
 pub(crate) mod purchases;
+#[macro_use]
 mod sql;
 mod sql_one;
 mod sql_write;

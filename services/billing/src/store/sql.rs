@@ -110,7 +110,7 @@ pub(crate) const LOTS_AFTER: &str =
 
 /// Takes the notes off an owner's lots that were granted before an entry.
 pub(crate) const ERASE_LOT_NOTES: &str =
-    "UPDATE lots SET note = NULL WHERE owner = $1 AND number < $2 AND note IS NOT NULL";
+    "UPDATE lots SET note = NULL WHERE owner = $1 AND number >= $2 AND number < $3 AND note IS NOT NULL";
 
 macro_rules! entry_columns {
     ($prefix:literal) => {
@@ -172,7 +172,10 @@ pub(crate) const DETAILS_FROM: &str =
     "SELECT owner, last_seq, page FROM entry_details WHERE owner = $1 AND last_seq >= $2 ORDER BY last_seq LIMIT $3";
 
 /// Puts a page of details in another's place.
-pub(crate) const REPLACE_DETAILS: &str = "UPDATE entry_details SET page = $3 WHERE owner = $1 AND last_seq = $2";
+pub(crate) const REPLACE_DETAILS: Both = Both {
+    sqlite: "UPDATE entry_details SET page = $3 WHERE owner = $1 AND last_seq = $2",
+    postgres: "UPDATE entry_details AS d SET page = u.page FROM unnest($2::bigint[], $3::bytea[]) AS u (last_seq, page) WHERE d.owner = $1 AND d.last_seq = u.last_seq",
+};
 
 macro_rules! hold_columns {
     ($prefix:literal) => {
@@ -219,7 +222,7 @@ pub(crate) const NEXT_DEADLINES: Both = Both {
 };
 
 /// Takes the labels off a member's holds that an owner has from numbers of a span.
-pub(crate) const ERASE_HOLD_LABELS: &str = "UPDATE holds SET labels = NULL WHERE owner = $1 AND number > $2 AND number <= $3 AND member = $4 AND labels IS NOT NULL";
+pub(crate) const ERASE_HOLD_LABELS: &str = "UPDATE holds SET labels = NULL WHERE owner = $1 AND number >= $2 AND number < $3 AND member = $4 AND labels IS NOT NULL";
 
 /// What all hours of an owner add up to (audit). Numeric, because nothing bounds a sum of what was changed by hand.
 pub(crate) const HOUR_SUMS: &str = "SELECT CAST(COALESCE(SUM(charged), 0) AS TEXT), CAST(COALESCE(SUM(refunded), 0) AS TEXT) FROM usage_hours WHERE owner = $1";

@@ -10,70 +10,46 @@ pub(crate) const OPEN_ACCOUNT: &str =
     "INSERT INTO accounts (owner, seq, head_hash, last_at, available, held, debt, open_holds, terms, charged, period_anchor, period_number, period_spent, opened_at)
      VALUES ($1, 0, $2, $3, 0, 0, 0, 0, 0, 0, $4, 0, 0, $3) ON CONFLICT (owner) DO NOTHING";
 
-macro_rules! account_columns {
-    () => {
-        "owner, seq, head_hash, last_at, available, held, debt, open_holds, terms, charged, period_anchor, period_number, period_spent, renews_at, next_lapse"
-    };
-}
-
 /// Locks an account and reads it.
 pub(crate) const LOCK_ACCOUNT: &str =
-    concat!("SELECT ", account_columns!(), " FROM accounts WHERE owner = $1 FOR UPDATE");
-
-macro_rules! lot_columns {
-    () => {
-        "owner, number, id, terms, granted, remaining, held, spent, expired, voided, voided_at, note"
-    };
-}
+    concat!("SELECT ", account_columns!(""), " FROM accounts WHERE owner = $1 FOR UPDATE");
 
 /// The lots that have something left or held.
 pub(crate) const LIVE_LOTS: &str =
-    concat!("SELECT ", lot_columns!(), " FROM lots WHERE owner = $1 AND live ORDER BY number");
+    concat!("SELECT ", lot_columns!(""), " FROM lots WHERE owner = $1 AND live ORDER BY number");
 
 /// Lots named by their numbers, live or not.
 pub(crate) const LOTS_NAMED: &str =
-    concat!("SELECT ", lot_columns!(), " FROM lots WHERE owner = $1 AND number = ANY ($2::bigint[])");
-
-macro_rules! entry_columns {
-    () => {
-        "owner, seq, at, request_key, body, hash"
-    };
-}
+    concat!("SELECT ", lot_columns!(""), " FROM lots WHERE owner = $1 AND number = ANY ($2::bigint[])");
 
 /// What earlier requests under these keys booked.
 pub(crate) const ENTRIES_BY_KEY: &str =
-    concat!("SELECT ", entry_columns!(), " FROM ledger_entries WHERE owner = $1 AND request_key = ANY ($2::uuid[])");
+    concat!("SELECT ", entry_columns!(""), " FROM ledger_entries WHERE owner = $1 AND request_key = ANY ($2::uuid[])");
 
 /// The entries with these numbers.
 pub(crate) const ENTRIES_BY_SEQ: &str =
-    concat!("SELECT ", entry_columns!(), " FROM ledger_entries WHERE owner = $1 AND seq = ANY ($2::bigint[])");
+    concat!("SELECT ", entry_columns!(""), " FROM ledger_entries WHERE owner = $1 AND seq = ANY ($2::bigint[])");
 
 /// The last refund of each of these charges.
 pub(crate) const LAST_REFUNDS: &str = concat!(
     "SELECT DISTINCT ON (refunds) ",
-    entry_columns!(),
+    entry_columns!(""),
     " FROM ledger_entries WHERE owner = $1 AND refunds = ANY ($2::uuid[]) ORDER BY refunds, seq DESC"
 );
 
 /// The pages of details that end with these numbers.
 pub(crate) const DETAILS_PAGES: &str = "SELECT owner, last_seq, page FROM entry_details WHERE owner = $1 AND last_seq = ANY ($2::bigint[]) ORDER BY last_seq";
 
-macro_rules! hold_columns {
-    () => {
-        "owner, number, id, state, deadline, settled_at, captured, charge, labels, terms"
-    };
-}
-
 /// Open holds whose deadline has come.
 pub(crate) const OVERDUE_HOLDS: &str = concat!(
     "SELECT ",
-    hold_columns!(),
+    hold_columns!(""),
     " FROM holds WHERE owner = $1 AND state = 'OPEN' AND deadline <= $2 ORDER BY deadline, number"
 );
 
 /// Holds named by their numbers.
 pub(crate) const HOLDS_NAMED: &str =
-    concat!("SELECT ", hold_columns!(), " FROM holds WHERE owner = $1 AND number = ANY ($2::bigint[])");
+    concat!("SELECT ", hold_columns!(""), " FROM holds WHERE owner = $1 AND number = ANY ($2::bigint[])");
 
 /// The next deadline after a time.
 pub(crate) const NEXT_DEADLINE: &str =

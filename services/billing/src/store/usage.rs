@@ -2,7 +2,7 @@
 
 use bursar_db::{DbError, Tx, on};
 use bursar_id::{Id, OwnerId, Uuid};
-use bursar_time::{Span, Timestamp};
+use bursar_time::Timestamp;
 
 use super::{keys, sql, unreadable};
 use crate::domain::{MeterKey, MeterName, MeterTotals, ModelName, ProjectName, UsageKey, UsageTotals};
@@ -96,27 +96,26 @@ pub(crate) async fn rolled_up(tx: &mut Tx, owner: OwnerId) -> Result<Option<Time
     Ok(row.map(|(through,)| through))
 }
 
-/// Rolls up to `days` of an owner's days that ended at or before `until`. Says whether there may be more. Days without
-/// usage cost nothing. Hours of a day that has ended never change: an account's time does not run backwards.
-pub(crate) async fn roll_up(tx: &mut Tx, owner: OwnerId, until: Timestamp, days: u32) -> Result<bool, DbError> {
-    let mut through = rolled_up(tx, owner).await?.unwrap_or(Timestamp::MIN);
-    for _ in 0..days {
-        let first: Option<(Timestamp,)> = on!(&mut *tx, c => sqlx::query_as(sql::FIRST_HOUR)
-            .bind(keys::owner(owner)).bind(through).fetch_optional(c).await?);
-        let Some(day) = first.map(|(hour,)| hour.start_of_day()).filter(|day| day.saturating_add(Span::DAY) <= until)
-        else {
-            note(tx, owner, until.start_of_day()).await?;
-            return Ok(false);
-        };
-        through = day.saturating_add(Span::DAY);
-        on!(&mut *tx, c => sqlx::query(sql::ROLL_UP_DAY)
-            .bind(keys::owner(owner)).bind(day).bind(through).execute(c).await?.rows_affected());
-    }
-    note(tx, owner, through).await?;
-    Ok(true)
+/// An owner's first hour with usage from `from` on.
+pub(crate) async fn first_hour(tx: &mut Tx, owner: OwnerId, from: Timestamp) -> Result<Option<Timestamp>, DbError> {
+    let row: Option<(Timestamp,)> =
+        on!(tx, c => sqlx::query_as(sql::FIRST_HOUR).bind(keys::owner(owner)).bind(from).fetch_optional(c).await?);
+    Ok(row.map(|(hour,)| hour))
 }
 
-async fn note(tx: &mut Tx, owner: OwnerId, through: Timestamp) -> Result<(), DbError> {
+/// Makes the day's rows of an owner of the hours from `begin` until `end`, however often.
+pub(crate) async fn roll_up_day(
+    tx: &mut Tx,
+    owner: OwnerId,
+    (begin, end): (Timestamp, Timestamp),
+) -> Result<(), DbError> {
+    on!(tx, c => sqlx::query(sql::ROLL_UP_DAY)
+        .bind(keys::owner(owner)).bind(begin).bind(end).execute(c).await?.rows_affected());
+    Ok(())
+}
+
+/// Notes up to where an owner's days are rolled up.
+pub(crate) async fn note_roll_up(tx: &mut Tx, owner: OwnerId, through: Timestamp) -> Result<(), DbError> {
     on!(tx, c => sqlx::query(sql::NOTE_ROLL_UP)
         .bind(keys::owner(owner)).bind(through).execute(c).await?.rows_affected());
     Ok(())

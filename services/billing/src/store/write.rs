@@ -127,7 +127,7 @@ impl<'a> Rows<'a> {
 }
 
 /// One column of a table's rows.
-pub(super) fn column<R, T>(rows: &[R], of: impl Fn(&R) -> T) -> Vec<T> {
+fn column<R, T>(rows: &[R], of: impl Fn(&R) -> T) -> Vec<T> {
     rows.iter().map(of).collect()
 }
 
@@ -139,32 +139,40 @@ async fn on_postgres(connection: &mut PgConnection, batch: &Batch<'_>) -> Result
         .bind(column(basis, |(_, it)| keys::number(it.head.seq)))
         .bind(column(basis, |(_, it)| it.head.hash.to_vec()))
         .bind(column(basis, |(_, it)| keys::number(it.terms)));
-    let query = bind_usage(bind_made(bind_ledger(query, &rows), &rows), &rows);
+    let Rows { entries, pages, lots, holds, hours, meters, .. } = &rows;
+    let query = bind_entries(query.bind(owners(entries, |it| it.0)), entries);
+    let query = bind_pages(query.bind(owners(pages, |it| it.0)), pages);
+    let query = bind_lots(query.bind(owners(lots, |it| it.0)), lots);
+    let query = bind_holds(query.bind(owners(holds, |it| it.0)), holds);
+    let query = bind_hours(query.bind(owners(hours, |it| it.0)), hours);
+    let query = bind_meters(query.bind(owners(meters, |it| it.0)), meters);
     let row = bind_heads(query, &rows).fetch_one(connection).await?;
     Ok(row.try_get(0)?)
 }
 
-type PgQuery<'q> = Query<'q, Postgres, PgArguments>;
+fn owners<R>(rows: &[R], of: impl Fn(&R) -> OwnerId) -> Vec<Vec<u8>> {
+    column(rows, |row| keys::owner(of(row)))
+}
 
-fn bind_ledger<'q>(query: PgQuery<'q>, rows: &Rows<'q>) -> PgQuery<'q> {
-    let Rows { entries, pages, .. } = rows;
+pub(super) type PgQuery<'q> = Query<'q, Postgres, PgArguments>;
+
+/// The columns of entries after their owners, as every statement that appends them takes them; so of the other tables.
+pub(super) fn bind_entries<'q>(query: PgQuery<'q>, entries: &[(OwnerId, &'q Entry)]) -> PgQuery<'q> {
     query
-        .bind(column(entries, |(owner, _)| keys::owner(*owner)))
         .bind(column(entries, |(_, it)| keys::number(it.seq)))
         .bind(column(entries, |(_, it)| it.at.as_micros()))
         .bind(column(entries, |(_, it)| it.request_key.as_ref().map(ledger::key_column)))
         .bind(column(entries, |(_, it)| it.refunds().map(keys::uuid)))
         .bind(column(entries, |(_, it)| it.body.as_slice()))
         .bind(column(entries, |(_, it)| it.hash.as_slice()))
-        .bind(column(pages, |(owner, ..)| keys::owner(*owner)))
-        .bind(column(pages, |(_, last, _)| keys::number(*last)))
-        .bind(column(pages, |(.., page)| page.to_bytes()))
 }
 
-fn bind_made<'q>(query: PgQuery<'q>, rows: &Rows<'q>) -> PgQuery<'q> {
-    let Rows { lots, holds, .. } = rows;
+pub(super) fn bind_pages<'q>(query: PgQuery<'q>, pages: &[(OwnerId, u64, DetailsPage)]) -> PgQuery<'q> {
+    query.bind(column(pages, |(_, last, _)| keys::number(*last))).bind(column(pages, |(.., page)| page.to_bytes()))
+}
+
+pub(super) fn bind_lots<'q>(query: PgQuery<'q>, lots: &[(OwnerId, &'q Lot)]) -> PgQuery<'q> {
     query
-        .bind(column(lots, |(owner, _)| keys::owner(*owner)))
         .bind(column(lots, |(_, it)| keys::number(it.number)))
         .bind(column(lots, |(_, it)| keys::uuid(it.id)))
         .bind(column(lots, |(_, it)| it.terms.to_bytes()))
@@ -176,7 +184,10 @@ fn bind_made<'q>(query: PgQuery<'q>, rows: &Rows<'q>) -> PgQuery<'q> {
         .bind(column(lots, |(_, it)| it.voided))
         .bind(column(lots, |(_, it)| it.voided_at.map(Timestamp::as_micros)))
         .bind(column(lots, |(_, it)| it.note.as_ref().map(|note| note.as_str().to_owned())))
-        .bind(column(holds, |(owner, _)| keys::owner(*owner)))
+}
+
+pub(super) fn bind_holds<'q>(query: PgQuery<'q>, holds: &[(OwnerId, &'q Hold)]) -> PgQuery<'q> {
+    query
         .bind(column(holds, |(_, it)| keys::number(it.number)))
         .bind(column(holds, |(_, it)| keys::uuid(it.id)))
         .bind(column(holds, |(_, it)| it.state.as_str()))
@@ -189,10 +200,8 @@ fn bind_made<'q>(query: PgQuery<'q>, rows: &Rows<'q>) -> PgQuery<'q> {
         .bind(column(holds, |(_, it)| it.terms.to_bytes()))
 }
 
-fn bind_usage<'q>(query: PgQuery<'q>, rows: &Rows<'q>) -> PgQuery<'q> {
-    let Rows { hours, meters, .. } = rows;
+pub(super) fn bind_hours<'q>(query: PgQuery<'q>, hours: &[(OwnerId, &'q UsageDelta)]) -> PgQuery<'q> {
     query
-        .bind(column(hours, |(owner, _)| keys::owner(*owner)))
         .bind(column(hours, |(_, it)| it.key.hour.as_micros()))
         .bind(column(hours, |(_, it)| keys::uuid(it.key.member)))
         .bind(column(hours, |(_, it)| project(it)))
@@ -200,7 +209,10 @@ fn bind_usage<'q>(query: PgQuery<'q>, rows: &Rows<'q>) -> PgQuery<'q> {
         .bind(column(hours, |(_, it)| it.add.charged))
         .bind(column(hours, |(_, it)| it.add.refunded))
         .bind(column(hours, |(_, it)| it.add.charges))
-        .bind(column(meters, |(owner, _)| keys::owner(*owner)))
+}
+
+pub(super) fn bind_meters<'q>(query: PgQuery<'q>, meters: &[(OwnerId, &'q MeterDelta)]) -> PgQuery<'q> {
+    query
         .bind(column(meters, |(_, it)| it.key.hour.as_micros()))
         .bind(column(meters, |(_, it)| it.key.model.as_str()))
         .bind(column(meters, |(_, it)| it.key.meter.as_str()))
@@ -230,11 +242,11 @@ fn bind_heads<'q>(query: PgQuery<'q>, rows: &Rows<'q>) -> PgQuery<'q> {
         .bind(column(heads, |it| it.next_due.map(Timestamp::as_micros)))
 }
 
-pub(super) fn project(delta: &UsageDelta) -> &str {
+fn project(delta: &UsageDelta) -> &str {
     delta.key.project.as_ref().map(ProjectName::as_str).unwrap_or_default()
 }
 
-pub(super) fn model(delta: &UsageDelta) -> &str {
+fn model(delta: &UsageDelta) -> &str {
     delta.key.model.as_ref().map(ModelName::as_str).unwrap_or_default()
 }
 

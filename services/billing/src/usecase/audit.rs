@@ -19,7 +19,7 @@ const PAGE: i64 = 2_000;
 
 /// What an audit found.
 #[derive(Debug)]
-pub struct Verdict {
+pub(crate) struct Verdict {
     /// What the ledger adds up to, or the first thing that is wrong with it.
     pub result: Result<Audit, BadLedger>,
     /// The hash of the last good entry.
@@ -29,7 +29,7 @@ pub struct Verdict {
 }
 
 /// Audits one account, in one snapshot of the store. `key` is the installation's, by which ids name entries.
-pub async fn verify(db: &Db, key: OperationKey, owner: OwnerId) -> Result<Verdict, Error> {
+pub(crate) async fn verify(db: &Db, key: OperationKey, owner: OwnerId) -> Result<Verdict, Error> {
     let mut tx = db.read().await?;
     let mut verifier = Verifier::new(owner, key);
     let mut verdict =

@@ -12,7 +12,7 @@ use crate::lane::Lanes;
 use crate::store::{accounts, details};
 
 /// How many pages of details one transaction takes: a member of years is erased in portions, and others go on.
-const PORTION: i64 = 64;
+const PORTION: usize = 64;
 
 /// Erases details.
 #[derive(Clone)]
@@ -41,10 +41,25 @@ impl ErasureUseCases {
         Ok(erased)
     }
 
-    /// One transaction of removing, from entry number `from` on; says where to go on.
+    /// One transaction of removing, from entry number `from` on; says where to go on. The account is locked: a page is
+    /// read, changed and put back as a whole, and two erasures at once would each bring back what the other removed.
     async fn portion(&self, owner: OwnerId, erased: &Erased, from: u64) -> Result<Option<u64>, Error> {
         let mut tx = self.db.begin().await?;
-        let next = details::erase(&mut tx, owner, erased.member, (from, erased.entry), PORTION).await?;
+        accounts::lock(&mut tx, &[owner]).await?;
+        let pages = details::from(&mut tx, owner, from, PORTION).await?;
+        let before = erased.entry;
+        let next = match pages.last() {
+            Some((last, _)) if pages.len() == PORTION && *last < before => Some(last + 1),
+            _ => None,
+        };
+        let changed =
+            pages.into_iter().filter_map(|(last, mut page)| page.erase(erased.member, before).then_some((last, page)));
+        details::replace(&mut tx, owner, &changed.collect::<Vec<_>>()).await?;
+        let copies = (from, next.unwrap_or(before).min(before));
+        match erased.member {
+            Some(member) => details::erase_hold_labels(&mut tx, owner, member, copies).await?,
+            None => details::erase_lot_notes(&mut tx, owner, copies).await?,
+        }
         tx.commit().await?;
         Ok(next)
     }

@@ -8,6 +8,7 @@ pub(crate) mod credits;
 pub(crate) mod entries;
 pub(crate) mod erasures;
 pub(crate) mod orders;
+pub(crate) mod policies;
 pub(crate) mod present;
 pub(crate) mod purchases;
 pub(crate) mod renewals;

@@ -1,10 +1,10 @@
 //! What subscribing and buying a pack have in common: an order, its payment, and what becomes of the
 //! payment when nothing could be sold after all.
 
-use bursar_db::{Db, Tx};
+use bursar_db::{Db, DbError, Tx};
 use bursar_id::OwnerId;
 use bursar_money::Price;
-use bursar_rpc::{Asked, Mutation};
+use bursar_rpc::{Asked, IdempotencyKey, Kept, Mutation};
 use bursar_time::Clock;
 
 use super::access::Allowed;
@@ -29,6 +29,26 @@ pub(super) fn admit(m: &mut Mutation, owner: OwnerId, standing: Result<Allowed, 
         m.admit(owner);
     }
     standing
+}
+
+/// An order before any money is taken: the caller's standing, and the answer that the request got before, however long
+/// ago (`kept`); `None` if there is one.
+pub(super) async fn open<'a>(
+    m: &mut Mutation,
+    owner: OwnerId,
+    asked: &'a Asked<Order>,
+    standing: Result<Allowed, Error>,
+    kept: impl AsyncFnOnce(&mut Tx, OwnerId, [u8; 16]) -> Result<Option<Kept>, DbError>,
+) -> Result<Option<&'a Order>, Error> {
+    admit(m, owner, standing)?;
+    let Some(order) = m.open(asked).await? else { return Ok(None) };
+    if let Some(request) = asked.key().and_then(IdempotencyKey::digest)
+        && let Some(kept) = kept(m.tx(), owner, request).await?
+    {
+        m.recall(asked, kept)?;
+        return Ok(None);
+    }
+    Ok(Some(order))
 }
 
 /// Takes money and books what it bought.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use bursar_events::Outbox;
 use bursar_id::{Id, OwnerId, PurchaseId, RequestId};
 use bursar_proto::event::v1::event::Payload;
-use bursar_rpc::{Answer, Asked, Done, IdempotencyKey, Looked, Mutation, Mutations, Page, PageRequest};
+use bursar_rpc::{Answer, Asked, Done, Looked, Mutation, Mutations, Page, PageRequest};
 use bursar_secret::Entropy;
 
 use super::access::{Access, Allowed};
-use super::orders::{Order, Till, admit};
+use super::orders::{self, Order, Till, admit};
 use crate::domain::{
     Actor, Catalog, Command, GrantCommand, LotSource, Note, Origin, Outcome, Pack, Purchase, PurchaseState, Request,
     RequestName, Sale, Salt,
@@ -69,14 +69,7 @@ impl PurchaseUseCases {
         asked: &Asked<Order>,
         standing: Result<Allowed, Error>,
     ) -> Result<Option<()>, Error> {
-        admit(m, owner, standing)?;
-        let Some(order) = m.open(asked).await? else { return Ok(None) };
-        if let Some(request) = asked.key().and_then(IdempotencyKey::digest)
-            && let Some(kept) = purchases::kept(m.tx(), owner, request).await?
-        {
-            m.recall(asked, kept)?;
-            return Ok(None);
-        }
+        let Some(order) = orders::open(m, owner, asked, standing, purchases::kept).await? else { return Ok(None) };
         self.pack(&order.product)?;
         Ok(Some(()))
     }

@@ -7,11 +7,11 @@ use bursar_id::{Id, OwnerId, RequestId, SubscriptionId};
 use bursar_money::Price;
 use bursar_proto::event::v1::SubscriptionChanged;
 use bursar_proto::event::v1::event::Payload;
-use bursar_rpc::{Answer, Asked, Done, IdempotencyKey, Looked, Mutation, Mutations};
+use bursar_rpc::{Answer, Asked, Done, Looked, Mutation, Mutations};
 use bursar_secret::Entropy;
 
 use super::access::{Access, Allowed};
-use super::orders::{Order, Till, admit};
+use super::orders::{self, Order, Till, admit};
 use crate::domain::{
     Actor, Catalog, Command, GrantCommand, LotSource, Note, Origin, Paid, Plan, ProductId, Request, RequestName, Scope,
     Subscription,
@@ -71,14 +71,7 @@ impl SubscriptionUseCases {
         asked: &Asked<Order>,
         standing: Result<Allowed, Error>,
     ) -> Result<Option<()>, Error> {
-        admit(m, owner, standing)?;
-        let Some(order) = m.open(asked).await? else { return Ok(None) };
-        if let Some(request) = asked.key().and_then(IdempotencyKey::digest)
-            && let Some(kept) = subscriptions::kept(m.tx(), owner, request).await?
-        {
-            m.recall(asked, kept)?;
-            return Ok(None);
-        }
+        let Some(order) = orders::open(m, owner, asked, standing, subscriptions::kept).await? else { return Ok(None) };
         self.for_sale(&order.product)?;
         match subscriptions::live(m.tx(), owner).await? {
             Some(live) => Err(already(&live)),

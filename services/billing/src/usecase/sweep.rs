@@ -14,8 +14,10 @@ use crate::store::accounts;
 /// How many accounts one round takes at most.
 const ROUND: i64 = 500;
 
-/// One round over the longest overdue accounts. Returns how many entries were booked; none means
-/// that nothing was due or nothing could be done about it.
+/// One round over the longest overdue accounts. Returns how many entries were booked; none means that nothing was due.
+///
+/// # Errors
+/// Nothing could be booked at all. What cannot be booked in one account keeps no other one waiting.
 pub(crate) async fn round(db: &Db, clock: &Clock, lanes: &Lanes) -> Result<usize, Error> {
     let due = accounts::due(&mut db.read().await?, clock.now(), ROUND).await?;
     if due.is_empty() {
@@ -23,13 +25,19 @@ pub(crate) async fn round(db: &Db, clock: &Clock, lanes: &Lanes) -> Result<usize
     }
     let job = |owner| Job { owner, actor: Actor::Job, request: Request::unnamed(Command::Sweep) };
     let jobs = due.into_iter().map(job).collect();
-    let mut booked = 0;
+    let (mut booked, mut refusal) = (0, None);
     for answer in lanes.many(jobs).await? {
         match answer {
             Ok(Outcome::Swept { booked: entries }) => booked += entries,
             Ok(_) => {}
-            Err(refused) => return Err(refused.into()),
+            Err(refused) => {
+                tracing::warn!(?refused, "what is due in an account cannot be booked");
+                refusal = Some(refused);
+            }
         }
     }
-    Ok(booked)
+    match refusal {
+        Some(refused) if booked == 0 => Err(refused.into()),
+        _ => Ok(booked),
+    }
 }

@@ -6,6 +6,7 @@ use bursar_proto::billing::v1::EntryKind;
 use bursar_testkit::{engines, id, refused};
 use tonic::Code;
 
+use crate::races::at_once;
 use crate::words::{
     Spending, Under, audit_of, batch, entries_of, erase, free, give_back, grant, lots_of, reserve, settle, spend, void,
 };
@@ -44,14 +45,49 @@ engines! {
         assert_eq!((verdict.valid, verdict.erased), (true, 305), "erased, not broken: {:?}", verdict.first_bad);
         world.audit(team).await;
 
-        // Holds go on; the erased request is another one when it comes again, or refused as such.
+        // Holds go on, and an erased request id still is the request's: what the entry says tells it from another one.
         ben.captured(settle(&open, "2")).await;
+        let repeated = ben.charge(spend(team, "1").labelled("client", "Smith").under("b1")).await.unwrap();
+        assert_eq!((repeated.replayed, &repeated.charge.unwrap().id), (true, &charge.id));
+        let dearer = ben.charge(spend(team, "2").labelled("client", "Smith").under("b1")).await;
+        refused(dearer, Code::AlreadyExists, "REQUEST_ID_REUSED");
         let again = world.product().erase_details(erase(team, Some(ben.user)).under("e1")).await.unwrap();
         assert_eq!(again, pb::EraseDetailsResponse { replayed: true, ..erased });
         let later = ben.charged(spend(team, "1").labelled("client", "new").under("b9")).await;
         world.product().erase_details(erase(team, Some(ben.user)).under("e1")).await.unwrap();
         assert_eq!(ben.charge_now(&later).await.labels["client"], "new", "only what was there before");
         world.audit(team).await;
+    }
+
+    async fn erasures_at_once_bring_nothing_back(db: TestDb) {
+        let world = World::on(db).await;
+        let (team, boss) = world.organization_with(1, "1000").await;
+        let mut people = Vec::new();
+        for n in 2..8 {
+            world.hears(team, id(n), Some(Role::Member), 1).await;
+            people.push(world.member(n, team, Role::Member, 1));
+        }
+        // Their entries stand side by side on more pages (one a batch) than one transaction takes.
+        for round in 0..70 {
+            let charges = people.iter().map(|it| {
+                let request = spend(team, "0.001").by(it.user).labelled("client", "Smith");
+                request.under(&format!("r{round}-{}", it.user))
+            });
+            let batch = batch(charges);
+            world.product().batch_charge(batch).await.unwrap();
+        }
+        let erasures = people.iter().map(|person| {
+            let (product, user) = (world.product(), person.user);
+            async move { product.erase_details(erase(team, Some(user))).await.unwrap().replayed }
+        });
+        assert_eq!(at_once(erasures).await, [false; 6], "each is booked once");
+        let mut all = entries_of(team);
+        all.page_size = 1_000;
+        let entries = boss.list_ledger_entries(all).await.unwrap().entries;
+        let left: Vec<_> = entries.iter().filter(|it| !it.labels.is_empty()).map(|it| &it.member).collect();
+        assert!(left.is_empty(), "{} entries still have labels: {left:?}", left.len());
+        let verdict = boss.verify_ledger(audit_of(team)).await.unwrap();
+        assert_eq!((verdict.valid, verdict.erased), (true, 70 * 6), "{:?}", verdict.first_bad);
     }
 
     async fn notes_go_without_a_member(db: TestDb) {

@@ -1,14 +1,16 @@
 //! What the policies hide and allow, as organization tells of them.
 
 use bursar_id::{OwnerId, Role};
-use bursar_members::{AdminBilling, BalanceVisibility, OwnPolicy, Policy, UsageVisibility};
+use bursar_members::{AdminBilling, BalanceVisibility, OwnPolicy, Policy, Spending, UsageVisibility};
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::GroupBy;
 use bursar_testkit::{engines, id, refused};
 use tonic::{Code, Status};
 
-use crate::words::{audit_of, balance_of, entries_of, lots_of, spend, usage_of};
-use crate::world::{Person, World};
+use crate::words::{
+    Spending as _, Under, audit_of, balance_of, batch, entries_of, lots_of, reserve, settle, spend, usage_of,
+};
+use crate::world::{Person, World, until};
 
 /// An organization with its Owner (person 1), an Admin (2) and a Member (3), each with a charge of the Owner's in sight.
 async fn team(world: &World) -> (OwnerId, [Person; 3], pb::Charge) {
@@ -115,6 +117,58 @@ engines! {
         owner.get_charge(get.clone()).await.expect("the own one");
         refused(admin.get_charge(get.clone()).await, Code::NotFound, "NOT_FOUND");
         refused(member.get_charge(get).await, Code::NotFound, "NOT_FOUND");
+    }
+
+    async fn a_hidden_balance_is_in_no_answer_to_a_spender(db: TestDb) {
+        let world = World::on(db).await;
+        let (team, [_, admin, member], _) = team(&world).await;
+        let hidden = OwnPolicy { balance_visibility: Some(BalanceVisibility::Managers), ..OwnPolicy::default() };
+        world.decides(team, hidden, 1).await;
+        let (theirs, services) = (world.product_for(&member), world.product());
+        for caller in [&*member, &theirs] {
+            assert_eq!(caller.charge(spend(team, "1")).await.unwrap().balance_after, "");
+            let hold = caller.hold(reserve(team, "2")).await.unwrap();
+            assert_eq!(hold.balance_after, "");
+            let captured = caller.capture(settle(&hold.hold.unwrap(), "1")).await.unwrap();
+            assert_eq!(captured.balance_after, "");
+            let short = refused(caller.charge(spend(team, "1000")).await, Code::FailedPrecondition, "INSUFFICIENT_CREDITS");
+            assert_eq!((short.metadata.get("available"), &*short.metadata["required"]), (None, "1000"), "{short:?}");
+            let batch = caller.batch_charge(batch([spend(team, "1")])).await.unwrap();
+            assert_eq!(batch.outcomes[0].balance_after, "");
+        }
+        let by_service = spend(team, "1").by(member.user);
+        for answer in [admin.charge(spend(team, "1")).await.unwrap(), services.charge(by_service).await.unwrap()] {
+            assert!(!answer.balance_after.is_empty(), "who may see it");
+        }
+        let short = refused(admin.charge(spend(team, "1000")).await, Code::FailedPrecondition, "INSUFFICIENT_CREDITS");
+        assert!(short.metadata.contains_key("available"), "{short:?}");
+    }
+
+    async fn a_deployment_whose_services_alone_spend_refuses_users_everywhere(db: TestDb) {
+        let world = World::on(db).await;
+        let ana = world.person_with(1, "100").await;
+        let charge = ana.charged(spend(ana.owner, "1").under("before")).await;
+        let hold = ana.held(reserve(ana.owner, "5")).await;
+        let elsewhere = world.through(&world.another_instance().await, &ana);
+        elsewhere.charged(spend(ana.owner, "1")).await;
+        world.deploys(Policy { spending: Spending::Services, ..Policy::default() }, 2).await;
+        // Whichever of the two has applied the event.
+        for person in [&ana, &elsewhere] {
+            until("spending is for services", async || person.charge(spend(ana.owner, "0.001")).await.is_err()).await;
+            let (charged, held) = (person.charge(spend(ana.owner, "1")).await, person.hold(reserve(ana.owner, "1")).await);
+            refused(charged, Code::PermissionDenied, "SPENDING_BY_SERVICES_ONLY");
+            refused(held, Code::PermissionDenied, "SPENDING_BY_SERVICES_ONLY");
+        }
+        world.product().charged(spend(ana.owner, "1").by(ana.user)).await;
+        world.product_for(&ana).charged(spend(ana.owner, "1")).await;
+        let again = ana.charge(spend(ana.owner, "1").under("before")).await.unwrap();
+        assert_eq!((again.replayed, again.charge.unwrap().id), (true, charge.id), "what was carried out is told");
+        ana.captured(settle(&hold, "5")).await;
+        world.deploys(Policy::default(), 3).await;
+        for person in [&ana, &elsewhere] {
+            until("users spend again", async || person.charge(spend(ana.owner, "0.001")).await.is_ok()).await;
+        }
+        world.audit(ana.owner).await;
     }
 
     async fn nothing_is_guessed_before_the_deployments_policies_are_told(db: TestDb) {

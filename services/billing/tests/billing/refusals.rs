@@ -101,7 +101,7 @@ engines! {
         }
     }
 
-    async fn a_service_s_ids_are_its_own_for_whomever_it_acts(db: TestDb) {
+    async fn ids_belong_to_the_actor_and_the_account(db: TestDb) {
         let world = World::on(db).await;
         let (ana, ben) = (world.person(1), world.person(2));
         let rpc = Rpc::PurchasePack;

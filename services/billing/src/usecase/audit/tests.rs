@@ -57,7 +57,7 @@ async fn is_as_it_was(db: &TestDb, layout: Layout) {
     let mut tx = db.read().await.unwrap();
     assert_eq!(accounts::find(&mut tx, owner).await.unwrap(), Some(golden.account()));
     assert_eq!(ledger::after(&mut tx, owner, 0, ALL).await.unwrap(), golden.entries());
-    let pages = details::from(&mut tx, owner, 0, ALL).await.unwrap();
+    let pages = details::from(&mut tx, owner, 0, usize::MAX).await.unwrap();
     // Not their numbers: what the last entry of a page had may have been erased.
     let pages: Vec<_> = pages.iter().map(|(_, page)| page.to_bytes()).collect();
     assert!(pages.iter().eq(golden.details().iter().map(|(_, page)| page)), "the pages of details");
