@@ -54,11 +54,12 @@ impl Period {
         Self::anchored(now.start_of_month(), 0)
     }
 
-    /// The period at `now`: this one while it lasts, afterwards the month from the same anchor that `now` is in.
+    /// The period at `now`: this one while it lasts, afterwards the month from the same anchor that `now` is in. The last
+    /// month there is, which ends with all time, lasts for ever.
     #[must_use]
     pub fn at(self, now: Timestamp) -> Self {
         let mut month = self.month;
-        while month.end <= now {
+        while month.end <= now && month.end < Timestamp::MAX {
             month = Month::anchored(self.anchor, month.number.saturating_add(1));
         }
         if month == self.month { self } else { Self { month, spent: Credits::ZERO, ..self } }
@@ -85,7 +86,8 @@ pub struct Account {
     pub charged: i64,
     /// The current period.
     pub period: Period,
-    /// When its subscription renews next, if it has one.
+    /// The end of the month last begun by a subscription: when that renews, or would if it had not ended since. `None`
+    /// where none ever began.
     pub renews_at: Option<Timestamp>,
     /// No open hold lapses before this; `None` without open holds. It may be too early, when the hold whose deadline
     /// it was has been settled: it is set right when that time comes.
@@ -130,4 +132,20 @@ pub struct Expiry {
     pub at: Timestamp,
     /// How many, if nothing is spent until then.
     pub amount: Credits,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_month_there_is_lasts_for_ever() {
+        let mut period = Period::calendar(Timestamp::MAX);
+        assert_eq!(period.month.end, Timestamp::MAX);
+        period.spent = Credits::ONE;
+        assert_eq!(period.at(Timestamp::MAX), period);
+        let long_before: Timestamp = "9999-10-31T00:00:00Z".parse().unwrap();
+        let last = Period::anchored(long_before, 0).at(Timestamp::MAX);
+        assert_eq!((last.month.number, last.month.end), (2, Timestamp::MAX));
+    }
 }

@@ -77,7 +77,8 @@ impl AccountState {
         self.keep_lot(lot, Mark::Inserted);
     }
 
-    /// Ends an open hold and gives it as it is then.
+    /// Ends an open hold and gives it as it is then. Whoever books its end has found before that one is open: a refusal
+    /// here would come too late.
     pub(super) fn settle_hold(&mut self, id: HoldId, settle: impl FnOnce(&mut Hold)) -> Result<Hold, Refusal> {
         let hold = self.holds.get_mut(&id).map(Kept::touch).ok_or(Refusal::HoldNotFound)?;
         settle(hold);
@@ -119,7 +120,7 @@ impl AccountState {
         if period.anchor != anchor || period.month.number < number {
             *period = begun;
         }
-        self.account.renews_at = Some(begun.month.end.max(period.month.end));
+        self.account.renews_at = Some(begun.month.end);
     }
 
     /// Whether one more charge of `amount` can be counted for ever.

@@ -179,17 +179,14 @@ impl Catalog {
         for price in &models {
             check_model(price, &mut flaws);
         }
-        check_scopes(&plans, &packs, &models, &mut flaws);
-        check_currencies(&plans, &packs, &mut flaws);
+        let catalog = Self { plans, packs, rates: RateCard::new(models.iter().cloned()), models };
+        catalog.check_scopes(&mut flaws);
+        check_currencies(&catalog.plans, &catalog.packs, &mut flaws);
         let is_free = |plan: &Plan| plan.id.as_str() == Self::FREE && plan.price.is_some_and(Price::is_zero);
-        if !plans.iter().any(is_free) {
+        if !catalog.plans.iter().any(is_free) {
             flaws.push(CatalogFlaw::NoFreePlan);
         }
-        if flaws.is_empty() {
-            Ok(Self { plans, packs, rates: RateCard::new(models.iter().cloned()), models })
-        } else {
-            Err(flaws)
-        }
+        if flaws.is_empty() { Ok(catalog) } else { Err(flaws) }
     }
 
     /// The plan of everybody who has not subscribed to another.
@@ -218,6 +215,16 @@ impl Catalog {
     /// The models a scope names that the catalog does not list.
     pub fn unlisted<'a>(&self, scope: &'a Scope) -> impl Iterator<Item = &'a ModelName> {
         scope.models().iter().filter(|model| self.rates.get(model).is_none())
+    }
+
+    /// Credits that are good for a model nobody can use are a slip of the pen.
+    fn check_scopes(&self, flaws: &mut Vec<CatalogFlaw>) {
+        let plans = self.plans.iter().map(|plan| (format!("plan {}", plan.id), &plan.scope));
+        let packs = self.packs.iter().map(|pack| (format!("pack {}", pack.id), &pack.scope));
+        for (name, scope) in plans.chain(packs) {
+            let unknown = self.unlisted(scope);
+            flaws.extend(unknown.map(|model| CatalogFlaw::UnknownModel(name.clone(), model.clone())));
+        }
     }
 
     /// A plan by name.
@@ -292,17 +299,6 @@ fn check_meter(meter: &MeterPrice, model: &str, flaws: &mut Vec<CatalogFlaw>) {
     let follows = meter.rates.windows(2).all(|pair| pair[0].from < pair[1].from);
     if !begins || !follows || meter.rates.len() > MAX_RATES {
         flaws.push(CatalogFlaw::Rates(name));
-    }
-}
-
-/// Credits that are good for a model nobody can use are a slip of the pen.
-fn check_scopes(plans: &[Plan], packs: &[Pack], models: &[ModelPrice], flaws: &mut Vec<CatalogFlaw>) {
-    let listed: BTreeSet<_> = models.iter().map(|price| &price.model).collect();
-    let plans = plans.iter().map(|plan| (format!("plan {}", plan.id), &plan.scope));
-    let packs = packs.iter().map(|pack| (format!("pack {}", pack.id), &pack.scope));
-    for (name, scope) in plans.chain(packs) {
-        let unknown = scope.models().iter().filter(|model| !listed.contains(model));
-        flaws.extend(unknown.map(|model| CatalogFlaw::UnknownModel(name.clone(), model.clone())));
     }
 }
 

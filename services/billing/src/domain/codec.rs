@@ -7,10 +7,28 @@
 use bursar_id::{Id, Uuid};
 use bursar_money::Credits;
 use bursar_time::Timestamp;
+use sha2::{Digest, Sha256};
 
 /// Bytes that this program cannot have written; names the field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Malformed(pub(super) &'static str);
+
+/// Why stored bytes cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// A later program wrote them.
+    #[error("it has a newer format")]
+    NewerFormat,
+    /// This program cannot have written them.
+    #[error("its field {0} holds what was never written there")]
+    Malformed(&'static str),
+}
+
+impl From<Malformed> for Unreadable {
+    fn from(Malformed(field): Malformed) -> Self {
+        Self::Malformed(field)
+    }
+}
 
 /// Appends canonical fields.
 #[derive(Debug, Default)]
@@ -30,6 +48,14 @@ impl Writer {
     /// What was written so far.
     pub(super) fn as_slice(&self) -> &[u8] {
         &self.0
+    }
+
+    /// The first 16 bytes of the SHA-256 of what was written.
+    pub(super) fn digest16(&self) -> [u8; 16] {
+        let digest: [u8; 32] = Sha256::digest(&self.0).into();
+        let mut first = [0; 16];
+        first.copy_from_slice(&digest[..16]);
+        first
     }
 
     pub(super) fn byte(&mut self, byte: u8) {
@@ -103,6 +129,16 @@ impl<'a> Reader<'a> {
     /// Nothing may be left over.
     pub(super) fn finish(self) -> Result<(), Malformed> {
         if self.0.is_empty() { Ok(()) } else { Err(Malformed("end")) }
+    }
+
+    /// The first byte of every stored form. `known` is the format that this program reads and writes; a greater one is a
+    /// later program's, and none is smaller.
+    pub(super) fn format(&mut self, known: u8) -> Result<(), Unreadable> {
+        match self.byte("format")? {
+            format if format == known => Ok(()),
+            newer if newer > known => Err(Unreadable::NewerFormat),
+            _ => Err(Unreadable::Malformed("format")),
+        }
     }
 
     fn take(&mut self, count: usize, field: &'static str) -> Result<&'a [u8], Malformed> {

@@ -7,7 +7,6 @@ use bursar_id::{ChargeId, HoldId, LotId, RequestId, UserId};
 use bursar_members::Word;
 use bursar_money::Credits;
 use bursar_time::{Span, Timestamp};
-use sha2::{Digest, Sha256};
 
 use super::actor::Actor;
 use super::attribution::{Attribution, Labels, Note};
@@ -30,10 +29,7 @@ impl RequestKey {
         let mut scope = Writer::with_capacity(160);
         actor.write_scope(&mut scope);
         scope.text(request.as_str());
-        let digest: [u8; 32] = Sha256::digest(scope.as_slice()).into();
-        let mut first = [0; 16];
-        first.copy_from_slice(&digest[..16]);
-        Self(first)
+        Self(scope.digest16())
     }
 
     /// The stored form.
@@ -285,10 +281,7 @@ impl Request {
 pub(super) fn fingerprint(command: &Command) -> Fingerprint {
     let mut out = Writer::with_capacity(192);
     write(&mut out, command);
-    let digest: [u8; 32] = Sha256::digest(out.as_slice()).into();
-    let mut first = [0; 16];
-    first.copy_from_slice(&digest[..16]);
-    Fingerprint(first)
+    Fingerprint(out.digest16())
 }
 
 fn write(out: &mut Writer, command: &Command) {

@@ -10,7 +10,7 @@ use bursar_id::{RequestId, UserId};
 use sha2::{Digest, Sha256};
 
 use super::attribution::{Labels, Note};
-use super::codec::{Malformed, Reader, Writer};
+use super::codec::{Malformed, Reader, Unreadable, Writer};
 
 /// How many entries a page of details spans at most: what is read to show one of them.
 pub const PAGE_ENTRIES: u64 = 64;
@@ -102,17 +102,6 @@ const FORMAT: u8 = 1;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DetailsPage(Vec<(u64, Arc<Details>)>);
 
-/// A page that this program cannot read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum UnreadablePage {
-    /// A later program wrote it.
-    #[error("a page of details has a newer format")]
-    NewerFormat,
-    /// Nobody wrote it.
-    #[error("a page of details holds what was never written: {0}")]
-    Malformed(&'static str),
-}
-
 impl DetailsPage {
     /// The pages for these entries' details, each with the number of its last entry. Entries come in order.
     pub fn pages(details: &[(u64, Arc<Details>)]) -> Vec<(u64, Self)> {
@@ -163,23 +152,20 @@ impl DetailsPage {
     }
 
     /// Reads the stored form.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, UnreadablePage> {
-        let malformed = |Malformed(field)| UnreadablePage::Malformed(field);
+    ///
+    /// # Errors
+    /// A later program wrote it, or none did.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Unreadable> {
         let mut input = Reader::new(bytes);
-        match input.byte("format").map_err(malformed)? {
-            FORMAT => {}
-            newer if newer > FORMAT => return Err(UnreadablePage::NewerFormat),
-            _ => return Err(UnreadablePage::Malformed("format")),
+        input.format(FORMAT)?;
+        let mut page = Vec::new();
+        for _ in 0..input.count("entries")? {
+            page.push((input.uint("entry")?, Arc::new(Details::read(&mut input)?)));
         }
-        let mut read = || -> Result<Self, Malformed> {
-            let mut page = Vec::new();
-            for _ in 0..input.count("entries")? {
-                page.push((input.uint("entry")?, Arc::new(Details::read(&mut input)?)));
-            }
-            if page.windows(2).all(|pair| pair[0].0 < pair[1].0) { Ok(Self(page)) } else { Err(Malformed("entries")) }
-        };
-        let page = read().map_err(malformed)?;
-        input.finish().map_err(malformed)?;
-        Ok(page)
+        if !page.windows(2).all(|pair| pair[0].0 < pair[1].0) {
+            return Err(Unreadable::Malformed("entries"));
+        }
+        input.finish()?;
+        Ok(Self(page))
     }
 }

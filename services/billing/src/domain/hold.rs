@@ -10,7 +10,7 @@ use bursar_time::Timestamp;
 
 use super::actor::Actor;
 use super::attribution::{Attribution, Labels};
-use super::codec::{Malformed, Reader, Writer};
+use super::codec::{Malformed, Reader, Unreadable, Writer};
 use super::lot::Allocation;
 use super::refusal::Inconsistent;
 
@@ -94,16 +94,18 @@ impl HoldTerms {
     }
 
     /// Reads the stored form.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Inconsistent> {
+    ///
+    /// # Errors
+    /// A later program wrote it, or none did.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Unreadable> {
         let mut input = Reader::new(bytes);
-        let terms = Self::read(&mut input).and_then(|terms| input.finish().map(|()| terms));
-        terms.map_err(|Malformed(_)| Inconsistent("a hold's terms are unreadable"))
+        input.format(Self::FORMAT)?;
+        let terms = Self::read(&mut input)?;
+        input.finish()?;
+        Ok(terms)
     }
 
     fn read(input: &mut Reader<'_>) -> Result<Self, Malformed> {
-        if input.byte("format")? != Self::FORMAT {
-            return Err(Malformed("format"));
-        }
         let amount = input.credits("amount")?;
         let mut earmarks = Vec::new();
         for _ in 0..input.count("earmarks")? {

@@ -9,7 +9,7 @@ use bursar_money::{Credits, Currency, Price};
 use bursar_time::Timestamp;
 
 use super::attribution::{Attribution, ModelName, Note, ProjectName};
-use super::codec::{Malformed, Reader, Writer};
+use super::codec::{Malformed, Reader, Unreadable, Writer};
 use super::command::GrantCommand;
 use super::entry::Posting;
 use super::refusal::Inconsistent;
@@ -196,14 +196,15 @@ impl LotTerms {
     }
 
     /// Reads the stored form.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Inconsistent> {
+    ///
+    /// # Errors
+    /// A later program wrote it, or none did.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Unreadable> {
         let mut input = Reader::new(bytes);
-        let read = |input: &mut Reader<'_>| match input.byte("format")? {
-            Self::FORMAT => Self::read(input),
-            _ => Err(Malformed("format")),
-        };
-        let terms = read(&mut input).and_then(|terms| input.finish().map(|()| terms));
-        terms.map_err(|Malformed(_)| Inconsistent("a lot's terms are unreadable"))
+        input.format(Self::FORMAT)?;
+        let terms = Self::read(&mut input)?;
+        input.finish()?;
+        Ok(terms)
     }
 
     const FORMAT: u8 = 1;

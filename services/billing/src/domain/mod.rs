@@ -23,7 +23,7 @@
 //! | `entry`, `entry_body`, `codec` | the ledger, its hash chain and its stored form |
 //! | `details` | what entries say in free text, apart from them so that it can be erased |
 //! | `operation` | ids that say which entry they name |
-//! | `verify`, `shape`, `erased` | the audit that recomputes a ledger from its entries, what each kind of them looks like, and what excuses missing details |
+//! | `verify`, `shape`, `erased`, `flaw` | the audit that recomputes a ledger from its entries, what each kind of them looks like, what excuses missing details, and what is found |
 //! | `usage` | aggregates by hour, member, project, model and meter |
 //! | `rates`, `catalog` | what models, plans and packs cost |
 //! | `subscription`, `purchase` | plans and packs that an owner has, and when their months begin |
@@ -43,6 +43,7 @@ mod details;
 mod entry;
 mod entry_body;
 mod erased;
+mod flaw;
 mod hold;
 mod lot;
 mod operation;
@@ -66,12 +67,14 @@ pub use attribution::{Attribution, AttributionError, Labels, ModelName, Note, Pr
 pub use catalog::{Catalog, CatalogFlaw, CatalogVersion, KeptCatalog, Pack, Plan, ProductId};
 pub use changes::Changes;
 pub use charge::{Charge, Metered, Refund};
+pub use codec::Unreadable;
 pub use command::{CaptureCommand, ChargeCommand, Cost, GrantCommand, RefundCommand, VoidCommand};
 pub use command::{Command, HoldCommand, Needs, Request, RequestKey, RequestName, Spender};
 pub use decide::decide;
-pub use details::{Details, DetailsPage, Fingerprint, NamedRequest, PAGE_ENTRIES, Salt, UnreadablePage};
+pub use details::{Details, DetailsPage, Fingerprint, NamedRequest, PAGE_ENTRIES, Salt};
 pub use entry::{CaptureEvent, ChargeEvent, Entry, EntryKind, Event, HoldEvent, OperationId, Posting, RefundEvent};
-pub use entry_body::{StoredEntry, Unreadable, UnreadableEntry};
+pub use entry_body::{StoredEntry, UnreadableEntry};
+pub use flaw::{Audit, BadLedger, Flaw};
 pub use hold::{Hold, HoldState, HoldTerms};
 pub use lot::{Allocation, BurnKey, Lot, LotSource, LotTerms, Origin};
 pub use operation::OperationKey;
@@ -86,4 +89,4 @@ pub use scope::{Scope, ScopeError};
 pub use state::AccountState;
 pub use subscription::{Month, Paid, Subscription, SubscriptionState};
 pub use usage::{MeterDelta, MeterKey, MeterTotals, UsageDelta, UsageKey, UsageTotals};
-pub use verify::{Audit, BadLedger, Flaw, Verifier};
+pub use verify::Verifier;

@@ -1,17 +1,25 @@
 //! What an entry of each kind looks like, whatever came before it: the part of the audit that needs no memory.
 
 use super::entry::{Entry, EntryKind, Event, Posting};
-use super::verify::Flaw;
+use super::flaw::Flaw;
 
-/// Whether every posting has the form of the entry's kind and concerns the lot that the entry is about.
+/// Whether every posting has the form of the entry's kind and concerns the lot that the entry is about, and whether the
+/// key that it names is its actor's.
 pub(super) fn check(entry: &Entry) -> Result<(), Flaw> {
     let only = match &entry.event {
         Event::Expire { lot } | Event::Void { lot } | Event::Grant { lot, .. } => Some(*lot),
         _ => None,
     };
     let fits = |posting: &Posting| has_form(entry.kind(), posting) && only.is_none_or(|lot| lot == posting.lot);
-    let wrong = entry.postings.iter().find(|posting| !fits(posting));
-    wrong.map_or(Ok(()), |posting| Err(Flaw::WrongPosting(posting.lot)))
+    if let Some(wrong) = entry.postings.iter().find(|posting| !fits(posting)) {
+        return Err(Flaw::WrongPosting(wrong.lot));
+    }
+    let key = match &entry.event {
+        Event::Charge(it) => it.key,
+        Event::Hold(it) => it.key,
+        _ => entry.actor.key(),
+    };
+    if key == entry.actor.key() { Ok(()) } else { Err(Flaw::KeyMismatch) }
 }
 
 /// Whether `posting` moves credits as an entry of this kind may: which parts give and which take.

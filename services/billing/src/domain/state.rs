@@ -69,9 +69,10 @@ impl Draft {
         Self { request_key: request.key(), details: request.details(member, labels, None), ..self }
     }
 
-    /// The same with a remark.
+    /// Books it under the request's name, with a remark and whatever else belongs to no member.
     pub(super) fn noted(self, request: &Request, note: Option<&Note>) -> Self {
-        Self { details: request.details(None, Labels::default(), note.cloned()), ..self }
+        let details = request.details(None, Labels::default(), note.cloned());
+        Self { request_key: request.key(), details, ..self }
     }
 }
 

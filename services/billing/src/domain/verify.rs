@@ -5,127 +5,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bursar_id::{HoldId, LotId, OwnerId, UserId};
+use bursar_id::{ChargeId, HoldId, LotId, OwnerId};
 use bursar_money::Credits;
 use bursar_time::Timestamp;
 
 use super::account::{Account, LedgerHead};
-use super::entry::{CaptureEvent, Entry, EntryKind, Event, OperationId, Posting};
-use super::entry_body::{Unreadable, UnreadableEntry};
+use super::attribution::Attribution;
+use super::entry::{CaptureEvent, Entry, EntryKind, Event, OperationId, Posting, RefundEvent};
+use super::entry_body::UnreadableEntry;
 use super::erased::{Missing, Whose};
+use super::flaw::{Audit, BadLedger, Flaw};
 use super::hold::{Hold, HoldState};
 use super::lot::Lot;
 use super::operation::OperationKey;
 use super::shape;
-
-/// What is wrong with a ledger.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Flaw {
-    /// An entry is missing, repeated or out of order.
-    #[error("its number should be {expected}")]
-    OutOfSequence {
-        /// The number that should have come.
-        expected: u64,
-    },
-    /// A field of it was changed, or the entry before it was.
-    #[error("its hash does not match its contents and the entry before it")]
-    HashMismatch,
-    /// Its stored form cannot be an entry's.
-    #[error("it cannot be read: {0}")]
-    Unreadable(Unreadable),
-    /// The id of what it made leads elsewhere.
-    #[error("the id {0} does not name it")]
-    WrongId(OperationId),
-    /// Its details are not those that it was booked with.
-    #[error("its details do not match their digest")]
-    DetailsMismatch,
-    /// Its details are gone, and no later entry says that they were erased.
-    #[error("its details are missing and nothing says that they were erased")]
-    DetailsMissing,
-    /// It takes effect before the entry before it.
-    #[error("it takes effect before the entry before it")]
-    TimeRunsBack,
-    /// It moves credits as no entry of its kind may.
-    #[error("it moves credits of {0} as an entry of its kind never does")]
-    WrongPosting(LotId),
-    /// Its postings do not add up to its amount.
-    #[error("its postings do not add up to its amount")]
-    AmountMismatch,
-    /// It grants a lot that was granted before.
-    #[error("it grants {0} a second time")]
-    LotGrantedTwice(LotId),
-    /// It moves credits of a lot that was never granted.
-    #[error("it moves credits of {0}, which was never granted")]
-    UnknownLot(LotId),
-    /// A part of a lot would be below zero.
-    #[error("it takes more from {0} than there is")]
-    LotOverdrawn(LotId),
-    /// It spends a lot outside its time, expires it early, or gives credits back to one that
-    /// cannot take them.
-    #[error("it moves credits of {0} at a time when the lot does not allow it")]
-    WrongTime(LotId),
-    /// It settles a hold that is not open, or not wholly, or on the wrong side of its deadline.
-    #[error("it settles {0}, which is not open, holds another amount or has another deadline")]
-    HoldMismatch(HoldId),
-    /// Its balances are not the sum of what happened.
-    #[error("the balances after it should be {available} available, {spendable} of it spendable, and {held} held")]
-    BalanceMismatch {
-        /// What should remain.
-        available: Credits,
-        /// What of it should be spendable.
-        spendable: Credits,
-        /// What should be reserved.
-        held: Credits,
-    },
-
-    /// The account's row is not where the ledger ends.
-    #[error("the account's row does not match the end of its ledger")]
-    HeadMismatch,
-    /// A stored lot is not what its entries add up to.
-    #[error("the stored lot {0} does not match its entries")]
-    LotMismatch(LotId),
-    /// A granted lot is not stored.
-    #[error("the lot {0} is missing")]
-    LotMissing(LotId),
-    /// The usage totals are not the sum of what the entries charged and refunded.
-    #[error("the usage totals do not match the charges and refunds of the ledger")]
-    UsageMismatch,
-    /// A stored open hold is not what its entries say, or is missing.
-    #[error("the stored hold {0} does not match its entries")]
-    StoredHoldMismatch(HoldId),
-}
-
-/// The first thing that is wrong with a ledger.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("ledger of {owner}, entry {seq}: {flaw}")]
-pub struct BadLedger {
-    /// Whose ledger.
-    pub owner: OwnerId,
-    /// The first bad entry; when the entries are good and something stored beside them is not, the
-    /// last entry's number.
-    pub seq: u64,
-    /// What is wrong with it.
-    pub flaw: Flaw,
-}
-
-/// What a good ledger adds up to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Audit {
-    /// How many entries it has.
-    pub entries: u64,
-    /// How many lots.
-    pub lots: u64,
-    /// Sum of charges and captures in micro-credits: what all usage aggregates must have charged.
-    pub charged: i128,
-    /// Sum of refunds in micro-credits: what all usage aggregates must have refunded.
-    pub refunded: i128,
-    /// What remains in all lots.
-    pub available: Credits,
-    /// What open holds reserve.
-    pub held: Credits,
-    /// How many entries' details were erased.
-    pub erased: u64,
-}
 
 /// What the entries so far made of one lot, in micro-credits.
 #[derive(Debug, Clone)]
@@ -141,32 +34,26 @@ struct Tally {
 
 impl Tally {
     /// Whether the lot's own time allows the posting: what is taken is spendable, what expires is
-    /// due, and what comes back comes back to a lot that still lives.
+    /// due, what comes back comes back to a lot that still lives, and what cannot is void in a lot that was voided, and
+    /// otherwise expired.
     fn allows(&self, entry: &Entry, posting: &Posting) -> bool {
         let lot = &self.granted;
-        let expired = lot.is_expired_at(entry.at);
+        let (expired, void) = (lot.is_expired_at(entry.at), self.voided_at.is_some());
         let taken = posting.remaining >= 0
             || match entry.kind() {
                 EntryKind::Expire => expired,
-                EntryKind::Void => !expired && self.voided_at.is_none(),
+                EntryKind::Void => !expired && !void,
                 _ => lot.is_spendable_at(entry.at),
             };
-        let returned = posting.remaining <= 0 || (!expired && self.voided_at.is_none());
-        let due = posting.expired == 0 || expired;
-        taken && returned && due
+        let returned = posting.remaining <= 0 || (!expired && !void);
+        let due = posting.expired == 0 || (expired && !void);
+        let lost = posting.voided == 0 || void || entry.kind() == EntryKind::Void;
+        taken && returned && due && lost
     }
 }
 
-/// What the entries so far made of one open hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct OpenHold {
-    amount: Credits,
-    deadline: Timestamp,
-    member: UserId,
-}
-
-/// Folds a ledger entry by entry. Its memory grows with the lots and open holds of an account, not
-/// with its entries.
+/// Folds a ledger entry by entry. Its memory grows with the lots, the open holds and the refunded charges of an account,
+/// not with its entries.
 #[derive(Debug, Clone)]
 pub struct Verifier {
     owner: OwnerId,
@@ -181,7 +68,10 @@ pub struct Verifier {
     all_effective: Timestamp,
     /// When lots expire; without those that have and of which nothing remains.
     expiring: BTreeSet<(Timestamp, LotId)>,
-    open_holds: BTreeMap<HoldId, OpenHold>,
+    /// As they were placed.
+    open_holds: BTreeMap<HoldId, Hold>,
+    /// How much of each refunded charge has been given back.
+    refunded_of: BTreeMap<ChargeId, Credits>,
     missing: Missing,
 }
 
@@ -200,6 +90,7 @@ impl Verifier {
             all_effective: Timestamp::MIN,
             expiring: BTreeSet::new(),
             open_holds: BTreeMap::new(),
+            refunded_of: BTreeMap::new(),
             missing: Missing::default(),
         }
     }
@@ -299,7 +190,8 @@ impl Verifier {
                     Event::Charge(it) => Whose::Member(it.attribution.member),
                     Event::Hold(it) => Whose::Member(it.attribution.member),
                     Event::Capture(CaptureEvent { hold, .. }) | Event::Release { hold } => {
-                        self.open_holds.get(hold).map_or(Whose::SomeMember, |hold| Whose::Member(hold.member))
+                        let hold = self.open_holds.get(hold);
+                        hold.map_or(Whose::SomeMember, |hold| Whose::Member(hold.terms.attribution.member))
                     }
                     // The charge may be any of millions: whose it was is not kept.
                     Event::Refund(_) => Whose::SomeMember,
@@ -353,9 +245,13 @@ impl Verifier {
 
     fn apply(&mut self, entry: &Entry, posting: &Posting) -> Result<(), Flaw> {
         let id = posting.lot;
+        let work = work(entry, &self.open_holds).filter(|_| posting.remaining < 0);
         let tally = self.lots.get_mut(&id).ok_or(Flaw::UnknownLot(id))?;
         if !tally.allows(entry, posting) {
             return Err(Flaw::WrongTime(id));
+        }
+        if work.is_some_and(|work| !tally.granted.pays_for(work)) {
+            return Err(Flaw::WrongScope(id));
         }
         let parts = [
             (&mut tally.remaining, posting.remaining),
@@ -370,21 +266,20 @@ impl Verifier {
         Ok(())
     }
 
-    /// What the entry means for holds and for its lot's later fate.
+    /// What the entry means for holds, for its charge and for its lot's later fate.
     fn follow(&mut self, entry: &Entry) -> Result<(), Flaw> {
         match &entry.event {
             Event::Hold(it) => {
-                let open = OpenHold { amount: entry.amount, deadline: it.deadline, member: it.attribution.member };
-                match self.open_holds.insert(it.hold, open) {
-                    None => Ok(()),
-                    Some(_) => Err(Flaw::HoldMismatch(it.hold)),
-                }
+                let placed = Hold::placed(entry).and_then(|placed| self.open_holds.insert(it.hold, placed));
+                placed.map_or(Ok(()), |_| Err(Flaw::HoldMismatch(it.hold)))
             }
             Event::Capture(CaptureEvent { hold, .. }) | Event::Release { hold } | Event::HoldLapsed { hold } => {
                 let freed: i128 = entry.postings.iter().map(|it| -i128::from(it.held)).sum();
                 let lapsed = entry.kind() == EntryKind::HoldLapsed;
                 match self.open_holds.remove(hold) {
-                    Some(open) if i128::from(open.amount.micro()) == freed && (open.deadline <= entry.at) == lapsed => {
+                    Some(open)
+                        if i128::from(open.terms.amount.micro()) == freed && (open.deadline <= entry.at) == lapsed =>
+                    {
                         Ok(())
                     }
                     _ => Err(Flaw::HoldMismatch(*hold)),
@@ -401,7 +296,12 @@ impl Verifier {
                 self.missing.excuse(*member);
                 Ok(())
             }
-            Event::Grant { .. } | Event::Charge(_) | Event::Refund(_) | Event::Expire { .. } => Ok(()),
+            Event::Refund(RefundEvent { charge, refunded_after, .. }) => {
+                let refunded = self.refunded_of.entry(*charge).or_insert(Credits::ZERO);
+                *refunded = refunded.checked_add(entry.amount).ok_or(Flaw::RefundMismatch(*charge))?;
+                if refunded == refunded_after { Ok(()) } else { Err(Flaw::RefundMismatch(*charge)) }
+            }
+            Event::Grant { .. } | Event::Charge(_) | Event::Expire { .. } => Ok(()),
         }
     }
 
@@ -450,11 +350,12 @@ impl Verifier {
                 spent: Credits::ZERO,
                 expired: Credits::ZERO,
                 voided: Credits::ZERO,
-                // A note may be erased.
                 note: tally.granted.note.clone(),
                 ..lot.clone()
             };
-            if counted != stored || as_granted != tally.granted || lot.voided_at != tally.voided_at {
+            // A note may be erased, and is then gone.
+            let noted = lot.note.is_none() || lot.note == tally.granted.note;
+            if counted != stored || as_granted != tally.granted || lot.voided_at != tally.voided_at || !noted {
                 return Err(Flaw::LotMismatch(lot.id));
             }
         }
@@ -467,7 +368,12 @@ impl Verifier {
         let mut open = self.open_holds.clone();
         for hold in holds.iter().filter(|hold| hold.state == HoldState::Open) {
             match open.remove(&hold.id) {
-                Some(entry) if is_the_same(&entry, hold) => {}
+                // Labels may be erased, and are then gone.
+                Some(placed) if Hold { labels: placed.labels.clone(), ..hold.clone() } == placed => {
+                    if !hold.labels.is_empty() && hold.labels != placed.labels {
+                        return Err(Flaw::StoredHoldMismatch(hold.id));
+                    }
+                }
                 _ => return Err(Flaw::StoredHoldMismatch(hold.id)),
             }
         }
@@ -475,8 +381,10 @@ impl Verifier {
     }
 }
 
-/// Whether a stored hold is what its entry says.
-fn is_the_same(entry: &OpenHold, hold: &Hold) -> bool {
-    let stored = OpenHold { amount: hold.terms.amount, deadline: hold.deadline, member: hold.terms.attribution.member };
-    *entry == stored
+/// For what work an entry takes credits: of a capture, what its hold says, whose excess is taken like a charge.
+fn work<'a>(entry: &'a Entry, open: &'a BTreeMap<HoldId, Hold>) -> Option<&'a Attribution> {
+    match &entry.event {
+        Event::Capture(it) => open.get(&it.hold).map(|hold| &hold.terms.attribution),
+        event => event.attribution(),
+    }
 }

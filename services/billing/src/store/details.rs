@@ -6,16 +6,14 @@ use std::sync::Arc;
 use bursar_db::{DbError, Tx, on};
 use bursar_id::{OwnerId, UserId};
 
-use super::{keys, sql, sql_one, unreadable};
-use crate::domain::{Details, DetailsPage, Entry, PAGE_ENTRIES, UnreadablePage};
+use super::{keys, sql, sql_one, unreadable_form};
+use crate::domain::{Details, DetailsPage, Entry, PAGE_ENTRIES};
 
 type PageRow = (Vec<u8>, i64, Vec<u8>);
 
 fn read((owner, last, page): PageRow) -> Result<(OwnerId, u64, DetailsPage), DbError> {
-    let page = DetailsPage::from_bytes(&page).map_err(|error| match error {
-        UnreadablePage::NewerFormat => DbError::NewerFormat { what: error.to_string() },
-        UnreadablePage::Malformed(_) => unreadable(error),
-    })?;
+    let bad = |why| unreadable_form(why, format_args!("the page of details that ends with entry {last}: {why}"));
+    let page = DetailsPage::from_bytes(&page).map_err(bad)?;
     Ok((keys::read_owner(&owner)?, keys::read_number(last)?, page))
 }
 

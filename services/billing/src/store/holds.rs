@@ -8,7 +8,7 @@ use bursar_id::{Id, OwnerId, Uuid};
 use bursar_money::Credits;
 use bursar_time::Timestamp;
 
-use super::{keys, sql, sql_one, unreadable};
+use super::{keys, sql, sql_one, unreadable, unreadable_form};
 use crate::domain::{Hold, HoldTerms, Labels};
 
 #[derive(sqlx::FromRow)]
@@ -29,10 +29,11 @@ impl HoldRow {
     fn read(self) -> Result<(OwnerId, Hold), DbError> {
         let labels: BTreeMap<String, String> =
             self.labels.as_deref().map(serde_json::from_str).transpose().map_err(unreadable)?.unwrap_or_default();
+        let bad = |why| unreadable_form(why, format_args!("the terms of hold {}: {why}", self.number));
         let hold = Hold {
             id: Id::from_uuid(self.id),
             number: keys::read_number(self.number)?,
-            terms: Arc::new(HoldTerms::from_bytes(&self.terms).map_err(unreadable)?),
+            terms: Arc::new(HoldTerms::from_bytes(&self.terms).map_err(bad)?),
             labels: Labels::parse(labels).map_err(unreadable)?,
             state: self.state.parse().map_err(unreadable)?,
             deadline: self.deadline,
@@ -122,4 +123,30 @@ pub(crate) async fn next_deadlines(
         }
     };
     rows.into_iter().map(|(owner, deadline)| Ok((keys::read_owner(&owner)?, deadline))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terms_of_a_later_program_are_newer_and_not_broken() {
+        let row = |format: u8| HoldRow {
+            owner: Vec::new(),
+            number: 1,
+            id: Uuid::nil(),
+            state: "OPEN".to_owned(),
+            deadline: Timestamp::EPOCH,
+            settled_at: None,
+            captured: Credits::ZERO,
+            charge: None,
+            labels: None,
+            terms: vec![format],
+        };
+        let corrupt = DbError::corrupt(String::new());
+        let same = |a: &DbError, b: &DbError| std::mem::discriminant(a) == std::mem::discriminant(b);
+        assert!(matches!(row(2).read(), Err(DbError::NewerFormat { .. })));
+        assert!(row(0).read().is_err_and(|error| same(&error, &corrupt)));
+        assert!(row(1).read().is_err_and(|error| same(&error, &corrupt)), "cut off");
+    }
 }

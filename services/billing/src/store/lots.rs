@@ -7,7 +7,7 @@ use bursar_id::{Id, OwnerId, Uuid};
 use bursar_money::Credits;
 use bursar_time::Timestamp;
 
-use super::{keys, sql, sql_one, unreadable};
+use super::{keys, sql, sql_one, unreadable, unreadable_form};
 use crate::domain::{Lot, LotTerms, Note};
 
 #[derive(sqlx::FromRow)]
@@ -28,10 +28,11 @@ struct LotRow {
 
 impl LotRow {
     fn read(self) -> Result<(OwnerId, Lot), DbError> {
+        let bad = |why| unreadable_form(why, format_args!("the terms of lot {}: {why}", self.number));
         let lot = Lot {
             id: Id::from_uuid(self.id),
             number: keys::read_number(self.number)?,
-            terms: Arc::new(LotTerms::from_bytes(&self.terms).map_err(unreadable)?),
+            terms: Arc::new(LotTerms::from_bytes(&self.terms).map_err(bad)?),
             voided_at: self.voided_at,
             granted: self.granted,
             remaining: self.remaining,
@@ -95,4 +96,32 @@ pub(crate) async fn page(tx: &mut Tx, owner: OwnerId, before: i64, limit: i64) -
 pub(crate) async fn after(tx: &mut Tx, owner: OwnerId, after: i64, limit: i64) -> Result<Vec<Lot>, DbError> {
     let owner = keys::owner(owner);
     of_one(on!(tx, c => sqlx::query_as(sql::LOTS_AFTER).bind(owner).bind(after).bind(limit).fetch_all(c).await?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terms_of_a_later_program_are_newer_and_not_broken() {
+        let row = |format: u8| LotRow {
+            owner: Vec::new(),
+            number: 1,
+            id: Uuid::nil(),
+            terms: vec![format],
+            granted: Credits::ZERO,
+            remaining: Credits::ZERO,
+            held: Credits::ZERO,
+            spent: Credits::ZERO,
+            expired: Credits::ZERO,
+            voided: Credits::ZERO,
+            voided_at: None,
+            note: None,
+        };
+        let corrupt = DbError::corrupt(String::new());
+        let same = |a: &DbError, b: &DbError| std::mem::discriminant(a) == std::mem::discriminant(b);
+        assert!(matches!(row(2).read(), Err(DbError::NewerFormat { .. })));
+        assert!(row(0).read().is_err_and(|error| same(&error, &corrupt)));
+        assert!(row(1).read().is_err_and(|error| same(&error, &corrupt)), "cut off");
+    }
 }

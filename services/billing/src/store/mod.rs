@@ -37,11 +37,16 @@ static POSTGRES: sqlx::migrate::Migrator = sqlx::migrate!("migrations/postgres")
 /// Billing's migrations for both engines.
 pub(crate) const MIGRATIONS: Migrations = Migrations::new(&SQLITE, &POSTGRES);
 
-/// A stored entry that this program cannot read, for one of two reasons.
+/// A stored entry that this program cannot read.
 pub(crate) fn unreadable_entry(error: UnreadableEntry) -> DbError {
-    match error.why {
-        Unreadable::NewerFormat => DbError::NewerFormat { what: error.to_string() },
-        Unreadable::Malformed(_) => unreadable(error),
+    unreadable_form(error.why, error)
+}
+
+/// A stored form that this program cannot read, for one of two reasons; `what` says which form and why.
+fn unreadable_form(why: Unreadable, what: impl std::fmt::Display) -> DbError {
+    match why {
+        Unreadable::NewerFormat => DbError::NewerFormat { what: what.to_string() },
+        Unreadable::Malformed(_) => unreadable(what),
     }
 }
 

@@ -32,9 +32,7 @@ pub(super) fn grant(state: &mut AccountState, by: By<'_>, command: &GrantCommand
     let mut posting = Posting::on(lot);
     posting.remaining = command.amount.micro();
     let event = Event::Grant { lot, terms: Arc::new(terms) };
-    let draft = Draft::new(event, command.amount, vec![posting])
-        .asked_by(by.request, None, None)
-        .noted(by.request, command.note.as_ref());
+    let draft = Draft::new(event, command.amount, vec![posting]).noted(by.request, command.note.as_ref());
     let entry = state.book(by.now, draft, by.actor)?;
     let lot = Lot::from_grant(&entry).ok_or(Inconsistent("a grant's entry describes no lot"))?;
     state.insert_lot(lot);
@@ -57,7 +55,6 @@ pub(super) fn void(state: &mut AccountState, by: By<'_>, command: &VoidCommand) 
     }
     let amount = lot.remaining;
     let draft = Draft::new(Event::Void { lot: command.lot }, amount, taken_away(lot, Fate::Voided))
-        .asked_by(by.request, None, None)
         .noted(by.request, command.note.as_ref());
     let entry = state.book(by.now, draft, by.actor)?;
     state.lot_mut(command.lot)?.voided_at = Some(by.now);

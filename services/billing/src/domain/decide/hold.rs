@@ -151,8 +151,12 @@ fn freed_whole(state: &AccountState, hold: &Hold, now: Timestamp) -> Result<Vec<
 
 /// The postings that end a hold's earmarks: `amount` of them is spent, in order, and the rest goes
 /// back to its lots. An earmark is honoured even if its lot has expired or been voided meanwhile,
-/// but what is given back to such a lot is gone.
+/// but what is given back to such a lot is gone. Refuses before anything is booked if the account's row
+/// knows of no open hold.
 fn freed(state: &AccountState, hold: &Hold, amount: Credits, now: Timestamp) -> Result<Vec<Posting>, Inconsistent> {
+    if state.account().open_holds == 0 {
+        return Err(Inconsistent("more holds are settled than were open"));
+    }
     let mut left = amount;
     let free_one = |earmark: &Allocation| {
         let lot = state.lot(earmark.lot).ok_or(Inconsistent("a lot that a hold is earmarked on is missing"))?;

@@ -8,15 +8,17 @@ mod housekeeping;
 mod refund;
 
 use bursar_members::standing;
+use bursar_money::Credits;
 use bursar_time::Timestamp;
 
 use super::actor::Actor;
 use super::attribution::Attribution;
 use super::charge::Metered;
-use super::command::{Command, Cost, Request};
-use super::entry::{Entry, Event, OperationId, Posting};
-use super::lot::Lot;
+use super::command::{CaptureCommand, Command, Cost, Request};
+use super::entry::{CaptureEvent, Entry, Event, OperationId, Posting};
+use super::lot::{Lot, LotTerms};
 use super::outcome::Outcome;
+use super::rates::{Component, MeterUse};
 use super::refusal::Refusal;
 use super::rules::Spending;
 use super::state::AccountState;
@@ -97,21 +99,62 @@ fn replay(state: &AccountState, request: &Request) -> Result<Option<Outcome>, Re
     Ok(Some(Outcome::from_entry(entry, hold, true)?))
 }
 
-/// Whether the request that booked the entry asked what this one asks. Where its fingerprint was erased, what the
-/// entry says of itself must do.
+/// Whether the request that booked the entry asked what this one asks. Where its fingerprint was erased, it is taken for
+/// the same unless the entry says otherwise: then only what was erased as well (labels, notes), and what leaves no trace
+/// in an entry, may differ.
 fn asked_the_same(entry: &Entry, request: &Request) -> bool {
     if let Some(named) = entry.details.as_ref().and_then(|details| details.request.as_ref()) {
         return named.fingerprint == request.fingerprint;
     }
     match (&entry.event, &request.command) {
-        (Event::Charge(was), Command::Charge(is)) => was.attribution == is.attribution,
-        (Event::Hold(was), Command::Hold(is)) => was.attribution == is.attribution && entry.amount == is.amount,
-        (Event::Capture(was), Command::Capture(is)) => was.hold == is.hold,
+        (Event::Charge(was), Command::Charge(is)) => {
+            was.attribution == is.attribution
+                && was.occurred_at == is.occurred_at
+                && cost_is(&is.cost, entry.amount, was.metered.as_ref())
+        }
+        (Event::Hold(was), Command::Hold(is)) => {
+            was.attribution == is.attribution
+                && entry.amount == is.amount
+                && entry.at.checked_add(is.ttl) == Some(was.deadline)
+        }
+        (Event::Capture(was), Command::Capture(is)) => was.hold == is.hold && captured_so(entry, was, is),
         (Event::Release { hold: was }, Command::Release { hold: is }) => was == is,
-        (Event::Refund(was), Command::Refund(is)) => was.charge == is.charge,
-        (Event::Grant { .. }, Command::Grant(is)) => entry.amount == is.amount,
+        (Event::Refund(was), Command::Refund(is)) => {
+            was.charge == is.charge && is.amount.is_none_or(|amount| amount == entry.amount)
+        }
+        (Event::Grant { terms: was, .. }, Command::Grant(is)) => {
+            // Where they come from in particular is the program's to say, not the caller's.
+            let terms = LotTerms { origin: was.origin, ..LotTerms::of(is, entry.at) };
+            entry.amount == is.amount && **was == terms
+        }
         (Event::Void { lot: was }, Command::Void(is)) => *was == is.lot,
         (Event::Erase { member: was }, Command::Erase { member: is }) => was == is,
+        _ => false,
+    }
+}
+
+/// Whether the capture that booked the entry may have asked for this much: all that was held, or so much, above it only
+/// where that is allowed.
+fn captured_so(entry: &Entry, was: &CaptureEvent, is: &CaptureCommand) -> bool {
+    let held: i128 = entry.postings.iter().map(|posting| -i128::from(posting.held)).sum();
+    let amount = i128::from(entry.amount.micro());
+    match &is.cost {
+        None => was.metered.is_none() && amount == held,
+        Some(cost) => (is.allow_excess || amount <= held) && cost_is(cost, entry.amount, was.metered.as_ref()),
+    }
+}
+
+/// Whether `cost` may have come to `amount` by these meters. What a unit cost is not the caller's to say; a meter without
+/// a name may have been any.
+fn cost_is(cost: &Cost, amount: Credits, was: Option<&Metered>) -> bool {
+    match (cost, was) {
+        (Cost::Amount(is), None) => *is == amount,
+        (Cost::Metered(usage), Some(was)) => {
+            let is_same = |(used, part): (&MeterUse, &Component)| {
+                used.quantity == part.quantity && used.meter.as_ref().is_none_or(|meter| *meter == part.meter)
+            };
+            usage.len() == was.components.len() && usage.iter().zip(&was.components).all(is_same)
+        }
         _ => false,
     }
 }
@@ -122,7 +165,7 @@ fn priced(
     cost: &Cost,
     work: &Attribution,
     now: Timestamp,
-) -> Result<(bursar_money::Credits, Option<Metered>), Refusal> {
+) -> Result<(Credits, Option<Metered>), Refusal> {
     match cost {
         Cost::Amount(amount) => Ok((*amount, None)),
         Cost::Metered(usage) => {
