@@ -121,12 +121,13 @@ impl Refund {
         let Event::Refund(refund) = &entry.event else {
             return None;
         };
-        let lost = entry.postings.iter().flat_map(|posting| [posting.expired, posting.voided]).map(i128::from).sum();
+        let lost: i128 =
+            entry.postings.iter().flat_map(|posting| [posting.expired, posting.voided]).map(i128::from).sum();
         Some(Self {
             id: refund.refund,
             charge: refund.charge,
             amount: entry.amount,
-            lost: i64::try_from::<i128>(lost).ok().and_then(|lost| Credits::from_micro(lost).ok())?,
+            lost: i64::try_from(lost).ok().and_then(|lost| Credits::from_micro(lost).ok())?,
             allocations: entry.allocations(|posting| posting.spent.saturating_neg()),
             refunded_after: refund.refunded_after,
             actor: entry.actor,

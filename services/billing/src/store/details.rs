@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bursar_db::{DbError, Tx, on};
 use bursar_id::{OwnerId, UserId};
 
-use super::{keys, sql, sql_one, unreadable_form};
+use super::{keys, sql, sql_one, unreadable, unreadable_form};
 use crate::domain::{Details, DetailsPage, Entry, PAGE_ENTRIES};
 
 type PageRow = (Vec<u8>, i64, Vec<u8>);

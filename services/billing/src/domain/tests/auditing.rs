@@ -160,6 +160,10 @@ proptest! {
     }
 }
 
+fn label(key: &str, value: &str) -> Labels {
+    Labels::parse([(key.to_owned(), value.to_owned())].into()).unwrap()
+}
+
 type Spoil = Box<dyn Fn(&mut Store)>;
 
 /// A ledger to spoil: one of everything, and a hold that is open.
@@ -226,6 +230,14 @@ fn a_row_beside_the_ledger_that_was_changed_by_hand_is_found() {
         change_hold(|it| hold_terms(it).attribution.member = id(9)),
         change_hold(|it| it.deadline = super::world::at(5_000)),
         change_hold(|it| it.state = HoldState::Released),
+        change_hold(|it| it.number += 1),
+        change_hold(|it| hold_terms(it).attribution.model = Some(super::world::model("kling"))),
+        change_hold(|it| hold_terms(it).attribution.project = Some(super::world::project("film"))),
+        change_hold(|it| hold_terms(it).earmarks[0].amount = credits(1)),
+        change_hold(|it| hold_terms(it).earmarks.swap(0, 1)),
+        change_hold(|it| hold_terms(it).placed_by = super::world::service(2)),
+        change_hold(|it| it.labels = label("a", "b")),
+        change_lot(|it| it.note = Some(Note::parse("not what was said").unwrap())),
     ];
     for (number, (flaw, spoil)) in spoiled.into_iter().enumerate() {
         let mut store = good.clone();

@@ -254,6 +254,58 @@ fn misplaced() -> Vec<Forgery> {
     ]
 }
 
+/// Entries that say of their charge, their key or their work what cannot be.
+fn untrue() -> Vec<Forgery> {
+    let (a, b) = lots();
+    let Event::Refund(refund) = world_of(LEDGER).store.entry(REFUND as u64 + 1).event else {
+        panic!("refunds nothing")
+    };
+    vec![
+        (
+            "a refund that hides another one",
+            |it| {
+                if let Event::Refund(refund) = &mut it[REFUND].event {
+                    refund.refunded_after = Credits::whole(2);
+                }
+            },
+            REFUND,
+            Flaw::RefundMismatch(refund.charge),
+        ),
+        (
+            "a charge by somebody else's key",
+            |it| {
+                if let Event::Charge(charge) = &mut it[CHARGE].event {
+                    charge.key = Some(id(9));
+                }
+            },
+            CHARGE,
+            Flaw::KeyMismatch,
+        ),
+        (
+            "a hold by somebody else's key",
+            |it| {
+                if let Event::Hold(hold) = &mut it[HOLD].event {
+                    hold.key = Some(id(9));
+                }
+            },
+            HOLD,
+            Flaw::KeyMismatch,
+        ),
+        (
+            "a charge of a lot that is for other work",
+            |it| terms(&mut it[GRANT]).scope = Scope::new([super::world::model("kling")], []).unwrap(),
+            CHARGE,
+            Flaw::WrongScope(a),
+        ),
+        (
+            "a hold on a lot that is for other work",
+            |it| terms(&mut it[SECOND_GRANT]).scope = Scope::new([], [super::world::project("film")]).unwrap(),
+            HOLD,
+            Flaw::WrongScope(b),
+        ),
+    ]
+}
+
 /// Lots and holds outside their time.
 fn untimely() -> Vec<Forgery> {
     let (a, b) = lots();
@@ -305,6 +357,10 @@ fn untimely() -> Vec<Forgery> {
     ]
 }
 
+fn all_forgeries() -> Vec<Forgery> {
+    [misnamed(), misshapen(), misplaced(), untrue(), untimely()].concat()
+}
+
 #[test]
 fn a_forged_chain_still_has_to_tell_a_possible_story() {
     let good = world_of(LEDGER).store;
@@ -326,7 +382,7 @@ fn a_forged_chain_still_has_to_tell_a_possible_story() {
     let mut same = good.clone();
     forge(&good.ledger(), &mut same);
     assert_eq!(same.entries, good.entries, "a forger who changes nothing writes the same");
-    for (what, change, found, flaw) in misnamed().into_iter().chain(misshapen()).chain(misplaced()).chain(untimely()) {
+    for (what, change, found, flaw) in all_forgeries() {
         let mut store = good.clone();
         let mut entries = store.ledger();
         change(&mut entries);
@@ -361,5 +417,34 @@ fn a_void_that_takes_nothing_cannot_be_put_anywhere() {
         forge(&entries, &mut store);
         let bad = store.verify().expect_err(what);
         assert_eq!((bad.seq, bad.flaw), (found, Flaw::WrongTime(lot)), "{what}");
+    }
+}
+
+/// What cannot be given back to its lot is void in a lot that was voided, and otherwise expired.
+#[test]
+fn what_is_lost_of_a_lot_is_lost_as_the_lot_was() {
+    let good = world_of(
+        "
+        0  | grant a 10 pack until=50   | granted 10, left 10
+        0  | grant b 10 pack until=60   | granted 10, left 20
+        1  | charge c 10                | charged 10 = a:10, left 10
+        2  | charge d 4                 | charged 4 = b:4, left 6
+        3  | void b                     | voided 6, left 0
+        51 | refund c 1 r               | refunded 1 = a:1 lost 1, left 0
+        52 | refund d 1 s               | refunded 1 = b:1 lost 1, left 0
+        ",
+    )
+    .store;
+    assert!(good.verify().is_ok());
+    let swap: fn(&mut Posting) = |posting| std::mem::swap(&mut posting.expired, &mut posting.voided);
+    for (what, entry) in [("expired as void", 6), ("void as expired", 7)] {
+        let mut entries = good.ledger();
+        let posting = &mut entries[entry - 1].postings[0];
+        let lot = posting.lot;
+        swap(posting);
+        let mut store = good.clone();
+        forge(&entries, &mut store);
+        let bad = store.verify().expect_err(what);
+        assert_eq!((bad.seq, bad.flaw), (entry as u64, Flaw::WrongTime(lot)), "{what}");
     }
 }

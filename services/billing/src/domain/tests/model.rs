@@ -118,6 +118,14 @@ impl Model {
         self.coins.iter().filter(is_theirs).count() as u64
     }
 
+    /// How much a capture's hold had reserved.
+    fn reserved(&self, ask: &Ask) -> u64 {
+        match ask {
+            Ask::Capture { hold, .. } => self.holds[*hold].coins.len() as u64,
+            _ => 0,
+        }
+    }
+
     fn is_over(&self, lot: usize) -> bool {
         self.lots[lot].terms.expires.is_some_and(|expires| expires <= self.now)
     }
@@ -187,8 +195,9 @@ impl Model {
         let (caller, key) = (question.who.caller(), question.key);
         let known = |it: &&Answered| key.is_some() && it.question.key == key && it.question.who.caller() == caller;
         if let Some(first) = self.answers.iter().find(known) {
-            let same = match self.ledger[first.line].details {
-                Kept::Erased => alike(&first.question.ask, &question.ask),
+            let line = &self.ledger[first.line];
+            let same = match line.details {
+                Kept::Erased => alike(&first.question.ask, &question.ask, line, self.reserved(&first.question.ask)),
                 _ => first.question.ask == question.ask,
             };
             return if same { again(first.answer.clone()) } else { Answer::Reused };

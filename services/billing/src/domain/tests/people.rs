@@ -1,7 +1,9 @@
 //! What the naive model knows of people and prices: who belongs, who may, what a meter costs, and whether two requests
 //! are the same.
 
-use super::words::{Answer, Ask, Price, Question, Who, Work};
+use std::collections::BTreeSet;
+
+use super::words::{Answer, Ask, Line, Price, Question, Terms, Who, Work};
 
 /// How many holds may be open in the model's account.
 pub(super) const MOST_HOLDS: usize = 2;
@@ -114,19 +116,51 @@ pub(super) fn price(price: &Price, work: Work, now: i64) -> Result<(u64, Vec<Par
     Ok((parts.iter().map(|part| part.2).sum(), parts))
 }
 
-/// Whether the second question is the first one again, as far as can be told without what was erased.
-pub(super) fn alike(first: &Ask, second: &Ask) -> bool {
+/// Whether the second question may be the first one again, as far as can be told from the line that the first one left
+/// and from how much its hold, if it captured one, had reserved: what was erased, and what leaves no trace, is not told
+/// apart.
+pub(super) fn alike(first: &Ask, second: &Ask, line: &Line, reserved: u64) -> bool {
     match (first, second) {
-        (Ask::Charge { work: one, .. }, Ask::Charge { work: other, .. }) => one == other,
-        (Ask::Hold { work: one, amount: some, .. }, Ask::Hold { work: other, amount: more, .. }) => {
-            one == other && some == more
+        (Ask::Charge { work: one, price: some, .. }, Ask::Charge { work: other, price: more, .. }) => {
+            one == other && same_price(some, more)
         }
-        (Ask::Capture { hold: one, .. }, Ask::Capture { hold: other, .. })
-        | (Ask::Release { hold: one }, Ask::Release { hold: other })
-        | (Ask::Refund { charge: one, .. }, Ask::Refund { charge: other, .. })
+        (Ask::Hold { work: one, amount: some, ttl, .. }, Ask::Hold { work: other, amount: more, ttl: longer, .. }) => {
+            one == other && some == more && ttl == longer
+        }
+        (Ask::Capture { hold: one, price: some, .. }, Ask::Capture { hold: other, price: more, excess }) => {
+            let all = Price::Amount(reserved);
+            let may_take = more.is_none() || *excess || line.amount <= reserved;
+            one == other && may_take && same_price(some.as_ref().unwrap_or(&all), more.as_ref().unwrap_or(&all))
+        }
+        (Ask::Refund { charge: one, .. }, Ask::Refund { charge: other, amount }) => {
+            one == other && amount.is_none_or(|amount| amount == line.amount)
+        }
+        (Ask::Release { hold: one }, Ask::Release { hold: other })
         | (Ask::Void { lot: one }, Ask::Void { lot: other }) => one == other,
-        (Ask::Grant(one), Ask::Grant(other)) => one.amount == other.amount,
+        (Ask::Grant(one), Ask::Grant(other)) => known_terms(one, line.second) == known_terms(other, line.second),
         (Ask::Erase { member: one }, Ask::Erase { member: other }) => one == other,
         _ => false,
     }
+}
+
+/// Whether both name one amount, or both as much of each meter; a meter without a name may be any.
+fn same_price(first: &Price, second: &Price) -> bool {
+    match (first, second) {
+        (Price::Amount(one), Price::Amount(other)) => one == other,
+        (Price::Metered(one), Price::Metered(other)) => {
+            let same = |(was, is): (&(Option<u8>, u64), &(Option<u8>, u64))| {
+                // Only a model with one meter was charged without its name.
+                was.1 == is.1 && is.0.is_none_or(|meter| meter == was.0.unwrap_or(0))
+            };
+            one.len() == other.len() && one.iter().zip(other).all(same)
+        }
+        _ => false,
+    }
+}
+
+/// What a lot's entry says of what was agreed, apart from remarks.
+fn known_terms(terms: &Terms, granted: i64) -> Terms {
+    let sorted = |names: &[u8]| names.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
+    let (models, projects) = (sorted(&terms.models), sorted(&terms.projects));
+    Terms { effective: Some(terms.effective.unwrap_or(granted)), note: false, models, projects, ..terms.clone() }
 }

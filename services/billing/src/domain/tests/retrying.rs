@@ -238,18 +238,27 @@ fn a_replay_outlives_the_erasure_of_its_fingerprint() {
         2  | erase notes #y                          | erased before 10, again
         90 | grant b 20 pack until=50 note=x #g      | granted 20, left 20, again
         90 | charge x 5 label=x by=2 #c              | charged 5 = a:5, left 15, again
-        90 | charge x 6 label=y by=2 #c              | charged 5 = a:5, left 15, again
+        90 | charge x 5 label=y by=2 #c              | charged 5 = a:5, left 15, again
+        90 | charge x 6 label=x by=2 #c              | RequestIdReused
         90 | charge x 5 label=x by=1 #c              | RequestIdReused
+        90 | charge x seconds=10 with=veo by=2 #c    | RequestIdReused
         90 | hold y 4 ttl=10 label=x by=2 #h         | held 4 = a:4, left 11, again
         90 | hold y 5 ttl=10 label=x by=2 #h         | RequestIdReused
+        90 | hold y 4 ttl=11 label=x by=2 #h         | RequestIdReused
         90 | capture h 3 z #d                        | charged 3 = a:3, left 8, again
+        90 | capture h 2 z #d                        | RequestIdReused
+        90 | capture h all z #d                      | RequestIdReused
         90 | capture i 3 z #d                        | RequestIdReused
         90 | release i #r                            | released 4, left 12, again
         90 | release h #r                            | RequestIdReused
         90 | refund c 2 w #e                         | refunded 2 = a:2, left 14, again
+        90 | refund c 1 w #e                         | RequestIdReused
         90 | void a #v                               | voided 14, left 0, again
         90 | charge c 5 #v                           | RequestIdReused
-        90 | grant b 21 #g                           | RequestIdReused
+        90 | grant b 21 pack until=50 #g             | RequestIdReused
+        90 | grant b 20 pack until=51 #g             | RequestIdReused
+        90 | grant b 20 promotion until=50 #g        | RequestIdReused
+        90 | grant b 20 pack until=50 for=veo #g     | RequestIdReused
         ",
     );
 }

@@ -126,15 +126,18 @@ impl Store {
             assert_eq!(LotTerms::from_bytes(&lot.terms.to_bytes()).as_ref(), Ok(lot.terms.as_ref()), "stored terms");
             assert!(self.lots.insert(lot.id, lot).is_none(), "a lot was inserted twice");
         }
+        // What was said in free text is written once, and may have been erased since.
         for lot in changes.lots_updated {
-            assert!(self.lots.insert(lot.id, lot).is_some(), "an unknown lot was updated");
+            let stored = self.lots.get_mut(&lot.id).expect("an unknown lot was updated");
+            *stored = Lot { note: stored.note.take(), ..lot };
         }
         for hold in changes.holds_inserted {
             assert_eq!(HoldTerms::from_bytes(&hold.terms.to_bytes()).as_ref(), Ok(hold.terms.as_ref()), "stored terms");
             assert!(self.holds.insert(hold.id, hold).is_none(), "a hold was inserted twice");
         }
         for hold in changes.holds_updated {
-            assert!(self.holds.insert(hold.id, hold).is_some(), "an unknown hold was updated");
+            let stored = self.holds.get_mut(&hold.id).expect("an unknown hold was updated");
+            *stored = Hold { labels: std::mem::take(&mut stored.labels), ..hold };
         }
         for delta in changes.usage {
             self.usage.entry(delta.key).or_default().add(&delta.add);
