@@ -47,8 +47,8 @@ impl Tally {
             };
         let returned = posting.remaining <= 0 || (!expired && !void);
         let due = posting.expired == 0 || (expired && !void);
-        let lost = posting.voided == 0 || void || entry.kind() == EntryKind::Void;
-        taken && returned && due && lost
+        let voided = posting.voided == 0 || void || entry.kind() == EntryKind::Void;
+        taken && returned && due && voided
     }
 }
 

@@ -3,21 +3,21 @@
 //! Requests wait in a few bounded queues (*lanes*, chosen by a hash of the owner). A lane takes
 //! whatever is waiting, up to a limit, and runs it as **one** transaction: lock the accounts, load
 //! what the requests need, let the pure engine ([`crate::domain`]) decide each in the order of
-//! arrival, write everything with one statement per table, commit, answer each. The result equals
+//! arrival, write everything that they changed with one statement, commit, answer each. The result equals
 //! some serial order; a single waiting request takes the same path, so a lone caller waits for
 //! nobody. Several replicas stay exact, because the row locks stay.
 //!
 //! That is a batch as `batch` carries it out. Since one account is usually asked again and again, a
 //! lane also remembers how its batches left their accounts (`warm`): what can be decided on them is
-//! decided while the transaction before is still under way, and then only written, after the rows have
-//! been locked and found as they were remembered. A lane has a thread of its own (`thread`).
+//! decided while the transaction before is still under way, and then only written, by a statement that
+//! locks the rows, finds them as they were remembered, and otherwise does nothing. A lane has a thread of its own (`thread`).
 //!
 //! | phase | what is locked | round trips to PostgreSQL | what bounds it |
 //! |---|---|---|---|
 //! | wait in a queue (`queue`) | nothing | 0 | `waiting` requests over all lanes; one more is answered OVERLOADED |
 //! | decide in memory (`warm`) | nothing | 0 | accounts remembered (`warm` in the settings), requests that need nothing else |
 //! | write what was decided | the batch's accounts, in the order of owners, within the one statement | 1 | `batch` requests |
-//! | an ordinary batch (`batch`): lock, load, decide, write, commit | the batch's accounts, until the commit | BEGIN, lock, live lots, at most seven loads that something in it needs, write, COMMIT | `batch` requests |
+//! | an ordinary batch (`batch`): lock, load, decide, write, commit | the batch's accounts, until the commit | BEGIN, lock, live lots, one load for each kind of thing that something in it needs (about a dozen), write, COMMIT | `batch` requests |
 //! | one by one, after a batch failed as a whole | one account at a time | as an ordinary batch, each | the batch's requests, once |
 //!
 //! | file | what it does |

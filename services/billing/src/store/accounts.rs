@@ -111,7 +111,9 @@ pub(crate) async fn raise_terms(tx: &mut Tx, owner: OwnerId) -> Result<(), DbErr
     Ok(())
 }
 
-/// The same for every organization's account: anybody's membership may have changed.
+/// The same for every organization's account: anybody's membership may have changed. Takes the rows as they lie, since
+/// no statement that spans distributed tables may lock them in order; where that crosses a batch, the database ends one
+/// of the two, which is then done again.
 pub(crate) async fn raise_all_terms(tx: &mut Tx) -> Result<(), DbError> {
     // Organizations come before users.
     let first_user = vec![1_u8];

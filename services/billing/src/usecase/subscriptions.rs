@@ -117,7 +117,8 @@ impl SubscriptionUseCases {
     }
 
     /// What grants the allowance of the subscription's month and begins the month on the account. However often and
-    /// whenever it is booked, the month has one lot, with the month's own dates.
+    /// whenever it is booked, the month has one lot, with the month's own dates. A plan without credits grants no lot and
+    /// begins no month of its own: what is spent then goes on by the month before it, or by the calendar.
     pub(super) fn allowance(&self, of: &Subscription) -> Result<Request, Error> {
         if of.credits.is_zero() {
             return Ok(Request::unnamed(Command::Sweep));

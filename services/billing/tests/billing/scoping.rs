@@ -56,9 +56,12 @@ engines! {
         let seq = world.seq(ana.owner).await;
         let full = refused(operator.grant_credits(grant(ana.owner, "1")).await, Code::ResourceExhausted, "TOO_MANY_LOTS");
         assert_eq!(full.metadata["limit"], "1000");
+        let bought = pb::PurchasePackRequest { pack_id: "starter".into(), payment_method: "sandbox_ok".into(), ..Default::default() };
+        let bought = pb::PurchasePackRequest { owner: ana.owner.to_string(), request_id: "p".into(), ..bought };
+        refused(ana.purchase_pack(bought.clone()).await, Code::ResourceExhausted, "TOO_MANY_LOTS");
         assert_eq!(world.seq(ana.owner).await, seq);
         ana.charged(spend(ana.owner, "1")).await;
-        operator.granted(grant(ana.owner, "1")).await;
+        ana.purchase_pack(bought).await.unwrap();
         world.audit(ana.owner).await;
     }
 

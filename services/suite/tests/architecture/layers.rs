@@ -86,7 +86,7 @@ fn use_cases_do_not_speak_their_own_api() {
 fn calls_go_down_the_layers_only() {
     let above: [(&str, &[&str]); 4] = [
         ("domain", &["store", "usecase", "grpc", "consume", "jobs", "config"]),
-        ("store", &["usecase", "grpc", "consume", "jobs"]),
+        ("store", &["usecase", "grpc", "consume", "jobs", "lane"]),
         ("usecase", &["grpc", "consume", "jobs"]),
         ("grpc", &["store", "consume", "jobs"]),
     ];
