@@ -143,12 +143,15 @@ pub(super) fn alike(first: &Ask, second: &Ask, line: &Line, reserved: u64) -> bo
     }
 }
 
+/// A meter, if it is named, and how many halves of its unit.
+type Used = (Option<u8>, u64);
+
 /// Whether both name one amount, or both as much of each meter; a meter without a name may be any.
 fn same_price(first: &Price, second: &Price) -> bool {
     match (first, second) {
         (Price::Amount(one), Price::Amount(other)) => one == other,
         (Price::Metered(one), Price::Metered(other)) => {
-            let same = |(was, is): (&(Option<u8>, u64), &(Option<u8>, u64))| {
+            let same = |(was, is): (&Used, &Used)| {
                 // Only a model with one meter was charged without its name.
                 was.1 == is.1 && is.0.is_none_or(|meter| meter == was.0.unwrap_or(0))
             };
