@@ -194,7 +194,7 @@ engines! {
         ];
         for sql in never {
             let error = world.by_hand(sql).await.expect_err(sql);
-            let kind = error.as_database_error().map(|error| error.kind());
+            let kind = error.as_database_error().map(sqlx::error::DatabaseError::kind);
             assert!(matches!(kind, Some(ErrorKind::CheckViolation | ErrorKind::UniqueViolation)), "{sql}: {error}");
         }
         world.audit(ana.owner).await;
