@@ -112,6 +112,20 @@ bursar_testkit::engines! {
         replica.stop().await;
     }
 
+    async fn what_a_payload_holds_is_not_quoted_when_it_cannot_be_read(at: TestDb) {
+        let world = World::new(&at).await;
+        let replica = world.hire(Terms { attempts: 1, ..Terms::DEFAULT }, |_| {});
+        let mut tx = world.db.begin().await.unwrap();
+        let worded: Kind<String> = Kind::new(COUNT.name());
+        replica.jobs.enqueue(&mut tx, worded, &"geheim".to_owned(), world.clock.now(), None).await.unwrap();
+        tx.commit().await.unwrap();
+        replica.jobs.wake();
+        until("it is given up", async || !replica.jobs.dead_letters(10).await.unwrap().is_empty()).await;
+        let letters = replica.jobs.dead_letters(10).await.unwrap();
+        assert_eq!(letters[0].reason, "the payload cannot be read: Data at line 1, column 8");
+        replica.stop().await;
+    }
+
     async fn a_job_under_another_key_waits_for_the_right_one(at: TestDb) {
         let world = World::new(&at).await;
         world.enqueue(1, None).await;
