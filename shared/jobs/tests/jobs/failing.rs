@@ -144,6 +144,23 @@ bursar_testkit::engines! {
         replica.stop().await;
     }
 
+    async fn what_is_not_periodic_any_more_leaves_nothing_behind(at: TestDb) {
+        let world = World::new(&at).await;
+        let before = world.hire(Terms::DEFAULT, |runner| {
+            runner.every("test.retired", Span::HOUR, || std::future::ready(Ok(Next::Finished)));
+        });
+        let row = "SELECT count(*) FROM jobs WHERE kind = 'test.retired' AND lease > 0 AND leased = 0";
+        until("it was done", async || world.ask(row).await == 1).await;
+        before.stop().await;
+        let replica = world.hire(Terms::DEFAULT, |_| {});
+        until("its row is gone", async || {
+            world.clock.advance(Span::from_days(2)).unwrap();
+            world.ask("SELECT count(*) FROM jobs WHERE kind = 'test.retired'").await == 0
+        }).await;
+        assert_eq!(replica.jobs.dead_letters(10).await.unwrap(), []);
+        replica.stop().await;
+    }
+
     async fn a_kind_that_nobody_knows_waits_and_is_a_dead_letter_after_a_month(at: TestDb) {
         let world = World::new(&at).await;
         let mut tx = world.db.begin().await.unwrap();
