@@ -2,8 +2,9 @@
 //!
 //! They have a history of their own, kept in a table of its own, so that a shared table and a service's table can change
 //! in any order. [`crate::Db::migrate`] applies them in front of the service's own set. What each table is for is said
-//! in the SQL; its statements live in the crate that owns it (requests: [`crate::idempotency`]; outbox and cursors:
-//! `bursar-events`; mail: `bursar-mail`).
+//! in the SQL; its statements live in the crate that owns it (requests: [`crate::idempotency`]; audit:
+//! [`crate::audit`]; outbox, cursors and events set aside: `bursar-events`; members and policies: `bursar-members`; jobs:
+//! `bursar-jobs`).
 
 use sqlx::migrate::Migrator;
 

@@ -85,14 +85,6 @@ impl StoreUrl {
             Place::Postgres(_) => Engine::Postgres,
         }
     }
-
-    /// The file of a SQLite store.
-    pub fn sqlite_path(&self) -> Option<&Path> {
-        match &self.place {
-            Place::Sqlite(path) => Some(path),
-            Place::Postgres(_) => None,
-        }
-    }
 }
 
 impl FromStr for StoreUrl {

@@ -48,8 +48,8 @@ pub trait Consumer: Send + Sync + 'static {
     /// not, is not so any more. Called in the transaction that moves the cursor to the snapshot's end.
     fn forget_before(&self, tx: &mut Tx, incarnation: u64) -> impl Future<Output = Result<(), DbError>> + Send;
 
-    /// Called after the commit of each event or part of a snapshot: wake whoever waits for it. Not called for what
-    /// another replica applied.
+    /// Called after the commit of each event or part of a snapshot, whichever replica applied it: wake whoever waits for
+    /// it. Of several that others applied it may tell at once, and it may be called when there is nothing new.
     fn applied(&self) {}
 }
 

@@ -30,6 +30,9 @@ use crate::{SNAPSHOT_REQUIRED, aside};
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 
+/// The longest pause of a replica that another one has overtaken: nothing failed, but the two should not go on in step.
+const OVERTAKEN_PAUSE: Duration = Duration::from_millis(10);
+
 /// A stream that is silent for this long is dead, whatever TCP says.
 const SILENCE: Duration = Duration::from_millis(12_500);
 
@@ -108,6 +111,8 @@ impl<C: Consumer> Follower<C> {
 
     async fn watch(&mut self) -> Result<Infallible, Fault> {
         let mut position = self.enrol().await?;
+        // While nothing was watched here, other replicas may have gone on: those events do not come here any more.
+        self.consumer.applied();
         let request = WatchRequest { cursor: position.clone(), types: types::<C>() };
         let mut stream = within(self.client.watch(request)).await?.into_inner();
         loop {
@@ -142,7 +147,6 @@ impl<C: Consumer> Follower<C> {
                 return Ok(());
             }
             self.take_part(&position, answer.events, &mut bad).await?;
-            self.consumer.applied();
         }
     }
 
@@ -173,6 +177,10 @@ impl<C: Consumer> Follower<C> {
         loop {
             let (mut tx, stored) = self.lock().await?;
             if stored != *position {
+                // What the other one applied is news here, too; and it stands in the common store, so this one is up to
+                // date as far as that goes.
+                self.consumer.applied();
+                self.feed.hear();
                 if stored != next {
                     return Err(Fault::Overtaken);
                 }
@@ -211,30 +219,38 @@ impl<C: Consumer> Follower<C> {
     }
 
     /// Applies a part of a snapshot, as long as the cursor stands where it stood. What cannot be read is added to `bad`.
-    async fn take_part(&self, position: &str, mut events: Vec<Event>, bad: &mut Vec<Bad>) -> Result<(), Fault> {
-        loop {
-            let (mut tx, stored) = self.lock().await?;
-            if stored != position {
-                return Err(Fault::Overtaken);
+    async fn take_part(&self, position: &str, events: Vec<Event>, bad: &mut Vec<Bad>) -> Result<(), Fault> {
+        if self.apply_all(position, &events).await?.is_none() {
+            return Ok(());
+        }
+        // One by one, so that each is applied twice at most, however many cannot be read.
+        for event in events {
+            if let Some(problem) = self.apply_all(position, std::slice::from_ref(&event)).await? {
+                bad.push((event, problem));
             }
-            let mut found = None;
-            for (index, event) in events.iter().enumerate() {
-                match self.consumer.apply(&mut tx, event).await {
-                    Ok(()) => {}
-                    Err(Unapplied::Store(error)) => return Err(error.into()),
-                    Err(Unapplied::Unreadable(problem)) => {
-                        found = Some((index, problem));
-                        break;
-                    }
+        }
+        Ok(())
+    }
+
+    /// Applies these events in one transaction, or none of them when one cannot be read: then it says why not.
+    async fn apply_all(&self, position: &str, events: &[Event]) -> Result<Option<String>, Fault> {
+        let (mut tx, stored) = self.lock().await?;
+        if stored != position {
+            return Err(Fault::Overtaken);
+        }
+        for event in events {
+            match self.consumer.apply(&mut tx, event).await {
+                Ok(()) => {}
+                Err(Unapplied::Store(error)) => return Err(error.into()),
+                Err(Unapplied::Unreadable(problem)) => {
+                    tx.rollback().await?;
+                    return Ok(Some(problem));
                 }
             }
-            let Some((index, problem)) = found else {
-                return Ok(tx.commit().await?);
-            };
-            // Once more without it.
-            tx.rollback().await?;
-            bad.push((events.remove(index), problem));
         }
+        tx.commit().await?;
+        self.consumer.applied();
+        Ok(None)
     }
 
     /// Ends what the snapshot has not told of, and goes on from its cursor.
@@ -265,7 +281,7 @@ impl<C: Consumer> Follower<C> {
     /// Tells what went wrong and how long to rest.
     fn judge(&mut self, fault: &Fault) -> Duration {
         if matches!(fault, Fault::Overtaken) {
-            return Duration::ZERO;
+            return up_to(OVERTAKEN_PAUSE, &self.entropy);
         }
         self.failures = self.failures.saturating_add(1);
         let (consumer, source, failures) = (C::NAME, self.source, self.failures);
@@ -300,9 +316,13 @@ async fn read_cursor(tx: &mut Tx, statement: &'static str, source: &str) -> Resu
     Ok(on!(tx, c => sqlx::query(statement).bind(source).fetch_one(c).await?.try_get(0)?))
 }
 
-/// Between half and all of a limit that doubles, so that replicas do not come back together.
+/// Up to a limit that doubles, and different each time, so that replicas do not come back together.
 fn pause_after(failures: u32, entropy: &Entropy) -> Duration {
-    let limit = FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(LONGEST_PAUSE);
+    up_to(FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(LONGEST_PAUSE), entropy)
+}
+
+/// Between half and all of a limit.
+fn up_to(limit: Duration, entropy: &Entropy) -> Duration {
     let half = limit / 2;
     let micros = u64::try_from(half.as_micros()).unwrap_or(u64::MAX).saturating_add(1);
     half + Duration::from_micros(entropy.u64_below(micros))
@@ -310,7 +330,102 @@ fn pause_after(failures: u32, entropy: &Entropy) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use bursar_db::Migrations;
+    use bursar_time::Timestamp;
+    use tokio_util::sync::CancellationToken;
+    use tonic::service::Routes;
+
     use super::*;
+
+    /// Counts, and cannot read what belongs to nobody.
+    #[derive(Default)]
+    struct Counting {
+        asked: AtomicUsize,
+        applied: AtomicUsize,
+    }
+
+    impl Consumer for Counting {
+        const NAME: &'static str = "counting";
+
+        fn types() -> &'static [&'static str] {
+            &[]
+        }
+
+        async fn apply(&self, _tx: &mut Tx, event: &Event) -> Result<(), Unapplied> {
+            self.asked.fetch_add(1, Ordering::SeqCst);
+            if event.owner.is_empty() { Err(Unapplied::unreadable("nobody's")) } else { Ok(()) }
+        }
+
+        async fn forget_before(&self, _tx: &mut Tx, _incarnation: u64) -> Result<(), DbError> {
+            Ok(())
+        }
+
+        fn applied(&self) {
+            self.applied.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn follower(db: &Db) -> (Arc<Counting>, Follower<Arc<Counting>>) {
+        let counting = Arc::new(Counting::default());
+        let following = Following {
+            feed: Feed::new("organization"),
+            transport: Transport::routes(Routes::default()),
+            db: db.clone(),
+            clock: Clock::test(Timestamp::from_micros(1_785_000_000_000_000).expect("in range")),
+            entropy: Entropy::seeded(1),
+            shutdown: CancellationToken::new(),
+        };
+        (Arc::clone(&counting), Follower::new(counting, following))
+    }
+
+    fn event(number: usize, owner: &str) -> Event {
+        Event { id: number.to_string(), owner: owner.to_owned(), ..Event::default() }
+    }
+
+    bursar_testkit::engines! {
+        async fn what_another_replica_applied_is_told_and_heard_but_not_applied_again(db: TestDb) {
+            let db = db.open(&Migrations::SHARED).await;
+            let (_, ahead) = follower(&db);
+            let mut cursor = ahead.enrol().await.unwrap();
+            ahead.take(&mut cursor, "one".to_owned(), Some(&event(1, "org_a"))).await.unwrap();
+            // As far as that one is: it goes on.
+            let (counting, level) = follower(&db);
+            let mut position = String::new();
+            level.take(&mut position, "one".to_owned(), Some(&event(1, "org_a"))).await.unwrap();
+            assert_eq!((position.as_str(), counting.asked.load(Ordering::SeqCst)), ("one", 0));
+            assert_eq!(counting.applied.load(Ordering::SeqCst), 1);
+            assert!(level.feed.age().is_some());
+            // Behind it: it begins again where that one is, soon, but not in step with it, and nothing has failed.
+            ahead.take(&mut cursor, "two".to_owned(), Some(&event(2, "org_a"))).await.unwrap();
+            let (counting, mut behind) = follower(&db);
+            let mut position = String::new();
+            let fault = behind.take(&mut position, "one".to_owned(), Some(&event(1, "org_a"))).await.unwrap_err();
+            assert!(matches!(fault, Fault::Overtaken), "{fault}");
+            assert_eq!((counting.asked.load(Ordering::SeqCst), counting.applied.load(Ordering::SeqCst)), (0, 1));
+            assert!(behind.feed.age().is_some());
+            let pauses = [behind.judge(&fault), behind.judge(&fault)];
+            assert!(pauses.iter().all(|pause| (OVERTAKEN_PAUSE / 2..=OVERTAKEN_PAUSE).contains(pause)), "{pauses:?}");
+            assert_ne!(pauses[0], pauses[1]);
+            assert_eq!(behind.failures, 0);
+        }
+
+        async fn a_part_is_applied_twice_at_most_however_much_of_it_cannot_be_read(db: TestDb) {
+            let db = db.open(&Migrations::SHARED).await;
+            let (counting, follower) = follower(&db);
+            let position = follower.enrol().await.unwrap();
+            let events: Vec<Event> =
+                (0..40).map(|number| event(number, if number < 20 { "org_a" } else { "" })).collect();
+            let mut bad = Vec::new();
+            follower.take_part(&position, events.clone(), &mut bad).await.unwrap();
+            let expected: Vec<Bad> = events[20..].iter().map(|event| (event.clone(), "nobody's".to_owned())).collect();
+            assert_eq!(bad, expected);
+            let asked = counting.asked.load(Ordering::SeqCst);
+            assert!(asked <= 2 * events.len(), "{asked} for {} events", events.len());
+        }
+    }
 
     #[test]
     fn pauses_grow_to_a_second_and_differ() {

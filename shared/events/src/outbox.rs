@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use bursar_db::audit::AuditRow;
-use bursar_db::{Db, DbError, Tx, exactly_one, on};
+use bursar_db::{Db, DbError, Tx, exactly_one};
 use bursar_id::EventId;
 use bursar_proto::event::v1::Event;
 use bursar_proto::event::v1::event::Payload;
@@ -15,7 +15,7 @@ use bursar_rpc::{MAX_MESSAGE, Publish};
 use bursar_secret::Entropy;
 use bursar_time::{Clock, Timestamp};
 use prost::Message;
-use sqlx::Row;
+use sqlx::{PgConnection, Row, SqliteConnection};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -26,9 +26,17 @@ use crate::watch::Watching;
 /// The most events a page holds.
 pub(crate) const PAGE: usize = 256;
 
+/// SQLite, where a transaction is the only writer, takes the numbers first and then writes event by event.
 const NEXT: &str = "UPDATE outbox_head SET seq = seq + $1 WHERE one = 1 RETURNING seq, incarnation";
 const INSERT: &str = "INSERT INTO outbox (seq, incarnation, id, owner, type, payload, created_at) \
     VALUES ($1, $2, $3, $4, $5, $6, $7)";
+/// PostgreSQL takes the numbers and writes all events in one round trip: the counter is locked no longer than that and
+/// the commit take.
+const TELL_POSTGRES: &str = "WITH head AS (UPDATE outbox_head SET seq = seq + cardinality($1::text[]) WHERE one = 1 \
+    RETURNING seq, incarnation), told AS (INSERT INTO outbox (seq, incarnation, id, owner, type, payload, created_at) \
+    SELECT head.seq - cardinality($1::text[]) + e.number, head.incarnation, e.id, e.owner, e.type, e.payload, $5 \
+    FROM head, unnest($1::text[], $2::text[], $3::text[], $4::bytea[]) WITH ORDINALITY \
+    AS e (id, owner, type, payload, number) RETURNING seq) SELECT max(seq), count(*) FROM told";
 /// The present incarnation comes with each row, and alone where there are none.
 const AFTER: &str = "SELECT h.incarnation, o.seq, o.incarnation, o.id, o.owner, o.type, o.payload, o.created_at \
     FROM outbox_head h LEFT JOIN (SELECT * FROM outbox WHERE seq > $1 ORDER BY seq LIMIT 256) o ON true \
@@ -51,6 +59,54 @@ struct Inner {
 impl fmt::Debug for Outbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Outbox({})", self.0.source)
+    }
+}
+
+/// Events to be written, as the columns of their rows.
+#[derive(Default)]
+struct Told {
+    ids: Vec<String>,
+    owners: Vec<String>,
+    kinds: Vec<String>,
+    payloads: Vec<Vec<u8>>,
+}
+
+impl Told {
+    fn add(&mut self, event: Event) {
+        self.payloads.push(event.encode_to_vec());
+        self.ids.push(event.id);
+        self.owners.push(event.owner);
+        self.kinds.push(event.r#type);
+    }
+
+    fn count(&self) -> i64 {
+        i64::try_from(self.ids.len()).unwrap_or(i64::MAX)
+    }
+
+    /// Writes them; says the last one's number.
+    async fn write_sqlite(&self, c: &mut SqliteConnection, now: Timestamp) -> Result<i64, DbError> {
+        let (last, incarnation): (i64, i64) = sqlx::query_as(NEXT).bind(self.count()).fetch_one(&mut *c).await?;
+        let first = last - self.count() + 1;
+        for (seq, (((id, owner), kind), payload)) in
+            (first..).zip(self.ids.iter().zip(&self.owners).zip(&self.kinds).zip(&self.payloads))
+        {
+            let insert = sqlx::query(INSERT).bind(seq).bind(incarnation).bind(id).bind(owner).bind(kind);
+            exactly_one(insert.bind(payload).bind(now).execute(&mut *c).await?.rows_affected())?;
+        }
+        Ok(last)
+    }
+
+    /// The same on PostgreSQL.
+    async fn write_postgres(&self, c: &mut PgConnection, now: Timestamp) -> Result<i64, DbError> {
+        let (last, told): (Option<i64>, i64) = sqlx::query_as(TELL_POSTGRES)
+            .bind(&self.ids)
+            .bind(&self.owners)
+            .bind(&self.kinds)
+            .bind(&self.payloads)
+            .bind(now)
+            .fetch_one(c)
+            .await?;
+        last.filter(|_| told == self.count()).ok_or_else(|| DbError::corrupt("the outbox has lost its counter"))
     }
 }
 
@@ -107,16 +163,15 @@ impl Outbox {
             return tx.commit().await;
         }
         // Encoded before the counter is locked: whoever waits for it waits only for the store.
-        let events: Vec<(EventId, Event)> = events.into_iter().map(|payload| self.event(payload)).collect();
-        let count = i64::try_from(events.len()).unwrap_or(i64::MAX);
-        let now = self.0.clock.now();
-        let (last, incarnation): (i64, i64) = on!(&mut tx, c => sqlx::query_as(NEXT).bind(count).fetch_one(c).await?);
-        for (seq, (id, event)) in (last - count + 1..).zip(&events) {
-            exactly_one(on!(&mut tx, c => sqlx::query(INSERT)
-                .bind(seq).bind(incarnation).bind(id).bind(&event.owner).bind(&event.r#type)
-                .bind(event.encode_to_vec()).bind(now)
-                .execute(c).await?.rows_affected()))?;
+        let mut told = Told::default();
+        for payload in events {
+            told.add(self.event(payload));
         }
+        let now = self.0.clock.now();
+        let last = match &mut tx {
+            Tx::Sqlite(t) => told.write_sqlite(t, now).await?,
+            Tx::Postgres(t) => told.write_postgres(t, now).await?,
+        };
         tx.commit().await?;
         self.0.committed.send_modify(|seq| *seq = last.max(*seq));
         Ok(())
@@ -131,18 +186,17 @@ impl Outbox {
     }
 
     /// A new event with this payload. Its incarnation is known when it is read back.
-    pub(crate) fn event(&self, payload: Payload) -> (EventId, Event) {
+    pub(crate) fn event(&self, payload: Payload) -> Event {
         let now = self.0.clock.now();
         let id = EventId::from_parts(now.as_millis(), self.0.entropy.bytes());
-        let event = Event {
+        Event {
             id: id.to_string(),
             r#type: payload.type_name().to_owned(),
             occurred_at: Some(to_timestamp(now)),
             owner: payload.owner().to_owned(),
             incarnation: 0,
             payload: Some(payload),
-        };
-        (id, event)
+        }
     }
 
     pub(crate) fn source(&self) -> &'static str {

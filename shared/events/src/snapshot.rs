@@ -78,7 +78,7 @@ impl Teller {
     /// The events that tell of a part, as far as they were asked for.
     fn turn(&self, part: Part) -> Vec<Event> {
         let wanted = |event: &Event| self.types.is_empty() || self.types.contains(&event.r#type);
-        let events = part.payloads.into_iter().map(|payload| self.outbox.event(payload).1).filter(wanted);
+        let events = part.payloads.into_iter().map(|payload| self.outbox.event(payload)).filter(wanted);
         events.map(|event| Event { incarnation: self.cursor.incarnation.unsigned_abs(), ..event }).collect()
     }
 

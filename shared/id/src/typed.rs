@@ -81,11 +81,6 @@ impl<K: Kind> Id<K> {
         IdText::new(K::HEAD, self.uuid.as_u128())
     }
 
-    /// Writes the text (ASCII) into a buffer of exactly its size.
-    pub fn write_to(&self, out: &mut [u8; 30]) {
-        text::write(K::HEAD, self.uuid.as_u128(), out);
-    }
-
     /// Reads the text form; the same as [`FromStr`].
     pub fn parse(text: &str) -> Result<Self, IdError> {
         match text::read(K::HEAD, text) {

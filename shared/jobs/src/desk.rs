@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::meters::{Ended, Meters};
-use crate::store::{self, Taken};
+use crate::store::{self, Settled, Taken};
 use crate::work::{Failure, Lease, Next};
 use crate::{Jobs, Terms, backoff};
 
@@ -71,7 +71,11 @@ impl Desk {
             None => Err(Failure::Later("the payload cannot be unsealed: another master key?".to_owned())),
         };
         let lost = outcome == Err(Failure::Lost);
-        let verdict = self.judge(&lease, outcome, jobs.entropy());
+        let mut verdict = self.judge(&lease, outcome, jobs.entropy());
+        let settled = settle(&jobs, &lease, since, &verdict).await;
+        if let (Verdict::Bury { reason }, Ok(Settled::OnceMore)) = (&verdict, &settled) {
+            verdict = Verdict::PutBack { attempts: 0, wait: Span::ZERO, reason: Some(reason.clone()) };
+        }
         let ended = match &verdict {
             Verdict::Leave if lost => Ended::Lost,
             Verdict::PutBack { reason: Some(_), .. } => Ended::Failed,
@@ -79,8 +83,12 @@ impl Desk {
             Verdict::Finish | Verdict::PutBack { .. } | Verdict::Leave => Ended::Done,
         };
         self.tell(&lease, &verdict);
-        if let Err(error) = settle(&jobs, &lease, since, &verdict).await {
-            tracing::warn!(id = %lease.id, kind = self.kind, %error, "a job cannot be settled; its lease lapses");
+        match settled {
+            Ok(Settled::AsSaid | Settled::OnceMore) => {}
+            Ok(Settled::Lost) => tracing::debug!(id = %lease.id, "a job was taken by somebody else meanwhile"),
+            Err(error) => {
+                tracing::warn!(id = %lease.id, kind = self.kind, %error, "a job cannot be settled; its lease lapses");
+            }
         }
         meters.attempt(self.kind, ended, begun.elapsed());
     }
@@ -143,7 +151,7 @@ impl Desk {
 }
 
 /// Writes the verdict. What passes by itself is tried again; otherwise the lease lapses and the job is done once more.
-async fn settle(jobs: &Jobs, lease: &Lease, since: Timestamp, verdict: &Verdict) -> Result<(), DbError> {
+async fn settle(jobs: &Jobs, lease: &Lease, since: Timestamp, verdict: &Verdict) -> Result<Settled, DbError> {
     let mut tries = 1;
     loop {
         match settle_once(jobs, lease, since, verdict).await {
@@ -156,14 +164,14 @@ async fn settle(jobs: &Jobs, lease: &Lease, since: Timestamp, verdict: &Verdict)
     }
 }
 
-async fn settle_once(jobs: &Jobs, lease: &Lease, since: Timestamp, verdict: &Verdict) -> Result<(), DbError> {
+async fn settle_once(jobs: &Jobs, lease: &Lease, since: Timestamp, verdict: &Verdict) -> Result<Settled, DbError> {
     if *verdict == Verdict::Leave {
-        return Ok(());
+        return Ok(Settled::AsSaid);
     }
     let now = jobs.clock().now();
     let mut tx = jobs.db().begin().await?;
-    let ours = match verdict {
-        Verdict::Leave => true,
+    let settled = match verdict {
+        Verdict::Leave => Settled::AsSaid,
         Verdict::Finish => store::finish(&mut tx, lease).await?,
         Verdict::PutBack { attempts, wait, reason } => {
             store::put_back(&mut tx, lease, *attempts, since.saturating_add(*wait), reason.as_deref()).await?
@@ -171,10 +179,7 @@ async fn settle_once(jobs: &Jobs, lease: &Lease, since: Timestamp, verdict: &Ver
         Verdict::Bury { reason } => store::bury(&mut tx, lease, now, reason).await?,
     };
     tx.commit().await?;
-    if !ours {
-        tracing::debug!(id = %lease.id, "a job was taken by somebody else meanwhile");
-    }
-    Ok(())
+    Ok(settled)
 }
 
 /// 50 to 100 ms, 100 to 200 ms, …

@@ -35,7 +35,8 @@ impl Jobs {
     ///
     /// Of the jobs of a kind that wait or are worked on, only one has the same `unique` key. If there is one, no
     /// other is made, its payload stays, and it is done once more from its beginning after this commit, not later than
-    /// `run_at` demands: what was asked for while it ran is not lost.
+    /// `run_at` demands: what was asked for while it ran is not lost, nor does it wait because that attempt failed. The
+    /// empty key is not a job's.
     ///
     /// The payload must be serializable as JSON ([`DbError::Corrupt`] otherwise).
     pub async fn enqueue<P: Serialize>(
@@ -80,7 +81,8 @@ impl Jobs {
         let id = JobId::from_parts(now.as_millis(), self.0.entropy.bytes());
         let sealed = self.seal(id, b"null");
         let mut tx = self.0.db.begin().await?;
-        store::enrol(&mut tx, &store::NewJob { id, kind: name, unique: Some(""), sealed, run_at: now, now }).await?;
+        let job = store::NewJob { id, kind: name, unique: Some(store::PERIODIC), sealed, run_at: now, now };
+        store::enrol(&mut tx, &job).await?;
         tx.commit().await
     }
 

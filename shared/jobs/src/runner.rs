@@ -55,7 +55,7 @@ impl Runner {
         let run = move |lease: Arc<Lease>, clear: Arc<Secret<Vec<u8>>>| {
             let work = Arc::clone(&work);
             async move {
-                let payload = serde_json::from_slice(clear.expose()).map_err(Failure::later)?;
+                let payload = serde_json::from_slice(clear.expose()).map_err(|error| unreadable(&error))?;
                 work.run(&lease, payload).await
             }
             .boxed()
@@ -213,4 +213,10 @@ impl Runner {
         }
         Ok(())
     }
+}
+
+/// What is wrong with a payload. The error's own text quotes from it, and a payload may hold addresses and tokens.
+fn unreadable(error: &serde_json::Error) -> Failure {
+    let (what, line, column) = (error.classify(), error.line(), error.column());
+    Failure::Later(format!("the payload cannot be read: {what:?} at line {line}, column {column}"))
 }

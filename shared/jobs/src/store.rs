@@ -41,10 +41,14 @@ const TAKE_POSTGRES: &str = "WITH due AS MATERIALIZED (SELECT id FROM jobs WHERE
      FROM due WHERE jobs.id = due.id \
      RETURNING jobs.id, sealed, attempts, lease, asked, enqueued_at";
 const FINISH: &str = "DELETE FROM jobs WHERE id = $1 AND lease = $2 AND leased = 1 AND asked = $3";
-/// Back to work: after a failure, after a part of the work, or because it was asked for again meanwhile.
-const PUT_BACK: &str = "UPDATE jobs SET attempts = $3, leased = 0, due_at = $4, failure = $5 \
+/// Back to work: after a failure, or after a part of the work.
+const PUT_BACK: &str = "UPDATE jobs SET attempts = $4, leased = 0, due_at = $5, failure = $6 \
+     WHERE id = $1 AND lease = $2 AND leased = 1 AND asked = $3";
+const BURY: &str = "UPDATE jobs SET leased = 0, dead_at = $4, failure = $5 \
+     WHERE id = $1 AND lease = $2 AND leased = 1 AND asked = $3";
+/// It was asked for again meanwhile: whatever came of the attempt, it is a new job now.
+const ONCE_MORE: &str = "UPDATE jobs SET attempts = 0, leased = 0, due_at = $3, failure = $4 \
      WHERE id = $1 AND lease = $2 AND leased = 1";
-const BURY: &str = "UPDATE jobs SET leased = 0, dead_at = $3, failure = $4 WHERE id = $1 AND lease = $2 AND leased = 1";
 const DEAD: &str = "SELECT id, kind, attempts, failure, enqueued_at, dead_at FROM jobs WHERE dead_at IS NOT NULL \
      ORDER BY dead_at DESC, id DESC LIMIT $1";
 const REVIVE: &str = "UPDATE jobs SET attempts = 0, due_at = $2, dead_at = NULL WHERE id = $1 AND dead_at IS NOT NULL \
@@ -54,10 +58,33 @@ const DEPTHS: &str = "SELECT kind, count(CASE WHEN dead_at IS NULL THEN 1 END), 
      min(CASE WHEN dead_at IS NULL AND leased = 0 THEN due_at END) FROM jobs GROUP BY kind";
 const FORGET: &str = "DELETE FROM jobs WHERE id IN \
      (SELECT id FROM jobs WHERE dead_at < $1 ORDER BY dead_at LIMIT $2)";
-const BURY_STRANGERS_SQLITE: &str = "UPDATE jobs SET leased = 0, dead_at = $1, failure = $4 WHERE dead_at IS NULL \
-     AND due_at < $2 AND kind NOT IN (SELECT value FROM json_each($3))";
-const BURY_STRANGERS_POSTGRES: &str = "UPDATE jobs SET leased = 0, dead_at = $1, failure = $4 WHERE dead_at IS NULL \
-     AND due_at < $2 AND kind <> ALL ($3)";
+/// What is asked twice holds also for rows that somebody has changed between the two.
+const BURY_STRANGERS_SQLITE: &str = "UPDATE jobs SET leased = 0, dead_at = $1, failure = $4 \
+     WHERE dead_at IS NULL AND due_at < $2 AND id IN (SELECT id FROM jobs WHERE dead_at IS NULL AND due_at < $2 \
+     AND kind NOT IN (SELECT value FROM json_each($3)) LIMIT $5)";
+const BURY_STRANGERS_POSTGRES: &str = "UPDATE jobs SET leased = 0, dead_at = $1, failure = $4 \
+     WHERE dead_at IS NULL AND due_at < $2 AND id IN (SELECT id FROM jobs WHERE dead_at IS NULL AND due_at < $2 \
+     AND kind <> ALL ($3) LIMIT $5)";
+/// The rows of what was periodic once carry nothing.
+const DROP_RETIRED_SQLITE: &str = "DELETE FROM jobs WHERE dead_at IS NULL AND due_at < $1 AND id IN \
+     (SELECT id FROM jobs WHERE dead_at IS NULL AND due_at < $1 AND unique_key = $4 \
+     AND kind NOT IN (SELECT value FROM json_each($2)) LIMIT $3)";
+const DROP_RETIRED_POSTGRES: &str = "DELETE FROM jobs WHERE dead_at IS NULL AND due_at < $1 AND id IN \
+     (SELECT id FROM jobs WHERE dead_at IS NULL AND due_at < $1 AND unique_key = $4 AND kind <> ALL ($2) LIMIT $3)";
+
+/// The key of the one row that something periodic has; no job's.
+pub(crate) const PERIODIC: &str = "";
+
+/// What was written of a job that somebody had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Settled {
+    /// What was said.
+    AsSaid,
+    /// It was asked for again meanwhile, so it is done once more, at once.
+    OnceMore,
+    /// Nothing: somebody else has it.
+    Lost,
+}
 
 /// A job to be written.
 pub(crate) struct NewJob<'a> {
@@ -124,7 +151,7 @@ pub(crate) async fn first_due(tx: &mut Tx, kinds: &[&'static str]) -> Result<Vec
     Ok(rows.into_iter().filter_map(|(kind, due)| Some((kind, due?))).collect())
 }
 
-/// Takes due jobs of one kind, the oldest id first.
+/// Takes due jobs of one kind, those that have been due longest; they come in the order of their ids.
 pub(crate) async fn take(tx: &mut Tx, wanted: &Wanted<'_>, clock: &Clock) -> Result<Vec<Taken>, DbError> {
     macro_rules! taken {
         ($rows:expr) => {
@@ -175,31 +202,38 @@ pub(crate) async fn take(tx: &mut Tx, wanted: &Wanted<'_>, clock: &Clock) -> Res
     Ok(taken)
 }
 
-/// Takes a job off the table, or puts it back when it was asked for again meanwhile. `false` when the lease is lost.
-pub(crate) async fn finish(tx: &mut Tx, lease: &Lease) -> Result<bool, DbError> {
+/// Takes a job off the table, unless it was asked for again meanwhile.
+pub(crate) async fn finish(tx: &mut Tx, lease: &Lease) -> Result<Settled, DbError> {
     let gone = on!(&mut *tx, c => sqlx::query(FINISH).bind(lease.id).bind(lease.number).bind(lease.asked)
         .execute(c).await?.rows_affected());
-    if gone == 1 { Ok(true) } else { put_back(tx, lease, 0, lease.clock.now(), None).await }
+    if gone == 1 { Ok(Settled::AsSaid) } else { once_more(tx, lease, None).await }
 }
 
-/// Puts a job back until `due_at`. `false` when the lease is lost.
+/// Puts a job back until `due_at`, unless it was asked for again meanwhile: whoever did does not wait for that.
 pub(crate) async fn put_back(
     tx: &mut Tx,
     lease: &Lease,
     attempts: u32,
     due_at: Timestamp,
     failure: Option<&str>,
-) -> Result<bool, DbError> {
-    let rows = on!(tx, c => sqlx::query(PUT_BACK).bind(lease.id).bind(lease.number).bind(i64::from(attempts))
-        .bind(due_at).bind(failure).execute(c).await?.rows_affected());
-    Ok(rows == 1)
+) -> Result<Settled, DbError> {
+    let rows = on!(&mut *tx, c => sqlx::query(PUT_BACK).bind(lease.id).bind(lease.number).bind(lease.asked)
+        .bind(i64::from(attempts)).bind(due_at).bind(failure).execute(c).await?.rows_affected());
+    if rows == 1 { Ok(Settled::AsSaid) } else { once_more(tx, lease, failure).await }
 }
 
-/// Makes a job a dead letter. `false` when the lease is lost.
-pub(crate) async fn bury(tx: &mut Tx, lease: &Lease, now: Timestamp, failure: &str) -> Result<bool, DbError> {
-    let rows = on!(tx, c => sqlx::query(BURY).bind(lease.id).bind(lease.number).bind(now).bind(failure)
-        .execute(c).await?.rows_affected());
-    Ok(rows == 1)
+/// Makes a job a dead letter, unless it was asked for again meanwhile: that request would be buried with it.
+pub(crate) async fn bury(tx: &mut Tx, lease: &Lease, now: Timestamp, failure: &str) -> Result<Settled, DbError> {
+    let rows = on!(&mut *tx, c => sqlx::query(BURY).bind(lease.id).bind(lease.number).bind(lease.asked)
+        .bind(now).bind(failure).execute(c).await?.rows_affected());
+    if rows == 1 { Ok(Settled::AsSaid) } else { once_more(tx, lease, Some(failure)).await }
+}
+
+/// Has a job that was asked for again meanwhile done from its beginning, at once.
+async fn once_more(tx: &mut Tx, lease: &Lease, failure: Option<&str>) -> Result<Settled, DbError> {
+    let rows = on!(tx, c => sqlx::query(ONCE_MORE).bind(lease.id).bind(lease.number).bind(lease.clock.now())
+        .bind(failure).execute(c).await?.rows_affected());
+    Ok(if rows == 1 { Settled::OnceMore } else { Settled::Lost })
 }
 
 /// The latest dead letters.
@@ -238,7 +272,31 @@ pub(crate) async fn forget(tx: &mut Tx, before: Timestamp) -> Result<u64, DbErro
     Ok(on!(tx, c => sqlx::query(FORGET).bind(before).bind(BATCH).execute(c).await?.rows_affected()))
 }
 
-/// Makes dead letters of what has been due since before `before` and is of no kind that this program knows.
+/// Deletes up to [`BATCH`] rows of what was periodic, has been due since before `before` and is of no kind that this program
+/// knows; says how many.
+pub(crate) async fn drop_retired(tx: &mut Tx, known: &[&'static str], before: Timestamp) -> Result<u64, DbError> {
+    Ok(match tx {
+        Tx::Sqlite(t) => sqlx::query(DROP_RETIRED_SQLITE)
+            .bind(before)
+            .bind(json(known)?)
+            .bind(BATCH)
+            .bind(PERIODIC)
+            .execute(&mut **t)
+            .await?
+            .rows_affected(),
+        Tx::Postgres(t) => sqlx::query(DROP_RETIRED_POSTGRES)
+            .bind(before)
+            .bind(known)
+            .bind(BATCH)
+            .bind(PERIODIC)
+            .execute(&mut **t)
+            .await?
+            .rows_affected(),
+    })
+}
+
+/// Makes dead letters of up to [`BATCH`] jobs that have been due since before `before` and are of no kind that this program
+/// knows; says of how many.
 pub(crate) async fn bury_strangers(
     tx: &mut Tx,
     known: &[&'static str],
@@ -252,6 +310,7 @@ pub(crate) async fn bury_strangers(
             .bind(before)
             .bind(json(known)?)
             .bind(REASON)
+            .bind(BATCH)
             .execute(&mut **t)
             .await?
             .rows_affected(),
@@ -260,6 +319,7 @@ pub(crate) async fn bury_strangers(
             .bind(before)
             .bind(known)
             .bind(REASON)
+            .bind(BATCH)
             .execute(&mut **t)
             .await?
             .rows_affected(),
@@ -273,9 +333,9 @@ mod tests {
 
     use super::*;
 
-    const BOTH: [&str; 9] = [INSERT, ENROL, FINISH, PUT_BACK, BURY, DEAD, REVIVE, DEPTHS, FORGET];
-    const SQLITE: [&str; 3] = [FIRST_DUE_SQLITE, TAKE_SQLITE, BURY_STRANGERS_SQLITE];
-    const POSTGRES: [&str; 3] = [FIRST_DUE_POSTGRES, TAKE_POSTGRES, BURY_STRANGERS_POSTGRES];
+    const BOTH: [&str; 10] = [INSERT, ENROL, FINISH, PUT_BACK, BURY, ONCE_MORE, DEAD, REVIVE, DEPTHS, FORGET];
+    const SQLITE: [&str; 4] = [FIRST_DUE_SQLITE, TAKE_SQLITE, BURY_STRANGERS_SQLITE, DROP_RETIRED_SQLITE];
+    const POSTGRES: [&str; 4] = [FIRST_DUE_POSTGRES, TAKE_POSTGRES, BURY_STRANGERS_POSTGRES, DROP_RETIRED_POSTGRES];
 
     bursar_testkit::engines! {
         async fn every_statement_can_be_prepared(db: TestDb) {

@@ -7,7 +7,7 @@ use bursar_id::JobId;
 use bursar_time::{Clock, Timestamp};
 use serde::de::DeserializeOwned;
 
-use crate::store;
+use crate::store::{self, Settled};
 
 /// Does the jobs of one kind.
 pub trait Work: Send + Sync + 'static {
@@ -90,7 +90,7 @@ impl Lease {
     /// Finishes the job in the transaction of its effect: both happen, or neither. Return [`Next::Finished`] after the
     /// commit. [`Failure::Lost`] when somebody else has taken the job meanwhile; then drop the transaction.
     pub async fn finish(&self, tx: &mut Tx) -> Result<(), Failure> {
-        if !store::finish(tx, self).await? {
+        if store::finish(tx, self).await? == Settled::Lost {
             return Err(Failure::Lost);
         }
         self.finished.store(true, Ordering::Relaxed);

@@ -18,8 +18,10 @@ pub enum Spending {
 }
 
 /// The policies that hold for somebody: for an organization, its own where it has set them. Also the deployment's own,
-/// which hold for whoever has set none; the default is the deployment's when nothing is configured.
+/// which hold for whoever has set none; the default is the deployment's when nothing is configured, and a field's what an
+/// older program meant, which did not know the field.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Policy {
     /// What Admins may do about billing.
     pub admin_billing: AdminBilling,
@@ -99,6 +101,20 @@ mod tests {
         let own = OwnPolicy { usage_visibility: Some(UsageVisibility::Nobody), ..OwnPolicy::default() };
         let text = r#"{"usage_visibility":"NOBODY"}"#;
         assert_eq!((serde_json::to_string(&own).unwrap().as_str(), serde_json::from_str(text).unwrap()), (text, own));
+    }
+
+    #[test]
+    fn what_an_older_program_stored_has_the_default_for_what_it_did_not_know() {
+        let old = r#"{"admin_billing":"NONE","usage_visibility":"NOBODY"}"#;
+        let read = Policy {
+            admin_billing: AdminBilling::None,
+            usage_visibility: UsageVisibility::Nobody,
+            ..Policy::default()
+        };
+        assert_eq!(serde_json::from_str::<Policy>(old).unwrap(), read);
+        let newer = r#"{"admin_billing":"NONE","usage_visibility":"NOBODY","of_tomorrow":"YES"}"#;
+        assert_eq!(serde_json::from_str::<Policy>(newer).unwrap(), read);
+        serde_json::from_str::<Policy>(r#"{"spending":"NOBODY"}"#).unwrap_err();
     }
 
     #[test]

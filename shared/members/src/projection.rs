@@ -75,7 +75,8 @@ async fn policy(tx: &mut Tx, event: &Event, changed: &OrganizationPolicyChanged)
 }
 
 async fn deployment(tx: &mut Tx, event: &Event, changed: &DeploymentPolicyChanged) -> Result<Learned, Unapplied> {
-    let policy = Policy::try_from(&changed.policy.unwrap_or_default()).map_err(Unapplied::unreadable)?;
+    let policy = changed.policy.ok_or_else(|| Unapplied::unreadable("it has no policy"))?;
+    let policy = Policy::try_from(&policy).map_err(Unapplied::unreadable)?;
     policies::learn_deployment(tx, &policy, event.incarnation, changed.version).await?;
     Ok(Learned::DeploymentPolicy)
 }

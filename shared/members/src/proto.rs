@@ -5,7 +5,7 @@ use bursar_rpc::{AdminBilling, BalanceVisibility, UsageVisibility};
 
 use crate::policy::{OwnPolicy, Policy, Spending};
 
-/// A policy's value that is none, or is not there where one must be.
+/// A policy's value that is not known here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PolicyError {
     /// The policy's field.
@@ -67,14 +67,13 @@ impl TryFrom<&api::Policy> for OwnPolicy {
 impl TryFrom<&api::Policy> for Policy {
     type Error = PolicyError;
 
-    /// What holds: every field must say something.
+    /// What holds. A field that says nothing is one that an older program did not know: what it did is the default.
     fn try_from(message: &api::Policy) -> Result<Self, PolicyError> {
-        let missing = |field| PolicyError { field };
         Ok(Self {
-            admin_billing: admin_billing(message)?.ok_or(missing("admin_billing"))?,
-            usage_visibility: usage_visibility(message)?.ok_or(missing("usage_visibility"))?,
-            balance_visibility: balance_visibility(message)?.ok_or(missing("balance_visibility"))?,
-            spending: spending(message)?.ok_or(missing("spending"))?,
+            admin_billing: admin_billing(message)?.unwrap_or_default(),
+            usage_visibility: usage_visibility(message)?.unwrap_or_default(),
+            balance_visibility: balance_visibility(message)?.unwrap_or_default(),
+            spending: spending(message)?.unwrap_or_default(),
         })
     }
 }
@@ -142,13 +141,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unknown_or_missing_is_no_policy() {
-        let whole = api::Policy::from(Policy::default());
-        let unknown = api::Policy { usage_visibility: 77, ..whole };
-        let missing = api::Policy { spending: 0, ..whole };
+    fn what_is_unknown_is_no_policy() {
+        let unknown = api::Policy { usage_visibility: 77, ..Policy::default().into() };
         assert_eq!(Policy::try_from(&unknown), Err(PolicyError { field: "usage_visibility" }));
         assert_eq!(OwnPolicy::try_from(&unknown), Err(PolicyError { field: "usage_visibility" }));
-        assert_eq!(Policy::try_from(&missing), Err(PolicyError { field: "spending" }));
-        assert_eq!(OwnPolicy::try_from(&missing).map(|own| own.admin_billing), Ok(Some(AdminBilling::Manage)));
+    }
+
+    #[test]
+    fn what_is_missing_is_the_default_or_left_to_the_deployment() {
+        let strict = Policy { admin_billing: AdminBilling::None, spending: Spending::Services, ..Policy::default() };
+        let missing = api::Policy { spending: 0, usage_visibility: 0, ..strict.into() };
+        assert_eq!(Policy::try_from(&missing), Ok(Policy { spending: Spending::UsersAndServices, ..strict }));
+        let own = OwnPolicy::try_from(&missing).unwrap();
+        assert_eq!((own.admin_billing, own.usage_visibility), (Some(AdminBilling::None), None));
     }
 }

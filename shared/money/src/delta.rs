@@ -43,15 +43,6 @@ impl CreditDelta {
         self.0
     }
 
-    /// How large the change is, whichever way it goes.
-    pub const fn magnitude(self) -> Credits {
-        match Credits::from_micro(self.0.abs()) {
-            Ok(credits) => credits,
-            // The range of a change is that of an amount on either side.
-            Err(_) => Credits::MAX,
-        }
-    }
-
     /// Whether credits are lost.
     pub const fn is_negative(self) -> bool {
         self.0 < 0

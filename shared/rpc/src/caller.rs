@@ -185,7 +185,8 @@ impl Caller {
         }
     }
 
-    /// Who this is in an audit log: `usr_…`, `svc_…` or `anonymous`.
+    /// In whose name this caller acts: `usr_…` for a user and for a service on a user's behalf, else `svc_…` or
+    /// `anonymous`. The audit log says more: it keeps apart who acts and for whom.
     pub fn actor(&self) -> String {
         match self {
             Self::Anonymous => "anonymous".to_owned(),

@@ -272,11 +272,6 @@ impl<P: Publish> Mutations<P> {
         self
     }
 
-    /// Where events go.
-    pub fn outbox(&self) -> &P {
-        &self.outbox
-    }
-
     /// Begins to carry out what was asked. On SQLite this waits for its turn to write.
     pub async fn begin<C>(&self, asked: &Asked<C>) -> Result<Mutation, DbError> {
         let tx = self.db.begin().await?;

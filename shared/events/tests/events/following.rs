@@ -67,16 +67,26 @@ bursar_testkit::engines! {
         source.tell(names(0, total).into_iter().map(renamed).collect()).await;
         let entropy = Entropy::seeded(7);
         let everything = Arc::new(Diary::default());
-        while diary(&db).await.len() < total {
-            let (following, _) = follow(&everything, &source, &db);
-            let lived = Duration::from_micros(3_000 + entropy.u64_below(40_000));
-            // Killed at a random moment; a name written twice would be refused and stop the diary for good.
-            let _ = tokio::time::timeout(lived, everything.applied.notified()).await;
-            tokio::time::sleep(lived).await;
-            following.abort();
-            let _ = following.await;
-        }
+        let lives = async {
+            while diary(&db).await.len() < total {
+                let before = everything.asked.load(Ordering::SeqCst);
+                let (following, _) = follow(&everything, &source, &db);
+                let at_work = async {
+                    while everything.asked.load(Ordering::SeqCst) == before {
+                        tokio::time::sleep(Duration::from_millis(1)).await;
+                    }
+                };
+                // Not longer: the last commit of the life before may have come after the look at the diary.
+                let _ = tokio::time::timeout(Duration::from_secs(1), at_work).await;
+                // Killed at a random moment; what is written twice is counted.
+                tokio::time::sleep(Duration::from_micros(entropy.u64_below(40_000))).await;
+                following.abort();
+                let _ = following.await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, lives).await.expect("the lives come to an end");
         assert_eq!(diary(&db).await, names(0, total));
+        assert!(repeated(&db).await.is_empty(), "an event took effect twice");
     }
 
     async fn replicas_share_the_work_without_doing_it_twice(at: TestDb) {
@@ -93,6 +103,32 @@ bursar_testkit::engines! {
         assert_eq!(until_lines(&db, 60).await, names(0, 60));
         let asked: u64 = replicas.iter().map(|replica| replica.asked.load(Ordering::SeqCst)).sum();
         assert_eq!(asked, 60, "an event was applied by two replicas");
+    }
+
+    async fn each_replica_is_told_of_what_any_of_them_applied(at: TestDb) {
+        let db = diary_store(&at).await;
+        let elsewhere = bursar_testkit::sqlite::file();
+        let source = Source::new(&store(&elsewhere).await);
+        let replicas: Vec<Arc<Diary>> = (0..2).map(|_| Arc::new(Diary::default())).collect();
+        for replica in &replicas {
+            follow(replica, &source, &db);
+            // All stand at the beginning before there is anything, so that all receive it.
+            tokio::time::timeout(PATIENCE, replica.applied.notified()).await.expect("it begins");
+        }
+        source.tell(vec![renamed("0")]).await;
+        for replica in &replicas {
+            let woken = async {
+                while diary(&db).await.is_empty() {
+                    replica.applied.notified().await;
+                }
+            };
+            tokio::time::timeout(PATIENCE, woken).await.expect("it is woken after the commit");
+        }
+        // And whoever comes later does not know how much it has missed.
+        let late = Arc::new(Diary::default());
+        follow(&late, &source, &db);
+        tokio::time::timeout(PATIENCE, late.applied.notified()).await.expect("it is told once");
+        assert_eq!(late.asked.load(Ordering::SeqCst), 0);
     }
 
     async fn an_event_that_is_refused_is_tried_until_it_is_applied(at: TestDb) {

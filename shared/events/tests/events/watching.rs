@@ -1,6 +1,6 @@
 //! The source's side: streams that resume, cursors that do not fit, snapshots.
 
-use bursar_db::on;
+use bursar_db::{Engine, on};
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::event_service_client::EventServiceClient;
 use bursar_proto::event::v1::watch_response::Item;
@@ -12,6 +12,14 @@ use std::sync::Arc;
 use tonic::Code;
 
 use crate::world::{Source, answer, clock, name_of, names, next_event, renamed, seq, store, wants_snapshot};
+
+/// PostgreSQL notes each statement that writes events.
+const COUNT_STATEMENTS: [&str; 3] = [
+    "CREATE TABLE told (statement BIGINT NOT NULL GENERATED ALWAYS AS IDENTITY)",
+    "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS \
+     'BEGIN INSERT INTO told DEFAULT VALUES; RETURN NULL; END'",
+    "CREATE TRIGGER note AFTER INSERT ON outbox FOR EACH STATEMENT EXECUTE FUNCTION note()",
+];
 
 bursar_testkit::engines! {
     async fn sixty_four_committers_lose_no_event_for_whoever_reads_along(at: TestDb) {
@@ -60,6 +68,38 @@ bursar_testkit::engines! {
         for writer in writers {
             writer.await.expect("no writer fails");
         }
+    }
+
+    async fn the_events_of_a_commit_are_numbered_in_order_and_written_at_once(at: TestDb) {
+        let source = Source::new(&store(&at).await);
+        let told = "SELECT count(*) FROM told";
+        // Whoever waits for the counter waits for one statement: SQLite has none of these triggers, and no such waiting.
+        let counted = at.engine() == Engine::Postgres;
+        if counted {
+            let mut tx = source.db.begin().await.expect("begins");
+            on!(&mut tx, c => for statement in COUNT_STATEMENTS {
+                sqlx::query(statement).execute(&mut *c).await.expect(statement);
+            });
+            tx.commit().await.expect("commits");
+        }
+        let mut stream = source.watch("", &[]).await.expect("watches");
+        source.tell(names(0, 20).into_iter().map(renamed).collect()).await;
+        for number in 0..20 {
+            let (cursor, event) = next_event(&mut stream).await;
+            assert_eq!((seq(&cursor), name_of(&event)), ((number + 1).to_string(), number.to_string().as_str()));
+        }
+        if counted {
+            let mut tx = source.db.read().await.expect("begins");
+            let statements: i64 = on!(&mut tx, c => sqlx::query_scalar(told).fetch_one(c).await.expect("counts"));
+            assert_eq!(statements, 1);
+        }
+    }
+
+    async fn without_its_counter_an_outbox_refuses_to_commit(at: TestDb) {
+        let source = Source::new(&store(&at).await);
+        let mut tx = source.db.begin().await.expect("begins");
+        on!(&mut tx, c => sqlx::query("DELETE FROM outbox_head").execute(c).await.expect("works").rows_affected());
+        source.outbox.commit(tx, vec![renamed("0")]).await.expect_err("told nobody");
     }
 
     async fn a_stream_resumes_after_any_cursor(at: TestDb) {

@@ -112,6 +112,20 @@ bursar_testkit::engines! {
         replica.stop().await;
     }
 
+    async fn what_a_payload_holds_is_not_quoted_when_it_cannot_be_read(at: TestDb) {
+        let world = World::new(&at).await;
+        let replica = world.hire(Terms { attempts: 1, ..Terms::DEFAULT }, |_| {});
+        let mut tx = world.db.begin().await.unwrap();
+        let worded: Kind<String> = Kind::new(COUNT.name());
+        replica.jobs.enqueue(&mut tx, worded, &"geheim".to_owned(), world.clock.now(), None).await.unwrap();
+        tx.commit().await.unwrap();
+        replica.jobs.wake();
+        until("it is given up", async || !replica.jobs.dead_letters(10).await.unwrap().is_empty()).await;
+        let letters = replica.jobs.dead_letters(10).await.unwrap();
+        assert_eq!(letters[0].reason, "the payload cannot be read: Data at line 1, column 8");
+        replica.stop().await;
+    }
+
     async fn a_job_under_another_key_waits_for_the_right_one(at: TestDb) {
         let world = World::new(&at).await;
         world.enqueue(1, None).await;
@@ -127,6 +141,23 @@ bursar_testkit::engines! {
         assert_eq!((job.number, job.attempt), (1, 2));
         job.done();
         world.until_count(0).await;
+        replica.stop().await;
+    }
+
+    async fn what_is_not_periodic_any_more_leaves_nothing_behind(at: TestDb) {
+        let world = World::new(&at).await;
+        let before = world.hire(Terms::DEFAULT, |runner| {
+            runner.every("test.retired", Span::HOUR, || std::future::ready(Ok(Next::Finished)));
+        });
+        let row = "SELECT count(*) FROM jobs WHERE kind = 'test.retired' AND lease > 0 AND leased = 0";
+        until("it was done", async || world.ask(row).await == 1).await;
+        before.stop().await;
+        let replica = world.hire(Terms::DEFAULT, |_| {});
+        until("its row is gone", async || {
+            world.clock.advance(Span::from_days(2)).unwrap();
+            world.ask("SELECT count(*) FROM jobs WHERE kind = 'test.retired'").await == 0
+        }).await;
+        assert_eq!(replica.jobs.dead_letters(10).await.unwrap(), []);
         replica.stop().await;
     }
 

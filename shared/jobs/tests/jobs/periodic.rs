@@ -127,4 +127,25 @@ bursar_testkit::engines! {
             replica.stop().await;
         }
     }
+
+    async fn what_is_for_each_replica_goes_on_after_a_panic(at: TestDb) {
+        let world = World::new(&at).await;
+        let calls = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&calls);
+        let replica = world.hire(Terms::DEFAULT, |runner: &mut Runner| {
+            runner.here("test.look", Span::HOUR, move || {
+                let call = counted.fetch_add(1, Ordering::SeqCst);
+                assert!(call > 0, "on purpose, when it is called");
+                async move {
+                    assert!(call > 1, "on purpose, when it is polled");
+                    Ok(Next::Finished)
+                }
+            });
+        });
+        for call in 1..=3 {
+            until("it looks", async || calls.load(Ordering::SeqCst) == call).await;
+            world.clock.advance(Span::HOUR).unwrap();
+        }
+        replica.stop().await;
+    }
 }

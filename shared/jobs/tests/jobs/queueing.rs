@@ -2,10 +2,25 @@
 
 use std::collections::BTreeSet;
 
-use bursar_jobs::{Next, Terms};
+use bursar_jobs::{Failure, Kind, Lease, Next, Terms, Work};
 use bursar_time::Span;
+use tokio::sync::mpsc;
 
-use crate::world::{COUNT, World, until};
+use crate::world::{COUNT, PATIENCE, World, until};
+
+const BELL: Kind<()> = Kind::new("test.bell");
+
+/// Rings.
+struct Bell(mpsc::UnboundedSender<()>);
+
+impl Work for Bell {
+    type Payload = ();
+
+    async fn run(&self, _lease: &Lease, (): ()) -> Result<Next, Failure> {
+        self.0.send(()).map_err(Failure::later)?;
+        Ok(Next::Finished)
+    }
+}
 
 bursar_testkit::engines! {
     async fn a_job_is_done_when_its_transaction_commits_and_not_before(at: TestDb) {
@@ -93,10 +108,18 @@ bursar_testkit::engines! {
         for number in 0..5 {
             world.enqueue(number, None).await;
         }
-        let mut replica = world.hire(Terms { at_once: 2, ..Terms::DEFAULT }, |_| {});
+        let (ring, mut rung) = mpsc::unbounded_channel();
+        let mut replica = world.hire(Terms { at_once: 2, ..Terms::DEFAULT }, |runner| {
+            runner.on(BELL, Terms::DEFAULT, Bell(ring));
+        });
         let (one, two) = (replica.next().await, replica.next().await);
         let leased = "SELECT count(*) FROM jobs WHERE leased = 1 AND kind = 'test.count'";
+        let mut tx = world.db.begin().await.unwrap();
+        replica.jobs.enqueue(&mut tx, BELL, &(), world.clock.now(), None).await.unwrap();
+        tx.commit().await.unwrap();
         replica.jobs.wake();
+        // Whoever rings has looked at the others again: they come first.
+        tokio::time::timeout(PATIENCE, rung.recv()).await.expect("it rings").unwrap();
         assert_eq!(world.ask(leased).await, 2, "the others are left to other replicas");
         assert!(replica.is_idle());
         one.done();
@@ -144,6 +167,40 @@ bursar_testkit::engines! {
         assert_eq!((again.number, again.attempt), (1, 1));
         again.done();
         world.until_count(0).await;
+        replica.stop().await;
+    }
+
+    async fn what_is_asked_for_while_the_last_attempt_fails_is_done(at: TestDb) {
+        let world = World::new(&at).await;
+        let mut replica = world.hire(Terms { attempts: 1, ..Terms::DEFAULT }, |_| {});
+        for failure in [Failure::Later("busy".to_owned()), Failure::Never("no such mailbox".to_owned())] {
+            world.enqueue(1, Some("ada")).await;
+            let last = replica.next().await;
+            world.enqueue(2, Some("ada")).await;
+            last.end(Err(failure));
+            let again = replica.next().await;
+            assert_eq!((again.number, again.attempt), (1, 1));
+            assert_eq!(replica.jobs.dead_letters(10).await.unwrap(), [], "the request is not buried with the failure");
+            again.done();
+            world.until_count(0).await;
+        }
+        replica.stop().await;
+    }
+
+    async fn what_is_asked_for_while_an_attempt_fails_does_not_wait(at: TestDb) {
+        let world = World::new(&at).await;
+        let terms = Terms { first_wait: Span::HOUR, ..Terms::DEFAULT };
+        let mut replica = world.hire(terms, |_| {});
+        world.enqueue(1, Some("ada")).await;
+        let first = replica.next().await;
+        world.enqueue(2, Some("ada")).await;
+        first.end(Err(Failure::Later("busy".to_owned())));
+        // The clock stands still: it is due at once, and a new job.
+        let again = replica.next().await;
+        assert_eq!((again.number, again.attempt), (1, 1));
+        again.end(Err(Failure::Later("busy".to_owned())));
+        world.until_put_back().await;
+        assert!(world.due_in().await >= 29 * 60, "nobody has asked again");
         replica.stop().await;
     }
 

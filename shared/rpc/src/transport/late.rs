@@ -31,11 +31,6 @@ impl LateRoutes {
         waiting
     }
 
-    /// Whether the routes are set.
-    pub fn is_set(&self) -> bool {
-        self.get().is_some()
-    }
-
     /// Lets go of the routes for good; calls answer `UNAVAILABLE` again. Services that know one another
     /// keep one another alive, and whatever ends with its last user never would: this opens the ring.
     pub fn close(&self) {
