@@ -65,15 +65,17 @@ impl Db {
     }
 
     /// The same store for another runtime, on which this must be called: a connection can only be used on the
-    /// runtime that opened it. On PostgreSQL up to `connections` more are opened when they are first needed.
+    /// runtime that opened it. On PostgreSQL up to `connections` more are opened when they are first needed, and each waits
+    /// for a row that somebody else has locked as long as `patience` and no longer ([`DbError::Locked`]).
     #[must_use]
-    pub fn dedicated(&self, connections: u32) -> Self {
+    pub fn dedicated(&self, connections: u32, patience: Duration) -> Self {
         match self {
-            // Its connections have threads of their own.
+            // Its connections have threads of their own, and it has one writer: no row is ever locked.
             Self::Sqlite { .. } => self.clone(),
             Self::Postgres(pool) => {
                 let options = pool.options().clone().max_connections(connections.max(1));
-                Self::Postgres(options.connect_lazy_with((*pool.connect_options()).clone()))
+                let patience = [("lock_timeout", patience.as_millis().to_string())];
+                Self::Postgres(options.connect_lazy_with((*pool.connect_options()).clone().options(patience)))
             }
         }
     }
@@ -161,7 +163,9 @@ async fn open_postgres(connect: &PgConnectOptions, options: &PoolOptions) -> Res
         connect = connect.application_name(&options.application_name);
     }
     let limits = format!(
-        "SET statement_timeout = {}; SET idle_in_transaction_session_timeout = {}; {}",
+        // What the connection was opened with (`Db::dedicated`) stands.
+        "SELECT set_config('statement_timeout', '{}', false) WHERE current_setting('statement_timeout') = '0';
+         SET idle_in_transaction_session_timeout = {}; {}",
         options.statement_timeout.as_millis(),
         IDLE_IN_TRANSACTION.as_millis(),
         if options.index_plans { "SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan" } else { "" },

@@ -26,6 +26,12 @@ pub enum DbError {
     /// A deadlock or a serialization failure: nothing was written, and the whole transaction may be run again.
     #[error("the transaction met another one and was undone; it may be run again")]
     Serialization,
+    /// A row is locked by somebody else, who did not let go of it in the time that one waits for it: nothing was written.
+    #[error("a row stayed locked by somebody else")]
+    Locked,
+    /// A statement took longer than it may: nothing was written. That is the statement's own fault, not the store's.
+    #[error("a statement took too long and was ended")]
+    TimedOut,
     /// A row was written by a newer program, in a form that this one cannot read. That is no damage.
     #[error("a newer program wrote this: {what}")]
     NewerFormat {
@@ -143,7 +149,7 @@ impl DbError {
 
     /// Whether running the whole transaction again may succeed.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Serialization | Self::Unavailable(_))
+        matches!(self, Self::Serialization | Self::Locked | Self::TimedOut | Self::Unavailable(_))
     }
 }
 
@@ -170,6 +176,8 @@ impl From<sqlx::Error> for DbError {
                 match class {
                     Class::Unavailable => Self::Unavailable(sqlx::Error::Database(cause)),
                     Class::Serialization => Self::Serialization,
+                    Class::Locked => Self::Locked,
+                    Class::TimedOut => Self::TimedOut,
                     Class::Corrupt => Self::corrupt(cause.message()),
                     Class::Conflict(kind) => conflict(kind, cause.as_ref()),
                     Class::Other => Self::Other(sqlx::Error::Database(cause)),
@@ -198,6 +206,8 @@ impl From<MigrateError> for DbError {
 enum Class {
     Unavailable,
     Serialization,
+    Locked,
+    TimedOut,
     Corrupt,
     Conflict(ConflictKind),
     Other,
@@ -224,10 +234,14 @@ fn classify(error: &dyn DatabaseError) -> Class {
 /// By SQLSTATE: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
 fn classify_postgres(state: &str) -> Class {
     match state {
-        // serialization_failure, deadlock_detected, lock_not_available
-        "40001" | "40P01" | "55P03" => Class::Serialization,
-        // query_canceled (a timeout), read_only_sql_transaction (a standby after a failover)
-        "57014" | "25006" => Class::Unavailable,
+        // serialization_failure, deadlock_detected
+        "40001" | "40P01" => Class::Serialization,
+        // lock_not_available
+        "55P03" => Class::Locked,
+        // query_canceled: by statement_timeout, since nobody here cancels one
+        "57014" => Class::TimedOut,
+        // read_only_sql_transaction (a standby after a failover)
+        "25006" => Class::Unavailable,
         // raise_exception
         "P0001" => Class::Conflict(ConflictKind::Trigger),
         // data_corrupted, index_corrupted

@@ -278,10 +278,10 @@ impl From<Problem> for Status {
 impl From<DbError> for Problem {
     fn from(error: DbError) -> Self {
         match error {
-            DbError::Unavailable(_) => {
+            DbError::Unavailable(_) | DbError::TimedOut => {
                 Self::unavailable(reason::STORE_UNAVAILABLE, "the store cannot be reached at the moment; try again")
             }
-            DbError::Serialization => Self::aborted(
+            DbError::Serialization | DbError::Locked => Self::aborted(
                 reason::CONFLICTING_CHANGE,
                 "somebody else changed the same thing at the same time; try again",
             )
@@ -352,7 +352,9 @@ mod tests {
             (Problem::deadline_exceeded(), Code::DeadlineExceeded),
             (Problem::internal(&"the disk is on fire"), Code::Internal),
             (Problem::from(DbError::Unavailable(sqlx::Error::PoolTimedOut)), Code::Unavailable),
+            (Problem::from(DbError::TimedOut), Code::Unavailable),
             (Problem::from(DbError::Serialization), Code::Aborted),
+            (Problem::from(DbError::Locked), Code::Aborted),
         ];
         for (problem, code) in table {
             let reason = problem.reason();

@@ -13,16 +13,16 @@ use bursar_time::{Clock, Timestamp};
 
 use super::job::{Answer, Job, Refused};
 use super::known::Known;
-use super::load::{load, load_replays};
+use super::load::{Loaded, Portion, load, load_replays, portion};
 use super::rules::RulesHandle;
-use crate::domain::{Account, AccountState, Outcome, Refusal, RequestKey, Rules, decide};
+use crate::domain::{Account, AccountState, Actor, Command, Outcome, Refusal, Request, RequestKey, Rules, decide};
 use crate::store::ledger;
 use crate::store::write::{self, Batch, Layout, Unsaved};
 
 /// What a batch came to.
 pub(super) struct Carried {
-    /// One answer for each job, in their order.
-    pub(super) answers: Vec<Answer>,
+    /// One answer for each job, in their order; `None`: its account has to be carried out apart.
+    pub(super) answers: Vec<Option<Answer>>,
     /// The accounts as the batch left them.
     pub(super) known: Vec<Known>,
 }
@@ -72,12 +72,38 @@ impl Batcher {
         self.attempt(jobs, Repetitions::LookedUp).await?.ok_or_else(unexpected_repetition)
     }
 
-    /// Carries the jobs out in a transaction that does more than this (a subscription and its
-    /// allowance begin together). The accounts stay locked until it ends.
-    pub(crate) async fn apply(&self, tx: &mut Tx, jobs: &[&Job]) -> Result<Vec<Answer>, DbError> {
+    /// Carries a job out in a transaction that does more than this (a subscription and its
+    /// allowance begin together). The account stays locked until it ends.
+    pub(crate) async fn apply(&self, tx: &mut Tx, job: &Job) -> Result<Answer, DbError> {
         let rules = self.rules.current();
-        let carried = carry_out(tx, self.layout, &self.clock, &rules, jobs, Repetitions::LookedUp).await?;
-        Ok(carried.ok_or_else(unexpected_repetition)?.answers)
+        while self.portion(tx, job.owner).await? {}
+        let carried = carry_out(tx, self.layout, &self.clock, &rules, &[job], Repetitions::LookedUp).await?;
+        let answer = carried.ok_or_else(unexpected_repetition)?.answers.pop().flatten();
+        Ok(answer.unwrap_or(Err(Refused::Unavailable)))
+    }
+
+    /// Books what is due in an account in portions, each in a transaction of its own, until what is left of it can be
+    /// booked in one.
+    pub(super) async fn catch_up(&self, owner: OwnerId) -> Result<(), DbError> {
+        loop {
+            let mut tx = self.db.begin().await?;
+            let more = self.portion(&mut tx, owner).await?;
+            tx.commit().await?;
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Books a portion of what is due in an account, if it is in arrears: as it would have been booked when the last of
+    /// it fell due.
+    async fn portion(&self, tx: &mut Tx, owner: OwnerId) -> Result<bool, DbError> {
+        let Some(portion) = portion(tx, &self.clock, &self.rules.current(), owner).await? else { return Ok(false) };
+        let Portion { mut state, stored, until } = portion;
+        let sweep = Request::unnamed(Command::Sweep);
+        decide(&mut state, &sweep, &Actor::Job, until).map_err(|refusal| DbError::corrupt(refusal.to_string()))?;
+        write(tx, self.layout, HashMap::from([(owner, state)]), HashMap::from([(owner, stored)])).await?;
+        Ok(true)
     }
 
     /// One transaction. `None` if a request that was refused turned out to be a repetition.
@@ -114,18 +140,20 @@ async fn carry_out(
     repetitions: Repetitions,
 ) -> Result<Option<Carried>, DbError> {
     let owners: Vec<OwnerId> = jobs.iter().map(|job| job.owner).collect::<BTreeSet<_>>().into_iter().collect();
-    let (mut states, now) = load(tx, clock, rules, &owners, jobs).await?;
+    let (Loaded { mut states, in_arrears }, now) = load(tx, clock, rules, &owners, jobs).await?;
     let stored: HashMap<OwnerId, Account> = states.iter().map(|(owner, state)| (*owner, *state.account())).collect();
     if repetitions == Repetitions::LookedUp {
         load_replays(tx, jobs, &mut states).await?;
     }
     let decided = jobs.iter().map(|job| match states.get_mut(&job.owner) {
-        Some(state) => decide_one(state, job, now),
-        None => Err(Refused::Failed),
+        Some(state) => Some(decide_one(state, job, now)),
+        None if in_arrears.contains(&job.owner) => None,
+        None => Some(Err(Refused::Failed)),
     });
-    let answers: Vec<Answer> = decided.collect();
+    let answers: Vec<Option<Answer>> = decided.collect();
     if repetitions == Repetitions::Unlikely {
-        let refused = refused_keys(jobs, &answers);
+        let decided = jobs.iter().zip(&answers).filter_map(|(job, answer)| Some((*job, answer.as_ref()?)));
+        let refused = refused_keys(decided);
         if !refused.is_empty() && !ledger::by_key(tx, &refused).await?.is_empty() {
             return Ok(None);
         }
@@ -148,14 +176,14 @@ pub(super) fn decide_one(state: &mut AccountState, job: &Job, now: Timestamp) ->
 /// The names of requests that booked nothing, so that the ledger's index had nothing to object to: those that the rules
 /// refused, and those that found a hold or lot to be as they want it. One that was carried out before is answered as it
 /// was then, and another one under its name is refused.
-pub(super) fn refused_keys(jobs: &[&Job], answers: &[Answer]) -> Vec<(OwnerId, RequestKey)> {
+pub(super) fn refused_keys<'a>(decided: impl Iterator<Item = (&'a Job, &'a Answer)>) -> Vec<(OwnerId, RequestKey)> {
     let booked_nothing = |answer: &Answer| match answer {
         Err(Refused::Rule(_)) => true,
         Ok(Outcome::Released(released)) => released.replayed,
         Ok(Outcome::Voided(voided)) => voided.replayed,
         _ => false,
     };
-    let looked_up = jobs.iter().zip(answers).filter(|(_, answer)| booked_nothing(answer));
+    let looked_up = decided.filter(|(_, answer)| booked_nothing(answer));
     looked_up.filter_map(|(job, _)| Some((job.owner, job.request.key()?))).collect()
 }
 

@@ -1,8 +1,13 @@
 //! What goes into a lane and what comes out of it.
 
-use bursar_id::OwnerId;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use bursar_id::OwnerId;
+use futures::future::join_all;
+use tokio::sync::oneshot;
+
+use super::places::Place;
 use crate::domain::{Actor, Outcome, Refusal, Request};
 
 /// One request to one account, and who makes it.
@@ -40,20 +45,55 @@ pub struct Overloaded;
 pub(super) struct Submission {
     pub(super) jobs: Vec<Job>,
     reply: oneshot::Sender<Vec<Answer>>,
-    /// Room in the queue, given back when the submission has been answered.
-    _room: OwnedSemaphorePermit,
+    /// Its places in the queue, given back when the submission has been answered. A part of another one has none.
+    place: Option<Arc<Place>>,
 }
 
 impl Submission {
     /// A submission and where its answers will come.
-    pub(super) fn new(jobs: Vec<Job>, room: OwnedSemaphorePermit) -> (Self, oneshot::Receiver<Vec<Answer>>) {
+    pub(super) fn new(jobs: Vec<Job>, place: Option<Arc<Place>>) -> (Self, oneshot::Receiver<Vec<Answer>>) {
         let (reply, answer) = oneshot::channel();
-        (Self { jobs, reply, _room: room }, answer)
+        (Self { jobs, reply, place }, answer)
+    }
+
+    /// Takes the jobs apart that have no answer yet: a submission for each owner of some, and what answers the caller as
+    /// soon as all of those are answered.
+    pub(super) fn scatter(
+        self,
+        mut answers: Vec<Option<Answer>>,
+    ) -> (BTreeMap<OwnerId, Self>, impl Future<Output = ()> + Send + use<>) {
+        let Self { jobs, reply, place } = self;
+        answers.resize_with(jobs.len(), || None);
+        let mut parts: BTreeMap<OwnerId, (Vec<usize>, Vec<Job>)> = BTreeMap::new();
+        for (number, job) in jobs.into_iter().enumerate().filter(|(number, _)| answers[*number].is_none()) {
+            let (numbers, jobs) = parts.entry(job.owner).or_default();
+            numbers.push(number);
+            jobs.push(job);
+        }
+        let (mut submissions, mut waits) = (BTreeMap::new(), Vec::new());
+        for (owner, (numbers, jobs)) in parts {
+            let (submission, answer) = Self::new(jobs, None);
+            submissions.insert(owner, submission);
+            waits.push(async move { (numbers, answer.await.unwrap_or_default()) });
+        }
+        let gathered = async move {
+            for (numbers, told) in join_all(waits).await {
+                numbers.into_iter().zip(told).for_each(|(number, answer)| answers[number] = Some(answer));
+            }
+            let _gone = reply.send(answers.into_iter().map(|it| it.unwrap_or(Err(Refused::Failed))).collect());
+            drop(place);
+        };
+        (submissions, gathered)
     }
 
     /// The owner of its first request: of all of them, where a transaction has one owner.
     pub(super) fn owner(&self) -> Option<OwnerId> {
         self.jobs.first().map(|job| job.owner)
+    }
+
+    /// Whether it has requests of other owners, too.
+    pub(super) fn is_mixed(&self) -> bool {
+        self.jobs.windows(2).any(|pair| pair[0].owner != pair[1].owner)
     }
 
     /// Tells the caller. One who has gone is told by the same request id when it asks again.

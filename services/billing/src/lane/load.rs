@@ -18,6 +18,17 @@ use crate::store::{accounts, details, holds, ledger, lots};
 
 type States = HashMap<OwnerId, AccountState>;
 
+/// How many holds lapse in one transaction at most.
+pub(super) const DUE_AT_ONCE: usize = 1_000;
+
+/// The accounts of a batch.
+#[derive(Default)]
+pub(super) struct Loaded {
+    pub(super) states: States,
+    /// Accounts in which more is due than one transaction books: nothing can be decided on them before that is booked.
+    pub(super) in_arrears: BTreeSet<OwnerId>,
+}
+
 /// Loads the accounts (opening the missing ones) and everything the jobs need. An account that
 /// contradicts itself is left out: nothing more may be booked on top of it.
 pub(super) async fn load(
@@ -26,9 +37,9 @@ pub(super) async fn load(
     rules: &Arc<Rules>,
     owners: &[OwnerId],
     jobs: &[&Job],
-) -> Result<(States, Timestamp), DbError> {
+) -> Result<(Loaded, Timestamp), DbError> {
     if owners.is_empty() {
-        return Ok((HashMap::new(), clock.now()));
+        return Ok((Loaded::default(), clock.now()));
     }
     let mut rows = accounts::lock(tx, owners).await?;
     if rows.len() < owners.len() {
@@ -48,12 +59,52 @@ pub(super) async fn load(
         }
     }
     load_members(tx, jobs, &mut states).await?;
-    load_overdue(tx, now, &mut states).await?;
+    let in_arrears = load_overdue(tx, now, &mut states, DUE_AT_ONCE).await?;
+    states.retain(|owner, _| !in_arrears.contains(owner));
     load_holds(tx, jobs, &mut states).await?;
     load_charges(tx, rules, jobs, &mut states).await?;
     let named = needed(jobs, |needs| needs.lot);
     load_missing_lots(tx, named.into_iter().collect(), &mut states).await?;
-    Ok((states, now))
+    Ok((Loaded { states, in_arrears }, now))
+}
+
+/// An account of which a portion of what is due is loaded.
+pub(super) struct Portion {
+    pub(super) state: AccountState,
+    /// Its row as it is stored.
+    pub(super) stored: Account,
+    /// Up to when everything that is due is loaded.
+    pub(super) until: Timestamp,
+}
+
+/// Locks an account in arrears and loads the first portion of what is due in it. `None` if one transaction books it all.
+pub(super) async fn portion(
+    tx: &mut Tx,
+    clock: &Clock,
+    rules: &Arc<Rules>,
+    owner: OwnerId,
+) -> Result<Option<Portion>, DbError> {
+    let Some((_, stored)) = accounts::lock(tx, &[owner]).await?.pop() else { return Ok(None) };
+    let now = clock.now();
+    let mut due = match stored.next_lapse {
+        Some(lapse) if lapse <= now => holds::overdue(tx, &[owner], now, DUE_AT_ONCE + 1).await?,
+        _ => return Ok(None),
+    };
+    let rest = due.split_off(DUE_AT_ONCE.min(due.len()));
+    let (Some((_, last)), Some((_, next))) = (due.last(), rest.first()) else { return Ok(None) };
+    let (until, next) = (last.deadline, next.deadline);
+    let live = lots::live(tx, &[owner]).await?.into_iter().map(|(_, lot)| lot).collect();
+    let state = AccountState::new(owner, stored, live, Arc::clone(rules)).map_err(damaged)?;
+    let mut states = HashMap::from([(owner, state)]);
+    keep_holds(tx, due, &mut states).await?;
+    Ok(states.remove(&owner).map(|mut state| {
+        state.load_next_lapse(Some(next));
+        Portion { state, stored, until }
+    }))
+}
+
+fn damaged(flaw: Inconsistent) -> DbError {
+    DbError::corrupt(flaw.to_string())
 }
 
 /// Opens the missing accounts for which something can be booked. One in which something is looked for that cannot be
@@ -121,22 +172,34 @@ pub(super) async fn load_replays(tx: &mut Tx, jobs: &[&Job], states: &mut States
     Ok(())
 }
 
-/// Holds past their deadlines, and when the next one lapses, of the accounts in which some may have.
-async fn load_overdue(tx: &mut Tx, now: Timestamp, states: &mut States) -> Result<(), DbError> {
+/// Holds past their deadlines, and when the next one lapses, of the accounts in which some may have. Of those for which
+/// there was no more room among `most`, not all are loaded: they are given back.
+async fn load_overdue(
+    tx: &mut Tx,
+    now: Timestamp,
+    states: &mut States,
+    most: usize,
+) -> Result<BTreeSet<OwnerId>, DbError> {
     let may = states.values().filter(|state| state.account().next_lapse.is_some_and(|lapse| lapse <= now));
-    let may: Vec<OwnerId> = may.map(AccountState::owner).collect();
+    let mut may: BTreeSet<OwnerId> = may.map(AccountState::owner).collect();
     if may.is_empty() {
-        return Ok(());
+        return Ok(BTreeSet::new());
     }
-    let overdue = holds::overdue(tx, &may, now).await?;
+    let mut overdue = holds::overdue(tx, &Vec::from_iter(may.iter().copied()), now, most + 1).await?;
+    let in_arrears = match overdue.get(most) {
+        Some((first_cut, _)) => may.split_off(first_cut),
+        None => BTreeSet::new(),
+    };
+    overdue.retain(|(owner, _)| !in_arrears.contains(owner));
     keep_holds(tx, overdue, states).await?;
+    let may = Vec::from_iter(may);
     let next = holds::next_deadlines(tx, &may, now).await?;
     for owner in may {
         if let Some(state) = states.get_mut(&owner) {
             state.load_next_lapse(next.get(&owner).copied());
         }
     }
-    Ok(())
+    Ok(in_arrears)
 }
 
 /// Holds that are named.
@@ -266,10 +329,9 @@ pub(crate) async fn view(
         return Ok(None);
     };
     let lots = lots::live(tx, &[owner]).await?.into_iter().map(|(_, lot)| lot).collect();
-    let damaged = |flaw: Inconsistent| DbError::corrupt(flaw.to_string());
     let state = AccountState::new(owner, account, lots, Arc::clone(rules)).map_err(damaged)?;
     let mut states = HashMap::from([(owner, state)]);
-    load_overdue(tx, now, &mut states).await?;
+    load_overdue(tx, now, &mut states, usize::MAX - 1).await?;
     Ok(states.remove(&owner).map(|mut state| {
         let sweep = Request::unnamed(Command::Sweep);
         if let Err(refusal) = decide(&mut state, &sweep, &Actor::Job, now) {

@@ -1,7 +1,7 @@
 //! What the lanes tell operators: how much a transaction carries, and whether deciding in memory pays.
 
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::{Histogram, Meter};
+use opentelemetry::metrics::{Histogram, Meter, UpDownCounter};
 
 /// How a transaction's requests were decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +28,7 @@ impl Decided {
 #[derive(Clone)]
 pub(super) struct Metrics {
     requests: Histogram<u64>,
+    apart: UpDownCounter<i64>,
 }
 
 impl Metrics {
@@ -38,7 +39,17 @@ impl Metrics {
             .with_description("How many requests shared a transaction, by where they were decided.")
             .with_boundaries(vec![1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0])
             .build();
-        Self { requests }
+        let apart = meter
+            .i64_up_down_counter("billing.lane.apart")
+            .with_unit("{account}")
+            .with_description("Accounts that are carried out apart from the others: much is due in them, or they failed.")
+            .build();
+        Self { requests, apart }
+    }
+
+    /// Counts accounts that are carried out apart.
+    pub(super) fn apart(&self, more: i64) {
+        self.apart.add(more, &[]);
     }
 
     /// Counts a transaction.

@@ -18,13 +18,17 @@
 //! | decide in memory (`warm`) | nothing | 0 | accounts remembered (`warm` in the settings), requests that need nothing else |
 //! | write what was decided | the batch's accounts, in the order of owners, within the one statement | 1 | `batch` requests |
 //! | an ordinary batch (`batch`): lock, load, decide, write, commit | the batch's accounts, until the commit | BEGIN, lock, live lots, one load for each kind of thing that something in it needs (about a dozen), write, COMMIT | `batch` requests |
-//! | one by one, after a batch failed as a whole | one account at a time | as an ordinary batch, each | the batch's requests, once |
+//! | halves, after a batch failed as a whole (`shared`) | the accounts of a part | as an ordinary batch, each | twice the accounts that fail, times how often a batch can be halved |
+//! | apart (`aside`): accounts in arrears, locked by somebody else, or failing | one account at a time, on other connections | as an ordinary batch; one more for each 1,000 holds that lapse | the account's own requests |
 //!
 //! | file | what it does |
 //! |---|---|
 //! | `job` | what goes in and what comes out |
-//! | `queue` | the bounded queues, and the way to them |
+//! | `queue`, `places` | the bounded queues, the way to them, and an owner's share of their places |
+//! | `turns` | whose request comes next |
 //! | `run` | the loop: take, decide what can be decided, begin the next transaction |
+//! | `shared` | a transaction, and who is to blame when it fails |
+//! | `aside` | accounts that are carried out apart from the others |
 //! | `batch`, `load` | an ordinary batch: load, decide, write |
 //! | `known`, `warm` | accounts remembered; decisions prepared on them, and whether they still count |
 //! | `rules` | the deployment's rules, replaced as a whole |
@@ -33,17 +37,21 @@
 //! What must not live here: rules about credits (they are in the domain; a lane knows what a request needs and what
 //! changes) and SQL (it is in the store).
 
+mod aside;
 mod batch;
 mod job;
 mod known;
 mod load;
 mod metrics;
+mod places;
 mod queue;
 mod rules;
 mod run;
+mod shared;
 #[cfg(test)]
 mod tests;
 mod thread;
+mod turns;
 mod warm;
 
 pub use batch::Batcher;

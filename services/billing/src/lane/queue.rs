@@ -9,13 +9,15 @@ use std::sync::Arc;
 
 use bursar_id::OwnerId;
 use opentelemetry::metrics::Meter;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
+use super::aside::Aside;
 use super::batch::Batcher;
 use super::job::{Answer, Job, Overloaded, Refused, Submission};
 use super::known::Warm;
 use super::metrics::Metrics;
+use super::places::{Place, Places};
 use super::run::{Lane, run_uncombined};
 use super::thread;
 
@@ -26,7 +28,8 @@ pub struct LaneSettings {
     pub lanes: usize,
     /// The most requests in one transaction. A single submission may exceed it: it is never split.
     pub batch: usize,
-    /// The most requests waiting over all lanes; one more is answered [`Overloaded`].
+    /// The most requests waiting over all lanes; one more is answered [`Overloaded`]. One owner's may be as many as
+    /// there are places left for everybody else.
     pub waiting: usize,
     /// Whether waiting requests share a transaction. Without it every submission runs in a
     /// transaction of its own beside the others: the baseline that `bursar bench` compares with.
@@ -49,7 +52,7 @@ type Part = (Vec<usize>, Vec<Job>);
 #[derive(Clone)]
 pub struct Lanes {
     to: Arc<[mpsc::UnboundedSender<Submission>]>,
-    room: Arc<Semaphore>,
+    places: Places,
     /// Whether requests of several owners may share a transaction.
     together: bool,
 }
@@ -66,15 +69,18 @@ impl Lanes {
         tasks: &TaskTracker,
     ) -> std::io::Result<Self> {
         let metrics = Metrics::new(meter);
+        let aside = Aside::new(batcher.clone(), metrics.clone(), tasks.clone());
         let count = settings.lanes.max(1);
         let mut lanes = Vec::with_capacity(count);
         for number in 0..count {
-            // Unbounded in itself; the semaphore bounds the requests in all the queues together.
+            // Unbounded in itself; the places bound the requests in all the queues together.
             let (sender, receiver) = mpsc::unbounded_channel();
             let (batcher, metrics) = (batcher.clone(), metrics.clone());
             if settings.combine {
+                let aside = aside.clone();
                 let lane = move |batcher| {
-                    Lane::new(batcher, Warm::new(settings.warm / count), metrics.clone(), settings.batch.max(1))
+                    let warm = Warm::new(settings.warm / count);
+                    Lane::new(batcher, warm, metrics.clone(), settings.batch.max(1), aside.clone())
                 };
                 thread::start(format!("lane {number}"), batcher, receiver, lane, tasks.token())?;
             } else {
@@ -82,14 +88,15 @@ impl Lanes {
             }
             lanes.push(sender);
         }
-        let room = Arc::new(Semaphore::new(settings.waiting.max(1)));
-        Ok(Self { to: lanes.into(), room, together: !batcher.is_distributed() })
+        let places = Places::new(settings.waiting);
+        Ok(Self { to: lanes.into(), places, together: !batcher.is_distributed() })
     }
 
     /// Carries out one request.
     pub async fn one(&self, job: Job) -> Result<Answer, Overloaded> {
-        let (lane, room) = (self.lane_of(job.owner), self.room_for(1)?);
-        let mut answers = self.enqueue(lane, vec![job], room).await;
+        let (lane, jobs) = (self.lane_of(job.owner), vec![job]);
+        let place = Arc::new(self.places.take(&jobs)?);
+        let mut answers = self.enqueue(lane, jobs, place).await;
         Ok(answers.pop().unwrap_or(Err(Refused::Failed)))
     }
 
@@ -97,27 +104,26 @@ impl Lanes {
     /// owner are decided in the order given. There is room for all of them, or none is queued.
     pub async fn many(&self, jobs: Vec<Job>) -> Result<Vec<Answer>, Overloaded> {
         let total = jobs.len();
-        let mut room = self.room_for(total)?;
+        let place = Arc::new(self.places.take(&jobs)?);
         if self.to.len() == 1 && self.together {
-            return Ok(self.enqueue(0, jobs, room).await);
+            return Ok(self.enqueue(0, jobs, place).await);
         }
         // A part for each lane; or for each owner, where a transaction has one.
         let mut parts: BTreeMap<(usize, Option<OwnerId>), Part> = BTreeMap::new();
-        for (place, job) in jobs.into_iter().enumerate() {
+        for (number, job) in jobs.into_iter().enumerate() {
             let lane = self.lane_of(job.owner);
             let part = parts.entry((lane, (!self.together).then_some(job.owner))).or_default();
-            part.0.push(place);
+            part.0.push(number);
             part.1.push(job);
         }
         let mut waits = Vec::new();
-        for ((lane, _), (places, jobs)) in parts {
-            let its_room = room.split(jobs.len()).ok_or(Overloaded)?;
-            waits.push((places, self.enqueue(lane, jobs, its_room)));
+        for ((lane, _), (numbers, jobs)) in parts {
+            waits.push((numbers, self.enqueue(lane, jobs, Arc::clone(&place))));
         }
         let mut answers: Vec<Answer> = (0..total).map(|_| Err(Refused::Failed)).collect();
-        for (places, wait) in waits {
-            for (place, answer) in places.into_iter().zip(wait.await) {
-                answers[place] = answer;
+        for (numbers, wait) in waits {
+            for (number, answer) in numbers.into_iter().zip(wait.await) {
+                answers[number] = answer;
             }
         }
         Ok(answers)
@@ -129,21 +135,15 @@ impl Lanes {
         usize::try_from(hasher.finish() % self.to.len() as u64).unwrap_or(0)
     }
 
-    /// Places for so many, if there are that many.
-    fn room_for(&self, count: usize) -> Result<OwnedSemaphorePermit, Overloaded> {
-        let permits = u32::try_from(count).map_err(|_| Overloaded)?;
-        Arc::clone(&self.room).try_acquire_many_owned(permits).map_err(|_| Overloaded)
-    }
-
     /// Queues the jobs and gives what waits for their answers.
     fn enqueue(
         &self,
         lane: usize,
         jobs: Vec<Job>,
-        room: OwnedSemaphorePermit,
+        place: Arc<Place>,
     ) -> impl Future<Output = Vec<Answer>> + use<> {
         let count = jobs.len();
-        let (submission, answer) = Submission::new(jobs, room);
+        let (submission, answer) = Submission::new(jobs, Some(place));
         // A closed lane drops the reply, and the wait below ends with failures.
         let _closed = self.to[lane].send(submission);
         async move { answer.await.unwrap_or_else(|_| (0..count).map(|_| Err(Refused::Failed)).collect()) }

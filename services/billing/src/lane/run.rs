@@ -6,26 +6,32 @@
 //! remembered), the next transaction is an ordinary batch of everything that waits
 //! ([`super::batch`]).
 
-use std::collections::VecDeque;
+use std::collections::BTreeSet;
 use std::future::poll_fn;
+use std::time::Duration;
 
-use bursar_db::DbError;
+use bursar_db::Db;
+use bursar_id::OwnerId;
 use futures::future::BoxFuture;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::task::TaskTracker;
 
+use super::aside::{Aside, alone};
 use super::batch::{Batcher, Carried};
-use super::job::{Answer, Job, Refused, Submission, all_jobs, answer};
+use super::job::{Job, Submission, all_jobs};
 use super::known::Warm;
 use super::metrics::{Decided, Metrics};
-use super::warm::{Decisions, Prepared, Written};
+use super::shared::{Ended, carry_out, write};
+use super::turns::Turns;
+use super::warm::Prepared;
+
+/// How long a transaction waits for a row that somebody else has locked. Then its account goes apart, and the others go on.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// A transaction that has ended, well or not.
 pub(super) struct Finished {
     submissions: Vec<Submission>,
-    /// The answers, and the accounts to remember.
-    carried: Carried,
-    decided: Decided,
+    ended: Ended,
 }
 
 /// One lane.
@@ -34,51 +40,59 @@ pub(super) struct Lane {
     warm: Warm,
     metrics: Metrics,
     limit: usize,
+    aside: Aside,
     /// Decided in memory, on top of what is under way.
     next: Prepared,
     /// What is not to be decided in memory.
     behind: Vec<Submission>,
     /// How many jobs `next` and `behind` have.
     waiting: usize,
-    /// Other owners' requests, where each transaction has one owner: in the order in which they came.
-    parked: VecDeque<Submission>,
+    /// Who else waits, and who of them comes next.
+    turns: Turns,
 }
 
 impl Lane {
     /// A lane that puts up to `limit` jobs in a transaction.
-    pub(super) fn new(batcher: Batcher, warm: Warm, metrics: Metrics, limit: usize) -> Self {
-        let (next, behind, parked) = (Prepared::default(), Vec::new(), VecDeque::new());
-        Self { batcher, warm, metrics, limit, next, behind, waiting: 0, parked }
+    pub(super) fn new(batcher: Batcher, warm: Warm, metrics: Metrics, limit: usize, aside: Aside) -> Self {
+        let (next, behind, turns) = (Prepared::default(), Vec::new(), Turns::default());
+        Self { batcher, warm, metrics, limit, aside, next, behind, waiting: 0, turns }
     }
 
-    /// Takes what waits in the queue, as far as there is room in the next transaction.
+    /// Takes what waits in the queue, and of all who wait as many as there is room for in the next transaction.
     fn take_all(&mut self, queue: &mut UnboundedReceiver<Submission>) {
-        while self.waiting + self.parked.len() < self.limit
-            && let Ok(next) = queue.try_recv()
+        while let Ok(next) = queue.try_recv() {
+            // Where there is room for everybody, nobody needs a turn.
+            if self.turns.is_empty() && self.waiting < self.limit && self.fits(next.owner()) {
+                self.take(next);
+            } else {
+                self.turns.push(next);
+            }
+        }
+        self.take_turns();
+    }
+
+    fn take_turns(&mut self) {
+        while self.waiting < self.limit
+            && let Some(owner) = self.one_owner().or_else(|| self.turns.next())
+            && let Some(next) = self.turns.pop(owner)
         {
             self.take(next);
         }
     }
 
-    /// Whether a submission can go into the next transaction: any can, unless a transaction has one owner.
-    fn fits(&self, submission: &Submission) -> bool {
-        let first = self.next.submissions().iter().chain(&self.behind).find_map(Submission::owner);
-        !self.batcher.is_distributed() || first.is_none() || first == submission.owner()
+    /// Whose requests alone can go into the next transaction, where each has one owner.
+    fn one_owner(&self) -> Option<OwnerId> {
+        let mut taken = self.next.submissions().iter().chain(&self.behind);
+        taken.find_map(Submission::owner).filter(|_| self.batcher.is_distributed())
     }
 
-    /// Takes the owner who has waited longest, with everything of theirs.
-    fn unpark(&mut self) {
-        for submission in std::mem::take(&mut self.parked) {
-            self.take(submission);
-        }
+    fn fits(&self, owner: Option<OwnerId>) -> bool {
+        self.one_owner().is_none_or(|one| Some(one) == owner)
     }
 
-    /// Takes a submission from the queue, and decides it if it can be.
+    /// Takes a submission, and decides it if it can be.
     pub(super) fn take(&mut self, submission: Submission) {
-        if !self.fits(&submission) {
-            self.parked.push_back(submission);
-            return;
-        }
+        let Some(submission) = self.without_those_apart(submission) else { return };
         self.waiting += submission.jobs.len();
         let (now, rules) = (self.batcher.clock.now(), self.batcher.rules.current());
         // Behind one that cannot be decided here everything waits for the same batch.
@@ -89,36 +103,78 @@ impl Lane {
         }
     }
 
+    /// Hands on what belongs to accounts that are carried out apart, so that the order of their requests stays; of a
+    /// submission with requests of others as well, those go their own way.
+    fn without_those_apart(&mut self, submission: Submission) -> Option<Submission> {
+        if self.aside.is_empty() || !submission.jobs.iter().any(|job| self.aside.has(job.owner)) {
+            return Some(submission);
+        }
+        if let Some(owner) = submission.owner().filter(|_| !submission.is_mixed()) {
+            self.aside.put(owner, submission, false);
+            return None;
+        }
+        let (parts, gathered) = submission.scatter(Vec::new());
+        self.aside.spawn(gathered);
+        for (owner, part) in parts {
+            if self.aside.has(owner) {
+                self.aside.put(owner, part, false);
+            } else {
+                self.turns.push(part);
+            }
+        }
+        None
+    }
+
     /// Begins the transaction of everything that waits.
     pub(super) fn begin(&mut self) -> BoxFuture<'static, Finished> {
         self.waiting = 0;
         let batcher = self.batcher.clone();
         if self.behind.is_empty() {
             let (submissions, decisions) = self.next.take(&mut self.warm);
-            return Box::pin(write(batcher, submissions, decisions));
+            return Box::pin(async move {
+                let ended = write(&batcher, &all_jobs(&submissions), decisions).await;
+                Finished { submissions, ended }
+            });
         }
         let mut submissions = self.next.undo();
         submissions.append(&mut self.behind);
+        self.forget(&submissions);
+        Box::pin(async move {
+            let ended = carry_out(&batcher, &all_jobs(&submissions)).await;
+            Finished { submissions, ended }
+        })
+    }
+
+    fn forget(&mut self, submissions: &[Submission]) {
         for job in submissions.iter().flat_map(|submission| &submission.jobs) {
             self.warm.forget(job.owner);
         }
-        Box::pin(carry_out(batcher, submissions))
     }
 
     /// Answers the callers and remembers how the transaction left its accounts.
     pub(super) fn end(&mut self, finished: Finished) {
-        let Finished { submissions, carried, decided } = finished;
-        self.metrics.record(carried.answers.len(), decided);
+        let Finished { submissions, ended: Ended { carried: Carried { answers, known }, failed, decided, .. } } = finished;
+        self.metrics.record(answers.len(), decided);
         // What was decided on top of it meanwhile rests on what did not come about.
         if decided == Decided::Again {
             let again = self.next.undo();
             self.behind.splice(..0, again);
-            for job in submissions.iter().flat_map(|submission| &submission.jobs) {
-                self.warm.forget(job.owner);
+            self.forget(&submissions);
+        }
+        let mut answers = answers.into_iter();
+        for submission in submissions {
+            let part: Vec<_> = answers.by_ref().take(submission.jobs.len()).collect();
+            if part.iter().all(Option::is_some) {
+                submission.answer(part.into_iter().flatten().collect());
+                continue;
+            }
+            let (apart, gathered) = submission.scatter(part);
+            self.aside.spawn(gathered);
+            for (owner, part) in apart {
+                self.aside.put(owner, part, failed.contains(&owner));
             }
         }
-        answer(submissions, carried.answers);
-        for known in carried.known {
+        for known in known {
             self.warm.keep(known);
         }
         self.decide_behind();
@@ -127,7 +183,8 @@ impl Lane {
     /// Decides what had to wait for the store, if all of it can be decided in memory now.
     fn decide_behind(&mut self) {
         let (now, rules) = (self.batcher.clock.now(), self.batcher.rules.current());
-        if self.behind.iter().all(|submission| self.next.can_decide(&submission.jobs, &self.warm, &rules, now)) {
+        let can_decide = |it: &Submission| self.next.can_decide(&it.jobs, &self.warm, &rules, now);
+        if !self.aside.is_empty() || self.behind.iter().all(can_decide) {
             for submission in std::mem::take(&mut self.behind) {
                 self.waiting -= submission.jobs.len();
                 self.take(submission);
@@ -152,17 +209,19 @@ impl Lane {
     }
 }
 
-/// Empties a lane's queue until nobody can send any more.
-pub(super) async fn run(queue: &mut UnboundedReceiver<Submission>, mut lane: Lane) {
+/// Empties a lane's queue until nobody can send any more. `home` is the store of the service, from which the lane has
+/// connections of its own.
+pub(super) async fn run(queue: &mut UnboundedReceiver<Submission>, mut lane: Lane, home: &Db) {
     loop {
+        lane.take_turns();
         if lane.waiting == 0 {
-            lane.unpark();
-        }
-        if lane.waiting == 0 {
-            let Some(first) = queue.recv().await else { return };
+            let Some(first) = queue.recv().await else { break };
             lane.take(first);
         }
         lane.take_all(queue);
+        if lane.waiting == 0 {
+            continue;
+        }
         let mut under_way = lane.begin();
         // Each time the database has answered a step and is busy with the next, what arrived meanwhile
         // is decided. The queue itself wakes nobody: that would cost more than the decision.
@@ -174,8 +233,24 @@ pub(super) async fn run(queue: &mut UnboundedReceiver<Submission>, mut lane: Lan
             progress
         })
         .await;
+        drop(under_way);
+        if finished.ended.lost {
+            reconnect(&mut lane, home);
+        }
         lane.end(finished);
     }
+    lane.batcher.db.close_dedicated().await;
+}
+
+/// Connections on which nobody answered any more are left to themselves, and others take their place.
+fn reconnect(lane: &mut Lane, home: &Db) {
+    let lost = std::mem::replace(&mut lane.batcher.db, connect(home));
+    tokio::spawn(async move { lost.close_dedicated().await });
+}
+
+/// Connections of a lane's own.
+pub(super) fn connect(home: &Db) -> Db {
+    home.dedicated(1, PATIENCE)
 }
 
 /// The baseline: every submission in a transaction of its own, side by side.
@@ -184,59 +259,20 @@ pub(super) async fn run_uncombined(mut queue: UnboundedReceiver<Submission>, bat
     while let Some(submission) = queue.recv().await {
         let batcher = batcher.clone();
         under_way.spawn(async move {
-            let Finished { submissions, carried, .. } = carry_out(batcher, vec![submission]).await;
-            answer(submissions, carried.answers);
+            let jobs: Vec<&Job> = submission.jobs.iter().collect();
+            let mut answers = carry_out(&batcher, &jobs).await.carried.answers;
+            let apart = |job: &&Job, answer: &Option<_>| answer.is_none().then_some(job.owner);
+            let apart: BTreeSet<OwnerId> = jobs.iter().zip(&answers).filter_map(|(job, it)| apart(job, it)).collect();
+            for owner in apart {
+                let theirs: Vec<usize> = (0..jobs.len()).filter(|it| jobs[*it].owner == owner).collect();
+                let again: Vec<&Job> = theirs.iter().map(|it| jobs[*it]).collect();
+                let told = alone(&batcher, owner, &again).await;
+                theirs.into_iter().zip(told).for_each(|(number, answer)| answers[number] = Some(answer));
+            }
+            drop(jobs);
+            submission.answer(answers.into_iter().flatten().collect());
         });
     }
     under_way.close();
     under_way.wait().await;
-}
-
-/// An ordinary batch.
-async fn carry_out(batcher: Batcher, submissions: Vec<Submission>) -> Finished {
-    let jobs = all_jobs(&submissions);
-    let carried = match batcher.run(&jobs).await {
-        Ok(carried) => carried,
-        Err(error) => one_by_one(&batcher, &jobs, &error).await,
-    };
-    // Its accounts were forgotten before, so nothing can have been decided on them.
-    Finished { submissions, carried, decided: Decided::Store }
-}
-
-/// A batch whose decisions are made.
-async fn write(batcher: Batcher, submissions: Vec<Submission>, decisions: Decisions) -> Finished {
-    let jobs = all_jobs(&submissions);
-    let (carried, decided) = match batcher.write(&jobs, decisions).await {
-        Ok(Written::AsDecided(answers)) => (Carried { answers, known: Vec::new() }, Decided::Memory),
-        Ok(Written::Redone(carried)) => (carried, Decided::Again),
-        Err(error) => (one_by_one(&batcher, &jobs, &error).await, Decided::Again),
-    };
-    Finished { submissions, carried, decided }
-}
-
-/// A transaction failed as a whole: tries each request once alone, so that one which cannot be
-/// written fails by itself. When the database cannot be reached there is nothing to try.
-async fn one_by_one(batcher: &Batcher, jobs: &[&Job], error: &DbError) -> Carried {
-    let unreachable = matches!(error, DbError::Unavailable(..));
-    tracing::warn!(requests = jobs.len(), %error, unreachable, "a batch failed");
-    let mut answers: Vec<Answer> = Vec::with_capacity(jobs.len());
-    for job in jobs {
-        if unreachable {
-            answers.push(Err(Refused::Unavailable));
-            continue;
-        }
-        answers.push(match batcher.run(&[job]).await {
-            Ok(mut carried) => carried.answers.pop().unwrap_or(Err(Refused::Failed)),
-            Err(DbError::Unavailable(..)) => Err(Refused::Unavailable),
-            Err(DbError::NewerFormat { what }) => {
-                tracing::warn!(owner = %job.owner, %what, "a request needs a newer program");
-                Err(Refused::NewerFormat)
-            }
-            Err(error) => {
-                tracing::error!(owner = %job.owner, %error, "a request failed by itself");
-                Err(Refused::Failed)
-            }
-        });
-    }
-    Carried { answers, known: Vec::new() }
 }

@@ -12,7 +12,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::batch::Batcher;
 use super::job::Submission;
-use super::run::{Lane, run};
+use super::run::{Lane, connect, run};
 
 /// Runs a lane on a new thread until its queue is closed; `alive` is dropped when it has ended. `lane`
 /// makes it, over a connection of its own.
@@ -30,11 +30,12 @@ pub(super) fn start(
     std::thread::Builder::new().name(name).spawn(move || {
         let _alive = alive;
         runtime.block_on(async {
-            // A connection belongs to the runtime that opened it.
-            let own = batcher.db.dedicated(1);
-            let batcher = Batcher { db: own.clone(), ..batcher };
-            whatever_happens(async || run(&mut queue, lane(batcher.clone())).await).await;
-            own.close_dedicated().await;
+            whatever_happens(async || {
+                // A connection belongs to the runtime that opened it.
+                let own = Batcher { db: connect(&batcher.db), ..batcher.clone() };
+                run(&mut queue, lane(own), &batcher.db).await;
+            })
+            .await;
         });
     })?;
     Ok(())

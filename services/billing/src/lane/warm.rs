@@ -108,7 +108,7 @@ pub(super) enum Written {
 impl Batcher {
     /// Writes what was decided in one transaction, or carries the same jobs out by an ordinary batch.
     pub(super) async fn write(&self, jobs: &[&Job], decisions: Decisions) -> Result<Written, DbError> {
-        let refused = refused_keys(jobs, &decisions.answers);
+        let refused = refused_keys(jobs.iter().copied().zip(&decisions.answers));
         match self.put(&refused, &decisions.batch()).await {
             Ok(true) => Ok(Written::AsDecided(decisions.answers)),
             Ok(false) => Ok(Written::Redone(self.run(jobs).await?)),

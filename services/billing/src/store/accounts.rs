@@ -1,6 +1,6 @@
 //! Accounts: one row per owner with its balances and the head of its ledger.
 
-use bursar_db::{DbError, Tx, on};
+use bursar_db::{Db, DbError, Tx, on};
 use bursar_id::OwnerId;
 use bursar_money::Credits;
 use bursar_time::Timestamp;
@@ -102,6 +102,18 @@ pub(crate) async fn find(tx: &mut Tx, owner: OwnerId) -> Result<Option<Account>,
     let row: Option<AccountRow> =
         on!(tx, c => sqlx::query_as(sql::READ_ACCOUNT).bind(keys::owner(owner)).fetch_optional(c).await?);
     Ok(row.map(AccountRow::read).transpose()?.map(|(_, account)| account))
+}
+
+/// Those of some accounts that somebody else has locked; on PostgreSQL.
+pub(crate) const LOCKED: &str = "WITH free AS MATERIALIZED (SELECT owner FROM accounts WHERE owner = ANY ($1::bytea[]) FOR UPDATE SKIP LOCKED)
+     SELECT owner FROM accounts WHERE owner = ANY ($1::bytea[]) AND owner NOT IN (SELECT owner FROM free)";
+
+/// Those of these accounts that somebody else has locked. Nobody can on SQLite, which has one writer.
+pub(crate) async fn locked(db: &Db, owners: &[OwnerId]) -> Result<Vec<OwnerId>, DbError> {
+    let Db::Postgres(pool) = db else { return Ok(Vec::new()) };
+    let rows: Vec<(Vec<u8>,)> =
+        sqlx::query_as(LOCKED).bind(keys::owners(owners)).fetch_all(pool).await?;
+    rows.iter().map(|(owner,)| keys::read_owner(owner)).collect()
 }
 
 /// Says that what is remembered of an account, if it is open, counts no more: something that its requests are decided

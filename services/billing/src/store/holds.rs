@@ -55,20 +55,27 @@ pub(super) fn labels(hold: &Hold) -> Option<String> {
     (!hold.labels.is_empty()).then(|| serde_json::to_string(hold.labels.as_map()).unwrap_or_default())
 }
 
-/// Open holds of these owners whose deadline is `now` or before.
-pub(crate) async fn overdue(tx: &mut Tx, owners: &[OwnerId], now: Timestamp) -> Result<Vec<(OwnerId, Hold)>, DbError> {
+/// Up to `limit` open holds of these owners whose deadline is `now` or before, in the order of owners and then of
+/// deadlines.
+pub(crate) async fn overdue(
+    tx: &mut Tx,
+    owners: &[OwnerId],
+    now: Timestamp,
+    limit: usize,
+) -> Result<Vec<(OwnerId, Hold)>, DbError> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     read(match tx {
         Tx::Sqlite(t) => {
             let overdue = sqlx::query_as(sql::OVERDUE_HOLDS.sqlite).bind(keys::owner_list(owners)).bind(now);
-            overdue.fetch_all(&mut **t).await?
+            overdue.bind(limit).fetch_all(&mut **t).await?
         }
         Tx::Postgres(t) if let [owner] = owners => {
             let overdue = sqlx::query_as(sql_one::OVERDUE_HOLDS).bind(keys::owner(*owner)).bind(now);
-            overdue.fetch_all(&mut **t).await?
+            overdue.bind(limit).fetch_all(&mut **t).await?
         }
         Tx::Postgres(t) => {
             let overdue = sqlx::query_as(sql::OVERDUE_HOLDS.postgres).bind(keys::owners(owners)).bind(now);
-            overdue.fetch_all(&mut **t).await?
+            overdue.bind(limit).fetch_all(&mut **t).await?
         }
     })
 }

@@ -186,9 +186,9 @@ macro_rules! hold_columns {
 /// Open holds of these owners whose deadline has come.
 pub(crate) const OVERDUE_HOLDS: Both = Both {
     sqlite: concat!("SELECT ", hold_columns!("h."), " FROM json_each($1) AS r
-             CROSS JOIN holds AS h ON h.owner = unhex(r.value) AND h.state = 'OPEN' AND h.deadline <= $2 ORDER BY h.owner, h.deadline, h.number"),
+             CROSS JOIN holds AS h ON h.owner = unhex(r.value) AND h.state = 'OPEN' AND h.deadline <= $2 ORDER BY h.owner, h.deadline, h.number LIMIT $3"),
     postgres: concat!("SELECT ", hold_columns!("h."), " FROM holds AS h
-              WHERE h.owner = ANY ($1::bytea[]) AND h.state = 'OPEN' AND h.deadline <= $2 ORDER BY h.owner, h.deadline, h.number"),
+              WHERE h.owner = ANY ($1::bytea[]) AND h.state = 'OPEN' AND h.deadline <= $2 ORDER BY h.owner, h.deadline, h.number LIMIT $3"),
 };
 
 /// An owner's open holds, oldest first, a page at a time.

@@ -44,7 +44,7 @@ pub(crate) const DETAILS_PAGES: &str = "SELECT owner, last_seq, page FROM entry_
 pub(crate) const OVERDUE_HOLDS: &str = concat!(
     "SELECT ",
     hold_columns!(""),
-    " FROM holds WHERE owner = $1 AND state = 'OPEN' AND deadline <= $2 ORDER BY deadline, number"
+    " FROM holds WHERE owner = $1 AND state = 'OPEN' AND deadline <= $2 ORDER BY deadline, number LIMIT $3"
 );
 
 /// Holds named by their numbers.

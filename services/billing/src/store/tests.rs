@@ -5,7 +5,7 @@ use bursar_testkit::{TestDb, engines};
 use sqlx::AssertSqlSafe;
 
 use super::sql::{self, Both};
-use super::{MIGRATIONS, catalogs, purchases, sql_write, subscriptions};
+use super::{MIGRATIONS, accounts, catalogs, purchases, sql_write, subscriptions};
 
 /// A statement in the words of the engines that it is for.
 struct Statement {
@@ -72,8 +72,9 @@ fn all() -> Vec<Statement> {
     let catalogs = catalogs::STATEMENTS.into_iter().map(same("catalogs.rs"));
     let batch = sql_write::WRITE_BATCH;
     let batch = Statement { file: "sql_write.rs", name: "WRITE_BATCH", sqlite: None, postgres: Some(batch) };
+    let locked = Statement { file: "accounts.rs", name: "LOCKED", sqlite: None, postgres: Some(accounts::LOCKED) };
     let writes = sqlite!(APPEND_ENTRIES KEEP_DETAILS SAVE_LOTS SAVE_HOLDS ADD_HOURS ADD_METERS SAVE_ACCOUNTS);
-    credits.into_iter().chain([batch]).chain(writes).chain(subscriptions).chain(purchases).chain(catalogs).collect()
+    credits.into_iter().chain([batch, locked]).chain(writes).chain(subscriptions).chain(purchases).chain(catalogs).collect()
 }
 
 #[test]

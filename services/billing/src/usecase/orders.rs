@@ -83,7 +83,7 @@ impl Till {
 
     /// Carries out one request on an account as part of a larger transaction.
     pub(super) async fn book(&self, tx: &mut Tx, job: &Job) -> Result<Outcome, Error> {
-        let answer = self.batcher.apply(tx, &[job]).await?.pop().ok_or(Error::Failed)?;
+        let answer = self.batcher.apply(tx, job).await?;
         Ok(answer?)
     }
 }

@@ -125,9 +125,9 @@ impl Shop {
         });
         let job = Job { owner, actor: Actor::Job, request: Request::unnamed(command) };
         let mut tx = self.db.begin().await.unwrap();
-        let mut answers = self.subscriptions.till.batcher.apply(&mut tx, &[&job]).await.unwrap();
+        let answer = self.subscriptions.till.batcher.apply(&mut tx, &job).await.unwrap();
         tx.commit().await.unwrap();
-        answers.pop().unwrap().unwrap();
+        answer.unwrap();
     }
 
     /// What the owner can spend now.

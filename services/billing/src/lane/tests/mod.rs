@@ -1,7 +1,9 @@
 //! A lane step by step: what is decided in memory, what has to wait for the store, and what of it counts when somebody
 //! else was there first.
 
-use std::sync::Arc;
+mod apart;
+
+use std::time::Duration;
 
 use bursar_db::Db;
 use bursar_id::{Id, OwnerId, UserId};
@@ -10,14 +12,16 @@ use bursar_money::Credits;
 use bursar_testkit::{TestDb, at, credits, engines, id};
 use bursar_time::{Clock, Span, Timestamp};
 use futures::future::BoxFuture;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
+use tokio_util::task::TaskTracker;
 
-use super::batch::Batcher;
-use super::job::{Answer, Job, Refused, Submission};
-use super::known::Warm;
-use super::metrics::Metrics;
-use super::rules::RulesSource;
-use super::run::{Finished, Lane};
+use crate::lane::aside::Aside;
+use crate::lane::batch::Batcher;
+use crate::lane::job::{Answer, Job, Refused, Submission};
+use crate::lane::known::Warm;
+use crate::lane::metrics::Metrics;
+use crate::lane::rules::RulesSource;
+use crate::lane::run::{Finished, Lane, connect};
 use crate::domain::{
     Actor, Attribution, CaptureCommand, CatalogVersion, ChargeCommand, Command, Cost, GrantCommand, HoldCommand,
     Labels, LotSource, OperationKey, Origin, Outcome, RateCard, Refusal, Request, RequestName, Rules, Scope, Spender,
@@ -93,7 +97,9 @@ impl Bench {
         let metrics = Metrics::new(&opentelemetry::global::meter("test"));
         let rules = RulesSource::new(rules());
         let batcher = batcher(&db, &clock, &rules);
-        let lane = Lane::new(batcher, Warm::new(remembered), metrics, 1_000);
+        let aside = Aside::new(batcher.clone(), metrics.clone(), TaskTracker::new());
+        let batcher = Batcher { db: connect(&db), ..batcher };
+        let lane = Lane::new(batcher, Warm::new(remembered), metrics, 10_000, aside);
         Self { db, clock, rules, lane }
     }
 
@@ -109,8 +115,7 @@ impl Bench {
     }
 
     fn ask_for(&mut self, owner: OwnerId, request: Request) -> Reply {
-        let room = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-        let (submission, reply) = Submission::new(vec![Job { owner, actor: service(), request }], room);
+        let (submission, reply) = Submission::new(vec![Job { owner, actor: service(), request }], None);
         self.lane.take(submission);
         reply
     }
@@ -140,7 +145,7 @@ impl Bench {
     async fn elsewhere(&mut self, owner: OwnerId, command: Command) {
         let batcher = batcher(&self.db, &self.clock, &self.rules);
         let job = Job { owner, actor: service(), request: Request::unnamed(command) };
-        batcher.run(&[&job]).await.unwrap().answers.pop().unwrap().unwrap();
+        batcher.run(&[&job]).await.unwrap().answers.pop().unwrap().unwrap().unwrap();
     }
 
     /// What organization's event says of a user, as billing applies it.
@@ -174,6 +179,12 @@ fn owner(n: u64) -> OwnerId {
 
 fn told(mut reply: Reply) -> Answer {
     reply.try_recv().expect("an answer").pop().expect("one")
+}
+
+/// The same of an account that is carried out apart, as soon as it comes.
+async fn told_apart(reply: Reply) -> Answer {
+    let answers = tokio::time::timeout(Duration::from_secs(20), reply).await.expect("an answer in time");
+    answers.expect("an answer").pop().expect("one")
 }
 
 /// What was left right after a charge, and whether it was a repetition.
@@ -336,10 +347,10 @@ engines! {
         let under_way = bench.lane.begin();
         let on_top = bench.ask(ana, charge("1"));
         bench.settle_after(under_way).await;
-        assert_eq!(left(told(one)).0, credits("9"));
-        assert_eq!(told(bad), Err(Refused::Failed));
-        assert_eq!(left(told(two)).0, credits("7"));
-        assert_eq!(left(told(on_top)).0, credits("6"));
+        assert_eq!(left(told_apart(one).await).0, credits("9"));
+        assert_eq!(told_apart(bad).await, Err(Refused::Failed));
+        assert_eq!(left(told_apart(two).await).0, credits("7"));
+        assert_eq!(left(told_apart(on_top).await).0, credits("6"));
         bench.assert_sound(ana, "6").await;
     }
 

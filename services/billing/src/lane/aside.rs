@@ -1,0 +1,193 @@
+//! Accounts that are carried out apart from the others.
+//!
+//! A lane's transaction is shared, so what one account can make of it is bounded: at most [`DUE_AT_ONCE`] holds lapse in
+//! it, and an account that makes it fail, or whose row somebody keeps locked, is not taken into it again. The requests of
+//! such an account wait here, in their order, each owner's on a task of its own with connections of its own, and everybody
+//! else goes on. An account comes back as soon as nothing of it waits; one that failed stays for a while first.
+//!
+//! [`DUE_AT_ONCE`]: super::load::DUE_AT_ONCE
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bursar_db::DbError;
+use bursar_id::OwnerId;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio_util::task::TaskTracker;
+
+use super::batch::Batcher;
+use super::job::{Answer, Job, Refused, Submission, all_jobs, answer};
+use super::metrics::Metrics;
+
+/// How long an account whose requests failed is kept apart after the last of them.
+const COOL_DOWN: Duration = Duration::from_secs(10);
+
+/// The most submissions that are taken at a time.
+const AT_ONCE: usize = 256;
+
+/// Who waits apart. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Aside(Arc<Inner>);
+
+struct Inner {
+    batcher: Batcher,
+    metrics: Metrics,
+    /// Where the tasks run: on the service's runtime, whose connections the batcher has.
+    runtime: Handle,
+    tasks: TaskTracker,
+    queues: Mutex<HashMap<OwnerId, UnboundedSender<Submission>>>,
+    /// How many of them there are: looked at for each request, so without a lock.
+    count: AtomicUsize,
+}
+
+impl Aside {
+    /// Nobody waits yet. To be called on the runtime to which the batcher's connections belong.
+    pub(super) fn new(batcher: Batcher, metrics: Metrics, tasks: TaskTracker) -> Self {
+        let (queues, count) = (Mutex::default(), AtomicUsize::new(0));
+        Self(Arc::new(Inner { batcher, metrics, runtime: Handle::current(), tasks, queues, count }))
+    }
+
+    /// Whether anybody waits apart.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.count.load(Ordering::Acquire) == 0
+    }
+
+    /// Whether this owner's requests wait apart.
+    pub(super) fn has(&self, owner: OwnerId) -> bool {
+        !self.is_empty() && self.0.queues().contains_key(&owner)
+    }
+
+    /// Has the requests of one owner carried out apart, behind those that wait there already. `failed`: because they made a
+    /// shared transaction fail.
+    pub(super) fn put(&self, owner: OwnerId, submission: Submission, failed: bool) {
+        let mut queues = self.0.queues();
+        match queues.entry(owner) {
+            Entry::Occupied(entry) => drop(entry.get().send(submission)),
+            Entry::Vacant(entry) => {
+                let (sender, receiver) = unbounded_channel();
+                drop(sender.send(submission));
+                entry.insert(sender);
+                self.0.count.fetch_add(1, Ordering::Release);
+                self.0.metrics.apart(1);
+                let seat = Seat { inner: Arc::clone(&self.0), owner };
+                self.0.tasks.spawn_on(work(seat, receiver, failed), &self.0.runtime);
+            }
+        }
+    }
+
+    /// Sees that somebody is answered.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.0.tasks.spawn_on(task, &self.0.runtime);
+    }
+}
+
+impl Inner {
+    fn queues(&self) -> MutexGuard<'_, HashMap<OwnerId, UnboundedSender<Submission>>> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An owner's seat among those who wait apart; empty again when it is dropped, also by a panic: those whose requests
+/// were in it are then told that they failed.
+struct Seat {
+    inner: Arc<Inner>,
+    owner: OwnerId,
+}
+
+impl Seat {
+    /// Gives the seat up unless something has come meanwhile, which is what is given back.
+    fn leave(&self, queue: &mut UnboundedReceiver<Submission>) -> Option<Submission> {
+        let mut queues = self.inner.queues();
+        let more = queue.try_recv().ok();
+        if more.is_none() {
+            queues.remove(&self.owner);
+        }
+        more
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.inner.queues().remove(&self.owner);
+        self.inner.count.fetch_sub(1, Ordering::Release);
+        self.inner.metrics.apart(-1);
+    }
+}
+
+async fn work(seat: Seat, mut queue: UnboundedReceiver<Submission>, mut failed: bool) {
+    let batcher = &seat.inner.batcher;
+    let mut next = queue.try_recv().ok();
+    loop {
+        let Some(first) = next.take() else {
+            if failed && let Ok(more) = tokio::time::timeout(COOL_DOWN, queue.recv()).await {
+                next = more;
+            } else {
+                next = seat.leave(&mut queue);
+            }
+            if next.is_none() {
+                return;
+            }
+            continue;
+        };
+        let mut submissions = vec![first];
+        while submissions.len() < AT_ONCE
+            && let Ok(more) = queue.try_recv()
+        {
+            submissions.push(more);
+        }
+        let jobs = all_jobs(&submissions);
+        let answers = alone(batcher, seat.owner, &jobs).await;
+        failed = answers.iter().any(|it| matches!(it, Err(Refused::Failed | Refused::Unavailable)));
+        answer(submissions, answers);
+        next = queue.try_recv().ok();
+    }
+}
+
+/// Carries out requests of one owner: what is due is booked in portions before, and if they fail together, each is tried
+/// by itself.
+pub(super) async fn alone(batcher: &Batcher, owner: OwnerId, jobs: &[&Job]) -> Vec<Answer> {
+    if let Err(error) = batcher.catch_up(owner).await {
+        return vec![Err(refused(owner, error)); jobs.len()];
+    }
+    let error = match batcher.run(jobs).await {
+        Ok(carried) => return carried.answers.into_iter().map(|it| it.unwrap_or(Err(Refused::Unavailable))).collect(),
+        Err(error) => error,
+    };
+    tracing::warn!(%owner, requests = jobs.len(), %error, "a batch failed");
+    if let [_] = jobs {
+        return vec![Err(refused(owner, error))];
+    }
+    let unreachable = matches!(error, DbError::Unavailable(_));
+    let mut answers = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        // When the database cannot be reached there is nothing to try.
+        answers.push(if unreachable { Err(Refused::Unavailable) } else { by_itself(batcher, job).await });
+    }
+    answers
+}
+
+async fn by_itself(batcher: &Batcher, job: &Job) -> Answer {
+    match batcher.run(&[job]).await {
+        Ok(mut carried) => carried.answers.pop().flatten().unwrap_or(Err(Refused::Unavailable)),
+        Err(error) => Err(refused(job.owner, error)),
+    }
+}
+
+/// What the caller of a request that failed is told.
+fn refused(owner: OwnerId, error: DbError) -> Refused {
+    match error {
+        DbError::Unavailable(_) | DbError::TimedOut | DbError::Locked => Refused::Unavailable,
+        DbError::NewerFormat { what } => {
+            tracing::warn!(%owner, %what, "a request needs a newer program");
+            Refused::NewerFormat
+        }
+        error => {
+            tracing::error!(%owner, %error, "a request failed by itself");
+            Refused::Failed
+        }
+    }
+}

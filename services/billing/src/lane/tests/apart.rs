@@ -1,0 +1,138 @@
+//! What one account can make of a shared transaction: it is bounded, and when it fails, the others go on.
+
+use bursar_db::{Engine, on};
+use bursar_id::OwnerId;
+use bursar_testkit::{credits, engines};
+use bursar_time::Span;
+
+use super::{Bench, Reply, charge, grant, hold, left, owner, told, told_apart};
+use crate::domain::{Command, Outcome};
+use crate::lane::job::{Job, Refused, Submission};
+use crate::lane::load::DUE_AT_ONCE;
+use crate::store::{accounts, holds};
+
+impl Bench {
+    /// Somebody changes the terms of an owner's one lot by hand.
+    async fn damage_lot(&self, owner: OwnerId, terms: Vec<u8>) {
+        let sql = "UPDATE lots SET terms = $2 WHERE owner = $1";
+        let mut tx = self.db.begin().await.unwrap();
+        let changed = async {
+            let bytes = owner.to_bytes().to_vec();
+            Ok::<_, bursar_db::DbError>(on!(&mut tx, c => sqlx::query(sql).bind(bytes).bind(terms).execute(c).await?.rows_affected()))
+        };
+        assert_eq!(changed.await.unwrap(), 1, "{sql}");
+        tx.commit().await.unwrap();
+    }
+
+    /// Requests of several owners in one call.
+    fn ask_together(&mut self, asked: Vec<(OwnerId, Command)>) -> Reply {
+        let job = |(owner, command)| Job { owner, actor: super::service(), request: super::Request::unnamed(command) };
+        let (submission, reply) = Submission::new(asked.into_iter().map(job).collect(), None);
+        self.lane.take(submission);
+        reply
+    }
+}
+
+engines! {
+    async fn what_is_due_in_one_account_is_booked_in_portions_while_others_go_on(db: TestDb) {
+        let (mut bench, ana, ben) = (Bench::over(&db, 16).await, owner(1), owner(2));
+        bench.answer(ana, grant("10000")).await.unwrap();
+        bench.answer(ben, grant("10")).await.unwrap();
+        let many = DUE_AT_ONCE * 2 + 500;
+        let placed: Vec<Reply> = (0..many).map(|n| bench.ask(ana, hold("1", 60 + n as u64 % 7))).collect();
+        bench.settle().await;
+        assert!(placed.into_iter().all(|reply| told(reply).is_ok()));
+        bench.answer(ana, hold("1", 3_600)).await.unwrap();
+
+        bench.clock.advance(Span::from_secs(120)).unwrap();
+        let (hers, his) = (bench.ask(ana, charge("10000")), bench.ask(ben, charge("1")));
+        let both = bench.ask_together(vec![(ana, charge("1")), (ben, charge("1"))]);
+        let under_way = bench.lane.begin();
+        bench.settle_after(under_way).await;
+        assert_eq!(left(told(his)).0, credits("9"), "at once");
+        // One is still reserved, so that all the others must have lapsed before.
+        let missing = told_apart(hers).await;
+        assert!(matches!(missing, Err(Refused::Rule(crate::domain::Refusal::InsufficientCredits { available, .. })) if available == credits("9999")));
+        let both = tokio::time::timeout(std::time::Duration::from_secs(20), both).await.unwrap().unwrap();
+        let lefts = both.into_iter().map(|answer| left(answer).0).collect::<Vec<_>>();
+        assert_eq!(lefts, [credits("9998"), credits("8")], "each in its place");
+        let open = holds::open(&mut bench.db.read().await.unwrap(), ana, (super::Timestamp::MIN, 0), 10).await.unwrap();
+        assert_eq!(open.len(), 1);
+        bench.assert_sound(ana, "9998").await;
+        bench.assert_sound(ben, "8").await;
+    }
+
+    async fn what_lapsed_long_ago_is_booked_as_it_fell_due(db: TestDb) {
+        let (mut bench, ana) = (Bench::over(&db, 16).await, owner(1));
+        bench.answer(ana, grant("5000")).await.unwrap();
+        let many = DUE_AT_ONCE + 10; // entry 1 is the grant, then the holds
+        let placed: Vec<Reply> = (0..many).map(|n| bench.ask(ana, hold("1", 60 + n as u64))).collect();
+        bench.settle().await;
+        let deadlines: Vec<_> = placed.into_iter().map(|reply| match told(reply) {
+            Ok(Outcome::Held(held)) => held.hold.deadline,
+            other => panic!("{other:?}"),
+        }).collect();
+        bench.clock.advance(Span::from_hours(2)).unwrap();
+        let late = bench.ask(ana, charge("5000"));
+        bench.settle().await;
+        assert_eq!(left(told_apart(late).await).0, credits("0"));
+        let mut tx = bench.db.read().await.unwrap();
+        let rows = crate::store::ledger::after(&mut tx, ana, 1 + i64::try_from(many).unwrap(), 2_000).await.unwrap();
+        let times: Vec<_> = rows.iter().take(many).map(|row| row.at).collect();
+        assert_eq!(times, deadlines.iter().map(|it| it.as_micros()).collect::<Vec<_>>());
+        drop(tx);
+        bench.assert_sound(ana, "0").await;
+    }
+
+    async fn an_account_that_cannot_be_read_fails_alone(db: TestDb) {
+        let (mut bench, ana) = (Bench::over(&db, 0).await, owner(1));
+        let others: Vec<OwnerId> = (2..40).map(owner).collect();
+        for owner in [vec![ana], others.clone()].concat() {
+            bench.answer(owner, grant("10")).await.unwrap();
+        }
+        bench.damage_lot(ana, vec![0]).await;
+        for round in 1..=2 {
+            let hers = bench.ask(ana, charge("1"));
+            let theirs: Vec<Reply> = others.iter().map(|other| bench.ask(*other, charge("1"))).collect();
+            bench.settle().await;
+            for reply in theirs {
+                assert_eq!(left(told(reply)).0, credits(&(10 - round).to_string()));
+            }
+            assert_eq!(told_apart(hers).await, Err(Refused::Failed));
+        }
+    }
+
+    async fn what_a_later_program_wrote_keeps_nobody_else_waiting(db: TestDb) {
+        let (mut bench, ana, ben) = (Bench::over(&db, 0).await, owner(1), owner(2));
+        for owner in [ana, ben] {
+            bench.answer(owner, grant("10")).await.unwrap();
+        }
+        bench.damage_lot(ana, vec![2]).await;
+        let (hers, his) = (bench.ask(ana, charge("1")), bench.ask(ben, charge("1")));
+        bench.settle().await;
+        assert_eq!(left(told(his)).0, credits("9"));
+        assert_eq!(told_apart(hers).await, Err(Refused::NewerFormat));
+    }
+
+    async fn a_row_that_somebody_keeps_locked_keeps_nobody_else_waiting(db: TestDb) {
+        let (mut bench, ana) = (Bench::over(&db, 16).await, owner(1));
+        if bench.db.engine() == Engine::Sqlite {
+            return; // It has one writer and no locks of rows.
+        }
+        let others: Vec<OwnerId> = (2..30).map(owner).collect();
+        for owner in [vec![ana], others.clone()].concat() {
+            bench.answer(owner, grant("10")).await.unwrap();
+        }
+        let mut keeper = bench.db.begin().await.unwrap();
+        accounts::lock(&mut keeper, &[ana]).await.unwrap();
+        let hers = bench.ask(ana, charge("1"));
+        let theirs: Vec<Reply> = others.iter().map(|other| bench.ask(*other, charge("1"))).collect();
+        bench.settle().await;
+        assert!(theirs.into_iter().all(|reply| left(told(reply)).0 == credits("9")));
+        let again = bench.ask(ana, charge("2"));
+        keeper.rollback().await.unwrap();
+        assert_eq!(left(told_apart(hers).await).0, credits("9"), "as soon as it can be");
+        assert_eq!(left(told_apart(again).await).0, credits("7"), "behind the first");
+        bench.assert_sound(ana, "7").await;
+    }
+}

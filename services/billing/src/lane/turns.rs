@@ -1,0 +1,115 @@
+//! Whose request comes next, among those that wait.
+//!
+//! The owners take turns, each turn as long as the work that it was given to: whoever sends a thousand requests at once
+//! waits as long for the second thousand as everybody else takes for theirs. This is start-time fair queueing (Goyal, Vin
+//! and Cheng, 1996) with requests as the unit; within an owner the order is the order of arrival.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+
+use bursar_id::OwnerId;
+
+use super::job::Submission;
+
+/// What one owner waits with, and when its next turn begins.
+struct Queue {
+    turn: u64,
+    waiting: VecDeque<Submission>,
+}
+
+/// Submissions that wait, by the owner of their first request.
+#[derive(Default)]
+pub(super) struct Turns {
+    of: HashMap<OwnerId, Queue>,
+    order: BTreeSet<(u64, OwnerId)>,
+    /// When the turn that was given last began, in requests carried out.
+    now: u64,
+}
+
+impl Turns {
+    /// Whether nobody waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.of.is_empty()
+    }
+
+    /// Adds a submission behind what its owner waits with. One without requests waits for nothing.
+    pub(super) fn push(&mut self, submission: Submission) {
+        let Some(owner) = submission.owner() else { return };
+        if let Some(queue) = self.of.get_mut(&owner) {
+            queue.waiting.push_back(submission);
+            return;
+        }
+        self.order.insert((self.now, owner));
+        self.of.insert(owner, Queue { turn: self.now, waiting: VecDeque::from([submission]) });
+    }
+
+    /// Whose turn is next.
+    pub(super) fn next(&self) -> Option<OwnerId> {
+        self.order.first().map(|(_, owner)| *owner)
+    }
+
+    /// Takes the first submission that `owner` waits with.
+    pub(super) fn pop(&mut self, owner: OwnerId) -> Option<Submission> {
+        let queue = self.of.get_mut(&owner)?;
+        self.order.remove(&(queue.turn, owner));
+        self.now = self.now.max(queue.turn);
+        let submission = queue.waiting.pop_front();
+        let took = submission.as_ref().map_or(0, |it| it.jobs.len() as u64);
+        queue.turn = queue.turn.saturating_add(took);
+        if queue.waiting.is_empty() {
+            self.of.remove(&owner);
+        } else {
+            self.order.insert((queue.turn, owner));
+        }
+        submission
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bursar_testkit::id;
+
+    use super::*;
+    use crate::domain::{Actor, Command, Request};
+    use crate::lane::job::Job;
+
+    fn owner(number: u64) -> OwnerId {
+        OwnerId::User(id(number))
+    }
+
+    fn submission(of: u64, jobs: usize) -> Submission {
+        let job = Job { owner: owner(of), actor: Actor::Job, request: Request::unnamed(Command::Sweep) };
+        Submission::new(vec![job; jobs], None).0
+    }
+
+    /// In which order the owners have their turns, and with how many requests.
+    fn order(turns: &mut Turns) -> Vec<(OwnerId, usize)> {
+        let next = || {
+            let owner = turns.next()?;
+            Some((owner, turns.pop(owner)?.jobs.len()))
+        };
+        std::iter::from_fn(next).collect()
+    }
+
+    #[test]
+    fn owners_take_turns_by_how_much_they_ask() {
+        let mut turns = Turns::default();
+        (0..3).for_each(|_| turns.push(submission(1, 4)));
+        (0..5).for_each(|_| turns.push(submission(2, 1)));
+        turns.push(submission(3, 2));
+        let taken = order(&mut turns).into_iter().map(|(of, jobs)| (if of == owner(1) { 1 } else if of == owner(2) { 2 } else { 3 }, jobs));
+        let expected = [(1, 4), (2, 1), (3, 2), (2, 1), (2, 1), (2, 1), (1, 4), (2, 1), (1, 4)];
+        assert_eq!(taken.collect::<Vec<_>>(), expected);
+        assert!(turns.is_empty());
+    }
+
+    #[test]
+    fn a_newcomer_is_not_behind_those_who_have_waited_long() {
+        let mut turns = Turns::default();
+        (0..100).for_each(|_| turns.push(submission(1, 10)));
+        (0..10).for_each(|_| drop(turns.pop(owner(1))));
+        turns.push(submission(2, 1));
+        assert_eq!(turns.pop(owner(1)).map(|it| it.jobs.len()), Some(10));
+        assert_eq!(turns.next(), Some(owner(2)));
+        assert_eq!(order(&mut turns).len(), 90);
+    }
+}
