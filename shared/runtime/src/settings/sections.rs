@@ -143,7 +143,8 @@ pub struct BillingSettings {
     pub lanes: usize,
     /// Commands that one transaction may combine.
     pub batch_max: usize,
-    /// Commands that may wait over all workers; more are refused with `RESOURCE_EXHAUSTED`.
+    /// Commands that may wait over all workers; more are refused with `RESOURCE_EXHAUSTED`. One owner's may be as many
+    /// as there are places left for everybody else.
     pub queue_max: usize,
     /// Whether waiting commands share a transaction. Off, each has one of its own: only for comparison.
     pub combine: bool,
