@@ -105,6 +105,7 @@ impl From<Refused> for Error {
         match refused {
             Refused::Rule(Refusal::NotAMember) => Self::NotAMember,
             Refused::Rule(refusal) => Self::Refused(refusal),
+            Refused::RenewalDue(_) => Self::Refused(Refusal::RenewalDue),
             Refused::Unavailable => Self::Unavailable,
             Refused::NewerFormat => Self::NewerFormat,
             Refused::Failed => Self::Failed,

@@ -45,6 +45,7 @@ use payment::Payments;
 use store::{MIGRATIONS, installation};
 use usecase::access::Access;
 use usecase::accounts::AccountUseCases;
+use usecase::boundary::Renewing;
 use usecase::catalogs::{self, CatalogUseCases};
 use usecase::credits::CreditUseCases;
 use usecase::erasures::ErasureUseCases;
@@ -134,7 +135,7 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
     let parts = grpc::Parts {
         credits: CreditUseCases {
             access: access.clone(),
-            lanes: lanes.clone(),
+            lanes: Renewing::new(lanes.clone(), subscriptions.clone()),
             db: db.clone(),
             clock: env.clock.clone(),
             entropy: env.entropy.clone(),

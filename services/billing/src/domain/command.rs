@@ -207,6 +207,8 @@ pub struct Request {
     pub salt: Salt,
     /// What is asked.
     pub command: Command,
+    /// Whether the renewal that the account may be due for has been looked after: it is done, or cannot be done now.
+    pub renewal_settled: bool,
 }
 
 /// Which stored rows must be in the state before a request can be decided.
@@ -234,7 +236,7 @@ impl Needs {
 impl Request {
     /// A request with the fingerprint of its command.
     pub fn new(name: Option<RequestName>, salt: Salt, command: Command) -> Self {
-        Self { name, fingerprint: fingerprint(&command), spender: None, salt, command }
+        Self { name, fingerprint: fingerprint(&command), spender: None, salt, command, renewal_settled: false }
     }
 
     /// The program's own request without a name.
@@ -246,6 +248,21 @@ impl Request {
     #[must_use]
     pub fn for_member(self, spender: Option<Spender>) -> Self {
         Self { spender, ..self }
+    }
+
+    /// The same once the renewal that the account was due for has been looked after.
+    #[must_use]
+    pub fn with_renewal_settled(self) -> Self {
+        Self { renewal_settled: true, ..self }
+    }
+
+    /// Whether it takes credits: those of the month that has begun, if one has.
+    pub fn spends(&self) -> bool {
+        match &self.command {
+            Command::Charge(_) | Command::Hold(_) => true,
+            Command::Capture(command) => command.allow_excess,
+            _ => false,
+        }
     }
 
     /// The key of its name.

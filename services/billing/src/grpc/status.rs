@@ -96,6 +96,7 @@ fn refused(refusal: Refusal) -> Problem {
     match refusal {
         Refusal::NotAMember => Error::NotAMember.into(),
         Refusal::RequestIdReused => Problem::request_id_reused(),
+        Refusal::RenewalDue => Problem::unavailable("RENEWAL_DUE", said).with_retry_after(RETRY_SOON),
         Refusal::SpendingByServicesOnly => denied("SPENDING_BY_SERVICES_ONLY"),
         Refusal::RefundByServicesOnly => denied(reason::CALLER_NOT_ALLOWED),
         Refusal::HoldNotFound => Problem::not_found("hold"),
@@ -190,6 +191,7 @@ mod tests {
         let meter = || MeterName::parse("s").unwrap();
         let cases = [
             (rule(Refusal::NotAMember), PermissionDenied, "NOT_A_MEMBER"),
+            (rule(Refusal::RenewalDue), Code::Unavailable, "RENEWAL_DUE"),
             (rule(Refusal::SpendingByServicesOnly), PermissionDenied, "SPENDING_BY_SERVICES_ONLY"),
             (rule(Refusal::RefundByServicesOnly), PermissionDenied, "CALLER_NOT_ALLOWED"),
             (rule(Refusal::HoldNotYours), PermissionDenied, "HOLD_NOT_YOURS"),

@@ -169,6 +169,7 @@ pub(super) fn decide_one(state: &mut AccountState, job: &Job, now: Timestamp) ->
             tracing::error!(owner = %job.owner, %flaw, "an account contradicts itself");
             Refused::Failed
         }
+        Refusal::RenewalDue => Refused::RenewalDue(Box::new(job.clone())),
         refusal => Refused::Rule(refusal),
     })
 }
@@ -178,7 +179,7 @@ pub(super) fn decide_one(state: &mut AccountState, job: &Job, now: Timestamp) ->
 /// was then, and another one under its name is refused.
 pub(super) fn refused_keys<'a>(decided: impl Iterator<Item = (&'a Job, &'a Answer)>) -> Vec<(OwnerId, RequestKey)> {
     let booked_nothing = |answer: &Answer| match answer {
-        Err(Refused::Rule(_)) => true,
+        Err(Refused::Rule(_) | Refused::RenewalDue(_)) => true,
         Ok(Outcome::Released(released)) => released.replayed,
         Ok(Outcome::Voided(voided)) => voided.replayed,
         _ => false,

@@ -11,7 +11,7 @@ use super::places::Place;
 use crate::domain::{Actor, Outcome, Refusal, Request};
 
 /// One request to one account, and who makes it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
     /// Whose account.
     pub owner: OwnerId,
@@ -26,6 +26,8 @@ pub struct Job {
 pub enum Refused {
     /// The credit rules say no.
     Rule(Refusal),
+    /// The account's renewal comes first: this is the request, to be made again afterwards.
+    RenewalDue(Box<Job>),
     /// The database cannot be reached; whether the request took effect, its id will tell.
     Unavailable,
     /// Something of the account was written by a later program: it must be asked of that.

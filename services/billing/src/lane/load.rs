@@ -185,7 +185,7 @@ async fn load_overdue(
     if may.is_empty() {
         return Ok(BTreeSet::new());
     }
-    let mut overdue = holds::overdue(tx, &Vec::from_iter(may.iter().copied()), now, most + 1).await?;
+    let mut overdue = holds::overdue(tx, &may.iter().copied().collect::<Vec<_>>(), now, most + 1).await?;
     let in_arrears = match overdue.get(most) {
         Some((first_cut, _)) => may.split_off(first_cut),
         None => BTreeSet::new(),

@@ -42,7 +42,9 @@ impl Metrics {
         let apart = meter
             .i64_up_down_counter("billing.lane.apart")
             .with_unit("{account}")
-            .with_description("Accounts that are carried out apart from the others: much is due in them, or they failed.")
+            .with_description(
+                "Accounts that are carried out apart from the others: much is due in them, or they failed.",
+            )
             .build();
         Self { requests, apart }
     }

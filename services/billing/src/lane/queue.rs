@@ -136,12 +136,7 @@ impl Lanes {
     }
 
     /// Queues the jobs and gives what waits for their answers.
-    fn enqueue(
-        &self,
-        lane: usize,
-        jobs: Vec<Job>,
-        place: Arc<Place>,
-    ) -> impl Future<Output = Vec<Answer>> + use<> {
+    fn enqueue(&self, lane: usize, jobs: Vec<Job>, place: Arc<Place>) -> impl Future<Output = Vec<Answer>> + use<> {
         let count = jobs.len();
         let (submission, answer) = Submission::new(jobs, Some(place));
         // A closed lane drops the reply, and the wait below ends with failures.

@@ -153,7 +153,8 @@ impl Lane {
 
     /// Answers the callers and remembers how the transaction left its accounts.
     pub(super) fn end(&mut self, finished: Finished) {
-        let Finished { submissions, ended: Ended { carried: Carried { answers, known }, failed, decided, .. } } = finished;
+        let Finished { submissions, ended: Ended { carried: Carried { answers, known }, failed, decided, .. } } =
+            finished;
         self.metrics.record(answers.len(), decided);
         // What was decided on top of it meanwhile rests on what did not come about.
         if decided == Decided::Again {

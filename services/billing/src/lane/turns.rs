@@ -96,7 +96,18 @@ mod tests {
         (0..3).for_each(|_| turns.push(submission(1, 4)));
         (0..5).for_each(|_| turns.push(submission(2, 1)));
         turns.push(submission(3, 2));
-        let taken = order(&mut turns).into_iter().map(|(of, jobs)| (if of == owner(1) { 1 } else if of == owner(2) { 2 } else { 3 }, jobs));
+        let taken = order(&mut turns).into_iter().map(|(of, jobs)| {
+            (
+                if of == owner(1) {
+                    1
+                } else if of == owner(2) {
+                    2
+                } else {
+                    3
+                },
+                jobs,
+            )
+        });
         let expected = [(1, 4), (2, 1), (3, 2), (2, 1), (2, 1), (2, 1), (1, 4), (2, 1), (1, 4)];
         assert_eq!(taken.collect::<Vec<_>>(), expected);
         assert!(turns.is_empty());

@@ -105,15 +105,21 @@ pub(crate) async fn find(tx: &mut Tx, owner: OwnerId) -> Result<Option<Account>,
 }
 
 /// Those of some accounts that somebody else has locked; on PostgreSQL.
-pub(crate) const LOCKED: &str = "WITH free AS MATERIALIZED (SELECT owner FROM accounts WHERE owner = ANY ($1::bytea[]) FOR UPDATE SKIP LOCKED)
+pub(crate) const LOCKED: &str =
+    "WITH free AS MATERIALIZED (SELECT owner FROM accounts WHERE owner = ANY ($1::bytea[]) FOR UPDATE SKIP LOCKED)
      SELECT owner FROM accounts WHERE owner = ANY ($1::bytea[]) AND owner NOT IN (SELECT owner FROM free)";
 
 /// Those of these accounts that somebody else has locked. Nobody can on SQLite, which has one writer.
 pub(crate) async fn locked(db: &Db, owners: &[OwnerId]) -> Result<Vec<OwnerId>, DbError> {
     let Db::Postgres(pool) = db else { return Ok(Vec::new()) };
-    let rows: Vec<(Vec<u8>,)> =
-        sqlx::query_as(LOCKED).bind(keys::owners(owners)).fetch_all(pool).await?;
+    let rows: Vec<(Vec<u8>,)> = sqlx::query_as(LOCKED).bind(keys::owners(owners)).fetch_all(pool).await?;
     rows.iter().map(|(owner,)| keys::read_owner(owner)).collect()
+}
+
+/// Notes that nothing renews the account that seemed to be due at `now`: its subscription has ended, or grants nothing.
+pub(crate) async fn no_renewal(tx: &mut Tx, owner: OwnerId, now: Timestamp) -> Result<(), DbError> {
+    on!(tx, c => sqlx::query(sql::NO_RENEWAL).bind(keys::owner(owner)).bind(now).execute(c).await?.rows_affected());
+    Ok(())
 }
 
 /// Says that what is remembered of an account, if it is open, counts no more: something that its requests are decided

@@ -21,7 +21,7 @@ const TABLES: [(&str, &str); 9] = [
 ];
 
 /// The statements for one owner: those of `sql_one`, and those of `sql` that never were for more.
-const STATEMENTS: [(&str, &str); 38] = [
+const STATEMENTS: [(&str, &str); 39] = [
     ("OPEN_ACCOUNT", sql_one::OPEN_ACCOUNT),
     ("LOCK_ACCOUNT", sql_one::LOCK_ACCOUNT),
     ("LIVE_LOTS", sql_one::LIVE_LOTS),
@@ -41,6 +41,7 @@ const STATEMENTS: [(&str, &str); 38] = [
     ("ADD_METERS", sql_one::ADD_METERS),
     ("SAVE_ACCOUNT", sql_one::SAVE_ACCOUNT),
     ("READ_ACCOUNT", sql::READ_ACCOUNT),
+    ("NO_RENEWAL", sql::NO_RENEWAL),
     ("RAISE_TERMS", sql::RAISE_TERMS),
     ("LOTS_PAGE", sql::LOTS_PAGE),
     ("LOTS_AFTER", sql::LOTS_AFTER),

@@ -59,6 +59,10 @@ pub(crate) const DUE_ACCOUNTS: &str =
 /// Every account's owner in order, a page at a time (audit).
 pub(crate) const OWNERS_AFTER: &str = "SELECT owner FROM accounts WHERE owner > $1 ORDER BY owner LIMIT $2";
 
+/// Notes that nothing renews an account that seemed to be due at a time.
+pub(crate) const NO_RENEWAL: &str =
+    "UPDATE accounts SET renews_at = NULL, terms = terms + 1 WHERE owner = $1 AND renews_at <= $2";
+
 /// What is remembered of an account counts no more.
 pub(crate) const RAISE_TERMS: &str = "UPDATE accounts SET terms = terms + 1 WHERE owner = $1";
 

@@ -58,7 +58,7 @@ macro_rules! sqlite {
 
 fn all() -> Vec<Statement> {
     let credits = statements!(
-        OPEN_ACCOUNTS LOCK_ACCOUNTS READ_ACCOUNT DUE_ACCOUNTS OWNERS_AFTER RAISE_TERMS RAISE_ALL_TERMS
+        OPEN_ACCOUNTS LOCK_ACCOUNTS READ_ACCOUNT DUE_ACCOUNTS OWNERS_AFTER NO_RENEWAL RAISE_TERMS RAISE_ALL_TERMS
         LIVE_LOTS LOTS_NAMED LOTS_PAGE LOTS_AFTER ERASE_LOT_NOTES
         ENTRIES_BY_KEY ENTRIES_BY_SEQ LAST_REFUNDS ENTRIES_BEFORE ENTRIES_AFTER TIME_OF_ENTRY
         DETAILS_OF DETAILS_FROM REPLACE_DETAILS
@@ -74,7 +74,14 @@ fn all() -> Vec<Statement> {
     let batch = Statement { file: "sql_write.rs", name: "WRITE_BATCH", sqlite: None, postgres: Some(batch) };
     let locked = Statement { file: "accounts.rs", name: "LOCKED", sqlite: None, postgres: Some(accounts::LOCKED) };
     let writes = sqlite!(APPEND_ENTRIES KEEP_DETAILS SAVE_LOTS SAVE_HOLDS ADD_HOURS ADD_METERS SAVE_ACCOUNTS);
-    credits.into_iter().chain([batch, locked]).chain(writes).chain(subscriptions).chain(purchases).chain(catalogs).collect()
+    credits
+        .into_iter()
+        .chain([batch, locked])
+        .chain(writes)
+        .chain(subscriptions)
+        .chain(purchases)
+        .chain(catalogs)
+        .collect()
 }
 
 #[test]

@@ -9,20 +9,21 @@ use bursar_secret::Entropy;
 use bursar_time::{Clock, Timestamp};
 
 use super::access::{Access, Allowed};
+use super::boundary::Renewing;
 use crate::domain::{
     Attribution, CaptureCommand, Catalog, CatalogVersion, Charge, ChargeCommand, Charged, Command, GrantCommand,
     Granted, Held, Hold, HoldCommand, HoldState, Lot, MeterUse, ModelName, Outcome, Priced, RefundCommand, Refunded,
     Refusal, Released, Request, RequestName, VoidCommand, Voided,
 };
 use crate::error::Error;
-use crate::lane::{Answer, Job, Lanes, RulesHandle, charges};
+use crate::lane::{Answer, Job, RulesHandle, charges};
 use crate::store::{holds, ledger, lots};
 
 /// The operations on credits.
 #[derive(Clone)]
 pub(crate) struct CreditUseCases {
     pub(crate) access: Access,
-    pub(crate) lanes: Lanes,
+    pub(crate) lanes: Renewing,
     pub(crate) db: Db,
     pub(crate) clock: Clock,
     pub(crate) entropy: Entropy,

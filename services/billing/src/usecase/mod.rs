@@ -3,6 +3,7 @@
 pub(crate) mod access;
 pub(crate) mod accounts;
 pub(crate) mod audit;
+pub(crate) mod boundary;
 pub(crate) mod catalogs;
 pub(crate) mod credits;
 pub(crate) mod entries;

@@ -54,7 +54,10 @@ pub(crate) async fn round(subscriptions: &SubscriptionUseCases) -> Result<Round,
 }
 
 /// Renews one subscription month by month until it is not due any more.
-async fn catch_up(subscriptions: &SubscriptionUseCases, mut subscription: Subscription) -> Result<usize, Error> {
+pub(super) async fn catch_up(
+    subscriptions: &SubscriptionUseCases,
+    mut subscription: Subscription,
+) -> Result<usize, Error> {
     let mut steps = 0;
     while subscription.is_due(subscriptions.till.clock.now()) {
         let Some(next) = step(subscriptions, &subscription).await? else {

@@ -123,7 +123,7 @@ impl Shop {
             labels: Labels::default(),
             occurred_at: None,
         });
-        let job = Job { owner, actor: Actor::Job, request: Request::unnamed(command) };
+        let job = Job { owner, actor: Actor::Job, request: Request::unnamed(command).with_renewal_settled() };
         let mut tx = self.db.begin().await.unwrap();
         let answer = self.subscriptions.till.batcher.apply(&mut tx, &job).await.unwrap();
         tx.commit().await.unwrap();

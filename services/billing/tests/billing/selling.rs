@@ -6,10 +6,10 @@ use bursar_proto::billing::v1::{Feature, LotSource, PurchaseState, SubscriptionS
 use bursar_rpc::ServiceRole;
 use bursar_rpc::convert::to_timestamp;
 use bursar_testkit::{at, engines, id, refused};
-use bursar_time::Span;
+use bursar_time::{Span, Timestamp};
 use tonic::Code;
 
-use crate::words::{Under, lots_of};
+use crate::words::{Under, batch, lots_of, reserve, spend};
 use crate::world::World;
 
 fn subscribe(owner: OwnerId, plan: &str) -> pb::SubscribeRequest {
@@ -100,6 +100,53 @@ engines! {
         let bad = pb::SubscribeRequest { payment_method: "cash".into(), ..subscribe(ana.owner, "") };
         let bad = refused(ana.subscribe(bad.under(&"x".repeat(129))).await, Code::InvalidArgument, "INVALID_FIELDS");
         assert_eq!(bad.fields, ["payment_method", "plan_id", "request_id"]);
+        world.audit(ana.owner).await;
+    }
+
+    async fn whoever_spends_first_in_a_new_month_spends_of_its_allowance(db: TestDb) {
+        let world = World::on(db).await;
+        let (team, boss) = world.organization_with(1, "1").await;
+        boss.purchase_pack(buy(team, "starter")).await.unwrap();
+        boss.subscribe(subscribe(team, "business").under("s1")).await.unwrap();
+        for month in 1..=3 {
+            let get = pb::GetSubscriptionRequest { owner: team.to_string() };
+            let end = boss.get_subscription(get).await.unwrap().subscription.unwrap().current_period_end.unwrap();
+            let left = Timestamp::from_micros(end.seconds * 1_000_000).unwrap().since(world.now());
+            world.passes(left);
+            let first = crate::races::at_once((0..16_u64).map(|n| {
+                let (boss, one) = (boss.clone(), spend(team, "10").under(&format!("c{month}-{n}")));
+                async move {
+                    match n % 4 {
+                        0 => boss.batch_charge(batch([one])).await.map(drop),
+                        1 => boss.hold(reserve(team, "10")).await.map(drop),
+                        _ => boss.charge(one).await.map(drop),
+                    }
+                }
+            }))
+            .await;
+            assert!(first.iter().all(Result::is_ok), "{first:?}");
+            let lots = boss.list_lots(lots_of(team)).await.unwrap().lots;
+            let packs: Vec<_> = lots.iter().filter(|lot| lot.source() == LotSource::Pack).map(|lot| &*lot.remaining).collect();
+            assert_eq!(packs, ["300"], "month {month}: the pack was not touched");
+            let allowances = lots.iter().filter(|lot| lot.source() == LotSource::Allowance).count();
+            assert_eq!(allowances, month + 1);
+        }
+        world.audit(team).await;
+    }
+
+    async fn a_month_that_is_not_paid_ends_and_packs_pay(db: TestDb) {
+        let world = World::on(db).await;
+        let ana = world.person(1);
+        ana.purchase_pack(buy(ana.owner, "starter")).await.unwrap();
+        ana.subscribe(subscribe(ana.owner, "business")).await.unwrap();
+        world.by_hand("UPDATE subscriptions SET payment_method = 'sandbox_declined'").await.unwrap();
+        world.passes(Span::from_hours(24 * 32));
+        for n in 0..3 {
+            ana.charged(spend(ana.owner, "10").under(&format!("c{n}"))).await;
+        }
+        assert_eq!(world.available(ana.owner).await, "270");
+        let rows = world.by_hand("UPDATE accounts SET charged = charged WHERE renews_at IS NOT NULL").await.unwrap();
+        assert_eq!(rows, 0, "nobody has to look again");
         world.audit(ana.owner).await;
     }
 

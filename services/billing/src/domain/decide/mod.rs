@@ -45,6 +45,9 @@ pub fn decide(state: &mut AccountState, request: &Request, actor: &Actor, now: T
         return Ok(outcome);
     }
     belongs(state, request)?;
+    if state.account().renews_at.is_some_and(|renewal| renewal <= now) && request.spends() && !request.renewal_settled {
+        return Err(Refusal::RenewalDue);
+    }
     let by = By { request, actor, now };
     match &request.command {
         Command::Charge(command) => charge::charge(state, by, command),

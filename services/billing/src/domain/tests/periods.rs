@@ -25,7 +25,7 @@ impl Books {
     }
 
     fn run(&mut self, now: Timestamp, command: Command) -> Outcome {
-        self.0.run(&Request::unnamed(command), &service(1), now).unwrap()
+        self.0.run(&Request::unnamed(command).with_renewal_settled(), &service(1), now).unwrap()
     }
 
     fn charge(&mut self, now: Timestamp, amount: Credits) -> ChargeId {

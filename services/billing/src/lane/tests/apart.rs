@@ -18,7 +18,9 @@ impl Bench {
         let mut tx = self.db.begin().await.unwrap();
         let changed = async {
             let bytes = owner.to_bytes().to_vec();
-            Ok::<_, bursar_db::DbError>(on!(&mut tx, c => sqlx::query(sql).bind(bytes).bind(terms).execute(c).await?.rows_affected()))
+            Ok::<_, bursar_db::DbError>(
+                on!(&mut tx, c => sqlx::query(sql).bind(bytes).bind(terms).execute(c).await?.rows_affected()),
+            )
         };
         assert_eq!(changed.await.unwrap(), 1, "{sql}");
         tx.commit().await.unwrap();

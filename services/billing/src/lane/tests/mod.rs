@@ -15,6 +15,11 @@ use futures::future::BoxFuture;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
+use crate::domain::{
+    Actor, Attribution, CaptureCommand, CatalogVersion, ChargeCommand, Command, Cost, GrantCommand, HoldCommand,
+    Labels, LotSource, OperationKey, Origin, Outcome, RateCard, Refusal, Request, RequestName, Rules, Scope, Spender,
+    Spending,
+};
 use crate::lane::aside::Aside;
 use crate::lane::batch::Batcher;
 use crate::lane::job::{Answer, Job, Refused, Submission};
@@ -22,11 +27,6 @@ use crate::lane::known::Warm;
 use crate::lane::metrics::Metrics;
 use crate::lane::rules::RulesSource;
 use crate::lane::run::{Finished, Lane, connect};
-use crate::domain::{
-    Actor, Attribution, CaptureCommand, CatalogVersion, ChargeCommand, Command, Cost, GrantCommand, HoldCommand,
-    Labels, LotSource, OperationKey, Origin, Outcome, RateCard, Refusal, Request, RequestName, Rules, Scope, Spender,
-    Spending,
-};
 use crate::store::{MIGRATIONS, accounts, holds};
 use crate::usecase::audit;
 
