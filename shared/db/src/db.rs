@@ -6,6 +6,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 
+use crate::held::Held;
 use crate::url::Place;
 use crate::{DbError, Engine, Migrations, PoolOptions, StoreUrl, Tx};
 
@@ -44,7 +45,7 @@ impl Db {
     pub async fn begin(&self) -> Result<Tx, DbError> {
         match self {
             // Not a deferred BEGIN: a read that turns into a write fails with BUSY_SNAPSHOT whatever the timeout.
-            Self::Sqlite { write, .. } => Ok(Tx::Sqlite(write.begin_with("BEGIN IMMEDIATE").await?)),
+            Self::Sqlite { write, .. } => Ok(Tx::Sqlite(Held::begin(write, "BEGIN IMMEDIATE").await?)),
             Self::Postgres(pool) => begin_postgres(pool, "BEGIN").await,
         }
     }
@@ -52,16 +53,20 @@ impl Db {
     /// Begins a transaction that only reads and sees one snapshot throughout. Writing through it fails.
     pub async fn read(&self) -> Result<Tx, DbError> {
         match self {
-            Self::Sqlite { read, .. } => Ok(Tx::Sqlite(read.begin().await?)),
+            Self::Sqlite { read, .. } => Ok(Tx::Sqlite(Held::begin(read, "BEGIN").await?)),
             Self::Postgres(pool) => begin_postgres(pool, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await,
         }
     }
 
-    /// Asks the store for a sign of life.
+    /// Asks the store for a sign of life. On SQLite that is one of its file's disk as well: something is written, and the
+    /// same as before.
     pub async fn ping(&self) -> Result<(), DbError> {
-        let mut tx = self.read().await?;
-        crate::on!(&mut tx, c => sqlx::query("SELECT 1").execute(c).await?.rows_affected());
-        Ok(())
+        let (mut tx, sign) = match self {
+            Self::Sqlite { .. } => (self.begin().await?, "UPDATE outbox_head SET seq = seq WHERE one = 1"),
+            Self::Postgres(_) => (self.read().await?, "SELECT 1"),
+        };
+        crate::on!(&mut tx, c => sqlx::query(sign).execute(c).await?.rows_affected());
+        tx.commit().await
     }
 
     /// The same store for another runtime, on which this must be called: a connection can only be used on the
@@ -189,18 +194,11 @@ async fn open_postgres(connect: &PgConnectOptions, options: &PoolOptions) -> Res
 
 /// Begins on a connection that is alive: those the server closed while they were idle (it was restarted) are thrown
 /// away one after the other. A BEGIN that was never answered has no effect, so trying again is safe.
-///
-/// A task of its own sees it through when the caller gives up meanwhile, as callers who hang up do. Dropped half-way,
-/// BEGIN would take effect on a connection that goes back to the pool as idle, and the next transaction on it would be
-/// part of one that it knows nothing of.
 async fn begin_postgres(pool: &PgPool, statement: &'static str) -> Result<Tx, DbError> {
     let mut stale = 0;
     loop {
-        let pooled = pool.clone();
-        let begun = tokio::spawn(async move { pooled.begin_with(statement).await });
-        // The task ends without an answer only if the runtime does.
-        match begun.await.unwrap_or(Err(sqlx::Error::PoolClosed)) {
-            Ok(tx) => return Ok(Tx::Postgres(tx)),
+        match Held::begin(pool, statement).await {
+            Ok(held) => return Ok(Tx::Postgres(held)),
             Err(error) if stale < pool.options().get_max_connections() && was_closed(&error) => {
                 stale += 1;
             }

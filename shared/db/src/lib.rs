@@ -23,6 +23,7 @@
 pub mod audit;
 mod db;
 mod error;
+mod held;
 pub mod idempotency;
 mod migrations;
 mod options;
@@ -33,6 +34,7 @@ mod url;
 
 pub use db::Db;
 pub use error::{ConflictKind, DbError, exactly_one};
+pub use held::{Held, Speaks};
 pub use migrations::Migrations;
 pub use options::PoolOptions;
 pub use schema::Part;

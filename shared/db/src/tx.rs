@@ -1,16 +1,17 @@
 //! A transaction on either engine.
 
-use sqlx::{Postgres, Sqlite, Transaction};
+use sqlx::{Postgres, Sqlite};
 
+use crate::held::Held;
 use crate::{DbError, Engine};
 
 /// A transaction. Ends with [`Tx::commit`]; dropping it rolls it back.
 #[derive(Debug)]
 pub enum Tx {
     /// On SQLite: of the single writing connection, or of a reading one.
-    Sqlite(Transaction<'static, Sqlite>),
+    Sqlite(Held<Sqlite>),
     /// On PostgreSQL.
-    Postgres(Transaction<'static, Postgres>),
+    Postgres(Held<Postgres>),
 }
 
 impl Tx {
@@ -20,8 +21,8 @@ impl Tx {
     /// lost meanwhile ([`DbError::Unavailable`]) nobody knows whether it took effect: that is what request ids are for.
     pub async fn commit(self) -> Result<(), DbError> {
         match self {
-            Self::Sqlite(t) => t.commit().await,
-            Self::Postgres(t) => t.commit().await,
+            Self::Sqlite(t) => t.end("COMMIT").await,
+            Self::Postgres(t) => t.end("COMMIT").await,
         }
         .map_err(DbError::from)
     }
@@ -30,8 +31,8 @@ impl Tx {
     /// connection or the locks back.
     pub async fn rollback(self) -> Result<(), DbError> {
         match self {
-            Self::Sqlite(t) => t.rollback().await,
-            Self::Postgres(t) => t.rollback().await,
+            Self::Sqlite(t) => t.end("ROLLBACK").await,
+            Self::Postgres(t) => t.end("ROLLBACK").await,
         }
         .map_err(DbError::from)
     }

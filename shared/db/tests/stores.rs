@@ -209,6 +209,94 @@ bursar_testkit::engines! {
     }
 }
 
+/// How many pages the writing connection lets the file have.
+async fn room(db: &Db, pages: u32) {
+    let Db::Sqlite { write, .. } = db else { panic!("not SQLite") };
+    let limit = format!("PRAGMA max_page_count = {pages}");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(limit)).execute(write).await.expect("a limit");
+}
+
+async fn run(tx: &mut Tx, sql: &'static str) -> Result<(), DbError> {
+    bursar_db::on!(tx, c => sqlx::raw_sql(sql).execute(c).await?.rows_affected());
+    Ok(())
+}
+
+/// A COMMIT or a statement that the disk has no room for leaves nothing on its connection that the next one trips over.
+#[tokio::test]
+async fn a_full_disk_is_unavailable_and_forgotten_when_there_is_room_again() {
+    let at = bursar_testkit::sqlite::file();
+    let db = migrated(&at).await;
+    for round in 0..3 {
+        room(&db, 1).await;
+        let mut tx = db.begin().await.expect("begins");
+        let filled = run(&mut tx, "CREATE TABLE rubbish AS SELECT randomblob(1000000) AS it").await;
+        assert!(matches!(filled, Err(DbError::Unavailable(_))), "round {round}: {filled:?}");
+        // However the transaction ends.
+        match round {
+            0 => drop(tx),
+            1 => drop(tx.rollback().await),
+            _ => drop(tx.commit().await),
+        }
+        room(&db, 1_000_000).await;
+        let mut tx = db.begin().await.expect("begins again");
+        add_team(&mut tx, &format!("t{round}"), &format!("s{round}")).await.expect("there is room");
+        tx.commit().await.expect("commits");
+    }
+    db.ping().await.expect("alive");
+    assert_eq!(teams(&mut db.read().await.expect("begins")).await, 3);
+}
+
+/// The same where the disk itself is full, which SQLite notices when it commits. Where this may not mount a small file
+/// system it says so and passes.
+#[tokio::test]
+async fn a_commit_that_the_disk_has_no_room_for_is_forgotten_when_there_is_room_again() {
+    let place = tempfile::tempdir().expect("a directory");
+    let mounted =
+        std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"]).arg(place.path()).status();
+    if !mounted.is_ok_and(|status| status.success()) {
+        eprintln!("no small file system: only root may mount one");
+        return;
+    }
+    let _mounted = Unmount(place.path().to_owned());
+    let url: StoreUrl = format!("sqlite://{}/test.db", place.path().display()).parse().expect("parses");
+    let migrations = program(&[FIRST, SECOND]);
+    let db = Db::open(&url, &migrations, &PoolOptions::default()).await.expect("opens");
+    db.migrate(&migrations).await.expect("migrates");
+    let rubbish = place.path().join("rubbish");
+    for round in 0..3 {
+        // Until nothing more fits.
+        let full = std::fs::write(&rubbish, vec![1; 8 << 20]).expect_err("it is full");
+        assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+        let mut refused = 0;
+        for n in 0..3 {
+            let id = format!("full{round}{n}");
+            let Ok(mut tx) = db.begin().await else { continue };
+            let outcome = match add_team(&mut tx, &id, &id).await {
+                Ok(()) => tx.commit().await,
+                Err(error) => Err(error),
+            };
+            refused += usize::from(matches!(outcome, Err(DbError::Unavailable(_))));
+            assert!(!matches!(outcome, Err(DbError::Other(_))), "round {round}, {n}: {outcome:?}");
+        }
+        assert!(refused > 0 || db.ping().await.is_err(), "round {round}: the disk is full and nobody notices");
+        std::fs::remove_file(&rubbish).expect("room again");
+        let mut tx = db.begin().await.expect("begins again");
+        add_team(&mut tx, &format!("t{round}"), &format!("s{round}")).await.expect("there is room");
+        tx.commit().await.expect("commits");
+        db.ping().await.expect("ready again");
+    }
+    db.close().await;
+}
+
+/// Unmounts what was mounted here.
+struct Unmount(std::path::PathBuf);
+
+impl Drop for Unmount {
+    fn drop(&mut self) {
+        drop(std::process::Command::new("umount").arg("--lazy").arg(&self.0).status());
+    }
+}
+
 fn kind_of(error: &DbError) -> Option<ConflictKind> {
     match error {
         DbError::Conflict { kind, .. } => Some(*kind),

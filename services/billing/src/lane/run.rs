@@ -62,7 +62,7 @@ impl Lane {
     fn take_all(&mut self, queue: &mut UnboundedReceiver<Submission>) {
         while let Ok(next) = queue.try_recv() {
             // Where there is room for everybody, nobody needs a turn.
-            if self.turns.is_empty() && self.waiting < self.limit && self.fits(next.owner()) {
+            if self.turns.is_empty() && self.waiting < self.limit {
                 self.take(next);
             } else {
                 self.turns.push(next);
@@ -71,7 +71,8 @@ impl Lane {
         self.take_turns();
     }
 
-    fn take_turns(&mut self) {
+    /// Of all who wait, takes as many as there is room for.
+    pub(super) fn take_turns(&mut self) {
         while self.waiting < self.limit
             && let Some(owner) = self.one_owner().or_else(|| self.turns.next())
             && let Some(next) = self.turns.pop(owner)
@@ -86,12 +87,12 @@ impl Lane {
         taken.find_map(Submission::owner).filter(|_| self.batcher.is_distributed())
     }
 
-    fn fits(&self, owner: Option<OwnerId>) -> bool {
-        self.one_owner().is_none_or(|one| Some(one) == owner)
-    }
-
-    /// Takes a submission, and decides it if it can be.
+    /// Takes a submission, and decides it if it can be. One that does not fit into the next transaction waits.
     pub(super) fn take(&mut self, submission: Submission) {
+        if self.one_owner().is_some_and(|one| submission.owner() != Some(one)) {
+            self.turns.push(submission);
+            return;
+        }
         let Some(submission) = self.without_those_apart(submission) else { return };
         self.waiting += submission.jobs.len();
         let (now, rules) = (self.batcher.clock.now(), self.batcher.rules.current());

@@ -5,7 +5,8 @@ use bursar_id::OwnerId;
 use bursar_time::Timestamp;
 use sqlx::postgres::{PgArguments, PgConnection};
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, Connection as _, Postgres, Row, Sqlite, Transaction};
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{AssertSqlSafe, Connection as _, Postgres, Row};
 
 use super::write_one::for_one_owner;
 use super::{accounts, bulk, holds, keys, ledger, sql_write};
@@ -250,7 +251,7 @@ fn model(delta: &UsageDelta) -> &str {
     delta.key.model.as_ref().map(ModelName::as_str).unwrap_or_default()
 }
 
-async fn on_sqlite(t: &mut Transaction<'static, Sqlite>, unsaved: &[Unsaved]) -> Result<(), DbError> {
+async fn on_sqlite(t: &mut SqliteConnection, unsaved: &[Unsaved]) -> Result<(), DbError> {
     let rows = Rows::of(unsaved);
     append(t, &rows).await?;
     save_made(t, &rows).await?;
@@ -266,12 +267,12 @@ macro_rules! statement {
             for $row in part {
                 $query = $bind;
             }
-            $query.execute(&mut **$t).await?;
+            $query.execute(&mut *$t).await?;
         }
     };
 }
 
-async fn append(t: &mut Transaction<'static, Sqlite>, rows: &Rows<'_>) -> Result<(), DbError> {
+async fn append(t: &mut SqliteConnection, rows: &Rows<'_>) -> Result<(), DbError> {
     statement!(t, sql_write::APPEND_ENTRIES, &rows.entries, |query, (owner, it)| query
         .bind(keys::owner(*owner))
         .bind(keys::number(it.seq))
@@ -287,7 +288,7 @@ async fn append(t: &mut Transaction<'static, Sqlite>, rows: &Rows<'_>) -> Result
     Ok(())
 }
 
-async fn save_made(t: &mut Transaction<'static, Sqlite>, rows: &Rows<'_>) -> Result<(), DbError> {
+async fn save_made(t: &mut SqliteConnection, rows: &Rows<'_>) -> Result<(), DbError> {
     statement!(t, sql_write::SAVE_LOTS, &rows.lots, |query, (owner, it)| query
         .bind(keys::owner(*owner))
         .bind(keys::number(it.number))
@@ -317,7 +318,7 @@ async fn save_made(t: &mut Transaction<'static, Sqlite>, rows: &Rows<'_>) -> Res
     Ok(())
 }
 
-async fn add_usage(t: &mut Transaction<'static, Sqlite>, rows: &Rows<'_>) -> Result<(), DbError> {
+async fn add_usage(t: &mut SqliteConnection, rows: &Rows<'_>) -> Result<(), DbError> {
     statement!(t, sql_write::ADD_HOURS, &rows.hours, |query, (owner, it)| query
         .bind(keys::owner(*owner))
         .bind(it.key.hour)
@@ -337,7 +338,7 @@ async fn add_usage(t: &mut Transaction<'static, Sqlite>, rows: &Rows<'_>) -> Res
     Ok(())
 }
 
-async fn save_heads(t: &mut Transaction<'static, Sqlite>, heads: &[Unsaved]) -> Result<(), DbError> {
+async fn save_heads(t: &mut SqliteConnection, heads: &[Unsaved]) -> Result<(), DbError> {
     statement!(t, sql_write::SAVE_ACCOUNTS, heads, |query, Unsaved { changes, next_due }| {
         let it = &changes.account;
         query

@@ -122,7 +122,11 @@ impl Bench {
 
     /// Runs the lane until nothing waits.
     async fn settle(&mut self) {
-        while self.lane.waiting() > 0 {
+        loop {
+            self.lane.take_turns();
+            if self.lane.waiting() == 0 {
+                return;
+            }
             let under_way = self.lane.begin();
             self.lane.end(under_way.await);
         }
