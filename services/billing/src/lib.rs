@@ -33,7 +33,7 @@ use bursar_db::{Db, PoolOptions};
 use bursar_events::{Feed, Following, Outbox};
 use bursar_jobs::Jobs;
 use bursar_members::Members;
-use bursar_rpc::{KeySet, Mutations, StackDeps, Transport};
+use bursar_rpc::{KeySet, Mutations, StackDeps};
 use bursar_runtime::{Env, Peers, ReadyProbe, Service, Settings, Started};
 use bursar_secret::Entropy;
 use bursar_time::Timestamp;
@@ -47,6 +47,7 @@ use usecase::access::Access;
 use usecase::accounts::AccountUseCases;
 use usecase::boundary::Renewing;
 use usecase::catalogs::{self, CatalogUseCases};
+use usecase::costly::Costly;
 use usecase::credits::CreditUseCases;
 use usecase::erasures::ErasureUseCases;
 use usecase::orders::Till;
@@ -132,6 +133,7 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
         outbox: outbox.clone(),
         mutations: mutations.clone(),
     };
+    let costly = Costly::new();
     let parts = grpc::Parts {
         credits: CreditUseCases {
             access: access.clone(),
@@ -144,14 +146,13 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
         },
         subscriptions: subscriptions.clone(),
         purchases: PurchaseUseCases { access: access.clone(), till, entropy: env.entropy.clone(), catalog, mutations },
-        accounts: AccountUseCases { db: db.clone(), clock: env.clock.clone(), rules },
+        accounts: AccountUseCases { db: db.clone(), clock: env.clock.clone(), rules, costly: costly.clone() },
         erasures: ErasureUseCases { lanes: lanes.clone(), db: db.clone(), entropy: env.entropy.clone() },
-        reports: ReportUseCases { db: db.clone() },
+        reports: ReportUseCases { db: db.clone(), costly },
         access: access.clone(),
         catalogs: CatalogUseCases { db: db.clone(), present },
     };
-    let organization = peers.to(Service::Organization).with_tokens(peers.tokens(Service::Billing, settings, &env)?);
-    follow(&members, organization, &db, &env);
+    follow(&members, (&peers, settings), &db, &env)?;
     let jobs = Jobs::new(db.clone(), settings.sealer(&env.entropy)?, env.entropy.clone(), env.clock.clone());
     let runner = jobs::runner(jobs, (&db, Arc::clone(&source)), lanes, subscriptions, &env);
     env.tasks.spawn(runner.run(env.shutdown.clone(), env.halt.clone()));
@@ -176,10 +177,11 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
 }
 
 /// Follows organization's events: memberships, policies, and accounts that open with their organizations.
-fn follow(members: &Members, organization: Transport, db: &Db, env: &Env) {
+fn follow(members: &Members, (peers, settings): (&Peers, &Settings), db: &Db, env: &Env) -> anyhow::Result<()> {
+    let tokens = peers.tokens(Service::Billing, settings, env)?;
     let following = Following {
         feed: members.feed().clone(),
-        transport: organization,
+        transport: peers.to(Service::Organization).with_tokens(tokens),
         db: db.clone(),
         clock: env.clock.clone(),
         entropy: env.entropy.clone(),
@@ -187,6 +189,7 @@ fn follow(members: &Members, organization: Transport, db: &Db, env: &Env) {
     };
     let consumer = FromOrganization { clock: env.clock.clone(), members: members.clone() };
     env.tasks.spawn(bursar_events::run(consumer, following));
+    Ok(())
 }
 
 /// Nobody is answered by policies that were guessed: organization tells the deployment's when it starts.

@@ -7,6 +7,7 @@ use bursar_rpc::{Caller, Page, PageRequest};
 use bursar_time::{Clock, Timestamp};
 
 use super::audit::{self, Verdict};
+use super::costly::Costly;
 use super::entries::{Listed, readable, with_details, worked_for};
 use crate::domain::{BadLedger, Balance, EntryKind, Flaw, Lot, ModelName, Period, ProjectName, Unreadable};
 use crate::error::Error;
@@ -37,6 +38,11 @@ pub(crate) struct LedgerFilter {
 }
 
 impl LedgerFilter {
+    /// Whether it leaves out entries of the span that it asks for.
+    fn is_selective(&self) -> bool {
+        self.member.is_some() || self.project.is_some() || !self.kinds.is_empty()
+    }
+
     fn matches(&self, listed: &Listed) -> bool {
         let (entry, by) = (&listed.entry, listed.work.as_ref());
         self.from.is_none_or(|from| entry.at >= from)
@@ -56,6 +62,7 @@ pub(crate) struct AccountUseCases {
     pub(crate) db: Db,
     pub(crate) clock: Clock,
     pub(crate) rules: RulesHandle,
+    pub(crate) costly: Costly,
 }
 
 impl AccountUseCases {
@@ -86,7 +93,7 @@ impl AccountUseCases {
         let pays = |lot: &&Lot| any || lot.terms.scope.admits(model, project);
         Ok(AccountView {
             balance: state.balance(now, model, project),
-            period: state.account().period.at(now),
+            period: state.account().period,
             lots: state.spendable_lots(now).filter(pays).cloned().collect(),
         })
     }
@@ -104,6 +111,7 @@ impl AccountUseCases {
     /// # Errors
     /// [`Error::NewerFormat`] where a later program wrote an entry: this one cannot judge it.
     pub(crate) async fn verify(&self, owner: OwnerId) -> Result<Verdict, Error> {
+        let _place = self.costly.place(owner).await?;
         let verdict = audit::verify(&self.db, self.rules.current().key, owner).await?;
         match &verdict.result {
             Err(BadLedger { flaw: Flaw::Unreadable(Unreadable::NewerFormat), .. }) => Err(Error::NewerFormat),
@@ -118,6 +126,8 @@ impl AccountUseCases {
         filter: &LedgerFilter,
         page: &PageRequest<u64>,
     ) -> Result<(Vec<Listed>, String), Error> {
+        // A page that is not filtered costs what it shows; one that is may look at thousands to show nothing.
+        let _place = if filter.is_selective() { Some(self.costly.place(owner).await?) } else { None };
         let mut tx = self.db.read().await?;
         let Some(account) = accounts::find(&mut tx, owner).await? else {
             return Ok((Vec::new(), String::new()));

@@ -14,8 +14,8 @@ use crate::store::{accounts, details, holds, ledger, lots, usage};
 #[cfg(test)]
 mod tests;
 
-/// How many rows are read at a time.
-const PAGE: i64 = 2_000;
+/// How many rows are read at a time. Between two pages others have the core.
+const PAGE: i64 = 500;
 
 /// What an audit found.
 #[derive(Debug)]
@@ -57,6 +57,7 @@ pub(crate) async fn verify(db: &Db, key: OperationKey, owner: OwnerId) -> Result
             verdict.entries = entry.seq;
             verdict.head_hash = entry.hash;
         }
+        tokio::task::yield_now().await;
     }
     verdict.result = finish(&mut tx, owner, verifier, verdict.entries).await?;
     Ok(verdict)

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use bursar_db::Db;
+use bursar_db::{Db, Tx};
 use bursar_id::{OwnerId, UserId};
 use bursar_rpc::PageRequest;
 use bursar_time::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{MeterKey, MeterTotals, ModelName, ProjectName, UsageKey, UsageTotals};
+use super::costly::Costly;
+use crate::domain::{MeterKey, MeterTotals, ModelName, Month, ProjectName, UsageKey, UsageTotals};
 use crate::error::Error;
 use crate::store::usage::{self, Grain};
 
@@ -87,6 +88,29 @@ impl ReportFilter {
 }
 
 impl ReportQuery {
+    /// From when on there is usage of lines after the given one.
+    fn begins(&self, after: Option<&ReportKey>) -> Timestamp {
+        let from = self.from.start_of_hour();
+        match (self.interval, after) {
+            (Interval::Hour | Interval::Day, Some(last)) => from.max(last.starts_at),
+            _ => from,
+        }
+    }
+
+    /// The part of its time that is read next, when there is usage from `first` on. It ends where an interval does, so that
+    /// no line has usage of two; a page reads no more of them than it has lines for.
+    fn part(&self, begin: Timestamp, first: Timestamp) -> (Timestamp, Timestamp) {
+        let to = hour_at_or_after(self.to);
+        let months = match self.interval {
+            // A line may have usage of all of it, or has of so much that there are few.
+            Interval::Whole | Interval::Month => return (begin, to),
+            Interval::Hour => 1,
+            Interval::Day => 12,
+        };
+        let first = begin.max(first.start_of_day());
+        (first, Month::anchored(first.start_of_month(), months).start.min(to))
+    }
+
     /// Whether it tells what single members used: more than totals.
     pub(crate) fn names_members(&self) -> bool {
         self.groups.contains(&Group::Member) || self.filter.member.is_some()
@@ -97,6 +121,7 @@ impl ReportQuery {
 #[derive(Clone)]
 pub(crate) struct ReportUseCases {
     pub(crate) db: Db,
+    pub(crate) costly: Costly,
 }
 
 impl ReportUseCases {
@@ -107,48 +132,67 @@ impl ReportUseCases {
         query: &ReportQuery,
         page: &PageRequest<ReportKey>,
     ) -> Result<(Vec<(ReportKey, ReportLine)>, String), Error> {
-        let lines = if query.groups.contains(&Group::Meter) {
-            self.meters(owner, query).await?.into_iter().map(|(key, it)| (key, ReportLine::Meter(it))).collect()
-        } else {
-            self.usage(owner, query).await?.into_iter().map(|(key, it)| (key, ReportLine::Usage(it))).collect()
-        };
-        let lines: Vec<(ReportKey, ReportLine)> = lines;
+        let _place = self.costly.place(owner).await?;
+        let mut tx = self.db.read().await?;
         let wanted = usize::try_from(page.limit()).unwrap_or(usize::MAX);
-        let rest = lines.into_iter().filter(|(key, _)| page.after().is_none_or(|last| key > last));
-        let page = page.page(rest.take(wanted).collect(), |(key, _)| key.clone())?;
+        let mut found: Vec<(ReportKey, ReportLine)> = Vec::new();
+        let mut begin = query.begins(page.after());
+        // Stretches without usage cost nothing.
+        while found.len() < wanted
+            && let Some(first) = usage::first_hour(&mut tx, owner, begin).await?.filter(|it| *it < query.to)
+        {
+            let part = query.part(begin, first);
+            begin = part.1;
+            let lines: Vec<(ReportKey, ReportLine)> = if query.groups.contains(&Group::Meter) {
+                let lines = meters(&mut tx, owner, query, part).await?;
+                lines.into_iter().map(|(key, it)| (key, ReportLine::Meter(it))).collect()
+            } else {
+                let lines = used_in(&mut tx, owner, query, part).await?;
+                lines.into_iter().map(|(key, it)| (key, ReportLine::Usage(it))).collect()
+            };
+            found.extend(lines.into_iter().filter(|(key, _)| page.after().is_none_or(|last| key > last)));
+        }
+        found.truncate(wanted);
+        let page = page.page(found, |(key, _)| key.clone())?;
         Ok((page.rows, page.next_page_token))
     }
+}
 
-    /// All of the report's lines.
-    async fn usage(&self, owner: OwnerId, query: &ReportQuery) -> Result<BTreeMap<ReportKey, UsageTotals>, Error> {
-        let from = query.from.start_of_hour();
-        let to = hour_at_or_after(query.to);
-        let mut tx = self.db.read().await?;
-        let mut lines: BTreeMap<ReportKey, UsageTotals> = BTreeMap::new();
-        let rolled_up = usage::rolled_up(&mut tx, owner).await?.unwrap_or(Timestamp::MIN);
-        for (grain, span) in spans(from, to, query.interval, rolled_up) {
-            for row in usage::between(&mut tx, owner, grain, span).await? {
-                if query.filter.admits(&row.key) {
-                    lines.entry(used(query, from, &row.key)).or_default().add(&row.totals);
-                }
+/// All of the report's lines of one part of its time.
+async fn used_in(
+    tx: &mut Tx,
+    owner: OwnerId,
+    query: &ReportQuery,
+    (from, to): (Timestamp, Timestamp),
+) -> Result<BTreeMap<ReportKey, UsageTotals>, Error> {
+    let begins = query.from.start_of_hour();
+    let mut lines: BTreeMap<ReportKey, UsageTotals> = BTreeMap::new();
+    let rolled_up = usage::rolled_up(tx, owner).await?.unwrap_or(Timestamp::MIN);
+    for (grain, span) in spans(from, to, query.interval, rolled_up) {
+        for row in usage::between(tx, owner, grain, span).await? {
+            if query.filter.admits(&row.key) {
+                lines.entry(used(query, begins, &row.key)).or_default().add(&row.totals);
             }
         }
-        Ok(lines)
     }
+    Ok(lines)
+}
 
-    /// The same of meters, which are added up by model and time alone.
-    async fn meters(&self, owner: OwnerId, query: &ReportQuery) -> Result<BTreeMap<ReportKey, MeterTotals>, Error> {
-        let from = query.from.start_of_hour();
-        let to = hour_at_or_after(query.to);
-        let mut tx = self.db.read().await?;
-        let mut lines: BTreeMap<ReportKey, MeterTotals> = BTreeMap::new();
-        for (key, totals) in usage::meters_between(&mut tx, owner, (from, to)).await? {
-            if query.filter.model.as_ref().is_none_or(|it| key.model == *it) {
-                lines.entry(counted(query, from, &key)).or_default().add(&totals);
-            }
+/// The same of meters, which are added up by model and time alone.
+async fn meters(
+    tx: &mut Tx,
+    owner: OwnerId,
+    query: &ReportQuery,
+    part: (Timestamp, Timestamp),
+) -> Result<BTreeMap<ReportKey, MeterTotals>, Error> {
+    let begins = query.from.start_of_hour();
+    let mut lines: BTreeMap<ReportKey, MeterTotals> = BTreeMap::new();
+    for (key, totals) in usage::meters_between(tx, owner, part).await? {
+        if query.filter.model.as_ref().is_none_or(|it| key.model == *it) {
+            lines.entry(counted(query, begins, &key)).or_default().add(&totals);
         }
-        Ok(lines)
     }
+    Ok(lines)
 }
 
 fn hour_at_or_after(time: Timestamp) -> Timestamp {
@@ -213,6 +257,32 @@ fn starts_at(interval: Interval, from: Timestamp, hour: Timestamp) -> Timestamp 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn query(from: &str, to: &str, interval: Interval) -> ReportQuery {
+        let (from, to) = (from.parse().unwrap(), to.parse().unwrap());
+        ReportQuery { from, to, groups: Vec::new(), interval, filter: ReportFilter::default() }
+    }
+
+    #[test]
+    fn a_page_reads_parts_that_end_where_intervals_do() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let (from, to) = ("2026-01-15T05:30:00Z", "2028-03-02T10:00:00Z");
+        let (begin, end, late) = (at("2026-01-15T05:00:00Z"), at(to), at("2027-02-03T12:00:00Z"));
+        for interval in [Interval::Whole, Interval::Month] {
+            assert_eq!(query(from, to, interval).part(begin, late), (begin, end), "{interval:?}");
+        }
+        let hours = query(from, to, Interval::Hour);
+        assert_eq!(hours.part(begin, begin), (begin, at("2026-02-01T00:00:00Z")));
+        assert_eq!(hours.part(begin, late), (at("2027-02-03T00:00:00Z"), at("2027-03-01T00:00:00Z")));
+        let days = query(from, to, Interval::Day);
+        assert_eq!(days.part(begin, begin), (begin, at("2027-01-01T00:00:00Z")));
+        assert_eq!(days.part(begin, late), (at("2027-02-03T00:00:00Z"), at("2028-02-01T00:00:00Z")));
+        assert_eq!(days.part(begin, at("2028-03-01T01:00:00Z")).1, end);
+
+        let key = UsageKey { hour: late, member: bursar_testkit::id(1), project: None, model: None };
+        assert_eq!(hours.begins(Some(&used(&hours, begin, &key))), late, "the last line may have company");
+        assert_eq!(hours.begins(None), begin);
+    }
 
     #[test]
     fn long_reports_read_days_and_only_their_edges_as_hours() {

@@ -17,6 +17,7 @@ use sqlx::Row;
 use super::access::Access;
 use super::accounts::AccountUseCases;
 use super::audit;
+use super::costly::Costly;
 use super::orders::{Order, Till};
 use super::purchases::PurchaseUseCases;
 use super::subscriptions::SubscriptionUseCases;
@@ -133,7 +134,7 @@ impl Shop {
     /// What the owner can spend now.
     pub(super) async fn available(&self, owner: OwnerId) -> Credits {
         let rules = self.rules.clone();
-        let accounts = AccountUseCases { db: self.db.clone(), clock: self.clock.clone(), rules };
+        let accounts = AccountUseCases { db: self.db.clone(), clock: self.clock.clone(), rules, costly: Costly::new() };
         accounts.balance(owner, None, None).await.unwrap().balance.available
     }
 
