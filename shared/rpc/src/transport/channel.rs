@@ -253,4 +253,50 @@ mod tests {
         drop(changes);
         assert!(!apply(make, false, HashSet::from([address(4)]), &mut known, &sender).await);
     }
+
+    #[tokio::test]
+    async fn each_address_must_show_the_certificate_of_the_name() {
+        use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
+        let made = rcgen::generate_simple_self_signed(["billing.test".to_owned()]).expect("a certificate");
+        let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let shows = ServerTlsConfig::new().identity(Identity::from_pem(&certificate, key));
+        let (_, health) = tonic_health::server::health_reporter();
+        let server = Server::builder().tls_config(shows).expect("TLS").add_service(health);
+        tokio::spawn(server.serve_with_incoming(tokio_stream::wrappers::TcpListenerStream::new(listener)));
+
+        // One of a name's addresses, as they are found when it is resolved; whether it is who it should be.
+        let trusting = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&certificate));
+        for (host, believed) in [("billing.test", true), ("identity.test", false)] {
+            let uri: Uri = format!("https://{host}:{}", address.port()).parse().expect("a URI");
+            let tls = PeerTls::following(watch::channel(trusting.clone()).1).take(host);
+            let endpoint = endpoint_at(&uri, Some(address), Some(&tls)).expect("an endpoint");
+            let outcome = endpoint.connect().await;
+            assert_eq!(outcome.is_ok(), believed, "{host}: {outcome:?}");
+        }
+        // Once more with the system's authorities, of which none has vouched for it.
+        let uri: Uri = format!("https://billing.test:{}", address.port()).parse().expect("a URI");
+        let endpoint = endpoint_at(&uri, Some(address), Some(&PeerTls::public().take("billing.test")));
+        endpoint.expect("an endpoint").connect().await.expect_err("nobody vouches for it");
+    }
+
+    #[tokio::test]
+    async fn what_a_channel_shows_is_renewed_at_every_address() {
+        let uri: Uri = "https://billing:7403".parse().expect("uri");
+        let address = |n: u8| Some(SocketAddr::from(([10, 0, 0, n], 7403)));
+        let (sender, mut changes) = tokio::sync::mpsc::channel(8);
+        let make = |address| endpoint_at(&uri, address, None);
+        let mut known = HashSet::from([address(1), address(2)]);
+        assert!(apply(make, true, HashSet::from([address(2), address(3)]), &mut known, &sender).await);
+        let (mut inserted, mut removed) = (HashSet::new(), HashSet::new());
+        while let Ok(change) = changes.try_recv() {
+            match change {
+                Change::Insert(at, _) => inserted.insert(at),
+                Change::Remove(at) => removed.insert(at),
+            };
+        }
+        assert_eq!(inserted, HashSet::from([address(2), address(3)]));
+        assert_eq!(removed, HashSet::from([address(1)]));
+    }
 }
