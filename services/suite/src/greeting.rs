@@ -20,7 +20,8 @@ fn text(settings: &Settings) -> String {
         line(&mut text, service.name(), settings.service_address(service));
     }
     let operations = settings.operations_listener();
-    line(&mut text, "operations", format_args!("http://{operations}/readyz (and /livez, /metrics)"));
+    let scheme = if settings.operations_tls.certificate_file.is_some() { "https" } else { "http" };
+    line(&mut text, "operations", format_args!("{scheme}://{operations}/readyz (and /livez, /metrics)"));
     line(&mut text, "data", settings.data_dir.display());
     if settings.mail.smtp_url.is_none() {
         line(&mut text, "mail", format_args!("{}/*.eml", settings.mail_dir().display()));
@@ -30,12 +31,14 @@ fn text(settings: &Settings) -> String {
         line(&mut text, "time", "stands still until ClockService moves it (--test-clock)");
     }
     let identity = settings.service_address(Service::Identity);
+    // Over TLS, who made the certificate is the reader's to say.
+    let how = if settings.tls.certificate_file.is_some() { "-cacert CA.pem" } else { "-plaintext" };
     let _ = write!(
         text,
         "\nTry next:\n  \
          bursar demo (from a clone: cargo run -- demo)\n  \
-         grpcurl -plaintext {identity} list\n  \
-         grpcurl -plaintext -d '{{\"email\":\"ada@example.com\",\"password\":\"correct horse\",\"display_name\":\"Ada\"}}' \
+         grpcurl {how} {identity} list\n  \
+         grpcurl {how} -d '{{\"email\":\"ada@example.com\",\"password\":\"correct horse\",\"display_name\":\"Ada\"}}' \
          {identity} bursar.identity.v1.UserService/SignUp\n\n\
          Stop with Ctrl-C.\n\n",
     );

@@ -4,56 +4,108 @@
 use std::{fs, path::Path};
 
 use bursar_id::ServiceAccountId;
-use bursar_runtime::{Loader, Program, Service, Settings};
+use bursar_runtime::{Loader, Mode, Program, Service, Settings};
 
 fn file(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy").join(path);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
+/// The two ways in which pods may speak: the components of the kustomization.
+const WAYS: [&str; 2] = ["tls", "plaintext"];
+
 /// The literals of one map under `configMapGenerator`.
-fn map(name: &str) -> Vec<(String, String)> {
-    let text = file("kubernetes/kustomization.yaml");
-    let start = text.find(&format!("  - name: {name}\n    literals:\n")).expect("the map");
-    let lines = text[start..].lines().skip(2);
-    let literals = lines.map_while(|line| line.strip_prefix("      - "));
+fn literals(kustomization: &str, name: &str) -> Vec<(String, String)> {
+    let text = file(&format!("kubernetes/{kustomization}"));
+    let start = text.find(&format!("  - name: {name}\n")).expect("the map");
+    let lines = text[start..].lines().skip_while(|line| *line != "    literals:").skip(1);
+    let literals =
+        lines.filter(|line| !line.trim_start().starts_with('#')).map_while(|line| line.strip_prefix("      - "));
     let pairs = literals.map(|literal| literal.split_once('=').expect("NAME=value"));
     pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 /// What a pod's environment makes of the settings, with its secret files in `secrets`.
-fn pod(service: Service, secrets: &Path) -> Settings {
-    let environment = map("bursar").into_iter().chain(map(&format!("bursar-{service}")));
+fn pod(service: Service, way: &str, secrets: &Path) -> Settings {
+    let base = |name: &str| literals("kustomization.yaml", name);
+    let component = literals(&format!("{way}/kustomization.yaml"), "bursar");
+    let environment = base("bursar").into_iter().chain(component).chain(base(&format!("bursar-{service}")));
     let secrets = secrets.display().to_string();
-    let moved = environment.map(|(name, value)| (name, value.replace("/run/secrets/bursar", &secrets)));
+    let moved = environment.map(|(name, value)| {
+        let value = value.replace("/run/secrets/bursar", &secrets).replace("/run/secrets/tls", &secrets);
+        (name, value)
+    });
     let loaded = Loader::new(Program::Single(service)).environment(moved).load();
-    loaded.unwrap_or_else(|error| panic!("the pods of {service} would refuse their settings: {error}"))
+    loaded.unwrap_or_else(|error| panic!("the pods of {service} would refuse their settings ({way}): {error}"))
+}
+
+/// The files that Secrets become: those of secrets.sh, and a certificate.
+fn secrets() -> tempfile::TempDir {
+    let secrets = tempfile::tempdir().expect("a directory");
+    let authority = bursar_testkit::Authority::new("a cluster");
+    let certificate = authority.certificate(&["bursar-billing"]);
+    let (key, token) = ("7".repeat(64), "A".repeat(43));
+    for (name, text) in [
+        ("store", "postgres://bursar:secret@db.example.com/x"),
+        ("smtp", "smtps://bursar:secret@mail.example.com:465"),
+        ("master.key", &key),
+        ("identity", &token),
+        ("organization", &token),
+        ("billing", &token),
+        ("tls.crt", &certificate.chain),
+        ("tls.key", &certificate.key),
+        ("ca.crt", authority.pem()),
+    ] {
+        fs::write(secrets.path().join(name), text).expect("a file");
+    }
+    secrets
 }
 
 #[test]
 fn kubernetes_pods_accept_their_settings() {
-    let secrets = tempfile::tempdir().expect("a directory");
-    fs::write(secrets.path().join("store"), "postgres://bursar:secret@db.example.com/x\n").expect("a file");
-    fs::write(secrets.path().join("smtp"), "smtps://bursar:secret@mail.example.com:465\n").expect("a file");
-    for service in Service::ALL {
-        let settings = pod(service, secrets.path());
+    let secrets = secrets();
+    for (service, way) in Service::ALL.into_iter().flat_map(|service| WAYS.map(|way| (service, way))) {
+        let settings = pod(service, way, secrets.path());
+        assert_eq!(settings.mode, Mode::Production, "{service}");
         assert_eq!(settings.store(service).engine(), bursar_db::Engine::Postgres, "{service}");
         assert!(!settings.migrate_on_start, "{service}: an init container migrates");
         assert!(settings.listen_address.is_unspecified(), "{service}: other pods must reach it");
         assert!(settings.operations_address.is_unspecified(), "{service}: the kubelet must reach it");
+        let scheme = if way == "tls" { "https" } else { "http" };
+        assert_eq!(settings.tls.certificate_file.is_some(), way == "tls", "{service}");
+        assert!(settings.operations_tls.certificate_file.is_none(), "{service}: probes speak plaintext");
         for peer in Service::ALL {
-            let expected = format!("http://bursar-{peer}:{}", settings.service_address(peer).port());
+            let expected = format!("{scheme}://bursar-{peer}:{}", settings.service_address(peer).port());
             assert_eq!(settings.peer_url(peer), expected);
         }
     }
 }
 
 #[test]
+fn kubernetes_mounts_and_asks_for_the_certificates_that_the_settings_name() {
+    let (component, certificates) =
+        (file("kubernetes/tls/kustomization.yaml"), file("kubernetes/tls/certificates.yaml"));
+    for service in Service::ALL {
+        let secret = format!("secretName: bursar-{service}-tls");
+        assert!(component.contains(&secret) && certificates.contains(&secret), "{secret}");
+        assert!(
+            certificates.contains(&format!("    - bursar-{service}\n")),
+            "no certificate for the name that peers call"
+        );
+    }
+    assert_eq!(
+        component.matches("mountPath: /run/secrets/tls,").count(),
+        2,
+        "the init container reads its settings, too"
+    );
+}
+
+#[test]
 fn kubernetes_pods_listen_where_their_services_point() {
+    let secrets = secrets();
     for service in Service::ALL {
         let manifest = file(&format!("kubernetes/{service}.yaml"));
-        let text = map("bursar").into_iter();
-        let settings = Loader::new(Program::Single(service)).environment(text).load().expect("the common map");
+        let settings = pod(service, "plaintext", secrets.path());
         let grpc = settings.service_address(service).port();
         let operations = settings.operations_listener().port();
         for line in [

@@ -40,7 +40,7 @@ pub use peer::{ServiceTokens, retry};
 pub use problem::{Problem, reason};
 pub use stack::{Limits, StackDeps, stack};
 pub use transport::context::on_behalf;
-pub use transport::{CallContext, LateRoutes, Transport};
+pub use transport::{CallContext, LateRoutes, PeerTls, Transport};
 pub use violations::Violations;
 
 /// The largest message, in bytes, that a service takes or gives; set it on every server and client with

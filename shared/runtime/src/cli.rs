@@ -58,6 +58,27 @@ pub struct Options {
           value_name = "BOOL", action = ArgAction::Set)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_clock: Option<bool>,
+    /// Let production mode sell through the sandbox, which takes no money.
+    #[arg(long, global = true, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          value_name = "BOOL", action = ArgAction::Set)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_sandbox_payments: Option<bool>,
+    /// Let production mode speak plaintext beyond loopback: for networks that encrypt by themselves.
+    /// (Ports speak TLS with `tls.certificate_file` and `tls.key_file`; `--print-config` shows all settings of it.)
+    #[arg(long, global = true, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          value_name = "BOOL", action = ArgAction::Set)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_plaintext: Option<bool>,
+    /// The same for the operations port alone: for probes and scrapers.
+    #[arg(long, global = true, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          value_name = "BOOL", action = ArgAction::Set)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_plaintext_operations: Option<bool>,
+    /// Let production mode keep stores on `SQLite`: for one replica on one disk.
+    #[arg(long, global = true, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          value_name = "BOOL", action = ArgAction::Set)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_sqlite: Option<bool>,
     /// Send traces and metrics to this OTLP collector (gRPC).
     #[arg(long, global = true, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]

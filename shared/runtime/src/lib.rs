@@ -6,6 +6,7 @@
 
 mod cli;
 mod clock_service;
+mod connection;
 mod contract;
 mod dead_letters;
 mod grpc;
@@ -17,6 +18,7 @@ mod readiness;
 mod service;
 mod settings;
 mod telemetry;
+mod tls;
 
 pub use cli::{MigrateArgs, Options, ServiceCli, ServiceCommand, ServiceFlags};
 pub use contract::{Env, Peers, ReadyProbe, Started};
@@ -26,6 +28,6 @@ pub use program::{healthcheck, network_peers, prepare, run, run_single, run_sing
 pub use service::{Each, Service};
 pub use settings::{
     BillingSettings, ConfigError, InvitationSettings, LimitSettings, Loader, LogFormat, LogSettings, MailSettings,
-    Mode, PostgresSettings, Program, Settings, SqliteSettings, TokenSettings,
+    Mode, PeerTlsSettings, PostgresSettings, Program, Settings, SqliteSettings, TlsSettings, TokenSettings,
 };
 pub use telemetry::Telemetry;

@@ -28,6 +28,7 @@ use crate::{
     operations,
     readiness::{self, PortHealth, Readiness},
     telemetry::Telemetry,
+    tls::PortTls,
 };
 
 /// How a running program is told to stop.
@@ -93,7 +94,8 @@ where
     W: AsyncFnOnce(&Settings, Env) -> anyhow::Result<Vec<Started>>,
     R: FnOnce(),
 {
-    let mut host = Host::new(settings, env, registry, listeners);
+    let tls = PortTls::load(settings, &env)?;
+    let mut host = Host::new(settings, env, registry, listeners, tls);
     let started = tokio::select! {
         started = wire(settings, host.env.clone()) => started,
         () = stop.gracefully.cancelled() => {
@@ -121,6 +123,7 @@ struct Host<'a> {
     /// Cuts every connection.
     cut: CancellationToken,
     listeners: Vec<(Service, tokio::net::TcpListener)>,
+    tls: PortTls,
     servers: JoinSet<(Service, Result<(), tonic::transport::Error>)>,
     closing: Vec<(Service, futures::future::BoxFuture<'static, ()>)>,
     /// Ends the operations port, which outlives everything else.
@@ -129,12 +132,13 @@ struct Host<'a> {
 }
 
 impl<'a> Host<'a> {
-    fn new(settings: &'a Settings, env: Env, registry: Registry, listeners: Listeners) -> Self {
+    fn new(settings: &'a Settings, env: Env, registry: Registry, listeners: Listeners, tls: PortTls) -> Self {
         let readiness = Readiness::default();
         let operations_end = CancellationToken::new();
         let operations = tokio::spawn(operations::serve(
             Incoming::new(
                 listeners.operations,
+                tls.operations.clone(),
                 Ending { shutdown: operations_end.clone(), cut: operations_end.clone() },
             ),
             readiness.clone(),
@@ -147,6 +151,7 @@ impl<'a> Host<'a> {
             readiness,
             cut: CancellationToken::new(),
             listeners: listeners.services,
+            tls,
             servers: JoinSet::new(),
             closing: Vec::new(),
             operations_end,
@@ -170,7 +175,7 @@ impl<'a> Host<'a> {
             let routes = grpc::routes(&started, &health, &self.env)?;
             let server = grpc::server(&self.settings.limits, &self.env.entropy).add_routes(routes);
             let ending = Ending { shutdown: self.env.shutdown.clone(), cut: self.cut.clone() };
-            let incoming = Incoming::new(listener, ending.clone());
+            let incoming = Incoming::new(listener, self.tls.grpc.clone(), ending.clone());
             let end = ending.shutdown.cancelled_owned();
             self.servers.spawn(async move { (service, server.serve_with_incoming_shutdown(incoming, end).await) });
             ports.push(health);

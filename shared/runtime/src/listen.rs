@@ -10,17 +10,13 @@ use std::{
 
 use futures::Stream;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     time::{Sleep, sleep},
 };
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-use tonic::transport::server::{Connected, TcpConnectInfo};
+use tokio_util::sync::CancellationToken;
 
-use crate::{Service, Settings};
+use crate::{Service, Settings, connection::Connection, tls::Acceptor};
 
-/// How long a new connection may say nothing at all.
-const SILENCE_LIMIT: Duration = Duration::from_secs(20);
 /// How long accepting pauses when the process has run out of file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -93,13 +89,15 @@ pub(crate) struct Ending {
 /// The connections of one listener.
 pub(crate) struct Incoming {
     listener: TcpListener,
+    /// Opens TLS; plaintext without.
+    tls: Option<Acceptor>,
     ending: Ending,
     pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl Incoming {
-    pub(crate) fn new(listener: TcpListener, ending: Ending) -> Self {
-        Self { listener, ending, pause: None }
+    pub(crate) const fn new(listener: TcpListener, tls: Option<Acceptor>, ending: Ending) -> Self {
+        Self { listener, tls, ending, pause: None }
     }
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<(Connection, SocketAddr)> {
@@ -112,7 +110,7 @@ impl Incoming {
                 Ok((stream, peer)) => {
                     // Small messages in both directions: waiting to fill packets only adds latency.
                     let _ = stream.set_nodelay(true);
-                    return Poll::Ready((Connection::new(stream, &self.ending), peer));
+                    return Poll::Ready((Connection::new(stream, self.tls.as_ref(), &self.ending), peer));
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
@@ -149,79 +147,5 @@ impl axum::serve::Listener for Incoming {
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
-    }
-}
-
-/// A connection that breaks off when it is cut, or when it says nothing at all for too long.
-///
-/// HTTP/2's own keep-alive and farewell start with the first frame, so without this a client that connects
-/// and stays silent would keep its place for ever, and would keep a stopping server waiting.
-pub(crate) struct Connection {
-    stream: TcpStream,
-    cut: Pin<Box<WaitForCancellationFutureOwned>>,
-    /// Until the first byte.
-    silence: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-}
-
-impl Connection {
-    fn new(stream: TcpStream, ending: &Ending) -> Self {
-        let shutdown = ending.shutdown.clone();
-        Self {
-            stream,
-            cut: Box::pin(ending.cut.clone().cancelled_owned()),
-            silence: Some(Box::pin(async move {
-                let _ = tokio::time::timeout(SILENCE_LIMIT, shutdown.cancelled()).await;
-            })),
-        }
-    }
-}
-
-impl Connected for Connection {
-    type ConnectInfo = TcpConnectInfo;
-
-    fn connect_info(&self) -> TcpConnectInfo {
-        self.stream.connect_info()
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        // Whoever has something to say is heard first: the rest is asked only when a read would wait.
-        if let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, buffer) {
-            self.silence = None;
-            return Poll::Ready(read);
-        }
-        let cut = self.cut.as_mut().poll(cx).is_ready();
-        let silent = self.silence.as_mut().is_some_and(|silence| silence.as_mut().poll(cx).is_ready());
-        if cut || silent {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
-        }
-        Poll::Pending
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, data)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        data: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, data)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

@@ -17,13 +17,13 @@ use bursar_secret::Entropy;
 use bursar_time::Timestamp;
 use clap::{CommandFactory as _, FromArgMatches as _, Subcommand};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
 };
 
 use crate::{
-    Each, Env, Listeners, Options, Peers, Program, Service, ServiceCli, ServiceCommand, Settings, Started, Stop,
-    dead_letters, lifecycle, telemetry::Telemetry,
+    Each, Env, Listeners, Mode, Options, Peers, Program, Service, ServiceCli, ServiceCommand, Settings, Started, Stop,
+    dead_letters, lifecycle, telemetry::Telemetry, tls,
 };
 
 /// What the exit code is when the command line or the configuration is wrong.
@@ -71,7 +71,7 @@ where
                 if settings.migrate_on_start {
                     migrate(settings, None).await.with_context(|| format!("cannot migrate {service}"))?;
                 }
-                let peers = network_peers(settings)?;
+                let peers = network_peers(settings, &env)?;
                 let started = start(settings, peers, env).await;
                 Ok(vec![started.with_context(|| format!("cannot start {service}"))?])
             };
@@ -132,6 +132,10 @@ where
         test_clock = settings.test_clock,
         "starting"
     );
+    let allowed = settings.allowances();
+    if settings.mode != Mode::Development && !allowed.is_empty() {
+        tracing::warn!(?allowed, "production mode runs with what it would refuse by itself");
+    }
     let stop = Stop::on_signals()?;
     let registry = telemetry.registry();
     let served = lifecycle::serve(settings, env, registry, listeners, stop, wire, on_ready).await;
@@ -149,11 +153,12 @@ pub fn prepare(program: Program, settings: &Settings) -> anyhow::Result<(Telemet
 }
 
 /// The peers of a service that has a process of its own: connected to when first used, reconnected and
-/// resolved again for ever.
-pub fn network_peers(settings: &Settings) -> anyhow::Result<Peers> {
+/// resolved again for ever. `https://` URLs are spoken to as `[peer_tls]` says.
+pub fn network_peers(settings: &Settings, env: &Env) -> anyhow::Result<Peers> {
+    let tls = tls::peers(settings, env)?;
     let to = |service: Service| {
         let url = settings.peer_url(service);
-        Transport::connect(url).with_context(|| format!("{} `{url}`", service.url_key()))
+        Transport::connect_with(url, &tls).with_context(|| format!("{} `{url}`", service.url_key()))
     };
     Each::try_of(to).map(Peers::new)
 }
@@ -164,20 +169,28 @@ pub async fn healthcheck(settings: &Settings) -> anyhow::Result<ExitCode> {
     if address.ip().is_unspecified() {
         address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), address.port());
     }
-    let answer = tokio::time::timeout(HEALTHCHECK_WITHIN, ask(address))
+    let secured = settings.operations_tls.certificate_file.is_some();
+    let url = format!("{}://{address}/readyz", if secured { "https" } else { "http" });
+    let asking = async {
+        if secured {
+            ask(tls::connect_here(settings, address).await?, address).await
+        } else {
+            ask(TcpStream::connect(address).await?, address).await
+        }
+    };
+    let answer = tokio::time::timeout(HEALTHCHECK_WITHIN, asking)
         .await
         .map_err(|_| anyhow::anyhow!("no answer within {} seconds", HEALTHCHECK_WITHIN.as_secs()))
         .and_then(|answer| answer.map_err(anyhow::Error::new))
-        .with_context(|| format!("http://{address}/readyz"))?;
+        .with_context(|| url.clone())?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     if head.starts_with("HTTP/1.1 200") {
         return Ok(ExitCode::SUCCESS);
     }
-    anyhow::bail!("http://{address}/readyz: {}", body.trim_end())
+    anyhow::bail!("{url}: {}", body.trim_end())
 }
 
-async fn ask(address: SocketAddr) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect(address).await?;
+async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin, address: SocketAddr) -> std::io::Result<String> {
     let request = format!("GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();

@@ -40,6 +40,10 @@ struct Row {
     /// The account by which it proves itself to the others, and what that account may do.
     account: ServiceAccountId,
     role: ServiceRole,
+    /// Whether it writes letters to people.
+    sends_mail: bool,
+    /// Whether it takes payments.
+    takes_payments: bool,
 }
 
 /// In the order of the ports, which is also that of [`Service`]'s variants.
@@ -54,6 +58,8 @@ static TABLE: [Row; Service::COUNT] = [
         secret_key: "identity_file",
         account: ServiceAccountId::IDENTITY,
         role: ServiceRole::Identity,
+        sends_mail: true,
+        takes_payments: false,
     },
     Row {
         service: Service::Organization,
@@ -65,6 +71,8 @@ static TABLE: [Row; Service::COUNT] = [
         secret_key: "organization_file",
         account: ServiceAccountId::ORGANIZATION,
         role: ServiceRole::Organization,
+        sends_mail: true,
+        takes_payments: false,
     },
     Row {
         service: Service::Billing,
@@ -76,6 +84,8 @@ static TABLE: [Row; Service::COUNT] = [
         secret_key: "billing_file",
         account: ServiceAccountId::BILLING,
         role: ServiceRole::Billing,
+        sends_mail: false,
+        takes_payments: true,
     },
 ];
 
@@ -142,6 +152,16 @@ impl Service {
     /// What its account may do.
     pub fn role(self) -> ServiceRole {
         self.row().role
+    }
+
+    /// Whether it writes letters to people.
+    pub fn sends_mail(self) -> bool {
+        self.row().sends_mail
+    }
+
+    /// Whether it takes payments.
+    pub fn takes_payments(self) -> bool {
+        self.row().takes_payments
     }
 
     /// This one alone, for whoever takes several.

@@ -1,47 +1,13 @@
 //! Where settings come from, which of them wins, and what is refused in which words.
 #![expect(clippy::expect_used, reason = "a test that cannot be set up has failed")]
 
+#[path = "support/given.rs"]
+mod given;
+
 use std::{fs, time::Duration};
 
-use bursar_runtime::{LogFormat, Mode, Options, Program, Service, Settings};
-use clap::Parser;
-
-/// A program with nothing but the shared flags.
-#[derive(Parser)]
-struct Cli {
-    #[command(flatten)]
-    options: Options,
-}
-
-/// Reads what `given` says, one thing a line: `--flag value`, `BURSAR_VARIABLE=value`, or a line of the
-/// TOML file, which is called `DIR/bursar.toml` in refusals.
-fn read(program: Program, given: &str) -> Result<Settings, String> {
-    let dir = tempfile::tempdir().expect("a directory");
-    let mut arguments = vec!["bursar".to_owned()];
-    let mut environment = Vec::new();
-    let mut file = Vec::new();
-    for line in given.lines().map(str::trim) {
-        if line.starts_with("--") {
-            arguments.extend(line.split_whitespace().map(str::to_owned));
-        } else if line.starts_with("BURSAR") {
-            let (name, value) = line.split_once('=').expect("a variable has a value");
-            environment.push((name.to_owned(), value.to_owned()));
-        } else if !line.is_empty() {
-            file.push(line);
-        }
-    }
-    if !file.is_empty() {
-        let path = dir.path().join("bursar.toml");
-        fs::write(&path, file.join("\n")).expect("the file");
-        arguments.extend(["--config".to_owned(), path.display().to_string()]);
-    }
-    let cli = Cli::try_parse_from(arguments).map_err(|error| error.to_string())?;
-    let settings = cli.options.settings_with(program, environment);
-    settings.map_err(|error| {
-        let text = error.to_string();
-        text.replace(&dir.path().display().to_string(), "DIR")
-    })
-}
+use bursar_runtime::{LogFormat, Mode, Program, Service, Settings};
+use given::{fit_for_production, read};
 
 fn suite(given: &str) -> Result<Settings, String> {
     read(Program::Suite, given)
@@ -69,7 +35,8 @@ fn defaults_need_nothing() {
 #[test]
 fn a_single_service_is_made_for_production() {
     let billing = Program::Single(Service::Billing);
-    let settings = read(billing, "").expect("defaults");
+    let dir = tempfile::tempdir().expect("a directory");
+    let settings = read(billing, &fit_for_production(dir.path())).expect("what production needs");
     assert_eq!(settings.mode, Mode::Production);
     assert_eq!(settings.log.format, LogFormat::Json);
     let address = settings.service_address(Service::Billing).to_string();
@@ -178,7 +145,19 @@ const REFUSALS: &[(&str, &[&str])] = &[
     ("BURSAR_MAIL__PRODUCT=", &["mail.product", "1 to 100 bytes"]),
     ("BURSAR_LOG__FILTER=a=b=c", &["log.filter"]),
     ("BURSAR_MAIL__SMTP_URL_FILE=/no/such", &["BURSAR_MAIL__SMTP_URL_FILE", "/no/such"]),
-    ("--mode production --test-clock", &["--test-clock", "refused in production mode"]),
+    ("[tls]\nkey_file = '/k'", &["tls.certificate_file", "where tls.key_file is"]),
+    ("[tls]\nclient_ca_file = '/c'", &["tls.certificate_file", "where tls.client_ca_file is"]),
+    ("BURSAR_OPERATIONS_TLS__CERTIFICATE_FILE=/c", &["operations_tls.key_file", "operations_tls.certificate_file is"]),
+    ("[peer_tls]\ncertificate_file = '/c'", &["peer_tls.key_file", "where peer_tls.certificate_file is"]),
+    (
+        "[tls]\ncertificate_file = '/c'\nkey_file = '/k'\n[peer_tls]\nca_file = '/a'",
+        &[
+            "tls.certificate_file: /c: No such file",
+            "tls.key_file: /k: No such file",
+            "peer_tls.ca_file: /a: No such file",
+        ],
+    ),
+    ("BURSAR_TLS_RELOAD=10ms", &["tls_reload", "100ms to 1h"]),
 ];
 
 #[test]
@@ -189,13 +168,6 @@ fn what_is_wrong_is_refused_with_its_name() {
             assert!(refusal.contains(piece), "{given:?}: no {piece:?} in {refusal:?}");
         }
     }
-}
-
-#[test]
-fn a_test_clock_needs_development_mode() {
-    let single = Program::Single(Service::Billing);
-    read(single, "--test-clock").expect_err("production by default");
-    read(single, "--test-clock --mode=development").expect("development");
 }
 
 #[test]

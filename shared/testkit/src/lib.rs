@@ -6,6 +6,7 @@
 //! - [`Issuer`] signs tokens that a service under test believes; [`refused`] looks at refusals.
 //! - [`audited`] reads a store's audit log.
 //! - [`Client`] calls services, in this process or elsewhere; [`Person`] signs up and in as people do.
+//! - [`Authority`] vouches for certificates.
 //! - [`Plan`] starts Bursar's programs, in one process or three, and gives a [`Deployment`] with its [`Mailbox`].
 //!
 //! Nothing here is for production code: the helpers panic with a sentence that says what broke, because a test that
@@ -18,6 +19,7 @@
 )]
 
 mod audit;
+mod certificates;
 mod client;
 mod deployment;
 mod engines;
@@ -34,6 +36,7 @@ mod values;
 
 pub use audit::audited;
 pub use bursar_db::Engine;
+pub use certificates::{Authority, Certificate};
 pub use client::{Channel, Client, Credentials, client};
 pub use deployment::{Deployment, Plan, Topology};
 pub use engines::{Outcome, TestDb};

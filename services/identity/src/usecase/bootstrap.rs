@@ -85,7 +85,9 @@ impl Identity {
             Ok(text) => {
                 let file: OperatorFile = serde_json::from_slice(&text)?;
                 anyhow::ensure!(file.client_id == client_id, "is the file of another account: move it away");
-                Ok((Secret::new(file.client_secret), false))
+                // Somebody wrote it by hand, perhaps: nothing that could be guessed opens the most powerful account.
+                let secret = Token::parse(Secret::new(file.client_secret).expose()).context("client_secret")?;
+                Ok((secret.to_text(), false))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let secret = Token::generate(&self.0.entropy).to_text();

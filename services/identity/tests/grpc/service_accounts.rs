@@ -7,9 +7,10 @@ use bursar_proto::identity::v1::{
     BatchGetUsersRequest, CreateServiceAccountRequest, DisableServiceAccountRequest, IssueServiceTokenRequest,
     ListServiceAccountsRequest, RotateServiceAccountSecretRequest,
 };
-use bursar_runtime::Service;
+use bursar_rpc::Transport;
+use bursar_runtime::{Each, Env, Peers, Service, Settings};
 use bursar_secret::Entropy;
-use bursar_testkit::{Client, Operator, id, refused};
+use bursar_testkit::{Client, Operator, clock, id, refused};
 use tonic::{Code, Status};
 
 use crate::world::{World, claims};
@@ -55,6 +56,21 @@ bursar_testkit::engines! {
         world.replica().await;
         assert!(!world.path("operator.json").exists());
         token(&world.anybody, &operator.client_id, &operator.client_secret).await.unwrap();
+    }
+
+    async fn an_operators_secret_that_could_be_guessed_is_not_taken_over(db: TestDb) {
+        let directory = tempfile::tempdir().unwrap();
+        let mut settings = Settings::for_test(directory.path());
+        settings.stores[Service::Identity] = db.store_url();
+        bursar_identity::migrate(&settings, None).await.unwrap();
+        let client_id = ServiceAccountId::OPERATOR;
+        let file = format!("{{\"client_id\": \"{client_id}\", \"client_secret\": \"hunter2\"}}");
+        std::fs::write(&settings.operator_file, file).unwrap();
+        let peers = Peers::new(Each::of(|_| Transport::late().0));
+        let env = Env::for_test(clock(), Entropy::system());
+        let error = format!("{:#}", bursar_identity::start(&settings, peers, env).await.unwrap_err());
+        assert!(error.contains("operator.json") && error.contains("client_secret"), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
     }
 
     async fn a_new_secret_in_its_file_works_and_the_old_one_for_a_day(db: TestDb) {

@@ -8,6 +8,7 @@ mod input;
 mod members;
 mod operations;
 mod pool;
+mod production;
 mod starting;
 mod story;
 #[path = "../support/mod.rs"]

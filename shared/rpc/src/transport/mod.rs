@@ -4,6 +4,7 @@
 //! its trace, and a transport [with tokens](Transport::with_tokens) adds the service's own credentials.
 
 pub mod channel;
+mod complaint;
 pub mod context;
 mod late;
 
@@ -12,6 +13,7 @@ use std::error::Error as _;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -22,13 +24,14 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 use tower::{Service, ServiceExt};
 
-pub use channel::AddressError;
+pub use channel::{AddressError, PeerTls};
 pub use context::CallContext;
 pub use late::LateRoutes;
 
 use crate::Problem;
 use crate::peer::ServiceTokens;
 use crate::problem::reason;
+use complaint::Complaint;
 use context::{CALL_ID, GRPC_TIMEOUT, TRACEPARENT, format_timeout, parse_timeout};
 
 /// How long a unary call may take that no deadline comes with, such as one of a background task.
@@ -44,7 +47,7 @@ pub struct Transport {
 
 #[derive(Clone)]
 enum Target {
-    Channel(Channel),
+    Channel(Channel, Arc<Complaint>),
     Routes(Routes),
     Late(LateRoutes),
 }
@@ -55,15 +58,21 @@ impl Transport {
         Self::over(endpoint.connect_lazy())
     }
 
-    /// Over the network to `http://host:port`, connected on first use with keep-alive, and balanced over
-    /// every address of the host's name. Must be called inside a Tokio runtime.
+    /// Over the network to `http://host:port` or `https://host:port`, connected on first use with keep-alive, and
+    /// balanced over every address of the host's name. Trusts the authorities that the system knows. Must be called
+    /// inside a Tokio runtime.
     pub fn connect(address: &str) -> Result<Self, AddressError> {
-        channel::connect(address).map(Self::over)
+        Self::connect_with(address, &PeerTls::public())
+    }
+
+    /// The same, with whom to trust and what to show where the address is `https://`.
+    pub fn connect_with(address: &str, tls: &PeerTls) -> Result<Self, AddressError> {
+        channel::connect(address, tls).map(Self::over)
     }
 
     /// Over a channel that somebody made.
     pub fn over(channel: Channel) -> Self {
-        Self { target: Target::Channel(channel), tokens: None }
+        Self { target: Target::Channel(channel, Arc::default()), tokens: None }
     }
 
     /// To routes in this process.
@@ -111,7 +120,9 @@ impl Transport {
 impl Target {
     async fn call(self, request: Request<Body>) -> Result<Response<Body>, Status> {
         match self {
-            Self::Channel(channel) => channel.oneshot(request).await.map_err(channel_status),
+            Self::Channel(channel, complaint) => {
+                channel.oneshot(request).await.map_err(|error| channel_status(error, &complaint))
+            }
             Self::Routes(routes) => in_process(routes, request).await,
             Self::Late(late) => match late.get() {
                 Some(routes) => in_process(routes, request).await,
@@ -135,9 +146,10 @@ async fn in_process(routes: Routes, request: Request<Body>) -> Result<Response<B
     routes.oneshot(request).await.map_err(|never: Infallible| match never {})
 }
 
-/// What a failed channel means to its caller: tonic calls its own expired timer CANCELLED, and a peer
+/// What a failed channel means to its caller: tonic calls its own expired timer CANCELLED, and a connection that ended
+/// before the call was sent, too (a server that does not believe its caller's certificate says so by hanging up). A peer
 /// that cannot be reached must be recognizable as one to try again.
-fn channel_status(error: tonic::transport::Error) -> Status {
+fn channel_status(error: tonic::transport::Error, complaint: &Complaint) -> Status {
     let mut source = error.source();
     while let Some(cause) = source {
         if cause.is::<tonic::TimeoutExpired>() {
@@ -145,9 +157,12 @@ fn channel_status(error: tonic::transport::Error) -> Status {
         }
         source = cause.source();
     }
+    complaint.of(&error);
     let status = Status::from_error(Box::new(error));
     match status.code() {
-        Code::Unknown => Problem::unavailable(reason::PEER_UNAVAILABLE, "the peer cannot be reached").into(),
+        Code::Unknown | Code::Cancelled => {
+            Problem::unavailable(reason::PEER_UNAVAILABLE, "the peer cannot be reached").into()
+        }
         _ => status,
     }
 }
@@ -201,7 +216,7 @@ impl Service<Request<Body>> for Transport {
 impl fmt::Debug for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.target {
-            Target::Channel(_) => "Transport::channel",
+            Target::Channel(..) => "Transport::channel",
             Target::Routes(_) => "Transport::routes",
             Target::Late(_) => "Transport::late",
         })

@@ -169,7 +169,7 @@ impl Loader {
         let settings: Settings = figment
             .extract()
             .map_err(|error| ConfigError::new(error.into_iter().map(|e| explain(&e, &layers)).collect()))?;
-        settings.validate()?;
+        settings.validate(self.program)?;
         Ok(settings)
     }
 

@@ -2,7 +2,8 @@
 //! directory does not have yet.
 //!
 //! A file at its default place, inside the data directory, is made at first start. A file that somebody
-//! configured must exist: making it would hide a missing mount, and every replica needs the same one.
+//! configured must exist: making it would hide a missing mount, and every replica needs the same one. Production
+//! mode never makes a master key.
 
 use std::{
     fs,
@@ -22,17 +23,9 @@ impl Settings {
     /// What seals data at rest, with the key in `master_key_file`.
     pub fn sealer(&self, entropy: &Entropy) -> anyhow::Result<Sealer> {
         let path = &self.master_key_file;
-        if *path == self.data_dir.join(super::sections::MASTER_KEY) {
+        if self.mode == Mode::Development && *path == self.data_dir.join(super::sections::MASTER_KEY) {
             make_folder(parent(path))?;
-            let fresh = !path.exists();
-            let sealer = Sealer::load_or_create(path, entropy).context("master_key_file")?;
-            if fresh && self.mode == Mode::Production {
-                tracing::warn!(
-                    path = %path.display(),
-                    "made a master key: keep it, and give every replica the same one (master_key_file)"
-                );
-            }
-            return Ok(sealer);
+            return Sealer::load_or_create(path, entropy).context("master_key_file");
         }
         Sealer::load(path).context("master_key_file")
     }
@@ -40,14 +33,25 @@ impl Settings {
     /// The secret by which `service` proves itself to identity: a token's text.
     pub fn service_secret(&self, service: Service, entropy: &Entropy) -> anyhow::Result<Secret> {
         let path = &self.service_secrets[service];
-        let place = || format!("service_secrets.{}: {}", service.secret_key(), path.display());
         if *path == self.data_dir.join(super::sections::SECRETS).join(service.name()) {
             make_folder(parent(path))?;
-            create_once(path, &Token::generate(entropy).to_text(), entropy).with_context(place)?;
+            create_once(path, &Token::generate(entropy).to_text(), entropy)
+                .with_context(|| self.secret_place(service))?;
         }
-        let text = fs::read_to_string(path).with_context(place)?;
-        let token = Token::parse(text.trim_end()).with_context(place)?;
+        self.existing_secret(service)
+    }
+
+    /// The same, of a file that must exist.
+    pub(super) fn existing_secret(&self, service: Service) -> anyhow::Result<Secret> {
+        let place = || self.secret_place(service);
+        let text = Secret::new(fs::read_to_string(&self.service_secrets[service]).with_context(place)?);
+        let token = Token::parse(text.expose().trim_end()).with_context(place)?;
         Ok(token.to_text())
+    }
+
+    /// The setting and the file of a service's secret, for refusals.
+    fn secret_place(&self, service: Service) -> String {
+        format!("service_secrets.{}: {}", service.secret_key(), self.service_secrets[service].display())
     }
 
     /// How mail leaves: through the configured server, or into `DATA_DIR/mail`.

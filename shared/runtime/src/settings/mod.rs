@@ -10,6 +10,7 @@ mod keys;
 mod layers;
 mod material;
 mod print;
+mod production;
 mod sections;
 mod span;
 mod text;
@@ -28,8 +29,8 @@ use crate::{Each, Service};
 
 pub use layers::{ConfigError, Loader};
 pub use sections::{
-    BillingSettings, InvitationSettings, LimitSettings, LogFormat, LogSettings, MailSettings, PostgresSettings,
-    SqliteSettings, TokenSettings,
+    BillingSettings, InvitationSettings, LimitSettings, LogFormat, LogSettings, MailSettings, PeerTlsSettings,
+    PostgresSettings, SqliteSettings, TlsSettings, TokenSettings,
 };
 
 /// How much the program may assume about its surroundings.
@@ -38,7 +39,8 @@ pub use sections::{
 pub enum Mode {
     /// A person tries things: the test clock is allowed, listeners stay on loopback.
     Development,
-    /// Real customers: no test clock; a single service listens on every address.
+    /// Real customers: a single service listens on every address, and what only suits a person who tries things is
+    /// refused (the test clock, the sandbox, mail in files, a self-made key, plaintext, SQLite).
     Production,
 }
 
@@ -83,6 +85,7 @@ impl Program {
 /// type has passed every check. `Debug` and [`Settings::to_redacted_toml`] never show a secret.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own that people write as true or false")]
 pub struct Settings {
     /// Development or production.
     pub mode: Mode,
@@ -98,12 +101,30 @@ pub struct Settings {
     pub operations_address: IpAddr,
     /// Lets `ClockService` set the time. Development only.
     pub test_clock: bool,
+    /// Lets production mode sell through the sandbox, which takes no money from anybody.
+    pub allow_sandbox_payments: bool,
+    /// Lets production mode speak plaintext beyond loopback, on every port and to peers: for networks that encrypt by
+    /// themselves.
+    pub allow_plaintext: bool,
+    /// Lets production mode speak plaintext beyond loopback on the operations port alone: for probes and scrapers.
+    pub allow_plaintext_operations: bool,
+    /// Lets production mode keep stores on SQLite: for one replica on one disk.
+    pub allow_sqlite: bool,
+    /// TLS of the gRPC ports.
+    pub tls: TlsSettings,
+    /// TLS of the operations port.
+    pub operations_tls: TlsSettings,
+    /// TLS towards peers at `https://` URLs.
+    pub peer_tls: PeerTlsSettings,
+    /// How often the files of `tls`, `operations_tls` and `peer_tls` are looked at for changes.
+    #[serde(with = "span")]
+    pub tls_reload: std::time::Duration,
     /// Brings each store's schema up to date before serving. Off where a job runs `migrate`.
     pub migrate_on_start: bool,
     /// Each service's store: `identity_store`, `organization_store`, …
     #[serde(with = "text::parsed_each")]
     pub stores: Each<StoreUrl>,
-    /// Where a single service finds each of the others (`http://host:port`): `identity_url`, …
+    /// Where a single service finds each of the others (`http://host:port`, `https://host:port`): `identity_url`, …
     pub urls: Each<String>,
     /// The key that seals what is encrypted at rest. The default file is made at first start; a file
     /// that is configured must exist, because every replica needs the same one.

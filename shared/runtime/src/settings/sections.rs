@@ -42,6 +42,39 @@ pub struct LogSettings {
     pub filter: String,
 }
 
+/// `[tls]` (the gRPC ports) and `[operations_tls]` (the operations port): what a port shows to its callers and asks of
+/// them. Files are PEM, and are read again when they change.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsSettings {
+    /// The certificate with those that vouch for it, the port's own first. Plaintext when not set.
+    #[serde(with = "text::optional")]
+    pub certificate_file: Option<PathBuf>,
+    /// The certificate's private key (PKCS #8, PKCS #1 or SEC 1).
+    #[serde(with = "text::optional")]
+    pub key_file: Option<PathBuf>,
+    /// Mutual TLS: callers must show a certificate that one of these authorities vouches for. When not set, any caller
+    /// may connect, and proves itself by its token alone.
+    #[serde(with = "text::optional")]
+    pub client_ca_file: Option<PathBuf>,
+}
+
+/// `[peer_tls]`: how a single service calls the others at `https://` URLs. Files are PEM, and are read again when they
+/// change.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeerTlsSettings {
+    /// The authorities that vouch for peers, and then no others do; the system's authorities when not set.
+    #[serde(with = "text::optional")]
+    pub ca_file: Option<PathBuf>,
+    /// What is shown to peers that ask for a certificate (mutual TLS); none when not set.
+    #[serde(with = "text::optional")]
+    pub certificate_file: Option<PathBuf>,
+    /// The private key of that certificate.
+    #[serde(with = "text::optional")]
+    pub key_file: Option<PathBuf>,
+}
+
 /// `[mail]`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -181,6 +214,14 @@ impl Settings {
             listen_address: IpAddr::V4(listen),
             operations_address: IpAddr::V4(listen),
             test_clock: false,
+            allow_sandbox_payments: false,
+            allow_plaintext: false,
+            allow_plaintext_operations: false,
+            allow_sqlite: false,
+            tls: TlsSettings::default(),
+            operations_tls: TlsSettings::default(),
+            peer_tls: PeerTlsSettings::default(),
+            tls_reload: Duration::from_secs(10),
             migrate_on_start: true,
             stores: Each::of(store),
             urls: Each::of(url),

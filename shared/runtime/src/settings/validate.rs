@@ -4,8 +4,8 @@ use std::{str::FromStr, time::Duration};
 
 use tracing_subscriber::EnvFilter;
 
-use super::{ConfigError, Mode, Settings, span};
-use crate::Service;
+use super::{ConfigError, Mode, Program, Settings, span};
+use crate::{Service, tls};
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_hours(1);
@@ -19,9 +19,8 @@ const TOKEN_TTL_MAX: Duration = Duration::from_mins(5);
 
 impl Settings {
     /// Checks everything that the types do not, and reports every violation at once.
-    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
+    pub(crate) fn validate(&self, program: Program) -> Result<(), ConfigError> {
         let mut problems = Vec::new();
-        self.check_clock(&mut problems);
         self.check_ports(&mut problems);
         self.check_urls(&mut problems);
         self.check_limits(&mut problems);
@@ -33,17 +32,11 @@ impl Settings {
         if let Err(error) = EnvFilter::builder().parse(&self.log.filter) {
             problems.push(format!("log.filter: {error}"));
         }
-        if problems.is_empty() { Ok(()) } else { Err(ConfigError::new(problems)) }
-    }
-
-    fn check_clock(&self, problems: &mut Vec<String>) {
-        if self.test_clock && self.mode == Mode::Production {
-            problems.push(
-                "test_clock (--test-clock) is refused in production mode: \
-                 whoever can set the time can expire or renew anything; use --mode development"
-                    .to_owned(),
-            );
+        problems.extend(tls::problems(self));
+        if self.mode != Mode::Development {
+            problems.extend(self.unfit_for_production(program));
         }
+        if problems.is_empty() { Ok(()) } else { Err(ConfigError::new(problems)) }
     }
 
     fn check_ports(&self, problems: &mut Vec<String>) {
@@ -79,7 +72,7 @@ impl Settings {
             let fits = http::Uri::from_str(url)
                 .is_ok_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some());
             if !fits {
-                problems.push(format!("{key}: `{url}` is not of the form http://HOST:PORT"));
+                problems.push(format!("{key}: `{url}` is not of the form http://HOST:PORT or https://HOST:PORT"));
             }
         }
     }
@@ -115,6 +108,7 @@ impl Settings {
         within("limits.deadline", limits.deadline, SECOND, HOUR);
         within("limits.shutdown", limits.shutdown, SECOND, SHUTDOWN_MAX);
         within("limits.connection_age", limits.connection_age, SECOND, DAY);
+        within("tls_reload", self.tls_reload, Duration::from_millis(100), HOUR);
         within("postgres.acquire_timeout", self.postgres.acquire_timeout, SECOND, HOUR);
         within("tokens.access_ttl", tokens.access_ttl, SECOND, TOKEN_TTL_MAX);
         within("tokens.service_ttl", tokens.service_ttl, SECOND, TOKEN_TTL_MAX);

@@ -104,6 +104,21 @@ impl Running {
         running
     }
 
+    /// Starts it and waits for its end, for a program that should not start.
+    #[allow(dead_code, reason = "not every test program needs it")]
+    pub(crate) async fn try_start(settings: Settings) -> anyhow::Result<()> {
+        let program = Program::Single(Service::Billing);
+        let telemetry = Telemetry::build(program, &settings)?;
+        let env = surroundings(&settings, &telemetry);
+        let listeners = Listeners::bind(&settings, program.services()).await?;
+        let wire = async |_: &Settings, env: Env| {
+            let flags = || Arc::new(AtomicBool::new(true));
+            Ok(vec![started(&env, flags(), flags())])
+        };
+        let serving = serve_on(&settings, env, telemetry.registry(), listeners, Stop::default(), wire, || {});
+        tokio::time::timeout(Duration::from_secs(20), serving).await?
+    }
+
     async fn wait_until_ready(&mut self) {
         let ready = self.became_ready.take().expect("waits once");
         tokio::time::timeout(Duration::from_secs(20), ready).await.expect("in time").expect("ready");

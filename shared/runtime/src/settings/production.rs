@@ -1,0 +1,163 @@
+//! What production refuses. Development conveniences are for a person who tries things; each of them is a way to lose
+//! money, secrets or data once there are customers, so none of them is a default that production mode would take over.
+//!
+//! Everything is told at once, each by the setting that ends it. Where somebody may still know better (a network that
+//! encrypts by itself, one replica on one disk), there is a setting that says so.
+
+use std::{net::IpAddr, str::FromStr as _};
+
+use bursar_db::Engine;
+use bursar_secret::{Sealer, Secret, Token};
+
+use super::{Program, Settings};
+use crate::Service;
+
+impl Settings {
+    /// What `program` would do with these settings and must not do in production mode: one sentence for each setting.
+    pub(super) fn unfit_for_production(&self, program: Program) -> Vec<String> {
+        let mut problems = Vec::new();
+        self.refuse_conveniences(program, &mut problems);
+        self.refuse_weak_material(program, &mut problems);
+        self.refuse_plaintext(program, &mut problems);
+        problems
+    }
+
+    /// What these settings allow in production mode that would be refused without them, by the settings' names.
+    pub(crate) fn allowances(&self) -> Vec<&'static str> {
+        let all = [
+            ("allow_sandbox_payments", self.allow_sandbox_payments),
+            ("allow_plaintext", self.allow_plaintext),
+            ("allow_plaintext_operations", self.allow_plaintext_operations),
+            ("allow_sqlite", self.allow_sqlite),
+        ];
+        all.into_iter().filter_map(|(name, allowed)| allowed.then_some(name)).collect()
+    }
+
+    fn refuse_conveniences(&self, program: Program, problems: &mut Vec<String>) {
+        let services = program.services();
+        if self.test_clock {
+            problems.push(
+                "test_clock (--test-clock) is refused in production mode: \
+                 whoever can set the time can expire or renew anything; use --mode development"
+                    .to_owned(),
+            );
+        }
+        if !self.allow_sandbox_payments && services.iter().any(|service| service.takes_payments()) {
+            problems.push(
+                "allow_sandbox_payments (--allow-sandbox-payments): payments go through the sandbox, which takes no \
+                 money; production mode sells for nothing only where this is true"
+                    .to_owned(),
+            );
+        }
+        if self.mail.smtp_url.is_none() && services.iter().any(|service| service.sends_mail()) {
+            problems.push(format!(
+                "mail.smtp_url: without a mail server, letters with their tokens are written to {}, which production \
+                 mode refuses",
+                self.mail_dir().display()
+            ));
+        }
+        for service in services {
+            if !self.allow_sqlite && self.store(*service).engine() == Engine::Sqlite {
+                problems.push(format!(
+                    "{}: {} is SQLite, which serves one replica on one disk; production mode needs postgres://, or \
+                     allow_sqlite (--allow-sqlite)",
+                    service.store_key(),
+                    self.store(*service)
+                ));
+            }
+        }
+    }
+
+    fn refuse_weak_material(&self, program: Program, problems: &mut Vec<String>) {
+        let own = self.data_dir.join(super::sections::MASTER_KEY);
+        if self.master_key_file == own {
+            problems.push(format!(
+                "master_key_file: {} is where a program keeps a key that it made itself; production mode needs a file \
+                 elsewhere that somebody made and keeps",
+                own.display()
+            ));
+        } else if let Err(error) = Sealer::load(&self.master_key_file) {
+            problems.push(format!("master_key_file: {error}"));
+        }
+        // Identity checks everybody's secret, the others prove themselves by their own.
+        let checks_all = program.services().contains(&Service::Identity);
+        for service in if checks_all { &Service::ALL[..] } else { program.services() } {
+            let path = &self.service_secrets[*service];
+            let own = self.data_dir.join(super::sections::SECRETS).join(service.name());
+            // Within one process, a secret that it made itself is as good as any other.
+            if program == Program::Suite && *path == own && !path.exists() {
+                continue;
+            }
+            if let Err(error) = self.existing_secret(*service) {
+                problems.push(format!("{error:#}"));
+            }
+        }
+        // Identity takes the operator's secret over from a file that is there before its first start.
+        if checks_all
+            && let Ok(text) = std::fs::read(&self.operator_file)
+            && !holds_a_secret(&Secret::new(text))
+        {
+            problems.push(format!(
+                "operator_file: {}: client_secret must be a token of 43 base64url characters",
+                self.operator_file.display()
+            ));
+        }
+    }
+
+    fn refuse_plaintext(&self, program: Program, problems: &mut Vec<String>) {
+        if self.allow_plaintext {
+            return;
+        }
+        let ports = [
+            ("listen_address", self.listen_address, "tls", self.tls.certificate_file.is_some(), "allow_plaintext"),
+            (
+                "operations_address",
+                self.operations_address,
+                "operations_tls",
+                self.operations_tls.certificate_file.is_some() || self.allow_plaintext_operations,
+                "allow_plaintext_operations",
+            ),
+        ];
+        for (key, address, section, is_fine, allowance) in ports {
+            if !is_fine && !is_loopback(address) {
+                problems.push(format!(
+                    "{key}: {address} would speak plaintext beyond this machine, which production mode refuses; set \
+                     {section}.certificate_file and {section}.key_file, or {allowance} where the network encrypts"
+                ));
+            }
+        }
+        if let Program::Single(own) = program {
+            for (service, url) in self.urls.iter().filter(|(service, url)| *service != own && is_exposed(url)) {
+                problems.push(format!(
+                    "{}: {url} would carry tokens in plaintext beyond this machine, which production mode refuses; use \
+                     https://, or allow_plaintext where the network encrypts",
+                    service.url_key()
+                ));
+            }
+        }
+    }
+}
+
+/// Whether the text of an operator's file holds a secret that nobody can guess.
+fn holds_a_secret(text: &Secret<Vec<u8>>) -> bool {
+    #[derive(serde::Deserialize)]
+    struct OperatorFile {
+        client_secret: Secret,
+    }
+    serde_json::from_slice::<OperatorFile>(text.expose())
+        .is_ok_and(|file| Token::parse(file.client_secret.expose()).is_ok())
+}
+
+/// Whether only this machine can reach the address.
+fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
+}
+
+/// Whether calls to this URL are readable on their way to another machine.
+fn is_exposed(url: &str) -> bool {
+    http::Uri::from_str(url).is_ok_and(|uri| {
+        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+        let is_here = host == "localhost" || host.parse().is_ok_and(is_loopback);
+        uri.scheme_str() == Some("http") && !is_here
+    })
+}

@@ -1,0 +1,222 @@
+//! What production refuses: every development convenience, all of them at once, each by the setting that ends it.
+#![expect(clippy::expect_used, reason = "a test that cannot be set up has failed")]
+
+#[path = "support/given.rs"]
+mod given;
+
+use std::fs;
+
+use bursar_runtime::{Program, Service};
+use given::{fit_for_production, read};
+
+const SINGLES: [Program; 3] =
+    [Program::Single(Service::Identity), Program::Single(Service::Organization), Program::Single(Service::Billing)];
+const PROGRAMS: [Program; 4] = [Program::Suite, SINGLES[0], SINGLES[1], SINGLES[2]];
+
+/// The settings that a refusal names, one for each problem, in order.
+fn named(refusal: &str) -> Vec<String> {
+    let problems = refusal.lines().filter_map(|line| line.strip_prefix("  - "));
+    let key = |problem: &str| problem.split([':', ' ']).next().unwrap_or_default().to_owned();
+    problems.map(key).collect()
+}
+
+/// Reads settings for production mode, and gives the settings that are refused.
+fn refused(program: Program, given: &str) -> Vec<String> {
+    let mode = if given.contains("--mode") { "" } else { "BURSAR_MODE=production\n" };
+    read(program, &format!("{mode}{given}")).map_or_else(|refusal| named(&refusal), |_| Vec::new())
+}
+
+/// What each program does that the others do not, with everybody on every address and the clock a test's.
+const OF_EACH: [(Program, &[&str]); 4] = [
+    (
+        Program::Suite,
+        &[
+            "test_clock",
+            "allow_sandbox_payments",
+            "mail.smtp_url",
+            "identity_store",
+            "organization_store",
+            "billing_store",
+            "listen_address",
+            "operations_address",
+        ],
+    ),
+    (
+        SINGLES[0],
+        &[
+            "test_clock",
+            "mail.smtp_url",
+            "identity_store",
+            "service_secrets.identity_file",
+            "service_secrets.organization_file",
+            "service_secrets.billing_file",
+            "listen_address",
+            "operations_address",
+            "organization_url",
+            "billing_url",
+        ],
+    ),
+    (
+        SINGLES[1],
+        &[
+            "test_clock",
+            "mail.smtp_url",
+            "organization_store",
+            "service_secrets.organization_file",
+            "listen_address",
+            "operations_address",
+            "identity_url",
+            "billing_url",
+        ],
+    ),
+    (
+        SINGLES[2],
+        &[
+            "test_clock",
+            "allow_sandbox_payments",
+            "billing_store",
+            "service_secrets.billing_file",
+            "listen_address",
+            "operations_address",
+            "identity_url",
+            "organization_url",
+        ],
+    ),
+];
+
+#[test]
+fn every_development_convenience_is_refused_at_once() {
+    let common = ["master_key_file"];
+    let given = "--test-clock
+        BURSAR_LISTEN_ADDRESS=0.0.0.0
+        BURSAR_OPERATIONS_ADDRESS=::
+        BURSAR_IDENTITY_URL=http://identity:7401
+        BURSAR_ORGANIZATION_URL=http://10.0.0.7:7402
+        BURSAR_BILLING_URL=http://billing:7403";
+    for (program, own) in OF_EACH {
+        let mut expected: Vec<&str> = common.iter().chain(own).copied().collect();
+        let mut found = refused(program, given);
+        expected.sort_unstable();
+        found.sort_unstable();
+        assert_eq!(found, expected, "{}", program.name());
+        let development = format!("--mode=development\n{given}");
+        assert_eq!(refused(program, &development), Vec::<String>::new(), "{} in development", program.name());
+    }
+}
+
+#[test]
+fn a_single_service_has_nothing_that_production_takes_by_default() {
+    for program in SINGLES {
+        let found = refused(program, "");
+        for key in ["master_key_file", "listen_address", "operations_address"] {
+            assert!(found.iter().any(|found| found == key), "{}: no {key} in {found:?}", program.name());
+        }
+    }
+}
+
+/// What is changed of settings that are fit; the programs that then refuse them; the setting they name; what allows it.
+const ONE_AT_A_TIME: &[(&str, &[Program], &str, &str)] = &[
+    ("--test-clock", &PROGRAMS, "test_clock", ""),
+    ("BURSAR_ALLOW_SANDBOX_PAYMENTS=false", &[PROGRAMS[0], SINGLES[2]], "allow_sandbox_payments", ""),
+    ("BURSAR_MAIL__SMTP_URL=", &[PROGRAMS[0], SINGLES[0], SINGLES[1]], "mail.smtp_url", ""),
+    ("BURSAR_BILLING_STORE=sqlite://b.db", &[PROGRAMS[0], SINGLES[2]], "billing_store", "--allow-sqlite"),
+    ("BURSAR_DATA_DIR=/no/such\nBURSAR_MASTER_KEY_FILE=/no/such/master.key", &PROGRAMS, "master_key_file", ""),
+    ("BURSAR_MASTER_KEY_FILE=/no/such.key", &PROGRAMS, "master_key_file", ""),
+    ("BURSAR_MASTER_KEY_FILE=FOLDER/short", &PROGRAMS, "master_key_file", ""),
+    (
+        "BURSAR_SERVICE_SECRETS__BILLING_FILE=FOLDER/short",
+        &[PROGRAMS[0], SINGLES[0], SINGLES[2]],
+        "service_secrets.billing_file",
+        "",
+    ),
+    ("BURSAR_OPERATOR_FILE=FOLDER/operator.json", &[PROGRAMS[0], SINGLES[0]], "operator_file", ""),
+    (
+        "BURSAR_SERVICE_SECRETS__ORGANIZATION_FILE=/no/such",
+        &[PROGRAMS[0], SINGLES[0], SINGLES[1]],
+        "service_secrets.organization_file",
+        "",
+    ),
+    (
+        "BURSAR_LISTEN_ADDRESS=10.0.0.1\nBURSAR_TLS__CERTIFICATE_FILE=\nBURSAR_TLS__KEY_FILE=",
+        &PROGRAMS,
+        "listen_address",
+        "--allow-plaintext",
+    ),
+    (
+        "BURSAR_OPERATIONS_ADDRESS=::\nBURSAR_OPERATIONS_TLS__CERTIFICATE_FILE=\nBURSAR_OPERATIONS_TLS__KEY_FILE=",
+        &PROGRAMS,
+        "operations_address",
+        "--allow-plaintext-operations",
+    ),
+    (
+        "BURSAR_OPERATIONS_ADDRESS=::\nBURSAR_OPERATIONS_TLS__CERTIFICATE_FILE=\nBURSAR_OPERATIONS_TLS__KEY_FILE=",
+        &PROGRAMS,
+        "operations_address",
+        "--allow-plaintext",
+    ),
+    ("BURSAR_BILLING_URL=http://billing:7403", &SINGLES_BUT_BILLING, "billing_url", "--allow-plaintext"),
+];
+const SINGLES_BUT_BILLING: [Program; 2] = [SINGLES[0], SINGLES[1]];
+
+#[test]
+fn each_convenience_is_refused_by_whom_it_concerns_and_by_its_setting_alone() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let fit = fit_for_production(dir.path());
+    fs::write(dir.path().join("short"), "hunter2").expect("written");
+    let operator = r#"{"client_id": "svc_0000000000e008000000000001", "client_secret": "hunter2"}"#;
+    fs::write(dir.path().join("operator.json"), operator).expect("written");
+    for program in PROGRAMS {
+        assert_eq!(refused(program, &fit), Vec::<String>::new(), "{}", program.name());
+    }
+    for (change, by, key, allowance) in ONE_AT_A_TIME {
+        let change = change.replace("FOLDER", &dir.path().display().to_string());
+        // A variable that is given again replaces what was given first.
+        let given = format!("{fit}{change}");
+        for program in PROGRAMS {
+            let expected = if by.contains(&program) { vec![(*key).to_owned()] } else { Vec::new() };
+            assert_eq!(refused(program, &given), expected, "{}: {change}", program.name());
+            if !allowance.is_empty() {
+                let allowed = refused(program, &format!("{given}\n{allowance}"));
+                assert_eq!(allowed, Vec::<String>::new(), "{}: {change} {allowance}", program.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn an_allowance_for_probes_allows_no_plaintext_calls() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let fit = fit_for_production(dir.path());
+    let given = format!("{fit}BURSAR_TLS__CERTIFICATE_FILE=\nBURSAR_TLS__KEY_FILE=\n--allow-plaintext-operations");
+    assert_eq!(refused(SINGLES[2], &given), ["listen_address"]);
+}
+
+#[test]
+fn loopback_needs_no_encryption() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let fit = fit_for_production(dir.path());
+    let plain = "BURSAR_TLS__CERTIFICATE_FILE=\nBURSAR_TLS__KEY_FILE=\nBURSAR_OPERATIONS_TLS__CERTIFICATE_FILE=\n\
+                 BURSAR_OPERATIONS_TLS__KEY_FILE=";
+    for address in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
+        let given = format!(
+            "{fit}{plain}\nBURSAR_LISTEN_ADDRESS={address}\nBURSAR_OPERATIONS_ADDRESS={address}
+            BURSAR_IDENTITY_URL=http://localhost:1\nBURSAR_ORGANIZATION_URL=http://[::1]:1"
+        );
+        assert_eq!(refused(SINGLES[2], &given), Vec::<String>::new(), "{address}");
+    }
+}
+
+#[test]
+fn what_is_refused_is_never_quoted() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let fit = fit_for_production(dir.path());
+    let short = dir.path().join("short");
+    fs::write(&short, "hunter2").expect("written");
+    let given = format!(
+        "{fit}BURSAR_SERVICE_SECRETS__BILLING_FILE={0}\nBURSAR_MASTER_KEY_FILE={0}\nBURSAR_TLS__KEY_FILE={0}",
+        short.display()
+    );
+    let refusal = read(SINGLES[2], &given).expect_err("refused");
+    assert_eq!(named(&refusal), ["tls.key_file", "master_key_file", "service_secrets.billing_file"], "{refusal}");
+    assert!(!refusal.contains("hunter2"), "{refusal}");
+}
