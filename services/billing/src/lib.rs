@@ -60,17 +60,7 @@ use usecase::subscriptions::SubscriptionUseCases;
 /// Brings the store's schema up to date. `restored_at`: the store was restored from a backup; a new incarnation of its
 /// events begins at this time.
 pub async fn migrate(settings: &Settings, restored_at: Option<Timestamp>) -> anyhow::Result<()> {
-    let db = open(settings).await?;
-    let outcome = async {
-        db.migrate(&MIGRATIONS).await?;
-        match restored_at {
-            Some(now) => bursar_events::begin_incarnation(&db, now).await,
-            None => Ok(()),
-        }
-    };
-    let outcome = outcome.await;
-    db.close().await;
-    Ok(outcome?)
+    Ok(bursar_events::migrate(open(settings).await?, &MIGRATIONS, restored_at).await?)
 }
 
 /// Opens billing's store as it is.

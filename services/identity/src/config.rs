@@ -10,6 +10,8 @@ use crate::domain::session::RefreshPolicy;
 const KEY_PERIOD: Span = Span::from_days(30);
 /// How long a key is published before it signs: verifiers look at least once a minute, replicas twice.
 const KEY_LEAD: Span = Span::HOUR;
+/// Hashes at work or waiting for a core: some seconds' worth.
+const WAITING_HASHES: usize = 512;
 /// How far the clocks of two machines may be apart.
 const CLOCK_SKEW: Span = Span::MINUTE;
 
@@ -30,6 +32,8 @@ pub struct Config {
     pub refresh: RefreshPolicy,
     /// The rotation of the signing keys.
     pub keys: KeyPolicy,
+    /// Password hashes that may be at work or wait for a core; more are refused as overload.
+    pub waiting_hashes: usize,
 }
 
 impl Config {
@@ -49,6 +53,7 @@ impl Config {
                 lead: KEY_LEAD,
                 token_lifetime: Span::from(longest).saturating_add(CLOCK_SKEW),
             },
+            waiting_hashes: WAITING_HASHES,
         }
     }
 }

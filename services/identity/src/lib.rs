@@ -44,17 +44,7 @@ use usecase::{Identity, Parts};
 /// Brings the store's schema up to date. `restored_at`: the store was restored from a backup; a new incarnation of its
 /// events begins at this time.
 pub async fn migrate(settings: &Settings, restored_at: Option<Timestamp>) -> anyhow::Result<()> {
-    let db = open(settings).await?;
-    let outcome = async {
-        db.migrate(&MIGRATIONS).await?;
-        match restored_at {
-            Some(now) => bursar_events::begin_incarnation(&db, now).await,
-            None => Ok(()),
-        }
-    };
-    let outcome = outcome.await;
-    db.close().await;
-    Ok(outcome?)
+    Ok(bursar_events::migrate(open(settings).await?, &MIGRATIONS, restored_at).await?)
 }
 
 /// Opens identity's store as it is.
@@ -68,15 +58,15 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
     start_with(settings, Config::of(settings), peers, env).await
 }
 
-/// Like [`start`], with rules that the settings do not have a word for (how keys rotate).
+/// Like [`start`], with rules that the settings do not have a word for (how keys rotate, how many hashes wait).
 pub async fn start_with(settings: &Settings, config: Config, peers: Peers, env: Env) -> anyhow::Result<Started> {
     let db = open(settings).await?;
     db.check_schema(&MIGRATIONS).await?;
     let sealer = settings.sealer(&env.entropy)?;
     let signer = Signer::open(db.clone(), env.clock.clone(), env.entropy.clone(), sealer.clone(), config.keys).await?;
     let outbox = Outbox::new("identity", db.clone(), env.clock.clone(), env.entropy.clone());
-    let entropy = env.entropy.clone();
-    let hasher = tokio::task::spawn_blocking(move || Hasher::new(entropy)).await??;
+    let (entropy, waiting) = (env.entropy.clone(), config.waiting_hashes);
+    let hasher = tokio::task::spawn_blocking(move || Hasher::new(entropy, waiting)).await??;
     let tokens = own_tokens(&signer, &config, &env);
     let identity = Identity::new(Parts {
         config,

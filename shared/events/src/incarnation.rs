@@ -1,6 +1,6 @@
 //! Incarnations of a service's store: which one it is in, beginning the next, and whether a cursor fits.
 
-use bursar_db::{Db, DbError, Engine, Tx, exactly_one, on};
+use bursar_db::{Db, DbError, Engine, Migrations, Tx, exactly_one, on};
 use bursar_id::EventId;
 use bursar_time::Timestamp;
 use sqlx::Row;
@@ -17,6 +17,21 @@ const AROUND: &str = "SELECT h.seq, h.incarnation, a.id, b.seq FROM outbox_head 
 pub async fn incarnation(tx: &mut Tx) -> Result<u64, DbError> {
     let incarnation: i64 = on!(tx, c => sqlx::query(NOW).fetch_one(c).await?.try_get(0)?);
     u64::try_from(incarnation).map_err(|error| DbError::corrupt(error.to_string()))
+}
+
+/// Brings a service's store up to date, and closes it. `restored_at`: the store was restored from a backup; a new
+/// incarnation of its events begins at this time.
+pub async fn migrate(db: Db, migrations: &Migrations, restored_at: Option<Timestamp>) -> Result<(), DbError> {
+    let outcome = async {
+        db.migrate(migrations).await?;
+        match restored_at {
+            Some(now) => begin_incarnation(&db, now).await,
+            None => Ok(()),
+        }
+    };
+    let outcome = outcome.await;
+    db.close().await;
+    outcome
 }
 
 /// Begins a new incarnation of a service's store, which was restored from a backup: `migrate --restored`. Whoever

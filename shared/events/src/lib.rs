@@ -32,7 +32,7 @@ mod watch;
 
 pub use consumer::{Consumer, Following, Unapplied, run};
 pub use feed::Feed;
-pub use incarnation::{begin_incarnation, incarnation};
+pub use incarnation::{begin_incarnation, incarnation, migrate};
 pub use outbox::Outbox;
 pub use present::{Nothing, Part, Present};
 pub use watch::Watching;

@@ -1,6 +1,7 @@
 //! Between the messages of the API and the values that the services work with.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 
 use bursar_id::Role;
 use bursar_money::{Currency, Price, PriceError};
@@ -144,31 +145,42 @@ pub fn to_optional_role(role: Option<Role>) -> ProtoRole {
 
 /// Which fields an update changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UpdateMask(BTreeSet<String>);
+pub struct UpdateMask {
+    fields: BTreeSet<String>,
+    /// Whether the mask names what it changes, by paths or `*`: then a field can be emptied, too.
+    named: bool,
+}
 
 impl UpdateMask {
-    /// Reads a mask. Absent, empty or `*`: every field of `allowed` is replaced. A path that is not in
-    /// `allowed` is noted under `update_mask`.
+    /// Reads a mask. `*`: every field of `allowed` is replaced. Absent or empty: every one that is not empty
+    /// ([`Self::changes`]). A path that is not in `allowed` is noted under `update_mask`.
     pub fn parse(message: Option<&prost_types::FieldMask>, allowed: &[&str], violations: &mut Violations) -> Self {
         let paths = message.map(|mask| mask.paths.as_slice()).unwrap_or_default();
-        if paths.is_empty() || paths.iter().any(|path| path == "*") {
-            return Self(allowed.iter().map(|path| (*path).to_owned()).collect());
+        let named = !paths.is_empty();
+        if !named || paths.iter().any(|path| path == "*") {
+            return Self { fields: allowed.iter().map(|path| (*path).to_owned()).collect(), named };
         }
         for unknown in paths.iter().filter(|path| !allowed.contains(&path.as_str())) {
             let allowed = allowed.join(", ");
             violations.add("update_mask", format!("has no field {unknown:?}; there are {allowed}"));
         }
-        Self(paths.iter().cloned().collect())
+        Self { fields: paths.iter().cloned().collect(), named }
     }
 
-    /// Whether the field is changed.
-    pub fn has(&self, path: &str) -> bool {
-        self.0.contains(path)
+    /// Whether a field is changed to a value that is empty or not: without a mask, what is empty stays.
+    pub fn changes(&self, field: &str, is_empty: bool) -> bool {
+        self.fields.contains(field) && (self.named || !is_empty)
     }
 
-    /// The value if its field is changed.
-    pub fn pick<T>(&self, path: &str, value: T) -> Option<T> {
-        self.has(path).then_some(value)
+    /// The new value of a text field; `None` when it stays, or when it is bad, which is noted.
+    pub fn read<T, E: Display>(
+        &self,
+        field: &str,
+        text: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+        violations: &mut Violations,
+    ) -> Option<T> {
+        if self.changes(field, text.is_empty()) { violations.check(field, parse(text)) } else { None }
     }
 }
 
@@ -261,12 +273,24 @@ mod tests {
             |paths: &[&str]| prost_types::FieldMask { paths: paths.iter().map(|path| (*path).to_owned()).collect() };
         let allowed = ["name", "slug"];
         let mut violations = Violations::new();
-        let all = UpdateMask::parse(None, &allowed, &mut violations);
-        assert!(all.has("name") && all.has("slug"));
-        assert_eq!(UpdateMask::parse(Some(&mask(&["*"])), &allowed, &mut violations), all);
+        // Of `name` and `slug`: whether it is changed to something, and whether it is emptied.
+        let changes = |mask: &UpdateMask| allowed.map(|field| (mask.changes(field, false), mask.changes(field, true)));
+        for none in [None, Some(&mask(&[]))] {
+            let filled = UpdateMask::parse(none, &allowed, &mut violations);
+            assert_eq!(changes(&filled), [(true, false); 2], "what is empty stays");
+        }
+        let all = UpdateMask::parse(Some(&mask(&["*"])), &allowed, &mut violations);
+        assert_eq!(changes(&all), [(true, true); 2]);
         let one = UpdateMask::parse(Some(&mask(&["slug"])), &allowed, &mut violations);
-        assert_eq!((one.pick("name", 1), one.pick("slug", 2)), (None, Some(2)));
+        assert_eq!(changes(&one), [(false, false), (true, true)]);
         assert!(violations.is_empty());
+        let number = |text: &str| text.parse::<u8>();
+        assert_eq!(one.read("name", "x", number, &mut violations), None, "it stays");
+        assert_eq!(one.read("slug", "7", number, &mut violations), Some(7));
+        assert!(violations.is_empty());
+        assert_eq!(one.read("slug", "", number, &mut violations), None);
+        let noted = std::mem::take(&mut violations).into_problem();
+        assert_eq!(noted.fields()[0].0, "slug", "a bad one is noted");
         UpdateMask::parse(Some(&mask(&["name", "owner", "id"])), &allowed, &mut violations);
         assert_eq!(violations.into_problem().fields().len(), 2);
     }

@@ -1,4 +1,5 @@
-//! Calling other services: the service's own credentials ([`ServiceTokens`]) and trying again ([`retry`]).
+//! Calling other services: the service's own credentials ([`ServiceTokens`]), trying again ([`retry`]), and what their
+//! refusals mean to our own callers ([`unanswered`]).
 
 use std::fmt;
 use std::future::Future;
@@ -142,6 +143,17 @@ fn no_token(status: &Status) -> Status {
     }
 }
 
+/// What a peer's answer means to the caller of *our* RPC: the peer is away, out of time, or one of us is wrong.
+pub fn unanswered(peer: &str, status: &Status) -> Problem {
+    match status.code() {
+        Code::DeadlineExceeded => Problem::deadline_exceeded(),
+        Code::Unavailable | Code::ResourceExhausted | Code::Cancelled => {
+            Problem::unavailable(reason::PEER_UNAVAILABLE, format!("{peer} cannot be reached at the moment; try again"))
+        }
+        code => Problem::internal(&format_args!("{peer} answered {code:?}: {}", status.message())),
+    }
+}
+
 impl fmt::Debug for ServiceTokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0.source {
@@ -199,4 +211,27 @@ fn pause(entropy: &Entropy, attempt: u32, status: &Status) -> Duration {
     let random = Duration::from_micros(entropy.u64_below(micros.max(1)));
     let asked = status.get_details_retry_info().and_then(|info| info.retry_delay).unwrap_or_default();
     random.max(asked.min(LONGEST_PAUSE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::problem::reason_of;
+
+    #[test]
+    fn a_peer_is_away_or_late_or_one_of_us_is_wrong() {
+        let told = |code| {
+            let status = Status::from(unanswered("billing", &Status::new(code, "the ledger of usr_1")));
+            assert!(!status.message().contains("usr_1"), "what it said is not our caller's to read: {status:?}");
+            (status.code(), reason_of(&status))
+        };
+        let away = (Code::Unavailable, Some(reason::PEER_UNAVAILABLE.to_owned()));
+        for code in [Code::Unavailable, Code::ResourceExhausted, Code::Cancelled] {
+            assert_eq!(told(code), away);
+        }
+        assert_eq!(told(Code::DeadlineExceeded).0, Code::DeadlineExceeded);
+        for code in [Code::NotFound, Code::PermissionDenied, Code::Unauthenticated, Code::Internal, Code::Unknown] {
+            assert_eq!(told(code).0, Code::Internal, "{code:?}");
+        }
+    }
 }

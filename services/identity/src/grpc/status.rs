@@ -1,8 +1,9 @@
 //! The one place where identity's errors become gRPC statuses.
 
+use bursar_rpc::peer::unanswered;
 use bursar_rpc::problem::reason;
 use bursar_rpc::{Problem, Refusing};
-use tonic::{Code, Status};
+use tonic::Status;
 
 use crate::Error;
 
@@ -88,20 +89,9 @@ fn problem(error: Error) -> Problem {
         ),
         Error::Overloaded => Problem::exhausted(reason::OVERLOADED, "too many passwords are being checked; try again")
             .with_retry_after(std::time::Duration::from_secs(1)),
-        Error::Organization(status) => organization(&status),
+        Error::Organization(status) => unanswered("organization", &status),
         Error::Store(error) => error.into(),
         Error::Internal(cause) => Problem::internal(&cause),
-    }
-}
-
-/// What organization's answer means to identity's caller: it is away, out of time, or one of us is wrong.
-fn organization(status: &Status) -> Problem {
-    match status.code() {
-        Code::DeadlineExceeded => Problem::deadline_exceeded(),
-        Code::Unavailable | Code::ResourceExhausted | Code::Cancelled => {
-            Problem::unavailable(reason::PEER_UNAVAILABLE, "organization cannot be reached at the moment; try again")
-        }
-        code => Problem::internal(&format_args!("organization answered {code:?}: {}", status.message())),
     }
 }
 
@@ -111,6 +101,7 @@ mod tests {
     use bursar_db::DbError;
     use bursar_rpc::problem::reason_of;
     use bursar_time::Span;
+    use tonic::Code;
     use tonic_types::StatusExt as _;
 
     /// What callers can do something about.

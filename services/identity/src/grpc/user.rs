@@ -40,7 +40,7 @@ impl UserService for Handlers {
         let call = Call::of(&request)?;
         let mut message = request.into_inner();
         let request_id = take(&mut message.request_id);
-        let asked = Asked::read(call, &request_id, &message, change);
+        let asked = Asked::read(call, &request_id, &message, |message, violations| Some(change(message, violations)));
         let updated = self.0.update_me(&asked).await?;
         Ok(Response::new(UpdateMeResponse { user: Some(updated.message()?) }))
     }
@@ -102,15 +102,9 @@ fn sign_up(message: &SignUpRequest, violations: &mut Violations) -> Option<SignU
     Some(SignUp { email: email?, password, display_name: display_name? })
 }
 
-fn change(message: &UpdateMeRequest, violations: &mut Violations) -> Option<MeChange> {
+fn change(message: &UpdateMeRequest, violations: &mut Violations) -> MeChange {
     let mask = UpdateMask::parse(message.update_mask.as_ref(), &["display_name"], violations);
-    let named = message.update_mask.as_ref().is_some_and(|mask| !mask.paths.is_empty());
-    if mask.has("display_name") && (named || !message.display_name.is_empty()) {
-        let name = violations.check("display_name", DisplayName::parse(&message.display_name))?;
-        Some(MeChange { display_name: Some(name) })
-    } else {
-        Some(MeChange { display_name: None })
-    }
+    MeChange { display_name: mask.read("display_name", &message.display_name, DisplayName::parse, violations) }
 }
 
 fn user_ids(message: &BatchGetUsersRequest) -> Result<Vec<UserId>, Problem> {

@@ -1,11 +1,13 @@
-//! Counting attempts. A sign-in takes its attempt before the password is looked at and gives it back when
-//! it succeeds, so a hundred guesses at once are as many as a hundred in a row.
+//! Counting attempts. A sign-in takes its attempt before the password is looked at and gives it back when it succeeds,
+//! so a hundred guesses at once are as many as a hundred in a row; and when the password could not be looked at, so that
+//! nobody's flood locks others out.
 
 use std::net::IpAddr;
 
 use bursar_db::Tx;
 use bursar_time::Timestamp;
 
+use super::Identity;
 use crate::Error;
 use crate::domain::throttle::{Throttle, Verdict};
 use crate::store::throttles;
@@ -69,6 +71,23 @@ impl Bucket<'_> {
     /// Gives back an attempt that turned out to be none.
     pub async fn give_back(self, tx: &mut Tx) -> Result<(), Error> {
         Ok(throttles::give_back(tx, &self.name(), self.throttle().leak).await?)
+    }
+}
+
+impl Identity {
+    /// Gives back attempts of a call that failed before it became one, in a transaction of its own. When that fails, too,
+    /// they drain like others.
+    pub(super) async fn give_back(&self, buckets: &[Bucket<'_>]) {
+        let given = async {
+            let mut tx = self.0.db.begin().await?;
+            for bucket in buckets {
+                bucket.give_back(&mut tx).await?;
+            }
+            Ok::<_, Error>(tx.commit().await?)
+        };
+        if let Err(error) = given.await {
+            tracing::warn!(?error, "cannot give back attempts that were none");
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::page::{Page, PageRequest};
 use bursar_rpc::{Asked, Done, Looked, Mutation, UserCaller, convert};
 
+use super::sessions::still_live;
 use super::signing::RingKey;
 use super::tokens::{Proof, shown_once};
 use super::{Identity, Tokens};
@@ -103,13 +104,12 @@ impl Identity {
         key: &RingKey,
     ) -> Result<Done<Tokens, Payload>, Error> {
         let caller = asked.user()?;
-        self.admit(m, caller).await?;
+        let now = m.now();
+        // The caller's standing. The lock keeps a SignOut at the same time from being outlived by the new token.
+        let session = still_live(sessions::by_id_locked(m.tx(), caller.session).await?, caller, now)?;
+        m.admit(OwnerId::User(caller.user));
         let Some(&owner) = m.open(asked).await? else { return Ok(Done::Replay) };
         m.about(&owner);
-        let now = m.now();
-        // The lock keeps a SignOut at the same time from being outlived by the new token.
-        sessions::by_id_locked(m.tx(), caller.session).await?;
-        let session = self.live_session(m.tx(), caller, now).await?;
         let user = users::by_id(m.tx(), caller.user).await?.ok_or(Error::SessionEnded)?;
         let mut membership = live;
         if owner.organization().is_some() {

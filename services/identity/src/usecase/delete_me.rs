@@ -1,11 +1,10 @@
 //! Deleting the own account.
 
 use bursar_members::words;
-use bursar_proto::event::v1::UserDeleted;
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::{Answer, Asked, Done, Looked, Mutation};
 
-use super::Identity;
+use super::{Identity, events};
 use crate::Error;
 use crate::store::users;
 
@@ -38,7 +37,6 @@ impl Identity {
         let now = m.now();
         users::remember_deleted(m.tx(), caller.user, now).await?;
         words::forget(m.tx(), caller.user).await?;
-        let event = Payload::UserDeleted(UserDeleted { user_id: caller.user.to_string() });
-        Ok(Done::New((), vec![event]))
+        Ok(Done::New((), vec![events::deleted(caller.user)]))
     }
 }

@@ -1,7 +1,7 @@
 //! Password hashing: Argon2id off the async threads, a few at a time, with a bounded queue.
 //!
 //! One hash takes 19 MiB and some 20 ms of a core, so the number at work is bounded by the cores and the
-//! number waiting by a constant: a flood of sign-ins is refused instead of using up the memory.
+//! number waiting by a number of its own: a flood of sign-ins is refused instead of using up the memory.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -20,9 +20,6 @@ const MEMORY_KIB: u32 = 19_456;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
 
-/// Hashes that may wait for a core; more are refused as overload.
-const MAX_WAITING: usize = 512;
-
 /// Hashes and checks passwords.
 #[derive(Clone)]
 pub struct Hasher(Arc<Inner>);
@@ -31,16 +28,19 @@ struct Inner {
     entropy: Entropy,
     cores: Semaphore,
     waiting: AtomicUsize,
+    /// Hashes that may be at work or wait for a core; more are refused as overload.
+    max_waiting: usize,
     /// What unknown addresses are checked against, so that they cost what known ones do.
     nobody: String,
 }
 
 impl Hasher {
     /// Makes a hasher; hashes one random password, so it takes a few milliseconds.
-    pub fn new(entropy: Entropy) -> Result<Self, Error> {
+    pub fn new(entropy: Entropy, max_waiting: usize) -> Result<Self, Error> {
         let nobody = hash(&entropy.bytes::<32>(), entropy.bytes::<16>())?;
         let cores = available_parallelism().map_or(1, NonZeroUsize::get).min(8);
-        Ok(Self(Arc::new(Inner { entropy, cores: Semaphore::new(cores), waiting: AtomicUsize::new(0), nobody })))
+        let (cores, waiting) = (Semaphore::new(cores), AtomicUsize::new(0));
+        Ok(Self(Arc::new(Inner { entropy, cores, waiting, max_waiting, nobody })))
     }
 
     /// The PHC string of a password with a fresh salt.
@@ -61,7 +61,7 @@ impl Hasher {
         &self,
         work: impl FnOnce() -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let _waiting = Waiting::join(&self.0.waiting)?;
+        let _waiting = Waiting::join(&self.0.waiting, self.0.max_waiting)?;
         let _core = self.0.cores.acquire().await.map_err(Error::internal)?;
         tokio::task::spawn_blocking(work).await.map_err(Error::internal)?
     }
@@ -71,9 +71,9 @@ impl Hasher {
 struct Waiting<'a>(&'a AtomicUsize);
 
 impl<'a> Waiting<'a> {
-    fn join(count: &'a AtomicUsize) -> Result<Self, Error> {
+    fn join(count: &'a AtomicUsize, most: usize) -> Result<Self, Error> {
         let place = Self(count);
-        if count.fetch_add(1, Ordering::Relaxed) < MAX_WAITING { Ok(place) } else { Err(Error::Overloaded) }
+        if count.fetch_add(1, Ordering::Relaxed) < most { Ok(place) } else { Err(Error::Overloaded) }
     }
 }
 
@@ -107,7 +107,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_right_password_and_no_other_passes() {
-        let hasher = Hasher::new(Entropy::seeded(1)).unwrap();
+        let hasher = Hasher::new(Entropy::seeded(1), 2).unwrap();
         let stored = hasher.hash(Secret::from("correct horse")).await.unwrap();
         assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{stored}");
         assert!(hasher.verify(Secret::from("correct horse"), Some(stored.clone())).await.unwrap());
@@ -117,14 +117,14 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_has_no_password() {
-        let hasher = Hasher::new(Entropy::seeded(1)).unwrap();
+        let hasher = Hasher::new(Entropy::seeded(1), 2).unwrap();
         assert!(!hasher.verify(Secret::from("anything"), None).await.unwrap());
     }
 
     #[tokio::test]
     async fn a_flood_is_refused_and_passes() {
-        let hasher = Hasher::new(Entropy::seeded(1)).unwrap();
-        hasher.0.waiting.store(MAX_WAITING, Ordering::Relaxed);
+        let hasher = Hasher::new(Entropy::seeded(1), 2).unwrap();
+        hasher.0.waiting.store(2, Ordering::Relaxed);
         let refused = hasher.verify(Secret::from("anything"), None).await;
         assert!(matches!(refused, Err(Error::Overloaded)), "{refused:?}");
         hasher.0.waiting.store(0, Ordering::Relaxed);

@@ -2,10 +2,8 @@
 
 use bursar_db::{DbError, Tx};
 use bursar_events::{Part, Present};
-use bursar_id::UserId;
-use bursar_proto::event::v1::event::Payload;
-use bursar_proto::event::v1::{UserDeleted, UserUpdated};
 
+use super::events;
 use crate::store::users;
 
 /// Users in one part.
@@ -23,19 +21,12 @@ impl Present for Users {
         if let Some(after) = after.strip_prefix(GONE) {
             let gone = users::deleted_after(tx, after, PART).await?;
             let next = gone.last().map(|id| format!("{GONE}{id}"));
-            let payloads = gone.into_iter().map(deleted).collect();
+            let payloads = gone.into_iter().map(events::deleted).collect();
             return Ok(next.map(|next| Part { payloads, next }));
         }
         let named = users::named_after(tx, after, PART).await?;
         let next = named.last().map_or_else(|| GONE.to_owned(), |(id, _)| id.to_string());
-        Ok(Some(Part { payloads: named.into_iter().map(updated).collect(), next }))
+        let payloads = named.into_iter().map(|(id, name)| events::updated(id, name)).collect();
+        Ok(Some(Part { payloads, next }))
     }
-}
-
-fn updated((id, display_name): (UserId, String)) -> Payload {
-    Payload::UserUpdated(UserUpdated { user_id: id.to_string(), display_name })
-}
-
-fn deleted(id: UserId) -> Payload {
-    Payload::UserDeleted(UserDeleted { user_id: id.to_string() })
 }

@@ -12,6 +12,16 @@ use crate::Error;
 use crate::domain::session::{EndReason, is_live};
 use crate::store::sessions::{self, SessionRow};
 
+/// The session that was found for a call; an error once it has ended, and for another user's.
+pub(super) fn still_live(
+    session: Option<SessionRow>,
+    caller: &UserCaller,
+    now: Timestamp,
+) -> Result<SessionRow, Error> {
+    let live = |s: &SessionRow| s.user_id == caller.user && is_live(s.ended_at, s.expires_at, now);
+    session.filter(live).ok_or(Error::SessionEnded)
+}
+
 impl Identity {
     /// The session that a call is made in; an error once it has ended. Access tokens outlive their session by
     /// minutes, so what identity itself does with one asks here.
@@ -21,9 +31,7 @@ impl Identity {
         caller: &UserCaller,
         now: Timestamp,
     ) -> Result<SessionRow, Error> {
-        let session = sessions::by_id(tx, caller.session).await?;
-        let live = |s: &SessionRow| s.user_id == caller.user && is_live(s.ended_at, s.expires_at, now);
-        session.filter(live).ok_or(Error::SessionEnded)
+        still_live(sessions::by_id(tx, caller.session).await?, caller, now)
     }
 
     /// The caller's standing: a live session.

@@ -45,7 +45,12 @@ impl Identity {
 
         let plausible = password::plausible(credentials.password.expose());
         let stored = user.as_ref().filter(|_| plausible).map(|user| user.password_hash.clone());
-        let matches = self.0.hasher.verify(credentials.password.clone(), stored).await?;
+        let verdict = self.0.hasher.verify(credentials.password.clone(), stored).await;
+        if verdict.is_err() {
+            // Nobody has learned anything.
+            self.give_back(&[account, address]).await;
+        }
+        let matches = verdict?;
         let user = user.filter(|_| matches).ok_or(Error::CredentialsInvalid)?;
 
         let key = self.0.signer.current().await?;

@@ -3,14 +3,13 @@
 use bursar_db::Tx;
 use bursar_email::Email;
 use bursar_id::OwnerId;
-use bursar_proto::event::v1::UserUpdated;
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::{Asked, Done, Mutation};
 use bursar_secret::{Secret, Token};
 use bursar_time::Timestamp;
 
 use super::attempts::Bucket;
-use super::{Identity, mails};
+use super::{Identity, events, mails};
 use crate::Error;
 use crate::domain::display_name::DisplayName;
 use crate::store::users::{self, UserRow};
@@ -29,13 +28,19 @@ pub struct SignUp {
 
 impl Identity {
     /// Opens an account and mails the verification, or mails the holder of a taken address. The caller learns
-    /// neither: the work is the same up to the mail's text.
+    /// neither: the password is hashed and a mail queued in both cases. A taken address is looked up; a free one has the
+    /// account, its verification, an event and an audit row written, which is little beside the hash.
     pub async fn sign_up(&self, asked: &Asked<SignUp>) -> Result<(), Error> {
         let command = asked.command()?;
         let mut tx = self.0.db.begin().await?;
         Bucket::Mail(command.email.key()).take(&mut tx, self.now()).await?;
         tx.commit().await?;
-        let password_hash = self.0.hasher.hash(command.password.clone()).await?;
+        let hashed = self.0.hasher.hash(command.password.clone()).await;
+        if hashed.is_err() {
+            // No mail will be sent.
+            self.give_back(&[Bucket::Mail(command.email.key())]).await;
+        }
+        let password_hash = hashed?;
         let mut m = self.0.mutations.begin(asked).await?;
         let done = self.open_account(&mut m, command, password_hash).await;
         self.0.mutations.end(m, done).await?;
@@ -61,18 +66,17 @@ impl Identity {
             created_at: now,
             updated_at: now,
         };
-        let mut events = Vec::new();
+        let mut told = Vec::new();
         if users::insert(m.tx(), &user).await? {
             m.prove(&user.id);
             m.admit(OwnerId::User(user.id));
             m.about(&user.id);
             self.mail_verification(m.tx(), &user, now).await?;
-            let (user_id, display_name) = (user.id.to_string(), user.display_name);
-            events.push(Payload::UserUpdated(UserUpdated { user_id, display_name }));
+            told.push(events::updated(user.id, user.display_name));
         } else if let Some(holder) = users::by_email(m.tx(), command.email.key()).await? {
             self.queue_mail(m.tx(), &mails::already_registered(&holder.email, &self.0.config), now).await?;
         }
-        Ok(Done::New((), events))
+        Ok(Done::New((), told))
     }
 
     /// Mails a new verification token to an address whose holder has not confirmed it. The tokens sent before

@@ -1,11 +1,10 @@
 //! The own user, and users by their ids.
 
 use bursar_id::UserId;
-use bursar_proto::event::v1::UserUpdated;
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::{Answer, Asked, Done, Mutation, UserCaller};
 
-use super::Identity;
+use super::{Identity, events};
 use crate::Error;
 use crate::domain::display_name::DisplayName;
 use crate::store::users::{self, UserRow};
@@ -39,14 +38,13 @@ impl Identity {
         let now = m.now();
         m.about(&caller.user);
         let mut user = users::by_id_locked(m.tx(), caller.user).await?.ok_or(Error::SessionEnded)?;
-        let mut events = Vec::new();
+        let mut told = Vec::new();
         if let Some(name) = change.display_name.as_ref().filter(|name| name.as_str() != user.display_name) {
             users::set_display_name(m.tx(), user.id, name.as_str(), now).await?;
             name.as_str().clone_into(&mut user.display_name);
-            let (user_id, display_name) = (user.id.to_string(), user.display_name.clone());
-            events.push(Payload::UserUpdated(UserUpdated { user_id, display_name }));
+            told.push(events::updated(user.id, user.display_name.clone()));
         }
-        Ok(Done::New(user, events))
+        Ok(Done::New(user, told))
     }
 
     /// Those of the given users that exist.

@@ -5,7 +5,7 @@ use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::{Answer, Asked, Done, Mutation};
 use bursar_secret::{Secret, Token};
 
-use super::Identity;
+use super::{Identity, events};
 use crate::Error;
 use crate::store::{users, verifications};
 
@@ -30,7 +30,11 @@ async fn verify(m: &mut Mutation, asked: &Asked<Secret>) -> Result<Done<(), Payl
     m.prove(&user.id);
     m.admit(OwnerId::User(user.id));
     m.about(&user.id);
-    users::set_verified(m.tx(), user.id, now).await?;
+    let mut told = Vec::new();
+    if users::set_verified(m.tx(), user.id, now).await? {
+        // A snapshot leaves out whoever has not confirmed: who loaded one before hears the name now.
+        told.push(events::updated(user.id, user.display_name));
+    }
     verifications::delete_of(m.tx(), user.id).await?;
-    Ok(Done::New((), Vec::new()))
+    Ok(Done::New((), told))
 }

@@ -1,12 +1,14 @@
 //! Events: what identity tells, and what it makes of what it is told.
 
+use std::time::Duration;
+
 use bursar_db::Tx;
 use bursar_id::{OwnerId, Role};
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::watch_response::Item;
-use bursar_proto::event::v1::{Event, MembershipChanged, OrganizationCreated, WatchRequest};
+use bursar_proto::event::v1::{Event, MembershipChanged, OrganizationCreated, SnapshotRequest, WatchRequest};
 use bursar_proto::event_type;
-use bursar_proto::identity::v1::{DeleteMeRequest, UpdateMeRequest};
+use bursar_proto::identity::v1::{DeleteMeRequest, UpdateMeRequest, VerifyEmailRequest};
 use bursar_testkit::{Client, refused};
 use tonic::Code;
 
@@ -17,17 +19,23 @@ use bursar_members::{Members, words};
 use crate::organization::org;
 use crate::world::{World, becomes, user};
 
-/// The first `count` events.
-async fn events(service: &Client, count: usize) -> Vec<Payload> {
+/// Longer than any event takes; only a test that fails waits for it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The first `count` events about users after a cursor.
+async fn events(service: &Client, cursor: String, count: usize) -> Vec<Payload> {
     let types = vec![event_type::USER_UPDATED.to_owned(), event_type::USER_DELETED.to_owned()];
-    let stream = service.identity_events().watch(WatchRequest { types, ..Default::default() }).await.unwrap();
-    let (mut stream, mut seen) = (stream.into_inner(), Vec::new());
-    while seen.len() < count {
-        if let Some(Item::Event(event)) = stream.message().await.unwrap().unwrap().item {
-            seen.push(event.payload.unwrap());
+    let told = async {
+        let stream = service.identity_events().watch(WatchRequest { types, cursor }).await.unwrap();
+        let (mut stream, mut seen) = (stream.into_inner(), Vec::new());
+        while seen.len() < count {
+            if let Some(Item::Event(event)) = stream.message().await.unwrap().unwrap().item {
+                seen.push(event.payload.unwrap());
+            }
         }
-    }
-    seen
+        seen
+    };
+    tokio::time::timeout(PATIENCE, told).await.expect("all of the events are told")
 }
 
 bursar_testkit::engines! {
@@ -38,7 +46,7 @@ bursar_testkit::engines! {
         ada.client().users().update_me(rename("Countess")).await.unwrap();
         ada.client().users().update_me(rename("Countess")).await.unwrap();
         ada.client().users().delete_me(DeleteMeRequest::default()).await.unwrap();
-        let told: Vec<String> = events(&world.operator().await, 3)
+        let told: Vec<String> = events(&world.operator().await, String::new(), 4)
             .await
             .into_iter()
             .map(|payload| match payload {
@@ -48,9 +56,28 @@ bursar_testkit::engines! {
             })
             .collect();
         let id = &ada.user;
-        assert_eq!(told, [format!("{id} is Ada"), format!("{id} is Countess"), format!("{id} left")]);
+        // At sign-up, and when the address was confirmed.
+        let named = format!("{id} is Ada");
+        assert_eq!(told, [named.clone(), named, format!("{id} is Countess"), format!("{id} left")]);
         let person = ada.client().identity_events().watch(WatchRequest::default()).await;
         refused(person.map(|_| ()), Code::PermissionDenied, "CALLER_NOT_ALLOWED");
+    }
+
+    async fn who_confirms_the_address_after_a_snapshot_is_told_by_name(db: TestDb) {
+        let world = World::start(&db).await;
+        world.sign_up("ada@example.com").await;
+        let token = world.mailbox.next_token("ada@example.com").await;
+        let operator = world.operator().await;
+        let answers = operator.identity_events().snapshot(SnapshotRequest::default()).await.unwrap();
+        let (mut answers, mut told, mut cursor) = (answers.into_inner(), Vec::new(), String::new());
+        while let Some(answer) = answers.message().await.unwrap() {
+            cursor = answer.cursor;
+            told.extend(answer.events);
+        }
+        assert_eq!(told, [], "whoever has not confirmed is nobody yet");
+        world.anybody.users().verify_email(VerifyEmailRequest { token }).await.unwrap();
+        let told = events(&operator, cursor, 1).await;
+        assert!(matches!(&told[0], Payload::UserUpdated(user) if user.display_name == "Somebody"), "{told:?}");
     }
 
     async fn only_later_news_about_a_membership_count(db: TestDb) {

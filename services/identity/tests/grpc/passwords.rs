@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tonic::transport::server::TcpConnectInfo;
 use tonic::{Code, Request};
 
-use crate::world::{World, claims, credentials};
+use crate::world::{World, claims, credentials, sign_up};
 
 /// A sign-in that seems to come from a network address.
 fn from(address: &str, email: &str, password: &str) -> Request<SignInRequest> {
@@ -80,6 +80,24 @@ bursar_testkit::engines! {
         let looked_at = codes.iter().filter(|code| **code == Code::Unauthenticated).count();
         let throttled = codes.iter().filter(|code| **code == Code::ResourceExhausted).count();
         assert_eq!((looked_at, throttled), (10, 54), "{codes:?}");
+    }
+
+    async fn who_could_not_be_checked_has_not_tried(db: TestDb) {
+        let world = World::start(&db).await;
+        world.sign_up("ada@example.com").await;
+        let busy = world.replica_with(|config| config.waiting_hashes = 0).await;
+        // More than one account, and than one network address, may try.
+        for _ in 0..101 {
+            let answer = busy.sessions().sign_in(credentials("ada@example.com", "a guess")).await;
+            refused(answer, Code::ResourceExhausted, "OVERLOADED");
+        }
+        world.sign_in("ada@example.com", PASSWORD).await.expect("nobody has tried");
+        // More mails than one address gets.
+        for _ in 0..6 {
+            let answer = busy.users().sign_up(sign_up("new@example.com")).await;
+            refused(answer, Code::ResourceExhausted, "OVERLOADED");
+        }
+        world.sign_up("new@example.com").await;
     }
 
     async fn one_network_address_cannot_try_many_accounts(db: TestDb) {

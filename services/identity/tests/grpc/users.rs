@@ -2,7 +2,7 @@
 
 use bursar_id::{Role, UserId};
 use bursar_proto::identity::v1::{BatchGetUsersRequest, DeleteMeRequest, GetMeRequest, SignUpRequest, UpdateMeRequest};
-use bursar_testkit::{PASSWORD, id, refused};
+use bursar_testkit::{PASSWORD, Person, id, refused};
 use prost_types::FieldMask;
 use tokio::task::JoinSet;
 use tonic::Code;
@@ -157,6 +157,23 @@ bursar_testkit::engines! {
         world.pass(600);
         let again = world.join("Ada").await;
         assert_ne!(again.user, ada.user);
+    }
+
+    async fn an_account_is_deleted_by_who_has_just_signed_in(db: TestDb) {
+        let world = World::start(&db).await;
+        let ada = world.join("Ada").await;
+        world.pass(601);
+        // A new token, but the sign-in behind it is the old one.
+        let tokens = world.refresh(&ada.tokens.refresh_token).await.unwrap();
+        let client = world.anybody.with_token(&tokens.access_token);
+        let late = client.users().delete_me(DeleteMeRequest::default()).await;
+        refused(late, Code::FailedPrecondition, "REAUTHENTICATION_REQUIRED");
+        client.users().get_me(GetMeRequest {}).await.expect("nothing has changed");
+        let again = Person::sign_in(&world.anybody, &ada.email).await;
+        world.pass(600);
+        let tokens = world.refresh(&again.tokens.refresh_token).await.unwrap();
+        let client = world.anybody.with_token(&tokens.access_token);
+        client.users().delete_me(DeleteMeRequest::default()).await.expect("ten minutes are recent");
     }
 
     async fn who_owns_organizations_stays(db: TestDb) {

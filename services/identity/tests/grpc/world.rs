@@ -76,7 +76,13 @@ impl World {
 
     /// Starts one more replica on the same store; calls to it come from nowhere else.
     pub(crate) async fn replica(&self) -> Client {
-        let config = Config::of(&self.settings);
+        self.replica_with(|_| ()).await
+    }
+
+    /// Like [`Self::replica`], with other rules.
+    pub(crate) async fn replica_with(&self, adjust: impl FnOnce(&mut Config)) -> Client {
+        let mut config = Config::of(&self.settings);
+        adjust(&mut config);
         let started =
             bursar_identity::start_with(&self.settings, config, self.peers.clone(), self.env.clone()).await.unwrap();
         let identity = Transport::routes(started.routes);
@@ -104,12 +110,7 @@ impl World {
 
     /// Asks to sign up with the usual password.
     pub(crate) async fn sign_up(&self, email: &str) {
-        let request = SignUpRequest {
-            email: email.to_owned(),
-            password: PASSWORD.to_owned(),
-            display_name: "Somebody".to_owned(),
-        };
-        self.anybody.users().sign_up(request).await.unwrap();
+        self.anybody.users().sign_up(sign_up(email)).await.unwrap();
     }
 
     pub(crate) async fn sign_in(&self, email: &str, password: &str) -> Result<Response<SignInResponse>, Status> {
@@ -134,6 +135,11 @@ impl Drop for World {
         self.env.shutdown.cancel();
         self.env.halt.cancel();
     }
+}
+
+/// A request to sign up with the usual password.
+pub(crate) fn sign_up(email: &str) -> SignUpRequest {
+    SignUpRequest { email: email.to_owned(), password: PASSWORD.to_owned(), display_name: "Somebody".to_owned() }
 }
 
 /// A request to sign in.

@@ -6,9 +6,8 @@ use std::str::FromStr;
 use bursar_email::Email;
 use bursar_id::{OrganizationId, OwnerId, Role};
 use bursar_proto::organization::v1 as proto;
-use bursar_rpc::convert::{ConvertError, UpdateMask, role, to_role, to_timestamp};
+use bursar_rpc::convert::{ConvertError, role, to_role, to_timestamp};
 use bursar_rpc::{Problem, Violations};
-use prost_types::FieldMask;
 
 use crate::domain::etag;
 use crate::domain::invitation::State;
@@ -46,34 +45,6 @@ pub(super) fn lesser_role(violations: &mut Violations, number: i32) -> Option<Ro
 /// An address that mail can be delivered to.
 pub(super) fn email(violations: &mut Violations, text: &str) -> Option<Email> {
     violations.check("email", Email::parse(text))
-}
-
-/// Which text fields an update changes, and to what. Without a mask those that are not empty.
-pub(super) struct Changes {
-    mask: UpdateMask,
-    named: bool,
-}
-
-impl Changes {
-    /// Reads the mask of an update that may change the fields `allowed`.
-    pub(super) fn of(mask: Option<&FieldMask>, allowed: &[&str], violations: &mut Violations) -> Self {
-        Self {
-            mask: UpdateMask::parse(mask, allowed, violations),
-            named: mask.is_some_and(|mask| !mask.paths.is_empty()),
-        }
-    }
-
-    /// The new value of a field; `None` when it stays, or when it is bad, which is noted.
-    pub(super) fn read<T, E: Display>(
-        &self,
-        field: &str,
-        text: &str,
-        parse: impl FnOnce(&str) -> Result<T, E>,
-        violations: &mut Violations,
-    ) -> Option<T> {
-        let wanted = self.mask.has(field) && (self.named || !text.is_empty());
-        if wanted { violations.check(field, parse(text)) } else { None }
-    }
 }
 
 /// What is kept of each outcome for a repetition: the message of the API, which its RPC puts into a response.

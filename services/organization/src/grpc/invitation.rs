@@ -112,8 +112,8 @@ impl InvitationService for Handlers {
     ) -> Result<Response<DeclineInvitationResponse>, Status> {
         let call = Call::of(&request)?;
         let message = request.into_inner();
-        let token = |message: &DeclineInvitationRequest, _: &mut _| Some(Secret::from(message.token.clone()));
-        let asked = Asked::read(call, "", &message, token);
+        let token = Secret::from(message.token.clone());
+        let asked = Asked::by_token(call, token.expose(), &message, token.clone());
         self.0.decline_invitation(&asked).await?;
         Ok(Response::new(DeclineInvitationResponse {}))
     }

@@ -11,6 +11,7 @@ use bursar_proto::organization::v1::{
     TransferOwnershipResponse, UpdateOrganizationRequest, UpdateOrganizationResponse, UpdatePolicyRequest,
     UpdatePolicyResponse,
 };
+use bursar_rpc::convert::UpdateMask;
 use bursar_rpc::{Asked, Call, Caller, Fingerprint, PageRequest, Problem, Violations};
 use tonic::{Request, Response, Status};
 
@@ -114,10 +115,10 @@ fn new(message: &CreateOrganizationRequest, violations: &mut Violations) -> Opti
 }
 
 fn change(message: &UpdateOrganizationRequest, violations: &mut Violations) -> OrganizationChange {
-    let changes = convert::Changes::of(message.update_mask.as_ref(), &["name", "slug"], violations);
+    let mask = UpdateMask::parse(message.update_mask.as_ref(), &["name", "slug"], violations);
     OrganizationChange {
-        name: changes.read("name", &message.name, Name::parse, violations),
-        slug: changes.read("slug", &message.slug, Slug::parse, violations),
+        name: mask.read("name", &message.name, Name::parse, violations),
+        slug: mask.read("slug", &message.slug, Slug::parse, violations),
         etag: message.etag.clone(),
     }
 }

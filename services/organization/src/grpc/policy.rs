@@ -14,7 +14,6 @@ const OWN: [&str; 3] = ["admin_billing", "usage_visibility", "balance_visibility
 /// What an update asks for. Under a mask UNSPECIFIED takes a policy back; without one, what is UNSPECIFIED stays.
 pub(super) fn change(message: &UpdatePolicyRequest, violations: &mut Violations) -> Option<PolicyChange> {
     let mask = UpdateMask::parse(message.update_mask.as_ref(), &OWN, violations);
-    let named = message.update_mask.as_ref().is_some_and(|mask| !mask.paths.is_empty());
     let policy = message.policy.unwrap_or_default();
     let to = match OwnPolicy::try_from(&policy) {
         Ok(to) => to,
@@ -23,11 +22,13 @@ pub(super) fn change(message: &UpdatePolicyRequest, violations: &mut Violations)
             return None;
         }
     };
-    let changes = |field, unspecified: bool| mask.has(field) && (named || !unspecified);
     Some(PolicyChange {
-        admin_billing: changes("admin_billing", to.admin_billing.is_none()).then_some(to.admin_billing),
-        usage_visibility: changes("usage_visibility", to.usage_visibility.is_none()).then_some(to.usage_visibility),
-        balance_visibility: changes("balance_visibility", to.balance_visibility.is_none())
+        admin_billing: mask.changes("admin_billing", to.admin_billing.is_none()).then_some(to.admin_billing),
+        usage_visibility: mask
+            .changes("usage_visibility", to.usage_visibility.is_none())
+            .then_some(to.usage_visibility),
+        balance_visibility: mask
+            .changes("balance_visibility", to.balance_visibility.is_none())
             .then_some(to.balance_visibility),
     })
 }

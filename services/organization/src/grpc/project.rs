@@ -9,6 +9,7 @@ use bursar_proto::organization::v1::{
     GetProjectResponse, ListProjectsRequest, ListProjectsResponse, ReassignProjectRequest, ReassignProjectResponse,
     UpdateProjectRequest, UpdateProjectResponse,
 };
+use bursar_rpc::convert::UpdateMask;
 use bursar_rpc::{Asked, Call, Caller, Fingerprint, PageRequest, Violations};
 use tonic::{Request, Response, Status};
 
@@ -101,12 +102,11 @@ fn new(message: &CreateProjectRequest, violations: &mut Violations) -> Option<Ne
 
 fn change(message: &UpdateProjectRequest, violations: &mut Violations) -> Option<(ProjectId, ProjectChange)> {
     let id = violations.check("project_id", message.project_id.parse());
-    let mask = message.update_mask.as_ref();
-    let changes = convert::Changes::of(mask, &["name", "description"], violations);
+    let mask = UpdateMask::parse(message.update_mask.as_ref(), &["name", "description"], violations);
     let text = &message.description;
     let change = ProjectChange {
-        name: changes.read("name", &message.name, Name::parse, violations),
-        description: changes.read("description", text, Description::parse, violations),
+        name: mask.read("name", &message.name, Name::parse, violations),
+        description: mask.read("description", text, Description::parse, violations),
         etag: message.etag.clone(),
     };
     Some((id?, change))

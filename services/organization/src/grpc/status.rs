@@ -1,8 +1,8 @@
 //! The one place where organization's errors become gRPC statuses.
 
-use bursar_rpc::problem::reason as shared;
+use bursar_rpc::peer::unanswered;
 use bursar_rpc::{Problem, Refusing};
-use tonic::{Code, Status};
+use tonic::Status;
 
 use crate::Error;
 use crate::domain::Refusal;
@@ -50,7 +50,7 @@ fn problem(error: Error) -> Problem {
     match error {
         Error::Invalid(problem) => problem,
         Error::Refused(refusal) => refused(refusal),
-        Error::Billing(status) => billing(&status),
+        Error::Billing(status) => unanswered("billing", &status),
         Error::Store(error) => error.into(),
         Error::Internal(cause) => Problem::internal(&cause),
     }
@@ -167,22 +167,12 @@ fn precondition(reason: &'static str, subject: &str, message: &str) -> Problem {
     Problem::failed_precondition(reason, message).with_precondition(reason, subject, message)
 }
 
-/// What billing's answer means to organization's caller: it is away, out of time, or one of us is wrong.
-fn billing(status: &Status) -> Problem {
-    match status.code() {
-        Code::DeadlineExceeded => Problem::deadline_exceeded(),
-        Code::Unavailable | Code::ResourceExhausted | Code::Cancelled => {
-            Problem::unavailable(shared::PEER_UNAVAILABLE, "billing cannot be reached at the moment; try again")
-        }
-        code => Problem::internal(&format_args!("billing answered {code:?}: {}", status.message())),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use bursar_db::DbError;
     use bursar_rpc::problem::reason_of;
+    use tonic::Code;
 
     #[track_caller]
     fn told(code: Code, cases: &[(Refusal, &str)]) {

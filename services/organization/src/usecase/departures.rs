@@ -43,13 +43,18 @@ impl Organization {
         let mut tx = self.0.db.read().await?;
         let memberships = memberships::of_user(&mut tx, user).await?;
         tx.commit().await?;
+        let (owned, others): (Vec<_>, Vec<_>) = memberships.into_iter().partition(|(_, role)| *role == Role::Owner);
         let mut ended = 0;
-        for (organization, _) in memberships.into_iter().take(BATCH) {
-            ended += usize::from(self.end_deleted(organization, user).await?);
+        for (organization, _) in others.iter().take(BATCH) {
+            ended += usize::from(self.end_deleted(*organization, user).await?);
         }
         tracing::info!(memberships = ended, "ended memberships of a deleted account");
-        if ended == BATCH {
+        // Each of those has ended, here or meanwhile, or is the owner's: the next list is shorter, whoever ended them.
+        if others.len() > BATCH {
             return Ok(true);
+        }
+        for (organization, _) in owned {
+            ownerless(organization);
         }
         let mut tx = self.0.db.begin().await?;
         memberships::forget_addresses(&mut tx, user).await?;
@@ -57,14 +62,15 @@ impl Organization {
         Ok(false)
     }
 
-    /// Ends one membership, unless it is the owner's: identity deletes nobody who owns an organization, so
-    /// only a transfer at that very moment can lead here, and no rule says who should follow.
+    /// Ends one membership, unless it is the owner's: identity deletes nobody who owns an organization, so only what
+    /// came between its look and its word (a transfer, a new organization) can lead here, and no rule says who should
+    /// follow.
     async fn end_deleted(&self, organization: OrganizationId, user: UserId) -> Result<bool, Error> {
         let mut tx = self.0.db.begin().await?;
         organizations::by_id_locked(&mut tx, organization).await?;
         let place = memberships::place(&mut tx, organization, user).await?;
         if place.role == Some(Role::Owner) {
-            tracing::error!(%organization, "the owner of an organization has deleted the account");
+            ownerless(organization);
             return Ok(false);
         }
         let now = self.now();
@@ -73,4 +79,8 @@ impl Organization {
         self.0.outbox.commit(tx, events.into_iter().collect()).await?;
         Ok(version.is_some())
     }
+}
+
+fn ownerless(organization: OrganizationId) {
+    tracing::error!(%organization, "the owner of an organization has deleted the account");
 }

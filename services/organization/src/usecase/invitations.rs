@@ -1,6 +1,6 @@
 //! Invitations, from the organization's side: inviting, listing, sending again, taking back.
 
-use bursar_db::Tx;
+use bursar_db::{DbError, Tx};
 use bursar_email::Email;
 use bursar_id::{InvitationId, OrganizationId, Role};
 use bursar_proto::event::v1::event::Payload;
@@ -56,9 +56,12 @@ pub struct InvitationsWanted {
     pub page: PageRequest<InvitationId>,
 }
 
+/// In which organization an invitation needs a seat before it can be sent again; `None` for one that holds its seat.
+struct NeedsSeat(Option<OrganizationId>);
+
 impl Organization {
-    /// Invites an address and mails the token. Billing is asked for the seats between two mutations: the first looks
-    /// whether anything stands against it.
+    /// Invites an address and mails the token. Billing is asked for the seats between two mutations: the first looks at
+    /// the caller's standing and the request id, so that a stranger or a repetition asks nobody.
     pub async fn create_invitation(
         &self,
         id: OrganizationId,
@@ -147,8 +150,8 @@ impl Organization {
         Ok(Page { rows, next_page_token: page.next_page_token })
     }
 
-    /// Mails an invitation again, with a new token and a new deadline. Who still holds a seat keeps it; an
-    /// expired one needs a new one. Billing is asked between two mutations, as for a new one.
+    /// Mails an invitation again, with a new token and a new deadline. Who still holds a seat keeps it; an expired one
+    /// needs a new one, for which billing is asked between two mutations.
     pub async fn resend_invitation(
         &self,
         id: InvitationId,
@@ -156,11 +159,11 @@ impl Organization {
     ) -> Result<Answer<InvitationView>, Error> {
         let mut m = self.0.mutations.begin(asked).await?;
         let looked = self.may_resend(&mut m, id, asked).await;
-        let organization = match self.0.mutations.look(m, looked).await? {
+        let seats = match self.0.mutations.look(m, looked).await? {
             Looked::Before(answer) => return Ok(answer),
-            Looked::On(organization) => organization,
+            Looked::On(NeedsSeat(Some(organization))) => Some(self.seats(organization).await?),
+            Looked::On(NeedsSeat(None)) => None,
         };
-        let seats = self.seats(organization).await?;
         let mut m = self.0.mutations.begin(asked).await?;
         let done = self.resend(&mut m, id, asked, seats).await;
         let answer = self.0.mutations.end(m, done).await?;
@@ -173,9 +176,11 @@ impl Organization {
         m: &mut Mutation,
         id: InvitationId,
         asked: &Asked<()>,
-    ) -> Result<Option<OrganizationId>, Error> {
+    ) -> Result<Option<NeedsSeat>, Error> {
         let invitation = self.admit_to(m, asked.user()?, id).await?;
-        Ok(m.open(asked).await?.map(|()| invitation.organization_id))
+        let Some(()) = m.open(asked).await? else { return Ok(None) };
+        let keeps_seat = invitation.state_at(m.now())?.resend()?;
+        Ok(Some(NeedsSeat((!keeps_seat).then_some(invitation.organization_id))))
     }
 
     async fn resend(
@@ -183,7 +188,7 @@ impl Organization {
         m: &mut Mutation,
         id: InvitationId,
         asked: &Asked<()>,
-        seats: u32,
+        seats: Option<u32>,
     ) -> Result<Done<InvitationView, Payload>, Error> {
         let caller = asked.user()?;
         let invitation = self.admit_to(m, caller, id).await?;
@@ -195,7 +200,12 @@ impl Organization {
         let counts = counts(m.tx(), organization.id, now).await?;
         self.0.config.caps.send(counts)?;
         if !keeps_seat {
+            // It expired since the look, which asked billing for none: the caller's next attempt does.
+            let seats = seats.ok_or(DbError::Serialization)?;
             let email_key = &invitation.email_key;
+            if memberships::has_address(m.tx(), organization.id, email_key).await? {
+                return Err(Refusal::AlreadyAMember.into());
+            }
             if invitations::is_pending_for(m.tx(), organization.id, email_key, now).await? {
                 return Err(Refusal::AlreadyInvited.into());
             }

@@ -42,7 +42,7 @@ impl Organization {
         self.0.mutations.end(m, done).await
     }
 
-    /// Declines an invitation for good, by its token.
+    /// Declines an invitation for good, by its token; whoever presents it again within a month gets the same answer.
     pub async fn decline_invitation(&self, asked: &Asked<Secret>) -> Result<Answer<()>, Error> {
         let mut m = self.0.mutations.begin(asked).await?;
         let done = decline(&mut m, asked).await;

@@ -103,8 +103,10 @@ bursar_testkit::engines! {
         refused(accept(&ada, &token).await, Code::PermissionDenied, "INVITATION_EMAIL_MISMATCH");
         world.advance(Span::SECOND);
         let request = proto::DeclineInvitationRequest { token: token.clone() };
-        world.anybody.invitations().decline_invitation(request).await.expect("declined");
+        world.anybody.invitations().decline_invitation(request.clone()).await.expect("declined");
         let rows = audited(&world.store).await;
+        world.anybody.invitations().decline_invitation(request).await.expect("the same answer again");
+        assert_eq!(audited(&world.store).await, rows, "a repetition by whoever holds the token writes no row");
         let last = rows.last().expect("a row");
         assert!(last.actor.starts_with("inv_") && last.target.as_ref() == Some(&last.actor), "whoever held it: {last:?}");
         let all = format!("{rows:?}");

@@ -1,11 +1,13 @@
 //! What identity's events do, and who may follow organization's.
 
 use bursar_id::Role;
+use bursar_organization::store::memberships::{self, Joining};
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::{UserDeleted, UserUpdated, WatchRequest};
 use bursar_proto::organization::v1 as proto;
 use bursar_rpc::ServiceRole;
 use bursar_testkit::refused;
+use bursar_time::Span;
 use tonic::Code;
 
 use crate::world::{World, accept, invite, until};
@@ -43,7 +45,7 @@ bursar_testkit::engines! {
         }
         let ben = world.who(2);
         let other = world.create(&ada, "Other").await.id;
-        world.advance(bursar_time::Span::SECOND);
+        world.advance(Span::SECOND);
         let pending = invite(&ada, &other, &ben.email, Role::Member).await.expect("invited");
         let token = world.mailbox.next_token(&ben.email).await;
         let gone = Payload::UserDeleted(UserDeleted { user_id: ben.user.to_string() });
@@ -62,6 +64,30 @@ bursar_testkit::engines! {
         assert_eq!((listed.invitations[0].id.clone(), listed.invitations[0].state()), (pending.id, proto::InvitationState::Pending));
         world.identity_tells(gone).await;
         assert_eq!(world.told_of(ben.user).await.len(), 6, "three joinings, three endings");
+    }
+
+    async fn somebody_of_more_organizations_than_one_attempt_ends_leaves_all_but_the_own(db: TestDb) {
+        let world = World::start(db).await;
+        let (ada, ben) = (world.who(1), world.who(2));
+        // The first of the list.
+        let own = world.create(&ben, "Own").await.id;
+        world.advance(Span::SECOND);
+        let mut others = Vec::new();
+        for n in 0..101 {
+            others.push(world.create(&ada, &format!("Other {n}")).await.id.parse().expect("an organization"));
+        }
+        let mut tx = world.store.begin().await.expect("a transaction");
+        for organization in others {
+            let joining = Joining { organization, user: ben.user, role: Role::Member, email: &ben.email, email_key: &ben.email };
+            memberships::join(&mut tx, &joining, world.clock.now()).await.expect("joined");
+        }
+        tx.commit().await.expect("seated");
+        world.identity_tells(Payload::UserDeleted(UserDeleted { user_id: ben.user.to_string() })).await;
+        until("only the own is left", async || {
+            let mut tx = world.store.read().await.expect("a snapshot");
+            let left = memberships::of_user(&mut tx, ben.user).await.expect("read");
+            left == [(own.parse().expect("an organization"), Role::Owner)]
+        }).await;
     }
 
     async fn an_owner_stays_whatever_identity_says(db: TestDb) {

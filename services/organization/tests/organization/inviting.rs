@@ -196,6 +196,35 @@ bursar_testkit::engines! {
         revoke(&ada, &first.id, "").await.expect("an expired one can be revoked");
     }
 
+    async fn an_expired_invitation_of_a_member_is_not_sent_again(db: TestDb) {
+        let world = World::start(db).await;
+        let ada = world.who(1);
+        let acme = world.create(&ada, "Acme").await.id;
+        let first = create(&ada, invitation(&acme, "u2@example.com")).await.expect("invited");
+        world.mailbox.next_token("u2@example.com").await;
+        world.advance(Span::from_days(8));
+        let ada = world.who(1);
+        world.join(&ada, &acme, 2, Role::Member).await;
+        refused(resend(&ada, &first.id, "").await, Code::AlreadyExists, "ALREADY_A_MEMBER");
+        assert_eq!(states(&ada, &acme, Pending).await, [], "no seat was taken");
+    }
+
+    async fn only_an_expired_invitation_needs_billing_to_be_sent_again(db: TestDb) {
+        let world = World::start(db).await;
+        let ada = world.who(1);
+        let acme = world.create(&ada, "Acme").await.id;
+        let invited = create(&ada, invitation(&acme, "b@x.org")).await.expect("invited");
+        let asked = world.billing.asked.load(Ordering::SeqCst);
+        world.billing.away.store(true, Ordering::SeqCst);
+        resend(&ada, &invited.id, "").await.expect("it holds its seat");
+        assert_eq!(world.billing.asked.load(Ordering::SeqCst), asked);
+        world.advance(Span::from_days(8));
+        let ada = world.who(1);
+        refused(resend(&ada, &invited.id, "").await, Code::Unavailable, "PEER_UNAVAILABLE");
+        world.billing.away.store(false, Ordering::SeqCst);
+        resend(&ada, &invited.id, "").await.expect("a seat is free");
+    }
+
     async fn revoking_and_listing_tell_every_state(db: TestDb) {
         let world = World::start(db).await;
         let ada = world.who(1);

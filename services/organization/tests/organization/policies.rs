@@ -13,7 +13,7 @@ use bursar_time::Span;
 use prost_types::FieldMask;
 use tonic::{Code, Status};
 
-use crate::world::{Who, World};
+use crate::world::{Who, World, transfer};
 
 async fn get(who: &Who, organization: &str) -> Result<proto::GetPolicyResponse, Status> {
     let request = proto::GetPolicyRequest { organization_id: organization.to_owned() };
@@ -89,7 +89,7 @@ bursar_testkit::engines! {
         assert_eq!((own.admin_billing, own.usage_visibility.is_some()), (None, true));
     }
 
-    async fn policies_are_the_owners_who_has_just_signed_in(db: TestDb) {
+    async fn policies_and_a_transfer_are_the_owners_who_has_just_signed_in(db: TestDb) {
         let world = World::start(db).await;
         let ada = world.who(1);
         let acme = world.create(&ada, "Acme").await.id;
@@ -112,6 +112,10 @@ bursar_testkit::engines! {
         );
         get(&signed_in(11), &acme).await.expect("looking needs no fresh proof");
         update(&signed_in(10), request).await.expect("ten minutes are recent");
+        // What a policy needs, giving the organization away does as well.
+        let given = transfer(&signed_in(11), &acme, ben.user).await;
+        refused(given, Code::FailedPrecondition, "REAUTHENTICATION_REQUIRED");
+        transfer(&signed_in(10), &acme, ben.user).await.expect("ten minutes are recent");
     }
 
     async fn updating_refuses_what_is_wrong_and_takes_effect_once(db: TestDb) {

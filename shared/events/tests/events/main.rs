@@ -7,5 +7,6 @@
 )]
 
 mod following;
+mod migrating;
 mod watching;
 mod world;
