@@ -1,9 +1,10 @@
-//! What organization's events do here: memberships and policies are remembered, and an organization's account opens
-//! with it.
+//! What other services' events do here. Organization's: memberships and policies are remembered, and an organization's
+//! account opens with it. Identity's: whoever deleted the account spends and pays nothing any more.
 
 use bursar_db::{DbError, Tx};
 use bursar_events::{Consumer, Unapplied};
-use bursar_id::{OrganizationId, OwnerId};
+use bursar_id::{OrganizationId, OwnerId, UserId};
+use bursar_jobs::Jobs;
 use bursar_members::{Members, projection};
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::{Event, OrganizationCreated};
@@ -11,6 +12,7 @@ use bursar_proto::event_type;
 use bursar_time::Clock;
 
 use crate::store::accounts;
+use crate::usecase::farewells;
 
 /// Applies organization's events to billing's store.
 pub(crate) struct FromOrganization {
@@ -62,5 +64,41 @@ impl FromOrganization {
             accounts::raise_terms(tx, owner).await?;
         }
         Ok(())
+    }
+}
+
+/// Applies identity's events to billing's store.
+pub(crate) struct FromIdentity {
+    pub(crate) clock: Clock,
+    pub(crate) jobs: Jobs,
+    /// Told of each event that was applied.
+    pub(crate) members: Members,
+}
+
+impl Consumer for FromIdentity {
+    const NAME: &'static str = "billing's farewells";
+
+    fn types() -> &'static [&'static str] {
+        &[event_type::USER_DELETED]
+    }
+
+    async fn apply(&self, tx: &mut Tx, event: &Event) -> Result<(), Unapplied> {
+        match &event.payload {
+            Some(Payload::UserDeleted(deleted)) => {
+                let user: UserId = deleted.user_id.parse().map_err(Unapplied::unreadable)?;
+                Ok(farewells::depart(tx, &self.jobs, user, (event.incarnation, self.clock.now())).await?)
+            }
+            _ => Err(Unapplied::unreadable("it has no payload known here")),
+        }
+    }
+
+    /// Whoever was gone stays gone: a restored identity may know the account again, and its ids are never given twice.
+    async fn forget_before(&self, _: &mut Tx, _: u64) -> Result<(), DbError> {
+        Ok(())
+    }
+
+    fn applied(&self) {
+        self.members.announce();
+        self.jobs.wake();
     }
 }

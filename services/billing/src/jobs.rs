@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use bursar_db::{Db, idempotency};
 use bursar_events::retention;
-use bursar_jobs::{Failure, Jobs, Next, Runner};
+use bursar_jobs::{Failure, Jobs, Lease, Next, Runner, Terms, Work};
 use bursar_runtime::Env;
 use bursar_time::Span;
 
 use crate::error::Error;
 use crate::lane::{Lanes, RulesSource};
+use crate::usecase::farewells::{self, FAREWELL, Farewell};
 use crate::usecase::subscriptions::SubscriptionUseCases;
 use crate::usecase::{policies, renewals, rollups, sweep};
 
@@ -62,6 +63,7 @@ pub(crate) fn runner(
             Ok(if booked > 0 { Next::Again } else { Next::Finished })
         }
     });
+    let leaving = subscriptions.clone();
     runner.every("billing.renewals", RENEW_EVERY, move || {
         let subscriptions = subscriptions.clone();
         async move {
@@ -83,7 +85,20 @@ pub(crate) fn runner(
             Ok(Next::Finished)
         }
     });
+    runner.on(FAREWELL, Terms::DEFAULT, Usher(leaving));
     runner.tidy("requests.forget", |db, now| async move { idempotency::prune(&db, now).await });
     runner.tidy("outbox.forget", |db, now| async move { retention::forget(&db, now).await });
     runner
+}
+
+/// Sees off people whose accounts were deleted.
+struct Usher(SubscriptionUseCases);
+
+impl Work for Usher {
+    type Payload = Farewell;
+
+    async fn run(&self, _lease: &Lease, farewell: Farewell) -> Result<Next, Failure> {
+        farewells::see_off(&self.0, farewell).await?;
+        Ok(Next::Finished)
+    }
 }

@@ -38,7 +38,7 @@ use bursar_runtime::{Env, Peers, ReadyProbe, Service, Settings, Started};
 use bursar_secret::Entropy;
 use bursar_time::Timestamp;
 
-use consume::FromOrganization;
+use consume::{FromIdentity, FromOrganization};
 use domain::{KeptCatalog, OperationKey, Rules, Spending};
 use lane::{Batcher, Lanes, RulesSource};
 use payment::Payments;
@@ -110,8 +110,6 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
     let batcher = if config.distributed { batcher.distributed() } else { batcher };
     let lanes = Lanes::start(config.lanes, &batcher, &env.meter, &env.tasks)?;
     let members = Members::new(db.clone(), Feed::new("organization"));
-    let feed = members.feed().clone();
-    feed.measure(&env.meter);
     let access = Access::new(members.clone());
     let till = Till { db: db.clone(), clock: env.clock.clone(), payments: Payments::Sandbox, batcher };
     let mutations = Mutations::new(db.clone(), env.clock.clone(), env.entropy.clone(), outbox.clone()).telling();
@@ -142,8 +140,8 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
         access: access.clone(),
         catalogs: CatalogUseCases { db: db.clone(), present },
     };
-    follow(&members, (&peers, settings), &db, &env)?;
     let jobs = Jobs::new(db.clone(), settings.sealer(&env.entropy)?, env.entropy.clone(), env.clock.clone());
+    let feeds = follow(&members, (&db, &jobs), (&peers, settings), &env)?;
     let runner = jobs::runner(jobs, (&db, Arc::clone(&source)), lanes, subscriptions, &env);
     env.tasks.spawn(runner.run(env.shutdown.clone(), env.halt.clone()));
     let deps = StackDeps {
@@ -161,25 +159,38 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
         .ready_when(
             ReadyProbe::store(db.clone(), &MIGRATIONS)
                 .and(move || policies_known(known.clone(), Arc::clone(&source)))
-                .showing(move || feed.describe()),
+                .showing(move || feeds.each_ref().map(Feed::describe).join(", ")),
         )
         .closing(async move { db.close().await }))
 }
 
-/// Follows organization's events: memberships, policies, and accounts that open with their organizations.
-fn follow(members: &Members, (peers, settings): (&Peers, &Settings), db: &Db, env: &Env) -> anyhow::Result<()> {
+/// Follows organization's events (memberships, policies, and accounts that open with their organizations) and identity's
+/// (accounts that were deleted); gives their feeds.
+fn follow(
+    members: &Members,
+    (db, jobs): (&Db, &Jobs),
+    (peers, settings): (&Peers, &Settings),
+    env: &Env,
+) -> anyhow::Result<[Feed; 2]> {
     let tokens = peers.tokens(Service::Billing, settings, env)?;
-    let following = Following {
-        feed: members.feed().clone(),
-        transport: peers.to(Service::Organization).with_tokens(tokens),
+    let feeds = [members.feed().clone(), Feed::new(Service::Identity.name())];
+    for feed in &feeds {
+        feed.measure(&env.meter);
+    }
+    let following = |feed: &Feed, source| Following {
+        feed: feed.clone(),
+        transport: peers.to(source).with_tokens(tokens.clone()),
         db: db.clone(),
         clock: env.clock.clone(),
         entropy: env.entropy.clone(),
         shutdown: env.shutdown.clone(),
     };
-    let consumer = FromOrganization { clock: env.clock.clone(), members: members.clone() };
-    env.tasks.spawn(bursar_events::run(consumer, following));
-    Ok(())
+    let (clock, members) = (env.clock.clone(), members.clone());
+    let teams = FromOrganization { clock: clock.clone(), members: members.clone() };
+    let people = FromIdentity { clock, jobs: jobs.clone(), members };
+    env.tasks.spawn(bursar_events::run(teams, following(&feeds[0], Service::Organization)));
+    env.tasks.spawn(bursar_events::run(people, following(&feeds[1], Service::Identity)));
+    Ok(feeds)
 }
 
 /// Nobody is answered by policies that were guessed: organization tells the deployment's when it starts.

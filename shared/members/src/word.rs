@@ -24,6 +24,9 @@ impl Word {
     /// The word of nobody: somebody about whom nothing was ever said.
     pub const NOTHING: Self = Self { role: None, incarnation: 0, version: 0 };
 
+    /// What everybody is in the personal context, as long as no event has said that the account was deleted.
+    pub const OWN: Self = Self { role: Some(Role::Owner), incarnation: 0, version: 1 };
+
     /// What a user's token says of the user's place in the token's context.
     pub fn of_token(user: &UserCaller) -> Self {
         Self { role: user.role, incarnation: user.membership_incarnation, version: user.membership_version }

@@ -184,12 +184,13 @@ impl RequestName {
     }
 }
 
-/// A user who must belong to the organization for a request to be carried out.
+/// A user who must belong to the organization, or have the personal account still, for a request to be carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Spender {
     /// The user.
     pub user: UserId,
-    /// What the user's own access token says; `None` when a service names the user.
+    /// What the user's own access token says, or goes without saying in the personal account; `None` when a service names
+    /// a member.
     pub token: Option<Word>,
 }
 
@@ -200,8 +201,8 @@ pub struct Request {
     pub name: Option<RequestName>,
     /// The fingerprint of the command.
     pub fingerprint: Fingerprint,
-    /// Who must belong to the organization; `None` where nobody has to (operators, personal accounts, the program's
-    /// own bookkeeping).
+    /// Who must belong to the organization, or have the personal account still; `None` where nobody has to (operators,
+    /// the program's own bookkeeping).
     pub spender: Option<Spender>,
     /// What its details are salted with.
     pub salt: Salt,

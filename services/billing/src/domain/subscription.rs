@@ -154,7 +154,13 @@ impl Subscription {
     /// The same subscription, over since the month that is paid for ended.
     #[must_use]
     pub fn lapsed(&self) -> Self {
-        Self { state: SubscriptionState::Ended, ended_at: Some(self.month.end), ..self.clone() }
+        self.ended(self.month.end)
+    }
+
+    /// The same subscription, over since `at`.
+    #[must_use]
+    pub fn ended(&self, at: Timestamp) -> Self {
+        Self { state: SubscriptionState::Ended, ended_at: Some(at), ..self.clone() }
     }
 }
 

@@ -127,7 +127,7 @@ impl Access {
         };
         self.in_context(user, owner).await?;
         let sees_balance = self.sees_balance(user, owner).await?;
-        let (member, spender) = (Some(user.user), spender(user, owner));
+        let (member, spender) = (Some(user.user), Some(spender(user, owner)));
         Ok(Allowed { owner, actor, member, spender, sees: false, sees_balance })
     }
 
@@ -138,7 +138,8 @@ impl Access {
             return Ok(allowed);
         }
         // Nobody but its user belongs to a personal account, and nobody else is ever found to.
-        let spender = (allowed.owner != OwnerId::User(member)).then_some(Spender { user: member, token: None });
+        let token = (allowed.owner == OwnerId::User(member)).then_some(Word::OWN);
+        let spender = Some(Spender { user: member, token });
         if allowed.owner.organization().is_some() {
             self.wait_until_known(allowed.owner, member, until).await?;
         }
@@ -175,7 +176,7 @@ impl Access {
             return Err(Error::RoleNotAllowed);
         }
         let (sees, sees_balance) = (may(Permission::ViewUsage), may(Permission::ViewBalance));
-        Ok(Allowed { owner, actor, member: Some(user.user), spender: spender(user, owner), sees, sees_balance })
+        Ok(Allowed { owner, actor, member: Some(user.user), spender: Some(spender(user, owner)), sees, sees_balance })
     }
 
     /// A service that acts by its own authority alone, whoever's token it hands on: what a refund and an erasure need,
@@ -198,11 +199,9 @@ impl Access {
 
     /// The user's role in the owner's organization now; `None` for the personal account.
     async fn role(&self, user: &UserCaller, owner: OwnerId) -> Result<Option<Role>, Error> {
-        let Some(spender) = spender(user, owner) else {
-            return Ok(None);
-        };
         let events = self.known(owner, user.user).await?;
-        standing(events, spender.token).map(Some).ok_or(Error::NotAMember)
+        let role = standing(events, spender(user, owner).token).ok_or(Error::NotAMember)?;
+        Ok(owner.organization().map(|_| role))
     }
 
     /// The policies that hold for an owner. Nothing is guessed: before the first word of them billing is not ready.
@@ -290,7 +289,8 @@ fn acting_user(caller: &Caller) -> Option<&UserCaller> {
     }
 }
 
-/// Whose membership an organization's account demands, with what the token says of it.
-fn spender(user: &UserCaller, owner: OwnerId) -> Option<Spender> {
-    owner.organization().map(|_| Spender { user: user.user, token: Some(Word::of_token(user)) })
+/// Whose membership the account demands, with what the token says of it.
+fn spender(user: &UserCaller, owner: OwnerId) -> Spender {
+    let token = if owner.organization().is_some() { Word::of_token(user) } else { Word::OWN };
+    Spender { user: user.user, token: Some(token) }
 }

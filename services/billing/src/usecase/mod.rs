@@ -9,6 +9,7 @@ pub(crate) mod costly;
 pub(crate) mod credits;
 pub(crate) mod entries;
 pub(crate) mod erasures;
+pub(crate) mod farewells;
 pub(crate) mod orders;
 pub(crate) mod policies;
 pub(crate) mod present;

@@ -10,7 +10,7 @@ use bursar_time::{Span, Timestamp};
 use tonic::Code;
 
 use crate::words::{Under, batch, lots_of, reserve, spend};
-use crate::world::World;
+use crate::world::{World, until};
 
 fn subscribe(owner: OwnerId, plan: &str) -> pb::SubscribeRequest {
     pb::SubscribeRequest {
@@ -148,6 +148,41 @@ engines! {
         let rows = world.by_hand("UPDATE accounts SET charged = charged WHERE renews_at IS NOT NULL").await.unwrap();
         assert_eq!(rows, 0, "nobody has to look again");
         world.audit(ana.owner).await;
+    }
+
+    async fn whoever_deleted_the_account_spends_and_pays_nothing_any_more(db: TestDb) {
+        let world = World::on(db).await;
+        let (ana, product) = (world.person_with(1, "100").await, world.product());
+        ana.subscribe(subscribe(ana.owner, "business")).await.unwrap();
+        let for_ana = |amount: &str| pb::ChargeRequest { member: ana.user.to_string(), ..spend(ana.owner, amount) };
+        let first = product.charge(for_ana("1").under("p1")).await.unwrap();
+        let held = pb::HoldRequest { member: ana.user.to_string(), ..reserve(ana.owner, "5") };
+        let held = product.hold(held).await.unwrap().hold.unwrap();
+
+        world.deleted(ana.user).await;
+        until("billing has heard of it", async || ana.charge(spend(ana.owner, "1")).await.is_err()).await;
+        let gone = Code::PermissionDenied;
+        refused(ana.charge(spend(ana.owner, "1")).await, gone, "NOT_A_MEMBER");
+        refused(ana.hold(reserve(ana.owner, "1")).await, gone, "NOT_A_MEMBER");
+        refused(ana.purchase_pack(buy(ana.owner, "starter")).await, gone, "NOT_A_MEMBER");
+        refused(ana.subscribe(subscribe(ana.owner, "business")).await, gone, "NOT_A_MEMBER");
+        refused(ana.get_balance(crate::words::balance_of(ana.owner)).await, gone, "NOT_A_MEMBER");
+        refused(product.charge(for_ana("1")).await, gone, "NOT_A_MEMBER");
+        // What was done is still known, and what was begun is settled.
+        let again = product.charge(for_ana("1").under("p1")).await.unwrap();
+        assert_eq!((again.charge, again.replayed), (first.charge, true));
+        product.capture(crate::words::settle(&held, "5")).await.unwrap();
+
+        let get = pb::GetSubscriptionRequest { owner: ana.owner.to_string() };
+        let ended = async || {
+            let subscription = world.operator().get_subscription(get.clone()).await.unwrap().subscription.unwrap();
+            subscription.state() == SubscriptionState::Ended
+        };
+        until("the subscription has ended", ended).await;
+        world.audit(ana.owner).await;
+        world.passes(Span::from_hours(24 * 40));
+        let lots = world.operator().list_lots(lots_of(ana.owner)).await.unwrap().lots;
+        assert_eq!(lots.iter().filter(|lot| lot.source() == LotSource::Allowance).count(), 1, "nothing was renewed");
     }
 
     async fn a_pack_is_bought_once_for_ever(db: TestDb) {

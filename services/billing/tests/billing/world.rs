@@ -12,7 +12,7 @@ use bursar_members::{OwnPolicy, Policy};
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::{
-    DeploymentPolicyChanged, MembershipChanged, OrganizationCreated, OrganizationPolicyChanged,
+    DeploymentPolicyChanged, MembershipChanged, OrganizationCreated, OrganizationPolicyChanged, UserDeleted,
 };
 use bursar_rpc::convert::to_optional_role;
 use bursar_rpc::{ServiceRole, Transport};
@@ -40,11 +40,13 @@ pub(crate) struct World {
     peers: Peers,
     organization: Outbox,
     organization_db: Db,
+    people: Outbox,
+    people_db: Db,
     /// How many events organization has told.
     told: AtomicU64,
     instances: AtomicU64,
     env: Env,
-    _databases: [TestDb; 2],
+    _databases: [TestDb; 3],
     _data: tempfile::TempDir,
 }
 
@@ -96,14 +98,17 @@ impl World {
         // The whole suite is run a second time as if the tables were distributed (scripts/test.sh).
         settings.billing.distributed = std::env::var_os("BURSAR_TEST_DISTRIBUTED").is_some();
         adjust(&mut settings);
-        let told_in = sqlite::file();
+        let (told_in, identity_tells_in) = (sqlite::file(), sqlite::file());
         let organization_db = told_in.open(&Migrations::SHARED).await;
         let organization = Outbox::new("organization", organization_db.clone(), clock.clone(), Entropy::seeded(1));
         let env = Env::for_test(clock.clone(), Entropy::seeded(2));
         let identity = Identity { issuer: Arc::clone(&issuer), clock: clock.clone() };
         let watch = organization.service(Nothing, CancellationToken::new());
+        let identity_db = identity_tells_in.open(&Migrations::SHARED).await;
+        let people = Outbox::new("identity", identity_db.clone(), clock.clone(), Entropy::seeded(3));
+        let watch_people = people.service(Nothing, CancellationToken::new());
         let peers = Peers::new(Each::new([
-            Transport::routes(identity.routes()),
+            Transport::routes(identity.routes().add_service(watch_people)),
             Transport::routes(Routes::new(watch)),
             Transport::late().0,
         ]));
@@ -119,10 +124,12 @@ impl World {
             peers,
             organization,
             organization_db,
+            people,
+            people_db: identity_db,
             told: AtomicU64::new(0),
             instances: AtomicU64::new(1),
             env,
-            _databases: [db, told_in],
+            _databases: [db, told_in, identity_tells_in],
             _data: data,
         }
     }
@@ -242,6 +249,13 @@ impl World {
             version,
         };
         self.tell(Payload::MembershipChanged(changed)).await;
+    }
+
+    /// Identity tells that somebody's account was deleted.
+    pub(crate) async fn deleted(&self, user: UserId) {
+        let tx = self.people_db.begin().await.unwrap();
+        let gone = Payload::UserDeleted(UserDeleted { user_id: user.to_string() });
+        self.people.commit(tx, vec![gone]).await.unwrap();
     }
 
     /// Organization tells what the deployment's policies are, and billing has applied it.

@@ -38,7 +38,8 @@ use super::state::AccountState;
 pub fn decide(state: &mut AccountState, request: &Request, actor: &Actor, now: Timestamp) -> Result<Outcome, Refusal> {
     let now = state.time(now);
     let booked = housekeeping::run(state, now)?;
-    if request.spender.is_some_and(|it| it.token.is_some()) {
+    // Whoever a service names is looked at only when something is to be done.
+    if !matches!(actor, Actor::Service { .. } | Actor::Job) {
         belongs(state, request)?;
     }
     if let Some(outcome) = replay(state, request)? {
