@@ -22,6 +22,12 @@ pub const DOMAIN: &str = "bursar";
 pub mod reason {
     /// `INVALID_ARGUMENT`: one or more fields are wrong; `BadRequest` names each.
     pub const INVALID_FIELDS: &str = "INVALID_FIELDS";
+    /// `INVALID_ARGUMENT`: the bytes of the request are no message of the RPC (garbled, cut off, text that is not UTF-8).
+    pub const MESSAGE_MALFORMED: &str = "MESSAGE_MALFORMED";
+    /// `INVALID_ARGUMENT`: the request is larger than a message may be; metadata `limit_bytes`.
+    pub const MESSAGE_TOO_LARGE: &str = "MESSAGE_TOO_LARGE";
+    /// `RESOURCE_EXHAUSTED`: the answer would be larger than a message may be; metadata `limit_bytes`.
+    pub const ANSWER_TOO_LARGE: &str = "ANSWER_TOO_LARGE";
     /// `INVALID_ARGUMENT`: a page token that no list of these arguments gave.
     pub const PAGE_TOKEN_INVALID: &str = "PAGE_TOKEN_INVALID";
     /// UNAUTHENTICATED: there is no bearer token.
@@ -58,8 +64,10 @@ pub mod reason {
     pub const PEER_UNAVAILABLE: &str = "PEER_UNAVAILABLE";
     /// `DEADLINE_EXCEEDED`: the time given to the call is over.
     pub const DEADLINE_EXCEEDED: &str = "DEADLINE_EXCEEDED";
-    /// UNIMPLEMENTED: there is no such RPC.
+    /// UNIMPLEMENTED: there is no such RPC on this port.
     pub const NO_SUCH_RPC: &str = "NO_SUCH_RPC";
+    /// UNIMPLEMENTED: the request is compressed, and no compression is spoken here.
+    pub const COMPRESSION_UNSUPPORTED: &str = "COMPRESSION_UNSUPPORTED";
     /// INTERNAL: a fault of the server's own; its log has the cause.
     pub const INTERNAL: &str = "INTERNAL";
 }
