@@ -6,6 +6,7 @@
 
 use axum::body::Body;
 use http::{HeaderMap, HeaderName, Response};
+use http_body_util::BodyExt as _;
 use tonic::service::Routes;
 use tonic::{Code, Status};
 use tower::util::MapResponseLayer;
@@ -34,7 +35,17 @@ const DETAIL_MAX: usize = 200;
 
 /// Gives reasons to the refusals of routes that the stack is not around (health, reflection, the test clock).
 pub fn reasoned(routes: Routes) -> Routes {
-    Routes::from(routes.into_axum_router().layer(MapResponseLayer::new(response_of))).prepare()
+    let begin_to_end = |response: Response<Body>| {
+        response_of(response).map(|body| {
+            Body::new(body.map_frame(|mut frame| {
+                if let Some(trailers) = frame.trailers_mut() {
+                    trailers_of(trailers);
+                }
+                frame
+            }))
+        })
+    };
+    Routes::from(routes.into_axum_router().layer(MapResponseLayer::new(begin_to_end))).prepare()
 }
 
 /// The same answer, with a reason if it is a refusal without one.

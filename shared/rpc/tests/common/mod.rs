@@ -15,7 +15,9 @@ use bursar_proto::identity::v1::context_service_server::{ContextService, Context
 use bursar_proto::testing::v1 as testing;
 use bursar_proto::testing::v1::clock_service_server::{ClockService, ClockServiceServer};
 use bursar_rpc::token::{AccessClaims, ServiceClaims, StandardClaims, sign};
-use bursar_rpc::{AuthMethods, Branch, Caller, KeySet, Limits, MAX_MESSAGE, PublicKeys, ServiceRole, StackDeps, Transport, stack};
+use bursar_rpc::{
+    AuthMethods, Branch, Caller, KeySet, Limits, MAX_MESSAGE, PublicKeys, ServiceRole, StackDeps, Transport, stack,
+};
 use bursar_secret::Entropy;
 use bursar_time::{Clock, Span, Timestamp};
 use ed25519_dalek::SigningKey;
