@@ -33,7 +33,7 @@ use bursar_db::{Db, PoolOptions};
 use bursar_events::{Feed, Following, Outbox};
 use bursar_jobs::Jobs;
 use bursar_members::Members;
-use bursar_rpc::{KeySet, Mutations, StackDeps, Transport};
+use bursar_rpc::{KeySet, Mutations, PageKey, StackDeps, Transport};
 use bursar_runtime::{Env, Peers, ReadyProbe, Service, Settings, Started};
 use bursar_secret::Entropy;
 use bursar_time::Timestamp;
@@ -109,7 +109,8 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
     let config = Config::of(settings);
     let catalog = Arc::new(catalog::load(config.catalog.as_deref())?);
     let present = Arc::new(catalogs::keep(&db, Arc::clone(&catalog), env.clock.now()).await?);
-    let key = installation::operation_key(&db, &settings.sealer(&env.entropy)?, &env.entropy).await?;
+    let sealer = settings.sealer(&env.entropy)?;
+    let key = installation::operation_key(&db, &sealer, &env.entropy).await?;
     let source = Arc::new(RulesSource::new(rules(&config, &present, key)));
     policies::follow(&db, &source).await?;
     let rules = source.handle();
@@ -148,10 +149,11 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
         reports: ReportUseCases { db: db.clone() },
         access: access.clone(),
         catalogs: CatalogUseCases { db: db.clone(), present },
+        pages: PageKey::new(sealer.derive("billing page tokens")),
     };
     let organization = peers.to(Service::Organization).with_tokens(peers.tokens(Service::Billing, settings, &env)?);
     follow(&members, organization, &db, &env);
-    let jobs = Jobs::new(db.clone(), settings.sealer(&env.entropy)?, env.entropy.clone(), env.clock.clone());
+    let jobs = Jobs::new(db.clone(), sealer, env.entropy.clone(), env.clock.clone());
     let runner = jobs::runner(jobs, (&db, Arc::clone(&source)), lanes, subscriptions, &env);
     env.tasks.spawn(runner.run(env.shutdown.clone(), env.halt.clone()));
     let deps = StackDeps {

@@ -7,7 +7,7 @@ use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::batch_charge_outcome::Outcome;
 use bursar_proto::billing::v1::credit_service_server::CreditService;
 use bursar_proto::google::rpc;
-use bursar_rpc::{Caller, Fingerprint, PageRequest, Problem};
+use bursar_rpc::{Caller, PageKey, PageRequest, Problem};
 use prost::Message as _;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
@@ -29,6 +29,7 @@ const FIELDS_IN_BATCH: usize = 8;
 pub(crate) struct CreditHandler {
     pub(crate) credits: CreditUseCases,
     pub(crate) accounts: AccountUseCases,
+    pub(crate) pages: PageKey,
 }
 
 impl CreditHandler {
@@ -199,12 +200,10 @@ impl CreditService for CreditHandler {
         let owner = self.viewer(&caller, &request.owner).await?.owner;
         self.accounts.opened(&caller, owner).await?;
         let member = holds_of(&caller, parse::member(&request.member)?)?;
-        let arguments = Fingerprint::of("ListHolds", [owner.to_string().as_str(), &request.member]);
+        let arguments = self.pages.list("ListHolds", [owner.to_string().as_str(), &request.member]);
         let page = PageRequest::parse(request.page_size, &request.page_token, arguments)?;
-        let page = self.credits.open_holds(owner, member, &page).await?;
-        let (rows, next_page_token) = (page.rows, page.next_page_token);
-        let holds = rows.iter().map(|hold| answer::hold(owner, hold)).collect();
-        Ok(Response::new(pb::ListHoldsResponse { holds, next_page_token }))
+        let page = self.credits.open_holds(owner, member, &page).await?.messages(|hold| answer::hold(owner, &hold));
+        Ok(Response::new(pb::ListHoldsResponse { holds: page.rows, next_page_token: page.next_page_token }))
     }
 
     async fn grant_credits(

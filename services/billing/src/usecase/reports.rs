@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bursar_db::Db;
 use bursar_id::{OwnerId, UserId};
-use bursar_rpc::PageRequest;
+use bursar_rpc::{Page, PageRequest};
 use bursar_time::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -106,7 +106,7 @@ impl ReportUseCases {
         owner: OwnerId,
         query: &ReportQuery,
         page: &PageRequest<ReportKey>,
-    ) -> Result<(Vec<(ReportKey, ReportLine)>, String), Error> {
+    ) -> Result<Page<(ReportKey, ReportLine)>, Error> {
         let lines = if query.groups.contains(&Group::Meter) {
             self.meters(owner, query).await?.into_iter().map(|(key, it)| (key, ReportLine::Meter(it))).collect()
         } else {
@@ -115,8 +115,7 @@ impl ReportUseCases {
         let lines: Vec<(ReportKey, ReportLine)> = lines;
         let wanted = usize::try_from(page.limit()).unwrap_or(usize::MAX);
         let rest = lines.into_iter().filter(|(key, _)| page.after().is_none_or(|last| key > last));
-        let page = page.page(rest.take(wanted).collect(), |(key, _)| key.clone())?;
-        Ok((page.rows, page.next_page_token))
+        Ok(page.page(rest.take(wanted).collect(), |(key, _)| key.clone())?)
     }
 
     /// All of the report's lines.

@@ -1,6 +1,6 @@
 //! The one place where identity's errors become gRPC statuses.
 
-use bursar_rpc::problem::reason;
+use bursar_rpc::problem::{reason, reason_of};
 use bursar_rpc::{Problem, Refusing};
 use tonic::{Code, Status};
 
@@ -101,6 +101,10 @@ fn organization(status: &Status) -> Problem {
         Code::Unavailable | Code::ResourceExhausted | Code::Cancelled => {
             Problem::unavailable(reason::PEER_UNAVAILABLE, "organization cannot be reached at the moment; try again")
         }
+        // A token of this service's with one of organization's in it that organization does not know any more.
+        Code::InvalidArgument if reason_of(status).as_deref() == Some(reason::PAGE_TOKEN_INVALID) => {
+            bursar_rpc::page::token_invalid()
+        }
         code => Problem::internal(&format_args!("organization answered {code:?}: {}", status.message())),
     }
 }
@@ -109,7 +113,7 @@ fn organization(status: &Status) -> Problem {
 mod tests {
     use super::*;
     use bursar_db::DbError;
-    use bursar_rpc::problem::reason_of;
+    use bursar_rpc::page::token_invalid;
     use bursar_time::Span;
     use tonic_types::StatusExt as _;
 
@@ -144,6 +148,7 @@ mod tests {
             (organization(Code::Unavailable), Code::Unavailable, "PEER_UNAVAILABLE"),
             (organization(Code::DeadlineExceeded), Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
             (organization(Code::PermissionDenied), Code::Internal, "INTERNAL"),
+            (Error::Organization(Box::new(token_invalid().into())), Code::InvalidArgument, "PAGE_TOKEN_INVALID"),
             (Error::Store(DbError::Serialization), Code::Aborted, "CONFLICTING_CHANGE"),
             (Error::internal("the secret is 42"), Code::Internal, "INTERNAL"),
         ]

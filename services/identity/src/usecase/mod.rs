@@ -33,7 +33,7 @@ use bursar_db::Db;
 use bursar_events::Outbox;
 use bursar_id::{Id, SessionId, UserId};
 use bursar_jobs::Jobs;
-use bursar_rpc::{Mutations, Transport};
+use bursar_rpc::{Mutations, PageKey, Transport};
 use bursar_secret::Entropy;
 use bursar_time::{Clock, Timestamp};
 
@@ -66,6 +66,8 @@ pub struct Parts {
     pub clock: Clock,
     /// Randomness.
     pub entropy: Entropy,
+    /// By which the page tokens of this service are known.
+    pub pages: PageKey,
     /// Carries out mutating calls.
     pub mutations: Mutations<Outbox>,
     /// Work for later.

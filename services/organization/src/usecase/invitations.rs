@@ -142,9 +142,7 @@ impl Organization {
         let now = self.now();
         let filter = Filter { organization, state, now };
         let rows = invitations::list(&mut tx, &filter, page.after().copied(), page.limit()).await?;
-        let page = page.page(rows, |row| row.id)?;
-        let rows = page.rows.into_iter().map(|row| view(row, now)).collect::<Result<_, _>>()?;
-        Ok(Page { rows, next_page_token: page.next_page_token })
+        page.page(rows, |row| row.id)?.try_map(|row| view(row, now))
     }
 
     /// Mails an invitation again, with a new token and a new deadline. Who still holds a seat keeps it; an

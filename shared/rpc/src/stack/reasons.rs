@@ -91,9 +91,9 @@ fn of(status: &Status) -> Option<Problem> {
         Code::OutOfRange if sentence.starts_with(ANSWER_TOO_LARGE) => answer_too_large(),
         Code::Unimplemented if sentence.starts_with(COMPRESSED) => compressed(),
         Code::Unimplemented => no_such_rpc(),
-        // The caller has gone, or gave up: nobody reads this.
-        Code::Cancelled => return None,
-        code => Problem::internal(&format_args!("{code:?} without a reason: {sentence}")),
+        Code::Internal | Code::Unknown => Problem::internal(&format_args!("without a reason: {sentence}")),
+        // The library gives no other; a handler that does says at least whose fault it is.
+        _ => return None,
     })
 }
 
@@ -162,7 +162,7 @@ mod tests {
             assert_eq!((status.code(), reason_of(&status).as_deref()), (given, Some(reason)), "{code:?} {sentence}");
         }
         let ours = Status::from(Problem::internal(&"a cause"));
-        for status in [Status::new(Code::Ok, ""), Status::new(Code::Cancelled, ""), ours] {
+        for status in [Status::new(Code::Ok, ""), Status::new(Code::Cancelled, ""), Status::unavailable("gone"), ours] {
             assert!(of(&status).is_none(), "{status}");
         }
     }
