@@ -39,6 +39,7 @@ use bursar_time::{Clock, Timestamp};
 
 pub use accounts::{NewAccount, NewSecret, ServiceToken};
 pub use contexts::ContextView;
+pub use organizations::Owned;
 pub use sign_in::Credentials;
 pub use sign_up::SignUp;
 pub use tokens::Tokens;

@@ -102,8 +102,8 @@ impl Organization {
         if memberships::has_address(m.tx(), id, new.email.key()).await? {
             return Err(Refusal::AlreadyAMember.into());
         }
-        if invitations::is_pending_for(m.tx(), id, new.email.key(), now).await? {
-            return Err(Refusal::AlreadyInvited.into());
+        if let Some(pending) = invitations::pending_for(m.tx(), id, new.email.key(), now).await? {
+            return Err(Refusal::AlreadyInvited { pending }.into());
         }
         let counts = counts(m.tx(), id, now).await?;
         self.0.config.caps.send(counts)?;
@@ -194,8 +194,8 @@ impl Organization {
         self.0.config.caps.send(counts)?;
         if !keeps_seat {
             let email_key = &invitation.email_key;
-            if invitations::is_pending_for(m.tx(), organization.id, email_key, now).await? {
-                return Err(Refusal::AlreadyInvited.into());
+            if let Some(pending) = invitations::pending_for(m.tx(), organization.id, email_key, now).await? {
+                return Err(Refusal::AlreadyInvited { pending }.into());
             }
             self.0.config.caps.reserve(counts, seats)?;
         }
@@ -298,9 +298,14 @@ pub(super) async fn lock(tx: &mut Tx, id: OrganizationId) -> Result<Organization
 
 /// What an organization has already; needs the lock on it.
 async fn counts(tx: &mut Tx, id: OrganizationId, now: Timestamp) -> Result<Counts, Error> {
+    let (pending, first_expiry) = invitations::pending(tx, id, now).await?;
+    let (sent, first_sent) = invitations::mails_after(tx, id, now.saturating_sub(DAY)).await?;
+    let until = |time: Option<Timestamp>| time.map_or(Span::ZERO, |time| time.since(now));
     Ok(Counts {
         members: memberships::head_count(tx, id).await?,
-        pending: invitations::pending(tx, id, now).await?,
-        sent: invitations::mails_after(tx, id, now.saturating_sub(DAY)).await?,
+        pending,
+        sent,
+        until_expiry: until(first_expiry),
+        until_fewer: until(first_sent.map(|sent| sent.saturating_add(DAY))),
     })
 }
