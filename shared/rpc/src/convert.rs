@@ -8,7 +8,10 @@ use bursar_proto::google::r#type::Money;
 use bursar_proto::organization::v1::Role as ProtoRole;
 use bursar_time::{Span, SpanError, Timestamp, TimestampError};
 
-use crate::Violations;
+use crate::{Violations, problem};
+
+/// How much of a path that there is not is repeated, in bytes.
+const PATH_TOLD: usize = 40;
 
 /// Why a field of the API could not be read; each message is a sentence for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -147,16 +150,16 @@ pub fn to_optional_role(role: Option<Role>) -> ProtoRole {
 pub struct UpdateMask(BTreeSet<String>);
 
 impl UpdateMask {
-    /// Reads a mask. Absent, empty or `*`: every field of `allowed` is replaced. A path that is not in
-    /// `allowed` is noted under `update_mask`.
+    /// Reads a mask. Absent, empty or with `*`: every field of `allowed` is replaced. A path that is not in
+    /// `allowed` is noted under `update_mask`, beside `*` too.
     pub fn parse(message: Option<&prost_types::FieldMask>, allowed: &[&str], violations: &mut Violations) -> Self {
         let paths = message.map(|mask| mask.paths.as_slice()).unwrap_or_default();
+        for unknown in paths.iter().filter(|path| *path != "*" && !allowed.contains(&path.as_str())) {
+            let (unknown, allowed) = (problem::cut(unknown.clone(), PATH_TOLD), allowed.join(", "));
+            violations.add("update_mask", format!("has no field {unknown:?}; there are {allowed}"));
+        }
         if paths.is_empty() || paths.iter().any(|path| path == "*") {
             return Self(allowed.iter().map(|path| (*path).to_owned()).collect());
-        }
-        for unknown in paths.iter().filter(|path| !allowed.contains(&path.as_str())) {
-            let allowed = allowed.join(", ");
-            violations.add("update_mask", format!("has no field {unknown:?}; there are {allowed}"));
         }
         Self(paths.iter().cloned().collect())
     }
@@ -269,5 +272,12 @@ mod tests {
         assert!(violations.is_empty());
         UpdateMask::parse(Some(&mask(&["name", "owner", "id"])), &allowed, &mut violations);
         assert_eq!(violations.into_problem().fields().len(), 2);
+        let mut violations = Violations::new();
+        UpdateMask::parse(Some(&mask(&["*", "name"])), &allowed, &mut violations);
+        assert!(violations.is_empty());
+        UpdateMask::parse(Some(&mask(&["*", &"owner".repeat(4_000)])), &allowed, &mut violations);
+        let problem = violations.into_problem();
+        assert_eq!(problem.fields().len(), 1, "everything, and what there is not");
+        assert!(problem.message().len() < 200, "{problem:?}");
     }
 }

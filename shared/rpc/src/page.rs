@@ -183,6 +183,16 @@ pub fn token_invalid() -> Problem {
         .with_reason(reason::PAGE_TOKEN_INVALID)
 }
 
+/// As many of these messages as fit into one answer ([`MAX_PAGE_BYTES`]), for an answer that has no pages.
+pub fn fitting<M: prost::Message>(messages: impl IntoIterator<Item = M>) -> Vec<M> {
+    let mut bytes = 0;
+    let fits = |message: &M| {
+        bytes += message.encoded_len() + ROW_OVERHEAD;
+        bytes <= MAX_PAGE_BYTES
+    };
+    messages.into_iter().take_while(fits).collect()
+}
+
 impl<T> Page<T> {
     /// A page of somebody else's list, whose rows have no positions that are known here: it is never cut.
     pub fn foreign(rows: Vec<T>, next_page_token: String) -> Self {

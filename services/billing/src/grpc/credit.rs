@@ -22,9 +22,6 @@ use crate::usecase::credits::{Asked, CreditUseCases};
 /// The most charges in one batch.
 const MAX_BATCH: usize = 1_000;
 
-/// How many bad fields a batch's outcome names, so that a thousand fit a message.
-const FIELDS_IN_BATCH: usize = 8;
-
 /// Serves `CreditService`.
 pub(crate) struct CreditHandler {
     pub(crate) credits: CreditUseCases,
@@ -235,14 +232,10 @@ fn made(allowed: &Allowed, charged: &Charged) -> pb::BatchChargeOutcome {
     }
 }
 
-/// A refusal as `Charge` would have told it: code, message and the details that travel beside them; of many bad fields
-/// the first ones.
+/// A refusal as `Charge` would have told it: code, message and the details that travel beside them. It has its own
+/// bounds, so that a thousand fit a message.
 fn not_made(error: Error) -> pb::BatchChargeOutcome {
-    let problem = Problem::from(error);
-    let status = Status::from(match problem.fields().split_at_checked(FIELDS_IN_BATCH) {
-        Some((first, [_, ..])) => Problem::invalid(first.iter().cloned()),
-        _ => problem,
-    });
+    let status = Status::from(Problem::from(error));
     let plain =
         || rpc::Status { code: status.code().into(), message: status.message().to_owned(), details: Vec::new() };
     let detailed = rpc::Status::decode(status.details()).unwrap_or_else(|_| plain());
