@@ -156,16 +156,9 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
     let jobs = Jobs::new(db.clone(), sealer, env.entropy.clone(), env.clock.clone());
     let runner = jobs::runner(jobs, (&db, Arc::clone(&source)), lanes, subscriptions, &env);
     env.tasks.spawn(runner.run(env.shutdown.clone(), env.halt.clone()));
-    let deps = StackDeps {
-        keys: KeySet::remote(peers.to(Service::Identity)),
-        clock: env.clock.clone(),
-        entropy: env.entropy.clone(),
-        meter: env.meter.clone(),
-        limits: settings.stack_limits(),
-    };
     let known = db.clone();
     let routes = grpc::routes(parts).add_service(outbox.service(State, env.shutdown.clone()));
-    Ok(Started::new(Service::Billing, bursar_rpc::stack(routes, deps))
+    Ok(Started::new(Service::Billing, bursar_rpc::stack(routes, deps(settings, &peers, &env)))
         .answering(grpc::SERVICES)
         .answering(["bursar.event.v1.EventService"])
         .ready_when(
@@ -174,6 +167,17 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
                 .showing(move || feed.describe()),
         )
         .closing(async move { db.close().await }))
+}
+
+/// What the stack around billing's routes needs.
+fn deps(settings: &Settings, peers: &Peers, env: &Env) -> StackDeps {
+    StackDeps {
+        keys: KeySet::remote(peers.to(Service::Identity)),
+        clock: env.clock.clone(),
+        entropy: env.entropy.clone(),
+        meter: env.meter.clone(),
+        limits: settings.stack_limits(),
+    }
 }
 
 /// Follows organization's events: memberships, policies, and accounts that open with their organizations.

@@ -74,9 +74,9 @@ macro_rules! asks {
                 let answer = answer.expect("the stream goes on");
                 assert_eq!((answer.valid_host.as_str(), answer.original_request), ("h", Some(asked)));
                 match answer.message_response.expect("something") {
-                    Told::FileDescriptorResponse(files) => Ok(vec![files.file_descriptor_proto.len() as i32]),
+                    Told::FileDescriptorResponse(files) => Ok(vec![count(files.file_descriptor_proto.len())]),
                     Told::AllExtensionNumbersResponse(found) => Ok(found.extension_number),
-                    Told::ListServicesResponse(list) => Ok(vec![list.service.len() as i32]),
+                    Told::ListServicesResponse(list) => Ok(vec![count(list.service.len())]),
                     Told::ErrorResponse(error) => {
                         assert!(error.error_message.len() < 100, "{error:?}");
                         Err(Code::from(error.error_code))
@@ -86,6 +86,10 @@ macro_rules! asks {
             told.collect()
         }
     };
+}
+
+fn count(all: usize) -> i32 {
+    i32::try_from(all).expect("few")
 }
 
 /// The number of `bursar.access.v1.rule`.

@@ -90,7 +90,7 @@ fn checked(text: &str, most: usize, control_allowed: impl Fn(char) -> bool) -> R
         }
         marks = match (marks, is_combining_mark(c) && c != PICTURE) {
             (_, false) => (!c.is_whitespace()).then_some(0),
-            (None, true) | (Some(MARKS), true) => return Err(TextError::Marks),
+            (None | Some(MARKS), true) => return Err(TextError::Marks),
             (Some(marks), true) => Some(marks + 1),
         };
         before = Some(c);

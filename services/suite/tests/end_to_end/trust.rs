@@ -17,7 +17,7 @@ use bursar_proto::{
     },
 };
 use bursar_runtime::Service;
-use bursar_testkit::{PASSWORD, Refusal, refused};
+use bursar_testkit::{Client, PASSWORD, Refusal, refused};
 use bytes::{Buf as _, BufMut as _, Bytes};
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::Endpoint;
@@ -107,6 +107,39 @@ fn crafted(token: &str) -> [String; 4] {
     [URL_SAFE_NO_PAD.encode(bytes), inner, token[..token.len() - 4].to_owned(), "A".repeat(3_000)]
 }
 
+/// Calls an RPC with these fields of its request, the others as they are by default.
+macro_rules! ask {
+    ($client:expr, $rpc:ident, $request:ident { $($field:ident: $value:expr),* }) => {
+        $client.$rpc($request { $($field: $value,)* ..Default::default() }).await.map(drop)
+    };
+}
+
+/// What every list answers to a page token.
+async fn lists(ada: &Client, team: &str, token: &str) -> [Result<(), Status>; 10] {
+    let (owner, page_token) = (|| team.to_owned(), || token.to_owned());
+    let from = Some(prost_types::Timestamp::default());
+    [
+        ask!(ada.sessions(), list_sessions, ListSessionsRequest { page_token: page_token() }),
+        ask!(ada.organizations(), list_organizations, ListOrganizationsRequest { page_token: page_token() }),
+        ask!(ada.members(), list_members, ListMembersRequest { organization_id: owner(), page_token: page_token() }),
+        ask!(
+            ada.invitations(),
+            list_invitations,
+            ListInvitationsRequest { organization_id: owner(), page_token: page_token() }
+        ),
+        ask!(ada.projects(), list_projects, ListProjectsRequest { owner: owner(), page_token: page_token() }),
+        ask!(ada.accounts(), list_lots, ListLotsRequest { owner: owner(), page_token: page_token() }),
+        ask!(
+            ada.accounts(),
+            list_ledger_entries,
+            ListLedgerEntriesRequest { owner: owner(), page_token: page_token() }
+        ),
+        ask!(ada.usage(), query_usage, QueryUsageRequest { owner: owner(), from: from, page_token: page_token() }),
+        ask!(ada.catalog(), list_plans, ListPlansRequest { page_token: page_token() }),
+        ask!(ada.catalog(), list_models, ListModelsRequest { page_token: page_token() }),
+    ]
+}
+
 pub(crate) async fn page_tokens_belong_to_the_list_that_gave_them(world: World) {
     let team = world.team().with_members(1).with_credits("10").assemble().await;
     team.charge(&team.owner, "1").await;
@@ -116,80 +149,15 @@ pub(crate) async fn page_tokens_belong_to_the_list_that_gave_them(world: World) 
     let next = ListContextsRequest { page_size: 1, page_token: contexts.clone() };
     assert_eq!(given(ada.contexts().list_contexts(next.clone()).await).contexts.len(), 1, "it goes on");
     refused(ben.contexts().list_contexts(next).await, Code::InvalidArgument, "PAGE_TOKEN_INVALID");
-    let foreign = [contexts.clone()].into_iter();
-    for page_token in crafted(&contexts).into_iter() {
+    for page_token in crafted(&contexts) {
         let asked = ListContextsRequest { page_token, ..Default::default() };
         refused(ada.contexts().list_contexts(asked).await, Code::InvalidArgument, "PAGE_TOKEN_INVALID");
     }
-    for token in foreign.chain(crafted(&contexts)) {
-        let page_token = || token.clone();
-        let (owner, organization_id) = (team.id.clone(), team.id.clone());
-        let from = Some(prost_types::Timestamp::default());
-        let outcomes = [
-            ada.sessions()
-                .list_sessions(ListSessionsRequest { page_token: page_token(), ..Default::default() })
-                .await
-                .map(drop),
-            ada.organizations()
-                .list_organizations(ListOrganizationsRequest { page_token: page_token(), ..Default::default() })
-                .await
-                .map(drop),
-            ada.members()
-                .list_members(ListMembersRequest {
-                    organization_id: organization_id.clone(),
-                    page_token: page_token(),
-                    ..Default::default()
-                })
-                .await
-                .map(drop),
-            ada.invitations()
-                .list_invitations(ListInvitationsRequest {
-                    organization_id,
-                    page_token: page_token(),
-                    ..Default::default()
-                })
-                .await
-                .map(drop),
-            ada.projects()
-                .list_projects(ListProjectsRequest {
-                    owner: owner.clone(),
-                    page_token: page_token(),
-                    ..Default::default()
-                })
-                .await
-                .map(drop),
-            ada.accounts()
-                .list_lots(ListLotsRequest { owner: owner.clone(), page_token: page_token(), ..Default::default() })
-                .await
-                .map(drop),
-            ada.accounts()
-                .list_ledger_entries(ListLedgerEntriesRequest {
-                    owner: owner.clone(),
-                    page_token: page_token(),
-                    ..Default::default()
-                })
-                .await
-                .map(drop),
-            ada.usage()
-                .query_usage(QueryUsageRequest { owner, from, page_token: page_token(), ..Default::default() })
-                .await
-                .map(drop),
-            ada.catalog()
-                .list_plans(ListPlansRequest { page_token: page_token(), ..Default::default() })
-                .await
-                .map(drop),
-            ada.catalog()
-                .list_models(ListModelsRequest { page_token: page_token(), ..Default::default() })
-                .await
-                .map(drop),
-        ];
-        for (list, outcome) in outcomes.into_iter().enumerate() {
+    for token in [contexts.clone()].into_iter().chain(crafted(&contexts)) {
+        for (list, outcome) in lists(ada, &team.id, &token).await.into_iter().enumerate() {
             let refusal = Refusal::of(&outcome.expect_err("no token of this list"));
-            assert_eq!(
-                (refusal.code, refusal.reason.as_str()),
-                (Code::InvalidArgument, "PAGE_TOKEN_INVALID"),
-                "{list}"
-            );
+            let told = (refusal.code, refusal.reason.as_str());
+            assert_eq!(told, (Code::InvalidArgument, "PAGE_TOKEN_INVALID"), "list {list}");
         }
     }
 }
@@ -235,64 +203,49 @@ pub(crate) async fn refusals_fit_into_headers_whatever_was_sent(world: World) {
     }
 }
 
+/// What is answered where somebody or something is given this name, and the field that has it.
+async fn naming(world: &World, ada: &Client, team: &str, name: &str) -> [(&'static str, Result<(), Status>); 7] {
+    let (anybody, operator) = (world.anybody(), world.operator().await);
+    let (name, owner) = (|| name.to_owned(), || team.to_owned());
+    let (email, password) = (format!("{}@example.com", unique("eve")), PASSWORD.to_owned());
+    let (projects, organizations) = (|| ada.projects(), || ada.organizations());
+    let (role, plain) = ("product".to_owned(), "A".to_owned());
+    [
+        (
+            "display_name",
+            anybody.users().sign_up(SignUpRequest { email, password, display_name: name() }).await.map(drop),
+        ),
+        ("display_name", ask!(ada.users(), update_me, UpdateMeRequest { display_name: name() })),
+        (
+            "display_name",
+            ask!(
+                operator.service_accounts(),
+                create_service_account,
+                CreateServiceAccountRequest { display_name: name(), role: role }
+            ),
+        ),
+        ("name", ask!(organizations(), create_organization, CreateOrganizationRequest { name: name() })),
+        (
+            "name",
+            ask!(
+                organizations(),
+                update_organization,
+                UpdateOrganizationRequest { organization_id: owner(), name: name() }
+            ),
+        ),
+        ("name", ask!(projects(), create_project, CreateProjectRequest { owner: owner(), name: name() })),
+        (
+            "description",
+            ask!(projects(), create_project, CreateProjectRequest { owner: owner(), name: plain, description: name() }),
+        ),
+    ]
+}
+
 pub(crate) async fn names_are_what_they_seem(world: World) {
     let team = world.team().assemble().await;
-    let (ada, anybody, operator) = (team.owner.client(), world.anybody(), world.operator().await);
-    for c in [
-        '\u{200b}', '\u{202e}', '\u{2066}', '\u{feff}', '\u{2060}', '\u{ad}', '\u{ffff}', '\u{fdd0}', '\u{1b}',
-        '\u{3164}',
-    ] {
-        let name = || format!("Ad{c}a");
-        let email = format!("{}@example.com", unique("eve"));
-        let sign_up = SignUpRequest { email, password: PASSWORD.to_owned(), display_name: name() };
-        let account =
-            CreateServiceAccountRequest { display_name: name(), role: "product".to_owned(), ..Default::default() };
-        let outcomes = [
-            ("display_name", anybody.users().sign_up(sign_up).await.map(drop)),
-            (
-                "display_name",
-                ada.users().update_me(UpdateMeRequest { display_name: name(), ..Default::default() }).await.map(drop),
-            ),
-            ("display_name", operator.service_accounts().create_service_account(account).await.map(drop)),
-            (
-                "name",
-                ada.organizations()
-                    .create_organization(CreateOrganizationRequest { name: name(), ..Default::default() })
-                    .await
-                    .map(drop),
-            ),
-            (
-                "name",
-                ada.organizations()
-                    .update_organization(UpdateOrganizationRequest {
-                        organization_id: team.id.clone(),
-                        name: name(),
-                        ..Default::default()
-                    })
-                    .await
-                    .map(drop),
-            ),
-            (
-                "name",
-                ada.projects()
-                    .create_project(CreateProjectRequest { owner: team.id.clone(), name: name(), ..Default::default() })
-                    .await
-                    .map(drop),
-            ),
-            (
-                "description",
-                ada.projects()
-                    .create_project(CreateProjectRequest {
-                        owner: team.id.clone(),
-                        name: "A".to_owned(),
-                        description: name(),
-                        ..Default::default()
-                    })
-                    .await
-                    .map(drop),
-            ),
-        ];
-        for (field, outcome) in outcomes {
+    let ada = team.owner.client();
+    for c in "\u{200b}\u{202e}\u{2066}\u{feff}\u{2060}\u{ad}\u{ffff}\u{fdd0}\u{1b}\u{3164}".chars() {
+        for (field, outcome) in naming(&world, ada, &team.id, &format!("Ad{c}a")).await {
             let refusal = refused(outcome, Code::InvalidArgument, "INVALID_FIELDS");
             assert_eq!(refusal.fields, [field], "U+{:04X}", u32::from(c));
         }
