@@ -29,8 +29,8 @@ const PRECONDITIONS_TOLD: usize = 20;
 const FIELD_MAX: usize = 80;
 /// The most bytes of what is wrong with one, or of a precondition.
 const DESCRIPTION_MAX: usize = 160;
-/// The most bytes of the sentence. They may take three times as many in a header.
-const MESSAGE_MAX: usize = 600;
+/// The most bytes of the sentence. They may take three times as many in a header; eight usual violations fit.
+const MESSAGE_MAX: usize = 1_200;
 /// The most bytes of a fact.
 const METADATA_MAX: usize = 1_000;
 

@@ -192,7 +192,7 @@ pub(crate) async fn refusals_fit_into_headers_whatever_was_sent(world: World) {
     ];
     for (case, outcome) in outcomes.into_iter().enumerate() {
         let refusal = refused(outcome, Code::InvalidArgument, "INVALID_FIELDS");
-        assert!(refusal.message.len() <= 600 && refusal.fields.len() <= 8, "{case}: {refusal:#?}");
+        assert!(refusal.message.len() <= 1_200 && refusal.fields.len() <= 8, "{case}: {refusal:#?}");
     }
     let many = operator.users().batch_get_users(BatchGetUsersRequest { user_ids: vec![String::new(); 40] }).await;
     let many = refused(many, Code::InvalidArgument, "INVALID_FIELDS");
