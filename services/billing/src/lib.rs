@@ -33,7 +33,7 @@ use bursar_db::{Db, PoolOptions};
 use bursar_events::{Feed, Following, Outbox};
 use bursar_jobs::Jobs;
 use bursar_members::Members;
-use bursar_rpc::{KeySet, Mutations, StackDeps};
+use bursar_rpc::{KeySet, Mutations, PageKey, StackDeps};
 use bursar_runtime::{Env, Peers, ReadyProbe, Service, Settings, Started};
 use bursar_secret::Entropy;
 use bursar_time::Timestamp;
@@ -101,7 +101,8 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
     let config = Config::of(settings);
     let catalog = Arc::new(catalog::load(config.catalog.as_deref())?);
     let present = Arc::new(catalogs::keep(&db, Arc::clone(&catalog), env.clock.now()).await?);
-    let key = installation::operation_key(&db, &settings.sealer(&env.entropy)?, &env.entropy).await?;
+    let sealer = settings.sealer(&env.entropy)?;
+    let key = installation::operation_key(&db, &sealer, &env.entropy).await?;
     let source = Arc::new(RulesSource::new(rules(&config, &present, key)));
     policies::follow(&db, &source).await?;
     let rules = source.handle();
@@ -139,21 +140,15 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
         reports: ReportUseCases { db: db.clone(), costly },
         access: access.clone(),
         catalogs: CatalogUseCases { db: db.clone(), present },
+        pages: PageKey::new(sealer.derive("billing page tokens")),
     };
-    let jobs = Jobs::new(db.clone(), settings.sealer(&env.entropy)?, env.entropy.clone(), env.clock.clone());
+    let jobs = Jobs::new(db.clone(), sealer, env.entropy.clone(), env.clock.clone());
     let feeds = follow(&members, (&db, &jobs), (&peers, settings), &env)?;
     let runner = jobs::runner(jobs, (&db, Arc::clone(&source)), lanes, subscriptions, &env);
     env.tasks.spawn(runner.run(env.shutdown.clone(), env.halt.clone()));
-    let deps = StackDeps {
-        keys: KeySet::remote(peers.to(Service::Identity)),
-        clock: env.clock.clone(),
-        entropy: env.entropy.clone(),
-        meter: env.meter.clone(),
-        limits: settings.stack_limits(),
-    };
     let known = db.clone();
     let routes = grpc::routes(parts).add_service(outbox.service(State, env.shutdown.clone()));
-    Ok(Started::new(Service::Billing, bursar_rpc::stack(routes, deps))
+    Ok(Started::new(Service::Billing, bursar_rpc::stack(routes, deps(settings, &peers, &env)))
         .answering(grpc::SERVICES)
         .answering(["bursar.event.v1.EventService"])
         .ready_when(
@@ -162,6 +157,17 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
                 .showing(move || feeds.each_ref().map(Feed::describe).join(", ")),
         )
         .closing(async move { db.close().await }))
+}
+
+/// What the stack around billing's routes needs.
+fn deps(settings: &Settings, peers: &Peers, env: &Env) -> StackDeps {
+    StackDeps {
+        keys: KeySet::remote(peers.to(Service::Identity)),
+        clock: env.clock.clone(),
+        entropy: env.entropy.clone(),
+        meter: env.meter.clone(),
+        limits: settings.stack_limits(),
+    }
 }
 
 /// Follows organization's events (memberships, policies, and accounts that open with their organizations) and identity's

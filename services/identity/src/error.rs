@@ -5,6 +5,8 @@ use bursar_db::DbError;
 use bursar_rpc::Problem;
 use bursar_time::Span;
 
+use crate::usecase::Owned;
+
 /// Why a use case did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -39,11 +41,8 @@ pub enum Error {
     #[error("not a member")]
     NotAMember,
     /// The user cannot be deleted while owning organizations.
-    #[error("the user owns {count} organizations")]
-    OwnsOrganizations {
-        /// How many.
-        count: u32,
-    },
+    #[error("the user owns {} organizations", .0.count)]
+    OwnsOrganizations(Owned),
     /// No such service account.
     #[error("no such service account")]
     ServiceAccountNotFound,

@@ -30,7 +30,7 @@ use bursar_jobs::Jobs;
 use bursar_mail::Courier;
 use bursar_members::Members;
 use bursar_rpc::token::ServiceClaims;
-use bursar_rpc::{KeySet, Mutations, Problem, ServiceRole, ServiceTokens, StackDeps};
+use bursar_rpc::{KeySet, Mutations, PageKey, Problem, ServiceRole, ServiceTokens, StackDeps};
 use bursar_runtime::{Env, Peers, ReadyProbe, Service, Settings, Started};
 use bursar_time::Timestamp;
 
@@ -73,6 +73,7 @@ pub async fn start_with(settings: &Settings, config: Config, peers: Peers, env: 
         db: db.clone(),
         clock: env.clock.clone(),
         entropy: env.entropy.clone(),
+        pages: PageKey::new(sealer.derive("identity page tokens")),
         jobs: Jobs::new(db.clone(), sealer, env.entropy.clone(), env.clock.clone()),
         mutations: Mutations::new(db.clone(), env.clock.clone(), env.entropy.clone(), outbox.clone()).telling(),
         hasher,

@@ -26,7 +26,7 @@ use bursar_db::Db;
 use bursar_events::{Feed, Following, Outbox};
 use bursar_jobs::Jobs;
 use bursar_mail::Courier;
-use bursar_rpc::{KeySet, Mutations, ServiceTokens, StackDeps};
+use bursar_rpc::{KeySet, Mutations, PageKey, ServiceTokens, StackDeps};
 use bursar_runtime::{Env, Peers, ReadyProbe, Service, Settings, Started};
 use bursar_time::Timestamp;
 
@@ -66,6 +66,7 @@ pub async fn start_with(settings: &Settings, keys: KeySet, peers: Peers, env: En
         db: db.clone(),
         clock: clock.clone(),
         entropy: entropy.clone(),
+        pages: PageKey::new(sealer.derive("organization page tokens")),
         jobs: Jobs::new(db.clone(), sealer, entropy.clone(), clock.clone()),
         mutations: Mutations::new(db.clone(), clock.clone(), entropy.clone(), outbox.clone()),
         outbox: outbox.clone(),

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::Connection as _;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 
 use crate::held::Held;
@@ -187,9 +188,24 @@ async fn open_postgres(connect: &PgConnectOptions, options: &PoolOptions) -> Res
                 Ok(())
             })
         })
-        .connect_with(connect)
-        .await?;
-    Ok(Db::Postgres(pool))
+        .connect_with(connect.clone())
+        .await;
+    match pool {
+        Ok(pool) => Ok(Db::Postgres(pool)),
+        Err(sqlx::Error::PoolTimedOut) => Err(refusal(&connect, options.acquire_timeout).await.into()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What stands between this program and a server that no connection came from in time. The pool goes on trying where
+/// that may help (nobody listens, too many connections, starting up) and then knows only that time is over; the server's
+/// own refusal says what to change.
+async fn refusal(connect: &PgConnectOptions, within: Duration) -> sqlx::Error {
+    match tokio::time::timeout(within, PgConnection::connect_with(connect)).await {
+        Ok(Err(error)) => error,
+        // It came back this moment, or it does not answer at all.
+        Ok(Ok(_)) | Err(_) => sqlx::Error::PoolTimedOut,
+    }
 }
 
 /// Begins on a connection that is alive: those the server closed while they were idle (it was restarted) are thrown

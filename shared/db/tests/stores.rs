@@ -361,6 +361,41 @@ mod on_postgres {
         });
     }
 
+    /// A pool goes on trying where a database refuses for now, and an operator must read what the database said.
+    #[test]
+    fn a_database_that_refuses_connections_says_so_itself() {
+        with_postgres(|at| async move {
+            let db = migrated(&at).await;
+            let mut tx = db.begin().await.expect("begins");
+            let name: String = on!(&mut tx, c => sqlx::query("SELECT current_database()::text").fetch_one(c).await.expect("asks").get(0));
+            let prepare = format!(
+                "CREATE ROLE limited_{name} LOGIN; ALTER DATABASE {name} CONNECTION LIMIT 0; \
+                 CREATE ROLE barred_{name} NOLOGIN"
+            );
+            on!(&mut tx, c => sqlx::raw_sql(sqlx::AssertSqlSafe(prepare)).execute(c).await.expect("prepares").rows_affected());
+            tx.commit().await.expect("commits");
+            let as_role = |role: &str| {
+                let (scheme, rest) = at.url().split_once("://").expect("a URL");
+                let (_, place) = rest.split_once('@').expect("a user");
+                format!("{scheme}://{role}_{name}@{place}")
+            };
+            let nobody_listens = "postgres://bob@127.0.0.1:1/x".to_owned();
+            let cases = [
+                (as_role("limited"), "too many connections"),
+                (as_role("barred"), "not permitted to log in"),
+                (nobody_listens, "refused"),
+            ];
+            let options =
+                PoolOptions { acquire_timeout: std::time::Duration::from_millis(200), ..PoolOptions::default() };
+            for (address, said) in cases {
+                let url: StoreUrl = address.parse().expect("parses");
+                let error = Db::open(&url, &program(&[FIRST]), &options).await.expect_err(said);
+                let text = error.to_string();
+                assert!(text.contains(said) && !text.contains("pool timed out"), "{address}: {text}");
+            }
+        });
+    }
+
     /// In a transaction of its own: within one, PostgreSQL answers from a list of sessions it made before.
     async fn kill_others(db: &Db) {
         const KILL: &str = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity \

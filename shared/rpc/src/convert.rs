@@ -9,7 +9,10 @@ use bursar_proto::google::r#type::Money;
 use bursar_proto::organization::v1::Role as ProtoRole;
 use bursar_time::{Span, SpanError, Timestamp, TimestampError};
 
-use crate::Violations;
+use crate::{Violations, problem};
+
+/// How much of a path that there is not is repeated, in bytes.
+const PATH_TOLD: usize = 40;
 
 /// Why a field of the API could not be read; each message is a sentence for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -153,16 +156,16 @@ pub struct UpdateMask {
 
 impl UpdateMask {
     /// Reads a mask. `*`: every field of `allowed` is replaced. Absent or empty: every one that is not empty
-    /// ([`Self::changes`]). A path that is not in `allowed` is noted under `update_mask`.
+    /// ([`Self::changes`]). A path that is not in `allowed` is noted under `update_mask`, beside `*` too.
     pub fn parse(message: Option<&prost_types::FieldMask>, allowed: &[&str], violations: &mut Violations) -> Self {
         let paths = message.map(|mask| mask.paths.as_slice()).unwrap_or_default();
+        for unknown in paths.iter().filter(|path| *path != "*" && !allowed.contains(&path.as_str())) {
+            let (unknown, allowed) = (problem::cut(unknown.clone(), PATH_TOLD), allowed.join(", "));
+            violations.add("update_mask", format!("has no field {unknown:?}; there are {allowed}"));
+        }
         let named = !paths.is_empty();
         if !named || paths.iter().any(|path| path == "*") {
             return Self { fields: allowed.iter().map(|path| (*path).to_owned()).collect(), named };
-        }
-        for unknown in paths.iter().filter(|path| !allowed.contains(&path.as_str())) {
-            let allowed = allowed.join(", ");
-            violations.add("update_mask", format!("has no field {unknown:?}; there are {allowed}"));
         }
         Self { fields: paths.iter().cloned().collect(), named }
     }
@@ -293,5 +296,12 @@ mod tests {
         assert_eq!(noted.fields()[0].0, "slug", "a bad one is noted");
         UpdateMask::parse(Some(&mask(&["name", "owner", "id"])), &allowed, &mut violations);
         assert_eq!(violations.into_problem().fields().len(), 2);
+        let mut violations = Violations::new();
+        UpdateMask::parse(Some(&mask(&["*", "name"])), &allowed, &mut violations);
+        assert!(violations.is_empty());
+        UpdateMask::parse(Some(&mask(&["*", &"owner".repeat(4_000)])), &allowed, &mut violations);
+        let problem = violations.into_problem();
+        assert_eq!(problem.fields().len(), 1, "everything, and what there is not");
+        assert!(problem.message().len() < 200, "{problem:?}");
     }
 }

@@ -35,7 +35,7 @@ pub use caller::{Caller, ServiceCaller, ServiceRole, UserCaller};
 pub use idempotent::IdempotencyKey;
 pub use keys::{KeySet, PublicKeys};
 pub use mutation::{Answer, Asked, Call, Done, Kept, Looked, Mutation, Mutations, Publish, Refusing, Stored};
-pub use page::{Fingerprint, Page, PageRequest};
+pub use page::{ListKey, Page, PageKey, PageRequest};
 pub use peer::{ServiceTokens, retry};
 pub use problem::{Problem, reason};
 pub use stack::{Limits, StackDeps, stack};

@@ -150,6 +150,10 @@ pub fn unanswered(peer: &str, status: &Status) -> Problem {
         Code::Unavailable | Code::ResourceExhausted | Code::Cancelled => {
             Problem::unavailable(reason::PEER_UNAVAILABLE, format!("{peer} cannot be reached at the moment; try again"))
         }
+        // A token of our own with one of the peer's in it that the peer does not know any more.
+        Code::InvalidArgument if reason_of(status).as_deref() == Some(reason::PAGE_TOKEN_INVALID) => {
+            crate::page::token_invalid()
+        }
         code => Problem::internal(&format_args!("{peer} answered {code:?}: {}", status.message())),
     }
 }
@@ -188,7 +192,7 @@ where
         let pause = match status.code() {
             Code::Unavailable => pause(entropy, attempt, &status),
             Code::Unauthenticated
-                if attempt == 1 && crate::problem::reason_of(&status).as_deref() == Some(reason::TOKEN_EXPIRED) =>
+                if attempt == 1 && reason_of(&status).as_deref() == Some(reason::TOKEN_EXPIRED) =>
             {
                 Duration::ZERO
             }

@@ -3,6 +3,9 @@
 //! A status carries a code, a sentence, and always a `google.rpc.ErrorInfo` (a stable reason in the
 //! domain [`DOMAIN`]); where they apply also `BadRequest`, `PreconditionFailure` and `RetryInfo`. What
 //! went wrong inside (SQL, paths, causes) is logged and never put into a message.
+//!
+//! A status travels in HTTP/2 headers, of which a peer takes 8 KiB or so: whatever was sent, of many bad fields the first
+//! ones and their number are told, and no text is repeated at length.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -18,10 +21,39 @@ use tonic_types::{
 /// The domain of every `ErrorInfo` that Bursar makes.
 pub const DOMAIN: &str = "bursar";
 
+/// Of many bad fields so many are told.
+pub const FIELDS_TOLD: usize = 8;
+/// The most preconditions that are told.
+const PRECONDITIONS_TOLD: usize = 20;
+/// The most bytes of a field's name.
+const FIELD_MAX: usize = 80;
+/// The most bytes of what is wrong with one, or of a precondition.
+const DESCRIPTION_MAX: usize = 160;
+/// The most bytes of the sentence. They may take three times as many in a header; eight usual violations fit.
+const MESSAGE_MAX: usize = 1_200;
+/// The most bytes of a fact.
+const METADATA_MAX: usize = 1_000;
+
+/// A text of at most so many bytes; a longer one ends in `…`.
+pub(crate) fn cut(mut text: String, most: usize) -> String {
+    if text.len() > most {
+        text.truncate(text.floor_char_boundary(most.saturating_sub('…'.len_utf8())));
+        text.push('…');
+    }
+    text
+}
+
 /// The reasons that the shared layers give; a service adds its own beside its errors.
 pub mod reason {
-    /// `INVALID_ARGUMENT`: one or more fields are wrong; `BadRequest` names each.
+    /// `INVALID_ARGUMENT`: one or more fields are wrong; `BadRequest` names each, or the first few of many (metadata
+    /// `violations` says how many there are).
     pub const INVALID_FIELDS: &str = "INVALID_FIELDS";
+    /// `INVALID_ARGUMENT`: the bytes of the request are no message of the RPC (garbled, cut off, text that is not UTF-8).
+    pub const MESSAGE_MALFORMED: &str = "MESSAGE_MALFORMED";
+    /// `INVALID_ARGUMENT`: the request is larger than a message may be; metadata `limit_bytes`.
+    pub const MESSAGE_TOO_LARGE: &str = "MESSAGE_TOO_LARGE";
+    /// `RESOURCE_EXHAUSTED`: the answer would be larger than a message may be; metadata `limit_bytes`.
+    pub const ANSWER_TOO_LARGE: &str = "ANSWER_TOO_LARGE";
     /// `INVALID_ARGUMENT`: a page token that no list of these arguments gave.
     pub const PAGE_TOKEN_INVALID: &str = "PAGE_TOKEN_INVALID";
     /// UNAUTHENTICATED: there is no bearer token.
@@ -58,8 +90,10 @@ pub mod reason {
     pub const PEER_UNAVAILABLE: &str = "PEER_UNAVAILABLE";
     /// `DEADLINE_EXCEEDED`: the time given to the call is over.
     pub const DEADLINE_EXCEEDED: &str = "DEADLINE_EXCEEDED";
-    /// UNIMPLEMENTED: there is no such RPC.
+    /// UNIMPLEMENTED: there is no such RPC on this port.
     pub const NO_SUCH_RPC: &str = "NO_SUCH_RPC";
+    /// UNIMPLEMENTED: the request is compressed, and no compression is spoken here.
+    pub const COMPRESSION_UNSUPPORTED: &str = "COMPRESSION_UNSUPPORTED";
     /// INTERNAL: a fault of the server's own; its log has the cause.
     pub const INTERNAL: &str = "INTERNAL";
 }
@@ -94,12 +128,25 @@ impl Problem {
         }))
     }
 
-    /// `INVALID_ARGUMENT` with every bad field and what is wrong with it.
+    /// `INVALID_ARGUMENT` with the bad fields and what is wrong with each: the first [`FIELDS_TOLD`] and how many.
     pub fn invalid<F: Into<String>, D: Into<String>>(fields: impl IntoIterator<Item = (F, D)>) -> Self {
+        let mut fields = fields.into_iter();
+        let told: Vec<_> = fields.by_ref().take(FIELDS_TOLD).map(|(f, d)| (f.into(), d.into())).collect();
+        let count = told.len() + fields.count();
+        Self::invalid_of(told, count)
+    }
+
+    /// The same of `count` bad fields, the first of which are told.
+    pub(crate) fn invalid_of(told: Vec<(String, String)>, count: usize) -> Self {
         let mut problem = Self::new(Code::InvalidArgument, reason::INVALID_FIELDS, String::new());
-        problem.0.fields = fields.into_iter().map(|(f, d)| (f.into(), d.into())).collect();
+        let cut = |(field, description)| (cut(field, FIELD_MAX), cut(description, DESCRIPTION_MAX));
+        problem.0.fields = told.into_iter().map(cut).collect();
         let sentences: Vec<String> = problem.0.fields.iter().map(|(f, d)| format!("{f}: {d}")).collect();
         problem.0.message = sentences.join("; ");
+        if count > problem.0.fields.len() {
+            problem.0.message = format!("{count} fields are wrong, the first are {}", problem.0.message);
+            problem = problem.with_metadata("violations", count.to_string());
+        }
         problem
     }
 
@@ -252,7 +299,8 @@ impl std::error::Error for Problem {}
 impl From<Problem> for Status {
     fn from(problem: Problem) -> Self {
         let inner = *problem.0;
-        let metadata: HashMap<String, String> = inner.metadata.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
+        let metadata: HashMap<String, String> =
+            inner.metadata.into_iter().map(|(k, v)| (k.to_owned(), cut(v, METADATA_MAX))).collect();
         let mut details: Vec<ErrorDetail> = vec![ErrorInfo::new(inner.reason, DOMAIN, metadata).into()];
         if !inner.fields.is_empty() {
             let violations: Vec<FieldViolation> =
@@ -263,14 +311,17 @@ impl From<Problem> for Status {
             let violations: Vec<PreconditionViolation> = inner
                 .preconditions
                 .into_iter()
-                .map(|(kind, subject, text)| PreconditionViolation::new(kind, subject, text))
+                .take(PRECONDITIONS_TOLD)
+                .map(|(kind, subject, text)| {
+                    PreconditionViolation::new(kind, cut(subject, FIELD_MAX), cut(text, DESCRIPTION_MAX))
+                })
                 .collect();
             details.push(PreconditionFailure::new(violations).into());
         }
         if let Some(delay) = inner.retry_after {
             details.push(RetryInfo::new(Some(delay)).into());
         }
-        Self::with_error_details_vec(inner.code, inner.message, details)
+        Self::with_error_details_vec(inner.code, cut(inner.message, MESSAGE_MAX), details)
     }
 }
 
@@ -336,6 +387,30 @@ mod tests {
         assert_eq!(fields, [("name", "is empty"), ("slug", "is taken")]);
         assert_eq!(status.message(), "name: is empty; slug: is taken");
         assert_eq!(reason_of(&status).as_deref(), Some(reason::INVALID_FIELDS));
+    }
+
+    #[test]
+    fn a_status_always_fits_into_a_header_list() {
+        let long = |n: usize| (format!("{n}{}", "é".repeat(9_000)), "\u{1f600}".repeat(9_000));
+        let mut worst = Problem::invalid((0..1_000).map(long)).with_metadata("a", "%".repeat(9_000));
+        for n in 0..100 {
+            worst = worst.with_precondition("KIND", long(n).0, long(n).1);
+        }
+        let status = Status::from(worst);
+        let mut headers = http::HeaderMap::new();
+        status.add_header(&mut headers).expect("headers");
+        let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
+        assert!(bytes < 16 * 1024, "{bytes} bytes at the very worst");
+        let details = status.get_error_details();
+        assert_eq!(details.error_info().expect("ErrorInfo").metadata["violations"], "1000");
+        assert!(status.message().starts_with("1000 fields are wrong, the first are 0é"), "{status}");
+
+        let ids = (0..40).map(|n| (format!("user_ids[{n}]"), "must be 30 characters long, has 5"));
+        let usual = Status::from(Problem::invalid(ids));
+        let mut headers = http::HeaderMap::new();
+        usual.add_header(&mut headers).expect("headers");
+        let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
+        assert!(bytes < 4 * 1024, "{bytes} bytes usually");
     }
 
     #[test]

@@ -1,8 +1,9 @@
-//! [`Violations`]: every bad field of a request in one answer, rather than the first one.
+//! [`Violations`]: the bad fields of a request in one answer, rather than the first one.
 
 use std::fmt;
 
 use crate::Problem;
+use crate::problem::FIELDS_TOLD;
 
 /// Collects what is wrong with a request while its fields are parsed.
 ///
@@ -18,7 +19,10 @@ use crate::Problem;
 /// # assert_eq!(parse("", "x").unwrap_err().fields().len(), 2);
 /// ```
 #[derive(Debug, Default)]
-pub struct Violations(Vec<(String, String)>);
+pub struct Violations {
+    told: Vec<(String, String)>,
+    count: usize,
+}
 
 impl Violations {
     /// Nothing wrong yet.
@@ -56,22 +60,26 @@ impl Violations {
 
     /// Notes a bad field.
     pub fn add(&mut self, field: &str, description: impl Into<String>) {
-        self.0.push((field.to_owned(), description.into()));
+        self.count += 1;
+        // The rest is only counted, so that a request cannot make more work of its refusal than it is itself.
+        if self.told.len() < FIELDS_TOLD {
+            self.told.push((field.to_owned(), description.into()));
+        }
     }
 
     /// Whether nothing is wrong so far.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.count == 0
     }
 
-    /// `Ok` if nothing was wrong, else `INVALID_ARGUMENT` with every bad field.
+    /// `Ok` if nothing was wrong, else `INVALID_ARGUMENT` with the bad fields: the first [`FIELDS_TOLD`] and how many.
     pub fn finish(self) -> Result<(), Problem> {
-        if self.0.is_empty() { Ok(()) } else { Err(self.into_problem()) }
+        if self.is_empty() { Ok(()) } else { Err(self.into_problem()) }
     }
 
-    /// The problem with every bad field; for `let … else` where at least one was found.
+    /// The problem with the bad fields; for `let … else` where at least one was found.
     pub fn into_problem(self) -> Problem {
-        Problem::invalid(self.0)
+        Problem::invalid_of(self.told, self.count)
     }
 }
 
@@ -92,5 +100,12 @@ mod tests {
         let fields: Vec<_> = problem.fields().iter().map(|(field, _)| field.as_str()).collect();
         assert_eq!(fields, ["b", "d", "e"]);
         assert!(Violations::new().finish().is_ok());
+        let mut many = Violations::new();
+        (0..100_000).for_each(|n| many.add(&format!("ids[{n}]"), "is malformed"));
+        let problem = many.into_problem();
+        assert_eq!(
+            (problem.fields().len(), problem.metadata()),
+            (FIELDS_TOLD, [("violations", "100000".to_owned())].as_slice())
+        );
     }
 }

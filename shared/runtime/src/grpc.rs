@@ -1,14 +1,19 @@
 //! What every gRPC port has beside its service: limits, health, reflection, and the test clock's service.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use bursar_proto::testing::v1::clock_service_server::ClockServiceServer;
 use bursar_secret::Entropy;
 use tonic::{service::Routes, transport::Server};
-use tonic_health::{pb::health_server::HealthServer, server::HealthService};
 
-use crate::{Env, LimitSettings, Started, clock_service::Clockwork, readiness::PortHealth};
+use crate::{
+    Env, LimitSettings, Started,
+    clock_service::Clockwork,
+    health,
+    readiness::PortHealth,
+    reflection::{self, Index, Reflection},
+};
 
 /// How often a silent connection is asked whether anybody is there.
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(20);
@@ -47,29 +52,28 @@ fn jittered(age: Duration, entropy: &Entropy) -> Duration {
 /// A service's routes with health, reflection (v1 and v1alpha) and, under a test clock, `ClockService`.
 /// None of these passes through the tower stack: a busy service must still answer its probes.
 pub(crate) fn routes(started: &Started, health: &PortHealth, env: &Env) -> anyhow::Result<Routes> {
-    let health = HealthServer::new(HealthService::from_health_reporter(health.reporter()));
     let mut names = started.health_services.clone();
-    let mut routes = started.routes.clone().add_service(health);
+    let mut beside = Routes::new(health::server(health.reporter()));
     if env.clock.is_test() {
         names.push(CLOCK);
-        routes = routes.add_service(ClockServiceServer::new(Clockwork::new(env.clock.clone())));
+        beside = beside.add_service(ClockServiceServer::new(Clockwork::new(env.clock.clone())));
     }
-    let v1 = reflection(&names)
-        .with_service_name("grpc.reflection.v1.ServerReflection")
-        .build_v1()
-        .context("cannot prepare reflection")?;
-    let v1alpha = reflection(&names)
-        .with_service_name("grpc.reflection.v1alpha.ServerReflection")
-        .build_v1alpha()
-        .context("cannot prepare reflection")?;
-    Ok(routes.add_service(v1).add_service(v1alpha))
+    let v1 = reflection(&names, "grpc.reflection.v1.ServerReflection")?;
+    let v1alpha = reflection(&names, "grpc.reflection.v1alpha.ServerReflection")?;
+    let beside = beside.add_service(reflection::v1::server(v1)).add_service(reflection::v1alpha::server(v1alpha));
+    // What no route takes is refused by the service's own routes, behind the stack.
+    let beside = bursar_rpc::stack::reasoned(beside).into_axum_router().reset_fallback();
+    Ok(Routes::from(started.routes.clone().into_axum_router().merge(beside)))
 }
 
 /// Describes what this port serves, and nothing that another one does.
-fn reflection<'b>(names: &[&'static str]) -> tonic_reflection::server::Builder<'b> {
-    let builder = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(bursar_proto::FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .with_service_name(HEALTH);
-    names.iter().fold(builder, |builder, name| builder.with_service_name(*name))
+fn reflection(names: &[&'static str], own: &str) -> anyhow::Result<Reflection> {
+    let sets = [
+        bursar_proto::FILE_DESCRIPTOR_SET,
+        tonic_health::pb::FILE_DESCRIPTOR_SET,
+        tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+        tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+    ];
+    let names = names.iter().copied().chain([HEALTH, own]).map(str::to_owned);
+    Ok(Reflection(Arc::new(Index::new(&sets, names).context("cannot prepare reflection")?)))
 }

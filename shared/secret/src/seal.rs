@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use chacha20poly1305::aead::{Aead as _, Payload};
 use chacha20poly1305::{KeyInit as _, XChaCha20Poly1305, XNonce};
+use hmac::{Hmac, Mac as _};
+use sha2::Sha256;
 use thiserror::Error;
 
 use crate::key_file::{self, KEY_BYTES, KeyError};
@@ -22,7 +24,13 @@ const NONCE_BYTES: usize = 24;
 /// the plaintext. The additional data (`aad`) is not stored but must be the same on opening: pass the
 /// table and the row's id, and a message moved to another row no longer opens.
 #[derive(Clone)]
-pub struct Sealer(Arc<XChaCha20Poly1305>);
+pub struct Sealer(Arc<Keys>);
+
+struct Keys {
+    sealing: XChaCha20Poly1305,
+    /// The master key, for deriving others.
+    master: Secret<[u8; KEY_BYTES]>,
+}
 
 /// A sealed message does not open: another key, another `aad`, or it was changed. Which of them cannot
 /// be told.
@@ -33,7 +41,8 @@ pub struct OpenError;
 impl Sealer {
     /// A sealer with this key.
     pub fn from_key(key: &Secret<[u8; KEY_BYTES]>) -> Self {
-        Self(Arc::new(XChaCha20Poly1305::new(key.expose().into())))
+        let sealing = XChaCha20Poly1305::new(key.expose().into());
+        Self(Arc::new(Keys { sealing, master: key.clone() }))
     }
 
     /// A sealer with the key in this text: 32 bytes as 64 hexadecimal digits or as base64 (either
@@ -55,12 +64,21 @@ impl Sealer {
         key_file::load_or_create(path, entropy).map(|key| Self::from_key(&key))
     }
 
+    /// A key of its own for another purpose: the same for everybody who has this master key, and nothing that tells of
+    /// it or of the keys for other purposes (HMAC-SHA256 of the purpose).
+    pub fn derive(&self, purpose: &str) -> Secret<[u8; KEY_BYTES]> {
+        #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
+        let derived = Hmac::<Sha256>::new_from_slice(self.0.master.expose()).expect("a key");
+        Secret::new(derived.chain_update(b"bursar key for ").chain_update(purpose).finalize().into_bytes().into())
+    }
+
     /// Encrypts `plaintext` and binds it to `aad`.
     pub fn seal(&self, entropy: &Entropy, plaintext: &[u8], aad: &[u8]) -> Vec<u8> {
         let nonce: [u8; NONCE_BYTES] = entropy.bytes();
         #[expect(clippy::expect_used, reason = "only a message above 256 GiB is refused; none fits here")]
         let ciphertext = self
             .0
+            .sealing
             .encrypt(&XNonce::from(nonce), Payload { msg: plaintext, aad })
             .expect("a message that fits into memory can be sealed");
         let mut sealed = Vec::with_capacity(1 + NONCE_BYTES + ciphertext.len());
@@ -76,7 +94,11 @@ impl Sealer {
             return Err(OpenError);
         };
         let (nonce, ciphertext) = rest.split_first_chunk::<NONCE_BYTES>().ok_or(OpenError)?;
-        self.0.decrypt(&XNonce::from(*nonce), Payload { msg: ciphertext, aad }).map(Secret::new).map_err(|_| OpenError)
+        self.0
+            .sealing
+            .decrypt(&XNonce::from(*nonce), Payload { msg: ciphertext, aad })
+            .map(Secret::new)
+            .map_err(|_| OpenError)
     }
 }
 

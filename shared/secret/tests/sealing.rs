@@ -116,3 +116,12 @@ proptest! {
         prop_assert_eq!(opens(&sealer, &message, &aad), None);
     }
 }
+
+#[test]
+fn derived_keys_belong_to_their_master_key_and_purpose() {
+    let one = sealer(1).derive("page tokens");
+    assert_eq!(one, sealer(1).derive("page tokens"), "every replica has the same one");
+    assert_ne!(one, sealer(1).derive("page tokens "));
+    assert_ne!(one, sealer(2).derive("page tokens"));
+    assert_ne!(one.expose(), &[1; 32], "it is not the master key");
+}

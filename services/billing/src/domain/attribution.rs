@@ -25,7 +25,7 @@ pub enum AttributionError {
     #[error("a label's value is at most 256 bytes without control characters")]
     LabelValue,
     /// A note outside its form.
-    #[error("a note is at most 500 bytes without control characters")]
+    #[error("a note is at most 500 characters, none of them a control character")]
     Note,
 }
 
@@ -110,9 +110,10 @@ impl Labels {
 pub struct Note(Arc<str>);
 
 impl Note {
-    /// Accepts up to 500 bytes without control characters.
+    /// Accepts up to 500 characters without control characters.
     pub fn parse(text: &str) -> Result<Self, AttributionError> {
-        if is_text(text, 500) { Ok(Self(text.into())) } else { Err(AttributionError::Note) }
+        let fits = text.chars().nth(500).is_none() && !text.chars().any(char::is_control);
+        if fits { Ok(Self(text.into())) } else { Err(AttributionError::Note) }
     }
 
     /// The text.

@@ -3,7 +3,7 @@
 use bursar_id::OwnerId;
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::account_service_server::AccountService;
-use bursar_rpc::{Caller, Fingerprint, PageRequest};
+use bursar_rpc::{Caller, PageKey, PageRequest};
 use tonic::{Request, Response, Status};
 
 use super::{answer, parse};
@@ -18,6 +18,7 @@ pub(crate) struct AccountHandler {
     pub(crate) access: Access,
     pub(crate) accounts: AccountUseCases,
     pub(crate) erasures: ErasureUseCases,
+    pub(crate) pages: PageKey,
 }
 
 impl AccountHandler {
@@ -47,11 +48,11 @@ impl AccountService for AccountHandler {
         let caller = Caller::of(&request)?;
         let request = request.into_inner();
         let owner = self.opened(&caller, &request.owner).await?;
-        let arguments = Fingerprint::of("ListLots", [owner.to_string().as_str()]);
+        let arguments = self.pages.list("ListLots", [owner.to_string().as_str()]);
         let page = PageRequest::parse(request.page_size, &request.page_token, arguments)?;
         let lots = self.accounts.lots(owner, &page).await?;
-        let (lots, next_page_token) = (lots.rows.iter().map(answer::lot).collect(), lots.next_page_token);
-        Ok(Response::new(pb::ListLotsResponse { lots, next_page_token }))
+        let page = lots.messages(|lot| answer::lot(&lot));
+        Ok(Response::new(pb::ListLotsResponse { lots: page.rows, next_page_token: page.next_page_token }))
     }
 
     async fn list_ledger_entries(
@@ -63,11 +64,10 @@ impl AccountService for AccountHandler {
         let owner = self.opened(&caller, &request.owner).await?;
         let filter = parse::ledger_filter(&request)?;
         let arguments = format!("{filter:?}");
-        let arguments = Fingerprint::of("ListLedgerEntries", [owner.to_string().as_str(), &arguments]);
+        let arguments = self.pages.list("ListLedgerEntries", [owner.to_string().as_str(), &arguments]);
         let page = PageRequest::parse(request.page_size, &request.page_token, arguments)?;
-        let (entries, next_page_token) = self.accounts.ledger(owner, &filter, &page).await?;
-        let entries = entries.iter().map(answer::entry).collect();
-        Ok(Response::new(pb::ListLedgerEntriesResponse { entries, next_page_token }))
+        let page = self.accounts.ledger(owner, &filter, &page).await?.messages(|entry| answer::entry(&entry));
+        Ok(Response::new(pb::ListLedgerEntriesResponse { entries: page.rows, next_page_token: page.next_page_token }))
     }
 
     async fn verify_ledger(

@@ -4,6 +4,7 @@ use bursar_id::OwnerId;
 use bursar_money::{CreditDelta, Credits};
 use bursar_proto::billing::v1 as pb;
 use bursar_rpc::convert::to_timestamp;
+use bursar_rpc::page::fitting;
 use bursar_time::Timestamp;
 
 use super::catalog;
@@ -218,10 +219,12 @@ pub(crate) fn refunded(allowed: &Allowed, refunded: &Refunded) -> pb::RefundResp
 }
 
 pub(crate) fn balance(view: &AccountView) -> pb::GetBalanceResponse {
+    let lots = fitting(view.lots.iter().map(lot));
     pb::GetBalanceResponse {
         available: view.balance.available.to_string(),
         held: view.balance.held.to_string(),
-        lots: view.lots.iter().map(lot).collect(),
+        lots_omitted: u32::try_from(view.lots.len().saturating_sub(lots.len())).unwrap_or(u32::MAX),
+        lots,
         next_expiry: view.balance.next_expiry.map(|expiry| to_timestamp(expiry.at)),
         spent_this_period: view.balance.spent_this_period.to_string(),
         period_start: Some(to_timestamp(view.period.month.start)),

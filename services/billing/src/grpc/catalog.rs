@@ -3,14 +3,14 @@
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::catalog_service_server::CatalogService;
 use bursar_rpc::convert::{to_money, to_timestamp};
-use bursar_rpc::{Fingerprint, Page, PageRequest, Problem};
+use bursar_rpc::{ListKey, Page, PageKey, PageRequest, Problem};
 use tonic::{Request, Response, Status};
 
 use crate::domain::{Catalog, MeterPrice, ModelPrice, Pack, Plan, Rate, Scope};
 use crate::usecase::catalogs::CatalogUseCases;
 
 /// Answers from the catalog that was read at start, or from those before it.
-pub(crate) struct CatalogHandler(pub(crate) CatalogUseCases);
+pub(crate) struct CatalogHandler(pub(crate) CatalogUseCases, pub(crate) PageKey);
 
 impl CatalogHandler {
     fn present(&self) -> &Catalog {
@@ -29,8 +29,9 @@ impl CatalogService for CatalogHandler {
         request: Request<pb::ListPlansRequest>,
     ) -> Result<Response<pb::ListPlansResponse>, Status> {
         let asked = request.into_inner();
-        let page = page("ListPlans", self.present().plans(), asked.page_size, &asked.page_token)?;
-        let (plans, next_page_token) = (page.rows.into_iter().map(plan).collect(), page.next_page_token);
+        let list = self.1.list("ListPlans", []);
+        let page = page(list, self.present().plans(), asked.page_size, &asked.page_token)?.messages(plan);
+        let (plans, next_page_token) = (page.rows, page.next_page_token);
         Ok(Response::new(pb::ListPlansResponse { plans, next_page_token, catalog_version: self.version() }))
     }
 
@@ -39,8 +40,9 @@ impl CatalogService for CatalogHandler {
         request: Request<pb::ListPacksRequest>,
     ) -> Result<Response<pb::ListPacksResponse>, Status> {
         let asked = request.into_inner();
-        let page = page("ListPacks", self.present().packs(), asked.page_size, &asked.page_token)?;
-        let (packs, next_page_token) = (page.rows.into_iter().map(pack).collect(), page.next_page_token);
+        let list = self.1.list("ListPacks", []);
+        let page = page(list, self.present().packs(), asked.page_size, &asked.page_token)?.messages(pack);
+        let (packs, next_page_token) = (page.rows, page.next_page_token);
         Ok(Response::new(pb::ListPacksResponse { packs, next_page_token, catalog_version: self.version() }))
     }
 
@@ -49,8 +51,9 @@ impl CatalogService for CatalogHandler {
         request: Request<pb::ListModelsRequest>,
     ) -> Result<Response<pb::ListModelsResponse>, Status> {
         let asked = request.into_inner();
-        let page = page("ListModels", self.present().models(), asked.page_size, &asked.page_token)?;
-        let (models, next_page_token) = (page.rows.into_iter().map(model).collect(), page.next_page_token);
+        let list = self.1.list("ListModels", []);
+        let page = page(list, self.present().models(), asked.page_size, &asked.page_token)?.messages(model);
+        let (models, next_page_token) = (page.rows, page.next_page_token);
         Ok(Response::new(pb::ListModelsResponse { models, next_page_token, catalog_version: self.version() }))
     }
 
@@ -70,8 +73,8 @@ impl CatalogService for CatalogHandler {
 }
 
 /// A page of a list of the catalog, by the places in it.
-fn page<'a, T>(list: &str, all: &'a [T], size: i32, token: &str) -> Result<Page<&'a T>, Problem> {
-    let wanted: PageRequest<usize> = PageRequest::parse(size, token, Fingerprint::of(list, []))?;
+fn page<'a, T>(list: ListKey, all: &'a [T], size: i32, token: &str) -> Result<Page<&'a T>, Problem> {
+    let wanted: PageRequest<usize> = PageRequest::parse(size, token, list)?;
     let from = wanted.after().map_or(0, |last| last.saturating_add(1));
     let limit = usize::try_from(wanted.limit()).unwrap_or(usize::MAX);
     let rows = all.iter().enumerate().skip(from).take(limit).collect();
@@ -138,22 +141,27 @@ pub(super) fn scope(scope: &Scope) -> Option<pb::Scope> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bursar_secret::Secret;
+
+    fn list(name: &str) -> ListKey {
+        PageKey::new(Secret::new([7; 32])).list(name, [])
+    }
 
     #[test]
     fn pages_go_through_the_catalog_in_its_order() {
         let all = ["a", "b", "c", "d", "e"];
         let (mut seen, mut token) = (Vec::new(), String::new());
         for length in [2, 2, 1] {
-            let found = page("ListPlans", &all, 2, &token).unwrap();
+            let found = page(list("ListPlans"), &all, 2, &token).unwrap();
             assert_eq!(found.rows.len(), length);
             seen.extend(found.rows.into_iter().copied());
             token = found.next_page_token;
         }
         assert_eq!((seen.as_slice(), token.as_str()), (all.as_slice(), ""));
-        let first = page("ListPlans", &all, 2, "").unwrap().next_page_token;
-        let foreign = page("ListPacks", &all, 2, &first).unwrap_err();
+        let first = page(list("ListPlans"), &all, 2, "").unwrap().next_page_token;
+        let foreign = page(list("ListPacks"), &all, 2, &first).unwrap_err();
         assert_eq!(foreign.reason(), bursar_rpc::reason::PAGE_TOKEN_INVALID);
-        assert!(page("ListPlans", &all[..1], 2, &first).unwrap().rows.is_empty(), "a catalog that shrank");
+        assert!(page(list("ListPlans"), &all[..1], 2, &first).unwrap().rows.is_empty(), "a catalog that shrank");
     }
 
     #[test]

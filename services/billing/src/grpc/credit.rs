@@ -7,7 +7,7 @@ use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::batch_charge_outcome::Outcome;
 use bursar_proto::billing::v1::credit_service_server::CreditService;
 use bursar_proto::google::rpc;
-use bursar_rpc::{Caller, Fingerprint, PageRequest, Problem};
+use bursar_rpc::{Caller, PageKey, PageRequest, Problem};
 use prost::Message as _;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
@@ -22,13 +22,11 @@ use crate::usecase::credits::{Asked, CreditUseCases};
 /// The most charges in one batch.
 const MAX_BATCH: usize = 1_000;
 
-/// How many bad fields a batch's outcome names, so that a thousand fit a message.
-const FIELDS_IN_BATCH: usize = 8;
-
 /// Serves `CreditService`.
 pub(crate) struct CreditHandler {
     pub(crate) credits: CreditUseCases,
     pub(crate) accounts: AccountUseCases,
+    pub(crate) pages: PageKey,
 }
 
 impl CreditHandler {
@@ -199,12 +197,10 @@ impl CreditService for CreditHandler {
         let owner = self.viewer(&caller, &request.owner).await?.owner;
         self.accounts.opened(&caller, owner).await?;
         let member = holds_of(&caller, parse::member(&request.member)?)?;
-        let arguments = Fingerprint::of("ListHolds", [owner.to_string().as_str(), &request.member]);
+        let arguments = self.pages.list("ListHolds", [owner.to_string().as_str(), &request.member]);
         let page = PageRequest::parse(request.page_size, &request.page_token, arguments)?;
-        let page = self.credits.open_holds(owner, member, &page).await?;
-        let (rows, next_page_token) = (page.rows, page.next_page_token);
-        let holds = rows.iter().map(|hold| answer::hold(owner, hold)).collect();
-        Ok(Response::new(pb::ListHoldsResponse { holds, next_page_token }))
+        let page = self.credits.open_holds(owner, member, &page).await?.messages(|hold| answer::hold(owner, &hold));
+        Ok(Response::new(pb::ListHoldsResponse { holds: page.rows, next_page_token: page.next_page_token }))
     }
 
     async fn grant_credits(
@@ -236,14 +232,10 @@ fn made(allowed: &Allowed, charged: &Charged) -> pb::BatchChargeOutcome {
     }
 }
 
-/// A refusal as `Charge` would have told it: code, message and the details that travel beside them; of many bad fields
-/// the first ones.
+/// A refusal as `Charge` would have told it: code, message and the details that travel beside them. It has its own
+/// bounds, so that a thousand fit a message.
 fn not_made(error: Error) -> pb::BatchChargeOutcome {
-    let problem = Problem::from(error);
-    let status = Status::from(match problem.fields().split_at_checked(FIELDS_IN_BATCH) {
-        Some((first, [_, ..])) => Problem::invalid(first.iter().cloned()),
-        _ => problem,
-    });
+    let status = Status::from(Problem::from(error));
     let plain =
         || rpc::Status { code: status.code().into(), message: status.message().to_owned(), details: Vec::new() };
     let detailed = rpc::Status::decode(status.details()).unwrap_or_else(|_| plain());

@@ -21,7 +21,7 @@ use bursar_proto::billing::v1::credit_service_server::CreditServiceServer;
 use bursar_proto::billing::v1::purchase_service_server::PurchaseServiceServer;
 use bursar_proto::billing::v1::subscription_service_server::SubscriptionServiceServer;
 use bursar_proto::billing::v1::usage_service_server::UsageServiceServer;
-use bursar_rpc::MAX_MESSAGE;
+use bursar_rpc::{MAX_MESSAGE, PageKey};
 use tonic::service::Routes;
 
 use crate::usecase::access::Access;
@@ -53,6 +53,8 @@ pub(crate) struct Parts {
     pub(crate) subscriptions: SubscriptionUseCases,
     pub(crate) purchases: PurchaseUseCases,
     pub(crate) catalogs: CatalogUseCases,
+    /// By which the page tokens of this service are known.
+    pub(crate) pages: PageKey,
 }
 
 macro_rules! limited {
@@ -63,14 +65,15 @@ macro_rules! limited {
 
 /// The bare routes of every service, without the stack.
 pub(crate) fn routes(parts: Parts) -> Routes {
-    let Parts { access, credits, accounts, erasures, reports, subscriptions, purchases, catalogs } = parts;
-    let usage = usage::UsageHandler { access: access.clone(), accounts: accounts.clone(), reports };
-    let credit = credit::CreditHandler { credits, accounts: accounts.clone() };
-    let account = account::AccountHandler { access, accounts, erasures };
+    let Parts { access, credits, accounts, erasures, reports, subscriptions, purchases, catalogs, pages } = parts;
+    let usage =
+        usage::UsageHandler { access: access.clone(), accounts: accounts.clone(), reports, pages: pages.clone() };
+    let credit = credit::CreditHandler { credits, accounts: accounts.clone(), pages: pages.clone() };
+    let account = account::AccountHandler { access, accounts, erasures, pages: pages.clone() };
     Routes::new(limited!(AccountServiceServer, account))
         .add_service(limited!(CreditServiceServer, credit))
-        .add_service(limited!(CatalogServiceServer, catalog::CatalogHandler(catalogs)))
+        .add_service(limited!(CatalogServiceServer, catalog::CatalogHandler(catalogs, pages.clone())))
         .add_service(limited!(SubscriptionServiceServer, subscription::SubscriptionHandler(subscriptions)))
-        .add_service(limited!(PurchaseServiceServer, purchase::PurchaseHandler(purchases)))
+        .add_service(limited!(PurchaseServiceServer, purchase::PurchaseHandler(purchases, pages)))
         .add_service(limited!(UsageServiceServer, usage))
 }

@@ -5,7 +5,7 @@ use std::mem::take;
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::purchase_service_server::PurchaseService;
 use bursar_rpc::convert::{to_money, to_timestamp};
-use bursar_rpc::{Asked, Call, Caller, Fingerprint, PageRequest, Stored, Violations};
+use bursar_rpc::{Asked, Call, Caller, PageKey, PageRequest, Stored, Violations};
 use tonic::{Request, Response, Status};
 
 use super::order::order;
@@ -14,7 +14,7 @@ use crate::domain::{Purchase, PurchaseState};
 use crate::usecase::purchases::PurchaseUseCases;
 
 /// Answers with the use cases.
-pub(crate) struct PurchaseHandler(pub(crate) PurchaseUseCases);
+pub(crate) struct PurchaseHandler(pub(crate) PurchaseUseCases, pub(crate) PageKey);
 
 #[tonic::async_trait]
 impl PurchaseService for PurchaseHandler {
@@ -53,11 +53,10 @@ impl PurchaseService for PurchaseHandler {
         let caller = Caller::of(&request)?;
         let asked = request.into_inner();
         let allowed = self.0.access.to(&caller, parse::owner(&asked.owner)?).await?;
-        let list = Fingerprint::of("ListPurchases", [asked.owner.as_str()]);
+        let list = self.1.list("ListPurchases", [asked.owner.as_str()]);
         let page = PageRequest::parse(asked.page_size, &asked.page_token, list)?;
-        let page = self.0.list(allowed.owner, &page).await?;
-        let (purchases, next_page_token) = (page.rows.iter().map(purchase).collect(), page.next_page_token);
-        Ok(Response::new(pb::ListPurchasesResponse { purchases, next_page_token }))
+        let page = self.0.list(allowed.owner, &page).await?.messages(|it| purchase(&it));
+        Ok(Response::new(pb::ListPurchasesResponse { purchases: page.rows, next_page_token: page.next_page_token }))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::usage_service_server::UsageService;
-use bursar_rpc::{Caller, Fingerprint, PageRequest, Permission};
+use bursar_rpc::{Caller, PageKey, PageRequest, Permission};
 use tonic::{Request, Response, Status};
 
 use super::{answer, parse};
@@ -15,6 +15,7 @@ pub(crate) struct UsageHandler {
     pub(crate) access: Access,
     pub(crate) accounts: AccountUseCases,
     pub(crate) reports: ReportUseCases,
+    pub(crate) pages: PageKey,
 }
 
 #[tonic::async_trait]
@@ -33,11 +34,11 @@ impl UsageService for UsageHandler {
             self.access.to(&caller.at(Permission::ViewUsage), owner).await?;
         }
         let arguments = format!("{query:?}");
-        let arguments = Fingerprint::of("QueryUsage", [owner.to_string().as_str(), &arguments]);
+        let arguments = self.pages.list("QueryUsage", [owner.to_string().as_str(), &arguments]);
         let page = PageRequest::parse(request.page_size, &request.page_token, arguments)?;
-        let (lines, next_page_token) = self.reports.page(owner, &query, &page).await?;
-        let rows = lines.iter().map(|(key, line)| answer::usage(query.interval, key, line)).collect();
+        let page = self.reports.page(owner, &query, &page).await?;
+        let page = page.messages(|(key, line)| answer::usage(query.interval, &key, &line));
         let held = self.accounts.balance(owner, None, None).await?.balance.held.to_string();
-        Ok(Response::new(pb::QueryUsageResponse { rows, next_page_token, held }))
+        Ok(Response::new(pb::QueryUsageResponse { rows: page.rows, next_page_token: page.next_page_token, held }))
     }
 }

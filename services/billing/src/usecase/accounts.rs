@@ -125,12 +125,12 @@ impl AccountUseCases {
         owner: OwnerId,
         filter: &LedgerFilter,
         page: &PageRequest<u64>,
-    ) -> Result<(Vec<Listed>, String), Error> {
+    ) -> Result<Page<Listed>, Error> {
         // A page that is not filtered costs what it shows; one that is may look at thousands to show nothing.
         let _place = if filter.is_selective() { Some(self.costly.place(owner).await?) } else { None };
         let mut tx = self.db.read().await?;
         let Some(account) = accounts::find(&mut tx, owner).await? else {
-            return Ok((Vec::new(), String::new()));
+            return Ok(Page::foreign(Vec::new(), String::new()));
         };
         let last = account.head.seq;
         let low = match filter.from {
@@ -177,7 +177,7 @@ impl AccountUseCases {
         with_details(&mut tx, owner, &mut found).await?;
         let more = cursor_in(cursor, low, high, filter.newest_first);
         let seen = if filter.newest_first { cursor } else { cursor.saturating_sub(1) };
-        Ok((found, if more { page.token(&seen)? } else { String::new() }))
+        Ok(page.page_before(found, |listed| listed.entry.seq, more.then_some(seen))?)
     }
 }
 

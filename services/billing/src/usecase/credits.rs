@@ -132,9 +132,8 @@ impl CreditUseCases {
         let now = (self.clock.now(), u64::MAX);
         let after = page.after().map_or(now, |last| now.max(*last));
         let rows = holds::open(&mut tx, owner, after, page.limit()).await?;
-        let mut page = page.page(rows, |hold| (hold.deadline, hold.number))?;
-        page.rows.retain(|hold| member.is_none_or(|member| hold.terms.attribution.member == member));
-        Ok(page)
+        let page = page.page(rows, |hold| (hold.deadline, hold.number))?;
+        Ok(page.only(|hold| member.is_none_or(|member| hold.terms.attribution.member == member)))
     }
 
     /// What this usage of a model costs now, and by which catalog.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bursar_db::{Db, Tx};
 use bursar_id::{OwnerId, UserId};
-use bursar_rpc::PageRequest;
+use bursar_rpc::{Page, PageRequest};
 use bursar_time::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -131,7 +131,7 @@ impl ReportUseCases {
         owner: OwnerId,
         query: &ReportQuery,
         page: &PageRequest<ReportKey>,
-    ) -> Result<(Vec<(ReportKey, ReportLine)>, String), Error> {
+    ) -> Result<Page<(ReportKey, ReportLine)>, Error> {
         let _place = self.costly.place(owner).await?;
         let mut tx = self.db.read().await?;
         let wanted = usize::try_from(page.limit()).unwrap_or(usize::MAX);
@@ -153,8 +153,7 @@ impl ReportUseCases {
             found.extend(lines.into_iter().filter(|(key, _)| page.after().is_none_or(|last| key > last)));
         }
         found.truncate(wanted);
-        let page = page.page(found, |(key, _)| key.clone())?;
-        Ok((page.rows, page.next_page_token))
+        Ok(page.page(found, |(key, _)| key.clone())?)
     }
 }
 

@@ -28,6 +28,7 @@ mod roles;
 mod scoping;
 mod selling;
 mod settling;
+mod sizes;
 mod tampering;
 mod usage;
 mod words;

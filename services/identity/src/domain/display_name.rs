@@ -1,50 +1,18 @@
-//! The name a person goes by.
+//! The name that a person or a service account goes by.
 
-use std::fmt;
+use bursar_text::TextError;
 
 /// Longest display name in characters.
 pub const MAX_CHARACTERS: usize = 100;
 
-/// A name of 1–100 characters without control characters and without spaces around it.
+/// A name of 1–100 characters as [`bursar_text::name`] has them: nothing in it is invisible or turns the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DisplayName(String);
 
-/// Why a text is not a display name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DisplayNameError {
-    /// Nothing but spaces.
-    Empty,
-    /// More than [`MAX_CHARACTERS`].
-    TooLong,
-    /// A line break or another control character.
-    Control,
-}
-
-impl fmt::Display for DisplayNameError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Empty => "a display name is required",
-            Self::TooLong => "a display name has at most 100 characters",
-            Self::Control => "a display name has no control characters",
-        })
-    }
-}
-
-impl std::error::Error for DisplayNameError {}
-
 impl DisplayName {
-    /// Reads a name; spaces around it are dropped.
-    pub fn parse(text: &str) -> Result<Self, DisplayNameError> {
-        let name = text.trim();
-        if name.is_empty() {
-            Err(DisplayNameError::Empty)
-        } else if name.chars().count() > MAX_CHARACTERS {
-            Err(DisplayNameError::TooLong)
-        } else if name.chars().any(char::is_control) {
-            Err(DisplayNameError::Control)
-        } else {
-            Ok(Self(name.to_owned()))
-        }
+    /// Reads a name and normalizes it.
+    pub fn parse(text: &str) -> Result<Self, TextError> {
+        bursar_text::name(text, MAX_CHARACTERS).map(Self)
     }
 
     /// The name.
@@ -63,19 +31,15 @@ mod tests {
             ("Ada", Ok("Ada")),
             ("  Ada Lovelace ", Ok("Ada Lovelace")),
             ("李小龍", Ok("李小龍")),
-            ("", Err(DisplayNameError::Empty)),
-            (" \t ", Err(DisplayNameError::Empty)),
-            ("Ada\nLovelace", Err(DisplayNameError::Control)),
-            ("Ada\u{0}", Err(DisplayNameError::Control)),
+            (" \t ", Err(TextError::Empty)),
+            ("Ada\nLovelace", Err(TextError::Control('\n'))),
+            ("Ada\u{200b}", Err(TextError::Invisible('\u{200b}'))),
         ];
         for (text, expected) in cases {
-            assert_eq!(
-                DisplayName::parse(text).as_ref().map(DisplayName::as_str).map_err(|e| *e),
-                expected,
-                "{text:?}"
-            );
+            let name = DisplayName::parse(text);
+            assert_eq!(name.as_ref().map(DisplayName::as_str).map_err(|error| *error), expected, "{text:?}");
         }
         assert!(DisplayName::parse(&"ж".repeat(100)).is_ok());
-        assert_eq!(DisplayName::parse(&"x".repeat(101)), Err(DisplayNameError::TooLong));
+        assert_eq!(DisplayName::parse(&"x".repeat(101)), Err(TextError::TooLong { most: 100 }));
     }
 }

@@ -4,7 +4,7 @@ use bursar_proto::identity::v1::context_service_server::ContextService;
 use bursar_proto::identity::v1::{
     ListContextsRequest, ListContextsResponse, SwitchContextRequest, SwitchContextResponse,
 };
-use bursar_rpc::{Asked, Call, Caller, Fingerprint, PageRequest, Violations};
+use bursar_rpc::{Asked, Call, Caller, PageRequest, Violations};
 use tonic::{Request, Response, Status};
 
 use super::{Handlers, convert};
@@ -18,9 +18,9 @@ impl ContextService for Handlers {
         let caller = Caller::of(&request)?;
         let user = caller.user()?;
         let message = request.into_inner();
-        let list = Fingerprint::of("ListContexts", [user.user.to_string().as_str()]);
+        let list = self.0.parts().pages.list("ListContexts", [user.user.to_string().as_str()]);
         let page = PageRequest::parse(message.page_size, &message.page_token, list)?;
-        let page = self.0.list_contexts(user, &page).await?.map(convert::context);
+        let page = self.0.list_contexts(user, &page).await?.messages(convert::context);
         Ok(Response::new(ListContextsResponse { contexts: page.rows, next_page_token: page.next_page_token }))
     }
 

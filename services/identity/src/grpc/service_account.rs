@@ -9,7 +9,7 @@ use bursar_proto::identity::v1::{
     ListServiceAccountsResponse, RotateServiceAccountSecretRequest, RotateServiceAccountSecretResponse,
 };
 use bursar_rpc::convert::to_timestamp;
-use bursar_rpc::{Answer, Asked, Call, Fingerprint, PageRequest, ServiceRole, Violations};
+use bursar_rpc::{Answer, Asked, Call, PageRequest, ServiceRole, Violations};
 use bursar_secret::Secret;
 use tonic::{Request, Response, Status};
 
@@ -41,9 +41,9 @@ impl ServiceAccountService for Handlers {
         request: Request<ListServiceAccountsRequest>,
     ) -> Result<Response<ListServiceAccountsResponse>, Status> {
         let message = request.into_inner();
-        let list = Fingerprint::of("ListServiceAccounts", []);
+        let list = self.0.parts().pages.list("ListServiceAccounts", []);
         let page = PageRequest::parse(message.page_size, &message.page_token, list)?;
-        let page = self.0.list_service_accounts(&page).await?.map(convert::service_account);
+        let page = self.0.list_service_accounts(&page).await?.messages(convert::service_account);
         Ok(Response::new(ListServiceAccountsResponse {
             service_accounts: page.rows,
             next_page_token: page.next_page_token,

@@ -9,7 +9,7 @@ use bursar_proto::identity::v1::{
     ListSessionsRequest, ListSessionsResponse, RefreshRequest, RefreshResponse, RevokeSessionRequest,
     RevokeSessionResponse, SignInRequest, SignInResponse, SignOutRequest, SignOutResponse,
 };
-use bursar_rpc::{Asked, Call, Caller, Fingerprint, PageRequest, Violations};
+use bursar_rpc::{Asked, Call, Caller, PageRequest, Violations};
 use bursar_secret::Secret;
 use tonic::{Request, Response, Status};
 
@@ -47,9 +47,9 @@ impl SessionService for Handlers {
         let caller = Caller::of(&request)?;
         let user = caller.user()?;
         let message = request.into_inner();
-        let list = Fingerprint::of("ListSessions", [user.user.to_string().as_str()]);
+        let list = self.0.parts().pages.list("ListSessions", [user.user.to_string().as_str()]);
         let page = PageRequest::parse(message.page_size, &message.page_token, list)?;
-        let page = self.0.list_sessions(user, &page).await?.map(|row| convert::session(row, user.session));
+        let page = self.0.list_sessions(user, &page).await?.messages(|row| convert::session(row, user.session));
         Ok(Response::new(ListSessionsResponse { sessions: page.rows, next_page_token: page.next_page_token }))
     }
 

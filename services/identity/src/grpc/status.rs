@@ -6,6 +6,7 @@ use bursar_rpc::{Problem, Refusing};
 use tonic::Status;
 
 use crate::Error;
+use crate::usecase::Owned;
 
 /// `UNAUTHENTICATED`: address and password, or client id and secret, do not belong together.
 const CREDENTIALS_INVALID: &str = "CREDENTIALS_INVALID";
@@ -43,7 +44,7 @@ impl Refusing for Error {
             Self::SessionNotFound | Self::ServiceAccountNotFound => Some(reason::NOT_FOUND),
             Self::VerificationTokenInvalid => Some(VERIFICATION_TOKEN_INVALID),
             Self::NotAMember => Some(NOT_A_MEMBER),
-            Self::OwnsOrganizations { .. } => Some(OWNS_ORGANIZATIONS),
+            Self::OwnsOrganizations(_) => Some(OWNS_ORGANIZATIONS),
             Self::ServiceAccountDisabled => Some(SERVICE_ACCOUNT_DISABLED),
             Self::ServiceAccountNeeded => Some(SERVICE_ACCOUNT_NEEDED),
             Self::Overloaded | Self::Organization(_) | Self::Store(_) | Self::Internal(_) => None,
@@ -74,11 +75,7 @@ fn problem(error: Error) -> Problem {
             "the link is not valid any more; ask for a new one",
         ),
         Error::NotAMember => Problem::permission_denied(NOT_A_MEMBER, "you are not a member of this context"),
-        Error::OwnsOrganizations { count } => {
-            Problem::failed_precondition(OWNS_ORGANIZATIONS, "transfer or delete the organizations that you own first")
-                .with_metadata("organizations", count.to_string())
-                .with_precondition(OWNS_ORGANIZATIONS, "user", format!("owns {count} organizations"))
-        }
+        Error::OwnsOrganizations(owned) => owns(&owned),
         Error::ServiceAccountNotFound => Problem::not_found("service account"),
         Error::ServiceAccountDisabled => {
             Problem::failed_precondition(SERVICE_ACCOUNT_DISABLED, "the service account is disabled for good")
@@ -95,11 +92,21 @@ fn problem(error: Error) -> Problem {
     }
 }
 
+/// Which organizations stand in the way, as far as there is room for them.
+fn owns(owned: &Owned) -> Problem {
+    let ids: Vec<String> = owned.first.iter().map(ToString::to_string).collect();
+    let sentence = "transfer or delete the organizations that you own first";
+    let problem = Problem::failed_precondition(OWNS_ORGANIZATIONS, sentence)
+        .with_metadata("organizations", owned.count.to_string())
+        .with_metadata("organization_ids", ids.join(","));
+    ids.into_iter().fold(problem, |problem, id| problem.with_precondition(OWNS_ORGANIZATIONS, id, "owned by the user"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use bursar_db::DbError;
-    use bursar_rpc::problem::reason_of;
+    use bursar_rpc::page::token_invalid;
     use bursar_time::Span;
     use tonic::Code;
     use tonic_types::StatusExt as _;
@@ -108,7 +115,7 @@ mod tests {
     fn refusals() -> Vec<(Error, Code, &'static str)> {
         use Code::{AlreadyExists, FailedPrecondition, NotFound, PermissionDenied, ResourceExhausted, Unauthenticated};
         let wait = Error::TooManyAttempts { retry_after: Span::from_secs(7) };
-        let owns = Error::OwnsOrganizations { count: 2 };
+        let owns = Error::OwnsOrganizations(Owned { count: 2, first: Vec::new() });
         vec![
             (Error::Refused(Problem::not_found("page")), NotFound, "NOT_FOUND"),
             (Error::CredentialsInvalid, Unauthenticated, CREDENTIALS_INVALID),
@@ -135,6 +142,7 @@ mod tests {
             (organization(Code::Unavailable), Code::Unavailable, "PEER_UNAVAILABLE"),
             (organization(Code::DeadlineExceeded), Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
             (organization(Code::PermissionDenied), Code::Internal, "INTERNAL"),
+            (Error::Organization(Box::new(token_invalid().into())), Code::InvalidArgument, "PAGE_TOKEN_INVALID"),
             (Error::Store(DbError::Serialization), Code::Aborted, "CONFLICTING_CHANGE"),
             (Error::internal("the secret is 42"), Code::Internal, "INTERNAL"),
         ]

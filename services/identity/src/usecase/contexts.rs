@@ -49,7 +49,7 @@ impl Identity {
         let room = page.size() as usize - rows.len();
         if room == 0 {
             // Nothing but the personal context fits: the organizations begin on the next page.
-            return Ok(Page { rows, next_page_token: page.token(&String::new())? });
+            return Ok(Page::foreign(rows, page.token(&String::new())?));
         }
         let from = page.after().map(String::as_str).unwrap_or_default();
         let listed = self.organizations(i32::try_from(room).unwrap_or(i32::MAX), from).await?;
@@ -68,7 +68,7 @@ impl Identity {
             token if token.is_empty() => token,
             token => page.token(&token)?,
         };
-        Ok(Page { rows, next_page_token })
+        Ok(Page::foreign(rows, next_page_token))
     }
 
     /// Moves the caller's session into a context and gives a new pair for it. The refresh token before keeps its

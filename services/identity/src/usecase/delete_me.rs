@@ -4,7 +4,7 @@ use bursar_members::words;
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::{Answer, Asked, Done, Looked, Mutation};
 
-use super::{Identity, events};
+use super::{Identity, Owned, events};
 use crate::Error;
 use crate::store::users;
 
@@ -17,19 +17,19 @@ impl Identity {
         if let Looked::Before(answer) = self.0.mutations.look(m, looked).await? {
             return Ok(answer);
         }
-        let count = self.owned_organizations().await?;
+        let owned = self.owned_organizations().await?;
         let mut m = self.0.mutations.begin(asked).await?;
-        let done = self.delete(&mut m, asked, count).await;
+        let done = self.delete(&mut m, asked, owned).await;
         self.0.mutations.end(m, done).await
     }
 
-    async fn delete(&self, m: &mut Mutation, asked: &Asked<()>, count: u32) -> Result<Done<(), Payload>, Error> {
+    async fn delete(&self, m: &mut Mutation, asked: &Asked<()>, owned: Owned) -> Result<Done<(), Payload>, Error> {
         let caller = asked.user()?;
         self.admit(m, caller).await?;
         let Some(()) = m.open(asked).await? else { return Ok(Done::Replay) };
         m.about(&caller.user);
-        if count > 0 {
-            return Err(Error::OwnsOrganizations { count });
+        if owned.count > 0 {
+            return Err(Error::OwnsOrganizations(owned));
         }
         if !users::delete(m.tx(), caller.user).await? {
             return Err(Error::SessionEnded);

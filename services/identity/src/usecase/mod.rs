@@ -34,12 +34,13 @@ use bursar_db::Db;
 use bursar_events::Outbox;
 use bursar_id::{Id, SessionId, UserId};
 use bursar_jobs::Jobs;
-use bursar_rpc::{Mutations, Transport};
+use bursar_rpc::{Mutations, PageKey, Transport};
 use bursar_secret::Entropy;
 use bursar_time::{Clock, Timestamp};
 
 pub use accounts::{NewAccount, NewSecret, ServiceToken};
 pub use contexts::ContextView;
+pub use organizations::Owned;
 pub use sign_in::Credentials;
 pub use sign_up::SignUp;
 pub use tokens::Tokens;
@@ -67,6 +68,8 @@ pub struct Parts {
     pub clock: Clock,
     /// Randomness.
     pub entropy: Entropy,
+    /// By which the page tokens of this service are known.
+    pub pages: PageKey,
     /// Carries out mutating calls.
     pub mutations: Mutations<Outbox>,
     /// Work for later.

@@ -18,6 +18,18 @@ use crate::Error;
 /// Organizations asked for at once when all of them matter.
 const ALL_AT_ONCE: i32 = 1_000;
 
+/// Of the organizations that somebody owns this many are named.
+const OWNED_NAMED: usize = 20;
+
+/// The organizations that somebody owns.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Owned {
+    /// How many.
+    pub count: u32,
+    /// The first of them, in the order of their names.
+    pub first: Vec<OrganizationId>,
+}
+
 impl Identity {
     /// What a user is in an organization now.
     pub(super) async fn live_membership(&self, user: UserId, organization: OrganizationId) -> Result<Word, Error> {
@@ -47,14 +59,18 @@ impl Identity {
         Ok(answer.await.map_err(unanswered)?.into_inner())
     }
 
-    /// How many organizations the user whose call is being served owns.
-    pub(super) async fn owned_organizations(&self) -> Result<u32, Error> {
-        let (mut owned, mut page_token) = (0, String::new());
+    /// The organizations that the user whose call is being served owns.
+    pub(super) async fn owned_organizations(&self) -> Result<Owned, Error> {
+        let (mut owned, mut page_token) = (Owned::default(), String::new());
         loop {
             let page = self.organizations(ALL_AT_ONCE, &page_token).await?;
             let as_owner = i32::from(ProtoRole::Owner);
-            let here = page.organizations.iter().filter(|organization| organization.role == as_owner).count();
-            owned += u32::try_from(here).unwrap_or(u32::MAX);
+            for organization in page.organizations.into_iter().filter(|it| it.role == as_owner) {
+                owned.count += 1;
+                if owned.first.len() < OWNED_NAMED {
+                    owned.first.push(organization.id.parse().map_err(Error::internal)?);
+                }
+            }
             page_token = page.next_page_token;
             if page_token.is_empty() {
                 return Ok(owned);

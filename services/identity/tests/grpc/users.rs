@@ -187,6 +187,16 @@ bursar_testkit::engines! {
         let answer = users.delete_me(DeleteMeRequest::default()).await;
         let refusal = refused(answer, Code::FailedPrecondition, "OWNS_ORGANIZATIONS");
         assert_eq!(refusal.metadata["organizations"], "2");
+        assert_eq!(refusal.metadata["organization_ids"], format!("{},{}", org(2), org(4)));
+        for n in 5..=40 {
+            world.organization.place(org(n), user(&ada), Some(Role::Owner));
+        }
+        let refusal = refused(users.delete_me(DeleteMeRequest::default()).await, Code::FailedPrecondition, "OWNS_ORGANIZATIONS");
+        let named = refusal.metadata["organization_ids"].split(',').count();
+        assert_eq!((refusal.metadata["organizations"].as_str(), named), ("38", 20), "as many as there is room for");
+        for n in 5..=40 {
+            world.organization.place(org(n), user(&ada), None);
+        }
         for n in [2, 4] {
             world.organization.place(org(n), user(&ada), Some(Role::Admin));
         }

@@ -184,13 +184,17 @@ pub struct Counts {
     pub pending: u32,
     /// Invitations sent within the last 24 hours.
     pub sent: u32,
+    /// How long until the first of the pending ones expires.
+    pub until_expiry: Span,
+    /// How long until the first of those sent is older than 24 hours.
+    pub until_fewer: Span,
 }
 
 impl Caps {
     /// Whether one more mail may be sent.
     pub fn send(self, counts: Counts) -> Result<(), Refusal> {
         if counts.sent >= self.per_day {
-            return Err(Refusal::TooManyToday { limit: self.per_day });
+            return Err(Refusal::TooManyToday { limit: self.per_day, retry_after: counts.until_fewer });
         }
         Ok(())
     }
@@ -198,7 +202,7 @@ impl Caps {
     /// Whether one more invitation may become pending and take a seat.
     pub fn reserve(self, counts: Counts, seats: u32) -> Result<(), Refusal> {
         if counts.pending >= self.pending {
-            return Err(Refusal::TooManyPending { limit: self.pending });
+            return Err(Refusal::TooManyPending { limit: self.pending, retry_after: counts.until_expiry });
         }
         let used = counts.members.saturating_add(counts.pending);
         if used >= seats {

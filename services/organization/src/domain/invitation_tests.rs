@@ -107,15 +107,16 @@ fn seats_and_caps_are_never_exceeded() {
         // The plan shrank.
         (8, 0, 5, Err(Refusal::SeatLimitReached { seats: 5, used: 8 })),
         (1, 0, 0, Err(Refusal::SeatLimitReached { seats: 0, used: 1 })),
-        (1, 3, 99, Err(Refusal::TooManyPending { limit: 3 })),
+        (1, 3, 99, Err(Refusal::TooManyPending { limit: 3, retry_after: Span::HOUR })),
     ];
+    let none = Counts { members: 1, pending: 0, sent: 0, until_expiry: Span::HOUR, until_fewer: Span::MINUTE };
     for (members, pending, seats, expected) in table {
-        let counts = Counts { members, pending, sent: 0 };
+        let counts = Counts { members, pending, ..none };
         assert_eq!(caps.reserve(counts, seats), expected, "{members} members, {pending} pending, {seats} seats");
     }
-    let sent = |sent| caps.send(Counts { members: 1, pending: 0, sent });
+    let sent = |sent| caps.send(Counts { sent, ..none });
     assert_eq!(sent(9), Ok(()));
-    assert_eq!(sent(10), Err(Refusal::TooManyToday { limit: 10 }));
+    assert_eq!(sent(10), Err(Refusal::TooManyToday { limit: 10, retry_after: Span::MINUTE }));
     assert_eq!(convert(4, 5), Ok(()));
     assert_eq!(convert(5, 5), Err(Refusal::SeatLimitReached { seats: 5, used: 5 }));
 }

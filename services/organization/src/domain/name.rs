@@ -1,53 +1,20 @@
 //! The name of an organization or a project.
 
-use std::fmt;
-
+use bursar_text::TextError;
 use serde::{Deserialize, Serialize};
 
 /// Longest name in characters.
 pub const MAX_CHARACTERS: usize = 100;
 
-/// A name of 1–100 characters without control characters and without spaces around it.
+/// A name of 1–100 characters as [`bursar_text::name`] has them: nothing in it is invisible or turns the text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Name(String);
 
-/// Why a text is not a name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NameError {
-    /// Nothing but spaces.
-    Empty,
-    /// More than [`MAX_CHARACTERS`].
-    TooLong,
-    /// A line break or another control character.
-    Control,
-}
-
-impl fmt::Display for NameError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Empty => "a name is required",
-            Self::TooLong => "a name has at most 100 characters",
-            Self::Control => "a name has no control characters",
-        })
-    }
-}
-
-impl std::error::Error for NameError {}
-
 impl Name {
-    /// Reads a name; spaces around it are dropped.
-    pub fn parse(text: &str) -> Result<Self, NameError> {
-        let name = text.trim();
-        if name.is_empty() {
-            Err(NameError::Empty)
-        } else if name.chars().count() > MAX_CHARACTERS {
-            Err(NameError::TooLong)
-        } else if name.chars().any(char::is_control) {
-            Err(NameError::Control)
-        } else {
-            Ok(Self(name.to_owned()))
-        }
+    /// Reads a name and normalizes it.
+    pub fn parse(text: &str) -> Result<Self, TextError> {
+        bursar_text::name(text, MAX_CHARACTERS).map(Self)
     }
 
     /// A name that was read as one before it was stored.
@@ -62,8 +29,8 @@ impl Name {
 }
 
 impl TryFrom<String> for Name {
-    type Error = NameError;
-    fn try_from(text: String) -> Result<Self, NameError> {
+    type Error = TextError;
+    fn try_from(text: String) -> Result<Self, TextError> {
         Self::parse(&text)
     }
 }
@@ -84,16 +51,17 @@ mod tests {
             ("Acme", Ok("Acme")),
             ("  Acme & Söhne ", Ok("Acme & Söhne")),
             ("株式会社", Ok("株式会社")),
-            ("", Err(NameError::Empty)),
-            (" \t ", Err(NameError::Empty)),
-            ("Ac\nme", Err(NameError::Control)),
-            ("Acme\u{0}", Err(NameError::Control)),
+            ("", Err(TextError::Empty)),
+            (" \t ", Err(TextError::Empty)),
+            ("Ac\nme", Err(TextError::Control('\n'))),
+            ("Acme\u{0}", Err(TextError::Control('\0'))),
+            ("Ac\u{202e}me", Err(TextError::Invisible('\u{202e}'))),
         ];
         for (text, expected) in cases {
             let got = Name::parse(text);
             assert_eq!(got.as_ref().map(Name::as_str).map_err(|e| *e), expected, "{text:?}");
         }
         assert!(Name::parse(&"ж".repeat(100)).is_ok());
-        assert_eq!(Name::parse(&"x".repeat(101)), Err(NameError::TooLong));
+        assert_eq!(Name::parse(&"x".repeat(101)), Err(TextError::TooLong { most: 100 }));
     }
 }

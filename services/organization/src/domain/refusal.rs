@@ -1,5 +1,8 @@
 //! What the rules refuse, as facts. What a caller is told about each is decided in `grpc/status.rs`.
 
+use bursar_id::InvitationId;
+use bursar_time::Span;
+
 /// Why something is not allowed as things stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -35,7 +38,10 @@ pub enum Refusal {
     EtagMismatch,
     /// An invitation for the address is pending.
     #[error("already invited")]
-    AlreadyInvited,
+    AlreadyInvited {
+        /// That invitation.
+        pending: InvitationId,
+    },
     /// The person is a member.
     #[error("already a member")]
     AlreadyAMember,
@@ -52,12 +58,16 @@ pub enum Refusal {
     TooManyPending {
         /// How many there may be.
         limit: u32,
+        /// When the first of them is not pending any more.
+        retry_after: Span,
     },
     /// The organization has sent as many invitations within 24 hours as it may.
     #[error("too many invitations within a day")]
     TooManyToday {
         /// How many it may send.
         limit: u32,
+        /// When one more may be sent.
+        retry_after: Span,
     },
     /// No invitation has this id or token, or none that the caller may know of.
     #[error("no such invitation")]

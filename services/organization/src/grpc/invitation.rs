@@ -11,7 +11,7 @@ use bursar_proto::organization::v1::{
     RevokeInvitationRequest, RevokeInvitationResponse,
 };
 use bursar_rpc::convert::{optional_span, to_role, to_timestamp};
-use bursar_rpc::{Asked, Call, Caller, Fingerprint, PageRequest, Problem, Violations};
+use bursar_rpc::{Asked, Call, Caller, PageKey, PageRequest, Problem, Violations};
 use bursar_secret::Secret;
 use bursar_time::Span;
 use tonic::{Request, Response, Status};
@@ -44,9 +44,9 @@ impl InvitationService for Handlers {
         let caller = Caller::of(&request)?;
         let message = request.into_inner();
         let id = convert::organization_id(&message.organization_id)?;
-        let wanted = wanted(&message);
+        let wanted = wanted(&message, &self.0.parts().pages);
         let page = self.0.list_invitations(caller.user()?, id, wanted).await?;
-        let page = page.map(convert::invitation);
+        let page = page.messages(convert::invitation);
         Ok(Response::new(ListInvitationsResponse { invitations: page.rows, next_page_token: page.next_page_token }))
     }
 
@@ -127,11 +127,11 @@ fn new(message: &CreateInvitationRequest, default: Span, violations: &mut Violat
     Some(NewInvitation { email: email?, role: role?, lifetime: lifetime? })
 }
 
-fn wanted(message: &ListInvitationsRequest) -> Result<InvitationsWanted, Problem> {
+fn wanted(message: &ListInvitationsRequest, pages: &PageKey) -> Result<InvitationsWanted, Problem> {
     let state = convert::state(message.state);
     let state = state.map_err(|error| Problem::invalid_field("state", error))?;
     let filter = message.state.to_string();
-    let list = Fingerprint::of("ListInvitations", [message.organization_id.as_str(), &filter]);
+    let list = pages.list("ListInvitations", [message.organization_id.as_str(), &filter]);
     let page = PageRequest::parse(message.page_size, &message.page_token, list)?;
     Ok(InvitationsWanted { state, page })
 }

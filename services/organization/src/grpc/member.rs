@@ -10,7 +10,7 @@ use bursar_proto::organization::v1::{
     UpdateMemberRoleRequest, UpdateMemberRoleResponse,
 };
 use bursar_rpc::convert::to_optional_role;
-use bursar_rpc::{Asked, Call, Caller, Fingerprint, PageRequest, Problem, Violations};
+use bursar_rpc::{Asked, Call, Caller, PageKey, PageRequest, Problem, Violations};
 use tonic::{Request, Response, Status};
 
 use super::{Handlers, convert};
@@ -25,8 +25,8 @@ impl MemberService for Handlers {
         let caller = Caller::of(&request)?;
         let message = request.into_inner();
         let id = convert::organization_id(&message.organization_id)?;
-        let wanted = wanted(&message);
-        let page = self.0.list_members(caller.user()?, id, wanted).await?.map(convert::member);
+        let wanted = wanted(&message, &self.0.parts().pages);
+        let page = self.0.list_members(caller.user()?, id, wanted).await?.messages(convert::member);
         Ok(Response::new(ListMembersResponse { members: page.rows, next_page_token: page.next_page_token }))
     }
 
@@ -102,11 +102,11 @@ impl MemberService for Handlers {
     }
 }
 
-fn wanted(message: &ListMembersRequest) -> Result<MembersWanted, Problem> {
+fn wanted(message: &ListMembersRequest, pages: &PageKey) -> Result<MembersWanted, Problem> {
     let role = convert::role_filter(message.role);
     let role = role.map_err(|error| Problem::invalid_field("role", error.to_string()))?;
     let filter = message.role.to_string();
-    let list = Fingerprint::of("ListMembers", [message.organization_id.as_str(), &filter]);
+    let list = pages.list("ListMembers", [message.organization_id.as_str(), &filter]);
     let page = PageRequest::parse(message.page_size, &message.page_token, list)?;
     Ok(MembersWanted { role, page })
 }

@@ -12,7 +12,7 @@ use bursar_proto::organization::v1::{
     UpdatePolicyResponse,
 };
 use bursar_rpc::convert::UpdateMask;
-use bursar_rpc::{Asked, Call, Caller, Fingerprint, PageRequest, Problem, Violations};
+use bursar_rpc::{Asked, Call, Caller, PageRequest, Problem, Violations};
 use tonic::{Request, Response, Status};
 
 use super::{Handlers, convert, policy};
@@ -52,9 +52,9 @@ impl OrganizationService for Handlers {
         let caller = Caller::of(&request)?;
         let user = caller.user()?;
         let message = request.into_inner();
-        let list = Fingerprint::of("ListOrganizations", [user.user.to_string().as_str()]);
+        let list = self.0.parts().pages.list("ListOrganizations", [user.user.to_string().as_str()]);
         let page = PageRequest::parse(message.page_size, &message.page_token, list)?;
-        let page = self.0.list_organizations(user, &page).await?.map(convert::organization);
+        let page = self.0.list_organizations(user, &page).await?.messages(convert::organization);
         Ok(Response::new(ListOrganizationsResponse { organizations: page.rows, next_page_token: page.next_page_token }))
     }
 

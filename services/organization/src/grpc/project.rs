@@ -10,7 +10,7 @@ use bursar_proto::organization::v1::{
     UpdateProjectRequest, UpdateProjectResponse,
 };
 use bursar_rpc::convert::UpdateMask;
-use bursar_rpc::{Asked, Call, Caller, Fingerprint, PageRequest, Violations};
+use bursar_rpc::{Asked, Call, Caller, PageRequest, Violations};
 use tonic::{Request, Response, Status};
 
 use super::{Handlers, convert};
@@ -47,9 +47,9 @@ impl ProjectService for Handlers {
         let caller = Caller::of(&request)?;
         let message = request.into_inner();
         let owner = convert::owner(&message.owner)?;
-        let list = Fingerprint::of("ListProjects", [message.owner.as_str()]);
+        let list = self.0.parts().pages.list("ListProjects", [message.owner.as_str()]);
         let page = PageRequest::parse(message.page_size, &message.page_token, list);
-        let page = self.0.list_projects(caller.user()?, owner, page).await?.map(convert::project);
+        let page = self.0.list_projects(caller.user()?, owner, page).await?.messages(convert::project);
         Ok(Response::new(ListProjectsResponse { projects: page.rows, next_page_token: page.next_page_token }))
     }
 

@@ -70,7 +70,7 @@ fn refused(refusal: Refusal) -> Problem {
         | Refusal::InvitationExpired
         | Refusal::InvitationRevoked
         | Refusal::InvitationSettled
-        | Refusal::AlreadyInvited
+        | Refusal::AlreadyInvited { .. }
         | Refusal::EmailNotVerified
         | Refusal::InvitationEmailMismatch => invitation(refusal),
         Refusal::OwnerMustTransfer => {
@@ -123,16 +123,18 @@ fn exhausted(refusal: Refusal) -> Problem {
         )
         .with_metadata("seats", seats.to_string())
         .with_metadata("used", used.to_string()),
-        Refusal::TooManyPending { limit } => Problem::exhausted(
+        Refusal::TooManyPending { limit, retry_after } => Problem::exhausted(
             reason::TOO_MANY_INVITATIONS,
             format!("{limit} invitations are pending; wait, or take one back"),
         )
-        .with_metadata("limit", limit.to_string()),
-        Refusal::TooManyToday { limit } => Problem::exhausted(
+        .with_metadata("limit", limit.to_string())
+        .with_retry_after(retry_after.to_std()),
+        Refusal::TooManyToday { limit, retry_after } => Problem::exhausted(
             reason::TOO_MANY_INVITATIONS,
             format!("{limit} invitations were sent within 24 hours; try again later"),
         )
-        .with_metadata("limit", limit.to_string()),
+        .with_metadata("limit", limit.to_string())
+        .with_retry_after(retry_after.to_std()),
         other => Problem::internal(&other),
     }
 }
@@ -148,10 +150,11 @@ fn invitation(refusal: Refusal) -> Problem {
         Refusal::InvitationSettled => {
             failed(reason::INVITATION_SETTLED, "the invitation was accepted or declined already")
         }
-        Refusal::AlreadyInvited => Problem::already_exists(
+        Refusal::AlreadyInvited { pending } => Problem::already_exists(
             reason::ALREADY_INVITED,
             "an invitation for this address is pending; send it again instead",
-        ),
+        )
+        .with_metadata("invitation_id", pending.to_string()),
         Refusal::EmailNotVerified => {
             Problem::permission_denied(reason::EMAIL_NOT_VERIFIED, "verify your email address first")
         }
@@ -172,6 +175,7 @@ mod tests {
     use super::*;
     use bursar_db::DbError;
     use bursar_rpc::problem::reason_of;
+    use bursar_time::Span;
     use tonic::Code;
 
     #[track_caller]
@@ -210,7 +214,7 @@ mod tests {
         told(Code::FailedPrecondition, &preconditions);
         let existing = [
             (Refusal::SlugTaken, "SLUG_TAKEN"),
-            (Refusal::AlreadyInvited, "ALREADY_INVITED"),
+            (Refusal::AlreadyInvited { pending: bursar_id::InvitationId::from_parts(1, [0; 10]) }, "ALREADY_INVITED"),
             (Refusal::AlreadyAMember, "ALREADY_A_MEMBER"),
         ];
         told(Code::AlreadyExists, &existing);
@@ -228,8 +232,8 @@ mod tests {
         let full = Refusal::SeatLimitReached { seats: 5, used: 5 };
         let limits = [
             (full, "SEAT_LIMIT_REACHED"),
-            (Refusal::TooManyPending { limit: 1 }, "TOO_MANY_INVITATIONS"),
-            (Refusal::TooManyToday { limit: 1 }, "TOO_MANY_INVITATIONS"),
+            (Refusal::TooManyPending { limit: 1, retry_after: Span::HOUR }, "TOO_MANY_INVITATIONS"),
+            (Refusal::TooManyToday { limit: 1, retry_after: Span::HOUR }, "TOO_MANY_INVITATIONS"),
         ];
         told(Code::ResourceExhausted, &limits);
     }

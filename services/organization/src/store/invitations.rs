@@ -70,13 +70,13 @@ pub(super) const EXPIRE: &str = "UPDATE invitations SET state = 'EXPIRED' \
 pub(super) const SETTLE: &str = "UPDATE invitations SET state = $2, accepted_by = $3 WHERE id = $1";
 pub(super) const RENEW: &str =
     "UPDATE invitations SET state = 'PENDING', token_digest = $2, expires_at = $3 WHERE id = $1";
-pub(super) const COUNT_PENDING: &str = "SELECT COUNT(*) FROM invitations \
+pub(super) const COUNT_PENDING: &str = "SELECT COUNT(*), MIN(expires_at) FROM invitations \
     WHERE organization_id = $1 AND state = 'PENDING' AND expires_at > $2";
-pub(super) const COUNT_PENDING_FOR: &str = "SELECT COUNT(*) FROM invitations \
+pub(super) const PENDING_FOR: &str = "SELECT id FROM invitations \
     WHERE organization_id = $1 AND email_key = $2 AND state = 'PENDING' AND expires_at > $3";
 pub(super) const NOTE_MAIL: &str = "INSERT INTO invitation_mails (organization_id, sent_at, mails) VALUES ($1, $2, 1) \
     ON CONFLICT (organization_id, sent_at) DO UPDATE SET mails = invitation_mails.mails + 1";
-pub(super) const COUNT_MAILS: &str = "SELECT CAST(COALESCE(SUM(mails), 0) AS BIGINT) FROM invitation_mails \
+pub(super) const COUNT_MAILS: &str = "SELECT CAST(COALESCE(SUM(mails), 0) AS BIGINT), MIN(sent_at) FROM invitation_mails \
     WHERE organization_id = $1 AND sent_at > $2";
 pub(super) const FORGET_MAILS: &str = "DELETE FROM invitation_mails WHERE organization_id = $1 AND sent_at <= $2";
 
@@ -156,26 +156,31 @@ pub async fn renew(tx: &mut Tx, id: InvitationId, digest: &TokenDigest, expires_
         .rows_affected()))
 }
 
-/// How many invitations of an organization are pending.
-pub async fn pending(tx: &mut Tx, organization: OrganizationId, now: Timestamp) -> Result<u32, DbError> {
-    let (rows,): (i64,) = on!(tx, c => sqlx::query_as(COUNT_PENDING).bind(organization).bind(now).fetch_one(c).await?);
-    Ok(count(rows))
+/// How many invitations of an organization are pending, and when the first of them expires.
+pub async fn pending(
+    tx: &mut Tx,
+    organization: OrganizationId,
+    now: Timestamp,
+) -> Result<(u32, Option<Timestamp>), DbError> {
+    let (rows, first): (i64, Option<Timestamp>) =
+        on!(tx, c => sqlx::query_as(COUNT_PENDING).bind(organization).bind(now).fetch_one(c).await?);
+    Ok((count(rows), first))
 }
 
-/// Whether an invitation for a case-folded address is pending.
-pub async fn is_pending_for(
+/// The pending invitation for a case-folded address.
+pub async fn pending_for(
     tx: &mut Tx,
     organization: OrganizationId,
     email_key: &str,
     now: Timestamp,
-) -> Result<bool, DbError> {
-    let (rows,): (i64,) = on!(tx, c => sqlx::query_as(COUNT_PENDING_FOR)
+) -> Result<Option<InvitationId>, DbError> {
+    let row: Option<(InvitationId,)> = on!(tx, c => sqlx::query_as(PENDING_FOR)
         .bind(organization)
         .bind(email_key)
         .bind(now)
-        .fetch_one(c)
+        .fetch_optional(c)
         .await?);
-    Ok(rows > 0)
+    Ok(row.map(|(id,)| id))
 }
 
 /// Counts one more mail at `now`, and forgets those up to `since`.
@@ -189,8 +194,13 @@ pub async fn note_mail(
     exactly_one(on!(tx, c => sqlx::query(NOTE_MAIL).bind(organization).bind(now).execute(c).await?.rows_affected()))
 }
 
-/// How many invitations an organization has mailed after `since`.
-pub async fn mails_after(tx: &mut Tx, organization: OrganizationId, since: Timestamp) -> Result<u32, DbError> {
-    let (rows,): (i64,) = on!(tx, c => sqlx::query_as(COUNT_MAILS).bind(organization).bind(since).fetch_one(c).await?);
-    Ok(count(rows))
+/// How many invitations an organization has mailed after `since`, and when the first of them.
+pub async fn mails_after(
+    tx: &mut Tx,
+    organization: OrganizationId,
+    since: Timestamp,
+) -> Result<(u32, Option<Timestamp>), DbError> {
+    let (rows, first): (i64, Option<Timestamp>) =
+        on!(tx, c => sqlx::query_as(COUNT_MAILS).bind(organization).bind(since).fetch_one(c).await?);
+    Ok((count(rows), first))
 }

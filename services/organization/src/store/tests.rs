@@ -11,7 +11,7 @@ const BOTH: &[&str] = &[
     invitations::BY_TOKEN,
     invitations::COUNT_MAILS,
     invitations::COUNT_PENDING,
-    invitations::COUNT_PENDING_FOR,
+    invitations::PENDING_FOR,
     invitations::EXPIRE,
     invitations::FORGET_MAILS,
     invitations::INSERT,

@@ -105,8 +105,8 @@ impl Organization {
         if memberships::has_address(m.tx(), id, new.email.key()).await? {
             return Err(Refusal::AlreadyAMember.into());
         }
-        if invitations::is_pending_for(m.tx(), id, new.email.key(), now).await? {
-            return Err(Refusal::AlreadyInvited.into());
+        if let Some(pending) = invitations::pending_for(m.tx(), id, new.email.key(), now).await? {
+            return Err(Refusal::AlreadyInvited { pending }.into());
         }
         let counts = counts(m.tx(), id, now).await?;
         self.0.config.caps.send(counts)?;
@@ -145,9 +145,7 @@ impl Organization {
         let now = self.now();
         let filter = Filter { organization, state, now };
         let rows = invitations::list(&mut tx, &filter, page.after().copied(), page.limit()).await?;
-        let page = page.page(rows, |row| row.id)?;
-        let rows = page.rows.into_iter().map(|row| view(row, now)).collect::<Result<_, _>>()?;
-        Ok(Page { rows, next_page_token: page.next_page_token })
+        page.page(rows, |row| row.id)?.try_map(|row| view(row, now))
     }
 
     /// Mails an invitation again, with a new token and a new deadline. Who still holds a seat keeps it; an expired one
@@ -206,8 +204,8 @@ impl Organization {
             if memberships::has_address(m.tx(), organization.id, email_key).await? {
                 return Err(Refusal::AlreadyAMember.into());
             }
-            if invitations::is_pending_for(m.tx(), organization.id, email_key, now).await? {
-                return Err(Refusal::AlreadyInvited.into());
+            if let Some(pending) = invitations::pending_for(m.tx(), organization.id, email_key, now).await? {
+                return Err(Refusal::AlreadyInvited { pending }.into());
             }
             self.0.config.caps.reserve(counts, seats)?;
         }
@@ -310,9 +308,14 @@ pub(super) async fn lock(tx: &mut Tx, id: OrganizationId) -> Result<Organization
 
 /// What an organization has already; needs the lock on it.
 async fn counts(tx: &mut Tx, id: OrganizationId, now: Timestamp) -> Result<Counts, Error> {
+    let (pending, first_expiry) = invitations::pending(tx, id, now).await?;
+    let (sent, first_sent) = invitations::mails_after(tx, id, now.saturating_sub(DAY)).await?;
+    let until = |time: Option<Timestamp>| time.map_or(Span::ZERO, |time| time.since(now));
     Ok(Counts {
         members: memberships::head_count(tx, id).await?,
-        pending: invitations::pending(tx, id, now).await?,
-        sent: invitations::mails_after(tx, id, now.saturating_sub(DAY)).await?,
+        pending,
+        sent,
+        until_expiry: until(first_expiry),
+        until_fewer: until(first_sent.map(|sent| sent.saturating_add(DAY))),
     })
 }

@@ -27,7 +27,7 @@ use bursar_db::Db;
 use bursar_events::Outbox;
 use bursar_id::Id;
 use bursar_jobs::Jobs;
-use bursar_rpc::{Mutations, Transport};
+use bursar_rpc::{Mutations, PageKey, Transport};
 use bursar_secret::Entropy;
 use bursar_time::{Clock, Timestamp};
 
@@ -53,6 +53,8 @@ pub struct Parts {
     pub clock: Clock,
     /// Randomness.
     pub entropy: Entropy,
+    /// By which the page tokens of this service are known.
+    pub pages: PageKey,
     /// Events for the other services.
     pub outbox: Outbox,
     /// Carries out mutating calls.

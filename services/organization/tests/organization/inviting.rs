@@ -8,6 +8,7 @@ use bursar_proto::organization::v1::InvitationState::{Accepted, Expired, Pending
 use bursar_testkit::{id, refused};
 use bursar_time::Span;
 use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
 
 use crate::world::{Who, World, accept, invite};
 
@@ -96,8 +97,9 @@ bursar_testkit::engines! {
         }
         refused(create(&ada, invitation("org_", "a@x.org")).await, Code::InvalidArgument, "INVALID_FIELDS");
         refused(create(&ada, invitation(&acme, "U2@EXAMPLE.com")).await, Code::AlreadyExists, "ALREADY_A_MEMBER");
-        create(&ada, invitation(&acme, "cem@example.com")).await.expect("invited");
-        refused(create(&ada, invitation(&acme, "CEM@example.com")).await, Code::AlreadyExists, "ALREADY_INVITED");
+        let pending = create(&ada, invitation(&acme, "cem@example.com")).await.expect("invited");
+        let again = refused(create(&ada, invitation(&acme, "CEM@example.com")).await, Code::AlreadyExists, "ALREADY_INVITED");
+        assert_eq!(again.metadata["invitation_id"], pending.id);
         let mut once = invitation(&acme, "dan@example.com");
         "r1".clone_into(&mut once.request_id);
         let first = create(&ada, once.clone()).await.expect("invited");
@@ -143,13 +145,18 @@ bursar_testkit::engines! {
         let first = invite(&ada, &acme, "a@x.org", Role::Member).await.expect("one");
         invite(&ada, &acme, "b@x.org", Role::Member).await.expect("two");
         let full = refused(invite(&ada, &acme, "c@x.org", Role::Member).await, Code::ResourceExhausted, "TOO_MANY_INVITATIONS");
-        assert_eq!(full.metadata.get("limit").map(String::as_str), Some("2"));
+        assert_eq!((full.metadata.get("limit").map(String::as_str), full.retryable), (Some("2"), true));
         revoke(&ada, &first.id, "").await.expect("revoked");
         let third = invite(&ada, &acme, "c@x.org", Role::Member).await.expect("three");
         resend(&ada, &third.id, "").await.expect("four");
-        refused(resend(&ada, &third.id, "").await, Code::ResourceExhausted, "TOO_MANY_INVITATIONS");
+        let full = refused(resend(&ada, &third.id, "").await, Code::ResourceExhausted, "TOO_MANY_INVITATIONS");
+        assert!(full.retryable, "{full:?}");
         revoke(&ada, &third.id, "").await.expect("revoked");
-        refused(invite(&ada, &acme, "d@x.org", Role::Member).await, Code::ResourceExhausted, "TOO_MANY_INVITATIONS");
+        world.advance(Span::HOUR);
+        let status = invite(&world.who(1), &acme, "d@x.org", Role::Member).await.expect_err("four were sent within a day");
+        let wait = status.get_details_retry_info().and_then(|info| info.retry_delay);
+        assert_eq!(wait, Some(std::time::Duration::from_hours(23)), "until the first of them is older");
+        refused::<()>(Err(status), Code::ResourceExhausted, "TOO_MANY_INVITATIONS");
         world.advance(Span::DAY);
         invite(&world.who(1), &acme, "d@x.org", Role::Member).await.expect("a new day");
     }

@@ -13,6 +13,7 @@ mod starting;
 mod story;
 #[path = "../support/mod.rs"]
 mod support;
+mod trust;
 mod windows;
 
 /// Makes of each behaviour two tests: `one_process::…` and `three_processes::…`.
@@ -54,6 +55,10 @@ behaviours! {
     input::bad_texts,
     input::bad_credentials,
     input::oversized_messages,
+    trust::garbled_messages_are_the_callers_fault_in_every_service,
+    trust::page_tokens_belong_to_the_list_that_gave_them,
+    trust::refusals_fit_into_headers_whatever_was_sent,
+    trust::names_are_what_they_seem,
     operations::reflection_lists_every_service,
     operations::health_says_serving,
     operations::methods_of_other_services_are_refused,

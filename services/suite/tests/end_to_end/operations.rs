@@ -99,7 +99,11 @@ pub(crate) async fn health_says_serving(world: World) {
         }
         let request = HealthCheckRequest { service: "no.such.Service".to_owned() };
         let status = client.check(request).await.expect_err("an unknown service");
-        assert_eq!(status.code(), Code::NotFound, "{service}");
+        refused::<()>(Err(status), Code::NotFound, "NOT_FOUND");
+        let request = HealthCheckRequest { service: "no.such.Service".to_owned() };
+        let mut watch = client.watch(request).await.expect("a stream").into_inner();
+        let first = watch.message().await.expect("an answer").expect("open");
+        assert_eq!(first.status(), ServingStatus::ServiceUnknown, "{service}");
     }
 }
 

@@ -11,10 +11,10 @@ use bursar_proto::access::v1::CallerKind;
 use bursar_time::{Span, Timestamp};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
-use tonic::{Code, Status};
+use tonic::Status;
 use tower::Service;
 
-use super::{Call, Shared, methods::Access};
+use super::{Call, Shared, methods::Access, reasons};
 use crate::caller::{Caller, ServiceRole};
 use crate::problem::reason;
 use crate::transport::context::{CallContext, TRACEPARENT, USER_AUTHORIZATION};
@@ -47,10 +47,7 @@ where
             )
             .into());
         }
-        Access::Unknown => {
-            let sentence = "there is no such RPC";
-            return Err(Problem::new(Code::Unimplemented, reason::NO_SUCH_RPC, sentence).into());
-        }
+        Access::Unknown => return Err(reasons::no_such_rpc().into()),
     };
     let context = CallContext {
         deadline: call.deadline,
@@ -363,7 +360,7 @@ mod tests {
             Ok::<Response<Body>, Infallible>(Response::default())
         });
         let status = admitted(&shared, &call, handler, Request::default()).await.expect_err("refused");
-        assert_eq!(status.code(), Code::PermissionDenied);
+        assert_eq!(status.code(), tonic::Code::PermissionDenied);
         assert_eq!(crate::problem::reason_of(&status).as_deref(), Some(reason::RPC_WITHOUT_RULE));
     }
 }

@@ -10,6 +10,7 @@
 //! 6. **load shed** → `RESOURCE_EXHAUSTED`, `OVERLOADED`; never for health and reflection
 //! 7. **authentication and access rule** → `UNAUTHENTICATED`, `PERMISSION_DENIED`; puts the
 //!    [`crate::Caller`] into the request
+//! 8. **reasons** for what the gRPC library refuses by itself (garbled, oversized and compressed messages)
 //!
 //! In-process and network callers pass through the same stack. It costs one allocation: the layers are
 //! functions around one future, not boxes around boxes.
@@ -20,6 +21,7 @@ mod deadline;
 mod methods;
 mod metrics;
 mod panic;
+mod reasons;
 mod shed;
 pub(crate) mod trace;
 mod watched;
@@ -41,6 +43,8 @@ use tokio::time::Instant;
 use tonic::service::Routes;
 use tower::Service;
 use tracing::Instrument as _;
+
+pub use reasons::reasoned;
 
 use crate::KeySet;
 use crate::token::Verifier;
@@ -158,7 +162,7 @@ where
     };
 
     let mut response = match answer {
-        Ok(response) => watched::until_the_end(response, &shared, &call, &span),
+        Ok(response) => watched::until_the_end(reasons::response_of(response), &shared, &call, &span),
         Err(status) => {
             let response = status.into_http();
             trace::ended(&span, &call, &response);

@@ -1,4 +1,5 @@
-//! Streams are over when their last message is sent, not when they begin: their outcome is noted then.
+//! An answer is over when its last message is sent, not when it begins: its outcome is noted then. That holds for a single
+//! message, too, because one that is larger than the wire takes is refused only while it is sent.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -12,9 +13,9 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use tonic::{Code, Status};
 use tracing::Span;
 
-use super::{Call, Shared, metrics::Metrics, panic, trace};
+use super::{Call, Shared, metrics::Metrics, panic, reasons, trace};
 
-/// Notes a call's outcome: now, or at the end of its stream.
+/// Notes a call's outcome: now if it was refused, or at the end of its answer.
 pub(super) fn until_the_end(
     response: Response<Body>,
     shared: &Arc<Shared>,
@@ -22,7 +23,7 @@ pub(super) fn until_the_end(
     span: &Span,
 ) -> Response<Body> {
     let code = trace::code_of(&response);
-    if code != Code::Ok || !call.method.streams() {
+    if code != Code::Ok {
         trace::ended(span, call, &response);
         shared.metrics.record(call, code);
         return response;
@@ -36,7 +37,7 @@ pub(super) fn until_the_end(
     response.map(|body| Body::new(Watched { body, noting }))
 }
 
-/// A stream's body; a caller that goes away in the middle of it counts as CANCELLED.
+/// An answer's body; a caller that goes away in the middle of it counts as CANCELLED.
 struct Watched {
     body: Body,
     noting: Noting,
@@ -87,11 +88,14 @@ impl HttpBody for Watched {
                 return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
             }
         };
-        let frame = ready!(polled);
-        match &frame {
+        let mut frame = ready!(polled);
+        match &mut frame {
             Some(Ok(frame)) => {
-                if let Some(status) = frame.trailers_ref().and_then(Status::from_header_map) {
-                    this.noting.end(status.code(), Some(&status));
+                if let Some(trailers) = frame.trailers_mut() {
+                    let replaced = reasons::trailers_of(trailers);
+                    if let Some(status) = replaced.or_else(|| Status::from_header_map(trailers)) {
+                        this.noting.end(status.code(), Some(&status));
+                    }
                 }
             }
             Some(Err(_)) => this.noting.end(Code::Unknown, None),

@@ -15,7 +15,9 @@ use bursar_proto::identity::v1::context_service_server::{ContextService, Context
 use bursar_proto::testing::v1 as testing;
 use bursar_proto::testing::v1::clock_service_server::{ClockService, ClockServiceServer};
 use bursar_rpc::token::{AccessClaims, ServiceClaims, StandardClaims, sign};
-use bursar_rpc::{AuthMethods, Branch, Caller, KeySet, Limits, PublicKeys, ServiceRole, StackDeps, Transport, stack};
+use bursar_rpc::{
+    AuthMethods, Branch, Caller, KeySet, Limits, MAX_MESSAGE, PublicKeys, ServiceRole, StackDeps, Transport, stack,
+};
 use bursar_secret::Entropy;
 use bursar_time::{Clock, Span, Timestamp};
 use ed25519_dalek::SigningKey;
@@ -134,7 +136,11 @@ impl Probe {
     /// Its routes without the stack.
     pub fn bare(self) -> Routes {
         Routes::new(ClockServiceServer::new(self.clone()))
-            .add_service(ContextServiceServer::new(self.clone()))
+            .add_service(
+                ContextServiceServer::new(self.clone())
+                    .max_decoding_message_size(MAX_MESSAGE)
+                    .max_encoding_message_size(MAX_MESSAGE),
+            )
             .add_service(EventServiceServer::new(self))
     }
 

@@ -161,5 +161,8 @@ fn names_and_labels_have_a_form() {
     assert_eq!(one("k", "a\u{0}"), Err(AttributionError::LabelValue));
     assert_eq!(one("k", &"v".repeat(257)), Err(AttributionError::LabelValue));
     assert!(Note::parse(&"n".repeat(500)).is_ok());
-    assert_eq!(Note::parse(&"n".repeat(501)), Err(AttributionError::Note));
+    assert!(Note::parse(&"\u{1f600}".repeat(500)).is_ok(), "characters are no bytes");
+    for long in ["n".repeat(501), "\u{e9}".repeat(501)] {
+        assert_eq!(Note::parse(&long), Err(AttributionError::Note));
+    }
 }

@@ -1,6 +1,6 @@
 //! Buying packs, on both engines.
 
-use bursar_rpc::{Fingerprint, PageRequest};
+use bursar_rpc::{ListKey, PageKey, PageRequest};
 use bursar_testkit::{credits, engines, personal};
 
 use crate::domain::PurchaseState;
@@ -87,7 +87,7 @@ engines! {
         assert!(matches!(missing, Err(Error::PackNotFound(ref pack)) if pack == "bucket"), "{missing:?}");
         assert_eq!(shop.available(owner).await, credits("0"));
 
-        let page = PageRequest::parse(10, "", Fingerprint::of("ListPurchases", [])).unwrap();
+        let page = PageRequest::parse(10, "", list()).unwrap();
         let listed = shop.purchases.list(owner, &page).await.unwrap().rows;
         let states: Vec<_> = listed.iter().map(|purchase| (purchase.state, purchase.lot)).collect();
         assert_eq!(states, [(PurchaseState::Declined, None)], "the one payment that was declined");
@@ -106,7 +106,7 @@ engines! {
         shop.buy(personal(2), "premium", "sandbox_ok", "").await.unwrap();
         let (mut seen, mut token) = (Vec::new(), String::new());
         for size in [2, 2, 1] {
-            let page = PageRequest::parse(2, &token, Fingerprint::of("ListPurchases", [])).unwrap();
+            let page = PageRequest::parse(2, &token, list()).unwrap();
             let page = shop.purchases.list(owner, &page).await.unwrap();
             assert_eq!(page.rows.len(), size);
             seen.extend(page.rows.iter().map(|purchase| purchase.pack.to_string()));
@@ -115,6 +115,10 @@ engines! {
         assert_eq!(seen, ["standard", "starter", "premium", "standard", "starter"]);
         assert_eq!(token, "");
     }
+}
+
+fn list() -> ListKey {
+    PageKey::new(bursar_secret::Secret::new([7; 32])).list("ListPurchases", [])
 }
 
 fn is_reused<T>(outcome: &Result<T, Error>) -> bool {

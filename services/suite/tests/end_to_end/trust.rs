@@ -1,0 +1,274 @@
+//! Refusals and texts, over real connections to every service: whose fault it is, what it was, and that nothing is what
+//! it does not seem to be.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bursar_proto::{
+    billing::v1::{ListLedgerEntriesRequest, ListLotsRequest, ListModelsRequest, ListPlansRequest, QueryUsageRequest},
+    event::v1::WatchRequest,
+    identity::v1::{
+        BatchGetUsersRequest, CreateServiceAccountRequest, ListContextsRequest, ListSessionsRequest, SignUpRequest,
+        UpdateMeRequest,
+    },
+    organization::v1::{
+        CreateInvitationRequest, CreateOrganizationRequest, CreateProjectRequest, ListInvitationsRequest,
+        ListMembersRequest, ListOrganizationsRequest, ListProjectsRequest, UpdateOrganizationRequest,
+        UpdatePolicyRequest,
+    },
+};
+use bursar_runtime::Service;
+use bursar_testkit::{Client, PASSWORD, Refusal, refused};
+use bytes::{Buf as _, BufMut as _, Bytes};
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::transport::Endpoint;
+use tonic::{Code, Request, Status};
+
+use crate::support::{World, given, spend, world::unique};
+
+/// Sends bytes as they are.
+struct Raw;
+
+impl Codec for Raw {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, item: Bytes, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        to.put(item);
+        Ok(())
+    }
+}
+
+impl Decoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(from.copy_to_bytes(from.remaining())))
+    }
+}
+
+/// What bytes that are no message are answered.
+async fn send(world: &World, service: Service, path: &'static str, token: &str, bytes: &[u8]) -> Result<(), Status> {
+    let endpoint = Endpoint::from_shared(world.deployment().url(service)).expect("a URL");
+    let mut client = tonic::client::Grpc::new(endpoint.connect().await.expect("connected"));
+    client.ready().await.expect("ready");
+    let mut request = Request::new(Bytes::copy_from_slice(bytes));
+    let bearer = format!("Bearer {token}");
+    request.metadata_mut().insert("authorization", bearer.parse().expect("a header"));
+    client.unary(request, path.parse().expect("a path"), Raw).await.map(drop)
+}
+
+pub(crate) async fn garbled_messages_are_the_callers_fault_in_every_service(world: World) {
+    let person = world.person("Ada").await;
+    let token = &person.tokens.access_token;
+    let methods = [
+        (Service::Identity, "/bursar.identity.v1.ContextService/ListContexts"),
+        (Service::Identity, "/bursar.identity.v1.UserService/SignUp"),
+        (Service::Organization, "/bursar.organization.v1.OrganizationService/CreateOrganization"),
+        (Service::Billing, "/bursar.billing.v1.CreditService/Charge"),
+        (Service::Billing, "/grpc.health.v1.Health/Check"),
+    ];
+    // Field 1 cut off, a key cut off, and fields 1 and 2 with text that is not UTF-8.
+    let garbled: [&[u8]; 3] = [&[0x0a, 9, b'a'], &[0x80], &[0x0a, 2, 0xc3, 0x28, 0x12, 2, 0xc3, 0x28]];
+    for (service, path) in methods {
+        for bytes in garbled {
+            let outcome = send(&world, service, path, token, bytes).await;
+            refused(outcome, Code::InvalidArgument, "MESSAGE_MALFORMED");
+        }
+    }
+    // Authorization comes first.
+    let outcome = send(&world, Service::Billing, "/bursar.billing.v1.CreditService/Charge", "x", garbled[0]).await;
+    refused(outcome, Code::Unauthenticated, "TOKEN_INVALID");
+    let outcome = send(&world, Service::Identity, "/bursar.billing.v1.CreditService/Charge", token, &[]).await;
+    refused(outcome, Code::Unimplemented, "NO_SUCH_RPC");
+}
+
+/// Tokens that no list gave, made of one that `ListContexts` gave.
+fn crafted(token: &str) -> [String; 4] {
+    let mut bytes = URL_SAFE_NO_PAD.decode(token).expect("base64");
+    let inner = URL_SAFE_NO_PAD.encode([[7; 16].as_slice(), br#""made up""#].concat());
+    let last = bytes.len() - 2;
+    bytes[last] ^= 1;
+    [URL_SAFE_NO_PAD.encode(bytes), inner, token[..token.len() - 4].to_owned(), "A".repeat(3_000)]
+}
+
+/// Calls an RPC with these fields of its request, the others as they are by default.
+macro_rules! ask {
+    ($client:expr, $rpc:ident, $request:ident { $($field:ident: $value:expr),* }) => {
+        $client.$rpc($request { $($field: $value,)* ..Default::default() }).await.map(drop)
+    };
+}
+
+/// What every list answers to a page token.
+async fn lists(ada: &Client, team: &str, token: &str) -> [Result<(), Status>; 10] {
+    let (owner, page_token) = (|| team.to_owned(), || token.to_owned());
+    let from = Some(prost_types::Timestamp::default());
+    [
+        ask!(ada.sessions(), list_sessions, ListSessionsRequest { page_token: page_token() }),
+        ask!(ada.organizations(), list_organizations, ListOrganizationsRequest { page_token: page_token() }),
+        ask!(ada.members(), list_members, ListMembersRequest { organization_id: owner(), page_token: page_token() }),
+        ask!(
+            ada.invitations(),
+            list_invitations,
+            ListInvitationsRequest { organization_id: owner(), page_token: page_token() }
+        ),
+        ask!(ada.projects(), list_projects, ListProjectsRequest { owner: owner(), page_token: page_token() }),
+        ask!(ada.accounts(), list_lots, ListLotsRequest { owner: owner(), page_token: page_token() }),
+        ask!(
+            ada.accounts(),
+            list_ledger_entries,
+            ListLedgerEntriesRequest { owner: owner(), page_token: page_token() }
+        ),
+        ask!(ada.usage(), query_usage, QueryUsageRequest { owner: owner(), from: from, page_token: page_token() }),
+        ask!(ada.catalog(), list_plans, ListPlansRequest { page_token: page_token() }),
+        ask!(ada.catalog(), list_models, ListModelsRequest { page_token: page_token() }),
+    ]
+}
+
+pub(crate) async fn page_tokens_belong_to_the_list_that_gave_them(world: World) {
+    let team = world.team().with_members(1).with_credits("10").assemble().await;
+    team.charge(&team.owner, "1").await;
+    let (ada, ben) = (team.owner.client(), team.members[0].client());
+    let first = ListContextsRequest { page_size: 1, ..Default::default() };
+    let contexts = given(ada.contexts().list_contexts(first).await).next_page_token;
+    let next = ListContextsRequest { page_size: 1, page_token: contexts.clone() };
+    assert_eq!(given(ada.contexts().list_contexts(next.clone()).await).contexts.len(), 1, "it goes on");
+    refused(ben.contexts().list_contexts(next).await, Code::InvalidArgument, "PAGE_TOKEN_INVALID");
+    for page_token in crafted(&contexts) {
+        let asked = ListContextsRequest { page_token, ..Default::default() };
+        refused(ada.contexts().list_contexts(asked).await, Code::InvalidArgument, "PAGE_TOKEN_INVALID");
+    }
+    for token in [contexts.clone()].into_iter().chain(crafted(&contexts)) {
+        for (list, outcome) in lists(ada, &team.id, &token).await.into_iter().enumerate() {
+            let refusal = Refusal::of(&outcome.expect_err("no token of this list"));
+            let told = (refusal.code, refusal.reason.as_str());
+            assert_eq!(told, (Code::InvalidArgument, "PAGE_TOKEN_INVALID"), "list {list}");
+        }
+    }
+}
+
+pub(crate) async fn refusals_fit_into_headers_whatever_was_sent(world: World) {
+    let team = world.team().with_credits("10").assemble().await;
+    let (ada, operator) = (team.owner.client(), world.operator().await);
+    let long = "x/".repeat(10_000);
+    let mask = |paths: Vec<String>| Some(prost_types::FieldMask { paths });
+    let me = |paths| UpdateMeRequest { update_mask: mask(paths), ..Default::default() };
+    let organization = UpdateOrganizationRequest {
+        organization_id: team.id.clone(),
+        update_mask: mask(vec![long.clone()]),
+        ..Default::default()
+    };
+    let policy = UpdatePolicyRequest {
+        organization_id: team.id.clone(),
+        update_mask: mask((0..1_000).map(|n| format!("field-{n}")).collect()),
+        ..Default::default()
+    };
+    let ids = BatchGetUsersRequest { user_ids: vec![long.clone(); 40] };
+    let types = WatchRequest { types: vec![long.clone(); 100], ..Default::default() };
+    let outcomes = [
+        ada.users().update_me(me(vec![long.clone()])).await.map(drop),
+        ada.users().update_me(me(vec![long.clone(); 100])).await.map(drop),
+        // Everything, and what there is not.
+        ada.users().update_me(me(vec!["*".to_owned(), "no_such".to_owned()])).await.map(drop),
+        ada.organizations().update_organization(organization).await.map(drop),
+        ada.organizations().update_policy(policy).await.map(drop),
+        operator.users().batch_get_users(ids).await.map(drop),
+        ada.credits().charge(spend(&long, &long)).await.map(drop),
+    ];
+    for (case, outcome) in outcomes.into_iter().enumerate() {
+        let refusal = refused(outcome, Code::InvalidArgument, "INVALID_FIELDS");
+        assert!(refusal.message.len() <= 1_200 && refusal.fields.len() <= 8, "{case}: {refusal:#?}");
+    }
+    let many = operator.users().batch_get_users(BatchGetUsersRequest { user_ids: vec![String::new(); 40] }).await;
+    let many = refused(many, Code::InvalidArgument, "INVALID_FIELDS");
+    assert_eq!((many.metadata["violations"].as_str(), many.fields.len()), ("40", 8), "the first few and their number");
+    // What nobody knows is nobody's event: such a stream is no error, or a short one.
+    if let Err(status) = operator.identity_events().watch(types).await {
+        assert!(status.message().len() <= 600, "{status:?}");
+    }
+}
+
+/// What is answered where somebody or something is given this name, and the field that has it.
+async fn naming(world: &World, ada: &Client, team: &str, name: &str) -> [(&'static str, Result<(), Status>); 7] {
+    let (anybody, operator) = (world.anybody(), world.operator().await);
+    let (name, owner) = (|| name.to_owned(), || team.to_owned());
+    let (email, password) = (format!("{}@example.com", unique("eve")), PASSWORD.to_owned());
+    let (projects, organizations) = (|| ada.projects(), || ada.organizations());
+    let (role, plain) = ("product".to_owned(), "A".to_owned());
+    [
+        (
+            "display_name",
+            anybody.users().sign_up(SignUpRequest { email, password, display_name: name() }).await.map(drop),
+        ),
+        ("display_name", ask!(ada.users(), update_me, UpdateMeRequest { display_name: name() })),
+        (
+            "display_name",
+            ask!(
+                operator.service_accounts(),
+                create_service_account,
+                CreateServiceAccountRequest { display_name: name(), role: role }
+            ),
+        ),
+        ("name", ask!(organizations(), create_organization, CreateOrganizationRequest { name: name() })),
+        (
+            "name",
+            ask!(
+                organizations(),
+                update_organization,
+                UpdateOrganizationRequest { organization_id: owner(), name: name() }
+            ),
+        ),
+        ("name", ask!(projects(), create_project, CreateProjectRequest { owner: owner(), name: name() })),
+        (
+            "description",
+            ask!(projects(), create_project, CreateProjectRequest { owner: owner(), name: plain, description: name() }),
+        ),
+    ]
+}
+
+pub(crate) async fn names_are_what_they_seem(world: World) {
+    let team = world.team().assemble().await;
+    let ada = team.owner.client();
+    for c in "\u{200b}\u{202e}\u{2066}\u{feff}\u{2060}\u{ad}\u{ffff}\u{fdd0}\u{1b}\u{3164}".chars() {
+        for (field, outcome) in naming(&world, ada, &team.id, &format!("Ad{c}a")).await {
+            let refusal = refused(outcome, Code::InvalidArgument, "INVALID_FIELDS");
+            assert_eq!(refusal.fields, [field], "U+{:04X}", u32::from(c));
+        }
+    }
+    // The same name is written in one way.
+    let cafe = CreateOrganizationRequest { name: "  Cafe\u{301}\u{a0} Nord ".to_owned(), ..Default::default() };
+    let created = ada.organizations().create_organization(cafe).await;
+    assert_eq!(given(created).organization.expect("made").name, "Caf\u{e9} Nord");
+    for slug in
+        ["xn--80ak6aa92e", "sso", "oauth", "console", "internal", "payments", "webmaster", "noreply", "postmaster"]
+    {
+        let request = CreateOrganizationRequest { name: "A".to_owned(), slug: slug.to_owned(), ..Default::default() };
+        let refusal =
+            refused(ada.organizations().create_organization(request).await, Code::InvalidArgument, "INVALID_FIELDS");
+        assert_eq!(refusal.fields, ["slug"], "{slug}");
+    }
+    let invitation = CreateInvitationRequest {
+        organization_id: team.id.clone(),
+        email: "be\u{200b}n@example.com".to_owned(),
+        role: 3,
+        ..Default::default()
+    };
+    let refusal =
+        refused(ada.invitations().create_invitation(invitation).await, Code::InvalidArgument, "INVALID_FIELDS");
+    assert_eq!(refusal.fields, ["email"]);
+}
