@@ -53,12 +53,10 @@ pub enum Refusal {
         /// How many there may be.
         limit: u32,
     },
-    /// The organization has sent as many invitations within 24 hours as it may.
+    /// As many invitations as may be were sent within 24 hours: by the organization, by the caller, or to the address.
+    /// Which of these is not told, or an address could be asked how often others invite it.
     #[error("too many invitations within a day")]
-    TooManyToday {
-        /// How many it may send.
-        limit: u32,
-    },
+    TooManyToday,
     /// No invitation has this id or token, or none that the caller may know of.
     #[error("no such invitation")]
     InvitationNotFound,

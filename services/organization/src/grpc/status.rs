@@ -63,9 +63,7 @@ fn refused(refusal: Refusal) -> Problem {
         | Refusal::WrongContext
         | Refusal::AccountDeleted
         | Refusal::OwnRole => denied(refusal),
-        Refusal::SeatLimitReached { .. } | Refusal::TooManyPending { .. } | Refusal::TooManyToday { .. } => {
-            exhausted(refusal)
-        }
+        Refusal::SeatLimitReached { .. } | Refusal::TooManyPending { .. } | Refusal::TooManyToday => exhausted(refusal),
         Refusal::InvitationNotFound
         | Refusal::InvitationExpired
         | Refusal::InvitationRevoked
@@ -128,11 +126,10 @@ fn exhausted(refusal: Refusal) -> Problem {
             format!("{limit} invitations are pending; wait, or take one back"),
         )
         .with_metadata("limit", limit.to_string()),
-        Refusal::TooManyToday { limit } => Problem::exhausted(
+        Refusal::TooManyToday => Problem::exhausted(
             reason::TOO_MANY_INVITATIONS,
-            format!("{limit} invitations were sent within 24 hours; try again later"),
-        )
-        .with_metadata("limit", limit.to_string()),
+            "as many invitations as may be were sent within 24 hours; try again later",
+        ),
         other => Problem::internal(&other),
     }
 }
@@ -229,7 +226,7 @@ mod tests {
         let limits = [
             (full, "SEAT_LIMIT_REACHED"),
             (Refusal::TooManyPending { limit: 1 }, "TOO_MANY_INVITATIONS"),
-            (Refusal::TooManyToday { limit: 1 }, "TOO_MANY_INVITATIONS"),
+            (Refusal::TooManyToday, "TOO_MANY_INVITATIONS"),
         ];
         told(Code::ResourceExhausted, &limits);
     }

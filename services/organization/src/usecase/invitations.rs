@@ -8,18 +8,22 @@ use bursar_rpc::page::{Page, PageRequest};
 use bursar_rpc::{Answer, Asked, Done, Looked, Mutation, Problem, UserCaller};
 use bursar_secret::Token;
 use bursar_time::{Span, Timestamp};
+use sha2::{Digest as _, Sha256};
 
 use super::Organization;
+use super::access::demand_verified;
 use super::mails::{self, InvitationMail};
 use crate::Error;
 use crate::domain::Refusal;
 use crate::domain::invitation::{Counts, State};
 use crate::store::invitations::{self, Filter, InvitationRow};
 use crate::store::organizations::OrganizationRow;
-use crate::store::{memberships, organizations};
+use crate::store::{mail_counts, memberships, organizations};
 
 /// The span in which an organization's invitations are counted.
 const DAY: Span = Span::DAY;
+/// How long an organization is new.
+const NEW: Span = Span::from_days(7);
 
 /// Whom to invite.
 pub struct NewInvitation {
@@ -86,7 +90,9 @@ impl Organization {
         id: OrganizationId,
         asked: &Asked<NewInvitation>,
     ) -> Result<Option<()>, Error> {
-        self.admit(m, asked.user()?, id).await?;
+        let caller = asked.user()?;
+        self.admit(m, caller, id).await?;
+        demand_verified(caller)?;
         Ok(m.open(asked).await?.map(|_| ()))
     }
 
@@ -99,6 +105,7 @@ impl Organization {
     ) -> Result<Done<InvitationView, Payload>, Error> {
         let caller = asked.user()?;
         self.admit(m, caller, id).await?;
+        demand_verified(caller)?;
         let Some(new) = m.open(asked).await? else { return Ok(Done::Replay) };
         let now = m.now();
         let (organization, _) = self.enter(m.tx(), caller, id).await?;
@@ -108,8 +115,9 @@ impl Organization {
         if invitations::is_pending_for(m.tx(), id, new.email.key(), now).await? {
             return Err(Refusal::AlreadyInvited.into());
         }
-        let counts = counts(m.tx(), id, now).await?;
+        let counts = counts(m.tx(), &organization, now).await?;
         self.0.config.caps.send(counts)?;
+        self.count_mail(m.tx(), caller, new.email.key(), now).await?;
         self.0.config.caps.reserve(counts, seats)?;
         let token = Token::generate(&self.0.entropy);
         let invitation = InvitationRow {
@@ -177,7 +185,9 @@ impl Organization {
         id: InvitationId,
         asked: &Asked<()>,
     ) -> Result<Option<NeedsSeat>, Error> {
-        let invitation = self.admit_to(m, asked.user()?, id).await?;
+        let caller = asked.user()?;
+        let invitation = self.admit_to(m, caller, id).await?;
+        demand_verified(caller)?;
         let Some(()) = m.open(asked).await? else { return Ok(None) };
         let keeps_seat = invitation.state_at(m.now())?.resend()?;
         Ok(Some(NeedsSeat((!keeps_seat).then_some(invitation.organization_id))))
@@ -192,13 +202,15 @@ impl Organization {
     ) -> Result<Done<InvitationView, Payload>, Error> {
         let caller = asked.user()?;
         let invitation = self.admit_to(m, caller, id).await?;
+        demand_verified(caller)?;
         let Some(()) = m.open(asked).await? else { return Ok(Done::Replay) };
         let now = m.now();
         let organization = lock(m.tx(), invitation.organization_id).await?;
         let mut invitation = self.own_invitation(m.tx(), caller, id).await?;
         let keeps_seat = invitation.state_at(now)?.resend()?;
-        let counts = counts(m.tx(), organization.id, now).await?;
+        let counts = counts(m.tx(), &organization, now).await?;
         self.0.config.caps.send(counts)?;
+        self.count_mail(m.tx(), caller, &invitation.email_key, now).await?;
         if !keeps_seat {
             // It expired since the look, which asked billing for none: the caller's next attempt does.
             let seats = seats.ok_or(DbError::Serialization)?;
@@ -263,6 +275,25 @@ impl Organization {
         Ok(invitation)
     }
 
+    /// Counts one more mail by its sender and to its address, whatever the organization, unless it is one too many. The rows
+    /// stay locked until the transaction ends, always in this order.
+    async fn count_mail(&self, tx: &mut Tx, caller: &UserCaller, email_key: &str, now: Timestamp) -> Result<(), Error> {
+        let caps = &self.0.config.caps;
+        let address: String = Sha256::digest(email_key).iter().map(|byte| format!("{byte:02x}")).collect();
+        for (subject, most) in [
+            (format!("by:{}", caller.user), caps.by_sender_per_day),
+            (format!("to:{address}"), caps.to_address_per_day),
+        ] {
+            let mut sent = mail_counts::sent_after(tx, &subject, now.saturating_sub(DAY), now).await?;
+            if sent.len() >= most as usize {
+                return Err(Refusal::TooManyToday.into());
+            }
+            sent.push(now);
+            mail_counts::set(tx, &subject, &sent, now).await?;
+        }
+        Ok(())
+    }
+
     /// Queues an invitation's mail and counts it.
     async fn mail(
         &self,
@@ -309,8 +340,10 @@ pub(super) async fn lock(tx: &mut Tx, id: OrganizationId) -> Result<Organization
 }
 
 /// What an organization has already; needs the lock on it.
-async fn counts(tx: &mut Tx, id: OrganizationId, now: Timestamp) -> Result<Counts, Error> {
+async fn counts(tx: &mut Tx, organization: &OrganizationRow, now: Timestamp) -> Result<Counts, Error> {
+    let id = organization.id;
     Ok(Counts {
+        is_new: organization.created_at.saturating_add(NEW) > now,
         members: memberships::head_count(tx, id).await?,
         pending: invitations::pending(tx, id, now).await?,
         sent: invitations::mails_after(tx, id, now.saturating_sub(DAY)).await?,
