@@ -51,8 +51,8 @@ impl fmt::Display for Origin {
             Self::Address(ip) => match ip.to_canonical() {
                 IpAddr::V4(ip) => write!(f, "address:{ip}"),
                 IpAddr::V6(ip) => {
-                    let [a, b, c, d, ..] = ip.segments();
-                    write!(f, "address:{a:x}:{b:x}:{c:x}:{d:x}::/64")
+                    let [first, second, third, fourth, ..] = ip.segments();
+                    write!(f, "address:{first:x}:{second:x}:{third:x}:{fourth:x}::/64")
                 }
             },
             Self::Service(account) => write!(f, "service:{account}"),

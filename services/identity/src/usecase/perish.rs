@@ -31,6 +31,6 @@ impl Identity {
         if ended > 0 {
             tracing::info!(accounts = ended, "ended accounts whose address nobody has proven");
         }
-        Ok(ended == BATCH.unsigned_abs() as usize)
+        Ok(i64::try_from(ended) == Ok(BATCH))
     }
 }

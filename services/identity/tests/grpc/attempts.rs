@@ -198,8 +198,8 @@ bursar_testkit::engines! {
         let mut flood = JoinSet::new();
         for n in 0..64_u32 {
             let busy = busy.clone();
-            // From sixteen places at once.
-            let request = from_address(&format!("198.51.100.{}", n % 16), sign_up(&format!("user{n}@example.com")));
+            // From sixteen places at once, the one of Ada among them.
+            let request = from_address(&format!("192.0.2.{}", n % 16), sign_up(&format!("user{n}@example.com")));
             flood.spawn(async move { busy.users().sign_up(request).await.map(|_| ()) });
         }
         for _ in 0..4 {

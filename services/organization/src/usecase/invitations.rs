@@ -279,10 +279,11 @@ impl Organization {
     /// stay locked until the transaction ends, always in this order.
     async fn count_mail(&self, tx: &mut Tx, caller: &UserCaller, email_key: &str, now: Timestamp) -> Result<(), Error> {
         let caps = &self.0.config.caps;
-        let address: String = Sha256::digest(email_key).iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = Sha256::digest(email_key);
+        let address = digest.iter().take(16).fold(0_u128, |number, byte| number << 8 | u128::from(*byte));
         for (subject, most) in [
             (format!("by:{}", caller.user), caps.by_sender_per_day),
-            (format!("to:{address}"), caps.to_address_per_day),
+            (format!("to:{address:032x}"), caps.to_address_per_day),
         ] {
             let mut sent = mail_counts::sent_after(tx, &subject, now.saturating_sub(DAY), now).await?;
             if sent.len() >= most as usize {

@@ -1,6 +1,7 @@
 //! The memory that passwords are hashed in: as many sets of blocks as hashes were ever at work at once, used again and
 //! again. An allocation for each hash would be returned to the allocator of another thread each time, and kept there.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use argon2::Block;
@@ -12,8 +13,8 @@ use crate::Error;
 #[derive(Default)]
 pub(super) struct Memory {
     idle: Mutex<Vec<Vec<Block>>>,
-    #[cfg(test)]
-    made: std::sync::atomic::AtomicUsize,
+    /// How many sets there are, lent ones too.
+    made: AtomicUsize,
 }
 
 impl Memory {
@@ -30,14 +31,14 @@ impl Memory {
     }
 
     fn make(&self) -> Vec<Block> {
-        #[cfg(test)]
-        self.made.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let made = 1 + self.made.fetch_add(1, Ordering::Relaxed);
+        tracing::debug!(made, "made memory to hash passwords in");
         vec![Block::new(); BLOCKS]
     }
 
     /// How many sets there are, lent ones too.
     #[cfg(test)]
     pub(super) fn made(&self) -> usize {
-        self.made.load(std::sync::atomic::Ordering::Relaxed)
+        self.made.load(Ordering::Relaxed)
     }
 }

@@ -96,7 +96,7 @@ impl Hasher {
         self.work(place, verify).await
     }
 
-    /// Does the work when it is its turn: after others of its origin, and of a sign-up's after other sign-ups. Whoever
+    /// Does the work when it is its turn: after others of its line, and a sign-up's after other sign-ups. Whoever
     /// stops waiting before gives the place back; once begun, the work itself holds what it took.
     async fn work<T: Send + 'static>(
         &self,

@@ -1,8 +1,9 @@
 //! The places of those who wait for their password to be hashed, and of those whose password is being hashed.
 //!
-//! One origin has a quarter of them at most, and sign-ups altogether a half: one client's flood fills its own places, and
-//! whoever has an account gets in while strangers sign up. Of one origin no more stand in front of the cores than there
-//! are cores: the others wait behind them, so that a newcomer from elsewhere waits for a few hashes and not for a flood.
+//! One origin has a quarter of them at most for its sign-ups and a quarter for its sign-ins, and sign-ups altogether have a
+//! half: one client's flood fills its own places, and whoever has an account gets in while strangers sign up, also from
+//! behind the same address. Each of these stands in a line of its own, and no more of a line stand in front of the cores
+//! than there are cores: a newcomer waits for a few hashes and not for a flood.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -14,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::Error;
 
 /// What a password is hashed for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Purpose {
     /// To check it.
     SignIn,
@@ -33,10 +34,13 @@ pub(super) struct Places {
 struct Taken {
     all: usize,
     sign_ups: usize,
-    lines: HashMap<String, Line>,
+    lines: HashMap<Key, Line>,
 }
 
-/// Those of one origin.
+/// Which line: whose, and for what.
+type Key = (String, Purpose);
+
+/// Those of one origin with one purpose.
 struct Line {
     length: usize,
     turns: Arc<Semaphore>,
@@ -45,8 +49,7 @@ struct Line {
 /// A place, given back when dropped.
 pub struct Place {
     places: Arc<Places>,
-    origin: String,
-    purpose: Purpose,
+    key: Key,
     turns: Arc<Semaphore>,
 }
 
@@ -56,23 +59,23 @@ impl Places {
     }
 
     pub(super) fn join(places: &Arc<Self>, origin: Origin, purpose: Purpose) -> Result<Place, Error> {
-        let origin = origin.to_string();
+        let key = (origin.to_string(), purpose);
         let mut taken = places.taken();
-        let of_origin = taken.lines.get(&origin).map_or(0, |line| line.length);
+        let in_line = taken.lines.get(&key).map_or(0, |line| line.length);
         let sign_ups = if purpose == Purpose::SignUp { taken.sign_ups } else { 0 };
         let share = |part: usize| places.most.div_ceil(part);
-        if taken.all >= places.most || sign_ups >= share(2) || of_origin >= share(4) {
+        if taken.all >= places.most || sign_ups >= share(2) || in_line >= share(4) {
             return Err(Error::Overloaded);
         }
         taken.all += 1;
         taken.sign_ups += usize::from(purpose == Purpose::SignUp);
         let cores = places.cores;
-        let line = taken.lines.entry(origin.clone());
+        let line = taken.lines.entry(key.clone());
         let line = line.or_insert_with(|| Line { length: 0, turns: Arc::new(Semaphore::new(cores)) });
         line.length += 1;
         let turns = Arc::clone(&line.turns);
         drop(taken);
-        Ok(Place { places: Arc::clone(places), origin, purpose, turns })
+        Ok(Place { places: Arc::clone(places), key, turns })
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken> {
@@ -89,10 +92,10 @@ impl Places {
 
 impl Place {
     pub(super) fn purpose(&self) -> Purpose {
-        self.purpose
+        self.key.1
     }
 
-    /// Waits until few enough of the same origin stand in front of the cores.
+    /// Waits until few enough of the same line stand in front of the cores.
     pub(super) async fn turn(&self) -> Result<OwnedSemaphorePermit, Error> {
         Arc::clone(&self.turns).acquire_owned().await.map_err(Error::internal)
     }
@@ -102,8 +105,8 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut taken = self.places.taken();
         taken.all -= 1;
-        taken.sign_ups -= usize::from(self.purpose == Purpose::SignUp);
-        if let Entry::Occupied(mut line) = taken.lines.entry(std::mem::take(&mut self.origin)) {
+        taken.sign_ups -= usize::from(self.key.1 == Purpose::SignUp);
+        if let Entry::Occupied(mut line) = taken.lines.entry(self.key.clone()) {
             line.get_mut().length -= 1;
             if line.get().length == 0 {
                 line.remove();

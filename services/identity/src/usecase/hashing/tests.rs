@@ -1,3 +1,5 @@
+//! What the hasher promises.
+
 use std::sync::mpsc;
 
 use super::*;
@@ -69,7 +71,7 @@ async fn kind_c_who_hangs_up_keeps_the_place_until_the_work_is_done() {
     waiter.abort();
     assert!(waiter.await.unwrap_err().is_cancelled());
     assert_eq!((hasher.0.places.count(), hasher.0.cores.available_permits()), (1, 0), "it is still at work");
-    assert!(matches!(hasher.join(from(1), Purpose::SignIn), Err(Error::Overloaded)), "and takes its origin's place");
+    assert!(matches!(hasher.join(from(1), Purpose::SignIn), Err(Error::Overloaded)), "and takes its place in line");
     finish.send(()).unwrap();
     let _core = hasher.0.cores.acquire().await.unwrap();
     // The core comes last of what the work gives back.
@@ -93,12 +95,13 @@ async fn kind_c_one_origin_and_all_sign_ups_leave_places_to_others() {
     let mut held = Vec::new();
     let mut join = |n, purpose| hasher.join(from(n), purpose).map(|place| held.push(place)).is_ok();
     assert!(join(1, Purpose::SignUp) && join(1, Purpose::SignUp));
-    assert!(!join(1, Purpose::SignUp) && !join(1, Purpose::SignIn), "a quarter for one origin");
+    assert!(!join(1, Purpose::SignUp), "a quarter for one origin's sign-ups");
+    assert!(join(1, Purpose::SignIn) && join(1, Purpose::SignIn), "and one for its sign-ins");
+    assert!(!join(1, Purpose::SignIn));
     assert!(join(2, Purpose::SignUp) && join(2, Purpose::SignUp));
     assert!(!join(3, Purpose::SignUp), "a half for sign-ups");
     assert!(join(3, Purpose::SignIn) && join(3, Purpose::SignIn));
-    assert!(join(4, Purpose::SignIn) && join(4, Purpose::SignIn));
-    assert!(!join(5, Purpose::SignIn), "all are taken");
+    assert!(!join(4, Purpose::SignIn), "all are taken");
     drop(held);
     assert_eq!(hasher.0.places.count(), 0);
 }
