@@ -12,6 +12,8 @@ const KEY_PERIOD: Span = Span::from_days(30);
 const KEY_LEAD: Span = Span::HOUR;
 /// Hashes at work or waiting for a core: some seconds' worth.
 const WAITING_HASHES: usize = 512;
+/// How long a branch lives that its client has left behind and nobody uses: longer than any tab that is open needs.
+const LEFT_BRANCH: Span = Span::DAY;
 /// How far the clocks of two machines may be apart.
 const CLOCK_SKEW: Span = Span::MINUTE;
 
@@ -47,7 +49,12 @@ impl Config {
             access_ttl: tokens.access_ttl.into(),
             service_ttl: tokens.service_ttl.into(),
             verification_ttl: tokens.verification_ttl.into(),
-            refresh: RefreshPolicy { lifetime: tokens.refresh_ttl.into(), grace: tokens.refresh_grace.into() },
+            refresh: RefreshPolicy {
+                lifetime: tokens.refresh_ttl.into(),
+                left_lifetime: LEFT_BRANCH,
+                greatest_age: tokens.session_age.into(),
+                grace: tokens.refresh_grace.into(),
+            },
             keys: KeyPolicy {
                 period: KEY_PERIOD,
                 lead: KEY_LEAD,

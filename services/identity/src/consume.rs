@@ -1,5 +1,5 @@
-//! What organization's events do here: memberships and policies are remembered, and whoever creates an organization is
-//! moved into it.
+//! What organization's events do here: memberships and policies are remembered, and the branch
+//! that creates an organization is moved into it.
 
 use bursar_db::{DbError, Tx};
 use bursar_events::{Consumer, Unapplied};
@@ -53,5 +53,9 @@ async fn enter(tx: &mut Tx, created: &OrganizationCreated) -> Result<(), Unappli
     let organization: OrganizationId = created.organization_id.parse().map_err(Unapplied::unreadable)?;
     let owner: UserId = created.owner_user_id.parse().map_err(Unapplied::unreadable)?;
     let session: SessionId = created.created_by_session_id.parse().map_err(Unapplied::unreadable)?;
-    Ok(news::organization_created(tx, organization, owner, session).await?)
+    let branch = match created.created_by_branch.as_str() {
+        "" => None,
+        text => Some(text.parse().map_err(Unapplied::unreadable)?),
+    };
+    Ok(news::organization_created(tx, organization, owner, session, branch).await?)
 }

@@ -1,4 +1,5 @@
-//! What identity does later, and again and again: mail, the rotation of the signing keys, and deleting what is old.
+//! What identity does later, and again and again: mail, the rotation of the signing keys, ending accounts
+//! whose address nobody has proven, and deleting what is old.
 
 use bursar_db::idempotency;
 use bursar_events::retention;
@@ -50,6 +51,14 @@ pub(crate) fn runner(identity: &Identity, courier: Courier, env: &Env) -> Runner
         let identity = pruner.clone();
         async move {
             let more = identity.prune().await?;
+            Ok(if more { Next::Again } else { Next::Finished })
+        }
+    });
+    let ender = identity.clone();
+    runner.every("identity.unproven", PRUNE_EVERY, move || {
+        let identity = ender.clone();
+        async move {
+            let more = identity.end_unproven().await?;
             Ok(if more { Next::Again } else { Next::Finished })
         }
     });

@@ -22,6 +22,8 @@ pub mod usecase;
 pub use config::Config;
 pub use error::Error;
 
+use std::sync::Arc;
+
 use anyhow::Context as _;
 use bursar_db::Db;
 use bursar_events::{Feed, Following, Outbox};
@@ -77,6 +79,8 @@ pub async fn start_with(settings: &Settings, config: Config, peers: Peers, env: 
         jobs: Jobs::new(db.clone(), sealer, env.entropy.clone(), env.clock.clone()),
         mutations: Mutations::new(db.clone(), env.clock.clone(), env.entropy.clone(), outbox.clone()).telling(),
         hasher,
+        turns: Arc::default(),
+        outbox: outbox.clone(),
         signer: signer.clone(),
         organization: peers.to(Service::Organization).with_tokens(tokens),
     });

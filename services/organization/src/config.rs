@@ -17,7 +17,7 @@ pub struct Config {
     pub invitation_ttl: Span,
     /// The deployment's policies: what holds for whoever has set no others.
     pub policies: Policy,
-    /// How many invitations one organization may have and send.
+    /// How many invitations there may be.
     pub caps: Caps,
 }
 
@@ -30,7 +30,13 @@ impl Config {
             product: settings.mail.product.clone(),
             invitation_ttl: settings.invitations.ttl.into(),
             policies: settings.policies,
-            caps: Caps { pending: settings.invitations.max_pending, per_day: settings.invitations.max_per_day },
+            caps: Caps {
+                pending: settings.invitations.max_pending,
+                per_day: settings.invitations.max_per_day,
+                per_day_at_first: settings.invitations.max_per_day_at_first,
+                by_sender_per_day: settings.invitations.max_per_day_by_sender,
+                to_address_per_day: settings.invitations.max_per_day_to_address,
+            },
         }
     }
 }

@@ -8,6 +8,7 @@ use bursar_mail::Courier;
 use bursar_runtime::Env;
 
 use crate::Error;
+use crate::store::mail_counts;
 use crate::usecase::Organization;
 use crate::usecase::departures::{DEPARTURE, Departure};
 
@@ -26,6 +27,7 @@ pub(crate) fn runner(organization: &Organization, courier: Courier, env: &Env) -
     courier.hire(&mut runner);
     runner.on(DEPARTURE, Terms::DEFAULT, Usher(organization.clone()));
     runner.tidy("requests.forget", |db, now| async move { idempotency::prune(&db, now).await });
+    runner.tidy("mail_counts.forget", |db, now| async move { mail_counts::forget(&db, now).await });
     runner.tidy("outbox.forget", |db, now| async move { retention::forget(&db, now).await });
     runner
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bursar_id::MailId;
@@ -10,6 +11,7 @@ use bursar_jobs::Failure;
 use bursar_time::Timestamp;
 use lettre::message::Mailbox;
 use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
+use tokio::sync::Semaphore;
 
 use crate::letter::{Encoding, compose};
 use crate::{Mail, MailError};
@@ -20,16 +22,25 @@ const SMTP_TIMEOUT: Duration = Duration::from_secs(20);
 /// Where mail goes.
 #[derive(Clone)]
 pub enum Transport {
-    /// Into `.eml` files in this directory.
-    Directory(PathBuf),
+    /// Into `.eml` files.
+    Directory(Directory),
     /// To an SMTP server.
     Smtp(AsyncSmtpTransport<Tokio1Executor>),
+}
+
+/// A directory of `.eml` files.
+#[derive(Clone)]
+pub struct Directory {
+    path: PathBuf,
+    /// One file is written at a time. The permit is held by the writing, not by who waits for it: a disk that hangs gets
+    /// no second writer when the first one's job has run out of time.
+    writing: Arc<Semaphore>,
 }
 
 impl fmt::Debug for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Directory(path) => write!(f, "Directory({})", path.display()),
+            Self::Directory(directory) => write!(f, "Directory({})", directory.path.display()),
             Self::Smtp(_) => f.write_str("Smtp"),
         }
     }
@@ -38,7 +49,7 @@ impl fmt::Debug for Transport {
 impl Transport {
     /// Files `mail/<time>-<id>.eml` below the data directory; the directory is made when the first mail is written.
     pub fn directory(data_dir: &Path) -> Self {
-        Self::Directory(data_dir.join("mail"))
+        Self::Directory(Directory { path: data_dir.join("mail"), writing: Arc::new(Semaphore::new(1)) })
     }
 
     /// An SMTP server: `smtps://user:password@host:465`, `smtp://host:587?tls=required`, or without encryption
@@ -66,19 +77,27 @@ impl Transport {
             compose(id, queued_at, from, mail, encoding).map_err(|error| Failure::Never(error.to_string()))?;
         match self {
             Self::Directory(directory) => {
-                let directory = directory.clone();
                 let name = file_name(id, queued_at);
-                let text = message.formatted();
-                tokio::task::spawn_blocking(move || write_file(&directory, &name, &text))
-                    .await
-                    .map_err(|error| Failure::Later(error.to_string()))?
-                    .map_err(|error| Failure::Later(error.to_string()))
+                directory.write(name, message.formatted()).await
             }
             Self::Smtp(server) => match server.send(message).await {
                 Ok(_) => Ok(()),
                 Err(error) => Err(judge(&error)),
             },
         }
+    }
+}
+
+impl Directory {
+    async fn write(&self, name: String, text: Vec<u8>) -> Result<(), Failure> {
+        let later = |error: &dyn fmt::Display| Failure::Later(error.to_string());
+        let writing = Arc::clone(&self.writing).acquire_owned().await.map_err(|error| later(&error))?;
+        let path = self.path.clone();
+        let written = tokio::task::spawn_blocking(move || {
+            let _writing = writing;
+            write_file(&path, &name, &text)
+        });
+        written.await.map_err(|error| later(&error))?.map_err(|error| later(&error))
     }
 }
 
@@ -136,6 +155,28 @@ mod tests {
             assert!(!error.to_string().contains("geheim"), "{error}");
         }
         Transport::smtp("smtps://user:geheim@mail.example:465").expect("a good one");
+    }
+
+    #[tokio::test]
+    async fn kind_c_a_disk_that_hangs_has_one_writer_however_often_it_is_tried() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let Transport::Directory(mails) = Transport::directory(directory.path()) else { panic!("a directory") };
+        let path = directory.path().join("mail");
+        std::fs::create_dir(&path).expect("made");
+        // A pipe that nobody reads: opening it for writing hangs.
+        let pipe = path.join(".x.eml.tmp");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo");
+        assert!(made.success());
+        let given_up = mails.write("x.eml".to_owned(), b"x".to_vec());
+        assert!(tokio::time::timeout(Duration::from_millis(50), given_up).await.is_err());
+        assert_eq!(mails.writing.available_permits(), 0, "the writing goes on and holds its permit");
+        let again = mails.write("y.eml".to_owned(), b"y".to_vec());
+        assert!(tokio::time::timeout(Duration::from_millis(50), again).await.is_err());
+        assert!(!path.join("y.eml").exists(), "no second writer");
+        // The disk comes back, and so does everything else.
+        let reading = tokio::task::spawn_blocking(move || std::fs::read(pipe).expect("read"));
+        let _all = mails.writing.acquire().await.expect("given back");
+        assert_eq!(reading.await.expect("read"), b"x");
     }
 
     #[test]

@@ -41,7 +41,7 @@ impl TokenCache {
         Sha256::digest(token.as_bytes()).into()
     }
 
-    /// What the token proved when it was verified; the caller compares the expiry.
+    /// What the token proved when it was verified; the caller compares the times.
     pub(crate) fn get(&self, digest: &Digest) -> Option<Verified> {
         self.shard(digest, |shard| shard.tokens.get(digest).cloned())
     }
@@ -85,7 +85,7 @@ mod tests {
     fn it_never_grows_beyond_its_capacity_and_keeps_the_latest() {
         let cache = TokenCache::new(160);
         let expires_at = Timestamp::from_micros(1).expect("a time");
-        let verified = Verified { caller: Caller::Anonymous, expires_at };
+        let verified = Verified { caller: Caller::Anonymous, not_before: None, expires_at };
         for n in 0..5_000 {
             let digest = TokenCache::digest(&n.to_string());
             cache.insert(digest, &verified);

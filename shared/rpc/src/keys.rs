@@ -90,7 +90,11 @@ impl KeySet {
         Self(Source::Remote(Arc::new(Remote {
             identity,
             known: RwLock::default(),
-            fetching: Mutex::new(Fetching { failed_at: None, rationed_at: Instant::now(), ration: UNKNOWN_BURST }),
+            fetching: Arc::new(Mutex::new(Fetching {
+                failed_at: None,
+                rationed_at: Instant::now(),
+                ration: UNKNOWN_BURST,
+            })),
         })))
     }
 
@@ -108,7 +112,7 @@ struct Remote {
     identity: Transport,
     known: RwLock<Known>,
     /// Held by whoever fetches.
-    fetching: Mutex<Fetching>,
+    fetching: Arc<Mutex<Fetching>>,
 }
 
 #[derive(Clone, Default)]
@@ -173,24 +177,24 @@ impl Remote {
     }
 
     async fn find_new(this: &Arc<Self>, kid: &str) -> Result<Option<Arc<DecodingKey>>, Problem> {
+        // Whoever gives up stops waiting here.
+        let mut fetching = Arc::clone(&this.fetching).lock_owned().await;
+        let known = this.known();
+        if let Some(key) = known.keys.find(kid) {
+            return Ok(Some(key));
+        }
+        let now = Instant::now();
+        if fetching.failed_lately(now) {
+            return Err(unavailable());
+        }
+        if known.fetched_at.is_some() && !fetching.allows(now) {
+            return Ok(None);
+        }
         let this = Arc::clone(this);
         let kid = kid.to_owned();
-        // A task of its own: if this call is given up, those that wait for the same keys still get them.
-        let task = tokio::spawn(async move {
-            let mut fetching = this.fetching.lock().await;
-            let known = this.known();
-            if let Some(key) = known.keys.find(&kid) {
-                return Ok(Some(key));
-            }
-            let now = Instant::now();
-            if fetching.failed_lately(now) {
-                return Err(unavailable());
-            }
-            if known.fetched_at.is_some() && !fetching.allows(now) {
-                return Ok(None);
-            }
-            this.fetch(&mut fetching).await.map(|keys| keys.find(&kid))
-        });
+        // A task of its own, which holds the turn: if this call is given up, those that wait for the same keys still get them,
+        // and there is one such task at most.
+        let task = tokio::spawn(async move { this.fetch(&mut fetching).await.map(|keys| keys.find(&kid)) });
         task.await.unwrap_or_else(|error| Err(Problem::internal(&error)))
     }
 

@@ -15,14 +15,14 @@ use tokio::sync::Mutex;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
 
-use crate::problem::reason;
+use crate::problem::{reason, reason_of};
 use crate::transport::{CallContext, bearer};
 use crate::{Problem, Transport, convert};
 
 /// A token is replaced when it has no longer than this to live.
 const EXPIRES_SOON: Span = Span::from_secs(30);
-/// A token that is refused within this time is not replaced: the next one would be refused as well.
-const NEW_FOR: Span = Span::from_secs(5);
+/// A token is got at most once in this time after one was refused: the next one may be refused as well.
+const REFUSED_PAUSE: Span = Span::from_secs(1);
 /// How long getting a token may take.
 const ISSUE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -35,6 +35,8 @@ struct Inner {
     source: Source,
     clock: Clock,
     current: RwLock<Option<Token>>,
+    /// When the last token was got, if it was refused.
+    refused: RwLock<Option<Timestamp>>,
     /// Held by whoever gets a new one.
     getting: Mutex<()>,
 }
@@ -69,7 +71,13 @@ impl ServiceTokens {
     }
 
     fn from(source: Source, clock: Clock) -> Self {
-        Self(Arc::new(Inner { source, clock, current: RwLock::default(), getting: Mutex::default() }))
+        Self(Arc::new(Inner {
+            source,
+            clock,
+            current: RwLock::default(),
+            refused: RwLock::default(),
+            getting: Mutex::default(),
+        }))
     }
 
     /// The `authorization` header's value, from the cache if it has long enough to live.
@@ -82,6 +90,7 @@ impl ServiceTokens {
         if let Some(bearer) = self.0.cached() {
             return Ok(bearer);
         }
+        self.0.pause_after_refusal()?;
         let (token, expires_at) = self.0.get().await?;
         let bearer = bearer(&token)?;
         *self.0.current.write().unwrap_or_else(PoisonError::into_inner) =
@@ -89,18 +98,29 @@ impl ServiceTokens {
         Ok(bearer)
     }
 
-    /// A peer refused this token: the next call gets a new one, unless it is new already. So a token that was signed
-    /// with a key that is gone does not fail every call for the rest of its life, and a peer that refuses everything
-    /// does not cost a token a call.
+    /// A peer refused this token: it is not used again, and the next call gets a new one. So a token that was signed with a
+    /// key that is gone does not fail every call for the rest of its life; and so that a peer that refuses everything does
+    /// not cost a token a call, calls are told to come again while a token that is as new was refused.
     pub(crate) fn refused(&self, bearer: &HeaderValue) {
         let mut current = self.0.current.write().unwrap_or_else(PoisonError::into_inner);
-        let now = self.0.clock.now();
-        let is_old = |token: &Token| token.got_at.saturating_add(NEW_FOR) <= now;
-        current.take_if(|token| token.bearer == *bearer && is_old(token));
+        if let Some(token) = current.take_if(|token| token.bearer == *bearer) {
+            *self.0.refused.write().unwrap_or_else(PoisonError::into_inner) = Some(token.got_at);
+        }
     }
 }
 
 impl Inner {
+    /// An error while the last token was refused and is too new to be replaced.
+    fn pause_after_refusal(&self) -> Result<(), Status> {
+        let refused = *self.refused.read().unwrap_or_else(PoisonError::into_inner);
+        let is_new = |got_at: Timestamp| self.clock.now() < got_at.saturating_add(REFUSED_PAUSE);
+        if !refused.is_some_and(is_new) {
+            return Ok(());
+        }
+        let sentence = "a service that this one needs does not let it in at the moment; try again";
+        Err(Problem::unavailable(reason::PEER_UNAVAILABLE, sentence).with_retry_after(REFUSED_PAUSE.to_std()).into())
+    }
+
     fn cached(&self) -> Option<HeaderValue> {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
         let token = current.as_ref()?;
@@ -191,9 +211,7 @@ where
         };
         let pause = match status.code() {
             Code::Unavailable => pause(entropy, attempt, &status),
-            Code::Unauthenticated
-                if attempt == 1 && reason_of(&status).as_deref() == Some(reason::TOKEN_EXPIRED) =>
-            {
+            Code::Unauthenticated if attempt == 1 && reason_of(&status).as_deref() == Some(reason::TOKEN_EXPIRED) => {
                 Duration::ZERO
             }
             _ => return Err(status),

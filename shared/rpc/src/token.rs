@@ -6,6 +6,8 @@
 
 use std::sync::LazyLock;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bursar_id::{OwnerId, Role, ServiceAccountId, SessionId, UserId};
 use bursar_proto::access::v1::Permission;
 use bursar_time::{Span, Timestamp};
@@ -133,6 +135,8 @@ pub fn sign<C: Serialize>(key: &EncodingKey, kid: &str, claims: &C) -> Result<St
 pub struct Verified {
     /// A user or a service without anybody behind it, at permission `Unspecified`.
     pub caller: Caller,
+    /// When the token begins to prove it, if it says so.
+    pub not_before: Option<Timestamp>,
     /// When the token stops proving it.
     pub expires_at: Timestamp,
 }
@@ -165,6 +169,9 @@ impl Verifier {
         if now >= verified.expires_at {
             return Err(Problem::unauthenticated(reason::TOKEN_EXPIRED, "the token has expired; get a new one"));
         }
+        if verified.not_before.is_some_and(|begin| now < begin) {
+            return Err(invalid("not valid yet"));
+        }
         Ok(verified.caller)
     }
 }
@@ -178,6 +185,26 @@ static VALIDATION: LazyLock<Validation> = LazyLock::new(|| {
     validation
 });
 
+/// What a token's header says that nobody else looks at.
+#[derive(Deserialize)]
+struct Head {
+    typ: Option<String>,
+    crit: Option<serde_json::Value>,
+}
+
+impl Head {
+    fn of(token: &str) -> Option<Self> {
+        let (head, _) = token.split_once('.')?;
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(head).ok()?).ok()
+    }
+
+    /// Whether it is a JWT that demands nothing: the same key may sign other things that are no proof of anybody, and what
+    /// `crit` names must be understood or the token refused (RFC 7515, 4.1.11). Nothing that it could name is known here.
+    fn is_plain(&self) -> bool {
+        self.crit.is_none() && self.typ.as_deref().is_none_or(|typ| typ.eq_ignore_ascii_case("JWT"))
+    }
+}
+
 /// Every claim that any token may have; which ones must be there depends on the subject.
 #[derive(Deserialize)]
 struct Claims {
@@ -185,6 +212,7 @@ struct Claims {
     iss: String,
     aud: String,
     exp: i64,
+    nbf: Option<i64>,
     sid: Option<SessionId>,
     ctx: Option<OwnerId>,
     role: Option<Role>,
@@ -204,12 +232,15 @@ struct Claims {
     srole: Option<String>,
 }
 
-/// Checks the signature and every claim but the expiry.
+/// Checks the signature and every claim but the times.
 async fn verify(token: &str, keys: &KeySet) -> Result<Verified, Problem> {
     if token.len() > MAX_BYTES {
         return Err(invalid("too long"));
     }
     let header = jsonwebtoken::decode_header(token).map_err(|_| invalid("no JWT"))?;
+    if !Head::of(token).is_some_and(|head| head.is_plain()) {
+        return Err(invalid("of another type, or with demands that nobody here knows"));
+    }
     if header.alg != Algorithm::EdDSA {
         return Err(invalid("signed with another algorithm"));
     }
@@ -226,6 +257,7 @@ fn caller_of(claims: Claims) -> Option<Verified> {
         return None;
     }
     let expires_at = Timestamp::from_unix_secs(claims.exp).ok()?;
+    let not_before = claims.nbf.map(Timestamp::from_unix_secs).transpose().ok()?;
     let permission = Permission::Unspecified;
     let caller = if let Ok(user) = claims.sub.parse::<UserId>() {
         let context = claims.ctx?;
@@ -261,7 +293,7 @@ fn caller_of(claims: Claims) -> Option<Verified> {
             permission,
         })
     };
-    Some(Verified { caller, expires_at })
+    Some(Verified { caller, not_before, expires_at })
 }
 
 /// One answer for every sort of bad token; which sort it was is only for the log.

@@ -97,6 +97,61 @@ fn forged(ours: &Issuer) -> Vec<(&'static str, String)> {
     ]
 }
 
+/// Tokens with a right signature that say themselves that they are no proof, or none yet.
+fn kind_q_read_too_kindly(ours: &Issuer) -> Vec<(&'static str, String)> {
+    let under = |typ: Option<&str>, crit: Option<&str>| {
+        let mut header = serde_json::json!({"alg": "EdDSA", "kid": "k1"});
+        if let Some(typ) = typ {
+            header["typ"] = typ.into();
+        }
+        if let Some(crit) = crit {
+            header["crit"] = serde_json::json!([crit]);
+            header[crit] = true.into();
+        }
+        ours.sign_under(&header, &user_claims())
+    };
+    let from = |nbf: serde_json::Value| {
+        let mut claims = serde_json::to_value(user_claims()).expect("claims");
+        claims["nbf"] = nbf;
+        ours.sign(&claims)
+    };
+    let now = start().as_unix_secs();
+    vec![
+        ("a demand that nobody knows", under(Some("JWT"), Some("exp-by-moon"))),
+        ("a demand without a type", under(None, Some("b64"))),
+        ("a type of something else", under(Some("checkpoint+jwt"), None)),
+        ("an empty type", under(Some(""), None)),
+        ("not yet", from((now + 1).into())),
+        ("not for a hundred years", from((now + 3_155_760_000).into())),
+        ("from no time at all", from("tomorrow".into())),
+    ]
+}
+
+#[tokio::test]
+async fn kind_q_what_is_plain_is_believed_from_its_instant_on() {
+    let ours = Issuer::ours();
+    let clock = Clock::test(start());
+    let mut deps = common::deps(ours.keys(), Limits::default());
+    deps.clock = clock.clone();
+    let transport = Transport::routes(stack(Probe::who().bare(), deps));
+    let mut claims = serde_json::to_value(user_claims()).expect("claims");
+    claims["nbf"] = (start().as_unix_secs() + 60).into();
+    let early = vec![bearer(&ours.sign(&claims))];
+    // Refused twice: the second time it is remembered.
+    for _ in 0..2 {
+        assert_eq!(refusal(as_user(&transport, &early).await).1, "TOKEN_INVALID");
+    }
+    clock.advance(Span::from_secs(60)).expect("forward");
+    as_user(&transport, &early).await.expect("its time has come");
+    for header in [
+        serde_json::json!({"alg": "EdDSA", "kid": "k1"}),
+        serde_json::json!({"alg": "EdDSA", "kid": "k1", "typ": "jwt"}),
+    ] {
+        let plain = vec![bearer(&ours.sign_under(&header, &user_claims()))];
+        as_user(&transport, &plain).await.expect("a plain token");
+    }
+}
+
 /// Tokens that were good until `exp`.
 fn expired(ours: &Issuer) -> Vec<(&'static str, String)> {
     let until = |exp| {
@@ -110,7 +165,8 @@ fn expired(ours: &Issuer) -> Vec<(&'static str, String)> {
 /// Bad credentials, and the reason that each is given.
 fn bad_credentials(ours: &Issuer) -> Vec<(&'static str, Headers, &'static str)> {
     let token = |(case, token): (_, String)| (case, vec![bearer(&token)]);
-    let invalid = garbled(&ours.user()).into_iter().chain(forged(ours).into_iter().map(token));
+    let forged = forged(ours).into_iter().chain(kind_q_read_too_kindly(ours)).map(token);
+    let invalid = garbled(&ours.user()).into_iter().chain(forged);
     let invalid = invalid.map(|(case, headers)| (case, headers, "TOKEN_INVALID"));
     let expired = expired(ours).into_iter().map(token);
     let expired = expired.map(|(case, headers)| (case, headers, "TOKEN_EXPIRED"));

@@ -162,7 +162,7 @@ async fn a_services_token_is_used_again_until_it_is_about_to_expire() {
 }
 
 #[tokio::test]
-async fn a_refused_token_is_replaced_unless_it_is_new() {
+async fn kind_q_a_refused_token_is_not_used_again() {
     let clock = Clock::test(start());
     // Signed with keys that the peer does not know.
     let (tokens, signed) = tokens(Issuer::new("elsewhere", 9), clock.clone());
@@ -171,17 +171,37 @@ async fn a_refused_token_is_replaced_unless_it_is_new() {
     deps.clock = clock.clone();
     let transport = Transport::routes(stack(probe.bare(), deps)).with_tokens(tokens);
     let mut client = EventServiceClient::new(transport);
-    let mut refused = async || {
-        let status = client.watch(WatchRequest::default()).await.expect_err("refused");
-        assert_eq!(status.code(), Code::Unauthenticated);
-    };
-    refused().await;
-    refused().await;
-    assert_eq!(signed.load(Ordering::SeqCst), 1, "a new token is kept, whatever the peer says");
-    clock.advance(Span::from_secs(6)).expect("forward");
-    refused().await;
-    refused().await;
+    let mut call = async || client.watch(WatchRequest::default()).await.expect_err("refused").code();
+    assert_eq!(call().await, Code::Unauthenticated);
+    // Neither is the next one got at once: a peer that refuses everything does not cost a token a call.
+    for _ in 0..3 {
+        assert_eq!(call().await, Code::Unavailable);
+    }
+    assert_eq!(signed.load(Ordering::SeqCst), 1);
+    clock.advance(Span::from_secs(1)).expect("forward");
+    assert_eq!(call().await, Code::Unauthenticated);
+    assert_eq!(call().await, Code::Unavailable);
     assert_eq!(signed.load(Ordering::SeqCst), 2, "the refused one was replaced, once");
+}
+
+#[tokio::test]
+async fn kind_q_a_users_bad_token_does_not_use_up_the_services_own() {
+    let clock = Clock::test(start());
+    let (tokens, signed) = tokens(Issuer::ours(), clock.clone());
+    let (probe, mut callers) = reporting();
+    let mut deps = deps(Issuer::ours().keys(), Limits::default());
+    deps.clock = clock.clone();
+    let transport = Transport::routes(stack(probe.bare(), deps)).with_tokens(tokens);
+    let mut client = EventServiceClient::new(transport);
+    for _ in 0..3 {
+        clock.advance(Span::from_secs(2)).expect("forward");
+        let handed_on = with(WatchRequest::default(), &[common::for_user("garbage")]);
+        let status = client.watch(handed_on).await.expect_err("refused");
+        assert_eq!(reason_of(&status).as_deref(), Some("TOKEN_INVALID"));
+        client.watch(WatchRequest::default()).await.expect("the service's own is as good as before");
+        callers.recv().await.expect("a caller").service().expect("a service");
+    }
+    assert_eq!(signed.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]

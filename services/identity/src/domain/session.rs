@@ -1,6 +1,6 @@
 //! Sessions and their refresh tokens: when one is good, when its reuse is forgiven, when it is theft.
 //!
-//! A session holds branches; a branch is one chain of rotations. Using a token hands the branch to a
+//! A session holds branches, each with a context of its own; a branch is one chain of rotations. Using a token hands the branch to a
 //! successor and retires every other live token of the branch. A retired token stays good for a short
 //! grace, because two tabs or a retried call may hold it honestly; after that its use means that two
 //! parties hold it, and the session ends.
@@ -12,9 +12,29 @@ use bursar_time::{Span, Timestamp};
 pub struct RefreshPolicy {
     /// How long a refresh token may lie unused.
     pub lifetime: Span,
+    /// The same, in a branch whose client has moved on to another one.
+    pub left_lifetime: Span,
+    /// How old a session becomes, however much it is used.
+    pub greatest_age: Span,
     /// How long a rotated token is still answered with a successor.
     pub grace: Span,
 }
+
+impl RefreshPolicy {
+    /// When a session that began then ends by itself, if nobody uses it from now on.
+    pub fn session_end(&self, began: Timestamp, now: Timestamp) -> Timestamp {
+        now.saturating_add(self.lifetime).min(began.saturating_add(self.greatest_age))
+    }
+
+    /// When a refresh token of such a session stops being good; `left`: its branch's client has moved on.
+    pub fn token_end(&self, began: Timestamp, left: bool, now: Timestamp) -> Timestamp {
+        let lifetime = if left { self.lifetime.min(self.left_lifetime) } else { self.lifetime };
+        now.saturating_add(lifetime).min(self.session_end(began, now))
+    }
+}
+
+/// Branches that a session may have; beginning one more ends the one that is longest unused.
+pub const MOST_BRANCHES: i64 = 32;
 
 /// A refresh token and its session, as the store knows them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +106,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const POLICY: RefreshPolicy = RefreshPolicy { lifetime: Span::from_days(30), grace: Span::from_secs(10) };
+    const POLICY: RefreshPolicy = RefreshPolicy {
+        lifetime: Span::from_days(30),
+        left_lifetime: Span::DAY,
+        greatest_age: Span::from_days(90),
+        grace: Span::from_secs(10),
+    };
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_unix_secs(seconds).expect("a time")
@@ -120,6 +145,18 @@ mod tests {
         }
         let over = RefreshState { session_expires_at: at(500), ..state(None, None) };
         assert_eq!(decide_refresh(&over, &POLICY, at(500)), Refuse, "the session is over");
+    }
+
+    #[test]
+    fn kind_i_a_session_has_a_greatest_age_and_a_branch_that_was_left_ends_unused() {
+        let day = |n: i64| at(n * 86_400);
+        assert_eq!(POLICY.session_end(day(0), day(10)), day(40));
+        assert_eq!(POLICY.session_end(day(0), day(70)), day(90));
+        assert_eq!(POLICY.token_end(day(0), false, day(10)), day(40));
+        assert_eq!(POLICY.token_end(day(0), true, day(10)), day(11));
+        assert_eq!(POLICY.token_end(day(0), false, day(89)), day(90));
+        let short = RefreshPolicy { lifetime: Span::HOUR, ..POLICY };
+        assert_eq!(short.token_end(day(0), true, day(10)), at(10 * 86_400 + 3_600), "never longer than others");
     }
 
     proptest! {

@@ -21,13 +21,20 @@ pub enum Verdict {
 }
 
 impl Throttle {
-    /// Wrong passwords for one account: ten at once, then one a minute.
-    pub const ACCOUNT: Self = Self { capacity: 10, leak: Span::from_secs(60) };
-    /// Wrong passwords from one network address: a hundred at once, then one in three seconds, so that an
-    /// office behind one address is not locked out by one colleague.
-    pub const ADDRESS: Self = Self { capacity: 100, leak: Span::from_secs(3) };
-    /// Mails to one address that a stranger can cause: five at once, then one in ten minutes.
+    /// Wrong passwords for one account from one place: ten at once, then one a minute.
+    pub const GUESS: Self = Self { capacity: 10, leak: Span::from_secs(60) };
+    /// Wrong passwords for one account from all places where it never succeeded: it takes many at work together to fill it,
+    /// and then it is closed to newcomers only.
+    pub const ACCOUNT: Self = Self { capacity: 100, leak: Span::from_secs(10) };
+    /// Wrong passwords, or secrets, from one place: a hundred at once, then one in three seconds, so that an office behind
+    /// one address is not locked out by one colleague.
+    pub const PLACE: Self = Self { capacity: 100, leak: Span::from_secs(3) };
+    /// Sign-ups from one place: a class that begins together, then one in ten seconds.
+    pub const SIGN_UPS: Self = Self { capacity: 200, leak: Span::from_secs(10) };
+    /// Mails to one address that somebody at one place can cause: five at once, then one in ten minutes.
     pub const MAIL: Self = Self { capacity: 5, leak: Span::from_mins(10) };
+    /// Mails to one address that strangers everywhere can cause: it takes ten places to fill it.
+    pub const MAILS: Self = Self { capacity: 50, leak: Span::from_mins(1) };
 
     /// Asks for one more attempt of a bucket that is empty at `drained_at` (`None`: never used).
     pub fn admit(&self, drained_at: Option<Timestamp>, now: Timestamp) -> Verdict {
@@ -52,12 +59,12 @@ mod tests {
         let now = at(1_000);
         let mut drained = None;
         for attempt in 1..=10 {
-            let Verdict::Admit(at) = Throttle::ACCOUNT.admit(drained, now) else { panic!("attempt {attempt} refused") };
+            let Verdict::Admit(at) = Throttle::GUESS.admit(drained, now) else { panic!("attempt {attempt} refused") };
             drained = Some(at);
         }
-        assert_eq!(Throttle::ACCOUNT.admit(drained, now), Verdict::Wait(Span::from_secs(60)));
-        assert_eq!(Throttle::ACCOUNT.admit(drained, at(1_059)), Verdict::Wait(Span::from_secs(1)));
-        assert!(matches!(Throttle::ACCOUNT.admit(drained, at(1_060)), Verdict::Admit(_)));
+        assert_eq!(Throttle::GUESS.admit(drained, now), Verdict::Wait(Span::from_secs(60)));
+        assert_eq!(Throttle::GUESS.admit(drained, at(1_059)), Verdict::Wait(Span::from_secs(1)));
+        assert!(matches!(Throttle::GUESS.admit(drained, at(1_060)), Verdict::Admit(_)));
     }
 
     #[test]
@@ -71,7 +78,7 @@ mod tests {
             let (mut now, mut drained, mut admitted) = (0, None, 0_i64);
             for gap in gaps {
                 now += gap;
-                if let Verdict::Admit(at) = Throttle::ACCOUNT.admit(drained, at(now)) {
+                if let Verdict::Admit(at) = Throttle::GUESS.admit(drained, at(now)) {
                     drained = Some(at);
                     admitted += 1;
                 }

@@ -7,7 +7,6 @@ use bursar_rpc::convert::{to_optional_role, to_timestamp};
 use bursar_rpc::{Stored, Violations};
 use tonic::Request;
 
-use crate::usecase::attempts::Origin;
 use crate::usecase::{ContextView, NewSecret, ServiceAccountRow, SessionRow, Tokens, UserRow};
 
 /// What of a client's `user-agent` is kept, in characters.
@@ -16,11 +15,6 @@ const USER_AGENT_CHARACTERS: usize = 200;
 /// Reads an address that mail can be sent to.
 pub(super) fn email(violations: &mut Violations, text: &str) -> Option<Email> {
     violations.check("email", Email::parse(text))
-}
-
-/// Where a call comes from; one from the same process comes from nowhere.
-pub(super) fn origin<T>(request: &Request<T>) -> Origin {
-    Origin(request.remote_addr().map(|address| address.ip()))
 }
 
 /// What the client calls itself, cut to a bearable length.

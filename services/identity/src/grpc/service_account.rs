@@ -9,7 +9,7 @@ use bursar_proto::identity::v1::{
     ListServiceAccountsResponse, RotateServiceAccountSecretRequest, RotateServiceAccountSecretResponse,
 };
 use bursar_rpc::convert::to_timestamp;
-use bursar_rpc::{Answer, Asked, Call, PageRequest, ServiceRole, Violations};
+use bursar_rpc::{Answer, Asked, Call, Origin, PageRequest, ServiceRole, Violations};
 use bursar_secret::Secret;
 use tonic::{Request, Response, Status};
 
@@ -85,7 +85,7 @@ impl ServiceAccountService for Handlers {
         &self,
         request: Request<IssueServiceTokenRequest>,
     ) -> Result<Response<IssueServiceTokenResponse>, Status> {
-        let origin = convert::origin(&request);
+        let origin = Origin::of(&request);
         let message = request.into_inner();
         let secret = Secret::from(message.client_secret);
         let token = self.0.issue_service_token(&message.client_id, &secret, origin).await?;

@@ -9,19 +9,18 @@ use bursar_proto::identity::v1::{
     ListSessionsRequest, ListSessionsResponse, RefreshRequest, RefreshResponse, RevokeSessionRequest,
     RevokeSessionResponse, SignInRequest, SignInResponse, SignOutRequest, SignOutResponse,
 };
-use bursar_rpc::{Asked, Call, Caller, PageRequest, Violations};
+use bursar_rpc::{Asked, Call, Caller, Origin, PageRequest, Violations};
 use bursar_secret::Secret;
 use tonic::{Request, Response, Status};
 
 use super::{Handlers, convert};
 use crate::usecase::Credentials;
-use crate::usecase::attempts::Origin;
 
 #[tonic::async_trait]
 impl SessionService for Handlers {
     async fn sign_in(&self, request: Request<SignInRequest>) -> Result<Response<SignInResponse>, Status> {
         let call = Call::of(&request)?;
-        let (origin, user_agent) = (convert::origin(&request), convert::user_agent(&request));
+        let (origin, user_agent) = (Origin::of(&request), convert::user_agent(&request));
         let read = |message: &_, violations: &mut _| credentials(message, violations, origin, user_agent);
         let asked = Asked::read(call, "", &request.into_inner(), read);
         let tokens = self.0.sign_in(&asked).await?;

@@ -107,6 +107,7 @@ mod tests {
     use super::*;
     use bursar_db::DbError;
     use bursar_rpc::page::token_invalid;
+    use bursar_rpc::problem::reason_of;
     use bursar_time::Span;
     use tonic::Code;
     use tonic_types::StatusExt as _;

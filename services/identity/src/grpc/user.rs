@@ -10,14 +10,14 @@ use bursar_proto::identity::v1::{
     UpdateMeResponse, VerifyEmailRequest, VerifyEmailResponse,
 };
 use bursar_rpc::convert::UpdateMask;
-use bursar_rpc::{Asked, Call, Caller, Problem, Violations};
+use bursar_rpc::{Asked, Call, Caller, Origin, Problem, Violations};
 use bursar_secret::Secret;
 use tonic::{Request, Response, Status};
 
 use super::{Handlers, convert};
 use crate::domain::display_name::DisplayName;
 use crate::domain::password;
-use crate::usecase::{MeChange, SignUp};
+use crate::usecase::{MeChange, SignUp, VerifyAgain};
 
 /// Users that one call may ask for.
 const MAX_BATCH: usize = 1_000;
@@ -25,7 +25,9 @@ const MAX_BATCH: usize = 1_000;
 #[tonic::async_trait]
 impl UserService for Handlers {
     async fn sign_up(&self, request: Request<SignUpRequest>) -> Result<Response<SignUpResponse>, Status> {
-        let asked = Asked::read(Call::of(&request)?, "", &request.into_inner(), sign_up);
+        let (call, origin) = (Call::of(&request)?, Origin::of(&request));
+        let read = |message: &_, violations: &mut _| sign_up(message, violations, origin);
+        let asked = Asked::read(call, "", &request.into_inner(), read);
         self.0.sign_up(&asked).await?;
         Ok(Response::new(SignUpResponse {}))
     }
@@ -49,10 +51,11 @@ impl UserService for Handlers {
         &self,
         request: Request<RequestEmailVerificationRequest>,
     ) -> Result<Response<RequestEmailVerificationResponse>, Status> {
-        let call = Call::of(&request)?;
-        let email =
-            |message: &RequestEmailVerificationRequest, violations: &mut _| convert::email(violations, &message.email);
-        let asked = Asked::read(call, "", &request.into_inner(), email);
+        let (call, origin) = (Call::of(&request)?, Origin::of(&request));
+        let again = |message: &RequestEmailVerificationRequest, violations: &mut _| {
+            convert::email(violations, &message.email).map(|email| VerifyAgain { email, origin })
+        };
+        let asked = Asked::read(call, "", &request.into_inner(), again);
         self.0.request_email_verification(&asked).await?;
         Ok(Response::new(RequestEmailVerificationResponse {}))
     }
@@ -88,7 +91,7 @@ impl UserService for Handlers {
     }
 }
 
-fn sign_up(message: &SignUpRequest, violations: &mut Violations) -> Option<SignUp> {
+fn sign_up(message: &SignUpRequest, violations: &mut Violations, origin: Origin) -> Option<SignUp> {
     let password = Secret::from(message.password.clone());
     let email = convert::email(violations, &message.email);
     violations.check("password", password::check(password.expose()));
@@ -99,7 +102,7 @@ fn sign_up(message: &SignUpRequest, violations: &mut Violations) -> Option<SignU
         (_, name) => name.to_owned(),
     };
     let display_name = violations.check("display_name", DisplayName::parse(&named));
-    Some(SignUp { email: email?, password, display_name: display_name? })
+    Some(SignUp { email: email?, password, display_name: display_name?, origin })
 }
 
 fn change(message: &UpdateMeRequest, violations: &mut Violations) -> MeChange {

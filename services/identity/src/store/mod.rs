@@ -3,7 +3,9 @@
 //! One text serves both engines unless the function shows a `match`. Locks are taken in one order
 //! everywhere: throttles, then the session, then its tokens.
 
+pub mod branches;
 pub mod keys;
+pub mod places;
 pub mod prune;
 pub mod service_accounts;
 pub mod sessions;

@@ -6,6 +6,9 @@ use bursar_time::{Span, Timestamp};
 /// How long a session that has ended is kept, so that its owner and whoever looks into an incident can see it.
 const KEEP_ENDED: Span = Span::from_days(30);
 
+/// How long a place from where somebody signed in is remembered.
+pub const KEEP_PLACES: Span = Span::from_days(90);
+
 pub(super) const REFRESH_TOKENS: &str = "DELETE FROM refresh_tokens WHERE digest IN \
     (SELECT digest FROM refresh_tokens WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)";
 pub(super) const SESSIONS: &str = "DELETE FROM sessions WHERE id IN \
@@ -16,6 +19,8 @@ pub(super) const VERIFICATIONS: &str = "DELETE FROM email_verifications WHERE di
     (SELECT digest FROM email_verifications WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)";
 pub(super) const THROTTLES: &str = "DELETE FROM throttles WHERE bucket IN \
     (SELECT bucket FROM throttles WHERE drained_at <= $1 ORDER BY drained_at LIMIT $2)";
+pub(super) const PLACES: &str = "DELETE FROM sign_in_places WHERE (user_id, place) IN \
+    (SELECT user_id, place FROM sign_in_places WHERE last_at <= $1 ORDER BY last_at LIMIT $2)";
 
 /// A table with rows that time makes useless.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,12 +35,14 @@ pub enum Perishable {
     Verifications,
     /// Buckets that have drained.
     Throttles,
+    /// Places from where nobody has signed in for long.
+    Places,
 }
 
 impl Perishable {
     /// All of them; tokens before the sessions that would take them along.
-    pub const ALL: [Self; 5] =
-        [Self::RefreshTokens, Self::Sessions, Self::EndedSessions, Self::Verifications, Self::Throttles];
+    pub const ALL: [Self; 6] =
+        [Self::RefreshTokens, Self::Sessions, Self::EndedSessions, Self::Verifications, Self::Throttles, Self::Places];
 
     const fn statement(self) -> &'static str {
         match self {
@@ -44,6 +51,7 @@ impl Perishable {
             Self::EndedSessions => ENDED_SESSIONS,
             Self::Verifications => VERIFICATIONS,
             Self::Throttles => THROTTLES,
+            Self::Places => PLACES,
         }
     }
 }
@@ -52,6 +60,7 @@ impl Perishable {
 pub async fn delete(tx: &mut Tx, what: Perishable, now: Timestamp, limit: i64) -> Result<u64, DbError> {
     let since = match what {
         Perishable::EndedSessions => now.saturating_sub(KEEP_ENDED),
+        Perishable::Places => now.saturating_sub(KEEP_PLACES),
         _ => now,
     };
     Ok(on!(tx, c => sqlx::query(what.statement()).bind(since).bind(limit).execute(c).await?.rows_affected()))

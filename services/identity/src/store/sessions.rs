@@ -1,4 +1,4 @@
-//! Rows of `sessions` and `refresh_tokens`.
+//! Rows of `sessions`.
 
 use bursar_db::{DbError, Tx, on};
 use bursar_id::{OwnerId, SessionId, UserId};
@@ -13,7 +13,7 @@ pub struct SessionRow {
     pub id: SessionId,
     /// Whose session it is.
     pub user_id: UserId,
-    /// Whom its next access token acts for.
+    /// Whom it acted for when it was last used. Each branch has a context of its own.
     pub context: OwnerId,
     /// What the client called itself when its user signed in.
     pub user_agent: String,
@@ -27,23 +27,6 @@ pub struct SessionRow {
     pub ended_at: Option<Timestamp>,
 }
 
-/// One refresh token as stored.
-#[derive(Clone, Debug, sqlx::FromRow)]
-pub struct RefreshTokenRow {
-    /// The session it belongs to.
-    pub session_id: SessionId,
-    /// The chain of rotations it belongs to.
-    pub branch: Vec<u8>,
-    /// When the branch's user proved who it is.
-    pub authenticated_at: Timestamp,
-    /// By which means: the words of the claim `amr`, separated by spaces.
-    pub methods: String,
-    /// Until when it may be used.
-    pub expires_at: Timestamp,
-    /// When a successor took over.
-    pub rotated_at: Option<Timestamp>,
-}
-
 pub(super) const INSERT: &str = "INSERT INTO sessions \
     (id, user_id, context, user_agent, created_at, last_used_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)";
 pub(super) const BY_ID: &str = "SELECT id, user_id, context, user_agent, created_at, last_used_at, expires_at, ended_at \
@@ -53,16 +36,9 @@ pub(super) const BY_ID_LOCKED: &str = "SELECT id, user_id, context, user_agent, 
 pub(super) const LIVE_OF: &str = "SELECT id, user_id, context, user_agent, created_at, last_used_at, expires_at, ended_at \
     FROM sessions WHERE user_id = $1 AND id < $2 AND ended_at IS NULL AND expires_at > $3 ORDER BY id DESC LIMIT $4";
 pub(super) const END: &str = "UPDATE sessions SET ended_at = $2, end_reason = $3 WHERE id = $1 AND ended_at IS NULL";
-pub(super) const SET_CONTEXT: &str =
-    "UPDATE sessions SET context = $3 WHERE id = $1 AND user_id = $2 AND ended_at IS NULL";
-pub(super) const TOUCH: &str = "UPDATE sessions SET last_used_at = $2, expires_at = $3 WHERE id = $1";
-pub(super) const INSERT_TOKEN: &str = "INSERT INTO refresh_tokens \
-    (digest, session_id, branch, authenticated_at, methods, issued_at, expires_at) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7)";
-pub(super) const TOKEN: &str = "SELECT session_id, branch, authenticated_at, methods, expires_at, rotated_at \
-    FROM refresh_tokens WHERE digest = $1";
-pub(super) const RETIRE_BRANCH: &str = "UPDATE refresh_tokens SET rotated_at = $3 \
-    WHERE session_id = $1 AND branch = $2 AND rotated_at IS NULL";
+pub(super) const END_ALL: &str =
+    "UPDATE sessions SET ended_at = $2, end_reason = $3 WHERE user_id = $1 AND ended_at IS NULL";
+pub(super) const TOUCH: &str = "UPDATE sessions SET context = $2, last_used_at = $3, expires_at = $4 WHERE id = $1";
 
 /// Adds a session.
 pub async fn insert(tx: &mut Tx, session: &SessionRow) -> Result<(), DbError> {
@@ -117,56 +93,26 @@ pub async fn end(tx: &mut Tx, id: SessionId, now: Timestamp, reason: EndReason) 
     Ok(done == 1)
 }
 
-/// Sets whom a user's session acts for; `false` when there is no such session (any more).
-pub async fn set_context(tx: &mut Tx, id: SessionId, user: UserId, context: OwnerId) -> Result<bool, DbError> {
-    let done = on!(tx, c => sqlx::query(SET_CONTEXT)
-        .bind(id)
-        .bind(user)
-        .bind(context)
-        .execute(c)
-        .await?
-        .rows_affected());
-    Ok(done == 1)
+/// Ends every session of a user.
+pub async fn end_all(tx: &mut Tx, user: UserId, now: Timestamp, reason: EndReason) -> Result<(), DbError> {
+    on!(tx, c => sqlx::query(END_ALL).bind(user).bind(now).bind(reason.as_str()).execute(c).await?.rows_affected());
+    Ok(())
 }
 
-/// Notes that a session gave a token, which prolongs it.
-pub async fn touch(tx: &mut Tx, id: SessionId, now: Timestamp, expires_at: Timestamp) -> Result<(), DbError> {
+/// Notes that a session gave a token for a context, which prolongs it.
+pub async fn touch(
+    tx: &mut Tx,
+    id: SessionId,
+    context: OwnerId,
+    now: Timestamp,
+    expires_at: Timestamp,
+) -> Result<(), DbError> {
     bursar_db::exactly_one(on!(tx, c => sqlx::query(TOUCH)
         .bind(id)
+        .bind(context)
         .bind(now)
         .bind(expires_at)
         .execute(c)
         .await?
         .rows_affected()))
-}
-
-/// Keeps a new refresh token by its digest.
-pub async fn insert_token(
-    tx: &mut Tx,
-    digest: &[u8],
-    token: &RefreshTokenRow,
-    issued_at: Timestamp,
-) -> Result<(), DbError> {
-    bursar_db::exactly_one(on!(tx, c => sqlx::query(INSERT_TOKEN)
-        .bind(digest)
-        .bind(token.session_id)
-        .bind(&token.branch)
-        .bind(token.authenticated_at)
-        .bind(&token.methods)
-        .bind(issued_at)
-        .bind(token.expires_at)
-        .execute(c)
-        .await?
-        .rows_affected()))
-}
-
-/// The refresh token with this digest.
-pub async fn token(tx: &mut Tx, digest: &[u8]) -> Result<Option<RefreshTokenRow>, DbError> {
-    Ok(on!(tx, c => sqlx::query_as(TOKEN).bind(digest).fetch_optional(c).await?))
-}
-
-/// Retires every live token of a branch.
-pub async fn retire_branch(tx: &mut Tx, session: SessionId, branch: &[u8], now: Timestamp) -> Result<(), DbError> {
-    on!(tx, c => sqlx::query(RETIRE_BRANCH).bind(session).bind(branch).bind(now).execute(c).await?.rows_affected());
-    Ok(())
 }

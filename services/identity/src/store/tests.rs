@@ -8,7 +8,7 @@ use sqlx::{Executor as _, SqlSafeStr as _};
 
 use super::prune::{Perishable, delete};
 use super::users::UserRow;
-use super::{MIGRATIONS, keys, prune, service_accounts, sessions, throttles, users, verifications};
+use super::{MIGRATIONS, branches, keys, places, prune, service_accounts, sessions, throttles, users, verifications};
 use crate::domain::session::EndReason;
 
 /// Every statement, with the engines it is for.
@@ -21,6 +21,9 @@ const STATEMENTS: [(&[Engine], &[&str]); 3] = [
             users::BY_EMAIL,
             users::SET_DISPLAY_NAME,
             users::SET_VERIFIED,
+            users::COUNT_SIGN_UP,
+            users::STRENGTHEN,
+            users::PERISHED,
             users::DELETE,
             users::REMEMBER_DELETED,
             users::NAMED_AFTER,
@@ -32,11 +35,20 @@ const STATEMENTS: [(&[Engine], &[&str]); 3] = [
             sessions::BY_ID,
             sessions::LIVE_OF,
             sessions::END,
-            sessions::SET_CONTEXT,
+            sessions::END_ALL,
             sessions::TOUCH,
-            sessions::INSERT_TOKEN,
-            sessions::TOKEN,
-            sessions::RETIRE_BRANCH,
+            branches::INSERT,
+            branches::TOKEN,
+            branches::CONTEXT,
+            branches::RETIRE,
+            branches::LEAVE,
+            branches::TRIM,
+            branches::ENTER,
+            branches::ENTER_ONLY,
+            places::IS_KNOWN,
+            places::NOTE,
+            places::TRIM,
+            places::FORGET,
             throttles::LOCK,
             throttles::SET,
             throttles::GIVE_BACK,
@@ -53,12 +65,19 @@ const STATEMENTS: [(&[Engine], &[&str]); 3] = [
             prune::ENDED_SESSIONS,
             prune::VERIFICATIONS,
             prune::THROTTLES,
+            prune::PLACES,
         ],
     ),
     (&[Engine::Sqlite], &[users::BY_IDS_SQLITE]),
     (
         &[Engine::Postgres],
-        &[users::BY_IDS_POSTGRES, users::BY_ID_LOCKED, sessions::BY_ID_LOCKED, service_accounts::BY_ID_LOCKED],
+        &[
+            users::BY_IDS_POSTGRES,
+            users::BY_ID_LOCKED,
+            users::PERISHED_LOCKED,
+            sessions::BY_ID_LOCKED,
+            service_accounts::BY_ID_LOCKED,
+        ],
     ),
 ];
 
@@ -78,15 +97,34 @@ fn ada() -> UserRow {
         email_verified_at: None,
         password_hash: "$argon2id$".to_owned(),
         display_name: "Ada".to_owned(),
+        sign_ups: 1,
         version: 1,
         created_at: now(),
         updated_at: now(),
     }
 }
 
-fn token(session_id: SessionId, branch: [u8; 16], expires_at: Timestamp) -> sessions::RefreshTokenRow {
-    let (branch, methods) = (branch.to_vec(), "pwd".to_owned());
-    sessions::RefreshTokenRow { session_id, branch, authenticated_at: now(), methods, expires_at, rotated_at: None }
+fn token(session_id: SessionId, branch: [u8; 16], expires_at: Timestamp) -> branches::RefreshTokenRow {
+    branches::RefreshTokenRow {
+        session_id,
+        branch: branch.to_vec(),
+        authenticated_at: now(),
+        methods: "pwd".to_owned(),
+        context: Some(OwnerId::User(ada().id)),
+        left_at: None,
+        expires_at,
+        rotated_at: None,
+    }
+}
+
+fn verification(expires_at: Timestamp) -> verifications::VerificationRow {
+    verifications::VerificationRow {
+        user_id: ada().id,
+        email_key: ada().email_key,
+        password_hash: Some("$argon2id$other$".to_owned()),
+        display_name: None,
+        expires_at,
+    }
 }
 
 fn session(n: u64, user: UserId) -> sessions::SessionRow {
@@ -143,9 +181,15 @@ bursar_testkit::engines! {
         let mut tx = begin(&db).await;
         let ada = ada().id;
         users::set_display_name(&mut tx, ada, "Countess", later(1)).await.unwrap();
-        assert!(users::set_verified(&mut tx, ada, later(2)).await.unwrap());
-        assert!(!users::set_verified(&mut tx, ada, later(3)).await.unwrap(), "once");
+        users::count_sign_up(&mut tx, ada).await.unwrap();
+        assert!(users::set_verified(&mut tx, ada, Some("$other$"), None, later(2)).await.unwrap());
+        assert!(!users::set_verified(&mut tx, ada, None, Some("Eve"), later(3)).await.unwrap(), "once");
+        users::count_sign_up(&mut tx, ada).await.unwrap();
+        users::strengthen(&mut tx, ada, "$another$", "$strong$").await.unwrap();
         let row = users::by_id_locked(&mut tx, ada).await.unwrap().unwrap();
+        assert_eq!((row.password_hash.as_str(), row.sign_ups), ("$other$", 2));
+        users::strengthen(&mut tx, ada, "$other$", "$strong$").await.unwrap();
+        assert_eq!(users::by_id(&mut tx, ada).await.unwrap().unwrap().password_hash, "$strong$");
         assert_eq!((row.display_name.as_str(), row.email_verified_at, row.version), ("Countess", Some(later(2)), 3));
         assert!(users::set_display_name(&mut tx, id(9), "Nobody", now()).await.is_err());
 
@@ -153,12 +197,12 @@ bursar_testkit::engines! {
         assert_eq!(listed.iter().map(|user| user.id).collect::<Vec<_>>(), [ada]);
 
         sessions::insert(&mut tx, &session(1, ada)).await.unwrap();
-        sessions::insert_token(&mut tx, &[1; 32], &token(id(1), [0; 16], later(9)), now()).await.unwrap();
-        verifications::insert(&mut tx, &[2; 32], ada, "ada@example.com", later(9)).await.unwrap();
+        branches::insert(&mut tx, &[1; 32], &token(id(1), [0; 16], later(9)), now()).await.unwrap();
+        verifications::insert(&mut tx, &[2; 32], &verification(later(9))).await.unwrap();
         assert!(users::delete(&mut tx, ada).await.unwrap());
         assert!(!users::delete(&mut tx, ada).await.unwrap());
         assert!(sessions::by_id(&mut tx, id(1)).await.unwrap().is_none());
-        assert!(sessions::token(&mut tx, &[1; 32]).await.unwrap().is_none());
+        assert!(branches::token(&mut tx, &[1; 32]).await.unwrap().is_none());
         assert!(verifications::take(&mut tx, &[2; 32]).await.unwrap().is_none());
     }
 
@@ -166,7 +210,7 @@ bursar_testkit::engines! {
         let db = db.open(&MIGRATIONS).await;
         let mut tx = begin(&db).await;
         for n in [1, 2] {
-            verifications::insert(&mut tx, &[n; 32], ada().id, "ada@example.com", later(9)).await.unwrap();
+            verifications::insert(&mut tx, &[n; 32], &verification(later(9))).await.unwrap();
         }
         let taken = verifications::take(&mut tx, &[1; 32]).await.unwrap().unwrap();
         assert_eq!((taken.user_id, taken.email_key.as_str(), taken.expires_at), (ada().id, "ada@example.com", later(9)));
@@ -184,7 +228,8 @@ bursar_testkit::engines! {
         }
         assert!(sessions::end(&mut tx, id(2), later(1), EndReason::Revoked).await.unwrap());
         assert!(!sessions::end(&mut tx, id(2), later(2), EndReason::SignedOut).await.unwrap(), "once");
-        sessions::touch(&mut tx, id(3), later(5), later(500)).await.unwrap();
+        let acme = OwnerId::Organization(id(1));
+        sessions::touch(&mut tx, id(3), acme, later(5), later(500)).await.unwrap();
         let ids = |rows: Vec<sessions::SessionRow>| rows.into_iter().map(|row| row.id).collect::<Vec<SessionId>>();
         let all = sessions::live_of(&mut tx, ada, None, now(), 10).await.unwrap();
         assert_eq!(ids(all), [id(4), id(3), id(1)]);
@@ -193,12 +238,63 @@ bursar_testkit::engines! {
         let much_later = sessions::live_of(&mut tx, ada, None, later(100), 10).await.unwrap();
         assert_eq!(ids(much_later), [id(3)], "the others have expired");
 
-        let acme = OwnerId::Organization(id(1));
-        assert!(sessions::set_context(&mut tx, id(1), ada, acme).await.unwrap());
-        assert!(!sessions::set_context(&mut tx, id(1), id(9), acme).await.unwrap(), "somebody else's");
-        assert!(!sessions::set_context(&mut tx, id(2), ada, acme).await.unwrap(), "ended");
-        assert_eq!(sessions::by_id_locked(&mut tx, id(1)).await.unwrap().unwrap().context, acme);
+        assert_eq!(sessions::by_id_locked(&mut tx, id(3)).await.unwrap().unwrap().context, acme);
+        sessions::end_all(&mut tx, ada, later(9), EndReason::Revoked).await.unwrap();
         assert_eq!(sessions::by_id(&mut tx, id(2)).await.unwrap().unwrap().ended_at, Some(later(1)));
+        assert_eq!(sessions::by_id(&mut tx, id(3)).await.unwrap().unwrap().ended_at, Some(later(9)));
+    }
+
+    async fn kind_i_branches_are_entered_left_and_trimmed(db: TestDb) {
+        let db = db.open(&MIGRATIONS).await;
+        let mut tx = begin(&db).await;
+        let (ada, acme) = (ada().id, OwnerId::Organization(id(1)));
+        let home = Some(OwnerId::User(ada));
+        sessions::insert(&mut tx, &session(1, ada)).await.unwrap();
+        branches::insert(&mut tx, &[1; 32], &token(id(1), [1; 16], later(99)), now()).await.unwrap();
+        branches::enter(&mut tx, id(1), id(9), None, acme).await.unwrap();
+        assert_eq!(branches::context(&mut tx, id(1), &[1; 16]).await.unwrap(), home, "somebody else's");
+        branches::enter(&mut tx, id(1), ada, None, acme).await.unwrap();
+        assert_eq!(branches::context(&mut tx, id(1), &[1; 16]).await.unwrap(), Some(acme), "its only one");
+        branches::insert(&mut tx, &[2; 32], &token(id(1), [2; 16], later(99)), later(1)).await.unwrap();
+        let globex = OwnerId::Organization(id(2));
+        branches::enter(&mut tx, id(1), ada, None, globex).await.unwrap();
+        branches::enter(&mut tx, id(1), ada, Some(&[2; 16]), globex).await.unwrap();
+        assert_eq!(branches::context(&mut tx, id(1), &[1; 16]).await.unwrap(), Some(acme));
+        assert_eq!(branches::context(&mut tx, id(1), &[2; 16]).await.unwrap(), Some(globex));
+        branches::leave(&mut tx, id(1), &[1; 16], later(2), later(50)).await.unwrap();
+        branches::leave(&mut tx, id(1), &[1; 16], later(3), later(60)).await.unwrap();
+        let left = branches::token(&mut tx, &[1; 32]).await.unwrap().unwrap();
+        assert_eq!((left.left_at, left.expires_at), (Some(later(2)), later(50)), "once");
+        branches::trim(&mut tx, id(1), 1).await.unwrap();
+        assert!(branches::token(&mut tx, &[1; 32]).await.unwrap().is_none(), "the one longest unused");
+        assert_eq!(branches::token(&mut tx, &[2; 32]).await.unwrap().unwrap().expires_at, later(99));
+        sessions::end(&mut tx, id(1), later(4), EndReason::SignedOut).await.unwrap();
+        branches::enter(&mut tx, id(1), ada, Some(&[2; 16]), acme).await.unwrap();
+        assert_eq!(branches::context(&mut tx, id(1), &[2; 16]).await.unwrap(), Some(globex), "ended");
+    }
+
+    async fn kind_g_places_are_remembered_the_latest_ones(db: TestDb) {
+        let db = db.open(&MIGRATIONS).await;
+        let mut tx = begin(&db).await;
+        for n in 0..40 {
+            places::note(&mut tx, ada().id, &[n; 16], later(u64::from(n))).await.unwrap();
+        }
+        let key = "ada@example.com";
+        assert!(!places::is_known(&mut tx, key, &[7; 16], now()).await.unwrap(), "longest ago");
+        assert!(places::is_known(&mut tx, key, &[8; 16], now()).await.unwrap());
+        assert!(!places::is_known(&mut tx, key, &[8; 16], later(8)).await.unwrap(), "too long ago");
+        assert!(!places::is_known(&mut tx, "bob@example.com", &[8; 16], now()).await.unwrap());
+        places::forget(&mut tx, ada().id).await.unwrap();
+        assert!(!places::is_known(&mut tx, key, &[8; 16], now()).await.unwrap());
+    }
+
+    async fn kind_h_who_stays_unproven_perishes(db: TestDb) {
+        let db = db.open(&MIGRATIONS).await;
+        let mut tx = begin(&db).await;
+        let proven = UserRow { id: id(2), email_key: "b@x.org".to_owned(), email_verified_at: Some(now()), ..ada() };
+        assert!(users::insert(&mut tx, &proven).await.unwrap());
+        assert!(users::perished(&mut tx, now().saturating_sub(Span::SECOND), 10).await.unwrap().is_empty());
+        assert_eq!(users::perished(&mut tx, now(), 10).await.unwrap(), [ada().id]);
     }
 
     async fn a_branch_is_retired_as_a_whole_and_alone(db: TestDb) {
@@ -206,13 +302,13 @@ bursar_testkit::engines! {
         let mut tx = begin(&db).await;
         sessions::insert(&mut tx, &session(1, ada().id)).await.unwrap();
         for (n, branch) in [(1, [1; 16]), (2, [1; 16]), (3, [2; 16])] {
-            sessions::insert_token(&mut tx, &[n; 32], &token(id(1), branch, later(9)), now()).await.unwrap();
+            branches::insert(&mut tx, &[n; 32], &token(id(1), branch, later(9)), now()).await.unwrap();
         }
-        sessions::retire_branch(&mut tx, id(1), &[1; 16], later(1)).await.unwrap();
-        sessions::retire_branch(&mut tx, id(1), &[1; 16], later(2)).await.unwrap();
+        branches::retire(&mut tx, id(1), &[1; 16], later(1)).await.unwrap();
+        branches::retire(&mut tx, id(1), &[1; 16], later(2)).await.unwrap();
         let mut rotated = Vec::new();
         for n in 1..=3 {
-            rotated.push(sessions::token(&mut tx, &[n; 32]).await.unwrap().unwrap().rotated_at);
+            rotated.push(branches::token(&mut tx, &[n; 32]).await.unwrap().unwrap().rotated_at);
         }
         assert_eq!(rotated, [Some(later(1)), Some(later(1)), None], "the first retirement counts");
     }
@@ -303,9 +399,11 @@ bursar_testkit::engines! {
             let row = sessions::SessionRow { expires_at: later(n), ..session(n, ada().id) };
             sessions::insert(&mut tx, &row).await.unwrap();
             let digest = [u8::try_from(n).unwrap(); 32];
-            sessions::insert_token(&mut tx, &digest, &token(row.id, [0; 16], later(n)), now()).await.unwrap();
-            verifications::insert(&mut tx, &digest, ada().id, "ada@example.com", later(n)).await.unwrap();
+            branches::insert(&mut tx, &digest, &token(row.id, [0; 16], later(n)), now()).await.unwrap();
+            verifications::insert(&mut tx, &digest, &verification(later(n))).await.unwrap();
             throttles::drained_at(&mut tx, &format!("mail:{n}"), later(n)).await.unwrap();
+            let last = later(n).saturating_sub(prune::KEEP_PLACES);
+            places::note(&mut tx, ada().id, &[u8::try_from(n).unwrap(); 16], last).await.unwrap();
         }
         for what in Perishable::ALL.into_iter().filter(|what| *what != Perishable::EndedSessions) {
             assert_eq!(delete(&mut tx, what, now(), 10).await.unwrap(), 0, "{what:?} before its time");

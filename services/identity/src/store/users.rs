@@ -19,6 +19,8 @@ pub struct UserRow {
     pub password_hash: String,
     /// The name the person goes by.
     pub display_name: String,
+    /// How often somebody signed up with the address before it was proven.
+    pub sign_ups: i64,
     /// Counts the changes to the row; the etag.
     pub version: i64,
     /// When the user signed up.
@@ -31,20 +33,28 @@ pub(super) const INSERT: &str = "INSERT INTO users \
     (id, email, email_key, email_verified_at, password_hash, display_name, version, created_at, updated_at) \
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (email_key) DO NOTHING";
 pub(super) const BY_ID: &str = "SELECT id, email, email_key, email_verified_at, password_hash, display_name, \
-    version, created_at, updated_at FROM users WHERE id = $1";
+    sign_ups, version, created_at, updated_at FROM users WHERE id = $1";
 pub(super) const BY_ID_LOCKED: &str = "SELECT id, email, email_key, email_verified_at, password_hash, display_name, \
-    version, created_at, updated_at FROM users WHERE id = $1 FOR UPDATE";
+    sign_ups, version, created_at, updated_at FROM users WHERE id = $1 FOR UPDATE";
 pub(super) const BY_EMAIL: &str = "SELECT id, email, email_key, email_verified_at, password_hash, display_name, \
-    version, created_at, updated_at FROM users WHERE email_key = $1";
+    sign_ups, version, created_at, updated_at FROM users WHERE email_key = $1";
 pub(super) const BY_IDS_SQLITE: &str = "SELECT id, email, email_key, email_verified_at, password_hash, display_name, \
-    version, created_at, updated_at FROM users WHERE id IN (SELECT value FROM json_each($1)) ORDER BY id";
+    sign_ups, version, created_at, updated_at FROM users WHERE id IN (SELECT value FROM json_each($1)) ORDER BY id";
 pub(super) const BY_IDS_POSTGRES: &str = "SELECT id, email, email_key, email_verified_at, password_hash, display_name, \
-    version, created_at, updated_at FROM users \
+    sign_ups, version, created_at, updated_at FROM users \
     WHERE id IN (SELECT value FROM json_array_elements_text($1::json)) ORDER BY id";
 pub(super) const SET_DISPLAY_NAME: &str =
     "UPDATE users SET display_name = $2, version = version + 1, updated_at = $3 WHERE id = $1";
-pub(super) const SET_VERIFIED: &str = "UPDATE users SET email_verified_at = $2, version = version + 1, updated_at = $2 \
+pub(super) const SET_VERIFIED: &str = "UPDATE users SET email_verified_at = $2, updated_at = $2, version = version + 1, \
+    password_hash = COALESCE($3, password_hash), display_name = COALESCE($4, display_name) \
     WHERE id = $1 AND email_verified_at IS NULL";
+pub(super) const COUNT_SIGN_UP: &str =
+    "UPDATE users SET sign_ups = sign_ups + 1 WHERE id = $1 AND email_verified_at IS NULL";
+pub(super) const STRENGTHEN: &str = "UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2";
+pub(super) const PERISHED: &str = "SELECT id FROM users \
+    WHERE email_verified_at IS NULL AND created_at <= $1 ORDER BY created_at LIMIT $2";
+pub(super) const PERISHED_LOCKED: &str = "SELECT id FROM users \
+    WHERE email_verified_at IS NULL AND created_at <= $1 ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED";
 pub(super) const DELETE: &str = "DELETE FROM users WHERE id = $1";
 pub(super) const REMEMBER_DELETED: &str = "INSERT INTO deleted_users (id, deleted_at) VALUES ($1, $2)";
 pub(super) const NAMED_AFTER: &str = "SELECT id, display_name FROM users \
@@ -107,10 +117,46 @@ pub async fn set_display_name(tx: &mut Tx, id: UserId, name: &str, now: Timestam
         .rows_affected()))
 }
 
-/// Marks the address as proven; `false` when it was already.
-pub async fn set_verified(tx: &mut Tx, id: UserId, now: Timestamp) -> Result<bool, DbError> {
-    let done = on!(tx, c => sqlx::query(SET_VERIFIED).bind(id).bind(now).execute(c).await?.rows_affected());
+/// Marks the address as proven, by whoever signed up with this password hash and this name; `None` leaves what there is.
+/// `false` when it was proven already.
+pub async fn set_verified(
+    tx: &mut Tx,
+    id: UserId,
+    password_hash: Option<&str>,
+    display_name: Option<&str>,
+    now: Timestamp,
+) -> Result<bool, DbError> {
+    let done = on!(tx, c => sqlx::query(SET_VERIFIED)
+        .bind(id)
+        .bind(now)
+        .bind(password_hash)
+        .bind(display_name)
+        .execute(c)
+        .await?
+        .rows_affected());
     Ok(done == 1)
+}
+
+/// Notes that somebody signed up once more with an address that nobody has proven.
+pub async fn count_sign_up(tx: &mut Tx, id: UserId) -> Result<(), DbError> {
+    on!(tx, c => sqlx::query(COUNT_SIGN_UP).bind(id).execute(c).await?.rows_affected());
+    Ok(())
+}
+
+/// Replaces a stored hash by a stronger one of the same password, unless the password has changed meanwhile.
+pub async fn strengthen(tx: &mut Tx, id: UserId, weak: &str, strong: &str) -> Result<(), DbError> {
+    on!(tx, c => sqlx::query(STRENGTHEN).bind(id).bind(weak).bind(strong).execute(c).await?.rows_affected());
+    Ok(())
+}
+
+/// Some of the users who signed up until `until` and never proved the address, kept from changing until the transaction
+/// ends.
+pub async fn perished(tx: &mut Tx, until: Timestamp, limit: i64) -> Result<Vec<UserId>, DbError> {
+    let rows: Vec<(UserId,)> = match tx {
+        Tx::Sqlite(t) => sqlx::query_as(PERISHED).bind(until).bind(limit).fetch_all(&mut **t).await?,
+        Tx::Postgres(t) => sqlx::query_as(PERISHED_LOCKED).bind(until).bind(limit).fetch_all(&mut **t).await?,
+    };
+    Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 
 /// Deletes a user with everything that hangs on it (sessions, tokens, verifications).

@@ -4,36 +4,36 @@ use bursar_db::{DbError, Tx, on};
 use bursar_id::UserId;
 use bursar_time::Timestamp;
 
-/// A mailed verification that was taken out of the table.
+/// A mailed verification.
 #[derive(Clone, sqlx::FromRow)]
 pub struct VerificationRow {
     /// Whose address is proven.
     pub user_id: UserId,
     /// The case-folded address it was mailed to.
     pub email_key: String,
+    /// The hash of the password that its sign-up chose.
+    pub password_hash: Option<String>,
+    /// The name that its sign-up chose.
+    pub display_name: Option<String>,
     /// Until when it may be used.
     pub expires_at: Timestamp,
 }
 
-pub(super) const INSERT: &str =
-    "INSERT INTO email_verifications (digest, user_id, email_key, expires_at) VALUES ($1, $2, $3, $4)";
-pub(super) const TAKE: &str =
-    "DELETE FROM email_verifications WHERE digest = $1 RETURNING user_id, email_key, expires_at";
+pub(super) const INSERT: &str = "INSERT INTO email_verifications \
+    (digest, user_id, email_key, password_hash, display_name, expires_at) VALUES ($1, $2, $3, $4, $5, $6)";
+pub(super) const TAKE: &str = "DELETE FROM email_verifications WHERE digest = $1 \
+    RETURNING user_id, email_key, password_hash, display_name, expires_at";
 pub(super) const DELETE_OF: &str = "DELETE FROM email_verifications WHERE user_id = $1";
 
 /// Keeps the digest of a token that is about to be mailed.
-pub async fn insert(
-    tx: &mut Tx,
-    digest: &[u8],
-    user: UserId,
-    email_key: &str,
-    expires_at: Timestamp,
-) -> Result<(), DbError> {
+pub async fn insert(tx: &mut Tx, digest: &[u8], row: &VerificationRow) -> Result<(), DbError> {
     bursar_db::exactly_one(on!(tx, c => sqlx::query(INSERT)
         .bind(digest)
-        .bind(user)
-        .bind(email_key)
-        .bind(expires_at)
+        .bind(row.user_id)
+        .bind(&row.email_key)
+        .bind(&row.password_hash)
+        .bind(&row.display_name)
+        .bind(row.expires_at)
         .execute(c)
         .await?
         .rows_affected()))

@@ -4,13 +4,13 @@ use bursar_id::ServiceAccountId;
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::page::{Page, PageRequest};
 use bursar_rpc::token::ServiceClaims;
-use bursar_rpc::{Answer, Asked, Done, Mutation, ServiceRole};
+use bursar_rpc::{Answer, Asked, Done, Mutation, Origin, ServiceRole};
 use bursar_secret::{Secret, Token, TokenDigest};
 use bursar_time::Timestamp;
 use sha2::{Digest as _, Sha256};
 
 use super::Identity;
-use super::attempts::{Bucket, Origin};
+use super::attempts::Bucket;
 use crate::Error;
 use crate::domain::display_name::DisplayName;
 use crate::domain::service_account::{has_file, is_needed, previous_secret_works};
@@ -133,8 +133,8 @@ impl Identity {
         self.0.mutations.end(m, done).await
     }
 
-    /// Exchanges a client id and its secret for a token. Only failures are counted, and only by network
-    /// address: nobody can lock a program out by knowing its id.
+    /// Exchanges a client id and its secret for a token. Only failures are counted, in a bucket of their own, and the right
+    /// secret is never refused for them: nobody can lock a program out by knowing its id, or by standing beside it.
     pub async fn issue_service_token(
         &self,
         client_id: &str,
@@ -151,7 +151,7 @@ impl Identity {
         let presented = secret_digest(client_secret.expose());
         let Some(account) = account.filter(|account| accepts(account, &presented, now)) else {
             let mut tx = self.0.db.begin().await?;
-            Bucket::Address(origin).take(&mut tx, now).await?;
+            Bucket::Secrets(origin).take(&mut tx, now).await?;
             tx.commit().await?;
             return Err(Error::ClientCredentialsInvalid);
         };

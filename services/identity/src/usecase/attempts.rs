@@ -1,66 +1,78 @@
 //! Counting attempts. A sign-in takes its attempt before the password is looked at and gives it back when it succeeds,
 //! so a hundred guesses at once are as many as a hundred in a row; and when the password could not be looked at, so that
 //! nobody's flood locks others out.
+//!
+//! Nothing is counted by what an attacker shares with the victim alone. Wrong passwords are counted by account *and*
+//! place; those for one account from everywhere, and those for all accounts from one place, are counted, too, but refuse
+//! nobody at a place where the account succeeded before. Names of buckets hold no address, only its digest.
 
-use std::net::IpAddr;
+use std::fmt;
 
 use bursar_db::Tx;
+use bursar_rpc::Origin;
 use bursar_time::Timestamp;
+use sha2::{Digest as _, Sha256};
 
 use super::Identity;
 use crate::Error;
 use crate::domain::throttle::{Throttle, Verdict};
 use crate::store::throttles;
 
-/// The network address of a caller; callers in the same process have none and share one bucket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Origin(pub Option<IpAddr>);
-
-impl Origin {
-    fn bucket(self) -> String {
-        match self.0.map(|ip| ip.to_canonical()) {
-            Some(IpAddr::V4(ip)) => format!("address:{ip}"),
-            // Whoever has one IPv6 address has a /64 of them.
-            Some(IpAddr::V6(ip)) => {
-                let [a, b, c, d, ..] = ip.segments();
-                format!("address:{a:x}:{b:x}:{c:x}:{d:x}::/64")
-            }
-            None => "address:local".to_owned(),
-        }
-    }
-}
-
 /// What a bucket counts.
 #[derive(Clone, Copy, Debug)]
 pub enum Bucket<'a> {
-    /// Wrong passwords for one address, whether it has an account or not.
+    /// Wrong passwords for one account, whether it exists or not, from one place.
+    Guess(&'a str, Origin),
+    /// Wrong passwords for one account from places where it never succeeded.
     Account(&'a str),
-    /// Wrong credentials from one network address.
-    Address(Origin),
-    /// Mails to one address.
-    Mail(&'a str),
+    /// Wrong passwords from one place, for accounts that never succeeded there.
+    Place(Origin),
+    /// Wrong secrets of services from one place.
+    Secrets(Origin),
+    /// Sign-ups from one place.
+    SignUps(Origin),
+    /// Mails to one address that sign-ups from one place cause.
+    SignUpMail(&'a str, Origin),
+    /// The same, from everywhere.
+    SignUpMails(&'a str),
+    /// Verifications that are mailed again to one address, asked for from one place.
+    Verification(&'a str, Origin),
+    /// The same, from everywhere.
+    Verifications(&'a str),
+}
+
+/// The name in the store.
+impl fmt::Display for Bucket<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Guess(key, origin) => write!(f, "guess:{}:{origin}", digest(key)),
+            Self::Account(key) => write!(f, "account:{}", digest(key)),
+            Self::Place(origin) => write!(f, "place:{origin}"),
+            Self::Secrets(origin) => write!(f, "secret:{origin}"),
+            Self::SignUps(origin) => write!(f, "sign_up:{origin}"),
+            Self::SignUpMail(key, origin) => write!(f, "sign_up:{}:{origin}", digest(key)),
+            Self::SignUpMails(key) => write!(f, "sign_up:{}", digest(key)),
+            Self::Verification(key, origin) => write!(f, "verification:{}:{origin}", digest(key)),
+            Self::Verifications(key) => write!(f, "verification:{}", digest(key)),
+        }
+    }
 }
 
 impl Bucket<'_> {
-    fn name(self) -> String {
-        match self {
-            Self::Account(email_key) => format!("account:{email_key}"),
-            Self::Address(origin) => origin.bucket(),
-            Self::Mail(email_key) => format!("mail:{email_key}"),
-        }
-    }
-
     fn throttle(self) -> Throttle {
         match self {
+            Self::Guess(..) => Throttle::GUESS,
             Self::Account(_) => Throttle::ACCOUNT,
-            Self::Address(_) => Throttle::ADDRESS,
-            Self::Mail(_) => Throttle::MAIL,
+            Self::Place(_) | Self::Secrets(_) => Throttle::PLACE,
+            Self::SignUps(_) => Throttle::SIGN_UPS,
+            Self::SignUpMail(..) | Self::Verification(..) => Throttle::MAIL,
+            Self::SignUpMails(_) | Self::Verifications(_) => Throttle::MAILS,
         }
     }
 
     /// Takes one attempt, or says how long to wait for it. The row stays locked until the transaction ends.
     pub async fn take(self, tx: &mut Tx, now: Timestamp) -> Result<(), Error> {
-        let name = self.name();
+        let name = self.to_string();
         let drained = throttles::drained_at(tx, &name, now).await?;
         match self.throttle().admit(Some(drained), now) {
             Verdict::Admit(drained) => Ok(throttles::set(tx, &name, drained).await?),
@@ -70,11 +82,21 @@ impl Bucket<'_> {
 
     /// Gives back an attempt that turned out to be none.
     pub async fn give_back(self, tx: &mut Tx) -> Result<(), Error> {
-        Ok(throttles::give_back(tx, &self.name(), self.throttle().leak).await?)
+        Ok(throttles::give_back(tx, &self.to_string(), self.throttle().leak).await?)
     }
 }
 
 impl Identity {
+    /// Takes an attempt of each of these buckets, or of none, in a transaction of its own.
+    pub(super) async fn take(&self, buckets: &[Bucket<'_>]) -> Result<(), Error> {
+        let mut tx = self.0.db.begin().await?;
+        let now = self.now();
+        for bucket in buckets {
+            bucket.take(&mut tx, now).await?;
+        }
+        Ok(tx.commit().await?)
+    }
+
     /// Gives back attempts of a call that failed before it became one, in a transaction of its own. When that fails, too,
     /// they drain like others.
     pub(super) async fn give_back(&self, buckets: &[Bucket<'_>]) {
@@ -91,22 +113,52 @@ impl Identity {
     }
 }
 
+/// Sixteen bytes of an address' digest in hexadecimal.
+fn digest(email_key: &str) -> String {
+    let digest: [u8; 32] = Sha256::digest(email_key).into();
+    let number = digest.iter().take(16).fold(0_u128, |number, byte| number << 8 | u128::from(*byte));
+    format!("{number:032x}")
+}
+
+/// The digest by which it is remembered that an account succeeded at a place.
+pub(super) fn place(email_key: &str, origin: Origin) -> [u8; 16] {
+    let mut hash = Sha256::new();
+    for part in [email_key, origin.to_string().as_str()] {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    let mut place = [0; 16];
+    for (to, from) in place.iter_mut().zip(hash.finalize()) {
+        *to = from;
+    }
+    place
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn buckets_tell_origins_apart() {
-        let cases = [
-            (Some("192.0.2.7"), "address:192.0.2.7"),
-            (Some("::ffff:192.0.2.7"), "address:192.0.2.7"),
-            (Some("2001:db8:1:2:3:4:5:6"), "address:2001:db8:1:2::/64"),
-            (Some("2001:db8:1:2::9"), "address:2001:db8:1:2::/64"),
-            (None, "address:local"),
+    fn kind_g_buckets_are_told_apart_and_hold_no_address() {
+        let key = "ada@example.com";
+        let [here, there] = ["192.0.2.1", "192.0.2.2"].map(|text| Origin::at(text.parse().expect("an address")));
+        let all = [
+            Bucket::Guess(key, here),
+            Bucket::Guess(key, there),
+            Bucket::Guess("bob@example.com", here),
+            Bucket::Account(key),
+            Bucket::Place(here),
+            Bucket::Secrets(here),
+            Bucket::SignUps(here),
+            Bucket::SignUpMail(key, here),
+            Bucket::SignUpMails(key),
+            Bucket::Verification(key, here),
+            Bucket::Verifications(key),
         ];
-        for (ip, expected) in cases {
-            let origin = Origin(ip.map(|ip| ip.parse().expect("an address")));
-            assert_eq!(Bucket::Address(origin).name(), expected);
-        }
+        let names: std::collections::BTreeSet<_> = all.iter().map(ToString::to_string).collect();
+        assert_eq!(names.len(), all.len());
+        assert!(names.iter().all(|name| !name.contains("ada") && !name.contains('@')), "{names:?}");
+        assert_ne!(place(key, here), place(key, there));
+        assert_ne!(place(key, here), place("bob@example.com", here));
     }
 }

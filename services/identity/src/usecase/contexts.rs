@@ -1,4 +1,5 @@
-//! Contexts: which ones a user can act in, and moving a session into another.
+//! Contexts: which ones a user can act in, and going into another one. The context belongs to the branch of a session:
+//! two tabs may be in two, and each keeps its own when it is refreshed.
 
 use bursar_id::{OrganizationId, OwnerId, Role};
 use bursar_members::{Word, words};
@@ -11,7 +12,8 @@ use super::signing::RingKey;
 use super::tokens::{Proof, shown_once};
 use super::{Identity, Tokens};
 use crate::Error;
-use crate::store::{sessions, users};
+use crate::domain::session::MOST_BRANCHES;
+use crate::store::{branches, sessions, users};
 
 /// One context as its user sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +26,7 @@ pub struct ContextView {
     pub slug: String,
     /// The role; `None` for the personal context.
     pub role: Option<Role>,
-    /// Whether the session is in it.
+    /// Whether the caller's branch is in it.
     pub current: bool,
 }
 
@@ -37,13 +39,18 @@ impl Identity {
         page: &PageRequest<String>,
     ) -> Result<Page<ContextView>, Error> {
         let mut tx = self.0.db.read().await?;
-        let session = self.live_session(&mut tx, caller, self.now()).await?;
+        self.live_session(&mut tx, caller, self.now()).await?;
+        let here = match caller.branch {
+            Some(branch) => branches::context(&mut tx, caller.session, branch.as_bytes()).await?,
+            None => None,
+        };
+        let here = here.unwrap_or(caller.context);
         let user = users::by_id(&mut tx, caller.user).await?.ok_or(Error::SessionEnded)?;
         drop(tx);
         let mut rows = Vec::new();
         if page.after().is_none() {
             let owner = OwnerId::User(user.id);
-            let current = session.context == owner;
+            let current = here == owner;
             rows.push(ContextView { owner, display_name: user.display_name, slug: String::new(), role: None, current });
         }
         let room = page.size() as usize - rows.len();
@@ -61,7 +68,7 @@ impl Identity {
                 display_name: organization.name,
                 slug: organization.slug,
                 role: convert::optional_role(organization.role).map_err(Error::internal)?,
-                current: session.context == owner,
+                current: here == owner,
             });
         }
         let next_page_token = match listed.next_page_token {
@@ -71,8 +78,9 @@ impl Identity {
         Ok(Page::foreign(rows, next_page_token))
     }
 
-    /// Moves the caller's session into a context and gives a new pair for it. The refresh token before keeps its
-    /// own branch, so a client that loses this answer is still signed in. Organization is asked between two mutations.
+    /// Begins a branch of the caller's session in a context and gives a pair for it. The refresh token before keeps its
+    /// own branch and its context, so a client that loses this answer is still signed in; but it is one that was left, and
+    /// ends when nobody uses it for a day. Organization is asked between two mutations.
     pub async fn switch_context(&self, asked: &Asked<OwnerId>) -> Result<Tokens, Error> {
         let mut m = self.0.mutations.begin(asked).await?;
         let looked = self.may_ask(&mut m, asked).await;
@@ -118,12 +126,23 @@ impl Identity {
             membership = words::named(m.tx(), &[(owner, user.id)]).await?.remove(&(owner, user.id)).unwrap_or(live);
             membership.role.ok_or(Error::NotAMember)?;
         }
-        sessions::set_context(m.tx(), session.id, user.id, owner).await?;
-        sessions::touch(m.tx(), session.id, now, now.saturating_add(self.0.config.refresh.lifetime)).await?;
+        let policy = &self.0.config.refresh;
+        sessions::touch(m.tx(), session.id, owner, now, policy.session_end(session.created_at, now)).await?;
+        if let Some(branch) = caller.branch {
+            let until = policy.token_end(session.created_at, true, now);
+            branches::leave(m.tx(), session.id, branch.as_bytes(), now, until).await?;
+        }
         // Switching proves nothing anew: the branch inherits how and when the caller's was proved.
         let authenticated_at = caller.authenticated_at.unwrap_or(session.created_at);
-        let proof = Proof { branch: self.new_branch(), authenticated_at, methods: caller.methods };
-        let refresh = self.issue_refresh(m.tx(), session.id, proof, now).await?;
+        let proof = Proof {
+            branch: self.new_branch(),
+            authenticated_at,
+            methods: caller.methods,
+            context: owner,
+            left_at: None,
+        };
+        let refresh = self.issue_refresh(m.tx(), &session, proof, now).await?;
+        branches::trim(m.tx(), session.id, MOST_BRANCHES).await?;
         let tokens = self.hand_out(key, &user, session.id, (owner, membership), &refresh)?;
         Ok(Done::New(tokens, Vec::new()))
     }

@@ -51,6 +51,24 @@ pub(super) fn already_registered(to: &str, config: &Config) -> Mail {
     Mail::of(to, &AlreadyRegisteredText { product }, &AlreadyRegisteredHtml { product })
 }
 
+#[derive(Template)]
+#[template(path = "sign_up_again.txt")]
+struct SignUpAgainText<'a> {
+    product: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "sign_up_again.html")]
+struct SignUpAgainHtml<'a> {
+    product: &'a str,
+}
+
+/// Tells whoever wants a new link for an address with more than one sign-up how to get one of their own.
+pub(super) fn sign_up_again(to: &str, config: &Config) -> Mail {
+    let product = config.product.as_str();
+    Mail::of(to, &SignUpAgainText { product }, &SignUpAgainHtml { product })
+}
+
 /// Whole hours, or minutes below two hours.
 fn in_words(ttl: Span) -> String {
     match ttl.as_secs() / 60 {
@@ -89,6 +107,13 @@ mod tests {
         let mail = already_registered("ada@example.com", &config());
         assert_eq!(mail.subject, "You already have an account");
         assert!(mail.text.starts_with("Somebody tried to sign up at Flik & Co"), "{}", mail.text);
+        assert!(!mail.text.contains("token=") && !mail.html.contains("href"), "{mail:?}");
+    }
+
+    #[test]
+    fn kind_h_after_several_sign_ups_a_mail_has_no_link() {
+        let mail = sign_up_again("ada@example.com", &config());
+        assert_eq!(mail.subject, "Sign up again");
         assert!(!mail.text.contains("token=") && !mail.html.contains("href"), "{mail:?}");
     }
 

@@ -17,6 +17,7 @@ pub mod hashing;
 mod mails;
 pub mod news;
 mod organizations;
+mod perish;
 pub mod present;
 pub mod prune;
 mod refresh;
@@ -25,6 +26,7 @@ mod sign_in;
 mod sign_up;
 pub mod signing;
 mod tokens;
+mod turns;
 mod users;
 mod verify_email;
 
@@ -42,7 +44,7 @@ pub use accounts::{NewAccount, NewSecret, ServiceToken};
 pub use contexts::ContextView;
 pub use organizations::Owned;
 pub use sign_in::Credentials;
-pub use sign_up::SignUp;
+pub use sign_up::{SignUp, VerifyAgain};
 pub use tokens::Tokens;
 pub use users::MeChange;
 
@@ -53,6 +55,7 @@ pub use crate::store::users::UserRow;
 use crate::Config;
 use hashing::Hasher;
 use signing::Signer;
+pub use turns::Turns;
 
 /// The use cases with what they work on. Cheap to clone.
 #[derive(Clone)]
@@ -72,10 +75,14 @@ pub struct Parts {
     pub pages: PageKey,
     /// Carries out mutating calls.
     pub mutations: Mutations<Outbox>,
+    /// Tells what happens without a call.
+    pub outbox: Outbox,
     /// Work for later.
     pub jobs: Jobs,
     /// Hashes passwords.
     pub hasher: Hasher,
+    /// Sign-ins to one account from one place, one after the other.
+    pub turns: Arc<Turns>,
     /// Signs tokens.
     pub signer: Signer,
     /// The way to organization, with identity's own token.

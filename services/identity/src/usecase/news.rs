@@ -3,16 +3,20 @@
 
 use bursar_db::{DbError, Tx};
 use bursar_id::{OrganizationId, OwnerId, SessionId, UserId};
+use bursar_rpc::Branch;
 
-use crate::store::sessions;
+use crate::store::branches;
 
-/// Moves the session that created an organization into it. A session that has ended meanwhile stays so.
+/// Moves the branch that created an organization into it, and no other: whoever has switched elsewhere since did so on a
+/// branch of its own. A session that has ended meanwhile stays so. An older program does not tell the branch; then it is
+/// the session's only one, or none.
 pub async fn organization_created(
     tx: &mut Tx,
     organization: OrganizationId,
     owner: UserId,
     session: SessionId,
+    branch: Option<Branch>,
 ) -> Result<(), DbError> {
-    sessions::set_context(tx, session, owner, OwnerId::Organization(organization)).await?;
-    Ok(())
+    let branch = branch.as_ref().map(|branch| branch.as_bytes().as_slice());
+    branches::enter(tx, session, owner, branch, OwnerId::Organization(organization)).await
 }

@@ -8,18 +8,18 @@ use super::tokens::Proof;
 use super::{Identity, Tokens};
 use crate::Error;
 use crate::domain::session::{EndReason, RefreshDecision, RefreshState, decide_refresh};
-use crate::store::{sessions, users};
+use crate::store::{branches, sessions, users};
 
 impl Identity {
-    /// Rotates a refresh token. The session's context stays; see `domain/session.rs` for what reuse does.
+    /// Rotates a refresh token. The branch's context stays, whatever other branches of the session do; see `domain/session.rs` for what reuse does.
     pub async fn refresh(&self, token: &str) -> Result<Tokens, Error> {
         let digest = Token::parse(token).map_err(|_| Error::RefreshTokenInvalid)?.digest();
         let key = self.0.signer.current().await?;
         let mut tx = self.0.db.begin().await?;
-        let found = sessions::token(&mut tx, digest.as_bytes()).await?.ok_or(Error::RefreshTokenInvalid)?;
+        let found = branches::token(&mut tx, digest.as_bytes()).await?.ok_or(Error::RefreshTokenInvalid)?;
         let session = sessions::by_id_locked(&mut tx, found.session_id).await?.ok_or(Error::RefreshTokenInvalid)?;
         // Again under the session's lock: a twin may have rotated the token while this call waited.
-        let token = sessions::token(&mut tx, digest.as_bytes()).await?.ok_or(Error::RefreshTokenInvalid)?;
+        let token = branches::token(&mut tx, digest.as_bytes()).await?.ok_or(Error::RefreshTokenInvalid)?;
         let now = self.now();
         let state = RefreshState {
             expires_at: token.expires_at,
@@ -29,7 +29,7 @@ impl Identity {
         };
         match decide_refresh(&state, &self.0.config.refresh, now) {
             RefreshDecision::Rotate => {
-                sessions::retire_branch(&mut tx, session.id, &token.branch, now).await?;
+                branches::retire(&mut tx, session.id, &token.branch, now).await?;
             }
             RefreshDecision::Forgive => {}
             RefreshDecision::Refuse => return Err(Error::RefreshTokenInvalid),
@@ -41,9 +41,11 @@ impl Identity {
             }
         }
         let user = users::by_id(&mut tx, session.user_id).await?.ok_or(Error::RefreshTokenInvalid)?;
-        let refresh = self.issue_refresh(&mut tx, session.id, Proof::of(&token)?, now).await?;
-        sessions::touch(&mut tx, session.id, now, now.saturating_add(self.0.config.refresh.lifetime)).await?;
-        let known = match session.context {
+        let proof = Proof::of(&token, &session)?;
+        let refresh = self.issue_refresh(&mut tx, &session, proof, now).await?;
+        let end = self.0.config.refresh.session_end(session.created_at, now);
+        sessions::touch(&mut tx, session.id, proof.context, now, end).await?;
+        let known = match proof.context {
             OwnerId::User(_) => Some(Word::NOTHING),
             owner @ OwnerId::Organization(_) => {
                 words::named(&mut tx, &[(owner, user.id)]).await?.remove(&(owner, user.id))
@@ -52,9 +54,9 @@ impl Identity {
         tx.commit().await?;
         let membership = match known {
             Some(membership) => membership,
-            None => self.ask_about(user.id, session.context).await,
+            None => self.ask_about(user.id, proof.context).await,
         };
-        self.hand_out(&key, &user, session.id, (session.context, membership), &refresh)
+        self.hand_out(&key, &user, session.id, (proof.context, membership), &refresh)
     }
 
     /// The place in a context of which no event has told yet. When organization cannot say, the token gets no

@@ -1,20 +1,26 @@
 //! Signing in with address and password.
 
+use bursar_db::DbError;
 use bursar_email::Email;
 use bursar_id::{OwnerId, UserId};
 use bursar_members::Word;
 use bursar_proto::event::v1::event::Payload;
-use bursar_rpc::{Asked, AuthMethods, Done, Mutation};
+use bursar_rpc::{Asked, AuthMethods, Done, Mutation, Origin};
 use bursar_secret::Secret;
+use bursar_time::Timestamp;
+use tracing::Instrument as _;
 
-use super::attempts::{Bucket, Origin};
+use super::attempts::{self, Bucket};
+use super::hashing::{Place, Purpose, Verdict};
 use super::signing::RingKey;
 use super::tokens::{Proof, shown_once};
-use super::{Identity, Tokens};
+use super::{Identity, Tokens, Turns};
 use crate::Error;
 use crate::domain::password;
+use crate::store::places;
+use crate::store::prune::KEEP_PLACES;
 use crate::store::sessions::{self, SessionRow};
-use crate::store::users;
+use crate::store::users::{self, UserRow};
 
 /// Who wants to sign in, and from where.
 #[derive(Clone, Debug)]
@@ -29,34 +35,77 @@ pub struct Credentials {
     pub user_agent: String,
 }
 
+/// Somebody who knows the password.
+struct Proven {
+    user: UserId,
+    /// The hash that it was checked against.
+    stored: String,
+    /// The one to store instead, if that is weak.
+    stronger: Option<String>,
+}
+
+impl Credentials {
+    /// What counts a wrong password. At a place where the account succeeded before, no more than what is wrong there
+    /// counts: what happens elsewhere, or to others there, refuses nobody the right one.
+    fn buckets(&self, known: bool) -> Vec<Bucket<'_>> {
+        let key = self.email.key();
+        let mut buckets = vec![Bucket::Guess(key, self.origin)];
+        if !known {
+            buckets.push(Bucket::Account(key));
+            // Whoever stands behind a service or in this process cannot be told from the others there.
+            if matches!(self.origin, Origin::Address(_)) {
+                buckets.push(Bucket::Place(self.origin));
+            }
+        }
+        buckets
+    }
+}
+
 impl Identity {
     /// Begins a session in the personal context. An unknown address, a wrong password and a password that
     /// nobody can have get one answer after the same work.
     pub async fn sign_in(&self, asked: &Asked<Credentials>) -> Result<Tokens, Error> {
+        let place = self.0.hasher.join(asked.command()?.origin, Purpose::SignIn)?;
+        // A task of its own, so that an attempt is counted to its end, and its place taken, though its caller hangs up.
+        let (identity, asked) = (self.clone(), asked.clone());
+        let signing_in = async move { identity.count_and_sign_in(&asked, place).await };
+        tokio::spawn(signing_in.in_current_span()).await.map_err(Error::internal)?
+    }
+
+    async fn count_and_sign_in(&self, asked: &Asked<Credentials>, place: Place) -> Result<Tokens, Error> {
         let credentials = asked.command()?;
-        let account = Bucket::Account(credentials.email.key());
-        let address = Bucket::Address(credentials.origin);
+        let key = credentials.email.key();
+        let _turn = Turns::wait(&self.0.turns, Bucket::Guess(key, credentials.origin).to_string()).await;
         let mut tx = self.0.db.begin().await?;
         let now = self.now();
-        account.take(&mut tx, now).await?;
-        address.take(&mut tx, now).await?;
-        let user = users::by_email(&mut tx, credentials.email.key()).await?;
+        let here = attempts::place(key, credentials.origin);
+        let known = places::is_known(&mut tx, key, &here, now.saturating_sub(KEEP_PLACES)).await?;
+        let buckets = credentials.buckets(known);
+        for bucket in &buckets {
+            bucket.take(&mut tx, now).await?;
+        }
+        let user = users::by_email(&mut tx, key).await?;
         tx.commit().await?;
 
-        let plausible = password::plausible(credentials.password.expose());
-        let stored = user.as_ref().filter(|_| plausible).map(|user| user.password_hash.clone());
-        let verdict = self.0.hasher.verify(credentials.password.clone(), stored).await;
-        if verdict.is_err() {
+        let checked = self.check(place, credentials, user).await;
+        if !matches!(checked, Ok(_) | Err(Error::CredentialsInvalid)) {
             // Nobody has learned anything.
-            self.give_back(&[account, address]).await;
+            self.give_back(&buckets).await;
         }
-        let matches = verdict?;
-        let user = user.filter(|_| matches).ok_or(Error::CredentialsInvalid)?;
-
+        let proven = checked?;
         let key = self.0.signer.current().await?;
         let mut m = self.0.mutations.begin(asked).await?;
-        let done = self.open_session(&mut m, credentials, user.id, &key).await;
+        let done = self.open_session(&mut m, credentials, &proven, &buckets, &key).await;
         shown_once(self.0.mutations.end(m, done).await?)
+    }
+
+    /// Whether the password is the user's, if there is one.
+    async fn check(&self, place: Place, credentials: &Credentials, user: Option<UserRow>) -> Result<Proven, Error> {
+        let plausible = password::plausible(credentials.password.expose());
+        let stored = user.as_ref().filter(|_| plausible).map(|user| user.password_hash.clone());
+        let Verdict { matches, stronger } = self.0.hasher.verify(place, credentials.password.clone(), stored).await?;
+        let user = user.filter(|_| matches).ok_or(Error::CredentialsInvalid)?;
+        Ok(Proven { user: user.id, stored: user.password_hash, stronger })
     }
 
     /// What somebody with the right password gets. The attempt was none.
@@ -64,14 +113,22 @@ impl Identity {
         &self,
         m: &mut Mutation,
         credentials: &Credentials,
-        user: UserId,
+        proven: &Proven,
+        buckets: &[Bucket<'_>],
         key: &RingKey,
     ) -> Result<Done<Tokens, Payload>, Error> {
-        Bucket::Account(credentials.email.key()).give_back(m.tx()).await?;
-        Bucket::Address(credentials.origin).give_back(m.tx()).await?;
+        for bucket in buckets {
+            bucket.give_back(m.tx()).await?;
+        }
         // The user may have been deleted while the password was checked.
-        let user = users::by_id_locked(m.tx(), user).await?.ok_or(Error::CredentialsInvalid)?;
-        let (owner, now) = (OwnerId::User(user.id), m.now());
+        let user = users::by_id_locked(m.tx(), proven.user).await?.ok_or(Error::CredentialsInvalid)?;
+        if user.password_hash != proven.stored {
+            // The password is another one by now: that of whoever has proven the address. Checked again, it will show.
+            return Err(DbError::Serialization.into());
+        }
+        let now = m.now();
+        self.remember(m, &user, credentials, proven, now).await?;
+        let owner = OwnerId::User(user.id);
         let session = SessionRow {
             id: self.new_session_id(now),
             user_id: user.id,
@@ -79,16 +136,40 @@ impl Identity {
             user_agent: credentials.user_agent.clone(),
             created_at: now,
             last_used_at: now,
-            expires_at: now.saturating_add(self.0.config.refresh.lifetime),
+            expires_at: self.0.config.refresh.session_end(now, now),
             ended_at: None,
         };
         m.prove(&user.id);
         m.admit(owner);
         m.about(&session.id);
         sessions::insert(m.tx(), &session).await?;
-        let proof = Proof { branch: self.new_branch(), authenticated_at: now, methods: AuthMethods::PASSWORD };
-        let refresh = self.issue_refresh(m.tx(), session.id, proof, now).await?;
+        let proof = Proof {
+            branch: self.new_branch(),
+            authenticated_at: now,
+            methods: AuthMethods::PASSWORD,
+            context: owner,
+            left_at: None,
+        };
+        let refresh = self.issue_refresh(m.tx(), &session, proof, now).await?;
         let tokens = self.hand_out(key, &user, session.id, (owner, Word::NOTHING), &refresh)?;
         Ok(Done::New(tokens, Vec::new()))
+    }
+
+    /// Remembers the place, and a stronger hash of the password.
+    async fn remember(
+        &self,
+        m: &mut Mutation,
+        user: &UserRow,
+        credentials: &Credentials,
+        proven: &Proven,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let here = attempts::place(credentials.email.key(), credentials.origin);
+        places::note(m.tx(), user.id, &here, now).await?;
+        if let Some(stronger) = &proven.stronger {
+            users::strengthen(m.tx(), user.id, &proven.stored, stronger).await?;
+            tracing::info!(user = %user.id, "raised a weak password hash");
+        }
+        Ok(())
     }
 }

@@ -1,19 +1,24 @@
 //! Signing up, with the same answer whether or not the address has an account.
+//!
+//! Whoever proves an address owns it: each mailed token carries the password and the name of its own sign-up, and following
+//! it makes them the account's (`verify_email.rs`). So nobody can hold somebody else's address by signing up first, and
+//! nobody can get into an account by having signed up before its holder, or after.
 
 use bursar_db::Tx;
 use bursar_email::Email;
 use bursar_id::OwnerId;
 use bursar_proto::event::v1::event::Payload;
-use bursar_rpc::{Asked, Done, Mutation};
+use bursar_rpc::{Asked, Done, Mutation, Origin};
 use bursar_secret::{Secret, Token};
 use bursar_time::Timestamp;
 
 use super::attempts::Bucket;
+use super::hashing::Purpose;
 use super::{Identity, events, mails};
 use crate::Error;
 use crate::domain::display_name::DisplayName;
 use crate::store::users::{self, UserRow};
-use crate::store::verifications;
+use crate::store::verifications::{self, VerificationRow};
 
 /// A well-formed request to sign up.
 #[derive(Clone, Debug)]
@@ -24,21 +29,34 @@ pub struct SignUp {
     pub password: Secret,
     /// The name that others see.
     pub display_name: DisplayName,
+    /// Where the call comes from.
+    pub origin: Origin,
+}
+
+/// An address to mail a verification to once more.
+#[derive(Clone, Debug)]
+pub struct VerifyAgain {
+    /// The address.
+    pub email: Email,
+    /// Where the call comes from.
+    pub origin: Origin,
 }
 
 impl Identity {
-    /// Opens an account and mails the verification, or mails the holder of a taken address. The caller learns
-    /// neither: the password is hashed and a mail queued in both cases. A taken address is looked up; a free one has the
-    /// account, its verification, an event and an audit row written, which is little beside the hash.
+    /// Opens an account and mails the verification; mails one more for an address that nobody has proven, and tells the
+    /// holder of a proven one. The caller learns nothing: the password is hashed and a mail queued in each case. A taken
+    /// address is looked up; a free one has the account, its verification, an event and an audit row written, which is
+    /// little beside the hash.
     pub async fn sign_up(&self, asked: &Asked<SignUp>) -> Result<(), Error> {
         let command = asked.command()?;
-        let mut tx = self.0.db.begin().await?;
-        Bucket::Mail(command.email.key()).take(&mut tx, self.now()).await?;
-        tx.commit().await?;
-        let hashed = self.0.hasher.hash(command.password.clone()).await;
+        let place = self.0.hasher.join(command.origin, Purpose::SignUp)?;
+        let (key, origin) = (command.email.key(), command.origin);
+        let buckets = [Bucket::SignUps(origin), Bucket::SignUpMail(key, origin), Bucket::SignUpMails(key)];
+        self.take(&buckets).await?;
+        let hashed = self.0.hasher.hash(place, command.password.clone()).await;
         if hashed.is_err() {
             // No mail will be sent.
-            self.give_back(&[Bucket::Mail(command.email.key())]).await;
+            self.give_back(&buckets).await;
         }
         let password_hash = hashed?;
         let mut m = self.0.mutations.begin(asked).await?;
@@ -62,6 +80,7 @@ impl Identity {
             email_verified_at: None,
             password_hash,
             display_name: command.display_name.as_str().to_owned(),
+            sign_ups: 1,
             version: 1,
             created_at: now,
             updated_at: now,
@@ -71,17 +90,27 @@ impl Identity {
             m.prove(&user.id);
             m.admit(OwnerId::User(user.id));
             m.about(&user.id);
-            self.mail_verification(m.tx(), &user, now).await?;
+            self.mail_verification(m.tx(), &user, &user, now).await?;
             told.push(events::updated(user.id, user.display_name));
         } else if let Some(holder) = users::by_email(m.tx(), command.email.key()).await? {
-            self.queue_mail(m.tx(), &mails::already_registered(&holder.email, &self.0.config), now).await?;
+            // The lock, so that nobody proves the address while a token for it is written.
+            match users::by_id_locked(m.tx(), holder.id).await? {
+                Some(holder) if holder.email_verified_at.is_none() => {
+                    users::count_sign_up(m.tx(), holder.id).await?;
+                    self.mail_verification(m.tx(), &holder, &user, now).await?;
+                }
+                _ => self.queue_mail(m.tx(), &mails::already_registered(&holder.email, &self.0.config), now).await?,
+            }
         }
         Ok(Done::New((), told))
     }
 
     /// Mails a new verification token to an address whose holder has not confirmed it. The tokens sent before
     /// stop working. The caller does not learn whether there is such an account.
-    pub async fn request_email_verification(&self, asked: &Asked<Email>) -> Result<(), Error> {
+    ///
+    /// When more than one sign-up was made with the address, nobody here knows whose password the one who asks means, and
+    /// asking is no proof of anything: the mail says to sign up again, and the tokens sent before go on working.
+    pub async fn request_email_verification(&self, asked: &Asked<VerifyAgain>) -> Result<(), Error> {
         let mut m = self.0.mutations.begin(asked).await?;
         let done = self.verify_again(&mut m, asked).await;
         self.0.mutations.end(m, done).await?;
@@ -89,23 +118,42 @@ impl Identity {
         Ok(())
     }
 
-    async fn verify_again(&self, m: &mut Mutation, asked: &Asked<Email>) -> Result<Done<(), Payload>, Error> {
-        let Some(email) = m.open(asked).await? else { return Ok(Done::Replay) };
+    async fn verify_again(&self, m: &mut Mutation, asked: &Asked<VerifyAgain>) -> Result<Done<(), Payload>, Error> {
+        let Some(VerifyAgain { email, origin }) = m.open(asked).await? else { return Ok(Done::Replay) };
         let now = m.now();
-        Bucket::Mail(email.key()).take(m.tx(), now).await?;
-        let user = users::by_email(m.tx(), email.key()).await?;
-        if let Some(user) = user.filter(|user| user.email_verified_at.is_none()) {
-            verifications::delete_of(m.tx(), user.id).await?;
-            self.mail_verification(m.tx(), &user, now).await?;
+        Bucket::Verification(email.key(), *origin).take(m.tx(), now).await?;
+        Bucket::Verifications(email.key()).take(m.tx(), now).await?;
+        if let Some(user) = users::by_email(m.tx(), email.key()).await?
+            && let Some(user) = users::by_id_locked(m.tx(), user.id).await?
+            && user.email_verified_at.is_none()
+        {
+            if user.sign_ups > 1 {
+                self.queue_mail(m.tx(), &mails::sign_up_again(&user.email, &self.0.config), now).await?;
+            } else {
+                verifications::delete_of(m.tx(), user.id).await?;
+                self.mail_verification(m.tx(), &user, &user, now).await?;
+            }
         }
         Ok(Done::New((), Vec::new()))
     }
 
-    async fn mail_verification(&self, tx: &mut Tx, user: &UserRow, now: Timestamp) -> Result<(), Error> {
+    /// Mails a token for the address of `user` that makes it the account of whoever `signed_up`.
+    async fn mail_verification(
+        &self,
+        tx: &mut Tx,
+        user: &UserRow,
+        signed_up: &UserRow,
+        now: Timestamp,
+    ) -> Result<(), Error> {
         let token = Token::generate(&self.0.entropy);
-        let ttl = self.0.config.verification_ttl;
-        let expires_at = now.saturating_add(ttl);
-        verifications::insert(tx, token.digest().as_bytes(), user.id, &user.email_key, expires_at).await?;
+        let row = VerificationRow {
+            user_id: user.id,
+            email_key: user.email_key.clone(),
+            password_hash: Some(signed_up.password_hash.clone()),
+            display_name: Some(signed_up.display_name.clone()),
+            expires_at: now.saturating_add(self.0.config.verification_ttl),
+        };
+        verifications::insert(tx, token.digest().as_bytes(), &row).await?;
         let mail = mails::verification(&user.email, &self.0.config, &token);
         self.queue_mail(tx, &mail, now).await
     }

@@ -11,7 +11,8 @@ use bursar_time::Timestamp;
 use super::Identity;
 use super::signing::RingKey;
 use crate::Error;
-use crate::store::sessions::{self, RefreshTokenRow};
+use crate::store::branches::{self, RefreshTokenRow};
+use crate::store::sessions::SessionRow;
 use crate::store::users::UserRow;
 
 /// What a signed-in client holds.
@@ -39,16 +40,22 @@ pub(super) struct Proof {
     pub(super) authenticated_at: Timestamp,
     /// By which means.
     pub(super) methods: AuthMethods,
+    /// Whom the branch acts for.
+    pub(super) context: OwnerId,
+    /// When its client moved on to another branch.
+    pub(super) left_at: Option<Timestamp>,
 }
 
 impl Proof {
-    /// What the branch of a stored refresh token says.
-    pub(super) fn of(token: &RefreshTokenRow) -> Result<Self, Error> {
+    /// What the branch of a stored refresh token of a session says.
+    pub(super) fn of(token: &RefreshTokenRow, session: &SessionRow) -> Result<Self, Error> {
         let branch = token.branch.as_slice().try_into().map_err(Error::internal)?;
         Ok(Self {
             branch: Branch::from_bytes(branch),
             authenticated_at: token.authenticated_at,
             methods: AuthMethods::of_words(&token.methods),
+            context: token.context.unwrap_or(session.context),
+            left_at: token.left_at,
         })
     }
 }
@@ -70,21 +77,23 @@ impl Identity {
     pub(super) async fn issue_refresh(
         &self,
         tx: &mut Tx,
-        session: SessionId,
+        session: &SessionRow,
         proof: Proof,
         now: Timestamp,
     ) -> Result<IssuedRefresh, Error> {
         let token = Token::generate(&self.0.entropy);
-        let expires_at = now.saturating_add(self.0.config.refresh.lifetime);
+        let expires_at = self.0.config.refresh.token_end(session.created_at, proof.left_at.is_some(), now);
         let row = RefreshTokenRow {
-            session_id: session,
+            session_id: session.id,
             branch: proof.branch.as_bytes().to_vec(),
             authenticated_at: proof.authenticated_at,
             methods: proof.methods.to_words(),
+            context: Some(proof.context),
+            left_at: proof.left_at,
             expires_at,
             rotated_at: None,
         };
-        sessions::insert_token(tx, token.digest().as_bytes(), &row, now).await?;
+        branches::insert(tx, token.digest().as_bytes(), &row, now).await?;
         Ok(IssuedRefresh { token, proof, expires_at })
     }
 

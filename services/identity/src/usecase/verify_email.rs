@@ -7,11 +7,13 @@ use bursar_secret::{Secret, Token};
 
 use super::{Identity, events};
 use crate::Error;
-use crate::store::{users, verifications};
+use crate::domain::session::EndReason;
+use crate::store::{places, sessions, users, verifications};
 
 impl Identity {
-    /// Uses a verification token up; whoever presents it again within a month gets the same answer. Which way a token
-    /// is wrong is not told.
+    /// Uses a verification token up: the account is that of whoever made its sign-up, with the password and the name chosen
+    /// there, and every session that anybody else has begun ends. Whoever presents it again within a month gets the same
+    /// answer. Which way a token is wrong is not told.
     pub async fn verify_email(&self, asked: &Asked<Secret>) -> Result<Answer<()>, Error> {
         let mut m = self.0.mutations.begin(asked).await?;
         let done = verify(&mut m, asked).await;
@@ -31,9 +33,12 @@ async fn verify(m: &mut Mutation, asked: &Asked<Secret>) -> Result<Done<(), Payl
     m.admit(OwnerId::User(user.id));
     m.about(&user.id);
     let mut told = Vec::new();
-    if users::set_verified(m.tx(), user.id, now).await? {
+    let (password_hash, name) = (row.password_hash.as_deref(), row.display_name.as_deref());
+    if users::set_verified(m.tx(), user.id, password_hash, name, now).await? {
+        sessions::end_all(m.tx(), user.id, now, EndReason::Revoked).await?;
+        places::forget(m.tx(), user.id).await?;
         // A snapshot leaves out whoever has not confirmed: who loaded one before hears the name now.
-        told.push(events::updated(user.id, user.display_name));
+        told.push(events::updated(user.id, row.display_name.unwrap_or(user.display_name)));
     }
     verifications::delete_of(m.tx(), user.id).await?;
     Ok(Done::New((), told))

@@ -3,12 +3,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod at_rest;
+mod attempts;
 mod auditing;
+mod branches;
 mod contexts;
 mod events;
 mod keys;
 mod organization;
 mod passwords;
+mod proving;
 mod refreshing;
 mod refusals;
 mod service_accounts;

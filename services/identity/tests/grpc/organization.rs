@@ -15,9 +15,11 @@ use bursar_proto::organization::v1::{ListOrganizationsRequest, ListOrganizations
 use bursar_rpc::convert::{to_optional_role, to_role};
 use bursar_rpc::{Caller, KeySet, Limits, StackDeps, Transport};
 use bursar_runtime::Env;
-use bursar_testkit::{TestDb, id, sqlite};
+use bursar_testkit::{Person, TestDb, id, sqlite};
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
+
+use crate::world::{claims, user};
 
 /// What the fake knows: a role (none after leaving) and its version.
 type Places = BTreeMap<(OrganizationId, UserId), (Option<Role>, u64)>;
@@ -81,15 +83,23 @@ impl FakeOrganization {
         .await;
     }
 
-    /// Creates an organization as a session's own doing.
-    pub(crate) async fn create(&self, organization: OrganizationId, owner: UserId, session: &str) {
+    /// Creates an organization as the doing of a person's token.
+    pub(crate) async fn create(&self, organization: OrganizationId, by: &Person) {
+        let branch = claims(&by.tokens.access_token)["bid"].as_str().unwrap().to_owned();
+        self.create_on(organization, by, branch).await;
+    }
+
+    /// The same, on a branch of the person's session; an older program tells none.
+    pub(crate) async fn create_on(&self, organization: OrganizationId, by: &Person, branch: String) {
+        let owner = user(by);
         self.place(organization, owner, Some(Role::Owner));
         self.emit(Payload::OrganizationCreated(OrganizationCreated {
             organization_id: organization.to_string(),
             owner_user_id: owner.to_string(),
             name: "Acme".to_owned(),
             slug: "acme".to_owned(),
-            created_by_session_id: session.to_owned(),
+            created_by_session_id: by.tokens.session_id.clone(),
+            created_by_branch: branch,
         }))
         .await;
     }

@@ -1,21 +1,15 @@
 //! Signing in: who gets in, and that nobody learns who has an account.
 
-use std::net::SocketAddr;
-
 use bursar_proto::identity::v1::SignInRequest;
 use bursar_testkit::{PASSWORD, refused};
 use tokio::task::JoinSet;
-use tonic::transport::server::TcpConnectInfo;
 use tonic::{Code, Request};
 
-use crate::world::{World, claims, credentials, sign_up};
+use crate::world::{World, claims, credentials, from_address, sign_up};
 
 /// A sign-in that seems to come from a network address.
 fn from(address: &str, email: &str, password: &str) -> Request<SignInRequest> {
-    let mut request = Request::new(credentials(email, password));
-    let remote: SocketAddr = format!("{address}:4711").parse().unwrap();
-    request.extensions_mut().insert(TcpConnectInfo { local_addr: None, remote_addr: Some(remote) });
-    request
+    from_address(address, credentials(email, password))
 }
 
 bursar_testkit::engines! {

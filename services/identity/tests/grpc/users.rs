@@ -91,12 +91,10 @@ bursar_testkit::engines! {
             holders += u32::from(world.sign_in("ada@example.com", &format!("password of {n}")).await.is_ok());
         }
         assert_eq!(holders, 1);
-        // One of them was asked to verify, the others were told of the account.
-        let mut links = 0;
+        // Each of them may be the one who reads the mail.
         for _ in 0..5 {
-            links += u32::from(world.mailbox.next("ada@example.com").await.text.contains("token="));
+            assert!(world.mailbox.next("ada@example.com").await.text.contains("token="));
         }
-        assert_eq!(links, 1);
     }
 
     async fn mail_to_one_address_is_throttled_whether_it_has_an_account_or_not(db: TestDb) {

@@ -26,7 +26,8 @@ bursar_testkit::engines! {
         let token = world.mailbox.next_token("ada@example.com").await;
         verify(&world, &token).await.unwrap();
         verify(&world, &token).await.expect("the same answer again");
-        let after = world.refresh(&before.refresh_token).await.unwrap();
+        refused(world.refresh(&before.refresh_token).await, Code::Unauthenticated, "REFRESH_TOKEN_INVALID");
+        let after = world.sign_in("ada@example.com", PASSWORD).await.unwrap().into_inner().tokens.unwrap();
         assert_eq!(claims(&after.access_token)["email_verified"], true);
         assert_eq!(claims(&after.access_token)["email"], "ada@example.com");
     }

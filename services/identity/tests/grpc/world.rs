@@ -1,6 +1,7 @@
 //! One identity service on one store, everything around it, and the people in it.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -15,7 +16,8 @@ use bursar_secret::Entropy;
 use bursar_testkit::{Client, Mailbox, Operator, PASSWORD, Person, TestDb, clock};
 use bursar_time::{Clock, Span};
 use serde_json::Value;
-use tonic::{Response, Status};
+use tonic::transport::server::TcpConnectInfo;
+use tonic::{Request, Response, Status};
 
 use crate::organization::FakeOrganization;
 
@@ -48,9 +50,15 @@ impl Drop for Ring {
 impl World {
     /// Starts identity on a fresh store.
     pub(crate) async fn start(db: &TestDb) -> Self {
+        Self::start_with(db, |_| ()).await
+    }
+
+    /// The same, with other settings.
+    pub(crate) async fn start_with(db: &TestDb, adjust: impl FnOnce(&mut Settings)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut settings = Settings::for_test(directory.path());
         settings.stores[Service::Identity] = db.store_url();
+        adjust(&mut settings);
         let clock = clock();
         let env = Env::for_test(clock.clone(), Entropy::system());
         bursar_identity::migrate(&settings, None).await.unwrap();
@@ -145,6 +153,14 @@ pub(crate) fn sign_up(email: &str) -> SignUpRequest {
 /// A request to sign in.
 pub(crate) fn credentials(email: &str, password: &str) -> SignInRequest {
     SignInRequest { email: email.to_owned(), password: password.to_owned(), ..SignInRequest::default() }
+}
+
+/// A request that seems to come from a network address.
+pub(crate) fn from_address<T>(address: &str, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    let remote = SocketAddr::new(address.parse().unwrap(), 4711);
+    request.extensions_mut().insert(TcpConnectInfo { local_addr: None, remote_addr: Some(remote) });
+    request
 }
 
 /// The id of a person.

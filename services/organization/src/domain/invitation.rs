@@ -166,13 +166,19 @@ pub fn lifetime(asked: Option<Span>, default: Span) -> Result<Span, LifetimeErro
 #[error("must be between one hour and 30 days")]
 pub struct LifetimeError;
 
-/// The caps of one organization.
+/// How many invitations there may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caps {
-    /// Invitations that may be pending at once.
+    /// Invitations of one organization that may be pending at once.
     pub pending: u32,
-    /// Invitations that may be sent within 24 hours, resent ones included.
+    /// Invitations that one organization may send within 24 hours, resent ones included.
     pub per_day: u32,
+    /// The same while the organization is new.
+    pub per_day_at_first: u32,
+    /// Invitations that one person may send within 24 hours, for whatever organizations.
+    pub by_sender_per_day: u32,
+    /// Invitations that one address may get within 24 hours, from whatever organizations.
+    pub to_address_per_day: u32,
 }
 
 /// What an organization has already.
@@ -188,13 +194,16 @@ pub struct Counts {
     pub until_expiry: Span,
     /// How long until the first of those sent is older than 24 hours.
     pub until_fewer: Span,
+    /// Whether the organization is new.
+    pub is_new: bool,
 }
 
 impl Caps {
     /// Whether one more mail may be sent.
     pub fn send(self, counts: Counts) -> Result<(), Refusal> {
-        if counts.sent >= self.per_day {
-            return Err(Refusal::TooManyToday { limit: self.per_day, retry_after: counts.until_fewer });
+        let most = if counts.is_new { self.per_day.min(self.per_day_at_first) } else { self.per_day };
+        if counts.sent >= most {
+            return Err(Refusal::TooManyToday { retry_after: counts.until_fewer });
         }
         Ok(())
     }

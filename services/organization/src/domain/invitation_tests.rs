@@ -99,7 +99,7 @@ fn lives_have_bounds() {
 
 #[test]
 fn seats_and_caps_are_never_exceeded() {
-    let caps = Caps { pending: 3, per_day: 10 };
+    let caps = Caps { pending: 3, per_day: 10, per_day_at_first: 5, by_sender_per_day: 9, to_address_per_day: 9 };
     let table = [
         (1, 0, 5, Ok(())),
         (3, 1, 5, Ok(())),
@@ -109,14 +109,18 @@ fn seats_and_caps_are_never_exceeded() {
         (1, 0, 0, Err(Refusal::SeatLimitReached { seats: 0, used: 1 })),
         (1, 3, 99, Err(Refusal::TooManyPending { limit: 3, retry_after: Span::HOUR })),
     ];
-    let none = Counts { members: 1, pending: 0, sent: 0, until_expiry: Span::HOUR, until_fewer: Span::MINUTE };
+    let none =
+        Counts { members: 1, pending: 0, sent: 0, until_expiry: Span::HOUR, until_fewer: Span::MINUTE, is_new: false };
     for (members, pending, seats, expected) in table {
         let counts = Counts { members, pending, ..none };
         assert_eq!(caps.reserve(counts, seats), expected, "{members} members, {pending} pending, {seats} seats");
     }
-    let sent = |sent| caps.send(Counts { sent, ..none });
-    assert_eq!(sent(9), Ok(()));
-    assert_eq!(sent(10), Err(Refusal::TooManyToday { limit: 10, retry_after: Span::MINUTE }));
+    let sent = |sent, is_new| caps.send(Counts { sent, is_new, ..none });
+    let too_many = Err(Refusal::TooManyToday { retry_after: Span::MINUTE });
+    assert_eq!(sent(9, false), Ok(()));
+    assert_eq!(sent(10, false), too_many);
+    assert_eq!(sent(4, true), Ok(()));
+    assert_eq!(sent(5, true), too_many);
     assert_eq!(convert(4, 5), Ok(()));
     assert_eq!(convert(5, 5), Err(Refusal::SeatLimitReached { seats: 5, used: 5 }));
 }

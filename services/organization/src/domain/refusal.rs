@@ -61,12 +61,11 @@ pub enum Refusal {
         /// When the first of them is not pending any more.
         retry_after: Span,
     },
-    /// The organization has sent as many invitations within 24 hours as it may.
+    /// As many invitations as may be were sent within 24 hours: by the organization, by the caller, or to the address.
+    /// Which of these is not told, or an address could be asked how often others invite it.
     #[error("too many invitations within a day")]
     TooManyToday {
-        /// How many it may send.
-        limit: u32,
-        /// When one more may be sent.
+        /// When one more may be sent, as far as is known.
         retry_after: Span,
     },
     /// No invitation has this id or token, or none that the caller may know of.

@@ -129,11 +129,10 @@ fn exhausted(refusal: Refusal) -> Problem {
         )
         .with_metadata("limit", limit.to_string())
         .with_retry_after(retry_after.to_std()),
-        Refusal::TooManyToday { limit, retry_after } => Problem::exhausted(
+        Refusal::TooManyToday { retry_after } => Problem::exhausted(
             reason::TOO_MANY_INVITATIONS,
-            format!("{limit} invitations were sent within 24 hours; try again later"),
+            "as many invitations as may be were sent within 24 hours; try again later",
         )
-        .with_metadata("limit", limit.to_string())
         .with_retry_after(retry_after.to_std()),
         other => Problem::internal(&other),
     }
@@ -233,7 +232,7 @@ mod tests {
         let limits = [
             (full, "SEAT_LIMIT_REACHED"),
             (Refusal::TooManyPending { limit: 1, retry_after: Span::HOUR }, "TOO_MANY_INVITATIONS"),
-            (Refusal::TooManyToday { limit: 1, retry_after: Span::HOUR }, "TOO_MANY_INVITATIONS"),
+            (Refusal::TooManyToday { retry_after: Span::HOUR }, "TOO_MANY_INVITATIONS"),
         ];
         told(Code::ResourceExhausted, &limits);
     }

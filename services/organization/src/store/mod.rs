@@ -3,9 +3,10 @@
 //! One text serves both engines unless the function shows a `match`. Locks are taken in one order
 //! everywhere: the request id, the person, the organization, then what hangs on it; several organizations
 //! are never locked in one transaction. The lock on the organization's row covers its members, its
-//! invitations and their counts.
+//! invitations and their counts; after it come the counts of a sender's mails and then an address'.
 
 pub mod invitations;
+pub mod mail_counts;
 pub mod memberships;
 pub mod organizations;
 pub mod projects;

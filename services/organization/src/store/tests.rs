@@ -3,7 +3,7 @@
 use bursar_db::Tx;
 use sqlx::{Executor as _, SqlSafeStr as _};
 
-use super::{MIGRATIONS, invitations, memberships, organizations, projects, slugs, users};
+use super::{MIGRATIONS, invitations, mail_counts, memberships, organizations, projects, slugs, users};
 
 /// Statements that both engines run.
 const BOTH: &[&str] = &[
@@ -19,6 +19,9 @@ const BOTH: &[&str] = &[
     invitations::NOTE_MAIL,
     invitations::RENEW,
     invitations::SETTLE,
+    mail_counts::FORGET,
+    mail_counts::LOCK,
+    mail_counts::SET,
     memberships::COUNT,
     memberships::COUNT_EMAIL,
     memberships::END,

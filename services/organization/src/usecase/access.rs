@@ -92,6 +92,11 @@ impl Organization {
     }
 }
 
+/// Whoever reaches others does so from an address that is proven to be theirs: who makes organizations, who invites.
+pub(super) fn demand_verified(caller: &UserCaller) -> Result<(), Refusal> {
+    if caller.email_verified { Ok(()) } else { Err(Refusal::EmailNotVerified) }
+}
+
 /// Whoever is refused for another reason than being a stranger belongs there.
 fn admitted<R>(m: &mut Mutation, owner: OwnerId, standing: &Result<R, Error>) {
     if !matches!(standing, Err(Error::Refused(Refusal::NotAMember))) {

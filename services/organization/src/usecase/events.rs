@@ -1,29 +1,31 @@
 //! The events that organization tells the others.
 
-use bursar_id::{OrganizationId, Role, SessionId, UserId};
+use bursar_id::{OrganizationId, Role, UserId};
 use bursar_members::{OwnPolicy, Policy};
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::{
     DeploymentPolicyChanged, MembershipChanged, OrganizationCreated, OrganizationPolicyChanged, OrganizationUpdated,
 };
+use bursar_rpc::UserCaller;
 use bursar_rpc::convert::{to_optional_role, to_role};
 
 use crate::store::memberships::MemberRow;
 use crate::store::organizations::OrganizationRow;
 
 /// An organization came to be.
-pub(super) fn created(row: &OrganizationRow, session: SessionId) -> Payload {
-    created_in(row, session.to_string())
+pub(super) fn created(row: &OrganizationRow, by: &UserCaller) -> Payload {
+    created_in(row, by.session.to_string(), by.branch.map(|branch| branch.to_string()).unwrap_or_default())
 }
 
-/// An organization as it is, and in which session it was created; empty when that is past.
-pub(super) fn created_in(row: &OrganizationRow, session: String) -> Payload {
+/// An organization as it is, and in which session and which of its branches it was created; empty when that is past.
+pub(super) fn created_in(row: &OrganizationRow, session: String, branch: String) -> Payload {
     Payload::OrganizationCreated(OrganizationCreated {
         organization_id: row.id.to_string(),
         owner_user_id: row.owner_user_id.to_string(),
         name: row.name.clone(),
         slug: row.slug.clone(),
         created_by_session_id: session,
+        created_by_branch: branch,
     })
 }
 

@@ -8,18 +8,22 @@ use bursar_rpc::page::{Page, PageRequest};
 use bursar_rpc::{Answer, Asked, Done, Looked, Mutation, Problem, UserCaller};
 use bursar_secret::Token;
 use bursar_time::{Span, Timestamp};
+use sha2::{Digest as _, Sha256};
 
 use super::Organization;
+use super::access::demand_verified;
 use super::mails::{self, InvitationMail};
 use crate::Error;
 use crate::domain::Refusal;
 use crate::domain::invitation::{Counts, State};
 use crate::store::invitations::{self, Filter, InvitationRow};
 use crate::store::organizations::OrganizationRow;
-use crate::store::{memberships, organizations};
+use crate::store::{mail_counts, memberships, organizations};
 
 /// The span in which an organization's invitations are counted.
 const DAY: Span = Span::DAY;
+/// How long an organization is new.
+const NEW: Span = Span::from_days(7);
 
 /// Whom to invite.
 pub struct NewInvitation {
@@ -86,7 +90,9 @@ impl Organization {
         id: OrganizationId,
         asked: &Asked<NewInvitation>,
     ) -> Result<Option<()>, Error> {
-        self.admit(m, asked.user()?, id).await?;
+        let caller = asked.user()?;
+        self.admit(m, caller, id).await?;
+        demand_verified(caller)?;
         Ok(m.open(asked).await?.map(|_| ()))
     }
 
@@ -99,6 +105,7 @@ impl Organization {
     ) -> Result<Done<InvitationView, Payload>, Error> {
         let caller = asked.user()?;
         self.admit(m, caller, id).await?;
+        demand_verified(caller)?;
         let Some(new) = m.open(asked).await? else { return Ok(Done::Replay) };
         let now = m.now();
         let (organization, _) = self.enter(m.tx(), caller, id).await?;
@@ -108,8 +115,9 @@ impl Organization {
         if let Some(pending) = invitations::pending_for(m.tx(), id, new.email.key(), now).await? {
             return Err(Refusal::AlreadyInvited { pending }.into());
         }
-        let counts = counts(m.tx(), id, now).await?;
+        let counts = counts(m.tx(), &organization, now).await?;
         self.0.config.caps.send(counts)?;
+        self.count_mail(m.tx(), caller, new.email.key(), now).await?;
         self.0.config.caps.reserve(counts, seats)?;
         let token = Token::generate(&self.0.entropy);
         let invitation = InvitationRow {
@@ -175,7 +183,9 @@ impl Organization {
         id: InvitationId,
         asked: &Asked<()>,
     ) -> Result<Option<NeedsSeat>, Error> {
-        let invitation = self.admit_to(m, asked.user()?, id).await?;
+        let caller = asked.user()?;
+        let invitation = self.admit_to(m, caller, id).await?;
+        demand_verified(caller)?;
         let Some(()) = m.open(asked).await? else { return Ok(None) };
         let keeps_seat = invitation.state_at(m.now())?.resend()?;
         Ok(Some(NeedsSeat((!keeps_seat).then_some(invitation.organization_id))))
@@ -190,13 +200,15 @@ impl Organization {
     ) -> Result<Done<InvitationView, Payload>, Error> {
         let caller = asked.user()?;
         let invitation = self.admit_to(m, caller, id).await?;
+        demand_verified(caller)?;
         let Some(()) = m.open(asked).await? else { return Ok(Done::Replay) };
         let now = m.now();
         let organization = lock(m.tx(), invitation.organization_id).await?;
         let mut invitation = self.own_invitation(m.tx(), caller, id).await?;
         let keeps_seat = invitation.state_at(now)?.resend()?;
-        let counts = counts(m.tx(), organization.id, now).await?;
+        let counts = counts(m.tx(), &organization, now).await?;
         self.0.config.caps.send(counts)?;
+        self.count_mail(m.tx(), caller, &invitation.email_key, now).await?;
         if !keeps_seat {
             // It expired since the look, which asked billing for none: the caller's next attempt does.
             let seats = seats.ok_or(DbError::Serialization)?;
@@ -261,6 +273,27 @@ impl Organization {
         Ok(invitation)
     }
 
+    /// Counts one more mail by its sender and to its address, whatever the organization, unless it is one too many. The rows
+    /// stay locked until the transaction ends, always in this order.
+    async fn count_mail(&self, tx: &mut Tx, caller: &UserCaller, email_key: &str, now: Timestamp) -> Result<(), Error> {
+        let caps = &self.0.config.caps;
+        let digest = Sha256::digest(email_key);
+        let address = digest.iter().take(16).fold(0_u128, |number, byte| number << 8 | u128::from(*byte));
+        for (subject, most) in [
+            (format!("by:{}", caller.user), caps.by_sender_per_day),
+            (format!("to:{address:032x}"), caps.to_address_per_day),
+        ] {
+            let mut sent = mail_counts::sent_after(tx, &subject, now.saturating_sub(DAY), now).await?;
+            if sent.len() >= most as usize {
+                let first = sent.iter().min().copied().unwrap_or(now);
+                return Err(Refusal::TooManyToday { retry_after: first.saturating_add(DAY).since(now) }.into());
+            }
+            sent.push(now);
+            mail_counts::set(tx, &subject, &sent, now).await?;
+        }
+        Ok(())
+    }
+
     /// Queues an invitation's mail and counts it.
     async fn mail(
         &self,
@@ -307,11 +340,13 @@ pub(super) async fn lock(tx: &mut Tx, id: OrganizationId) -> Result<Organization
 }
 
 /// What an organization has already; needs the lock on it.
-async fn counts(tx: &mut Tx, id: OrganizationId, now: Timestamp) -> Result<Counts, Error> {
+async fn counts(tx: &mut Tx, organization: &OrganizationRow, now: Timestamp) -> Result<Counts, Error> {
+    let id = organization.id;
     let (pending, first_expiry) = invitations::pending(tx, id, now).await?;
     let (sent, first_sent) = invitations::mails_after(tx, id, now.saturating_sub(DAY)).await?;
     let until = |time: Option<Timestamp>| time.map_or(Span::ZERO, |time| time.since(now));
     Ok(Counts {
+        is_new: organization.created_at.saturating_add(NEW) > now,
         members: memberships::head_count(tx, id).await?,
         pending,
         sent,

@@ -3,7 +3,7 @@
 
 use askama::Template;
 use bursar_id::Role;
-use bursar_mail::Mail;
+use bursar_mail::{Mail, quoted};
 use bursar_secret::Token;
 use bursar_time::Timestamp;
 
@@ -15,7 +15,7 @@ pub(super) struct InvitationMail<'a> {
     pub(super) to: &'a str,
     /// Who invites.
     pub(super) from: &'a str,
-    /// The organization's name.
+    /// The organization's name, as somebody chose it.
     pub(super) organization: &'a str,
     /// As what.
     pub(super) role: Role,
@@ -48,6 +48,8 @@ struct InvitationHtml<'a> {
 /// Invites somebody. The token stands here and nowhere else.
 pub(super) fn invitation(about: &InvitationMail<'_>, config: &Config, token: &Token) -> Mail {
     let InvitationMail { to, from, organization, role, expires_at } = *about;
+    let organization = quoted(organization);
+    let organization = organization.as_str();
     let role = match role {
         Role::Owner | Role::Admin => "an admin",
         Role::Member => "a member",
@@ -86,6 +88,24 @@ mod tests {
         assert!(mail.text.contains("on Bursar as a member"), "{}", mail.text);
         assert!(mail.html.contains(&format!("href=\"{link}\"")), "{}", mail.html);
         assert!(!mail.html.contains("<b>"), "{}", mail.html);
-        assert_eq!((mail.to.as_str(), mail.subject.as_str()), ("ben@example.com", "Join <b>Acme</b>"));
+        assert_eq!((mail.to.as_str(), mail.subject.as_str()), ("ben@example.com", "Join \"<b>Acme< b>\""));
+    }
+
+    #[test]
+    fn kind_h_a_name_reaches_a_mail_quoted_and_without_links() {
+        let token = Token::generate(&Entropy::seeded(1));
+        let about = InvitationMail {
+            to: "ben@example.com",
+            from: "ada@example.com",
+            organization: "You have won: https://evil.example/claim",
+            role: Role::Member,
+            expires_at: Timestamp::from_unix_secs(0).expect("a time"),
+        };
+        let mail = invitation(&about, &Config::of(&Settings::for_test("/nowhere")), &token);
+        assert_eq!(mail.subject, "Join \"You have won: https evil example claim\"");
+        for part in [&mail.subject, &mail.text, &mail.html] {
+            assert!(part.contains("You have won: https evil example claim"), "{part}");
+            assert!(!part.contains("evil.example"), "{part}");
+        }
     }
 }

@@ -7,6 +7,7 @@ use bursar_rpc::page::{Page, PageRequest};
 use bursar_rpc::{Answer, Asked, Done, Mutation, UserCaller};
 use bursar_time::Timestamp;
 
+use super::access::demand_verified;
 use super::{Organization, events};
 use crate::Error;
 use crate::domain::name::Name;
@@ -65,6 +66,7 @@ impl Organization {
         if !users::is_living(m.tx(), caller.user).await? {
             return Err(Refusal::AccountDeleted.into());
         }
+        demand_verified(caller)?;
         let Some(new) = m.open(asked).await? else { return Ok(Done::Replay) };
         if !users::lock_living(m.tx(), caller.user).await? {
             return Err(Refusal::AccountDeleted.into());
@@ -92,7 +94,7 @@ impl Organization {
         let version = memberships::join(m.tx(), &owner, now).await?;
         let version = version.ok_or(Error::Internal("a new organization has members already"))?;
         let events =
-            vec![events::created(&organization, caller.session), events::member(id, caller.user, Role::Owner, version)];
+            vec![events::created(&organization, caller), events::member(id, caller.user, Role::Owner, version)];
         m.admit(OwnerId::Organization(id));
         m.about(&id);
         Ok(Done::New(OrganizationOfUser { organization, role: Role::Owner }, events))

@@ -89,7 +89,7 @@ impl Present for State {
 
 /// An organization as it is now. The session in which it was created is past.
 fn as_created(row: &OrganizationRow) -> Payload {
-    events::created_in(row, String::new())
+    events::created_in(row, String::new(), String::new())
 }
 
 fn as_member(row: &PlaceRow) -> Payload {

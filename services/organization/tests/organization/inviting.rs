@@ -161,6 +161,77 @@ bursar_testkit::engines! {
         invite(&world.who(1), &acme, "d@x.org", Role::Member).await.expect("a new day");
     }
 
+    async fn kind_h_caps_hold_for_a_sender_an_address_and_a_new_organization(db: TestDb) {
+        let world = World::start_with(db, |settings| {
+            settings.invitations.max_per_day_by_sender = 4;
+            settings.invitations.max_per_day_to_address = 2;
+            settings.invitations.max_per_day_at_first = 3;
+        }).await;
+        let (ada, ben) = (world.who(1), world.who(2));
+        let mut orgs = Vec::new();
+        for n in 0..4 {
+            orgs.push(world.create(&ada, &format!("Acme {n}")).await.id);
+        }
+        let bens = world.create(&ben, "Globex").await.id;
+        let refuse = |answer: Result<_, Status>| {
+            let refusal = refused(answer, Code::ResourceExhausted, "TOO_MANY_INVITATIONS");
+            assert!(refusal.metadata.is_empty(), "which cap it was is not told: {refusal:?}");
+            refusal.message
+        };
+        let one = invite(&ada, &orgs[0], "x@x.org", Role::Member).await.expect("the first to the address");
+        resend(&ada, &one.id, "").await.expect("the second to it");
+        let mut told = vec![refuse(invite(&ben, &bens, "X@x.org", Role::Member).await), refuse(resend(&ada, &one.id, "").await)];
+        invite(&ada, &orgs[1], "y@x.org", Role::Member).await.expect("the third of the sender");
+        invite(&ada, &orgs[2], "z@x.org", Role::Member).await.expect("the fourth of the sender");
+        told.push(refuse(invite(&ada, &orgs[3], "w@x.org", Role::Member).await));
+        for n in 0..3 {
+            invite(&ben, &bens, &format!("b{n}@x.org"), Role::Member).await.expect("another sender");
+        }
+        told.push(refuse(invite(&ben, &bens, "b3@x.org", Role::Member).await));
+        assert!(told.iter().all(|message| *message == told[0]), "{told:?}");
+        world.advance(Span::from_days(7));
+        let (ada, ben) = (world.who(1), world.who(2));
+        for n in 4..8 {
+            invite(&ben, &bens, &format!("b{n}@x.org"), Role::Member).await.expect("the organization is not new any more");
+        }
+        invite(&ada, &orgs[3], "x@x.org", Role::Member).await.expect("another day");
+    }
+
+    async fn kind_h_of_many_who_invite_one_address_at_once_no_more_get_through_than_may(db: TestDb) {
+        let world = World::start(db).await;
+        let mut tasks = tokio::task::JoinSet::new();
+        for n in 1..=12 {
+            let who = world.who(n);
+            let organization = world.create(&who, &format!("Acme {n}")).await.id;
+            tasks.spawn(async move { invite(&who, &organization, "x@x.org", Role::Member).await.is_ok() });
+        }
+        let invited = tasks.join_all().await.into_iter().filter(|ok| *ok).count();
+        assert_eq!(invited, 5);
+    }
+
+    async fn kind_h_who_is_unproven_reaches_nobody(db: TestDb) {
+        let world = World::start(db).await;
+        let ada = world.who(1);
+        let acme = world.create(&ada, "Acme").await.id;
+        let pending = invite(&ada, &acme, "x@x.org", Role::Member).await.expect("invited");
+        let unproven = |n: u64| {
+            let who = world.who(n);
+            let token = world.issuer.user(who.user).email(&who.email).unverified().at(world.clock.now());
+            Who { client: world.anybody.with_token(&token), ..who }
+        };
+        let bad = proto::CreateOrganizationRequest::default();
+        let made = unproven(2).client.organizations().create_organization(bad).await;
+        refused(made, Code::PermissionDenied, "EMAIL_NOT_VERIFIED");
+        // Even with a role, as after the address has changed.
+        let ada = unproven(1);
+        refused(create(&ada, invitation(&acme, "no address")).await, Code::PermissionDenied, "EMAIL_NOT_VERIFIED");
+        refused(resend(&ada, &pending.id, "").await, Code::PermissionDenied, "EMAIL_NOT_VERIFIED");
+        refused(create(&unproven(3), invitation(&acme, "y@x.org")).await, Code::PermissionDenied, "NOT_A_MEMBER");
+        revoke(&ada, &pending.id, "").await.expect("taking back reaches nobody");
+        world.mailbox.next("x@x.org").await;
+        assert_eq!(world.mailbox.to("x@x.org").len(), 1);
+    }
+
     async fn resending_rotates_the_token_and_the_deadline(db: TestDb) {
         let world = World::start(db).await;
         let ada = world.who(1);

@@ -12,13 +12,14 @@ use bursar_time::{Span, Timestamp};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use tonic::Status;
+use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
 use tower::Service;
 
 use super::{Call, Shared, methods::Access, reasons};
 use crate::caller::{Caller, ServiceRole};
 use crate::problem::reason;
 use crate::transport::context::{CallContext, TRACEPARENT, USER_AUTHORIZATION};
-use crate::{Permission, Problem};
+use crate::{Origin, Permission, Problem, origin};
 
 /// How long a proof of who somebody is counts as recent (product.md, "Identity").
 const RECENT: Span = Span::from_mins(10);
@@ -36,7 +37,10 @@ where
     let caller = match call.method.access {
         Access::Infrastructure => Caller::Anonymous,
         Access::Rule(rule) => {
-            let caller = decide(rule, authenticate(shared, rule, request.headers()).await?)?;
+            let proven = authenticate(shared, rule, request.headers()).await?;
+            let origin = origin(shared, &proven, &request);
+            request.extensions_mut().insert(origin);
+            let caller = decide(rule, proven)?;
             restrict(rule, &caller, shared.clock.now())?;
             caller
         }
@@ -59,6 +63,15 @@ where
     request.extensions_mut().insert(caller);
     let answer = context.scope(inner.call(request)).await;
     answer.map_err(|never| match never {})
+}
+
+/// Where the call comes from; before the rule decides, to which a service may be no more than anybody.
+fn origin(shared: &Shared, proven: &Caller, request: &Request<Body>) -> Origin {
+    let peer = request.extensions().get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
+    let secured = || request.extensions().get::<TlsConnectInfo<TcpConnectInfo>>()?.get_ref().remote_addr();
+    let peer = peer.or_else(secured).map(|address| address.ip());
+    let service = proven.service().map(|service| service.account);
+    origin::find(service, peer, request.headers(), &shared.limits.trusted_proxies)
 }
 
 /// Where the user's token is, if there is a user.

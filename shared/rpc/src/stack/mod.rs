@@ -46,9 +46,9 @@ use tracing::Instrument as _;
 
 pub use reasons::reasoned;
 
-use crate::KeySet;
 use crate::token::Verifier;
 use crate::transport::context::CALL_ID;
+use crate::{KeySet, TrustedProxies};
 use methods::{Method, Methods};
 
 /// What the stack needs.
@@ -67,7 +67,7 @@ pub struct StackDeps {
 }
 
 /// The stack's bounds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// How many calls may be in work at once; more are refused, not queued. Streams count until they
     /// begin to answer.
@@ -78,6 +78,8 @@ pub struct Limits {
     pub max_deadline: Duration,
     /// How many verified tokens are remembered.
     pub token_cache: usize,
+    /// The proxies whose word on where a call came from is believed.
+    pub trusted_proxies: TrustedProxies,
 }
 
 impl Default for Limits {
@@ -87,6 +89,7 @@ impl Default for Limits {
             default_deadline: Duration::from_secs(30),
             max_deadline: Duration::from_secs(30),
             token_cache: 16_384,
+            trusted_proxies: TrustedProxies::default(),
         }
     }
 }

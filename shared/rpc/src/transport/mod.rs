@@ -22,6 +22,7 @@ use tonic::body::Body;
 use tonic::service::Routes;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
 use tower::{Service, ServiceExt};
 
 pub use channel::{AddressError, PeerTls};
@@ -103,7 +104,7 @@ impl Transport {
             let bearer = tokens.bearer().await?;
             request.headers_mut().insert(AUTHORIZATION, bearer.clone());
             let answered = self.target.call(request).await;
-            if answered.as_ref().is_ok_and(is_unauthenticated) {
+            if answered.as_ref().is_ok_and(refuses_our_token) {
                 tokens.refused(&bearer);
             }
             answered
@@ -137,9 +138,17 @@ impl Target {
     }
 }
 
-/// Whether a peer did not let the caller in: it says so in the answer's headers, before any message.
-fn is_unauthenticated(response: &Response<Body>) -> bool {
-    Status::from_header_map(response.headers()).is_some_and(|status| status.code() == Code::Unauthenticated)
+/// Whether a peer did not believe the token of the call: it says so in the answer's headers, before any message. A user's
+/// token that was handed on, or a password, says nothing about ours: whoever sends a bad one must not use ours up.
+fn refuses_our_token(response: &Response<Body>) -> bool {
+    let Some(status) = Status::from_header_map(response.headers()) else { return false };
+    let about_user = |info: tonic_types::ErrorInfo| info.metadata.contains_key("header");
+    status.code() == Code::Unauthenticated
+        && matches!(
+            crate::problem::reason_of(&status).as_deref(),
+            Some(reason::TOKEN_INVALID | reason::TOKEN_EXPIRED | reason::TOKEN_MISSING)
+        )
+        && !status.get_details_error_info().is_some_and(about_user)
 }
 
 async fn in_process(routes: Routes, request: Request<Body>) -> Result<Response<Body>, Status> {

@@ -7,6 +7,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bursar_id::{OwnerId, Role, ServiceAccountId, UserId};
 use bursar_proto::event::v1 as event;
 use bursar_proto::event::v1::event_service_server::{EventService, EventServiceServer};
@@ -20,6 +22,7 @@ use bursar_rpc::{
 };
 use bursar_secret::Entropy;
 use bursar_time::{Clock, Span, Timestamp};
+use ed25519_dalek::Signer as _;
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::EncodePrivateKey as _;
 use futures::Stream;
@@ -39,6 +42,7 @@ pub fn start() -> Timestamp {
 pub struct Issuer {
     pub kid: &'static str,
     key: EncodingKey,
+    signing: SigningKey,
     public: [u8; 32],
 }
 
@@ -47,7 +51,7 @@ impl Issuer {
         let key = SigningKey::from_bytes(&[seed; 32]);
         let der = key.to_pkcs8_der().expect("PKCS#8");
         let public = key.verifying_key().to_bytes();
-        Self { kid, key: EncodingKey::from_ed_der(der.as_bytes()), public }
+        Self { kid, key: EncodingKey::from_ed_der(der.as_bytes()), signing: key, public }
     }
 
     pub fn ours() -> Self {
@@ -64,6 +68,15 @@ impl Issuer {
 
     pub fn sign<C: serde::Serialize>(&self, claims: &C) -> String {
         sign(&self.key, self.kid, claims).expect("signed")
+    }
+
+    /// A token with a right signature and any header.
+    pub fn sign_under(&self, header: &serde_json::Value, claims: &impl serde::Serialize) -> String {
+        let part = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        let claims = serde_json::to_vec(claims).expect("claims");
+        let signed = format!("{}.{}", part(header.to_string().as_bytes()), part(&claims));
+        let signature = self.signing.sign(signed.as_bytes()).to_bytes();
+        format!("{signed}.{}", part(&signature))
     }
 
     pub fn user(&self) -> String {

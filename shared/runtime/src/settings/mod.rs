@@ -23,6 +23,7 @@ use std::{
 
 use bursar_db::StoreUrl;
 use bursar_members::Policy;
+use bursar_rpc::TrustedProxies;
 use serde::{Deserialize, Serialize};
 
 use crate::{Each, Service};
@@ -99,6 +100,9 @@ pub struct Settings {
     pub listen_address: IpAddr,
     /// The address the operations port listens on.
     pub operations_address: IpAddr,
+    /// The proxies in front of Bursar whose `x-forwarded-for` is believed: addresses and networks (`10.0.0.0/8`),
+    /// separated by commas. Nobody's, when it is empty. What is throttled by place is counted by the address found.
+    pub trusted_proxies: TrustedProxies,
     /// Lets `ClockService` set the time. Development only.
     pub test_clock: bool,
     /// Lets production mode sell through the sandbox, which takes no money from anybody.
@@ -189,6 +193,7 @@ impl Settings {
             max_in_flight: self.limits.in_flight,
             default_deadline: self.limits.deadline,
             max_deadline: self.limits.deadline,
+            trusted_proxies: self.trusted_proxies.clone(),
             ..bursar_rpc::Limits::default()
         }
     }

@@ -8,6 +8,7 @@ use std::{
 
 use bursar_db::StoreUrl;
 use bursar_members::Policy;
+use bursar_rpc::TrustedProxies;
 use bursar_secret::Secret;
 use serde::{Deserialize, Serialize};
 
@@ -146,6 +147,9 @@ pub struct TokenSettings {
     /// Life of a session that is not refreshed.
     #[serde(with = "span")]
     pub refresh_ttl: Duration,
+    /// How old a session becomes, however much it is used: then its user signs in again.
+    #[serde(with = "span")]
+    pub session_age: Duration,
     /// How long a refresh token that was just rotated still answers with its successor.
     #[serde(with = "span")]
     pub refresh_grace: Duration,
@@ -165,6 +169,12 @@ pub struct InvitationSettings {
     pub max_pending: u32,
     /// Invitations that one organization may send within 24 hours.
     pub max_per_day: u32,
+    /// The same in an organization's first week.
+    pub max_per_day_at_first: u32,
+    /// Invitations that one person may send within 24 hours, for whatever organizations.
+    pub max_per_day_by_sender: u32,
+    /// Invitations that one address may get within 24 hours, from whatever organizations.
+    pub max_per_day_to_address: u32,
 }
 
 /// `[billing]`
@@ -213,6 +223,7 @@ impl Settings {
             operations_port: port_base,
             listen_address: IpAddr::V4(listen),
             operations_address: IpAddr::V4(listen),
+            trusted_proxies: TrustedProxies::default(),
             test_clock: false,
             allow_sandbox_payments: false,
             allow_plaintext: false,
@@ -246,7 +257,7 @@ impl Settings {
             sqlite: SqliteSettings { readers: 4 },
             tokens: TokenSettings::default(),
             policies: Policy::default(),
-            invitations: InvitationSettings { ttl: Duration::from_hours(7 * 24), max_pending: 100, max_per_day: 200 },
+            invitations: InvitationSettings::default(),
             billing: BillingSettings {
                 lanes: 0,
                 batch_max: 1024,
@@ -276,12 +287,26 @@ impl LimitSettings {
     }
 }
 
+impl Default for InvitationSettings {
+    fn default() -> Self {
+        Self {
+            ttl: Duration::from_hours(7 * 24),
+            max_pending: 100,
+            max_per_day: 200,
+            max_per_day_at_first: 50,
+            max_per_day_by_sender: 200,
+            max_per_day_to_address: 5,
+        }
+    }
+}
+
 impl Default for TokenSettings {
     fn default() -> Self {
         Self {
             access_ttl: Duration::from_mins(5),
             service_ttl: Duration::from_mins(5),
             refresh_ttl: Duration::from_hours(30 * 24),
+            session_age: Duration::from_hours(180 * 24),
             refresh_grace: Duration::from_secs(10),
             verification_ttl: Duration::from_hours(24),
         }

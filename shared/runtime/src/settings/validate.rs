@@ -85,6 +85,9 @@ impl Settings {
             ("sqlite.readers", self.sqlite.readers as usize),
             ("invitations.max_pending", self.invitations.max_pending as usize),
             ("invitations.max_per_day", self.invitations.max_per_day as usize),
+            ("invitations.max_per_day_at_first", self.invitations.max_per_day_at_first as usize),
+            ("invitations.max_per_day_by_sender", self.invitations.max_per_day_by_sender as usize),
+            ("invitations.max_per_day_to_address", self.invitations.max_per_day_to_address as usize),
             ("billing.batch_max", self.billing.batch_max),
             ("billing.queue_max", self.billing.queue_max),
         ] {
@@ -113,6 +116,7 @@ impl Settings {
         within("tokens.access_ttl", tokens.access_ttl, SECOND, TOKEN_TTL_MAX);
         within("tokens.service_ttl", tokens.service_ttl, SECOND, TOKEN_TTL_MAX);
         within("tokens.refresh_ttl", tokens.refresh_ttl, SECOND, 366 * DAY);
+        within("tokens.session_age", tokens.session_age, SECOND, 3_660 * DAY);
         within("tokens.refresh_grace", tokens.refresh_grace, Duration::ZERO, HOUR);
         within("tokens.verification_ttl", tokens.verification_ttl, SECOND, 30 * DAY);
         within("invitations.ttl", self.invitations.ttl, HOUR, 30 * DAY);

@@ -1,0 +1,146 @@
+//! What the hasher promises.
+
+use std::sync::mpsc;
+
+use super::*;
+
+fn hasher(most: usize, cores: usize) -> Hasher {
+    Hasher::on_cores(Entropy::seeded(1), most, cores).unwrap()
+}
+
+fn from(n: u8) -> Origin {
+    Origin::at([192, 0, 2, n].into())
+}
+
+async fn hash(hasher: &Hasher, password: &str) -> String {
+    let place = hasher.join(Origin::Local, Purpose::SignUp).unwrap();
+    hasher.hash(place, Secret::from(password)).await.unwrap()
+}
+
+async fn verify(hasher: &Hasher, password: &str, stored: Option<String>) -> Verdict {
+    let place = hasher.join(Origin::Local, Purpose::SignIn).unwrap();
+    hasher.verify(place, Secret::from(password), stored).await.unwrap()
+}
+
+#[tokio::test]
+async fn the_right_password_and_no_other_passes() {
+    let hasher = hasher(8, 2);
+    let stored = hash(&hasher, "correct horse").await;
+    assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{stored}");
+    let right = verify(&hasher, "correct horse", Some(stored.clone())).await;
+    assert!(right.matches && right.stronger.is_none(), "it is as strong as it can be");
+    assert!(!verify(&hasher, "correct horsf", Some(stored.clone())).await.matches);
+    assert!(!verify(&hasher, "anything", None).await.matches, "nobody has no password");
+    assert_ne!(stored, hash(&hasher, "correct horse").await, "salts differ");
+}
+
+#[tokio::test]
+async fn what_other_programs_hashed_is_understood() {
+    use argon2::password_hash::PasswordHasher as _;
+    let stored = argon2::Argon2::default().hash_password_with_salt(b"correct horse", &[7; 16]).unwrap().to_string();
+    assert!(verify(&hasher(8, 1), "correct horse", Some(stored)).await.matches);
+}
+
+#[tokio::test]
+async fn kind_q_a_weak_hash_is_hashed_again_for_who_knows_the_password() {
+    let hasher = hasher(8, 1);
+    let weak = argon::weak(b"correct horse", &[7; 16]);
+    let wrong = verify(&hasher, "correct horsf", Some(weak.clone())).await;
+    assert!(!wrong.matches && wrong.stronger.is_none());
+    let right = verify(&hasher, "correct horse", Some(weak)).await;
+    let stronger = right.stronger.expect("a stronger one");
+    assert!(right.matches && stronger.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{stronger}");
+    assert!(verify(&hasher, "correct horse", Some(stronger)).await.matches);
+}
+
+#[tokio::test]
+async fn kind_c_who_hangs_up_keeps_the_place_until_the_work_is_done() {
+    let hasher = hasher(4, 1);
+    let (begun, has_begun) = tokio::sync::oneshot::channel();
+    let (finish, finished) = mpsc::channel::<()>();
+    let place = hasher.join(from(1), Purpose::SignIn).unwrap();
+    let working = hasher.clone();
+    let waiter = tokio::spawn(async move {
+        let work = move |_: &mut Vec<Block>| {
+            begun.send(()).ok();
+            finished.recv().map_err(Error::internal)
+        };
+        working.work(place, work).await
+    });
+    has_begun.await.unwrap();
+    waiter.abort();
+    assert!(waiter.await.unwrap_err().is_cancelled());
+    assert_eq!((hasher.0.places.count(), hasher.0.cores.available_permits()), (1, 0), "it is still at work");
+    assert!(matches!(hasher.join(from(1), Purpose::SignIn), Err(Error::Overloaded)), "and takes its place in line");
+    finish.send(()).unwrap();
+    let _core = hasher.0.cores.acquire().await.unwrap();
+    // The core comes last of what the work gives back.
+    assert_eq!(hasher.0.places.count(), 0);
+}
+
+#[tokio::test]
+async fn kind_c_who_hangs_up_while_waiting_gives_the_place_back() {
+    let hasher = hasher(8, 1);
+    let core = hasher.0.cores.clone().acquire_owned().await.unwrap();
+    let waiting = hasher.hash(hasher.join(from(1), Purpose::SignUp).unwrap(), Secret::from("x"));
+    assert!(tokio::time::timeout(std::time::Duration::ZERO, waiting).await.is_err());
+    assert_eq!(hasher.0.places.count(), 0);
+    drop(core);
+    assert!(!verify(&hasher, "x", None).await.matches, "nothing is left behind");
+}
+
+#[tokio::test]
+async fn kind_c_one_origin_and_all_sign_ups_leave_places_to_others() {
+    let hasher = hasher(8, 1);
+    let mut held = Vec::new();
+    let mut join = |n, purpose| hasher.join(from(n), purpose).map(|place| held.push(place)).is_ok();
+    assert!(join(1, Purpose::SignUp) && join(1, Purpose::SignUp));
+    assert!(!join(1, Purpose::SignUp), "a quarter for one origin's sign-ups");
+    assert!(join(1, Purpose::SignIn) && join(1, Purpose::SignIn), "and one for its sign-ins");
+    assert!(!join(1, Purpose::SignIn));
+    assert!(join(2, Purpose::SignUp) && join(2, Purpose::SignUp));
+    assert!(!join(3, Purpose::SignUp), "a half for sign-ups");
+    assert!(join(3, Purpose::SignIn) && join(3, Purpose::SignIn));
+    assert!(!join(4, Purpose::SignIn), "all are taken");
+    drop(held);
+    assert_eq!(hasher.0.places.count(), 0);
+}
+
+#[tokio::test]
+async fn kind_c_a_newcomer_waits_for_a_few_and_not_for_a_flood() {
+    let hasher = hasher(64, 1);
+    let core = hasher.0.cores.clone().acquire_owned().await.unwrap();
+    let (done, mut order) = tokio::sync::mpsc::unbounded_channel();
+    let queue = |n: u8| {
+        let (hasher, done, place) = (hasher.clone(), done.clone(), hasher.join(from(n), Purpose::SignIn).unwrap());
+        let work = move |_: &mut Vec<Block>| done.send(n).map_err(Error::internal);
+        tokio::spawn(async move { hasher.work(place, work).await })
+    };
+    let flood: Vec<_> = (0..12).map(|_| queue(1)).collect();
+    // Each of them has come as far as it can.
+    tokio::task::yield_now().await;
+    let newcomer = queue(2);
+    tokio::task::yield_now().await;
+    drop(core);
+    newcomer.await.unwrap().unwrap();
+    for waiter in flood {
+        waiter.await.unwrap().unwrap();
+    }
+    let mut seen = Vec::new();
+    while let Ok(n) = order.try_recv() {
+        seen.push(n);
+    }
+    assert_eq!(seen.iter().position(|n| *n == 2), Some(1), "{seen:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn kind_c_a_hundred_at_once_hash_in_the_memory_of_the_cores() {
+    let hasher = hasher(512, 3);
+    let mut tasks = tokio::task::JoinSet::new();
+    for n in 0..100 {
+        let (hasher, place) = (hasher.clone(), hasher.join(from(n % 8), Purpose::SignIn).unwrap());
+        tasks.spawn(async move { hasher.verify(place, Secret::from("anything"), None).await.unwrap().matches });
+    }
+    assert!(tasks.join_all().await.iter().all(|matches| !matches));
+    assert!(hasher.0.memory.made() <= 3, "{} sets of blocks for three cores", hasher.0.memory.made());
+}

@@ -1,0 +1,132 @@
+//! Kind I: the context belongs to the branch, and neither branches nor sessions live for ever.
+
+use bursar_id::{OrganizationId, Role};
+use bursar_proto::identity::v1::{GetMeRequest, ListContextsRequest, SwitchContextRequest, TokenSet};
+use bursar_testkit::{Person, refused};
+use tonic::Code;
+
+use crate::organization::org;
+use crate::world::{World, becomes, claims, user};
+
+async fn switch(world: &World, access_token: &str, owner: &str) -> TokenSet {
+    let client = world.anybody.with_token(access_token);
+    let request = SwitchContextRequest { owner: owner.to_owned() };
+    client.contexts().switch_context(request).await.unwrap().into_inner().tokens.unwrap()
+}
+
+async fn current(world: &World, access_token: &str) -> String {
+    let client = world.anybody.with_token(access_token);
+    let listed = client.contexts().list_contexts(ListContextsRequest::default()).await.unwrap().into_inner();
+    listed.contexts.into_iter().find(|context| context.current).expect("one is current").owner
+}
+
+async fn member(world: &World, organizations: &[OrganizationId]) -> Person {
+    let ada = world.join("Ada").await;
+    for organization in organizations {
+        world.organization.place(*organization, user(&ada), Some(Role::Member));
+    }
+    ada
+}
+
+bursar_testkit::engines! {
+    async fn kind_i_two_tabs_keep_their_own_contexts(db: TestDb) {
+        let world = World::start(&db).await;
+        let ada = member(&world, &[org(1)]).await;
+        let team = switch(&world, &ada.tokens.access_token, &org(1).to_string()).await;
+        let (mut personal, mut teams) = (ada.tokens.refresh_token.clone(), team.refresh_token);
+        for _ in 0..3 {
+            world.pass(60);
+            let (tab, other) = (world.refresh(&personal).await.unwrap(), world.refresh(&teams).await.unwrap());
+            assert_eq!((tab.owner.as_str(), other.owner), (ada.user.as_str(), org(1).to_string()));
+            assert_eq!(claims(&tab.access_token)["ctx"], ada.user);
+            assert!(claims(&tab.access_token).get("role").is_none());
+            assert_eq!(claims(&other.access_token)["role"], "MEMBER");
+            assert_eq!(current(&world, &tab.access_token).await, ada.user);
+            assert_eq!(current(&world, &other.access_token).await, org(1).to_string());
+            (personal, teams) = (tab.refresh_token, other.refresh_token);
+        }
+    }
+
+    async fn kind_i_a_late_event_overrides_no_explicit_switch(db: TestDb) {
+        let world = World::start(&db).await;
+        let ada = member(&world, &[org(2)]).await;
+        let explicit = switch(&world, &ada.tokens.access_token, &org(2).to_string()).await;
+        world.organization.create(org(1), &ada).await;
+        // The branch that made it is in it, and the one that was chosen since stays where it is.
+        becomes(org(1).to_string(), || current(&world, &ada.tokens.access_token)).await;
+        assert_eq!(current(&world, &explicit.access_token).await, org(2).to_string());
+        assert_eq!(world.refresh(&explicit.refresh_token).await.unwrap().owner, org(2).to_string());
+        assert_eq!(world.refresh(&ada.tokens.refresh_token).await.unwrap().owner, org(1).to_string());
+    }
+
+    async fn kind_i_an_older_program_that_tells_no_branch_moves_the_only_one(db: TestDb) {
+        let world = World::start(&db).await;
+        let ada = member(&world, &[org(2)]).await;
+        world.organization.create_on(org(1), &ada, String::new()).await;
+        becomes(org(1).to_string(), || current(&world, &ada.tokens.access_token)).await;
+        let explicit = switch(&world, &ada.tokens.access_token, &org(2).to_string()).await;
+        world.organization.create_on(org(3), &ada, String::new()).await;
+        // A later event shows that the one before was followed.
+        let bob = world.join("Bob").await;
+        world.organization.create(org(4), &bob).await;
+        becomes(org(4).to_string(), || current(&world, &bob.tokens.access_token)).await;
+        assert_eq!(current(&world, &explicit.access_token).await, org(2).to_string());
+        assert_eq!(current(&world, &ada.tokens.access_token).await, org(1).to_string());
+    }
+
+    async fn kind_i_a_branch_that_was_left_ends_when_nobody_uses_it(db: TestDb) {
+        let world = World::start(&db).await;
+        let ada = member(&world, &[org(1)]).await;
+        let (phone, laptop) = (ada.clone(), Person::sign_in(&world.anybody, &ada.email).await);
+        let switched = switch(&world, &phone.tokens.access_token, &org(1).to_string()).await;
+        let tab = switch(&world, &laptop.tokens.access_token, &org(1).to_string()).await;
+        // The laptop's other tab goes on, the phone's branch lies about.
+        let mut used = laptop.tokens.refresh_token.clone();
+        for _ in 0..3 {
+            world.pass(20 * 3600);
+            let next = world.refresh(&used).await.expect("a branch that is used lives on");
+            assert_eq!(next.owner, ada.user);
+            used = next.refresh_token;
+        }
+        refused(world.refresh(&phone.tokens.refresh_token).await, Code::Unauthenticated, "REFRESH_TOKEN_INVALID");
+        world.pass(24 * 3600);
+        refused(world.refresh(&used).await, Code::Unauthenticated, "REFRESH_TOKEN_INVALID");
+        // The branches that were gone to are as good as ever, and so are their sessions.
+        for tokens in [switched, tab] {
+            let next = world.refresh(&tokens.refresh_token).await.unwrap();
+            assert_eq!(next.owner, org(1).to_string());
+            world.anybody.with_token(&next.access_token).users().get_me(GetMeRequest {}).await.unwrap();
+        }
+    }
+
+    async fn kind_i_a_session_has_so_many_branches_and_no_more(db: TestDb) {
+        let world = World::start(&db).await;
+        let ada = world.join("Ada").await;
+        let mut all = vec![ada.tokens.refresh_token.clone()];
+        for _ in 0..32 {
+            world.pass(1);
+            all.push(switch(&world, &ada.tokens.access_token, &ada.user).await.refresh_token);
+        }
+        refused(world.refresh(&all[0]).await, Code::Unauthenticated, "REFRESH_TOKEN_INVALID");
+        world.refresh(&all[1]).await.unwrap();
+        world.refresh(&all[32]).await.unwrap();
+    }
+
+    async fn kind_i_a_session_has_a_greatest_age(db: TestDb) {
+        let world = World::start_with(&db, |settings| {
+            settings.tokens.session_age = std::time::Duration::from_hours(72);
+        })
+        .await;
+        let ada = world.join("Ada").await;
+        let (mut token, end) = (ada.tokens.refresh_token.clone(), world.clock.now().as_unix_secs() + 72 * 3600);
+        for _ in 0..3 {
+            world.pass(24 * 3600 - 1);
+            let next = world.refresh(&token).await.expect("not old enough");
+            assert_eq!(next.refresh_token_expires_at.unwrap().seconds, end);
+            token = next.refresh_token;
+        }
+        world.pass(3);
+        refused(world.refresh(&token).await, Code::Unauthenticated, "REFRESH_TOKEN_INVALID");
+        Person::sign_in(&world.anybody, &ada.email).await;
+    }
+}

@@ -1,0 +1,55 @@
+//! Rows of `mail_counts`: when invitations were mailed by a sender, and to an address.
+
+use bursar_db::{Db, DbError, Tx, exactly_one, on};
+use bursar_time::{Span, Timestamp};
+
+/// Rows that one transaction forgets at most.
+const BATCH: i64 = 500;
+
+/// The update changes nothing: it takes the row's lock, and makes both engines answer with the row.
+pub(super) const LOCK: &str = "INSERT INTO mail_counts (subject, sent, last_at) VALUES ($1, $2, $3) \
+    ON CONFLICT (subject) DO UPDATE SET last_at = mail_counts.last_at RETURNING sent";
+pub(super) const SET: &str = "UPDATE mail_counts SET sent = $2, last_at = $3 WHERE subject = $1";
+pub(super) const FORGET: &str = "DELETE FROM mail_counts WHERE subject IN \
+    (SELECT subject FROM mail_counts WHERE last_at <= $1 ORDER BY last_at LIMIT $2)";
+
+/// When mails were sent about a subject after `since`, the oldest first; kept from changing until the transaction ends.
+pub async fn sent_after(
+    tx: &mut Tx,
+    subject: &str,
+    since: Timestamp,
+    now: Timestamp,
+) -> Result<Vec<Timestamp>, DbError> {
+    let nothing: &[u8] = &[];
+    let (sent,): (Vec<u8>,) =
+        on!(tx, c => sqlx::query_as(LOCK).bind(subject).bind(nothing).bind(now).fetch_one(c).await?);
+    let read = |instant: &[u8; 8]| Timestamp::from_micros(i64::from_be_bytes(*instant)).map_err(super::unreadable);
+    let (instants, rest) = sent.as_chunks();
+    if !rest.is_empty() {
+        return Err(super::unreadable("half an instant"));
+    }
+    let instants: Vec<Timestamp> = instants.iter().map(read).collect::<Result<_, _>>()?;
+    Ok(instants.into_iter().filter(|instant| *instant > since).collect())
+}
+
+/// Writes when mails were sent about a subject.
+pub async fn set(tx: &mut Tx, subject: &str, sent: &[Timestamp], now: Timestamp) -> Result<(), DbError> {
+    let bytes: Vec<u8> = sent.iter().flat_map(|instant| instant.as_micros().to_be_bytes()).collect();
+    exactly_one(on!(tx, c => sqlx::query(SET).bind(subject).bind(bytes).bind(now).execute(c).await?.rows_affected()))
+}
+
+/// Forgets subjects about which nothing was sent for a day, in small transactions. Returns how many. Safe to run on
+/// several replicas at once, and to interrupt.
+pub async fn forget(db: &Db, now: Timestamp) -> Result<u64, DbError> {
+    let before = now.saturating_sub(Span::DAY);
+    let mut total = 0;
+    loop {
+        let mut tx = db.begin().await?;
+        let gone = on!(&mut tx, c => sqlx::query(FORGET).bind(before).bind(BATCH).execute(c).await?.rows_affected());
+        tx.commit().await?;
+        total += gone;
+        if gone < BATCH.unsigned_abs() {
+            return Ok(total);
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! [`Origin`]: where a call comes from, as far as it can be believed; what is throttled by place is counted by it.
+//!
+//! Believed are, in this order: a service that says where its user's call came from (`bursar-client-address`), the
+//! headers of proxies that the operator trusts ([`TrustedProxies`]), and the socket. A header of anybody else says
+//! nothing: whoever could choose the place that is counted could be in a new one for each attempt, or in the victim's.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use bursar_id::ServiceAccountId;
+use http::{HeaderMap, HeaderName};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use tonic::Request;
+
+/// The header in which a service says where its user's call came from.
+pub const CLIENT_ADDRESS: HeaderName = HeaderName::from_static("bursar-client-address");
+/// The header to which each proxy adds the address that called it.
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// Addresses of one call's way that are looked at; more are no way that anybody configured.
+const MAX_HOPS: usize = 32;
+
+/// Where a call comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// From this network address.
+    Address(IpAddr),
+    /// From a service that does not say where its own caller is: everybody behind it looks alike.
+    Service(ServiceAccountId),
+    /// From this process.
+    Local,
+}
+
+impl Origin {
+    /// Where a request comes from, as the stack has found; without the stack, from this process.
+    pub fn of<T>(request: &Request<T>) -> Self {
+        request.extensions().get::<Self>().copied().unwrap_or(Self::Local)
+    }
+
+    /// From an address, in the form that it is counted by.
+    pub fn at(address: IpAddr) -> Self {
+        Self::Address(address.to_canonical())
+    }
+}
+
+/// The place that is counted: whoever has one IPv6 address has a /64 of them.
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(ip) => match ip.to_canonical() {
+                IpAddr::V4(ip) => write!(f, "address:{ip}"),
+                IpAddr::V6(ip) => {
+                    let [first, second, third, fourth, ..] = ip.segments();
+                    write!(f, "address:{first:x}:{second:x}:{third:x}:{fourth:x}::/64")
+                }
+            },
+            Self::Service(account) => write!(f, "service:{account}"),
+            Self::Local => f.write_str("local"),
+        }
+    }
+}
+
+/// Addresses that belong together: `10.0.0.0/8`, or a single one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Network {
+    address: IpAddr,
+    bits: u8,
+}
+
+impl Network {
+    fn contains(self, address: IpAddr) -> bool {
+        let wide = |ip: IpAddr| match ip.to_canonical() {
+            IpAddr::V4(ip) => (ip.to_ipv6_mapped(), 96),
+            IpAddr::V6(ip) => (ip, 0),
+        };
+        let ((own, offset), (other, _)) = (wide(self.address), wide(address));
+        let mask = |ip: Ipv6Addr| u128::from(ip).checked_shr(128 - offset - u32::from(self.bits)).unwrap_or(0);
+        mask(own) == mask(other)
+    }
+}
+
+impl FromStr for Network {
+    type Err = TrustedProxiesError;
+    fn from_str(text: &str) -> Result<Self, TrustedProxiesError> {
+        let wrong = || TrustedProxiesError(text.to_owned());
+        let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
+        let address: IpAddr = address.parse().map_err(|_| wrong())?;
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        let bits = bits.map_or(Ok(most), str::parse).map_err(|_| wrong())?;
+        if bits <= most { Ok(Self { address, bits }) } else { Err(wrong()) }
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.bits)
+    }
+}
+
+/// The proxies whose word on where a call came from is believed: addresses and networks, separated by commas.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TrustedProxies(Arc<[Network]>);
+
+/// A text that names no address and no network.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no address and no network, such as 10.0.0.0/8")]
+pub struct TrustedProxiesError(String);
+
+impl TrustedProxies {
+    fn contain(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|network| network.contains(address))
+    }
+
+    /// Who called the first proxy that is trusted, on the way back from `peer`: each proxy appends its own caller, so
+    /// the last addresses are those that somebody trustworthy wrote.
+    fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let texts = headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
+        let hops: Vec<&str> = texts.flat_map(|text| text.split(',')).map(str::trim).collect();
+        let mut client = peer;
+        for hop in hops.iter().rev().take(MAX_HOPS) {
+            let Some(address) = address_of(hop).filter(|_| self.contain(client)) else { break };
+            client = address;
+        }
+        client
+    }
+}
+
+/// An address as proxies write it, with or without a port.
+fn address_of(text: &str) -> Option<IpAddr> {
+    let plain = text.parse().ok();
+    let address = plain.or_else(|| text.parse::<std::net::SocketAddr>().ok().map(|address| address.ip()));
+    address.or_else(|| text.strip_prefix('[')?.strip_suffix(']')?.parse().ok())
+}
+
+impl FromStr for TrustedProxies {
+    type Err = TrustedProxiesError;
+    fn from_str(text: &str) -> Result<Self, TrustedProxiesError> {
+        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+        Ok(Self(parts.map(str::parse).collect::<Result<_, _>>()?))
+    }
+}
+
+impl fmt::Display for TrustedProxies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&parts.join(", "))
+    }
+}
+
+impl Serialize for TrustedProxies {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for TrustedProxies {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// Where a call comes from: `service` is the service that makes it, if one does, `peer` the socket's other end.
+pub(crate) fn find(
+    service: Option<ServiceAccountId>,
+    peer: Option<IpAddr>,
+    headers: &HeaderMap,
+    trusted: &TrustedProxies,
+) -> Origin {
+    if let Some(service) = service {
+        let stated = headers.get(CLIENT_ADDRESS).and_then(|value| address_of(value.to_str().ok()?.trim()));
+        return stated.map_or(Origin::Service(service), Origin::at);
+    }
+    peer.map_or(Origin::Local, |peer| Origin::at(trusted.client(peer, headers)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    fn headers(values: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in values {
+            headers.append(*name, value.parse().expect("a header"));
+        }
+        headers
+    }
+
+    #[test]
+    fn kind_g_places_are_told_apart() {
+        let cases = [
+            ("192.0.2.7", "address:192.0.2.7"),
+            ("::ffff:192.0.2.7", "address:192.0.2.7"),
+            ("2001:db8:1:2:3:4:5:6", "address:2001:db8:1:2::/64"),
+            ("2001:db8:1:2::9", "address:2001:db8:1:2::/64"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(Origin::at(ip(text)).to_string(), expected);
+        }
+        assert_eq!(Origin::Local.to_string(), "local");
+    }
+
+    #[test]
+    fn kind_g_only_who_is_trusted_says_where_a_call_came_from() {
+        let trusted: TrustedProxies = "10.0.0.0/8, 2001:db8::1".parse().expect("proxies");
+        let way = |peer: &str, forwarded: &[&str]| {
+            let values: Vec<_> = forwarded.iter().map(|value| ("x-forwarded-for", *value)).collect();
+            find(None, Some(ip(peer)), &headers(&values), &trusted)
+        };
+        let at = |text: &str| Origin::at(ip(text));
+        assert_eq!(way("192.0.2.1", &["198.51.100.9"]), at("192.0.2.1"), "a stranger's header");
+        assert_eq!(way("10.1.2.3", &[]), at("10.1.2.3"), "a proxy's own call");
+        assert_eq!(way("10.1.2.3", &["198.51.100.9"]), at("198.51.100.9"));
+        assert_eq!(way("::ffff:10.1.2.3", &["198.51.100.9:4711"]), at("198.51.100.9"));
+        assert_eq!(way("10.1.2.3", &["203.0.113.5, 198.51.100.9, 10.9.9.9"]), at("198.51.100.9"), "two proxies");
+        assert_eq!(way("10.1.2.3", &["203.0.113.5", "198.51.100.9"]), at("198.51.100.9"), "two headers");
+        assert_eq!(way("10.1.2.3", &["198.51.100.9, nonsense"]), at("10.1.2.3"), "what cannot be read ends the way");
+        assert_eq!(way("2001:db8::1", &["[2001:db8:7::8]:80"]), at("2001:db8:7::8"));
+        assert_eq!(way("2001:db8::2", &["198.51.100.9"]), at("2001:db8::2"), "the next address is another one");
+    }
+
+    #[test]
+    fn kind_g_a_service_states_its_callers_address_and_nobody_else_does() {
+        let stated = headers(&[("bursar-client-address", "198.51.100.9")]);
+        let (none, service) = (TrustedProxies::default(), ServiceAccountId::BILLING);
+        let peer = Some(ip("10.1.2.3"));
+        assert_eq!(find(Some(service), peer, &stated, &none), Origin::at(ip("198.51.100.9")));
+        assert_eq!(find(Some(service), peer, &HeaderMap::new(), &none), Origin::Service(service));
+        assert_eq!(find(None, peer, &stated, &none), Origin::at(ip("10.1.2.3")));
+        assert_eq!(find(None, None, &stated, &none), Origin::Local);
+    }
+
+    #[test]
+    fn proxies_are_read_and_written() {
+        let proxies: TrustedProxies = " 10.0.0.0/8,192.0.2.1 , ::1/128 ".parse().expect("proxies");
+        assert_eq!(proxies.to_string(), "10.0.0.0/8, 192.0.2.1/32, ::1/128");
+        assert_eq!("".parse(), Ok(TrustedProxies::default()));
+        for wrong in ["10.0.0.0/33", "::/129", "example.com", "10.0.0.0/", "10.0.0.0/8;::1"] {
+            assert!(wrong.parse::<TrustedProxies>().is_err(), "{wrong}");
+        }
+        let everything: TrustedProxies = "0.0.0.0/0".parse().expect("proxies");
+        assert!(everything.contain(ip("203.0.113.5")) && !everything.contain(ip("2001:db8::1")));
+    }
+}
