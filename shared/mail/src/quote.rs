@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kind_h_a_name_is_quoted_bounded_and_no_link() {
+    fn a_name_is_quoted_bounded_and_no_link() {
         let cases = [
             ("Acme", "Acme"),
             ("Acme Inc.", "Acme Inc."),

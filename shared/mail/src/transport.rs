@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn kind_c_a_disk_that_hangs_has_one_writer_however_often_it_is_tried() {
+    async fn a_disk_that_hangs_has_one_writer_however_often_it_is_tried() {
         let directory = tempfile::tempdir().expect("a directory");
         let Transport::Directory(mails) = Transport::directory(directory.path()) else { panic!("a directory") };
         let path = directory.path().join("mail");

@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn kind_g_places_are_told_apart() {
+    fn places_are_told_apart() {
         let cases = [
             ("192.0.2.7", "address:192.0.2.7"),
             ("::ffff:192.0.2.7", "address:192.0.2.7"),
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn kind_g_only_who_is_trusted_says_where_a_call_came_from() {
+    fn only_who_is_trusted_says_where_a_call_came_from() {
         let trusted: TrustedProxies = "10.0.0.0/8, 2001:db8::1".parse().expect("proxies");
         let way = |peer: &str, forwarded: &[&str]| {
             let values: Vec<_> = forwarded.iter().map(|value| ("x-forwarded-for", *value)).collect();
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn kind_g_a_service_states_its_callers_address_and_nobody_else_does() {
+    fn a_service_states_its_callers_address_and_nobody_else_does() {
         let stated = headers(&[("bursar-client-address", "198.51.100.9")]);
         let (none, service) = (TrustedProxies::default(), ServiceAccountId::BILLING);
         let peer = Some(ip("10.1.2.3"));

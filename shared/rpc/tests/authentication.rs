@@ -98,7 +98,7 @@ fn forged(ours: &Issuer) -> Vec<(&'static str, String)> {
 }
 
 /// Tokens with a right signature that say themselves that they are no proof, or none yet.
-fn kind_q_read_too_kindly(ours: &Issuer) -> Vec<(&'static str, String)> {
+fn read_too_kindly(ours: &Issuer) -> Vec<(&'static str, String)> {
     let under = |typ: Option<&str>, crit: Option<&str>| {
         let mut header = serde_json::json!({"alg": "EdDSA", "kid": "k1"});
         if let Some(typ) = typ {
@@ -128,7 +128,7 @@ fn kind_q_read_too_kindly(ours: &Issuer) -> Vec<(&'static str, String)> {
 }
 
 #[tokio::test]
-async fn kind_q_what_is_plain_is_believed_from_its_instant_on() {
+async fn what_is_plain_is_believed_from_its_instant_on() {
     let ours = Issuer::ours();
     let clock = Clock::test(start());
     let mut deps = common::deps(ours.keys(), Limits::default());
@@ -165,7 +165,7 @@ fn expired(ours: &Issuer) -> Vec<(&'static str, String)> {
 /// Bad credentials, and the reason that each is given.
 fn bad_credentials(ours: &Issuer) -> Vec<(&'static str, Headers, &'static str)> {
     let token = |(case, token): (_, String)| (case, vec![bearer(&token)]);
-    let forged = forged(ours).into_iter().chain(kind_q_read_too_kindly(ours)).map(token);
+    let forged = forged(ours).into_iter().chain(read_too_kindly(ours)).map(token);
     let invalid = garbled(&ours.user()).into_iter().chain(forged);
     let invalid = invalid.map(|(case, headers)| (case, headers, "TOKEN_INVALID"));
     let expired = expired(ours).into_iter().map(token);

@@ -162,7 +162,7 @@ async fn a_services_token_is_used_again_until_it_is_about_to_expire() {
 }
 
 #[tokio::test]
-async fn kind_q_a_refused_token_is_not_used_again() {
+async fn a_refused_token_is_not_used_again() {
     let clock = Clock::test(start());
     // Signed with keys that the peer does not know.
     let (tokens, signed) = tokens(Issuer::new("elsewhere", 9), clock.clone());
@@ -185,7 +185,7 @@ async fn kind_q_a_refused_token_is_not_used_again() {
 }
 
 #[tokio::test]
-async fn kind_q_a_users_bad_token_does_not_use_up_the_services_own() {
+async fn a_users_bad_token_does_not_use_up_the_services_own() {
     let clock = Clock::test(start());
     let (tokens, signed) = tokens(Issuer::ours(), clock.clone());
     let (probe, mut callers) = reporting();

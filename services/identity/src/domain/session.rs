@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn kind_i_a_session_has_a_greatest_age_and_a_branch_that_was_left_ends_unused() {
+    fn a_session_has_a_greatest_age_and_a_branch_that_was_left_ends_unused() {
         let day = |n: i64| at(n * 86_400);
         assert_eq!(POLICY.session_end(day(0), day(10)), day(40));
         assert_eq!(POLICY.session_end(day(0), day(70)), day(90));

@@ -244,7 +244,7 @@ bursar_testkit::engines! {
         assert_eq!(sessions::by_id(&mut tx, id(3)).await.unwrap().unwrap().ended_at, Some(later(9)));
     }
 
-    async fn kind_i_branches_are_entered_left_and_trimmed(db: TestDb) {
+    async fn branches_are_entered_left_and_trimmed(db: TestDb) {
         let db = db.open(&MIGRATIONS).await;
         let mut tx = begin(&db).await;
         let (ada, acme) = (ada().id, OwnerId::Organization(id(1)));
@@ -273,7 +273,7 @@ bursar_testkit::engines! {
         assert_eq!(branches::context(&mut tx, id(1), &[2; 16]).await.unwrap(), Some(globex), "ended");
     }
 
-    async fn kind_g_places_are_remembered_the_latest_ones(db: TestDb) {
+    async fn places_are_remembered_the_latest_ones(db: TestDb) {
         let db = db.open(&MIGRATIONS).await;
         let mut tx = begin(&db).await;
         for n in 0..40 {
@@ -288,7 +288,7 @@ bursar_testkit::engines! {
         assert!(!places::is_known(&mut tx, key, &[8; 16], now()).await.unwrap());
     }
 
-    async fn kind_h_who_stays_unproven_perishes(db: TestDb) {
+    async fn who_stays_unproven_perishes(db: TestDb) {
         let db = db.open(&MIGRATIONS).await;
         let mut tx = begin(&db).await;
         let proven = UserRow { id: id(2), email_key: "b@x.org".to_owned(), email_verified_at: Some(now()), ..ada() };

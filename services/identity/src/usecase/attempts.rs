@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kind_g_buckets_are_told_apart_and_hold_no_address() {
+    fn buckets_are_told_apart_and_hold_no_address() {
         let key = "ada@example.com";
         let [here, there] = ["192.0.2.1", "192.0.2.2"].map(|text| Origin::at(text.parse().expect("an address")));
         let all = [

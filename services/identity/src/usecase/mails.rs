@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn kind_h_after_several_sign_ups_a_mail_has_no_link() {
+    fn after_several_sign_ups_a_mail_has_no_link() {
         let mail = sign_up_again("ada@example.com", &config());
         assert_eq!(mail.subject, "Sign up again");
         assert!(!mail.text.contains("token=") && !mail.html.contains("href"), "{mail:?}");

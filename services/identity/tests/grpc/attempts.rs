@@ -51,7 +51,7 @@ fn trusting(settings: &mut Settings) {
 }
 
 bursar_testkit::engines! {
-    async fn kind_g_wrong_passwords_from_elsewhere_close_no_account(db: TestDb) {
+    async fn wrong_passwords_from_elsewhere_close_no_account(db: TestDb) {
         let world = World::start(&db).await;
         world.join("Ada").await;
         guess(&world, "192.0.2.66", EMAIL).await;
@@ -66,7 +66,7 @@ bursar_testkit::engines! {
         }
     }
 
-    async fn kind_g_a_place_that_succeeded_before_is_closed_by_nobody_else(db: TestDb) {
+    async fn a_place_that_succeeded_before_is_closed_by_nobody_else(db: TestDb) {
         let world = World::start(&db).await;
         world.join("Ada").await;
         sign_in(&world.anybody, "192.0.2.1", EMAIL, PASSWORD).await.unwrap();
@@ -86,7 +86,7 @@ bursar_testkit::engines! {
         world.sign_in(EMAIL, PASSWORD).await.expect("and here");
     }
 
-    async fn kind_g_right_passwords_at_once_all_pass(db: TestDb) {
+    async fn right_passwords_at_once_all_pass(db: TestDb) {
         let world = World::start(&db).await;
         world.join("Ada").await;
         for _ in 0..9 {
@@ -102,7 +102,7 @@ bursar_testkit::engines! {
         }
     }
 
-    async fn kind_g_who_asks_for_verifications_keeps_nobody_from_signing_up(db: TestDb) {
+    async fn who_asks_for_verifications_keeps_nobody_from_signing_up(db: TestDb) {
         let world = World::start(&db).await;
         for _ in 0..5 {
             verification(&world, "192.0.2.66", EMAIL).await.unwrap();
@@ -125,7 +125,7 @@ bursar_testkit::engines! {
         world.anybody.users().sign_up(from_address("192.0.2.1", sign_up(EMAIL))).await.unwrap();
     }
 
-    async fn kind_g_the_place_is_what_can_be_believed(db: TestDb) {
+    async fn the_place_is_what_can_be_believed(db: TestDb) {
         let world = World::start_with(&db, trusting).await;
         world.join("Ada").await;
         let mut sessions = world.anybody.sessions();
@@ -158,7 +158,7 @@ bursar_testkit::engines! {
         refused(closed, Code::ResourceExhausted, "TOO_MANY_ATTEMPTS");
     }
 
-    async fn kind_g_wrong_secrets_of_services_stop_nobody_else(db: TestDb) {
+    async fn wrong_secrets_of_services_stop_nobody_else(db: TestDb) {
         let world = World::start(&db).await;
         world.join("Ada").await;
         let operator = Operator::of(&world.path(""));
@@ -175,7 +175,7 @@ bursar_testkit::engines! {
         sign_in(&world.anybody, "10.1.1.1", EMAIL, PASSWORD).await.expect("whoever stands behind the same address");
     }
 
-    async fn kind_c_sign_ups_are_throttled_by_origin(db: TestDb) {
+    async fn sign_ups_are_throttled_by_origin(db: TestDb) {
         let world = World::start(&db).await;
         let mut tx = world.db.begin().await.unwrap();
         let now = world.clock.now();
@@ -191,7 +191,7 @@ bursar_testkit::engines! {
         users.sign_up(from_address("192.0.2.66", sign_up(EMAIL))).await.expect("the two hundredth");
     }
 
-    async fn kind_c_a_flood_of_sign_ups_leaves_room_for_sign_ins(db: TestDb) {
+    async fn a_flood_of_sign_ups_leaves_room_for_sign_ins(db: TestDb) {
         let world = World::start(&db).await;
         world.join("Ada").await;
         let busy = world.replica_with(|config| config.waiting_hashes = 8).await;
@@ -212,7 +212,7 @@ bursar_testkit::engines! {
         }
     }
 
-    async fn kind_c_an_attempt_is_seen_to_its_end_though_its_caller_hangs_up(db: TestDb) {
+    async fn an_attempt_is_seen_to_its_end_though_its_caller_hangs_up(db: TestDb) {
         let world = World::start(&db).await;
         world.join("Ada").await;
         let bucket = Bucket::Guess(EMAIL, Origin::Local).to_string();
@@ -231,7 +231,7 @@ bursar_testkit::engines! {
         world.sign_in(EMAIL, PASSWORD).await.expect("each was seen to its end, and was none");
     }
 
-    async fn kind_q_a_weak_hash_is_raised_at_sign_in(db: TestDb) {
+    async fn a_weak_hash_is_raised_at_sign_in(db: TestDb) {
         use argon2::{Algorithm, Argon2, Params, Version, password_hash::PasswordHasher as _};
         let world = World::start(&db).await;
         let ada = user(&world.join("Ada").await);

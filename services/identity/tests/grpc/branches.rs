@@ -29,7 +29,7 @@ async fn member(world: &World, organizations: &[OrganizationId]) -> Person {
 }
 
 bursar_testkit::engines! {
-    async fn kind_i_two_tabs_keep_their_own_contexts(db: TestDb) {
+    async fn two_tabs_keep_their_own_contexts(db: TestDb) {
         let world = World::start(&db).await;
         let ada = member(&world, &[org(1)]).await;
         let team = switch(&world, &ada.tokens.access_token, &org(1).to_string()).await;
@@ -47,7 +47,7 @@ bursar_testkit::engines! {
         }
     }
 
-    async fn kind_i_a_late_event_overrides_no_explicit_switch(db: TestDb) {
+    async fn a_late_event_overrides_no_explicit_switch(db: TestDb) {
         let world = World::start(&db).await;
         let ada = member(&world, &[org(2)]).await;
         let explicit = switch(&world, &ada.tokens.access_token, &org(2).to_string()).await;
@@ -59,7 +59,7 @@ bursar_testkit::engines! {
         assert_eq!(world.refresh(&ada.tokens.refresh_token).await.unwrap().owner, org(1).to_string());
     }
 
-    async fn kind_i_an_older_program_that_tells_no_branch_moves_the_only_one(db: TestDb) {
+    async fn an_older_program_that_tells_no_branch_moves_the_only_one(db: TestDb) {
         let world = World::start(&db).await;
         let ada = member(&world, &[org(2)]).await;
         world.organization.create_on(org(1), &ada, String::new()).await;
@@ -74,7 +74,7 @@ bursar_testkit::engines! {
         assert_eq!(current(&world, &ada.tokens.access_token).await, org(1).to_string());
     }
 
-    async fn kind_i_a_branch_that_was_left_ends_when_nobody_uses_it(db: TestDb) {
+    async fn a_branch_that_was_left_ends_when_nobody_uses_it(db: TestDb) {
         let world = World::start(&db).await;
         let ada = member(&world, &[org(1)]).await;
         let (phone, laptop) = (ada.clone(), Person::sign_in(&world.anybody, &ada.email).await);
@@ -99,7 +99,7 @@ bursar_testkit::engines! {
         }
     }
 
-    async fn kind_i_a_session_has_so_many_branches_and_no_more(db: TestDb) {
+    async fn a_session_has_so_many_branches_and_no_more(db: TestDb) {
         let world = World::start(&db).await;
         let ada = world.join("Ada").await;
         let mut all = vec![ada.tokens.refresh_token.clone()];
@@ -112,7 +112,7 @@ bursar_testkit::engines! {
         world.refresh(&all[32]).await.unwrap();
     }
 
-    async fn kind_i_a_session_has_a_greatest_age(db: TestDb) {
+    async fn a_session_has_a_greatest_age(db: TestDb) {
         let world = World::start_with(&db, |settings| {
             settings.tokens.session_age = std::time::Duration::from_hours(72);
         })

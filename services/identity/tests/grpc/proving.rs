@@ -33,7 +33,7 @@ async fn name(world: &World, password: &str) -> String {
 }
 
 bursar_testkit::engines! {
-    async fn kind_h_who_signed_up_first_without_proving_is_left_with_nothing(db: TestDb) {
+    async fn who_signed_up_first_without_proving_is_left_with_nothing(db: TestDb) {
         let world = World::start(&db).await;
         let squatters = sign_up(&world, SQUATTERS, "Eve").await;
         let session = world.sign_in(EMAIL, SQUATTERS).await.unwrap().into_inner().tokens.unwrap();
@@ -49,7 +49,7 @@ bursar_testkit::engines! {
         verify(&world, &holders).await.expect("a second click");
     }
 
-    async fn kind_h_who_signs_up_later_without_proving_gets_nothing(db: TestDb) {
+    async fn who_signs_up_later_without_proving_gets_nothing(db: TestDb) {
         let world = World::start(&db).await;
         let holders = sign_up(&world, PASSWORD, "Ada").await;
         let squatters = sign_up(&world, SQUATTERS, "Eve").await;
@@ -61,7 +61,7 @@ bursar_testkit::engines! {
         assert_eq!(name(&world, PASSWORD).await, "Ada");
     }
 
-    async fn kind_h_a_new_link_is_never_for_somebody_elses_password(db: TestDb) {
+    async fn a_new_link_is_never_for_somebody_elses_password(db: TestDb) {
         let world = World::start(&db).await;
         sign_up(&world, SQUATTERS, "Eve").await;
         let holders = sign_up(&world, PASSWORD, "Ada").await;
@@ -74,7 +74,7 @@ bursar_testkit::engines! {
         assert_eq!(name(&world, PASSWORD).await, "Ada");
     }
 
-    async fn kind_h_an_account_that_nobody_proves_perishes(db: TestDb) {
+    async fn an_account_that_nobody_proves_perishes(db: TestDb) {
         let world = World::start(&db).await;
         let ada = world.join("Ada").await;
         world.sign_up("eve@example.com").await;

@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn kind_h_a_name_reaches_a_mail_quoted_and_without_links() {
+    fn a_name_reaches_a_mail_quoted_and_without_links() {
         let token = Token::generate(&Entropy::seeded(1));
         let about = InvitationMail {
             to: "ben@example.com",

@@ -161,7 +161,7 @@ bursar_testkit::engines! {
         invite(&world.who(1), &acme, "d@x.org", Role::Member).await.expect("a new day");
     }
 
-    async fn kind_h_caps_hold_for_a_sender_an_address_and_a_new_organization(db: TestDb) {
+    async fn caps_hold_for_a_sender_an_address_and_a_new_organization(db: TestDb) {
         let world = World::start_with(db, |settings| {
             settings.invitations.max_per_day_by_sender = 4;
             settings.invitations.max_per_day_to_address = 2;
@@ -197,7 +197,7 @@ bursar_testkit::engines! {
         invite(&ada, &orgs[3], "x@x.org", Role::Member).await.expect("another day");
     }
 
-    async fn kind_h_of_many_who_invite_one_address_at_once_no_more_get_through_than_may(db: TestDb) {
+    async fn of_many_who_invite_one_address_at_once_no_more_get_through_than_may(db: TestDb) {
         let world = World::start(db).await;
         let mut tasks = tokio::task::JoinSet::new();
         for n in 1..=12 {
@@ -209,7 +209,7 @@ bursar_testkit::engines! {
         assert_eq!(invited, 5);
     }
 
-    async fn kind_h_who_is_unproven_reaches_nobody(db: TestDb) {
+    async fn who_is_unproven_reaches_nobody(db: TestDb) {
         let world = World::start(db).await;
         let ada = world.who(1);
         let acme = world.create(&ada, "Acme").await.id;

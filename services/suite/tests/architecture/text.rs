@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::sources::{assert_none, rust, sources};
+use crate::sources::{assert_none, root, rust, sources};
 
 const MAX_LINES: usize = 500;
 
@@ -54,4 +54,29 @@ fn names_say_something() {
     }
     let breaches: Vec<String> = found.iter().map(|(path, name)| format!("{path}: `{name}` says nothing")).collect();
     assert_none(&breaches);
+}
+
+/// A guarantee without a test is none: each that `SECURITY.md` names is there.
+#[test]
+fn the_tests_that_hold_each_guarantee_exist() {
+    let text = std::fs::read_to_string(root().join("SECURITY.md")).expect("SECURITY.md");
+    let rows = text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| from |"));
+    let mut missing = Vec::new();
+    let mut found = 0;
+    for row in rows {
+        let tests = row.trim_end_matches('|').rsplit('|').next().unwrap_or_default();
+        let names: Vec<&str> = tests.split('`').skip(1).step_by(2).collect();
+        if names.is_empty() {
+            missing.push(format!("no test: {row}"));
+        }
+        for name in names {
+            found += 1;
+            let declaration = format!("fn {name}(");
+            if !rust().iter().any(|source| source.text.contains(&declaration)) {
+                missing.push(format!("SECURITY.md: {name} is no test"));
+            }
+        }
+    }
+    assert!(found > 20, "only {found} tests are named");
+    assert_none(&missing);
 }

@@ -42,7 +42,7 @@ async fn what_other_programs_hashed_is_understood() {
 }
 
 #[tokio::test]
-async fn kind_q_a_weak_hash_is_hashed_again_for_who_knows_the_password() {
+async fn a_weak_hash_is_hashed_again_for_who_knows_the_password() {
     let hasher = hasher(8, 1);
     let weak = argon::weak(b"correct horse", &[7; 16]);
     let wrong = verify(&hasher, "correct horsf", Some(weak.clone())).await;
@@ -54,7 +54,7 @@ async fn kind_q_a_weak_hash_is_hashed_again_for_who_knows_the_password() {
 }
 
 #[tokio::test]
-async fn kind_c_who_hangs_up_keeps_the_place_until_the_work_is_done() {
+async fn who_hangs_up_keeps_the_place_until_the_work_is_done() {
     let hasher = hasher(4, 1);
     let (begun, has_begun) = tokio::sync::oneshot::channel();
     let (finish, finished) = mpsc::channel::<()>();
@@ -79,7 +79,7 @@ async fn kind_c_who_hangs_up_keeps_the_place_until_the_work_is_done() {
 }
 
 #[tokio::test]
-async fn kind_c_who_hangs_up_while_waiting_gives_the_place_back() {
+async fn who_hangs_up_while_waiting_gives_the_place_back() {
     let hasher = hasher(8, 1);
     let core = hasher.0.cores.clone().acquire_owned().await.unwrap();
     let waiting = hasher.hash(hasher.join(from(1), Purpose::SignUp).unwrap(), Secret::from("x"));
@@ -90,7 +90,7 @@ async fn kind_c_who_hangs_up_while_waiting_gives_the_place_back() {
 }
 
 #[tokio::test]
-async fn kind_c_one_origin_and_all_sign_ups_leave_places_to_others() {
+async fn one_origin_and_all_sign_ups_leave_places_to_others() {
     let hasher = hasher(8, 1);
     let mut held = Vec::new();
     let mut join = |n, purpose| hasher.join(from(n), purpose).map(|place| held.push(place)).is_ok();
@@ -107,7 +107,7 @@ async fn kind_c_one_origin_and_all_sign_ups_leave_places_to_others() {
 }
 
 #[tokio::test]
-async fn kind_c_a_newcomer_waits_for_a_few_and_not_for_a_flood() {
+async fn a_newcomer_waits_for_a_few_and_not_for_a_flood() {
     let hasher = hasher(64, 1);
     let core = hasher.0.cores.clone().acquire_owned().await.unwrap();
     let (done, mut order) = tokio::sync::mpsc::unbounded_channel();
@@ -134,7 +134,7 @@ async fn kind_c_a_newcomer_waits_for_a_few_and_not_for_a_flood() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn kind_c_a_hundred_at_once_hash_in_the_memory_of_the_cores() {
+async fn a_hundred_at_once_hash_in_the_memory_of_the_cores() {
     let hasher = hasher(512, 3);
     let mut tasks = tokio::task::JoinSet::new();
     for n in 0..100 {
