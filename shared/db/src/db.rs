@@ -128,7 +128,9 @@ async fn open_sqlite(path: &Path, options: &PoolOptions) -> Result<Db, DbError> 
         .statement_cache_capacity(options.statement_cache)
         // Bounded memory: 16 MiB of pages for each connection, and a log that shrinks again after a burst.
         .pragma("cache_size", "-16384")
-        .pragma("journal_size_limit", "67108864");
+        .pragma("journal_size_limit", "67108864")
+        // What was erased is overwritten and does not stay readable in the file.
+        .pragma("secure_delete", "ON");
     // Connections to a file do not go stale, so they are neither tested nor ever replaced.
     let pool = SqlitePoolOptions::new()
         .acquire_timeout(options.acquire_timeout)

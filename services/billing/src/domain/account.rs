@@ -39,14 +39,15 @@ pub struct Period {
     pub anchor: Timestamp,
     /// Which of them it is.
     pub month: Month,
-    /// Charged in it, less what was refunded in it; never below zero.
-    pub spent: Credits,
+    /// Charged in it, less what was refunded in it, in micro-credits; never below zero. A total, which may be above what
+    /// a single amount can be.
+    pub spent: i64,
 }
 
 impl Period {
     /// The `number`-th month from `anchor`; nothing is spent in it yet.
     pub fn anchored(anchor: Timestamp, number: u32) -> Self {
-        Self { anchor, month: Month::anchored(anchor, number), spent: Credits::ZERO }
+        Self { anchor, month: Month::anchored(anchor, number), spent: 0 }
     }
 
     /// The calendar month (UTC) of `now`, counted from itself.
@@ -62,7 +63,7 @@ impl Period {
         while month.end <= now && month.end < Timestamp::MAX {
             month = Month::anchored(self.anchor, month.number.saturating_add(1));
         }
-        if month == self.month { self } else { Self { month, spent: Credits::ZERO, ..self } }
+        if month == self.month { self } else { Self { month, spent: 0, ..self } }
     }
 }
 
@@ -121,8 +122,8 @@ pub struct Balance {
     pub held: Credits,
     /// The next instant at which spendable credits expire, if any do.
     pub next_expiry: Option<Expiry>,
-    /// Charged in the current period, net of refunds.
-    pub spent_this_period: Credits,
+    /// Charged in the current period, net of refunds, in micro-credits.
+    pub spent_this_period: i64,
 }
 
 /// Credits that expire together.
@@ -142,7 +143,7 @@ mod tests {
     fn the_last_month_there_is_lasts_for_ever() {
         let mut period = Period::calendar(Timestamp::MAX);
         assert_eq!(period.month.end, Timestamp::MAX);
-        period.spent = Credits::ONE;
+        period.spent = 1;
         assert_eq!(period.at(Timestamp::MAX), period);
         let long_before: Timestamp = "9999-10-31T00:00:00Z".parse().unwrap();
         let last = Period::anchored(long_before, 0).at(Timestamp::MAX);

@@ -139,14 +139,13 @@ impl AccountState {
             }
         }
         self.account.charged = self.account.charged.saturating_add(amount.micro());
-        let spent = self.account.period.spent.checked_add(amount);
-        self.account.period.spent = spent.unwrap_or(Credits::MAX);
+        // At most what the account has charged in its life, which is checked to fit.
+        self.account.period.spent = self.account.period.spent.saturating_add(amount.micro());
     }
 
     pub(super) fn count_refund(&mut self, at: Timestamp, amount: Credits, by: &Attribution) {
         self.usage.entry(UsageKey::of(at, by)).or_default().refund(amount);
-        let spent = self.account.period.spent.checked_sub(amount);
-        self.account.period.spent = spent.unwrap_or(Credits::ZERO);
+        self.account.period.spent = self.account.period.spent.saturating_sub(amount.micro()).max(0);
     }
 
     /// Appends an entry: applies its postings to the lots (a grant's lot is inserted by its

@@ -90,7 +90,7 @@ pub enum Refusal {
     #[error("the amount must be above zero")]
     ZeroAmount,
     /// A hold for no time, or for longer than allowed.
-    #[error("a hold must last longer than nothing and at most {} seconds", longest.as_secs())]
+    #[error("a hold must last at least a second and at most {} seconds", longest.as_secs())]
     HoldTimeOutOfRange {
         /// The longest that is allowed.
         longest: Span,

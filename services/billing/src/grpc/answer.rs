@@ -1,7 +1,7 @@
 //! What use cases answer, as messages.
 
 use bursar_id::OwnerId;
-use bursar_money::{CreditDelta, Credits};
+use bursar_money::CreditDelta;
 use bursar_proto::billing::v1 as pb;
 use bursar_rpc::convert::to_timestamp;
 use bursar_rpc::page::fitting;
@@ -10,7 +10,7 @@ use bursar_time::Timestamp;
 use super::catalog;
 use crate::domain::{
     Actor, Allocation, Attribution, CatalogVersion, Charge, Charged, Component, Entry, EntryKind, Event, Held, Hold,
-    HoldState, Lot, LotSource, Metered, Note, OperationId, Posting, Priced, Refund, Refunded, Released, UsageTotals,
+    HoldState, Lot, LotSource, Metered, Note, OperationId, Posting, Priced, Refund, Refunded, Released,
 };
 use crate::usecase::access::Allowed;
 use crate::usecase::accounts::AccountView;
@@ -226,7 +226,7 @@ pub(crate) fn balance(view: &AccountView) -> pb::GetBalanceResponse {
         lots_omitted: u32::try_from(view.lots.len().saturating_sub(lots.len())).unwrap_or(u32::MAX),
         lots,
         next_expiry: view.balance.next_expiry.map(|expiry| to_timestamp(expiry.at)),
-        spent_this_period: view.balance.spent_this_period.to_string(),
+        spent_this_period: total(view.balance.spent_this_period),
         period_start: Some(to_timestamp(view.period.month.start)),
         period_end: Some(to_timestamp(view.period.month.end)),
     }
@@ -305,30 +305,22 @@ pub(crate) fn usage(interval: Interval, key: &ReportKey, line: &ReportLine) -> p
     };
     match line {
         ReportLine::Usage(totals) => pb::UsageRow {
-            charged: unsigned(totals.charged),
-            refunded: unsigned(totals.refunded),
-            net: net(totals),
+            charged: total(totals.charged),
+            refunded: total(totals.refunded),
+            net: total(totals.charged.saturating_sub(totals.refunded)),
             count: u64::try_from(totals.charges).unwrap_or(0),
             ..row
         },
         ReportLine::Meter(totals) => {
-            pb::UsageRow { charged: unsigned(totals.charged), quantity: millionths(totals.quantity), ..row }
+            pb::UsageRow { charged: total(totals.charged), quantity: total(totals.quantity), ..row }
         }
     }
 }
 
-fn net(totals: &UsageTotals) -> String {
-    let net = CreditDelta::from_micro(totals.charged.saturating_sub(totals.refunded));
-    net.map(|it| it.to_string()).unwrap_or_default().trim_start_matches('+').to_owned()
-}
-
-fn unsigned(micro: i64) -> String {
-    Credits::from_micro(micro).unwrap_or(Credits::ZERO).to_string()
-}
-
-/// A sum of quantities, which may be above what one quantity can be.
-fn millionths(sum: i64) -> String {
-    let text = format!("{}.{:06}", sum / 1_000_000, sum % 1_000_000);
+/// A sum of amounts or quantities, in millionths: it may be above what a single one can be, and a net one below nothing.
+fn total(sum: i64) -> String {
+    let (sign, sum) = (if sum < 0 { "-" } else { "" }, sum.unsigned_abs());
+    let text = format!("{sign}{}.{:06}", sum / 1_000_000, sum % 1_000_000);
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 

@@ -61,7 +61,7 @@ impl CreditHandler {
         request: pb::HoldRequest,
     ) -> Result<(Allowed, Asked<HoldCommand>), Error> {
         let allowed = self.access().spend(caller, parse::owner_for(caller, &request.owner)?).await?;
-        let hold = self.or_standing(&allowed, parse::hold(&allowed, request)).await?;
+        let hold = self.or_standing(&allowed, parse::hold(&allowed, request, self.credits.longest_hold())).await?;
         let allowed = self.access().for_member(allowed, hold.command.attribution.member, patience()).await?;
         Ok((allowed, hold))
     }

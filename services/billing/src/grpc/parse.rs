@@ -69,10 +69,11 @@ pub(crate) fn charge(allowed: &Allowed, request: pb::ChargeRequest) -> Result<As
 }
 
 /// A hold, with every bad field at once.
-pub(crate) fn hold(allowed: &Allowed, request: pb::HoldRequest) -> Result<Asked<HoldCommand>, Error> {
+/// Without a time it lasts as long as is usual, as far as the deployment allows.
+pub(crate) fn hold(allowed: &Allowed, request: pb::HoldRequest, longest: Span) -> Result<Asked<HoldCommand>, Error> {
     let mut bad = Violations::new();
     let amount = amount(&mut bad, &request.amount);
-    let ttl = bad.check("ttl", convert::optional_span(request.ttl)).flatten().unwrap_or(DEFAULT_TTL);
+    let ttl = bad.check("ttl", convert::optional_span(request.ttl)).flatten().unwrap_or(DEFAULT_TTL.min(longest));
     bad.require("ttl", (Span::SECOND..=Rules::MAX_HOLD).contains(&ttl), "must be one second to 24 hours");
     let attribution = attribution(&mut bad, allowed, &request.member, &request.project, &request.model);
     let labels = bad.check("labels", Labels::parse(request.labels));

@@ -23,7 +23,7 @@ struct AccountRow {
     charged: i64,
     period_anchor: Timestamp,
     period_number: i64,
-    period_spent: Credits,
+    period_spent: i64,
     renews_at: Option<Timestamp>,
     next_lapse: Option<Timestamp>,
 }

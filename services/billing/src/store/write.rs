@@ -237,7 +237,7 @@ fn bind_heads<'q>(query: PgQuery<'q>, rows: &Rows<'q>) -> PgQuery<'q> {
         .bind(of(|it| it.charged))
         .bind(of(|it| it.period.anchor.as_micros()))
         .bind(of(|it| i64::from(it.period.month.number)))
-        .bind(of(|it| it.period.spent.micro()))
+        .bind(of(|it| it.period.spent))
         .bind(column(heads, |it| it.changes.account.renews_at.map(Timestamp::as_micros)))
         .bind(column(heads, |it| it.changes.account.next_lapse.map(Timestamp::as_micros)))
         .bind(column(heads, |it| it.next_due.map(Timestamp::as_micros)))

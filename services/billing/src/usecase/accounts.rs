@@ -86,7 +86,7 @@ impl AccountUseCases {
         let mut tx = self.db.read().await?;
         let Some(state) = view(&mut tx, &self.rules.current(), owner, now).await? else {
             let none = Credits::ZERO;
-            let balance = Balance { available: none, held: none, next_expiry: None, spent_this_period: none };
+            let balance = Balance { available: none, held: none, next_expiry: None, spent_this_period: 0 };
             return Ok(AccountView { balance, period: Period::calendar(now), lots: Vec::new() });
         };
         let any = model.is_none() && project.is_none();

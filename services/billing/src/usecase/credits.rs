@@ -6,7 +6,7 @@ use bursar_db::Db;
 use bursar_id::{ChargeId, HoldId, OwnerId, RequestId, UserId};
 use bursar_rpc::{Page, PageRequest, Problem};
 use bursar_secret::Entropy;
-use bursar_time::{Clock, Timestamp};
+use bursar_time::{Clock, Span, Timestamp};
 
 use super::access::{Access, Allowed};
 use super::boundary::Renewing;
@@ -44,6 +44,11 @@ impl CreditUseCases {
     pub(crate) async fn charge(&self, allowed: Allowed, charge: Asked<ChargeCommand>) -> Result<Charged, Error> {
         let job = self.job(allowed, charge.request_id, Command::Charge(charge.command));
         charged(self.lanes.one(job).await?)
+    }
+
+    /// How long a hold may last in this deployment.
+    pub(crate) fn longest_hold(&self) -> Span {
+        self.rules.current().max_hold
     }
 
     /// Makes many charges, each for itself; answers in their order. What was refused before it came

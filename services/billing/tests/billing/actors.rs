@@ -206,4 +206,13 @@ engines! {
         let long = reserve(ana.owner, "1").lasting(bursar_time::Span::from_secs(3_601));
         assert_eq!(refused(ana.hold(long).await, Code::InvalidArgument, "INVALID_FIELDS").fields, ["ttl"]);
     }
+
+    async fn a_hold_without_a_time_lasts_no_longer_than_allowed(db: TestDb) {
+        let minute = std::time::Duration::from_mins(1);
+        let world = World::with(db, |settings| settings.billing.hold_ttl_max = minute).await;
+        let ana = world.person_with(1, "100").await;
+        let held = ana.held(reserve(ana.owner, "1")).await;
+        let deadline = bursar_rpc::convert::to_timestamp(world.in_(bursar_time::Span::MINUTE));
+        assert_eq!(held.expires_at, Some(deadline));
+    }
 }

@@ -62,6 +62,23 @@ meters = [{ id = "bytes", unit = "byte", credits = "0.000001" }]
 }
 
 engines! {
+    async fn totals_go_on_above_what_one_amount_can_be(db: TestDb) {
+        let world = World::on(db).await;
+        let (ana, operator, most) = (world.person(1), world.operator(), "1000000000000");
+        for amount in [most, most, "0.000001"] {
+            operator.granted(crate::words::grant(ana.owner, amount)).await;
+            ana.charged(spend(ana.owner, amount)).await;
+        }
+        let balance = ana.get_balance(crate::words::balance_of(ana.owner)).await.unwrap();
+        assert_eq!(balance.spent_this_period, "2000000000000.000001");
+        let query = pb::QueryUsageRequest { owner: ana.owner.to_string(), ..Default::default() };
+        let rows = ana.query_usage(query).await.unwrap().rows;
+        let total = |row: &pb::UsageRow| (row.charged.clone(), row.refunded.clone(), row.net.clone(), row.count);
+        let sum = "2000000000000.000001".to_owned();
+        assert_eq!(rows.iter().map(total).collect::<Vec<_>>(), [(sum.clone(), "0".to_owned(), sum, 3)]);
+        world.audit(ana.owner).await;
+    }
+
     async fn sums_by_member_project_and_model(db: TestDb) {
         let world = World::on(db).await;
         let (team, owner) = three_days(&world).await;

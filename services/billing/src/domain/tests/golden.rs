@@ -152,7 +152,7 @@ impl Golden {
             open_holds: it.open_holds,
             terms: it.terms,
             charged: it.charged,
-            period: Period { spent: micro(it.period_spent), ..Period::anchored(anchor, number) },
+            period: Period { spent: it.period_spent, ..Period::anchored(anchor, number) },
             renews_at: it.renews_at.map(time),
             next_lapse: it.next_lapse.map(time),
         }
@@ -265,7 +265,7 @@ impl Golden {
             charged: it.charged,
             period_anchor: it.period.anchor.as_micros(),
             period_number: it.period.month.number,
-            period_spent: it.period.spent.micro(),
+            period_spent: it.period.spent,
             renews_at: it.renews_at.map(Timestamp::as_micros),
             next_lapse: it.next_lapse.map(Timestamp::as_micros),
         };

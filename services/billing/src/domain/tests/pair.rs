@@ -178,7 +178,7 @@ impl Pair {
             return Answer::Seen {
                 available: count(balance.available),
                 held: count(balance.held),
-                spent: count(balance.spent_this_period),
+                spent: balance.spent_this_period as u64,
                 next: balance.next_expiry.map(second),
             };
         }
@@ -346,7 +346,7 @@ impl Pair {
         });
         assert_eq!(used.collect::<BTreeMap<_, _>>(), counted.meters, "usage by meters");
         assert_eq!(store.account.charged as u64, counted.charged, "charged in all");
-        assert_eq!(count(store.account.period.spent), counted.spent_in_period, "spent in the period");
+        assert_eq!(store.account.period.spent as u64, counted.spent_in_period, "spent in the period");
     }
 
     /// The kinds of actors who booked something.

@@ -45,7 +45,7 @@ impl Books {
     }
 
     fn spent(&mut self, now: Timestamp) -> Credits {
-        self.0.balance(now, None, None).0.spent_this_period
+        Credits::from_micro(self.0.balance(now, None, None).0.spent_this_period).unwrap()
     }
 }
 

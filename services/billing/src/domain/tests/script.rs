@@ -299,7 +299,12 @@ fn render_lot(lot: &Lot) -> String {
 fn render_balance(world: &mut World, names: &Names, second: u64, words: &[&str]) -> String {
     let work = attribution(words);
     let (balance, order) = world.balance(at(second), work.model.as_ref(), work.project.as_ref());
-    let mut text = format!("{} + {} held, spent {}", balance.available, balance.held, balance.spent_this_period);
+    let mut text = format!(
+        "{} + {} held, spent {}",
+        balance.available,
+        balance.held,
+        bursar_money::Credits::from_micro(balance.spent_this_period).unwrap()
+    );
     if let Some(expiry) = balance.next_expiry {
         write!(text, ", {} expire at {}", expiry.amount, expiry.at.since(at(0)).as_secs()).unwrap();
     }
