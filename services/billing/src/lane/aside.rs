@@ -73,7 +73,7 @@ impl Aside {
                 entry.insert(sender);
                 self.0.count.fetch_add(1, Ordering::Release);
                 self.0.metrics.apart(1);
-                let seat = Seat { inner: Arc::clone(&self.0), owner };
+                let seat = Seat { inner: Arc::clone(&self.0), owner, left: false };
                 self.0.tasks.spawn_on(work(seat, receiver, failed), &self.0.runtime);
             }
         }
@@ -96,14 +96,17 @@ impl Inner {
 struct Seat {
     inner: Arc<Inner>,
     owner: OwnerId,
+    /// Whether it was given up: from then on somebody else's of the same owner may stand in its place.
+    left: bool,
 }
 
 impl Seat {
     /// Gives the seat up unless something has come meanwhile, which is what is given back.
-    fn leave(&self, queue: &mut UnboundedReceiver<Submission>) -> Option<Submission> {
+    fn leave(&mut self, queue: &mut UnboundedReceiver<Submission>) -> Option<Submission> {
         let mut queues = self.inner.queues();
         let more = queue.try_recv().ok();
-        if more.is_none() {
+        self.left = more.is_none();
+        if self.left {
             queues.remove(&self.owner);
         }
         more
@@ -112,14 +115,16 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.inner.queues().remove(&self.owner);
+        if !self.left {
+            self.inner.queues().remove(&self.owner);
+        }
         self.inner.count.fetch_sub(1, Ordering::Release);
         self.inner.metrics.apart(-1);
     }
 }
 
-async fn work(seat: Seat, mut queue: UnboundedReceiver<Submission>, mut failed: bool) {
-    let batcher = &seat.inner.batcher;
+async fn work(mut seat: Seat, mut queue: UnboundedReceiver<Submission>, mut failed: bool) {
+    let batcher = seat.inner.batcher.clone();
     let mut next = queue.try_recv().ok();
     loop {
         let Some(first) = next.take() else {
@@ -140,7 +145,7 @@ async fn work(seat: Seat, mut queue: UnboundedReceiver<Submission>, mut failed: 
             submissions.push(more);
         }
         let jobs = all_jobs(&submissions);
-        let answers = alone(batcher, seat.owner, &jobs).await;
+        let answers = alone(&batcher, seat.owner, &jobs).await;
         failed = answers.iter().any(|it| matches!(it, Err(Refused::Failed | Refused::Unavailable)));
         answer(submissions, answers);
         next = queue.try_recv().ok();

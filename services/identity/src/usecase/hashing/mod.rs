@@ -1,7 +1,7 @@
 //! Password hashing: Argon2id off the async threads, a few at a time, in a queue where nobody can take all the places.
 //!
 //! One hash takes 19 MiB and some 20 ms of a core, so those at work are bounded by the cores, and those waiting by a number
-//! of their own ([`places`]): a flood is refused instead of using up the memory. Everything that a hash holds (its place,
+//! of their own (`places`): a flood is refused instead of using up the memory. Everything that a hash holds (its place,
 //! its core, its memory) is held by the work itself and given back when the work is done, not when its caller hangs up.
 
 mod argon;
