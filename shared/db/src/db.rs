@@ -72,16 +72,18 @@ impl Db {
 
     /// The same store for another runtime, on which this must be called: a connection can only be used on the
     /// runtime that opened it. On PostgreSQL up to `connections` more are opened when they are first needed, and each waits
-    /// for a row that somebody else has locked as long as `patience` and no longer ([`DbError::Locked`]).
+    /// for a row that somebody else has locked as long as `patience` and no longer ([`DbError::Locked`]), and has its
+    /// statements ended after `statement` ([`DbError::TimedOut`]).
     #[must_use]
-    pub fn dedicated(&self, connections: u32, patience: Duration) -> Self {
+    pub fn dedicated(&self, connections: u32, patience: Duration, statement: Duration) -> Self {
         match self {
             // Its connections have threads of their own, and it has one writer: no row is ever locked.
             Self::Sqlite { .. } => self.clone(),
             Self::Postgres(pool) => {
                 let options = pool.options().clone().max_connections(connections.max(1));
-                let patience = [("lock_timeout", patience.as_millis().to_string())];
-                Self::Postgres(options.connect_lazy_with((*pool.connect_options()).clone().options(patience)))
+                let limits = [("lock_timeout", patience), ("statement_timeout", statement)]
+                    .map(|(name, limit)| (name, limit.as_millis().to_string()));
+                Self::Postgres(options.connect_lazy_with((*pool.connect_options()).clone().options(limits)))
             }
         }
     }
@@ -171,9 +173,10 @@ async fn open_postgres(connect: &PgConnectOptions, options: &PoolOptions) -> Res
         connect = connect.application_name(&options.application_name);
     }
     let limits = format!(
-        // What the connection was opened with (`Db::dedicated`) stands.
-        "SELECT set_config('statement_timeout', '{}', false) WHERE current_setting('statement_timeout') = '0';
-         SET idle_in_transaction_session_timeout = {}; {}",
+        // A shorter one, with which the connection was opened (`Db::dedicated`), stands.
+        "SELECT set_config('statement_timeout', '{0}', false)
+         WHERE (SELECT setting::bigint FROM pg_settings WHERE name = 'statement_timeout') NOT BETWEEN 1 AND {0};
+         SET idle_in_transaction_session_timeout = {1}; {2}",
         options.statement_timeout.as_millis(),
         IDLE_IN_TRANSACTION.as_millis(),
         if options.index_plans { "SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan" } else { "" },

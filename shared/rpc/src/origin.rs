@@ -70,7 +70,8 @@ struct Network {
 
 impl Network {
     fn contains(self, address: IpAddr) -> bool {
-        let wide = |ip: IpAddr| match ip.to_canonical() {
+        // As it was written: the bits of a mapped network count from the front of the mapped address.
+        let wide = |ip: IpAddr| match ip {
             IpAddr::V4(ip) => (ip.to_ipv6_mapped(), 96),
             IpAddr::V6(ip) => (ip, 0),
         };
@@ -115,11 +116,16 @@ impl TrustedProxies {
     /// Who called the first proxy that is trusted, on the way back from `peer`: each proxy appends its own caller, so
     /// the last addresses are those that somebody trustworthy wrote.
     fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-        let texts = headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
-        let hops: Vec<&str> = texts.flat_map(|text| text.split(',')).map(str::trim).collect();
+        if !self.contain(peer) {
+            return peer;
+        }
+        // Bytes, since one that is no text must not hide what a proxy wrote behind it.
+        let lines = headers.get_all(FORWARDED_FOR).iter().map(http::HeaderValue::as_bytes);
+        let hops: Vec<&[u8]> = lines.flat_map(|line| line.split(|byte| *byte == b',')).collect();
         let mut client = peer;
         for hop in hops.iter().rev().take(MAX_HOPS) {
-            let Some(address) = address_of(hop).filter(|_| self.contain(client)) else { break };
+            let hop = std::str::from_utf8(hop).ok().and_then(|text| address_of(text.trim()));
+            let Some(address) = hop.filter(|_| self.contain(client)) else { break };
             client = address;
         }
         client
@@ -188,6 +194,25 @@ mod tests {
             headers.append(*name, value.parse().expect("a header"));
         }
         headers
+    }
+
+    #[test]
+    fn a_mapped_network_trusts_no_more_than_itself() {
+        let trusted: TrustedProxies = "::ffff:10.0.0.0/104".parse().expect("a network");
+        let is_trusted = |text: &str| trusted.contain(text.parse().expect("an address"));
+        assert!(is_trusted("10.1.2.3") && is_trusted("::ffff:10.1.2.3"));
+        assert!(!is_trusted("192.0.2.1") && !is_trusted("::ffff:192.0.2.1") && !is_trusted("2001:db8::1"));
+    }
+
+    #[test]
+    fn a_byte_that_is_no_text_hides_nothing_that_a_proxy_wrote() {
+        let proxy: IpAddr = "10.0.0.1".parse().expect("an address");
+        let trusted: TrustedProxies = "10.0.0.0/8".parse().expect("a network");
+        let mut headers = headers(&[("x-forwarded-for", "203.0.113.99")]);
+        let line = http::HeaderValue::from_bytes(b"\xe9, 198.51.100.7").expect("a header");
+        headers.append(FORWARDED_FOR, line);
+        let client = trusted.client(proxy, &headers);
+        assert_eq!(client, "198.51.100.7".parse::<IpAddr>().expect("an address"));
     }
 
     #[test]

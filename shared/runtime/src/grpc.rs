@@ -66,7 +66,7 @@ pub(crate) fn routes(started: &Started, health: &PortHealth, env: &Env) -> anyho
     Ok(Routes::from(started.routes.clone().into_axum_router().merge(beside)))
 }
 
-/// Describes what this port serves, and nothing that another one does.
+/// Lists what this port serves; describes all that there is.
 fn reflection(names: &[&'static str], own: &str) -> anyhow::Result<Reflection> {
     let sets = [
         bursar_proto::FILE_DESCRIPTOR_SET,

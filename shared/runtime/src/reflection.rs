@@ -48,9 +48,10 @@ impl Index {
     }
 
     fn add(&mut self, file: &FileDescriptorProto, raw: &Bytes) {
-        if self.files.insert(file.name().to_owned(), raw.clone()).is_some() {
+        if self.files.contains_key(file.name()) {
             return;
         }
+        self.files.insert(file.name().to_owned(), raw.clone());
         let package = file.package();
         for message in &file.message_type {
             self.add_message(package, message, raw);

@@ -2,8 +2,8 @@
 //!
 //! A lane's transaction is shared, so what one account can make of it is bounded: at most [`DUE_AT_ONCE`] holds lapse in
 //! it, and an account that makes it fail, or whose row somebody keeps locked, is not taken into it again. The requests of
-//! such an account wait here, in their order, each owner's on a task of its own with connections of its own, and everybody
-//! else goes on. An account comes back as soon as nothing of it waits; one that failed stays for a while first.
+//! such an account wait here, in their order, each owner's on a task of its own and few of them at work at a time, on the
+//! service's connections, and everybody else goes on. An account comes back as soon as nothing of it waits; one that failed stays for a while first.
 //!
 //! [`DUE_AT_ONCE`]: super::load::DUE_AT_ONCE
 
@@ -16,8 +16,10 @@ use std::time::Duration;
 use bursar_db::DbError;
 use bursar_id::OwnerId;
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::batch::Batcher;
 use super::job::{Answer, Job, Refused, Submission, all_jobs, answer};
@@ -25,6 +27,9 @@ use super::metrics::Metrics;
 
 /// How long an account whose requests failed is kept apart after the last of them.
 const COOL_DOWN: Duration = Duration::from_secs(10);
+
+/// How many accounts are at work at a time: each takes one of the service's connections.
+const SIDE_BY_SIDE: usize = 4;
 
 /// The most submissions that are taken at a time.
 const AT_ONCE: usize = 256;
@@ -39,6 +44,7 @@ struct Inner {
     /// Where the tasks run: on the service's runtime, whose connections the batcher has.
     runtime: Handle,
     tasks: TaskTracker,
+    places: Semaphore,
     queues: Mutex<HashMap<OwnerId, UnboundedSender<Submission>>>,
     /// How many of them there are: looked at for each request, so without a lock.
     count: AtomicUsize,
@@ -48,7 +54,8 @@ impl Aside {
     /// Nobody waits yet. To be called on the runtime to which the batcher's connections belong.
     pub(super) fn new(batcher: Batcher, metrics: Metrics, tasks: TaskTracker) -> Self {
         let (queues, count) = (Mutex::default(), AtomicUsize::new(0));
-        Self(Arc::new(Inner { batcher, metrics, runtime: Handle::current(), tasks, queues, count }))
+        let (runtime, places) = (Handle::current(), Semaphore::new(SIDE_BY_SIDE));
+        Self(Arc::new(Inner { batcher, metrics, runtime, tasks, places, queues, count }))
     }
 
     /// Whether anybody waits apart.
@@ -74,7 +81,9 @@ impl Aside {
                 self.0.count.fetch_add(1, Ordering::Release);
                 self.0.metrics.apart(1);
                 let seat = Seat { inner: Arc::clone(&self.0), owner, left: false };
-                self.0.tasks.spawn_on(work(seat, receiver, failed), &self.0.runtime);
+                // Not tracked while it only keeps the account apart: nobody who stops has to wait for that.
+                let busy = self.0.tasks.token();
+                drop(self.0.runtime.spawn(work(seat, receiver, failed, busy)));
             }
         }
     }
@@ -123,19 +132,19 @@ impl Drop for Seat {
     }
 }
 
-async fn work(mut seat: Seat, mut queue: UnboundedReceiver<Submission>, mut failed: bool) {
-    let batcher = seat.inner.batcher.clone();
+async fn work(mut seat: Seat, mut queue: UnboundedReceiver<Submission>, mut failed: bool, mut busy: TaskTrackerToken) {
+    let inner = Arc::clone(&seat.inner);
     let mut next = queue.try_recv().ok();
     loop {
         let Some(first) = next.take() else {
-            if failed && let Ok(more) = tokio::time::timeout(COOL_DOWN, queue.recv()).await {
-                next = more;
-            } else {
-                next = seat.leave(&mut queue);
-            }
+            drop(busy);
+            next = if failed { tokio::time::timeout(COOL_DOWN, queue.recv()).await.ok().flatten() } else { None };
+            failed = false;
+            next = next.or_else(|| seat.leave(&mut queue));
             if next.is_none() {
                 return;
             }
+            busy = inner.tasks.token();
             continue;
         };
         let mut submissions = vec![first];
@@ -145,8 +154,11 @@ async fn work(mut seat: Seat, mut queue: UnboundedReceiver<Submission>, mut fail
             submissions.push(more);
         }
         let jobs = all_jobs(&submissions);
-        let answers = alone(&batcher, seat.owner, &jobs).await;
-        failed = answers.iter().any(|it| matches!(it, Err(Refused::Failed | Refused::Unavailable)));
+        let place = inner.places.acquire().await;
+        let answers = alone(&inner.batcher, seat.owner, &jobs).await;
+        drop(place);
+        // That it made others fail is not forgotten because it succeeds alone.
+        failed |= answers.iter().any(|it| matches!(it, Err(Refused::Failed | Refused::Unavailable)));
         answer(submissions, answers);
         next = queue.try_recv().ok();
     }

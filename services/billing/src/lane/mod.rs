@@ -57,5 +57,6 @@ mod warm;
 pub use batch::Batcher;
 pub use job::{Answer, Job, Overloaded, Refused};
 pub(crate) use load::{charges, view};
+pub(crate) use queue::spread;
 pub use queue::{LaneSettings, Lanes};
 pub use rules::{RulesHandle, RulesSource};

@@ -130,9 +130,7 @@ impl Lanes {
     }
 
     fn lane_of(&self, owner: OwnerId) -> usize {
-        let mut hasher = DefaultHasher::new();
-        owner.hash(&mut hasher);
-        usize::try_from(hasher.finish() % self.to.len() as u64).unwrap_or(0)
+        spread(owner, self.to.len())
     }
 
     /// Queues the jobs and gives what waits for their answers.
@@ -143,4 +141,11 @@ impl Lanes {
         let _closed = self.to[lane].send(submission);
         async move { answer.await.unwrap_or_else(|_| (0..count).map(|_| Err(Refused::Failed)).collect()) }
     }
+}
+
+/// Which of so many places an owner has, always the same one.
+pub(crate) fn spread(owner: OwnerId, over: usize) -> usize {
+    let mut hasher = DefaultHasher::new();
+    owner.hash(&mut hasher);
+    usize::try_from(hasher.finish() % over.max(1) as u64).unwrap_or(0)
 }

@@ -28,6 +28,9 @@ use super::warm::Prepared;
 /// How long a transaction waits for a row that somebody else has locked. Then its account goes apart, and the others go on.
 const PATIENCE: Duration = Duration::from_millis(500);
 
+/// How long one of its statements may take. One that takes longer is its own batch's fault, which is then halved.
+const STATEMENT: Duration = Duration::from_secs(5);
+
 /// A transaction that has ended, well or not.
 pub(super) struct Finished {
     submissions: Vec<Submission>,
@@ -202,6 +205,10 @@ impl Lane {
         self.waiting
     }
 
+    pub(super) fn keeps_apart(&self, owner: OwnerId) -> bool {
+        self.aside.has(owner)
+    }
+
     pub(super) fn undecided(&self) -> usize {
         self.behind.len()
     }
@@ -252,7 +259,7 @@ fn reconnect(lane: &mut Lane, home: &Db) {
 
 /// Connections of a lane's own.
 pub(super) fn connect(home: &Db) -> Db {
-    home.dedicated(1, PATIENCE)
+    home.dedicated(1, PATIENCE, STATEMENT)
 }
 
 /// The baseline: every submission in a transaction of its own, side by side.

@@ -16,7 +16,7 @@ use super::metrics::Decided;
 use super::warm::{Decisions, Written};
 use crate::store::accounts;
 
-/// How long a transaction may take as we count, whatever the store does: a host that is gone answers nothing.
+/// How long a transaction may take as we count, longer than the store lets one of its statements take (`run.rs`), whatever the store does: a host that is gone answers nothing.
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// How a transaction ended.
@@ -82,20 +82,31 @@ async fn divided(batcher: &Batcher, jobs: &[&Job], error: DbError, decided: Deci
     let mut parts = split(batcher, owners.into_iter().collect(), &error, &mut ended.failed).await;
     // Whoever is in no part is alone to blame.
     ended.carried.answers.fill(None);
+    let mut gone = false;
     while let Some(part) = parts.pop() {
         let numbers: Vec<usize> = (0..jobs.len()).filter(|it| part.binary_search(&jobs[*it].owner).is_ok()).collect();
         let theirs: Vec<&Job> = numbers.iter().map(|it| jobs[*it]).collect();
-        let answers = match tokio::time::timeout(LIMIT, batcher.run(&theirs)).await {
-            Ok(Ok(carried)) => {
+        let unreachable = || vec![Some(Err(Refused::Unavailable)); theirs.len()];
+        // Once the store does not answer nobody is asked any more; what other parts were answered stands.
+        let asked = if gone { None } else { Some(tokio::time::timeout(LIMIT, batcher.run(&theirs)).await) };
+        let answers = match asked {
+            Some(Ok(Ok(carried))) => {
                 ended.carried.known.extend(carried.known);
                 carried.answers
             }
-            Ok(Err(DbError::Unavailable(_))) => vec![Some(Err(Refused::Unavailable)); theirs.len()],
-            Ok(Err(error)) => {
+            None => unreachable(),
+            Some(Ok(Err(DbError::Unavailable(_)))) => {
+                gone = true;
+                unreachable()
+            }
+            Some(Ok(Err(error))) => {
                 parts.extend(split(batcher, part, &error, &mut ended.failed).await);
                 continue;
             }
-            Err(_elapsed) => return lost(jobs, decided),
+            Some(Err(_elapsed)) => {
+                (gone, ended.lost) = (true, true);
+                unreachable()
+            }
         };
         numbers.into_iter().zip(answers).for_each(|(number, answer)| ended.carried.answers[number] = answer);
     }
@@ -115,7 +126,7 @@ async fn split(
         return Vec::new();
     }
     if matches!(error, DbError::Locked)
-        && let Ok(locked) = accounts::locked(&batcher.db, &owners).await
+        && let Ok(Ok(locked)) = tokio::time::timeout(LIMIT, accounts::locked(&batcher.db, &owners)).await
         && !locked.is_empty()
     {
         owners.retain(|owner| !locked.contains(owner));

@@ -5,7 +5,6 @@
 //! has pays.
 
 use std::collections::{BTreeSet, HashMap};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use bursar_id::OwnerId;
@@ -17,7 +16,7 @@ use super::renewals;
 use super::subscriptions::SubscriptionUseCases;
 use crate::domain::Refusal;
 use crate::error::Error;
-use crate::lane::{Answer, Job, Lanes, Refused};
+use crate::lane::{Answer, Job, Lanes, Refused, spread};
 use crate::store::{accounts, subscriptions};
 
 /// How long after the turn of the month somebody who spends is asked to come again.
@@ -78,10 +77,17 @@ impl Renewing {
     /// # Errors
     /// It could not be done, and its time has come only just now.
     async fn renew(&self, owner: OwnerId) -> Result<(), Error> {
-        let _turn = self.turns[stripe(owner)].lock().await;
+        let _turn = self.turns[spread(owner, STRIPES)].lock().await;
         let till = &self.subscriptions.till;
         let now = till.clock.now();
-        let live = subscriptions::live(&mut till.db.read().await?, owner).await?;
+        let mut tx = till.db.read().await?;
+        let renews_at = accounts::find(&mut tx, owner).await?.and_then(|account| account.renews_at);
+        if renews_at.is_none_or(|renewal| now < renewal) {
+            // Somebody else has seen to it meanwhile.
+            return Ok(());
+        }
+        let live = subscriptions::live(&mut tx, owner).await?;
+        tx.commit().await?;
         if let Some(due) = live.filter(|it| it.is_due(now)) {
             let fresh = now < due.month.end.saturating_add(PATIENCE);
             if let Err(error) = renewals::catch_up(&self.subscriptions, due).await {
@@ -105,10 +111,4 @@ fn due((number, answer): (usize, &Answer)) -> Option<(usize, Job)> {
 
 fn settled(job: Job) -> Job {
     Job { request: job.request.with_renewal_settled(), ..job }
-}
-
-fn stripe(owner: OwnerId) -> usize {
-    let mut hasher = DefaultHasher::new();
-    owner.hash(&mut hasher);
-    usize::try_from(hasher.finish() % STRIPES as u64).unwrap_or(0)
 }

@@ -1,6 +1,6 @@
 //! Counting attempts. A sign-in takes its attempt before the password is looked at and gives it back when it succeeds,
-//! so a hundred guesses at once are as many as a hundred in a row; and when the password could not be looked at, so that
-//! nobody's flood locks others out.
+//! so a hundred guesses at once are as many as a hundred in a row; and when hashing failed. A flood is refused before
+//! anything is counted, so that it locks nobody out.
 //!
 //! Nothing is counted by what an attacker shares with the victim alone. Wrong passwords are counted by account *and*
 //! place; those for one account from everywhere, and those for all accounts from one place, are counted, too, but refuse

@@ -5,7 +5,7 @@ use bursar_db::{DbError, Tx};
 use bursar_id::{OrganizationId, OwnerId, SessionId, UserId};
 use bursar_rpc::Branch;
 
-use crate::store::branches;
+use crate::store::{branches, sessions};
 
 /// Moves the branch that created an organization into it, and no other: whoever has switched elsewhere since did so on a
 /// branch of its own. A session that has ended meanwhile stays so. An older program does not tell the branch; then it is
@@ -17,6 +17,8 @@ pub async fn organization_created(
     session: SessionId,
     branch: Option<Branch>,
 ) -> Result<(), DbError> {
+    // A refresh that is under way makes a branch's next token: nobody moves it meanwhile.
+    sessions::by_id_locked(tx, session).await?;
     let branch = branch.as_ref().map(|branch| branch.as_bytes().as_slice());
     branches::enter(tx, session, owner, branch, OwnerId::Organization(organization)).await
 }

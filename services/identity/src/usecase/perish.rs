@@ -10,7 +10,7 @@ use crate::store::users;
 /// How long an address may stay unproven (product.md, "Identity").
 const UNPROVEN: Span = Span::from_days(7);
 /// Accounts that one transaction ends at most.
-const BATCH: i64 = 100;
+const BATCH: i64 = 20;
 
 impl Identity {
     /// Ends some of the accounts that have stayed unproven for too long, and tells the others; says whether there may be

@@ -4,7 +4,7 @@
 //! it makes them the account's (`verify_email.rs`). So nobody can hold somebody else's address by signing up first, and
 //! nobody can get into an account by having signed up before its holder, or after.
 
-use bursar_db::Tx;
+use bursar_db::{DbError, Tx};
 use bursar_email::Email;
 use bursar_id::OwnerId;
 use bursar_proto::event::v1::event::Payload;
@@ -99,8 +99,15 @@ impl Identity {
                     users::count_sign_up(m.tx(), holder.id).await?;
                     self.mail_verification(m.tx(), &holder, &user, now).await?;
                 }
-                _ => self.queue_mail(m.tx(), &mails::already_registered(&holder.email, &self.0.config), now).await?,
+                Some(holder) => {
+                    let mail = mails::already_registered(&holder.email, &self.0.config);
+                    self.queue_mail(m.tx(), &mail, now).await?;
+                }
+                // The account ended in between: the next attempt opens another.
+                None => return Err(DbError::Serialization.into()),
             }
+        } else {
+            return Err(DbError::Serialization.into());
         }
         Ok(Done::New((), told))
     }

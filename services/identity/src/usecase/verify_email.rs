@@ -12,7 +12,7 @@ use crate::store::{places, sessions, users, verifications};
 
 impl Identity {
     /// Uses a verification token up: the account is that of whoever made its sign-up, with the password and the name chosen
-    /// there, and every session that anybody else has begun ends. Whoever presents it again within a month gets the same
+    /// there, and every session that was begun before ends. Whoever presents it again within a month gets the same
     /// answer. Which way a token is wrong is not told.
     pub async fn verify_email(&self, asked: &Asked<Secret>) -> Result<Answer<()>, Error> {
         let mut m = self.0.mutations.begin(asked).await?;

@@ -12,7 +12,8 @@
 //!    [`crate::Caller`] into the request
 //! 8. **reasons** for what the gRPC library refuses by itself (garbled, oversized and compressed messages)
 //!
-//! In-process and network callers pass through the same stack. It costs one allocation: the layers are
+//! In-process and network callers pass through the same stack. It costs two allocations, of which one is the body
+//! that watches the answer to its end: the layers are
 //! functions around one future, not boxes around boxes.
 
 mod auth;

@@ -66,10 +66,10 @@ pub(super) fn response_of(response: Response<Body>) -> Response<Body> {
     }
 }
 
-/// The same for the end of an answer that has begun; the status, if it was replaced.
+/// The same for the end of an answer that has begun; the status that it carries then.
 pub(super) fn trailers_of(trailers: &mut HeaderMap) -> Option<Status> {
     let status = Status::from_header_map(trailers)?;
-    let problem = of(&status)?;
+    let Some(problem) = of(&status) else { return Some(status) };
     let status = Status::from(problem);
     let mut replaced = HeaderMap::new();
     // A status of ours always fits into headers.

@@ -91,11 +91,8 @@ impl HttpBody for Watched {
         let mut frame = ready!(polled);
         match &mut frame {
             Some(Ok(frame)) => {
-                if let Some(trailers) = frame.trailers_mut() {
-                    let replaced = reasons::trailers_of(trailers);
-                    if let Some(status) = replaced.or_else(|| Status::from_header_map(trailers)) {
-                        this.noting.end(status.code(), Some(&status));
-                    }
+                if let Some(status) = frame.trailers_mut().and_then(reasons::trailers_of) {
+                    this.noting.end(status.code(), Some(&status));
                 }
             }
             Some(Err(_)) => this.noting.end(Code::Unknown, None),

@@ -141,6 +141,7 @@ engines! {
         keeper.rollback().await.unwrap();
         assert_eq!(left(told_apart(hers).await).0, credits("9"), "as soon as it can be");
         assert_eq!(left(told_apart(again).await).0, credits("7"), "behind the first");
+        assert!(bench.lane.keeps_apart(ana), "whoever made others wait stays apart for a while");
         bench.assert_sound(ana, "7").await;
     }
 }
