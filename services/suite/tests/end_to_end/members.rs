@@ -95,6 +95,12 @@ pub(crate) async fn nothing_falls_back_from_one_context_to_another(world: World)
     let personal = acting.in_context(&acting.user).await;
     world.grant(&acting.user, "10").await;
 
+    // A token says nothing of other contexts: that its user belongs there billing knows from the event.
+    eventually("billing has heard who founded the team", PATIENCE, async || {
+        let outcome = personal.client().credits().charge(spend(&team.id, "1")).await;
+        (told(&outcome.expect_err("of another context")).1 == "WRONG_CONTEXT").then_some(())
+    })
+    .await;
     // The same person, two tokens of one session, two pools: each token opens its own only.
     let cases = [(acting, acting.user.as_str()), (&personal, team.id.as_str())];
     for (token, owner) in cases {
