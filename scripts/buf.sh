@@ -3,22 +3,9 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-BUF_VERSION=1.75.0
-environment=target/buf-$BUF_VERSION
-buf=$environment/bin/buf
-if ! [[ -x $buf ]] || ! "$buf" --version >/dev/null 2>&1; then
-  rm -rf "$environment"
-  # Debian's own Python comes without the module for virtual environments.
-  if ! python3 -m venv "$environment" 2>/dev/null; then
-    if [[ $(id -u) -ne 0 ]]; then
-      echo "Python's venv is missing: install it with 'apt-get install python3-venv' and run this again." >&2
-      exit 1
-    fi
-    { apt-get update && apt-get install -y --no-install-recommends python3-venv; } >/dev/null
-    python3 -m venv --clear "$environment"
-  fi
-  "$environment/bin/pip" install --quiet --disable-pip-version-check "buf-bin==$BUF_VERSION"
-fi
+source scripts/pip.sh
+
+buf=$(pip_program buf-bin==1.75.0 buf)
 
 "$buf" lint proto
 echo "buf lint: passed."
