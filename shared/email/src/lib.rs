@@ -158,6 +158,17 @@ mod tests {
         assert_eq!((email.address(), email.local_part()), ("Ada@Example.com", "Ada"));
     }
 
+    #[test]
+    fn fuzz_addresses() {
+        let samples = ["ada@example.com", "Ada.Love+x@Sub-1.Example.COM", " o'hara@x.org ", "#!$%&*/=?^_`{|}~-@a.b"];
+        bursar_fuzz::fuzz("addresses", &samples, |bytes| {
+            let Ok(email) = Email::parse(&String::from_utf8_lossy(bytes)) else { return };
+            assert!(email.address().bytes().all(|b| b.is_ascii_graphic()), "no mail header has this: {email:?}");
+            assert_eq!(Email::parse(email.address()).as_ref(), Ok(&email), "another reading of its own spelling");
+            assert_eq!(Email::parse(email.key()).unwrap().key(), email.key(), "a key that is not its own");
+        });
+    }
+
     proptest! {
         #[test]
         fn any_text_is_judged_without_a_panic_and_keys_are_stable(text in "\\PC{0,80}|[a-zA-Z.+@-]{3,20}") {

@@ -48,6 +48,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn fuzz_cursors() {
+        let event = Some(EventId::from_parts(5, [7; 10]));
+        let samples = [(1, 0, None), (1, 17, event), (i64::MAX, i64::MAX, event)]
+            .map(|(incarnation, seq, event)| Cursor { incarnation, seq, event }.text("billing"));
+        bursar_fuzz::fuzz("cursors", &samples, |bytes| {
+            let text = String::from_utf8_lossy(bytes);
+            if let Some(cursor) = Cursor::parse("billing", &text) {
+                assert_eq!(cursor.text("billing"), text, "two spellings of one position");
+            }
+        });
+    }
+
+    #[test]
     fn only_its_own_cursors_are_read() {
         let event = Some(EventId::from_parts(5, [7; 10]));
         let good = [(1, 0, None), (1, 17, event), (i64::MAX, i64::MAX, event), (2, 3, None)];

@@ -264,3 +264,21 @@ fn a_custom_id_carries_its_74_bits() {
     }
     assert_eq!(UserId::from_parts(1, [1; 10]).custom(), None, "a version 7");
 }
+
+#[test]
+fn fuzz_ids() {
+    let samples = [ZEROES, HIGHEST, "org_01h455vb4pex5vsknk084sn02q", "usr_01h455vb4pex5vsknk084sn02q"];
+    bursar_fuzz::fuzz("ids", &samples, |bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        if let Ok(id) = text.parse::<UserId>() {
+            assert_eq!(id.to_string(), text, "two spellings of one id");
+        }
+        if let Ok(owner) = text.parse::<OwnerId>() {
+            assert_eq!(owner.to_string(), text, "two spellings of one owner");
+            assert_eq!(OwnerId::from_bytes(&owner.to_bytes()), Some(owner));
+        }
+        if let Some(owner) = OwnerId::from_bytes(bytes) {
+            assert_eq!(owner.to_bytes().as_slice(), bytes, "two spellings of one owner's bytes");
+        }
+    });
+}

@@ -248,3 +248,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn fuzz_decimals() {
+    let samples = ["0", "12.5", "0.000001", "1000000000000", "-12.5", "012.50"];
+    bursar_fuzz::fuzz("decimals", &samples, |bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        if let Ok(credits) = text.parse::<Credits>() {
+            assert_eq!(credits.to_string().parse(), Ok(credits));
+            assert!((0..=MAX).contains(&credits.micro()), "{credits}");
+        }
+        if let Ok(delta) = text.parse::<CreditDelta>() {
+            assert_eq!(delta.to_string().parse(), Ok(delta));
+        }
+        if let Ok(quantity) = text.parse::<Quantity>() {
+            assert_eq!(quantity.to_string().parse(), Ok(quantity));
+        }
+    });
+}

@@ -216,6 +216,25 @@ mod tests {
     }
 
     #[test]
+    fn fuzz_ways() {
+        let trusted: TrustedProxies = "10.0.0.0/8, 2001:db8::1".parse().expect("proxies");
+        let samples =
+            ["198.51.100.9", "203.0.113.5, 10.9.9.9:80", "[2001:db8:7::8]:80, ::ffff:10.1.2.3", "10.0.0.0/8, ::1"];
+        bursar_fuzz::fuzz("ways", &samples, |bytes| {
+            let Ok(line) = http::HeaderValue::from_bytes(bytes) else { return };
+            let headers = HeaderMap::from_iter([(FORWARDED_FOR, line.clone()), (CLIENT_ADDRESS, line)]);
+            let stranger = find(None, Some(ip("192.0.2.1")), &headers, &trusted);
+            assert_eq!(stranger, Origin::at(ip("192.0.2.1")), "a stranger said where it is");
+            let behind = find(None, Some(ip("10.1.2.3")), &headers, &trusted);
+            assert!(matches!(behind, Origin::Address(_)), "{behind}");
+            find(Some(ServiceAccountId::BILLING), None, &headers, &trusted);
+            if let Ok(proxies) = String::from_utf8_lossy(bytes).parse::<TrustedProxies>() {
+                assert_eq!(proxies.to_string().parse(), Ok(proxies));
+            }
+        });
+    }
+
+    #[test]
     fn places_are_told_apart() {
         let cases = [
             ("192.0.2.7", "address:192.0.2.7"),

@@ -125,3 +125,24 @@ fn derived_keys_belong_to_their_master_key_and_purpose() {
     assert_ne!(one, sealer(2).derive("page tokens"));
     assert_ne!(one.expose(), &[1; 32], "it is not the master key");
 }
+
+#[test]
+fn fuzz_sealed() {
+    let good = sealer(1).seal(&Entropy::seeded(1), b"secret", b"mail/1");
+    bursar_fuzz::fuzz("sealed", &[&good], |bytes| {
+        let opened = opens(&sealer(1), bytes, b"mail/1");
+        assert_eq!(opened.is_some(), bytes == good, "opened what nobody sealed");
+        assert_eq!(opens(&sealer(1), bytes, b"mail/2"), None);
+    });
+}
+
+#[test]
+fn fuzz_keys() {
+    let samples = ["fb".repeat(32), "+/v7".repeat(10) + "+/s", "-_v7".repeat(10) + "-_s="];
+    bursar_fuzz::fuzz("keys", &samples, |bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        if let Err(error) = Sealer::from_text(&Secret::from(&*text)) {
+            assert!(text.len() < 32 || !error.to_string().contains(&*text), "a refusal that repeats a key");
+        }
+    });
+}

@@ -111,6 +111,16 @@ impl Client {
         Self::new(connect(Service::Identity), connect(Service::Organization), connect(Service::Billing))
     }
 
+    /// The way to one service, without credentials.
+    pub fn transport(&self, service: Service) -> Transport {
+        match service {
+            Service::Identity => &self.identity,
+            Service::Organization => &self.organization,
+            Service::Billing => &self.billing,
+        }
+        .clone()
+    }
+
     /// The same services, called with a token.
     #[must_use]
     pub fn with_token(&self, token: &str) -> Self {

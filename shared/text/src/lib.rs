@@ -242,6 +242,22 @@ mod tests {
         assert_eq!(said, Err("must have no invisible characters or marks of direction (U+202E)".to_owned()));
     }
 
+    #[test]
+    fn fuzz_texts() {
+        let samples = ["Ada Lovelace", "क्‍ष", "👩‍🚀 crew", "e\u{301}\u{323}", "Line\nand\tline", "العربية"];
+        bursar_fuzz::fuzz("texts", &samples, |bytes| {
+            let text = String::from_utf8_lossy(bytes);
+            if let Ok(name) = name(&text, 40) {
+                assert_eq!(super::name(&name, 40).as_ref(), Ok(&name), "a name that is not its own spelling");
+                assert!(!name.chars().any(char::is_control), "{name:?}");
+                assert!((1..=40).contains(&name.chars().count()), "{name:?}");
+            }
+            if let Ok(prose) = prose(&text, 200) {
+                assert_eq!(super::prose(&prose, 200).as_ref(), Ok(&prose), "a text that is not its own spelling");
+            }
+        });
+    }
+
     proptest! {
         #[test]
         fn a_name_is_its_own_name(text in "\\PC{0,40}") {

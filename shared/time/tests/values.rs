@@ -184,3 +184,17 @@ proptest! {
         prop_assert_eq!(end.since(end.start_of_day()), time.since(time.start_of_day()));
     }
 }
+
+#[test]
+fn fuzz_times() {
+    let samples = ["2026-11-21T20:41:49+02:00", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z", "7d", "1h30m"];
+    bursar_fuzz::fuzz("times", &samples, |bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        if let Ok(time) = text.parse::<Timestamp>() {
+            assert_eq!(time.to_rfc3339().parse(), Ok(time));
+        }
+        if let Ok(span) = text.parse::<Span>() {
+            assert_eq!(span.to_string().parse(), Ok(span));
+        }
+    });
+}

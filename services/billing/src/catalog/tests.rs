@@ -232,3 +232,14 @@ fn a_catalog_has_one_text() {
     assert_ne!(text(BUILT_IN), text(&BUILT_IN.replacen("\"6\"", "\"6.000001\"", 1)), "another rate, another catalog");
     assert!(from_canonical("{}").is_err() && from_canonical(&large.replace("\"5\"", "5")).is_err());
 }
+
+/// An operator's file with edits: every flaw is told, none is a panic, and what is accepted is kept as one text.
+#[test]
+fn fuzz_catalogs() {
+    bursar_fuzz::fuzz("catalogs", &[BUILT_IN], |bytes| {
+        if let Ok(catalog) = parse(&String::from_utf8_lossy(bytes)) {
+            let kept = canonical(&catalog).expect("it was measured");
+            assert_eq!(from_canonical(&kept).expect("it reads back"), catalog);
+        }
+    });
+}

@@ -276,6 +276,24 @@ mod tests {
         assert_eq!(Slug::generate("Acme", 2, 0).as_str(), "acme-0000000000");
     }
 
+    #[test]
+    fn fuzz_slugs() {
+        bursar_fuzz::fuzz(
+            "slugs",
+            &["acme", "a--b", "Ärzte & Söhne", "日本語", "xn--acme", "0".repeat(63).as_str()],
+            |bytes| {
+                let text = String::from_utf8_lossy(bytes);
+                if let Ok(slug) = Slug::parse(&text) {
+                    assert_eq!(slug.as_str(), text);
+                }
+                for attempt in 0..3 {
+                    let slug = Slug::generate(&text, attempt, 0x1234_5678_9abc_def0);
+                    assert_eq!(Slug::parse(slug.as_str()), Ok(slug), "a slug was made that nobody may choose");
+                }
+            },
+        );
+    }
+
     proptest! {
         #[test]
         fn every_name_gives_a_slug_at_every_attempt(name in "\\PC{1,120}", attempt in 0_u32..5, random: u64) {

@@ -4,6 +4,7 @@
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 
 mod clock;
+mod fuzzing;
 mod input;
 mod members;
 mod operations;

@@ -26,7 +26,7 @@ use tonic::{Code, Request, Status};
 use crate::support::{World, given, spend, world::unique};
 
 /// Sends bytes as they are.
-struct Raw;
+pub(crate) struct Raw;
 
 impl Codec for Raw {
     type Encode = Bytes;

@@ -72,9 +72,14 @@ impl Issuer {
 
     /// A token with a right signature and any header.
     pub fn sign_under(&self, header: &serde_json::Value, claims: &impl serde::Serialize) -> String {
-        let part = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         let claims = serde_json::to_vec(claims).expect("claims");
-        let signed = format!("{}.{}", part(header.to_string().as_bytes()), part(&claims));
+        self.sign_bytes(header.to_string().as_bytes(), &claims)
+    }
+
+    /// A right signature over whatever is no header and no claims.
+    pub fn sign_bytes(&self, header: &[u8], claims: &[u8]) -> String {
+        let part = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        let signed = format!("{}.{}", part(header), part(claims));
         let signature = self.signing.sign(signed.as_bytes()).to_bytes();
         format!("{signed}.{}", part(&signature))
     }

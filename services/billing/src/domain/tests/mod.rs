@@ -12,6 +12,7 @@
 //! | `words` | questions and answers that both engines understand |
 //! | `steps`, `pair`, `random` | random programs: the engine and the model agree on everything |
 //! | `auditing`, `forging`, `erasing` | the verifier accepts every ledger and catches every change to one |
+//! | `fuzzing` | stored bytes with edits: no panic, one spelling |
 //! | `encoding` | stored forms: everything survives, in one spelling |
 //! | `golden`, `golden_made` | a ledger of the first released version, read and verified for ever |
 //! | `selling` | the catalog's rules |
@@ -23,6 +24,7 @@ mod charging;
 mod encoding;
 mod erasing;
 mod forging;
+mod fuzzing;
 pub(crate) mod golden;
 mod golden_made;
 mod granting;

@@ -1,0 +1,66 @@
+//! What everybody may send with a call: tokens, page tokens. Bytes of messages are tried against whole services, in the
+//! suite's tests.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
+
+mod common;
+
+use bursar_rpc::token::Verifier;
+use bursar_rpc::{Caller, PageKey, PageRequest, ServiceRole};
+use bursar_secret::Secret;
+use common::{Issuer, start, user_claims, user_id};
+use futures::FutureExt as _;
+
+/// Whom a token proves, if anybody.
+fn proves(verifier: &Verifier, token: &str) -> Option<Caller> {
+    let proven = verifier.verify(token, start()).now_or_never();
+    proven.expect("nothing has to be fetched").ok()
+}
+
+#[test]
+fn fuzz_tokens() {
+    let issuer = Issuer::ours();
+    let good = [issuer.user(), issuer.service(ServiceRole::Product)];
+    let verifier = Verifier::new(issuer.keys(), 16);
+    assert!(good.iter().all(|token| proves(&verifier, token).is_some()));
+    bursar_fuzz::fuzz("tokens", &good, |bytes| {
+        let token = String::from_utf8_lossy(bytes);
+        let proven = proves(&verifier, &token);
+        assert!(
+            proven.is_none() || good.iter().any(|good| *good == token),
+            "a token that nobody signed proves {proven:?}"
+        );
+    });
+}
+
+/// What identity would have to sign for it: claims and headers of every sort under a right signature.
+#[test]
+fn fuzz_claims() {
+    const HEADER: &[u8] = br#"{"typ":"JWT","alg":"EdDSA","kid":"k1"}"#;
+    let issuer = Issuer::ours();
+    let claims = serde_json::to_vec(&user_claims()).expect("claims");
+    let samples = [claims.clone(), HEADER.to_vec(), [HEADER, b"\n", &claims].concat()];
+    bursar_fuzz::fuzz("claims", &samples, |bytes| {
+        let cut = bytes.iter().position(|byte| *byte == b'\n');
+        let (header, claims) = cut.map_or((HEADER, bytes), |at| (&bytes[..at], &bytes[at + 1..]));
+        let token = issuer.sign_bytes(header, claims);
+        if let Some(Caller::User(user)) = proves(&Verifier::new(issuer.keys(), 16), &token) {
+            let personal = user.context.to_string() == user.user.to_string();
+            assert!(!personal || user.role.is_none(), "a role in a context of one's own: {user:?}");
+        }
+    });
+}
+
+#[test]
+fn fuzz_page_tokens() {
+    let list = || PageKey::new(Secret::new([1; 32])).list("ListLots", ["usr_1"]);
+    let first: PageRequest<(i64, String)> = PageRequest::parse(1, "", list()).expect("a first page");
+    let rows = vec![(7, "k".to_owned()), (8, user_id().to_string())];
+    let good = first.page(rows, Clone::clone).expect("a page").next_page_token;
+    assert!(PageRequest::<(i64, String)>::parse(1, &good, list()).is_ok());
+    bursar_fuzz::fuzz("page tokens", &[&good], |bytes| {
+        let token = String::from_utf8_lossy(bytes);
+        let read = PageRequest::<(i64, String)>::parse(1, &token, list());
+        assert!(read.is_err() || token.is_empty() || token == good, "a page that nobody was told of: {token:?}");
+    });
+}
