@@ -15,6 +15,7 @@ use bursar_testkit::{Client, Operator, Person, Topology};
 use bytes::Bytes;
 use prost_reflect::prost::Message as _;
 use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
+use tokio::sync::Mutex;
 use tonic::{Code, Request, Status};
 
 use crate::support::{Team, World, given};
@@ -100,12 +101,12 @@ fn attack(world: &World, callers: Callers) {
         }
     }
     let here = tokio::runtime::Handle::current();
-    let (callers, answers) = (RefCell::new(callers), RefCell::new(HashMap::<Code, u32>::new()));
+    let (callers, answers) = (Mutex::new(callers), RefCell::new(HashMap::<Code, u32>::new()));
     bursar_fuzz::fuzz("requests", &samples, |bytes| {
         let [number, dice, message @ ..] = bytes else { return };
         let (path, streams) = methods[usize::from(*number) % methods.len()];
         here.block_on(async {
-            let mut callers = callers.borrow_mut();
+            let mut callers = callers.lock().await;
             callers.refreshed(world).await;
             let answer =
                 tokio::time::timeout(CALL, call(world, path, streams, callers.token(path, *dice), message)).await;
