@@ -16,6 +16,8 @@ pub const MEMBERSHIP_CHANGED: &str = "membership.changed";
 pub const USER_UPDATED: &str = "user.updated";
 /// From identity: an account was deleted.
 pub const USER_DELETED: &str = "user.deleted";
+/// From identity: an account that was about to be deleted lives on.
+pub const USER_STAYING: &str = "user.staying";
 /// From billing: a subscription began, changed or ended.
 pub const SUBSCRIPTION_CHANGED: &str = "subscription.changed";
 
@@ -31,6 +33,7 @@ pub const ALL: &[&str] = &[
     MEMBERSHIP_CHANGED,
     USER_UPDATED,
     USER_DELETED,
+    USER_STAYING,
     SUBSCRIPTION_CHANGED,
     AUDIT_RECORDED,
 ];
@@ -46,6 +49,7 @@ impl Payload {
             Self::MembershipChanged(_) => MEMBERSHIP_CHANGED,
             Self::UserUpdated(_) => USER_UPDATED,
             Self::UserDeleted(_) => USER_DELETED,
+            Self::UserStaying(_) => USER_STAYING,
             Self::SubscriptionChanged(_) => SUBSCRIPTION_CHANGED,
             Self::AuditRecorded(_) => AUDIT_RECORDED,
         }
@@ -61,6 +65,7 @@ impl Payload {
             Self::MembershipChanged(it) => &it.organization_id,
             Self::UserUpdated(it) => &it.user_id,
             Self::UserDeleted(it) => &it.user_id,
+            Self::UserStaying(it) => &it.user_id,
             Self::SubscriptionChanged(it) => &it.owner,
             Self::AuditRecorded(it) => &it.owner,
         }

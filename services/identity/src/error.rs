@@ -31,6 +31,9 @@ pub enum Error {
     /// The access token's session has ended, or its user is gone.
     #[error("the session has ended")]
     SessionEnded,
+    /// The account is about to be deleted.
+    #[error("the account is being deleted")]
+    Leaving,
     /// No such session of the caller's.
     #[error("no such session")]
     SessionNotFound,

@@ -1,15 +1,16 @@
-//! What identity does later, and again and again: mail, the rotation of the signing keys, ending accounts
-//! whose address nobody has proven, and deleting what is old.
+//! What identity does later, and again and again: mail, the rotation of the signing keys, finishing departures, ending
+//! accounts whose address nobody has proven, and deleting what is old.
 
 use bursar_db::idempotency;
 use bursar_events::retention;
-use bursar_jobs::{Failure, Next, Runner};
+use bursar_jobs::{Failure, Lease, Next, Runner, Terms, Work};
 use bursar_mail::Courier;
 use bursar_runtime::Env;
 use bursar_time::Span;
 
 use crate::Error;
 use crate::usecase::Identity;
+use crate::usecase::departures::{DEPARTURE, Leaving};
 use crate::usecase::signing::LOOK_AGAIN;
 
 /// How often what has perished is deleted.
@@ -29,6 +30,7 @@ pub(crate) fn runner(identity: &Identity, courier: Courier, env: &Env) -> Runner
     let parts = identity.parts();
     let mut runner = Runner::new(parts.jobs.clone(), &env.meter);
     courier.hire(&mut runner);
+    runner.on(DEPARTURE, Terms::DEFAULT, Farewell(identity.clone()));
     let signer = parts.signer.clone();
     runner.every("identity.keys", LOOK_AGAIN, move || {
         let signer = signer.clone();
@@ -65,4 +67,16 @@ pub(crate) fn runner(identity: &Identity, courier: Courier, env: &Env) -> Runner
     runner.tidy("requests.forget", |db, now| async move { idempotency::prune(&db, now).await });
     runner.tidy("outbox.forget", |db, now| async move { retention::forget(&db, now).await });
     runner
+}
+
+/// Finishes departures that nobody has finished, or takes them back.
+struct Farewell(Identity);
+
+impl Work for Farewell {
+    type Payload = Leaving;
+
+    async fn run(&self, _lease: &Lease, leaving: Leaving) -> Result<Next, Failure> {
+        self.0.finish_departure(leaving).await?;
+        Ok(Next::Finished)
+    }
 }

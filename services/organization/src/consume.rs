@@ -10,6 +10,7 @@ use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event_type;
 use bursar_time::Clock;
 
+use crate::domain::departure::Departure;
 use crate::store::users;
 use crate::usecase::departures;
 
@@ -26,7 +27,7 @@ impl Consumer for FromIdentity {
     const NAME: &'static str = "organization's people";
 
     fn types() -> &'static [&'static str] {
-        &[event_type::USER_UPDATED, event_type::USER_DELETED, event_type::AUDIT_RECORDED]
+        &[event_type::USER_UPDATED, event_type::USER_DELETED, event_type::USER_STAYING, event_type::AUDIT_RECORDED]
     }
 
     async fn apply(&self, tx: &mut Tx, event: &Event) -> Result<(), Unapplied> {
@@ -38,6 +39,10 @@ impl Consumer for FromIdentity {
             Some(Payload::UserDeleted(deleted)) => {
                 departures::depart(tx, &self.jobs, user(&deleted.user_id)?, self.clock.now()).await?;
             }
+            Some(Payload::UserStaying(staying)) => {
+                let over = Departure { incarnation: event.incarnation, number: staying.number };
+                departures::stay(tx, user(&staying.user_id)?, over).await?;
+            }
             None if Self::types().contains(&event.r#type.as_str()) => {
                 return Err(Unapplied::unreadable("it has no payload known here"));
             }
@@ -47,9 +52,9 @@ impl Consumer for FromIdentity {
     }
 
     /// Whom a restored identity does not know any more stays known here, as what they made does: nothing tells them from
-    /// people who signed up since the backup and are told of later.
-    async fn forget_before(&self, _: &mut Tx, _: u64) -> Result<(), DbError> {
-        Ok(())
+    /// people who signed up since the backup and are told of later. Departures it begins anew, or knows nothing of.
+    async fn forget_before(&self, tx: &mut Tx, incarnation: u64) -> Result<(), DbError> {
+        users::stay_before(tx, incarnation).await
     }
 
     fn applied(&self) {

@@ -1,5 +1,5 @@
-//! What organization does later, and again and again: mail, seeing off people whose accounts were deleted, and deleting
-//! what is old.
+//! What organization does later, and again and again: mail, seeing off people whose accounts were deleted, looking for
+//! organizations that lost their owner, and deleting what is old.
 
 use bursar_db::idempotency;
 use bursar_events::retention;

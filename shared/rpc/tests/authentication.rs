@@ -211,12 +211,6 @@ async fn good_credentials_get_in_as_whom_they_prove() {
             (Code::Unauthenticated, "TOKEN_INVALID"),
             (Code::Unauthenticated, "TOKEN_INVALID"),
         ),
-        (
-            "a user's other header counts for nothing",
-            vec![bearer(&user), for_user("garbage")],
-            (Code::Ok, &user_text),
-            (Code::PermissionDenied, "CALLER_NOT_ALLOWED"),
-        ),
     ];
     for (way, transport) in both_ways(Probe::who().routes(&ours)).await {
         for (case, headers, at_users, at_services) in &table {
@@ -228,6 +222,46 @@ async fn good_credentials_get_in_as_whom_they_prove() {
             assert_eq!(got, named(at_users), "{way}: {case}, at an RPC for users");
             let got = refusal(as_service(&transport, headers).await);
             assert_eq!(got, named(at_services), "{way}: {case}, at an RPC for services");
+        }
+    }
+}
+
+#[tokio::test]
+async fn only_a_service_names_a_user_and_only_by_a_token_that_proves_one() {
+    let ours = Issuer::ours();
+    let (user, product) = (ours.user(), ours.service(ServiceRole::Product));
+    let mut named = vec![
+        ("a user's", for_user(&user), None),
+        ("a service's", for_user(&product), Some("TOKEN_INVALID")),
+        ("garbage", for_user("garbage"), Some("TOKEN_INVALID")),
+        ("empty", ("bursar-user-authorization", String::new()), Some("TOKEN_INVALID")),
+        ("of another scheme", ("bursar-user-authorization", format!("Basic {user}")), Some("TOKEN_INVALID")),
+    ];
+    let elsewhere = forged(&ours).into_iter().chain(read_too_kindly(&ours));
+    named.extend(elsewhere.map(|(case, token)| (case, for_user(&token), Some("TOKEN_INVALID"))));
+    named.extend(expired(&ours).into_iter().map(|(case, token)| (case, for_user(&token), Some("TOKEN_EXPIRED"))));
+    for (way, transport) in both_ways(Probe::who().routes(&ours)).await {
+        for (case, header, reason) in &named {
+            let by = |credentials: Headers| credentials.into_iter().chain([header.clone()]).collect::<Headers>();
+            let of_user = (Code::PermissionDenied, "CALLER_NOT_ALLOWED".to_owned());
+            let of_nobody = (Code::Unauthenticated, "TOKEN_MISSING".to_owned());
+            for (who, credentials, expected) in
+                [("a user", vec![bearer(&user)], of_user), ("nobody", Headers::new(), of_nobody)]
+            {
+                let headers = by(credentials);
+                assert_eq!(refusal(as_user(&transport, &headers).await), expected, "{way}: {case}, from {who}");
+                assert_eq!(refusal(as_service(&transport, &headers).await), expected, "{way}: {case}, from {who}");
+                let public = refusal(as_anybody(&transport, &headers).await);
+                assert_eq!(public, expected, "{way}: {case}, from {who}, at a public RPC");
+            }
+            let headers = by(vec![bearer(&product)]);
+            for outcome in [as_user(&transport, &headers).await, as_anybody(&transport, &headers).await] {
+                let got = refusal(outcome);
+                match reason {
+                    Some(reason) => assert_eq!(got, (Code::Unauthenticated, (*reason).to_owned()), "{way}: {case}"),
+                    None => assert_eq!(got.0, Code::Ok, "{way}: {case}"),
+                }
+            }
         }
     }
 }

@@ -228,6 +228,23 @@ async fn a_service_acts_for_the_user_who_called_it() {
     assert_eq!(caller.actor(), user_claims().sub.to_string());
     let caller = callers.recv().await.expect("for itself");
     assert!(caller.user().is_err(), "a user is named only where it was asked for: {caller:?}");
+
+    // Somebody else's token beside one's own is not handed on: the call does not even begin.
+    let other = Issuer::ours().sign(&bursar_rpc::token::AccessClaims { sub: other_user(), ..user_claims() });
+    let both = [bearer(&Issuer::ours().user()), common::for_user(&other)];
+    let refused = client.list_contexts(with(ListContextsRequest::default(), &both)).await.expect_err("refused");
+    assert_eq!(reason_of(&refused).as_deref(), Some("CALLER_NOT_ALLOWED"));
+    // From a service the user's is, and not the service's own.
+    let product = Issuer::ours().service(ServiceRole::Product);
+    let handed_on = [bearer(&product), common::for_user(&other)];
+    client.list_contexts(with(ListContextsRequest::default(), &handed_on)).await.expect("answered");
+    let caller = callers.recv().await.expect("on behalf");
+    assert_eq!(caller.user().expect("for a user").user, other_user());
+}
+
+/// Somebody who has called nobody.
+fn other_user() -> bursar_id::UserId {
+    bursar_id::UserId::from_parts(9, [9; 10])
 }
 
 /// Identity's keys, which a test changes, and how often they were asked for.

@@ -16,6 +16,8 @@ const TOO_MANY_ATTEMPTS: &str = "TOO_MANY_ATTEMPTS";
 const REFRESH_TOKEN_INVALID: &str = "REFRESH_TOKEN_INVALID";
 /// `UNAUTHENTICATED`: sign in again.
 const SESSION_ENDED: &str = "SESSION_ENDED";
+/// `UNAVAILABLE`: the account is being deleted; if it is not in the end, the call works in a moment.
+const ACCOUNT_LEAVING: &str = "ACCOUNT_LEAVING";
 /// `FAILED_PRECONDITION`: unknown, used, replaced or expired.
 const VERIFICATION_TOKEN_INVALID: &str = "VERIFICATION_TOKEN_INVALID";
 /// `PERMISSION_DENIED`: no context of the caller's.
@@ -41,6 +43,7 @@ impl Refusing for Error {
             Self::TooManyAttempts { .. } => Some(TOO_MANY_ATTEMPTS),
             Self::RefreshTokenInvalid => Some(REFRESH_TOKEN_INVALID),
             Self::SessionEnded => Some(SESSION_ENDED),
+            Self::Leaving => Some(ACCOUNT_LEAVING),
             Self::SessionNotFound | Self::ServiceAccountNotFound => Some(reason::NOT_FOUND),
             Self::VerificationTokenInvalid => Some(VERIFICATION_TOKEN_INVALID),
             Self::NotAMember => Some(NOT_A_MEMBER),
@@ -69,6 +72,10 @@ fn problem(error: Error) -> Problem {
             Problem::unauthenticated(REFRESH_TOKEN_INVALID, "the refresh token is not valid; sign in again")
         }
         Error::SessionEnded => Problem::unauthenticated(SESSION_ENDED, "the session has ended; sign in again"),
+        Error::Leaving => {
+            Problem::unavailable(ACCOUNT_LEAVING, "the account is being deleted; if it is not, try again soon")
+                .with_retry_after(std::time::Duration::from_secs(1))
+        }
         Error::SessionNotFound => Problem::not_found("session"),
         Error::VerificationTokenInvalid => Problem::failed_precondition(
             VERIFICATION_TOKEN_INVALID,
@@ -124,6 +131,7 @@ mod tests {
             (wait, ResourceExhausted, TOO_MANY_ATTEMPTS),
             (Error::RefreshTokenInvalid, Unauthenticated, REFRESH_TOKEN_INVALID),
             (Error::SessionEnded, Unauthenticated, SESSION_ENDED),
+            (Error::Leaving, Code::Unavailable, ACCOUNT_LEAVING),
             (Error::SessionNotFound, NotFound, "NOT_FOUND"),
             (Error::VerificationTokenInvalid, FailedPrecondition, VERIFICATION_TOKEN_INVALID),
             (Error::NotAMember, PermissionDenied, NOT_A_MEMBER),

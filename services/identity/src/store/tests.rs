@@ -25,11 +25,16 @@ const STATEMENTS: [(&[Engine], &[&str]); 3] = [
             users::STRENGTHEN,
             users::PERISHED,
             users::DELETE,
+            users::LEAVE,
+            users::STAY,
+            users::IS_LEAVING,
+            users::STAYED_AFTER,
             users::REMEMBER_DELETED,
             users::NAMED_AFTER,
             users::DELETED_AFTER,
             verifications::INSERT,
             verifications::TAKE,
+            verifications::COUNT_LIVE,
             verifications::DELETE_OF,
             sessions::INSERT,
             sessions::BY_ID,
@@ -101,6 +106,8 @@ fn ada() -> UserRow {
         version: 1,
         created_at: now(),
         updated_at: now(),
+        leaving_since: None,
+        departures: 0,
     }
 }
 
@@ -293,8 +300,34 @@ bursar_testkit::engines! {
         let mut tx = begin(&db).await;
         let proven = UserRow { id: id(2), email_key: "b@x.org".to_owned(), email_verified_at: Some(now()), ..ada() };
         assert!(users::insert(&mut tx, &proven).await.unwrap());
-        assert!(users::perished(&mut tx, now().saturating_sub(Span::SECOND), 10).await.unwrap().is_empty());
-        assert_eq!(users::perished(&mut tx, now(), 10).await.unwrap(), [ada().id]);
+        let ids = |rows: Vec<UserRow>| rows.into_iter().map(|row| row.id).collect::<Vec<_>>();
+        assert!(users::perished(&mut tx, now().saturating_sub(Span::SECOND), now(), 10).await.unwrap().is_empty());
+        assert_eq!(ids(users::perished(&mut tx, now(), now(), 10).await.unwrap()), [ada().id]);
+        verifications::insert(&mut tx, &[1; 32], &verification(later(9))).await.unwrap();
+        assert!(verifications::is_live(&mut tx, ada().id, later(8)).await.unwrap());
+        assert!(!verifications::is_live(&mut tx, ada().id, later(9)).await.unwrap());
+        assert!(users::perished(&mut tx, now(), later(8), 10).await.unwrap().is_empty(), "the link can be followed");
+        assert_eq!(ids(users::perished(&mut tx, now(), later(9), 10).await.unwrap()), [ada().id]);
+        users::leave(&mut tx, ada().id, later(9)).await.unwrap();
+        assert!(users::perished(&mut tx, now(), later(9), 10).await.unwrap().is_empty(), "leaves already");
+    }
+
+    async fn a_departure_is_under_way_until_it_is_taken_back_by_its_number(db: TestDb) {
+        let db = db.open(&MIGRATIONS).await;
+        let mut tx = begin(&db).await;
+        let ada = ada().id;
+        assert!(!users::is_leaving(&mut tx, ada).await.unwrap());
+        for number in 1..=2 {
+            users::leave(&mut tx, ada, now()).await.unwrap();
+            assert!(users::leave(&mut tx, ada, now()).await.is_err(), "under way");
+            assert!(users::is_leaving(&mut tx, ada).await.unwrap());
+            assert!(users::stayed_after(&mut tx, "", 10).await.unwrap().is_empty());
+            assert!(!users::stay(&mut tx, ada, number - 1).await.unwrap(), "another one");
+            assert!(users::stay(&mut tx, ada, number).await.unwrap());
+            assert!(!users::stay(&mut tx, ada, number).await.unwrap(), "over already");
+            assert_eq!(users::stayed_after(&mut tx, "", 10).await.unwrap(), [(ada, number)]);
+            assert!(users::stayed_after(&mut tx, &ada.to_string(), 10).await.unwrap().is_empty());
+        }
     }
 
     async fn a_branch_is_retired_as_a_whole_and_alone(db: TestDb) {

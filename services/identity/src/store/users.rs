@@ -27,21 +27,25 @@ pub struct UserRow {
     pub created_at: Timestamp,
     /// When the row last changed.
     pub updated_at: Timestamp,
+    /// Since when the account is about to be deleted.
+    pub leaving_since: Option<Timestamp>,
+    /// How often that has begun: the number of the last departure.
+    pub departures: i64,
 }
 
 pub(super) const INSERT: &str = "INSERT INTO users \
     (id, email, email_key, email_verified_at, password_hash, display_name, version, created_at, updated_at) \
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (email_key) DO NOTHING";
 pub(super) const BY_ID: &str = "SELECT id, email, email_key, email_verified_at, password_hash, display_name, \
-    sign_ups, version, created_at, updated_at FROM users WHERE id = $1";
+    sign_ups, version, created_at, updated_at, leaving_since, departures FROM users WHERE id = $1";
 pub(super) const BY_ID_LOCKED: &str = "SELECT id, email, email_key, email_verified_at, password_hash, display_name, \
-    sign_ups, version, created_at, updated_at FROM users WHERE id = $1 FOR UPDATE";
+    sign_ups, version, created_at, updated_at, leaving_since, departures FROM users WHERE id = $1 FOR UPDATE";
 pub(super) const BY_EMAIL: &str = "SELECT id, email, email_key, email_verified_at, password_hash, display_name, \
-    sign_ups, version, created_at, updated_at FROM users WHERE email_key = $1";
+    sign_ups, version, created_at, updated_at, leaving_since, departures FROM users WHERE email_key = $1";
 pub(super) const BY_IDS_SQLITE: &str = "SELECT id, email, email_key, email_verified_at, password_hash, display_name, \
-    sign_ups, version, created_at, updated_at FROM users WHERE id IN (SELECT value FROM json_each($1)) ORDER BY id";
+    sign_ups, version, created_at, updated_at, leaving_since, departures FROM users WHERE id IN (SELECT value FROM json_each($1)) ORDER BY id";
 pub(super) const BY_IDS_POSTGRES: &str = "SELECT id, email, email_key, email_verified_at, password_hash, display_name, \
-    sign_ups, version, created_at, updated_at FROM users \
+    sign_ups, version, created_at, updated_at, leaving_since, departures FROM users \
     WHERE id IN (SELECT value FROM json_array_elements_text($1::json)) ORDER BY id";
 pub(super) const SET_DISPLAY_NAME: &str =
     "UPDATE users SET display_name = $2, version = version + 1, updated_at = $3 WHERE id = $1";
@@ -51,10 +55,23 @@ pub(super) const SET_VERIFIED: &str = "UPDATE users SET email_verified_at = $2, 
 pub(super) const COUNT_SIGN_UP: &str =
     "UPDATE users SET sign_ups = sign_ups + 1 WHERE id = $1 AND email_verified_at IS NULL";
 pub(super) const STRENGTHEN: &str = "UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2";
-pub(super) const PERISHED: &str = "SELECT id FROM users \
-    WHERE email_verified_at IS NULL AND created_at <= $1 ORDER BY created_at LIMIT $2";
-pub(super) const PERISHED_LOCKED: &str = "SELECT id FROM users \
-    WHERE email_verified_at IS NULL AND created_at <= $1 ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED";
+pub(super) const PERISHED: &str = "SELECT id, email, email_key, email_verified_at, password_hash, display_name, \
+    sign_ups, version, created_at, updated_at, leaving_since, departures FROM users \
+    WHERE email_verified_at IS NULL AND created_at <= $1 AND leaving_since IS NULL AND NOT EXISTS \
+    (SELECT 1 FROM email_verifications v WHERE v.user_id = users.id AND v.expires_at > $2) \
+    ORDER BY created_at LIMIT $3";
+pub(super) const PERISHED_LOCKED: &str = "SELECT id, email, email_key, email_verified_at, password_hash, display_name, \
+    sign_ups, version, created_at, updated_at, leaving_since, departures FROM users \
+    WHERE email_verified_at IS NULL AND created_at <= $1 AND leaving_since IS NULL AND NOT EXISTS \
+    (SELECT 1 FROM email_verifications v WHERE v.user_id = users.id AND v.expires_at > $2) \
+    ORDER BY created_at LIMIT $3 FOR UPDATE OF users SKIP LOCKED";
+pub(super) const LEAVE: &str =
+    "UPDATE users SET leaving_since = $2, departures = departures + 1 WHERE id = $1 AND leaving_since IS NULL";
+pub(super) const STAY: &str =
+    "UPDATE users SET leaving_since = NULL WHERE id = $1 AND departures = $2 AND leaving_since IS NOT NULL";
+pub(super) const IS_LEAVING: &str = "SELECT COUNT(*) FROM users WHERE id = $1 AND leaving_since IS NOT NULL";
+pub(super) const STAYED_AFTER: &str = "SELECT id, departures FROM users \
+    WHERE id > $1 AND departures > 0 AND leaving_since IS NULL ORDER BY id LIMIT $2";
 pub(super) const DELETE: &str = "DELETE FROM users WHERE id = $1";
 pub(super) const REMEMBER_DELETED: &str = "INSERT INTO deleted_users (id, deleted_at) VALUES ($1, $2)";
 pub(super) const NAMED_AFTER: &str = "SELECT id, display_name FROM users \
@@ -149,14 +166,37 @@ pub async fn strengthen(tx: &mut Tx, id: UserId, weak: &str, strong: &str) -> Re
     Ok(())
 }
 
-/// Some of the users who signed up until `until` and never proved the address, kept from changing until the transaction
-/// ends.
-pub async fn perished(tx: &mut Tx, until: Timestamp, limit: i64) -> Result<Vec<UserId>, DbError> {
-    let rows: Vec<(UserId,)> = match tx {
-        Tx::Sqlite(t) => sqlx::query_as(PERISHED).bind(until).bind(limit).fetch_all(&mut **t).await?,
-        Tx::Postgres(t) => sqlx::query_as(PERISHED_LOCKED).bind(until).bind(limit).fetch_all(&mut **t).await?,
-    };
-    Ok(rows.into_iter().map(|(id,)| id).collect())
+/// Some of the users who signed up until `until`, never proved the address and cannot at `now` by any link that was mailed,
+/// kept from changing until the transaction ends.
+pub async fn perished(tx: &mut Tx, until: Timestamp, now: Timestamp, limit: i64) -> Result<Vec<UserRow>, DbError> {
+    Ok(match tx {
+        Tx::Sqlite(t) => sqlx::query_as(PERISHED).bind(until).bind(now).bind(limit).fetch_all(&mut **t).await?,
+        Tx::Postgres(t) => {
+            sqlx::query_as(PERISHED_LOCKED).bind(until).bind(now).bind(limit).fetch_all(&mut **t).await?
+        }
+    })
+}
+
+/// Begins the departure of a user who is not leaving; needs the lock.
+pub async fn leave(tx: &mut Tx, id: UserId, now: Timestamp) -> Result<(), DbError> {
+    bursar_db::exactly_one(on!(tx, c => sqlx::query(LEAVE).bind(id).bind(now).execute(c).await?.rows_affected()))
+}
+
+/// Takes a departure back; `false` when it is not under way any more.
+pub async fn stay(tx: &mut Tx, id: UserId, number: i64) -> Result<bool, DbError> {
+    Ok(on!(tx, c => sqlx::query(STAY).bind(id).bind(number).execute(c).await?.rows_affected()) == 1)
+}
+
+/// Whether an account is about to be deleted.
+pub async fn is_leaving(tx: &mut Tx, id: UserId) -> Result<bool, DbError> {
+    let (rows,): (i64,) = on!(tx, c => sqlx::query_as(IS_LEAVING).bind(id).fetch_one(c).await?);
+    Ok(rows > 0)
+}
+
+/// Those after an id (as text; empty for the first) who were leaving and stay, with the number of the departure that is
+/// over, in the order of ids.
+pub async fn stayed_after(tx: &mut Tx, after: &str, limit: i64) -> Result<Vec<(UserId, i64)>, DbError> {
+    Ok(on!(tx, c => sqlx::query_as(STAYED_AFTER).bind(after).bind(limit).fetch_all(c).await?))
 }
 
 /// Deletes a user with everything that hangs on it (sessions, tokens, verifications).

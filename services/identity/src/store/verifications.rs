@@ -23,6 +23,7 @@ pub(super) const INSERT: &str = "INSERT INTO email_verifications \
     (digest, user_id, email_key, password_hash, display_name, expires_at) VALUES ($1, $2, $3, $4, $5, $6)";
 pub(super) const TAKE: &str = "DELETE FROM email_verifications WHERE digest = $1 \
     RETURNING user_id, email_key, password_hash, display_name, expires_at";
+pub(super) const COUNT_LIVE: &str = "SELECT COUNT(*) FROM email_verifications WHERE user_id = $1 AND expires_at > $2";
 pub(super) const DELETE_OF: &str = "DELETE FROM email_verifications WHERE user_id = $1";
 
 /// Keeps the digest of a token that is about to be mailed.
@@ -42,6 +43,12 @@ pub async fn insert(tx: &mut Tx, digest: &[u8], row: &VerificationRow) -> Result
 /// Takes a verification out, so that it works once.
 pub async fn take(tx: &mut Tx, digest: &[u8]) -> Result<Option<VerificationRow>, DbError> {
     Ok(on!(tx, c => sqlx::query_as(TAKE).bind(digest).fetch_optional(c).await?))
+}
+
+/// Whether a link that was mailed to a user can be followed at `now`.
+pub async fn is_live(tx: &mut Tx, user: UserId, now: Timestamp) -> Result<bool, DbError> {
+    let (rows,): (i64,) = on!(tx, c => sqlx::query_as(COUNT_LIVE).bind(user).bind(now).fetch_one(c).await?);
+    Ok(rows > 0)
 }
 
 /// Drops every verification of a user whose address is proven now.

@@ -7,6 +7,7 @@ use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::page::{Page, PageRequest};
 use bursar_rpc::{Asked, Done, Looked, Mutation, UserCaller, convert};
 
+use super::departures::demand_staying;
 use super::sessions::still_live;
 use super::signing::RingKey;
 use super::tokens::{Proof, shown_once};
@@ -119,6 +120,7 @@ impl Identity {
         let Some(&owner) = m.open(asked).await? else { return Ok(Done::Replay) };
         m.about(&owner);
         let user = users::by_id(m.tx(), caller.user).await?.ok_or(Error::SessionEnded)?;
+        demand_staying(&user)?;
         let mut membership = live;
         if owner.organization().is_some() {
             words::learn(m.tx(), owner, user.id, live).await?;

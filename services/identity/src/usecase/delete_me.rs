@@ -1,42 +1,66 @@
-//! Deleting the own account.
+//! Deleting the own account; how an account ends is told in `departures.rs`.
 
-use bursar_members::words;
+use bursar_id::OwnerId;
 use bursar_proto::event::v1::event::Payload;
-use bursar_rpc::{Answer, Asked, Done, Looked, Mutation};
+use bursar_rpc::{Answer, Asked, Done, Looked, Mutation, UserCaller};
 
-use super::{Identity, Owned, events};
+use super::Identity;
+use super::departures::Leaving;
+use super::sessions::still_live;
 use crate::Error;
-use crate::store::users;
+use crate::store::{sessions, users};
 
 impl Identity {
     /// Deletes the caller with sessions and tokens, and tells the other services. Refused while the caller owns
-    /// organizations: organization is asked, between two mutations.
+    /// organizations: organization is asked, between two mutations. Who is leaving already may ask again, and joins in.
     pub async fn delete_me(&self, asked: &Asked<()>) -> Result<Answer<()>, Error> {
         let mut m = self.0.mutations.begin(asked).await?;
-        let looked = self.may_ask(&mut m, asked).await;
+        let looked = may_leave(&mut m, asked).await;
         if let Looked::Before(answer) = self.0.mutations.look(m, looked).await? {
             return Ok(answer);
         }
-        let owned = self.owned_organizations().await?;
+        let leaving = self.begin_departure(asked.user()?).await?;
+        self.may_go(leaving).await?;
         let mut m = self.0.mutations.begin(asked).await?;
-        let done = self.delete(&mut m, asked, owned).await;
+        let done = self.end_account(&mut m, asked, leaving).await;
         self.0.mutations.end(m, done).await
     }
 
-    async fn delete(&self, m: &mut Mutation, asked: &Asked<()>, owned: Owned) -> Result<Done<(), Payload>, Error> {
+    async fn begin_departure(&self, caller: &UserCaller) -> Result<Leaving, Error> {
+        let mut tx = self.0.db.begin().await?;
+        let now = self.now();
+        still_live(sessions::by_id(&mut tx, caller.session).await?, caller, now)?;
+        let user = users::by_id_locked(&mut tx, caller.user).await?.ok_or(Error::SessionEnded)?;
+        let leaving = self.leave(&mut tx, &user, now).await?;
+        tx.commit().await?;
+        Ok(leaving)
+    }
+
+    async fn end_account(
+        &self,
+        m: &mut Mutation,
+        asked: &Asked<()>,
+        leaving: Leaving,
+    ) -> Result<Done<(), Payload>, Error> {
         let caller = asked.user()?;
-        self.admit(m, caller).await?;
+        admit_leaving(m, caller).await?;
         let Some(()) = m.open(asked).await? else { return Ok(Done::Replay) };
         m.about(&caller.user);
-        if owned.count > 0 {
-            return Err(Error::OwnsOrganizations(owned));
-        }
-        if !users::delete(m.tx(), caller.user).await? {
-            return Err(Error::SessionEnded);
-        }
         let now = m.now();
-        users::remember_deleted(m.tx(), caller.user, now).await?;
-        words::forget(m.tx(), caller.user).await?;
-        Ok(Done::New((), vec![events::deleted(caller.user)]))
+        let told = self.go(m.tx(), leaving, now).await?.ok_or(Error::SessionEnded)?;
+        Ok(Done::New((), told))
     }
+}
+
+async fn may_leave(m: &mut Mutation, asked: &Asked<()>) -> Result<Option<()>, Error> {
+    admit_leaving(m, asked.user()?).await?;
+    Ok(m.open(asked).await?.copied())
+}
+
+/// The caller's standing: a live session, also of an account that is leaving.
+async fn admit_leaving(m: &mut Mutation, caller: &UserCaller) -> Result<(), Error> {
+    let now = m.now();
+    still_live(sessions::by_id(m.tx(), caller.session).await?, caller, now)?;
+    m.admit(OwnerId::User(caller.user));
+    Ok(())
 }

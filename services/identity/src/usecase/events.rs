@@ -2,7 +2,7 @@
 
 use bursar_id::UserId;
 use bursar_proto::event::v1::event::Payload;
-use bursar_proto::event::v1::{UserDeleted, UserUpdated};
+use bursar_proto::event::v1::{UserDeleted, UserStaying, UserUpdated};
 
 /// A user is called this.
 pub(super) fn updated(id: UserId, display_name: String) -> Payload {
@@ -12,4 +12,9 @@ pub(super) fn updated(id: UserId, display_name: String) -> Payload {
 /// A user deleted the account.
 pub(super) fn deleted(id: UserId) -> Payload {
     Payload::UserDeleted(UserDeleted { user_id: id.to_string() })
+}
+
+/// A user who was about to delete the account stays; this departure is over.
+pub(super) fn staying(id: UserId, number: i64) -> Payload {
+    Payload::UserStaying(UserStaying { user_id: id.to_string(), number: number.unsigned_abs() })
 }

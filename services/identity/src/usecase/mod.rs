@@ -12,6 +12,7 @@ pub mod attempts;
 pub mod bootstrap;
 mod contexts;
 mod delete_me;
+pub mod departures;
 mod events;
 pub mod hashing;
 mod mails;

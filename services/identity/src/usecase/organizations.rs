@@ -1,32 +1,28 @@
 //! What identity asks organization, at the moment it needs to know.
 
+use bursar_db::DbError;
 use bursar_id::{OrganizationId, UserId};
 use bursar_members::Word;
 use bursar_proto::organization::v1::member_service_client::MemberServiceClient;
 use bursar_proto::organization::v1::organization_service_client::OrganizationServiceClient;
 use bursar_proto::organization::v1::{
-    CheckAccessRequest, ListOrganizationsRequest, ListOrganizationsResponse, Role as ProtoRole,
+    CheckAccessRequest, ConfirmDepartureRequest, ListOrganizationsRequest, ListOrganizationsResponse,
 };
 use bursar_rpc::convert;
 use bursar_rpc::peer::retry;
 use bursar_rpc::transport::context::on_behalf;
-use tonic::{Request, Status};
+use tonic::{Code, Request, Status};
 
 use super::Identity;
+use super::departures::Leaving;
 use crate::Error;
-
-/// Organizations asked for at once when all of them matter.
-const ALL_AT_ONCE: i32 = 1_000;
-
-/// Of the organizations that somebody owns this many are named.
-const OWNED_NAMED: usize = 20;
 
 /// The organizations that somebody owns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Owned {
     /// How many.
     pub count: u32,
-    /// The first of them, in the order of their names.
+    /// The first of them, in the order of their ids.
     pub first: Vec<OrganizationId>,
 }
 
@@ -59,23 +55,23 @@ impl Identity {
         Ok(answer.await.map_err(unanswered)?.into_inner())
     }
 
-    /// The organizations that the user whose call is being served owns.
-    pub(super) async fn owned_organizations(&self) -> Result<Owned, Error> {
-        let (mut owned, mut page_token) = (Owned::default(), String::new());
-        loop {
-            let page = self.organizations(ALL_AT_ONCE, &page_token).await?;
-            let as_owner = i32::from(ProtoRole::Owner);
-            for organization in page.organizations.into_iter().filter(|it| it.role == as_owner) {
-                owned.count += 1;
-                if owned.first.len() < OWNED_NAMED {
-                    owned.first.push(organization.id.parse().map_err(Error::internal)?);
-                }
-            }
-            page_token = page.next_page_token;
-            if page_token.is_empty() {
-                return Ok(owned);
-            }
-        }
+    /// Asks organization to let somebody go who is leaving: what they own stands in the way.
+    pub(super) async fn ask_to_let_go(&self, leaving: Leaving, incarnation: u64) -> Result<Owned, Error> {
+        let number = leaving.number.unsigned_abs();
+        let message = ConfirmDepartureRequest { user_id: leaving.user.to_string(), incarnation, number };
+        let answer = retry(&self.0.entropy, || {
+            let mut client = MemberServiceClient::new(self.0.organization.clone());
+            let request = Request::new(message.clone());
+            async move { client.confirm_departure(request).await }
+        });
+        let answer = answer.await.map_err(|status| match status.code() {
+            // Somebody has taken this departure back meanwhile.
+            Code::Aborted => DbError::Serialization.into(),
+            _ => unanswered(status),
+        })?;
+        let answer = answer.into_inner();
+        let first = answer.organization_ids.iter().map(|id| id.parse().map_err(Error::internal));
+        Ok(Owned { count: answer.organizations, first: first.collect::<Result<_, _>>()? })
     }
 }
 

@@ -1,4 +1,4 @@
-//! What identity can tell of the present: what users are called, and who has deleted the account.
+//! What identity can tell of the present: what users are called, who has deleted the account, and who was about to.
 
 use bursar_db::{DbError, Tx};
 use bursar_events::{Part, Present};
@@ -10,6 +10,8 @@ use crate::store::users;
 const PART: i64 = 256;
 /// Where the users end and those who were some begin.
 const GONE: &str = "gone:";
+/// Where those begin who were about to leave and stay.
+const STAYED: &str = "stayed:";
 
 /// Identity's present state, as events.
 #[derive(Clone, Copy, Debug)]
@@ -18,11 +20,17 @@ pub struct Users;
 #[tonic::async_trait]
 impl Present for Users {
     async fn part(&self, tx: &mut Tx, after: &str) -> Result<Option<Part>, DbError> {
+        if let Some(after) = after.strip_prefix(STAYED) {
+            let stayed = users::stayed_after(tx, after, PART).await?;
+            let next = stayed.last().map(|(id, _)| format!("{STAYED}{id}"));
+            let payloads = stayed.into_iter().map(|(id, number)| events::staying(id, number)).collect();
+            return Ok(next.map(|next| Part { payloads, next }));
+        }
         if let Some(after) = after.strip_prefix(GONE) {
             let gone = users::deleted_after(tx, after, PART).await?;
-            let next = gone.last().map(|id| format!("{GONE}{id}"));
+            let next = gone.last().map_or_else(|| STAYED.to_owned(), |id| format!("{GONE}{id}"));
             let payloads = gone.into_iter().map(events::deleted).collect();
-            return Ok(next.map(|next| Part { payloads, next }));
+            return Ok(Some(Part { payloads, next }));
         }
         let named = users::named_after(tx, after, PART).await?;
         let next = named.last().map_or_else(|| GONE.to_owned(), |(id, _)| id.to_string());

@@ -4,6 +4,7 @@ use bursar_id::{OwnerId, UserId};
 use bursar_members::{Word, words};
 use bursar_secret::Token;
 
+use super::departures::demand_staying;
 use super::tokens::Proof;
 use super::{Identity, Tokens};
 use crate::Error;
@@ -41,6 +42,7 @@ impl Identity {
             }
         }
         let user = users::by_id(&mut tx, session.user_id).await?.ok_or(Error::RefreshTokenInvalid)?;
+        demand_staying(&user)?;
         let proof = Proof::of(&token, &session)?;
         let refresh = self.issue_refresh(&mut tx, &session, proof, now).await?;
         let end = self.0.config.refresh.session_end(session.created_at, now);

@@ -11,6 +11,7 @@ use super::Identity;
 use crate::Error;
 use crate::domain::session::{EndReason, is_live};
 use crate::store::sessions::{self, SessionRow};
+use crate::store::users;
 
 /// The session that was found for a call; an error once it has ended, and for another user's.
 pub(super) fn still_live(
@@ -23,15 +24,16 @@ pub(super) fn still_live(
 }
 
 impl Identity {
-    /// The session that a call is made in; an error once it has ended. Access tokens outlive their session by
-    /// minutes, so what identity itself does with one asks here.
+    /// The session that a call is made in; an error once it has ended, and while its account is about to. Access tokens
+    /// outlive their session by minutes, so what identity itself does with one asks here.
     pub(super) async fn live_session(
         &self,
         tx: &mut Tx,
         caller: &UserCaller,
         now: Timestamp,
     ) -> Result<SessionRow, Error> {
-        still_live(sessions::by_id(tx, caller.session).await?, caller, now)
+        let session = still_live(sessions::by_id(tx, caller.session).await?, caller, now)?;
+        if users::is_leaving(tx, caller.user).await? { Err(Error::Leaving) } else { Ok(session) }
     }
 
     /// The caller's standing: a live session.

@@ -11,6 +11,7 @@ use bursar_time::Timestamp;
 use tracing::Instrument as _;
 
 use super::attempts::{self, Bucket};
+use super::departures::demand_staying;
 use super::hashing::{Place, Purpose, Verdict};
 use super::signing::RingKey;
 use super::tokens::{Proof, shown_once};
@@ -87,15 +88,26 @@ impl Identity {
         let user = users::by_email(&mut tx, key).await?;
         tx.commit().await?;
 
-        let checked = self.check(place, credentials, user).await;
-        if !matches!(checked, Ok(_) | Err(Error::CredentialsInvalid)) {
-            // Nobody has learned anything.
+        let outcome = self.check_and_open(asked, place, user, &buckets).await;
+        if !matches!(outcome, Ok(_) | Err(Error::CredentialsInvalid)) {
+            // Whether the password was right is not known, or it was: what failed is the service.
             self.give_back(&buckets).await;
         }
-        let proven = checked?;
+        outcome
+    }
+
+    async fn check_and_open(
+        &self,
+        asked: &Asked<Credentials>,
+        place: Place,
+        user: Option<UserRow>,
+        buckets: &[Bucket<'_>],
+    ) -> Result<Tokens, Error> {
+        let credentials = asked.command()?;
+        let proven = self.check(place, credentials, user).await?;
         let key = self.0.signer.current().await?;
         let mut m = self.0.mutations.begin(asked).await?;
-        let done = self.open_session(&mut m, credentials, &proven, &buckets, &key).await;
+        let done = self.open_session(&mut m, credentials, &proven, buckets, &key).await;
         shown_once(self.0.mutations.end(m, done).await?)
     }
 
@@ -122,6 +134,7 @@ impl Identity {
         }
         // The user may have been deleted while the password was checked.
         let user = users::by_id_locked(m.tx(), proven.user).await?.ok_or(Error::CredentialsInvalid)?;
+        demand_staying(&user)?;
         if user.password_hash != proven.stored {
             // The password is another one by now: that of whoever has proven the address. Checked again, it will show.
             return Err(DbError::Serialization.into());

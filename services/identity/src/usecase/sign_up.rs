@@ -84,6 +84,8 @@ impl Identity {
             version: 1,
             created_at: now,
             updated_at: now,
+            leaving_since: None,
+            departures: 0,
         };
         let mut told = Vec::new();
         if users::insert(m.tx(), &user).await? {
@@ -95,6 +97,8 @@ impl Identity {
         } else if let Some(holder) = users::by_email(m.tx(), command.email.key()).await? {
             // The lock, so that nobody proves the address while a token for it is written.
             match users::by_id_locked(m.tx(), holder.id).await? {
+                // The account is about to end: the next attempt opens another.
+                Some(holder) if holder.leaving_since.is_some() => return Err(DbError::Serialization.into()),
                 Some(holder) if holder.email_verified_at.is_none() => {
                     users::count_sign_up(m.tx(), holder.id).await?;
                     self.mail_verification(m.tx(), &holder, &user, now).await?;
@@ -134,6 +138,9 @@ impl Identity {
             && let Some(user) = users::by_id_locked(m.tx(), user.id).await?
             && user.email_verified_at.is_none()
         {
+            if user.leaving_since.is_some() {
+                return Err(DbError::Serialization.into());
+            }
             if user.sign_ups > 1 {
                 self.queue_mail(m.tx(), &mails::sign_up_again(&user.email, &self.0.config), now).await?;
             } else {

@@ -5,6 +5,7 @@ use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::{Answer, Asked, Done, Mutation};
 use bursar_secret::{Secret, Token};
 
+use super::departures::demand_staying;
 use super::{Identity, events};
 use crate::Error;
 use crate::domain::session::EndReason;
@@ -29,6 +30,7 @@ async fn verify(m: &mut Mutation, asked: &Asked<Secret>) -> Result<Done<(), Payl
     let row = row.filter(|row| now < row.expires_at).ok_or(Error::VerificationTokenInvalid)?;
     let user = users::by_id_locked(m.tx(), row.user_id).await?;
     let user = user.filter(|user| user.email_key == row.email_key).ok_or(Error::VerificationTokenInvalid)?;
+    demand_staying(&user)?;
     m.prove(&user.id);
     m.admit(OwnerId::User(user.id));
     m.about(&user.id);

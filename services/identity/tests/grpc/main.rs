@@ -7,6 +7,7 @@ mod attempts;
 mod auditing;
 mod branches;
 mod contexts;
+mod departing;
 mod events;
 mod keys;
 mod organization;

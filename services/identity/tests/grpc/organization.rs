@@ -16,6 +16,7 @@ use bursar_rpc::convert::{to_optional_role, to_role};
 use bursar_rpc::{Caller, KeySet, Limits, StackDeps, Transport};
 use bursar_runtime::Env;
 use bursar_testkit::{Person, TestDb, id, sqlite};
+use tokio::sync::Semaphore;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
@@ -31,6 +32,8 @@ pub(crate) struct FakeOrganization {
     outbox: Outbox,
     places: Arc<Mutex<Places>>,
     away: Arc<Mutex<bool>>,
+    departures: Arc<Mutex<Vec<(UserId, u64)>>>,
+    held: Arc<Mutex<Option<Arc<Semaphore>>>>,
     _file: Arc<TestDb>,
 }
 
@@ -40,7 +43,15 @@ impl FakeOrganization {
         let db = Db::open(&file.store_url(), &Migrations::SHARED, &PoolOptions::default()).await.unwrap();
         db.migrate(&Migrations::SHARED).await.unwrap();
         let outbox = Outbox::new("organization", db.clone(), env.clock.clone(), env.entropy.clone());
-        Self { db, outbox, places: Arc::default(), away: Arc::default(), _file: Arc::new(file) }
+        Self {
+            db,
+            outbox,
+            places: Arc::default(),
+            away: Arc::default(),
+            departures: Arc::default(),
+            held: Arc::default(),
+            _file: Arc::new(file),
+        }
     }
 
     /// Its routes behind the stack, believing the tokens that identity signs.
@@ -114,6 +125,18 @@ impl FakeOrganization {
         *self.away.lock().unwrap() = away;
     }
 
+    /// The departures that were confirmed so far.
+    pub(crate) fn departures(&self) -> Vec<(UserId, u64)> {
+        self.departures.lock().unwrap().clone()
+    }
+
+    /// From now on confirming a departure takes effect and is not answered, until the semaphore has permits; or never.
+    pub(crate) fn hold(&self) -> Arc<Semaphore> {
+        let gate = Arc::new(Semaphore::new(0));
+        *self.held.lock().unwrap() = Some(Arc::clone(&gate));
+        gate
+    }
+
     fn there(&self) -> Result<(), Status> {
         if *self.away.lock().unwrap() { Err(Status::unavailable("gone fishing")) } else { Ok(()) }
     }
@@ -136,6 +159,28 @@ impl MemberService for FakeOrganization {
         let (role, version) = self.places.lock().unwrap().get(&key).copied().unwrap_or_default();
         let member = role.is_some();
         Ok(Response::new(CheckAccessResponse { member, role: to_optional_role(role).into(), version, incarnation: 1 }))
+    }
+
+    async fn confirm_departure(
+        &self,
+        request: Request<api::ConfirmDepartureRequest>,
+    ) -> Result<Response<api::ConfirmDepartureResponse>, Status> {
+        self.there()?;
+        let asked = request.into_inner();
+        let user: UserId = asked.user_id.parse().unwrap();
+        let places = self.places.lock().unwrap().clone();
+        let owns = |((_, member), (role, _)): &(&(_, UserId), &(_, u64))| *member == user && *role == Some(Role::Owner);
+        let owned: Vec<_> = places.iter().filter(owns).map(|((organization, _), _)| organization.to_string()).collect();
+        if owned.is_empty() {
+            self.departures.lock().unwrap().push((user, asked.number));
+        }
+        let gate = self.held.lock().unwrap().clone();
+        if let Some(gate) = gate {
+            gate.acquire().await.unwrap().forget();
+        }
+        let organizations = u32::try_from(owned.len()).unwrap();
+        let organization_ids = owned.into_iter().take(20).collect();
+        Ok(Response::new(api::ConfirmDepartureResponse { organizations, organization_ids }))
     }
 
     async fn list_members(

@@ -85,6 +85,20 @@ bursar_testkit::engines! {
             let answer = busy.sessions().sign_in(credentials("ada@example.com", "a guess")).await;
             refused(answer, Code::ResourceExhausted, "OVERLOADED");
         }
+        // The password is right, and the store fails behind the check: more often than it may be wrong.
+        alter(&world, "ALTER TABLE refresh_tokens RENAME TO hidden").await;
+        for _ in 0..12 {
+            let answer = world.sign_in("ada@example.com", PASSWORD).await;
+            refused(answer, Code::Internal, "INTERNAL");
+        }
+        alter(&world, "ALTER TABLE hidden RENAME TO refresh_tokens").await;
+        // The account is leaving: neither is that a wrong password.
+        alter(&world, "UPDATE users SET leaving_since = 1").await;
+        for _ in 0..12 {
+            let answer = world.sign_in("ada@example.com", PASSWORD).await;
+            refused(answer, Code::Unavailable, "ACCOUNT_LEAVING");
+        }
+        alter(&world, "UPDATE users SET leaving_since = NULL").await;
         world.sign_in("ada@example.com", PASSWORD).await.expect("nobody has tried");
         // More mails than one address gets.
         for _ in 0..6 {
@@ -109,4 +123,14 @@ bursar_testkit::engines! {
         world.pass(3);
         sessions.sign_in(from("192.0.2.1", "ada@example.com", PASSWORD)).await.expect("one has drained");
     }
+}
+
+/// Changes the store behind the service's back.
+async fn alter(world: &World, statement: &'static str) {
+    let changing = async {
+        let mut tx = world.db.begin().await?;
+        bursar_db::on!(&mut tx, c => sqlx::query(statement).execute(c).await?.rows_affected());
+        tx.commit().await
+    };
+    changing.await.unwrap();
 }

@@ -130,6 +130,8 @@ pub struct Acceptance<'a> {
     pub email_verified: bool,
     /// Whether that person is a member now.
     pub is_member: bool,
+    /// Whether the inviter may still make somebody this.
+    pub inviter_may: bool,
 }
 
 impl Acceptance<'_> {
@@ -148,6 +150,7 @@ impl Acceptance<'_> {
             State::Revoked => Err(Refusal::InvitationRevoked),
             State::Expired => Err(Refusal::InvitationExpired),
             State::Pending if self.is_member => Err(Refusal::AlreadyAMember),
+            State::Pending if !self.inviter_may => Err(Refusal::InviterNoLongerAuthorized),
             State::Pending => Ok(false),
         }
     }

@@ -3,6 +3,7 @@
 use super::*;
 use Refusal::{
     AlreadyAMember, EmailNotVerified, InvitationEmailMismatch, InvitationExpired, InvitationRevoked, InvitationSettled,
+    InviterNoLongerAuthorized,
 };
 
 fn at(secs: i64) -> Timestamp {
@@ -52,6 +53,7 @@ fn only_the_holder_of_the_address_accepts_and_once() {
         email_key: "ada@x.org".to_owned(),
         email_verified: true,
         is_member: false,
+        inviter_may: true,
     };
     let with = |change: fn(&mut Acceptance<'_>)| {
         let mut case = good.clone();
@@ -67,6 +69,8 @@ fn only_the_holder_of_the_address_accepts_and_once() {
     let table = [
         (good.clone(), Ok(false)),
         (with(|it| it.email_verified = false), Err(EmailNotVerified)),
+        (with(|it| it.inviter_may = false), Err(InviterNoLongerAuthorized)),
+        (accepted(|it| it.inviter_may = false), Ok(true)),
         (with(|it| it.email_key = "eve@x.org".to_owned()), Err(InvitationEmailMismatch)),
         (with(|it| (it.email_key, it.state) = ("eve@x.org".to_owned(), State::Revoked)), Err(InvitationEmailMismatch)),
         (with(|it| it.state = State::Expired), Err(InvitationExpired)),

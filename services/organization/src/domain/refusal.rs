@@ -18,6 +18,15 @@ pub enum Refusal {
     /// The caller's account was deleted; the token just has not expired yet.
     #[error("the account was deleted")]
     AccountDeleted,
+    /// The caller's account is about to be deleted.
+    #[error("the account is being deleted")]
+    AccountLeaving,
+    /// The account of the member that is meant is about to be deleted.
+    #[error("the member's account is being deleted")]
+    MemberLeaving,
+    /// The departure that identity asks about is over.
+    #[error("the departure was taken back")]
+    DepartureTakenBack,
     /// Nobody changes their own role.
     #[error("one's own role")]
     OwnRole,
@@ -80,6 +89,9 @@ pub enum Refusal {
     /// The invitation was accepted or declined.
     #[error("the invitation is settled")]
     InvitationSettled,
+    /// An invitation as Admin by somebody who may not invite any more.
+    #[error("the inviter may not invite any more")]
+    InviterNoLongerAuthorized,
     /// The caller's address is not proven.
     #[error("the email address is not verified")]
     EmailNotVerified,

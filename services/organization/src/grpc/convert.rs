@@ -15,6 +15,7 @@ use crate::store::memberships::MemberRow;
 use crate::store::organizations::OrganizationOfUser;
 use crate::store::projects::ProjectRow;
 use crate::usecase::InvitationView;
+use crate::usecase::departures::Owned;
 
 /// Reads the one field of a request that has to be known before anybody can be authorized.
 pub(super) fn field<T: FromStr<Err: Display>>(name: &str, text: &str) -> Result<T, Problem> {
@@ -51,7 +52,7 @@ pub(super) fn email(violations: &mut Violations, text: &str) -> Option<Email> {
 mod stored {
     use bursar_rpc::Stored;
 
-    use super::{InvitationView, MemberRow, OrganizationOfUser, ProjectRow, proto};
+    use super::{InvitationView, MemberRow, OrganizationOfUser, Owned, ProjectRow, proto};
 
     impl Stored for OrganizationOfUser {
         type Message = proto::Organization;
@@ -71,6 +72,14 @@ mod stored {
         type Message = proto::Invitation;
         fn to_message(&self) -> proto::Invitation {
             super::invitation(self.clone())
+        }
+    }
+
+    impl Stored for Owned {
+        type Message = proto::ConfirmDepartureResponse;
+        fn to_message(&self) -> proto::ConfirmDepartureResponse {
+            let organization_ids = self.first.iter().map(ToString::to_string).collect();
+            proto::ConfirmDepartureResponse { organizations: self.count, organization_ids }
         }
     }
 

@@ -5,15 +5,17 @@ use std::mem::take;
 use bursar_id::UserId;
 use bursar_proto::organization::v1::member_service_server::MemberService;
 use bursar_proto::organization::v1::{
-    CheckAccessRequest, CheckAccessResponse, GetMemberRequest, GetMemberResponse, LeaveOrganizationRequest,
-    LeaveOrganizationResponse, ListMembersRequest, ListMembersResponse, RemoveMemberRequest, RemoveMemberResponse,
-    UpdateMemberRoleRequest, UpdateMemberRoleResponse,
+    CheckAccessRequest, CheckAccessResponse, ConfirmDepartureRequest, ConfirmDepartureResponse, GetMemberRequest,
+    GetMemberResponse, LeaveOrganizationRequest, LeaveOrganizationResponse, ListMembersRequest, ListMembersResponse,
+    RemoveMemberRequest, RemoveMemberResponse, UpdateMemberRoleRequest, UpdateMemberRoleResponse,
 };
 use bursar_rpc::convert::to_optional_role;
 use bursar_rpc::{Asked, Call, Caller, PageKey, PageRequest, Problem, Violations};
 use tonic::{Request, Response, Status};
 
 use super::{Handlers, convert};
+use crate::domain::departure::Departure;
+use crate::usecase::departures::Leaving;
 use crate::usecase::{MembersWanted, RoleChange};
 
 #[tonic::async_trait]
@@ -100,6 +102,22 @@ impl MemberService for Handlers {
             incarnation: place.incarnation,
         }))
     }
+
+    async fn confirm_departure(
+        &self,
+        request: Request<ConfirmDepartureRequest>,
+    ) -> Result<Response<ConfirmDepartureResponse>, Status> {
+        let asked = Asked::read(Call::of(&request)?, "", &request.into_inner(), leaving);
+        let confirmed = self.0.confirm_departure(&asked).await?;
+        Ok(Response::new(confirmed.message()?))
+    }
+}
+
+fn leaving(message: &ConfirmDepartureRequest, violations: &mut Violations) -> Option<Leaving> {
+    let user = violations.check("user_id", message.user_id.parse());
+    violations.require("number", message.number > 0, "departures count from 1");
+    let departure = Departure { incarnation: message.incarnation, number: message.number };
+    Some(Leaving { user: user?, departure })
 }
 
 fn wanted(message: &ListMembersRequest, pages: &PageKey) -> Result<MembersWanted, Problem> {

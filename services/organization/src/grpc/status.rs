@@ -13,6 +13,9 @@ mod reason {
     pub(super) const ROLE_NOT_ALLOWED: &str = "ROLE_NOT_ALLOWED";
     pub(super) const WRONG_CONTEXT: &str = "WRONG_CONTEXT";
     pub(super) const SESSION_ENDED: &str = "SESSION_ENDED";
+    pub(super) const ACCOUNT_LEAVING: &str = "ACCOUNT_LEAVING";
+    pub(super) const MEMBER_LEAVING: &str = "MEMBER_LEAVING";
+    pub(super) const DEPARTURE_TAKEN_BACK: &str = "DEPARTURE_TAKEN_BACK";
     pub(super) const OWN_ROLE: &str = "OWN_ROLE";
     pub(super) const OWNER_MUST_TRANSFER: &str = "OWNER_MUST_TRANSFER";
     pub(super) const ALREADY_OWNER: &str = "ALREADY_OWNER";
@@ -25,6 +28,7 @@ mod reason {
     pub(super) const INVITATION_EXPIRED: &str = "INVITATION_EXPIRED";
     pub(super) const INVITATION_REVOKED: &str = "INVITATION_REVOKED";
     pub(super) const INVITATION_SETTLED: &str = "INVITATION_SETTLED";
+    pub(super) const INVITER_NO_LONGER_AUTHORIZED: &str = "INVITER_NO_LONGER_AUTHORIZED";
     pub(super) const EMAIL_NOT_VERIFIED: &str = "EMAIL_NOT_VERIFIED";
     pub(super) const INVITATION_EMAIL_MISMATCH: &str = "INVITATION_EMAIL_MISMATCH";
     pub(super) const PERSONAL_PROJECT: &str = "PERSONAL_PROJECT";
@@ -70,9 +74,11 @@ fn refused(refusal: Refusal) -> Problem {
         | Refusal::InvitationExpired
         | Refusal::InvitationRevoked
         | Refusal::InvitationSettled
+        | Refusal::InviterNoLongerAuthorized
         | Refusal::AlreadyInvited { .. }
         | Refusal::EmailNotVerified
         | Refusal::InvitationEmailMismatch => invitation(refusal),
+        Refusal::AccountLeaving | Refusal::MemberLeaving | Refusal::DepartureTakenBack => leaving(refusal),
         Refusal::OwnerMustTransfer => {
             precondition(reason::OWNER_MUST_TRANSFER, "member", "the owner must transfer the organization first")
         }
@@ -114,6 +120,20 @@ fn denied(refusal: Refusal) -> Problem {
     }
 }
 
+/// Somebody is about to leave Bursar, or is not any more.
+fn leaving(refusal: Refusal) -> Problem {
+    match refusal {
+        Refusal::AccountLeaving => {
+            Problem::unavailable(reason::ACCOUNT_LEAVING, "the account is being deleted; if it is not, try again soon")
+                .with_retry_after(std::time::Duration::from_secs(1))
+        }
+        Refusal::MemberLeaving => {
+            precondition(reason::MEMBER_LEAVING, "member", "this person's account is being deleted")
+        }
+        _ => Problem::aborted(reason::DEPARTURE_TAKEN_BACK, "this departure is over"),
+    }
+}
+
 /// A limit stands in the way.
 fn exhausted(refusal: Refusal) -> Problem {
     match refusal {
@@ -149,6 +169,10 @@ fn invitation(refusal: Refusal) -> Problem {
         Refusal::InvitationSettled => {
             failed(reason::INVITATION_SETTLED, "the invitation was accepted or declined already")
         }
+        Refusal::InviterNoLongerAuthorized => failed(
+            reason::INVITER_NO_LONGER_AUTHORIZED,
+            "whoever invited you may not invite any more; somebody who may has to send the invitation again",
+        ),
         Refusal::AlreadyInvited { pending } => Problem::already_exists(
             reason::ALREADY_INVITED,
             "an invitation for this address is pending; send it again instead",
@@ -205,9 +229,11 @@ mod tests {
         let preconditions = [
             (Refusal::OwnerMustTransfer, "OWNER_MUST_TRANSFER"),
             (Refusal::AlreadyOwner, "ALREADY_OWNER"),
+            (Refusal::MemberLeaving, "MEMBER_LEAVING"),
             (Refusal::InvitationExpired, "INVITATION_EXPIRED"),
             (Refusal::InvitationRevoked, "INVITATION_REVOKED"),
             (Refusal::InvitationSettled, "INVITATION_SETTLED"),
+            (Refusal::InviterNoLongerAuthorized, "INVITER_NO_LONGER_AUTHORIZED"),
             (Refusal::PersonalProject, "PERSONAL_PROJECT"),
         ];
         told(Code::FailedPrecondition, &preconditions);
@@ -223,7 +249,9 @@ mod tests {
             (Refusal::ProjectNotFound, "NOT_FOUND"),
         ];
         told(Code::NotFound, &absent);
-        told(Code::Aborted, &[(Refusal::EtagMismatch, "ETAG_MISMATCH")]);
+        let aborted = [(Refusal::EtagMismatch, "ETAG_MISMATCH"), (Refusal::DepartureTakenBack, "DEPARTURE_TAKEN_BACK")];
+        told(Code::Aborted, &aborted);
+        told(Code::Unavailable, &[(Refusal::AccountLeaving, "ACCOUNT_LEAVING")]);
     }
 
     #[test]

@@ -69,7 +69,7 @@ pub(super) const EXPIRE: &str = "UPDATE invitations SET state = 'EXPIRED' \
     WHERE organization_id = $1 AND state = 'PENDING' AND expires_at <= $2";
 pub(super) const SETTLE: &str = "UPDATE invitations SET state = $2, accepted_by = $3 WHERE id = $1";
 pub(super) const RENEW: &str =
-    "UPDATE invitations SET state = 'PENDING', token_digest = $2, expires_at = $3 WHERE id = $1";
+    "UPDATE invitations SET state = 'PENDING', token_digest = $2, expires_at = $3, invited_by = $4 WHERE id = $1";
 pub(super) const COUNT_PENDING: &str = "SELECT COUNT(*), MIN(expires_at) FROM invitations \
     WHERE organization_id = $1 AND state = 'PENDING' AND expires_at > $2";
 pub(super) const PENDING_FOR: &str = "SELECT id FROM invitations \
@@ -145,12 +145,13 @@ pub async fn settle(tx: &mut Tx, id: InvitationId, state: State, accepted_by: Op
         .rows_affected()))
 }
 
-/// Makes an invitation pending with another token and deadline.
-pub async fn renew(tx: &mut Tx, id: InvitationId, digest: &TokenDigest, expires_at: Timestamp) -> Result<(), DbError> {
+/// Makes an invitation pending with another token, and with the deadline and the inviter that the row has.
+pub async fn renew(tx: &mut Tx, row: &InvitationRow, digest: &TokenDigest) -> Result<(), DbError> {
     exactly_one(on!(tx, c => sqlx::query(RENEW)
-        .bind(id)
+        .bind(row.id)
         .bind(digest.as_bytes())
-        .bind(expires_at)
+        .bind(row.expires_at)
+        .bind(row.invited_by)
         .execute(c)
         .await?
         .rows_affected()))

@@ -98,6 +98,9 @@ pub(super) const COUNT_EMAIL: &str = "SELECT COUNT(*) FROM memberships \
     WHERE organization_id = $1 AND email_key = $2 AND role IS NOT NULL";
 pub(super) const OF_USER: &str =
     "SELECT organization_id, role FROM memberships WHERE user_id = $1 AND role IS NOT NULL ORDER BY organization_id";
+pub(super) const COUNT_OWNED: &str = "SELECT COUNT(*) FROM memberships WHERE user_id = $1 AND role = 'OWNER'";
+pub(super) const OWNED: &str = "SELECT organization_id FROM memberships WHERE user_id = $1 AND role = 'OWNER' \
+    ORDER BY organization_id LIMIT $2";
 pub(super) const FORGET_ADDRESSES: &str =
     "UPDATE memberships SET email = '', email_key = '' WHERE user_id = $1 AND role IS NULL AND email <> ''";
 
@@ -230,6 +233,13 @@ pub async fn has_address(tx: &mut Tx, organization: OrganizationId, email_key: &
 /// The organizations that somebody is a member of, with the role in each.
 pub async fn of_user(tx: &mut Tx, user: UserId) -> Result<Vec<(OrganizationId, Role)>, DbError> {
     Ok(on!(tx, c => sqlx::query_as(OF_USER).bind(user).fetch_all(c).await?))
+}
+
+/// How many organizations somebody owns, and the first of them in the order of their ids.
+pub async fn owned(tx: &mut Tx, user: UserId, limit: i64) -> Result<(u32, Vec<OrganizationId>), DbError> {
+    let (rows,): (i64,) = on!(&mut *tx, c => sqlx::query_as(COUNT_OWNED).bind(user).fetch_one(c).await?);
+    let first: Vec<(OrganizationId,)> = on!(tx, c => sqlx::query_as(OWNED).bind(user).bind(limit).fetch_all(c).await?);
+    Ok((count(rows), first.into_iter().map(|(id,)| id).collect()))
 }
 
 /// Forgets the addresses that somebody who is a member nowhere joined with.

@@ -1,7 +1,7 @@
 //! Rows of `projects`.
 
 use bursar_db::{DbError, Tx, exactly_one, on};
-use bursar_id::{OwnerId, ProjectId, UserId};
+use bursar_id::{OrganizationId, OwnerId, ProjectId, UserId};
 use bursar_time::Timestamp;
 
 /// One project as stored.
@@ -37,6 +37,12 @@ pub(super) const LIST: &str = "SELECT id, owner, name, description, created_by, 
     updated_at FROM projects WHERE owner = $1 AND ($2 = '' OR id < $2) ORDER BY id DESC LIMIT $3";
 pub(super) const UPDATE: &str = "UPDATE projects SET name = $2, description = $3, assigned_to = $4, \
     version = version + 1, updated_at = $5 WHERE id = $1";
+pub(super) const ASSIGNED_IN: &str = "SELECT p.owner FROM projects p JOIN organizations o ON o.id = p.owner \
+    WHERE p.assigned_to = $1 AND o.owner_user_id <> $1 ORDER BY p.owner LIMIT 1";
+pub(super) const HAND_OVER: &str = "UPDATE projects SET assigned_to = $3, version = version + 1, updated_at = $4 \
+    WHERE id IN (SELECT id FROM projects WHERE owner = $1 AND assigned_to = $2 ORDER BY id LIMIT $5)";
+pub(super) const ERASE: &str =
+    "DELETE FROM projects WHERE id IN (SELECT id FROM projects WHERE owner = $1 ORDER BY id LIMIT $2)";
 pub(super) const DELETE: &str = "DELETE FROM projects WHERE id = $1";
 
 /// Adds a project.
@@ -101,4 +107,34 @@ pub async fn update(tx: &mut Tx, row: &ProjectRow, now: Timestamp) -> Result<(),
 /// Deletes a project.
 pub async fn delete(tx: &mut Tx, id: ProjectId) -> Result<(), DbError> {
     exactly_one(on!(tx, c => sqlx::query(DELETE).bind(id).execute(c).await?.rows_affected()))
+}
+
+/// An organization, owned by somebody else, in which somebody is responsible for a project.
+pub async fn assigned_in(tx: &mut Tx, user: UserId) -> Result<Option<OrganizationId>, DbError> {
+    let row: Option<(OrganizationId,)> = on!(tx, c => sqlx::query_as(ASSIGNED_IN).bind(user).fetch_optional(c).await?);
+    Ok(row.map(|(id,)| id))
+}
+
+/// Makes somebody else responsible for up to `limit` projects of an organization; says for how many.
+pub async fn hand_over(
+    tx: &mut Tx,
+    organization: OrganizationId,
+    [from, to]: [UserId; 2],
+    now: Timestamp,
+    limit: i64,
+) -> Result<u64, DbError> {
+    Ok(on!(tx, c => sqlx::query(HAND_OVER)
+        .bind(OwnerId::Organization(organization))
+        .bind(from)
+        .bind(to)
+        .bind(now)
+        .bind(limit)
+        .execute(c)
+        .await?
+        .rows_affected()))
+}
+
+/// Erases up to `limit` projects of a context; says how many.
+pub async fn erase(tx: &mut Tx, owner: OwnerId, limit: i64) -> Result<u64, DbError> {
+    Ok(on!(tx, c => sqlx::query(ERASE).bind(owner).bind(limit).execute(c).await?.rows_affected()))
 }

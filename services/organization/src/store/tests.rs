@@ -24,12 +24,14 @@ const BOTH: &[&str] = &[
     mail_counts::SET,
     memberships::COUNT,
     memberships::COUNT_EMAIL,
+    memberships::COUNT_OWNED,
     memberships::END,
     memberships::FORGET_ADDRESSES,
     memberships::JOIN,
     memberships::LIST,
     memberships::MEMBER,
     memberships::OF_USER,
+    memberships::OWNED,
     memberships::PLACE,
     memberships::AFTER,
     organizations::AFTER,
@@ -39,8 +41,11 @@ const BOTH: &[&str] = &[
     organizations::OF_USER,
     organizations::SET_OWNER,
     organizations::UPDATE,
+    projects::ASSIGNED_IN,
     projects::BY_ID,
     projects::DELETE,
+    projects::ERASE,
+    projects::HAND_OVER,
     projects::INSERT,
     projects::LIST,
     projects::UPDATE,
@@ -48,12 +53,14 @@ const BOTH: &[&str] = &[
     slugs::TAKE,
     users::DELETE,
     users::ENSURE,
-    users::IS_DELETED,
+    users::PERSON,
     users::RENAME,
+    users::SET_DEPARTURE,
+    users::STAY_BEFORE,
 ];
 
 /// Statements with locks, which SQLite neither has nor needs.
-const POSTGRES: &[&str] = &[organizations::BY_ID_LOCKED, projects::BY_ID_LOCKED, users::IS_DELETED_LOCKED];
+const POSTGRES: &[&str] = &[organizations::BY_ID_LOCKED, projects::BY_ID_LOCKED, users::PERSON_LOCKED];
 
 bursar_testkit::engines! {
     async fn every_statement_can_be_prepared(db: TestDb) {

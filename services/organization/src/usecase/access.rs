@@ -8,7 +8,7 @@ use super::Organization;
 use crate::Error;
 use crate::domain::Refusal;
 use crate::store::organizations::OrganizationRow;
-use crate::store::{memberships, organizations};
+use crate::store::{memberships, organizations, users};
 
 impl Organization {
     /// The caller's role in an organization, if it allows what the RPC demands.
@@ -36,7 +36,9 @@ impl Organization {
     ) -> Result<Role, Error> {
         let role = self.authorize(m.tx(), caller, organization).await;
         admitted(m, OwnerId::Organization(organization), &role);
-        role
+        let role = role?;
+        demand_staying(m.tx(), caller).await?;
+        Ok(role)
     }
 
     /// Locks an organization until the transaction ends, and authorizes the caller in it.
@@ -61,7 +63,9 @@ impl Organization {
     ) -> Result<Option<Role>, Error> {
         let role = self.authorize_context(m.tx(), caller, owner).await;
         admitted(m, owner, &role);
-        role
+        let role = role?;
+        demand_staying(m.tx(), caller).await?;
+        Ok(role)
     }
 
     /// Demands that the token acts in the context `owner` and that the caller has a place there now. `None`
@@ -90,6 +94,11 @@ impl Organization {
         }
         Ok(role)
     }
+}
+
+/// Whoever is leaving Bursar, or has left, changes nothing any more: a token outlives its account by minutes.
+pub(super) async fn demand_staying(tx: &mut Tx, caller: &UserCaller) -> Result<(), Error> {
+    Ok(users::person(tx, caller.user).await?.standing().demand_staying()?)
 }
 
 /// Whoever reaches others does so from an address that is proven to be theirs: who makes organizations, who invites.

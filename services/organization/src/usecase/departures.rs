@@ -1,25 +1,59 @@
-//! Seeing off people whose accounts were deleted: their memberships end, one organization at a time.
+//! People who leave Bursar: whether they may, and seeing off those whose accounts were deleted.
+//!
+//! Identity asks before it deletes an account ([`Organization::confirm_departure`]). Under the lock on the person it is
+//! looked whether they own anything, and written down that they leave; whoever makes somebody an owner holds the same lock
+//! and refuses who leaves. So between the look and the deletion nobody becomes an owner of anything.
 //!
 //! The consumer of identity's events writes down who is gone and enqueues a job, in the transaction that moves its cursor
 //! ([`depart`]); the job finishes it in transactions of its own, which lock one organization each. It can be interrupted at
 //! any point and begun again.
 
 use bursar_db::{DbError, Tx};
-use bursar_id::{OrganizationId, Role, UserId};
+use bursar_id::{OrganizationId, OwnerId, Role, UserId};
 use bursar_jobs::{Jobs, Kind};
+use bursar_proto::event::v1::event::Payload;
+use bursar_rpc::{Answer, Asked, Done, Mutation};
 use bursar_time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Organization, events};
 use crate::Error;
+use crate::domain::departure::{self as domain, Standing};
 use crate::store::memberships::{self, Ending};
-use crate::store::{organizations, users};
+use crate::store::{organizations, projects, users};
 
 /// Seeing off one person.
 pub const DEPARTURE: Kind<Departure> = Kind::new("organization.departure");
 
 /// Memberships that one attempt ends at most.
 const BATCH: usize = 100;
+
+/// Projects that one transaction hands over or erases at most.
+const PROJECTS: i64 = 100;
+
+/// Such transactions in one attempt.
+const PORTIONS: usize = 20;
+
+/// Of the organizations that somebody owns this many are named.
+const OWNED_NAMED: i64 = 20;
+
+/// Who is about to leave, and by which departure.
+#[derive(Clone, Copy, Debug)]
+pub struct Leaving {
+    /// The person.
+    pub user: UserId,
+    /// The departure.
+    pub departure: domain::Departure,
+}
+
+/// What stands against a departure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owned {
+    /// How many organizations the person owns; with none, the departure is confirmed.
+    pub count: u32,
+    /// The first of them.
+    pub first: Vec<OrganizationId>,
+}
 
 /// Whom to see off.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -36,8 +70,25 @@ pub async fn depart(tx: &mut Tx, jobs: &Jobs, user: UserId, now: Timestamp) -> R
     Ok(())
 }
 
+/// Remembers that a departure of somebody is over, and those before it; of a later one that is nothing to say.
+pub async fn stay(tx: &mut Tx, user: UserId, over: domain::Departure) -> Result<(), DbError> {
+    let person = users::lock(tx, user).await?;
+    if person.last_departure()? <= over {
+        users::set_departure(tx, user, over, None).await?;
+    }
+    Ok(())
+}
+
 impl Organization {
-    /// Ends memberships that a deleted account still has; says whether there may be more. Pending invitations to the
+    /// Holds fast that somebody leaves, or says what they own; see [`domain::confirm`].
+    pub async fn confirm_departure(&self, asked: &Asked<Leaving>) -> Result<Answer<Owned>, Error> {
+        let mut m = self.0.mutations.begin(asked).await?;
+        let done = confirm(&mut m, asked).await;
+        self.0.mutations.end(m, done).await
+    }
+
+    /// Ends memberships that a deleted account still has, hands the projects that it was responsible for to their
+    /// organizations' owners, and erases the personal ones; says whether there may be more. Pending invitations to the
     /// address stay as they are: an address is not an account.
     pub async fn see_off(&self, Departure { user }: Departure) -> Result<bool, Error> {
         let mut tx = self.0.db.read().await?;
@@ -59,7 +110,36 @@ impl Organization {
         let mut tx = self.0.db.begin().await?;
         memberships::forget_addresses(&mut tx, user).await?;
         tx.commit().await?;
-        Ok(false)
+        for _ in 0..PORTIONS {
+            if !self.hand_projects_over(user).await? && !self.erase_projects(user).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Hands some of the projects that somebody is responsible for to the owner of one organization; `false` when there are
+    /// none any more. The lock on the organization keeps its owner from being another one who leaves.
+    async fn hand_projects_over(&self, user: UserId) -> Result<bool, Error> {
+        let mut tx = self.0.db.begin().await?;
+        let Some(organization) = projects::assigned_in(&mut tx, user).await? else {
+            return Ok(false);
+        };
+        let row = organizations::by_id_locked(&mut tx, organization).await?;
+        let owner = row.ok_or(Error::Internal("a project without an organization"))?.owner_user_id;
+        if owner != user {
+            projects::hand_over(&mut tx, organization, [user, owner], self.now(), PROJECTS).await?;
+        }
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// Erases some of somebody's personal projects; `false` when there were none any more.
+    async fn erase_projects(&self, user: UserId) -> Result<bool, Error> {
+        let mut tx = self.0.db.begin().await?;
+        let erased = projects::erase(&mut tx, OwnerId::User(user), PROJECTS).await?;
+        tx.commit().await?;
+        Ok(erased > 0)
     }
 
     /// Ends one membership, unless it is the owner's: identity deletes nobody who owns an organization, so only what
@@ -79,6 +159,19 @@ impl Organization {
         self.0.outbox.commit(tx, events.into_iter().collect()).await?;
         Ok(version.is_some())
     }
+}
+
+async fn confirm(m: &mut Mutation, asked: &Asked<Leaving>) -> Result<Done<Owned, Payload>, Error> {
+    m.admit(None);
+    let Some(&Leaving { user, departure }) = m.open(asked).await? else { return Ok(Done::Replay) };
+    m.about(&user);
+    let now = m.now();
+    let person = users::lock(m.tx(), user).await?;
+    let (count, first) = memberships::owned(m.tx(), user, OWNED_NAMED).await?;
+    let standing = domain::confirm(person.standing(), person.last_departure()?, departure, count)?;
+    let since = (standing == Standing::Leaving).then(|| person.departing_since.unwrap_or(now));
+    users::set_departure(m.tx(), user, departure, since).await?;
+    Ok(Done::New(Owned { count, first }, Vec::new()))
 }
 
 fn ownerless(organization: OrganizationId) {

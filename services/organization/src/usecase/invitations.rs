@@ -209,13 +209,13 @@ impl Organization {
         let counts = counts(m.tx(), &organization, now).await?;
         self.0.config.caps.send(counts)?;
         self.count_mail(m.tx(), caller, &invitation.email_key, now).await?;
+        let email_key = &invitation.email_key;
+        if memberships::has_address(m.tx(), organization.id, email_key).await? {
+            return Err(Refusal::AlreadyAMember.into());
+        }
         if !keeps_seat {
             // It expired since the look, which asked billing for none: the caller's next attempt does.
             let seats = seats.ok_or(DbError::Serialization)?;
-            let email_key = &invitation.email_key;
-            if memberships::has_address(m.tx(), organization.id, email_key).await? {
-                return Err(Refusal::AlreadyAMember.into());
-            }
             if let Some(pending) = invitations::pending_for(m.tx(), organization.id, email_key, now).await? {
                 return Err(Refusal::AlreadyInvited { pending }.into());
             }
@@ -223,8 +223,10 @@ impl Organization {
         }
         let token = Token::generate(&self.0.entropy);
         invitation.expires_at = now.saturating_add(invitation.lifetime);
+        // Whoever sends it answers for it.
+        invitation.invited_by = caller.user;
         invitations::expire(m.tx(), organization.id, now).await?;
-        invitations::renew(m.tx(), id, &token.digest(), invitation.expires_at).await?;
+        invitations::renew(m.tx(), &invitation, &token.digest()).await?;
         self.mail(m.tx(), caller, &organization, &invitation, &token, now).await?;
         Ok(Done::New(InvitationView { invitation, state: State::Pending }, Vec::new()))
     }

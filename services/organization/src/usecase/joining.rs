@@ -1,16 +1,18 @@
 //! Invitations, from the invited person's side: looking, accepting, declining.
 
 use bursar_db::Tx;
-use bursar_id::{OrganizationId, OwnerId, UserId};
+use bursar_id::{OrganizationId, OwnerId, Role};
 use bursar_proto::event::v1::event::Payload;
-use bursar_rpc::{Answer, Asked, Done, Looked, Mutation, UserCaller};
+use bursar_rpc::{Answer, Asked, Done, Looked, Mutation, Permission, UserCaller};
 use bursar_secret::{Secret, Token, TokenDigest};
 use bursar_time::Timestamp;
 
+use super::access::demand_staying;
 use super::invitations::{lock, view};
 use super::{Organization, Preview, events};
 use crate::Error;
 use crate::domain::Refusal;
+use crate::domain::departure::Standing;
 use crate::domain::invitation::{Acceptance, State, convert};
 use crate::store::invitations::{self, InvitationRow};
 use crate::store::memberships::{self, Joining, MemberRow};
@@ -31,14 +33,14 @@ impl Organization {
     /// Billing is asked for the seats between two mutations.
     pub async fn accept_invitation(&self, asked: &Asked<Secret>) -> Result<Answer<MemberRow>, Error> {
         let mut m = self.0.mutations.begin(asked).await?;
-        let looked = look(&mut m, asked).await;
+        let looked = self.look(&mut m, asked).await;
         let organization = match self.0.mutations.look(m, looked).await? {
             Looked::Before(answer) => return Ok(answer),
             Looked::On(organization) => organization,
         };
         let seats = self.seats(organization).await?;
         let mut m = self.0.mutations.begin(asked).await?;
-        let done = accept(&mut m, asked, seats).await;
+        let done = self.accept(&mut m, asked, seats).await;
         self.0.mutations.end(m, done).await
     }
 
@@ -48,58 +50,93 @@ impl Organization {
         let done = decline(&mut m, asked).await;
         self.0.mutations.end(m, done).await
     }
-}
 
-/// Refuses what is certain to be refused, before billing is asked; else the organization.
-async fn look(m: &mut Mutation, asked: &Asked<Secret>) -> Result<Option<OrganizationId>, Error> {
-    let caller = asked.user()?;
-    demand_living(m, caller).await?;
-    let Some(token) = m.open(asked).await? else { return Ok(None) };
-    let now = m.now();
-    let digest = digest(token.expose())?;
-    let organization = find(m.tx(), &digest).await?.organization_id;
-    // Whoever accepts changes two rows that are read one after the other: without the lock, a twin would be seen half.
-    let organization = lock(m.tx(), organization).await?.id;
-    let invitation = find(m.tx(), &digest).await?;
-    let place = memberships::place(m.tx(), organization, caller.user).await?;
-    acceptance(&invitation, caller, place.role.is_some(), now)?.decide()?;
-    Ok(Some(invitation.organization_id))
-}
-
-async fn accept(m: &mut Mutation, asked: &Asked<Secret>, seats: u32) -> Result<Done<MemberRow, Payload>, Error> {
-    let caller = asked.user()?;
-    demand_living(m, caller).await?;
-    let Some(token) = m.open(asked).await? else { return Ok(Done::Replay) };
-    let digest = digest(token.expose())?;
-    if !users::lock_living(m.tx(), caller.user).await? {
-        return Err(Refusal::AccountDeleted.into());
+    /// Refuses what is certain to be refused, before billing is asked; else the organization.
+    async fn look(&self, m: &mut Mutation, asked: &Asked<Secret>) -> Result<Option<OrganizationId>, Error> {
+        let caller = asked.user()?;
+        demand_staying(m.tx(), caller).await?;
+        let Some(token) = m.open(asked).await? else { return Ok(None) };
+        let now = m.now();
+        let digest = digest(token.expose())?;
+        let organization = find(m.tx(), &digest).await?.organization_id;
+        // Whoever accepts changes two rows that are read one after the other: without the lock, a twin would be seen half.
+        lock(m.tx(), organization).await?;
+        let invitation = find(m.tx(), &digest).await?;
+        self.acceptance(m.tx(), &invitation, caller, now).await?.decide()?;
+        Ok(Some(invitation.organization_id))
     }
-    let invitation = find(m.tx(), &digest).await?;
-    let organization = lock(m.tx(), invitation.organization_id).await?.id;
-    // Again, now that nobody else can change it; the token may have been replaced meanwhile.
-    let invitation = find(m.tx(), &digest).await?;
-    m.about(&invitation.id);
-    let now = m.now();
-    let place = memberships::place(m.tx(), organization, caller.user).await?;
-    let mut events = Vec::new();
-    if !acceptance(&invitation, caller, place.role.is_some(), now)?.decide()? {
-        convert(memberships::head_count(m.tx(), organization).await?, seats)?;
-        let joining = Joining {
-            organization,
+
+    async fn accept(
+        &self,
+        m: &mut Mutation,
+        asked: &Asked<Secret>,
+        seats: u32,
+    ) -> Result<Done<MemberRow, Payload>, Error> {
+        let caller = asked.user()?;
+        demand_staying(m.tx(), caller).await?;
+        let Some(token) = m.open(asked).await? else { return Ok(Done::Replay) };
+        let digest = digest(token.expose())?;
+        users::lock(m.tx(), caller.user).await?.standing().demand_staying()?;
+        let invitation = find(m.tx(), &digest).await?;
+        let organization = lock(m.tx(), invitation.organization_id).await?.id;
+        // Again, now that nobody else can change it; the token may have been replaced meanwhile.
+        let invitation = find(m.tx(), &digest).await?;
+        m.about(&invitation.id);
+        let now = m.now();
+        let mut events = Vec::new();
+        if !self.acceptance(m.tx(), &invitation, caller, now).await?.decide()? {
+            convert(memberships::head_count(m.tx(), organization).await?, seats)?;
+            let joining = Joining {
+                organization,
+                user: caller.user,
+                role: invitation.role,
+                email: &caller.email,
+                email_key: &bursar_email::fold(&caller.email),
+            };
+            let version = memberships::join(m.tx(), &joining, now).await?;
+            let version = version.ok_or(Refusal::AlreadyAMember)?;
+            invitations::settle(m.tx(), invitation.id, State::Accepted, Some(caller.user)).await?;
+            let role = invitation.role;
+            events.push(events::member(organization, caller.user, role, version));
+        }
+        m.admit(OwnerId::Organization(organization));
+        let member = memberships::member(m.tx(), organization, caller.user).await?;
+        Ok(Done::New(member.ok_or(Error::Internal("a new member is none"))?, events))
+    }
+
+    /// What decides about an invitation; needs the lock on its organization.
+    async fn acceptance<'a>(
+        &self,
+        tx: &mut Tx,
+        invitation: &'a InvitationRow,
+        caller: &UserCaller,
+        now: Timestamp,
+    ) -> Result<Acceptance<'a>, Error> {
+        let place = memberships::place(tx, invitation.organization_id, caller.user).await?;
+        Ok(Acceptance {
+            state: invitation.state_at(now)?,
+            invited_key: &invitation.email_key,
+            accepted_by: invitation.accepted_by,
             user: caller.user,
-            role: invitation.role,
-            email: &caller.email,
-            email_key: &bursar_email::fold(&caller.email),
-        };
-        let version = memberships::join(m.tx(), &joining, now).await?;
-        let version = version.ok_or(Refusal::AlreadyAMember)?;
-        invitations::settle(m.tx(), invitation.id, State::Accepted, Some(caller.user)).await?;
-        let role = invitation.role;
-        events.push(events::member(organization, caller.user, role, version));
+            email_key: bursar_email::fold(&caller.email),
+            email_verified: caller.email_verified,
+            is_member: place.role.is_some(),
+            inviter_may: self.inviter_may(tx, invitation).await?,
+        })
     }
-    m.admit(OwnerId::Organization(organization));
-    let member = memberships::member(m.tx(), organization, caller.user).await?;
-    Ok(Done::New(member.ok_or(Error::Internal("a new member is none"))?, events))
+
+    /// Whether whoever sent an invitation may still make somebody what it says. A Member is made by whoever could invite
+    /// when it was sent; an Admin only by somebody who still can.
+    async fn inviter_may(&self, tx: &mut Tx, invitation: &InvitationRow) -> Result<bool, Error> {
+        if invitation.role != Role::Admin {
+            return Ok(true);
+        }
+        let (organization, inviter) = (invitation.organization_id, invitation.invited_by);
+        let stays = users::person(tx, inviter).await?.standing() == Standing::Staying;
+        let role = memberships::place(tx, organization, inviter).await?.role.filter(|_| stays);
+        let Some(role) = role else { return Ok(false) };
+        Ok(self.policy(tx, organization).await?.permits(role, Permission::ManageMembers))
+    }
 }
 
 async fn decline(m: &mut Mutation, asked: &Asked<Secret>) -> Result<Done<(), Payload>, Error> {
@@ -118,11 +155,6 @@ async fn decline(m: &mut Mutation, asked: &Asked<Secret>) -> Result<Done<(), Pay
     Ok(Done::New((), Vec::new()))
 }
 
-/// The caller's standing: an account that was not deleted.
-async fn demand_living(m: &mut Mutation, caller: &UserCaller) -> Result<(), Error> {
-    if users::is_living(m.tx(), caller.user).await? { Ok(()) } else { Err(Refusal::AccountDeleted.into()) }
-}
-
 /// What no invitation can have as its token has no digest, either.
 fn digest(token: &str) -> Result<TokenDigest, Error> {
     let token = Token::parse(token).map_err(|_| Refusal::InvitationNotFound)?;
@@ -131,22 +163,4 @@ fn digest(token: &str) -> Result<TokenDigest, Error> {
 
 async fn find(tx: &mut Tx, digest: &TokenDigest) -> Result<InvitationRow, Error> {
     Ok(invitations::by_token(tx, digest).await?.ok_or(Refusal::InvitationNotFound)?)
-}
-
-fn acceptance<'a>(
-    invitation: &'a InvitationRow,
-    caller: &UserCaller,
-    is_member: bool,
-    now: Timestamp,
-) -> Result<Acceptance<'a>, Error> {
-    let accepted_by: Option<UserId> = invitation.accepted_by;
-    Ok(Acceptance {
-        state: invitation.state_at(now)?,
-        invited_key: &invitation.email_key,
-        accepted_by,
-        user: caller.user,
-        email_key: bursar_email::fold(&caller.email),
-        email_verified: caller.email_verified,
-        is_member,
-    })
 }

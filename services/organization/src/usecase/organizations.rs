@@ -7,7 +7,7 @@ use bursar_rpc::page::{Page, PageRequest};
 use bursar_rpc::{Answer, Asked, Done, Mutation, UserCaller};
 use bursar_time::Timestamp;
 
-use super::access::demand_verified;
+use super::access::{demand_staying, demand_verified};
 use super::{Organization, events};
 use crate::Error;
 use crate::domain::name::Name;
@@ -63,14 +63,10 @@ impl Organization {
         asked: &Asked<NewOrganization>,
     ) -> Result<Done<OrganizationOfUser, Payload>, Error> {
         let caller = asked.user()?;
-        if !users::is_living(m.tx(), caller.user).await? {
-            return Err(Refusal::AccountDeleted.into());
-        }
+        demand_staying(m.tx(), caller).await?;
         demand_verified(caller)?;
         let Some(new) = m.open(asked).await? else { return Ok(Done::Replay) };
-        if !users::lock_living(m.tx(), caller.user).await? {
-            return Err(Refusal::AccountDeleted.into());
-        }
+        users::lock(m.tx(), caller.user).await?.standing().demand_staying()?;
         let now = m.now();
         let id = self.new_id(now);
         let slug = self.take_slug(m.tx(), id, new, now).await?;

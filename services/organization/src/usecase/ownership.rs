@@ -7,8 +7,8 @@ use bursar_rpc::{Answer, Asked, Done, Mutation};
 use super::{Organization, events};
 use crate::Error;
 use crate::domain::{Refusal, member};
-use crate::store::memberships;
 use crate::store::organizations::{self, OrganizationOfUser};
+use crate::store::{memberships, users};
 
 impl Organization {
     /// Makes a member the owner and the caller an Admin, in one commit. At no committed instant does the
@@ -33,10 +33,13 @@ impl Organization {
         self.admit(m, caller, id).await?;
         let Some(&to) = m.open(asked).await? else { return Ok(Done::Replay) };
         m.about(&to);
+        // Before the organization, as everywhere: who is leaving becomes no owner, and who becomes one does not leave.
+        let person = users::lock_known(m.tx(), to).await?;
         let (mut organization, _) = self.enter(m.tx(), caller, id).await?;
         let (from, now) = (caller.user, m.now());
         let place = memberships::place(m.tx(), id, to).await?;
         member::transfer(from, to, place.role)?;
+        person.unwrap_or_default().standing().demand_to_stay()?;
         // In this order: there is never a second owner, not even inside the transaction.
         memberships::set_role(m.tx(), id, from, Role::Admin, now).await?;
         memberships::set_role(m.tx(), id, to, Role::Owner, now).await?;

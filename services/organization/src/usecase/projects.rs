@@ -10,8 +10,8 @@ use crate::Error;
 use crate::domain::description::Description;
 use crate::domain::name::Name;
 use crate::domain::{Refusal, etag, project};
-use crate::store::memberships;
 use crate::store::projects::{self, ProjectRow};
+use crate::store::{memberships, users};
 
 /// A project to make.
 pub struct NewProject {
@@ -56,6 +56,8 @@ impl Organization {
         let caller = asked.user()?;
         self.admit_context(m, caller, owner).await?;
         let Some(new) = m.open(asked).await? else { return Ok(Done::Replay) };
+        // Whoever deletes the account meanwhile finds the project.
+        users::lock(m.tx(), caller.user).await?.standing().demand_staying()?;
         let now = m.now();
         let project = ProjectRow {
             id: self.new_id(now),
@@ -146,11 +148,13 @@ impl Organization {
         let caller = asked.user()?;
         self.admit_context(m, caller, caller.context).await?;
         let Some((id, to)) = m.open(asked).await? else { return Ok(Done::Replay) };
+        let person = users::lock_known(m.tx(), to.user).await?;
         let mut row = self.locked_project(m, caller, *id).await?;
         let organization = row.owner.organization().ok_or(Refusal::PersonalProject)?;
         etag::demand(&to.etag, row.version)?;
         let place = memberships::place(m.tx(), organization, to.user).await?;
         place.role.ok_or(Refusal::MemberNotFound)?;
+        person.unwrap_or_default().standing().demand_to_stay()?;
         if row.assigned_to != to.user {
             let now = m.now();
             row.assigned_to = to.user;

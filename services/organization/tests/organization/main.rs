@@ -5,6 +5,8 @@
 
 mod auditing;
 mod consuming;
+mod departing;
+mod inviters;
 mod inviting;
 mod joining;
 mod members;

@@ -61,7 +61,7 @@ async fn seat(world: &World, organization: OrganizationId, people: impl Iterator
     for n in people {
         let user: UserId = id(n);
         let email = format!("u{n}@example.com");
-        users::lock_living(&mut tx, user).await.expect("known");
+        users::lock(&mut tx, user).await.expect("known");
         let joining = Joining { organization, user, role: Role::Member, email: &email, email_key: &email };
         memberships::join(&mut tx, &joining, world.clock.now()).await.expect("joined");
     }

@@ -14,7 +14,7 @@ fn now() -> Timestamp {
 }
 
 async fn join(tx: &mut Tx, organization: OrganizationId, user: UserId, role: Role) -> Result<Option<u64>, DbError> {
-    users::lock_living(tx, user).await?;
+    users::lock(tx, user).await?;
     let joining = Joining { organization, user, role, email: "A@x.org", email_key: "a@x.org" };
     memberships::join(tx, &joining, now()).await
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, reason = "a test that cannot be set up has failed")]
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 
+mod acting;
 mod clock;
 mod fuzzing;
 mod input;
@@ -60,6 +61,8 @@ behaviours! {
     trust::page_tokens_belong_to_the_list_that_gave_them,
     trust::refusals_fit_into_headers_whatever_was_sent,
     trust::names_are_what_they_seem,
+    acting::only_a_service_acts_for_a_user_in_every_service,
+    acting::an_owner_cannot_leave_in_the_name_of_somebody_who_owns_nothing,
     operations::reflection_lists_every_service,
     operations::health_says_serving,
     operations::methods_of_other_services_are_refused,

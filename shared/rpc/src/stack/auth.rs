@@ -10,7 +10,7 @@ use bursar_proto::access::MethodRule;
 use bursar_proto::access::v1::CallerKind;
 use bursar_time::{Span, Timestamp};
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderName, Request, Response};
 use tonic::Status;
 use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
 use tower::Service;
@@ -18,7 +18,7 @@ use tower::Service;
 use super::{Call, Shared, methods::Access, reasons};
 use crate::caller::{Caller, ServiceRole};
 use crate::problem::reason;
-use crate::transport::context::{CallContext, TRACEPARENT, USER_AUTHORIZATION};
+use crate::transport::context::{CallContext, TRACEPARENT, USER_AUTHORIZATION, VerifiedToken};
 use crate::{Origin, Permission, Problem, origin};
 
 /// How long a proof of who somebody is counts as recent (product.md, "Identity").
@@ -34,15 +34,17 @@ pub(super) async fn admitted<S>(
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
 {
-    let caller = match call.method.access {
-        Access::Infrastructure => Caller::Anonymous,
+    let (caller, user) = match call.method.access {
+        Access::Infrastructure => (Caller::Anonymous, None),
         Access::Rule(rule) => {
             let proven = authenticate(shared, rule, request.headers()).await?;
-            let origin = origin(shared, &proven, &request);
+            let origin = origin(shared, &proven.caller, &request);
             request.extensions_mut().insert(origin);
-            let caller = decide(rule, proven)?;
+            let caller = decide(rule, proven.caller)?;
             restrict(rule, &caller, shared.clock.now())?;
-            caller
+            // Nobody is handed on who is nobody here.
+            let user = proven.user.filter(|_| caller.user().is_ok());
+            (caller, user)
         }
         Access::NoRule => {
             return Err(Problem::permission_denied(
@@ -57,7 +59,7 @@ where
         deadline: call.deadline,
         call_id: call.id.clone(),
         traceparent: request.headers().get(TRACEPARENT).cloned(),
-        user_authorization: user_authorization(&caller, request.headers()),
+        user,
     };
     request.extensions_mut().insert(crate::mutation::Serving(call.method.name));
     request.extensions_mut().insert(caller);
@@ -74,21 +76,28 @@ fn origin(shared: &Shared, proven: &Caller, request: &Request<Body>) -> Origin {
     origin::find(service, peer, request.headers(), &shared.limits.trusted_proxies)
 }
 
-/// Where the user's token is, if there is a user.
-fn user_authorization(caller: &Caller, headers: &HeaderMap) -> Option<HeaderValue> {
-    caller.user().ok()?;
-    headers.get(USER_AUTHORIZATION).or_else(|| headers.get(AUTHORIZATION)).cloned()
+/// Whom the tokens of a call prove.
+struct Proven {
+    /// Who calls.
+    caller: Caller,
+    /// The user's token: the caller's own, or that of whom a service acts for.
+    user: Option<VerifiedToken>,
 }
 
-/// Whom the tokens prove. On a public RPC a token that proves nothing is ignored.
-async fn authenticate(shared: &Shared, rule: &MethodRule, headers: &HeaderMap) -> Result<Caller, Problem> {
+impl Proven {
+    const NOBODY: Self = Self { caller: Caller::Anonymous, user: None };
+}
+
+/// Whom the tokens prove. On a public RPC a token that proves nothing is ignored, but nobody gets in who claims to act for
+/// somebody and proves neither.
+async fn authenticate(shared: &Shared, rule: &MethodRule, headers: &HeaderMap) -> Result<Proven, Problem> {
     match prove(shared, headers).await {
-        Err(_) if admits(rule, CallerKind::Public) => Ok(Caller::Anonymous),
+        Err(_) if admits(rule, CallerKind::Public) && !headers.contains_key(USER_AUTHORIZATION) => Ok(Proven::NOBODY),
         proven => proven,
     }
 }
 
-async fn prove(shared: &Shared, headers: &HeaderMap) -> Result<Caller, Problem> {
+async fn prove(shared: &Shared, headers: &HeaderMap) -> Result<Proven, Problem> {
     let now = shared.clock.now();
     let Some(token) = bearer(headers, &AUTHORIZATION)? else {
         return Err(Problem::unauthenticated(
@@ -96,20 +105,26 @@ async fn prove(shared: &Shared, headers: &HeaderMap) -> Result<Caller, Problem> 
             "this needs an access token: authorization: Bearer …",
         ));
     };
-    let mut caller = shared.verifier.verify(token, now).await?;
-    if let Caller::Service(service) = &mut caller
-        && let Some(token) = bearer(headers, &USER_AUTHORIZATION)?
-    {
-        let named = |problem: Problem| problem.with_metadata("header", USER_AUTHORIZATION.as_str());
-        match shared.verifier.verify(token, now).await.map_err(named)? {
-            Caller::User(user) => service.on_behalf_of = Some(user),
-            Caller::Anonymous | Caller::Service(_) => {
-                let sentence = "bursar-user-authorization must be a user's token";
-                return Err(named(Problem::unauthenticated(reason::TOKEN_INVALID, sentence)));
-            }
+    let caller = shared.verifier.verify(token, now).await?;
+    let named = |problem: Problem| problem.with_metadata("header", USER_AUTHORIZATION.as_str());
+    let Caller::Service(mut service) = caller else {
+        if headers.contains_key(USER_AUTHORIZATION) {
+            let sentence = "only a service acts for somebody else: bursar-user-authorization is not for users";
+            return Err(named(Problem::permission_denied(reason::CALLER_NOT_ALLOWED, sentence)));
+        }
+        return Ok(Proven { caller, user: VerifiedToken::new(token) });
+    };
+    let Some(token) = bearer(headers, &USER_AUTHORIZATION)? else {
+        return Ok(Proven { caller: Caller::Service(service), user: None });
+    };
+    match shared.verifier.verify(token, now).await.map_err(named)? {
+        Caller::User(user) => service.on_behalf_of = Some(user),
+        Caller::Anonymous | Caller::Service(_) => {
+            let sentence = "bursar-user-authorization must be a user's token";
+            return Err(named(Problem::unauthenticated(reason::TOKEN_INVALID, sentence)));
         }
     }
-    Ok(caller)
+    Ok(Proven { caller: Caller::Service(service), user: VerifiedToken::new(token) })
 }
 
 /// The token of a `Bearer …` header; `None` without the header.
@@ -216,6 +231,7 @@ mod tests {
     use bursar_proto::access::Idempotency;
     use bursar_secret::Entropy;
     use bursar_time::Clock;
+    use http::HeaderValue;
     use tokio::time::Instant;
 
     fn user() -> UserCaller {

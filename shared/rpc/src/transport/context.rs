@@ -3,6 +3,7 @@
 //! The stack puts a [`CallContext`] around each handler (a task-local); [`super::Transport`] reads it.
 //! A task that a handler spawns starts without one, unless it is given [`CallContext::scope`].
 
+use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
@@ -23,7 +24,27 @@ tokio::task_local! {
     static CURRENT: CallContext;
 }
 
-/// The call being served: deadline, id, trace, and the user's credentials as they came.
+/// A user's token that was verified while a call was let in: the only thing that is handed on in a user's name. There is no
+/// way to one but through the authentication of a call, so no header of a caller's is handed on as it came.
+#[derive(Clone)]
+pub struct VerifiedToken(HeaderValue);
+
+impl VerifiedToken {
+    /// Keeps a token that was verified; `None` for what no header can carry, which none is that was.
+    pub(crate) fn new(verified: &str) -> Option<Self> {
+        let mut value = HeaderValue::try_from(format!("Bearer {verified}")).ok()?;
+        value.set_sensitive(true);
+        Some(Self(value))
+    }
+}
+
+impl fmt::Debug for VerifiedToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("VerifiedToken(…)")
+    }
+}
+
+/// The call being served: deadline, id, trace, and the user's token.
 #[derive(Clone)]
 pub struct CallContext {
     /// When the caller stops waiting.
@@ -32,8 +53,8 @@ pub struct CallContext {
     pub call_id: HeaderValue,
     /// The caller's trace, if it sent one.
     pub traceparent: Option<HeaderValue>,
-    /// `Bearer …` of the user who is calling or for whom a service is; marked sensitive.
-    pub user_authorization: Option<HeaderValue>,
+    /// The token of the user who is calling or for whom a service is.
+    pub user: Option<VerifiedToken>,
 }
 
 impl CallContext {
@@ -56,8 +77,8 @@ impl CallContext {
 /// Names the user of the call being served in a request to another service, which then sees
 /// `Caller::Service` acting on behalf of that user. Does nothing outside of a user's call.
 pub fn on_behalf<T>(mut request: tonic::Request<T>) -> tonic::Request<T> {
-    let value = CURRENT.try_with(|context| context.user_authorization.clone()).ok().flatten();
-    if let Some(value) = value
+    let token = CURRENT.try_with(|context| context.user.clone()).ok().flatten();
+    if let Some(VerifiedToken(value)) = token
         && let Ok(text) = value.to_str()
         && let Ok(mut value) = text.parse::<tonic::metadata::AsciiMetadataValue>()
     {

@@ -1,0 +1,172 @@
+//! Leaving: what is begun ends well, whoever is killed between two steps, hangs up or asks twice.
+
+use std::sync::Arc;
+
+use bursar_id::Role;
+use bursar_proto::event::v1::WatchRequest;
+use bursar_proto::event::v1::event::Payload;
+use bursar_proto::event::v1::watch_response::Item;
+use bursar_proto::identity::v1::{
+    DeleteMeRequest, GetMeRequest, ListSessionsRequest, RefreshRequest, SwitchContextRequest, UpdateMeRequest,
+};
+use bursar_testkit::{Client, PASSWORD, Person, Refusal, refused};
+use tonic::{Code, Status};
+
+use crate::organization::org;
+use crate::world::{World, becomes, user};
+
+/// Asks for the deletion under one request id.
+async fn delete(who: &Person) -> Result<(), Status> {
+    let request = DeleteMeRequest { request_id: "leave".to_owned() };
+    who.client().users().delete_me(request).await.map(drop)
+}
+
+/// Asks for the deletion and is killed when organization has confirmed it and before identity hears of that.
+async fn killed_in_between(world: &World, who: &Person) {
+    let before = world.organization.departures().len();
+    let gate = world.organization.hold();
+    let asking = tokio::spawn({
+        let who = who.clone();
+        async move { delete(&who).await }
+    });
+    becomes(before + 1, async || world.organization.departures().len()).await;
+    asking.abort();
+    assert!(asking.await.unwrap_err().is_cancelled());
+    gate.add_permits(1_000);
+}
+
+async fn exists(world: &World, who: &Person) -> bool {
+    let batch = bursar_proto::identity::v1::BatchGetUsersRequest { user_ids: vec![who.user.clone()] };
+    let operator = world.operator().await;
+    !operator.users().batch_get_users(batch).await.unwrap().into_inner().users.is_empty()
+}
+
+/// What identity has told of people's coming and going so far.
+async fn told(world: &World) -> Vec<String> {
+    let mut stream =
+        world.operator().await.identity_events().watch(WatchRequest::default()).await.unwrap().into_inner();
+    let mut told = Vec::new();
+    loop {
+        match stream.message().await.unwrap().unwrap().item {
+            Some(Item::Event(event)) => match event.payload {
+                Some(Payload::UserDeleted(gone)) => told.push(format!("{} gone", gone.user_id)),
+                Some(Payload::UserStaying(stays)) => told.push(format!("{} stays {}", stays.user_id, stays.number)),
+                _ => {}
+            },
+            _ => return told,
+        }
+    }
+}
+
+bursar_testkit::engines! {
+    async fn whoever_is_leaving_does_nothing_else_and_may_ask_again(db: TestDb) {
+        let world = World::start(&db).await;
+        let ada = world.join("Ada").await;
+        killed_in_between(&world, &ada).await;
+        let (users, sessions, contexts) = (|| ada.client().users(), || ada.client().sessions(), || ada.client().contexts());
+        let refresh_token = ada.tokens.refresh_token.clone();
+        let outcomes = [
+            users().get_me(GetMeRequest {}).await.map(drop),
+            users().update_me(UpdateMeRequest { display_name: "Eve".to_owned(), ..Default::default() }).await.map(drop),
+            sessions().list_sessions(ListSessionsRequest::default()).await.map(drop),
+            sessions().refresh(RefreshRequest { refresh_token: refresh_token.clone() }).await.map(drop),
+            contexts().switch_context(SwitchContextRequest { owner: ada.user.clone() }).await.map(drop),
+            world.sign_in(&ada.email, PASSWORD).await.map(drop),
+        ];
+        for (n, outcome) in outcomes.into_iter().enumerate() {
+            let refusal = Refusal::of(&outcome.expect_err("is leaving"));
+            assert_eq!((refusal.code, refusal.reason.as_str()), (Code::Unavailable, "ACCOUNT_LEAVING"), "{n}");
+        }
+        assert!(exists(&world, &ada).await);
+        delete(&ada).await.expect("joins the departure that is under way");
+        assert!(!exists(&world, &ada).await);
+        assert_eq!(world.organization.departures(), [(user(&ada), 1), (user(&ada), 1)], "one departure, asked twice");
+        assert_eq!(told(&world).await, [format!("{} gone", ada.user)]);
+        refused(delete(&ada).await, Code::Unauthenticated, "SESSION_ENDED");
+    }
+
+    async fn what_a_crash_left_behind_is_finished(db: TestDb) {
+        let world = World::start(&db).await;
+        let ada = world.join("Ada").await;
+        killed_in_between(&world, &ada).await;
+        world.pass(61);
+        becomes(false, async || exists(&world, &ada).await).await;
+        assert_eq!(told(&world).await, [format!("{} gone", ada.user)]);
+        refused(world.sign_in(&ada.email, PASSWORD).await, Code::Unauthenticated, "CREDENTIALS_INVALID");
+    }
+
+    async fn what_a_crash_left_behind_is_taken_back_when_organization_is_away(db: TestDb) {
+        let world = World::start(&db).await;
+        let ada = world.join("Ada").await;
+        killed_in_between(&world, &ada).await;
+        world.organization.set_away(true);
+        world.pass(61);
+        becomes(vec![format!("{} stays 1", ada.user)], async || told(&world).await).await;
+        let back = Person::sign_in(&world.anybody, &ada.email).await;
+        world.organization.set_away(false);
+        delete(&back).await.expect("a new departure");
+        assert_eq!(world.organization.departures().last(), Some(&(user(&ada), 2)));
+        let all = [format!("{} stays 1", ada.user), format!("{} gone", ada.user)];
+        assert_eq!(told(&world).await, all);
+    }
+
+    async fn who_owns_something_stays_and_goes_on(db: TestDb) {
+        let world = World::start(&db).await;
+        let ada = world.join("Ada").await;
+        world.organization.place(org(1), user(&ada), Some(Role::Owner));
+        for number in 1..=2 {
+            refused(delete(&ada).await, Code::FailedPrecondition, "OWNS_ORGANIZATIONS");
+            ada.client().users().get_me(GetMeRequest {}).await.expect("goes on");
+            assert_eq!(told(&world).await.len(), number);
+        }
+        world.organization.place(org(1), user(&ada), Some(Role::Admin));
+        delete(&ada).await.expect("the refusals burnt no request id");
+    }
+
+    async fn a_departure_that_is_taken_back_while_it_is_confirmed_ends_nothing(db: TestDb) {
+        let world = World::start(&db).await;
+        let ada = world.join("Ada").await;
+        let gate = world.organization.hold();
+        let asking = tokio::spawn({
+            let ada = ada.clone();
+            async move { delete(&ada).await }
+        });
+        becomes(1, async || world.organization.departures().len()).await;
+        // A twin that gets no answer takes back what both began.
+        world.organization.set_away(true);
+        refused(delete(&ada).await, Code::Unavailable, "PEER_UNAVAILABLE");
+        gate.add_permits(1_000);
+        refused(asking.await.unwrap(), Code::Aborted, "CONFLICTING_CHANGE");
+        ada.client().users().get_me(GetMeRequest {}).await.expect("lives on");
+        assert_eq!(told(&world).await, [format!("{} stays 1", ada.user)]);
+    }
+
+    async fn twins_end_one_account_once(db: TestDb) {
+        let world = World::start(&db).await;
+        let ada = world.join("Ada").await;
+        let replica = world.replica().await;
+        let clients: Vec<Client> = (0..8)
+            .map(|n| if n % 2 == 0 { ada.client().clone() } else { replica.with_token(&ada.tokens.access_token) })
+            .collect();
+        let barrier = Arc::new(tokio::sync::Barrier::new(clients.len()));
+        let tasks: Vec<_> = clients
+            .into_iter()
+            .map(|client| {
+                let barrier = Arc::clone(&barrier);
+                tokio::spawn(async move {
+                    barrier.wait().await;
+                    client.users().delete_me(DeleteMeRequest { request_id: "leave".to_owned() }).await.map(drop)
+                })
+            })
+            .collect();
+        let mut done = 0;
+        for task in tasks {
+            match task.await.unwrap() {
+                Ok(()) => done += 1,
+                Err(status) => assert_eq!(Refusal::of(&status).reason, "SESSION_ENDED", "{status:?}"),
+            }
+        }
+        assert!(done >= 1, "somebody is told that it is done");
+        assert_eq!(told(&world).await, [format!("{} gone", ada.user)]);
+    }
+}

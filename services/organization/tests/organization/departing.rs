@@ -1,0 +1,247 @@
+//! Somebody leaves Bursar: whoever owns something does not, and whoever leaves comes to own nothing any more.
+
+use std::collections::BTreeMap;
+
+use bursar_id::{OwnerId, Role, UserId};
+use bursar_organization::store::projects::{self, ProjectRow};
+use bursar_proto::event::v1::event::Payload;
+use bursar_proto::event::v1::{UserDeleted, UserStaying};
+use bursar_proto::organization::v1 as proto;
+use bursar_rpc::ServiceRole;
+use bursar_testkit::{Refusal, id, refused};
+use tonic::{Code, Status};
+
+use crate::world::{Who, World, accept, invite, leave, transfer, until};
+
+/// Asks, as identity does, whether somebody may leave.
+async fn confirm(
+    world: &World,
+    who: &Who,
+    incarnation: u64,
+    number: u64,
+) -> Result<proto::ConfirmDepartureResponse, Status> {
+    let request = proto::ConfirmDepartureRequest { user_id: who.user.to_string(), incarnation, number };
+    let identity = world.service(ServiceRole::Identity);
+    Ok(identity.members().confirm_departure(request).await?.into_inner())
+}
+
+async fn create(who: &Who) -> Result<(), Status> {
+    let request = proto::CreateOrganizationRequest { name: "Late".to_owned(), ..Default::default() };
+    who.client.organizations().create_organization(request).await.map(drop)
+}
+
+/// Lets identity tell that a departure is over, and waits until that is known.
+async fn stays(world: &World, who: &Who, number: u64) {
+    world.identity_tells(Payload::UserStaying(UserStaying { user_id: who.user.to_string(), number })).await;
+    until("it is known that somebody stays", async || create(who).await.is_ok()).await;
+}
+
+/// Everything that somebody who is leaving is refused, by whoever asks for it.
+async fn every_way(world: &World, ada: &Who, ben: &Who, acme: &str, token: &str) -> Vec<Result<(), Status>> {
+    let acting = world.acting(ben, acme);
+    let project = proto::CreateProjectRequest { owner: acme.to_owned(), name: "P".to_owned(), ..Default::default() };
+    let personal =
+        proto::CreateProjectRequest { owner: ben.user.to_string(), name: "P".to_owned(), ..Default::default() };
+    let rename = proto::UpdateOrganizationRequest {
+        organization_id: acme.to_owned(),
+        name: "Evil".to_owned(),
+        ..Default::default()
+    };
+    let owners = world.acting(ada, acme);
+    let own = owners.client.projects().create_project(project.clone()).await.expect("made").into_inner();
+    let reassign = proto::ReassignProjectRequest {
+        project_id: own.project.expect("a project").id,
+        user_id: ben.user.to_string(),
+        ..Default::default()
+    };
+    vec![
+        create(ben).await,
+        accept(ben, token).await.map(drop),
+        invite(ben, acme, "eve@example.com", Role::Member).await.map(drop),
+        leave(ben, acme).await,
+        ben.client.organizations().update_organization(rename).await.map(drop),
+        acting.client.projects().create_project(project).await.map(drop),
+        ben.client.projects().create_project(personal).await.map(drop),
+        transfer(ada, acme, ben.user).await.map(drop),
+        owners.client.projects().reassign_project(reassign).await.map(drop),
+    ]
+}
+
+/// Projects by whose they are and who is responsible.
+async fn assigned(world: &World, owner: OwnerId) -> BTreeMap<UserId, usize> {
+    let mut tx = world.store.read().await.expect("a snapshot");
+    let mut found = BTreeMap::new();
+    for row in projects::list(&mut tx, owner, None, 1_000).await.expect("read") {
+        *found.entry(row.assigned_to).or_default() += 1;
+    }
+    found
+}
+
+/// Writes projects of a context that somebody is responsible for.
+async fn projects_of(world: &World, owner: OwnerId, who: &Who, from: u64, count: u64) {
+    let mut tx = world.store.begin().await.expect("a transaction");
+    for n in from..from + count {
+        let row = ProjectRow {
+            id: id(n),
+            owner,
+            name: "P".to_owned(),
+            description: String::new(),
+            created_by: who.user,
+            assigned_to: who.user,
+            version: 1,
+            created_at: world.clock.now(),
+            updated_at: world.clock.now(),
+        };
+        projects::insert(&mut tx, &row).await.expect("inserted");
+    }
+    tx.commit().await.expect("committed");
+}
+
+bursar_testkit::engines! {
+    async fn whoever_is_leaving_comes_to_own_nothing_and_changes_nothing(db: TestDb) {
+        let world = World::start(db).await;
+        let ada = world.who(1);
+        let (acme, umbra) = (world.create(&ada, "Acme").await.id, world.create(&ada, "Umbra").await.id);
+        let ben = world.join(&ada, &acme, 2, Role::Admin).await;
+        world.advance(bursar_time::Span::SECOND);
+        invite(&ada, &umbra, &ben.email, Role::Member).await.expect("invited");
+        let token = world.mailbox.next_token(&ben.email).await;
+        let confirmed = confirm(&world, &ben, 1, 1).await.expect("confirmed");
+        assert_eq!((confirmed.organizations, confirmed.organization_ids.len()), (0, 0));
+        assert_eq!(confirm(&world, &ben, 1, 1).await.expect("again"), confirmed);
+        for (n, outcome) in every_way(&world, &ada, &ben, &acme, &token).await.into_iter().enumerate() {
+            let refusal = Refusal::of(&outcome.expect_err("is leaving"));
+            let expected = if n < 7 { (Code::Unavailable, "ACCOUNT_LEAVING") } else { (Code::FailedPrecondition, "MEMBER_LEAVING") };
+            assert_eq!((refusal.code, refusal.reason.as_str()), expected, "{n}: {refusal:#?}");
+        }
+        // Taken back, everything works again.
+        stays(&world, &ben, 1).await;
+        for (n, outcome) in every_way(&world, &ada, &ben, &acme, &token).await.into_iter().enumerate() {
+            // Ben has left after the fourth.
+            match n {
+                0..=3 | 6 => outcome.unwrap_or_else(|status| panic!("{n}: {status:?}")),
+                _ => drop(outcome),
+            }
+        }
+        assert_eq!(confirm(&world, &ben, 1, 1).await.expect("told").organizations, 2, "owns what was made since");
+    }
+
+    async fn whoever_owns_something_is_told_what_and_stays(db: TestDb) {
+        let world = World::start(db).await;
+        let (ada, ben) = (world.who(1), world.who(2));
+        let mut owned = Vec::new();
+        for n in 0..25 {
+            owned.push(world.create(&ada, &format!("Acme {n}")).await.id);
+        }
+        owned.sort_unstable();
+        for number in 1..=2 {
+            let told = confirm(&world, &ada, 1, number).await.expect("told");
+            assert_eq!((told.organizations, told.organization_ids.as_slice()), (25, &owned[..20]));
+        }
+        create(&ada).await.expect("goes on");
+        // That departure is over, also when nothing stands in its way any more.
+        let acme = world.create(&ben, "Ben's").await.id;
+        assert_eq!(confirm(&world, &ben, 1, 1).await.expect("told").organizations, 1);
+        world.join(&ben, &acme, 3, Role::Member).await;
+        transfer(&ben, &acme, world.who(3).user).await.expect("transferred");
+        refused(confirm(&world, &ben, 1, 1).await, Code::Aborted, "DEPARTURE_TAKEN_BACK");
+        create(&ben).await.expect("is not leaving");
+        let told = confirm(&world, &ben, 1, 2).await.expect("told");
+        assert_eq!(told.organizations, 1, "the one just made");
+    }
+
+    async fn a_late_call_of_a_departure_that_is_over_marks_nobody(db: TestDb) {
+        let world = World::start(db).await;
+        let ben = world.who(2);
+        stays(&world, &ben, 3).await;
+        let after = world.who(3);
+        world.identity_tells(Payload::UserStaying(UserStaying { user_id: after.user.to_string(), number: 2 })).await;
+        until("it is known", async || confirm(&world, &after, 1, 2).await.is_err()).await;
+        for number in 1..=2 {
+            refused(confirm(&world, &after, 1, number).await, Code::Aborted, "DEPARTURE_TAKEN_BACK");
+        }
+        create(&after).await.expect("stays");
+        // The next one counts, and a word about the one before does not lift it.
+        let carl = world.who(4);
+        confirm(&world, &carl, 1, 2).await.expect("confirmed");
+        world.identity_tells(Payload::UserStaying(UserStaying { user_id: carl.user.to_string(), number: 1 })).await;
+        let dora = world.who(5);
+        confirm(&world, &dora, 1, 1).await.expect("confirmed");
+        stays(&world, &dora, 1).await;
+        refused(create(&carl).await, Code::Unavailable, "ACCOUNT_LEAVING");
+    }
+
+    async fn a_restored_identity_knows_nothing_of_departures_or_begins_them_anew(db: TestDb) {
+        let world = World::start(db).await;
+        let (ben, carl) = (world.who(2), world.who(3));
+        for who in [&ben, &carl] {
+            confirm(&world, who, 1, 7).await.expect("confirmed");
+        }
+        bursar_events::begin_incarnation(&world.identity_db, world.clock.now()).await.expect("restored");
+        until("nobody is leaving any more", async || create(&ben).await.is_ok()).await;
+        create(&carl).await.expect("nor is anybody else");
+        let dora = world.who(4);
+        confirm(&world, &dora, 2, 1).await.expect("confirmed");
+        refused(confirm(&world, &dora, 1, 9).await, Code::Aborted, "DEPARTURE_TAKEN_BACK");
+        refused(create(&dora).await, Code::Unavailable, "ACCOUNT_LEAVING");
+    }
+
+    async fn whoever_is_gone_stays_gone(db: TestDb) {
+        let world = World::start(db).await;
+        let ben = world.who(2);
+        confirm(&world, &ben, 1, 1).await.expect("confirmed");
+        world.identity_tells(Payload::UserDeleted(UserDeleted { user_id: ben.user.to_string() })).await;
+        until("it is known", async || {
+            create(&ben).await.is_err_and(|status| status.code() == Code::Unauthenticated)
+        }).await;
+        confirm(&world, &ben, 1, 1).await.expect("the same answer");
+        world.identity_tells(Payload::UserStaying(UserStaying { user_id: ben.user.to_string(), number: 1 })).await;
+        stays(&world, &world.who(3), 1).await;
+        refused(create(&ben).await, Code::Unauthenticated, "SESSION_ENDED");
+    }
+
+    async fn only_identity_asks(db: TestDb) {
+        let world = World::start(db).await;
+        let ada = world.who(1);
+        let request = |number| proto::ConfirmDepartureRequest { user_id: ada.user.to_string(), incarnation: 1, number };
+        refused(ada.client.members().confirm_departure(request(1)).await, Code::PermissionDenied, "CALLER_NOT_ALLOWED");
+        refused(world.anybody.members().confirm_departure(request(1)).await, Code::Unauthenticated, "TOKEN_MISSING");
+        for role in ServiceRole::ALL.into_iter().filter(|role| *role != ServiceRole::Identity) {
+            let outcome = world.service(role).members().confirm_departure(request(1)).await;
+            refused(outcome, Code::PermissionDenied, "SERVICE_ROLE_NOT_ALLOWED");
+        }
+        let identity = world.service(ServiceRole::Identity);
+        let bad = identity.members().confirm_departure(proto::ConfirmDepartureRequest::default()).await;
+        assert_eq!(refused(bad, Code::InvalidArgument, "INVALID_FIELDS").fields, ["number", "user_id"]);
+        create(&ada).await.expect("nobody has marked anybody");
+    }
+
+    async fn projects_of_the_dead_go_to_the_owner_and_the_personal_ones_end(db: TestDb) {
+        let world = World::start(db).await;
+        let ada = world.who(1);
+        let (acme, umbra) = (world.create(&ada, "Acme").await.id, world.create(&ada, "Umbra").await.id);
+        let ben = world.join(&ada, &acme, 2, Role::Member).await;
+        world.join(&ada, &umbra, 2, Role::Member).await;
+        let carl = world.join(&ada, &acme, 3, Role::Member).await;
+        let [acme_id, umbra_id] = [&acme, &umbra].map(|id| OwnerId::Organization(id.parse().expect("an id")));
+        let personal = OwnerId::User(ben.user);
+        projects_of(&world, acme_id, &ben, 1, 250).await;
+        projects_of(&world, acme_id, &carl, 1_001, 3).await;
+        projects_of(&world, umbra_id, &ben, 2_001, 2).await;
+        projects_of(&world, personal, &ben, 3_001, 250).await;
+        // Whoever merely leaves stays responsible.
+        leave(&carl, &acme).await.expect("left");
+        leave(&ben, &umbra).await.expect("left");
+        assert_eq!(assigned(&world, acme_id).await, BTreeMap::from([(ben.user, 250), (carl.user, 3)]));
+        assert_eq!(assigned(&world, umbra_id).await, BTreeMap::from([(ben.user, 2)]));
+        world.identity_tells(Payload::UserDeleted(UserDeleted { user_id: ben.user.to_string() })).await;
+        until("the personal projects are erased", async || assigned(&world, personal).await.is_empty()).await;
+        until("the others have another one", async || {
+            assigned(&world, acme_id).await == BTreeMap::from([(ada.user, 250), (carl.user, 3)])
+                && assigned(&world, umbra_id).await == BTreeMap::from([(ada.user, 2)])
+        }).await;
+        // A token outlives its account.
+        let project = proto::CreateProjectRequest { owner: ben.user.to_string(), name: "P".to_owned(), ..Default::default() };
+        refused(ben.client.projects().create_project(project).await, Code::Unauthenticated, "SESSION_ENDED");
+    }
+}

@@ -1,0 +1,237 @@
+//! Every pair of what gives somebody a place, or ends one, as racers: whichever comes first, there is exactly one living
+//! owner of each organization in the end, nobody who is gone has a place, and nobody was told otherwise.
+
+use std::sync::Arc;
+
+use bursar_db::on;
+use bursar_id::OrganizationId;
+use bursar_proto::identity::v1::DeleteMeRequest;
+use bursar_proto::organization::v1::{
+    AcceptInvitationRequest, CreateOrganizationRequest, LeaveOrganizationRequest, RemoveMemberRequest, Role,
+    TransferOwnershipRequest, UpdateMemberRoleRequest,
+};
+use bursar_testkit::{Person, Refusal};
+use tokio::sync::Barrier;
+use tonic::Status;
+
+use crate::world::{Stage, Start, World, settles};
+
+/// How often each pair races.
+const ROUNDS: u32 = 10;
+
+/// What a racer does about somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Racer {
+    /// The person deletes the account.
+    DeleteMe,
+    /// The owner makes the person the owner.
+    TransferTo,
+    /// The person, as the owner, makes the Admin the owner.
+    TransferFrom,
+    /// The person accepts an invitation.
+    Accept,
+    /// The Admin removes the person.
+    Remove,
+    /// The person leaves the organization.
+    Leave,
+    /// The person creates an organization.
+    Create,
+    /// The Admin makes the person an Admin.
+    Promote,
+}
+
+use Racer::{Accept, Create, DeleteMe, Leave, Promote, Remove, TransferFrom, TransferTo};
+
+impl Racer {
+    const ALL: [Self; 8] = [DeleteMe, TransferTo, TransferFrom, Accept, Remove, Leave, Create, Promote];
+
+    /// Why this may be refused, whatever the other one did.
+    fn refusals(self) -> &'static [&'static str] {
+        match self {
+            DeleteMe => &["OWNS_ORGANIZATIONS", "SESSION_ENDED"],
+            TransferTo => &["NOT_FOUND", "MEMBER_LEAVING", "ROLE_NOT_ALLOWED"],
+            TransferFrom => &["NOT_A_MEMBER", "ROLE_NOT_ALLOWED", "ACCOUNT_LEAVING", "SESSION_ENDED"],
+            Accept => &["ACCOUNT_LEAVING", "SESSION_ENDED", "ALREADY_A_MEMBER"],
+            Remove | Promote => &["NOT_FOUND", "OWNER_MUST_TRANSFER", "ROLE_NOT_ALLOWED"],
+            Leave => &["NOT_A_MEMBER", "OWNER_MUST_TRANSFER", "ACCOUNT_LEAVING", "SESSION_ENDED"],
+            Create => &["ACCOUNT_LEAVING", "SESSION_ENDED"],
+        }
+    }
+
+    async fn run(self, cast: Cast) -> Result<(), Status> {
+        let (organization_id, user_id) = (cast.organization.to_string(), cast.who.user.clone());
+        let (owner, admin, who) = (cast.owner.client(), cast.admin.client(), cast.who.client());
+        match self {
+            DeleteMe => who.users().delete_me(DeleteMeRequest::default()).await.map(drop),
+            TransferTo => {
+                let request = TransferOwnershipRequest { organization_id, user_id, ..Default::default() };
+                owner.organizations().transfer_ownership(request).await.map(drop)
+            }
+            TransferFrom => {
+                let user_id = cast.admin.user.clone();
+                let request = TransferOwnershipRequest { organization_id, user_id, ..Default::default() };
+                who.organizations().transfer_ownership(request).await.map(drop)
+            }
+            Accept => {
+                let request = AcceptInvitationRequest { token: cast.token, ..Default::default() };
+                who.invitations().accept_invitation(request).await.map(drop)
+            }
+            Remove => {
+                let request = RemoveMemberRequest { organization_id, user_id, ..Default::default() };
+                admin.members().remove_member(request).await.map(drop)
+            }
+            Leave => {
+                let request = LeaveOrganizationRequest { organization_id, ..Default::default() };
+                who.members().leave_organization(request).await.map(drop)
+            }
+            Create => {
+                let request = CreateOrganizationRequest { name: "Another".to_owned(), ..Default::default() };
+                who.organizations().create_organization(request).await.map(drop)
+            }
+            Promote => {
+                let role = Role::Admin.into();
+                let request = UpdateMemberRoleRequest { organization_id, user_id, role, ..Default::default() };
+                admin.members().update_member_role(request).await.map(drop)
+            }
+        }
+    }
+}
+
+/// Who plays in a round.
+#[derive(Clone)]
+struct Cast {
+    organization: OrganizationId,
+    owner: Person,
+    admin: Person,
+    who: Person,
+    token: String,
+}
+
+/// Where the person of a pair stands before the race.
+fn start(pair: [Racer; 2]) -> Start {
+    match pair {
+        _ if pair.contains(&Accept) => Start::Invited,
+        _ if pair.contains(&TransferFrom) && !pair.contains(&TransferTo) => Start::Owner,
+        _ => Start::Member,
+    }
+}
+
+/// Lets both go at once.
+async fn race(pair: [Racer; 2], cast: &Cast) -> [Result<(), Status>; 2] {
+    let barrier = Arc::new(Barrier::new(2));
+    let [one, two] = pair.map(|racer| {
+        let (barrier, cast) = (Arc::clone(&barrier), cast.clone());
+        tokio::spawn(async move {
+            barrier.wait().await;
+            racer.run(cast).await
+        })
+    });
+    [one.await.expect("no panic"), two.await.expect("no panic")]
+}
+
+/// What must be true of the answers alone; whether the account is gone is the other half.
+fn check_answers(pair: [Racer; 2], outcomes: &[Result<(), Status>; 2], is_gone: bool) {
+    for (racer, outcome) in pair.into_iter().zip(outcomes) {
+        if let Err(status) = outcome {
+            let reason = Refusal::of(status).reason;
+            assert!(racer.refusals().contains(&reason.as_str()), "{pair:?}: {racer:?} was refused: {status:?}");
+        }
+    }
+    let told = |racer| pair.iter().zip(outcomes).any(|(it, outcome)| *it == racer && outcome.is_ok());
+    assert_eq!(told(DeleteMe), is_gone, "{pair:?}: {outcomes:?}");
+    if is_gone {
+        assert!(!told(Create) && !told(TransferTo), "{pair:?}: the account is gone and owns: {outcomes:?}");
+    }
+    if pair == [DeleteMe, Create] || pair == [DeleteMe, TransferTo] {
+        assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1, "{pair:?}: {outcomes:?}");
+    }
+}
+
+const GONE: &str = "SELECT COUNT(*) FROM deleted_users WHERE id = $1";
+const LEAVING: &str = "SELECT COUNT(*) FROM users WHERE id = $1 AND leaving_since IS NOT NULL";
+const DEPARTING: &str = "SELECT COUNT(*) FROM users WHERE id = $1 AND departing_since IS NOT NULL";
+/// Places of somebody.
+const PLACES: &str = "SELECT COUNT(*) FROM memberships WHERE user_id = $1 AND role IS NOT NULL";
+/// Projects that somebody is responsible for.
+const PROJECTS: &str = "SELECT COUNT(*) FROM projects WHERE assigned_to = $1";
+const OWNED: &str = "SELECT COUNT(*) FROM memberships WHERE user_id = $1 AND role = 'OWNER'";
+/// Organizations without exactly one owner, or whose owner is known to be gone.
+const ORPHANS: &str = "SELECT COUNT(*) FROM organizations o WHERE 1 <> (SELECT COUNT(*) FROM memberships m \
+    WHERE m.organization_id = o.id AND m.role = 'OWNER' AND m.user_id = o.owner_user_id) \
+    OR EXISTS (SELECT 1 FROM users u WHERE u.id = o.owner_user_id AND u.deleted_at IS NOT NULL) OR $1 = ''";
+
+async fn count(db: &bursar_db::Db, statement: &'static str, about: &str) -> i64 {
+    let read = async {
+        let mut tx = db.read().await?;
+        let (rows,): (i64,) = on!(&mut tx, c => sqlx::query_as(statement).bind(about).fetch_one(c).await?);
+        Ok::<_, bursar_db::DbError>(rows)
+    };
+    read.await.expect("counted")
+}
+
+/// What is not as it must be, yet.
+async fn complaint(world: &World, who: &Person, is_gone: bool) -> Option<String> {
+    let (identity, organization) = (&world.identity, &world.organization);
+    let looks: &[(&str, &bursar_db::Db, &'static str)] = if is_gone {
+        &[
+            ("places of somebody who is gone", organization, PLACES),
+            ("projects of somebody who is gone", organization, PROJECTS),
+        ]
+    } else {
+        &[("somebody who is still leaving", identity, LEAVING), ("or departing", organization, DEPARTING)]
+    };
+    let orphans = ("organizations without one living owner", organization, ORPHANS);
+    for (wrong, db, statement) in looks.iter().copied().chain([orphans]) {
+        let found = count(db, statement, &who.user).await;
+        if found > 0 {
+            return Some(format!("{wrong}: {found}"));
+        }
+    }
+    None
+}
+
+async fn owns_something(world: &World, who: &Person) -> bool {
+    count(&world.organization, OWNED, &who.user).await > 0
+}
+
+/// Runs a pair; a person who is still there is given back.
+async fn play(world: &World, pair: [Racer; 2], cast: [&Person; 3]) -> bool {
+    let Stage { organization, invitation } = world.stage(cast, start(pair)).await;
+    let token = invitation.map(|token| token.to_text().expose().clone()).unwrap_or_default();
+    let [owner, admin, who] = cast.map(Clone::clone);
+    let cast = Cast { organization, owner, admin, who, token };
+    let outcomes = race(pair, &cast).await;
+    let is_gone = count(&world.identity, GONE, &cast.who.user).await == 1;
+    check_answers(pair, &outcomes, is_gone);
+    settles(&format!("{pair:?} {outcomes:?}"), async || complaint(world, &cast.who, is_gone).await).await;
+    is_gone
+}
+
+bursar_testkit::engines! {
+    async fn every_pair_leaves_one_living_owner_and_no_place_of_the_dead(db: TestDb) {
+        let world = Box::pin(World::start(db)).await;
+        let (owner, admin) = (world.join("Owner").await, world.join("Admin").await);
+        let mut people = 0;
+        let mut spare = None;
+        for (first, one) in Racer::ALL.into_iter().enumerate() {
+            for two in Racer::ALL.into_iter().skip(first) {
+                for _ in 0..ROUNDS {
+                    let owns = match &spare {
+                        Some(who) => owns_something(&world, who).await,
+                        None => true,
+                    };
+                    // Whoever owns something cannot leave: somebody else does.
+                    if spare.is_none() || (owns && one == DeleteMe) {
+                        people += 1;
+                        spare = Some(world.join(&format!("Who{people}")).await);
+                    }
+                    let who = spare.take().expect("somebody");
+                    if !play(&world, [one, two], [&owner, &admin, &who]).await {
+                        spare = Some(who);
+                    }
+                }
+            }
+        }
+        assert!(people > 20, "only {people} took part: the others left nothing behind");
+    }
+}
