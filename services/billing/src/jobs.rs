@@ -2,7 +2,7 @@
 //! deleting what is old.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use bursar_db::{Db, idempotency};
 use bursar_events::retention;
@@ -64,10 +64,23 @@ pub(crate) fn runner(
         }
     });
     let leaving = subscriptions.clone();
+    let held = env
+        .meter
+        .u64_gauge("billing.renewals.held")
+        .with_unit("{subscription}")
+        .with_description("Subscriptions that are more than one period behind and wait for `renewals resume`.")
+        .build();
+    let told = Arc::new(AtomicUsize::new(0));
     runner.every("billing.renewals", RENEW_EVERY, move || {
-        let subscriptions = subscriptions.clone();
+        let (subscriptions, held, told) = (subscriptions.clone(), held.clone(), Arc::clone(&told));
         async move {
-            match renewals::round(&subscriptions).await?.failed {
+            let round = renewals::round(&subscriptions).await?;
+            held.record(round.held as u64, &[]);
+            if told.swap(round.held, Ordering::Relaxed) != round.held {
+                let held = round.held;
+                tracing::warn!(held, "subscriptions are more than one period behind: `renewals list` shows them");
+            }
+            match round.failed {
                 0 => Ok(Next::Finished),
                 failed => Err(Failure::Passing(format!("{failed} renewals failed"))),
             }
@@ -78,7 +91,8 @@ pub(crate) fn runner(
         let (db, until, done) = (usage.clone(), rollups::until(clock.now()), Arc::clone(&done));
         async move {
             // Once a day has been rolled up for everybody, there is nothing to look for until the next one is over.
-            if done.load(Ordering::Relaxed) < until.as_micros() {
+            // Another day than that one, also an earlier one: the clock may have been wrong.
+            if done.load(Ordering::Relaxed) != until.as_micros() {
                 rollups::round(&db, until).await?;
                 done.store(until.as_micros(), Ordering::Relaxed);
             }

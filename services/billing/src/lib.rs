@@ -25,6 +25,7 @@ mod usecase;
 pub use config::Config;
 pub use error::Error;
 pub use usecase::audit::{Summary, report, verify_all};
+pub use usecase::renewals::{HeldRenewal, held, resume};
 
 use std::sync::Arc;
 
@@ -34,7 +35,7 @@ use bursar_events::{Feed, Following, Outbox};
 use bursar_jobs::Jobs;
 use bursar_members::Members;
 use bursar_rpc::{KeySet, Mutations, PageKey, StackDeps};
-use bursar_runtime::{Env, Peers, ReadyProbe, Service, Settings, Started};
+use bursar_runtime::{Env, Peers, ReadyProbe, Service, Settings, Started, keep_time};
 use bursar_secret::Entropy;
 use bursar_time::Timestamp;
 
@@ -98,6 +99,7 @@ fn rules(config: &Config, present: &KeptCatalog, key: OperationKey) -> Rules {
 pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Result<Started> {
     let db = open(settings).await?;
     db.check_schema(&MIGRATIONS).await?;
+    let env = keep_time(Service::Billing, &db, settings, env).await?;
     let config = Config::of(settings);
     let catalog = Arc::new(catalog::load(config.catalog.as_deref())?);
     let present = Arc::new(catalogs::keep(&db, Arc::clone(&catalog), env.clock.now()).await?);
@@ -153,6 +155,7 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
         .answering(["bursar.event.v1.EventService"])
         .ready_when(
             ReadyProbe::store(db.clone(), &MIGRATIONS)
+                .on_time(env.clock.clone())
                 .and(move || policies_known(known.clone(), Arc::clone(&source)))
                 .showing(move || feeds.each_ref().map(Feed::describe).join(", ")),
         )
@@ -162,7 +165,7 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
 /// What the stack around billing's routes needs.
 fn deps(settings: &Settings, peers: &Peers, env: &Env) -> StackDeps {
     StackDeps {
-        keys: KeySet::remote(peers.to(Service::Identity)),
+        keys: KeySet::remote(peers.to(Service::Identity), &env.clock),
         clock: env.clock.clone(),
         entropy: env.entropy.clone(),
         meter: env.meter.clone(),

@@ -33,7 +33,7 @@ use bursar_mail::Courier;
 use bursar_members::Members;
 use bursar_rpc::token::ServiceClaims;
 use bursar_rpc::{KeySet, Mutations, PageKey, Problem, ServiceRole, ServiceTokens, StackDeps};
-use bursar_runtime::{Env, Peers, ReadyProbe, Service, Settings, Started};
+use bursar_runtime::{Env, Peers, ReadyProbe, Service, Settings, Started, keep_time};
 use bursar_time::Timestamp;
 
 use consume::FromOrganization;
@@ -64,6 +64,7 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
 pub async fn start_with(settings: &Settings, config: Config, peers: Peers, env: Env) -> anyhow::Result<Started> {
     let db = open(settings).await?;
     db.check_schema(&MIGRATIONS).await?;
+    let env = keep_time(Service::Identity, &db, settings, env).await?;
     let sealer = settings.sealer(&env.entropy)?;
     let signer = Signer::open(db.clone(), env.clock.clone(), env.entropy.clone(), sealer.clone(), config.keys).await?;
     let outbox = Outbox::new("identity", db.clone(), env.clock.clone(), env.entropy.clone());
@@ -102,7 +103,7 @@ pub async fn start_with(settings: &Settings, config: Config, peers: Peers, env: 
     Ok(Started::new(Service::Identity, bursar_rpc::stack(routes, deps))
         .answering(grpc::SERVICES)
         .answering(["bursar.event.v1.EventService"])
-        .ready_when(ReadyProbe::store(db.clone(), &MIGRATIONS).showing(move || feed.describe()))
+        .ready_when(ReadyProbe::store(db.clone(), &MIGRATIONS).on_time(env.clock).showing(move || feed.describe()))
         .closing(async move { db.close().await }))
 }
 

@@ -27,7 +27,7 @@ use bursar_events::{Feed, Following, Outbox};
 use bursar_jobs::Jobs;
 use bursar_mail::Courier;
 use bursar_rpc::{KeySet, Mutations, PageKey, ServiceTokens, StackDeps};
-use bursar_runtime::{Env, Peers, ReadyProbe, Service, Settings, Started};
+use bursar_runtime::{Env, Peers, ReadyProbe, Service, Settings, Started, keep_time};
 use bursar_time::Timestamp;
 
 use consume::{FromBilling, FromIdentity};
@@ -49,7 +49,7 @@ pub async fn open(settings: &Settings) -> anyhow::Result<Db> {
 
 /// Starts the service over a migrated store: its routes behind the whole stack, and its background tasks.
 pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Result<Started> {
-    let keys = KeySet::remote(peers.to(Service::Identity));
+    let keys = KeySet::remote(peers.to(Service::Identity), &env.clock);
     start_with(settings, keys, peers, env).await
 }
 
@@ -57,6 +57,7 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
 pub async fn start_with(settings: &Settings, keys: KeySet, peers: Peers, env: Env) -> anyhow::Result<Started> {
     let db = open(settings).await?;
     db.check_schema(&MIGRATIONS).await?;
+    let env = keep_time(Service::Organization, &db, settings, env).await?;
     let sealer = settings.sealer(&env.entropy)?;
     let (clock, entropy) = (env.clock.clone(), env.entropy.clone());
     let outbox = Outbox::new("organization", db.clone(), clock.clone(), entropy.clone());
@@ -80,6 +81,7 @@ pub async fn start_with(settings: &Settings, keys: KeySet, peers: Peers, env: En
     let courier = Courier::new(settings.mail_transport()?, &settings.mail.from)?;
     spawn_tasks(&organization, courier, &feeds, &peers, &tokens, &env);
 
+    let on_time = clock.clone();
     let deps = StackDeps { keys, clock, entropy, meter: env.meter, limits: settings.stack_limits() };
     let events = outbox.service(State, env.shutdown);
     let routes = grpc::routes(&organization).add_service(events);
@@ -87,7 +89,9 @@ pub async fn start_with(settings: &Settings, keys: KeySet, peers: Peers, env: En
         .answering(grpc::SERVICES)
         .answering(["bursar.event.v1.EventService"])
         .ready_when(
-            ReadyProbe::store(db.clone(), &MIGRATIONS).showing(move || feeds.each_ref().map(Feed::describe).join(", ")),
+            ReadyProbe::store(db.clone(), &MIGRATIONS)
+                .on_time(on_time)
+                .showing(move || feeds.each_ref().map(Feed::describe).join(", ")),
         )
         .closing(async move { db.close().await }))
 }

@@ -32,6 +32,9 @@ pub enum DbError {
     /// A statement took longer than it may: nothing was written. That is the statement's own fault, not the store's.
     #[error("a statement took too long and was ended")]
     TimedOut,
+    /// The clock is not to be decided by: nothing was written.
+    #[error("nothing is decided: {0}")]
+    Clock(#[from] bursar_time::Doubt),
     /// A row was written by a newer program, in a form that this one cannot read. That is no damage.
     #[error("a newer program wrote this: {what}")]
     NewerFormat {

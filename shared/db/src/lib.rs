@@ -1,7 +1,7 @@
 //! One way to a database for every service: [`Db`] and [`Tx`] over SQLite and PostgreSQL.
 //!
 //! What lives here: opening a store, transactions, errors with stable constraint names, idempotent requests
-//! ([`idempotency`]), the audit log ([`audit`]), migrations with their window ([`Migrations`], [`Part`]) and those of the tables that every service
+//! ([`idempotency`]), the audit log ([`audit`]), the database's own time ([`Db::compare`]), migrations with their window ([`Migrations`], [`Part`]) and those of the tables that every service
 //! has (`shared/db/migrations`).
 //! What must not: any table or rule of one service. Statements live in each service's `store`.
 //!
@@ -21,6 +21,7 @@
 //! has failed, drop the transaction: PostgreSQL has aborted it, and answers a later commit with a rollback.
 
 pub mod audit;
+mod clock;
 mod db;
 mod error;
 mod held;
@@ -32,6 +33,7 @@ mod shared;
 mod tx;
 mod url;
 
+pub use clock::Comparison;
 pub use db::Db;
 pub use error::{ConflictKind, DbError, exactly_one};
 pub use held::{Held, Speaks};

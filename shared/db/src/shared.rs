@@ -4,7 +4,7 @@
 //! in any order. [`crate::Db::migrate`] applies them in front of the service's own set. What each table is for is said
 //! in the SQL; its statements live in the crate that owns it (requests: [`crate::idempotency`]; audit:
 //! [`crate::audit`]; outbox, cursors and events set aside: `bursar-events`; members and policies: `bursar-members`; jobs:
-//! `bursar-jobs`).
+//! `bursar-jobs`; clock: [`crate::Db::use_at`]).
 
 use sqlx::migrate::Migrator;
 

@@ -161,6 +161,8 @@ impl<C: Consumer> Follower<C> {
 
     /// Begins a transaction that holds the cursor; says where it stands.
     async fn lock(&self) -> Result<(Tx, String), Fault> {
+        // What an event brings about is written down with a time: by a clock that is not to be decided by it waits.
+        self.clock.believed().map_err(DbError::from)?;
         let mut tx = self.db.begin().await?;
         // On SQLite the transaction is the only writer already.
         let lock = match tx.engine() {

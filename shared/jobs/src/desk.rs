@@ -15,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::meters::{Ended, Meters};
+use crate::runner::{APART, MARGIN};
 use crate::store::{self, Settled, Taken};
 use crate::work::{Failure, Lease, Next};
 use crate::{Jobs, Terms, backoff};
@@ -59,6 +60,12 @@ enum Verdict {
 }
 
 impl Desk {
+    /// The longest that a job of the kind is put off: by a lease, after a failure, or until the next period.
+    pub(crate) fn longest(&self) -> Span {
+        let lease = Span::from_std(self.terms.limit.saturating_add(MARGIN));
+        lease.max(self.terms.longest_wait).max(self.period.unwrap_or_default()).saturating_add(APART)
+    }
+
     /// Does a job that was taken, and writes what became of it. `_place` is free again afterwards.
     pub(crate) async fn attempt(self: Arc<Self>, jobs: Jobs, meters: Meters, taken: Taken, _place: Place) {
         let begun = Instant::now();

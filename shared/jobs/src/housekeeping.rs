@@ -3,6 +3,7 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use bursar_db::DbError;
 use bursar_time::{Clock, Span};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -45,6 +46,24 @@ pub(crate) async fn keep_doing(
     }
 }
 
+/// How often it is looked for jobs that are due later than they can be.
+pub(crate) const CATCH_EVERY: Span = Span::MINUTE;
+
+/// Makes due what is due later than its terms allow: a clock that was 400 days ahead stops no job for as long. Somebody who
+/// still works on such a job loses it, as when a lease lapses. `kinds`: each with the longest that it may wait.
+pub(crate) async fn catch(jobs: Jobs, kinds: Arc<[(&'static str, Span)]>) -> Result<Next, Failure> {
+    let now = jobs.clock().believed().map_err(DbError::from)?;
+    let mut tx = jobs.db().begin().await?;
+    for (kind, longest) in kinds.iter() {
+        let caught = store::catch(&mut tx, kind, now.saturating_add(*longest), now).await?;
+        if caught > 0 {
+            tracing::warn!(kind, caught, "jobs were put off by a clock that was ahead: they are due now");
+        }
+    }
+    tx.commit().await?;
+    Ok(Next::Finished)
+}
+
 /// Measures how much there is to do.
 pub(crate) async fn measure(jobs: Jobs, meters: Meters, kinds: Arc<[&'static str]>) -> Result<Next, Failure> {
     let depths = store::depths(&mut jobs.db().read().await?).await?;
@@ -83,6 +102,35 @@ mod tests {
     use crate::Kind;
 
     bursar_testkit::engines! {
+        /// Kind K: a lease, a wait, a period and a job of a clock that was 400 days ahead stop nothing for 400 days.
+        async fn what_a_clock_that_was_ahead_put_off_is_due_now(db: TestDb) {
+            let db = db.open(&Migrations::SHARED).await;
+            let now = Timestamp::from_micros(1_785_000_000_000_000).unwrap();
+            let by = |clock| Jobs::new(db.clone(), Sealer::from_key(&Secret::new([7; 32])), Entropy::seeded(1), clock);
+            let right = by(Clock::test(now));
+            let wrong = by(Clock::test(now.saturating_add(Span::from_days(400))));
+            let ahead = wrong.clock().now();
+            let mut tx = db.begin().await.unwrap();
+            for kind in ["test.waits", "test.leased"] {
+                wrong.enqueue(&mut tx, Kind::new(kind), &(), ahead, None).await.unwrap();
+            }
+            // What is meant for later stays for later.
+            right.enqueue(&mut tx, Kind::new("test.later"), &(), ahead, None).await.unwrap();
+            let until = ahead.saturating_add(Span::MINUTE);
+            let wanted = store::Wanted { kind: "test.leased", now: ahead, until, limit: 1, but: &[] };
+            assert_eq!(store::take(&mut tx, &wanted, wrong.clock()).await.unwrap().len(), 1);
+            tx.commit().await.unwrap();
+            wrong.enrol("test.periodic").await.unwrap();
+            let kinds = ["test.waits", "test.leased", "test.periodic", "test.later"];
+            let longest: Vec<(&'static str, Span)> = kinds.into_iter().map(|kind| (kind, Span::HOUR)).collect();
+            assert_eq!(catch(right, longest.into()).await, Ok(Next::Finished));
+            let due = store::first_due(&mut db.read().await.unwrap(), &kinds).await.unwrap();
+            let expected = [("test.waits", now), ("test.leased", now), ("test.periodic", now), ("test.later", ahead)];
+            for (kind, at) in expected {
+                assert!(due.contains(&(kind.to_owned(), at)), "{kind}: {due:?}");
+            }
+        }
+
         async fn strangers_are_buried_a_batch_at_a_time(db: TestDb) {
             let db = db.open(&Migrations::SHARED).await;
             let clock = Clock::test(Timestamp::from_micros(1_785_000_000_000_000).unwrap());

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::desk::{Desk, Hands, Run};
-use crate::housekeeping::{self, FORGET_EVERY, Housework, MEASURE_EVERY};
+use crate::housekeeping::{self, CATCH_EVERY, FORGET_EVERY, Housework, MEASURE_EVERY};
 use crate::meters::Meters;
 use crate::store::{self, Wanted};
 use crate::work::{Failure, Lease, Next, Work};
@@ -27,7 +27,10 @@ const LOOK_EVERY: Span = Span::SECOND;
 const STORE_REST: Duration = Duration::from_secs(2);
 
 /// How much longer a lease lasts than the work may take.
-const MARGIN: Duration = Duration::from_secs(15);
+pub(crate) const MARGIN: Duration = Duration::from_secs(15);
+
+/// How far the clocks of two replicas may be apart.
+pub(crate) const APART: Span = Span::MINUTE;
 
 /// Does the jobs of one store. Any number of replicas may run one each.
 pub struct Runner {
@@ -133,6 +136,10 @@ impl Runner {
             let leap = self.jobs.clock().changed();
             let rest = match self.round(&mut enrolled, &hands, &mut running, shutdown.is_cancelled()).await {
                 Ok(rest) => rest.to_std(),
+                Err(DbError::Clock(doubt)) => {
+                    tracing::debug!(%doubt, "no job is begun");
+                    LOOK_EVERY.to_std()
+                }
                 Err(error) => {
                     tracing::warn!(%error, "the jobs cannot be looked at");
                     STORE_REST
@@ -160,6 +167,12 @@ impl Runner {
             housekeeping::measure(jobs.clone(), meters.clone(), Arc::clone(&known))
         });
         let jobs = self.jobs.clone();
+        let mut longest: Vec<(&'static str, Span)> =
+            self.desks.iter().map(|desk| (desk.kind, desk.longest())).collect();
+        longest.push(("jobs.forget", FORGET_EVERY.saturating_add(APART)));
+        let longest: Arc<[(&'static str, Span)]> = longest.into();
+        self.here("jobs.catch", CATCH_EVERY, move || housekeeping::catch(jobs.clone(), Arc::clone(&longest)));
+        let jobs = self.jobs.clone();
         self.every("jobs.forget", FORGET_EVERY, move || housekeeping::forget(jobs.clone(), Arc::clone(&kinds)));
     }
 
@@ -171,13 +184,14 @@ impl Runner {
         running: &mut JoinSet<()>,
         draining: bool,
     ) -> Result<Span, DbError> {
+        // Nothing is begun by a clock that is not to be decided by; another replica's may be right.
+        let now = self.jobs.clock().believed()?;
         if !*enrolled {
             for desk in self.desks.iter().filter(|desk| desk.period.is_some()) {
                 self.jobs.enrol(desk.kind).await?;
             }
             *enrolled = true;
         }
-        let now = self.jobs.clock().now();
         let open: Vec<&Arc<Desk>> = self.desks.iter().filter(|desk| !draining || desk.period.is_none()).collect();
         let kinds: Vec<&'static str> = open.iter().map(|desk| desk.kind).collect();
         let due = store::first_due(&mut self.jobs.db().read().await?, &kinds).await?;

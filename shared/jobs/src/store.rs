@@ -56,6 +56,11 @@ const REVIVE: &str = "UPDATE jobs SET attempts = 0, due_at = $2, dead_at = NULL 
      AND other.unique_key = jobs.unique_key AND other.dead_at IS NULL)";
 const DEPTHS: &str = "SELECT kind, count(CASE WHEN dead_at IS NULL THEN 1 END), count(dead_at), \
      min(CASE WHEN dead_at IS NULL AND leased = 0 THEN due_at END) FROM jobs GROUP BY kind";
+/// Jobs that are due later than they can be by their terms: a lease, a wait between two attempts, the next round of
+/// something periodic, or what was enqueued, by a clock that was ahead.
+const CATCH: &str = "UPDATE jobs SET due_at = $3, enqueued_at = CASE WHEN enqueued_at > $3 THEN $3 ELSE enqueued_at END \
+     WHERE kind = $1 AND dead_at IS NULL AND due_at > $2 \
+     AND (leased = 1 OR attempts > 0 OR unique_key = $4 OR enqueued_at > $2)";
 const FORGET: &str = "DELETE FROM jobs WHERE id IN \
      (SELECT id FROM jobs WHERE dead_at < $1 ORDER BY dead_at LIMIT $2)";
 /// What is asked twice holds also for rows that somebody has changed between the two.
@@ -267,6 +272,14 @@ pub(crate) async fn depths(tx: &mut Tx) -> Result<Vec<(String, Depth)>, DbError>
     Ok(rows.into_iter().map(|(kind, waiting, dead, first_due)| (kind, depth(waiting, dead, first_due))).collect())
 }
 
+/// Makes due at `now` those jobs of a kind that are due later than `latest`, which no clock that is right can have written;
+/// says how many.
+pub(crate) async fn catch(tx: &mut Tx, kind: &str, latest: Timestamp, now: Timestamp) -> Result<u64, DbError> {
+    Ok(
+        on!(tx, c => sqlx::query(CATCH).bind(kind).bind(latest).bind(now).bind(PERIODIC).execute(c).await?.rows_affected()),
+    )
+}
+
 /// Deletes up to [`BATCH`] dead letters that died before `before`; says how many.
 pub(crate) async fn forget(tx: &mut Tx, before: Timestamp) -> Result<u64, DbError> {
     Ok(on!(tx, c => sqlx::query(FORGET).bind(before).bind(BATCH).execute(c).await?.rows_affected()))
@@ -333,7 +346,7 @@ mod tests {
 
     use super::*;
 
-    const BOTH: [&str; 10] = [INSERT, ENROL, FINISH, PUT_BACK, BURY, ONCE_MORE, DEAD, REVIVE, DEPTHS, FORGET];
+    const BOTH: [&str; 11] = [INSERT, ENROL, FINISH, PUT_BACK, BURY, ONCE_MORE, DEAD, REVIVE, DEPTHS, CATCH, FORGET];
     const SQLITE: [&str; 4] = [FIRST_DUE_SQLITE, TAKE_SQLITE, BURY_STRANGERS_SQLITE, DROP_RETIRED_SQLITE];
     const POSTGRES: [&str; 4] = [FIRST_DUE_POSTGRES, TAKE_POSTGRES, BURY_STRANGERS_POSTGRES, DROP_RETIRED_POSTGRES];
 

@@ -2,7 +2,8 @@
 //!
 //! Keys from another process are fetched when first needed, again in the background once they are a
 //! minute old, and at once when a token names a key that is not known (it may be new), which is
-//! rationed so that made-up key ids cannot turn this service against identity. At most one fetch runs.
+//! rationed so that made-up key ids cannot turn this service against identity. At most one fetch runs. Under a test clock
+//! nothing is rationed: keys rotate at each leap, however soon one follows the other.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,6 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bursar_proto::identity::v1::key_service_client::KeyServiceClient;
 use bursar_proto::identity::v1::{GetJwksRequest, Jwk};
+use bursar_time::Clock;
 use jsonwebtoken::DecodingKey;
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
@@ -25,7 +27,7 @@ use crate::{Problem, Transport};
 const REFRESH_AFTER: Duration = Duration::from_mins(1);
 /// Unknown key ids may cause one fetch in this time…
 const UNKNOWN_EVERY: Duration = Duration::from_secs(5);
-/// …after so many at once (a test clock that leaps lets several keys appear in no time).
+/// …after so many at once.
 const UNKNOWN_BURST: u32 = 5;
 /// How long not to try again after a fetch failed.
 const FAILED_PAUSE: Duration = Duration::from_millis(200);
@@ -85,15 +87,15 @@ impl KeySet {
         Self(Source::Local(keys))
     }
 
-    /// Keys that `KeyService/GetJwks` gives over this transport.
-    pub fn remote(identity: Transport) -> Self {
+    /// Keys that `KeyService/GetJwks` gives over this transport, to a service by this clock.
+    pub fn remote(identity: Transport, clock: &Clock) -> Self {
         Self(Source::Remote(Arc::new(Remote {
             identity,
             known: RwLock::default(),
             fetching: Arc::new(Mutex::new(Fetching {
                 failed_at: None,
                 rationed_at: Instant::now(),
-                ration: UNKNOWN_BURST,
+                ration: (!clock.is_test()).then_some(UNKNOWN_BURST),
             })),
         })))
     }
@@ -124,20 +126,24 @@ struct Known {
 struct Fetching {
     failed_at: Option<Instant>,
     rationed_at: Instant,
-    ration: u32,
+    /// How many fetches are left; `None`: as many as one likes.
+    ration: Option<u32>,
 }
 
 impl Fetching {
     /// Whether a fetch for an unknown key id may be made now; takes it off the ration.
     fn allows(&mut self, now: Instant) -> bool {
-        while self.ration < UNKNOWN_BURST && now.saturating_duration_since(self.rationed_at) >= UNKNOWN_EVERY {
-            self.ration += 1;
+        let Some(mut ration) = self.ration else { return true };
+        while ration < UNKNOWN_BURST && now.saturating_duration_since(self.rationed_at) >= UNKNOWN_EVERY {
+            ration += 1;
             self.rationed_at += UNKNOWN_EVERY;
         }
-        if self.ration == UNKNOWN_BURST {
+        if ration == UNKNOWN_BURST {
             self.rationed_at = now;
         }
-        self.ration.checked_sub(1).inspect(|left| self.ration = *left).is_some()
+        let left = ration.checked_sub(1);
+        self.ration = Some(left.unwrap_or(ration));
+        left.is_some()
     }
 
     fn failed_lately(&self, now: Instant) -> bool {
@@ -238,13 +244,15 @@ mod tests {
     #[tokio::test]
     async fn unknown_key_ids_are_rationed() {
         let start = Instant::now();
-        let mut fetching = Fetching { failed_at: None, rationed_at: start, ration: UNKNOWN_BURST };
+        let mut fetching = Fetching { failed_at: None, rationed_at: start, ration: Some(UNKNOWN_BURST) };
         let burst = (0..100).filter(|_| fetching.allows(start)).count();
         assert_eq!(burst, 5, "at once");
         let later = start + UNKNOWN_EVERY * 2;
         assert_eq!((0..100).filter(|_| fetching.allows(later)).count(), 2, "in ten seconds");
         let much_later = start + UNKNOWN_EVERY * 1_000;
         assert_eq!((0..100).filter(|_| fetching.allows(much_later)).count(), 5, "no more than a burst");
+        fetching.ration = None;
+        assert!((0..100).all(|_| fetching.allows(much_later)), "not under a test clock");
     }
 
     #[test]

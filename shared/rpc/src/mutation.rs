@@ -277,7 +277,7 @@ impl<P: Publish> Mutations<P> {
         let tx = self.db.begin().await?;
         Ok(Mutation {
             tx,
-            now: self.clock.now(),
+            now: self.clock.believed()?,
             call: asked.call.clone(),
             admitted: false,
             owner: None,

@@ -12,6 +12,7 @@ use bursar_secret::{Entropy, Secret};
 use bursar_time::{Clock, Span, Timestamp};
 use http::HeaderValue;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
 
@@ -21,8 +22,9 @@ use crate::{Problem, Transport, convert};
 
 /// A token is replaced when it has no longer than this to live.
 const EXPIRES_SOON: Span = Span::from_secs(30);
-/// A token is got at most once in this time after one was refused: the next one may be refused as well.
-const REFUSED_PAUSE: Span = Span::from_secs(1);
+/// A token is got at most once in this time after one was refused: the next one may be refused as well. Real time,
+/// whatever a test clock shows.
+const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 /// How long getting a token may take.
 const ISSUE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -36,7 +38,7 @@ struct Inner {
     clock: Clock,
     current: RwLock<Option<Token>>,
     /// When the last token was got, if it was refused.
-    refused: RwLock<Option<Timestamp>>,
+    refused: RwLock<Option<Instant>>,
     /// Held by whoever gets a new one.
     getting: Mutex<()>,
 }
@@ -52,7 +54,7 @@ enum Source {
 struct Token {
     bearer: HeaderValue,
     expires_at: Timestamp,
-    got_at: Timestamp,
+    got_at: Instant,
 }
 
 impl ServiceTokens {
@@ -94,7 +96,7 @@ impl ServiceTokens {
         let (token, expires_at) = self.0.get().await?;
         let bearer = bearer(&token)?;
         *self.0.current.write().unwrap_or_else(PoisonError::into_inner) =
-            Some(Token { bearer: bearer.clone(), expires_at, got_at: self.0.clock.now() });
+            Some(Token { bearer: bearer.clone(), expires_at, got_at: Instant::now() });
         Ok(bearer)
     }
 
@@ -113,12 +115,12 @@ impl Inner {
     /// An error while the last token was refused and is too new to be replaced.
     fn pause_after_refusal(&self) -> Result<(), Status> {
         let refused = *self.refused.read().unwrap_or_else(PoisonError::into_inner);
-        let is_new = |got_at: Timestamp| self.clock.now() < got_at.saturating_add(REFUSED_PAUSE);
+        let is_new = |got_at: Instant| got_at.elapsed() < REFUSED_PAUSE;
         if !refused.is_some_and(is_new) {
             return Ok(());
         }
         let sentence = "a service that this one needs does not let it in at the moment; try again";
-        Err(Problem::unavailable(reason::PEER_UNAVAILABLE, sentence).with_retry_after(REFUSED_PAUSE.to_std()).into())
+        Err(Problem::unavailable(reason::PEER_UNAVAILABLE, sentence).with_retry_after(REFUSED_PAUSE).into())
     }
 
     fn cached(&self) -> Option<HeaderValue> {
@@ -197,7 +199,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// Makes an **idempotent** call until it succeeds or fails otherwise than with `UNAVAILABLE`: at most
 /// five times, with random pauses, and never beyond the deadline of the call being served.
 ///
-/// A token that expired on the way (`UNAUTHENTICATED`, `TOKEN_EXPIRED`) is worth one more attempt, too.
+/// A token that expired on the way (`UNAUTHENTICATED`, `TOKEN_EXPIRED`), or whose key did (`TOKEN_INVALID`), is worth one
+/// more attempt, too.
 pub async fn retry<T, F, Fut>(entropy: &Entropy, mut call: F) -> Result<T, Status>
 where
     F: FnMut() -> Fut,
@@ -211,9 +214,7 @@ where
         };
         let pause = match status.code() {
             Code::Unavailable => pause(entropy, attempt, &status),
-            Code::Unauthenticated if attempt == 1 && reason_of(&status).as_deref() == Some(reason::TOKEN_EXPIRED) => {
-                Duration::ZERO
-            }
+            Code::Unauthenticated if attempt == 1 && is_of_another_time(&status) => Duration::ZERO,
             _ => return Err(status),
         };
         let too_late = CallContext::remaining().is_some_and(|left| left <= pause);
@@ -223,6 +224,11 @@ where
         attempt += 1;
         tokio::time::sleep(pause).await;
     }
+}
+
+/// Whether it may be that the token was good a moment ago: it is not used again, and the next one is new.
+fn is_of_another_time(status: &Status) -> bool {
+    matches!(reason_of(status).as_deref(), Some(reason::TOKEN_EXPIRED | reason::TOKEN_INVALID))
 }
 
 /// A random pause up to a limit that doubles (so that many callers do not come back together); at least

@@ -12,6 +12,7 @@ use std::fmt;
 use std::time::Duration;
 
 use bursar_db::DbError;
+use bursar_time::Doubt;
 use tonic::{Code, Status};
 use tonic_types::{
     BadRequest, ErrorDetail, ErrorInfo, FieldViolation, PreconditionFailure, PreconditionViolation, RetryInfo,
@@ -86,6 +87,8 @@ pub mod reason {
     pub const OVERLOADED: &str = "OVERLOADED";
     /// UNAVAILABLE: the database cannot be reached at the moment.
     pub const STORE_UNAVAILABLE: &str = "STORE_UNAVAILABLE";
+    /// UNAVAILABLE: this replica's clock is wrong, so it decides nothing; another replica may.
+    pub const CLOCK_DIFFERS: &str = "CLOCK_DIFFERS";
     /// UNAVAILABLE: a service that this one needs cannot be reached at the moment.
     pub const PEER_UNAVAILABLE: &str = "PEER_UNAVAILABLE";
     /// `DEADLINE_EXCEEDED`: the time given to the call is over.
@@ -325,6 +328,13 @@ impl From<Problem> for Status {
     }
 }
 
+/// By how much the clock is wrong is for the operator: `/readyz` and the log say it.
+impl From<Doubt> for Problem {
+    fn from(_: Doubt) -> Self {
+        Self::unavailable(reason::CLOCK_DIFFERS, "this replica's clock is wrong, so it decides nothing; try again")
+    }
+}
+
 /// A store that is away or busy can be retried; anything else is a fault of ours.
 impl From<DbError> for Problem {
     fn from(error: DbError) -> Self {
@@ -332,6 +342,7 @@ impl From<DbError> for Problem {
             DbError::Unavailable(_) | DbError::TimedOut => {
                 Self::unavailable(reason::STORE_UNAVAILABLE, "the store cannot be reached at the moment; try again")
             }
+            DbError::Clock(doubt) => doubt.into(),
             DbError::Serialization | DbError::Locked => Self::aborted(
                 reason::CONFLICTING_CHANGE,
                 "somebody else changed the same thing at the same time; try again",

@@ -235,6 +235,13 @@ pub enum ServiceCommand<Extra: Subcommand> {
         #[arg(long, value_name = "ID")]
         retry: Option<bursar_id::JobId>,
     },
+    /// Show what this machine's clock, the database's and the store say about the time.
+    Clock {
+        /// This machine's clock is right: what the store has of a later time was written by a wrong clock, and no program
+        /// waits for that time any more.
+        #[arg(long)]
+        accept: bool,
+    },
     #[command(flatten)]
     /// What only this program can do.
     Extra(Extra),

@@ -135,6 +135,15 @@ impl ReadyProbe {
         })
     }
 
+    /// The same, ready only as long as the clock is one to decide by.
+    #[must_use]
+    pub fn on_time(self, clock: Clock) -> Self {
+        self.and(move || {
+            let doubt = clock.doubt();
+            async move { doubt.map_or(Ok(()), |doubt| Err(anyhow::Error::new(doubt))) }
+        })
+    }
+
     /// The same, ready only when `more` is, too.
     #[must_use]
     pub fn and<F, Fut>(self, more: F) -> Self

@@ -5,6 +5,7 @@
 //! Nothing in here knows what a service does; no business rule belongs here.
 
 mod cli;
+mod clock_command;
 mod clock_service;
 mod connection;
 mod contract;
@@ -20,6 +21,7 @@ mod reflection;
 mod service;
 mod settings;
 mod telemetry;
+mod timekeeping;
 mod tls;
 
 pub use cli::{MigrateArgs, Options, ServiceCli, ServiceCommand, ServiceFlags};
@@ -33,3 +35,4 @@ pub use settings::{
     Mode, PeerTlsSettings, PostgresSettings, Program, Settings, SqliteSettings, TlsSettings, TokenSettings,
 };
 pub use telemetry::Telemetry;
+pub use timekeeping::keep_time;

@@ -3,24 +3,24 @@
 use std::fmt;
 use std::future::{Future, pending};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use thiserror::Error;
 use tokio::sync::watch;
 
+use crate::doubt::{Doubt, Trust};
+use crate::system::System;
 use crate::{Span, Timestamp};
 
-/// The latest time that any system clock of this process has shown, in microseconds.
-static LATEST: AtomicI64 = AtomicI64::new(i64::MIN);
-
-/// A source of time. Clones of a test clock are one clock: setting one sets all.
+/// A source of time. Clones are one clock: setting one sets all, and what is found out about one holds for all.
 #[derive(Clone)]
-pub struct Clock(Source);
+pub struct Clock {
+    source: Source,
+    trust: Arc<Trust>,
+}
 
 #[derive(Clone)]
 enum Source {
-    System,
+    System(Arc<System>),
     /// The value is the time; it stands still until somebody moves it.
     Test(Arc<watch::Sender<Timestamp>>),
 }
@@ -43,26 +43,91 @@ pub enum ClockError {
 }
 
 impl Clock {
-    /// The system's time. Within this process it never goes back, even if the system's does.
-    pub const fn system() -> Self {
-        Self(Source::System)
+    /// The system's time. When the system's clock is set back, this one goes on from where it was, at the pace of real
+    /// time, until the system's has caught up ([`Clock::follow_system`]).
+    pub fn system() -> Self {
+        Self::of(Source::System(Arc::new(System::new())))
     }
 
     /// A clock that shows `start` until it is moved.
     pub fn test(start: Timestamp) -> Self {
-        Self(Source::Test(Arc::new(watch::Sender::new(start))))
+        Self::of(Source::Test(Arc::new(watch::Sender::new(start))))
+    }
+
+    fn of(source: Source) -> Self {
+        Self { source, trust: Arc::default() }
     }
 
     /// Whether it is a test clock.
     pub const fn is_test(&self) -> bool {
-        matches!(self.0, Source::Test(_))
+        matches!(self.source, Source::Test(_))
     }
 
     /// The time.
     pub fn now(&self) -> Timestamp {
-        match &self.0 {
-            Source::System => system_now(),
+        match &self.source {
+            Source::System(system) => system.now(),
             Source::Test(time) => *time.borrow(),
+        }
+    }
+
+    /// The same clock, about which something else may be found out: each service compares it with its own store.
+    #[must_use]
+    pub fn judged_apart(&self) -> Self {
+        Self::of(self.source.clone())
+    }
+
+    /// The time, for whoever decides something by it or writes it down; or why this clock is not to be decided by.
+    pub fn believed(&self) -> Result<Timestamp, Doubt> {
+        let now = self.now();
+        match self.doubt_of(now) {
+            Some(doubt) => Err(doubt),
+            None => Ok(now),
+        }
+    }
+
+    /// Why nothing is to be decided by this clock, if there is a reason. A test clock is always believed.
+    pub fn doubt(&self) -> Option<Doubt> {
+        self.doubt_of(self.now())
+    }
+
+    fn doubt_of(&self, now: Timestamp) -> Option<Doubt> {
+        if self.is_test() { None } else { self.trust.doubt(now) }
+    }
+
+    /// Says what was found out: nothing is decided by this clock until it is confirmed.
+    pub fn distrust(&self, doubt: Doubt) {
+        self.trust.refuse(doubt);
+    }
+
+    /// Says that the clock was found to be right now. From here on it is doubted as soon as it differs by more than
+    /// `tolerance` from how much time has really passed.
+    pub fn confirm(&self, tolerance: Span) {
+        self.trust.confirm(self.now(), tolerance);
+    }
+
+    /// By how much the system's clock itself is ahead of this one (negative: behind), in microseconds; zero unless it was
+    /// set back.
+    pub fn system_lead(&self) -> i64 {
+        match &self.source {
+            Source::System(system) => system.lead(),
+            Source::Test(_) => 0,
+        }
+    }
+
+    /// Shows what the system's clock shows, also where that means to go back: for when it turned out that what this one
+    /// goes on from was wrong.
+    pub fn follow_system(&self) {
+        if let Source::System(system) = &self.source {
+            system.follow();
+        }
+    }
+
+    /// Has the system's clock seem to be this many microseconds ahead (negative: behind) of what it is, from now on: a
+    /// wrong clock, for tests. For a test clock it does nothing.
+    pub fn skew(&self, micros: i64) {
+        if let Source::System(system) = &self.source {
+            system.skew(micros);
         }
     }
 
@@ -78,7 +143,7 @@ impl Clock {
     }
 
     fn step(&self, next: impl FnOnce(Timestamp) -> Result<Timestamp, ClockError>) -> Result<Timestamp, ClockError> {
-        let Source::Test(time) = &self.0 else {
+        let Source::Test(time) = &self.source else {
             return Err(ClockError::NotATestClock);
         };
         let mut outcome = Err(ClockError::NotATestClock);
@@ -95,8 +160,8 @@ impl Clock {
 
     /// Tells of every jump of a test clock from now on; for the system's clock there are none.
     pub fn subscribe(&self) -> ClockChanges {
-        ClockChanges(match &self.0 {
-            Source::System => None,
+        ClockChanges(match &self.source {
+            Source::System(_) => None,
             Source::Test(time) => Some(time.subscribe()),
         })
     }
@@ -143,8 +208,8 @@ impl Clock {
 
 impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Source::System => f.write_str("Clock(system)"),
+        match &self.source {
+            Source::System(_) => f.write_str("Clock(system)"),
             Source::Test(time) => write!(f, "Clock(test, {})", *time.borrow()),
         }
     }
@@ -166,13 +231,4 @@ impl ClockChanges {
             pending::<()>().await;
         }
     }
-}
-
-fn system_now() -> Timestamp {
-    #[expect(clippy::disallowed_methods, reason = "this is the clock that everybody else takes")]
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
-    // A system clock before 1970 is a broken one: it shows 1970.
-    let micros = since_epoch.map_or(0, |since| Span::from_std(since).as_micros());
-    let latest = LATEST.fetch_max(micros, Ordering::Relaxed);
-    Timestamp::clamped(micros.max(latest))
 }

@@ -7,10 +7,13 @@
 
 mod calendar;
 mod clock;
+mod doubt;
 mod span;
 mod sql;
+mod system;
 mod timestamp;
 
 pub use clock::{Clock, ClockChanges, ClockError};
+pub use doubt::Doubt;
 pub use span::{Span, SpanError};
 pub use timestamp::{Timestamp, TimestampError};

@@ -4,7 +4,7 @@
 
 use std::task::Poll;
 
-use bursar_time::{Clock, ClockError, Span, Timestamp};
+use bursar_time::{Clock, ClockError, Doubt, Span, Timestamp};
 
 fn secs(secs: i64) -> Timestamp {
     Timestamp::from_unix_secs(secs).unwrap()
@@ -124,4 +124,45 @@ async fn sleeping_until_a_time_waits_for_the_test_clock() {
     assert!(done!(until));
     clock.sleep_until(secs(3)).await;
     Clock::system().sleep_until(secs(3)).await;
+}
+
+#[test]
+fn a_clock_that_is_set_back_goes_on_from_where_it_was() {
+    let clock = Clock::system();
+    let before = clock.now();
+    clock.skew(-Span::HOUR.as_micros());
+    let after = clock.now();
+    assert!(after >= before && after.since(before) < Span::MINUTE, "{before} {after}");
+    assert!(clock.system_lead() < -Span::from_mins(59).as_micros(), "the system's own is behind");
+    clock.follow_system();
+    assert!(before.since(clock.now()) > Span::from_mins(59), "until that is what is right");
+    assert_eq!(Clock::test(before).system_lead(), 0);
+}
+
+#[test]
+fn a_leap_is_doubted_at_once_and_no_longer_than_it_lasts() {
+    let clock = Clock::system();
+    let judged = clock.judged_apart();
+    clock.skew(Span::from_days(400).as_micros());
+    assert!(judged.believed().is_ok(), "nobody has said yet what is right");
+    clock.skew(0);
+    judged.confirm(Span::from_secs(5));
+    clock.skew(Span::from_secs(4).as_micros());
+    assert!(judged.believed().is_ok(), "within the bound");
+    clock.skew(Span::from_secs(7).as_micros());
+    let Err(Doubt::Leapt { by, ahead: true }) = judged.believed() else { panic!("{:?}", judged.doubt()) };
+    assert!((Span::from_secs(6)..Span::MINUTE).contains(&by), "{by}");
+    assert_eq!(clock.doubt(), None, "the one is not judged by what is known of the other");
+    clock.skew(0);
+    assert_eq!(judged.doubt(), None);
+    let told = Doubt::Differs { by: Span::HOUR, ahead: true };
+    judged.distrust(told);
+    assert_eq!(judged.believed(), Err(told));
+    judged.confirm(Span::from_secs(5));
+    assert!(judged.believed().is_ok());
+    let test = Clock::test(secs(0));
+    test.confirm(Span::SECOND);
+    test.distrust(told);
+    test.set(Timestamp::MAX).unwrap();
+    assert_eq!(test.believed(), Ok(Timestamp::MAX), "a test clock is always believed");
 }

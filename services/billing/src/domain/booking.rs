@@ -23,8 +23,8 @@ use super::usage::{MeterKey, UsageKey};
 
 /// What is there.
 impl AccountState {
-    /// The time that decisions are made at: `now`, but never behind the ledger.
-    pub(super) fn time(&self, now: Timestamp) -> Timestamp {
+    /// The time that decisions are made at: `now`, but never behind the ledger. Whoever shows what an account has uses it, too.
+    pub fn time(&self, now: Timestamp) -> Timestamp {
         now.max(self.account.head.at)
     }
 

@@ -14,6 +14,9 @@ use bursar_time::Timestamp;
 use super::catalog::{Plan, ProductId};
 use super::refusal::Inconsistent;
 
+/// Months that a subscription is said to be behind at most: a century's.
+const MOST_BEHIND: u32 = 1_200;
+
 /// One month of a subscription: `[start, end)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Month {
@@ -140,6 +143,20 @@ impl Subscription {
         self.state == SubscriptionState::Active && self.month.end <= now
     }
 
+    /// How many months at `now` are over or have begun that nobody has paid for.
+    pub fn months_behind(&self, now: Timestamp) -> u32 {
+        let first = self.month.number;
+        let behind = (first..=first.saturating_add(MOST_BEHIND))
+            .take_while(|it| Month::anchored(self.started_at, *it).end <= now);
+        if self.is_due(now) { u32::try_from(behind.count()).unwrap_or(u32::MAX) } else { 0 }
+    }
+
+    /// Whether more than one month would have to be made up for at `now`: by itself only one is. Somebody who knows has to
+    /// say that so much time has passed, or a wrong clock would pay for it (product.md, "Subscriptions").
+    pub fn is_held(&self, now: Timestamp) -> bool {
+        self.is_due(now) && self.next_month().end <= now
+    }
+
     /// The month after the one that is paid for.
     pub fn next_month(&self) -> Month {
         Month::anchored(self.started_at, self.month.number.saturating_add(1))
@@ -199,6 +216,38 @@ mod tests {
         assert!(month.contains(at("2026-02-28T10:00:00Z")), "its start is in it");
         assert!(month.contains(at("2026-03-31T09:59:59.999999Z")));
         assert!(!month.contains(at("2026-03-31T10:00:00Z")), "its end is in the next");
+    }
+
+    #[test]
+    fn one_month_is_made_up_for_by_itself_and_more_are_held() {
+        let began = at("2026-01-31T10:00:00Z");
+        let price = Price::from_micros("USD".parse().unwrap(), 100_000_000).unwrap();
+        let subscription = Subscription {
+            id: bursar_id::Id::from_parts(1, [1; 10]),
+            owner: OwnerId::User(bursar_id::Id::from_parts(1, [1; 10])),
+            plan: ProductId::parse("business").unwrap(),
+            state: SubscriptionState::Active,
+            price,
+            credits: Credits::ZERO,
+            seats: 1,
+            payment_method: String::new(),
+            payment_reference: String::new(),
+            started_at: began,
+            month: Month::anchored(began, 0),
+            ended_at: None,
+        };
+        let cases = [
+            ("2026-02-28T09:59:59Z", 0, false),
+            ("2026-02-28T10:00:00Z", 1, false),
+            ("2026-03-31T09:59:59Z", 1, false),
+            ("2026-03-31T10:00:00Z", 2, true),
+            ("2027-03-07T10:00:00Z", 13, true),
+            ("9999-01-01T00:00:00Z", MOST_BEHIND + 1, true),
+        ];
+        for (now, behind, held) in cases {
+            assert_eq!((subscription.months_behind(at(now)), subscription.is_held(at(now))), (behind, held), "{now}");
+        }
+        assert!(!subscription.lapsed().is_held(at("2027-03-07T10:00:00Z")), "what is over waits for nobody");
     }
 
     proptest! {

@@ -197,7 +197,7 @@ async fn by_itself(batcher: &Batcher, job: &Job) -> Answer {
 /// What the caller of a request that failed is told.
 fn refused(owner: OwnerId, error: DbError) -> Refused {
     match error {
-        DbError::Unavailable(_) | DbError::TimedOut | DbError::Locked => Refused::Unavailable,
+        DbError::Unavailable(_) | DbError::TimedOut | DbError::Locked | DbError::Clock(_) => Refused::Unavailable,
         DbError::NewerFormat { what } => {
             tracing::warn!(%owner, %what, "a request needs a newer program");
             Refused::NewerFormat

@@ -46,7 +46,7 @@ pub(super) async fn load(
         open_missing(tx, clock, owners, jobs, &mut rows).await?;
     }
     // One time for the whole batch, taken under the locks: what is overdue is what is loaded.
-    let now = clock.now();
+    let now = clock.believed()?;
     let mut live: HashMap<OwnerId, Vec<_>> = HashMap::with_capacity(owners.len());
     for (owner, lot) in lots::live(tx, owners).await? {
         live.entry(owner).or_default().push(lot);
@@ -85,7 +85,7 @@ pub(super) async fn portion(
     owner: OwnerId,
 ) -> Result<Option<Portion>, DbError> {
     let Some((_, stored)) = accounts::lock(tx, &[owner]).await?.pop() else { return Ok(None) };
-    let now = clock.now();
+    let now = clock.believed()?;
     let mut due = match stored.next_lapse {
         Some(lapse) if lapse <= now => holds::overdue(tx, &[owner], now, DUE_AT_ONCE + 1).await?,
         _ => return Ok(None),
@@ -116,7 +116,7 @@ async fn open_missing(
     jobs: &[&Job],
     rows: &mut Vec<(OwnerId, Account)>,
 ) -> Result<(), DbError> {
-    let opened_at = clock.now();
+    let opened_at = clock.believed()?;
     let found: BTreeSet<OwnerId> = rows.iter().map(|(owner, _)| *owner).collect();
     let begins = jobs.iter().filter(|job| !job.request.needs().something_made());
     let begun: BTreeSet<OwnerId> = begins.map(|job| job.owner).collect();
@@ -328,6 +328,8 @@ pub(crate) async fn view(
     let Some(account) = accounts::find(tx, owner).await? else {
         return Ok(None);
     };
+    // Where a clock that was ahead has written, requests are decided by the ledger's time; so is what is shown.
+    let now = now.max(account.head.at);
     let lots = lots::live(tx, &[owner]).await?.into_iter().map(|(_, lot)| lot).collect();
     let state = AccountState::new(owner, account, lots, Arc::clone(rules)).map_err(damaged)?;
     let mut states = HashMap::from([(owner, state)]);

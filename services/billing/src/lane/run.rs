@@ -98,12 +98,13 @@ impl Lane {
         }
         let Some(submission) = self.without_those_apart(submission) else { return };
         self.waiting += submission.jobs.len();
-        let (now, rules) = (self.batcher.clock.now(), self.batcher.rules.current());
-        // Behind one that cannot be decided here everything waits for the same batch.
-        if self.behind.is_empty() && self.next.can_decide(&submission.jobs, &self.warm, &rules, now) {
-            self.next.decide(submission, &mut self.warm, now);
-        } else {
-            self.behind.push(submission);
+        let (now, rules) = (self.batcher.clock.believed(), self.batcher.rules.current());
+        match now {
+            // Behind one that cannot be decided here everything waits for the same batch, which by a wrong clock fails.
+            Ok(now) if self.behind.is_empty() && self.next.can_decide(&submission.jobs, &self.warm, &rules, now) => {
+                self.next.decide(submission, &mut self.warm, now);
+            }
+            _ => self.behind.push(submission),
         }
     }
 
@@ -187,8 +188,8 @@ impl Lane {
 
     /// Decides what had to wait for the store, if all of it can be decided in memory now.
     fn decide_behind(&mut self) {
-        let (now, rules) = (self.batcher.clock.now(), self.batcher.rules.current());
-        let can_decide = |it: &Submission| self.next.can_decide(&it.jobs, &self.warm, &rules, now);
+        let (now, rules) = (self.batcher.clock.believed(), self.batcher.rules.current());
+        let can_decide = |it: &Submission| now.is_ok_and(|now| self.next.can_decide(&it.jobs, &self.warm, &rules, now));
         if !self.aside.is_empty() || self.behind.iter().all(can_decide) {
             for submission in std::mem::take(&mut self.behind) {
                 self.waiting -= submission.jobs.len();

@@ -76,7 +76,7 @@ async fn divided(batcher: &Batcher, jobs: &[&Job], error: DbError, decided: Deci
     let mut ended = Ended::unreachable(jobs, decided, false);
     let owners: BTreeSet<OwnerId> = jobs.iter().map(|job| job.owner).collect();
     tracing::warn!(requests = jobs.len(), accounts = owners.len(), %error, "a batch failed");
-    if matches!(error, DbError::Unavailable(_)) {
+    if matches!(error, DbError::Unavailable(_) | DbError::Clock(_)) {
         return ended;
     }
     let mut parts = split(batcher, owners.into_iter().collect(), &error, &mut ended.failed).await;

@@ -41,12 +41,17 @@ const RENEW: &str = "UPDATE subscriptions SET period_number = $4, period_start =
 const END: &str = "UPDATE subscriptions SET state = $4, ended_at = $5 \
      WHERE owner = $1 AND id = $2 AND period_number = $3 AND state <> 'ENDED'";
 
+const RESUMED: &str = "SELECT resumed_until FROM subscriptions WHERE owner = $1 AND id = $2";
+const RESUME: &str =
+    "UPDATE subscriptions SET resumed_until = $1 WHERE state <> 'ENDED' AND period_end <= $1 AND owner = $2";
+const RESUME_ALL: &str = "UPDATE subscriptions SET resumed_until = $1 WHERE state <> 'ENDED' AND period_end <= $1";
+
 const LIVE_AFTER: &str =
     concat!("SELECT ", columns!(), " FROM subscriptions WHERE state <> 'ENDED' AND owner > $1 ORDER BY owner LIMIT $2");
 
 /// Every statement here, by its name.
 #[cfg(test)]
-pub(super) const STATEMENTS: [(&str, &str); 8] = [
+pub(super) const STATEMENTS: [(&str, &str); 11] = [
     ("INSERT", INSERT),
     ("LIVE", LIVE),
     ("KEPT", KEPT),
@@ -54,6 +59,9 @@ pub(super) const STATEMENTS: [(&str, &str); 8] = [
     ("DUE", DUE),
     ("RENEW", RENEW),
     ("END", END),
+    ("RESUMED", RESUMED),
+    ("RESUME", RESUME),
+    ("RESUME_ALL", RESUME_ALL),
     ("LIVE_AFTER", LIVE_AFTER),
 ];
 
@@ -165,6 +173,21 @@ pub(crate) async fn due(
     let id = after.map(|last| last.id.to_string()).unwrap_or_default();
     let rows: Vec<Row> = on!(tx, c => sqlx::query_as(DUE).bind(now).bind(end).bind(id).bind(limit).fetch_all(c).await?);
     rows.into_iter().map(Row::read).collect()
+}
+
+/// Up to when an operator has said that a subscription's missed periods are made up for.
+pub(crate) async fn resumed_until(tx: &mut Tx, of: &Subscription) -> Result<Option<Timestamp>, DbError> {
+    let row: Option<(Option<Timestamp>,)> =
+        on!(tx, c => sqlx::query_as(RESUMED).bind(of.owner).bind(of.id).fetch_optional(c).await?);
+    Ok(row.and_then(|(until,)| until))
+}
+
+/// Says that what is due at `now` is made up for, of one owner or of everybody. Returns for how many subscriptions.
+pub(crate) async fn resume(tx: &mut Tx, owner: Option<OwnerId>, now: Timestamp) -> Result<u64, DbError> {
+    Ok(match owner {
+        Some(owner) => on!(tx, c => sqlx::query(RESUME).bind(now).bind(owner).execute(c).await?.rows_affected()),
+        None => on!(tx, c => sqlx::query(RESUME_ALL).bind(now).execute(c).await?.rows_affected()),
+    })
 }
 
 /// Moves a subscription from the period `from` to the one it has now, and remembers its payment. `false`: somebody

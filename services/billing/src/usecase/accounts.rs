@@ -89,6 +89,7 @@ impl AccountUseCases {
             let balance = Balance { available: none, held: none, next_expiry: None, spent_this_period: 0 };
             return Ok(AccountView { balance, period: Period::calendar(now), lots: Vec::new() });
         };
+        let now = state.time(now);
         let any = model.is_none() && project.is_none();
         let pays = |lot: &&Lot| any || lot.terms.scope.admits(model, project);
         Ok(AccountView {

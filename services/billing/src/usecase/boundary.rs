@@ -89,6 +89,10 @@ impl Renewing {
         let live = subscriptions::live(&mut tx, owner).await?;
         tx.commit().await?;
         if let Some(due) = live.filter(|it| it.is_due(now)) {
+            if renewals::is_held(&self.subscriptions, &due).await? {
+                // It stays due: the clock that says so may be wrong. Meanwhile what the account has pays.
+                return Ok(());
+            }
             let fresh = now < due.month.end.saturating_add(PATIENCE);
             if let Err(error) = renewals::catch_up(&self.subscriptions, due).await {
                 tracing::warn!(%owner, %error, "a renewal that somebody waits for failed");

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bursar_db::Db;
+use bursar_db::{Db, Tx};
 use bursar_id::{ChargeId, HoldId, OwnerId, RequestId, UserId};
 use bursar_rpc::{Page, PageRequest, Problem};
 use bursar_secret::Entropy;
@@ -17,7 +17,7 @@ use crate::domain::{
 };
 use crate::error::Error;
 use crate::lane::{Answer, Job, RulesHandle, charges};
-use crate::store::{holds, ledger, lots};
+use crate::store::{accounts, holds, ledger, lots};
 
 /// The operations on credits.
 #[derive(Clone)]
@@ -111,6 +111,12 @@ impl CreditUseCases {
         visible.next().map(|(_, charge)| charge).ok_or(Error::NotFound("charge"))
     }
 
+    /// The time that the account's requests are decided at: now, but never behind its ledger.
+    async fn time(&self, tx: &mut Tx, owner: OwnerId) -> Result<Timestamp, Error> {
+        let now = self.clock.now();
+        Ok(accounts::find(tx, owner).await?.map_or(now, |account| now.max(account.head.at)))
+    }
+
     /// A hold as it is now; past its deadline it counts as lapsed, booked or not.
     pub(crate) async fn get_hold(&self, viewer: Allowed, id: HoldId) -> Result<Hold, Error> {
         let mut tx = self.db.read().await?;
@@ -118,7 +124,7 @@ impl CreditUseCases {
         let found = holds::named(&mut tx, &[(viewer.owner, seq)]).await?;
         let visible = |hold: &Hold| hold.id == id && may_see(viewer, &hold.terms.attribution);
         let mut hold = found.into_iter().map(|(_, hold)| hold).find(visible).ok_or(Error::NotFound("hold"))?;
-        if hold.state == HoldState::Open && hold.deadline <= self.clock.now() {
+        if hold.state == HoldState::Open && hold.deadline <= self.time(&mut tx, viewer.owner).await? {
             hold.state = HoldState::Lapsed;
             hold.settled_at = Some(hold.deadline);
         }
@@ -134,7 +140,7 @@ impl CreditUseCases {
     ) -> Result<Page<Hold>, Error> {
         let mut tx = self.db.read().await?;
         // What has lapsed by now is not open, whether that is booked or not.
-        let now = (self.clock.now(), u64::MAX);
+        let now = (self.time(&mut tx, owner).await?, u64::MAX);
         let after = page.after().map_or(now, |last| now.max(*last));
         let rows = holds::open(&mut tx, owner, after, page.limit()).await?;
         let page = page.page(rows, |hold| (hold.deadline, hold.number))?;

@@ -5,10 +5,18 @@
 //! and its lot have keys made of the subscription and the month's number. Run late, it goes through
 //! the missed months one by one; each gets the lot it would have got, which has expired by then.
 //!
+//! But a clock that is wrong for a few seconds must not pay for a year. Where more than one month is missing, they are made
+//! up for only if another clock says so, too (the database's; a test clock is meant), or an operator does ([`resume`]).
+//! Until then the subscription is **held**: it stays as it is, and what the account has pays.
+//!
 //! What is left of the old allowance expires by itself: expiry is a rule of spending, not a job.
 
+use bursar_db::{Db, Engine};
+use bursar_id::{OwnerId, SubscriptionId};
 use bursar_money::Price;
+use bursar_time::Timestamp;
 
+use super::orders::Till;
 use super::subscriptions::SubscriptionUseCases;
 use crate::domain::{Actor, Subscription};
 use crate::error::Error;
@@ -26,6 +34,8 @@ pub(crate) struct Round {
     pub(crate) done: usize,
     /// Subscriptions that are still due.
     pub(crate) failed: usize,
+    /// Those that are held.
+    pub(crate) held: usize,
 }
 
 /// Brings every subscription that is due up to date, the longest overdue first. One that fails is left for the next
@@ -38,6 +48,10 @@ pub(crate) async fn round(subscriptions: &SubscriptionUseCases) -> Result<Round,
     loop {
         let due = subscriptions::due(&mut till.db.read().await?, now, last.as_ref(), PAGE).await?;
         for subscription in &due {
+            if is_held(subscriptions, subscription).await? {
+                round.held += 1;
+                continue;
+            }
             match catch_up(subscriptions, subscription.clone()).await {
                 Ok(steps) => round.done += steps,
                 Err(error) => {
@@ -53,13 +67,80 @@ pub(crate) async fn round(subscriptions: &SubscriptionUseCases) -> Result<Round,
     }
 }
 
-/// Renews one subscription month by month until it is not due any more.
+/// Whether a subscription waits for an operator: see the module.
+pub(super) async fn is_held(subscriptions: &SubscriptionUseCases, subscription: &Subscription) -> Result<bool, Error> {
+    let till = &subscriptions.till;
+    if !subscription.is_held(till.clock.now()) || has_another_clock(till) {
+        return Ok(false);
+    }
+    let until = subscriptions::resumed_until(&mut till.db.read().await?, subscription).await?;
+    Ok(until.is_none_or(|until| until < subscription.month.end))
+}
+
+/// Whether more than this machine's clock says what time it is: the database's does, or nobody would be served.
+fn has_another_clock(till: &Till) -> bool {
+    till.clock.is_test() || till.db.engine() == Engine::Postgres
+}
+
+/// What waits for an operator, in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldRenewal {
+    /// Whose it is.
+    pub owner: OwnerId,
+    /// The subscription.
+    pub subscription: SubscriptionId,
+    /// Since when it is due.
+    pub since: Timestamp,
+    /// How many periods are missing.
+    pub periods: u32,
+}
+
+/// The subscriptions that are more than one period behind at `now` and are not resumed, the longest overdue first; `most`
+/// of them at most.
+///
+/// # Errors
+/// The store failed.
+pub async fn held(db: &Db, now: Timestamp, most: usize) -> Result<Vec<HeldRenewal>, Error> {
+    let (mut found, mut last) = (Vec::new(), None);
+    let mut tx = db.read().await?;
+    loop {
+        let due = subscriptions::due(&mut tx, now, last.as_ref(), PAGE).await?;
+        for it in due.iter().filter(|it| it.is_held(now)) {
+            let until = subscriptions::resumed_until(&mut tx, it).await?;
+            if until.is_none_or(|until| until < it.month.end) {
+                let (owner, subscription, since) = (it.owner, it.id, it.month.end);
+                found.push(HeldRenewal { owner, subscription, since, periods: it.months_behind(now) });
+            }
+            if found.len() == most {
+                return Ok(found);
+            }
+        }
+        match due.into_iter().last() {
+            Some(newest) => last = Some(newest),
+            None => return Ok(found),
+        }
+    }
+}
+
+/// Says that the time has really passed: whatever is due at `now`, of one owner or of everybody, is made up for by the
+/// programs that run. Returns of how many subscriptions.
+///
+/// # Errors
+/// The store failed.
+pub async fn resume(db: &Db, owner: Option<OwnerId>, now: Timestamp) -> Result<u64, Error> {
+    let mut tx = db.begin().await?;
+    let resumed = subscriptions::resume(&mut tx, owner, now).await?;
+    tx.commit().await?;
+    Ok(resumed)
+}
+
+/// Renews one subscription month by month until it is not due any more, or held.
 pub(super) async fn catch_up(
     subscriptions: &SubscriptionUseCases,
     mut subscription: Subscription,
 ) -> Result<usize, Error> {
     let mut steps = 0;
-    while subscription.is_due(subscriptions.till.clock.now()) {
+    while subscription.is_due(subscriptions.till.clock.now()) && !is_held(subscriptions, &subscription).await? {
         let Some(next) = step(subscriptions, &subscription).await? else {
             // Somebody else is at it.
             break;

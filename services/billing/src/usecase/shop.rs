@@ -44,8 +44,12 @@ pub(super) struct Shop {
 impl Shop {
     /// Opens at the time `now`.
     pub(super) async fn open(db: &TestDb, now: &str) -> Self {
+        Self::open_by(db, Clock::test(at(now))).await
+    }
+
+    /// Opens by a clock.
+    pub(super) async fn open_by(db: &TestDb, clock: Clock) -> Self {
         let db = db.open(&MIGRATIONS).await;
-        let clock = Clock::test(at(now));
         let entropy = Entropy::seeded(7);
         let catalog = Arc::new(catalog::load(None).unwrap());
         let access = Access::new(Members::new(db.clone(), Feed::new("organization")));

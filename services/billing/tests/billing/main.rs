@@ -9,6 +9,7 @@ mod bad_input;
 mod batches;
 mod calls;
 mod charging;
+mod clocks;
 mod costs;
 mod erasing;
 mod fakes;

@@ -86,10 +86,22 @@ impl World {
         world
     }
 
+    /// The same by another clock.
+    pub(crate) async fn by(db: TestDb, clock: Clock) -> Self {
+        let world = Self::untold_by(db, clock, |_| ()).await;
+        world.deploys(Policy::default(), 1).await;
+        until("billing is ready", async || world.ready.check().await.is_ok()).await;
+        world
+    }
+
     /// The same before organization has told of any policy.
     pub(crate) async fn untold(db: TestDb, adjust: impl FnOnce(&mut Settings)) -> Self {
+        Self::untold_by(db, clock(), adjust).await
+    }
+
+    async fn untold_by(db: TestDb, clock: Clock, adjust: impl FnOnce(&mut Settings)) -> Self {
         let data = tempfile::tempdir().unwrap();
-        let (clock, issuer) = (clock(), Arc::new(Issuer::new()));
+        let issuer = Arc::new(Issuer::new());
         let mut settings = Settings::for_test(data.path());
         settings.stores[Service::Billing] = db.store_url();
         // The machine may be busy: a race is not about how long it takes.
@@ -146,6 +158,13 @@ impl World {
         let number = 2 + self.instances.fetch_add(1, Ordering::Relaxed);
         let env = Env { entropy: Entropy::seeded(number), ..self.env.clone() };
         start(&settings, &self.peers, env).await
+    }
+
+    /// One more billing on the same store by a clock of its own, ready or not.
+    pub(crate) async fn instance_by(&self, clock: Clock) -> (Caller, ReadyProbe) {
+        let number = 2 + self.instances.fetch_add(1, Ordering::Relaxed);
+        let env = Env { entropy: Entropy::seeded(number), clock, ..self.env.clone() };
+        launch(&self.settings, &self.peers, env).await
     }
 
     /// The same person at another instance.
@@ -357,13 +376,17 @@ impl World {
         number.unwrap_or_else(|error| panic!("{sql}: {error}")).0
     }
 
+    /// One number out of the store.
+    pub(crate) async fn scalar(&self, sql: &'static str) -> i64 {
+        let mut tx = self.store.read().await.unwrap();
+        let number: Result<(i64,), bursar_db::DbError> =
+            async { Ok(on!(&mut tx, c => sqlx::query_as(sql).fetch_one(c).await?)) }.await;
+        number.unwrap_or_else(|error| panic!("{sql}: {error}")).0
+    }
+
     /// How many answers are kept under request ids, besides what rows keep themselves.
     pub(crate) async fn answers_kept(&self) -> i64 {
-        let mut tx = self.store.read().await.unwrap();
-        let count = "SELECT COUNT(*) FROM requests";
-        let count: Result<(i64,), bursar_db::DbError> =
-            async { Ok(on!(&mut tx, c => sqlx::query_as(count).fetch_one(c).await?)) }.await;
-        count.unwrap().0
+        self.scalar("SELECT COUNT(*) FROM requests").await
     }
 
     /// The number of the account's last ledger entry; 0 for an account that does not exist.

@@ -42,32 +42,46 @@ impl Rotation {
     }
 }
 
-/// The key that signs at `now`: the last one that has begun. `keys` are in the order of their generation.
+/// The key that signs at `now`: the last one that has begun; where none has, because the clock went back, the first. `keys`
+/// are in the order of their generation.
 pub fn signer(keys: &[KeySpan], now: Timestamp) -> Option<KeySpan> {
-    keys.iter().rev().find(|key| key.signs_from <= now).copied()
+    keys.iter().rev().find(|key| key.signs_from <= now).or(keys.first()).copied()
 }
 
 /// What to do at `now`. `keys` are in the order of their generation.
 ///
 /// After a long pause (nobody ran, or a test clock jumped) the successor still gets its lead: meanwhile
 /// the old key signs on.
+///
+/// A key that signs from later than a lead ahead was announced by a clock that was ahead of this one. It goes, and whatever
+/// that clock had signed with it; unless it is the only one: then it signs until its successor has been announced.
 pub fn rotation(keys: &[KeySpan], policy: &KeyPolicy, now: Timestamp) -> Rotation {
-    let create = match keys.last() {
-        None => Some(KeySpan { generation: 1, signs_from: now }),
-        Some(last) => successor(*last, policy, now),
+    let Some(newest) = keys.last() else {
+        return Rotation { create: Some(KeySpan { generation: 1, signs_from: now }), retire: Vec::new() };
     };
-    let retire = keys
+    let latest = now.saturating_add(policy.lead).saturating_add(policy.token_lifetime);
+    let timely: Vec<KeySpan> = keys.iter().filter(|key| key.signs_from <= latest).copied().collect();
+    let create = match timely.last() {
+        Some(last) => successor(*last, newest.generation, policy, now),
+        None => {
+            now.checked_add(policy.lead).map(|from| KeySpan { generation: newest.generation + 1, signs_from: from })
+        }
+    };
+    // Somebody has to sign until the first that is timely does, and what was signed must be verified.
+    let took_over = |key: &KeySpan| key.signs_from.saturating_add(policy.token_lifetime) <= now;
+    let kept = usize::from(!timely.iter().any(took_over));
+    let untimely = keys.iter().filter(|key| key.signs_from > latest).map(|key| key.generation).skip(kept);
+    let followed = timely
         .windows(2)
         .filter(|pair| pair[1].signs_from.checked_add(policy.token_lifetime).is_some_and(|end| end <= now))
-        .map(|pair| pair[0].generation)
-        .collect();
-    Rotation { create, retire }
+        .map(|pair| pair[0].generation);
+    Rotation { create, retire: followed.chain(untimely).collect() }
 }
 
-fn successor(last: KeySpan, policy: &KeyPolicy, now: Timestamp) -> Option<KeySpan> {
+fn successor(last: KeySpan, newest: i64, policy: &KeyPolicy, now: Timestamp) -> Option<KeySpan> {
     let due = last.signs_from.checked_add(policy.period)?;
     let announced = now.checked_add(policy.lead)?;
-    (due <= announced).then(|| KeySpan { generation: last.generation + 1, signs_from: due.max(announced) })
+    (due <= announced).then(|| KeySpan { generation: newest + 1, signs_from: due.max(announced) })
 }
 
 #[cfg(test)]
@@ -110,7 +124,48 @@ mod tests {
         }
     }
 
+    /// Kind K: the clock went back, by an hour or by years; what it announced meanwhile goes, and somebody always signs.
+    #[test]
+    fn a_clock_that_went_back_finds_a_key_that_signs() {
+        let cases = [
+            ("an hour before the first", vec![key(1, 3_600)], 0, key(1, 3_600), Some(key(2, 100)), vec![]),
+            ("both are ahead", vec![key(1, 3_600), key(2, 4_600)], 0, key(1, 3_600), Some(key(3, 100)), vec![2]),
+            ("a successor of later", vec![key(1, 0), key(2, 9_000)], 500, key(1, 0), None, vec![2]),
+            ("the substitute has begun", vec![key(1, 3_600), key(3, 100)], 109, key(3, 100), None, vec![]),
+            ("and nothing of before is alive", vec![key(1, 3_600), key(3, 100)], 110, key(3, 100), None, vec![1]),
+            (
+                "announced by a clock that is a little ahead",
+                vec![key(1, 0), key(2, 1_005)],
+                900,
+                key(1, 0),
+                None,
+                vec![],
+            ),
+            ("the substitute waits", vec![key(1, 3_600), key(3, 100)], 50, key(1, 3_600), None, vec![]),
+        ];
+        for (name, keys, now, signs, create, retire) in cases {
+            assert_eq!(signer(&keys, at(now)), Some(signs), "{name}");
+            assert_eq!(rotation(&keys, &POLICY, at(now)), Rotation { create, retire }, "{name}");
+        }
+    }
+
     proptest! {
+        /// Kind K: wherever the clock leaps to, somebody signs with a key that is published.
+        #[test]
+        fn there_is_always_a_signer_wherever_the_clock_leaps(times in proptest::collection::vec(0_i64..9_000, 1..40)) {
+            let mut keys = Vec::<KeySpan>::new();
+            for now in times {
+                let todo = rotation(&keys, &POLICY, at(now));
+                keys.retain(|k| !todo.retire.contains(&k.generation));
+                keys.extend(todo.create);
+                prop_assert!(keys.is_sorted_by_key(|key| key.generation));
+                prop_assert!(signer(&keys, at(now)).is_some());
+                prop_assert!(keys.len() <= 4, "{keys:?}");
+                let again = rotation(&keys, &POLICY, at(now));
+                prop_assert!(again.create.is_none(), "{keys:?}");
+            }
+        }
+
         #[test]
         fn there_is_always_a_signer_that_was_published_in_time(steps in proptest::collection::vec(0_i64..2_500, 1..60)) {
             let (mut now, mut keys) = (0, Vec::<KeySpan>::new());

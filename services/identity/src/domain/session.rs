@@ -33,6 +33,10 @@ impl RefreshPolicy {
     }
 }
 
+/// How far ahead of this replica's the clock may have been that wrote when a token was rotated. One that was further ahead
+/// was wrong, and would have reuse forgiven for as long.
+const CLOCKS_APART: Span = Span::MINUTE;
+
 /// Branches that a session may have; beginning one more ends the one that is longest unused.
 pub const MOST_BRANCHES: i64 = 32;
 
@@ -69,7 +73,9 @@ pub fn decide_refresh(state: &RefreshState, policy: &RefreshPolicy, now: Timesta
     }
     match state.rotated_at {
         None => RefreshDecision::Rotate,
-        Some(at) if at.checked_add(policy.grace).is_none_or(|end| now <= end) => RefreshDecision::Forgive,
+        Some(at) if (at.saturating_sub(CLOCKS_APART)..=at.saturating_add(policy.grace)).contains(&now) => {
+            RefreshDecision::Forgive
+        }
         Some(_) => RefreshDecision::EndSession,
     }
 }
@@ -136,6 +142,8 @@ mod tests {
             ("reused at once", state(Some(500), None), 500, Forgive),
             ("reused in the last instant of the grace", state(Some(500), None), 510, Forgive),
             ("reused after the grace", state(Some(500), None), 511, EndSession),
+            ("rotated by a clock that is a little ahead", state(Some(560), None), 500, Forgive),
+            ("rotated by a clock that was far ahead", state(Some(561), None), 500, EndSession),
             ("reused after the grace of an ended session", state(Some(500), Some(600)), 700, Refuse),
             ("reused within the grace of an ended session", state(Some(500), Some(505)), 506, Refuse),
             ("fresh, but the session ended", state(None, Some(400)), 500, Refuse),
@@ -166,7 +174,7 @@ mod tests {
         ) {
             let decision = decide_refresh(&state(rotated, ended), &POLICY, at(now));
             if decision == RefreshDecision::EndSession {
-                prop_assert!(rotated.is_some_and(|r| now > r + 10) && ended.is_none());
+                prop_assert!(rotated.is_some_and(|r| now > r + 10 || now < r - 60) && ended.is_none());
             }
             if ended.is_some() || now >= 1_000 {
                 prop_assert_eq!(decision, RefreshDecision::Refuse);

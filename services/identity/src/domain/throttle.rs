@@ -36,9 +36,11 @@ impl Throttle {
     /// Mails to one address that strangers everywhere can cause: it takes ten places to fill it.
     pub const MAILS: Self = Self { capacity: 50, leak: Span::from_mins(1) };
 
-    /// Asks for one more attempt of a bucket that is empty at `drained_at` (`None`: never used).
+    /// Asks for one more attempt of a bucket that is empty at `drained_at` (`None`: never used). An instant that lies
+    /// further ahead than a full bucket takes to drain was written by a wrong clock, and says nothing.
     pub fn admit(&self, drained_at: Option<Timestamp>, now: Timestamp) -> Verdict {
         let full = self.leak.saturating_mul(u64::from(self.capacity));
+        let drained_at = drained_at.filter(|at| at.since(now) <= full);
         let drained = drained_at.map_or(now, |at| at.max(now)).saturating_add(self.leak);
         let over = drained.since(now).saturating_sub(full);
         if over.is_zero() { Verdict::Admit(drained) } else { Verdict::Wait(over) }
@@ -70,6 +72,18 @@ mod tests {
     #[test]
     fn a_drained_bucket_is_as_good_as_new() {
         assert_eq!(Throttle::MAIL.admit(Some(at(10)), at(5_000)), Throttle::MAIL.admit(None, at(5_000)));
+    }
+
+    /// Kind K: nobody is throttled for 400 days because a clock was ahead for seconds.
+    #[test]
+    fn what_a_clock_that_was_ahead_wrote_throttles_nobody() {
+        let now = at(1_000);
+        let full = Throttle::GUESS.leak.saturating_mul(10);
+        let bucket = |ahead| Throttle::GUESS.admit(Some(now.saturating_add(ahead)), now);
+        assert_eq!(bucket(full), Verdict::Wait(Throttle::GUESS.leak), "full, by this clock");
+        for ahead in [full.saturating_add(Span::SECOND), Span::HOUR, Span::from_days(400)] {
+            assert_eq!(bucket(ahead), Throttle::GUESS.admit(None, now), "{ahead}");
+        }
     }
 
     proptest! {

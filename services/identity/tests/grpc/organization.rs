@@ -57,7 +57,7 @@ impl FakeOrganization {
     /// Its routes behind the stack, believing the tokens that identity signs.
     pub(crate) fn routes(&self, env: &Env, identity: Transport) -> Routes {
         let deps = StackDeps {
-            keys: KeySet::remote(identity),
+            keys: KeySet::remote(identity, &env.clock),
             clock: env.clock.clone(),
             entropy: env.entropy.clone(),
             meter: env.meter.clone(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bursar_proto::{
     billing::v1::{GetBalanceRequest, GetSubscriptionRequest, LotSource, PurchasePackRequest, VerifyLedgerRequest},
-    identity::v1::GetMeRequest,
+    identity::v1::{GetMeRequest, RefreshRequest},
     testing::v1::{AdvanceRequest, GetRequest},
 };
 use bursar_rpc::convert::{required_timestamp, to_duration};
@@ -67,4 +67,50 @@ pub(crate) async fn tokens_expire_and_a_month_renews_the_allowance_but_not_the_p
     let verdict = given(world.operator().await.accounts().verify_ledger(request).await);
     assert!(verdict.valid, "the ledger after a month: {verdict:?}");
     assert!(required_timestamp(balance.period_end).expect("a time") > end, "the next period has begun");
+}
+
+/// Kind K: a test clock may leap as it likes, and whatever the leap, the next call works. Restarted, it goes on from where
+/// the stores were left.
+pub(crate) async fn twelve_leaps_of_a_month_in_a_moment_stop_nothing(shared: World) {
+    let Some(plan) = world::plan(shared.deployment().topology()).await else {
+        return;
+    };
+    let mut world = World::of(Arc::new(plan.arg("--test-clock").start().await));
+    let team = world.team().on_business().assemble().await;
+    let (id, email) = (team.id.clone(), team.owner.email.clone());
+    drop(team);
+    let mut last = clock_of(&world).await;
+    for leap in 1..=12 {
+        last = last.saturating_add(Span::from_days(31));
+        advance_to(&world, last).await;
+        act(&world, &email, &id, leap).await;
+    }
+
+    let mut deployment = world.into_deployment();
+    deployment.stop(PATIENCE);
+    deployment.start().await;
+    world = World::of(Arc::new(deployment));
+    let now = clock_of(&world).await;
+    assert!(now >= last, "the clock went back to {now}");
+    advance_to(&world, last.saturating_add(Span::MINUTE)).await;
+    act(&world, &email, &id, 13).await;
+}
+
+/// Signs in, refreshes, and spends out of the month's allowance.
+async fn act(world: &World, email: &str, team: &str, leap: u32) {
+    let person = Person::sign_in(world.anybody(), email).await;
+    let request = RefreshRequest { refresh_token: person.tokens.refresh_token.clone() };
+    let tokens = given(world.anybody().sessions().refresh(request).await).tokens.expect("tokens");
+    given(world.anybody().with_token(&tokens.access_token).users().get_me(GetMeRequest {}).await);
+    let owner = person.in_context(team).await;
+    let charged = given(owner.client().credits().charge(spend(team, "10")).await);
+    let request = GetBalanceRequest { owner: team.to_owned(), ..Default::default() };
+    let balance = given(owner.client().accounts().get_balance(request).await);
+    assert_eq!(charged.balance_after, balance.available, "after leap {leap}");
+}
+
+/// What identity's clock shows.
+async fn clock_of(world: &World) -> Timestamp {
+    let mut clock = world.anybody().identity_clock();
+    required_timestamp(given(clock.get(GetRequest {}).await).now).expect("a time")
 }

@@ -67,6 +67,7 @@ behaviours! {
     operations::health_says_serving,
     operations::methods_of_other_services_are_refused,
     operations::a_stop_is_graceful_with_open_streams,
+    clock::twelve_leaps_of_a_month_in_a_moment_stop_nothing,
     clock::tokens_expire_and_a_month_renews_the_allowance_but_not_the_pack,
     windows::a_program_serves_on_an_expanded_store_and_not_on_a_contracted_one,
 }

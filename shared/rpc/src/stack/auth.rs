@@ -6,8 +6,8 @@
 use std::convert::Infallible;
 
 use axum::body::Body;
-use bursar_proto::access::MethodRule;
 use bursar_proto::access::v1::CallerKind;
+use bursar_proto::access::{Idempotency, MethodRule};
 use bursar_time::{Span, Timestamp};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, Request, Response};
@@ -37,6 +37,7 @@ where
     let (caller, user) = match call.method.access {
         Access::Infrastructure => (Caller::Anonymous, None),
         Access::Rule(rule) => {
+            known_time(shared, rule)?;
             let proven = authenticate(shared, rule, request.headers()).await?;
             let origin = origin(shared, &proven.caller, &request);
             request.extensions_mut().insert(origin);
@@ -65,6 +66,16 @@ where
     request.extensions_mut().insert(caller);
     let answer = context.scope(inner.call(request)).await;
     answer.map_err(|never| match never {})
+}
+
+/// Refuses what needs to know the time while the clock is not to be decided by: whatever changes something, and whatever
+/// a token is needed for, since whether it has expired is a matter of time.
+fn known_time(shared: &Shared, rule: &MethodRule) -> Result<(), Problem> {
+    let timeless = admits(rule, CallerKind::Public) && rule.idempotency == Idempotency::NoSideEffects;
+    match shared.clock.doubt() {
+        Some(doubt) if !timeless => Err(doubt.into()),
+        _ => Ok(()),
+    }
 }
 
 /// Where the call comes from; before the rule decides, to which a service may be no more than anybody.
@@ -217,9 +228,10 @@ fn restrict(rule: &MethodRule, caller: &Caller, now: Timestamp) -> Result<(), Pr
     Ok(())
 }
 
-/// Whether somebody proved who they are within [`RECENT`]. A proof of the future (clocks differ) is one of now.
+/// Whether somebody proved who they are within [`RECENT`]. A proof of the near future (clocks differ) is one of now; one of
+/// a later time was written by a wrong clock.
 fn is_recent(authenticated_at: Option<Timestamp>, now: Timestamp) -> bool {
-    authenticated_at.is_some_and(|at| at.checked_add(RECENT).is_none_or(|end| now <= end))
+    authenticated_at.is_some_and(|at| now.since(at) <= RECENT && at.since(now) <= RECENT)
 }
 
 #[cfg(test)]
@@ -345,6 +357,7 @@ mod tests {
             ("ten minutes ago", &fresh, demands(Permission::Own, true), 1_600, None),
             ("a second more", &fresh, demands(Permission::Own, true), 1_601, Some(REAUTHENTICATE)),
             ("a clock that is ahead", &fresh, demands(Permission::Own, true), 990, None),
+            ("a clock that was far ahead", &fresh, demands(Permission::Own, true), 399, Some(REAUTHENTICATE)),
             ("given to the key", &keyed, demands(Permission::ViewUsage, false), 0, None),
             ("not given", &keyed, demands(Permission::UseWorkspace, false), 0, Some(reason::KEY_NOT_ALLOWED)),
             ("the user's own", &keyed, demands(Permission::Self_, false), 0, Some(reason::KEY_NOT_ALLOWED)),

@@ -105,6 +105,10 @@ pub struct Settings {
     pub trusted_proxies: TrustedProxies,
     /// Lets `ClockService` set the time. Development only.
     pub test_clock: bool,
+    /// How far the clock may be from the database's; a replica whose clock differs by more decides nothing and is not
+    /// ready.
+    #[serde(with = "span")]
+    pub max_clock_difference: std::time::Duration,
     /// Lets production mode sell through the sandbox, which takes no money from anybody.
     pub allow_sandbox_payments: bool,
     /// Lets production mode speak plaintext beyond loopback, on every port and to peers: for networks that encrypt by

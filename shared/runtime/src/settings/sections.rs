@@ -225,6 +225,7 @@ impl Settings {
             operations_address: IpAddr::V4(listen),
             trusted_proxies: TrustedProxies::default(),
             test_clock: false,
+            max_clock_difference: Duration::from_secs(5),
             allow_sandbox_payments: false,
             allow_plaintext: false,
             allow_plaintext_operations: false,

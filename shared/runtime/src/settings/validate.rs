@@ -111,6 +111,7 @@ impl Settings {
         within("limits.deadline", limits.deadline, SECOND, HOUR);
         within("limits.shutdown", limits.shutdown, SECOND, SHUTDOWN_MAX);
         within("limits.connection_age", limits.connection_age, SECOND, DAY);
+        within("max_clock_difference", self.max_clock_difference, SECOND, HOUR);
         within("tls_reload", self.tls_reload, Duration::from_millis(100), HOUR);
         within("postgres.acquire_timeout", self.postgres.acquire_timeout, SECOND, HOUR);
         within("tokens.access_ttl", tokens.access_ttl, SECOND, TOKEN_TTL_MAX);

@@ -1,6 +1,8 @@
 //! Renewals: prompt, late, repeated and raced, on both engines.
 
+use bursar_db::Engine;
 use bursar_testkit::{TestDb, at, credits, engines, personal};
+use bursar_time::{Clock, Span};
 
 use crate::domain::SubscriptionState;
 use crate::error::Error;
@@ -133,6 +135,72 @@ engines! {
         assert_eq!((current.state, current.started_at), (SubscriptionState::Active, at("2026-03-04T00:00:00Z")));
         assert_eq!(shop.available(owner).await, credits("1700"));
         shop.assert_sound(owner).await;
+    }
+
+    /// Kind K: forward by 400 days for seconds. Where the database has a clock it says that it is so; otherwise nothing is
+    /// paid, what there is pays, and afterwards all is as it was.
+    async fn a_clock_400_days_ahead_for_seconds_pays_for_no_year(db: TestDb) {
+        let clock = Clock::system();
+        let shop = Shop::open_by(&db, clock.clone()).await;
+        let owner = personal(1);
+        shop.buy(owner, "starter", "sandbox_ok", "").await.unwrap();
+        shop.subscribe(owner, "business", "sandbox_ok", "").await.unwrap();
+        let before = shop.subscriptions.get(owner).await.unwrap();
+        clock.skew(Span::from_days(400).as_micros());
+        let done = super::round(&shop.subscriptions).await.unwrap();
+        if shop.db.engine() == Engine::Postgres {
+            assert_eq!((done.done, done.held), (13, 0), "the database's clock was asked (keep_time), and agrees");
+            return;
+        }
+        assert_eq!((done.done, done.failed, done.held), (0, 0, 1));
+        let waiting = super::held(&shop.db, clock.now(), 10).await.unwrap();
+        assert_eq!((waiting.len(), waiting[0].owner, waiting[0].since), (1, owner, before.month.end));
+        assert_eq!(waiting[0].periods, 13);
+        assert_eq!(super::catch_up(&shop.subscriptions, before.clone()).await.unwrap(), 0, "not for who spends either");
+        clock.skew(0);
+        assert_eq!(shop.subscriptions.get(owner).await.unwrap(), before);
+        assert_eq!(super::held(&shop.db, clock.now(), 10).await.unwrap(), []);
+        assert_eq!(shop.available(owner).await, credits("1800"));
+        shop.assert_sound(owner).await;
+    }
+
+    /// Kind K: after a long stop one period is made up by itself, more by the operator's word.
+    async fn a_long_stop_is_made_up_by_the_operators_word(db: TestDb) {
+        let clock = Clock::system();
+        let shop = Shop::open_by(&db, clock.clone()).await;
+        if shop.db.engine() == Engine::Postgres {
+            return;
+        }
+        for n in [1, 2] {
+            shop.subscribe(personal(n), "business", "sandbox_ok", "").await.unwrap();
+        }
+        clock.skew(Span::from_days(32).as_micros());
+        assert_eq!(round(&shop.subscriptions).await.unwrap(), 2, "one period is made up for");
+        clock.skew(Span::from_days(130).as_micros());
+        assert_eq!(super::round(&shop.subscriptions).await.unwrap().held, 2);
+        assert_eq!(super::resume(&shop.db, Some(personal(1)), clock.now()).await.unwrap(), 1);
+        let done = super::round(&shop.subscriptions).await.unwrap();
+        assert_eq!((done.done, done.held), (3, 1), "as far as the word goes");
+        assert_eq!(shop.available(personal(1)).await, credits("1500"));
+        assert_eq!(super::resume(&shop.db, None, clock.now()).await.unwrap(), 1);
+        assert_eq!(round(&shop.subscriptions).await.unwrap(), 3);
+        assert_eq!(super::held(&shop.db, clock.now(), 10).await.unwrap(), []);
+        // The word was about that stop and holds for no later one.
+        clock.skew(Span::from_days(330).as_micros());
+        assert_eq!(super::round(&shop.subscriptions).await.unwrap().held, 2);
+        shop.assert_sound(personal(1)).await;
+    }
+
+    /// Kind K: what a clock that was ahead has written is counted by the time that charges are decided by.
+    async fn a_balance_is_counted_by_the_time_that_charges_are_decided_by(db: TestDb) {
+        let clock = Clock::system();
+        let shop = Shop::open_by(&db, clock.clone()).await;
+        let owner = personal(1);
+        clock.skew(Span::from_days(400).as_micros());
+        shop.subscribe(owner, "business", "sandbox_ok", "").await.unwrap();
+        clock.skew(0);
+        shop.spend(owner, "400").await;
+        assert_eq!(shop.available(owner).await, credits("1100"));
     }
 
     async fn one_that_fails_stops_no_other(db: TestDb) {
