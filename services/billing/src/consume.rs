@@ -23,6 +23,7 @@ pub(crate) struct FromOrganization {
 
 impl Consumer for FromOrganization {
     const NAME: &'static str = "billing's memberships, policies and accounts";
+    const WHOLE: &'static [&'static str] = &projection::WHOLE;
 
     fn types() -> &'static [&'static str] {
         const TYPES: [&str; 4] = {

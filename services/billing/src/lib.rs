@@ -112,8 +112,10 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
     let batcher = Batcher::new(db.clone(), env.clock.clone(), rules.clone());
     let batcher = if config.distributed { batcher.distributed() } else { batcher };
     let lanes = Lanes::start(config.lanes, &batcher, &env.meter, &env.tasks)?;
-    let members = Members::new(db.clone(), Feed::new("organization"));
-    let access = Access::new(members.clone());
+    let feeds = [Service::Organization, Service::Identity]
+        .map(|source| Feed::new(source.name(), &env.monotonic, settings.max_staleness));
+    let members = Members::new(db.clone(), feeds[0].clone());
+    let access = Access::new(members.clone(), feeds[1].clone());
     let till = Till { db: db.clone(), clock: env.clock.clone(), payments: Payments::Sandbox, batcher };
     let mutations = Mutations::new(db.clone(), env.clock.clone(), env.entropy.clone(), outbox.clone()).telling();
     let subscriptions = SubscriptionUseCases {
@@ -145,10 +147,10 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
         pages: PageKey::new(sealer.derive("billing page tokens")),
     };
     let jobs = Jobs::new(db.clone(), sealer, env.entropy.clone(), env.clock.clone());
-    let feeds = follow(&members, (&db, &jobs), (&peers, settings), &env)?;
+    follow(&members, &feeds, (&db, &jobs), (&peers, settings), &env)?;
     let runner = jobs::runner(jobs, (&db, Arc::clone(&source)), lanes, subscriptions, &env);
     env.tasks.spawn(runner.run(env.shutdown.clone(), env.halt.clone()));
-    let known = db.clone();
+    let (known, first) = (db.clone(), feeds[0].clone());
     let routes = grpc::routes(parts).add_service(outbox.service(State, env.shutdown.clone()));
     Ok(Started::new(Service::Billing, bursar_rpc::stack(routes, deps(settings, &peers, &env)))
         .answering(grpc::SERVICES)
@@ -157,6 +159,7 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
             ReadyProbe::store(db.clone(), &MIGRATIONS)
                 .on_time(env.clock.clone())
                 .and(move || policies_known(known.clone(), Arc::clone(&source)))
+                .and(move || std::future::ready(heard(&first)))
                 .showing(move || feeds.each_ref().map(Feed::describe).join(", ")),
         )
         .closing(async move { db.close().await }))
@@ -174,16 +177,16 @@ fn deps(settings: &Settings, peers: &Peers, env: &Env) -> StackDeps {
 }
 
 /// Follows organization's events (memberships, policies, and accounts that open with their organizations) and identity's
-/// (accounts that were deleted); gives their feeds.
+/// (accounts that were deleted).
 fn follow(
     members: &Members,
+    feeds: &[Feed; 2],
     (db, jobs): (&Db, &Jobs),
     (peers, settings): (&Peers, &Settings),
     env: &Env,
-) -> anyhow::Result<[Feed; 2]> {
+) -> anyhow::Result<()> {
     let tokens = peers.tokens(Service::Billing, settings, env)?;
-    let feeds = [members.feed().clone(), Feed::new(Service::Identity.name())];
-    for feed in &feeds {
+    for feed in feeds {
         feed.measure(&env.meter);
     }
     let following = |feed: &Feed, source| Following {
@@ -199,7 +202,14 @@ fn follow(
     let people = FromIdentity { clock, jobs: jobs.clone(), members };
     env.tasks.spawn(bursar_events::run(teams, following(&feeds[0], Service::Organization)));
     env.tasks.spawn(bursar_events::run(people, following(&feeds[1], Service::Identity)));
-    Ok(feeds)
+    Ok(())
+}
+
+/// A program that has just started lets organizations wait for the first word of organization, not the callers: for some
+/// seconds. After that it is ready without: people's own accounts need nobody's word, and reading goes on.
+fn heard(organization: &Feed) -> anyhow::Result<()> {
+    anyhow::ensure!(organization.has_settled(), "nothing was heard of organization yet");
+    Ok(())
 }
 
 /// Nobody is answered by policies that were guessed: organization tells the deployment's when it starts.

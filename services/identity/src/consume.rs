@@ -20,6 +20,7 @@ pub struct FromOrganization {
 
 impl Consumer for FromOrganization {
     const NAME: &'static str = "identity's memberships and contexts";
+    const WHOLE: &'static [&'static str] = &projection::WHOLE;
 
     fn types() -> &'static [&'static str] {
         const TYPES: [&str; 4] = {

@@ -61,6 +61,9 @@ pub enum Error {
     /// Organization did not answer, or not as it should.
     #[error("organization answered {:?}: {}", .0.code(), .0.message())]
     Organization(#[source] Box<tonic::Status>),
+    /// Organization does not answer, and what it told last of the membership is too old, unreadable or nothing.
+    #[error("the membership is not known")]
+    FeedStale,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] DbError),

@@ -71,6 +71,8 @@ pub async fn start_with(settings: &Settings, config: Config, peers: Peers, env: 
     let (entropy, waiting) = (env.entropy.clone(), config.waiting_hashes);
     let hasher = tokio::task::spawn_blocking(move || Hasher::new(entropy, waiting)).await??;
     let tokens = own_tokens(&signer, &config, &env);
+    let feed = Feed::new(Service::Organization.name(), &env.monotonic, settings.max_staleness);
+    let members = Members::new(db.clone(), feed.clone());
     let identity = Identity::new(Parts {
         config,
         db: db.clone(),
@@ -84,10 +86,9 @@ pub async fn start_with(settings: &Settings, config: Config, peers: Peers, env: 
         outbox: outbox.clone(),
         signer: signer.clone(),
         organization: peers.to(Service::Organization).with_tokens(tokens),
+        members: members.clone(),
     });
     ensure_accounts(settings, &identity, &env).await?;
-    let members = Members::new(db.clone(), Feed::new("organization"));
-    let feed = members.feed().clone();
     feed.measure(&env.meter);
     let courier = Courier::new(settings.mail_transport()?, &settings.mail.from)?;
     spawn_tasks(&identity, courier, &members, &env);

@@ -25,6 +25,8 @@ pub struct FromIdentity {
 
 impl Consumer for FromIdentity {
     const NAME: &'static str = "organization's people";
+    /// A name is told whole.
+    const WHOLE: &'static [&'static str] = &[event_type::USER_UPDATED];
 
     fn types() -> &'static [&'static str] {
         &[event_type::USER_UPDATED, event_type::USER_DELETED, event_type::USER_STAYING, event_type::AUDIT_RECORDED]

@@ -74,7 +74,8 @@ pub async fn start_with(settings: &Settings, keys: KeySet, peers: Peers, env: En
         billing: peers.to(Service::Billing).with_tokens(tokens.clone()),
     });
     organization.tell_deployment_policy().await?;
-    let feeds = [Service::Identity, Service::Billing].map(|source| Feed::new(source.name()));
+    let feeds = [Service::Identity, Service::Billing]
+        .map(|source| Feed::new(source.name(), &env.monotonic, settings.max_staleness));
     for feed in &feeds {
         feed.measure(&env.meter);
     }

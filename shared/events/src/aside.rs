@@ -1,50 +1,85 @@
 //! Events that could not be read: set aside, so that one of them stops neither the feed nor anybody but its owner.
 //!
-//! An event that is set aside means that what this service knows of the event's owner may be wrong: that owner's
-//! requests are to be answered as if the feed were stale. A snapshot, which tells the whole state anew, takes back what
-//! stood here before it.
+//! An event that is set aside means that what this service knows of the event's owner may be wrong: that owner is
+//! *doubted* ([`Feed::doubts`](crate::Feed::doubts)) until
+//!
+//! - a program that can read it applies it after all: each program tries once what it finds set aside, so an upgrade is
+//!   enough;
+//! - a later event tells all that it may have told ([`Consumer::WHOLE`](crate::Consumer::WHOLE));
+//! - a snapshot tells the whole state anew;
+//! - an operator drops it, or has it tried again ([`discard`], [`try_again`]; the command `events` of each program).
+//!
+//! An event whose envelope names no owner that can be read belongs to nobody in particular: it may concern every
+//! organization, so it counts against all of them.
 
-use bursar_db::{DbError, Tx, on};
+use std::collections::HashSet;
+
+use bursar_db::{Db, DbError, Tx, on};
+use bursar_id::OwnerId;
 use bursar_proto::event::v1::Event;
 use bursar_time::Timestamp;
 use prost::Message as _;
 
-/// The most that are listed at once.
+/// The most that are listed at once, and the most by which owners are told apart: with more than that of one source,
+/// everybody is doubted.
 const LISTED: i64 = 1_000;
 
 const PUT: &str = "INSERT INTO events_set_aside (source, id, owner, type, problem, event, set_aside_at) \
     VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (source, id) DO NOTHING";
 const CLEAR: &str = "DELETE FROM events_set_aside WHERE source = $1";
-const LIST: &str = "SELECT id, owner, type, problem, set_aside_at FROM events_set_aside WHERE source = $1 \
-    ORDER BY set_aside_at, id LIMIT $2";
-const OF_OWNER: &str = "SELECT count(*) FROM events_set_aside WHERE source = $1 AND owner IN ($2, '')";
+const LIST: &str = "SELECT source, id, owner, type, problem, set_aside_at FROM events_set_aside \
+    ORDER BY set_aside_at, source, id LIMIT $1";
+const OF_SOURCE: &str = "SELECT source, id, owner, type, problem, set_aside_at FROM events_set_aside \
+    WHERE source = $1 ORDER BY set_aside_at, id LIMIT $2";
+const FIND: &str = "SELECT event FROM events_set_aside WHERE source = $1 AND id = $2";
+const STILL: &str = "UPDATE events_set_aside SET problem = $3 WHERE source = $1 AND id = $2";
+const REMOVE: &str = "DELETE FROM events_set_aside WHERE source = $1 AND id = $2";
+const MADE_UP_FOR: &str = "DELETE FROM events_set_aside WHERE source = $1 AND owner = $2 AND type = $3";
+const DROP: &str = "DELETE FROM events_set_aside WHERE id = $1";
+const AGAIN: &str = "UPDATE events_set_aside SET set_aside_at = CASE WHEN set_aside_at < $2 THEN $2 \
+    ELSE set_aside_at + 1 END WHERE id = $1";
 
 /// An event that could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct SetAside {
+    /// The service that told of it.
+    pub source: String,
     /// The event's id.
     pub id: String,
-    /// To whom it belongs, as its envelope said: the text of an owner id, or empty for the whole deployment.
+    /// Whom it counts against: the text of an owner id, or empty for every organization, where its envelope named no
+    /// owner that can be read.
     pub owner: String,
     /// Its type.
     #[sqlx(rename = "type")]
     pub kind: String,
-    /// What was wrong with it.
+    /// What was wrong with it when it was last tried.
     pub problem: String,
-    /// When it was set aside.
+    /// When it was set aside, or an operator last asked for it to be tried again.
     pub set_aside_at: Timestamp,
 }
 
-/// The events of a source that are set aside, the oldest first, at most 1,000.
-pub async fn list(tx: &mut Tx, source: &str) -> Result<Vec<SetAside>, DbError> {
-    Ok(on!(tx, c => sqlx::query_as(LIST).bind(source).bind(LISTED).fetch_all(c).await?))
+/// What is set aside in a store, the oldest first, at most 1,000.
+pub async fn list(tx: &mut Tx) -> Result<Vec<SetAside>, DbError> {
+    Ok(on!(tx, c => sqlx::query_as(LIST).bind(LISTED).fetch_all(c).await?))
 }
 
-/// Whether some event of a source about this owner, or about the whole deployment, is set aside: what is known of the
-/// owner may be wrong then.
-pub async fn is_any(tx: &mut Tx, source: &str, owner: &str) -> Result<bool, DbError> {
-    let (count,): (i64,) = on!(tx, c => sqlx::query_as(OF_OWNER).bind(source).bind(owner).fetch_one(c).await?);
-    Ok(count > 0)
+/// Drops an event for good: its owner is doubted no more, and whatever it told of is never known here. `false`: there is
+/// no such event.
+pub async fn discard(tx: &mut Tx, id: &str) -> Result<bool, DbError> {
+    Ok(on!(tx, c => sqlx::query(DROP).bind(id).execute(c).await?.rows_affected()) > 0)
+}
+
+/// Has the programs that run try an event once more. `false`: there is no such event.
+pub async fn try_again(tx: &mut Tx, id: &str, now: Timestamp) -> Result<bool, DbError> {
+    Ok(on!(tx, c => sqlx::query(AGAIN).bind(id).bind(now).execute(c).await?.rows_affected()) > 0)
+}
+
+/// What is set aside of a source, as far as it is looked at at once.
+pub(crate) async fn of_source(db: &Db, source: &str) -> Result<Vec<SetAside>, DbError> {
+    Ok(match db {
+        Db::Sqlite { read, .. } => sqlx::query_as(OF_SOURCE).bind(source).bind(LISTED).fetch_all(read).await?,
+        Db::Postgres(pool) => sqlx::query_as(OF_SOURCE).bind(source).bind(LISTED).fetch_all(pool).await?,
+    })
 }
 
 /// Sets an event aside.
@@ -55,10 +90,12 @@ pub(crate) async fn put(
     problem: &str,
     now: Timestamp,
 ) -> Result<(), DbError> {
+    // Text that names nobody is nobody's.
+    let owner = if event.owner.parse::<OwnerId>().is_ok() { event.owner.as_str() } else { "" };
     on!(tx, c => sqlx::query(PUT)
         .bind(source)
         .bind(&event.id)
-        .bind(&event.owner)
+        .bind(owner)
         .bind(&event.r#type)
         .bind(problem)
         .bind(event.encode_to_vec())
@@ -69,8 +106,91 @@ pub(crate) async fn put(
     Ok(())
 }
 
+/// An event as it was set aside; `None` when it is not (any more).
+pub(crate) async fn find(tx: &mut Tx, source: &str, id: &str) -> Result<Option<Event>, DbError> {
+    let row: Option<(Vec<u8>,)> = on!(tx, c => sqlx::query_as(FIND).bind(source).bind(id).fetch_optional(c).await?);
+    row.map(|(event,)| Event::decode(event.as_slice()).map_err(|error| DbError::corrupt(error.to_string()))).transpose()
+}
+
+/// It still cannot be read, for this reason.
+pub(crate) async fn still(tx: &mut Tx, source: &str, id: &str, problem: &str) -> Result<(), DbError> {
+    on!(tx, c => sqlx::query(STILL).bind(source).bind(id).bind(problem).execute(c).await?.rows_affected());
+    Ok(())
+}
+
+/// It was applied after all.
+pub(crate) async fn remove(tx: &mut Tx, source: &str, id: &str) -> Result<(), DbError> {
+    on!(tx, c => sqlx::query(REMOVE).bind(source).bind(id).execute(c).await?.rows_affected());
+    Ok(())
+}
+
+/// A later event of this type has told all that those of its owner may have told.
+pub(crate) async fn made_up_for(tx: &mut Tx, source: &str, event: &Event) -> Result<(), DbError> {
+    on!(tx, c => sqlx::query(MADE_UP_FOR)
+        .bind(source)
+        .bind(&event.owner)
+        .bind(&event.r#type)
+        .execute(c)
+        .await?
+        .rows_affected());
+    Ok(())
+}
+
 /// Takes back everything that was set aside: the state was told anew.
 pub(crate) async fn clear(tx: &mut Tx, source: &str) -> Result<(), DbError> {
     on!(tx, c => sqlx::query(CLEAR).bind(source).execute(c).await?.rows_affected());
     Ok(())
+}
+
+/// Of whom what is known may be wrong.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Doubts {
+    /// How many events are set aside.
+    pub(crate) events: usize,
+    owners: HashSet<OwnerId>,
+    /// Some of them name nobody, so they may concern any organization.
+    organizations: bool,
+    /// There are more than can be told apart.
+    everybody: bool,
+}
+
+impl Doubts {
+    pub(crate) fn of(set_aside: &[SetAside]) -> Self {
+        let owners = || set_aside.iter().map(|it| it.owner.parse().ok());
+        Self {
+            events: set_aside.len(),
+            owners: owners().flatten().collect(),
+            organizations: owners().any(|owner| owner.is_none()),
+            everybody: i64::try_from(set_aside.len()).is_ok_and(|count| count >= LISTED),
+        }
+    }
+
+    pub(crate) fn concern(&self, owner: OwnerId) -> bool {
+        self.everybody || self.owners.contains(&owner) || (self.organizations && owner.organization().is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_counts_against_its_owner_or_against_every_organization() {
+        let of = |owner: String| SetAside {
+            source: "organization".to_owned(),
+            id: "evt_1".to_owned(),
+            owner,
+            kind: "x".to_owned(),
+            problem: "y".to_owned(),
+            set_aside_at: Timestamp::EPOCH,
+        };
+        let team = |n| OwnerId::Organization(bursar_id::Id::from_parts(n, [0; 10]));
+        let ada = OwnerId::User(bursar_id::Id::from_parts(1, [0; 10]));
+        let concerned = |doubts: &Doubts| [team(1), team(2), ada].map(|owner| doubts.concern(owner));
+        assert_eq!(concerned(&Doubts::of(&[])), [false; 3]);
+        assert_eq!(concerned(&Doubts::of(&[of(team(1).to_string())])), [true, false, false]);
+        assert_eq!(concerned(&Doubts::of(&[of(ada.to_string())])), [false, false, true]);
+        assert_eq!(concerned(&Doubts::of(&[of(String::new())])), [true, true, false]);
+        assert_eq!(concerned(&Doubts::of(&vec![of(team(1).to_string()); 1_000])), [true; 3]);
+    }
 }

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::feed::Feed;
 use crate::follower::Follower;
+use crate::keeper::Keeper;
 
 /// Why an event was not applied.
 #[derive(Debug, thiserror::Error)]
@@ -36,12 +37,17 @@ pub trait Consumer: Send + Sync + 'static {
     /// For logs: what this consumer keeps up to date.
     const NAME: &'static str;
 
+    /// Types of which each event tells all that earlier ones of its owner may have told: one that is applied makes up for
+    /// those that are set aside.
+    const WHOLE: &'static [&'static str] = &[];
+
     /// The types it wants, from [`bursar_proto::event_type`]; empty for all.
     fn types() -> &'static [&'static str];
 
     /// Writes what the event means, in the transaction that also moves the cursor. Must bear being told twice (a
-    /// snapshot tells what events have told, and the events after it what the snapshot has), and must find an event of
-    /// a type it wants unreadable if it does not know the payload.
+    /// snapshot tells what events have told, and the events after it what the snapshot has), and late (an event that was set
+    /// aside may be applied after later ones, unless its type is [`WHOLE`](Consumer::WHOLE)), and must find an event of a
+    /// type it wants unreadable if it does not know the payload.
     fn apply(&self, tx: &mut Tx, event: &Event) -> impl Future<Output = Result<(), Unapplied>> + Send;
 
     /// Ends what a snapshot of this incarnation has not told of: what earlier incarnations told of, and this one did
@@ -55,6 +61,7 @@ pub trait Consumer: Send + Sync + 'static {
 
 impl<C: Consumer> Consumer for Arc<C> {
     const NAME: &'static str = C::NAME;
+    const WHOLE: &'static [&'static str] = C::WHOLE;
 
     fn types() -> &'static [&'static str] {
         C::types()
@@ -94,16 +101,17 @@ pub struct Following {
 /// store stands, or from a snapshot where the source has gone on without us. One consumer for each source and store; any
 /// number of replicas.
 pub async fn run<C: Consumer>(consumer: C, following: Following) {
-    let shutdown = following.shutdown.clone();
-    let mut follower = Follower::new(consumer, following);
-    loop {
-        let pause = tokio::select! {
-            () = shutdown.cancelled() => return,
-            pause = follower.follow() => pause,
-        };
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(pause) => {}
+    let consumer = Arc::new(consumer);
+    let mut follower = Follower::new(Arc::clone(&consumer), &following);
+    let follow = async {
+        loop {
+            let pause = follower.follow().await;
+            tokio::time::sleep(pause).await;
         }
+    };
+    tokio::select! {
+        () = following.shutdown.cancelled() => {}
+        () = follow => {}
+        () = Keeper::new(consumer, &following).keep() => {}
     }
 }

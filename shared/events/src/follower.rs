@@ -2,16 +2,17 @@
 //!
 //! An event is applied and the cursor moved in one transaction that locks the cursor's row and first compares it with
 //! where this stream thinks it stands. So a crash at any moment leaves both done or neither, and of two replicas that
-//! receive the same event one applies it and the other sees that it was done.
+//! receive the same event one applies it and the other sees that it was done, and goes on in its own stream.
 //!
 //! A snapshot is applied part by part, each under the same lock and only while the cursor stands where it stood when the
 //! snapshot began; the last transaction moves the cursor. A crash in between leaves the cursor, and the snapshot is
 //! loaded again: what its parts say bears being said twice.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
-use bursar_db::{Db, DbError, Engine, Tx, exactly_one, on};
+use bursar_db::{Db, DbError, Tx};
 use bursar_proto::event::v1::event_service_client::EventServiceClient;
 use bursar_proto::event::v1::watch_response::Item;
 use bursar_proto::event::v1::{Event, SnapshotRequest, SnapshotResponse, WatchRequest};
@@ -19,30 +20,27 @@ use bursar_rpc::problem::reason_of;
 use bursar_rpc::{MAX_MESSAGE, Transport};
 use bursar_secret::Entropy;
 use bursar_time::Clock;
-use sqlx::Row;
 use tonic::{Code, Status};
 
 use crate::consumer::{Consumer, Following, Unapplied};
 use crate::feed::Feed;
+use crate::keeper::look;
+use crate::position::{self, Lies};
 use crate::{SNAPSHOT_REQUIRED, aside};
 
 /// The longest pause between two attempts. Short, because what others were told has to hold within two seconds.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 
-/// The longest pause of a replica that another one has overtaken: nothing failed, but the two should not go on in step.
-const OVERTAKEN_PAUSE: Duration = Duration::from_millis(10);
+/// The longest pause of a replica that finds the cursor where its stream does not lead (a store was restored, another
+/// replica has loaded a snapshot): nothing failed, but the two should not go on in step.
+const ELSEWHERE_PAUSE: Duration = Duration::from_millis(10);
 
 /// A stream that is silent for this long is dead, whatever TCP says.
 const SILENCE: Duration = Duration::from_millis(12_500);
 
 /// Failures in a row that are nothing special: peers start and stop.
 const QUIET_FAILURES: u32 = 5;
-
-const ENROL: &str = "INSERT INTO consumer_cursors (source, cursor) VALUES ($1, '') ON CONFLICT (source) DO NOTHING";
-const READ: &str = "SELECT cursor FROM consumer_cursors WHERE source = $1";
-const LOCK_POSTGRES: &str = "SELECT cursor FROM consumer_cursors WHERE source = $1 FOR UPDATE";
-const MOVE: &str = "UPDATE consumer_cursors SET cursor = $2 WHERE source = $1";
 
 /// An event that could not be read, and why.
 type Bad = (Event, String);
@@ -56,8 +54,8 @@ enum Fault {
     Ended,
     #[error("the stream fell silent")]
     Silent,
-    #[error("another replica is ahead")]
-    Overtaken,
+    #[error("the cursor was moved to where this stream does not lead")]
+    Elsewhere,
     #[error("{0}")]
     Store(#[from] DbError),
 }
@@ -71,7 +69,7 @@ impl Fault {
 
 /// One consumer of one source.
 pub(crate) struct Follower<C> {
-    consumer: C,
+    consumer: Arc<C>,
     source: &'static str,
     feed: Feed,
     client: EventServiceClient<Transport>,
@@ -83,12 +81,20 @@ pub(crate) struct Follower<C> {
 }
 
 impl<C: Consumer> Follower<C> {
-    pub(crate) fn new(consumer: C, following: Following) -> Self {
-        let Following { feed, transport, db, clock, entropy, shutdown: _ } = following;
-        let client = EventServiceClient::new(transport)
+    pub(crate) fn new(consumer: Arc<C>, following: &Following) -> Self {
+        let client = EventServiceClient::new(following.transport.clone())
             .max_decoding_message_size(MAX_MESSAGE)
             .max_encoding_message_size(MAX_MESSAGE);
-        Self { consumer, source: feed.source(), feed, client, db, clock, entropy, failures: 0 }
+        Self {
+            consumer,
+            source: following.feed.source(),
+            feed: following.feed.clone(),
+            client,
+            db: following.db.clone(),
+            clock: following.clock.clone(),
+            entropy: following.entropy.clone(),
+            failures: 0,
+        }
     }
 
     /// Reads one stream until something is wrong with it; says how long to rest.
@@ -110,7 +116,7 @@ impl<C: Consumer> Follower<C> {
     }
 
     async fn watch(&mut self) -> Result<Infallible, Fault> {
-        let mut position = self.enrol().await?;
+        let mut position = position::enrol(&self.db, self.source).await?;
         // While nothing was watched here, other replicas may have gone on: those events do not come here any more.
         self.consumer.applied();
         let request = WatchRequest { cursor: position.clone(), types: types::<C>() };
@@ -134,7 +140,7 @@ impl<C: Consumer> Follower<C> {
 
     /// Loads the present state and moves the cursor to where it ends.
     async fn load_snapshot(&mut self) -> Result<(), Fault> {
-        let position = self.enrol().await?;
+        let position = position::enrol(&self.db, self.source).await?;
         tracing::warn!(consumer = C::NAME, source = self.source, cursor = position, "loading a snapshot");
         let request = SnapshotRequest { types: types::<C>() };
         let mut stream = within(self.client.snapshot(request)).await?.into_inner();
@@ -150,49 +156,29 @@ impl<C: Consumer> Follower<C> {
         }
     }
 
-    /// Where this service stands; at the beginning when it never followed the source.
-    async fn enrol(&self) -> Result<String, Fault> {
-        let mut tx = self.db.begin().await?;
-        on!(&mut tx, c => sqlx::query(ENROL).bind(self.source).execute(c).await.map_err(DbError::from)?.rows_affected());
-        let cursor = read_cursor(&mut tx, READ, self.source).await?;
-        tx.commit().await?;
-        Ok(cursor)
-    }
-
-    /// Begins a transaction that holds the cursor; says where it stands.
-    async fn lock(&self) -> Result<(Tx, String), Fault> {
-        // What an event brings about is written down with a time: by a clock that is not to be decided by it waits.
-        self.clock.believed().map_err(DbError::from)?;
-        let mut tx = self.db.begin().await?;
-        // On SQLite the transaction is the only writer already.
-        let lock = match tx.engine() {
-            Engine::Sqlite => READ,
-            Engine::Postgres => LOCK_POSTGRES,
-        };
-        let stored = read_cursor(&mut tx, lock, self.source).await?;
-        Ok((tx, stored))
-    }
-
     /// Applies an event and moves the cursor, unless another replica has done so.
     async fn take(&self, position: &mut String, next: String, event: Option<&Event>) -> Result<(), Fault> {
         let mut unreadable: Option<String> = None;
         loop {
-            let (mut tx, stored) = self.lock().await?;
+            let (mut tx, stored) = position::lock(&self.db, &self.clock, self.source).await?;
             if stored != *position {
                 // What the other one applied is news here, too; and it stands in the common store, so this one is up to
                 // date as far as that goes.
                 self.consumer.applied();
                 self.feed.hear();
-                if stored != next {
-                    return Err(Fault::Overtaken);
+                match Lies::of(self.source, &stored, position, &next) {
+                    Lies::Ahead => {
+                        *position = next;
+                        return Ok(());
+                    }
+                    Lies::Between => {}
+                    Lies::Elsewhere => return Err(Fault::Elsewhere),
                 }
-                *position = next;
-                return Ok(());
             }
-            match (event, unreadable.take()) {
+            match (event, unreadable.as_deref()) {
                 (None, _) => {}
-                (Some(event), Some(problem)) => self.set_aside(&mut tx, event, &problem).await?,
-                (Some(event), None) => match self.consumer.apply(&mut tx, event).await {
+                (Some(event), Some(problem)) => self.set_aside(&mut tx, event, problem).await?,
+                (Some(event), None) => match self.apply(&mut tx, event).await {
                     Ok(()) => {}
                     Err(Unapplied::Store(error)) => return Err(error.into()),
                     // Once more, in a transaction without what it may have written before it was found out.
@@ -203,21 +189,28 @@ impl<C: Consumer> Follower<C> {
                     }
                 },
             }
-            self.move_to(&mut tx, &next).await?;
+            position::move_to(&mut tx, self.source, &next).await?;
             tx.commit().await?;
             *position = next;
             if let Some(event) = event {
-                tracing::debug!(
-                    consumer = C::NAME,
-                    source = self.source,
-                    event = event.id,
-                    kind = event.r#type,
-                    "applied"
-                );
+                let (consumer, source, id, kind) = (C::NAME, self.source, &event.id, &event.r#type);
+                tracing::debug!(consumer, source, event = id, kind, "applied");
                 self.consumer.applied();
+            }
+            if unreadable.is_some() || event.is_some_and(is_whole::<C>) {
+                look(&self.db, &self.feed).await?;
             }
             return Ok(());
         }
+    }
+
+    /// Applies an event, and takes back what it makes up for.
+    async fn apply(&self, tx: &mut Tx, event: &Event) -> Result<(), Unapplied> {
+        self.consumer.apply(tx, event).await?;
+        if is_whole::<C>(event) {
+            aside::made_up_for(tx, self.source, event).await?;
+        }
+        Ok(())
     }
 
     /// Applies a part of a snapshot, as long as the cursor stands where it stood. What cannot be read is added to `bad`.
@@ -236,9 +229,9 @@ impl<C: Consumer> Follower<C> {
 
     /// Applies these events in one transaction, or none of them when one cannot be read: then it says why not.
     async fn apply_all(&self, position: &str, events: &[Event]) -> Result<Option<String>, Fault> {
-        let (mut tx, stored) = self.lock().await?;
+        let (mut tx, stored) = position::lock(&self.db, &self.clock, self.source).await?;
         if stored != position {
-            return Err(Fault::Overtaken);
+            return Err(Fault::Elsewhere);
         }
         for event in events {
             match self.consumer.apply(&mut tx, event).await {
@@ -257,17 +250,19 @@ impl<C: Consumer> Follower<C> {
 
     /// Ends what the snapshot has not told of, and goes on from its cursor.
     async fn end_snapshot(&self, position: &str, last: &SnapshotResponse, bad: &[Bad]) -> Result<(), Fault> {
-        let (mut tx, stored) = self.lock().await?;
+        let (mut tx, stored) = position::lock(&self.db, &self.clock, self.source).await?;
         if stored != position {
-            return Err(Fault::Overtaken);
+            return Err(Fault::Elsewhere);
         }
         self.consumer.forget_before(&mut tx, last.incarnation).await?;
         aside::clear(&mut tx, self.source).await?;
         for (event, problem) in bad {
             self.set_aside(&mut tx, event, problem).await?;
         }
-        self.move_to(&mut tx, &last.cursor).await?;
-        Ok(tx.commit().await?)
+        position::move_to(&mut tx, self.source, &last.cursor).await?;
+        tx.commit().await?;
+        look(&self.db, &self.feed).await?;
+        Ok(())
     }
 
     async fn set_aside(&self, tx: &mut Tx, event: &Event, problem: &str) -> Result<(), DbError> {
@@ -276,14 +271,10 @@ impl<C: Consumer> Follower<C> {
         aside::put(tx, self.source, event, problem, self.clock.now()).await
     }
 
-    async fn move_to(&self, tx: &mut Tx, cursor: &str) -> Result<(), DbError> {
-        exactly_one(on!(tx, c => sqlx::query(MOVE).bind(self.source).bind(cursor).execute(c).await?.rows_affected()))
-    }
-
     /// Tells what went wrong and how long to rest.
     fn judge(&mut self, fault: &Fault) -> Duration {
-        if matches!(fault, Fault::Overtaken) {
-            return up_to(OVERTAKEN_PAUSE, &self.entropy);
+        if matches!(fault, Fault::Elsewhere) {
+            return up_to(ELSEWHERE_PAUSE, &self.entropy);
         }
         self.failures = self.failures.saturating_add(1);
         let (consumer, source, failures) = (C::NAME, self.source, self.failures);
@@ -305,6 +296,11 @@ impl<C: Consumer> Follower<C> {
     }
 }
 
+/// Whether what an event tells makes up for whatever earlier ones of its kind may have told.
+fn is_whole<C: Consumer>(event: &Event) -> bool {
+    C::WHOLE.contains(&event.r#type.as_str())
+}
+
 fn types<C: Consumer>() -> Vec<String> {
     C::types().iter().map(|&kind| kind.to_owned()).collect()
 }
@@ -312,10 +308,6 @@ fn types<C: Consumer>() -> Vec<String> {
 /// What a peer answers, unless it falls silent.
 async fn within<T>(answer: impl Future<Output = Result<T, Status>>) -> Result<T, Fault> {
     Ok(tokio::time::timeout(SILENCE, answer).await.map_err(|_| Fault::Silent)??)
-}
-
-async fn read_cursor(tx: &mut Tx, statement: &'static str, source: &str) -> Result<String, DbError> {
-    Ok(on!(tx, c => sqlx::query(statement).bind(source).fetch_one(c).await?.try_get(0)?))
 }
 
 /// Up to a limit that doubles, and different each time, so that replicas do not come back together.
@@ -332,11 +324,10 @@ fn up_to(limit: Duration, entropy: &Entropy) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use bursar_db::Migrations;
-    use bursar_time::Timestamp;
+    use bursar_time::{Monotonic, Timestamp};
     use tokio_util::sync::CancellationToken;
     use tonic::service::Routes;
 
@@ -370,17 +361,17 @@ mod tests {
         }
     }
 
-    fn follower(db: &Db) -> (Arc<Counting>, Follower<Arc<Counting>>) {
+    fn follower(db: &Db) -> (Arc<Counting>, Follower<Counting>) {
         let counting = Arc::new(Counting::default());
         let following = Following {
-            feed: Feed::new("organization"),
+            feed: Feed::new("organization", &Monotonic::test(), Duration::from_mins(5)),
             transport: Transport::routes(Routes::default()),
             db: db.clone(),
             clock: Clock::test(Timestamp::from_micros(1_785_000_000_000_000).expect("in range")),
             entropy: Entropy::seeded(1),
             shutdown: CancellationToken::new(),
         };
-        (Arc::clone(&counting), Follower::new(counting, following))
+        (Arc::clone(&counting), Follower::new(counting, &following))
     }
 
     fn event(number: usize, owner: &str) -> Event {
@@ -390,34 +381,42 @@ mod tests {
     bursar_testkit::engines! {
         async fn what_another_replica_applied_is_told_and_heard_but_not_applied_again(db: TestDb) {
             let db = db.open(&Migrations::SHARED).await;
+            let cursor = |seq: u64| format!("organization-1-{seq}-{}", bursar_id::EventId::from_parts(seq, [0; 10]));
             let (_, ahead) = follower(&db);
-            let mut cursor = ahead.enrol().await.unwrap();
-            ahead.take(&mut cursor, "one".to_owned(), Some(&event(1, "org_a"))).await.unwrap();
-            // As far as that one is: it goes on.
-            let (counting, level) = follower(&db);
+            let mut position = position::enrol(&db, "organization").await.unwrap();
+            for number in 1..4 {
+                ahead.take(&mut position, cursor(number), Some(&event(1, "org_a"))).await.unwrap();
+            }
+            // Behind it: it goes on in its own stream, without applying anything until it comes to something new.
+            let (counting, behind) = follower(&db);
             let mut position = String::new();
-            level.take(&mut position, "one".to_owned(), Some(&event(1, "org_a"))).await.unwrap();
-            assert_eq!((position.as_str(), counting.asked.load(Ordering::SeqCst)), ("one", 0));
-            assert_eq!(counting.applied.load(Ordering::SeqCst), 1);
-            assert!(level.feed.age().is_some());
-            // Behind it: it begins again where that one is, soon, but not in step with it, and nothing has failed.
-            ahead.take(&mut cursor, "two".to_owned(), Some(&event(2, "org_a"))).await.unwrap();
-            let (counting, mut behind) = follower(&db);
-            let mut position = String::new();
-            let fault = behind.take(&mut position, "one".to_owned(), Some(&event(1, "org_a"))).await.unwrap_err();
-            assert!(matches!(fault, Fault::Overtaken), "{fault}");
-            assert_eq!((counting.asked.load(Ordering::SeqCst), counting.applied.load(Ordering::SeqCst)), (0, 1));
+            for number in 1..4 {
+                behind.take(&mut position, cursor(number), Some(&event(1, "org_a"))).await.unwrap();
+                assert_eq!(position, cursor(number));
+                assert_eq!(counting.applied.load(Ordering::SeqCst), usize::try_from(number).unwrap(), "it is told");
+            }
+            assert_eq!(counting.asked.load(Ordering::SeqCst), 0);
             assert!(behind.feed.age().is_some());
-            let pauses = [behind.judge(&fault), behind.judge(&fault)];
-            assert!(pauses.iter().all(|pause| (OVERTAKEN_PAUSE / 2..=OVERTAKEN_PAUSE).contains(pause)), "{pauses:?}");
+            behind.take(&mut position, cursor(4), Some(&event(1, "org_a"))).await.unwrap();
+            assert_eq!(counting.asked.load(Ordering::SeqCst), 1);
+            // The cursor is where its stream does not lead: it begins again there, soon, but not in step, and nothing has
+            // failed.
+            let (counting, mut astray) = follower(&db);
+            let mut position = cursor(7);
+            let fault = astray.take(&mut position, cursor(8), Some(&event(1, "org_a"))).await.unwrap_err();
+            assert!(matches!(fault, Fault::Elsewhere), "{fault}");
+            assert_eq!((counting.asked.load(Ordering::SeqCst), counting.applied.load(Ordering::SeqCst)), (0, 1));
+            assert!(astray.feed.age().is_some());
+            let pauses = [astray.judge(&fault), astray.judge(&fault)];
+            assert!(pauses.iter().all(|pause| (ELSEWHERE_PAUSE / 2..=ELSEWHERE_PAUSE).contains(pause)), "{pauses:?}");
             assert_ne!(pauses[0], pauses[1]);
-            assert_eq!(behind.failures, 0);
+            assert_eq!(astray.failures, 0);
         }
 
         async fn a_part_is_applied_twice_at_most_however_much_of_it_cannot_be_read(db: TestDb) {
             let db = db.open(&Migrations::SHARED).await;
             let (counting, follower) = follower(&db);
-            let position = follower.enrol().await.unwrap();
+            let position = position::enrol(&db, "organization").await.unwrap();
             let events: Vec<Event> =
                 (0..40).map(|number| event(number, if number < 20 { "org_a" } else { "" })).collect();
             let mut bad = Vec::new();

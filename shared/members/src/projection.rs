@@ -17,6 +17,9 @@ use crate::{policies, words};
 pub const TYPES: [&str; 3] =
     [event_type::MEMBERSHIP_CHANGED, event_type::ORGANIZATION_POLICY_CHANGED, event_type::DEPLOYMENT_POLICY_CHANGED];
 
+/// Those of them of which each event tells all that earlier ones of its owner may have told.
+pub const WHOLE: [&str; 2] = [event_type::ORGANIZATION_POLICY_CHANGED, event_type::DEPLOYMENT_POLICY_CHANGED];
+
 /// What an event was about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Learned {

@@ -13,7 +13,9 @@ use bursar_proto::event::v1::{DeploymentPolicyChanged, Event, MembershipChanged,
 use bursar_proto::organization::v1 as api;
 use bursar_rpc::convert::to_optional_role;
 use bursar_testkit::{TestDb, id};
+use bursar_time::Monotonic;
 use sqlx::{Executor as _, SqlSafeStr as _};
+use std::time::Duration;
 
 async fn open(at: &TestDb) -> Db {
     at.open(&bursar_db::Migrations::SHARED).await
@@ -132,7 +134,7 @@ bursar_testkit::engines! {
 
     async fn policies_hold_as_they_were_told_last(at: TestDb) {
         let db = open(&at).await;
-        let members = Members::new(db.clone(), Feed::new("organization"));
+        let members = Members::new(db.clone(), Feed::new("organization", &Monotonic::test(), Duration::from_mins(5)));
         assert_eq!(members.policy(org(1)).await.unwrap(), None, "nothing is guessed");
         let strict = OwnPolicy {
             admin_billing: Some(AdminBilling::View),
@@ -213,7 +215,7 @@ bursar_testkit::engines! {
     }
 
     async fn whoever_waits_hears_of_news(at: TestDb) {
-        let members = Members::new(open(&at).await, Feed::new("organization"));
+        let members = Members::new(open(&at).await, Feed::new("organization", &Monotonic::test(), Duration::from_mins(5)));
         let mut news = members.clone().news();
         assert!(!news.has_changed().unwrap());
         members.announce();

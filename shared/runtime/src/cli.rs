@@ -6,6 +6,7 @@ use bursar_time::{Clock, Timestamp};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Subcommand};
 use serde::Serialize;
 
+use crate::set_aside::EventsArgs;
 use crate::{ConfigError, Loader, LogFormat, Mode, Program, Service, Settings};
 
 /// Flags of every program and every command. Each is a setting by the same name, and stronger than the
@@ -79,6 +80,10 @@ pub struct Options {
           value_name = "BOOL", action = ArgAction::Set)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_sqlite: Option<bool>,
+    /// How old what a service was last told of memberships may be: above it organizations cannot spend [default: `5m`].
+    #[arg(long, global = true, value_name = "SPAN")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_staleness: Option<String>,
     /// Send traces and metrics to this OTLP collector (gRPC).
     #[arg(long, global = true, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -242,6 +247,8 @@ pub enum ServiceCommand<Extra: Subcommand> {
         #[arg(long)]
         accept: bool,
     },
+    /// List the events of other services that could not be read, so that their owners cannot spend; or settle one.
+    Events(EventsArgs),
     #[command(flatten)]
     /// What only this program can do.
     Extra(Extra),

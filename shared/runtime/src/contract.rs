@@ -15,7 +15,7 @@ use std::{fmt, future::Future, sync::Arc, time::Duration};
 use bursar_db::{Db, Migrations};
 use bursar_rpc::{ServiceTokens, Transport};
 use bursar_secret::Entropy;
-use bursar_time::Clock;
+use bursar_time::{Clock, Monotonic};
 use futures::future::BoxFuture;
 use opentelemetry::metrics::Meter;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -28,6 +28,8 @@ use crate::{Each, Service, Settings};
 pub struct Env {
     /// The one clock of this process; a test clock when started with `--test-clock`.
     pub clock: Clock,
+    /// What this process measures spans by that no clock may stretch, such as how old what it heard is.
+    pub monotonic: Monotonic,
     /// The one source of randomness of this process.
     pub entropy: Entropy,
     /// Cancelled when draining begins: endless streams end and periodic work starts no new round.
@@ -42,11 +44,12 @@ pub struct Env {
 }
 
 impl Env {
-    /// Surroundings for a test: counts nothing, never stops unless the test cancels
-    /// [`Env::shutdown`].
+    /// Surroundings for a test: counts nothing, lets [`Env::monotonic`] pass only when the test does, never stops unless
+    /// the test cancels [`Env::shutdown`].
     pub fn for_test(clock: Clock, entropy: Entropy) -> Self {
         Self {
             clock,
+            monotonic: Monotonic::test(),
             entropy,
             shutdown: CancellationToken::new(),
             halt: CancellationToken::new(),

@@ -19,6 +19,7 @@ mod program;
 mod readiness;
 mod reflection;
 mod service;
+mod set_aside;
 mod settings;
 mod telemetry;
 mod timekeeping;
@@ -30,6 +31,7 @@ pub use lifecycle::{Stop, serve as serve_on, surroundings};
 pub use listen::{ListenError, Listeners};
 pub use program::{healthcheck, network_peers, prepare, run, run_single, run_single_with, serve};
 pub use service::{Each, Service};
+pub use set_aside::EventsArgs;
 pub use settings::{
     BillingSettings, ConfigError, InvitationSettings, LimitSettings, Loader, LogFormat, LogSettings, MailSettings,
     Mode, PeerTlsSettings, PostgresSettings, Program, Settings, SqliteSettings, TlsSettings, TokenSettings,

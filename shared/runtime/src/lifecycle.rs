@@ -13,7 +13,7 @@ use std::{future::Future, time::Duration};
 
 use anyhow::{Context as _, anyhow};
 use bursar_secret::Entropy;
-use bursar_time::Clock;
+use bursar_time::{Clock, Monotonic};
 use prometheus::Registry;
 use tokio::{
     sync::watch,
@@ -68,6 +68,7 @@ pub fn surroundings(settings: &Settings, telemetry: &Telemetry) -> Env {
     let clock = Clock::system();
     Env {
         clock: if settings.test_clock { Clock::test(clock.now()) } else { clock },
+        monotonic: Monotonic::system(),
         entropy: Entropy::system(),
         shutdown: CancellationToken::new(),
         halt: CancellationToken::new(),

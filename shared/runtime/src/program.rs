@@ -23,7 +23,7 @@ use tokio::{
 
 use crate::{
     Each, Env, Listeners, Mode, Options, Peers, Program, Service, ServiceCli, ServiceCommand, Settings, Started, Stop,
-    clock_command, dead_letters, lifecycle, telemetry::Telemetry, tls,
+    clock_command, dead_letters, lifecycle, set_aside, telemetry::Telemetry, tls,
 };
 
 /// What the exit code is when the command line or the configuration is wrong.
@@ -34,7 +34,7 @@ const LEAVE_WITHIN: Duration = Duration::from_millis(300);
 const HEALTHCHECK_WITHIN: Duration = Duration::from_secs(3);
 
 /// The whole `main` of a program that runs one service: commands `serve` (default), `migrate`,
-/// `healthcheck`, `jobs` and `clock`. `open` opens the service's store as it is.
+/// `healthcheck`, `jobs`, `clock` and `events`. `open` opens the service's store as it is.
 ///
 /// ```ignore
 /// fn main() -> ExitCode {
@@ -88,6 +88,7 @@ where
         Some(ServiceCommand::Healthcheck) => healthcheck(settings).await,
         Some(ServiceCommand::Jobs { retry }) => dead_letters::run(settings, open(settings).await?, retry).await,
         Some(ServiceCommand::Clock { accept }) => clock_command::run(open(settings).await?, accept).await,
+        Some(ServiceCommand::Events(args)) => set_aside::run(open(settings).await?, args).await,
         Some(ServiceCommand::Extra(command)) => extra(settings, command).await,
     })
 }

@@ -111,12 +111,17 @@ fn every_place_takes_every_kind_of_value() {
         assert_eq!(settings.log.filter, "warn");
         assert_eq!(settings.tokens.access_ttl, Duration::from_secs(90));
     }
+    for given in ["max_staleness = \"90s\"", "BURSAR_MAX_STALENESS=90s", "--max-staleness=90s"] {
+        assert_eq!(suite(given).expect(given).max_staleness, Duration::from_secs(90), "{given}");
+    }
+    assert_eq!(suite("").expect("defaults").max_staleness, Duration::from_mins(5));
     let off = suite("BURSAR_TEST_CLOCK=true\n--test-clock=false").expect("off");
     assert!(!off.test_clock, "a flag can take back what the environment says");
 }
 
 /// What is given, and every piece that the refusal must contain.
 const REFUSALS: &[(&str, &[&str])] = &[
+    ("--max-staleness 14s", &["max_staleness: 14s is out of range, use 15s to 1h"]),
     ("prot_base = 1", &["unknown key `prot_base` in DIR/bursar.toml", "mean port_base?"]),
     ("[mail]\nsmtpurl = 'x'", &["unknown key `mail.smtpurl` in DIR/bursar.toml", "mail.smtp_url?"]),
     ("[nonsense]\na = 1", &["unknown key `nonsense`"]),

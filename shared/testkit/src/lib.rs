@@ -4,6 +4,7 @@
 //! - [`postgres`] starts a private PostgreSQL for the test process, [`sqlite`] a file of the test's own.
 //! - [`id`], [`at`], [`credits`], [`clock`] spell values.
 //! - [`Issuer`] signs tokens that a service under test believes; [`refused`] looks at refusals.
+//! - [`Hush`] lets a service's events fall silent.
 //! - [`audited`] reads a store's audit log.
 //! - [`Client`] calls services, in this process or elsewhere; [`Person`] signs up and in as people do.
 //! - [`Authority`] vouches for certificates.
@@ -23,6 +24,7 @@ mod certificates;
 mod client;
 mod deployment;
 mod engines;
+mod hush;
 mod issuer;
 mod mailbox;
 mod person;
@@ -40,6 +42,7 @@ pub use certificates::{Authority, Certificate};
 pub use client::{Channel, Client, Credentials, client};
 pub use deployment::{Deployment, Plan, Topology};
 pub use engines::{Outcome, TestDb};
+pub use hush::Hush;
 pub use issuer::{Issuer, UserToken};
 pub use mailbox::{Mailbox, Message};
 pub use person::{PASSWORD, Person};

@@ -3,11 +3,12 @@
 //! [`Timestamp`] and [`Span`] are plain values (microseconds, UTC) for everybody, the pure rules
 //! included. [`Clock`] is where the time comes from, and the only place that reads the system's: rules
 //! and stores take a [`Timestamp`] as a parameter instead. When something happens (renewals, expiry) is
-//! decided elsewhere.
+//! decided elsewhere. [`Monotonic`] is what spans are measured by that no clock may stretch.
 
 mod calendar;
 mod clock;
 mod doubt;
+mod monotonic;
 mod span;
 mod sql;
 mod system;
@@ -15,5 +16,6 @@ mod timestamp;
 
 pub use clock::{Clock, ClockChanges, ClockError};
 pub use doubt::Doubt;
+pub use monotonic::Monotonic;
 pub use span::{Span, SpanError};
 pub use timestamp::{Timestamp, TimestampError};

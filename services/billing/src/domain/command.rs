@@ -210,6 +210,8 @@ pub struct Request {
     pub command: Command,
     /// Whether the renewal that the account may be due for has been looked after: it is done, or cannot be done now.
     pub renewal_settled: bool,
+    /// Whether what is known of the organization's members and policies may be out of date.
+    pub feed_stale: bool,
 }
 
 /// Which stored rows must be in the state before a request can be decided.
@@ -237,7 +239,8 @@ impl Needs {
 impl Request {
     /// A request with the fingerprint of its command.
     pub fn new(name: Option<RequestName>, salt: Salt, command: Command) -> Self {
-        Self { name, fingerprint: fingerprint(&command), spender: None, salt, command, renewal_settled: false }
+        let fingerprint = fingerprint(&command);
+        Self { name, fingerprint, spender: None, salt, command, renewal_settled: false, feed_stale: false }
     }
 
     /// The program's own request without a name.
@@ -255,6 +258,19 @@ impl Request {
     #[must_use]
     pub fn with_renewal_settled(self) -> Self {
         Self { renewal_settled: true, ..self }
+    }
+
+    /// The same, with whether what is known of the organization's members and policies may be out of date.
+    #[must_use]
+    pub fn under_stale_feed(self, feed_stale: bool) -> Self {
+        Self { feed_stale, ..self }
+    }
+
+    /// Whether what is known of members and policies has a part in deciding it: whoever acts with a user's token, and
+    /// whatever spends for a member. What a service does by its own authority has none: it settles what was reserved, gives
+    /// back, grants.
+    pub fn rests_on_membership(&self) -> bool {
+        self.spender.is_some() || self.spends()
     }
 
     /// Whether it takes credits: those of the month that has begun, if one has.

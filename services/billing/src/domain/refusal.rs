@@ -24,7 +24,7 @@ pub struct Inconsistent(
 /// |---|---|---|
 /// | 1 | the caller's own standing | whoever left learns nothing, not even what an earlier attempt did |
 /// | 2 | the request id | a retry must learn what its first attempt did, whatever has changed since |
-/// | 3 | the named member, the renewal, the policy | who may not spend is told so whatever the state is |
+/// | 3 | the named member, the policy, what may be out of date of both, the renewal | who may not spend is told so whatever the state is |
 /// | 4 | unknown ids, and whose they are | what does not exist here has neither a state nor an amount |
 /// | 5 | states | a settled hold stays settled however little is asked of it |
 /// | 6 | prices, amounts and times | wrong whatever the balance is |
@@ -41,6 +41,10 @@ pub enum Refusal {
     /// The request id was used for another command, or with other arguments.
     #[error("the request id was already used for another request")]
     RequestIdReused,
+
+    /// What is known of the organization's members and policies may be out of date, and this rests on it.
+    #[error("what is known of the organization's members may be out of date")]
+    FeedStale,
 
     /// A month of the account's subscription is over, and its renewal was not looked after yet: what would be spent now
     /// may not be what ought to be.

@@ -53,7 +53,7 @@ impl From<Error> for Problem {
             Error::NotEnough { required } => {
                 Self::failed_precondition("INSUFFICIENT_CREDITS", said).with_metadata("required", required.to_string())
             }
-            Error::PoliciesUnknown => Self::unavailable("FEED_STALE", said),
+            Error::PoliciesUnknown => stale(said),
             Error::Refused(refusal) => refused(refusal),
             Error::NotAMember => Self::permission_denied("NOT_A_MEMBER", said),
             Error::WrongContext { context } => {
@@ -87,6 +87,11 @@ impl From<Error> for Problem {
     }
 }
 
+/// What organization has not told (of late): it will be known again when organization is heard.
+fn stale(said: String) -> Problem {
+    Problem::unavailable("FEED_STALE", said).with_retry_after(Duration::from_secs(1))
+}
+
 /// What the credit rules' refusals are called on the wire.
 fn refused(refusal: Refusal) -> Problem {
     let said = refusal.to_string();
@@ -96,6 +101,7 @@ fn refused(refusal: Refusal) -> Problem {
     match refusal {
         Refusal::NotAMember => Error::NotAMember.into(),
         Refusal::RequestIdReused => Problem::request_id_reused(),
+        Refusal::FeedStale => stale(said),
         Refusal::RenewalDue => Problem::unavailable("RENEWAL_DUE", said).with_retry_after(RETRY_SOON),
         Refusal::SpendingByServicesOnly => denied("SPENDING_BY_SERVICES_ONLY"),
         Refusal::RefundByServicesOnly => denied(reason::CALLER_NOT_ALLOWED),
@@ -191,6 +197,7 @@ mod tests {
         let meter = || MeterName::parse("s").unwrap();
         let cases = [
             (rule(Refusal::NotAMember), PermissionDenied, "NOT_A_MEMBER"),
+            (rule(Refusal::FeedStale), Code::Unavailable, "FEED_STALE"),
             (rule(Refusal::RenewalDue), Code::Unavailable, "RENEWAL_DUE"),
             (rule(Refusal::SpendingByServicesOnly), PermissionDenied, "SPENDING_BY_SERVICES_ONLY"),
             (rule(Refusal::RefundByServicesOnly), PermissionDenied, "CALLER_NOT_ALLOWED"),

@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bursar_events::Feed;
 use bursar_id::{OwnerId, Role, UserId};
 use bursar_members::{Members, Policy, Word, standing};
 use bursar_money::Credits;
@@ -35,6 +36,8 @@ const POLICY_COUNTS: Duration = Duration::from_millis(500);
 #[derive(Clone)]
 pub(crate) struct Access {
     members: Members,
+    /// Identity's events: who deleted the account.
+    people: Feed,
     /// Memberships that some event has told of, so that nobody has to look again: what is known of a
     /// member may change, but it is never forgotten. Bounded; emptied when it is full.
     heard_of: Arc<Mutex<HashSet<(OwnerId, UserId)>>>,
@@ -60,9 +63,17 @@ pub(crate) struct Allowed {
     pub(crate) sees: bool,
     /// Whether it may see the balance, in whatever answer it stands.
     pub(crate) sees_balance: bool,
+    /// Whether what is known of the owner may be out of date ([`Access::is_stale`]): what rests on it is refused, unless it
+    /// was answered before.
+    pub(crate) stale: bool,
 }
 
 impl Allowed {
+    /// A service by its own authority, which no membership limits.
+    fn by_service(owner: OwnerId, actor: Actor, stale: bool) -> Self {
+        Self { owner, actor, member: None, spender: None, sees: true, sees_balance: true, stale }
+    }
+
     /// A balance, as far as it may be seen; else an empty text.
     pub(crate) fn balance(&self, balance: Credits) -> String {
         if self.sees_balance { balance.to_string() } else { String::new() }
@@ -112,9 +123,23 @@ pub(crate) fn actor(caller: &Caller) -> Result<Actor, Problem> {
 }
 
 impl Access {
-    /// Access by what is known of memberships and policies.
-    pub(crate) fn new(members: Members) -> Self {
-        Self { members, heard_of: Arc::default(), policies: Arc::default() }
+    /// Access by what is known of memberships and policies, and of people.
+    pub(crate) fn new(members: Members, people: Feed) -> Self {
+        Self { members, people, heard_of: Arc::default(), policies: Arc::default() }
+    }
+
+    /// Whether what is known of an owner may be out of date. Of an organization: when organization has not been heard for
+    /// `max_staleness`, or something that it told of this one could not be read. Of a person: only when what identity told
+    /// of this person could not be read; personal contexts need nobody's word otherwise. Atomic reads alone while nothing
+    /// is wrong.
+    fn is_stale(&self, owner: OwnerId) -> bool {
+        match owner {
+            OwnerId::Organization(_) => {
+                let feed = self.members.feed();
+                feed.is_stale() || feed.doubts(owner)
+            }
+            OwnerId::User(_) => self.people.doubts(owner),
+        }
     }
 
     /// May the caller spend `owner`'s credits? A user spends for itself, a service for the member it names
@@ -123,12 +148,13 @@ impl Access {
     pub(crate) async fn spend(&self, caller: &Caller, owner: OwnerId) -> Result<Allowed, Error> {
         let actor = actor(caller)?;
         let Some(user) = acting_user(caller) else {
-            return Ok(Allowed { owner, actor, member: None, spender: None, sees: true, sees_balance: true });
+            return Ok(Allowed::by_service(owner, actor, self.is_stale(owner)));
         };
         self.in_context(user, owner).await?;
         let sees_balance = self.sees_balance(user, owner).await?;
         let (member, spender) = (Some(user.user), Some(spender(user, owner)));
-        Ok(Allowed { owner, actor, member, spender, sees: false, sees_balance })
+        let stale = self.is_stale(owner);
+        Ok(Allowed { owner, actor, member, spender, sees: false, sees_balance, stale })
     }
 
     /// The same for `member` ([`Allowed::whom`]), whose membership must hold if it is not the user's own token that
@@ -140,7 +166,8 @@ impl Access {
         // Nobody but its user belongs to a personal account, and nobody else is ever found to.
         let token = (allowed.owner == OwnerId::User(member)).then_some(Word::OWN);
         let spender = Some(Spender { user: member, token });
-        if allowed.owner.organization().is_some() {
+        // While nothing is heard there is nothing to wait for.
+        if allowed.owner.organization().is_some() && !allowed.stale {
             self.wait_until_known(allowed.owner, member, until).await?;
         }
         Ok(Allowed { member: Some(member), spender, ..allowed })
@@ -162,7 +189,7 @@ impl Access {
     pub(crate) async fn to(&self, caller: &Caller, owner: OwnerId) -> Result<Allowed, Error> {
         let actor = actor(caller)?;
         let Some(user) = acting_user(caller) else {
-            return Ok(Allowed { owner, actor, member: None, spender: None, sees: true, sees_balance: true });
+            return Ok(Allowed::by_service(owner, actor, self.is_stale(owner)));
         };
         self.in_context(user, owner).await?;
         let role = self.role(user, owner).await?;
@@ -176,13 +203,14 @@ impl Access {
             return Err(Error::RoleNotAllowed);
         }
         let (sees, sees_balance) = (may(Permission::ViewUsage), may(Permission::ViewBalance));
-        Ok(Allowed { owner, actor, member: Some(user.user), spender: Some(spender(user, owner)), sees, sees_balance })
+        let (member, spender, stale) = (Some(user.user), Some(spender(user, owner)), self.is_stale(owner));
+        Ok(Allowed { owner, actor, member, spender, sees, sees_balance, stale })
     }
 
     /// A service that acts by its own authority alone, whoever's token it hands on: what a refund and an erasure need,
-    /// which must go on when the member has left.
+    /// which must go on when the member has left, and whatever is known of members.
     pub(crate) fn service(caller: &Caller, owner: OwnerId) -> Result<Allowed, Error> {
-        Ok(Allowed { owner, actor: actor(caller)?, member: None, spender: None, sees: true, sees_balance: true })
+        Ok(Allowed::by_service(owner, actor(caller)?, false))
     }
 
     /// The user's token must act for `owner`. Nothing ever falls back to another account.

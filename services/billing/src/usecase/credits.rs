@@ -209,9 +209,13 @@ impl CreditUseCases {
 
 /// What a lane gets of a caller's request: ids belong to the actor.
 pub(super) fn job(allowed: Allowed, entropy: &Entropy, id: Option<RequestId>, command: Command) -> Job {
-    let Allowed { owner, actor, spender, .. } = allowed;
+    let Allowed { owner, actor, spender, stale, .. } = allowed;
     let name = id.map(|id| RequestName::new(&actor, id));
-    Job { owner, actor, request: Request::new(name, entropy.bytes(), command).for_member(spender) }
+    Job {
+        owner,
+        actor,
+        request: Request::new(name, entropy.bytes(), command).for_member(spender).under_stale_feed(stale),
+    }
 }
 
 /// Members see what is their own; more takes a role.

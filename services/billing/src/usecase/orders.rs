@@ -8,7 +8,7 @@ use bursar_rpc::{Asked, IdempotencyKey, Kept, Mutation};
 use bursar_time::Clock;
 
 use super::access::Allowed;
-use crate::domain::Outcome;
+use crate::domain::{Outcome, Refusal};
 use crate::error::Error;
 use crate::lane::{Batcher, Job};
 use crate::payment::{Payment, PaymentKey, PaymentMethod, Payments, Settlement};
@@ -31,6 +31,11 @@ pub(super) fn admit(m: &mut Mutation, owner: OwnerId, standing: Result<Allowed, 
     standing
 }
 
+/// Nobody buys by a membership that may not be so any more. An operator buys by no membership.
+pub(super) fn up_to_date(allowed: &Allowed) -> Result<(), Refusal> {
+    if allowed.stale && allowed.spender.is_some() { Err(Refusal::FeedStale) } else { Ok(()) }
+}
+
 /// An order before any money is taken: the caller's standing, and the answer that the request got before, however long
 /// ago (`kept`); `None` if there is one.
 pub(super) async fn open<'a>(
@@ -40,7 +45,7 @@ pub(super) async fn open<'a>(
     standing: Result<Allowed, Error>,
     kept: impl AsyncFnOnce(&mut Tx, OwnerId, [u8; 16]) -> Result<Option<Kept>, DbError>,
 ) -> Result<Option<&'a Order>, Error> {
-    admit(m, owner, standing)?;
+    let allowed = admit(m, owner, standing)?;
     let Some(order) = m.open(asked).await? else { return Ok(None) };
     if let Some(request) = asked.key().and_then(IdempotencyKey::digest)
         && let Some(kept) = kept(m.tx(), owner, request).await?
@@ -48,6 +53,7 @@ pub(super) async fn open<'a>(
         m.recall(asked, kept)?;
         return Ok(None);
     }
+    up_to_date(&allowed)?;
     Ok(Some(order))
 }
 

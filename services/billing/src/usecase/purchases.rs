@@ -9,7 +9,7 @@ use bursar_rpc::{Answer, Asked, Done, Looked, Mutation, Mutations, Page, PageReq
 use bursar_secret::Entropy;
 
 use super::access::{Access, Allowed};
-use super::orders::{self, Order, Till, admit};
+use super::orders::{self, Order, Till, admit, up_to_date};
 use crate::domain::{
     Actor, Catalog, Command, GrantCommand, LotSource, Note, Origin, Outcome, Pack, Purchase, PurchaseState, Request,
     RequestName, Sale, Salt,
@@ -86,6 +86,7 @@ impl PurchaseUseCases {
     ) -> Result<Done<Purchase, Payload>, Error> {
         let allowed = admit(m, owner, standing)?;
         let Some(order) = m.open(asked).await? else { return Ok(Done::Replay) };
+        up_to_date(&allowed)?;
         let (sale, reference) = sold.ok_or(Error::PaymentDeclined)?;
         let pack = self.pack(&order.product)?;
         let request = credit(pack, &sale, &reference, self.entropy.bytes())?.for_member(allowed.spender);

@@ -1,6 +1,7 @@
 //! A shop for tests: the built-in catalog, a test clock and a till over a database of the test's own.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bursar_db::Db;
 use bursar_events::{Feed, Outbox};
@@ -11,7 +12,7 @@ use bursar_proto::billing::v1 as pb;
 use bursar_rpc::{Asked, AuthMethods, Call, Caller, Mutations, Permission, UserCaller};
 use bursar_secret::Entropy;
 use bursar_testkit::{TestDb, at, credits, id};
-use bursar_time::Clock;
+use bursar_time::{Clock, Monotonic};
 use sqlx::Row;
 
 use super::access::Access;
@@ -41,6 +42,11 @@ pub(super) struct Shop {
     rules: RulesHandle,
 }
 
+/// A feed of which nothing was heard.
+fn feed(source: &'static str) -> Feed {
+    Feed::new(source, &Monotonic::test(), Duration::from_mins(5))
+}
+
 impl Shop {
     /// Opens at the time `now`.
     pub(super) async fn open(db: &TestDb, now: &str) -> Self {
@@ -52,7 +58,7 @@ impl Shop {
         let db = db.open(&MIGRATIONS).await;
         let entropy = Entropy::seeded(7);
         let catalog = Arc::new(catalog::load(None).unwrap());
-        let access = Access::new(Members::new(db.clone(), Feed::new("organization")));
+        let access = Access::new(Members::new(db.clone(), feed("organization")), feed("identity"));
         let rules = RulesSource::new(Rules {
             rates: catalog.rates().clone(),
             catalog_version: CatalogVersion::new(1).unwrap(),

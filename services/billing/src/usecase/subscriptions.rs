@@ -11,7 +11,7 @@ use bursar_rpc::{Answer, Asked, Done, Looked, Mutation, Mutations};
 use bursar_secret::Entropy;
 
 use super::access::{Access, Allowed};
-use super::orders::{self, Order, Till, admit};
+use super::orders::{self, Order, Till, admit, up_to_date};
 use crate::domain::{
     Actor, Catalog, Command, GrantCommand, LotSource, Note, Origin, Paid, Plan, ProductId, Request, RequestName, Scope,
     Subscription,
@@ -90,6 +90,7 @@ impl SubscriptionUseCases {
     ) -> Result<Done<Subscription, Payload>, Error> {
         let allowed = admit(m, owner, standing)?;
         let Some(order) = m.open(asked).await? else { return Ok(Done::Replay) };
+        up_to_date(&allowed)?;
         let Settlement::Paid { reference } = settlement else {
             return Err(Error::PaymentDeclined);
         };

@@ -30,6 +30,7 @@ mod scoping;
 mod selling;
 mod settling;
 mod sizes;
+mod staleness;
 mod tampering;
 mod usage;
 mod words;

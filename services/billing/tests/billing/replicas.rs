@@ -1,10 +1,13 @@
 //! Two billings on one PostgreSQL (a SQLite file has one process), charging the same accounts under load.
 
+use std::time::{Duration, Instant};
+
+use bursar_id::Role;
 use bursar_proto::billing::v1 as pb;
 use bursar_testkit::{Refusal, TestDb, postgres};
 
 use crate::races::at_once;
-use crate::words::{Under, batch, free, reserve, settle, spend};
+use crate::words::{Spending as _, Under, batch, free, reserve, settle, spend};
 use crate::world::World;
 
 #[test]
@@ -52,6 +55,32 @@ fn two_instances_stay_exact_under_load() {
         for person in &here {
             assert_eq!(world.available(person.owner).await, "20");
         }
+    });
+}
+
+/// Of two replicas that hear of an event at once one applies it, and the other must not leave those waiting who asked it.
+#[test]
+fn a_service_charges_for_a_new_member_at_once_through_either_replica() {
+    postgres::run(async |db: TestDb| {
+        let world = World::on(db).await;
+        let other = world.another_instance().await;
+        let (team, _) = world.organization_with(1, "1000").await;
+        let there = world.product_through(&other);
+        for n in 0..25_u64 {
+            let member = bursar_testkit::id(500 + n);
+            // Two words, so that whoever loses the first finds the other one ahead of it.
+            world.announce(team, bursar_testkit::id(900 + n), Some(Role::Member), 1).await;
+            world.announce(team, member, Some(Role::Member), 1).await;
+            let charges = [world.product(), there.clone()].map(|product| async move {
+                let begun = Instant::now();
+                product.charge(spend(team, "1").by(member)).await.unwrap();
+                begun.elapsed()
+            });
+            for took in at_once(charges).await {
+                assert!(took < Duration::from_millis(900), "member {n} waited {took:?}");
+            }
+        }
+        world.audit(team).await;
     });
 }
 

@@ -18,7 +18,7 @@ use bursar_rpc::convert::to_optional_role;
 use bursar_rpc::{ServiceRole, Transport};
 use bursar_runtime::{Each, Env, Peers, ReadyProbe, Service, Settings};
 use bursar_secret::Entropy;
-use bursar_testkit::{Client, Issuer, TestDb, clock, id, sqlite};
+use bursar_testkit::{Client, Hush, Issuer, TestDb, clock, id, sqlite};
 use bursar_time::{Clock, Span, Timestamp};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -41,11 +41,14 @@ pub(crate) struct World {
     organization: Outbox,
     organization_db: Db,
     people: Outbox,
-    people_db: Db,
+    pub(crate) people_db: Db,
+    /// Organization's events on their way to billing, and identity's.
+    pub(crate) teams: Hush,
+    pub(crate) deletions: Hush,
     /// How many events organization has told.
     told: AtomicU64,
     instances: AtomicU64,
-    env: Env,
+    pub(crate) env: Env,
     _databases: [TestDb; 3],
     _data: tempfile::TempDir,
 }
@@ -115,13 +118,13 @@ impl World {
         let organization = Outbox::new("organization", organization_db.clone(), clock.clone(), Entropy::seeded(1));
         let env = Env::for_test(clock.clone(), Entropy::seeded(2));
         let identity = Identity { issuer: Arc::clone(&issuer), clock: clock.clone() };
-        let watch = organization.service(Nothing, CancellationToken::new());
+        let teams = Hush::over(Routes::new(organization.service(Nothing, CancellationToken::new())));
         let identity_db = identity_tells_in.open(&Migrations::SHARED).await;
         let people = Outbox::new("identity", identity_db.clone(), clock.clone(), Entropy::seeded(3));
-        let watch_people = people.service(Nothing, CancellationToken::new());
+        let deletions = Hush::over(Routes::new(people.service(Nothing, CancellationToken::new())));
         let peers = Peers::new(Each::new([
-            Transport::routes(identity.routes().add_service(watch_people)),
-            Transport::routes(Routes::new(watch)),
+            Transport::routes(identity.routes().add_service(deletions.service())),
+            Transport::routes(Routes::new(teams.service())),
             Transport::late().0,
         ]));
         bursar_billing::migrate(&settings, None).await.expect("migrates");
@@ -138,6 +141,8 @@ impl World {
             organization_db,
             people,
             people_db: identity_db,
+            teams,
+            deletions,
             told: AtomicU64::new(0),
             instances: AtomicU64::new(1),
             env,
@@ -216,6 +221,11 @@ impl World {
         Caller(instance.0.with_token(&self.issuer.service(ServiceRole::Operator, self.clock.now())))
     }
 
+    /// The product at another instance.
+    pub(crate) fn product_through(&self, instance: &Caller) -> Caller {
+        Caller(instance.0.with_token(&self.issuer.service(ServiceRole::Product, self.clock.now())))
+    }
+
     /// A back-end service of the product.
     pub(crate) fn product(&self) -> Caller {
         self.service(ServiceRole::Product)
@@ -292,14 +302,14 @@ impl World {
         self.applied().await;
     }
 
-    async fn tell(&self, payload: Payload) {
+    pub(crate) async fn tell(&self, payload: Payload) {
         let tx = self.organization_db.begin().await.unwrap();
         self.organization.commit(tx, vec![payload]).await.unwrap();
         self.told.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Until billing has applied everything that organization told.
-    async fn applied(&self) {
+    pub(crate) async fn applied(&self) {
         let told = self.told.load(Ordering::SeqCst);
         let wanted = format!("organization-1-{told}-");
         until("billing applies organization's events", async || self.cursor().await.starts_with(&wanted)).await;

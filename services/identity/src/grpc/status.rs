@@ -29,6 +29,9 @@ const SERVICE_ACCOUNT_DISABLED: &str = "SERVICE_ACCOUNT_DISABLED";
 /// `FAILED_PRECONDITION`: the suite needs the account as it is.
 const SERVICE_ACCOUNT_NEEDED: &str = "SERVICE_ACCOUNT_NEEDED";
 
+/// `UNAVAILABLE`: the membership is not known at the moment; `RetryInfo` says when to ask again.
+const FEED_STALE: &str = "FEED_STALE";
+
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
         problem(error).into()
@@ -50,7 +53,7 @@ impl Refusing for Error {
             Self::OwnsOrganizations(_) => Some(OWNS_ORGANIZATIONS),
             Self::ServiceAccountDisabled => Some(SERVICE_ACCOUNT_DISABLED),
             Self::ServiceAccountNeeded => Some(SERVICE_ACCOUNT_NEEDED),
-            Self::Overloaded | Self::Organization(_) | Self::Store(_) | Self::Internal(_) => None,
+            Self::Overloaded | Self::Organization(_) | Self::FeedStale | Self::Store(_) | Self::Internal(_) => None,
         }
     }
 }
@@ -93,6 +96,11 @@ fn problem(error: Error) -> Problem {
         ),
         Error::Overloaded => Problem::exhausted(reason::OVERLOADED, "too many passwords are being checked; try again")
             .with_retry_after(std::time::Duration::from_secs(1)),
+        Error::FeedStale => Problem::unavailable(
+            FEED_STALE,
+            "organization cannot be asked at the moment, and what it told last is too old; try again",
+        )
+        .with_retry_after(std::time::Duration::from_secs(1)),
         Error::Organization(status) => unanswered("organization", &status),
         Error::Store(error) => error.into(),
         Error::Internal(cause) => Problem::internal(&cause),

@@ -37,6 +37,7 @@ use bursar_db::Db;
 use bursar_events::Outbox;
 use bursar_id::{Id, SessionId, UserId};
 use bursar_jobs::Jobs;
+use bursar_members::Members;
 use bursar_rpc::{Mutations, PageKey, Transport};
 use bursar_secret::Entropy;
 use bursar_time::{Clock, Timestamp};
@@ -88,6 +89,8 @@ pub struct Parts {
     pub signer: Signer,
     /// The way to organization, with identity's own token.
     pub organization: Transport,
+    /// What organization has told, and how fresh that is.
+    pub members: Members,
 }
 
 impl Identity {

@@ -133,6 +133,6 @@ bursar_testkit::engines! {
         world.organization.set_away(true);
         let next = world.refresh(&next.refresh_token).await.unwrap();
         assert_eq!(next.owner, org(1).to_string());
-        assert!(claims(&next.access_token).get("role").is_none(), "who cannot be asked grants nothing");
+        assert_eq!(claims(&next.access_token)["role"].as_str(), Some("OWNER"), "the last word serves");
     }
 }

@@ -10,6 +10,7 @@ use bursar_proto::event::v1::{Event, MembershipChanged, OrganizationCreated, Sna
 use bursar_proto::event_type;
 use bursar_proto::identity::v1::{DeleteMeRequest, UpdateMeRequest, VerifyEmailRequest};
 use bursar_testkit::{Client, refused};
+use bursar_time::Monotonic;
 use tonic::Code;
 
 use bursar_events::{Consumer as _, Feed, Unapplied};
@@ -100,7 +101,7 @@ bursar_testkit::engines! {
 
     async fn malformed_events_are_unreadable_and_foreign_ones_ignored(db: TestDb) {
         let world = World::start(&db).await;
-        let consumer = FromOrganization { members: Members::new(world.db.clone(), Feed::new("organization")) };
+        let consumer = FromOrganization { members: Members::new(world.db.clone(), Feed::new("organization", &Monotonic::test(), Duration::from_mins(5))) };
         let malformed = [
             Payload::MembershipChanged(MembershipChanged::default()),
             Payload::MembershipChanged(MembershipChanged {

@@ -17,6 +17,7 @@ mod refreshing;
 mod refusals;
 mod service_accounts;
 mod sessions;
+mod staleness;
 mod users;
 mod verifying;
 mod world;

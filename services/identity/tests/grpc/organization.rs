@@ -15,7 +15,7 @@ use bursar_proto::organization::v1::{ListOrganizationsRequest, ListOrganizations
 use bursar_rpc::convert::{to_optional_role, to_role};
 use bursar_rpc::{Caller, KeySet, Limits, StackDeps, Transport};
 use bursar_runtime::Env;
-use bursar_testkit::{Person, TestDb, id, sqlite};
+use bursar_testkit::{Hush, Person, TestDb, id, sqlite};
 use tokio::sync::Semaphore;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
@@ -34,6 +34,8 @@ pub(crate) struct FakeOrganization {
     away: Arc<Mutex<bool>>,
     departures: Arc<Mutex<Vec<(UserId, u64)>>>,
     held: Arc<Mutex<Option<Arc<Semaphore>>>>,
+    /// Its events on their way to identity.
+    pub(crate) events: Hush,
     _file: Arc<TestDb>,
 }
 
@@ -43,6 +45,7 @@ impl FakeOrganization {
         let db = Db::open(&file.store_url(), &Migrations::SHARED, &PoolOptions::default()).await.unwrap();
         db.migrate(&Migrations::SHARED).await.unwrap();
         let outbox = Outbox::new("organization", db.clone(), env.clock.clone(), env.entropy.clone());
+        let events = Hush::over(Routes::new(outbox.service(Nothing, env.shutdown.clone())));
         Self {
             db,
             outbox,
@@ -50,6 +53,7 @@ impl FakeOrganization {
             away: Arc::default(),
             departures: Arc::default(),
             held: Arc::default(),
+            events,
             _file: Arc::new(file),
         }
     }
@@ -65,7 +69,7 @@ impl FakeOrganization {
         };
         let routes = Routes::new(OrganizationServiceServer::new(self.clone()))
             .add_service(MemberServiceServer::new(self.clone()))
-            .add_service(self.outbox.service(Nothing, env.shutdown.clone()));
+            .add_service(self.events.service());
         bursar_rpc::stack(routes, deps)
     }
 
@@ -90,6 +94,17 @@ impl FakeOrganization {
             user_id: user.to_string(),
             role: to_optional_role(role).into(),
             version,
+        }))
+        .await;
+    }
+
+    /// Tells something of an organization that nobody can read.
+    pub(crate) async fn blot(&self, organization: OrganizationId) {
+        let organization_id = organization.to_string();
+        self.emit(Payload::MembershipChanged(MembershipChanged {
+            organization_id,
+            role: 99,
+            ..MembershipChanged::default()
         }))
         .await;
     }

@@ -11,7 +11,7 @@ use bursar_id::UserId;
 use bursar_identity::Config;
 use bursar_proto::identity::v1::{RefreshRequest, SignInRequest, SignInResponse, SignUpRequest, TokenSet};
 use bursar_rpc::{LateRoutes, Transport};
-use bursar_runtime::{Each, Env, Peers, Service, Settings};
+use bursar_runtime::{Each, Env, Peers, ReadyProbe, Service, Settings};
 use bursar_secret::Entropy;
 use bursar_testkit::{Client, Mailbox, Operator, PASSWORD, Person, TestDb, clock};
 use bursar_time::{Clock, Span};
@@ -32,6 +32,8 @@ pub(crate) struct World {
     pub(crate) organization: FakeOrganization,
     pub(crate) anybody: Client,
     pub(crate) db: Db,
+    /// Whether identity is ready, and what it shows.
+    pub(crate) ready: ReadyProbe,
     peers: Peers,
     directory: tempfile::TempDir,
     _ring: Ring,
@@ -69,6 +71,7 @@ impl World {
         let started = bursar_identity::start(&settings, peers.clone(), env.clone()).await.unwrap();
         assert!(late.set(started.routes));
         Self {
+            ready: started.ready,
             _ring: Ring(late),
             env,
             clock,

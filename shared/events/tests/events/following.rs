@@ -1,10 +1,9 @@
 //! The consumer's side: each event once, whatever dies, is restored, comes late or cannot be read.
 
 use bursar_db::on;
-use bursar_events::{Feed, Following, aside, run};
+use bursar_events::{Following, run};
+use bursar_proto::event::v1::UserDeleted;
 use bursar_proto::event::v1::event::Payload;
-use bursar_proto::event::v1::{OrganizationUpdated, UserDeleted};
-use bursar_proto::event_type;
 use bursar_rpc::ServiceRole;
 use bursar_secret::Entropy;
 use std::sync::Arc;
@@ -13,8 +12,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::world::{
-    Diary, PATIENCE, Source, clock, diary, diary_store, follow, names, renamed, repeated, store, until_lines,
-    until_snapshot,
+    Diary, PATIENCE, Source, clock, diary, diary_store, feed, follow, names, renamed, repeated, store, until,
+    until_lines, until_snapshot,
 };
 
 bursar_testkit::engines! {
@@ -105,6 +104,29 @@ bursar_testkit::engines! {
         assert_eq!(asked, 60, "an event was applied by two replicas");
     }
 
+    async fn a_replica_that_loses_a_race_goes_on_in_its_stream_and_is_told_of_each_event(at: TestDb) {
+        let db = diary_store(&at).await;
+        let elsewhere = bursar_testkit::sqlite::file();
+        let source = Source::new(&store(&elsewhere).await);
+        let replicas: Vec<Arc<Diary>> = (0..2).map(|_| Arc::new(Diary::default())).collect();
+        for replica in &replicas {
+            follow(replica, &source, &db);
+            tokio::time::timeout(PATIENCE, replica.applied.notified()).await.expect("it begins");
+        }
+        until("both follow", async || source.watched() == 2).await;
+        // Twos, so that whoever loses the first finds the other one ahead of it.
+        for number in 0..50 {
+            source.tell(vec![renamed((2 * number).to_string()), renamed((2 * number + 1).to_string())]).await;
+        }
+        until_lines(&db, 100).await;
+        for replica in &replicas {
+            // Each event, and the beginning.
+            until("each was told of each event", async || replica.told.load(Ordering::SeqCst) >= 101).await;
+        }
+        let asked: u64 = replicas.iter().map(|replica| replica.asked.load(Ordering::SeqCst)).sum();
+        assert_eq!((asked, source.watched()), (100, 2), "applied once each, and nobody had to connect again");
+    }
+
     async fn each_replica_is_told_of_what_any_of_them_applied(at: TestDb) {
         let db = diary_store(&at).await;
         let elsewhere = bursar_testkit::sqlite::file();
@@ -191,55 +213,12 @@ bursar_testkit::engines! {
         assert_eq!(until_snapshot(&mine).await, [1], "of three replicas one ends it");
     }
 
-    async fn an_event_that_cannot_be_read_is_set_aside(at: TestDb) {
-        let mine = diary_store(&at).await;
-        let elsewhere = bursar_testkit::sqlite::file();
-        let there = store(&elsewhere).await;
-        let source = Source::with_state(&there, ServiceRole::Billing);
-        let of = |owner: &str, name: &str| {
-            let (organization_id, name) = (owner.to_owned(), name.to_owned());
-            Payload::OrganizationUpdated(OrganizationUpdated { organization_id, name, ..OrganizationUpdated::default() })
-        };
-        source.tell(vec![of("org_a", "0"), of("org_b", "blot"), of("org_c", "1"), of("org_d", "2")]).await;
-        // And one that the source itself cannot read any more.
-        let mut tx = there.begin().await.expect("begins");
-        on!(&mut tx, c => sqlx::query("UPDATE outbox SET payload = $1 WHERE seq = 3").bind(vec![0xff_u8])
-            .execute(c).await.expect("works").rows_affected());
-        tx.commit().await.expect("commits");
-        let diary = Arc::new(Diary { illegible: Some("blot"), ..Diary::default() });
-        let (following, shutdown) = follow(&diary, &source, &mine);
-        assert_eq!(until_lines(&mine, 2).await, ["0", "2"], "neither it nor what it wrote");
-        let mut tx = mine.read().await.expect("begins");
-        let kept = aside::list(&mut tx, "organization").await.expect("reads");
-        let mut kept: Vec<_> =
-            kept.iter().map(|it| (it.owner.as_str(), it.kind.as_str(), it.problem.as_str())).collect();
-        kept.sort_unstable();
-        let kind = event_type::ORGANIZATION_UPDATED;
-        assert_eq!(kept, [("org_b", kind, "illegible"), ("org_c", kind, "no payload")]);
-        for (owner, expected) in [("org_a", false), ("org_b", true), ("org_c", true), ("org_d", false)] {
-            assert_eq!(aside::is_any(&mut tx, "organization", owner).await.expect("reads"), expected, "{owner}");
-        }
-        assert!(!aside::is_any(&mut tx, "billing", "org_b").await.expect("reads"), "another source");
-        drop(tx);
-        shutdown.cancel();
-        following.await.expect("ends");
-        // A snapshot tells everything anew, and what cannot be read of it counts again.
-        bursar_events::begin_incarnation(&there, clock().now()).await.expect("begins");
-        source.tell(vec![of("org_e", "3")]).await;
-        follow(&diary, &source, &mine);
-        assert_eq!(until_lines(&mine, 3).await, ["0", "2", "3"]);
-        until_snapshot(&mine).await;
-        let mut tx = mine.read().await.expect("begins");
-        let kept = aside::list(&mut tx, "organization").await.expect("reads");
-        assert_eq!(kept.iter().map(|it| it.owner.as_str()).collect::<Vec<_>>(), ["org_b"]);
-    }
-
     async fn a_feed_is_fresh_once_the_source_was_heard(at: TestDb) {
         let mine = diary_store(&at).await;
         let elsewhere = bursar_testkit::sqlite::file();
         let source = Source::new(&store(&elsewhere).await);
-        let feed = Feed::new("organization");
-        assert!(feed.is_stale(Duration::MAX));
+        let feed = feed();
+        assert!(feed.is_stale());
         let following = Following {
             feed: feed.clone(),
             transport: source.transport.clone(),
@@ -250,7 +229,7 @@ bursar_testkit::engines! {
         };
         tokio::spawn(run(Diary::default(), following));
         let heard = async {
-            while feed.is_stale(PATIENCE) {
+            while feed.is_stale() {
                 tokio::task::yield_now().await;
             }
         };

@@ -6,6 +6,7 @@
     reason = "tests fail by panicking, their helpers too"
 )]
 
+mod aside;
 mod following;
 mod migrating;
 mod watching;

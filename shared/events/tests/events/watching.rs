@@ -253,6 +253,23 @@ bursar_testkit::engines! {
         }
     }
 
+    /// As in a rolling upgrade: who follows is newer than the source.
+    async fn a_type_that_the_source_does_not_know_is_no_error(at: TestDb) {
+        let db = store(&at).await;
+        let source = Source::new(&db);
+        source.tell(vec![renamed("0")]).await;
+        let types = ["pony.born", event_type::ORGANIZATION_UPDATED];
+        let mut stream = source.watch("", &types).await.expect("watches");
+        assert_eq!(name_of(&next_event(&mut stream).await.1), "0");
+        let mut nothing = source.watch("", &["pony.born"]).await.expect("watches");
+        let sign = answer(&mut nothing).await.expect("a heartbeat");
+        assert_eq!(seq(&sign.cursor), "1", "it is up to date");
+        let types = types.map(str::to_owned).to_vec();
+        let mut snapshot = EventServiceClient::new(source.transport.clone()).snapshot(SnapshotRequest { types }).await
+            .expect("answers").into_inner();
+        assert_eq!(seq(&snapshot.message().await.expect("an answer").expect("its end").cursor), "1");
+    }
+
     async fn a_shutdown_ends_the_stream(at: TestDb) {
         let source = Source::new(&store(&at).await);
         let mut stream = source.watch("", &[]).await.expect("watches");

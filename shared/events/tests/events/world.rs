@@ -12,7 +12,7 @@ use bursar_rpc::problem::reason_of;
 use bursar_rpc::{Caller, Permission, ServiceCaller, ServiceRole, Transport};
 use bursar_secret::Entropy;
 use bursar_testkit::TestDb;
-use bursar_time::{Clock, Timestamp};
+use bursar_time::{Clock, Monotonic, Timestamp};
 use prost::Message as _;
 use sqlx::Row;
 use std::sync::Arc;
@@ -41,20 +41,38 @@ pub(crate) fn clock() -> Clock {
     Clock::test(Timestamp::from_micros(1_785_000_000_000_000).expect("in range"))
 }
 
+/// A feed of organization's events that counts as stale after five minutes.
+pub(crate) fn feed() -> Feed {
+    Feed::new("organization", &Monotonic::test(), Duration::from_mins(5))
+}
+
 /// One replica of a source service called `organization`.
 pub(crate) struct Source {
     pub(crate) outbox: Outbox,
     pub(crate) db: Db,
     pub(crate) transport: Transport,
     pub(crate) shutdown: CancellationToken,
+    /// How many streams have begun.
+    watched: Arc<AtomicU64>,
 }
 
 impl Source {
     pub(crate) fn new(db: &Db) -> Self {
         let outbox = Outbox::new("organization", db.clone(), clock(), Entropy::system());
         let shutdown = CancellationToken::new();
-        let transport = Transport::routes(Routes::new(outbox.service(Nothing, shutdown.clone())));
-        Self { outbox, db: db.clone(), transport, shutdown }
+        let watched = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&watched);
+        let service = InterceptedService::new(outbox.service(Nothing, shutdown.clone()), move |request: Request<()>| {
+            count.fetch_add(1, Ordering::SeqCst);
+            Ok(request)
+        });
+        let transport = Transport::routes(Routes::new(service));
+        Self { outbox, db: db.clone(), transport, shutdown, watched }
+    }
+
+    /// How many calls it was sent, where nobody wants a snapshot: how many streams have begun.
+    pub(crate) fn watched(&self) -> u64 {
+        self.watched.load(Ordering::SeqCst)
     }
 
     /// A source whose present state is what was told of each organization last, for a caller of this role.
@@ -139,6 +157,8 @@ pub(crate) fn wants_snapshot(status: &Status) {
 pub(crate) struct Diary {
     pub(crate) asked: AtomicU64,
     pub(crate) applied: Notify,
+    /// How often it was told that something was applied.
+    pub(crate) told: AtomicU64,
     /// Refuses the first event that often.
     pub(crate) refusals: AtomicU64,
     /// Finds the event with this name unreadable, after it has written.
@@ -149,17 +169,23 @@ pub(crate) struct Diary {
 
 impl Consumer for Diary {
     const NAME: &'static str = "diary";
+    const WHOLE: &'static [&'static str] = &[event_type::DEPLOYMENT_POLICY_CHANGED];
 
     fn types() -> &'static [&'static str] {
-        &[event_type::ORGANIZATION_UPDATED]
+        &[event_type::ORGANIZATION_UPDATED, event_type::DEPLOYMENT_POLICY_CHANGED]
     }
 
     async fn apply(&self, tx: &mut Tx, event: &Event) -> Result<(), Unapplied> {
         const WRITE: &str = "INSERT INTO diary (name, line) SELECT $1, count(*) FROM diary WHERE 1 = 1 \
             ON CONFLICT (name) DO UPDATE SET times = diary.times + 1";
         let asked = self.asked.fetch_add(1, Ordering::SeqCst);
-        if event.payload.is_none() {
-            return Err(Unapplied::unreadable("no payload"));
+        match &event.payload {
+            None => return Err(Unapplied::unreadable("no payload")),
+            Some(Payload::DeploymentPolicyChanged(told)) if told.policy.is_none() => {
+                return Err(Unapplied::unreadable("no policy"));
+            }
+            Some(Payload::DeploymentPolicyChanged(_)) => return Ok(()),
+            Some(_) => {}
         }
         on!(&mut *tx, c => sqlx::query(WRITE).bind(name_of(event)).execute(c).await.map_err(DbError::from)?.rows_affected());
         if self.illegible == Some(name_of(event)) {
@@ -183,6 +209,7 @@ impl Consumer for Diary {
     }
 
     fn applied(&self) {
+        self.told.fetch_add(1, Ordering::SeqCst);
         self.applied.notify_one();
     }
 }
@@ -232,6 +259,16 @@ pub(crate) async fn until_snapshot(db: &Db) -> Vec<i64> {
     tokio::time::timeout(PATIENCE, reading).await.expect("no snapshot was loaded")
 }
 
+/// Waits until a condition holds that background work makes true.
+pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, waiting).await.is_ok(), "in vain: {what}");
+}
+
 pub(crate) async fn until_lines(db: &Db, count: usize) -> Vec<String> {
     let reading = async {
         loop {
@@ -246,9 +283,19 @@ pub(crate) async fn until_lines(db: &Db, count: usize) -> Vec<String> {
 }
 
 pub(crate) fn follow(diary: &Arc<Diary>, source: &Source, db: &Db) -> (JoinHandle<()>, CancellationToken) {
+    follow_by(diary, source, db, &feed())
+}
+
+/// The same, keeping this feed fresh.
+pub(crate) fn follow_by(
+    diary: &Arc<Diary>,
+    source: &Source,
+    db: &Db,
+    feed: &Feed,
+) -> (JoinHandle<()>, CancellationToken) {
     let shutdown = CancellationToken::new();
     let following = Following {
-        feed: Feed::new("organization"),
+        feed: feed.clone(),
         transport: source.transport.clone(),
         db: db.clone(),
         clock: clock(),

@@ -234,6 +234,7 @@ impl Settings {
             operations_tls: TlsSettings::default(),
             peer_tls: PeerTlsSettings::default(),
             tls_reload: Duration::from_secs(10),
+            max_staleness: Duration::from_mins(5),
             migrate_on_start: true,
             stores: Each::of(store),
             urls: Each::of(url),

@@ -14,6 +14,8 @@ const DAY: Duration = Duration::from_hours(24);
 const PRODUCT_MAX: usize = 100;
 /// A program that was told to stop is gone before this.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(9);
+/// A heartbeat comes every five seconds, and one that is missed is no silence yet.
+const STALENESS_MIN: Duration = Duration::from_secs(15);
 /// The longest life of an access token: for so long at most does a revoked session still get in.
 const TOKEN_TTL_MAX: Duration = Duration::from_mins(5);
 
@@ -113,6 +115,7 @@ impl Settings {
         within("limits.connection_age", limits.connection_age, SECOND, DAY);
         within("max_clock_difference", self.max_clock_difference, SECOND, HOUR);
         within("tls_reload", self.tls_reload, Duration::from_millis(100), HOUR);
+        within("max_staleness", self.max_staleness, STALENESS_MIN, HOUR);
         within("postgres.acquire_timeout", self.postgres.acquire_timeout, SECOND, HOUR);
         within("tokens.access_ttl", tokens.access_ttl, SECOND, TOKEN_TTL_MAX);
         within("tokens.service_ttl", tokens.service_ttl, SECOND, TOKEN_TTL_MAX);

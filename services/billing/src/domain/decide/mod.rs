@@ -45,6 +45,9 @@ pub fn decide(state: &mut AccountState, request: &Request, actor: &Actor, now: T
     if let Some(outcome) = replay(state, request)? {
         return Ok(outcome);
     }
+    if request.feed_stale && request.rests_on_membership() {
+        return Err(stale(state, request, actor));
+    }
     belongs(state, request)?;
     if state.account().renews_at.is_some_and(|renewal| renewal <= now) && request.spends() && !request.renewal_settled {
         return Err(Refusal::RenewalDue);
@@ -78,6 +81,16 @@ fn belongs(state: &AccountState, request: &Request) -> Result<(), Refusal> {
     };
     let told = state.membership(spender.user);
     standing(told, spender.token).map(drop).ok_or(Refusal::NotAMember)
+}
+
+/// What is told of what cannot be decided by what is known: the refusals that come before that, as far as there was a word
+/// of them.
+fn stale(state: &AccountState, request: &Request, actor: &Actor) -> Refusal {
+    let told =
+        request.spender.is_none_or(|spender| spender.token.is_some() || state.membership(spender.user).is_some());
+    let named = if told { belongs(state, request) } else { Ok(()) };
+    let policy = if request.spends() { may_spend(state, actor) } else { Ok(()) };
+    named.and(policy).err().unwrap_or(Refusal::FeedStale)
 }
 
 /// Whether the actor may charge and hold at all in this deployment.

@@ -434,6 +434,7 @@ fn refused(refusal: &Refusal) -> Answer {
     match refusal {
         Refusal::NotAMember => Answer::NotAMember,
         Refusal::RequestIdReused => Answer::Reused,
+        Refusal::FeedStale => panic!("the model's feeds are fresh"),
         Refusal::RenewalDue => panic!("the model has no subscriptions"),
         Refusal::SpendingByServicesOnly => Answer::ServicesSpend,
         Refusal::RefundByServicesOnly => Answer::ServicesRefund,

@@ -1,0 +1,181 @@
+//! What is known of members grows old, or cannot be read: what rests on it is refused, and nothing else.
+
+use std::time::{Duration, Instant};
+
+use bursar_db::on;
+use bursar_id::{OwnerId, Role, UserId};
+use bursar_proto::billing::v1 as pb;
+use bursar_proto::billing::v1::batch_charge_outcome::Outcome;
+use bursar_proto::event::v1::MembershipChanged;
+use bursar_proto::event::v1::event::Payload;
+use bursar_testkit::{engines, id, refused};
+use tonic::{Code, Status};
+
+use crate::words::{
+    Spending as _, Under, balance_of, batch, entries_of, free, give_back, grant, reserve, settle, settle_all, spend,
+};
+use crate::world::{World, until};
+
+/// How soon a repair holds.
+const REPAIRED_WITHIN: Duration = Duration::from_secs(2);
+
+fn stale<T: std::fmt::Debug>(outcome: Result<T, Status>) {
+    let refusal = refused(outcome, Code::Unavailable, "FEED_STALE");
+    assert!(refusal.retryable, "it says when to come again: {refusal:#?}");
+}
+
+fn buy(owner: OwnerId) -> pb::PurchasePackRequest {
+    let (owner, pack_id, payment_method) = (owner.to_string(), "starter".to_owned(), "sandbox_ok".to_owned());
+    pb::PurchasePackRequest { owner, pack_id, payment_method, ..Default::default() }
+}
+
+impl World {
+    /// Organization is heard no more, for so long that nobody goes by what it told.
+    async fn falls_silent(&self) {
+        self.teams.fall_silent();
+        until("the feed is stale", async || {
+            // Again and again: one more sign of life may have been on its way.
+            self.env.monotonic.advance(self.settings.max_staleness + Duration::from_secs(1));
+            self.shows("organization heard") && self.shows("stale above 300 s")
+        })
+        .await;
+    }
+
+    /// Time passes by which nobody's clock goes.
+    fn ages(&self, by: Duration) {
+        self.env.monotonic.advance(by);
+    }
+
+    /// Whether `/readyz` shows this of billing.
+    fn shows(&self, what: &str) -> bool {
+        self.ready.note().is_some_and(|note| note.contains(what))
+    }
+
+    /// Organization tells something that nobody can read, of this organization or, by a program's fault, of nobody.
+    async fn blots(&self, organization: Option<OwnerId>) {
+        let organization_id = organization.map(|owner| owner.to_string()).unwrap_or_default();
+        let changed = MembershipChanged { organization_id, role: 99, ..MembershipChanged::default() };
+        self.tell(Payload::MembershipChanged(changed)).await;
+        self.applied().await;
+    }
+
+    /// Identity tells something of somebody that nobody can read.
+    async fn blots_person(&self, user: UserId) {
+        self.deletions.fall_silent();
+        self.deleted(user).await;
+        let mut tx = self.people_db.begin().await.unwrap();
+        on!(&mut tx, c => sqlx::query("UPDATE outbox SET payload = $1").bind(vec![0xff_u8]).execute(c).await.unwrap().rows_affected());
+        tx.commit().await.unwrap();
+        self.deletions.speak();
+    }
+
+    /// An operator drops everything that was set aside.
+    async fn discards(&self) {
+        self.by_hand("DELETE FROM events_set_aside").await.unwrap();
+    }
+}
+
+engines! {
+    async fn a_feed_stopped_beyond_the_bound_stops_spending_and_changes_of_organizations_alone(db: TestDb) {
+        let world = World::on(db).await;
+        let (team, ada) = world.organization_with(1, "100").await;
+        let (home, product) = (world.person_with(5, "100").await, world.product());
+        world.hears(team, id(2), Some(Role::Member), 1).await;
+        world.hears(team, id(3), None, 2).await;
+        let gone = world.member(3, team, Role::Member, 1);
+        let first = ada.charged(spend(team, "1").under("first")).await;
+        let bought = ada.purchase_pack(buy(team).under("bought")).await.unwrap();
+        let own = ada.held(reserve(team, "2")).await;
+        let (kept, freed) = (product.held(reserve(team, "3").by(id(2))).await, product.held(reserve(team, "4").by(id(2))).await);
+        // Just below the bound the last word serves.
+        world.teams.fall_silent();
+        world.ages(world.settings.max_staleness);
+        ada.charged(spend(team, "1")).await;
+        world.falls_silent().await;
+        assert!(world.ready.check().await.is_ok(), "it is ready for everything else");
+
+        // Whatever a member asks for, and whatever a service spends for one.
+        stale(ada.charge(spend(team, "1")).await);
+        stale(ada.hold(reserve(team, "1")).await);
+        stale(ada.capture(settle_all(&own)).await);
+        stale(ada.release(free(&own)).await);
+        stale(ada.purchase_pack(buy(team)).await);
+        stale(product.charge(spend(team, "1").by(id(2))).await);
+        stale(product.hold(reserve(team, "1").by(id(2))).await);
+        stale(product.charge(spend(team, "1").by(id(99))).await);
+        stale(world.product_for(&ada).charge(spend(team, "1")).await);
+        let excess = pb::CaptureRequest { allow_excess: true, ..settle(&kept, "5") };
+        stale(product.capture(excess).await);
+        // Whoever was told of is told so, and an answer that was given is given again.
+        refused(gone.charge(spend(team, "1")).await, Code::PermissionDenied, "NOT_A_MEMBER");
+        refused(product.charge(spend(team, "1").by(id(3))).await, Code::PermissionDenied, "NOT_A_MEMBER");
+        let again = ada.charge(spend(team, "1").under("first")).await.unwrap();
+        assert!(again.replayed && again.charge == Some(first.clone()));
+        let again = ada.purchase_pack(buy(team).under("bought")).await.unwrap();
+        assert_eq!(again.purchase, bought.purchase);
+        refused(ada.charge(spend(team, "2").under("first")).await, Code::AlreadyExists, "REQUEST_ID_REUSED");
+        // Each charge of a batch for itself.
+        let charges = [spend(team, "1").by(id(2)), spend(home.owner, "1").by(home.user)];
+        let outcomes = product.batch_charge(batch(charges)).await.unwrap().outcomes;
+        let [Some(Outcome::Status(refusal)), Some(Outcome::Charge(_))] = [&outcomes[0].outcome, &outcomes[1].outcome] else {
+            panic!("{outcomes:#?}")
+        };
+        assert_eq!(refusal.code, i32::from(Code::Unavailable));
+        // People's own accounts go on, reading goes on, and so does what a service does by its own authority.
+        home.charged(spend(home.owner, "1")).await;
+        home.purchase_pack(buy(home.owner)).await.unwrap();
+        ada.get_balance(balance_of(team)).await.unwrap();
+        ada.list_ledger_entries(entries_of(team)).await.unwrap();
+        product.captured(settle_all(&kept)).await;
+        product.release(free(&freed)).await.unwrap();
+        product.refunded(give_back(&first)).await;
+        world.operator().granted(grant(team, "5")).await;
+
+        world.teams.speak();
+        let begun = Instant::now();
+        until("organizations spend again", async || ada.charge(spend(team, "1")).await.is_ok()).await;
+        assert!(begun.elapsed() < REPAIRED_WITHIN, "only after {:?}", begun.elapsed());
+        ada.captured(settle_all(&own)).await;
+        for owner in [team, home.owner] {
+            world.audit(owner).await;
+        }
+    }
+
+    async fn a_poison_event_is_shown_and_stops_its_owner_alone_until_an_operator_drops_it(db: TestDb) {
+        let world = World::on(db).await;
+        let (team, ada) = world.organization_with(1, "10").await;
+        let (other, ben) = world.organization_with(2, "10").await;
+        let home = world.person_with(5, "10").await;
+        let first = ada.charged(spend(team, "1").under("first")).await;
+        world.blots(Some(team)).await;
+        until("the team is in doubt", async || ada.charge(spend(team, "1")).await.is_err()).await;
+        stale(ada.charge(spend(team, "1")).await);
+        stale(ada.purchase_pack(buy(team)).await);
+        assert_eq!(ada.charge(spend(team, "1").under("first")).await.unwrap().charge, Some(first));
+        ben.charged(spend(other, "1")).await;
+        home.charged(spend(home.owner, "1")).await;
+        assert!(world.shows("1 of its events set aside") && world.ready.check().await.is_ok());
+        // A word that can be read does not make the other one known.
+        world.hears(team, id(7), Some(Role::Member), 1).await;
+        stale(ada.charge(spend(team, "1")).await);
+        world.discards().await;
+        until("the team spends again", async || ada.charge(spend(team, "1")).await.is_ok()).await;
+        assert!(!world.shows("set aside"));
+        // What names nobody may be about any organization, but about no person.
+        world.blots(None).await;
+        until("all teams are in doubt", async || ben.charge(spend(other, "1")).await.is_err()).await;
+        stale(ada.charge(spend(team, "1")).await);
+        home.charged(spend(home.owner, "1")).await;
+    }
+
+    async fn what_identity_told_unreadably_of_a_person_stops_that_person_alone(db: TestDb) {
+        let world = World::on(db).await;
+        let (ada, ben) = (world.person_with(1, "10").await, world.person_with(2, "10").await);
+        world.blots_person(ada.user).await;
+        until("it is in doubt", async || ada.charge(spend(ada.owner, "1")).await.is_err()).await;
+        stale(ada.charge(spend(ada.owner, "1")).await);
+        ada.get_balance(balance_of(ada.owner)).await.unwrap();
+        ben.charged(spend(ben.owner, "1")).await;
+        assert!(world.shows("1 of its events set aside"));
+    }
+}

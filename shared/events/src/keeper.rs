@@ -1,0 +1,110 @@
+//! What is looked after once a second while a source is followed: its silence is told, and what was set aside is tried
+//! again and counted.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bursar_db::{Db, DbError};
+use bursar_time::{Clock, Timestamp};
+
+use crate::aside::{self, Doubts, SetAside};
+use crate::consumer::{Consumer, Following, Unapplied};
+use crate::feed::{Alarm, Crossing, Feed};
+use crate::position;
+
+/// How often: what another replica or an operator has done holds here after that.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Has a feed doubt those of whom something is set aside now; gives what is.
+pub(crate) async fn look(db: &Db, feed: &Feed) -> Result<Vec<SetAside>, DbError> {
+    let set_aside = aside::of_source(db, feed.source()).await?;
+    feed.doubt(Doubts::of(&set_aside));
+    Ok(set_aside)
+}
+
+/// Looks after one feed.
+pub(crate) struct Keeper<C> {
+    consumer: Arc<C>,
+    feed: Feed,
+    db: Db,
+    clock: Clock,
+    alarm: Alarm,
+    /// Which of the events that are set aside this program has tried, as they were set aside or asked for.
+    tried: HashMap<String, Timestamp>,
+}
+
+impl<C: Consumer> Keeper<C> {
+    pub(crate) fn new(consumer: Arc<C>, following: &Following) -> Self {
+        let (feed, db, clock) = (following.feed.clone(), following.db.clone(), following.clock.clone());
+        Self { consumer, feed, db, clock, alarm: Alarm::default(), tried: HashMap::new() }
+    }
+
+    /// Goes on for ever.
+    pub(crate) async fn keep(mut self) {
+        loop {
+            self.tell();
+            if let Err(error) = self.round().await {
+                tracing::debug!(consumer = C::NAME, source = self.feed.source(), %error, "cannot look at what is set aside");
+            }
+            tokio::time::sleep(EVERY).await;
+        }
+    }
+
+    fn tell(&mut self) {
+        let (consumer, source) = (C::NAME, self.feed.source());
+        match self.alarm.look(&self.feed) {
+            Some(Crossing::Silent(age)) => {
+                tracing::warn!(
+                    consumer,
+                    source,
+                    age_seconds = age.as_secs(),
+                    "the feed is silent: what is known grows old"
+                );
+            }
+            Some(Crossing::Back) => tracing::warn!(consumer, source, "the feed is heard again"),
+            None => {}
+        }
+    }
+
+    /// Tries what this program has not tried yet, and counts what is left.
+    pub(crate) async fn round(&mut self) -> Result<(), DbError> {
+        let set_aside = look(&self.db, &self.feed).await?;
+        self.tried.retain(|id, _| set_aside.iter().any(|it| it.id == *id));
+        let mut applied = false;
+        for event in &set_aside {
+            if self.tried.get(&event.id) != Some(&event.set_aside_at) {
+                self.tried.insert(event.id.clone(), event.set_aside_at);
+                applied |= self.attempt(event).await?;
+            }
+        }
+        if applied {
+            look(&self.db, &self.feed).await?;
+            self.consumer.applied();
+        }
+        Ok(())
+    }
+
+    /// Tries to apply an event after all; whether that has worked. The cursor is held, so that no replica does so twice.
+    async fn attempt(&self, set_aside: &SetAside) -> Result<bool, DbError> {
+        let (consumer, source, id) = (C::NAME, self.feed.source(), &set_aside.id);
+        let (mut tx, _) = position::lock(&self.db, &self.clock, source).await?;
+        let Some(event) = aside::find(&mut tx, source, id).await? else { return Ok(false) };
+        match self.consumer.apply(&mut tx, &event).await {
+            Ok(()) => {
+                aside::remove(&mut tx, source, id).await?;
+                tx.commit().await?;
+                tracing::warn!(consumer, source, event = id, "an event that was set aside is applied");
+                Ok(true)
+            }
+            Err(Unapplied::Store(error)) => Err(error),
+            Err(Unapplied::Unreadable(problem)) => {
+                tx.rollback().await?;
+                let (mut tx, _) = position::lock(&self.db, &self.clock, source).await?;
+                aside::still(&mut tx, source, id, &problem).await?;
+                tx.commit().await?;
+                Ok(false)
+            }
+        }
+    }
+}
