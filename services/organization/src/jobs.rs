@@ -6,11 +6,18 @@ use bursar_events::retention;
 use bursar_jobs::{Failure, Lease, Next, Runner, Terms, Work};
 use bursar_mail::Courier;
 use bursar_runtime::Env;
+use bursar_time::Span;
 
 use crate::Error;
 use crate::store::mail_counts;
 use crate::usecase::Organization;
 use crate::usecase::departures::{DEPARTURE, Departure};
+
+/// How often organizations are looked for that have lost their owner.
+const LOOK_EVERY: Span = Span::from_mins(5);
+
+/// Of those this many are named and counted.
+const MOST: i64 = 100;
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
@@ -26,6 +33,19 @@ pub(crate) fn runner(organization: &Organization, courier: Courier, env: &Env) -
     let mut runner = Runner::new(organization.parts().jobs.clone(), &env.meter);
     courier.hire(&mut runner);
     runner.on(DEPARTURE, Terms::DEFAULT, Usher(organization.clone()));
+    let (gauge, looker) = (env.meter.u64_gauge("bursar.organizations.ownerless"), organization.clone());
+    let gauge = gauge.with_description("Organizations whose owner deleted the account: there should be none.").build();
+    runner.here("organization.ownerless", LOOK_EVERY, move || {
+        let (organization, gauge) = (looker.clone(), gauge.clone());
+        async move {
+            let found = organization.ownerless(MOST).await?;
+            for (id, owner) in &found {
+                tracing::error!(organization = %id, %owner, "an organization has lost its owner: see `ownerless mend`");
+            }
+            gauge.record(found.len() as u64, &[]);
+            Ok(Next::Finished)
+        }
+    });
     runner.tidy("requests.forget", |db, now| async move { idempotency::prune(&db, now).await });
     runner.tidy("mail_counts.forget", |db, now| async move { mail_counts::forget(&db, now).await });
     runner.tidy("outbox.forget", |db, now| async move { retention::forget(&db, now).await });

@@ -26,9 +26,10 @@ use bursar_db::Db;
 use bursar_events::{Feed, Following, Outbox};
 use bursar_jobs::Jobs;
 use bursar_mail::Courier;
-use bursar_rpc::{KeySet, Mutations, PageKey, ServiceTokens, StackDeps};
+use bursar_rpc::{KeySet, Mutations, PageKey, ServiceTokens, StackDeps, Transport};
 use bursar_runtime::{Env, Peers, ReadyProbe, Service, Settings, Started, keep_time};
-use bursar_time::Timestamp;
+use bursar_secret::Entropy;
+use bursar_time::{Clock, Timestamp};
 
 use consume::{FromBilling, FromIdentity};
 use store::MIGRATIONS;
@@ -45,6 +46,26 @@ pub async fn migrate(settings: &Settings, restored_at: Option<Timestamp>) -> any
 pub async fn open(settings: &Settings) -> anyhow::Result<Db> {
     let options = settings.pool_options(Service::Organization);
     Ok(Db::open(settings.store(Service::Organization), &MIGRATIONS, &options).await?)
+}
+
+/// Organization over its store as it is, for an operator's command: nothing runs in the background, and billing is away.
+pub async fn at_rest(settings: &Settings) -> anyhow::Result<Organization> {
+    let db = open(settings).await?;
+    db.check_schema(&MIGRATIONS).await?;
+    let (clock, entropy) = (Clock::system(), Entropy::system());
+    let sealer = settings.sealer(&entropy)?;
+    let outbox = Outbox::new("organization", db.clone(), clock.clone(), entropy.clone());
+    Ok(Organization::new(Parts {
+        config: Config::of(settings),
+        pages: PageKey::new(sealer.derive("organization page tokens")),
+        jobs: Jobs::new(db.clone(), sealer, entropy.clone(), clock.clone()),
+        mutations: Mutations::new(db.clone(), clock.clone(), entropy.clone(), outbox.clone()),
+        outbox,
+        billing: Transport::late().0,
+        db,
+        clock,
+        entropy,
+    }))
 }
 
 /// Starts the service over a migrated store: its routes behind the whole stack, and its background tasks.

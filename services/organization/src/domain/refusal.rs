@@ -36,6 +36,9 @@ pub enum Refusal {
     /// The caller owns the organization already.
     #[error("owns it already")]
     AlreadyOwner,
+    /// The organization has a living owner, so nobody else has to be named.
+    #[error("has an owner")]
+    AlreadyOwned,
     /// The person that is meant is not a member.
     #[error("no such member")]
     MemberNotFound,

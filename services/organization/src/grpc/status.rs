@@ -19,6 +19,7 @@ mod reason {
     pub(super) const OWN_ROLE: &str = "OWN_ROLE";
     pub(super) const OWNER_MUST_TRANSFER: &str = "OWNER_MUST_TRANSFER";
     pub(super) const ALREADY_OWNER: &str = "ALREADY_OWNER";
+    pub(super) const HAS_AN_OWNER: &str = "HAS_AN_OWNER";
     pub(super) const SLUG_TAKEN: &str = "SLUG_TAKEN";
     pub(super) const ETAG_MISMATCH: &str = "ETAG_MISMATCH";
     pub(super) const ALREADY_INVITED: &str = "ALREADY_INVITED";
@@ -85,6 +86,11 @@ fn refused(refusal: Refusal) -> Problem {
         Refusal::AlreadyOwner => {
             precondition(reason::ALREADY_OWNER, "organization", "you own the organization already")
         }
+        Refusal::AlreadyOwned => precondition(
+            reason::HAS_AN_OWNER,
+            "organization",
+            "the organization has a living owner, who can transfer it",
+        ),
         Refusal::PersonalProject => {
             precondition(reason::PERSONAL_PROJECT, "project", "a personal project cannot be given to somebody else")
         }
@@ -229,6 +235,7 @@ mod tests {
         let preconditions = [
             (Refusal::OwnerMustTransfer, "OWNER_MUST_TRANSFER"),
             (Refusal::AlreadyOwner, "ALREADY_OWNER"),
+            (Refusal::AlreadyOwned, "HAS_AN_OWNER"),
             (Refusal::MemberLeaving, "MEMBER_LEAVING"),
             (Refusal::InvitationExpired, "INVITATION_EXPIRED"),
             (Refusal::InvitationRevoked, "INVITATION_REVOKED"),

@@ -49,6 +49,8 @@ pub(super) const UPDATE: &str = "UPDATE organizations SET name = $2, slug = $3, 
     updated_at = $4 WHERE id = $1";
 pub(super) const SET_OWNER: &str = "UPDATE organizations SET owner_user_id = $2, version = version + 1 WHERE id = $1";
 
+pub(super) const OWNERLESS: &str = "SELECT o.id, o.owner_user_id FROM organizations o \
+    JOIN users u ON u.id = o.owner_user_id WHERE u.deleted_at IS NOT NULL ORDER BY o.id LIMIT $1";
 pub(super) const AFTER: &str = "SELECT id, name, slug, owner_user_id, version, created_at, updated_at \
     FROM organizations WHERE id > $1 ORDER BY id LIMIT $2";
 
@@ -118,4 +120,9 @@ pub async fn update(tx: &mut Tx, id: OrganizationId, name: &str, slug: &str, now
 /// Names another owner, who must have that role at the commit.
 pub async fn set_owner(tx: &mut Tx, id: OrganizationId, owner: UserId) -> Result<(), DbError> {
     exactly_one(on!(tx, c => sqlx::query(SET_OWNER).bind(id).bind(owner).execute(c).await?.rows_affected()))
+}
+
+/// Organizations whose owner is known to have deleted the account, each with that owner, in the order of ids.
+pub async fn ownerless(tx: &mut Tx, limit: i64) -> Result<Vec<(OrganizationId, UserId)>, DbError> {
+    Ok(on!(tx, c => sqlx::query_as(OWNERLESS).bind(limit).fetch_all(c).await?))
 }

@@ -39,6 +39,7 @@ const BOTH: &[&str] = &[
     organizations::BY_ID,
     organizations::INSERT,
     organizations::OF_USER,
+    organizations::OWNERLESS,
     organizations::SET_OWNER,
     organizations::UPDATE,
     projects::ASSIGNED_IN,

@@ -15,6 +15,7 @@ mod joining;
 mod mails;
 mod members;
 mod organizations;
+pub mod ownerless;
 mod ownership;
 mod policies;
 pub mod present;

@@ -11,6 +11,7 @@ mod inviting;
 mod joining;
 mod members;
 mod organizations;
+mod ownerless;
 mod policies;
 mod projects;
 mod races;

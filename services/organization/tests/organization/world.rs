@@ -129,6 +129,11 @@ impl World {
         bursar_organization::start_with(&settings, keys, peers, self.env.clone()).await.expect("starts");
     }
 
+    /// Organization as an operator's command has it.
+    pub(crate) async fn at_rest(&self) -> bursar_organization::usecase::Organization {
+        bursar_organization::at_rest(&self.settings).await.expect("opens")
+    }
+
     /// The `n`-th person, whose address is `u<n>@example.com`.
     pub(crate) fn who(&self, n: u64) -> Who {
         self.who_as(n, &format!("u{n}@example.com"))
