@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use bursar_id::Role;
 use bursar_proto::billing::v1 as pb;
+use bursar_rpc::ServiceRole;
 use bursar_testkit::{Refusal, TestDb, postgres};
 
 use crate::races::at_once;
@@ -65,7 +66,7 @@ fn a_service_charges_for_a_new_member_at_once_through_either_replica() {
         let world = World::on(db).await;
         let other = world.another_instance().await;
         let (team, _) = world.organization_with(1, "1000").await;
-        let there = world.product_through(&other);
+        let there = world.service_through(&other, ServiceRole::Product);
         for n in 0..25_u64 {
             let member = bursar_testkit::id(500 + n);
             // Two words, so that whoever loses the first finds the other one ahead of it.

@@ -216,14 +216,14 @@ impl World {
         self.service(ServiceRole::Operator)
     }
 
-    /// The operator at another instance.
-    pub(crate) fn operator_through(&self, instance: &Caller) -> Caller {
-        Caller(instance.0.with_token(&self.issuer.service(ServiceRole::Operator, self.clock.now())))
+    /// A service at another instance.
+    pub(crate) fn service_through(&self, instance: &Caller, role: ServiceRole) -> Caller {
+        Caller(instance.0.with_token(&self.issuer.service(role, self.clock.now())))
     }
 
-    /// The product at another instance.
-    pub(crate) fn product_through(&self, instance: &Caller) -> Caller {
-        Caller(instance.0.with_token(&self.issuer.service(ServiceRole::Product, self.clock.now())))
+    /// The operator at another instance.
+    pub(crate) fn operator_through(&self, instance: &Caller) -> Caller {
+        self.service_through(instance, ServiceRole::Operator)
     }
 
     /// A back-end service of the product.
