@@ -269,7 +269,7 @@ impl World {
         self.applied().await;
     }
 
-    /// Organization tells of a membership; billing will hear of it.
+    /// The same without waiting for it.
     pub(crate) async fn announce(&self, organization: OwnerId, user: UserId, role: Option<Role>, version: u64) {
         let changed = MembershipChanged {
             organization_id: the(organization).to_string(),
@@ -458,7 +458,6 @@ const HELD: &str = "SELECT CAST(COALESCE((SELECT held FROM accounts WHERE owner 
 const OPEN_HOLDS: &str = "SELECT CAST((SELECT COUNT(*) FROM holds WHERE owner = $1 AND state = 'OPEN')
     - COALESCE((SELECT open_holds FROM accounts WHERE owner = $1), 0) AS BIGINT)";
 const GAPS: &str = "SELECT COALESCE(MAX(seq), 0) - COUNT(*) FROM ledger_entries WHERE owner = $1";
-
 const HOURS: &str = "SELECT CAST(COALESCE((SELECT SUM(charged) FROM usage_hours WHERE owner = $1), 0)
     - COALESCE((SELECT charged FROM accounts WHERE owner = $1), 0) AS BIGINT)";
 const DAYS: &str = "SELECT CAST(COALESCE((SELECT SUM(charged) - SUM(refunded) FROM usage_days WHERE owner = $1), 0)
