@@ -25,6 +25,7 @@ mod usecase;
 pub use config::Config;
 pub use error::Error;
 pub use usecase::audit::{Summary, report, verify_all};
+pub use usecase::checkpoints;
 pub use usecase::renewals::{HeldRenewal, held, resume};
 
 use std::sync::Arc;
@@ -80,6 +81,14 @@ pub async fn operation_key(settings: &Settings, db: &Db) -> anyhow::Result<Opera
     let sealer = settings.sealer(&Entropy::system())?;
     let key = installation::stored_key(db, &sealer).await?;
     key.context("billing was never started on this store, so there is nothing to audit")
+}
+
+/// The installation's key for checkpoints.
+///
+/// # Errors
+/// The master key cannot be read.
+pub fn checkpoint_key(settings: &Settings) -> anyhow::Result<checkpoints::CheckpointKey> {
+    Ok(checkpoints::CheckpointKey::of(&settings.sealer(&Entropy::system())?))
 }
 
 /// What holds for every account when the service starts.

@@ -1,17 +1,27 @@
-//! The billing service as a program of its own, with an audit of every ledger.
+//! The billing service as a program of its own, with an audit of every ledger and checkpoints of them.
 
+use std::fs::{self, File};
+use std::io::{BufReader, BufWriter};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context as _;
+use bursar_billing::checkpoints::{self, CheckpointError, PublicKey};
 use bursar_id::OwnerId;
 use bursar_runtime::{Service, Settings};
 use bursar_time::Clock;
-use clap::{ArgGroup, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
+
+/// What the exit code is when a checkpoint cannot be used.
+const UNUSABLE: u8 = 2;
 
 /// What billing can do besides the commands that every service has.
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Recompute every ledger from its first entry; exit with 1 if any is bad, naming its first bad entry.
-    Verify,
+    Verify(Verify),
+    /// Write where every ledger ends, signed, to a file to be kept elsewhere: `verify --against` finds rewritten histories.
+    Checkpoint(Checkpoint),
     /// Subscriptions that are more than one period behind: by itself only one period is made up for, unless the database's
     /// clock says as well how late it is.
     Renewals {
@@ -19,6 +29,28 @@ enum Command {
         #[command(subcommand)]
         what: Renewals,
     },
+}
+
+#[derive(Debug, Args)]
+struct Verify {
+    /// A checkpoint: also exit with 1 if a ledger does not begin with what this says of it, one line for each; with 2 if
+    /// it cannot be used.
+    #[arg(long, value_name = "FILE")]
+    against: Option<PathBuf>,
+    /// The public key of the checkpoint, where it is not this installation's own (`checkpoint --public-key`).
+    #[arg(long, value_name = "HEX", requires = "against")]
+    public_key: Option<PublicKey>,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Checkpoint {
+    /// Where to write it. A file that exists is not replaced.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Print the public key that checks its signature.
+    #[arg(long)]
+    public_key: bool,
 }
 
 /// What an operator does about renewals that are held.
@@ -43,7 +75,9 @@ const LISTED: usize = 1_000;
 
 fn main() -> ExitCode {
     let extra = async |settings: &Settings, command: Command| match command {
-        Command::Verify => verify(settings).await,
+        Command::Verify(asked) => verify(settings, &asked).await,
+        Command::Checkpoint(Checkpoint { out: Some(file), .. }) => checkpoint(settings, &file).await,
+        Command::Checkpoint(_) => public_key(settings),
         Command::Renewals { what } => renewals(settings, what).await,
     };
     bursar_runtime::run_single_with(
@@ -55,12 +89,73 @@ fn main() -> ExitCode {
     )
 }
 
-async fn verify(settings: &Settings) -> anyhow::Result<ExitCode> {
+async fn verify(settings: &Settings, asked: &Verify) -> anyhow::Result<ExitCode> {
+    let sealed = match &asked.against {
+        Some(file) => match usable(settings, file, asked.public_key)? {
+            Ok(sealed) => Some((file, sealed)),
+            Err(code) => return Ok(code),
+        },
+        None => None,
+    };
     let db = bursar_billing::open(settings).await?;
     let key = bursar_billing::operation_key(settings, &db).await?;
+    let mut differences = 0;
+    if let Some((file, sealed)) = sealed {
+        differences = checkpoints::report(&db, &mut reader(file)?, &sealed).await?;
+    }
     let summary = bursar_billing::verify_all(&db, key).await?;
     db.close().await;
-    Ok(bursar_billing::report(&summary))
+    let code = bursar_billing::report(&summary);
+    Ok(if differences > 0 { ExitCode::FAILURE } else { code })
+}
+
+/// What a checkpoint says of itself, or the exit code where it cannot be used.
+#[expect(clippy::print_stderr, reason = "this is what `bursar-billing verify` says of a file")]
+fn usable(
+    settings: &Settings,
+    file: &Path,
+    trusted: Option<PublicKey>,
+) -> anyhow::Result<Result<checkpoints::Sealed, ExitCode>> {
+    let trusted = trusted.map_or_else(|| Ok(bursar_billing::checkpoint_key(settings)?.public()), anyhow::Ok)?;
+    let checked = File::open(file).map_err(CheckpointError::from);
+    Ok(match checked.and_then(|opened| checkpoints::check(&mut BufReader::new(opened), trusted)) {
+        Ok(sealed) => Ok(sealed),
+        Err(error) => {
+            eprintln!("{}: {error}", file.display());
+            Err(ExitCode::from(UNUSABLE))
+        }
+    })
+}
+
+fn reader(file: &Path) -> anyhow::Result<BufReader<File>> {
+    Ok(BufReader::new(File::open(file).with_context(|| file.display().to_string())?))
+}
+
+#[expect(clippy::print_stdout, reason = "this is what `bursar-billing checkpoint` prints")]
+async fn checkpoint(settings: &Settings, file: &Path) -> anyhow::Result<ExitCode> {
+    let named = || file.display().to_string();
+    let key = bursar_billing::checkpoint_key(settings)?;
+    let db = bursar_billing::open(settings).await?;
+    let opened = File::create_new(file).with_context(named)?;
+    let mut out = BufWriter::new(opened);
+    let written = checkpoints::write(&db, &key, Clock::system().now(), &mut out).await;
+    db.close().await;
+    let durable = written.and_then(|heads| Ok((heads, out.get_ref().sync_all()?)));
+    match durable {
+        Ok((heads, ())) => println!("{heads} accounts, signed by {}", key.public()),
+        Err(error) => {
+            // What has no end would be refused as cut off.
+            let _ = fs::remove_file(file);
+            return Err(error).with_context(named);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[expect(clippy::print_stdout, reason = "this is what `bursar-billing checkpoint --public-key` prints")]
+fn public_key(settings: &Settings) -> anyhow::Result<ExitCode> {
+    println!("{}", bursar_billing::checkpoint_key(settings)?.public());
+    Ok(ExitCode::SUCCESS)
 }
 
 #[expect(clippy::print_stdout, reason = "this is what the command prints")]

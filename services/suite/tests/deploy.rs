@@ -143,3 +143,122 @@ fn the_operators_secret_is_for_the_operators_account() {
     let expected = format!("{{\"client_id\": \"{}\", ", ServiceAccountId::OPERATOR);
     assert!(script.contains(&expected), "secrets.sh makes no file of {}", ServiceAccountId::OPERATOR);
 }
+
+/// What somebody types into secrets.sh.
+const URLS: &str = "postgres://bursar:hidden1@db.example.com/\nsmtps://USER:hidden2@mail.example.com:465\n";
+/// The programs that secrets.sh calls.
+const CALLED: [&str; 8] = ["head", "od", "tr", "base64", "mktemp", "dirname", "ln", "rm"];
+
+/// secrets.sh in a folder of its own, its programs noting how they were called.
+struct Making {
+    folder: tempfile::TempDir,
+    programs: tempfile::TempDir,
+}
+
+impl Making {
+    /// `failing`: this one of its programs fails.
+    fn new(failing: Option<&str>) -> Self {
+        use std::os::unix::fs::PermissionsExt as _;
+        let (folder, programs) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+        let log = programs.path().join("log");
+        for name in CALLED {
+            let real = ["/usr/bin", "/bin"].map(|folder| format!("{folder}/{name}"));
+            let real = real.iter().find(|path| Path::new(path).exists()).expect("it is installed");
+            let run = if failing == Some(name) { "exit 1".to_owned() } else { format!("exec {real} \"$@\"") };
+            let text = format!("#!/bin/sh\nprintf '%s\\n' \"{name} $*\" >>'{}'\n{run}\n", log.display());
+            let path = programs.path().join(name);
+            fs::write(&path, text).expect("written");
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("made a program");
+        }
+        Self { folder, programs }
+    }
+
+    fn out(&self) -> std::path::PathBuf {
+        self.folder.path().join("secrets.yaml")
+    }
+
+    /// The exit code and everything that was printed.
+    fn run(&self, arguments: &[&str], typed: &str) -> (Option<i32>, String) {
+        use std::io::Write as _;
+        use std::process::{Command, Stdio};
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/kubernetes/secrets.sh");
+        let path = format!("{}:/usr/bin:/bin", self.programs.path().display());
+        // A careless umask, and the variables of nobody's shell.
+        let mut shell = Command::new("bash");
+        shell.args(["-c", "umask 000; exec \"$@\"", "bash"]).arg(script).args(arguments).env_clear().env("PATH", path);
+        shell.current_dir(self.folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut running = shell.spawn().expect("bash runs");
+        // One that ends at once reads nothing.
+        let _ = running.stdin.take().expect("its input").write_all(typed.as_bytes());
+        let output = running.wait_with_output().expect("it ends");
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(said).expect("text"))
+    }
+
+    fn left(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.folder.path()).expect("a folder");
+        entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect()
+    }
+
+    fn called(&self) -> String {
+        fs::read_to_string(self.programs.path().join("log")).unwrap_or_default()
+    }
+}
+
+#[test]
+fn making_secrets_leaves_nothing_readable() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let making = Making::new(None);
+    let (code, said) = making.run(&["secrets.yaml", "sslmode=verify-full"], URLS);
+    assert_eq!((code, said.as_str()), (Some(0), ""), "nothing is printed");
+    assert_eq!(making.left(), ["secrets.yaml"], "and no draft is left");
+    let mode = fs::metadata(making.out()).expect("made").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "whatever the umask");
+    let text = fs::read_to_string(making.out()).expect("read");
+    for service in Service::ALL {
+        assert!(
+            text.contains(&format!(
+                "store: \"postgres://bursar:hidden1@db.example.com/{service}?sslmode=verify-full\""
+            ))
+        );
+    }
+    assert_eq!(text.matches("smtp: \"smtps://USER:hidden2@mail.example.com:465\"").count(), 2);
+    let values: Vec<&str> = text.split('"').filter(|it| it.len() == 43 || it.len() == 64).collect();
+    assert_eq!(values.len(), 9, "three keys, five secrets of services as two see them, one operator's: {text}");
+    let called = making.called();
+    assert!(called.contains("mktemp "), "{called}");
+    for secret in values.iter().chain(&["hidden1", "hidden2"]) {
+        assert!(!called.contains(secret), "in a command line, where everybody can read it: {called}");
+    }
+}
+
+#[test]
+fn secrets_that_cannot_be_made_leave_nothing_behind() {
+    let password = "postgres://bursar:hidden1@db.example.com";
+    // Arguments, what is typed, exit code.
+    let refused: [(&[&str], &str, i32); 7] = [
+        (&[], URLS, 2),
+        (&[password, "smtps://u:p@m"], "", 2),
+        (&["secrets.yaml", password], URLS, 2),
+        (&["secrets.yaml"], "", 2),
+        (&["secrets.yaml"], "postgres://only.one\n", 2),
+        (&["secrets.yaml"], "postgres://a\"b\nsmtp://c\n", 2),
+        (&["no/such/folder/secrets.yaml"], URLS, 1),
+    ];
+    for (arguments, typed, expected) in refused {
+        let making = Making::new(None);
+        let (code, said) = making.run(arguments, typed);
+        assert_eq!(code, Some(expected), "{arguments:?}: {said}");
+        assert!(!said.contains("hidden1") && making.left().is_empty(), "{arguments:?}: {said} {:?}", making.left());
+    }
+    for failing in ["head", "od", "base64", "mktemp", "ln"] {
+        let making = Making::new(Some(failing));
+        let (code, said) = making.run(&["secrets.yaml"], URLS);
+        assert_eq!(code, Some(1), "{failing}: {said}");
+        assert!(making.left().is_empty(), "{failing}: {:?}", making.left());
+    }
+    let making = Making::new(None);
+    fs::write(making.out(), "kept").expect("written");
+    assert_eq!(making.run(&["secrets.yaml"], URLS).0, Some(1), "secrets are made once");
+    assert_eq!(fs::read_to_string(making.out()).expect("read"), "kept");
+}

@@ -24,7 +24,8 @@
 //! | `details` | what entries say in free text, apart from them so that it can be erased |
 //! | `operation` | ids that say which entry they name |
 //! | `verify`, `shape`, `erased`, `flaw` | the audit that recomputes a ledger from its entries, what each kind of them looks like, what excuses missing details, and what is found |
-//! | `usage` | aggregates by hour, member, project, model and meter |
+//! | `checkpoint` | where all ledgers ended at one time, as a file that is kept elsewhere |
+//! | `usage`, `usage_audit` | aggregates by hour, member, project, model and meter; whether they are what the entries say |
 //! | `rates`, `catalog` | what models, plans and packs cost |
 //! | `subscription`, `purchase` | plans and packs that an owner has, and when their months begin |
 
@@ -36,6 +37,7 @@ mod burn;
 mod catalog;
 mod changes;
 mod charge;
+pub mod checkpoint;
 mod codec;
 mod command;
 mod decide;
@@ -59,6 +61,7 @@ mod subscription;
 #[cfg(test)]
 pub(crate) mod tests;
 mod usage;
+mod usage_audit;
 mod verify;
 
 pub use account::{Account, Balance, Expiry, LedgerHead, Period};
@@ -89,4 +92,5 @@ pub use scope::{Scope, ScopeError};
 pub use state::AccountState;
 pub use subscription::{Month, Paid, Subscription, SubscriptionState};
 pub use usage::{MeterDelta, MeterKey, MeterTotals, UsageDelta, UsageKey, UsageTotals};
+pub use usage_audit::UsageAudit;
 pub use verify::Verifier;

@@ -50,6 +50,21 @@ impl OperationKey {
         (seq > 0 && pad.tag(seq) == tag).then_some(seq)
     }
 
+    /// A number for each list of texts of one owner, which nobody without the key can foresee.
+    pub(super) fn weight(&self, owner: OwnerId, about: &str, parts: &[&[u8]]) -> u128 {
+        let mut hash = Sha256::new();
+        hash.update(self.0);
+        hash.update(about);
+        hash.update(owner.to_bytes());
+        for part in parts {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        let mut first = [0; 16];
+        first.copy_from_slice(&hash.finalize()[..16]);
+        u128::from_be_bytes(first)
+    }
+
     /// One hash gives both the mask and the key of the tag.
     fn pad(&self, owner: OwnerId, millis: u64, kind: &str) -> Pad {
         let mut hash = Sha256::new();

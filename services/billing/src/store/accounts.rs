@@ -153,3 +153,19 @@ pub(crate) async fn after(tx: &mut Tx, after: Option<OwnerId>, limit: i64) -> Re
         on!(tx, c => sqlx::query_as(sql::OWNERS_AFTER).bind(after).bind(limit).fetch_all(c).await?);
     rows.iter().map(|(owner,)| keys::read_owner(owner)).collect()
 }
+
+/// Where the ledgers of the owners after `after` end, a page at a time, in the order of owners.
+pub(crate) async fn heads_after(
+    tx: &mut Tx,
+    after: Option<OwnerId>,
+    limit: i64,
+) -> Result<Vec<(OwnerId, LedgerHead)>, DbError> {
+    let after = after.map(keys::owner).unwrap_or_default();
+    let rows: Vec<(Vec<u8>, i64, Vec<u8>, Timestamp)> =
+        on!(tx, c => sqlx::query_as(sql::HEADS_AFTER).bind(after).bind(limit).fetch_all(c).await?);
+    let read = |(owner, seq, hash, at): (Vec<u8>, i64, Vec<u8>, Timestamp)| {
+        let hash = hash.try_into().map_err(|_| unreadable("an account's head is no hash"))?;
+        Ok((keys::read_owner(&owner)?, LedgerHead { seq: keys::read_number(seq)?, hash, at }))
+    };
+    rows.into_iter().map(read).collect()
+}

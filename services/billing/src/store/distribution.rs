@@ -53,7 +53,7 @@ const STATEMENTS: [(&str, &str); 39] = [
     ("REPLACE_DETAILS", sql::REPLACE_DETAILS.postgres),
     ("OPEN_HOLDS", sql::OPEN_HOLDS),
     ("ERASE_HOLD_LABELS", sql::ERASE_HOLD_LABELS),
-    ("HOUR_SUMS", sql::HOUR_SUMS),
+    ("HASH_OF_ENTRY", sql::HASH_OF_ENTRY),
     ("HOURS_BETWEEN", sql::HOURS_BETWEEN),
     ("DAYS_BETWEEN", sql::DAYS_BETWEEN),
     ("METERS_BETWEEN", sql::METERS_BETWEEN),

@@ -117,3 +117,11 @@ pub(crate) async fn time_of(tx: &mut Tx, owner: OwnerId, seq: i64) -> Result<Opt
         on!(tx, c => sqlx::query_as(sql::TIME_OF_ENTRY).bind(keys::owner(owner)).bind(seq).fetch_optional(c).await?);
     row.map(|(at,)| Timestamp::from_micros(at).map_err(unreadable)).transpose()
 }
+
+/// The hash of an owner's entry number `seq`.
+pub(crate) async fn hash_of(tx: &mut Tx, owner: OwnerId, seq: u64) -> Result<Option<Vec<u8>>, DbError> {
+    let (owner, seq) = (keys::owner(owner), keys::number(seq));
+    let row: Option<(Vec<u8>,)> =
+        on!(tx, c => sqlx::query_as(sql::HASH_OF_ENTRY).bind(owner).bind(seq).fetch_optional(c).await?);
+    Ok(row.map(|(hash,)| hash))
+}

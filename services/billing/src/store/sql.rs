@@ -59,6 +59,10 @@ pub(crate) const DUE_ACCOUNTS: &str =
 /// Every account's owner in order, a page at a time (audit).
 pub(crate) const OWNERS_AFTER: &str = "SELECT owner FROM accounts WHERE owner > $1 ORDER BY owner LIMIT $2";
 
+/// Where the ledgers of a page of owners end, in the order of owners.
+pub(crate) const HEADS_AFTER: &str =
+    "SELECT owner, seq, head_hash, last_at FROM accounts WHERE owner > $1 ORDER BY owner LIMIT $2";
+
 /// Notes that nothing renews an account that seemed to be due at a time.
 pub(crate) const NO_RENEWAL: &str =
     "UPDATE accounts SET renews_at = NULL, terms = terms + 1 WHERE owner = $1 AND renews_at <= $2";
@@ -162,6 +166,9 @@ pub(crate) const ENTRIES_AFTER: &str =
 /// The time of one entry: an owner's entries are in order of time, so a period is found by bisection.
 pub(crate) const TIME_OF_ENTRY: &str = "SELECT at FROM ledger_entries WHERE owner = $1 AND seq = $2";
 
+/// The hash of an entry.
+pub(crate) const HASH_OF_ENTRY: &str = "SELECT hash FROM ledger_entries WHERE owner = $1 AND seq = $2";
+
 /// The page of details that a given entry's would stand on, as (owner, number).
 pub(crate) const DETAILS_OF: Both = Both {
     sqlite: "SELECT d.owner, d.last_seq, d.page FROM json_each($1) AS r
@@ -227,9 +234,6 @@ pub(crate) const NEXT_DEADLINES: Both = Both {
 
 /// Takes the labels off a member's holds that an owner has from numbers of a span.
 pub(crate) const ERASE_HOLD_LABELS: &str = "UPDATE holds SET labels = NULL WHERE owner = $1 AND number >= $2 AND number < $3 AND member = $4 AND labels IS NOT NULL";
-
-/// What all hours of an owner add up to (audit). Numeric, because nothing bounds a sum of what was changed by hand.
-pub(crate) const HOUR_SUMS: &str = "SELECT CAST(COALESCE(SUM(charged), 0) AS TEXT), CAST(COALESCE(SUM(refunded), 0) AS TEXT) FROM usage_hours WHERE owner = $1";
 
 /// One owner's hours that start in a span.
 pub(crate) const HOURS_BETWEEN: &str =

@@ -3,6 +3,7 @@
 use bursar_db::{DbError, Tx, on};
 use bursar_id::{Id, OwnerId, Uuid};
 use bursar_time::Timestamp;
+use futures::TryStreamExt as _;
 
 use super::{keys, sql, unreadable};
 use crate::domain::{MeterKey, MeterName, MeterTotals, ModelName, ProjectName, UsageKey, UsageTotals};
@@ -14,6 +15,16 @@ pub(crate) enum Grain {
     Hour,
     /// One UTC day: rolled up from its hours, so that a year is 365 rows and not 8,760.
     Day,
+}
+
+impl Grain {
+    /// The totals that start in a span.
+    fn between(self) -> &'static str {
+        match self {
+            Self::Hour => sql::HOURS_BETWEEN,
+            Self::Day => sql::DAYS_BETWEEN,
+        }
+    }
 }
 
 /// One stored total.
@@ -50,6 +61,15 @@ impl TotalsRow {
     }
 }
 
+/// An hour, a model, a meter, its quantity and what it cost.
+type MeterRow = (Timestamp, String, String, i64, i64);
+
+fn read_meter((hour, model, meter, quantity, charged): MeterRow) -> Result<(MeterKey, MeterTotals), DbError> {
+    let model = ModelName::parse(&model).map_err(unreadable)?;
+    let meter = MeterName::parse(&meter).map_err(unreadable)?;
+    Ok((MeterKey { hour, model, meter }, MeterTotals { quantity, charged }))
+}
+
 /// The totals of one grain that start in `[from, to)`, in the order of their keys.
 pub(crate) async fn between(
     tx: &mut Tx,
@@ -57,12 +77,8 @@ pub(crate) async fn between(
     grain: Grain,
     (from, to): (Timestamp, Timestamp),
 ) -> Result<Vec<UsageRow>, DbError> {
-    let text = match grain {
-        Grain::Hour => sql::HOURS_BETWEEN,
-        Grain::Day => sql::DAYS_BETWEEN,
-    };
     let rows: Vec<TotalsRow> =
-        on!(tx, c => sqlx::query_as(text).bind(keys::owner(owner)).bind(from).bind(to).fetch_all(c).await?);
+        on!(tx, c => sqlx::query_as(grain.between()).bind(keys::owner(owner)).bind(from).bind(to).fetch_all(c).await?);
     rows.into_iter().map(TotalsRow::read).collect()
 }
 
@@ -72,21 +88,43 @@ pub(crate) async fn meters_between(
     owner: OwnerId,
     (from, to): (Timestamp, Timestamp),
 ) -> Result<Vec<(MeterKey, MeterTotals)>, DbError> {
-    let rows: Vec<(Timestamp, String, String, i64, i64)> = on!(tx, c => sqlx::query_as(sql::METERS_BETWEEN)
+    let rows: Vec<MeterRow> = on!(tx, c => sqlx::query_as(sql::METERS_BETWEEN)
         .bind(keys::owner(owner)).bind(from).bind(to).fetch_all(c).await?);
-    let one = |(hour, model, meter, quantity, charged): (Timestamp, String, String, i64, i64)| {
-        let model = ModelName::parse(&model).map_err(unreadable)?;
-        let meter = MeterName::parse(&meter).map_err(unreadable)?;
-        Ok((MeterKey { hour, model, meter }, MeterTotals { quantity, charged }))
-    };
-    rows.into_iter().map(one).collect()
+    rows.into_iter().map(read_meter).collect()
 }
 
-/// What was ever charged and refunded, in micro-credits, by the hours.
-pub(crate) async fn sums(tx: &mut Tx, owner: OwnerId) -> Result<(i128, i128), DbError> {
-    let (charged, refunded): (String, String) =
-        on!(tx, c => sqlx::query_as(sql::HOUR_SUMS).bind(keys::owner(owner)).fetch_one(c).await?);
-    Ok((charged.parse().map_err(unreadable)?, refunded.parse().map_err(unreadable)?))
+/// Shows every total of one grain that there ever was, one after the other: an audit keeps none of them.
+pub(crate) async fn each(
+    tx: &mut Tx,
+    owner: OwnerId,
+    grain: Grain,
+    mut see: impl FnMut(&UsageRow),
+) -> Result<(), DbError> {
+    let (owner, from, to) = (keys::owner(owner), Timestamp::MIN, Timestamp::MAX);
+    on!(tx, c => {
+        let mut rows = sqlx::query_as::<_, TotalsRow>(grain.between()).bind(owner).bind(from).bind(to).fetch(c);
+        while let Some(row) = rows.try_next().await? {
+            see(&row.read()?);
+        }
+    });
+    Ok(())
+}
+
+/// The same of what meters counted.
+pub(crate) async fn each_meter(
+    tx: &mut Tx,
+    owner: OwnerId,
+    mut see: impl FnMut(&MeterKey, &MeterTotals),
+) -> Result<(), DbError> {
+    let (owner, from, to) = (keys::owner(owner), Timestamp::MIN, Timestamp::MAX);
+    on!(tx, c => {
+        let mut rows = sqlx::query_as::<_, MeterRow>(sql::METERS_BETWEEN).bind(owner).bind(from).bind(to).fetch(c);
+        while let Some(row) = rows.try_next().await? {
+            let (key, totals) = read_meter(row)?;
+            see(&key, &totals);
+        }
+    });
+    Ok(())
 }
 
 /// Up to where an owner's days are rolled up: the hours before that are read as days.

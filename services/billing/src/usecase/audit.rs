@@ -1,5 +1,6 @@
 //! The audit: a ledger recomputed from its first entry and compared with everything stored beside it.
 
+use std::collections::{BTreeSet, HashMap};
 use std::process::ExitCode;
 
 use bursar_db::{Db, Tx};
@@ -7,9 +8,10 @@ use bursar_id::OwnerId;
 use bursar_money::Credits;
 use bursar_time::Timestamp;
 
-use crate::domain::{Audit, BadLedger, Entry, Flaw, Hold, OperationKey, Verifier};
+use crate::domain::{Audit, BadLedger, Entry, Flaw, Hold, OperationId, OperationKey, UsageAudit, Verifier};
 use crate::error::Error;
-use crate::store::{accounts, details, holds, ledger, lots, usage};
+use crate::store::usage::{self, Grain};
+use crate::store::{accounts, details, holds, ledger, lots};
 
 #[cfg(test)]
 mod tests;
@@ -31,7 +33,7 @@ pub(crate) struct Verdict {
 /// Audits one account, in one snapshot of the store. `key` is the installation's, by which ids name entries.
 pub(crate) async fn verify(db: &Db, key: OperationKey, owner: OwnerId) -> Result<Verdict, Error> {
     let mut tx = db.read().await?;
-    let mut verifier = Verifier::new(owner, key);
+    let (mut verifier, mut used) = (Verifier::new(owner, key), UsageAudit::new(owner, key));
     let mut verdict =
         Verdict { result: Err(BadLedger { owner, seq: 0, flaw: Flaw::HeadMismatch }), head_hash: [0; 32], entries: 0 };
     loop {
@@ -39,6 +41,7 @@ pub(crate) async fn verify(db: &Db, key: OperationKey, owner: OwnerId) -> Result
         if rows.is_empty() {
             break;
         }
+        let mut page = Vec::with_capacity(rows.len());
         let named: Vec<_> = rows.iter().filter_map(|row| Some((owner, u64::try_from(row.seq).ok()?))).collect();
         let mut texts = details::of(&mut tx, &named).await?;
         for row in rows {
@@ -56,18 +59,60 @@ pub(crate) async fn verify(db: &Db, key: OperationKey, owner: OwnerId) -> Result
             }
             verdict.entries = entry.seq;
             verdict.head_hash = entry.hash;
+            page.push(entry);
         }
+        count(&mut tx, key, owner, &page, &mut used).await?;
         tokio::task::yield_now().await;
     }
-    verdict.result = finish(&mut tx, owner, verifier, verdict.entries).await?;
+    verdict.result = finish(&mut tx, owner, (verifier, used), verdict.entries).await?;
     Ok(verdict)
+}
+
+/// Counts good entries as usage. For whom and for what something was that refers to something earlier, that says, in the
+/// ledger itself and nowhere beside it.
+async fn count(
+    tx: &mut Tx,
+    key: OperationKey,
+    owner: OwnerId,
+    page: &[Entry],
+    used: &mut UsageAudit,
+) -> Result<(), Error> {
+    let refunded = page.iter().filter_map(Entry::refunds).filter_map(|charge| key.seq(owner, charge));
+    let charges = earlier(tx, owner, refunded.collect()).await?;
+    let captured = page.iter().chain(charges.values()).filter_map(|entry| match entry.event.subject() {
+        Some(OperationId::Hold(hold)) => key.seq(owner, hold),
+        _ => None,
+    });
+    let holds = earlier(tx, owner, captured.collect()).await?;
+    let own = |entry: &Entry| match entry.event.subject() {
+        Some(subject @ OperationId::Hold(_)) => holds.get(&subject)?.event.attribution().cloned(),
+        _ => entry.event.attribution().cloned(),
+    };
+    for entry in page {
+        let work = match entry.event.subject() {
+            Some(subject @ OperationId::Charge(_)) => charges.get(&subject).and_then(own),
+            _ => own(entry),
+        };
+        used.entry(entry, work.as_ref());
+    }
+    Ok(())
+}
+
+/// The entries with these numbers, by what they made.
+async fn earlier(tx: &mut Tx, owner: OwnerId, numbers: BTreeSet<u64>) -> Result<HashMap<OperationId, Entry>, Error> {
+    if numbers.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let named: Vec<_> = numbers.into_iter().map(|seq| (owner, seq)).collect();
+    let found = ledger::by_seq(tx, &named).await?;
+    Ok(found.into_iter().filter_map(|(_, entry)| Some((entry.event.made()?, entry))).collect())
 }
 
 /// Compares the account's row, its lots, its open holds and its usage totals with the entries.
 async fn finish(
     tx: &mut Tx,
     owner: OwnerId,
-    verifier: Verifier,
+    (verifier, mut used): (Verifier, UsageAudit),
     entries: u64,
 ) -> Result<Result<Audit, BadLedger>, Error> {
     let Some(account) = accounts::find(tx, owner).await? else {
@@ -100,8 +145,11 @@ async fn finish(
         Ok(audit) => audit,
         Err(bad) => return Ok(Err(bad)),
     };
-    let (charged, refunded) = usage::sums(tx, owner).await?;
-    if (audit.charged, audit.refunded) != (charged, refunded) {
+    let through = usage::rolled_up(tx, owner).await?.unwrap_or(Timestamp::MIN);
+    usage::each(tx, owner, Grain::Hour, |it| used.hour(&it.key, &it.totals, it.key.hour < through)).await?;
+    usage::each(tx, owner, Grain::Day, |it| used.day(&it.key, &it.totals)).await?;
+    usage::each_meter(tx, owner, |key, totals| used.meter(key, totals)).await?;
+    if !used.agrees() {
         return Ok(Err(BadLedger { owner, seq: entries, flaw: Flaw::UsageMismatch }));
     }
     Ok(Ok(audit))

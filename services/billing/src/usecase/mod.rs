@@ -5,6 +5,7 @@ pub(crate) mod accounts;
 pub(crate) mod audit;
 pub(crate) mod boundary;
 pub(crate) mod catalogs;
+pub mod checkpoints;
 pub(crate) mod costly;
 pub(crate) mod credits;
 pub(crate) mod entries;

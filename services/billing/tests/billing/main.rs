@@ -6,9 +6,11 @@
 mod actors;
 mod auditing;
 mod bad_input;
+mod balances;
 mod batches;
 mod calls;
 mod charging;
+mod checkpoints;
 mod clocks;
 mod costs;
 mod erasing;

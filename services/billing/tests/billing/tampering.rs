@@ -1,9 +1,10 @@
 //! Somebody with a database prompt: what the database itself refuses, and what the audit finds.
 
 use bursar_db::Engine;
-use bursar_id::OwnerId;
+use bursar_id::{OwnerId, Role};
 use bursar_proto::billing::v1 as pb;
-use bursar_testkit::{engines, refused};
+use bursar_testkit::{engines, id, refused};
+use bursar_time::Span;
 use sqlx::error::ErrorKind;
 use tonic::Code;
 
@@ -158,6 +159,15 @@ engines! {
             ("UPDATE usage_hours SET charged = charged + 1 WHERE owner = OWNER", "usage"),
             ("UPDATE usage_hours SET refunded = refunded + 1 WHERE owner = OWNER", "usage"),
             ("DELETE FROM usage_hours WHERE owner = OWNER", "usage"),
+            // Moved, with equal totals.
+            ("UPDATE usage_hours SET member = KEY WHERE owner = OWNER", "usage"),
+            ("UPDATE usage_hours SET project = 'pilot' WHERE owner = OWNER AND project = 'film'", "usage"),
+            ("UPDATE usage_hours SET model = 'veo' WHERE owner = OWNER", "usage"),
+            ("UPDATE usage_hours SET starts_at = starts_at - 3600000000 WHERE owner = OWNER", "usage"),
+            ("UPDATE usage_hours SET charges = charges + 1 WHERE owner = OWNER", "usage"),
+            ("INSERT INTO usage_days (owner, starts_at, member, project, model, charged, refunded, charges)
+              SELECT owner, 0, member, project, model, charged, refunded, charges FROM usage_hours WHERE owner = OWNER", "usage"),
+            ("INSERT INTO usage_meters (owner, starts_at, model, meter, quantity, charged) VALUES (OWNER, 0, 'veo', 'seconds', 1, 0)", "usage"),
         ];
         for (n, (change, about)) in cases.into_iter().enumerate() {
             let ana = busy(&world, 10 + n as u64).await;
@@ -168,6 +178,35 @@ engines! {
             assert_eq!((verdict.valid, bad.seq, verdict.entries), (false, 0, 8), "{change}: no entry is to blame");
             assert!(bad.reason.contains(about), "{change}: {}", bad.reason);
         }
+    }
+
+    async fn usage_moved_between_members_with_equal_totals_is_found(db: TestDb) {
+        let world = World::on(db).await;
+        let (team, boss) = world.organization_with(1, "100").await;
+        world.hears(team, id(2), Some(Role::Member), 1).await;
+        let member = world.member(2, team, Role::Member, 1);
+        // A capture, a refund of it and of a charge, in one hour and in another.
+        for (person, amount) in [(&boss, "3"), (&member, "5")] {
+            let charge = person.charged(spend(team, amount).for_project("film")).await;
+            let hold = person.held(reserve(team, "4")).await;
+            let captured = person.captured(settle(&hold, "2")).await;
+            world.product().refund(give_back(&charge)).await.unwrap();
+            world.passes(Span::HOUR);
+            world.product().refund(give_back(&captured)).await.unwrap();
+        }
+        assert!(verdict(&world, team).await.valid);
+        // Each of them is said to have used what the other did.
+        let uuid = |user: bursar_id::UserId| match world.engine() {
+            Engine::Postgres => format!("CAST('{}' AS uuid)", user.as_uuid()),
+            Engine::Sqlite => format!("X'{}'", user.as_uuid().simple()),
+        };
+        let (boss, member) = (uuid(boss.user), uuid(member.user));
+        for (from, to) in [(boss.as_str(), "KEY"), (&member, &boss), ("KEY", &member)] {
+            let swap = format!("UPDATE usage_hours SET member = {to} WHERE owner = OWNER AND member = {from}");
+            assert!(world.by_hand(&sql(&world, team, &swap)).await.unwrap() > 0);
+        }
+        let verdict = verdict(&world, team).await;
+        assert!(!verdict.valid && verdict.first_bad.unwrap().reason.contains("usage"));
     }
 
     async fn the_database_refuses_what_cannot_be(db: TestDb) {

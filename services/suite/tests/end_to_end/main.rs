@@ -4,6 +4,7 @@
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 
 mod acting;
+mod checkpoints;
 mod clock;
 mod fuzzing;
 mod input;
