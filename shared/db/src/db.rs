@@ -4,15 +4,31 @@ use std::path::Path;
 use std::time::Duration;
 
 use sqlx::Connection as _;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use sqlx::Sqlite;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 
 use crate::held::Held;
+use crate::limited::{Doubts, Limited, Remote};
 use crate::url::Place;
 use crate::{DbError, Engine, Migrations, PoolOptions, StoreUrl, Tx};
 
 /// A PostgreSQL session that holds a transaction open without a word for this long is a lost one.
 const IDLE_IN_TRANSACTION: Duration = Duration::from_mins(1);
+
+/// The same where nobody thinks between two statements ([`Db::dedicated`]).
+const DEDICATED_IDLE: Duration = Duration::from_secs(5);
+
+/// How soon the server looks whether a client's host is still there that says nothing, and how often: whoever vanished
+/// while it held locks is found.
+const KEEPALIVE: Duration = Duration::from_secs(5);
+
+/// After how long without an answer a connection of [`Db::dedicated`] is lost, if the server answers others.
+const QUIET: Duration = Duration::from_millis(1_400);
+
+const SIGN_OF_SQLITE: &str = "UPDATE outbox_head SET seq = seq WHERE one = 1";
+const SIGN_OF_POSTGRES: &str = "SET LOCAL work_mem = '64kB';
+    SELECT txid_current(), count(*) FROM (SELECT repeat(md5(n::text), 4) FROM generate_series(1, 8000) AS n ORDER BY 1) AS sorted";
 
 /// A store. Cheap to clone; all clones share the pools.
 #[derive(Debug, Clone)]
@@ -25,7 +41,7 @@ pub enum Db {
         read: SqlitePool,
     },
     /// A PostgreSQL database.
-    Postgres(PgPool),
+    Postgres(Remote),
 }
 
 impl Db {
@@ -46,7 +62,7 @@ impl Db {
     pub async fn begin(&self) -> Result<Tx, DbError> {
         match self {
             // Not a deferred BEGIN: a read that turns into a write fails with BUSY_SNAPSHOT whatever the timeout.
-            Self::Sqlite { write, .. } => Ok(Tx::Sqlite(Held::begin(write, "BEGIN IMMEDIATE").await?)),
+            Self::Sqlite { write, .. } => Ok(Tx::Sqlite(begin_sqlite(write, "BEGIN IMMEDIATE").await?)),
             Self::Postgres(pool) => begin_postgres(pool, "BEGIN").await,
         }
     }
@@ -54,36 +70,44 @@ impl Db {
     /// Begins a transaction that only reads and sees one snapshot throughout. Writing through it fails.
     pub async fn read(&self) -> Result<Tx, DbError> {
         match self {
-            Self::Sqlite { read, .. } => Ok(Tx::Sqlite(Held::begin(read, "BEGIN").await?)),
+            Self::Sqlite { read, .. } => Ok(Tx::Sqlite(begin_sqlite(read, "BEGIN").await?)),
             Self::Postgres(pool) => begin_postgres(pool, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await,
         }
     }
 
-    /// Asks the store for a sign of life. On SQLite that is one of its file's disk as well: something is written, and the
-    /// same as before.
+    /// Asks the store for a sign that it can write. On SQLite something is written, and the same as before. On PostgreSQL a
+    /// number for a transaction is taken, which a standby has none of, and a megabyte is sorted where there is memory for less: it
+    /// needs room where the database's tables need it, and changes none of them.
     pub async fn ping(&self) -> Result<(), DbError> {
-        let (mut tx, sign) = match self {
-            Self::Sqlite { .. } => (self.begin().await?, "UPDATE outbox_head SET seq = seq WHERE one = 1"),
-            Self::Postgres(_) => (self.read().await?, "SELECT 1"),
-        };
-        crate::on!(&mut tx, c => sqlx::query(sign).execute(c).await?.rows_affected());
+        let mut tx = self.begin().await?;
+        match &mut tx {
+            Tx::Sqlite(t) => drop(sqlx::query(SIGN_OF_SQLITE).execute(&mut **t).await?),
+            Tx::Postgres(t) => drop(sqlx::raw_sql(SIGN_OF_POSTGRES).execute(&mut **t).await?),
+        }
         tx.commit().await
     }
 
     /// The same store for another runtime, on which this must be called: a connection can only be used on the
     /// runtime that opened it. On PostgreSQL up to `connections` more are opened when they are first needed, and each waits
     /// for a row that somebody else has locked as long as `patience` and no longer ([`DbError::Locked`]), and has its
-    /// statements ended after `statement` ([`DbError::TimedOut`]).
+    /// statements ended after `statement` ([`DbError::TimedOut`]). None of them is long: one that hears nothing for one and a half
+    /// seconds while the server answers others at once is given up ([`DbError::Unavailable`]).
     #[must_use]
     pub fn dedicated(&self, connections: u32, patience: Duration, statement: Duration) -> Self {
         match self {
             // Its connections have threads of their own, and it has one writer: no row is ever locked.
             Self::Sqlite { .. } => self.clone(),
             Self::Postgres(pool) => {
-                let options = pool.options().clone().max_connections(connections.max(1));
-                let limits = [("lock_timeout", patience), ("statement_timeout", statement)]
-                    .map(|(name, limit)| (name, limit.as_millis().to_string()));
-                Self::Postgres(options.connect_lazy_with((*pool.connect_options()).clone().options(limits)))
+                let limits = [
+                    ("lock_timeout", patience),
+                    ("statement_timeout", statement),
+                    ("idle_in_transaction_session_timeout", DEDICATED_IDLE),
+                ]
+                .map(|(name, limit)| (name, limit.as_millis().to_string()));
+                let doubts = pool.doubts().clone();
+                let options = doubting(pool.options().clone(), &doubts).max_connections(connections.max(1));
+                let pool = options.connect_lazy_with((*pool.connect_options()).clone().options(limits));
+                Self::Postgres(Remote::new(pool, doubts, statement, Some(QUIET)))
             }
         }
     }
@@ -173,15 +197,22 @@ async fn open_postgres(connect: &PgConnectOptions, options: &PoolOptions) -> Res
         connect = connect.application_name(&options.application_name);
     }
     let limits = format!(
-        // A shorter one, with which the connection was opened (`Db::dedicated`), stands.
-        "SELECT set_config('statement_timeout', '{0}', false)
-         WHERE (SELECT setting::bigint FROM pg_settings WHERE name = 'statement_timeout') NOT BETWEEN 1 AND {0};
-         SET idle_in_transaction_session_timeout = {1}; {2}",
+        // A shorter one, with which the connection was opened (`Db::dedicated`), stands. What an older server does not know
+        // is left out; a Unix socket takes what only TCP can use.
+        "SELECT set_config(name, wanted, false) FROM (VALUES
+             ('statement_timeout', '{0}'), ('idle_in_transaction_session_timeout', '{1}'),
+             ('tcp_keepalives_idle', '{2}'), ('tcp_keepalives_interval', '{2}'), ('tcp_keepalives_count', '2'),
+             ('client_connection_check_interval', '{3}')) AS limits (name, wanted)
+         JOIN pg_settings USING (name)
+         WHERE setting::bigint NOT BETWEEN 1 AND wanted::bigint OR name LIKE 'tcp%'; {4}",
         options.statement_timeout.as_millis(),
         IDLE_IN_TRANSACTION.as_millis(),
+        KEEPALIVE.as_secs(),
+        KEEPALIVE.as_millis(),
         if options.index_plans { "SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan" } else { "" },
     );
-    let pool = PgPoolOptions::new()
+    let doubts = Doubts::none();
+    let pool = doubting(PgPoolOptions::new(), &doubts)
         .max_connections(options.max_connections.max(1))
         .acquire_timeout(options.acquire_timeout)
         // A round trip for each transaction; `begin_postgres` deals with a stale connection instead.
@@ -196,7 +227,7 @@ async fn open_postgres(connect: &PgConnectOptions, options: &PoolOptions) -> Res
         .connect_with(connect.clone())
         .await;
     match pool {
-        Ok(pool) => Ok(Db::Postgres(pool)),
+        Ok(pool) => Ok(Db::Postgres(Remote::new(pool, doubts, options.statement_timeout, None))),
         Err(sqlx::Error::PoolTimedOut) => Err(refusal(&connect, options.acquire_timeout).await.into()),
         Err(error) => Err(error.into()),
     }
@@ -213,14 +244,24 @@ async fn refusal(connect: &PgConnectOptions, within: Duration) -> sqlx::Error {
     }
 }
 
+/// A pool that does not give out connections which are in doubt.
+fn doubting(options: PgPoolOptions, doubts: &Doubts) -> PgPoolOptions {
+    let doubts = doubts.clone();
+    options.before_acquire(move |connection, of| Box::pin(doubts.clone().settle(connection, of)))
+}
+
+async fn begin_sqlite(pool: &SqlitePool, statement: &'static str) -> Result<Held<Sqlite>, DbError> {
+    Ok(Held::begin(Limited::of(pool).await?, statement).await?)
+}
+
 /// Begins on a connection that is alive: those the server closed while they were idle (it was restarted) are thrown
 /// away one after the other. A BEGIN that was never answered has no effect, so trying again is safe.
-async fn begin_postgres(pool: &PgPool, statement: &'static str) -> Result<Tx, DbError> {
+async fn begin_postgres(remote: &Remote, statement: &'static str) -> Result<Tx, DbError> {
     let mut stale = 0;
     loop {
-        match Held::begin(pool, statement).await {
+        match Held::begin(remote.for_transaction().await?, statement).await {
             Ok(held) => return Ok(Tx::Postgres(held)),
-            Err(error) if stale < pool.options().get_max_connections() && was_closed(&error) => {
+            Err(error) if stale < remote.options().get_max_connections() && was_closed(&error) => {
                 stale += 1;
             }
             Err(error) => return Err(error.into()),

@@ -9,9 +9,10 @@ use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
 use std::time::Duration;
 
-use sqlx::pool::PoolConnection;
-use sqlx::{Database, Pool, Postgres, Sqlite};
+use sqlx::{Database, Postgres, Sqlite};
 use tokio::runtime::Handle;
+
+use crate::limited::{Limited, Word};
 
 /// How long undoing a transaction may take before the connection is given up.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -38,31 +39,31 @@ impl Speaks for Postgres {
 
 /// A connection with a transaction on it. Dropping it rolls that back a moment later.
 #[derive(Debug)]
-pub struct Held<DB: Speaks>(Option<PoolConnection<DB>>);
+pub struct Held<DB: Speaks>(Option<Limited<DB>>);
 
 impl<DB: Speaks> Held<DB> {
-    /// Takes a connection and begins a transaction on it. Whoever gives up half-way leaves nothing behind: BEGIN may have
+    /// Begins a transaction on a connection. Whoever gives up half-way leaves nothing behind: BEGIN may have
     /// taken effect, and is undone like any other.
-    pub(crate) async fn begin(pool: &Pool<DB>, statement: &'static str) -> Result<Self, sqlx::Error> {
-        let mut held = Self(Some(pool.acquire().await?));
-        DB::say(&mut held, statement).await?;
+    pub(crate) async fn begin(connection: Limited<DB>, statement: &'static str) -> Result<Self, sqlx::Error> {
+        let mut held = Self(Some(connection));
+        held.within(Word::Light, async |connection| DB::say(connection, statement).await).await?;
         Ok(held)
     }
 
     /// Ends the transaction, one way or the other.
-    pub(crate) async fn end(mut self, statement: &'static str) -> Result<(), sqlx::Error> {
-        let ended = DB::say(&mut self, statement).await;
+    pub(crate) async fn end(mut self, word: Word, statement: &'static str) -> Result<(), sqlx::Error> {
+        let ended = self.within(word, async |connection| DB::say(connection, statement).await).await;
         if let Some(connection) = self.0.take()
             && ended.is_err()
         {
-            throw_away(connection);
+            connection.throw_away();
         }
         ended
     }
 }
 
 impl<DB: Speaks> Deref for Held<DB> {
-    type Target = DB::Connection;
+    type Target = Limited<DB>;
 
     fn deref(&self) -> &Self::Target {
         match &self.0 {
@@ -85,19 +86,14 @@ impl<DB: Speaks> Drop for Held<DB> {
     fn drop(&mut self) {
         let Some(mut connection) = self.0.take() else { return };
         match Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn(async move {
-                let undone = tokio::time::timeout(PATIENCE, DB::say(&mut connection, "ROLLBACK")).await;
-                if !matches!(undone, Ok(Ok(()))) {
-                    throw_away(connection);
+            Ok(runtime) if !connection.is_lost() => drop(runtime.spawn(async move {
+                let undo = connection.within(Word::Light, async |it| DB::say(it, "ROLLBACK").await);
+                if !matches!(tokio::time::timeout(PATIENCE, undo).await, Ok(Ok(()))) {
+                    connection.throw_away();
                 }
             })),
-            // Without a runtime nobody can say anything any more.
-            Err(_) => throw_away(connection),
+            // On a lost connection nothing is said; without a runtime nobody can say anything any more.
+            Ok(_) | Err(_) => connection.throw_away(),
         }
     }
-}
-
-/// Closes a connection without a word: it may not be able to hear one.
-fn throw_away<DB: Speaks>(connection: PoolConnection<DB>) {
-    drop(connection.detach());
 }

@@ -86,7 +86,7 @@ impl Db {
             }
             Self::Postgres(pool) => {
                 // A connection of its own: after a failure it would go back to the pool with the advisory lock held.
-                let mut connection = pool.acquire().await?.detach();
+                let mut connection = pool.pool().acquire().await?.detach();
                 sqlx::query("SET statement_timeout = 0").execute(&mut connection).await?;
                 let outcome = run(migrations, Engine::Postgres, &mut connection).await;
                 connection.close().await?;

@@ -3,6 +3,7 @@
 use sqlx::{Postgres, Sqlite};
 
 use crate::held::Held;
+use crate::limited::Word;
 use crate::{DbError, Engine};
 
 /// A transaction. Ends with [`Tx::commit`]; dropping it rolls it back.
@@ -21,8 +22,8 @@ impl Tx {
     /// lost meanwhile ([`DbError::Unavailable`]) nobody knows whether it took effect: that is what request ids are for.
     pub async fn commit(self) -> Result<(), DbError> {
         match self {
-            Self::Sqlite(t) => t.end("COMMIT").await,
-            Self::Postgres(t) => t.end("COMMIT").await,
+            Self::Sqlite(t) => t.end(Word::Commit, "COMMIT").await,
+            Self::Postgres(t) => t.end(Word::Commit, "COMMIT").await,
         }
         .map_err(DbError::from)
     }
@@ -31,8 +32,8 @@ impl Tx {
     /// connection or the locks back.
     pub async fn rollback(self) -> Result<(), DbError> {
         match self {
-            Self::Sqlite(t) => t.end("ROLLBACK").await,
-            Self::Postgres(t) => t.end("ROLLBACK").await,
+            Self::Sqlite(t) => t.end(Word::Light, "ROLLBACK").await,
+            Self::Postgres(t) => t.end(Word::Light, "ROLLBACK").await,
         }
         .map_err(DbError::from)
     }

@@ -199,7 +199,7 @@ bursar_testkit::engines! {
         let url: StoreUrl = at.url().parse().expect("parses");
         let options = PoolOptions {
             max_connections: 1,
-            acquire_timeout: std::time::Duration::from_millis(50),
+            acquire_timeout: std::time::Duration::from_millis(500),
             ..PoolOptions::default()
         };
         let db = Db::open(&url, &migrations, &options).await.expect("opens");

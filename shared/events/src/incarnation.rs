@@ -80,7 +80,7 @@ impl Around {
         }
         match db {
             Db::Sqlite { read, .. } => read!(read),
-            Db::Postgres(pool) => read!(pool),
+            Db::Postgres(pool) => read!(&mut pool.acquire().await?),
         }
     }
 

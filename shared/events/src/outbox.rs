@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use bursar_db::audit::AuditRow;
-use bursar_db::{Db, DbError, Tx, exactly_one};
+use bursar_db::{Db, DbError, Limited, Tx, exactly_one};
 use bursar_id::EventId;
 use bursar_proto::event::v1::Event;
 use bursar_proto::event::v1::event::Payload;
@@ -15,7 +15,7 @@ use bursar_rpc::{MAX_MESSAGE, Publish};
 use bursar_secret::Entropy;
 use bursar_time::{Clock, Timestamp};
 use prost::Message;
-use sqlx::{PgConnection, Row, SqliteConnection};
+use sqlx::{Postgres, Row, Sqlite};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -84,7 +84,7 @@ impl Told {
     }
 
     /// Writes them; says the last one's number.
-    async fn write_sqlite(&self, c: &mut SqliteConnection, now: Timestamp) -> Result<i64, DbError> {
+    async fn write_sqlite(&self, c: &mut Limited<Sqlite>, now: Timestamp) -> Result<i64, DbError> {
         let (last, incarnation): (i64, i64) = sqlx::query_as(NEXT).bind(self.count()).fetch_one(&mut *c).await?;
         let first = last - self.count() + 1;
         for (seq, (((id, owner), kind), payload)) in
@@ -97,7 +97,7 @@ impl Told {
     }
 
     /// The same on PostgreSQL.
-    async fn write_postgres(&self, c: &mut PgConnection, now: Timestamp) -> Result<i64, DbError> {
+    async fn write_postgres(&self, c: &mut Limited<Postgres>, now: Timestamp) -> Result<i64, DbError> {
         let (last, told): (Option<i64>, i64) = sqlx::query_as(TELL_POSTGRES)
             .bind(&self.ids)
             .bind(&self.owners)
@@ -241,7 +241,7 @@ impl Outbox {
         }
         match &self.0.db {
             Db::Sqlite { read, .. } => read!(read),
-            Db::Postgres(pool) => read!(pool),
+            Db::Postgres(pool) => read!(&mut pool.acquire().await?),
         }
     }
 }

@@ -4,11 +4,11 @@
 
 use std::collections::HashMap;
 
-use bursar_db::{Db, DbError, Tx, on};
+use bursar_db::{Db, DbError, Limited, Tx, on};
 use bursar_id::{OrganizationId, OwnerId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sqlx::{PgConnection, SqliteConnection};
+use sqlx::{Postgres, Sqlite};
 
 use crate::json;
 use crate::policy::{OwnPolicy, Policy};
@@ -74,18 +74,18 @@ pub async fn of(tx: &mut Tx, owners: &[OwnerId]) -> Result<Policies, DbError> {
 /// The same outside of any transaction.
 pub async fn of_now(db: &Db, owners: &[OwnerId]) -> Result<Policies, DbError> {
     match db {
-        Db::Sqlite { read, .. } => of_sqlite(&mut *read.acquire().await?, owners).await,
-        Db::Postgres(pool) => of_postgres(&mut *pool.acquire().await?, owners).await,
+        Db::Sqlite { read, .. } => of_sqlite(&mut Limited::of(read).await?, owners).await,
+        Db::Postgres(pool) => of_postgres(&mut pool.acquire().await?, owners).await,
     }
 }
 
-async fn of_sqlite(connection: &mut SqliteConnection, owners: &[OwnerId]) -> Result<Policies, DbError> {
+async fn of_sqlite(connection: &mut Limited<Sqlite>, owners: &[OwnerId]) -> Result<Policies, DbError> {
     let keys = keys(owners);
     let keys = json::list(keys.iter().map(Vec::as_slice));
     policies(sqlx::query_as(NAMED_SQLITE).bind(keys).fetch_all(connection).await?)
 }
 
-async fn of_postgres(connection: &mut PgConnection, owners: &[OwnerId]) -> Result<Policies, DbError> {
+async fn of_postgres(connection: &mut Limited<Postgres>, owners: &[OwnerId]) -> Result<Policies, DbError> {
     policies(sqlx::query_as(NAMED_POSTGRES).bind(keys(owners)).fetch_all(connection).await?)
 }
 

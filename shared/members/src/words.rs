@@ -5,9 +5,9 @@
 
 use std::collections::HashMap;
 
-use bursar_db::{Db, DbError, Tx, on};
+use bursar_db::{Db, DbError, Limited, Tx, on};
 use bursar_id::{OwnerId, Role, UserId};
-use sqlx::{PgConnection, SqliteConnection};
+use sqlx::{Postgres, Sqlite};
 
 use crate::json;
 use crate::word::Word;
@@ -49,12 +49,12 @@ pub async fn named(tx: &mut Tx, members: &[(OwnerId, UserId)]) -> Result<Words, 
 /// The same outside of any transaction.
 pub async fn named_now(db: &Db, members: &[(OwnerId, UserId)]) -> Result<Words, DbError> {
     match db {
-        Db::Sqlite { read, .. } => named_sqlite(&mut *read.acquire().await?, members).await,
-        Db::Postgres(pool) => named_postgres(&mut *pool.acquire().await?, members).await,
+        Db::Sqlite { read, .. } => named_sqlite(&mut Limited::of(read).await?, members).await,
+        Db::Postgres(pool) => named_postgres(&mut pool.acquire().await?, members).await,
     }
 }
 
-async fn named_sqlite(connection: &mut SqliteConnection, members: &[(OwnerId, UserId)]) -> Result<Words, DbError> {
+async fn named_sqlite(connection: &mut Limited<Sqlite>, members: &[(OwnerId, UserId)]) -> Result<Words, DbError> {
     let pairs: Vec<String> = members
         .iter()
         .map(|(owner, user)| json::list([owner.to_bytes().as_slice(), user.as_uuid().as_bytes()]))
@@ -63,7 +63,7 @@ async fn named_sqlite(connection: &mut SqliteConnection, members: &[(OwnerId, Us
     words(sqlx::query_as(NAMED_SQLITE).bind(pairs).fetch_all(connection).await?)
 }
 
-async fn named_postgres(connection: &mut PgConnection, members: &[(OwnerId, UserId)]) -> Result<Words, DbError> {
+async fn named_postgres(connection: &mut Limited<Postgres>, members: &[(OwnerId, UserId)]) -> Result<Words, DbError> {
     let (owners, users): (Vec<Vec<u8>>, Vec<Vec<u8>>) =
         members.iter().map(|(owner, user)| (owner.to_bytes().to_vec(), user.as_uuid().as_bytes().to_vec())).unzip();
     words(sqlx::query_as(NAMED_POSTGRES).bind(owners).bind(users).fetch_all(connection).await?)

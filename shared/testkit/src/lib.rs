@@ -7,6 +7,7 @@
 //! - [`Hush`] lets a service's events fall silent.
 //! - [`audited`] reads a store's audit log.
 //! - [`Client`] calls services, in this process or elsewhere; [`Person`] signs up and in as people do.
+//! - [`Proxy`] stands before PostgreSQL and has its host vanish.
 //! - [`Authority`] vouches for certificates.
 //! - [`Plan`] starts Bursar's programs, in one process or three, and gives a [`Deployment`] with its [`Mailbox`].
 //!
@@ -31,6 +32,7 @@ mod person;
 mod ports;
 pub mod postgres;
 mod process;
+mod proxy;
 mod reaper;
 mod refusal;
 pub mod sqlite;
@@ -48,5 +50,6 @@ pub use mailbox::{Mailbox, Message};
 pub use person::{PASSWORD, Person};
 pub use ports::Ports;
 pub use process::{Operator, Process, Program, get};
+pub use proxy::{Proxy, Vanish};
 pub use refusal::{Refusal, refused};
 pub use values::{START, at, clock, credits, id, organization, personal};

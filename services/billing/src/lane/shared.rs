@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bursar_db::DbError;
 use bursar_id::OwnerId;
+use tokio::time::Instant;
 
 use super::batch::{Batcher, Carried};
 use super::job::{Job, Refused};
@@ -18,6 +19,9 @@ use crate::store::accounts;
 
 /// How long a transaction may take as we count, longer than the store lets one of its statements take (`run.rs`), whatever the store does: a host that is gone answers nothing.
 const LIMIT: Duration = Duration::from_secs(10);
+
+/// How long all the parts of a batch that failed may take together. Whoever was not tried until then may ask again.
+const ALL_PARTS: Duration = Duration::from_secs(15);
 
 /// How a transaction ended.
 pub(super) struct Ended {
@@ -83,12 +87,15 @@ async fn divided(batcher: &Batcher, jobs: &[&Job], error: DbError, decided: Deci
     // Whoever is in no part is alone to blame.
     ended.carried.answers.fill(None);
     let mut gone = false;
+    let until = Instant::now() + ALL_PARTS;
     while let Some(part) = parts.pop() {
         let numbers: Vec<usize> = (0..jobs.len()).filter(|it| part.binary_search(&jobs[*it].owner).is_ok()).collect();
         let theirs: Vec<&Job> = numbers.iter().map(|it| jobs[*it]).collect();
         let unreachable = || vec![Some(Err(Refused::Unavailable)); theirs.len()];
         // Once the store does not answer nobody is asked any more; what other parts were answered stands.
-        let asked = if gone { None } else { Some(tokio::time::timeout(LIMIT, batcher.run(&theirs)).await) };
+        gone |= Instant::now() >= until;
+        let limit = until.min(Instant::now() + LIMIT);
+        let asked = if gone { None } else { Some(tokio::time::timeout_at(limit, batcher.run(&theirs)).await) };
         let answers = match asked {
             Some(Ok(Ok(carried))) => {
                 ended.carried.known.extend(carried.known);

@@ -112,7 +112,8 @@ pub(crate) const LOCKED: &str =
 /// Those of these accounts that somebody else has locked. Nobody can on SQLite, which has one writer.
 pub(crate) async fn locked(db: &Db, owners: &[OwnerId]) -> Result<Vec<OwnerId>, DbError> {
     let Db::Postgres(pool) = db else { return Ok(Vec::new()) };
-    let rows: Vec<(Vec<u8>,)> = sqlx::query_as(LOCKED).bind(keys::owners(owners)).fetch_all(pool).await?;
+    let rows: Vec<(Vec<u8>,)> =
+        sqlx::query_as(LOCKED).bind(keys::owners(owners)).fetch_all(&mut pool.acquire().await?).await?;
     rows.iter().map(|(owner,)| keys::read_owner(owner)).collect()
 }
 

@@ -120,12 +120,12 @@ async fn partitioned(db: &Db) {
     for (table, key) in TABLES {
         let whole =
             format!("CREATE TABLE parts.{table} (LIKE public.{table}, PRIMARY KEY ({key})) PARTITION BY HASH (owner)");
-        sqlx::raw_sql(AssertSqlSafe(whole)).execute(pool).await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(whole)).execute(pool.pool()).await.unwrap();
         for part in 0..4 {
             let part = format!(
                 "CREATE TABLE parts.{table}_{part} PARTITION OF parts.{table} FOR VALUES WITH (MODULUS 4, REMAINDER {part})"
             );
-            sqlx::raw_sql(AssertSqlSafe(part)).execute(pool).await.unwrap();
+            sqlx::raw_sql(AssertSqlSafe(part)).execute(pool.pool()).await.unwrap();
         }
     }
 }
@@ -137,18 +137,18 @@ engines! {
             return; // It has one file, and no partitions.
         }
         let Db::Postgres(pool) = &db else { unreachable!() };
-        sqlx::raw_sql("CREATE SCHEMA parts").execute(pool).await.unwrap();
+        sqlx::raw_sql("CREATE SCHEMA parts").execute(pool.pool()).await.unwrap();
         partitioned(&db).await;
         let mut connection = pool.acquire().await.unwrap();
         let begin = "SET search_path = parts; SET plan_cache_mode = force_custom_plan; SET enable_seqscan = off";
-        sqlx::raw_sql(begin).execute(&mut *connection).await.unwrap();
+        sqlx::raw_sql(begin).execute(&mut connection).await.unwrap();
         for (name, text) in STATEMENTS {
             let prepare = AssertSqlSafe(format!("PREPARE it AS {text}"));
-            sqlx::raw_sql(prepare).execute(&mut *connection).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+            sqlx::raw_sql(prepare).execute(&mut connection).await.unwrap_or_else(|error| panic!("{name}: {error}"));
             let explain = AssertSqlSafe(format!("EXPLAIN (COSTS OFF) EXECUTE it ({})", values(text)));
-            let lines: Vec<(String,)> = sqlx::query_as(explain).fetch_all(&mut *connection).await
+            let lines: Vec<(String,)> = sqlx::query_as(explain).fetch_all(&mut connection).await
                 .unwrap_or_else(|error| panic!("{name}: {error}"));
-            sqlx::raw_sql("DEALLOCATE it").execute(&mut *connection).await.unwrap();
+            sqlx::raw_sql("DEALLOCATE it").execute(&mut connection).await.unwrap();
             let plan: Vec<String> = lines.into_iter().map(|(line,)| line).collect();
             let read: std::collections::BTreeSet<u8> = plan.iter().flat_map(|line| parts_named(line)).collect();
             let inserts = plan.iter().any(|line| line.contains("Insert on"));

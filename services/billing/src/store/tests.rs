@@ -129,7 +129,7 @@ async fn run(db: &Db, statement: &str) {
     let text = AssertSqlSafe(statement.to_owned());
     match db {
         Db::Sqlite { write, .. } => sqlx::raw_sql(text).execute(write).await.map(|_| ()),
-        Db::Postgres(pool) => sqlx::raw_sql(text).execute(pool).await.map(|_| ()),
+        Db::Postgres(pool) => sqlx::raw_sql(text).execute(pool.pool()).await.map(|_| ()),
     }
     .unwrap_or_else(|error| panic!("{error}: {statement}"));
 }
@@ -153,12 +153,12 @@ async fn plan(db: &Db, statement: &Statement) -> Vec<String> {
             let arguments = if nulls.is_empty() { nulls } else { format!("({nulls})") };
             let prepare = format!("SET plan_cache_mode = force_generic_plan; PREPARE it AS {text}");
             sqlx::raw_sql(AssertSqlSafe(prepare))
-                .execute(&mut *connection)
+                .execute(&mut connection)
                 .await
                 .unwrap_or_else(|error| panic!("{name}: {error}"));
             let explain = AssertSqlSafe(format!("EXPLAIN (COSTS OFF) EXECUTE it{arguments}"));
-            let lines: Result<Vec<(String,)>, _> = sqlx::query_as(explain).fetch_all(&mut *connection).await;
-            sqlx::raw_sql("DEALLOCATE it").execute(&mut *connection).await.unwrap();
+            let lines: Result<Vec<(String,)>, _> = sqlx::query_as(explain).fetch_all(&mut connection).await;
+            sqlx::raw_sql("DEALLOCATE it").execute(&mut connection).await.unwrap();
             lines.unwrap_or_else(|error| panic!("{name}: {error}")).into_iter().map(|(line,)| line).collect()
         }
     }
@@ -173,7 +173,7 @@ async fn scans(db: &Db, plan: &[String]) -> Vec<String> {
         };
         return plan.iter().filter(whole).cloned().collect();
     };
-    let leading: Vec<(String, String)> = sqlx::query_as(LEADING_COLUMNS).fetch_all(pool).await.unwrap();
+    let leading: Vec<(String, String)> = sqlx::query_as(LEADING_COLUMNS).fetch_all(pool.pool()).await.unwrap();
     let whole = |(place, line): (usize, &String)| {
         let name = ["Scan using ", "Scan Backward using ", "Bitmap Index Scan on "]
             .into_iter()

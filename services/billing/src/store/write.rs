@@ -1,12 +1,11 @@
 //! Writing what was decided about the accounts of a batch.
 
-use bursar_db::{Db, DbError, Tx};
+use bursar_db::{Db, DbError, Limited, Tx};
 use bursar_id::OwnerId;
 use bursar_time::Timestamp;
-use sqlx::postgres::{PgArguments, PgConnection};
+use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
-use sqlx::sqlite::SqliteConnection;
-use sqlx::{AssertSqlSafe, Connection as _, Postgres, Row};
+use sqlx::{AssertSqlSafe, Postgres, Row, Sqlite};
 
 use super::write_one::for_one_owner;
 use super::{accounts, bulk, holds, keys, ledger, sql_write};
@@ -48,7 +47,7 @@ pub(crate) async fn commit(db: &Db, layout: Layout, batch: &Batch<'_>) -> Result
             let written = on_postgres(&mut connection, batch).await;
             if matches!(&written, Err(DbError::Unavailable(_))) {
                 // Whatever state it is in, nobody else shall have it.
-                drop(connection.detach().close().await);
+                connection.throw_away();
             }
             written
         }
@@ -132,7 +131,7 @@ fn column<R, T>(rows: &[R], of: impl Fn(&R) -> T) -> Vec<T> {
     rows.iter().map(of).collect()
 }
 
-async fn on_postgres(connection: &mut PgConnection, batch: &Batch<'_>) -> Result<bool, DbError> {
+async fn on_postgres(connection: &mut Limited<Postgres>, batch: &Batch<'_>) -> Result<bool, DbError> {
     let Batch { basis, unsaved } = batch;
     let rows = Rows::of(unsaved);
     let query = sqlx::query(sql_write::WRITE_BATCH)
@@ -251,7 +250,7 @@ fn model(delta: &UsageDelta) -> &str {
     delta.key.model.as_ref().map(ModelName::as_str).unwrap_or_default()
 }
 
-async fn on_sqlite(t: &mut SqliteConnection, unsaved: &[Unsaved]) -> Result<(), DbError> {
+async fn on_sqlite(t: &mut Limited<Sqlite>, unsaved: &[Unsaved]) -> Result<(), DbError> {
     let rows = Rows::of(unsaved);
     append(t, &rows).await?;
     save_made(t, &rows).await?;
@@ -272,7 +271,7 @@ macro_rules! statement {
     };
 }
 
-async fn append(t: &mut SqliteConnection, rows: &Rows<'_>) -> Result<(), DbError> {
+async fn append(t: &mut Limited<Sqlite>, rows: &Rows<'_>) -> Result<(), DbError> {
     statement!(t, sql_write::APPEND_ENTRIES, &rows.entries, |query, (owner, it)| query
         .bind(keys::owner(*owner))
         .bind(keys::number(it.seq))
@@ -288,7 +287,7 @@ async fn append(t: &mut SqliteConnection, rows: &Rows<'_>) -> Result<(), DbError
     Ok(())
 }
 
-async fn save_made(t: &mut SqliteConnection, rows: &Rows<'_>) -> Result<(), DbError> {
+async fn save_made(t: &mut Limited<Sqlite>, rows: &Rows<'_>) -> Result<(), DbError> {
     statement!(t, sql_write::SAVE_LOTS, &rows.lots, |query, (owner, it)| query
         .bind(keys::owner(*owner))
         .bind(keys::number(it.number))
@@ -318,7 +317,7 @@ async fn save_made(t: &mut SqliteConnection, rows: &Rows<'_>) -> Result<(), DbEr
     Ok(())
 }
 
-async fn add_usage(t: &mut SqliteConnection, rows: &Rows<'_>) -> Result<(), DbError> {
+async fn add_usage(t: &mut Limited<Sqlite>, rows: &Rows<'_>) -> Result<(), DbError> {
     statement!(t, sql_write::ADD_HOURS, &rows.hours, |query, (owner, it)| query
         .bind(keys::owner(*owner))
         .bind(it.key.hour)
@@ -338,7 +337,7 @@ async fn add_usage(t: &mut SqliteConnection, rows: &Rows<'_>) -> Result<(), DbEr
     Ok(())
 }
 
-async fn save_heads(t: &mut SqliteConnection, heads: &[Unsaved]) -> Result<(), DbError> {
+async fn save_heads(t: &mut Limited<Sqlite>, heads: &[Unsaved]) -> Result<(), DbError> {
     statement!(t, sql_write::SAVE_ACCOUNTS, heads, |query, Unsaved { changes, next_due }| {
         let it = &changes.account;
         query

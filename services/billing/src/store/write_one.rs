@@ -1,14 +1,14 @@
 //! Writing what was decided about one owner's account on PostgreSQL, table by table: where tables are distributed by
 //! owner ([`super::sql_one`]). The account's row is locked.
 
-use bursar_db::DbError;
-use sqlx::postgres::PgConnection;
+use bursar_db::{DbError, Limited};
+use sqlx::Postgres;
 
 use super::write::{Rows, Unsaved, bind_entries, bind_holds, bind_hours, bind_lots, bind_meters, bind_pages};
 use super::{keys, sql_one};
 
 /// Writes one owner's changes. Tables for which there is nothing are left out.
-pub(super) async fn for_one_owner(connection: &mut PgConnection, unsaved: &Unsaved) -> Result<(), DbError> {
+pub(super) async fn for_one_owner(connection: &mut Limited<Postgres>, unsaved: &Unsaved) -> Result<(), DbError> {
     let rows = Rows::of(std::slice::from_ref(unsaved));
     let Rows { entries, pages, lots, holds, hours, meters, .. } = &rows;
     let owner = keys::owner(unsaved.changes.owner);
@@ -34,7 +34,7 @@ pub(super) async fn for_one_owner(connection: &mut PgConnection, unsaved: &Unsav
     save_account(connection, unsaved).await
 }
 
-async fn save_account(connection: &mut PgConnection, unsaved: &Unsaved) -> Result<(), DbError> {
+async fn save_account(connection: &mut Limited<Postgres>, unsaved: &Unsaved) -> Result<(), DbError> {
     let it = &unsaved.changes.account;
     let saved = sqlx::query(sql_one::SAVE_ACCOUNT)
         .bind(keys::owner(unsaved.changes.owner))

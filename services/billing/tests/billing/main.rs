@@ -35,5 +35,6 @@ mod sizes;
 mod staleness;
 mod tampering;
 mod usage;
+mod vanishing;
 mod words;
 mod world;

@@ -343,7 +343,7 @@ impl World {
         let sql = sqlx::AssertSqlSafe(sql.to_owned());
         match &self.store {
             Db::Sqlite { write, .. } => Ok(sqlx::raw_sql(sql).execute(write).await?.rows_affected()),
-            Db::Postgres(pool) => Ok(sqlx::raw_sql(sql).execute(pool).await?.rows_affected()),
+            Db::Postgres(pool) => Ok(sqlx::raw_sql(sql).execute(pool.pool()).await?.rows_affected()),
         }
     }
 

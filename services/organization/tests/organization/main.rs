@@ -17,4 +17,5 @@ mod projects;
 mod races;
 mod refusals;
 mod schema;
+mod vanishing;
 mod world;

@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     process::{Child, Stdio},
     sync::atomic::{AtomicU32, Ordering},
@@ -105,6 +106,30 @@ impl Server {
             .unwrap_or_else(|error| panic!("cannot create the database {name}: {error}\n{}", self.log()));
         connection.close().await.expect("the administrator's connection closes");
         TestDb::postgres(format!("postgres://{USER}@localhost/{name}?host={}", self.directory.display()))
+    }
+
+    /// Gives a directory to the server's user.
+    pub fn own(&self, directory: &Path) {
+        let owner = fs::metadata(self.directory.join("data")).expect("the server's files");
+        let (uid, gid) = (Some(owner.uid()), Some(owner.gid()));
+        std::os::unix::fs::chown(directory, uid, gid).expect("the server's user is another one only for root");
+    }
+
+    /// A database whose tables are in this directory, which must be empty and the server's own.
+    pub async fn create_database_in(&self, directory: &Path) -> TestDb {
+        let number = self.databases.fetch_add(1, Ordering::Relaxed);
+        let mut connection = self.connect().await;
+        for statement in [
+            format!("CREATE TABLESPACE space_{number} LOCATION '{}'", directory.display()),
+            format!("CREATE DATABASE test_{number} TEMPLATE template0 TABLESPACE space_{number}"),
+        ] {
+            let made = sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await;
+            made.unwrap_or_else(|error| {
+                panic!("cannot create a database in a place of its own: {error}\n{}", self.log())
+            });
+        }
+        connection.close().await.expect("the administrator's connection closes");
+        TestDb::postgres(format!("postgres://{USER}@localhost/test_{number}?host={}", self.directory.display()))
     }
 
     async fn connect(&self) -> PgConnection {

@@ -30,7 +30,7 @@ async fn sql(db: &Db, text: &str) {
     let text = AssertSqlSafe(text.to_owned());
     match db {
         Db::Sqlite { write, .. } => sqlx::raw_sql(text).execute(write).await.map(|_| ()).unwrap(),
-        Db::Postgres(pool) => sqlx::raw_sql(text).execute(pool).await.map(|_| ()).unwrap(),
+        Db::Postgres(pool) => sqlx::raw_sql(text).execute(pool.pool()).await.map(|_| ()).unwrap(),
     }
 }
 

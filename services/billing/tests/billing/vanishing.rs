@@ -1,0 +1,181 @@
+//! A database host that vanishes without a word, at every step there is; on PostgreSQL. Whoever had something under way
+//! hears within a bound that nobody knows, others are served again, and the same request id has the one answer.
+
+use std::time::{Duration, Instant};
+
+use bursar_runtime::Service;
+use bursar_testkit::{Proxy, TestDb, Vanish, postgres};
+use tonic::{Code, Status};
+
+use crate::words::{Under, balance_of, reserve, settle, spend};
+use crate::world::{Person, World};
+
+/// How soon others are served again by new connections.
+const OTHERS_WITHIN: Duration = Duration::from_secs(2);
+/// What a machine that is busy with other tests may add to that.
+const BUSY: Duration = Duration::from_secs(3);
+/// How long a call may take whose answer was lost: a transaction's limit and those of what was tried after it.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(20);
+
+/// A world whose first billing reaches its store through the proxy; what looks at the books does not.
+async fn behind(proxy: &Proxy, db: TestDb) -> World {
+    let direct = db.store_url();
+    let mut world = World::with(db, |settings| {
+        settings.stores[Service::Billing] = proxy.store_url();
+        settings.postgres.acquire_timeout = Duration::from_secs(5);
+        settings.limits.deadline = Duration::from_secs(15);
+    })
+    .await;
+    world.settings.stores[Service::Billing] = direct;
+    world.store = bursar_billing::open(&world.settings).await.expect("opens");
+    world
+}
+
+/// Asks until the answer is one: what is unknown or not possible at the moment is asked again, under the same id.
+async fn until_answered<T>(mut ask: impl AsyncFnMut() -> Result<T, Status>) -> T {
+    let since = Instant::now();
+    loop {
+        match ask().await {
+            Ok(answer) => return answer,
+            Err(status) => {
+                let again = matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded);
+                assert!(again && since.elapsed() < Duration::from_mins(1), "{status:?}");
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn is_unknown(status: &Status) -> bool {
+    matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded)
+}
+
+/// What the host vanishes under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Work {
+    /// A charge that is decided in memory: one statement.
+    Charge,
+    /// A capture: lock, load, write, commit.
+    Capture,
+}
+
+/// One operation, one step at which the host vanishes; says whether it did before the operation was done.
+async fn vanishes(world: &World, proxy: &Proxy, others: &[Person], n: u64, what: Work, vanish: Vanish) -> bool {
+    let named = format!("{what:?} {vanish:?}");
+    let ana = world.person_with(n, "100").await;
+    let owner = ana.owner;
+    ana.charged(spend(owner, "1").under("before")).await;
+    let hold = ana.held(reserve(owner, "10").under("hold")).await;
+    proxy.arm(vanish);
+    let began = Instant::now();
+    let ask = async || match what {
+        Work::Charge => ana.charge(spend(owner, "5").under("it")).await.map(|it| it.charge.unwrap().id),
+        Work::Capture => ana.capture(settle(&hold, "5").under("it")).await.map(|it| it.charge.unwrap().id),
+    };
+    let watched = async {
+        // From the moment at which the host is gone.
+        let gone = loop {
+            if proxy.has_vanished() {
+                break Instant::now();
+            }
+            if began.elapsed() > Duration::from_secs(1) {
+                return None;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        };
+        for other in others {
+            until_answered(async || other.charge(spend(other.owner, "1").under(&named)).await).await;
+        }
+        Some(gone.elapsed())
+    };
+    let (told, others_after) = tokio::join!(ask(), watched);
+    let took = began.elapsed();
+    assert!(took < ANSWERED_WITHIN, "{named}: {took:?}");
+    let happened = !proxy.disarm();
+    if let Some(after) = others_after {
+        assert!(after < OTHERS_WITHIN + BUSY, "{named}: others were served after {after:?}");
+    }
+    if let Err(status) = &told {
+        assert!(happened && is_unknown(status), "{named}: {status:?}");
+    }
+    let once = until_answered(&ask).await;
+    assert_eq!(ask().await.unwrap(), once, "{named}: the one answer");
+    assert!(told.is_err() || told.unwrap() == once, "{named}");
+    let left = match what {
+        Work::Charge => ("84", "10"),
+        Work::Capture => ("94", "0"),
+    };
+    let balance = ana.get_balance(balance_of(owner)).await.unwrap();
+    assert_eq!((&*balance.available, &*balance.held), left, "{named}: once");
+    world.audit(owner).await;
+    happened
+}
+
+#[test]
+fn a_host_that_vanishes_at_any_step_of_a_batch_loses_and_doubles_nothing() {
+    postgres::run(async |db: TestDb| {
+        let proxy = Proxy::before(&db).await;
+        let world = behind(&proxy, db).await;
+        let others = [world.person_with(1, "1000").await, world.person_with(2, "1000").await];
+        let mut n = 10;
+        for what in [Work::Charge, Work::Capture] {
+            for seen in [false, true] {
+                let mut after = 0;
+                while vanishes(&world, &proxy, &others, n, what, Vanish { after, seen }).await {
+                    after += 1;
+                    n += 1;
+                    assert!(after < 40, "{what:?} has only so many steps");
+                }
+                n += 1;
+                assert!(after >= 1, "{what:?} has at least one step");
+            }
+        }
+        for other in &others {
+            world.audit(other.owner).await;
+        }
+    });
+}
+
+#[test]
+fn a_replica_that_vanishes_with_locks_keeps_others_waiting_for_a_moment_only() {
+    postgres::run(async |db: TestDb| {
+        let proxy = Proxy::before(&db).await;
+        let world = behind(&proxy, db).await;
+        let replica = world.instance_with(|_| ()).await;
+        let [ana, ben] = [world.person_with(1, "100").await, world.person_with(2, "100").await];
+        let hold = ana.held(reserve(ana.owner, "10")).await;
+        let [ana_there, ben_there] = [world.through(&replica, &ana), world.through(&replica, &ben)];
+        ben_there.charged(spend(ben.owner, "1")).await;
+        // The capture has locked the account when its host goes: at its second step or at a later one.
+        proxy.arm(Vanish { after: 2, seen: true });
+        let lost = ana.capture(settle(&hold, "5").under("it"));
+        let others = async {
+            while !proxy.has_vanished() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            let gone = Instant::now();
+            let hers = ana_there.capture(settle(&hold, "5").under("it"));
+            let his = async {
+                for n in 0..20 {
+                    ben_there.charge(spend(ben.owner, "1").under(&format!("r{n}"))).await.expect("served beside it");
+                }
+                gone.elapsed()
+            };
+            let (hers, his) = tokio::join!(hers, his);
+            assert!(his < OTHERS_WITHIN + BUSY, "others were served after {his:?}");
+            (hers, gone)
+        };
+        let (lost, (hers, _)) = tokio::join!(lost, others);
+        for told in [lost.map(drop), hers.map(drop)] {
+            assert!(told.as_ref().err().is_none_or(is_unknown), "{told:?}");
+        }
+        // Later, when the server has missed the replica, the account is free again.
+        let once = until_answered(async || ana_there.capture(settle(&hold, "5").under("it")).await).await;
+        let again = until_answered(async || ana.capture(settle(&hold, "5").under("it")).await).await;
+        assert_eq!(once.charge, again.charge);
+        assert_eq!(world.available(ana.owner).await, "95");
+        assert_eq!(world.available(ben.owner).await, "79");
+        world.audit(ana.owner).await;
+        world.audit(ben.owner).await;
+    });
+}

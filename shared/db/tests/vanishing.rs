@@ -1,0 +1,193 @@
+//! PostgreSQL whose host vanishes, or whose disk is full: nothing waits for ever, and nothing stays behind.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use bursar_db::{Db, DbError, Migrations, PoolOptions, Tx};
+use bursar_testkit::postgres::Durability;
+use bursar_testkit::{Proxy, TestDb, Vanish, postgres};
+
+/// What a machine that is busy with other tests may add to a limit.
+const BUSY: Duration = Duration::from_secs(5);
+
+const KEEP: &str = "INSERT INTO kept (what) VALUES ($1) ON CONFLICT (what) DO NOTHING";
+
+async fn open(url: &bursar_db::StoreUrl) -> Db {
+    let options = PoolOptions { statement_timeout: Duration::from_secs(2), ..PoolOptions::default() };
+    Db::open(url, &Migrations::SHARED, &options).await.expect("opens")
+}
+
+async fn keep(tx: &mut Tx, what: &str) -> Result<u64, DbError> {
+    Ok(bursar_db::on!(tx, c => sqlx::query(KEEP).bind(what).execute(c).await?.rows_affected()))
+}
+
+async fn kept(db: &Db, what: &str) -> i64 {
+    let mut tx = db.read().await.expect("reads");
+    let count = "SELECT count(*) FROM kept WHERE what = $1";
+    let read: Result<(i64,), DbError> =
+        async { Ok(bursar_db::on!(&mut tx, c => sqlx::query_as(count).bind(what).fetch_one(c).await?)) }.await;
+    read.expect("counted").0
+}
+
+async fn prepare(db: &TestDb) -> Db {
+    let db = db.open(&Migrations::SHARED).await;
+    let mut tx = db.begin().await.expect("begins");
+    let made: Result<u64, DbError> = async {
+        let text = "CREATE TABLE kept (what TEXT PRIMARY KEY)";
+        Ok(bursar_db::on!(&mut tx, c => sqlx::query(text).execute(c).await?.rows_affected()))
+    }
+    .await;
+    made.expect("made");
+    tx.commit().await.expect("commits");
+    db
+}
+
+/// The same row again until it is there.
+async fn until_kept(db: &Db, what: &str) {
+    let since = Instant::now();
+    loop {
+        let tried: Result<(), DbError> = async {
+            let mut tx = db.begin().await?;
+            keep(&mut tx, what).await?;
+            tx.commit().await
+        }
+        .await;
+        match tried {
+            Ok(()) => return,
+            Err(error) => assert!(error.is_retryable() && since.elapsed() < Duration::from_mins(1), "{error:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_host_that_vanishes_under_idle_connections_costs_a_moment() {
+    postgres::run(async |db: TestDb| {
+        let proxy = Proxy::before(&db).await;
+        prepare(&db).await;
+        let db = open(&proxy.store_url()).await;
+        // As many connections as there can be, all idle.
+        let mut all = Vec::new();
+        for _ in 0..PoolOptions::default().max_connections {
+            all.push(db.begin().await.expect("begins"));
+        }
+        for tx in all {
+            tx.rollback().await.expect("ends");
+        }
+        proxy.vanish();
+        let since = Instant::now();
+        until_kept(&db, "after").await;
+        db.ping().await.expect("ready");
+        assert!(since.elapsed() < Duration::from_secs(2) + BUSY, "{:?}", since.elapsed());
+    });
+}
+
+#[test]
+fn a_host_that_vanishes_at_any_step_of_a_transaction_is_given_up() {
+    postgres::run(async |db: TestDb| {
+        let proxy = Proxy::before(&db).await;
+        prepare(&db).await;
+        let db = open(&proxy.store_url()).await;
+        let mut unknown = 0;
+        for seen in [false, true] {
+            for after in 0.. {
+                let what = format!("{seen} {after}");
+                // An idle connection that was asked for its sign of life when it came back.
+                db.ping().await.expect("ready");
+                proxy.arm(Vanish { after, seen });
+                let since = Instant::now();
+                let told: Result<(), DbError> = async {
+                    let mut tx = db.begin().await?;
+                    keep(&mut tx, &what).await?;
+                    tx.commit().await
+                }
+                .await;
+                // BEGIN and its new connection, a statement and its margin, a COMMIT.
+                assert!(since.elapsed() < Duration::from_secs(15) + BUSY, "{what}: {:?}", since.elapsed());
+                let over = proxy.disarm();
+                match told {
+                    Ok(()) => assert_eq!(kept(&db, &what).await, 1, "{what}: what was answered is kept"),
+                    Err(DbError::Unavailable(_)) => unknown += 1,
+                    Err(error) => panic!("{what}: {error:?}"),
+                }
+                let others = Instant::now();
+                until_kept(&db, &format!("{what}, somebody else's")).await;
+                assert!(others.elapsed() < Duration::from_secs(2) + BUSY, "{what}: {:?}", others.elapsed());
+                until_kept(&db, &what).await;
+                assert_eq!(kept(&db, &what).await, 1, "{what}: once");
+                if over {
+                    break;
+                }
+            }
+        }
+        assert!(unknown >= 2, "a statement and a COMMIT were never answered");
+    });
+}
+
+/// A file system of a few megabytes; `None` where this may not mount one.
+struct Small(PathBuf);
+
+impl Small {
+    fn mount(on: &Path, size: &str) -> Option<Self> {
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(on).status();
+        if !mounted.is_ok_and(|status| status.success()) {
+            eprintln!("NOT TESTED: a full tablespace. Only root may mount a small file system");
+            return None;
+        }
+        Some(Self(on.to_owned()))
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        drop(Command::new("umount").arg("--lazy").arg(&self.0).status());
+    }
+}
+
+#[test]
+fn a_full_tablespace_is_told_and_forgotten_when_there_is_room_again() {
+    postgres::run(async |_shared: TestDb| {
+        let place = tempfile::Builder::new().prefix("bursar-full").tempdir_in("/tmp").expect("a directory");
+        let Some(small) = Small::mount(place.path(), "24m") else { return };
+        let server = postgres::start(Durability::Fast).expect("PostgreSQL is there");
+        let tablespace = place.path().join("tables");
+        std::fs::create_dir(&tablespace).expect("a directory");
+        open_up(place.path());
+        server.own(&tablespace);
+        let db = server.create_database_in(&tablespace).await;
+        let db = prepare(&db).await;
+        db.ping().await.expect("there is room");
+        let rubbish = place.path().join("rubbish");
+        let full = std::fs::write(&rubbish, vec![1; 24 << 20]).expect_err("it is full");
+        assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+
+        assert!(matches!(db.ping().await, Err(DbError::Unavailable(_))), "not ready");
+        // Rows fit into what the table has already, for a while.
+        let mut refused = 0;
+        for n in 0..2_000 {
+            let mut tx = db.begin().await.expect("begins");
+            match keep(&mut tx, &format!("{n} {}", "x".repeat(500))).await {
+                Ok(_) => tx.commit().await.expect("commits"),
+                Err(DbError::Unavailable(_)) => refused += 1,
+                Err(error) => panic!("{n}: {error:?}"),
+            }
+            if refused > 3 {
+                break;
+            }
+        }
+        assert!(refused > 3, "the disk is full and nobody notices");
+        std::fs::remove_file(&rubbish).expect("room again");
+        until_kept(&db, "room").await;
+        db.ping().await.expect("ready again");
+        db.close().await;
+        drop(server);
+        drop(small);
+    });
+}
+
+/// Others may go through.
+fn open_up(path: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("opened");
+}
