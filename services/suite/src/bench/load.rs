@@ -8,6 +8,7 @@ use hdrhistogram::Histogram;
 use tokio::sync::Barrier;
 use tonic::Status;
 
+use super::hostile::Way;
 use super::server::{Server, Usage};
 
 /// The longest latency that is told apart, in microseconds.
@@ -34,6 +35,10 @@ pub(crate) enum What {
     Balance(Ledger),
     /// A year's usage, on the short and on the long ledger.
     Usage(Ledger),
+    /// Nine tenants before another one did its worst in this way.
+    Alone(Way),
+    /// The nine while it did.
+    Beside(Way),
     /// Nothing is made of it.
     Other,
 }
@@ -101,6 +106,21 @@ where
     W: Fn(usize, u64) -> F + Send + Sync + 'static,
     F: Future<Output = Result<u64, Status>> + Send + 'static,
 {
+    run_paced(server, (what, name), callers, (time, Duration::ZERO), work).await
+}
+
+/// The same with callers that begin a call every `pace` and not as soon as the one before has ended.
+pub(crate) async fn run_paced<W, F>(
+    server: &Server,
+    (what, name): (What, &str),
+    callers: usize,
+    (time, pace): (Duration, Duration),
+    work: W,
+) -> anyhow::Result<Measured>
+where
+    W: Fn(usize, u64) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<u64, Status>> + Send + 'static,
+{
     let work = Arc::new(work);
     let start = Arc::new(Barrier::new(callers + 1));
     let over = Arc::new(AtomicBool::new(false));
@@ -109,7 +129,7 @@ where
         let (work, start, over) = (Arc::clone(&work), Arc::clone(&start), Arc::clone(&over));
         tasks.push(tokio::spawn(async move {
             start.wait().await;
-            one_caller(caller, &over, &*work).await
+            one_caller(caller, (&over, pace), &*work).await
         }));
     }
     let before = server.usage()?;
@@ -144,7 +164,7 @@ where
     })
 }
 
-async fn one_caller<W, F>(caller: usize, over: &AtomicBool, work: &W) -> anyhow::Result<Seen>
+async fn one_caller<W, F>(caller: usize, (over, pace): (&AtomicBool, Duration), work: &W) -> anyhow::Result<Seen>
 where
     W: Fn(usize, u64) -> F,
     F: Future<Output = Result<u64, Status>>,
@@ -161,8 +181,11 @@ where
             }
         }
         calls += 1;
-        let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-        seen.latencies.saturating_record(micros);
+        let took = began.elapsed();
+        seen.latencies.saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        if took < pace {
+            tokio::time::sleep(pace.saturating_sub(took)).await;
+        }
     }
     Ok(seen)
 }

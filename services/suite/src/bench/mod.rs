@@ -7,12 +7,14 @@
 //! ratios mean something elsewhere.
 //!
 //! - `team.rs` is who spends: an organization, its members, a service of the product's
-//! - `load.rs` lets callers call, `scenario.rs`, `accounts.rs` and `reading.rs` are what they call
+//! - `load.rs` lets callers call, `scenario.rs`, `accounts.rs` and `reading.rs` are what they call, `hostile.rs` what one
+//!   does to the others
 //! - `server.rs` is what is called, `report.rs` the table and the ratios
 //!
 //! What lives here: loads and their report. What must not: anything a server needs.
 
 mod accounts;
+mod hostile;
 mod load;
 mod reading;
 mod report;
@@ -98,11 +100,13 @@ enum Load {
     /// `hot` through one billing service and then through two on one PostgreSQL, callers spread over both. Needs
     /// --store and the program `bursar-billing` beside this one.
     Replicas,
+    /// Nine tenants charge at a steady pace, alone and beside a tenth that does its worst in nine ways.
+    Hostile,
 }
 
 impl Load {
     /// The ceiling next to what is compared with it; what lets a ledger grow last.
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Lone,
         Self::Hot,
         Self::Ceiling,
@@ -113,6 +117,7 @@ impl Load {
         Self::Hold,
         Self::Mixed,
         Self::Replicas,
+        Self::Hostile,
         Self::Growth,
     ];
     /// The loads that the baseline runs, too.

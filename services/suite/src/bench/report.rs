@@ -1,9 +1,11 @@
 //! The table that is printed.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use anyhow::Context as _;
 
+use super::hostile::Way;
 use super::load::{Ledger, Measured, What};
 
 /// Collects and prints what was measured.
@@ -18,7 +20,7 @@ pub(crate) struct Report {
 
 /// One figure by another, and what it should come to.
 struct Ratio {
-    name: &'static str,
+    name: Cow<'static, str>,
     value: f64,
     wanted: &'static str,
 }
@@ -46,7 +48,7 @@ impl Report {
     pub(crate) fn machine(what: &str) {
         say(what);
         say(&format!(
-            "{:<34} {:>7} {:>12} {:>10} {:>10} {:>12} {:>8} {:>7}",
+            "{:<46} {:>7} {:>12} {:>10} {:>10} {:>12} {:>8} {:>7}",
             "load", "callers", "per second", "p50 ms", "p99 ms", "server µs", "MB", "failed"
         ));
     }
@@ -76,15 +78,15 @@ impl Report {
     /// The figures of other programs, and the ratios that mean something on other machines, too.
     pub(crate) fn end(&self) {
         for (name, rate) in &self.beside {
-            say(&format!("{name:<34} {:>7} {rate:>12.0}", ""));
+            say(&format!("{name:<46} {:>7} {rate:>12.0}", ""));
         }
         let ratios = self.ratios();
         if ratios.is_empty() {
             return;
         }
-        say(&format!("\n{:<58} {:>9}   {}", "ratio", "measured", "wanted"));
+        say(&format!("\n{:<66} {:>9}   {}", "ratio", "measured", "wanted"));
         for ratio in ratios {
-            say(&format!("{:<58} {:>9.2}   {}", ratio.name, ratio.value, ratio.wanted));
+            say(&format!("{:<66} {:>9.2}   {}", ratio.name, ratio.value, ratio.wanted));
         }
     }
 
@@ -128,9 +130,29 @@ impl Report {
             ("peak memory of the suite, MB", peak, Some(1.0), "<= 200"),
         ];
         let both = |(name, a, b, wanted): (&'static str, Option<f64>, Option<f64>, &'static str)| {
-            Some(Ratio { name, value: a? / b.filter(|it| *it > 0.0)?, wanted })
+            Some(Ratio { name: name.into(), value: a? / b.filter(|it| *it > 0.0)?, wanted })
         };
-        table.into_iter().filter_map(both).collect()
+        table
+            .into_iter()
+            .filter_map(both)
+            .chain(Way::ALL.into_iter().flat_map(|way| self.beside_the_worst(way)))
+            .collect()
+    }
+
+    /// What nine tenants keep of their throughput, and by how much their p99 grows.
+    #[expect(clippy::float_arithmetic, reason = "figures for people, not amounts")]
+    fn beside_the_worst(&self, way: Way) -> Vec<Ratio> {
+        let (alone, beside) = (find(&self.measured, What::Alone(way)), find(&self.measured, What::Beside(way)));
+        let (Some(alone), Some(beside)) = (alone, beside) else { return Vec::new() };
+        let ratio = |what: &str, value, wanted| Ratio {
+            name: format!("nine tenants' {what} beside {}", way.name()).into(),
+            value,
+            wanted,
+        };
+        vec![
+            ratio("rate", beside.rate() / alone.rate(), ">= 0.7"),
+            ratio("p99", beside.p99.as_secs_f64() / alone.p99.as_secs_f64(), "<= 3"),
+        ]
     }
 
     /// Calls that failed in all loads.
@@ -142,7 +164,7 @@ impl Report {
 #[expect(clippy::float_arithmetic, reason = "figures for people, not amounts")]
 fn line(name: &str, it: &Measured) {
     say(&format!(
-        "{name:<34} {:>7} {:>12.0} {:>10.2} {:>10.2} {:>12.1} {:>8} {:>7}",
+        "{name:<46} {:>7} {:>12.0} {:>10.2} {:>10.2} {:>12.1} {:>8} {:>7}",
         it.callers,
         it.rate(),
         it.p50.as_secs_f64() * 1e3,

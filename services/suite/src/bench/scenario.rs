@@ -13,7 +13,7 @@ use super::load::{Measured, What, run as run_load};
 use super::report::Report;
 use super::server::Server;
 use super::team::Team;
-use super::{BenchArgs, Load, accounts, reading};
+use super::{BenchArgs, Load, accounts, hostile, reading};
 
 /// Callers of the batch load: each call carries hundreds of charges.
 const BATCH_CALLERS: usize = 16;
@@ -28,6 +28,7 @@ pub(crate) async fn run(
     let callers = args.callers.max(2);
     match load {
         Load::Many => return Ok(vec![accounts::many(args, server, time).await?]),
+        Load::Hostile => return hostile::hostile(server, time).await,
         Load::Replicas if !server.can_have_replicas() => {
             Report::note("replicas: only on a PostgreSQL store of the benchmark's own (--store)");
             return Ok(Vec::new());
@@ -46,7 +47,7 @@ pub(crate) async fn run(
         Load::Ceiling => estimates(server, &team, callers, time).await?,
         Load::Replicas => return replicas(server, team, callers, time).await,
         Load::Growth => return reading::growth(server, team, args.entries).await,
-        Load::Many => return Ok(Vec::new()),
+        Load::Many | Load::Hostile => return Ok(Vec::new()),
     };
     Ok(vec![one])
 }
@@ -96,7 +97,7 @@ pub(super) fn all_made(answer: &pb::BatchChargeResponse) -> Result<u64, Status> 
     refused.map_or(Ok(answer.outcomes.len() as u64), Err)
 }
 
-fn request_id(entropy: &Entropy) -> String {
+pub(super) fn request_id(entropy: &Entropy) -> String {
     format!("{:032x}", u128::from_be_bytes(entropy.bytes()))
 }
 
