@@ -19,6 +19,5 @@ mod service_accounts;
 mod sessions;
 mod staleness;
 mod users;
-mod vanishing;
 mod verifying;
 mod world;

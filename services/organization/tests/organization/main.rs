@@ -17,5 +17,4 @@ mod projects;
 mod races;
 mod refusals;
 mod schema;
-mod vanishing;
 mod world;
