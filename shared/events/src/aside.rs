@@ -78,7 +78,9 @@ pub async fn try_again(tx: &mut Tx, id: &str, now: Timestamp) -> Result<bool, Db
 pub(crate) async fn of_source(db: &Db, source: &str) -> Result<Vec<SetAside>, DbError> {
     Ok(match db {
         Db::Sqlite { read, .. } => sqlx::query_as(OF_SOURCE).bind(source).bind(LISTED).fetch_all(read).await?,
-        Db::Postgres(pool) => sqlx::query_as(OF_SOURCE).bind(source).bind(LISTED).fetch_all(pool).await?,
+        Db::Postgres(pool) => {
+            sqlx::query_as(OF_SOURCE).bind(source).bind(LISTED).fetch_all(&mut pool.acquire().await?).await?
+        }
     })
 }
 
