@@ -18,6 +18,9 @@ pub enum Error {
     /// Billing did not answer, or not as it should.
     #[error("billing answered {:?}: {}", .0.code(), .0.message())]
     Billing(#[source] Box<tonic::Status>),
+    /// Too many ask for what takes a core for a while.
+    #[error("too many wait for a core")]
+    Overloaded,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] DbError),

@@ -34,7 +34,7 @@ use bursar_time::{Clock, Timestamp};
 use consume::{FromBilling, FromIdentity};
 use store::MIGRATIONS;
 use usecase::present::State;
-use usecase::{Organization, Parts};
+use usecase::{Easel, Organization, Parts};
 
 /// Brings the store's schema up to date. `restored_at`: the store was restored from a backup; a new incarnation of its
 /// events begins at this time.
@@ -92,6 +92,7 @@ pub async fn start_with(settings: &Settings, keys: KeySet, peers: Peers, env: En
         jobs: Jobs::new(db.clone(), sealer, entropy.clone(), clock.clone()),
         mutations: Mutations::new(db.clone(), clock.clone(), entropy.clone(), outbox.clone()),
         outbox: outbox.clone(),
+        easel: Easel::default(),
         billing: peers.to(Service::Billing).with_tokens(tokens.clone()),
     });
     organization.tell_deployment_policy().await?;

@@ -104,6 +104,9 @@ pub enum Refusal {
     /// No such project in the token's context.
     #[error("no such project")]
     ProjectNotFound,
+    /// The organization has no picture.
+    #[error("no picture")]
+    NoAvatar,
     /// A personal project has nobody else to be given to.
     #[error("a personal project")]
     PersonalProject,

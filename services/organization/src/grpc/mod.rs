@@ -1,6 +1,7 @@
 //! The gRPC face of organization: parse the message, call the use case, answer. Who may call is declared in
 //! the protos and enforced before a handler runs; what a member may do is decided by the use cases.
 
+mod avatar;
 mod convert;
 mod invitation;
 mod member;

@@ -6,16 +6,16 @@ use bursar_id::OrganizationId;
 use bursar_proto::organization::v1::get_organization_request::Key;
 use bursar_proto::organization::v1::organization_service_server::OrganizationService;
 use bursar_proto::organization::v1::{
-    CreateOrganizationRequest, CreateOrganizationResponse, GetOrganizationRequest, GetOrganizationResponse,
-    GetPolicyRequest, GetPolicyResponse, ListOrganizationsRequest, ListOrganizationsResponse, TransferOwnershipRequest,
-    TransferOwnershipResponse, UpdateOrganizationRequest, UpdateOrganizationResponse, UpdatePolicyRequest,
-    UpdatePolicyResponse,
+    CreateOrganizationRequest, CreateOrganizationResponse, GetAvatarRequest, GetAvatarResponse, GetOrganizationRequest,
+    GetOrganizationResponse, GetPolicyRequest, GetPolicyResponse, ListOrganizationsRequest, ListOrganizationsResponse,
+    SetAvatarRequest, SetAvatarResponse, TransferOwnershipRequest, TransferOwnershipResponse,
+    UpdateOrganizationRequest, UpdateOrganizationResponse, UpdatePolicyRequest, UpdatePolicyResponse,
 };
 use bursar_rpc::convert::UpdateMask;
 use bursar_rpc::{Asked, Call, Caller, PageRequest, Problem, Violations};
 use tonic::{Request, Response, Status};
 
-use super::{Handlers, convert, policy};
+use super::{Handlers, avatar, convert, policy};
 use crate::domain::name::Name;
 use crate::domain::slug::Slug;
 use crate::usecase::{NewOrganization, OrganizationChange, OrganizationKey};
@@ -70,6 +70,25 @@ impl OrganizationService for Handlers {
         let asked = Asked::read(call, &request_id, &message, read);
         let updated = self.0.update_organization(id, &asked).await?;
         Ok(Response::new(UpdateOrganizationResponse { organization: Some(updated.message()?) }))
+    }
+
+    async fn set_avatar(&self, request: Request<SetAvatarRequest>) -> Result<Response<SetAvatarResponse>, Status> {
+        let call = Call::of(&request)?;
+        let mut message = request.into_inner();
+        let id = convert::organization_id(&message.organization_id)?;
+        let request_id = take(&mut message.request_id);
+        let asked = Asked::read(call, &request_id, &message, avatar::upload);
+        let set = self.0.set_avatar(id, &asked).await?;
+        Ok(Response::new(SetAvatarResponse { organization: Some(set.message()?) }))
+    }
+
+    async fn get_avatar(&self, request: Request<GetAvatarRequest>) -> Result<Response<GetAvatarResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let message = request.into_inner();
+        let id = convert::organization_id(&message.organization_id)?;
+        let size = avatar::size(message.size)?;
+        let picture = self.0.get_avatar(&caller, id, size, &message.if_none_match).await?;
+        Ok(Response::new(avatar::picture(picture)))
     }
 
     async fn get_policy(&self, request: Request<GetPolicyRequest>) -> Result<Response<GetPolicyResponse>, Status> {

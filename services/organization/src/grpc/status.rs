@@ -1,5 +1,7 @@
 //! The one place where organization's errors become gRPC statuses.
 
+use std::time::Duration;
+
 use bursar_rpc::peer::unanswered;
 use bursar_rpc::{Problem, Refusing};
 use tonic::Status;
@@ -35,6 +37,9 @@ mod reason {
     pub(super) const PERSONAL_PROJECT: &str = "PERSONAL_PROJECT";
 }
 
+/// When somebody who was turned away should come again: a picture is drawn in less.
+const RETRY_SOON: Duration = Duration::from_secs(1);
+
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
         problem(error).into()
@@ -46,7 +51,7 @@ impl Refusing for Error {
         match self {
             Self::Invalid(problem) => problem.is_refusal().then_some(problem.reason()),
             Self::Refused(refusal) => Some(refused(*refusal).reason()),
-            Self::Billing(_) | Self::Store(_) | Self::Internal(_) => None,
+            Self::Billing(_) | Self::Overloaded | Self::Store(_) | Self::Internal(_) => None,
         }
     }
 }
@@ -56,6 +61,10 @@ fn problem(error: Error) -> Problem {
         Error::Invalid(problem) => problem,
         Error::Refused(refusal) => refused(refusal),
         Error::Billing(status) => unanswered("billing", &status),
+        Error::Overloaded => {
+            Problem::exhausted(bursar_rpc::problem::reason::OVERLOADED, "too many pictures are being drawn; try again")
+                .with_retry_after(RETRY_SOON)
+        }
         Error::Store(error) => error.into(),
         Error::Internal(cause) => Problem::internal(&cause),
     }
@@ -96,6 +105,7 @@ fn refused(refusal: Refusal) -> Problem {
         }
         Refusal::MemberNotFound => Problem::not_found("member"),
         Refusal::ProjectNotFound => Problem::not_found("project"),
+        Refusal::NoAvatar => Problem::not_found("avatar"),
         Refusal::SlugTaken => Problem::already_exists(
             reason::SLUG_TAKEN,
             "another organization has this slug, or had it; choose another one",
@@ -254,6 +264,7 @@ mod tests {
             (Refusal::MemberNotFound, "NOT_FOUND"),
             (Refusal::InvitationNotFound, "NOT_FOUND"),
             (Refusal::ProjectNotFound, "NOT_FOUND"),
+            (Refusal::NoAvatar, "NOT_FOUND"),
         ];
         told(Code::NotFound, &absent);
         let aborted = [(Refusal::EtagMismatch, "ETAG_MISMATCH"), (Refusal::DepartureTakenBack, "DEPARTURE_TAKEN_BACK")];

@@ -5,6 +5,7 @@
 //! are never locked in one transaction. The lock on the organization's row covers its members, its
 //! invitations and their counts; after it come the counts of a sender's mails and then an address'.
 
+pub mod avatars;
 pub mod invitations;
 pub mod mail_counts;
 pub mod memberships;

@@ -3,10 +3,13 @@
 use bursar_db::Tx;
 use sqlx::{Executor as _, SqlSafeStr as _};
 
-use super::{MIGRATIONS, invitations, mail_counts, memberships, organizations, projects, slugs, users};
+use super::{MIGRATIONS, avatars, invitations, mail_counts, memberships, organizations, projects, slugs, users};
 
 /// Statements that both engines run.
 const BOTH: &[&str] = &[
+    avatars::FIND,
+    avatars::PUT,
+    avatars::REMOVE,
     invitations::BY_ID,
     invitations::BY_TOKEN,
     invitations::COUNT_MAILS,

@@ -8,6 +8,7 @@
 //! with it.
 
 mod access;
+mod avatars;
 pub mod departures;
 mod events;
 mod invitations;
@@ -32,6 +33,7 @@ use bursar_rpc::{Mutations, PageKey, Transport};
 use bursar_secret::Entropy;
 use bursar_time::{Clock, Timestamp};
 
+pub use avatars::Easel;
 pub use invitations::{InvitationView, InvitationsWanted, NewInvitation, Preview};
 pub use members::{MembersWanted, RoleChange};
 pub use organizations::{NewOrganization, OrganizationChange, OrganizationKey};
@@ -62,6 +64,8 @@ pub struct Parts {
     pub mutations: Mutations<Outbox>,
     /// Work for later.
     pub jobs: Jobs,
+    /// Where pictures are drawn.
+    pub easel: Easel,
     /// The way to billing, with organization's own token.
     pub billing: Transport,
 }

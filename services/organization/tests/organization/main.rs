@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod auditing;
+mod avatars;
 mod consuming;
 mod departing;
 mod inviters;

@@ -12,6 +12,7 @@ use crate::world::{Who, World, invite, remove};
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Rpc {
     UpdateOrganization,
+    SetAvatar,
     UpdateMemberRole,
     RemoveMember,
     TransferOwnership,
@@ -37,6 +38,13 @@ enum Body {
     /// Something with a bad field.
     Bad,
 }
+
+/// One grey pixel, as a PNG.
+const PIXEL: &[u8] = &[
+    137, 80, 78, 71, 13, 10, 26, 10, 0, 0, 0, 13, 73, 72, 68, 82, 0, 0, 0, 1, 0, 0, 0, 1, 8, 0, 0, 0, 0, 58, 126, 155,
+    85, 0, 0, 0, 10, 73, 68, 65, 84, 120, 156, 99, 104, 0, 0, 0, 130, 0, 129, 119, 205, 114, 182, 0, 0, 0, 0, 73, 69,
+    78, 68, 174, 66, 96, 130,
+];
 
 /// What the calls are about.
 struct Stage {
@@ -66,6 +74,11 @@ impl Stage {
                     ..Default::default()
                 };
                 who.client.organizations().update_organization(request).await.map(drop)
+            }
+            SetAvatar => {
+                let content = if body == Body::Other { Vec::new() } else { PIXEL.to_vec() };
+                let request = proto::SetAvatarRequest { organization_id, content, request_id };
+                who.client.organizations().set_avatar(request).await.map(drop)
             }
             UpdateMemberRole => {
                 let role = proto::Role::Member.into();
@@ -169,8 +182,9 @@ const fn row(rpc: Rpc, stranger: &'static str, privileged: bool, state: Option<&
     Row { rpc, stranger, privileged, state }
 }
 
-const TABLE: [Row; 12] = [
+const TABLE: [Row; 13] = [
     row(UpdateOrganization, "NOT_A_MEMBER", true, Some("ETAG_MISMATCH")),
+    row(SetAvatar, "NOT_A_MEMBER", true, Some("OK")),
     row(UpdateMemberRole, "NOT_A_MEMBER", true, Some("NOT_FOUND")),
     row(RemoveMember, "NOT_A_MEMBER", true, Some("NOT_FOUND")),
     row(TransferOwnership, "NOT_A_MEMBER", true, Some("NOT_FOUND")),

@@ -1,0 +1,119 @@
+//! Pictures of organizations.
+
+use std::sync::Arc;
+
+use bursar_id::OrganizationId;
+use bursar_proto::event::v1::event::Payload;
+use bursar_rpc::{Answer, Asked, Caller, Done, Looked, Mutation, Problem};
+use tokio::sync::Semaphore;
+
+use super::Organization;
+use crate::Error;
+use crate::domain::Refusal;
+use crate::domain::avatar::{self, Picture, Upload};
+use crate::store::avatars::{self, AvatarRow};
+use crate::store::organizations::OrganizationOfUser;
+
+/// Pictures that are drawn at a time: each takes a core and, at most, 128 MiB.
+const AT_A_TIME: usize = 1;
+/// Pictures that may be drawn or wait for it.
+const PLACES: usize = 16;
+
+/// Where pictures are drawn, few at a time. What a picture holds is held by the work, not by whoever waits for it.
+#[derive(Clone, Debug)]
+pub struct Easel {
+    places: Arc<Semaphore>,
+    turns: Arc<Semaphore>,
+}
+
+impl Default for Easel {
+    fn default() -> Self {
+        Self { places: Arc::new(Semaphore::new(PLACES)), turns: Arc::new(Semaphore::new(AT_A_TIME)) }
+    }
+}
+
+impl Easel {
+    /// Draws a picture when it is its turn; [`Error::Overloaded`] when too many wait.
+    async fn draw(&self, upload: Upload) -> Result<Vec<Picture>, Error> {
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Error::Overloaded)?;
+        let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(|_| Error::Internal("the easel is closed"))?;
+        let drawing = tokio::task::spawn_blocking(move || {
+            let held = (place, turn);
+            let drawn = upload.draw();
+            drop(held);
+            drawn
+        });
+        let drawn = drawing.await.map_err(|_| Error::Internal("drawing a picture ended too early"))?;
+        Ok(drawn.map_err(|error| Problem::invalid_field("content", error.to_string()))?)
+    }
+}
+
+impl Organization {
+    /// Sets an organization's picture; `None` removes it. It is drawn between two mutations, so that no connection waits
+    /// for a core.
+    pub async fn set_avatar(
+        &self,
+        id: OrganizationId,
+        asked: &Asked<Option<Upload>>,
+    ) -> Result<Answer<OrganizationOfUser>, Error> {
+        let mut m = self.0.mutations.begin(asked).await?;
+        let looked = self.may_set_avatar(&mut m, id, asked).await;
+        let upload = match self.0.mutations.look(m, looked).await? {
+            Looked::Before(answer) => return Ok(answer),
+            Looked::On(upload) => upload,
+        };
+        let pictures = match upload {
+            Some(upload) => self.0.easel.draw(upload).await?,
+            None => Vec::new(),
+        };
+        let mut m = self.0.mutations.begin(asked).await?;
+        let done = self.hang(&mut m, id, asked, &pictures).await;
+        self.0.mutations.end(m, done).await
+    }
+
+    async fn may_set_avatar(
+        &self,
+        m: &mut Mutation,
+        id: OrganizationId,
+        asked: &Asked<Option<Upload>>,
+    ) -> Result<Option<Option<Upload>>, Error> {
+        self.admit(m, asked.user()?, id).await?;
+        Ok(m.open(asked).await?.cloned())
+    }
+
+    async fn hang(
+        &self,
+        m: &mut Mutation,
+        id: OrganizationId,
+        asked: &Asked<Option<Upload>>,
+        pictures: &[Picture],
+    ) -> Result<Done<OrganizationOfUser, Payload>, Error> {
+        let caller = asked.user()?;
+        m.about(&id);
+        self.admit(m, caller, id).await?;
+        let Some(_) = m.open(asked).await? else { return Ok(Done::Replay) };
+        let (organization, role) = self.enter(m.tx(), caller, id).await?;
+        avatars::replace(m.tx(), id, pictures).await?;
+        Ok(Done::New(OrganizationOfUser { organization, role }, Vec::new()))
+    }
+
+    /// An organization's picture for a member or a service of the product, in the size that suits `size` pixels and
+    /// without its content where it is the one that `known` names.
+    pub async fn get_avatar(
+        &self,
+        caller: &Caller,
+        id: OrganizationId,
+        size: Option<u32>,
+        known: &str,
+    ) -> Result<AvatarRow, Error> {
+        let mut tx = self.0.db.read().await?;
+        match caller {
+            Caller::User(user) => drop(self.authorize(&mut tx, user, id).await?),
+            // For any organization; one that there is not has no picture.
+            Caller::Service(_) => {}
+            Caller::Anonymous => return Err(Refusal::NotAMember.into()),
+        }
+        let row = avatars::find(&mut tx, id, avatar::size_for(size), known).await?;
+        Ok(row.ok_or(Refusal::NoAvatar)?)
+    }
+}
