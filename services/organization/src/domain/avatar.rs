@@ -49,6 +49,15 @@ pub struct Upload {
     format: ImageFormat,
 }
 
+/// What becomes of an organization's picture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// There is none any more.
+    Remove,
+    /// This one is drawn.
+    Draw(Upload),
+}
+
 /// One size of a picture.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Picture {
@@ -89,7 +98,7 @@ impl Upload {
         let side = whole.width().min(whole.height());
         let middle = whole.crop_imm((whole.width() - side) / 2, (whole.height() - side) / 2, side, side);
         drop(whole);
-        let digest = hex(&Sha256::digest(&self.bytes));
+        let digest = hex::encode(Sha256::digest(&self.bytes));
         SIZES.into_iter().map(|size| picture(&middle, size, &digest)).collect()
     }
 
@@ -100,16 +109,16 @@ impl Upload {
         limits.max_alloc = Some(MAX_MEMORY);
         let mut reader = ImageReader::with_format(Cursor::new(&self.bytes), self.format);
         reader.limits(limits);
-        let mut decoder = reader.into_decoder().map_err(refused)?;
+        let mut decoder = reader.into_decoder().map_err(|error| refused(&error))?;
         // Photographs lie on their side and say so beside the picture.
-        let orientation = decoder.orientation().map_err(refused)?;
-        let mut picture = DynamicImage::from_decoder(decoder).map_err(refused)?;
+        let orientation = decoder.orientation().map_err(|error| refused(&error))?;
+        let mut picture = DynamicImage::from_decoder(decoder).map_err(|error| refused(&error))?;
         picture.apply_orientation(orientation);
         if picture.width() == 0 || picture.height() == 0 { Err(AvatarError::Broken) } else { Ok(picture) }
     }
 }
 
-fn refused(error: ImageError) -> AvatarError {
+fn refused(error: &ImageError) -> AvatarError {
     match error {
         ImageError::Limits(_) => AvatarError::Pixels,
         _ => AvatarError::Broken,
@@ -132,10 +141,6 @@ fn picture(of: &DynamicImage, size: u32, digest: &str) -> Result<Picture, Avatar
     written.map_err(|_| AvatarError::Broken)?;
     let digest = digest.get(..32).unwrap_or(digest);
     Ok(Picture { size, media_type, etag: format!("{digest}-{size}"), content })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -3,15 +3,15 @@
 use bursar_proto::organization::v1::{GetAvatarResponse, SetAvatarRequest};
 use bursar_rpc::{Problem, Violations};
 
-use crate::domain::avatar::Upload;
+use crate::domain::avatar::{Change, Upload};
 use crate::store::avatars::AvatarRow;
 
-/// The picture that is sent; within, `None` for nothing, which removes it.
-pub(super) fn upload(message: &SetAvatarRequest, violations: &mut Violations) -> Option<Option<Upload>> {
+/// What is to become of the picture: nothing that is sent removes it.
+pub(super) fn change(message: &SetAvatarRequest, violations: &mut Violations) -> Option<Change> {
     if message.content.is_empty() {
-        return Some(None);
+        return Some(Change::Remove);
     }
-    violations.check("content", Upload::parse(&message.content)).map(Some)
+    violations.check("content", Upload::parse(&message.content)).map(Change::Draw)
 }
 
 /// How many pixels are asked for; `None` leaves it to us.

@@ -77,7 +77,7 @@ impl OrganizationService for Handlers {
         let mut message = request.into_inner();
         let id = convert::organization_id(&message.organization_id)?;
         let request_id = take(&mut message.request_id);
-        let asked = Asked::read(call, &request_id, &message, avatar::upload);
+        let asked = Asked::read(call, &request_id, &message, avatar::change);
         let set = self.0.set_avatar(id, &asked).await?;
         Ok(Response::new(SetAvatarResponse { organization: Some(set.message()?) }))
     }

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use super::Organization;
 use crate::Error;
 use crate::domain::Refusal;
-use crate::domain::avatar::{self, Picture, Upload};
+use crate::domain::avatar::{self, Change, Picture, Upload};
 use crate::store::avatars::{self, AvatarRow};
 use crate::store::organizations::OrganizationOfUser;
 
@@ -49,22 +49,19 @@ impl Easel {
 }
 
 impl Organization {
-    /// Sets an organization's picture; `None` removes it. It is drawn between two mutations, so that no connection waits
+    /// Sets or removes an organization's picture. It is drawn between two mutations, so that no connection waits
     /// for a core.
     pub async fn set_avatar(
         &self,
         id: OrganizationId,
-        asked: &Asked<Option<Upload>>,
+        asked: &Asked<Change>,
     ) -> Result<Answer<OrganizationOfUser>, Error> {
         let mut m = self.0.mutations.begin(asked).await?;
         let looked = self.may_set_avatar(&mut m, id, asked).await;
-        let upload = match self.0.mutations.look(m, looked).await? {
+        let pictures = match self.0.mutations.look(m, looked).await? {
             Looked::Before(answer) => return Ok(answer),
-            Looked::On(upload) => upload,
-        };
-        let pictures = match upload {
-            Some(upload) => self.0.easel.draw(upload).await?,
-            None => Vec::new(),
+            Looked::On(Change::Draw(upload)) => self.0.easel.draw(upload).await?,
+            Looked::On(Change::Remove) => Vec::new(),
         };
         let mut m = self.0.mutations.begin(asked).await?;
         let done = self.hang(&mut m, id, asked, &pictures).await;
@@ -75,8 +72,8 @@ impl Organization {
         &self,
         m: &mut Mutation,
         id: OrganizationId,
-        asked: &Asked<Option<Upload>>,
-    ) -> Result<Option<Option<Upload>>, Error> {
+        asked: &Asked<Change>,
+    ) -> Result<Option<Change>, Error> {
         self.admit(m, asked.user()?, id).await?;
         Ok(m.open(asked).await?.cloned())
     }
@@ -85,7 +82,7 @@ impl Organization {
         &self,
         m: &mut Mutation,
         id: OrganizationId,
-        asked: &Asked<Option<Upload>>,
+        asked: &Asked<Change>,
         pictures: &[Picture],
     ) -> Result<Done<OrganizationOfUser, Payload>, Error> {
         let caller = asked.user()?;
