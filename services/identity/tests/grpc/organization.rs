@@ -233,6 +233,14 @@ impl MemberService for FakeOrganization {
 
 #[tonic::async_trait]
 impl OrganizationService for FakeOrganization {
+    async fn set_avatar(&self, _: Request<api::SetAvatarRequest>) -> Result<Response<api::SetAvatarResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+
+    async fn get_avatar(&self, _: Request<api::GetAvatarRequest>) -> Result<Response<api::GetAvatarResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+
     async fn get_policy(&self, _: Request<api::GetPolicyRequest>) -> Result<Response<api::GetPolicyResponse>, Status> {
         Err(Status::unimplemented("fake"))
     }
