@@ -61,6 +61,7 @@ pub async fn at_rest(settings: &Settings) -> anyhow::Result<Organization> {
         jobs: Jobs::new(db.clone(), sealer, entropy.clone(), clock.clone()),
         mutations: Mutations::new(db.clone(), clock.clone(), entropy.clone(), outbox.clone()),
         outbox,
+        easel: Easel::default(),
         billing: Transport::late().0,
         db,
         clock,
