@@ -18,6 +18,7 @@ const WITHOUT_REQUEST_ID: &[(&str, &str)] = &[
     ("identity.v1.ContextService/SwitchContext", "the answer is secret and never stored"),
     ("identity.v1.ServiceAccountService/IssueServiceToken", "the answer is secret and never stored"),
     ("organization.v1.InvitationService/DeclineInvitation", "the single-use token takes its place"),
+    ("organization.v1.MemberService/ConfirmDeparture", "the number of the departure takes its place"),
     ("billing.v1.CreditService/BatchCharge", "each charge of the batch has its own"),
     ("testing.v1.ClockService/Set", "setting it again sets the same time"),
     ("testing.v1.ClockService/Advance", "development only, no caller to keep an id for"),
@@ -27,7 +28,15 @@ const WITHOUT_REQUEST_ID: &[(&str, &str)] = &[
 const SECRET_WORDS: &[&str] = &["password", "secret", "token", "code"];
 
 /// Fields whose name has such a word without being secret.
-const NOT_SECRET: &[&str] = &["page_token", "next_page_token", "access_token_expires_at", "refresh_token_expires_at"];
+const NOT_SECRET: &[&str] = &[
+    "page_token",
+    "next_page_token",
+    "access_token_expires_at",
+    "refresh_token_expires_at",
+    // Names of fields, not what is in them.
+    "secret_fields",
+    "secrets_set",
+];
 
 fn pool() -> DescriptorPool {
     DescriptorPool::decode(FILE_DESCRIPTOR_SET).expect("the reflection set decodes")

@@ -104,6 +104,12 @@ fn rules(config: &Config, present: &KeptCatalog, key: OperationKey) -> Rules {
     }
 }
 
+/// Looks into the catalog's file, and says everything that is wrong with it.
+pub fn check(settings: &Settings) -> anyhow::Result<()> {
+    catalog::load(settings.catalog_file.as_deref())?;
+    Ok(())
+}
+
 /// Starts the service over a migrated store: its routes behind the whole stack, and its background tasks.
 pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Result<Started> {
     let db = open(settings).await?;

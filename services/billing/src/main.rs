@@ -82,6 +82,7 @@ fn main() -> ExitCode {
     };
     bursar_runtime::run_single_with(
         Service::Billing,
+        bursar_billing::check,
         bursar_billing::open,
         bursar_billing::start,
         bursar_billing::migrate,

@@ -7,6 +7,7 @@ use bursar_runtime::Service;
 fn main() -> ExitCode {
     bursar_runtime::run_single(
         Service::Identity,
+        |_| Ok(()),
         bursar_identity::open,
         bursar_identity::start,
         bursar_identity::migrate,

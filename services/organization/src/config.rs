@@ -19,6 +19,15 @@ pub struct Config {
     pub policies: Policy,
     /// How many invitations there may be.
     pub caps: Caps,
+    /// How much a library may take.
+    pub library: LibraryBounds,
+}
+
+/// How much a library may take.
+#[derive(Clone, Copy, Debug)]
+pub struct LibraryBounds {
+    /// Bytes of one owner's.
+    pub quota: i64,
 }
 
 impl Config {
@@ -37,6 +46,7 @@ impl Config {
                 by_sender_per_day: settings.invitations.max_per_day_by_sender,
                 to_address_per_day: settings.invitations.max_per_day_to_address,
             },
+            library: LibraryBounds { quota: i64::try_from(settings.library.quota_bytes).unwrap_or(i64::MAX) },
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Organization: who works with whom, and as what. Organizations, members, invitations and projects; it
+//! Organization: who works with whom, as what, and with what. Organizations, members, invitations, projects and libraries; it
 //! signs no token and counts no credits.
 //!
 //! - `domain/`: the rules, pure
@@ -6,6 +6,7 @@
 //! - `store/`: every SQL statement
 //! - `grpc/`: the handlers, and errors → status
 //! - `consume.rs`: what identity's events do here
+//! - `kinds/`: reading the kinds of library items
 //! - `jobs.rs`: what is done later, and again and again
 //!
 //! [`start`] wires them; nothing else here knows about settings or background tasks.
@@ -16,6 +17,7 @@ pub mod domain;
 mod error;
 mod grpc;
 mod jobs;
+mod kinds;
 pub mod store;
 pub mod usecase;
 
@@ -36,6 +38,12 @@ use store::MIGRATIONS;
 use usecase::present::State;
 use usecase::{Easel, Organization, Parts};
 
+/// Looks into the kinds file, and says everything that is wrong with it.
+pub fn check(settings: &Settings) -> anyhow::Result<()> {
+    kinds::load(settings.kinds_file.as_deref())?;
+    Ok(())
+}
+
 /// Brings the store's schema up to date. `restored_at`: the store was restored from a backup; a new incarnation of its
 /// events begins at this time.
 pub async fn migrate(settings: &Settings, restored_at: Option<Timestamp>) -> anyhow::Result<()> {
@@ -53,16 +61,30 @@ pub async fn at_rest(settings: &Settings) -> anyhow::Result<Organization> {
     let db = open(settings).await?;
     db.check_schema(&MIGRATIONS).await?;
     let (clock, entropy) = (Clock::system(), Entropy::system());
-    let sealer = settings.sealer(&entropy)?;
     let outbox = Outbox::new("organization", db.clone(), clock.clone(), entropy.clone());
+    over(settings, db, (clock, entropy), outbox, Transport::late().0)
+}
+
+/// The use cases over a store, and everything that the settings name beside it.
+fn over(
+    settings: &Settings,
+    db: Db,
+    (clock, entropy): (Clock, Entropy),
+    outbox: Outbox,
+    billing: Transport,
+) -> anyhow::Result<Organization> {
+    let sealer = settings.sealer(&entropy)?;
     Ok(Organization::new(Parts {
         config: Config::of(settings),
+        kinds: kinds::load(settings.kinds_file.as_deref())?,
+        prints: sealer.derive("organization prints of requests with secrets"),
         pages: PageKey::new(sealer.derive("organization page tokens")),
-        jobs: Jobs::new(db.clone(), sealer, entropy.clone(), clock.clone()),
+        jobs: Jobs::new(db.clone(), sealer.clone(), entropy.clone(), clock.clone()),
         mutations: Mutations::new(db.clone(), clock.clone(), entropy.clone(), outbox.clone()),
+        sealer,
         outbox,
         easel: Easel::default(),
-        billing: Transport::late().0,
+        billing,
         db,
         clock,
         entropy,
@@ -80,22 +102,11 @@ pub async fn start_with(settings: &Settings, keys: KeySet, peers: Peers, env: En
     let db = open(settings).await?;
     db.check_schema(&MIGRATIONS).await?;
     let env = keep_time(Service::Organization, &db, settings, env).await?;
-    let sealer = settings.sealer(&env.entropy)?;
     let (clock, entropy) = (env.clock.clone(), env.entropy.clone());
     let outbox = Outbox::new("organization", db.clone(), clock.clone(), entropy.clone());
     let tokens = peers.tokens(Service::Organization, settings, &env)?;
-    let organization = Organization::new(Parts {
-        config: Config::of(settings),
-        db: db.clone(),
-        clock: clock.clone(),
-        entropy: entropy.clone(),
-        pages: PageKey::new(sealer.derive("organization page tokens")),
-        jobs: Jobs::new(db.clone(), sealer, entropy.clone(), clock.clone()),
-        mutations: Mutations::new(db.clone(), clock.clone(), entropy.clone(), outbox.clone()),
-        outbox: outbox.clone(),
-        easel: Easel::default(),
-        billing: peers.to(Service::Billing).with_tokens(tokens.clone()),
-    });
+    let billing = peers.to(Service::Billing).with_tokens(tokens.clone());
+    let organization = over(settings, db.clone(), (clock.clone(), entropy.clone()), outbox.clone(), billing)?;
     organization.tell_deployment_policy().await?;
     let feeds = [Service::Identity, Service::Billing]
         .map(|source| Feed::new(source.name(), &env.monotonic, settings.max_staleness));

@@ -35,6 +35,7 @@ fn main() -> ExitCode {
     let extra = async |settings: &Settings, Command::Ownerless(command)| ownerless(settings, command).await;
     bursar_runtime::run_single_with(
         Service::Organization,
+        bursar_organization::check,
         bursar_organization::open,
         bursar_organization::start,
         bursar_organization::migrate,

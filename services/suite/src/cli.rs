@@ -36,7 +36,7 @@ enum Command {
 /// The whole `main` of the program.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
-    bursar_runtime::run(Program::Suite, &cli.options, async |settings: &Settings| {
+    bursar_runtime::run(Program::Suite, &cli.options, wiring::check, async |settings: &Settings| {
         match cli.command.unwrap_or(Command::Serve) {
             Command::Serve => {
                 let greet = || greeting::print(settings);

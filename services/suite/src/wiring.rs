@@ -47,6 +47,15 @@ fn close_in_the_end(env: &Env, ways: Each<LateRoutes>) {
     });
 }
 
+/// Looks into the files that the settings name, and says everything that is wrong with them.
+pub fn check(settings: &Settings) -> anyhow::Result<()> {
+    let flaws: Vec<String> = [bursar_organization::check(settings), bursar_billing::check(settings)]
+        .into_iter()
+        .filter_map(|checked| checked.err().map(|error| format!("{error:#}")))
+        .collect();
+    if flaws.is_empty() { Ok(()) } else { Err(anyhow::anyhow!(flaws.join("\n"))) }
+}
+
 /// Brings the three stores' schemas up to date. `restored_at`: they were restored from backups; new incarnations of their
 /// events begin at this time.
 pub async fn migrate(settings: &Settings, restored_at: Option<Timestamp>) -> anyhow::Result<()> {

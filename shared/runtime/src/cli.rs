@@ -54,6 +54,10 @@ pub struct Options {
     #[arg(long, global = true, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub catalog_file: Option<PathBuf>,
+    /// More kinds of library items than the built-in ones, as TOML [default: none].
+    #[arg(long, global = true, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kinds_file: Option<PathBuf>,
     /// Let `ClockService` set the time. Development mode only.
     #[arg(long, global = true, num_args = 0..=1, require_equals = true, default_missing_value = "true",
           value_name = "BOOL", action = ArgAction::Set)]
@@ -183,15 +187,19 @@ impl Options {
         loader.load()
     }
 
-    /// Does what `--check-config` and `--print-config` ask for. `None` if neither is given.
-    pub fn answer(&self, settings: &Settings) -> Option<ExitCode> {
+    /// Does what `--check-config` and `--print-config` ask for; `check` looks into the files that settings name. `None` if
+    /// neither is given.
+    pub fn answer(&self, settings: &Settings, check: impl FnOnce(&Settings) -> anyhow::Result<()>) -> Option<ExitCode> {
         if self.print_config {
             return Some(match settings.to_redacted_toml() {
                 Ok(text) => say(&text),
                 Err(error) => crate::program::usage(&error),
             });
         }
-        self.check_config.then(|| say("the configuration is good\n"))
+        self.check_config.then(|| match check(settings) {
+            Ok(()) => say("the configuration is good\n"),
+            Err(error) => crate::program::usage(&format_args!("{error:#}")),
+        })
     }
 }
 

@@ -34,25 +34,35 @@ const LEAVE_WITHIN: Duration = Duration::from_millis(300);
 const HEALTHCHECK_WITHIN: Duration = Duration::from_secs(3);
 
 /// The whole `main` of a program that runs one service: commands `serve` (default), `migrate`,
-/// `healthcheck`, `jobs`, `clock` and `events`. `open` opens the service's store as it is.
+/// `healthcheck`, `jobs`, `clock` and `events`. `check` looks into the files that the settings name, for
+/// `--check-config`; `open` opens the service's store as it is.
 ///
 /// ```ignore
 /// fn main() -> ExitCode {
-///     bursar_runtime::run_single(Service::Identity, bursar_identity::open, bursar_identity::start, bursar_identity::migrate)
+///     bursar_runtime::run_single(Service::Identity, |_| Ok(()), bursar_identity::open, bursar_identity::start, bursar_identity::migrate)
 /// }
 /// ```
-pub fn run_single<O, S, M>(service: Service, open: O, start: S, migrate: M) -> ExitCode
+pub fn run_single<C, O, S, M>(service: Service, check: C, open: O, start: S, migrate: M) -> ExitCode
 where
+    C: FnOnce(&Settings) -> anyhow::Result<()>,
     O: AsyncFnOnce(&Settings) -> anyhow::Result<Db>,
     S: AsyncFnOnce(&Settings, Peers, Env) -> anyhow::Result<Started>,
     M: AsyncFnOnce(&Settings, Option<Timestamp>) -> anyhow::Result<()>,
 {
-    run_single_with(service, open, start, migrate, async |_: &Settings, never: Infallible| match never {})
+    run_single_with(service, check, open, start, migrate, async |_: &Settings, never: Infallible| match never {})
 }
 
 /// Like [`run_single`], with commands of the program's own, which `extra` carries out.
-pub fn run_single_with<O, S, M, X, E>(service: Service, open: O, start: S, migrate: M, extra: X) -> ExitCode
+pub fn run_single_with<C, O, S, M, X, E>(
+    service: Service,
+    check: C,
+    open: O,
+    start: S,
+    migrate: M,
+    extra: X,
+) -> ExitCode
 where
+    C: FnOnce(&Settings) -> anyhow::Result<()>,
     O: AsyncFnOnce(&Settings) -> anyhow::Result<Db>,
     S: AsyncFnOnce(&Settings, Peers, Env) -> anyhow::Result<Started>,
     M: AsyncFnOnce(&Settings, Option<Timestamp>) -> anyhow::Result<()>,
@@ -65,7 +75,7 @@ where
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
-    run(program, &cli.options, async |settings: &Settings| match cli.command {
+    run(program, &cli.options, check, async |settings: &Settings| match cli.command {
         None | Some(ServiceCommand::Serve) => {
             let wire = async |settings: &Settings, env: Env| {
                 if settings.migrate_on_start {
@@ -93,17 +103,18 @@ where
     })
 }
 
-/// Reads the settings, answers `--check-config` and `--print-config`, and runs `work` on a runtime of its
-/// own. Errors go to standard error, with an exit code.
-pub fn run<W>(program: Program, options: &Options, work: W) -> ExitCode
+/// Reads the settings, answers `--check-config` (with `check`, which looks into the files that they name) and
+/// `--print-config`, and runs `work` on a runtime of its own. Errors go to standard error, with an exit code.
+pub fn run<C, W>(program: Program, options: &Options, check: C, work: W) -> ExitCode
 where
+    C: FnOnce(&Settings) -> anyhow::Result<()>,
     W: AsyncFnOnce(&Settings) -> anyhow::Result<ExitCode>,
 {
     let settings = match options.settings(program) {
         Ok(settings) => settings,
         Err(error) => return usage(&error),
     };
-    if let Some(answer) = options.answer(&settings) {
+    if let Some(answer) = options.answer(&settings, check) {
         return answer;
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

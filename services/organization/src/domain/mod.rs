@@ -3,12 +3,16 @@
 pub mod avatar;
 pub mod departure;
 pub mod description;
+pub mod document;
 pub mod etag;
 pub mod invitation;
+pub mod item;
+pub mod kind;
 pub mod member;
 pub mod name;
 pub mod project;
 pub mod refusal;
+pub mod schema;
 pub mod slug;
 
 pub use refusal::Refusal;

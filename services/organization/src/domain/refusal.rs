@@ -45,6 +45,30 @@ pub enum Refusal {
     /// Another organization has the slug, or had it.
     #[error("the slug is taken")]
     SlugTaken,
+    /// There is no such item, or none that the caller may know of.
+    #[error("no such item")]
+    ItemNotFound,
+    /// The item has others under it, and deleting them was not asked for.
+    #[error("the item has children")]
+    ItemHasChildren,
+    /// The item may not stand under one of that kind.
+    #[error("the kinds do not fit")]
+    ParentNotAllowed,
+    /// The deployment has the item's kind no more.
+    #[error("the kind is no more")]
+    KindUnknown,
+    /// One call would touch more items than one may.
+    #[error("more than {limit} items")]
+    TooManyItems {
+        /// How many one call may touch.
+        limit: u32,
+    },
+    /// The library would take more than its quota.
+    #[error("the quota of {quota} bytes is reached")]
+    QuotaReached {
+        /// How many bytes the library may take.
+        quota: i64,
+    },
     /// Somebody else changed it meanwhile.
     #[error("changed meanwhile")]
     EtagMismatch,

@@ -9,13 +9,15 @@ use bursar_proto::organization::v1 as proto;
 use bursar_rpc::convert::{ConvertError, role, to_role, to_timestamp};
 use bursar_rpc::{Problem, Violations};
 
+use super::document::to_struct;
 use crate::domain::etag;
 use crate::domain::invitation::State;
+use crate::domain::kind::Kind;
 use crate::store::memberships::MemberRow;
 use crate::store::organizations::OrganizationOfUser;
 use crate::store::projects::ProjectRow;
-use crate::usecase::InvitationView;
 use crate::usecase::departures::Owned;
+use crate::usecase::{InvitationView, Item};
 
 /// Reads the one field of a request that has to be known before anybody can be authorized.
 pub(super) fn field<T: FromStr<Err: Display>>(name: &str, text: &str) -> Result<T, Problem> {
@@ -52,7 +54,8 @@ pub(super) fn email(violations: &mut Violations, text: &str) -> Option<Email> {
 mod stored {
     use bursar_rpc::Stored;
 
-    use super::{InvitationView, MemberRow, OrganizationOfUser, Owned, ProjectRow, proto};
+    use super::{InvitationView, Item, MemberRow, OrganizationOfUser, Owned, ProjectRow, proto};
+    use crate::usecase::Revealed;
 
     impl Stored for OrganizationOfUser {
         type Message = proto::Organization;
@@ -81,6 +84,19 @@ mod stored {
             let organization_ids = self.first.iter().map(ToString::to_string).collect();
             proto::ConfirmDepartureResponse { organizations: self.count, organization_ids }
         }
+    }
+
+    impl Stored for Item {
+        type Message = proto::Item;
+        fn to_message(&self) -> proto::Item {
+            super::item(self.clone())
+        }
+    }
+
+    /// Nothing is kept of what is secret.
+    impl Stored for Revealed {
+        type Message = ();
+        fn to_message(&self) {}
     }
 
     impl Stored for ProjectRow {
@@ -175,5 +191,36 @@ pub(super) fn project(row: ProjectRow) -> proto::Project {
         created_at: Some(to_timestamp(row.created_at)),
         updated_at: Some(to_timestamp(row.updated_at)),
         etag: etag::of(row.version),
+    }
+}
+
+/// A kind of items.
+pub(super) fn kind(kind: Kind) -> proto::Kind {
+    let schema = kind.schema.and_then(|schema| schema.value().as_object().cloned());
+    proto::Kind {
+        name: kind.name,
+        parents: kind.parents.into_iter().collect(),
+        may_stand_alone: kind.may_stand_alone,
+        has_content: kind.has_content,
+        schema: schema.map(to_struct),
+        secret_fields: kind.secret_fields.into_iter().collect(),
+    }
+}
+
+/// An item of a library.
+pub(super) fn item(item: Item) -> proto::Item {
+    proto::Item {
+        id: item.id.to_string(),
+        owner: item.owner.to_string(),
+        kind: item.kind,
+        name: item.name,
+        document: Some(to_struct(item.document)),
+        parent: item.parent.map(|id| id.to_string()).unwrap_or_default(),
+        project: item.project.map(|id| id.to_string()).unwrap_or_default(),
+        secrets_set: item.secrets_set,
+        created_by: item.created_by.to_string(),
+        etag: etag::of(item.version),
+        created_at: Some(to_timestamp(item.created_at)),
+        updated_at: Some(to_timestamp(item.updated_at)),
     }
 }

@@ -3,7 +3,9 @@
 
 mod avatar;
 mod convert;
+mod document;
 mod invitation;
+mod library;
 mod member;
 mod organization;
 mod policy;
@@ -11,6 +13,7 @@ mod project;
 mod status;
 
 use bursar_proto::organization::v1::invitation_service_server::InvitationServiceServer;
+use bursar_proto::organization::v1::library_service_server::LibraryServiceServer;
 use bursar_proto::organization::v1::member_service_server::MemberServiceServer;
 use bursar_proto::organization::v1::organization_service_server::OrganizationServiceServer;
 use bursar_proto::organization::v1::project_service_server::ProjectServiceServer;
@@ -20,11 +23,12 @@ use tonic::service::Routes;
 use crate::usecase::Organization;
 
 /// The gRPC services that organization answers, besides its events.
-pub(crate) const SERVICES: [&str; 4] = [
+pub(crate) const SERVICES: [&str; 5] = [
     "bursar.organization.v1.OrganizationService",
     "bursar.organization.v1.MemberService",
     "bursar.organization.v1.InvitationService",
     "bursar.organization.v1.ProjectService",
+    "bursar.organization.v1.LibraryService",
 ];
 
 /// The handlers over the use cases.
@@ -43,5 +47,6 @@ pub(crate) fn routes(organization: &Organization) -> Routes {
     Routes::new(limited!(OrganizationServiceServer, handlers.clone()))
         .add_service(limited!(MemberServiceServer, handlers.clone()))
         .add_service(limited!(InvitationServiceServer, handlers.clone()))
-        .add_service(limited!(ProjectServiceServer, handlers))
+        .add_service(limited!(ProjectServiceServer, handlers.clone()))
+        .add_service(limited!(LibraryServiceServer, handlers))
 }

@@ -34,6 +34,11 @@ mod reason {
     pub(super) const INVITER_NO_LONGER_AUTHORIZED: &str = "INVITER_NO_LONGER_AUTHORIZED";
     pub(super) const EMAIL_NOT_VERIFIED: &str = "EMAIL_NOT_VERIFIED";
     pub(super) const INVITATION_EMAIL_MISMATCH: &str = "INVITATION_EMAIL_MISMATCH";
+    pub(super) const ITEM_HAS_CHILDREN: &str = "ITEM_HAS_CHILDREN";
+    pub(super) const PARENT_NOT_ALLOWED: &str = "PARENT_NOT_ALLOWED";
+    pub(super) const KIND_UNKNOWN: &str = "KIND_UNKNOWN";
+    pub(super) const TOO_MANY_ITEMS: &str = "TOO_MANY_ITEMS";
+    pub(super) const LIBRARY_QUOTA_REACHED: &str = "LIBRARY_QUOTA_REACHED";
     pub(super) const PERSONAL_PROJECT: &str = "PERSONAL_PROJECT";
 }
 
@@ -77,9 +82,15 @@ fn refused(refusal: Refusal) -> Problem {
         | Refusal::WrongContext
         | Refusal::AccountDeleted
         | Refusal::OwnRole => denied(refusal),
-        Refusal::SeatLimitReached { .. } | Refusal::TooManyPending { .. } | Refusal::TooManyToday { .. } => {
-            exhausted(refusal)
-        }
+        Refusal::SeatLimitReached { .. }
+        | Refusal::TooManyPending { .. }
+        | Refusal::TooManyToday { .. }
+        | Refusal::QuotaReached { .. } => exhausted(refusal),
+        Refusal::ItemNotFound
+        | Refusal::ItemHasChildren
+        | Refusal::ParentNotAllowed
+        | Refusal::KindUnknown
+        | Refusal::TooManyItems { .. } => item(refusal),
         Refusal::InvitationNotFound
         | Refusal::InvitationExpired
         | Refusal::InvitationRevoked
@@ -170,7 +181,34 @@ fn exhausted(refusal: Refusal) -> Problem {
             "as many invitations as may be were sent within 24 hours; try again later",
         )
         .with_retry_after(retry_after.to_std()),
+        Refusal::QuotaReached { quota } => Problem::exhausted(
+            reason::LIBRARY_QUOTA_REACHED,
+            format!("the library would take more than its {quota} bytes; delete something first"),
+        )
+        .with_metadata("quota_bytes", quota.to_string()),
         other => Problem::internal(&other),
+    }
+}
+
+/// The library does not allow it as it is.
+fn item(refusal: Refusal) -> Problem {
+    let failed = |reason, message: &str| precondition(reason, "item", message);
+    match refusal {
+        Refusal::ItemHasChildren => failed(
+            reason::ITEM_HAS_CHILDREN,
+            "the item has others under it; delete them first, or ask for them to be deleted with it",
+        ),
+        Refusal::ParentNotAllowed => {
+            failed(reason::PARENT_NOT_ALLOWED, "an item of this kind does not stand under one of that kind")
+        }
+        Refusal::KindUnknown => {
+            failed(reason::KIND_UNKNOWN, "the deployment has the item's kind no more; it can be read and deleted")
+        }
+        Refusal::TooManyItems { limit } => {
+            let message = format!("one call touches at most {limit} items; take them in parts");
+            failed(reason::TOO_MANY_ITEMS, &message).with_metadata("limit", limit.to_string())
+        }
+        _ => Problem::not_found("item"),
     }
 }
 
@@ -252,6 +290,10 @@ mod tests {
             (Refusal::InvitationSettled, "INVITATION_SETTLED"),
             (Refusal::InviterNoLongerAuthorized, "INVITER_NO_LONGER_AUTHORIZED"),
             (Refusal::PersonalProject, "PERSONAL_PROJECT"),
+            (Refusal::ItemHasChildren, "ITEM_HAS_CHILDREN"),
+            (Refusal::ParentNotAllowed, "PARENT_NOT_ALLOWED"),
+            (Refusal::KindUnknown, "KIND_UNKNOWN"),
+            (Refusal::TooManyItems { limit: 1 }, "TOO_MANY_ITEMS"),
         ];
         told(Code::FailedPrecondition, &preconditions);
         let existing = [
@@ -265,6 +307,7 @@ mod tests {
             (Refusal::InvitationNotFound, "NOT_FOUND"),
             (Refusal::ProjectNotFound, "NOT_FOUND"),
             (Refusal::NoAvatar, "NOT_FOUND"),
+            (Refusal::ItemNotFound, "NOT_FOUND"),
         ];
         told(Code::NotFound, &absent);
         let aborted = [(Refusal::EtagMismatch, "ETAG_MISMATCH"), (Refusal::DepartureTakenBack, "DEPARTURE_TAKEN_BACK")];
@@ -279,6 +322,7 @@ mod tests {
             (full, "SEAT_LIMIT_REACHED"),
             (Refusal::TooManyPending { limit: 1, retry_after: Span::HOUR }, "TOO_MANY_INVITATIONS"),
             (Refusal::TooManyToday { retry_after: Span::HOUR }, "TOO_MANY_INVITATIONS"),
+            (Refusal::QuotaReached { quota: 1 }, "LIBRARY_QUOTA_REACHED"),
         ];
         told(Code::ResourceExhausted, &limits);
     }

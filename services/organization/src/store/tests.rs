@@ -3,7 +3,9 @@
 use bursar_db::Tx;
 use sqlx::{Executor as _, SqlSafeStr as _};
 
-use super::{MIGRATIONS, avatars, invitations, mail_counts, memberships, organizations, projects, slugs, users};
+use super::{
+    MIGRATIONS, avatars, invitations, items, libraries, mail_counts, memberships, organizations, projects, slugs, users,
+};
 
 /// Statements that both engines run.
 const BOTH: &[&str] = &[
@@ -22,6 +24,17 @@ const BOTH: &[&str] = &[
     invitations::NOTE_MAIL,
     invitations::RENEW,
     invitations::SETTLE,
+    items::ANYWHERE,
+    items::BY_ID,
+    items::INSERT,
+    items::KEYS,
+    items::KEYS_OF_KIND,
+    items::KEYS_OF_PARENT,
+    items::KEYS_OF_PROJECT,
+    items::LEAVES,
+    items::UPDATE,
+    libraries::LOCK,
+    libraries::SET,
     mail_counts::FORGET,
     mail_counts::LOCK,
     mail_counts::SET,
@@ -64,7 +77,17 @@ const BOTH: &[&str] = &[
 ];
 
 /// Statements with locks, which SQLite neither has nor needs.
-const POSTGRES: &[&str] = &[organizations::BY_ID_LOCKED, projects::BY_ID_LOCKED, users::PERSON_LOCKED];
+const POSTGRES: &[&str] = &[
+    items::BY_IDS_POSTGRES,
+    items::CHILDREN_POSTGRES,
+    items::DELETE_POSTGRES,
+    organizations::BY_ID_LOCKED,
+    projects::BY_ID_LOCKED,
+    users::PERSON_LOCKED,
+];
+
+/// Statements with lists, which SQLite takes as JSON.
+const SQLITE: &[&str] = &[items::BY_IDS_SQLITE, items::CHILDREN_SQLITE, items::DELETE_SQLITE];
 
 bursar_testkit::engines! {
     async fn every_statement_can_be_prepared(db: TestDb) {
@@ -76,6 +99,12 @@ bursar_testkit::engines! {
                 Tx::Postgres(t) => t.prepare(statement.into_sql_str()).await.map(|_| ()),
             };
             prepared.unwrap_or_else(|error| panic!("{statement}: {error}"));
+        }
+        if let Tx::Sqlite(t) = &mut tx {
+            for statement in SQLITE {
+                let prepared = t.prepare(statement.into_sql_str()).await.map(|_| ());
+                prepared.unwrap_or_else(|error| panic!("{statement}: {error}"));
+            }
         }
         if let Tx::Postgres(t) = &mut tx {
             for statement in POSTGRES {

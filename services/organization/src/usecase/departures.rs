@@ -88,7 +88,7 @@ impl Organization {
     }
 
     /// Ends memberships that a deleted account still has, hands the projects that it was responsible for to their
-    /// organizations' owners, and erases the personal ones; says whether there may be more. Pending invitations to the
+    /// organizations' owners, and erases the personal ones and the personal library; says whether there may be more. Pending invitations to the
     /// address stay as they are: an address is not an account.
     pub async fn see_off(&self, Departure { user }: Departure) -> Result<bool, Error> {
         let mut tx = self.0.db.read().await?;
@@ -111,7 +111,10 @@ impl Organization {
         memberships::forget_addresses(&mut tx, user).await?;
         tx.commit().await?;
         for _ in 0..PORTIONS {
-            if !self.hand_projects_over(user).await? && !self.erase_projects(user).await? {
+            if !self.hand_projects_over(user).await?
+                && !self.erase_projects(user).await?
+                && !self.erase_items(OwnerId::User(user)).await?
+            {
                 return Ok(false);
             }
         }

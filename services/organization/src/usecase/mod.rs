@@ -13,6 +13,7 @@ pub mod departures;
 mod events;
 mod invitations;
 mod joining;
+mod library;
 mod mails;
 mod members;
 mod organizations;
@@ -30,17 +31,19 @@ use bursar_events::Outbox;
 use bursar_id::Id;
 use bursar_jobs::Jobs;
 use bursar_rpc::{Mutations, PageKey, Transport};
-use bursar_secret::Entropy;
+use bursar_secret::{Entropy, Sealer, Secret};
 use bursar_time::{Clock, Timestamp};
 
 pub use avatars::Easel;
 pub use invitations::{InvitationView, InvitationsWanted, NewInvitation, Preview};
+pub use library::{Item, ItemChange, ItemDeletion, ItemFilter, NewItem, Revealed};
 pub use members::{MembersWanted, RoleChange};
 pub use organizations::{NewOrganization, OrganizationChange, OrganizationKey};
 pub use policies::{PolicyChange, PolicyView};
 pub use projects::{NewProject, ProjectChange, Reassignment};
 
 use crate::Config;
+use crate::domain::kind::Kinds;
 
 /// The use cases with what they work on. Cheap to clone.
 #[derive(Clone)]
@@ -50,6 +53,12 @@ pub struct Organization(Arc<Parts>);
 pub struct Parts {
     /// The settings that decide.
     pub config: Config,
+    /// The kinds of library items.
+    pub kinds: Kinds,
+    /// Seals what is secret in items.
+    pub sealer: Sealer,
+    /// By which requests with secrets are compared.
+    pub prints: Secret<[u8; 32]>,
     /// The store.
     pub db: Db,
     /// The time.

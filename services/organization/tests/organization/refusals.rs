@@ -23,6 +23,9 @@ enum Rpc {
     UpdateProject,
     DeleteProject,
     CreateProject,
+    CreateItem,
+    UpdateItem,
+    DeleteItem,
     LeaveOrganization,
 }
 
@@ -52,6 +55,7 @@ struct Stage {
     organization: String,
     cem: String,
     project: proto::Project,
+    item: String,
     invitation: String,
 }
 
@@ -117,6 +121,10 @@ impl Stage {
                 let acting = self.world.acting(who, &self.organization);
                 self.call_projects(rpc, &acting, body, request_id).await
             }
+            CreateItem | UpdateItem | DeleteItem => {
+                let acting = self.world.acting(who, &self.organization);
+                self.call_library(rpc, &acting, body, request_id).await
+            }
         }
     }
 
@@ -156,6 +164,29 @@ impl Stage {
             other => panic!("{other:?} is not about projects"),
         }
     }
+
+    async fn call_library(&self, rpc: Rpc, acting: &Who, body: Body, request_id: String) -> Result<(), Status> {
+        let (item_id, etag) = (self.item.clone(), etag(body));
+        let mut library = acting.client.libraries();
+        match rpc {
+            CreateItem => {
+                let kind = if body == Body::Other { "persona" } else { "agent" }.to_owned();
+                let (owner, name) = (self.organization.clone(), "New".to_owned());
+                let request = proto::CreateItemRequest { owner, kind, name, request_id, ..Default::default() };
+                library.create_item(request).await.map(drop)
+            }
+            UpdateItem => {
+                let name = "Renamed".to_owned();
+                let request = proto::UpdateItemRequest { item_id, name, etag, request_id, ..Default::default() };
+                library.update_item(request).await.map(drop)
+            }
+            DeleteItem => {
+                let request = proto::DeleteItemRequest { item_id, etag, request_id, ..Default::default() };
+                library.delete_item(request).await.map(drop)
+            }
+            other => panic!("{other:?} is not about libraries"),
+        }
+    }
 }
 
 /// The state that a change is meant for: any, or one that is no more.
@@ -182,7 +213,7 @@ const fn row(rpc: Rpc, stranger: &'static str, privileged: bool, state: Option<&
     Row { rpc, stranger, privileged, state }
 }
 
-const TABLE: [Row; 13] = [
+const TABLE: [Row; 16] = [
     row(UpdateOrganization, "NOT_A_MEMBER", true, Some("ETAG_MISMATCH")),
     row(SetAvatar, "NOT_A_MEMBER", true, Some("OK")),
     row(UpdateMemberRole, "NOT_A_MEMBER", true, Some("NOT_FOUND")),
@@ -195,6 +226,9 @@ const TABLE: [Row; 13] = [
     row(UpdateProject, "NOT_A_MEMBER", false, Some("ETAG_MISMATCH")),
     row(DeleteProject, "NOT_A_MEMBER", false, Some("ETAG_MISMATCH")),
     row(CreateProject, "NOT_A_MEMBER", false, Some("OK")),
+    row(CreateItem, "NOT_A_MEMBER", false, Some("OK")),
+    row(UpdateItem, "NOT_A_MEMBER", false, Some("ETAG_MISMATCH")),
+    row(DeleteItem, "NOT_A_MEMBER", false, Some("ETAG_MISMATCH")),
     row(LeaveOrganization, "NOT_A_MEMBER", false, None),
 ];
 
@@ -213,6 +247,7 @@ bursar_testkit::engines! {
             organization: String::new(),
             cem: ada.user.to_string(),
             project: proto::Project::default(),
+            item: String::new(),
             invitation: String::new(),
         };
         for row in TABLE {
@@ -233,6 +268,14 @@ bursar_testkit::engines! {
             let acting = world.acting(actor, &organization);
             let project = acting.client.projects().create_project(create).await.expect("created").into_inner().project;
             stage.project = project.expect("a project");
+            let create = proto::CreateItemRequest {
+                owner: organization.clone(),
+                kind: "agent".to_owned(),
+                name: "Old".to_owned(),
+                ..Default::default()
+            };
+            let item = acting.client.libraries().create_item(create).await.expect("created").into_inner().item;
+            stage.item = item.expect("an item").id;
             stage.cem = cem.user.to_string();
             stage.invitation = invited.id;
             stage.organization = organization.clone();
@@ -256,7 +299,7 @@ bursar_testkit::engines! {
             if let Some(state) = row.state {
                 is(rpc, "an id for another body", stage.call(rpc, actor, Body::Other, "r").await, "REQUEST_ID_REUSED");
                 // What was deleted has no state.
-                let state = if rpc == DeleteProject { "NOT_FOUND" } else { state };
+                let state = if matches!(rpc, DeleteProject | DeleteItem) { "NOT_FOUND" } else { state };
                 is(rpc, "another body", stage.call(rpc, actor, Body::Other, "s").await, state);
             }
             if row.privileged {

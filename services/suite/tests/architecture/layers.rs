@@ -35,7 +35,7 @@ fn the_domain_is_pure() {
 
 #[test]
 fn the_domain_imports_values_only() {
-    const VALUES: [&str; 17] = [
+    const VALUES: [&str; 18] = [
         "std",
         "core",
         "super",
@@ -50,6 +50,8 @@ fn the_domain_imports_values_only() {
         "sha2",
         "serde",
         "serde_json",
+        // A schema is a value, too: it fetches nothing here.
+        "jsonschema",
         "jiff",
         "hex",
         "thiserror",
@@ -125,8 +127,12 @@ fn services_have_one_shape() {
         ["config.rs", "consume.rs", "domain", "error.rs", "grpc", "jobs.rs", "lib.rs", "main.rs", "store", "usecase"];
     const GRPC: [&str; 2] = ["mod.rs", "status.rs"];
     /// Parts that a service needs and the others have no use for.
-    const OWN: [(Service, &str); 3] =
-        [(Service::Billing, "catalog"), (Service::Billing, "lane"), (Service::Billing, "payment")];
+    const OWN: [(Service, &str); 4] = [
+        (Service::Organization, "kinds"),
+        (Service::Billing, "catalog"),
+        (Service::Billing, "lane"),
+        (Service::Billing, "payment"),
+    ];
     let mut breaches = Vec::new();
     for service in Service::ALL {
         let folder = format!("services/{service}/src");

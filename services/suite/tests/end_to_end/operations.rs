@@ -31,6 +31,7 @@ const SERVICES: [(Service, &[&str]); Service::COUNT] = [
             "bursar.organization.v1.MemberService",
             "bursar.organization.v1.InvitationService",
             "bursar.organization.v1.ProjectService",
+            "bursar.organization.v1.LibraryService",
             "bursar.event.v1.EventService",
         ],
     ),

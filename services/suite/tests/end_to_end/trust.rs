@@ -12,8 +12,8 @@ use bursar_proto::{
     },
     organization::v1::{
         CreateInvitationRequest, CreateOrganizationRequest, CreateProjectRequest, ListInvitationsRequest,
-        ListMembersRequest, ListOrganizationsRequest, ListProjectsRequest, UpdateOrganizationRequest,
-        UpdatePolicyRequest,
+        ListItemsRequest, ListKindsRequest, ListMembersRequest, ListOrganizationsRequest, ListProjectsRequest,
+        UpdateOrganizationRequest, UpdatePolicyRequest,
     },
 };
 use bursar_runtime::Service;
@@ -115,7 +115,7 @@ macro_rules! ask {
 }
 
 /// What every list answers to a page token.
-async fn lists(ada: &Client, team: &str, token: &str) -> [Result<(), Status>; 10] {
+async fn lists(ada: &Client, team: &str, token: &str) -> [Result<(), Status>; 12] {
     let (owner, page_token) = (|| team.to_owned(), || token.to_owned());
     let from = Some(prost_types::Timestamp::default());
     [
@@ -128,6 +128,8 @@ async fn lists(ada: &Client, team: &str, token: &str) -> [Result<(), Status>; 10
             ListInvitationsRequest { organization_id: owner(), page_token: page_token() }
         ),
         ask!(ada.projects(), list_projects, ListProjectsRequest { owner: owner(), page_token: page_token() }),
+        ask!(ada.libraries(), list_kinds, ListKindsRequest { page_token: page_token() }),
+        ask!(ada.libraries(), list_items, ListItemsRequest { owner: owner(), page_token: page_token() }),
         ask!(ada.accounts(), list_lots, ListLotsRequest { owner: owner(), page_token: page_token() }),
         ask!(
             ada.accounts(),

@@ -30,8 +30,8 @@ use crate::{Each, Service};
 
 pub use layers::{ConfigError, Loader};
 pub use sections::{
-    BillingSettings, InvitationSettings, LimitSettings, LogFormat, LogSettings, MailSettings, PeerTlsSettings,
-    PostgresSettings, SqliteSettings, TlsSettings, TokenSettings,
+    BillingSettings, InvitationSettings, LibrarySettings, LimitSettings, LogFormat, LogSettings, MailSettings,
+    PeerTlsSettings, PostgresSettings, SqliteSettings, TlsSettings, TokenSettings,
 };
 
 /// How much the program may assume about its surroundings.
@@ -147,6 +147,9 @@ pub struct Settings {
     /// The catalog of plans, packs and models; the built-in one when not set.
     #[serde(with = "text::optional")]
     pub catalog_file: Option<PathBuf>,
+    /// Kinds of library items beside the built-in ones, or in their place; none when not set.
+    #[serde(with = "text::optional")]
+    pub kinds_file: Option<PathBuf>,
     /// Where traces and metrics are sent (OTLP over gRPC); nowhere when not set.
     #[serde(with = "text::optional")]
     pub otlp_endpoint: Option<String>,
@@ -171,6 +174,8 @@ pub struct Settings {
     pub policies: Policy,
     /// Invitations to organizations.
     pub invitations: InvitationSettings,
+    /// Libraries.
+    pub library: LibrarySettings,
     /// The credit engine.
     pub billing: BillingSettings,
 }

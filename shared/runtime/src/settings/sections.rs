@@ -177,6 +177,14 @@ pub struct InvitationSettings {
     pub max_per_day_to_address: u32,
 }
 
+/// `[library]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LibrarySettings {
+    /// Bytes that one owner's library may take; more is refused with `RESOURCE_EXHAUSTED`.
+    pub quota_bytes: u64,
+}
+
 /// `[billing]`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -241,6 +249,7 @@ impl Settings {
             master_key_file: data_dir.join(MASTER_KEY),
             operator_file: data_dir.join("operator.json"),
             catalog_file: None,
+            kinds_file: None,
             otlp_endpoint: None,
             log: LogSettings {
                 format: if production { LogFormat::Json } else { LogFormat::Text },
@@ -260,6 +269,7 @@ impl Settings {
             tokens: TokenSettings::default(),
             policies: Policy::default(),
             invitations: InvitationSettings::default(),
+            library: LibrarySettings { quota_bytes: 10 << 30 },
             billing: BillingSettings {
                 lanes: 0,
                 batch_max: 1024,

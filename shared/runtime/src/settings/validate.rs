@@ -97,6 +97,9 @@ impl Settings {
                 problems.push(format!("{key}: must be at least 1"));
             }
         }
+        if i64::try_from(self.library.quota_bytes).is_err() {
+            problems.push(format!("library.quota_bytes: {} is out of range", self.library.quota_bytes));
+        }
         if self.limits.drain >= self.limits.shutdown {
             problems.push("limits.drain: must be shorter than limits.shutdown, which includes it".to_owned());
         }

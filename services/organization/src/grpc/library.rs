@@ -1,0 +1,141 @@
+//! `LibraryService`.
+
+use std::mem::take;
+
+use bursar_id::ItemId;
+use bursar_proto::organization::v1::library_service_server::LibraryService;
+use bursar_proto::organization::v1::{
+    CreateItemRequest, CreateItemResponse, DeleteItemRequest, DeleteItemResponse, GetItemRequest, GetItemResponse,
+    ListItemsRequest, ListItemsResponse, ListKindsRequest, ListKindsResponse, RevealSecretsRequest,
+    RevealSecretsResponse, UpdateItemRequest, UpdateItemResponse,
+};
+use bursar_rpc::convert::UpdateMask;
+use bursar_rpc::{Asked, Call, Caller, PageRequest, Problem, Violations};
+use prost_types::Struct;
+use tonic::{Request, Response, Status};
+
+use super::{Handlers, convert, document};
+use crate::domain::name::Name;
+use crate::usecase::{ItemChange, ItemDeletion, ItemFilter, NewItem};
+
+#[tonic::async_trait]
+impl LibraryService for Handlers {
+    async fn list_kinds(&self, request: Request<ListKindsRequest>) -> Result<Response<ListKindsResponse>, Status> {
+        let message = request.into_inner();
+        let list = self.0.parts().pages.list("ListKinds", []);
+        let page = PageRequest::parse(message.page_size, &message.page_token, list)?;
+        let page = self.0.list_kinds(&page)?.messages(convert::kind);
+        Ok(Response::new(ListKindsResponse { kinds: page.rows, next_page_token: page.next_page_token }))
+    }
+
+    async fn create_item(&self, request: Request<CreateItemRequest>) -> Result<Response<CreateItemResponse>, Status> {
+        let call = Call::of(&request)?;
+        let mut message = request.into_inner();
+        let owner = convert::owner(&message.owner)?;
+        let request_id = take(&mut message.request_id);
+        let sent = self.printed(&mut message.document);
+        let read = |message: &CreateItemRequest, violations: &mut Violations| new(message, sent.as_ref(), violations);
+        let asked = Asked::read(call, &request_id, &message, read);
+        let created = self.0.create_item(owner, &asked).await?;
+        Ok(Response::new(CreateItemResponse { item: Some(created.message()?) }))
+    }
+
+    async fn get_item(&self, request: Request<GetItemRequest>) -> Result<Response<GetItemResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let id = convert::field::<ItemId>("item_id", &request.into_inner().item_id);
+        let item = self.0.get_item(&caller, id).await?;
+        Ok(Response::new(GetItemResponse { item: Some(convert::item(item)) }))
+    }
+
+    async fn list_items(&self, request: Request<ListItemsRequest>) -> Result<Response<ListItemsResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let message = request.into_inner();
+        let owner = convert::owner(&message.owner)?;
+        let arguments = [&message.owner, &message.kind, &message.parent, &message.project];
+        let list = self.0.parts().pages.list("ListItems", arguments.map(String::as_str));
+        let page = PageRequest::parse(message.page_size, &message.page_token, list);
+        let asked = filter(&message).and_then(|filter| Ok((filter, page?)));
+        let page = self.0.list_items(&caller, owner, asked).await?.messages(convert::item);
+        Ok(Response::new(ListItemsResponse { items: page.rows, next_page_token: page.next_page_token }))
+    }
+
+    async fn update_item(&self, request: Request<UpdateItemRequest>) -> Result<Response<UpdateItemResponse>, Status> {
+        let call = Call::of(&request)?;
+        let mut message = request.into_inner();
+        let request_id = take(&mut message.request_id);
+        let sent = self.printed(&mut message.document);
+        let read =
+            |message: &UpdateItemRequest, violations: &mut Violations| change(message, sent.as_ref(), violations);
+        let asked = Asked::read(call, &request_id, &message, read);
+        let updated = self.0.update_item(&asked).await?;
+        Ok(Response::new(UpdateItemResponse { item: Some(updated.message()?) }))
+    }
+
+    async fn delete_item(&self, request: Request<DeleteItemRequest>) -> Result<Response<DeleteItemResponse>, Status> {
+        let call = Call::of(&request)?;
+        let mut message = request.into_inner();
+        let request_id = take(&mut message.request_id);
+        let asked = Asked::read(call, &request_id, &message, deletion);
+        self.0.delete_item(&asked).await?;
+        Ok(Response::new(DeleteItemResponse {}))
+    }
+
+    async fn reveal_secrets(
+        &self,
+        request: Request<RevealSecretsRequest>,
+    ) -> Result<Response<RevealSecretsResponse>, Status> {
+        let call = Call::of(&request)?;
+        let message = request.into_inner();
+        let read = |message: &RevealSecretsRequest, violations: &mut Violations| {
+            violations.check("item_id", message.item_id.parse())
+        };
+        let asked = Asked::read(call, "", &message, read);
+        let revealed = self.0.reveal_secrets(&asked).await?.made();
+        let secrets = revealed.map(|revealed| document::to_struct(revealed.0));
+        Ok(Response::new(RevealSecretsResponse { secrets }))
+    }
+}
+
+impl Handlers {
+    /// Takes a document out of a request, and leaves a print of it there for comparing requests by.
+    fn printed(&self, document: &mut Option<Struct>) -> Option<Struct> {
+        let print = document.as_ref().map(|sent| document::print(&self.0.parts().prints, sent));
+        std::mem::replace(document, print)
+    }
+}
+
+fn new(message: &CreateItemRequest, sent: Option<&Struct>, violations: &mut Violations) -> Option<NewItem> {
+    violations.require("kind", !message.kind.is_empty(), "is required");
+    let name = violations.check("name", Name::parse(&message.name));
+    let document = violations.check("document", document::document(sent));
+    let parent = violations.check_optional("parent", &message.parent, str::parse);
+    let member = violations.check_optional("member", &message.member, str::parse);
+    let kind = message.kind.clone();
+    Some(NewItem { kind, name: name?, document: document?, parent: parent?, member: member? })
+}
+
+fn change(message: &UpdateItemRequest, sent: Option<&Struct>, violations: &mut Violations) -> Option<ItemChange> {
+    let item = violations.check("item_id", message.item_id.parse());
+    let mask = UpdateMask::parse(message.update_mask.as_ref(), &["name", "document"], violations);
+    let name = mask.read("name", &message.name, Name::parse, violations);
+    let empty = sent.is_none_or(|sent| sent.fields.is_empty());
+    let document = mask.changes("document", empty).then(|| violations.check("document", document::document(sent)));
+    let member = violations.check_optional("member", &message.member, str::parse);
+    Some(ItemChange { item: item?, name, document: document.flatten(), etag: message.etag.clone(), member: member? })
+}
+
+fn deletion(message: &DeleteItemRequest, violations: &mut Violations) -> Option<ItemDeletion> {
+    let item = violations.check("item_id", message.item_id.parse());
+    let member = violations.check_optional("member", &message.member, str::parse);
+    let with_children = message.with_children;
+    Some(ItemDeletion { item: item?, with_children, etag: message.etag.clone(), member: member? })
+}
+
+fn filter(message: &ListItemsRequest) -> Result<ItemFilter, Problem> {
+    let mut violations = Violations::new();
+    let parent = violations.check_optional("parent", &message.parent, str::parse);
+    let project = violations.check_optional("project", &message.project, str::parse);
+    let kind = Some(message.kind.clone()).filter(|kind| !kind.is_empty());
+    violations.finish()?;
+    Ok(ItemFilter { kind, parent: parent.flatten(), project: project.flatten() })
+}

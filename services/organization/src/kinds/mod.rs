@@ -1,0 +1,178 @@
+//! Reading the kinds of library items: those that every deployment has, and the file of a deployment's own. What kinds must
+//! be is the domain's to say ([`Kinds::new`]).
+
+mod file;
+
+use std::fmt::{self, Display};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::domain::kind::{Declared, Kinds};
+use file::File;
+
+/// The kinds of every deployment.
+const BUILT_IN: &str = include_str!("../../kinds.toml");
+
+/// The largest file that is read.
+const MAX_BYTES: u64 = 4 * 1024 * 1024;
+
+/// The kinds of this deployment: the built-in ones with those of the file at `path`.
+pub(crate) fn load(path: Option<&Path>) -> Result<Kinds, KindsError> {
+    let text = path.map(read).transpose().map_err(|flaw| KindsError::of(path, vec![flaw]))?;
+    parse(text.as_deref()).map_err(|flaws| KindsError::of(path, flaws))
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
+    let length = fs::metadata(path).map_err(unreadable)?.len();
+    if length > MAX_BYTES {
+        return Err(format!("is too long: {length} of at most {MAX_BYTES} bytes"));
+    }
+    fs::read_to_string(path).map_err(unreadable)
+}
+
+/// The kinds of a file's text beside the built-in ones, or every flaw in it; a flaw in the file's form is the only one told.
+fn parse(own: Option<&str>) -> Result<Kinds, Vec<String>> {
+    let built_in = declared(BUILT_IN)?;
+    let own = own.map(declared).transpose()?.unwrap_or_default();
+    Kinds::new(built_in, own)
+}
+
+fn declared(text: &str) -> Result<Vec<Declared>, Vec<String>> {
+    let file: File = toml::from_str(text).map_err(|error| vec![error.to_string()])?;
+    Ok(file.declared())
+}
+
+/// Why there are no kinds: everything that is wrong with the file.
+#[derive(Debug)]
+pub(crate) struct KindsError {
+    path: Option<PathBuf>,
+    flaws: Vec<String>,
+}
+
+impl KindsError {
+    fn of(path: Option<&Path>, flaws: Vec<String>) -> Self {
+        Self { path: path.map(Path::to_owned), flaws }
+    }
+}
+
+impl Display for KindsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.path {
+            None => write!(f, "the built-in kinds are wrong:")?,
+            Some(path) => write!(f, "the kinds file {} is wrong:", path.display())?,
+        }
+        self.flaws.iter().try_for_each(|flaw| write!(f, "\n  {}", flaw.trim_end()))
+    }
+}
+
+impl std::error::Error for KindsError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flaws(text: &str) -> Vec<String> {
+        parse(Some(text)).err().unwrap_or_default()
+    }
+
+    #[test]
+    fn the_built_in_kinds_are_those_of_the_product() {
+        let kinds = load(None).expect("good");
+        let names: Vec<_> = kinds.iter().map(|kind| kind.name.as_str()).collect();
+        let expected = [
+            "agent",
+            "brand_asset",
+            "broadcast",
+            "chat",
+            "connection",
+            "knowledge_base",
+            "persona",
+            "profile",
+            "project_template",
+            "prompt_template",
+            "reference_library",
+        ];
+        assert_eq!(names, expected);
+        assert!(kinds.iter().all(|kind| kind.may_stand_alone));
+        let under = |parent: &str| -> Vec<_> {
+            kinds.iter().filter(|kind| kind.parents.contains(parent)).map(|kind| kind.name.as_str()).collect()
+        };
+        assert_eq!(under("agent"), ["chat", "knowledge_base", "persona"]);
+        assert_eq!(under("project_template"), ["brand_asset"]);
+    }
+
+    #[test]
+    fn a_file_adds_kinds_and_replaces_those_of_the_same_name() {
+        let text = "[[kinds]]\nname = 'agent'\nschema = '{\"required\":[\"model\"]}'\n[[kinds]]\nname = 'note'\nparents = ['chat']\nmay_stand_alone = false\n";
+        let kinds = parse(Some(text)).expect("good");
+        assert_eq!(kinds.iter().count(), 12);
+        assert!(kinds.get("agent").is_some_and(|kind| kind.schema.is_some()));
+        assert!(kinds.get("note").is_some_and(|kind| !kind.may_stand_alone));
+    }
+
+    #[test]
+    fn every_mistake_is_named_at_once() {
+        let text = r##"
+            [[kinds]]
+            name = "Agent!"
+            [[kinds]]
+            name = "note"
+            parents = ["nowhere", "chat", "chat"]
+            secret_fields = ["a b", "pin", "pin"]
+            [[kinds]]
+            name = "note"
+            [[kinds]]
+            name = "island"
+            may_stand_alone = false
+            [[kinds]]
+            name = "hen"
+            parents = ["egg"]
+            [[kinds]]
+            name = "egg"
+            parents = ["hen"]
+            [[kinds]]
+            name = "self"
+            parents = ["self"]
+            [[kinds]]
+            name = "broken"
+            schema = "{"
+            [[kinds]]
+            name = "wrong"
+            schema = '{"type": 7}'
+            [[kinds]]
+            name = "far"
+            schema = '{"$ref": "https://example.com/schema.json"}'
+            [[kinds]]
+            name = "endless"
+            schema = '{"allOf": [{"$ref": "#"}]}'
+            [[kinds]]
+            name = "slow"
+            schema = '{"pattern": "(?=a)b"}'
+        "##;
+        let found = flaws(text);
+        let expected = [
+            "kind \"Agent!\": ",
+            "kind note: parents: there is no kind \"nowhere\"",
+            "kind note: parents: names chat twice",
+            "kind note: secret_fields: \"a b\" ",
+            "kind note: secret_fields: names pin twice",
+            "kind note: is declared twice",
+            "kind island: may stand nowhere",
+            "kinds egg, hen: ",
+            "kind self: ",
+            "kind broken: schema: is no JSON",
+            "kind wrong: schema: ",
+            "kind far: schema: ",
+            "kind endless: schema: ",
+            "kind slow: schema: ",
+        ];
+        for start in expected {
+            assert!(found.iter().any(|flaw| flaw.starts_with(start)), "{start:?} is not in {found:#?}");
+        }
+        assert_eq!(found.len(), expected.len(), "{found:#?}");
+        assert_eq!(flaws("[[kinds]]\nname = 'x'\ncolour = 1").len(), 1, "a flaw in the form");
+        let missing = load(Some(Path::new("/nowhere/kinds.toml"))).expect_err("missing").to_string();
+        assert!(missing.starts_with("the kinds file /nowhere/kinds.toml is wrong:\n  cannot be read"), "{missing}");
+    }
+}

@@ -1,0 +1,225 @@
+//! Rows of `items`. Whoever writes one holds its library's lock.
+
+use bursar_db::{DbError, Tx, exactly_one, on};
+use bursar_id::{ItemId, OwnerId, ProjectId, UserId};
+use bursar_time::Timestamp;
+
+use super::unreadable;
+
+/// One item as stored.
+#[derive(Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct ItemRow {
+    /// Its id.
+    pub id: ItemId,
+    /// The context it belongs to.
+    pub owner: OwnerId,
+    /// The name of its kind.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// Its document as JSON, without what is secret.
+    pub document: String,
+    /// The item under which it stands.
+    pub parent: Option<ItemId>,
+    /// The project to which it belongs.
+    pub project: Option<ProjectId>,
+    /// What is secret in its document, sealed.
+    pub secrets: Option<Vec<u8>>,
+    /// The names of what is secret, separated by commas.
+    pub secrets_set: String,
+    /// What it takes of the quota.
+    pub bytes: i64,
+    /// Who made it, or for whom a service did.
+    pub created_by: UserId,
+    /// Counts the changes to the row; the etag.
+    pub version: i64,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+}
+
+/// Ids only: the rest is for those who may read it.
+impl std::fmt::Debug for ItemRow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ItemRow").field("id", &self.id).field("version", &self.version).finish_non_exhaustive()
+    }
+}
+
+/// What is looked at of an item before it is read.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct ItemKey {
+    /// Its id.
+    pub id: ItemId,
+    /// The name of its kind.
+    pub kind: String,
+    /// The item under which it stands.
+    pub parent: Option<ItemId>,
+    /// The project to which it belongs.
+    pub project: Option<ProjectId>,
+    /// Who made it.
+    pub created_by: UserId,
+    /// What it takes of the quota, which is more than its row is long.
+    pub bytes: i64,
+}
+
+/// By which of the filters a list is read; the others are held against what is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum By<'a> {
+    /// All items of an owner.
+    Owner,
+    /// Those of one kind.
+    Kind(&'a str),
+    /// Those under one item.
+    Parent(ItemId),
+    /// Those of one project.
+    Project(ProjectId),
+}
+
+/// Above every id.
+const LAST: &str = "itm_~";
+
+pub(super) const INSERT: &str = "INSERT INTO items (id, owner, kind, name, document, parent, project, secrets, \
+    secrets_set, bytes, created_by, version, created_at, updated_at) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
+pub(super) const BY_ID: &str = "SELECT id, owner, kind, name, document, parent, project, secrets, secrets_set, bytes, \
+    created_by, version, created_at, updated_at FROM items WHERE owner = $1 AND id = $2";
+pub(super) const ANYWHERE: &str = "SELECT id, owner, kind, name, document, parent, project, secrets, secrets_set, \
+    bytes, created_by, version, created_at, updated_at FROM items WHERE id = $1";
+pub(super) const BY_IDS_POSTGRES: &str = "SELECT id, owner, kind, name, document, parent, project, secrets, \
+    secrets_set, bytes, created_by, version, created_at, updated_at FROM items \
+    WHERE owner = $1 AND id = ANY($2) ORDER BY id DESC";
+pub(super) const BY_IDS_SQLITE: &str = "SELECT id, owner, kind, name, document, parent, project, secrets, \
+    secrets_set, bytes, created_by, version, created_at, updated_at FROM items \
+    WHERE owner = $1 AND id IN (SELECT value FROM json_each($2)) ORDER BY id DESC";
+pub(super) const KEYS: &str = "SELECT id, kind, parent, project, created_by, bytes FROM items \
+    WHERE owner = $1 AND id < $2 ORDER BY id DESC LIMIT $3";
+pub(super) const KEYS_OF_KIND: &str = "SELECT id, kind, parent, project, created_by, bytes FROM items \
+    WHERE owner = $1 AND id < $2 AND kind = $4 ORDER BY id DESC LIMIT $3";
+pub(super) const KEYS_OF_PARENT: &str = "SELECT id, kind, parent, project, created_by, bytes FROM items \
+    WHERE owner = $1 AND id < $2 AND parent = $4 ORDER BY id DESC LIMIT $3";
+pub(super) const KEYS_OF_PROJECT: &str = "SELECT id, kind, parent, project, created_by, bytes FROM items \
+    WHERE owner = $1 AND id < $2 AND project = $4 ORDER BY id DESC LIMIT $3";
+pub(super) const CHILDREN_POSTGRES: &str = "SELECT id, kind, parent, project, created_by, bytes FROM items \
+    WHERE owner = $1 AND parent = ANY($2) ORDER BY id LIMIT $3";
+pub(super) const CHILDREN_SQLITE: &str = "SELECT id, kind, parent, project, created_by, bytes FROM items \
+    WHERE owner = $1 AND parent IN (SELECT value FROM json_each($2)) ORDER BY id LIMIT $3";
+/// The latest first: what stands under something is younger than that.
+pub(super) const LEAVES: &str = "SELECT i.id, i.kind, i.parent, i.project, i.created_by, i.bytes FROM items i \
+    WHERE i.owner = $1 AND NOT EXISTS (SELECT 1 FROM items c WHERE c.owner = i.owner AND c.parent = i.id) \
+    ORDER BY i.id DESC LIMIT $2";
+pub(super) const UPDATE: &str = "UPDATE items SET name = $3, document = $4, secrets = $5, secrets_set = $6, bytes = $7, \
+    version = $8, updated_at = $9 WHERE owner = $1 AND id = $2";
+pub(super) const DELETE_POSTGRES: &str = "DELETE FROM items WHERE owner = $1 AND id = ANY($2)";
+pub(super) const DELETE_SQLITE: &str = "DELETE FROM items WHERE owner = $1 AND id IN (SELECT value FROM json_each($2))";
+
+/// Adds an item.
+pub async fn insert(tx: &mut Tx, row: &ItemRow) -> Result<(), DbError> {
+    exactly_one(on!(tx, c => sqlx::query(INSERT)
+        .bind(row.id)
+        .bind(row.owner)
+        .bind(&row.kind)
+        .bind(&row.name)
+        .bind(&row.document)
+        .bind(row.parent)
+        .bind(row.project)
+        .bind(&row.secrets)
+        .bind(&row.secrets_set)
+        .bind(row.bytes)
+        .bind(row.created_by)
+        .bind(row.version)
+        .bind(row.created_at)
+        .bind(row.updated_at)
+        .execute(c)
+        .await?
+        .rows_affected()))
+}
+
+/// The item with this id, if it belongs to this context.
+pub async fn by_id(tx: &mut Tx, owner: OwnerId, id: ItemId) -> Result<Option<ItemRow>, DbError> {
+    Ok(on!(tx, c => sqlx::query_as(BY_ID).bind(owner).bind(id).fetch_optional(c).await?))
+}
+
+/// The item with this id, whosoever it is: for the product's services.
+pub async fn anywhere(tx: &mut Tx, id: ItemId) -> Result<Option<ItemRow>, DbError> {
+    Ok(on!(tx, c => sqlx::query_as(ANYWHERE).bind(id).fetch_optional(c).await?))
+}
+
+/// The items with these ids that belong to this context, the latest first.
+pub async fn by_ids(tx: &mut Tx, owner: OwnerId, ids: &[ItemId]) -> Result<Vec<ItemRow>, DbError> {
+    Ok(match tx {
+        Tx::Sqlite(t) => sqlx::query_as(BY_IDS_SQLITE).bind(owner).bind(json(ids)?).fetch_all(&mut **t).await?,
+        Tx::Postgres(t) => sqlx::query_as(BY_IDS_POSTGRES).bind(owner).bind(ids).fetch_all(&mut **t).await?,
+    })
+}
+
+/// The keys of a context's items, the latest first, before the given one.
+pub async fn keys(
+    tx: &mut Tx,
+    owner: OwnerId,
+    by: &By<'_>,
+    before: Option<ItemId>,
+    limit: i64,
+) -> Result<Vec<ItemKey>, DbError> {
+    let before = before.map_or_else(|| LAST.to_owned(), |id| id.to_string());
+    let (statement, key) = match by {
+        By::Owner => {
+            return Ok(on!(tx, c => sqlx::query_as(KEYS).bind(owner).bind(before).bind(limit).fetch_all(c).await?));
+        }
+        By::Kind(kind) => (KEYS_OF_KIND, (*kind).to_owned()),
+        By::Parent(parent) => (KEYS_OF_PARENT, parent.to_string()),
+        By::Project(project) => (KEYS_OF_PROJECT, project.to_string()),
+    };
+    Ok(on!(tx, c => sqlx::query_as(statement).bind(owner).bind(before).bind(limit).bind(key).fetch_all(c).await?))
+}
+
+/// The keys of what stands right under these items, at most `limit`, the oldest first.
+pub async fn children(tx: &mut Tx, owner: OwnerId, of: &[ItemId], limit: i64) -> Result<Vec<ItemKey>, DbError> {
+    Ok(match tx {
+        Tx::Sqlite(t) => {
+            let rows = sqlx::query_as(CHILDREN_SQLITE).bind(owner).bind(json(of)?).bind(limit);
+            rows.fetch_all(&mut **t).await?
+        }
+        Tx::Postgres(t) => {
+            sqlx::query_as(CHILDREN_POSTGRES).bind(owner).bind(of).bind(limit).fetch_all(&mut **t).await?
+        }
+    })
+}
+
+/// The keys of items under which nothing stands.
+pub async fn leaves(tx: &mut Tx, owner: OwnerId, limit: i64) -> Result<Vec<ItemKey>, DbError> {
+    Ok(on!(tx, c => sqlx::query_as(LEAVES).bind(owner).bind(limit).fetch_all(c).await?))
+}
+
+/// Writes what changes of an item, as the row has it.
+pub async fn update(tx: &mut Tx, row: &ItemRow) -> Result<(), DbError> {
+    exactly_one(on!(tx, c => sqlx::query(UPDATE)
+        .bind(row.owner)
+        .bind(row.id)
+        .bind(&row.name)
+        .bind(&row.document)
+        .bind(&row.secrets)
+        .bind(&row.secrets_set)
+        .bind(row.bytes)
+        .bind(row.version)
+        .bind(row.updated_at)
+        .execute(c)
+        .await?
+        .rows_affected()))
+}
+
+/// Deletes items, and says how many there were. None may be left under one of them.
+pub async fn delete(tx: &mut Tx, owner: OwnerId, ids: &[ItemId]) -> Result<u64, DbError> {
+    Ok(match tx {
+        Tx::Sqlite(t) => {
+            sqlx::query(DELETE_SQLITE).bind(owner).bind(json(ids)?).execute(&mut **t).await?.rows_affected()
+        }
+        Tx::Postgres(t) => sqlx::query(DELETE_POSTGRES).bind(owner).bind(ids).execute(&mut **t).await?.rows_affected(),
+    })
+}
+
+/// A list, as SQLite takes it.
+fn json(ids: &[ItemId]) -> Result<String, DbError> {
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    serde_json::to_string(&ids).map_err(unreadable)
+}

@@ -1,0 +1,88 @@
+//! Who works in a library: a user in the token's own context, or one of the product's services for whomever it names.
+
+use bursar_db::Tx;
+use bursar_id::{ItemId, OwnerId, Role, UserId};
+use bursar_rpc::{Caller, Mutation, Problem, UserCaller};
+
+use super::super::Organization;
+use crate::Error;
+use crate::domain::Refusal;
+use crate::store::items::{self, ItemRow};
+use crate::store::memberships;
+
+/// Somebody who may work in a library.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Visitor {
+    /// A user, with the role in the organization; none in the personal context.
+    User(UserId, Option<Role>),
+    /// A service alone: its power over items is its own, whomever it names.
+    Service,
+}
+
+/// The user who calls, or for whom a service calls; `None` is a service alone.
+pub(super) fn user(caller: &Caller) -> Option<&UserCaller> {
+    caller.user().ok()
+}
+
+impl Organization {
+    /// The caller's standing in the library of `owner`.
+    pub(super) async fn visit(&self, m: &mut Mutation, caller: &Caller, owner: OwnerId) -> Result<Visitor, Error> {
+        if let Some(user) = user(caller) {
+            return Ok(Visitor::User(user.user, self.admit_context(m, user, owner).await?));
+        }
+        m.admit(owner);
+        Ok(Visitor::Service)
+    }
+
+    /// The caller's standing where an item is meant: a user's own context. Where the item of a service is, is not known yet.
+    pub(super) async fn visit_for_item(&self, m: &mut Mutation, caller: &Caller) -> Result<Visitor, Error> {
+        match user(caller) {
+            Some(user) => self.visit(m, caller, user.context).await,
+            None => Ok(Visitor::Service),
+        }
+    }
+
+    /// The item that is meant, as it is before anything is locked: it belongs to the user's context, or a service asks.
+    pub(super) async fn item(&self, tx: &mut Tx, caller: &Caller, id: ItemId) -> Result<ItemRow, Error> {
+        let row = match user(caller) {
+            Some(user) => items::by_id(tx, user.context, id).await?,
+            None => items::anywhere(tx, id).await?,
+        };
+        Ok(row.ok_or(Refusal::ItemNotFound)?)
+    }
+
+    /// Demands that the caller may read the library of `owner`.
+    pub(super) async fn look_into(&self, tx: &mut Tx, caller: &Caller, owner: OwnerId) -> Result<(), Error> {
+        if let Some(user) = user(caller) {
+            self.authorize_context(tx, user, owner).await?;
+        }
+        Ok(())
+    }
+
+    /// Who writes: the user, or the member whom a service names.
+    pub(super) async fn writer(
+        &self,
+        tx: &mut Tx,
+        visitor: Visitor,
+        owner: OwnerId,
+        named: Option<UserId>,
+    ) -> Result<UserId, Error> {
+        match (visitor, named) {
+            (Visitor::User(user, _), None) => Ok(user),
+            (Visitor::User(user, _), Some(named)) if user == named => Ok(user),
+            (Visitor::User(..), Some(_)) => {
+                Err(Problem::invalid_field("member", "must be empty or the user's own id").into())
+            }
+            (Visitor::Service, None) => Err(Problem::invalid_field("member", "must name for whom it is done").into()),
+            (Visitor::Service, Some(named)) => {
+                let belongs = match owner {
+                    OwnerId::User(user) => user == named,
+                    OwnerId::Organization(organization) => {
+                        memberships::place(tx, organization, named).await?.role.is_some()
+                    }
+                };
+                if belongs { Ok(named) } else { Err(Refusal::NotAMember.into()) }
+            }
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Libraries: items of kinds, with documents in which some fields are secret.
+//!
+//! A user works in the token's own context. A service of the product's works for any owner, and names the member for whom
+//! it writes. Whoever changes a library holds the lock on its row, so that what stands under what, and what is left of the
+//! quota, cannot change in between.
+
+mod access;
+mod changing;
+mod deleting;
+mod documents;
+mod erasing;
+mod making;
+mod reading;
+mod secrets;
+
+use bursar_id::{ItemId, OwnerId, ProjectId, UserId};
+use bursar_time::Timestamp;
+use serde_json::{Map, Value};
+
+use crate::domain::document::Document;
+use crate::domain::name::Name;
+
+pub use secrets::Revealed;
+
+/// An item, as it is answered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Item {
+    /// Its id.
+    pub id: ItemId,
+    /// The context it belongs to.
+    pub owner: OwnerId,
+    /// The name of its kind.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// Its document, without what is secret.
+    pub document: Map<String, Value>,
+    /// The item under which it stands.
+    pub parent: Option<ItemId>,
+    /// The project to which it belongs.
+    pub project: Option<ProjectId>,
+    /// The names of the secret fields that are set.
+    pub secrets_set: Vec<String>,
+    /// Who made it, or for whom a service did.
+    pub created_by: UserId,
+    /// Counts the changes; the etag.
+    pub version: i64,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+}
+
+/// An item to make.
+#[derive(Clone, Debug)]
+pub struct NewItem {
+    /// The name of its kind.
+    pub kind: String,
+    /// Its name.
+    pub name: Name,
+    /// Its document, with what is secret.
+    pub document: Document,
+    /// The item under which it shall stand.
+    pub parent: Option<ItemId>,
+    /// For whom a service makes it.
+    pub member: Option<UserId>,
+}
+
+/// What to change about an item; `None` stays as it is.
+#[derive(Clone, Debug)]
+pub struct ItemChange {
+    /// The item.
+    pub item: ItemId,
+    /// The new name.
+    pub name: Option<Name>,
+    /// The new document, with what is secret.
+    pub document: Option<Document>,
+    /// The state that the change is meant for.
+    pub etag: String,
+    /// For whom a service changes it.
+    pub member: Option<UserId>,
+}
+
+/// What to delete.
+#[derive(Clone, Debug)]
+pub struct ItemDeletion {
+    /// The item.
+    pub item: ItemId,
+    /// Whether what stands under it goes, too.
+    pub with_children: bool,
+    /// The state that the deletion is meant for.
+    pub etag: String,
+    /// For whom a service deletes it.
+    pub member: Option<UserId>,
+}
+
+/// Which items are listed; what is `None` does not matter.
+#[derive(Clone, Debug, Default)]
+pub struct ItemFilter {
+    /// Those of this kind.
+    pub kind: Option<String>,
+    /// Those right under this item.
+    pub parent: Option<ItemId>,
+    /// Those of this project.
+    pub project: Option<ProjectId>,
+}
