@@ -1,11 +1,12 @@
 //! Email addresses: what counts as one and when two are the same. One type for everybody who stores or compares one.
 //!
-//! What lives here: the value [`Email`] and the one [`fold`]. What must not: letters, queues, transports (`bursar-mail`),
+//! What lives here: the value [`Email`], the one [`fold`] and the one [`digest`]. What must not: letters, queues, transports (`bursar-mail`),
 //! and what a service does about an address.
 
 use std::fmt;
 
 use lettre::Address;
+use sha2::{Digest as _, Sha256};
 
 /// An address that mail can be sent to, with the key under which it is unique.
 ///
@@ -91,6 +92,13 @@ pub fn fold(address: &str) -> String {
     address.to_ascii_lowercase()
 }
 
+/// What stands for a key in the names of rows that outlive the address: 16 bytes of its SHA-256 in hexadecimal. It is
+/// stored, so it never changes; and it is the same everywhere, so whoever stores it puts before it what it is used for.
+pub fn digest(key: &str) -> String {
+    let number = Sha256::digest(key).iter().take(16).fold(0_u128, |number, byte| number << 8 | u128::from(*byte));
+    format!("{number:032x}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,6 +164,13 @@ mod tests {
     fn the_spelling_is_kept_and_the_local_part_names_its_holder() {
         let email = Email::parse("Ada@Example.com").unwrap();
         assert_eq!((email.address(), email.local_part()), ("Ada@Example.com", "Ada"));
+    }
+
+    #[test]
+    fn digests_are_as_they_were_stored() {
+        // `printf %s ada@example.com | sha256sum | head -c 32`
+        assert_eq!(digest(Email::parse("Ada@Example.com").unwrap().key()), "b5fc85e55755f9e0d030a10ab4429b6b");
+        assert_eq!(digest(""), "e3b0c44298fc1c149afbf4c8996fb924");
     }
 
     #[test]

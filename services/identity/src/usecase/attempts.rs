@@ -9,6 +9,7 @@
 use std::fmt;
 
 use bursar_db::Tx;
+use bursar_email::digest;
 use bursar_rpc::Origin;
 use bursar_time::Timestamp;
 use sha2::{Digest as _, Sha256};
@@ -113,13 +114,6 @@ impl Identity {
     }
 }
 
-/// Sixteen bytes of an address' digest in hexadecimal.
-fn digest(email_key: &str) -> String {
-    let digest: [u8; 32] = Sha256::digest(email_key).into();
-    let number = digest.iter().take(16).fold(0_u128, |number, byte| number << 8 | u128::from(*byte));
-    format!("{number:032x}")
-}
-
 /// The digest by which it is remembered that an account succeeded at a place.
 pub(super) fn place(email_key: &str, origin: Origin) -> [u8; 16] {
     let mut hash = Sha256::new();
@@ -158,6 +152,9 @@ mod tests {
         let names: std::collections::BTreeSet<_> = all.iter().map(ToString::to_string).collect();
         assert_eq!(names.len(), all.len());
         assert!(names.iter().all(|name| !name.contains("ada") && !name.contains('@')), "{names:?}");
+        // These are stored: no later program may name them otherwise.
+        let stored = "account:b5fc85e55755f9e0d030a10ab4429b6b";
+        assert_eq!(Bucket::Account(key).to_string(), stored);
         assert_ne!(place(key, here), place(key, there));
         assert_ne!(place(key, here), place("bob@example.com", here));
     }

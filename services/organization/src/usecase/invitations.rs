@@ -8,7 +8,6 @@ use bursar_rpc::page::{Page, PageRequest};
 use bursar_rpc::{Answer, Asked, Done, Looked, Mutation, Problem, UserCaller};
 use bursar_secret::Token;
 use bursar_time::{Span, Timestamp};
-use sha2::{Digest as _, Sha256};
 
 use super::Organization;
 use super::access::demand_verified;
@@ -279,11 +278,9 @@ impl Organization {
     /// stay locked until the transaction ends, always in this order.
     async fn count_mail(&self, tx: &mut Tx, caller: &UserCaller, email_key: &str, now: Timestamp) -> Result<(), Error> {
         let caps = &self.0.config.caps;
-        let digest = Sha256::digest(email_key);
-        let address = digest.iter().take(16).fold(0_u128, |number, byte| number << 8 | u128::from(*byte));
         for (subject, most) in [
             (format!("by:{}", caller.user), caps.by_sender_per_day),
-            (format!("to:{address:032x}"), caps.to_address_per_day),
+            (format!("to:{}", bursar_email::digest(email_key)), caps.to_address_per_day),
         ] {
             let mut sent = mail_counts::sent_after(tx, &subject, now.saturating_sub(DAY), now).await?;
             if sent.len() >= most as usize {
