@@ -1,9 +1,9 @@
 //! What the other services' events do here. Identity's: names are remembered, and whoever deleted the account is seen off.
-//! Both services': what they did is written into the audit log, which lists everybody's.
+//! Billing's: how many seats a plan has is remembered. Both services': what they did is written into the audit log, which lists everybody's.
 
 use bursar_db::{DbError, Tx};
 use bursar_events::{Consumer, Unapplied, audit};
-use bursar_id::UserId;
+use bursar_id::{OwnerId, UserId};
 use bursar_jobs::Jobs;
 use bursar_proto::event::v1::Event;
 use bursar_proto::event::v1::event::Payload;
@@ -11,7 +11,7 @@ use bursar_proto::event_type;
 use bursar_time::Clock;
 
 use crate::domain::departure::Departure;
-use crate::store::users;
+use crate::store::{seats, users};
 use crate::usecase::departures;
 
 /// Applies identity's events to organization's store.
@@ -69,23 +69,32 @@ impl Consumer for FromIdentity {
 pub struct FromBilling;
 
 impl Consumer for FromBilling {
-    const NAME: &'static str = "organization's audit log";
+    const NAME: &'static str = "organization's audit log and seats";
+    /// A plan's seats are told whole.
+    const WHOLE: &'static [&'static str] = &[event_type::SUBSCRIPTION_CHANGED];
 
     fn types() -> &'static [&'static str] {
-        &[event_type::AUDIT_RECORDED]
+        &[event_type::AUDIT_RECORDED, event_type::SUBSCRIPTION_CHANGED]
     }
 
     async fn apply(&self, tx: &mut Tx, event: &Event) -> Result<(), Unapplied> {
         match &event.payload {
             Some(Payload::AuditRecorded(told)) => audit::learn(tx, told).await,
+            Some(Payload::SubscriptionChanged(changed)) => {
+                let owner: OwnerId = changed.owner.parse().map_err(Unapplied::unreadable)?;
+                // A personal plan has no seats that matter here.
+                let Some(organization) = owner.organization() else { return Ok(()) };
+                Ok(seats::tell(tx, organization, changed.seats, event.incarnation).await?)
+            }
             Some(_) => Ok(()),
             None => Err(Unapplied::unreadable("it has no payload known here")),
         }
     }
 
-    /// What was done stays done, whatever a backup knows of it.
-    async fn forget_before(&self, _: &mut Tx, _: u64) -> Result<(), DbError> {
-        Ok(())
+    /// What was done stays done, whatever a backup knows of it. Whose plan it does not tell of is on the free one; how many
+    /// seats that has is known again when somebody asks.
+    async fn forget_before(&self, tx: &mut Tx, incarnation: u64) -> Result<(), DbError> {
+        seats::forget_before(tx, incarnation).await
     }
 }
 

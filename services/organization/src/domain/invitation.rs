@@ -233,6 +233,11 @@ pub fn convert(members: u32, seats: u32) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Whether more is taken than the plan has seats for. Nobody is thrown out; but nobody is added, either.
+pub fn over_limit(taken: u32, seats: Option<u32>) -> bool {
+    seats.is_some_and(|seats| taken > seats)
+}
+
 #[cfg(test)]
 #[path = "invitation_tests.rs"]
 mod tests;

@@ -11,7 +11,7 @@ use bursar_rpc::{Problem, Violations};
 
 use super::document::to_struct;
 use crate::domain::etag;
-use crate::domain::invitation::State;
+use crate::domain::invitation::{State, over_limit};
 use crate::domain::kind::Kind;
 use crate::store::memberships::MemberRow;
 use crate::store::organizations::OrganizationOfUser;
@@ -109,7 +109,7 @@ mod stored {
 
 /// An organization as a member sees it.
 pub(super) fn organization(of_user: OrganizationOfUser) -> proto::Organization {
-    let OrganizationOfUser { organization: row, role } = of_user;
+    let OrganizationOfUser { organization: row, role, seating } = of_user;
     proto::Organization {
         id: row.id.to_string(),
         name: row.name,
@@ -119,6 +119,7 @@ pub(super) fn organization(of_user: OrganizationOfUser) -> proto::Organization {
         created_at: Some(to_timestamp(row.created_at)),
         updated_at: Some(to_timestamp(row.updated_at)),
         etag: etag::of(row.version),
+        over_limit: over_limit(seating.taken(), seating.seats()),
     }
 }
 

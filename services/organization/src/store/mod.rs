@@ -14,6 +14,7 @@ pub mod mail_counts;
 pub mod memberships;
 pub mod organizations;
 pub mod projects;
+pub mod seats;
 pub mod slugs;
 pub mod users;
 

@@ -4,6 +4,7 @@ use bursar_db::{DbError, Tx, exactly_one, on};
 use bursar_id::{OrganizationId, Role, UserId};
 use bursar_time::Timestamp;
 
+use super::seats::{Seating, seats_taken};
 use crate::domain::name::Name;
 
 /// One organization as stored.
@@ -33,6 +34,9 @@ pub struct OrganizationOfUser {
     pub organization: OrganizationRow,
     /// The person's role.
     pub role: Role,
+    /// How many of its seats are taken.
+    #[sqlx(flatten)]
+    pub seating: Seating,
 }
 
 pub(super) const INSERT: &str = "INSERT INTO organizations \
@@ -42,9 +46,14 @@ pub(super) const BY_ID: &str = "SELECT id, name, slug, owner_user_id, version, c
 /// Not FOR UPDATE: rows that refer to this one may be written meanwhile.
 pub(super) const BY_ID_LOCKED: &str = "SELECT id, name, slug, owner_user_id, version, created_at, updated_at \
     FROM organizations WHERE id = $1 FOR NO KEY UPDATE";
-pub(super) const OF_USER: &str = "SELECT o.id, o.name, o.slug, o.owner_user_id, o.version, o.created_at, \
-    o.updated_at, m.role FROM memberships m JOIN organizations o ON o.id = m.organization_id \
-    WHERE m.user_id = $1 AND m.role IS NOT NULL AND (o.name, o.id) > ($2, $3) ORDER BY o.name, o.id LIMIT $4";
+/// One statement for a page, whatever each of its organizations has taken.
+pub(super) const OF_USER: &str = concat!(
+    "SELECT o.id, o.name, o.slug, o.owner_user_id, o.version, o.created_at, o.updated_at, m.role, ",
+    seats_taken!("$5"),
+    " FROM memberships m JOIN organizations o ON o.id = m.organization_id \
+     LEFT JOIN organization_seats s ON s.organization_id = o.id \
+     WHERE m.user_id = $1 AND m.role IS NOT NULL AND (o.name, o.id) > ($2, $3) ORDER BY o.name, o.id LIMIT $4"
+);
 pub(super) const UPDATE: &str = "UPDATE organizations SET name = $2, slug = $3, version = version + 1, \
     updated_at = $4 WHERE id = $1";
 pub(super) const SET_OWNER: &str = "UPDATE organizations SET owner_user_id = $2, version = version + 1 WHERE id = $1";
@@ -87,12 +96,13 @@ pub async fn by_id_locked(tx: &mut Tx, id: OrganizationId) -> Result<Option<Orga
     })
 }
 
-/// The organizations of a user by name, then by id, after the given ones.
+/// The organizations of a user by name, then by id, after the given ones; with the seats that are taken at `now`.
 pub async fn of_user(
     tx: &mut Tx,
     user: UserId,
     after: Option<&(Name, OrganizationId)>,
     limit: i64,
+    now: Timestamp,
 ) -> Result<Vec<OrganizationOfUser>, DbError> {
     let name = after.map_or("", |(name, _)| name.as_str());
     let id = after.map_or_else(String::new, |(_, id)| id.to_string());
@@ -101,6 +111,7 @@ pub async fn of_user(
         .bind(name)
         .bind(id)
         .bind(limit)
+        .bind(now)
         .fetch_all(c)
         .await?))
 }

@@ -4,7 +4,8 @@ use bursar_db::Tx;
 use sqlx::{Executor as _, SqlSafeStr as _};
 
 use super::{
-    MIGRATIONS, avatars, invitations, items, libraries, mail_counts, memberships, organizations, projects, slugs, users,
+    MIGRATIONS, avatars, invitations, items, libraries, mail_counts, memberships, organizations, projects, seats,
+    slugs, users,
 };
 
 /// Statements that both engines run.
@@ -66,6 +67,11 @@ const BOTH: &[&str] = &[
     projects::INSERT,
     projects::LIST,
     projects::UPDATE,
+    seats::FORGET_BEFORE,
+    seats::KNOWN,
+    seats::NOTE,
+    seats::SEATING,
+    seats::TELL,
     slugs::FIND,
     slugs::TAKE,
     users::DELETE,

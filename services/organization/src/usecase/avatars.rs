@@ -13,6 +13,7 @@ use crate::domain::Refusal;
 use crate::domain::avatar::{self, Change, Picture, Upload};
 use crate::store::avatars::{self, AvatarRow};
 use crate::store::organizations::OrganizationOfUser;
+use crate::store::seats;
 
 /// Pictures that are drawn at a time: each takes a core and, at most, 128 MiB.
 const AT_A_TIME: usize = 1;
@@ -91,7 +92,9 @@ impl Organization {
         let Some(_) = m.open(asked).await? else { return Ok(Done::Replay) };
         let (organization, role) = self.enter(m.tx(), caller, id).await?;
         avatars::replace(m.tx(), id, pictures).await?;
-        Ok(Done::New(OrganizationOfUser { organization, role }, Vec::new()))
+        let now = m.now();
+        let seating = seats::seating(m.tx(), id, now).await?;
+        Ok(Done::New(OrganizationOfUser { organization, role, seating }, Vec::new()))
     }
 
     /// An organization's picture for a member or a service of the product, in the size that suits `size` pixels and

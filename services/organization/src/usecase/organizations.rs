@@ -15,6 +15,7 @@ use crate::domain::slug::Slug;
 use crate::domain::{Refusal, etag};
 use crate::store::memberships::{self, Joining};
 use crate::store::organizations::{self, OrganizationOfUser, OrganizationRow};
+use crate::store::seats::{self, Seating};
 use crate::store::{slugs, users};
 
 /// How often a slug is made up before that is called a fault; each time it has more random characters.
@@ -93,7 +94,8 @@ impl Organization {
             vec![events::created(&organization, caller), events::member(id, caller.user, Role::Owner, version)];
         m.admit(OwnerId::Organization(id));
         m.about(&id);
-        Ok(Done::New(OrganizationOfUser { organization, role: Role::Owner }, events))
+        let seating = Seating::UNKNOWN;
+        Ok(Done::New(OrganizationOfUser { organization, role: Role::Owner, seating }, events))
     }
 
     /// Takes the slug that was asked for, or makes one up until it is free.
@@ -139,7 +141,8 @@ impl Organization {
             OrganizationKey::Slug(Some(slug)) => organization.slug != slug.as_str(),
             OrganizationKey::Id(_) | OrganizationKey::Slug(None) => false,
         };
-        Ok((OrganizationOfUser { organization, role }, moved))
+        let seating = seats::seating(&mut tx, id, self.now()).await?;
+        Ok((OrganizationOfUser { organization, role, seating }, moved))
     }
 
     /// The caller's organizations by name.
@@ -149,7 +152,7 @@ impl Organization {
         page: &PageRequest<(Name, OrganizationId)>,
     ) -> Result<Page<OrganizationOfUser>, Error> {
         let mut tx = self.0.db.read().await?;
-        let rows = organizations::of_user(&mut tx, caller.user, page.after(), page.limit()).await?;
+        let rows = organizations::of_user(&mut tx, caller.user, page.after(), page.limit(), self.now()).await?;
         // A stored name is a name: it was read as one before it was written.
         let key = |row: &OrganizationOfUser| (Name::stored(&row.organization.name), row.organization.id);
         Ok(page.page(rows, key)?)
@@ -196,7 +199,8 @@ impl Organization {
             organization.updated_at = now;
             events.push(events::updated(&organization));
         }
-        Ok(Done::New(OrganizationOfUser { organization, role }, events))
+        let seating = seats::seating(m.tx(), id, now).await?;
+        Ok(Done::New(OrganizationOfUser { organization, role, seating }, events))
     }
 
     /// Takes a slug for an organization, which may have had it before.

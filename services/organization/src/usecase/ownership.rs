@@ -8,7 +8,7 @@ use super::{Organization, events};
 use crate::Error;
 use crate::domain::{Refusal, member};
 use crate::store::organizations::{self, OrganizationOfUser};
-use crate::store::{memberships, users};
+use crate::store::{memberships, seats, users};
 
 impl Organization {
     /// Makes a member the owner and the caller an Admin, in one commit. At no committed instant does the
@@ -51,6 +51,7 @@ impl Organization {
         }
         organization.owner_user_id = to;
         organization.version += 1;
-        Ok(Done::New(OrganizationOfUser { organization, role: Role::Admin }, events))
+        let seating = seats::seating(m.tx(), id, now).await?;
+        Ok(Done::New(OrganizationOfUser { organization, role: Role::Admin, seating }, events))
     }
 }

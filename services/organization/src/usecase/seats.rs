@@ -8,11 +8,13 @@ use tonic::Request;
 
 use super::Organization;
 use crate::Error;
+use crate::store::seats;
 
 impl Organization {
     /// How many people the organization's plan has seats for. To be asked before a transaction begins: no
-    /// lock is held while another service thinks.
+    /// lock is held while another service thinks. What it says is remembered, for showing who is over the limit.
     pub(super) async fn seats(&self, organization: OrganizationId) -> Result<u32, Error> {
+        let known = seats::known(&mut self.0.db.read().await?, organization).await?;
         let message = GetEntitlementsRequest { owner: organization.to_string() };
         let answer = retry(&self.0.entropy, || {
             let mut client = SubscriptionServiceClient::new(self.0.billing.clone());
@@ -20,6 +22,12 @@ impl Organization {
             async move { client.get_entitlements(request).await }
         });
         let answer = answer.await.map_err(|status| Error::Billing(Box::new(status)))?;
-        Ok(answer.into_inner().seats)
+        let said = answer.into_inner().seats;
+        if known.seats != Some(said) {
+            let mut tx = self.0.db.begin().await?;
+            seats::note(&mut tx, organization, said, known.version).await?;
+            tx.commit().await?;
+        }
+        Ok(said)
     }
 }

@@ -20,4 +20,5 @@ mod projects;
 mod races;
 mod refusals;
 mod schema;
+mod seating;
 mod world;
