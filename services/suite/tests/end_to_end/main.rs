@@ -6,6 +6,7 @@
 mod acting;
 mod checkpoints;
 mod clock;
+mod feeds;
 mod fuzzing;
 mod input;
 mod members;
@@ -70,5 +71,8 @@ behaviours! {
     operations::a_stop_is_graceful_with_open_streams,
     clock::twelve_leaps_of_a_month_in_a_moment_stop_nothing,
     clock::tokens_expire_and_a_month_renews_the_allowance_but_not_the_pack,
+    feeds::a_restored_organization_has_the_last_word_under_numbers_that_were_used_before,
+    feeds::a_restored_billing_hears_again_of_what_it_forgot,
+    feeds::a_restored_identity_is_heard_under_numbers_that_were_used_before,
     windows::a_program_serves_on_an_expanded_store_and_not_on_a_contracted_one,
 }
