@@ -27,6 +27,7 @@ const LISTED: i64 = 1_000;
 const PUT: &str = "INSERT INTO events_set_aside (source, id, owner, type, problem, event, set_aside_at) \
     VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (source, id) DO NOTHING";
 const CLEAR: &str = "DELETE FROM events_set_aside WHERE source = $1";
+const CLEAR_TYPE: &str = "DELETE FROM events_set_aside WHERE source = $1 AND type = $2";
 const LIST: &str = "SELECT source, id, owner, type, problem, set_aside_at FROM events_set_aside \
     ORDER BY set_aside_at, source, id LIMIT $1";
 const OF_SOURCE: &str = "SELECT source, id, owner, type, problem, set_aside_at FROM events_set_aside \
@@ -138,9 +139,14 @@ pub(crate) async fn made_up_for(tx: &mut Tx, source: &str, event: &Event) -> Res
     Ok(())
 }
 
-/// Takes back everything that was set aside: the state was told anew.
-pub(crate) async fn clear(tx: &mut Tx, source: &str) -> Result<(), DbError> {
-    on!(tx, c => sqlx::query(CLEAR).bind(source).execute(c).await?.rows_affected());
+/// Takes back what was set aside of these types, or of all when there are none: the state was told anew.
+pub(crate) async fn clear(tx: &mut Tx, source: &str, types: &[&str]) -> Result<(), DbError> {
+    if types.is_empty() {
+        on!(tx, c => sqlx::query(CLEAR).bind(source).execute(c).await?.rows_affected());
+    }
+    for kind in types {
+        on!(&mut *tx, c => sqlx::query(CLEAR_TYPE).bind(source).bind(*kind).execute(c).await?.rows_affected());
+    }
     Ok(())
 }
 

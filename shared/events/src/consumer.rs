@@ -41,7 +41,8 @@ pub trait Consumer: Send + Sync + 'static {
     /// those that are set aside.
     const WHOLE: &'static [&'static str] = &[];
 
-    /// The types it wants, from [`bursar_proto::event_type`]; empty for all.
+    /// The types it wants, from [`bursar_proto::event_type`]; empty for all. A program that asks for others than those
+    /// before it loads a snapshot first, and follows beside them as long as they run.
     fn types() -> &'static [&'static str];
 
     /// Writes what the event means, in the transaction that also moves the cursor. Must bear being told twice (a

@@ -1,6 +1,6 @@
 //! Following another service's events, each taking effect once: how it is done.
 //!
-//! An event is applied and the cursor moved in one transaction that locks the cursor's row and first compares it with
+//! An event is applied and the cursor moved in one transaction that locks the source's rows and first compares the cursor with
 //! where this stream thinks it stands. So a crash at any moment leaves both done or neither, and of two replicas that
 //! receive the same event one applies it and the other sees that it was done, and goes on in its own stream.
 //!
@@ -25,7 +25,7 @@ use tonic::{Code, Status};
 use crate::consumer::{Consumer, Following, Unapplied};
 use crate::feed::Feed;
 use crate::keeper::look;
-use crate::position::{self, Lies};
+use crate::position::{self, Enrolled, Lies, Place};
 use crate::{SNAPSHOT_REQUIRED, aside};
 
 /// The longest pause between two attempts. Short, because what others were told has to hold within two seconds.
@@ -56,14 +56,19 @@ enum Fault {
     Silent,
     #[error("the cursor was moved to where this stream does not lead")]
     Elsewhere,
+    #[error("nobody here has followed all that is followed now")]
+    Uninformed,
     #[error("{0}")]
     Store(#[from] DbError),
 }
 
 impl Fault {
-    /// Whether the source says that there is no way on but a snapshot.
+    /// Whether there is no way on but a snapshot.
     fn wants_snapshot(&self) -> bool {
-        matches!(self, Self::Stream(status) if reason_of(status).as_deref() == Some(SNAPSHOT_REQUIRED))
+        match self {
+            Self::Stream(status) => reason_of(status).as_deref() == Some(SNAPSHOT_REQUIRED),
+            other => matches!(other, Self::Uninformed),
+        }
     }
 }
 
@@ -71,6 +76,7 @@ impl Fault {
 pub(crate) struct Follower<C> {
     consumer: Arc<C>,
     source: &'static str,
+    place: Place,
     feed: Feed,
     client: EventServiceClient<Transport>,
     db: Db,
@@ -88,6 +94,7 @@ impl<C: Consumer> Follower<C> {
         Self {
             consumer,
             source: following.feed.source(),
+            place: Place::new(following.feed.source(), C::types()),
             feed: following.feed.clone(),
             client,
             db: following.db.clone(),
@@ -104,7 +111,7 @@ impl<C: Consumer> Follower<C> {
             Err(fault) => fault,
         };
         if fault.wants_snapshot() {
-            match self.load_snapshot().await {
+            match self.load_snapshot(matches!(fault, Fault::Uninformed)).await {
                 Ok(()) => {
                     self.failures = 0;
                     return Duration::ZERO;
@@ -116,7 +123,11 @@ impl<C: Consumer> Follower<C> {
     }
 
     async fn watch(&mut self) -> Result<Infallible, Fault> {
-        let mut position = position::enrol(&self.db, self.source).await?;
+        let enrolled = position::enrol(&self.db, &self.place).await?;
+        if enrolled.resume.is_some() {
+            return Err(Fault::Uninformed);
+        }
+        let mut position = enrolled.cursor;
         // While nothing was watched here, other replicas may have gone on: those events do not come here any more.
         self.consumer.applied();
         let request = WatchRequest { cursor: position.clone(), types: types::<C>() };
@@ -139,8 +150,12 @@ impl<C: Consumer> Follower<C> {
     }
 
     /// Loads the present state and moves the cursor to where it ends.
-    async fn load_snapshot(&mut self) -> Result<(), Fault> {
-        let position = position::enrol(&self.db, self.source).await?;
+    async fn load_snapshot(&mut self, uninformed: bool) -> Result<(), Fault> {
+        let Enrolled { cursor: position, resume } = position::enrol(&self.db, &self.place).await?;
+        if uninformed && resume.is_none() {
+            // Another replica of this program has loaded it.
+            return Ok(());
+        }
         tracing::warn!(consumer = C::NAME, source = self.source, cursor = position, "loading a snapshot");
         let request = SnapshotRequest { types: types::<C>() };
         let mut stream = within(self.client.snapshot(request)).await?.into_inner();
@@ -148,7 +163,7 @@ impl<C: Consumer> Follower<C> {
         loop {
             let answer = within(stream.message()).await?.ok_or(Fault::Ended)?;
             if !answer.cursor.is_empty() {
-                self.end_snapshot(&position, &answer, &bad).await?;
+                self.end_snapshot(&position, &answer, resume, &bad).await?;
                 self.consumer.applied();
                 return Ok(());
             }
@@ -160,13 +175,13 @@ impl<C: Consumer> Follower<C> {
     async fn take(&self, position: &mut String, next: String, event: Option<&Event>) -> Result<(), Fault> {
         let mut unreadable: Option<String> = None;
         loop {
-            let (mut tx, stored) = position::lock(&self.db, &self.clock, self.source).await?;
-            if stored != *position {
+            let (mut tx, stored) = position::lock(&self.db, &self.clock, &self.place).await?;
+            if stored.cursor != *position {
                 // What the other one applied is news here, too; and it stands in the common store, so this one is up to
                 // date as far as that goes.
                 self.consumer.applied();
                 self.feed.hear();
-                match Lies::of(self.source, &stored, position, &next) {
+                match Lies::of(self.source, &stored.cursor, position, &next) {
                     Lies::Ahead => {
                         *position = next;
                         return Ok(());
@@ -177,6 +192,8 @@ impl<C: Consumer> Follower<C> {
             }
             match (event, unreadable.as_deref()) {
                 (None, _) => {}
+                // Whoever asks for other types has applied it: told again, it might undo what came after it.
+                (Some(event), _) if stored.is_done(&next, &event.r#type) => {}
                 (Some(event), Some(problem)) => self.set_aside(&mut tx, event, problem).await?,
                 (Some(event), None) => match self.apply(&mut tx, event).await {
                     Ok(()) => {}
@@ -189,7 +206,7 @@ impl<C: Consumer> Follower<C> {
                     }
                 },
             }
-            position::move_to(&mut tx, self.source, &next).await?;
+            stored.move_to(&mut tx, &next).await?;
             tx.commit().await?;
             *position = next;
             if let Some(event) = event {
@@ -229,8 +246,8 @@ impl<C: Consumer> Follower<C> {
 
     /// Applies these events in one transaction, or none of them when one cannot be read: then it says why not.
     async fn apply_all(&self, position: &str, events: &[Event]) -> Result<Option<String>, Fault> {
-        let (mut tx, stored) = position::lock(&self.db, &self.clock, self.source).await?;
-        if stored != position {
+        let (mut tx, stored) = position::lock(&self.db, &self.clock, &self.place).await?;
+        if stored.cursor != position {
             return Err(Fault::Elsewhere);
         }
         for event in events {
@@ -248,18 +265,24 @@ impl<C: Consumer> Follower<C> {
         Ok(None)
     }
 
-    /// Ends what the snapshot has not told of, and goes on from its cursor.
-    async fn end_snapshot(&self, position: &str, last: &SnapshotResponse, bad: &[Bad]) -> Result<(), Fault> {
-        let (mut tx, stored) = position::lock(&self.db, &self.clock, self.source).await?;
-        if stored != position {
+    /// Ends what the snapshot has not told of, and goes on from its cursor, or from where others stood before it.
+    async fn end_snapshot(
+        &self,
+        position: &str,
+        last: &SnapshotResponse,
+        resume: Option<String>,
+        bad: &[Bad],
+    ) -> Result<(), Fault> {
+        let (mut tx, stored) = position::lock(&self.db, &self.clock, &self.place).await?;
+        if stored.cursor != position {
             return Err(Fault::Elsewhere);
         }
         self.consumer.forget_before(&mut tx, last.incarnation).await?;
-        aside::clear(&mut tx, self.source).await?;
+        aside::clear(&mut tx, self.source, C::types()).await?;
         for (event, problem) in bad {
             self.set_aside(&mut tx, event, problem).await?;
         }
-        position::move_to(&mut tx, self.source, &last.cursor).await?;
+        stored.begin_again(&mut tx, resume.as_deref().unwrap_or(&last.cursor)).await?;
         tx.commit().await?;
         look(&self.db, &self.feed).await?;
         Ok(())
@@ -383,7 +406,7 @@ mod tests {
             let db = db.open(&Migrations::SHARED).await;
             let cursor = |seq: u64| format!("organization-1-{seq}-{}", bursar_id::EventId::from_parts(seq, [0; 10]));
             let (_, ahead) = follower(&db);
-            let mut position = position::enrol(&db, "organization").await.unwrap();
+            let mut position = position::enrol(&db, &Place::new("organization", &[])).await.unwrap().cursor;
             for number in 1..4 {
                 ahead.take(&mut position, cursor(number), Some(&event(1, "org_a"))).await.unwrap();
             }
@@ -416,7 +439,7 @@ mod tests {
         async fn a_part_is_applied_twice_at_most_however_much_of_it_cannot_be_read(db: TestDb) {
             let db = db.open(&Migrations::SHARED).await;
             let (counting, follower) = follower(&db);
-            let position = position::enrol(&db, "organization").await.unwrap();
+            let position = position::enrol(&db, &Place::new("organization", &[])).await.unwrap().cursor;
             let events: Vec<Event> =
                 (0..40).map(|number| event(number, if number < 20 { "org_a" } else { "" })).collect();
             let mut bad = Vec::new();

@@ -11,7 +11,7 @@ use bursar_time::{Clock, Timestamp};
 use crate::aside::{self, Doubts, SetAside};
 use crate::consumer::{Consumer, Following, Unapplied};
 use crate::feed::{Alarm, Crossing, Feed};
-use crate::position;
+use crate::position::{self, Place};
 
 /// How often: what another replica or an operator has done holds here after that.
 const EVERY: Duration = Duration::from_secs(1);
@@ -27,6 +27,7 @@ pub(crate) async fn look(db: &Db, feed: &Feed) -> Result<Vec<SetAside>, DbError>
 pub(crate) struct Keeper<C> {
     consumer: Arc<C>,
     feed: Feed,
+    place: Place,
     db: Db,
     clock: Clock,
     alarm: Alarm,
@@ -37,7 +38,8 @@ pub(crate) struct Keeper<C> {
 impl<C: Consumer> Keeper<C> {
     pub(crate) fn new(consumer: Arc<C>, following: &Following) -> Self {
         let (feed, db, clock) = (following.feed.clone(), following.db.clone(), following.clock.clone());
-        Self { consumer, feed, db, clock, alarm: Alarm::default(), tried: HashMap::new() }
+        let place = Place::new(feed.source(), C::types());
+        Self { consumer, feed, place, db, clock, alarm: Alarm::default(), tried: HashMap::new() }
     }
 
     /// Goes on for ever.
@@ -73,7 +75,9 @@ impl<C: Consumer> Keeper<C> {
         self.tried.retain(|id, _| set_aside.iter().any(|it| it.id == *id));
         let mut applied = false;
         for event in &set_aside {
-            if self.tried.get(&event.id) != Some(&event.set_aside_at) {
+            // An event of a type that is not asked for here is another program's, which runs beside this one.
+            let wanted = C::types().is_empty() || C::types().contains(&event.kind.as_str());
+            if wanted && self.tried.get(&event.id) != Some(&event.set_aside_at) {
                 self.tried.insert(event.id.clone(), event.set_aside_at);
                 applied |= self.attempt(event).await?;
             }
@@ -85,10 +89,10 @@ impl<C: Consumer> Keeper<C> {
         Ok(())
     }
 
-    /// Tries to apply an event after all; whether that has worked. The cursor is held, so that no replica does so twice.
+    /// Tries to apply an event after all; whether that has worked. The cursors are held, so that no replica does so twice.
     async fn attempt(&self, set_aside: &SetAside) -> Result<bool, DbError> {
         let (consumer, source, id) = (C::NAME, self.feed.source(), &set_aside.id);
-        let (mut tx, _) = position::lock(&self.db, &self.clock, source).await?;
+        let (mut tx, _) = position::lock(&self.db, &self.clock, &self.place).await?;
         let Some(event) = aside::find(&mut tx, source, id).await? else { return Ok(false) };
         match self.consumer.apply(&mut tx, &event).await {
             Ok(()) => {
@@ -100,7 +104,7 @@ impl<C: Consumer> Keeper<C> {
             Err(Unapplied::Store(error)) => Err(error),
             Err(Unapplied::Unreadable(problem)) => {
                 tx.rollback().await?;
-                let (mut tx, _) = position::lock(&self.db, &self.clock, source).await?;
+                let (mut tx, _) = position::lock(&self.db, &self.clock, &self.place).await?;
                 aside::still(&mut tx, source, id, &problem).await?;
                 tx.commit().await?;
                 Ok(false)

@@ -1,27 +1,111 @@
-//! Where a service stands in another one's events: a row for each source, locked by whoever moves it.
+//! Where a service stands in another one's events, moved by whoever holds its rows.
+//!
+//! Each set of types that a program asks for has a row of its own. During a rolling upgrade programs that ask for different
+//! types follow side by side, and one that does not want an event may not move another one over it. What both want takes
+//! effect once all the same: whoever comes to it second finds that the other stands behind it already, in rows that the two
+//! lock together. What a program asks for that nobody asked for before it learns from a snapshot ([`Enrolled::resume`]).
 
 use bursar_db::{Db, DbError, Engine, Tx, exactly_one, on};
 use bursar_time::Clock;
-use sqlx::Row;
 
 use crate::cursor::Cursor;
 
-const ENROL: &str = "INSERT INTO consumer_cursors (source, cursor) VALUES ($1, '') ON CONFLICT (source) DO NOTHING";
-const READ: &str = "SELECT cursor FROM consumer_cursors WHERE source = $1";
-const LOCK_POSTGRES: &str = "SELECT cursor FROM consumer_cursors WHERE source = $1 FOR UPDATE";
-const MOVE: &str = "UPDATE consumer_cursors SET cursor = $2 WHERE source = $1";
+const ENROL: &str = "INSERT INTO consumer_positions (source, types, cursor) VALUES ($1, $2, '') \
+    ON CONFLICT (source, types) DO NOTHING";
+const READ: &str = "SELECT types, cursor FROM consumer_positions WHERE source = $1 ORDER BY types";
+const LOCK_POSTGRES: &str = "SELECT types, cursor FROM consumer_positions WHERE source = $1 ORDER BY types FOR UPDATE";
+const MOVE: &str = "UPDATE consumer_positions SET cursor = $3 WHERE source = $1 AND types = $2";
+/// Where programs stood that kept no types beside it.
+const EARLIER: &str = "SELECT cursor FROM consumer_cursors WHERE source = $1";
 
-/// Where this service stands; at the beginning when it never followed the source.
-pub(crate) async fn enrol(db: &Db, source: &str) -> Result<String, DbError> {
-    let mut tx = db.begin().await?;
-    on!(&mut tx, c => sqlx::query(ENROL).bind(source).execute(c).await?.rows_affected());
-    let cursor = read(&mut tx, READ, source).await?;
-    tx.commit().await?;
-    Ok(cursor)
+/// Who follows: the source, and the types that are asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    source: &'static str,
+    /// Sorted, with a space between two; empty for all.
+    types: String,
 }
 
-/// Begins a transaction that holds the cursor; says where it stands.
-pub(crate) async fn lock(db: &Db, clock: &Clock, source: &str) -> Result<(Tx, String), DbError> {
+impl Place {
+    pub(crate) fn new(source: &'static str, types: &[&str]) -> Self {
+        let mut types = types.to_vec();
+        types.sort_unstable();
+        types.dedup();
+        Self { source, types: types.join(" ") }
+    }
+}
+
+/// Where a program begins.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Enrolled {
+    /// Its cursor: empty before the first event.
+    pub(crate) cursor: String,
+    /// It never followed, but programs did that asked for other types, the farthest of them to here: it goes on from there
+    /// when a snapshot has told it of what they did not ask for. (Not from the snapshot's end: what happens and is no
+    /// state, a snapshot does not tell.)
+    pub(crate) resume: Option<String>,
+}
+
+/// The rows of a source, as they stand while they are held.
+#[derive(Debug)]
+pub(crate) struct Stored {
+    place: Place,
+    /// Where programs stand that ask for the same types.
+    pub(crate) cursor: String,
+    /// Types and cursor of the others.
+    others: Vec<(String, String)>,
+}
+
+impl Stored {
+    fn of(place: &Place, rows: Vec<(String, String)>) -> Result<Self, DbError> {
+        let (own, others): (Vec<_>, Vec<_>) = rows.into_iter().partition(|(types, _)| *types == place.types);
+        let (_, cursor) = own.into_iter().next().ok_or_else(|| DbError::corrupt("a consumer lost its position"))?;
+        Ok(Self { place: place.clone(), cursor, others })
+    }
+
+    /// Whether a program that asks for other types has applied an event of this type that ends at `next`.
+    pub(crate) fn is_done(&self, next: &str, kind: &str) -> bool {
+        let source = self.place.source;
+        let wants = |types: &str| types.is_empty() || types.split(' ').any(|wanted| wanted == kind);
+        let is_behind = |cursor: &str| Lies::of(source, cursor, "", next) == Lies::Ahead;
+        self.others.iter().any(|(types, cursor)| wants(types) && is_behind(cursor))
+    }
+
+    /// Moves the cursor to the end of an event or the like.
+    pub(crate) async fn move_to(&self, tx: &mut Tx, cursor: &str) -> Result<(), DbError> {
+        move_row(tx, self.place.source, &self.place.types, cursor).await
+    }
+
+    /// Moves the cursor to where all is told again, the last word last, to `cursor`: a snapshot may have told what was so
+    /// before what those applied who are farther. They go back.
+    pub(crate) async fn begin_again(&self, tx: &mut Tx, cursor: &str) -> Result<(), DbError> {
+        self.move_to(tx, cursor).await?;
+        for (types, other) in &self.others {
+            if Lies::of(self.place.source, other, "", cursor) == Lies::Ahead {
+                move_row(tx, self.place.source, types, cursor).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where this program stands; at the beginning when nobody followed the source for it.
+pub(crate) async fn enrol(db: &Db, place: &Place) -> Result<Enrolled, DbError> {
+    let mut tx = db.begin().await?;
+    on!(&mut tx, c => sqlx::query(ENROL).bind(place.source).bind(&place.types).execute(c).await?.rows_affected());
+    let stored = Stored::of(place, read(&mut tx, READ, place.source).await?)?;
+    let earlier: Option<(String,)> =
+        on!(&mut tx, c => sqlx::query_as(EARLIER).bind(place.source).fetch_optional(c).await?);
+    tx.commit().await?;
+    let others = stored.others.into_iter().map(|(_, cursor)| cursor).chain(earlier.map(|(cursor,)| cursor));
+    let others = others.filter_map(|text| Cursor::parse(place.source, &text));
+    let farthest = others.max_by_key(|cursor| (cursor.incarnation, cursor.seq));
+    let resume = farthest.filter(|_| stored.cursor.is_empty()).map(|cursor| cursor.text(place.source));
+    Ok(Enrolled { cursor: stored.cursor, resume })
+}
+
+/// Begins a transaction that holds every cursor of the source; says where they stand.
+pub(crate) async fn lock(db: &Db, clock: &Clock, place: &Place) -> Result<(Tx, Stored), DbError> {
     // What an event brings about is written down with a time: by a clock that is not to be decided by it waits.
     clock.believed()?;
     let mut tx = db.begin().await?;
@@ -30,17 +114,17 @@ pub(crate) async fn lock(db: &Db, clock: &Clock, source: &str) -> Result<(Tx, St
         Engine::Sqlite => READ,
         Engine::Postgres => LOCK_POSTGRES,
     };
-    let stored = read(&mut tx, lock, source).await?;
+    let stored = Stored::of(place, read(&mut tx, lock, place.source).await?)?;
     Ok((tx, stored))
 }
 
-/// Moves the cursor, which [`lock`] holds.
-pub(crate) async fn move_to(tx: &mut Tx, source: &str, cursor: &str) -> Result<(), DbError> {
-    exactly_one(on!(tx, c => sqlx::query(MOVE).bind(source).bind(cursor).execute(c).await?.rows_affected()))
+async fn move_row(tx: &mut Tx, source: &str, types: &str, cursor: &str) -> Result<(), DbError> {
+    let moved = on!(tx, c => sqlx::query(MOVE).bind(source).bind(types).bind(cursor).execute(c).await?.rows_affected());
+    exactly_one(moved)
 }
 
-async fn read(tx: &mut Tx, statement: &'static str, source: &str) -> Result<String, DbError> {
-    Ok(on!(tx, c => sqlx::query(statement).bind(source).fetch_one(c).await?.try_get(0)?))
+async fn read(tx: &mut Tx, statement: &'static str, source: &str) -> Result<Vec<(String, String)>, DbError> {
+    Ok(on!(tx, c => sqlx::query_as(statement).bind(source).fetch_all(c).await?))
 }
 
 /// How the stored cursor lies to a stream that stands somewhere else and has received what comes next in it.
@@ -80,9 +164,55 @@ impl Lies {
 
 #[cfg(test)]
 mod tests {
+    use bursar_db::Migrations;
     use bursar_id::EventId;
+    use bursar_time::Timestamp;
 
     use super::*;
+
+    bursar_testkit::engines! {
+        async fn whoever_asks_for_other_types_has_a_position_of_its_own(db: TestDb) {
+            let db = db.open(&Migrations::SHARED).await;
+            let clock = Clock::test(Timestamp::from_micros(1_785_000_000_000_000).unwrap());
+            let at = |seq: u64| format!("billing-1-{seq}-{}", EventId::from_parts(seq, [0; 10]));
+            let stands = async |place: &Place| enrol(&db, place).await.unwrap();
+            let move_to = async |place: &Place, cursor: String| {
+                let (mut tx, stored) = lock(&db, &clock, place).await.unwrap();
+                stored.move_to(&mut tx, &cursor).await.unwrap();
+                tx.commit().await.unwrap();
+            };
+            let [old, new] = [&["b", "a"][..], &["c", "b", "a"]].map(|types| Place::new("billing", types));
+            let nowhere = Enrolled { cursor: String::new(), resume: None };
+            assert_eq!(stands(&old).await, nowhere, "nobody has followed: everything comes");
+            move_to(&old, at(5)).await;
+            assert_eq!(stands(&Place::new("billing", &["a", "b"])).await.cursor, at(5), "in whatever order");
+            assert_eq!(stands(&Place::new("identity", &["a", "b"])).await, nowhere, "another source");
+            assert_eq!(stands(&new).await, Enrolled { cursor: String::new(), resume: Some(at(5)) });
+            // While a snapshot is loaded, the old program goes on; what it applied is told once more to both.
+            move_to(&old, at(9)).await;
+            let (mut tx, stored) = lock(&db, &clock, &new).await.unwrap();
+            for (seq, kind, done) in [(9, "a", true), (9, "c", false), (9, "aa", false), (10, "a", false)] {
+                assert_eq!(stored.is_done(&at(seq), kind), done, "{seq} {kind}");
+            }
+            assert!(!stored.is_done(&at(9).replacen("-1-", "-2-", 1), "a"), "another incarnation");
+            stored.begin_again(&mut tx, &at(5)).await.unwrap();
+            tx.commit().await.unwrap();
+            for place in [&old, &new] {
+                assert_eq!(stands(place).await, Enrolled { cursor: at(5), resume: None });
+            }
+            // Whoever is behind stays there.
+            move_to(&new, at(8)).await;
+            let (mut tx, stored) = lock(&db, &clock, &new).await.unwrap();
+            stored.begin_again(&mut tx, &at(7)).await.unwrap();
+            tx.commit().await.unwrap();
+            assert_eq!((stands(&old).await.cursor, stands(&new).await.cursor), (at(5), at(7)));
+            let all = Place::new("billing", &[]);
+            assert_eq!(stands(&all).await.resume, Some(at(7)), "the farthest");
+            move_to(&all, at(8)).await;
+            let (_, stored) = lock(&db, &clock, &new).await.unwrap();
+            assert!(stored.is_done(&at(8), "c"), "it asks for all");
+        }
+    }
 
     #[test]
     fn who_has_lost_a_race_knows_whether_to_go_on() {

@@ -318,7 +318,7 @@ impl World {
     async fn cursor(&self) -> String {
         let mut tx = self.store.read().await.unwrap();
         let cursor: Result<Option<(String,)>, bursar_db::DbError> = async {
-            Ok(on!(&mut tx, c => sqlx::query_as("SELECT cursor FROM consumer_cursors WHERE source = 'organization'")
+            Ok(on!(&mut tx, c => sqlx::query_as("SELECT cursor FROM consumer_positions WHERE source = 'organization'")
                 .fetch_optional(c).await?))
         }
         .await;

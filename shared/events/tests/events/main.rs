@@ -9,5 +9,6 @@
 mod aside;
 mod following;
 mod migrating;
+mod upgrading;
 mod watching;
 mod world;
