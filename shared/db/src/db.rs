@@ -13,8 +13,9 @@ use crate::limited::{Doubts, Limited, Remote};
 use crate::url::Place;
 use crate::{DbError, Engine, Migrations, PoolOptions, StoreUrl, Tx};
 
-/// A PostgreSQL session that holds a transaction open without a word for this long is a lost one.
-const IDLE_IN_TRANSACTION: Duration = Duration::from_mins(1);
+/// A PostgreSQL session that holds a transaction open without a word for this long is a lost one, and gives its locks back.
+/// No transaction waits for a password's hash or for another service: between two statements there is only arithmetic.
+const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(10);
 
 /// The same where nobody thinks between two statements ([`Db::dedicated`]).
 const DEDICATED_IDLE: Duration = Duration::from_secs(5);
@@ -81,9 +82,9 @@ impl Db {
     pub async fn ping(&self) -> Result<(), DbError> {
         let mut tx = self.begin().await?;
         match &mut tx {
-            Tx::Sqlite(t) => drop(sqlx::query(SIGN_OF_SQLITE).execute(&mut **t).await?),
-            Tx::Postgres(t) => drop(sqlx::raw_sql(SIGN_OF_POSTGRES).execute(&mut **t).await?),
-        }
+            Tx::Sqlite(t) => sqlx::query(SIGN_OF_SQLITE).execute(&mut **t).await?.rows_affected(),
+            Tx::Postgres(t) => sqlx::raw_sql(SIGN_OF_POSTGRES).execute(&mut **t).await?.rows_affected(),
+        };
         tx.commit().await
     }
 

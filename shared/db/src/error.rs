@@ -243,8 +243,9 @@ fn classify_postgres(state: &str) -> Class {
         "55P03" => Class::Locked,
         // query_canceled: by statement_timeout, since nobody here cancels one
         "57014" => Class::TimedOut,
-        // read_only_sql_transaction (a standby after a failover)
-        "25006" => Class::Unavailable,
+        // read_only_sql_transaction (a standby after a failover), idle_in_transaction_session_timeout (this program was
+        // held up, and its locks were taken back)
+        "25006" | "25P03" => Class::Unavailable,
         // raise_exception
         "P0001" => Class::Conflict(ConflictKind::Trigger),
         // data_corrupted, index_corrupted
@@ -356,7 +357,7 @@ mod tests {
         for state in ["40001", "40P01"] {
             assert_eq!(classify_postgres(state), Class::Serialization, "{state}");
         }
-        for state in ["08006", "53300", "57P01", "57P03", "25006"] {
+        for state in ["08006", "53300", "57P01", "57P03", "25006", "25P03"] {
             assert_eq!(classify_postgres(state), Class::Unavailable, "{state}");
         }
         for state in ["42601", "42P01", "25P02", "22003"] {

@@ -58,18 +58,14 @@ impl Doubts {
 
     /// A step took too long just now.
     fn raise(&self) {
-        self.since.fetch_max(self.after(self.born.elapsed()), Ordering::Relaxed);
-    }
-
-    fn after(&self, elapsed: Duration) -> u64 {
-        u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).saturating_add(1)
+        self.since.fetch_max(mark(self.born.elapsed()), Ordering::Relaxed);
     }
 
     /// Whether a connection of this age was opened before.
     fn concern(&self, age: Duration) -> bool {
         let opened = self.born.elapsed().saturating_sub(age);
         let since = self.since.load(Ordering::Relaxed);
-        since > 0 && self.after(opened) <= since
+        since > 0 && mark(opened) <= since
     }
 
     /// For a pool: refuses a connection that is in doubt, and asks one that was idle for long.
@@ -83,6 +79,11 @@ impl Doubts {
         }
         Ok(true)
     }
+}
+
+/// An instant of a pool's life as [`Doubts`] keeps it.
+fn mark(after_birth: Duration) -> u64 {
+    u64::try_from(after_birth.as_millis()).unwrap_or(u64::MAX).saturating_add(1)
 }
 
 fn gone(why: &'static str) -> Error {
@@ -306,7 +307,7 @@ impl<DB: Database> Drop for Limited<DB> {
 
 /// A step that is given up when it has taken too long.
 struct Step<'e, S> {
-    step: S,
+    inner: S,
     limits: Limits,
     patience: Option<BoxFuture<'static, ()>>,
     lost: &'e mut bool,
@@ -314,8 +315,8 @@ struct Step<'e, S> {
 }
 
 impl<'e, S: Unpin> Step<'e, S> {
-    fn new(step: S, limits: Limits, lost: &'e mut bool) -> Self {
-        Self { step, limits, patience: None, lost, over: false }
+    fn new(inner: S, limits: Limits, lost: &'e mut bool) -> Self {
+        Self { inner, limits, patience: None, lost, over: false }
     }
 
     /// Whether it has taken too long; asks only while there is no answer.
@@ -343,7 +344,7 @@ impl<T, S: Stream<Item = Result<T, Error>> + Unpin> Stream for Step<'_, S> {
         if this.over {
             return Poll::Ready(None);
         }
-        match Pin::new(&mut this.step).poll_next(context) {
+        match Pin::new(&mut this.inner).poll_next(context) {
             Poll::Pending if this.overran(context) => {
                 Poll::Ready(Some(Err(gone("a statement was not answered in time"))))
             }
@@ -357,7 +358,7 @@ impl<T, S: Future<Output = Result<T, Error>> + Unpin> Future for Step<'_, S> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        match Pin::new(&mut this.step).poll(context) {
+        match Pin::new(&mut this.inner).poll(context) {
             Poll::Pending if this.overran(context) => Poll::Ready(Err(gone("a statement was not answered in time"))),
             progress => progress,
         }

@@ -31,12 +31,13 @@ const NEXT: &str = "UPDATE outbox_head SET seq = seq + $1 WHERE one = 1 RETURNIN
 const INSERT: &str = "INSERT INTO outbox (seq, incarnation, id, owner, type, payload, created_at) \
     VALUES ($1, $2, $3, $4, $5, $6, $7)";
 /// PostgreSQL takes the numbers and writes all events in one round trip: the counter is locked no longer than that and
-/// the commit take.
+/// the commit take, and by a session whose client is gone no longer than a second: everybody waits for this row.
 const TELL_POSTGRES: &str = "WITH head AS (UPDATE outbox_head SET seq = seq + cardinality($1::text[]) WHERE one = 1 \
     RETURNING seq, incarnation), told AS (INSERT INTO outbox (seq, incarnation, id, owner, type, payload, created_at) \
     SELECT head.seq - cardinality($1::text[]) + e.number, head.incarnation, e.id, e.owner, e.type, e.payload, $5 \
     FROM head, unnest($1::text[], $2::text[], $3::text[], $4::bytea[]) WITH ORDINALITY \
-    AS e (id, owner, type, payload, number) RETURNING seq) SELECT max(seq), count(*) FROM told";
+    AS e (id, owner, type, payload, number) RETURNING seq) SELECT max(seq), count(*), \
+    set_config('idle_in_transaction_session_timeout', '1000', true) FROM told";
 /// The present incarnation comes with each row, and alone where there are none.
 const AFTER: &str = "SELECT h.incarnation, o.seq, o.incarnation, o.id, o.owner, o.type, o.payload, o.created_at \
     FROM outbox_head h LEFT JOIN (SELECT * FROM outbox WHERE seq > $1 ORDER BY seq LIMIT 256) o ON true \
@@ -98,7 +99,7 @@ impl Told {
 
     /// The same on PostgreSQL.
     async fn write_postgres(&self, c: &mut Limited<Postgres>, now: Timestamp) -> Result<i64, DbError> {
-        let (last, told): (Option<i64>, i64) = sqlx::query_as(TELL_POSTGRES)
+        let (last, told, _): (Option<i64>, i64, String) = sqlx::query_as(TELL_POSTGRES)
             .bind(&self.ids)
             .bind(&self.owners)
             .bind(&self.kinds)

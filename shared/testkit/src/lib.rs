@@ -37,6 +37,7 @@ mod reaper;
 mod refusal;
 pub mod sqlite;
 mod values;
+mod vanishing;
 
 pub use audit::audited;
 pub use bursar_db::Engine;
@@ -53,3 +54,4 @@ pub use process::{Operator, Process, Program, get};
 pub use proxy::{Proxy, Vanish};
 pub use refusal::{Refusal, refused};
 pub use values::{START, at, clock, credits, id, organization, personal};
+pub use vanishing::{Asking, at_every_step};

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bursar_db::StoreUrl;
+use sqlx::Connection as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UnixStream, tcp, unix};
 use tokio::sync::watch;
@@ -112,6 +113,12 @@ impl Proxy {
     /// Whether the step came for which it was armed.
     pub fn has_vanished(&self) -> bool {
         self.shared.vanish.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
+    /// Waits until the database behind it answers a new connection.
+    pub async fn is_answered(&self) {
+        let asked = async { sqlx::PgConnection::connect(&self.url).await?.ping().await };
+        asked.await.expect("new connections are carried");
     }
 
     /// The host vanishes now.

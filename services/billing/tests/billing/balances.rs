@@ -1,4 +1,4 @@
-//! One meaning of "available": what every operation's answer says is left, what GetBalance says at the same instant, and
+//! One meaning of "available": what every operation's answer says is left, what `GetBalance` says at the same instant, and
 //! what the ledger's entry says could be spent then, whatever lots there are besides.
 
 use bursar_proto::billing::v1 as pb;
@@ -36,8 +36,8 @@ async fn everything(world: &World, ana: &Person, round: &str) {
     let excess = pb::CaptureRequest { allow_excess: true, ..settle(&more, "2") };
     let captured = ana.capture(excess).await.unwrap();
     same(world, ana, &format!("{round}: Capture of more"), &captured.balance_after).await;
-    let hold = ana.held(reserve(owner, "2")).await;
-    let released = ana.release(free(&hold)).await.unwrap();
+    let open = ana.held(reserve(owner, "2")).await;
+    let released = ana.release(free(&open)).await.unwrap();
     same(world, ana, &format!("{round}: Release"), &released.balance_after).await;
     let charge = charged.charge.unwrap();
     let refunded = product.refund(give_back_part(&charge, "1")).await.unwrap();

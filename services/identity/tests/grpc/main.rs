@@ -19,5 +19,6 @@ mod service_accounts;
 mod sessions;
 mod staleness;
 mod users;
+mod vanishing;
 mod verifying;
 mod world;

@@ -21,4 +21,5 @@ mod races;
 mod refusals;
 mod schema;
 mod seating;
+mod vanishing;
 mod world;

@@ -121,12 +121,14 @@ impl World {
         }
     }
 
-    /// One more organization starts on the same store, with other settings.
-    pub(crate) async fn starts_again(&self, adjust: impl FnOnce(&mut Settings)) {
+    /// One more organization starts on the same store, with other settings; calls to it come from nowhere else.
+    pub(crate) async fn starts_again(&self, adjust: impl FnOnce(&mut Settings)) -> Client {
         let mut settings = self.settings.clone();
         adjust(&mut settings);
         let (keys, peers) = (self.issuer.keys(), self.peers.clone());
-        bursar_organization::start_with(&settings, keys, peers, self.env.clone()).await.expect("starts");
+        let started = bursar_organization::start_with(&settings, keys, peers, self.env.clone()).await.expect("starts");
+        let transport = Transport::routes(started.routes);
+        Client::new(self.peers.to(Service::Identity), transport, self.peers.to(Service::Billing))
     }
 
     /// Organization as an operator's command has it.
@@ -141,9 +143,14 @@ impl World {
 
     /// The `n`-th person with another address.
     pub(crate) fn who_as(&self, n: u64, email: &str) -> Who {
+        self.who_at(&self.anybody, n, email)
+    }
+
+    /// The same at this replica.
+    pub(crate) fn who_at(&self, replica: &Client, n: u64, email: &str) -> Who {
         let user = id(n);
         let token = self.issuer.user(user).email(email).session(session(n)).at(self.clock.now());
-        Who { user, email: email.to_owned(), client: self.anybody.with_token(&token) }
+        Who { user, email: email.to_owned(), client: replica.with_token(&token) }
     }
 
     /// Somebody in the context of an organization; what the token says of the role does not matter here.

@@ -247,7 +247,6 @@ impl Worst {
             charge_id: self.charge.clone(),
             amount: Some("0.000001".to_owned()),
             request_id: request_id(&self.team.entropy),
-            ..Default::default()
         };
         self.team.client(caller).refund(self.team.product.on(request)).await.map(drop)
     }

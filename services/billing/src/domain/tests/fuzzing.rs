@@ -36,7 +36,7 @@ fn fuzz_forged_ledgers() {
     bursar_fuzz::fuzz("forged ledgers", &samples, |bytes| {
         let at = bytes.iter().fold(0, |sum: usize, byte| sum.wrapping_mul(31) + usize::from(*byte)) % rows.len();
         let Ok(read) = Entry::from_stored(with_body(&rows[at], bytes)) else { return };
-        let mut verifier = Verifier::new(golden.owner, key.clone());
+        let mut verifier = Verifier::new(golden.owner, key);
         for entry in &ledger[..at] {
             verifier.push(entry).expect("what was written verifies");
         }
