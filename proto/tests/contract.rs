@@ -19,6 +19,7 @@ const WITHOUT_REQUEST_ID: &[(&str, &str)] = &[
     ("identity.v1.ServiceAccountService/IssueServiceToken", "the answer is secret and never stored"),
     ("organization.v1.InvitationService/DeclineInvitation", "the single-use token takes its place"),
     ("organization.v1.MemberService/ConfirmDeparture", "the number of the departure takes its place"),
+    ("organization.v1.LibraryService/UploadContent", "the same bytes again are no change"),
     ("billing.v1.CreditService/BatchCharge", "each charge of the batch has its own"),
     ("testing.v1.ClockService/Set", "setting it again sets the same time"),
     ("testing.v1.ClockService/Advance", "development only, no caller to keep an id for"),

@@ -1,5 +1,7 @@
 //! The settings that organization's rules need, out of the program's settings.
 
+use std::time::Duration;
+
 use bursar_members::Policy;
 use bursar_runtime::Settings;
 use bursar_time::Span;
@@ -28,6 +30,10 @@ pub struct Config {
 pub struct LibraryBounds {
     /// Bytes of one owner's.
     pub quota: i64,
+    /// Bytes of one upload.
+    pub upload: i64,
+    /// How long whoever uploads may send nothing, and whoever downloads take nothing.
+    pub idle: Duration,
 }
 
 impl Config {
@@ -46,7 +52,11 @@ impl Config {
                 by_sender_per_day: settings.invitations.max_per_day_by_sender,
                 to_address_per_day: settings.invitations.max_per_day_to_address,
             },
-            library: LibraryBounds { quota: i64::try_from(settings.library.quota_bytes).unwrap_or(i64::MAX) },
+            library: LibraryBounds {
+                quota: i64::try_from(settings.library.quota_bytes).unwrap_or(i64::MAX),
+                upload: i64::try_from(settings.library.upload_bytes).unwrap_or(i64::MAX),
+                idle: settings.library.idle_timeout,
+            },
         }
     }
 }

@@ -4,6 +4,7 @@
 use bursar_db::DbError;
 use bursar_rpc::Problem;
 
+use crate::content::ContentError;
 use crate::domain::Refusal;
 
 /// Why a use case did not do what it was asked.
@@ -21,6 +22,12 @@ pub enum Error {
     /// Too many ask for what takes a core for a while.
     #[error("too many wait for a core")]
     Overloaded,
+    /// What the caller sent broke off, or is no message.
+    #[error("{:?}: {}", .0.code(), .0.message())]
+    Sent(#[source] Box<tonic::Status>),
+    /// The object store failed.
+    #[error(transparent)]
+    Content(#[from] ContentError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] DbError),

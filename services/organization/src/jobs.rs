@@ -46,6 +46,11 @@ pub(crate) fn runner(organization: &Organization, courier: Courier, env: &Env) -
             Ok(Next::Finished)
         }
     });
+    let collector = organization.clone();
+    runner.every("library.collect", Span::from_mins(10), move || {
+        let collector = collector.clone();
+        async move { Ok(if collector.collect_objects().await? { Next::Again } else { Next::Finished }) }
+    });
     runner.tidy("requests.forget", |db, now| async move { idempotency::prune(&db, now).await });
     runner.tidy("mail_counts.forget", |db, now| async move { mail_counts::forget(&db, now).await });
     runner.tidy("outbox.forget", |db, now| async move { retention::forget(&db, now).await });

@@ -6,6 +6,7 @@
 //! - `store/`: every SQL statement
 //! - `grpc/`: the handlers, and errors → status
 //! - `consume.rs`: what identity's events do here
+//! - `content/`: where the content of items lies
 //! - `kinds/`: reading the kinds of library items
 //! - `jobs.rs`: what is done later, and again and again
 //!
@@ -13,6 +14,7 @@
 
 mod config;
 pub mod consume;
+mod content;
 pub mod domain;
 mod error;
 mod grpc;
@@ -34,6 +36,7 @@ use bursar_secret::Entropy;
 use bursar_time::{Clock, Timestamp};
 
 use consume::{FromBilling, FromIdentity};
+use content::{Contents, Places};
 use store::MIGRATIONS;
 use usecase::present::State;
 use usecase::{Easel, Organization, Parts};
@@ -77,6 +80,9 @@ fn over(
     Ok(Organization::new(Parts {
         config: Config::of(settings),
         kinds: kinds::load(settings.kinds_file.as_deref())?,
+        contents: Contents::open(settings)?,
+        uploads: Places::new(64, 4),
+        downloads: Places::new(256, 16),
         prints: sealer.derive("organization prints of requests with secrets"),
         pages: PageKey::new(sealer.derive("organization page tokens")),
         jobs: Jobs::new(db.clone(), sealer.clone(), entropy.clone(), clock.clone()),

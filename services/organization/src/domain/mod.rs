@@ -8,6 +8,7 @@ pub mod etag;
 pub mod invitation;
 pub mod item;
 pub mod kind;
+pub mod media;
 pub mod member;
 pub mod name;
 pub mod project;

@@ -63,6 +63,36 @@ pub enum Refusal {
         /// How many one call may touch.
         limit: u32,
     },
+    /// The kind's items carry no content.
+    #[error("the kind has no content")]
+    KindHasNoContent,
+    /// The item has no content.
+    #[error("no content")]
+    ContentNotFound,
+    /// The content is larger than one upload may be.
+    #[error("more than {limit} bytes")]
+    ContentTooLarge {
+        /// How many bytes there may be.
+        limit: i64,
+    },
+    /// There were more bytes, or fewer, than was said.
+    #[error("another size than was said")]
+    ContentSizeMismatch,
+    /// The bytes are others than was said.
+    #[error("another hash than was said")]
+    ContentHashMismatch,
+    /// Too much of the owner's, or of everybody's, is on its way.
+    #[error("too much is on its way")]
+    TooManyTransfers,
+    /// Nothing came for too long.
+    #[error("the upload stands still")]
+    UploadStalled,
+    /// Its object does not count as being written any more.
+    #[error("the upload took too long")]
+    UploadLapsed,
+    /// Nothing was taken for too long.
+    #[error("the download stands still")]
+    DownloadStalled,
     /// The library would take more than its quota.
     #[error("the quota of {quota} bytes is reached")]
     QuotaReached {

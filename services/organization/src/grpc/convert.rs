@@ -17,7 +17,7 @@ use crate::store::memberships::MemberRow;
 use crate::store::organizations::OrganizationOfUser;
 use crate::store::projects::ProjectRow;
 use crate::usecase::departures::Owned;
-use crate::usecase::{InvitationView, Item};
+use crate::usecase::{Content, InvitationView, Item};
 
 /// Reads the one field of a request that has to be known before anybody can be authorized.
 pub(super) fn field<T: FromStr<Err: Display>>(name: &str, text: &str) -> Result<T, Problem> {
@@ -218,10 +218,16 @@ pub(super) fn item(item: Item) -> proto::Item {
         document: Some(to_struct(item.document)),
         parent: item.parent.map(|id| id.to_string()).unwrap_or_default(),
         project: item.project.map(|id| id.to_string()).unwrap_or_default(),
+        content: item.content.map(content),
         secrets_set: item.secrets_set,
         created_by: item.created_by.to_string(),
         etag: etag::of(item.version),
         created_at: Some(to_timestamp(item.created_at)),
         updated_at: Some(to_timestamp(item.updated_at)),
     }
+}
+
+/// An item's content.
+pub(super) fn content(content: Content) -> proto::Content {
+    proto::Content { size: content.size, media_type: content.media_type, sha256: hex::encode(content.sha256) }
 }

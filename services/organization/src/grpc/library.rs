@@ -5,18 +5,20 @@ use std::mem::take;
 use bursar_id::ItemId;
 use bursar_proto::organization::v1::library_service_server::LibraryService;
 use bursar_proto::organization::v1::{
-    CreateItemRequest, CreateItemResponse, DeleteItemRequest, DeleteItemResponse, GetItemRequest, GetItemResponse,
-    ListItemsRequest, ListItemsResponse, ListKindsRequest, ListKindsResponse, RevealSecretsRequest,
-    RevealSecretsResponse, UpdateItemRequest, UpdateItemResponse,
+    CopyItemRequest, CopyItemResponse, CreateItemRequest, CreateItemResponse, DeleteItemRequest, DeleteItemResponse,
+    DownloadContentRequest, GetItemRequest, GetItemResponse, ListItemsRequest, ListItemsResponse, ListKindsRequest,
+    ListKindsResponse, RevealSecretsRequest, RevealSecretsResponse, UpdateItemRequest, UpdateItemResponse,
+    UploadContentRequest, UploadContentResponse,
 };
 use bursar_rpc::convert::UpdateMask;
 use bursar_rpc::{Asked, Call, Caller, PageRequest, Problem, Violations};
 use prost_types::Struct;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
-use super::{Handlers, convert, document};
+use super::{Handlers, convert, document, transfer};
+use crate::domain::item::MAX_TOUCHED;
 use crate::domain::name::Name;
-use crate::usecase::{ItemChange, ItemDeletion, ItemFilter, NewItem};
+use crate::usecase::{Children, ItemChange, ItemCopy, ItemDeletion, ItemFilter, NewItem};
 
 #[tonic::async_trait]
 impl LibraryService for Handlers {
@@ -80,6 +82,41 @@ impl LibraryService for Handlers {
         Ok(Response::new(DeleteItemResponse {}))
     }
 
+    async fn copy_item(&self, request: Request<CopyItemRequest>) -> Result<Response<CopyItemResponse>, Status> {
+        let call = Call::of(&request)?;
+        let mut message = request.into_inner();
+        let to = convert::field("to_owner", &message.to_owner)?;
+        let request_id = take(&mut message.request_id);
+        let asked = Asked::read(call, &request_id, &message, copy);
+        let copied = self.0.copy_item(to, &asked).await?;
+        Ok(Response::new(CopyItemResponse { item: Some(copied.message()?) }))
+    }
+
+    async fn upload_content(
+        &self,
+        request: Request<Streaming<UploadContentRequest>>,
+    ) -> Result<Response<UploadContentResponse>, Status> {
+        let call = Call::of(&request)?;
+        let idle = self.0.parts().config.library.idle;
+        let (mut first, rest) = transfer::begun(request.into_inner(), idle).await?;
+        let chunk = take(&mut first.chunk);
+        let asked = Asked::read(call, "", &first, transfer::start);
+        let uploaded = self.0.upload_content(&asked, transfer::chunks(chunk, rest)).await?;
+        Ok(Response::new(UploadContentResponse { item: Some(uploaded.message()?) }))
+    }
+
+    type DownloadContentStream = transfer::Parts;
+
+    async fn download_content(
+        &self,
+        request: Request<DownloadContentRequest>,
+    ) -> Result<Response<Self::DownloadContentStream>, Status> {
+        let caller = Caller::of(&request)?;
+        let asked = transfer::wanted(&request.into_inner());
+        let download = self.0.download_content(&caller, asked).await?;
+        Ok(Response::new(transfer::parts(download)))
+    }
+
     async fn reveal_secrets(
         &self,
         request: Request<RevealSecretsRequest>,
@@ -129,6 +166,30 @@ fn deletion(message: &DeleteItemRequest, violations: &mut Violations) -> Option<
     let member = violations.check_optional("member", &message.member, str::parse);
     let with_children = message.with_children;
     Some(ItemDeletion { item: item?, with_children, etag: message.etag.clone(), member: member? })
+}
+
+fn copy(message: &CopyItemRequest, violations: &mut Violations) -> Option<ItemCopy> {
+    let item = violations.check("item_id", message.item_id.parse());
+    let to_parent = violations.check_optional("to_parent", &message.to_parent, str::parse);
+    let member = violations.check_optional("member", &message.member, str::parse);
+    let children = if message.with_children {
+        violations.require("child_ids", message.child_ids.is_empty(), "must be empty where with_children is set");
+        Some(Children::All)
+    } else if message.child_ids.is_empty() {
+        Some(Children::None)
+    } else {
+        child_ids(&message.child_ids, violations).map(Children::These)
+    };
+    Some(ItemCopy { item: item?, to_parent: to_parent?, children: children?, member: member? })
+}
+
+fn child_ids(texts: &[String], violations: &mut Violations) -> Option<Vec<ItemId>> {
+    if texts.len() > MAX_TOUCHED as usize {
+        violations.add("child_ids", format!("has {} ids, at most {MAX_TOUCHED} may be", texts.len()));
+        return None;
+    }
+    let parsed = texts.iter().enumerate().map(|(n, text)| violations.check(&format!("child_ids[{n}]"), text.parse()));
+    parsed.collect::<Vec<_>>().into_iter().collect()
 }
 
 fn filter(message: &ListItemsRequest) -> Result<ItemFilter, Problem> {

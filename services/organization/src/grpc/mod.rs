@@ -11,6 +11,7 @@ mod organization;
 mod policy;
 mod project;
 mod status;
+mod transfer;
 
 use bursar_proto::organization::v1::invitation_service_server::InvitationServiceServer;
 use bursar_proto::organization::v1::library_service_server::LibraryServiceServer;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bursar_rpc::peer::unanswered;
 use bursar_rpc::{Problem, Refusing};
-use tonic::Status;
+use tonic::{Code, Status};
 
 use crate::Error;
 use crate::domain::Refusal;
@@ -34,6 +34,15 @@ mod reason {
     pub(super) const INVITER_NO_LONGER_AUTHORIZED: &str = "INVITER_NO_LONGER_AUTHORIZED";
     pub(super) const EMAIL_NOT_VERIFIED: &str = "EMAIL_NOT_VERIFIED";
     pub(super) const INVITATION_EMAIL_MISMATCH: &str = "INVITATION_EMAIL_MISMATCH";
+    pub(super) const KIND_HAS_NO_CONTENT: &str = "KIND_HAS_NO_CONTENT";
+    pub(super) const CONTENT_TOO_LARGE: &str = "CONTENT_TOO_LARGE";
+    pub(super) const CONTENT_SIZE_MISMATCH: &str = "CONTENT_SIZE_MISMATCH";
+    pub(super) const CONTENT_HASH_MISMATCH: &str = "CONTENT_HASH_MISMATCH";
+    pub(super) const CONTENT_UNAVAILABLE: &str = "CONTENT_UNAVAILABLE";
+    pub(super) const TOO_MANY_TRANSFERS: &str = "TOO_MANY_TRANSFERS";
+    pub(super) const UPLOAD_STALLED: &str = "UPLOAD_STALLED";
+    pub(super) const UPLOAD_LAPSED: &str = "UPLOAD_LAPSED";
+    pub(super) const DOWNLOAD_STALLED: &str = "DOWNLOAD_STALLED";
     pub(super) const ITEM_HAS_CHILDREN: &str = "ITEM_HAS_CHILDREN";
     pub(super) const PARENT_NOT_ALLOWED: &str = "PARENT_NOT_ALLOWED";
     pub(super) const KIND_UNKNOWN: &str = "KIND_UNKNOWN";
@@ -47,7 +56,11 @@ const RETRY_SOON: Duration = Duration::from_secs(1);
 
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
-        problem(error).into()
+        match error {
+            // What the library says of a message gets its reason in the stack.
+            Error::Sent(status) => *status,
+            error => problem(error).into(),
+        }
     }
 }
 
@@ -56,7 +69,12 @@ impl Refusing for Error {
         match self {
             Self::Invalid(problem) => problem.is_refusal().then_some(problem.reason()),
             Self::Refused(refusal) => Some(refused(*refusal).reason()),
-            Self::Billing(_) | Self::Overloaded | Self::Store(_) | Self::Internal(_) => None,
+            Self::Billing(_)
+            | Self::Overloaded
+            | Self::Sent(_)
+            | Self::Content(_)
+            | Self::Store(_)
+            | Self::Internal(_) => None,
         }
     }
 }
@@ -71,6 +89,11 @@ fn problem(error: Error) -> Problem {
                 .with_retry_after(RETRY_SOON)
         }
         Error::Store(error) => error.into(),
+        Error::Sent(status) => Problem::internal(&status),
+        Error::Content(error) => {
+            tracing::error!(%error, "the object store failed");
+            Problem::unavailable(reason::CONTENT_UNAVAILABLE, "content cannot be reached at the moment")
+        }
         Error::Internal(cause) => Problem::internal(&cause),
     }
 }
@@ -85,7 +108,16 @@ fn refused(refusal: Refusal) -> Problem {
         Refusal::SeatLimitReached { .. }
         | Refusal::TooManyPending { .. }
         | Refusal::TooManyToday { .. }
+        | Refusal::TooManyTransfers
+        | Refusal::ContentTooLarge { .. }
         | Refusal::QuotaReached { .. } => exhausted(refusal),
+        Refusal::KindHasNoContent
+        | Refusal::ContentNotFound
+        | Refusal::ContentSizeMismatch
+        | Refusal::ContentHashMismatch
+        | Refusal::UploadStalled
+        | Refusal::UploadLapsed
+        | Refusal::DownloadStalled => content(refusal),
         Refusal::ItemNotFound
         | Refusal::ItemHasChildren
         | Refusal::ParentNotAllowed
@@ -181,12 +213,44 @@ fn exhausted(refusal: Refusal) -> Problem {
             "as many invitations as may be were sent within 24 hours; try again later",
         )
         .with_retry_after(retry_after.to_std()),
+        Refusal::TooManyTransfers => Problem::exhausted(
+            reason::TOO_MANY_TRANSFERS,
+            "as much content as may be is on its way; try again when some of it has arrived",
+        )
+        .with_retry_after(std::time::Duration::from_secs(5)),
+        Refusal::ContentTooLarge { limit } => {
+            Problem::exhausted(reason::CONTENT_TOO_LARGE, format!("one upload has at most {limit} bytes"))
+                .with_metadata("limit_bytes", limit.to_string())
+        }
         Refusal::QuotaReached { quota } => Problem::exhausted(
             reason::LIBRARY_QUOTA_REACHED,
             format!("the library would take more than its {quota} bytes; delete something first"),
         )
         .with_metadata("quota_bytes", quota.to_string()),
         other => Problem::internal(&other),
+    }
+}
+
+/// The content is not there, not as it was said to be, or not on its way any more.
+fn content(refusal: Refusal) -> Problem {
+    match refusal {
+        Refusal::KindHasNoContent => {
+            precondition(reason::KIND_HAS_NO_CONTENT, "item", "items of this kind carry no content")
+        }
+        Refusal::ContentSizeMismatch => Problem::invalid_field("size", "is not how many bytes there were")
+            .with_reason(reason::CONTENT_SIZE_MISMATCH),
+        Refusal::ContentHashMismatch => Problem::invalid_field("sha256", "is not the hash of the bytes that came")
+            .with_reason(reason::CONTENT_HASH_MISMATCH),
+        Refusal::UploadStalled => {
+            let message = "nothing came for half a minute; begin again";
+            Problem::new(Code::DeadlineExceeded, reason::UPLOAD_STALLED, message)
+        }
+        Refusal::UploadLapsed => Problem::aborted(reason::UPLOAD_LAPSED, "the upload took too long; begin again"),
+        Refusal::DownloadStalled => {
+            let message = "nothing was taken for half a minute, or an hour is over; go on from the offset reached";
+            Problem::new(Code::DeadlineExceeded, reason::DOWNLOAD_STALLED, message)
+        }
+        _ => Problem::not_found("content"),
     }
 }
 
@@ -253,7 +317,6 @@ mod tests {
     use bursar_db::DbError;
     use bursar_rpc::problem::reason_of;
     use bursar_time::Span;
-    use tonic::Code;
 
     #[track_caller]
     fn told(code: Code, cases: &[(Refusal, &str)]) {
@@ -294,6 +357,7 @@ mod tests {
             (Refusal::ParentNotAllowed, "PARENT_NOT_ALLOWED"),
             (Refusal::KindUnknown, "KIND_UNKNOWN"),
             (Refusal::TooManyItems { limit: 1 }, "TOO_MANY_ITEMS"),
+            (Refusal::KindHasNoContent, "KIND_HAS_NO_CONTENT"),
         ];
         told(Code::FailedPrecondition, &preconditions);
         let existing = [
@@ -308,6 +372,7 @@ mod tests {
             (Refusal::ProjectNotFound, "NOT_FOUND"),
             (Refusal::NoAvatar, "NOT_FOUND"),
             (Refusal::ItemNotFound, "NOT_FOUND"),
+            (Refusal::ContentNotFound, "NOT_FOUND"),
         ];
         told(Code::NotFound, &absent);
         let aborted = [(Refusal::EtagMismatch, "ETAG_MISMATCH"), (Refusal::DepartureTakenBack, "DEPARTURE_TAKEN_BACK")];
@@ -323,8 +388,22 @@ mod tests {
             (Refusal::TooManyPending { limit: 1, retry_after: Span::HOUR }, "TOO_MANY_INVITATIONS"),
             (Refusal::TooManyToday { retry_after: Span::HOUR }, "TOO_MANY_INVITATIONS"),
             (Refusal::QuotaReached { quota: 1 }, "LIBRARY_QUOTA_REACHED"),
+            (Refusal::ContentTooLarge { limit: 1 }, "CONTENT_TOO_LARGE"),
+            (Refusal::TooManyTransfers, "TOO_MANY_TRANSFERS"),
         ];
         told(Code::ResourceExhausted, &limits);
+        told(
+            Code::InvalidArgument,
+            &[
+                (Refusal::ContentSizeMismatch, "CONTENT_SIZE_MISMATCH"),
+                (Refusal::ContentHashMismatch, "CONTENT_HASH_MISMATCH"),
+            ],
+        );
+        told(
+            Code::DeadlineExceeded,
+            &[(Refusal::UploadStalled, "UPLOAD_STALLED"), (Refusal::DownloadStalled, "DOWNLOAD_STALLED")],
+        );
+        told(Code::Aborted, &[(Refusal::UploadLapsed, "UPLOAD_LAPSED")]);
     }
 
     #[test]

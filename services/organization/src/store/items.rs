@@ -37,6 +37,12 @@ pub struct ItemRow {
     pub created_at: Timestamp,
     /// When it last changed.
     pub updated_at: Timestamp,
+    /// The SHA-256 of its content, if it has any.
+    pub sha256: Option<Vec<u8>>,
+    /// How many bytes its content has.
+    pub size: Option<i64>,
+    /// What its content is.
+    pub media_type: Option<String>,
 }
 
 /// Ids only: the rest is for those who may read it.
@@ -82,16 +88,22 @@ const LAST: &str = "itm_~";
 pub(super) const INSERT: &str = "INSERT INTO items (id, owner, kind, name, document, parent, project, secrets, \
     secrets_set, bytes, created_by, version, created_at, updated_at) \
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
-pub(super) const BY_ID: &str = "SELECT id, owner, kind, name, document, parent, project, secrets, secrets_set, bytes, \
-    created_by, version, created_at, updated_at FROM items WHERE owner = $1 AND id = $2";
-pub(super) const ANYWHERE: &str = "SELECT id, owner, kind, name, document, parent, project, secrets, secrets_set, \
-    bytes, created_by, version, created_at, updated_at FROM items WHERE id = $1";
-pub(super) const BY_IDS_POSTGRES: &str = "SELECT id, owner, kind, name, document, parent, project, secrets, \
-    secrets_set, bytes, created_by, version, created_at, updated_at FROM items \
-    WHERE owner = $1 AND id = ANY($2) ORDER BY id DESC";
-pub(super) const BY_IDS_SQLITE: &str = "SELECT id, owner, kind, name, document, parent, project, secrets, \
-    secrets_set, bytes, created_by, version, created_at, updated_at FROM items \
-    WHERE owner = $1 AND id IN (SELECT value FROM json_each($2)) ORDER BY id DESC";
+pub(super) const BY_ID: &str = "SELECT i.id, i.owner, i.kind, i.name, i.document, i.parent, i.project, i.secrets, \
+    i.secrets_set, i.bytes, i.created_by, i.version, i.created_at, i.updated_at, x.sha256, x.size, x.media_type \
+    FROM items i LEFT JOIN item_contents x ON x.owner = i.owner AND x.item = i.id \
+    WHERE i.owner = $1 AND i.id = $2";
+pub(super) const ANYWHERE: &str = "SELECT i.id, i.owner, i.kind, i.name, i.document, i.parent, i.project, i.secrets, \
+    i.secrets_set, i.bytes, i.created_by, i.version, i.created_at, i.updated_at, x.sha256, x.size, x.media_type \
+    FROM items i LEFT JOIN item_contents x ON x.owner = i.owner AND x.item = i.id \
+    WHERE i.id = $1";
+pub(super) const BY_IDS_POSTGRES: &str = "SELECT i.id, i.owner, i.kind, i.name, i.document, i.parent, i.project, i.secrets, \
+    i.secrets_set, i.bytes, i.created_by, i.version, i.created_at, i.updated_at, x.sha256, x.size, x.media_type \
+    FROM items i LEFT JOIN item_contents x ON x.owner = i.owner AND x.item = i.id \
+    WHERE i.owner = $1 AND i.id = ANY($2) ORDER BY i.id DESC";
+pub(super) const BY_IDS_SQLITE: &str = "SELECT i.id, i.owner, i.kind, i.name, i.document, i.parent, i.project, i.secrets, \
+    i.secrets_set, i.bytes, i.created_by, i.version, i.created_at, i.updated_at, x.sha256, x.size, x.media_type \
+    FROM items i LEFT JOIN item_contents x ON x.owner = i.owner AND x.item = i.id \
+    WHERE i.owner = $1 AND i.id IN (SELECT value FROM json_each($2)) ORDER BY i.id DESC";
 pub(super) const KEYS: &str = "SELECT id, kind, parent, project, created_by, bytes FROM items \
     WHERE owner = $1 AND id < $2 ORDER BY id DESC LIMIT $3";
 pub(super) const KEYS_OF_KIND: &str = "SELECT id, kind, parent, project, created_by, bytes FROM items \
@@ -219,7 +231,7 @@ pub async fn delete(tx: &mut Tx, owner: OwnerId, ids: &[ItemId]) -> Result<u64, 
 }
 
 /// A list, as SQLite takes it.
-fn json(ids: &[ItemId]) -> Result<String, DbError> {
+pub(super) fn json(ids: &[ItemId]) -> Result<String, DbError> {
     let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
     serde_json::to_string(&ids).map_err(unreadable)
 }

@@ -7,11 +7,13 @@
 //! row covers its items and what they take; of two libraries the one with the lesser owner's id is locked first.
 
 pub mod avatars;
+pub mod contents;
 pub mod invitations;
 pub mod items;
 pub mod libraries;
 pub mod mail_counts;
 pub mod memberships;
+pub mod objects;
 pub mod organizations;
 pub mod projects;
 pub mod seats;

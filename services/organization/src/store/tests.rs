@@ -4,8 +4,8 @@ use bursar_db::Tx;
 use sqlx::{Executor as _, SqlSafeStr as _};
 
 use super::{
-    MIGRATIONS, avatars, invitations, items, libraries, mail_counts, memberships, organizations, projects, seats,
-    slugs, users,
+    MIGRATIONS, avatars, contents, invitations, items, libraries, mail_counts, memberships, objects, organizations,
+    projects, seats, slugs, users,
 };
 
 /// Statements that both engines run.
@@ -25,6 +25,22 @@ const BOTH: &[&str] = &[
     invitations::NOTE_MAIL,
     invitations::RENEW,
     invitations::SETTLE,
+    contents::ATTACH,
+    contents::DELETE,
+    contents::FEWER,
+    contents::INSERT,
+    contents::MORE,
+    contents::OF_ITEM,
+    objects::ABANDON,
+    objects::ADOPT,
+    objects::FORGET,
+    objects::INSERT,
+    objects::LOOSE,
+    objects::POSTPONE,
+    objects::RELEASE,
+    objects::RENEW,
+    objects::RESERVED,
+    objects::SHARE,
     items::ANYWHERE,
     items::BY_ID,
     items::INSERT,
@@ -84,6 +100,7 @@ const BOTH: &[&str] = &[
 
 /// Statements with locks, which SQLite neither has nor needs.
 const POSTGRES: &[&str] = &[
+    contents::DETACH_POSTGRES,
     items::BY_IDS_POSTGRES,
     items::CHILDREN_POSTGRES,
     items::DELETE_POSTGRES,
@@ -93,7 +110,7 @@ const POSTGRES: &[&str] = &[
 ];
 
 /// Statements with lists, which SQLite takes as JSON.
-const SQLITE: &[&str] = &[items::BY_IDS_SQLITE, items::CHILDREN_SQLITE, items::DELETE_SQLITE];
+const SQLITE: &[&str] = &[contents::DETACH_SQLITE, items::BY_IDS_SQLITE, items::CHILDREN_SQLITE, items::DELETE_SQLITE];
 
 bursar_testkit::engines! {
     async fn every_statement_can_be_prepared(db: TestDb) {

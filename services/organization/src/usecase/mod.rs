@@ -36,13 +36,16 @@ use bursar_time::{Clock, Timestamp};
 
 pub use avatars::Easel;
 pub use invitations::{InvitationView, InvitationsWanted, NewInvitation, Preview};
-pub use library::{Item, ItemChange, ItemDeletion, ItemFilter, NewItem, Revealed};
+pub use library::{
+    Children, Content, Download, Item, ItemChange, ItemCopy, ItemDeletion, ItemFilter, NewItem, Revealed, UploadStart,
+};
 pub use members::{MembersWanted, RoleChange};
 pub use organizations::{NewOrganization, OrganizationChange, OrganizationKey};
 pub use policies::{PolicyChange, PolicyView};
 pub use projects::{NewProject, ProjectChange, Reassignment};
 
 use crate::Config;
+use crate::content::{Contents, Places};
 use crate::domain::kind::Kinds;
 
 /// The use cases with what they work on. Cheap to clone.
@@ -55,6 +58,12 @@ pub struct Parts {
     pub config: Config,
     /// The kinds of library items.
     pub kinds: Kinds,
+    /// Where content lies.
+    pub(crate) contents: Contents,
+    /// Places for uploads.
+    pub(crate) uploads: Places,
+    /// Places for downloads.
+    pub(crate) downloads: Places,
     /// Seals what is secret in items.
     pub sealer: Sealer,
     /// By which requests with secrets are compared.

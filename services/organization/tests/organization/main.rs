@@ -3,9 +3,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod across;
 mod auditing;
 mod avatars;
 mod consuming;
+mod contents;
+mod copying;
 mod departing;
 mod documents;
 mod inviters;

@@ -224,6 +224,11 @@ impl World {
         self.billing_events.commit(tx, vec![payload]).await.expect("told");
     }
 
+    /// Where the service keeps what is no database.
+    pub(crate) fn data_dir(&self) -> &std::path::Path {
+        &self.settings.data_dir
+    }
+
     pub(crate) fn advance(&self, span: Span) {
         self.clock.advance(span).expect("time moves on");
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use tonic::Status;
 
+use super::methods::Method;
 use super::{Call, Limits};
 use crate::Problem;
 use crate::transport::context::parse_timeout;
@@ -17,13 +18,18 @@ use crate::transport::context::parse_timeout;
 const HEAD_START: Duration = Duration::from_millis(50);
 
 /// How long a call may take: what the caller allows (less a tenth, at most [`HEAD_START`]), or the
-/// default; never more than the maximum.
-pub(super) fn allowed(headers: &HeaderMap, limits: &Limits) -> Duration {
+/// default; never more than the maximum. A caller who sends a stream has other bounds.
+pub(super) fn allowed(headers: &HeaderMap, method: Method, limits: &Limits) -> Duration {
+    let (default, most) = if method.is_sent_a_stream() {
+        (limits.stream_deadline, limits.stream_deadline)
+    } else {
+        (limits.default_deadline, limits.max_deadline)
+    };
     match parse_timeout(headers) {
-        None => limits.default_deadline.min(limits.max_deadline),
+        None => default.min(most),
         Some(timeout) => {
             let head_start = (timeout / 10).min(HEAD_START);
-            timeout.saturating_sub(head_start).min(limits.max_deadline)
+            timeout.saturating_sub(head_start).min(most)
         }
     }
 }
@@ -36,6 +42,7 @@ pub(super) async fn enforced<T>(call: &Call, answer: impl Future<Output = Result
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stack::methods::Access;
     use crate::transport::context::{GRPC_TIMEOUT, format_timeout};
 
     #[test]
@@ -59,7 +66,13 @@ mod tests {
                 let value = format_timeout(Duration::from_millis(millis)).expect("a header");
                 headers.insert(GRPC_TIMEOUT, value);
             }
-            assert_eq!(allowed(&headers, &limits), Duration::from_millis(given), "{asked:?} ms");
+            let unary = Method { name: "a.Service/Method", access: Access::NoRule };
+            assert_eq!(allowed(&headers, unary, &limits), Duration::from_millis(given), "{asked:?} ms");
         }
+        let path = "/bursar.organization.v1.LibraryService/UploadContent";
+        let upload =
+            Method { name: path, access: bursar_proto::access::rule(path).map_or(Access::NoRule, Access::Rule) };
+        let hour = Duration::from_hours(1);
+        assert_eq!(allowed(&HeaderMap::new(), upload, &limits), hour, "a stream has bounds of its own");
     }
 }

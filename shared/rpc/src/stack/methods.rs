@@ -36,6 +36,14 @@ pub(super) enum Access {
 }
 
 impl Method {
+    /// Whether the request is a stream.
+    pub(super) fn is_sent_a_stream(self) -> bool {
+        match self.access {
+            Access::Rule(rule) => rule.client_streaming,
+            Access::Infrastructure | Access::NoRule | Access::Unknown => false,
+        }
+    }
+
     /// Whether the answer is a stream.
     pub(super) fn streams(self) -> bool {
         match self.access {

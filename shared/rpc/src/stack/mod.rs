@@ -77,6 +77,8 @@ pub struct Limits {
     pub default_deadline: Duration,
     /// The longest deadline; a caller's longer one is shortened to it.
     pub max_deadline: Duration,
+    /// Both of them for a call whose caller sends a stream, which lasts as long as there is something to send.
+    pub stream_deadline: Duration,
     /// How many verified tokens are remembered.
     pub token_cache: usize,
     /// The proxies whose word on where a call came from is believed.
@@ -89,6 +91,7 @@ impl Default for Limits {
             max_in_flight: 4_096,
             default_deadline: Duration::from_secs(30),
             max_deadline: Duration::from_secs(30),
+            stream_deadline: Duration::from_hours(1),
             token_cache: 16_384,
             trusted_proxies: TrustedProxies::default(),
         }
@@ -140,11 +143,12 @@ struct Call {
 impl Call {
     fn begin(shared: &Shared, request: &Request<Body>) -> Self {
         let started = Instant::now();
+        let method = shared.methods.find(request.uri().path());
         Self {
-            method: shared.methods.find(request.uri().path()),
+            method,
             id: shared.call_ids.of(request.headers()),
             started,
-            deadline: started + deadline::allowed(request.headers(), &shared.limits),
+            deadline: started + deadline::allowed(request.headers(), method, &shared.limits),
         }
     }
 }

@@ -207,6 +207,7 @@ impl Settings {
             max_in_flight: self.limits.in_flight,
             default_deadline: self.limits.deadline,
             max_deadline: self.limits.deadline,
+            stream_deadline: self.limits.stream_deadline,
             trusted_proxies: self.trusted_proxies.clone(),
             ..bursar_rpc::Limits::default()
         }
@@ -215,6 +216,11 @@ impl Settings {
     /// Where mail is written when no SMTP server is configured.
     pub fn mail_dir(&self) -> PathBuf {
         self.data_dir.join("mail")
+    }
+
+    /// Where the content of library items lies.
+    pub fn content_dir(&self) -> PathBuf {
+        self.data_dir.join("content")
     }
 
     /// Settings for tests: development defaults for everything under `data_dir`.

@@ -99,6 +99,9 @@ pub struct LimitSettings {
     /// The longest a call may take, and how long one may take that names no deadline.
     #[serde(with = "span")]
     pub deadline: Duration,
+    /// The same for a call whose caller sends a stream (an upload).
+    #[serde(with = "span")]
+    pub stream_deadline: Duration,
     /// Calls in work at once in one service; more are refused with `RESOURCE_EXHAUSTED`.
     pub in_flight: usize,
     /// Calls and streams open at once on one connection; more wait for a place.
@@ -183,6 +186,11 @@ pub struct InvitationSettings {
 pub struct LibrarySettings {
     /// Bytes that one owner's library may take; more is refused with `RESOURCE_EXHAUSTED`.
     pub quota_bytes: u64,
+    /// Bytes that one upload may have.
+    pub upload_bytes: u64,
+    /// How long whoever uploads may send nothing, and whoever downloads take nothing.
+    #[serde(with = "span")]
+    pub idle_timeout: Duration,
 }
 
 /// `[billing]`
@@ -269,7 +277,11 @@ impl Settings {
             tokens: TokenSettings::default(),
             policies: Policy::default(),
             invitations: InvitationSettings::default(),
-            library: LibrarySettings { quota_bytes: 10 << 30 },
+            library: LibrarySettings {
+                quota_bytes: 10 << 30,
+                upload_bytes: 5 << 30,
+                idle_timeout: Duration::from_secs(30),
+            },
             billing: BillingSettings {
                 lanes: 0,
                 batch_max: 1024,
@@ -289,6 +301,7 @@ impl LimitSettings {
     fn defaults(production: bool) -> Self {
         Self {
             deadline: Duration::from_secs(30),
+            stream_deadline: Duration::from_hours(1),
             in_flight: 4096,
             streams_per_connection: 1024,
             connection_age: Duration::from_mins(5),

@@ -97,8 +97,13 @@ impl Settings {
                 problems.push(format!("{key}: must be at least 1"));
             }
         }
-        if i64::try_from(self.library.quota_bytes).is_err() {
-            problems.push(format!("library.quota_bytes: {} is out of range", self.library.quota_bytes));
+        let library = &self.library;
+        for (key, bytes) in
+            [("library.quota_bytes", library.quota_bytes), ("library.upload_bytes", library.upload_bytes)]
+        {
+            if i64::try_from(bytes).is_err() {
+                problems.push(format!("{key}: {bytes} is out of range"));
+            }
         }
         if self.limits.drain >= self.limits.shutdown {
             problems.push("limits.drain: must be shorter than limits.shutdown, which includes it".to_owned());
@@ -114,6 +119,8 @@ impl Settings {
             }
         };
         within("limits.deadline", limits.deadline, SECOND, HOUR);
+        within("limits.stream_deadline", limits.stream_deadline, SECOND, DAY);
+        within("library.idle_timeout", self.library.idle_timeout, Duration::from_millis(100), HOUR);
         within("limits.shutdown", limits.shutdown, SECOND, SHUTDOWN_MAX);
         within("limits.connection_age", limits.connection_age, SECOND, DAY);
         within("max_clock_difference", self.max_clock_difference, SECOND, HOUR);

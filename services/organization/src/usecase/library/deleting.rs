@@ -10,6 +10,7 @@ use bursar_rpc::{Answer, Asked, Done, Mutation};
 use super::super::Organization;
 use super::ItemDeletion;
 use super::access::Visitor;
+use super::contents::detach;
 use crate::Error;
 use crate::domain::item::MAX_TOUCHED;
 use crate::domain::{Refusal, etag, item};
@@ -47,6 +48,8 @@ impl Organization {
         }
         let freed = under.iter().fold(row.bytes, |sum, key| sum.saturating_add(key.bytes));
         let ids: Vec<ItemId> = under.iter().map(|key| key.id).chain([row.id]).collect();
+        let now = m.now();
+        let freed = freed.saturating_add(detach(m.tx(), row.owner, &ids, now).await?);
         items::delete(m.tx(), row.owner, &ids).await?;
         let left = item::within(self.0.config.library.quota, taken, freed.saturating_neg())?;
         libraries::set(m.tx(), row.owner, left).await?;

@@ -8,7 +8,7 @@ use bursar_rpc::{Problem, Violations};
 use serde_json::{Map, Value};
 
 use super::super::Organization;
-use super::Item;
+use super::{Content, Item};
 use crate::Error;
 use crate::domain::document::Document;
 use crate::domain::item;
@@ -27,6 +27,10 @@ impl Organization {
         if let Some(kind) = self.0.kinds.get(&row.kind) {
             secrets_set.extend(kind.secret_fields.iter().filter(|field| document.remove(*field).is_some()).cloned());
         }
+        let content = match (row.sha256, row.size, row.media_type) {
+            (Some(sha256), Some(size), Some(media_type)) => Some(Content { size, media_type, sha256 }),
+            _ => None,
+        };
         Ok(Item {
             id: row.id,
             owner: row.owner,
@@ -35,6 +39,7 @@ impl Organization {
             document,
             parent: row.parent,
             project: row.project,
+            content,
             secrets_set: secrets_set.into_iter().collect(),
             created_by: row.created_by,
             version: row.version,
@@ -61,6 +66,18 @@ impl Organization {
             self.0.sealer.seal(&self.0.entropy, clear.as_bytes(), &bound_to(row.id))
         });
         row.bytes = item::bytes(row.document.len(), row.secrets.as_ref().map_or(0, Vec::len));
+        Ok(())
+    }
+
+    /// Takes everything secret out of a row, for a copy.
+    pub(super) fn strip(&self, row: &mut ItemRow) -> Result<(), Error> {
+        let mut document = object(&row.document)?;
+        if let Some(kind) = self.0.kinds.get(&row.kind) {
+            document.retain(|name, _| !kind.secret_fields.contains(name));
+        }
+        row.document = Value::Object(document).to_string();
+        (row.secrets, row.secrets_set) = (None, String::new());
+        row.bytes = item::bytes(row.document.len(), 0);
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 use bursar_id::{ItemId, OwnerId};
 
 use super::super::Organization;
+use super::contents::detach;
 use crate::Error;
 use crate::domain::item;
 use crate::store::{items, libraries};
@@ -21,6 +22,7 @@ impl Organization {
         }
         let ids: Vec<ItemId> = leaves.iter().map(|key| key.id).collect();
         let freed = leaves.iter().fold(0_i64, |sum, key| sum.saturating_add(key.bytes));
+        let freed = freed.saturating_add(detach(&mut tx, owner, &ids, self.now()).await?);
         items::delete(&mut tx, owner, &ids).await?;
         let left = item::within(self.0.config.library.quota, taken, freed.saturating_neg())?;
         libraries::set(&mut tx, owner, left).await?;

@@ -32,7 +32,7 @@ impl Organization {
         let kind = self.0.kinds.get(&new.kind);
         let kind = kind.ok_or_else(|| Problem::invalid_field("kind", "is no kind that there is; see ListKinds"))?;
         let taken = libraries::lock(m.tx(), owner).await?;
-        let parent = self.place(m, owner, kind, new.parent).await?;
+        let parent = self.place(m, owner, kind, new.parent, "parent").await?;
         let now = m.now();
         let mut row = ItemRow {
             id: self.new_id(now),
@@ -49,6 +49,9 @@ impl Organization {
             version: 1,
             created_at: now,
             updated_at: now,
+            sha256: None,
+            size: None,
+            media_type: None,
         };
         m.about(&row.id);
         self.fill(&mut row, kind, new.document.clone())?;
@@ -57,13 +60,14 @@ impl Organization {
         Ok(Done::New(self.shown(row)?, Vec::new()))
     }
 
-    /// The item under which one of this kind shall stand, if it may.
+    /// The item under which one of this kind shall stand, if it may; `field` is what the request calls it.
     pub(super) async fn place(
         &self,
         m: &mut Mutation,
         owner: OwnerId,
         kind: &Kind,
         parent: Option<ItemId>,
+        field: &str,
     ) -> Result<Option<ItemRow>, Error> {
         let Some(parent) = parent else {
             if kind.may_stand_alone {
@@ -71,7 +75,7 @@ impl Organization {
             }
             let parents = kind.parents.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
             let what = format!("is required: a {} stands under one of these: {parents}", kind.name);
-            return Err(Problem::invalid_field("parent", what).into());
+            return Err(Problem::invalid_field(field, what).into());
         };
         let parent = items::by_id(m.tx(), owner, parent).await?.ok_or(Refusal::ItemNotFound)?;
         item::under(kind, &parent.kind)?;

@@ -6,12 +6,17 @@
 
 mod access;
 mod changing;
+mod collecting;
+mod contents;
+mod copying;
 mod deleting;
 mod documents;
+mod downloading;
 mod erasing;
 mod making;
 mod reading;
 mod secrets;
+mod uploading;
 
 use bursar_id::{ItemId, OwnerId, ProjectId, UserId};
 use bursar_time::Timestamp;
@@ -20,7 +25,9 @@ use serde_json::{Map, Value};
 use crate::domain::document::Document;
 use crate::domain::name::Name;
 
+pub use downloading::Download;
 pub use secrets::Revealed;
+pub use uploading::UploadStart;
 
 /// An item, as it is answered.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,6 +46,8 @@ pub struct Item {
     pub parent: Option<ItemId>,
     /// The project to which it belongs.
     pub project: Option<ProjectId>,
+    /// Its content, if it has any.
+    pub content: Option<Content>,
     /// The names of the secret fields that are set.
     pub secrets_set: Vec<String>,
     /// Who made it, or for whom a service did.
@@ -49,6 +58,41 @@ pub struct Item {
     pub created_at: Timestamp,
     /// When it last changed.
     pub updated_at: Timestamp,
+}
+
+/// What an item carries beside its document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content {
+    /// How many bytes there are.
+    pub size: i64,
+    /// What they are.
+    pub media_type: String,
+    /// Their SHA-256.
+    pub sha256: Vec<u8>,
+}
+
+/// What to copy.
+#[derive(Clone, Debug)]
+pub struct ItemCopy {
+    /// The item.
+    pub item: ItemId,
+    /// The item of the target's under which the copy shall stand.
+    pub to_parent: Option<ItemId>,
+    /// What goes along of that which stands under it.
+    pub children: Children,
+    /// For whom a service copies.
+    pub member: Option<UserId>,
+}
+
+/// What goes along with a copy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Children {
+    /// Nothing.
+    None,
+    /// Everything.
+    All,
+    /// These, which stand right under it, with everything under them.
+    These(Vec<ItemId>),
 }
 
 /// An item to make.

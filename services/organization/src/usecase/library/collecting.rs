@@ -1,0 +1,39 @@
+//! Removing from the object store what is nobody's content: what uploads left behind, and what the last item let go.
+
+use bursar_time::Span;
+
+use super::super::Organization;
+use crate::Error;
+use crate::store::objects;
+
+/// How many objects are removed before others have their turn.
+const BATCH: i64 = 64;
+/// How much longer than its lease an object is left alone, for replicas whose clocks differ.
+const MARGIN: Span = Span::from_mins(2);
+/// When an object that could not be removed is tried again.
+const AGAIN_AFTER: Span = Span::HOUR;
+
+impl Organization {
+    /// Removes some of what is nobody's, and says whether there may be more.
+    ///
+    /// An object whose lease is past can become nobody's content any more, so nothing is removed that somebody gets
+    /// meanwhile. One that cannot be removed is set aside for an hour.
+    pub async fn collect_objects(&self) -> Result<bool, Error> {
+        let before = self.now().saturating_sub(MARGIN);
+        let loose = objects::loose(&mut self.0.db.read().await?, before, BATCH).await?;
+        let full = i64::try_from(loose.len()).is_ok_and(|found| found >= BATCH);
+        for object in loose {
+            let removed = self.0.contents.remove(&object).await;
+            let mut tx = self.0.db.begin().await?;
+            match removed {
+                Ok(()) => objects::forget(&mut tx, &object, before).await?,
+                Err(error) => {
+                    tracing::warn!(object, %error, "content cannot be removed; trying again later");
+                    objects::postpone(&mut tx, &object, self.now().saturating_add(AGAIN_AFTER)).await?;
+                }
+            }
+            tx.commit().await?;
+        }
+        Ok(full)
+    }
+}

@@ -1,0 +1,285 @@
+//! Giving an item content: a first mutation looks whether it may be, the bytes are received without any lock, and a second
+//! mutation gives them to the item, if that is still there.
+//!
+//! What is received lies in an object of its own, noted in the database before its first byte is written. Whatever happens
+//! then, the object either becomes somebody's content or is removed by a job.
+
+use bursar_id::{ItemId, OwnerId, UserId};
+use bursar_proto::event::v1::event::Payload;
+use bursar_rpc::{Answer, Asked, Done, Looked, Mutation, Problem};
+use bursar_time::{Span, Timestamp};
+use bytes::{Bytes, BytesMut};
+use futures::{Stream, StreamExt as _};
+use sha2::{Digest as _, Sha256};
+
+use super::super::Organization;
+use super::Item;
+use super::contents::{attach, detach};
+use crate::Error;
+use crate::content::{Place, SEGMENT};
+use crate::domain::media::{MediaType, Shown, settle};
+use crate::domain::{Refusal, item};
+use crate::store::contents::{self, Attached};
+use crate::store::objects::{self, NewObject};
+use crate::store::{items, libraries};
+
+/// How long an upload counts as under way without a sign of life.
+const LEASE: Span = Span::from_mins(5);
+/// How often it gives one.
+const RENEW_EVERY: Span = Span::from_secs(30);
+/// How much of the beginning is looked at for what it is.
+const HEAD: usize = 8 * 1024;
+
+/// What an upload begins with.
+#[derive(Clone, Debug)]
+pub struct UploadStart {
+    /// The item.
+    pub item: ItemId,
+    /// What it is said to be.
+    pub media_type: Option<MediaType>,
+    /// How many bytes there will be.
+    pub size: i64,
+    /// Their SHA-256.
+    pub sha256: [u8; 32],
+    /// For whom a service uploads.
+    pub member: Option<UserId>,
+}
+
+/// An upload that is under way.
+struct Upload {
+    owner: OwnerId,
+    object: String,
+    _place: Place,
+}
+
+impl Organization {
+    /// Receives content and gives it to an item in place of what it had.
+    pub async fn upload_content<S>(&self, asked: &Asked<UploadStart>, chunks: S) -> Result<Answer<Item>, Error>
+    where
+        S: Stream<Item = Result<Bytes, Error>> + Send + Unpin,
+    {
+        let m = self.0.mutations.begin(asked).await?;
+        let upload = match self.look_for_upload(m, asked).await? {
+            Looked::On(owner) => self.begin_upload(owner, asked.command()?).await?,
+            Looked::Before(answer) => return Ok(answer),
+        };
+        let uploaded = self.receive_and_give(&upload, asked, chunks).await;
+        if uploaded.is_err() {
+            self.abandon(&upload).await;
+        }
+        uploaded
+    }
+
+    async fn receive_and_give<S>(
+        &self,
+        upload: &Upload,
+        asked: &Asked<UploadStart>,
+        chunks: S,
+    ) -> Result<Answer<Item>, Error>
+    where
+        S: Stream<Item = Result<Bytes, Error>> + Send + Unpin,
+    {
+        let media_type = self.receive(upload, asked.command()?, chunks).await?;
+        let mut m = self.0.mutations.begin(asked).await?;
+        let done = self.give_content(&mut m, asked, upload, &media_type).await;
+        self.0.mutations.end(m, done).await
+    }
+
+    /// Whether anything stands against it as things are; whose item it is.
+    async fn look_for_upload(
+        &self,
+        mut m: Mutation,
+        asked: &Asked<UploadStart>,
+    ) -> Result<Looked<OwnerId, Item>, Error> {
+        let looked = async {
+            let visitor = self.visit_for_item(&mut m, asked.caller()).await?;
+            let Some(start) = m.open(asked).await? else { return Ok(None) };
+            let row = self.item(m.tx(), asked.caller(), start.item).await?;
+            self.writer(m.tx(), visitor, row.owner, start.member).await?;
+            self.demand_content(&row.kind)?;
+            Ok::<_, Error>(Some(row.owner))
+        }
+        .await;
+        self.0.mutations.look(m, looked).await
+    }
+
+    fn demand_content(&self, kind: &str) -> Result<(), Refusal> {
+        let kind = self.0.kinds.get(kind).ok_or(Refusal::KindUnknown)?;
+        if kind.has_content { Ok(()) } else { Err(Refusal::KindHasNoContent) }
+    }
+
+    /// Takes a place and notes the object, as far as there is room for it.
+    async fn begin_upload(&self, owner: OwnerId, start: &UploadStart) -> Result<Upload, Error> {
+        let bounds = self.0.config.library;
+        if start.size > bounds.upload {
+            return Err(Refusal::ContentTooLarge { limit: bounds.upload }.into());
+        }
+        let place = self.0.uploads.take(owner).ok_or(Refusal::TooManyTransfers)?;
+        let object = hex::encode(self.0.entropy.bytes::<16>());
+        let mut tx = self.0.db.begin().await?;
+        let taken = libraries::lock(&mut tx, owner).await?;
+        let now = self.now();
+        let reserved = objects::reserved(&mut tx, owner, now).await?;
+        item::within(bounds.quota, taken.saturating_add(reserved), start.size)?;
+        let new = NewObject {
+            id: &object,
+            uploader: owner,
+            size: start.size,
+            segment: i64::from(SEGMENT),
+            lease_until: now.saturating_add(LEASE),
+        };
+        objects::insert(&mut tx, &new).await?;
+        tx.commit().await?;
+        Ok(Upload { owner, object, _place: place })
+    }
+
+    /// Receives the bytes and holds them against what was said of them.
+    async fn receive<S>(&self, upload: &Upload, start: &UploadStart, mut chunks: S) -> Result<MediaType, Error>
+    where
+        S: Stream<Item = Result<Bytes, Error>> + Send + Unpin,
+    {
+        let mut received = Received::default();
+        let mut renewed = self.now();
+        loop {
+            let next = tokio::time::timeout(self.0.config.library.idle, chunks.next()).await;
+            let Some(mut chunk) = next.map_err(|_| Refusal::UploadStalled)?.transpose()? else { break };
+            received.look_at(&chunk, start.size)?;
+            while !chunk.is_empty() {
+                let room = (SEGMENT as usize).saturating_sub(received.segment.len());
+                received.segment.extend_from_slice(&chunk.split_to(room.min(chunk.len())));
+                if received.segment.len() >= SEGMENT as usize {
+                    self.write(upload, &mut received).await?;
+                }
+            }
+            if self.now() >= renewed.saturating_add(RENEW_EVERY) {
+                renewed = self.renew(upload).await?;
+            }
+        }
+        if !received.segment.is_empty() {
+            self.write(upload, &mut received).await?;
+        }
+        received.settle(start)
+    }
+
+    async fn write(&self, upload: &Upload, received: &mut Received) -> Result<(), Error> {
+        let bytes = received.segment.split().freeze();
+        self.0.contents.write(&upload.object, received.segments, bytes).await?;
+        received.segments = received.segments.saturating_add(1);
+        Ok(())
+    }
+
+    async fn renew(&self, upload: &Upload) -> Result<Timestamp, Error> {
+        let now = self.now();
+        let mut tx = self.0.db.begin().await?;
+        if !objects::renew(&mut tx, &upload.object, now.saturating_add(LEASE), now).await? {
+            return Err(Refusal::UploadLapsed.into());
+        }
+        tx.commit().await?;
+        Ok(now)
+    }
+
+    /// Gives what was received to the item, whatever became of the item and of the caller's standing meanwhile.
+    async fn give_content(
+        &self,
+        m: &mut Mutation,
+        asked: &Asked<UploadStart>,
+        upload: &Upload,
+        media_type: &MediaType,
+    ) -> Result<Done<Item, Payload>, Error> {
+        let visitor = self.visit_for_item(m, asked.caller()).await?;
+        let Some(start) = m.open(asked).await? else { return Ok(Done::Replay) };
+        let owner = upload.owner;
+        m.about(&start.item);
+        m.admit(owner);
+        self.writer(m.tx(), visitor, owner, start.member).await?;
+        let taken = libraries::lock(m.tx(), owner).await?;
+        let mut row = items::by_id(m.tx(), owner, start.item).await?.ok_or(Refusal::ItemNotFound)?;
+        self.demand_content(&row.kind)?;
+        let now = m.now();
+        let had = contents::of_item(m.tx(), owner, row.id).await?;
+        if had.is_some_and(|had| had.sha256 == start.sha256 && had.media_type == media_type.as_str()) {
+            objects::abandon(m.tx(), &upload.object, now).await?;
+            return Ok(Done::New(self.shown(row)?, Vec::new()));
+        }
+        let freed = detach(m.tx(), owner, &[row.id], now).await?;
+        let attached =
+            Attached { owner, item: row.id, sha256: &start.sha256, size: start.size, media_type: media_type.as_str() };
+        let more = attach(m.tx(), &attached, &upload.object, now).await?.saturating_sub(freed);
+        libraries::set(m.tx(), owner, item::within(self.0.config.library.quota, taken, more)?).await?;
+        row.version = row.version.saturating_add(1);
+        row.updated_at = now;
+        items::update(m.tx(), &row).await?;
+        let row = items::by_id(m.tx(), owner, row.id).await?.ok_or(Refusal::ItemNotFound)?;
+        Ok(Done::New(self.shown(row)?, Vec::new()))
+    }
+
+    /// Gives the room of a failed upload back at once; if that fails, too, it lapses.
+    async fn abandon(&self, upload: &Upload) {
+        let abandoned = async {
+            let mut tx = self.0.db.begin().await?;
+            objects::abandon(&mut tx, &upload.object, self.now()).await?;
+            tx.commit().await
+        };
+        if let Err(error) = abandoned.await {
+            tracing::warn!(%error, "an upload that failed keeps its room until it lapses");
+        }
+    }
+}
+
+/// What was received so far.
+#[derive(Default)]
+struct Received {
+    size: i64,
+    hash: Sha256,
+    head: Vec<u8>,
+    /// What is not written yet.
+    segment: BytesMut,
+    /// How many segments are written.
+    segments: u32,
+}
+
+impl Received {
+    fn look_at(&mut self, chunk: &Bytes, expected: i64) -> Result<(), Refusal> {
+        self.size = self.size.saturating_add(i64::try_from(chunk.len()).unwrap_or(i64::MAX));
+        if self.size > expected {
+            return Err(Refusal::ContentSizeMismatch);
+        }
+        self.hash.update(chunk);
+        let room = HEAD.saturating_sub(self.head.len()).min(chunk.len());
+        self.head.extend_from_slice(chunk.get(..room).unwrap_or_default());
+        Ok(())
+    }
+
+    /// The media type, if size, hash and type are as was said.
+    fn settle(self, start: &UploadStart) -> Result<MediaType, Error> {
+        if self.size != start.size {
+            return Err(Refusal::ContentSizeMismatch.into());
+        }
+        if <[u8; 32]>::from(self.hash.finalize()) != start.sha256 {
+            return Err(Refusal::ContentHashMismatch.into());
+        }
+        let shown = Shown {
+            mark: infer::get(&self.head).map(|found| found.mime_type()),
+            said_has_mark: start.media_type.as_ref().is_some_and(|said| infer::is_mime_supported(said.as_str())),
+            is_text: is_text(&self.head, self.head.len() >= HEAD),
+        };
+        let contradicted = |error| Problem::invalid_field("media_type", format!("the content {error}"));
+        settle(start.media_type.clone(), shown)
+            .map_err(|error| contradicted(error).with_reason(MEDIA_TYPE_MISMATCH).into())
+    }
+}
+
+/// The reason of content that is not what it is said to be.
+const MEDIA_TYPE_MISMATCH: &str = "MEDIA_TYPE_MISMATCH";
+
+/// Whether bytes are text as far as they go; `cut`: more follows, perhaps in the middle of a character.
+fn is_text(head: &[u8], cut: bool) -> bool {
+    let valid = match std::str::from_utf8(head) {
+        Ok(text) => text,
+        Err(error) if cut && error.error_len().is_none() => {
+            std::str::from_utf8(head.get(..error.valid_up_to()).unwrap_or_default()).unwrap_or_default()
+        }
+        Err(_) => return false,
+    };
+    !valid.contains(|c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r' | '\u{c}' | '\u{1b}'))
+}

@@ -1,0 +1,307 @@
+//! `LibraryService`: content up and down, what is refused of it, and what is left of it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use bursar_id::{OwnerId, Role};
+use bursar_organization::store::objects;
+use bursar_proto::organization::v1 as proto;
+use bursar_proto::organization::v1::download_content_response::Part;
+use bursar_rpc::ServiceRole;
+use bursar_testkit::{Client, id, refused};
+use bursar_time::Span;
+use futures::{Stream, StreamExt as _, stream};
+use sha2::{Digest as _, Sha256};
+use tonic::{Code, Status};
+
+use crate::library::{create, delete, get, item};
+use crate::world::{World, until};
+
+/// What an upload of these bytes begins with.
+pub(crate) fn start(item: &str, bytes: &[u8]) -> proto::UploadContentRequest {
+    proto::UploadContentRequest {
+        item_id: item.to_owned(),
+        size: i64::try_from(bytes.len()).expect("small"),
+        sha256: hex::encode(Sha256::digest(bytes)),
+        ..Default::default()
+    }
+}
+
+fn chunk(bytes: &[u8]) -> proto::UploadContentRequest {
+    proto::UploadContentRequest { chunk: bytes.to_vec(), ..Default::default() }
+}
+
+async fn send(
+    client: &Client,
+    messages: impl Stream<Item = proto::UploadContentRequest> + Send + 'static,
+) -> Result<proto::Item, Status> {
+    Ok(client.libraries().upload_content(messages).await?.into_inner().item.expect("an item"))
+}
+
+/// Sends what begins an upload, then these bytes in chunks of a megabyte.
+pub(crate) async fn upload(
+    client: &Client,
+    start: proto::UploadContentRequest,
+    bytes: &[u8],
+) -> Result<proto::Item, Status> {
+    let chunks: Vec<_> = [start].into_iter().chain(bytes.chunks(1 << 20).map(chunk)).collect();
+    send(client, stream::iter(chunks)).await
+}
+
+pub(crate) async fn download(client: &Client, item: &str, offset: i64) -> Result<(proto::Content, Vec<u8>), Status> {
+    let request = proto::DownloadContentRequest { item_id: item.to_owned(), offset };
+    let mut parts = client.libraries().download_content(request).await?.into_inner();
+    let Some(Part::Info(info)) = parts.message().await?.and_then(|first| first.part) else {
+        panic!("it begins with what it is")
+    };
+    let mut bytes = Vec::new();
+    while let Some(part) = parts.message().await? {
+        let Some(Part::Chunk(chunk)) = part.part else { panic!("nothing but bytes follows") };
+        assert!(chunk.len() <= 256 * 1024, "{} bytes at once", chunk.len());
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok((info, bytes))
+}
+
+/// How many files there are in the object store.
+pub(crate) fn files(world: &World) -> usize {
+    fn count(folder: &Path) -> usize {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.map(|entry| if entry.path().is_dir() { count(&entry.path()) } else { 1 }).sum()
+    }
+    count(&world.data_dir().join("content"))
+}
+
+/// So much later that whatever is nobody's is removed.
+pub(crate) async fn collected(world: &World, left: usize) {
+    world.advance(Span::DAY);
+    until("what is nobody's is removed", async || files(world) == left).await;
+}
+
+/// Bytes that repeat nowhere, so that a segment in another's place shows.
+fn noise(length: usize) -> Vec<u8> {
+    (0_u64..).flat_map(|n| Sha256::digest(n.to_be_bytes()).to_vec()).take(length).collect()
+}
+
+const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR and no picture, but who looks?";
+
+bursar_testkit::engines! {
+    async fn content_goes_up_and_down(db: TestDb) {
+        let world = World::start(db).await;
+        let ada = world.who(1);
+        let acme = world.create(&ada, "Acme").await.id;
+        let ben = world.acting(&world.join(&ada, &acme, 2, Role::Member).await, &acme);
+        let ada = world.acting(&ada, &acme);
+        let asset = create(&ben.client, item(&acme, "brand_asset", "Logo")).await.expect("made");
+        assert_eq!(asset.content, None);
+        refused(download(&ada.client, &asset.id, 0).await, Code::NotFound, "NOT_FOUND");
+        // More than two segments.
+        let bytes = noise((8 << 20) + 12_345);
+        let given = upload(&ada.client, start(&asset.id, &bytes), &bytes).await.expect("uploaded");
+        let content = given.content.clone().expect("content");
+        assert_eq!((content.size, content.media_type.as_str()), (8_400_953, "application/octet-stream"));
+        assert_eq!(content.sha256, hex::encode(Sha256::digest(&bytes)));
+        assert_ne!(given.etag, asset.etag);
+        assert_eq!(get(&ben.client, &asset.id).await.expect("read"), given);
+        let (info, back) = download(&ben.client, &asset.id, 0).await.expect("downloaded");
+        assert!(info == content && back == bytes);
+        for offset in [1, 4 << 20, (4 << 20) + 7, bytes.len() - 1, bytes.len()] {
+            let (info, back) = download(&ben.client, &asset.id, i64::try_from(offset).expect("small")).await.expect("the rest");
+            assert!(info == content && back == bytes[offset..], "from {offset} on");
+        }
+        let past = download(&ben.client, &asset.id, 8_400_954).await;
+        assert_eq!(refused(past, Code::InvalidArgument, "INVALID_FIELDS").fields, ["offset"]);
+        let bad = download(&ben.client, "x", -1).await;
+        assert_eq!(refused(bad, Code::InvalidArgument, "INVALID_FIELDS").fields, ["item_id", "offset"]);
+        // The same again is no change, other bytes take its place.
+        let same = upload(&ben.client, start(&asset.id, &bytes), &bytes).await.expect("uploaded");
+        assert_eq!(same, given);
+        let logo = proto::UploadContentRequest { media_type: "image/png".to_owned(), ..start(&asset.id, PNG) };
+        let png = upload(&ben.client, logo, PNG).await.expect("uploaded").content.expect("content");
+        assert_eq!((png.media_type.as_str(), png.size), ("image/png", 47));
+        assert_eq!(download(&ada.client, &asset.id, 0).await.expect("downloaded").1, PNG);
+        let empty = create(&ben.client, item(&acme, "brand_asset", "Nothing")).await.expect("made");
+        upload(&ben.client, start(&empty.id, b""), b"").await.expect("uploaded");
+        assert_eq!(download(&ada.client, &empty.id, 0).await.expect("downloaded").1, b"");
+        collected(&world, 1).await;
+        // A service does the same for a member.
+        let product = world.service(ServiceRole::Product);
+        let nobody = upload(&product, start(&asset.id, PNG), PNG).await;
+        assert_eq!(refused(nobody, Code::InvalidArgument, "INVALID_FIELDS").fields, ["member"]);
+        let member = ben.user.to_string();
+        upload(&product, proto::UploadContentRequest { member, ..start(&asset.id, b"text") }, b"text").await.expect("uploaded");
+        assert_eq!(download(&product, &asset.id, 1).await.expect("downloaded").1, b"ext");
+        let stranger = proto::UploadContentRequest { member: world.who(9).user.to_string(), ..start(&asset.id, PNG) };
+        refused(upload(&product, stranger, PNG).await, Code::PermissionDenied, "NOT_A_MEMBER");
+    }
+
+    async fn what_is_not_as_it_was_said_is_refused_and_nothing_of_it_is_kept(db: TestDb) {
+        let world = World::start_with(db, |settings| settings.library.upload_bytes = 1_000).await;
+        let ada = world.who(1);
+        let (client, own) = (&ada.client, ada.user.to_string());
+        let asset = create(client, item(&own, "brand_asset", "Logo")).await.expect("made");
+        let first = |bytes: &[u8], media_type: &str| proto::UploadContentRequest {
+            media_type: media_type.to_owned(),
+            ..start(&asset.id, bytes)
+        };
+        for (first, bytes, reason, field) in [
+            (first(b"hello", ""), b"hell".as_slice(), "CONTENT_SIZE_MISMATCH", "size"),
+            (first(b"hello", ""), b"hello!".as_slice(), "CONTENT_SIZE_MISMATCH", "size"),
+            (first(b"hello", ""), b"jello".as_slice(), "CONTENT_HASH_MISMATCH", "sha256"),
+            (first(PNG, "image/jpeg"), PNG, "MEDIA_TYPE_MISMATCH", "media_type"),
+            (first(PNG, "text/plain"), PNG, "MEDIA_TYPE_MISMATCH", "media_type"),
+            (first(b"<html><script>", "image/png"), b"<html><script>".as_slice(), "MEDIA_TYPE_MISMATCH", "media_type"),
+            (first(b"\0\x01\x02", "text/plain"), b"\0\x01\x02".as_slice(), "MEDIA_TYPE_MISMATCH", "media_type"),
+        ] {
+            let lied = refused(upload(client, first, bytes).await, Code::InvalidArgument, reason);
+            assert_eq!(lied.fields, [field]);
+        }
+        let wrong = proto::UploadContentRequest {
+            item_id: "x".to_owned(),
+            media_type: "png".to_owned(),
+            size: -1,
+            sha256: "00".to_owned(),
+            member: "y".to_owned(),
+            chunk: Vec::new(),
+        };
+        let wrong = refused(upload(client, wrong, b"").await, Code::InvalidArgument, "INVALID_FIELDS");
+        assert_eq!(wrong.fields, ["item_id", "media_type", "member", "sha256", "size"]);
+        refused(send(client, stream::empty()).await, Code::InvalidArgument, "INVALID_FIELDS");
+        let twice = stream::iter([first(b"hello", ""), first(b"hello", "")]);
+        refused(send(client, twice).await, Code::InvalidArgument, "INVALID_FIELDS");
+        let large = refused(upload(client, first(&[0; 1_001], ""), b"").await, Code::ResourceExhausted, "CONTENT_TOO_LARGE");
+        assert_eq!(large.metadata["limit_bytes"], "1000");
+        let agent = create(client, item(&own, "agent", "Agent")).await.expect("made");
+        refused(upload(client, start(&agent.id, b""), b"").await, Code::FailedPrecondition, "KIND_HAS_NO_CONTENT");
+        let unknown = id::<bursar_id::kinds::Item>(9).to_string();
+        refused(upload(client, start(&unknown, b""), b"").await, Code::NotFound, "NOT_FOUND");
+        assert_eq!(get(client, &asset.id).await.expect("read"), asset);
+        collected(&world, 0).await;
+    }
+
+    async fn uploads_that_stop_or_never_end_are_ended(db: TestDb) {
+        let world = World::start_with(db, |settings| {
+            settings.library.idle_timeout = Duration::from_millis(300);
+            settings.limits.stream_deadline = Duration::from_secs(2);
+        })
+        .await;
+        let ada = world.who(1);
+        let (client, own) = (&ada.client, ada.user.to_string());
+        let asset = create(client, item(&own, "brand_asset", "Logo")).await.expect("made");
+        let endless = start(&asset.id, &[0; 1_000]);
+        let stops = stream::iter([endless.clone(), chunk(&[0; 10])]).chain(stream::pending());
+        refused(send(client, stops).await, Code::DeadlineExceeded, "UPLOAD_STALLED");
+        refused(send(client, stream::pending()).await, Code::DeadlineExceeded, "UPLOAD_STALLED");
+        let trickle = stream::unfold((), |()| async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            Some((chunk(&[0]), ()))
+        });
+        let trickles = stream::iter([endless]).chain(trickle);
+        refused(send(client, trickles).await, Code::DeadlineExceeded, "DEADLINE_EXCEEDED");
+        assert_eq!(get(client, &asset.id).await.expect("read"), asset);
+        collected(&world, 0).await;
+    }
+
+    async fn quotas_count_what_is_on_its_way_and_equal_bytes_once(db: TestDb) {
+        let world = World::start_with(db, |settings| settings.library.quota_bytes = 20_000).await;
+        let (ada, ben) = (world.who(1), world.who(2));
+        let (client, own) = (&ada.client, ada.user.to_string());
+        let mut assets = Vec::new();
+        for n in 0..3 {
+            assets.push(create(client, item(&own, "brand_asset", &format!("A{n}"))).await.expect("made").id);
+        }
+        let bytes = noise(7_000);
+        upload(client, start(&assets[0], &bytes), &bytes).await.expect("uploaded");
+        upload(client, start(&assets[1], &bytes), &bytes).await.expect("the same again takes nothing");
+        // 10 kB are taken by now, with the items. While 6 kB are on their way there is no room for 5.
+        let (sender, receiver) = futures::channel::mpsc::unbounded();
+        let other = noise(6_000);
+        sender.unbounded_send(start(&assets[2], &other)).expect("sent");
+        let slow = tokio::spawn({
+            let client = client.clone();
+            async move { send(&client, receiver).await }
+        });
+        let five = noise(5_000);
+        let owner = OwnerId::User(ada.user);
+        until("the slow one counts", async || {
+            let mut tx = world.store.read().await.expect("a transaction");
+            objects::reserved(&mut tx, owner, world.clock.now()).await.expect("read") > 0
+        })
+        .await;
+        let full = upload(client, start(&assets[1], &five), &five).await;
+        let full = refused(full, Code::ResourceExhausted, "LIBRARY_QUOTA_REACHED");
+        assert_eq!(full.metadata["quota_bytes"], "20000");
+        sender.unbounded_send(chunk(&other)).expect("sent");
+        drop(sender);
+        slow.await.expect("no panic").expect("uploaded");
+        // Another owner has the same bytes apart.
+        let theirs = create(&ben.client, item(&ben.user.to_string(), "brand_asset", "B")).await.expect("made");
+        upload(&ben.client, start(&theirs.id, &bytes), &bytes).await.expect("uploaded");
+        for asset in &assets {
+            delete(client, proto::DeleteItemRequest { item_id: asset.clone(), ..Default::default() }).await.expect("deleted");
+        }
+        collected(&world, 1).await;
+        assert_eq!(download(&world.who(2).client, &theirs.id, 0).await.expect("downloaded").1, bytes);
+    }
+
+    async fn what_an_upload_that_died_left_behind_is_removed(db: TestDb) {
+        let world = World::start(db).await;
+        let ada = world.who(1);
+        let (client, own) = (&ada.client, ada.user.to_string());
+        let asset = create(client, item(&own, "brand_asset", "Logo")).await.expect("made");
+        let bytes = noise(6 << 20);
+        let part = [start(&asset.id, &bytes)].into_iter().chain(bytes.chunks(1 << 20).take(5).map(chunk)).collect::<Vec<_>>();
+        let uploading = tokio::spawn({
+            let client = client.clone();
+            async move { send(&client, stream::iter(part).chain(stream::pending())).await }
+        });
+        until("a segment is written", async || files(&world) == 1).await;
+        uploading.abort();
+        collected(&world, 0).await;
+        upload(&world.who(1).client, start(&asset.id, &bytes), &bytes).await.expect("uploaded");
+        assert_eq!(files(&world), 2);
+    }
+
+    async fn an_item_that_is_deleted_while_content_comes_leaves_none(db: TestDb) {
+        let world = World::start(db).await;
+        let ada = world.who(1);
+        let (client, own) = (&ada.client, ada.user.to_string());
+        for round in 0..10 {
+            let asset = create(client, item(&own, "brand_asset", "Logo")).await.expect("made").id;
+            let bytes = format!("round {round}").into_bytes();
+            let gone = proto::DeleteItemRequest { item_id: asset.clone(), ..Default::default() };
+            let (given, gone) = tokio::join!(upload(client, start(&asset, &bytes), &bytes), delete(client, gone));
+            gone.expect("deleted");
+            if let Err(status) = given {
+                refused(Err::<(), _>(status), Code::NotFound, "NOT_FOUND");
+            }
+            refused(get(client, &asset).await, Code::NotFound, "NOT_FOUND");
+        }
+        collected(&world, 0).await;
+    }
+
+    async fn of_uploads_at_once_one_is_the_last_and_nothing_dangles(db: TestDb) {
+        let world = World::start(db).await;
+        let ada = world.who(1);
+        let (client, own) = (&ada.client, ada.user.to_string());
+        let [one, other] = ["One", "Other"].map(|name| create(client, item(&own, "brand_asset", name)));
+        let (one, other) = (one.await.expect("made").id, other.await.expect("made").id);
+        for round in 0..10 {
+            let [a, b] = ["a", "b"].map(|which| format!("{which}{round}").into_bytes());
+            let (first, second, third) = tokio::join!(
+                upload(client, start(&one, &a), &a),
+                upload(client, start(&one, &b), &b),
+                upload(client, start(&other, &a), &a),
+            );
+            for uploaded in [first, second, third] {
+                uploaded.expect("uploaded");
+            }
+            let (info, bytes) = download(client, &one, 0).await.expect("downloaded");
+            assert!(bytes == a || bytes == b, "round {round}");
+            assert_eq!(info.sha256, hex::encode(Sha256::digest(&bytes)));
+            assert_eq!(download(client, &other, 0).await.expect("downloaded").1, a, "round {round}");
+        }
+        let same = download(client, &one, 0).await.expect("downloaded").1 == b"a9";
+        collected(&world, if same { 1 } else { 2 }).await;
+    }
+}
