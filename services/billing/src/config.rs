@@ -21,6 +21,8 @@ pub struct Config {
     pub max_open_holds: u32,
     /// Whether billing's tables are distributed by owner over several servers.
     pub distributed: bool,
+    /// How long the audit log is kept.
+    pub audit_retention: Span,
 }
 
 impl Config {
@@ -41,6 +43,7 @@ impl Config {
             max_hold: Span::from_std(billing.hold_ttl_max).min(Rules::MAX_HOLD),
             max_open_holds: billing.open_holds_max,
             distributed: billing.distributed,
+            audit_retention: Span::from_std(settings.audit.retention),
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
-use bursar_db::{Db, idempotency};
+use bursar_db::{Db, audit, idempotency};
 use bursar_events::retention;
 use bursar_jobs::{Failure, Jobs, Lease, Next, Runner, Terms, Work};
 use bursar_runtime::Env;
@@ -44,7 +44,7 @@ pub(crate) fn runner(
     (db, rules): (&Db, Arc<RulesSource>),
     lanes: Lanes,
     subscriptions: SubscriptionUseCases,
-    env: &Env,
+    (kept, env): (Span, &Env),
 ) -> Runner {
     let mut runner = Runner::new(jobs, &env.meter);
     let known = db.clone();
@@ -101,6 +101,7 @@ pub(crate) fn runner(
     });
     runner.on(FAREWELL, Terms::DEFAULT, Usher(leaving));
     runner.tidy("requests.forget", |db, now| async move { idempotency::prune(&db, now).await });
+    runner.tidy("audit.forget", move |db, now| async move { audit::forget(&db, now, kept).await });
     runner.tidy("outbox.forget", |db, now| async move { retention::forget(&db, now).await });
     runner
 }

@@ -163,7 +163,7 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
     };
     let jobs = Jobs::new(db.clone(), sealer, env.entropy.clone(), env.clock.clone());
     follow(&members, &feeds, (&db, &jobs), (&peers, settings), &env)?;
-    let runner = jobs::runner(jobs, (&db, Arc::clone(&source)), lanes, subscriptions, &env);
+    let runner = jobs::runner(jobs, (&db, Arc::clone(&source)), lanes, subscriptions, (config.audit_retention, &env));
     env.tasks.spawn(runner.run(env.shutdown.clone(), env.halt.clone()));
     let (known, first) = (db.clone(), feeds[0].clone());
     let routes = grpc::routes(parts).add_service(outbox.service(State, env.shutdown.clone()));

@@ -36,10 +36,12 @@ pub struct Config {
     pub keys: KeyPolicy,
     /// Password hashes that may be at work or wait for a core; more are refused as overload.
     pub waiting_hashes: usize,
+    /// How long the audit log is kept.
+    pub audit_retention: Span,
 }
 
 impl Config {
-    /// Picks identity's part of the settings (`tokens.*`, `mail.*`).
+    /// Picks identity's part of the settings (`tokens.*`, `mail.*`, `audit.*`).
     pub fn of(settings: &Settings) -> Self {
         let tokens = &settings.tokens;
         let longest = tokens.access_ttl.max(tokens.service_ttl);
@@ -61,6 +63,7 @@ impl Config {
                 token_lifetime: Span::from(longest).saturating_add(CLOCK_SKEW),
             },
             waiting_hashes: WAITING_HASHES,
+            audit_retention: settings.audit.retention.into(),
         }
     }
 }

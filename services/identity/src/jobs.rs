@@ -1,7 +1,7 @@
 //! What identity does later, and again and again: mail, the rotation of the signing keys, finishing departures, ending
 //! accounts whose address nobody has proven, and deleting what is old.
 
-use bursar_db::idempotency;
+use bursar_db::{audit, idempotency};
 use bursar_events::retention;
 use bursar_jobs::{Failure, Lease, Next, Runner, Terms, Work};
 use bursar_mail::Courier;
@@ -64,7 +64,9 @@ pub(crate) fn runner(identity: &Identity, courier: Courier, env: &Env) -> Runner
             Ok(if more { Next::Again } else { Next::Finished })
         }
     });
+    let kept = parts.config.audit_retention;
     runner.tidy("requests.forget", |db, now| async move { idempotency::prune(&db, now).await });
+    runner.tidy("audit.forget", move |db, now| async move { audit::forget(&db, now, kept).await });
     runner.tidy("outbox.forget", |db, now| async move { retention::forget(&db, now).await });
     runner
 }

@@ -23,6 +23,8 @@ pub struct Config {
     pub caps: Caps,
     /// How much a library may take.
     pub library: LibraryBounds,
+    /// How long the audit log is kept.
+    pub audit_retention: Span,
 }
 
 /// How much a library may take.
@@ -37,7 +39,7 @@ pub struct LibraryBounds {
 }
 
 impl Config {
-    /// Picks organization's part of the settings (`invitations.*`, `policies.*`, `mail.*`).
+    /// Picks organization's part of the settings (`invitations.*`, `policies.*`, `mail.*`, `audit.*`).
     pub fn of(settings: &Settings) -> Self {
         let base = settings.mail.link_base_url.trim_end_matches('/');
         Self {
@@ -57,6 +59,7 @@ impl Config {
                 upload: i64::try_from(settings.library.upload_bytes).unwrap_or(i64::MAX),
                 idle: settings.library.idle_timeout,
             },
+            audit_retention: settings.audit.retention.into(),
         }
     }
 }

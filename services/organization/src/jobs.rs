@@ -1,7 +1,7 @@
 //! What organization does later, and again and again: mail, seeing off people whose accounts were deleted, looking for
 //! organizations that lost their owner, and deleting what is old.
 
-use bursar_db::idempotency;
+use bursar_db::{audit, idempotency};
 use bursar_events::retention;
 use bursar_jobs::{Failure, Lease, Next, Runner, Terms, Work};
 use bursar_mail::Courier;
@@ -51,8 +51,10 @@ pub(crate) fn runner(organization: &Organization, courier: Courier, env: &Env) -
         let collector = collector.clone();
         async move { Ok(if collector.collect_objects().await? { Next::Again } else { Next::Finished }) }
     });
+    let kept = organization.parts().config.audit_retention;
     runner.tidy("requests.forget", |db, now| async move { idempotency::prune(&db, now).await });
     runner.tidy("mail_counts.forget", |db, now| async move { mail_counts::forget(&db, now).await });
+    runner.tidy("audit.forget", move |db, now| async move { audit::forget(&db, now, kept).await });
     runner.tidy("outbox.forget", |db, now| async move { retention::forget(&db, now).await });
     runner
 }

@@ -10,17 +10,31 @@ use std::fmt;
 use std::str::FromStr;
 
 use bursar_id::{AuditId, OwnerId};
-use bursar_time::Timestamp;
+use bursar_time::{Span, Timestamp};
 
-use crate::{DbError, Tx, on};
+use crate::{Db, DbError, Tx, on};
 
 /// The statement that adds a row, unless it is there already.
 const INSERT: &str = "INSERT INTO audit \
      (id, at, owner, actor, on_behalf_of, method, target, outcome, reason, request_id) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (id) DO NOTHING";
 
+/// A service's rows in the order of their ids.
+const AFTER: &str = "SELECT id, at, owner, actor, on_behalf_of, method, target, outcome, reason, request_id \
+     FROM audit WHERE id > $1 ORDER BY id LIMIT $2";
+
+/// The oldest first; never what the schema keeps, which goes by the newest row and by no clock.
+const FORGET: &str = "DELETE FROM audit WHERE id IN (SELECT id FROM audit \
+     WHERE at < $1 AND at <= (SELECT max(at) FROM audit) - $2 ORDER BY at LIMIT $3)";
+
+/// Rows a transaction removes at most, so that it holds locks (on SQLite: the writer) only briefly.
+const BATCH: i64 = 500;
+
+/// What the schema keeps of the log, whatever the settings say: the last day before the newest row.
+pub const KEPT: Span = Span::DAY;
+
 /// One row of the audit log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct AuditRow {
     /// The row's id; begins with its time.
     pub id: AuditId,
@@ -37,6 +51,7 @@ pub struct AuditRow {
     /// The id of what it was done to, where there is one.
     pub target: Option<String>,
     /// What became of it.
+    #[sqlx(try_from = "String")]
     pub outcome: Outcome,
     /// Why it was refused, as the caller was told (`ErrorInfo.reason`).
     pub reason: Option<String>,
@@ -81,6 +96,13 @@ impl FromStr for Outcome {
     }
 }
 
+impl TryFrom<String> for Outcome {
+    type Error = OutcomeError;
+    fn try_from(text: String) -> Result<Self, OutcomeError> {
+        text.parse()
+    }
+}
+
 /// Adds a row. One that is there already (another service's, told again) stays as it is.
 pub async fn record(tx: &mut Tx, row: &AuditRow) -> Result<(), DbError> {
     on!(tx, c => sqlx::query(INSERT)
@@ -88,4 +110,26 @@ pub async fn record(tx: &mut Tx, row: &AuditRow) -> Result<(), DbError> {
         .bind(&row.method).bind(&row.target).bind(row.outcome.as_str()).bind(&row.reason).bind(&row.request_id)
         .execute(c).await?.rows_affected());
     Ok(())
+}
+
+/// The rows after one (its id; empty for the first), in the order of ids: for whoever comes too late for their events.
+pub async fn after(tx: &mut Tx, id: &str, limit: i64) -> Result<Vec<AuditRow>, DbError> {
+    Ok(on!(tx, c => sqlx::query_as(AFTER).bind(id).bind(limit).fetch_all(c).await?))
+}
+
+/// Forgets the rows that are older than `retention`, in small transactions. Returns how many. Safe to run on several
+/// replicas at once, and to interrupt. The last day before the newest row stays ([`KEPT`]).
+pub async fn forget(db: &Db, now: Timestamp, retention: Span) -> Result<u64, DbError> {
+    let before = now.saturating_sub(retention);
+    let mut total = 0;
+    loop {
+        let mut tx = db.begin().await?;
+        let gone = on!(&mut tx, c => sqlx::query(FORGET)
+            .bind(before).bind(KEPT.as_micros()).bind(BATCH).execute(c).await?.rows_affected());
+        tx.commit().await?;
+        total += gone;
+        if gone < BATCH.unsigned_abs() {
+            return Ok(total);
+        }
+    }
 }

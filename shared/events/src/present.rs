@@ -14,6 +14,12 @@ pub trait Present: Send + Sync + 'static {
     /// has been told. At most 256 payloads; none is fine. Payloads of one kind come in the order of their keys; what
     /// others hang on (an organization) comes before what hangs on it (its members).
     async fn part(&self, tx: &mut Tx, after: &str) -> Result<Option<Part>, DbError>;
+
+    /// Whether the service tells of its audit rows (`Mutations::telling`): then a snapshot ends with those that it still
+    /// has, for whoever asks for them.
+    fn tells_audit(&self) -> bool {
+        false
+    }
 }
 
 /// A part of the present state.

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
+use bursar_db::{DbError, Tx, audit};
 use bursar_proto::event::v1::{Event, SnapshotResponse};
+use bursar_proto::event_type::AUDIT_RECORDED;
 use bursar_rpc::{Problem, reason};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
+use crate::audit::recorded;
 use crate::cursor::Cursor;
 use crate::incarnation::Around;
 use crate::outbox::Outbox;
@@ -24,8 +27,19 @@ pub(crate) struct Teller {
     /// Where everything that the snapshot may lack begins: taken before its first part.
     cursor: Cursor,
     /// Where the last part ended; `None` when the cursor has been told.
-    after: Option<String>,
+    after: Option<Place>,
 }
+
+/// Where a part ends.
+enum Place {
+    /// In the service's own state.
+    State(String),
+    /// In its audit log, at the row with this id: after the state, since it may be long.
+    Audit(String),
+}
+
+/// Audit rows in one part.
+const ROWS: i64 = 256;
 
 impl Teller {
     pub(crate) async fn begin(
@@ -35,7 +49,7 @@ impl Teller {
         shutdown: CancellationToken,
     ) -> Result<Self, Problem> {
         let cursor = Around::head(outbox.db()).await?;
-        Ok(Self { outbox: outbox.clone(), present, types, shutdown, cursor, after: Some(String::new()) })
+        Ok(Self { outbox: outbox.clone(), present, types, shutdown, cursor, after: Some(Place::State(String::new())) })
     }
 
     /// Pulled by the connection: a slow reader holds one part, and a gone one leaves nothing behind.
@@ -61,18 +75,36 @@ impl Teller {
                     "the service is shutting down; begin again",
                 ));
             }
-            let mut tx = self.outbox.db().read().await?;
-            let part = self.present.part(&mut tx, &after).await?;
-            drop(tx);
-            let Some(part) = part else {
+            let Some((part, place)) = self.part(after).await? else {
                 return self.end().await.map(Some);
             };
-            self.after = Some(part.next.clone());
+            self.after = Some(place);
             let events = self.turn(part);
             if !events.is_empty() {
                 return Ok(Some(SnapshotResponse { cursor: String::new(), incarnation: 0, events }));
             }
         }
+    }
+
+    /// The part after a place, and where it ends. `None` when everything has been told.
+    async fn part(&self, after: Place) -> Result<Option<(Part, Place)>, DbError> {
+        let mut tx = self.outbox.db().read().await?;
+        let told = match after {
+            Place::State(after) => match self.present.part(&mut tx, &after).await? {
+                Some(part) => Some((Place::State(part.next.clone()), part)),
+                None if self.tells_audit() => Some((Place::Audit(String::new()), Part::default())),
+                None => None,
+            },
+            Place::Audit(after) => {
+                let part = audited(&mut tx, &after).await?;
+                part.map(|part| (Place::Audit(part.next.clone()), part))
+            }
+        };
+        Ok(told.map(|(place, part)| (part, place)))
+    }
+
+    fn tells_audit(&self) -> bool {
+        self.present.tells_audit() && (self.types.is_empty() || self.types.iter().any(|kind| kind == AUDIT_RECORDED))
     }
 
     /// The events that tell of a part, as far as they were asked for.
@@ -92,4 +124,12 @@ impl Teller {
         let cursor = self.cursor.text(self.outbox.source());
         Ok(SnapshotResponse { cursor, incarnation: incarnation.unsigned_abs(), events: Vec::new() })
     }
+}
+
+/// The audit rows after one.
+async fn audited(tx: &mut Tx, after: &str) -> Result<Option<Part>, DbError> {
+    let rows = audit::after(tx, after, ROWS).await?;
+    let next = rows.last().map(|row| row.id.to_string());
+    let payloads = rows.iter().map(recorded).collect();
+    Ok(next.map(|next| Part { payloads, next }))
 }

@@ -62,7 +62,7 @@ pub struct AccessPolicy {
 pub fn permits(role: Role, permission: Permission, policy: &AccessPolicy) -> bool {
     match permission {
         Permission::Unspecified | Permission::Self_ | Permission::UseWorkspace => true,
-        Permission::ManageMembers | Permission::ManageOrganization => role >= Role::Admin,
+        Permission::ManageMembers | Permission::ManageOrganization | Permission::ViewAudit => role >= Role::Admin,
         Permission::ViewBilling => match role {
             Role::Owner => true,
             Role::Admin => policy.admin_billing != AdminBilling::None,
@@ -87,12 +87,30 @@ pub fn permits(role: Role, permission: Permission, policy: &AccessPolicy) -> boo
     }
 }
 
+/// Whether only few in an organization may do this, so that a refusal is of interest.
+pub(crate) fn is_privileged(permission: Permission) -> bool {
+    match permission {
+        Permission::ManageMembers
+        | Permission::ManageOrganization
+        | Permission::ManageBilling
+        | Permission::ViewAudit
+        | Permission::Own
+        | Permission::Operate => true,
+        Permission::Unspecified
+        | Permission::Self_
+        | Permission::UseWorkspace
+        | Permission::ViewBilling
+        | Permission::ViewUsage
+        | Permission::ViewBalance => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     /// Product.md's table: permission, then Owner, Admin (under NONE, VIEW, MANAGE), Member.
-    const TABLE: [(Permission, bool, [bool; 3], bool); 9] = {
+    const TABLE: [(Permission, bool, [bool; 3], bool); 10] = {
         const ALL: [bool; 3] = [true, true, true];
         [
             (Permission::Unspecified, true, ALL, true),
@@ -100,6 +118,7 @@ mod tests {
             (Permission::UseWorkspace, true, ALL, true),
             (Permission::ManageMembers, true, ALL, false),
             (Permission::ManageOrganization, true, ALL, false),
+            (Permission::ViewAudit, true, ALL, false),
             (Permission::ViewBilling, true, [false, true, true], false),
             (Permission::ManageBilling, true, [false, false, true], false),
             (Permission::Own, true, [false, false, false], false),

@@ -30,12 +30,12 @@ use bursar_db::audit::{self, AuditRow, Outcome};
 use bursar_db::idempotency::{self, Claim};
 use bursar_db::{Db, DbError, Tx};
 use bursar_id::{AuditId, OwnerId, RequestId};
-use bursar_proto::access::v1::Permission;
 use bursar_secret::Entropy;
 use bursar_time::{Clock, Timestamp};
 use prost::Message;
 use tonic::{Request, Status};
 
+use crate::access::is_privileged;
 use crate::{Caller, IdempotencyKey, Problem, UserCaller, Violations};
 
 /// The RPC that a request is for; put there by the stack.
@@ -349,6 +349,22 @@ impl<P: Publish> Mutations<P> {
         error
     }
 
+    /// Keeps the row of a refused look at what only few may see, where nothing was to be changed; gives the refusal back.
+    /// The caller belongs to `owner`: strangers must not get here.
+    pub async fn refused<E: Refusing>(&self, call: &Call, owner: OwnerId, error: E) -> E {
+        let asked = Asked::read(call.clone(), "", &(), |(), _| Some(()));
+        match self.begin(&asked).await {
+            Ok(mut m) => {
+                m.admit(owner);
+                self.refuse(m, error).await
+            }
+            Err(failure) => {
+                tracing::error!(error = %failure, method = call.method, "cannot write the audit row of a refusal");
+                error
+            }
+        }
+    }
+
     async fn keep(&self, row: &AuditRow) -> Result<(), DbError> {
         let mut tx = self.db.begin().await?;
         audit::record(&mut tx, row).await?;
@@ -468,22 +484,5 @@ impl Mutation {
         self.tx.rollback().await?;
         let answer = self.before.ok_or_else(|| DbError::corrupt("a replay of nothing"))?;
         Ok(Answer::Replay(answer))
-    }
-}
-
-/// Whether only few in an organization may do this, so that a refusal is of interest.
-fn is_privileged(permission: Permission) -> bool {
-    match permission {
-        Permission::ManageMembers
-        | Permission::ManageOrganization
-        | Permission::ManageBilling
-        | Permission::Own
-        | Permission::Operate => true,
-        Permission::Unspecified
-        | Permission::Self_
-        | Permission::UseWorkspace
-        | Permission::ViewBilling
-        | Permission::ViewUsage
-        | Permission::ViewBalance => false,
     }
 }

@@ -33,8 +33,8 @@ pub use program::{healthcheck, network_peers, prepare, run, run_single, run_sing
 pub use service::{Each, Service};
 pub use set_aside::EventsArgs;
 pub use settings::{
-    BillingSettings, ConfigError, InvitationSettings, LibrarySettings, LimitSettings, Loader, LogFormat, LogSettings,
-    MailSettings, Mode, PeerTlsSettings, PostgresSettings, Program, Settings, SqliteSettings, TlsSettings,
+    AuditSettings, BillingSettings, ConfigError, InvitationSettings, LibrarySettings, LimitSettings, Loader, LogFormat,
+    LogSettings, MailSettings, Mode, PeerTlsSettings, PostgresSettings, Program, Settings, SqliteSettings, TlsSettings,
     TokenSettings,
 };
 pub use telemetry::Telemetry;

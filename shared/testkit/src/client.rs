@@ -13,9 +13,9 @@ use bursar_proto::{
         user_service_client::UserServiceClient,
     },
     organization::v1::{
-        invitation_service_client::InvitationServiceClient, library_service_client::LibraryServiceClient,
-        member_service_client::MemberServiceClient, organization_service_client::OrganizationServiceClient,
-        project_service_client::ProjectServiceClient,
+        audit_service_client::AuditServiceClient, invitation_service_client::InvitationServiceClient,
+        library_service_client::LibraryServiceClient, member_service_client::MemberServiceClient,
+        organization_service_client::OrganizationServiceClient, project_service_client::ProjectServiceClient,
     },
     testing::v1::clock_service_client::ClockServiceClient,
 };
@@ -165,6 +165,8 @@ impl Client {
         projects -> ProjectServiceClient on organization;
         /// organization's `LibraryService`.
         libraries -> LibraryServiceClient on organization;
+        /// organization's `AuditService`.
+        audit -> AuditServiceClient on organization;
         /// billing's `AccountService`.
         accounts -> AccountServiceClient on billing;
         /// billing's `CreditService`.

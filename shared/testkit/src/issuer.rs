@@ -5,7 +5,7 @@ use bursar_id::{OrganizationId, OwnerId, Role, ServiceAccountId, SessionId, User
 use bursar_proto::identity::v1::Jwk;
 use bursar_rpc::{
     AuthMethods, Branch, KeySet, PublicKeys, ServiceRole,
-    token::{AccessClaims, ServiceClaims, StandardClaims, sign},
+    token::{AccessClaims, Acting, ServiceClaims, StandardClaims, sign},
 };
 use bursar_time::{Span, Timestamp};
 use ed25519_dalek::SigningKey;
@@ -82,6 +82,7 @@ impl Issuer {
             email: format!("{user}@example.com"),
             verified: true,
             life: LIFE,
+            operator: None,
         }
     }
 
@@ -130,9 +131,16 @@ pub struct UserToken<'a> {
     email: String,
     verified: bool,
     life: Span,
+    operator: Option<ServiceAccountId>,
 }
 
 impl UserToken<'_> {
+    /// The operator who acts in the user's name; nobody proves then who they are.
+    pub fn operated_by(mut self, operator: ServiceAccountId) -> Self {
+        self.operator = Some(operator);
+        self
+    }
+
     /// The version of the membership behind the role.
     pub fn version(mut self, version: u64) -> Self {
         self.version = version;
@@ -187,14 +195,14 @@ impl UserToken<'_> {
         self.issuer.sign(&AccessClaims {
             sub: self.user,
             sid: self.session,
-            bid: Some(Branch::from_bytes([1; 16])),
+            bid: self.operator.is_none().then(|| Branch::from_bytes([1; 16])),
             ctx: self.context,
             role: self.role,
             mv: self.version,
             mvi: self.role.map_or(0, |_| self.incarnation),
-            auth_time: Some(self.authenticated_at.unwrap_or(now).as_unix_secs()),
+            auth_time: self.operator.is_none().then(|| self.authenticated_at.unwrap_or(now).as_unix_secs()),
             amr: AuthMethods::PASSWORD,
-            act: None,
+            act: self.operator.map(|sub| Acting { sub }),
             key: None,
             email: self.email,
             email_verified: self.verified,

@@ -20,4 +20,8 @@ impl Present for State {
         let payloads = live.iter().map(|it| changed(it, &it.plan, it.seats)).collect();
         Ok(live.last().map(|last| Part { payloads, next: last.owner.to_string() }))
     }
+
+    fn tells_audit(&self) -> bool {
+        true
+    }
 }

@@ -37,4 +37,8 @@ impl Present for Users {
         let payloads = named.into_iter().map(|(id, name)| events::updated(id, name)).collect();
         Ok(Some(Part { payloads, next }))
     }
+
+    fn tells_audit(&self) -> bool {
+        true
+    }
 }

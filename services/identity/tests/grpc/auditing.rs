@@ -4,7 +4,7 @@ use bursar_db::audit::AuditRow;
 use bursar_id::ServiceAccountId;
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::watch_response::Item;
-use bursar_proto::event::v1::{AuditRecorded, WatchRequest};
+use bursar_proto::event::v1::{AuditRecorded, SnapshotRequest, WatchRequest};
 use bursar_proto::event_type::AUDIT_RECORDED;
 use bursar_proto::identity::v1 as proto;
 use bursar_testkit::{Client, PASSWORD, audited, id, refused};
@@ -78,6 +78,18 @@ bursar_testkit::engines! {
         ids.sort();
         told.sort();
         assert_eq!(told, ids);
+
+        // Whoever comes too late for the events gets the rows from a snapshot.
+        let mut answers = operator.identity_events()
+            .snapshot(SnapshotRequest { types: vec![AUDIT_RECORDED.to_owned()] }).await.unwrap().into_inner();
+        let mut late = Vec::new();
+        while let Some(answer) = answers.message().await.unwrap() {
+            late.extend(answer.events.into_iter().filter_map(|event| match event.payload {
+                Some(Payload::AuditRecorded(row)) => Some(row.id),
+                _ => None,
+            }));
+        }
+        assert_eq!(late, ids);
     }
 
     async fn no_row_holds_a_secret_an_address_or_a_name(db: TestDb) {

@@ -1,5 +1,6 @@
 //! The rules of organizations: pure, without clock, store or network. Times come in as parameters.
 
+pub mod audit;
 pub mod avatar;
 pub mod departure;
 pub mod description;

@@ -11,7 +11,7 @@ use bursar_proto::organization::v1::{
     RevokeInvitationRequest, RevokeInvitationResponse,
 };
 use bursar_rpc::convert::{optional_span, to_role, to_timestamp};
-use bursar_rpc::{Asked, Call, Caller, PageKey, PageRequest, Problem, Violations};
+use bursar_rpc::{Asked, Call, PageKey, PageRequest, Problem, Violations};
 use bursar_secret::Secret;
 use bursar_time::Span;
 use tonic::{Request, Response, Status};
@@ -41,11 +41,11 @@ impl InvitationService for Handlers {
         &self,
         request: Request<ListInvitationsRequest>,
     ) -> Result<Response<ListInvitationsResponse>, Status> {
-        let caller = Caller::of(&request)?;
+        let call = Call::of(&request)?;
         let message = request.into_inner();
         let id = convert::organization_id(&message.organization_id)?;
         let wanted = wanted(&message, &self.0.parts().pages);
-        let page = self.0.list_invitations(caller.user()?, id, wanted).await?;
+        let page = self.0.list_invitations(&call, id, wanted).await?;
         let page = page.messages(convert::invitation);
         Ok(Response::new(ListInvitationsResponse { invitations: page.rows, next_page_token: page.next_page_token }))
     }

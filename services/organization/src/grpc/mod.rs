@@ -1,6 +1,7 @@
 //! The gRPC face of organization: parse the message, call the use case, answer. Who may call is declared in
 //! the protos and enforced before a handler runs; what a member may do is decided by the use cases.
 
+mod audit;
 mod avatar;
 mod convert;
 mod document;
@@ -13,6 +14,7 @@ mod project;
 mod status;
 mod transfer;
 
+use bursar_proto::organization::v1::audit_service_server::AuditServiceServer;
 use bursar_proto::organization::v1::invitation_service_server::InvitationServiceServer;
 use bursar_proto::organization::v1::library_service_server::LibraryServiceServer;
 use bursar_proto::organization::v1::member_service_server::MemberServiceServer;
@@ -24,12 +26,13 @@ use tonic::service::Routes;
 use crate::usecase::Organization;
 
 /// The gRPC services that organization answers, besides its events.
-pub(crate) const SERVICES: [&str; 5] = [
+pub(crate) const SERVICES: [&str; 6] = [
     "bursar.organization.v1.OrganizationService",
     "bursar.organization.v1.MemberService",
     "bursar.organization.v1.InvitationService",
     "bursar.organization.v1.ProjectService",
     "bursar.organization.v1.LibraryService",
+    "bursar.organization.v1.AuditService",
 ];
 
 /// The handlers over the use cases.
@@ -49,5 +52,6 @@ pub(crate) fn routes(organization: &Organization) -> Routes {
         .add_service(limited!(MemberServiceServer, handlers.clone()))
         .add_service(limited!(InvitationServiceServer, handlers.clone()))
         .add_service(limited!(ProjectServiceServer, handlers.clone()))
-        .add_service(limited!(LibraryServiceServer, handlers))
+        .add_service(limited!(LibraryServiceServer, handlers.clone()))
+        .add_service(limited!(AuditServiceServer, handlers))
 }

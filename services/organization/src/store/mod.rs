@@ -6,6 +6,7 @@
 //! invitations and their counts; after it come the counts of a sender's mails and then an address'. The lock on a library's
 //! row covers its items and what they take; of two libraries the one with the lesser owner's id is locked first.
 
+pub mod audit;
 pub mod avatars;
 pub mod contents;
 pub mod invitations;

@@ -4,12 +4,14 @@ use bursar_db::Tx;
 use sqlx::{Executor as _, SqlSafeStr as _};
 
 use super::{
-    MIGRATIONS, avatars, contents, invitations, items, libraries, mail_counts, memberships, objects, organizations,
-    projects, seats, slugs, users,
+    MIGRATIONS, audit, avatars, contents, invitations, items, libraries, mail_counts, memberships, objects,
+    organizations, projects, seats, slugs, users,
 };
 
 /// Statements that both engines run.
 const BOTH: &[&str] = &[
+    audit::EDGE,
+    audit::LIST,
     avatars::FIND,
     avatars::PUT,
     avatars::REMOVE,

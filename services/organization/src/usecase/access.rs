@@ -2,7 +2,7 @@
 
 use bursar_db::Tx;
 use bursar_id::{OrganizationId, OwnerId, Role};
-use bursar_rpc::{Mutation, UserCaller};
+use bursar_rpc::{Call, Mutation, UserCaller};
 
 use super::Organization;
 use crate::Error;
@@ -24,6 +24,25 @@ impl Organization {
             Ok(role)
         } else {
             Err(Refusal::RoleNotAllowed.into())
+        }
+    }
+
+    /// Demands that the caller may look at what only few see. A member's refusal stands in the audit log, as that of a
+    /// change does.
+    pub(super) async fn see(
+        &self,
+        call: &Call,
+        caller: &UserCaller,
+        organization: OrganizationId,
+    ) -> Result<(), Error> {
+        let mut tx = self.0.db.read().await?;
+        let looked = self.authorize(&mut tx, caller, organization).await.map(drop);
+        drop(tx);
+        match looked {
+            Err(error @ Error::Refused(Refusal::RoleNotAllowed)) => {
+                Err(self.0.mutations.refused(call, OwnerId::Organization(organization), error).await)
+            }
+            looked => looked,
         }
     }
 

@@ -5,7 +5,7 @@ use bursar_email::Email;
 use bursar_id::{InvitationId, OrganizationId, Role};
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::page::{Page, PageRequest};
-use bursar_rpc::{Answer, Asked, Done, Looked, Mutation, Problem, UserCaller};
+use bursar_rpc::{Answer, Asked, Call, Done, Looked, Mutation, Problem, UserCaller};
 use bursar_secret::Token;
 use bursar_time::{Span, Timestamp};
 
@@ -142,12 +142,12 @@ impl Organization {
     /// Invitations, the latest first.
     pub async fn list_invitations(
         &self,
-        caller: &UserCaller,
+        call: &Call,
         organization: OrganizationId,
         wanted: Result<InvitationsWanted, Problem>,
     ) -> Result<Page<InvitationView>, Error> {
+        self.see(call, call.caller().user()?, organization).await?;
         let mut tx = self.0.db.read().await?;
-        self.authorize(&mut tx, caller, organization).await?;
         let InvitationsWanted { state, page } = wanted?;
         let now = self.now();
         let filter = Filter { organization, state, now };

@@ -8,6 +8,7 @@
 //! with it.
 
 mod access;
+mod audit;
 mod avatars;
 pub mod departures;
 mod events;
@@ -34,6 +35,7 @@ use bursar_rpc::{Mutations, PageKey, Transport};
 use bursar_secret::{Entropy, Sealer, Secret};
 use bursar_time::{Clock, Timestamp};
 
+pub use audit::AuditWanted;
 pub use avatars::Easel;
 pub use invitations::{InvitationView, InvitationsWanted, NewInvitation, Preview};
 pub use library::{

@@ -130,7 +130,7 @@ bursar_testkit::engines! {
             request_id: None,
         };
         let mut tx = store.begin().await.expect("begins");
-        for (n, days) in [(1, 0), (2, 1), (3, 30)] {
+        for (n, days) in [(1, 0), (2, 1), (3, 2)] {
             bursar_db::audit::record(&mut tx, &row(n, days)).await.expect("recorded");
         }
         // Told again, a row is no other.
@@ -142,13 +142,42 @@ bursar_testkit::engines! {
                 async { Ok(on!(&mut tx, c => sqlx::query(statement).execute(c).await?.rows_affected())) }.await;
             assert!(outcome.is_err(), "{statement}: {outcome:?}");
         }
-        assert_eq!(audited(&store).await, [row(1, 0), row(2, 1), row(3, 30)]);
-        // But for what retention may take: thirty days older than the newest.
-        let mut tx = store.begin().await.expect("begins");
-        let old = format!("DELETE FROM audit WHERE at <= {}", row(1, 0).at.as_micros());
-        let gone = on!(&mut tx, c => sqlx::query(sqlx::AssertSqlSafe(old)).execute(c).await.expect("taken").rows_affected());
+        assert_eq!(audited(&store).await, [row(1, 0), row(2, 1), row(3, 2)]);
+        if let bursar_db::Db::Postgres(pool) = &store {
+            sqlx::raw_sql("TRUNCATE audit").execute(pool.pool()).await.expect_err("nor at once");
+        }
+        // But for what retention may take, which goes by the newest row: whatever the clock and the setting say, a day stays.
+        let ages = at(START).saturating_add(Span::from_days(4_000));
+        let kept = bursar_db::audit::forget(&store, ages, Span::from_days(3_999)).await.expect("one that is old");
+        let last = bursar_db::audit::forget(&store, ages, Span::DAY).await.expect("not the last one");
+        assert_eq!((kept, last), (1, 1));
+        assert_eq!(audited(&store).await, [row(3, 2)]);
+    }
+
+    /// More rows than one transaction takes, by the job and its setting.
+    async fn rows_are_kept_as_long_as_the_setting_says(db: TestDb) {
+        let world = World::start_with(db, |settings| settings.audit.retention = std::time::Duration::from_hours(48)).await;
+        let ada = world.who(1);
+        let acme = world.create(&ada, "Acme").await.id;
+        let owner: OwnerId = acme.parse().expect("an owner");
+        let first = audited(&world.store).await.remove(0);
+        let mut tx = world.store.begin().await.expect("begins");
+        for n in 0..1_100_u64 {
+            let old = AuditRow {
+                id: id(n),
+                at: at(START).saturating_add(Span::from_secs(n)),
+                owner: Some(owner),
+                ..first.clone()
+            };
+            bursar_db::audit::record(&mut tx, &old).await.expect("recorded");
+        }
         tx.commit().await.expect("commits");
-        assert_eq!((gone, audited(&store).await.len()), (1, 2));
+        world.advance(Span::from_days(2));
+        rename(&world.who(1), &acme, "Acme & Co", "r1").await.expect("renamed");
+        world.advance(Span::from_hours(1));
+        until("the job has taken what is old", async || audited(&world.store).await.len() == 1).await;
+        let left = audited(&world.store).await;
+        assert!(left[0].method.ends_with("/UpdateOrganization"), "{left:?}");
     }
 
     async fn the_other_services_tell_theirs(db: TestDb) {

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod across;
+mod audit_listing;
+mod audit_rows;
 mod auditing;
 mod avatars;
 mod consuming;

@@ -32,6 +32,7 @@ const SERVICES: [(Service, &[&str]); Service::COUNT] = [
             "bursar.organization.v1.InvitationService",
             "bursar.organization.v1.ProjectService",
             "bursar.organization.v1.LibraryService",
+            "bursar.organization.v1.AuditService",
             "bursar.event.v1.EventService",
         ],
     ),

@@ -1,6 +1,7 @@
 //! The source's side: streams that resume, cursors that do not fit, snapshots.
 
-use bursar_db::{Engine, on};
+use bursar_db::audit::{AuditRow, Outcome};
+use bursar_db::{Engine, audit, on};
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::event_service_client::EventServiceClient;
 use bursar_proto::event::v1::watch_response::Item;
@@ -8,6 +9,7 @@ use bursar_proto::event::v1::{SnapshotRequest, UserDeleted};
 use bursar_proto::event_type;
 use bursar_rpc::ServiceRole;
 use bursar_rpc::problem::reason_of;
+use bursar_testkit::id;
 use std::sync::Arc;
 use tonic::Code;
 
@@ -250,6 +252,47 @@ bursar_testkit::engines! {
             assert!(told.iter().all(|event| event.incarnation == 1 && event.id.starts_with("evt_")), "{told:?}");
             let mut rest = source.watch(&last.cursor, &[]).await.expect("goes on");
             answer(&mut rest).await.expect("a heartbeat");
+        }
+    }
+
+    /// Whoever comes too late for the events that told of them gets each row that is kept, after the state, once.
+    async fn a_snapshot_ends_with_the_audit_rows_for_whoever_asks_for_them(at: TestDb) {
+        let db = store(&at).await;
+        let source = Source::with_state(&db, ServiceRole::Billing);
+        source.tell(vec![renamed("a")]).await;
+        let mut tx = db.begin().await.expect("begins");
+        for n in 0..600 {
+            let row = AuditRow {
+                id: id(n),
+                at: clock().now(),
+                owner: None,
+                actor: "svc_1".to_owned(),
+                on_behalf_of: None,
+                method: "a.B/C".to_owned(),
+                target: None,
+                outcome: Outcome::Done,
+                reason: None,
+                request_id: None,
+            };
+            audit::record(&mut tx, &row).await.expect("recorded");
+        }
+        tx.commit().await.expect("commits");
+        let audited = event_type::AUDIT_RECORDED;
+        for (types, rows) in [(vec![audited], 600), (vec![audited, "user.eaten"], 600), (vec![], 600), (vec!["user.eaten"], 0)] {
+            let types = types.into_iter().map(str::to_owned).collect();
+            let mut client = EventServiceClient::new(source.transport.clone());
+            let mut answers = client.snapshot(SnapshotRequest { types }).await.expect("answers").into_inner();
+            let mut told = Vec::new();
+            while let Some(answer) = answers.message().await.expect("an answer") {
+                assert!(answer.events.len() <= 256);
+                told.extend(answer.events.into_iter().filter_map(|event| match event.payload {
+                    Some(Payload::AuditRecorded(row)) => Some(row.id),
+                    _ => None,
+                }));
+            }
+            let count = told.len();
+            told.dedup();
+            assert_eq!((count, told.len()), (rows, rows));
         }
     }
 

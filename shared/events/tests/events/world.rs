@@ -114,6 +114,10 @@ impl Present for Renamings {
         let payloads = rows.iter().filter_map(|(_, event)| Event::decode(event.as_slice()).ok()?.payload).collect();
         Ok(next.map(|next| Part { payloads, next }))
     }
+
+    fn tells_audit(&self) -> bool {
+        true
+    }
 }
 
 /// The numbers of cursors, which are not what anybody else should look at.

@@ -30,8 +30,8 @@ use crate::{Each, Service};
 
 pub use layers::{ConfigError, Loader};
 pub use sections::{
-    BillingSettings, InvitationSettings, LibrarySettings, LimitSettings, LogFormat, LogSettings, MailSettings,
-    PeerTlsSettings, PostgresSettings, SqliteSettings, TlsSettings, TokenSettings,
+    AuditSettings, BillingSettings, InvitationSettings, LibrarySettings, LimitSettings, LogFormat, LogSettings,
+    MailSettings, PeerTlsSettings, PostgresSettings, SqliteSettings, TlsSettings, TokenSettings,
 };
 
 /// How much the program may assume about its surroundings.
@@ -176,6 +176,8 @@ pub struct Settings {
     pub invitations: InvitationSettings,
     /// Libraries.
     pub library: LibrarySettings,
+    /// The audit log.
+    pub audit: AuditSettings,
     /// The credit engine.
     pub billing: BillingSettings,
 }

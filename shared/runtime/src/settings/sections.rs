@@ -193,6 +193,16 @@ pub struct LibrarySettings {
     pub idle_timeout: Duration,
 }
 
+/// `[audit]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditSettings {
+    /// How long rows of the audit log are kept, between 1 day and 3,660 days. The same in every service: each keeps its
+    /// own rows for so long, and organization everybody's.
+    #[serde(with = "span")]
+    pub retention: Duration,
+}
+
 /// `[billing]`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -282,6 +292,7 @@ impl Settings {
                 upload_bytes: 5 << 30,
                 idle_timeout: Duration::from_secs(30),
             },
+            audit: AuditSettings { retention: Duration::from_hours(400 * 24) },
             billing: BillingSettings {
                 lanes: 0,
                 batch_max: 1024,

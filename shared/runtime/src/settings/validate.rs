@@ -134,6 +134,7 @@ impl Settings {
         within("tokens.refresh_grace", tokens.refresh_grace, Duration::ZERO, HOUR);
         within("tokens.verification_ttl", tokens.verification_ttl, SECOND, 30 * DAY);
         within("invitations.ttl", self.invitations.ttl, HOUR, 30 * DAY);
+        within("audit.retention", self.audit.retention, DAY, 3_660 * DAY);
         within("billing.hold_ttl_max", self.billing.hold_ttl_max, SECOND, DAY);
     }
 }
