@@ -98,6 +98,7 @@ fn rules(config: &Config, present: &KeptCatalog, key: OperationKey) -> Rules {
         catalog_version: present.version,
         // Nobody is served before the deployment's policy is followed (readiness).
         spending: Spending::default(),
+        personal_accounts: true,
         max_hold: config.max_hold,
         max_open_holds: config.max_open_holds,
         key,

@@ -42,6 +42,6 @@ pub mod words;
 
 pub use bursar_rpc::{AdminBilling, BalanceVisibility, UsageVisibility};
 pub use members::Members;
-pub use policy::{OwnPolicy, Policy, Spending};
+pub use policy::{OwnPolicy, PersonalWorkspace, Policy, Spending};
 pub use proto::PolicyError;
 pub use word::{Word, standing};

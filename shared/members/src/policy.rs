@@ -1,7 +1,7 @@
 //! Policies: what an organization may decide for itself, what the deployment decides for all (product.md, "Where the
 //! three guides disagree").
 
-use bursar_id::Role;
+use bursar_id::{OwnerId, Role};
 use bursar_rpc::access::permits;
 use bursar_rpc::{AccessPolicy, AdminBilling, BalanceVisibility, Permission, UsageVisibility};
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,17 @@ pub enum Spending {
     UsersAndServices,
     /// The product's services only: a user's own token may neither charge nor hold.
     Services,
+}
+
+/// Whether people work and spend outside of organizations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum PersonalWorkspace {
+    /// Everybody has projects and credits of their own.
+    #[default]
+    On,
+    /// Nobody has.
+    Off,
 }
 
 /// The policies that hold for somebody: for an organization, its own where it has set them. Also the deployment's own,
@@ -31,9 +42,17 @@ pub struct Policy {
     pub balance_visibility: BalanceVisibility,
     /// Who may spend: the deployment's alone.
     pub spending: Spending,
+    /// Whether there is anything outside of organizations: the deployment's alone.
+    pub personal_workspace: PersonalWorkspace,
 }
 
 impl Policy {
+    /// Whether an owner may have projects and credits: an organization always, a person where there are personal
+    /// workspaces.
+    pub fn allows_workspace(&self, owner: OwnerId) -> bool {
+        owner.organization().is_some() || self.personal_workspace == PersonalWorkspace::On
+    }
+
     /// What the table of roles depends on.
     pub fn access(&self) -> AccessPolicy {
         AccessPolicy {
@@ -71,6 +90,7 @@ impl OwnPolicy {
             usage_visibility: self.usage_visibility.unwrap_or(deployment.usage_visibility),
             balance_visibility: self.balance_visibility.unwrap_or(deployment.balance_visibility),
             spending: deployment.spending,
+            personal_workspace: deployment.personal_workspace,
         }
     }
 }
@@ -86,6 +106,7 @@ mod tests {
             usage_visibility: UsageVisibility::Nobody,
             balance_visibility: BalanceVisibility::Managers,
             spending: Spending::Services,
+            personal_workspace: PersonalWorkspace::Off,
         };
         assert_eq!(OwnPolicy::default().over(&deployment), deployment);
         let own = OwnPolicy { admin_billing: Some(AdminBilling::View), ..OwnPolicy::default() };
@@ -94,7 +115,7 @@ mod tests {
 
     #[test]
     fn what_is_stored_is_read_back_and_its_words_are_the_documented_ones() {
-        let text = r#"{"admin_billing":"MANAGE","usage_visibility":"MANAGERS","balance_visibility":"EVERYONE","spending":"USERS_AND_SERVICES"}"#;
+        let text = r#"{"admin_billing":"MANAGE","usage_visibility":"MANAGERS","balance_visibility":"EVERYONE","spending":"USERS_AND_SERVICES","personal_workspace":"ON"}"#;
         assert_eq!(serde_json::to_string(&Policy::default()).unwrap(), text);
         assert_eq!(serde_json::from_str::<Policy>(text).unwrap(), Policy::default());
         assert_eq!(serde_json::to_string(&OwnPolicy::default()).unwrap(), "{}");
@@ -115,6 +136,17 @@ mod tests {
         let newer = r#"{"admin_billing":"NONE","usage_visibility":"NOBODY","of_tomorrow":"YES"}"#;
         assert_eq!(serde_json::from_str::<Policy>(newer).unwrap(), read);
         serde_json::from_str::<Policy>(r#"{"spending":"NOBODY"}"#).unwrap_err();
+    }
+
+    #[test]
+    fn without_personal_workspaces_only_organizations_have_any() {
+        let (person, team) = (
+            OwnerId::User(bursar_id::UserId::from_parts(1, [1; 10])),
+            OwnerId::Organization(bursar_id::OrganizationId::from_parts(1, [1; 10])),
+        );
+        let off = Policy { personal_workspace: PersonalWorkspace::Off, ..Policy::default() };
+        assert!(Policy::default().allows_workspace(person) && Policy::default().allows_workspace(team));
+        assert!(!off.allows_workspace(person) && off.allows_workspace(team));
     }
 
     #[test]

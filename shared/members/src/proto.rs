@@ -3,7 +3,7 @@
 use bursar_proto::organization::v1 as api;
 use bursar_rpc::{AdminBilling, BalanceVisibility, UsageVisibility};
 
-use crate::policy::{OwnPolicy, Policy, Spending};
+use crate::policy::{OwnPolicy, PersonalWorkspace, Policy, Spending};
 
 /// A policy's value that is not known here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +51,10 @@ fn spending(message: &api::Policy) -> Result<Option<Spending>, PolicyError> {
         Services => Spending::Services)
 }
 
+fn personal_workspace(message: &api::Policy) -> Result<Option<PersonalWorkspace>, PolicyError> {
+    read!(message, personal_workspace, PersonalWorkspace, On => PersonalWorkspace::On, Off => PersonalWorkspace::Off)
+}
+
 impl TryFrom<&api::Policy> for OwnPolicy {
     type Error = PolicyError;
 
@@ -74,6 +78,7 @@ impl TryFrom<&api::Policy> for Policy {
             usage_visibility: usage_visibility(message)?.unwrap_or_default(),
             balance_visibility: balance_visibility(message)?.unwrap_or_default(),
             spending: spending(message)?.unwrap_or_default(),
+            personal_workspace: personal_workspace(message)?.unwrap_or_default(),
         })
     }
 }
@@ -98,7 +103,7 @@ impl From<OwnPolicy> for api::Policy {
             admin_billing: admin_billing.into(),
             usage_visibility: usage_visibility.into(),
             balance_visibility: balance_visibility.into(),
-            spending: api::Spending::Unspecified.into(),
+            ..Self::default()
         }
     }
 }
@@ -114,7 +119,11 @@ impl From<Policy> for api::Policy {
             Spending::UsersAndServices => api::Spending::UsersAndServices,
             Spending::Services => api::Spending::Services,
         };
-        Self { spending: spending.into(), ..own.into() }
+        let personal_workspace = match policy.personal_workspace {
+            PersonalWorkspace::On => api::PersonalWorkspace::On,
+            PersonalWorkspace::Off => api::PersonalWorkspace::Off,
+        };
+        Self { spending: spending.into(), personal_workspace: personal_workspace.into(), ..own.into() }
     }
 }
 
@@ -133,6 +142,7 @@ mod tests {
                 usage_visibility: usage[n],
                 balance_visibility: balance[n % 2],
                 spending: [Spending::UsersAndServices, Spending::Services][n % 2],
+                personal_workspace: [PersonalWorkspace::On, PersonalWorkspace::Off][n % 2],
             };
             assert_eq!(Policy::try_from(&api::Policy::from(policy)), Ok(policy));
             let own = OwnPolicy { admin_billing: Some(admin[n]), ..OwnPolicy::default() };

@@ -7,7 +7,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Subcommand
 use serde::Serialize;
 
 use crate::set_aside::EventsArgs;
-use crate::{ConfigError, Loader, LogFormat, Mode, Program, Service, Settings};
+use crate::{ConfigError, Loader, LogFormat, Mode, Preset, Program, Service, Settings};
 
 /// Flags of every program and every command. Each is a setting by the same name, and stronger than the
 /// environment (`BURSAR_…`), which is stronger than the file.
@@ -30,6 +30,10 @@ pub struct Options {
     #[arg(long, global = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
+    /// What sort of product it is for: the defaults of its policies [default: standard].
+    #[arg(long, global = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preset: Option<Preset>,
     /// Where embedded databases, mail and keys live [default: `./data`].
     #[arg(long, global = true, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]

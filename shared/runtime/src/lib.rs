@@ -34,7 +34,7 @@ pub use service::{Each, Service};
 pub use set_aside::EventsArgs;
 pub use settings::{
     AuditSettings, BillingSettings, ConfigError, InvitationSettings, LibrarySettings, LimitSettings, Loader, LogFormat,
-    LogSettings, MailSettings, Mode, PeerTlsSettings, PostgresSettings, Program, Settings, SqliteSettings, TlsSettings,
+    LogSettings, MailSettings, Mode, PeerTlsSettings, PostgresSettings, Preset, Program, Settings, SqliteSettings, TlsSettings,
     TokenSettings,
 };
 pub use telemetry::Telemetry;

@@ -119,6 +119,25 @@ fn every_place_takes_every_kind_of_value() {
     assert!(!off.test_clock, "a flag can take back what the environment says");
 }
 
+#[test]
+fn a_preset_is_a_set_of_defaults_that_settings_override() {
+    use bursar_members::{AdminBilling, PersonalWorkspace, Policy, UsageVisibility};
+    let policies = |given: &str| suite(given).expect(given).policies;
+    assert_eq!(policies(""), Policy::default());
+    assert_eq!(policies("--preset standard"), Policy::default());
+    let flik = Policy { admin_billing: AdminBilling::None, ..Policy::default() };
+    let flexsite = Policy { personal_workspace: PersonalWorkspace::Off, ..Policy::default() };
+    let employees = Policy { usage_visibility: UsageVisibility::Nobody, ..Policy::default() };
+    assert_eq!(policies("--preset flik"), flik);
+    assert_eq!(policies("BURSAR_PRESET=flexsite"), flexsite);
+    assert_eq!(policies("preset = 'employees'"), employees);
+    assert_eq!(policies("--preset=flik\nBURSAR_PRESET=employees"), flik, "the flag is stronger");
+    let mixed = policies("--preset flik\n[policies]\nusage_visibility = 'EVERYONE'");
+    assert_eq!(mixed, Policy { usage_visibility: UsageVisibility::Everyone, ..flik });
+    let taken_back = policies("--preset flexsite\nBURSAR_POLICIES__PERSONAL_WORKSPACE=ON");
+    assert_eq!(taken_back, Policy::default());
+}
+
 /// What is given, and every piece that the refusal must contain.
 const REFUSALS: &[(&str, &[&str])] = &[
     ("--max-staleness 14s", &["max_staleness: 14s is out of range, use 15s to 1h"]),
@@ -131,6 +150,9 @@ const REFUSALS: &[(&str, &[&str])] = &[
     ("--prot-base 1", &["--prot-base", "--port-base"]),
     ("BURSAR_PORT_BASE=many", &["environment variable BURSAR_PORT_BASE", "many"]),
     ("BURSAR_PORT_BASE=70000", &["BURSAR_PORT_BASE", "70000"]),
+    ("preset = 'tests'", &["`preset` in DIR/bursar.toml", "tests", "flexsite"]),
+    ("--preset nobody", &["nobody", "flik", "employees"]),
+    ("[policies]\npersonal_workspace = 'MAYBE'", &["policies.personal_workspace", "MAYBE"]),
     ("mode = 'test'", &["`mode` in DIR/bursar.toml", "test", "development"]),
     ("log = 3", &["`log` in DIR/bursar.toml"]),
     ("[limits]\ndeadline = '5'", &["`limits.deadline`", "`5` is not a span of time"]),

@@ -51,6 +51,9 @@ pub enum Refusal {
     #[error("the account's renewal is due and not done yet")]
     RenewalDue,
 
+    /// In this deployment people have no credits outside of organizations.
+    #[error("credits belong to organizations here: act in one")]
+    OrganizationRequired,
     /// Users' own tokens may not spend in this deployment.
     #[error("only services may charge and hold here")]
     SpendingByServicesOnly,

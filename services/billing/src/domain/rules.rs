@@ -28,6 +28,8 @@ pub struct Rules {
     pub catalog_version: CatalogVersion,
     /// Who may spend.
     pub spending: Spending,
+    /// Whether people have credits outside of organizations.
+    pub personal_accounts: bool,
     /// How long a hold may last at most.
     pub max_hold: Span,
     /// How many holds may be open in one account.

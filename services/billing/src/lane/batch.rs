@@ -42,6 +42,11 @@ impl Batcher {
         Self { db, clock, rules, layout: Layout::Together }
     }
 
+    /// The rules that hold now.
+    pub(crate) fn rules(&self) -> Arc<Rules> {
+        self.rules.current()
+    }
+
     /// The same for tables that are distributed by owner: each batch has one owner.
     #[must_use]
     pub fn distributed(self) -> Self {

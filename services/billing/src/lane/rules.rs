@@ -26,9 +26,10 @@ impl RulesSource {
     }
 
     /// Has the deployment's policy hold; nothing is forgotten where it held before.
-    pub fn follow(&self, spending: Spending) {
-        if self.0.borrow().spending != spending {
-            self.change(|rules| rules.spending = spending);
+    pub fn follow(&self, spending: Spending, personal_accounts: bool) {
+        let holds = |rules: &Rules| (rules.spending, rules.personal_accounts) == (spending, personal_accounts);
+        if !holds(&self.0.borrow()) {
+            self.change(|rules| (rules.spending, rules.personal_accounts) = (spending, personal_accounts));
         }
     }
 

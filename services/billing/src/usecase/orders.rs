@@ -67,6 +67,12 @@ pub(crate) struct Till {
 }
 
 impl Till {
+    /// Nobody buys credits for an account that may have none in this deployment.
+    pub(super) fn may_sell_to(&self, owner: OwnerId) -> Result<(), Refusal> {
+        let may = owner.organization().is_some() || self.batcher.rules().personal_accounts;
+        if may { Ok(()) } else { Err(Refusal::OrganizationRequired) }
+    }
+
     /// Takes the order's payment; `attempt` is the id of what it is to become.
     pub(super) fn pay(&self, asked: &Asked<Order>, amount: Price, attempt: &str) -> Result<Settlement, Error> {
         let key = PaymentKey::of_request(asked.key(), attempt);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bursar_db::{Db, DbError};
-use bursar_members::Policy;
+use bursar_members::{PersonalWorkspace, Policy};
 
 use crate::domain::Spending;
 use crate::lane::RulesSource;
@@ -13,7 +13,7 @@ use crate::lane::RulesSource;
 pub(crate) async fn follow(db: &Db, rules: &Arc<RulesSource>) -> Result<bool, DbError> {
     let told = bursar_members::policies::of_now(db, &[]).await?.deployment();
     if let Some(policy) = told {
-        rules.follow(spending(policy));
+        rules.follow(spending(policy), policy.personal_workspace == PersonalWorkspace::On);
     }
     Ok(told.is_some())
 }

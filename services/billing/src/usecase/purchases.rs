@@ -70,6 +70,7 @@ impl PurchaseUseCases {
         standing: Result<Allowed, Error>,
     ) -> Result<Option<()>, Error> {
         let Some(order) = orders::open(m, owner, asked, standing, purchases::kept).await? else { return Ok(None) };
+        self.till.may_sell_to(owner)?;
         self.pack(&order.product)?;
         Ok(Some(()))
     }

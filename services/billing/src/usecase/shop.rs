@@ -63,6 +63,7 @@ impl Shop {
             rates: catalog.rates().clone(),
             catalog_version: CatalogVersion::new(1).unwrap(),
             spending: Spending::UsersAndServices,
+            personal_accounts: true,
             max_hold: Rules::MAX_HOLD,
             max_open_holds: Rules::MAX_OPEN_HOLDS,
             key: OperationKey::new([7; 32]),

@@ -72,6 +72,7 @@ impl SubscriptionUseCases {
         standing: Result<Allowed, Error>,
     ) -> Result<Option<()>, Error> {
         let Some(order) = orders::open(m, owner, asked, standing, subscriptions::kept).await? else { return Ok(None) };
+        self.till.may_sell_to(owner)?;
         self.for_sale(&order.product)?;
         match subscriptions::live(m.tx(), owner).await? {
             Some(live) => Err(already(&live)),

@@ -1,6 +1,7 @@
 //! The catalog, subscriptions and purchases over gRPC. Their rules in detail are tested beside their use cases.
 
 use bursar_id::{OwnerId, PurchaseId, Role};
+use bursar_members::{PersonalWorkspace, Policy};
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::{Feature, LotSource, PurchaseState, SubscriptionState};
 use bursar_rpc::ServiceRole;
@@ -9,7 +10,7 @@ use bursar_testkit::{at, engines, id, refused};
 use bursar_time::{Span, Timestamp};
 use tonic::Code;
 
-use crate::words::{Under, batch, lots_of, reserve, spend};
+use crate::words::{Spending as _, Under, batch, free, give_back, grant, lots_of, reserve, settle, spend};
 use crate::world::{World, until};
 
 fn subscribe(owner: OwnerId, plan: &str) -> pb::SubscribeRequest {
@@ -35,6 +36,34 @@ fn purchases(owner: OwnerId) -> pb::ListPurchasesRequest {
 }
 
 engines! {
+    async fn without_personal_workspaces_credits_belong_to_organizations(db: TestDb) {
+        const REQUIRED: &str = "ORGANIZATION_REQUIRED";
+        let world = World::on(db).await;
+        let ana = world.person_with(1, "100").await;
+        let (team, owner) = world.organization_with(2, "100").await;
+        let charge = ana.charged(spend(ana.owner, "1").under("before")).await;
+        let (kept, freed) = (ana.held(reserve(ana.owner, "5")).await, ana.held(reserve(ana.owner, "5")).await);
+        let off = Policy { personal_workspace: PersonalWorkspace::Off, ..Policy::default() };
+        world.deploys(off, 2).await;
+        until("personal accounts are closed", async || ana.charge(spend(ana.owner, "0.001")).await.is_err()).await;
+        let operator = world.operator();
+        refused(ana.charge(spend(ana.owner, "1")).await, Code::FailedPrecondition, REQUIRED);
+        refused(ana.hold(reserve(ana.owner, "1")).await, Code::FailedPrecondition, REQUIRED);
+        refused(world.product().charge(spend(ana.owner, "1").by(ana.user)).await, Code::FailedPrecondition, REQUIRED);
+        refused(operator.grant_credits(grant(ana.owner, "1")).await, Code::FailedPrecondition, REQUIRED);
+        refused(ana.purchase_pack(buy(ana.owner, "starter")).await, Code::FailedPrecondition, REQUIRED);
+        refused(ana.subscribe(subscribe(ana.owner, "business")).await, Code::FailedPrecondition, REQUIRED);
+        // What there is already is told, settled and given back.
+        let again = ana.charge(spend(ana.owner, "1").under("before")).await.unwrap();
+        assert_eq!((again.replayed, again.charge.unwrap().id.as_str()), (true, charge.id.as_str()));
+        ana.captured(settle(&kept, "5")).await;
+        ana.release(free(&freed)).await.unwrap();
+        world.product().refund(give_back(&charge)).await.unwrap();
+        owner.charged(spend(team, "1")).await;
+        owner.purchase_pack(buy(team, "starter")).await.unwrap();
+        world.audit(ana.owner).await;
+    }
+
     async fn anybody_reads_the_catalog(db: TestDb) {
         let world = World::on(db).await;
         let nobody = world.nobody();

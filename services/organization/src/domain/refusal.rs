@@ -158,6 +158,9 @@ pub enum Refusal {
     /// No such project in the token's context.
     #[error("no such project")]
     ProjectNotFound,
+    /// In this deployment there are no projects outside of organizations.
+    #[error("there are no personal workspaces")]
+    OrganizationRequired,
     /// The organization has no picture.
     #[error("no picture")]
     NoAvatar,

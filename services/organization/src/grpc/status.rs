@@ -48,6 +48,7 @@ mod reason {
     pub(super) const KIND_UNKNOWN: &str = "KIND_UNKNOWN";
     pub(super) const TOO_MANY_ITEMS: &str = "TOO_MANY_ITEMS";
     pub(super) const LIBRARY_QUOTA_REACHED: &str = "LIBRARY_QUOTA_REACHED";
+    pub(super) const ORGANIZATION_REQUIRED: &str = "ORGANIZATION_REQUIRED";
     pub(super) const PERSONAL_PROJECT: &str = "PERSONAL_PROJECT";
 }
 
@@ -146,6 +147,11 @@ fn refused(refusal: Refusal) -> Problem {
         Refusal::PersonalProject => {
             precondition(reason::PERSONAL_PROJECT, "project", "a personal project cannot be given to somebody else")
         }
+        Refusal::OrganizationRequired => precondition(
+            reason::ORGANIZATION_REQUIRED,
+            "owner",
+            "work belongs to organizations here: switch to one, or create one",
+        ),
         Refusal::MemberNotFound => Problem::not_found("member"),
         Refusal::ProjectNotFound => Problem::not_found("project"),
         Refusal::NoAvatar => Problem::not_found("avatar"),
@@ -358,6 +364,7 @@ mod tests {
             (Refusal::KindUnknown, "KIND_UNKNOWN"),
             (Refusal::TooManyItems { limit: 1 }, "TOO_MANY_ITEMS"),
             (Refusal::KindHasNoContent, "KIND_HAS_NO_CONTENT"),
+            (Refusal::OrganizationRequired, "ORGANIZATION_REQUIRED"),
         ];
         told(Code::FailedPrecondition, &preconditions);
         let existing = [

@@ -8,6 +8,7 @@ use bursar_rpc::{Answer, Asked, Done, Mutation, UserCaller};
 
 use super::{Organization, events};
 use crate::Error;
+use crate::domain::Refusal;
 
 /// What to change about an organization's policies: `None` stays, `Some(None)` follows the deployment again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -89,6 +90,16 @@ impl Organization {
     /// The policies that hold for an organization.
     pub(super) async fn policy(&self, tx: &mut Tx, id: OrganizationId) -> Result<Policy, Error> {
         Ok(self.policy_view(tx, id).await?.policy)
+    }
+
+    /// Demands that an owner may have what belongs to a workspace: in a deployment without personal ones, an organization.
+    pub(super) async fn demand_workspace(&self, tx: &mut Tx, owner: OwnerId) -> Result<(), Error> {
+        if owner.organization().is_some() {
+            return Ok(());
+        }
+        let told = policies::of(tx, &[]).await?.deployment();
+        let policy = told.ok_or(Error::Internal("the deployment's policies were never told"))?;
+        if policy.allows_workspace(owner) { Ok(()) } else { Err(Refusal::OrganizationRequired.into()) }
     }
 
     async fn policy_view(&self, tx: &mut Tx, id: OrganizationId) -> Result<PolicyView, Error> {

@@ -56,6 +56,7 @@ impl Organization {
         let caller = asked.user()?;
         self.admit_context(m, caller, owner).await?;
         let Some(new) = m.open(asked).await? else { return Ok(Done::Replay) };
+        self.demand_workspace(m.tx(), owner).await?;
         // Whoever deletes the account meanwhile finds the project.
         users::lock(m.tx(), caller.user).await?.standing().demand_staying()?;
         let now = m.now();

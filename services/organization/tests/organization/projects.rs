@@ -1,6 +1,7 @@
 //! `ProjectService`.
 
 use bursar_id::Role;
+use bursar_members::PersonalWorkspace;
 use bursar_proto::organization::v1 as proto;
 use bursar_testkit::{id, refused};
 use bursar_time::Span;
@@ -53,6 +54,21 @@ async fn delete(who: &Who, id: &str, etag: &str, request_id: &str) -> Result<(),
 }
 
 bursar_testkit::engines! {
+    async fn without_personal_workspaces_projects_belong_to_organizations(db: TestDb) {
+        let world = World::start(db).await;
+        let ada = world.who(1);
+        let (home, acme) = (ada.user.to_string(), world.create(&ada, "Acme").await.id);
+        let mine = create(&ada, &home, "Mine", "").await.expect("personal ones are allowed at first");
+        let off = PersonalWorkspace::Off;
+        world.starts_again(|settings| settings.policies.personal_workspace = off).await;
+        refused(create(&ada, &home, "Another", "").await, Code::FailedPrecondition, "ORGANIZATION_REQUIRED");
+        create(&world.acting(&ada, &acme), &acme, "Ours", "").await.expect("an organization's");
+        get(&ada, &mine.id).await.expect("what is there is shown");
+        delete(&ada, &mine.id, "", "").await.expect("and deleted");
+        world.starts_again(|_| ()).await;
+        create(&ada, &home, "Another", "").await.expect("allowed again");
+    }
+
     async fn projects_belong_to_the_context_of_the_token(db: TestDb) {
         let world = World::start(db).await;
         let (ada, eve) = (world.who(1), world.who(3));

@@ -14,7 +14,7 @@ use figment::{
 use serde::Serialize;
 
 use super::{
-    Mode, Program, Settings, grouping,
+    Mode, Preset, Program, Settings, grouping,
     keys::{self, FILE_SUFFIX, Vocabulary, secret_keys},
     sections::DEFAULT_PORT_BASE,
 };
@@ -201,7 +201,9 @@ impl Loader {
             .and_then(whole_number)
             .and_then(|port| u16::try_from(port).ok())
             .unwrap_or(DEFAULT_PORT_BASE);
-        Settings::defaults(self.program, mode, PathBuf::from(data_dir), port_base)
+        let preset = strongest("preset").and_then(|value| value.deserialize::<Preset>().ok()).unwrap_or_default();
+        let defaults = Settings::defaults(self.program, mode, PathBuf::from(data_dir), port_base);
+        Settings { preset, policies: preset.policies(), ..defaults }
     }
 }
 

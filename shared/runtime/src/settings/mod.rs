@@ -9,6 +9,7 @@ mod grouping;
 mod keys;
 mod layers;
 mod material;
+mod preset;
 mod print;
 mod production;
 mod sections;
@@ -29,6 +30,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Each, Service};
 
 pub use layers::{ConfigError, Loader};
+pub use preset::Preset;
 pub use sections::{
     AuditSettings, BillingSettings, InvitationSettings, LibrarySettings, LimitSettings, LogFormat, LogSettings,
     MailSettings, PeerTlsSettings, PostgresSettings, SqliteSettings, TlsSettings, TokenSettings,
@@ -90,6 +92,8 @@ impl Program {
 pub struct Settings {
     /// Development or production.
     pub mode: Mode,
+    /// What sort of product the deployment is for: the defaults of `policies`.
+    pub preset: Preset,
     /// Where embedded databases, mail, keys and `operator.json` live.
     pub data_dir: PathBuf,
     /// Operations listen on this port, identity on the next, then organization, then billing.
@@ -169,7 +173,7 @@ pub struct Settings {
     pub sqlite: SqliteSettings,
     /// How long tokens and sessions live.
     pub tokens: TokenSettings,
-    /// The deployment's policies: what holds for every organization whose owner has not set another, and for everybody
+    /// The deployment's policies, by default those of `preset`: what holds for every organization whose owner has not set another, and for everybody
     /// where that is not the owner's to set. Organization tells the other services.
     pub policies: Policy,
     /// Invitations to organizations.

@@ -12,7 +12,7 @@ use bursar_rpc::TrustedProxies;
 use bursar_secret::Secret;
 use serde::{Deserialize, Serialize};
 
-use super::{Mode, Program, Settings, span, text};
+use super::{Mode, Preset, Program, Settings, span, text};
 use crate::{Each, Service};
 
 /// The base port when none is set.
@@ -245,6 +245,7 @@ impl Settings {
         let secret = |service: Service| data_dir.join(SECRETS).join(service.name());
         Self {
             mode,
+            preset: Preset::default(),
             port_base,
             operations_port: port_base,
             listen_address: IpAddr::V4(listen),

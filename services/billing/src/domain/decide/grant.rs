@@ -6,7 +6,7 @@ use bursar_id::LotId;
 use bursar_money::Credits;
 use bursar_time::Timestamp;
 
-use super::{By, housekeeping};
+use super::{By, housekeeping, may_have_credits};
 use crate::domain::actor::Actor;
 use crate::domain::command::{GrantCommand, VoidCommand};
 use crate::domain::entry::{Event, Posting};
@@ -19,6 +19,10 @@ use crate::domain::state::{AccountState, Draft};
 /// Adds a lot. One whose time has passed already, as when a renewal runs late, expires at once.
 pub(super) fn grant(state: &mut AccountState, by: By<'_>, command: &GrantCommand) -> Result<Outcome, Refusal> {
     let terms = LotTerms::of(command, by.now);
+    // What was sold while it was allowed is still delivered.
+    if *by.actor != Actor::Job {
+        may_have_credits(state)?;
+    }
     if command.amount.is_zero() {
         return Err(Refusal::ZeroAmount);
     }

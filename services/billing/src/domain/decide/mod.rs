@@ -93,8 +93,15 @@ fn stale(state: &AccountState, request: &Request, actor: &Actor) -> Refusal {
     named.and(policy).err().unwrap_or(Refusal::FeedStale)
 }
 
+/// Whether this account may have credits and spend them in this deployment.
+fn may_have_credits(state: &AccountState) -> Result<(), Refusal> {
+    let may = state.owner().organization().is_some() || state.rules().personal_accounts;
+    if may { Ok(()) } else { Err(Refusal::OrganizationRequired) }
+}
+
 /// Whether the actor may charge and hold at all in this deployment.
 fn may_spend(state: &AccountState, actor: &Actor) -> Result<(), Refusal> {
+    may_have_credits(state)?;
     match state.rules().spending {
         Spending::Services if actor.as_user().is_some() => Err(Refusal::SpendingByServicesOnly),
         Spending::Services | Spending::UsersAndServices => Ok(()),

@@ -436,6 +436,7 @@ fn refused(refusal: &Refusal) -> Answer {
         Refusal::RequestIdReused => Answer::Reused,
         Refusal::FeedStale => panic!("the model's feeds are fresh"),
         Refusal::RenewalDue => panic!("the model has no subscriptions"),
+        Refusal::OrganizationRequired => panic!("the model's account is an organization's"),
         Refusal::SpendingByServicesOnly => Answer::ServicesSpend,
         Refusal::RefundByServicesOnly => Answer::ServicesRefund,
         Refusal::HoldNotFound | Refusal::ChargeNotFound | Refusal::LotNotFound => Answer::NotFound,

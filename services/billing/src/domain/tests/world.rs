@@ -79,6 +79,7 @@ pub(super) fn rules() -> Rules {
         ]),
         catalog_version: CatalogVersion::new(3).unwrap(),
         spending: Spending::UsersAndServices,
+        personal_accounts: true,
         max_hold: Rules::MAX_HOLD,
         max_open_holds: Rules::MAX_OPEN_HOLDS,
         key: KEY,

@@ -48,6 +48,7 @@ fn rules() -> Rules {
         rates: RateCard::default(),
         catalog_version: CatalogVersion::new(1).unwrap(),
         spending: Spending::UsersAndServices,
+        personal_accounts: true,
         max_hold: Rules::MAX_HOLD,
         max_open_holds: Rules::MAX_OPEN_HOLDS,
         key: KEY,

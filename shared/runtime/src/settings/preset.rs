@@ -1,0 +1,32 @@
+//! Presets: what sort of product the deployment is for. Each is a set of defaults, which every setting still overrides.
+
+use bursar_members::{AdminBilling, PersonalWorkspace, Policy, UsageVisibility};
+use serde::{Deserialize, Serialize};
+
+/// A sort of product, by the policies that its users are told of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Preset {
+    /// None in particular: the default of every policy.
+    #[default]
+    Standard,
+    /// A studio whose teams have one owner for everything that costs: Admins neither see nor manage billing.
+    Flik,
+    /// A workspace that belongs to teams alone: nobody has projects or credits outside of an organization.
+    Flexsite,
+    /// A team of AI employees: what each person used is nobody else's to see.
+    Employees,
+}
+
+impl Preset {
+    /// The deployment's policies where the settings say nothing else.
+    pub fn policies(self) -> Policy {
+        let standard = Policy::default();
+        match self {
+            Self::Standard => standard,
+            Self::Flik => Policy { admin_billing: AdminBilling::None, ..standard },
+            Self::Flexsite => Policy { personal_workspace: PersonalWorkspace::Off, ..standard },
+            Self::Employees => Policy { usage_visibility: UsageVisibility::Nobody, ..standard },
+        }
+    }
+}
