@@ -73,6 +73,13 @@ pub async fn open(settings: &Settings) -> anyhow::Result<Db> {
     Ok(Db::open(settings.store(Service::Billing), &MIGRATIONS, &options).await?)
 }
 
+/// Opens billing's store for a command: it must be migrated to what this program needs.
+pub async fn open_migrated(settings: &Settings) -> anyhow::Result<Db> {
+    let db = open(settings).await?;
+    db.check_schema(&MIGRATIONS).await?;
+    Ok(db)
+}
+
 /// The installation's key for operation ids, by which an audit reads them.
 ///
 /// # Errors

@@ -83,7 +83,7 @@ fn main() -> ExitCode {
     bursar_runtime::run_single_with(
         Service::Billing,
         bursar_billing::check,
-        bursar_billing::open,
+        bursar_billing::open_migrated,
         bursar_billing::start,
         bursar_billing::migrate,
         extra,
@@ -98,7 +98,7 @@ async fn verify(settings: &Settings, asked: &Verify) -> anyhow::Result<ExitCode>
         },
         None => None,
     };
-    let db = bursar_billing::open(settings).await?;
+    let db = bursar_billing::open_migrated(settings).await?;
     let key = bursar_billing::operation_key(settings, &db).await?;
     let mut differences = 0;
     if let Some((file, sealed)) = sealed {
@@ -136,7 +136,7 @@ fn reader(file: &Path) -> anyhow::Result<BufReader<File>> {
 async fn checkpoint(settings: &Settings, file: &Path) -> anyhow::Result<ExitCode> {
     let named = || file.display().to_string();
     let key = bursar_billing::checkpoint_key(settings)?;
-    let db = bursar_billing::open(settings).await?;
+    let db = bursar_billing::open_migrated(settings).await?;
     let opened = File::create_new(file).with_context(named)?;
     let mut out = BufWriter::new(opened);
     let written = checkpoints::write(&db, &key, Clock::system().now(), &mut out).await;
@@ -161,7 +161,7 @@ fn public_key(settings: &Settings) -> anyhow::Result<ExitCode> {
 
 #[expect(clippy::print_stdout, reason = "this is what the command prints")]
 async fn renewals(settings: &Settings, what: Renewals) -> anyhow::Result<ExitCode> {
-    let db = bursar_billing::open(settings).await?;
+    let db = bursar_billing::open_migrated(settings).await?;
     let now = Clock::system().now();
     match what {
         Renewals::List => {
@@ -173,6 +173,9 @@ async fn renewals(settings: &Settings, what: Renewals) -> anyhow::Result<ExitCod
         }
         Renewals::Resume { owner, all: _ } => {
             let resumed = bursar_billing::resume(&db, owner, now).await?;
+            if let Some(owner) = owner {
+                anyhow::ensure!(resumed > 0, "{owner} has no subscription that is due");
+            }
             println!("{resumed} subscriptions will be brought up to {now}");
         }
     }

@@ -55,6 +55,13 @@ pub async fn open(settings: &Settings) -> anyhow::Result<Db> {
     Ok(Db::open(settings.store(Service::Identity), &MIGRATIONS, &options).await?)
 }
 
+/// Opens identity's store for a command: it must be migrated to what this program needs.
+pub async fn open_migrated(settings: &Settings) -> anyhow::Result<Db> {
+    let db = open(settings).await?;
+    db.check_schema(&MIGRATIONS).await?;
+    Ok(db)
+}
+
 /// Starts the service over a migrated store: its routes behind the whole stack, and its background tasks.
 pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Result<Started> {
     start_with(settings, Config::of(settings), peers, env).await

@@ -8,7 +8,7 @@ fn main() -> ExitCode {
     bursar_runtime::run_single(
         Service::Identity,
         |_| Ok(()),
-        bursar_identity::open,
+        bursar_identity::open_migrated,
         bursar_identity::start,
         bursar_identity::migrate,
     )

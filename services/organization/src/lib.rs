@@ -59,10 +59,16 @@ pub async fn open(settings: &Settings) -> anyhow::Result<Db> {
     Ok(Db::open(settings.store(Service::Organization), &MIGRATIONS, &options).await?)
 }
 
-/// Organization over its store as it is, for an operator's command: nothing runs in the background, and billing is away.
-pub async fn at_rest(settings: &Settings) -> anyhow::Result<Organization> {
+/// Opens organization's store for a command: it must be migrated to what this program needs.
+pub async fn open_migrated(settings: &Settings) -> anyhow::Result<Db> {
     let db = open(settings).await?;
     db.check_schema(&MIGRATIONS).await?;
+    Ok(db)
+}
+
+/// Organization over its store as it is, for an operator's command: nothing runs in the background, and billing is away.
+pub async fn at_rest(settings: &Settings) -> anyhow::Result<Organization> {
+    let db = open_migrated(settings).await?;
     let (clock, entropy) = (Clock::system(), Entropy::system());
     let outbox = Outbox::new("organization", db.clone(), clock.clone(), entropy.clone());
     over(settings, db, (clock, entropy), outbox, Transport::late().0)

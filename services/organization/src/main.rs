@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     bursar_runtime::run_single_with(
         Service::Organization,
         bursar_organization::check,
-        bursar_organization::open,
+        bursar_organization::open_migrated,
         bursar_organization::start,
         bursar_organization::migrate,
         extra,

@@ -35,7 +35,8 @@ const HEALTHCHECK_WITHIN: Duration = Duration::from_secs(3);
 
 /// The whole `main` of a program that runs one service: commands `serve` (default), `migrate`,
 /// `healthcheck`, `jobs`, `clock` and `events`. `check` looks into the files that the settings name, for
-/// `--check-config`; `open` opens the service's store as it is.
+/// `--check-config`; `open` opens the service's store, which must have been
+/// migrated.
 ///
 /// ```ignore
 /// fn main() -> ExitCode {

@@ -118,4 +118,17 @@ bursar_testkit::engines! {
         refused(invite(&ada, &acme, &ben.email, Role::Admin).await, Code::AlreadyExists, "ALREADY_A_MEMBER");
         refused(invite(&ada, &acme, "x@x.org", Role::Member).await, Code::ResourceExhausted, "SEAT_LIMIT_REACHED");
     }
+
+    async fn who_joined_by_another_invitation_is_sent_none_again(db: TestDb) {
+        let world = World::start(db).await;
+        let ada = world.who(1);
+        let acme = world.create(&ada, "Acme").await.id;
+        let (first, _) = invited(&world, &ada, &acme, &world.who(2), Role::Member).await;
+        world.advance(Span::from_days(8));
+        let (ada, ben) = (world.who(1), world.who(2));
+        let (_, token) = invited(&world, &ada, &acme, &ben, Role::Member).await;
+        accept(&ben, &token).await.expect("joined");
+        // It has expired, and there are seats enough.
+        refused(resend(&ada, &first).await, Code::AlreadyExists, "ALREADY_A_MEMBER");
+    }
 }
