@@ -163,7 +163,7 @@ impl<C: Consumer> Follower<C> {
         loop {
             let answer = within(stream.message()).await?.ok_or(Fault::Ended)?;
             if !answer.cursor.is_empty() {
-                self.end_snapshot(&position, &answer, resume, &bad).await?;
+                self.end_snapshot(&position, &answer, resume.as_deref(), &bad).await?;
                 self.consumer.applied();
                 return Ok(());
             }
@@ -270,7 +270,7 @@ impl<C: Consumer> Follower<C> {
         &self,
         position: &str,
         last: &SnapshotResponse,
-        resume: Option<String>,
+        resume: Option<&str>,
         bad: &[Bad],
     ) -> Result<(), Fault> {
         let (mut tx, stored) = position::lock(&self.db, &self.clock, &self.place).await?;
@@ -282,7 +282,7 @@ impl<C: Consumer> Follower<C> {
         for (event, problem) in bad {
             self.set_aside(&mut tx, event, problem).await?;
         }
-        stored.begin_again(&mut tx, resume.as_deref().unwrap_or(&last.cursor)).await?;
+        stored.begin_again(&mut tx, resume.unwrap_or(&last.cursor)).await?;
         tx.commit().await?;
         look(&self.db, &self.feed).await?;
         Ok(())
