@@ -1,5 +1,6 @@
 //! The commands of operators as programs: what their `--help` says, what they print, and with which code they end.
 #![expect(clippy::expect_used, reason = "a test that cannot be set up has failed")]
+#![allow(clippy::panic, reason = "a test fails by panicking, and so do its helpers")]
 
 #[path = "support/programs.rs"]
 mod programs;

@@ -28,6 +28,7 @@ impl Organization {
     ) -> Result<Done<Item, Payload>, Error> {
         let visitor = self.visit(m, asked.caller(), owner).await?;
         let Some(new) = m.open(asked).await? else { return Ok(Done::Replay) };
+        self.demand_workspace(m.tx(), owner).await?;
         let created_by = self.writer(m.tx(), visitor, owner, new.member).await?;
         let kind = self.0.kinds.get(&new.kind);
         let kind = kind.ok_or_else(|| Problem::invalid_field("kind", "is no kind that there is; see ListKinds"))?;
