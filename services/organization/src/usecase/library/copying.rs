@@ -44,6 +44,7 @@ impl Organization {
         let visitor = self.visit_for_item(m, asked.caller()).await?;
         self.demand_entry(m, asked.caller(), to).await?;
         let Some(copy) = m.open(asked).await? else { return Ok(Done::Replay) };
+        self.demand_workspace(m.tx(), to).await?;
         let found = self.item(m.tx(), asked.caller(), copy.item).await?;
         m.about(&found.id);
         m.admit(found.owner);
