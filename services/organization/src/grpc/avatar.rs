@@ -3,15 +3,15 @@
 use bursar_proto::organization::v1::{GetAvatarResponse, SetAvatarRequest};
 use bursar_rpc::{Problem, Violations};
 
-use crate::domain::avatar::{Change, Upload};
 use crate::store::avatars::AvatarRow;
+use crate::usecase::{AvatarChange, Upload};
 
 /// What is to become of the picture: nothing that is sent removes it.
-pub(super) fn change(message: &SetAvatarRequest, violations: &mut Violations) -> Option<Change> {
+pub(super) fn change(message: &SetAvatarRequest, violations: &mut Violations) -> Option<AvatarChange> {
     if message.content.is_empty() {
-        return Some(Change::Remove);
+        return Some(AvatarChange::Remove);
     }
-    violations.check("content", Upload::parse(&message.content)).map(Change::Draw)
+    violations.check("content", Upload::parse(&message.content)).map(AvatarChange::Draw)
 }
 
 /// How many pixels are asked for; `None` leaves it to us.

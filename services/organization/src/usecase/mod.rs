@@ -36,7 +36,7 @@ use bursar_secret::{Entropy, Sealer, Secret};
 use bursar_time::{Clock, Timestamp};
 
 pub use audit::AuditWanted;
-pub use avatars::Easel;
+pub use avatars::{AvatarError, Change as AvatarChange, Easel, Upload};
 pub use invitations::{InvitationView, InvitationsWanted, NewInvitation, Preview};
 pub use library::{
     Children, Content, Download, Item, ItemChange, ItemCopy, ItemDeletion, ItemFilter, NewItem, Revealed, UploadStart,

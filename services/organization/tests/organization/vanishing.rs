@@ -1,5 +1,5 @@
 //! A database host that vanishes at any step of a mutation: the caller hears so, others are served again, and the same
-//! request id makes the thing once.
+//! request id changes the organization once.
 
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use bursar_db::{Db, DbError, on};
 use bursar_proto::organization::v1 as proto;
 use bursar_runtime::Service;
 use bursar_testkit::{Asking, Proxy, TestDb, at_every_step, postgres};
+use prost_types::FieldMask;
 
 use crate::world::World;
 
@@ -14,6 +15,8 @@ use crate::world::World;
 const DEADLINE: Duration = Duration::from_secs(2);
 /// What a busy machine may add to that.
 const BUSY: Duration = Duration::from_secs(5);
+/// As many in turn that nobody waits for what is locked of an earlier step.
+const ORGANIZATIONS: u64 = 10;
 
 /// How often it happened under this request id.
 async fn happened(store: &Db, request_id: &str) -> i64 {
@@ -38,19 +41,25 @@ fn a_host_that_vanishes_at_any_step_of_a_change_of_an_organization_loses_and_dou
                 settings.limits.deadline = DEADLINE;
             })
             .await;
-        let create = async |asking: Asking<'_>| {
+        let mut organizations = Vec::new();
+        for n in 0..ORGANIZATIONS {
+            organizations.push(world.create(&world.who(n), &format!("Before {n}")).await.id);
+        }
+        let rename = async |asking: Asking<'_>| {
+            let n = if asking.person < 2 { asking.person } else { 2 + (asking.person - 2) % (ORGANIZATIONS - 2) };
             let replica = if asking.beside { &world.anybody } else { &behind };
-            let who = world.who_at(replica, asking.person + 1, &format!("u{}@example.com", asking.person + 1));
-            let request = proto::CreateProjectRequest {
-                owner: who.user.to_string(),
-                name: "Film".to_owned(),
+            let who = world.who_at(replica, n, &format!("u{n}@example.com"));
+            let request = proto::UpdateOrganizationRequest {
+                organization_id: organizations[usize::try_from(n).expect("few")].clone(),
+                name: format!("{n} {}", asking.request_id),
+                update_mask: Some(FieldMask { paths: vec!["name".to_owned()] }),
                 request_id: asking.request_id.to_owned(),
                 ..Default::default()
             };
-            let made = who.client.projects().create_project(request).await?.into_inner();
-            Ok(made.project.expect("a project").id)
+            let renamed = who.client.organizations().update_organization(request).await?.into_inner();
+            Ok(renamed.organization.expect("an organization").name)
         };
-        let asked = at_every_step(&proxy, DEADLINE + BUSY, create).await;
+        let asked = at_every_step(&proxy, DEADLINE + BUSY, rename).await;
         for request_id in asked {
             // Hers, and those of the two others whom nothing happened to, if they asked.
             let people = happened(&world.store, &request_id).await;

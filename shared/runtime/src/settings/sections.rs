@@ -294,16 +294,7 @@ impl Settings {
                 idle_timeout: Duration::from_secs(30),
             },
             audit: AuditSettings { retention: Duration::from_hours(400 * 24) },
-            billing: BillingSettings {
-                lanes: 0,
-                batch_max: 1024,
-                queue_max: 32_768,
-                combine: true,
-                warm_accounts: 16_384,
-                hold_ttl_max: Duration::from_hours(24),
-                open_holds_max: 10_000,
-                distributed: false,
-            },
+            billing: BillingSettings::default(),
             data_dir,
         }
     }
@@ -320,6 +311,21 @@ impl LimitSettings {
             // Endpoints and load balancers need a moment to hear of it; a person at a terminal does not.
             drain: if production { Duration::from_secs(2) } else { Duration::from_millis(100) },
             shutdown: Duration::from_secs(8),
+        }
+    }
+}
+
+impl Default for BillingSettings {
+    fn default() -> Self {
+        Self {
+            lanes: 0,
+            batch_max: 1024,
+            queue_max: 32_768,
+            combine: true,
+            warm_accounts: 16_384,
+            hold_ttl_max: Duration::from_hours(24),
+            open_holds_max: 10_000,
+            distributed: false,
         }
     }
 }

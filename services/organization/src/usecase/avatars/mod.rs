@@ -1,5 +1,7 @@
 //! Pictures of organizations.
 
+mod drawing;
+
 use std::sync::Arc;
 
 use bursar_id::OrganizationId;
@@ -10,10 +12,12 @@ use tokio::sync::Semaphore;
 use super::Organization;
 use crate::Error;
 use crate::domain::Refusal;
-use crate::domain::avatar::{self, Change, Picture, Upload};
+use crate::domain::avatar::{self, Picture};
 use crate::store::avatars::{self, AvatarRow};
 use crate::store::organizations::OrganizationOfUser;
 use crate::store::seats;
+
+pub use drawing::{AvatarError, Change, Upload};
 
 /// Pictures that are drawn at a time: each takes a core and, at most, 128 MiB.
 const AT_A_TIME: usize = 1;
