@@ -21,7 +21,7 @@ use crate::store::accounts;
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// How long all the parts of a batch that failed may take together. Whoever was not tried until then may ask again.
-const ALL_PARTS: Duration = Duration::from_secs(15);
+pub(super) const ALL_PARTS: Duration = Duration::from_secs(15);
 
 /// How a transaction ended.
 pub(super) struct Ended {

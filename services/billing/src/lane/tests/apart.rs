@@ -9,9 +9,20 @@ use super::{Bench, Reply, charge, grant, hold, left, owner, told, told_apart};
 use crate::domain::{Command, Outcome};
 use crate::lane::job::{Job, Refused, Submission};
 use crate::lane::load::DUE_AT_ONCE;
+use crate::lane::shared::ALL_PARTS;
 use crate::store::{accounts, holds};
 
 impl Bench {
+    /// Does something to the schema by hand.
+    async fn alter(&self, sql: &'static str) {
+        let mut tx = self.db.begin().await.unwrap();
+        let altered = async {
+            Ok::<_, bursar_db::DbError>(on!(&mut tx, c => sqlx::raw_sql(sql).execute(c).await?.rows_affected()))
+        };
+        altered.await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
     /// Somebody changes the terms of an owner's one lot by hand.
     async fn damage_lot(&self, owner: OwnerId, terms: Vec<u8>) {
         let sql = "UPDATE lots SET terms = $2 WHERE owner = $1";
@@ -143,5 +154,45 @@ engines! {
         assert_eq!(left(told_apart(again).await).0, credits("7"), "behind the first");
         assert!(bench.lane.keeps_apart(ana), "whoever made others wait stays apart for a while");
         bench.assert_sound(ana, "7").await;
+    }
+
+    async fn all_parts_of_a_batch_that_failed_take_a_bounded_time_together(db: TestDb) {
+        let mut bench = Bench::over(&db, 0).await;
+        if bench.db.engine() == Engine::Sqlite || std::env::var_os("BURSAR_TEST_DISTRIBUTED").is_some() {
+            return; // It cannot be made to take its time; and of one owner there are no parts.
+        }
+        let all: Vec<OwnerId> = (1..=64).map(owner).collect();
+        for owner in &all {
+            bench.answer(*owner, grant("10")).await.unwrap();
+        }
+        // Each fourth makes each part fail that it is in, so that there are many; each other part takes most of a second (a lane gives up what is silent for longer).
+        let damaged: Vec<OwnerId> = all.iter().copied().step_by(4).collect();
+        for owner in &damaged {
+            bench.damage_lot(*owner, vec![0]).await;
+        }
+        bench.alter("CREATE FUNCTION takes_its_time() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.8); RETURN NULL; END $$;
+            CREATE TRIGGER slow AFTER INSERT ON ledger_entries FOR EACH STATEMENT EXECUTE FUNCTION takes_its_time()").await;
+        let replies: Vec<(OwnerId, Reply)> = all.iter().map(|owner| (*owner, bench.ask(*owner, charge("1")))).collect();
+        let since = std::time::Instant::now();
+        bench.settle().await;
+        let took = since.elapsed();
+        assert!(took < ALL_PARTS + std::time::Duration::from_secs(5), "{took:?}");
+        bench.alter("DROP TRIGGER slow ON ledger_entries").await;
+        let (mut done, mut untried) = (0, 0);
+        for (owner, reply) in replies {
+            match told_apart(reply).await {
+                Ok(_) => done += 1,
+                Err(Refused::Failed) => assert!(damaged.contains(&owner), "{owner}"),
+                Err(Refused::Unavailable) if damaged.contains(&owner) => {}
+                Err(Refused::Unavailable) => {
+                    untried += 1;
+                    let again = bench.ask(owner, charge("2"));
+                    bench.settle().await;
+                    assert_eq!(left(told_apart(again).await).0, credits("8"), "nothing of the first was kept");
+                }
+                other => panic!("{owner}: {other:?}"),
+            }
+        }
+        assert!(done > 0 && untried > 0, "{done} were carried out, {untried} were told to come again");
     }
 }
