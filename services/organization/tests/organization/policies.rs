@@ -159,6 +159,8 @@ bursar_testkit::engines! {
         let world = World::start(db).await;
         let ada = world.who(1);
         let acme = world.create(&ada, "Acme").await.id;
+        // Two of one instant would have no order.
+        world.advance(Span::SECOND);
         let umbra = world.create(&ada, "Umbra").await.id;
         let ben = world.join(&ada, &acme, 2, Role::Member).await;
         update(&ada, setting(&umbra, strict(), &[])).await.expect("set");
