@@ -2,7 +2,7 @@
 //!
 //! A target is a test that gives [`fuzz`] a few good inputs and what to do with a bad one. The inputs are good ones with
 //! edits: bits turned, bytes put in and taken out, parts repeated and joined with parts of others, lengths that lie. They
-//! are made by [`proptest`] from fixed seeds, so every run tries the same ones in the same order and shrinks what fails;
+//! are made by `proptest` from fixed seeds, so every run tries the same ones in the same order and shrinks what fails;
 //! a run that lasts longer only tries more. Each target has two seconds in the test command and as many as
 //! `BURSAR_TEST_FUZZ_SECONDS` says:
 //!
