@@ -9,7 +9,7 @@
 //! end <number of accounts> <Ed25519 signature, hexadecimal>
 //! ```
 //!
-//! The 1 is the format. What is signed is [`PURPOSE`] and the SHA-256 of everything before the signature, up to the space
+//! The 1 is the format. What is signed is `PURPOSE` and the SHA-256 of everything before the signature, up to the space
 //! in front of it. An account without an entry has number 0 and the hash that its chain begins with.
 
 use std::fmt;

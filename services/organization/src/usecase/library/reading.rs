@@ -35,7 +35,7 @@ impl Organization {
         self.shown(row)
     }
 
-    /// The items of a context, the latest first. Reads one page's keys and no more than [`PAGE_BYTES`] of rows, whatever
+    /// The items of a context, the latest first. Reads one page's keys and no more than `PAGE_BYTES` of rows, whatever
     /// of them the filters leave.
     pub async fn list_items(
         &self,
