@@ -23,18 +23,40 @@ use crate::store::{branches, sessions, users};
 /// How long organization may take to say what somebody is: it has told before, so nobody waits for long.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How often a refresh begins anew because its branch was moved under it: into an organization that was just made.
+const ATTEMPTS: usize = 3;
+
+/// What organization was asked, and what it said.
+#[derive(Default)]
+struct Live {
+    /// Which organization it was asked about, if about any.
+    about: Option<OwnerId>,
+    /// What it said; `None` when it did not answer.
+    word: Option<Word>,
+}
+
 impl Identity {
     /// Rotates a refresh token. The branch's context stays, whatever other branches of the session do; see
     /// `domain/session.rs` for what reuse does.
     pub async fn refresh(&self, token: &str) -> Result<Tokens, Error> {
         let digest = Token::parse(token).map_err(|_| Error::RefreshTokenInvalid)?.digest();
+        for _ in 0..ATTEMPTS {
+            if let Some(tokens) = self.refresh_as_asked(digest.as_bytes()).await? {
+                return Ok(tokens);
+            }
+        }
+        Err(Error::FeedStale)
+    }
+
+    /// One attempt; `None`: an event has moved the branch into another organization since organization was asked.
+    async fn refresh_as_asked(&self, digest: &[u8]) -> Result<Option<Tokens>, Error> {
         let key = self.0.signer.current().await?;
-        let live = self.ask_about(digest.as_bytes()).await?;
+        let live = self.ask_about(digest).await?;
         let mut tx = self.0.db.begin().await?;
-        let found = branches::token(&mut tx, digest.as_bytes()).await?.ok_or(Error::RefreshTokenInvalid)?;
+        let found = branches::token(&mut tx, digest).await?.ok_or(Error::RefreshTokenInvalid)?;
         let session = sessions::by_id_locked(&mut tx, found.session_id).await?.ok_or(Error::RefreshTokenInvalid)?;
         // Again under the session's lock: a twin may have rotated the token while this call waited.
-        let token = branches::token(&mut tx, digest.as_bytes()).await?.ok_or(Error::RefreshTokenInvalid)?;
+        let token = branches::token(&mut tx, digest).await?.ok_or(Error::RefreshTokenInvalid)?;
         let now = self.now();
         match decide_refresh(&state(&token, &session), &self.0.config.refresh, now) {
             RefreshDecision::Rotate => {
@@ -52,30 +74,33 @@ impl Identity {
         let user = users::by_id(&mut tx, session.user_id).await?.ok_or(Error::RefreshTokenInvalid)?;
         demand_staying(&user)?;
         let proof = Proof::of(&token, &session)?;
-        let membership = self.membership(&mut tx, user.id, proof.context, live).await?;
+        if proof.context.organization().is_some() && live.about != Some(proof.context) {
+            return Ok(None);
+        }
+        let membership = self.membership(&mut tx, user.id, proof.context, live.word).await?;
         let refresh = self.issue_refresh(&mut tx, &session, proof, now).await?;
         let end = self.0.config.refresh.session_end(session.created_at, now);
         sessions::touch(&mut tx, session.id, proof.context, now, end).await?;
         tx.commit().await?;
-        self.hand_out(&key, &user, session.id, (proof.context, membership), &refresh)
+        self.hand_out(&key, &user, session.id, (proof.context, membership), &refresh).map(Some)
     }
 
-    /// What organization says now of the membership that a refresh token needs; `None` when it needs none, is not good
-    /// anyway, or organization does not answer.
-    async fn ask_about(&self, digest: &[u8]) -> Result<Option<(OwnerId, Word)>, Error> {
+    /// What organization says now of the membership that a refresh token needs. Nothing is asked when it needs none or is
+    /// not good anyway.
+    async fn ask_about(&self, digest: &[u8]) -> Result<Live, Error> {
         let mut tx = self.0.db.read().await?;
-        let Some(token) = branches::token(&mut tx, digest).await? else { return Ok(None) };
-        let Some(session) = sessions::by_id(&mut tx, token.session_id).await? else { return Ok(None) };
+        let Some(token) = branches::token(&mut tx, digest).await? else { return Ok(Live::default()) };
+        let Some(session) = sessions::by_id(&mut tx, token.session_id).await? else { return Ok(Live::default()) };
         drop(tx);
         let decision = decide_refresh(&state(&token, &session), &self.0.config.refresh, self.now());
         let owner = Proof::of(&token, &session)?.context;
         let (RefreshDecision::Rotate | RefreshDecision::Forgive, Some(organization)) = (decision, owner.organization())
         else {
-            return Ok(None);
+            return Ok(Live::default());
         };
         let answer = tokio::time::timeout(PATIENCE, self.live_membership(session.user_id, organization)).await;
-        Ok(match answer {
-            Ok(Ok(word)) => Some((owner, word)),
+        let word = match answer {
+            Ok(Ok(word)) => Some(word),
             Ok(Err(error)) => {
                 tracing::debug!(%error, "organization does not say what somebody is there");
                 None
@@ -84,22 +109,15 @@ impl Identity {
                 tracing::debug!("organization takes too long to say what somebody is there");
                 None
             }
-        })
+        };
+        Ok(Live { about: Some(owner), word })
     }
 
     /// What the user is in the context: the later of what organization says now and of what it has told.
-    async fn membership(
-        &self,
-        tx: &mut Tx,
-        user: UserId,
-        context: OwnerId,
-        live: Option<(OwnerId, Word)>,
-    ) -> Result<Word, Error> {
+    async fn membership(&self, tx: &mut Tx, user: UserId, context: OwnerId, live: Option<Word>) -> Result<Word, Error> {
         if context.organization().is_none() {
             return Ok(Word::NOTHING);
         }
-        // An event may have moved the branch since organization was asked.
-        let live = live.filter(|(owner, _)| *owner == context).map(|(_, word)| word);
         if let Some(word) = live {
             words::learn(tx, context, user, word).await?;
         }
