@@ -68,7 +68,8 @@ bursar_testkit::engines! {
             assert_eq!((seen.policy, seen.own), (Some(default), Some(FieldMask::default())));
         }
         let set = update(&ada, setting(&acme, strict(), &[])).await.expect("set");
-        let expected = proto::Policy { balance_visibility: default.balance_visibility, spending: default.spending, ..strict() };
+        let proto::Policy { admin_billing, usage_visibility, .. } = strict();
+        let expected = proto::Policy { admin_billing, usage_visibility, ..default };
         assert_eq!(set.policy, Some(expected), "what is not named stays");
         assert_eq!(set.own.unwrap().paths, ["admin_billing", "usage_visibility"]);
         let seen = get(&ben, &acme).await.expect("seen");
