@@ -22,7 +22,7 @@ usage() {
 [[ $# -ge 1 && $# -le 2 ]] || usage
 for argument in "$@"; do
   case $argument in
-    -* | *://*) usage ;;
+    -* | *://* | *[[:cntrl:]\"\\]*) usage ;;
   esac
 done
 file=$1
@@ -36,7 +36,8 @@ ask() {
     IFS= read -rs answer
     echo >&2
   else
-    IFS= read -r answer
+    # A last line without an end is one, too.
+    IFS= read -r answer || [[ -n $answer ]]
   fi || { echo "no $1" >&2; exit 2; }
   case $answer in
     "" | *[[:cntrl:]\"\\]*) echo "this is no $1" >&2; exit 2 ;;
@@ -45,6 +46,9 @@ ask() {
 ask "URL of PostgreSQL, without a database" server
 ask "URL of the mail server" smtp
 server=${server%/}
+case $server in
+  *\?*) echo "the URL of PostgreSQL has parameters: give them as the second argument" >&2; exit 2 ;;
+esac
 
 [[ ! -e $file && ! -L $file ]] || { echo "$file exists: these secrets are made once" >&2; exit 1; }
 draft=$(mktemp "$(dirname -- "$file")/.secrets.XXXXXXXX")

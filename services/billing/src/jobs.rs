@@ -76,7 +76,7 @@ pub(crate) fn runner(
         async move {
             let round = renewals::round(&subscriptions).await?;
             held.record(round.held as u64, &[]);
-            if told.swap(round.held, Ordering::Relaxed) != round.held {
+            if told.swap(round.held, Ordering::Relaxed) != round.held && round.held > 0 {
                 let held = round.held;
                 tracing::warn!(held, "subscriptions are more than one period behind: `renewals list` shows them");
             }

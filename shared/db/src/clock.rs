@@ -1,4 +1,5 @@
-//! Time and the store: what the database's own clock shows, and until when the store has been used.
+//! Time and the store: what the database's own clock shows, and until when the store has been used (kept and heeded on
+//! SQLite and by test clocks; PostgreSQL has a clock of its own).
 
 use bursar_time::{Clock, Doubt, Span, Timestamp};
 use sqlx::Row;

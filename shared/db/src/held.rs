@@ -87,7 +87,8 @@ impl<DB: Speaks> Drop for Held<DB> {
         let Some(mut connection) = self.0.take() else { return };
         match Handle::try_current() {
             Ok(runtime) if !connection.is_lost() => drop(runtime.spawn(async move {
-                let undo = connection.within(Word::Light, async |it| DB::say(it, "ROLLBACK").await);
+                // It may have to wait for a statement that somebody gave up: that says nothing about the server.
+                let undo = DB::say(connection.raw(), "ROLLBACK");
                 if !matches!(tokio::time::timeout(PATIENCE, undo).await, Ok(Ok(()))) {
                     connection.throw_away();
                 }

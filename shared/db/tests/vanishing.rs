@@ -1,6 +1,7 @@
 //! PostgreSQL whose host vanishes, or whose disk is full: nothing waits for ever, and nothing stays behind.
 #![allow(clippy::expect_used, clippy::panic, reason = "tests fail by panicking, their helpers too")]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -123,6 +124,39 @@ fn a_host_that_vanishes_at_any_step_of_a_transaction_is_given_up() {
         }
         assert!(unknown >= 2, "a statement and a COMMIT were never answered");
     });
+}
+
+/// Somebody who gives up while a statement waits costs nobody else a connection: the server is as well as before.
+#[test]
+fn who_hangs_up_while_a_statement_waits_makes_no_other_connection_doubtful() {
+    postgres::run(async |at: TestDb| {
+        let db = prepare(&at).await;
+        let mut keeper = db.begin().await.expect("begins");
+        keep(&mut keeper, "it").await.expect("locked");
+        let before = sessions(&db).await;
+        let waiting = async {
+            let mut tx = db.begin().await?;
+            keep(&mut tx, "it").await
+        };
+        tokio::time::timeout(Duration::from_millis(100), waiting).await.expect_err("it waits for the row");
+        // As long as what was begun cannot be undone, and a little longer than anybody would wait for that.
+        let since = Instant::now();
+        while since.elapsed() < Duration::from_secs(2) {
+            let now = sessions(&db).await;
+            assert!(now.is_superset(&before), "of {before:?} there are {now:?} after {:?}", since.elapsed());
+        }
+        keeper.commit().await.expect("commits");
+    });
+}
+
+/// The sessions that the server has for this database.
+async fn sessions(db: &Db) -> BTreeSet<i32> {
+    let mut tx = db.read().await.expect("reads");
+    let Tx::Postgres(t) = &mut tx else { panic!("a test of PostgreSQL") };
+    let all = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'";
+    let sessions: Vec<(i32,)> = sqlx::query_as(all).fetch_all(&mut **t).await.expect("answers");
+    tx.rollback().await.expect("ends");
+    sessions.into_iter().map(|(pid,)| pid).collect()
 }
 
 /// A file system of a few megabytes; `None` where this may not mount one.

@@ -128,15 +128,15 @@ pub(crate) async fn remove(tx: &mut Tx, source: &str, id: &str) -> Result<(), Db
 }
 
 /// A later event of this type has told all that those of its owner may have told.
-pub(crate) async fn made_up_for(tx: &mut Tx, source: &str, event: &Event) -> Result<(), DbError> {
-    on!(tx, c => sqlx::query(MADE_UP_FOR)
+pub(crate) async fn made_up_for(tx: &mut Tx, source: &str, event: &Event) -> Result<bool, DbError> {
+    let taken_back = on!(tx, c => sqlx::query(MADE_UP_FOR)
         .bind(source)
         .bind(&event.owner)
         .bind(&event.r#type)
         .execute(c)
         .await?
         .rows_affected());
-    Ok(())
+    Ok(taken_back > 0)
 }
 
 /// Takes back what was set aside of these types, or of all when there are none: the state was told anew.

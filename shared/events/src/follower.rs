@@ -174,6 +174,7 @@ impl<C: Consumer> Follower<C> {
     /// Applies an event and moves the cursor, unless another replica has done so.
     async fn take(&self, position: &mut String, next: String, event: Option<&Event>) -> Result<(), Fault> {
         let mut unreadable: Option<String> = None;
+        let mut made_up_for = false;
         loop {
             let (mut tx, stored) = position::lock(&self.db, &self.clock, &self.place).await?;
             if stored.cursor != *position {
@@ -196,7 +197,7 @@ impl<C: Consumer> Follower<C> {
                 (Some(event), _) if stored.is_done(&next, &event.r#type) => {}
                 (Some(event), Some(problem)) => self.set_aside(&mut tx, event, problem).await?,
                 (Some(event), None) => match self.apply(&mut tx, event).await {
-                    Ok(()) => {}
+                    Ok(some) => made_up_for = some,
                     Err(Unapplied::Store(error)) => return Err(error.into()),
                     // Once more, in a transaction without what it may have written before it was found out.
                     Err(Unapplied::Unreadable(problem)) => {
@@ -214,20 +215,17 @@ impl<C: Consumer> Follower<C> {
                 tracing::debug!(consumer, source, event = id, kind, "applied");
                 self.consumer.applied();
             }
-            if unreadable.is_some() || event.is_some_and(is_whole::<C>) {
+            if unreadable.is_some() || made_up_for {
                 look(&self.db, &self.feed).await?;
             }
             return Ok(());
         }
     }
 
-    /// Applies an event, and takes back what it makes up for.
-    async fn apply(&self, tx: &mut Tx, event: &Event) -> Result<(), Unapplied> {
+    /// Applies an event, and takes back what it makes up for; whether there was any of that.
+    async fn apply(&self, tx: &mut Tx, event: &Event) -> Result<bool, Unapplied> {
         self.consumer.apply(tx, event).await?;
-        if is_whole::<C>(event) {
-            aside::made_up_for(tx, self.source, event).await?;
-        }
-        Ok(())
+        Ok(is_whole::<C>(event) && aside::made_up_for(tx, self.source, event).await?)
     }
 
     /// Applies a part of a snapshot, as long as the cursor stands where it stood. What cannot be read is added to `bad`.

@@ -73,20 +73,29 @@ impl<C: Consumer> Keeper<C> {
     pub(crate) async fn round(&mut self) -> Result<(), DbError> {
         let set_aside = look(&self.db, &self.feed).await?;
         self.tried.retain(|id, _| set_aside.iter().any(|it| it.id == *id));
-        let mut applied = false;
+        let (mut applied, mut failed) = (false, None);
         for event in &set_aside {
             // An event of a type that is not asked for here is another program's, which runs beside this one.
             let wanted = C::types().is_empty() || C::types().contains(&event.kind.as_str());
             if wanted && self.tried.get(&event.id) != Some(&event.set_aside_at) {
-                self.tried.insert(event.id.clone(), event.set_aside_at);
-                applied |= self.attempt(event).await?;
+                match self.attempt(event).await {
+                    Ok(done) => {
+                        self.tried.insert(event.id.clone(), event.set_aside_at);
+                        applied |= done;
+                    }
+                    // Not tried: the next round does. What was applied before is told all the same.
+                    Err(error) => {
+                        failed = Some(error);
+                        break;
+                    }
+                }
             }
         }
         if applied {
             look(&self.db, &self.feed).await?;
             self.consumer.applied();
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     /// Tries to apply an event after all; whether that has worked. The cursors are held, so that no replica does so twice.

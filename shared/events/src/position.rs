@@ -3,7 +3,8 @@
 //! Each set of types that a program asks for has a row of its own. During a rolling upgrade programs that ask for different
 //! types follow side by side, and one that does not want an event may not move another one over it. What both want takes
 //! effect once all the same: whoever comes to it second finds that the other stands behind it already, in rows that the two
-//! lock together. What a program asks for that nobody asked for before it learns from a snapshot ([`Enrolled::resume`]).
+//! lock together. (A program that kept no types beside its cursor has a row elsewhere: beside one, an event may be applied
+//! twice, which every consumer bears.) What a program asks for that nobody asked for before it learns from a snapshot ([`Enrolled::resume`]).
 
 use bursar_db::{Db, DbError, Engine, Tx, exactly_one, on};
 use bursar_time::Clock;

@@ -157,6 +157,7 @@ impl Keeper {
                     return;
                 }
                 self.clock.follow_system();
+                self.ahead.store(system.ahead, Ordering::Relaxed);
                 system
             }
         };

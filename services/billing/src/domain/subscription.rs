@@ -151,8 +151,9 @@ impl Subscription {
         if self.is_due(now) { u32::try_from(behind.count()).unwrap_or(u32::MAX) } else { 0 }
     }
 
-    /// Whether more than one month would have to be made up for at `now`: by itself only one is. Somebody who knows has to
-    /// say that so much time has passed, or a wrong clock would pay for it (product.md, "Subscriptions").
+    /// Whether more than one month would have to be made up for at `now`: by one machine's clock alone only one is. Another
+    /// clock or somebody who knows has to say that so much time has passed, or a wrong clock would pay for it (product.md,
+    /// "Subscriptions"; `usecase/renewals.rs`).
     pub fn is_held(&self, now: Timestamp) -> bool {
         self.is_due(now) && self.next_month().end <= now
     }

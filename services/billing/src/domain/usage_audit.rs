@@ -36,7 +36,9 @@ pub struct UsageAudit {
     days: Sums,
     metered: Sums,
     meters: Sums,
-    /// A meter has counted as much as one can; what came after is not in its total.
+    /// All that meters may have counted, by the entries.
+    counted: [i128; 2],
+    /// A meter says that it has counted as much as one can; what came after is not in its total.
     full: bool,
 }
 
@@ -45,7 +47,7 @@ impl UsageAudit {
     pub fn new(owner: OwnerId, key: OperationKey) -> Self {
         let none = Sums::default();
         let (booked, hours, whole_days, days, metered, meters) = (none, none, none, none, none, none);
-        Self { owner, key, booked, hours, whole_days, days, metered, meters, full: false }
+        Self { owner, key, booked, hours, whole_days, days, metered, meters, counted: [0; 2], full: false }
     }
 
     /// An entry. `work` is for whom and for what it was: of a capture what its hold says, of a refund what its charge does.
@@ -67,6 +69,9 @@ impl UsageAudit {
             let Some(model) = work.model.clone() else { continue };
             let mut counted = MeterTotals::default();
             counted.count(component);
+            for (all, more) in self.counted.iter_mut().zip([counted.charged, counted.quantity]) {
+                *all = all.saturating_add(i128::from(more));
+            }
             let key = MeterKey { hour: of.hour, model, meter: component.meter.clone() };
             self.metered.add(self.meter_weight(&key), [counted.charged, counted.quantity, 0]);
         }
@@ -94,7 +99,9 @@ impl UsageAudit {
 
     /// Whether every stored total is what the entries say.
     pub fn agrees(&self) -> bool {
-        self.booked == self.hours && self.whole_days == self.days && (self.full || self.metered == self.meters)
+        // Only entries enough to fill one make that believable.
+        let full = self.full && self.counted.iter().any(|all| *all >= i128::from(i64::MAX));
+        self.booked == self.hours && self.whole_days == self.days && (full || self.metered == self.meters)
     }
 
     fn weight(&self, key: &UsageKey) -> u128 {

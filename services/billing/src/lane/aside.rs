@@ -18,6 +18,7 @@ use bursar_id::OwnerId;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
@@ -132,14 +133,18 @@ impl Drop for Seat {
     }
 }
 
-async fn work(mut seat: Seat, mut queue: UnboundedReceiver<Submission>, mut failed: bool, mut busy: TaskTrackerToken) {
+async fn work(mut seat: Seat, mut queue: UnboundedReceiver<Submission>, failed: bool, mut busy: TaskTrackerToken) {
+    // Until when it stays apart, whether or not anything comes.
+    let mut until = failed.then(|| Instant::now() + COOL_DOWN);
     let inner = Arc::clone(&seat.inner);
     let mut next = queue.try_recv().ok();
     loop {
         let Some(first) = next.take() else {
             drop(busy);
-            next = if failed { tokio::time::timeout(COOL_DOWN, queue.recv()).await.ok().flatten() } else { None };
-            failed = false;
+            next = match until {
+                Some(until) => tokio::time::timeout_at(until, queue.recv()).await.ok().flatten(),
+                None => None,
+            };
             next = next.or_else(|| seat.leave(&mut queue));
             if next.is_none() {
                 return;
@@ -158,7 +163,9 @@ async fn work(mut seat: Seat, mut queue: UnboundedReceiver<Submission>, mut fail
         let answers = alone(&inner.batcher, seat.owner, &jobs).await;
         drop(place);
         // That it made others fail is not forgotten because it succeeds alone.
-        failed |= answers.iter().any(|it| matches!(it, Err(Refused::Failed | Refused::Unavailable)));
+        if answers.iter().any(|it| matches!(it, Err(Refused::Failed | Refused::Unavailable))) {
+            until = Some(Instant::now() + COOL_DOWN);
+        }
         answer(submissions, answers);
         next = queue.try_recv().ok();
     }

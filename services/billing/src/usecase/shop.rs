@@ -40,6 +40,7 @@ pub(super) struct Shop {
     pub(super) subscriptions: SubscriptionUseCases,
     pub(super) purchases: PurchaseUseCases,
     rules: RulesHandle,
+    source: Arc<RulesSource>,
 }
 
 /// A feed of which nothing was heard.
@@ -59,7 +60,7 @@ impl Shop {
         let entropy = Entropy::seeded(7);
         let catalog = Arc::new(catalog::load(None).unwrap());
         let access = Access::new(Members::new(db.clone(), feed("organization")), feed("identity"));
-        let rules = RulesSource::new(Rules {
+        let source = Arc::new(RulesSource::new(Rules {
             rates: catalog.rates().clone(),
             catalog_version: CatalogVersion::new(1).unwrap(),
             spending: Spending::UsersAndServices,
@@ -67,8 +68,8 @@ impl Shop {
             max_hold: Rules::MAX_HOLD,
             max_open_holds: Rules::MAX_OPEN_HOLDS,
             key: OperationKey::new([7; 32]),
-        })
-        .handle();
+        }));
+        let rules = source.handle();
         let batcher = Batcher::new(db.clone(), clock.clone(), rules.clone());
         let till = Till { db: db.clone(), clock: clock.clone(), payments: Payments::Sandbox, batcher };
         let outbox = Outbox::new("billing", db.clone(), clock.clone(), entropy.clone());
@@ -82,7 +83,12 @@ impl Shop {
             outbox,
         };
         let purchases = PurchaseUseCases { access, till, entropy, catalog, mutations };
-        Self { db, clock, subscriptions, purchases, rules }
+        Self { db, clock, subscriptions, purchases, rules, source }
+    }
+
+    /// From now on people have no credits outside of organizations.
+    pub(super) fn close_personal_accounts(&self) {
+        self.source.change(|rules| rules.personal_accounts = false);
     }
 
     pub(super) fn set(&self, now: &str) {

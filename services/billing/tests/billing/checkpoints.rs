@@ -7,9 +7,11 @@ use bursar_billing::checkpoints::{
     CheckpointError, CheckpointKey, Difference, PublicKey, Unusable, check, compare, write,
 };
 use bursar_db::Engine;
-use bursar_id::OwnerId;
+use bursar_id::{OwnerId, Role};
+use bursar_proto::event::v1::OrganizationCreated;
+use bursar_proto::event::v1::event::Payload;
 use bursar_secret::{Sealer, Secret};
-use bursar_testkit::engines;
+use bursar_testkit::{engines, id};
 use bursar_time::Span;
 
 use crate::words::{Spending as _, Under as _, audit_of, grant, spend};
@@ -117,12 +119,24 @@ engines! {
 
     async fn an_account_without_entries_only_has_to_be_there(db: TestDb) {
         let world = World::on(db).await;
-        let (team, boss) = world.organization_with(1, "5").await;
+        let (_, boss) = world.organization_with(1, "5").await;
+        let (organization, user) = (id::<bursar_id::kinds::Organization>(7), id::<bursar_id::kinds::User>(7));
+        let created = OrganizationCreated {
+            organization_id: organization.to_string(),
+            owner_user_id: user.to_string(),
+            ..OrganizationCreated::default()
+        };
+        world.tell(Payload::OrganizationCreated(created)).await;
+        let team = OwnerId::Organization(organization);
+        world.hears(team, user, Some(Role::Owner), 1).await;
         let empty = checkpoint_of_nothing(&world);
         assert_eq!(differences(&world, &empty).await, []);
         let file = checkpoint(&world).await;
-        boss.charged(spend(team, "1")).await;
+        let text = String::from_utf8(file.clone()).unwrap();
+        assert!(text.contains(&format!("{team} 0 ")), "{text}");
+        boss.charged(spend(boss.owner, "1")).await;
         world.operator().granted(grant(team, "3")).await;
+        world.member(7, team, Role::Owner, 1).charged(spend(team, "1")).await;
         assert_eq!(differences(&world, &file).await, []);
     }
 

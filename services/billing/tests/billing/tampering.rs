@@ -168,6 +168,9 @@ engines! {
             ("INSERT INTO usage_days (owner, starts_at, member, project, model, charged, refunded, charges)
               SELECT owner, 0, member, project, model, charged, refunded, charges FROM usage_hours WHERE owner = OWNER", "usage"),
             ("INSERT INTO usage_meters (owner, starts_at, model, meter, quantity, charged) VALUES (OWNER, 0, 'veo', 'seconds', 1, 0)", "usage"),
+            // A meter that is full is believed only where that much was used.
+            ("INSERT INTO usage_meters (owner, starts_at, model, meter, quantity, charged)
+              VALUES (OWNER, 0, 'veo', 'seconds', 9223372036854775807, 0)", "usage"),
         ];
         for (n, (change, about)) in cases.into_iter().enumerate() {
             let ana = busy(&world, 10 + n as u64).await;

@@ -151,7 +151,9 @@ fn a_replica_that_vanishes_with_locks_keeps_others_waiting_for_a_moment_only() {
         proxy.arm(Vanish { after: 2, seen: true });
         let lost = ana.capture(settle(&hold, "5").under("it"));
         let others = async {
+            let begun = Instant::now();
             while !proxy.has_vanished() {
+                assert!(begun.elapsed() < Duration::from_secs(10), "a capture has that many steps");
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
             let gone = Instant::now();

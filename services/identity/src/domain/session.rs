@@ -7,6 +7,8 @@
 
 use bursar_time::{Span, Timestamp};
 
+use super::CLOCKS_APART;
+
 /// How long refresh tokens and sessions last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RefreshPolicy {
@@ -32,10 +34,6 @@ impl RefreshPolicy {
         now.saturating_add(lifetime).min(self.session_end(began, now))
     }
 }
-
-/// How far ahead of this replica's the clock may have been that wrote when a token was rotated. One that was further ahead
-/// was wrong, and would have reuse forgiven for as long.
-const CLOCKS_APART: Span = Span::MINUTE;
 
 /// Branches that a session may have; beginning one more ends the one that is longest unused.
 pub const MOST_BRANCHES: i64 = 32;

@@ -2,6 +2,8 @@
 
 use bursar_time::{Span, Timestamp};
 
+use super::CLOCKS_APART;
+
 /// A bucket that holds `capacity` attempts and leaks one every `leak`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Throttle {
@@ -37,10 +39,11 @@ impl Throttle {
     pub const MAILS: Self = Self { capacity: 50, leak: Span::from_mins(1) };
 
     /// Asks for one more attempt of a bucket that is empty at `drained_at` (`None`: never used). An instant that lies
-    /// further ahead than a full bucket takes to drain was written by a wrong clock, and says nothing.
+    /// further ahead than a full bucket takes to drain, and than clocks may be apart, was written by a wrong clock, and says
+    /// nothing.
     pub fn admit(&self, drained_at: Option<Timestamp>, now: Timestamp) -> Verdict {
         let full = self.leak.saturating_mul(u64::from(self.capacity));
-        let drained_at = drained_at.filter(|at| at.since(now) <= full);
+        let drained_at = drained_at.filter(|at| at.since(now) <= full.saturating_add(CLOCKS_APART));
         let drained = drained_at.map_or(now, |at| at.max(now)).saturating_add(self.leak);
         let over = drained.since(now).saturating_sub(full);
         if over.is_zero() { Verdict::Admit(drained) } else { Verdict::Wait(over) }
@@ -81,7 +84,9 @@ mod tests {
         let full = Throttle::GUESS.leak.saturating_mul(10);
         let bucket = |ahead| Throttle::GUESS.admit(Some(now.saturating_add(ahead)), now);
         assert_eq!(bucket(full), Verdict::Wait(Throttle::GUESS.leak), "full, by this clock");
-        for ahead in [full.saturating_add(Span::SECOND), Span::HOUR, Span::from_days(400)] {
+        let apart = full.saturating_add(CLOCKS_APART);
+        assert!(matches!(bucket(apart), Verdict::Wait(_)), "full, by a clock that is a little ahead");
+        for ahead in [apart.saturating_add(Span::SECOND), Span::HOUR, Span::from_days(400)] {
             assert_eq!(bucket(ahead), Throttle::GUESS.admit(None, now), "{ahead}");
         }
     }

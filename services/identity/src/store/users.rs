@@ -55,16 +55,17 @@ pub(super) const SET_VERIFIED: &str = "UPDATE users SET email_verified_at = $2, 
 pub(super) const COUNT_SIGN_UP: &str =
     "UPDATE users SET sign_ups = sign_ups + 1 WHERE id = $1 AND email_verified_at IS NULL";
 pub(super) const STRENGTHEN: &str = "UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2";
+/// Those that were to end and stayed stand behind the others.
 pub(super) const PERISHED: &str = "SELECT id, email, email_key, email_verified_at, password_hash, display_name, \
     sign_ups, version, created_at, updated_at, leaving_since, departures FROM users \
     WHERE email_verified_at IS NULL AND created_at <= $1 AND leaving_since IS NULL AND NOT EXISTS \
     (SELECT 1 FROM email_verifications v WHERE v.user_id = users.id AND v.expires_at > $2) \
-    ORDER BY created_at LIMIT $3";
+    ORDER BY departures, created_at LIMIT $3";
 pub(super) const PERISHED_LOCKED: &str = "SELECT id, email, email_key, email_verified_at, password_hash, display_name, \
     sign_ups, version, created_at, updated_at, leaving_since, departures FROM users \
     WHERE email_verified_at IS NULL AND created_at <= $1 AND leaving_since IS NULL AND NOT EXISTS \
     (SELECT 1 FROM email_verifications v WHERE v.user_id = users.id AND v.expires_at > $2) \
-    ORDER BY created_at LIMIT $3 FOR UPDATE OF users SKIP LOCKED";
+    ORDER BY departures, created_at LIMIT $3 FOR UPDATE OF users SKIP LOCKED";
 pub(super) const LEAVE: &str =
     "UPDATE users SET leaving_since = $2, departures = departures + 1 WHERE id = $1 AND leaving_since IS NULL";
 pub(super) const STAY: &str =

@@ -138,8 +138,9 @@ impl Identity {
                 tracing::info!(user = %leaving.user, "ended an account that was about to end");
                 Ok(true)
             }
-            // Somebody else has ended it, or taken it back, meanwhile.
-            Ok(None) | Err(Error::Store(DbError::Serialization)) => Ok(false),
+            // Somebody else has ended it meanwhile.
+            Ok(None) => Ok(false),
+            // Taken back meanwhile, or not possible at the moment: whoever tries again sees which.
             Err(other) => Err(other),
         }
     }

@@ -29,7 +29,11 @@ impl Identity {
         tx.commit().await?;
         let mut ended = 0;
         for account in leaving {
-            ended += i64::from(self.finish_departure(account).await?);
+            match self.finish_departure(account).await {
+                Ok(gone) => ended += i64::from(gone),
+                // Its job tries again.
+                Err(error) => tracing::warn!(%error, "an account that nobody has proven has not ended yet"),
+            }
         }
         if ended > 0 {
             tracing::info!(accounts = ended, "ended accounts whose address nobody has proven");

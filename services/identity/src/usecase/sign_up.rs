@@ -97,9 +97,8 @@ impl Identity {
         } else if let Some(holder) = users::by_email(m.tx(), command.email.key()).await? {
             // The lock, so that nobody proves the address while a token for it is written.
             match users::by_id_locked(m.tx(), holder.id).await? {
-                // The account is about to end: the next attempt opens another.
-                Some(holder) if holder.leaving_since.is_some() => return Err(DbError::Serialization.into()),
-                Some(holder) if holder.email_verified_at.is_none() => {
+                // While an account is about to end it is told as one that stays: nobody learns of it here.
+                Some(holder) if holder.email_verified_at.is_none() && holder.leaving_since.is_none() => {
                     users::count_sign_up(m.tx(), holder.id).await?;
                     self.mail_verification(m.tx(), &holder, &user, now).await?;
                 }
@@ -137,10 +136,9 @@ impl Identity {
         if let Some(user) = users::by_email(m.tx(), email.key()).await?
             && let Some(user) = users::by_id_locked(m.tx(), user.id).await?
             && user.email_verified_at.is_none()
+            // Whoever is about to end gets no mail, and whoever asks does not learn of it.
+            && user.leaving_since.is_none()
         {
-            if user.leaving_since.is_some() {
-                return Err(DbError::Serialization.into());
-            }
             if user.sign_ups > 1 {
                 self.queue_mail(m.tx(), &mails::sign_up_again(&user.email, &self.0.config), now).await?;
             } else {

@@ -7,7 +7,8 @@ use bursar_proto::event::v1::WatchRequest;
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::watch_response::Item;
 use bursar_proto::identity::v1::{
-    DeleteMeRequest, GetMeRequest, ListSessionsRequest, RefreshRequest, SwitchContextRequest, UpdateMeRequest,
+    DeleteMeRequest, GetMeRequest, ListSessionsRequest, RefreshRequest, RequestEmailVerificationRequest,
+    SwitchContextRequest, UpdateMeRequest,
 };
 use bursar_testkit::{Client, PASSWORD, Person, Refusal, refused};
 use tonic::{Code, Status};
@@ -77,6 +78,10 @@ bursar_testkit::engines! {
             let refusal = Refusal::of(&outcome.expect_err("is leaving"));
             assert_eq!((refusal.code, refusal.reason.as_str()), (Code::Unavailable, "ACCOUNT_LEAVING"), "{n}");
         }
+        // Nobody else learns of it: a stranger with the address is answered as always.
+        world.sign_up(&ada.email).await;
+        let again = RequestEmailVerificationRequest { email: ada.email.clone() };
+        world.anybody.users().request_email_verification(again).await.expect("answered as always");
         assert!(exists(&world, &ada).await);
         delete(&ada).await.expect("joins the departure that is under way");
         assert!(!exists(&world, &ada).await);

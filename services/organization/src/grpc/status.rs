@@ -248,12 +248,12 @@ fn content(refusal: Refusal) -> Problem {
         Refusal::ContentHashMismatch => Problem::invalid_field("sha256", "is not the hash of the bytes that came")
             .with_reason(reason::CONTENT_HASH_MISMATCH),
         Refusal::UploadStalled => {
-            let message = "nothing came for half a minute; begin again";
+            let message = "nothing came for too long; begin again";
             Problem::new(Code::DeadlineExceeded, reason::UPLOAD_STALLED, message)
         }
         Refusal::UploadLapsed => Problem::aborted(reason::UPLOAD_LAPSED, "the upload took too long; begin again"),
         Refusal::DownloadStalled => {
-            let message = "nothing was taken for half a minute, or an hour is over; go on from the offset reached";
+            let message = "nothing was taken for too long, or an hour is over; go on from the offset reached";
             Problem::new(Code::DeadlineExceeded, reason::DOWNLOAD_STALLED, message)
         }
         _ => Problem::not_found("content"),

@@ -116,6 +116,10 @@ pub(super) const CHILDREN_POSTGRES: &str = "SELECT id, kind, parent, project, cr
     WHERE owner = $1 AND parent = ANY($2) ORDER BY id LIMIT $3";
 pub(super) const CHILDREN_SQLITE: &str = "SELECT id, kind, parent, project, created_by, bytes FROM items \
     WHERE owner = $1 AND parent IN (SELECT value FROM json_each($2)) ORDER BY id LIMIT $3";
+pub(super) const KEYS_OF_POSTGRES: &str = "SELECT id, kind, parent, project, created_by, bytes FROM items \
+    WHERE owner = $1 AND id = ANY($2) ORDER BY id";
+pub(super) const KEYS_OF_SQLITE: &str = "SELECT id, kind, parent, project, created_by, bytes FROM items \
+    WHERE owner = $1 AND id IN (SELECT value FROM json_each($2)) ORDER BY id";
 /// The latest first: what stands under something is younger than that.
 pub(super) const LEAVES: &str = "SELECT i.id, i.kind, i.parent, i.project, i.created_by, i.bytes FROM items i \
     WHERE i.owner = $1 AND NOT EXISTS (SELECT 1 FROM items c WHERE c.owner = i.owner AND c.parent = i.id) \
@@ -162,6 +166,14 @@ pub async fn by_ids(tx: &mut Tx, owner: OwnerId, ids: &[ItemId]) -> Result<Vec<I
     Ok(match tx {
         Tx::Sqlite(t) => sqlx::query_as(BY_IDS_SQLITE).bind(owner).bind(json(ids)?).fetch_all(&mut **t).await?,
         Tx::Postgres(t) => sqlx::query_as(BY_IDS_POSTGRES).bind(owner).bind(ids).fetch_all(&mut **t).await?,
+    })
+}
+
+/// The keys of these items of a context, those that are there.
+pub async fn keys_of(tx: &mut Tx, owner: OwnerId, ids: &[ItemId]) -> Result<Vec<ItemKey>, DbError> {
+    Ok(match tx {
+        Tx::Sqlite(t) => sqlx::query_as(KEYS_OF_SQLITE).bind(owner).bind(json(ids)?).fetch_all(&mut **t).await?,
+        Tx::Postgres(t) => sqlx::query_as(KEYS_OF_POSTGRES).bind(owner).bind(ids).fetch_all(&mut **t).await?,
     })
 }
 

@@ -105,6 +105,7 @@ const POSTGRES: &[&str] = &[
     contents::DETACH_POSTGRES,
     items::BY_IDS_POSTGRES,
     items::CHILDREN_POSTGRES,
+    items::KEYS_OF_POSTGRES,
     items::DELETE_POSTGRES,
     organizations::BY_ID_LOCKED,
     projects::BY_ID_LOCKED,
@@ -112,7 +113,13 @@ const POSTGRES: &[&str] = &[
 ];
 
 /// Statements with lists, which SQLite takes as JSON.
-const SQLITE: &[&str] = &[contents::DETACH_SQLITE, items::BY_IDS_SQLITE, items::CHILDREN_SQLITE, items::DELETE_SQLITE];
+const SQLITE: &[&str] = &[
+    contents::DETACH_SQLITE,
+    items::BY_IDS_SQLITE,
+    items::CHILDREN_SQLITE,
+    items::DELETE_SQLITE,
+    items::KEYS_OF_SQLITE,
+];
 
 bursar_testkit::engines! {
     async fn every_statement_can_be_prepared(db: TestDb) {

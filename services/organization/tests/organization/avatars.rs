@@ -58,6 +58,9 @@ bursar_testkit::engines! {
         }
         let product = world.service(ServiceRole::Product);
         let shown = get(&product, &acme, 64).await.expect("a service of the product sees it");
+        let eve = world.issuer.user(world.who(9).user).at(world.clock.now());
+        let stranger = get(&product.for_user(&eve), &acme, 64).await;
+        refused(stranger, Code::PermissionDenied, "NOT_A_MEMBER");
         let known = get_unless(&cem.client, &acme, 64, &shown.etag).await.expect("known");
         assert!(known.not_modified && known.content.is_empty() && known.etag == shown.etag, "{known:?}");
         set(&ada.client, &acme, png(300, [0, 0, 200]), "").await.expect("the Owner may");

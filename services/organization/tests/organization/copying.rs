@@ -172,12 +172,22 @@ bursar_testkit::engines! {
         assert_eq!(many.metadata["limit"], "1000");
         let all = proto::DeleteItemRequest { item_id: agent.id.clone(), with_children: true, ..Default::default() };
         refused(delete(&ada.client, all.clone()).await, Code::FailedPrecondition, "TOO_MANY_ITEMS");
-        delete(&ada.client, proto::DeleteItemRequest { item_id: last, ..Default::default() }).await.expect("deleted");
+        let beyond = proto::CreateItemRequest { parent: agent.id.clone(), ..item(&own, "persona", "Chosen") };
+        let beyond = create(&ada.client, beyond).await.expect("made").id;
+        let chosen = proto::CopyItemRequest { child_ids: vec![beyond.clone()], ..to(&agent, &acme) };
+        let chosen = copy(&ada.client, chosen).await.expect("however many stand beside it");
+        let at_work = world.acting(&ada, &acme);
+        let copied = under(&at_work.client, &acme, &chosen.id).await;
+        assert_eq!(copied.iter().map(|it| it.name.as_str()).collect::<Vec<_>>(), ["Chosen"]);
+        let everything = proto::DeleteItemRequest { item_id: chosen.id, with_children: true, ..Default::default() };
+        delete(&at_work.client, everything).await.expect("deleted");
+        for id in [last, beyond] {
+            delete(&ada.client, proto::DeleteItemRequest { item_id: id, ..Default::default() }).await.expect("deleted");
+        }
         copy(&ada.client, whole.clone()).await.expect("a thousand");
         // A second thousand would not fit, and leaves nothing.
         refused(copy(&ada.client, whole).await, Code::ResourceExhausted, "LIBRARY_QUOTA_REACHED");
         let request = proto::ListItemsRequest { owner: acme.clone(), kind: "agent".to_owned(), ..Default::default() };
-        let at_work = world.acting(&ada, &acme);
         assert_eq!(list(&at_work.client, request).await.expect("listed").items.len(), 1);
         delete(&ada.client, all).await.expect("a thousand go, too");
         refused(get(&ada.client, &agent.id).await, Code::NotFound, "NOT_FOUND");

@@ -246,6 +246,18 @@ bursar_testkit::engines! {
         assert_eq!(bad.fields, ["item_id", "name", "update_mask"]);
     }
 
+    async fn the_same_document_is_no_change_with_secrets_either(db: TestDb) {
+        let world = World::start(db).await;
+        let ada = world.who(1);
+        let secret = document(&[("text", Some("Mail")), ("secret", Some("s3cret"))]);
+        let connection = item(&ada.user.to_string(), "connection", "Mail");
+        let made = create(&ada.client, proto::CreateItemRequest { document: Some(secret.clone()), ..connection });
+        let made = made.await.expect("made");
+        assert_eq!(made.secrets_set, ["secret"]);
+        let same = proto::UpdateItemRequest { item_id: made.id.clone(), document: Some(secret), ..Default::default() };
+        assert_eq!(update(&ada.client, same).await.expect("no change"), made);
+    }
+
     async fn services_of_the_product_write_for_a_member(db: TestDb) {
         let world = World::start(db).await;
         let ada = world.who(1);
@@ -401,6 +413,8 @@ bursar_testkit::engines! {
         })
         .await;
         refused(get(&product, &agent).await, Code::NotFound, "NOT_FOUND");
+        let late = proto::CreateItemRequest { member: ben.user.to_string(), ..item(&ben.user.to_string(), "agent", "Late") };
+        refused(create(&product, late).await, Code::NotFound, "NOT_FOUND");
         assert_eq!(get(&product, &ours.id).await.expect("the organization's stays"), ours);
     }
 

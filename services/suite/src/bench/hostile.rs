@@ -55,7 +55,7 @@ pub(crate) enum Way {
     Refunds,
     /// Batches of the largest size.
     Batches,
-    /// Filters that match nothing in a long ledger, deep pages, a year's usage.
+    /// Filters that match nothing in a long ledger, a year's usage by hours.
     Pages,
     /// Audits of a long ledger.
     Audits,
@@ -89,7 +89,7 @@ impl Way {
             Self::Lapses => "holds that lapse together",
             Self::Refunds => "refunds of one charge",
             Self::Batches => "BatchCharge of 1,000",
-            Self::Pages => "filters without a match, deep pages",
+            Self::Pages => "filters without a match, a year by hours",
             Self::Audits => "VerifyLedger",
             Self::SignUps => "sign-ups",
             Self::SignIns => "sign-ins",

@@ -228,10 +228,13 @@ fn restrict(rule: &MethodRule, caller: &Caller, now: Timestamp) -> Result<(), Pr
     Ok(())
 }
 
+/// How far ahead of this replica's the clock may have been that wrote when somebody proved who they are.
+const CLOCKS_APART: Span = Span::MINUTE;
+
 /// Whether somebody proved who they are within [`RECENT`]. A proof of the near future (clocks differ) is one of now; one of
-/// a later time was written by a wrong clock.
+/// a later time was written by a wrong clock, and would be recent for longer.
 fn is_recent(authenticated_at: Option<Timestamp>, now: Timestamp) -> bool {
-    authenticated_at.is_some_and(|at| now.since(at) <= RECENT && at.since(now) <= RECENT)
+    authenticated_at.is_some_and(|at| now.since(at) <= RECENT && at.since(now) <= CLOCKS_APART)
 }
 
 #[cfg(test)]
@@ -357,7 +360,8 @@ mod tests {
             ("ten minutes ago", &fresh, demands(Permission::Own, true), 1_600, None),
             ("a second more", &fresh, demands(Permission::Own, true), 1_601, Some(REAUTHENTICATE)),
             ("a clock that is ahead", &fresh, demands(Permission::Own, true), 990, None),
-            ("a clock that was far ahead", &fresh, demands(Permission::Own, true), 399, Some(REAUTHENTICATE)),
+            ("as far ahead as clocks may be", &fresh, demands(Permission::Own, true), 940, None),
+            ("a clock that was far ahead", &fresh, demands(Permission::Own, true), 939, Some(REAUTHENTICATE)),
             ("given to the key", &keyed, demands(Permission::ViewUsage, false), 0, None),
             ("not given", &keyed, demands(Permission::UseWorkspace, false), 0, Some(reason::KEY_NOT_ALLOWED)),
             ("the user's own", &keyed, demands(Permission::Self_, false), 0, Some(reason::KEY_NOT_ALLOWED)),

@@ -7,7 +7,7 @@ use bursar_id::HoldId;
 use bursar_money::Credits;
 use bursar_time::{Span, Timestamp};
 
-use super::{By, give_back, may_spend, priced};
+use super::{By, give_back, priced};
 use crate::domain::actor::Actor;
 use crate::domain::burn::{self, Use};
 use crate::domain::command::{CaptureCommand, HoldCommand};
@@ -20,7 +20,6 @@ use crate::domain::state::{AccountState, Draft};
 
 /// Reserves credits on the lots that a charge would take them from.
 pub(super) fn place(state: &mut AccountState, by: By<'_>, command: &HoldCommand) -> Result<Outcome, Refusal> {
-    may_spend(state, by.actor)?;
     if command.amount.is_zero() {
         return Err(Refusal::ZeroAmount);
     }

@@ -49,6 +49,9 @@ pub fn decide(state: &mut AccountState, request: &Request, actor: &Actor, now: T
         return Err(stale(state, request, actor));
     }
     belongs(state, request)?;
+    if matches!(request.command, Command::Charge(_) | Command::Hold(_)) {
+        may_spend(state, actor)?;
+    }
     if state.account().renews_at.is_some_and(|renewal| renewal <= now) && request.spends() && !request.renewal_settled {
         return Err(Refusal::RenewalDue);
     }

@@ -54,6 +54,18 @@ async fn assert_five_months_passed(shop: &Shop) {
 }
 
 engines! {
+    async fn nobody_pays_for_a_month_of_what_could_not_be_spent(db: TestDb) {
+        let shop = subscribed(&db).await;
+        let owner = personal(1);
+        shop.close_personal_accounts();
+        shop.set(ENDS[0]);
+        assert_eq!(round(&shop.subscriptions).await.unwrap(), 1);
+        assert_eq!(shop.subscriptions.get(owner).await.unwrap().state, SubscriptionState::Ended);
+        let lots = shop.lot_lines(owner).await;
+        assert_eq!((lots.len(), lots[0].as_str()), (2, LOTS[0]), "no other month was granted, the pack is as it was");
+        shop.assert_sound(owner).await;
+    }
+
     async fn a_month_that_ends_is_followed_by_the_next(db: TestDb) {
         let shop = subscribed(&db).await;
         let owner = personal(1);

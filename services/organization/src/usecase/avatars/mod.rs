@@ -19,7 +19,7 @@ use crate::store::seats;
 
 pub use drawing::{AvatarError, Change, Upload};
 
-/// Pictures that are drawn at a time: each takes a core and, at most, 128 MiB.
+/// Pictures that are drawn at a time: each takes a core and at most some 256 MiB, while one is turned or cut.
 const AT_A_TIME: usize = 1;
 /// Pictures that may be drawn or wait for it.
 const PLACES: usize = 16;
@@ -112,10 +112,9 @@ impl Organization {
     ) -> Result<AvatarRow, Error> {
         let mut tx = self.0.db.read().await?;
         match caller {
-            Caller::User(user) => drop(self.authorize(&mut tx, user, id).await?),
             // For any organization; one that there is not has no picture.
-            Caller::Service(_) => {}
-            Caller::Anonymous => return Err(Refusal::NotAMember.into()),
+            Caller::Service(service) if service.on_behalf_of.is_none() => {}
+            caller => drop(self.authorize(&mut tx, caller.user()?, id).await?),
         }
         let row = avatars::find(&mut tx, id, avatar::size_for(size), known).await?;
         Ok(row.ok_or(Refusal::NoAvatar)?)

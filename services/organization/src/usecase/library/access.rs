@@ -8,7 +8,7 @@ use super::super::Organization;
 use crate::Error;
 use crate::domain::Refusal;
 use crate::store::items::{self, ItemRow};
-use crate::store::memberships;
+use crate::store::{memberships, users};
 
 /// Somebody who may work in a library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,14 +20,21 @@ pub(super) enum Visitor {
 }
 
 /// The user who calls, or for whom a service calls; `None` is a service alone.
-pub(super) fn user(caller: &Caller) -> Option<&UserCaller> {
-    caller.user().ok()
+///
+/// # Errors
+/// Nobody calls: that is no service.
+pub(super) fn user(caller: &Caller) -> Result<Option<&UserCaller>, Refusal> {
+    match caller {
+        Caller::User(user) => Ok(Some(user)),
+        Caller::Service(service) => Ok(service.on_behalf_of.as_ref()),
+        Caller::Anonymous => Err(Refusal::NotAMember),
+    }
 }
 
 impl Organization {
     /// The caller's standing in the library of `owner`.
     pub(super) async fn visit(&self, m: &mut Mutation, caller: &Caller, owner: OwnerId) -> Result<Visitor, Error> {
-        if let Some(user) = user(caller) {
+        if let Some(user) = user(caller)? {
             return Ok(Visitor::User(user.user, self.admit_context(m, user, owner).await?));
         }
         m.admit(owner);
@@ -36,7 +43,7 @@ impl Organization {
 
     /// The caller's standing where an item is meant: a user's own context. Where the item of a service is, is not known yet.
     pub(super) async fn visit_for_item(&self, m: &mut Mutation, caller: &Caller) -> Result<Visitor, Error> {
-        match user(caller) {
+        match user(caller)? {
             Some(user) => self.visit(m, caller, user.context).await,
             None => Ok(Visitor::Service),
         }
@@ -44,7 +51,7 @@ impl Organization {
 
     /// The item that is meant, as it is before anything is locked: it belongs to the user's context, or a service asks.
     pub(super) async fn item(&self, tx: &mut Tx, caller: &Caller, id: ItemId) -> Result<ItemRow, Error> {
-        let row = match user(caller) {
+        let row = match user(caller)? {
             Some(user) => items::by_id(tx, user.context, id).await?,
             None => items::anywhere(tx, id).await?,
         };
@@ -53,13 +60,14 @@ impl Organization {
 
     /// Demands that the caller may read the library of `owner`.
     pub(super) async fn look_into(&self, tx: &mut Tx, caller: &Caller, owner: OwnerId) -> Result<(), Error> {
-        if let Some(user) = user(caller) {
+        if let Some(user) = user(caller)? {
             self.authorize_context(tx, user, owner).await?;
         }
         Ok(())
     }
 
-    /// Who writes: the user, or the member whom a service names.
+    /// Who writes: the user, or the member whom a service names. Whoever deletes the account meanwhile finds what is
+    /// written, and of whoever has done so nothing is written any more.
     pub(super) async fn writer(
         &self,
         tx: &mut Tx,
@@ -68,13 +76,16 @@ impl Organization {
         named: Option<UserId>,
     ) -> Result<UserId, Error> {
         match (visitor, named) {
-            (Visitor::User(user, _), None) => Ok(user),
-            (Visitor::User(user, _), Some(named)) if user == named => Ok(user),
-            (Visitor::User(..), Some(_)) => {
+            (Visitor::User(user, _), named) if named.is_none_or(|named| named == user) => {
+                users::lock(tx, user).await?.standing().demand_staying()?;
+                Ok(user)
+            }
+            (Visitor::User(..), _) => {
                 Err(Problem::invalid_field("member", "must be empty or the user's own id").into())
             }
             (Visitor::Service, None) => Err(Problem::invalid_field("member", "must name for whom it is done").into()),
             (Visitor::Service, Some(named)) => {
+                users::lock(tx, named).await?.standing().demand_to_stay()?;
                 let belongs = match owner {
                     OwnerId::User(user) => user == named,
                     OwnerId::Organization(organization) => {

@@ -31,7 +31,10 @@ pub(super) async fn attach(tx: &mut Tx, attached: &Attached<'_>, object: &str, n
 /// Takes their content from items. Says how many bytes fewer the library takes.
 pub(super) async fn detach(tx: &mut Tx, owner: OwnerId, items: &[ItemId], now: Timestamp) -> Result<i64, Error> {
     let mut freed = 0_i64;
-    for sha256 in contents::detach(tx, owner, items).await? {
+    let mut detached = contents::detach(tx, owner, items).await?;
+    // What owners share is locked in one order.
+    detached.sort_unstable();
+    for sha256 in detached {
         if let Some((object, size)) = contents::fewer(tx, owner, &sha256).await? {
             objects::release(tx, &object, now.saturating_add(FAREWELL)).await?;
             freed = freed.saturating_add(size);

@@ -3,8 +3,9 @@
 //! New items with new ids: nothing moves, and nothing secret goes along. Content is not read: the other owner gets an address
 //! of its own for the same object, in the same transaction.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
+use bursar_db::Tx;
 use bursar_id::{ItemId, OwnerId, ProjectId, UserId};
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::{Answer, Asked, Caller, Done, Mutation, Problem};
@@ -52,7 +53,7 @@ impl Organization {
         self.writer(m.tx(), visitor, to, copy.member).await?;
         let taken = self.lock_both(m, found.owner, to).await?;
         let row = items::by_id(m.tx(), found.owner, found.id).await?.ok_or(Refusal::ItemNotFound)?;
-        let children = chosen(under(m.tx(), &row).await?, row.id, &copy.children)?;
+        let children = chosen(m.tx(), &row, &copy.children).await?;
         let into = match copy.to_parent {
             Some(parent) => Some(items::by_id(m.tx(), to, parent).await?.ok_or(Refusal::ItemNotFound)?),
             None => None,
@@ -86,7 +87,7 @@ impl Organization {
 
     /// Demands that the caller belongs to a context, in whichever one the token acts.
     async fn demand_entry(&self, m: &mut Mutation, caller: &Caller, to: OwnerId) -> Result<(), Error> {
-        let Some(user) = user(caller) else { return Ok(()) };
+        let Some(user) = user(caller)? else { return Ok(()) };
         match to {
             OwnerId::User(owner) if owner == user.user => Ok(()),
             OwnerId::User(_) => Err(Refusal::NotAMember.into()),
@@ -162,24 +163,19 @@ impl Organization {
 }
 
 /// Which of the items under one are meant; those above before those under them.
-fn chosen(under: Vec<ItemKey>, of: ItemId, children: &Children) -> Result<Vec<ItemKey>, Error> {
+async fn chosen(tx: &mut Tx, row: &ItemRow, children: &Children) -> Result<Vec<ItemKey>, Error> {
     let chosen = match children {
         Children::None => Vec::new(),
-        Children::All => under,
+        Children::All => under(tx, row.owner, vec![row.id]).await?,
         Children::These(ids) => {
-            let direct = |id: &ItemId| under.iter().any(|key| key.id == *id && key.parent == Some(of));
-            if !ids.iter().all(direct) {
+            let ids: BTreeSet<ItemId> = ids.iter().copied().collect();
+            let ids: Vec<ItemId> = ids.into_iter().collect();
+            let mut chosen = items::keys_of(tx, row.owner, &ids).await?;
+            if chosen.len() != ids.len() || chosen.iter().any(|key| key.parent != Some(row.id)) {
                 return Err(Refusal::ItemNotFound.into());
             }
-            let mut taken: HashSet<ItemId> = ids.iter().copied().collect();
-            let meant = |key: &ItemKey| {
-                let meant = taken.contains(&key.id) || key.parent.is_some_and(|parent| taken.contains(&parent));
-                if meant {
-                    taken.insert(key.id);
-                }
-                meant
-            };
-            under.into_iter().filter(meant).collect()
+            chosen.extend(under(tx, row.owner, ids).await?);
+            chosen
         }
     };
     if chosen.len() >= MAX_TOUCHED as usize {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use bursar_db::Tx;
-use bursar_id::ItemId;
+use bursar_id::{ItemId, OwnerId};
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::{Answer, Asked, Done, Mutation};
 
@@ -14,7 +14,7 @@ use super::contents::detach;
 use crate::Error;
 use crate::domain::item::MAX_TOUCHED;
 use crate::domain::{Refusal, etag, item};
-use crate::store::items::{self, ItemKey, ItemRow};
+use crate::store::items::{self, ItemKey};
 use crate::store::libraries;
 
 impl Organization {
@@ -34,7 +34,7 @@ impl Organization {
         self.writer(m.tx(), visitor, found.owner, wanted.member).await?;
         let taken = libraries::lock(m.tx(), found.owner).await?;
         let row = items::by_id(m.tx(), found.owner, found.id).await?.ok_or(Refusal::ItemNotFound)?;
-        let under = under(m.tx(), &row).await?;
+        let under = under(m.tx(), row.owner, vec![row.id]).await?;
         if let Visitor::User(user, role) = visitor {
             let makers = under.iter().map(|key| key.created_by).filter(|_| wanted.with_children);
             item::delete(user, role, makers.chain([row.created_by]))?;
@@ -57,12 +57,14 @@ impl Organization {
     }
 }
 
-/// Everything under an item, over all levels, those that stand right under it first; [`MAX_TOUCHED`] when there are more.
-pub(super) async fn under(tx: &mut Tx, row: &ItemRow) -> Result<Vec<ItemKey>, Error> {
+/// Everything under these items, over all levels, those that stand right under them first; [`MAX_TOUCHED`] when there are
+/// more.
+pub(super) async fn under(tx: &mut Tx, owner: OwnerId, of: Vec<ItemId>) -> Result<Vec<ItemKey>, Error> {
     let limit = MAX_TOUCHED as usize;
-    let (mut found, mut level, mut seen) = (Vec::new(), vec![row.id], BTreeSet::from([row.id]));
+    let mut seen: BTreeSet<ItemId> = of.iter().copied().collect();
+    let (mut found, mut level) = (Vec::new(), of);
     while !level.is_empty() && found.len() < limit {
-        let next = items::children(tx, row.owner, &level, i64::from(MAX_TOUCHED)).await?;
+        let next = items::children(tx, owner, &level, i64::from(MAX_TOUCHED)).await?;
         // Kinds stand under one another without circles; when a deployment's did otherwise before, this ends all the same.
         let next: Vec<ItemKey> = next.into_iter().filter(|key| seen.insert(key.id)).collect();
         level = next.iter().map(|key| key.id).collect();

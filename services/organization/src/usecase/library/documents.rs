@@ -51,20 +51,21 @@ impl Organization {
     /// Puts a document into a row, with what the row has of secrets already; refused when the kind's schema is broken by the
     /// two together.
     pub(super) fn fill(&self, row: &mut ItemRow, kind: &Kind, document: Document) -> Result<(), Error> {
-        let mut secrets = self.opened(row)?;
-        // What has become secret since it was written is kept as one from now on.
-        let before = object(&row.document)?;
-        secrets.extend(before.into_iter().filter(|(name, _)| kind.secret_fields.contains(name)));
+        let sealed = self.opened(row)?;
+        let mut secrets = self.secrets(row)?;
         let (shown, given) = document.split(&kind.secret_fields);
         secrets.extend(given);
         secrets.retain(|_, value| !value.is_null());
         check(kind, &shown, &secrets)?;
         row.document = Value::Object(shown).to_string();
         row.secrets_set = secrets.keys().map(String::as_str).collect::<Vec<_>>().join(",");
-        row.secrets = (!secrets.is_empty()).then(|| {
-            let clear = Value::Object(secrets).to_string();
-            self.0.sealer.seal(&self.0.entropy, clear.as_bytes(), &bound_to(row.id))
-        });
+        // What is the same stays sealed as it is: sealed anew it would be another change.
+        if secrets != sealed {
+            row.secrets = (!secrets.is_empty()).then(|| {
+                let clear = Value::Object(secrets).to_string();
+                self.0.sealer.seal(&self.0.entropy, clear.as_bytes(), &bound_to(row.id))
+            });
+        }
         row.bytes = item::bytes(row.document.len(), row.secrets.as_ref().map_or(0, Vec::len));
         Ok(())
     }
@@ -81,8 +82,18 @@ impl Organization {
         Ok(())
     }
 
-    /// What is secret in a row.
-    pub(super) fn opened(&self, row: &ItemRow) -> Result<Map<String, Value>, Error> {
+    /// What is secret in a row, what has become so since it was written included.
+    pub(super) fn secrets(&self, row: &ItemRow) -> Result<Map<String, Value>, Error> {
+        let mut secrets = self.opened(row)?;
+        if let Some(kind) = self.0.kinds.get(&row.kind) {
+            let document = object(&row.document)?;
+            secrets.extend(document.into_iter().filter(|(name, _)| kind.secret_fields.contains(name)));
+        }
+        Ok(secrets)
+    }
+
+    /// What is sealed in a row.
+    fn opened(&self, row: &ItemRow) -> Result<Map<String, Value>, Error> {
         let Some(sealed) = &row.secrets else { return Ok(Map::new()) };
         let clear = self.0.sealer.open(sealed, &bound_to(row.id));
         let clear = clear.map_err(|_| Error::Internal("an item's secrets do not open with the master key"))?;

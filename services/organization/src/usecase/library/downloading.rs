@@ -38,7 +38,7 @@ impl Organization {
         asked: Result<(ItemId, u64), Problem>,
     ) -> Result<Download, Error> {
         let mut tx = self.0.db.read().await?;
-        if let Some(user) = user(caller) {
+        if let Some(user) = user(caller)? {
             self.authorize_context(&mut tx, user, user.context).await?;
         }
         let (id, offset) = asked?;

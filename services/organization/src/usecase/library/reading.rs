@@ -28,7 +28,7 @@ impl Organization {
     /// An item, without what is secret.
     pub async fn get_item(&self, caller: &Caller, id: Result<ItemId, Problem>) -> Result<Item, Error> {
         let mut tx = self.0.db.read().await?;
-        if let Some(user) = user(caller) {
+        if let Some(user) = user(caller)? {
             self.authorize_context(&mut tx, user, user.context).await?;
         }
         let row = self.item(&mut tx, caller, id?).await?;

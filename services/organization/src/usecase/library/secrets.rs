@@ -33,7 +33,7 @@ impl Organization {
         let row = self.item(m.tx(), asked.caller(), *id).await?;
         m.about(&row.id);
         m.admit(row.owner);
-        let secrets = self.opened(&row)?;
+        let secrets = self.secrets(&row)?;
         Ok(Done::New(Revealed(secrets), Vec::new()))
     }
 }
