@@ -8,6 +8,8 @@ pub const ORGANIZATION_CREATED: &str = "organization.created";
 pub const ORGANIZATION_UPDATED: &str = "organization.updated";
 /// From organization: what an organization has decided for itself changed.
 pub const ORGANIZATION_POLICY_CHANGED: &str = "organization.policy_changed";
+/// From organization: an organization was suspended or deleted, or is used again.
+pub const ORGANIZATION_STANDING_CHANGED: &str = "organization.standing_changed";
 /// From organization: the deployment's policies are known, or changed.
 pub const DEPLOYMENT_POLICY_CHANGED: &str = "deployment.policy_changed";
 /// From organization: somebody joined, left, was removed or changed role.
@@ -18,6 +20,8 @@ pub const USER_UPDATED: &str = "user.updated";
 pub const USER_DELETED: &str = "user.deleted";
 /// From identity: an account that was about to be deleted lives on.
 pub const USER_STAYING: &str = "user.staying";
+/// From identity: a user was suspended, or is no longer.
+pub const USER_STANDING_CHANGED: &str = "user.standing_changed";
 /// From billing: a subscription began, changed or ended.
 pub const SUBSCRIPTION_CHANGED: &str = "subscription.changed";
 
@@ -29,11 +33,13 @@ pub const ALL: &[&str] = &[
     ORGANIZATION_CREATED,
     ORGANIZATION_UPDATED,
     ORGANIZATION_POLICY_CHANGED,
+    ORGANIZATION_STANDING_CHANGED,
     DEPLOYMENT_POLICY_CHANGED,
     MEMBERSHIP_CHANGED,
     USER_UPDATED,
     USER_DELETED,
     USER_STAYING,
+    USER_STANDING_CHANGED,
     SUBSCRIPTION_CHANGED,
     AUDIT_RECORDED,
 ];
@@ -52,6 +58,8 @@ impl Payload {
             Self::UserStaying(_) => USER_STAYING,
             Self::SubscriptionChanged(_) => SUBSCRIPTION_CHANGED,
             Self::AuditRecorded(_) => AUDIT_RECORDED,
+            Self::OrganizationStandingChanged(_) => ORGANIZATION_STANDING_CHANGED,
+            Self::UserStandingChanged(_) => USER_STANDING_CHANGED,
         }
     }
 
@@ -68,6 +76,8 @@ impl Payload {
             Self::UserStaying(it) => &it.user_id,
             Self::SubscriptionChanged(it) => &it.owner,
             Self::AuditRecorded(it) => &it.owner,
+            Self::OrganizationStandingChanged(it) => &it.organization_id,
+            Self::UserStandingChanged(it) => &it.user_id,
         }
     }
 }

@@ -26,9 +26,9 @@ impl Consumer for FromOrganization {
     const WHOLE: &'static [&'static str] = &projection::WHOLE;
 
     fn types() -> &'static [&'static str] {
-        const TYPES: [&str; 4] = {
-            let [memberships, policies, deployment] = projection::TYPES;
-            [event_type::ORGANIZATION_CREATED, memberships, policies, deployment]
+        const TYPES: [&str; 5] = {
+            let [memberships, policies, standings, deployment] = projection::TYPES;
+            [event_type::ORGANIZATION_CREATED, memberships, policies, standings, deployment]
         };
         &TYPES
     }

@@ -1,12 +1,13 @@
-//! Who may: memberships and policies, as organization's events tell of them, and how fresh that is.
+//! Who may: memberships, policies and standings, as the others' events tell of them, and how fresh that is.
 //!
 //! - [`Word`], [`standing`]: what somebody is in an organization, when an event and a token may disagree
 //! - [`Policy`], [`OwnPolicy`]: what holds for an organization, and what it has set itself
-//! - [`words`], [`policies`]: reading and writing both, for many at once, inside a transaction or outside any
+//! - [`Standing`]: whether anybody may act for an organization or a person at all
+//! - [`words`], [`policies`], [`standings`]: reading and writing them, for many at once, inside a transaction or outside any
 //! - [`projection`]: from events to rows, for each service's consumer
 //! - [`Members`]: a process's handle on all of it, with the feed's age
 //!
-//! What lives here: what is known of memberships and policies. What must not: what a role may do
+//! What lives here: what is known of memberships, policies and standings. What must not: what a role may do
 //! (`bursar_rpc::access`), and what a service makes of a stale feed.
 //!
 //! # In a transaction that decides
@@ -37,6 +38,8 @@ pub mod policies;
 mod policy;
 pub mod projection;
 mod proto;
+mod standing;
+pub mod standings;
 mod word;
 pub mod words;
 
@@ -44,4 +47,5 @@ pub use bursar_rpc::{AdminBilling, BalanceVisibility, UsageVisibility};
 pub use members::Members;
 pub use policy::{OwnPolicy, PersonalWorkspace, Policy, Spending};
 pub use proto::PolicyError;
+pub use standing::Standing;
 pub use word::{Word, standing};

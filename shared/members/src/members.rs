@@ -9,8 +9,9 @@ use tokio::sync::watch;
 
 use crate::policies::{self, Policies};
 use crate::policy::Policy;
+use crate::standing::Standing;
 use crate::word::Word;
-use crate::words;
+use crate::{standings, words};
 
 /// What this process knows, how fresh it is, and word of its changes. Cheap to clone; all clones are one.
 #[derive(Clone, Debug)]
@@ -45,6 +46,11 @@ impl Members {
     /// The policies that hold for an owner; `None` before the deployment's were ever told.
     pub async fn policy(&self, owner: OwnerId) -> Result<Option<Policy>, DbError> {
         Ok(self.policies(&[owner]).await?.of(owner))
+    }
+
+    /// How an owner stands.
+    pub async fn standing(&self, owner: OwnerId) -> Result<Standing, DbError> {
+        Ok(standings::of_now(&self.db, &[owner]).await?.remove(&owner).unwrap_or_default())
     }
 
     /// For the consumer, when it has applied something: wakes whoever waits for news.

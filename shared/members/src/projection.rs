@@ -5,20 +5,32 @@ use bursar_db::{DbError, Tx};
 use bursar_events::Unapplied;
 use bursar_id::{OrganizationId, OwnerId, UserId};
 use bursar_proto::event::v1::event::Payload;
-use bursar_proto::event::v1::{DeploymentPolicyChanged, Event, MembershipChanged, OrganizationPolicyChanged};
+use bursar_proto::event::v1::{
+    DeploymentPolicyChanged, Event, MembershipChanged, OrganizationPolicyChanged, OrganizationStandingChanged,
+};
 use bursar_proto::event_type;
 use bursar_rpc::convert;
 
 use crate::policy::{OwnPolicy, Policy};
+use crate::standing::Standing;
+use crate::standings::Kind;
 use crate::word::Word;
-use crate::{policies, words};
+use crate::{policies, standings, words};
 
-/// The types of events that are learned here.
-pub const TYPES: [&str; 3] =
-    [event_type::MEMBERSHIP_CHANGED, event_type::ORGANIZATION_POLICY_CHANGED, event_type::DEPLOYMENT_POLICY_CHANGED];
+/// The types of organization's events that are learned here.
+pub const TYPES: [&str; 4] = [
+    event_type::MEMBERSHIP_CHANGED,
+    event_type::ORGANIZATION_POLICY_CHANGED,
+    event_type::ORGANIZATION_STANDING_CHANGED,
+    event_type::DEPLOYMENT_POLICY_CHANGED,
+];
 
 /// Those of them of which each event tells all that earlier ones of its owner may have told.
-pub const WHOLE: [&str; 2] = [event_type::ORGANIZATION_POLICY_CHANGED, event_type::DEPLOYMENT_POLICY_CHANGED];
+pub const WHOLE: [&str; 3] = [
+    event_type::ORGANIZATION_POLICY_CHANGED,
+    event_type::ORGANIZATION_STANDING_CHANGED,
+    event_type::DEPLOYMENT_POLICY_CHANGED,
+];
 
 /// What an event was about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,28 +49,60 @@ pub enum Learned {
         /// The organization.
         owner: OwnerId,
     },
+    /// How somebody stands, unless something later was known.
+    Standing {
+        /// The organization or the person.
+        owner: OwnerId,
+        /// What was told.
+        standing: Standing,
+    },
     /// What the deployment has: for every account.
     DeploymentPolicy,
     /// Something else: nothing was written.
     Nothing,
 }
 
-/// Writes what an event says about memberships and policies, unless something later is known. Unreadable is an event of
+/// Writes what an event of organization's says about memberships, policies and standings, unless something later is known. Unreadable is an event of
 /// one of [`TYPES`] with a payload that is none, or says what is not known here.
 pub async fn learn(tx: &mut Tx, event: &Event) -> Result<Learned, Unapplied> {
     match &event.payload {
         Some(Payload::MembershipChanged(changed)) => membership(tx, event, changed).await,
         Some(Payload::OrganizationPolicyChanged(changed)) => policy(tx, event, changed).await,
+        Some(Payload::OrganizationStandingChanged(changed)) => standing(tx, event, changed).await,
         Some(Payload::DeploymentPolicyChanged(changed)) => deployment(tx, event, changed).await,
         None if TYPES.contains(&event.r#type.as_str()) => Err(Unapplied::unreadable("it has no payload known here")),
         Some(_) | None => Ok(Learned::Nothing),
     }
 }
 
-/// Ends what a snapshot of this incarnation has not told of: memberships and policies that earlier ones had.
+/// Writes what an event of identity's says about how a person stands, unless something later is known.
+pub async fn learn_person(tx: &mut Tx, event: &Event) -> Result<Learned, Unapplied> {
+    match &event.payload {
+        Some(Payload::UserStandingChanged(changed)) => {
+            let user: UserId = changed.user_id.parse().map_err(Unapplied::unreadable)?;
+            let standing = if changed.suspended { Standing::Suspended } else { Standing::Active };
+            let owner = OwnerId::User(user);
+            standings::learn(tx, owner, standing, (event.incarnation, changed.version)).await?;
+            Ok(Learned::Standing { owner, standing })
+        }
+        None if event.r#type == event_type::USER_STANDING_CHANGED => {
+            Err(Unapplied::unreadable("it has no payload known here"))
+        }
+        Some(_) | None => Ok(Learned::Nothing),
+    }
+}
+
+/// Ends what a snapshot of this incarnation of organization's has not told of: memberships, policies and standings that
+/// earlier ones had.
 pub async fn forget_before(tx: &mut Tx, incarnation: u64) -> Result<(), DbError> {
     words::end_before(tx, incarnation).await?;
-    policies::forget_before(tx, incarnation).await
+    policies::forget_before(tx, incarnation).await?;
+    standings::forget_before(tx, Kind::Organizations, incarnation).await
+}
+
+/// The same for a snapshot of identity's: how people stood.
+pub async fn forget_people_before(tx: &mut Tx, incarnation: u64) -> Result<(), DbError> {
+    standings::forget_before(tx, Kind::People, incarnation).await
 }
 
 async fn membership(tx: &mut Tx, event: &Event, changed: &MembershipChanged) -> Result<Learned, Unapplied> {
@@ -75,6 +119,14 @@ async fn policy(tx: &mut Tx, event: &Event, changed: &OrganizationPolicyChanged)
     let own = OwnPolicy::try_from(&changed.policy.unwrap_or_default()).map_err(Unapplied::unreadable)?;
     policies::learn(tx, owner, &own, event.incarnation, changed.version).await?;
     Ok(Learned::Policy { owner })
+}
+
+async fn standing(tx: &mut Tx, event: &Event, changed: &OrganizationStandingChanged) -> Result<Learned, Unapplied> {
+    let owner = organization(&changed.organization_id)?;
+    let standing = Standing::of_state(changed.state, changed.purged)
+        .ok_or_else(|| Unapplied::unreadable("it says a state that is not known here"))?;
+    standings::learn(tx, owner, standing, (event.incarnation, changed.version)).await?;
+    Ok(Learned::Standing { owner, standing })
 }
 
 async fn deployment(tx: &mut Tx, event: &Event, changed: &DeploymentPolicyChanged) -> Result<Learned, Unapplied> {

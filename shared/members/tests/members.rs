@@ -4,12 +4,16 @@
 use bursar_db::{Db, Tx};
 use bursar_events::{Feed, Unapplied};
 use bursar_id::{OrganizationId, OwnerId, Role, UserId};
-use bursar_members::projection::{Learned, forget_before, learn};
+use bursar_members::projection::{Learned, forget_before, forget_people_before, learn, learn_person};
 use bursar_members::{
-    AdminBilling, BalanceVisibility, Members, OwnPolicy, Policy, Spending, UsageVisibility, Word, policies, words,
+    AdminBilling, BalanceVisibility, Members, OwnPolicy, Policy, Spending, Standing, UsageVisibility, Word, policies,
+    standings, words,
 };
 use bursar_proto::event::v1::event::Payload;
-use bursar_proto::event::v1::{DeploymentPolicyChanged, Event, MembershipChanged, OrganizationPolicyChanged};
+use bursar_proto::event::v1::{
+    DeploymentPolicyChanged, Event, MembershipChanged, OrganizationPolicyChanged, OrganizationStandingChanged,
+    UserStandingChanged,
+};
 use bursar_proto::organization::v1 as api;
 use bursar_rpc::convert::to_optional_role;
 use bursar_testkit::{TestDb, id};
@@ -49,6 +53,18 @@ fn own(owner: OwnerId, own: OwnPolicy, version: u64) -> Event {
     event(1, Payload::OrganizationPolicyChanged(changed))
 }
 
+fn stands(owner: OwnerId, standing: Standing, incarnation: u64, version: u64) -> Event {
+    let (state, purged) = standing.to_state();
+    let (organization_id, state) = (owner.to_string(), state.into());
+    let changed = OrganizationStandingChanged { organization_id, state, purged, version };
+    event(incarnation, Payload::OrganizationStandingChanged(changed))
+}
+
+fn suspended(user: UserId, suspended: bool, incarnation: u64, version: u64) -> Event {
+    let changed = UserStandingChanged { user_id: user.to_string(), suspended, version };
+    event(incarnation, Payload::UserStandingChanged(changed))
+}
+
 fn word(role: Option<Role>, incarnation: u64, version: u64) -> Word {
     Word { role, incarnation, version }
 }
@@ -62,10 +78,10 @@ bursar_testkit::engines! {
         let db = open(&at).await;
         let mut tx = db.begin().await.unwrap();
         match &mut tx {
-            Tx::Sqlite(t) => for text in [words::SQLITE, policies::SQLITE].concat() {
+            Tx::Sqlite(t) => for text in [words::SQLITE, policies::SQLITE, standings::SQLITE].concat() {
                 (&mut **t).prepare(text.into_sql_str()).await.unwrap();
             },
-            Tx::Postgres(t) => for text in [words::POSTGRES, policies::POSTGRES].concat() {
+            Tx::Postgres(t) => for text in [words::POSTGRES, policies::POSTGRES, standings::POSTGRES].concat() {
                 (&mut **t).prepare(text.into_sql_str()).await.unwrap();
             },
         }
@@ -130,6 +146,57 @@ bursar_testkit::engines! {
         let policies = policies::of(&mut tx, &[org(1), org(2)]).await.unwrap();
         assert_eq!((policies.own(org(1)), policies.own(org(2))), (kept, OwnPolicy::default()));
         assert_eq!(policies.deployment(), Some(Policy::default()), "nobody can do without");
+    }
+
+    async fn an_owner_stands_as_was_told_last(at: TestDb) {
+        let db = open(&at).await;
+        let (ada, ben): (UserId, UserId) = (id(1), id(2));
+        let mut tx = db.begin().await.unwrap();
+        let told = [
+            stands(org(1), Standing::Deleted, 1, 3),
+            stands(org(1), Standing::Active, 1, 2),
+            stands(org(2), Standing::Suspended, 1, 1),
+            stands(org(2), Standing::Active, 1, 2),
+            stands(org(3), Standing::Deleted, 1, 1),
+            stands(org(3), Standing::Purged, 1, 2),
+        ];
+        for event in &told {
+            assert!(matches!(learn(&mut tx, event).await.unwrap(), Learned::Standing { .. }));
+        }
+        for event in [suspended(ada, true, 4, 1), suspended(ben, true, 4, 1), suspended(ben, false, 4, 2)] {
+            assert!(matches!(learn_person(&mut tx, &event).await.unwrap(), Learned::Standing { .. }));
+        }
+        let owners = [org(1), org(2), org(3), org(4), OwnerId::User(ada), OwnerId::User(ben)];
+        let inside = standings::of(&mut tx, &owners).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(standings::of_now(&db, &owners).await.unwrap(), inside);
+        let stand = owners.map(|owner| inside.get(&owner).copied().unwrap_or_default());
+        let expected = [Standing::Deleted, Standing::Active, Standing::Purged, Standing::Active, Standing::Suspended, Standing::Active];
+        assert_eq!(stand, expected, "a late word changes nothing");
+        let members = Members::new(db.clone(), Feed::new("organization", &Monotonic::test(), Duration::from_mins(5)));
+        assert_eq!(members.standing(org(1)).await.unwrap(), Standing::Deleted);
+        assert_eq!(members.standing(org(9)).await.unwrap(), Standing::Active, "nobody was told of");
+
+        let mut tx = db.begin().await.unwrap();
+        forget_before(&mut tx, 2).await.unwrap();
+        let left = standings::of(&mut tx, &owners).await.unwrap();
+        assert_eq!(left.keys().collect::<Vec<_>>(), [&OwnerId::User(ada)], "organization restored knows of none");
+        learn(&mut tx, &stands(org(1), Standing::Suspended, 2, 1)).await.unwrap();
+        forget_people_before(&mut tx, 5).await.unwrap();
+        let left = standings::of(&mut tx, &owners).await.unwrap();
+        assert_eq!(left.into_iter().collect::<Vec<_>>(), [(org(1), Standing::Suspended)], "identity restored knows of none");
+    }
+
+    async fn a_standing_that_is_none_is_unreadable(at: TestDb) {
+        let db = open(&at).await;
+        let mut tx = db.begin().await.unwrap();
+        let unknown = OrganizationStandingChanged { organization_id: org(1).to_string(), state: 77, purged: false, version: 1 };
+        let stranger = UserStandingChanged { user_id: "usr_nobody".to_owned(), suspended: true, version: 1 };
+        let empty = Event { r#type: bursar_proto::event_type::USER_STANDING_CHANGED.to_owned(), ..Event::default() };
+        let unreadable = |told| matches!(told, Err(Unapplied::Unreadable(_)));
+        assert!(unreadable(learn(&mut tx, &event(1, Payload::OrganizationStandingChanged(unknown))).await));
+        assert!(unreadable(learn_person(&mut tx, &event(1, Payload::UserStandingChanged(stranger))).await));
+        assert!(unreadable(learn_person(&mut tx, &empty).await));
     }
 
     async fn policies_hold_as_they_were_told_last(at: TestDb) {

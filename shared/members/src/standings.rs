@@ -1,0 +1,121 @@
+//! Rows of `standings`: how organizations and people stand, as organization's and identity's events told last.
+//!
+//! Organization's and identity's own stores hold the standings of what is theirs elsewhere; this table is what each knows of
+//! the other's.
+
+use std::collections::HashMap;
+
+use bursar_db::{Db, DbError, Limited, Tx, on};
+use bursar_id::OwnerId;
+use sqlx::{Postgres, Sqlite};
+
+use crate::json;
+use crate::standing::Standing;
+use crate::words::stored;
+
+const NAMED_SQLITE: &str = "SELECT owner, standing FROM standings WHERE owner IN (SELECT unhex(value) FROM json_each($1)) AND standing <> 'ACTIVE'";
+const NAMED_POSTGRES: &str = "SELECT owner, standing FROM standings WHERE owner = any($1) AND standing <> 'ACTIVE'";
+const LEARN: &str = "INSERT INTO standings (owner, standing, incarnation, version) VALUES ($1, $2, $3, $4) \
+    ON CONFLICT (owner) DO UPDATE SET standing = excluded.standing, incarnation = excluded.incarnation, \
+    version = excluded.version WHERE standings.incarnation < excluded.incarnation \
+    OR (standings.incarnation = excluded.incarnation AND standings.version < excluded.version)";
+/// A range of owners is a kind of them: its first byte.
+const FORGET_BEFORE: &str = "DELETE FROM standings WHERE owner >= $1 AND owner < $2 AND incarnation < $3";
+
+/// Every statement, for the test that prepares each on both engines.
+#[doc(hidden)]
+pub const SQLITE: &[&str] = &[NAMED_SQLITE, LEARN, FORGET_BEFORE];
+/// The same for PostgreSQL.
+#[doc(hidden)]
+pub const POSTGRES: &[&str] = &[NAMED_POSTGRES, LEARN, FORGET_BEFORE];
+
+/// The standings of those owners that are not active.
+pub type Standings = HashMap<OwnerId, Standing>;
+
+/// How these owners stand, in a transaction: whoever is missing is active. One round trip, however many.
+pub async fn of(tx: &mut Tx, owners: &[OwnerId]) -> Result<Standings, DbError> {
+    match tx {
+        Tx::Sqlite(t) => of_sqlite(&mut *t, owners).await,
+        Tx::Postgres(t) => of_postgres(&mut *t, owners).await,
+    }
+}
+
+/// The same outside of any transaction.
+pub async fn of_now(db: &Db, owners: &[OwnerId]) -> Result<Standings, DbError> {
+    match db {
+        Db::Sqlite { read, .. } => of_sqlite(&mut Limited::of(read).await?, owners).await,
+        Db::Postgres(pool) => of_postgres(&mut pool.acquire().await?, owners).await,
+    }
+}
+
+async fn of_sqlite(connection: &mut Limited<Sqlite>, owners: &[OwnerId]) -> Result<Standings, DbError> {
+    let keys = keys(owners);
+    let keys = json::list(keys.iter().map(Vec::as_slice));
+    standings(sqlx::query_as(NAMED_SQLITE).bind(keys).fetch_all(connection).await?)
+}
+
+async fn of_postgres(connection: &mut Limited<Postgres>, owners: &[OwnerId]) -> Result<Standings, DbError> {
+    standings(sqlx::query_as(NAMED_POSTGRES).bind(keys(owners)).fetch_all(connection).await?)
+}
+
+fn keys(owners: &[OwnerId]) -> Vec<Vec<u8>> {
+    owners.iter().map(|owner| owner.to_bytes().to_vec()).collect()
+}
+
+fn standings(rows: Vec<(Vec<u8>, String)>) -> Result<Standings, DbError> {
+    let read = |(owner, standing): (Vec<u8>, String)| {
+        let owner = OwnerId::from_bytes(&owner).ok_or_else(|| DbError::corrupt("an owner of standings is none"))?;
+        let standing =
+            Standing::of_word(&standing).ok_or_else(|| DbError::corrupt(format!("the standing of {owner}")))?;
+        Ok((owner, standing))
+    };
+    rows.into_iter().map(read).collect()
+}
+
+/// Remembers how an owner stands, unless something later is known.
+pub async fn learn(
+    tx: &mut Tx,
+    owner: OwnerId,
+    standing: Standing,
+    (incarnation, version): (u64, u64),
+) -> Result<(), DbError> {
+    on!(tx, c => sqlx::query(LEARN)
+        .bind(owner.to_bytes().as_slice())
+        .bind(standing.as_str())
+        .bind(stored(incarnation))
+        .bind(stored(version))
+        .execute(c)
+        .await?
+        .rows_affected());
+    Ok(())
+}
+
+/// Whose standings to forget: those that organization tells of, or those that identity does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Organizations,
+    People,
+}
+
+impl Kind {
+    /// From which bytes of an owner to which: those that begin with the kind's byte ([`OwnerId::to_bytes`]).
+    const fn range(self) -> ([u8; 1], [u8; 1]) {
+        match self {
+            Self::Organizations => ([0], [1]),
+            Self::People => ([1], [2]),
+        }
+    }
+}
+
+/// Forgets the standings of which no word of this incarnation or a later one told: they are active again.
+pub(crate) async fn forget_before(tx: &mut Tx, kind: Kind, incarnation: u64) -> Result<(), DbError> {
+    let (from, to) = kind.range();
+    on!(tx, c => sqlx::query(FORGET_BEFORE)
+        .bind(from.as_slice())
+        .bind(to.as_slice())
+        .bind(stored(incarnation))
+        .execute(c)
+        .await?
+        .rows_affected());
+    Ok(())
+}
