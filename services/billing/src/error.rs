@@ -36,6 +36,9 @@ pub enum Error {
         /// Whom the token acts for.
         context: OwnerId,
     },
+    /// Members of the organization must have proven a second factor, and the token shows none.
+    #[error("members of this organization need a second factor: enrol one and sign in with it")]
+    SecondFactorRequired,
     /// The user's role does not allow this.
     #[error("the role does not allow this")]
     RoleNotAllowed,

@@ -43,6 +43,9 @@ pub enum Error {
     /// The caller has no place in that context, or it does not exist.
     #[error("not a member")]
     NotAMember,
+    /// Members of the organization must have proven a second factor, and the caller's branch shows none.
+    #[error("no second factor")]
+    SecondFactorRequired,
     /// The user cannot be deleted while owning organizations.
     #[error("the user owns {} organizations", .0.count)]
     OwnsOrganizations(Owned),

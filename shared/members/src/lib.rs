@@ -32,6 +32,7 @@
 //! }
 //! ```
 
+mod credit_unit;
 mod json;
 mod members;
 pub mod policies;
@@ -44,8 +45,11 @@ mod word;
 pub mod words;
 
 pub use bursar_rpc::{AdminBilling, BalanceVisibility, UsageVisibility};
+pub use credit_unit::{CreditUnit, UnitError, UnitWord};
 pub use members::Members;
-pub use policy::{OwnPolicy, PersonalWorkspace, Policy, Spending};
+pub use policy::{
+    DeletionGrace, OrganizationCreation, OwnPolicy, PersonalWorkspace, Policy, SecondFactor, Spending, Transfer,
+};
 pub use proto::PolicyError;
 pub use standing::Standing;
 pub use word::{Word, standing};

@@ -116,7 +116,7 @@ async fn membership(tx: &mut Tx, event: &Event, changed: &MembershipChanged) -> 
 
 async fn policy(tx: &mut Tx, event: &Event, changed: &OrganizationPolicyChanged) -> Result<Learned, Unapplied> {
     let owner = organization(&changed.organization_id)?;
-    let own = OwnPolicy::try_from(&changed.policy.unwrap_or_default()).map_err(Unapplied::unreadable)?;
+    let own = OwnPolicy::try_from(&changed.policy.clone().unwrap_or_default()).map_err(Unapplied::unreadable)?;
     policies::learn(tx, owner, &own, event.incarnation, changed.version).await?;
     Ok(Learned::Policy { owner })
 }
@@ -130,8 +130,8 @@ async fn standing(tx: &mut Tx, event: &Event, changed: &OrganizationStandingChan
 }
 
 async fn deployment(tx: &mut Tx, event: &Event, changed: &DeploymentPolicyChanged) -> Result<Learned, Unapplied> {
-    let policy = changed.policy.ok_or_else(|| Unapplied::unreadable("it has no policy"))?;
-    let policy = Policy::try_from(&policy).map_err(Unapplied::unreadable)?;
+    let policy = changed.policy.as_ref().ok_or_else(|| Unapplied::unreadable("it has no policy"))?;
+    let policy = Policy::try_from(policy).map_err(Unapplied::unreadable)?;
     policies::learn_deployment(tx, &policy, event.incarnation, changed.version).await?;
     Ok(Learned::DeploymentPolicy)
 }

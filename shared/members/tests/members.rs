@@ -6,8 +6,8 @@ use bursar_events::{Feed, Unapplied};
 use bursar_id::{OrganizationId, OwnerId, Role, UserId};
 use bursar_members::projection::{Learned, forget_before, forget_people_before, learn, learn_person};
 use bursar_members::{
-    AdminBilling, BalanceVisibility, Members, OwnPolicy, Policy, Spending, Standing, UsageVisibility, Word, policies,
-    standings, words,
+    AdminBilling, BalanceVisibility, Members, OwnPolicy, Policy, SecondFactor, Spending, Standing, Transfer,
+    UsageVisibility, Word, policies, standings, words,
 };
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::{
@@ -207,6 +207,8 @@ bursar_testkit::engines! {
             admin_billing: Some(AdminBilling::View),
             usage_visibility: Some(UsageVisibility::Nobody),
             balance_visibility: Some(BalanceVisibility::Managers),
+            second_factor: Some(SecondFactor::Required),
+            transfer: Some(Transfer::NomineeAccepts),
         };
         let before = Policy { admin_billing: AdminBilling::None, ..Policy::default() };
         let after = Policy { spending: Spending::Services, ..Policy::default() };
@@ -238,7 +240,7 @@ bursar_testkit::engines! {
             Payload::MembershipChanged(MembershipChanged { organization_id: good.user_id.clone(), ..good.clone() }),
             Payload::OrganizationPolicyChanged(OrganizationPolicyChanged {
                 organization_id: good.organization_id.clone(),
-                policy: odd_policy,
+                policy: odd_policy.clone(),
                 version: 1,
             }),
             Payload::DeploymentPolicyChanged(DeploymentPolicyChanged { policy: odd_policy, version: 1 }),

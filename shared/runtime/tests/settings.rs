@@ -121,13 +121,18 @@ fn every_place_takes_every_kind_of_value() {
 
 #[test]
 fn a_preset_is_a_set_of_defaults_that_settings_override() {
-    use bursar_members::{AdminBilling, PersonalWorkspace, Policy, UsageVisibility};
+    use bursar_members::{
+        AdminBilling, CreditUnit, DeletionGrace, OrganizationCreation, PersonalWorkspace, Policy, SecondFactor,
+        Transfer, UsageVisibility,
+    };
     let policies = |given: &str| suite(given).expect(given).policies;
     assert_eq!(policies(""), Policy::default());
     assert_eq!(policies("--preset standard"), Policy::default());
-    let flik = Policy { admin_billing: AdminBilling::None, ..Policy::default() };
-    let flexsite = Policy { personal_workspace: PersonalWorkspace::Off, ..Policy::default() };
-    let employees = Policy { usage_visibility: UsageVisibility::Nobody, ..Policy::default() };
+    let at_once = Policy { deletion_grace: DeletionGrace::NONE, ..Policy::default() };
+    let paid = OrganizationCreation::PaidPlan;
+    let flik = Policy { admin_billing: AdminBilling::None, organization_creation: paid, ..at_once };
+    let flexsite = Policy { personal_workspace: PersonalWorkspace::Off, ..at_once };
+    let employees = Policy { usage_visibility: UsageVisibility::Nobody, credit_unit: CreditUnit::WORDS, ..at_once };
     assert_eq!(policies("--preset flik"), flik);
     assert_eq!(policies("BURSAR_PRESET=flexsite"), flexsite);
     assert_eq!(policies("preset = 'employees'"), employees);
@@ -135,7 +140,21 @@ fn a_preset_is_a_set_of_defaults_that_settings_override() {
     let mixed = policies("--preset flik\n[policies]\nusage_visibility = 'EVERYONE'");
     assert_eq!(mixed, Policy { usage_visibility: UsageVisibility::Everyone, ..flik });
     let taken_back = policies("--preset flexsite\nBURSAR_POLICIES__PERSONAL_WORKSPACE=ON");
-    assert_eq!(taken_back, Policy::default());
+    assert_eq!(taken_back, at_once);
+    let own = policies(
+        "BURSAR_POLICIES__TRANSFER=NOMINEE_ACCEPTS
+        BURSAR_POLICIES__CREDIT_UNIT__PLURAL=tokens
+        [policies]
+        second_factor = 'REQUIRED'
+        deletion_grace = '30d'
+        credit_unit = { singular = 'token' }",
+    );
+    assert_eq!((own.transfer, own.second_factor), (Transfer::NomineeAccepts, SecondFactor::Required));
+    assert_eq!(
+        (own.deletion_grace.span().as_secs(), own.organization_creation),
+        (30 * 86_400, Policy::default().organization_creation)
+    );
+    assert_eq!([own.credit_unit.singular, own.credit_unit.plural].map(String::from), ["token", "tokens"]);
 }
 
 /// What is given, and every piece that the refusal must contain.
@@ -153,6 +172,11 @@ const REFUSALS: &[(&str, &[&str])] = &[
     ("preset = 'tests'", &["`preset` in DIR/bursar.toml", "tests", "flexsite"]),
     ("--preset nobody", &["nobody", "flik", "employees"]),
     ("[policies]\npersonal_workspace = 'MAYBE'", &["policies.personal_workspace", "MAYBE"]),
+    ("[policies]\nsecond_factor = 'NEVER'", &["policies.second_factor", "NEVER"]),
+    ("BURSAR_POLICIES__DELETION_GRACE=3661d", &["POLICIES__DELETION_GRACE", "must not be longer than 3660d"]),
+    ("[policies]\ndeletion_grace = 'soon'", &["`policies.deletion_grace`", "a length of time such as 7d"]),
+    ("[policies.credit_unit]\nplural = ''", &["policies.credit_unit", "must not be empty"]),
+    ("[policies]\ncredit_units = 'words'", &["unknown key `policies.credit_units`", "policies.credit_unit"]),
     ("mode = 'test'", &["`mode` in DIR/bursar.toml", "test", "development"]),
     ("log = 3", &["`log` in DIR/bursar.toml"]),
     ("[limits]\ndeadline = '5'", &["`limits.deadline`", "`5` is not a span of time"]),

@@ -4,7 +4,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bursar_id::{OrganizationId, OwnerId, Role, ServiceAccountId, SessionId, UserId};
 use bursar_proto::identity::v1::Jwk;
 use bursar_rpc::{
-    AuthMethods, Branch, KeySet, PublicKeys, ServiceRole,
+    AuthMethod, AuthMethods, Branch, KeyGrant, KeySet, PublicKeys, ServiceRole,
     token::{AccessClaims, Acting, ServiceClaims, StandardClaims, sign},
 };
 use bursar_time::{Span, Timestamp};
@@ -83,6 +83,8 @@ impl Issuer {
             verified: true,
             life: LIFE,
             operator: None,
+            methods: AuthMethods::PASSWORD,
+            key: None,
         }
     }
 
@@ -132,9 +134,23 @@ pub struct UserToken<'a> {
     verified: bool,
     life: Span,
     operator: Option<ServiceAccountId>,
+    methods: AuthMethods,
+    key: Option<KeyGrant>,
 }
 
 impl UserToken<'_> {
+    /// Shows a one-time password beside the other one.
+    pub fn with_second_factor(mut self) -> Self {
+        self.methods = self.methods.and(AuthMethod::OneTimePassword);
+        self
+    }
+
+    /// Issues the token in the name of an API key: nobody has signed in then.
+    pub fn by_key(mut self, key: KeyGrant) -> Self {
+        (self.key, self.methods) = (Some(key), AuthMethods::default());
+        self
+    }
+
     /// The operator who acts in the user's name; nobody proves then who they are.
     pub fn operated_by(mut self, operator: ServiceAccountId) -> Self {
         self.operator = Some(operator);
@@ -201,9 +217,9 @@ impl UserToken<'_> {
             mv: self.version,
             mvi: self.role.map_or(0, |_| self.incarnation),
             auth_time: self.operator.is_none().then(|| self.authenticated_at.unwrap_or(now).as_unix_secs()),
-            amr: AuthMethods::PASSWORD,
+            amr: self.methods,
             act: self.operator.map(|sub| Acting { sub }),
-            key: None,
+            key: self.key,
             email: self.email,
             email_verified: self.verified,
             standard: StandardClaims::lasting(now, self.life),

@@ -25,6 +25,7 @@ impl Refusing for Error {
             Self::NotEnough { .. } => Some("INSUFFICIENT_CREDITS"),
             Self::NotAMember => Some("NOT_A_MEMBER"),
             Self::WrongContext { .. } => Some("WRONG_CONTEXT"),
+            Self::SecondFactorRequired => Some("SECOND_FACTOR_ENROLLMENT_REQUIRED"),
             Self::RoleNotAllowed => Some("ROLE_NOT_ALLOWED"),
             Self::NotFound(_) => Some(reason::NOT_FOUND),
             Self::ModelNotFound(_) => Some("MODEL_NOT_FOUND"),
@@ -60,6 +61,8 @@ impl From<Error> for Problem {
                 Self::permission_denied("WRONG_CONTEXT", format!("{said}: switch the context first"))
                     .with_metadata("context", context.to_string())
             }
+            Error::SecondFactorRequired => Self::failed_precondition("SECOND_FACTOR_ENROLLMENT_REQUIRED", said.clone())
+                .with_precondition("SECOND_FACTOR_ENROLLMENT_REQUIRED", "token", &said),
             Error::RoleNotAllowed => Self::permission_denied("ROLE_NOT_ALLOWED", said),
             Error::NotFound(kind) => Self::not_found(kind),
             Error::ModelNotFound(model) => {
@@ -168,6 +171,7 @@ mod tests {
             (Error::Problem(Problem::invalid_field("x", "y")), InvalidArgument, "INVALID_FIELDS"),
             (Error::NotAMember, PermissionDenied, "NOT_A_MEMBER"),
             (Error::WrongContext { context }, PermissionDenied, "WRONG_CONTEXT"),
+            (Error::SecondFactorRequired, FailedPrecondition, "SECOND_FACTOR_ENROLLMENT_REQUIRED"),
             (Error::RoleNotAllowed, PermissionDenied, "ROLE_NOT_ALLOWED"),
             (Error::NotFound("hold"), NotFound, "NOT_FOUND"),
             (Error::ModelNotFound("m".into()), NotFound, "MODEL_NOT_FOUND"),

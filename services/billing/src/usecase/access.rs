@@ -198,6 +198,9 @@ impl Access {
             // Nobody but its user gets to a personal account.
             None => Policy::default(),
         };
+        if !policy.admits(user) {
+            return Err(Error::SecondFactorRequired);
+        }
         let may = |permission| role.is_none_or(|role| policy.permits(role, permission));
         if !may(caller.permission()) {
             return Err(Error::RoleNotAllowed);
@@ -257,12 +260,17 @@ impl Access {
         Ok(policy)
     }
 
-    /// Whether a user who spends may see what is left.
+    /// Whether a user who spends may see what is left; refused when the policies let nobody in who proved no more.
     async fn sees_balance(&self, user: &UserCaller, owner: OwnerId) -> Result<bool, Error> {
         if owner.organization().is_none() {
             return Ok(true);
         }
         let policy = self.recent_policy(owner).await?;
+        if !policy.admits(user) {
+            // Whoever is no member any more learns nothing else.
+            self.role(user, owner).await?;
+            return Err(Error::SecondFactorRequired);
+        }
         if Role::ALL.into_iter().all(|role| policy.permits(role, Permission::ViewBalance)) {
             return Ok(true);
         }

@@ -29,6 +29,7 @@ mod replaying;
 mod replicas;
 mod roles;
 mod scoping;
+mod second_factor;
 mod selling;
 mod settling;
 mod sizes;

@@ -33,7 +33,7 @@ pub(crate) struct World {
     /// Billing's store as somebody with a database prompt sees it.
     pub(crate) store: Db,
     pub(crate) settings: Settings,
-    issuer: Arc<Issuer>,
+    pub(crate) issuer: Arc<Issuer>,
     nobody: Caller,
     /// Whether the first billing is ready.
     pub(crate) ready: ReadyProbe,

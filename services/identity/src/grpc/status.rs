@@ -22,6 +22,8 @@ const ACCOUNT_LEAVING: &str = "ACCOUNT_LEAVING";
 const VERIFICATION_TOKEN_INVALID: &str = "VERIFICATION_TOKEN_INVALID";
 /// `PERMISSION_DENIED`: no context of the caller's.
 const NOT_A_MEMBER: &str = "NOT_A_MEMBER";
+/// `FAILED_PRECONDITION`: enrol a second factor, and sign in with it.
+const SECOND_FACTOR_ENROLLMENT_REQUIRED: &str = "SECOND_FACTOR_ENROLLMENT_REQUIRED";
 /// `FAILED_PRECONDITION`: transfer or delete the organizations first.
 const OWNS_ORGANIZATIONS: &str = "OWNS_ORGANIZATIONS";
 /// `FAILED_PRECONDITION`: a disabled account gets no secret.
@@ -50,6 +52,7 @@ impl Refusing for Error {
             Self::SessionNotFound | Self::ServiceAccountNotFound => Some(reason::NOT_FOUND),
             Self::VerificationTokenInvalid => Some(VERIFICATION_TOKEN_INVALID),
             Self::NotAMember => Some(NOT_A_MEMBER),
+            Self::SecondFactorRequired => Some(SECOND_FACTOR_ENROLLMENT_REQUIRED),
             Self::OwnsOrganizations(_) => Some(OWNS_ORGANIZATIONS),
             Self::ServiceAccountDisabled => Some(SERVICE_ACCOUNT_DISABLED),
             Self::ServiceAccountNeeded => Some(SERVICE_ACCOUNT_NEEDED),
@@ -85,6 +88,14 @@ fn problem(error: Error) -> Problem {
             "the link is not valid any more; ask for a new one",
         ),
         Error::NotAMember => Problem::permission_denied(NOT_A_MEMBER, "you are not a member of this context"),
+        Error::SecondFactorRequired => {
+            let sentence = "members of this organization need a second factor: enrol one and sign in with it";
+            Problem::failed_precondition(SECOND_FACTOR_ENROLLMENT_REQUIRED, sentence).with_precondition(
+                SECOND_FACTOR_ENROLLMENT_REQUIRED,
+                "session",
+                sentence,
+            )
+        }
         Error::OwnsOrganizations(owned) => owns(&owned),
         Error::ServiceAccountNotFound => Problem::not_found("service account"),
         Error::ServiceAccountDisabled => {
@@ -144,6 +155,7 @@ mod tests {
             (Error::VerificationTokenInvalid, FailedPrecondition, VERIFICATION_TOKEN_INVALID),
             (Error::NotAMember, PermissionDenied, NOT_A_MEMBER),
             (owns, FailedPrecondition, OWNS_ORGANIZATIONS),
+            (Error::SecondFactorRequired, FailedPrecondition, SECOND_FACTOR_ENROLLMENT_REQUIRED),
             (Error::ServiceAccountNotFound, NotFound, "NOT_FOUND"),
             (Error::ServiceAccountDisabled, FailedPrecondition, SERVICE_ACCOUNT_DISABLED),
             (Error::ServiceAccountNeeded, FailedPrecondition, SERVICE_ACCOUNT_NEEDED),

@@ -1,11 +1,12 @@
 //! Contexts: which ones a user can act in, and going into another one. The context belongs to the branch of a session:
 //! two tabs may be in two, and each keeps its own when it is refreshed.
 
+use bursar_db::Tx;
 use bursar_id::{OrganizationId, OwnerId, Role};
-use bursar_members::{Word, words};
+use bursar_members::{Word, policies, words};
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::page::{Page, PageRequest};
-use bursar_rpc::{Asked, Done, Looked, Mutation, UserCaller, convert};
+use bursar_rpc::{Asked, AuthMethods, Done, Looked, Mutation, UserCaller, convert};
 
 use super::departures::demand_staying;
 use super::sessions::still_live;
@@ -127,6 +128,9 @@ impl Identity {
             // An event may have told of something later while the live answer was on its way.
             membership = words::named(m.tx(), &[(owner, user.id)]).await?.remove(&(owner, user.id)).unwrap_or(live);
             membership.role.ok_or(Error::NotAMember)?;
+            if !admits(m.tx(), owner, caller.methods).await? {
+                return Err(Error::SecondFactorRequired);
+            }
         }
         let policy = &self.0.config.refresh;
         sessions::touch(m.tx(), session.id, owner, now, policy.session_end(session.created_at, now)).await?;
@@ -148,4 +152,14 @@ impl Identity {
         let tokens = self.hand_out(key, &user, session.id, (owner, membership), &refresh)?;
         Ok(Done::New(tokens, Vec::new()))
     }
+}
+
+/// Whether the policies of a context let a branch in whose user proved who it is by these means. Before the first word of
+/// policies nobody is kept out here: organization knows them itself, and billing is not ready yet.
+pub(super) async fn admits(tx: &mut Tx, context: OwnerId, methods: AuthMethods) -> Result<bool, Error> {
+    if context.organization().is_none() {
+        return Ok(true);
+    }
+    let policy = policies::of(tx, &[context]).await?.of(context);
+    Ok(policy.is_none_or(|policy| policy.admits_methods(methods)))
 }

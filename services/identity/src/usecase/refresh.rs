@@ -11,6 +11,7 @@ use bursar_id::{OwnerId, UserId};
 use bursar_members::{Word, words};
 use bursar_secret::Token;
 
+use super::contexts::admits;
 use super::departures::demand_staying;
 use super::tokens::Proof;
 use super::{Identity, Tokens};
@@ -77,7 +78,11 @@ impl Identity {
         if proof.context.organization().is_some() && live.about != Some(proof.context) {
             return Ok(None);
         }
-        let membership = self.membership(&mut tx, user.id, proof.context, live.word).await?;
+        let mut membership = self.membership(&mut tx, user.id, proof.context, live.word).await?;
+        if !admits(&mut tx, proof.context, proof.methods).await? {
+            // The branch stays where it is, and has no place there.
+            membership = Word::NOTHING;
+        }
         let refresh = self.issue_refresh(&mut tx, &session, proof, now).await?;
         let end = self.0.config.refresh.session_end(session.created_at, now);
         sessions::touch(&mut tx, session.id, proof.context, now, end).await?;

@@ -15,6 +15,7 @@ mod passwords;
 mod proving;
 mod refreshing;
 mod refusals;
+mod second_factor;
 mod service_accounts;
 mod sessions;
 mod staleness;

@@ -6,8 +6,11 @@ use std::sync::{Arc, Mutex};
 use bursar_db::{Db, Migrations, PoolOptions};
 use bursar_events::{Nothing, Outbox};
 use bursar_id::{OrganizationId, Role, UserId};
+use bursar_members::{OwnPolicy, Policy};
 use bursar_proto::event::v1::event::Payload;
-use bursar_proto::event::v1::{MembershipChanged, OrganizationCreated};
+use bursar_proto::event::v1::{
+    DeploymentPolicyChanged, MembershipChanged, OrganizationCreated, OrganizationPolicyChanged,
+};
 use bursar_proto::organization::v1::member_service_server::{MemberService, MemberServiceServer};
 use bursar_proto::organization::v1::organization_service_server::{OrganizationService, OrganizationServiceServer};
 use bursar_proto::organization::v1::{self as api, CheckAccessRequest, CheckAccessResponse};
@@ -96,6 +99,15 @@ impl FakeOrganization {
             version,
         }))
         .await;
+    }
+
+    /// Tells what the deployment's policies are, and what an organization has set of its own.
+    pub(crate) async fn decides(&self, organization: OrganizationId, own: OwnPolicy, version: u64) {
+        let deployment = DeploymentPolicyChanged { policy: Some(Policy::default().into()), version: 1 };
+        self.emit(Payload::DeploymentPolicyChanged(deployment)).await;
+        let (organization_id, policy) = (organization.to_string(), Some(own.into()));
+        let changed = OrganizationPolicyChanged { organization_id, policy, version };
+        self.emit(Payload::OrganizationPolicyChanged(changed)).await;
     }
 
     /// Tells something of an organization that nobody can read.

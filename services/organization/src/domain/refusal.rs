@@ -12,6 +12,9 @@ pub enum Refusal {
     /// The caller is a member whose role does not allow it.
     #[error("the role does not allow it")]
     RoleNotAllowed,
+    /// Members of the organization must have proven a second factor, and the token shows none.
+    #[error("no second factor")]
+    SecondFactorRequired,
     /// The token acts in another context than the one asked for.
     #[error("the token acts in another context")]
     WrongContext,

@@ -13,6 +13,7 @@ use crate::domain::Refusal;
 mod reason {
     pub(super) const NOT_A_MEMBER: &str = "NOT_A_MEMBER";
     pub(super) const ROLE_NOT_ALLOWED: &str = "ROLE_NOT_ALLOWED";
+    pub(super) const SECOND_FACTOR_ENROLLMENT_REQUIRED: &str = "SECOND_FACTOR_ENROLLMENT_REQUIRED";
     pub(super) const WRONG_CONTEXT: &str = "WRONG_CONTEXT";
     pub(super) const SESSION_ENDED: &str = "SESSION_ENDED";
     pub(super) const ACCOUNT_LEAVING: &str = "ACCOUNT_LEAVING";
@@ -133,6 +134,11 @@ fn refused(refusal: Refusal) -> Problem {
         | Refusal::EmailNotVerified
         | Refusal::InvitationEmailMismatch => invitation(refusal),
         Refusal::AccountLeaving | Refusal::MemberLeaving | Refusal::DepartureTakenBack => leaving(refusal),
+        Refusal::SecondFactorRequired => precondition(
+            reason::SECOND_FACTOR_ENROLLMENT_REQUIRED,
+            "token",
+            "members of this organization need a second factor: enrol one and sign in with it",
+        ),
         Refusal::OwnerMustTransfer => {
             precondition(reason::OWNER_MUST_TRANSFER, "member", "the owner must transfer the organization first")
         }
@@ -351,6 +357,7 @@ mod tests {
     fn refusals_of_the_state_have_their_status() {
         let preconditions = [
             (Refusal::OwnerMustTransfer, "OWNER_MUST_TRANSFER"),
+            (Refusal::SecondFactorRequired, "SECOND_FACTOR_ENROLLMENT_REQUIRED"),
             (Refusal::AlreadyOwner, "ALREADY_OWNER"),
             (Refusal::AlreadyOwned, "HAS_AN_OWNER"),
             (Refusal::MemberLeaving, "MEMBER_LEAVING"),

@@ -2,6 +2,7 @@
 
 use bursar_db::Tx;
 use bursar_id::{OrganizationId, OwnerId, Role};
+use bursar_members::Policy;
 use bursar_rpc::{Call, Mutation, UserCaller};
 
 use super::Organization;
@@ -18,13 +19,9 @@ impl Organization {
         caller: &UserCaller,
         organization: OrganizationId,
     ) -> Result<Role, Error> {
-        let place = memberships::place(tx, organization, caller.user).await?;
-        let role = place.role.ok_or(Refusal::NotAMember)?;
-        if self.policy(tx, organization).await?.permits(role, caller.permission) {
-            Ok(role)
-        } else {
-            Err(Refusal::RoleNotAllowed.into())
-        }
+        let role = role_in(tx, caller, organization).await?;
+        may(&self.policy(tx, organization).await?, caller, role)?;
+        Ok(role)
     }
 
     /// Demands that the caller may look at what only few see. A member's refusal stands in the audit log, as that of a
@@ -73,6 +70,21 @@ impl Organization {
         Ok((row, role))
     }
 
+    /// The standing of a caller who wants nothing there but to go: any member's, whatever the policies demand of those who
+    /// stay.
+    pub(super) async fn admit_to_go(
+        &self,
+        m: &mut Mutation,
+        caller: &UserCaller,
+        organization: OrganizationId,
+    ) -> Result<Role, Error> {
+        let role = role_in(m.tx(), caller, organization).await;
+        admitted(m, OwnerId::Organization(organization), &role);
+        let role = role?;
+        demand_staying(m.tx(), caller).await?;
+        Ok(role)
+    }
+
     /// The caller's standing in the context `owner`; see [`Self::authorize_context`].
     pub(super) async fn admit_context(
         &self,
@@ -98,21 +110,31 @@ impl Organization {
         let role = match owner {
             OwnerId::User(user) if user == caller.user => None,
             OwnerId::User(_) => return Err(Refusal::NotAMember.into()),
-            OwnerId::Organization(organization) => {
-                let place = memberships::place(tx, organization, caller.user).await?;
-                Some(place.role.ok_or(Refusal::NotAMember)?)
-            }
+            OwnerId::Organization(organization) => Some(role_in(tx, caller, organization).await?),
         };
         if owner != caller.context {
             return Err(Refusal::WrongContext.into());
         }
-        if let (Some(role), Some(organization)) = (role, owner.organization())
-            && !self.policy(tx, organization).await?.permits(role, caller.permission)
-        {
-            return Err(Refusal::RoleNotAllowed.into());
+        if let (Some(role), Some(organization)) = (role, owner.organization()) {
+            may(&self.policy(tx, organization).await?, caller, role)?;
         }
         Ok(role)
     }
+}
+
+/// What the caller is in an organization.
+pub(super) async fn role_in(tx: &mut Tx, caller: &UserCaller, organization: OrganizationId) -> Result<Role, Error> {
+    let place = memberships::place(tx, organization, caller.user).await?;
+    Ok(place.role.ok_or(Refusal::NotAMember)?)
+}
+
+/// Whether the organization's policies let the caller, who has this role there, do what the RPC demands: a token that
+/// shows no second factor counts for nothing where members must have one, in whatever context it is.
+fn may(policy: &Policy, caller: &UserCaller, role: Role) -> Result<(), Refusal> {
+    if !policy.admits(caller) {
+        return Err(Refusal::SecondFactorRequired);
+    }
+    if policy.permits(role, caller.permission) { Ok(()) } else { Err(Refusal::RoleNotAllowed) }
 }
 
 /// Whoever is leaving Bursar, or has left, changes nothing any more: a token outlives its account by minutes.

@@ -7,10 +7,12 @@ use bursar_rpc::page::{Page, PageRequest};
 use bursar_rpc::{Answer, Asked, Done, Mutation, Problem, UserCaller};
 use bursar_time::Timestamp;
 
+use super::access::role_in;
 use super::{Organization, events};
 use crate::Error;
 use crate::domain::{Refusal, etag, member};
 use crate::store::memberships::{self, Ending, MemberRow};
+use crate::store::organizations;
 
 /// Which members to list.
 pub struct MembersWanted {
@@ -134,10 +136,11 @@ impl Organization {
 
     async fn leave(&self, m: &mut Mutation, id: OrganizationId, asked: &Asked<()>) -> Result<Done<(), Payload>, Error> {
         let caller = asked.user()?;
-        self.admit(m, caller, id).await?;
+        self.admit_to_go(m, caller, id).await?;
         let Some(()) = m.open(asked).await? else { return Ok(Done::Replay) };
         m.about(&caller.user);
-        self.enter(m.tx(), caller, id).await?;
+        organizations::by_id_locked(m.tx(), id).await?.ok_or(Refusal::NotAMember)?;
+        role_in(m.tx(), caller, id).await?;
         Ok(Done::New((), vec![end(m, id, caller.user, Ending::Left).await?]))
     }
 }

@@ -2,13 +2,18 @@
 
 use bursar_db::Tx;
 use bursar_id::{OrganizationId, OwnerId};
-use bursar_members::{AdminBilling, BalanceVisibility, OwnPolicy, Policy, UsageVisibility, policies};
+use bursar_members::{
+    AdminBilling, BalanceVisibility, OwnPolicy, Policy, SecondFactor, Transfer, UsageVisibility, policies,
+};
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::{Answer, Asked, Done, Mutation, UserCaller};
 
 use super::{Organization, events};
 use crate::Error;
 use crate::domain::Refusal;
+
+/// They are told before the first request is served.
+const UNTOLD: Error = Error::Internal("the deployment's policies were never told");
 
 /// What to change about an organization's policies: `None` stays, `Some(None)` follows the deployment again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,6 +24,10 @@ pub struct PolicyChange {
     pub usage_visibility: Option<Option<UsageVisibility>>,
     /// Who sees the balance.
     pub balance_visibility: Option<Option<BalanceVisibility>>,
+    /// Whether members must have proven a second factor.
+    pub second_factor: Option<Option<SecondFactor>>,
+    /// How the organization gets another owner.
+    pub transfer: Option<Option<Transfer>>,
 }
 
 impl PolicyChange {
@@ -27,6 +36,8 @@ impl PolicyChange {
             admin_billing: self.admin_billing.unwrap_or(own.admin_billing),
             usage_visibility: self.usage_visibility.unwrap_or(own.usage_visibility),
             balance_visibility: self.balance_visibility.unwrap_or(own.balance_visibility),
+            second_factor: self.second_factor.unwrap_or(own.second_factor),
+            transfer: self.transfer.unwrap_or(own.transfer),
         }
     }
 }
@@ -71,10 +82,17 @@ impl Organization {
         self.admit(m, caller, id).await?;
         let Some(&change) = m.open(asked).await? else { return Ok(Done::Replay) };
         self.enter(m.tx(), caller, id).await?;
-        let own = change.of(self.policy_view(m.tx(), id).await?.own);
+        let owner = OwnerId::Organization(id);
+        let told = policies::of(m.tx(), &[owner]).await?;
+        let own = change.of(told.own(owner));
+        let policy = own.over(&told.deployment().ok_or(UNTOLD)?);
+        // Whoever could not come in any more does not close the door.
+        if !policy.admits(caller) {
+            return Err(Refusal::SecondFactorRequired.into());
+        }
         let version = policies::decide(m.tx(), id, &own).await?;
         let events = version.map(|version| events::policy(id, own, version));
-        Ok(Done::New(self.policy_view(m.tx(), id).await?, events.into_iter().collect()))
+        Ok(Done::New(PolicyView { policy, own }, events.into_iter().collect()))
     }
 
     /// Tells the others what the deployment has, unless that was told before: when the settings are new or others than
@@ -98,14 +116,14 @@ impl Organization {
             return Ok(());
         }
         let told = policies::of(tx, &[]).await?.deployment();
-        let policy = told.ok_or(Error::Internal("the deployment's policies were never told"))?;
+        let policy = told.ok_or(UNTOLD)?;
         if policy.allows_workspace(owner) { Ok(()) } else { Err(Refusal::OrganizationRequired.into()) }
     }
 
     async fn policy_view(&self, tx: &mut Tx, id: OrganizationId) -> Result<PolicyView, Error> {
         let owner = OwnerId::Organization(id);
         let policies = policies::of(tx, &[owner]).await?;
-        let policy = policies.of(owner).ok_or(Error::Internal("the deployment's policies were never told"))?;
+        let policy = policies.of(owner).ok_or(UNTOLD)?;
         Ok(PolicyView { policy, own: policies.own(owner) })
     }
 }

@@ -26,5 +26,6 @@ mod races;
 mod refusals;
 mod schema;
 mod seating;
+mod second_factor;
 mod vanishing;
 mod world;

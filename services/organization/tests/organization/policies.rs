@@ -65,12 +65,12 @@ bursar_testkit::engines! {
         let default = proto::Policy::from(Policy::default());
         for who in [&ada, &ben] {
             let seen = get(who, &acme).await.expect("every member sees them");
-            assert_eq!((seen.policy, seen.own), (Some(default), Some(FieldMask::default())));
+            assert_eq!((seen.policy, seen.own), (Some(default.clone()), Some(FieldMask::default())));
         }
         let set = update(&ada, setting(&acme, strict(), &[])).await.expect("set");
         let proto::Policy { admin_billing, usage_visibility, .. } = strict();
         let expected = proto::Policy { admin_billing, usage_visibility, ..default };
-        assert_eq!(set.policy, Some(expected), "what is not named stays");
+        assert_eq!(set.policy, Some(expected.clone()), "what is not named stays");
         assert_eq!(set.own.unwrap().paths, ["admin_billing", "usage_visibility"]);
         let seen = get(&ben, &acme).await.expect("seen");
         assert_eq!((seen.policy, seen.own.unwrap().paths.len()), (Some(expected), 2));
@@ -86,7 +86,7 @@ bursar_testkit::engines! {
         }).collect();
         assert_eq!(versions, [(String::new(), 1), (acme.clone(), 1), (acme.clone(), 2)], "each change once");
         let Some(Payload::OrganizationPolicyChanged(last)) = &events[2].payload else { panic!("another") };
-        let own = OwnPolicy::try_from(&last.policy.unwrap()).unwrap();
+        let own = OwnPolicy::try_from(last.policy.as_ref().unwrap()).unwrap();
         assert_eq!((own.admin_billing, own.usage_visibility.is_some()), (None, true));
     }
 
@@ -147,13 +147,13 @@ bursar_testkit::engines! {
         let events = told(&world).await;
         assert_eq!(events.len(), 1);
         let Some(Payload::DeploymentPolicyChanged(changed)) = &events[0].payload else { panic!("another") };
-        assert_eq!((changed.policy, changed.version, events[0].owner.as_str()), (Some(deployment.into()), 1, ""));
+        assert_eq!((changed.policy.clone(), changed.version, events[0].owner.as_str()), (Some(deployment.into()), 1, ""));
         world.starts_again(|settings| settings.policies = deployment).await;
         assert_eq!(told(&world).await.len(), 1, "nothing new");
         world.starts_again(|settings| settings.policies = Policy::default()).await;
         let events = told(&world).await;
         let Some(Payload::DeploymentPolicyChanged(changed)) = &events[1].payload else { panic!("another") };
-        assert_eq!((changed.policy, changed.version), (Some(Policy::default().into()), 2));
+        assert_eq!((changed.policy.clone(), changed.version), (Some(Policy::default().into()), 2));
     }
 
     async fn a_snapshot_tells_what_the_events_told(db: TestDb) {
@@ -177,7 +177,7 @@ bursar_testkit::engines! {
         let said: Vec<String> = told.iter().map(|(owner, payload)| match payload {
             Payload::DeploymentPolicyChanged(it) => format!("{owner}the deployment has {}", it.version),
             Payload::OrganizationCreated(it) => format!("{} {}", it.name, it.created_by_session_id),
-            Payload::OrganizationPolicyChanged(it) => format!("{} {:?}", it.organization_id == umbra, it.policy.unwrap().admin_billing()),
+            Payload::OrganizationPolicyChanged(it) => format!("{} {:?}", it.organization_id == umbra, it.policy.as_ref().unwrap().admin_billing()),
             Payload::MembershipChanged(it) => {
                 format!("{} {} {:?} {}", it.organization_id == acme, it.user_id == ben.user.to_string(), it.role(), it.version)
             }

@@ -1,6 +1,8 @@
 //! Presets: what sort of product the deployment is for. Each is a set of defaults, which every setting still overrides.
 
-use bursar_members::{AdminBilling, PersonalWorkspace, Policy, UsageVisibility};
+use bursar_members::{
+    AdminBilling, CreditUnit, DeletionGrace, OrganizationCreation, PersonalWorkspace, Policy, UsageVisibility,
+};
 use serde::{Deserialize, Serialize};
 
 /// A sort of product, by the policies that its users are told of.
@@ -10,11 +12,14 @@ pub enum Preset {
     /// None in particular: the default of every policy.
     #[default]
     Standard,
-    /// A studio whose teams have one owner for everything that costs: Admins neither see nor manage billing.
+    /// A studio whose teams have one owner for everything that costs: Admins neither see nor manage billing, a team begins
+    /// with a paid plan, and what is deleted is gone at once.
     Flik,
-    /// A workspace that belongs to teams alone: nobody has projects or credits outside of an organization.
+    /// A workspace that belongs to teams alone: nobody has projects or credits outside of an organization, and what is
+    /// deleted is gone at once.
     Flexsite,
-    /// A team of AI employees: what each person used is nobody else's to see.
+    /// A team of AI employees, paid by the word: what each person used is nobody else's to see, and what is deleted is gone
+    /// at once.
     Employees,
 }
 
@@ -24,9 +29,21 @@ impl Preset {
         let standard = Policy::default();
         match self {
             Self::Standard => standard,
-            Self::Flik => Policy { admin_billing: AdminBilling::None, ..standard },
-            Self::Flexsite => Policy { personal_workspace: PersonalWorkspace::Off, ..standard },
-            Self::Employees => Policy { usage_visibility: UsageVisibility::Nobody, ..standard },
+            Self::Flik => Policy {
+                admin_billing: AdminBilling::None,
+                organization_creation: OrganizationCreation::PaidPlan,
+                deletion_grace: DeletionGrace::NONE,
+                ..standard
+            },
+            Self::Flexsite => {
+                Policy { personal_workspace: PersonalWorkspace::Off, deletion_grace: DeletionGrace::NONE, ..standard }
+            }
+            Self::Employees => Policy {
+                usage_visibility: UsageVisibility::Nobody,
+                deletion_grace: DeletionGrace::NONE,
+                credit_unit: CreditUnit::WORDS,
+                ..standard
+            },
         }
     }
 }
