@@ -25,7 +25,7 @@
 //! |---|---|
 //! | `job` | what goes in and what comes out |
 //! | `queue`, `places` | the bounded queues, the way to them, and an owner's share of their places |
-//! | `turns` | whose request comes next |
+//! | `turns`, `share` | whose request comes next, and how much of a transaction one owner may have beside others |
 //! | `run` | the loop: take, decide what can be decided, begin the next transaction |
 //! | `shared` | a transaction, and who is to blame when it fails |
 //! | `aside` | accounts that are carried out apart from the others |
@@ -47,6 +47,7 @@ mod places;
 mod queue;
 mod rules;
 mod run;
+mod share;
 mod shared;
 #[cfg(test)]
 mod tests;

@@ -19,6 +19,7 @@ use super::known::Warm;
 use super::metrics::Metrics;
 use super::places::{Place, Places};
 use super::run::{Lane, run_uncombined};
+use super::share::PORTION;
 use super::thread;
 
 /// How the lanes are laid out.
@@ -26,7 +27,7 @@ use super::thread;
 pub struct LaneSettings {
     /// How many lanes work side by side. Fewer and larger batches win on few cores.
     pub lanes: usize,
-    /// The most requests in one transaction. A single submission may exceed it: it is never split.
+    /// The most requests in one transaction. The last submission that goes into it may exceed that: none is split.
     pub batch: usize,
     /// The most requests waiting over all lanes; one more is answered [`Overloaded`]. One owner's may be as many as
     /// there are places left for everybody else.
@@ -55,6 +56,8 @@ pub struct Lanes {
     places: Places,
     /// Whether requests of several owners may share a transaction.
     together: bool,
+    /// The most requests that are queued as one submission: others have their turns in between.
+    portion: usize,
 }
 
 impl Lanes {
@@ -89,7 +92,9 @@ impl Lanes {
             lanes.push(sender);
         }
         let places = Places::new(settings.waiting);
-        Ok(Self { to: lanes.into(), places, together: !batcher.is_distributed() })
+        // Side by side, portions would not be in their order.
+        let portion = if settings.combine { PORTION } else { usize::MAX };
+        Ok(Self { to: lanes.into(), places, together: !batcher.is_distributed(), portion })
     }
 
     /// Carries out one request.
@@ -105,20 +110,26 @@ impl Lanes {
     pub async fn many(&self, jobs: Vec<Job>) -> Result<Vec<Answer>, Overloaded> {
         let total = jobs.len();
         let place = Arc::new(self.places.take(&jobs)?);
-        if self.to.len() == 1 && self.together {
+        let large = total > self.portion;
+        if self.to.len() == 1 && self.together && !large {
             return Ok(self.enqueue(0, jobs, place).await);
         }
-        // A part for each lane; or for each owner, where a transaction has one.
+        // A part for each lane; or for each owner, where a transaction has one, and where there is so much that others would
+        // wait for it: that is given out in portions, and an owner's own follow each other.
         let mut parts: BTreeMap<(usize, Option<OwnerId>), Part> = BTreeMap::new();
         for (number, job) in jobs.into_iter().enumerate() {
             let lane = self.lane_of(job.owner);
-            let part = parts.entry((lane, (!self.together).then_some(job.owner))).or_default();
+            let part = parts.entry((lane, (large || !self.together).then_some(job.owner))).or_default();
             part.0.push(number);
             part.1.push(job);
         }
         let mut waits = Vec::new();
         for ((lane, _), (numbers, jobs)) in parts {
-            waits.push((numbers, self.enqueue(lane, jobs, Arc::clone(&place))));
+            let mut jobs = jobs.into_iter();
+            for numbers in numbers.chunks(self.portion) {
+                let portion = jobs.by_ref().take(self.portion).collect();
+                waits.push((numbers.to_vec(), self.enqueue(lane, portion, Arc::clone(&place))));
+            }
         }
         let mut answers: Vec<Answer> = (0..total).map(|_| Err(Refused::Failed)).collect();
         for (numbers, wait) in waits {

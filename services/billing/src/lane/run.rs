@@ -21,6 +21,7 @@ use super::batch::{Batcher, Carried};
 use super::job::{Job, Submission, all_jobs};
 use super::known::Warm;
 use super::metrics::{Decided, Metrics};
+use super::share::Share;
 use super::shared::{Ended, carry_out, write};
 use super::turns::Turns;
 use super::warm::Prepared;
@@ -50,6 +51,8 @@ pub(super) struct Lane {
     behind: Vec<Submission>,
     /// How many jobs `next` and `behind` have.
     waiting: usize,
+    /// Whose they are.
+    share: Share,
     /// Who else waits, and who of them comes next.
     turns: Turns,
 }
@@ -57,15 +60,15 @@ pub(super) struct Lane {
 impl Lane {
     /// A lane that puts up to `limit` jobs in a transaction.
     pub(super) fn new(batcher: Batcher, warm: Warm, metrics: Metrics, limit: usize, aside: Aside) -> Self {
-        let (next, behind, turns) = (Prepared::default(), Vec::new(), Turns::default());
-        Self { batcher, warm, metrics, limit, aside, next, behind, waiting: 0, turns }
+        let (next, behind, turns, share) = (Prepared::default(), Vec::new(), Turns::default(), Share::default());
+        Self { batcher, warm, metrics, limit, aside, next, behind, waiting: 0, share, turns }
     }
 
     /// Takes what waits in the queue, and of all who wait as many as there is room for in the next transaction.
-    fn take_all(&mut self, queue: &mut UnboundedReceiver<Submission>) {
+    pub(super) fn take_all(&mut self, queue: &mut UnboundedReceiver<Submission>) {
         while let Ok(next) = queue.try_recv() {
             // Where there is room for everybody, nobody needs a turn.
-            if self.turns.is_empty() && self.waiting < self.limit {
+            if self.turns.is_empty() && self.waiting < self.limit && self.has_room(&next) {
                 self.take(next);
             } else {
                 self.turns.push(next);
@@ -77,11 +80,25 @@ impl Lane {
     /// Of all who wait, takes as many as there is room for.
     pub(super) fn take_turns(&mut self) {
         while self.waiting < self.limit
-            && let Some(owner) = self.one_owner().or_else(|| self.turns.next())
+            && let Some(owner) = self.next_turn()
             && let Some(next) = self.turns.pop(owner)
         {
             self.take(next);
         }
+    }
+
+    /// Whose turn is next, of those who have room left in the next transaction.
+    fn next_turn(&self) -> Option<OwnerId> {
+        let has_room = |owner| self.share.has_room(owner, self.turns.has_others(owner));
+        match self.one_owner() {
+            Some(owner) => has_room(owner).then_some(owner),
+            None => self.turns.next(has_room),
+        }
+    }
+
+    /// Whether the next transaction has room for a submission beside what others have of it.
+    fn has_room(&self, submission: &Submission) -> bool {
+        submission.owner().is_none_or(|owner| self.share.has_room(owner, self.turns.has_others(owner)))
     }
 
     /// Whose requests alone can go into the next transaction, where each has one owner.
@@ -97,7 +114,7 @@ impl Lane {
             return;
         }
         let Some(submission) = self.without_those_apart(submission) else { return };
-        self.waiting += submission.jobs.len();
+        self.count(&submission);
         let (now, rules) = (self.batcher.clock.believed(), self.batcher.rules.current());
         match now {
             // Behind one that cannot be decided here everything waits for the same batch, which by a wrong clock fails.
@@ -105,6 +122,20 @@ impl Lane {
                 self.next.decide(submission, &mut self.warm, now);
             }
             _ => self.behind.push(submission),
+        }
+    }
+
+    fn count(&mut self, submission: &Submission) {
+        self.waiting += submission.jobs.len();
+        if let Some(owner) = submission.owner() {
+            self.share.take(owner, submission.jobs.len());
+        }
+    }
+
+    fn uncount(&mut self, submission: &Submission) {
+        self.waiting -= submission.jobs.len();
+        if let Some(owner) = submission.owner() {
+            self.share.give_back(owner, submission.jobs.len());
         }
     }
 
@@ -133,6 +164,7 @@ impl Lane {
     /// Begins the transaction of everything that waits.
     pub(super) fn begin(&mut self) -> BoxFuture<'static, Finished> {
         self.waiting = 0;
+        self.share.begin();
         let batcher = self.batcher.clone();
         if self.behind.is_empty() {
             let (submissions, decisions) = self.next.take(&mut self.warm);
@@ -192,7 +224,7 @@ impl Lane {
         let can_decide = |it: &Submission| now.is_ok_and(|now| self.next.can_decide(&it.jobs, &self.warm, &rules, now));
         if !self.aside.is_empty() || self.behind.iter().all(can_decide) {
             for submission in std::mem::take(&mut self.behind) {
-                self.waiting -= submission.jobs.len();
+                self.uncount(&submission);
                 self.take(submission);
             }
         }

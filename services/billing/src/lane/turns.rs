@@ -42,9 +42,14 @@ impl Turns {
         self.of.insert(owner, Queue { turn: self.now, waiting: VecDeque::from([submission]) });
     }
 
-    /// Whose turn is next.
-    pub(super) fn next(&self) -> Option<OwnerId> {
-        self.order.first().map(|(_, owner)| *owner)
+    /// Whose turn is next, of those for whom there is room.
+    pub(super) fn next(&self, has_room: impl Fn(OwnerId) -> bool) -> Option<OwnerId> {
+        self.order.iter().map(|(_, owner)| *owner).find(|owner| has_room(*owner))
+    }
+
+    /// Whether anybody else waits than this owner.
+    pub(super) fn has_others(&self, owner: OwnerId) -> bool {
+        self.of.len() > usize::from(self.of.contains_key(&owner))
     }
 
     /// Takes the first submission that `owner` waits with.
@@ -84,7 +89,7 @@ mod tests {
     /// In which order the owners have their turns, and with how many requests.
     fn order(turns: &mut Turns) -> Vec<(OwnerId, usize)> {
         let next = || {
-            let owner = turns.next()?;
+            let owner = turns.next(|_| true)?;
             Some((owner, turns.pop(owner)?.jobs.len()))
         };
         std::iter::from_fn(next).collect()
@@ -120,7 +125,9 @@ mod tests {
         (0..10).for_each(|_| drop(turns.pop(owner(1))));
         turns.push(submission(2, 1));
         assert_eq!(turns.pop(owner(1)).map(|it| it.jobs.len()), Some(10));
-        assert_eq!(turns.next(), Some(owner(2)));
+        assert_eq!(turns.next(|_| true), Some(owner(2)));
+        assert_eq!(turns.next(|of| of != owner(2)), Some(owner(1)), "for whom there is no room waits");
+        assert!(turns.has_others(owner(1)) && turns.has_others(owner(3)));
         assert_eq!(order(&mut turns).len(), 90);
     }
 }

@@ -2,6 +2,7 @@
 //! else was there first.
 
 mod apart;
+mod fair;
 
 use std::time::Duration;
 
