@@ -20,6 +20,7 @@ const WITHOUT_REQUEST_ID: &[(&str, &str)] = &[
     ("organization.v1.InvitationService/DeclineInvitation", "the single-use token takes its place"),
     ("organization.v1.MemberService/ConfirmDeparture", "the number of the departure takes its place"),
     ("organization.v1.LibraryService/UploadContent", "the same bytes again are no change"),
+    ("billing.v1.SubscriptionService/MoveSubscription", "the organization takes its place: it gets one subscription"),
     ("billing.v1.CreditService/BatchCharge", "each charge of the batch has its own"),
     ("testing.v1.ClockService/Set", "setting it again sets the same time"),
     ("testing.v1.ClockService/Advance", "development only, no caller to keep an id for"),

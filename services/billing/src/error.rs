@@ -74,6 +74,9 @@ pub enum Error {
         /// Which plan.
         plan: String,
     },
+    /// A subscription moves only from an owner who has one that is paid for, on a plan that includes organizations.
+    #[error("no paid plan that includes organizations")]
+    PlanRequired,
     /// The payment provider declined.
     #[error("the payment was declined")]
     PaymentDeclined,

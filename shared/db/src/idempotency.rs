@@ -24,6 +24,7 @@ const CLAIM: &str = "INSERT INTO requests (scope, request_id, method, body_hash,
      VALUES ($1, $2, $3, $4, NULL, $5) ON CONFLICT (scope, request_id) DO NOTHING";
 const FIND: &str = "SELECT method, body_hash, response FROM requests WHERE scope = $1 AND request_id = $2";
 const SETTLE: &str = "UPDATE requests SET response = $3 WHERE scope = $1 AND request_id = $2 AND response IS NULL";
+const FORGET: &str = "DELETE FROM requests WHERE scope = $1 AND request_id = $2";
 const PRUNE: &str = "DELETE FROM requests WHERE (scope, request_id) IN \
      (SELECT scope, request_id FROM requests WHERE created_at < $1 ORDER BY created_at LIMIT $2)";
 
@@ -74,6 +75,12 @@ pub async fn settle(tx: &mut Tx, scope: &str, request_id: &str, response: &[u8])
     exactly_one(on!(tx, c => sqlx::query(SETTLE)
         .bind(scope).bind(request_id).bind(response)
         .execute(c).await?.rows_affected()))
+}
+
+/// Forgets the answer of a request that came to nothing after all: the same id is a new request.
+pub async fn forget(tx: &mut Tx, scope: &str, request_id: &str) -> Result<(), DbError> {
+    on!(tx, c => sqlx::query(FORGET).bind(scope).bind(request_id).execute(c).await?.rows_affected());
+    Ok(())
 }
 
 /// Forgets the answers that are older than [`KEEP`], in small transactions. Returns how many. Safe to run on several

@@ -13,6 +13,7 @@
 //! (`bursar-runtime`).
 
 pub mod access;
+pub mod asked;
 pub mod authentication;
 mod cache;
 pub mod caller;
@@ -30,12 +31,13 @@ pub mod transport;
 mod violations;
 
 pub use access::{AccessPolicy, AdminBilling, BalanceVisibility, UsageVisibility};
+pub use asked::{Asked, Call, Kept, Stored};
 pub use authentication::{AuthMethod, AuthMethods, Branch, KeyGrant};
 pub use bursar_proto::access::v1::Permission;
 pub use caller::{Caller, ServiceCaller, ServiceRole, UserCaller};
 pub use idempotent::IdempotencyKey;
 pub use keys::{KeySet, PublicKeys};
-pub use mutation::{Answer, Asked, Call, Done, Kept, Looked, Mutation, Mutations, Publish, Refusing, Stored};
+pub use mutation::{Answer, Begun, Done, Looked, Mutation, Mutations, Publish, Refusing};
 pub use origin::{Origin, TrustedProxies};
 pub use page::{ListKey, Page, PageKey, PageRequest};
 pub use peer::{ServiceTokens, retry};

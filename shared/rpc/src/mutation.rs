@@ -33,135 +33,9 @@ use bursar_id::{AuditId, OwnerId, RequestId};
 use bursar_secret::Entropy;
 use bursar_time::{Clock, Timestamp};
 use prost::Message;
-use tonic::{Request, Status};
 
 use crate::access::is_privileged;
-use crate::{Caller, IdempotencyKey, Problem, UserCaller, Violations};
-
-/// The RPC that a request is for; put there by the stack.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Serving(pub(crate) &'static str);
-
-/// A call: who makes it, and which RPC it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Call {
-    caller: Caller,
-    method: &'static str,
-}
-
-impl Call {
-    /// The call that a request makes. An error only if the handler is served without the stack.
-    pub fn of<T>(request: &Request<T>) -> Result<Self, Status> {
-        let caller = Caller::of(request)?;
-        let serving = request.extensions().get::<Serving>();
-        let Serving(method) =
-            serving.ok_or_else(|| Problem::internal(&"a handler is served without the authentication layer"))?;
-        Ok(Self { caller, method })
-    }
-
-    /// A call by `caller` of the RPC `method`, for work that no request began.
-    pub fn new(caller: Caller, method: &'static str) -> Self {
-        Self { caller, method }
-    }
-
-    /// Who calls.
-    pub fn caller(&self) -> &Caller {
-        &self.caller
-    }
-}
-
-/// A mutating request as it was parsed. Its flaws are told only to a caller whose standing allows to ask
-/// ([`Mutation::open`]): nobody learns from a bad field what is not theirs.
-#[derive(Clone, Debug)]
-pub struct Asked<C> {
-    call: Call,
-    read: Result<(IdempotencyKey, C), Problem>,
-    by_token: bool,
-}
-
-impl<C> Asked<C> {
-    /// Reads a request. `message` is the request without its `request_id` (take that out first; an RPC that has none
-    /// gives an empty text); `parse` notes its bad fields and gives what it asks for, if nothing is wrong.
-    pub fn read<M: Message>(
-        call: Call,
-        request_id: &str,
-        message: &M,
-        parse: impl FnOnce(&M, &mut Violations) -> Option<C>,
-    ) -> Self {
-        let mut violations = Violations::new();
-        let command = parse(message, &mut violations);
-        violations.check_optional("request_id", request_id, |text| RequestId::parse(text));
-        let read = match (command, violations.is_empty()) {
-            (Some(command), true) => {
-                IdempotencyKey::new(&call.caller, call.method, request_id, message).map(|key| (key, command))
-            }
-            _ => Err(violations.into_problem()),
-        };
-        Self { call, read, by_token: false }
-    }
-
-    /// Reads a request by a single-use token: who repeats it gets the first answer, whoever calls.
-    pub fn by_token<M: Message>(call: Call, token: &str, message: &M, command: C) -> Self {
-        let key = IdempotencyKey::of_token(call.method, token, message);
-        Self { call, read: Ok((key, command)), by_token: true }
-    }
-
-    /// What was asked, for an RPC at which everybody stands alike (sign-up, sign-in) and that has work to do before it
-    /// begins to change anything.
-    pub fn command(&self) -> Result<&C, Problem> {
-        self.read.as_ref().map(|(_, command)| command).map_err(Problem::clone)
-    }
-
-    /// Who asks.
-    pub fn caller(&self) -> &Caller {
-        &self.call.caller
-    }
-
-    /// The person who asks, or for whom a service asks.
-    pub fn user(&self) -> Result<&UserCaller, Problem> {
-        self.call.caller.user()
-    }
-
-    /// What a row keeps for ever of this request and of the outcome that it makes; `None` for a request without an id.
-    pub fn keep<T: Stored>(&self, outcome: &T) -> Option<Kept> {
-        let key = self.key()?;
-        let answer = outcome.to_message().encode_to_vec();
-        Some(Kept { request: key.digest()?, body_hash: *key.body_hash(), answer })
-    }
-
-    /// The request's key, if it is well-formed.
-    pub fn key(&self) -> Option<&IdempotencyKey> {
-        self.read.as_ref().ok().map(|(key, _)| key)
-    }
-}
-
-/// What stands beside a purchase or a subscription for ever, where answers to requests are forgotten after a month: a
-/// repetition forty days later still gets the first answer ([`Mutation::recall`]).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kept {
-    /// Who asked and under which id ([`IdempotencyKey::digest`]).
-    pub request: [u8; 16],
-    /// What was asked.
-    pub body_hash: [u8; 32],
-    /// What was answered.
-    pub answer: Vec<u8>,
-}
-
-/// What is kept of a use case's outcome for a repetition; implemented in `grpc/`, which makes the answer of it.
-///
-/// What is kept forgets what is shown only once (a secret).
-pub trait Stored {
-    /// The message that is kept.
-    type Message: Message + Default;
-    /// The outcome as it is kept.
-    fn to_message(&self) -> Self::Message;
-}
-
-/// An outcome that says nothing but that it came about.
-impl Stored for () {
-    type Message = ();
-    fn to_message(&self) {}
-}
+use crate::{Asked, Call, Caller, IdempotencyKey, Kept, Problem, Stored};
 
 /// What a mutating use case gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -257,6 +131,35 @@ pub struct Mutation {
     /// The scope and the id that are claimed by this transaction.
     claimed: Option<(String, RequestId)>,
     before: Option<Vec<u8>>,
+    /// What of it the audit log is told when it is committed.
+    told: Told,
+}
+
+/// Who began what is finished later, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Begun {
+    /// Who acts: a person, an operator or a service.
+    pub actor: String,
+    /// For whom, if it is for somebody else.
+    pub on_behalf_of: Option<String>,
+    /// By which RPC.
+    pub method: &'static str,
+    /// Under which id of the caller's.
+    pub request_id: Option<RequestId>,
+    /// Whose request ids these are: with the id, what was answered can be forgotten ([`idempotency::forget`]), where what
+    /// was begun comes to nothing.
+    pub scope: Option<String>,
+}
+
+/// What the audit log is told of a mutation that is committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    /// That it was done.
+    Done,
+    /// That it was refused, for this reason and for good.
+    Refused(&'static str),
+    /// Nothing: it is the first step of something whose last one tells.
+    Nothing,
 }
 
 impl<P: Publish> Mutations<P> {
@@ -286,6 +189,7 @@ impl<P: Publish> Mutations<P> {
             request_id: asked.key().filter(|_| !asked.by_token).and_then(|key| key.id().cloned()),
             claimed: None,
             before: None,
+            told: Told::Done,
         })
     }
 
@@ -324,7 +228,14 @@ impl<P: Publish> Mutations<P> {
             let answer = outcome.to_message().encode_to_vec();
             idempotency::settle(&mut m.tx, scope, id.as_str(), &answer).await?;
         }
-        if let Some(row) = self.row(&m, Outcome::Done, None) {
+        let row = match m.told {
+            Told::Done => self.row(&m, Outcome::Done, None),
+            Told::Refused(reason) if is_privileged(m.call.caller.permission()) => {
+                self.row(&m, Outcome::Refused, Some(reason))
+            }
+            Told::Refused(_) | Told::Nothing => None,
+        };
+        if let Some(row) = row {
             audit::record(&mut m.tx, &row).await?;
             events.extend(self.tells.then(|| self.outbox.audited(&row)));
         }
@@ -416,6 +327,25 @@ impl Mutation {
     /// What it is done to, for the audit log: an id.
     pub fn about(&mut self, target: &impl fmt::Display) {
         self.target = Some(target.to_string());
+    }
+
+    /// It is refused for good: what is committed is the refusal, which the outcome says, and a repetition under its id is
+    /// refused as well. For where the caller does something that the call must not take effect after.
+    pub fn refuse_for_good(&mut self, reason: &'static str) {
+        self.told = Told::Refused(reason);
+    }
+
+    /// It is the first step of something that is finished later: whoever does that tells the audit log by what this gives.
+    pub fn leave_to_be_finished(&mut self) -> Result<Begun, Problem> {
+        let (actor, on_behalf_of) = self.actor().ok_or_else(|| Problem::internal(&"nobody begins it"))?;
+        self.told = Told::Nothing;
+        Ok(Begun {
+            actor,
+            on_behalf_of,
+            method: self.call.method,
+            request_id: self.request_id.clone(),
+            scope: self.claimed.as_ref().map(|(scope, _)| scope.clone()),
+        })
     }
 
     /// What was asked, once the caller's standing allows to ask: its bad fields are refused, then its request id is

@@ -12,6 +12,7 @@ use bursar_money::{Credits, Price};
 use bursar_time::Timestamp;
 
 use super::catalog::{Plan, ProductId};
+use super::lot::Lot;
 use super::refusal::Inconsistent;
 
 /// Months that a subscription is said to be behind at most: a century's.
@@ -167,6 +168,17 @@ impl Subscription {
     #[must_use]
     pub fn renewed(&self, reference: String) -> Self {
         Self { month: self.next_month(), payment_reference: reference, ..self.clone() }
+    }
+
+    /// The subscription as it ends here at `at` and goes on as `to`'s: the same one, with its months, terms and payment.
+    #[must_use]
+    pub fn moved(&self, to: OwnerId, at: Timestamp) -> (Self, Self) {
+        (self.ended(at), Self { owner: to, ..self.clone() })
+    }
+
+    /// Whether a lot is what the month that is paid for last included.
+    pub fn includes(&self, lot: &Lot) -> bool {
+        lot.terms.origin.subscription == Some((self.id, self.month.number))
     }
 
     /// The same subscription, over since the month that is paid for ended.

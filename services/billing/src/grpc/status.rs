@@ -35,6 +35,7 @@ impl Refusing for Error {
             Self::PackNotFound(_) => Some("PACK_NOT_FOUND"),
             Self::PlanNotForSale(_) => Some("PLAN_NOT_FOR_SALE"),
             Self::AlreadySubscribed { .. } => Some("ALREADY_SUBSCRIBED"),
+            Self::PlanRequired => Some("PLAN_REQUIRED"),
             Self::PaymentDeclined => Some("PAYMENT_DECLINED"),
             Self::PoliciesUnknown
             | Self::Overloaded
@@ -78,6 +79,7 @@ impl From<Error> for Problem {
             Error::AlreadySubscribed { plan } => {
                 Self::failed_precondition("ALREADY_SUBSCRIBED", said).with_metadata("plan", plan)
             }
+            Error::PlanRequired => Self::failed_precondition("PLAN_REQUIRED", said),
             Error::PaymentDeclined => Self::failed_precondition("PAYMENT_DECLINED", said),
             Error::Overloaded => Self::exhausted(reason::OVERLOADED, said).with_retry_after(RETRY_SOON),
             Error::Unavailable => {
@@ -182,6 +184,7 @@ mod tests {
             (Error::PackNotFound("p".into()), NotFound, "PACK_NOT_FOUND"),
             (Error::PlanNotForSale("p".into()), FailedPrecondition, "PLAN_NOT_FOR_SALE"),
             (Error::AlreadySubscribed { plan: "p".into() }, FailedPrecondition, "ALREADY_SUBSCRIBED"),
+            (Error::PlanRequired, FailedPrecondition, "PLAN_REQUIRED"),
             (Error::PaymentDeclined, FailedPrecondition, "PAYMENT_DECLINED"),
             (Error::Problem(Problem::request_id_reused()), AlreadyExists, "REQUEST_ID_REUSED"),
             (Error::Overloaded, Code::ResourceExhausted, "OVERLOADED"),

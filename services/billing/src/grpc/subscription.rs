@@ -2,6 +2,7 @@
 
 use std::mem::take;
 
+use bursar_id::OrganizationId;
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::subscription_service_server::SubscriptionService;
 use bursar_rpc::convert::{to_money, to_timestamp};
@@ -11,6 +12,8 @@ use tonic::{Request, Response, Status};
 use super::order::order;
 use super::{catalog, parse};
 use crate::domain::{Subscription, SubscriptionState};
+use crate::error::Error;
+use crate::usecase::moving::{Move, Moved};
 use crate::usecase::subscriptions::{Entitlements, SubscriptionUseCases};
 
 /// Answers with the use cases.
@@ -35,6 +38,19 @@ impl SubscriptionService for SubscriptionHandler {
         Ok(Response::new(pb::SubscribeResponse { subscription: Some(subscribed.message()?) }))
     }
 
+    async fn move_subscription(
+        &self,
+        request: Request<pb::MoveSubscriptionRequest>,
+    ) -> Result<Response<pb::MoveSubscriptionResponse>, Status> {
+        let call = Call::of(&request)?;
+        let message = request.into_inner();
+        let moved = self.0.move_subscription(&moving(call, &message)).await?.message()?;
+        if moved.subscription.is_none() {
+            return Err(Error::PlanRequired.into());
+        }
+        Ok(Response::new(moved))
+    }
+
     async fn get_subscription(
         &self,
         request: Request<pb::GetSubscriptionRequest>,
@@ -51,6 +67,29 @@ impl SubscriptionService for SubscriptionHandler {
     ) -> Result<Response<pb::GetEntitlementsResponse>, Status> {
         let owner = parse::owner(&request.into_inner().owner)?;
         Ok(Response::new(entitlements(&self.0.entitlements(owner).await?)))
+    }
+}
+
+/// A subscription moves into an organization once: that is the request's id.
+fn moving(call: Call, message: &pb::MoveSubscriptionRequest) -> Asked<Move> {
+    let to = message.to_owner.parse::<OrganizationId>();
+    let id = to.as_ref().map(|to| format!("move:{to}")).unwrap_or_default();
+    Asked::read(call, &id, message, |message, bad| {
+        let from = bad.check("from_owner", message.from_owner.parse());
+        let to = bad.check("to_owner", to);
+        Some(Move { from: from?, to: to? })
+    })
+}
+
+/// Without a subscription none moves.
+impl Stored for Moved {
+    type Message = pb::MoveSubscriptionResponse;
+    fn to_message(&self) -> pb::MoveSubscriptionResponse {
+        let subscription = match self {
+            Self::To(moved) => Some(subscription(moved)),
+            Self::PlanRequired => None,
+        };
+        pb::MoveSubscriptionResponse { subscription }
     }
 }
 

@@ -1,13 +1,13 @@
 //! Accounts: one row per owner with its balances and the head of its ledger.
 
-use bursar_db::{Db, DbError, Tx, on};
+use bursar_db::{Db, DbError, Tx, exactly_one, on};
 use bursar_id::OwnerId;
 use bursar_money::Credits;
 use bursar_time::Timestamp;
 
 use super::json::JsonRows;
 use super::{keys, sql, sql_one, unreadable};
-use crate::domain::{Account, LedgerHead, Period};
+use crate::domain::{Account, LedgerHead, Month, Period};
 
 #[derive(sqlx::FromRow)]
 struct AccountRow {
@@ -121,6 +121,13 @@ pub(crate) async fn locked(db: &Db, owners: &[OwnerId]) -> Result<Vec<OwnerId>, 
 pub(crate) async fn no_renewal(tx: &mut Tx, owner: OwnerId, now: Timestamp) -> Result<(), DbError> {
     on!(tx, c => sqlx::query(sql::NO_RENEWAL).bind(keys::owner(owner)).bind(now).execute(c).await?.rows_affected());
     Ok(())
+}
+
+/// Begins a month counted from an anchor in an account that is open, where no grant does: of its allowance nothing is left.
+pub(crate) async fn begin_period(tx: &mut Tx, owner: OwnerId, anchor: Timestamp, month: &Month) -> Result<(), DbError> {
+    let (owner, number) = (keys::owner(owner), i64::from(month.number));
+    exactly_one(on!(tx, c => sqlx::query(sql::BEGIN_PERIOD)
+        .bind(owner).bind(anchor).bind(number).bind(month.end).execute(c).await?.rows_affected()))
 }
 
 /// Says that what is remembered of an account, if it is open, counts no more: something that its requests are decided

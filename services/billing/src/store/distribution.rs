@@ -21,7 +21,7 @@ const TABLES: [(&str, &str); 9] = [
 ];
 
 /// The statements for one owner: those of `sql_one`, and those of `sql` that never were for more.
-const STATEMENTS: [(&str, &str); 39] = [
+const STATEMENTS: [(&str, &str); 40] = [
     ("OPEN_ACCOUNT", sql_one::OPEN_ACCOUNT),
     ("LOCK_ACCOUNT", sql_one::LOCK_ACCOUNT),
     ("LIVE_LOTS", sql_one::LIVE_LOTS),
@@ -42,6 +42,7 @@ const STATEMENTS: [(&str, &str); 39] = [
     ("SAVE_ACCOUNT", sql_one::SAVE_ACCOUNT),
     ("READ_ACCOUNT", sql::READ_ACCOUNT),
     ("NO_RENEWAL", sql::NO_RENEWAL),
+    ("BEGIN_PERIOD", sql::BEGIN_PERIOD),
     ("RAISE_TERMS", sql::RAISE_TERMS),
     ("LOTS_PAGE", sql::LOTS_PAGE),
     ("LOTS_AFTER", sql::LOTS_AFTER),

@@ -180,7 +180,7 @@ impl SubscriptionUseCases {
     }
 }
 
-fn already(live: &Subscription) -> Error {
+pub(super) fn already(live: &Subscription) -> Error {
     Error::AlreadySubscribed { plan: live.plan.to_string() }
 }
 

@@ -43,6 +43,7 @@ calls! {
     get_catalog_version on catalog: GetCatalogVersionRequest -> GetCatalogVersionResponse;
     subscribe on subscriptions: SubscribeRequest -> SubscribeResponse;
     get_subscription on subscriptions: GetSubscriptionRequest -> GetSubscriptionResponse;
+    move_subscription on subscriptions: MoveSubscriptionRequest -> MoveSubscriptionResponse;
     get_entitlements on subscriptions: GetEntitlementsRequest -> GetEntitlementsResponse;
     purchase_pack on purchases: PurchasePackRequest -> PurchasePackResponse;
     get_purchase on purchases: GetPurchaseRequest -> GetPurchaseResponse;

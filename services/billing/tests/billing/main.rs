@@ -21,6 +21,8 @@ mod lanes;
 mod ledgers;
 mod members;
 mod metering;
+mod moving;
+mod moving_lives;
 mod policies;
 mod races;
 mod refunding;

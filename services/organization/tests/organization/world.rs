@@ -155,10 +155,15 @@ impl World {
 
     /// Somebody in the context of an organization; what the token says of the role does not matter here.
     pub(crate) fn acting(&self, who: &Who, organization: &str) -> Who {
+        self.acting_at(&self.anybody, who, organization)
+    }
+
+    /// The same at this replica.
+    pub(crate) fn acting_at(&self, replica: &Client, who: &Who, organization: &str) -> Who {
         let organization: OrganizationId = organization.parse().expect("an organization");
         let token = self.issuer.member(who.user, organization, Role::Member);
         let token = token.email(&who.email).at(self.clock.now());
-        Who { client: self.anybody.with_token(&token), ..who.clone() }
+        Who { client: replica.with_token(&token), ..who.clone() }
     }
 
     /// A service.
@@ -348,6 +353,13 @@ impl SubscriptionService for Billing {
         _: Request<billing::SubscribeRequest>,
     ) -> Result<Response<billing::SubscribeResponse>, Status> {
         Err(Status::unimplemented("organization never subscribes"))
+    }
+
+    async fn move_subscription(
+        &self,
+        _: Request<billing::MoveSubscriptionRequest>,
+    ) -> Result<Response<billing::MoveSubscriptionResponse>, Status> {
+        Err(Status::unimplemented("anybody creates organizations here"))
     }
 
     async fn get_subscription(

@@ -62,7 +62,7 @@ where
         traceparent: request.headers().get(TRACEPARENT).cloned(),
         user,
     };
-    request.extensions_mut().insert(crate::mutation::Serving(call.method.name));
+    request.extensions_mut().insert(crate::asked::Serving(call.method.name));
     request.extensions_mut().insert(caller);
     let answer = context.scope(inner.call(request)).await;
     answer.map_err(|never| match never {})
