@@ -5,6 +5,7 @@
 //! grace, because two tabs or a retried call may hold it honestly; after that its use means that two
 //! parties hold it, and the session ends.
 
+use bursar_id::{OrganizationId, OwnerId};
 use bursar_time::{Span, Timestamp};
 
 use super::CLOCKS_APART;
@@ -78,6 +79,13 @@ pub fn decide_refresh(state: &RefreshState, policy: &RefreshPolicy, now: Timesta
     }
 }
 
+/// Whether a branch goes into an organization that was created on it, when that is told: not if one that was created later
+/// is told already. Where creating waits for a plan to move, the earlier one may be told after it. (A context that was
+/// switched to belongs to another branch.)
+pub fn goes_into(created: OrganizationId, present: Option<OwnerId>) -> bool {
+    present.and_then(OwnerId::organization).is_none_or(|present| present < created)
+}
+
 /// Whether a session can still be used.
 pub fn is_live(ended_at: Option<Timestamp>, expires_at: Timestamp, now: Timestamp) -> bool {
     ended_at.is_none() && now < expires_at
@@ -116,6 +124,20 @@ mod tests {
         greatest_age: Span::from_days(90),
         grace: Span::from_secs(10),
     };
+
+    #[test]
+    fn a_branch_goes_into_what_was_created_on_it_last() {
+        let org = |n| OrganizationId::from_parts(n, [0; 10]);
+        let user = OwnerId::User(bursar_id::UserId::from_parts(9, [0; 10]));
+        for (present, goes) in [
+            (None, true),
+            (Some(user), true),
+            (Some(OwnerId::Organization(org(1))), true),
+            (Some(OwnerId::Organization(org(3))), false),
+        ] {
+            assert_eq!(goes_into(org(2), present), goes, "{present:?}");
+        }
+    }
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_unix_secs(seconds).expect("a time")

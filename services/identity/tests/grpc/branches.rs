@@ -59,6 +59,21 @@ bursar_testkit::engines! {
         assert_eq!(world.refresh(&ada.tokens.refresh_token).await.unwrap().owner, org(1).to_string());
     }
 
+    async fn a_creation_that_is_told_late_overrides_no_later_one(db: TestDb) {
+        let world = World::start(&db).await;
+        let ada = member(&world, &[]).await;
+        // The first waits for a plan to move; meanwhile the same tab makes a second.
+        world.organization.create(org(2), &ada).await;
+        becomes(org(2).to_string(), || current(&world, &ada.tokens.access_token)).await;
+        world.organization.create(org(1), &ada).await;
+        // A later event shows that the one before was followed.
+        let bob = world.join("Bob").await;
+        world.organization.create(org(3), &bob).await;
+        becomes(org(3).to_string(), || current(&world, &bob.tokens.access_token)).await;
+        assert_eq!(current(&world, &ada.tokens.access_token).await, org(2).to_string());
+        assert_eq!(world.refresh(&ada.tokens.refresh_token).await.unwrap().owner, org(2).to_string());
+    }
+
     async fn an_older_program_that_tells_no_branch_moves_the_only_one(db: TestDb) {
         let world = World::start(&db).await;
         let ada = member(&world, &[org(2)]).await;
