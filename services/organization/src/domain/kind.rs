@@ -6,6 +6,9 @@ use std::ops::Bound;
 
 use super::schema::Schema;
 
+/// The kind of items that projects are made from.
+pub const PROJECT_TEMPLATE: &str = "project_template";
+
 /// The most kinds of a deployment; also how deep items can stand under one another.
 const MAX_KINDS: usize = 200;
 /// The most parents and the most secret fields of a kind.

@@ -97,7 +97,8 @@ impl ProjectService for Handlers {
 fn new(message: &CreateProjectRequest, violations: &mut Violations) -> Option<NewProject> {
     let name = violations.check("name", Name::parse(&message.name));
     let description = violations.check("description", Description::parse(&message.description));
-    Some(NewProject { name: name?, description: description? })
+    let template = violations.check_optional("template_item", &message.template_item, str::parse);
+    Some(NewProject { name: name?, description: description?, template: template? })
 }
 
 fn change(message: &UpdateProjectRequest, violations: &mut Violations) -> Option<(ProjectId, ProjectChange)> {

@@ -1,6 +1,6 @@
 //! Projects: what work and charges belong to. These use cases take the token's own context.
 
-use bursar_id::{OwnerId, ProjectId, UserId};
+use bursar_id::{ItemId, OwnerId, ProjectId, UserId};
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::page::{Page, PageRequest};
 use bursar_rpc::{Answer, Asked, Done, Mutation, Problem, UserCaller};
@@ -19,6 +19,8 @@ pub struct NewProject {
     pub name: Name,
     /// What it is about.
     pub description: Description,
+    /// The item whose children are copied into it.
+    pub template: Option<ItemId>,
 }
 
 /// What to change about a project; `None` stays as it is.
@@ -40,7 +42,7 @@ pub struct Reassignment {
 }
 
 impl Organization {
-    /// Makes a project; whoever makes it is responsible for it.
+    /// Makes a project, from a template if one is named; whoever makes it is responsible for it.
     pub async fn create_project(&self, owner: OwnerId, asked: &Asked<NewProject>) -> Result<Answer<ProjectRow>, Error> {
         let mut m = self.0.mutations.begin(asked).await?;
         let done = self.make_project(&mut m, owner, asked).await;
@@ -73,6 +75,9 @@ impl Organization {
         };
         m.about(&project.id);
         projects::insert(m.tx(), &project).await?;
+        if let Some(template) = new.template {
+            self.fill_project(m, owner, (project.id, template), caller.user).await?;
+        }
         Ok(Done::New(project, Vec::new()))
     }
 
@@ -166,7 +171,7 @@ impl Organization {
         Ok(Done::New(row, Vec::new()))
     }
 
-    /// Deletes a project; the text is the etag of the state that this is meant for.
+    /// Deletes a project with the items that belong to it; the text is the etag of the state that this is meant for.
     pub async fn delete_project(&self, asked: &Asked<(ProjectId, String)>) -> Result<Answer<()>, Error> {
         let mut m = self.0.mutations.begin(asked).await?;
         let done = self.drop_project(&mut m, asked).await;
@@ -185,6 +190,7 @@ impl Organization {
         project::delete(caller.user, role, row.assigned_to)?;
         etag::demand(etag, row.version)?;
         projects::delete(m.tx(), *id).await?;
+        self.empty_project(m, row.owner, *id).await?;
         Ok(Done::New((), Vec::new()))
     }
 

@@ -27,5 +27,6 @@ mod refusals;
 mod schema;
 mod seating;
 mod second_factor;
+mod templates;
 mod vanishing;
 mod world;

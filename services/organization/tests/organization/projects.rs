@@ -16,6 +16,7 @@ async fn create(who: &Who, owner: &str, name: &str, request_id: &str) -> Result<
         name: name.to_owned(),
         description: "What it is about".to_owned(),
         request_id: request_id.to_owned(),
+        ..Default::default()
     };
     Ok(who.client.projects().create_project(request).await?.into_inner().project.expect("a project"))
 }

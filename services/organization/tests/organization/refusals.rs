@@ -156,8 +156,8 @@ impl Stage {
                 let request = proto::CreateProjectRequest {
                     owner: self.organization.clone(),
                     name,
-                    description: String::new(),
                     request_id,
+                    ..Default::default()
                 };
                 acting.client.projects().create_project(request).await.map(drop)
             }
@@ -261,8 +261,7 @@ bursar_testkit::engines! {
             let create = proto::CreateProjectRequest {
                 owner: organization.clone(),
                 name: "Old".to_owned(),
-                description: String::new(),
-                request_id: String::new(),
+                ..Default::default()
             };
             let actor = if rpc == TransferOwnership { &ada } else { &ben };
             let acting = world.acting(actor, &organization);
@@ -327,8 +326,8 @@ bursar_testkit::engines! {
             let request = proto::CreateProjectRequest {
                 owner: organization,
                 name: "Same".to_owned(),
-                description: String::new(),
                 request_id: "r1".to_owned(),
+                ..Default::default()
             };
             let created = who.client.projects().create_project(request).await.expect("one id in two accounts");
             made.push(created.into_inner().project.expect("a project").id);

@@ -163,7 +163,7 @@ impl Organization {
 }
 
 /// Which of the items under one are meant; those above before those under them.
-async fn chosen(tx: &mut Tx, row: &ItemRow, children: &Children) -> Result<Vec<ItemKey>, Error> {
+pub(super) async fn chosen(tx: &mut Tx, row: &ItemRow, children: &Children) -> Result<Vec<ItemKey>, Error> {
     let chosen = match children {
         Children::None => Vec::new(),
         Children::All => under(tx, row.owner, vec![row.id]).await?,

@@ -46,14 +46,26 @@ impl Organization {
         if under.len() >= MAX_TOUCHED as usize {
             return Err(Refusal::TooManyItems { limit: MAX_TOUCHED }.into());
         }
-        let freed = under.iter().fold(row.bytes, |sum, key| sum.saturating_add(key.bytes));
-        let ids: Vec<ItemId> = under.iter().map(|key| key.id).chain([row.id]).collect();
-        let now = m.now();
-        let freed = freed.saturating_add(detach(m.tx(), row.owner, &ids, now).await?);
-        items::delete(m.tx(), row.owner, &ids).await?;
-        let left = item::within(self.0.config.library.quota, taken, freed.saturating_neg())?;
-        libraries::set(m.tx(), row.owner, left).await?;
+        let all = under.iter().map(|key| (key.id, key.bytes)).chain([(row.id, row.bytes)]).collect::<Vec<_>>();
+        self.remove_items(m, row.owner, taken, &all).await?;
         Ok(Done::New((), Vec::new()))
+    }
+
+    /// Removes items of a library that takes so many bytes, each with the bytes of its own; nothing is left under one.
+    pub(super) async fn remove_items(
+        &self,
+        m: &mut Mutation,
+        owner: OwnerId,
+        taken: i64,
+        gone: &[(ItemId, i64)],
+    ) -> Result<(), Error> {
+        let freed = gone.iter().fold(0_i64, |sum, (_, bytes)| sum.saturating_add(*bytes));
+        let ids: Vec<ItemId> = gone.iter().map(|(id, _)| *id).collect();
+        let now = m.now();
+        let freed = freed.saturating_add(detach(m.tx(), owner, &ids, now).await?);
+        items::delete(m.tx(), owner, &ids).await?;
+        let left = item::within(self.0.config.library.quota, taken, freed.saturating_neg())?;
+        Ok(libraries::set(m.tx(), owner, left).await?)
     }
 }
 

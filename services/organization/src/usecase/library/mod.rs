@@ -16,6 +16,7 @@ mod erasing;
 mod making;
 mod reading;
 mod secrets;
+mod templates;
 mod uploading;
 
 use bursar_id::{ItemId, OwnerId, ProjectId, UserId};
