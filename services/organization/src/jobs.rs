@@ -1,7 +1,7 @@
-//! What organization does later, and again and again: mail, seeing off people whose accounts were deleted, looking for
-//! organizations that lost their owner, and deleting what is old.
+//! What organization does later, and again and again: mail, seeing off people whose accounts were deleted, erasing what
+//! deleted organizations had, looking for organizations that lost their owner, and deleting what is old.
 
-use bursar_db::{audit, idempotency};
+use bursar_db::{DbError, audit, idempotency};
 use bursar_events::retention;
 use bursar_jobs::{Failure, Lease, Next, Runner, Terms, Work};
 use bursar_mail::Courier;
@@ -12,6 +12,7 @@ use crate::Error;
 use crate::store::mail_counts;
 use crate::usecase::Organization;
 use crate::usecase::departures::{DEPARTURE, Departure};
+use crate::usecase::purging::{PURGE, Purge};
 
 /// How often organizations are looked for that have lost their owner.
 const LOOK_EVERY: Span = Span::from_mins(5);
@@ -33,6 +34,15 @@ pub(crate) fn runner(organization: &Organization, courier: Courier, env: &Env) -
     let mut runner = Runner::new(organization.parts().jobs.clone(), &env.meter);
     courier.hire(&mut runner);
     runner.on(DEPARTURE, Terms::DEFAULT, Usher(organization.clone()));
+    runner.on(PURGE, Terms::DEFAULT, Undertaker(organization.clone()));
+    let freer = organization.clone();
+    runner.every("slugs.free", Span::HOUR, move || {
+        let freer = freer.clone();
+        async move {
+            let now = freer.parts().clock.believed().map_err(DbError::from)?;
+            Ok(if freer.free_slugs(now).await? { Next::Again } else { Next::Finished })
+        }
+    });
     let (gauge, looker) = (env.meter.u64_gauge("bursar.organizations.ownerless"), organization.clone());
     let gauge = gauge.with_description("Organizations whose owner deleted the account: there should be none.").build();
     runner.here("organization.ownerless", LOOK_EVERY, move || {
@@ -67,6 +77,19 @@ impl Work for Usher {
 
     async fn run(&self, _lease: &Lease, departure: Departure) -> Result<Next, Failure> {
         let more = self.0.see_off(departure).await?;
+        Ok(if more { Next::Again } else { Next::Finished })
+    }
+}
+
+/// Erases what deleted organizations had.
+struct Undertaker(Organization);
+
+impl Work for Undertaker {
+    type Payload = Purge;
+
+    async fn run(&self, _lease: &Lease, purge: Purge) -> Result<Next, Failure> {
+        let now = self.0.parts().clock.believed().map_err(DbError::from)?;
+        let more = self.0.purge(purge, now).await?;
         Ok(if more { Next::Again } else { Next::Finished })
     }
 }

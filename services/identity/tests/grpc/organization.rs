@@ -185,7 +185,9 @@ impl MemberService for FakeOrganization {
         let key = (asked.organization_id.parse().unwrap(), asked.user_id.parse().unwrap());
         let (role, version) = self.places.lock().unwrap().get(&key).copied().unwrap_or_default();
         let member = role.is_some();
-        Ok(Response::new(CheckAccessResponse { member, role: to_optional_role(role).into(), version, incarnation: 1 }))
+        let state = if member { api::OrganizationState::Active } else { api::OrganizationState::Unspecified };
+        let (role, state) = (to_optional_role(role).into(), state.into());
+        Ok(Response::new(CheckAccessResponse { member, role, version, incarnation: 1, state }))
     }
 
     async fn confirm_departure(
@@ -314,6 +316,41 @@ impl OrganizationService for FakeOrganization {
         &self,
         _: Request<api::TransferOwnershipRequest>,
     ) -> Result<Response<api::TransferOwnershipResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+
+    async fn delete_organization(
+        &self,
+        _: Request<api::DeleteOrganizationRequest>,
+    ) -> Result<Response<api::DeleteOrganizationResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+
+    async fn undelete_organization(
+        &self,
+        _: Request<api::UndeleteOrganizationRequest>,
+    ) -> Result<Response<api::UndeleteOrganizationResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+
+    async fn find_organizations(
+        &self,
+        _: Request<api::FindOrganizationsRequest>,
+    ) -> Result<Response<api::FindOrganizationsResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+
+    async fn suspend_organization(
+        &self,
+        _: Request<api::SuspendOrganizationRequest>,
+    ) -> Result<Response<api::SuspendOrganizationResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+
+    async fn unsuspend_organization(
+        &self,
+        _: Request<api::UnsuspendOrganizationRequest>,
+    ) -> Result<Response<api::UnsuspendOrganizationResponse>, Status> {
         Err(Status::unimplemented("fake"))
     }
 }

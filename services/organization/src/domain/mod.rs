@@ -6,6 +6,7 @@ pub mod departure;
 pub mod description;
 pub mod document;
 pub mod etag;
+pub mod former_slugs;
 pub mod invitation;
 pub mod item;
 pub mod kind;
@@ -16,5 +17,6 @@ pub mod project;
 pub mod refusal;
 pub mod schema;
 pub mod slug;
+pub mod standing;
 
 pub use refusal::Refusal;

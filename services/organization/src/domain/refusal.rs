@@ -9,6 +9,35 @@ pub enum Refusal {
     /// The caller is not a member, or there is no such organization: the two look alike.
     #[error("not a member")]
     NotAMember,
+    /// The caller is a member, and the organization is being made.
+    #[error("the organization is not ready yet")]
+    OrganizationPending,
+    /// The caller is a member, and an operator has closed the organization.
+    #[error("the organization is suspended")]
+    OrganizationSuspended,
+    /// The caller is a member, and the organization was deleted.
+    #[error("the organization was deleted")]
+    OrganizationDeleted,
+    /// There is no such organization, as an operator is told who may know of all.
+    #[error("no such organization")]
+    OrganizationNotFound,
+    /// There is no deletion to take back.
+    #[error("not deleted")]
+    NotDeleted,
+    /// The grace is over: what the organization had is erased.
+    #[error("the purge has begun")]
+    PurgeBegun,
+    /// What was typed to confirm the deletion is not the organization's slug.
+    #[error("another slug than the organization's")]
+    SlugNotConfirmed,
+    /// The organization has had so many slugs that the oldest would have to be freed, too early.
+    #[error("{limit} former slugs")]
+    TooManyFormerSlugs {
+        /// How many there may be.
+        limit: u32,
+        /// When the oldest may be freed.
+        retry_after: Span,
+    },
     /// The caller is a member whose role does not allow it.
     #[error("the role does not allow it")]
     RoleNotAllowed,

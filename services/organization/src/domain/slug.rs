@@ -1,6 +1,6 @@
 //! Slugs: what names an organization in an address.
 //!
-//! Once an organization has had a slug, nobody else ever gets it; that part is the store's.
+//! How long nobody else gets what an organization had is another rule (`former_slugs.rs`, `standing.rs`).
 
 use std::fmt;
 

@@ -13,11 +13,12 @@ use super::document::to_struct;
 use crate::domain::etag;
 use crate::domain::invitation::{State, over_limit};
 use crate::domain::kind::Kind;
+use crate::domain::standing::Standing;
 use crate::store::memberships::MemberRow;
-use crate::store::organizations::OrganizationOfUser;
+use crate::store::organizations::{FoundOrganization, OrganizationOfUser, OrganizationRow};
 use crate::store::projects::ProjectRow;
 use crate::usecase::departures::Owned;
-use crate::usecase::{Content, InvitationView, Item};
+use crate::usecase::{Content, InvitationView, Item, as_told};
 
 /// Reads the one field of a request that has to be known before anybody can be authorized.
 pub(super) fn field<T: FromStr<Err: Display>>(name: &str, text: &str) -> Result<T, Problem> {
@@ -54,13 +55,20 @@ pub(super) fn email(violations: &mut Violations, text: &str) -> Option<Email> {
 mod stored {
     use bursar_rpc::Stored;
 
-    use super::{InvitationView, Item, MemberRow, OrganizationOfUser, Owned, ProjectRow, proto};
+    use super::{FoundOrganization, InvitationView, Item, MemberRow, OrganizationOfUser, Owned, ProjectRow, proto};
     use crate::usecase::Revealed;
 
     impl Stored for OrganizationOfUser {
         type Message = proto::Organization;
         fn to_message(&self) -> proto::Organization {
             super::organization(self.clone())
+        }
+    }
+
+    impl Stored for FoundOrganization {
+        type Message = proto::FoundOrganization;
+        fn to_message(&self) -> proto::FoundOrganization {
+            super::found(self.clone())
         }
     }
 
@@ -110,16 +118,33 @@ mod stored {
 /// An organization as a member sees it.
 pub(super) fn organization(of_user: OrganizationOfUser) -> proto::Organization {
     let OrganizationOfUser { organization: row, role, seating } = of_user;
+    let over_limit = over_limit(seating.taken(), seating.seats());
+    proto::Organization { role: to_role(role).into(), over_limit, ..organization_row(row) }
+}
+
+/// An organization as an operator sees it, who has no role there.
+pub(super) fn found(found: FoundOrganization) -> proto::FoundOrganization {
+    let standing = found.organization.life.standing;
+    proto::FoundOrganization {
+        suspension_reason: found.suspension_reason,
+        deleted_at: standing.deletion().map(|deletion| to_timestamp(deletion.at)),
+        purged: matches!(standing, Standing::Purged(_)),
+        organization: Some(organization_row(found.organization)),
+    }
+}
+
+fn organization_row(row: OrganizationRow) -> proto::Organization {
     proto::Organization {
         id: row.id.to_string(),
         name: row.name,
         slug: row.slug,
         owner_user_id: row.owner_user_id.to_string(),
-        role: to_role(role).into(),
         created_at: Some(to_timestamp(row.created_at)),
         updated_at: Some(to_timestamp(row.updated_at)),
         etag: etag::of(row.version),
-        over_limit: over_limit(seating.taken(), seating.seats()),
+        state: as_told(row.life.standing).to_state().0.into(),
+        purge_at: row.life.standing.deletion().map(|deletion| to_timestamp(deletion.purge_at)),
+        ..Default::default()
     }
 }
 

@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status};
 use super::{Handlers, convert};
 use crate::domain::departure::Departure;
 use crate::usecase::departures::Leaving;
-use crate::usecase::{MembersWanted, RoleChange};
+use crate::usecase::{MembersWanted, RoleChange, as_told};
 
 #[tonic::async_trait]
 impl MemberService for Handlers {
@@ -94,12 +94,13 @@ impl MemberService for Handlers {
         let (Some(id), Some(user)) = (id, user) else {
             return Err(violations.into_problem().into());
         };
-        let place = self.0.check_access(id, user).await?;
+        let (place, standing) = self.0.check_access(id, user).await?;
         Ok(Response::new(CheckAccessResponse {
             member: place.role.is_some(),
             role: to_optional_role(place.role).into(),
             version: place.version,
             incarnation: place.incarnation,
+            state: standing.map(|standing| as_told(standing).to_state().0).unwrap_or_default().into(),
         }))
     }
 

@@ -8,6 +8,7 @@ mod document;
 mod invitation;
 mod library;
 mod member;
+mod operating;
 mod organization;
 mod policy;
 mod project;

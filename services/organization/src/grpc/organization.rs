@@ -6,19 +6,22 @@ use bursar_id::OrganizationId;
 use bursar_proto::organization::v1::get_organization_request::Key;
 use bursar_proto::organization::v1::organization_service_server::OrganizationService;
 use bursar_proto::organization::v1::{
-    CreateOrganizationRequest, CreateOrganizationResponse, GetAvatarRequest, GetAvatarResponse, GetOrganizationRequest,
+    CreateOrganizationRequest, CreateOrganizationResponse, DeleteOrganizationRequest, DeleteOrganizationResponse,
+    FindOrganizationsRequest, FindOrganizationsResponse, GetAvatarRequest, GetAvatarResponse, GetOrganizationRequest,
     GetOrganizationResponse, GetPolicyRequest, GetPolicyResponse, ListOrganizationsRequest, ListOrganizationsResponse,
-    SetAvatarRequest, SetAvatarResponse, TransferOwnershipRequest, TransferOwnershipResponse,
-    UpdateOrganizationRequest, UpdateOrganizationResponse, UpdatePolicyRequest, UpdatePolicyResponse,
+    SetAvatarRequest, SetAvatarResponse, SuspendOrganizationRequest, SuspendOrganizationResponse,
+    TransferOwnershipRequest, TransferOwnershipResponse, UndeleteOrganizationRequest, UndeleteOrganizationResponse,
+    UnsuspendOrganizationRequest, UnsuspendOrganizationResponse, UpdateOrganizationRequest, UpdateOrganizationResponse,
+    UpdatePolicyRequest, UpdatePolicyResponse,
 };
 use bursar_rpc::convert::UpdateMask;
 use bursar_rpc::{Asked, Call, Caller, PageRequest, Problem, Violations};
 use tonic::{Request, Response, Status};
 
-use super::{Handlers, avatar, convert, policy};
+use super::{Handlers, avatar, convert, operating, policy};
 use crate::domain::name::Name;
 use crate::domain::slug::Slug;
-use crate::usecase::{NewOrganization, OrganizationChange, OrganizationKey};
+use crate::usecase::{Deletion, NewOrganization, OrganizationChange, OrganizationKey};
 
 #[tonic::async_trait]
 impl OrganizationService for Handlers {
@@ -50,11 +53,11 @@ impl OrganizationService for Handlers {
         request: Request<ListOrganizationsRequest>,
     ) -> Result<Response<ListOrganizationsResponse>, Status> {
         let caller = Caller::of(&request)?;
-        let user = caller.user()?;
+        let user = caller.user()?.user.to_string();
         let message = request.into_inner();
-        let list = self.0.parts().pages.list("ListOrganizations", [user.user.to_string().as_str()]);
+        let list = self.0.parts().pages.list("ListOrganizations", [user.as_str()]);
         let page = PageRequest::parse(message.page_size, &message.page_token, list)?;
-        let page = self.0.list_organizations(user, &page).await?.messages(convert::organization);
+        let page = self.0.list_organizations(&caller, &page).await?.messages(convert::organization);
         Ok(Response::new(ListOrganizationsResponse { organizations: page.rows, next_page_token: page.next_page_token }))
     }
 
@@ -124,6 +127,70 @@ impl OrganizationService for Handlers {
         let asked = Asked::read(call, &request_id, &message, read);
         let transferred = self.0.transfer_ownership(id, &asked).await?;
         Ok(Response::new(TransferOwnershipResponse { organization: Some(transferred.message()?) }))
+    }
+
+    async fn delete_organization(
+        &self,
+        request: Request<DeleteOrganizationRequest>,
+    ) -> Result<Response<DeleteOrganizationResponse>, Status> {
+        let call = Call::of(&request)?;
+        let mut message = request.into_inner();
+        let id = convert::organization_id(&message.organization_id)?;
+        let request_id = take(&mut message.request_id);
+        let read = |message: &DeleteOrganizationRequest, _: &mut Violations| {
+            Some(Deletion { confirm_slug: message.confirm_slug.to_ascii_lowercase() })
+        };
+        let asked = Asked::read(call, &request_id, &message, read);
+        let deleted = self.0.delete_organization(id, &asked).await?;
+        Ok(Response::new(DeleteOrganizationResponse { organization: Some(deleted.message()?) }))
+    }
+
+    async fn undelete_organization(
+        &self,
+        request: Request<UndeleteOrganizationRequest>,
+    ) -> Result<Response<UndeleteOrganizationResponse>, Status> {
+        let call = Call::of(&request)?;
+        let mut message = request.into_inner();
+        let id = convert::organization_id(&message.organization_id)?;
+        let request_id = take(&mut message.request_id);
+        let asked = Asked::read(call, &request_id, &message, |_, _| Some(()));
+        let undeleted = self.0.undelete_organization(id, &asked).await?;
+        Ok(Response::new(UndeleteOrganizationResponse { organization: Some(undeleted.message()?) }))
+    }
+
+    async fn find_organizations(
+        &self,
+        request: Request<FindOrganizationsRequest>,
+    ) -> Result<Response<FindOrganizationsResponse>, Status> {
+        let wanted = operating::wanted(&request.into_inner(), &self.0.parts().pages)?;
+        let page = self.0.find_organizations(wanted).await?.messages(convert::found);
+        Ok(Response::new(FindOrganizationsResponse { organizations: page.rows, next_page_token: page.next_page_token }))
+    }
+
+    async fn suspend_organization(
+        &self,
+        request: Request<SuspendOrganizationRequest>,
+    ) -> Result<Response<SuspendOrganizationResponse>, Status> {
+        let call = Call::of(&request)?;
+        let mut message = request.into_inner();
+        let id = convert::organization_id(&message.organization_id)?;
+        let request_id = take(&mut message.request_id);
+        let asked = Asked::read(call, &request_id, &message, operating::suspension);
+        let suspended = self.0.suspend_organization(id, &asked).await?;
+        Ok(Response::new(SuspendOrganizationResponse { organization: Some(suspended.message()?) }))
+    }
+
+    async fn unsuspend_organization(
+        &self,
+        request: Request<UnsuspendOrganizationRequest>,
+    ) -> Result<Response<UnsuspendOrganizationResponse>, Status> {
+        let call = Call::of(&request)?;
+        let mut message = request.into_inner();
+        let id = convert::organization_id(&message.organization_id)?;
+        let request_id = take(&mut message.request_id);
+        let asked = Asked::read(call, &request_id, &message, |_, _| Some(()));
+        let opened = self.0.unsuspend_organization(id, &asked).await?;
+        Ok(Response::new(UnsuspendOrganizationResponse { organization: Some(opened.message()?) }))
     }
 }
 

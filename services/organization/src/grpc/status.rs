@@ -12,6 +12,12 @@ use crate::domain::Refusal;
 /// The reasons that callers branch on, beside the shared ones.
 mod reason {
     pub(super) const NOT_A_MEMBER: &str = "NOT_A_MEMBER";
+    pub(super) const ORGANIZATION_PENDING: &str = "ORGANIZATION_PENDING";
+    pub(super) const ORGANIZATION_SUSPENDED: &str = "ORGANIZATION_SUSPENDED";
+    pub(super) const ORGANIZATION_DELETED: &str = "ORGANIZATION_DELETED";
+    pub(super) const ORGANIZATION_NOT_DELETED: &str = "ORGANIZATION_NOT_DELETED";
+    pub(super) const PURGE_BEGUN: &str = "PURGE_BEGUN";
+    pub(super) const TOO_MANY_FORMER_SLUGS: &str = "TOO_MANY_FORMER_SLUGS";
     pub(super) const ROLE_NOT_ALLOWED: &str = "ROLE_NOT_ALLOWED";
     pub(super) const SECOND_FACTOR_ENROLLMENT_REQUIRED: &str = "SECOND_FACTOR_ENROLLMENT_REQUIRED";
     pub(super) const WRONG_CONTEXT: &str = "WRONG_CONTEXT";
@@ -102,14 +108,25 @@ fn problem(error: Error) -> Problem {
 
 fn refused(refusal: Refusal) -> Problem {
     match refusal {
+        Refusal::OrganizationPending
+        | Refusal::OrganizationSuspended
+        | Refusal::OrganizationDeleted
+        | Refusal::OrganizationNotFound
+        | Refusal::NotDeleted
+        | Refusal::PurgeBegun
+        | Refusal::SlugNotConfirmed
+        | Refusal::AlreadyOwner
+        | Refusal::AlreadyOwned => organization(refusal),
         Refusal::NotAMember
         | Refusal::RoleNotAllowed
+        | Refusal::SecondFactorRequired
         | Refusal::WrongContext
         | Refusal::AccountDeleted
         | Refusal::OwnRole => denied(refusal),
         Refusal::SeatLimitReached { .. }
         | Refusal::TooManyPending { .. }
         | Refusal::TooManyToday { .. }
+        | Refusal::TooManyFormerSlugs { .. }
         | Refusal::TooManyTransfers
         | Refusal::ContentTooLarge { .. }
         | Refusal::QuotaReached { .. } => exhausted(refusal),
@@ -134,22 +151,9 @@ fn refused(refusal: Refusal) -> Problem {
         | Refusal::EmailNotVerified
         | Refusal::InvitationEmailMismatch => invitation(refusal),
         Refusal::AccountLeaving | Refusal::MemberLeaving | Refusal::DepartureTakenBack => leaving(refusal),
-        Refusal::SecondFactorRequired => precondition(
-            reason::SECOND_FACTOR_ENROLLMENT_REQUIRED,
-            "token",
-            "members of this organization need a second factor: enrol one and sign in with it",
-        ),
         Refusal::OwnerMustTransfer => {
             precondition(reason::OWNER_MUST_TRANSFER, "member", "the owner must transfer the organization first")
         }
-        Refusal::AlreadyOwner => {
-            precondition(reason::ALREADY_OWNER, "organization", "you own the organization already")
-        }
-        Refusal::AlreadyOwned => precondition(
-            reason::HAS_AN_OWNER,
-            "organization",
-            "the organization has a living owner, who can transfer it",
-        ),
         Refusal::PersonalProject => {
             precondition(reason::PERSONAL_PROJECT, "project", "a personal project cannot be given to somebody else")
         }
@@ -179,6 +183,11 @@ fn denied(refusal: Refusal) -> Problem {
         Refusal::RoleNotAllowed => {
             Problem::permission_denied(reason::ROLE_NOT_ALLOWED, "your role in this organization does not allow this")
         }
+        Refusal::SecondFactorRequired => precondition(
+            reason::SECOND_FACTOR_ENROLLMENT_REQUIRED,
+            "token",
+            "members of this organization need a second factor: enrol one and sign in with it",
+        ),
         Refusal::WrongContext => Problem::permission_denied(
             reason::WRONG_CONTEXT,
             "the token acts in another context; switch to this one first",
@@ -188,6 +197,34 @@ fn denied(refusal: Refusal) -> Problem {
         }
         Refusal::OwnRole => Problem::permission_denied(reason::OWN_ROLE, "nobody changes their own role"),
         _ => Problem::permission_denied(reason::NOT_A_MEMBER, "you are not a member of this organization"),
+    }
+}
+
+/// Where the organization is in its life, or whose it is, does not allow it.
+fn organization(refusal: Refusal) -> Problem {
+    let failed = |reason, message: &str| precondition(reason, "organization", message);
+    match refusal {
+        Refusal::OrganizationPending => {
+            failed(reason::ORGANIZATION_PENDING, "the organization is not ready yet; try again soon")
+        }
+        Refusal::OrganizationSuspended => Problem::permission_denied(
+            reason::ORGANIZATION_SUSPENDED,
+            "the organization is suspended; ask whoever runs this deployment",
+        ),
+        Refusal::OrganizationDeleted => Problem::permission_denied(
+            reason::ORGANIZATION_DELETED,
+            "the organization was deleted; until its purge its owner can take that back, with a personal token",
+        ),
+        Refusal::NotDeleted => failed(reason::ORGANIZATION_NOT_DELETED, "the organization was not deleted"),
+        Refusal::PurgeBegun => {
+            failed(reason::PURGE_BEGUN, "the grace is over; what the organization had is being erased")
+        }
+        Refusal::AlreadyOwner => failed(reason::ALREADY_OWNER, "you own the organization already"),
+        Refusal::AlreadyOwned => {
+            failed(reason::HAS_AN_OWNER, "the organization has a living owner, who can transfer it")
+        }
+        Refusal::SlugNotConfirmed => Problem::invalid_field("confirm_slug", "is not the organization's slug"),
+        _ => Problem::not_found("organization"),
     }
 }
 
@@ -224,6 +261,12 @@ fn exhausted(refusal: Refusal) -> Problem {
             reason::TOO_MANY_INVITATIONS,
             "as many invitations as may be were sent within 24 hours; try again later",
         )
+        .with_retry_after(retry_after.to_std()),
+        Refusal::TooManyFormerSlugs { limit, retry_after } => Problem::exhausted(
+            reason::TOO_MANY_FORMER_SLUGS,
+            format!("the slug changed {limit} times, and the first of them was given up too recently; try again later"),
+        )
+        .with_metadata("limit", limit.to_string())
         .with_retry_after(retry_after.to_std()),
         Refusal::TooManyTransfers => Problem::exhausted(
             reason::TOO_MANY_TRANSFERS,
@@ -324,119 +367,4 @@ fn precondition(reason: &'static str, subject: &str, message: &str) -> Problem {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use bursar_db::DbError;
-    use bursar_rpc::problem::reason_of;
-    use bursar_time::Span;
-
-    #[track_caller]
-    fn told(code: Code, cases: &[(Refusal, &str)]) {
-        for (refusal, reason) in cases {
-            let status = Status::from(Error::Refused(*refusal));
-            let got = (status.code(), reason_of(&status));
-            assert_eq!(got, (code, Some((*reason).to_owned())), "{refusal:?}");
-        }
-    }
-
-    #[test]
-    fn refusals_of_the_caller_have_their_status() {
-        let denied = [
-            (Refusal::NotAMember, "NOT_A_MEMBER"),
-            (Refusal::RoleNotAllowed, "ROLE_NOT_ALLOWED"),
-            (Refusal::WrongContext, "WRONG_CONTEXT"),
-            (Refusal::OwnRole, "OWN_ROLE"),
-            (Refusal::EmailNotVerified, "EMAIL_NOT_VERIFIED"),
-            (Refusal::InvitationEmailMismatch, "INVITATION_EMAIL_MISMATCH"),
-        ];
-        told(Code::PermissionDenied, &denied);
-        told(Code::Unauthenticated, &[(Refusal::AccountDeleted, "SESSION_ENDED")]);
-    }
-
-    #[test]
-    fn refusals_of_the_state_have_their_status() {
-        let preconditions = [
-            (Refusal::OwnerMustTransfer, "OWNER_MUST_TRANSFER"),
-            (Refusal::SecondFactorRequired, "SECOND_FACTOR_ENROLLMENT_REQUIRED"),
-            (Refusal::AlreadyOwner, "ALREADY_OWNER"),
-            (Refusal::AlreadyOwned, "HAS_AN_OWNER"),
-            (Refusal::MemberLeaving, "MEMBER_LEAVING"),
-            (Refusal::InvitationExpired, "INVITATION_EXPIRED"),
-            (Refusal::InvitationRevoked, "INVITATION_REVOKED"),
-            (Refusal::InvitationSettled, "INVITATION_SETTLED"),
-            (Refusal::InviterNoLongerAuthorized, "INVITER_NO_LONGER_AUTHORIZED"),
-            (Refusal::PersonalProject, "PERSONAL_PROJECT"),
-            (Refusal::ItemHasChildren, "ITEM_HAS_CHILDREN"),
-            (Refusal::ParentNotAllowed, "PARENT_NOT_ALLOWED"),
-            (Refusal::KindUnknown, "KIND_UNKNOWN"),
-            (Refusal::TooManyItems { limit: 1 }, "TOO_MANY_ITEMS"),
-            (Refusal::KindHasNoContent, "KIND_HAS_NO_CONTENT"),
-            (Refusal::OrganizationRequired, "ORGANIZATION_REQUIRED"),
-        ];
-        told(Code::FailedPrecondition, &preconditions);
-        let existing = [
-            (Refusal::SlugTaken, "SLUG_TAKEN"),
-            (Refusal::AlreadyInvited { pending: bursar_id::InvitationId::from_parts(1, [0; 10]) }, "ALREADY_INVITED"),
-            (Refusal::AlreadyAMember, "ALREADY_A_MEMBER"),
-        ];
-        told(Code::AlreadyExists, &existing);
-        let absent = [
-            (Refusal::MemberNotFound, "NOT_FOUND"),
-            (Refusal::InvitationNotFound, "NOT_FOUND"),
-            (Refusal::ProjectNotFound, "NOT_FOUND"),
-            (Refusal::NoAvatar, "NOT_FOUND"),
-            (Refusal::ItemNotFound, "NOT_FOUND"),
-            (Refusal::ContentNotFound, "NOT_FOUND"),
-        ];
-        told(Code::NotFound, &absent);
-        let aborted = [(Refusal::EtagMismatch, "ETAG_MISMATCH"), (Refusal::DepartureTakenBack, "DEPARTURE_TAKEN_BACK")];
-        told(Code::Aborted, &aborted);
-        told(Code::Unavailable, &[(Refusal::AccountLeaving, "ACCOUNT_LEAVING")]);
-    }
-
-    #[test]
-    fn limits_have_their_status() {
-        let full = Refusal::SeatLimitReached { seats: 5, used: 5 };
-        let limits = [
-            (full, "SEAT_LIMIT_REACHED"),
-            (Refusal::TooManyPending { limit: 1, retry_after: Span::HOUR }, "TOO_MANY_INVITATIONS"),
-            (Refusal::TooManyToday { retry_after: Span::HOUR }, "TOO_MANY_INVITATIONS"),
-            (Refusal::QuotaReached { quota: 1 }, "LIBRARY_QUOTA_REACHED"),
-            (Refusal::ContentTooLarge { limit: 1 }, "CONTENT_TOO_LARGE"),
-            (Refusal::TooManyTransfers, "TOO_MANY_TRANSFERS"),
-        ];
-        told(Code::ResourceExhausted, &limits);
-        told(
-            Code::InvalidArgument,
-            &[
-                (Refusal::ContentSizeMismatch, "CONTENT_SIZE_MISMATCH"),
-                (Refusal::ContentHashMismatch, "CONTENT_HASH_MISMATCH"),
-            ],
-        );
-        told(
-            Code::DeadlineExceeded,
-            &[(Refusal::UploadStalled, "UPLOAD_STALLED"), (Refusal::DownloadStalled, "DOWNLOAD_STALLED")],
-        );
-        told(Code::Aborted, &[(Refusal::UploadLapsed, "UPLOAD_LAPSED")]);
-    }
-
-    #[test]
-    fn every_other_error_has_its_status_and_tells_no_cause() {
-        let billing = |code| Error::Billing(Box::new(Status::new(code, "42")));
-        let cases = [
-            (Error::Invalid(Problem::not_found("page")), Code::NotFound, "NOT_FOUND"),
-            (Error::Invalid(Problem::request_id_reused()), Code::AlreadyExists, "REQUEST_ID_REUSED"),
-            (billing(Code::Unavailable), Code::Unavailable, "PEER_UNAVAILABLE"),
-            (billing(Code::DeadlineExceeded), Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
-            (billing(Code::PermissionDenied), Code::Internal, "INTERNAL"),
-            (Error::Store(DbError::Serialization), Code::Aborted, "CONFLICTING_CHANGE"),
-            (Error::Internal("the secret is 42"), Code::Internal, "INTERNAL"),
-        ];
-        for (error, code, reason) in cases {
-            let name = format!("{error:?}");
-            let status = Status::from(error);
-            assert_eq!((status.code(), reason_of(&status).as_deref()), (code, Some(reason)), "{name}");
-            assert!(!status.message().contains("42"), "{name} tells its cause");
-        }
-    }
-}
+mod tests;

@@ -68,6 +68,11 @@ pub(super) const LIST: &str = "SELECT id, organization_id, email, email_key, rol
 pub(super) const EXPIRE: &str = "UPDATE invitations SET state = 'EXPIRED' \
     WHERE organization_id = $1 AND state = 'PENDING' AND expires_at <= $2";
 pub(super) const SETTLE: &str = "UPDATE invitations SET state = $2, accepted_by = $3 WHERE id = $1";
+pub(super) const REVOKE_ALL: &str = "UPDATE invitations SET state = 'REVOKED' \
+    WHERE organization_id = $1 AND state = 'PENDING' AND expires_at > $2";
+pub(super) const ERASE: &str = "DELETE FROM invitations WHERE id IN \
+    (SELECT id FROM invitations WHERE organization_id = $1 ORDER BY id LIMIT $2)";
+pub(super) const ERASE_MAILS: &str = "DELETE FROM invitation_mails WHERE organization_id = $1";
 pub(super) const RENEW: &str =
     "UPDATE invitations SET state = 'PENDING', token_digest = $2, expires_at = $3, invited_by = $4 WHERE id = $1";
 pub(super) const COUNT_PENDING: &str = "SELECT COUNT(*), MIN(expires_at) FROM invitations \
@@ -143,6 +148,23 @@ pub async fn settle(tx: &mut Tx, id: InvitationId, state: State, accepted_by: Op
         .execute(c)
         .await?
         .rows_affected()))
+}
+
+/// Takes back every invitation of an organization that is pending.
+pub async fn revoke_all(tx: &mut Tx, organization: OrganizationId, now: Timestamp) -> Result<(), DbError> {
+    on!(tx, c => sqlx::query(REVOKE_ALL).bind(organization).bind(now).execute(c).await?.rows_affected());
+    Ok(())
+}
+
+/// Erases up to `limit` invitations of an organization; says how many.
+pub async fn erase(tx: &mut Tx, organization: OrganizationId, limit: i64) -> Result<u64, DbError> {
+    Ok(on!(tx, c => sqlx::query(ERASE).bind(organization).bind(limit).execute(c).await?.rows_affected()))
+}
+
+/// Forgets when an organization mailed invitations, which is of a day at most.
+pub async fn erase_mails(tx: &mut Tx, organization: OrganizationId) -> Result<(), DbError> {
+    on!(tx, c => sqlx::query(ERASE_MAILS).bind(organization).execute(c).await?.rows_affected());
+    Ok(())
 }
 
 /// Makes an invitation pending with another token, and with the deadline and the inviter that the row has.

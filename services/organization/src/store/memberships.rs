@@ -4,7 +4,10 @@ use bursar_db::{DbError, Tx, on};
 use bursar_id::{OrganizationId, Role, UserId};
 use bursar_time::Timestamp;
 
+use super::standings::{Life, is_owned};
 use super::{count, unreadable};
+use crate::domain::Refusal;
+use crate::domain::standing::Standing;
 
 /// A member with the name that organization knows.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
@@ -32,11 +35,33 @@ pub struct Place {
     pub role: Option<Role>,
     /// The membership's version; 0 for somebody who never was a member.
     pub version: u64,
+    /// Where the organization is in its life; of one that there is not, active.
+    pub standing: Standing,
 }
 
 impl Place {
     /// The place of somebody who never was a member.
-    pub const NONE: Self = Self { role: None, version: 0 };
+    pub const NONE: Self = Self { role: None, version: 0, standing: Standing::Active };
+
+    /// The role, in an organization that is open to its members.
+    pub fn open(self) -> Result<Role, Refusal> {
+        self.shown(false)
+    }
+
+    /// The role, in one that may be looked at; see [`Standing::demand_shown`]. `personal`: with the personal token.
+    pub fn shown(self, personal: bool) -> Result<Role, Refusal> {
+        let role = self.role.ok_or(Refusal::NotAMember)?;
+        self.standing.demand_shown(personal && role == Role::Owner)?;
+        Ok(role)
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct PlaceColumns {
+    role: Option<Role>,
+    version: i64,
+    #[sqlx(flatten)]
+    life: Life,
 }
 
 /// Why a membership ended.
@@ -75,7 +100,9 @@ pub struct Joining<'a> {
     pub email_key: &'a str,
 }
 
-pub(super) const PLACE: &str = "SELECT role, version FROM memberships WHERE organization_id = $1 AND user_id = $2";
+pub(super) const PLACE: &str = "SELECT m.role, m.version, o.state, o.standing_version, o.deleted_at, o.purge_at \
+    FROM memberships m JOIN organizations o ON o.id = m.organization_id \
+    WHERE m.organization_id = $1 AND m.user_id = $2";
 pub(super) const MEMBER: &str = "SELECT m.organization_id, m.user_id, m.role, m.email, u.display_name, m.version, \
     m.joined_at FROM memberships m JOIN users u ON u.id = m.user_id \
     WHERE m.organization_id = $1 AND m.user_id = $2 AND m.role IS NOT NULL";
@@ -96,16 +123,45 @@ pub(super) const END: &str = "UPDATE memberships SET role = NULL, state = $3, ve
 pub(super) const COUNT: &str = "SELECT COUNT(*) FROM memberships WHERE organization_id = $1 AND role IS NOT NULL";
 pub(super) const COUNT_EMAIL: &str = "SELECT COUNT(*) FROM memberships \
     WHERE organization_id = $1 AND email_key = $2 AND role IS NOT NULL";
-pub(super) const OF_USER: &str =
-    "SELECT organization_id, role FROM memberships WHERE user_id = $1 AND role IS NOT NULL ORDER BY organization_id";
-pub(super) const COUNT_OWNED: &str = "SELECT COUNT(*) FROM memberships WHERE user_id = $1 AND role = 'OWNER'";
-pub(super) const OWNED: &str = "SELECT organization_id FROM memberships WHERE user_id = $1 AND role = 'OWNER' \
-    ORDER BY organization_id LIMIT $2";
-pub(super) const FORGET_ADDRESSES: &str =
-    "UPDATE memberships SET email = '', email_key = '' WHERE user_id = $1 AND role IS NULL AND email <> ''";
+/// Without the owner's place in what was deleted: it stays for the key that demands it, and is nobody's any more.
+pub(super) const OF_USER: &str = concat!(
+    "SELECT m.organization_id, m.role FROM memberships m JOIN organizations o ON o.id = m.organization_id \
+     WHERE m.user_id = $1 AND m.role IS NOT NULL AND (m.role <> 'OWNER' OR ",
+    is_owned!(),
+    ") ORDER BY m.organization_id"
+);
+pub(super) const COUNT_OWNED: &str = concat!(
+    "SELECT COUNT(*) FROM memberships m JOIN organizations o ON o.id = m.organization_id \
+     WHERE m.user_id = $1 AND m.role = 'OWNER' AND ",
+    is_owned!()
+);
+pub(super) const OWNED: &str = concat!(
+    "SELECT m.organization_id FROM memberships m JOIN organizations o ON o.id = m.organization_id \
+     WHERE m.user_id = $1 AND m.role = 'OWNER' AND ",
+    is_owned!(),
+    " ORDER BY m.organization_id LIMIT $2"
+);
+pub(super) const FORGET_ADDRESSES: &str = concat!(
+    "UPDATE memberships SET email = '', email_key = '' WHERE user_id = $1 AND email <> '' AND (role IS NULL \
+     OR NOT EXISTS (SELECT 1 FROM organizations o WHERE o.id = memberships.organization_id AND ",
+    is_owned!(),
+    "))"
+);
+/// Those who are no owners, all at once; the word is that of a removal.
+pub(super) const END_SOME: &str = "UPDATE memberships SET role = NULL, state = 'REMOVED', email = '', email_key = '', \
+    version = version + 1, changed_at = $2 WHERE organization_id = $1 AND user_id IN (SELECT user_id FROM memberships \
+    WHERE organization_id = $1 AND role IN ('ADMIN', 'MEMBER') ORDER BY user_id LIMIT $3) RETURNING user_id, version";
+pub(super) const FORGET_SOME: &str = "UPDATE memberships SET email = '', email_key = '' \
+    WHERE organization_id = $1 AND user_id IN (SELECT user_id FROM memberships \
+    WHERE organization_id = $1 AND role IS NULL AND email <> '' ORDER BY user_id LIMIT $2)";
+pub(super) const END_OWNERS: &str = "UPDATE memberships SET email = '', email_key = '', version = version + 1, \
+    changed_at = $2 WHERE organization_id = $1 AND role = 'OWNER' RETURNING user_id, version";
 
-pub(super) const AFTER: &str = "SELECT organization_id, user_id, role, version FROM memberships \
-    WHERE (organization_id, user_id) > ($1, $2) ORDER BY organization_id, user_id LIMIT $3";
+/// Of a purged organization nobody is a member, whatever the key of its owner demands.
+pub(super) const AFTER: &str = "SELECT m.organization_id, m.user_id, \
+    CASE WHEN o.state = 'PURGED' THEN NULL ELSE m.role END AS role, m.version \
+    FROM memberships m JOIN organizations o ON o.id = m.organization_id \
+    WHERE (m.organization_id, m.user_id) > ($1, $2) ORDER BY m.organization_id, m.user_id LIMIT $3";
 
 /// Somebody's place in an organization, ended ones too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::FromRow)]
@@ -125,12 +181,13 @@ pub async fn after(tx: &mut Tx, organization: &str, user: &str, limit: i64) -> R
     Ok(on!(tx, c => sqlx::query_as(AFTER).bind(organization).bind(user).bind(limit).fetch_all(c).await?))
 }
 
-/// What somebody is in an organization now.
+/// What somebody is in an organization now, and whether that is open.
 pub async fn place(tx: &mut Tx, organization: OrganizationId, user: UserId) -> Result<Place, DbError> {
-    let row: Option<(Option<Role>, i64)> =
+    let row: Option<PlaceColumns> =
         on!(tx, c => sqlx::query_as(PLACE).bind(organization).bind(user).fetch_optional(c).await?);
-    row.map_or(Ok(Place::NONE), |(role, version)| {
-        Ok(Place { role, version: u64::try_from(version).map_err(unreadable)? })
+    row.map_or(Ok(Place::NONE), |row| {
+        let version = u64::try_from(row.version).map_err(unreadable)?;
+        Ok(Place { role: row.role, version, standing: row.life.standing })
     })
 }
 
@@ -210,6 +267,36 @@ pub async fn end(
     version(row)
 }
 
+/// Ends up to `limit` memberships of an organization that is being purged, but its owner's, and forgets their addresses;
+/// whose, each with the membership's version.
+pub async fn end_some(
+    tx: &mut Tx,
+    organization: OrganizationId,
+    now: Timestamp,
+    limit: i64,
+) -> Result<Vec<(UserId, u64)>, DbError> {
+    let rows: Vec<(UserId, i64)> = on!(tx, c => sqlx::query_as(END_SOME)
+        .bind(organization)
+        .bind(now)
+        .bind(limit)
+        .fetch_all(c)
+        .await?);
+    rows.into_iter().map(|(user, version)| Ok((user, u64::try_from(version).map_err(unreadable)?))).collect()
+}
+
+/// Forgets up to `limit` addresses of former members of an organization; says of how many.
+pub async fn forget_some(tx: &mut Tx, organization: OrganizationId, limit: i64) -> Result<u64, DbError> {
+    Ok(on!(tx, c => sqlx::query(FORGET_SOME).bind(organization).bind(limit).execute(c).await?.rows_affected()))
+}
+
+/// Raises the version of the owner's place in an organization that is purged, and forgets the address: to others the
+/// membership has ended. Whose it was, and the version.
+pub async fn end_owners(tx: &mut Tx, organization: OrganizationId, now: Timestamp) -> Result<(UserId, u64), DbError> {
+    let (user, version): (UserId, i64) =
+        on!(tx, c => sqlx::query_as(END_OWNERS).bind(organization).bind(now).fetch_one(c).await?);
+    Ok((user, u64::try_from(version).map_err(unreadable)?))
+}
+
 fn version(row: Option<(i64,)>) -> Result<Option<u64>, DbError> {
     row.map(|(version,)| u64::try_from(version).map_err(unreadable)).transpose()
 }
@@ -230,19 +317,19 @@ pub async fn has_address(tx: &mut Tx, organization: OrganizationId, email_key: &
     Ok(rows > 0)
 }
 
-/// The organizations that somebody is a member of, with the role in each.
+/// The organizations that somebody is a member of, with the role in each; without what the person owned and has deleted.
 pub async fn of_user(tx: &mut Tx, user: UserId) -> Result<Vec<(OrganizationId, Role)>, DbError> {
     Ok(on!(tx, c => sqlx::query_as(OF_USER).bind(user).fetch_all(c).await?))
 }
 
-/// How many organizations somebody owns, and the first of them in the order of their ids.
+/// How many organizations somebody owns that were not deleted, and the first of them in the order of their ids.
 pub async fn owned(tx: &mut Tx, user: UserId, limit: i64) -> Result<(u32, Vec<OrganizationId>), DbError> {
     let (rows,): (i64,) = on!(&mut *tx, c => sqlx::query_as(COUNT_OWNED).bind(user).fetch_one(c).await?);
     let first: Vec<(OrganizationId,)> = on!(tx, c => sqlx::query_as(OWNED).bind(user).bind(limit).fetch_all(c).await?);
     Ok((count(rows), first.into_iter().map(|(id,)| id).collect()))
 }
 
-/// Forgets the addresses that somebody who is a member nowhere joined with.
+/// Forgets the addresses that somebody who is a member nowhere joined with, and those in what the person has deleted.
 pub async fn forget_addresses(tx: &mut Tx, user: UserId) -> Result<(), DbError> {
     on!(tx, c => sqlx::query(FORGET_ADDRESSES).bind(user).execute(c).await?.rows_affected());
     Ok(())

@@ -2,7 +2,7 @@
 //!
 //! One text serves both engines unless the function shows a `match`. Locks are taken in one order
 //! everywhere: the request id, the person, the organization, then what hangs on it; several organizations
-//! are never locked in one transaction. The lock on the organization's row covers its members, its
+//! are never locked in one transaction, but held by a shared lock ([`standings::hold`]). The lock on the organization's row covers its members, its
 //! invitations and their counts; after it come the counts of a sender's mails and then an address'. The lock on a library's
 //! row covers its items and what they take; of two libraries the one with the lesser owner's id is locked first.
 
@@ -19,6 +19,7 @@ pub mod organizations;
 pub mod projects;
 pub mod seats;
 pub mod slugs;
+pub mod standings;
 pub mod users;
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use bursar_id::{OrganizationId, Role, UserId};
 use bursar_time::Timestamp;
 
 use super::seats::{Seating, seats_taken};
+use super::standings::{Life, is_owned};
 use crate::domain::name::Name;
 
 /// One organization as stored.
@@ -24,6 +25,54 @@ pub struct OrganizationRow {
     pub created_at: Timestamp,
     /// When its name or slug last changed.
     pub updated_at: Timestamp,
+    /// Where it is in its life.
+    #[sqlx(flatten)]
+    pub life: Life,
+}
+
+/// An organization as operators see it.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct FoundOrganization {
+    /// The organization.
+    #[sqlx(flatten)]
+    pub organization: OrganizationRow,
+    /// Why an operator suspended it; empty if none did, or without a reason.
+    pub suspension_reason: String,
+}
+
+/// A name as operators find it: both engines fold ASCII letters, and no others.
+pub fn key(name: &str) -> String {
+    name.to_ascii_lowercase()
+}
+
+/// Which organizations an operator looks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Those that are not purged and whose names begin so, in lower-case ASCII letters ([`key`]); empty: all.
+    Name(String),
+    /// Those that somebody owns and that are not purged.
+    Owner(UserId),
+}
+
+/// Which of their organizations somebody sees in a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listed {
+    /// Those that can be used.
+    Open,
+    /// And those that are suspended or not ready yet.
+    Known,
+    /// And the owner's own that were deleted and can be taken back.
+    Kept,
+}
+
+impl Listed {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "OPEN",
+            Self::Known => "KNOWN",
+            Self::Kept => "KEPT",
+        }
+    }
 }
 
 /// An organization with what somebody is in it.
@@ -39,33 +88,115 @@ pub struct OrganizationOfUser {
     pub seating: Seating,
 }
 
+/// The columns of an [`OrganizationRow`], of `organizations o`.
+macro_rules! columns {
+    () => {
+        "o.id, o.name, o.slug, o.owner_user_id, o.version, o.created_at, o.updated_at, \
+         o.state, o.standing_version, o.deleted_at, o.purge_at"
+    };
+}
+
 pub(super) const INSERT: &str = "INSERT INTO organizations \
-    (id, name, slug, owner_user_id, version, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7)";
-pub(super) const BY_ID: &str = "SELECT id, name, slug, owner_user_id, version, created_at, updated_at \
-    FROM organizations WHERE id = $1";
+    (id, name, slug, owner_user_id, version, created_at, updated_at, state) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+pub(super) const BY_ID: &str = concat!("SELECT ", columns!(), " FROM organizations o WHERE o.id = $1");
 /// Not FOR UPDATE: rows that refer to this one may be written meanwhile.
-pub(super) const BY_ID_LOCKED: &str = "SELECT id, name, slug, owner_user_id, version, created_at, updated_at \
-    FROM organizations WHERE id = $1 FOR NO KEY UPDATE";
+pub(super) const BY_ID_LOCKED: &str =
+    concat!("SELECT ", columns!(), " FROM organizations o WHERE o.id = $1 FOR NO KEY UPDATE");
 /// One statement for a page, whatever each of its organizations has taken.
 pub(super) const OF_USER: &str = concat!(
-    "SELECT o.id, o.name, o.slug, o.owner_user_id, o.version, o.created_at, o.updated_at, m.role, ",
+    "SELECT ",
+    columns!(),
+    ", m.role, ",
     seats_taken!("$5"),
     " FROM memberships m JOIN organizations o ON o.id = m.organization_id \
      LEFT JOIN organization_seats s ON s.organization_id = o.id \
-     WHERE m.user_id = $1 AND m.role IS NOT NULL AND (o.name, o.id) > ($2, $3) ORDER BY o.name, o.id LIMIT $4"
+     WHERE m.user_id = $1 AND m.role IS NOT NULL AND (o.name, o.id) > ($2, $3) \
+     AND (o.state = 'ACTIVE' OR ($6 <> 'OPEN' AND o.state IN ('SUSPENDED', 'PENDING')) \
+     OR ($6 = 'KEPT' AND o.state = 'DELETED' AND m.role = 'OWNER')) ORDER BY o.name, o.id LIMIT $4"
 );
 pub(super) const UPDATE: &str = "UPDATE organizations SET name = $2, slug = $3, version = version + 1, \
     updated_at = $4 WHERE id = $1";
 pub(super) const SET_OWNER: &str = "UPDATE organizations SET owner_user_id = $2, version = version + 1 WHERE id = $1";
 
-pub(super) const OWNERLESS: &str = "SELECT o.id, o.owner_user_id FROM organizations o \
-    JOIN users u ON u.id = o.owner_user_id WHERE u.deleted_at IS NOT NULL ORDER BY o.id LIMIT $1";
-pub(super) const AFTER: &str = "SELECT id, name, slug, owner_user_id, version, created_at, updated_at \
-    FROM organizations WHERE id > $1 ORDER BY id LIMIT $2";
+pub(super) const OWNERLESS: &str = concat!(
+    "SELECT o.id, o.owner_user_id FROM organizations o JOIN users u ON u.id = o.owner_user_id \
+     WHERE u.deleted_at IS NOT NULL AND ",
+    is_owned!(),
+    " ORDER BY o.id LIMIT $1"
+);
+/// Only what has been made, and is not erased: others are told of nothing else.
+pub(super) const AFTER: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM organizations o WHERE o.id > $1 AND o.state NOT IN ('PENDING', 'PURGED') ORDER BY o.id LIMIT $2"
+);
+pub(super) const CLOSED_AFTER: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM organizations o WHERE o.id > $1 AND o.state <> 'ACTIVE' ORDER BY o.id LIMIT $2"
+);
+pub(super) const FOUND_BY_ID: &str =
+    concat!("SELECT ", columns!(), ", o.suspension_reason FROM organizations o WHERE o.id = $1");
+pub(super) const FOUND_BY_NAME: &str = concat!(
+    "SELECT ",
+    columns!(),
+    ", o.suspension_reason FROM organizations o WHERE (lower(o.name), o.id) > ($3, $4) \
+     AND lower(o.name) >= $1 AND lower(o.name) < $2 AND o.state <> 'PURGED' \
+     ORDER BY lower(o.name), o.id LIMIT $5"
+);
+pub(super) const FOUND_BY_OWNER: &str = concat!(
+    "SELECT ",
+    columns!(),
+    ", o.suspension_reason FROM memberships m JOIN organizations o ON o.id = m.organization_id \
+     WHERE m.user_id = $1 AND m.role = 'OWNER' AND (lower(o.name), o.id) > ($2, $3) AND o.state <> 'PURGED' \
+     ORDER BY lower(o.name), o.id LIMIT $4"
+);
+
+/// After every text that begins as it does.
+const LAST: char = '\u{10ffff}';
 
 /// The organizations after an id (as text; empty for the first), in the order of ids.
 pub async fn after(tx: &mut Tx, after: &str, limit: i64) -> Result<Vec<OrganizationRow>, DbError> {
     Ok(on!(tx, c => sqlx::query_as(AFTER).bind(after).bind(limit).fetch_all(c).await?))
+}
+
+/// Those of them that are not active, purged ones and those that are being made too.
+pub async fn closed_after(tx: &mut Tx, after: &str, limit: i64) -> Result<Vec<OrganizationRow>, DbError> {
+    Ok(on!(tx, c => sqlx::query_as(CLOSED_AFTER).bind(after).bind(limit).fetch_all(c).await?))
+}
+
+/// An organization as operators see it, purged ones too.
+pub async fn found(tx: &mut Tx, id: OrganizationId) -> Result<Option<FoundOrganization>, DbError> {
+    Ok(on!(tx, c => sqlx::query_as(FOUND_BY_ID).bind(id).fetch_optional(c).await?))
+}
+
+/// The organizations that an operator looks for, by their names in lower-case letters and then by their ids, after the
+/// given ones.
+pub async fn look_for(
+    tx: &mut Tx,
+    wanted: &Wanted,
+    after: Option<&(String, OrganizationId)>,
+    limit: i64,
+) -> Result<Vec<FoundOrganization>, DbError> {
+    let name = after.map_or("", |(name, _)| name.as_str());
+    let id = after.map_or_else(String::new, |(_, id)| id.to_string());
+    Ok(match wanted {
+        Wanted::Name(prefix) => on!(tx, c => sqlx::query_as(FOUND_BY_NAME)
+            .bind(prefix)
+            .bind(format!("{prefix}{LAST}"))
+            .bind(name)
+            .bind(id)
+            .bind(limit)
+            .fetch_all(c)
+            .await?),
+        Wanted::Owner(user) => on!(tx, c => sqlx::query_as(FOUND_BY_OWNER)
+            .bind(*user)
+            .bind(name)
+            .bind(id)
+            .bind(limit)
+            .fetch_all(c)
+            .await?),
+    })
 }
 
 /// Adds an organization. Its slug and its owner's membership must be there at the commit.
@@ -78,6 +209,7 @@ pub async fn insert(tx: &mut Tx, row: &OrganizationRow) -> Result<(), DbError> {
         .bind(row.version)
         .bind(row.created_at)
         .bind(row.updated_at)
+        .bind(row.life.standing.word())
         .execute(c)
         .await?
         .rows_affected()))
@@ -100,6 +232,7 @@ pub async fn by_id_locked(tx: &mut Tx, id: OrganizationId) -> Result<Option<Orga
 pub async fn of_user(
     tx: &mut Tx,
     user: UserId,
+    listed: Listed,
     after: Option<&(Name, OrganizationId)>,
     limit: i64,
     now: Timestamp,
@@ -112,6 +245,7 @@ pub async fn of_user(
         .bind(id)
         .bind(limit)
         .bind(now)
+        .bind(listed.as_str())
         .fetch_all(c)
         .await?))
 }

@@ -71,6 +71,14 @@ pub(super) const NOTE: &str = "INSERT INTO organization_seats (organization_id, 
 pub(super) const FORGET_BEFORE: &str = "UPDATE organization_seats SET seats = NULL, version = version + 1 \
     WHERE incarnation < $1 AND seats IS NOT NULL";
 
+pub(super) const FORGET: &str = "DELETE FROM organization_seats WHERE organization_id = $1";
+
+/// Forgets what was known of an organization's plan.
+pub async fn forget(tx: &mut Tx, organization: OrganizationId) -> Result<(), DbError> {
+    on!(tx, c => sqlx::query(FORGET).bind(organization).execute(c).await?.rows_affected());
+    Ok(())
+}
+
 /// How many of an organization's seats are taken at `now`.
 pub async fn seating(tx: &mut Tx, organization: OrganizationId, now: Timestamp) -> Result<Seating, DbError> {
     let row = on!(tx, c => sqlx::query_as(SEATING).bind(organization).bind(now).fetch_optional(c).await?);

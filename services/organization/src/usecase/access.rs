@@ -8,11 +8,12 @@ use bursar_rpc::{Call, Mutation, UserCaller};
 use super::Organization;
 use crate::Error;
 use crate::domain::Refusal;
+use crate::domain::standing::Standing;
 use crate::store::organizations::OrganizationRow;
-use crate::store::{memberships, organizations, users};
+use crate::store::{memberships, organizations, standings, users};
 
 impl Organization {
-    /// The caller's role in an organization, if it allows what the RPC demands.
+    /// The caller's role in an organization that is open to its members, if it allows what the RPC demands.
     pub(super) async fn authorize(
         &self,
         tx: &mut Tx,
@@ -20,6 +21,35 @@ impl Organization {
         organization: OrganizationId,
     ) -> Result<Role, Error> {
         let role = role_in(tx, caller, organization).await?;
+        may(&self.policy(tx, organization).await?, caller, role)?;
+        Ok(role)
+    }
+
+    /// The same for looking at an organization: its owner does so with the personal token also when it was deleted.
+    pub(super) async fn authorize_look(
+        &self,
+        tx: &mut Tx,
+        caller: &UserCaller,
+        organization: OrganizationId,
+    ) -> Result<Role, Error> {
+        let role = memberships::place(tx, organization, caller.user).await?.shown(is_personal(caller))?;
+        may(&self.policy(tx, organization).await?, caller, role)?;
+        Ok(role)
+    }
+
+    /// The same for the moves of an organization's life, which are its owner's: whether they are allowed where it is in that,
+    /// is the next question. To everybody else it is as to other calls.
+    pub(super) async fn authorize_move(
+        &self,
+        tx: &mut Tx,
+        caller: &UserCaller,
+        organization: OrganizationId,
+    ) -> Result<Role, Error> {
+        let place = memberships::place(tx, organization, caller.user).await?;
+        let role = place.role.ok_or(Refusal::NotAMember)?;
+        if role != Role::Owner || matches!(place.standing, Standing::Purged(_)) {
+            place.open()?;
+        }
         may(&self.policy(tx, organization).await?, caller, role)?;
         Ok(role)
     }
@@ -36,7 +66,8 @@ impl Organization {
         let looked = self.authorize(&mut tx, caller, organization).await.map(drop);
         drop(tx);
         match looked {
-            Err(error @ Error::Refused(Refusal::RoleNotAllowed)) => {
+            Err(Error::Refused(refusal)) if refusal != Refusal::NotAMember => {
+                let error = Error::from(refusal);
                 Err(self.0.mutations.refused(call, OwnerId::Organization(organization), error).await)
             }
             looked => looked,
@@ -55,6 +86,19 @@ impl Organization {
         let role = role?;
         demand_staying(m.tx(), caller).await?;
         Ok(role)
+    }
+
+    /// The owner's standing for a move of an organization's life; see [`Self::authorize_move`].
+    pub(super) async fn admit_move(
+        &self,
+        m: &mut Mutation,
+        caller: &UserCaller,
+        organization: OrganizationId,
+    ) -> Result<(), Error> {
+        let role = self.authorize_move(m.tx(), caller, organization).await;
+        admitted(m, OwnerId::Organization(organization), &role);
+        role?;
+        demand_staying(m.tx(), caller).await
     }
 
     /// Locks an organization until the transaction ends, and authorizes the caller in it.
@@ -122,10 +166,9 @@ impl Organization {
     }
 }
 
-/// What the caller is in an organization.
+/// What the caller is in an organization that is open to its members.
 pub(super) async fn role_in(tx: &mut Tx, caller: &UserCaller, organization: OrganizationId) -> Result<Role, Error> {
-    let place = memberships::place(tx, organization, caller.user).await?;
-    Ok(place.role.ok_or(Refusal::NotAMember)?)
+    Ok(memberships::place(tx, organization, caller.user).await?.open()?)
 }
 
 /// Whether the organization's policies let the caller, who has this role there, do what the RPC demands: a token that
@@ -135,6 +178,28 @@ fn may(policy: &Policy, caller: &UserCaller, role: Role) -> Result<(), Refusal> 
         return Err(Refusal::SecondFactorRequired);
     }
     if policy.permits(role, caller.permission) { Ok(()) } else { Err(Refusal::RoleNotAllowed) }
+}
+
+/// Demands that an owner's context is open, and keeps it so until the transaction ends: an organization is not moved
+/// meanwhile, so nothing comes to be in one that was deleted. After the lock on a person, before that on a library.
+pub(super) async fn hold_open(tx: &mut Tx, owner: OwnerId) -> Result<(), Error> {
+    let Some(organization) = owner.organization() else { return Ok(()) };
+    let standing = standings::hold(tx, organization).await?.ok_or(Refusal::NotAMember)?;
+    Ok(standing.demand_open()?)
+}
+
+/// Demands that an owner's context is open to services. One that there is not, or no more, has nothing and is no secret.
+pub(super) async fn demand_served(tx: &mut Tx, owner: OwnerId) -> Result<(), Error> {
+    let Some(organization) = owner.organization() else { return Ok(()) };
+    match standings::find(tx, organization).await? {
+        None | Some(Standing::Purged(_)) => Ok(()),
+        Some(standing) => Ok(standing.demand_open()?),
+    }
+}
+
+/// Whether the token acts in the user's own context.
+pub(super) fn is_personal(caller: &UserCaller) -> bool {
+    caller.context == OwnerId::User(caller.user)
 }
 
 /// Whoever is leaving Bursar, or has left, changes nothing any more: a token outlives its account by minutes.

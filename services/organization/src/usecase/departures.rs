@@ -113,7 +113,7 @@ impl Organization {
         for _ in 0..PORTIONS {
             if !self.hand_projects_over(user).await?
                 && !self.erase_projects(user).await?
-                && !self.erase_items(OwnerId::User(user)).await?
+                && !self.erase_items(OwnerId::User(user), self.now()).await?
             {
                 return Ok(false);
             }

@@ -1,14 +1,16 @@
 //! The events that organization tells the others.
 
 use bursar_id::{OrganizationId, Role, UserId};
-use bursar_members::{OwnPolicy, Policy};
+use bursar_members::{OwnPolicy, Policy, Standing as Told};
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::{
-    DeploymentPolicyChanged, MembershipChanged, OrganizationCreated, OrganizationPolicyChanged, OrganizationUpdated,
+    DeploymentPolicyChanged, MembershipChanged, OrganizationCreated, OrganizationPolicyChanged,
+    OrganizationStandingChanged, OrganizationUpdated,
 };
 use bursar_rpc::UserCaller;
 use bursar_rpc::convert::{to_optional_role, to_role};
 
+use crate::domain::standing::Standing;
 use crate::store::memberships::MemberRow;
 use crate::store::organizations::OrganizationRow;
 
@@ -62,6 +64,28 @@ pub(super) fn ended(organization: OrganizationId, user: UserId, version: u64) ->
         role: to_optional_role(None).into(),
         version,
     })
+}
+
+/// Where an organization is in its life now.
+pub(super) fn standing(row: &OrganizationRow) -> Payload {
+    let (state, purged) = as_told(row.life.standing).to_state();
+    Payload::OrganizationStandingChanged(OrganizationStandingChanged {
+        organization_id: row.id.to_string(),
+        state: state.into(),
+        purged,
+        version: row.life.version.unsigned_abs(),
+    })
+}
+
+/// How a standing is told: to others, what is being purged is deleted.
+pub(crate) const fn as_told(standing: Standing) -> Told {
+    match standing {
+        Standing::Pending => Told::Pending,
+        Standing::Active => Told::Active,
+        Standing::Suspended => Told::Suspended,
+        Standing::Deleted(_) | Standing::Purging(_) => Told::Deleted,
+        Standing::Purged(_) => Told::Purged,
+    }
 }
 
 /// What an organization has set of its policies now.

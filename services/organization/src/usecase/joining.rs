@@ -60,9 +60,10 @@ impl Organization {
         let digest = digest(token.expose())?;
         let organization = find(m.tx(), &digest).await?.organization_id;
         // Whoever accepts changes two rows that are read one after the other: without the lock, a twin would be seen half.
-        lock(m.tx(), organization).await?;
+        let row = lock(m.tx(), organization).await?;
         let invitation = find(m.tx(), &digest).await?;
         self.acceptance(m.tx(), &invitation, caller, now).await?.decide()?;
+        row.life.standing.demand_open()?;
         Ok(Some(invitation.organization_id))
     }
 
@@ -78,13 +79,16 @@ impl Organization {
         let digest = digest(token.expose())?;
         users::lock(m.tx(), caller.user).await?.standing().demand_staying()?;
         let invitation = find(m.tx(), &digest).await?;
-        let organization = lock(m.tx(), invitation.organization_id).await?.id;
+        let row = lock(m.tx(), invitation.organization_id).await?;
+        let organization = row.id;
         // Again, now that nobody else can change it; the token may have been replaced meanwhile.
         let invitation = find(m.tx(), &digest).await?;
         m.about(&invitation.id);
         let now = m.now();
         let mut events = Vec::new();
-        if !self.acceptance(m.tx(), &invitation, caller, now).await?.decide()? {
+        let accepted_before = self.acceptance(m.tx(), &invitation, caller, now).await?.decide()?;
+        row.life.standing.demand_open()?;
+        if !accepted_before {
             convert(memberships::head_count(m.tx(), organization).await?, seats)?;
             let joining = Joining {
                 organization,

@@ -10,6 +10,7 @@ use bursar_time::Timestamp;
 use super::access::role_in;
 use super::{Organization, events};
 use crate::Error;
+use crate::domain::standing::Standing;
 use crate::domain::{Refusal, etag, member};
 use crate::store::memberships::{self, Ending, MemberRow};
 use crate::store::organizations;
@@ -60,12 +61,17 @@ impl Organization {
         Ok(member.ok_or(Refusal::MemberNotFound)?)
     }
 
-    /// What somebody is in an organization at this moment.
-    pub async fn check_access(&self, id: OrganizationId, user: UserId) -> Result<Word, Error> {
+    /// What somebody is in an organization at this moment, nobody in one that is not open; and for those who have a place
+    /// there, where it is in its life.
+    pub async fn check_access(&self, id: OrganizationId, user: UserId) -> Result<(Word, Option<Standing>), Error> {
         let mut tx = self.0.db.read().await?;
         let incarnation = bursar_events::incarnation(&mut tx).await?;
         let place = memberships::place(&mut tx, id, user).await?;
-        Ok(Word { role: place.role, incarnation, version: place.version })
+        let standing = place.role.map(|_| place.standing).filter(|standing| !matches!(standing, Standing::Purged(_)));
+        let role = place.open().ok();
+        // That it is closed is no change of a membership: whoever remembers words must not remember this one.
+        let version = if role == place.role { place.version } else { 0 };
+        Ok((Word { role, incarnation, version }, standing))
     }
 
     /// Makes a member Admin or Member. The role that somebody has already is no change.

@@ -10,6 +10,7 @@
 mod access;
 mod audit;
 mod avatars;
+pub mod deleting;
 pub mod departures;
 mod events;
 mod invitations;
@@ -17,12 +18,14 @@ mod joining;
 mod library;
 mod mails;
 mod members;
+mod operating;
 mod organizations;
 pub mod ownerless;
 mod ownership;
 mod policies;
 pub mod present;
 mod projects;
+pub mod purging;
 mod seats;
 
 use std::sync::Arc;
@@ -37,11 +40,14 @@ use bursar_time::{Clock, Timestamp};
 
 pub use audit::AuditWanted;
 pub use avatars::{AvatarError, Change as AvatarChange, Easel, Upload};
+pub use deleting::Deletion;
+pub(crate) use events::as_told;
 pub use invitations::{InvitationView, InvitationsWanted, NewInvitation, Preview};
 pub use library::{
     Children, Content, Download, Item, ItemChange, ItemCopy, ItemDeletion, ItemFilter, NewItem, Revealed, UploadStart,
 };
 pub use members::{MembersWanted, RoleChange};
+pub use operating::{OrganizationsWanted, Query, Suspension};
 pub use organizations::{NewOrganization, OrganizationChange, OrganizationKey};
 pub use policies::{PolicyChange, PolicyView};
 pub use projects::{NewProject, ProjectChange, Reassignment};

@@ -4,18 +4,19 @@ use bursar_db::Tx;
 use bursar_id::{OrganizationId, OwnerId, Role};
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::page::{Page, PageRequest};
-use bursar_rpc::{Answer, Asked, Done, Mutation, UserCaller};
+use bursar_rpc::{Answer, Asked, Caller, Done, Mutation, UserCaller};
 use bursar_time::Timestamp;
 
-use super::access::{demand_staying, demand_verified};
+use super::access::{demand_staying, demand_verified, is_personal};
 use super::{Organization, events};
 use crate::Error;
 use crate::domain::name::Name;
 use crate::domain::slug::Slug;
-use crate::domain::{Refusal, etag};
+use crate::domain::{Refusal, etag, former_slugs};
 use crate::store::memberships::{self, Joining};
-use crate::store::organizations::{self, OrganizationOfUser, OrganizationRow};
+use crate::store::organizations::{self, Listed, OrganizationOfUser, OrganizationRow};
 use crate::store::seats::{self, Seating};
+use crate::store::standings::Life;
 use crate::store::{slugs, users};
 
 /// How often a slug is made up before that is called a fault; each time it has more random characters.
@@ -79,6 +80,7 @@ impl Organization {
             version: 1,
             created_at: now,
             updated_at: now,
+            life: Life::ACTIVE,
         };
         organizations::insert(m.tx(), &organization).await?;
         let owner = Joining {
@@ -135,7 +137,7 @@ impl Organization {
             OrganizationKey::Slug(None) => None,
         };
         let id = id.ok_or(Refusal::NotAMember)?;
-        let role = self.authorize(&mut tx, caller, id).await?;
+        let role = self.authorize_look(&mut tx, caller, id).await?;
         let organization = organizations::by_id(&mut tx, id).await?.ok_or(Refusal::NotAMember)?;
         let moved = match key {
             OrganizationKey::Slug(Some(slug)) => organization.slug != slug.as_str(),
@@ -145,14 +147,22 @@ impl Organization {
         Ok((OrganizationOfUser { organization, role, seating }, moved))
     }
 
-    /// The caller's organizations by name.
+    /// The caller's organizations by name. A service that asks for somebody sees those that can be used; with the personal
+    /// token, an owner sees also what was deleted and can be taken back.
     pub async fn list_organizations(
         &self,
-        caller: &UserCaller,
+        caller: &Caller,
         page: &PageRequest<(Name, OrganizationId)>,
     ) -> Result<Page<OrganizationOfUser>, Error> {
+        let user = caller.user()?;
+        let listed = match caller {
+            Caller::User(user) if is_personal(user) => Listed::Kept,
+            Caller::User(_) => Listed::Known,
+            Caller::Service(_) | Caller::Anonymous => Listed::Open,
+        };
         let mut tx = self.0.db.read().await?;
-        let rows = organizations::of_user(&mut tx, caller.user, page.after(), page.limit(), self.now()).await?;
+        let (after, limit) = (page.after(), page.limit());
+        let rows = organizations::of_user(&mut tx, user.user, listed, after, limit, self.now()).await?;
         // A stored name is a name: it was read as one before it was written.
         let key = |row: &OrganizationOfUser| (Name::stored(&row.organization.name), row.organization.id);
         Ok(page.page(rows, key)?)
@@ -187,7 +197,7 @@ impl Organization {
         let mut events = Vec::new();
         if name.is_some() || slug.is_some() {
             if let Some(slug) = slug {
-                self.move_to(m.tx(), id, slug, now).await?;
+                self.move_to(m.tx(), &organization, slug, now).await?;
                 slug.as_str().clone_into(&mut organization.slug);
             }
             if let Some(name) = name {
@@ -203,12 +213,31 @@ impl Organization {
         Ok(Done::New(OrganizationOfUser { organization, role, seating }, events))
     }
 
-    /// Takes a slug for an organization, which may have had it before.
-    async fn move_to(&self, tx: &mut Tx, id: OrganizationId, slug: &Slug, now: Timestamp) -> Result<(), Error> {
-        if slugs::take(tx, slug, id, now).await? || slugs::find(tx, slug).await? == Some(id) {
-            Ok(())
-        } else {
-            Err(Refusal::SlugTaken.into())
+    /// Takes another slug for an organization, which may have had it before. The present one becomes a former one; where
+    /// that is one too many, the oldest is freed.
+    async fn move_to(
+        &self,
+        tx: &mut Tx,
+        organization: &OrganizationRow,
+        slug: &Slug,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let id = organization.id;
+        let mut former = slugs::former(tx, id).await?;
+        if !slugs::take(tx, slug, id, now).await? {
+            let had = former.len();
+            former.retain(|former| former.slug != slug.as_str());
+            if former.len() == had {
+                return Err(Refusal::SlugTaken.into());
+            }
+            slugs::retire(tx, id, slug.as_str(), None).await?;
         }
+        let since: Vec<Timestamp> = former.iter().map(|former| former.since).collect();
+        let freed = former_slugs::make_room(&since, now)?;
+        slugs::retire(tx, id, &organization.slug, Some(now)).await?;
+        for former in former.iter().take(freed) {
+            slugs::free(tx, id, &former.slug).await?;
+        }
+        Ok(())
     }
 }

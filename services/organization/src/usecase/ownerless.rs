@@ -55,7 +55,12 @@ impl Organization {
         m.about(&user);
         let person = users::lock_known(m.tx(), user).await?;
         let row = organizations::by_id_locked(m.tx(), id).await?;
-        let gone = row.ok_or_else(|| Problem::not_found("organization"))?.owner_user_id;
+        let row = row.ok_or_else(|| Problem::not_found("organization"))?;
+        // What was deleted goes its way without an owner; nobody needs to follow.
+        if !row.life.standing.is_owned() {
+            return Err(Problem::not_found("organization").into());
+        }
+        let gone = row.owner_user_id;
         m.admit(OwnerId::Organization(id));
         if users::person(m.tx(), gone).await?.standing() != Standing::Gone {
             return Err(Refusal::AlreadyOwned.into());

@@ -1,4 +1,5 @@
-//! What organization can tell of the present: the deployment's policies, organizations with theirs, and memberships.
+//! What organization can tell of the present: the deployment's policies, organizations, which of them are not active, their
+//! policies, and memberships.
 
 use bursar_db::{DbError, Tx};
 use bursar_events::{Part, Present};
@@ -22,14 +23,16 @@ pub struct State;
 enum Section {
     Deployment,
     Organizations,
+    Standings,
     Policies,
     Memberships,
 }
 
 impl Section {
-    const ALL: [(Self, &'static str); 4] = [
+    const ALL: [(Self, &'static str); 5] = [
         (Self::Deployment, "deployment"),
         (Self::Organizations, "organizations"),
+        (Self::Standings, "standings"),
         (Self::Policies, "policies"),
         (Self::Memberships, "memberships"),
     ];
@@ -69,6 +72,11 @@ impl Present for State {
                 let rows = organizations::after(tx, key, PART).await?;
                 let last = rows.last().map(|row| row.id.to_string());
                 (rows.iter().map(as_created).collect(), last)
+            }
+            Section::Standings => {
+                let rows = organizations::closed_after(tx, key, PART).await?;
+                let last = rows.last().map(|row| row.id.to_string());
+                (rows.iter().map(events::standing).collect(), last)
             }
             Section::Policies => {
                 let after: Option<OrganizationId> = key.parse().ok();
@@ -110,7 +118,8 @@ mod tests {
         assert_eq!(Section::Deployment.place(None), "organizations/");
         assert_eq!(Section::Organizations.place(Some("org_1".into())), "organizations/org_1");
         assert_eq!(Section::of("organizations/org_1"), Some((Section::Organizations, "org_1")));
-        assert_eq!(Section::Organizations.place(None), "policies/");
+        assert_eq!(Section::Organizations.place(None), "standings/");
+        assert_eq!(Section::Standings.place(None), "policies/");
         assert_eq!(Section::of("memberships/org_1/usr_1"), Some((Section::Memberships, "org_1/usr_1")));
         assert_eq!(Section::of(&Section::Memberships.place(None)), None, "the end");
     }

@@ -6,6 +6,7 @@ use bursar_rpc::page::{Page, PageRequest};
 use bursar_rpc::{Answer, Asked, Done, Mutation, Problem, UserCaller};
 
 use super::Organization;
+use super::access::hold_open;
 use crate::Error;
 use crate::domain::description::Description;
 use crate::domain::name::Name;
@@ -61,6 +62,7 @@ impl Organization {
         self.demand_workspace(m.tx(), owner).await?;
         // Whoever deletes the account meanwhile finds the project.
         users::lock(m.tx(), caller.user).await?.standing().demand_staying()?;
+        hold_open(m.tx(), owner).await?;
         let now = m.now();
         let project = ProjectRow {
             id: self.new_id(now),

@@ -13,13 +13,13 @@ use crate::world::{World, remove};
 
 /// Whose id is sent: an item's, and its owner's.
 #[derive(Clone)]
-struct Meant {
-    item: String,
-    owner: String,
+pub(crate) struct Meant {
+    pub(crate) item: String,
+    pub(crate) owner: String,
 }
 
 /// Calls an RPC of the library about what is meant. A new RPC has to be added here.
-async fn call(client: &Client, rpc: &str, meant: &Meant) -> Result<(), Status> {
+pub(crate) async fn call(client: &Client, rpc: &str, meant: &Meant) -> Result<(), Status> {
     let Meant { item: item_id, owner } = meant.clone();
     let mut library = client.libraries();
     match rpc {

@@ -86,7 +86,9 @@ bursar_testkit::engines! {
         refused(get(&ada, &acme, "usr").await, Code::InvalidArgument, "INVALID_FIELDS");
         refused(get(&ada, &acme, &eve.user.to_string()).await, Code::NotFound, "NOT_FOUND");
         let answer = |member, role: proto::Role, version| {
-            proto::CheckAccessResponse { member, role: role.into(), version, incarnation: 1 }
+            let state =
+                if member { proto::OrganizationState::Active } else { proto::OrganizationState::Unspecified };
+            proto::CheckAccessResponse { member, role: role.into(), version, incarnation: 1, state: state.into() }
         };
         assert_eq!(check(&world, &acme, &ben_id).await.expect("told"), answer(true, proto::Role::Member, 1));
         leave(&ben, &acme).await.expect("left");

@@ -16,6 +16,7 @@ enum Rpc {
     UpdateMemberRole,
     RemoveMember,
     TransferOwnership,
+    DeleteOrganization,
     CreateInvitation,
     ResendInvitation,
     RevokeInvitation,
@@ -43,7 +44,7 @@ enum Body {
 }
 
 /// One grey pixel, as a PNG.
-const PIXEL: &[u8] = &[
+pub(crate) const PIXEL: &[u8] = &[
     137, 80, 78, 71, 13, 10, 26, 10, 0, 0, 0, 13, 73, 72, 68, 82, 0, 0, 0, 1, 0, 0, 0, 1, 8, 0, 0, 0, 0, 58, 126, 155,
     85, 0, 0, 0, 10, 73, 68, 65, 84, 120, 156, 99, 104, 0, 0, 0, 130, 0, 129, 119, 205, 114, 182, 0, 0, 0, 0, 73, 69,
     78, 68, 174, 66, 96, 130,
@@ -53,6 +54,7 @@ const PIXEL: &[u8] = &[
 struct Stage {
     world: World,
     organization: String,
+    slug: String,
     cem: String,
     project: proto::Project,
     item: String,
@@ -98,6 +100,7 @@ impl Stage {
                 let request = proto::TransferOwnershipRequest { organization_id, user_id, request_id };
                 who.client.organizations().transfer_ownership(request).await.map(drop)
             }
+            DeleteOrganization => self.call_delete(who, body, request_id).await,
             CreateInvitation => {
                 let email = if body == Body::Other { "u3@example.com" } else { "new@example.com" }.to_owned();
                 let role = proto::Role::Member.into();
@@ -126,6 +129,13 @@ impl Stage {
                 self.call_library(rpc, &acting, body, request_id).await
             }
         }
+    }
+
+    async fn call_delete(&self, who: &Who, body: Body, request_id: String) -> Result<(), Status> {
+        let confirm_slug = if body == Body::Other { "umbra".to_owned() } else { self.slug.clone() };
+        let organization_id = self.organization.clone();
+        let request = proto::DeleteOrganizationRequest { organization_id, confirm_slug, request_id };
+        who.client.organizations().delete_organization(request).await.map(drop)
     }
 
     async fn call_projects(&self, rpc: Rpc, acting: &Who, body: Body, request_id: String) -> Result<(), Status> {
@@ -213,12 +223,13 @@ const fn row(rpc: Rpc, stranger: &'static str, privileged: bool, state: Option<&
     Row { rpc, stranger, privileged, state }
 }
 
-const TABLE: [Row; 16] = [
+const TABLE: [Row; 17] = [
     row(UpdateOrganization, "NOT_A_MEMBER", true, Some("ETAG_MISMATCH")),
     row(SetAvatar, "NOT_A_MEMBER", true, Some("OK")),
     row(UpdateMemberRole, "NOT_A_MEMBER", true, Some("NOT_FOUND")),
     row(RemoveMember, "NOT_A_MEMBER", true, Some("NOT_FOUND")),
     row(TransferOwnership, "NOT_A_MEMBER", true, Some("NOT_FOUND")),
+    row(DeleteOrganization, "NOT_A_MEMBER", true, Some("INVALID_FIELDS")),
     row(CreateInvitation, "NOT_A_MEMBER", true, Some("ALREADY_A_MEMBER")),
     row(ResendInvitation, "NOT_FOUND", true, None),
     row(RevokeInvitation, "NOT_FOUND", true, None),
@@ -245,6 +256,7 @@ bursar_testkit::engines! {
         let mut stage = Stage {
             world,
             organization: String::new(),
+            slug: String::new(),
             cem: ada.user.to_string(),
             project: proto::Project::default(),
             item: String::new(),
@@ -253,7 +265,8 @@ bursar_testkit::engines! {
         for row in TABLE {
             let rpc = row.rpc;
             let world = &stage.world;
-            let organization = world.create(&ada, "Acme").await.id;
+            let acme = world.create(&ada, "Acme").await;
+            let (organization, slug) = (acme.id, acme.slug);
             let ben = world.join(&ada, &organization, 2, Role::Admin).await;
             let cem = world.join(&ada, &organization, 3, Role::Admin).await;
             let dan = world.join(&ada, &organization, 4, Role::Member).await;
@@ -263,7 +276,7 @@ bursar_testkit::engines! {
                 name: "Old".to_owned(),
                 ..Default::default()
             };
-            let actor = if rpc == TransferOwnership { &ada } else { &ben };
+            let actor = if matches!(rpc, TransferOwnership | DeleteOrganization) { &ada } else { &ben };
             let acting = world.acting(actor, &organization);
             let project = acting.client.projects().create_project(create).await.expect("created").into_inner().project;
             stage.project = project.expect("a project");
@@ -278,6 +291,7 @@ bursar_testkit::engines! {
             stage.cem = cem.user.to_string();
             stage.invitation = invited.id;
             stage.organization = organization.clone();
+            stage.slug = slug;
             let stage = &stage;
 
             is(rpc, "a stranger's bad field", stage.call(rpc, &eve, Body::Bad, "r").await, row.stranger);
@@ -298,8 +312,15 @@ bursar_testkit::engines! {
             if let Some(state) = row.state {
                 is(rpc, "an id for another body", stage.call(rpc, actor, Body::Other, "r").await, "REQUEST_ID_REUSED");
                 // What was deleted has no state.
-                let state = if matches!(rpc, DeleteProject | DeleteItem) { "NOT_FOUND" } else { state };
+                let state = match rpc {
+                    DeleteProject | DeleteItem => "NOT_FOUND",
+                    DeleteOrganization => "ORGANIZATION_DELETED",
+                    _ => state,
+                };
                 is(rpc, "another body", stage.call(rpc, actor, Body::Other, "s").await, state);
+            }
+            if rpc == DeleteOrganization {
+                continue;
             }
             if row.privileged {
                 let demote = proto::UpdateMemberRoleRequest {

@@ -5,6 +5,7 @@ use bursar_id::{OrganizationId, Role, UserId};
 use bursar_organization::domain::slug::Slug;
 use bursar_organization::store::memberships::{self, Ending, Joining};
 use bursar_organization::store::organizations::{self, OrganizationRow};
+use bursar_organization::store::standings::Life;
 use bursar_organization::store::{MIGRATIONS, slugs, users};
 use bursar_testkit::{START, at, id};
 use bursar_time::Timestamp;
@@ -30,6 +31,7 @@ async fn found(tx: &mut Tx, organization: OrganizationId, owner: UserId, slug: &
         version: 1,
         created_at: now(),
         updated_at: now(),
+        life: Life::ACTIVE,
     };
     organizations::insert(tx, &row).await
 }

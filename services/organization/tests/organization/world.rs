@@ -217,6 +217,17 @@ impl World {
         self.events().await.into_iter().filter_map(of_user).collect()
     }
 
+    /// How an organization stood according to every event, in order: the state, whether it was purged, the version.
+    pub(crate) async fn standings_of(&self, organization: &str) -> Vec<(proto::OrganizationState, bool, u64)> {
+        let told = |payload| match payload {
+            Payload::OrganizationStandingChanged(changed) if changed.organization_id == organization => {
+                Some((changed.state(), changed.purged, changed.version))
+            }
+            _ => None,
+        };
+        self.events().await.into_iter().filter_map(told).collect()
+    }
+
     /// Lets identity tell something.
     pub(crate) async fn identity_tells(&self, payload: Payload) {
         let tx = self.identity_db.begin().await.expect("a transaction");
@@ -284,6 +295,32 @@ pub(crate) async fn transfer(by: &Who, organization: &str, to: UserId) -> Result
     };
     let transferred = by.client.organizations().transfer_ownership(request).await?;
     Ok(transferred.into_inner().organization.expect("an organization"))
+}
+
+/// Deletes an organization, confirmed by its slug.
+pub(crate) async fn delete(by: &Who, organization: &proto::Organization) -> Result<proto::Organization, Status> {
+    let request = proto::DeleteOrganizationRequest {
+        organization_id: organization.id.clone(),
+        confirm_slug: organization.slug.clone(),
+        request_id: String::new(),
+    };
+    let deleted = by.client.organizations().delete_organization(request).await?;
+    Ok(deleted.into_inner().organization.expect("an organization"))
+}
+
+/// Takes a deletion back.
+pub(crate) async fn undelete(by: &Who, organization: &str) -> Result<proto::Organization, Status> {
+    let request =
+        proto::UndeleteOrganizationRequest { organization_id: organization.to_owned(), request_id: String::new() };
+    let undeleted = by.client.organizations().undelete_organization(request).await?;
+    Ok(undeleted.into_inner().organization.expect("an organization"))
+}
+
+/// An organization by its id.
+pub(crate) async fn get(by: &Who, organization: &str) -> Result<proto::Organization, Status> {
+    let key = Some(proto::get_organization_request::Key::OrganizationId(organization.to_owned()));
+    let got = by.client.organizations().get_organization(proto::GetOrganizationRequest { key }).await?;
+    Ok(got.into_inner().organization.expect("an organization"))
 }
 
 /// Waits until a condition holds; the background work of the service makes it true.

@@ -9,6 +9,7 @@ use bursar_organization::store::invitations::{self, InvitationRow};
 use bursar_organization::store::memberships::{self, Joining};
 use bursar_organization::store::organizations::{self, OrganizationRow};
 use bursar_organization::store::projects::{self, ProjectRow};
+use bursar_organization::store::standings::Life;
 use bursar_organization::store::{slugs, users};
 use bursar_rpc::Transport;
 use bursar_runtime::{Env, Service, Settings};
@@ -121,6 +122,7 @@ impl World {
             version: 1,
             created_at: now,
             updated_at: now,
+            life: Life::ACTIVE,
         };
         organizations::insert(&mut tx, &row).await.expect("an organization");
         self.seat(&mut tx, organization, owner.0, Role::Owner).await;

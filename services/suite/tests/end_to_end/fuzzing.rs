@@ -25,8 +25,8 @@ use crate::trust::Raw;
 const CALL: Duration = Duration::from_secs(20);
 /// How long a token is used; it lives for five minutes.
 const FRESH: Duration = Duration::from_mins(2);
-/// What ends the caller's own standing: somebody else is sacrificed.
-const ENDINGS: [&str; 8] = [
+/// What ends the caller's own standing, or the organization's: somebody else is sacrificed.
+const ENDINGS: [&str; 10] = [
     "DeleteMe",
     "SignOut",
     "RevokeSession",
@@ -35,6 +35,8 @@ const ENDINGS: [&str; 8] = [
     "LeaveOrganization",
     "RemoveMember",
     "TransferOwnership",
+    "DeleteOrganization",
+    "SuspendOrganization",
 ];
 
 /// Who calls, and whom it costs.

@@ -4,12 +4,13 @@ mod drawing;
 
 use std::sync::Arc;
 
-use bursar_id::OrganizationId;
+use bursar_id::{OrganizationId, OwnerId};
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::{Answer, Asked, Caller, Done, Looked, Mutation, Problem};
 use tokio::sync::Semaphore;
 
 use super::Organization;
+use super::access::demand_served;
 use crate::Error;
 use crate::domain::Refusal;
 use crate::domain::avatar::{self, Picture};
@@ -113,7 +114,9 @@ impl Organization {
         let mut tx = self.0.db.read().await?;
         match caller {
             // For any organization; one that there is not has no picture.
-            Caller::Service(service) if service.on_behalf_of.is_none() => {}
+            Caller::Service(service) if service.on_behalf_of.is_none() => {
+                demand_served(&mut tx, OwnerId::Organization(id)).await?;
+            }
             caller => drop(self.authorize(&mut tx, caller.user()?, id).await?),
         }
         let row = avatars::find(&mut tx, id, avatar::size_for(size), known).await?;

@@ -5,6 +5,7 @@ use bursar_id::{ItemId, OwnerId, Role, UserId};
 use bursar_rpc::{Caller, Mutation, Problem, UserCaller};
 
 use super::super::Organization;
+use super::super::access::{demand_served, hold_open};
 use crate::Error;
 use crate::domain::Refusal;
 use crate::store::items::{self, ItemRow};
@@ -60,14 +61,30 @@ impl Organization {
 
     /// Demands that the caller may read the library of `owner`.
     pub(super) async fn look_into(&self, tx: &mut Tx, caller: &Caller, owner: OwnerId) -> Result<(), Error> {
-        if let Some(user) = user(caller)? {
-            self.authorize_context(tx, user, owner).await?;
+        match user(caller)? {
+            Some(user) => self.authorize_context(tx, user, owner).await.map(drop),
+            None => demand_served(tx, owner).await,
         }
-        Ok(())
+    }
+
+    /// The item that is meant, for reading it.
+    pub(super) async fn item_to_read(
+        &self,
+        tx: &mut Tx,
+        caller: &Caller,
+        id: Result<ItemId, Problem>,
+    ) -> Result<ItemRow, Error> {
+        if let Some(user) = user(caller)? {
+            self.authorize_context(tx, user, user.context).await?;
+            return self.item(tx, caller, id?).await;
+        }
+        let row = self.item(tx, caller, id?).await?;
+        demand_served(tx, row.owner).await?;
+        Ok(row)
     }
 
     /// Who writes: the user, or the member whom a service names. Whoever deletes the account meanwhile finds what is
-    /// written, and of whoever has done so nothing is written any more.
+    /// written, and of whoever has done so nothing is written any more. An organization is open until the transaction ends.
     pub(super) async fn writer(
         &self,
         tx: &mut Tx,
@@ -78,6 +95,7 @@ impl Organization {
         match (visitor, named) {
             (Visitor::User(user, _), named) if named.is_none_or(|named| named == user) => {
                 users::lock(tx, user).await?.standing().demand_staying()?;
+                hold_open(tx, owner).await?;
                 Ok(user)
             }
             (Visitor::User(..), _) => {
@@ -92,7 +110,11 @@ impl Organization {
                         memberships::place(tx, organization, named).await?.role.is_some()
                     }
                 };
-                if belongs { Ok(named) } else { Err(Refusal::NotAMember.into()) }
+                if !belongs {
+                    return Err(Refusal::NotAMember.into());
+                }
+                hold_open(tx, owner).await?;
+                Ok(named)
             }
         }
     }

@@ -92,8 +92,7 @@ impl Organization {
             OwnerId::User(owner) if owner == user.user => Ok(()),
             OwnerId::User(_) => Err(Refusal::NotAMember.into()),
             OwnerId::Organization(organization) => {
-                let role =
-                    memberships::place(m.tx(), organization, user.user).await?.role.ok_or(Refusal::NotAMember)?;
+                let role = memberships::place(m.tx(), organization, user.user).await?.open()?;
                 let permitted = self.policy(m.tx(), organization).await?.permits(role, user.permission);
                 if permitted { Ok(()) } else { Err(Refusal::RoleNotAllowed.into()) }
             }

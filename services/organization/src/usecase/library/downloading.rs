@@ -10,7 +10,6 @@ use tokio::sync::mpsc;
 
 use super::super::Organization;
 use super::Content;
-use super::access::user;
 use crate::Error;
 use crate::content::{Contents, Place};
 use crate::domain::Refusal;
@@ -38,11 +37,9 @@ impl Organization {
         asked: Result<(ItemId, u64), Problem>,
     ) -> Result<Download, Error> {
         let mut tx = self.0.db.read().await?;
-        if let Some(user) = user(caller)? {
-            self.authorize_context(&mut tx, user, user.context).await?;
-        }
+        let id = asked.as_ref().map(|(id, _)| *id).map_err(Problem::clone);
+        let row = self.item_to_read(&mut tx, caller, id).await?;
         let (id, offset) = asked?;
-        let row = self.item(&mut tx, caller, id).await?;
         let found = contents::of_item(&mut tx, row.owner, id).await?.ok_or(Refusal::ContentNotFound)?;
         drop(tx);
         if offset > found.size.unsigned_abs() {

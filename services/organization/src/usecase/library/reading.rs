@@ -7,7 +7,6 @@ use bursar_rpc::page::{Page, PageRequest};
 use bursar_rpc::{Caller, Problem};
 
 use super::super::Organization;
-use super::access::user;
 use super::{Item, ItemFilter};
 use crate::Error;
 use crate::domain::kind::Kind;
@@ -28,10 +27,7 @@ impl Organization {
     /// An item, without what is secret.
     pub async fn get_item(&self, caller: &Caller, id: Result<ItemId, Problem>) -> Result<Item, Error> {
         let mut tx = self.0.db.read().await?;
-        if let Some(user) = user(caller)? {
-            self.authorize_context(&mut tx, user, user.context).await?;
-        }
-        let row = self.item(&mut tx, caller, id?).await?;
+        let row = self.item_to_read(&mut tx, caller, id).await?;
         self.shown(row)
     }
 

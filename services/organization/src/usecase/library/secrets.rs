@@ -6,6 +6,7 @@ use bursar_rpc::{Answer, Asked, Done, Mutation};
 use serde_json::{Map, Value};
 
 use super::super::Organization;
+use super::super::access::demand_served;
 use crate::Error;
 
 /// The secret fields of an item that are set.
@@ -33,6 +34,7 @@ impl Organization {
         let row = self.item(m.tx(), asked.caller(), *id).await?;
         m.about(&row.id);
         m.admit(row.owner);
+        demand_served(m.tx(), row.owner).await?;
         let secrets = self.secrets(&row)?;
         Ok(Done::New(Revealed(secrets), Vec::new()))
     }

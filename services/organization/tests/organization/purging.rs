@@ -1,0 +1,235 @@
+//! What a purge erases, what it leaves, and that it goes on wherever it was killed.
+
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::task::Poll;
+
+use bursar_db::audit::Outcome;
+use bursar_db::on;
+use bursar_id::{OrganizationId, OwnerId, Role, ServiceAccountId, UserId};
+use bursar_members::DeletionGrace;
+use bursar_organization::store::projects::{self, ProjectRow};
+use bursar_organization::usecase::purging::Purge;
+use bursar_proto::event::v1::event::Payload;
+use bursar_proto::organization::v1 as proto;
+use bursar_proto::organization::v1::OrganizationState::{Active, Deleted};
+use bursar_rpc::convert::to_timestamp;
+use bursar_testkit::{audited, id, refused};
+use bursar_time::{Span, Timestamp};
+use tonic::Code;
+
+use crate::contents::{collected, download, files, start, upload};
+use crate::library::{create, item};
+use crate::refusals::PIXEL;
+use crate::world::{Who, World, delete, get, invite, remove, undelete, until};
+
+/// The grace of a deletion.
+pub(crate) const GRACE: Span = Span::from_days(7);
+
+/// Writes projects of an organization, more than a portion.
+async fn many_projects(world: &World, organization: OrganizationId, by: UserId) {
+    let mut tx = world.store.begin().await.expect("a transaction");
+    for n in 0..250 {
+        let row = ProjectRow {
+            id: id::<bursar_id::kinds::Project>(10_000 + n),
+            owner: OwnerId::Organization(organization),
+            name: "P".to_owned(),
+            description: "what nobody else should read".to_owned(),
+            created_by: by,
+            assigned_to: by,
+            version: 1,
+            created_at: world.clock.now(),
+            updated_at: world.clock.now(),
+        };
+        projects::insert(&mut tx, &row).await.expect("inserted");
+    }
+    tx.commit().await.expect("committed");
+}
+
+/// How many rows there are of what an organization had.
+pub(crate) async fn rows_left(world: &World, organization: &str) -> BTreeMap<&'static str, i64> {
+    const COUNTS: [(&str, &str); 9] = [
+        ("projects", "SELECT COUNT(*) FROM projects WHERE owner = $1"),
+        ("items", "SELECT COUNT(*) FROM items WHERE owner = $1"),
+        ("contents", "SELECT COUNT(*) FROM contents WHERE owner = $1"),
+        ("contents of items", "SELECT COUNT(*) FROM item_contents WHERE owner = $1"),
+        ("invitations", "SELECT COUNT(*) FROM invitations WHERE organization_id = $1"),
+        ("mails", "SELECT COUNT(*) FROM invitation_mails WHERE organization_id = $1"),
+        ("avatars", "SELECT COUNT(*) FROM avatars WHERE organization_id = $1"),
+        (
+            "addresses",
+            "SELECT COUNT(*) FROM memberships WHERE organization_id = $1 AND (email <> '' OR email_key <> '')",
+        ),
+        ("names", "SELECT COUNT(*) FROM organizations WHERE id = $1 AND name <> ''"),
+    ];
+    let mut left = BTreeMap::new();
+    for (what, count) in COUNTS {
+        let counted = async {
+            let mut tx = world.store.read().await?;
+            let (rows,): (i64,) = on!(&mut tx, c => sqlx::query_as(count).bind(organization).fetch_one(c).await?);
+            Ok::<_, bursar_db::DbError>(rows)
+        };
+        left.insert(what, counted.await.expect("counted"));
+    }
+    left
+}
+
+/// An organization that has something of everything, its owner, a member, and somebody who has left.
+async fn furnished(world: &World) -> (proto::Organization, Who, Who, Who) {
+    let ada = world.who(1);
+    let acme = world.create(&ada, "Acme").await;
+    let ben = world.join(&ada, &acme.id, 2, Role::Admin).await;
+    let cem = world.join(&ada, &acme.id, 3, Role::Member).await;
+    remove(&ada, &acme.id, cem.user).await.expect("removed");
+    invite(&ada, &acme.id, "dan@example.com", Role::Member).await.expect("invited");
+    many_projects(world, acme.id.parse().expect("an id"), ben.user).await;
+    let acting = world.acting(&ada, &acme.id);
+    let agent = create(&acting.client, item(&acme.id, "agent", "Agent")).await.expect("made");
+    let under = proto::CreateItemRequest { parent: agent.id, ..item(&acme.id, "persona", "Persona") };
+    create(&acting.client, under).await.expect("made");
+    let asset = create(&acting.client, item(&acme.id, "brand_asset", "Logo")).await.expect("made");
+    upload(&acting.client, start(&asset.id, b"bytes"), b"bytes").await.expect("uploaded");
+    let other = create(&acting.client, item(&acme.id, "brand_asset", "Other")).await.expect("made");
+    upload(&acting.client, start(&other.id, b"others"), b"others").await.expect("uploaded");
+    let picture = proto::SetAvatarRequest {
+        organization_id: acme.id.clone(),
+        content: PIXEL.to_vec(),
+        request_id: String::new(),
+    };
+    ada.client.organizations().set_avatar(picture).await.expect("set");
+    // The same bytes as somebody else's: nothing of an organization's.
+    let copy = proto::CopyItemRequest { item_id: asset.id, to_owner: ada.user.to_string(), ..Default::default() };
+    acting.client.libraries().copy_item(copy).await.expect("copied");
+    (acme, ada, ben, cem)
+}
+
+/// Whose memberships were told to have ended, how often.
+async fn ends(world: &World, who: &Who) -> usize {
+    world.told_of(who.user).await.iter().filter(|it| it.role() == proto::Role::Unspecified).count()
+}
+
+async fn everything_is_gone(world: &World, acme: &proto::Organization, [ada, ben, cem]: [&Who; 3]) {
+    let left = rows_left(world, &acme.id).await;
+    assert!(left.values().all(|rows| *rows == 0), "{left:?}");
+    assert_eq!(world.standings_of(&acme.id).await, [(Deleted, false, 1), (Deleted, true, 2)]);
+    for who in [ada, ben, cem] {
+        assert_eq!(ends(world, who).await, 1, "{} is told to be no member once", who.email);
+    }
+    // Told last: whoever hears of it knows of everything before.
+    let events = world.events().await;
+    let last = events.iter().rev().find(|event| event.owner() == acme.id);
+    assert!(matches!(last, Some(Payload::OrganizationStandingChanged(it)) if it.purged), "{last:?}");
+    let tombstones: Vec<_> =
+        audited(&world.store).await.into_iter().filter(|row| row.method == "organization purge").collect();
+    let [tombstone] = tombstones.as_slice() else { panic!("{tombstones:?}") };
+    assert_eq!(
+        (tombstone.actor.clone(), tombstone.outcome, tombstone.target.clone()),
+        (ServiceAccountId::ORGANIZATION.to_string(), Outcome::Done, Some(acme.id.clone()))
+    );
+    assert_eq!(tombstone.owner.map(|owner| owner.to_string()), Some(acme.id.clone()));
+}
+
+/// Lets a future run until it has waited so often, and drops it then, as a process that dies does.
+async fn killed_after<F: Future>(waits: usize, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let mut left = waits;
+    std::future::poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending if left == 0 => Poll::Ready(None),
+        Poll::Pending => {
+            left -= 1;
+            Poll::Pending
+        }
+    })
+    .await
+}
+
+/// The purge of an organization that was deleted once.
+pub(crate) fn purge_of(acme: &proto::Organization) -> Purge {
+    Purge { organization: acme.id.parse().expect("an id"), standing: 1 }
+}
+
+/// The end of the grace of a deletion at this moment.
+pub(crate) fn due(world: &World) -> Timestamp {
+    world.clock.now().saturating_add(GRACE)
+}
+
+bursar_testkit::engines! {
+    async fn when_the_grace_is_over_everything_is_erased(db: TestDb) {
+        let world = World::start(db).await;
+        let (acme, ada, ben, cem) = furnished(&world).await;
+        delete(&ada, &acme).await.expect("deleted");
+        let left = rows_left(&world, &acme.id).await;
+        assert!(left.values().all(|rows| *rows > 0), "nothing is erased before: {left:?}");
+        world.advance(GRACE.saturating_sub(Span::SECOND));
+        assert_eq!(get(&world.who(1), &acme.id).await.expect("still there").state(), Deleted);
+        world.advance(Span::SECOND);
+        until("it is purged", async || world.standings_of(&acme.id).await.len() == 2).await;
+        everything_is_gone(&world, &acme, [&ada, &ben, &cem]).await;
+        // Its content goes with the next collection, and what others have of it stays.
+        collected(&world, 1).await;
+        let ada = world.who(1);
+        let listed = proto::ListItemsRequest { owner: ada.user.to_string(), ..Default::default() };
+        let own = ada.client.libraries().list_items(listed).await.expect("listed").into_inner().items;
+        assert_eq!(download(&ada.client, &own[0].id, 0).await.expect("downloaded").1, b"bytes");
+    }
+
+    async fn a_purge_that_is_killed_anywhere_goes_on(db: TestDb) {
+        let world = World::start(db).await;
+        let (acme, ada, ben, cem) = furnished(&world).await;
+        delete(&ada, &acme).await.expect("deleted");
+        let (organization, now) = (world.at_rest().await, due(&world));
+        let mut kills = 0;
+        loop {
+            match killed_after(kills * 2, organization.purge(purge_of(&acme), now)).await {
+                Some(Ok(false)) => break,
+                // A connection that was in the middle of something may be missed for a moment.
+                Some(Ok(true) | Err(_)) | None => kills += 1,
+            }
+            assert!(kills < 2_000, "it gets nowhere");
+        }
+        assert!(kills > 10, "killed only {kills} times");
+        everything_is_gone(&world, &acme, [&ada, &ben, &cem]).await;
+        assert!(matches!(organization.purge(purge_of(&acme), now).await, Ok(false)), "once more is nothing more");
+        everything_is_gone(&world, &acme, [&ada, &ben, &cem]).await;
+        assert_eq!(files(&world), 2, "content is collected by another job");
+        world.advance(GRACE);
+        collected(&world, 1).await;
+    }
+
+    async fn without_a_grace_everything_is_erased_at_once(db: TestDb) {
+        let world = World::start_with(db, |settings| settings.policies.deletion_grace = DeletionGrace::NONE).await;
+        let (acme, ada, ben, cem) = furnished(&world).await;
+        let deleted = delete(&ada, &acme).await.expect("deleted");
+        assert_eq!(deleted.purge_at, Some(to_timestamp(world.clock.now())));
+        until("it is purged", async || world.standings_of(&acme.id).await.len() == 2).await;
+        everything_is_gone(&world, &acme, [&ada, &ben, &cem]).await;
+        refused(undelete(&ada, &acme.id).await, Code::PermissionDenied, "NOT_A_MEMBER");
+        refused(get(&ada, &acme.id).await, Code::PermissionDenied, "NOT_A_MEMBER");
+    }
+
+    async fn a_purge_of_what_was_taken_back_or_is_not_due_erases_nothing(db: TestDb) {
+        let world = World::start(db).await;
+        let (acme, ada, ..) = furnished(&world).await;
+        let before = rows_left(&world, &acme.id).await;
+        let (organization, purge) = (world.at_rest().await, purge_of(&acme));
+        let never = Purge { organization: id(77), standing: 1 };
+        for purge in [never, purge] {
+            assert!(matches!(organization.purge(purge, due(&world)).await, Ok(false)));
+        }
+        delete(&ada, &acme).await.expect("deleted");
+        let early = due(&world).saturating_sub(Span::SECOND);
+        assert!(matches!(organization.purge(purge, early).await, Ok(false)));
+        undelete(&ada, &acme.id).await.expect("undeleted");
+        assert!(matches!(organization.purge(purge, due(&world)).await, Ok(false)));
+        // Deleted again: this purge is of the deletion before.
+        delete(&ada, &acme).await.expect("deleted");
+        assert!(matches!(organization.purge(purge, due(&world)).await, Ok(false)));
+        undelete(&ada, &acme.id).await.expect("undeleted");
+        assert_eq!(get(&ada, &acme.id).await.expect("it").state(), Active);
+        assert_eq!(rows_left(&world, &acme.id).await, before);
+        let project = id::<bursar_id::kinds::Project>(10_000).to_string();
+        let acting = world.acting(&ada, &acme.id);
+        acting.client.projects().get_project(proto::GetProjectRequest { project_id: project }).await.expect("it");
+    }
+}
