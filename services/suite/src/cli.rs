@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use bursar_runtime::{MigrateArgs, Options, Program, Settings};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 
 use crate::bench::{self, BenchArgs};
 use crate::{demo, greeting, wiring};
@@ -27,7 +27,8 @@ enum Command {
     Migrate(MigrateArgs),
     /// Ask a running suite whether it is ready; exit code 0 if it is.
     Healthcheck,
-    /// Play a team's month over real gRPC, checking every step; exit code 1 if one is not as it should be.
+    /// Play a team's month, or the walk-through of a product's guide, over real gRPC, checking every step; exit code 1 if
+    /// one is not as it should be.
     Demo(demo::Arguments),
     /// Measure how fast credits can be charged, against a suite of its own.
     Bench(BenchArgs),
@@ -36,6 +37,11 @@ enum Command {
 /// The whole `main` of the program.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
+    if let Some(Command::Demo(arguments)) = &cli.command
+        && let Some(flaw) = arguments.flaw(cli.options.preset)
+    {
+        Cli::command().error(ErrorKind::ArgumentConflict, flaw).exit();
+    }
     bursar_runtime::run(Program::Suite, &cli.options, wiring::check, async |settings: &Settings| {
         match cli.command.unwrap_or(Command::Serve) {
             Command::Serve => {

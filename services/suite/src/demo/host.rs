@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
-use bursar_runtime::{Listeners, Mode, Options, Program, Settings, Stop};
+use bursar_runtime::{Listeners, Mode, Options, Preset, Program, Settings, Stop};
 use bursar_secret::Entropy;
 use tokio::sync::oneshot;
 
@@ -25,14 +25,14 @@ pub(super) struct Host {
 }
 
 impl Host {
-    /// Takes four free ports and a new directory.
-    pub(super) async fn prepare() -> anyhow::Result<Self> {
+    /// Takes four free ports and a new directory, for a suite with these policies.
+    pub(super) async fn prepare(preset: Preset) -> anyhow::Result<Self> {
         let data = tempfile::Builder::new().prefix("bursar-demo-").tempdir()?;
         let entropy = Entropy::system();
         let mut tried = Err(anyhow!("no port was tried"));
         for _ in 0..TRIES {
             let block = u16::try_from(entropy.u64_below(BLOCKS))?;
-            let settings = settings(data.path(), FIRST_PORT + 4 * block)?;
+            let settings = settings(data.path(), FIRST_PORT + 4 * block, preset)?;
             match Listeners::bind(&settings, Program::Suite.services()).await {
                 Ok(listeners) => {
                     return Ok(Self { settings, listeners, data });
@@ -87,9 +87,10 @@ impl Host {
 }
 
 /// Development defaults, whatever the person's own environment says.
-fn settings(data_dir: &Path, port_base: u16) -> anyhow::Result<Settings> {
+fn settings(data_dir: &Path, port_base: u16, preset: Preset) -> anyhow::Result<Settings> {
     let options = Options {
         mode: Some(Mode::Development),
+        preset: Some(preset),
         data_dir: Some(data_dir.to_owned()),
         port_base: Some(port_base),
         test_clock: Some(true),

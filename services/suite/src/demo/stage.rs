@@ -1,8 +1,13 @@
-//! Tells the story: one line for each step, and the name of the step at which it went wrong.
+//! Tells the story: one line for each step, what it proves of a guide, and the name of the step at which it went wrong.
 
-use std::io::{self, Write as _};
+use std::{
+    collections::BTreeSet,
+    io::{self, Write as _},
+};
 
 use anyhow::Context as _;
+
+use super::checklist::{Checklist, Shown};
 
 /// Columns for what a step does.
 const WHAT: usize = 50;
@@ -16,11 +21,17 @@ pub(super) type Scene<T> = anyhow::Result<(T, String)>;
 pub(super) struct Stage {
     act: u32,
     step: u32,
+    /// What the guide says that is played, if one is.
+    checklist: Option<Checklist>,
+    /// Which of its sentences the next step shows.
+    proving: Vec<u32>,
+    shown: BTreeSet<Shown>,
 }
 
 impl Stage {
-    pub(super) fn new() -> Self {
-        Self { act: 0, step: 0 }
+    /// A stage for a story, or for the guide that says what stands in `checklist`.
+    pub(super) fn new(checklist: Option<Checklist>) -> Self {
+        Self { act: 0, step: 0, checklist, proving: Vec::new(), shown: BTreeSet::new() }
     }
 
     /// The title.
@@ -41,6 +52,12 @@ impl Stage {
         print(&format!("\n{}  {title}\n", self.act))
     }
 
+    /// Says that the next step shows these sentences of the guide.
+    pub(super) fn proving(&mut self, numbers: &[u32]) -> &mut Self {
+        self.proving = numbers.to_vec();
+        self
+    }
+
     /// Plays one step and tells how it went. An error of `play` ends the story, with the step's name.
     pub(super) async fn step<T>(
         &mut self,
@@ -49,9 +66,11 @@ impl Stage {
         play: impl Future<Output = Scene<T>>,
     ) -> anyhow::Result<T> {
         self.step += 1;
+        let proving = std::mem::take(&mut self.proving);
         match play.await {
             Ok((value, result)) => {
                 print(&line('✓', what, rpc, &result))?;
+                self.proven(what, &proving)?;
                 Ok(value)
             }
             Err(error) => {
@@ -59,6 +78,31 @@ impl Stage {
                 Err(error).with_context(|| format!("step {}, “{what}” ({rpc})", self.step))
             }
         }
+    }
+
+    fn proven(&mut self, what: &str, numbers: &[u32]) -> anyhow::Result<()> {
+        for number in numbers {
+            let list = self.checklist.as_ref().context("a story proves nothing of a guide")?;
+            print(&format!("       {number:>3}  {}\n", list.quotation(*number)?))?;
+            self.shown.insert((*number, what.to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Ends a guide: tells what it says that was not shown. Errs unless every sentence that has steps was shown by just
+    /// those.
+    pub(super) fn conclude(&self) -> anyhow::Result<()> {
+        let list = self.checklist.as_ref().context("a story has no checklist")?;
+        let differences = list.differences(&self.shown);
+        anyhow::ensure!(differences.is_empty(), "the checklist and the steps differ:\n{}", differences.join("\n"));
+        let (all, shown) = list.counts();
+        print(&format!(
+            "\nOf {all} sentences about what the product does, {shown} were shown, each by the step above it.\n"
+        ))?;
+        for (number, quotation, waits_for) in list.waiting() {
+            print(&format!("   – {number:>3}  {quotation} waits for {waits_for}\n"))?;
+        }
+        Ok(())
     }
 }
 
@@ -76,14 +120,31 @@ fn print(text: &str) -> io::Result<()> {
 mod tests {
     use super::*;
 
+    async fn wave(stage: &mut Stage, who: &str) -> anyhow::Result<i32> {
+        stage.step(&format!("{who} waves"), "None/Wave", async { Ok((7, "well".to_owned())) }).await
+    }
+
     #[tokio::test]
     async fn a_failed_step_is_named() {
-        let mut stage = Stage::new();
-        let good = stage.step("Ada waves", "None/Wave", async { Ok((7, "well".to_owned())) }).await;
-        assert_eq!(good.expect("a good step"), 7);
+        let mut stage = Stage::new(None);
+        assert_eq!(wave(&mut stage, "Ada").await.expect("a good step"), 7);
         let bad = stage.step("Ben waves", "None/Wave", async { anyhow::bail!("no hands") as Scene<()> }).await;
         let text = format!("{:#}", bad.expect_err("a bad step"));
         assert_eq!(text, "step 2, “Ben waves” (None/Wave): no hands");
+    }
+
+    #[tokio::test]
+    async fn a_guide_ends_well_only_when_each_sentence_was_shown() {
+        let list = || Checklist::read("| 1 | “they wave” | `Ada waves` |\n| 2 | “they fly” | wings |").ok();
+        let mut stage = Stage::new(list());
+        assert!(stage.conclude().is_err(), "nothing was shown");
+        wave(stage.proving(&[1]), "Ada").await.expect("shown");
+        stage.conclude().expect("everything was shown");
+        wave(&mut stage, "Ben").await.expect("proves nothing");
+        stage.conclude().expect("everything was shown");
+        wave(stage.proving(&[2]), "Ben").await.expect("shown");
+        assert!(stage.conclude().is_err(), "the table says that it waits");
+        assert!(wave(Stage::new(list()).proving(&[3]), "Ada").await.is_err(), "there is no such sentence");
     }
 
     #[test]

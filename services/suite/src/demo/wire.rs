@@ -3,17 +3,18 @@
 use anyhow::Context as _;
 use bursar_proto::{
     billing::v1::{
-        account_service_client::AccountServiceClient, credit_service_client::CreditServiceClient,
-        purchase_service_client::PurchaseServiceClient, subscription_service_client::SubscriptionServiceClient,
-        usage_service_client::UsageServiceClient,
+        account_service_client::AccountServiceClient, catalog_service_client::CatalogServiceClient,
+        credit_service_client::CreditServiceClient, purchase_service_client::PurchaseServiceClient,
+        subscription_service_client::SubscriptionServiceClient, usage_service_client::UsageServiceClient,
     },
     identity::v1::{
         context_service_client::ContextServiceClient, service_account_service_client::ServiceAccountServiceClient,
         session_service_client::SessionServiceClient, user_service_client::UserServiceClient,
     },
     organization::v1::{
-        invitation_service_client::InvitationServiceClient, member_service_client::MemberServiceClient,
-        organization_service_client::OrganizationServiceClient, project_service_client::ProjectServiceClient,
+        invitation_service_client::InvitationServiceClient, library_service_client::LibraryServiceClient,
+        member_service_client::MemberServiceClient, organization_service_client::OrganizationServiceClient,
+        project_service_client::ProjectServiceClient,
     },
     testing::v1::clock_service_client::ClockServiceClient,
 };
@@ -79,7 +80,9 @@ impl Wire {
         members: MemberServiceClient on organization;
         invitations: InvitationServiceClient on organization;
         projects: ProjectServiceClient on organization;
+        libraries: LibraryServiceClient on organization;
         accounts: AccountServiceClient on billing;
+        catalog: CatalogServiceClient on billing;
         credits: CreditServiceClient on billing;
         subscriptions: SubscriptionServiceClient on billing;
         purchases: PurchaseServiceClient on billing;

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use bursar_proto::billing::v1::ChargeRequest;
 use tonic::{Response, Status};
 
+#[allow(unused_imports, reason = "each test program uses its own part")]
 pub(crate) use books::Books;
 #[allow(unused_imports, reason = "each test program uses its own part")]
 pub(crate) use world::{Team, World};

@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use bursar_proto::{
-    billing::v1::ChargeRequest, identity::v1::SwitchContextRequest, organization::v1::RemoveMemberRequest,
-};
+use bursar_proto::{billing::v1::ChargeRequest, organization::v1::RemoveMemberRequest};
 use tonic::Code;
 
 use super::{Play, Team, balance, eventually, expect, people};
 use crate::demo::{
     stage::Stage,
-    wire::{answer, part, refused},
+    wire::{answer, refused},
 };
 
 /// How soon a removal holds everywhere.
@@ -45,9 +43,7 @@ pub(super) async fn part_ways(stage: &mut Stage, play: &Play, team: &Team) -> an
         .await?;
     stage
         .step("his own pool was not touched", "AccountService/GetBalance", async {
-            let request = SwitchContextRequest { owner: ben.user.clone() };
-            let tokens = part(answer(ben.wire.contexts().switch_context(request).await)?.tokens, "tokens")?;
-            let own = balance(&people::with(ben, play, tokens)?, &ben.user).await?;
+            let own = balance(&people::switch(ben, play, &ben.user).await?, &ben.user).await?;
             let is = [own.available.as_str(), &own.spent_this_period];
             expect("what he has and has spent himself", &is, &["0", "0"])?;
             Ok(((), "0 credits, nothing spent".to_owned()))

@@ -2,7 +2,6 @@
 
 use bursar_proto::{
     billing::v1::{GetSubscriptionRequest, ListLotsRequest, LotSource},
-    identity::v1::SwitchContextRequest,
     testing::v1::{AdvanceRequest, GetRequest},
 };
 use bursar_rpc::convert::{required_timestamp, to_duration};
@@ -58,9 +57,7 @@ async fn return_of_ada(stage: &mut Stage, play: &Play, team: &Team) -> anyhow::R
     stage
         .step("Ada's tokens are a month old; she signs in again", "SessionService/SignIn", async {
             let ada = people::sign_in(play, team.ada.name, &team.ada.email).await?;
-            let request = SwitchContextRequest { owner: team.id.clone() };
-            let tokens = part(answer(ada.wire.contexts().switch_context(request).await)?.tokens, "tokens")?;
-            Ok((people::with(&ada, play, tokens)?, "back in the organization".to_owned()))
+            Ok((people::switch(&ada, play, &team.id).await?, "back in the organization".to_owned()))
         })
         .await
 }

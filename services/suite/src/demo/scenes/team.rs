@@ -2,11 +2,11 @@
 
 use bursar_proto::{
     billing::v1::SubscribeRequest,
-    identity::v1::{ContextKind, ListContextsRequest, RefreshRequest, SwitchContextRequest},
+    identity::v1::{ContextKind, ListContextsRequest},
     organization::v1::{AcceptInvitationRequest, CreateInvitationRequest, CreateOrganizationRequest, Role},
 };
 
-use super::{Actor, PATIENCE, Play, Team, eventually, expect, expect_text, people, product};
+use super::{Actor, Play, Team, expect, expect_text, people, product};
 use crate::demo::{
     stage::Stage,
     wire::{answer, part},
@@ -39,15 +39,7 @@ async fn create(stage: &mut Stage, play: &Play, ada: Actor) -> anyhow::Result<(A
         .await?;
     let ada = stage
         .step("her session has moved into it", "SessionService/Refresh", async {
-            let mut refresh_token = ada.refresh_token.clone();
-            let tokens = eventually("the move into the new organization", PATIENCE, async || {
-                let request = RefreshRequest { refresh_token: refresh_token.clone() };
-                let tokens = part(answer(play.wire.sessions().refresh(request).await)?.tokens, "tokens")?;
-                refresh_token.clone_from(&tokens.refresh_token);
-                Ok((tokens.owner == id).then_some(tokens))
-            })
-            .await?;
-            let ada = people::with(&ada, play, tokens)?;
+            let ada = people::follow(&ada, play, &id).await?;
             let list = answer(ada.wire.contexts().list_contexts(ListContextsRequest::default()).await)?;
             let kinds: Vec<_> = list.contexts.iter().map(|it| (it.kind(), it.current)).collect();
             let wanted = vec![(ContextKind::Personal, false), (ContextKind::Organization, true)];
@@ -112,10 +104,7 @@ async fn accept(stage: &mut Stage, play: &mut Play, ben: Actor, id: &str) -> any
         .await?;
     stage
         .step("Ben switches to the organization", "ContextService/SwitchContext", async {
-            let request = SwitchContextRequest { owner: id.to_owned() };
-            let tokens = part(answer(ben.wire.contexts().switch_context(request).await)?.tokens, "tokens")?;
-            expect_text("the new token's context", &tokens.owner, id)?;
-            Ok((people::with(&ben, play, tokens)?, "his new token acts for the team".to_owned()))
+            Ok((people::switch(&ben, play, id).await?, "his new token acts for the team".to_owned()))
         })
         .await
 }

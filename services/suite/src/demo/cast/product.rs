@@ -12,7 +12,7 @@ use crate::demo::{
 };
 
 /// A service account of the product and its calls.
-pub(super) async fn hire(stage: &mut Stage, play: &Play) -> anyhow::Result<Wire> {
+pub(in crate::demo) async fn hire(stage: &mut Stage, play: &Play) -> anyhow::Result<Wire> {
     stage
         .step("the operator gives the render service an account", "ServiceAccountService/CreateServiceAccount", async {
             let (id, secret) = operator(&play.data_dir)?;

@@ -1,0 +1,224 @@
+//! What people do in the guides: one call each, in the context in which they act, under a request id of its own. What comes
+//! of it is the caller's affair: some of these calls must be refused.
+
+use bursar_proto::{
+    billing::v1::{
+        ChargeRequest, ChargeResponse, GetBalanceRequest, GetBalanceResponse, GetSubscriptionRequest,
+        GetSubscriptionResponse, GroupBy, ListLedgerEntriesRequest, ListLedgerEntriesResponse, ListLotsRequest,
+        ListLotsResponse, ListPurchasesRequest, ListPurchasesResponse, PurchasePackRequest, PurchasePackResponse,
+        QueryUsageRequest, QueryUsageResponse, SubscribeRequest, SubscribeResponse,
+    },
+    identity::v1::{ListContextsRequest, ListContextsResponse},
+    organization::v1::{
+        CreateInvitationRequest, CreateInvitationResponse, CreateOrganizationRequest, CreateOrganizationResponse,
+        CreateProjectRequest, CreateProjectResponse, GetOrganizationRequest, GetOrganizationResponse,
+        GetProjectRequest, GetProjectResponse, LeaveOrganizationRequest, LeaveOrganizationResponse,
+        ListInvitationsRequest, ListInvitationsResponse, ListMembersRequest, ListMembersResponse, ListProjectsRequest,
+        ListProjectsResponse, RemoveMemberRequest, RemoveMemberResponse, Role, SetAvatarRequest, SetAvatarResponse,
+        TransferOwnershipRequest, TransferOwnershipResponse, UpdateMemberRoleRequest, UpdateMemberRoleResponse,
+        UpdateOrganizationRequest, UpdateOrganizationResponse, get_organization_request::Key,
+    },
+};
+use bursar_rpc::convert::{required_timestamp, to_timestamp};
+use bursar_time::Span;
+use tonic::{Response, Status};
+
+use crate::demo::{cast::Actor, wire::answer};
+
+/// What comes of a call.
+pub(in crate::demo) type Outcome<T> = Result<Response<T>, Status>;
+
+impl Actor {
+    // Contexts and organizations.
+
+    pub(in crate::demo) async fn contexts(&self) -> Outcome<ListContextsResponse> {
+        self.wire.contexts().list_contexts(ListContextsRequest::default()).await
+    }
+
+    /// An empty slug: one is made from the name.
+    pub(in crate::demo) async fn found(&self, name: &str, slug: &str) -> Outcome<CreateOrganizationResponse> {
+        let (name, slug) = (name.to_owned(), slug.to_owned());
+        let request = CreateOrganizationRequest { name, slug, request_id: self.request_id() };
+        self.wire.organizations().create_organization(request).await
+    }
+
+    pub(in crate::demo) async fn organization(&self) -> Outcome<GetOrganizationResponse> {
+        let key = Some(Key::OrganizationId(self.owner.clone()));
+        self.wire.organizations().get_organization(GetOrganizationRequest { key }).await
+    }
+
+    /// An empty name or slug stays as it is.
+    pub(in crate::demo) async fn rename(&self, name: &str, slug: &str) -> Outcome<UpdateOrganizationResponse> {
+        let request = UpdateOrganizationRequest {
+            organization_id: self.owner.clone(),
+            name: name.to_owned(),
+            slug: slug.to_owned(),
+            request_id: self.request_id(),
+            ..UpdateOrganizationRequest::default()
+        };
+        self.wire.organizations().update_organization(request).await
+    }
+
+    /// The organization to which a slug leads, whatever context the actor is in.
+    pub(in crate::demo) async fn organization_by_slug(&self, slug: &str) -> Outcome<GetOrganizationResponse> {
+        let key = Some(Key::Slug(slug.to_owned()));
+        self.wire.organizations().get_organization(GetOrganizationRequest { key }).await
+    }
+
+    /// No content: none any more.
+    pub(in crate::demo) async fn set_avatar(&self, content: &[u8]) -> Outcome<SetAvatarResponse> {
+        let (organization_id, content) = (self.owner.clone(), content.to_vec());
+        let request = SetAvatarRequest { organization_id, content, request_id: self.request_id() };
+        self.wire.organizations().set_avatar(request).await
+    }
+
+    pub(in crate::demo) async fn transfer(&self, user: &str) -> Outcome<TransferOwnershipResponse> {
+        let (organization_id, user_id) = (self.owner.clone(), user.to_owned());
+        let request = TransferOwnershipRequest { organization_id, user_id, request_id: self.request_id() };
+        self.wire.organizations().transfer_ownership(request).await
+    }
+
+    // Members and invitations.
+
+    pub(in crate::demo) async fn members(&self) -> Outcome<ListMembersResponse> {
+        let request = ListMembersRequest { organization_id: self.owner.clone(), ..ListMembersRequest::default() };
+        self.wire.members().list_members(request).await
+    }
+
+    pub(in crate::demo) async fn invite(&self, email: &str, role: Role) -> Outcome<CreateInvitationResponse> {
+        let request = CreateInvitationRequest {
+            organization_id: self.owner.clone(),
+            email: email.to_owned(),
+            role: role.into(),
+            request_id: self.request_id(),
+            ..CreateInvitationRequest::default()
+        };
+        self.wire.invitations().create_invitation(request).await
+    }
+
+    pub(in crate::demo) async fn invitations(&self) -> Outcome<ListInvitationsResponse> {
+        let request =
+            ListInvitationsRequest { organization_id: self.owner.clone(), ..ListInvitationsRequest::default() };
+        self.wire.invitations().list_invitations(request).await
+    }
+
+    pub(in crate::demo) async fn set_role(&self, user: &str, role: Role) -> Outcome<UpdateMemberRoleResponse> {
+        let request = UpdateMemberRoleRequest {
+            organization_id: self.owner.clone(),
+            user_id: user.to_owned(),
+            role: role.into(),
+            request_id: self.request_id(),
+            ..UpdateMemberRoleRequest::default()
+        };
+        self.wire.members().update_member_role(request).await
+    }
+
+    pub(in crate::demo) async fn remove(&self, user: &str) -> Outcome<RemoveMemberResponse> {
+        let (organization_id, user_id) = (self.owner.clone(), user.to_owned());
+        let request = RemoveMemberRequest { organization_id, user_id, request_id: self.request_id() };
+        self.wire.members().remove_member(request).await
+    }
+
+    pub(in crate::demo) async fn leave(&self) -> Outcome<LeaveOrganizationResponse> {
+        let request = LeaveOrganizationRequest { organization_id: self.owner.clone(), request_id: self.request_id() };
+        self.wire.members().leave_organization(request).await
+    }
+
+    // Projects.
+
+    pub(in crate::demo) async fn make_project(&self, name: &str) -> Outcome<CreateProjectResponse> {
+        let request = CreateProjectRequest {
+            owner: self.owner.clone(),
+            name: name.to_owned(),
+            request_id: self.request_id(),
+            ..CreateProjectRequest::default()
+        };
+        self.wire.projects().create_project(request).await
+    }
+
+    pub(in crate::demo) async fn project(&self, id: &str) -> Outcome<GetProjectResponse> {
+        self.wire.projects().get_project(GetProjectRequest { project_id: id.to_owned() }).await
+    }
+
+    pub(in crate::demo) async fn projects(&self) -> Outcome<ListProjectsResponse> {
+        let request = ListProjectsRequest { owner: self.owner.clone(), ..ListProjectsRequest::default() };
+        self.wire.projects().list_projects(request).await
+    }
+
+    // Billing.
+
+    pub(in crate::demo) async fn balance(&self) -> Outcome<GetBalanceResponse> {
+        let request = GetBalanceRequest { owner: self.owner.clone(), ..GetBalanceRequest::default() };
+        self.wire.accounts().get_balance(request).await
+    }
+
+    pub(in crate::demo) async fn lots(&self) -> Outcome<ListLotsResponse> {
+        let request = ListLotsRequest { owner: self.owner.clone(), ..ListLotsRequest::default() };
+        self.wire.accounts().list_lots(request).await
+    }
+
+    pub(in crate::demo) async fn ledger(&self) -> Outcome<ListLedgerEntriesResponse> {
+        let request = ListLedgerEntriesRequest { owner: self.owner.clone(), ..ListLedgerEntriesRequest::default() };
+        self.wire.accounts().list_ledger_entries(request).await
+    }
+
+    /// Pays with a card that the sandbox accepts.
+    pub(in crate::demo) async fn subscribe(&self, plan: &str) -> Outcome<SubscribeResponse> {
+        let request = SubscribeRequest {
+            owner: self.owner.clone(),
+            plan_id: plan.to_owned(),
+            payment_method: "sandbox_ok".to_owned(),
+            request_id: self.request_id(),
+        };
+        self.wire.subscriptions().subscribe(request).await
+    }
+
+    pub(in crate::demo) async fn subscription(&self) -> Outcome<GetSubscriptionResponse> {
+        let request = GetSubscriptionRequest { owner: self.owner.clone() };
+        self.wire.subscriptions().get_subscription(request).await
+    }
+
+    /// Pays with a card that the sandbox accepts.
+    pub(in crate::demo) async fn buy(&self, pack: &str) -> Outcome<PurchasePackResponse> {
+        let request = PurchasePackRequest {
+            owner: self.owner.clone(),
+            pack_id: pack.to_owned(),
+            payment_method: "sandbox_ok".to_owned(),
+            request_id: self.request_id(),
+        };
+        self.wire.purchases().purchase_pack(request).await
+    }
+
+    pub(in crate::demo) async fn purchases(&self) -> Outcome<ListPurchasesResponse> {
+        let request = ListPurchasesRequest { owner: self.owner.clone(), ..ListPurchasesRequest::default() };
+        self.wire.purchases().list_purchases(request).await
+    }
+
+    /// Work of the model, for the actor.
+    pub(in crate::demo) async fn charge(&self, amount: &str, model: &str, project: &str) -> Outcome<ChargeResponse> {
+        let request = ChargeRequest {
+            owner: self.owner.clone(),
+            amount: amount.to_owned(),
+            model: model.to_owned(),
+            project: project.to_owned(),
+            request_id: self.request_id(),
+            ..ChargeRequest::default()
+        };
+        self.wire.credits().charge(request).await
+    }
+
+    /// What was used in the current period, and some time before it.
+    pub(in crate::demo) async fn usage(&self, group_by: &[GroupBy]) -> anyhow::Result<Outcome<QueryUsageResponse>> {
+        let now = answer(self.balance().await)?;
+        let from = required_timestamp(now.period_start)?.saturating_sub(Span::from_days(33));
+        let to = required_timestamp(now.period_end)?;
+        let request = QueryUsageRequest {
+            owner: self.owner.clone(),
+            from: Some(to_timestamp(from)),
+            to: Some(to_timestamp(to)),
+            group_by: group_by.iter().map(|&by| by.into()).collect(),
+            ..QueryUsageRequest::default()
+        };
+        Ok(self.wire.usage().query_usage(request).await)
+    }
+}

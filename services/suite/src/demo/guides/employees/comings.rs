@@ -1,0 +1,115 @@
+//! Members leave, return and are removed; the organization changes hands.
+
+use bursar_proto::organization::v1::Role;
+use tonic::Code;
+
+use super::{NORTHWIND, Team};
+use crate::demo::{
+    cast::{Actor, Play, expect, expect_text, people},
+    guides::steps::{accept, expect_team, invite, locked_out, pay},
+    stage::Stage,
+    wire::{answer, part, refused},
+};
+
+/// Gives Cleo, back in Northwind.
+pub(super) async fn leave_and_return(
+    stage: &mut Stage,
+    play: &mut Play,
+    team: &Team,
+    agent: &str,
+) -> anyhow::Result<Actor> {
+    stage.act("Leaving and coming back")?;
+    let Team { ada, ben, cleo } = team;
+    stage
+        .proving(&[38])
+        .step("the owner cannot leave", "MemberService/LeaveOrganization", async {
+            refused(ada.leave().await, Code::FailedPrecondition, "OWNER_MUST_TRANSFER")?;
+            Ok(((), "refused: OWNER_MUST_TRANSFER".to_owned()))
+        })
+        .await?;
+    stage
+        .proving(&[44, 56])
+        .step("Cleo leaves", "MemberService/LeaveOrganization", async {
+            answer(cleo.leave().await)?;
+            Ok(((), expect_team(ada, &[(ada, Role::Owner), (ben, Role::Admin)]).await?))
+        })
+        .await?;
+    stage
+        .proving(&[57])
+        .step("Cleo has no access any more", "CreditService/Charge", async {
+            locked_out(cleo).await?;
+            Ok(((), "NOT_A_MEMBER, in billing within two seconds, too".to_owned()))
+        })
+        .await?;
+    stage
+        .proving(&[58, 66])
+        .step("what Cleo made is still there", "LibraryService/GetItem", async {
+            kept(ben, cleo, agent).await?;
+            Ok(((), "her agent and its chat".to_owned()))
+        })
+        .await?;
+    invite(stage, (ben, cleo), "Northwind again", Role::Member).await?;
+    let own = people::sign_in(play, cleo.name, &cleo.email).await?;
+    let back = (ada.owner.as_str(), "Northwind again");
+    let cleo = accept(stage.proving(&[67]), play, &own, back, Role::Member).await?;
+    stage
+        .proving(&[67])
+        .step("her access is restored", "CreditService/Charge", async {
+            kept(&cleo, &cleo, agent).await?;
+            pay(&cleo, "1", "claude-opus-4.7", "1699").await?;
+            Ok(((), "the agent that she made, and the shared balance".to_owned()))
+        })
+        .await?;
+    Ok(cleo)
+}
+
+/// The agent that Cleo made is there for `actor`, with its chat.
+async fn kept(actor: &Actor, cleo: &Actor, agent: &str) -> anyhow::Result<()> {
+    let item = part(answer(actor.item(agent).await)?.item, "item")?;
+    expect_text("who made it", &item.created_by, &cleo.user)?;
+    expect("its chats", &answer(actor.items_under(agent).await)?.items.len(), &1)
+}
+
+pub(super) async fn remove(stage: &mut Stage, team: &Team, cleo: &Actor, agent: &str) -> anyhow::Result<()> {
+    let Team { ada, ben, .. } = team;
+    stage
+        .proving(&[34, 39, 59])
+        .step("Ben removes Cleo", "MemberService/RemoveMember", async {
+            answer(ben.remove(&cleo.user).await)?;
+            Ok(((), expect_team(ada, &[(ada, Role::Owner), (ben, Role::Admin)]).await?))
+        })
+        .await?;
+    stage
+        .proving(&[65, 66])
+        .step("Cleo is locked out", "CreditService/Charge", async {
+            locked_out(cleo).await?;
+            kept(ada, cleo, agent).await?;
+            Ok(((), "NOT_A_MEMBER; her agent stays with Northwind".to_owned()))
+        })
+        .await
+}
+
+pub(super) async fn hand_over(stage: &mut Stage, Team { ada, ben, .. }: &Team) -> anyhow::Result<()> {
+    stage.act("Transferring ownership")?;
+    stage
+        .proving(&[37, 46, 71])
+        .step("Ada makes Ben the owner", "OrganizationService/TransferOwnership", async {
+            let made = part(answer(ada.transfer(&ben.user).await)?.organization, "organization")?;
+            expect("the owner, and Ada's role", &(&made.owner_user_id, made.role()), &(&ben.user, Role::Admin))?;
+            Ok(((), format!("{} is the owner of {NORTHWIND}, {} an Admin", ben.name, ada.name)))
+        })
+        .await?;
+    stage
+        .proving(&[45])
+        .step("there is exactly one owner", "MemberService/ListMembers", async {
+            Ok(((), expect_team(ben, &[(ben, Role::Owner), (ada, Role::Admin)]).await?))
+        })
+        .await?;
+    stage
+        .proving(&[46, 56, 71])
+        .step("Ada can leave now", "MemberService/LeaveOrganization", async {
+            answer(ada.leave().await)?;
+            Ok(((), expect_team(ben, &[(ben, Role::Owner)]).await?))
+        })
+        .await
+}

@@ -1,0 +1,84 @@
+//! The walk-throughs of the three products' guides, each under its preset: a module and a page each.
+//!
+//! - a guide's page (`*.md`) is its checklist: every sentence about behaviour by number, and the steps that show it
+//! - `calls.rs` and `library.rs` are what people do, `steps.rs` what they do in more than one guide, `roles.rs` what roles may not do, `fit.rs`
+//!   looks whether a suite runs with the preset
+//!
+//! Whoever adds a step says which sentences it shows ([`Stage::proving`]), and names the step in the page: a performance ends
+//! well only when the two agree.
+
+mod calls;
+mod employees;
+mod fit;
+mod flexsite;
+mod library;
+mod roles;
+mod steps;
+
+use bursar_runtime::Preset;
+use clap::ValueEnum;
+
+use super::{cast::Play, checklist::Checklist, stage::Stage};
+
+/// A product whose guide is played.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Guide {
+    /// `FlexSite`: organizations for clients, work and oneself, each with projects, members and billing of its own.
+    Flexsite,
+    /// AI employees: personal accounts beside organizations, which share agents and a balance.
+    Employees,
+}
+
+impl Guide {
+    /// The policies under which its product runs.
+    pub(crate) fn preset(self) -> Preset {
+        match self {
+            Self::Flexsite => Preset::Flexsite,
+            Self::Employees => Preset::Employees,
+        }
+    }
+
+    /// Its name on the command line.
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
+    /// What its walk-through is called.
+    pub(super) fn title(self) -> &'static str {
+        match self {
+            Self::Flexsite => "FlexSite's guide “Organization Management”, over real gRPC",
+            Self::Employees => "The AI employees' guide to organizations, over real gRPC",
+        }
+    }
+
+    /// What it says, sentence by sentence.
+    pub(super) fn checklist(self) -> anyhow::Result<Checklist> {
+        Checklist::read(match self {
+            Self::Flexsite => flexsite::PAGE,
+            Self::Employees => employees::PAGE,
+        })
+    }
+
+    /// Its walk-through, from the first step to the last.
+    pub(super) async fn perform(self, play: &mut Play, stage: &mut Stage) -> anyhow::Result<()> {
+        match self {
+            Self::Flexsite => flexsite::perform(play, stage).await,
+            Self::Employees => employees::perform(play, stage).await,
+        }?;
+        stage.conclude()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_guide_has_a_checklist() {
+        for guide in Guide::value_variants() {
+            let list = guide.checklist().unwrap_or_else(|error| panic!("{guide:?}: {error:#}"));
+            let (all, shown) = list.counts();
+            assert!(all > 20 && shown * 10 >= all * 8, "{guide:?}: {shown} of {all} sentences are shown");
+        }
+    }
+}

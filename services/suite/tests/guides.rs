@@ -1,0 +1,90 @@
+//! The walk-throughs of the three products' guides (`bursar demo --guide`): each in one process on SQLite and in three on
+//! PostgreSQL. A step that does not give what it should, a sentence of the guide that no step shows, and a step that the
+//! checklist does not name all end it with 1.
+#![expect(clippy::expect_used, reason = "a test that cannot be set up has failed")]
+
+#[path = "support/mod.rs"]
+mod support;
+
+use std::time::Duration;
+
+use bursar_testkit::{Program, Topology};
+
+/// How long a guide may take in a debug build on a busy machine.
+const STORY: Duration = Duration::from_mins(3);
+
+fn demo(guide: &str) -> Program {
+    Program::new(env!("CARGO_BIN_EXE_bursar")).args(["demo", "--guide", guide])
+}
+
+/// Plays a guide against a deployment that runs with a preset: the exit code and what was told.
+async fn play(guide: &str, preset: &str, topology: Topology) -> Option<(Option<i32>, String)> {
+    let plan = support::world::plan(topology).await?;
+    let deployment = plan.arg("--test-clock").arg("--preset").arg(preset).start().await;
+    let target = format!("127.0.0.1:{}", deployment.operations_port());
+    let program = demo(guide).args(["--target", &target, "--data-dir"]).arg(deployment.data_dir());
+    let (status, log) = tokio::task::spawn_blocking(move || program.run(STORY)).await.expect("it ends");
+    Some((status.code(), log))
+}
+
+async fn plays_to_its_end(guide: &str, topology: Topology) {
+    if let Some((code, log)) = play(guide, guide, topology).await {
+        assert_eq!(code, Some(0), "{log}");
+        assert!(log.contains("sentences about what the product does") && log.contains("Every step gave"), "{log}");
+        assert!(!log.contains('✗'), "{log}");
+    }
+}
+
+macro_rules! guides {
+    ($($name:ident)+) => {$(
+        mod $name {
+            use bursar_testkit::Topology;
+
+            #[tokio::test]
+            async fn in_one_process_on_sqlite() {
+                super::plays_to_its_end(stringify!($name), Topology::Suite).await;
+            }
+
+            #[tokio::test]
+            async fn in_three_processes_on_postgresql() {
+                super::plays_to_its_end(stringify!($name), Topology::Split).await;
+            }
+        }
+    )+};
+}
+
+guides! { flexsite employees }
+
+#[tokio::test]
+async fn a_suite_with_another_preset_is_told_how_to_start() {
+    let played = play("flexsite", "standard", Topology::Suite).await;
+    let (code, log) = played.expect("one process needs nothing");
+    assert_eq!(code, Some(1), "{log}");
+    for piece in ["personal_workspace = PERSONAL_WORKSPACE_ON", "start it with --preset flexsite"] {
+        assert!(log.contains(piece), "no {piece:?} in:\n{log}");
+    }
+}
+
+#[test]
+fn a_guide_brings_a_suite_of_its_own_with_its_preset() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (status, log) = demo("flexsite").env("TMPDIR", dir.path()).env("BURSAR_PRESET", "standard").run(STORY);
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(log.contains("--preset flexsite"), "{log}");
+    let left: Vec<_> = std::fs::read_dir(dir.path()).expect("readable").flatten().collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn what_does_not_go_together_is_refused() {
+    for arguments in [["--guide", "nonsense"].as_slice(), &["--guide", "flexsite", "--preset", "employees"]] {
+        let (status, log) =
+            Program::new(env!("CARGO_BIN_EXE_bursar")).arg("demo").args(arguments.iter().copied()).run(STORY);
+        assert_eq!(status.code(), Some(2), "{arguments:?}: {log}");
+    }
+    let (status, log) = Program::new(env!("CARGO_BIN_EXE_bursar")).args(["demo", "--help"]).run(STORY);
+    assert_eq!(status.code(), Some(0), "{log}");
+    for piece in ["--guide <PRODUCT>", "--target <HOST:PORT-BASE>", "flexsite"] {
+        assert!(log.contains(piece), "no {piece:?} in:\n{log}");
+    }
+}
