@@ -25,7 +25,7 @@ mod bursar {
     /// Who may call an RPC.
     pub mod access {
         pub use crate::method::{Idempotency, METHODS, MethodRule, rule};
-        pub use v1::{CallerKind, Permission};
+        pub use v1::{Acting, CallerKind, Permission};
         package!(
             /// `bursar.access.v1`
             v1, "bursar.access.v1"

@@ -2,7 +2,7 @@
 //!
 //! Only the table: who a caller is and whether a role has a permission is decided where requests are served.
 
-use crate::access::v1::{CallerKind, Permission};
+use crate::access::v1::{Acting, CallerKind, Permission};
 
 /// What calling an RPC twice does, by its standard option `idempotency_level`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -27,6 +27,8 @@ pub struct MethodRule {
     pub service_roles: &'static [&'static str],
     /// Whether a user must have proved who it is within the last ten minutes.
     pub recent_authentication: bool,
+    /// What an operator may do who acts for a user.
+    pub acting: Acting,
     /// What calling it twice does.
     pub idempotency: Idempotency,
     /// Whether the server answers with a stream.

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use bursar_proto::FILE_DESCRIPTOR_SET;
-use bursar_proto::access::{CallerKind, Idempotency, METHODS, MethodRule, Permission, rule};
+use bursar_proto::access::{Acting, CallerKind, Idempotency, METHODS, MethodRule, Permission, rule};
 use prost_reflect::{DescriptorPool, Kind, MessageDescriptor, MethodDescriptor};
 
 /// Mutating RPCs without a `request_id`, and why each may do without.
@@ -128,6 +128,7 @@ fn known_rules_read_as_declared() {
             permission: Permission::UseWorkspace,
             service_roles: &["product", "operator"],
             recent_authentication: false,
+            acting: Acting::Allowed,
             idempotency: Idempotency::Idempotent,
             server_streaming: false,
             client_streaming: false,

@@ -1,10 +1,12 @@
-//! What other services' events do here. Organization's: memberships and policies are remembered, and an organization's
-//! account opens with it. Identity's: whoever deleted the account spends and pays nothing any more.
+//! What other services' events do here. Organization's: memberships and policies are remembered, an organization's
+//! account opens with it, and stands as it does. Identity's: whoever deleted the account spends and pays nothing any more, nor
+//! does the account of who is suspended.
 
 use bursar_db::{DbError, Tx};
 use bursar_events::{Consumer, Unapplied};
 use bursar_id::{OrganizationId, OwnerId, UserId};
 use bursar_jobs::Jobs;
+use bursar_members::projection::Learned;
 use bursar_members::{Members, projection};
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::{Event, OrganizationCreated};
@@ -12,11 +14,12 @@ use bursar_proto::event_type;
 use bursar_time::Clock;
 
 use crate::store::accounts;
-use crate::usecase::farewells;
+use crate::usecase::{farewells, standings};
 
 /// Applies organization's events to billing's store.
 pub(crate) struct FromOrganization {
     pub(crate) clock: Clock,
+    pub(crate) jobs: Jobs,
     /// Told of each event that was applied.
     pub(crate) members: Members,
 }
@@ -43,12 +46,14 @@ impl Consumer for FromOrganization {
 
     async fn forget_before(&self, tx: &mut Tx, incarnation: u64) -> Result<(), DbError> {
         projection::forget_before(tx, incarnation).await?;
+        standings::follow_all(tx, &self.jobs, self.clock.now()).await?;
         // Anybody's membership may have ended with it.
         accounts::raise_all_terms(tx).await
     }
 
     fn applied(&self) {
         self.members.announce();
+        self.jobs.wake();
     }
 }
 
@@ -60,7 +65,9 @@ impl FromOrganization {
 
     /// Remembers who belongs and what holds. What lanes remember of the account counts no longer.
     async fn learn(&self, tx: &mut Tx, event: &Event) -> Result<(), Unapplied> {
-        projection::learn(tx, event).await?;
+        if let Learned::Standing { owner, .. } = projection::learn(tx, event).await? {
+            return Ok(standings::follow(tx, &self.jobs, owner, self.clock.now()).await?);
+        }
         if let Ok(owner) = event.owner.parse() {
             accounts::raise_terms(tx, owner).await?;
         }
@@ -77,10 +84,11 @@ pub(crate) struct FromIdentity {
 }
 
 impl Consumer for FromIdentity {
-    const NAME: &'static str = "billing's farewells";
+    const NAME: &'static str = "billing's farewells and suspensions";
+    const WHOLE: &'static [&'static str] = &[event_type::USER_STANDING_CHANGED];
 
     fn types() -> &'static [&'static str] {
-        &[event_type::USER_DELETED]
+        &[event_type::USER_DELETED, event_type::USER_STANDING_CHANGED]
     }
 
     async fn apply(&self, tx: &mut Tx, event: &Event) -> Result<(), Unapplied> {
@@ -89,13 +97,20 @@ impl Consumer for FromIdentity {
                 let user: UserId = deleted.user_id.parse().map_err(Unapplied::unreadable)?;
                 Ok(farewells::depart(tx, &self.jobs, user, (event.incarnation, self.clock.now())).await?)
             }
-            _ => Err(Unapplied::unreadable("it has no payload known here")),
+            _ => match projection::learn_person(tx, event).await? {
+                Learned::Standing { owner, .. } => {
+                    Ok(standings::follow(tx, &self.jobs, owner, self.clock.now()).await?)
+                }
+                _ => Err(Unapplied::unreadable("it has no payload known here")),
+            },
         }
     }
 
-    /// Whoever was gone stays gone: a restored identity may know the account again, and its ids are never given twice.
-    async fn forget_before(&self, _: &mut Tx, _: u64) -> Result<(), DbError> {
-        Ok(())
+    /// Whoever was gone stays gone: a restored identity may know the account again, and its ids are never given twice. Who
+    /// is suspended it knows.
+    async fn forget_before(&self, tx: &mut Tx, incarnation: u64) -> Result<(), DbError> {
+        projection::forget_people_before(tx, incarnation).await?;
+        standings::follow_all(tx, &self.jobs, self.clock.now()).await
     }
 
     fn applied(&self) {

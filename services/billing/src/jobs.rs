@@ -7,12 +7,16 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use bursar_db::{Db, audit, idempotency};
 use bursar_events::retention;
 use bursar_jobs::{Failure, Jobs, Lease, Next, Runner, Terms, Work};
+use bursar_members::people;
+use bursar_rpc::Suspended;
 use bursar_runtime::Env;
 use bursar_time::Span;
 
 use crate::error::Error;
 use crate::lane::{Lanes, RulesSource};
 use crate::usecase::farewells::{self, FAREWELL, Farewell};
+use crate::usecase::purges::{self, PURGE, Purger};
+use crate::usecase::standings::{self, Change, STANDING};
 use crate::usecase::subscriptions::SubscriptionUseCases;
 use crate::usecase::{policies, renewals, rollups, sweep};
 
@@ -25,6 +29,9 @@ const RENEW_EVERY: Span = Span::from_secs(5);
 /// How often each replica looks which policies the deployment has: they hold everywhere within two seconds, whichever
 /// replica has applied the event that told of them.
 const RULES_EVERY: Span = Span::SECOND;
+
+/// How often each replica looks who is suspended: it holds everywhere within two seconds.
+const SUSPENSIONS_EVERY: Span = Span::from_millis(500);
 
 /// How often it is looked whether a day is over whose usage can be rolled up.
 const ROLL_UP_EVERY: Span = Span::from_mins(15);
@@ -41,17 +48,27 @@ impl From<Error> for Failure {
 /// The runner of billing's jobs.
 pub(crate) fn runner(
     jobs: Jobs,
-    (db, rules): (&Db, Arc<RulesSource>),
+    (db, (rules, suspended)): (&Db, (Arc<RulesSource>, Suspended)),
     lanes: Lanes,
     subscriptions: SubscriptionUseCases,
     (kept, env): (Span, &Env),
 ) -> Runner {
+    let purger = Purger { db: db.clone(), clock: env.clock.clone(), lanes: lanes.clone(), jobs: jobs.clone() };
+    let steward = Steward(subscriptions.clone(), jobs.clone());
     let mut runner = Runner::new(jobs, &env.meter);
     let known = db.clone();
     runner.here("billing.rules", RULES_EVERY, move || {
         let (db, rules) = (known.clone(), Arc::clone(&rules));
         async move {
             policies::follow(&db, &rules).await?;
+            Ok(Next::Finished)
+        }
+    });
+    let known = db.clone();
+    runner.here("billing.suspensions", SUSPENSIONS_EVERY, move || {
+        let (db, suspended) = (known.clone(), suspended.clone());
+        async move {
+            people::follow(&db, &suspended).await?;
             Ok(Next::Finished)
         }
     });
@@ -100,6 +117,8 @@ pub(crate) fn runner(
         }
     });
     runner.on(FAREWELL, Terms::DEFAULT, Usher(leaving));
+    runner.on(STANDING, Terms::DEFAULT, steward);
+    runner.on(PURGE, purges::TERMS, purger);
     runner.tidy("requests.forget", |db, now| async move { idempotency::prune(&db, now).await });
     runner.tidy("audit.forget", move |db, now| async move { audit::forget(&db, now, kept).await });
     runner.tidy("outbox.forget", |db, now| async move { retention::forget(&db, now).await });
@@ -114,6 +133,18 @@ impl Work for Usher {
 
     async fn run(&self, _lease: &Lease, farewell: Farewell) -> Result<Next, Failure> {
         farewells::see_off(&self.0, farewell).await?;
+        Ok(Next::Finished)
+    }
+}
+
+/// Does what an owner's standing asks for.
+struct Steward(SubscriptionUseCases, Jobs);
+
+impl Work for Steward {
+    type Payload = Change;
+
+    async fn run(&self, _lease: &Lease, change: Change) -> Result<Next, Failure> {
+        standings::settle(&self.0, &self.1, change).await?;
         Ok(Next::Finished)
     }
 }

@@ -34,8 +34,8 @@ use anyhow::Context as _;
 use bursar_db::{Db, PoolOptions};
 use bursar_events::{Feed, Following, Outbox};
 use bursar_jobs::Jobs;
-use bursar_members::Members;
-use bursar_rpc::{KeySet, Mutations, PageKey, StackDeps};
+use bursar_members::{Members, people};
+use bursar_rpc::{KeySet, Mutations, PageKey, StackDeps, Suspended};
 use bursar_runtime::{Env, Peers, ReadyProbe, Service, Settings, Started, keep_time};
 use bursar_secret::Entropy;
 use bursar_time::Timestamp;
@@ -171,11 +171,13 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
     };
     let jobs = Jobs::new(db.clone(), sealer, env.entropy.clone(), env.clock.clone());
     follow(&members, &feeds, (&db, &jobs), (&peers, settings), &env)?;
-    let runner = jobs::runner(jobs, (&db, Arc::clone(&source)), lanes, subscriptions, (config.audit_retention, &env));
+    let suspended = people::known(&db).await?;
+    let known = (Arc::clone(&source), suspended.clone());
+    let runner = jobs::runner(jobs, (&db, known), lanes, subscriptions, (config.audit_retention, &env));
     env.tasks.spawn(runner.run(env.shutdown.clone(), env.halt.clone()));
     let (known, first) = (db.clone(), feeds[0].clone());
     let routes = grpc::routes(parts).add_service(outbox.service(State, env.shutdown.clone()));
-    Ok(Started::new(Service::Billing, bursar_rpc::stack(routes, deps(settings, &peers, &env)))
+    Ok(Started::new(Service::Billing, bursar_rpc::stack(routes, deps(settings, &peers, &env, suspended)))
         .answering(grpc::SERVICES)
         .answering(["bursar.event.v1.EventService"])
         .ready_when(
@@ -189,8 +191,9 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
 }
 
 /// What the stack around billing's routes needs.
-fn deps(settings: &Settings, peers: &Peers, env: &Env) -> StackDeps {
+fn deps(settings: &Settings, peers: &Peers, env: &Env, suspended: Suspended) -> StackDeps {
     StackDeps {
+        suspended,
         keys: KeySet::remote(peers.to(Service::Identity), &env.clock),
         clock: env.clock.clone(),
         entropy: env.entropy.clone(),
@@ -199,8 +202,8 @@ fn deps(settings: &Settings, peers: &Peers, env: &Env) -> StackDeps {
     }
 }
 
-/// Follows organization's events (memberships, policies, and accounts that open with their organizations) and identity's
-/// (accounts that were deleted).
+/// Follows organization's events (memberships, policies, standings, and accounts that open with their organizations) and
+/// identity's (accounts that were deleted, and users who are suspended).
 fn follow(
     members: &Members,
     feeds: &[Feed; 2],
@@ -221,7 +224,7 @@ fn follow(
         shutdown: env.shutdown.clone(),
     };
     let (clock, members) = (env.clock.clone(), members.clone());
-    let teams = FromOrganization { clock: clock.clone(), members: members.clone() };
+    let teams = FromOrganization { clock: clock.clone(), jobs: jobs.clone(), members: members.clone() };
     let people = FromIdentity { clock, jobs: jobs.clone(), members };
     env.tasks.spawn(bursar_events::run(teams, following(&feeds[0], Service::Organization)));
     env.tasks.spawn(bursar_events::run(people, following(&feeds[1], Service::Identity)));

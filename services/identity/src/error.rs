@@ -34,6 +34,18 @@ pub enum Error {
     /// The account is about to be deleted.
     #[error("the account is being deleted")]
     Leaving,
+    /// An operator has suspended the user.
+    #[error("the user is suspended")]
+    UserSuspended,
+    /// No such user (any more).
+    #[error("no such user")]
+    UserNotFound,
+    /// An operator has suspended the organization.
+    #[error("the organization is suspended")]
+    OrganizationSuspended,
+    /// The organization was deleted.
+    #[error("the organization was deleted")]
+    OrganizationDeleted,
     /// No such session of the caller's.
     #[error("no such session")]
     SessionNotFound,

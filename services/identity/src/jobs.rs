@@ -13,6 +13,8 @@ use crate::usecase::Identity;
 use crate::usecase::departures::{DEPARTURE, Leaving};
 use crate::usecase::signing::LOOK_AGAIN;
 
+/// How often each replica looks whom another one has suspended: it holds everywhere within two seconds.
+const SUSPENSIONS_EVERY: Span = Span::from_millis(500);
 /// How often what has perished is deleted.
 const PRUNE_EVERY: Span = Span::HOUR;
 
@@ -36,6 +38,14 @@ pub(crate) fn runner(identity: &Identity, courier: Courier, env: &Env) -> Runner
         let signer = signer.clone();
         async move {
             signer.look_again().await?;
+            Ok(Next::Finished)
+        }
+    });
+    let known = identity.clone();
+    runner.here("identity.suspensions", SUSPENSIONS_EVERY, move || {
+        let known = known.clone();
+        async move {
+            known.follow_suspensions().await?;
             Ok(Next::Finished)
         }
     });

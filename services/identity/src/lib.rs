@@ -32,7 +32,7 @@ use bursar_jobs::Jobs;
 use bursar_mail::Courier;
 use bursar_members::Members;
 use bursar_rpc::token::ServiceClaims;
-use bursar_rpc::{KeySet, Mutations, PageKey, Problem, ServiceRole, ServiceTokens, StackDeps};
+use bursar_rpc::{KeySet, Mutations, PageKey, Problem, ServiceRole, ServiceTokens, StackDeps, Suspended};
 use bursar_runtime::{Env, Peers, ReadyProbe, Service, Settings, Started, keep_time};
 use bursar_time::Timestamp;
 
@@ -94,7 +94,9 @@ pub async fn start_with(settings: &Settings, config: Config, peers: Peers, env: 
         signer: signer.clone(),
         organization: peers.to(Service::Organization).with_tokens(tokens),
         members: members.clone(),
+        suspended: Suspended::default(),
     });
+    identity.follow_suspensions().await?;
     ensure_accounts(settings, &identity, &env).await?;
     feed.measure(&env.meter);
     let courier = Courier::new(settings.mail_transport()?, &settings.mail.from)?;
@@ -106,6 +108,7 @@ pub async fn start_with(settings: &Settings, config: Config, peers: Peers, env: 
         entropy: env.entropy.clone(),
         meter: env.meter.clone(),
         limits: settings.stack_limits(),
+        suspended: identity.suspended(),
     };
     let routes = grpc::routes(&identity).add_service(outbox.service(Users, env.shutdown.clone()));
     Ok(Started::new(Service::Identity, bursar_rpc::stack(routes, deps))

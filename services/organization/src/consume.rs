@@ -1,10 +1,12 @@
-//! What the other services' events do here. Identity's: names are remembered, and whoever deleted the account is seen off.
+//! What the other services' events do here. Identity's: names are remembered and who is suspended, and whoever deleted the
+//! account is seen off.
 //! Billing's: how many seats a plan has is remembered. Both services': what they did is written into the audit log, which lists everybody's.
 
 use bursar_db::{DbError, Tx};
 use bursar_events::{Consumer, Unapplied, audit};
 use bursar_id::{OwnerId, UserId};
 use bursar_jobs::Jobs;
+use bursar_members::projection;
 use bursar_proto::event::v1::Event;
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event_type;
@@ -25,11 +27,17 @@ pub struct FromIdentity {
 
 impl Consumer for FromIdentity {
     const NAME: &'static str = "organization's people";
-    /// A name is told whole.
-    const WHOLE: &'static [&'static str] = &[event_type::USER_UPDATED];
+    /// A name is told whole, and so is whether somebody is suspended.
+    const WHOLE: &'static [&'static str] = &[event_type::USER_UPDATED, event_type::USER_STANDING_CHANGED];
 
     fn types() -> &'static [&'static str] {
-        &[event_type::USER_UPDATED, event_type::USER_DELETED, event_type::USER_STAYING, event_type::AUDIT_RECORDED]
+        &[
+            event_type::USER_UPDATED,
+            event_type::USER_DELETED,
+            event_type::USER_STAYING,
+            event_type::USER_STANDING_CHANGED,
+            event_type::AUDIT_RECORDED,
+        ]
     }
 
     async fn apply(&self, tx: &mut Tx, event: &Event) -> Result<(), Unapplied> {
@@ -45,6 +53,9 @@ impl Consumer for FromIdentity {
                 let over = Departure { incarnation: event.incarnation, number: staying.number };
                 departures::stay(tx, user(&staying.user_id)?, over).await?;
             }
+            Some(Payload::UserStandingChanged(_)) => {
+                projection::learn_person(tx, event).await?;
+            }
             None if Self::types().contains(&event.r#type.as_str()) => {
                 return Err(Unapplied::unreadable("it has no payload known here"));
             }
@@ -54,9 +65,11 @@ impl Consumer for FromIdentity {
     }
 
     /// Whom a restored identity does not know any more stays known here, as what they made does: nothing tells them from
-    /// people who signed up since the backup and are told of later. Departures it begins anew, or knows nothing of.
+    /// people who signed up since the backup and are told of later. Departures it begins anew, or knows nothing of. Who is
+    /// suspended it knows.
     async fn forget_before(&self, tx: &mut Tx, incarnation: u64) -> Result<(), DbError> {
-        users::stay_before(tx, incarnation).await
+        users::stay_before(tx, incarnation).await?;
+        projection::forget_people_before(tx, incarnation).await
     }
 
     fn applied(&self) {

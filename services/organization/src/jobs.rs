@@ -5,6 +5,8 @@ use bursar_db::{DbError, audit, idempotency};
 use bursar_events::retention;
 use bursar_jobs::{Failure, Lease, Next, Runner, Terms, Work};
 use bursar_mail::Courier;
+use bursar_members::people;
+use bursar_rpc::Suspended;
 use bursar_runtime::Env;
 use bursar_time::Span;
 
@@ -17,7 +19,10 @@ use crate::usecase::purging::{PURGE, Purge};
 /// How often organizations are looked for that have lost their owner.
 const LOOK_EVERY: Span = Span::from_mins(5);
 
-/// Of those this many are named and counted.
+/// How often each replica looks who is suspended: it holds everywhere within two seconds.
+const SUSPENSIONS_EVERY: Span = Span::from_millis(500);
+
+/// Of organizations without an owner this many are named and counted.
 const MOST: i64 = 100;
 
 impl From<Error> for Failure {
@@ -30,7 +35,7 @@ impl From<Error> for Failure {
 }
 
 /// The runner of organization's jobs.
-pub(crate) fn runner(organization: &Organization, courier: Courier, env: &Env) -> Runner {
+pub(crate) fn runner(organization: &Organization, suspended: Suspended, courier: Courier, env: &Env) -> Runner {
     let mut runner = Runner::new(organization.parts().jobs.clone(), &env.meter);
     courier.hire(&mut runner);
     runner.on(DEPARTURE, Terms::DEFAULT, Usher(organization.clone()));
@@ -53,6 +58,14 @@ pub(crate) fn runner(organization: &Organization, courier: Courier, env: &Env) -
                 tracing::error!(organization = %id, %owner, "an organization has lost its owner: see `ownerless mend`");
             }
             gauge.record(found.len() as u64, &[]);
+            Ok(Next::Finished)
+        }
+    });
+    let known = organization.parts().db.clone();
+    runner.here("organization.suspensions", SUSPENSIONS_EVERY, move || {
+        let (db, suspended) = (known.clone(), suspended.clone());
+        async move {
+            people::follow(&db, &suspended).await?;
             Ok(Next::Finished)
         }
     });

@@ -30,7 +30,8 @@ use bursar_db::Db;
 use bursar_events::{Feed, Following, Outbox};
 use bursar_jobs::Jobs;
 use bursar_mail::Courier;
-use bursar_rpc::{KeySet, Mutations, PageKey, ServiceTokens, StackDeps, Transport};
+use bursar_members::people;
+use bursar_rpc::{KeySet, Mutations, PageKey, ServiceTokens, StackDeps, Suspended, Transport};
 use bursar_runtime::{Env, Peers, ReadyProbe, Service, Settings, Started, keep_time};
 use bursar_secret::Entropy;
 use bursar_time::{Clock, Timestamp};
@@ -126,10 +127,11 @@ pub async fn start_with(settings: &Settings, keys: KeySet, peers: Peers, env: En
         feed.measure(&env.meter);
     }
     let courier = Courier::new(settings.mail_transport()?, &settings.mail.from)?;
-    spawn_tasks(&organization, courier, &feeds, &peers, &tokens, &env);
+    let suspended = people::known(&db).await?;
+    spawn_tasks(&organization, (courier, &suspended), &feeds, &peers, &tokens, &env);
 
     let on_time = clock.clone();
-    let deps = StackDeps { keys, clock, entropy, meter: env.meter, limits: settings.stack_limits() };
+    let deps = StackDeps { keys, clock, entropy, meter: env.meter, limits: settings.stack_limits(), suspended };
     let events = outbox.service(State, env.shutdown);
     let routes = grpc::routes(&organization).add_service(events);
     Ok(Started::new(Service::Organization, bursar_rpc::stack(routes, deps))
@@ -146,14 +148,15 @@ pub async fn start_with(settings: &Settings, keys: KeySet, peers: Peers, env: En
 /// Background work: jobs are done until everything has ended, events are followed only until draining begins.
 fn spawn_tasks(
     organization: &Organization,
-    courier: Courier,
+    (courier, suspended): (Courier, &Suspended),
     feeds: &[Feed; 2],
     peers: &Peers,
     tokens: &ServiceTokens,
     env: &Env,
 ) {
     let parts = organization.parts();
-    env.tasks.spawn(jobs::runner(organization, courier, env).run(env.shutdown.clone(), env.halt.clone()));
+    env.tasks
+        .spawn(jobs::runner(organization, suspended.clone(), courier, env).run(env.shutdown.clone(), env.halt.clone()));
     let consumer = FromIdentity { clock: parts.clock.clone(), jobs: parts.jobs.clone() };
     let [identity, billing] = feeds;
     let following = |feed: &Feed, source| Following {

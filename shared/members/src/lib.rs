@@ -4,6 +4,7 @@
 //! - [`Policy`], [`OwnPolicy`]: what holds for an organization, and what it has set itself
 //! - [`Standing`]: whether anybody may act for an organization or a person at all
 //! - [`words`], [`policies`], [`standings`]: reading and writing them, for many at once, inside a transaction or outside any
+//! - [`people`]: who is suspended, for the stack of each service
 //! - [`projection`]: from events to rows, for each service's consumer
 //! - [`Members`]: a process's handle on all of it, with the feed's age
 //!
@@ -35,6 +36,7 @@
 mod credit_unit;
 mod json;
 mod members;
+pub mod people;
 pub mod policies;
 mod policy;
 pub mod projection;

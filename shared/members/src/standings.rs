@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use bursar_db::{Db, DbError, Limited, Tx, on};
-use bursar_id::OwnerId;
+use bursar_id::{OwnerId, UserId};
 use sqlx::{Postgres, Sqlite};
 
 use crate::json;
@@ -22,12 +22,16 @@ const LEARN: &str = "INSERT INTO standings (owner, standing, incarnation, versio
 /// A range of owners is a kind of them: its first byte.
 const FORGET_BEFORE: &str = "DELETE FROM standings WHERE owner >= $1 AND owner < $2 AND incarnation < $3";
 
+/// Of people.
+const SUSPENDED: &str = "SELECT owner FROM standings WHERE owner >= $1 AND owner < $2 AND standing = 'SUSPENDED' \
+    ORDER BY owner LIMIT $3";
+
 /// Every statement, for the test that prepares each on both engines.
 #[doc(hidden)]
-pub const SQLITE: &[&str] = &[NAMED_SQLITE, LEARN, FORGET_BEFORE];
+pub const SQLITE: &[&str] = &[NAMED_SQLITE, LEARN, FORGET_BEFORE, SUSPENDED];
 /// The same for PostgreSQL.
 #[doc(hidden)]
-pub const POSTGRES: &[&str] = &[NAMED_POSTGRES, LEARN, FORGET_BEFORE];
+pub const POSTGRES: &[&str] = &[NAMED_POSTGRES, LEARN, FORGET_BEFORE, SUSPENDED];
 
 /// The standings of those owners that are not active.
 pub type Standings = HashMap<OwnerId, Standing>;
@@ -70,6 +74,20 @@ fn standings(rows: Vec<(Vec<u8>, String)>) -> Result<Standings, DbError> {
         Ok((owner, standing))
     };
     rows.into_iter().map(read).collect()
+}
+
+/// The people who are suspended, at most so many.
+pub(crate) async fn suspended(db: &Db, most: usize) -> Result<Vec<UserId>, DbError> {
+    let (from, to) = Kind::People.range();
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let mut tx = db.read().await?;
+    let rows: Vec<(Vec<u8>,)> = on!(&mut tx, c => sqlx::query_as(SUSPENDED)
+        .bind(from.as_slice()).bind(to.as_slice()).bind(most).fetch_all(c).await?);
+    let person = |(owner,): (Vec<u8>,)| match OwnerId::from_bytes(&owner) {
+        Some(OwnerId::User(user)) => Ok(user),
+        _ => Err(DbError::corrupt("a person in standings is none")),
+    };
+    rows.into_iter().map(person).collect()
 }
 
 /// Remembers how an owner stands, unless something later is known.

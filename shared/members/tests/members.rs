@@ -173,6 +173,9 @@ bursar_testkit::engines! {
         let stand = owners.map(|owner| inside.get(&owner).copied().unwrap_or_default());
         let expected = [Standing::Deleted, Standing::Active, Standing::Purged, Standing::Active, Standing::Suspended, Standing::Active];
         assert_eq!(stand, expected, "a late word changes nothing");
+        let known = bursar_rpc::Suspended::default();
+        bursar_members::people::follow(&db, &known).await.unwrap();
+        assert_eq!((known.contains(ada), known.contains(ben)), (true, false));
         let members = Members::new(db.clone(), Feed::new("organization", &Monotonic::test(), Duration::from_mins(5)));
         assert_eq!(members.standing(org(1)).await.unwrap(), Standing::Deleted);
         assert_eq!(members.standing(org(9)).await.unwrap(), Standing::Active, "nobody was told of");

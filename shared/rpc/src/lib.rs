@@ -3,6 +3,7 @@
 //! - [`stack()`]: the layers around a service's handlers, applied by one function, in process and over
 //!   the network alike
 //! - [`Caller`], [`access`], [`authentication`], [`token`], [`KeySet`]: who is calling, and what a role may do
+//! - [`Suspended`]: whom operators have suspended: refused before anything else
 //! - [`Transport`], [`ServiceTokens`], [`retry`]: calling other services, with deadline, trace and
 //!   credentials
 //! - [`Problem`], [`Violations`]: refusals, and the one way from them to a gRPC status
@@ -26,6 +27,7 @@ pub mod page;
 pub mod peer;
 pub mod problem;
 pub mod stack;
+mod suspended;
 pub mod token;
 pub mod transport;
 mod violations;
@@ -43,6 +45,7 @@ pub use page::{ListKey, Page, PageKey, PageRequest};
 pub use peer::{ServiceTokens, retry};
 pub use problem::{Problem, reason};
 pub use stack::{Limits, StackDeps, stack};
+pub use suspended::Suspended;
 pub use transport::context::on_behalf;
 pub use transport::{CallContext, LateRoutes, PeerTls, Transport};
 pub use violations::Violations;

@@ -123,7 +123,7 @@ pub struct Mutation {
     admitted: bool,
     /// In whose context; `None` is the deployment's, or not known yet.
     owner: Option<OwnerId>,
-    /// Who an anonymous caller proved to be.
+    /// Who an anonymous caller proved to be, or for whom a service acts.
     proven: Option<String>,
     target: Option<String>,
     /// The caller's own; the key of a single-use token is not told.
@@ -319,7 +319,8 @@ impl Mutation {
         self.owner = owner.into();
     }
 
-    /// An anonymous caller has proven (by a password, by a token from a mail) to be this user, or to hold this invitation.
+    /// An anonymous caller has proven (by a password, by a token from a mail) to be this user, or to hold this invitation; or a
+    /// service acts for this user.
     pub fn prove(&mut self, actor: &impl fmt::Display) {
         self.proven = Some(actor.to_string());
     }
@@ -403,7 +404,7 @@ impl Mutation {
                 })
             }
             Caller::Service(service) => {
-                let user = service.on_behalf_of.as_ref().map(|user| user.user.to_string());
+                let user = service.on_behalf_of.as_ref().map(|user| user.user.to_string()).or(self.proven.clone());
                 Some((service.account.to_string(), user))
             }
             Caller::Anonymous => Some((self.proven.clone()?, None)),

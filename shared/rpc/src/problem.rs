@@ -73,6 +73,8 @@ pub mod reason {
     pub const SERVICE_ROLE_NOT_ALLOWED: &str = "SERVICE_ROLE_NOT_ALLOWED";
     /// `PERMISSION_DENIED`: the token is an API key's, and the key was not given what the RPC demands.
     pub const KEY_NOT_ALLOWED: &str = "KEY_NOT_ALLOWED";
+    /// `PERMISSION_DENIED`: an operator has suspended the user.
+    pub const USER_SUSPENDED: &str = "USER_SUSPENDED";
     /// `PERMISSION_DENIED`: an operator who acts on a user's behalf may not do this.
     pub const ACTING_NOT_ALLOWED: &str = "ACTING_NOT_ALLOWED";
     /// `FAILED_PRECONDITION`: the user must prove again who it is, by signing in.

@@ -7,8 +7,8 @@ mod common;
 use bursar_id::{ApiKeyId, OwnerId};
 use bursar_proto::event::v1::WatchRequest;
 use bursar_proto::event::v1::event_service_client::EventServiceClient;
-use bursar_proto::identity::v1::ListContextsRequest;
 use bursar_proto::identity::v1::context_service_client::ContextServiceClient;
+use bursar_proto::identity::v1::{ListContextsRequest, SwitchContextRequest};
 use bursar_proto::testing::v1::GetRequest;
 use bursar_proto::testing::v1::clock_service_client::ClockServiceClient;
 use bursar_rpc::problem::reason_of;
@@ -307,20 +307,51 @@ async fn an_operator_and_a_key_are_told_and_keep_to_what_they_may() {
     let acted = AccessClaims { act: Some(Acting { sub: account() }), bid: None, auth_time: None, ..user_claims() };
     let keyed = AccessClaims { key: Some(key.clone()), ..acted.clone() };
     for (claims, reason) in [(&acted, "ACTING_NOT_ALLOWED"), (&keyed, "KEY_NOT_ALLOWED")] {
-        let headers = vec![bearer(&ours.sign(claims))];
-        // It demands SELF, which is the user's own.
-        let refused = refusal(as_user(&transport, &headers).await);
-        assert_eq!(refused, (Code::PermissionDenied, reason.to_owned()));
         // A service that hands the token on hears the same, where it could act for the user.
         let service = ours.service(ServiceRole::Product);
-        let handed_on = vec![bearer(&service), for_user(&ours.sign(claims))];
-        assert_eq!(refusal(as_user(&transport, &handed_on).await), (Code::PermissionDenied, reason.to_owned()));
+        let token = ours.sign(claims);
+        for headers in [vec![bearer(&token)], vec![bearer(&service), for_user(&token)]] {
+            // It demands SELF, and is about the user's session.
+            let switching = with(SwitchContextRequest::default(), &headers);
+            let refused = ContextServiceClient::new(transport.clone()).switch_context(switching).await;
+            assert_eq!(refusal(refused.map(|_| String::new())), (Code::PermissionDenied, reason.to_owned()));
+        }
     }
+    as_user(&transport, &vec![bearer(&ours.sign(&acted))]).await.expect("an operator may look");
+    let Some(Caller::User(user)) = callers.recv().await else { panic!("no user") };
+    assert_eq!(user.operator, Some(account()));
     let headers = vec![bearer(&ours.service(ServiceRole::Product)), for_user(&ours.sign(&acted))];
     as_service(&transport, &headers).await.expect("it demands nothing of the user");
     let Some(Caller::Service(service)) = callers.recv().await else { panic!("no service") };
     let user = service.on_behalf_of.expect("a user");
     assert_eq!((user.operator, user.branch, user.authenticated_at), (Some(account()), None, None));
+}
+
+#[tokio::test]
+async fn whoever_is_suspended_is_refused_by_every_rpc_whoever_hands_the_token_on() {
+    let ours = Issuer::ours();
+    let deps = common::deps(ours.keys(), Limits::default());
+    let suspended = deps.suspended.clone();
+    let (user, product) = (vec![bearer(&ours.user())], ours.service(ServiceRole::Product));
+    let handed_on = vec![bearer(&product), for_user(&ours.user())];
+    for (way, transport) in both_ways(stack(Probe::who().bare(), deps)).await {
+        suspended.replace([user_id()].into());
+        for headers in [&user, &handed_on] {
+            let outcomes = [
+                as_user(&transport, headers).await,
+                as_service(&transport, headers).await,
+                as_anybody(&transport, headers).await,
+            ];
+            for outcome in outcomes {
+                let expected = (Code::PermissionDenied, "USER_SUSPENDED".to_owned());
+                assert_eq!(refusal(outcome), expected, "{way}");
+            }
+        }
+        as_service(&transport, &vec![bearer(&product)]).await.expect("the service by itself");
+        as_anybody(&transport, &vec![]).await.expect("nobody in particular");
+        suspended.replace([bursar_id::UserId::from_parts(1, [1; 10])].into());
+        as_user(&transport, &user).await.expect("somebody else is suspended");
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! An account's own row, and what an account has at one instant.
 
 use bursar_id::OwnerId;
+use bursar_members::Standing;
 use bursar_money::Credits;
 use bursar_time::Timestamp;
 use sha2::{Digest, Sha256};
@@ -83,6 +84,8 @@ pub struct Account {
     /// Raised by whatever changes how this account's requests are decided without booking anything: its limits,
     /// policies, members, plan. What is remembered of an account counts only under the same number.
     pub terms: u64,
+    /// How its owner stands, as organization or identity told last: what may be done with it at all.
+    pub standing: Standing,
     /// Everything it ever charged, in micro-credits; charging stops before this overflows, and with it every total.
     pub charged: i64,
     /// The current period.
@@ -105,6 +108,7 @@ impl Account {
             debt: Credits::ZERO,
             open_holds: 0,
             terms: 0,
+            standing: Standing::Active,
             charged: 0,
             period: Period::calendar(opened_at),
             renews_at: None,

@@ -4,6 +4,7 @@
 //! entry itself holds a salted digest, so that whoever still has them can be proven right, and nobody can guess
 //! them from the digest once they and their salt are gone. What is missing is excused by an ERASE entry alone.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bursar_id::{RequestId, UserId};
@@ -131,6 +132,14 @@ impl DetailsPage {
     pub fn erase(&mut self, member: Option<UserId>, before: u64) -> bool {
         let all = self.0.len();
         self.0.retain(|(seq, details)| *seq >= before || !details.is_erased_by(member));
+        self.0.len() < all
+    }
+
+    /// Takes out what belongs to each of these members (`None`: to no member) among the entries before the member's number.
+    /// Says whether anything did.
+    pub fn erase_each(&mut self, before: &BTreeMap<Option<UserId>, u64>) -> bool {
+        let all = self.0.len();
+        self.0.retain(|(seq, details)| before.get(&details.member).is_none_or(|before| seq >= before));
         self.0.len() < all
     }
 

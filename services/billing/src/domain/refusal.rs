@@ -22,9 +22,9 @@ pub struct Inconsistent(
 ///
 /// | rank | group | reason |
 /// |---|---|---|
-/// | 1 | the caller's own standing | whoever left learns nothing, not even what an earlier attempt did |
+/// | 1 | the caller's own standing, and the owner's | whoever left learns nothing, not even what an earlier attempt did |
 /// | 2 | the request id | a retry must learn what its first attempt did, whatever has changed since |
-/// | 3 | the named member, the policy, what may be out of date of both, the renewal | who may not spend is told so whatever the state is |
+/// | 3 | the named member, the owner's standing for who needs none, the policy, what may be out of date of both, the renewal | who may not spend is told so whatever the state is |
 /// | 4 | unknown ids, and whose they are | what does not exist here has neither a state nor an amount |
 /// | 5 | states | a settled hold stays settled however little is asked of it |
 /// | 6 | prices, amounts and times | wrong whatever the balance is |
@@ -37,6 +37,19 @@ pub enum Refusal {
     /// The user does not belong to the organization (any more).
     #[error("not a member of the owner")]
     NotAMember,
+
+    /// An operator has suspended the organization: nobody uses it, and what it has stays.
+    #[error("the organization is suspended")]
+    OrganizationSuspended,
+    /// The organization was deleted: nobody uses it any more. What is held is still settled.
+    #[error("the organization was deleted")]
+    OrganizationDeleted,
+    /// The organization is still being made.
+    #[error("the organization is still being created")]
+    OrganizationPending,
+    /// An operator has suspended the user whose own account this is.
+    #[error("the user is suspended")]
+    UserSuspended,
 
     /// The request id was used for another command, or with other arguments.
     #[error("the request id was already used for another request")]

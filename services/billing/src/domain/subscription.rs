@@ -187,6 +187,12 @@ impl Subscription {
         self.ended(self.month.end)
     }
 
+    /// The same subscription, going on as if it had not ended.
+    #[must_use]
+    pub fn revived(&self) -> Self {
+        Self { state: SubscriptionState::Active, ended_at: None, ..self.clone() }
+    }
+
     /// The same subscription, over since `at`.
     #[must_use]
     pub fn ended(&self, at: Timestamp) -> Self {

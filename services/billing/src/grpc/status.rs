@@ -105,6 +105,10 @@ fn refused(refusal: Refusal) -> Problem {
     let full = |reason| Problem::exhausted(reason, said.clone());
     match refusal {
         Refusal::NotAMember => Error::NotAMember.into(),
+        Refusal::OrganizationSuspended => denied("ORGANIZATION_SUSPENDED"),
+        Refusal::OrganizationDeleted => denied("ORGANIZATION_DELETED"),
+        Refusal::OrganizationPending => state("ORGANIZATION_PENDING"),
+        Refusal::UserSuspended => denied(reason::USER_SUSPENDED),
         Refusal::RequestIdReused => Problem::request_id_reused(),
         Refusal::FeedStale => stale(said),
         Refusal::RenewalDue => Problem::unavailable("RENEWAL_DUE", said).with_retry_after(RETRY_SOON),
@@ -205,6 +209,10 @@ mod tests {
         let meter = || MeterName::parse("s").unwrap();
         let cases = [
             (rule(Refusal::NotAMember), PermissionDenied, "NOT_A_MEMBER"),
+            (rule(Refusal::OrganizationSuspended), PermissionDenied, "ORGANIZATION_SUSPENDED"),
+            (rule(Refusal::OrganizationDeleted), PermissionDenied, "ORGANIZATION_DELETED"),
+            (rule(Refusal::OrganizationPending), FailedPrecondition, "ORGANIZATION_PENDING"),
+            (rule(Refusal::UserSuspended), PermissionDenied, "USER_SUSPENDED"),
             (rule(Refusal::FeedStale), Code::Unavailable, "FEED_STALE"),
             (rule(Refusal::RenewalDue), Code::Unavailable, "RENEWAL_DUE"),
             (rule(Refusal::OrganizationRequired), FailedPrecondition, "ORGANIZATION_REQUIRED"),

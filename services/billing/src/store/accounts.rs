@@ -2,6 +2,7 @@
 
 use bursar_db::{Db, DbError, Tx, exactly_one, on};
 use bursar_id::OwnerId;
+use bursar_members::Standing;
 use bursar_money::Credits;
 use bursar_time::Timestamp;
 
@@ -20,6 +21,7 @@ struct AccountRow {
     debt: Credits,
     open_holds: i64,
     terms: i64,
+    standing: i64,
     charged: i64,
     period_anchor: Timestamp,
     period_number: i64,
@@ -43,6 +45,7 @@ impl AccountRow {
             debt: self.debt,
             open_holds: u32::try_from(self.open_holds).map_err(unreadable)?,
             terms: keys::read_number(self.terms)?,
+            standing: read_standing(self.standing)?,
             charged: self.charged,
             period: Period { spent: self.period_spent, ..Period::anchored(self.period_anchor, month) },
             renews_at: self.renews_at,
@@ -50,6 +53,22 @@ impl AccountRow {
         };
         Ok((keys::read_owner(&self.owner)?, account))
     }
+}
+
+/// How an owner stands, as a number: never renumbered.
+fn code(standing: Standing) -> i64 {
+    match standing {
+        Standing::Active => 0,
+        Standing::Pending => 1,
+        Standing::Suspended => 2,
+        Standing::Deleted => 3,
+        Standing::Purged => 4,
+    }
+}
+
+fn read_standing(number: i64) -> Result<Standing, DbError> {
+    let found = Standing::ALL.into_iter().find(|standing| code(*standing) == number);
+    found.ok_or_else(|| unreadable("an account's owner stands in no known way"))
 }
 
 /// Opens the accounts of these owners at `now`; those that exist stay as they are.
@@ -135,6 +154,26 @@ pub(crate) async fn begin_period(tx: &mut Tx, owner: OwnerId, anchor: Timestamp,
 pub(crate) async fn raise_terms(tx: &mut Tx, owner: OwnerId) -> Result<(), DbError> {
     on!(tx, c => sqlx::query(sql::RAISE_TERMS).bind(keys::owner(owner)).execute(c).await?.rows_affected());
     Ok(())
+}
+
+/// Says how the owner of an account that is open stands from now on. Waits for the batch that has it in work, and what is
+/// remembered of the account counts no more.
+pub(crate) async fn set_standing(tx: &mut Tx, owner: OwnerId, standing: Standing) -> Result<(), DbError> {
+    let set = on!(tx, c => sqlx::query(sql::SET_STANDING).bind(keys::owner(owner)).bind(code(standing))
+        .execute(c).await?.rows_affected());
+    bursar_db::exactly_one(set)
+}
+
+/// The owners of accounts who are not active, after `after`, a page at a time, in order.
+pub(crate) async fn inactive_after(
+    tx: &mut Tx,
+    after: Option<OwnerId>,
+    limit: i64,
+) -> Result<Vec<(OwnerId, Standing)>, DbError> {
+    let after = after.map(keys::owner).unwrap_or_default();
+    let rows: Vec<(Vec<u8>, i64)> =
+        on!(tx, c => sqlx::query_as(sql::INACTIVE_AFTER).bind(after).bind(limit).fetch_all(c).await?);
+    rows.iter().map(|(owner, standing)| Ok((keys::read_owner(owner)?, read_standing(*standing)?))).collect()
 }
 
 /// The same for every organization's account: anybody's membership may have changed. Takes the rows as they lie, since

@@ -118,6 +118,17 @@ pub(crate) async fn erase_hold_labels(
     Ok(())
 }
 
+/// Removes the labels of all holds that entries with these numbers (the second is not one of them) made.
+pub(crate) async fn erase_all_hold_labels(
+    tx: &mut Tx,
+    owner: OwnerId,
+    (first, end): (u64, u64),
+) -> Result<(), DbError> {
+    on!(tx, c => sqlx::query(sql::ERASE_ALL_HOLD_LABELS).bind(keys::owner(owner)).bind(keys::number(first))
+        .bind(keys::number(end)).execute(c).await?.rows_affected());
+    Ok(())
+}
+
 /// Removes the notes of the lots that entries with these numbers (the second is not one of them) made.
 pub(crate) async fn erase_lot_notes(tx: &mut Tx, owner: OwnerId, (first, end): (u64, u64)) -> Result<(), DbError> {
     on!(tx, c => sqlx::query(sql::ERASE_LOT_NOTES).bind(keys::owner(owner)).bind(keys::number(first))

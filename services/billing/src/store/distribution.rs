@@ -21,7 +21,7 @@ const TABLES: [(&str, &str); 9] = [
 ];
 
 /// The statements for one owner: those of `sql_one`, and those of `sql` that never were for more.
-const STATEMENTS: [(&str, &str); 40] = [
+const STATEMENTS: [(&str, &str); 42] = [
     ("OPEN_ACCOUNT", sql_one::OPEN_ACCOUNT),
     ("LOCK_ACCOUNT", sql_one::LOCK_ACCOUNT),
     ("LIVE_LOTS", sql_one::LIVE_LOTS),
@@ -44,6 +44,7 @@ const STATEMENTS: [(&str, &str); 40] = [
     ("NO_RENEWAL", sql::NO_RENEWAL),
     ("BEGIN_PERIOD", sql::BEGIN_PERIOD),
     ("RAISE_TERMS", sql::RAISE_TERMS),
+    ("SET_STANDING", sql::SET_STANDING),
     ("LOTS_PAGE", sql::LOTS_PAGE),
     ("LOTS_AFTER", sql::LOTS_AFTER),
     ("ERASE_LOT_NOTES", sql::ERASE_LOT_NOTES),
@@ -54,6 +55,7 @@ const STATEMENTS: [(&str, &str); 40] = [
     ("REPLACE_DETAILS", sql::REPLACE_DETAILS.postgres),
     ("OPEN_HOLDS", sql::OPEN_HOLDS),
     ("ERASE_HOLD_LABELS", sql::ERASE_HOLD_LABELS),
+    ("ERASE_ALL_HOLD_LABELS", sql::ERASE_ALL_HOLD_LABELS),
     ("HASH_OF_ENTRY", sql::HASH_OF_ENTRY),
     ("HOURS_BETWEEN", sql::HOURS_BETWEEN),
     ("DAYS_BETWEEN", sql::DAYS_BETWEEN),

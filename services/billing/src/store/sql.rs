@@ -21,7 +21,7 @@ macro_rules! columns {
 
 macro_rules! account_columns {
     ($prefix:literal) => {
-        columns!($prefix: owner seq head_hash last_at available held debt open_holds terms charged period_anchor period_number period_spent renews_at next_lapse)
+        columns!($prefix: owner seq head_hash last_at available held debt open_holds terms standing charged period_anchor period_number period_spent renews_at next_lapse)
     };
 }
 
@@ -73,6 +73,13 @@ pub(crate) const BEGIN_PERIOD: &str = "UPDATE accounts SET period_anchor = $2, p
 
 /// What is remembered of an account counts no more.
 pub(crate) const RAISE_TERMS: &str = "UPDATE accounts SET terms = terms + 1 WHERE owner = $1";
+
+/// How an account's owner stands from now on; what is remembered of it counts no more.
+pub(crate) const SET_STANDING: &str = "UPDATE accounts SET standing = $2, terms = terms + 1 WHERE owner = $1";
+
+/// The owners that are not active, a page at a time.
+pub(crate) const INACTIVE_AFTER: &str =
+    "SELECT owner, standing FROM accounts WHERE standing <> 0 AND owner > $1 ORDER BY owner LIMIT $2";
 
 /// The same for all organizations.
 pub(crate) const RAISE_ALL_TERMS: &str = "UPDATE accounts SET terms = terms + 1 WHERE owner < $1";
@@ -238,6 +245,10 @@ pub(crate) const NEXT_DEADLINES: Both = Both {
 
 /// Takes the labels off a member's holds that an owner has from numbers of a span.
 pub(crate) const ERASE_HOLD_LABELS: &str = "UPDATE holds SET labels = NULL WHERE owner = $1 AND number >= $2 AND number < $3 AND member = $4 AND labels IS NOT NULL";
+
+/// Takes the labels off all holds that an owner has from numbers of a span.
+pub(crate) const ERASE_ALL_HOLD_LABELS: &str =
+    "UPDATE holds SET labels = NULL WHERE owner = $1 AND number >= $2 AND number < $3 AND labels IS NOT NULL";
 
 /// One owner's hours that start in a span.
 pub(crate) const HOURS_BETWEEN: &str =

@@ -40,6 +40,16 @@ const RENEW: &str = "UPDATE subscriptions SET period_number = $4, period_start =
      payment_reference = $7 WHERE owner = $1 AND id = $2 AND period_number = $3 AND state <> 'ENDED'";
 const END: &str = "UPDATE subscriptions SET state = $4, ended_at = $5 \
      WHERE owner = $1 AND id = $2 AND period_number = $3 AND state <> 'ENDED'";
+const END_WITH_OWNER: &str = "UPDATE subscriptions SET state = $4, ended_at = $5, ended_with_owner = 1 \
+     WHERE owner = $1 AND id = $2 AND period_number = $3 AND state <> 'ENDED'";
+const ENDED_WITH_OWNER: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM subscriptions WHERE owner = $1 AND ended_with_owner = 1 AND period_end > $2 ORDER BY ended_at DESC, id DESC LIMIT 1"
+);
+const REVIVE: &str = "UPDATE subscriptions SET state = $3, ended_at = NULL, ended_with_owner = 0 \
+     WHERE owner = $1 AND id = $2 AND ended_with_owner = 1 AND NOT EXISTS \
+     (SELECT 1 FROM subscriptions AS other WHERE other.owner = $1 AND other.state <> 'ENDED')";
 
 const RESUMED: &str = "SELECT resumed_until FROM subscriptions WHERE owner = $1 AND id = $2";
 const RESUME: &str =
@@ -51,7 +61,7 @@ const LIVE_AFTER: &str =
 
 /// Every statement here, by its name.
 #[cfg(test)]
-pub(super) const STATEMENTS: [(&str, &str); 11] = [
+pub(super) const STATEMENTS: [(&str, &str); 14] = [
     ("INSERT", INSERT),
     ("LIVE", LIVE),
     ("KEPT", KEPT),
@@ -59,6 +69,9 @@ pub(super) const STATEMENTS: [(&str, &str); 11] = [
     ("DUE", DUE),
     ("RENEW", RENEW),
     ("END", END),
+    ("END_WITH_OWNER", END_WITH_OWNER),
+    ("ENDED_WITH_OWNER", ENDED_WITH_OWNER),
+    ("REVIVE", REVIVE),
     ("RESUMED", RESUMED),
     ("RESUME", RESUME),
     ("RESUME_ALL", RESUME_ALL),
@@ -202,7 +215,33 @@ pub(crate) async fn renew(tx: &mut Tx, renewed: &Subscription, from: u32) -> Res
 
 /// Ends a subscription that is still in this period. `false`: somebody else has moved or ended it.
 pub(crate) async fn end(tx: &mut Tx, ended: &Subscription) -> Result<bool, DbError> {
-    once(on!(tx, c => sqlx::query(END)
+    end_by(tx, END, ended).await
+}
+
+/// The same because its owner was deleted: it may be revived.
+pub(crate) async fn end_with_owner(tx: &mut Tx, ended: &Subscription) -> Result<bool, DbError> {
+    end_by(tx, END_WITH_OWNER, ended).await
+}
+
+/// The subscription that ended last because its owner was deleted, if its period is not over at `now`.
+pub(crate) async fn ended_with_owner(
+    tx: &mut Tx,
+    owner: OwnerId,
+    now: Timestamp,
+) -> Result<Option<Subscription>, DbError> {
+    let row: Option<Row> =
+        on!(tx, c => sqlx::query_as(ENDED_WITH_OWNER).bind(owner).bind(now).fetch_optional(c).await?);
+    row.map(Row::read).transpose()
+}
+
+/// Has a subscription go on that ended because its owner was deleted. `false`: the owner has another one by now.
+pub(crate) async fn revive(tx: &mut Tx, revived: &Subscription) -> Result<bool, DbError> {
+    once(on!(tx, c => sqlx::query(REVIVE)
+        .bind(revived.owner).bind(revived.id).bind(revived.state.as_str()).execute(c).await?.rows_affected()))
+}
+
+async fn end_by(tx: &mut Tx, statement: &'static str, ended: &Subscription) -> Result<bool, DbError> {
+    once(on!(tx, c => sqlx::query(statement)
         .bind(ended.owner).bind(ended.id).bind(i64::from(ended.month.number))
         .bind(ended.state.as_str()).bind(ended.ended_at)
         .execute(c).await?.rows_affected()))

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bursar_events::Feed;
 use bursar_id::{OwnerId, Role, UserId};
-use bursar_members::{Members, Policy, Word, standing};
+use bursar_members::{Members, Policy, Standing, Word, standing};
 use bursar_money::Credits;
 use bursar_rpc::{Caller, Permission, Problem, UserCaller};
 use tokio::time::Instant;
@@ -29,8 +29,8 @@ pub(crate) fn patience() -> Instant {
 /// How many memberships are remembered as heard of (some 50 bytes each).
 const HEARD_OF: usize = 65_536;
 
-/// How long a policy counts as read: a change is told within a second, and must hold after two.
-const POLICY_COUNTS: Duration = Duration::from_millis(500);
+/// How long what was read counts: a change is told within a second, and must hold after two.
+const READ_COUNTS: Duration = Duration::from_millis(500);
 
 /// Decides who may act on which account.
 #[derive(Clone)]
@@ -42,11 +42,13 @@ pub(crate) struct Access {
     /// member may change, but it is never forgotten. Bounded; emptied when it is full.
     heard_of: Arc<Mutex<HashSet<(OwnerId, UserId)>>>,
     /// The policies of owners as they were read a moment ago. Bounded; emptied when it is full.
-    policies: Arc<Mutex<HashMap<OwnerId, Recent>>>,
+    policies: Recently<Policy>,
+    /// How organizations stood a moment ago; likewise.
+    standings: Recently<Standing>,
 }
 
-/// When a policy was read, how much news there had been, and the policy.
-type Recent = (Instant, u64, Policy);
+/// What was read a moment ago, by owner: when, and how much news there had been.
+type Recently<T> = Arc<Mutex<HashMap<OwnerId, (Instant, u64, T)>>>;
 
 /// A caller who may act on an account.
 #[derive(Debug, Clone, Copy)]
@@ -125,7 +127,7 @@ pub(crate) fn actor(caller: &Caller) -> Result<Actor, Problem> {
 impl Access {
     /// Access by what is known of memberships and policies, and of people.
     pub(crate) fn new(members: Members, people: Feed) -> Self {
-        Self { members, people, heard_of: Arc::default(), policies: Arc::default() }
+        Self { members, people, heard_of: Arc::default(), policies: Arc::default(), standings: Arc::default() }
     }
 
     /// Whether what is known of an owner may be out of date. Of an organization: when organization has not been heard for
@@ -180,7 +182,7 @@ impl Access {
         };
         match self.known(allowed.owner, user).await {
             Ok(events) if standing(events, token).is_none() => Error::NotAMember,
-            Ok(_) => malformed,
+            Ok(_) => self.stands(allowed.owner).await.err().unwrap_or(malformed),
             Err(error) => error,
         }
     }
@@ -193,6 +195,7 @@ impl Access {
         };
         self.in_context(user, owner).await?;
         let role = self.role(user, owner).await?;
+        self.stands(owner).await?;
         let policy = match role {
             Some(_) => self.policy(owner).await?,
             // Nobody but its user gets to a personal account.
@@ -242,22 +245,47 @@ impl Access {
 
     /// The same for callers who spend: read at most twice a second, and again after each event.
     async fn recent_policy(&self, owner: OwnerId) -> Result<Policy, Error> {
+        self.recently(&self.policies, owner, self.policy(owner)).await
+    }
+
+    /// Whether members have access to their organization at all. A person's own account is nobody else's: whoever is
+    /// suspended comes with no token.
+    async fn stands(&self, owner: OwnerId) -> Result<(), Error> {
+        if owner.organization().is_none() {
+            return Ok(());
+        }
+        let read = async { Ok(self.members.standing(owner).await?) };
+        let standing = self.recently(&self.standings, owner, read).await?;
+        match Refusal::of_standing_to_members(owner, standing) {
+            None => Ok(()),
+            Some(Refusal::NotAMember) => Err(Error::NotAMember),
+            Some(refusal) => Err(refusal.into()),
+        }
+    }
+
+    /// What was read a moment ago, or is read now.
+    async fn recently<T: Copy>(
+        &self,
+        known: &Recently<T>,
+        owner: OwnerId,
+        read: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
         let (read_at, news) = (Instant::now(), *self.members.news().borrow());
-        if let Ok(policies) = self.policies.lock()
-            && let Some((at, told, policy)) = policies.get(&owner)
+        if let Ok(known) = known.lock()
+            && let Some((at, told, value)) = known.get(&owner)
             && *told == news
-            && read_at.duration_since(*at) < POLICY_COUNTS
+            && read_at.duration_since(*at) < READ_COUNTS
         {
-            return Ok(*policy);
+            return Ok(*value);
         }
-        let policy = self.policy(owner).await?;
-        if let Ok(mut policies) = self.policies.lock() {
-            if policies.len() >= HEARD_OF {
-                policies.clear();
+        let value = read.await?;
+        if let Ok(mut known) = known.lock() {
+            if known.len() >= HEARD_OF {
+                known.clear();
             }
-            policies.insert(owner, (read_at, news, policy));
+            known.insert(owner, (read_at, news, value));
         }
-        Ok(policy)
+        Ok(value)
     }
 
     /// Whether a user who spends may see what is left; refused when the policies let nobody in who proved no more.

@@ -16,10 +16,12 @@ pub(crate) mod orders;
 pub(crate) mod policies;
 pub(crate) mod present;
 pub(crate) mod purchases;
+pub(crate) mod purges;
 pub(crate) mod renewals;
 pub(crate) mod reports;
 pub(crate) mod rollups;
 #[cfg(test)]
 mod shop;
+pub(crate) mod standings;
 pub(crate) mod subscriptions;
 pub(crate) mod sweep;

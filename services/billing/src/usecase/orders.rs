@@ -12,6 +12,7 @@ use crate::domain::{Outcome, Refusal};
 use crate::error::Error;
 use crate::lane::{Batcher, Job};
 use crate::payment::{Payment, PaymentKey, PaymentMethod, Payments, Settlement};
+use crate::store::accounts;
 
 /// What somebody wants to buy.
 #[derive(Debug, Clone)]
@@ -67,8 +68,20 @@ pub(crate) struct Till {
 }
 
 impl Till {
-    /// Nobody buys credits for an account that may have none in this deployment.
-    pub(super) fn may_sell_to(&self, owner: OwnerId) -> Result<(), Refusal> {
+    /// Nobody buys credits for an account that may have none in this deployment, or whose owner is not active.
+    pub(super) async fn may_sell_to(&self, tx: &mut Tx, owner: OwnerId) -> Result<(), Error> {
+        self.may_have_credits(owner)?;
+        let account = accounts::find(tx, owner).await?;
+        Ok(account.and_then(|account| Refusal::of_standing(owner, account.standing)).map_or(Ok(()), Err)?)
+    }
+
+    /// The same when it is booked: the account stays locked, so that its owner stands as was found until the end.
+    pub(super) async fn demand_sale_to(&self, tx: &mut Tx, owner: OwnerId) -> Result<(), Error> {
+        accounts::lock(tx, &[owner]).await?;
+        self.may_sell_to(tx, owner).await
+    }
+
+    fn may_have_credits(&self, owner: OwnerId) -> Result<(), Refusal> {
         let may = owner.organization().is_some() || self.batcher.rules().personal_accounts;
         if may { Ok(()) } else { Err(Refusal::OrganizationRequired) }
     }

@@ -70,7 +70,7 @@ impl PurchaseUseCases {
         standing: Result<Allowed, Error>,
     ) -> Result<Option<()>, Error> {
         let Some(order) = orders::open(m, owner, asked, standing, purchases::kept).await? else { return Ok(None) };
-        self.till.may_sell_to(owner)?;
+        self.till.may_sell_to(m.tx(), owner).await?;
         self.pack(&order.product)?;
         Ok(Some(()))
     }
@@ -89,6 +89,7 @@ impl PurchaseUseCases {
         let Some(order) = m.open(asked).await? else { return Ok(Done::Replay) };
         up_to_date(&allowed)?;
         let (sale, reference) = sold.ok_or(Error::PaymentDeclined)?;
+        self.till.demand_sale_to(m.tx(), owner).await?;
         let pack = self.pack(&order.product)?;
         let request = credit(pack, &sale, &reference, self.entropy.bytes())?.for_member(allowed.spender);
         let Outcome::Granted(granted) = self.till.book(m.tx(), &Job { owner, actor: Actor::Job, request }).await?

@@ -9,6 +9,9 @@
 //! up for only if another clock says so, too (the database's; a test clock is meant), or an operator does ([`resume`]).
 //! Until then the subscription is **held**: it stays as it is, and what the account has pays.
 //!
+//! Of an owner who is suspended nothing is renewed: the subscription stays due until that is over, and is then brought up to
+//! date like any other.
+//!
 //! What is left of the old allowance expires by itself: expiry is a rule of spending, not a job.
 
 use bursar_db::{Db, Engine, Tx};
@@ -18,7 +21,7 @@ use bursar_time::Timestamp;
 
 use super::orders::Till;
 use super::subscriptions::SubscriptionUseCases;
-use crate::domain::{Actor, Subscription};
+use crate::domain::{Actor, Refusal, Subscription};
 use crate::error::Error;
 use crate::lane::Job;
 use crate::payment::{Payment, PaymentKey, PaymentMethod, Settlement};
@@ -162,15 +165,25 @@ pub(super) async fn catch_up(
 /// One month: pays it and begins it, or ends the subscription when the payment is declined or the account may have no credits
 /// any more in this deployment. `None` if somebody else did.
 async fn step(subscriptions: &SubscriptionUseCases, from: &Subscription) -> Result<Option<Subscription>, Error> {
-    // Nobody pays for what could not be spent.
-    if subscriptions.till.may_sell_to(from.owner).is_err() {
-        return end(subscriptions, from).await;
+    let till = &subscriptions.till;
+    match till.may_sell_to(&mut till.db.read().await?, from.owner).await {
+        Ok(()) => {}
+        // Whoever is suspended renews nothing; what is due is caught up with once that is over.
+        Err(Error::Refused(refusal)) if passes(&refusal) => return Ok(None),
+        // Nobody pays for what could not be spent.
+        Err(Error::Refused(_)) => return end(subscriptions, from).await,
+        Err(error) => return Err(error),
     }
     let method = PaymentMethod::from_stored(from.payment_method.clone());
     match pay(subscriptions, from, from.price, &method) {
         Settlement::Paid { reference } => renew(subscriptions, from, reference).await,
         Settlement::Declined { .. } => end(subscriptions, from).await,
     }
+}
+
+/// Whether an owner may become active again to whom nothing is sold now.
+fn passes(refusal: &Refusal) -> bool {
+    matches!(refusal, Refusal::OrganizationSuspended | Refusal::UserSuspended | Refusal::OrganizationPending)
 }
 
 /// Takes the payment of the month after `from`'s.
@@ -188,6 +201,13 @@ async fn renew(
     let mut tx = subscriptions.till.db.begin().await?;
     if !subscriptions::renew(&mut tx, &renewed, from.month.number).await? {
         return Ok(None);
+    }
+    if let Err(refused) = subscriptions.till.demand_sale_to(&mut tx, renewed.owner).await {
+        // Suspended or deleted since it was paid; where the store failed, the same payment is asked for again.
+        if matches!(refused, Error::Refused(_)) {
+            subscriptions.till.payments.give_back(&renewed.payment_reference);
+        }
+        return Err(refused);
     }
     let request = subscriptions.allowance(&renewed)?;
     let job = Job { owner: renewed.owner, actor: Actor::Job, request };

@@ -72,7 +72,7 @@ impl SubscriptionUseCases {
         standing: Result<Allowed, Error>,
     ) -> Result<Option<()>, Error> {
         let Some(order) = orders::open(m, owner, asked, standing, subscriptions::kept).await? else { return Ok(None) };
-        self.till.may_sell_to(owner)?;
+        self.till.may_sell_to(m.tx(), owner).await?;
         self.for_sale(&order.product)?;
         match subscriptions::live(m.tx(), owner).await? {
             Some(live) => Err(already(&live)),
@@ -103,6 +103,7 @@ impl SubscriptionUseCases {
             let live = subscriptions::live(m.tx(), owner).await?;
             return Err(live.as_ref().map_or(Error::Failed, already));
         }
+        self.till.demand_sale_to(m.tx(), owner).await?;
         let request = self.allowance(&new)?.for_member(allowed.spender);
         self.till.book(m.tx(), &Job { owner, actor: allowed.actor, request }).await?;
         let event = changed(&new, &new.plan, new.seats);

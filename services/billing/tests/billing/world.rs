@@ -39,8 +39,8 @@ pub(crate) struct World {
     pub(crate) ready: ReadyProbe,
     peers: Peers,
     organization: Outbox,
-    organization_db: Db,
-    people: Outbox,
+    pub(crate) organization_db: Db,
+    pub(crate) people: Outbox,
     pub(crate) people_db: Db,
     /// Organization's events on their way to billing, and identity's.
     pub(crate) teams: Hush,

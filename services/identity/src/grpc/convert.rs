@@ -2,12 +2,16 @@
 
 use bursar_email::Email;
 use bursar_id::{OwnerId, SessionId};
-use bursar_proto::identity::v1::{Context, ContextKind, ServiceAccount, Session, TokenSet, User};
+use bursar_proto::identity::v1::{
+    Context, ContextKind, FindUserResponse, IssueUserTokenResponse, ServiceAccount, Session, Suspension, TokenSet, User,
+};
 use bursar_rpc::convert::{to_optional_role, to_timestamp};
 use bursar_rpc::{Stored, Violations};
 use tonic::Request;
 
-use crate::usecase::{ContextView, NewSecret, ServiceAccountRow, SessionRow, Tokens, UserRow};
+use crate::usecase::{
+    ContextView, Found, NewSecret, ServiceAccountRow, SessionRow, SuspensionRow, Tokens, UserRow, UserToken,
+};
 
 /// What of a client's `user-agent` is kept, in characters.
 const USER_AGENT_CHARACTERS: usize = 200;
@@ -27,6 +31,21 @@ impl Stored for UserRow {
     type Message = User;
     fn to_message(&self) -> User {
         user(self.clone())
+    }
+}
+
+impl Stored for Found {
+    type Message = FindUserResponse;
+    fn to_message(&self) -> FindUserResponse {
+        found(self.clone())
+    }
+}
+
+/// A token is shown once: only when it expires is kept.
+impl Stored for UserToken {
+    type Message = IssueUserTokenResponse;
+    fn to_message(&self) -> IssueUserTokenResponse {
+        IssueUserTokenResponse { access_token: String::new(), expires_at: Some(to_timestamp(self.expires_at)) }
     }
 }
 
@@ -60,6 +79,12 @@ pub(super) fn user(row: UserRow) -> User {
         display_name: row.display_name,
         created_at: Some(to_timestamp(row.created_at)),
     }
+}
+
+/// A user as operators see it.
+pub(super) fn found(found: Found) -> FindUserResponse {
+    let suspension = |row: SuspensionRow| Suspension { since: Some(to_timestamp(row.since)), reason: row.reason };
+    FindUserResponse { user: Some(user(found.user)), suspension: found.suspension.map(suspension) }
 }
 
 /// A session; `current` is the one of the call.

@@ -24,6 +24,10 @@ const VERIFICATION_TOKEN_INVALID: &str = "VERIFICATION_TOKEN_INVALID";
 const NOT_A_MEMBER: &str = "NOT_A_MEMBER";
 /// `FAILED_PRECONDITION`: enrol a second factor, and sign in with it.
 const SECOND_FACTOR_ENROLLMENT_REQUIRED: &str = "SECOND_FACTOR_ENROLLMENT_REQUIRED";
+/// `PERMISSION_DENIED`: an operator has suspended the organization.
+const ORGANIZATION_SUSPENDED: &str = "ORGANIZATION_SUSPENDED";
+/// `PERMISSION_DENIED`: nobody uses the organization any more.
+const ORGANIZATION_DELETED: &str = "ORGANIZATION_DELETED";
 /// `FAILED_PRECONDITION`: transfer or delete the organizations first.
 const OWNS_ORGANIZATIONS: &str = "OWNS_ORGANIZATIONS";
 /// `FAILED_PRECONDITION`: a disabled account gets no secret.
@@ -49,7 +53,10 @@ impl Refusing for Error {
             Self::RefreshTokenInvalid => Some(REFRESH_TOKEN_INVALID),
             Self::SessionEnded => Some(SESSION_ENDED),
             Self::Leaving => Some(ACCOUNT_LEAVING),
-            Self::SessionNotFound | Self::ServiceAccountNotFound => Some(reason::NOT_FOUND),
+            Self::UserSuspended => Some(reason::USER_SUSPENDED),
+            Self::OrganizationSuspended => Some(ORGANIZATION_SUSPENDED),
+            Self::OrganizationDeleted => Some(ORGANIZATION_DELETED),
+            Self::SessionNotFound | Self::UserNotFound | Self::ServiceAccountNotFound => Some(reason::NOT_FOUND),
             Self::VerificationTokenInvalid => Some(VERIFICATION_TOKEN_INVALID),
             Self::NotAMember => Some(NOT_A_MEMBER),
             Self::SecondFactorRequired => Some(SECOND_FACTOR_ENROLLMENT_REQUIRED),
@@ -82,6 +89,12 @@ fn problem(error: Error) -> Problem {
             Problem::unavailable(ACCOUNT_LEAVING, "the account is being deleted; if it is not, try again soon")
                 .with_retry_after(std::time::Duration::from_secs(1))
         }
+        Error::UserSuspended => Problem::permission_denied(reason::USER_SUSPENDED, "the user is suspended"),
+        Error::UserNotFound => Problem::not_found("user"),
+        Error::OrganizationSuspended => {
+            Problem::permission_denied(ORGANIZATION_SUSPENDED, "the organization is suspended")
+        }
+        Error::OrganizationDeleted => Problem::permission_denied(ORGANIZATION_DELETED, "the organization was deleted"),
         Error::SessionNotFound => Problem::not_found("session"),
         Error::VerificationTokenInvalid => Problem::failed_precondition(
             VERIFICATION_TOKEN_INVALID,
@@ -151,6 +164,10 @@ mod tests {
             (Error::RefreshTokenInvalid, Unauthenticated, REFRESH_TOKEN_INVALID),
             (Error::SessionEnded, Unauthenticated, SESSION_ENDED),
             (Error::Leaving, Code::Unavailable, ACCOUNT_LEAVING),
+            (Error::UserSuspended, PermissionDenied, "USER_SUSPENDED"),
+            (Error::UserNotFound, NotFound, "NOT_FOUND"),
+            (Error::OrganizationSuspended, PermissionDenied, ORGANIZATION_SUSPENDED),
+            (Error::OrganizationDeleted, PermissionDenied, ORGANIZATION_DELETED),
             (Error::SessionNotFound, NotFound, "NOT_FOUND"),
             (Error::VerificationTokenInvalid, FailedPrecondition, VERIFICATION_TOKEN_INVALID),
             (Error::NotAMember, PermissionDenied, NOT_A_MEMBER),

@@ -2,12 +2,16 @@
 
 use std::mem::take;
 
-use bursar_id::UserId;
+use bursar_email::Email;
+use bursar_id::{OwnerId, UserId};
+use bursar_proto::identity::v1::find_user_request::By;
 use bursar_proto::identity::v1::user_service_server::UserService;
 use bursar_proto::identity::v1::{
-    BatchGetUsersRequest, BatchGetUsersResponse, DeleteMeRequest, DeleteMeResponse, GetMeRequest, GetMeResponse,
-    RequestEmailVerificationRequest, RequestEmailVerificationResponse, SignUpRequest, SignUpResponse, UpdateMeRequest,
-    UpdateMeResponse, VerifyEmailRequest, VerifyEmailResponse,
+    BatchGetUsersRequest, BatchGetUsersResponse, DeleteMeRequest, DeleteMeResponse, FindUserRequest, FindUserResponse,
+    GetMeRequest, GetMeResponse, IssueUserTokenRequest, IssueUserTokenResponse, RequestEmailVerificationRequest,
+    RequestEmailVerificationResponse, SignUpRequest, SignUpResponse, SuspendUserRequest, SuspendUserResponse,
+    UnsuspendUserRequest, UnsuspendUserResponse, UpdateMeRequest, UpdateMeResponse, VerifyEmailRequest,
+    VerifyEmailResponse,
 };
 use bursar_rpc::convert::UpdateMask;
 use bursar_rpc::{Asked, Call, Caller, Origin, Problem, Violations};
@@ -17,10 +21,12 @@ use tonic::{Request, Response, Status};
 use super::{Handlers, convert};
 use crate::domain::display_name::DisplayName;
 use crate::domain::password;
-use crate::usecase::{MeChange, SignUp, VerifyAgain};
+use crate::usecase::{ActFor, MeChange, SignUp, Suspend, VerifyAgain, Wanted};
 
 /// Users that one call may ask for.
 const MAX_BATCH: usize = 1_000;
+/// Characters of what an operator says about a suspension.
+const MAX_REASON: usize = 500;
 
 #[tonic::async_trait]
 impl UserService for Handlers {
@@ -89,6 +95,86 @@ impl UserService for Handlers {
         let users = self.0.batch_get_users(&ids).await?;
         Ok(Response::new(BatchGetUsersResponse { users: users.into_iter().map(convert::user).collect() }))
     }
+
+    async fn find_user(&self, request: Request<FindUserRequest>) -> Result<Response<FindUserResponse>, Status> {
+        let found = self.0.find_user(&wanted(request.into_inner())?).await?;
+        Ok(Response::new(convert::found(found)))
+    }
+
+    async fn suspend_user(
+        &self,
+        request: Request<SuspendUserRequest>,
+    ) -> Result<Response<SuspendUserResponse>, Status> {
+        let call = Call::of(&request)?;
+        let mut message = request.into_inner();
+        let request_id = take(&mut message.request_id);
+        let asked = Asked::read(call, &request_id, &message, suspend);
+        let FindUserResponse { user, suspension } = self.0.suspend_user(&asked).await?.message()?;
+        Ok(Response::new(SuspendUserResponse { user, suspension }))
+    }
+
+    async fn unsuspend_user(
+        &self,
+        request: Request<UnsuspendUserRequest>,
+    ) -> Result<Response<UnsuspendUserResponse>, Status> {
+        let call = Call::of(&request)?;
+        let mut message = request.into_inner();
+        let request_id = take(&mut message.request_id);
+        let id = |message: &UnsuspendUserRequest, violations: &mut Violations| {
+            violations.check("user_id", message.user_id.parse::<UserId>())
+        };
+        let asked = Asked::read(call, &request_id, &message, id);
+        let user = self.0.unsuspend_user(&asked).await?.message()?.user;
+        Ok(Response::new(UnsuspendUserResponse { user }))
+    }
+
+    async fn issue_user_token(
+        &self,
+        request: Request<IssueUserTokenRequest>,
+    ) -> Result<Response<IssueUserTokenResponse>, Status> {
+        let call = Call::of(&request)?;
+        let mut message = request.into_inner();
+        let request_id = take(&mut message.request_id);
+        let asked = Asked::read(call, &request_id, &message, act_for);
+        let issued = self.0.issue_user_token(&asked).await?;
+        let kept = issued.message()?;
+        let access_token = issued.made().map(|made| made.access_token.expose().clone()).unwrap_or_default();
+        Ok(Response::new(IssueUserTokenResponse { access_token, ..kept }))
+    }
+}
+
+fn wanted(message: FindUserRequest) -> Result<Wanted, Problem> {
+    let mut violations = Violations::new();
+    let wanted = match message.by {
+        Some(By::UserId(id)) => violations.check("user_id", id.parse()).map(Wanted::Id),
+        Some(By::Email(email)) => violations.check("email", Email::parse(&email)).map(Wanted::Email),
+        None => {
+            violations.require("user_id", false, "name a user by user_id or email");
+            None
+        }
+    };
+    wanted.ok_or_else(|| violations.into_problem())
+}
+
+fn suspend(message: &SuspendUserRequest, violations: &mut Violations) -> Option<Suspend> {
+    let user = violations.check("user_id", message.user_id.parse());
+    let reason = violations.check("reason", bursar_text::prose(&message.reason, MAX_REASON));
+    Some(Suspend { user: user?, reason: reason? })
+}
+
+fn act_for(message: &IssueUserTokenRequest, violations: &mut Violations) -> Option<ActFor> {
+    let user: Option<UserId> = violations.check("user_id", message.user_id.parse());
+    let owner = match message.owner.as_str() {
+        "" => user.map(OwnerId::User),
+        text => violations.check("owner", text.parse()),
+    };
+    let fits = match (user, owner) {
+        (Some(user), Some(OwnerId::User(owner))) => user == owner,
+        _ => true,
+    };
+    violations.require("owner", fits, "must be an organization or the user's own context");
+    let reason = violations.check("reason", bursar_text::prose(&message.reason, MAX_REASON));
+    Some(ActFor { user: user?, owner: owner.filter(|_| fits)?, reason: reason? })
 }
 
 fn sign_up(message: &SignUpRequest, violations: &mut Violations, origin: Origin) -> Option<SignUp> {

@@ -1,7 +1,7 @@
 //! Every SQL statement of identity, one function each: statements, never decisions.
 //!
 //! One text serves both engines unless the function shows a `match`. Locks are taken in one order
-//! everywhere: throttles, then the session, then its tokens.
+//! everywhere: throttles, then the user, then the session, then its tokens.
 
 pub mod branches;
 pub mod keys;
@@ -9,6 +9,7 @@ pub mod places;
 pub mod prune;
 pub mod service_accounts;
 pub mod sessions;
+pub mod suspensions;
 pub mod throttles;
 pub mod users;
 pub mod verifications;

@@ -7,6 +7,7 @@ use bursar_time::{Span, Timestamp};
 use sqlx::{Executor as _, SqlSafeStr as _};
 
 use super::prune::{Perishable, delete};
+use super::suspensions::{self, SuspensionRow};
 use super::users::UserRow;
 use super::{MIGRATIONS, branches, keys, places, prune, service_accounts, sessions, throttles, users, verifications};
 use crate::domain::session::EndReason;
@@ -42,6 +43,10 @@ const STATEMENTS: [(&[Engine], &[&str]); 3] = [
             sessions::END,
             sessions::END_ALL,
             sessions::TOUCH,
+            suspensions::OF,
+            suspensions::BEGIN,
+            suspensions::END,
+            suspensions::LIVE_AFTER,
             branches::INSERT,
             branches::TOKEN,
             branches::CONTEXT,
@@ -328,6 +333,27 @@ bursar_testkit::engines! {
             assert_eq!(users::stayed_after(&mut tx, "", 10).await.unwrap(), [(ada, number)]);
             assert!(users::stayed_after(&mut tx, &ada.to_string(), 10).await.unwrap().is_empty());
         }
+    }
+
+    async fn a_suspension_begins_and_ends_once_and_counts_its_changes(db: TestDb) {
+        let db = db.open(&MIGRATIONS).await;
+        let mut tx = begin(&db).await;
+        let ada = ada().id;
+        let row = |reason: &str| SuspensionRow { since: now(), reason: reason.to_owned() };
+        assert_eq!(suspensions::end(&mut tx, ada).await.unwrap(), None, "there is none");
+        for version in [1, 3] {
+            assert_eq!(suspensions::begin(&mut tx, ada, &row("first")).await.unwrap(), Some(version));
+            assert_eq!(suspensions::begin(&mut tx, ada, &row("second")).await.unwrap(), None, "suspended already");
+            assert_eq!(suspensions::of(&mut tx, ada).await.unwrap(), Some(row("first")));
+            assert_eq!(suspensions::live_after(&mut tx, "", 10).await.unwrap(), [(ada, version)]);
+            assert!(suspensions::live_after(&mut tx, &ada.to_string(), 10).await.unwrap().is_empty());
+            assert_eq!(suspensions::end(&mut tx, ada).await.unwrap(), Some(version + 1));
+            assert_eq!(suspensions::end(&mut tx, ada).await.unwrap(), None, "over already");
+            assert_eq!(suspensions::of(&mut tx, ada).await.unwrap(), None);
+        }
+        suspensions::begin(&mut tx, ada, &row("")).await.unwrap();
+        assert!(users::delete(&mut tx, ada).await.unwrap());
+        assert!(suspensions::live_after(&mut tx, "", 10).await.unwrap().is_empty(), "it ends with its user");
     }
 
     async fn a_branch_is_retired_as_a_whole_and_alone(db: TestDb) {

@@ -3,7 +3,7 @@
 
 use bursar_db::Tx;
 use bursar_id::{OrganizationId, OwnerId, Role};
-use bursar_members::{Word, policies, words};
+use bursar_members::{Standing, Word, policies, standings, words};
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::page::{Page, PageRequest};
 use bursar_rpc::{Asked, AuthMethods, Done, Looked, Mutation, UserCaller, convert};
@@ -32,6 +32,18 @@ pub struct ContextView {
     pub current: bool,
 }
 
+/// Whether an organization can be entered, as it was told to stand: whoever was told to belong to one that is suspended or
+/// deleted is told so, to others it is as if there were none.
+pub(super) fn demand_open(standing: Option<Standing>, told: Option<Word>) -> Result<(), Error> {
+    let belongs = told.is_some_and(|word| word.role.is_some());
+    match standing.unwrap_or_default() {
+        Standing::Active => Ok(()),
+        Standing::Suspended if belongs => Err(Error::OrganizationSuspended),
+        Standing::Deleted if belongs => Err(Error::OrganizationDeleted),
+        Standing::Pending | Standing::Suspended | Standing::Deleted | Standing::Purged => Err(Error::NotAMember),
+    }
+}
+
 impl Identity {
     /// The caller's contexts: the personal one first, then a page of organizations as organization has them
     /// now. The key of a page is organization's own page token.
@@ -41,7 +53,7 @@ impl Identity {
         page: &PageRequest<String>,
     ) -> Result<Page<ContextView>, Error> {
         let mut tx = self.0.db.read().await?;
-        self.live_session(&mut tx, caller, self.now()).await?;
+        self.may_look(&mut tx, caller).await?;
         let here = match caller.branch {
             Some(branch) => branches::context(&mut tx, caller.session, branch.as_bytes()).await?,
             None => None,
@@ -95,6 +107,8 @@ impl Identity {
             OwnerId::User(user) if user == caller.user => Word::NOTHING,
             OwnerId::User(_) => return Err(Error::NotAMember),
             OwnerId::Organization(organization) => {
+                let (standing, told) = (self.0.members.standing(owner), self.0.members.word(owner, caller.user));
+                demand_open(Some(standing.await?), told.await?)?;
                 let live = self.live_membership(caller.user, organization).await?;
                 live.role.ok_or(Error::NotAMember)?;
                 live
@@ -128,6 +142,7 @@ impl Identity {
             // An event may have told of something later while the live answer was on its way.
             membership = words::named(m.tx(), &[(owner, user.id)]).await?.remove(&(owner, user.id)).unwrap_or(live);
             membership.role.ok_or(Error::NotAMember)?;
+            demand_open(standings::of(m.tx(), &[owner]).await?.remove(&owner), Some(membership))?;
             if !admits(m.tx(), owner, caller.methods).await? {
                 return Err(Error::SecondFactorRequired);
             }

@@ -17,6 +17,7 @@ mod events;
 pub mod hashing;
 mod mails;
 pub mod news;
+mod operators;
 mod organizations;
 mod perish;
 pub mod present;
@@ -38,12 +39,13 @@ use bursar_events::Outbox;
 use bursar_id::{Id, SessionId, UserId};
 use bursar_jobs::Jobs;
 use bursar_members::Members;
-use bursar_rpc::{Mutations, PageKey, Transport};
+use bursar_rpc::{Mutations, PageKey, Suspended, Transport};
 use bursar_secret::Entropy;
 use bursar_time::{Clock, Timestamp};
 
 pub use accounts::{NewAccount, NewSecret, ServiceToken};
 pub use contexts::ContextView;
+pub use operators::{ActFor, Found, Suspend, UserToken, Wanted};
 pub use organizations::Owned;
 pub use sign_in::Credentials;
 pub use sign_up::{SignUp, VerifyAgain};
@@ -52,6 +54,7 @@ pub use users::MeChange;
 
 pub use crate::store::service_accounts::ServiceAccountRow;
 pub use crate::store::sessions::SessionRow;
+pub use crate::store::suspensions::SuspensionRow;
 pub use crate::store::users::UserRow;
 
 use crate::Config;
@@ -91,6 +94,8 @@ pub struct Parts {
     pub organization: Transport,
     /// What organization has told, and how fresh that is.
     pub members: Members,
+    /// Whom operators have suspended, for the stack.
+    pub suspended: Suspended,
 }
 
 impl Identity {

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use bursar_db::Tx;
 use bursar_id::{OwnerId, UserId};
-use bursar_members::{Word, words};
+use bursar_members::{Word, standings, words};
 use bursar_secret::Token;
 
 use super::contexts::admits;
 use super::departures::demand_staying;
+use super::operators::demand_not_suspended;
 use super::tokens::Proof;
 use super::{Identity, Tokens};
 use crate::Error;
@@ -56,6 +57,7 @@ impl Identity {
         let mut tx = self.0.db.begin().await?;
         let found = branches::token(&mut tx, digest).await?.ok_or(Error::RefreshTokenInvalid)?;
         let session = sessions::by_id_locked(&mut tx, found.session_id).await?.ok_or(Error::RefreshTokenInvalid)?;
+        demand_not_suspended(&mut tx, session.user_id).await?;
         // Again under the session's lock: a twin may have rotated the token while this call waited.
         let token = branches::token(&mut tx, digest).await?.ok_or(Error::RefreshTokenInvalid)?;
         let now = self.now();
@@ -131,7 +133,10 @@ impl Identity {
         if live.is_none() && (feed.is_stale() || feed.doubts(context)) {
             return Err(Error::FeedStale);
         }
-        told.ok_or(Error::FeedStale)
+        let told = told.ok_or(Error::FeedStale)?;
+        // Whoever belongs to an organization that nobody may use is there as somebody who was removed.
+        let open = standings::of(tx, &[context]).await?.is_empty();
+        Ok(if open { told } else { Word::NOTHING })
     }
 }
 

@@ -8,6 +8,7 @@ use bursar_rpc::{Answer, Asked, Done, Mutation, UserCaller};
 use bursar_time::Timestamp;
 
 use super::Identity;
+use super::departures::demand_staying;
 use crate::Error;
 use crate::domain::session::{EndReason, is_live};
 use crate::store::sessions::{self, SessionRow};
@@ -34,6 +35,16 @@ impl Identity {
     ) -> Result<SessionRow, Error> {
         let session = still_live(sessions::by_id(tx, caller.session).await?, caller, now)?;
         if users::is_leaving(tx, caller.user).await? { Err(Error::Leaving) } else { Ok(session) }
+    }
+
+    /// Whether a caller may see what is the user's own: by a live session, or as an operator who acts for the user, behind whom
+    /// there is none.
+    pub(super) async fn may_look(&self, tx: &mut Tx, caller: &UserCaller) -> Result<(), Error> {
+        if caller.operator.is_none() {
+            return self.live_session(tx, caller, self.now()).await.map(drop);
+        }
+        let user = users::by_id(tx, caller.user).await?.ok_or(Error::SessionEnded)?;
+        demand_staying(&user)
     }
 
     /// The caller's standing: a live session.

@@ -13,6 +13,7 @@ use tracing::Instrument as _;
 use super::attempts::{self, Bucket};
 use super::departures::demand_staying;
 use super::hashing::{Place, Purpose, Verdict};
+use super::operators::demand_not_suspended;
 use super::signing::RingKey;
 use super::tokens::{Proof, shown_once};
 use super::{Identity, Tokens, Turns};
@@ -135,6 +136,7 @@ impl Identity {
         // The user may have been deleted while the password was checked.
         let user = users::by_id_locked(m.tx(), proven.user).await?.ok_or(Error::CredentialsInvalid)?;
         demand_staying(&user)?;
+        demand_not_suspended(m.tx(), user.id).await?;
         if user.password_hash != proven.stored {
             // The password is another one by now: that of whoever has proven the address. Checked again, it will show.
             return Err(DbError::Serialization.into());

@@ -20,7 +20,7 @@ impl Identity {
     /// The caller's own user.
     pub async fn get_me(&self, caller: &UserCaller) -> Result<UserRow, Error> {
         let mut tx = self.0.db.read().await?;
-        self.live_session(&mut tx, caller, self.now()).await?;
+        self.may_look(&mut tx, caller).await?;
         users::by_id(&mut tx, caller.user).await?.ok_or(Error::SessionEnded)
     }
 

@@ -1,10 +1,11 @@
 //! Contexts: which ones there are, switching, and what becomes of them.
 
 use bursar_id::Role;
+use bursar_members::Standing;
 use bursar_proto::identity::v1::{
     Context, ContextKind, GetMeRequest, ListContextsRequest, SignOutRequest, SwitchContextRequest, TokenSet,
 };
-use bursar_testkit::{Person, refused};
+use bursar_testkit::{Person, Refusal, refused};
 use tonic::{Code, Status};
 
 use crate::organization::org;
@@ -114,6 +115,36 @@ bursar_testkit::engines! {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
         refused(switch(&ada, &org(1).to_string()).await, Code::PermissionDenied, "NOT_A_MEMBER");
+    }
+
+    async fn nobody_enters_an_organization_that_is_suspended_or_deleted(db: TestDb) {
+        let world = World::start(&db).await;
+        let (ada, bob) = (world.join("Ada").await, world.join("Bob").await);
+        world.organization.change(org(1), user(&ada), Some(Role::Owner)).await;
+        let acme = org(1).to_string();
+        let mut token = switch(&ada, &acme).await.unwrap().refresh_token;
+        let cases = [(Standing::Suspended, "ORGANIZATION_SUSPENDED"), (Standing::Deleted, "ORGANIZATION_DELETED"), (Standing::Purged, "NOT_A_MEMBER")];
+        for (version, (standing, reason)) in (1..).zip(cases) {
+            world.organization.stand(org(1), standing, 2 * version).await;
+            becomes(reason.to_owned(), || async {
+                switch(&ada, &acme).await.map_or_else(|status| Refusal::of(&status).reason, |_| "OK".to_owned())
+            })
+            .await;
+            refused(switch(&bob, &acme).await, Code::PermissionDenied, "NOT_A_MEMBER");
+            // A branch that is in it goes on without a role, as that of somebody who was removed.
+            let next = world.refresh(&token).await.unwrap();
+            assert_eq!((&next.owner, claims(&next.access_token).get("role")), (&acme, None), "{standing:?}");
+            // While organization is away as well.
+            world.organization.set_away(true);
+            refused(switch(&ada, &acme).await, Code::PermissionDenied, reason);
+            token = world.refresh(&next.refresh_token).await.unwrap().refresh_token;
+            world.organization.set_away(false);
+            world.organization.stand(org(1), Standing::Active, 2 * version + 1).await;
+            becomes(true, || async { switch(&ada, &acme).await.is_ok() }).await;
+            let next = world.refresh(&token).await.unwrap();
+            assert_eq!(claims(&next.access_token)["role"], "OWNER", "back again");
+            token = next.refresh_token;
+        }
     }
 
     async fn who_creates_an_organization_is_in_it(db: TestDb) {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod acting;
 mod at_rest;
 mod attempts;
 mod auditing;
@@ -19,6 +20,7 @@ mod second_factor;
 mod service_accounts;
 mod sessions;
 mod staleness;
+mod suspending;
 mod users;
 mod vanishing;
 mod verifying;

@@ -6,17 +6,18 @@ use std::sync::{Arc, Mutex};
 use bursar_db::{Db, Migrations, PoolOptions};
 use bursar_events::{Nothing, Outbox};
 use bursar_id::{OrganizationId, Role, UserId};
-use bursar_members::{OwnPolicy, Policy};
+use bursar_members::{OwnPolicy, Policy, Standing};
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::{
     DeploymentPolicyChanged, MembershipChanged, OrganizationCreated, OrganizationPolicyChanged,
+    OrganizationStandingChanged,
 };
 use bursar_proto::organization::v1::member_service_server::{MemberService, MemberServiceServer};
 use bursar_proto::organization::v1::organization_service_server::{OrganizationService, OrganizationServiceServer};
 use bursar_proto::organization::v1::{self as api, CheckAccessRequest, CheckAccessResponse};
 use bursar_proto::organization::v1::{ListOrganizationsRequest, ListOrganizationsResponse, Organization};
 use bursar_rpc::convert::{to_optional_role, to_role};
-use bursar_rpc::{Caller, KeySet, Limits, StackDeps, Transport};
+use bursar_rpc::{Caller, KeySet, Limits, StackDeps, Suspended, Transport};
 use bursar_runtime::Env;
 use bursar_testkit::{Hush, Person, TestDb, id, sqlite};
 use tokio::sync::Semaphore;
@@ -69,6 +70,7 @@ impl FakeOrganization {
             entropy: env.entropy.clone(),
             meter: env.meter.clone(),
             limits: Limits::default(),
+            suspended: Suspended::default(),
         };
         let routes = Routes::new(OrganizationServiceServer::new(self.clone()))
             .add_service(MemberServiceServer::new(self.clone()))
@@ -117,6 +119,19 @@ impl FakeOrganization {
             organization_id,
             role: 99,
             ..MembershipChanged::default()
+        }))
+        .await;
+    }
+
+    /// Tells how an organization stands.
+    pub(crate) async fn stand(&self, organization: OrganizationId, standing: Standing, version: u64) {
+        let (state, purged) = standing.to_state();
+        let (organization_id, state) = (organization.to_string(), state.into());
+        self.emit(Payload::OrganizationStandingChanged(OrganizationStandingChanged {
+            organization_id,
+            state,
+            purged,
+            version,
         }))
         .await;
     }

@@ -15,6 +15,9 @@ enum Rpc {
     CreateServiceAccount,
     RotateServiceAccountSecret,
     DisableServiceAccount,
+    SuspendUser,
+    UnsuspendUser,
+    IssueUserToken,
 }
 
 use Rpc::*;
@@ -34,6 +37,7 @@ enum Body {
 struct Targets {
     session: String,
     account: String,
+    user: String,
 }
 
 async fn call(who: &Client, rpc: Rpc, targets: &Targets, body: Body, request_id: &str) -> Result<(), Status> {
@@ -42,6 +46,8 @@ async fn call(who: &Client, rpc: Rpc, targets: &Targets, body: Body, request_id:
     let name = if body == Body::Other { "Other" } else { "Good" }.to_owned();
     let nothing = bursar_testkit::id::<bursar_id::kinds::Session>(9).to_string();
     let nobody = bursar_testkit::id::<bursar_id::kinds::ServiceAccount>(9).to_string();
+    let stranger = bursar_testkit::id::<bursar_id::kinds::User>(9).to_string();
+    let user_id = if body == Body::Other { stranger } else { targets.user.clone() };
     let service_account_id = if body == Body::Other { nobody } else { targets.account.clone() };
     match rpc {
         UpdateMe => {
@@ -66,6 +72,17 @@ async fn call(who: &Client, rpc: Rpc, targets: &Targets, body: Body, request_id:
             let request = proto::DisableServiceAccountRequest { service_account_id, request_id };
             who.service_accounts().disable_service_account(request).await.map(drop)
         }
+        SuspendUser => {
+            let request = proto::SuspendUserRequest { user_id, request_id, ..Default::default() };
+            who.users().suspend_user(request).await.map(drop)
+        }
+        UnsuspendUser => {
+            who.users().unsuspend_user(proto::UnsuspendUserRequest { user_id, request_id }).await.map(drop)
+        }
+        IssueUserToken => {
+            let request = proto::IssueUserTokenRequest { user_id, request_id, ..Default::default() };
+            who.users().issue_user_token(request).await.map(drop)
+        }
     }
 }
 
@@ -76,13 +93,16 @@ fn is(rpc: Rpc, what: &str, outcome: Result<(), Status>, expected: &str) {
 }
 
 /// An RPC with what another body meets under an id of its own; `None` where there is no other body.
-const TABLE: [(Rpc, Option<&str>); 6] = [
+const TABLE: [(Rpc, Option<&str>); 9] = [
     (UpdateMe, Some("OK")),
     (RevokeSession, Some("NOT_FOUND")),
     (DeleteMe, None),
     (CreateServiceAccount, Some("OK")),
     (RotateServiceAccountSecret, Some("NOT_FOUND")),
     (DisableServiceAccount, Some("NOT_FOUND")),
+    (SuspendUser, Some("NOT_FOUND")),
+    (UnsuspendUser, Some("NOT_FOUND")),
+    (IssueUserToken, Some("NOT_FOUND")),
 ];
 
 /// The RPC's caller: a person, or the operator.
@@ -100,7 +120,7 @@ bursar_testkit::engines! {
             let name = format!("p{at}");
             let person = world.join(&name).await;
             let second = Person::sign_in(&world.anybody, &person.email).await;
-            let targets = Targets { session: second.tokens.session_id.clone(), account: made.client_id.clone() };
+            let targets = Targets { session: second.tokens.session_id.clone(), account: made.client_id.clone(), user: person.user.clone() };
             let who = if is_personal(rpc) { person.client() } else { &operator };
             let r = format!("r{at}");
 

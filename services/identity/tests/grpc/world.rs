@@ -135,6 +135,15 @@ impl World {
         Ok(answer.into_inner().tokens.unwrap())
     }
 
+    /// One number out of the store; `$1` is a text.
+    pub(crate) async fn count(&self, sql: &'static str, of: &str) -> i64 {
+        let mut tx = self.db.read().await.unwrap();
+        let count: Result<(i64,), bursar_db::DbError> =
+            async { Ok(bursar_db::on!(&mut tx, c => sqlx::query_as(sql).bind(of.to_owned()).fetch_one(c).await?)) }
+                .await;
+        count.unwrap().0
+    }
+
     /// The operator's client, made from `operator.json` as an operator would.
     pub(crate) async fn operator(&self) -> Client {
         self.anybody.as_operator(&Operator::of(self.directory.path())).await

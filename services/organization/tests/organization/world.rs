@@ -17,7 +17,7 @@ use bursar_proto::identity::v1 as identity;
 use bursar_proto::identity::v1::service_account_service_server::{ServiceAccountService, ServiceAccountServiceServer};
 use bursar_proto::organization::v1 as proto;
 use bursar_rpc::convert::{to_role, to_timestamp};
-use bursar_rpc::{Limits, ServiceRole, StackDeps, Transport, stack};
+use bursar_rpc::{Limits, ServiceRole, StackDeps, Suspended, Transport, stack};
 use bursar_runtime::{Each, Env, Peers, Service, Settings};
 use bursar_secret::Entropy;
 use bursar_testkit::{Client, Issuer, Mailbox, TestDb, clock, id, sqlite};
@@ -343,6 +343,7 @@ fn deps(issuer: &Issuer, clock: &Clock) -> StackDeps {
         entropy: env.entropy,
         meter: env.meter,
         limits: Limits::default(),
+        suspended: Suspended::default(),
     }
 }
 

@@ -10,7 +10,7 @@ use tonic::{Code, Status};
 use crate::support::{World, given};
 
 /// What every service answers a caller, at RPCs for anybody, for users, and for services.
-async fn everywhere(client: &Client, owner: &str) -> [(&'static str, Result<(), Status>); 7] {
+pub(crate) async fn everywhere(client: &Client, owner: &str) -> [(&'static str, Result<(), Status>); 7] {
     let access = CheckAccessRequest { organization_id: owner.to_owned(), user_id: owner.to_owned() };
     let balance = GetBalanceRequest { owner: owner.to_owned(), ..Default::default() };
     [

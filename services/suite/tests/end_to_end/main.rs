@@ -13,6 +13,7 @@ mod members;
 mod operations;
 mod pool;
 mod production;
+mod standing;
 mod starting;
 mod story;
 #[path = "../support/mod.rs"]
@@ -65,6 +66,8 @@ behaviours! {
     trust::names_are_what_they_seem,
     acting::only_a_service_acts_for_a_user_in_every_service,
     acting::an_owner_cannot_leave_in_the_name_of_somebody_who_owns_nothing,
+    standing::a_suspended_user_is_refused_in_every_service_within_two_seconds,
+    standing::an_operator_acts_for_a_user_in_every_service_under_both_names,
     operations::reflection_lists_every_service,
     operations::health_says_serving,
     operations::methods_of_other_services_are_refused,

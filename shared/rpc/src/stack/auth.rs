@@ -6,7 +6,7 @@
 use std::convert::Infallible;
 
 use axum::body::Body;
-use bursar_proto::access::v1::CallerKind;
+use bursar_proto::access::v1::{Acting, CallerKind};
 use bursar_proto::access::{Idempotency, MethodRule};
 use bursar_time::{Span, Timestamp};
 use http::header::AUTHORIZATION;
@@ -19,7 +19,7 @@ use super::{Call, Shared, methods::Access, reasons};
 use crate::caller::{Caller, ServiceRole};
 use crate::problem::reason;
 use crate::transport::context::{CallContext, TRACEPARENT, USER_AUTHORIZATION, VerifiedToken};
-use crate::{Origin, Permission, Problem, origin};
+use crate::{Origin, Problem, origin};
 
 /// How long a proof of who somebody is counts as recent (product.md, "Identity").
 const RECENT: Span = Span::from_mins(10);
@@ -39,6 +39,7 @@ where
         Access::Rule(rule) => {
             known_time(shared, rule)?;
             let proven = authenticate(shared, rule, request.headers()).await?;
+            not_suspended(shared, &proven.caller)?;
             let origin = origin(shared, &proven.caller, &request);
             request.extensions_mut().insert(origin);
             let caller = decide(rule, proven.caller)?;
@@ -74,6 +75,16 @@ fn known_time(shared: &Shared, rule: &MethodRule) -> Result<(), Problem> {
     let timeless = admits(rule, CallerKind::Public) && rule.idempotency == Idempotency::NoSideEffects;
     match shared.clock.doubt() {
         Some(doubt) if !timeless => Err(doubt.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Whoever is suspended is refused before anything else, whatever is asked and whoever hands the token on.
+fn not_suspended(shared: &Shared, caller: &Caller) -> Result<(), Problem> {
+    match caller.user() {
+        Ok(user) if shared.suspended.contains(user.user) => {
+            Err(Problem::permission_denied(reason::USER_SUSPENDED, "the user is suspended"))
+        }
         _ => Ok(()),
     }
 }
@@ -214,8 +225,8 @@ fn restrict(rule: &MethodRule, caller: &Caller, now: Timestamp) -> Result<(), Pr
         let sentence = "the API key was not given the permission for this";
         return Err(Problem::permission_denied(reason::KEY_NOT_ALLOWED, sentence));
     }
-    let own = matches!(rule.permission, Permission::Self_ | Permission::Own | Permission::ManageBilling);
-    if user.operator.is_some() && own {
+    // What is for services alone is done by the service's authority, whoever's token it hands on.
+    if user.operator.is_some() && admits(rule, CallerKind::User) && rule.acting != Acting::Allowed {
         let sentence = "an operator who acts for a user may not do this";
         return Err(Problem::permission_denied(reason::ACTING_NOT_ALLOWED, sentence));
     }
@@ -241,7 +252,9 @@ fn is_recent(authenticated_at: Option<Timestamp>, now: Timestamp) -> bool {
 mod tests {
     use super::*;
     use crate::stack::methods::Method;
-    use crate::{AuthMethods, KeyGrant, KeySet, Limits, PublicKeys, ServiceCaller, StackDeps, UserCaller};
+    use crate::{
+        AuthMethods, KeyGrant, KeySet, Limits, Permission, PublicKeys, ServiceCaller, StackDeps, Suspended, UserCaller,
+    };
     use bursar_id::{ApiKeyId, OwnerId, ServiceAccountId, SessionId, UserId};
     use bursar_proto::access::Idempotency;
     use bursar_secret::Entropy;
@@ -280,6 +293,7 @@ mod tests {
             permission: Permission::Own,
             service_roles,
             recent_authentication: false,
+            acting: Acting::Unspecified,
             idempotency: Idempotency::Unknown,
             server_streaming: false,
             client_streaming: false,
@@ -349,6 +363,7 @@ mod tests {
             recent_authentication,
             ..rule(&[CallerKind::User], &[])
         };
+        let acting = |acting| MethodRule { acting, ..demands(Permission::ViewUsage, false) };
         let plain = user();
         let fresh = UserCaller { authenticated_at: Some(at(1_000)), ..user() };
         let acted = UserCaller { operator: Some(ServiceAccountId::OPERATOR), ..user() };
@@ -365,14 +380,10 @@ mod tests {
             ("given to the key", &keyed, demands(Permission::ViewUsage, false), 0, None),
             ("not given", &keyed, demands(Permission::UseWorkspace, false), 0, Some(reason::KEY_NOT_ALLOWED)),
             ("the user's own", &keyed, demands(Permission::Self_, false), 0, Some(reason::KEY_NOT_ALLOWED)),
-            ("an operator looks", &acted, demands(Permission::ViewUsage, false), 0, None),
-            (
-                "an operator pays",
-                &acted,
-                demands(Permission::ManageBilling, false),
-                0,
-                Some(reason::ACTING_NOT_ALLOWED),
-            ),
+            ("an operator who may", &acted, acting(Acting::Allowed), 0, None),
+            ("an operator who may not", &acted, acting(Acting::Forbidden), 0, Some(reason::ACTING_NOT_ALLOWED)),
+            ("nobody said", &acted, acting(Acting::Unspecified), 0, Some(reason::ACTING_NOT_ALLOWED)),
+            ("it is about operators alone", &plain, acting(Acting::Forbidden), 0, None),
         ];
         for (name, user, rule, now, expected) in cases {
             let callers = [Caller::User(user.clone()), service(ServiceRole::Product, Some(user.clone()))];
@@ -393,6 +404,7 @@ mod tests {
             entropy: Entropy::seeded(1),
             meter: opentelemetry::global::meter("test"),
             limits: Limits::default(),
+            suspended: Suspended::default(),
         });
         let call = Call {
             method: Method { name: "a.Service/Method", access: Access::NoRule },

@@ -49,7 +49,7 @@ pub use reasons::reasoned;
 
 use crate::token::Verifier;
 use crate::transport::context::CALL_ID;
-use crate::{KeySet, TrustedProxies};
+use crate::{KeySet, Suspended, TrustedProxies};
 use methods::{Method, Methods};
 
 /// What the stack needs.
@@ -65,6 +65,8 @@ pub struct StackDeps {
     pub meter: Meter,
     /// What is bounded.
     pub limits: Limits,
+    /// Who is suspended; nobody, by default.
+    pub suspended: Suspended,
 }
 
 /// The stack's bounds.
@@ -116,6 +118,7 @@ struct Shared {
     verifier: Verifier,
     clock: Clock,
     limits: Limits,
+    suspended: Suspended,
 }
 
 impl Shared {
@@ -128,6 +131,7 @@ impl Shared {
             verifier: Verifier::new(deps.keys, deps.limits.token_cache),
             clock: deps.clock,
             limits: deps.limits,
+            suspended: deps.suspended,
         }
     }
 }

@@ -18,7 +18,8 @@ use bursar_proto::testing::v1 as testing;
 use bursar_proto::testing::v1::clock_service_server::{ClockService, ClockServiceServer};
 use bursar_rpc::token::{AccessClaims, ServiceClaims, StandardClaims, sign};
 use bursar_rpc::{
-    AuthMethods, Branch, Caller, KeySet, Limits, MAX_MESSAGE, PublicKeys, ServiceRole, StackDeps, Transport, stack,
+    AuthMethods, Branch, Caller, KeySet, Limits, MAX_MESSAGE, PublicKeys, ServiceRole, StackDeps, Suspended, Transport,
+    stack,
 };
 use bursar_secret::Entropy;
 use bursar_time::{Clock, Span, Timestamp};
@@ -170,6 +171,7 @@ impl Probe {
 
 pub fn deps(keys: KeySet, limits: Limits) -> StackDeps {
     StackDeps {
+        suspended: Suspended::default(),
         keys,
         clock: Clock::test(start()),
         entropy: Entropy::seeded(1),

@@ -65,6 +65,15 @@ pub(super) fn void(state: &mut AccountState, by: By<'_>, command: &VoidCommand) 
     Ok(Outcome::from_entry(&entry, None, false)?)
 }
 
+/// Takes what remains of a lot away, as nobody asked for: what is reserved of it stays so, and what would come back is void.
+pub(super) fn void_by_itself(state: &mut AccountState, id: LotId, now: Timestamp) -> Result<(), Refusal> {
+    let lot = state.lot(id).ok_or(Inconsistent("a lot that is to be voided is missing"))?;
+    let draft = Draft::new(Event::Void { lot: id }, lot.remaining, taken_away(lot, Fate::Voided));
+    state.book(now, draft, &Actor::Job)?;
+    state.lot_mut(id)?.voided_at = Some(now);
+    Ok(())
+}
+
 /// Books what remains of a lot whose time has passed as expired.
 pub(super) fn expire(state: &mut AccountState, id: LotId, at: Timestamp) -> Result<(), Refusal> {
     let lot = state.lot(id).ok_or(Inconsistent("a lot that falls due is missing"))?;

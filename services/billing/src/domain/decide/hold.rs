@@ -7,7 +7,7 @@ use bursar_id::HoldId;
 use bursar_money::Credits;
 use bursar_time::{Span, Timestamp};
 
-use super::{By, give_back, priced};
+use super::{By, give_back, owner, priced};
 use crate::domain::actor::Actor;
 use crate::domain::burn::{self, Use};
 use crate::domain::command::{CaptureCommand, HoldCommand};
@@ -85,6 +85,7 @@ pub(super) fn capture(state: &mut AccountState, by: By<'_>, command: &CaptureCom
     state.can_count(amount)?;
     let mut postings = freed(state, hold, amount, by.now)?;
     if !excess.is_zero() {
+        owner::may_be_spent_from(state)?;
         burn::take(state, &work, excess, by.now, Use::Spend, &mut postings)?;
     }
 

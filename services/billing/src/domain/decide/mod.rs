@@ -5,6 +5,7 @@ mod erase;
 mod grant;
 mod hold;
 mod housekeeping;
+mod owner;
 mod refund;
 
 use bursar_members::standing;
@@ -29,7 +30,7 @@ use super::state::AccountState;
 /// whatever becomes of the request, everything that has fallen due is booked: the period moves on, holds past
 /// their deadline free themselves and what remains of expired lots expires, in the order in which it was due. Then
 /// the request is replayed, carried out or refused. A refusal leaves no trace of the request, so its id may be used
-/// again; what fell due stays booked.
+/// again; what fell due stays booked. Of a purged owner's credits what is left is voided with whatever is asked.
 ///
 /// `now` must be the time by which the overdue holds were loaded, or earlier.
 ///
@@ -37,10 +38,22 @@ use super::state::AccountState;
 /// [`Refusal`], in its documented order of precedence.
 pub fn decide(state: &mut AccountState, request: &Request, actor: &Actor, now: Timestamp) -> Result<Outcome, Refusal> {
     let now = state.time(now);
-    let booked = housekeeping::run(state, now)?;
+    let before = state.pending_entries();
+    housekeeping::run(state, now)?;
+    let outcome = carry_out(state, request, actor, now);
+    owner::void_the_rest(state, now)?;
+    match outcome {
+        Ok(Outcome::Swept { .. }) => Ok(Outcome::Swept { booked: state.pending_entries() - before }),
+        outcome => outcome,
+    }
+}
+
+/// The request itself, once what is due is booked.
+fn carry_out(state: &mut AccountState, request: &Request, actor: &Actor, now: Timestamp) -> Result<Outcome, Refusal> {
     // Whoever a service names is looked at only when something is to be done.
     if !matches!(actor, Actor::Service { .. } | Actor::Job) {
         belongs(state, request)?;
+        owner::admits(state)?;
     }
     if let Some(outcome) = replay(state, request)? {
         return Ok(outcome);
@@ -49,6 +62,7 @@ pub fn decide(state: &mut AccountState, request: &Request, actor: &Actor, now: T
         return Err(stale(state, request, actor));
     }
     belongs(state, request)?;
+    owner::permits(state, request, actor)?;
     if matches!(request.command, Command::Charge(_) | Command::Hold(_)) {
         may_spend(state, actor)?;
     }
@@ -65,7 +79,7 @@ pub fn decide(state: &mut AccountState, request: &Request, actor: &Actor, now: T
         Command::Grant(command) => grant::grant(state, by, command),
         Command::Void(command) => grant::void(state, by, command),
         Command::Erase { member } => erase::erase(state, by, *member),
-        Command::Sweep => Ok(Outcome::Swept { booked }),
+        Command::Sweep => Ok(Outcome::Swept { booked: 0 }),
     }
 }
 
@@ -93,7 +107,7 @@ fn stale(state: &AccountState, request: &Request, actor: &Actor) -> Refusal {
         request.spender.is_none_or(|spender| spender.token.is_some() || state.membership(spender.user).is_some());
     let named = if told { belongs(state, request) } else { Ok(()) };
     let policy = if request.spends() { may_spend(state, actor) } else { Ok(()) };
-    named.and(policy).err().unwrap_or(Refusal::FeedStale)
+    named.and(owner::permits(state, request, actor)).and(policy).err().unwrap_or(Refusal::FeedStale)
 }
 
 /// Whether this account may have credits and spend them in this deployment.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bursar_id::{ChargeId, HoldId, LotId, OwnerId, UserId};
+use bursar_members::Standing;
 use bursar_money::Credits;
 use bursar_time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -151,6 +152,7 @@ impl Golden {
             debt: micro(it.debt),
             open_holds: it.open_holds,
             terms: it.terms,
+            standing: Standing::Active,
             charged: it.charged,
             period: Period { spent: it.period_spent, ..Period::anchored(anchor, number) },
             renews_at: it.renews_at.map(time),

@@ -1,5 +1,8 @@
 //! Who may do what: actor × operation × who placed the hold. The last column is the answer.
 
+use bursar_members::Standing;
+use bursar_money::Credits;
+
 use super::script::actor;
 use super::world::{World, at, credits, rules, service, work};
 use crate::domain::*;
@@ -158,6 +161,85 @@ fn everybody_who_gets_this_far_may_keep_the_books() {
             }
         }
     }
+}
+
+/// What actors may do with an account whose owner stands as [`Standing::ALL`] says, one after the other: `+` done, or the
+/// refusal. By actors (users and whoever acts for them, services, the program) and operations.
+const STANDINGS: [(&[&str], &[&str], &str); 7] = [
+    (&["u1", "k1", "o1/u1", "s1/u1"], &OPERATIONS, "+ pending suspended deleted stranger"),
+    (&["s1", "job"], &["charge", "hold", "excess"], "+ pending suspended deleted deleted"),
+    (&["s1", "job"], &["capture", "release"], "+ + + + +"),
+    (&["s1"], &["grant"], "+ + + + deleted"),
+    (&["job"], &["grant"], "+ + suspended deleted deleted"),
+    (&["s1", "job"], &["refund", "void", "erase"], "+ + + + +"),
+    (&["job"], &["sweep"], "+ + + + +"),
+];
+
+const OPERATIONS: [&str; 8] = ["charge", "hold", "excess", "capture", "release", "grant", "void", "erase"];
+
+/// How a request is answered whose account's owner stands so, and what it leaves in the lots.
+fn under(standing: Standing, actor_text: &str, operation: &str) -> &'static str {
+    let mut scene = scene(actor_text, Spending::UsersAndServices);
+    scene.world.forget();
+    scene.world.store.account.standing = standing;
+    let command = match operation {
+        "excess" => {
+            let cost = Some(Cost::Amount(credits(2)));
+            Command::Capture(CaptureCommand { hold: scene.hold, cost, allow_excess: true })
+        }
+        _ => command(&scene, operation),
+    };
+    let answer = scene.world.run(&Request::unnamed(command), &actor(actor_text), at(1));
+    scene.world.forget();
+    scene.world.store.verify().expect("the books are in order");
+    let left = scene.world.store.lots.values().any(|lot| lot.remaining > Credits::ZERO || lot.voided_at.is_none());
+    assert!(operation == "void" || left == (standing != Standing::Purged), "{actor_text} {operation} {standing:?}");
+    match answer {
+        Ok(_) => "+",
+        Err(Refusal::OrganizationPending) => "pending",
+        Err(Refusal::OrganizationSuspended) => "suspended",
+        Err(Refusal::OrganizationDeleted) => "deleted",
+        Err(Refusal::NotAMember) => "stranger",
+        Err(other) => panic!("{actor_text} {operation} {standing:?}: {other}"),
+    }
+}
+
+#[test]
+fn what_may_be_done_depends_on_how_the_owner_stands() {
+    for (actors, operations, expected) in STANDINGS {
+        for who in actors {
+            for operation in operations {
+                let said = Standing::ALL.map(|standing| under(standing, who, operation));
+                assert_eq!(said.join(" "), expected, "{who} {operation}: {:?}", Standing::ALL);
+            }
+        }
+    }
+}
+
+/// What comes back to a purged owner is gone at once, though its lot was used up before; a person who is suspended is told so.
+#[test]
+fn what_is_refunded_to_a_purged_owner_is_gone() {
+    let mut scene = scene("s1", Spending::UsersAndServices);
+    let rest = |amount| ChargeCommand {
+        cost: Cost::Amount(amount),
+        attribution: work(1),
+        labels: Labels::default(),
+        occurred_at: None,
+    };
+    scene.world.ask(1, Command::Charge(rest(credits(8)))).unwrap();
+    scene.world.ask(1, Command::Release { hold: scene.hold }).unwrap();
+    scene.world.ask(1, Command::Charge(rest(credits(1)))).unwrap();
+    scene.world.forget();
+    scene.world.store.account.standing = Standing::Purged;
+    let refund = Command::Refund(RefundCommand { charge: scene.charge, amount: None });
+    scene.world.ask(2, refund).unwrap();
+    scene.world.forget();
+    let lot = &scene.world.store.lots[&scene.lot];
+    assert_eq!((lot.remaining, lot.voided, lot.spent), (Credits::ZERO, credits(1), credits(9)));
+    scene.world.store.verify().unwrap();
+    let person = bursar_id::OwnerId::User(super::world::id(1));
+    assert_eq!(Refusal::of_standing(person, Standing::Suspended), Some(Refusal::UserSuspended));
+    assert_eq!(Refusal::of_standing(person, Standing::Active), None);
 }
 
 /// A key is written down with the charge or hold that it made.

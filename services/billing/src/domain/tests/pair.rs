@@ -434,6 +434,10 @@ fn refused(refusal: &Refusal) -> Answer {
     match refusal {
         Refusal::NotAMember => Answer::NotAMember,
         Refusal::RequestIdReused => Answer::Reused,
+        Refusal::OrganizationSuspended
+        | Refusal::OrganizationDeleted
+        | Refusal::OrganizationPending
+        | Refusal::UserSuspended => panic!("the model's owner is active"),
         Refusal::FeedStale => panic!("the model's feeds are fresh"),
         Refusal::RenewalDue => panic!("the model has no subscriptions"),
         Refusal::OrganizationRequired => panic!("the model's account is an organization's"),

@@ -1,0 +1,125 @@
+//! How owners stand: what an organization that is suspended or deleted, and a user who is suspended, mean here.
+//!
+//! The consumers of organization's and identity's events write it on the account's row, in the transaction that moves the
+//! cursor ([`follow`]): from then on requests are decided by it. A job does what takes longer: it ends the subscription of
+//! whoever was deleted and has it go on where that is taken back in time, and has what is purged voided and erased
+//! (`purges.rs`).
+
+use bursar_db::{DbError, Tx};
+use bursar_id::OwnerId;
+use bursar_jobs::{Jobs, Kind};
+use bursar_members::{Standing, standings};
+use bursar_time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::purges;
+use super::subscriptions::{SubscriptionUseCases, changed};
+use crate::error::Error;
+use crate::store::{accounts, subscriptions};
+
+/// Doing what an owner's standing asks for.
+pub(crate) const STANDING: Kind<Change> = Kind::new("billing.standing");
+
+/// How many owners are looked at together.
+const PAGE: i64 = 500;
+
+/// Whose standing has changed. How the owner stands is read when the job is done: of several changes the last counts.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Change {
+    /// The owner.
+    pub(crate) owner: OwnerId,
+}
+
+/// Has an account follow what is known of its owner's standing. Opens it for whoever is not active: so that the standing
+/// has a place before the first request.
+pub(crate) async fn follow(tx: &mut Tx, jobs: &Jobs, owner: OwnerId, now: Timestamp) -> Result<(), DbError> {
+    let standing = standings::of(tx, &[owner]).await?.remove(&owner).unwrap_or_default();
+    if standing != Standing::Active {
+        accounts::open(tx, &[owner], now).await?;
+    } else if accounts::find(tx, owner).await?.is_none() {
+        return Ok(());
+    }
+    stand(tx, jobs, (owner, standing), now).await
+}
+
+async fn stand(
+    tx: &mut Tx,
+    jobs: &Jobs,
+    (owner, standing): (OwnerId, Standing),
+    now: Timestamp,
+) -> Result<(), DbError> {
+    accounts::set_standing(tx, owner, standing).await?;
+    jobs.enqueue(tx, STANDING, &Change { owner }, now, Some(&owner.to_string())).await
+}
+
+/// After a snapshot: accounts of owners of whom it told nothing are active again.
+pub(crate) async fn follow_all(tx: &mut Tx, jobs: &Jobs, now: Timestamp) -> Result<(), DbError> {
+    let mut after = None;
+    loop {
+        let stored = accounts::inactive_after(tx, after, PAGE).await?;
+        let Some((last, _)) = stored.last() else { return Ok(()) };
+        after = Some(*last);
+        let owners: Vec<OwnerId> = stored.iter().map(|(owner, _)| *owner).collect();
+        let known = standings::of(tx, &owners).await?;
+        for (owner, was) in stored {
+            let is = known.get(&owner).copied().unwrap_or_default();
+            if is != was {
+                stand(tx, jobs, (owner, is), now).await?;
+            }
+        }
+    }
+}
+
+/// Does what an owner's standing asks for now. Doing it again changes nothing.
+pub(crate) async fn settle(
+    subscriptions: &SubscriptionUseCases,
+    jobs: &Jobs,
+    Change { owner }: Change,
+) -> Result<(), Error> {
+    let till = &subscriptions.till;
+    let account = accounts::find(&mut till.db.read().await?, owner).await?;
+    match account.map(|account| account.standing) {
+        None | Some(Standing::Pending | Standing::Suspended) => Ok(()),
+        Some(Standing::Active) => resume(subscriptions, owner).await,
+        Some(Standing::Deleted) => cancel(subscriptions, owner).await,
+        Some(Standing::Purged) => {
+            cancel(subscriptions, owner).await?;
+            purges::begin(till, jobs, owner).await
+        }
+    }
+}
+
+/// Ends the subscription of whoever was deleted, if there is one. What is left of its allowance stays until it expires:
+/// nobody spends it, unless the owner comes back.
+async fn cancel(subscriptions: &SubscriptionUseCases, owner: OwnerId) -> Result<(), Error> {
+    let till = &subscriptions.till;
+    let Some(live) = subscriptions::live(&mut till.db.read().await?, owner).await? else { return Ok(()) };
+    let ended = live.ended(till.clock.now());
+    let mut tx = till.db.begin().await?;
+    if !subscriptions::end_with_owner(&mut tx, &ended).await? {
+        // Renewed meanwhile: what it is now is looked at again.
+        return Err(Error::Unavailable);
+    }
+    let event = subscriptions.ended(&ended)?;
+    subscriptions.outbox.commit(tx, vec![event]).await?;
+    tracing::info!(subscription = %ended.id, "its owner was deleted: the subscription ended");
+    Ok(())
+}
+
+/// Has the subscription go on that ended with its owner, if what was paid for is not over. Later the owner is on the free
+/// plan, as after any subscription that has ended.
+async fn resume(subscriptions: &SubscriptionUseCases, owner: OwnerId) -> Result<(), Error> {
+    let till = &subscriptions.till;
+    let mut tx = till.db.begin().await?;
+    let Some(ended) = subscriptions::ended_with_owner(&mut tx, owner, till.clock.now()).await? else {
+        return Ok(());
+    };
+    let revived = ended.revived();
+    if !subscriptions::revive(&mut tx, &revived).await? {
+        return Ok(());
+    }
+    let event = changed(&revived, &revived.plan, revived.seats);
+    subscriptions.outbox.commit(tx, vec![event]).await?;
+    tracing::info!(subscription = %revived.id, "its owner is back: the subscription goes on");
+    Ok(())
+}

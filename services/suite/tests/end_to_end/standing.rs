@@ -1,0 +1,98 @@
+//! Users who are suspended and operators who act for users, in every service.
+
+use std::time::{Duration, Instant};
+
+use bursar_proto::billing::v1::PurchasePackRequest;
+use bursar_proto::identity::v1::{
+    IssueUserTokenRequest, SignInRequest, SuspendUserRequest, SwitchContextRequest, UnsuspendUserRequest,
+};
+use bursar_proto::organization::v1::{AuditEvent, ListAuditEventsRequest, UpdateOrganizationRequest};
+use bursar_testkit::{PASSWORD, Person, Refusal, refused};
+use tonic::Code;
+
+use crate::acting::everywhere;
+use crate::support::{PATIENCE, World, eventually, given, spend};
+
+/// How soon a suspension holds in every service.
+const HOLDS_WITHIN: Duration = Duration::from_secs(2);
+
+pub(crate) async fn a_suspended_user_is_refused_in_every_service_within_two_seconds(world: World) {
+    let team = world.team().with_members(1).with_credits("10").assemble().await;
+    let (ben, operator) = (&team.members[0], world.operator().await);
+    team.charge(ben, "1").await;
+    let suspend = SuspendUserRequest { user_id: ben.user.clone(), ..Default::default() };
+    given(operator.users().suspend_user(suspend).await);
+    let suspended = Instant::now();
+    for client in [ben.client().clone(), operator.for_user(&ben.tokens.access_token)] {
+        eventually("every service refuses who is suspended", PATIENCE, async || {
+            let outcomes = everywhere(&client, &team.id).await;
+            let is_refused = |outcome: &Result<(), tonic::Status>| {
+                outcome.as_ref().is_err_and(|status| Refusal::of(status).reason == "USER_SUSPENDED")
+            };
+            outcomes.iter().all(|(_, outcome)| is_refused(outcome)).then_some(())
+        })
+        .await;
+    }
+    let took = suspended.elapsed();
+    assert!(took < HOLDS_WITHIN, "only after {took:?}");
+    let charge = ben.client().credits().charge(spend(&team.id, "1")).await;
+    refused(charge, Code::PermissionDenied, "USER_SUSPENDED");
+    let sign_in = SignInRequest { email: ben.email.clone(), password: PASSWORD.to_owned(), ..Default::default() };
+    refused(world.anybody().sessions().sign_in(sign_in).await, Code::PermissionDenied, "USER_SUSPENDED");
+    team.charge(&team.owner, "1").await;
+
+    let unsuspend = UnsuspendUserRequest { user_id: ben.user.clone(), ..Default::default() };
+    given(operator.users().unsuspend_user(unsuspend).await);
+    let back = Person::sign_in(world.anybody(), &ben.email).await;
+    let back = eventually("the team can be entered again", PATIENCE, async || {
+        let switch = SwitchContextRequest { owner: team.id.clone() };
+        back.client().contexts().switch_context(switch).await.ok().map(|answer| answer.into_inner().tokens)
+    })
+    .await
+    .expect("tokens");
+    let back = world.anybody().with_token(&back.access_token);
+    eventually("what the user had is there", PATIENCE, async || back.credits().charge(spend(&team.id, "1")).await.ok())
+        .await;
+}
+
+pub(crate) async fn an_operator_acts_for_a_user_in_every_service_under_both_names(world: World) {
+    let team = world.team().with_credits("10").assemble().await;
+    let (ada, operator) = (&team.owner, world.operator().await);
+    let request = IssueUserTokenRequest {
+        user_id: ada.user.clone(),
+        owner: team.id.clone(),
+        reason: "ticket 7".to_owned(),
+        ..Default::default()
+    };
+    let token = given(operator.users().issue_user_token(request).await).access_token;
+    let acting = world.anybody().with_token(&token);
+    let rename = UpdateOrganizationRequest {
+        organization_id: team.id.clone(),
+        name: "By the operator".to_owned(),
+        ..Default::default()
+    };
+    given(acting.organizations().update_organization(rename).await);
+    let charged = given(acting.credits().charge(spend(&team.id, "1")).await).charge.expect("a charge");
+    let actor = charged.actor.expect("an actor");
+    assert!(actor.service.starts_with("svc_") && actor.user == ada.user, "{actor:?}");
+    let pack = PurchasePackRequest {
+        owner: team.id.clone(),
+        pack_id: "starter".to_owned(),
+        payment_method: "sandbox_ok".to_owned(),
+        ..Default::default()
+    };
+    refused(acting.purchases().purchase_pack(pack).await, Code::PermissionDenied, "ACTING_NOT_ALLOWED");
+    let home = SwitchContextRequest { owner: ada.user.clone() };
+    refused(acting.contexts().switch_context(home).await, Code::PermissionDenied, "ACTING_NOT_ALLOWED");
+
+    // The organization's own log tells of both, wherever it was done.
+    let both = |row: &&AuditEvent| row.actor == actor.service && row.on_behalf_of == ada.user;
+    let methods = ["identity.v1.UserService/IssueUserToken", "organization.v1.OrganizationService/UpdateOrganization"];
+    eventually("both rows are listed", PATIENCE, async || {
+        let list = ListAuditEventsRequest { organization_id: team.id.clone(), ..Default::default() };
+        let events = given(ada.client().audit().list_audit_events(list).await).events;
+        let told = |method: &&str| events.iter().filter(both).any(|row| row.method.ends_with(*method));
+        methods.iter().all(told).then_some(())
+    })
+    .await;
+}
