@@ -11,9 +11,11 @@ use bursar_runtime::Env;
 use bursar_time::Span;
 
 use crate::Error;
+use crate::domain::Refusal;
 use crate::store::mail_counts;
 use crate::usecase::Organization;
 use crate::usecase::departures::{DEPARTURE, Departure};
+use crate::usecase::founding::{FOUNDING, Founding};
 use crate::usecase::purging::{PURGE, Purge};
 
 /// How often organizations are looked for that have lost their owner.
@@ -24,6 +26,9 @@ const SUSPENSIONS_EVERY: Span = Span::from_millis(500);
 
 /// Of organizations without an owner this many are named and counted.
 const MOST: i64 = 100;
+
+/// A plan is asked for until billing answers, for some forty days.
+const PATIENT: Terms = Terms { attempts: 1_000, ..Terms::DEFAULT };
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
@@ -40,6 +45,7 @@ pub(crate) fn runner(organization: &Organization, suspended: Suspended, courier:
     courier.hire(&mut runner);
     runner.on(DEPARTURE, Terms::DEFAULT, Usher(organization.clone()));
     runner.on(PURGE, Terms::DEFAULT, Undertaker(organization.clone()));
+    runner.on(FOUNDING, PATIENT, Founder(organization.clone()));
     let freer = organization.clone();
     runner.every("slugs.free", Span::HOUR, move || {
         let freer = freer.clone();
@@ -104,5 +110,20 @@ impl Work for Undertaker {
         let now = self.0.parts().clock.believed().map_err(DbError::from)?;
         let more = self.0.purge(purge, now).await?;
         Ok(if more { Next::Again } else { Next::Finished })
+    }
+}
+
+/// Finishes organizations that wait for a plan.
+struct Founder(Organization);
+
+impl Work for Founder {
+    type Payload = Founding;
+
+    async fn run(&self, _lease: &Lease, founding: Founding) -> Result<Next, Failure> {
+        match self.0.found(founding.organization).await {
+            Ok(_) | Err(Error::Refused(Refusal::PlanRequired)) => Ok(Next::Finished),
+            Err(Error::Billing(status)) => Err(Failure::Later(format!("billing answered {:?}", status.code()))),
+            Err(error) => Err(error.into()),
+        }
     }
 }

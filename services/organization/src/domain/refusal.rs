@@ -9,9 +9,12 @@ pub enum Refusal {
     /// The caller is not a member, or there is no such organization: the two look alike.
     #[error("not a member")]
     NotAMember,
-    /// The caller is a member, and the organization is being made.
+    /// The organization waits for its plan, as an operator is told.
     #[error("the organization is not ready yet")]
     OrganizationPending,
+    /// Creating an organization takes a paid plan that includes organizations.
+    #[error("no paid plan that includes organizations")]
+    PlanRequired,
     /// The caller is a member, and an operator has closed the organization.
     #[error("the organization is suspended")]
     OrganizationSuspended,

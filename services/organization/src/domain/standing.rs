@@ -58,19 +58,28 @@ impl Standing {
     pub fn demand_open(self) -> Result<(), Refusal> {
         match self {
             Self::Active => Ok(()),
-            Self::Pending => Err(Refusal::OrganizationPending),
             Self::Suspended => Err(Refusal::OrganizationSuspended),
             Self::Deleted(_) | Self::Purging(_) => Err(Refusal::OrganizationDeleted),
-            Self::Purged(_) => Err(Refusal::NotAMember),
+            // What waits for its plan is as if it were not there: it may never be.
+            Self::Pending | Self::Purged(_) => Err(Refusal::NotAMember),
         }
     }
 
-    /// The same for looking at it; `own`: by its owner, with the personal token. Such a look is also at what does not exist
-    /// yet, or only until the end of the grace.
-    pub fn demand_shown(self, own: bool) -> Result<(), Refusal> {
+    /// The same for looking at it. Its owner (`own`) also sees what does not exist yet, and with the personal token
+    /// (`personal`) what exists only until the end of the grace.
+    pub fn demand_shown(self, own: bool, personal: bool) -> Result<(), Refusal> {
         match self {
-            Self::Pending | Self::Deleted(_) if own => Ok(()),
+            Self::Pending if own => Ok(()),
+            Self::Deleted(_) if own && personal => Ok(()),
             other => other.demand_open(),
+        }
+    }
+
+    /// Its plan has come: it can be used. `None` where nothing is waited for (any more).
+    pub fn opened(self) -> Option<Self> {
+        match self {
+            Self::Pending => Some(Self::Active),
+            _ => None,
         }
     }
 
@@ -91,9 +100,8 @@ impl Standing {
             Self::Deleted(deletion) if now < deletion.purge_at => Ok(Self::Active),
             Self::Deleted(_) | Self::Purging(_) => Err(Refusal::PurgeBegun),
             Self::Active => Err(Refusal::NotDeleted),
-            Self::Pending => Err(Refusal::OrganizationPending),
             Self::Suspended => Err(Refusal::OrganizationSuspended),
-            Self::Purged(_) => Err(Refusal::NotAMember),
+            Self::Pending | Self::Purged(_) => Err(Refusal::NotAMember),
         }
     }
 
@@ -221,7 +229,7 @@ mod tests {
         let (to_active, to_suspended) = (Ok(Standing::Active), Ok(Standing::Suspended));
         let not_deleted = Err(Refusal::NotDeleted);
         let table = [
-            [pending, pending, pending, pending, pending],
+            [stranger, stranger, stranger, pending, pending],
             [to_deleted, not_deleted, not_deleted, to_suspended, to_active],
             [suspended, suspended, suspended, to_suspended, to_active],
             [deleted, to_active, late, deleted, deleted],
@@ -236,7 +244,7 @@ mod tests {
     #[test]
     fn what_is_not_open_is_refused_with_its_reason() {
         let cases = [
-            (Err(Refusal::OrganizationPending), Ok(())),
+            (Err(Refusal::NotAMember), Ok(())),
             (Ok(()), Ok(())),
             (Err(Refusal::OrganizationSuspended), Err(Refusal::OrganizationSuspended)),
             (Err(Refusal::OrganizationDeleted), Ok(())),
@@ -245,8 +253,10 @@ mod tests {
         ];
         for (standing, (open, shown)) in ALL.into_iter().zip(cases) {
             assert_eq!(standing.demand_open(), open, "{standing:?}");
-            assert_eq!(standing.demand_shown(false), open, "{standing:?}, to others");
-            assert_eq!(standing.demand_shown(true), shown, "{standing:?}, to its owner");
+            assert_eq!(standing.demand_shown(false, true), open, "{standing:?}, to others");
+            assert_eq!(standing.demand_shown(true, true), shown, "{standing:?}, to its owner");
+            let elsewhere = if standing == Standing::Pending { shown } else { open };
+            assert_eq!(standing.demand_shown(true, false), elsewhere, "{standing:?}, to its owner by another token");
         }
     }
 
@@ -259,6 +269,8 @@ mod tests {
         for standing in [Standing::Pending, Standing::Active, Standing::Suspended, Standing::Purged(DELETION)] {
             assert_eq!(standing.purge(at(999)), Due::Never, "{standing:?}");
         }
+        let opened = ALL.map(Standing::opened);
+        assert_eq!(opened, [Some(Standing::Active), None, None, None, None, None]);
         let ends = ALL.map(Standing::purged);
         assert_eq!(ends, [None, None, None, None, Some(Standing::Purged(DELETION)), None]);
         let at_once = Standing::Active.delete(at(7), Span::ZERO).expect("deleted");

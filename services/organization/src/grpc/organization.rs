@@ -9,7 +9,7 @@ use bursar_proto::organization::v1::{
     CreateOrganizationRequest, CreateOrganizationResponse, DeleteOrganizationRequest, DeleteOrganizationResponse,
     FindOrganizationsRequest, FindOrganizationsResponse, GetAvatarRequest, GetAvatarResponse, GetOrganizationRequest,
     GetOrganizationResponse, GetPolicyRequest, GetPolicyResponse, ListOrganizationsRequest, ListOrganizationsResponse,
-    SetAvatarRequest, SetAvatarResponse, SuspendOrganizationRequest, SuspendOrganizationResponse,
+    OrganizationState, SetAvatarRequest, SetAvatarResponse, SuspendOrganizationRequest, SuspendOrganizationResponse,
     TransferOwnershipRequest, TransferOwnershipResponse, UndeleteOrganizationRequest, UndeleteOrganizationResponse,
     UnsuspendOrganizationRequest, UnsuspendOrganizationResponse, UpdateOrganizationRequest, UpdateOrganizationResponse,
     UpdatePolicyRequest, UpdatePolicyResponse,
@@ -21,7 +21,7 @@ use tonic::{Request, Response, Status};
 use super::{Handlers, avatar, convert, operating, policy};
 use crate::domain::name::Name;
 use crate::domain::slug::Slug;
-use crate::usecase::{Deletion, NewOrganization, OrganizationChange, OrganizationKey};
+use crate::usecase::{Deletion, NewOrganization, OrganizationChange, OrganizationKey, as_told};
 
 #[tonic::async_trait]
 impl OrganizationService for Handlers {
@@ -33,8 +33,12 @@ impl OrganizationService for Handlers {
         let mut message = request.into_inner();
         let request_id = take(&mut message.request_id);
         let asked = Asked::read(call, &request_id, &message, new);
-        let created = self.0.create_organization(&asked).await?;
-        Ok(Response::new(CreateOrganizationResponse { organization: Some(created.message()?) }))
+        let mut created = self.0.create_organization(&asked).await?.message()?;
+        if created.state() == OrganizationState::Pending {
+            let standing = self.0.founded(convert::organization_id(&created.id)?).await?;
+            created.state = as_told(standing).to_state().0.into();
+        }
+        Ok(Response::new(CreateOrganizationResponse { organization: Some(created) }))
     }
 
     async fn get_organization(

@@ -13,6 +13,7 @@ use crate::domain::Refusal;
 mod reason {
     pub(super) const NOT_A_MEMBER: &str = "NOT_A_MEMBER";
     pub(super) const ORGANIZATION_PENDING: &str = "ORGANIZATION_PENDING";
+    pub(super) const PLAN_REQUIRED: &str = "PLAN_REQUIRED";
     pub(super) const ORGANIZATION_SUSPENDED: &str = "ORGANIZATION_SUSPENDED";
     pub(super) const ORGANIZATION_DELETED: &str = "ORGANIZATION_DELETED";
     pub(super) const ORGANIZATION_NOT_DELETED: &str = "ORGANIZATION_NOT_DELETED";
@@ -109,6 +110,7 @@ fn problem(error: Error) -> Problem {
 fn refused(refusal: Refusal) -> Problem {
     match refusal {
         Refusal::OrganizationPending
+        | Refusal::PlanRequired
         | Refusal::OrganizationSuspended
         | Refusal::OrganizationDeleted
         | Refusal::OrganizationNotFound
@@ -207,6 +209,10 @@ fn organization(refusal: Refusal) -> Problem {
         Refusal::OrganizationPending => {
             failed(reason::ORGANIZATION_PENDING, "the organization is not ready yet; try again soon")
         }
+        Refusal::PlanRequired => failed(
+            reason::PLAN_REQUIRED,
+            "subscribe to a plan that includes organizations; it then moves to the new one",
+        ),
         Refusal::OrganizationSuspended => Problem::permission_denied(
             reason::ORGANIZATION_SUSPENDED,
             "the organization is suspended; ask whoever runs this deployment",

@@ -45,13 +45,15 @@ impl Place {
 
     /// The role, in an organization that is open to its members.
     pub fn open(self) -> Result<Role, Refusal> {
-        self.shown(false)
+        let role = self.role.ok_or(Refusal::NotAMember)?;
+        self.standing.demand_open()?;
+        Ok(role)
     }
 
     /// The role, in one that may be looked at; see [`Standing::demand_shown`]. `personal`: with the personal token.
     pub fn shown(self, personal: bool) -> Result<Role, Refusal> {
         let role = self.role.ok_or(Refusal::NotAMember)?;
-        self.standing.demand_shown(personal && role == Role::Owner)?;
+        self.standing.demand_shown(role == Role::Owner, personal)?;
         Ok(role)
     }
 }
@@ -157,11 +159,12 @@ pub(super) const FORGET_SOME: &str = "UPDATE memberships SET email = '', email_k
 pub(super) const END_OWNERS: &str = "UPDATE memberships SET email = '', email_key = '', version = version + 1, \
     changed_at = $2 WHERE organization_id = $1 AND role = 'OWNER' RETURNING user_id, version";
 
-/// Of a purged organization nobody is a member, whatever the key of its owner demands.
+/// Of a purged organization nobody is a member, whatever the key of its owner demands; of one that is pending nobody is told.
 pub(super) const AFTER: &str = "SELECT m.organization_id, m.user_id, \
     CASE WHEN o.state = 'PURGED' THEN NULL ELSE m.role END AS role, m.version \
     FROM memberships m JOIN organizations o ON o.id = m.organization_id \
-    WHERE (m.organization_id, m.user_id) > ($1, $2) ORDER BY m.organization_id, m.user_id LIMIT $3";
+    WHERE (m.organization_id, m.user_id) > ($1, $2) AND o.state <> 'PENDING' \
+    ORDER BY m.organization_id, m.user_id LIMIT $3";
 
 /// Somebody's place in an organization, ended ones too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::FromRow)]

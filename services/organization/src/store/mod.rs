@@ -9,6 +9,7 @@
 pub mod audit;
 pub mod avatars;
 pub mod contents;
+pub mod foundings;
 pub mod invitations;
 pub mod items;
 pub mod libraries;

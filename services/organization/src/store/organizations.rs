@@ -111,7 +111,7 @@ pub(super) const OF_USER: &str = concat!(
     " FROM memberships m JOIN organizations o ON o.id = m.organization_id \
      LEFT JOIN organization_seats s ON s.organization_id = o.id \
      WHERE m.user_id = $1 AND m.role IS NOT NULL AND (o.name, o.id) > ($2, $3) \
-     AND (o.state = 'ACTIVE' OR ($6 <> 'OPEN' AND o.state IN ('SUSPENDED', 'PENDING')) \
+     AND (o.state = 'ACTIVE' OR ($6 <> 'OPEN' AND o.state = 'SUSPENDED') \
      OR ($6 = 'KEPT' AND o.state = 'DELETED' AND m.role = 'OWNER')) ORDER BY o.name, o.id LIMIT $4"
 );
 pub(super) const UPDATE: &str = "UPDATE organizations SET name = $2, slug = $3, version = version + 1, \
@@ -133,7 +133,7 @@ pub(super) const AFTER: &str = concat!(
 pub(super) const CLOSED_AFTER: &str = concat!(
     "SELECT ",
     columns!(),
-    " FROM organizations o WHERE o.id > $1 AND o.state <> 'ACTIVE' ORDER BY o.id LIMIT $2"
+    " FROM organizations o WHERE o.id > $1 AND o.state NOT IN ('ACTIVE', 'PENDING') ORDER BY o.id LIMIT $2"
 );
 pub(super) const FOUND_BY_ID: &str =
     concat!("SELECT ", columns!(), ", o.suspension_reason FROM organizations o WHERE o.id = $1");

@@ -55,6 +55,9 @@ pub(super) const HOLD: &str =
     "SELECT state, standing_version, deleted_at, purge_at FROM organizations WHERE id = $1 FOR SHARE";
 pub(super) const MOVE: &str = "UPDATE organizations SET state = $2, deleted_at = $3, purge_at = $4, \
     version = version + 1, standing_version = standing_version + 1 WHERE id = $1";
+/// Not a change of what is shown: its etag stays.
+pub(super) const OPEN: &str = "UPDATE organizations SET state = $2, standing_version = standing_version + 1 \
+    WHERE id = $1 RETURNING standing_version";
 pub(super) const BEGIN_PURGE: &str = "UPDATE organizations SET state = $2 WHERE id = $1";
 pub(super) const SET_REASON: &str = "UPDATE organizations SET suspension_reason = $2 WHERE id = $1";
 pub(super) const ERASE_NAME: &str = "UPDATE organizations SET name = '', suspension_reason = '' WHERE id = $1";
@@ -86,6 +89,12 @@ pub async fn set(tx: &mut Tx, id: OrganizationId, standing: Standing) -> Result<
         .execute(c)
         .await?
         .rows_affected()))
+}
+
+/// An organization that was pending is open, which others are told with its creation.
+pub async fn open(tx: &mut Tx, id: OrganizationId, opened: Standing) -> Result<Life, DbError> {
+    let version: i64 = on!(tx, c => sqlx::query_scalar(OPEN).bind(id).bind(opened.word()).fetch_one(c).await?);
+    Ok(Life { standing: opened, version })
 }
 
 /// Marks an organization as being purged: to others it is deleted as before.

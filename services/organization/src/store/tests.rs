@@ -4,7 +4,7 @@ use bursar_db::Tx;
 use sqlx::{Executor as _, SqlSafeStr as _};
 
 use super::{
-    MIGRATIONS, audit, avatars, contents, invitations, items, libraries, mail_counts, memberships, objects,
+    MIGRATIONS, audit, avatars, contents, foundings, invitations, items, libraries, mail_counts, memberships, objects,
     organizations, projects, seats, slugs, standings, users,
 };
 
@@ -114,6 +114,14 @@ const BOTH: &[&str] = &[
     standings::ERASE_NAME,
     standings::FIND,
     standings::MOVE,
+    standings::OPEN,
+    foundings::FIND,
+    foundings::INSERT,
+    foundings::TAKE,
+    foundings::ERASE[0],
+    foundings::ERASE[1],
+    foundings::ERASE[2],
+    foundings::ERASE[3],
     standings::SET_REASON,
     users::DELETE,
     users::ENSURE,

@@ -13,6 +13,7 @@ mod avatars;
 pub mod deleting;
 pub mod departures;
 mod events;
+pub mod founding;
 mod invitations;
 mod joining;
 mod library;

@@ -12,6 +12,7 @@ use super::{Organization, events};
 use crate::Error;
 use crate::domain::name::Name;
 use crate::domain::slug::Slug;
+use crate::domain::standing::Standing;
 use crate::domain::{Refusal, etag, former_slugs};
 use crate::store::memberships::{self, Joining};
 use crate::store::organizations::{self, Listed, OrganizationOfUser, OrganizationRow};
@@ -49,7 +50,8 @@ pub enum OrganizationKey {
 }
 
 impl Organization {
-    /// Creates an organization whose owner is the caller.
+    /// Creates an organization whose owner is the caller. Where that takes a paid plan it is pending at first
+    /// ([`Organization::founded`]).
     pub async fn create_organization(
         &self,
         asked: &Asked<NewOrganization>,
@@ -72,6 +74,7 @@ impl Organization {
         let now = m.now();
         let id = self.new_id(now);
         let slug = self.take_slug(m.tx(), id, new, now).await?;
+        let standing = self.beginning();
         let organization = OrganizationRow {
             id,
             name: new.name.as_str().to_owned(),
@@ -80,7 +83,7 @@ impl Organization {
             version: 1,
             created_at: now,
             updated_at: now,
-            life: Life::ACTIVE,
+            life: Life { standing, version: 0 },
         };
         organizations::insert(m.tx(), &organization).await?;
         let owner = Joining {
@@ -92,10 +95,15 @@ impl Organization {
         };
         let version = memberships::join(m.tx(), &owner, now).await?;
         let version = version.ok_or(Error::Internal("a new organization has members already"))?;
-        let events =
-            vec![events::created(&organization, caller), events::member(id, caller.user, Role::Owner, version)];
         m.admit(OwnerId::Organization(id));
         m.about(&id);
+        let events = if standing == Standing::Pending {
+            let begun = m.leave_to_be_finished()?;
+            self.await_plan(m.tx(), id, (caller, begun), now).await?;
+            Vec::new()
+        } else {
+            vec![events::created(&organization, caller), events::member(id, caller.user, Role::Owner, version)]
+        };
         let seating = Seating::UNKNOWN;
         Ok(Done::New(OrganizationOfUser { organization, role: Role::Owner, seating }, events))
     }

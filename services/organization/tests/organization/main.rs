@@ -17,6 +17,7 @@ mod departing;
 mod documents;
 mod ending;
 mod former_slugs;
+mod founding;
 mod inviters;
 mod inviting;
 mod joining;

@@ -1,7 +1,8 @@
 //! The service under test with its surroundings: a small identity and billing, a clock, a mailbox, people.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use bursar_db::{Db, Migrations};
 use bursar_events::{Nothing, Outbox};
@@ -17,7 +18,7 @@ use bursar_proto::identity::v1 as identity;
 use bursar_proto::identity::v1::service_account_service_server::{ServiceAccountService, ServiceAccountServiceServer};
 use bursar_proto::organization::v1 as proto;
 use bursar_rpc::convert::{to_role, to_timestamp};
-use bursar_rpc::{Limits, ServiceRole, StackDeps, Suspended, Transport, stack};
+use bursar_rpc::{Limits, Problem, ServiceRole, StackDeps, Suspended, Transport, stack};
 use bursar_runtime::{Each, Env, Peers, Service, Settings};
 use bursar_secret::Entropy;
 use bursar_testkit::{Client, Issuer, Mailbox, TestDb, clock, id, sqlite};
@@ -353,15 +354,59 @@ pub(crate) struct Billing {
     pub(crate) seats: Arc<AtomicU32>,
     pub(crate) away: Arc<AtomicBool>,
     pub(crate) asked: Arc<AtomicU32>,
+    /// Whether what it does is done and not answered.
+    deaf: Arc<AtomicBool>,
+    plans: Arc<Mutex<Plans>>,
+}
+
+/// Whose plans there are, and what was answered first to whoever asked to move one, by the organization.
+#[derive(Default)]
+struct Plans {
+    had: BTreeSet<String>,
+    has: BTreeSet<String>,
+    answered: BTreeMap<String, (String, bool)>,
+    moves: Vec<(String, String)>,
 }
 
 impl Default for Billing {
     fn default() -> Self {
-        Self { seats: Arc::new(AtomicU32::new(1_000)), away: Arc::default(), asked: Arc::default() }
+        Self {
+            seats: Arc::new(AtomicU32::new(1_000)),
+            away: Arc::default(),
+            asked: Arc::default(),
+            deaf: Arc::default(),
+            plans: Arc::default(),
+        }
     }
 }
 
 impl Billing {
+    /// Somebody has a plan that includes organizations (again).
+    pub(crate) fn subscribes(&self, who: &Who) {
+        self.plans.lock().expect("plans").has.insert(who.user.to_string());
+    }
+
+    /// The same, but for who has had one before.
+    pub(crate) fn subscribes_once(&self, who: &Who) {
+        let mut plans = self.plans.lock().expect("plans");
+        if plans.had.insert(who.user.to_string()) {
+            plans.has.insert(who.user.to_string());
+        }
+    }
+
+    pub(crate) fn set_away(&self, away: bool) {
+        self.away.store(away, Ordering::SeqCst);
+    }
+
+    pub(crate) fn set_deaf(&self, deaf: bool) {
+        self.deaf.store(deaf, Ordering::SeqCst);
+    }
+
+    /// Whose plan has moved where, in their order.
+    pub(crate) fn moves(&self) -> Vec<(String, String)> {
+        self.plans.lock().expect("plans").moves.clone()
+    }
+
     pub(crate) fn set_seats(&self, seats: u32) {
         self.seats.store(seats, Ordering::SeqCst);
     }
@@ -395,9 +440,31 @@ impl SubscriptionService for Billing {
 
     async fn move_subscription(
         &self,
-        _: Request<billing::MoveSubscriptionRequest>,
+        request: Request<billing::MoveSubscriptionRequest>,
     ) -> Result<Response<billing::MoveSubscriptionResponse>, Status> {
-        Err(Status::unimplemented("anybody creates organizations here"))
+        if self.away.load(Ordering::SeqCst) {
+            return Err(Status::unavailable("away"));
+        }
+        let billing::MoveSubscriptionRequest { from_owner: from, to_owner: to } = request.into_inner();
+        let moved = {
+            let mut plans = self.plans.lock().expect("plans");
+            if let Some((first, moved)) = plans.answered.get(&to) {
+                assert_eq!(*first, from, "one creator for each organization");
+                *moved
+            } else {
+                let moved = plans.has.remove(&from);
+                if moved {
+                    plans.moves.push((from.clone(), to.clone()));
+                }
+                plans.answered.insert(to, (from, moved));
+                moved
+            }
+        };
+        if self.deaf.load(Ordering::SeqCst) {
+            return Err(Status::unavailable("nobody hears it"));
+        }
+        let refused = Problem::failed_precondition("PLAN_REQUIRED", "no plan");
+        if moved { Ok(Response::new(billing::MoveSubscriptionResponse::default())) } else { Err(refused.into()) }
     }
 
     async fn get_subscription(

@@ -34,6 +34,7 @@ fn refusals_of_the_caller_have_their_status() {
 fn refusals_of_the_state_have_their_status() {
     let preconditions = [
         (Refusal::OrganizationPending, "ORGANIZATION_PENDING"),
+        (Refusal::PlanRequired, "PLAN_REQUIRED"),
         (Refusal::NotDeleted, "ORGANIZATION_NOT_DELETED"),
         (Refusal::PurgeBegun, "PURGE_BEGUN"),
         (Refusal::OwnerMustTransfer, "OWNER_MUST_TRANSFER"),

@@ -1,0 +1,196 @@
+//! Creating an organization where that takes a paid plan (product.md, `PAID_PLAN`): the creator's subscription becomes the
+//! organization's.
+//!
+//! 1. the organization is made as PENDING and committed, with a job that looks after it: its slug is taken, it counts as
+//!    owned, and nobody can use it
+//! 2. billing moves the subscription; whoever asks again for the same organization gets the same answer
+//! 3. it is ACTIVE and told by event; or, where there was no plan to move, it is removed: its slug and its request id are free
+//!    again, and nothing moves there any more, however late a call of step 2 arrives (billing has said so for good)
+//!
+//! The call that creates it, a repetition of that call and the job all do the same ([`Organization::found`]): under the lock on
+//! the organization's row each finds what another has finished. So a crash anywhere, or a billing that is away, leaves
+//! nothing but a job to do.
+
+use std::time::Duration;
+
+use bursar_db::audit::{self, AuditRow, Outcome};
+use bursar_db::idempotency;
+use bursar_id::{OrganizationId, OwnerId, Role};
+use bursar_jobs::Kind;
+use bursar_members::OrganizationCreation;
+use bursar_proto::billing::v1::MoveSubscriptionRequest;
+use bursar_proto::billing::v1::subscription_service_client::SubscriptionServiceClient;
+use bursar_rpc::problem::reason_of;
+use bursar_rpc::{Begun, CallContext, UserCaller, retry};
+use bursar_time::{Span, Timestamp};
+use serde::{Deserialize, Serialize};
+use tonic::{Request, Status};
+
+use super::{Organization, events};
+use crate::Error;
+use crate::domain::Refusal;
+use crate::domain::standing::Standing;
+use crate::store::foundings::{self, FoundingRow};
+use crate::store::{memberships, organizations, standings};
+
+/// Finishes what nobody else has.
+pub const FOUNDING: Kind<Founding> = Kind::new("organization.founding");
+
+/// When an organization is looked after that its call has not finished.
+const UNFINISHED: Span = Span::from_secs(10);
+
+/// How long before its caller stops waiting a call answers that it is still pending.
+const ANSWER: Duration = Duration::from_millis(500);
+
+/// The pause before billing is asked once more, after all attempts at once have failed.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Which organization to finish.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Founding {
+    /// The organization.
+    pub organization: OrganizationId,
+}
+
+impl Organization {
+    /// Where the life of an organization begins in this deployment.
+    pub(super) fn beginning(&self) -> Standing {
+        match self.0.config.policies.organization_creation {
+            OrganizationCreation::Anyone => Standing::Active,
+            OrganizationCreation::PaidPlan => Standing::Pending,
+        }
+    }
+
+    /// Remembers, in the transaction that makes a pending organization, how it is finished, and has it finished.
+    pub(super) async fn await_plan(
+        &self,
+        tx: &mut bursar_db::Tx,
+        organization: OrganizationId,
+        (by, begun): (&UserCaller, Begun),
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let row = FoundingRow {
+            organization_id: organization,
+            creator: by.user,
+            session: by.session.to_string(),
+            branch: by.branch.map(|branch| branch.to_string()).unwrap_or_default(),
+            actor: begun.actor,
+            on_behalf_of: begun.on_behalf_of,
+            method: begun.method.to_owned(),
+            request_id: begun.request_id.map(|id| id.as_str().to_owned()),
+            scope: begun.scope,
+        };
+        foundings::insert(tx, &row).await?;
+        let (founding, unique) = (Founding { organization }, organization.to_string());
+        self.0.jobs.enqueue(tx, FOUNDING, &founding, now.saturating_add(UNFINISHED), Some(&unique)).await?;
+        Ok(())
+    }
+
+    /// Finishes an organization that its creator waits for, for as long as the call may take; says where it is in its life
+    /// then. It may still be pending.
+    ///
+    /// # Errors
+    /// [`Refusal::PlanRequired`]: there was no plan, and the organization is no more.
+    pub async fn founded(&self, organization: OrganizationId) -> Result<Standing, Error> {
+        let waited = async {
+            loop {
+                match self.found(organization).await {
+                    Err(Error::Billing(status)) => {
+                        tracing::warn!(%organization, code = ?status.code(), "billing does not move a plan at the moment");
+                    }
+                    decided => return decided,
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        };
+        let patience = CallContext::remaining().unwrap_or_default().saturating_sub(ANSWER);
+        tokio::time::timeout(patience, waited).await.unwrap_or(Ok(Standing::Pending))
+    }
+
+    /// Asks billing for the plan that a pending organization waits for, and finishes or removes it by the answer.
+    ///
+    /// # Errors
+    /// [`Refusal::PlanRequired`]: the organization is removed. [`Error::Billing`]: nothing is decided.
+    pub async fn found(&self, organization: OrganizationId) -> Result<Standing, Error> {
+        let mut tx = self.0.db.read().await?;
+        let founding = foundings::find(&mut tx, organization).await?;
+        let standing = standings::find(&mut tx, organization).await?;
+        drop(tx);
+        let Some(founding) = founding else {
+            // Somebody else has finished it, or removed it.
+            return standing.ok_or_else(|| Refusal::PlanRequired.into());
+        };
+        match self.ask_for_plan(&founding).await {
+            Ok(()) => self.open(organization).await,
+            Err(status) if reason_of(&status).as_deref() == Some("PLAN_REQUIRED") => {
+                self.withdraw(organization).await?;
+                Err(Refusal::PlanRequired.into())
+            }
+            Err(status) => Err(Error::Billing(Box::new(status))),
+        }
+    }
+
+    async fn ask_for_plan(&self, founding: &FoundingRow) -> Result<(), Status> {
+        let message = MoveSubscriptionRequest {
+            from_owner: founding.creator.to_string(),
+            to_owner: founding.organization_id.to_string(),
+        };
+        let moved = retry(&self.0.entropy, || {
+            let mut client = SubscriptionServiceClient::new(self.0.billing.clone());
+            let request = Request::new(message.clone());
+            async move { client.move_subscription(request).await }
+        });
+        moved.await.map(drop)
+    }
+
+    /// The plan has moved: the organization can be used, and others are told of it.
+    async fn open(&self, id: OrganizationId) -> Result<Standing, Error> {
+        let mut tx = self.0.db.begin().await?;
+        let row = organizations::by_id_locked(&mut tx, id).await?;
+        let mut row = row.ok_or(Error::Internal("an organization with a plan was removed"))?;
+        let (Some(founding), Some(opened)) = (foundings::take(&mut tx, id).await?, row.life.standing.opened()) else {
+            return Ok(row.life.standing);
+        };
+        row.life = standings::open(&mut tx, id, opened).await?;
+        let now = self.now();
+        let owner = memberships::place(&mut tx, id, row.owner_user_id).await?;
+        audit::record(&mut tx, &self.founder_row(&founding, now)).await?;
+        let told = vec![
+            events::created_in(&row, founding.session, founding.branch),
+            events::standing(&row),
+            events::member(id, row.owner_user_id, Role::Owner, owner.version),
+        ];
+        self.0.outbox.commit(tx, told).await?;
+        Ok(Standing::Active)
+    }
+
+    /// There was no plan: the organization never was.
+    async fn withdraw(&self, id: OrganizationId) -> Result<(), Error> {
+        let mut tx = self.0.db.begin().await?;
+        organizations::by_id_locked(&mut tx, id).await?;
+        let Some(founding) = foundings::take(&mut tx, id).await? else { return Ok(()) };
+        foundings::erase(&mut tx, id).await?;
+        if let (Some(scope), Some(request_id)) = (&founding.scope, &founding.request_id) {
+            idempotency::forget(&mut tx, scope, request_id).await?;
+        }
+        tx.commit().await?;
+        tracing::info!(organization = %id, "a pending organization was removed: its creator has no plan for it");
+        Ok(())
+    }
+
+    /// The audit row of the call that began it.
+    fn founder_row(&self, founding: &FoundingRow, now: Timestamp) -> AuditRow {
+        AuditRow {
+            id: self.new_id(now),
+            at: now,
+            owner: Some(OwnerId::Organization(founding.organization_id)),
+            actor: founding.actor.clone(),
+            on_behalf_of: founding.on_behalf_of.clone(),
+            method: founding.method.clone(),
+            target: Some(founding.organization_id.to_string()),
+            outcome: Outcome::Done,
+            reason: None,
+            request_id: founding.request_id.clone(),
+        }
+    }
+}

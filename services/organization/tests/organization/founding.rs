@@ -1,0 +1,281 @@
+//! Creating an organization where that takes a paid plan: the saga, what a crash or a billing that is away makes of it, and
+//! what nobody may do meanwhile.
+
+use std::time::Duration;
+
+use bursar_id::{OrganizationId, Role};
+use bursar_members::OrganizationCreation;
+use bursar_proto::event::v1::event::Payload;
+use bursar_proto::event::v1::{Event, SnapshotRequest};
+use bursar_proto::organization::v1 as proto;
+use bursar_proto::organization::v1::OrganizationState;
+use bursar_rpc::ServiceRole;
+use bursar_runtime::Service;
+use bursar_testkit::{Asking, Proxy, Refusal, TestDb, at_every_step, audited, refused};
+use bursar_time::Span;
+use tonic::{Code, Request, Status};
+
+use crate::world::{Who, World, invite, leave, transfer, until};
+
+async fn start(db: TestDb) -> World {
+    World::start_with(db, |settings| settings.policies.organization_creation = OrganizationCreation::PaidPlan).await
+}
+
+fn creating(name: &str, request_id: &str) -> proto::CreateOrganizationRequest {
+    let (name, request_id) = (name.to_owned(), request_id.to_owned());
+    proto::CreateOrganizationRequest { name, slug: "acme".to_owned(), request_id }
+}
+
+async fn create(who: &Who, request: proto::CreateOrganizationRequest) -> Result<proto::Organization, Status> {
+    Ok(who.client.organizations().create_organization(request).await?.into_inner().organization.expect("one"))
+}
+
+/// The same by a caller who does not wait long.
+async fn create_soon(who: &Who, request: proto::CreateOrganizationRequest) -> Result<proto::Organization, Status> {
+    let mut request = Request::new(request);
+    request.set_timeout(Duration::from_millis(1_500));
+    Ok(who.client.organizations().create_organization(request).await?.into_inner().organization.expect("one"))
+}
+
+async fn get(who: &Who, id: &str) -> Result<proto::Organization, Status> {
+    let key = Some(proto::get_organization_request::Key::OrganizationId(id.to_owned()));
+    let got = who.client.organizations().get_organization(proto::GetOrganizationRequest { key }).await?;
+    Ok(got.into_inner().organization.expect("an organization"))
+}
+
+async fn listed(who: &Who) -> Vec<String> {
+    let listed = who.client.organizations().list_organizations(proto::ListOrganizationsRequest::default()).await;
+    listed.expect("listed").into_inner().organizations.into_iter().map(|it| it.id).collect()
+}
+
+/// How many organizations stand against somebody's departure.
+async fn owned(world: &World, who: &Who, number: u64) -> u32 {
+    let request = proto::ConfirmDepartureRequest { user_id: who.user.to_string(), incarnation: 1, number };
+    let confirmed = world.service(ServiceRole::Identity).members().confirm_departure(request).await;
+    confirmed.expect("asked").into_inner().organizations
+}
+
+/// The payloads of a snapshot about an organization.
+async fn snapshot_of(world: &World, organization: &str) -> Vec<Event> {
+    let mut events = world.service(ServiceRole::Billing).organization_events();
+    let mut stream = events.snapshot(SnapshotRequest::default()).await.expect("a snapshot").into_inner();
+    let mut found = Vec::new();
+    while let Some(message) = stream.message().await.expect("an answer") {
+        found.extend(message.events.into_iter().filter(|event| event.owner == organization));
+    }
+    found
+}
+
+fn state(organization: &proto::Organization) -> OrganizationState {
+    organization.state()
+}
+
+bursar_testkit::engines! {
+    async fn a_plan_moves_and_the_organization_is_active(db: TestDb) {
+        let world = start(db).await;
+        let ada = world.who(1);
+        world.billing.subscribes(&ada);
+        let made = create(&ada, creating("Acme", "r1")).await.expect("created");
+        assert_eq!((state(&made), made.slug.as_str(), made.role()), (OrganizationState::Active, "acme", proto::Role::Owner));
+        assert_eq!(world.billing.moves(), [(ada.user.to_string(), made.id.clone())]);
+        assert_eq!(create(&ada, creating("Acme", "r1")).await.expect("replayed"), made);
+        refused(create(&ada, creating("Other", "r1")).await, Code::AlreadyExists, "REQUEST_ID_REUSED");
+        assert_eq!(get(&ada, &made.id).await.expect("hers"), made);
+        assert_eq!(listed(&ada).await.join(","), made.id);
+        let told = world.events().await;
+        let created = told.iter().filter_map(|it| match it {
+            Payload::OrganizationCreated(created) => Some(created),
+            _ => None,
+        });
+        let created: Vec<_> = created.collect();
+        assert_eq!(created.len(), 1);
+        assert_eq!(created[0].created_by_session_id, crate::world::session(1).to_string());
+        assert_eq!(world.told_of(ada.user).await.len(), 1);
+        let rows = audited(&world.store).await;
+        let rows: Vec<_> = rows.iter().map(|row| (row.method.as_str(), row.target.as_deref(), row.outcome.as_str(), row.request_id.as_deref())).collect();
+        assert_eq!(rows, [("bursar.organization.v1.OrganizationService/CreateOrganization", Some(made.id.as_str()), "DONE", Some("r1"))]);
+        // The job finds nothing to do.
+        world.advance(Span::MINUTE);
+        invite(&ada, &made.id, "ben@example.com", Role::Member).await.expect("it can be used");
+        assert_eq!(world.billing.moves().len(), 1);
+    }
+
+    async fn without_a_plan_nothing_is_left_of_it(db: TestDb) {
+        let world = start(db).await;
+        let (ada, ben) = (world.who(1), world.who(2));
+        let before = audited(&world.store).await.len();
+        refused(create(&ada, creating("Acme", "r1")).await, Code::FailedPrecondition, "PLAN_REQUIRED");
+        assert_eq!(world.events().await, [], "nobody has heard of it");
+        assert_eq!((listed(&ada).await.len(), owned(&world, &ada, 1).await), (0, 0));
+        assert_eq!(audited(&world.store).await.len(), before + 1, "the departure's row alone");
+        // The slug is free, and so is the request id, for another body too.
+        world.billing.subscribes(&ben);
+        let his = create(&ben, creating("Acme", "r1")).await.expect("created");
+        assert_eq!((state(&his), his.slug.as_str()), (OrganizationState::Active, "acme"));
+        let cem = world.who(3);
+        refused(create(&cem, proto::CreateOrganizationRequest { slug: String::new(), ..creating("Acme", "r1") }).await, Code::FailedPrecondition, "PLAN_REQUIRED");
+        world.billing.subscribes(&cem);
+        let other = proto::CreateOrganizationRequest { slug: String::new(), ..creating("Another", "r1") };
+        assert_eq!(state(&create(&cem, other).await.expect("created")), OrganizationState::Active);
+        // Nothing moves where nothing is any more.
+        let moved: Vec<_> = world.billing.moves().into_iter().map(|(from, _)| from).collect();
+        assert_eq!(moved, [ben.user.to_string(), cem.user.to_string()]);
+    }
+
+    async fn while_billing_is_away_it_is_pending_and_nobody_can_use_it(db: TestDb) {
+        let world = start(db).await;
+        let (ada, ben) = (world.who(1), world.who(2));
+        world.billing.subscribes(&ada);
+        world.billing.set_away(true);
+        let pending = create_soon(&ada, creating("Acme", "r1")).await.expect("answered in time");
+        assert_eq!(state(&pending), OrganizationState::Pending);
+        let id = pending.id.as_str();
+        assert_eq!(create_soon(&ada, creating("Acme", "r1")).await.expect("replayed"), pending);
+        assert_eq!(get(&ada, id).await.expect("she sees it"), pending);
+        refused(get(&ben, id).await, Code::PermissionDenied, "NOT_A_MEMBER");
+        // As if it were not there.
+        let acting = world.acting(&ada, id);
+        let denied = Code::PermissionDenied;
+        assert_eq!(listed(&ada).await, Vec::<String>::new());
+        refused(invite(&ada, id, "eve@example.com", Role::Member).await, denied, "NOT_A_MEMBER");
+        refused(leave(&ada, id).await, denied, "NOT_A_MEMBER");
+        refused(transfer(&ada, id, ben.user).await, denied, "NOT_A_MEMBER");
+        let rename = proto::UpdateOrganizationRequest { organization_id: id.to_owned(), name: "B".to_owned(), ..Default::default() };
+        refused(ada.client.organizations().update_organization(rename).await, denied, "NOT_A_MEMBER");
+        let list = proto::ListMembersRequest { organization_id: id.to_owned(), ..Default::default() };
+        refused(ada.client.members().list_members(list).await, denied, "NOT_A_MEMBER");
+        let policy = proto::GetPolicyRequest { organization_id: id.to_owned() };
+        refused(ada.client.organizations().get_policy(policy).await, denied, "NOT_A_MEMBER");
+        let project = proto::CreateProjectRequest { owner: id.to_owned(), name: "P".to_owned(), ..Default::default() };
+        refused(acting.client.projects().create_project(project).await, denied, "NOT_A_MEMBER");
+        refused(crate::library::create(&acting.client, crate::library::item(id, "agent", "A")).await, denied, "NOT_A_MEMBER");
+        let audit = proto::ListAuditEventsRequest { organization_id: id.to_owned(), ..Default::default() };
+        refused(ada.client.audit().list_audit_events(audit).await, denied, "NOT_A_MEMBER");
+        let access = proto::CheckAccessRequest { organization_id: id.to_owned(), user_id: ada.user.to_string() };
+        let access = world.service(ServiceRole::Product).members().check_access(access).await.expect("asked").into_inner();
+        assert!(!access.member);
+        // Its slug is taken, it counts as owned, and nobody is told of it.
+        world.billing.subscribes(&ben);
+        refused(create_soon(&ben, creating("Acme", "")).await, Code::AlreadyExists, "SLUG_TAKEN");
+        assert_eq!(owned(&world, &ada, 1).await, 1);
+        assert_eq!((world.events().await.len(), snapshot_of(&world, id).await.len()), (0, 0));
+        // Billing comes back, and the job finishes it.
+        world.billing.set_away(false);
+        let active = async || {
+            world.advance(Span::MINUTE);
+            get(&world.who(1), id).await.expect("hers").state() == OrganizationState::Active
+        };
+        until("it is active", active).await;
+        let ada = world.who(1);
+        let replayed = create(&ada, creating("Acme", "r1")).await.expect("replayed");
+        assert_eq!(replayed, proto::Organization { state: OrganizationState::Active.into(), ..pending.clone() });
+        assert_eq!(world.billing.moves(), [(ada.user.to_string(), id.to_owned())]);
+        assert_eq!(world.told_of(ada.user).await.len(), 1);
+        assert_eq!(snapshot_of(&world, id).await.len(), 2, "the organization and its owner");
+        invite(&ada, id, "eve@example.com", Role::Member).await.expect("it can be used");
+    }
+
+    async fn a_refusal_that_the_job_hears_frees_slug_and_request_id(db: TestDb) {
+        let world = start(db).await;
+        let ada = world.who(1);
+        world.billing.set_away(true);
+        let pending = create_soon(&ada, creating("Acme", "r1")).await.expect("pending");
+        world.billing.set_away(false);
+        let removed = async || {
+            world.advance(Span::MINUTE);
+            get(&world.who(1), &pending.id).await.is_err()
+        };
+        until("it is removed", removed).await;
+        let ada = world.who(1);
+        refused(get(&ada, &pending.id).await, Code::PermissionDenied, "NOT_A_MEMBER");
+        world.billing.subscribes(&ada);
+        let made = create(&ada, creating("Other", "r1")).await.expect("both are free");
+        assert_eq!((state(&made), made.slug.as_str()), (OrganizationState::Active, "acme"));
+        assert_ne!(made.id, pending.id);
+    }
+
+    /// Killed between any two steps, the call is one that was cut off: what it had done stands, and what it had not is done by
+    /// whoever comes next.
+    async fn what_is_cut_off_is_finished_by_who_comes_next(db: TestDb) {
+        let world = start(db).await;
+        for (n, lost) in [(1, false), (2, true)] {
+            let who = world.who(n);
+            world.billing.subscribes(&who);
+            // Before billing was asked; or after the plan has moved, and before that was known.
+            if lost { world.billing.set_deaf(true) } else { world.billing.set_away(true) }
+            let request = proto::CreateOrganizationRequest { slug: String::new(), ..creating("Acme", "r1") };
+            let pending = create_soon(&who, request.clone()).await.expect("pending");
+            assert_eq!(state(&pending), OrganizationState::Pending);
+            world.billing.set_away(false);
+            world.billing.set_deaf(false);
+            // The repetition finishes it at once.
+            let made = create(&who, request).await.expect("finished");
+            assert_eq!((state(&made), &made.id), (OrganizationState::Active, &pending.id));
+            let of_hers = world.billing.moves().into_iter().filter(|(from, _)| *from == who.user.to_string());
+            assert_eq!(of_hers.count(), 1, "one plan moved once");
+            assert_eq!(world.told_of(who.user).await.len(), 1, "told once");
+        }
+    }
+
+    async fn of_two_creations_at_once_from_one_plan_exactly_one_succeeds(db: TestDb) {
+        let world = start(db).await;
+        for round in 1..=10 {
+            let ada = world.who(round);
+            world.billing.subscribes(&ada);
+            let racers = (0..8).map(|n| {
+                let (ada, request) = (ada.clone(), proto::CreateOrganizationRequest { slug: String::new(), ..creating("Acme", &format!("r{}", n / 2)) });
+                tokio::spawn(async move { create(&ada, request).await })
+            });
+            let mut made = Vec::new();
+            for racer in racers.collect::<Vec<_>>() {
+                match racer.await.expect("no panic") {
+                    Ok(organization) => made.push(organization),
+                    Err(status) => assert_eq!(Refusal::of(&status).reason, "PLAN_REQUIRED"),
+                }
+            }
+            // It and perhaps its twin.
+            assert!(!made.is_empty() && made.iter().all(|it| it.id == made[0].id), "{made:?}");
+            assert!(made.iter().all(|it| state(it) == OrganizationState::Active));
+            assert_eq!(listed(&ada).await.join(","), made[0].id);
+            assert_eq!(owned(&world, &ada, 1).await, 1);
+            assert_eq!(world.billing.moves().len(), usize::try_from(round).expect("few"));
+        }
+    }
+}
+
+#[test]
+fn a_host_that_vanishes_at_any_step_of_a_paid_creation_loses_and_doubles_nothing() {
+    bursar_testkit::postgres::run(async |db: TestDb| {
+        const DEADLINE: Duration = Duration::from_secs(3);
+        let proxy = Proxy::before(&db).await;
+        let world = start(db).await;
+        let behind = world
+            .starts_again(|settings| {
+                settings.stores[Service::Organization] = proxy.store_url();
+                settings.postgres.acquire_timeout = DEADLINE;
+                settings.limits.deadline = DEADLINE;
+            })
+            .await;
+        let ask = async |asking: Asking<'_>| {
+            let n = asking.request_id.bytes().fold(asking.person, |hash, byte| hash * 31 % 1_000_003 + u64::from(byte));
+            let replica = if asking.beside { &world.anybody } else { &behind };
+            let who = world.who_at(replica, n, &format!("u{n}@example.com"));
+            world.billing.subscribes_once(&who);
+            let request = proto::CreateOrganizationRequest {
+                name: "Acme".to_owned(),
+                request_id: asking.request_id.to_owned(),
+                ..Default::default()
+            };
+            let made = create(&who, request).await?;
+            // Still pending is no answer yet.
+            if made.state() == OrganizationState::Pending {
+                return Err(Status::unavailable("pending"));
+            }
+            made.id.parse::<OrganizationId>().map(|id| id.to_string()).map_err(|_| Status::internal("no id"))
+        };
+        at_every_step(&proxy, DEADLINE + Duration::from_secs(5), ask).await;
+        let moves = world.billing.moves();
+        let people: std::collections::BTreeSet<_> = moves.iter().map(|(from, _)| from).collect();
+        assert_eq!(people.len(), moves.len(), "one plan of each moved once");
+    });
+}
