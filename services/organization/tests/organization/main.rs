@@ -8,6 +8,7 @@ mod audit_listing;
 mod audit_rows;
 mod auditing;
 mod avatars;
+mod billing;
 mod closed;
 mod consuming;
 mod contents;

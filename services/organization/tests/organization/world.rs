@@ -1,15 +1,12 @@
 //! The service under test with its surroundings: a small identity and billing, a clock, a mailbox, people.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use bursar_db::{Db, Migrations};
 use bursar_events::{Nothing, Outbox};
-use bursar_id::{OrganizationId, OwnerId, Role, SessionId, UserId};
+use bursar_id::{OrganizationId, Role, SessionId, UserId};
 use bursar_organization::store::MIGRATIONS;
-use bursar_proto::billing::v1 as billing;
-use bursar_proto::billing::v1::subscription_service_server::{SubscriptionService, SubscriptionServiceServer};
+use bursar_proto::billing::v1::subscription_service_server::SubscriptionServiceServer;
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::watch_response::Item;
 use bursar_proto::event::v1::{MembershipChanged, WatchRequest};
@@ -18,7 +15,7 @@ use bursar_proto::identity::v1 as identity;
 use bursar_proto::identity::v1::service_account_service_server::{ServiceAccountService, ServiceAccountServiceServer};
 use bursar_proto::organization::v1 as proto;
 use bursar_rpc::convert::{to_role, to_timestamp};
-use bursar_rpc::{Limits, Problem, ServiceRole, StackDeps, Suspended, Transport, stack};
+use bursar_rpc::{Limits, ServiceRole, StackDeps, Suspended, Transport, stack};
 use bursar_runtime::{Each, Env, Peers, Service, Settings};
 use bursar_secret::Entropy;
 use bursar_testkit::{Client, Issuer, Mailbox, TestDb, clock, id, sqlite};
@@ -26,6 +23,8 @@ use bursar_time::{Clock, Span};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
+
+use crate::billing::Billing;
 
 /// Everything a test needs.
 pub(crate) struct World {
@@ -345,133 +344,6 @@ fn deps(issuer: &Issuer, clock: &Clock) -> StackDeps {
         meter: env.meter,
         limits: Limits::default(),
         suspended: Suspended::default(),
-    }
-}
-
-/// A billing that knows one plan; behind the real stack, so that organization has to prove who it is.
-#[derive(Clone)]
-pub(crate) struct Billing {
-    pub(crate) seats: Arc<AtomicU32>,
-    pub(crate) away: Arc<AtomicBool>,
-    pub(crate) asked: Arc<AtomicU32>,
-    /// Whether what it does is done and not answered.
-    deaf: Arc<AtomicBool>,
-    plans: Arc<Mutex<Plans>>,
-}
-
-/// Whose plans there are, and what was answered first to whoever asked to move one, by the organization.
-#[derive(Default)]
-struct Plans {
-    had: BTreeSet<String>,
-    has: BTreeSet<String>,
-    answered: BTreeMap<String, (String, bool)>,
-    moves: Vec<(String, String)>,
-}
-
-impl Default for Billing {
-    fn default() -> Self {
-        Self {
-            seats: Arc::new(AtomicU32::new(1_000)),
-            away: Arc::default(),
-            asked: Arc::default(),
-            deaf: Arc::default(),
-            plans: Arc::default(),
-        }
-    }
-}
-
-impl Billing {
-    /// Somebody has a plan that includes organizations (again).
-    pub(crate) fn subscribes(&self, who: &Who) {
-        self.plans.lock().expect("plans").has.insert(who.user.to_string());
-    }
-
-    /// The same, but for who has had one before.
-    pub(crate) fn subscribes_once(&self, who: &Who) {
-        let mut plans = self.plans.lock().expect("plans");
-        if plans.had.insert(who.user.to_string()) {
-            plans.has.insert(who.user.to_string());
-        }
-    }
-
-    pub(crate) fn set_away(&self, away: bool) {
-        self.away.store(away, Ordering::SeqCst);
-    }
-
-    pub(crate) fn set_deaf(&self, deaf: bool) {
-        self.deaf.store(deaf, Ordering::SeqCst);
-    }
-
-    /// Whose plan has moved where, in their order.
-    pub(crate) fn moves(&self) -> Vec<(String, String)> {
-        self.plans.lock().expect("plans").moves.clone()
-    }
-
-    pub(crate) fn set_seats(&self, seats: u32) {
-        self.seats.store(seats, Ordering::SeqCst);
-    }
-}
-
-#[tonic::async_trait]
-impl SubscriptionService for Billing {
-    async fn get_entitlements(
-        &self,
-        request: Request<billing::GetEntitlementsRequest>,
-    ) -> Result<Response<billing::GetEntitlementsResponse>, Status> {
-        self.asked.fetch_add(1, Ordering::SeqCst);
-        if self.away.load(Ordering::SeqCst) {
-            return Err(Status::unavailable("away"));
-        }
-        let owner: OwnerId = request.into_inner().owner.parse().expect("an owner");
-        assert!(owner.organization().is_some(), "asked about {owner}");
-        Ok(Response::new(billing::GetEntitlementsResponse {
-            plan_id: "business".to_owned(),
-            seats: self.seats.load(Ordering::SeqCst),
-            features: Vec::new(),
-        }))
-    }
-
-    async fn subscribe(
-        &self,
-        _: Request<billing::SubscribeRequest>,
-    ) -> Result<Response<billing::SubscribeResponse>, Status> {
-        Err(Status::unimplemented("organization never subscribes"))
-    }
-
-    async fn move_subscription(
-        &self,
-        request: Request<billing::MoveSubscriptionRequest>,
-    ) -> Result<Response<billing::MoveSubscriptionResponse>, Status> {
-        if self.away.load(Ordering::SeqCst) {
-            return Err(Status::unavailable("away"));
-        }
-        let billing::MoveSubscriptionRequest { from_owner: from, to_owner: to } = request.into_inner();
-        let moved = {
-            let mut plans = self.plans.lock().expect("plans");
-            if let Some((first, moved)) = plans.answered.get(&to) {
-                assert_eq!(*first, from, "one creator for each organization");
-                *moved
-            } else {
-                let moved = plans.has.remove(&from);
-                if moved {
-                    plans.moves.push((from.clone(), to.clone()));
-                }
-                plans.answered.insert(to, (from, moved));
-                moved
-            }
-        };
-        if self.deaf.load(Ordering::SeqCst) {
-            return Err(Status::unavailable("nobody hears it"));
-        }
-        let refused = Problem::failed_precondition("PLAN_REQUIRED", "no plan");
-        if moved { Ok(Response::new(billing::MoveSubscriptionResponse::default())) } else { Err(refused.into()) }
-    }
-
-    async fn get_subscription(
-        &self,
-        _: Request<billing::GetSubscriptionRequest>,
-    ) -> Result<Response<billing::GetSubscriptionResponse>, Status> {
-        Err(Status::unimplemented("organization asks for entitlements only"))
     }
 }
 
