@@ -53,7 +53,7 @@ macro_rules! guides {
     )+};
 }
 
-guides! { flexsite employees }
+guides! { flexsite employees flik }
 
 #[tokio::test]
 async fn a_suite_with_another_preset_is_told_how_to_start() {

@@ -78,7 +78,7 @@ impl World {
         let (clock, entropy) = (clock(), Entropy::system());
         let env = Env::for_test(clock.clone(), entropy.clone());
         bursar::wiring::migrate(&settings, None).await.expect("migrates");
-        let started = bursar::wiring::start(&settings, env.clone()).await.expect("starts");
+        let started = Box::pin(bursar::wiring::start(&settings, env.clone())).await.expect("starts");
         let mut transports = Vec::new();
         for service in started {
             transports.push(listen(service.routes).await);

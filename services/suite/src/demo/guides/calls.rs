@@ -11,12 +11,14 @@ use bursar_proto::{
     identity::v1::{ListContextsRequest, ListContextsResponse},
     organization::v1::{
         CreateInvitationRequest, CreateInvitationResponse, CreateOrganizationRequest, CreateOrganizationResponse,
-        CreateProjectRequest, CreateProjectResponse, GetOrganizationRequest, GetOrganizationResponse,
-        GetProjectRequest, GetProjectResponse, LeaveOrganizationRequest, LeaveOrganizationResponse,
-        ListInvitationsRequest, ListInvitationsResponse, ListMembersRequest, ListMembersResponse, ListProjectsRequest,
-        ListProjectsResponse, RemoveMemberRequest, RemoveMemberResponse, Role, SetAvatarRequest, SetAvatarResponse,
-        TransferOwnershipRequest, TransferOwnershipResponse, UpdateMemberRoleRequest, UpdateMemberRoleResponse,
-        UpdateOrganizationRequest, UpdateOrganizationResponse, get_organization_request::Key,
+        CreateProjectRequest, CreateProjectResponse, DeleteOrganizationRequest, DeleteOrganizationResponse,
+        GetOrganizationRequest, GetOrganizationResponse, GetProjectRequest, GetProjectResponse,
+        LeaveOrganizationRequest, LeaveOrganizationResponse, ListInvitationsRequest, ListInvitationsResponse,
+        ListMembersRequest, ListMembersResponse, ListProjectsRequest, ListProjectsResponse, ReassignProjectRequest,
+        ReassignProjectResponse, RemoveMemberRequest, RemoveMemberResponse, RevokeInvitationRequest,
+        RevokeInvitationResponse, Role, SetAvatarRequest, SetAvatarResponse, TransferOwnershipRequest,
+        TransferOwnershipResponse, UndeleteOrganizationRequest, UndeleteOrganizationResponse, UpdateMemberRoleRequest,
+        UpdateMemberRoleResponse, UpdateOrganizationRequest, UpdateOrganizationResponse, get_organization_request::Key,
     },
 };
 use bursar_rpc::convert::{required_timestamp, to_timestamp};
@@ -78,6 +80,18 @@ impl Actor {
         self.wire.organizations().transfer_ownership(request).await
     }
 
+    pub(in crate::demo) async fn delete(&self, confirm_slug: &str) -> Outcome<DeleteOrganizationResponse> {
+        let (organization_id, confirm_slug) = (self.owner.clone(), confirm_slug.to_owned());
+        let request = DeleteOrganizationRequest { organization_id, confirm_slug, request_id: self.request_id() };
+        self.wire.organizations().delete_organization(request).await
+    }
+
+    pub(in crate::demo) async fn undelete(&self) -> Outcome<UndeleteOrganizationResponse> {
+        let request =
+            UndeleteOrganizationRequest { organization_id: self.owner.clone(), request_id: self.request_id() };
+        self.wire.organizations().undelete_organization(request).await
+    }
+
     // Members and invitations.
 
     pub(in crate::demo) async fn members(&self) -> Outcome<ListMembersResponse> {
@@ -100,6 +114,11 @@ impl Actor {
         let request =
             ListInvitationsRequest { organization_id: self.owner.clone(), ..ListInvitationsRequest::default() };
         self.wire.invitations().list_invitations(request).await
+    }
+
+    pub(in crate::demo) async fn revoke(&self, invitation: &str) -> Outcome<RevokeInvitationResponse> {
+        let request = RevokeInvitationRequest { invitation_id: invitation.to_owned(), request_id: self.request_id() };
+        self.wire.invitations().revoke_invitation(request).await
     }
 
     pub(in crate::demo) async fn set_role(&self, user: &str, role: Role) -> Outcome<UpdateMemberRoleResponse> {
@@ -127,7 +146,17 @@ impl Actor {
     // Projects.
 
     pub(in crate::demo) async fn make_project(&self, name: &str) -> Outcome<CreateProjectResponse> {
+        self.make_project_from(name, "").await
+    }
+
+    /// With what stands under a template; an empty one: with nothing.
+    pub(in crate::demo) async fn make_project_from(
+        &self,
+        name: &str,
+        template: &str,
+    ) -> Outcome<CreateProjectResponse> {
         let request = CreateProjectRequest {
+            template_item: template.to_owned(),
             owner: self.owner.clone(),
             name: name.to_owned(),
             request_id: self.request_id(),
@@ -143,6 +172,16 @@ impl Actor {
     pub(in crate::demo) async fn projects(&self) -> Outcome<ListProjectsResponse> {
         let request = ListProjectsRequest { owner: self.owner.clone(), ..ListProjectsRequest::default() };
         self.wire.projects().list_projects(request).await
+    }
+
+    pub(in crate::demo) async fn reassign(&self, project: &str, user: &str) -> Outcome<ReassignProjectResponse> {
+        let request = ReassignProjectRequest {
+            project_id: project.to_owned(),
+            user_id: user.to_owned(),
+            request_id: self.request_id(),
+            ..ReassignProjectRequest::default()
+        };
+        self.wire.projects().reassign_project(request).await
     }
 
     // Billing.

@@ -58,6 +58,12 @@ impl Actor {
         self.wire.libraries().list_items(ListItemsRequest { owner, parent, ..ListItemsRequest::default() }).await
     }
 
+    /// What belongs to a project.
+    pub(in crate::demo) async fn items_of(&self, project: &str) -> Outcome<ListItemsResponse> {
+        let (owner, project) = (self.owner.clone(), project.to_owned());
+        self.wire.libraries().list_items(ListItemsRequest { owner, project, ..ListItemsRequest::default() }).await
+    }
+
     /// Copies what is named of that which stands under an item of the token's context into an item of the same kind in
     /// another of the actor's contexts.
     pub(in crate::demo) async fn copy_into(

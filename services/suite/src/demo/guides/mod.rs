@@ -11,6 +11,7 @@ mod calls;
 mod employees;
 mod fit;
 mod flexsite;
+mod flik;
 mod library;
 mod roles;
 mod steps;
@@ -27,6 +28,8 @@ pub(crate) enum Guide {
     Flexsite,
     /// AI employees: personal accounts beside organizations, which share agents and a balance.
     Employees,
+    /// Flik AI: a team on one plan, with one pool of credits, beside everybody's Personal mode.
+    Flik,
 }
 
 impl Guide {
@@ -35,6 +38,7 @@ impl Guide {
         match self {
             Self::Flexsite => Preset::Flexsite,
             Self::Employees => Preset::Employees,
+            Self::Flik => Preset::Flik,
         }
     }
 
@@ -48,6 +52,7 @@ impl Guide {
         match self {
             Self::Flexsite => "FlexSite's guide “Organization Management”, over real gRPC",
             Self::Employees => "The AI employees' guide to organizations, over real gRPC",
+            Self::Flik => "Flik AI's guide to organization mode, over real gRPC",
         }
     }
 
@@ -56,6 +61,7 @@ impl Guide {
         Checklist::read(match self {
             Self::Flexsite => flexsite::PAGE,
             Self::Employees => employees::PAGE,
+            Self::Flik => flik::PAGE,
         })
     }
 
@@ -64,6 +70,7 @@ impl Guide {
         match self {
             Self::Flexsite => flexsite::perform(play, stage).await,
             Self::Employees => employees::perform(play, stage).await,
+            Self::Flik => flik::perform(play, stage).await,
         }?;
         stage.conclude()
     }

@@ -39,5 +39,6 @@ pub(super) async fn may_not_own(actor: &Actor, other: &Actor) -> anyhow::Result<
         UpdatePolicyRequest { organization_id: actor.owner.clone(), policy, ..UpdatePolicyRequest::default() };
     not_allowed(actor.wire.organizations().update_policy(request).await)?;
     not_allowed(actor.transfer(&other.user).await)?;
-    Ok(2)
+    not_allowed(actor.delete("whatever-its-slug").await)?;
+    Ok(3)
 }

@@ -5,13 +5,13 @@ use std::time::Duration;
 use bursar_proto::{
     billing::v1::{GroupBy, QueryUsageResponse},
     identity::v1::ContextKind,
-    organization::v1::{AcceptInvitationRequest, Role},
+    organization::v1::{AcceptInvitationRequest, OrganizationState, Role},
 };
 use tonic::Code;
 
 use super::calls::Outcome;
 use crate::demo::{
-    cast::{Actor, Play, eventually, expect, expect_text, people},
+    cast::{Actor, PATIENCE, Play, eventually, expect, expect_text, people},
     stage::Stage,
     wire::{answer, part, refused},
 };
@@ -172,4 +172,39 @@ pub(super) async fn locked_out(old: &Actor) -> anyhow::Result<()> {
     // More than there is: until the news has come it is refused for that, and changes nothing.
     soon("the end of access in billing", async || stranger(old.charge("1000000", "", "").await)).await?;
     stranger(old.balance().await)
+}
+
+/// Deletes the organization in which `owner` acts: not without its slug, and for good where the deployment has no grace.
+pub(super) async fn delete(stage: &mut Stage, play: &Play, owner: &Actor, name: &str) -> anyhow::Result<()> {
+    let what = format!("{} deletes {name}", owner.name);
+    stage
+        .step(&what, "OrganizationService/DeleteOrganization", async {
+            refused(owner.delete("not-its-slug").await, Code::InvalidArgument, "INVALID_FIELDS")?;
+            let slug = part(answer(owner.organization().await)?.organization, "organization")?.slug;
+            let deleted = part(answer(owner.delete(&slug).await)?.organization, "organization")?;
+            expect("its state", &deleted.state(), &OrganizationState::Deleted)?;
+            anyhow::ensure!(owner.projects().await.is_err(), "access should have ended at once");
+            Ok((people::switch(owner, play, &owner.user).await.map(drop)?, format!("typing its slug, {slug}")))
+        })
+        .await
+}
+
+/// Everything of a deleted organization is gone, and nobody gets it back.
+pub(super) async fn gone(play: &Play, owner: &Actor) -> anyhow::Result<()> {
+    let personal = people::switch(owner, play, &owner.user).await?;
+    let purged = personal.at(&owner.owner);
+    eventually("the purge", PATIENCE, async || Ok(stranger(purged.organization().await).ok())).await?;
+    stranger(purged.members().await)?;
+    stranger(purged.undelete().await)?;
+    stranger(owner.items().await)?;
+    stranger(owner.projects().await)?;
+    anyhow::ensure!(people::switch(&personal, play, &owner.owner).await.is_err(), "nobody acts in it any more");
+    eventually("the end of its pool", PATIENCE, async || match owner.charge("1000000", "", "").await {
+        Err(status) if status.code() == Code::PermissionDenied => Ok(Some(())),
+        _ => Ok(None),
+    })
+    .await?;
+    let listed = answer(personal.contexts().await)?.contexts;
+    anyhow::ensure!(listed.iter().all(|it| it.owner != owner.owner), "it is still in the switcher");
+    Ok(())
 }

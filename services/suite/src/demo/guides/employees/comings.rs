@@ -6,7 +6,7 @@ use tonic::Code;
 use super::{NORTHWIND, Team};
 use crate::demo::{
     cast::{Actor, Play, expect, expect_text, people},
-    guides::steps::{accept, expect_team, invite, locked_out, pay},
+    guides::steps::{accept, delete, expect_team, gone, invite, locked_out, pay},
     stage::Stage,
     wire::{answer, part, refused},
 };
@@ -110,6 +110,18 @@ pub(super) async fn hand_over(stage: &mut Stage, Team { ada, ben, .. }: &Team) -
         .step("Ada can leave now", "MemberService/LeaveOrganization", async {
             answer(ada.leave().await)?;
             Ok(((), expect_team(ben, &[(ben, Role::Owner)]).await?))
+        })
+        .await
+}
+
+pub(super) async fn end(stage: &mut Stage, play: &Play, ben: &Actor) -> anyhow::Result<()> {
+    stage.act("Deleting the organization")?;
+    delete(stage.proving(&[37, 60]), play, ben, NORTHWIND).await?;
+    stage
+        .proving(&[61, 62])
+        .step("it is gone for good", "OrganizationService/GetOrganization", async {
+            gone(play, ben).await?;
+            Ok(((), "NOT_A_MEMBER, as if it had never been; nor can it be undeleted".to_owned()))
         })
         .await
 }

@@ -55,5 +55,6 @@ pub(super) async fn perform(play: &mut Play, stage: &mut Stage) -> anyhow::Resul
     agents::stay(stage, &personal, &team, &agent).await?;
     let cleo = comings::leave_and_return(stage, play, &team, &agent).await?;
     comings::remove(stage, &team, &cleo, &agent).await?;
-    comings::hand_over(stage, &team).await
+    comings::hand_over(stage, &team).await?;
+    comings::end(stage, play, &team.ben).await
 }

@@ -90,7 +90,7 @@ async fn admin(stage: &mut Stage, Team { ada, ben, cleo }: &Team) -> anyhow::Res
         })
         .await?;
     stage
-        .proving(&[37, 39])
+        .proving(&[37, 39, 60])
         .step("an Admin does not own it", "OrganizationService/TransferOwnership", async {
             let not_allowed = roles::may_not_own(ben, cleo).await?;
             let transfer = (Code::FailedPrecondition, "OWNER_MUST_TRANSFER");
