@@ -18,6 +18,7 @@ const FORBIDDEN: &[&str] = &[
     "organization.v1.MemberService/LeaveOrganization",
     "organization.v1.OrganizationService/CreateOrganization",
     "organization.v1.OrganizationService/DeleteOrganization",
+    "organization.v1.OrganizationService/ExportOrganization",
     "organization.v1.OrganizationService/TransferOwnership",
     "organization.v1.OrganizationService/UndeleteOrganization",
     "organization.v1.OrganizationService/UpdatePolicy",

@@ -19,8 +19,8 @@ pub enum Error {
     /// Billing did not answer, or not as it should.
     #[error("billing answered {:?}: {}", .0.code(), .0.message())]
     Billing(#[source] Box<tonic::Status>),
-    /// Too many ask for what takes a core for a while.
-    #[error("too many wait for a core")]
+    /// Too many ask for what takes a core, or a while.
+    #[error("too many are served already")]
     Overloaded,
     /// What the caller sent broke off, or is no message.
     #[error("{:?}: {}", .0.code(), .0.message())]

@@ -90,6 +90,7 @@ fn over(
         contents: Contents::open(settings)?,
         uploads: Places::new(64, 4),
         downloads: Places::new(256, 16),
+        exports: Places::new(16, 1),
         prints: sealer.derive("organization prints of requests with secrets"),
         pages: PageKey::new(sealer.derive("organization page tokens")),
         jobs: Jobs::new(db.clone(), sealer.clone(), entropy.clone(), clock.clone()),

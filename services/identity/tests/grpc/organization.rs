@@ -327,6 +327,15 @@ impl OrganizationService for FakeOrganization {
         Err(Status::unimplemented("fake"))
     }
 
+    type ExportOrganizationStream = tokio_stream::Empty<Result<api::ExportOrganizationResponse, Status>>;
+
+    async fn export_organization(
+        &self,
+        _: Request<api::ExportOrganizationRequest>,
+    ) -> Result<Response<Self::ExportOrganizationStream>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+
     async fn transfer_ownership(
         &self,
         _: Request<api::TransferOwnershipRequest>,

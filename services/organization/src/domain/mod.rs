@@ -6,6 +6,7 @@ pub mod departure;
 pub mod description;
 pub mod document;
 pub mod etag;
+pub mod export;
 pub mod former_slugs;
 pub mod invitation;
 pub mod item;

@@ -74,6 +74,15 @@ pub enum Refusal {
     /// The organization has a living owner, so nobody else has to be named.
     #[error("has an owner")]
     AlreadyOwned,
+    /// More items have content than one archive takes.
+    #[error("more than {limit} contents")]
+    ExportTooLarge {
+        /// As many may be.
+        limit: i64,
+    },
+    /// Whoever asked for an export took nothing of it for too long, or it took too long altogether.
+    #[error("the export stalled")]
+    ExportStalled,
     /// The person that is meant is not a member.
     #[error("no such member")]
     MemberNotFound,

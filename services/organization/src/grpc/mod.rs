@@ -5,6 +5,7 @@ mod audit;
 mod avatar;
 mod convert;
 mod document;
+mod export;
 mod invitation;
 mod library;
 mod member;

@@ -7,18 +7,19 @@ use bursar_proto::organization::v1::get_organization_request::Key;
 use bursar_proto::organization::v1::organization_service_server::OrganizationService;
 use bursar_proto::organization::v1::{
     CreateOrganizationRequest, CreateOrganizationResponse, DeleteOrganizationRequest, DeleteOrganizationResponse,
-    FindOrganizationsRequest, FindOrganizationsResponse, GetAvatarRequest, GetAvatarResponse, GetOrganizationRequest,
-    GetOrganizationResponse, GetPolicyRequest, GetPolicyResponse, ListOrganizationsRequest, ListOrganizationsResponse,
-    OrganizationState, SetAvatarRequest, SetAvatarResponse, SuspendOrganizationRequest, SuspendOrganizationResponse,
-    TransferOwnershipRequest, TransferOwnershipResponse, UndeleteOrganizationRequest, UndeleteOrganizationResponse,
-    UnsuspendOrganizationRequest, UnsuspendOrganizationResponse, UpdateOrganizationRequest, UpdateOrganizationResponse,
-    UpdatePolicyRequest, UpdatePolicyResponse,
+    ExportOrganizationRequest, FindOrganizationsRequest, FindOrganizationsResponse, GetAvatarRequest,
+    GetAvatarResponse, GetOrganizationRequest, GetOrganizationResponse, GetPolicyRequest, GetPolicyResponse,
+    ListOrganizationsRequest, ListOrganizationsResponse, OrganizationState, SetAvatarRequest, SetAvatarResponse,
+    SuspendOrganizationRequest, SuspendOrganizationResponse, TransferOwnershipRequest, TransferOwnershipResponse,
+    UndeleteOrganizationRequest, UndeleteOrganizationResponse, UnsuspendOrganizationRequest,
+    UnsuspendOrganizationResponse, UpdateOrganizationRequest, UpdateOrganizationResponse, UpdatePolicyRequest,
+    UpdatePolicyResponse,
 };
 use bursar_rpc::convert::UpdateMask;
 use bursar_rpc::{Asked, Call, Caller, PageRequest, Problem, Violations};
 use tonic::{Request, Response, Status};
 
-use super::{Handlers, avatar, convert, operating, policy};
+use super::{Handlers, avatar, convert, export, operating, policy};
 use crate::domain::name::Name;
 use crate::domain::slug::Slug;
 use crate::usecase::{Deletion, NewOrganization, OrganizationChange, OrganizationKey, as_told};
@@ -131,6 +132,20 @@ impl OrganizationService for Handlers {
         let asked = Asked::read(call, &request_id, &message, read);
         let transferred = self.0.transfer_ownership(id, &asked).await?;
         Ok(Response::new(TransferOwnershipResponse { organization: Some(transferred.message()?) }))
+    }
+
+    type ExportOrganizationStream = export::Chunks;
+
+    async fn export_organization(
+        &self,
+        request: Request<ExportOrganizationRequest>,
+    ) -> Result<Response<Self::ExportOrganizationStream>, Status> {
+        let call = Call::of(&request)?;
+        let message = request.into_inner();
+        let id = convert::organization_id(&message.organization_id)?;
+        let asked = Asked::read(call, "", &message, export::kinds);
+        let export = self.0.export_organization(id, &asked).await?;
+        Ok(Response::new(export::chunks(export)))
     }
 
     async fn delete_organization(

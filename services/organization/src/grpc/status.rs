@@ -51,6 +51,8 @@ mod reason {
     pub(super) const UPLOAD_STALLED: &str = "UPLOAD_STALLED";
     pub(super) const UPLOAD_LAPSED: &str = "UPLOAD_LAPSED";
     pub(super) const DOWNLOAD_STALLED: &str = "DOWNLOAD_STALLED";
+    pub(super) const EXPORT_STALLED: &str = "EXPORT_STALLED";
+    pub(super) const EXPORT_TOO_LARGE: &str = "EXPORT_TOO_LARGE";
     pub(super) const ITEM_HAS_CHILDREN: &str = "ITEM_HAS_CHILDREN";
     pub(super) const PARENT_NOT_ALLOWED: &str = "PARENT_NOT_ALLOWED";
     pub(super) const KIND_UNKNOWN: &str = "KIND_UNKNOWN";
@@ -60,7 +62,7 @@ mod reason {
     pub(super) const PERSONAL_PROJECT: &str = "PERSONAL_PROJECT";
 }
 
-/// When somebody who was turned away should come again: a picture is drawn in less.
+/// When somebody who was turned away should come again: a picture is drawn in less, an export takes longer.
 const RETRY_SOON: Duration = Duration::from_secs(1);
 
 impl From<Error> for Status {
@@ -93,10 +95,11 @@ fn problem(error: Error) -> Problem {
         Error::Invalid(problem) => problem,
         Error::Refused(refusal) => refused(refusal),
         Error::Billing(status) => unanswered("billing", &status),
-        Error::Overloaded => {
-            Problem::exhausted(bursar_rpc::problem::reason::OVERLOADED, "too many pictures are being drawn; try again")
-                .with_retry_after(RETRY_SOON)
-        }
+        Error::Overloaded => Problem::exhausted(
+            bursar_rpc::problem::reason::OVERLOADED,
+            "as much of this as may be is being done; try again",
+        )
+        .with_retry_after(RETRY_SOON),
         Error::Store(error) => error.into(),
         Error::Sent(status) => Problem::internal(&status),
         Error::Content(error) => {
@@ -138,7 +141,9 @@ fn refused(refusal: Refusal) -> Problem {
         | Refusal::ContentHashMismatch
         | Refusal::UploadStalled
         | Refusal::UploadLapsed
-        | Refusal::DownloadStalled => content(refusal),
+        | Refusal::DownloadStalled
+        | Refusal::ExportStalled
+        | Refusal::ExportTooLarge { .. } => content(refusal),
         Refusal::ItemNotFound
         | Refusal::ItemHasChildren
         | Refusal::ParentNotAllowed
@@ -310,6 +315,14 @@ fn content(refusal: Refusal) -> Problem {
         Refusal::DownloadStalled => {
             let message = "nothing was taken for too long, or an hour is over; go on from the offset reached";
             Problem::new(Code::DeadlineExceeded, reason::DOWNLOAD_STALLED, message)
+        }
+        Refusal::ExportStalled => {
+            let message = "nothing was taken for too long, or three hours are over; begin again";
+            Problem::new(Code::DeadlineExceeded, reason::EXPORT_STALLED, message)
+        }
+        Refusal::ExportTooLarge { limit } => {
+            let message = format!("more than {limit} items have content; export without it, and download it by item");
+            precondition(reason::EXPORT_TOO_LARGE, "organization", &message).with_metadata("limit", limit.to_string())
         }
         _ => Problem::not_found("content"),
     }

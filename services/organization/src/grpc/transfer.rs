@@ -11,7 +11,6 @@ use bursar_proto::organization::v1::{
 use bursar_rpc::{Problem, Violations};
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _, stream};
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use super::convert;
@@ -80,7 +79,7 @@ pub(super) fn wanted(message: &DownloadContentRequest) -> Result<(ItemId, u64), 
 /// What goes down: what it is, then its bytes.
 pub(super) fn parts(download: Download) -> Parts {
     let info = Part::Info(convert::content(download.content));
-    let chunks = ReceiverStream::new(download.parts).map(|part| Ok(Part::Chunk(part.map_err(Status::from)?.to_vec())));
+    let chunks = download.bytes.stream().map(|part| Ok(Part::Chunk(part?.to_vec())));
     let parts = stream::iter([Ok(info)]).chain(chunks);
     parts.map(|part| part.map(|part| DownloadContentResponse { part: Some(part) })).boxed()
 }

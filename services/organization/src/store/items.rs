@@ -83,7 +83,7 @@ pub enum By<'a> {
 }
 
 /// Above every id.
-const LAST: &str = "itm_~";
+pub(super) const LAST: &str = "itm_~";
 
 pub(super) const INSERT: &str = "INSERT INTO items (id, owner, kind, name, document, parent, project, secrets, \
     secrets_set, bytes, created_by, version, created_at, updated_at) \

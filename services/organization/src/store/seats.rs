@@ -79,6 +79,10 @@ pub async fn forget(tx: &mut Tx, organization: OrganizationId) -> Result<(), DbE
     Ok(())
 }
 
+/// Changes nothing but that whatever billing tells next holds.
+pub(super) const DOUBT: &str =
+    "UPDATE organization_seats SET incarnation = 0, version = version + 1 WHERE organization_id = $1";
+
 /// How many of an organization's seats are taken at `now`.
 pub async fn seating(tx: &mut Tx, organization: OrganizationId, now: Timestamp) -> Result<Seating, DbError> {
     let row = on!(tx, c => sqlx::query_as(SEATING).bind(organization).bind(now).fetch_optional(c).await?);
@@ -123,5 +127,11 @@ pub async fn note(tx: &mut Tx, organization: OrganizationId, seats: u32, since: 
 pub async fn forget_before(tx: &mut Tx, incarnation: u64) -> Result<(), DbError> {
     let incarnation = i64::try_from(incarnation).map_err(unreadable)?;
     on!(tx, c => sqlx::query(FORGET_BEFORE).bind(incarnation).execute(c).await?.rows_affected());
+    Ok(())
+}
+
+/// Has any word of billing's hold against what is known, whatever told of that.
+pub async fn doubt(tx: &mut Tx, organization: OrganizationId) -> Result<(), DbError> {
+    on!(tx, c => sqlx::query(DOUBT).bind(organization).execute(c).await?.rows_affected());
     Ok(())
 }

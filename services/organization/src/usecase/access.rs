@@ -101,6 +101,19 @@ impl Organization {
         demand_staying(m.tx(), caller).await
     }
 
+    /// The owner's standing for taking an organization home; see [`Self::authorize_look`].
+    pub(super) async fn admit_look(
+        &self,
+        m: &mut Mutation,
+        caller: &UserCaller,
+        organization: OrganizationId,
+    ) -> Result<(), Error> {
+        let role = self.authorize_look(m.tx(), caller, organization).await;
+        admitted(m, OwnerId::Organization(organization), &role);
+        role?;
+        demand_staying(m.tx(), caller).await
+    }
+
     /// Locks an organization until the transaction ends, and authorizes the caller in it.
     pub(super) async fn enter(
         &self,

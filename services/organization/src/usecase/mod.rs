@@ -13,7 +13,9 @@ mod avatars;
 pub mod deleting;
 pub mod departures;
 mod events;
+mod export;
 pub mod founding;
+pub mod inspection;
 mod invitations;
 mod joining;
 mod library;
@@ -21,6 +23,7 @@ mod mails;
 mod members;
 mod operating;
 mod organizations;
+mod outflow;
 pub mod ownerless;
 mod ownership;
 mod policies;
@@ -50,6 +53,7 @@ pub use library::{
 pub use members::{MembersWanted, RoleChange};
 pub use operating::{OrganizationsWanted, Query, Suspension};
 pub use organizations::{NewOrganization, OrganizationChange, OrganizationKey};
+pub use outflow::Outflow;
 pub use policies::{PolicyChange, PolicyView};
 pub use projects::{NewProject, ProjectChange, Reassignment};
 
@@ -73,6 +77,8 @@ pub struct Parts {
     pub(crate) uploads: Places,
     /// Places for downloads.
     pub(crate) downloads: Places,
+    /// Places for exports.
+    pub(crate) exports: Places,
     /// Seals what is secret in items.
     pub sealer: Sealer,
     /// By which requests with secrets are compared.

@@ -120,7 +120,7 @@ impl Organization {
         if policy.allows_workspace(owner) { Ok(()) } else { Err(Refusal::OrganizationRequired.into()) }
     }
 
-    async fn policy_view(&self, tx: &mut Tx, id: OrganizationId) -> Result<PolicyView, Error> {
+    pub(super) async fn policy_view(&self, tx: &mut Tx, id: OrganizationId) -> Result<PolicyView, Error> {
         let owner = OwnerId::Organization(id);
         let policies = policies::of(tx, &[owner]).await?;
         let policy = policies.of(owner).ok_or(UNTOLD)?;

@@ -85,6 +85,10 @@ impl Stage {
                 let request = proto::TransferOwnershipRequest { organization_id, user_id, ..Default::default() };
                 organizations.transfer_ownership(request).await.map(drop)
             }
+            "ExportOrganization" => {
+                let request = proto::ExportOrganizationRequest { organization_id, ..Default::default() };
+                organizations.export_organization(request).await.map(drop)
+            }
             "UpdateMemberRole" => {
                 let role = proto::Role::Admin.into();
                 let request = proto::UpdateMemberRoleRequest { organization_id, user_id, role, ..Default::default() };
@@ -318,7 +322,7 @@ bursar_testkit::engines! {
             });
             // What is the stranger's own to do, and what holds a token.
             let own = matches!(rpc, "CreateOrganization" | "DeclineInvitation");
-            if own || (reads && !matches!(rpc, "ListAuditEvents" | "ListInvitations")) {
+            if own || (reads && !matches!(rpc, "ListAuditEvents" | "ListInvitations" | "ExportOrganization")) {
                 continue;
             }
             let (outcome, rows) = stage.rows_of(&eve, rpc).await;

@@ -12,7 +12,7 @@ use tonic::{Code, Status};
 use crate::world::World;
 
 /// A picture of one colour.
-fn png(side: u32, colour: [u8; 3]) -> Vec<u8> {
+pub(crate) fn png(side: u32, colour: [u8; 3]) -> Vec<u8> {
     let picture = DynamicImage::ImageRgb8(RgbImage::from_pixel(side, side, Rgb(colour)));
     let mut bytes = Cursor::new(Vec::new());
     picture.write_to(&mut bytes, ImageFormat::Png).expect("a picture");

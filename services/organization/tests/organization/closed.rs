@@ -156,7 +156,7 @@ bursar_testkit::engines! {
         // The owner: with a token of the organization nothing at all, with the personal one a look and the way back.
         let acting = stage.world.acting(&people.ada, &stage.acme);
         all_refused(&stage, &acting, &[], code, reason).await;
-        all_refused(&stage, &people.ada, &["GetOrganization", "UndeleteOrganization"], code, reason).await;
+        all_refused(&stage, &people.ada, &["GetOrganization", "UndeleteOrganization", "ExportOrganization"], code, reason).await;
         the_organization(&stage, &people.ada).await;
         strangers_learn_nothing(&stage, &people).await;
         services_are_refused(&stage, reason).await;

@@ -79,7 +79,7 @@ pub(crate) async fn collected(world: &World, left: usize) {
 }
 
 /// Bytes that repeat nowhere, so that a segment in another's place shows.
-fn noise(length: usize) -> Vec<u8> {
+pub(crate) fn noise(length: usize) -> Vec<u8> {
     (0_u64..).flat_map(|n| Sha256::digest(n.to_be_bytes()).to_vec()).take(length).collect()
 }
 
@@ -200,6 +200,43 @@ bursar_testkit::engines! {
         refused(send(client, trickles).await, Code::DeadlineExceeded, "DEADLINE_EXCEEDED");
         assert_eq!(get(client, &asset.id).await.expect("read"), asset);
         collected(&world, 0).await;
+    }
+
+    async fn a_download_that_nobody_takes_ends_and_says_so(db: TestDb) {
+        let world = World::start_with(db, |settings| settings.library.idle_timeout = Duration::from_millis(300)).await;
+        let ada = world.who(1);
+        let (client, own) = (&ada.client, ada.user.to_string());
+        let asset = create(client, item(&own, "brand_asset", "Logo")).await.expect("made").id;
+        let bytes = noise(5 << 20);
+        upload(client, start(&asset, &bytes), &bytes).await.expect("uploaded");
+        let request = proto::DownloadContentRequest { item_id: asset, offset: 0 };
+        let mut begun = Vec::new();
+        for _ in 0..16 {
+            begun.push(client.libraries().download_content(request.clone()).await.expect("begun").into_inner());
+        }
+        let many = client.libraries().download_content(request.clone()).await.map(drop);
+        refused(many, Code::ResourceExhausted, "TOO_MANY_TRANSFERS");
+        until("they are given up", async || client.libraries().download_content(request.clone()).await.is_ok()).await;
+        // Never a good end with too few bytes.
+        let (mut stalled, mut whole) = (0, 0);
+        for mut parts in begun {
+            let mut received = 0;
+            let ended = loop {
+                match parts.message().await {
+                    Ok(Some(proto::DownloadContentResponse { part: Some(Part::Chunk(chunk)) })) => received += chunk.len(),
+                    Ok(Some(_)) => {}
+                    Ok(None) => break Ok(received),
+                    Err(status) => break Err(status),
+                }
+            };
+            if ended.as_ref().is_ok_and(|received| *received == bytes.len()) {
+                whole += 1;
+            } else {
+                refused(ended, Code::DeadlineExceeded, "DOWNLOAD_STALLED");
+                stalled += 1;
+            }
+        }
+        assert!(stalled > 0, "{whole} came whole, though nobody took them");
     }
 
     async fn quotas_count_what_is_on_its_way_and_equal_bytes_once(db: TestDb) {

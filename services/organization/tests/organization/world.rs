@@ -7,6 +7,7 @@ use bursar_events::{Nothing, Outbox};
 use bursar_id::{OrganizationId, Role, SessionId, UserId};
 use bursar_organization::store::MIGRATIONS;
 use bursar_proto::billing::v1::subscription_service_server::SubscriptionServiceServer;
+use bursar_proto::billing::v1::usage_service_server::UsageServiceServer;
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::watch_response::Item;
 use bursar_proto::event::v1::{MembershipChanged, WatchRequest};
@@ -25,6 +26,7 @@ use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
 use crate::billing::Billing;
+use crate::usage::Usage;
 
 /// Everything a test needs.
 pub(crate) struct World {
@@ -32,6 +34,7 @@ pub(crate) struct World {
     pub(crate) issuer: Arc<Issuer>,
     pub(crate) mailbox: Mailbox,
     pub(crate) billing: Billing,
+    pub(crate) usage: Usage,
     pub(crate) identity: Outbox,
     pub(crate) identity_db: Db,
     pub(crate) billing_events: Outbox,
@@ -82,7 +85,7 @@ impl World {
         let billing_db = billing_file.open(&Migrations::SHARED).await;
         let env = Env::for_test(clock.clone(), Entropy::seeded(7));
         let identity = Outbox::new("identity", identity_db.clone(), clock.clone(), Entropy::seeded(8));
-        let billing = Billing::default();
+        let (billing, usage) = (Billing::default(), Usage::default());
         let deps = || deps(&issuer, &clock);
         let accounts = Accounts { issuer: Arc::clone(&issuer), clock: clock.clone() };
         let watch = identity.service(Nothing, CancellationToken::new());
@@ -90,6 +93,7 @@ impl World {
         let identity_routes = stack(identity_routes.add_service(watch), deps());
         let billing_events = Outbox::new("billing", billing_db.clone(), clock.clone(), Entropy::seeded(10));
         let billing_routes = Routes::new(SubscriptionServiceServer::new(billing.clone()))
+            .add_service(UsageServiceServer::new(usage.clone()))
             .add_service(billing_events.service(Nothing, CancellationToken::new()));
         let peers = Peers::new(Each::new([
             Transport::routes(identity_routes),
@@ -108,6 +112,7 @@ impl World {
             clock,
             issuer,
             billing,
+            usage,
             identity,
             identity_db,
             billing_events,

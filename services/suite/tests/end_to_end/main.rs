@@ -6,6 +6,7 @@
 mod acting;
 mod checkpoints;
 mod clock;
+mod exporting;
 mod feeds;
 mod fuzzing;
 mod input;
@@ -47,6 +48,7 @@ behaviours! {
     members::nothing_falls_back_from_one_context_to_another,
     members::a_stranger_learns_nothing,
     members::billing_is_for_who_may_manage_it,
+    exporting::an_owner_exports_what_all_services_know,
     members::a_policy_holds_within_two_seconds,
     pool::many_callers_never_spend_more_than_there_is,
     pool::racers_on_the_last_credits_get_exactly_what_is_left,

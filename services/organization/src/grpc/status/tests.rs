@@ -53,6 +53,7 @@ fn refusals_of_the_state_have_their_status() {
         (Refusal::TooManyItems { limit: 1 }, "TOO_MANY_ITEMS"),
         (Refusal::KindHasNoContent, "KIND_HAS_NO_CONTENT"),
         (Refusal::OrganizationRequired, "ORGANIZATION_REQUIRED"),
+        (Refusal::ExportTooLarge { limit: 1 }, "EXPORT_TOO_LARGE"),
     ];
     told(Code::FailedPrecondition, &preconditions);
     let existing = [
@@ -99,7 +100,11 @@ fn limits_have_their_status() {
     );
     told(
         Code::DeadlineExceeded,
-        &[(Refusal::UploadStalled, "UPLOAD_STALLED"), (Refusal::DownloadStalled, "DOWNLOAD_STALLED")],
+        &[
+            (Refusal::UploadStalled, "UPLOAD_STALLED"),
+            (Refusal::DownloadStalled, "DOWNLOAD_STALLED"),
+            (Refusal::ExportStalled, "EXPORT_STALLED"),
+        ],
     );
     told(Code::Aborted, &[(Refusal::UploadLapsed, "UPLOAD_LAPSED")]);
 }

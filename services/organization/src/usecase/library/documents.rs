@@ -21,7 +21,7 @@ const VIOLATIONS: usize = 9;
 impl Organization {
     /// An item as it is answered. What the deployment calls secret by now is not shown, even if it was not when it was
     /// written.
-    pub(super) fn shown(&self, row: ItemRow) -> Result<Item, Error> {
+    pub(in crate::usecase) fn shown(&self, row: ItemRow) -> Result<Item, Error> {
         let mut document = object(&row.document)?;
         let mut secrets_set: BTreeSet<String> = names(&row.secrets_set).map(str::to_owned).collect();
         if let Some(kind) = self.0.kinds.get(&row.kind) {

@@ -1,17 +1,19 @@
 //! Giving out an item's content, from any offset on.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use bursar_id::ItemId;
 use bursar_rpc::{Caller, Problem};
 use bytes::Bytes;
-use futures::StreamExt as _;
-use tokio::sync::mpsc;
+use futures::stream::{self, BoxStream};
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
 
 use super::super::Organization;
+use super::super::outflow::{self, Broken, Inlet, Outflow, Patience};
 use super::Content;
 use crate::Error;
-use crate::content::{Contents, Place};
+use crate::content::{ContentError, Contents};
 use crate::domain::Refusal;
 use crate::store::contents::{self, ContentRow};
 
@@ -25,8 +27,8 @@ const LIMIT: Duration = Duration::from_hours(1);
 pub struct Download {
     /// What it is.
     pub content: Content,
-    /// Its bytes from the offset on; an error is the last there is.
-    pub parts: mpsc::Receiver<Result<Bytes, Error>>,
+    /// Its bytes from the offset on.
+    pub bytes: Outflow,
 }
 
 impl Organization {
@@ -47,58 +49,67 @@ impl Organization {
             return Err(Problem::invalid_field("offset", what).into());
         }
         let place = self.0.downloads.take(row.owner).ok_or(Refusal::TooManyTransfers)?;
-        let (sender, parts) = mpsc::channel(1);
         let content = Content { size: found.size, media_type: found.media_type.clone(), sha256: found.sha256.clone() };
-        // Apart from the call, so that a caller who takes nothing any more is given up.
-        tokio::spawn(send(self.0.contents.clone(), found, offset, sender, place, self.0.config.library.idle));
-        Ok(Download { content, parts })
+        let patience = Patience { idle: self.0.config.library.idle, limit: LIMIT, over: Refusal::DownloadStalled };
+        let bytes = bytes_from(&self.0.contents, &found, offset);
+        let bytes = outflow::begin(patience, |inlet| async move {
+            let sent = send(bytes, &inlet).await;
+            drop(place);
+            sent
+        });
+        Ok(Download { content, bytes })
     }
 }
 
-/// Reads and sends until the end, an error, or nobody is there any more.
-async fn send(
-    contents: Contents,
-    row: ContentRow,
-    offset: u64,
-    sender: mpsc::Sender<Result<Bytes, Error>>,
-    _place: Place,
-    idle: Duration,
-) {
-    let sent = tokio::time::timeout(LIMIT, send_from(&contents, &row, offset, &sender, idle)).await;
-    let outcome = sent.unwrap_or(Err(Refusal::DownloadStalled.into()));
-    if let Err(error) = outcome {
-        // Whoever takes nothing gets no error either, but the end of the stream as of one that broke off.
-        let _ = tokio::time::timeout(idle, sender.send(Err(error))).await;
-    }
-}
-
-async fn send_from(
-    contents: &Contents,
-    row: &ContentRow,
-    offset: u64,
-    sender: &mpsc::Sender<Result<Bytes, Error>>,
-    idle: Duration,
-) -> Result<(), Error> {
-    let (size, length) = (row.size.unsigned_abs(), row.segment.unsigned_abs().max(1));
-    let mut at = offset;
-    while at < size {
-        let segment = u32::try_from(at / length).map_err(|_| Error::Internal("a segment beyond all bounds"))?;
-        let mut stream = contents.read(&row.object, segment, at % length).await?;
-        let before = at;
-        while let Some(bytes) = stream.next().await {
-            let mut bytes = bytes?;
-            at = at.saturating_add(bytes.len() as u64);
-            while !bytes.is_empty() {
-                let part = bytes.split_to(bytes.len().min(PART));
-                let taken = tokio::time::timeout(idle, sender.send(Ok(part))).await;
-                if taken.map_err(|_| Refusal::DownloadStalled)?.is_err() {
-                    return Ok(());
-                }
-            }
-        }
-        if at == before || (at < size && !at.is_multiple_of(length)) {
-            return Err(Error::Internal("a segment is shorter than it was written"));
+async fn send(bytes: impl Stream<Item = Result<Bytes, Error>>, inlet: &Inlet) -> Result<(), Broken> {
+    let mut bytes = pin!(bytes);
+    while let Some(found) = bytes.next().await {
+        let mut found = found?;
+        while !found.is_empty() {
+            inlet.send(found.split_to(found.len().min(PART))).await?;
         }
     }
     Ok(())
+}
+
+/// The bytes of a content from an offset on, one segment after the other.
+pub(in crate::usecase) fn bytes_from(
+    contents: &Contents,
+    row: &ContentRow,
+    offset: u64,
+) -> impl Stream<Item = Result<Bytes, Error>> + Send + use<> {
+    let (size, length) = (row.size.unsigned_abs(), row.segment.unsigned_abs().max(1));
+    let (contents, object) = (contents.clone(), row.object.clone());
+    let segments = stream::try_unfold(offset, move |at| {
+        let (contents, object) = (contents.clone(), object.clone());
+        async move {
+            if at >= size {
+                return Ok::<_, Error>(None);
+            }
+            let segment = u32::try_from(at / length).map_err(|_| Error::Internal("a segment beyond all bounds"))?;
+            let found = contents.read(&object, segment, at % length).await?;
+            let end = (at - at % length).saturating_add(length).min(size);
+            Ok(Some((whole(found, end - at), end)))
+        }
+    });
+    segments.try_flatten()
+}
+
+/// The bytes of a segment, which must be so many.
+fn whole(
+    found: BoxStream<'static, Result<Bytes, ContentError>>,
+    length: u64,
+) -> impl Stream<Item = Result<Bytes, Error>> + Send {
+    stream::try_unfold((found, length), |(mut found, left)| async move {
+        let wrong = Error::Internal("a segment is not as long as it was written");
+        match found.next().await {
+            Some(bytes) => {
+                let bytes = bytes?;
+                let left = left.checked_sub(bytes.len() as u64).ok_or(wrong)?;
+                Ok(Some((bytes, (found, left))))
+            }
+            None if left == 0 => Ok(None),
+            None => Err(wrong),
+        }
+    })
 }

@@ -27,6 +27,7 @@ use crate::domain::document::Document;
 use crate::domain::name::Name;
 
 pub use downloading::Download;
+pub(super) use downloading::bytes_from;
 pub use secrets::Revealed;
 pub use uploading::UploadStart;
 

@@ -1,0 +1,126 @@
+//! A zip archive that is written as it is taken: what was written goes to whoever takes it, in chunks, before more is.
+//!
+//! Whatever its size, there are in memory: the chunk under way, and for each file its line of the directory, which comes
+//! last. Nothing here knows what is in it.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::{Bytes, BytesMut};
+use serde_json::Value;
+use zip::write::{SimpleFileOptions, StreamWriter};
+use zip::{CompressionMethod, ZipWriter};
+
+use super::super::outflow::{Broken, Inlet};
+use crate::Error;
+
+/// The most bytes of one chunk.
+const CHUNK: usize = 64 * 1024;
+/// So many bytes are packed before others have their turn on the thread.
+const PIECE: usize = 64 * 1024;
+/// A file of fewer bytes needs no fields of 64 bits.
+const SMALL: u64 = 0x7fff_ffff;
+
+/// What is packed and not yet on its way.
+#[derive(Clone, Default)]
+struct Packed(Arc<Mutex<BytesMut>>);
+
+impl Packed {
+    fn with<T>(&self, act: impl FnOnce(&mut BytesMut) -> T) -> T {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The next chunk, if there are so many bytes.
+    fn chunk(&self, least: usize) -> Option<Bytes> {
+        self.with(|packed| {
+            let ready = packed.len() >= least && !packed.is_empty();
+            ready.then(|| packed.split_to(packed.len().min(CHUNK)).freeze())
+        })
+    }
+}
+
+impl Write for Packed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.with(|packed| packed.extend_from_slice(bytes));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// An archive under way.
+pub(super) struct Archive {
+    zip: ZipWriter<StreamWriter<Packed>>,
+    packed: Packed,
+    inlet: Inlet,
+}
+
+impl Archive {
+    /// An archive for somebody.
+    pub(super) fn new(inlet: Inlet) -> Self {
+        let packed = Packed::default();
+        Self { zip: ZipWriter::new_stream(packed.clone()), packed, inlet }
+    }
+
+    /// Begins a file of text, which is compressed.
+    pub(super) fn begin_text(&mut self, name: &str) -> Result<(), Broken> {
+        // How long it will be is not known.
+        self.begin(name, CompressionMethod::Deflated, true)
+    }
+
+    /// Begins a file of so many bytes, which are kept as they are: most content is compressed already.
+    pub(super) fn begin_bytes(&mut self, name: &str, size: u64) -> Result<(), Broken> {
+        self.begin(name, CompressionMethod::Stored, size > SMALL)
+    }
+
+    fn begin(&mut self, name: &str, method: CompressionMethod, large: bool) -> Result<(), Broken> {
+        let options = SimpleFileOptions::default().compression_method(method).compression_level(None).large_file(large);
+        Ok(self.zip.start_file(name, options).map_err(broken)?)
+    }
+
+    /// Adds bytes to the file that was begun last.
+    pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), Broken> {
+        for piece in bytes.chunks(PIECE) {
+            self.zip.write_all(piece).map_err(|_| Error::Internal("an archive takes no more bytes"))?;
+            while let Some(chunk) = self.packed.chunk(CHUNK) {
+                self.inlet.send(chunk).await?;
+            }
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+
+    /// Adds lines with one JSON value each to the file that was begun last; says how many.
+    pub(super) async fn lines(&mut self, lines: impl IntoIterator<Item = Value>) -> Result<u64, Broken> {
+        let (mut text, mut count) = (Vec::new(), 0);
+        for line in lines {
+            text.extend_from_slice(line.to_string().as_bytes());
+            text.push(b'\n');
+            count += 1;
+        }
+        self.write(&text).await?;
+        Ok(count)
+    }
+
+    /// Adds a file with one JSON value.
+    pub(super) async fn document(&mut self, name: &str, value: &Value) -> Result<(), Broken> {
+        self.begin_text(name)?;
+        self.write(format!("{value:#}\n").as_bytes()).await
+    }
+
+    /// Ends the archive with its directory.
+    pub(super) async fn finish(self) -> Result<(), Broken> {
+        let Self { zip, packed, inlet } = self;
+        zip.finish().map_err(broken)?;
+        while let Some(chunk) = packed.chunk(1) {
+            inlet.send(chunk).await?;
+        }
+        Ok(())
+    }
+}
+
+fn broken(_: zip::result::ZipError) -> Error {
+    Error::Internal("an archive cannot be written")
+}
