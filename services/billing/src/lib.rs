@@ -26,6 +26,7 @@ pub use config::Config;
 pub use error::Error;
 pub use usecase::audit::{Summary, report, verify_all};
 pub use usecase::checkpoints;
+pub use usecase::inspection;
 pub use usecase::renewals::{HeldRenewal, held, resume};
 
 use std::sync::Arc;

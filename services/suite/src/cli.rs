@@ -6,7 +6,7 @@ use bursar_runtime::{MigrateArgs, Options, Program, Settings};
 use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 
 use crate::bench::{self, BenchArgs};
-use crate::{demo, greeting, wiring};
+use crate::{demo, fsck, greeting, wiring};
 
 /// Bursar: identity, organizations and billing for a product that sells work for credits. Without a
 /// command it serves all three in this process, with everything it keeps in ./data.
@@ -30,6 +30,9 @@ enum Command {
     /// Play a team's month, or the walk-through of a product's guide, over real gRPC, checking every step; exit code 1 if
     /// one is not as it should be.
     Demo(demo::Arguments),
+    /// Compare the three stores with one another, beside programs that run on them or without: exit code 0 if they agree, 1
+    /// with each difference on a line, 2 if it could not look.
+    Fsck(fsck::Arguments),
     /// Measure how fast credits can be charged, against a suite of its own.
     Bench(BenchArgs),
 }
@@ -56,6 +59,7 @@ pub fn run() -> ExitCode {
                 done.map(|()| ExitCode::SUCCESS)
             }
             Command::Healthcheck => bursar_runtime::healthcheck(settings).await,
+            Command::Fsck(arguments) => Ok(Box::pin(fsck::run(settings, &arguments)).await),
             Command::Bench(args) => Box::pin(bench::run(settings, &args)).await,
         }
     })

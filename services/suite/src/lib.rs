@@ -4,6 +4,7 @@
 mod bench;
 mod cli;
 mod demo;
+mod fsck;
 mod greeting;
 mod mailbox;
 mod target;

@@ -78,6 +78,14 @@ impl StoreUrl {
         Self { redacted: format!("sqlite://{}", path.display()), place: Place::Sqlite(path) }
     }
 
+    /// The file of a SQLite store.
+    pub fn file(&self) -> Option<&Path> {
+        match &self.place {
+            Place::Sqlite(path) => Some(path),
+            Place::Postgres(_) => None,
+        }
+    }
+
     /// Which engine the address is for.
     pub fn engine(&self) -> Engine {
         match self.place {

@@ -142,7 +142,12 @@ impl<C: Consumer> Follower<C> {
                 Some(Item::Heartbeat(_)) | None if answer.cursor != position => {
                     self.take(&mut position, answer.cursor, None).await?;
                 }
-                Some(Item::Heartbeat(_)) | None => {}
+                // Nothing is new, unless somebody wants everything to be learned anew.
+                Some(Item::Heartbeat(_)) | None => {
+                    if !position.is_empty() && position::was_left(&self.db, &self.place).await? {
+                        return Err(Fault::Elsewhere);
+                    }
+                }
             }
             self.feed.hear();
             self.failures = 0;

@@ -24,6 +24,7 @@ mod cursor;
 mod feed;
 mod follower;
 mod incarnation;
+pub mod inspection;
 mod keeper;
 mod outbox;
 mod position;

@@ -16,7 +16,10 @@ const ENROL: &str = "INSERT INTO consumer_positions (source, types, cursor) VALU
 const READ: &str = "SELECT types, cursor FROM consumer_positions WHERE source = $1 ORDER BY types";
 const LOCK_POSTGRES: &str = "SELECT types, cursor FROM consumer_positions WHERE source = $1 ORDER BY types FOR UPDATE";
 const MOVE: &str = "UPDATE consumer_positions SET cursor = $3 WHERE source = $1 AND types = $2";
+const LEAVE: &str = "UPDATE consumer_positions SET cursor = '' WHERE source = $1";
 /// Where programs stood that kept no types beside it.
+const KEEP_EARLIER: &str = "INSERT INTO consumer_cursors (source, cursor) VALUES ($1, $2) \
+    ON CONFLICT (source) DO UPDATE SET cursor = excluded.cursor";
 const EARLIER: &str = "SELECT cursor FROM consumer_cursors WHERE source = $1";
 
 /// Who follows: the source, and the types that are asked for.
@@ -119,6 +122,34 @@ pub(crate) async fn lock(db: &Db, clock: &Clock, place: &Place) -> Result<(Tx, S
     Ok((tx, stored))
 }
 
+/// Where programs stand in a source's events, whatever types they ask for.
+pub(crate) async fn all(tx: &mut Tx, source: &str) -> Result<Vec<String>, DbError> {
+    Ok(read(tx, READ, source).await?.into_iter().map(|(_, cursor)| cursor).collect())
+}
+
+/// Takes every program back to before its first event; each goes on from where the farthest stood, once a snapshot has told
+/// it of everything before (see [`Enrolled::resume`]); where none stood anywhere, from the beginning.
+pub(crate) async fn leave(tx: &mut Tx, source: &str) -> Result<(), DbError> {
+    let lock = match tx.engine() {
+        Engine::Sqlite => READ,
+        Engine::Postgres => LOCK_POSTGRES,
+    };
+    let stood = read(tx, lock, source).await?.into_iter().map(|(_, text)| text);
+    let earlier: Option<(String,)> = on!(&mut *tx, c => sqlx::query_as(EARLIER).bind(source).fetch_optional(c).await?);
+    let stood = stood.chain(earlier.map(|(text,)| text)).filter_map(|text| Cursor::parse(source, &text));
+    let farthest = stood.max_by_key(|cursor| (cursor.incarnation, cursor.seq));
+    let cursor = farthest.unwrap_or(Cursor { incarnation: 1, seq: 0, event: None }).text(source);
+    on!(&mut *tx, c => sqlx::query(KEEP_EARLIER).bind(source).bind(cursor).execute(c).await?.rows_affected());
+    on!(tx, c => sqlx::query(LEAVE).bind(source).execute(c).await?.rows_affected());
+    Ok(())
+}
+
+/// Whether a program that stands somewhere was taken back ([`leave`]).
+pub(crate) async fn was_left(db: &Db, place: &Place) -> Result<bool, DbError> {
+    let rows = read(&mut db.read().await?, READ, place.source).await?;
+    Ok(rows.iter().any(|(types, cursor)| *types == place.types && cursor.is_empty()))
+}
+
 async fn move_row(tx: &mut Tx, source: &str, types: &str, cursor: &str) -> Result<(), DbError> {
     let moved = on!(tx, c => sqlx::query(MOVE).bind(source).bind(types).bind(cursor).execute(c).await?.rows_affected());
     exactly_one(moved)
@@ -172,6 +203,26 @@ mod tests {
     use super::*;
 
     bursar_testkit::engines! {
+        async fn whoever_is_to_learn_anew_loads_a_snapshot_and_goes_on_from_where_it_stood(db: TestDb) {
+            let db = db.open(&Migrations::SHARED).await;
+            let clock = Clock::test(Timestamp::from_micros(1_785_000_000_000_000).unwrap());
+            let place = Place::new("billing", &["a"]);
+            enrol(&db, &place).await.unwrap();
+            let at = |seq: u64| format!("billing-1-{seq}-{}", EventId::from_parts(seq, [0; 10]));
+            for (stood, goes_on) in [("nonsense".to_owned(), "billing-1-0".to_owned()), (at(7), at(7))] {
+                let (mut tx, stored) = lock(&db, &clock, &place).await.unwrap();
+                stored.move_to(&mut tx, &stood).await.unwrap();
+                tx.commit().await.unwrap();
+                assert!(!was_left(&db, &place).await.unwrap(), "{stood}");
+                let mut tx = db.begin().await.unwrap();
+                leave(&mut tx, "billing").await.unwrap();
+                tx.commit().await.unwrap();
+                assert!(was_left(&db, &place).await.unwrap(), "{stood}");
+                let again = Enrolled { cursor: String::new(), resume: Some(goes_on) };
+                assert_eq!(enrol(&db, &place).await.unwrap(), again, "{stood}");
+            }
+        }
+
         async fn whoever_asks_for_other_types_has_a_position_of_its_own(db: TestDb) {
             let db = db.open(&Migrations::SHARED).await;
             let clock = Clock::test(Timestamp::from_micros(1_785_000_000_000_000).unwrap());

@@ -30,13 +30,16 @@ const AFTER: &str = "SELECT owner, policy, version FROM policies WHERE owner > $
 const DEPLOYMENTS: &str = "SELECT policy, version FROM policies WHERE owner = $1";
 /// The deployment's row stays until another word comes: nobody can do without.
 const FORGET_BEFORE: &str = "DELETE FROM policies WHERE incarnation < $1 AND owner <> $2";
+const BETWEEN: &str = "SELECT owner, policy, version FROM policies WHERE owner > $1 AND owner <= $2 \
+    ORDER BY owner LIMIT $3";
+const DOUBT: &str = "UPDATE policies SET incarnation = 0, version = 0 WHERE owner = $1";
 
 /// Every statement, for the test that prepares each on both engines.
 #[doc(hidden)]
-pub const SQLITE: &[&str] = &[NAMED_SQLITE, LEARN, DECIDE, AFTER, DEPLOYMENTS, FORGET_BEFORE];
+pub const SQLITE: &[&str] = &[NAMED_SQLITE, LEARN, DECIDE, AFTER, DEPLOYMENTS, FORGET_BEFORE, BETWEEN, DOUBT];
 /// The same for PostgreSQL.
 #[doc(hidden)]
-pub const POSTGRES: &[&str] = &[NAMED_POSTGRES, LEARN, DECIDE, AFTER, DEPLOYMENTS, FORGET_BEFORE];
+pub const POSTGRES: &[&str] = &[NAMED_POSTGRES, LEARN, DECIDE, AFTER, DEPLOYMENTS, FORGET_BEFORE, BETWEEN, DOUBT];
 
 /// The policies of some owners.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -155,6 +158,31 @@ async fn save(tx: &mut Tx, owner: &[u8], policy: String, incarnation: u64, versi
 /// Forgets what organizations had set when no word of this incarnation or a later one told of it.
 pub(crate) async fn forget_before(tx: &mut Tx, incarnation: u64) -> Result<(), DbError> {
     on!(tx, c => sqlx::query(FORGET_BEFORE).bind(stored(incarnation)).bind(DEPLOYMENT).execute(c).await?.rows_affected());
+    Ok(())
+}
+
+/// What is known of the policies of the organizations after one and up to another, and under which version, in the order of
+/// their ids, at most `limit`; `None` is the beginning, and the end.
+pub async fn between(
+    tx: &mut Tx,
+    (after, last): (Option<OwnerId>, Option<OwnerId>),
+    limit: i64,
+) -> Result<Vec<(OwnerId, OwnPolicy, u64)>, DbError> {
+    let after = after.map_or_else(|| DEPLOYMENT.to_vec(), |owner| owner.to_bytes().to_vec());
+    let last = last.map_or_else(|| vec![0xff; 17], |owner| owner.to_bytes().to_vec());
+    let rows: Vec<(Vec<u8>, String, i64)> =
+        on!(tx, c => sqlx::query_as(BETWEEN).bind(after).bind(last).bind(limit).fetch_all(c).await?);
+    let read = |(owner, policy, version): (Vec<u8>, String, i64)| {
+        Ok((owner_of(&owner)?, read(&policy)?, version.unsigned_abs()))
+    };
+    rows.into_iter().map(read).collect()
+}
+
+/// Has any word hold against what is known of an owner's policies, the deployment's where there is none: it is wrong. Nothing
+/// else changes until one comes.
+pub async fn doubt(tx: &mut Tx, owner: Option<OwnerId>) -> Result<(), DbError> {
+    let owner = owner.map_or_else(|| DEPLOYMENT.to_vec(), |owner| owner.to_bytes().to_vec());
+    on!(tx, c => sqlx::query(DOUBT).bind(owner).execute(c).await?.rows_affected());
     Ok(())
 }
 

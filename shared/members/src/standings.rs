@@ -21,6 +21,9 @@ const LEARN: &str = "INSERT INTO standings (owner, standing, incarnation, versio
     OR (standings.incarnation = excluded.incarnation AND standings.version < excluded.version)";
 /// A range of owners is a kind of them: its first byte.
 const FORGET_BEFORE: &str = "DELETE FROM standings WHERE owner >= $1 AND owner < $2 AND incarnation < $3";
+const BETWEEN: &str = "SELECT owner, standing, version FROM standings WHERE owner > $1 AND owner <= $2 \
+    ORDER BY owner LIMIT $3";
+const DOUBT: &str = "UPDATE standings SET incarnation = 0, version = 0 WHERE owner = $1";
 
 /// Of people.
 const SUSPENDED: &str = "SELECT owner FROM standings WHERE owner >= $1 AND owner < $2 AND standing = 'SUSPENDED' \
@@ -28,10 +31,10 @@ const SUSPENDED: &str = "SELECT owner FROM standings WHERE owner >= $1 AND owner
 
 /// Every statement, for the test that prepares each on both engines.
 #[doc(hidden)]
-pub const SQLITE: &[&str] = &[NAMED_SQLITE, LEARN, FORGET_BEFORE, SUSPENDED];
+pub const SQLITE: &[&str] = &[NAMED_SQLITE, LEARN, FORGET_BEFORE, SUSPENDED, BETWEEN, DOUBT];
 /// The same for PostgreSQL.
 #[doc(hidden)]
-pub const POSTGRES: &[&str] = &[NAMED_POSTGRES, LEARN, FORGET_BEFORE, SUSPENDED];
+pub const POSTGRES: &[&str] = &[NAMED_POSTGRES, LEARN, FORGET_BEFORE, SUSPENDED, BETWEEN, DOUBT];
 
 /// The standings of those owners that are not active.
 pub type Standings = HashMap<OwnerId, Standing>;
@@ -67,13 +70,36 @@ fn keys(owners: &[OwnerId]) -> Vec<Vec<u8>> {
 }
 
 fn standings(rows: Vec<(Vec<u8>, String)>) -> Result<Standings, DbError> {
-    let read = |(owner, standing): (Vec<u8>, String)| {
-        let owner = OwnerId::from_bytes(&owner).ok_or_else(|| DbError::corrupt("an owner of standings is none"))?;
-        let standing =
-            Standing::of_word(&standing).ok_or_else(|| DbError::corrupt(format!("the standing of {owner}")))?;
-        Ok((owner, standing))
+    rows.into_iter().map(|(owner, standing)| read(&owner, &standing)).collect()
+}
+
+fn read(owner: &[u8], standing: &str) -> Result<(OwnerId, Standing), DbError> {
+    let owner = OwnerId::from_bytes(owner).ok_or_else(|| DbError::corrupt("an owner of standings is none"))?;
+    let standing = Standing::of_word(standing).ok_or_else(|| DbError::corrupt(format!("the standing of {owner}")))?;
+    Ok((owner, standing))
+}
+
+/// What is known of the owners after one and up to another, active ones too, with the version of the word, in the order of
+/// their bytes (organizations first), at most `limit`; `None` is the beginning, and the end.
+pub async fn between(
+    tx: &mut Tx,
+    (after, last): (Option<OwnerId>, Option<OwnerId>),
+    limit: i64,
+) -> Result<Vec<(OwnerId, Standing, u64)>, DbError> {
+    let after = after.map_or_else(Vec::new, |owner| owner.to_bytes().to_vec());
+    let last = last.map_or_else(|| vec![0xff; 17], |owner| owner.to_bytes().to_vec());
+    let rows: Vec<(Vec<u8>, String, i64)> =
+        on!(tx, c => sqlx::query_as(BETWEEN).bind(after).bind(last).bind(limit).fetch_all(c).await?);
+    let told = |(owner, standing, version): (Vec<u8>, String, i64)| {
+        read(&owner, &standing).map(|(owner, standing)| (owner, standing, version.unsigned_abs()))
     };
-    rows.into_iter().map(read).collect()
+    rows.into_iter().map(told).collect()
+}
+
+/// Has any word hold against what is known of how an owner stands: it is wrong. Nothing else changes until one comes.
+pub async fn doubt(tx: &mut Tx, owner: OwnerId) -> Result<(), DbError> {
+    on!(tx, c => sqlx::query(DOUBT).bind(owner.to_bytes().as_slice()).execute(c).await?.rows_affected());
+    Ok(())
 }
 
 /// The people who are suspended, at most so many.

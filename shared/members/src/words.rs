@@ -25,12 +25,19 @@ const LEARN: &str = "INSERT INTO members (owner, user_id, role, incarnation, ver
 const FORGET_USER: &str = "DELETE FROM members WHERE user_id = $1";
 const END_BEFORE: &str = "UPDATE members SET role = NULL, incarnation = $1 WHERE incarnation < $1";
 
+const BETWEEN: &str = "SELECT owner, user_id, role, incarnation, version FROM members \
+    WHERE (owner, user_id) > ($1, $2) AND (owner, user_id) <= ($3, $4) ORDER BY owner, user_id LIMIT $5";
+const DOUBT: &str = "UPDATE members SET incarnation = 0, version = 0 WHERE owner = $1 AND user_id = $2";
+
 /// Every statement, for the test that prepares each on both engines.
 #[doc(hidden)]
-pub const SQLITE: &[&str] = &[NAMED_SQLITE, LEARN, FORGET_USER, END_BEFORE];
+pub const SQLITE: &[&str] = &[NAMED_SQLITE, LEARN, FORGET_USER, END_BEFORE, BETWEEN, DOUBT];
 /// The same for PostgreSQL.
 #[doc(hidden)]
-pub const POSTGRES: &[&str] = &[NAMED_POSTGRES, LEARN, FORGET_USER, END_BEFORE];
+pub const POSTGRES: &[&str] = &[NAMED_POSTGRES, LEARN, FORGET_USER, END_BEFORE, BETWEEN, DOUBT];
+
+/// A membership's name.
+pub type Name = (OwnerId, UserId);
 
 type Row = (Vec<u8>, Vec<u8>, Option<Role>, i64, i64);
 
@@ -107,6 +114,44 @@ pub async fn forget(tx: &mut Tx, user: UserId) -> Result<(), DbError> {
 /// earlier one.
 pub(crate) async fn end_before(tx: &mut Tx, incarnation: u64) -> Result<(), DbError> {
     on!(tx, c => sqlx::query(END_BEFORE).bind(stored(incarnation)).execute(c).await?.rows_affected());
+    Ok(())
+}
+
+/// The last words about the memberships after one and up to another, in the order of their names, at most `limit`; `None`
+/// is the beginning, and the end. Also of people's own accounts, which come after all organizations'.
+pub async fn between(
+    tx: &mut Tx,
+    (after, last): (Option<Name>, Option<Name>),
+    limit: i64,
+) -> Result<Vec<(Name, Word)>, DbError> {
+    let bytes = |name: Option<Name>, otherwise: &[u8]| match name {
+        Some((owner, user)) => (owner.to_bytes().to_vec(), user.as_uuid().as_bytes().to_vec()),
+        None => (otherwise.to_vec(), otherwise.to_vec()),
+    };
+    let ((owner, user), (last_owner, last_user)) = (bytes(after, &[]), bytes(last, &[0xff; 17]));
+    let rows: Vec<Row> = on!(tx, c => sqlx::query_as(BETWEEN)
+        .bind(owner)
+        .bind(user)
+        .bind(last_owner)
+        .bind(last_user)
+        .bind(limit)
+        .fetch_all(c)
+        .await?);
+    let mut words: Vec<(Name, Word)> = words(rows)?.into_iter().collect();
+    words.sort_unstable_by_key(|((owner, user), _)| (owner.to_bytes(), *user));
+    Ok(words)
+}
+
+/// Has any word hold against what is known of a membership, whatever its version: it is wrong. Nothing else changes until
+/// one comes.
+pub async fn doubt(tx: &mut Tx, (owner, user): Name) -> Result<(), DbError> {
+    let (owner, user) = (owner.to_bytes(), user.as_uuid());
+    on!(tx, c => sqlx::query(DOUBT)
+        .bind(owner.as_slice())
+        .bind(user.as_bytes().as_slice())
+        .execute(c)
+        .await?
+        .rows_affected());
     Ok(())
 }
 

@@ -11,6 +11,7 @@ pub(crate) mod credits;
 pub(crate) mod entries;
 pub(crate) mod erasures;
 pub(crate) mod farewells;
+pub mod inspection;
 pub(crate) mod moving;
 pub(crate) mod orders;
 pub(crate) mod policies;

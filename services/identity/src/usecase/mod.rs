@@ -15,6 +15,7 @@ mod delete_me;
 pub mod departures;
 mod events;
 pub mod hashing;
+pub mod inspection;
 mod mails;
 pub mod news;
 mod operators;

@@ -327,7 +327,7 @@ impl OrganizationService for FakeOrganization {
         Err(Status::unimplemented("fake"))
     }
 
-    type ExportOrganizationStream = tokio_stream::Empty<Result<api::ExportOrganizationResponse, Status>>;
+    type ExportOrganizationStream = tonic::codegen::BoxStream<api::ExportOrganizationResponse>;
 
     async fn export_organization(
         &self,

@@ -1,0 +1,286 @@
+//! `bursar fsck`: clean beside a deployment that runs, whatever went on in it; each difference found in stores that were
+//! changed by hand; and repaired by what the services tell one another, as far as that goes.
+#![expect(clippy::expect_used, reason = "a test that cannot be set up has failed")]
+#![allow(clippy::panic, reason = "a test fails by panicking, and so do its helpers")]
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bursar_id::{OwnerId, UserId};
+use bursar_proto::billing::v1::HoldRequest;
+use bursar_proto::identity::v1::DeleteMeRequest;
+use bursar_proto::organization::v1::LeaveOrganizationRequest;
+use bursar_runtime::Service;
+use bursar_testkit::{Deployment, Program, Topology, id};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection, sqlite::SqliteConnectOptions};
+
+use support::world;
+use support::{PATIENCE, World, eventually, given};
+
+/// How long one check may take.
+const SOON: Duration = Duration::from_mins(1);
+
+/// Runs a check of the stores of a deployment.
+async fn fsck(deployment: &Deployment, arguments: &[&str]) -> (Option<i32>, Vec<String>) {
+    let mut program =
+        Program::new(env!("CARGO_BIN_EXE_bursar")).args(["fsck", "--data-dir"]).arg(deployment.data_dir());
+    for service in Service::ALL {
+        if let Some(store) = deployment.store(service) {
+            program = program.env(service.store_variable(), store);
+        }
+    }
+    let program = program.args(arguments.iter().copied());
+    let (status, log) = tokio::task::spawn_blocking(move || program.run(SOON)).await.expect("it ends");
+    (status.code(), log.lines().map(str::to_owned).collect())
+}
+
+#[track_caller]
+fn clean((code, lines): (Option<i32>, Vec<String>)) {
+    assert_eq!((code, lines.as_slice()), (Some(0), ["0 differences".to_owned()].as_slice()));
+}
+
+/// Changes a store by hand.
+async fn change(deployment: &Deployment, service: Service, sql: &str) {
+    let changed = if let Some(url) = deployment.store(service) {
+        let mut connection = PgConnection::connect(url).await.expect("connects");
+        sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.expect(sql).rows_affected()
+    } else {
+        let file = deployment.data_dir().join(format!("{service}.db"));
+        let options = SqliteConnectOptions::new().filename(file).busy_timeout(SOON);
+        let mut connection = SqliteConnection::connect_with(&options).await.expect("opens");
+        sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.expect(sql).rows_affected()
+    };
+    assert!(changed > 0, "nothing was changed by {sql}");
+}
+
+/// Bytes as the engine writes them.
+fn bytes(deployment: &Deployment, bytes: &[u8]) -> String {
+    let hex = hex::encode(bytes);
+    if deployment.store(Service::Identity).is_some() { format!("'\\x{hex}'::bytea") } else { format!("x'{hex}'") }
+}
+
+fn owner(deployment: &Deployment, text: &str) -> String {
+    bytes(deployment, &text.parse::<OwnerId>().expect("an owner").to_bytes())
+}
+
+fn user(deployment: &Deployment, text: &str) -> String {
+    bytes(deployment, text.parse::<UserId>().expect("a user").as_uuid().as_bytes())
+}
+
+/// A team whose members left traces everywhere: one went, one deleted the account with a hold open, two stayed.
+struct Stage {
+    deployment: Deployment,
+    team: String,
+    members: [String; 2],
+    gone: String,
+}
+
+/// `None` where the topology has no databases to run on.
+async fn stage(topology: Topology) -> Option<Stage> {
+    let world = World::of(Arc::new(world::plan(topology).await?.start().await));
+    let mut team = world.team().on_business().with_members(3).assemble().await;
+    let left = team.members.pop().expect("three");
+    let leave = LeaveOrganizationRequest { organization_id: team.id.clone(), ..Default::default() };
+    given(left.client().members().leave_organization(leave).await);
+    let dan = world.person("Dan").await;
+    world.grant(&dan.user, "10").await;
+    let hold = HoldRequest { owner: dan.user.clone(), amount: "3".to_owned(), ..HoldRequest::default() };
+    given(dan.client().credits().hold(hold).await);
+    given(dan.client().users().delete_me(DeleteMeRequest::default()).await);
+    let (id, members) = (team.id.clone(), [0, 1].map(|n| team.members[n].user.clone()));
+    drop((team, left));
+    Some(Stage { deployment: world.into_deployment(), team: id, members, gone: dan.user })
+}
+
+/// Stops a deployment, so that what is changed in its stores is nobody's but the test's.
+async fn at_rest(mut deployment: Deployment) -> Deployment {
+    let stop = move || {
+        let ended = deployment.stop(SOON);
+        assert!(ended.iter().all(std::process::ExitStatus::success), "{ended:?}");
+        deployment
+    };
+    tokio::task::spawn_blocking(stop).await.expect("it stops")
+}
+
+async fn nothing_differs_after_the_demos_story(topology: Topology) {
+    let Some(plan) = world::plan(topology).await else { return };
+    let deployment = plan.start().await;
+    let target = format!("127.0.0.1:{}", deployment.operations_port());
+    let demo = Program::new(env!("CARGO_BIN_EXE_bursar")).args(["demo", "--target", &target, "--data-dir"]);
+    let demo = demo.arg(deployment.data_dir());
+    let (status, log) = tokio::task::spawn_blocking(move || demo.run(Duration::from_mins(2))).await.expect("it ends");
+    assert!(status.success(), "{log}");
+    // Beside the programs, and without them.
+    clean(fsck(&deployment, &[]).await);
+    clean(fsck(&at_rest(deployment).await, &[]).await);
+}
+
+/// Every kind of difference, made by hand: one line each. Repaired, what events tell is as it was.
+async fn each_difference_is_one_line_and_events_heal_what_they_told(topology: Topology) {
+    let Some(Stage { deployment, team, members: [ben, cem], gone }) = stage(topology).await else { return };
+    clean(fsck(&deployment, &[]).await);
+    let mut deployment = at_rest(deployment).await;
+    let made = tamper(&deployment, &team, [&ben, &cem], &gone).await;
+    let (code, mut found) = fsck(&deployment, &[]).await;
+    assert_eq!(code, Some(1), "{found:#?}");
+    assert_eq!(found.pop(), Some(format!("{} differences", made.len())));
+    let mut expected: Vec<&str> = made.iter().map(String::as_str).collect();
+    expected.sort_unstable();
+    found.sort_unstable();
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(found.starts_with(expected), "{found}\ninstead of\n{expected}");
+    }
+
+    let (code, said) = fsck(&deployment, &["--repair"]).await;
+    assert_eq!(code, Some(1), "{said:#?}");
+    let unhealed = |line: &str| line.contains(" member usr_") || line.contains(" hold hld_");
+    for line in found.iter().filter(|line| unhealed(line)) {
+        let told = format!("no event heals this, an operator has to look: {line}");
+        assert!(said.contains(&told), "{told}\nin\n{said:#?}");
+    }
+    for feed in ["identity learns anew", "organization learns anew", "billing learns anew"] {
+        assert!(said.iter().any(|line| line.starts_with(feed)), "{feed} in {said:#?}");
+    }
+    deployment.start().await;
+    eventually("only what no event heals is left", PATIENCE.saturating_mul(2), async || {
+        let (_, lines) = fsck(&deployment, &[]).await;
+        let left: Vec<_> = lines.iter().filter(|line| !line.ends_with(" differences")).collect();
+        assert!(!left.is_empty(), "a member without an account");
+        left.iter().all(|line| unhealed(line)).then_some(())
+    })
+    .await;
+}
+
+/// Repairs what it can while the programs run, and they notice by themselves.
+async fn a_running_deployment_learns_anew(topology: Topology) {
+    let Some(Stage { deployment, team, members: [ben, _], .. }) = stage(topology).await else { return };
+    clean(fsck(&deployment, &[]).await);
+    let [team, ben] = [owner(&deployment, &team), user(&deployment, &ben)];
+    let wrong = format!("UPDATE members SET role = 'OWNER', version = 99 WHERE owner = {team} AND user_id = {ben}");
+    change(&deployment, Service::Billing, &wrong).await;
+    let (code, said) = fsck(&deployment, &["--repair"]).await;
+    assert_eq!((code, said.len()), (Some(1), 3), "{said:#?}");
+    eventually("the membership is as it was", PATIENCE.saturating_mul(2), async || {
+        let (code, _) = fsck(&deployment, &[]).await;
+        (code == Some(0)).then_some(())
+    })
+    .await;
+}
+
+/// What is changed, and the beginning of the line that has to tell of it.
+async fn tamper(deployment: &Deployment, team: &str, [ben, cem]: [&str; 2], gone: &str) -> Vec<String> {
+    const SUBSCRIPTION: &str = "INSERT INTO subscriptions (owner, id, plan_id, state, credits, seats, currency, price, \
+        payment_method, payment_reference, started_at, period_number, period_start, period_end) \
+        VALUES ('OWNER', 'sub_00000000000000000000000000', 'business', 'ACTIVE', 0, 5, 'EUR', 0, 'sandbox_ok', 'x', 1, 0, 1, \
+        4000000000000000)";
+    let [stranger, ghost] = [77, 78].map(|n| id::<bursar_id::kinds::User>(n).to_string());
+    let [t, b, c, s] =
+        [owner(deployment, team), user(deployment, ben), user(deployment, cem), user(deployment, &stranger)];
+    let (dans, nobodys, odd) = (owner(deployment, gone), bytes(deployment, &[]), bytes(deployment, &[0]));
+    let nobody = r#"{"usage_visibility":"NOBODY"}"#;
+    let changes = [
+        (Service::Billing, format!("UPDATE members SET role = 'ADMIN' WHERE owner = {t} AND user_id = {b}")),
+        (Service::Identity, format!("DELETE FROM members WHERE owner = {t} AND user_id = {c}")),
+        (Service::Billing, format!("INSERT INTO members VALUES ({t}, {s}, 'OWNER', 1, 9)")),
+        (Service::Billing, format!("INSERT INTO standings VALUES ({t}, 'SUSPENDED', 1, 3)")),
+        (Service::Identity, format!("INSERT INTO policies VALUES ({t}, '{nobody}', 1, 4)")),
+        (Service::Billing, format!("UPDATE policies SET version = 7 WHERE owner = {nobodys}")),
+        (Service::Organization, format!("UPDATE organization_seats SET seats = 99 WHERE organization_id = '{team}'")),
+        (Service::Organization, format!("UPDATE users SET deleted_at = NULL WHERE id = '{gone}'")),
+        (Service::Billing, format!("DELETE FROM members WHERE owner = {dans}")),
+        (Service::Billing, SUBSCRIPTION.replace("OWNER", gone)),
+        (Service::Billing, format!("UPDATE holds SET deadline = 1 WHERE owner = {dans}")),
+        (
+            Service::Identity,
+            "UPDATE consumer_positions SET cursor = 'nonsense' WHERE source = 'organization'".to_owned(),
+        ),
+        (
+            Service::Organization,
+            format!(
+                "INSERT INTO events_set_aside VALUES ('billing', 'evt_odd', '', 'subscription.changed', 'odd', {odd}, 1)"
+            ),
+        ),
+        (Service::Organization, format!("INSERT INTO users (id, display_name) VALUES ('{ghost}', '')")),
+        (
+            Service::Organization,
+            format!(
+                "INSERT INTO memberships (organization_id, user_id, role, state, email, email_key, version, joined_at, \
+                 changed_at) VALUES ('{team}', '{ghost}', 'MEMBER', 'ACTIVE', '', '', 1, 1, 1)"
+            ),
+        ),
+    ];
+    for (service, sql) in changes {
+        change(deployment, service, &sql).await;
+    }
+    let member = "MEMBER (incarnation 1, version 1)";
+    vec![
+        format!("billing {team} membership of {ben}: expected {member}, found ADMIN (incarnation 1, version 1)"),
+        format!("identity {team} membership of {cem}: expected {member}, found nothing"),
+        format!("billing {team} membership of {stranger}: expected nothing, found OWNER (incarnation 1, version 9)"),
+        format!("billing {team} standing: expected ACTIVE (version 0), found SUSPENDED (version 3)"),
+        format!("identity {team} policies: expected nothing, found {nobody} (version 4)"),
+        "billing deployment policies: expected {\"admin_billing\":\"MANAGE\",".to_owned(),
+        format!("organization {team} seats of business: expected 10, found 99"),
+        format!("organization {gone} deletion of the account: expected known, found unknown"),
+        format!("billing {gone} deletion of the account: expected known, found unknown"),
+        format!("billing {gone} subscription: expected to have ended with the account, found business"),
+        format!("billing {gone} hold hld_"),
+        "identity deployment place in the events of organization: expected a cursor, found \"nonsense\"".to_owned(),
+        "organization deployment event evt_odd of billing: expected to be read, found odd".to_owned(),
+        format!("organization {team} member {ghost}: expected an account, found none at identity"),
+        format!("identity {team} membership of {ghost}: expected {member}, found nothing"),
+        format!("billing {team} membership of {ghost}: expected {member}, found nothing"),
+    ]
+}
+
+macro_rules! behaviours {
+    ($($name:ident,)+) => {
+        mod one_process {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(bursar_testkit::Topology::Suite).await;
+            })+
+        }
+        mod three_processes {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(bursar_testkit::Topology::Split).await;
+            })+
+        }
+    };
+}
+
+behaviours! {
+    nothing_differs_after_the_demos_story,
+    each_difference_is_one_line_and_events_heal_what_they_told,
+    a_running_deployment_learns_anew,
+}
+
+#[test]
+fn a_store_that_cannot_be_read_is_no_difference() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = dir.path().join("data");
+    let run = |program: Program| program.run(SOON);
+    let checks = || Program::new(env!("CARGO_BIN_EXE_bursar")).args(["fsck", "--data-dir"]).arg(&data);
+    let (status, log) = run(checks());
+    assert_eq!(status.code(), Some(2), "{log}");
+    assert!(log.contains("identity has no store") && !data.exists(), "nothing is made of it: {log}");
+    std::fs::create_dir(&data).expect("made");
+    for service in Service::ALL {
+        std::fs::write(data.join(format!("{service}.db")), "").expect("written");
+    }
+    let (status, log) = run(checks());
+    assert_eq!(status.code(), Some(2), "{log}");
+    assert!(log.contains("cannot read identity's store"), "{log}");
+    let nowhere = "postgres://nobody@127.0.0.1:1/nothing";
+    let (status, log) = run(checks().args(["--organization-store", nowhere, "--identity-store", nowhere]));
+    assert_eq!(status.code(), Some(2), "{log}");
+    let (status, log) = run(Program::new(env!("CARGO_BIN_EXE_bursar")).args(["fsck", "--help"]));
+    assert_eq!(status.code(), Some(0), "{log}");
+    for piece in ["--repair", "1 with each difference on a line", "2 if it could not look"] {
+        assert!(log.contains(piece), "no {piece:?} in:\n{log}");
+    }
+}
