@@ -73,7 +73,7 @@ fn buy(owner: OwnerId) -> pb::PurchasePackRequest {
 async fn a_member_is_refused(member: &Person, reason: &str) {
     let owner = member.owner;
     let mut bad = spend(owner, "nonsense");
-    bad.project = "\n".to_owned();
+    "\n".clone_into(&mut bad.project);
     refused(member.charge(spend(owner, "1")).await, PermissionDenied, reason);
     refused(member.charge(spend(owner, "1").under("first")).await, PermissionDenied, reason);
     refused(member.charge(bad).await, PermissionDenied, reason);

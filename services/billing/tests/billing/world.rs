@@ -128,7 +128,7 @@ impl World {
             Transport::late().0,
         ]));
         bursar_billing::migrate(&settings, None).await.expect("migrates");
-        let (nobody, ready) = launch(&settings, &peers, env.clone()).await;
+        let (nobody, ready) = Box::pin(launch(&settings, &peers, env.clone())).await;
         Self {
             store: bursar_billing::open(&settings).await.expect("opens"),
             nobody,
@@ -162,14 +162,14 @@ impl World {
         adjust(&mut settings);
         let number = 2 + self.instances.fetch_add(1, Ordering::Relaxed);
         let env = Env { entropy: Entropy::seeded(number), ..self.env.clone() };
-        start(&settings, &self.peers, env).await
+        Box::pin(start(&settings, &self.peers, env)).await
     }
 
     /// One more billing on the same store by a clock of its own, ready or not.
     pub(crate) async fn instance_by(&self, clock: Clock) -> (Caller, ReadyProbe) {
         let number = 2 + self.instances.fetch_add(1, Ordering::Relaxed);
         let env = Env { entropy: Entropy::seeded(number), clock, ..self.env.clone() };
-        launch(&self.settings, &self.peers, env).await
+        Box::pin(launch(&self.settings, &self.peers, env)).await
     }
 
     /// The same person at another instance.

@@ -158,17 +158,7 @@ fn refused(refusal: Refusal) -> Problem {
         | Refusal::EmailNotVerified
         | Refusal::InvitationEmailMismatch => invitation(refusal),
         Refusal::AccountLeaving | Refusal::MemberLeaving | Refusal::DepartureTakenBack => leaving(refusal),
-        Refusal::OwnerMustTransfer => {
-            precondition(reason::OWNER_MUST_TRANSFER, "member", "the owner must transfer the organization first")
-        }
-        Refusal::PersonalProject => {
-            precondition(reason::PERSONAL_PROJECT, "project", "a personal project cannot be given to somebody else")
-        }
-        Refusal::OrganizationRequired => precondition(
-            reason::ORGANIZATION_REQUIRED,
-            "owner",
-            "work belongs to organizations here: switch to one, or create one",
-        ),
+        Refusal::OwnerMustTransfer | Refusal::PersonalProject | Refusal::OrganizationRequired => elsewhere(refusal),
         Refusal::MemberNotFound => Problem::not_found("member"),
         Refusal::ProjectNotFound => Problem::not_found("project"),
         Refusal::NoAvatar => Problem::not_found("avatar"),
@@ -180,6 +170,23 @@ fn refused(refusal: Refusal) -> Problem {
         Refusal::EtagMismatch => Problem::aborted(
             reason::ETAG_MISMATCH,
             "somebody else changed it meanwhile; read it again and repeat the change",
+        ),
+    }
+}
+
+/// It has to be done in another way, or in another place.
+fn elsewhere(refusal: Refusal) -> Problem {
+    match refusal {
+        Refusal::OwnerMustTransfer => {
+            precondition(reason::OWNER_MUST_TRANSFER, "member", "the owner must transfer the organization first")
+        }
+        Refusal::PersonalProject => {
+            precondition(reason::PERSONAL_PROJECT, "project", "a personal project cannot be given to somebody else")
+        }
+        _ => precondition(
+            reason::ORGANIZATION_REQUIRED,
+            "owner",
+            "work belongs to organizations here: switch to one, or create one",
         ),
     }
 }
