@@ -10,7 +10,6 @@
 //! after that the same id is a new request.
 
 use bursar_time::{Span, Timestamp};
-use sqlx::Row;
 
 use crate::{Db, DbError, Tx, exactly_one, on};
 
@@ -19,6 +18,9 @@ pub const KEEP: Span = Span::from_days(30);
 
 /// Rows a pruning transaction removes at most, so that it holds locks (on SQLite: the writer) only briefly.
 const PRUNE_BATCH: i64 = 500;
+
+/// How often a claim is tried when each time the answer that was in its way is forgotten before it is read.
+const CLAIMS: usize = 8;
 
 const CLAIM: &str = "INSERT INTO requests (scope, request_id, method, body_hash, response, created_at) \
      VALUES ($1, $2, $3, $4, NULL, $5) ON CONFLICT (scope, request_id) DO NOTHING";
@@ -51,23 +53,26 @@ pub async fn claim(
     body_hash: &[u8],
     now: Timestamp,
 ) -> Result<Claim, DbError> {
-    let inserted = on!(&mut *tx, c => sqlx::query(CLAIM)
-        .bind(scope).bind(request_id).bind(method).bind(body_hash).bind(now)
-        .execute(c).await?.rows_affected());
-    if inserted == 1 {
-        return Ok(Claim::New);
+    for _ in 0..CLAIMS {
+        let inserted = on!(&mut *tx, c => sqlx::query(CLAIM)
+            .bind(scope).bind(request_id).bind(method).bind(body_hash).bind(now)
+            .execute(c).await?.rows_affected());
+        if inserted == 1 {
+            return Ok(Claim::New);
+        }
+        let found: Option<(String, Vec<u8>, Option<Vec<u8>>)> =
+            on!(&mut *tx, c => sqlx::query_as(FIND).bind(scope).bind(request_id).fetch_optional(c).await?);
+        // What was in the way was forgotten since: the id is free again.
+        let Some((its_method, its_hash, response)) = found else { continue };
+        if its_method != method || its_hash != body_hash {
+            return Ok(Claim::Mismatch);
+        }
+        return match response {
+            Some(answer) => Ok(Claim::Replay(answer)),
+            None => Err(DbError::corrupt("a request was claimed and committed without an answer")),
+        };
     }
-    let (its_method, its_hash, response): (String, Vec<u8>, Option<Vec<u8>>) = on!(tx, c => {
-        let row = sqlx::query(FIND).bind(scope).bind(request_id).fetch_one(c).await?;
-        (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)
-    });
-    if its_method != method || its_hash != body_hash {
-        return Ok(Claim::Mismatch);
-    }
-    match response {
-        Some(answer) => Ok(Claim::Replay(answer)),
-        None => Err(DbError::corrupt("a request was claimed and committed without an answer")),
-    }
+    Err(DbError::Serialization)
 }
 
 /// Stores the answer of a request claimed in this transaction.

@@ -6,7 +6,7 @@
     reason = "tests fail by panicking, their helpers too"
 )]
 
-use bursar_db::idempotency::{Claim, KEEP, claim, prune, settle};
+use bursar_db::idempotency::{Claim, KEEP, claim, forget, prune, settle};
 use bursar_db::{Db, DbError, Migrations, PoolOptions, Tx};
 use bursar_testkit::TestDb;
 use bursar_time::Timestamp;
@@ -55,6 +55,29 @@ bursar_testkit::engines! {
         }
         let winner = winner.expect("one took effect");
         assert_eq!(replays, vec![vec![winner]; 63]);
+    }
+
+    async fn an_answer_that_is_forgotten_while_somebody_asks_for_it_is_in_nobodys_way(at: TestDb) {
+        let db = store(&at).await;
+        let tasks = (0..8_u8).map(|number| {
+            let db = db.clone();
+            tokio::spawn(async move {
+                for _ in 0..50 {
+                    let mut tx = db.begin().await?;
+                    if ask(&mut tx, "usr_1", "req", "Create", b"body").await? == Claim::New {
+                        settle(&mut tx, "usr_1", "req", &[number]).await?;
+                    }
+                    tx.commit().await?;
+                    let mut tx = db.begin().await?;
+                    forget(&mut tx, "usr_1", "req").await?;
+                    tx.commit().await?;
+                }
+                Ok::<_, DbError>(())
+            })
+        });
+        for task in futures::future::join_all(tasks).await {
+            task.expect("no task panics").expect("the id is free, or its answer there");
+        }
     }
 
     async fn a_request_that_fails_does_not_burn_its_id(at: TestDb) {
