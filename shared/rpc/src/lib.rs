@@ -42,7 +42,7 @@ pub use keys::{KeySet, PublicKeys};
 pub use mutation::{Answer, Begun, Done, Looked, Mutation, Mutations, Publish, Refusing};
 pub use origin::{Origin, TrustedProxies};
 pub use page::{ListKey, Page, PageKey, PageRequest};
-pub use peer::{ServiceTokens, retry};
+pub use peer::{ServiceTokens, persist, retry};
 pub use problem::{Problem, reason};
 pub use stack::{Limits, StackDeps, stack};
 pub use suspended::Suspended;

@@ -1,4 +1,4 @@
-//! Calling other services: the service's own credentials ([`ServiceTokens`]), trying again ([`retry`]), and what their
+//! Calling other services: the service's own credentials ([`ServiceTokens`]), trying again ([`retry`], [`persist`]), and what their
 //! refusals mean to our own callers ([`unanswered`]).
 
 use std::fmt;
@@ -195,6 +195,8 @@ const ATTEMPTS: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest pause there is, unless the peer asks for a longer one.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// The pause between attempts of [`persist`].
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(500);
 
 /// Makes an **idempotent** call until it succeeds or fails otherwise than with `UNAVAILABLE`: at most
 /// five times, with random pauses, and never beyond the deadline of the call being served.
@@ -224,6 +226,25 @@ where
         attempt += 1;
         tokio::time::sleep(pause).await;
     }
+}
+
+/// Attempts something **idempotent** again and again until it is decided, for as long as the caller of the call being served
+/// waits, less a `margin` in which to answer. `None`: it was not decided in that time.
+pub async fn persist<T, F, Fut>(margin: Duration, mut attempt: F) -> Option<T>
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Option<T>>,
+{
+    let patience = CallContext::remaining().unwrap_or_default().saturating_sub(margin);
+    let persisted = async {
+        loop {
+            if let Some(decided) = attempt().await {
+                return decided;
+            }
+            tokio::time::sleep(BETWEEN_ATTEMPTS).await;
+        }
+    };
+    tokio::time::timeout(patience, persisted).await.ok()
 }
 
 /// Whether it may be that the token was good a moment ago: it is not used again, and the next one is new.

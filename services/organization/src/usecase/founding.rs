@@ -21,7 +21,7 @@ use bursar_members::OrganizationCreation;
 use bursar_proto::billing::v1::MoveSubscriptionRequest;
 use bursar_proto::billing::v1::subscription_service_client::SubscriptionServiceClient;
 use bursar_rpc::problem::reason_of;
-use bursar_rpc::{Begun, CallContext, UserCaller, retry};
+use bursar_rpc::{Begun, UserCaller, persist, retry};
 use bursar_time::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
 use tonic::{Request, Status};
@@ -41,9 +41,6 @@ const UNFINISHED: Span = Span::from_secs(10);
 
 /// How long before its caller stops waiting a call answers that it is still pending.
 const ANSWER: Duration = Duration::from_millis(500);
-
-/// The pause before billing is asked once more, after all attempts at once have failed.
-const PAUSE: Duration = Duration::from_millis(500);
 
 /// Which organization to finish.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -92,19 +89,16 @@ impl Organization {
     /// # Errors
     /// [`Refusal::PlanRequired`]: there was no plan, and the organization is no more.
     pub async fn founded(&self, organization: OrganizationId) -> Result<Standing, Error> {
-        let waited = async {
-            loop {
-                match self.found(organization).await {
-                    Err(Error::Billing(status)) => {
-                        tracing::warn!(%organization, code = ?status.code(), "billing does not move a plan at the moment");
-                    }
-                    decided => return decided,
+        let founded = persist(ANSWER, || async move {
+            match self.found(organization).await {
+                Err(Error::Billing(status)) => {
+                    tracing::warn!(%organization, code = ?status.code(), "billing does not move a plan at the moment");
+                    None
                 }
-                tokio::time::sleep(PAUSE).await;
+                decided => Some(decided),
             }
-        };
-        let patience = CallContext::remaining().unwrap_or_default().saturating_sub(ANSWER);
-        tokio::time::timeout(patience, waited).await.unwrap_or(Ok(Standing::Pending))
+        });
+        founded.await.unwrap_or(Ok(Standing::Pending))
     }
 
     /// Asks billing for the plan that a pending organization waits for, and finishes or removes it by the answer.
