@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Context as _;
 use bursar_proto::organization::v1::{
-    CopyItemRequest, CopyItemResponse, CreateItemRequest, CreateItemResponse, DownloadContentRequest, GetItemRequest,
+    CopyItemRequest, CopyItemResponse, CreateItemRequest, CreateItemResponse, DownloadContentRequest, ExportOrganizationRequest, GetItemRequest,
     GetItemResponse, Item, ListItemsRequest, ListItemsResponse, UploadContentRequest, UploadContentResponse,
     download_content_response::Part,
 };
@@ -93,6 +93,17 @@ impl Actor {
             ..UploadContentRequest::default()
         };
         self.wire.libraries().upload_content(tokio_stream::once(request)).await
+    }
+
+    /// Everything of the organization, as one zip archive.
+    pub(in crate::demo) async fn export(&self) -> anyhow::Result<Vec<u8>> {
+        let request = ExportOrganizationRequest { organization_id: self.owner.clone(), kinds: Vec::new() };
+        let mut parts = answer(self.wire.organizations().export_organization(request).await)?;
+        let mut bytes = Vec::new();
+        while let Some(next) = parts.message().await.context("the export")? {
+            bytes.extend(next.chunk);
+        }
+        Ok(bytes)
     }
 
     /// The whole content of an item.

@@ -116,6 +116,21 @@ pub(super) async fn hand_over(stage: &mut Stage, Team { ada, ben, .. }: &Team) -
 
 pub(super) async fn end(stage: &mut Stage, play: &Play, ben: &Actor) -> anyhow::Result<()> {
     stage.act("Deleting the organization")?;
+    stage
+        .proving(&[63])
+        .step("Ben exports chats and knowledge first", "OrganizationService/ExportOrganization", async {
+            let mut items = answer(ben.items().await)?.items;
+            items.retain(|it| it.kind == "knowledge_base" && it.content.is_some());
+            let knowledge = part(items.pop(), "knowledge base")?.id;
+            let archive = ben.export().await?;
+            anyhow::ensure!(archive.starts_with(b"PK"), "it is no zip archive");
+            let has = |name: &str| archive.windows(name.len()).any(|bytes| bytes == name.as_bytes());
+            for name in ["library/items.ndjson", &format!("library/content/{knowledge}"), "manifest.json"] {
+                anyhow::ensure!(has(name), "the archive has no {name}");
+            }
+            Ok(((), format!("a zip of {} bytes, with the content of the knowledge base", archive.len())))
+        })
+        .await?;
     delete(stage.proving(&[37, 60]), play, ben, NORTHWIND).await?;
     stage
         .proving(&[61, 62])
