@@ -19,6 +19,8 @@ pub struct Config {
     pub invitation_ttl: Span,
     /// The deployment's policies: what holds for whoever has set no others.
     pub policies: Policy,
+    /// How many organizations one person may create within 24 hours.
+    pub created_per_day: u32,
     /// How many invitations there may be.
     pub caps: Caps,
     /// How much a library may take.
@@ -39,7 +41,7 @@ pub struct LibraryBounds {
 }
 
 impl Config {
-    /// Picks organization's part of the settings (`invitations.*`, `policies.*`, `mail.*`, `audit.*`).
+    /// Picks organization's part of the settings (`organizations.*`, `invitations.*`, `policies.*`, `mail.*`, `audit.*`).
     pub fn of(settings: &Settings) -> Self {
         let base = settings.mail.link_base_url.trim_end_matches('/');
         Self {
@@ -47,6 +49,7 @@ impl Config {
             product: settings.mail.product.clone(),
             invitation_ttl: settings.invitations.ttl.into(),
             policies: settings.policies,
+            created_per_day: settings.organizations.max_created_per_day,
             caps: Caps {
                 pending: settings.invitations.max_pending,
                 per_day: settings.invitations.max_per_day,

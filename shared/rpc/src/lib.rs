@@ -8,7 +8,7 @@
 //!   credentials
 //! - [`Problem`], [`Violations`]: refusals, and the one way from them to a gRPC status
 //! - [`mutation`], [`IdempotencyKey`]: the one way of every call that changes something, and by what it takes effect once
-//! - [`page`], [`convert`]: lists, the API's common types
+//! - [`page`], [`convert`], [`document`]: lists, the API's common types
 //!
 //! What a service decides does not belong here, and neither do ports, signals and configuration
 //! (`bursar-runtime`).
@@ -19,6 +19,7 @@ pub mod authentication;
 mod cache;
 pub mod caller;
 pub mod convert;
+pub mod document;
 pub mod idempotent;
 pub mod keys;
 pub mod mutation;

@@ -34,8 +34,8 @@ pub use service::{Each, Service};
 pub use set_aside::EventsArgs;
 pub use settings::{
     AuditSettings, BillingSettings, ConfigError, InvitationSettings, LibrarySettings, LimitSettings, Loader, LogFormat,
-    LogSettings, MailSettings, Mode, PeerTlsSettings, PostgresSettings, Preset, Program, Settings, SqliteSettings,
-    TlsSettings, TokenSettings,
+    LogSettings, MailSettings, Mode, OrganizationSettings, PeerTlsSettings, PostgresSettings, Preset, Program,
+    Settings, SqliteSettings, TlsSettings, TokenSettings,
 };
 pub use telemetry::Telemetry;
 pub use timekeeping::keep_time;

@@ -190,6 +190,7 @@ const REFUSALS: &[(&str, &[&str])] = &[
     ("BURSAR_LIMITS__DRAIN=8s", &["limits.drain"]),
     ("BURSAR_LIMITS__IN_FLIGHT=0", &["limits.in_flight", "at least 1"]),
     ("BURSAR_TOKENS__ACCESS_TTL=6m", &["tokens.access_ttl", "5m"]),
+    ("BURSAR_ORGANIZATIONS__MAX_CREATED_PER_DAY=0", &["organizations.max_created_per_day", "at least 1"]),
     ("BURSAR_INVITATIONS__TTL=31d", &["invitations.ttl", "30d"]),
     ("BURSAR_AUDIT__RETENTION=23h", &["audit.retention", "1d"]),
     ("BURSAR_AUDIT__RETENTION=3661d", &["audit.retention", "3660d"]),

@@ -6,11 +6,12 @@ use bursar_proto::identity::v1::{
     Context, ContextKind, FindUserResponse, IssueUserTokenResponse, ServiceAccount, Session, Suspension, TokenSet, User,
 };
 use bursar_rpc::convert::{to_optional_role, to_timestamp};
+use bursar_rpc::document::to_struct;
 use bursar_rpc::{Stored, Violations};
 use tonic::Request;
 
 use crate::usecase::{
-    ContextView, Found, NewSecret, ServiceAccountRow, SessionRow, SuspensionRow, Tokens, UserRow, UserToken,
+    ContextView, Found, Me, NewSecret, ServiceAccountRow, SessionRow, SuspensionRow, Tokens, UserRow, UserToken,
 };
 
 /// What of a client's `user-agent` is kept, in characters.
@@ -27,10 +28,10 @@ pub(super) fn user_agent<T>(request: &Request<T>) -> String {
     text.unwrap_or_default().chars().take(USER_AGENT_CHARACTERS).collect()
 }
 
-impl Stored for UserRow {
+impl Stored for Me {
     type Message = User;
     fn to_message(&self) -> User {
-        user(self.clone())
+        me(self.clone())
     }
 }
 
@@ -70,7 +71,12 @@ impl Stored for Tokens {
     fn to_message(&self) {}
 }
 
-/// A user as its holder and services see it.
+/// A user as its holder sees it.
+pub(super) fn me(me: Me) -> User {
+    User { preferences: Some(to_struct(me.preferences)), ..user(me.user) }
+}
+
+/// A user as services see it.
 pub(super) fn user(row: UserRow) -> User {
     User {
         id: row.id.to_string(),
@@ -78,6 +84,7 @@ pub(super) fn user(row: UserRow) -> User {
         email_verified: row.email_verified_at.is_some(),
         display_name: row.display_name,
         created_at: Some(to_timestamp(row.created_at)),
+        preferences: None,
     }
 }
 

@@ -14,6 +14,7 @@ use bursar_proto::identity::v1::{
     VerifyEmailResponse,
 };
 use bursar_rpc::convert::UpdateMask;
+use bursar_rpc::document::document;
 use bursar_rpc::{Asked, Call, Caller, Origin, Problem, Violations};
 use bursar_secret::Secret;
 use tonic::{Request, Response, Status};
@@ -41,7 +42,7 @@ impl UserService for Handlers {
     async fn get_me(&self, request: Request<GetMeRequest>) -> Result<Response<GetMeResponse>, Status> {
         let caller = Caller::of(&request)?;
         let user = self.0.get_me(caller.user()?).await?;
-        Ok(Response::new(GetMeResponse { user: Some(convert::user(user)) }))
+        Ok(Response::new(GetMeResponse { user: Some(convert::me(user)) }))
     }
 
     async fn update_me(&self, request: Request<UpdateMeRequest>) -> Result<Response<UpdateMeResponse>, Status> {
@@ -192,8 +193,14 @@ fn sign_up(message: &SignUpRequest, violations: &mut Violations, origin: Origin)
 }
 
 fn change(message: &UpdateMeRequest, violations: &mut Violations) -> MeChange {
-    let mask = UpdateMask::parse(message.update_mask.as_ref(), &["display_name"], violations);
-    MeChange { display_name: mask.read("display_name", &message.display_name, DisplayName::parse, violations) }
+    let mask = UpdateMask::parse(message.update_mask.as_ref(), &["display_name", "preferences"], violations);
+    let sent = message.preferences.as_ref();
+    let empty = sent.is_none_or(|sent| sent.fields.is_empty());
+    let preferences = mask.changes("preferences", empty).then(|| violations.check("preferences", document(sent)));
+    MeChange {
+        display_name: mask.read("display_name", &message.display_name, DisplayName::parse, violations),
+        preferences: preferences.flatten(),
+    }
 }
 
 fn user_ids(message: &BatchGetUsersRequest) -> Result<Vec<UserId>, Problem> {

@@ -6,6 +6,7 @@
 pub mod branches;
 pub mod keys;
 pub mod places;
+pub mod preferences;
 pub mod prune;
 pub mod service_accounts;
 pub mod sessions;

@@ -9,7 +9,9 @@ use sqlx::{Executor as _, SqlSafeStr as _};
 use super::prune::{Perishable, delete};
 use super::suspensions::{self, SuspensionRow};
 use super::users::UserRow;
-use super::{MIGRATIONS, branches, keys, places, prune, service_accounts, sessions, throttles, users, verifications};
+use super::{
+    MIGRATIONS, branches, keys, places, preferences, prune, service_accounts, sessions, throttles, users, verifications,
+};
 use crate::domain::session::EndReason;
 
 /// Every statement, with the engines it is for.
@@ -55,6 +57,8 @@ const STATEMENTS: [(&[Engine], &[&str]); 3] = [
             branches::TRIM,
             branches::ENTER,
             branches::ENTER_ONLY,
+            preferences::OF,
+            preferences::SET,
             places::IS_KNOWN,
             places::NOTE,
             places::TRIM,

@@ -51,7 +51,7 @@ pub use organizations::Owned;
 pub use sign_in::Credentials;
 pub use sign_up::{SignUp, VerifyAgain};
 pub use tokens::Tokens;
-pub use users::MeChange;
+pub use users::{Me, MeChange};
 
 pub use crate::store::service_accounts::ServiceAccountRow;
 pub use crate::store::sessions::SessionRow;

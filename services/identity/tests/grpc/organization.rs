@@ -258,6 +258,20 @@ impl MemberService for FakeOrganization {
     ) -> Result<Response<api::LeaveOrganizationResponse>, Status> {
         Err(Status::unimplemented("fake"))
     }
+
+    async fn get_preferences(
+        &self,
+        _: Request<api::GetPreferencesRequest>,
+    ) -> Result<Response<api::GetPreferencesResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+
+    async fn update_preferences(
+        &self,
+        _: Request<api::UpdatePreferencesRequest>,
+    ) -> Result<Response<api::UpdatePreferencesResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
 }
 
 #[tonic::async_trait]
@@ -375,6 +389,20 @@ impl OrganizationService for FakeOrganization {
         &self,
         _: Request<api::UnsuspendOrganizationRequest>,
     ) -> Result<Response<api::UnsuspendOrganizationResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+
+    async fn accept_ownership(
+        &self,
+        _: Request<api::AcceptOwnershipRequest>,
+    ) -> Result<Response<api::AcceptOwnershipResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+
+    async fn decline_ownership(
+        &self,
+        _: Request<api::DeclineOwnershipRequest>,
+    ) -> Result<Response<api::DeclineOwnershipResponse>, Status> {
         Err(Status::unimplemented("fake"))
     }
 }

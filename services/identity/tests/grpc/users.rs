@@ -1,9 +1,11 @@
 //! `UserService`: signing up and the own user.
 
+use bursar_db::{DbError, on};
 use bursar_id::{Role, UserId};
 use bursar_proto::identity::v1::{BatchGetUsersRequest, DeleteMeRequest, GetMeRequest, SignUpRequest, UpdateMeRequest};
-use bursar_testkit::{PASSWORD, Person, id, refused};
-use prost_types::FieldMask;
+use bursar_testkit::{Client, PASSWORD, Person, id, refused};
+use prost_types::value::Kind;
+use prost_types::{FieldMask, Struct, Value};
 use tokio::task::JoinSet;
 use tonic::Code;
 
@@ -19,10 +21,58 @@ fn rename(display_name: &str, paths: &[&str], request_id: &str) -> UpdateMeReque
         display_name: display_name.to_owned(),
         update_mask: Some(FieldMask { paths: paths.iter().map(|path| (*path).to_owned()).collect() }),
         request_id: request_id.to_owned(),
+        preferences: None,
     }
 }
 
+/// A document with one text.
+fn document(name: &str, text: &str) -> Struct {
+    let value = Value { kind: Some(Kind::StringValue(text.to_owned())) };
+    Struct { fields: [(name.to_owned(), value)].into() }
+}
+
+fn prefer(preferences: Option<Struct>, paths: &[&str]) -> UpdateMeRequest {
+    UpdateMeRequest { preferences, ..rename("", paths, "") }
+}
+
 bursar_testkit::engines! {
+    async fn a_user_keeps_preferences_of_their_own(db: TestDb) {
+        let world = World::start(&db).await;
+        let (ada, bob) = (world.join("Ada").await, world.join("Bob").await);
+        let update = async |request| {
+            let updated = ada.client().users().update_me(request).await?;
+            Ok::<_, tonic::Status>(updated.into_inner().user.unwrap())
+        };
+        let me = async |client: &Client| client.users().get_me(GetMeRequest {}).await.unwrap().into_inner().user.unwrap();
+        assert_eq!(me(ada.client()).await.preferences, Some(Struct::default()), "nothing at first");
+        let dark = Some(document("theme", "dark"));
+        let updated = update(UpdateMeRequest { preferences: dark.clone(), ..Default::default() }).await.unwrap();
+        assert_eq!((updated.preferences, updated.display_name.as_str()), (dark.clone(), "Ada"));
+        update(rename("Ada L.", &["display_name"], "")).await.unwrap();
+        assert_eq!(me(ada.client()).await.preferences, dark, "what the mask does not name stays");
+        update(UpdateMeRequest { preferences: Some(Struct::default()), ..Default::default() }).await.unwrap();
+        assert_eq!(me(ada.client()).await.preferences, dark, "without a mask what is empty stays");
+        let light = Some(document("colours", "light"));
+        assert_eq!(update(prefer(light.clone(), &["preferences"])).await.unwrap().preferences, light, "all of it anew");
+        assert_eq!(me(bob.client()).await.preferences, Some(Struct::default()), "everybody has their own");
+        let large = prefer(Some(document("text", &"x".repeat(256 * 1024))), &["preferences"]);
+        let refusal = refused(update(large).await, Code::InvalidArgument, "INVALID_FIELDS");
+        assert_eq!(refusal.fields, ["preferences"]);
+        let asked = BatchGetUsersRequest { user_ids: vec![ada.user.clone()] };
+        let seen = world.operator().await.users().batch_get_users(asked).await.unwrap().into_inner().users;
+        assert_eq!((seen.len(), &seen[0].preferences), (1, &None), "nobody else's to see");
+        assert_eq!(update(prefer(None, &["preferences"])).await.unwrap().preferences, Some(Struct::default()));
+        update(prefer(light, &["preferences"])).await.unwrap();
+        ada.client().users().delete_me(DeleteMeRequest::default()).await.unwrap();
+        let left = async {
+            let mut tx = world.db.read().await?;
+            let count = "SELECT COUNT(*) FROM preferences";
+            let (rows,): (i64,) = on!(&mut tx, c => sqlx::query_as(count).fetch_one(c).await?);
+            Ok::<_, DbError>(rows)
+        };
+        assert_eq!(left.await.unwrap(), 0, "they end with the account");
+    }
+
     async fn a_person_joins_and_sees_the_own_account(db: TestDb) {
         let world = World::start(&db).await;
         let ada = world.join("Ada").await;

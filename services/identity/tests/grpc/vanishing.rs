@@ -48,6 +48,7 @@ fn a_host_that_vanishes_at_any_step_of_a_change_of_an_account_loses_and_doubles_
             let replica = if asking.beside { &world.anybody } else { &behind };
             let request = UpdateMeRequest {
                 display_name: format!("{number} {}", asking.request_id),
+                preferences: None,
                 update_mask: Some(FieldMask { paths: vec!["display_name".to_owned()] }),
                 request_id: asking.request_id.to_owned(),
             };

@@ -21,7 +21,7 @@ pub enum Refusal {
     /// The caller is a member, and the organization was deleted.
     #[error("the organization was deleted")]
     OrganizationDeleted,
-    /// There is no such organization, as an operator is told who may know of all.
+    /// There is no such organization, as services and operators are told who may know of all.
     #[error("no such organization")]
     OrganizationNotFound,
     /// There is no deletion to take back.
@@ -71,6 +71,24 @@ pub enum Refusal {
     /// The caller owns the organization already.
     #[error("owns it already")]
     AlreadyOwner,
+    /// Nobody is nominated, or not by whom and not whom it would have to be.
+    #[error("not nominated")]
+    NotNominated,
+    /// The nomination's seven days are over.
+    #[error("the nomination has expired")]
+    NominationExpired,
+    /// The caller has created as many organizations as may be within 24 hours.
+    #[error("too many organizations within a day")]
+    TooManyOrganizations {
+        /// When one more may be created.
+        retry_after: Span,
+    },
+    /// As many nominations as may be were made within 24 hours.
+    #[error("too many nominations within a day")]
+    TooManyNominations {
+        /// When one more may be made.
+        retry_after: Span,
+    },
     /// The organization has a living owner, so nobody else has to be named.
     #[error("has an owner")]
     AlreadyOwned,

@@ -4,10 +4,9 @@
 
 use std::collections::BTreeSet;
 
+use bursar_document::depth;
 use jsonschema::{PatternOptions, Validator};
 use serde_json::Value;
-
-use super::document::depth;
 
 /// The longest schema, in bytes.
 const MAX_BYTES: usize = 64 * 1024;

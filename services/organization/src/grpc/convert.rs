@@ -6,10 +6,10 @@ use std::str::FromStr;
 use bursar_email::Email;
 use bursar_id::{OrganizationId, OwnerId, Role};
 use bursar_proto::organization::v1 as proto;
-use bursar_rpc::convert::{ConvertError, role, to_role, to_timestamp};
+use bursar_rpc::convert::{ConvertError, role, to_optional_role, to_role, to_timestamp};
+use bursar_rpc::document::to_struct;
 use bursar_rpc::{Problem, Violations};
 
-use super::document::to_struct;
 use crate::domain::etag;
 use crate::domain::invitation::{State, over_limit};
 use crate::domain::kind::Kind;
@@ -23,6 +23,11 @@ use crate::usecase::{Content, InvitationView, Item, as_told};
 /// Reads the one field of a request that has to be known before anybody can be authorized.
 pub(super) fn field<T: FromStr<Err: Display>>(name: &str, text: &str) -> Result<T, Problem> {
     text.parse().map_err(|error: T::Err| Problem::invalid_field(name, error.to_string()))
+}
+
+/// The same of a field that may be empty.
+pub(super) fn optional_field<T: FromStr<Err: Display>>(name: &str, text: &str) -> Result<Option<T>, Problem> {
+    if text.is_empty() { Ok(None) } else { field(name, text).map(Some) }
 }
 
 /// The organization a request is about.
@@ -117,9 +122,15 @@ mod stored {
 
 /// An organization as a member sees it.
 pub(super) fn organization(of_user: OrganizationOfUser) -> proto::Organization {
-    let OrganizationOfUser { organization: row, role, seating } = of_user;
+    let OrganizationOfUser { organization: row, role, seating, nominee } = of_user;
     let over_limit = over_limit(seating.taken(), seating.seats());
-    proto::Organization { role: to_role(role).into(), over_limit, ..organization_row(row) }
+    proto::Organization {
+        role: to_optional_role(role).into(),
+        over_limit,
+        nominee_user_id: nominee.nominee_user_id.map(|user| user.to_string()).unwrap_or_default(),
+        nominated_until: nominee.nominated_until.map(to_timestamp),
+        ..organization_row(row)
+    }
 }
 
 /// An organization as an operator sees it, who has no role there.

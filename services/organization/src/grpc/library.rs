@@ -11,6 +11,7 @@ use bursar_proto::organization::v1::{
     UploadContentRequest, UploadContentResponse,
 };
 use bursar_rpc::convert::UpdateMask;
+use bursar_rpc::document::to_struct;
 use bursar_rpc::{Asked, Call, Caller, PageRequest, Problem, Violations};
 use prost_types::Struct;
 use tonic::{Request, Response, Status, Streaming};
@@ -128,7 +129,7 @@ impl LibraryService for Handlers {
         };
         let asked = Asked::read(call, "", &message, read);
         let revealed = self.0.reveal_secrets(&asked).await?.made();
-        let secrets = revealed.map(|revealed| document::to_struct(revealed.0));
+        let secrets = revealed.map(|revealed| to_struct(revealed.0));
         Ok(Response::new(RevealSecretsResponse { secrets }))
     }
 }
@@ -144,7 +145,7 @@ impl Handlers {
 fn new(message: &CreateItemRequest, sent: Option<&Struct>, violations: &mut Violations) -> Option<NewItem> {
     violations.require("kind", !message.kind.is_empty(), "is required");
     let name = violations.check("name", Name::parse(&message.name));
-    let document = violations.check("document", document::document(sent));
+    let document = violations.check("document", bursar_rpc::document::document(sent));
     let parent = violations.check_optional("parent", &message.parent, str::parse);
     let member = violations.check_optional("member", &message.member, str::parse);
     let kind = message.kind.clone();
@@ -156,7 +157,8 @@ fn change(message: &UpdateItemRequest, sent: Option<&Struct>, violations: &mut V
     let mask = UpdateMask::parse(message.update_mask.as_ref(), &["name", "document"], violations);
     let name = mask.read("name", &message.name, Name::parse, violations);
     let empty = sent.is_none_or(|sent| sent.fields.is_empty());
-    let document = mask.changes("document", empty).then(|| violations.check("document", document::document(sent)));
+    let document =
+        mask.changes("document", empty).then(|| violations.check("document", bursar_rpc::document::document(sent)));
     let member = violations.check_optional("member", &message.member, str::parse);
     Some(ItemChange { item: item?, name, document: document.flatten(), etag: message.etag.clone(), member: member? })
 }

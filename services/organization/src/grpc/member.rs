@@ -6,17 +6,20 @@ use bursar_id::UserId;
 use bursar_proto::organization::v1::member_service_server::MemberService;
 use bursar_proto::organization::v1::{
     CheckAccessRequest, CheckAccessResponse, ConfirmDepartureRequest, ConfirmDepartureResponse, GetMemberRequest,
-    GetMemberResponse, LeaveOrganizationRequest, LeaveOrganizationResponse, ListMembersRequest, ListMembersResponse,
-    RemoveMemberRequest, RemoveMemberResponse, UpdateMemberRoleRequest, UpdateMemberRoleResponse,
+    GetMemberResponse, GetPreferencesRequest, GetPreferencesResponse, LeaveOrganizationRequest,
+    LeaveOrganizationResponse, ListMembersRequest, ListMembersResponse, RemoveMemberRequest, RemoveMemberResponse,
+    UpdateMemberRoleRequest, UpdateMemberRoleResponse, UpdatePreferencesRequest, UpdatePreferencesResponse,
 };
 use bursar_rpc::convert::to_optional_role;
-use bursar_rpc::{Asked, Call, Caller, PageKey, PageRequest, Problem, Violations};
+use bursar_rpc::document::{document, to_struct};
+use bursar_rpc::{Asked, Call, Caller, PageKey, PageRequest, Problem, Stored, Violations};
 use tonic::{Request, Response, Status};
 
 use super::{Handlers, convert};
 use crate::domain::departure::Departure;
+use crate::domain::etag;
 use crate::usecase::departures::Leaving;
-use crate::usecase::{MembersWanted, RoleChange, as_told};
+use crate::usecase::{MembersWanted, Preferences, PreferencesChange, RoleChange, as_told};
 
 #[tonic::async_trait]
 impl MemberService for Handlers {
@@ -28,7 +31,7 @@ impl MemberService for Handlers {
         let message = request.into_inner();
         let id = convert::organization_id(&message.organization_id)?;
         let wanted = wanted(&message, &self.0.parts().pages);
-        let page = self.0.list_members(caller.user()?, id, wanted).await?.messages(convert::member);
+        let page = self.0.list_members(&caller, id, wanted).await?.messages(convert::member);
         Ok(Response::new(ListMembersResponse { members: page.rows, next_page_token: page.next_page_token }))
     }
 
@@ -37,7 +40,7 @@ impl MemberService for Handlers {
         let message = request.into_inner();
         let id = convert::organization_id(&message.organization_id)?;
         let user = convert::field::<UserId>("user_id", &message.user_id);
-        let member = self.0.get_member(caller.user()?, id, user).await?;
+        let member = self.0.get_member(&caller, id, user).await?;
         Ok(Response::new(GetMemberResponse { member: Some(convert::member(member)) }))
     }
 
@@ -83,6 +86,31 @@ impl MemberService for Handlers {
         Ok(Response::new(LeaveOrganizationResponse {}))
     }
 
+    async fn get_preferences(
+        &self,
+        request: Request<GetPreferencesRequest>,
+    ) -> Result<Response<GetPreferencesResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let message = request.into_inner();
+        let id = convert::organization_id(&message.organization_id)?;
+        let named = convert::optional_field::<UserId>("user_id", &message.user_id);
+        let preferences = self.0.get_preferences(&caller, id, named).await?;
+        let (preferences, etag) = (Some(to_struct(preferences.document)), etag::of(preferences.version));
+        Ok(Response::new(GetPreferencesResponse { preferences, etag }))
+    }
+
+    async fn update_preferences(
+        &self,
+        request: Request<UpdatePreferencesRequest>,
+    ) -> Result<Response<UpdatePreferencesResponse>, Status> {
+        let call = Call::of(&request)?;
+        let mut message = request.into_inner();
+        let id = convert::organization_id(&message.organization_id)?;
+        let request_id = take(&mut message.request_id);
+        let asked = Asked::read(call, &request_id, &message, preferred);
+        Ok(Response::new(self.0.update_preferences(id, &asked).await?.message()?))
+    }
+
     async fn check_access(
         &self,
         request: Request<CheckAccessRequest>,
@@ -111,6 +139,18 @@ impl MemberService for Handlers {
         let asked = Asked::read(Call::of(&request)?, "", &request.into_inner(), leaving);
         let confirmed = self.0.confirm_departure(&asked).await?;
         Ok(Response::new(confirmed.message()?))
+    }
+}
+
+fn preferred(message: &UpdatePreferencesRequest, violations: &mut Violations) -> Option<PreferencesChange> {
+    let document = violations.check("preferences", document(message.preferences.as_ref()));
+    Some(PreferencesChange { document: document?, etag: message.etag.clone() })
+}
+
+impl Stored for Preferences {
+    type Message = UpdatePreferencesResponse;
+    fn to_message(&self) -> UpdatePreferencesResponse {
+        UpdatePreferencesResponse { preferences: Some(to_struct(self.document.clone())), etag: etag::of(self.version) }
     }
 }
 

@@ -6,7 +6,8 @@ use bursar_id::OrganizationId;
 use bursar_proto::organization::v1::get_organization_request::Key;
 use bursar_proto::organization::v1::organization_service_server::OrganizationService;
 use bursar_proto::organization::v1::{
-    CreateOrganizationRequest, CreateOrganizationResponse, DeleteOrganizationRequest, DeleteOrganizationResponse,
+    AcceptOwnershipRequest, AcceptOwnershipResponse, CreateOrganizationRequest, CreateOrganizationResponse,
+    DeclineOwnershipRequest, DeclineOwnershipResponse, DeleteOrganizationRequest, DeleteOrganizationResponse,
     ExportOrganizationRequest, FindOrganizationsRequest, FindOrganizationsResponse, GetAvatarRequest,
     GetAvatarResponse, GetOrganizationRequest, GetOrganizationResponse, GetPolicyRequest, GetPolicyResponse,
     ListOrganizationsRequest, ListOrganizationsResponse, OrganizationState, SetAvatarRequest, SetAvatarResponse,
@@ -48,7 +49,7 @@ impl OrganizationService for Handlers {
     ) -> Result<Response<GetOrganizationResponse>, Status> {
         let caller = Caller::of(&request)?;
         let key = key(request.into_inner())?;
-        let (organization, moved) = self.0.get_organization(caller.user()?, &key).await?;
+        let (organization, moved) = self.0.get_organization(&caller, &key).await?;
         let organization = Some(convert::organization(organization));
         Ok(Response::new(GetOrganizationResponse { organization, moved }))
     }
@@ -102,7 +103,7 @@ impl OrganizationService for Handlers {
     async fn get_policy(&self, request: Request<GetPolicyRequest>) -> Result<Response<GetPolicyResponse>, Status> {
         let caller = Caller::of(&request)?;
         let id = convert::organization_id(&request.into_inner().organization_id)?;
-        let view = self.0.get_policy(caller.user()?, id).await?;
+        let view = self.0.get_policy(&caller, id).await?;
         Ok(Response::new(GetPolicyResponse { policy: Some(view.policy.into()), own: Some(policy::own(view.own)) }))
     }
 
@@ -146,6 +147,32 @@ impl OrganizationService for Handlers {
         let asked = Asked::read(call, "", &message, export::kinds);
         let export = self.0.export_organization(id, &asked).await?;
         Ok(Response::new(export::chunks(export)))
+    }
+
+    async fn accept_ownership(
+        &self,
+        request: Request<AcceptOwnershipRequest>,
+    ) -> Result<Response<AcceptOwnershipResponse>, Status> {
+        let call = Call::of(&request)?;
+        let mut message = request.into_inner();
+        let id = convert::organization_id(&message.organization_id)?;
+        let request_id = take(&mut message.request_id);
+        let asked = Asked::read(call, &request_id, &message, |_, _| Some(()));
+        let accepted = self.0.accept_ownership(id, &asked).await?;
+        Ok(Response::new(AcceptOwnershipResponse { organization: Some(accepted.message()?) }))
+    }
+
+    async fn decline_ownership(
+        &self,
+        request: Request<DeclineOwnershipRequest>,
+    ) -> Result<Response<DeclineOwnershipResponse>, Status> {
+        let call = Call::of(&request)?;
+        let mut message = request.into_inner();
+        let id = convert::organization_id(&message.organization_id)?;
+        let request_id = take(&mut message.request_id);
+        let asked = Asked::read(call, &request_id, &message, |_, _| Some(()));
+        let declined = self.0.decline_ownership(id, &asked).await?;
+        Ok(Response::new(DeclineOwnershipResponse { organization: Some(declined.message()?) }))
     }
 
     async fn delete_organization(

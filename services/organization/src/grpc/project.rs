@@ -36,7 +36,7 @@ impl ProjectService for Handlers {
     async fn get_project(&self, request: Request<GetProjectRequest>) -> Result<Response<GetProjectResponse>, Status> {
         let caller = Caller::of(&request)?;
         let id = convert::field::<ProjectId>("project_id", &request.into_inner().project_id);
-        let project = self.0.get_project(caller.user()?, id).await?;
+        let project = self.0.get_project(&caller, id).await?;
         Ok(Response::new(GetProjectResponse { project: Some(convert::project(project)) }))
     }
 
@@ -49,7 +49,7 @@ impl ProjectService for Handlers {
         let owner = convert::owner(&message.owner)?;
         let list = self.0.parts().pages.list("ListProjects", [message.owner.as_str()]);
         let page = PageRequest::parse(message.page_size, &message.page_token, list);
-        let page = self.0.list_projects(caller.user()?, owner, page).await?.messages(convert::project);
+        let page = self.0.list_projects(&caller, owner, page).await?.messages(convert::project);
         Ok(Response::new(ListProjectsResponse { projects: page.rows, next_page_token: page.next_page_token }))
     }
 

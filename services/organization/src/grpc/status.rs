@@ -29,6 +29,10 @@ mod reason {
     pub(super) const OWN_ROLE: &str = "OWN_ROLE";
     pub(super) const OWNER_MUST_TRANSFER: &str = "OWNER_MUST_TRANSFER";
     pub(super) const ALREADY_OWNER: &str = "ALREADY_OWNER";
+    pub(super) const NOT_NOMINATED: &str = "NOT_NOMINATED";
+    pub(super) const NOMINATION_EXPIRED: &str = "NOMINATION_EXPIRED";
+    pub(super) const TOO_MANY_NOMINATIONS: &str = "TOO_MANY_NOMINATIONS";
+    pub(super) const TOO_MANY_ORGANIZATIONS: &str = "TOO_MANY_ORGANIZATIONS";
     pub(super) const HAS_AN_OWNER: &str = "HAS_AN_OWNER";
     pub(super) const SLUG_TAKEN: &str = "SLUG_TAKEN";
     pub(super) const ETAG_MISMATCH: &str = "ETAG_MISMATCH";
@@ -121,7 +125,9 @@ fn refused(refusal: Refusal) -> Problem {
         | Refusal::PurgeBegun
         | Refusal::SlugNotConfirmed
         | Refusal::AlreadyOwner
-        | Refusal::AlreadyOwned => organization(refusal),
+        | Refusal::AlreadyOwned
+        | Refusal::NotNominated
+        | Refusal::NominationExpired => organization(refusal),
         Refusal::NotAMember
         | Refusal::RoleNotAllowed
         | Refusal::SecondFactorRequired
@@ -132,6 +138,8 @@ fn refused(refusal: Refusal) -> Problem {
         | Refusal::TooManyPending { .. }
         | Refusal::TooManyToday { .. }
         | Refusal::TooManyFormerSlugs { .. }
+        | Refusal::TooManyNominations { .. }
+        | Refusal::TooManyOrganizations { .. }
         | Refusal::TooManyTransfers
         | Refusal::ContentTooLarge { .. }
         | Refusal::QuotaReached { .. } => exhausted(refusal),
@@ -241,6 +249,12 @@ fn organization(refusal: Refusal) -> Problem {
         Refusal::AlreadyOwned => {
             failed(reason::HAS_AN_OWNER, "the organization has a living owner, who can transfer it")
         }
+        Refusal::NotNominated => {
+            failed(reason::NOT_NOMINATED, "nobody is nominated here, or nobody whom you could speak for")
+        }
+        Refusal::NominationExpired => {
+            failed(reason::NOMINATION_EXPIRED, "the nomination's seven days are over; the owner can make it again")
+        }
         Refusal::SlugNotConfirmed => Problem::invalid_field("confirm_slug", "is not the organization's slug"),
         _ => Problem::not_found("organization"),
     }
@@ -278,6 +292,16 @@ fn exhausted(refusal: Refusal) -> Problem {
         Refusal::TooManyToday { retry_after } => Problem::exhausted(
             reason::TOO_MANY_INVITATIONS,
             "as many invitations as may be were sent within 24 hours; try again later",
+        )
+        .with_retry_after(retry_after.to_std()),
+        Refusal::TooManyOrganizations { retry_after } => Problem::exhausted(
+            reason::TOO_MANY_ORGANIZATIONS,
+            "as many organizations as may be were created within 24 hours; try again later",
+        )
+        .with_retry_after(retry_after.to_std()),
+        Refusal::TooManyNominations { retry_after } => Problem::exhausted(
+            reason::TOO_MANY_NOMINATIONS,
+            "as many nominations as may be were made within 24 hours; try again later",
         )
         .with_retry_after(retry_after.to_std()),
         Refusal::TooManyFormerSlugs { limit, retry_after } => Problem::exhausted(

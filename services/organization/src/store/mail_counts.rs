@@ -1,4 +1,5 @@
-//! Rows of `mail_counts`: when invitations were mailed by a sender, and to an address.
+//! Rows of `mail_counts`: when what is rationed by the day was done, by a subject. Invitations that a sender mailed, and that
+//! an address got; nominations in an organization; organizations that somebody created.
 
 use bursar_db::{Db, DbError, Tx, exactly_one, on};
 use bursar_time::{Span, Timestamp};

@@ -4,6 +4,7 @@ use bursar_db::{DbError, Tx, exactly_one, on};
 use bursar_id::{OrganizationId, Role, UserId};
 use bursar_time::Timestamp;
 
+use super::nominations::{Nominee, nominee_at};
 use super::seats::{Seating, seats_taken};
 use super::standings::{Life, is_owned};
 use crate::domain::name::Name;
@@ -81,11 +82,14 @@ pub struct OrganizationOfUser {
     /// The organization.
     #[sqlx(flatten)]
     pub organization: OrganizationRow,
-    /// The person's role.
-    pub role: Role,
+    /// The person's role; `None` for a service, which is nobody there.
+    pub role: Option<Role>,
     /// How many of its seats are taken.
     #[sqlx(flatten)]
     pub seating: Seating,
+    /// Who shall own it.
+    #[sqlx(flatten)]
+    pub nominee: Nominee,
 }
 
 /// The columns of an [`OrganizationRow`], of `organizations o`.
@@ -108,9 +112,10 @@ pub(super) const OF_USER: &str = concat!(
     columns!(),
     ", m.role, ",
     seats_taken!("$5"),
-    " FROM memberships m JOIN organizations o ON o.id = m.organization_id \
-     LEFT JOIN organization_seats s ON s.organization_id = o.id \
-     WHERE m.user_id = $1 AND m.role IS NOT NULL AND (o.name, o.id) > ($2, $3) \
+    ", n.nominee_user_id, n.nominated_until FROM memberships m JOIN organizations o ON o.id = m.organization_id \
+     LEFT JOIN organization_seats s ON s.organization_id = o.id",
+    nominee_at!("$5"),
+    " WHERE m.user_id = $1 AND m.role IS NOT NULL AND (o.name, o.id) > ($2, $3) \
      AND (o.state = 'ACTIVE' OR ($6 <> 'OPEN' AND o.state = 'SUSPENDED') \
      OR ($6 = 'KEPT' AND o.state = 'DELETED' AND m.role = 'OWNER')) ORDER BY o.name, o.id LIMIT $4"
 );

@@ -31,6 +31,8 @@ pub(super) const INSERT: &str = "INSERT INTO projects (id, owner, name, descript
     created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
 pub(super) const BY_ID: &str = "SELECT id, owner, name, description, created_by, assigned_to, version, created_at, \
     updated_at FROM projects WHERE owner = $1 AND id = $2";
+pub(super) const ANYWHERE: &str = "SELECT id, owner, name, description, created_by, assigned_to, version, created_at, \
+    updated_at FROM projects WHERE id = $1";
 pub(super) const BY_ID_LOCKED: &str = "SELECT id, owner, name, description, created_by, assigned_to, version, \
     created_at, updated_at FROM projects WHERE owner = $1 AND id = $2 FOR UPDATE";
 pub(super) const LIST: &str = "SELECT id, owner, name, description, created_by, assigned_to, version, created_at, \
@@ -65,6 +67,11 @@ pub async fn insert(tx: &mut Tx, row: &ProjectRow) -> Result<(), DbError> {
 /// The project with this id, if it belongs to this context.
 pub async fn by_id(tx: &mut Tx, owner: OwnerId, id: ProjectId) -> Result<Option<ProjectRow>, DbError> {
     Ok(on!(tx, c => sqlx::query_as(BY_ID).bind(owner).bind(id).fetch_optional(c).await?))
+}
+
+/// The project with this id, whosever it is.
+pub async fn anywhere(tx: &mut Tx, id: ProjectId) -> Result<Option<ProjectRow>, DbError> {
+    Ok(on!(tx, c => sqlx::query_as(ANYWHERE).bind(id).fetch_optional(c).await?))
 }
 
 /// Like [`by_id`], locked until the transaction ends.

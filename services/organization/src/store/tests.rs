@@ -4,8 +4,8 @@ use bursar_db::Tx;
 use sqlx::{Executor as _, SqlSafeStr as _};
 
 use super::{
-    MIGRATIONS, audit, avatars, contents, foundings, invitations, items, libraries, mail_counts, memberships, objects,
-    organizations, projects, seats, slugs, standings, users,
+    MIGRATIONS, audit, avatars, contents, foundings, invitations, items, libraries, mail_counts, memberships,
+    nominations, objects, organizations, preferences, projects, seats, slugs, standings, users,
 };
 
 /// Statements that both engines run.
@@ -79,6 +79,11 @@ const BOTH: &[&str] = &[
     memberships::AFTER,
     organizations::AFTER,
     memberships::SET_ROLE,
+    nominations::AT,
+    nominations::FORGET,
+    nominations::FORGET_NOMINEE,
+    nominations::OF,
+    nominations::SET,
     organizations::BY_ID,
     organizations::CLOSED_AFTER,
     organizations::FOUND_BY_ID,
@@ -89,6 +94,11 @@ const BOTH: &[&str] = &[
     organizations::OWNERLESS,
     organizations::SET_OWNER,
     organizations::UPDATE,
+    preferences::ERASE,
+    preferences::ERASE_SOME,
+    preferences::OF,
+    preferences::SET,
+    projects::ANYWHERE,
     projects::ASSIGNED_IN,
     projects::BY_ID,
     projects::DELETE,

@@ -3,7 +3,7 @@
 use bursar_db::Tx;
 use bursar_id::{OrganizationId, OwnerId, Role};
 use bursar_members::Policy;
-use bursar_rpc::{Call, Mutation, UserCaller};
+use bursar_rpc::{Call, Caller, Mutation, UserCaller};
 
 use super::Organization;
 use crate::Error;
@@ -52,6 +52,21 @@ impl Organization {
         }
         may(&self.policy(tx, organization).await?, caller, role)?;
         Ok(role)
+    }
+
+    /// Demands that the caller may look at an organization: the role of a user there, or none of a service, which may look
+    /// at every one that there is.
+    pub(super) async fn look_at(
+        &self,
+        tx: &mut Tx,
+        caller: &Caller,
+        organization: OrganizationId,
+    ) -> Result<Option<Role>, Error> {
+        if let Some(user) = acting(caller)? {
+            return Ok(Some(self.authorize(tx, user, organization).await?));
+        }
+        demand_there(tx, organization).await?;
+        Ok(None)
     }
 
     /// Demands that the caller may look at what only few see. A member's refusal stands in the audit log, as that of a
@@ -176,6 +191,26 @@ impl Organization {
             may(&self.policy(tx, organization).await?, caller, role)?;
         }
         Ok(role)
+    }
+}
+
+/// The user who calls, or for whom a service calls; `None` is a service alone.
+///
+/// # Errors
+/// Nobody calls: that is no service.
+pub(super) fn acting(caller: &Caller) -> Result<Option<&UserCaller>, Refusal> {
+    match caller {
+        Caller::User(user) => Ok(Some(user)),
+        Caller::Service(service) => Ok(service.on_behalf_of.as_ref()),
+        Caller::Anonymous => Err(Refusal::NotAMember),
+    }
+}
+
+/// Demands that there is an organization for a service to look at, and that it is open: one that was purged is none.
+async fn demand_there(tx: &mut Tx, organization: OrganizationId) -> Result<(), Error> {
+    match standings::find(tx, organization).await? {
+        None | Some(Standing::Purged(_)) => Err(Refusal::OrganizationNotFound.into()),
+        Some(standing) => Ok(standing.demand_open()?),
     }
 }
 

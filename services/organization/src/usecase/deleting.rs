@@ -10,13 +10,14 @@ use bursar_rpc::{Answer, Asked, Done, Mutation, UserCaller};
 use bursar_time::Timestamp;
 
 use super::access::is_personal;
+use super::organizations::seen;
 use super::purging::{PURGE, Purge};
 use super::{Organization, events};
 use crate::Error;
 use crate::domain::Refusal;
 use crate::domain::standing::Standing;
 use crate::store::organizations::{self, OrganizationOfUser, OrganizationRow};
-use crate::store::{invitations, seats, standings, users};
+use crate::store::{invitations, standings, users};
 
 /// What confirms a deletion.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,8 +119,7 @@ impl Organization {
         now: Timestamp,
     ) -> Result<Done<OrganizationOfUser, Payload>, Error> {
         let event = events::standing(&organization);
-        let seating = seats::seating(tx, organization.id, now).await?;
-        Ok(Done::New(OrganizationOfUser { organization, role: Role::Owner, seating }, vec![event]))
+        Ok(Done::New(seen(tx, organization, Some(Role::Owner), now).await?, vec![event]))
     }
 }
 

@@ -20,7 +20,7 @@ use super::{Organization, events};
 use crate::Error;
 use crate::domain::departure::{self as domain, Standing};
 use crate::store::memberships::{self, Ending};
-use crate::store::{organizations, projects, users};
+use crate::store::{nominations, organizations, preferences, projects, users};
 
 /// Seeing off one person.
 pub const DEPARTURE: Kind<Departure> = Kind::new("organization.departure");
@@ -109,6 +109,7 @@ impl Organization {
         }
         let mut tx = self.0.db.begin().await?;
         memberships::forget_addresses(&mut tx, user).await?;
+        preferences::erase(&mut tx, user).await?;
         tx.commit().await?;
         for _ in 0..PORTIONS {
             if !self.hand_projects_over(user).await?
@@ -158,6 +159,7 @@ impl Organization {
         }
         let now = self.now();
         let version = memberships::end(&mut tx, organization, user, Ending::Deleted, now).await?;
+        nominations::forget_nominee(&mut tx, organization, user).await?;
         let events = version.map(|version| events::ended(organization, user, version));
         self.0.outbox.commit(tx, events.into_iter().collect()).await?;
         Ok(version.is_some())

@@ -12,12 +12,14 @@ use bursar_time::{Span, Timestamp};
 use super::Organization;
 use super::access::demand_verified;
 use super::mails::{self, InvitationMail};
+use super::rationing::ration;
+use super::seats::Wanting;
 use crate::Error;
 use crate::domain::Refusal;
 use crate::domain::invitation::{Counts, State};
 use crate::store::invitations::{self, Filter, InvitationRow};
 use crate::store::organizations::OrganizationRow;
-use crate::store::{mail_counts, memberships, organizations};
+use crate::store::{memberships, organizations};
 
 /// The span in which an organization's invitations are counted.
 const DAY: Span = Span::DAY;
@@ -75,7 +77,7 @@ impl Organization {
         if let Looked::Before(answer) = self.0.mutations.look(m, looked).await? {
             return Ok(answer);
         }
-        let seats = self.seats(id).await?;
+        let seats = self.seats(id, Wanting::OneMore).await?;
         let mut m = self.0.mutations.begin(asked).await?;
         let done = self.invite(&mut m, id, asked, seats).await;
         let answer = self.0.mutations.end(m, done).await?;
@@ -166,7 +168,7 @@ impl Organization {
         let looked = self.may_resend(&mut m, id, asked).await;
         let seats = match self.0.mutations.look(m, looked).await? {
             Looked::Before(answer) => return Ok(answer),
-            Looked::On(NeedsSeat(Some(organization))) => Some(self.seats(organization).await?),
+            Looked::On(NeedsSeat(Some(organization))) => Some(self.seats(organization, Wanting::OneMore).await?),
             Looked::On(NeedsSeat(None)) => None,
         };
         let mut m = self.0.mutations.begin(asked).await?;
@@ -282,13 +284,9 @@ impl Organization {
             (format!("by:{}", caller.user), caps.by_sender_per_day),
             (format!("to:{}", bursar_email::digest(email_key)), caps.to_address_per_day),
         ] {
-            let mut sent = mail_counts::sent_after(tx, &subject, now.saturating_sub(DAY), now).await?;
-            if sent.len() >= most as usize {
-                let first = sent.iter().min().copied().unwrap_or(now);
-                return Err(Refusal::TooManyToday { retry_after: first.saturating_add(DAY).since(now) }.into());
+            if let Some(retry_after) = ration(tx, &subject, most, now).await? {
+                return Err(Refusal::TooManyToday { retry_after }.into());
             }
-            sent.push(now);
-            mail_counts::set(tx, &subject, &sent, now).await?;
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use bursar_time::Timestamp;
 
 use super::access::demand_staying;
 use super::invitations::{lock, view};
+use super::seats::Wanting;
 use super::{Organization, Preview, events};
 use crate::Error;
 use crate::domain::Refusal;
@@ -38,7 +39,7 @@ impl Organization {
             Looked::Before(answer) => return Ok(answer),
             Looked::On(organization) => organization,
         };
-        let seats = self.seats(organization).await?;
+        let seats = self.seats(organization, Wanting::Reserved).await?;
         let mut m = self.0.mutations.begin(asked).await?;
         let done = self.accept(&mut m, asked, seats).await;
         self.0.mutations.end(m, done).await

@@ -8,6 +8,7 @@ use bursar_secret::Token;
 use bursar_time::Timestamp;
 
 use crate::config::Config;
+use crate::store::organizations::OrganizationRow;
 
 /// What an invitation's mail says.
 pub(super) struct InvitationMail<'a> {
@@ -60,6 +61,115 @@ pub(super) fn invitation(about: &InvitationMail<'_>, config: &Config, token: &To
         to,
         &InvitationText { product, from, organization, role, link, expires_at },
         &InvitationHtml { product, from, organization, role, link, expires_at },
+    )
+}
+
+/// What the mails about another owner say.
+pub(super) struct OwnershipMail<'a> {
+    /// The organization.
+    pub(super) organization: &'a OrganizationRow,
+    /// The address of whoever owns it, or owned it before.
+    pub(super) owner: &'a str,
+    /// The address of whoever shall own it, or does so now.
+    pub(super) nominee: &'a str,
+}
+
+impl OwnershipMail<'_> {
+    /// Where it is accepted, declined and taken back.
+    fn link(&self, config: &Config) -> String {
+        format!("{}/ownership?organization={}", config.link_base_url, self.organization.id)
+    }
+}
+
+#[derive(Template)]
+#[template(path = "nomination.txt")]
+struct NominationText<'a> {
+    product: &'a str,
+    owner: &'a str,
+    organization: &'a str,
+    link: &'a str,
+    until: Timestamp,
+}
+
+#[derive(Template)]
+#[template(path = "nomination.html")]
+struct NominationHtml<'a> {
+    product: &'a str,
+    owner: &'a str,
+    organization: &'a str,
+    link: &'a str,
+    until: Timestamp,
+}
+
+/// Asks the nominee whether to own the organization.
+pub(super) fn nomination(about: &OwnershipMail<'_>, until: Timestamp, config: &Config) -> Mail {
+    let (name, link) = (quoted(&about.organization.name), about.link(config));
+    let (product, owner, organization, link) = (config.product.as_str(), about.owner, name.as_str(), link.as_str());
+    Mail::of(
+        about.nominee,
+        &NominationText { product, owner, organization, link, until },
+        &NominationHtml { product, owner, organization, link, until },
+    )
+}
+
+#[derive(Template)]
+#[template(path = "nominated.txt")]
+struct NominatedText<'a> {
+    product: &'a str,
+    nominee: &'a str,
+    organization: &'a str,
+    link: &'a str,
+    until: Timestamp,
+}
+
+#[derive(Template)]
+#[template(path = "nominated.html")]
+struct NominatedHtml<'a> {
+    product: &'a str,
+    nominee: &'a str,
+    organization: &'a str,
+    link: &'a str,
+    until: Timestamp,
+}
+
+/// Tells the owner whom they have nominated: somebody else may have done so in their name.
+pub(super) fn nominated(about: &OwnershipMail<'_>, until: Timestamp, config: &Config) -> Mail {
+    let (name, link) = (quoted(&about.organization.name), about.link(config));
+    let (product, nominee, organization, link) = (config.product.as_str(), about.nominee, name.as_str(), link.as_str());
+    Mail::of(
+        about.owner,
+        &NominatedText { product, nominee, organization, link, until },
+        &NominatedHtml { product, nominee, organization, link, until },
+    )
+}
+
+#[derive(Template)]
+#[template(path = "new_owner.txt")]
+struct NewOwnerText<'a> {
+    product: &'a str,
+    owner: &'a str,
+    nominee: &'a str,
+    organization: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "new_owner.html")]
+struct NewOwnerHtml<'a> {
+    product: &'a str,
+    owner: &'a str,
+    nominee: &'a str,
+    organization: &'a str,
+}
+
+/// Tells one of the two that the organization has another owner.
+pub(super) fn new_owner(about: &OwnershipMail<'_>, to: &str, config: &Config) -> Mail {
+    let name = quoted(&about.organization.name);
+    let (product, organization) = (config.product.as_str(), name.as_str());
+    let OwnershipMail { owner, nominee, .. } = *about;
+    Mail::of(
+        to,
+        &NewOwnerText { product, owner, nominee, organization },
+        &NewOwnerHtml { product, owner, nominee, organization },
     )
 }
 

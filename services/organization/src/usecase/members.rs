@@ -4,7 +4,7 @@ use bursar_id::{OrganizationId, Role, UserId};
 use bursar_members::Word;
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::page::{Page, PageRequest};
-use bursar_rpc::{Answer, Asked, Done, Mutation, Problem, UserCaller};
+use bursar_rpc::{Answer, Asked, Caller, Done, Mutation, Problem};
 use bursar_time::Timestamp;
 
 use super::access::role_in;
@@ -13,7 +13,7 @@ use crate::Error;
 use crate::domain::standing::Standing;
 use crate::domain::{Refusal, etag, member};
 use crate::store::memberships::{self, Ending, MemberRow};
-use crate::store::organizations;
+use crate::store::{nominations, organizations};
 
 /// Which members to list.
 pub struct MembersWanted {
@@ -37,12 +37,12 @@ impl Organization {
     /// Members in the order they joined.
     pub async fn list_members(
         &self,
-        caller: &UserCaller,
+        caller: &Caller,
         id: OrganizationId,
         wanted: Result<MembersWanted, Problem>,
     ) -> Result<Page<MemberRow>, Error> {
         let mut tx = self.0.db.read().await?;
-        self.authorize(&mut tx, caller, id).await?;
+        self.look_at(&mut tx, caller, id).await?;
         let MembersWanted { role, page } = wanted?;
         let rows = memberships::list(&mut tx, id, role, page.after(), page.limit()).await?;
         Ok(page.page(rows, |row| (row.joined_at, row.user_id))?)
@@ -51,12 +51,12 @@ impl Organization {
     /// One member.
     pub async fn get_member(
         &self,
-        caller: &UserCaller,
+        caller: &Caller,
         id: OrganizationId,
         user: Result<UserId, Problem>,
     ) -> Result<MemberRow, Error> {
         let mut tx = self.0.db.read().await?;
-        self.authorize(&mut tx, caller, id).await?;
+        self.look_at(&mut tx, caller, id).await?;
         let member = memberships::member(&mut tx, id, user?).await?;
         Ok(member.ok_or(Refusal::MemberNotFound)?)
     }
@@ -157,5 +157,6 @@ async fn end(m: &mut Mutation, id: OrganizationId, user: UserId, why: Ending) ->
     let place = memberships::place(m.tx(), id, user).await?;
     member::end(place.role)?;
     let version = memberships::end(m.tx(), id, user, why, now).await?;
+    nominations::forget_nominee(m.tx(), id, user).await?;
     Ok(events::ended(id, user, version.ok_or(Refusal::MemberNotFound)?))
 }

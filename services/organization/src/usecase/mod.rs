@@ -27,9 +27,11 @@ mod outflow;
 pub mod ownerless;
 mod ownership;
 mod policies;
+mod preferences;
 pub mod present;
 mod projects;
 pub mod purging;
+mod rationing;
 mod seats;
 
 use std::sync::Arc;
@@ -55,6 +57,7 @@ pub use operating::{OrganizationsWanted, Query, Suspension};
 pub use organizations::{NewOrganization, OrganizationChange, OrganizationKey};
 pub use outflow::Outflow;
 pub use policies::{PolicyChange, PolicyView};
+pub use preferences::{Preferences, PreferencesChange};
 pub use projects::{NewProject, ProjectChange, Reassignment};
 
 use crate::Config;

@@ -4,10 +4,11 @@ use bursar_db::Tx;
 use bursar_id::{OrganizationId, OwnerId, Role};
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::page::{Page, PageRequest};
-use bursar_rpc::{Answer, Asked, Caller, Done, Mutation, UserCaller};
+use bursar_rpc::{Answer, Asked, Caller, Done, Mutation};
 use bursar_time::Timestamp;
 
-use super::access::{demand_staying, demand_verified, is_personal};
+use super::access::{acting, demand_staying, demand_verified, is_personal};
+use super::rationing::ration;
 use super::{Organization, events};
 use crate::Error;
 use crate::domain::name::Name;
@@ -15,6 +16,7 @@ use crate::domain::slug::Slug;
 use crate::domain::standing::Standing;
 use crate::domain::{Refusal, etag, former_slugs};
 use crate::store::memberships::{self, Joining};
+use crate::store::nominations::{self, Nominee};
 use crate::store::organizations::{self, Listed, OrganizationOfUser, OrganizationRow};
 use crate::store::seats::{self, Seating};
 use crate::store::standings::Life;
@@ -72,6 +74,10 @@ impl Organization {
         let Some(new) = m.open(asked).await? else { return Ok(Done::Replay) };
         users::lock(m.tx(), caller.user).await?.standing().demand_staying()?;
         let now = m.now();
+        let subject = format!("created:{}", caller.user);
+        if let Some(retry_after) = ration(m.tx(), &subject, self.0.config.created_per_day, now).await? {
+            return Err(Refusal::TooManyOrganizations { retry_after }.into());
+        }
         let id = self.new_id(now);
         let slug = self.take_slug(m.tx(), id, new, now).await?;
         let standing = self.beginning();
@@ -104,8 +110,8 @@ impl Organization {
         } else {
             vec![events::created(&organization, caller), events::member(id, caller.user, Role::Owner, version)]
         };
-        let seating = Seating::UNKNOWN;
-        Ok(Done::New(OrganizationOfUser { organization, role: Role::Owner, seating }, events))
+        let (seating, nominee) = (Seating::UNKNOWN, Nominee::NOBODY);
+        Ok(Done::New(OrganizationOfUser { organization, role: Some(Role::Owner), seating, nominee }, events))
     }
 
     /// Takes the slug that was asked for, or makes one up until it is free.
@@ -132,10 +138,10 @@ impl Organization {
         Err(Error::Internal("every slug that was made up is taken"))
     }
 
-    /// An organization of the caller's, and whether it was named by a former slug.
+    /// An organization of the caller's, or for a service any, and whether it was named by a former slug.
     pub async fn get_organization(
         &self,
-        caller: &UserCaller,
+        caller: &Caller,
         key: &OrganizationKey,
     ) -> Result<(OrganizationOfUser, bool), Error> {
         let mut tx = self.0.db.read().await?;
@@ -144,15 +150,23 @@ impl Organization {
             OrganizationKey::Slug(Some(slug)) => slugs::find(&mut tx, slug).await?,
             OrganizationKey::Slug(None) => None,
         };
-        let id = id.ok_or(Refusal::NotAMember)?;
-        let role = self.authorize_look(&mut tx, caller, id).await?;
-        let organization = organizations::by_id(&mut tx, id).await?.ok_or(Refusal::NotAMember)?;
+        let (role, nothing) = match acting(caller)? {
+            Some(user) => {
+                let id = id.ok_or(Refusal::NotAMember)?;
+                (Some(self.authorize_look(&mut tx, user, id).await?), Refusal::NotAMember)
+            }
+            None => (
+                self.look_at(&mut tx, caller, id.ok_or(Refusal::OrganizationNotFound)?).await?,
+                Refusal::OrganizationNotFound,
+            ),
+        };
+        let id = id.ok_or(nothing)?;
+        let organization = organizations::by_id(&mut tx, id).await?.ok_or(nothing)?;
         let moved = match key {
             OrganizationKey::Slug(Some(slug)) => organization.slug != slug.as_str(),
             OrganizationKey::Id(_) | OrganizationKey::Slug(None) => false,
         };
-        let seating = seats::seating(&mut tx, id, self.now()).await?;
-        Ok((OrganizationOfUser { organization, role, seating }, moved))
+        Ok((seen(&mut tx, organization, role, self.now()).await?, moved))
     }
 
     /// The caller's organizations by name. A service that asks for somebody sees those that can be used; with the personal
@@ -217,8 +231,7 @@ impl Organization {
             organization.updated_at = now;
             events.push(events::updated(&organization));
         }
-        let seating = seats::seating(m.tx(), id, now).await?;
-        Ok(Done::New(OrganizationOfUser { organization, role, seating }, events))
+        Ok(Done::New(seen(m.tx(), organization, Some(role), now).await?, events))
     }
 
     /// Takes another slug for an organization, which may have had it before. The present one becomes a former one; where
@@ -248,4 +261,16 @@ impl Organization {
         }
         Ok(())
     }
+}
+
+/// An organization as somebody with this role sees it; a service has none.
+pub(super) async fn seen(
+    tx: &mut Tx,
+    organization: OrganizationRow,
+    role: Option<Role>,
+    now: Timestamp,
+) -> Result<OrganizationOfUser, Error> {
+    let seating = seats::seating(tx, organization.id, now).await?;
+    let nominee = nominations::at(tx, organization.id, now).await?;
+    Ok(OrganizationOfUser { organization, role, seating, nominee })
 }

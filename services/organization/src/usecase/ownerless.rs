@@ -12,7 +12,7 @@ use crate::Error;
 use crate::domain::Refusal;
 use crate::domain::departure::Standing;
 use crate::store::memberships::{self, Ending};
-use crate::store::{organizations, users};
+use crate::store::{nominations, organizations, users};
 
 /// What the audit log calls it.
 const MEND: &str = "ownerless mend";
@@ -71,6 +71,7 @@ impl Organization {
         let ended = memberships::end(m.tx(), id, gone, Ending::Deleted, now).await?;
         memberships::set_role(m.tx(), id, user, Role::Owner, now).await?;
         organizations::set_owner(m.tx(), id, user).await?;
+        nominations::forget(m.tx(), id).await?;
         // What the one before was responsible for goes to the new one.
         let departure = Departure { user: gone };
         self.0.jobs.enqueue(m.tx(), DEPARTURE, &departure, now, Some(&gone.to_string())).await?;

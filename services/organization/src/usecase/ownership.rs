@@ -1,18 +1,32 @@
-//! Handing an organization over.
+//! Handing an organization over: at once, or to a nominee who accepts.
 
+use bursar_db::Tx;
 use bursar_id::{OrganizationId, Role, UserId};
+use bursar_members::Transfer;
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::{Answer, Asked, Done, Mutation};
+use bursar_time::Timestamp;
 
+use super::mails::{self, OwnershipMail};
+use super::organizations::seen;
+use super::rationing::ration;
 use super::{Organization, events};
 use crate::Error;
+use crate::domain::nomination::{self, LIFETIME, Nomination, PER_DAY};
 use crate::domain::{Refusal, member};
-use crate::store::organizations::{self, OrganizationOfUser};
-use crate::store::{memberships, seats, users};
+use crate::store::organizations::{self, OrganizationOfUser, OrganizationRow};
+use crate::store::{memberships, nominations, users};
+
+/// From whom to whom an organization goes.
+#[derive(Clone, Copy)]
+struct Handover {
+    from: UserId,
+    to: UserId,
+}
 
 impl Organization {
-    /// Makes a member the owner and the caller an Admin, in one commit. At no committed instant does the
-    /// organization have no owner or two: the schema itself would refuse that.
+    /// Makes a member the owner and the caller an Admin, in one commit; or nominates the member, where that is the policy.
+    /// At no committed instant does the organization have no owner or two: the schema itself would refuse that.
     pub async fn transfer_ownership(
         &self,
         id: OrganizationId,
@@ -20,6 +34,32 @@ impl Organization {
     ) -> Result<Answer<OrganizationOfUser>, Error> {
         let mut m = self.0.mutations.begin(asked).await?;
         let done = self.transfer(&mut m, id, asked).await;
+        let answer = self.0.mutations.end(m, done).await?;
+        self.0.jobs.wake();
+        Ok(answer)
+    }
+
+    /// Makes the caller, who was nominated, the owner, and the former owner an Admin, in one commit.
+    pub async fn accept_ownership(
+        &self,
+        id: OrganizationId,
+        asked: &Asked<()>,
+    ) -> Result<Answer<OrganizationOfUser>, Error> {
+        let mut m = self.0.mutations.begin(asked).await?;
+        let done = self.accept_nomination(&mut m, id, asked).await;
+        let answer = self.0.mutations.end(m, done).await?;
+        self.0.jobs.wake();
+        Ok(answer)
+    }
+
+    /// Ends a nomination: the caller was nominated, or is the owner who did that.
+    pub async fn decline_ownership(
+        &self,
+        id: OrganizationId,
+        asked: &Asked<()>,
+    ) -> Result<Answer<OrganizationOfUser>, Error> {
+        let mut m = self.0.mutations.begin(asked).await?;
+        let done = self.end_nomination(&mut m, id, asked).await;
         self.0.mutations.end(m, done).await
     }
 
@@ -35,23 +75,117 @@ impl Organization {
         m.about(&to);
         // Before the organization, as everywhere: who is leaving becomes no owner, and who becomes one does not leave.
         let person = users::lock_known(m.tx(), to).await?;
-        let (mut organization, _) = self.enter(m.tx(), caller, id).await?;
-        let (from, now) = (caller.user, m.now());
+        let (organization, _) = self.enter(m.tx(), caller, id).await?;
+        let (handover, now) = (Handover { from: caller.user, to }, m.now());
         let place = memberships::place(m.tx(), id, to).await?;
-        member::transfer(from, to, place.role)?;
+        member::transfer(caller.user, to, place.role)?;
         person.unwrap_or_default().standing().demand_to_stay()?;
-        // In this order: there is never a second owner, not even inside the transaction.
-        memberships::set_role(m.tx(), id, from, Role::Admin, now).await?;
-        memberships::set_role(m.tx(), id, to, Role::Owner, now).await?;
-        organizations::set_owner(m.tx(), id, to).await?;
-        let mut events = Vec::new();
-        for user in [from, to] {
-            let row = memberships::member(m.tx(), id, user).await?;
-            events.push(events::member_as(&row.ok_or(Refusal::MemberNotFound)?));
+        match self.policy(m.tx(), id).await?.transfer {
+            Transfer::Immediate => {
+                let (organization, events) = hand_over(m.tx(), organization, handover, now).await?;
+                Ok(Done::New(seen(m.tx(), organization, Some(Role::Admin), now).await?, events))
+            }
+            Transfer::NomineeAccepts => {
+                self.nominate(m.tx(), &organization, handover, now).await?;
+                Ok(Done::New(seen(m.tx(), organization, Some(Role::Owner), now).await?, Vec::new()))
+            }
         }
-        organization.owner_user_id = to;
-        organization.version += 1;
-        let seating = seats::seating(m.tx(), id, now).await?;
-        Ok(Done::New(OrganizationOfUser { organization, role: Role::Admin, seating }, events))
     }
+
+    /// Nominates a member in whosever stead, and tells both.
+    async fn nominate(
+        &self,
+        tx: &mut Tx,
+        organization: &OrganizationRow,
+        handover: Handover,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let id = organization.id;
+        if let Some(retry_after) = ration(tx, &format!("nominations:{id}"), PER_DAY, now).await? {
+            return Err(Refusal::TooManyNominations { retry_after }.into());
+        }
+        let until = now.saturating_add(LIFETIME);
+        nominations::set(tx, id, &Nomination { nominee: handover.to, by: handover.from, until }).await?;
+        let [owner, nominee] = addresses(tx, id, handover).await?;
+        let about = OwnershipMail { organization, owner: &owner, nominee: &nominee };
+        let mails = [mails::nomination(&about, until, &self.0.config), mails::nominated(&about, until, &self.0.config)];
+        for mail in mails {
+            bursar_mail::queue(&self.0.jobs, tx, now, &mail).await?;
+        }
+        Ok(())
+    }
+
+    async fn accept_nomination(
+        &self,
+        m: &mut Mutation,
+        id: OrganizationId,
+        asked: &Asked<()>,
+    ) -> Result<Done<OrganizationOfUser, Payload>, Error> {
+        let caller = asked.user()?;
+        self.admit(m, caller, id).await?;
+        let Some(()) = m.open(asked).await? else { return Ok(Done::Replay) };
+        m.about(&caller.user);
+        users::lock(m.tx(), caller.user).await?.standing().demand_staying()?;
+        let (organization, _) = self.enter(m.tx(), caller, id).await?;
+        let (handover, now) = (Handover { from: organization.owner_user_id, to: caller.user }, m.now());
+        let nomination = nominations::of(m.tx(), id).await?;
+        nomination::accept(nomination, caller.user, organization.owner_user_id, now)?;
+        let (organization, events) = hand_over(m.tx(), organization, handover, now).await?;
+        let [former, owner] = addresses(m.tx(), id, handover).await?;
+        let about = OwnershipMail { organization: &organization, owner: &former, nominee: &owner };
+        for to in [&former, &owner] {
+            let mail = mails::new_owner(&about, to, &self.0.config);
+            bursar_mail::queue(&self.0.jobs, m.tx(), now, &mail).await?;
+        }
+        Ok(Done::New(seen(m.tx(), organization, Some(Role::Owner), now).await?, events))
+    }
+
+    async fn end_nomination(
+        &self,
+        m: &mut Mutation,
+        id: OrganizationId,
+        asked: &Asked<()>,
+    ) -> Result<Done<OrganizationOfUser, Payload>, Error> {
+        let caller = asked.user()?;
+        self.admit(m, caller, id).await?;
+        let Some(()) = m.open(asked).await? else { return Ok(Done::Replay) };
+        m.about(&id);
+        let (organization, role) = self.enter(m.tx(), caller, id).await?;
+        let now = m.now();
+        let nomination = nominations::of(m.tx(), id).await?;
+        nomination::end(nomination, caller.user, organization.owner_user_id, now)?;
+        nominations::forget(m.tx(), id).await?;
+        Ok(Done::New(seen(m.tx(), organization, Some(role), now).await?, Vec::new()))
+    }
+}
+
+/// Makes one member the owner in another's stead: the organization afterwards, and what is told of it. Needs the lock on
+/// the organization, and before it on who becomes the owner.
+async fn hand_over(
+    tx: &mut Tx,
+    mut organization: OrganizationRow,
+    Handover { from, to }: Handover,
+    now: Timestamp,
+) -> Result<(OrganizationRow, Vec<Payload>), Error> {
+    let id = organization.id;
+    // In this order: there is never a second owner, not even inside the transaction.
+    memberships::set_role(tx, id, from, Role::Admin, now).await?;
+    memberships::set_role(tx, id, to, Role::Owner, now).await?;
+    organizations::set_owner(tx, id, to).await?;
+    nominations::forget(tx, id).await?;
+    let mut events = Vec::new();
+    for user in [from, to] {
+        let row = memberships::member(tx, id, user).await?;
+        events.push(events::member_as(&row.ok_or(Refusal::MemberNotFound)?));
+    }
+    organization.owner_user_id = to;
+    organization.version += 1;
+    Ok((organization, events))
+}
+
+/// Where the two can be reached.
+async fn addresses(tx: &mut Tx, id: OrganizationId, Handover { from, to }: Handover) -> Result<[String; 2], Error> {
+    let from = memberships::member(tx, id, from).await?.ok_or(Refusal::MemberNotFound)?;
+    let to = memberships::member(tx, id, to).await?.ok_or(Refusal::MemberNotFound)?;
+    Ok([from.email, to.email])
 }

@@ -3,10 +3,10 @@
 use bursar_id::{ItemId, OwnerId, ProjectId, UserId};
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::page::{Page, PageRequest};
-use bursar_rpc::{Answer, Asked, Done, Mutation, Problem, UserCaller};
+use bursar_rpc::{Answer, Asked, Caller, Done, Mutation, Problem, UserCaller};
 
 use super::Organization;
-use super::access::hold_open;
+use super::access::{acting, demand_served, hold_open};
 use crate::Error;
 use crate::domain::description::Description;
 use crate::domain::name::Name;
@@ -83,23 +83,35 @@ impl Organization {
         Ok(Done::New(project, Vec::new()))
     }
 
-    /// A project of the token's context.
-    pub async fn get_project(&self, caller: &UserCaller, id: Result<ProjectId, Problem>) -> Result<ProjectRow, Error> {
+    /// A project of the token's context, or for a service of any.
+    pub async fn get_project(&self, caller: &Caller, id: Result<ProjectId, Problem>) -> Result<ProjectRow, Error> {
         let mut tx = self.0.db.read().await?;
-        self.authorize_context(&mut tx, caller, caller.context).await?;
-        let project = projects::by_id(&mut tx, caller.context, id?).await?;
-        Ok(project.ok_or(Refusal::ProjectNotFound)?)
+        let project = match acting(caller)? {
+            Some(user) => {
+                self.authorize_context(&mut tx, user, user.context).await?;
+                projects::by_id(&mut tx, user.context, id?).await?
+            }
+            None => projects::anywhere(&mut tx, id?).await?,
+        };
+        let project = project.ok_or(Refusal::ProjectNotFound)?;
+        if acting(caller)?.is_none() {
+            demand_served(&mut tx, project.owner).await?;
+        }
+        Ok(project)
     }
 
     /// The projects of a context, the latest first.
     pub async fn list_projects(
         &self,
-        caller: &UserCaller,
+        caller: &Caller,
         owner: OwnerId,
         page: Result<PageRequest<ProjectId>, Problem>,
     ) -> Result<Page<ProjectRow>, Error> {
         let mut tx = self.0.db.read().await?;
-        self.authorize_context(&mut tx, caller, owner).await?;
+        match acting(caller)? {
+            Some(user) => drop(self.authorize_context(&mut tx, user, owner).await?),
+            None => demand_served(&mut tx, owner).await?,
+        }
         let page = page?;
         let rows = projects::list(&mut tx, owner, page.after().copied(), page.limit()).await?;
         Ok(page.page(rows, |row| row.id)?)

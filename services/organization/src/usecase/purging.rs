@@ -20,7 +20,9 @@ use super::{Organization, events};
 use crate::Error;
 use crate::domain::Refusal;
 use crate::domain::standing::{Due, SLUGS_KEPT};
-use crate::store::{avatars, invitations, memberships, organizations, projects, seats, slugs, standings};
+use crate::store::{
+    avatars, invitations, memberships, nominations, organizations, preferences, projects, seats, slugs, standings,
+};
 
 /// Erasing one organization.
 pub const PURGE: Kind<Purge> = Kind::new("organization.purge");
@@ -98,6 +100,7 @@ impl Organization {
         organizations::by_id_locked(&mut tx, id).await?;
         let mut erased = projects::erase(&mut tx, owner, PORTION).await?;
         erased += invitations::erase(&mut tx, id, PORTION).await?;
+        erased += preferences::erase_some(&mut tx, id, PORTION).await?;
         erased += memberships::forget_some(&mut tx, id, PORTION).await?;
         let ended = memberships::end_some(&mut tx, id, now, PORTION).await?;
         let any = erased > 0 || !ended.is_empty();
@@ -151,6 +154,7 @@ async fn bury(m: &mut Mutation, id: OrganizationId) -> Result<Done<(), Payload>,
     avatars::replace(m.tx(), id, &[]).await?;
     invitations::erase_mails(m.tx(), id).await?;
     seats::forget(m.tx(), id).await?;
+    nominations::forget(m.tx(), id).await?;
     standings::erase_name(m.tx(), id).await?;
     let (owner, version) = memberships::end_owners(m.tx(), id, now).await?;
     let row = moved(m.tx(), id, purged).await?;

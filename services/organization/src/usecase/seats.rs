@@ -1,20 +1,49 @@
-//! What billing says about an organization's plan, at the moment it matters.
+//! How many people an organization's plan has seats for: what billing told last, or says when that would not do.
 
 use bursar_id::OrganizationId;
 use bursar_proto::billing::v1::GetEntitlementsRequest;
 use bursar_proto::billing::v1::subscription_service_client::SubscriptionServiceClient;
 use bursar_rpc::peer::retry;
-use tonic::Request;
+use tonic::{Code, Request};
 
 use super::Organization;
 use crate::Error;
-use crate::store::seats;
+use crate::store::{memberships, seats};
+
+/// What a seat is wanted for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Wanting {
+    /// One more is to be reserved.
+    OneMore,
+    /// One that is reserved already is to become a member's.
+    Reserved,
+}
 
 impl Organization {
-    /// How many people the organization's plan has seats for. To be asked before a transaction begins: no
-    /// lock is held while another service thinks. What it says is remembered, for showing who is over the limit.
-    pub(super) async fn seats(&self, organization: OrganizationId) -> Result<u32, Error> {
-        let known = seats::known(&mut self.0.db.read().await?, organization).await?;
+    /// How many people the organization's plan has seats for, as far as it matters to somebody who wants one more. Billing's
+    /// last word serves where it leaves room, so nobody has to be asked. Where it leaves none, or there was none, billing
+    /// is: the plan may have grown a moment ago. While it does not answer its last word serves, whatever it leaves.
+    ///
+    /// To be asked before a transaction begins: no lock is held while another service thinks.
+    pub(super) async fn seats(&self, organization: OrganizationId, wanting: Wanting) -> Result<u32, Error> {
+        let mut tx = self.0.db.read().await?;
+        let known = seats::known(&mut tx, organization).await?;
+        let taken = match wanting {
+            Wanting::OneMore => seats::seating(&mut tx, organization, self.now()).await?.taken(),
+            Wanting::Reserved => memberships::head_count(&mut tx, organization).await?,
+        };
+        drop(tx);
+        if let Some(seats) = known.seats.filter(|seats| taken < *seats) {
+            return Ok(seats);
+        }
+        match (self.ask_for_seats(organization, known.version).await, known.seats) {
+            (Err(Error::Billing(status)), Some(seats)) if is_away(status.code()) => Ok(seats),
+            (answer, _) => answer,
+        }
+    }
+
+    /// What billing says now. It is remembered, unless an event has told something since the change `since`.
+    async fn ask_for_seats(&self, organization: OrganizationId, since: i64) -> Result<u32, Error> {
         let message = GetEntitlementsRequest { owner: organization.to_string() };
         let answer = retry(&self.0.entropy, || {
             let mut client = SubscriptionServiceClient::new(self.0.billing.clone());
@@ -23,11 +52,14 @@ impl Organization {
         });
         let answer = answer.await.map_err(|status| Error::Billing(Box::new(status)))?;
         let said = answer.into_inner().seats;
-        if known.seats != Some(said) {
-            let mut tx = self.0.db.begin().await?;
-            seats::note(&mut tx, organization, said, known.version).await?;
-            tx.commit().await?;
-        }
+        let mut tx = self.0.db.begin().await?;
+        seats::note(&mut tx, organization, said, since).await?;
+        tx.commit().await?;
         Ok(said)
     }
+}
+
+/// Whether an answer says no more than that there is none now.
+fn is_away(code: Code) -> bool {
+    matches!(code, Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted | Code::Cancelled)
 }

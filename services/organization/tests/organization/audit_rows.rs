@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use bursar_db::audit::{AuditRow, Outcome};
 use bursar_id::{Role, ServiceAccountId};
+use bursar_members::{Policy, Transfer};
 use bursar_proto::access::{Idempotency, METHODS, MethodRule, Permission};
 use bursar_proto::organization::v1 as proto;
 use bursar_rpc::ServiceRole;
@@ -81,14 +82,11 @@ impl Stage {
                 let request = proto::UpdatePolicyRequest { organization_id, policy, ..Default::default() };
                 organizations.update_policy(request).await.map(drop)
             }
-            "TransferOwnership" => {
-                let request = proto::TransferOwnershipRequest { organization_id, user_id, ..Default::default() };
-                organizations.transfer_ownership(request).await.map(drop)
-            }
             "ExportOrganization" => {
                 let request = proto::ExportOrganizationRequest { organization_id, ..Default::default() };
                 organizations.export_organization(request).await.map(drop)
             }
+            _ if rpc.ends_with("Ownership") => self.call_owning(who, rpc).await,
             "UpdateMemberRole" => {
                 let role = proto::Role::Admin.into();
                 let request = proto::UpdateMemberRoleRequest { organization_id, user_id, role, ..Default::default() };
@@ -101,6 +99,10 @@ impl Stage {
             "LeaveOrganization" => {
                 let request = proto::LeaveOrganizationRequest { organization_id, ..Default::default() };
                 members.leave_organization(request).await.map(drop)
+            }
+            "UpdatePreferences" => {
+                let request = proto::UpdatePreferencesRequest { organization_id, ..Default::default() };
+                members.update_preferences(request).await.map(drop)
             }
             "ConfirmDeparture" => {
                 let request = proto::ConfirmDepartureRequest { user_id, incarnation: 1, number: 1 };
@@ -140,6 +142,26 @@ impl Stage {
             "UnsuspendOrganization" => {
                 let request = proto::UnsuspendOrganizationRequest { organization_id, ..Default::default() };
                 organizations.unsuspend_organization(request).await.map(drop)
+            }
+            other => panic!("nobody knows how to call {other}: say here, and below who may"),
+        }
+    }
+
+    async fn call_owning(&self, who: &Who, rpc: &str) -> Result<(), Status> {
+        let (organization_id, user_id) = (self.acme.clone(), self.cem.user.to_string());
+        let mut organizations = who.client.organizations();
+        match rpc {
+            "TransferOwnership" => {
+                let request = proto::TransferOwnershipRequest { organization_id, user_id, ..Default::default() };
+                organizations.transfer_ownership(request).await.map(drop)
+            }
+            "AcceptOwnership" => {
+                let request = proto::AcceptOwnershipRequest { organization_id, ..Default::default() };
+                organizations.accept_ownership(request).await.map(drop)
+            }
+            "DeclineOwnership" => {
+                let request = proto::DeclineOwnershipRequest { organization_id, ..Default::default() };
+                organizations.decline_ownership(request).await.map(drop)
             }
             other => panic!("nobody knows how to call {other}: say here, and below who may"),
         }
@@ -233,7 +255,8 @@ fn reason(outcome: &Result<(), Status>) -> String {
 
 bursar_testkit::engines! {
     async fn every_call_that_changes_something_leaves_one_row(db: TestDb) {
-        let world = World::start(db).await;
+        let policy = Policy { transfer: Transfer::NomineeAccepts, ..Policy::default() };
+        let world = World::start_with(db, |settings| settings.policies = policy).await;
         let (ada, ben, dan) = (world.who(1), world.who(2), world.who(4));
         let identity = Who { client: world.service(ServiceRole::Identity), ..world.who(9) };
         let operator = Who { client: world.service(ServiceRole::Operator), ..world.who(9) };
@@ -242,11 +265,12 @@ bursar_testkit::engines! {
         let mut called = BTreeSet::new();
         let calls = [
             ("CreateOrganization", &ben), ("UpdateOrganization", &ada), ("SetAvatar", &ada), ("UpdatePolicy", &ada),
-            ("UpdateMemberRole", &ada), ("CreateInvitation", &ada), ("ResendInvitation", &ada), ("RevokeInvitation", &ada),
+            ("UpdatePreferences", &ada), ("UpdateMemberRole", &ada), ("CreateInvitation", &ada), ("ResendInvitation", &ada), ("RevokeInvitation", &ada),
             ("DeclineInvitation", &ben), ("AcceptInvitation", &ben), ("CreateProject", &ben), ("UpdateProject", &ben),
             ("ReassignProject", &dan), ("DeleteProject", &dan), ("CreateItem", &ben), ("UpdateItem", &ada),
             ("DeleteItem", &ada), ("LeaveOrganization", &dan), ("RemoveMember", &ada),
-            ("TransferOwnership", &ada), ("ConfirmDeparture", &identity), ("SuspendOrganization", &operator),
+            ("TransferOwnership", &ada), ("DeclineOwnership", &ben), ("AcceptOwnership", &ben),
+            ("ConfirmDeparture", &identity), ("SuspendOrganization", &operator),
             ("UnsuspendOrganization", &operator), ("DeleteOrganization", &ben), ("UndeleteOrganization", &ben),
         ];
         for (rpc, who) in calls {
@@ -259,6 +283,9 @@ bursar_testkit::engines! {
             }
             if matches!(rpc, "TransferOwnership") {
                 stage.cem = ben.clone();
+            }
+            if matches!(rpc, "AcceptOwnership") {
+                stage.call(&ada, "TransferOwnership").await.expect("nominated");
             }
             if matches!(rpc, "ConfirmDeparture") {
                 stage.cem = dan.clone();

@@ -47,6 +47,10 @@ async fn call(stage: &Stage, who: &Who, rpc: &str) -> Result<(), Status> {
             let request = proto::ListMembersRequest { organization_id, ..Default::default() };
             who.client.members().list_members(request).await.map(drop)
         }
+        "GetPreferences" => {
+            let request = proto::GetPreferencesRequest { organization_id, ..Default::default() };
+            who.client.members().get_preferences(request).await.map(drop)
+        }
         "GetMember" => {
             let user_id = stage.cem.user.to_string();
             who.client.members().get_member(proto::GetMemberRequest { organization_id, user_id }).await.map(drop)

@@ -67,7 +67,7 @@ bursar_testkit::engines! {
     }
 
     async fn somebody_of_more_organizations_than_one_attempt_ends_leaves_all_but_the_own(db: TestDb) {
-        let world = World::start(db).await;
+        let world = World::start_with(db, |settings| settings.organizations.max_created_per_day = 1_000).await;
         let (ada, ben) = (world.who(1), world.who(2));
         // The first of the list.
         let own = world.create(&ben, "Own").await.id;

@@ -6,6 +6,7 @@ use bursar_proto::organization::v1 as proto;
 use bursar_proto::organization::v1::get_organization_request::Key;
 use bursar_rpc::ServiceRole;
 use bursar_testkit::refused;
+use bursar_time::Span;
 use prost_types::FieldMask;
 use tonic::{Code, Status};
 
@@ -48,6 +49,26 @@ fn mask(paths: &[&str]) -> FieldMask {
 }
 
 bursar_testkit::engines! {
+    async fn one_person_creates_so_many_organizations_a_day(db: TestDb) {
+        let world = World::start_with(db, |settings| settings.organizations.max_created_per_day = 3).await;
+        let (ada, ben) = (world.who(1), world.who(2));
+        for name in ["One", "Two", "Three"] {
+            world.create(&ada, name).await;
+        }
+        let request = |name: &str, request_id: &str| proto::CreateOrganizationRequest {
+            name: name.to_owned(),
+            request_id: request_id.to_owned(),
+            ..Default::default()
+        };
+        let more = ada.client.organizations().create_organization(request("Four", "r1")).await;
+        let refusal = refused(more, Code::ResourceExhausted, "TOO_MANY_ORGANIZATIONS");
+        assert!(refusal.retryable, "{refusal:?}");
+        world.create(&ben, "Another's").await;
+        world.advance(Span::DAY);
+        let ada = world.who(1);
+        ada.client.organizations().create_organization(request("Four", "r1")).await.expect("another day, the same id");
+    }
+
     async fn creating_makes_the_caller_the_owner_and_tells_of_it(db: TestDb) {
         let world = World::start(db).await;
         let ada = world.who(1);

@@ -56,7 +56,7 @@ async fn create(who: Who, name: &str, slug: &str) -> Result<String, Status> {
 }
 
 /// Makes the numbered people members, straight in the store.
-async fn seat(world: &World, organization: OrganizationId, people: impl Iterator<Item = u64>) {
+pub(crate) async fn seat(world: &World, organization: OrganizationId, people: impl Iterator<Item = u64>) {
     let mut tx = world.store.begin().await.expect("a transaction");
     for n in people {
         let user: UserId = id(n);

@@ -1,8 +1,11 @@
 //! The order of refusals, which is the same for every mutating RPC: standing, what was asked, its request id, state.
 
 use bursar_id::Role;
+use bursar_organization::domain::nomination::Nomination;
+use bursar_organization::store::nominations;
 use bursar_proto::organization::v1 as proto;
 use bursar_testkit::Refusal;
+use bursar_time::Span;
 use prost_types::FieldMask;
 use tonic::Status;
 
@@ -17,6 +20,8 @@ enum Rpc {
     RemoveMember,
     TransferOwnership,
     DeleteOrganization,
+    AcceptOwnership,
+    DeclineOwnership,
     CreateInvitation,
     ResendInvitation,
     RevokeInvitation,
@@ -27,6 +32,7 @@ enum Rpc {
     CreateItem,
     UpdateItem,
     DeleteItem,
+    UpdatePreferences,
     LeaveOrganization,
 }
 
@@ -96,9 +102,8 @@ impl Stage {
                 let request = proto::RemoveMemberRequest { organization_id, user_id, request_id };
                 who.client.members().remove_member(request).await.map(drop)
             }
-            TransferOwnership => {
-                let request = proto::TransferOwnershipRequest { organization_id, user_id, request_id };
-                who.client.organizations().transfer_ownership(request).await.map(drop)
+            TransferOwnership | AcceptOwnership | DeclineOwnership => {
+                self.call_owning(rpc, who, user_id, request_id).await
             }
             DeleteOrganization => self.call_delete(who, body, request_id).await,
             CreateInvitation => {
@@ -116,6 +121,7 @@ impl Stage {
                 let request = proto::RevokeInvitationRequest { invitation_id, request_id };
                 who.client.invitations().revoke_invitation(request).await.map(drop)
             }
+            UpdatePreferences => self.call_own(who, body, request_id).await,
             LeaveOrganization => {
                 let request = proto::LeaveOrganizationRequest { organization_id, request_id };
                 who.client.members().leave_organization(request).await.map(drop)
@@ -136,6 +142,32 @@ impl Stage {
         let organization_id = self.organization.clone();
         let request = proto::DeleteOrganizationRequest { organization_id, confirm_slug, request_id };
         who.client.organizations().delete_organization(request).await.map(drop)
+    }
+
+    async fn call_own(&self, who: &Who, body: Body, request_id: String) -> Result<(), Status> {
+        let organization_id = self.organization.clone();
+        let request =
+            proto::UpdatePreferencesRequest { organization_id, preferences: None, etag: etag(body), request_id };
+        who.client.members().update_preferences(request).await.map(drop)
+    }
+
+    async fn call_owning(&self, rpc: Rpc, who: &Who, user_id: String, request_id: String) -> Result<(), Status> {
+        let organization_id = self.organization.clone();
+        match rpc {
+            TransferOwnership => {
+                let request = proto::TransferOwnershipRequest { organization_id, user_id, request_id };
+                who.client.organizations().transfer_ownership(request).await.map(drop)
+            }
+            AcceptOwnership => {
+                let request = proto::AcceptOwnershipRequest { organization_id, request_id };
+                who.client.organizations().accept_ownership(request).await.map(drop)
+            }
+            DeclineOwnership => {
+                let request = proto::DeclineOwnershipRequest { organization_id, request_id };
+                who.client.organizations().decline_ownership(request).await.map(drop)
+            }
+            other => panic!("{other:?} is not about owning"),
+        }
     }
 
     async fn call_projects(&self, rpc: Rpc, acting: &Who, body: Body, request_id: String) -> Result<(), Status> {
@@ -223,13 +255,14 @@ const fn row(rpc: Rpc, stranger: &'static str, privileged: bool, state: Option<&
     Row { rpc, stranger, privileged, state }
 }
 
-const TABLE: [Row; 17] = [
+const TABLE: [Row; 20] = [
     row(UpdateOrganization, "NOT_A_MEMBER", true, Some("ETAG_MISMATCH")),
     row(SetAvatar, "NOT_A_MEMBER", true, Some("OK")),
     row(UpdateMemberRole, "NOT_A_MEMBER", true, Some("NOT_FOUND")),
     row(RemoveMember, "NOT_A_MEMBER", true, Some("NOT_FOUND")),
     row(TransferOwnership, "NOT_A_MEMBER", true, Some("NOT_FOUND")),
     row(DeleteOrganization, "NOT_A_MEMBER", true, Some("INVALID_FIELDS")),
+    row(DeclineOwnership, "NOT_A_MEMBER", false, None),
     row(CreateInvitation, "NOT_A_MEMBER", true, Some("ALREADY_A_MEMBER")),
     row(ResendInvitation, "NOT_FOUND", true, None),
     row(RevokeInvitation, "NOT_FOUND", true, None),
@@ -240,8 +273,20 @@ const TABLE: [Row; 17] = [
     row(CreateItem, "NOT_A_MEMBER", false, Some("OK")),
     row(UpdateItem, "NOT_A_MEMBER", false, Some("ETAG_MISMATCH")),
     row(DeleteItem, "NOT_A_MEMBER", false, Some("ETAG_MISMATCH")),
+    row(UpdatePreferences, "NOT_A_MEMBER", false, Some("ETAG_MISMATCH")),
     row(LeaveOrganization, "NOT_A_MEMBER", false, None),
+    // The last one: it is mailed to people whose next mail is an invitation in the others.
+    row(AcceptOwnership, "NOT_A_MEMBER", false, None),
 ];
+
+/// Has somebody nominated, straight in the store.
+async fn nominate(world: &World, organization: &str, by: &Who, nominee: &Who) {
+    let until = world.clock.now().saturating_add(Span::DAY);
+    let nomination = Nomination { nominee: nominee.user, by: by.user, until };
+    let mut tx = world.store.begin().await.expect("a transaction");
+    nominations::set(&mut tx, organization.parse().expect("an id"), &nomination).await.expect("nominated");
+    tx.commit().await.expect("written");
+}
 
 bursar_testkit::engines! {
     async fn the_order_of_refusals_is_the_same_everywhere(db: TestDb) {
@@ -276,6 +321,9 @@ bursar_testkit::engines! {
                 name: "Old".to_owned(),
                 ..Default::default()
             };
+            if matches!(rpc, AcceptOwnership | DeclineOwnership) {
+                nominate(world, &organization, &ada, &ben).await;
+            }
             let actor = if matches!(rpc, TransferOwnership | DeleteOrganization) { &ada } else { &ben };
             let acting = world.acting(actor, &organization);
             let project = acting.client.projects().create_project(create).await.expect("created").into_inner().project;
@@ -309,6 +357,11 @@ bursar_testkit::engines! {
                 continue;
             }
             is(rpc, "a repetition", stage.call(rpc, actor, Body::Good, "r").await, "OK");
+            if rpc == AcceptOwnership {
+                // The actor is the owner now, and is not removed by anybody.
+                is(rpc, "once more", stage.call(rpc, actor, Body::Good, "s").await, "ALREADY_OWNER");
+                continue;
+            }
             if let Some(state) = row.state {
                 is(rpc, "an id for another body", stage.call(rpc, actor, Body::Other, "r").await, "REQUEST_ID_REUSED");
                 // What was deleted has no state.

@@ -14,7 +14,7 @@ use bursar_testkit::{id, refused};
 use bursar_time::Span;
 use tonic::Code;
 
-use crate::world::{Who, World, invite, leave, transfer, until};
+use crate::world::{Who, World, accept, invite, leave, transfer, until};
 
 /// Whether an organization is shown as over its limit, by itself and in the list.
 async fn over(who: &Who, organization: &str) -> bool {
@@ -114,6 +114,7 @@ bursar_testkit::engines! {
         let world = World::start(db).await;
         let ada = world.who(1);
         let acme = world.create(&ada, "Acme").await.id;
+        world.billing.set_seats(2);
         world.join(&ada, &acme, 2, Role::Member).await;
         world.billing.set_seats(1);
         let more = invite(&ada, &acme, "cem@example.com", Role::Member).await;
@@ -121,10 +122,34 @@ bursar_testkit::engines! {
         world.billing.away.store(true, Ordering::SeqCst);
         assert!(over(&ada, &acme).await, "the answer was remembered, though the call was refused");
         let more = invite(&ada, &acme, "cem@example.com", Role::Member).await;
-        refused(more, Code::Unavailable, "PEER_UNAVAILABLE");
+        refused(more, Code::ResourceExhausted, "SEAT_LIMIT_REACHED");
         assert!(over(&ada, &acme).await, "what is known stays known");
         let fresh = world.create(&ada, "Fresh").await.id;
         assert!(!over(&ada, &fresh).await, "nothing is known of it");
+    }
+
+    async fn inviting_and_accepting_go_on_by_billings_last_word(db: TestDb) {
+        let world = World::start(db).await;
+        let ada = world.who(1);
+        let acme = world.create(&ada, "Acme").await.id;
+        world.billing.away.store(true, Ordering::SeqCst);
+        let never = invite(&ada, &acme, "ben@example.com", Role::Member).await;
+        refused(never, Code::Unavailable, "PEER_UNAVAILABLE");
+        world.tells_seats(&acme, 3).await;
+        let asked = world.billing.asked.load(Ordering::SeqCst);
+        let ben = world.join(&ada, &acme, 2, Role::Member).await;
+        let cem = world.who(3);
+        invite(&ada, &acme, &cem.email, Role::Member).await.expect("the last seat");
+        accept(&cem, &world.mailbox.next_token(&cem.email).await).await.expect("it was reserved");
+        assert_eq!(world.billing.asked.load(Ordering::SeqCst), asked, "nobody was asked");
+        let more = invite(&ada, &acme, "dan@example.com", Role::Member).await;
+        refused(more, Code::ResourceExhausted, "SEAT_LIMIT_REACHED");
+        leave(&ben, &acme).await.expect("left");
+        invite(&ada, &acme, "dan@example.com", Role::Member).await.expect("a seat is free");
+        // Where the last word leaves no room, billing may know of more.
+        world.billing.away.store(false, Ordering::SeqCst);
+        world.billing.set_seats(4);
+        invite(&ada, &acme, "eve@example.com", Role::Member).await.expect("the plan has just grown");
     }
 
     async fn a_restored_billing_tells_of_the_plan_anew_or_nothing_is_known(db: TestDb) {

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use bursar_db::{Db, Migrations};
 use bursar_events::{Nothing, Outbox};
 use bursar_id::{OrganizationId, Role, SessionId, UserId};
-use bursar_organization::store::MIGRATIONS;
+use bursar_organization::store::{MIGRATIONS, seats};
 use bursar_proto::billing::v1::subscription_service_server::SubscriptionServiceServer;
 use bursar_proto::billing::v1::usage_service_server::UsageServiceServer;
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::watch_response::Item;
-use bursar_proto::event::v1::{MembershipChanged, WatchRequest};
+use bursar_proto::event::v1::{MembershipChanged, SubscriptionChanged, WatchRequest};
 use bursar_proto::event_type;
 use bursar_proto::identity::v1 as identity;
 use bursar_proto::identity::v1::service_account_service_server::{ServiceAccountService, ServiceAccountServiceServer};
@@ -243,6 +243,18 @@ impl World {
     pub(crate) async fn billing_tells(&self, payload: Payload) {
         let tx = self.billing_db.begin().await.expect("a transaction");
         self.billing_events.commit(tx, vec![payload]).await.expect("told");
+    }
+
+    /// Lets billing tell of a plan's seats, and waits until that is known.
+    pub(crate) async fn tells_seats(&self, organization: &str, seats: u32) {
+        let (owner, plan_id, state) = (organization.to_owned(), "business".to_owned(), "ACTIVE".to_owned());
+        self.billing_tells(Payload::SubscriptionChanged(SubscriptionChanged { owner, plan_id, seats, state })).await;
+        let organization = organization.parse().expect("an id");
+        until("the plan's seats are told", async || {
+            let mut tx = self.store.read().await.expect("a snapshot");
+            seats::known(&mut tx, organization).await.expect("read").seats == Some(seats)
+        })
+        .await;
     }
 
     /// Where the service keeps what is no database.

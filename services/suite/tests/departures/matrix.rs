@@ -7,8 +7,8 @@ use bursar_db::on;
 use bursar_id::OrganizationId;
 use bursar_proto::identity::v1::DeleteMeRequest;
 use bursar_proto::organization::v1::{
-    AcceptInvitationRequest, CreateOrganizationRequest, LeaveOrganizationRequest, RemoveMemberRequest, Role,
-    TransferOwnershipRequest, UpdateMemberRoleRequest,
+    AcceptInvitationRequest, AcceptOwnershipRequest, CreateOrganizationRequest, LeaveOrganizationRequest,
+    RemoveMemberRequest, Role, TransferOwnershipRequest, UpdateMemberRoleRequest,
 };
 use bursar_testkit::{Person, Refusal};
 use tokio::sync::Barrier;
@@ -28,6 +28,8 @@ enum Racer {
     TransferTo,
     /// The person, as the owner, makes the Admin the owner.
     TransferFrom,
+    /// The person, whom the owner has nominated, accepts to be the owner.
+    Own,
     /// The person accepts an invitation.
     Accept,
     /// The Admin removes the person.
@@ -40,10 +42,10 @@ enum Racer {
     Promote,
 }
 
-use Racer::{Accept, Create, DeleteMe, Leave, Promote, Remove, TransferFrom, TransferTo};
+use Racer::{Accept, Create, DeleteMe, Leave, Own, Promote, Remove, TransferFrom, TransferTo};
 
 impl Racer {
-    const ALL: [Self; 8] = [DeleteMe, TransferTo, TransferFrom, Accept, Remove, Leave, Create, Promote];
+    const ALL: [Self; 9] = [DeleteMe, TransferTo, TransferFrom, Own, Accept, Remove, Leave, Create, Promote];
 
     /// Why this may be refused, whatever the other one did.
     fn refusals(self) -> &'static [&'static str] {
@@ -51,6 +53,7 @@ impl Racer {
             DeleteMe => &["OWNS_ORGANIZATIONS", "SESSION_ENDED"],
             TransferTo => &["NOT_FOUND", "MEMBER_LEAVING", "ROLE_NOT_ALLOWED"],
             TransferFrom => &["NOT_A_MEMBER", "ROLE_NOT_ALLOWED", "ACCOUNT_LEAVING", "SESSION_ENDED"],
+            Own => &["NOT_A_MEMBER", "NOT_NOMINATED", "ALREADY_OWNER", "ACCOUNT_LEAVING", "SESSION_ENDED"],
             Accept => &["ACCOUNT_LEAVING", "SESSION_ENDED", "ALREADY_A_MEMBER"],
             Remove | Promote => &["NOT_FOUND", "OWNER_MUST_TRANSFER", "ROLE_NOT_ALLOWED"],
             Leave => &["NOT_A_MEMBER", "OWNER_MUST_TRANSFER", "ACCOUNT_LEAVING", "SESSION_ENDED"],
@@ -71,6 +74,10 @@ impl Racer {
                 let user_id = cast.admin.user.clone();
                 let request = TransferOwnershipRequest { organization_id, user_id, ..Default::default() };
                 who.organizations().transfer_ownership(request).await.map(drop)
+            }
+            Own => {
+                let request = AcceptOwnershipRequest { organization_id, ..Default::default() };
+                who.organizations().accept_ownership(request).await.map(drop)
             }
             Accept => {
                 let request = AcceptInvitationRequest { token: cast.token, ..Default::default() };
@@ -111,6 +118,7 @@ struct Cast {
 fn start(pair: [Racer; 2]) -> Start {
     match pair {
         _ if pair.contains(&Accept) => Start::Invited,
+        _ if pair.contains(&Own) => Start::Nominee,
         _ if pair.contains(&TransferFrom) && !pair.contains(&TransferTo) => Start::Owner,
         _ => Start::Member,
     }
@@ -140,9 +148,12 @@ fn check_answers(pair: [Racer; 2], outcomes: &[Result<(), Status>; 2], is_gone: 
     let told = |racer| pair.iter().zip(outcomes).any(|(it, outcome)| *it == racer && outcome.is_ok());
     assert_eq!(told(DeleteMe), is_gone, "{pair:?}: {outcomes:?}");
     if is_gone {
-        assert!(!told(Create) && !told(TransferTo), "{pair:?}: the account is gone and owns: {outcomes:?}");
+        assert!(
+            !told(Create) && !told(TransferTo) && !told(Own),
+            "{pair:?}: the account is gone and owns: {outcomes:?}"
+        );
     }
-    if pair == [DeleteMe, Create] || pair == [DeleteMe, TransferTo] {
+    if [[DeleteMe, Create], [DeleteMe, TransferTo], [DeleteMe, Own]].contains(&pair) {
         assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1, "{pair:?}: {outcomes:?}");
     }
 }

@@ -4,13 +4,14 @@ use std::time::{Duration, Instant};
 
 use bursar_db::{Db, Engine, Tx};
 use bursar_id::{Id, InvitationId, OrganizationId, OwnerId, ProjectId, Role, UserId};
+use bursar_organization::domain::nomination::Nomination;
 use bursar_organization::domain::slug::Slug;
 use bursar_organization::store::invitations::{self, InvitationRow};
 use bursar_organization::store::memberships::{self, Joining};
 use bursar_organization::store::organizations::{self, OrganizationRow};
 use bursar_organization::store::projects::{self, ProjectRow};
 use bursar_organization::store::standings::Life;
-use bursar_organization::store::{slugs, users};
+use bursar_organization::store::{nominations, slugs, users};
 use bursar_rpc::Transport;
 use bursar_runtime::{Env, Service, Settings};
 use bursar_secret::{Entropy, Token};
@@ -52,6 +53,8 @@ pub(crate) struct Stage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Start {
     Member,
+    /// A member whom the owner has nominated.
+    Nominee,
     Owner,
     Invited,
 }
@@ -75,6 +78,8 @@ impl World {
         // The machine may be busy: a race is not about how long it takes.
         settings.postgres.acquire_timeout = Duration::from_mins(2);
         settings.limits.deadline = Duration::from_mins(2);
+        // One person creates one in every round.
+        settings.organizations.max_created_per_day = 100_000;
         let (clock, entropy) = (clock(), Entropy::system());
         let env = Env::for_test(clock.clone(), entropy.clone());
         bursar::wiring::migrate(&settings, None).await.expect("migrates");
@@ -131,6 +136,12 @@ impl World {
         match start {
             Start::Owner => self.seat(&mut tx, organization, owner.1, Role::Admin).await,
             Start::Member => self.seat(&mut tx, organization, who, Role::Member).await,
+            Start::Nominee => {
+                self.seat(&mut tx, organization, who, Role::Member).await;
+                let nomination =
+                    Nomination { nominee: user(who), by: user(owner.0), until: now.saturating_add(Span::DAY) };
+                nominations::set(&mut tx, organization, &nomination).await.expect("nominated");
+            }
             Start::Invited => invitation = Some(self.invite(&mut tx, organization, admin, who).await),
         }
         if start != Start::Invited {

@@ -33,7 +33,7 @@ pub use layers::{ConfigError, Loader};
 pub use preset::Preset;
 pub use sections::{
     AuditSettings, BillingSettings, InvitationSettings, LibrarySettings, LimitSettings, LogFormat, LogSettings,
-    MailSettings, PeerTlsSettings, PostgresSettings, SqliteSettings, TlsSettings, TokenSettings,
+    MailSettings, OrganizationSettings, PeerTlsSettings, PostgresSettings, SqliteSettings, TlsSettings, TokenSettings,
 };
 
 /// How much the program may assume about its surroundings.
@@ -176,6 +176,8 @@ pub struct Settings {
     /// The deployment's policies, by default those of `preset`: what holds for every organization whose owner has not set another, and for everybody
     /// where that is not the owner's to set. Organization tells the other services.
     pub policies: Policy,
+    /// Organizations.
+    pub organizations: OrganizationSettings,
     /// Invitations to organizations.
     pub invitations: InvitationSettings,
     /// Libraries.

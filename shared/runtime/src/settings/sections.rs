@@ -180,6 +180,14 @@ pub struct InvitationSettings {
     pub max_per_day_to_address: u32,
 }
 
+/// `[organizations]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OrganizationSettings {
+    /// Organizations that one person may create within 24 hours. How many somebody owns is not limited.
+    pub max_created_per_day: u32,
+}
+
 /// `[library]`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -287,6 +295,7 @@ impl Settings {
             sqlite: SqliteSettings { readers: 4 },
             tokens: TokenSettings::default(),
             policies: Policy::default(),
+            organizations: OrganizationSettings { max_created_per_day: 50 },
             invitations: InvitationSettings::default(),
             library: LibrarySettings {
                 quota_bytes: 10 << 30,

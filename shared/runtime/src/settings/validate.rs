@@ -85,6 +85,7 @@ impl Settings {
             ("limits.streams_per_connection", self.limits.streams_per_connection as usize),
             ("postgres.connections", self.postgres.connections as usize),
             ("sqlite.readers", self.sqlite.readers as usize),
+            ("organizations.max_created_per_day", self.organizations.max_created_per_day as usize),
             ("invitations.max_pending", self.invitations.max_pending as usize),
             ("invitations.max_per_day", self.invitations.max_per_day as usize),
             ("invitations.max_per_day_at_first", self.invitations.max_per_day_at_first as usize),

@@ -11,12 +11,12 @@ use tokio::sync::Semaphore;
 
 use super::Organization;
 use super::access::demand_served;
+use super::organizations::seen;
 use crate::Error;
 use crate::domain::Refusal;
 use crate::domain::avatar::{self, Picture};
 use crate::store::avatars::{self, AvatarRow};
 use crate::store::organizations::OrganizationOfUser;
-use crate::store::seats;
 
 pub use drawing::{AvatarError, Change, Upload};
 
@@ -98,8 +98,7 @@ impl Organization {
         let (organization, role) = self.enter(m.tx(), caller, id).await?;
         avatars::replace(m.tx(), id, pictures).await?;
         let now = m.now();
-        let seating = seats::seating(m.tx(), id, now).await?;
-        Ok(Done::New(OrganizationOfUser { organization, role, seating }, Vec::new()))
+        Ok(Done::New(seen(m.tx(), organization, Some(role), now).await?, Vec::new()))
     }
 
     /// An organization's picture for a member or a service of the product, in the size that suits `size` pixels and

@@ -2,10 +2,10 @@
 
 use bursar_db::Tx;
 use bursar_id::{ItemId, OwnerId, Role, UserId};
-use bursar_rpc::{Caller, Mutation, Problem, UserCaller};
+use bursar_rpc::{Caller, Mutation, Problem};
 
 use super::super::Organization;
-use super::super::access::{demand_served, hold_open};
+use super::super::access::{acting, demand_served, hold_open};
 use crate::Error;
 use crate::domain::Refusal;
 use crate::store::items::{self, ItemRow};
@@ -20,22 +20,10 @@ pub(super) enum Visitor {
     Service,
 }
 
-/// The user who calls, or for whom a service calls; `None` is a service alone.
-///
-/// # Errors
-/// Nobody calls: that is no service.
-pub(super) fn user(caller: &Caller) -> Result<Option<&UserCaller>, Refusal> {
-    match caller {
-        Caller::User(user) => Ok(Some(user)),
-        Caller::Service(service) => Ok(service.on_behalf_of.as_ref()),
-        Caller::Anonymous => Err(Refusal::NotAMember),
-    }
-}
-
 impl Organization {
     /// The caller's standing in the library of `owner`.
     pub(super) async fn visit(&self, m: &mut Mutation, caller: &Caller, owner: OwnerId) -> Result<Visitor, Error> {
-        if let Some(user) = user(caller)? {
+        if let Some(user) = acting(caller)? {
             return Ok(Visitor::User(user.user, self.admit_context(m, user, owner).await?));
         }
         m.admit(owner);
@@ -44,7 +32,7 @@ impl Organization {
 
     /// The caller's standing where an item is meant: a user's own context. Where the item of a service is, is not known yet.
     pub(super) async fn visit_for_item(&self, m: &mut Mutation, caller: &Caller) -> Result<Visitor, Error> {
-        match user(caller)? {
+        match acting(caller)? {
             Some(user) => self.visit(m, caller, user.context).await,
             None => Ok(Visitor::Service),
         }
@@ -52,7 +40,7 @@ impl Organization {
 
     /// The item that is meant, as it is before anything is locked: it belongs to the user's context, or a service asks.
     pub(super) async fn item(&self, tx: &mut Tx, caller: &Caller, id: ItemId) -> Result<ItemRow, Error> {
-        let row = match user(caller)? {
+        let row = match acting(caller)? {
             Some(user) => items::by_id(tx, user.context, id).await?,
             None => items::anywhere(tx, id).await?,
         };
@@ -61,7 +49,7 @@ impl Organization {
 
     /// Demands that the caller may read the library of `owner`.
     pub(super) async fn look_into(&self, tx: &mut Tx, caller: &Caller, owner: OwnerId) -> Result<(), Error> {
-        match user(caller)? {
+        match acting(caller)? {
             Some(user) => self.authorize_context(tx, user, owner).await.map(drop),
             None => demand_served(tx, owner).await,
         }
@@ -74,7 +62,7 @@ impl Organization {
         caller: &Caller,
         id: Result<ItemId, Problem>,
     ) -> Result<ItemRow, Error> {
-        if let Some(user) = user(caller)? {
+        if let Some(user) = acting(caller)? {
             self.authorize_context(tx, user, user.context).await?;
             return self.item(tx, caller, id?).await;
         }

@@ -11,7 +11,7 @@ use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::{Answer, Asked, Caller, Done, Mutation, Problem};
 
 use super::super::Organization;
-use super::access::user;
+use super::super::access::acting;
 use super::contents::give;
 use super::deleting::under;
 use super::{Children, Item, ItemCopy};
@@ -87,7 +87,7 @@ impl Organization {
 
     /// Demands that the caller belongs to a context, in whichever one the token acts.
     async fn demand_entry(&self, m: &mut Mutation, caller: &Caller, to: OwnerId) -> Result<(), Error> {
-        let Some(user) = user(caller)? else { return Ok(()) };
+        let Some(user) = acting(caller)? else { return Ok(()) };
         match to {
             OwnerId::User(owner) if owner == user.user => Ok(()),
             OwnerId::User(_) => Err(Refusal::NotAMember.into()),

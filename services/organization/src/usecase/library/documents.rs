@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use bursar_db::DbError;
+use bursar_document::Document;
 use bursar_id::ItemId;
 use bursar_rpc::{Problem, Violations};
 use serde_json::{Map, Value};
@@ -10,7 +11,6 @@ use serde_json::{Map, Value};
 use super::super::Organization;
 use super::{Content, Item};
 use crate::Error;
-use crate::domain::document::Document;
 use crate::domain::item;
 use crate::domain::kind::Kind;
 use crate::store::items::ItemRow;

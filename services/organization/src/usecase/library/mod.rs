@@ -19,11 +19,11 @@ mod secrets;
 mod templates;
 mod uploading;
 
+use bursar_document::Document;
 use bursar_id::{ItemId, OwnerId, ProjectId, UserId};
 use bursar_time::Timestamp;
 use serde_json::{Map, Value};
 
-use crate::domain::document::Document;
 use crate::domain::name::Name;
 
 pub use downloading::Download;

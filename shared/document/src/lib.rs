@@ -1,4 +1,7 @@
-//! Documents of library items: JSON objects within bounds, apart from what is secret in them.
+//! Documents: JSON objects within bounds. What items of libraries carry, and what people prefer.
+//!
+//! What lives here: the bounds, and taking a document apart. What must not: what a document has to say (a kind's schema is
+//! organization's), how the API and the stores have it.
 
 use std::collections::BTreeSet;
 
@@ -58,9 +61,27 @@ impl Document {
         }
     }
 
+    /// Its fields.
+    pub fn fields(&self) -> &Map<String, Value> {
+        &self.0
+    }
+
+    /// Its fields, for whoever keeps them.
+    pub fn into_fields(self) -> Map<String, Value> {
+        self.0
+    }
+
     /// What is shown of it, and what is secret.
     pub fn split(self, secret: &BTreeSet<String>) -> (Map<String, Value>, Map<String, Value>) {
         self.0.into_iter().partition(|(name, _)| !secret.contains(name))
+    }
+}
+
+/// As JSON: what is stored of it.
+impl std::fmt::Display for Document {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let text = serde_json::to_string(&self.0).map_err(|_| std::fmt::Error)?;
+        f.write_str(&text)
     }
 }
 
