@@ -43,11 +43,16 @@ async fn decline(who: &Who, organization: &str) -> Result<proto::Organization, S
     Ok(declined.into_inner().organization.expect("an organization"))
 }
 
-/// An organization, by itself and as it is listed.
-async fn seen(who: &Who, organization: &str) -> proto::Organization {
+/// An organization by itself.
+async fn got(who: &Who, organization: &str) -> proto::Organization {
     let key = Some(proto::get_organization_request::Key::OrganizationId(organization.to_owned()));
     let got = who.client.organizations().get_organization(proto::GetOrganizationRequest { key }).await;
-    let got = got.expect("found").into_inner().organization.expect("an organization");
+    got.expect("found").into_inner().organization.expect("an organization")
+}
+
+/// An organization, by itself and as it is listed.
+async fn seen(who: &Who, organization: &str) -> proto::Organization {
+    let got = got(who, organization).await;
     let listed = who.client.organizations().list_organizations(proto::ListOrganizationsRequest::default()).await;
     let listed = listed.expect("listed").into_inner().organizations;
     assert_eq!(listed.iter().find(|it| it.id == organization), Some(&got), "alone and in the list");
@@ -234,7 +239,7 @@ bursar_testkit::engines! {
 
         transfer(&ada, &acme, ben.user).await.expect("nominated");
         world.identity_tells(Payload::UserDeleted(UserDeleted { user_id: ben.user.to_string() })).await;
-        until("the nominee is gone", async || nominee(&ada, &acme).await.is_empty()).await;
+        until("the nominee is gone", async || got(&ada, &acme).await.nominee_user_id.is_empty()).await;
         refused(transfer(&ada, &acme, ben.user).await.map(drop), Code::NotFound, "NOT_FOUND");
 
         transfer(&ada, &acme, cem.user).await.expect("nominated");

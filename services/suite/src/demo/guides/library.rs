@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use anyhow::Context as _;
 use bursar_proto::organization::v1::{
-    CopyItemRequest, CopyItemResponse, CreateItemRequest, CreateItemResponse, DownloadContentRequest, ExportOrganizationRequest, GetItemRequest,
-    GetItemResponse, Item, ListItemsRequest, ListItemsResponse, UploadContentRequest, UploadContentResponse,
-    download_content_response::Part,
+    CopyItemRequest, CopyItemResponse, CreateItemRequest, CreateItemResponse, DownloadContentRequest,
+    ExportOrganizationRequest, GetItemRequest, GetItemResponse, GetPreferencesRequest, Item, ListItemsRequest,
+    ListItemsResponse, UpdatePreferencesRequest, UpdatePreferencesResponse, UploadContentRequest,
+    UploadContentResponse, download_content_response::Part,
 };
 use prost_types::{Struct, Value, value::Kind};
 use sha2::{Digest as _, Sha256};
@@ -106,6 +107,22 @@ impl Actor {
         Ok(bytes)
     }
 
+    /// What the actor prefers in the organization, in the place of what was preferred before.
+    pub(in crate::demo) async fn prefer(&self, fields: &[(&str, &str)]) -> Outcome<UpdatePreferencesResponse> {
+        let request = UpdatePreferencesRequest {
+            organization_id: self.owner.clone(),
+            preferences: Some(to_struct(fields)),
+            request_id: self.request_id(),
+            ..UpdatePreferencesRequest::default()
+        };
+        self.wire.members().update_preferences(request).await
+    }
+
+    pub(in crate::demo) async fn preferences(&self) -> anyhow::Result<Struct> {
+        let request = GetPreferencesRequest { organization_id: self.owner.clone(), ..GetPreferencesRequest::default() };
+        part(answer(self.wire.members().get_preferences(request).await)?.preferences, "preferences")
+    }
+
     /// The whole content of an item.
     pub(in crate::demo) async fn download(&self, item: &str) -> anyhow::Result<Vec<u8>> {
         let request = DownloadContentRequest { item_id: item.to_owned(), offset: 0 };
@@ -126,7 +143,7 @@ pub(super) fn made(outcome: Outcome<CreateItemResponse>) -> anyhow::Result<Item>
 }
 
 /// A document of texts.
-fn to_struct(fields: &[(&str, &str)]) -> Struct {
+pub(super) fn to_struct(fields: &[(&str, &str)]) -> Struct {
     let value = |text: &str| Value { kind: Some(Kind::StringValue(text.to_owned())) };
     let fields: BTreeMap<_, _> = fields.iter().map(|(name, text)| ((*name).to_owned(), value(text))).collect();
     Struct { fields }

@@ -6,7 +6,7 @@ use super::{Agent, Personal};
 use crate::demo::{
     cast::{Play, expect, expect_text, people},
     guides::{
-        library::made,
+        library::{made, to_struct},
         steps::{available, pay},
     },
     stage::Stage,
@@ -24,12 +24,14 @@ pub(super) async fn begin(stage: &mut Stage, play: &mut Play) -> anyhow::Result<
         .step("Ada edits her profile", "UserService/UpdateMe", async {
             let request = UpdateMeRequest {
                 display_name: "Ada Byron".to_owned(),
+                preferences: Some(to_struct(&[("language", "English")])),
                 request_id: ada.request_id(),
                 ..UpdateMeRequest::default()
             };
             let me = part(answer(ada.wire.users().update_me(request).await)?.user, "user")?;
             expect_text("her name", &me.display_name, "Ada Byron")?;
-            Ok(((), "Ada Byron".to_owned()))
+            expect("her preferences", &me.preferences, &Some(to_struct(&[("language", "English")])))?;
+            Ok(((), "Ada Byron, who prefers English".to_owned()))
         })
         .await?;
     stage

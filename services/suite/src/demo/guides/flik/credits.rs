@@ -5,7 +5,10 @@ use bursar_proto::billing::v1::{ChargeRequest, ListModelsRequest, ListPacksReque
 use super::Team;
 use crate::demo::{
     cast::{Actor, expect, expect_text, lots},
-    guides::steps::{available, not_allowed, pay, usage_of_members},
+    guides::{
+        library::to_struct,
+        steps::{available, not_allowed, pay, usage_of_members},
+    },
     stage::Stage,
     wire::{answer, part},
 };
@@ -97,6 +100,20 @@ pub(super) async fn models(stage: &mut Stage, team: &Team) -> anyhow::Result<()>
                 }
             }
             Ok(((), format!("{} models, each by all three", models.len())))
+        })
+        .await?;
+    stage
+        .proving(&[48])
+        .step("each has an agent mode of one's own", "MemberService/UpdatePreferences", async {
+            let modes = [(ada, "claude-opus-4.7"), (cleo, "gemini-3.1-pro")];
+            for (member, model) in modes {
+                answer(member.prefer(&[("agent_mode", model)]).await)?;
+            }
+            for (member, model) in modes {
+                expect("the mode", &member.preferences().await?, &to_struct(&[("agent_mode", model)]))?;
+            }
+            expect("Ben's", &ben.preferences().await?, &to_struct(&[]))?;
+            Ok(((), "Claude Opus 4.7 for Ada, Gemini 3.1 Pro for Cleo, Ben undecided".to_owned()))
         })
         .await
 }
