@@ -164,7 +164,7 @@ impl Lane {
     /// Begins the transaction of everything that waits.
     pub(super) fn begin(&mut self) -> BoxFuture<'static, Finished> {
         self.waiting = 0;
-        self.share.begin();
+        self.share.begin(|owner| self.turns.has_others(owner));
         let batcher = self.batcher.clone();
         if self.behind.is_empty() {
             let (submissions, decisions) = self.next.take(&mut self.warm);

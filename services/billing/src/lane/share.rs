@@ -45,9 +45,10 @@ impl Share {
         }
     }
 
-    /// The transaction begins, and another one is put together.
-    pub(super) fn begin(&mut self) {
-        self.company = if self.taken.len() > 1 { REMEMBERED } else { self.company.saturating_sub(1) };
+    /// The transaction begins, and another one is put together. `waited_for`: whether others wait beside an owner.
+    pub(super) fn begin(&mut self, waited_for: impl Fn(OwnerId) -> bool) {
+        let shared = self.taken.len() > 1 || self.taken.keys().any(|owner| waited_for(*owner));
+        self.company = if shared { REMEMBERED } else { self.company.saturating_sub(1) };
         self.taken.clear();
     }
 }
@@ -93,14 +94,18 @@ mod tests {
         let mut share = Share::default();
         share.take(owner(1), 1);
         share.take(owner(2), 1);
-        share.begin();
+        share.begin(|_| false);
         for transaction in 0..REMEMBERED {
             assert!(share.has_room(owner(1), false));
             share.take(owner(1), PORTION);
             assert!(!share.has_room(owner(1), false), "{transaction}");
-            share.begin();
+            share.begin(|_| false);
         }
         share.take(owner(1), PORTION);
         assert!(share.has_room(owner(1), false));
+        // Where each transaction has one owner, the others wait beside it.
+        share.begin(|of| of == owner(1));
+        share.take(owner(1), PORTION);
+        assert!(!share.has_room(owner(1), false));
     }
 }
