@@ -4,11 +4,12 @@
 #   deploy/kubernetes/secrets.sh secrets.yaml sslmode=verify-full
 #   kubectl apply -f secrets.yaml
 #
-# It asks for two URLs, or reads them as the two lines of standard input; passwords never stand in a command line, where
+# It asks for two URLs and a key, or reads them as the three lines of standard input; passwords never stand in a command line, where
 # everybody on the machine could read them:
 #
 #   postgres://bursar:PASSWORD@db.example.com          without a database: identity, organization and billing must exist
 #   smtps://USER:PASSWORD@mail.example.com:465
+#   the secret access key of the bucket in which the content of libraries lies
 #
 # Keep the file where you keep secrets: whoever loses the master keys loses what they seal, and `operator.json` is what an
 # operator signs in with.
@@ -16,7 +17,7 @@ set -euo pipefail
 umask 077
 
 usage() {
-  echo "usage: $0 FILE [PARAMETERS_OF_THE_POSTGRES_URL]; the URLs of PostgreSQL and of the mail server come on standard input" >&2
+  echo "usage: $0 FILE [PARAMETERS_OF_THE_POSTGRES_URL]; the URLs of PostgreSQL and of the mail server, and the secret access key of the bucket, come on standard input" >&2
   exit 2
 }
 [[ $# -ge 1 && $# -le 2 ]] || usage
@@ -45,6 +46,7 @@ ask() {
 }
 ask "URL of PostgreSQL, without a database" server
 ask "URL of the mail server" smtp
+ask "secret access key of the bucket" s3
 server=${server%/}
 case $server in
   *\?*) echo "the URL of PostgreSQL has parameters: give them as the second argument" >&2; exit 2 ;;
@@ -90,6 +92,7 @@ master() {
   begin organization
   entry store "$server/organization$parameters"
   entry smtp "$smtp"
+  entry s3 "$s3"
   master
   entry organization "$organization"
   printf -- '---\n'

@@ -24,6 +24,8 @@ pub const USER_STAYING: &str = "user.staying";
 pub const USER_STANDING_CHANGED: &str = "user.standing_changed";
 /// From billing: a subscription began, changed or ended.
 pub const SUBSCRIPTION_CHANGED: &str = "subscription.changed";
+/// From billing: so much of a limit is used that somebody is to be told.
+pub const LIMIT_ALERT: &str = "limit.alert";
 
 /// From identity and billing: somebody did something, or was refused what only few may do.
 pub const AUDIT_RECORDED: &str = "audit.recorded";
@@ -41,6 +43,7 @@ pub const ALL: &[&str] = &[
     USER_STAYING,
     USER_STANDING_CHANGED,
     SUBSCRIPTION_CHANGED,
+    LIMIT_ALERT,
     AUDIT_RECORDED,
 ];
 
@@ -57,6 +60,7 @@ impl Payload {
             Self::UserDeleted(_) => USER_DELETED,
             Self::UserStaying(_) => USER_STAYING,
             Self::SubscriptionChanged(_) => SUBSCRIPTION_CHANGED,
+            Self::LimitAlert(_) => LIMIT_ALERT,
             Self::AuditRecorded(_) => AUDIT_RECORDED,
             Self::OrganizationStandingChanged(_) => ORGANIZATION_STANDING_CHANGED,
             Self::UserStandingChanged(_) => USER_STANDING_CHANGED,
@@ -75,6 +79,7 @@ impl Payload {
             Self::UserDeleted(it) => &it.user_id,
             Self::UserStaying(it) => &it.user_id,
             Self::SubscriptionChanged(it) => &it.owner,
+            Self::LimitAlert(it) => &it.owner,
             Self::AuditRecorded(it) => &it.owner,
             Self::OrganizationStandingChanged(it) => &it.organization_id,
             Self::UserStandingChanged(it) => &it.user_id,

@@ -4,9 +4,15 @@ use std::collections::BTreeMap;
 
 use bursar_proto::access::{Acting, CallerKind, METHODS};
 
-/// What is about credentials, keys, sessions, ownership or payments, or about where somebody belongs.
+/// What is about credentials, keys, sessions, ownership or payments, about where somebody belongs, or nobody else's.
 const FORBIDDEN: &[&str] = &[
+    "billing.v1.AccountService/UpdateAccountSettings",
+    "billing.v1.PaymentService/BeginSetup",
+    "billing.v1.PaymentService/RemovePaymentMethod",
+    "billing.v1.PaymentService/SetDefaultPaymentMethod",
     "billing.v1.PurchaseService/PurchasePack",
+    "billing.v1.SubscriptionService/Cancel",
+    "billing.v1.SubscriptionService/Resume",
     "billing.v1.SubscriptionService/Subscribe",
     "identity.v1.ContextService/SwitchContext",
     "identity.v1.SessionService/ListSessions",
@@ -15,7 +21,9 @@ const FORBIDDEN: &[&str] = &[
     "identity.v1.UserService/DeleteMe",
     "identity.v1.UserService/UpdateMe",
     "organization.v1.InvitationService/AcceptInvitation",
+    "organization.v1.MemberService/GetPreferences",
     "organization.v1.MemberService/LeaveOrganization",
+    "organization.v1.MemberService/UpdatePreferences",
     "organization.v1.OrganizationService/AcceptOwnership",
     "organization.v1.OrganizationService/CreateOrganization",
     "organization.v1.OrganizationService/DeclineOwnership",
@@ -28,6 +36,7 @@ const FORBIDDEN: &[&str] = &[
 
 /// Everything else.
 const ALLOWED: &[&str] = &[
+    "billing.v1.AccountService/GetAccountSettings",
     "billing.v1.AccountService/GetBalance",
     "billing.v1.AccountService/ListLedgerEntries",
     "billing.v1.AccountService/ListLots",
@@ -42,9 +51,19 @@ const ALLOWED: &[&str] = &[
     "billing.v1.CreditService/Hold",
     "billing.v1.CreditService/ListHolds",
     "billing.v1.CreditService/Release",
+    "billing.v1.InvoiceService/GetInvoice",
+    "billing.v1.InvoiceService/ListInvoices",
+    "billing.v1.InvoiceService/RenderInvoice",
+    "billing.v1.LimitService/DeleteLimit",
+    "billing.v1.LimitService/ListLimits",
+    "billing.v1.LimitService/SetLimit",
+    "billing.v1.PaymentService/GetPayment",
+    "billing.v1.PaymentService/ListPaymentMethods",
+    "billing.v1.PaymentService/ListPayments",
     "billing.v1.PurchaseService/GetPurchase",
     "billing.v1.PurchaseService/ListPurchases",
     "billing.v1.SubscriptionService/GetSubscription",
+    "billing.v1.UsageService/ExportUsage",
     "billing.v1.UsageService/QueryUsage",
     "identity.v1.ContextService/ListContexts",
     "identity.v1.UserService/GetMe",
@@ -63,11 +82,9 @@ const ALLOWED: &[&str] = &[
     "organization.v1.LibraryService/UpdateItem",
     "organization.v1.LibraryService/UploadContent",
     "organization.v1.MemberService/GetMember",
-    "organization.v1.MemberService/GetPreferences",
     "organization.v1.MemberService/ListMembers",
     "organization.v1.MemberService/RemoveMember",
     "organization.v1.MemberService/UpdateMemberRole",
-    "organization.v1.MemberService/UpdatePreferences",
     "organization.v1.OrganizationService/GetAvatar",
     "organization.v1.OrganizationService/GetOrganization",
     "organization.v1.OrganizationService/GetPolicy",

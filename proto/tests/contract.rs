@@ -22,6 +22,8 @@ const WITHOUT_REQUEST_ID: &[(&str, &str)] = &[
     ("organization.v1.LibraryService/UploadContent", "the same bytes again are no change"),
     ("billing.v1.SubscriptionService/MoveSubscription", "the organization takes its place: it gets one subscription"),
     ("billing.v1.CreditService/BatchCharge", "each charge of the batch has its own"),
+    ("testing.v1.SandboxService/Settle", "hearing the same again changes nothing"),
+    ("testing.v1.SandboxService/SaveMethod", "development only, no caller to keep an id for"),
     ("testing.v1.ClockService/Set", "setting it again sets the same time"),
     ("testing.v1.ClockService/Advance", "development only, no caller to keep an id for"),
 ];
@@ -35,6 +37,8 @@ const NOT_SECRET: &[&str] = &[
     "next_page_token",
     "access_token_expires_at",
     "refresh_token_expires_at",
+    // Why a card was refused.
+    "decline_code",
     // Names of fields, not what is in them.
     "secret_fields",
     "secrets_set",

@@ -5,8 +5,17 @@ use std::path::PathBuf;
 use bursar_runtime::Settings;
 use bursar_time::Span;
 
-use crate::domain::Rules;
+use crate::domain::{Issuer, Rules};
 use crate::lane::LaneSettings;
+
+/// How long something is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Kept {
+    /// Rows of the audit log.
+    pub audit: Span,
+    /// Billing profiles in invoices of owners who are gone.
+    pub profiles: Span,
+}
 
 /// Billing's own rules and sizes.
 #[derive(Clone, Debug)]
@@ -19,10 +28,20 @@ pub struct Config {
     pub max_hold: Span,
     /// How many holds may be open in one account.
     pub max_open_holds: u32,
+    /// How many limits an account may have.
+    pub max_limits: u32,
     /// Whether billing's tables are distributed by owner over several servers.
     pub distributed: bool,
-    /// How long the audit log is kept.
-    pub audit_retention: Span,
+    /// How long what is old is kept.
+    pub kept: Kept,
+    /// Who sells.
+    pub issuer: Issuer,
+    /// The folder of the fonts of documents; `None` for built-in ones.
+    pub fonts: Option<PathBuf>,
+    /// The logo on documents.
+    pub logo: Option<PathBuf>,
+    /// The table of taxes; `None` for no taxes.
+    pub taxes: Option<PathBuf>,
 }
 
 impl Config {
@@ -42,8 +61,19 @@ impl Config {
             catalog: settings.catalog_file.clone(),
             max_hold: Span::from_std(billing.hold_ttl_max).min(Rules::MAX_HOLD),
             max_open_holds: billing.open_holds_max,
+            max_limits: billing.limits_max,
             distributed: billing.distributed,
-            audit_retention: Span::from_std(settings.audit.retention),
+            kept: Kept {
+                audit: Span::from_std(settings.audit.retention),
+                profiles: Span::from_std(settings.invoice_retention),
+            },
+            issuer: Issuer {
+                product: settings.mail.product.clone(),
+                lines: settings.invoices.issuer.lines().map(str::to_owned).collect(),
+            },
+            fonts: settings.fonts_dir.clone(),
+            logo: settings.invoices.logo_file.clone(),
+            taxes: settings.invoices.tax_file.clone(),
         }
     }
 }

@@ -3,8 +3,9 @@
 
 use bursar_db::DbError;
 use bursar_id::OwnerId;
-use bursar_money::Credits;
+use bursar_money::{Credits, Price};
 use bursar_rpc::Problem;
+use bursar_time::Zone;
 
 use crate::domain::Refusal;
 use crate::lane::{Overloaded, Refused};
@@ -18,6 +19,9 @@ pub enum Error {
     /// Organization has not told yet what the deployment's policies are.
     #[error("the deployment's policies are not known yet")]
     PoliciesUnknown,
+    /// Days there begin where no hour of UTC does, and usage is counted by hours.
+    #[error("clocks in {0} differ from UTC by other than whole hours: days there cannot be told apart")]
+    TimeZoneUnsupported(Zone),
     /// The credit rules say no.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -45,6 +49,9 @@ pub enum Error {
     /// No such thing, or none that the caller may know of.
     #[error("there is no such {0}")]
     NotFound(&'static str),
+    /// Somebody else changed it since it was read.
+    #[error("it was changed since it was read: read it again")]
+    EtagMismatch,
     /// The catalog has no price for the model.
     #[error("the catalog has no price for the model {0}")]
     ModelNotFound(String),
@@ -80,6 +87,42 @@ pub enum Error {
     /// The payment provider declined.
     #[error("the payment was declined")]
     PaymentDeclined,
+    /// No payment method was named, and the owner has no default.
+    #[error("no payment method is named, and there is no default")]
+    PaymentMethodRequired,
+    /// The payment method cannot pay any more.
+    #[error("the payment method has expired")]
+    PaymentMethodExpired,
+    /// As many payment methods are saved as may be.
+    #[error("there are {0} payment methods already")]
+    TooManyPaymentMethods(u32),
+    /// As many payments are open as may be.
+    #[error("there are {0} open payments already: finish or wait for them first")]
+    TooManyOpenPayments(u32),
+    /// Only what is paid can be refunded.
+    #[error("the payment is not paid")]
+    PaymentNotPaid,
+    /// More than is left of the payment.
+    #[error("the refund is above what is left of the payment: {left}")]
+    RefundAbovePayment {
+        /// What may still be refunded.
+        left: Price,
+    },
+    /// The month that was paid for has begun already, or its subscription does not go on.
+    #[error("there is no such month to begin any more")]
+    NothingToRenew,
+    /// The owner has no subscription that goes on.
+    #[error("there is no subscription")]
+    NoSubscription,
+    /// The subscription goes on after its period: there is nothing to take back.
+    #[error("the subscription is not canceled")]
+    NotCanceled,
+    /// The account has as many limits as it may.
+    #[error("the account has {limit} limits already")]
+    TooManyLimits {
+        /// How many it may have.
+        limit: u32,
+    },
     /// The account's queue is full.
     #[error("too many requests are waiting")]
     Overloaded,

@@ -7,18 +7,20 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use bursar_db::{Db, audit, idempotency};
 use bursar_events::retention;
 use bursar_jobs::{Failure, Jobs, Lease, Next, Runner, Terms, Work};
-use bursar_members::people;
-use bursar_rpc::Suspended;
+use bursar_members::people::{People, Told};
 use bursar_runtime::Env;
 use bursar_time::Span;
 
+use crate::config::Kept;
 use crate::error::Error;
 use crate::lane::{Lanes, RulesSource};
+use crate::store::{limits, refused_moves};
+use crate::usecase::cashier::{Cashier, Due, PAYMENT, REFUND, Refund};
 use crate::usecase::farewells::{self, FAREWELL, Farewell};
 use crate::usecase::purges::{self, PURGE, Purger};
 use crate::usecase::standings::{self, Change, STANDING};
 use crate::usecase::subscriptions::SubscriptionUseCases;
-use crate::usecase::{policies, renewals, rollups, sweep};
+use crate::usecase::{invoices, policies, renewals, rollups, sweep};
 
 /// How often due expiries and lapsed holds are booked.
 const SWEEP_EVERY: Span = Span::from_secs(5);
@@ -29,9 +31,6 @@ const RENEW_EVERY: Span = Span::from_secs(5);
 /// How often each replica looks which policies the deployment has: they hold everywhere within two seconds, whichever
 /// replica has applied the event that told of them.
 const RULES_EVERY: Span = Span::SECOND;
-
-/// How often each replica looks who is suspended: it holds everywhere within two seconds.
-const SUSPENSIONS_EVERY: Span = Span::from_millis(500);
 
 /// How often it is looked whether a day is over whose usage can be rolled up.
 const ROLL_UP_EVERY: Span = Span::from_mins(15);
@@ -48,12 +47,12 @@ impl From<Error> for Failure {
 /// The runner of billing's jobs.
 pub(crate) fn runner(
     jobs: Jobs,
-    (db, (rules, suspended)): (&Db, (Arc<RulesSource>, Suspended)),
+    (db, (rules, people)): (&Db, (Arc<RulesSource>, People<Told>)),
     lanes: Lanes,
     subscriptions: SubscriptionUseCases,
-    (kept, env): (Span, &Env),
+    (kept, env): (Kept, &Env),
 ) -> Runner {
-    let purger = Purger { db: db.clone(), clock: env.clock.clone(), lanes: lanes.clone(), jobs: jobs.clone() };
+    let purger = Purger { db: db.clone(), lanes: lanes.clone() };
     let steward = Steward(subscriptions.clone(), jobs.clone());
     let mut runner = Runner::new(jobs, &env.meter);
     let known = db.clone();
@@ -64,14 +63,7 @@ pub(crate) fn runner(
             Ok(Next::Finished)
         }
     });
-    let known = db.clone();
-    runner.here("billing.suspensions", SUSPENSIONS_EVERY, move || {
-        let (db, suspended) = (known.clone(), suspended.clone());
-        async move {
-            people::follow(&db, &suspended).await?;
-            Ok(Next::Finished)
-        }
-    });
+    people.hire(&mut runner, "billing.suspensions");
     let (swept, clock) = (db.clone(), env.clock.clone());
     runner.every("billing.sweep", SWEEP_EVERY, move || {
         let (db, clock, lanes) = (swept.clone(), clock.clone(), lanes.clone());
@@ -80,7 +72,7 @@ pub(crate) fn runner(
             Ok(if booked > 0 { Next::Again } else { Next::Finished })
         }
     });
-    let leaving = subscriptions.clone();
+    let (leaving, cashier) = (subscriptions.clone(), subscriptions.cashier.clone());
     let held = env
         .meter
         .u64_gauge("billing.renewals.held")
@@ -92,6 +84,9 @@ pub(crate) fn runner(
         let (subscriptions, held, told) = (subscriptions.clone(), held.clone(), Arc::clone(&told));
         async move {
             let round = renewals::round(&subscriptions).await?;
+            if round.goes_on {
+                return Ok(Next::Again);
+            }
             held.record(round.held as u64, &[]);
             if told.swap(round.held, Ordering::Relaxed) != round.held && round.held > 0 {
                 let held = round.held;
@@ -119,10 +114,20 @@ pub(crate) fn runner(
     runner.on(FAREWELL, Terms::DEFAULT, Usher(leaving));
     runner.on(STANDING, Terms::DEFAULT, steward);
     runner.on(PURGE, purges::TERMS, purger);
-    runner.tidy("requests.forget", |db, now| async move { idempotency::prune(&db, now).await });
-    runner.tidy("audit.forget", move |db, now| async move { audit::forget(&db, now, kept).await });
-    runner.tidy("outbox.forget", |db, now| async move { retention::forget(&db, now).await });
+    runner.on(PAYMENT, Terms::DEFAULT, Watchman(cashier.clone()));
+    runner.on(REFUND, Terms::DEFAULT, Returner(cashier));
+    tidy(&mut runner, kept);
     runner
+}
+
+/// Forgetting what is old.
+fn tidy(runner: &mut Runner, kept: Kept) {
+    runner.tidy("requests.forget", |db, now| async move { idempotency::prune(&db, now).await });
+    runner.tidy("billing.refused_moves.forget", |db, now| async move { refused_moves::forget(&db, now).await });
+    runner.tidy("limits.forget", |db, now| async move { limits::prune(&db, now).await });
+    runner.tidy("audit.forget", move |db, now| async move { audit::forget(&db, now, kept.audit).await });
+    runner.tidy("invoices.forget", move |db, now| async move { invoices::forget(&db, now, kept.profiles).await });
+    runner.tidy("outbox.forget", |db, now| async move { retention::forget(&db, now).await });
 }
 
 /// Sees off people whose accounts were deleted.
@@ -133,6 +138,30 @@ impl Work for Usher {
 
     async fn run(&self, _lease: &Lease, farewell: Farewell) -> Result<Next, Failure> {
         farewells::see_off(&self.0, farewell).await?;
+        Ok(Next::Finished)
+    }
+}
+
+/// Looks after payments whose callers may have lost them.
+struct Watchman(Cashier);
+
+impl Work for Watchman {
+    type Payload = Due;
+
+    async fn run(&self, _lease: &Lease, due: Due) -> Result<Next, Failure> {
+        self.0.look_after(due).await?;
+        Ok(Next::Finished)
+    }
+}
+
+/// Gives money back.
+struct Returner(Cashier);
+
+impl Work for Returner {
+    type Payload = Refund;
+
+    async fn run(&self, _lease: &Lease, refund: Refund) -> Result<Next, Failure> {
+        self.0.give_back(&refund).await?;
         Ok(Next::Finished)
     }
 }

@@ -13,6 +13,7 @@
 mod catalog;
 mod config;
 mod consume;
+mod document;
 pub mod domain;
 mod error;
 mod grpc;
@@ -26,6 +27,7 @@ pub use config::Config;
 pub use error::Error;
 pub use usecase::audit::{Summary, report, verify_all};
 pub use usecase::checkpoints;
+pub use usecase::finance;
 pub use usecase::inspection;
 pub use usecase::renewals::{HeldRenewal, held, resume};
 
@@ -35,29 +37,36 @@ use anyhow::Context as _;
 use bursar_db::{Db, PoolOptions};
 use bursar_events::{Feed, Following, Outbox};
 use bursar_jobs::Jobs;
-use bursar_members::{Members, people};
+use bursar_members::Members;
+use bursar_members::people::{People, Told};
 use bursar_rpc::{KeySet, Mutations, PageKey, StackDeps, Suspended};
-use bursar_runtime::{Env, Peers, ReadyProbe, Service, Settings, Started, keep_time};
+use bursar_runtime::{Env, Mode, Peers, ReadyProbe, Service, Settings, Started, keep_time};
 use bursar_secret::Entropy;
 use bursar_time::Timestamp;
 
 use consume::{FromIdentity, FromOrganization};
-use domain::{KeptCatalog, OperationKey, Rules, Spending};
-use lane::{Batcher, Lanes, RulesSource};
+use document::Look;
+use domain::{Catalog, KeptCatalog, OperationKey, Rules, Spending};
+use lane::{Batcher, Lanes, RulesHandle, RulesSource};
 use payment::Payments;
 use store::{MIGRATIONS, installation};
 use usecase::access::Access;
 use usecase::accounts::AccountUseCases;
 use usecase::boundary::Renewing;
+use usecase::cashier::Cashier;
 use usecase::catalogs::{self, CatalogUseCases};
 use usecase::costly::Costly;
 use usecase::credits::CreditUseCases;
 use usecase::erasures::ErasureUseCases;
+use usecase::invoices::{InvoiceUseCases, Invoices, Terms};
+use usecase::limits::LimitUseCases;
 use usecase::orders::Till;
+use usecase::payments::PaymentUseCases;
 use usecase::policies;
 use usecase::present::State;
 use usecase::purchases::PurchaseUseCases;
 use usecase::reports::ReportUseCases;
+use usecase::settings::SettingsUseCases;
 use usecase::subscriptions::SubscriptionUseCases;
 
 /// Brings the store's schema up to date. `restored_at`: the store was restored from a backup; a new incarnation of its
@@ -113,10 +122,24 @@ fn rules(config: &Config, present: &KeptCatalog, key: OperationKey) -> Rules {
     }
 }
 
-/// Looks into the catalog's file, and says everything that is wrong with it.
+/// Looks into the files of the catalog and of what invoices need, and says everything that is wrong with one.
 pub fn check(settings: &Settings) -> anyhow::Result<()> {
-    catalog::load(settings.catalog_file.as_deref())?;
+    let config = Config::of(settings);
+    catalog::load(config.catalog.as_deref())?;
+    look(&config)?;
+    catalog::taxes::load(config.taxes.as_deref())?;
     Ok(())
+}
+
+/// How documents look.
+fn look(config: &Config) -> anyhow::Result<Look> {
+    Ok(Look::load(config.fonts.as_deref(), config.logo.as_deref())?)
+}
+
+/// What issues invoices.
+fn invoices(config: &Config, env: &Env) -> anyhow::Result<Invoices> {
+    let terms = Terms { issuer: config.issuer.clone(), taxes: catalog::taxes::load(config.taxes.as_deref())? };
+    Ok(Invoices::new(terms, env.entropy.clone()))
 }
 
 /// Starts the service over a migrated store: its routes behind the whole stack, and its background tasks.
@@ -133,53 +156,46 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
     policies::follow(&db, &source).await?;
     let rules = source.handle();
     let outbox = Outbox::new("billing", db.clone(), env.clock.clone(), env.entropy.clone());
-    let batcher = Batcher::new(db.clone(), env.clock.clone(), rules.clone());
+    let batcher = Batcher::new(db.clone(), env.clock.clone(), rules.clone()).telling(outbox.clone());
     let batcher = if config.distributed { batcher.distributed() } else { batcher };
     let lanes = Lanes::start(config.lanes, &batcher, &env.meter, &env.tasks)?;
     let feeds = [Service::Organization, Service::Identity]
         .map(|source| Feed::new(source.name(), &env.monotonic, settings.max_staleness));
     let members = Members::new(db.clone(), feeds[0].clone());
     let access = Access::new(members.clone(), feeds[1].clone());
-    let till = Till { db: db.clone(), clock: env.clock.clone(), payments: Payments::Sandbox, batcher };
+    let invoices = invoices(&config, &env)?;
+    let till = Till { db: db.clone(), clock: env.clock.clone(), payments: Payments::Sandbox, batcher, invoices };
     let mutations = Mutations::new(db.clone(), env.clock.clone(), env.entropy.clone(), outbox.clone()).telling();
-    let subscriptions = SubscriptionUseCases {
-        access: access.clone(),
-        till: till.clone(),
-        entropy: env.entropy.clone(),
-        catalog: Arc::clone(&catalog),
-        outbox: outbox.clone(),
-        mutations: mutations.clone(),
-    };
+    let jobs = Jobs::new(db.clone(), sealer.clone(), env.entropy.clone(), env.clock.clone());
+    let (subscriptions, purchases, payments) =
+        selling(&access, till, mutations.clone(), (&catalog, &outbox, &jobs), &env);
     let costly = Costly::new();
     let parts = grpc::Parts {
-        credits: CreditUseCases {
-            access: access.clone(),
-            lanes: Renewing::new(lanes.clone(), subscriptions.clone()),
-            db: db.clone(),
-            clock: env.clock.clone(),
-            entropy: env.entropy.clone(),
-            rules: rules.clone(),
-            catalog: Arc::clone(&catalog),
-        },
+        credits: credits(&subscriptions, &lanes, &rules),
         subscriptions: subscriptions.clone(),
-        purchases: PurchaseUseCases { access: access.clone(), till, entropy: env.entropy.clone(), catalog, mutations },
+        purchases,
+        payments,
+        settings: SettingsUseCases { access: access.clone(), db: db.clone(), mutations },
+        invoices: InvoiceUseCases { db: db.clone(), look: look(&config)?, costly: costly.clone() },
+        limits: LimitUseCases::beside(&subscriptions, (&rules, &costly), config.max_limits),
         accounts: AccountUseCases { db: db.clone(), clock: env.clock.clone(), rules, costly: costly.clone() },
         erasures: ErasureUseCases { lanes: lanes.clone(), db: db.clone(), entropy: env.entropy.clone() },
-        reports: ReportUseCases { db: db.clone(), costly },
+        reports: ReportUseCases { db: db.clone(), clock: env.clock.clone(), access: access.clone(), costly },
         access: access.clone(),
         catalogs: CatalogUseCases { db: db.clone(), present },
         pages: PageKey::new(sealer.derive("billing page tokens")),
     };
-    let jobs = Jobs::new(db.clone(), sealer, env.entropy.clone(), env.clock.clone());
     follow(&members, &feeds, (&db, &jobs), (&peers, settings), &env)?;
-    let suspended = people::known(&db).await?;
-    let known = (Arc::clone(&source), suspended.clone());
-    let runner = jobs::runner(jobs, (&db, known), lanes, subscriptions, (config.audit_retention, &env));
+    let people = People::known(Told(db.clone())).await?;
+    let known = (Arc::clone(&source), people.clone());
+    let runner = jobs::runner(jobs, (&db, known), lanes, subscriptions, (config.kept, &env));
     env.tasks.spawn(runner.run(env.shutdown.clone(), env.halt.clone()));
     let (known, first) = (db.clone(), feeds[0].clone());
-    let routes = grpc::routes(parts).add_service(outbox.service(State, env.shutdown.clone()));
-    Ok(Started::new(Service::Billing, bursar_rpc::stack(routes, deps(settings, &peers, &env, suspended)))
+    let development = settings.mode == Mode::Development;
+    let routes = grpc::routes(parts, development).add_service(outbox.service(State, env.shutdown.clone()));
+    Ok(Started::new(Service::Billing, bursar_rpc::stack(routes, deps(settings, &peers, &env, people.suspended())))
         .answering(grpc::SERVICES)
+        .answering(development.then_some(grpc::SANDBOX))
         .answering(["bursar.event.v1.EventService"])
         .ready_when(
             ReadyProbe::store(db.clone(), &MIGRATIONS)
@@ -189,6 +205,48 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
                 .showing(move || feeds.each_ref().map(Feed::describe).join(", ")),
         )
         .closing(async move { db.close().await }))
+}
+
+/// What is done with credits, through the lanes, beside the subscriptions whose renewals may come first.
+fn credits(beside: &SubscriptionUseCases, lanes: &Lanes, rules: &RulesHandle) -> CreditUseCases {
+    CreditUseCases {
+        access: beside.access.clone(),
+        lanes: Renewing::new(lanes.clone(), beside.clone()),
+        db: beside.till.db.clone(),
+        clock: beside.till.clock.clone(),
+        entropy: beside.entropy.clone(),
+        rules: rules.clone(),
+        catalog: Arc::clone(&beside.catalog),
+    }
+}
+
+/// What takes money.
+fn selling(
+    access: &Access,
+    till: Till,
+    mutations: Mutations<Outbox>,
+    (catalog, outbox, jobs): (&Arc<Catalog>, &Outbox, &Jobs),
+    env: &Env,
+) -> (SubscriptionUseCases, PurchaseUseCases, PaymentUseCases) {
+    let access = access.clone();
+    let cashier = Cashier {
+        till,
+        entropy: env.entropy.clone(),
+        catalog: Arc::clone(catalog),
+        outbox: outbox.clone(),
+        jobs: jobs.clone(),
+    };
+    let subscriptions = SubscriptionUseCases {
+        access: access.clone(),
+        till: cashier.till.clone(),
+        cashier: cashier.clone(),
+        entropy: cashier.entropy.clone(),
+        catalog: Arc::clone(&cashier.catalog),
+        outbox: cashier.outbox.clone(),
+        mutations: mutations.clone(),
+    };
+    let purchases = PurchaseUseCases { access: access.clone(), cashier: cashier.clone(), mutations: mutations.clone() };
+    (subscriptions, purchases, PaymentUseCases { access, cashier, mutations })
 }
 
 /// What the stack around billing's routes needs.

@@ -7,9 +7,10 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use bursar_billing::checkpoints::{self, CheckpointError, PublicKey};
+use bursar_billing::finance;
 use bursar_id::OwnerId;
 use bursar_runtime::{Service, Settings};
-use bursar_time::Clock;
+use bursar_time::{Clock, Timestamp};
 use clap::{ArgGroup, Args, Subcommand};
 
 /// What the exit code is when a checkpoint cannot be used.
@@ -22,6 +23,9 @@ enum Command {
     Verify(Verify),
     /// Write where every ledger ends, signed, to a file to be kept elsewhere: `verify --against` finds rewritten histories.
     Checkpoint(Checkpoint),
+    /// What every lot has earned, lost and left in a month, as CSV, with what that is worth; the sums, and where lots and
+    /// payments do not agree, on the error stream. Exit with 1 if they do not.
+    Report(Report),
     /// Subscriptions that are more than one period behind: by itself only one period is made up for, unless the database's
     /// clock says as well how late it is.
     Renewals {
@@ -53,6 +57,24 @@ struct Checkpoint {
     public_key: bool,
 }
 
+#[derive(Debug, Args)]
+struct Report {
+    /// The month (UTC). The present one is told as far as it is over.
+    #[arg(long, value_name = "YYYY-MM", value_parser = month)]
+    month: (Timestamp, Timestamp),
+    /// Only this owner's lots (`usr_…`, `org_…`).
+    #[arg(long, value_name = "ID")]
+    owner: Option<OwnerId>,
+}
+
+/// The first instant of a month, and the first after it.
+fn month(text: &str) -> Result<(Timestamp, Timestamp), &'static str> {
+    let whole = text.len() == "2026-01".len();
+    let first: Option<Timestamp> = format!("{text}-01T00:00:00Z").parse().ok().filter(|_| whole);
+    let first = first.ok_or("a month is a year and its number, such as 2026-01")?;
+    Ok((first, first.add_months_anchored(1)))
+}
+
 /// What an operator does about renewals that are held.
 #[derive(Debug, Subcommand)]
 enum Renewals {
@@ -78,6 +100,7 @@ fn main() -> ExitCode {
         Command::Verify(asked) => verify(settings, &asked).await,
         Command::Checkpoint(Checkpoint { out: Some(file), .. }) => checkpoint(settings, &file).await,
         Command::Checkpoint(_) => public_key(settings),
+        Command::Report(asked) => report(settings, &asked).await,
         Command::Renewals { what } => renewals(settings, what).await,
     };
     bursar_runtime::run_single_with(
@@ -104,7 +127,7 @@ async fn verify(settings: &Settings, asked: &Verify) -> anyhow::Result<ExitCode>
     if let Some((file, sealed)) = sealed {
         differences = checkpoints::report(&db, &mut reader(file)?, &sealed).await?;
     }
-    let summary = bursar_billing::verify_all(&db, key).await?;
+    let summary = bursar_billing::verify_all(&db, key, Clock::system().now()).await?;
     db.close().await;
     let code = bursar_billing::report(&summary);
     Ok(if differences > 0 { ExitCode::FAILURE } else { code })
@@ -157,6 +180,24 @@ async fn checkpoint(settings: &Settings, file: &Path) -> anyhow::Result<ExitCode
 fn public_key(settings: &Settings) -> anyhow::Result<ExitCode> {
     println!("{}", bursar_billing::checkpoint_key(settings)?.public());
     Ok(ExitCode::SUCCESS)
+}
+
+#[expect(clippy::print_stderr, reason = "this is what `bursar-billing report` says beside the report")]
+async fn report(settings: &Settings, asked: &Report) -> anyhow::Result<ExitCode> {
+    let now = Clock::system().now();
+    anyhow::ensure!(asked.month.0 <= now, "that month has not begun");
+    let db = bursar_billing::open_migrated(settings).await?;
+    let written = finance::report(&db, asked.owner, asked.month, BufWriter::new(std::io::stdout().lock())).await;
+    db.close().await;
+    let report = written?;
+    for (currency, sums) in &report.sums {
+        eprintln!("{currency}: {sums}");
+    }
+    for difference in &report.differences {
+        eprintln!("{difference}");
+    }
+    eprintln!("{} lots, {} differences", report.lots, report.differences.len());
+    Ok(if report.differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 #[expect(clippy::print_stdout, reason = "this is what the command prints")]

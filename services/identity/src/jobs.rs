@@ -13,8 +13,6 @@ use crate::usecase::Identity;
 use crate::usecase::departures::{DEPARTURE, Leaving};
 use crate::usecase::signing::LOOK_AGAIN;
 
-/// How often each replica looks whom another one has suspended: it holds everywhere within two seconds.
-const SUSPENSIONS_EVERY: Span = Span::from_millis(500);
 /// How often what has perished is deleted.
 const PRUNE_EVERY: Span = Span::HOUR;
 
@@ -41,14 +39,7 @@ pub(crate) fn runner(identity: &Identity, courier: Courier, env: &Env) -> Runner
             Ok(Next::Finished)
         }
     });
-    let known = identity.clone();
-    runner.here("identity.suspensions", SUSPENSIONS_EVERY, move || {
-        let known = known.clone();
-        async move {
-            known.follow_suspensions().await?;
-            Ok(Next::Finished)
-        }
-    });
+    parts.people.clone().hire(&mut runner, "identity.suspensions");
     // What another replica has made must be known here before it signs.
     let signer = parts.signer.clone();
     runner.here("identity.key_ring", LOOK_AGAIN, move || {

@@ -31,8 +31,9 @@ use bursar_id::ServiceAccountId;
 use bursar_jobs::Jobs;
 use bursar_mail::Courier;
 use bursar_members::Members;
+use bursar_members::people::People;
 use bursar_rpc::token::ServiceClaims;
-use bursar_rpc::{KeySet, Mutations, PageKey, Problem, ServiceRole, ServiceTokens, StackDeps, Suspended};
+use bursar_rpc::{KeySet, Mutations, PageKey, Problem, ServiceRole, ServiceTokens, StackDeps};
 use bursar_runtime::{Env, Peers, ReadyProbe, Service, Settings, Started, keep_time};
 use bursar_time::Timestamp;
 
@@ -41,7 +42,7 @@ use store::MIGRATIONS;
 use usecase::hashing::Hasher;
 use usecase::present::Users;
 use usecase::signing::Signer;
-use usecase::{Identity, Parts};
+use usecase::{Identity, Parts, Suspensions};
 
 /// Brings the store's schema up to date. `restored_at`: the store was restored from a backup; a new incarnation of its
 /// events begins at this time.
@@ -94,9 +95,8 @@ pub async fn start_with(settings: &Settings, config: Config, peers: Peers, env: 
         signer: signer.clone(),
         organization: peers.to(Service::Organization).with_tokens(tokens),
         members: members.clone(),
-        suspended: Suspended::default(),
+        people: People::known(Suspensions(db.clone())).await?,
     });
-    identity.follow_suspensions().await?;
     ensure_accounts(settings, &identity, &env).await?;
     feed.measure(&env.meter);
     let courier = Courier::new(settings.mail_transport()?, &settings.mail.from)?;
@@ -108,7 +108,7 @@ pub async fn start_with(settings: &Settings, config: Config, peers: Peers, env: 
         entropy: env.entropy.clone(),
         meter: env.meter.clone(),
         limits: settings.stack_limits(),
-        suspended: identity.suspended(),
+        suspended: identity.parts().people.suspended(),
     };
     let routes = grpc::routes(&identity).add_service(outbox.service(Users, env.shutdown.clone()));
     Ok(Started::new(Service::Identity, bursar_rpc::stack(routes, deps))

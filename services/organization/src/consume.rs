@@ -1,12 +1,12 @@
 //! What the other services' events do here. Identity's: names are remembered and who is suspended, and whoever deleted the
 //! account is seen off.
-//! Billing's: how many seats a plan has is remembered. Both services': what they did is written into the audit log, which lists everybody's.
+//! Billing's: how many seats a plan has is remembered, and what is used of limits is mailed to those who manage billing. Both services': what they did is written into the audit log, which lists everybody's.
 
 use bursar_db::{DbError, Tx};
 use bursar_events::{Consumer, Unapplied, audit};
 use bursar_id::{OwnerId, UserId};
 use bursar_jobs::Jobs;
-use bursar_members::projection;
+use bursar_members::{projection, standings};
 use bursar_proto::event::v1::Event;
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event_type;
@@ -14,7 +14,8 @@ use bursar_time::Clock;
 
 use crate::domain::departure::Departure;
 use crate::store::{seats, users};
-use crate::usecase::departures;
+use crate::usecase::seats::has_no_plan;
+use crate::usecase::{Organization, departures};
 
 /// Applies identity's events to organization's store.
 #[derive(Clone, Debug)]
@@ -47,7 +48,9 @@ impl Consumer for FromIdentity {
             }
             Some(Payload::AuditRecorded(told)) => audit::learn(tx, told).await?,
             Some(Payload::UserDeleted(deleted)) => {
-                departures::depart(tx, &self.jobs, user(&deleted.user_id)?, self.clock.now()).await?;
+                let user = user(&deleted.user_id)?;
+                departures::depart(tx, &self.jobs, user, self.clock.now()).await?;
+                standings::forget(tx, OwnerId::User(user)).await?;
             }
             Some(Payload::UserStaying(staying)) => {
                 let over = Departure { incarnation: event.incarnation, number: staying.number };
@@ -78,8 +81,11 @@ impl Consumer for FromIdentity {
 }
 
 /// Applies billing's events to organization's store.
-#[derive(Clone, Copy, Debug)]
-pub struct FromBilling;
+#[derive(Clone, Default)]
+pub struct FromBilling {
+    /// By whom alerts are mailed; without, nobody is.
+    pub mailing: Option<Organization>,
+}
 
 impl Consumer for FromBilling {
     const NAME: &'static str = "organization's audit log and seats";
@@ -87,7 +93,7 @@ impl Consumer for FromBilling {
     const WHOLE: &'static [&'static str] = &[event_type::SUBSCRIPTION_CHANGED];
 
     fn types() -> &'static [&'static str] {
-        &[event_type::AUDIT_RECORDED, event_type::SUBSCRIPTION_CHANGED]
+        &[event_type::AUDIT_RECORDED, event_type::SUBSCRIPTION_CHANGED, event_type::LIMIT_ALERT]
     }
 
     async fn apply(&self, tx: &mut Tx, event: &Event) -> Result<(), Unapplied> {
@@ -97,10 +103,25 @@ impl Consumer for FromBilling {
                 let owner: OwnerId = changed.owner.parse().map_err(Unapplied::unreadable)?;
                 // A personal plan has no seats that matter here.
                 let Some(organization) = owner.organization() else { return Ok(()) };
+                if has_no_plan(tx, organization).await? {
+                    return Ok(());
+                }
                 Ok(seats::tell(tx, organization, changed.seats, event.incarnation).await?)
+            }
+            Some(Payload::LimitAlert(alert)) => {
+                let owner: OwnerId = alert.owner.parse().map_err(Unapplied::unreadable)?;
+                let (Some(organization), Some(mailing)) = (owner.organization(), &self.mailing) else { return Ok(()) };
+                Ok(mailing.mail_alert(tx, organization, alert).await?)
             }
             Some(_) => Ok(()),
             None => Err(Unapplied::unreadable("it has no payload known here")),
+        }
+    }
+
+    /// Mail goes out as soon as it is queued.
+    fn applied(&self) {
+        if let Some(mailing) = &self.mailing {
+            mailing.parts().jobs.wake();
         }
     }
 

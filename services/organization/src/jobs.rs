@@ -5,8 +5,7 @@ use bursar_db::{DbError, audit, idempotency};
 use bursar_events::retention;
 use bursar_jobs::{Failure, Lease, Next, Runner, Terms, Work};
 use bursar_mail::Courier;
-use bursar_members::people;
-use bursar_rpc::Suspended;
+use bursar_members::people::{People, Told};
 use bursar_runtime::Env;
 use bursar_time::Span;
 
@@ -20,9 +19,6 @@ use crate::usecase::purging::{PURGE, Purge};
 
 /// How often organizations are looked for that have lost their owner.
 const LOOK_EVERY: Span = Span::from_mins(5);
-
-/// How often each replica looks who is suspended: it holds everywhere within two seconds.
-const SUSPENSIONS_EVERY: Span = Span::from_millis(500);
 
 /// Of organizations without an owner this many are named and counted.
 const MOST: i64 = 100;
@@ -40,7 +36,7 @@ impl From<Error> for Failure {
 }
 
 /// The runner of organization's jobs.
-pub(crate) fn runner(organization: &Organization, suspended: Suspended, courier: Courier, env: &Env) -> Runner {
+pub(crate) fn runner(organization: &Organization, people: People<Told>, courier: Courier, env: &Env) -> Runner {
     let mut runner = Runner::new(organization.parts().jobs.clone(), &env.meter);
     courier.hire(&mut runner);
     runner.on(DEPARTURE, Terms::DEFAULT, Usher(organization.clone()));
@@ -67,11 +63,14 @@ pub(crate) fn runner(organization: &Organization, suspended: Suspended, courier:
             Ok(Next::Finished)
         }
     });
-    let known = organization.parts().db.clone();
-    runner.here("organization.suspensions", SUSPENSIONS_EVERY, move || {
-        let (db, suspended) = (known.clone(), suspended.clone());
+    people.hire(&mut runner, "organization.suspensions");
+    let (gauge, contents) = (env.meter.u64_gauge("bursar.content.reached"), organization.parts().contents.clone());
+    let gauge =
+        gauge.with_description("Whether the object store answered when it was last looked for: 1 or 0.").build();
+    runner.here("content.look", Span::from_secs(30), move || {
+        let (contents, gauge) = (contents.clone(), gauge.clone());
         async move {
-            people::follow(&db, &suspended).await?;
+            gauge.record(u64::from(contents.look_for().await), &[]);
             Ok(Next::Finished)
         }
     });

@@ -30,8 +30,8 @@ use bursar_db::Db;
 use bursar_events::{Feed, Following, Outbox};
 use bursar_jobs::Jobs;
 use bursar_mail::Courier;
-use bursar_members::people;
-use bursar_rpc::{KeySet, Mutations, PageKey, ServiceTokens, StackDeps, Suspended, Transport};
+use bursar_members::people::{People, Told};
+use bursar_rpc::{KeySet, Mutations, PageKey, ServiceTokens, StackDeps, Transport};
 use bursar_runtime::{Env, Peers, ReadyProbe, Service, Settings, Started, keep_time};
 use bursar_secret::Entropy;
 use bursar_time::{Clock, Timestamp};
@@ -121,6 +121,7 @@ pub async fn start_with(settings: &Settings, keys: KeySet, peers: Peers, env: En
     let tokens = peers.tokens(Service::Organization, settings, &env)?;
     let billing = peers.to(Service::Billing).with_tokens(tokens.clone());
     let organization = over(settings, db.clone(), (clock.clone(), entropy.clone()), outbox.clone(), billing)?;
+    organization.parts().contents.begin().await?;
     organization.tell_deployment_policy().await?;
     let feeds = [Service::Identity, Service::Billing]
         .map(|source| Feed::new(source.name(), &env.monotonic, settings.max_staleness));
@@ -128,8 +129,10 @@ pub async fn start_with(settings: &Settings, keys: KeySet, peers: Peers, env: En
         feed.measure(&env.meter);
     }
     let courier = Courier::new(settings.mail_transport()?, &settings.mail.from)?;
-    let suspended = people::known(&db).await?;
-    spawn_tasks(&organization, (courier, &suspended), &feeds, &peers, &tokens, &env);
+    let people = People::known(Told(db.clone())).await?;
+    let suspended = people.suspended();
+    let contents = organization.parts().contents.clone();
+    spawn_tasks(&organization, (courier, people), &feeds, &peers, &tokens, &env);
 
     let on_time = clock.clone();
     let deps = StackDeps { keys, clock, entropy, meter: env.meter, limits: settings.stack_limits(), suspended };
@@ -139,9 +142,9 @@ pub async fn start_with(settings: &Settings, keys: KeySet, peers: Peers, env: En
         .answering(grpc::SERVICES)
         .answering(["bursar.event.v1.EventService"])
         .ready_when(
-            ReadyProbe::store(db.clone(), &MIGRATIONS)
-                .on_time(on_time)
-                .showing(move || feeds.each_ref().map(Feed::describe).join(", ")),
+            ReadyProbe::store(db.clone(), &MIGRATIONS).on_time(on_time).showing(move || {
+                format!("{}, {}", feeds.each_ref().map(Feed::describe).join(", "), contents.describe())
+            }),
         )
         .closing(async move { db.close().await }))
 }
@@ -149,15 +152,14 @@ pub async fn start_with(settings: &Settings, keys: KeySet, peers: Peers, env: En
 /// Background work: jobs are done until everything has ended, events are followed only until draining begins.
 fn spawn_tasks(
     organization: &Organization,
-    (courier, suspended): (Courier, &Suspended),
+    (courier, people): (Courier, People<Told>),
     feeds: &[Feed; 2],
     peers: &Peers,
     tokens: &ServiceTokens,
     env: &Env,
 ) {
     let parts = organization.parts();
-    env.tasks
-        .spawn(jobs::runner(organization, suspended.clone(), courier, env).run(env.shutdown.clone(), env.halt.clone()));
+    env.tasks.spawn(jobs::runner(organization, people, courier, env).run(env.shutdown.clone(), env.halt.clone()));
     let consumer = FromIdentity { clock: parts.clock.clone(), jobs: parts.jobs.clone() };
     let [identity, billing] = feeds;
     let following = |feed: &Feed, source| Following {
@@ -169,5 +171,6 @@ fn spawn_tasks(
         shutdown: env.shutdown.clone(),
     };
     env.tasks.spawn(bursar_events::run(consumer, following(identity, Service::Identity)));
-    env.tasks.spawn(bursar_events::run(FromBilling, following(billing, Service::Billing)));
+    let mailing = FromBilling { mailing: Some(organization.clone()) };
+    env.tasks.spawn(bursar_events::run(mailing, following(billing, Service::Billing)));
 }

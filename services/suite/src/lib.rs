@@ -8,6 +8,7 @@ mod fsck;
 mod greeting;
 mod mailbox;
 mod target;
+mod waiting;
 pub mod wiring;
 
 pub use cli::run;

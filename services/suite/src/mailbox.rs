@@ -3,13 +3,9 @@
 use std::{
     collections::HashSet,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
-/// How long mail may take to arrive.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How often is looked for it.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+use crate::waiting::{PATIENCE, eventually};
 
 /// The mail directory, and what was read in it.
 pub(crate) struct Mailbox {
@@ -24,22 +20,8 @@ impl Mailbox {
 
     /// The token in the link of the next mail to `address`, waiting for it.
     pub(crate) async fn token(&mut self, address: &str) -> anyhow::Result<String> {
-        let arrives = async {
-            loop {
-                if let Some(token) = self.look(address) {
-                    return token;
-                }
-                tokio::time::sleep(LOOK_EVERY).await;
-            }
-        };
-        match tokio::time::timeout(PATIENCE, arrives).await {
-            Ok(token) => Ok(token),
-            Err(_) => anyhow::bail!(
-                "no mail to {address} in {} within {} seconds",
-                self.directory.display(),
-                PATIENCE.as_secs()
-            ),
-        }
+        let what = format!("a mail to {address} in {}", self.directory.display());
+        eventually(&what, PATIENCE, async || Ok(self.look(address))).await
     }
 
     fn look(&mut self, address: &str) -> Option<String> {

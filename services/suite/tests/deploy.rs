@@ -48,6 +48,7 @@ fn secrets() -> tempfile::TempDir {
     for (name, text) in [
         ("store", "postgres://bursar:secret@db.example.com/x"),
         ("smtp", "smtps://bursar:secret@mail.example.com:465"),
+        ("s3", "secret"),
         ("master.key", &key),
         ("identity", &token),
         ("organization", &token),
@@ -145,7 +146,7 @@ fn the_operators_secret_is_for_the_operators_account() {
 }
 
 /// What somebody types into secrets.sh.
-const URLS: &str = "postgres://bursar:hidden1@db.example.com/\nsmtps://USER:hidden2@mail.example.com:465\n";
+const URLS: &str = "postgres://bursar:hidden1@db.example.com/\nsmtps://USER:hidden2@mail.example.com:465\nhidden3\n";
 /// The programs that secrets.sh calls.
 const CALLED: [&str; 8] = ["head", "od", "tr", "base64", "mktemp", "dirname", "ln", "rm"];
 
@@ -223,11 +224,12 @@ fn making_secrets_leaves_nothing_readable() {
         );
     }
     assert_eq!(text.matches("smtp: \"smtps://USER:hidden2@mail.example.com:465\"").count(), 2);
+    assert_eq!(text.matches("s3: \"hidden3\"").count(), 1, "for organization alone");
     let values: Vec<&str> = text.split('"').filter(|it| it.len() == 43 || it.len() == 64).collect();
     assert_eq!(values.len(), 9, "three keys, five secrets of services as two see them, one operator's: {text}");
     let called = making.called();
     assert!(called.contains("mktemp "), "{called}");
-    for secret in values.iter().chain(&["hidden1", "hidden2"]) {
+    for secret in values.iter().chain(&["hidden1", "hidden2", "hidden3"]) {
         assert!(!called.contains(secret), "in a command line, where everybody can read it: {called}");
     }
 }
@@ -236,12 +238,13 @@ fn making_secrets_leaves_nothing_readable() {
 fn secrets_that_cannot_be_made_leave_nothing_behind() {
     let password = "postgres://bursar:hidden1@db.example.com";
     // Arguments, what is typed, exit code.
-    let refused: [(&[&str], &str, i32); 7] = [
+    let refused: [(&[&str], &str, i32); 8] = [
         (&[], URLS, 2),
         (&[password, "smtps://u:p@m"], "", 2),
         (&["secrets.yaml", password], URLS, 2),
         (&["secrets.yaml"], "", 2),
         (&["secrets.yaml"], "postgres://only.one\n", 2),
+        (&["secrets.yaml"], "postgres://but\nsmtps://no.key\n", 2),
         (&["secrets.yaml"], "postgres://a\"b\nsmtp://c\n", 2),
         (&["no/such/folder/secrets.yaml"], URLS, 1),
     ];

@@ -1,16 +1,50 @@
-//! An export of the whole program, however large what it exports.
+//! Content and exports of the whole program, however large they are.
+#![allow(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a helper of a test fails by panicking and says what it saw"
+)]
 
+use std::pin::pin;
+use std::time::Duration;
+
+use bursar_proto::organization::v1::download_content_response::Part;
 use bursar_proto::organization::v1::{
-    CreateItemRequest, CreateOrganizationRequest, ExportOrganizationRequest, UploadContentRequest,
+    CreateItemRequest, CreateOrganizationRequest, DownloadContentRequest, ExportOrganizationRequest,
+    UploadContentRequest,
 };
-use bursar_testkit::{Client, Person, Plan, Topology};
+use bursar_testkit::{Client, Person, Plan, Process, Topology};
 use sha2::{Digest as _, Sha256};
 use tokio_stream as stream;
 
-/// How much content there is.
+/// How much content there is, in MiB, unless `BURSAR_TEST_CONTENT_MIB` says otherwise.
 const MIB: u64 = 128;
 /// How much more memory it may take.
 const ALLOWED_KIB: u64 = 64 * 1024;
+/// How often the memory is looked at meanwhile.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+fn mib() -> u64 {
+    let said = std::env::var("BURSAR_TEST_CONTENT_MIB").ok();
+    said.map_or(MIB, |mib| mib.parse().expect("BURSAR_TEST_CONTENT_MIB: a number"))
+}
+
+/// Does something, and fails if the process had more memory meanwhile than `before` and what is allowed.
+async fn within<T>(what: &str, process: &Process, before: Option<u64>, work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    let mut look = tokio::time::interval(LOOK_EVERY);
+    let mut most = before;
+    let done = loop {
+        tokio::select! {
+            done = &mut work => break done,
+            _ = look.tick() => most = most.max(process.memory_kib()),
+        }
+    };
+    println!("{what}: {before:?} KiB before, at most {most:?} KiB");
+    let more = most.zip(before).map(|(most, before)| most.saturating_sub(before));
+    assert!(more.is_none_or(|kib| kib <= ALLOWED_KIB), "{what}: {more:?} KiB more");
+    done
+}
 
 /// A megabyte that no other one is like.
 fn megabyte(number: u64) -> Vec<u8> {
@@ -19,7 +53,8 @@ fn megabyte(number: u64) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_export_takes_no_more_memory_however_much_there_is() {
+async fn content_and_exports_take_no_more_memory_however_much_there_is() {
+    let mib = mib();
     let mut suite = Plan::new(Topology::Suite).start().await;
     let ada = Person::join(&Client::of(&suite), suite.mailbox(), "Ada").await;
     let request = CreateOrganizationRequest { name: "Large".to_owned(), ..Default::default() };
@@ -33,31 +68,43 @@ async fn an_export_takes_no_more_memory_however_much_there_is() {
         ..Default::default()
     };
     let made = at_work.client().libraries().create_item(item).await.expect("made").into_inner();
-    let digest = (0..MIB).fold(Sha256::new(), |digest, n| digest.chain_update(megabyte(n))).finalize();
+    let item = made.item.expect("an item").id;
+    let process = &suite.processes()[0];
+    let before = process.memory_kib();
+    let digest = (0..mib).fold(Sha256::new(), |digest, n| digest.chain_update(megabyte(n))).finalize();
     let start = UploadContentRequest {
-        item_id: made.item.expect("an item").id,
-        size: i64::try_from(MIB << 20).expect("small"),
+        item_id: item.clone(),
+        size: i64::try_from(mib << 20).expect("small"),
         sha256: hex::encode(digest),
         ..Default::default()
     };
-    let chunks = (0..MIB).map(|n| UploadContentRequest { chunk: megabyte(n), ..Default::default() });
+    let chunks = (0..mib).map(|n| UploadContentRequest { chunk: megabyte(n), ..Default::default() });
     let sent = stream::iter(std::iter::once(start).chain(chunks));
-    at_work.client().libraries().upload_content(sent).await.expect("uploaded");
+    let mut libraries = at_work.client().libraries();
+    within("upload", process, before, libraries.upload_content(sent)).await.expect("uploaded");
 
-    let before = suite.processes()[0].memory_kib();
-    let request = ExportOrganizationRequest { organization_id: organization, kinds: Vec::new() };
-    let exporting = ada.client().organizations().export_organization(request).await;
-    let mut exporting = exporting.expect("begun").into_inner();
-    let (mut bytes, mut most) = (0_u64, before);
-    while let Some(part) = exporting.message().await.expect("the next chunk") {
-        // As often as a megabyte comes.
-        if bytes >> 20 != (bytes + part.chunk.len() as u64) >> 20 {
-            most = most.max(suite.processes()[0].memory_kib());
+    let downloading = async {
+        let request = DownloadContentRequest { item_id: item, offset: 0 };
+        let mut parts = libraries.download_content(request).await.expect("begun").into_inner();
+        let mut found = Sha256::new();
+        while let Some(part) = parts.message().await.expect("the next part") {
+            if let Some(Part::Chunk(chunk)) = part.part {
+                found.update(chunk);
+            }
         }
-        bytes += part.chunk.len() as u64;
-    }
-    println!("{bytes} bytes; {before:?} KiB before, at most {most:?} KiB");
-    assert!(bytes > MIB << 20, "{bytes} bytes");
-    let more = most.zip(before).map(|(most, before)| most.saturating_sub(before));
-    assert!(more.is_none_or(|kib| kib <= ALLOWED_KIB), "{more:?} KiB more");
+        found.finalize()
+    };
+    assert_eq!(within("download", process, before, downloading).await, digest);
+
+    let exporting = async {
+        let request = ExportOrganizationRequest { organization_id: organization, kinds: Vec::new() };
+        let exporting = ada.client().organizations().export_organization(request).await;
+        let (mut exporting, mut bytes) = (exporting.expect("begun").into_inner(), 0);
+        while let Some(part) = exporting.message().await.expect("the next chunk") {
+            bytes += part.chunk.len() as u64;
+        }
+        bytes
+    };
+    let bytes = within("export", process, before, exporting).await;
+    assert!(bytes > mib << 20, "{bytes} bytes");
 }

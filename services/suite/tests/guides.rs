@@ -9,6 +9,7 @@ mod support;
 use std::time::Duration;
 
 use bursar_testkit::{Program, Topology};
+use support::stores::{clean, fsck};
 
 /// How long a guide may take in a debug build on a busy machine.
 const STORY: Duration = Duration::from_mins(3);
@@ -17,13 +18,17 @@ fn demo(guide: &str) -> Program {
     Program::new(env!("CARGO_BIN_EXE_bursar")).args(["demo", "--guide", guide])
 }
 
-/// Plays a guide against a deployment that runs with a preset: the exit code and what was told.
+/// Plays a guide against a deployment that runs with a preset: the exit code and what was told. When all of it went well,
+/// the three stores agree.
 async fn play(guide: &str, preset: &str, topology: Topology) -> Option<(Option<i32>, String)> {
     let plan = support::world::plan(topology).await?;
-    let deployment = plan.arg("--test-clock").arg("--preset").arg(preset).start().await;
+    let deployment = plan.arg("--preset").arg(preset).start().await;
     let target = format!("127.0.0.1:{}", deployment.operations_port());
     let program = demo(guide).args(["--target", &target, "--data-dir"]).arg(deployment.data_dir());
     let (status, log) = tokio::task::spawn_blocking(move || program.run(STORY)).await.expect("it ends");
+    if status.success() {
+        clean(fsck(&deployment, &[]).await);
+    }
     Some((status.code(), log))
 }
 

@@ -20,8 +20,8 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 const SOON: Duration = Duration::from_secs(20);
 /// The longest that a stop may take.
 const STOPS_WITHIN: Duration = Duration::from_secs(10);
-/// The most memory of a suite that does nothing, a debug build's code included.
-const IDLE_KIB: u64 = 100 * 1024;
+/// The most memory of a suite that does nothing, its code aside.
+const IDLE_KIB: u64 = 56 * 1024;
 
 fn bursar() -> Program {
     Program::new(env!("CARGO_BIN_EXE_bursar"))

@@ -1,7 +1,7 @@
 //! Time and the store: what the database's own clock shows, and until when the store has been used (kept and heeded on
 //! SQLite and by test clocks; PostgreSQL has a clock of its own).
 
-use bursar_time::{Clock, Doubt, Span, Timestamp};
+use bursar_time::{Clock, Doubt, Reading, Span, Timestamp};
 use sqlx::Row;
 use tokio::time::Instant;
 
@@ -41,18 +41,18 @@ impl Comparison {
 }
 
 impl Db {
-    /// Compares a clock with the database's. `None` on SQLite, which has no clock but this machine's.
-    pub async fn compare(&self, clock: &Clock) -> Result<Option<Comparison>, DbError> {
+    /// Compares what a clock shows with what the database's does. `None` on SQLite, which has no clock but this machine's.
+    pub async fn compare(&self, clock: &Clock) -> Result<Option<(Reading, Comparison)>, DbError> {
         if matches!(self, Self::Sqlite { .. }) {
             return Ok(None);
         }
         // The connection first: waiting for one is no part of the way.
         let mut tx = self.read().await?;
-        let (shown, asked) = (clock.now(), Instant::now());
+        let (reading, asked) = (clock.read(), Instant::now());
         let told: i64 = on!(&mut tx, c => sqlx::query(DATABASE).fetch_one(c).await?.try_get(0)?);
         let way = Span::from_std(asked.elapsed());
         tx.commit().await?;
-        Ok(Some(Comparison::of(shown, way, told)))
+        Ok(Some((reading, Comparison::of(reading.shown(), way, told))))
     }
 
     /// The latest time at which the store is known to have been used.

@@ -1,7 +1,7 @@
 //! Opening a store and beginning transactions.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::Connection as _;
 use sqlx::Sqlite;
@@ -26,6 +26,9 @@ const KEEPALIVE: Duration = Duration::from_secs(5);
 
 /// After how long without an answer a connection of [`Db::dedicated`] is lost, if the server answers others.
 const QUIET: Duration = Duration::from_millis(1_400);
+
+/// How long to wait before a file is opened again that others are opening.
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
 const SIGN_OF_SQLITE: &str = "UPDATE outbox_head SET seq = seq WHERE one = 1";
 const SIGN_OF_POSTGRES: &str = "SET LOCAL work_mem = '64kB';
@@ -164,10 +167,34 @@ async fn open_sqlite(path: &Path, options: &PoolOptions) -> Result<Db, DbError> 
         .test_before_acquire(false)
         .idle_timeout(None)
         .max_lifetime(None);
-    let write = pool.clone().max_connections(1).min_connections(1).connect_with(connect.clone()).await?;
-    let read =
-        pool.max_connections(options.read_connections.max(1)).connect_with(connect.pragma("query_only", "ON")).await?;
+    let write = connect_sqlite(&pool.clone().max_connections(1).min_connections(1), &connect, options).await?;
+    let pool = pool.max_connections(options.read_connections.max(1));
+    let read = connect_sqlite(&pool, &connect.pragma("query_only", "ON"), options).await?;
     Ok(Db::Sqlite { write, read })
+}
+
+/// Connects, as often as it takes. Of several who turn a new file's log on at the same moment, SQLite refuses all but one at once,
+/// whatever time they have.
+async fn connect_sqlite(
+    pool: &SqlitePoolOptions,
+    connect: &SqliteConnectOptions,
+    options: &PoolOptions,
+) -> Result<SqlitePool, sqlx::Error> {
+    let begun = Instant::now();
+    loop {
+        match pool.clone().connect_with(connect.clone()).await {
+            Err(error) if is_busy(&error) && begun.elapsed() < options.acquire_timeout => {
+                tokio::time::sleep(BUSY_PAUSE).await;
+            }
+            connected => return connected,
+        }
+    }
+}
+
+/// `SQLITE_BUSY`, whose finer codes have it in the last eight bits.
+fn is_busy(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
+    code.is_some_and(|code| code & 0xff == 5)
 }
 
 /// Makes the directory and the file, readable by their owner only, or says what stands in the way.

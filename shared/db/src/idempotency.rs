@@ -11,13 +11,10 @@
 
 use bursar_time::{Span, Timestamp};
 
-use crate::{Db, DbError, Tx, exactly_one, on};
+use crate::{Db, DbError, Tx, exactly_one, forget_before, on};
 
 /// How long an answer can be replayed.
 pub const KEEP: Span = Span::from_days(30);
-
-/// Rows a pruning transaction removes at most, so that it holds locks (on SQLite: the writer) only briefly.
-const PRUNE_BATCH: i64 = 500;
 
 /// How often a claim is tried when each time the answer that was in its way is forgotten before it is read.
 const CLAIMS: usize = 8;
@@ -27,6 +24,10 @@ const CLAIM: &str = "INSERT INTO requests (scope, request_id, method, body_hash,
 const FIND: &str = "SELECT method, body_hash, response FROM requests WHERE scope = $1 AND request_id = $2";
 const SETTLE: &str = "UPDATE requests SET response = $3 WHERE scope = $1 AND request_id = $2 AND response IS NULL";
 const FORGET: &str = "DELETE FROM requests WHERE scope = $1 AND request_id = $2";
+const FORGET_ALL_OF: &str = "DELETE FROM requests \
+     WHERE response IS NOT NULL AND (scope = $1 OR (scope >= $2 AND scope < $3))";
+const FORGET_SOME_OF: &str = "DELETE FROM requests WHERE (scope, request_id) IN (SELECT scope, request_id FROM requests \
+     WHERE response IS NOT NULL AND (scope = $1 OR (scope >= $2 AND scope < $3)) LIMIT $4)";
 const PRUNE: &str = "DELETE FROM requests WHERE (scope, request_id) IN \
      (SELECT scope, request_id FROM requests WHERE created_at < $1 ORDER BY created_at LIMIT $2)";
 
@@ -88,19 +89,28 @@ pub async fn forget(tx: &mut Tx, scope: &str, request_id: &str) -> Result<(), Db
     Ok(())
 }
 
+/// The scopes of somebody in each context: ids of contexts follow after a slash, and `0` after that.
+fn contexts_of(scope: &str) -> (String, String) {
+    (format!("{scope}/"), format!("{scope}0"))
+}
+
+/// Forgets up to `limit` of what somebody was answered, in whatever context, who is gone; says how many.
+pub async fn forget_some_of(tx: &mut Tx, scope: &str, limit: i64) -> Result<u64, DbError> {
+    let (first, end) = contexts_of(scope);
+    Ok(on!(tx, c => sqlx::query(FORGET_SOME_OF).bind(scope).bind(&first).bind(&end).bind(limit)
+        .execute(c).await?.rows_affected()))
+}
+
+/// Forgets all that somebody was answered, in whatever context, who is gone; not what this transaction is about to answer. For a
+/// service in which nobody gets many answers; elsewhere [`forget_some_of`] has an end.
+pub async fn forget_all_of(tx: &mut Tx, scope: &str) -> Result<(), DbError> {
+    let (first, end) = contexts_of(scope);
+    on!(tx, c => sqlx::query(FORGET_ALL_OF).bind(scope).bind(&first).bind(&end).execute(c).await?.rows_affected());
+    Ok(())
+}
+
 /// Forgets the answers that are older than [`KEEP`], in small transactions. Returns how many. Safe to run on several
 /// replicas at once, and to interrupt.
 pub async fn prune(db: &Db, now: Timestamp) -> Result<u64, DbError> {
-    let before = now.saturating_sub(KEEP);
-    let mut total = 0;
-    loop {
-        let mut tx = db.begin().await?;
-        let gone = on!(&mut tx, c => sqlx::query(PRUNE).bind(before).bind(PRUNE_BATCH)
-            .execute(c).await?.rows_affected());
-        tx.commit().await?;
-        total += gone;
-        if gone < PRUNE_BATCH.unsigned_abs() {
-            return Ok(total);
-        }
-    }
+    forget_before(db, PRUNE, now.saturating_sub(KEEP)).await
 }

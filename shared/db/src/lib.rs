@@ -1,8 +1,9 @@
 //! One way to a database for every service: [`Db`] and [`Tx`] over SQLite and PostgreSQL.
 //!
 //! What lives here: opening a store, transactions, errors with stable constraint names, idempotent requests
-//! ([`idempotency`]), the audit log ([`audit`]), the database's own time ([`Db::compare`]), migrations with their window ([`Migrations`], [`Part`]) and those of the tables that every service
-//! has (`shared/db/migrations`).
+//! ([`idempotency`]), the audit log ([`audit`]), forgetting in portions ([`forget_before`]), the database's own time
+//! ([`Db::compare`]), migrations with their window ([`Migrations`], [`Part`]) and those of the tables that every service has
+//! (`shared/db/migrations`).
 //! What must not: any table or rule of one service. Statements live in each service's `store`.
 //!
 //! The set of engines is closed, so it is an enum and not a trait. One SQL text serves both engines
@@ -29,6 +30,7 @@ pub mod idempotency;
 mod limited;
 mod migrations;
 mod options;
+mod portions;
 mod schema;
 mod shared;
 mod tx;
@@ -41,6 +43,7 @@ pub use held::{Held, Speaks};
 pub use limited::{Limited, Remote};
 pub use migrations::Migrations;
 pub use options::PoolOptions;
+pub use portions::forget_before;
 pub use schema::Part;
 pub use tx::Tx;
 pub use url::{StoreUrl, StoreUrlError};

@@ -7,7 +7,7 @@
 )]
 
 use bursar_db::{ConflictKind, Db, DbError, Engine, Migrations, Part, PoolOptions, StoreUrl, Tx, exactly_one, on};
-use bursar_testkit::TestDb;
+use bursar_testkit::{SmallDisk, TestDb};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{Row, SqlSafeStr};
 use std::task::Poll;
@@ -69,6 +69,23 @@ async fn teams(tx: &mut Tx) -> i64 {
         Ok(on!(tx, c => sqlx::query("SELECT count(*) FROM teams").fetch_one(c).await?.try_get(0)?))
     }
     count(tx).await.expect("counts")
+}
+
+#[tokio::test]
+async fn of_many_who_open_a_new_file_at_once_all_do() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let migrations = program(&[FIRST, SECOND]);
+    for round in 0..40 {
+        let url: StoreUrl = format!("sqlite://{}/{round}.db", dir.path().display()).parse().expect("parses");
+        let opened = (0..8).map(|_| {
+            let url = url.clone();
+            tokio::spawn(async move { Db::open(&url, &migrations, &PoolOptions::default()).await })
+        });
+        for opened in futures::future::join_all(opened).await {
+            let db = opened.expect("no panic").unwrap_or_else(|error| panic!("round {round}: {error}"));
+            db.migrate(&migrations).await.expect("migrates");
+        }
+    }
 }
 
 bursar_testkit::engines! {
@@ -250,23 +267,14 @@ async fn a_full_disk_is_unavailable_and_forgotten_when_there_is_room_again() {
 /// system it says so and passes.
 #[tokio::test]
 async fn a_commit_that_the_disk_has_no_room_for_is_forgotten_when_there_is_room_again() {
-    let place = tempfile::tempdir().expect("a directory");
-    let mounted =
-        std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"]).arg(place.path()).status();
-    if !mounted.is_ok_and(|status| status.success()) {
-        eprintln!("no small file system: only root may mount one");
-        return;
-    }
-    let _mounted = Unmount(place.path().to_owned());
-    let url: StoreUrl = format!("sqlite://{}/test.db", place.path().display()).parse().expect("parses");
+    let Some(small) = SmallDisk::mount("a commit on a full disk", 2) else { return };
+    let url: StoreUrl = format!("sqlite://{}/test.db", small.path().display()).parse().expect("parses");
     let migrations = program(&[FIRST, SECOND]);
     let db = Db::open(&url, &migrations, &PoolOptions::default()).await.expect("opens");
     db.migrate(&migrations).await.expect("migrates");
-    let rubbish = place.path().join("rubbish");
     for round in 0..3 {
         // Until nothing more fits.
-        let full = std::fs::write(&rubbish, vec![1; 8 << 20]).expect_err("it is full");
-        assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+        small.fill();
         let mut refused = 0;
         for n in 0..3 {
             let id = format!("full{round}{n}");
@@ -279,22 +287,13 @@ async fn a_commit_that_the_disk_has_no_room_for_is_forgotten_when_there_is_room_
             assert!(!matches!(outcome, Err(DbError::Other(_))), "round {round}, {n}: {outcome:?}");
         }
         assert!(refused > 0 || db.ping().await.is_err(), "round {round}: the disk is full and nobody notices");
-        std::fs::remove_file(&rubbish).expect("room again");
+        small.clear();
         let mut tx = db.begin().await.expect("begins again");
         add_team(&mut tx, &format!("t{round}"), &format!("s{round}")).await.expect("there is room");
         tx.commit().await.expect("commits");
         db.ping().await.expect("ready again");
     }
     db.close().await;
-}
-
-/// Unmounts what was mounted here.
-struct Unmount(std::path::PathBuf);
-
-impl Drop for Unmount {
-    fn drop(&mut self) {
-        drop(std::process::Command::new("umount").arg("--lazy").arg(&self.0).status());
-    }
 }
 
 fn kind_of(error: &DbError) -> Option<ConflictKind> {

@@ -2,13 +2,11 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "tests fail by panicking, their helpers too")]
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use bursar_db::{Db, DbError, Migrations, PoolOptions, Tx};
 use bursar_testkit::postgres::Durability;
-use bursar_testkit::{Proxy, TestDb, Vanish, postgres};
+use bursar_testkit::{Proxy, SmallDisk, TestDb, Vanish, postgres};
 
 /// What a machine that is busy with other tests may add to a limit.
 const BUSY: Duration = Duration::from_secs(5);
@@ -159,46 +157,18 @@ async fn sessions(db: &Db) -> BTreeSet<i32> {
     sessions.into_iter().map(|(pid,)| pid).collect()
 }
 
-/// A file system of a few megabytes; `None` where this may not mount one.
-struct Small(PathBuf);
-
-impl Small {
-    fn mount(on: &Path, size: &str) -> Option<Self> {
-        let mounted =
-            Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(on).status();
-        if !mounted.is_ok_and(|status| status.success()) {
-            #[expect(clippy::print_stderr, reason = "a test that was left out says so")]
-            {
-                eprintln!("NOT TESTED: a full tablespace. Only root may mount a small file system");
-            }
-            return None;
-        }
-        Some(Self(on.to_owned()))
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        drop(Command::new("umount").arg("--lazy").arg(&self.0).status());
-    }
-}
-
 #[test]
 fn a_full_tablespace_is_told_and_forgotten_when_there_is_room_again() {
     postgres::run(async |_shared: TestDb| {
-        let place = tempfile::Builder::new().prefix("bursar-full").tempdir_in("/tmp").expect("a directory");
-        let Some(small) = Small::mount(place.path(), "24m") else { return };
+        let Some(small) = SmallDisk::mount("a full tablespace", 24) else { return };
         let server = postgres::start(Durability::Fast).expect("PostgreSQL is there");
-        let tablespace = place.path().join("tables");
+        let tablespace = small.path().join("tables");
         std::fs::create_dir(&tablespace).expect("a directory");
-        open_up(place.path());
         server.own(&tablespace);
         let db = server.create_database_in(&tablespace).await;
         let db = prepare(&db).await;
         db.ping().await.expect("there is room");
-        let rubbish = place.path().join("rubbish");
-        let full = std::fs::write(&rubbish, vec![1; 24 << 20]).expect_err("it is full");
-        assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+        small.fill();
 
         assert!(matches!(db.ping().await, Err(DbError::Unavailable(_))), "not ready");
         // Rows fit into what the table has already, for a while.
@@ -215,17 +185,11 @@ fn a_full_tablespace_is_told_and_forgotten_when_there_is_room_again() {
             }
         }
         assert!(refused > 3, "the disk is full and nobody notices");
-        std::fs::remove_file(&rubbish).expect("room again");
+        small.clear();
         until_kept(&db, "room").await;
         db.ping().await.expect("ready again");
         db.close().await;
         drop(server);
         drop(small);
     });
-}
-
-/// Others may go through.
-fn open_up(path: &Path) {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("opened");
 }

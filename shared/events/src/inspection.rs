@@ -4,7 +4,6 @@
 use bursar_db::{Db, DbError, Tx};
 
 use crate::aside::{self, SetAside};
-use crate::cursor::Cursor;
 use crate::incarnation::{Around, Fit};
 use crate::position;
 
@@ -29,8 +28,7 @@ pub enum Progress {
 pub async fn progress(consumer: &Db, source: &str, told: &Db) -> Result<Progress, DbError> {
     let texts = position::all(&mut consumer.read().await?, source).await?;
     let texts: Vec<String> = texts.into_iter().filter(|text| !text.is_empty()).collect();
-    let cursors = texts.iter().filter_map(|text| Cursor::parse(source, text));
-    let Some(farthest) = cursors.max_by_key(|cursor| (cursor.incarnation, cursor.seq)) else {
+    let Some(farthest) = position::farthest(source, &texts) else {
         if let Some(text) = texts.into_iter().next() {
             return Ok(Progress::Unreadable(text));
         }

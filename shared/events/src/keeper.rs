@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bursar_db::{Db, DbError};
+use bursar_db::{Db, DbError, Tx};
 use bursar_time::{Clock, Timestamp};
 
 use crate::aside::{self, Doubts, SetAside};
@@ -83,7 +83,7 @@ impl<C: Consumer> Keeper<C> {
                         self.tried.insert(event.id.clone(), event.set_aside_at);
                         applied |= done;
                     }
-                    // Not tried: the next round does. What was applied before is told all the same.
+                    // The next round tries it. What was applied before is told all the same.
                     Err(error) => {
                         failed = Some(error);
                         break;
@@ -98,26 +98,45 @@ impl<C: Consumer> Keeper<C> {
         failed.map_or(Ok(()), Err)
     }
 
-    /// Tries to apply an event after all; whether that has worked. The cursors are held, so that no replica does so twice.
+    /// Tries to apply an event after all; whether that has worked. An error says that it was not tried: the cursors could not
+    /// be held, or the store did not take it at the moment.
     async fn attempt(&self, set_aside: &SetAside) -> Result<bool, DbError> {
         let (consumer, source, id) = (C::NAME, self.feed.source(), &set_aside.id);
+        // Held, so that no replica does so twice.
+        let (tx, _) = position::lock(&self.db, &self.clock, &self.place).await?;
+        let problem = match self.apply(tx, id).await {
+            Ok(applied) => {
+                if applied {
+                    tracing::warn!(consumer, source, event = id, "an event that was set aside is applied");
+                }
+                return Ok(applied);
+            }
+            Err(Unapplied::Store(error)) if error.is_retryable() || matches!(error, DbError::Clock(_)) => {
+                return Err(error);
+            }
+            // It will never be otherwise, whatever is tried: those beside it must not wait for it.
+            Err(Unapplied::Store(error)) => {
+                tracing::error!(consumer, source, event = id, %error, "an event that was set aside cannot be applied");
+                error.to_string()
+            }
+            Err(Unapplied::Unreadable(problem)) => problem,
+        };
         let (mut tx, _) = position::lock(&self.db, &self.clock, &self.place).await?;
+        aside::still(&mut tx, source, id, &problem).await?;
+        tx.commit().await?;
+        Ok(false)
+    }
+
+    /// Applies an event that is set aside, if it still is; whether it was.
+    async fn apply(&self, mut tx: Tx, id: &str) -> Result<bool, Unapplied> {
+        let source = self.feed.source();
         let Some(event) = aside::find(&mut tx, source, id).await? else { return Ok(false) };
-        match self.consumer.apply(&mut tx, &event).await {
-            Ok(()) => {
-                aside::remove(&mut tx, source, id).await?;
-                tx.commit().await?;
-                tracing::warn!(consumer, source, event = id, "an event that was set aside is applied");
-                Ok(true)
-            }
-            Err(Unapplied::Store(error)) => Err(error),
-            Err(Unapplied::Unreadable(problem)) => {
-                tx.rollback().await?;
-                let (mut tx, _) = position::lock(&self.db, &self.clock, &self.place).await?;
-                aside::still(&mut tx, source, id, &problem).await?;
-                tx.commit().await?;
-                Ok(false)
-            }
+        if let Err(unapplied) = self.consumer.apply(&mut tx, &event).await {
+            tx.rollback().await?;
+            return Err(unapplied);
         }
+        aside::remove(&mut tx, source, id).await?;
+        tx.commit().await?;
+        Ok(true)
     }
 }

@@ -18,9 +18,9 @@ const LOCK_POSTGRES: &str = "SELECT types, cursor FROM consumer_positions WHERE 
 const MOVE: &str = "UPDATE consumer_positions SET cursor = $3 WHERE source = $1 AND types = $2";
 const LEAVE: &str = "UPDATE consumer_positions SET cursor = '' WHERE source = $1";
 /// Where programs stood that kept no types beside it.
+const EARLIER: &str = "SELECT cursor FROM consumer_cursors WHERE source = $1";
 const KEEP_EARLIER: &str = "INSERT INTO consumer_cursors (source, cursor) VALUES ($1, $2) \
     ON CONFLICT (source) DO UPDATE SET cursor = excluded.cursor";
-const EARLIER: &str = "SELECT cursor FROM consumer_cursors WHERE source = $1";
 
 /// Who follows: the source, and the types that are asked for.
 #[derive(Clone, Debug)]
@@ -98,13 +98,11 @@ pub(crate) async fn enrol(db: &Db, place: &Place) -> Result<Enrolled, DbError> {
     let mut tx = db.begin().await?;
     on!(&mut tx, c => sqlx::query(ENROL).bind(place.source).bind(&place.types).execute(c).await?.rows_affected());
     let stored = Stored::of(place, read(&mut tx, READ, place.source).await?)?;
-    let earlier: Option<(String,)> =
-        on!(&mut tx, c => sqlx::query_as(EARLIER).bind(place.source).fetch_optional(c).await?);
+    let earlier = earlier(&mut tx, place.source).await?;
     tx.commit().await?;
-    let others = stored.others.into_iter().map(|(_, cursor)| cursor).chain(earlier.map(|(cursor,)| cursor));
-    let others = others.filter_map(|text| Cursor::parse(place.source, &text));
-    let farthest = others.max_by_key(|cursor| (cursor.incarnation, cursor.seq));
-    let resume = farthest.filter(|_| stored.cursor.is_empty()).map(|cursor| cursor.text(place.source));
+    let others = stored.others.iter().map(|(_, cursor)| cursor).chain(&earlier);
+    let resume = farthest(place.source, others).filter(|_| stored.cursor.is_empty());
+    let resume = resume.map(|cursor| cursor.text(place.source));
     Ok(Enrolled { cursor: stored.cursor, resume })
 }
 
@@ -113,12 +111,7 @@ pub(crate) async fn lock(db: &Db, clock: &Clock, place: &Place) -> Result<(Tx, S
     // What an event brings about is written down with a time: by a clock that is not to be decided by it waits.
     clock.believed()?;
     let mut tx = db.begin().await?;
-    // On SQLite the transaction is the only writer already.
-    let lock = match tx.engine() {
-        Engine::Sqlite => READ,
-        Engine::Postgres => LOCK_POSTGRES,
-    };
-    let stored = Stored::of(place, read(&mut tx, lock, place.source).await?)?;
+    let stored = Stored::of(place, hold(&mut tx, place.source).await?)?;
     Ok((tx, stored))
 }
 
@@ -130,14 +123,9 @@ pub(crate) async fn all(tx: &mut Tx, source: &str) -> Result<Vec<String>, DbErro
 /// Takes every program back to before its first event; each goes on from where the farthest stood, once a snapshot has told
 /// it of everything before (see [`Enrolled::resume`]); where none stood anywhere, from the beginning.
 pub(crate) async fn leave(tx: &mut Tx, source: &str) -> Result<(), DbError> {
-    let lock = match tx.engine() {
-        Engine::Sqlite => READ,
-        Engine::Postgres => LOCK_POSTGRES,
-    };
-    let stood = read(tx, lock, source).await?.into_iter().map(|(_, text)| text);
-    let earlier: Option<(String,)> = on!(&mut *tx, c => sqlx::query_as(EARLIER).bind(source).fetch_optional(c).await?);
-    let stood = stood.chain(earlier.map(|(text,)| text)).filter_map(|text| Cursor::parse(source, &text));
-    let farthest = stood.max_by_key(|cursor| (cursor.incarnation, cursor.seq));
+    let stood = hold(tx, source).await?;
+    let earlier = earlier(tx, source).await?;
+    let farthest = farthest(source, stood.iter().map(|(_, cursor)| cursor).chain(&earlier));
     let cursor = farthest.unwrap_or(Cursor { incarnation: 1, seq: 0, event: None }).text(source);
     on!(&mut *tx, c => sqlx::query(KEEP_EARLIER).bind(source).bind(cursor).execute(c).await?.rows_affected());
     on!(tx, c => sqlx::query(LEAVE).bind(source).execute(c).await?.rows_affected());
@@ -153,6 +141,28 @@ pub(crate) async fn was_left(db: &Db, place: &Place) -> Result<bool, DbError> {
 async fn move_row(tx: &mut Tx, source: &str, types: &str, cursor: &str) -> Result<(), DbError> {
     let moved = on!(tx, c => sqlx::query(MOVE).bind(source).bind(types).bind(cursor).execute(c).await?.rows_affected());
     exactly_one(moved)
+}
+
+/// Holds every row of a source until the transaction ends.
+async fn hold(tx: &mut Tx, source: &str) -> Result<Vec<(String, String)>, DbError> {
+    // On SQLite the transaction is the only writer already.
+    let statement = match tx.engine() {
+        Engine::Sqlite => READ,
+        Engine::Postgres => LOCK_POSTGRES,
+    };
+    read(tx, statement, source).await
+}
+
+/// Where programs stood that kept no types beside it.
+async fn earlier(tx: &mut Tx, source: &str) -> Result<Option<String>, DbError> {
+    let row: Option<(String,)> = on!(tx, c => sqlx::query_as(EARLIER).bind(source).fetch_optional(c).await?);
+    Ok(row.map(|(cursor,)| cursor))
+}
+
+/// The farthest of these cursors; those that are none of the source's do not count.
+pub(crate) fn farthest<'a>(source: &str, cursors: impl IntoIterator<Item = &'a String>) -> Option<Cursor> {
+    let cursors = cursors.into_iter().filter_map(|text| Cursor::parse(source, text));
+    cursors.max_by_key(|cursor| (cursor.incarnation, cursor.seq))
 }
 
 async fn read(tx: &mut Tx, statement: &'static str, source: &str) -> Result<Vec<(String, String)>, DbError> {

@@ -1,13 +1,10 @@
 //! How long events are kept.
 
-use bursar_db::{Db, DbError, on};
+use bursar_db::{Db, DbError};
 use bursar_time::{Span, Timestamp};
 
 /// How long an event is kept for whoever follows. Who comes later begins with a snapshot.
 pub const KEEP: Span = Span::from_days(30);
-
-/// Rows a transaction removes at most, so that it holds locks (on SQLite: the writer) only briefly.
-const BATCH: i64 = 500;
 
 /// The oldest first, and never the last: by it, whoever has followed so far sees that nothing is missing.
 const FORGET: &str = "DELETE FROM outbox WHERE created_at < $1 AND seq IN (SELECT seq FROM outbox \
@@ -16,15 +13,5 @@ const FORGET: &str = "DELETE FROM outbox WHERE created_at < $1 AND seq IN (SELEC
 /// Forgets the events that are older than [`KEEP`], in small transactions. Returns how many. Safe to run on several
 /// replicas at once, and to interrupt.
 pub async fn forget(db: &Db, now: Timestamp) -> Result<u64, DbError> {
-    let before = now.saturating_sub(KEEP);
-    let mut total = 0;
-    loop {
-        let mut tx = db.begin().await?;
-        let gone = on!(&mut tx, c => sqlx::query(FORGET).bind(before).bind(BATCH).execute(c).await?.rows_affected());
-        tx.commit().await?;
-        total += gone;
-        if gone < BATCH.unsigned_abs() {
-            return Ok(total);
-        }
-    }
+    bursar_db::forget_before(db, FORGET, now.saturating_sub(KEEP)).await
 }

@@ -52,14 +52,20 @@ pub mod kinds {
         Hold = "hld";
         /// A refund of a charge.
         Refund = "ref";
+        /// A limit on spending.
+        Limit = "lim";
         /// A purchase of a pack.
         Purchase = "pur";
         /// A subscription to a plan.
         Subscription = "sub";
         /// A payment.
         Payment = "pay";
+        /// A saved payment method.
+        PaymentMethod = "pmt";
         /// An invoice.
         Invoice = "ivc";
+        /// A credit note: what corrects an invoice.
+        CreditNote = "crn";
         /// An event.
         Event = "evt";
         /// A row of an audit log.

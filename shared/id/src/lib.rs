@@ -52,14 +52,20 @@ pub type ChargeId = Id<kinds::Charge>;
 pub type HoldId = Id<kinds::Hold>;
 /// A refund of a charge (`ref_`).
 pub type RefundId = Id<kinds::Refund>;
+/// A limit on spending (`lim_`).
+pub type LimitId = Id<kinds::Limit>;
 /// A purchase of a pack (`pur_`).
 pub type PurchaseId = Id<kinds::Purchase>;
 /// A subscription to a plan (`sub_`).
 pub type SubscriptionId = Id<kinds::Subscription>;
 /// A payment (`pay_`).
 pub type PaymentId = Id<kinds::Payment>;
+/// A saved payment method (`pmt_`).
+pub type PaymentMethodId = Id<kinds::PaymentMethod>;
 /// An invoice (`ivc_`).
 pub type InvoiceId = Id<kinds::Invoice>;
+/// A credit note (`crn_`).
+pub type CreditNoteId = Id<kinds::CreditNote>;
 /// An event that one service tells the others (`evt_`).
 pub type EventId = Id<kinds::Event>;
 /// A row of an audit log (`aud_`).

@@ -125,10 +125,12 @@ fn kind_of(error: &lettre::transport::smtp::Error) -> &'static str {
     }
 }
 
-/// `20261121T184150Z-eml_….eml`: sorts by time, and is the same each time this mail is tried.
+/// `20261121T184150.000000Z-eml_….eml`: sorts by time, and is the same each time this mail is tried. Therefore all fractions have
+/// as many digits: `Z` is behind them, and `50Z` would be behind `50.1Z`.
 fn file_name(id: MailId, queued_at: Timestamp) -> String {
-    let time: String = queued_at.to_rfc3339().chars().filter(|c| *c != '-' && *c != ':').collect();
-    format!("{time}-{id}.eml")
+    let time: String = queued_at.to_rfc3339().chars().filter(|c| !matches!(c, '-' | ':' | 'Z')).collect();
+    let (seconds, fraction) = time.split_once('.').unwrap_or((&time, ""));
+    format!("{seconds}.{fraction:0<6}Z-{id}.eml")
 }
 
 /// Writes a file that is either complete or absent, and on the disk when this returns.
@@ -146,7 +148,19 @@ fn write_file(directory: &Path, name: &str, text: &[u8]) -> std::io::Result<()> 
 
 #[cfg(test)]
 mod tests {
+    use bursar_time::Span;
+
     use super::*;
+
+    #[test]
+    fn names_of_mails_are_in_the_order_of_their_times() {
+        let begin: Timestamp = "2026-11-27T06:47:04.999998Z".parse().expect("a time");
+        let times = [0, 1, 2, 3, 10, 99, 100, 2_000, 100_002, 1_000_002, 61_000_002];
+        let at = |micros: i64| begin.saturating_add(Span::from_micros(micros).expect("a span"));
+        let names: Vec<_> = times.map(|micros| file_name(MailId::from_parts(0, [255; 10]), at(micros))).to_vec();
+        assert!(names.is_sorted(), "{names:#?}");
+        assert!(names[2].starts_with("20261127T064705.000000Z-eml_"), "{}", names[2]);
+    }
 
     #[test]
     fn a_bad_smtp_address_is_refused_without_repeating_it() {

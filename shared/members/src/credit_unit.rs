@@ -74,9 +74,8 @@ impl From<UnitWord> for String {
     }
 }
 
-/// What one credit and several of them are called.
+/// What one credit and several of them are called: always both, half a unit is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(default)]
 pub struct CreditUnit {
     /// One.
     pub singular: UnitWord,
@@ -115,11 +114,13 @@ mod tests {
     }
 
     #[test]
-    fn a_unit_is_read_as_it_was_written_and_what_is_missing_is_a_credit() {
+    fn a_unit_is_read_as_it_was_written_and_half_a_unit_is_none() {
         let text = r#"{"singular":"word","plural":"words"}"#;
         assert_eq!(serde_json::to_string(&CreditUnit::WORDS).unwrap(), text);
         assert_eq!(serde_json::from_str::<CreditUnit>(text).unwrap(), CreditUnit::WORDS);
-        assert_eq!(serde_json::from_str::<CreditUnit>("{}").unwrap(), CreditUnit::CREDITS);
-        serde_json::from_str::<CreditUnit>(r#"{"singular":""}"#).unwrap_err();
+        for half in [r#"{"singular":"token"}"#, r#"{"plural":"tokens"}"#, "{}", r#"{"singular":"","plural":"tokens"}"#]
+        {
+            serde_json::from_str::<CreditUnit>(half).unwrap_err();
+        }
     }
 }

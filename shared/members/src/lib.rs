@@ -36,6 +36,7 @@
 mod credit_unit;
 mod json;
 mod members;
+mod named;
 pub mod people;
 pub mod policies;
 mod policy;

@@ -4,21 +4,22 @@
 
 use std::collections::HashMap;
 
-use bursar_db::{Db, DbError, Limited, Tx, on};
+use bursar_db::{Db, DbError, Tx, on};
 use bursar_id::{OrganizationId, OwnerId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sqlx::{Postgres, Sqlite};
 
-use crate::json;
+use crate::named::{Named, Row};
 use crate::policy::{OwnPolicy, Policy};
 use crate::words::stored;
 
 /// The owner of the deployment's own row.
 const DEPLOYMENT: &[u8] = &[];
 
-const NAMED_SQLITE: &str = "SELECT owner, policy FROM policies WHERE owner IN (SELECT unhex(value) FROM json_each($1))";
-const NAMED_POSTGRES: &str = "SELECT owner, policy FROM policies WHERE owner = any($1)";
+const NAMED: Named = Named {
+    sqlite: "SELECT owner, policy FROM policies WHERE owner IN (SELECT unhex(value) FROM json_each($1))",
+    postgres: "SELECT owner, policy FROM policies WHERE owner = any($1)",
+};
 const LEARN: &str = "INSERT INTO policies (owner, policy, incarnation, version) VALUES ($1, $2, $3, $4) \
     ON CONFLICT (owner) DO UPDATE SET policy = excluded.policy, incarnation = excluded.incarnation, \
     version = excluded.version WHERE policies.incarnation < excluded.incarnation \
@@ -26,20 +27,20 @@ const LEARN: &str = "INSERT INTO policies (owner, policy, incarnation, version) 
 const DECIDE: &str = "INSERT INTO policies (owner, policy, incarnation, version) VALUES ($1, $2, 0, 1) \
     ON CONFLICT (owner) DO UPDATE SET policy = excluded.policy, version = policies.version + 1 \
     WHERE policies.policy <> excluded.policy RETURNING version";
-const AFTER: &str = "SELECT owner, policy, version FROM policies WHERE owner > $1 ORDER BY owner LIMIT $2";
 const DEPLOYMENTS: &str = "SELECT policy, version FROM policies WHERE owner = $1";
 /// The deployment's row stays until another word comes: nobody can do without.
 const FORGET_BEFORE: &str = "DELETE FROM policies WHERE incarnation < $1 AND owner <> $2";
 const BETWEEN: &str = "SELECT owner, policy, version FROM policies WHERE owner > $1 AND owner <= $2 \
     ORDER BY owner LIMIT $3";
+const ERASE: &str = "DELETE FROM policies WHERE owner = $1 RETURNING version";
 const DOUBT: &str = "UPDATE policies SET incarnation = 0, version = 0 WHERE owner = $1";
 
 /// Every statement, for the test that prepares each on both engines.
 #[doc(hidden)]
-pub const SQLITE: &[&str] = &[NAMED_SQLITE, LEARN, DECIDE, AFTER, DEPLOYMENTS, FORGET_BEFORE, BETWEEN, DOUBT];
+pub const SQLITE: &[&str] = &[NAMED.sqlite, LEARN, DECIDE, DEPLOYMENTS, FORGET_BEFORE, BETWEEN, DOUBT, ERASE];
 /// The same for PostgreSQL.
 #[doc(hidden)]
-pub const POSTGRES: &[&str] = &[NAMED_POSTGRES, LEARN, DECIDE, AFTER, DEPLOYMENTS, FORGET_BEFORE, BETWEEN, DOUBT];
+pub const POSTGRES: &[&str] = &[NAMED.postgres, LEARN, DECIDE, DEPLOYMENTS, FORGET_BEFORE, BETWEEN, DOUBT, ERASE];
 
 /// The policies of some owners.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,28 +69,12 @@ impl Policies {
 
 /// The policies of these owners, and the deployment's, in a transaction. One round trip, however many.
 pub async fn of(tx: &mut Tx, owners: &[OwnerId]) -> Result<Policies, DbError> {
-    match tx {
-        Tx::Sqlite(t) => of_sqlite(&mut *t, owners).await,
-        Tx::Postgres(t) => of_postgres(&mut *t, owners).await,
-    }
+    policies(NAMED.of(tx, keys(owners)).await?)
 }
 
 /// The same outside of any transaction.
 pub async fn of_now(db: &Db, owners: &[OwnerId]) -> Result<Policies, DbError> {
-    match db {
-        Db::Sqlite { read, .. } => of_sqlite(&mut Limited::of(read).await?, owners).await,
-        Db::Postgres(pool) => of_postgres(&mut pool.acquire().await?, owners).await,
-    }
-}
-
-async fn of_sqlite(connection: &mut Limited<Sqlite>, owners: &[OwnerId]) -> Result<Policies, DbError> {
-    let keys = keys(owners);
-    let keys = json::list(keys.iter().map(Vec::as_slice));
-    policies(sqlx::query_as(NAMED_SQLITE).bind(keys).fetch_all(connection).await?)
-}
-
-async fn of_postgres(connection: &mut Limited<Postgres>, owners: &[OwnerId]) -> Result<Policies, DbError> {
-    policies(sqlx::query_as(NAMED_POSTGRES).bind(keys(owners)).fetch_all(connection).await?)
+    policies(NAMED.of_now(db, keys(owners)).await?)
 }
 
 /// Their keys, and the deployment's. A person's own account has no policy of its own.
@@ -98,7 +83,7 @@ fn keys(owners: &[OwnerId]) -> Vec<Vec<u8>> {
     organizations.map(|owner| owner.to_bytes().to_vec()).chain([DEPLOYMENT.to_vec()]).collect()
 }
 
-fn policies(rows: Vec<(Vec<u8>, String)>) -> Result<Policies, DbError> {
+fn policies(rows: Vec<Row>) -> Result<Policies, DbError> {
     let mut policies = Policies::default();
     for (owner, policy) in rows {
         if owner == DEPLOYMENT {
@@ -192,6 +177,14 @@ pub async fn decide(tx: &mut Tx, organization: OrganizationId, own: &OwnPolicy) 
     decided(tx, &OwnerId::Organization(organization).to_bytes(), written(own)?).await
 }
 
+/// For organization alone, in its own store: an organization that decides nothing any more. The version under which that is to
+/// be told; `None` when it never decided anything. The organization must be locked.
+pub async fn erase(tx: &mut Tx, organization: OrganizationId) -> Result<Option<u64>, DbError> {
+    let owner = OwnerId::Organization(organization).to_bytes();
+    let version: Option<(i64,)> = on!(tx, c => sqlx::query_as(ERASE).bind(owner.as_slice()).fetch_optional(c).await?);
+    Ok(version.map(|(version,)| version.unsigned_abs().saturating_add(1)))
+}
+
 /// For organization alone, in its own store: the settings say what the deployment has. The version under which that is to
 /// be told; `None` when it was told already.
 pub async fn decide_deployment(tx: &mut Tx, policy: &Policy) -> Result<Option<u64>, DbError> {
@@ -209,20 +202,4 @@ pub async fn told_deployment(tx: &mut Tx) -> Result<Option<(Policy, u64)>, DbErr
     let row: Option<(String, i64)> =
         on!(tx, c => sqlx::query_as(DEPLOYMENTS).bind(DEPLOYMENT).fetch_optional(c).await?);
     row.map(|(policy, version)| Ok((read(&policy)?, version.unsigned_abs()))).transpose()
-}
-
-/// For organization's snapshot: what the organizations after this one have set, in the order of their ids.
-pub async fn told_after(
-    tx: &mut Tx,
-    after: Option<OrganizationId>,
-    limit: i64,
-) -> Result<Vec<(OrganizationId, OwnPolicy, u64)>, DbError> {
-    let after = after.map_or_else(|| DEPLOYMENT.to_vec(), |id| OwnerId::Organization(id).to_bytes().to_vec());
-    let rows: Vec<(Vec<u8>, String, i64)> =
-        on!(tx, c => sqlx::query_as(AFTER).bind(after).bind(limit).fetch_all(c).await?);
-    let read = |(owner, policy, version): (Vec<u8>, String, i64)| {
-        let owner = owner_of(&owner)?.organization().ok_or_else(|| DbError::corrupt("a person's policy"))?;
-        Ok((owner, read(&policy)?, version.unsigned_abs()))
-    };
-    rows.into_iter().map(read).collect()
 }

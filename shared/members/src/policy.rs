@@ -71,16 +71,9 @@ pub enum PersonalWorkspace {
 pub struct DeletionGrace(Span);
 
 /// A grace that nobody could wait for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must not be longer than {}", DeletionGrace::LONGEST)]
 pub struct GraceTooLong;
-
-impl std::fmt::Display for GraceTooLong {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "must not be longer than {}", DeletionGrace::LONGEST)
-    }
-}
-
-impl std::error::Error for GraceTooLong {}
 
 impl DeletionGrace {
     /// None: what is deleted is purged at once.
@@ -310,6 +303,46 @@ mod tests {
         for (methods, admitted) in cases {
             assert_eq!(required.admits_methods(methods), admitted, "{methods:?}");
             assert!(Policy::default().admits_methods(methods), "{methods:?}");
+        }
+    }
+
+    /// A user's token for an organization, of a session that was begun with a password alone.
+    fn caller() -> UserCaller {
+        UserCaller {
+            user: bursar_id::UserId::from_parts(1, [1; 10]),
+            session: bursar_id::SessionId::from_parts(1, [1; 10]),
+            branch: None,
+            context: OwnerId::Organization(bursar_id::OrganizationId::from_parts(1, [1; 10])),
+            role: Some(Role::Member),
+            membership_version: 1,
+            membership_incarnation: 1,
+            email: "ada@example.com".into(),
+            email_verified: true,
+            authenticated_at: None,
+            methods: AuthMethods::PASSWORD,
+            operator: None,
+            key: None,
+            permission: Permission::UseWorkspace,
+        }
+    }
+
+    #[test]
+    fn a_required_second_factor_is_not_asked_of_a_key_or_an_operator() {
+        use bursar_rpc::{AuthMethod, KeyGrant};
+        let alone = caller();
+        let id = bursar_id::ApiKeyId::from_parts(1, [1; 10]);
+        let key = KeyGrant { id, permissions: [Permission::UseWorkspace].into() };
+        let proven = AuthMethods::PASSWORD.and(AuthMethod::OneTimePassword);
+        let cases = [
+            ("a password alone", alone.clone(), false),
+            ("a second factor", UserCaller { methods: proven, ..alone.clone() }, true),
+            ("a key", UserCaller { key: Some(key), ..alone.clone() }, true),
+            ("an operator", UserCaller { operator: Some(bursar_id::ServiceAccountId::OPERATOR), ..alone }, true),
+        ];
+        let required = Policy { second_factor: SecondFactor::Required, ..Policy::default() };
+        for (name, caller, admitted) in cases {
+            assert_eq!(required.admits(&caller), admitted, "{name}");
+            assert!(Policy::default().admits(&caller), "{name}");
         }
     }
 

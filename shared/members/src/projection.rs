@@ -53,8 +53,6 @@ pub enum Learned {
     Standing {
         /// The organization or the person.
         owner: OwnerId,
-        /// What was told.
-        standing: Standing,
     },
     /// What the deployment has: for every account.
     DeploymentPolicy,
@@ -62,8 +60,8 @@ pub enum Learned {
     Nothing,
 }
 
-/// Writes what an event of organization's says about memberships, policies and standings, unless something later is known. Unreadable is an event of
-/// one of [`TYPES`] with a payload that is none, or says what is not known here.
+/// Writes what an event of organization's says about memberships, policies and standings, unless something later is known.
+/// Unreadable is an event of one of [`TYPES`] with a payload that is none, or says what is not known here.
 pub async fn learn(tx: &mut Tx, event: &Event) -> Result<Learned, Unapplied> {
     match &event.payload {
         Some(Payload::MembershipChanged(changed)) => membership(tx, event, changed).await,
@@ -83,7 +81,7 @@ pub async fn learn_person(tx: &mut Tx, event: &Event) -> Result<Learned, Unappli
             let standing = if changed.suspended { Standing::Suspended } else { Standing::Active };
             let owner = OwnerId::User(user);
             standings::learn(tx, owner, standing, (event.incarnation, changed.version)).await?;
-            Ok(Learned::Standing { owner, standing })
+            Ok(Learned::Standing { owner })
         }
         None if event.r#type == event_type::USER_STANDING_CHANGED => {
             Err(Unapplied::unreadable("it has no payload known here"))
@@ -126,7 +124,7 @@ async fn standing(tx: &mut Tx, event: &Event, changed: &OrganizationStandingChan
     let standing = Standing::of_state(changed.state, changed.purged)
         .ok_or_else(|| Unapplied::unreadable("it says a state that is not known here"))?;
     standings::learn(tx, owner, standing, (event.incarnation, changed.version)).await?;
-    Ok(Learned::Standing { owner, standing })
+    Ok(Learned::Standing { owner })
 }
 
 async fn deployment(tx: &mut Tx, event: &Event, changed: &DeploymentPolicyChanged) -> Result<Learned, Unapplied> {

@@ -9,19 +9,12 @@ use crate::policy::{
 };
 
 /// A policy's value that is not known here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("policy.{field} has no value that is known here")]
 pub struct PolicyError {
     /// The policy's field.
     pub field: &'static str,
 }
-
-impl std::fmt::Display for PolicyError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "policy.{} has no value that is known here", self.field)
-    }
-}
-
-impl std::error::Error for PolicyError {}
 
 /// A number of the API as a value; `None` for UNSPECIFIED.
 macro_rules! read {

@@ -5,20 +5,23 @@
 
 use std::collections::HashMap;
 
-use bursar_db::{Db, DbError, Limited, Tx, on};
+use bursar_db::{Db, DbError, Tx, on};
 use bursar_id::{OwnerId, UserId};
-use sqlx::{Postgres, Sqlite};
 
-use crate::json;
+use crate::named::{Named, Row};
 use crate::standing::Standing;
 use crate::words::stored;
 
-const NAMED_SQLITE: &str = "SELECT owner, standing FROM standings WHERE owner IN (SELECT unhex(value) FROM json_each($1)) AND standing <> 'ACTIVE'";
-const NAMED_POSTGRES: &str = "SELECT owner, standing FROM standings WHERE owner = any($1) AND standing <> 'ACTIVE'";
+const NAMED: Named = Named {
+    sqlite: "SELECT owner, standing FROM standings WHERE owner IN (SELECT unhex(value) FROM json_each($1)) \
+        AND standing <> 'ACTIVE'",
+    postgres: "SELECT owner, standing FROM standings WHERE owner = any($1) AND standing <> 'ACTIVE'",
+};
 const LEARN: &str = "INSERT INTO standings (owner, standing, incarnation, version) VALUES ($1, $2, $3, $4) \
     ON CONFLICT (owner) DO UPDATE SET standing = excluded.standing, incarnation = excluded.incarnation, \
     version = excluded.version WHERE standings.incarnation < excluded.incarnation \
     OR (standings.incarnation = excluded.incarnation AND standings.version < excluded.version)";
+const FORGET: &str = "DELETE FROM standings WHERE owner = $1";
 /// A range of owners is a kind of them: its first byte.
 const FORGET_BEFORE: &str = "DELETE FROM standings WHERE owner >= $1 AND owner < $2 AND incarnation < $3";
 const BETWEEN: &str = "SELECT owner, standing, version FROM standings WHERE owner > $1 AND owner <= $2 \
@@ -26,50 +29,34 @@ const BETWEEN: &str = "SELECT owner, standing, version FROM standings WHERE owne
 const DOUBT: &str = "UPDATE standings SET incarnation = 0, version = 0 WHERE owner = $1";
 
 /// Of people.
-const SUSPENDED: &str = "SELECT owner FROM standings WHERE owner >= $1 AND owner < $2 AND standing = 'SUSPENDED' \
+const SUSPENDED: &str = "SELECT owner FROM standings WHERE owner > $1 AND owner < $2 AND standing = 'SUSPENDED' \
     ORDER BY owner LIMIT $3";
 
 /// Every statement, for the test that prepares each on both engines.
 #[doc(hidden)]
-pub const SQLITE: &[&str] = &[NAMED_SQLITE, LEARN, FORGET_BEFORE, SUSPENDED, BETWEEN, DOUBT];
+pub const SQLITE: &[&str] = &[NAMED.sqlite, LEARN, FORGET, FORGET_BEFORE, SUSPENDED, BETWEEN, DOUBT];
 /// The same for PostgreSQL.
 #[doc(hidden)]
-pub const POSTGRES: &[&str] = &[NAMED_POSTGRES, LEARN, FORGET_BEFORE, SUSPENDED, BETWEEN, DOUBT];
+pub const POSTGRES: &[&str] = &[NAMED.postgres, LEARN, FORGET, FORGET_BEFORE, SUSPENDED, BETWEEN, DOUBT];
 
 /// The standings of those owners that are not active.
 pub type Standings = HashMap<OwnerId, Standing>;
 
 /// How these owners stand, in a transaction: whoever is missing is active. One round trip, however many.
 pub async fn of(tx: &mut Tx, owners: &[OwnerId]) -> Result<Standings, DbError> {
-    match tx {
-        Tx::Sqlite(t) => of_sqlite(&mut *t, owners).await,
-        Tx::Postgres(t) => of_postgres(&mut *t, owners).await,
-    }
+    standings(NAMED.of(tx, keys(owners)).await?)
 }
 
 /// The same outside of any transaction.
 pub async fn of_now(db: &Db, owners: &[OwnerId]) -> Result<Standings, DbError> {
-    match db {
-        Db::Sqlite { read, .. } => of_sqlite(&mut Limited::of(read).await?, owners).await,
-        Db::Postgres(pool) => of_postgres(&mut pool.acquire().await?, owners).await,
-    }
-}
-
-async fn of_sqlite(connection: &mut Limited<Sqlite>, owners: &[OwnerId]) -> Result<Standings, DbError> {
-    let keys = keys(owners);
-    let keys = json::list(keys.iter().map(Vec::as_slice));
-    standings(sqlx::query_as(NAMED_SQLITE).bind(keys).fetch_all(connection).await?)
-}
-
-async fn of_postgres(connection: &mut Limited<Postgres>, owners: &[OwnerId]) -> Result<Standings, DbError> {
-    standings(sqlx::query_as(NAMED_POSTGRES).bind(keys(owners)).fetch_all(connection).await?)
+    standings(NAMED.of_now(db, keys(owners)).await?)
 }
 
 fn keys(owners: &[OwnerId]) -> Vec<Vec<u8>> {
     owners.iter().map(|owner| owner.to_bytes().to_vec()).collect()
 }
 
-fn standings(rows: Vec<(Vec<u8>, String)>) -> Result<Standings, DbError> {
+fn standings(rows: Vec<Row>) -> Result<Standings, DbError> {
     rows.into_iter().map(|(owner, standing)| read(&owner, &standing)).collect()
 }
 
@@ -102,13 +89,12 @@ pub async fn doubt(tx: &mut Tx, owner: OwnerId) -> Result<(), DbError> {
     Ok(())
 }
 
-/// The people who are suspended, at most so many.
-pub(crate) async fn suspended(db: &Db, most: usize) -> Result<Vec<UserId>, DbError> {
+/// The people who are suspended, after one, in the order of their ids, at most `limit`.
+pub(crate) async fn suspended(tx: &mut Tx, after: Option<UserId>, limit: u16) -> Result<Vec<UserId>, DbError> {
     let (from, to) = Kind::People.range();
-    let most = i64::try_from(most).unwrap_or(i64::MAX);
-    let mut tx = db.read().await?;
-    let rows: Vec<(Vec<u8>,)> = on!(&mut tx, c => sqlx::query_as(SUSPENDED)
-        .bind(from.as_slice()).bind(to.as_slice()).bind(most).fetch_all(c).await?);
+    let after = after.map_or_else(|| from.to_vec(), |user| OwnerId::User(user).to_bytes().to_vec());
+    let rows: Vec<(Vec<u8>,)> = on!(tx, c => sqlx::query_as(SUSPENDED)
+        .bind(after).bind(to.as_slice()).bind(i64::from(limit)).fetch_all(c).await?);
     let person = |(owner,): (Vec<u8>,)| match OwnerId::from_bytes(&owner) {
         Some(OwnerId::User(user)) => Ok(user),
         _ => Err(DbError::corrupt("a person in standings is none")),
@@ -132,6 +118,12 @@ pub async fn learn(
         .await?
         .rows_affected());
     Ok(())
+}
+
+/// Forgets how somebody stood whose account has ended; whether anything was known.
+pub async fn forget(tx: &mut Tx, owner: OwnerId) -> Result<bool, DbError> {
+    let known = on!(tx, c => sqlx::query(FORGET).bind(owner.to_bytes().as_slice()).execute(c).await?.rows_affected());
+    Ok(known > 0)
 }
 
 /// Whose standings to forget: those that organization tells of, or those that identity does.

@@ -77,15 +77,15 @@ async fn named_postgres(connection: &mut Limited<Postgres>, members: &[(OwnerId,
 }
 
 fn words(rows: Vec<Row>) -> Result<Words, DbError> {
-    rows.into_iter()
-        .map(|(owner, user, role, incarnation, version)| {
-            let owner = OwnerId::from_bytes(&owner).ok_or_else(|| unreadable("an owner of members is none"))?;
-            let user = uuid::Uuid::from_slice(&user).map_err(unreadable)?;
-            let incarnation = u64::try_from(incarnation).map_err(unreadable)?;
-            let version = u64::try_from(version).map_err(unreadable)?;
-            Ok(((owner, UserId::from_uuid(user)), Word { role, incarnation, version }))
-        })
-        .collect()
+    rows.into_iter().map(word).collect()
+}
+
+fn word((owner, user, role, incarnation, version): Row) -> Result<(Name, Word), DbError> {
+    let owner = OwnerId::from_bytes(&owner).ok_or_else(|| unreadable("an owner of members is none"))?;
+    let user = uuid::Uuid::from_slice(&user).map_err(unreadable)?;
+    let incarnation = u64::try_from(incarnation).map_err(unreadable)?;
+    let version = u64::try_from(version).map_err(unreadable)?;
+    Ok(((owner, UserId::from_uuid(user)), Word { role, incarnation, version }))
 }
 
 /// Remembers a word, unless a later one is known.
@@ -101,6 +101,13 @@ pub async fn learn(tx: &mut Tx, owner: OwnerId, user: UserId, word: Word) -> Res
         .await?
         .rows_affected());
     Ok(())
+}
+
+/// Remembers what was just answered of a membership, and gives what holds: an event may have told of something later while
+/// the answer was on its way.
+pub async fn later(tx: &mut Tx, name: Name, live: Word) -> Result<Word, DbError> {
+    learn(tx, name.0, name.1, live).await?;
+    Ok(named(tx, &[name]).await?.remove(&name).unwrap_or(live))
 }
 
 /// Forgets everything about a user whose account has ended.
@@ -137,9 +144,7 @@ pub async fn between(
         .bind(limit)
         .fetch_all(c)
         .await?);
-    let mut words: Vec<(Name, Word)> = words(rows)?.into_iter().collect();
-    words.sort_unstable_by_key(|((owner, user), _)| (owner.to_bytes(), *user));
-    Ok(words)
+    rows.into_iter().map(word).collect()
 }
 
 /// Has any word hold against what is known of a membership, whatever its version: it is wrong. Nothing else changes until

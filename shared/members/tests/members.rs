@@ -4,6 +4,7 @@
 use bursar_db::{Db, Tx};
 use bursar_events::{Feed, Unapplied};
 use bursar_id::{OrganizationId, OwnerId, Role, UserId};
+use bursar_members::people::{People, Told};
 use bursar_members::projection::{Learned, forget_before, forget_people_before, learn, learn_person};
 use bursar_members::{
     AdminBilling, BalanceVisibility, Members, OwnPolicy, Policy, SecondFactor, Spending, Standing, Transfer,
@@ -71,6 +72,33 @@ fn word(role: Option<Role>, incarnation: u64, version: u64) -> Word {
 
 async fn known(tx: &mut Tx, owner: OwnerId, user: UserId) -> Option<Word> {
     words::named(tx, &[(owner, user)]).await.unwrap().get(&(owner, user)).copied()
+}
+
+const ADMIN: Word = Word { role: Some(Role::Admin), incarnation: 1, version: 9 };
+
+fn strict() -> OwnPolicy {
+    OwnPolicy { admin_billing: Some(AdminBilling::None), ..OwnPolicy::default() }
+}
+
+/// Five memberships, five standings and five policies beside the deployment's, under version 9, told the other way round
+/// than they are read: whose they are, as they are read.
+async fn five(tx: &mut Tx) -> ([(OwnerId, UserId); 5], [OwnerId; 5]) {
+    let person = |n| OwnerId::User(id(n));
+    let names = [(org(1), id(1)), (org(1), id(2)), (org(2), id(1)), (person(1), id(1)), (person(2), id(2))];
+    for (owner, user) in names.into_iter().rev() {
+        words::learn(tx, owner, user, ADMIN).await.unwrap();
+    }
+    for event in [suspended(id(2), true, 1, 9), suspended(id(1), true, 1, 9)] {
+        learn_person(tx, &event).await.unwrap();
+    }
+    for (n, standing) in [(3, Standing::Purged), (2, Standing::Active), (1, Standing::Deleted)] {
+        learn(tx, &stands(org(n), standing, 1, 9)).await.unwrap();
+    }
+    for n in (1..=5).rev() {
+        learn(tx, &own(org(n), strict(), 9)).await.unwrap();
+    }
+    learn(tx, &deployment(Policy::default(), 9)).await.unwrap();
+    (names, [org(1), org(2), org(3), person(1), person(2)])
 }
 
 bursar_testkit::engines! {
@@ -173,8 +201,7 @@ bursar_testkit::engines! {
         let stand = owners.map(|owner| inside.get(&owner).copied().unwrap_or_default());
         let expected = [Standing::Deleted, Standing::Active, Standing::Purged, Standing::Active, Standing::Suspended, Standing::Active];
         assert_eq!(stand, expected, "a late word changes nothing");
-        let known = bursar_rpc::Suspended::default();
-        bursar_members::people::follow(&db, &known).await.unwrap();
+        let known = People::known(Told(db.clone())).await.unwrap().suspended();
         assert_eq!((known.contains(ada), known.contains(ben)), (true, false));
         let members = Members::new(db.clone(), Feed::new("organization", &Monotonic::test(), Duration::from_mins(5)));
         assert_eq!(members.standing(org(1)).await.unwrap(), Standing::Deleted);
@@ -280,10 +307,148 @@ bursar_testkit::engines! {
         ] {
             assert_eq!(policies::decide(&mut tx, organization, &own).await.unwrap(), version);
         }
-        let told = policies::told_after(&mut tx, None, 9).await.unwrap();
-        assert_eq!(told, [(first, OwnPolicy::default(), 2), (second, strict, 1)]);
-        assert_eq!(policies::told_after(&mut tx, Some(first), 9).await.unwrap(), told[1..]);
-        assert_eq!(policies::told_after(&mut tx, None, 1).await.unwrap(), told[..1]);
+        let [first, second] = [first, second].map(OwnerId::Organization);
+        let told = policies::between(&mut tx, (None, None), 9).await.unwrap();
+        assert_eq!(told, [(first, OwnPolicy::default(), 2), (second, strict, 1)], "and not the deployment's");
+        assert_eq!(policies::between(&mut tx, (Some(first), None), 9).await.unwrap(), told[1..]);
+        assert_eq!(policies::between(&mut tx, (None, None), 1).await.unwrap(), told[..1]);
+    }
+
+    async fn everybody_who_is_suspended_is_known_however_many_are_read_at_a_time(at: TestDb) {
+        let db = open(&at).await;
+        let people: [UserId; 5] = [1, 2, 3, 4, 5].map(id);
+        let mut tx = db.begin().await.unwrap();
+        learn(&mut tx, &stands(org(9), Standing::Suspended, 1, 1)).await.unwrap();
+        for user in people {
+            learn_person(&mut tx, &suspended(user, true, 1, 1)).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        // One that divides them, one that leaves some over, one that is just all, and one that is more.
+        for page in [1, 2, 5, 6] {
+            let known = People::paged(Told(db.clone()), page);
+            assert!(!known.suspended().contains(people[0]), "before it has looked");
+            known.look().await.unwrap();
+            assert_eq!(people.map(|user| known.suspended().contains(user)), [true; 5], "{page}");
+        }
+        let known = People::paged(Told(db.clone()), 2);
+        known.look().await.unwrap();
+        let mut tx = db.begin().await.unwrap();
+        learn_person(&mut tx, &suspended(people[2], false, 1, 2)).await.unwrap();
+        tx.commit().await.unwrap();
+        known.look().await.unwrap();
+        assert_eq!(people.map(|user| known.suspended().contains(user)), [true, true, false, true, true]);
+    }
+
+    async fn whose_account_has_ended_stands_nowhere(at: TestDb) {
+        let db = open(&at).await;
+        let (ada, ben): (UserId, UserId) = (id(1), id(2));
+        let mut tx = db.begin().await.unwrap();
+        for user in [ada, ben] {
+            learn_person(&mut tx, &suspended(user, true, 1, 1)).await.unwrap();
+        }
+        assert!(standings::forget(&mut tx, OwnerId::User(ada)).await.unwrap());
+        assert!(!standings::forget(&mut tx, OwnerId::User(ada)).await.unwrap(), "nothing is known any more");
+        assert_eq!(standings::between(&mut tx, (None, None), 9).await.unwrap(), [(OwnerId::User(ben), Standing::Suspended, 1)]);
+        tx.commit().await.unwrap();
+        let known = People::known(Told(db)).await.unwrap().suspended();
+        assert_eq!((known.contains(ada), known.contains(ben)), (false, true));
+    }
+
+    async fn what_is_known_is_read_in_parts_people_after_organizations(at: TestDb) {
+        let db = open(&at).await;
+        let mut tx = db.begin().await.unwrap();
+        let (names, owners) = five(&mut tx).await;
+        // Two at a time, from where the last part ended: a bound falls within an organization, too.
+        let (mut read, mut standing) = (Vec::<(words::Name, Word)>::new(), Vec::<(OwnerId, Standing, u64)>::new());
+        let mut set = Vec::<(OwnerId, OwnPolicy, u64)>::new();
+        loop {
+            let part = words::between(&mut tx, (read.last().map(|(name, _)| *name), None), 2).await.unwrap();
+            assert!(part.len() <= 2);
+            if part.is_empty() {
+                break;
+            }
+            read.extend(part);
+        }
+        assert_eq!(read, names.map(|name| (name, ADMIN)));
+        loop {
+            let part = standings::between(&mut tx, (standing.last().map(|(it, ..)| *it), None), 2).await.unwrap();
+            assert!(part.len() <= 2);
+            if part.is_empty() {
+                break;
+            }
+            standing.extend(part);
+        }
+        let stand = [Standing::Deleted, Standing::Active, Standing::Purged, Standing::Suspended, Standing::Suspended];
+        let expected: Vec<_> = owners.into_iter().zip(stand).map(|(owner, standing)| (owner, standing, 9)).collect();
+        assert_eq!(standing, expected, "who is active, too");
+        loop {
+            let part = policies::between(&mut tx, (set.last().map(|(it, ..)| *it), None), 2).await.unwrap();
+            assert!(part.len() <= 2);
+            if part.is_empty() {
+                break;
+            }
+            set.extend(part);
+        }
+        assert_eq!(set, [1, 2, 3, 4, 5].map(|n| (org(n), strict(), 9)), "not the deployment's");
+        // Up to one, which belongs to them.
+        let some = words::between(&mut tx, (Some(names[0]), Some(names[2])), 9).await.unwrap();
+        assert_eq!(some, read[1..=2]);
+        let some = standings::between(&mut tx, (Some(org(3)), Some(owners[3])), 9).await.unwrap();
+        assert_eq!(some, standing[3..=3]);
+        let some = policies::between(&mut tx, (Some(org(2)), Some(org(4))), 9).await.unwrap();
+        assert_eq!(some, set[2..=3]);
+    }
+
+    async fn any_word_holds_against_what_is_in_doubt(at: TestDb) {
+        let db = open(&at).await;
+        let mut tx = db.begin().await.unwrap();
+        let (names, _) = five(&mut tx).await;
+        let spending = Policy { spending: Spending::Services, ..Policy::default() };
+        for doubted in [false, true] {
+            if doubted {
+                words::doubt(&mut tx, names[1]).await.unwrap();
+                standings::doubt(&mut tx, org(1)).await.unwrap();
+                policies::doubt(&mut tx, Some(org(1))).await.unwrap();
+                policies::doubt(&mut tx, None).await.unwrap();
+                // Nothing changes until a word comes.
+                assert_eq!(known(&mut tx, names[1].0, names[1].1).await.map(|word| word.role), Some(ADMIN.role));
+                assert_eq!(standings::of(&mut tx, &[org(1)]).await.unwrap()[&org(1)], Standing::Deleted);
+                let policies = policies::of(&mut tx, &[org(1)]).await.unwrap();
+                assert_eq!((policies.own(org(1)), policies.deployment()), (strict(), Some(Policy::default())));
+            }
+            // It is an earlier one than all that was told.
+            for (owner, user) in names {
+                words::learn(&mut tx, owner, user, word(None, 1, 3)).await.unwrap();
+            }
+            for n in 1..=3 {
+                learn(&mut tx, &stands(org(n), Standing::Suspended, 1, 3)).await.unwrap();
+                learn(&mut tx, &own(org(n), OwnPolicy::default(), 3)).await.unwrap();
+            }
+            learn(&mut tx, &deployment(spending, 3)).await.unwrap();
+            let words = words::named(&mut tx, &names).await.unwrap();
+            let now = if doubted { word(None, 1, 3) } else { ADMIN };
+            assert_eq!(names.map(|name| words[&name]), [ADMIN, now, ADMIN, ADMIN, ADMIN]);
+            let standings = standings::of(&mut tx, &[org(1), org(2), org(3)]).await.unwrap();
+            let now = if doubted { Standing::Suspended } else { Standing::Deleted };
+            let expected = [Some(now), None, Some(Standing::Purged)];
+            assert_eq!([1, 2, 3].map(|n| standings.get(&org(n)).copied()), expected);
+            let policies = policies::of(&mut tx, &[org(1), org(2)]).await.unwrap();
+            let now = if doubted { (OwnPolicy::default(), spending) } else { (strict(), Policy::default()) };
+            assert_eq!((policies.own(org(1)), policies.deployment()), (now.0, Some(now.1)));
+            assert_eq!(policies.own(org(2)), strict());
+        }
+    }
+
+    async fn of_a_live_answer_and_what_was_told_the_later_one_holds(at: TestDb) {
+        let db = open(&at).await;
+        let mut tx = db.begin().await.unwrap();
+        let name = (org(1), id(1));
+        let (live, told) = (word(Some(Role::Member), 1, 4), word(None, 1, 5));
+        assert_eq!(words::later(&mut tx, name, live).await.unwrap(), live);
+        assert_eq!(known(&mut tx, name.0, name.1).await, Some(live), "it is remembered");
+        learn(&mut tx, &membership(name.0, name.1, told)).await.unwrap();
+        assert_eq!(words::later(&mut tx, name, live).await.unwrap(), told, "the answer was on its way when it ended");
+        assert_eq!(known(&mut tx, name.0, name.1).await, Some(told));
     }
 
     async fn whoever_waits_hears_of_news(at: TestDb) {

@@ -156,9 +156,7 @@ pub struct Begun {
 enum Told {
     /// That it was done.
     Done,
-    /// That it was refused, for this reason and for good.
-    Refused(&'static str),
-    /// Nothing: it is the first step of something whose last one tells.
+    /// Nothing: it is the first step of something whose last one tells, or a refusal that is to stand.
     Nothing,
 }
 
@@ -230,10 +228,7 @@ impl<P: Publish> Mutations<P> {
         }
         let row = match m.told {
             Told::Done => self.row(&m, Outcome::Done, None),
-            Told::Refused(reason) if is_privileged(m.call.caller.permission()) => {
-                self.row(&m, Outcome::Refused, Some(reason))
-            }
-            Told::Refused(_) | Told::Nothing => None,
+            Told::Nothing => None,
         };
         if let Some(row) = row {
             audit::record(&mut m.tx, &row).await?;
@@ -331,9 +326,10 @@ impl Mutation {
     }
 
     /// It is refused for good: what is committed is the refusal, which the outcome says, and a repetition under its id is
-    /// refused as well. For where the caller does something that the call must not take effect after.
-    pub fn refuse_for_good(&mut self, reason: &'static str) {
-        self.told = Told::Refused(reason);
+    /// refused as well. For where the caller does something that the call must not take effect after. The audit log hears
+    /// nothing of it: services alone are refused so, for whom it is an answer like another.
+    pub fn refuse_for_good(&mut self) {
+        self.told = Told::Nothing;
     }
 
     /// It is the first step of something that is finished later: whoever does that tells the audit log by what this gives.

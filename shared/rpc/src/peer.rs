@@ -195,8 +195,6 @@ const ATTEMPTS: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest pause there is, unless the peer asks for a longer one.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// The pause between attempts of [`persist`].
-const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(500);
 
 /// Makes an **idempotent** call until it succeeds or fails otherwise than with `UNAVAILABLE`: at most
 /// five times, with random pauses, and never beyond the deadline of the call being served.
@@ -228,20 +226,22 @@ where
     }
 }
 
-/// Attempts something **idempotent** again and again until it is decided, for as long as the caller of the call being served
-/// waits, less a `margin` in which to answer. `None`: it was not decided in that time.
-pub async fn persist<T, F, Fut>(margin: Duration, mut attempt: F) -> Option<T>
+/// Attempts something **idempotent** again and again, with random pauses, until it is decided, for as long as the caller of the
+/// call being served waits, less a `margin` in which to answer. `None`: it was not decided in that time.
+pub async fn persist<T, F, Fut>(entropy: &Entropy, margin: Duration, mut attempt: F) -> Option<T>
 where
     F: FnMut() -> Fut,
     Fut: Future<Output = Option<T>>,
 {
     let patience = CallContext::remaining().unwrap_or_default().saturating_sub(margin);
     let persisted = async {
+        let mut attempts: u32 = 0;
         loop {
             if let Some(decided) = attempt().await {
                 return decided;
             }
-            tokio::time::sleep(BETWEEN_ATTEMPTS).await;
+            attempts = attempts.saturating_add(1);
+            tokio::time::sleep(random_pause(entropy, attempts)).await;
         }
     };
     tokio::time::timeout(patience, persisted).await.ok()
@@ -252,14 +252,17 @@ fn is_of_another_time(status: &Status) -> bool {
     matches!(reason_of(status).as_deref(), Some(reason::TOKEN_EXPIRED | reason::TOKEN_INVALID))
 }
 
-/// A random pause up to a limit that doubles (so that many callers do not come back together); at least
-/// what the peer asks for, as far as that is within reason.
+/// The pause after an attempt (from 1): a random one, at least what the peer asks for, as far as that is within reason.
 fn pause(entropy: &Entropy, attempt: u32, status: &Status) -> Duration {
-    let limit = FIRST_PAUSE.saturating_mul(1 << (attempt - 1).min(16)).min(LONGEST_PAUSE);
-    let micros = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
-    let random = Duration::from_micros(entropy.u64_below(micros.max(1)));
     let asked = status.get_details_retry_info().and_then(|info| info.retry_delay).unwrap_or_default();
-    random.max(asked.min(LONGEST_PAUSE))
+    random_pause(entropy, attempt).max(asked.min(LONGEST_PAUSE))
+}
+
+/// Up to a limit that doubles, so that many callers do not come back together.
+fn random_pause(entropy: &Entropy, attempt: u32) -> Duration {
+    let limit = FIRST_PAUSE.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(LONGEST_PAUSE);
+    let micros = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
+    Duration::from_micros(entropy.u64_below(micros.max(1)))
 }
 
 #[cfg(test)]

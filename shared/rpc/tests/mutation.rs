@@ -4,8 +4,8 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
 
 use bursar_db::audit::AuditRow;
-use bursar_db::{Db, DbError, Migrations, PoolOptions, StoreUrl, Tx, on};
-use bursar_id::{OwnerId, ServiceAccountId};
+use bursar_db::{Db, DbError, Migrations, PoolOptions, StoreUrl, Tx, idempotency, on};
+use bursar_id::{OwnerId, RequestId, ServiceAccountId};
 use bursar_proto::testing::v1::{AdvanceResponse, SetRequest};
 use bursar_rpc::convert::to_timestamp;
 use bursar_rpc::{
@@ -88,6 +88,24 @@ impl World {
         self.mutations.end(m, done).await
     }
 
+    /// Opens what was asked and ends it as `how` says: as an outcome that the audit log is not told of.
+    async fn quietly<X>(
+        &self,
+        asked: &Asked<i64>,
+        how: impl FnOnce(&mut Mutation) -> X,
+    ) -> (Result<Answer<At>, Error>, Option<X>) {
+        let mut m = self.mutations.begin(asked).await.expect("begun");
+        let mut said = None;
+        let done = match set(&mut m, asked).await {
+            Ok(Done::New(at, events)) => {
+                said = Some(how(&mut m));
+                Ok(Done::New(at, events))
+            }
+            other => other,
+        };
+        (self.mutations.end(m, done).await, said)
+    }
+
     async fn count(&self, table: &str) -> i64 {
         let sql = sqlx::AssertSqlSafe(format!("SELECT COUNT(*) FROM {table}"));
         let mut tx = self.db.read().await.expect("reads");
@@ -167,6 +185,45 @@ async fn a_refusal_leaves_nothing_but_its_row_and_a_strangers_not_even_that() {
     assert_eq!(world.count("requests").await, 0);
     assert_eq!(world.count("audit").await, 2, "what is privileged, by somebody who belongs there");
     assert_eq!(world.count("audit WHERE target = '-1' AND request_id = 'a' AND reason = 'TOO_EARLY'").await, 1);
+}
+
+#[tokio::test]
+async fn a_refusal_that_is_to_stand_is_committed_and_repeated_and_told_nowhere() {
+    let world = World::new().await;
+    let (first, _) = world.quietly(&asked("a", 1), Mutation::refuse_for_good).await;
+    let first = first.expect("an outcome that says no");
+    assert!(matches!(first, Answer::New(_)), "{first:?}");
+    assert_eq!((world.count("requests").await, world.count("audit").await), (1, 0));
+    // Now it could be done: it is not, under this id.
+    let again = world.set(&asked("a", 1)).await.expect("replayed");
+    assert!(matches!(again, Answer::Replay(_)), "{again:?}");
+    assert_eq!(again.message().expect("a message"), first.message().expect("a message"));
+    refused(world.set(&asked("a", 2)).await, "REQUEST_ID_REUSED");
+    assert_eq!(world.count("audit WHERE outcome = 'DONE'").await, 0);
+}
+
+#[tokio::test]
+async fn what_is_left_to_be_finished_is_told_by_whoever_finishes_it() {
+    let world = World::new().await;
+    let (first, begun) = world.quietly(&asked("a", 1), Mutation::leave_to_be_finished).await;
+    first.expect("begun");
+    let begun = begun.expect("was asked").expect("somebody begins it");
+    let operator = ServiceAccountId::OPERATOR.to_string();
+    assert_eq!((begun.actor.as_str(), begun.on_behalf_of, begun.method), (operator.as_str(), None, "Clock/Set"));
+    assert_eq!(begun.request_id.as_ref().map(RequestId::as_str), Some("a"));
+    assert_eq!(world.count("audit").await, 0, "nothing is done yet");
+    assert!(matches!(world.set(&asked("a", 1)).await.expect("replayed"), Answer::Replay(_)));
+    // It comes to nothing: the id is free again, by what was given.
+    let mut tx = world.db.begin().await.expect("begins");
+    let scope = begun.scope.expect("an id was claimed");
+    idempotency::forget(&mut tx, &scope, "a").await.expect("forgotten");
+    tx.commit().await.expect("commits");
+    assert!(matches!(world.set(&asked("a", 2)).await.expect("another request"), Answer::New(_)));
+    assert_eq!(world.count("audit WHERE outcome = 'DONE'").await, 1);
+    // Without an id there is nothing to be freed.
+    let (_, begun) = world.quietly(&asked("", 1), Mutation::leave_to_be_finished).await;
+    let begun = begun.expect("was asked").expect("somebody begins it");
+    assert_eq!((begun.request_id, begun.scope), (None, None));
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -21,6 +22,8 @@ use bursar_rpc::{Caller, KeySet, Limits, Problem, ServiceRole, ServiceTokens, Tr
 use bursar_secret::Entropy;
 use bursar_time::{Clock, Span};
 use common::{Issuer, Probe, account, bearer, deps, start, user_claims, with};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tonic::service::Routes;
 use tonic::{Code, Request, Response, Status};
@@ -72,6 +75,57 @@ async fn a_peer_that_is_away_is_unavailable() {
     let mut client = ClockServiceClient::new(common::network(address));
     let status = client.get(GetRequest::default()).await.expect_err("nobody listens");
     assert_eq!(status.code(), Code::Unavailable, "{status}");
+}
+
+/// Answers the first call with these HTTP/2 frames, as a peer does that stops or dies, and hangs up.
+async fn hanging_up(frames: &'static [&'static [u8]]) -> SocketAddr {
+    const PREFACE: usize = 24;
+    const HEADERS: u8 = 1;
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        let (mut caller, _) = listener.accept().await.expect("a caller");
+        caller.write_all(SETTINGS).await.expect("told");
+        caller.read_exact(&mut [0; PREFACE]).await.expect("a preface");
+        loop {
+            let mut head = [0; 9];
+            caller.read_exact(&mut head).await.expect("a frame's head");
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+            caller.read_exact(&mut vec![0; length as usize]).await.expect("a frame");
+            if head[3] == HEADERS {
+                break;
+            }
+        }
+        for frame in frames {
+            caller.write_all(frame).await.expect("told");
+        }
+        caller.shutdown().await.expect("hung up");
+        // Until the caller has read it all.
+        tokio::io::copy(&mut caller, &mut tokio::io::sink()).await.ok();
+    });
+    address
+}
+
+/// An empty `SETTINGS` frame.
+const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+/// `GOAWAY`: no stream was or will be answered; `NO_ERROR`.
+const GOAWAY: &[u8] = &[0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+/// `HEADERS` of the first stream that say 200 (8 in HPACK's static table) and no more.
+const STATUS_200: &[u8] = &[0, 0, 1, 1, 4, 0, 0, 0, 1, 0x88];
+
+#[tokio::test]
+async fn a_peer_that_stops_or_dies_under_a_call_is_unavailable() {
+    let table: [(&str, &[&[u8]]); 3] = [
+        ("stops before the answer", &[GOAWAY]),
+        ("dies before the answer", &[]),
+        ("dies within the answer", &[STATUS_200]),
+    ];
+    for (what, frames) in table {
+        let mut client = ClockServiceClient::new(common::network(hanging_up(frames).await));
+        let status = client.get(GetRequest::default()).await.expect_err(what);
+        assert_eq!(status.code(), Code::Unavailable, "{what}: {status:?}");
+        assert_eq!(reason_of(&status).as_deref(), Some("PEER_UNAVAILABLE"), "{what}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

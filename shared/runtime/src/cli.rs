@@ -62,6 +62,15 @@ pub struct Options {
     #[arg(long, global = true, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kinds_file: Option<PathBuf>,
+    /// Where the content of library items lies: `file://FOLDER`, or `s3://BUCKET/PREFIX` as `[s3]` says
+    /// [default: `file://DIR/content`].
+    #[arg(long, global = true, value_name = "URL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_url: Option<String>,
+    /// The folder of the fonts that invoices are written in [default: built-in ones for Latin, Greek and Cyrillic].
+    #[arg(long, global = true, value_name = "DIR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fonts_dir: Option<PathBuf>,
     /// Let `ClockService` set the time. Development mode only.
     #[arg(long, global = true, num_args = 0..=1, require_equals = true, default_missing_value = "true",
           value_name = "BOOL", action = ArgAction::Set)]

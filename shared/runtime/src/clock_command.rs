@@ -11,7 +11,7 @@ use bursar_time::Clock;
 pub(crate) async fn run(db: Db, accept: bool) -> anyhow::Result<ExitCode> {
     let clock = Clock::system();
     println!("this machine's clock shows {}", clock.now());
-    if let Some(comparison) = db.compare(&clock).await? {
+    if let Some((_, comparison)) = db.compare(&clock).await? {
         let side = if comparison.ahead < 0 { "behind" } else { "ahead of" };
         println!("that is {} {side} the database's", comparison.difference());
     }

@@ -33,9 +33,10 @@ pub use program::{healthcheck, network_peers, prepare, run, run_single, run_sing
 pub use service::{Each, Service};
 pub use set_aside::EventsArgs;
 pub use settings::{
-    AuditSettings, BillingSettings, ConfigError, InvitationSettings, LibrarySettings, LimitSettings, Loader, LogFormat,
-    LogSettings, MailSettings, Mode, OrganizationSettings, PeerTlsSettings, PostgresSettings, Preset, Program,
-    Settings, SqliteSettings, TlsSettings, TokenSettings,
+    AuditSettings, BillingSettings, ConfigError, ContentUrl, ContentUrlError, InvitationSettings, InvoiceSettings,
+    LibrarySettings, LimitSettings, Loader, LogFormat, LogSettings, MailSettings, Mode, OrganizationSettings,
+    PeerTlsSettings, PostgresSettings, Preset, Program, S3Settings, Settings, SqliteSettings, TlsSettings,
+    TokenSettings,
 };
 pub use telemetry::Telemetry;
 pub use timekeeping::keep_time;

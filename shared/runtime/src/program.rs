@@ -150,6 +150,12 @@ where
     if settings.mode != Mode::Development && !allowed.is_empty() {
         tracing::warn!(?allowed, "production mode runs with what it would refuse by itself");
     }
+    if settings.mode != Mode::Development && settings.keeps_content_to_itself(program) {
+        tracing::warn!(
+            content_url = %settings.content_url,
+            "content of libraries lies in this replica's own folder: other replicas do not find it"
+        );
+    }
     let stop = Stop::on_signals()?;
     let registry = telemetry.registry();
     let served = lifecycle::serve(settings, env, registry, listeners, stop, wire, on_ready).await;

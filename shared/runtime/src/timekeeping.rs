@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use bursar_db::{Comparison, Db, DbError, Engine};
-use bursar_time::{Clock, Doubt, Span};
+use bursar_time::{Clock, Doubt, Reading, Span};
 use opentelemetry::{KeyValue, metrics::Meter};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -133,8 +133,8 @@ impl Keeper {
             return self.db.use_at(self.clock.now()).await;
         }
         let looked = match self.db.compare(&self.clock).await {
-            Ok(Some(comparison)) => {
-                self.by_the_database(comparison);
+            Ok(Some((reading, comparison))) => {
+                self.by_the_database(reading, comparison);
                 Ok(())
             }
             Ok(None) => self.by_itself().await,
@@ -145,10 +145,10 @@ impl Keeper {
     }
 
     /// The database's clock decides.
-    fn by_the_database(&mut self, comparison: Comparison) {
+    fn by_the_database(&mut self, reading: Reading, comparison: Comparison) {
         self.ahead.store(comparison.ahead, Ordering::Relaxed);
-        let found = match comparison.doubt(self.most) {
-            None => comparison,
+        let (reading, found) = match comparison.doubt(self.most) {
+            None => (reading, comparison),
             Some(doubt) => {
                 // The system's clock may have been set right, and this one goes on from where it was.
                 let system = Comparison { ahead: comparison.ahead.saturating_add(self.clock.system_lead()) };
@@ -158,24 +158,25 @@ impl Keeper {
                 }
                 self.clock.follow_system();
                 self.ahead.store(system.ahead, Ordering::Relaxed);
-                system
+                (self.clock.read(), system)
             }
         };
         // Both together keep what is written within the bound.
-        self.clock.confirm(self.most.saturating_sub(found.difference()).max(Span::from_millis(100)));
+        self.clock.confirm(reading, self.most.saturating_sub(found.difference()).max(Span::from_millis(100)));
     }
 
     /// There is no other clock than this machine's.
     async fn by_itself(&mut self) -> Result<(), DbError> {
-        match self.clock.doubt() {
+        let reading = self.clock.read();
+        match self.clock.doubt_about(reading) {
             None => {
                 self.leapt = None;
-                self.clock.confirm(self.most);
+                self.clock.confirm(reading, self.most);
             }
             Some(Doubt::Behind { .. }) => {
-                let (now, used_until) = (self.clock.now(), self.db.used_until().await?);
-                if used_until.since(now) <= self.most {
-                    self.clock.confirm(self.most);
+                let used_until = self.db.used_until().await?;
+                if used_until.since(reading.shown()) <= self.most {
+                    self.clock.confirm(reading, self.most);
                 }
             }
             Some(Doubt::Leapt { .. } | Doubt::Differs { .. }) => {
@@ -183,7 +184,7 @@ impl Keeper {
                 if since.elapsed() >= GRACE {
                     tracing::warn!(service = %self.service, now = %self.clock.now(), "the clock stays where it has leapt to: it is believed");
                     self.clock.follow_system();
-                    self.clock.confirm(self.most);
+                    self.clock.confirm(self.clock.read(), self.most);
                     self.leapt = None;
                 }
             }

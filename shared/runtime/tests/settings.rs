@@ -175,7 +175,12 @@ const REFUSALS: &[(&str, &[&str])] = &[
     ("[policies]\nsecond_factor = 'NEVER'", &["policies.second_factor", "NEVER"]),
     ("BURSAR_POLICIES__DELETION_GRACE=3661d", &["POLICIES__DELETION_GRACE", "must not be longer than 3660d"]),
     ("[policies]\ndeletion_grace = 'soon'", &["`policies.deletion_grace`", "a length of time such as 7d"]),
-    ("[policies.credit_unit]\nplural = ''", &["policies.credit_unit", "must not be empty"]),
+    ("[policies.credit_unit]\nsingular = 'token'", &["`policies.credit_unit.singular` in DIR", "plural is not set"]),
+    (
+        "--preset employees\nBURSAR_POLICIES__CREDIT_UNIT__PLURAL=tokens",
+        &["BURSAR_POLICIES__CREDIT_UNIT__PLURAL", "policies.credit_unit.singular is not set"],
+    ),
+    ("[policies.credit_unit]\nsingular = 'token'\nplural = ''", &["policies.credit_unit", "must not be empty"]),
     ("[policies]\ncredit_units = 'words'", &["unknown key `policies.credit_units`", "policies.credit_unit"]),
     ("mode = 'test'", &["`mode` in DIR/bursar.toml", "test", "development"]),
     ("log = 3", &["`log` in DIR/bursar.toml"]),
@@ -193,6 +198,8 @@ const REFUSALS: &[(&str, &[&str])] = &[
     ("BURSAR_ORGANIZATIONS__MAX_CREATED_PER_DAY=0", &["organizations.max_created_per_day", "at least 1"]),
     ("BURSAR_INVITATIONS__TTL=31d", &["invitations.ttl", "30d"]),
     ("BURSAR_AUDIT__RETENTION=23h", &["audit.retention", "1d"]),
+    ("[invoices]\nissuer = '''1\n2\n3\n4\n5\n6\n7\n8\n9'''", &["invoices.issuer", "8 lines"]),
+    ("BURSAR_INVOICE_RETENTION=23h", &["invoice_retention", "1d"]),
     ("BURSAR_AUDIT__RETENTION=3661d", &["audit.retention", "3660d"]),
     ("BURSAR_IDENTITY_URL=identity", &["identity_url", "http://HOST:PORT"]),
     ("BURSAR_OTLP_ENDPOINT=https://x", &["otlp_endpoint", "http://"]),
@@ -248,17 +255,24 @@ fn variables_of_others_are_left_alone() {
 #[test]
 fn secrets_come_from_files_and_are_never_shown() {
     let dir = tempfile::tempdir().expect("a directory");
-    let [store, smtp] = ["store", "smtp"].map(|name| dir.path().join(name));
+    let [store, smtp, key] = ["store", "smtp", "key"].map(|name| dir.path().join(name));
     fs::write(&store, "postgres://bursar:hidden@db/billing\n").expect("written");
     fs::write(&smtp, "smtps://bursar:hidden@mail:465\n").expect("written");
-    let [store, smtp] = [store, smtp].map(|path| path.display().to_string());
-    let file = format!("billing_store_file = '{store}'\n[mail]\nsmtp_url_file = '{smtp}'");
-    let env = format!("BURSAR_BILLING_STORE_FILE={store}\nBURSAR_MAIL__SMTP_URL_FILE={smtp}");
+    fs::write(&key, "hidden\n").expect("written");
+    let [store, smtp, key] = [store, smtp, key].map(|path| path.display().to_string());
+    let file = format!(
+        "billing_store_file = '{store}'\n[mail]\nsmtp_url_file = '{smtp}'\n[s3]\nsecret_access_key_file = '{key}'"
+    );
+    let env = format!(
+        "BURSAR_BILLING_STORE_FILE={store}\nBURSAR_MAIL__SMTP_URL_FILE={smtp}\nBURSAR_S3__SECRET_ACCESS_KEY_FILE={key}"
+    );
     for given in [&file, &env] {
         let settings = suite(given).expect("secrets from files");
         let url = settings.mail.smtp_url.as_ref().expect("a mail server");
         assert_eq!(url.expose(), "smtps://bursar:hidden@mail:465");
+        assert_eq!(settings.s3.secret_access_key.as_ref().expect("a key").expose(), "hidden");
         let printed = settings.to_redacted_toml().expect("TOML");
+        assert!(printed.contains("secret_access_key = \"[redacted]\""), "{printed}");
         assert!(printed.contains("postgres://bursar:***@db/billing"), "{printed}");
         assert!(printed.contains("smtp_url = \"[redacted]\""), "{printed}");
         assert!(!printed.contains("hidden"), "{printed}");

@@ -3,8 +3,10 @@
 use bursar_proto::{
     billing::v1::{
         account_service_client::AccountServiceClient, catalog_service_client::CatalogServiceClient,
-        credit_service_client::CreditServiceClient, purchase_service_client::PurchaseServiceClient,
-        subscription_service_client::SubscriptionServiceClient, usage_service_client::UsageServiceClient,
+        credit_service_client::CreditServiceClient, invoice_service_client::InvoiceServiceClient,
+        limit_service_client::LimitServiceClient, payment_service_client::PaymentServiceClient,
+        purchase_service_client::PurchaseServiceClient, subscription_service_client::SubscriptionServiceClient,
+        usage_service_client::UsageServiceClient,
     },
     event::v1::event_service_client::EventServiceClient,
     identity::v1::{
@@ -17,7 +19,7 @@ use bursar_proto::{
         library_service_client::LibraryServiceClient, member_service_client::MemberServiceClient,
         organization_service_client::OrganizationServiceClient, project_service_client::ProjectServiceClient,
     },
-    testing::v1::clock_service_client::ClockServiceClient,
+    testing::v1::{clock_service_client::ClockServiceClient, sandbox_service_client::SandboxServiceClient},
 };
 use bursar_rpc::Transport;
 use bursar_runtime::Service;
@@ -177,6 +179,14 @@ impl Client {
         subscriptions -> SubscriptionServiceClient on billing;
         /// billing's `PurchaseService`.
         purchases -> PurchaseServiceClient on billing;
+        /// billing's `InvoiceService`.
+        invoices -> InvoiceServiceClient on billing;
+        /// billing's `PaymentService`.
+        payments -> PaymentServiceClient on billing;
+        /// billing's `SandboxService`, which plays the payment provider.
+        sandbox -> SandboxServiceClient on billing;
+        /// billing's `LimitService`.
+        limits -> LimitServiceClient on billing;
         /// billing's `UsageService`.
         usage -> UsageServiceClient on billing;
         /// identity's `EventService`.

@@ -5,9 +5,10 @@
 //! - [`id`], [`at`], [`credits`], [`clock`] spell values.
 //! - [`Issuer`] signs tokens that a service under test believes; [`refused`] looks at refusals.
 //! - [`Hush`] lets a service's events fall silent.
-//! - [`audited`] reads a store's audit log.
+//! - [`audited`] reads a store's audit log, [`answers_with`] what it keeps for repetitions.
 //! - [`Client`] calls services, in this process or elsewhere; [`Person`] signs up and in as people do.
 //! - [`Proxy`] stands before PostgreSQL and has its host vanish.
+//! - [`SmallDisk`] can be full.
 //! - [`Authority`] vouches for certificates.
 //! - [`Plan`] starts Bursar's programs, in one process or three, and gives a [`Deployment`] with its [`Mailbox`].
 //!
@@ -20,6 +21,7 @@
     reason = "a helper of tests fails by panicking, as the tests do"
 )]
 
+mod answers;
 mod audit;
 mod certificates;
 mod client;
@@ -35,10 +37,13 @@ mod process;
 mod proxy;
 mod reaper;
 mod refusal;
+mod rounds;
+mod small_disk;
 pub mod sqlite;
 mod values;
 mod vanishing;
 
+pub use answers::answers_with;
 pub use audit::audited;
 pub use bursar_db::Engine;
 pub use certificates::{Authority, Certificate};
@@ -53,5 +58,7 @@ pub use ports::Ports;
 pub use process::{Operator, Process, Program, get};
 pub use proxy::{Proxy, Vanish};
 pub use refusal::{Refusal, refused};
+pub use rounds::rounds;
+pub use small_disk::SmallDisk;
 pub use values::{START, at, clock, credits, id, organization, personal};
 pub use vanishing::{Asking, at_every_step};

@@ -1,7 +1,7 @@
 //! Reads the mail that a program in development mode writes to `DATA_DIR/mail/*.eml`.
 
 use std::{
-    collections::HashMap,
+    collections::HashSet,
     fs,
     path::{Path, PathBuf},
     sync::Mutex,
@@ -15,8 +15,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Mailbox {
     directory: PathBuf,
-    /// How many messages to each address have been handed out.
-    read: Mutex<HashMap<String, usize>>,
+    /// The files of the messages that have been handed out.
+    read: Mutex<HashSet<PathBuf>>,
 }
 
 /// One message.
@@ -38,13 +38,17 @@ impl Mailbox {
 
     /// Every message to `address` so far, oldest first.
     pub fn to(&self, address: &str) -> Vec<Message> {
+        self.files_to(address).into_iter().map(|(_, message)| message).collect()
+    }
+
+    fn files_to(&self, address: &str) -> Vec<(PathBuf, Message)> {
         let entries = fs::read_dir(&self.directory).into_iter().flatten().flatten();
         let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
         paths.retain(|path| path.extension().is_some_and(|extension| extension == "eml"));
         // The name starts with the time.
         paths.sort();
-        let messages = paths.iter().filter_map(|path| fs::read_to_string(path).ok());
-        messages.map(|text| parse(&text)).filter(|message| message.to == address).collect()
+        let messages = paths.into_iter().filter_map(|path| Some((parse(&fs::read_to_string(&path).ok()?), path)));
+        messages.filter(|(message, _)| message.to == address).map(|(message, path)| (path, message)).collect()
     }
 
     /// The next message to `address` that no earlier call has handed out, waiting for it.
@@ -73,10 +77,9 @@ impl Mailbox {
     }
 
     fn take(&self, address: &str) -> Option<Message> {
-        let mut read = self.read.lock().expect("nobody panics while holding the counts");
-        let count = read.entry(address.to_owned()).or_default();
-        let message = self.to(address).into_iter().nth(*count)?;
-        *count += 1;
+        let mut read = self.read.lock().expect("nobody panics while holding the files");
+        let (path, message) = self.files_to(address).into_iter().find(|(path, _)| !read.contains(path))?;
+        read.insert(path);
         Some(message)
     }
 }
@@ -150,6 +153,8 @@ mod tests {
         let second = mailbox.next("ana@example.com").await;
         assert_eq!((second.subject.as_str(), second.token().as_str()), ("A b", "tw0-_x"));
         assert!(mailbox.take("ana@example.com").is_none(), "the third message is Ben's");
+        write("0-e.eml", "ana@example.com", "http://x.org/v?token=late");
+        assert_eq!(mailbox.next_token("ana@example.com").await, "late", "wherever it stands, once");
     }
 
     #[test]

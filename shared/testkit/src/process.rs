@@ -196,11 +196,15 @@ impl Process {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
-    /// The memory it occupies (resident set), in KiB; `None` where the kernel does not say.
+    /// The memory that is its own in KiB: what it has allocated, without the program's code, which is shared and, in a debug
+    /// build, most of what is resident. `None` where the system does not say.
     pub fn memory_kib(&self) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-        line.trim().strip_suffix(" kB")?.trim().parse().ok()
+        let kib = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()
+        };
+        Some(kib("RssAnon:")? + kib("RssShmem:")?)
     }
 }
 

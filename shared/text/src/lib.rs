@@ -4,7 +4,8 @@
 //! [`name`] follows the nickname profile of PRECIS (RFC 8266: spaces are one sort of space, none at the ends, never two;
 //! NFC) and the general security profile of UTS #39 where the two leave something open: default-ignorable and bidirectional
 //! controls are refused. What joins letters (ZERO WIDTH JOINER and NON-JOINER) stays where it has a meaning: after a
-//! virama (RFC 5892, appendix A) and the joiner between emoji. [`prose`] is the same for texts of several lines.
+//! virama (RFC 5892, appendix A) and the joiner between emoji. [`line()`] is the same for texts whose spaces are kept as they are,
+//! and [`prose`] for texts of several lines.
 //!
 //! Characters are Unicode's code points, after normalization; nothing here counts bytes.
 
@@ -62,6 +63,12 @@ pub fn name(text: &str, most: usize) -> Result<String, TextError> {
     }
     let name = checked(&spaced, most, |_| false)?;
     if name.is_empty() { Err(TextError::Empty) } else { Ok(name) }
+}
+
+/// A text of up to `most` characters, in NFC, that may be empty: on one line, with its spaces as they are.
+pub fn line(text: &str, most: usize) -> Result<String, TextError> {
+    bounded(text, most)?;
+    checked(text, most, |_| false)
 }
 
 /// A text of up to `most` characters, in NFC, that may be empty and have line breaks and tabs.
@@ -234,6 +241,17 @@ mod tests {
         assert_eq!(prose("a\u{1b}[31mb", 100), Err(TextError::Control('\u{1b}')));
         assert_eq!(prose("a\u{202e}b", 100), Err(TextError::Invisible('\u{202e}')));
         assert_eq!(prose(&"x".repeat(101), 100), Err(TextError::TooLong { most: 100 }));
+    }
+
+    #[test]
+    fn a_line_keeps_its_spaces_and_has_no_second() {
+        for text in ["", " ", "a  b ", "x=1;  y=2"] {
+            assert_eq!(line(text, 100).as_deref(), Ok(text));
+        }
+        assert_eq!(line("Cafe\u{301} ", 5).as_deref(), Ok("Caf\u{e9} "));
+        assert_eq!(line("a\nb", 100), Err(TextError::Control('\n')));
+        assert_eq!(line("a\u{200b}b", 100), Err(TextError::Invisible('\u{200b}')));
+        assert_eq!(line(&"x".repeat(101), 100), Err(TextError::TooLong { most: 100 }));
     }
 
     #[test]

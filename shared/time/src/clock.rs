@@ -3,11 +3,12 @@
 use std::fmt;
 use std::future::{Future, pending};
 use std::sync::Arc;
+use std::time::Instant;
 
 use thiserror::Error;
 use tokio::sync::watch;
 
-use crate::doubt::{Doubt, Trust};
+use crate::doubt::{Doubt, Reading, Trust};
 use crate::system::System;
 use crate::{Span, Timestamp};
 
@@ -71,6 +72,12 @@ impl Clock {
         }
     }
 
+    /// The time, with the moment at which it was read.
+    pub fn read(&self) -> Reading {
+        let at = Instant::now();
+        Reading { shown: self.now(), at }
+    }
+
     /// The same clock, about which something else may be found out: each service compares it with its own store.
     #[must_use]
     pub fn judged_apart(&self) -> Self {
@@ -91,6 +98,11 @@ impl Clock {
         self.doubt_of(self.now())
     }
 
+    /// Why nothing is to be decided by what was just read, if there is a reason.
+    pub fn doubt_about(&self, reading: Reading) -> Option<Doubt> {
+        self.doubt_of(reading.shown)
+    }
+
     fn doubt_of(&self, now: Timestamp) -> Option<Doubt> {
         if self.is_test() { None } else { self.trust.doubt(now) }
     }
@@ -100,10 +112,10 @@ impl Clock {
         self.trust.refuse(doubt);
     }
 
-    /// Says that the clock was found to be right now. From here on it is doubted as soon as it differs by more than
+    /// Says that the clock was right when this was read. From there on it is doubted as soon as it differs by more than
     /// `tolerance` from how much time has really passed.
-    pub fn confirm(&self, tolerance: Span) {
-        self.trust.confirm(self.now(), tolerance);
+    pub fn confirm(&self, reading: Reading, tolerance: Span) {
+        self.trust.confirm(reading, tolerance);
     }
 
     /// By how much the system's clock itself is ahead of this one (negative: behind), in microseconds; zero unless it was

@@ -56,6 +56,20 @@ impl Doubt {
     }
 }
 
+/// What a clock showed, and when: with it, it is judged by what was looked at and not by what it shows a moment later.
+#[derive(Debug, Clone, Copy)]
+pub struct Reading {
+    pub(crate) shown: Timestamp,
+    pub(crate) at: Instant,
+}
+
+impl Reading {
+    /// What it showed.
+    pub const fn shown(&self) -> Timestamp {
+        self.shown
+    }
+}
+
 /// What is known about a clock.
 #[derive(Default)]
 pub(crate) struct Trust(RwLock<Known>);
@@ -69,8 +83,7 @@ struct Known {
 /// When a clock was found to be right, what it showed, and how far it may be from that and the time that has passed since.
 #[derive(Clone, Copy)]
 struct Confirmed {
-    at: Instant,
-    shown: Timestamp,
+    reading: Reading,
     tolerance: Span,
 }
 
@@ -80,8 +93,8 @@ impl Trust {
         if known.doubt.is_some() {
             return known.doubt;
         }
-        let Confirmed { at, shown, tolerance } = known.confirmed?;
-        let expected = shown.saturating_add(Span::from_std(at.elapsed()));
+        let Confirmed { reading, tolerance } = known.confirmed?;
+        let expected = reading.shown.saturating_add(Span::from_std(reading.at.elapsed()));
         let leap = Doubt::leap(now, expected);
         (leap.by() > tolerance).then_some(leap)
     }
@@ -90,8 +103,8 @@ impl Trust {
         self.0.write().unwrap_or_else(PoisonError::into_inner).doubt = Some(doubt);
     }
 
-    pub(crate) fn confirm(&self, shown: Timestamp, tolerance: Span) {
-        let confirmed = Some(Confirmed { at: Instant::now(), shown, tolerance });
+    pub(crate) fn confirm(&self, reading: Reading, tolerance: Span) {
+        let confirmed = Some(Confirmed { reading, tolerance });
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Known { doubt: None, confirmed };
     }
 }

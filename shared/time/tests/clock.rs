@@ -146,7 +146,7 @@ fn a_leap_is_doubted_at_once_and_no_longer_than_it_lasts() {
     clock.skew(Span::from_days(400).as_micros());
     assert!(judged.believed().is_ok(), "nobody has said yet what is right");
     clock.skew(0);
-    judged.confirm(Span::from_secs(5));
+    judged.confirm(judged.read(), Span::from_secs(5));
     clock.skew(Span::from_secs(4).as_micros());
     assert!(judged.believed().is_ok(), "within the bound");
     clock.skew(Span::from_secs(7).as_micros());
@@ -158,10 +158,16 @@ fn a_leap_is_doubted_at_once_and_no_longer_than_it_lasts() {
     let told = Doubt::Differs { by: Span::HOUR, ahead: true };
     judged.distrust(told);
     assert_eq!(judged.believed(), Err(told));
-    judged.confirm(Span::from_secs(5));
+    judged.confirm(judged.read(), Span::from_secs(5));
     assert!(judged.believed().is_ok());
+    // Between the look and what is said of it the clock leaps: what was looked at is confirmed.
+    let reading = judged.read();
+    clock.skew(Span::HOUR.as_micros());
+    judged.confirm(reading, Span::from_secs(5));
+    assert!(judged.believed().is_err(), "a leap that nobody has looked at");
+    clock.skew(0);
     let test = Clock::test(secs(0));
-    test.confirm(Span::SECOND);
+    test.confirm(test.read(), Span::SECOND);
     test.distrust(told);
     test.set(Timestamp::MAX).unwrap();
     assert_eq!(test.believed(), Ok(Timestamp::MAX), "a test clock is always believed");

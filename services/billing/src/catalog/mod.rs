@@ -2,6 +2,8 @@
 //! ([`Catalog::new`]).
 
 mod file;
+mod spelling;
+pub(crate) mod taxes;
 #[cfg(test)]
 mod tests;
 
@@ -77,7 +79,8 @@ impl std::error::Error for CatalogError {}
 
 /// The catalog of a file's text, or every flaw in its values; a flaw in the file's form is the only one told.
 fn parse(text: &str) -> Result<Catalog, Vec<String>> {
-    let file = toml::from_str(text).map_err(|error| vec![error.to_string()])?;
+    let mut file = toml::from_str(text).map_err(|error| vec![error.to_string()])?;
+    spelling::spell(&mut file)?;
     let catalog = read(&file)?;
     let kept = canonical(&catalog).map_err(|error| vec![error.to_string()])?;
     if kept.len() > MAX_TEXT {

@@ -103,6 +103,16 @@ const FLAWS: &[(&str, &str, &str)] = &[
         "pack starter: scope.projects must be 1 to 128",
     ),
     (r#"credits = "1500""#, "credits = \"1500\"\nscope = { teams = [] }", "unknown field `teams`"),
+    (r#"name = "Starter""#, "name = \"St\u{200b}arter\"", "pack starter: name must have no invisible characters"),
+    (r#"name = "Business""#, "name = \"\u{202e}Business\"", "plan business: name must have no invisible characters"),
+    (r#"unit = "second""#, "unit = \"sec\u{2066}ond\"", "of model veo-3.1: unit must have no invisible characters"),
+    (r#"id = "seconds""#, "id = \"sec\u{ad}onds\"", "of model veo-3.1: id must have no invisible characters"),
+    (r#"id = "veo-3.1""#, "id = \"veo\u{200b}-3.1\"", ": id must have no invisible characters"),
+    (
+        r#"credits = "300""#,
+        "credits = \"300\"\nscope = { projects = [\"\u{202e}a\"] }",
+        "pack starter: scope.projects must have no invisible characters",
+    ),
     ("[[models]]", "[[modles]]", "unknown field `modles`"),
     ("[[packs]]", "[[packs", "TOML parse error"),
 ];
@@ -172,6 +182,14 @@ fn meters_rates_and_scopes_are_bounded() {
     let long = "x".repeat(1_100_000);
     let found = flaws(&BUILT_IN.replacen("Starter", &long, 1));
     assert!(found[0].contains("too long to be kept"), "{found:?}");
+}
+
+#[test]
+fn names_have_one_spelling() {
+    let text = BUILT_IN.replace("Starter", "Cafe\u{301}").replace(r#"id = "veo-3.1""#, "id = \"v\u{e9}o  3\"");
+    let decomposed = BUILT_IN.replace("Starter", "Caf\u{e9}").replace(r#"id = "veo-3.1""#, "id = \"ve\u{301}o 3\"");
+    let (one, other) = (parse(&text).unwrap(), parse(&decomposed).unwrap());
+    assert_eq!(canonical(&one).unwrap(), canonical(&other).unwrap());
 }
 
 /// Nothing that is optional, and everything that is.

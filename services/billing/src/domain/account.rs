@@ -93,6 +93,8 @@ pub struct Account {
     /// The end of the month last begun by a subscription: when that renews, or would if it had not ended since. `None`
     /// where none ever began.
     pub renews_at: Option<Timestamp>,
+    /// How many limits it has: with none, nobody looks for any.
+    pub limits: u32,
     /// No open hold lapses before this; `None` without open holds. It may be too early, when the hold whose deadline
     /// it was has been settled: it is set right when that time comes.
     pub next_lapse: Option<Timestamp>,
@@ -112,6 +114,7 @@ impl Account {
             charged: 0,
             period: Period::calendar(opened_at),
             renews_at: None,
+            limits: 0,
             next_lapse: None,
         }
     }

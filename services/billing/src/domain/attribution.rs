@@ -1,4 +1,7 @@
 //! For whom and for what credits are used: member, project and model; and the free texts that callers add.
+//!
+//! What somebody says is read by `given`: it is what it seems ([`bursar_text`]), and in NFC, so that two spellings of one name
+//! are one name. What is stored is read by `parse`: what an earlier program took stands in ledgers that are read for ever.
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
@@ -6,8 +9,16 @@ use std::fmt;
 use std::sync::Arc;
 
 use bursar_id::UserId;
+use bursar_text::TextError;
 
 use super::codec::{Malformed, Reader, Writer};
+
+/// How long a name may be, in bytes; the characters are fewer.
+const NAME_BYTES: usize = 128;
+/// How long a label's value may be.
+const VALUE_BYTES: usize = 256;
+/// How many characters a note may have.
+const NOTE_CHARACTERS: usize = 500;
 
 /// Why a label, a model name or a note is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -27,6 +38,9 @@ pub enum AttributionError {
     /// A note outside its form.
     #[error("a note is at most 500 characters, none of them a control character")]
     Note,
+    /// A text that is not what it seems.
+    #[error(transparent)]
+    Text(#[from] TextError),
 }
 
 /// The name of a model as the rate card and the reports know it, such as `veo-3.1`.
@@ -41,10 +55,26 @@ pub struct ProjectName(Arc<str>);
 macro_rules! name {
     ($name:ident) => {
         impl $name {
-            /// Accepts 1 to 128 bytes without control characters, not beginning or ending with a space.
+            /// A name as somebody gives it, in its one spelling.
+            ///
+            /// # Errors
+            /// It is outside of the form, or not what it seems.
+            pub fn given(text: &str) -> Result<Self, AttributionError> {
+                // By its bytes before any work.
+                let name = Self::parse(text)?;
+                Self::parse(&bursar_text::name(name.as_str(), NAME_BYTES)?)
+            }
+
+            /// A stored name. Accepts 1 to 128 bytes without control characters, not beginning or ending with a space.
             pub fn parse(text: &str) -> Result<Self, AttributionError> {
-                let fits = !text.is_empty() && is_text(text, 128) && text.trim() == text;
+                let fits = !text.is_empty() && is_text(text, NAME_BYTES) && text.trim() == text;
                 if fits { Ok(Self(text.into())) } else { Err(AttributionError::Name) }
+            }
+
+            /// Whether this stored name, in whatever spelling an earlier program took it, is one that somebody gives.
+            pub fn names(&self, given: &Self) -> bool {
+                let may_be_spelled_otherwise = !self.0.is_ascii() || self.0.contains("  ");
+                self == given || (may_be_spelled_otherwise && Self::given(&self.0).is_ok_and(|it| it == *given))
             }
 
             /// The name.
@@ -78,7 +108,19 @@ impl Labels {
     /// How many labels one charge may carry.
     pub const MAX: usize = 32;
 
-    /// Checks the number of labels, every key and every value.
+    /// Labels as somebody gives them, the values in NFC.
+    ///
+    /// # Errors
+    /// They are too many, or one is outside of the form or not what it seems.
+    pub fn given(labels: BTreeMap<String, String>) -> Result<Self, AttributionError> {
+        let Self(mut labels) = Self::parse(labels)?;
+        for value in labels.values_mut() {
+            *value = bursar_text::line(value, VALUE_BYTES)?;
+        }
+        Self::parse(labels)
+    }
+
+    /// Stored labels. Checks the number of labels, every key and every value.
     pub fn parse(labels: BTreeMap<String, String>) -> Result<Self, AttributionError> {
         if labels.len() > Self::MAX {
             return Err(AttributionError::TooManyLabels);
@@ -87,7 +129,7 @@ impl Labels {
             if !is_word(key, 64, ".-_/") {
                 return Err(AttributionError::LabelKey);
             }
-            if !is_text(value, 256) {
+            if !is_text(value, VALUE_BYTES) {
                 return Err(AttributionError::LabelValue);
             }
         }
@@ -110,9 +152,17 @@ impl Labels {
 pub struct Note(Arc<str>);
 
 impl Note {
-    /// Accepts up to 500 characters without control characters.
+    /// A remark as somebody makes it, in NFC.
+    ///
+    /// # Errors
+    /// It is too long, or not what it seems.
+    pub fn given(text: &str) -> Result<Self, AttributionError> {
+        Self::parse(&bursar_text::line(text, NOTE_CHARACTERS)?)
+    }
+
+    /// A stored remark, or one of the program's own. Accepts up to 500 characters without control characters.
     pub fn parse(text: &str) -> Result<Self, AttributionError> {
-        let fits = text.chars().nth(500).is_none() && !text.chars().any(char::is_control);
+        let fits = text.chars().nth(NOTE_CHARACTERS).is_none() && !text.chars().any(char::is_control);
         if fits { Ok(Self(text.into())) } else { Err(AttributionError::Note) }
     }
 

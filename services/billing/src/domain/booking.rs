@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bursar_id::{ChargeId, HoldId, Id, Kind, LotId, UserId};
-use bursar_members::Word;
+use bursar_members::{Standing, Word};
 use bursar_money::Credits;
 use bursar_time::Timestamp;
 
@@ -148,9 +148,17 @@ impl AccountState {
         self.account.period.spent = self.account.period.spent.saturating_sub(amount.micro()).max(0);
     }
 
+    /// Sets what the account owes.
+    pub(super) fn set_debt(&mut self, debt: Credits) {
+        self.account.debt = debt;
+    }
+
     /// Appends an entry: applies its postings to the lots (a grant's lot is inserted by its
     /// caller), moves the balances, numbers and chains it. All of it or, on a refusal, nothing.
-    pub(super) fn book(&mut self, at: Timestamp, draft: Draft, actor: &Actor) -> Result<Arc<Entry>, Refusal> {
+    ///
+    /// Of what is done with a purged owner's account no details are kept: nobody would erase them any more.
+    pub(super) fn book(&mut self, at: Timestamp, mut draft: Draft, actor: &Actor) -> Result<Arc<Entry>, Refusal> {
+        draft.details = draft.details.filter(|_| self.account.standing != Standing::Purged);
         let (available, held) = self.balances_after(&draft.postings)?;
         let spendable_after = if let Event::Grant { terms, .. } = &draft.event {
             // The new lot is not among the loaded ones yet.

@@ -7,6 +7,7 @@ use bursar_id::OwnerId;
 use super::account::Account;
 use super::entry::Entry;
 use super::hold::Hold;
+use super::limits::{LimitAlert, UseKey, Used};
 use super::lot::Lot;
 use super::usage::{MeterDelta, UsageDelta};
 
@@ -33,6 +34,10 @@ pub struct Changes {
     pub usage: Vec<UsageDelta>,
     /// By how much meters' aggregates grow, by key.
     pub meters: Vec<MeterDelta>,
+    /// How much of limits is used now where that changed, by key.
+    pub used: Vec<(UseKey, Used)>,
+    /// Of which percentages of them somebody is to be told.
+    pub alerts: Vec<LimitAlert>,
 }
 
 impl Changes {

@@ -1,6 +1,6 @@
 //! Charges and refunds: credits spent, and credits given back.
 
-use bursar_id::{ChargeId, HoldId, RefundId};
+use bursar_id::{ApiKeyId, ChargeId, HoldId, RefundId};
 use bursar_money::Credits;
 use bursar_time::Timestamp;
 
@@ -9,6 +9,7 @@ use super::attribution::{Attribution, Labels};
 use super::catalog::CatalogVersion;
 use super::entry::{Entry, Event};
 use super::hold::Hold;
+use super::limit::Moment;
 use super::lot::Allocation;
 use super::rates::Component;
 
@@ -50,6 +51,10 @@ pub struct Charge {
     pub created_at: Timestamp,
     /// The hold it settled, if it was a capture.
     pub hold: Option<HoldId>,
+    /// The API key that it was made with, or its hold.
+    pub key: Option<ApiKeyId>,
+    /// When it counts in limits: when it was made, or its hold.
+    pub counted: Moment,
     /// The number of its ledger entry.
     pub entry: u64,
 }
@@ -70,6 +75,11 @@ impl Charge {
             }
             _ => return None,
         };
+        let (key, counted) = match (&entry.event, hold) {
+            (Event::Capture(_), Some(hold)) => (hold.terms.placed_by.key(), hold.terms.moment()),
+            (Event::Charge(it), _) => (it.key, Moment { at: entry.at, period: it.period }),
+            _ => return None,
+        };
         Some(Self {
             id,
             amount: entry.amount,
@@ -82,6 +92,8 @@ impl Charge {
             occurred_at,
             created_at: entry.at,
             hold: settled,
+            key,
+            counted,
             entry: entry.seq,
         })
     }

@@ -141,6 +141,15 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The same where the forms of several formats are alike: which of those that this program knows it is.
+    pub(super) fn format_up_to(&mut self, last: u8) -> Result<u8, Unreadable> {
+        match self.byte("format")? {
+            0 => Err(Unreadable::Malformed("format")),
+            format if format <= last => Ok(format),
+            _ => Err(Unreadable::NewerFormat),
+        }
+    }
+
     fn take(&mut self, count: usize, field: &'static str) -> Result<&'a [u8], Malformed> {
         let (taken, rest) = self.0.split_at_checked(count).ok_or(Malformed(field))?;
         self.0 = rest;

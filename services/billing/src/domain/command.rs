@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use bursar_id::{ChargeId, HoldId, LotId, RequestId, UserId};
+use bursar_id::{ChargeId, HoldId, LotId, PaymentId, RequestId, UserId};
 use bursar_members::Word;
 use bursar_money::Credits;
 use bursar_time::{Span, Timestamp};
@@ -129,6 +129,23 @@ pub struct GrantCommand {
     pub begins: Option<(Timestamp, u32)>,
 }
 
+impl GrantCommand {
+    /// Credits that pay for any work from now on, for ever, of which nothing in particular is to be said.
+    pub fn new(amount: Credits, source: LotSource) -> Self {
+        Self {
+            amount,
+            source,
+            priority: 0,
+            scope: Scope::default(),
+            effective_at: None,
+            expires_at: None,
+            origin: Origin::default(),
+            note: None,
+            begins: None,
+        }
+    }
+}
+
 /// Void what remains of a lot. What holds have reserved of it stays theirs; what would come back
 /// to it later is void.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,6 +154,34 @@ pub struct VoidCommand {
     pub lot: LotId,
     /// A remark for people.
     pub note: Option<Note>,
+}
+
+/// Take back credits whose payment was taken back: what is left in their lot is voided, and what was spent of it is owed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TakeBackCommand {
+    /// The payment's lot.
+    pub lot: LotId,
+    /// The payment.
+    pub payment: PaymentId,
+    /// How many.
+    pub amount: Credits,
+    /// How many are owed of this payment already.
+    pub owed: Credits,
+}
+
+/// Give back credits that were taken back, because their payment is good after all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RestoreCommand {
+    /// The payment's lot.
+    pub lot: LotId,
+    /// The payment.
+    pub payment: PaymentId,
+    /// How many.
+    pub amount: Credits,
+    /// How many of this payment's were voided.
+    pub voided: Credits,
+    /// How many of this payment's became debt.
+    pub owed: Credits,
 }
 
 /// What can be asked of an account.
@@ -164,6 +209,10 @@ pub enum Command {
         /// Whose.
         member: Option<UserId>,
     },
+    /// Take back credits whose payment was taken back.
+    TakeBack(TakeBackCommand),
+    /// Give them back.
+    Restore(RestoreCommand),
     /// Book what has fallen due and nothing else.
     Sweep,
 }
@@ -296,6 +345,8 @@ impl Request {
             Command::Release { hold } => needs.hold = Some(*hold),
             Command::Refund(command) => needs.charge = Some(command.charge),
             Command::Void(command) => needs.lot = Some(command.lot),
+            Command::TakeBack(command) => needs.lot = Some(command.lot),
+            Command::Restore(command) => needs.lot = Some(command.lot),
             Command::Charge(_) | Command::Hold(_) | Command::Grant(_) | Command::Erase { .. } | Command::Sweep => {}
         }
         needs
@@ -366,6 +417,18 @@ fn write(out: &mut Writer, command: &Command) {
         Command::Erase { member } => {
             out.text("erase");
             out.option(*member, Writer::id);
+        }
+        Command::TakeBack(it) => {
+            out.text("take back");
+            out.id(it.lot);
+            out.id(it.payment);
+            out.credits(it.amount);
+        }
+        Command::Restore(it) => {
+            out.text("restore");
+            out.id(it.lot);
+            out.id(it.payment);
+            out.credits(it.amount);
         }
         Command::Sweep => out.text("sweep"),
     }

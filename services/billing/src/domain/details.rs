@@ -86,14 +86,6 @@ impl Details {
             note: input.option("note", |it| Note::parse(it.text("note")?).map_err(|_| Malformed("note")))?,
         })
     }
-
-    /// Whether an erasure of `member`'s details, or of all notes, takes them.
-    fn is_erased_by(&self, member: Option<UserId>) -> bool {
-        match member {
-            Some(member) => self.member == Some(member),
-            None => self.member.is_none(),
-        }
-    }
 }
 
 /// The format of a page; the first byte of each.
@@ -127,17 +119,9 @@ impl DetailsPage {
         &self.0
     }
 
-    /// Takes out what belongs to `member` (`None`: what belongs to no member: notes and their requests) among the
-    /// entries before number `before`. Says whether anything did.
-    pub fn erase(&mut self, member: Option<UserId>, before: u64) -> bool {
-        let all = self.0.len();
-        self.0.retain(|(seq, details)| *seq >= before || !details.is_erased_by(member));
-        self.0.len() < all
-    }
-
-    /// Takes out what belongs to each of these members (`None`: to no member) among the entries before the member's number.
-    /// Says whether anything did.
-    pub fn erase_each(&mut self, before: &BTreeMap<Option<UserId>, u64>) -> bool {
+    /// Takes out what belongs to each of these members (`None`: to no member: notes and their requests) among the entries
+    /// before the member's number. Says whether anything did.
+    pub fn erase(&mut self, before: &BTreeMap<Option<UserId>, u64>) -> bool {
         let all = self.0.len();
         self.0.retain(|(seq, details)| before.get(&details.member).is_none_or(|before| seq >= before));
         self.0.len() < all

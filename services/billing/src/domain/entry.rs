@@ -8,7 +8,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use bursar_id::{ApiKeyId, ChargeId, HoldId, LotId, OwnerId, RefundId, UserId};
+use bursar_id::{ApiKeyId, ChargeId, HoldId, LotId, OwnerId, PaymentId, RefundId, UserId};
 use bursar_money::Credits;
 use bursar_time::Timestamp;
 use sha2::{Digest, Sha256};
@@ -42,14 +42,19 @@ pub enum EntryKind {
     Expire = 8,
     /// What was left of a lot when an operator voided it.
     Void = 9,
-    /// Details erased. (11 and 12 are kept for DEBT and `DEBT_PAID`: credits that a refunded or disputed payment had
-    /// granted and that were spent, and their repayment by a later pack.)
+    /// Details erased.
     Erase = 10,
+    /// Credits taken back because their payment was: what is left of their lot is voided, what was spent is owed.
+    Debt = 11,
+    /// What was owed, paid from a pack.
+    DebtPaid = 12,
+    /// Credits given back because their payment is good after all.
+    DebtReversed = 13,
 }
 
 impl EntryKind {
     /// Every kind, in the order of the API's enum.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::Grant,
         Self::Charge,
         Self::Hold,
@@ -60,7 +65,19 @@ impl EntryKind {
         Self::Expire,
         Self::Void,
         Self::Erase,
+        Self::Debt,
+        Self::DebtPaid,
+        Self::DebtReversed,
     ];
+
+    /// The format of the body that an entry of this kind has: the first in which there are such entries, so that older
+    /// programs know that they cannot read it.
+    pub(super) fn format(self) -> u8 {
+        match self {
+            Self::Debt | Self::DebtPaid | Self::DebtReversed => 2,
+            _ => 1,
+        }
+    }
 
     /// The API's name.
     pub fn as_str(self) -> &'static str {
@@ -75,6 +92,9 @@ impl EntryKind {
             Self::Expire => "EXPIRE",
             Self::Void => "VOID",
             Self::Erase => "ERASE",
+            Self::Debt => "DEBT",
+            Self::DebtPaid => "DEBT_PAID",
+            Self::DebtReversed => "DEBT_REVERSED",
         }
     }
 }
@@ -163,6 +183,19 @@ pub struct RefundEvent {
     pub refunded_after: Credits,
 }
 
+/// Credits taken back, or given back, because of what became of their payment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DebtEvent {
+    /// The payment's lot.
+    pub lot: LotId,
+    /// The payment.
+    pub payment: PaymentId,
+    /// How many of the credits are owed from now on; of credits that are given back: how many are owed no more.
+    pub owed: Credits,
+    /// What the account owes after it.
+    pub debt_after: Credits,
+}
+
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
@@ -206,6 +239,17 @@ pub enum Event {
         /// Whose; `None` for notes and whatever else belongs to no member.
         member: Option<UserId>,
     },
+    /// A payment was taken back.
+    Debt(DebtEvent),
+    /// A pack paid what was owed.
+    DebtPaid {
+        /// The pack's lot.
+        lot: LotId,
+        /// What the account owes after it.
+        debt_after: Credits,
+    },
+    /// A payment that had been taken back is good.
+    DebtReversed(DebtEvent),
 }
 
 impl Event {
@@ -222,6 +266,9 @@ impl Event {
             Self::Expire { .. } => EntryKind::Expire,
             Self::Void { .. } => EntryKind::Void,
             Self::Erase { .. } => EntryKind::Erase,
+            Self::Debt(_) => EntryKind::Debt,
+            Self::DebtPaid { .. } => EntryKind::DebtPaid,
+            Self::DebtReversed(_) => EntryKind::DebtReversed,
         }
     }
 
@@ -238,7 +285,10 @@ impl Event {
             | Self::HoldLapsed { .. }
             | Self::Expire { .. }
             | Self::Void { .. }
-            | Self::Erase { .. } => None,
+            | Self::Erase { .. }
+            | Self::Debt(_)
+            | Self::DebtPaid { .. }
+            | Self::DebtReversed(_) => None,
         }
     }
 
@@ -249,7 +299,11 @@ impl Event {
                 Some(OperationId::Hold(*hold))
             }
             Self::Refund(refund) => Some(OperationId::Charge(refund.charge)),
-            Self::Expire { lot } | Self::Void { lot } => Some(OperationId::Lot(*lot)),
+            Self::Expire { lot }
+            | Self::Void { lot }
+            | Self::DebtPaid { lot, .. }
+            | Self::Debt(DebtEvent { lot, .. })
+            | Self::DebtReversed(DebtEvent { lot, .. }) => Some(OperationId::Lot(*lot)),
             Self::Grant { .. } | Self::Charge(_) | Self::Hold(_) | Self::Erase { .. } => None,
         }
     }

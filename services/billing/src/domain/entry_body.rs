@@ -19,13 +19,13 @@ use super::catalog::CatalogVersion;
 use super::charge::Metered;
 use super::codec::{Malformed, Reader, Unreadable, Writer};
 use super::command::RequestKey;
-use super::entry::{CaptureEvent, ChargeEvent, Entry, EntryKind, Event, HoldEvent, Posting, RefundEvent};
+use super::entry::{CaptureEvent, ChargeEvent, DebtEvent, Entry, EntryKind, Event, HoldEvent, Posting, RefundEvent};
 use super::lot::LotTerms;
 use super::rates::{Component, MeterName};
 use super::state::Draft;
 
-/// The format that this program writes. 0 is none.
-const FORMAT: u8 = 1;
+/// The last format that this program knows. 0 is none; which one an entry has, its kind says ([`EntryKind::format`]).
+const FORMAT: u8 = 2;
 
 /// An entry as its columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,7 +92,7 @@ impl Entry {
     /// The canonical bytes of what it says.
     pub(super) fn write(&self) -> Vec<u8> {
         let mut out = Writer::with_capacity(192);
-        out.byte(FORMAT);
+        out.byte(self.kind().format());
         out.byte(self.kind() as u8);
         out.credits(self.amount);
         out.credits(self.available_after);
@@ -130,9 +130,10 @@ impl Entry {
 
 fn read(stored: StoredEntry) -> Result<Entry, Unreadable> {
     let mut input = Reader::new(&stored.body);
-    input.format(FORMAT)?;
+    let format = input.format_up_to(FORMAT)?;
     let code = input.byte("kind")?;
-    let kind = EntryKind::ALL.into_iter().find(|kind| *kind as u8 == code).ok_or(Malformed("kind"))?;
+    let kind = EntryKind::ALL.into_iter().find(|kind| *kind as u8 == code && kind.format() == format);
+    let kind = kind.ok_or(Malformed("kind"))?;
     let amount = input.credits("amount")?;
     let available_after = input.credits("available_after")?;
     let waiting = input.credits("spendable_after")?;
@@ -232,6 +233,16 @@ fn write_event(out: &mut Writer, event: &Event) {
         }
         Event::Expire { lot } | Event::Void { lot } => out.id(*lot),
         Event::Erase { member } => out.option(*member, Writer::id),
+        Event::Debt(it) | Event::DebtReversed(it) => {
+            out.id(it.lot);
+            out.id(it.payment);
+            out.credits(it.owed);
+            out.credits(it.debt_after);
+        }
+        Event::DebtPaid { lot, debt_after } => {
+            out.id(*lot);
+            out.credits(*debt_after);
+        }
     }
 }
 
@@ -268,6 +279,18 @@ fn read_event(input: &mut Reader<'_>, kind: EntryKind) -> Result<Event, Malforme
         EntryKind::Expire => Event::Expire { lot: input.id("lot")? },
         EntryKind::Void => Event::Void { lot: input.id("lot")? },
         EntryKind::Erase => Event::Erase { member: input.option("member", |it| it.id("member"))? },
+        EntryKind::Debt => Event::Debt(read_debt(input)?),
+        EntryKind::DebtPaid => Event::DebtPaid { lot: input.id("lot")?, debt_after: input.credits("debt_after")? },
+        EntryKind::DebtReversed => Event::DebtReversed(read_debt(input)?),
+    })
+}
+
+fn read_debt(input: &mut Reader<'_>) -> Result<DebtEvent, Malformed> {
+    Ok(DebtEvent {
+        lot: input.id("lot")?,
+        payment: input.id("payment")?,
+        owed: input.credits("owed")?,
+        debt_after: input.credits("debt_after")?,
     })
 }
 

@@ -1,6 +1,6 @@
 //! What an audit finds: the first thing that is wrong with a ledger, or what a good one adds up to.
 
-use bursar_id::{ChargeId, HoldId, LotId, OwnerId};
+use bursar_id::{ChargeId, HoldId, InvoiceId, LimitId, LotId, OwnerId, PaymentId, PurchaseId};
 use bursar_money::Credits;
 
 use super::codec::Unreadable;
@@ -64,6 +64,9 @@ pub enum Flaw {
     /// It settles a hold that is not open, or not wholly, or on the wrong side of its deadline.
     #[error("it settles {0}, which is not open, holds another amount or has another deadline")]
     HoldMismatch(HoldId),
+    /// It says that more or less is owed than was taken back and not paid, or that more is owed of its lot than was used.
+    #[error("what it says is owed is not what was taken back and not paid")]
+    DebtMismatch,
     /// Its balances are not the sum of what happened.
     #[error("the balances after it should be {available} available, {spendable} of it spendable, and {held} held")]
     BalanceMismatch {
@@ -87,6 +90,18 @@ pub enum Flaw {
     /// The usage totals are not the sum of what the entries charged and refunded.
     #[error("the usage totals do not match the charges and refunds of the ledger")]
     UsageMismatch,
+    /// How much of a limit is used is stored otherwise than the entries say.
+    #[error("the stored use of the limit {0} does not match the ledger")]
+    LimitMismatch(LimitId),
+    /// A stored payment is not what the ledger, its purchase and its documents say, or is missing.
+    #[error("the stored payment {0} does not match the ledger and its documents")]
+    PaymentMismatch(PaymentId),
+    /// A stored purchase is not what its payment and the ledger say, or is missing.
+    #[error("the stored purchase {0} does not match its payment and the ledger")]
+    PurchaseMismatch(PurchaseId),
+    /// A stored invoice or credit note is not what its payment says, or one beside it is missing.
+    #[error("the stored document {0} does not match its payment and the documents beside it")]
+    InvoiceMismatch(InvoiceId),
     /// A stored open hold is not what its entries say, or is missing.
     #[error("the stored hold {0} does not match its entries")]
     StoredHoldMismatch(HoldId),

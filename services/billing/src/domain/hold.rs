@@ -11,6 +11,7 @@ use bursar_time::Timestamp;
 use super::actor::Actor;
 use super::attribution::{Attribution, Labels};
 use super::codec::{Malformed, Reader, Unreadable, Writer};
+use super::limit::Moment;
 use super::lot::Allocation;
 use super::refusal::Inconsistent;
 
@@ -74,6 +75,11 @@ pub struct HoldTerms {
 }
 
 impl HoldTerms {
+    /// When it counts in limits, and everything that settles it.
+    pub fn moment(&self) -> Moment {
+        Moment { at: self.created_at, period: self.period }
+    }
+
     const FORMAT: u8 = 1;
 
     /// The stored form, beside what changes about a hold.

@@ -27,6 +27,10 @@
 //! | `checkpoint` | where all ledgers ended at one time, as a file that is kept elsewhere |
 //! | `usage`, `usage_audit` | aggregates by hour, member, project, model and meter; whether they are what the entries say |
 //! | `rates`, `catalog` | what models, plans and packs cost |
+//! | `invoice`, `tax` | invoices and credit notes, which add up to the cent; which taxes they have |
+//! | `profile` | what an account's managers set: whom invoices are for, where days begin |
+//! | `limit`, `limits`, `limiting` | limits; how much of them is used, and what decisions ask of that |
+//! | `tally` | what a window has seen before a limit was set |
 //! | `subscription`, `purchase` | plans and packs that an owner has, and when their months begin |
 
 mod account;
@@ -47,22 +51,34 @@ mod entry_body;
 mod erased;
 mod flaw;
 mod hold;
+mod invoice;
+mod limit;
+mod limit_audit;
+mod limiting;
+mod limits;
 mod lot;
 mod operation;
 mod outcome;
+mod payment;
+mod payment_method;
+mod profile;
 mod purchase;
 mod rates;
 mod refusal;
 mod rules;
+mod sales_audit;
 mod scope;
 mod shape;
 mod state;
 mod subscription;
+mod tally;
+mod tax;
 #[cfg(test)]
 pub(crate) mod tests;
 mod usage;
 mod usage_audit;
 mod verify;
+mod worth;
 
 pub use account::{Account, Balance, Expiry, LedgerHead, Period};
 pub use actor::Actor;
@@ -73,24 +89,40 @@ pub use charge::{Charge, Metered, Refund};
 pub use codec::Unreadable;
 pub use command::{CaptureCommand, ChargeCommand, Cost, GrantCommand, RefundCommand, VoidCommand};
 pub use command::{Command, HoldCommand, Needs, Request, RequestKey, RequestName, Spender};
+pub use command::{RestoreCommand, TakeBackCommand};
 pub use decide::decide;
 pub use details::{Details, DetailsPage, Fingerprint, NamedRequest, PAGE_ENTRIES, Salt};
-pub use entry::{CaptureEvent, ChargeEvent, Entry, EntryKind, Event, HoldEvent, OperationId, Posting, RefundEvent};
+pub use entry::{CaptureEvent, ChargeEvent, DebtEvent, Entry, EntryKind, Event, HoldEvent};
+pub use entry::{OperationId, Posting, RefundEvent};
 pub use entry_body::{StoredEntry, UnreadableEntry};
 pub use flaw::{Audit, BadLedger, Flaw};
 pub use hold::{Hold, HoldState, HoldTerms};
+pub use invoice::{
+    Bill, CreditError, DocumentId, DocumentKind, Invoice, InvoiceLine, InvoiceTax, Issuer, LineKind, MAX_LINES,
+    NumberPrefix,
+};
+pub use limit::{Limit, LimitMode, LimitSet, LimitSubject, LimitWindow, Moment, Open, PercentError, Percents, Subject};
+pub use limit_audit::LimitAudit;
+pub use limits::{LimitAlert, Limits, REACH, Reached, UseKey, Used};
 pub use lot::{Allocation, BurnKey, Lot, LotSource, LotTerms, Origin};
 pub use operation::OperationKey;
-pub use outcome::{Charged, Erased, Granted, Held, Outcome, Refunded, Released, Voided};
-pub use purchase::{Purchase, PurchaseState, Sale};
+pub use outcome::{Charged, Erased, Granted, Held, Outcome, Refunded, Released, Restored, TakenAway, Voided};
+pub use payment::{Bought, Dispute, Moved, News, Payment, PaymentState, Purpose, TakenBack};
+pub use payment_method::{Card, SavedMethod};
+pub use profile::{AccountSettings, AlertPercents, BillingProfile, SettingsChange, is_supported};
+pub use purchase::{Purchase, PurchaseState};
 pub use rates::{
     Component, MAX_METERS, MAX_RATES, MeterName, MeterPrice, MeterUse, ModelPrice, Priced, Rate, RateCard, RateError,
 };
 pub use refusal::{Inconsistent, Refusal};
 pub use rules::{Rules, Spending};
+pub use sales_audit::SalesAudit;
 pub use scope::{Scope, ScopeError};
 pub use state::AccountState;
-pub use subscription::{Month, Paid, Subscription, SubscriptionState};
-pub use usage::{MeterDelta, MeterKey, MeterTotals, UsageDelta, UsageKey, UsageTotals};
+pub use subscription::{Month, Subscription, SubscriptionState};
+pub use tally::{Asked, Tally};
+pub use tax::{Country, Percent, TaxFlaw, TaxProvider, TaxRate};
+pub use usage::{MeterDelta, MeterKey, MeterTotals, Total, UsageDelta, UsageKey, UsageTotals};
 pub use usage_audit::UsageAudit;
 pub use verify::Verifier;
+pub use worth::{Parts, Worth};

@@ -93,6 +93,26 @@ pub struct Erased {
     pub replayed: bool,
 }
 
+/// The answer to taking credits back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TakenAway {
+    /// How many were voided.
+    pub voided: Credits,
+    /// How many are owed.
+    pub owed: Credits,
+}
+
+/// The answer to giving credits back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Restored {
+    /// How many are owed no more.
+    pub forgiven: Credits,
+    /// How many came back to their lot.
+    pub returned: Credits,
+    /// How many had been owed and were paid from a pack: they have to be granted anew.
+    pub paid_before: Credits,
+}
+
 /// What a command that was carried out answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -110,6 +130,10 @@ pub enum Outcome {
     Voided(Voided),
     /// To `Erase`.
     Erased(Erased),
+    /// To `TakeBack`.
+    TakenAway(TakenAway),
+    /// To `Restore`.
+    Restored(Restored),
     /// To `Sweep`: how many entries the account's due expiries and lapses took.
     Swept {
         /// Number of entries booked.
@@ -122,7 +146,7 @@ impl Outcome {
     /// copy nothing of it.
     ///
     /// # Errors
-    /// The entry was booked by no request (an expiry or a lapse), or its hold is missing.
+    /// The entry was booked by no request that has a name (an expiry, a lapse, a debt), or its hold is missing.
     pub(super) fn from_entry(entry: &Entry, hold: Option<&Hold>, replayed: bool) -> Result<Self, Inconsistent> {
         let balance_after = entry.spendable_after;
         let outcome = match &entry.event {
@@ -143,7 +167,11 @@ impl Outcome {
                 Some(Self::Voided(Voided { lot: *lot, amount: entry.amount, balance_after, replayed }))
             }
             Event::Erase { member } => Some(Self::Erased(Erased { entry: entry.seq, member: *member, replayed })),
-            Event::HoldLapsed { .. } | Event::Expire { .. } => None,
+            Event::HoldLapsed { .. }
+            | Event::Expire { .. }
+            | Event::Debt(_)
+            | Event::DebtPaid { .. }
+            | Event::DebtReversed(_) => None,
         };
         outcome.ok_or(Inconsistent("a ledger entry lacks what its kind must have"))
     }

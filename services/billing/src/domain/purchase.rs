@@ -3,11 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-use bursar_id::{LotId, OwnerId, PurchaseId};
+use bursar_id::{LotId, OwnerId, PaymentId, PurchaseId};
 use bursar_money::{Credits, Price};
 use bursar_time::Timestamp;
 
-use super::catalog::{Pack, ProductId};
+use super::catalog::ProductId;
+use super::payment::{Bought, Payment};
 use super::refusal::Inconsistent;
 
 /// Where a purchase is in its life.
@@ -17,6 +18,10 @@ pub enum PurchaseState {
     Paid,
     /// The payment was declined; nothing was granted.
     Declined,
+    /// It waits for its payment.
+    Pending,
+    /// Nothing was granted, and whatever is paid for it goes back.
+    Canceled,
 }
 
 impl PurchaseState {
@@ -25,6 +30,8 @@ impl PurchaseState {
         match self {
             Self::Paid => "PAID",
             Self::Declined => "DECLINED",
+            Self::Pending => "PENDING",
+            Self::Canceled => "CANCELED",
         }
     }
 }
@@ -39,7 +46,7 @@ impl FromStr for PurchaseState {
     type Err = Inconsistent;
 
     fn from_str(text: &str) -> Result<Self, Inconsistent> {
-        [Self::Paid, Self::Declined]
+        [Self::Paid, Self::Declined, Self::Pending, Self::Canceled]
             .into_iter()
             .find(|state| state.as_str() == text)
             .ok_or(Inconsistent("a purchase has an unknown state"))
@@ -63,8 +70,10 @@ pub struct Purchase {
     pub credits: Credits,
     /// How it was paid, as the payment provider knows it.
     pub payment_method: String,
-    /// The provider's name for the payment: unique within the owner, so that it credits once.
+    /// The payment, by its id; of old purchases the provider's name for it. Unique within the owner.
     pub payment_reference: String,
+    /// The payment; old purchases have none of their own.
+    pub payment: Option<PaymentId>,
     /// The lot with its credits; exactly the paid ones have one.
     pub lot: Option<LotId>,
     /// Who bought it: `usr_…` or `svc_…`.
@@ -73,45 +82,23 @@ pub struct Purchase {
     pub created_at: Timestamp,
 }
 
-/// A new purchase's facts beside the pack's.
-#[derive(Debug, Clone)]
-pub struct Sale {
-    /// The purchase's id.
-    pub id: PurchaseId,
-    /// For whom it is bought.
-    pub owner: OwnerId,
-    /// How it is paid.
-    pub payment_method: String,
-    /// Who buys it.
-    pub buyer: String,
-    /// When.
-    pub at: Timestamp,
-}
-
 impl Purchase {
-    /// A pack that was paid for, with its credits in `lot`.
-    pub fn paid(pack: &Pack, sale: Sale, reference: String, lot: LotId) -> Self {
-        Self::new(pack, sale, PurchaseState::Paid, reference, Some(lot))
-    }
-
-    /// A pack whose payment was declined.
-    pub fn declined(pack: &Pack, sale: Sale, reference: String) -> Self {
-        Self::new(pack, sale, PurchaseState::Declined, reference, None)
-    }
-
-    fn new(pack: &Pack, sale: Sale, state: PurchaseState, reference: String, lot: Option<LotId>) -> Self {
-        Self {
-            id: sale.id,
-            owner: sale.owner,
-            pack: pack.id.clone(),
-            state,
-            price: pack.price,
-            credits: pack.credits,
-            payment_method: sale.payment_method,
-            payment_reference: reference,
-            lot,
-            buyer: sale.buyer,
-            created_at: sale.at,
-        }
+    /// The purchase of a pack that a payment has begun; `None` where it is for something else.
+    pub fn of(payment: &Payment) -> Option<Self> {
+        let Bought::Pack { purchase, pack, credits, .. } = &payment.bought else { return None };
+        Some(Self {
+            id: *purchase,
+            owner: payment.owner,
+            pack: pack.clone(),
+            state: PurchaseState::Pending,
+            price: payment.net(),
+            credits: *credits,
+            payment_method: payment.method.clone(),
+            payment_reference: payment.id.to_string(),
+            payment: Some(payment.id),
+            lot: None,
+            buyer: payment.started_by.clone(),
+            created_at: payment.created_at,
+        })
     }
 }

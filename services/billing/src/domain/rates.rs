@@ -23,7 +23,15 @@ pub const MAX_RATES: usize = 64;
 pub struct MeterName(ModelName);
 
 impl MeterName {
-    /// Accepts 1 to 128 bytes without control characters, not beginning or ending with a space.
+    /// A name as somebody gives it; see [`ModelName::given`].
+    ///
+    /// # Errors
+    /// It is outside of the form, or not what it seems.
+    pub fn given(text: &str) -> Result<Self, AttributionError> {
+        ModelName::given(text).map(Self)
+    }
+
+    /// A stored name. Accepts 1 to 128 bytes without control characters, not beginning or ending with a space.
     pub fn parse(text: &str) -> Result<Self, AttributionError> {
         ModelName::parse(text).map(Self)
     }

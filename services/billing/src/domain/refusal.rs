@@ -3,6 +3,7 @@
 use bursar_money::Credits;
 use bursar_time::{Span, Timestamp};
 
+use super::limits::Reached;
 use super::rates::RateError;
 use super::rules::Rules;
 
@@ -28,7 +29,7 @@ pub struct Inconsistent(
 /// | 4 | unknown ids, and whose they are | what does not exist here has neither a state nor an amount |
 /// | 5 | states | a settled hold stays settled however little is asked of it |
 /// | 6 | prices, amounts and times | wrong whatever the balance is |
-/// | 7 | bounds and credits | right, but not now: what a top-up or a settled hold cures |
+/// | 7 | bounds, limits and credits | right, but not now: what a top-up or a settled hold cures |
 /// | 8 | defects | never expected |
 ///
 /// A refused command changes nothing and does not use up its request id.
@@ -150,6 +151,9 @@ pub enum Refusal {
     /// The account would hold more than [`Credits::MAX`].
     #[error("the account cannot hold that many credits")]
     BalanceTooLarge,
+    /// It would go above a hard limit: right, but not before its window ends.
+    #[error("a limit of {} credits for {} is reached", .0.amount, .0.subject)]
+    LimitReached(Box<Reached>),
     /// Not enough credits that can be spent now.
     #[error("{required} credits are needed and {available} are available")]
     InsufficientCredits {

@@ -66,8 +66,10 @@ impl Scope {
     /// Whether it pays for work with this model for this project. Work that names no model is not the work of a named
     /// one, nor that without a project the work for a named one.
     pub fn admits(&self, model: Option<&ModelName>, project: Option<&ProjectName>) -> bool {
-        let among_models = self.models.is_empty() || model.is_some_and(|it| self.models.contains(it));
-        let among_projects = self.projects.is_empty() || project.is_some_and(|it| self.projects.contains(it));
+        let is_model = |it| self.models.iter().any(|stored| stored.names(it));
+        let is_project = |it| self.projects.iter().any(|stored| stored.names(it));
+        let among_models = self.models.is_empty() || model.is_some_and(is_model);
+        let among_projects = self.projects.is_empty() || project.is_some_and(is_project);
         among_models && among_projects
     }
 }

@@ -1,13 +1,18 @@
 //! What an entry of each kind looks like, whatever came before it: the part of the audit that needs no memory.
 
-use super::entry::{Entry, EntryKind, Event, Posting};
+use super::entry::{DebtEvent, Entry, EntryKind, Event, Posting};
 use super::flaw::Flaw;
 
 /// Whether every posting has the form of the entry's kind and concerns the lot that the entry is about, and whether the
 /// key that it names is its actor's.
 pub(super) fn check(entry: &Entry) -> Result<(), Flaw> {
     let only = match &entry.event {
-        Event::Expire { lot } | Event::Void { lot } | Event::Grant { lot, .. } => Some(*lot),
+        Event::Expire { lot }
+        | Event::Void { lot }
+        | Event::Grant { lot, .. }
+        | Event::DebtPaid { lot, .. }
+        | Event::Debt(DebtEvent { lot, .. })
+        | Event::DebtReversed(DebtEvent { lot, .. }) => Some(*lot),
         _ => None,
     };
     let fits = |posting: &Posting| has_form(entry.kind(), posting) && only.is_none_or(|lot| lot == posting.lot);
@@ -31,7 +36,7 @@ fn has_form(kind: EntryKind, posting: &Posting) -> bool {
     }
     match kind {
         EntryKind::Grant => remaining > 0 && (held, spent, gone) == (0, 0, [0, 0]),
-        EntryKind::Charge => remaining < 0 && spent > 0 && (held, gone) == (0, [0, 0]),
+        EntryKind::Charge | EntryKind::DebtPaid => remaining < 0 && spent > 0 && (held, gone) == (0, [0, 0]),
         EntryKind::Hold => remaining < 0 && held > 0 && (spent, gone) == (0, [0, 0]),
         // Either an earmark, spent or given back, or the excess, spent from what remains.
         EntryKind::Capture => {
@@ -43,7 +48,8 @@ fn has_form(kind: EntryKind, posting: &Posting) -> bool {
         }
         EntryKind::Refund => spent < 0 && held == 0 && remaining >= 0 && gone.iter().all(|it| *it >= 0),
         EntryKind::Expire => remaining < 0 && expired > 0 && (held, spent, voided) == (0, 0, 0),
-        EntryKind::Void => remaining < 0 && voided > 0 && (held, spent, expired) == (0, 0, 0),
+        EntryKind::Void | EntryKind::Debt => remaining < 0 && voided > 0 && (held, spent, expired) == (0, 0, 0),
+        EntryKind::DebtReversed => remaining > 0 && voided < 0 && (held, spent, expired) == (0, 0, 0),
         // It moves nothing.
         EntryKind::Erase => false,
     }
@@ -55,13 +61,23 @@ pub(super) fn moved(entry: &Entry) -> i128 {
         |part: fn(&Posting) -> i64| -> i128 { entry.postings.iter().map(|posting| i128::from(part(posting))).sum() };
     match entry.kind() {
         EntryKind::Grant => sum(|posting| posting.remaining),
-        EntryKind::Charge | EntryKind::Capture => sum(|posting| posting.spent),
+        EntryKind::Charge | EntryKind::Capture | EntryKind::DebtPaid => sum(|posting| posting.spent),
         EntryKind::Hold => sum(|posting| posting.held),
         EntryKind::Release | EntryKind::HoldLapsed => -sum(|posting| posting.held),
         EntryKind::Refund => -sum(|posting| posting.spent),
         EntryKind::Expire => sum(|posting| posting.expired),
         EntryKind::Void => sum(|posting| posting.voided),
+        EntryKind::Debt => sum(|posting| posting.voided) + owed(entry),
+        EntryKind::DebtReversed => owed(entry) - sum(|posting| posting.voided),
         EntryKind::Erase => 0,
+    }
+}
+
+/// What is owed from it on, or no more, in micro-credits.
+fn owed(entry: &Entry) -> i128 {
+    match &entry.event {
+        Event::Debt(it) | Event::DebtReversed(it) => i128::from(it.owed.micro()),
+        _ => 0,
     }
 }
 

@@ -16,6 +16,7 @@ use super::command::{Request, RequestKey};
 use super::details::Details;
 use super::entry::{Entry, Event, Posting};
 use super::hold::{Hold, HoldState};
+use super::limits::Limits;
 use super::lot::Lot;
 use super::refusal::Inconsistent;
 use super::rules::Rules;
@@ -47,6 +48,8 @@ pub struct AccountState {
     pub(super) entries: Vec<Arc<Entry>>,
     pub(super) usage: BTreeMap<UsageKey, UsageTotals>,
     pub(super) meters: BTreeMap<MeterKey, MeterTotals>,
+    /// Empty for an account without.
+    pub(super) limits: Limits,
 }
 
 /// An entry before the ledger gives it its number, balances and hash.
@@ -102,6 +105,7 @@ impl AccountState {
             entries: Vec::new(),
             usage: BTreeMap::new(),
             meters: BTreeMap::new(),
+            limits: Limits::default(),
         };
         let sum = |part: fn(&Lot) -> Credits| -> i128 { lots.iter().map(|lot| i128::from(part(lot).micro())).sum() };
         if sum(|lot| lot.remaining) != i128::from(account.available.micro())
@@ -274,6 +278,8 @@ impl AccountState {
             holds_updated: Vec::new(),
             usage: Vec::new(),
             meters: Vec::new(),
+            used: Vec::new(),
+            alerts: Vec::new(),
         };
         for kept in &mut self.lots {
             sort_out(kept, &mut changes.lots_inserted, &mut changes.lots_updated);
@@ -285,6 +291,7 @@ impl AccountState {
         changes.usage = usage.into_iter().map(|(key, add)| UsageDelta { key, add }).collect();
         let meters = std::mem::take(&mut self.meters);
         changes.meters = meters.into_iter().map(|(key, add)| MeterDelta { key, add }).collect();
+        (changes.used, changes.alerts) = self.limits.take();
         changes
     }
 
@@ -297,6 +304,7 @@ impl AccountState {
         if self.members.len() > MEMBERS_REMEMBERED {
             self.members = HashMap::new();
         }
+        self.limits.rest(self.account.head.at);
         self.lots.retain(|kept| kept.value.is_live());
         self.next_due = self.lots().filter_map(|lot| lot.terms.expires_at).min();
         self.all_effective = self.lots().map(|lot| lot.terms.effective_at).max().unwrap_or(Timestamp::MIN);

@@ -7,13 +7,17 @@
 use std::fmt;
 use std::str::FromStr;
 
-use bursar_id::{OwnerId, SubscriptionId};
+use bursar_id::{OwnerId, PaymentId, SubscriptionId};
 use bursar_money::{Credits, Price};
-use bursar_time::Timestamp;
+use bursar_time::{Span, Timestamp};
 
-use super::catalog::{Plan, ProductId};
+use super::catalog::ProductId;
 use super::lot::Lot;
+use super::payment::{Bought, Payment};
 use super::refusal::Inconsistent;
+
+/// How many days after the end of the last paid month its next one is tried again.
+const RETRY_AFTER_DAYS: [u64; 4] = [1, 3, 5, 7];
 
 /// Months that a subscription is said to be behind at most: a century's.
 const MOST_BEHIND: u32 = 1_200;
@@ -51,6 +55,10 @@ impl Month {
 pub enum SubscriptionState {
     /// Paid for until the month's end, and renewed then.
     Active,
+    /// Its month is over and the next one is not paid: it is tried again, and what the plan allows stays.
+    PastDue,
+    /// It begins once its first payment is there; nothing is granted yet.
+    Incomplete,
     /// Over for good; the owner is on the free plan or has another subscription.
     Ended,
 }
@@ -60,6 +68,8 @@ impl SubscriptionState {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Active => "ACTIVE",
+            Self::PastDue => "PAST_DUE",
+            Self::Incomplete => "INCOMPLETE",
             Self::Ended => "ENDED",
         }
     }
@@ -75,7 +85,7 @@ impl FromStr for SubscriptionState {
     type Err = Inconsistent;
 
     fn from_str(text: &str) -> Result<Self, Inconsistent> {
-        [Self::Active, Self::Ended]
+        [Self::Active, Self::PastDue, Self::Incomplete, Self::Ended]
             .into_iter()
             .find(|state| state.as_str() == text)
             .ok_or(Inconsistent("a subscription has an unknown state"))
@@ -101,7 +111,7 @@ pub struct Subscription {
     pub seats: u32,
     /// How each month is paid, as the payment provider knows it.
     pub payment_method: String,
-    /// The provider's name for the last payment.
+    /// The last payment, by its id; of old periods the provider's name for it.
     pub payment_reference: String,
     /// When it began; the months are counted from here.
     pub started_at: Timestamp,
@@ -109,39 +119,56 @@ pub struct Subscription {
     pub month: Month,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
-}
-
-/// A month's payment: with what, and the provider's name for it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Paid {
-    /// The payment method.
-    pub method: String,
-    /// The payment.
-    pub reference: String,
+    /// How often the next month was tried and not paid.
+    pub failures: u32,
+    /// When it is tried again; `None` unless that has happened.
+    pub next_retry_at: Option<Timestamp>,
+    /// Whether it ends with the month that is paid for last instead of being renewed.
+    pub cancel_at_period_end: bool,
 }
 
 impl Subscription {
-    /// Begins at `at` with the plan's terms, its price among them, and a first month that is paid for.
-    pub fn begin(id: SubscriptionId, owner: OwnerId, (plan, price): (&Plan, Price), paid: Paid, at: Timestamp) -> Self {
-        Self {
-            id,
-            owner,
-            plan: plan.id.clone(),
+    /// The subscription that a payment begins at `at`, with a first month that is paid for; `None` where the payment is for
+    /// something else.
+    pub fn begun(payment: &Payment, at: Timestamp) -> Option<Self> {
+        let Bought::Start { subscription, plan, credits, seats } = &payment.bought else { return None };
+        Some(Self {
+            id: *subscription,
+            owner: payment.owner,
+            plan: plan.clone(),
             state: SubscriptionState::Active,
-            price,
-            credits: plan.credits,
-            seats: plan.seats,
-            payment_method: paid.method,
-            payment_reference: paid.reference,
+            price: payment.net(),
+            credits: *credits,
+            seats: *seats,
+            payment_method: payment.method.clone(),
+            payment_reference: payment.id.to_string(),
             started_at: at,
             month: Month::anchored(at, 0),
             ended_at: None,
-        }
+            failures: 0,
+            next_retry_at: None,
+            cancel_at_period_end: false,
+        })
+    }
+
+    /// The subscription that begins once its payment is there, as it would be if that had been so at once.
+    pub fn incomplete(payment: &Payment) -> Option<Self> {
+        let begun = Self::begun(payment, payment.created_at)?;
+        Some(Self { state: SubscriptionState::Incomplete, ..begun })
+    }
+
+    /// The last payment, if it has an id.
+    pub fn payment(&self) -> Option<PaymentId> {
+        self.payment_reference.parse().ok()
     }
 
     /// Whether its month is over at `now` and the next one has to be paid.
     pub fn is_due(&self, now: Timestamp) -> bool {
-        self.state == SubscriptionState::Active && self.month.end <= now
+        match self.state {
+            SubscriptionState::Active => self.month.end <= now,
+            SubscriptionState::PastDue => self.next_retry_at.is_none_or(|retry| retry <= now),
+            SubscriptionState::Incomplete | SubscriptionState::Ended => false,
+        }
     }
 
     /// How many months at `now` are over or have begun that nobody has paid for.
@@ -152,11 +179,10 @@ impl Subscription {
         if self.is_due(now) { u32::try_from(behind.count()).unwrap_or(u32::MAX) } else { 0 }
     }
 
-    /// Whether more than one month would have to be made up for at `now`: by one machine's clock alone only one is. Another
-    /// clock or somebody who knows has to say that so much time has passed, or a wrong clock would pay for it (product.md,
-    /// "Subscriptions"; `usecase/renewals.rs`).
+    /// Whether more than one month would have to be made up for at `now`: by itself only one is. Somebody has to say that the
+    /// others are to be paid for (product.md, "Subscriptions"; `usecase/renewals.rs`). Nothing is paid for one that ends.
     pub fn is_held(&self, now: Timestamp) -> bool {
-        self.is_due(now) && self.next_month().end <= now
+        !self.cancel_at_period_end && self.is_due(now) && self.next_month().end <= now
     }
 
     /// The month after the one that is paid for.
@@ -167,7 +193,26 @@ impl Subscription {
     /// The same subscription with its next month paid.
     #[must_use]
     pub fn renewed(&self, reference: String) -> Self {
-        Self { month: self.next_month(), payment_reference: reference, ..self.clone() }
+        Self {
+            state: SubscriptionState::Active,
+            month: self.next_month(),
+            payment_reference: reference,
+            failures: 0,
+            next_retry_at: None,
+            ..self.clone()
+        }
+    }
+
+    /// The same subscription after its next month was tried and not paid: it is tried again so many days after the boundary,
+    /// and not before `not_before`. `None` when that was the last time.
+    pub fn not_paid(&self, not_before: Timestamp) -> Option<Self> {
+        let days = *RETRY_AFTER_DAYS.get(usize::try_from(self.failures).ok()?)?;
+        Some(Self {
+            state: SubscriptionState::PastDue,
+            failures: self.failures.saturating_add(1),
+            next_retry_at: Some(self.month.end.saturating_add(Span::from_days(days)).max(not_before)),
+            ..self.clone()
+        })
     }
 
     /// The subscription as it ends here at `at` and goes on as `to`'s: the same one, with its months, terms and payment.
@@ -176,15 +221,21 @@ impl Subscription {
         (self.ended(at), Self { owner: to, ..self.clone() })
     }
 
+    /// The same subscription, ending with the month that is paid for last or going on after it.
+    #[must_use]
+    pub fn canceling(&self, at_period_end: bool) -> Self {
+        Self { cancel_at_period_end: at_period_end, ..self.clone() }
+    }
+
     /// Whether a lot is what the month that is paid for last included.
     pub fn includes(&self, lot: &Lot) -> bool {
         lot.terms.origin.subscription == Some((self.id, self.month.number))
     }
 
-    /// The same subscription, over since the month that is paid for ended.
+    /// The same subscription, over since the month that is paid for ended, or since the next one was tried for the last time.
     #[must_use]
     pub fn lapsed(&self) -> Self {
-        self.ended(self.month.end)
+        self.ended(self.next_retry_at.unwrap_or(self.month.end))
     }
 
     /// The same subscription, going on as if it had not ended.
@@ -196,7 +247,7 @@ impl Subscription {
     /// The same subscription, over since `at`.
     #[must_use]
     pub fn ended(&self, at: Timestamp) -> Self {
-        Self { state: SubscriptionState::Ended, ended_at: Some(at), ..self.clone() }
+        Self { state: SubscriptionState::Ended, ended_at: Some(at), next_retry_at: None, ..self.clone() }
     }
 }
 
@@ -254,6 +305,9 @@ mod tests {
             started_at: began,
             month: Month::anchored(began, 0),
             ended_at: None,
+            failures: 0,
+            next_retry_at: None,
+            cancel_at_period_end: false,
         };
         let cases = [
             ("2026-02-28T09:59:59Z", 0, false),
@@ -266,7 +320,24 @@ mod tests {
         for (now, behind, held) in cases {
             assert_eq!((subscription.months_behind(at(now)), subscription.is_held(at(now))), (behind, held), "{now}");
         }
+        assert!(!subscription.canceling(true).is_held(at("2027-03-07T10:00:00Z")), "nothing is paid for what ends");
         assert!(!subscription.lapsed().is_held(at("2027-03-07T10:00:00Z")), "what is over waits for nobody");
+
+        // Not paid at the boundary, and 1, 3, 5 and 7 days after it.
+        let mut it = subscription.clone();
+        for retry in ["2026-03-01T10:00:00Z", "2026-03-03T10:00:00Z", "2026-03-05T10:00:00Z", "2026-03-07T10:00:00Z"] {
+            it = it.not_paid(at("2026-02-28T10:00:00Z")).unwrap();
+            assert_eq!((it.state, it.next_retry_at), (SubscriptionState::PastDue, Some(at(retry))));
+            let before = at(retry).saturating_sub(Span::SECOND);
+            assert_eq!((it.is_due(before), it.is_due(at(retry))), (false, true), "{retry}");
+            assert_eq!(
+                it.renewed(String::new()).month,
+                subscription.next_month(),
+                "a success is the month from its boundary"
+            );
+        }
+        assert_eq!(it.not_paid(Timestamp::MIN), None, "five times are enough");
+        assert_eq!(it.lapsed().ended_at, Some(at("2026-03-07T10:00:00Z")));
     }
 
     proptest! {

@@ -4,6 +4,7 @@
 //! hours and names in it, however many charges there were.
 
 use std::cmp::Ordering;
+use std::fmt;
 
 use bursar_id::UserId;
 use bursar_money::Credits;
@@ -73,12 +74,30 @@ impl UsageTotals {
         self.charges = self.charges.saturating_add(other.charges);
     }
 
+    /// What is left of the charges: less than nothing where more was given back here than charged.
+    pub fn net(&self) -> i64 {
+        self.charged.saturating_sub(self.refunded)
+    }
+
     pub(super) fn charge(&mut self, amount: Credits) {
         self.add(&Self { charged: amount.micro(), refunded: 0, charges: 1 });
     }
 
     pub(super) fn refund(&mut self, amount: Credits) {
         self.add(&Self { charged: 0, refunded: amount.micro(), charges: 0 });
+    }
+}
+
+/// A sum of amounts or quantities in millionths, as text: it may be above what a single one can be, and a net one below
+/// nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Total(pub i64);
+
+impl fmt::Display for Total {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (sign, sum) = (if self.0 < 0 { "-" } else { "" }, self.0.unsigned_abs());
+        let text = format!("{sign}{}.{:06}", sum / 1_000_000, sum % 1_000_000);
+        f.write_str(text.trim_end_matches('0').trim_end_matches('.'))
     }
 }
 

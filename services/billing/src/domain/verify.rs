@@ -11,7 +11,7 @@ use bursar_time::Timestamp;
 
 use super::account::{Account, LedgerHead};
 use super::attribution::Attribution;
-use super::entry::{CaptureEvent, Entry, EntryKind, Event, OperationId, Posting, RefundEvent};
+use super::entry::{CaptureEvent, DebtEvent, Entry, EntryKind, Event, OperationId, Posting, RefundEvent};
 use super::entry_body::UnreadableEntry;
 use super::erased::{Missing, Whose};
 use super::flaw::{Audit, BadLedger, Flaw};
@@ -42,12 +42,13 @@ impl Tally {
         let taken = posting.remaining >= 0
             || match entry.kind() {
                 EntryKind::Expire => expired,
-                EntryKind::Void => !expired && !void,
+                EntryKind::Void | EntryKind::Debt => !expired && !void,
                 _ => lot.is_spendable_at(entry.at),
             };
         let returned = posting.remaining <= 0 || (!expired && !void);
         let due = posting.expired == 0 || (expired && !void);
-        let voided = posting.voided == 0 || void || entry.kind() == EntryKind::Void;
+        let voids = matches!(entry.kind(), EntryKind::Void | EntryKind::Debt | EntryKind::DebtReversed);
+        let voided = posting.voided == 0 || void || voids;
         taken && returned && due && voided
     }
 }
@@ -61,6 +62,7 @@ pub struct Verifier {
     head: LedgerHead,
     available: i64,
     held: i64,
+    debt: Credits,
     charged: i128,
     refunded: i128,
     lots: BTreeMap<LotId, Tally>,
@@ -84,6 +86,7 @@ impl Verifier {
             head: LedgerHead::genesis(owner, Timestamp::MIN),
             available: 0,
             held: 0,
+            debt: Credits::ZERO,
             charged: 0,
             refunded: 0,
             lots: BTreeMap::new(),
@@ -118,6 +121,9 @@ impl Verifier {
         let stored = &account.head;
         let stored_ledger = (stored.seq, stored.hash, account.available.micro(), account.held.micro());
         if ledger != stored_ledger || (stored.seq > 0 && stored.at != self.head.at) {
+            return Err(bad(Flaw::HeadMismatch));
+        }
+        if self.debt != account.debt {
             return Err(bad(Flaw::HeadMismatch));
         }
         if let Some(seq) = self.missing.first() {
@@ -301,8 +307,28 @@ impl Verifier {
                 *refunded = refunded.checked_add(entry.amount).ok_or(Flaw::RefundMismatch(*charge))?;
                 if refunded == refunded_after { Ok(()) } else { Err(Flaw::RefundMismatch(*charge)) }
             }
+            Event::Debt(_) | Event::DebtPaid { .. } | Event::DebtReversed(_) => self.owe(entry),
             Event::Grant { .. } | Event::Charge(_) | Event::Expire { .. } => Ok(()),
         }
+    }
+
+    /// What is owed after an entry about debts. Of a lot no more can be owed than was used of it.
+    fn owe(&mut self, entry: &Entry) -> Result<(), Flaw> {
+        let (debt, said) = match &entry.event {
+            Event::Debt(DebtEvent { lot, owed, debt_after, .. }) => {
+                let tally = self.lots.get(lot).ok_or(Flaw::UnknownLot(*lot))?;
+                let used = tally.spent.saturating_add(tally.held);
+                (self.debt.checked_add(*owed).filter(|_| owed.micro() <= used), debt_after)
+            }
+            Event::DebtReversed(DebtEvent { lot, owed, debt_after, .. }) => {
+                self.lots.get(lot).ok_or(Flaw::UnknownLot(*lot))?;
+                (self.debt.checked_sub(*owed), debt_after)
+            }
+            Event::DebtPaid { debt_after, .. } => (self.debt.checked_sub(entry.amount), debt_after),
+            _ => return Ok(()),
+        };
+        self.debt = debt.filter(|debt| debt == said).ok_or(Flaw::DebtMismatch)?;
+        Ok(())
     }
 
     fn check_balances(&mut self, entry: &Entry) -> Result<(), Flaw> {

@@ -1,23 +1,27 @@
 //! `AccountService`.
 
+use std::mem::take;
+
 use bursar_id::OwnerId;
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::account_service_server::AccountService;
-use bursar_rpc::{Caller, PageKey, PageRequest};
+use bursar_rpc::{Answer, Asked, Call, Caller, PageKey, PageRequest};
 use tonic::{Request, Response, Status};
 
-use super::{answer, parse};
+use super::{answer, parse, settings};
 use crate::domain::{BadLedger, Flaw};
 use crate::error::Error;
 use crate::usecase::access::Access;
 use crate::usecase::accounts::AccountUseCases;
 use crate::usecase::erasures::ErasureUseCases;
+use crate::usecase::settings::SettingsUseCases;
 
 /// Serves `AccountService`.
 pub(crate) struct AccountHandler {
     pub(crate) access: Access,
     pub(crate) accounts: AccountUseCases,
     pub(crate) erasures: ErasureUseCases,
+    pub(crate) settings: SettingsUseCases,
     pub(crate) pages: PageKey,
 }
 
@@ -87,6 +91,35 @@ impl AccountService for AccountHandler {
         }))
     }
 
+    async fn get_account_settings(
+        &self,
+        request: Request<pb::GetAccountSettingsRequest>,
+    ) -> Result<Response<pb::GetAccountSettingsResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let owner = self.opened(&caller, &request.get_ref().owner).await?;
+        let found = settings::settings(&self.settings.get(owner).await?);
+        Ok(Response::new(pb::GetAccountSettingsResponse { settings: Some(found) }))
+    }
+
+    async fn update_account_settings(
+        &self,
+        request: Request<pb::UpdateAccountSettingsRequest>,
+    ) -> Result<Response<pb::UpdateAccountSettingsResponse>, Status> {
+        let call = Call::of(&request)?;
+        let mut message = request.into_inner();
+        let owner = parse::owner_for(call.caller(), &message.owner)?;
+        let request_id = take(&mut message.request_id);
+        let asked = Asked::read(call, &request_id, &message, |message, bad| Some(settings::change(message, bad)));
+        let answer = self.settings.update(owner, &asked).await?;
+        let mut message = answer.message()?;
+        let now = match answer {
+            Answer::New(settings) => settings.profile,
+            Answer::Replay(_) => self.settings.get(owner).await?.profile,
+        };
+        message.settings.get_or_insert_default().billing_profile = Some(settings::to_profile(&now));
+        Ok(Response::new(message))
+    }
+
     async fn erase_details(
         &self,
         request: Request<pb::EraseDetailsRequest>,
@@ -106,6 +139,10 @@ fn entry_to_blame(bad: &BadLedger) -> u64 {
         | Flaw::LotMismatch(_)
         | Flaw::LotMissing(_)
         | Flaw::UsageMismatch
+        | Flaw::LimitMismatch(_)
+        | Flaw::PaymentMismatch(_)
+        | Flaw::PurchaseMismatch(_)
+        | Flaw::InvoiceMismatch(_)
         | Flaw::StoredHoldMismatch(_) => 0,
         _ => bad.seq,
     }

@@ -10,7 +10,7 @@ use bursar_time::Timestamp;
 use super::catalog;
 use crate::domain::{
     Actor, Allocation, Attribution, CatalogVersion, Charge, Charged, Component, Entry, EntryKind, Event, Held, Hold,
-    HoldState, Lot, LotSource, Metered, Note, OperationId, Posting, Priced, Refund, Refunded, Released,
+    HoldState, Lot, LotSource, Metered, Note, OperationId, Posting, Priced, Refund, Refunded, Released, Total,
 };
 use crate::usecase::access::Allowed;
 use crate::usecase::accounts::AccountView;
@@ -226,7 +226,7 @@ pub(crate) fn balance(view: &AccountView) -> pb::GetBalanceResponse {
         lots_omitted: u32::try_from(view.lots.len().saturating_sub(lots.len())).unwrap_or(u32::MAX),
         lots,
         next_expiry: view.balance.next_expiry.map(|expiry| to_timestamp(expiry.at)),
-        spent_this_period: total(view.balance.spent_this_period),
+        spent_this_period: Total(view.balance.spent_this_period).to_string(),
         period_start: Some(to_timestamp(view.period.month.start)),
         period_end: Some(to_timestamp(view.period.month.end)),
     }
@@ -305,23 +305,18 @@ pub(crate) fn usage(interval: Interval, key: &ReportKey, line: &ReportLine) -> p
     };
     match line {
         ReportLine::Usage(totals) => pb::UsageRow {
-            charged: total(totals.charged),
-            refunded: total(totals.refunded),
-            net: total(totals.charged.saturating_sub(totals.refunded)),
+            charged: Total(totals.charged).to_string(),
+            refunded: Total(totals.refunded).to_string(),
+            net: Total(totals.net()).to_string(),
             count: u64::try_from(totals.charges).unwrap_or(0),
             ..row
         },
-        ReportLine::Meter(totals) => {
-            pb::UsageRow { charged: total(totals.charged), quantity: total(totals.quantity), ..row }
-        }
+        ReportLine::Meter(totals) => pb::UsageRow {
+            charged: Total(totals.charged).to_string(),
+            quantity: Total(totals.quantity).to_string(),
+            ..row
+        },
     }
-}
-
-/// A sum of amounts or quantities, in millionths: it may be above what a single one can be, and a net one below nothing.
-fn total(sum: i64) -> String {
-    let (sign, sum) = (if sum < 0 { "-" } else { "" }, sum.unsigned_abs());
-    let text = format!("{sign}{}.{:06}", sum / 1_000_000, sum % 1_000_000);
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 fn allocations(allocations: &[Allocation]) -> Vec<pb::Allocation> {
@@ -355,5 +350,8 @@ fn kind(kind: EntryKind) -> pb::EntryKind {
         EntryKind::Expire => pb::EntryKind::Expire,
         EntryKind::Void => pb::EntryKind::Void,
         EntryKind::Erase => pb::EntryKind::Erase,
+        EntryKind::Debt => pb::EntryKind::Debt,
+        EntryKind::DebtPaid => pb::EntryKind::DebtPaid,
+        EntryKind::DebtReversed => pb::EntryKind::DebtReversed,
     }
 }

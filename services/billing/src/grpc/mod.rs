@@ -8,9 +8,14 @@ mod account;
 mod answer;
 mod catalog;
 mod credit;
+mod invoice;
+mod limit;
 mod order;
 mod parse;
+mod payment;
 mod purchase;
+mod sandbox;
+mod settings;
 mod status;
 mod subscription;
 mod usage;
@@ -18,9 +23,13 @@ mod usage;
 use bursar_proto::billing::v1::account_service_server::AccountServiceServer;
 use bursar_proto::billing::v1::catalog_service_server::CatalogServiceServer;
 use bursar_proto::billing::v1::credit_service_server::CreditServiceServer;
+use bursar_proto::billing::v1::invoice_service_server::InvoiceServiceServer;
+use bursar_proto::billing::v1::limit_service_server::LimitServiceServer;
+use bursar_proto::billing::v1::payment_service_server::PaymentServiceServer;
 use bursar_proto::billing::v1::purchase_service_server::PurchaseServiceServer;
 use bursar_proto::billing::v1::subscription_service_server::SubscriptionServiceServer;
 use bursar_proto::billing::v1::usage_service_server::UsageServiceServer;
+use bursar_proto::testing::v1::sandbox_service_server::SandboxServiceServer;
 use bursar_rpc::{MAX_MESSAGE, PageKey};
 use tonic::service::Routes;
 
@@ -29,19 +38,29 @@ use crate::usecase::accounts::AccountUseCases;
 use crate::usecase::catalogs::CatalogUseCases;
 use crate::usecase::credits::CreditUseCases;
 use crate::usecase::erasures::ErasureUseCases;
+use crate::usecase::invoices::InvoiceUseCases;
+use crate::usecase::limits::LimitUseCases;
+use crate::usecase::payments::PaymentUseCases;
 use crate::usecase::purchases::PurchaseUseCases;
 use crate::usecase::reports::ReportUseCases;
+use crate::usecase::settings::SettingsUseCases;
 use crate::usecase::subscriptions::SubscriptionUseCases;
 
 /// The gRPC services that billing answers, besides its events.
-pub(crate) const SERVICES: [&str; 6] = [
+pub(crate) const SERVICES: [&str; 9] = [
     "bursar.billing.v1.AccountService",
     "bursar.billing.v1.CreditService",
     "bursar.billing.v1.CatalogService",
     "bursar.billing.v1.SubscriptionService",
     "bursar.billing.v1.PurchaseService",
+    "bursar.billing.v1.InvoiceService",
+    "bursar.billing.v1.PaymentService",
     "bursar.billing.v1.UsageService",
+    "bursar.billing.v1.LimitService",
 ];
+
+/// What plays the payment provider, in development only.
+pub(crate) const SANDBOX: &str = "bursar.testing.v1.SandboxService";
 
 /// The use cases behind the handlers.
 pub(crate) struct Parts {
@@ -52,7 +71,11 @@ pub(crate) struct Parts {
     pub(crate) reports: ReportUseCases,
     pub(crate) subscriptions: SubscriptionUseCases,
     pub(crate) purchases: PurchaseUseCases,
+    pub(crate) payments: PaymentUseCases,
+    pub(crate) settings: SettingsUseCases,
+    pub(crate) invoices: InvoiceUseCases,
     pub(crate) catalogs: CatalogUseCases,
+    pub(crate) limits: LimitUseCases,
     /// By which the page tokens of this service are known.
     pub(crate) pages: PageKey,
 }
@@ -63,17 +86,28 @@ macro_rules! limited {
     };
 }
 
-/// The bare routes of every service, without the stack.
-pub(crate) fn routes(parts: Parts) -> Routes {
-    let Parts { access, credits, accounts, erasures, reports, subscriptions, purchases, catalogs, pages } = parts;
+/// The bare routes of every service, without the stack; in development with the one that plays the payment provider.
+pub(crate) fn routes(parts: Parts, development: bool) -> Routes {
+    let Parts { access, credits, accounts, erasures, reports, subscriptions, purchases, .. } = parts;
+    let Parts { payments, settings, invoices, catalogs, limits, pages, .. } = parts;
     let usage =
         usage::UsageHandler { access: access.clone(), accounts: accounts.clone(), reports, pages: pages.clone() };
     let credit = credit::CreditHandler { credits, accounts: accounts.clone(), pages: pages.clone() };
-    let account = account::AccountHandler { access, accounts, erasures, pages: pages.clone() };
-    Routes::new(limited!(AccountServiceServer, account))
+    let account =
+        account::AccountHandler { access: access.clone(), accounts, erasures, settings, pages: pages.clone() };
+    let invoice = invoice::InvoiceHandler { access, invoices, pages: pages.clone() };
+    let sandbox = sandbox::SandboxHandler(payments.clone());
+    let routes = Routes::new(limited!(AccountServiceServer, account))
         .add_service(limited!(CreditServiceServer, credit))
         .add_service(limited!(CatalogServiceServer, catalog::CatalogHandler(catalogs, pages.clone())))
-        .add_service(limited!(SubscriptionServiceServer, subscription::SubscriptionHandler(subscriptions)))
-        .add_service(limited!(PurchaseServiceServer, purchase::PurchaseHandler(purchases, pages)))
-        .add_service(limited!(UsageServiceServer, usage))
+        .add_service(limited!(
+            SubscriptionServiceServer,
+            subscription::SubscriptionHandler(subscriptions, payments.clone())
+        ))
+        .add_service(limited!(PaymentServiceServer, payment::PaymentHandler(payments.clone(), pages.clone())))
+        .add_service(limited!(PurchaseServiceServer, purchase::PurchaseHandler(purchases, payments, pages.clone())))
+        .add_service(limited!(LimitServiceServer, limit::LimitHandler(limits, pages)))
+        .add_service(limited!(InvoiceServiceServer, invoice))
+        .add_service(limited!(UsageServiceServer, usage));
+    if development { routes.add_service(limited!(SandboxServiceServer, sandbox)) } else { routes }
 }

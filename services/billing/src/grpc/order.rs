@@ -28,7 +28,8 @@ mod tests {
     #[test]
     fn every_bad_field_is_named() {
         let long = "x".repeat(129);
-        let cases: [(&str, &str, &[&str]); 5] = [
+        let cases: [(&str, &str, &[&str]); 6] = [
+            ("business", "", &[]),
             ("business", "sandbox_ok", &[]),
             ("", "sandbox_ok", &["plan_id"]),
             (&long, "sandbox_ok", &["plan_id"]),

@@ -6,7 +6,7 @@ use bursar_id::{ChargeId, HoldId, IdError, LotId, OwnerId, RefundId, RequestId, 
 use bursar_money::{Credits, Quantity};
 use bursar_proto::billing::v1 as pb;
 use bursar_rpc::{Caller, Problem, Violations, convert};
-use bursar_time::{Span, Timestamp};
+use bursar_time::{Span, Timestamp, Zone};
 
 use crate::domain::{
     Attribution, CaptureCommand, ChargeCommand, Cost, EntryKind, GrantCommand, HoldCommand, Labels, LotSource,
@@ -57,7 +57,7 @@ pub(crate) fn charge(allowed: &Allowed, request: pb::ChargeRequest) -> Result<As
         bad.add("amount", "must be given, or usage");
     }
     let attribution = attribution(&mut bad, allowed, &request.member, &request.project, &request.model);
-    let labels = bad.check("labels", Labels::parse(request.labels));
+    let labels = bad.check("labels", Labels::given(request.labels));
     let occurred_at = time(&mut bad, "occurred_at", request.occurred_at);
     let request_id = request_id(&mut bad, &request.request_id);
     match (cost, attribution, labels) {
@@ -76,7 +76,7 @@ pub(crate) fn hold(allowed: &Allowed, request: pb::HoldRequest, longest: Span) -
     let ttl = bad.check("ttl", convert::optional_span(request.ttl)).flatten().unwrap_or(DEFAULT_TTL.min(longest));
     bad.require("ttl", (Span::SECOND..=Rules::MAX_HOLD).contains(&ttl), "must be one second to 24 hours");
     let attribution = attribution(&mut bad, allowed, &request.member, &request.project, &request.model);
-    let labels = bad.check("labels", Labels::parse(request.labels));
+    let labels = bad.check("labels", Labels::given(request.labels));
     let request_id = request_id(&mut bad, &request.request_id);
     match (amount, attribution, labels) {
         (Some(amount), Some(attribution), Some(labels)) if bad.is_empty() => {
@@ -160,8 +160,8 @@ fn scope(bad: &mut Violations, scope: Option<&pb::Scope>) -> Option<Scope> {
         bad.add("scope", "must name at most 32 models and 32 projects");
         return None;
     }
-    let models: Result<Vec<_>, _> = scope.models.iter().map(|it| ModelName::parse(it)).collect();
-    let projects: Result<Vec<_>, _> = scope.projects.iter().map(|it| ProjectName::parse(it)).collect();
+    let models: Result<Vec<_>, _> = scope.models.iter().map(|it| ModelName::given(it)).collect();
+    let projects: Result<Vec<_>, _> = scope.projects.iter().map(|it| ProjectName::given(it)).collect();
     let (models, projects) = (bad.check("scope.models", models), bad.check("scope.projects", projects));
     bad.check("scope", Scope::new(models?, projects?))
 }
@@ -190,7 +190,7 @@ pub(crate) fn erasure(request: &pb::EraseDetailsRequest) -> Result<Asked<Option<
 /// A model and its usage to estimate.
 pub(crate) fn estimate(request: &pb::EstimateRequest) -> Result<(ModelName, Vec<MeterUse>), Error> {
     let mut bad = Violations::new();
-    let model = bad.check("model", ModelName::parse(&request.model));
+    let model = bad.check("model", ModelName::given(&request.model));
     let usage = usage(&mut bad, &request.usage);
     match (model, usage) {
         (Some(model), Some(usage)) => Ok((model, usage)),
@@ -201,8 +201,8 @@ pub(crate) fn estimate(request: &pb::EstimateRequest) -> Result<(ModelName, Vec<
 /// A model and a project that something is wanted for; either may be empty.
 pub(crate) fn work(model: &str, project: &str) -> Result<(Option<ModelName>, Option<ProjectName>), Error> {
     let mut bad = Violations::new();
-    let model = bad.check_optional("model", model, ModelName::parse);
-    let project = bad.check_optional("project", project, ProjectName::parse);
+    let model = bad.check_optional("model", model, ModelName::given);
+    let project = bad.check_optional("project", project, ProjectName::given);
     match (model, project) {
         (Some(model), Some(project)) => Ok((model, project)),
         _ => Err(bad.into_problem().into()),
@@ -222,7 +222,7 @@ pub(crate) fn ledger_filter(request: &pb::ListLedgerEntriesRequest) -> Result<Le
         from: time(&mut bad, "from", request.from),
         to: time(&mut bad, "to", request.to),
         member: optional::<UserId>(&mut bad, "member", &request.member),
-        project: (!request.project.is_empty()).then(|| request.project.clone()),
+        project: bad.check_optional("project", &request.project, ProjectName::given).flatten(),
         kinds,
         newest_first: request.newest_first,
     };
@@ -245,8 +245,8 @@ pub(crate) fn report(request: &pb::QueryUsageRequest) -> Result<ReportQuery, Err
     let groups: Vec<Group> = groups.collect();
     let filter = ReportFilter {
         member: optional::<UserId>(&mut bad, "member", &request.member),
-        project: bad.check_optional("project", &request.project, ProjectName::parse).flatten(),
-        model: bad.check_optional("model", &request.model, ModelName::parse).flatten(),
+        project: bad.check_optional("project", &request.project, ProjectName::given).flatten(),
+        model: bad.check_optional("model", &request.model, ModelName::given).flatten(),
     };
     if groups.contains(&Group::Meter) {
         let of_a_model = groups.contains(&Group::Model) || !request.model.is_empty();
@@ -258,10 +258,30 @@ pub(crate) fn report(request: &pb::QueryUsageRequest) -> Result<ReportQuery, Err
     }
     let interval = interval_of(request.interval);
     bad.require("interval", interval.is_some(), "must be NONE, HOUR, DAY or MONTH");
+    let zone = optional::<Zone>(&mut bad, "time_zone", &request.time_zone).unwrap_or_default();
     match interval {
-        Some(interval) if bad.is_empty() => Ok(ReportQuery { from, to, groups, interval, filter }),
+        Some(interval) if bad.is_empty() => Ok(ReportQuery { from, to, groups, interval, zone, filter }),
         _ => Err(bad.into_problem().into()),
     }
+}
+
+/// The same of a report that is exported.
+pub(crate) fn exported(request: pb::ExportUsageRequest) -> Result<ReportQuery, Error> {
+    let pb::ExportUsageRequest { owner, from, to, group_by, member, project, model, interval, time_zone } = request;
+    let (page_size, page_token) = (0, String::new());
+    report(&pb::QueryUsageRequest {
+        owner,
+        from,
+        to,
+        group_by,
+        member,
+        project,
+        model,
+        interval,
+        page_size,
+        page_token,
+        time_zone,
+    })
 }
 
 fn group_of(number: i32) -> Option<Group> {
@@ -311,7 +331,7 @@ fn usage(bad: &mut Violations, used: &[pb::Usage]) -> Option<Vec<MeterUse>> {
     }
     let mut usage = Vec::with_capacity(used.len());
     for (place, pb::Usage { meter, quantity }) in used.iter().enumerate() {
-        let meter = bad.check_optional(&format!("usage[{place}].meter"), meter, MeterName::parse);
+        let meter = bad.check_optional(&format!("usage[{place}].meter"), meter, MeterName::given);
         let quantity = bad.check(&format!("usage[{place}].quantity"), quantity.parse::<Quantity>());
         usage.extend(meter.zip(quantity).map(|(meter, quantity)| MeterUse { meter, quantity }));
     }
@@ -331,8 +351,8 @@ fn attribution(
 ) -> Option<Attribution> {
     let named = bad.check_optional("member", member, str::parse::<UserId>);
     let member = named.and_then(|named| bad.check("member", allowed.whom(named)));
-    let project = bad.check_optional("project", project, ProjectName::parse);
-    let model = bad.check_optional("model", model, ModelName::parse);
+    let project = bad.check_optional("project", project, ProjectName::given);
+    let model = bad.check_optional("model", model, ModelName::given);
     Some(Attribution { member: member?, project: project?, model: model? })
 }
 
@@ -341,7 +361,7 @@ fn request_id(bad: &mut Violations, text: &str) -> Option<RequestId> {
 }
 
 fn note(bad: &mut Violations, text: &str) -> Option<Note> {
-    if text.is_empty() { None } else { bad.check("note", Note::parse(text)) }
+    if text.is_empty() { None } else { bad.check("note", Note::given(text)) }
 }
 
 fn time(bad: &mut Violations, field: &str, time: Option<prost_types::Timestamp>) -> Option<Timestamp> {
@@ -375,6 +395,9 @@ fn entry_kind(number: i32) -> Option<EntryKind> {
         pb::EntryKind::Expire => Some(EntryKind::Expire),
         pb::EntryKind::Void => Some(EntryKind::Void),
         pb::EntryKind::Erase => Some(EntryKind::Erase),
-        pb::EntryKind::Unspecified | pb::EntryKind::Debt | pb::EntryKind::DebtPaid => None,
+        pb::EntryKind::Debt => Some(EntryKind::Debt),
+        pb::EntryKind::DebtPaid => Some(EntryKind::DebtPaid),
+        pb::EntryKind::DebtReversed => Some(EntryKind::DebtReversed),
+        pb::EntryKind::Unspecified => None,
     }
 }

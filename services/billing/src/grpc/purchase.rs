@@ -9,12 +9,13 @@ use bursar_rpc::{Asked, Call, Caller, PageKey, PageRequest, Stored, Violations};
 use tonic::{Request, Response, Status};
 
 use super::order::order;
-use super::parse;
+use super::{parse, payment};
 use crate::domain::{Purchase, PurchaseState};
+use crate::usecase::payments::PaymentUseCases;
 use crate::usecase::purchases::PurchaseUseCases;
 
 /// Answers with the use cases.
-pub(crate) struct PurchaseHandler(pub(crate) PurchaseUseCases, pub(crate) PageKey);
+pub(crate) struct PurchaseHandler(pub(crate) PurchaseUseCases, pub(crate) PaymentUseCases, pub(crate) PageKey);
 
 #[tonic::async_trait]
 impl PurchaseService for PurchaseHandler {
@@ -26,13 +27,14 @@ impl PurchaseService for PurchaseHandler {
         let mut message = request.into_inner();
         let owner = parse::owner(&message.owner)?;
         let request_id = take(&mut message.request_id);
-        let payments = self.0.till.payments;
+        let payments = self.0.cashier.till.payments;
         let read = |message: &pb::PurchasePackRequest, bad: &mut Violations| {
             order(payments, ("pack_id", &message.pack_id), &message.payment_method, bad)
         };
         let asked = Asked::read(call, &request_id, &message, read);
-        let bought = self.0.purchase(owner, &asked).await?;
-        Ok(Response::new(pb::PurchasePackResponse { purchase: Some(bought.message()?) }))
+        let bought = self.0.purchase(owner, &asked).await?.message()?;
+        let payment = payment::of(&self.1, owner, &bought.payment_id).await?;
+        Ok(Response::new(pb::PurchasePackResponse { purchase: Some(bought), payment }))
     }
 
     async fn get_purchase(
@@ -53,7 +55,7 @@ impl PurchaseService for PurchaseHandler {
         let caller = Caller::of(&request)?;
         let asked = request.into_inner();
         let allowed = self.0.access.to(&caller, parse::owner(&asked.owner)?).await?;
-        let list = self.1.list("ListPurchases", [asked.owner.as_str()]);
+        let list = self.2.list("ListPurchases", [asked.owner.as_str()]);
         let page = PageRequest::parse(asked.page_size, &asked.page_token, list)?;
         let page = self.0.list(allowed.owner, &page).await?.messages(|it| purchase(&it));
         Ok(Response::new(pb::ListPurchasesResponse { purchases: page.rows, next_page_token: page.next_page_token }))
@@ -75,6 +77,8 @@ fn purchase(purchase: &Purchase) -> pb::Purchase {
         state: match purchase.state {
             PurchaseState::Paid => pb::PurchaseState::Paid,
             PurchaseState::Declined => pb::PurchaseState::Declined,
+            PurchaseState::Pending => pb::PurchaseState::Pending,
+            PurchaseState::Canceled => pb::PurchaseState::Canceled,
         }
         .into(),
         price: Some(to_money(purchase.price)),
@@ -82,5 +86,6 @@ fn purchase(purchase: &Purchase) -> pb::Purchase {
         lot_id: purchase.lot.map(|lot| lot.to_string()).unwrap_or_default(),
         bought_by: purchase.buyer.clone(),
         created_at: Some(to_timestamp(purchase.created_at)),
+        payment_id: purchase.payment.map(|payment| payment.to_string()).unwrap_or_default(),
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bursar_rpc::{Problem, Refusing, reason};
 use tonic::{Code, Status};
 
-use crate::domain::{RateError, Refusal, Rules};
+use crate::domain::{RateError, Refusal, Rules, Total};
 use crate::error::Error;
 
 /// How soon a caller that found no room should try again.
@@ -28,6 +28,8 @@ impl Refusing for Error {
             Self::SecondFactorRequired => Some("SECOND_FACTOR_ENROLLMENT_REQUIRED"),
             Self::RoleNotAllowed => Some("ROLE_NOT_ALLOWED"),
             Self::NotFound(_) => Some(reason::NOT_FOUND),
+            Self::TimeZoneUnsupported(_) => Some("TIME_ZONE_UNSUPPORTED"),
+            Self::EtagMismatch => Some("ETAG_MISMATCH"),
             Self::ModelNotFound(_) => Some("MODEL_NOT_FOUND"),
             Self::MeterNotFound { .. } => Some("METER_NOT_FOUND"),
             Self::CatalogVersionNotFound(_) => Some("CATALOG_VERSION_NOT_FOUND"),
@@ -37,6 +39,16 @@ impl Refusing for Error {
             Self::AlreadySubscribed { .. } => Some("ALREADY_SUBSCRIBED"),
             Self::PlanRequired => Some("PLAN_REQUIRED"),
             Self::PaymentDeclined => Some("PAYMENT_DECLINED"),
+            Self::PaymentMethodRequired => Some("PAYMENT_METHOD_REQUIRED"),
+            Self::PaymentMethodExpired => Some("PAYMENT_METHOD_EXPIRED"),
+            Self::TooManyPaymentMethods(_) => Some("TOO_MANY_PAYMENT_METHODS"),
+            Self::TooManyOpenPayments(_) => Some("TOO_MANY_OPEN_PAYMENTS"),
+            Self::PaymentNotPaid => Some("PAYMENT_NOT_PAID"),
+            Self::RefundAbovePayment { .. } => Some("REFUND_ABOVE_PAYMENT"),
+            Self::NothingToRenew => Some("NOTHING_TO_RENEW"),
+            Self::NoSubscription => Some("NO_SUBSCRIPTION"),
+            Self::NotCanceled => Some("NOT_CANCELED"),
+            Self::TooManyLimits { .. } => Some("TOO_MANY_LIMITS"),
             Self::PoliciesUnknown
             | Self::Overloaded
             | Self::Unavailable
@@ -65,7 +77,11 @@ impl From<Error> for Problem {
             Error::SecondFactorRequired => Self::failed_precondition("SECOND_FACTOR_ENROLLMENT_REQUIRED", said.clone())
                 .with_precondition("SECOND_FACTOR_ENROLLMENT_REQUIRED", "token", &said),
             Error::RoleNotAllowed => Self::permission_denied("ROLE_NOT_ALLOWED", said),
+            Error::TimeZoneUnsupported(_) => {
+                Self::invalid_field("time_zone", said).with_reason("TIME_ZONE_UNSUPPORTED")
+            }
             Error::NotFound(kind) => Self::not_found(kind),
+            Error::EtagMismatch => Self::aborted("ETAG_MISMATCH", said),
             Error::ModelNotFound(model) => {
                 Self::new(Code::NotFound, "MODEL_NOT_FOUND", said).with_metadata("model", model)
             }
@@ -81,6 +97,24 @@ impl From<Error> for Problem {
             }
             Error::PlanRequired => Self::failed_precondition("PLAN_REQUIRED", said),
             Error::PaymentDeclined => Self::failed_precondition("PAYMENT_DECLINED", said),
+            Error::PaymentMethodRequired => Self::failed_precondition("PAYMENT_METHOD_REQUIRED", said),
+            Error::PaymentMethodExpired => Self::failed_precondition("PAYMENT_METHOD_EXPIRED", said),
+            Error::TooManyOpenPayments(limit) => {
+                Self::exhausted("TOO_MANY_OPEN_PAYMENTS", said).with_metadata("limit", limit.to_string())
+            }
+            Error::TooManyPaymentMethods(limit) => {
+                Self::exhausted("TOO_MANY_PAYMENT_METHODS", said).with_metadata("limit", limit.to_string())
+            }
+            Error::PaymentNotPaid => Self::failed_precondition("PAYMENT_NOT_PAID", said),
+            Error::RefundAbovePayment { left } => {
+                Self::failed_precondition("REFUND_ABOVE_PAYMENT", said).with_metadata("left", left.to_string())
+            }
+            Error::NothingToRenew => Self::failed_precondition("NOTHING_TO_RENEW", said),
+            Error::NoSubscription => Self::failed_precondition("NO_SUBSCRIPTION", said),
+            Error::NotCanceled => Self::failed_precondition("NOT_CANCELED", said),
+            Error::TooManyLimits { limit } => {
+                Self::exhausted("TOO_MANY_LIMITS", said).with_metadata("limit", limit.to_string())
+            }
             Error::Overloaded => Self::exhausted(reason::OVERLOADED, said).with_retry_after(RETRY_SOON),
             Error::Unavailable => {
                 Self::unavailable(reason::STORE_UNAVAILABLE, said).with_retry_after(Duration::from_secs(1))
@@ -137,6 +171,12 @@ fn refused(refusal: Refusal) -> Problem {
         Refusal::TotalsFull => state("TOTALS_FULL"),
         Refusal::TooManyHolds { limit } => full("TOO_MANY_HOLDS").with_metadata("limit", limit.to_string()),
         Refusal::TooManyLots => full("TOO_MANY_LOTS").with_metadata("limit", Rules::MAX_LIVE_LOTS.to_string()),
+        Refusal::LimitReached(reached) => state("LIMIT_REACHED")
+            .with_metadata("limit_id", reached.limit.to_string())
+            .with_metadata("subject", reached.subject.to_string())
+            .with_metadata("used", Total(reached.used).to_string())
+            .with_metadata("amount", reached.amount.to_string())
+            .with_metadata("resets_at", reached.resets_at.to_rfc3339()),
         Refusal::InsufficientCredits { available, required } => state("INSUFFICIENT_CREDITS")
             .with_metadata("available", available.to_string())
             .with_metadata("required", required.to_string()),
@@ -163,12 +203,12 @@ fn unpriced(error: RateError) -> Problem {
 mod tests {
     use bursar_money::Credits;
     use bursar_rpc::problem::reason_of;
-    use bursar_time::{Span, Timestamp};
+    use bursar_time::{Span, Timestamp, Zone};
 
     use Code::{AlreadyExists, FailedPrecondition, Internal, InvalidArgument, NotFound, PermissionDenied};
 
     use super::*;
-    use crate::domain::{Inconsistent, MeterName, ModelName};
+    use crate::domain::{Inconsistent, LimitSubject, MeterName, ModelName, Reached};
 
     #[test]
     fn every_error_has_its_code_and_reason() {
@@ -179,7 +219,9 @@ mod tests {
             (Error::WrongContext { context }, PermissionDenied, "WRONG_CONTEXT"),
             (Error::SecondFactorRequired, FailedPrecondition, "SECOND_FACTOR_ENROLLMENT_REQUIRED"),
             (Error::RoleNotAllowed, PermissionDenied, "ROLE_NOT_ALLOWED"),
+            (Error::TimeZoneUnsupported(Zone::default()), InvalidArgument, "TIME_ZONE_UNSUPPORTED"),
             (Error::NotFound("hold"), NotFound, "NOT_FOUND"),
+            (Error::EtagMismatch, Code::Aborted, "ETAG_MISMATCH"),
             (Error::ModelNotFound("m".into()), NotFound, "MODEL_NOT_FOUND"),
             (Error::MeterNotFound { model: "m".into(), meter: "s".into() }, NotFound, "METER_NOT_FOUND"),
             (Error::CatalogVersionNotFound(7), NotFound, "CATALOG_VERSION_NOT_FOUND"),
@@ -190,7 +232,21 @@ mod tests {
             (Error::AlreadySubscribed { plan: "p".into() }, FailedPrecondition, "ALREADY_SUBSCRIBED"),
             (Error::PlanRequired, FailedPrecondition, "PLAN_REQUIRED"),
             (Error::PaymentDeclined, FailedPrecondition, "PAYMENT_DECLINED"),
+            (Error::PaymentMethodRequired, FailedPrecondition, "PAYMENT_METHOD_REQUIRED"),
+            (Error::PaymentMethodExpired, FailedPrecondition, "PAYMENT_METHOD_EXPIRED"),
+            (Error::TooManyPaymentMethods(20), Code::ResourceExhausted, "TOO_MANY_PAYMENT_METHODS"),
+            (Error::TooManyOpenPayments(20), Code::ResourceExhausted, "TOO_MANY_OPEN_PAYMENTS"),
+            (Error::PaymentNotPaid, FailedPrecondition, "PAYMENT_NOT_PAID"),
+            (
+                Error::RefundAbovePayment { left: bursar_money::Price::zero(bursar_money::Currency::USD) },
+                FailedPrecondition,
+                "REFUND_ABOVE_PAYMENT",
+            ),
+            (Error::NothingToRenew, FailedPrecondition, "NOTHING_TO_RENEW"),
+            (Error::NoSubscription, FailedPrecondition, "NO_SUBSCRIPTION"),
+            (Error::NotCanceled, FailedPrecondition, "NOT_CANCELED"),
             (Error::Problem(Problem::request_id_reused()), AlreadyExists, "REQUEST_ID_REUSED"),
+            (Error::TooManyLimits { limit: 1 }, Code::ResourceExhausted, "TOO_MANY_LIMITS"),
             (Error::Overloaded, Code::ResourceExhausted, "OVERLOADED"),
             (Error::Unavailable, Code::Unavailable, "STORE_UNAVAILABLE"),
             (Error::PoliciesUnknown, Code::Unavailable, "FEED_STALE"),
@@ -207,6 +263,8 @@ mod tests {
         let rate = |error| Error::Refused(Refusal::Rate(error));
         let model = || ModelName::parse("m").unwrap();
         let meter = || MeterName::parse("s").unwrap();
+        let (limit, subject) = (bursar_testkit::id(1), LimitSubject::EveryMember);
+        let reached = Reached { limit, subject, used: 1, amount: credits, resets_at: Timestamp::EPOCH };
         let cases = [
             (rule(Refusal::NotAMember), PermissionDenied, "NOT_A_MEMBER"),
             (rule(Refusal::OrganizationSuspended), PermissionDenied, "ORGANIZATION_SUSPENDED"),
@@ -251,6 +309,7 @@ mod tests {
                 "REFUND_ABOVE_CHARGE",
             ),
             (rule(Refusal::BalanceTooLarge), FailedPrecondition, "BALANCE_TOO_LARGE"),
+            (rule(Refusal::LimitReached(Box::new(reached))), FailedPrecondition, "LIMIT_REACHED"),
             (
                 rule(Refusal::InsufficientCredits { available: credits, required: credits }),
                 FailedPrecondition,

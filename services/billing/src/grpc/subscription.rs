@@ -10,14 +10,16 @@ use bursar_rpc::{Asked, Call, Caller, Stored, Violations};
 use tonic::{Request, Response, Status};
 
 use super::order::order;
-use super::{catalog, parse};
+use super::{catalog, parse, payment};
 use crate::domain::{Subscription, SubscriptionState};
 use crate::error::Error;
+use crate::usecase::canceling::CancelAt;
 use crate::usecase::moving::{Move, Moved};
+use crate::usecase::payments::PaymentUseCases;
 use crate::usecase::subscriptions::{Entitlements, SubscriptionUseCases};
 
 /// Answers with the use cases.
-pub(crate) struct SubscriptionHandler(pub(crate) SubscriptionUseCases);
+pub(crate) struct SubscriptionHandler(pub(crate) SubscriptionUseCases, pub(crate) PaymentUseCases);
 
 #[tonic::async_trait]
 impl SubscriptionService for SubscriptionHandler {
@@ -34,8 +36,29 @@ impl SubscriptionService for SubscriptionHandler {
             order(payments, ("plan_id", &message.plan_id), &message.payment_method, bad)
         };
         let asked = Asked::read(call, &request_id, &message, read);
-        let subscribed = self.0.subscribe(owner, &asked).await?;
-        Ok(Response::new(pb::SubscribeResponse { subscription: Some(subscribed.message()?) }))
+        let subscribed = self.0.subscribe(owner, &asked).await?.message()?;
+        let payment = payment::of(&self.1, owner, &subscribed.payment_id).await?;
+        Ok(Response::new(pb::SubscribeResponse { subscription: Some(subscribed), payment }))
+    }
+
+    async fn cancel(&self, request: Request<pb::CancelRequest>) -> Result<Response<pb::CancelResponse>, Status> {
+        let call = Call::of(&request)?;
+        let mut message = request.into_inner();
+        let owner = parse::owner(&message.owner)?;
+        let request_id = take(&mut message.request_id);
+        let asked = Asked::read(call, &request_id, &message, |message, bad| cancel_at(message.at(), bad));
+        let canceled = self.0.cancel(owner, &asked).await?.message()?;
+        Ok(Response::new(pb::CancelResponse { subscription: Some(canceled) }))
+    }
+
+    async fn resume(&self, request: Request<pb::ResumeRequest>) -> Result<Response<pb::ResumeResponse>, Status> {
+        let call = Call::of(&request)?;
+        let mut message = request.into_inner();
+        let owner = parse::owner(&message.owner)?;
+        let request_id = take(&mut message.request_id);
+        let asked = Asked::read(call, &request_id, &message, |_, _| Some(()));
+        let resumed = self.0.resume(owner, &asked).await?.message()?;
+        Ok(Response::new(pb::ResumeResponse { subscription: Some(resumed) }))
     }
 
     async fn move_subscription(
@@ -67,6 +90,17 @@ impl SubscriptionService for SubscriptionHandler {
     ) -> Result<Response<pb::GetEntitlementsResponse>, Status> {
         let owner = parse::owner(&request.into_inner().owner)?;
         Ok(Response::new(entitlements(&self.0.entitlements(owner).await?)))
+    }
+}
+
+fn cancel_at(at: pb::CancelAt, bad: &mut Violations) -> Option<CancelAt> {
+    match at {
+        pb::CancelAt::PeriodEnd => Some(CancelAt::PeriodEnd),
+        pb::CancelAt::Now => Some(CancelAt::Now),
+        pb::CancelAt::Unspecified => {
+            bad.add("at", "must be CANCEL_AT_PERIOD_END or CANCEL_AT_NOW");
+            None
+        }
     }
 }
 
@@ -107,6 +141,8 @@ fn subscription(subscription: &Subscription) -> pb::Subscription {
         plan_id: subscription.plan.to_string(),
         state: match subscription.state {
             SubscriptionState::Active => pb::SubscriptionState::Active,
+            SubscriptionState::PastDue => pb::SubscriptionState::PastDue,
+            SubscriptionState::Incomplete => pb::SubscriptionState::Incomplete,
             SubscriptionState::Ended => pb::SubscriptionState::Ended,
         }
         .into(),
@@ -116,6 +152,9 @@ fn subscription(subscription: &Subscription) -> pb::Subscription {
         started_at: Some(to_timestamp(subscription.started_at)),
         current_period_start: Some(to_timestamp(subscription.month.start)),
         current_period_end: Some(to_timestamp(subscription.month.end)),
+        next_retry_at: subscription.next_retry_at.map(to_timestamp),
+        cancel_at_period_end: subscription.cancel_at_period_end,
+        payment_id: subscription.payment().map(|payment| payment.to_string()).unwrap_or_default(),
     }
 }
 

@@ -1,8 +1,11 @@
 //! `UsageService`.
 
+use std::pin::Pin;
+
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::usage_service_server::UsageService;
-use bursar_rpc::{Caller, PageKey, PageRequest, Permission};
+use bursar_rpc::{Caller, PageKey, PageRequest};
+use futures::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
 
 use super::{answer, parse};
@@ -18,6 +21,9 @@ pub(crate) struct UsageHandler {
     pub(crate) pages: PageKey,
 }
 
+/// An export on its way.
+type Chunks = Pin<Box<dyn Stream<Item = Result<pb::ExportUsageResponse, Status>> + Send>>;
+
 #[tonic::async_trait]
 impl UsageService for UsageHandler {
     async fn query_usage(
@@ -29,10 +35,7 @@ impl UsageService for UsageHandler {
         let owner = self.access.to(&caller, parse::owner_for(&caller, &request.owner)?).await?.owner;
         self.accounts.opened(&caller, owner).await?;
         let query = parse::report(&request)?;
-        if query.names_members() {
-            // Everybody sees the organization's totals; who used what is for those who may see that.
-            self.access.to(&caller.at(Permission::ViewUsage), owner).await?;
-        }
+        self.reports.admit(&caller, owner, &query).await?;
         let arguments = format!("{query:?}");
         let arguments = self.pages.list("QueryUsage", [owner.to_string().as_str(), &arguments]);
         let page = PageRequest::parse(request.page_size, &request.page_token, arguments)?;
@@ -40,5 +43,18 @@ impl UsageService for UsageHandler {
         let page = page.messages(|(key, line)| answer::usage(query.interval, &key, &line));
         let held = self.accounts.balance(owner, None, None).await?.balance.held.to_string();
         Ok(Response::new(pb::QueryUsageResponse { rows: page.rows, next_page_token: page.next_page_token, held }))
+    }
+
+    type ExportUsageStream = Chunks;
+
+    async fn export_usage(&self, request: Request<pb::ExportUsageRequest>) -> Result<Response<Chunks>, Status> {
+        let caller = Caller::of(&request)?;
+        let request = request.into_inner();
+        let owner = self.access.to(&caller, parse::owner_for(&caller, &request.owner)?).await?.owner;
+        self.accounts.opened(&caller, owner).await?;
+        let query = parse::exported(request)?;
+        self.reports.admit(&caller, owner, &query).await?;
+        let chunks = self.reports.clone().export(caller, owner, query);
+        Ok(Response::new(chunks.map(|chunk| Ok(pb::ExportUsageResponse { chunk: chunk?.to_vec() })).boxed()))
     }
 }

@@ -7,12 +7,15 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bursar_db::{Db, DbError, Tx};
+use bursar_events::Outbox;
 use bursar_id::OwnerId;
 use bursar_money::Credits;
+use bursar_proto::event::v1::event::Payload;
 use bursar_time::{Clock, Timestamp};
 
 use super::job::{Answer, Job, Refused};
 use super::known::Known;
+use super::limits::events;
 use super::load::{Loaded, Portion, load, load_replays, portion};
 use super::rules::RulesHandle;
 use crate::domain::{Account, AccountState, Actor, Command, Outcome, Refusal, Request, RequestKey, Rules, decide};
@@ -27,6 +30,12 @@ pub(super) struct Carried {
     pub(super) known: Vec<Known>,
 }
 
+/// What a batch is about to come to, and what tells of it when it does.
+struct Told {
+    carried: Carried,
+    events: Vec<Payload>,
+}
+
 /// Runs batches against the store.
 #[derive(Clone)]
 pub struct Batcher {
@@ -34,12 +43,28 @@ pub struct Batcher {
     pub(super) clock: Clock,
     pub(super) rules: RulesHandle,
     pub(super) layout: Layout,
+    /// Where alerts are told; nowhere in tests that are about nothing of that.
+    pub(super) outbox: Option<Outbox>,
 }
 
 impl Batcher {
     /// A batcher on this store, by this clock, under these rules.
     pub fn new(db: Db, clock: Clock, rules: RulesHandle) -> Self {
-        Self { db, clock, rules, layout: Layout::Together }
+        Self { db, clock, rules, layout: Layout::Together, outbox: None }
+    }
+
+    /// The same, telling of alerts by events of this outbox, which is in the same store.
+    #[must_use]
+    pub fn telling(self, outbox: Outbox) -> Self {
+        Self { outbox: Some(outbox), ..self }
+    }
+
+    /// Commits what was written together with the events that tell of it.
+    pub(super) async fn commit(&self, tx: Tx, events: Vec<Payload>) -> Result<(), DbError> {
+        match &self.outbox {
+            Some(outbox) => outbox.commit(tx, events).await,
+            None => tx.commit().await,
+        }
     }
 
     /// The rules that hold now.
@@ -83,7 +108,8 @@ impl Batcher {
         let rules = self.rules.current();
         while self.portion(tx, job.owner).await? {}
         let carried = carry_out(tx, self.layout, &self.clock, &rules, &[job], Repetitions::LookedUp).await?;
-        let answer = carried.ok_or_else(unexpected_repetition)?.answers.pop().flatten();
+        // What is booked this way takes nothing, so it alerts nobody.
+        let answer = carried.ok_or_else(unexpected_repetition)?.carried.answers.pop().flatten();
         Ok(answer.unwrap_or(Err(Refused::Unavailable)))
     }
 
@@ -115,10 +141,9 @@ impl Batcher {
     async fn attempt(&self, jobs: &[&Job], repetitions: Repetitions) -> Result<Option<Carried>, DbError> {
         let mut tx = self.db.begin().await?;
         let decided = carry_out(&mut tx, self.layout, &self.clock, &self.rules.current(), jobs, repetitions).await?;
-        if decided.is_some() {
-            tx.commit().await?;
-        }
-        Ok(decided)
+        let Some(Told { carried, events }) = decided else { return Ok(None) };
+        self.commit(tx, events).await?;
+        Ok(Some(carried))
     }
 }
 
@@ -143,7 +168,7 @@ async fn carry_out(
     rules: &Arc<Rules>,
     jobs: &[&Job],
     repetitions: Repetitions,
-) -> Result<Option<Carried>, DbError> {
+) -> Result<Option<Told>, DbError> {
     let owners: Vec<OwnerId> = jobs.iter().map(|job| job.owner).collect::<BTreeSet<_>>().into_iter().collect();
     let (Loaded { mut states, in_arrears }, now) = load(tx, clock, rules, &owners, jobs).await?;
     let stored: HashMap<OwnerId, Account> = states.iter().map(|(owner, state)| (*owner, *state.account())).collect();
@@ -163,8 +188,8 @@ async fn carry_out(
             return Ok(None);
         }
     }
-    let known = write(tx, layout, states, stored).await?;
-    Ok(Some(Carried { answers, known }))
+    let (known, events) = write(tx, layout, states, stored).await?;
+    Ok(Some(Told { carried: Carried { answers, known }, events }))
 }
 
 /// Decides one job on what is loaded.
@@ -205,13 +230,13 @@ pub(super) fn take_unsaved(state: &mut AccountState) -> Option<Unsaved> {
     Some(Unsaved { changes, next_due })
 }
 
-/// Writes what was decided and says how the accounts are stored now.
+/// Writes what was decided and says how the accounts are stored now, and what is to be told of it.
 async fn write(
     tx: &mut Tx,
     layout: Layout,
     mut states: HashMap<OwnerId, AccountState>,
     mut stored: HashMap<OwnerId, Account>,
-) -> Result<Vec<Known>, DbError> {
+) -> Result<(Vec<Known>, Vec<Payload>), DbError> {
     let mut unsaved: Vec<Unsaved> = states.values_mut().filter_map(take_unsaved).collect();
     unsaved.sort_by_key(|it| it.changes.owner);
     if !unsaved.is_empty() {
@@ -223,5 +248,5 @@ async fn write(
     }
     stored.extend(unsaved.iter().map(|it| (it.changes.owner, it.changes.account)));
     let known = |(owner, state)| Some(Known::new(state, *stored.get(&owner)?));
-    Ok(states.into_iter().filter_map(known).collect())
+    Ok((states.into_iter().filter_map(known).collect(), events(&unsaved)))
 }

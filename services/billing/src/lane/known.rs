@@ -33,6 +33,7 @@ impl Known {
             && Arc::ptr_eq(self.state.rules(), rules)
             && needs.member.is_none_or(|user| self.state.looked_up(user).is_some())
             && self.state.account().next_lapse.is_none_or(|lapse| now < lapse)
+            && self.state.knows_use(&job.request, &job.actor, now)
     }
 
     /// Takes what must be written. From here on the account counts as stored that way.

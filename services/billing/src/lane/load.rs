@@ -10,6 +10,7 @@ use bursar_money::Credits;
 use bursar_time::{Clock, Timestamp};
 
 use super::job::Job;
+use super::limits;
 use crate::domain::{
     Account, AccountState, Actor, Charge, Command, Entry, Event, Hold, Inconsistent, Needs, OperationId, Request,
     Rules, decide,
@@ -65,6 +66,7 @@ pub(super) async fn load(
     load_charges(tx, rules, jobs, &mut states).await?;
     let named = needed(jobs, |needs| needs.lot);
     load_missing_lots(tx, named.into_iter().collect(), &mut states).await?;
+    limits::load(tx, jobs, &mut states, now).await?;
     Ok((Loaded { states, in_arrears }, now))
 }
 
@@ -97,6 +99,7 @@ pub(super) async fn portion(
     let state = AccountState::new(owner, stored, live, Arc::clone(rules)).map_err(damaged)?;
     let mut states = HashMap::from([(owner, state)]);
     keep_holds(tx, due, &mut states).await?;
+    limits::load(tx, &[], &mut states, now).await?;
     Ok(states.remove(&owner).map(|mut state| {
         state.load_next_lapse(Some(next));
         Portion { state, stored, until }
@@ -325,13 +328,36 @@ pub(crate) async fn view(
     owner: OwnerId,
     now: Timestamp,
 ) -> Result<Option<AccountState>, DbError> {
+    seen(tx, rules, owner, now, false).await
+}
+
+/// The same with all its limits, and what is used of them.
+pub(crate) async fn view_with_limits(
+    tx: &mut Tx,
+    rules: &Arc<Rules>,
+    owner: OwnerId,
+    now: Timestamp,
+) -> Result<Option<AccountState>, DbError> {
+    seen(tx, rules, owner, now, true).await
+}
+
+async fn seen(
+    tx: &mut Tx,
+    rules: &Arc<Rules>,
+    owner: OwnerId,
+    now: Timestamp,
+    with_limits: bool,
+) -> Result<Option<AccountState>, DbError> {
     let Some(account) = accounts::find(tx, owner).await? else {
         return Ok(None);
     };
     // Where a clock that was ahead has written, requests are decided by the ledger's time; so is what is shown.
     let now = now.max(account.head.at);
     let lots = lots::live(tx, &[owner]).await?.into_iter().map(|(_, lot)| lot).collect();
-    let state = AccountState::new(owner, account, lots, Arc::clone(rules)).map_err(damaged)?;
+    let mut state = AccountState::new(owner, account, lots, Arc::clone(rules)).map_err(damaged)?;
+    if with_limits {
+        limits::load_all(tx, &mut state, now).await?;
+    }
     let mut states = HashMap::from([(owner, state)]);
     load_overdue(tx, now, &mut states, usize::MAX - 1).await?;
     Ok(states.remove(&owner).map(|mut state| {

@@ -30,6 +30,7 @@
 //! | `shared` | a transaction, and who is to blame when it fails |
 //! | `aside` | accounts that are carried out apart from the others |
 //! | `batch`, `load` | an ordinary batch: load, decide, write |
+//! | `limits` | what decisions need of the accounts' limits, and the alerts that come of them |
 //! | `known`, `warm` | accounts remembered; decisions prepared on them, and whether they still count |
 //! | `rules` | the deployment's rules, replaced as a whole |
 //! | `thread`, `metrics` | where a lane runs; what it tells operators |
@@ -41,6 +42,7 @@ mod aside;
 mod batch;
 mod job;
 mod known;
+mod limits;
 mod load;
 mod metrics;
 mod places;
@@ -57,7 +59,7 @@ mod warm;
 
 pub use batch::Batcher;
 pub use job::{Answer, Job, Overloaded, Refused};
-pub(crate) use load::{charges, view};
+pub(crate) use load::{charges, view, view_with_limits};
 pub(crate) use queue::spread;
 pub use queue::{LaneSettings, Lanes};
 pub use rules::{RulesHandle, RulesSource};

@@ -23,6 +23,7 @@ use bursar_time::Timestamp;
 use super::batch::{Batcher, Carried, decide_one, refused_keys};
 use super::job::{Answer, Job, Refused, Submission};
 use super::known::{Known, Warm};
+use super::limits::events;
 use crate::domain::{Account, Command, RequestKey, Rules};
 use crate::store::ledger;
 use crate::store::write::{self, Batch, Unsaved};
@@ -125,13 +126,14 @@ impl Batcher {
     /// Writes the batch; `false` if its decisions do not count: an account is not as they rest on it, or one of the
     /// requests refused was carried out before and has its first answer.
     async fn put(&self, refused: &[(OwnerId, RequestKey)], batch: &Batch<'_>) -> Result<bool, DbError> {
-        if refused.is_empty() {
+        let events = events(batch.unsaved);
+        if refused.is_empty() && events.is_empty() {
             return write::commit(&self.db, self.layout, batch).await;
         }
         let mut tx = self.db.begin().await?;
-        let new = ledger::by_key(&mut tx, refused).await?.is_empty();
+        let new = refused.is_empty() || ledger::by_key(&mut tx, refused).await?.is_empty();
         if new && write::write(&mut tx, self.layout, batch).await? {
-            tx.commit().await?;
+            self.commit(tx, events).await?;
             return Ok(true);
         }
         tx.rollback().await?;

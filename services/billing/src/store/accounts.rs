@@ -27,6 +27,7 @@ struct AccountRow {
     period_number: i64,
     period_spent: i64,
     renews_at: Option<Timestamp>,
+    limits: i64,
     next_lapse: Option<Timestamp>,
 }
 
@@ -49,6 +50,7 @@ impl AccountRow {
             charged: self.charged,
             period: Period { spent: self.period_spent, ..Period::anchored(self.period_anchor, month) },
             renews_at: self.renews_at,
+            limits: u32::try_from(self.limits).map_err(unreadable)?,
             next_lapse: self.next_lapse,
         };
         Ok((keys::read_owner(&self.owner)?, account))

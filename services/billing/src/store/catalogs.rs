@@ -8,6 +8,8 @@ use crate::domain::CatalogVersion;
 
 const BY_DIGEST: &str = "SELECT version, digest, format, body, first_used_at FROM catalogs WHERE digest = $1";
 const BY_VERSION: &str = "SELECT version, digest, format, body, first_used_at FROM catalogs WHERE version = $1";
+const LATEST: &str = "SELECT version, digest, format, body, first_used_at FROM catalogs \
+     WHERE version > (SELECT COALESCE(MAX(version), 0) FROM catalogs) - $1 ORDER BY version DESC";
 /// Of two that take the same version or bring the same catalog, the second one does nothing. (SQLite needs the WHERE to
 /// tell ON CONFLICT from a join's ON.)
 const INSERT: &str = "INSERT INTO catalogs (version, digest, format, body, first_used_at) \
@@ -15,8 +17,8 @@ const INSERT: &str = "INSERT INTO catalogs (version, digest, format, body, first
 
 /// Every statement here, by its name.
 #[cfg(test)]
-pub(super) const STATEMENTS: [(&str, &str); 3] =
-    [("BY_DIGEST", BY_DIGEST), ("BY_VERSION", BY_VERSION), ("INSERT", INSERT)];
+pub(super) const STATEMENTS: [(&str, &str); 4] =
+    [("BY_DIGEST", BY_DIGEST), ("BY_VERSION", BY_VERSION), ("LATEST", LATEST), ("INSERT", INSERT)];
 
 /// A catalog as it is kept.
 #[derive(Debug, sqlx::FromRow)]
@@ -48,6 +50,11 @@ pub(crate) async fn by_digest(tx: &mut Tx, digest: &[u8]) -> Result<Option<Catal
 /// The catalog of this version.
 pub(crate) async fn by_version(tx: &mut Tx, version: CatalogVersion) -> Result<Option<CatalogRow>, DbError> {
     Ok(on!(tx, c => sqlx::query_as(BY_VERSION).bind(i64::from(version.get())).fetch_optional(c).await?))
+}
+
+/// The catalogs that were used last, at most `limit`, the last one first.
+pub(crate) async fn latest(tx: &mut Tx, limit: i64) -> Result<Vec<CatalogRow>, DbError> {
+    Ok(on!(tx, c => sqlx::query_as(LATEST).bind(limit).fetch_all(c).await?))
 }
 
 /// Keeps a catalog under the next version. Writes nothing when another replica has just kept this one, or another under

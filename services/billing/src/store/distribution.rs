@@ -8,7 +8,7 @@ use sqlx::AssertSqlSafe;
 use super::{MIGRATIONS, sql, sql_one};
 
 /// The tables that are distributed, with the columns of their keys.
-const TABLES: [(&str, &str); 9] = [
+const TABLES: [(&str, &str); 11] = [
     ("accounts", "owner"),
     ("lots", "owner, number"),
     ("ledger_entries", "owner, seq"),
@@ -18,10 +18,12 @@ const TABLES: [(&str, &str); 9] = [
     ("usage_days", "owner, starts_at, member, project, model"),
     ("usage_rollups", "owner"),
     ("usage_meters", "owner, starts_at, model, meter"),
+    ("limits", "owner, id"),
+    ("limit_uses", "owner, subject, span, starts_at"),
 ];
 
 /// The statements for one owner: those of `sql_one`, and those of `sql` that never were for more.
-const STATEMENTS: [(&str, &str); 42] = [
+const STATEMENTS: [(&str, &str); 46] = [
     ("OPEN_ACCOUNT", sql_one::OPEN_ACCOUNT),
     ("LOCK_ACCOUNT", sql_one::LOCK_ACCOUNT),
     ("LIVE_LOTS", sql_one::LIVE_LOTS),
@@ -33,12 +35,15 @@ const STATEMENTS: [(&str, &str); 42] = [
     ("OVERDUE_HOLDS", sql_one::OVERDUE_HOLDS),
     ("HOLDS_NAMED", sql_one::HOLDS_NAMED),
     ("NEXT_DEADLINE", sql_one::NEXT_DEADLINE),
+    ("LIMITS_OF", sql_one::LIMITS_OF),
+    ("LIMITS_USED", sql_one::LIMITS_USED),
     ("APPEND_ENTRIES", sql_one::APPEND_ENTRIES),
     ("KEEP_DETAILS", sql_one::KEEP_DETAILS),
     ("SAVE_LOTS", sql_one::SAVE_LOTS),
     ("SAVE_HOLDS", sql_one::SAVE_HOLDS),
     ("ADD_HOURS", sql_one::ADD_HOURS),
     ("ADD_METERS", sql_one::ADD_METERS),
+    ("SAVE_LIMITS_USED", sql_one::SAVE_LIMITS_USED),
     ("SAVE_ACCOUNT", sql_one::SAVE_ACCOUNT),
     ("READ_ACCOUNT", sql::READ_ACCOUNT),
     ("NO_RENEWAL", sql::NO_RENEWAL),
@@ -54,6 +59,7 @@ const STATEMENTS: [(&str, &str); 42] = [
     ("DETAILS_FROM", sql::DETAILS_FROM),
     ("REPLACE_DETAILS", sql::REPLACE_DETAILS.postgres),
     ("OPEN_HOLDS", sql::OPEN_HOLDS),
+    ("FORGET_USES", sql::FORGET_USES.postgres),
     ("ERASE_HOLD_LABELS", sql::ERASE_HOLD_LABELS),
     ("ERASE_ALL_HOLD_LABELS", sql::ERASE_ALL_HOLD_LABELS),
     ("HASH_OF_ENTRY", sql::HASH_OF_ENTRY),

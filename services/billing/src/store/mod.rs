@@ -11,11 +11,17 @@ pub(crate) mod details;
 mod distribution;
 pub(crate) mod holds;
 pub(crate) mod installation;
+pub(crate) mod invoices;
 mod json;
 mod keys;
 pub(crate) mod ledger;
+pub(crate) mod limits;
 pub(crate) mod lots;
+pub(crate) mod methods;
+pub(crate) mod payments;
 pub(crate) mod purchases;
+pub(crate) mod refused_moves;
+pub(crate) mod settings;
 #[macro_use]
 mod sql;
 mod sql_one;

@@ -1,28 +1,27 @@
-//! Purchases of packs. A payment's reference is there once per owner.
+//! Purchases of packs.
 
-use bursar_db::{DbError, Tx, on};
-use bursar_id::{LotId, OwnerId, PurchaseId};
+use bursar_db::{DbError, Tx, exactly_one, on};
+use bursar_id::{LotId, OwnerId, PaymentId, PurchaseId};
 use bursar_money::Credits;
 use bursar_rpc::Kept;
 use bursar_time::Timestamp;
 
 use super::{subscriptions, unreadable};
-use crate::domain::{ProductId, Purchase};
+use crate::domain::{ProductId, Purchase, PurchaseState};
 
 macro_rules! columns {
     () => {
-        "owner, id, pack_id, state, credits, currency, price, payment_method, payment_reference, lot_id, buyer, created_at"
+        "owner, id, pack_id, state, credits, currency, price, payment_method, payment_reference, lot_id, buyer, created_at, \
+         phase, payment_id"
     };
 }
 
 const INSERT: &str = concat!(
     "INSERT INTO purchases (",
     columns!(),
-    ", request, request_hash, first_answer) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
-     ON CONFLICT (owner, payment_reference) DO NOTHING"
+    ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
 );
-const BY_REFERENCE: &str =
-    concat!("SELECT ", columns!(), " FROM purchases WHERE owner = $1 AND payment_reference = $2");
+const SETTLE: &str = "UPDATE purchases SET state = $3, phase = $4, lot_id = $5 WHERE owner = $1 AND id = $2";
 const FIND: &str = concat!("SELECT ", columns!(), " FROM purchases WHERE owner = $1 AND id = $2");
 const PAGE: &str =
     concat!("SELECT ", columns!(), " FROM purchases WHERE owner = $1 AND id < $2 ORDER BY id DESC LIMIT $3");
@@ -31,7 +30,7 @@ const KEPT: &str = "SELECT request_hash, first_answer FROM purchases WHERE owner
 /// Every statement here, by its name.
 #[cfg(test)]
 pub(super) const STATEMENTS: [(&str, &str); 5] =
-    [("INSERT", INSERT), ("BY_REFERENCE", BY_REFERENCE), ("FIND", FIND), ("PAGE", PAGE), ("KEPT", KEPT)];
+    [("INSERT", INSERT), ("SETTLE", SETTLE), ("FIND", FIND), ("PAGE", PAGE), ("KEPT", KEPT)];
 
 /// Comes after every id.
 const AFTER_ALL: &str = "~";
@@ -50,6 +49,16 @@ struct Row {
     lot_id: Option<LotId>,
     buyer: String,
     created_at: Timestamp,
+    phase: Option<String>,
+    payment_id: Option<PaymentId>,
+}
+
+/// A state as its two columns: to programs that know only PAID and DECLINED what is not paid was declined.
+fn columns_of(state: PurchaseState) -> (&'static str, Option<&'static str>) {
+    match state {
+        PurchaseState::Paid | PurchaseState::Declined => (state.as_str(), None),
+        PurchaseState::Pending | PurchaseState::Canceled => (PurchaseState::Declined.as_str(), Some(state.as_str())),
+    }
 }
 
 impl Row {
@@ -59,11 +68,12 @@ impl Row {
             id: self.id,
             owner: self.owner,
             pack: pack.ok_or_else(|| unreadable("a purchase's pack is unreadable"))?,
-            state: self.state.parse().map_err(unreadable)?,
+            state: self.phase.as_ref().unwrap_or(&self.state).parse().map_err(unreadable)?,
             price: subscriptions::price(&self.currency, self.price)?,
             credits: self.credits,
             payment_method: self.payment_method,
             payment_reference: self.payment_reference,
+            payment: self.payment_id,
             lot: self.lot_id,
             buyer: self.buyer,
             created_at: self.created_at,
@@ -71,30 +81,34 @@ impl Row {
     }
 }
 
-/// Writes a purchase with what is kept of its request, unless its payment is there already: then nothing, and `false`.
-pub(crate) async fn insert(tx: &mut Tx, new: &Purchase, kept: Option<&Kept>) -> Result<bool, DbError> {
-    let rows = on!(tx, c => sqlx::query(INSERT)
-        .bind(new.owner).bind(new.id).bind(new.pack.as_str()).bind(new.state.as_str()).bind(new.credits)
+/// Writes a new purchase.
+pub(crate) async fn insert(tx: &mut Tx, new: &Purchase) -> Result<(), DbError> {
+    let (state, phase) = columns_of(new.state);
+    on!(tx, c => sqlx::query(INSERT)
+        .bind(new.owner).bind(new.id).bind(new.pack.as_str()).bind(state).bind(new.credits)
         .bind(new.price.currency().as_str().to_owned()).bind(new.price.micros())
         .bind(&new.payment_method).bind(&new.payment_reference)
-        .bind(new.lot).bind(&new.buyer).bind(new.created_at)
-        .bind(kept.map(|kept| kept.request.as_slice())).bind(kept.map(|kept| kept.body_hash.as_slice()))
-        .bind(kept.map(|kept| kept.answer.as_slice()))
+        .bind(new.lot).bind(&new.buyer).bind(new.created_at).bind(phase).bind(new.payment)
         .execute(c).await?.rows_affected());
-    Ok(rows == 1)
+    Ok(())
+}
+
+/// Writes what has become of one of the owner's purchases.
+pub(crate) async fn settle(
+    tx: &mut Tx,
+    (owner, id): (OwnerId, PurchaseId),
+    state: PurchaseState,
+    lot: Option<LotId>,
+) -> Result<(), DbError> {
+    let (state, phase) = columns_of(state);
+    exactly_one(on!(tx, c => sqlx::query(SETTLE).bind(owner).bind(id).bind(state).bind(phase).bind(lot)
+        .execute(c).await?.rows_affected()))
 }
 
 /// What is kept of the request that made one of the owner's purchases.
 pub(crate) async fn kept(tx: &mut Tx, owner: OwnerId, request: [u8; 16]) -> Result<Option<Kept>, DbError> {
     let row = on!(tx, c => sqlx::query_as(KEPT).bind(owner).bind(request.as_slice()).fetch_optional(c).await?);
     subscriptions::read_kept(request, row)
-}
-
-/// The purchase that this payment was for.
-pub(crate) async fn by_reference(tx: &mut Tx, owner: OwnerId, reference: &str) -> Result<Option<Purchase>, DbError> {
-    let row: Option<Row> =
-        on!(tx, c => sqlx::query_as(BY_REFERENCE).bind(owner).bind(reference).fetch_optional(c).await?);
-    row.map(Row::read).transpose()
 }
 
 /// One of the owner's purchases.

@@ -21,7 +21,7 @@ macro_rules! columns {
 
 macro_rules! account_columns {
     ($prefix:literal) => {
-        columns!($prefix: owner seq head_hash last_at available held debt open_holds terms standing charged period_anchor period_number period_spent renews_at next_lapse)
+        columns!($prefix: owner seq head_hash last_at available held debt open_holds terms standing charged period_anchor period_number period_spent renews_at limits next_lapse)
     };
 }
 
@@ -241,6 +241,48 @@ pub(crate) const NEXT_DEADLINES: Both = Both {
              GROUP BY h.owner",
     postgres: "SELECT r.owner, h.deadline FROM unnest($1::bytea[]) AS r (owner)
                CROSS JOIN LATERAL (SELECT deadline FROM holds WHERE holds.owner = r.owner AND state = 'OPEN' AND deadline > $2 ORDER BY deadline LIMIT 1) AS h",
+};
+
+macro_rules! limit_columns {
+    ($prefix:literal) => {
+        columns!($prefix: owner id subject span mode amount alerts zone)
+    };
+}
+
+/// The limits of these owners.
+pub(crate) const LIMITS_OF: Both = Both {
+    sqlite: concat!(
+        "SELECT ",
+        limit_columns!("l."),
+        " FROM json_each($1) AS r CROSS JOIN limits AS l ON l.owner = unhex(r.value) ORDER BY l.owner, l.id"
+    ),
+    postgres: concat!(
+        "SELECT ",
+        limit_columns!("l."),
+        " FROM limits AS l WHERE l.owner = ANY ($1::bytea[]) ORDER BY l.owner, l.id"
+    ),
+};
+
+macro_rules! use_columns {
+    ($prefix:literal) => {
+        columns!($prefix: owner subject span starts_at ends_at used peak retold)
+    };
+}
+
+/// How much of limits is used, as (owner, subject, window, its start).
+pub(crate) const LIMITS_USED: Both = Both {
+    sqlite: concat!("SELECT ", use_columns!("u."), " FROM json_each($1) AS r
+             CROSS JOIN limit_uses AS u ON u.owner = unhex(r.value ->> 0) AND u.subject = unhex(r.value ->> 1) AND u.span = r.value ->> 2
+                 AND u.starts_at = r.value ->> 3"),
+    postgres: concat!("SELECT ", use_columns!("u."), " FROM unnest($1::bytea[], $2::bytea[], $3::bigint[], $4::bigint[]) AS r (owner, subject, span, starts_at)
+              CROSS JOIN LATERAL (SELECT * FROM limit_uses AS lu WHERE lu.owner = r.owner AND lu.subject = r.subject AND lu.span = r.span
+                  AND lu.starts_at = r.starts_at LIMIT 1) AS u"),
+};
+
+/// Forgets an owner's use in windows that are named, as (subject, window, its start).
+pub(crate) const FORGET_USES: Both = Both {
+    sqlite: "DELETE FROM limit_uses WHERE owner = $1 AND (subject, span, starts_at) IN (SELECT unhex(value ->> 0), value ->> 1, value ->> 2 FROM json_each($2))",
+    postgres: "DELETE FROM limit_uses WHERE owner = $1 AND (subject, span, starts_at) IN (SELECT * FROM unnest($2::bytea[], $3::bigint[], $4::bigint[]))",
 };
 
 /// Takes the labels off a member's holds that an owner has from numbers of a span.

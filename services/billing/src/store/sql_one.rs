@@ -55,6 +55,16 @@ pub(crate) const HOLDS_NAMED: &str =
 pub(crate) const NEXT_DEADLINE: &str =
     "SELECT owner, MIN(deadline) FROM holds WHERE owner = $1 AND state = 'OPEN' AND deadline > $2 GROUP BY owner";
 
+/// The account's limits.
+pub(crate) const LIMITS_OF: &str = concat!("SELECT ", limit_columns!(""), " FROM limits WHERE owner = $1 ORDER BY id");
+
+/// How much of limits is used of these subjects, in windows that begin then.
+pub(crate) const LIMITS_USED: &str = concat!(
+    "SELECT ",
+    use_columns!(""),
+    " FROM limit_uses WHERE owner = $1 AND subject = ANY ($2::bytea[]) AND starts_at = ANY ($3::bigint[])"
+);
+
 /// Appends to the ledger. A number or a request key that is taken fails the transaction.
 pub(crate) const APPEND_ENTRIES: &str = "INSERT INTO ledger_entries (owner, seq, at, request_key, refunds, body, hash)
      SELECT $1, u.* FROM unnest($2::bigint[], $3::bigint[], $4::uuid[], $5::uuid[], $6::bytea[], $7::bytea[]) AS u";
@@ -90,6 +100,11 @@ pub(crate) const ADD_METERS: &str = "INSERT INTO usage_meters AS m (owner, start
      SELECT $1, u.* FROM unnest($2::bigint[], $3::text[], $4::text[], $5::bigint[], $6::bigint[]) AS u
      ON CONFLICT (owner, starts_at, model, meter) DO UPDATE SET charged = m.charged + excluded.charged,
         quantity = CASE WHEN m.quantity > 9223372036854775807 - excluded.quantity THEN 9223372036854775807 ELSE m.quantity + excluded.quantity END";
+
+/// How much of limits is used now.
+pub(crate) const SAVE_LIMITS_USED: &str = "INSERT INTO limit_uses (owner, subject, span, starts_at, ends_at, used, peak, retold)
+     SELECT $1, u.* FROM unnest($2::bytea[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[]) AS u
+     ON CONFLICT (owner, subject, span, starts_at) DO UPDATE SET used = excluded.used, peak = excluded.peak, retold = excluded.retold";
 
 /// The account's row, which is locked.
 pub(crate) const SAVE_ACCOUNT: &str =

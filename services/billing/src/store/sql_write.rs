@@ -8,9 +8,11 @@
 //! Writes that change rows are upserts, because an upsert can only go by the key: an `UPDATE … FROM` scans on SQLite,
 //! and on PostgreSQL a plan that was made while the table was tiny goes on to.
 
-/// Locks, compares and writes. `$1..$4` are the accounts as the decisions rest on them, in the order of owners. The
-/// answer says whether they were so; if not, nothing was written.
-pub(crate) const WRITE_BATCH: &str = r"
+/// `write_batch!(MORE)`: the statement, with more tables to write where the batch has something for them.
+macro_rules! write_batch {
+    ($more:literal) => {
+        concat!(
+            r"
 WITH locked AS MATERIALIZED (
     SELECT owner, seq, head_hash, terms FROM accounts WHERE owner = ANY ($1::bytea[]) ORDER BY owner FOR UPDATE
 ), go AS MATERIALIZED (
@@ -62,8 +64,27 @@ WITH locked AS MATERIALIZED (
         held = excluded.held, debt = excluded.debt, open_holds = excluded.open_holds, charged = excluded.charged, period_anchor = excluded.period_anchor,
         period_number = excluded.period_number, period_spent = excluded.period_spent, renews_at = excluded.renews_at, next_lapse = excluded.next_lapse,
         next_due = excluded.next_due
-)
-SELECT yes FROM go";
+)",
+            $more,
+            "
+SELECT yes FROM go"
+        )
+    };
+}
+
+/// Locks, compares and writes. `$1..$4` are the accounts as the decisions rest on them, in the order of owners. The
+/// answer says whether they were so; if not, nothing was written.
+pub(crate) const WRITE_BATCH: &str = write_batch!("");
+
+/// The same for accounts with limits, of which more or less is used now.
+pub(crate) const WRITE_BATCH_LIMITED: &str = write_batch!(
+    r", used AS (
+    INSERT INTO limit_uses (owner, subject, span, starts_at, ends_at, used, peak, retold)
+    SELECT r.* FROM unnest($68::bytea[], $69::bytea[], $70::bigint[], $71::bigint[], $72::bigint[], $73::bigint[], $74::bigint[], $75::bigint[]) AS r
+    WHERE (SELECT yes FROM go)
+    ON CONFLICT (owner, subject, span, starts_at) DO UPDATE SET used = excluded.used, peak = excluded.peak, retold = excluded.retold
+)"
+);
 
 /// Appends to the ledgers. A number or a request key that is taken fails the transaction.
 pub(crate) const APPEND_ENTRIES: &str =
@@ -97,6 +118,11 @@ pub(crate) const ADD_METERS: &str =
      ON CONFLICT (owner, starts_at, model, meter) DO UPDATE SET charged = usage_meters.charged + excluded.charged,
         quantity = CASE WHEN usage_meters.quantity > 9223372036854775807 - excluded.quantity THEN 9223372036854775807
                    ELSE usage_meters.quantity + excluded.quantity END";
+
+/// How much of limits is used after a batch.
+pub(crate) const SAVE_LIMITS_USED: &str =
+    "INSERT INTO limit_uses (owner, subject, span, starts_at, ends_at, used, peak, retold) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+     ON CONFLICT (owner, subject, span, starts_at) DO UPDATE SET used = excluded.used, peak = excluded.peak, retold = excluded.retold";
 
 /// Balances and heads after a batch.
 pub(crate) const SAVE_ACCOUNTS: &str =

@@ -6,13 +6,14 @@ use bursar_money::{Credits, Currency, Price};
 use bursar_rpc::Kept;
 use bursar_time::Timestamp;
 
+use super::sql::Both;
 use super::unreadable;
-use crate::domain::{Month, ProductId, Subscription};
+use crate::domain::{Month, ProductId, Subscription, SubscriptionState};
 
 macro_rules! columns {
     () => {
         "owner, id, plan_id, state, credits, seats, currency, price, payment_method, payment_reference, \
-         started_at, period_number, period_start, period_end, ended_at"
+         started_at, period_number, period_start, period_end, ended_at, failures, next_retry_at, cancel_at_period_end"
     };
 }
 
@@ -20,7 +21,7 @@ const INSERT: &str = concat!(
     "INSERT INTO subscriptions (",
     columns!(),
     ", request, request_hash, first_answer) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, NULL, $15, $16, $17) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, NULL, 0, NULL, $15, $16, $17, $18) \
      ON CONFLICT (owner) WHERE state <> 'ENDED' DO NOTHING"
 );
 const LIVE: &str = concat!("SELECT ", columns!(), " FROM subscriptions WHERE owner = $1 AND state <> 'ENDED'");
@@ -30,18 +31,27 @@ const LATEST: &str = concat!(
     columns!(),
     " FROM subscriptions WHERE owner = $1 ORDER BY ended_at IS NULL DESC, ended_at DESC, id DESC LIMIT 1"
 );
+const FIND: &str = concat!("SELECT ", columns!(), " FROM subscriptions WHERE owner = $1 AND id = $2");
 const DUE: &str = concat!(
     "SELECT ",
     columns!(),
     " FROM subscriptions WHERE state <> 'ENDED' AND period_end <= $1 AND (period_end, id) > ($2, $3) \
+     AND (next_retry_at IS NULL OR next_retry_at <= $1) \
      ORDER BY period_end, id LIMIT $4"
 );
 const RENEW: &str = "UPDATE subscriptions SET period_number = $4, period_start = $5, period_end = $6, \
-     payment_reference = $7 WHERE owner = $1 AND id = $2 AND period_number = $3 AND state <> 'ENDED'";
+     payment_reference = $7, failures = 0, next_retry_at = NULL \
+     WHERE owner = $1 AND id = $2 AND period_number = $3 AND state <> 'ENDED' AND cancel_at_period_end = 0";
+const NOT_PAID: &str = "UPDATE subscriptions SET failures = $4, next_retry_at = $5 \
+     WHERE owner = $1 AND id = $2 AND period_number = $3 AND state <> 'ENDED' AND cancel_at_period_end = 0 \
+     AND $4 = 1 + CASE WHEN next_retry_at > period_end THEN failures ELSE 0 END";
 const END: &str = "UPDATE subscriptions SET state = $4, ended_at = $5 \
-     WHERE owner = $1 AND id = $2 AND period_number = $3 AND state <> 'ENDED'";
+     WHERE owner = $1 AND id = $2 AND period_number = $3 AND state <> 'ENDED' AND cancel_at_period_end = $6";
 const END_WITH_OWNER: &str = "UPDATE subscriptions SET state = $4, ended_at = $5, ended_with_owner = 1 \
-     WHERE owner = $1 AND id = $2 AND period_number = $3 AND state <> 'ENDED'";
+     WHERE owner = $1 AND id = $2 AND period_number = $3 AND state <> 'ENDED' AND cancel_at_period_end = $6";
+const CANCEL: &str = "UPDATE subscriptions SET cancel_at_period_end = $4 \
+     WHERE owner = $1 AND id = $2 AND period_number = $3 AND state <> 'ENDED' \
+     AND (next_retry_at IS NULL OR next_retry_at <= period_end)";
 const ENDED_WITH_OWNER: &str = concat!(
     "SELECT ",
     columns!(),
@@ -59,17 +69,33 @@ const RESUME_ALL: &str = "UPDATE subscriptions SET resumed_until = $1 WHERE stat
 const LIVE_AFTER: &str =
     concat!("SELECT ", columns!(), " FROM subscriptions WHERE state <> 'ENDED' AND owner > $1 ORDER BY owner LIMIT $2");
 
-/// Every statement here, by its name.
+pub(super) const LIVE_OF: Both = Both {
+    sqlite: concat!(
+        "SELECT ",
+        columns!(),
+        " FROM subscriptions WHERE state <> 'ENDED' AND owner IN (SELECT value FROM json_each($1)) ORDER BY owner"
+    ),
+    postgres: concat!(
+        "SELECT ",
+        columns!(),
+        " FROM subscriptions WHERE state <> 'ENDED' AND owner = ANY ($1::text[]) ORDER BY owner"
+    ),
+};
+
+/// Every statement here that is the same on both engines, by its name.
 #[cfg(test)]
-pub(super) const STATEMENTS: [(&str, &str); 14] = [
+pub(super) const STATEMENTS: [(&str, &str); 17] = [
     ("INSERT", INSERT),
     ("LIVE", LIVE),
     ("KEPT", KEPT),
     ("LATEST", LATEST),
+    ("FIND", FIND),
     ("DUE", DUE),
     ("RENEW", RENEW),
+    ("NOT_PAID", NOT_PAID),
     ("END", END),
     ("END_WITH_OWNER", END_WITH_OWNER),
+    ("CANCEL", CANCEL),
     ("ENDED_WITH_OWNER", ENDED_WITH_OWNER),
     ("REVIVE", REVIVE),
     ("RESUMED", RESUMED),
@@ -95,16 +121,25 @@ struct Row {
     period_start: Timestamp,
     period_end: Timestamp,
     ended_at: Option<Timestamp>,
+    failures: i64,
+    next_retry_at: Option<Timestamp>,
+    cancel_at_period_end: i64,
 }
 
 impl Row {
     fn read(self) -> Result<Subscription, DbError> {
         let plan = ProductId::parse(&self.plan_id);
+        // Earlier programs renew and leave what was tried for the month before.
+        let tried = self.next_retry_at.filter(|retry| *retry > self.period_end);
         Ok(Subscription {
             id: self.id,
             owner: self.owner,
             plan: plan.ok_or_else(|| unreadable("a subscription's plan is unreadable"))?,
-            state: self.state.parse().map_err(unreadable)?,
+            state: match self.state.parse::<SubscriptionState>().map_err(unreadable)? {
+                // Programs that do not know of it take it for one that is due.
+                SubscriptionState::Active if tried.is_some() => SubscriptionState::PastDue,
+                state => state,
+            },
             price: price(&self.currency, self.price)?,
             credits: self.credits,
             seats: self.seats.try_into().map_err(unreadable)?,
@@ -117,6 +152,10 @@ impl Row {
                 end: self.period_end,
             },
             ended_at: self.ended_at,
+            failures: tried.map_or(Ok(0), |_| self.failures.try_into()).map_err(unreadable)?,
+            // Of one that has ended it says when it was tried last.
+            next_retry_at: tried.filter(|_| self.ended_at.is_none()),
+            cancel_at_period_end: self.cancel_at_period_end != 0,
         })
     }
 }
@@ -136,6 +175,7 @@ pub(crate) async fn insert(tx: &mut Tx, new: &Subscription, kept: Option<&Kept>)
         .bind(new.price.currency().as_str().to_owned()).bind(new.price.micros())
         .bind(&new.payment_method).bind(&new.payment_reference)
         .bind(new.started_at).bind(i64::from(new.month.number)).bind(new.month.start).bind(new.month.end)
+        .bind(i64::from(new.cancel_at_period_end))
         .bind(kept.map(|kept| kept.request.as_slice())).bind(kept.map(|kept| kept.body_hash.as_slice()))
         .bind(kept.map(|kept| kept.answer.as_slice()))
         .execute(c).await?.rows_affected());
@@ -169,9 +209,28 @@ pub(crate) async fn live_after(tx: &mut Tx, owner: &str, limit: i64) -> Result<V
     rows.into_iter().map(Row::read).collect()
 }
 
+/// Those of these owners' subscriptions that are not ended, in the order of owners.
+pub(crate) async fn live_of(tx: &mut Tx, owners: &[OwnerId]) -> Result<Vec<Subscription>, DbError> {
+    let owners: Vec<String> = owners.iter().map(ToString::to_string).collect();
+    let rows: Vec<Row> = match tx {
+        Tx::Sqlite(t) => {
+            let owners = serde_json::Value::from(owners).to_string();
+            sqlx::query_as(LIVE_OF.sqlite).bind(owners).fetch_all(&mut **t).await?
+        }
+        Tx::Postgres(t) => sqlx::query_as(LIVE_OF.postgres).bind(owners).fetch_all(&mut **t).await?,
+    };
+    rows.into_iter().map(Row::read).collect()
+}
+
 /// The owner's subscription that is not ended, or else the one that ended last.
 pub(crate) async fn latest(tx: &mut Tx, owner: OwnerId) -> Result<Option<Subscription>, DbError> {
     let row: Option<Row> = on!(tx, c => sqlx::query_as(LATEST).bind(owner).fetch_optional(c).await?);
+    row.map(Row::read).transpose()
+}
+
+/// One of the owner's subscriptions, however it stands.
+pub(crate) async fn find(tx: &mut Tx, owner: OwnerId, id: SubscriptionId) -> Result<Option<Subscription>, DbError> {
+    let row: Option<Row> = on!(tx, c => sqlx::query_as(FIND).bind(owner).bind(id).fetch_optional(c).await?);
     row.map(Row::read).transpose()
 }
 
@@ -204,7 +263,7 @@ pub(crate) async fn resume(tx: &mut Tx, owner: Option<OwnerId>, now: Timestamp) 
 }
 
 /// Moves a subscription from the period `from` to the one it has now, and remembers its payment. `false`: somebody
-/// else has moved or ended it.
+/// else has moved or ended it, or it ends with that period.
 pub(crate) async fn renew(tx: &mut Tx, renewed: &Subscription, from: u32) -> Result<bool, DbError> {
     let month = renewed.month;
     once(on!(tx, c => sqlx::query(RENEW)
@@ -213,7 +272,17 @@ pub(crate) async fn renew(tx: &mut Tx, renewed: &Subscription, from: u32) -> Res
         .execute(c).await?.rows_affected()))
 }
 
-/// Ends a subscription that is still in this period. `false`: somebody else has moved or ended it.
+/// Writes that the month after the period that a subscription is in was tried once more and not paid. `false`: somebody else
+/// has tried it, or has moved or ended the subscription.
+pub(crate) async fn not_paid(tx: &mut Tx, it: &Subscription) -> Result<bool, DbError> {
+    once(on!(tx, c => sqlx::query(NOT_PAID)
+        .bind(it.owner).bind(it.id).bind(i64::from(it.month.number))
+        .bind(i64::from(it.failures)).bind(it.next_retry_at)
+        .execute(c).await?.rows_affected()))
+}
+
+/// Ends a subscription that is still in this period, and still to end with it or not. `false`: somebody else has moved,
+/// canceled, resumed or ended it.
 pub(crate) async fn end(tx: &mut Tx, ended: &Subscription) -> Result<bool, DbError> {
     end_by(tx, END, ended).await
 }
@@ -221,6 +290,14 @@ pub(crate) async fn end(tx: &mut Tx, ended: &Subscription) -> Result<bool, DbErr
 /// The same because its owner was deleted: it may be revived.
 pub(crate) async fn end_with_owner(tx: &mut Tx, ended: &Subscription) -> Result<bool, DbError> {
     end_by(tx, END_WITH_OWNER, ended).await
+}
+
+/// Has a subscription that is still in this period, which is not over, end with it or go on after it, as it says. `false`:
+/// somebody else has moved or ended it, or the next period was tried.
+pub(crate) async fn cancel(tx: &mut Tx, it: &Subscription) -> Result<bool, DbError> {
+    once(on!(tx, c => sqlx::query(CANCEL)
+        .bind(it.owner).bind(it.id).bind(i64::from(it.month.number)).bind(i64::from(it.cancel_at_period_end))
+        .execute(c).await?.rows_affected()))
 }
 
 /// The subscription that ended last because its owner was deleted, if its period is not over at `now`.
@@ -243,7 +320,7 @@ pub(crate) async fn revive(tx: &mut Tx, revived: &Subscription) -> Result<bool, 
 async fn end_by(tx: &mut Tx, statement: &'static str, ended: &Subscription) -> Result<bool, DbError> {
     once(on!(tx, c => sqlx::query(statement)
         .bind(ended.owner).bind(ended.id).bind(i64::from(ended.month.number))
-        .bind(ended.state.as_str()).bind(ended.ended_at)
+        .bind(ended.state.as_str()).bind(ended.ended_at).bind(i64::from(ended.cancel_at_period_end))
         .execute(c).await?.rows_affected()))
 }
 

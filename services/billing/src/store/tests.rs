@@ -5,7 +5,10 @@ use bursar_testkit::{TestDb, engines};
 use sqlx::AssertSqlSafe;
 
 use super::sql::{self, Both};
-use super::{MIGRATIONS, accounts, catalogs, purchases, sql_write, subscriptions};
+use super::{
+    MIGRATIONS, accounts, catalogs, invoices, limits, methods, payments, purchases, refused_moves, settings, sql_write,
+    subscriptions,
+};
 
 /// A statement in the words of the engines that it is for.
 struct Statement {
@@ -62,25 +65,47 @@ fn all() -> Vec<Statement> {
         LIVE_LOTS LOTS_NAMED LOTS_PAGE LOTS_AFTER ERASE_LOT_NOTES
         ENTRIES_BY_KEY ENTRIES_BY_SEQ LAST_REFUNDS ENTRIES_BEFORE ENTRIES_AFTER TIME_OF_ENTRY HASH_OF_ENTRY
         DETAILS_OF DETAILS_FROM REPLACE_DETAILS
-        OVERDUE_HOLDS OPEN_HOLDS HOLDS_NAMED NEXT_DEADLINES ERASE_HOLD_LABELS ERASE_ALL_HOLD_LABELS
+        OVERDUE_HOLDS OPEN_HOLDS HOLDS_NAMED NEXT_DEADLINES LIMITS_OF LIMITS_USED FORGET_USES ERASE_HOLD_LABELS ERASE_ALL_HOLD_LABELS
         HOURS_BETWEEN DAYS_BETWEEN METERS_BETWEEN ROLLED_UP FIRST_HOUR ROLL_UP_DAY NOTE_ROLL_UP
         OPERATION_KEY KEEP_OPERATION_KEY
     );
     let same = |file| move |(name, text)| Statement { file, name, sqlite: Some(text), postgres: Some(text) };
     let subscriptions = subscriptions::STATEMENTS.into_iter().map(same("subscriptions.rs"));
+    let Both { sqlite, postgres } = subscriptions::LIVE_OF;
+    let live_of =
+        Statement { file: "subscriptions.rs", name: "LIVE_OF", sqlite: Some(sqlite), postgres: Some(postgres) };
     let purchases = purchases::STATEMENTS.into_iter().map(same("purchases.rs"));
+    let payments = payments::STATEMENTS.into_iter().map(same("payments.rs")).map(|it| match it.name {
+        "LOCK_POSTGRES" => Statement { sqlite: None, ..it },
+        _ => it,
+    });
+    let methods = methods::STATEMENTS.into_iter().map(same("methods.rs"));
+    let refused_moves = refused_moves::STATEMENTS.into_iter().map(same("refused_moves.rs"));
     let catalogs = catalogs::STATEMENTS.into_iter().map(same("catalogs.rs"));
-    let batch = sql_write::WRITE_BATCH;
-    let batch = Statement { file: "sql_write.rs", name: "WRITE_BATCH", sqlite: None, postgres: Some(batch) };
+    let invoices = invoices::STATEMENTS.into_iter().map(same("invoices.rs"));
+    let settings = settings::STATEMENTS.into_iter().map(same("settings.rs"));
+    let limits = limits::STATEMENTS.into_iter().map(same("limits.rs"));
+    let batch = |name, text| Statement { file: "sql_write.rs", name, sqlite: None, postgres: Some(text) };
+    let batches =
+        [batch("WRITE_BATCH", sql_write::WRITE_BATCH), batch("WRITE_BATCH_LIMITED", sql_write::WRITE_BATCH_LIMITED)];
     let locked = Statement { file: "accounts.rs", name: "LOCKED", sqlite: None, postgres: Some(accounts::LOCKED) };
-    let writes = sqlite!(APPEND_ENTRIES KEEP_DETAILS SAVE_LOTS SAVE_HOLDS ADD_HOURS ADD_METERS SAVE_ACCOUNTS);
+    let writes =
+        sqlite!(APPEND_ENTRIES KEEP_DETAILS SAVE_LOTS SAVE_HOLDS ADD_HOURS ADD_METERS SAVE_LIMITS_USED SAVE_ACCOUNTS);
     credits
         .into_iter()
-        .chain([batch, locked])
+        .chain(batches)
+        .chain([locked])
         .chain(writes)
         .chain(subscriptions)
+        .chain([live_of])
         .chain(purchases)
+        .chain(payments)
+        .chain(methods)
+        .chain(refused_moves)
         .chain(catalogs)
+        .chain(invoices)
+        .chain(settings)
+        .chain(limits)
         .collect()
 }
 
@@ -91,12 +116,18 @@ fn no_statement_is_forgotten() {
         ("sql_write.rs", include_str!("sql_write.rs")),
         ("subscriptions.rs", include_str!("subscriptions.rs")),
         ("purchases.rs", include_str!("purchases.rs")),
+        ("payments.rs", include_str!("payments.rs")),
+        ("methods.rs", include_str!("methods.rs")),
+        ("refused_moves.rs", include_str!("refused_moves.rs")),
         ("catalogs.rs", include_str!("catalogs.rs")),
+        ("invoices.rs", include_str!("invoices.rs")),
+        ("settings.rs", include_str!("settings.rs")),
         ("accounts.rs", include_str!("accounts.rs")),
         ("details.rs", include_str!("details.rs")),
         ("holds.rs", include_str!("holds.rs")),
         ("installation.rs", include_str!("installation.rs")),
         ("ledger.rs", include_str!("ledger.rs")),
+        ("limits.rs", include_str!("limits.rs")),
         ("lots.rs", include_str!("lots.rs")),
         ("usage.rs", include_str!("usage.rs")),
         ("write.rs", include_str!("write.rs")),
@@ -111,7 +142,8 @@ fn no_statement_is_forgotten() {
 
 /// The name of the text constant that a line declares.
 fn constant(line: &str) -> Option<&str> {
-    let declaration = line.strip_prefix("pub(crate) ").unwrap_or(line).strip_prefix("const ")?;
+    let visible = line.strip_prefix("pub(crate) ").or_else(|| line.strip_prefix("pub(super) ")).unwrap_or(line);
+    let declaration = visible.strip_prefix("const ")?;
     let (name, kind) = declaration.split_once(':')?;
     (kind.trim_start().starts_with("&str") || kind.trim_start().starts_with("Both")).then_some(name)
 }
@@ -196,7 +228,7 @@ const LEADING_COLUMNS: &str = "SELECT c.relname::text, a.attname::text FROM pg_i
 
 /// Some thousands of rows in every table that a caller waits for: 4,000 owners, and one with a long ledger. `OWNER[…]` and
 /// `UUID[…]` are bytes made of a text.
-const ROWS: [&str; 11] = [
+const ROWS: [&str; 19] = [
     "INSERT INTO accounts (owner, seq, head_hash, last_at, available, held, debt, open_holds, terms, charged, period_anchor, period_number, period_spent,
             next_due, opened_at)
      SELECT OWNER['o' || i], 5, HASH, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, CASE WHEN i % 2 = 0 THEN i END, 0 FROM numbers",
@@ -213,12 +245,29 @@ const ROWS: [&str; 11] = [
     "INSERT INTO usage_days (owner, starts_at, member, project, model, charged, refunded, charges)
      SELECT OWNER['o' || (i % 1000)], i, UUID['m'], 'p', '', 1, 0, 1 FROM numbers",
     "INSERT INTO usage_meters (owner, starts_at, model, meter, quantity, charged) SELECT OWNER['o' || (i % 1000)], i, 'm', 't', 1, 1 FROM numbers",
+    "INSERT INTO limits (owner, id, subject, span, mode, amount, alerts, zone, set_at, set_by)
+     SELECT OWNER['o' || (i % 1000)], UUID['l' || i], OWNER['s' || i], 1, 1, 1, '', 'UTC', 0, 'u' FROM numbers",
+    "INSERT INTO limit_uses (owner, subject, span, starts_at, ends_at, used)
+     SELECT OWNER['o' || (i % 1000)], OWNER['s' || i], 1, i, i + 1, 1 FROM numbers",
     "INSERT INTO subscriptions (owner, id, plan_id, state, credits, seats, currency, price, payment_method, payment_reference,
             started_at, period_number, period_start, period_end, ended_at)
      SELECT 'o' || i, 's' || i, 'business', CASE WHEN i % 2 = 0 THEN 'ENDED' ELSE 'ACTIVE' END, 1, 1, 'USD', 1, 'x', 'x', 0, 0, 0, i,
             CASE WHEN i % 2 = 0 THEN 1 END FROM numbers",
     "INSERT INTO purchases (owner, id, pack_id, state, credits, currency, price, payment_method, payment_reference, lot_id, buyer, created_at)
      SELECT 'o' || (i % 100), 'p' || i, 'starter', 'PAID', 1, 'USD', 1, 'x', 'x' || i, 'l' || i, 'u', 0 FROM numbers",
+    "INSERT INTO payments (id, owner, purpose, state, thing, attempt, currency, amount, method, reference, product, credits, purchase_id,
+            started_by, created_at)
+     SELECT 'p' || i, 'o' || (i % 1000), 'PURCHASE', CASE WHEN i % 100 = 0 THEN 'PENDING' ELSE 'PAID' END,
+            CAST(CAST(1000000000000000 + i AS TEXT) AS BYTES), 1, 'USD', 1, 'x', 'r' || i, 'starter', 1, 'u' || i, 'u', 0 FROM numbers",
+    "INSERT INTO payment_methods (owner, id, token, brand, last4, exp_month, exp_year, is_default, added_by, created_at)
+     SELECT 'o' || (i % 1000), 'm' || i, 'x', 'x', '0', 1, 2026, CASE WHEN i <= 1000 THEN 1 ELSE 0 END, 'u', 0 FROM numbers",
+    "INSERT INTO account_settings (owner, version, billing_profile, time_zone, allowance_alert_percents, updated_at)
+     SELECT 'o' || i, 1, '{}', 'UTC', '[]', 0 FROM numbers",
+    "INSERT INTO invoice_accounts (owner, prefix, documents) SELECT 'o' || i, 'P' || i, 40 FROM numbers",
+    "INSERT INTO invoice_series (owner, kind, year, last) SELECT 'o' || i, 'INVOICE', 2026, 1 FROM numbers",
+    "INSERT INTO invoices (owner, id, kind, number, position, original, payment_id, currency, total, issued_at, body, profile, owner_gone)
+     SELECT 'o' || (i % 100), 'i' || i, CASE WHEN i % 4 = 0 THEN 'CREDIT_NOTE' ELSE 'INVOICE' END, 'n' || i, i,
+            CASE WHEN i % 4 = 0 THEN 'i' || (i - 1) END, 'x' || i, 'USD', 1, i, '{}', '{}', CASE WHEN i % 50 = 0 THEN 1 ELSE 0 END FROM numbers",
     "INSERT INTO catalogs (version, digest, format, body, first_used_at)
      SELECT i, CAST('d' || i AS BYTES), 1, '{}', 0 FROM numbers",
 ];

@@ -8,8 +8,10 @@ use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Postgres, Row, Sqlite};
 
 use super::write_one::for_one_owner;
-use super::{accounts, bulk, holds, keys, ledger, sql_write};
-use crate::domain::{Account, Changes, DetailsPage, Entry, Hold, Lot, MeterDelta, ModelName, ProjectName, UsageDelta};
+use super::{accounts, bulk, holds, keys, ledger, limits, sql_write};
+use crate::domain::{
+    Account, Changes, DetailsPage, Entry, Hold, Lot, MeterDelta, ModelName, ProjectName, UsageDelta, UseKey, Used,
+};
 
 /// What must be written of one account.
 #[derive(Debug)]
@@ -99,6 +101,7 @@ pub(super) struct Rows<'a> {
     pub(super) holds: Vec<(OwnerId, &'a Hold)>,
     pub(super) hours: Vec<(OwnerId, &'a UsageDelta)>,
     pub(super) meters: Vec<(OwnerId, &'a MeterDelta)>,
+    pub(super) used: Vec<(OwnerId, &'a (UseKey, Used))>,
     pub(super) heads: &'a [Unsaved],
 }
 
@@ -121,6 +124,7 @@ impl<'a> Rows<'a> {
                 .collect(),
             hours: each().flat_map(|it| it.usage.iter().map(|delta| (it.owner, delta))).collect(),
             meters: each().flat_map(|it| it.meters.iter().map(|delta| (it.owner, delta))).collect(),
+            used: each().flat_map(|it| it.used.iter().map(|used| (it.owner, used))).collect(),
             heads: unsaved,
         }
     }
@@ -134,19 +138,24 @@ fn column<R, T>(rows: &[R], of: impl Fn(&R) -> T) -> Vec<T> {
 async fn on_postgres(connection: &mut Limited<Postgres>, batch: &Batch<'_>) -> Result<bool, DbError> {
     let Batch { basis, unsaved } = batch;
     let rows = Rows::of(unsaved);
-    let query = sqlx::query(sql_write::WRITE_BATCH)
+    let statement = if rows.used.is_empty() { sql_write::WRITE_BATCH } else { sql_write::WRITE_BATCH_LIMITED };
+    let query = sqlx::query(statement)
         .bind(column(basis, |(owner, _)| keys::owner(*owner)))
         .bind(column(basis, |(_, it)| keys::number(it.head.seq)))
         .bind(column(basis, |(_, it)| it.head.hash.to_vec()))
         .bind(column(basis, |(_, it)| keys::number(it.terms)));
-    let Rows { entries, pages, lots, holds, hours, meters, .. } = &rows;
+    let Rows { entries, pages, lots, holds, hours, meters, used, .. } = &rows;
     let query = bind_entries(query.bind(owners(entries, |it| it.0)), entries);
     let query = bind_pages(query.bind(owners(pages, |it| it.0)), pages);
     let query = bind_lots(query.bind(owners(lots, |it| it.0)), lots);
     let query = bind_holds(query.bind(owners(holds, |it| it.0)), holds);
     let query = bind_hours(query.bind(owners(hours, |it| it.0)), hours);
     let query = bind_meters(query.bind(owners(meters, |it| it.0)), meters);
-    let row = bind_heads(query, &rows).fetch_one(connection).await?;
+    let mut query = bind_heads(query, &rows);
+    if !used.is_empty() {
+        query = bind_used(query.bind(owners(used, |it| it.0)), used);
+    }
+    let row = query.fetch_one(connection).await?;
     Ok(row.try_get(0)?)
 }
 
@@ -218,6 +227,17 @@ pub(super) fn bind_meters<'q>(query: PgQuery<'q>, meters: &[(OwnerId, &'q MeterD
         .bind(column(meters, |(_, it)| it.key.meter.as_str()))
         .bind(column(meters, |(_, it)| it.add.quantity))
         .bind(column(meters, |(_, it)| it.add.charged))
+}
+
+pub(super) fn bind_used<'q>(query: PgQuery<'q>, used: &[(OwnerId, &'q (UseKey, Used))]) -> PgQuery<'q> {
+    query
+        .bind(column(used, |(_, (key, _))| key.subject.to_bytes()))
+        .bind(column(used, |(_, (key, _))| limits::window(key.window)))
+        .bind(column(used, |(_, (key, _))| key.starts_at.as_micros()))
+        .bind(column(used, |(_, (_, it))| it.ends_at.as_micros()))
+        .bind(column(used, |(_, (_, it))| it.used))
+        .bind(column(used, |(_, (_, it))| it.peak))
+        .bind(column(used, |(_, (_, it))| i64::from(it.retold)))
 }
 
 fn bind_heads<'q>(query: PgQuery<'q>, rows: &Rows<'q>) -> PgQuery<'q> {
@@ -334,6 +354,15 @@ async fn add_usage(t: &mut Limited<Sqlite>, rows: &Rows<'_>) -> Result<(), DbErr
         .bind(it.key.meter.as_str())
         .bind(it.add.quantity)
         .bind(it.add.charged));
+    statement!(t, sql_write::SAVE_LIMITS_USED, &rows.used, |query, (owner, (key, it))| query
+        .bind(keys::owner(*owner))
+        .bind(key.subject.to_bytes())
+        .bind(limits::window(key.window))
+        .bind(key.starts_at)
+        .bind(it.ends_at)
+        .bind(it.used)
+        .bind(it.peak)
+        .bind(i64::from(it.retold)));
     Ok(())
 }
 

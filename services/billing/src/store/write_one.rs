@@ -4,13 +4,15 @@
 use bursar_db::{DbError, Limited};
 use sqlx::Postgres;
 
-use super::write::{Rows, Unsaved, bind_entries, bind_holds, bind_hours, bind_lots, bind_meters, bind_pages};
+use super::write::{
+    Rows, Unsaved, bind_entries, bind_holds, bind_hours, bind_lots, bind_meters, bind_pages, bind_used,
+};
 use super::{keys, sql_one};
 
 /// Writes one owner's changes. Tables for which there is nothing are left out.
 pub(super) async fn for_one_owner(connection: &mut Limited<Postgres>, unsaved: &Unsaved) -> Result<(), DbError> {
     let rows = Rows::of(std::slice::from_ref(unsaved));
-    let Rows { entries, pages, lots, holds, hours, meters, .. } = &rows;
+    let Rows { entries, pages, lots, holds, hours, meters, used, .. } = &rows;
     let owner = keys::owner(unsaved.changes.owner);
     let of_owner = |statement: &'static str| sqlx::query(statement).bind(owner.clone());
     if !entries.is_empty() {
@@ -30,6 +32,9 @@ pub(super) async fn for_one_owner(connection: &mut Limited<Postgres>, unsaved: &
     }
     if !meters.is_empty() {
         bind_meters(of_owner(sql_one::ADD_METERS), meters).execute(&mut *connection).await?;
+    }
+    if !used.is_empty() {
+        bind_used(of_owner(sql_one::SAVE_LIMITS_USED), used).execute(&mut *connection).await?;
     }
     save_account(connection, unsaved).await
 }

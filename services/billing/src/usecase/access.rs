@@ -153,7 +153,19 @@ impl Access {
             return Ok(Allowed::by_service(owner, actor, self.is_stale(owner)));
         };
         self.in_context(user, owner).await?;
-        let sees_balance = self.sees_balance(user, owner).await?;
+        let sees_balance = match owner {
+            OwnerId::User(_) => true,
+            OwnerId::Organization(_) => {
+                let policy = self.recent_policy(owner).await?;
+                if !policy.admits(user) {
+                    // Whoever is no member any more, or of what nobody may use, learns nothing else.
+                    self.role(user, owner).await?;
+                    self.stands(owner).await?;
+                    return Err(Error::SecondFactorRequired);
+                }
+                self.sees_balance(user, owner, &policy).await?
+            }
+        };
         let (member, spender) = (Some(user.user), Some(spender(user, owner)));
         let stale = self.is_stale(owner);
         Ok(Allowed { owner, actor, member, spender, sees: false, sees_balance, stale })
@@ -288,17 +300,8 @@ impl Access {
         Ok(value)
     }
 
-    /// Whether a user who spends may see what is left; refused when the policies let nobody in who proved no more.
-    async fn sees_balance(&self, user: &UserCaller, owner: OwnerId) -> Result<bool, Error> {
-        if owner.organization().is_none() {
-            return Ok(true);
-        }
-        let policy = self.recent_policy(owner).await?;
-        if !policy.admits(user) {
-            // Whoever is no member any more learns nothing else.
-            self.role(user, owner).await?;
-            return Err(Error::SecondFactorRequired);
-        }
+    /// Whether a user who spends may see what is left of an organization's.
+    async fn sees_balance(&self, user: &UserCaller, owner: OwnerId, policy: &Policy) -> Result<bool, Error> {
         if Role::ALL.into_iter().all(|role| policy.permits(role, Permission::ViewBalance)) {
             return Ok(true);
         }

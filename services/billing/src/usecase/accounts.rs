@@ -32,7 +32,7 @@ pub(crate) struct LedgerFilter {
     pub(crate) from: Option<Timestamp>,
     pub(crate) to: Option<Timestamp>,
     pub(crate) member: Option<UserId>,
-    pub(crate) project: Option<String>,
+    pub(crate) project: Option<ProjectName>,
     pub(crate) kinds: Vec<EntryKind>,
     pub(crate) newest_first: bool,
 }
@@ -50,8 +50,8 @@ impl LedgerFilter {
             && self.member.is_none_or(|member| by.is_some_and(|by| by.member == member))
             && self
                 .project
-                .as_deref()
-                .is_none_or(|project| by.and_then(|by| by.project.as_ref()).is_some_and(|it| it.as_str() == project))
+                .as_ref()
+                .is_none_or(|project| by.and_then(|by| by.project.as_ref()).is_some_and(|it| it == project))
             && (self.kinds.is_empty() || self.kinds.contains(&entry.kind()))
     }
 }
@@ -113,7 +113,7 @@ impl AccountUseCases {
     /// [`Error::NewerFormat`] where a later program wrote an entry: this one cannot judge it.
     pub(crate) async fn verify(&self, owner: OwnerId) -> Result<Verdict, Error> {
         let _place = self.costly.place(owner).await?;
-        let verdict = audit::verify(&self.db, self.rules.current().key, owner).await?;
+        let verdict = audit::verify(&self.db, self.rules.current().key, owner, self.clock.now()).await?;
         match &verdict.result {
             Err(BadLedger { flaw: Flaw::Unreadable(Unreadable::NewerFormat), .. }) => Err(Error::NewerFormat),
             _ => Ok(verdict),
@@ -191,7 +191,7 @@ fn signed(seq: u64) -> i64 {
 }
 
 /// The number of the first entry at or after `at`, by bisection: entries are in order of time.
-async fn first_at(tx: &mut Tx, owner: OwnerId, last: u64, at: Timestamp) -> Result<u64, Error> {
+pub(super) async fn first_at(tx: &mut Tx, owner: OwnerId, last: u64, at: Timestamp) -> Result<u64, Error> {
     let (mut low, mut high) = (1, last + 1);
     while low < high {
         let middle = low + (high - low) / 2;

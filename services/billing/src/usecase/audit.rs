@@ -8,11 +8,15 @@ use bursar_id::OwnerId;
 use bursar_money::Credits;
 use bursar_time::Timestamp;
 
-use crate::domain::{Audit, BadLedger, Entry, Flaw, Hold, OperationId, OperationKey, UsageAudit, Verifier};
+use crate::domain::{
+    Audit, BadLedger, Charge, Entry, Flaw, Hold, LimitAudit, LimitSet, Lot, OperationId, OperationKey, Period,
+    SalesAudit, UsageAudit, Verifier,
+};
 use crate::error::Error;
 use crate::store::usage::{self, Grain};
-use crate::store::{accounts, details, holds, ledger, lots};
+use crate::store::{accounts, details, holds, ledger, limits, lots};
 
+mod sales;
 #[cfg(test)]
 mod tests;
 
@@ -30,10 +34,11 @@ pub(crate) struct Verdict {
     pub entries: u64,
 }
 
-/// Audits one account, in one snapshot of the store. `key` is the installation's, by which ids name entries.
-pub(crate) async fn verify(db: &Db, key: OperationKey, owner: OwnerId) -> Result<Verdict, Error> {
+/// Audits one account at `now`, in one snapshot of the store. `key` is the installation's, by which ids name entries.
+pub(crate) async fn verify(db: &Db, key: OperationKey, owner: OwnerId, now: Timestamp) -> Result<Verdict, Error> {
     let mut tx = db.read().await?;
     let (mut verifier, mut used) = (Verifier::new(owner, key), UsageAudit::new(owner, key));
+    let (mut sold, mut limited) = (SalesAudit::new(owner), of_limits(&mut tx, owner, now).await?);
     let mut verdict =
         Verdict { result: Err(BadLedger { owner, seq: 0, flaw: Flaw::HeadMismatch }), head_hash: [0; 32], entries: 0 };
     loop {
@@ -57,25 +62,46 @@ pub(crate) async fn verify(db: &Db, key: OperationKey, owner: OwnerId) -> Result
                 verdict.result = Err(bad);
                 return Ok(verdict);
             }
+            sold.entry(&entry);
             verdict.entries = entry.seq;
             verdict.head_hash = entry.hash;
             page.push(entry);
         }
-        count(&mut tx, key, owner, &page, &mut used).await?;
+        count(&mut tx, (owner, key), &page, &mut used, &mut limited).await?;
         tokio::task::yield_now().await;
     }
     verdict.result = finish(&mut tx, owner, (verifier, used), verdict.entries).await?;
+    if verdict.result.is_ok() && limited.is_needed() {
+        let stored = limits::used_after(&mut tx, owner, limited.now()).await?;
+        if let Err(flaw) = limited.finish(&stored) {
+            verdict.result = Err(BadLedger { owner, seq: verdict.entries, flaw });
+        }
+    }
+    if verdict.result.is_ok()
+        && let Err(flaw) = sales::compare(&mut tx, owner, sold).await?
+    {
+        verdict.result = Err(BadLedger { owner, seq: verdict.entries, flaw });
+    }
     Ok(verdict)
+}
+
+/// An audit of what is used of the account's limits, in the windows that are open at `now`, or at a later last entry.
+async fn of_limits(tx: &mut Tx, owner: OwnerId, now: Timestamp) -> Result<LimitAudit, Error> {
+    let set: Option<LimitSet> = limits::of(tx, &[owner]).await?.remove(&owner);
+    let account = accounts::find(tx, owner).await?;
+    let now = account.as_ref().map_or(now, |account| account.head.at.max(now));
+    let period = account.map_or_else(|| Period::calendar(now), |account| account.period).at(now).month;
+    Ok(LimitAudit::new(set.unwrap_or_default(), now, period))
 }
 
 /// Counts good entries as usage. For whom and for what something was that refers to something earlier, that says, in the
 /// ledger itself and nowhere beside it.
 async fn count(
     tx: &mut Tx,
-    key: OperationKey,
-    owner: OwnerId,
+    (owner, key): (OwnerId, OperationKey),
     page: &[Entry],
     used: &mut UsageAudit,
+    limited: &mut LimitAudit,
 ) -> Result<(), Error> {
     let refunded = page.iter().filter_map(Entry::refunds).filter_map(|charge| key.seq(owner, charge));
     let charges = earlier(tx, owner, refunded.collect()).await?;
@@ -94,6 +120,17 @@ async fn count(
             _ => own(entry),
         };
         used.entry(entry, work.as_ref());
+        if !limited.is_needed() {
+            continue;
+        }
+        let given_back = match entry.event.subject() {
+            Some(subject @ OperationId::Charge(_)) => charges.get(&subject).and_then(|charge| {
+                let hold = charge.event.subject().and_then(|hold| holds.get(&hold)).and_then(Hold::placed);
+                Charge::from_entry(charge, hold.as_ref())
+            }),
+            _ => None,
+        };
+        limited.entry(entry, given_back.as_ref());
     }
     Ok(())
 }
@@ -124,8 +161,7 @@ async fn finish(
     };
     let mut stored_lots = Vec::new();
     loop {
-        let last =
-            stored_lots.last().map_or(0, |lot: &crate::domain::Lot| i64::try_from(lot.number).unwrap_or(i64::MAX));
+        let last = stored_lots.last().map_or(0, |lot: &Lot| i64::try_from(lot.number).unwrap_or(i64::MAX));
         let page = lots::after(tx, owner, last, PAGE).await?;
         if page.is_empty() {
             break;
@@ -166,8 +202,8 @@ pub struct Summary {
     pub bad: Vec<BadLedger>,
 }
 
-/// Audits every account.
-pub async fn verify_all(db: &Db, key: OperationKey) -> Result<Summary, Error> {
+/// Audits every account at `now`.
+pub async fn verify_all(db: &Db, key: OperationKey, now: Timestamp) -> Result<Summary, Error> {
     let mut summary = Summary::default();
     let mut last = None;
     loop {
@@ -176,7 +212,7 @@ pub async fn verify_all(db: &Db, key: OperationKey) -> Result<Summary, Error> {
             return Ok(summary);
         };
         for owner in owners {
-            let verdict = verify(db, key, owner).await?;
+            let verdict = verify(db, key, owner, now).await?;
             summary.accounts += 1;
             summary.entries += verdict.entries;
             summary.bad.extend(verdict.result.err());

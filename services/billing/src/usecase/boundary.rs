@@ -99,8 +99,12 @@ impl Renewing {
                 return if fresh { Err(Refusal::RenewalDue.into()) } else { Ok(()) };
             }
         }
-        // Where nothing renews it (any more), nobody needs to look again.
         let mut tx = till.db.begin().await?;
+        if subscriptions::live(&mut tx, owner).await?.is_some_and(|it| it.is_due(now)) {
+            // It may not be renewed now, or somebody else is at it: who spends next looks again.
+            return Ok(());
+        }
+        // Where nothing renews it (any more), nobody needs to.
         accounts::no_renewal(&mut tx, owner, now).await?;
         Ok(tx.commit().await?)
     }

@@ -52,7 +52,8 @@ impl CatalogUseCases {
     }
 }
 
-fn read(row: &CatalogRow) -> Result<KeptCatalog, Error> {
+/// A catalog of its kept text.
+pub(super) fn read(row: &CatalogRow) -> Result<KeptCatalog, Error> {
     let version = row.version()?;
     if row.format > FORMAT {
         return Err(Error::NewerFormat);

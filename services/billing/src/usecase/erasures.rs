@@ -1,5 +1,7 @@
 //! Erasing personal details: what entries, holds and lots say in free text goes for good, and the ledger says so.
 
+use std::collections::BTreeMap;
+
 use bursar_db::Db;
 use bursar_id::{OwnerId, UserId};
 use bursar_secret::Entropy;
@@ -34,33 +36,50 @@ impl ErasureUseCases {
         let Outcome::Erased(erased) = answered(self.lanes.one(job).await?)? else {
             return Err(Error::Failed);
         };
-        let mut next = Some(1);
-        while let Some(from) = next {
-            next = self.portion(owner, &erased, from).await?;
-        }
+        remove(&self.db, owner, &[(erased.member, erased.entry)].into()).await?;
         Ok(erased)
     }
+}
 
-    /// One transaction of removing, from entry number `from` on; says where to go on. The account is locked: a page is
-    /// read, changed and put back as a whole, and two erasures at once would each bring back what the other removed.
-    async fn portion(&self, owner: OwnerId, erased: &Erased, from: u64) -> Result<Option<u64>, Error> {
-        let mut tx = self.db.begin().await?;
-        accounts::lock(&mut tx, &[owner]).await?;
-        let pages = details::from(&mut tx, owner, from, PORTION).await?;
-        let before = erased.entry;
-        let next = match pages.last() {
-            Some((last, _)) if pages.len() == PORTION && *last < before => Some(last + 1),
-            _ => None,
-        };
-        let changed =
-            pages.into_iter().filter_map(|(last, mut page)| page.erase(erased.member, before).then_some((last, page)));
-        details::replace(&mut tx, owner, &changed.collect::<Vec<_>>()).await?;
-        let copies = (from, next.unwrap_or(before).min(before));
-        match erased.member {
-            Some(member) => details::erase_hold_labels(&mut tx, owner, member, copies).await?,
-            None => details::erase_lot_notes(&mut tx, owner, copies).await?,
-        }
-        tx.commit().await?;
-        Ok(next)
+/// Removes what belongs to each of these members (`None`: to no member) from the entries before the number of the entry that
+/// says so, and with it the copies in holds and lots. Where it is several, they are all whose something is there before the
+/// first of those entries. Cut off anywhere, it may be done again.
+pub(super) async fn remove(db: &Db, owner: OwnerId, erased: &BTreeMap<Option<UserId>, u64>) -> Result<(), Error> {
+    let mut next = Some(1);
+    while let Some(from) = next {
+        next = remove_some(db, owner, erased, from).await?;
     }
+    Ok(())
+}
+
+/// One transaction of it, from entry number `from` on; says where to go on. The account is locked: a page is read, changed
+/// and put back as a whole, and two erasures at once would each bring back what the other removed.
+async fn remove_some(
+    db: &Db,
+    owner: OwnerId,
+    erased: &BTreeMap<Option<UserId>, u64>,
+    from: u64,
+) -> Result<Option<u64>, Error> {
+    let (Some(first), Some(last)) = (erased.values().min(), erased.values().max()) else { return Ok(None) };
+    let mut tx = db.begin().await?;
+    accounts::lock(&mut tx, &[owner]).await?;
+    let pages = details::from(&mut tx, owner, from, PORTION).await?;
+    let next = match pages.last() {
+        Some((page, _)) if pages.len() == PORTION && page < last => Some(page + 1),
+        _ => None,
+    };
+    let changed = pages.into_iter().filter_map(|(last, mut page)| page.erase(erased).then_some((last, page)));
+    details::replace(&mut tx, owner, &changed.collect::<Vec<_>>()).await?;
+    let copies = (from, next.unwrap_or(*first).min(*first));
+    let mut whose = erased.keys();
+    match (whose.next(), whose.next()) {
+        (Some(Some(member)), None) => details::erase_hold_labels(&mut tx, owner, *member, copies).await?,
+        (Some(None), None) => details::erase_lot_notes(&mut tx, owner, copies).await?,
+        _ => {
+            details::erase_all_hold_labels(&mut tx, owner, copies).await?;
+            details::erase_lot_notes(&mut tx, owner, copies).await?;
+        }
+    }
+    tx.commit().await?;
+    Ok(next)
 }

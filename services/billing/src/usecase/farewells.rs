@@ -1,18 +1,21 @@
 //! Seeing off people whose accounts were deleted: nothing is spent, sold or renewed for them any more.
 //!
 //! The consumer of identity's events writes down who is gone, in the transaction that moves its cursor ([`depart`]): from
-//! then on the personal account refuses, however long an old token lives. A job then ends the subscription.
+//! then on the personal account refuses, however long an old token lives. A job then ends the subscription and gives up what
+//! waits for its payment.
 
 use bursar_db::{DbError, Tx};
 use bursar_id::{OwnerId, UserId};
 use bursar_jobs::{Jobs, Kind};
-use bursar_members::{Word, words};
+use bursar_members::{Word, standings as known, words};
 use bursar_time::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::invoices;
+use super::standings;
 use super::subscriptions::SubscriptionUseCases;
 use crate::error::Error;
-use crate::store::{accounts, subscriptions};
+use crate::store::accounts;
 
 /// Seeing off one person.
 pub(crate) const FAREWELL: Kind<Farewell> = Kind::new("billing.farewell");
@@ -33,26 +36,27 @@ pub(crate) async fn depart(
     (incarnation, now): (u64, Timestamp),
 ) -> Result<(), DbError> {
     let owner = OwnerId::User(user);
+    // So that a sale that is being booked is over, or finds them gone.
+    accounts::open(tx, &[owner], now).await?;
     words::learn(tx, owner, user, Word { role: None, incarnation, version: 1 }).await?;
     accounts::raise_terms(tx, owner).await?;
+    // Suspended before: that is over with the account.
+    if known::forget(tx, owner).await? {
+        standings::follow(tx, jobs, owner, now).await?;
+    }
     jobs.enqueue(tx, FAREWELL, &Farewell { user }, now, Some(&user.to_string())).await?;
     Ok(())
 }
 
-/// Ends the personal subscription, if there is one. What is left of its allowance expires when it would have; nobody can
-/// spend it.
+/// Erases what the person has set of the account, gives up what waits for its payment, and ends the personal subscription, if
+/// there is one.
 pub(crate) async fn see_off(subscriptions: &SubscriptionUseCases, Farewell { user }: Farewell) -> Result<(), Error> {
-    let till = &subscriptions.till;
-    let live = subscriptions::live(&mut till.db.read().await?, OwnerId::User(user)).await?;
-    let Some(live) = live else { return Ok(()) };
-    let ended = live.ended(till.clock.now());
-    let mut tx = till.db.begin().await?;
-    if !subscriptions::end(&mut tx, &ended).await? {
-        // Renewed meanwhile: what it is now is looked at again.
-        return Err(Error::Unavailable);
-    }
-    let event = subscriptions.ended(&ended)?;
-    subscriptions.outbox.commit(tx, vec![event]).await?;
-    tracing::info!(subscription = %ended.id, "its owner's account was deleted: the subscription ended");
-    Ok(())
+    let (owner, now) = (OwnerId::User(user), subscriptions.till.clock.now());
+    let mut tx = subscriptions.till.db.begin().await?;
+    // Whoever is just opening the account to set something is waited for; whoever comes later finds the person gone.
+    accounts::open(&mut tx, &[owner], now).await?;
+    invoices::leave(&mut tx, owner).await?;
+    tx.commit().await?;
+    subscriptions.cashier.give_up_all(owner).await?;
+    subscriptions.end_now(owner, false).await
 }

@@ -1,14 +1,20 @@
-//! What the check of all stores reads of billing's: which plans hold, and what is left of people who are gone. It changes
-//! nothing.
+//! What the check of all stores reads of billing's: which plans hold, how accounts stand, and what is left of people who are
+//! gone. It changes nothing.
 
 use bursar_db::{DbError, Tx};
 use bursar_id::OwnerId;
+use bursar_members::Standing;
 use bursar_time::Timestamp;
 
-use crate::store::{holds, subscriptions};
+use super::catalogs;
+use crate::domain::{Catalog, Subscription};
+use crate::error::Error;
+use crate::store::{self, accounts, holds, subscriptions};
 
 /// Holds that are looked at of one page of owners.
 const HOLDS: usize = 1_000;
+/// Catalogs whose free plans are looked at: whoever was told of an earlier one's was told of another one since.
+const CATALOGS: i64 = 100;
 
 /// A plan that holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,21 +27,45 @@ pub struct LivePlan {
     pub seats: u32,
 }
 
+impl From<Subscription> for LivePlan {
+    fn from(live: Subscription) -> Self {
+        Self { owner: live.owner, plan: live.plan.as_str().to_owned(), seats: live.seats }
+    }
+}
+
 /// The plans that hold of the owners after one, in the order of the owners' texts.
 pub async fn plans_after(tx: &mut Tx, after: Option<OwnerId>, limit: i64) -> Result<Vec<LivePlan>, DbError> {
     let after = after.map(|owner| owner.to_string()).unwrap_or_default();
     let live = subscriptions::live_after(tx, &after, limit).await?;
-    let plan = |it: crate::domain::Subscription| LivePlan {
-        owner: it.owner,
-        plan: it.plan.as_str().to_owned(),
-        seats: it.seats,
-    };
-    Ok(live.into_iter().map(plan).collect())
+    Ok(live.into_iter().map(LivePlan::from).collect())
 }
 
-/// The plan that an owner has.
-pub async fn plan(tx: &mut Tx, owner: OwnerId) -> Result<Option<String>, DbError> {
-    Ok(subscriptions::live(tx, owner).await?.map(|it| it.plan.as_str().to_owned()))
+/// Those of these owners' plans that hold.
+pub async fn plans_of(tx: &mut Tx, owners: &[OwnerId]) -> Result<Vec<LivePlan>, DbError> {
+    Ok(subscriptions::live_of(tx, owners).await?.into_iter().map(LivePlan::from).collect())
+}
+
+/// How many seats the free plan has in the catalogs that were used last, the last one first.
+pub async fn free_seats(tx: &mut Tx) -> Result<Vec<u32>, DbError> {
+    let mut seats = Vec::new();
+    for row in store::catalogs::latest(tx, CATALOGS).await? {
+        let kept = catalogs::read(&row).map_err(|error| match error {
+            Error::Store(error) => error,
+            error => DbError::corrupt(error.to_string()),
+        })?;
+        seats.extend(kept.catalog.plan(Catalog::FREE).map(|plan| plan.seats));
+    }
+    Ok(seats)
+}
+
+/// The owners of accounts that stand otherwise than active, after the given one, in the order of owners: what requests are
+/// decided by.
+pub async fn inactive_after(
+    tx: &mut Tx,
+    after: Option<OwnerId>,
+    limit: i64,
+) -> Result<Vec<(OwnerId, Standing)>, DbError> {
+    accounts::inactive_after(tx, after, limit).await
 }
 
 /// Of these owners, the holds that are open though their deadline came before `until`: each with its owner, its id's text and

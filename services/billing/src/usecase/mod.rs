@@ -2,18 +2,29 @@
 
 pub(crate) mod access;
 pub(crate) mod accounts;
+mod allowances;
+mod asking;
 pub(crate) mod audit;
+mod bills;
 pub(crate) mod boundary;
+pub(crate) mod canceling;
+pub(crate) mod cashier;
 pub(crate) mod catalogs;
 pub mod checkpoints;
 pub(crate) mod costly;
 pub(crate) mod credits;
+pub(crate) mod dues;
 pub(crate) mod entries;
 pub(crate) mod erasures;
 pub(crate) mod farewells;
+pub mod finance;
+pub(crate) mod fulfilment;
 pub mod inspection;
+pub(crate) mod invoices;
+pub(crate) mod limits;
 pub(crate) mod moving;
 pub(crate) mod orders;
+pub(crate) mod payments;
 pub(crate) mod policies;
 pub(crate) mod present;
 pub(crate) mod purchases;
@@ -21,6 +32,7 @@ pub(crate) mod purges;
 pub(crate) mod renewals;
 pub(crate) mod reports;
 pub(crate) mod rollups;
+pub(crate) mod settings;
 #[cfg(test)]
 mod shop;
 pub(crate) mod standings;

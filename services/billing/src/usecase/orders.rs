@@ -1,18 +1,19 @@
-//! What subscribing and buying a pack have in common: an order, its payment, and what becomes of the
-//! payment when nothing could be sold after all.
+//! What subscribing and buying a pack have in common: an order, who may give it, and to whom anything is sold. How it is
+//! paid is in `cashier.rs`.
 
 use bursar_db::{Db, DbError, Tx};
 use bursar_id::OwnerId;
-use bursar_money::Price;
+use bursar_members::words;
 use bursar_rpc::{Asked, IdempotencyKey, Kept, Mutation};
 use bursar_time::Clock;
 
 use super::access::Allowed;
-use crate::domain::{Outcome, Refusal};
+use super::invoices::Invoices;
+use crate::domain::{Account, Outcome, Refusal};
 use crate::error::Error;
 use crate::lane::{Batcher, Job};
-use crate::payment::{Payment, PaymentKey, PaymentMethod, Payments, Settlement};
-use crate::store::accounts;
+use crate::payment::{PaymentMethod, Payments};
+use crate::store::{accounts, payments};
 
 /// What somebody wants to buy.
 #[derive(Debug, Clone)]
@@ -37,6 +38,14 @@ pub(super) fn up_to_date(allowed: &Allowed) -> Result<(), Refusal> {
     if allowed.stale && allowed.spender.is_some() { Err(Refusal::FeedStale) } else { Ok(()) }
 }
 
+/// Refuses what somebody whose account was deleted would have: of the living nothing is told, of whoever is gone that they do
+/// not belong to their account (`farewells.rs`).
+async fn is_there(tx: &mut Tx, owner: OwnerId) -> Result<(), Error> {
+    let OwnerId::User(user) = owner else { return Ok(()) };
+    let told = words::named(tx, &[(owner, user)]).await?.remove(&(owner, user));
+    if told.is_some_and(|word| word.role.is_none()) { Err(Refusal::NotAMember.into()) } else { Ok(()) }
+}
+
 /// An order before any money is taken: the caller's standing, and the answer that the request got before, however long
 /// ago (`kept`); `None` if there is one.
 pub(super) async fn open<'a>(
@@ -48,11 +57,16 @@ pub(super) async fn open<'a>(
 ) -> Result<Option<&'a Order>, Error> {
     let allowed = admit(m, owner, standing)?;
     let Some(order) = m.open(asked).await? else { return Ok(None) };
-    if let Some(request) = asked.key().and_then(IdempotencyKey::digest)
-        && let Some(kept) = kept(m.tx(), owner, request).await?
-    {
-        m.recall(asked, kept)?;
-        return Ok(None);
+    if let Some(request) = asked.key().and_then(IdempotencyKey::digest) {
+        // What was sold before there were payments has it itself.
+        let kept = match payments::kept(m.tx(), owner, request).await? {
+            Some(kept) => Some(kept),
+            None => kept(m.tx(), owner, request).await?,
+        };
+        if let Some(kept) = kept {
+            m.recall(asked, kept)?;
+            return Ok(None);
+        }
     }
     up_to_date(&allowed)?;
     Ok(Some(order))
@@ -65,45 +79,35 @@ pub(crate) struct Till {
     pub(crate) clock: Clock,
     pub(crate) payments: Payments,
     pub(crate) batcher: Batcher,
+    pub(crate) invoices: Invoices,
 }
 
 impl Till {
-    /// Nobody buys credits for an account that may have none in this deployment, or whose owner is not active.
+    /// Nobody buys credits for an account that may have none in this deployment, whose owner is not active, or whose person
+    /// is gone.
+    ///
+    /// # Errors
+    /// [`Error::Refused`]; what it means for what was begun before: [`super::renewals::passes`].
     pub(super) async fn may_sell_to(&self, tx: &mut Tx, owner: OwnerId) -> Result<(), Error> {
-        self.may_have_credits(owner)?;
         let account = accounts::find(tx, owner).await?;
-        Ok(account.and_then(|account| Refusal::of_standing(owner, account.standing)).map_or(Ok(()), Err)?)
+        self.sells_to(tx, owner, account.as_ref()).await
     }
 
-    /// The same when it is booked: the account stays locked, so that its owner stands as was found until the end.
+    /// The same when it is booked: the account stays locked, so that its owner stands as was found until the end. It is
+    /// opened for that, so of two who come first one waits for the other.
     pub(super) async fn demand_sale_to(&self, tx: &mut Tx, owner: OwnerId) -> Result<(), Error> {
-        accounts::lock(tx, &[owner]).await?;
-        self.may_sell_to(tx, owner).await
+        accounts::open(tx, &[owner], self.clock.now()).await?;
+        let locked = accounts::lock(tx, &[owner]).await?;
+        self.sells_to(tx, owner, locked.first().map(|(_, account)| account)).await
     }
 
-    fn may_have_credits(&self, owner: OwnerId) -> Result<(), Refusal> {
-        let may = owner.organization().is_some() || self.batcher.rules().personal_accounts;
-        if may { Ok(()) } else { Err(Refusal::OrganizationRequired) }
-    }
-
-    /// Takes the order's payment; `attempt` is the id of what it is to become.
-    pub(super) fn pay(&self, asked: &Asked<Order>, amount: Price, attempt: &str) -> Result<Settlement, Error> {
-        let key = PaymentKey::of_request(asked.key(), attempt);
-        Ok(self.payments.pay(&Payment { key, amount, method: &asked.command()?.method }))
-    }
-
-    /// Gives the payment back if it is certain that nothing was sold. Where it is not (the store did not answer), the
-    /// same request asked again is the same payment.
-    pub(super) fn after<R>(&self, booked: Result<R, Error>, settlement: &Settlement) -> Result<R, Error> {
-        let certain = match &booked {
-            Ok(_) | Err(Error::Store(_)) => false,
-            Err(Error::Problem(problem)) => problem.is_refusal(),
-            Err(_) => true,
-        };
-        if let (true, Settlement::Paid { reference }) = (certain, settlement) {
-            self.payments.give_back(reference);
+    async fn sells_to(&self, tx: &mut Tx, owner: OwnerId, account: Option<&Account>) -> Result<(), Error> {
+        if owner.organization().is_none() && !self.batcher.rules().personal_accounts {
+            return Err(Refusal::OrganizationRequired.into());
         }
-        booked
+        is_there(tx, owner).await?;
+        let refusal = account.and_then(|account| Refusal::of_standing(owner, account.standing));
+        refusal.map_or(Ok(()), |refusal| Err(refusal.into()))
     }
 
     /// Carries out one request on an account as part of a larger transaction.

@@ -1,15 +1,18 @@
 //! Usage reports, from the totals alone: they cost as much as their rows, however long the ledger.
 
+mod export;
+
 use std::collections::BTreeMap;
 
 use bursar_db::{Db, Tx};
 use bursar_id::{OwnerId, UserId};
-use bursar_rpc::{Page, PageRequest};
-use bursar_time::{Span, Timestamp};
+use bursar_rpc::{Caller, Page, PageRequest, Permission};
+use bursar_time::{Clock, Span, Timestamp, Zone};
 use serde::{Deserialize, Serialize};
 
+use super::access::Access;
 use super::costly::Costly;
-use crate::domain::{MeterKey, MeterTotals, ModelName, Month, ProjectName, UsageKey, UsageTotals};
+use crate::domain::{MeterKey, MeterTotals, ModelName, ProjectName, UsageKey, UsageTotals};
 use crate::error::Error;
 use crate::store::usage::{self, Grain};
 
@@ -33,9 +36,9 @@ pub(crate) enum Interval {
     Whole,
     /// A row for each UTC hour.
     Hour,
-    /// A row for each UTC day.
+    /// A row for each day of the zone.
     Day,
-    /// A row for each UTC calendar month.
+    /// A row for each calendar month of the zone.
     Month,
 }
 
@@ -67,6 +70,8 @@ pub(crate) struct ReportQuery {
     pub(crate) to: Timestamp,
     pub(crate) groups: Vec<Group>,
     pub(crate) interval: Interval,
+    /// Where days and months begin.
+    pub(crate) zone: Zone,
     pub(crate) filter: ReportFilter,
 }
 
@@ -92,23 +97,49 @@ impl ReportQuery {
     fn begins(&self, after: Option<&ReportKey>) -> Timestamp {
         let from = self.from.start_of_hour();
         match (self.interval, after) {
-            (Interval::Hour | Interval::Day, Some(last)) => from.max(last.starts_at),
+            (Interval::Hour | Interval::Day | Interval::Month, Some(last)) => from.max(last.starts_at),
             _ => from,
         }
     }
 
     /// The part of its time that is read next, when there is usage from `first` on. It ends where an interval does, so that
-    /// no line has usage of two; a page reads no more of them than it has lines for.
+    /// no line has usage of two; a page reads not many more of them than it has lines for.
     fn part(&self, begin: Timestamp, first: Timestamp) -> (Timestamp, Timestamp) {
         let to = hour_at_or_after(self.to);
         let months = match self.interval {
-            // A line may have usage of all of it, or has of so much that there are few.
-            Interval::Whole | Interval::Month => return (begin, to),
+            // The one line has usage of all of it.
+            Interval::Whole => return (begin, to),
             Interval::Hour => 1,
-            Interval::Day => 12,
+            // Days of UTC are rows, days of elsewhere are made of hours.
+            Interval::Day if !self.zone.is_utc() => 1,
+            Interval::Day | Interval::Month => 12,
         };
-        let first = begin.max(first.start_of_day());
-        (first, Month::anchored(first.start_of_month(), months).start.min(to))
+        // Usage of a day that is rolled up may have its row at the day's beginning, an hour or more before `first`.
+        let first = begin.max(self.zone.day(first.start_of_day()).0);
+        (first, self.zone.months(first, months).1.min(to))
+    }
+
+    /// What is read of a part of its time: days where they are rolled up and no line has less than a day of them.
+    fn spans(&self, (from, to): (Timestamp, Timestamp), rolled_up: Timestamp) -> Vec<(Grain, (Timestamp, Timestamp))> {
+        match self.interval {
+            Interval::Hour => vec![(Grain::Hour, (from, to))],
+            Interval::Day if !self.zone.is_utc() => vec![(Grain::Hour, (from, to))],
+            Interval::Month if !self.zone.is_utc() => {
+                let months = std::iter::successors(Some(from), |it| Some(self.zone.month(*it).1));
+                let months = months.take_while(|it| *it < to);
+                months.flat_map(|it| days_and_edges(it, self.zone.month(it).1.min(to), rolled_up)).collect()
+            }
+            Interval::Whole | Interval::Day | Interval::Month => days_and_edges(from, to, rolled_up),
+        }
+    }
+
+    fn starts_at(&self, hour: Timestamp) -> Timestamp {
+        match self.interval {
+            Interval::Whole => self.from.start_of_hour(),
+            Interval::Hour => hour,
+            Interval::Day => self.zone.day(hour).0,
+            Interval::Month => self.zone.month(hour).0,
+        }
     }
 
     /// Whether it tells what single members used: more than totals.
@@ -121,10 +152,34 @@ impl ReportQuery {
 #[derive(Clone)]
 pub(crate) struct ReportUseCases {
     pub(crate) db: Db,
+    pub(crate) clock: Clock,
+    pub(crate) access: Access,
     pub(crate) costly: Costly,
 }
 
 impl ReportUseCases {
+    /// Everybody who belongs there sees the owner's totals; who used what is for those who may see that.
+    pub(crate) async fn admit(&self, caller: &Caller, owner: OwnerId, query: &ReportQuery) -> Result<(), Error> {
+        if query.names_members() {
+            self.access.to(&caller.clone().at(Permission::ViewUsage), owner).await?;
+        }
+        self.check_zone(owner, query).await
+    }
+
+    /// Usage is counted by hours of UTC: days can begin only where one of those does.
+    async fn check_zone(&self, owner: OwnerId, query: &ReportQuery) -> Result<(), Error> {
+        if query.zone.is_utc() {
+            return Ok(());
+        }
+        let (now, mut tx) = (self.clock.now(), self.db.read().await?);
+        let first = usage::first_hour(&mut tx, owner, query.from.start_of_hour()).await?.unwrap_or(now);
+        let last = query.to.min(now);
+        if query.zone.has_whole_hours(first.min(last), last) {
+            return Ok(());
+        }
+        Err(Error::TimeZoneUnsupported(query.zone.clone()))
+    }
+
     /// One page of the report's lines, in the order of their keys.
     pub(crate) async fn page(
         &self,
@@ -132,11 +187,23 @@ impl ReportUseCases {
         query: &ReportQuery,
         page: &PageRequest<ReportKey>,
     ) -> Result<Page<(ReportKey, ReportLine)>, Error> {
+        let wanted = usize::try_from(page.limit()).unwrap_or(usize::MAX);
+        let found = self.lines(owner, query, page.after(), wanted).await?;
+        Ok(page.page(found, |(key, _)| key.clone())?)
+    }
+
+    /// The report's next lines after the given one, at most so many.
+    pub(super) async fn lines(
+        &self,
+        owner: OwnerId,
+        query: &ReportQuery,
+        after: Option<&ReportKey>,
+        wanted: usize,
+    ) -> Result<Vec<(ReportKey, ReportLine)>, Error> {
         let _place = self.costly.place(owner).await?;
         let mut tx = self.db.read().await?;
-        let wanted = usize::try_from(page.limit()).unwrap_or(usize::MAX);
         let mut found: Vec<(ReportKey, ReportLine)> = Vec::new();
-        let mut begin = query.begins(page.after());
+        let mut begin = query.begins(after);
         // Stretches without usage cost nothing.
         while found.len() < wanted
             && let Some(first) = usage::first_hour(&mut tx, owner, begin).await?.filter(|it| *it < query.to)
@@ -150,10 +217,10 @@ impl ReportUseCases {
                 let lines = used_in(&mut tx, owner, query, part).await?;
                 lines.into_iter().map(|(key, it)| (key, ReportLine::Usage(it))).collect()
             };
-            found.extend(lines.into_iter().filter(|(key, _)| page.after().is_none_or(|last| key > last)));
+            found.extend(lines.into_iter().filter(|(key, _)| after.is_none_or(|last| key > last)));
         }
         found.truncate(wanted);
-        Ok(page.page(found, |(key, _)| key.clone())?)
+        Ok(found)
     }
 }
 
@@ -162,15 +229,14 @@ async fn used_in(
     tx: &mut Tx,
     owner: OwnerId,
     query: &ReportQuery,
-    (from, to): (Timestamp, Timestamp),
+    part: (Timestamp, Timestamp),
 ) -> Result<BTreeMap<ReportKey, UsageTotals>, Error> {
-    let begins = query.from.start_of_hour();
     let mut lines: BTreeMap<ReportKey, UsageTotals> = BTreeMap::new();
     let rolled_up = usage::rolled_up(tx, owner).await?.unwrap_or(Timestamp::MIN);
-    for (grain, span) in spans(from, to, query.interval, rolled_up) {
+    for (grain, span) in query.spans(part, rolled_up) {
         for row in usage::between(tx, owner, grain, span).await? {
             if query.filter.admits(&row.key) {
-                lines.entry(used(query, begins, &row.key)).or_default().add(&row.totals);
+                lines.entry(used(query, &row.key)).or_default().add(&row.totals);
             }
         }
     }
@@ -184,11 +250,10 @@ async fn meters(
     query: &ReportQuery,
     part: (Timestamp, Timestamp),
 ) -> Result<BTreeMap<ReportKey, MeterTotals>, Error> {
-    let begins = query.from.start_of_hour();
     let mut lines: BTreeMap<ReportKey, MeterTotals> = BTreeMap::new();
     for (key, totals) in usage::meters_between(tx, owner, part).await? {
         if query.filter.model.as_ref().is_none_or(|it| key.model == *it) {
-            lines.entry(counted(query, begins, &key)).or_default().add(&totals);
+            lines.entry(counted(query, &key)).or_default().add(&totals);
         }
     }
     Ok(lines)
@@ -200,18 +265,13 @@ fn hour_at_or_after(time: Timestamp) -> Timestamp {
 }
 
 /// Whole days that are rolled up are read as days; only the hours before the first and after the last are read as hours.
-fn spans(
-    from: Timestamp,
-    to: Timestamp,
-    interval: Interval,
-    rolled_up: Timestamp,
-) -> Vec<(Grain, (Timestamp, Timestamp))> {
+fn days_and_edges(from: Timestamp, to: Timestamp, rolled_up: Timestamp) -> Vec<(Grain, (Timestamp, Timestamp))> {
     let first_day = match from.start_of_day() {
         day if day == from => day,
         day => day.saturating_add(Span::DAY),
     };
     let last_day = to.start_of_day().min(rolled_up);
-    if interval == Interval::Hour || first_day >= last_day {
+    if first_day >= last_day {
         return vec![(Grain::Hour, (from, to))];
     }
     let spans = [(Grain::Hour, (from, first_day)), (Grain::Day, (first_day, last_day)), (Grain::Hour, (last_day, to))];
@@ -219,12 +279,12 @@ fn spans(
 }
 
 /// The line that usage with this key belongs to.
-fn used(query: &ReportQuery, from: Timestamp, key: &UsageKey) -> ReportKey {
+fn used(query: &ReportQuery, key: &UsageKey) -> ReportKey {
     let UsageKey { hour, member, project, model } = key;
     let when =
         |wanted: Group, text: Option<String>| text.filter(|_| query.groups.contains(&wanted)).unwrap_or_default();
     ReportKey {
-        starts_at: starts_at(query.interval, from, *hour),
+        starts_at: query.starts_at(*hour),
         member: when(Group::Member, Some(member.to_string())),
         project: when(Group::Project, project.as_ref().map(ToString::to_string)),
         model: when(Group::Model, model.as_ref().map(ToString::to_string)),
@@ -233,10 +293,10 @@ fn used(query: &ReportQuery, from: Timestamp, key: &UsageKey) -> ReportKey {
 }
 
 /// The line that a meter's count with this key belongs to.
-fn counted(query: &ReportQuery, from: Timestamp, key: &MeterKey) -> ReportKey {
+fn counted(query: &ReportQuery, key: &MeterKey) -> ReportKey {
     let by_model = query.groups.contains(&Group::Model);
     ReportKey {
-        starts_at: starts_at(query.interval, from, key.hour),
+        starts_at: query.starts_at(key.hour),
         member: String::new(),
         project: String::new(),
         model: if by_model { key.model.to_string() } else { String::new() },
@@ -244,62 +304,5 @@ fn counted(query: &ReportQuery, from: Timestamp, key: &MeterKey) -> ReportKey {
     }
 }
 
-fn starts_at(interval: Interval, from: Timestamp, hour: Timestamp) -> Timestamp {
-    match interval {
-        Interval::Whole => from,
-        Interval::Hour => hour,
-        Interval::Day => hour.start_of_day(),
-        Interval::Month => hour.start_of_month(),
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn query(from: &str, to: &str, interval: Interval) -> ReportQuery {
-        let (from, to) = (from.parse().unwrap(), to.parse().unwrap());
-        ReportQuery { from, to, groups: Vec::new(), interval, filter: ReportFilter::default() }
-    }
-
-    #[test]
-    fn a_page_reads_parts_that_end_where_intervals_do() {
-        let at = |text: &str| text.parse::<Timestamp>().unwrap();
-        let (from, to) = ("2026-01-15T05:30:00Z", "2028-03-02T10:00:00Z");
-        let (begin, end, late) = (at("2026-01-15T05:00:00Z"), at(to), at("2027-02-03T12:00:00Z"));
-        for interval in [Interval::Whole, Interval::Month] {
-            assert_eq!(query(from, to, interval).part(begin, late), (begin, end), "{interval:?}");
-        }
-        let hours = query(from, to, Interval::Hour);
-        assert_eq!(hours.part(begin, begin), (begin, at("2026-02-01T00:00:00Z")));
-        assert_eq!(hours.part(begin, late), (at("2027-02-03T00:00:00Z"), at("2027-03-01T00:00:00Z")));
-        let days = query(from, to, Interval::Day);
-        assert_eq!(days.part(begin, begin), (begin, at("2027-01-01T00:00:00Z")));
-        assert_eq!(days.part(begin, late), (at("2027-02-03T00:00:00Z"), at("2028-02-01T00:00:00Z")));
-        assert_eq!(days.part(begin, at("2028-03-01T01:00:00Z")).1, end);
-
-        let key = UsageKey { hour: late, member: bursar_testkit::id(1), project: None, model: None };
-        assert_eq!(hours.begins(Some(&used(&hours, begin, &key))), late, "the last line may have company");
-        assert_eq!(hours.begins(None), begin);
-    }
-
-    #[test]
-    fn long_reports_read_days_and_only_their_edges_as_hours() {
-        let at = |text: &str| text.parse::<Timestamp>().unwrap();
-        let hour = |from: &str, to: &str| (Grain::Hour, (at(from), at(to)));
-        let day = |from: &str, to: &str| (Grain::Day, (at(from), at(to)));
-        let read = |from: &str, to: &str, interval| spans(at(from), at(to), interval, Timestamp::MAX);
-        let (a, b) = ("2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z");
-        assert_eq!(read(a, b, Interval::Whole), [day(a, b)], "a year is its days");
-        let rolled_up = "2026-06-01T00:00:00Z";
-        let known = spans(at(a), at(b), Interval::Whole, at(rolled_up));
-        assert_eq!(known, [day(a, rolled_up), hour(rolled_up, b)], "as far as they are rolled up");
-        assert_eq!(spans(at(a), at(b), Interval::Day, Timestamp::MIN), [hour(a, b)], "none is");
-        let (a, b) = ("2026-01-01T05:00:00Z", "2026-01-03T02:00:00Z");
-        let (c, d) = ("2026-01-02T00:00:00Z", "2026-01-03T00:00:00Z");
-        assert_eq!(read(a, b, Interval::Day), [hour(a, c), day(c, d), hour(d, b)], "edges are hours");
-        assert_eq!(read(a, b, Interval::Hour), [hour(a, b)], "hours are hours");
-        let (a, b) = ("2026-01-01T05:00:00Z", "2026-01-01T07:00:00Z");
-        assert_eq!(read(a, b, Interval::Whole), [hour(a, b)], "within a day");
-    }
-}
+mod tests;

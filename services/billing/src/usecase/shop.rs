@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use bursar_db::Db;
 use bursar_events::{Feed, Outbox};
-use bursar_id::OwnerId;
-use bursar_members::Members;
+use bursar_id::{OrganizationId, OwnerId, UserId};
+use bursar_members::{Members, Standing, standings};
 use bursar_money::Credits;
 use bursar_proto::billing::v1 as pb;
-use bursar_rpc::{Asked, AuthMethods, Call, Caller, Mutations, Permission, UserCaller};
+use bursar_rpc::{Answer, Asked, AuthMethods, Call, Caller, Mutations, Permission, UserCaller};
 use bursar_secret::Entropy;
 use bursar_testkit::{TestDb, at, credits, id};
 use bursar_time::{Clock, Monotonic};
@@ -18,19 +18,26 @@ use sqlx::Row;
 use super::access::Access;
 use super::accounts::AccountUseCases;
 use super::audit;
+use super::cashier::Cashier;
 use super::costly::Costly;
+use super::farewells::{self, Farewell};
+use super::invoices::{Invoices, Terms};
+use super::limits::LimitUseCases;
+use super::moving::{Move, Moved};
 use super::orders::{Order, Till};
+use super::payments::PaymentUseCases;
 use super::purchases::PurchaseUseCases;
+use super::standings::Change;
 use super::subscriptions::SubscriptionUseCases;
 use crate::catalog;
 use crate::domain::{
-    Actor, Attribution, CatalogVersion, ChargeCommand, Command, Cost, Labels, Lot, OperationKey, Request, Rules,
-    Spending,
+    Actor, Attribution, Card, CatalogVersion, ChargeCommand, Command, Cost, GrantCommand, Labels, Lot, LotSource,
+    OperationKey, Request, Rules, SavedMethod, Spending,
 };
 use crate::error::Error;
 use crate::lane::{Batcher, Job, RulesHandle, RulesSource};
 use crate::payment::Payments;
-use crate::store::{MIGRATIONS, lots};
+use crate::store::{MIGRATIONS, accounts, lots};
 
 /// The use cases under test and what they stand on.
 #[derive(Clone)]
@@ -39,6 +46,7 @@ pub(super) struct Shop {
     pub(super) clock: Clock,
     pub(super) subscriptions: SubscriptionUseCases,
     pub(super) purchases: PurchaseUseCases,
+    pub(super) payments: PaymentUseCases,
     rules: RulesHandle,
     source: Arc<RulesSource>,
 }
@@ -71,19 +79,32 @@ impl Shop {
         }));
         let rules = source.handle();
         let batcher = Batcher::new(db.clone(), clock.clone(), rules.clone());
-        let till = Till { db: db.clone(), clock: clock.clone(), payments: Payments::Sandbox, batcher };
+        let terms = Invoices::new(Terms::default(), entropy.clone());
+        let till = Till { db: db.clone(), clock: clock.clone(), payments: Payments::Sandbox, batcher, invoices: terms };
         let outbox = Outbox::new("billing", db.clone(), clock.clone(), entropy.clone());
         let mutations = Mutations::new(db.clone(), clock.clone(), entropy.clone(), outbox.clone()).telling();
-        let subscriptions = SubscriptionUseCases {
-            access: access.clone(),
+        let sealer = bursar_secret::Sealer::from_key(&bursar_secret::Secret::new([7; 32]));
+        let jobs = bursar_jobs::Jobs::new(db.clone(), sealer, entropy.clone(), clock.clone());
+        let cashier = Cashier {
             till: till.clone(),
             entropy: entropy.clone(),
             catalog: Arc::clone(&catalog),
+            outbox: outbox.clone(),
+            jobs,
+        };
+        let subscriptions = SubscriptionUseCases {
+            access: access.clone(),
+            till: till.clone(),
+            cashier: cashier.clone(),
+            entropy,
+            catalog,
             mutations: mutations.clone(),
             outbox,
         };
-        let purchases = PurchaseUseCases { access, till, entropy, catalog, mutations };
-        Self { db, clock, subscriptions, purchases, rules, source }
+        let purchases =
+            PurchaseUseCases { access: access.clone(), cashier: cashier.clone(), mutations: mutations.clone() };
+        let payments = PaymentUseCases { access, cashier, mutations };
+        Self { db, clock, subscriptions, purchases, payments, rules, source }
     }
 
     /// From now on people have no credits outside of organizations.
@@ -93,6 +114,65 @@ impl Shop {
 
     pub(super) fn set(&self, now: &str) {
         self.clock.set(at(now)).unwrap();
+    }
+
+    /// The owner stands like this from now on.
+    pub(super) async fn stands(&self, owner: OwnerId, standing: Standing) {
+        let mut tx = self.db.begin().await.unwrap();
+        standings::doubt(&mut tx, owner).await.unwrap();
+        standings::learn(&mut tx, owner, standing, (1, 1)).await.unwrap();
+        accounts::set_standing(&mut tx, owner, standing).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    /// The person's account is deleted, and billing has heard of it; whatever follows is done ([`Shop::sees_off`]).
+    pub(super) async fn gone(&self, user: UserId) {
+        let mut tx = self.db.begin().await.unwrap();
+        let jobs = &self.subscriptions.cashier.jobs;
+        farewells::depart(&mut tx, jobs, user, (1, self.clock.now())).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    /// Does what a farewell's job does.
+    pub(super) async fn sees_off(&self, user: UserId) {
+        farewells::see_off(&self.subscriptions, Farewell { user }).await.unwrap();
+    }
+
+    /// Does what a change of the owner's standing asks for.
+    pub(super) async fn settles(&self, owner: OwnerId) {
+        let jobs = &self.subscriptions.cashier.jobs;
+        super::standings::settle(&self.subscriptions, jobs, Change { owner }).await.unwrap();
+    }
+
+    /// Moves the person's subscription to an organization.
+    pub(super) async fn moves(&self, from: UserId, to: OrganizationId) -> Moved {
+        let (from_owner, to_owner) = (OwnerId::User(from), OwnerId::Organization(to));
+        let body = pb::MoveSubscriptionRequest { from_owner: from_owner.to_string(), to_owner: to_owner.to_string() };
+        let call = Call::new(manager(from_owner), "bursar.billing.v1.SubscriptionService/MoveSubscription");
+        let asked = Asked::read(call, &format!("move-{to}"), &body, |_, _| Some(Move { from, to }));
+        match self.subscriptions.move_subscription(&asked).await.unwrap() {
+            Answer::New(moved) => moved,
+            Answer::Replay(_) => panic!("it is asked once"),
+        }
+    }
+
+    /// Saves a payment method with the provider's name for it.
+    pub(super) async fn saves(&self, owner: OwnerId, token: &str) -> SavedMethod {
+        let card = Card { brand: "sandbox".to_owned(), last4: "4242".to_owned(), exp_month: 12, exp_year: 2030 };
+        let (token, added_by) = (token.to_owned(), "usr".to_owned());
+        let n = u64::try_from(self.count("payment_methods").await).unwrap();
+        let new =
+            SavedMethod { id: id(n), owner, token, card, is_default: false, added_by, created_at: self.clock.now() };
+        self.payments.played(new).await.unwrap()
+    }
+
+    /// Grants credits as an operator does.
+    pub(super) async fn grants(&self, owner: OwnerId, amount: Credits) {
+        let command = Command::Grant(GrantCommand::new(amount, LotSource::Goodwill));
+        let job = Job { owner, actor: Actor::Job, request: Request::unnamed(command) };
+        let mut tx = self.db.begin().await.unwrap();
+        self.subscriptions.till.book(&mut tx, &job).await.unwrap();
+        tx.commit().await.unwrap();
     }
 
     /// Subscribes and gives the subscription as it is stored for a repetition.
@@ -133,8 +213,18 @@ impl Shop {
         Ok(self.purchases.purchase(owner, &asked).await?.message()?)
     }
 
+    /// Limits, of which an account may have ten.
+    pub(super) fn limits(&self) -> LimitUseCases {
+        LimitUseCases::beside(&self.subscriptions, (&self.rules, &Costly::new()), 10)
+    }
+
     /// Spends from the owner's pool.
     pub(super) async fn spend(&self, owner: OwnerId, amount: &str) {
+        self.spend_often(owner, amount, 1).await;
+    }
+
+    /// Spends so much from the owner's pool so many times.
+    pub(super) async fn spend_often(&self, owner: OwnerId, amount: &str, times: usize) {
         let command = Command::Charge(ChargeCommand {
             cost: Cost::Amount(credits(amount)),
             attribution: Attribution { member: id(1), project: None, model: None },
@@ -143,9 +233,10 @@ impl Shop {
         });
         let job = Job { owner, actor: Actor::Job, request: Request::unnamed(command).with_renewal_settled() };
         let mut tx = self.db.begin().await.unwrap();
-        let answer = self.subscriptions.till.batcher.apply(&mut tx, &job).await.unwrap();
+        for _ in 0..times {
+            self.subscriptions.till.batcher.apply(&mut tx, &job).await.unwrap().unwrap();
+        }
         tx.commit().await.unwrap();
-        answer.unwrap();
     }
 
     /// What the owner can spend now.
@@ -207,13 +298,18 @@ impl Shop {
 
     /// The ledger of the owner adds up.
     pub(super) async fn assert_sound(&self, owner: OwnerId) {
-        let verdict = audit::verify(&self.db, self.rules.current().key, owner).await.unwrap();
-        assert!(verdict.result.is_ok(), "{:?}", verdict.result);
+        let verdict = self.verdict(owner).await;
+        assert!(verdict.result.is_ok(), "{verdict:?}");
+    }
+
+    /// What an audit says of an account.
+    pub(super) async fn verdict(&self, owner: OwnerId) -> audit::Verdict {
+        audit::verify(&self.db, self.rules.current().key, owner, self.clock.now()).await.unwrap()
     }
 }
 
 /// Who may manage the owner's billing: the person, at home. Nobody may for an organization, which has no member here.
-fn manager(owner: OwnerId) -> Caller {
+pub(super) fn manager(owner: OwnerId) -> Caller {
     let user = match owner {
         OwnerId::User(user) => user,
         OwnerId::Organization(_) => id(1),

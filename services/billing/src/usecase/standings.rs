@@ -81,29 +81,13 @@ pub(crate) async fn settle(
     match account.map(|account| account.standing) {
         None | Some(Standing::Pending | Standing::Suspended) => Ok(()),
         Some(Standing::Active) => resume(subscriptions, owner).await,
-        Some(Standing::Deleted) => cancel(subscriptions, owner).await,
+        Some(Standing::Deleted) => subscriptions.end_now(owner, true).await,
         Some(Standing::Purged) => {
-            cancel(subscriptions, owner).await?;
+            subscriptions.cashier.give_up_all(owner).await?;
+            subscriptions.end_now(owner, true).await?;
             purges::begin(till, jobs, owner).await
         }
     }
-}
-
-/// Ends the subscription of whoever was deleted, if there is one. What is left of its allowance stays until it expires:
-/// nobody spends it, unless the owner comes back.
-async fn cancel(subscriptions: &SubscriptionUseCases, owner: OwnerId) -> Result<(), Error> {
-    let till = &subscriptions.till;
-    let Some(live) = subscriptions::live(&mut till.db.read().await?, owner).await? else { return Ok(()) };
-    let ended = live.ended(till.clock.now());
-    let mut tx = till.db.begin().await?;
-    if !subscriptions::end_with_owner(&mut tx, &ended).await? {
-        // Renewed meanwhile: what it is now is looked at again.
-        return Err(Error::Unavailable);
-    }
-    let event = subscriptions.ended(&ended)?;
-    subscriptions.outbox.commit(tx, vec![event]).await?;
-    tracing::info!(subscription = %ended.id, "its owner was deleted: the subscription ended");
-    Ok(())
 }
 
 /// Has the subscription go on that ended with its owner, if what was paid for is not over. Later the owner is on the free

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bursar_events::Outbox;
-use bursar_id::{Id, OwnerId, RequestId, SubscriptionId};
+use bursar_id::{Id, OwnerId, SubscriptionId};
 use bursar_money::Price;
 use bursar_proto::event::v1::SubscriptionChanged;
 use bursar_proto::event::v1::event::Payload;
@@ -11,21 +11,19 @@ use bursar_rpc::{Answer, Asked, Done, Looked, Mutation, Mutations};
 use bursar_secret::Entropy;
 
 use super::access::{Access, Allowed};
+use super::cashier::{Beginning, Cashier, is_certain};
 use super::orders::{self, Order, Till, admit, up_to_date};
-use crate::domain::{
-    Actor, Catalog, Command, GrantCommand, LotSource, Note, Origin, Paid, Plan, ProductId, Request, RequestName, Scope,
-    Subscription,
-};
+use crate::domain::{Bought, Catalog, Payment, Plan, ProductId, Subscription};
 use crate::error::Error;
-use crate::lane::Job;
-use crate::payment::Settlement;
-use crate::store::subscriptions;
+use crate::payment::{Settlement, thing_of_request};
+use crate::store::{payments, subscriptions};
 
 /// Subscriptions.
 #[derive(Clone)]
 pub(crate) struct SubscriptionUseCases {
     pub(crate) access: Access,
     pub(crate) till: Till,
+    pub(crate) cashier: Cashier,
     pub(crate) entropy: Entropy,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) outbox: Outbox,
@@ -42,8 +40,9 @@ pub(crate) struct Entitlements {
 }
 
 impl SubscriptionUseCases {
-    /// Takes the first month's payment, begins the subscription and grants the month's allowance. The provider is asked
-    /// between two mutations: the first looks whether anything stands against it.
+    /// Takes the first month's payment, begins the subscription and grants the month's allowance; where the payment is not
+    /// settled at once, the subscription is INCOMPLETE until it is. The provider is asked between two mutations: the first
+    /// looks whether anything stands against it.
     pub(crate) async fn subscribe(&self, owner: OwnerId, asked: &Asked<Order>) -> Result<Answer<Subscription>, Error> {
         let standing = self.access.to(asked.caller(), owner).await;
         let mut m = self.mutations.begin(asked).await?;
@@ -51,19 +50,22 @@ impl SubscriptionUseCases {
         if let Looked::Before(answer) = self.mutations.look(m, looked).await? {
             return Ok(answer);
         }
-        let (_, price) = self.for_sale(&asked.command()?.product)?;
-        let id = Id::from_parts(self.till.clock.now().as_millis(), self.entropy.bytes());
-        let settlement = self.till.pay(asked, price, &id.to_string())?;
+        let payment = self.begin(owner, asked).await?;
+        let heard = self.cashier.ask(&payment).await?;
+        self.cashier.keep_a_decline(&payment, heard.as_ref()).await?;
         let standing = self.access.to(asked.caller(), owner).await;
         let mut m = self.mutations.begin(asked).await?;
-        let done = self.book(&mut m, (id, owner), asked, standing, &settlement).await;
+        let done = self.book(&mut m, (owner, &payment), asked, standing, heard.as_ref()).await;
         let booked = self.mutations.end(m, done).await;
-        self.till.after(booked, &settlement)
+        if booked.as_ref().is_err_and(is_certain) {
+            self.cashier.abandon(payment.id, heard.as_ref()).await?;
+        }
+        booked
     }
 
     /// What can be known before any money is taken: the caller's standing, the answer that the request got before
-    /// (however long ago), that the plan is not for sale, or that the owner has one. In one transaction that holds the
-    /// request's id, so a twin's subscription is not taken for another's.
+    /// (however long ago), that the plan is not for sale, that the owner has one, or nothing to pay it with. In one
+    /// transaction that holds the request's id, so a twin's subscription is not taken for another's.
     async fn check(
         &self,
         m: &mut Mutation,
@@ -74,40 +76,64 @@ impl SubscriptionUseCases {
         let Some(order) = orders::open(m, owner, asked, standing, subscriptions::kept).await? else { return Ok(None) };
         self.till.may_sell_to(m.tx(), owner).await?;
         self.for_sale(&order.product)?;
-        match subscriptions::live(m.tx(), owner).await? {
-            Some(live) => Err(already(&live)),
-            None => Ok(Some(())),
+        if let Some(live) = subscriptions::live(m.tx(), owner).await?
+            && !self.is_its_own(m, asked, &live).await?
+        {
+            return Err(already(&live));
         }
+        self.cashier.means(m.tx(), owner, &order.method).await?;
+        Ok(Some(()))
     }
 
-    /// One transaction: the subscription, its first allowance, the request's answer and the event.
+    /// Whether a subscription is what this very request has begun: its payment was settled meanwhile, or the answer was lost.
+    async fn is_its_own(&self, m: &mut Mutation, asked: &Asked<Order>, live: &Subscription) -> Result<bool, Error> {
+        let last = payments::last_attempt(m.tx(), thing_of_request(asked.key(), "")).await?;
+        Ok(last.is_some_and(|last| last.bought.subscription() == Some(live.id)))
+    }
+
+    /// Writes down what is to be paid; or finds what the same request began before.
+    async fn begin(&self, owner: OwnerId, asked: &Asked<Order>) -> Result<Payment, Error> {
+        let order = asked.command()?;
+        let (plan, price) = self.for_sale(&order.product)?;
+        let subscription: SubscriptionId = Id::from_parts(self.till.clock.now().as_millis(), self.entropy.bytes());
+        let bought = Bought::Start { subscription, plan: plan.id.clone(), credits: plan.credits, seats: plan.seats };
+        let new = Beginning {
+            owner,
+            bought,
+            amount: price,
+            method: order.method.clone(),
+            thing: thing_of_request(asked.key(), &subscription.to_string()),
+            started_by: asked.caller().actor(),
+        };
+        self.cashier.begin(new).await
+    }
+
+    /// One transaction: what the provider said, the subscription, its first allowance, the request's answer and the event.
     async fn book(
         &self,
         m: &mut Mutation,
-        (id, owner): (SubscriptionId, OwnerId),
+        (owner, payment): (OwnerId, &Payment),
         asked: &Asked<Order>,
         standing: Result<Allowed, Error>,
-        settlement: &Settlement,
+        heard: Option<&Settlement>,
     ) -> Result<Done<Subscription, Payload>, Error> {
         let allowed = admit(m, owner, standing)?;
-        let Some(order) = m.open(asked).await? else { return Ok(Done::Replay) };
-        up_to_date(&allowed)?;
-        let Settlement::Paid { reference } = settlement else {
-            return Err(Error::PaymentDeclined);
-        };
-        let (plan, price) = self.for_sale(&order.product)?;
-        let paid = Paid { method: order.method.as_str().to_owned(), reference: reference.clone() };
-        let new = Subscription::begin(id, owner, (plan, price), paid, m.now());
-        m.about(&new.id);
-        if !subscriptions::insert(m.tx(), &new, asked.keep(&new).as_ref()).await? {
-            let live = subscriptions::live(m.tx(), owner).await?;
-            return Err(live.as_ref().map_or(Error::Failed, already));
+        if m.open(asked).await?.is_none() {
+            return Ok(Done::Replay);
         }
-        self.till.demand_sale_to(m.tx(), owner).await?;
-        let request = self.allowance(&new)?.for_member(allowed.spender);
-        self.till.book(m.tx(), &Job { owner, actor: allowed.actor, request }).await?;
-        let event = changed(&new, &new.plan, new.seats);
-        Ok(Done::New(new, vec![event]))
+        up_to_date(&allowed)?;
+        let (payment, events) = self.cashier.settle(m.tx(), payment.id, heard, allowed.spender).await?;
+        if payment.came_to_nothing() {
+            return Err(Error::PaymentDeclined);
+        }
+        let id = payment.bought.subscription().ok_or(Error::Failed)?;
+        let begun = subscriptions::find(m.tx(), owner, id).await?;
+        let new = begun.or_else(|| Subscription::incomplete(&payment)).ok_or(Error::Failed)?;
+        if let Some(kept) = asked.keep(&new) {
+            payments::keep(m.tx(), payment.id, &kept).await?;
+        }
+        m.about(&new.id);
+        Ok(Done::New(new, events))
     }
 
     /// A plan that can be subscribed to, and what a month of it costs.
@@ -119,35 +145,17 @@ impl SubscriptionUseCases {
         }
     }
 
-    /// What grants the allowance of the subscription's month and begins the month on the account. However often and
-    /// whenever it is booked, the month has one lot, with the month's own dates. A plan without credits grants no lot and
-    /// begins no month of its own: what is spent then goes on by the month before it, or by the calendar.
-    pub(super) fn allowance(&self, of: &Subscription) -> Result<Request, Error> {
-        if of.credits.is_zero() {
-            return Ok(Request::unnamed(Command::Sweep));
-        }
-        let number = of.month.number;
-        let id = RequestId::parse(format!("{}:{number}", of.id)).map_err(|_| Error::Failed)?;
-        // A plan that is no longer in the catalog has lost its scope with it.
-        let scope = self.catalog.plan(of.plan.as_str()).map_or_else(Scope::default, |plan| plan.scope.clone());
-        let command = Command::Grant(GrantCommand {
-            amount: of.credits,
-            source: LotSource::Allowance,
-            priority: 0,
-            scope,
-            effective_at: Some(of.month.start),
-            expires_at: Some(of.month.end),
-            origin: Origin { subscription: Some((of.id, number)), paid: Some(of.price), ..Origin::default() },
-            note: Note::parse(of.plan.as_str()).ok(),
-            begins: Some((of.started_at, number)),
-        });
-        Ok(Request::new(Some(RequestName::new(&Actor::Job, id)), self.entropy.bytes(), command))
-    }
-
-    /// The owner's subscription, or the one that ended last.
+    /// The owner's subscription: the one that goes on, else the one that waits for its first payment, else the one that
+    /// ended last.
     pub(crate) async fn get(&self, owner: OwnerId) -> Result<Subscription, Error> {
         let mut tx = self.till.db.read().await?;
-        subscriptions::latest(&mut tx, owner).await?.ok_or(Error::NotFound("subscription"))
+        let latest = subscriptions::latest(&mut tx, owner).await?;
+        if let Some(live) = latest.as_ref().filter(|it| it.ended_at.is_none()) {
+            return Ok(live.clone());
+        }
+        let waiting = payments::waiting_starts(&mut tx, owner, 1).await?;
+        let incomplete = waiting.first().and_then(Subscription::incomplete);
+        incomplete.or(latest).ok_or(Error::NotFound("subscription"))
     }
 
     /// What the owner's plan allows; without a subscription it is the free plan.
@@ -167,6 +175,30 @@ impl SubscriptionUseCases {
             organizations: plan.is_some_and(|plan| plan.organization),
             single_sign_on: plan.is_some_and(|plan| plan.single_sign_on),
         })
+    }
+
+    /// Ends the owner's subscription now, if there is one: who has it is gone. Where that may be taken back (`revivable`), so
+    /// is this ([`super::standings`]). What is left of its allowance stays until it expires: nobody spends it. What was paid
+    /// for the month after it goes back.
+    pub(super) async fn end_now(&self, owner: OwnerId, revivable: bool) -> Result<(), Error> {
+        let Some(live) = subscriptions::live(&mut self.till.db.read().await?, owner).await? else { return Ok(()) };
+        let ended = live.ended(self.till.clock.now());
+        let mut tx = self.till.db.begin().await?;
+        self.cashier.give_up_dues(&mut tx, &live).await?;
+        let is_ended = if revivable {
+            subscriptions::end_with_owner(&mut tx, &ended).await?
+        } else {
+            subscriptions::end(&mut tx, &ended).await?
+        };
+        if !is_ended {
+            // Renewed meanwhile: what it is now is looked at again.
+            return Err(Error::Unavailable);
+        }
+        let event = self.ended(&ended)?;
+        self.outbox.commit(tx, vec![event]).await?;
+        self.cashier.jobs.wake();
+        tracing::info!(subscription = %ended.id, "its owner is gone: the subscription ended");
+        Ok(())
     }
 
     /// The event that tells of a subscription that ended: the owner is on the free plan.

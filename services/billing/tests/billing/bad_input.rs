@@ -7,7 +7,10 @@ use bursar_testkit::{engines, refused};
 use bursar_time::Span;
 use tonic::Code;
 
-use crate::words::{Holding, Spending, Under, free, give_back, give_back_part, grant, reserve, settle, spend};
+use crate::words::{
+    Holding, Spending, Under, entries_of, free, give_back, give_back_part, grant, limit, reserve, scope, settle, spend,
+    usage_of,
+};
 use crate::world::World;
 
 /// Amounts that nobody can ask for.
@@ -36,7 +39,49 @@ const BAD_AMOUNTS: [&str; 22] = [
     "111111111111111111111111111111111",
 ];
 
+/// Texts that are not what they seem: one turns around, one hides something, one is none.
+const DISGUISED: [&str; 4] = ["fi\u{202e}lm", "fi\u{200b}lm", "film\u{e000}", "\u{2066}film"];
+
 engines! {
+    async fn names_labels_and_notes_are_what_they_seem_and_have_one_spelling(db: TestDb) {
+        let world = World::on(db).await;
+        let (team, boss) = world.organization_with(1, "100").await;
+        let operator = world.operator();
+        let seq = world.seq(team).await;
+        for text in DISGUISED {
+            let of = |outcome: Result<(), tonic::Status>| refused(outcome, Code::InvalidArgument, "INVALID_FIELDS").fields;
+            assert_eq!(of(boss.charge(spend(team, "1").for_project(text)).await.map(drop)), ["project"], "{text:?}");
+            assert_eq!(of(boss.charge(spend(team, "1").on_model(text)).await.map(drop)), ["model"], "{text:?}");
+            assert_eq!(of(boss.charge(spend(team, "1").labelled("k", text)).await.map(drop)), ["labels"], "{text:?}");
+            assert_eq!(of(boss.charge(spend(team, "1").labelled(text, "v")).await.map(drop)), ["labels"], "{text:?}");
+            let all = reserve(team, "1").for_project(text).on_model(text).labelled("k", text);
+            assert_eq!(of(boss.hold(all).await.map(drop)), ["labels", "model", "project"], "{text:?}");
+            let noted = pb::GrantCreditsRequest { note: text.to_owned(), ..grant(team, "1") };
+            assert_eq!(of(operator.grant_credits(noted).await.map(drop)), ["note"], "{text:?}");
+            let scoped = pb::GrantCreditsRequest { scope: Some(scope(&[text], &[text])), ..grant(team, "1") };
+            assert_eq!(of(operator.grant_credits(scoped).await.map(drop)), ["scope.models", "scope.projects"], "{text:?}");
+            for (subject, field) in [("project", "subject.project"), ("model", "subject.model")] {
+                let limit = limit(team, &format!("{subject} {text}"), pb::LimitWindow::Day, "5");
+                assert_eq!(of(boss.set_limit(limit).await.map(drop)), [field], "{text:?}");
+            }
+        }
+        assert_eq!(world.seq(team).await, seq, "nothing was booked");
+        // Two spellings of one name are one line, one scope and one limit.
+        let (composed, decomposed) = ("Caf\u{e9} 1", "Cafe\u{301}  1");
+        for name in [decomposed, composed] {
+            let charge = spend(team, "2").for_project(name).labelled("k", decomposed);
+            let charge = boss.charged(charge).await;
+            boss.set_limit(limit(team, &format!("project {decomposed}"), pb::LimitWindow::Day, "5")).await.unwrap();
+            assert_eq!((&*charge.project, &*charge.labels["k"]), (composed, "Caf\u{e9}  1"), "labels keep their spaces");
+        }
+        refused(boss.charge(spend(team, "2").for_project(composed)).await, Code::FailedPrecondition, "LIMIT_REACHED");
+        let rows = boss.query_usage(usage_of(team, &[pb::GroupBy::Project])).await.unwrap().rows;
+        assert_eq!(rows.iter().map(|row| (&*row.project, &*row.charged)).collect::<Vec<_>>(), [(composed, "4")]);
+        let entries = pb::ListLedgerEntriesRequest { project: decomposed.to_owned(), ..entries_of(team) };
+        assert_eq!(boss.list_ledger_entries(entries).await.unwrap().entries.len(), 2);
+        world.audit(team).await;
+    }
+
     async fn amounts_are_plain_decimals_above_zero(db: TestDb) {
         let world = World::on(db).await;
         let ana = world.person_with(1, "100").await;

@@ -13,7 +13,7 @@ use crate::words::{Spending, Under, batch, spend};
 use crate::world::World;
 
 /// What became of one charge: its amount and what was left, or the code and reason.
-fn line(outcome: &BatchChargeOutcome) -> String {
+pub(crate) fn line(outcome: &BatchChargeOutcome) -> String {
     let replayed = if outcome.replayed { " again" } else { "" };
     match outcome.outcome.as_ref().expect("an outcome") {
         Outcome::Charge(charge) => {

@@ -36,6 +36,10 @@ calls! {
     list_ledger_entries on accounts: ListLedgerEntriesRequest -> ListLedgerEntriesResponse;
     verify_ledger on accounts: VerifyLedgerRequest -> VerifyLedgerResponse;
     erase_details on accounts: EraseDetailsRequest -> EraseDetailsResponse;
+    get_account_settings on accounts: GetAccountSettingsRequest -> GetAccountSettingsResponse;
+    update_account_settings on accounts: UpdateAccountSettingsRequest -> UpdateAccountSettingsResponse;
+    list_invoices on invoices: ListInvoicesRequest -> ListInvoicesResponse;
+    get_invoice on invoices: GetInvoiceRequest -> GetInvoiceResponse;
     query_usage on usage: QueryUsageRequest -> QueryUsageResponse;
     list_plans on catalog: ListPlansRequest -> ListPlansResponse;
     list_packs on catalog: ListPacksRequest -> ListPacksResponse;
@@ -43,10 +47,22 @@ calls! {
     get_catalog_version on catalog: GetCatalogVersionRequest -> GetCatalogVersionResponse;
     subscribe on subscriptions: SubscribeRequest -> SubscribeResponse;
     get_subscription on subscriptions: GetSubscriptionRequest -> GetSubscriptionResponse;
+    cancel on subscriptions: CancelRequest -> CancelResponse;
+    resume on subscriptions: ResumeRequest -> ResumeResponse;
     move_subscription on subscriptions: MoveSubscriptionRequest -> MoveSubscriptionResponse;
     get_entitlements on subscriptions: GetEntitlementsRequest -> GetEntitlementsResponse;
     purchase_pack on purchases: PurchasePackRequest -> PurchasePackResponse;
+    list_payment_methods on payments: ListPaymentMethodsRequest -> ListPaymentMethodsResponse;
+    begin_setup on payments: BeginSetupRequest -> BeginSetupResponse;
+    set_default_payment_method on payments: SetDefaultPaymentMethodRequest -> SetDefaultPaymentMethodResponse;
+    remove_payment_method on payments: RemovePaymentMethodRequest -> RemovePaymentMethodResponse;
+    get_payment on payments: GetPaymentRequest -> GetPaymentResponse;
+    list_payments on payments: ListPaymentsRequest -> ListPaymentsResponse;
+    refund_payment on payments: RefundPaymentRequest -> RefundPaymentResponse;
     get_purchase on purchases: GetPurchaseRequest -> GetPurchaseResponse;
+    set_limit on limits: SetLimitRequest -> SetLimitResponse;
+    list_limits on limits: ListLimitsRequest -> ListLimitsResponse;
+    delete_limit on limits: DeleteLimitRequest -> DeleteLimitResponse;
     list_purchases on purchases: ListPurchasesRequest -> ListPurchasesResponse;
 }
 
@@ -74,6 +90,11 @@ impl Caller {
     /// A grant that must succeed.
     pub(crate) async fn granted(&self, request: pb::GrantCreditsRequest) -> pb::Lot {
         self.grant_credits(request).await.expect("granted").lot.expect("a lot")
+    }
+
+    /// A limit that must be set.
+    pub(crate) async fn limited(&self, request: pb::SetLimitRequest) -> pb::Limit {
+        self.set_limit(request).await.expect("set").limit.expect("a limit")
     }
 
     /// A charge as it is now.

@@ -10,22 +10,17 @@ use bursar_proto::event::v1::watch_response::Item;
 use bursar_proto::event::v1::{OrganizationCreated, SubscriptionChanged, WatchRequest};
 use bursar_rpc::ServiceRole;
 use bursar_runtime::Service;
-use bursar_testkit::{Asking, Proxy, Refusal, TestDb, at, at_every_step, engines, id, refused};
+use bursar_testkit::{Asking, Proxy, Refusal, TestDb, at, at_every_step, engines, id, refused, rounds};
 use bursar_time::{Span, Timestamp};
 use tonic::{Code, Status};
 
 use crate::calls::Caller;
 use crate::races::at_once;
-use crate::words::{entries_of, free, give_back, lots_of, reserve, settle, spend};
+use crate::words::{entries_of, free, give_back, lots_of, reserve, settle, spend, subscribe};
 use crate::world::{Person, World};
 
 pub(crate) fn moving(from: OwnerId, to: OwnerId) -> pb::MoveSubscriptionRequest {
     pb::MoveSubscriptionRequest { from_owner: from.to_string(), to_owner: to.to_string() }
-}
-
-pub(crate) fn plan(owner: OwnerId, plan: &str) -> pb::SubscribeRequest {
-    let (owner, plan_id, payment_method) = (owner.to_string(), plan.to_owned(), "sandbox_ok".to_owned());
-    pb::SubscribeRequest { owner, plan_id, payment_method, request_id: String::new() }
 }
 
 /// The `n`-th organization, of which billing has not heard.
@@ -34,19 +29,19 @@ fn unheard(n: u64) -> OwnerId {
     OwnerId::Organization(organization)
 }
 
-async fn subscription(world: &World, owner: OwnerId) -> pb::Subscription {
+pub(crate) async fn subscription(world: &World, owner: OwnerId) -> pb::Subscription {
     let get = pb::GetSubscriptionRequest { owner: owner.to_string() };
     world.product().get_subscription(get).await.expect("found").subscription.expect("a subscription")
 }
 
-async fn plan_of(world: &World, owner: OwnerId) -> (String, u32) {
+pub(crate) async fn plan_of(world: &World, owner: OwnerId) -> (String, u32) {
     let of = pb::GetEntitlementsRequest { owner: owner.to_string() };
     let entitled = world.service(ServiceRole::Organization).get_entitlements(of).await.expect("entitlements");
     (entitled.plan_id, entitled.seats)
 }
 
 /// The owner's lots, the oldest first: source, granted, remaining, held, and when they end.
-async fn lots(world: &World, owner: OwnerId) -> Vec<String> {
+pub(crate) async fn lots(world: &World, owner: OwnerId) -> Vec<String> {
     let mut lots = world.operator().list_lots(lots_of(owner)).await.expect("lots").lots;
     lots.reverse();
     let end = |lot: &pb::Lot| lot.expires_at.map_or_else(|| "never".to_owned(), |it| it.seconds.to_string());
@@ -56,11 +51,20 @@ async fn lots(world: &World, owner: OwnerId) -> Vec<String> {
 }
 
 /// What billing has told of subscriptions: owner, plan, state.
-async fn told(world: &World) -> Vec<(String, String, String)> {
+pub(crate) async fn told(world: &World) -> Vec<(String, String, String)> {
+    told_since(world, &mut String::new()).await
+}
+
+/// The same since a cursor, which moves on: events of a month ago are not kept.
+pub(crate) async fn told_since(world: &World, cursor: &mut String) -> Vec<(String, String, String)> {
     let mut watch = world.service(ServiceRole::Organization).0.billing_events();
-    let mut stream = watch.watch(WatchRequest::default()).await.expect("watching").into_inner();
+    let since = WatchRequest { cursor: cursor.clone(), ..Default::default() };
+    let mut stream = watch.watch(since).await.expect("watching").into_inner();
     let mut told = Vec::new();
-    while let Some(Item::Event(event)) = stream.message().await.expect("an answer").expect("more").item {
+    loop {
+        let answer = stream.message().await.expect("an answer").expect("more");
+        cursor.clone_from(&answer.cursor);
+        let Some(Item::Event(event)) = answer.item else { break };
         if let Some(Payload::SubscriptionChanged(SubscriptionChanged { owner, plan_id, state, .. })) = event.payload {
             told.push((owner, plan_id, state));
         }
@@ -69,13 +73,14 @@ async fn told(world: &World) -> Vec<(String, String, String)> {
 }
 
 /// Ana, subscribed to Business, with 300 credits that never expire.
-async fn subscribed(world: &World, n: u64) -> Person {
+pub(crate) async fn subscribed(world: &World, n: u64) -> Person {
     let ana = world.person_with(n, "300").await;
-    ana.subscribe(plan(ana.owner, "business")).await.expect("subscribed");
+    ana.subscribe(subscribe(ana.owner, "business")).await.expect("subscribed");
     ana
 }
 
-fn the_end(subscription: &pb::Subscription) -> Timestamp {
+/// When a subscription's month ends.
+pub(crate) fn the_end(subscription: &pb::Subscription) -> Timestamp {
     let seconds = subscription.current_period_end.expect("an end").seconds;
     Timestamp::from_micros(seconds * 1_000_000).expect("a time")
 }
@@ -205,6 +210,31 @@ engines! {
         }
     }
 
+    async fn nothing_moves_where_it_was_refused_however_late(db: TestDb) {
+        let world = World::on(db).await;
+        let (ben, dan, team) = (world.person(2), subscribed(&world, 3).await, unheard(1));
+        let (failed, reused) = (Code::FailedPrecondition, (Code::AlreadyExists, "REQUEST_ID_REUSED"));
+        let organization = world.service(ServiceRole::Organization);
+        refused(organization.move_subscription(moving(ben.owner, team)).await, failed, "PLAN_REQUIRED");
+        world.passes(Span::from_days(40));
+        bursar_db::idempotency::prune(&world.store, world.now()).await.expect("forgets");
+        assert_eq!(world.answers_kept().await, 0, "it is forgotten there");
+        // Meanwhile he has a plan that could move.
+        ben.subscribe(subscribe(ben.owner, "business")).await.expect("subscribed");
+        let organization = world.service(ServiceRole::Organization);
+        for _ in 0..2 {
+            refused(organization.move_subscription(moving(ben.owner, team)).await, failed, "PLAN_REQUIRED");
+        }
+        refused(organization.move_subscription(moving(dan.owner, team)).await, reused.0, reused.1);
+        assert_eq!((world.seq(team).await, world.available(ben.owner).await), (0, "1500".to_owned()));
+        organization.move_subscription(moving(ben.owner, unheard(2))).await.expect("it moves elsewhere");
+        // Nobody asks any more after a year.
+        let kept = async || world.scalar("SELECT COUNT(*) FROM refused_moves").await;
+        assert_eq!(kept().await, 1);
+        world.passes(Span::from_days(327));
+        crate::world::until("it is forgotten", async || kept().await == 0).await;
+    }
+
     async fn what_cannot_move(db: TestDb) {
         const SOLO: &str = "\n[[plans]]\nid = \"solo\"\nname = \"Solo\"\nprice = \"10.00 USD\"\ncredits = \"100\"\nseats = 1\nfeatures = []\n";
         let world = World::with(db, |settings| {
@@ -214,9 +244,9 @@ engines! {
         })
         .await;
         let (ana, ben, dan) = (subscribed(&world, 1).await, world.person(2), world.person(3));
-        dan.subscribe(plan(dan.owner, "solo")).await.unwrap();
+        dan.subscribe(subscribe(dan.owner, "solo")).await.unwrap();
         let (team, boss) = world.organization_with(4, "1").await;
-        boss.subscribe(plan(team, "business")).await.unwrap();
+        boss.subscribe(subscribe(team, "business")).await.unwrap();
         let organization = world.service(ServiceRole::Organization);
         let seqs = (world.seq(ana.owner).await, world.seq(team).await);
         let failed = Code::FailedPrecondition;
@@ -238,28 +268,28 @@ engines! {
         assert_eq!(world.seq(unheard(9)).await, 0);
         assert_eq!((world.seq(ana.owner).await, world.seq(team).await), seqs, "nothing is written");
         // Organization has removed what it had made: nothing moves there afterwards.
-        ben.subscribe(plan(ben.owner, "business")).await.unwrap();
+        ben.subscribe(subscribe(ben.owner, "business")).await.unwrap();
         refused(organization.move_subscription(moving(ben.owner, unheard(1))).await, failed, "PLAN_REQUIRED");
         organization.move_subscription(moving(ben.owner, unheard(3))).await.expect("moved");
         refused(organization.move_subscription(moving(ben.owner, unheard(4))).await, failed, "PLAN_REQUIRED");
-        ben.subscribe(plan(ben.owner, "business")).await.expect("he may begin another");
+        ben.subscribe(subscribe(ben.owner, "business")).await.expect("he may begin another");
         world.audit(ben.owner).await;
     }
 
     async fn of_moves_of_one_subscription_at_once_exactly_one_succeeds(db: TestDb) {
         let world = World::on(db).await;
-        for round in 0..5 {
+        for round in 0..rounds() {
             let ana = subscribed(&world, 1 + round).await;
             let organization = world.service(ServiceRole::Organization);
-            let teams: Vec<OwnerId> = (0..8).map(|n| unheard(100 * round + n)).collect();
+            let teams: Vec<OwnerId> = (0..32).map(|n| unheard(100 * round + n)).collect();
             // Each of them twice: the twin gets the same answer.
-            let outcomes = at_once((0..16_usize).map(|n| {
+            let outcomes = at_once((0..64_usize).map(|n| {
                 let (organization, request) = (organization.clone(), moving(ana.owner, teams[n / 2]));
                 async move { organization.move_subscription(request).await }
             }))
             .await;
             let is_winner = |pair: &[Result<pb::MoveSubscriptionResponse, Status>]| pair.iter().all(Result::is_ok);
-            let winners: Vec<usize> = (0..8).filter(|n| is_winner(&outcomes[2 * n..2 * n + 2])).collect();
+            let winners: Vec<usize> = (0..32).filter(|n| is_winner(&outcomes[2 * n..2 * n + 2])).collect();
             assert_eq!(winners.len(), 1, "{outcomes:?}");
             for (n, outcome) in outcomes.iter().enumerate().filter(|(n, _)| n / 2 != winners[0]) {
                 assert_eq!(outcome.as_ref().map_err(|it| Refusal::of(it).reason).unwrap_err(), "PLAN_REQUIRED", "{n}");
@@ -277,7 +307,7 @@ engines! {
         let world = World::on(db).await;
         for round in 0..3 {
             let ana = world.person(1 + round);
-            ana.subscribe(plan(ana.owner, "business")).await.unwrap();
+            ana.subscribe(subscribe(ana.owner, "business")).await.unwrap();
             let (team, boss) = world.organization_with(1 + round, "1").await;
             let organization = world.service(ServiceRole::Organization);
             let outcomes = at_once((0..60_usize).map(|n| {
@@ -352,7 +382,7 @@ fn a_host_that_vanishes_at_any_step_of_a_move_loses_and_doubles_nothing() {
             let organization = world.service_through(replica, ServiceRole::Organization);
             let n = asking.request_id.bytes().fold(asking.person, |hash, byte| hash * 31 % 1_000_003 + u64::from(byte));
             let (ana, team) = (world.person(10_000 + n), unheard(10_000 + n));
-            let request = pb::SubscribeRequest { request_id: format!("{n}"), ..plan(ana.owner, "business") };
+            let request = pb::SubscribeRequest { request_id: format!("{n}"), ..subscribe(ana.owner, "business") };
             world.operator().subscribe(request).await.expect("subscribed");
             let moved = organization.move_subscription(moving(ana.owner, team)).await?.subscription;
             Ok(format!("{team} {}", moved.expect("a subscription").id))

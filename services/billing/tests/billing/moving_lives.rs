@@ -6,8 +6,8 @@ use bursar_rpc::ServiceRole;
 use bursar_secret::Entropy;
 use bursar_testkit::{Refusal, engines};
 
-use crate::moving::{moving, plan};
-use crate::words::{free, give_back_part, reserve, settle, spend};
+use crate::moving::moving;
+use crate::words::{free, give_back_part, reserve, settle, spend, subscribe};
 use crate::world::{Person, World};
 
 /// So many of the month's allowance, and so many of what never expires.
@@ -138,7 +138,7 @@ engines! {
         for number in 1..=6 {
             let chance = Entropy::seeded(number);
             let ana = world.person_with(number, "300").await;
-            ana.subscribe(plan(ana.owner, "business")).await.unwrap();
+            ana.subscribe(subscribe(ana.owner, "business")).await.unwrap();
             let (_, boss) = world.organization_with(number, "300").await;
             let purses = [Purse { allowance: 1500, rest: 300, ..Purse::default() }, Purse { rest: 300, ..Purse::default() }];
             let mut life = Life { world: &world, people: [ana, boss], purses, holds: Vec::new(), charges: Vec::new(), moved: false };

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use bursar_proto::billing::v1 as pb;
-use bursar_testkit::{Refusal, engines};
+use bursar_testkit::{Refusal, engines, rounds};
 use bursar_time::Span;
 use tonic::Status;
 
@@ -34,7 +34,7 @@ engines! {
     async fn sixty_four_racers_on_one_request_id_make_one_charge(db: TestDb) {
         let world = World::on(db).await;
         let ana = world.person_with(1, "1000").await;
-        for round in 0..5 {
+        for round in 0..rounds() {
             let seq = world.seq(ana.owner).await;
             let id = format!("round-{round}");
             let answers = at_once((0..64).map(|_| {

@@ -1,12 +1,16 @@
 //! The order of refusals of what is not the credit engine's: standing, what was asked, its request id, catalog and state.
 
+use std::fmt::Debug;
+
 use bursar_id::{OwnerId, Role};
 use bursar_proto::billing::v1 as pb;
-use bursar_testkit::{Refusal, engines, id};
+use bursar_rpc::ServiceRole;
+use bursar_testkit::{Refusal, engines, id, organization};
 use bursar_time::Span;
 use tonic::Status;
 
 use crate::calls::Caller;
+use crate::moving::moving;
 use crate::words::Under;
 use crate::world::World;
 
@@ -15,6 +19,7 @@ use crate::world::World;
 enum Rpc {
     Subscribe,
     PurchasePack,
+    UpdateAccountSettings,
 }
 
 /// What is sent.
@@ -43,11 +48,21 @@ async fn call(who: &Caller, rpc: Rpc, owner: OwnerId, body: Body, request_id: &s
             let request = pb::PurchasePackRequest { owner, pack_id, payment_method, ..Default::default() };
             Ok(format!("{:?}", who.purchase_pack(request.under(request_id)).await?))
         }
+        Rpc::UpdateAccountSettings => {
+            let time_zone = match body {
+                Body::Good => "Europe/Berlin",
+                Body::Other => "Asia/Kolkata",
+                Body::Bad => "Mars/Olympus",
+            };
+            let settings = pb::AccountSettings { time_zone: time_zone.to_owned(), ..Default::default() };
+            let request = pb::UpdateAccountSettingsRequest { owner, settings: Some(settings), ..Default::default() };
+            Ok(format!("{:?}", who.update_account_settings(request.under(request_id)).await?))
+        }
     }
 }
 
 #[track_caller]
-fn is(rpc: Rpc, what: &str, outcome: Result<String, Status>, expected: &str) -> String {
+fn is(rpc: impl Debug, what: &str, outcome: Result<String, Status>, expected: &str) -> String {
     let (reason, answer) = match outcome {
         Ok(answer) => ("OK".to_owned(), answer),
         Err(status) => (Refusal::of(&status).reason, String::new()),
@@ -57,8 +72,11 @@ fn is(rpc: Rpc, what: &str, outcome: Result<String, Status>, expected: &str) -> 
 }
 
 /// An RPC with what the catalog says to another body, and what the state says to a second one of the same.
-const TABLE: [(Rpc, &str, &str); 2] =
-    [(Rpc::Subscribe, "PLAN_NOT_FOUND", "ALREADY_SUBSCRIBED"), (Rpc::PurchasePack, "PACK_NOT_FOUND", "OK")];
+const TABLE: [(Rpc, &str, &str); 3] = [
+    (Rpc::Subscribe, "PLAN_NOT_FOUND", "ALREADY_SUBSCRIBED"),
+    (Rpc::PurchasePack, "PACK_NOT_FOUND", "OK"),
+    (Rpc::UpdateAccountSettings, "TIME_ZONE_UNSUPPORTED", "OK"),
+];
 
 engines! {
     async fn the_order_of_refusals_is_the_same_everywhere(db: TestDb) {
@@ -83,6 +101,41 @@ engines! {
             world.hears(team, id(20), None, 3).await;
             is(rpc, "a removed member's repetition", call(&admin, rpc, team, Body::Good, "r").await, "NOT_A_MEMBER");
             world.audit(team).await;
+        }
+    }
+
+    /// It is organization's alone, and what it moves to is its request id.
+    async fn moving_a_subscription_is_refused_in_the_same_order(db: TestDb) {
+        let world = World::on(db).await;
+        let (ana, ben, cem) = (world.person(1), world.person(2), world.person(3));
+        let (team, boss) = world.organization_with(4, "1").await;
+        let (small, unheard) = (organization(5_001), organization(5_002));
+        let service = world.service(ServiceRole::Organization);
+        let moves = async |who: &Caller, from: OwnerId, to: OwnerId| {
+            let moved = who.move_subscription(moving(from, to)).await?;
+            Ok(format!("{moved:?}"))
+        };
+        let rpc = "MoveSubscription";
+        is(rpc, "a user's bad field", moves(&ana, team, ana.owner).await, "CALLER_NOT_ALLOWED");
+        is(rpc, "another service's bad field", moves(&world.product(), team, ana.owner).await, "SERVICE_ROLE_NOT_ALLOWED");
+        is(rpc, "a bad field", moves(&service, team, ana.owner).await, "INVALID_FIELDS");
+        // That there is no plan is an answer like others: it stands, whatever comes later.
+        is(rpc, "no plan", moves(&service, ana.owner, small).await, "PLAN_REQUIRED");
+        for person in [&ana, &cem] {
+            call(person, Rpc::Subscribe, person.owner, Body::Good, "").await.expect("subscribed");
+        }
+        is(rpc, "a repetition with a plan", moves(&service, ana.owner, small).await, "PLAN_REQUIRED");
+        is(rpc, "an id for another body", moves(&service, cem.owner, small).await, "REQUEST_ID_REUSED");
+        let first = is(rpc, "another id", moves(&service, ana.owner, unheard).await, "OK");
+        let second = is(rpc, "a repetition", moves(&service, ana.owner, unheard).await, "OK");
+        assert_eq!(first, second, "one answer");
+        is(rpc, "an id for another body without a plan", moves(&service, ben.owner, unheard).await, "REQUEST_ID_REUSED");
+        // The state comes last, and burns no id.
+        call(&boss, Rpc::Subscribe, team, Body::Good, "").await.expect("subscribed");
+        is(rpc, "the state", moves(&service, cem.owner, team).await, "ALREADY_SUBSCRIBED");
+        is(rpc, "no plan before the state", moves(&service, ben.owner, team).await, "PLAN_REQUIRED");
+        for owner in [ana.owner, cem.owner, team, unheard] {
+            world.audit(owner).await;
         }
     }
 

@@ -4,11 +4,15 @@ use std::time::{Duration, Instant};
 
 use bursar_id::Role;
 use bursar_proto::billing::v1 as pb;
+use bursar_proto::billing::v1::LimitWindow::Day;
 use bursar_rpc::ServiceRole;
 use bursar_testkit::{Refusal, TestDb, postgres};
+use tonic::Status;
 
+use crate::limit_races::race_from;
 use crate::races::at_once;
-use crate::words::{Spending as _, Under, batch, free, reserve, settle, spend};
+use crate::words::{Spending as _, Under, batch, free, limit, limits_of, reserve, settle, spend};
+
 use crate::world::World;
 
 #[test]
@@ -116,6 +120,32 @@ fn one_request_id_on_two_instances_is_one_charge() {
                 .await;
             assert_eq!(last.iter().filter(|it| it.is_ok()).count(), 3, "exactly what the last 7 credits pay");
             world.audit(here.owner).await;
+        }
+    });
+}
+
+#[test]
+fn two_replicas_keep_one_limit() {
+    postgres::run(async |db: TestDb| {
+        let world = World::on(db).await;
+        let other = world.another_instance().await;
+        for round in 1..4_u64 {
+            let here = world.person_with(round, "10000").await;
+            let there = world.through(&other, &here);
+            // Both remember the account from before there was a limit, and one of them sets it.
+            here.charged(spend(here.owner, "1")).await;
+            there.charged(spend(here.owner, "1")).await;
+            let set = there.limited(limit(here.owner, &format!("member {}", here.user), Day, "2")).await;
+            assert_eq!(set.used, "2");
+            let reason = |outcome: Result<pb::ChargeResponse, Status>| Refusal::of(&outcome.unwrap_err()).reason;
+            assert_eq!(reason(here.charge(spend(here.owner, "0.000001")).await), "LIMIT_REACHED");
+            here.limited(limit(here.owner, &format!("member {}", here.user), Day, "42")).await;
+            there.charged(spend(here.owner, "2")).await;
+            let callers = (0..64).map(|n| if n % 2 == 0 { here.clone() } else { there.clone() }).collect();
+            here.limited(limit(here.owner, &format!("member {}", here.user), Day, "44")).await;
+            let before = world.operator().list_limits(limits_of(here.owner)).await.unwrap().limits[0].used.clone();
+            assert_eq!(before, "4");
+            race_from(&world, callers, 4_000_000, 44_000_000).await;
         }
     });
 }

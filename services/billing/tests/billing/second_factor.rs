@@ -1,7 +1,7 @@
 //! Organizations whose members must have proven a second factor: their credits are closed to a token that shows none.
 
 use bursar_id::{OwnerId, Role};
-use bursar_members::{OwnPolicy, SecondFactor};
+use bursar_members::{OwnPolicy, SecondFactor, Standing};
 use bursar_proto::access::Permission;
 use bursar_rpc::KeyGrant;
 use bursar_testkit::{engines, id, refused};
@@ -73,6 +73,13 @@ engines! {
         by_key.charge(spend(team, "1")).await.expect("keys are exempt");
         world.audit(team).await;
 
+        // How the organization stands comes first: to members, and to whoever never was one.
+        world.stands(team, Standing::Suspended, 1).await;
+        for (rpc, outcome) in tried(&owner, team).await {
+            let refusal = refused(outcome, Code::PermissionDenied, "ORGANIZATION_SUSPENDED");
+            assert!(!refusal.metadata.contains_key("available"), "{rpc}: {refusal:?}");
+        }
+        world.stands(team, Standing::Active, 2).await;
         world.decides(team, OwnPolicy::default(), 2).await;
         owner.charged(spend(team, "1")).await;
     }

@@ -7,32 +7,24 @@ use bursar_proto::billing::v1::{Feature, LotSource, PurchaseState, SubscriptionS
 use bursar_rpc::ServiceRole;
 use bursar_rpc::convert::to_timestamp;
 use bursar_testkit::{at, engines, id, refused};
-use bursar_time::{Span, Timestamp};
+use bursar_time::Span;
 use tonic::Code;
 
-use crate::words::{Spending as _, Under, batch, free, give_back, grant, lots_of, reserve, settle, spend};
+use crate::batches::line;
+use crate::moving::{subscription, the_end};
+use crate::words::{
+    Spending as _, Under, batch, buy, free, give_back, grant, lots_of, reserve, settle, spend, subscribe,
+};
 use crate::world::{World, until};
-
-fn subscribe(owner: OwnerId, plan: &str) -> pb::SubscribeRequest {
-    pb::SubscribeRequest {
-        owner: owner.to_string(),
-        plan_id: plan.to_owned(),
-        payment_method: "sandbox_ok".to_owned(),
-        request_id: String::new(),
-    }
-}
-
-fn buy(owner: OwnerId, pack: &str) -> pb::PurchasePackRequest {
-    pb::PurchasePackRequest {
-        owner: owner.to_string(),
-        pack_id: pack.to_owned(),
-        payment_method: "sandbox_ok".to_owned(),
-        request_id: String::new(),
-    }
-}
 
 fn purchases(owner: OwnerId) -> pb::ListPurchasesRequest {
     pb::ListPurchasesRequest { owner: owner.to_string(), ..Default::default() }
+}
+
+/// What is left of each pack that an account has.
+async fn packs(world: &World, owner: OwnerId) -> Vec<String> {
+    let lots = world.operator().list_lots(lots_of(owner)).await.unwrap().lots;
+    lots.into_iter().filter(|lot| lot.source() == LotSource::Pack).map(|lot| lot.remaining).collect()
 }
 
 engines! {
@@ -138,10 +130,8 @@ engines! {
         boss.purchase_pack(buy(team, "starter")).await.unwrap();
         boss.subscribe(subscribe(team, "business").under("s1")).await.unwrap();
         for month in 1..=3 {
-            let get = pb::GetSubscriptionRequest { owner: team.to_string() };
-            let end = boss.get_subscription(get).await.unwrap().subscription.unwrap().current_period_end.unwrap();
-            let left = Timestamp::from_micros(end.seconds * 1_000_000).unwrap().since(world.now());
-            world.passes(left);
+            let end = the_end(&subscription(&world, team).await);
+            world.passes(end.since(world.now()));
             let first = crate::races::at_once((0..16_u64).map(|n| {
                 let (boss, one) = (boss.clone(), spend(team, "10").under(&format!("c{month}-{n}")));
                 async move {
@@ -155,11 +145,59 @@ engines! {
             .await;
             assert!(first.iter().all(Result::is_ok), "{first:?}");
             let lots = boss.list_lots(lots_of(team)).await.unwrap().lots;
-            let packs: Vec<_> = lots.iter().filter(|lot| lot.source() == LotSource::Pack).map(|lot| &*lot.remaining).collect();
-            assert_eq!(packs, ["300"], "month {month}: the pack was not touched");
+            assert_eq!(packs(&world, team).await, ["300"], "month {month}: the pack was not touched");
             let allowances = lots.iter().filter(|lot| lot.source() == LotSource::Allowance).count();
             assert_eq!(allowances, month + 1);
         }
+        world.audit(team).await;
+    }
+
+    async fn a_renewal_that_fails_is_waited_for_a_second_whatever_is_spent_by_and_then_packs_pay(db: TestDb) {
+        let world = World::on(db).await;
+        let (team, boss) = world.organization_with(1, "1").await;
+        boss.purchase_pack(buy(team, "starter")).await.unwrap();
+        boss.subscribe(subscribe(team, "business")).await.unwrap();
+        let end = the_end(&subscription(&world, team).await);
+        world.passes(end.since(world.now()).saturating_sub(Span::MINUTE));
+        let held = boss.held(reserve(team, "2")).await;
+        let spends = async |n: u32| {
+            let batched = boss.batch_charge(batch([spend(team, "10").under(&format!("b{n}"))])).await.unwrap();
+            let excess = pb::CaptureRequest { allow_excess: true, ..crate::words::settle(&held, "5") };
+            (
+                line(&batched.outcomes[0]),
+                [
+                    ("Charge", boss.charge(spend(team, "10")).await.map(drop)),
+                    ("Hold", boss.hold(reserve(team, "10")).await.map(drop)),
+                    ("Capture above the hold", boss.capture(excess).await.map(drop)),
+                ],
+            )
+        };
+        // Nothing that is to be paid can be written down.
+        world.by_hand("ALTER TABLE payments RENAME TO payments_away").await.unwrap();
+        world.passes(Span::MINUTE);
+        for n in 0..2 {
+            let (batched, others) = spends(n).await;
+            assert_eq!(batched, "Unavailable RENEWAL_DUE");
+            for (what, outcome) in others {
+                let outcome = outcome.map(|()| panic!("{what} in the first second"));
+                assert!(refused::<()>(outcome, Code::Unavailable, "RENEWAL_DUE").retryable, "{what} says when to come again");
+            }
+            if n == 0 {
+                world.passes(Span::from_millis(999));
+            }
+        }
+        boss.get_balance(crate::words::balance_of(team)).await.unwrap();
+        assert_eq!(packs(&world, team).await, ["300"]);
+        world.passes(Span::from_millis(1));
+        let (batched, others) = spends(2).await;
+        assert!(batched.starts_with("10 of "), "{batched}");
+        for (what, outcome) in others {
+            outcome.unwrap_or_else(|status| panic!("{what} after the first second: {status:?}"));
+        }
+        assert_eq!(packs(&world, team).await, ["268"], "and the one credit that there was");
+        world.by_hand("ALTER TABLE payments_away RENAME TO payments").await.unwrap();
+        boss.charged(spend(team, "10")).await;
+        assert_eq!(packs(&world, team).await, ["268"], "the allowance is there");
         world.audit(team).await;
     }
 

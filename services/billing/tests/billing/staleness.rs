@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use bursar_db::on;
-use bursar_id::{OwnerId, Role, UserId};
+use bursar_id::{LimitId, OwnerId, PaymentMethodId, Role, UserId};
+use bursar_proto::access::{CallerKind, Idempotency, METHODS};
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::batch_charge_outcome::Outcome;
 use bursar_proto::event::v1::MembershipChanged;
@@ -12,21 +13,69 @@ use bursar_testkit::{engines, id, refused};
 use tonic::{Code, Status};
 
 use crate::words::{
-    Spending as _, Under, balance_of, batch, entries_of, free, give_back, grant, reserve, settle, settle_all, spend,
+    Spending as _, Under, balance_of, batch, buy, cancel, entries_of, free, give_back, grant, limit, reserve, resume,
+    settle, settle_all, spend, subscribe,
 };
-use crate::world::{World, until};
+use crate::world::{Person, World, until};
 
 /// How soon a repair holds.
 const REPAIRED_WITHIN: Duration = Duration::from_secs(2);
 
-fn stale<T: std::fmt::Debug>(outcome: Result<T, Status>) {
-    let refusal = refused(outcome, Code::Unavailable, "FEED_STALE");
-    assert!(refusal.retryable, "it says when to come again: {refusal:#?}");
+fn stale<T: std::fmt::Debug>(outcome: Result<T, Status>, what: &str) {
+    let outcome = outcome.map(|answer| panic!("{what}: {answer:#?}"));
+    let refusal = refused::<()>(outcome, Code::Unavailable, "FEED_STALE");
+    assert!(refusal.retryable, "{what} says when to come again: {refusal:#?}");
 }
 
-fn buy(owner: OwnerId) -> pb::PurchasePackRequest {
-    let (owner, pack_id, payment_method) = (owner.to_string(), "starter".to_owned(), "sandbox_ok".to_owned());
-    pb::PurchasePackRequest { owner, pack_id, payment_method, ..Default::default() }
+/// The RPCs by which a person changes something, by their short names; what comes of a batch is told of each charge.
+fn changes() -> Vec<&'static str> {
+    let ours =
+        METHODS.iter().filter_map(|(path, rule)| Some((path.strip_prefix("/bursar.billing.v1.")?, rule.as_ref()?)));
+    let changing =
+        ours.filter(|(_, rule)| rule.idempotency != Idempotency::NoSideEffects && rule.admits(CallerKind::User));
+    let names: Vec<_> = changing.filter_map(|(path, _)| path.rsplit('/').next()).collect();
+    names.into_iter().filter(|rpc| *rpc != "BatchCharge").collect()
+}
+
+/// What comes of it when a person who has a hold calls one of them in an organization.
+async fn change(ada: &Person, hold: &pb::Hold, rpc: &str) -> Result<(), Status> {
+    let (team, owner) = (ada.owner, ada.owner.to_string());
+    let payment_method_id = PaymentMethodId::from_parts(1, [1; 10]).to_string();
+    match rpc {
+        "Charge" => ada.charge(spend(team, "1")).await.map(drop),
+        "Hold" => ada.hold(reserve(team, "1")).await.map(drop),
+        "Capture" => ada.capture(settle_all(hold)).await.map(drop),
+        "Release" => ada.release(free(hold)).await.map(drop),
+        "PurchasePack" => ada.purchase_pack(buy(team, "starter")).await.map(drop),
+        "Subscribe" => ada.subscribe(subscribe(team, "business")).await.map(drop),
+        "Cancel" => ada.cancel(cancel(team, pb::CancelAt::Now)).await.map(drop),
+        "Resume" => ada.resume(resume(team)).await.map(drop),
+        "SetLimit" => ada.set_limit(limit(team, "every", pb::LimitWindow::Day, "5")).await.map(drop),
+        "DeleteLimit" => {
+            let limit_id = LimitId::from_parts(1, [1; 10]).to_string();
+            ada.delete_limit(pb::DeleteLimitRequest { owner, limit_id, ..Default::default() }).await.map(drop)
+        }
+        "UpdateAccountSettings" => {
+            let mask = prost_types::FieldMask { paths: vec!["time_zone".to_owned()] };
+            let settings = pb::AccountSettings { time_zone: "Europe/Berlin".to_owned(), ..Default::default() };
+            let (settings, update_mask) = (Some(settings), Some(mask));
+            let request = pb::UpdateAccountSettingsRequest { owner, settings, update_mask, ..Default::default() };
+            ada.update_account_settings(request).await.map(drop)
+        }
+        "BeginSetup" => {
+            let return_url = "https://example.com".to_owned();
+            ada.begin_setup(pb::BeginSetupRequest { owner, return_url, ..Default::default() }).await.map(drop)
+        }
+        "SetDefaultPaymentMethod" => {
+            let request = pb::SetDefaultPaymentMethodRequest { owner, payment_method_id, ..Default::default() };
+            ada.set_default_payment_method(request).await.map(drop)
+        }
+        "RemovePaymentMethod" => {
+            let request = pb::RemovePaymentMethodRequest { owner, payment_method_id, ..Default::default() };
+            ada.remove_payment_method(request).await.map(drop)
+        }
+        other => panic!("nobody knows how to call {other}: say here"),
+    }
 }
 
 impl World {
@@ -84,7 +133,7 @@ engines! {
         world.hears(team, id(3), None, 2).await;
         let gone = world.member(3, team, Role::Member, 1);
         let first = ada.charged(spend(team, "1").under("first")).await;
-        let bought = ada.purchase_pack(buy(team).under("bought")).await.unwrap();
+        let bought = ada.purchase_pack(buy(team, "starter").under("bought")).await.unwrap();
         let own = ada.held(reserve(team, "2")).await;
         let (kept, freed) = (product.held(reserve(team, "3").by(id(2))).await, product.held(reserve(team, "4").by(id(2))).await);
         // Just below the bound the last word serves.
@@ -94,24 +143,22 @@ engines! {
         world.falls_silent().await;
         assert!(world.ready.check().await.is_ok(), "it is ready for everything else");
 
-        // Whatever a member asks for, and whatever a service spends for one.
-        stale(ada.charge(spend(team, "1")).await);
-        stale(ada.hold(reserve(team, "1")).await);
-        stale(ada.capture(settle_all(&own)).await);
-        stale(ada.release(free(&own)).await);
-        stale(ada.purchase_pack(buy(team)).await);
-        stale(product.charge(spend(team, "1").by(id(2))).await);
-        stale(product.hold(reserve(team, "1").by(id(2))).await);
-        stale(product.charge(spend(team, "1").by(id(99))).await);
-        stale(world.product_for(&ada).charge(spend(team, "1")).await);
+        // Whatever a member asks for that changes something, and whatever a service spends for one.
+        for rpc in changes() {
+            stale(change(&ada, &own, rpc).await, rpc);
+        }
+        stale(product.charge(spend(team, "1").by(id(2))).await, "a service");
+        stale(product.hold(reserve(team, "1").by(id(2))).await, "a service");
+        stale(product.charge(spend(team, "1").by(id(99))).await, "a service");
+        stale(world.product_for(&ada).charge(spend(team, "1")).await, "a service that calls for a member");
         let excess = pb::CaptureRequest { allow_excess: true, ..settle(&kept, "5") };
-        stale(product.capture(excess).await);
+        stale(product.capture(excess).await, "a service");
         // Whoever was told of is told so, and an answer that was given is given again.
         refused(gone.charge(spend(team, "1")).await, Code::PermissionDenied, "NOT_A_MEMBER");
         refused(product.charge(spend(team, "1").by(id(3))).await, Code::PermissionDenied, "NOT_A_MEMBER");
         let again = ada.charge(spend(team, "1").under("first")).await.unwrap();
         assert!(again.replayed && again.charge == Some(first.clone()));
-        let again = ada.purchase_pack(buy(team).under("bought")).await.unwrap();
+        let again = ada.purchase_pack(buy(team, "starter").under("bought")).await.unwrap();
         assert_eq!(again.purchase, bought.purchase);
         refused(ada.charge(spend(team, "2").under("first")).await, Code::AlreadyExists, "REQUEST_ID_REUSED");
         // Each charge of a batch for itself.
@@ -123,7 +170,7 @@ engines! {
         assert_eq!(refusal.code, i32::from(Code::Unavailable));
         // People's own accounts go on, reading goes on, and so does what a service does by its own authority.
         home.charged(spend(home.owner, "1")).await;
-        home.purchase_pack(buy(home.owner)).await.unwrap();
+        home.purchase_pack(buy(home.owner, "starter")).await.unwrap();
         ada.get_balance(balance_of(team)).await.unwrap();
         ada.list_ledger_entries(entries_of(team)).await.unwrap();
         product.captured(settle_all(&kept)).await;
@@ -149,22 +196,22 @@ engines! {
         let first = ada.charged(spend(team, "1").under("first")).await;
         world.blots(Some(team)).await;
         until("the team is in doubt", async || ada.charge(spend(team, "1")).await.is_err()).await;
-        stale(ada.charge(spend(team, "1")).await);
-        stale(ada.purchase_pack(buy(team)).await);
+        stale(ada.charge(spend(team, "1")).await, "a member");
+        stale(ada.purchase_pack(buy(team, "starter")).await, "a member");
         assert_eq!(ada.charge(spend(team, "1").under("first")).await.unwrap().charge, Some(first));
         ben.charged(spend(other, "1")).await;
         home.charged(spend(home.owner, "1")).await;
         assert!(world.shows("1 of its events set aside") && world.ready.check().await.is_ok());
         // A word that can be read does not make the other one known.
         world.hears(team, id(7), Some(Role::Member), 1).await;
-        stale(ada.charge(spend(team, "1")).await);
+        stale(ada.charge(spend(team, "1")).await, "a member");
         world.discards().await;
         until("the team spends again", async || ada.charge(spend(team, "1")).await.is_ok()).await;
         assert!(!world.shows("set aside"));
         // What names nobody may be about any organization, but about no person.
         world.blots(None).await;
         until("all teams are in doubt", async || ben.charge(spend(other, "1")).await.is_err()).await;
-        stale(ada.charge(spend(team, "1")).await);
+        stale(ada.charge(spend(team, "1")).await, "a member");
         home.charged(spend(home.owner, "1")).await;
     }
 
@@ -173,7 +220,7 @@ engines! {
         let (ada, ben) = (world.person_with(1, "10").await, world.person_with(2, "10").await);
         world.blots_person(ada.user).await;
         until("it is in doubt", async || ada.charge(spend(ada.owner, "1")).await.is_err()).await;
-        stale(ada.charge(spend(ada.owner, "1")).await);
+        stale(ada.charge(spend(ada.owner, "1")).await, "a member");
         ada.get_balance(balance_of(ada.owner)).await.unwrap();
         ben.charged(spend(ben.owner, "1")).await;
         assert!(world.shows("1 of its events set aside"));

@@ -13,8 +13,8 @@ use bursar_time::Span;
 use tonic::Code::PermissionDenied;
 
 use crate::words::{
-    Spending as _, Under, audit_of, balance_of, batch, entries_of, free, give_back, grant, holds_of, lots_of, reserve,
-    settle, settle_all, spend, usage_of,
+    Holding as _, Spending as _, Under, audit_of, balance_of, batch, buy, cancel, entries_of, free, give_back, grant,
+    holds_of, lots_of, reserve, resume, settle, settle_all, spend, subscribe, usage_of,
 };
 use crate::world::{Person, World, until};
 
@@ -24,11 +24,8 @@ const SUSPENDED: &str = "ORGANIZATION_SUSPENDED";
 impl World {
     /// Organization tells how one of its organizations stands, and billing has applied it.
     pub(crate) async fn stands(&self, organization: OwnerId, standing: Standing, version: u64) {
-        let (state, purged) = standing.to_state();
-        let organization_id = organization.to_string();
-        let changed = OrganizationStandingChanged { organization_id, state: state.into(), purged, version };
-        self.tell(Payload::OrganizationStandingChanged(changed)).await;
-        self.applied().await;
+        self.tell(stands(organization, standing, version)).await;
+        self.gone_by().await;
     }
 
     /// Identity tells whether a user is suspended.
@@ -51,22 +48,11 @@ impl World {
     }
 }
 
-fn subscribe(owner: OwnerId) -> pb::SubscribeRequest {
-    pb::SubscribeRequest {
-        owner: owner.to_string(),
-        plan_id: "business".to_owned(),
-        payment_method: "sandbox_ok".to_owned(),
-        request_id: String::new(),
-    }
-}
-
-fn buy(owner: OwnerId) -> pb::PurchasePackRequest {
-    pb::PurchasePackRequest {
-        owner: owner.to_string(),
-        pack_id: "starter".to_owned(),
-        payment_method: "sandbox_ok".to_owned(),
-        request_id: String::new(),
-    }
+/// What organization tells of how one of its organizations stands.
+pub(crate) fn stands(organization: OwnerId, standing: Standing, version: u64) -> Payload {
+    let (state, purged) = standing.to_state();
+    let (organization_id, state) = (organization.to_string(), state.into());
+    Payload::OrganizationStandingChanged(OrganizationStandingChanged { organization_id, state, purged, version })
 }
 
 /// Whatever a member may ask for is refused so.
@@ -78,8 +64,10 @@ async fn a_member_is_refused(member: &Person, reason: &str) {
     refused(member.charge(spend(owner, "1").under("first")).await, PermissionDenied, reason);
     refused(member.charge(bad).await, PermissionDenied, reason);
     refused(member.hold(reserve(owner, "1")).await, PermissionDenied, reason);
-    refused(member.purchase_pack(buy(owner)).await, PermissionDenied, reason);
-    refused(member.subscribe(subscribe(owner)).await, PermissionDenied, reason);
+    refused(member.purchase_pack(buy(owner, "starter")).await, PermissionDenied, reason);
+    refused(member.subscribe(subscribe(owner, "business")).await, PermissionDenied, reason);
+    refused(member.cancel(cancel(owner, pb::CancelAt::Now)).await, PermissionDenied, reason);
+    refused(member.resume(resume(owner)).await, PermissionDenied, reason);
     refused(member.get_balance(balance_of(owner)).await, PermissionDenied, reason);
     refused(member.list_lots(lots_of(owner)).await, PermissionDenied, reason);
     refused(member.list_ledger_entries(entries_of(owner)).await, PermissionDenied, reason);
@@ -119,8 +107,8 @@ engines! {
             assert_eq!(refusal.code, i32::from(PermissionDenied));
             let again = product.charge(spend(team, "1").by(ada.user).under("known")).await.unwrap();
             assert_eq!((again.charge.map(|it| it.id), again.replayed), (Some(known.id.clone()), true));
-            refused(world.operator().purchase_pack(buy(team)).await, PermissionDenied, reason);
-            refused(world.operator().subscribe(subscribe(team)).await, PermissionDenied, reason);
+            refused(world.operator().purchase_pack(buy(team, "starter")).await, PermissionDenied, reason);
+            refused(world.operator().subscribe(subscribe(team, "business")).await, PermissionDenied, reason);
             // What is held is settled, and no more than that; what was charged is given back.
             let excess = pb::CaptureRequest { allow_excess: true, ..settle(&part, "6") };
             refused(product.capture(excess).await, PermissionDenied, reason);
@@ -169,7 +157,7 @@ engines! {
         const USER_SUSPENDED: &str = "USER_SUSPENDED";
         let world = World::on(db).await;
         let (ana, product) = (world.person_with(1, "100").await, world.product());
-        ana.subscribe(subscribe(ana.owner)).await.unwrap();
+        ana.subscribe(subscribe(ana.owner, "business")).await.unwrap();
         let hold = product.held(reserve(ana.owner, "5").by(ana.user)).await;
         world.suspends(ana.user, true, 1).await;
         let spending = spend(ana.owner, "1").by(ana.user);
@@ -177,7 +165,7 @@ engines! {
         refused(product.charge(spending.clone()).await, PermissionDenied, USER_SUSPENDED);
         refused(product.hold(reserve(ana.owner, "1").by(ana.user)).await, PermissionDenied, USER_SUSPENDED);
         refused(ana.charge(spend(ana.owner, "1")).await, PermissionDenied, USER_SUSPENDED);
-        refused(world.operator().purchase_pack(buy(ana.owner)).await, PermissionDenied, USER_SUSPENDED);
+        refused(world.operator().purchase_pack(buy(ana.owner, "starter")).await, PermissionDenied, USER_SUSPENDED);
         product.captured(settle_all(&hold)).await;
         // One who has no account yet has none to pay with.
         let ben = world.person(2);
@@ -192,10 +180,29 @@ engines! {
         world.audit(ana.owner).await;
     }
 
+    async fn who_was_suspended_and_then_deleted_stands_nowhere_any_more(db: TestDb) {
+        let world = World::on(db).await;
+        let (ana, ben) = (world.person_with(1, "100").await, world.person_with(2, "100").await);
+        let stands = async |owner| world.number("SELECT standing FROM accounts WHERE owner = $1", owner).await;
+        let known = async || world.scalar("SELECT COUNT(*) FROM standings").await;
+        for person in [&ana, &ben] {
+            world.suspends(person.user, true, 1).await;
+            until("the account is", async || stands(person.owner).await == 2).await;
+        }
+        assert_eq!(known().await, 2);
+        world.deleted(ana.user).await;
+        until("it is heard of", async || known().await == 1).await;
+        assert_eq!((stands(ana.owner).await, stands(ben.owner).await), (0, 2));
+        // Gone is gone all the same.
+        refused(ana.charge(spend(ana.owner, "1")).await, PermissionDenied, "NOT_A_MEMBER");
+        refused(world.product().charge(spend(ana.owner, "1").by(ana.user)).await, PermissionDenied, "NOT_A_MEMBER");
+        world.audit(ana.owner).await;
+    }
+
     async fn a_subscription_ends_with_its_organization_and_goes_on_if_that_comes_back_in_time(db: TestDb) {
         let world = World::on(db).await;
         let (team, ada) = world.organization_with(1, "10").await;
-        let begun = ada.subscribe(subscribe(team)).await.unwrap().subscription.unwrap();
+        let begun = ada.subscribe(subscribe(team, "business")).await.unwrap().subscription.unwrap();
         ada.charged(spend(team, "500")).await;
         world.stands(team, Standing::Deleted, 1).await;
         world.is_on(team, "free").await;
@@ -214,7 +221,7 @@ engines! {
         world.stands(team, Standing::Active, 4).await;
         ada.charged(spend(team, "1")).await;
         assert_eq!(world.subscription(team).await.state(), SubscriptionState::Ended, "what was paid for is over");
-        ada.subscribe(subscribe(team)).await.unwrap();
+        ada.subscribe(subscribe(team, "business")).await.unwrap();
         // Another one by now: nothing of the past comes back.
         world.stands(team, Standing::Active, 5).await;
         world.audit(team).await;
@@ -226,17 +233,24 @@ engines! {
         let (team, ada) = world.organization_with(1, "10").await;
         let (other, ben) = world.organization_with(2, "10").await;
         for person in [&ada, &ben] {
-            person.subscribe(subscribe(person.owner)).await.unwrap();
+            person.subscribe(subscribe(person.owner, "business")).await.unwrap();
         }
+        let end = world.subscription(team).await.current_period_end.unwrap().seconds;
+        let left = end.unsigned_abs() - world.now().as_unix_secs().unsigned_abs();
+        world.passes(Span::from_secs(left - 3_600));
+        let hold = world.product().held(reserve(team, "5").by(ada.user).lasting(Span::DAY)).await;
         world.stands(team, Standing::Suspended, 1).await;
-        world.passes(Span::from_days(32));
+        world.passes(Span::from_secs(2 * 3_600));
         until("the other one is renewed", async || world.available(other).await == "1510").await;
         assert_eq!((world.subscription(team).await.state(), world.available(team).await.as_str()), (SubscriptionState::Active, "10"));
         refused(ada.charge(spend(team, "1")).await, PermissionDenied, SUSPENDED);
         assert_eq!(world.available(team).await, "10", "nor did who would spend");
+        // Nor who settles what might take more than it holds; what is due stays so.
+        let product = world.product();
+        product.captured(pb::CaptureRequest { allow_excess: true, ..settle(&hold, "5") }).await;
         world.stands(team, Standing::Active, 2).await;
-        ada.charged(spend(team, "1")).await;
-        assert_eq!(world.available(team).await, "1509", "whoever spends finds it renewed");
+        ada.charged(spend(team, "1000")).await;
+        assert_eq!(world.available(team).await, "510", "whoever spends finds it renewed");
         world.audit(team).await;
     }
 }

@@ -3,12 +3,16 @@
 use bursar_db::Engine;
 use bursar_id::{OwnerId, Role};
 use bursar_proto::billing::v1 as pb;
+use bursar_proto::billing::v1::LimitWindow;
+use bursar_proto::google::r#type::Money;
 use bursar_testkit::{engines, id, refused};
 use bursar_time::Span;
 use sqlx::error::ErrorKind;
 use tonic::Code;
 
-use crate::words::{Spending, Under, audit_of, entries_of, give_back, reserve, settle, spend};
+use crate::words::{
+    Holding as _, Spending, Under, audit_of, buy, entries_of, give_back, limit, reserve, settle, spend, subscribe,
+};
 use crate::world::{Person, World};
 
 /// A person with eight entries: a grant, two charges, a hold and its capture, a refund, a charge, an open hold.
@@ -23,6 +27,33 @@ async fn busy(world: &World, n: u64) -> Person {
     ana.charged(spend(owner, "5")).await;
     ana.held(reserve(owner, "6")).await;
     ana
+}
+
+/// A person with a pack that was mostly spent and half refunded, a month of a plan and a purchase that was declined.
+async fn sold(world: &World, n: u64) -> Person {
+    let ana = world.person(n);
+    let owner = ana.owner.to_string();
+    let bought = ana.purchase_pack(buy(ana.owner, "starter")).await.unwrap();
+    ana.charged(spend(ana.owner, "250")).await;
+    let half = Money { currency_code: "USD".to_owned(), units: 10, nanos: 0 };
+    let payment_id = bought.payment.unwrap().id;
+    let refund = pb::RefundPaymentRequest { owner, payment_id, amount: Some(half), request_id: String::new() };
+    world.operator().refund_payment(refund).await.unwrap();
+    ana.subscribe(subscribe(ana.owner, "business")).await.unwrap();
+    let declined = pb::PurchasePackRequest { payment_method: "sandbox_declined".into(), ..buy(ana.owner, "standard") };
+    refused(ana.purchase_pack(declined).await, Code::FailedPrecondition, "PAYMENT_DECLINED");
+    ana
+}
+
+/// Takes the guard of invoices away as well.
+async fn disarm_invoices(world: &World) {
+    world
+        .by_hand(match world.engine() {
+            Engine::Postgres => "DROP TRIGGER invoices_stay ON invoices",
+            Engine::Sqlite => "DROP TRIGGER invoices_no_update; DROP TRIGGER invoices_no_delete",
+        })
+        .await
+        .unwrap();
 }
 
 async fn verdict(world: &World, owner: OwnerId) -> pb::VerifyLedgerResponse {
@@ -93,7 +124,7 @@ engines! {
             assert_eq!((verdict.valid, verdict.first_bad.map(|bad| bad.seq)), (false, Some(4)), "byte {place}");
         }
         let mut newer = body.clone();
-        newer[0] = 2;
+        newer[0] = u8::MAX;
         world.set_body(ana.owner, 4, &newer).await;
         refused(world.operator().verify_ledger(audit_of(ana.owner)).await, Code::Unavailable, "NEWER_FORMAT");
         refused(ana.list_ledger_entries(entries_of(ana.owner)).await, Code::Unavailable, "NEWER_FORMAT");
@@ -183,6 +214,83 @@ engines! {
         }
     }
 
+    async fn what_was_sold_is_compared_with_the_ledger_and_its_documents(db: TestDb) {
+        let world = World::on(db).await;
+        disarm_invoices(&world).await;
+        let cases = [
+            // A second refund of the same money, and what was taken back as if it had not been.
+            ("UPDATE payments SET refunded = 0 WHERE owner = 'WHO' AND refunded > 0", "payment"),
+            ("UPDATE payments SET refunded = 0, taken_back = 0, voided = 0, owed = 0 WHERE owner = 'WHO'", "payment"),
+            ("UPDATE payments SET taken_back = 0, voided = 0, owed = 0 WHERE owner = 'WHO'", "payment"),
+            ("UPDATE payments SET refunded = refunded + 1000000 WHERE owner = 'WHO' AND purpose = 'SUBSCRIPTION'", "payment"),
+            ("UPDATE payments SET voided = voided - 1, owed = owed + 1 WHERE owner = 'WHO' AND voided > 0", "payment"),
+            ("UPDATE payments SET owed = owed - 1 WHERE owner = 'WHO' AND owed > 0", "payment"),
+            ("UPDATE payments SET dispute = 'OPEN', disputed = 1000000 WHERE owner = 'WHO' AND purpose = 'SUBSCRIPTION'", "payment"),
+            ("UPDATE payments SET lot_id = NULL WHERE owner = 'WHO' AND purpose = 'SUBSCRIPTION'", "payment"),
+            ("UPDATE payments SET fulfilled_at = NULL WHERE owner = 'WHO'", "payment"),
+            ("UPDATE payments SET state = 'PENDING' WHERE owner = 'WHO' AND purpose = 'SUBSCRIPTION'", "payment"),
+            ("UPDATE payments SET credits = credits + 1 WHERE owner = 'WHO' AND purpose = 'SUBSCRIPTION'", "payment"),
+            ("UPDATE payments SET amount = amount + 1000000 WHERE owner = 'WHO' AND purpose = 'SUBSCRIPTION'", "document"),
+            ("UPDATE payments SET invoice_id = NULL WHERE owner = 'WHO' AND purpose = 'SUBSCRIPTION'", "payment"),
+            ("DELETE FROM payments WHERE owner = 'WHO' AND purpose = 'SUBSCRIPTION'", "payment"),
+            ("UPDATE purchases SET state = 'DECLINED', lot_id = NULL WHERE owner = 'WHO'", "purchase"),
+            ("UPDATE purchases SET credits = credits + 1 WHERE owner = 'WHO' AND state = 'PAID'", "purchase"),
+            ("UPDATE purchases SET price = price - 1 WHERE owner = 'WHO' AND state = 'PAID'", "purchase"),
+            ("DELETE FROM purchases WHERE owner = 'WHO'", "purchase"),
+            ("UPDATE invoices SET total = total - 1000000 WHERE owner = 'WHO' AND kind = 'CREDIT_NOTE'", "document"),
+            ("DELETE FROM invoices WHERE owner = 'WHO' AND kind = 'CREDIT_NOTE'", "document"),
+            ("DELETE FROM invoices WHERE owner = 'WHO' AND position = 1", "document"),
+            ("DELETE FROM invoices WHERE owner = 'WHO'", "document"),
+        ];
+        for (n, (change, about)) in cases.into_iter().enumerate() {
+            let ana = sold(&world, 10 + n as u64).await;
+            let before = verdict(&world, ana.owner).await;
+            assert!(before.valid, "{change}: {:?}", before.first_bad);
+            let changed = world.by_hand(&change.replace("WHO", &ana.owner.to_string())).await;
+            assert!(changed.unwrap_or_else(|error| panic!("{change}: {error}")) > 0, "{change}");
+            let verdict = verdict(&world, ana.owner).await;
+            let bad = verdict.first_bad.unwrap_or_else(|| panic!("{change} is not found"));
+            assert_eq!((verdict.valid, bad.seq), (false, 0), "{change}: no entry is to blame");
+            let named = bad.reason.contains("pay_") || bad.reason.contains("pur_") || bad.reason.contains("ivc_");
+            assert!(bad.reason.contains(about) && named, "{change}: {}", bad.reason);
+        }
+    }
+
+    async fn what_is_used_of_limits_is_compared_with_the_ledger(db: TestDb) {
+        let world = World::on(db).await;
+        let cases = [
+            "UPDATE limit_uses SET used = 0 WHERE owner = OWNER",
+            "UPDATE limit_uses SET used = used - 1 WHERE owner = OWNER AND span = 4",
+            "DELETE FROM limit_uses WHERE owner = OWNER AND span = 2",
+            "UPDATE limit_uses SET starts_at = starts_at - 1 WHERE owner = OWNER",
+        ];
+        for (n, change) in cases.into_iter().enumerate() {
+            let ana = world.person_with(10 + n as u64, "100").await;
+            let owner = ana.owner;
+            ana.charged(spend(owner, "1").for_project("film")).await;
+            for (subject, window) in [("every", LimitWindow::Day), ("project film", LimitWindow::Period), ("every", LimitWindow::Hour)] {
+                ana.set_limit(limit(owner, subject, window, "50")).await.unwrap();
+            }
+            // A capture above its hold, one that is lapsed, a refund of a charge and of a capture, and work in another hour.
+            let hold = ana.held(reserve(owner, "4").for_project("film")).await;
+            let captured = ana.captured(pb::CaptureRequest { allow_excess: true, ..settle(&hold, "6") }).await;
+            let charge = ana.charged(spend(owner, "3").for_project("film")).await;
+            ana.held(reserve(owner, "2").lasting(Span::MINUTE)).await;
+            world.passes(Span::HOUR);
+            for it in [&captured, &charge] {
+                world.product().refund(give_back(it)).await.unwrap();
+            }
+            ana.charged(spend(owner, "2").for_project("film")).await;
+            ana.held(reserve(owner, "1")).await;
+            let before = verdict(&world, owner).await;
+            assert!(before.valid, "{change}: {:?}", before.first_bad);
+            assert!(world.by_hand(&sql(&world, owner, change)).await.unwrap() > 0, "{change}");
+            let verdict = verdict(&world, owner).await;
+            let bad = verdict.first_bad.unwrap_or_else(|| panic!("{change} is not found"));
+            assert!(!verdict.valid && bad.seq == 0 && bad.reason.contains("limit lim_"), "{change}: {}", bad.reason);
+        }
+    }
+
     async fn usage_moved_between_members_with_equal_totals_is_found(db: TestDb) {
         let world = World::on(db).await;
         let (team, boss) = world.organization_with(1, "100").await;
@@ -246,12 +354,12 @@ engines! {
         let world = World::on(db).await;
         let people = [busy(&world, 1).await, busy(&world, 2).await, busy(&world, 3).await];
         let key = bursar_billing::operation_key(&world.settings, &world.store).await.unwrap();
-        let summary = bursar_billing::verify_all(&world.store, key).await.unwrap();
+        let summary = bursar_billing::verify_all(&world.store, key, world.now()).await.unwrap();
         assert_eq!((summary.accounts, summary.entries, summary.bad.len()), (3, 24, 0));
         disarm(&world).await;
         let change = "UPDATE ledger_entries SET at = at + 1 WHERE owner = OWNER AND seq = 7";
         world.by_hand(&sql(&world, people[1].owner, change)).await.unwrap();
-        let summary = bursar_billing::verify_all(&world.store, key).await.unwrap();
+        let summary = bursar_billing::verify_all(&world.store, key, world.now()).await.unwrap();
         let bad: Vec<_> = summary.bad.iter().map(|bad| (bad.owner, bad.seq)).collect();
         assert_eq!((summary.accounts, summary.entries, bad), (3, 8 + 6 + 8, vec![(people[1].owner, 7)]));
         let message = summary.bad[0].to_string();

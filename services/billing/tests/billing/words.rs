@@ -47,6 +47,28 @@ pub(crate) fn grant(owner: OwnerId, amount: &str) -> pb::GrantCreditsRequest {
     }
 }
 
+/// A month of a plan.
+pub(crate) fn subscribe(owner: OwnerId, plan: &str) -> pb::SubscribeRequest {
+    let (owner, plan_id, payment_method) = (owner.to_string(), plan.to_owned(), "sandbox_ok".to_owned());
+    pb::SubscribeRequest { owner, plan_id, payment_method, request_id: String::new() }
+}
+
+/// The plan ends with its month, or now.
+pub(crate) fn cancel(owner: OwnerId, at: pb::CancelAt) -> pb::CancelRequest {
+    pb::CancelRequest { owner: owner.to_string(), at: at.into(), request_id: String::new() }
+}
+
+/// It goes on after all.
+pub(crate) fn resume(owner: OwnerId) -> pb::ResumeRequest {
+    pb::ResumeRequest { owner: owner.to_string(), request_id: String::new() }
+}
+
+/// A pack of credits.
+pub(crate) fn buy(owner: OwnerId, pack: &str) -> pb::PurchasePackRequest {
+    let (owner, pack_id, payment_method) = (owner.to_string(), pack.to_owned(), "sandbox_ok".to_owned());
+    pb::PurchasePackRequest { owner, pack_id, payment_method, request_id: String::new() }
+}
+
 pub(crate) fn void(owner: OwnerId, lot: &pb::Lot) -> pb::VoidLotRequest {
     pb::VoidLotRequest { owner: owner.to_string(), lot_id: lot.id.clone(), ..Default::default() }
 }
@@ -102,6 +124,33 @@ pub(crate) fn audit_of(owner: OwnerId) -> pb::VerifyLedgerRequest {
     pb::VerifyLedgerRequest { owner: owner.to_string() }
 }
 
+/// A hard limit on what `subject` says: `every`, `member usr_…`, `project …`, `model …` or `key key_…`.
+pub(crate) fn limit(owner: OwnerId, subject: &str, window: pb::LimitWindow, amount: &str) -> pb::SetLimitRequest {
+    use pb::limit_subject::Subject;
+    let (kind, name) = subject.split_once(' ').unwrap_or((subject, ""));
+    let name = name.to_owned();
+    let subject = match kind {
+        "every" => Some(Subject::EveryMember(true)),
+        "member" => Some(Subject::Member(name)),
+        "project" => Some(Subject::Project(name)),
+        "model" => Some(Subject::Model(name)),
+        "key" => Some(Subject::ApiKey(name)),
+        _ => None,
+    };
+    pb::SetLimitRequest {
+        owner: owner.to_string(),
+        subject: Some(pb::LimitSubject { subject }),
+        window: window.into(),
+        amount: amount.to_owned(),
+        mode: pb::LimitMode::Hard.into(),
+        ..Default::default()
+    }
+}
+
+pub(crate) fn limits_of(owner: OwnerId) -> pb::ListLimitsRequest {
+    pb::ListLimitsRequest { owner: owner.to_string(), ..Default::default() }
+}
+
 /// Requests with an idempotency key.
 pub(crate) trait Under {
     #[must_use]
@@ -120,7 +169,7 @@ macro_rules! under {
 }
 
 under!(ChargeRequest HoldRequest CaptureRequest ReleaseRequest RefundRequest GrantCreditsRequest VoidLotRequest EraseDetailsRequest
-    SubscribeRequest PurchasePackRequest);
+    SubscribeRequest CancelRequest ResumeRequest PurchasePackRequest BeginSetupRequest RemovePaymentMethodRequest RefundPaymentRequest UpdateAccountSettingsRequest SetLimitRequest DeleteLimitRequest);
 
 /// Requests that spend for somebody on something.
 pub(crate) trait Spending {

@@ -8,13 +8,10 @@ use std::time::{Duration, Instant};
 use bursar_db::{Db, Engine, Migrations, Tx, on};
 use bursar_events::{Nothing, Outbox};
 use bursar_id::{OrganizationId, OwnerId, Role, UserId};
-use bursar_members::{OwnPolicy, Policy};
+use bursar_members::Policy;
 use bursar_proto::billing::v1 as pb;
+use bursar_proto::event::v1::OrganizationCreated;
 use bursar_proto::event::v1::event::Payload;
-use bursar_proto::event::v1::{
-    DeploymentPolicyChanged, MembershipChanged, OrganizationCreated, OrganizationPolicyChanged, UserDeleted,
-};
-use bursar_rpc::convert::to_optional_role;
 use bursar_rpc::{ServiceRole, Transport};
 use bursar_runtime::{Each, Env, Peers, ReadyProbe, Service, Settings};
 use bursar_secret::Entropy;
@@ -38,7 +35,7 @@ pub(crate) struct World {
     /// Whether the first billing is ready.
     pub(crate) ready: ReadyProbe,
     peers: Peers,
-    organization: Outbox,
+    pub(crate) organization: Outbox,
     pub(crate) organization_db: Db,
     pub(crate) people: Outbox,
     pub(crate) people_db: Db,
@@ -46,7 +43,7 @@ pub(crate) struct World {
     pub(crate) teams: Hush,
     pub(crate) deletions: Hush,
     /// How many events organization has told.
-    told: AtomicU64,
+    pub(crate) told: AtomicU64,
     instances: AtomicU64,
     pub(crate) env: Env,
     _databases: [TestDb; 3],
@@ -263,68 +260,6 @@ impl World {
         (owner, self.member(n, owner, Role::Owner, 1))
     }
 
-    /// Billing hears that a membership is now like this, and has applied it.
-    pub(crate) async fn hears(&self, organization: OwnerId, user: UserId, role: Option<Role>, version: u64) {
-        self.announce(organization, user, role, version).await;
-        self.applied().await;
-    }
-
-    /// The same without waiting for it.
-    pub(crate) async fn announce(&self, organization: OwnerId, user: UserId, role: Option<Role>, version: u64) {
-        let changed = MembershipChanged {
-            organization_id: the(organization).to_string(),
-            user_id: user.to_string(),
-            role: to_optional_role(role).into(),
-            version,
-        };
-        self.tell(Payload::MembershipChanged(changed)).await;
-    }
-
-    /// Identity tells that somebody's account was deleted.
-    pub(crate) async fn deleted(&self, user: UserId) {
-        let tx = self.people_db.begin().await.unwrap();
-        let gone = Payload::UserDeleted(UserDeleted { user_id: user.to_string() });
-        self.people.commit(tx, vec![gone]).await.unwrap();
-    }
-
-    /// Organization tells what the deployment's policies are, and billing has applied it.
-    pub(crate) async fn deploys(&self, policy: Policy, version: u64) {
-        let changed = DeploymentPolicyChanged { policy: Some(policy.into()), version };
-        self.tell(Payload::DeploymentPolicyChanged(changed)).await;
-        self.applied().await;
-    }
-
-    /// Organization tells what one of its organizations has set, and billing has applied it.
-    pub(crate) async fn decides(&self, organization: OwnerId, own: OwnPolicy, version: u64) {
-        let (organization_id, policy) = (organization.to_string(), Some(own.into()));
-        let changed = OrganizationPolicyChanged { organization_id, policy, version };
-        self.tell(Payload::OrganizationPolicyChanged(changed)).await;
-        self.applied().await;
-    }
-
-    pub(crate) async fn tell(&self, payload: Payload) {
-        let tx = self.organization_db.begin().await.unwrap();
-        self.organization.commit(tx, vec![payload]).await.unwrap();
-        self.told.fetch_add(1, Ordering::SeqCst);
-    }
-
-    /// Until billing has applied everything that organization told.
-    pub(crate) async fn applied(&self) {
-        let told = self.told.load(Ordering::SeqCst);
-        let wanted = format!("organization-1-{told}-");
-        until("billing applies organization's events", async || self.cursor().await.starts_with(&wanted)).await;
-    }
-
-    async fn cursor(&self) -> String {
-        let mut tx = self.store.read().await.unwrap();
-        let cursor: Result<Option<(String,)>, bursar_db::DbError> = async {
-            Ok(on!(&mut tx, c => sqlx::query_as("SELECT cursor FROM consumer_positions WHERE source = 'organization'")
-                .fetch_optional(c).await?))
-        }
-        .await;
-        cursor.unwrap().map(|(cursor,)| cursor).unwrap_or_default()
-    }
-
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }
@@ -486,7 +421,7 @@ pub(crate) fn bytes(owner: OwnerId) -> Vec<u8> {
     owner.to_bytes().to_vec()
 }
 
-fn the(owner: OwnerId) -> OrganizationId {
+pub(crate) fn the(owner: OwnerId) -> OrganizationId {
     owner.organization().expect("an organization")
 }
 

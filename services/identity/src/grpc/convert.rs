@@ -28,17 +28,23 @@ pub(super) fn user_agent<T>(request: &Request<T>) -> String {
     text.unwrap_or_default().chars().take(USER_AGENT_CHARACTERS).collect()
 }
 
+/// The address is kept nowhere else than with the user: a repetition is told it from there.
 impl Stored for Me {
     type Message = User;
     fn to_message(&self) -> User {
-        me(self.clone())
+        User { email: String::new(), ..me(self.clone()) }
     }
 }
 
+/// An operator's answers outlive the account: they hold nothing of it but the id, and which suspension it was. A repetition is
+/// told the rest as it is then.
 impl Stored for Found {
     type Message = FindUserResponse;
     fn to_message(&self) -> FindUserResponse {
-        found(self.clone())
+        let user = User { id: self.user.id.to_string(), ..User::default() };
+        let suspension = self.suspension.as_ref();
+        let since = |row: &SuspensionRow| Suspension { since: Some(to_timestamp(row.since)), reason: String::new() };
+        FindUserResponse { user: Some(user), suspension: suspension.map(since) }
     }
 }
 

@@ -10,19 +10,20 @@ use bursar_proto::identity::v1::{
     BatchGetUsersRequest, BatchGetUsersResponse, DeleteMeRequest, DeleteMeResponse, FindUserRequest, FindUserResponse,
     GetMeRequest, GetMeResponse, IssueUserTokenRequest, IssueUserTokenResponse, RequestEmailVerificationRequest,
     RequestEmailVerificationResponse, SignUpRequest, SignUpResponse, SuspendUserRequest, SuspendUserResponse,
-    UnsuspendUserRequest, UnsuspendUserResponse, UpdateMeRequest, UpdateMeResponse, VerifyEmailRequest,
-    VerifyEmailResponse,
+    Suspension, UnsuspendUserRequest, UnsuspendUserResponse, UpdateMeRequest, UpdateMeResponse, User,
+    VerifyEmailRequest, VerifyEmailResponse,
 };
 use bursar_rpc::convert::UpdateMask;
 use bursar_rpc::document::document;
-use bursar_rpc::{Asked, Call, Caller, Origin, Problem, Violations};
+use bursar_rpc::{Answer, Asked, Call, Caller, Origin, Problem, Violations};
 use bursar_secret::Secret;
 use tonic::{Request, Response, Status};
 
 use super::{Handlers, convert};
+use crate::Error;
 use crate::domain::display_name::DisplayName;
 use crate::domain::password;
-use crate::usecase::{ActFor, MeChange, SignUp, Suspend, VerifyAgain, Wanted};
+use crate::usecase::{ActFor, Found, MeChange, SignUp, Suspend, VerifyAgain, Wanted};
 
 /// Users that one call may ask for.
 const MAX_BATCH: usize = 1_000;
@@ -51,7 +52,9 @@ impl UserService for Handlers {
         let request_id = take(&mut message.request_id);
         let asked = Asked::read(call, &request_id, &message, |message, violations| Some(change(message, violations)));
         let updated = self.0.update_me(&asked).await?;
-        Ok(Response::new(UpdateMeResponse { user: Some(updated.message()?) }))
+        // What is kept has no address; the caller's token has.
+        let user = User { email: asked.user()?.email.to_string(), ..updated.message()? };
+        Ok(Response::new(UpdateMeResponse { user: Some(user) }))
     }
 
     async fn request_email_verification(
@@ -110,7 +113,8 @@ impl UserService for Handlers {
         let mut message = request.into_inner();
         let request_id = take(&mut message.request_id);
         let asked = Asked::read(call, &request_id, &message, suspend);
-        let FindUserResponse { user, suspension } = self.0.suspend_user(&asked).await?.message()?;
+        let answer = self.0.suspend_user(&asked).await?;
+        let FindUserResponse { user, suspension } = self.suspended(answer).await?;
         Ok(Response::new(SuspendUserResponse { user, suspension }))
     }
 
@@ -125,7 +129,8 @@ impl UserService for Handlers {
             violations.check("user_id", message.user_id.parse::<UserId>())
         };
         let asked = Asked::read(call, &request_id, &message, id);
-        let user = self.0.unsuspend_user(&asked).await?.message()?.user;
+        let answer = self.0.unsuspend_user(&asked).await?;
+        let user = self.suspended(answer).await?.user;
         Ok(Response::new(UnsuspendUserResponse { user }))
     }
 
@@ -141,6 +146,29 @@ impl UserService for Handlers {
         let kept = issued.message()?;
         let access_token = issued.made().map(|made| made.access_token.expose().clone()).unwrap_or_default();
         Ok(Response::new(IssueUserTokenResponse { access_token, ..kept }))
+    }
+}
+
+impl Handlers {
+    /// What a suspension is answered with, or taking one back. A repetition is told of the same suspension, and of the user
+    /// whatever there still is.
+    async fn suspended(&self, answer: Answer<Found>) -> Result<FindUserResponse, Status> {
+        let kept = match answer {
+            Answer::New(found) => return Ok(convert::found(found)),
+            before @ Answer::Replay(_) => before.message()?,
+        };
+        let id = kept.user.as_ref().map(|user| user.id.parse::<UserId>());
+        let Some(Ok(id)) = id else { return Err(Problem::internal(&"a stored answer names no user").into()) };
+        let now = match self.0.find_user(&Wanted::Id(id)).await {
+            Ok(found) => convert::found(found),
+            Err(Error::UserNotFound) => return Ok(kept),
+            Err(error) => return Err(error.into()),
+        };
+        let reason = |it: &Suspension| it.reason.clone();
+        let same = |it: &&Suspension| kept.suspension.as_ref().is_some_and(|kept| kept.since == it.since);
+        let reason = now.suspension.as_ref().filter(same).map(reason).unwrap_or_default();
+        let suspension = kept.suspension.map(|kept| Suspension { reason, ..kept });
+        Ok(FindUserResponse { user: now.user, suspension })
     }
 }
 
@@ -174,8 +202,8 @@ fn act_for(message: &IssueUserTokenRequest, violations: &mut Violations) -> Opti
         _ => true,
     };
     violations.require("owner", fits, "must be an organization or the user's own context");
-    let reason = violations.check("reason", bursar_text::prose(&message.reason, MAX_REASON));
-    Some(ActFor { user: user?, owner: owner.filter(|_| fits)?, reason: reason? })
+    violations.check("reason", bursar_text::prose(&message.reason, MAX_REASON))?;
+    Some(ActFor { user: user?, owner: owner.filter(|_| fits)? })
 }
 
 fn sign_up(message: &SignUpRequest, violations: &mut Violations, origin: Origin) -> Option<SignUp> {

@@ -1,7 +1,8 @@
 //! Rows of `suspensions`.
 
-use bursar_db::{DbError, Tx, on};
+use bursar_db::{Db, DbError, Tx, on};
 use bursar_id::UserId;
+use bursar_members::people::Register;
 use bursar_time::Timestamp;
 
 /// A suspension as stored.
@@ -11,6 +12,18 @@ pub struct SuspensionRow {
     pub since: Timestamp,
     /// What the operator said.
     pub reason: String,
+}
+
+/// Where identity itself knows who is suspended.
+#[derive(Clone, Debug)]
+pub struct Suspensions(pub Db);
+
+impl Register for Suspensions {
+    async fn suspended(&self, after: Option<UserId>, limit: u16) -> Result<Vec<UserId>, DbError> {
+        let after = after.map(|user| user.to_string()).unwrap_or_default();
+        let page = live_after(&mut self.0.read().await?, &after, i64::from(limit)).await?;
+        Ok(page.into_iter().map(|(user, _)| user).collect())
+    }
 }
 
 pub(super) const OF: &str = "SELECT since, reason FROM suspensions WHERE user_id = $1 AND since IS NOT NULL";

@@ -2,12 +2,13 @@
 
 use bursar_db::{Db, Engine, Tx};
 use bursar_id::{OwnerId, ServiceAccountId, SessionId, UserId};
+use bursar_members::people::People;
 use bursar_testkit::{at, id};
 use bursar_time::{Span, Timestamp};
 use sqlx::{Executor as _, SqlSafeStr as _};
 
 use super::prune::{Perishable, delete};
-use super::suspensions::{self, SuspensionRow};
+use super::suspensions::{self, SuspensionRow, Suspensions};
 use super::users::UserRow;
 use super::{
     MIGRATIONS, branches, keys, places, preferences, prune, service_accounts, sessions, throttles, users, verifications,
@@ -27,6 +28,7 @@ const STATEMENTS: [(&[Engine], &[&str]); 3] = [
             users::COUNT_SIGN_UP,
             users::STRENGTHEN,
             users::PERISHED,
+            users::STAYED,
             users::DELETE,
             users::LEAVE,
             users::STAY,
@@ -89,6 +91,7 @@ const STATEMENTS: [(&[Engine], &[&str]); 3] = [
             users::BY_IDS_POSTGRES,
             users::BY_ID_LOCKED,
             users::PERISHED_LOCKED,
+            users::STAYED_LOCKED,
             sessions::BY_ID_LOCKED,
             service_accounts::BY_ID_LOCKED,
         ],
@@ -358,6 +361,24 @@ bursar_testkit::engines! {
         suspensions::begin(&mut tx, ada, &row("")).await.unwrap();
         assert!(users::delete(&mut tx, ada).await.unwrap());
         assert!(suspensions::live_after(&mut tx, "", 10).await.unwrap().is_empty(), "it ends with its user");
+    }
+
+    async fn everybody_who_is_suspended_is_known_however_many_are_read_at_a_time(db: TestDb) {
+        let db = db.open(&MIGRATIONS).await;
+        let mut tx = begin(&db).await;
+        let row = SuspensionRow { since: now(), reason: String::new() };
+        for n in 1..=5 {
+            let (email, email_key) = (format!("{n}@example.com"), format!("{n}@example.com"));
+            let other = UserRow { id: id(n), email, email_key, ..ada() };
+            assert!(n == 1 || users::insert(&mut tx, &other).await.unwrap());
+            suspensions::begin(&mut tx, other.id, &row).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        for page in [1, 2, 5, 6] {
+            let people = People::paged(Suspensions(db.clone()), page);
+            people.look().await.unwrap();
+            assert!((1..=5).all(|n| people.suspended().contains(id(n))), "{page}");
+        }
     }
 
     async fn a_branch_is_retired_as_a_whole_and_alone(db: TestDb) {

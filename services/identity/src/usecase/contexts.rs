@@ -110,8 +110,9 @@ impl Identity {
                 let (standing, told) = (self.0.members.standing(owner), self.0.members.word(owner, caller.user));
                 demand_open(Some(standing.await?), told.await?)?;
                 let live = self.live_membership(caller.user, organization).await?;
-                live.role.ok_or(Error::NotAMember)?;
-                live
+                live.word.role.ok_or(Error::NotAMember)?;
+                demand_open(Some(live.standing), Some(live.word))?;
+                live.word
             }
         };
         let key = self.0.signer.current().await?;
@@ -138,9 +139,7 @@ impl Identity {
         demand_staying(&user)?;
         let mut membership = live;
         if owner.organization().is_some() {
-            words::learn(m.tx(), owner, user.id, live).await?;
-            // An event may have told of something later while the live answer was on its way.
-            membership = words::named(m.tx(), &[(owner, user.id)]).await?.remove(&(owner, user.id)).unwrap_or(live);
+            membership = words::later(m.tx(), (owner, user.id), live).await?;
             membership.role.ok_or(Error::NotAMember)?;
             demand_open(standings::of(m.tx(), &[owner]).await?.remove(&owner), Some(membership))?;
             if !admits(m.tx(), owner, caller.methods).await? {

@@ -10,7 +10,7 @@
 //! organization is told by event. What a crash or a caller who hung up leaves behind, the job finishes or takes back.
 //! Whoever joins in meanwhile (a repetition, a twin, the job) does so in the same departure, by its number.
 
-use bursar_db::{DbError, Tx};
+use bursar_db::{DbError, Tx, idempotency};
 use bursar_id::UserId;
 use bursar_jobs::Kind;
 use bursar_members::words;
@@ -113,6 +113,7 @@ impl Identity {
         users::delete(tx, user.id).await?;
         users::remember_deleted(tx, user.id, now).await?;
         words::forget(tx, user.id).await?;
+        idempotency::forget_all_of(tx, &user.id.to_string()).await?;
         Ok(Some(vec![events::deleted(user.id)]))
     }
 

@@ -40,7 +40,8 @@ use bursar_events::Outbox;
 use bursar_id::{Id, SessionId, UserId};
 use bursar_jobs::Jobs;
 use bursar_members::Members;
-use bursar_rpc::{Mutations, PageKey, Suspended, Transport};
+use bursar_members::people::People;
+use bursar_rpc::{Mutations, PageKey, Transport};
 use bursar_secret::Entropy;
 use bursar_time::{Clock, Timestamp};
 
@@ -55,7 +56,7 @@ pub use users::{Me, MeChange};
 
 pub use crate::store::service_accounts::ServiceAccountRow;
 pub use crate::store::sessions::SessionRow;
-pub use crate::store::suspensions::SuspensionRow;
+pub use crate::store::suspensions::{SuspensionRow, Suspensions};
 pub use crate::store::users::UserRow;
 
 use crate::Config;
@@ -96,7 +97,7 @@ pub struct Parts {
     /// What organization has told, and how fresh that is.
     pub members: Members,
     /// Whom operators have suspended, for the stack.
-    pub suspended: Suspended,
+    pub people: People<Suspensions>,
 }
 
 impl Identity {

@@ -1,10 +1,8 @@
 //! What operators do about users: finding them, suspending them, and acting for them.
 //!
-//! Whoever is suspended is refused by every service's stack ([`Suspended`]), which asks a set in each process's memory: here it is
+//! Whoever is suspended is refused by every service's stack ([`bursar_rpc::Suspended`]), which asks a set in each process's memory: here it is
 //! read from the store, elsewhere from what was told by event. So nothing else has to ask, but what gives out tokens: those who
 //! have just been suspended get none.
-
-use std::collections::HashSet;
 
 use bursar_db::Tx;
 use bursar_email::Email;
@@ -12,7 +10,7 @@ use bursar_id::{OwnerId, UserId};
 use bursar_members::{Word, standings, words};
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::token::{AccessClaims, Acting, StandardClaims};
-use bursar_rpc::{Answer, Asked, AuthMethods, Done, Looked, Mutation, Suspended};
+use bursar_rpc::{Answer, Asked, AuthMethods, Done, Looked, Mutation};
 use bursar_secret::Secret;
 use bursar_time::{Span, Timestamp};
 
@@ -28,10 +26,6 @@ use crate::store::users::{self, UserRow};
 
 /// How long an operator acts for somebody at most.
 const ACTING_TTL: Span = Span::from_mins(5);
-/// How many are read at a time.
-const PAGE: i64 = 1_000;
-/// Of how many it is remembered that they are suspended; more are a fault that is logged.
-const MOST: usize = 65_536;
 
 /// Whom to find.
 #[derive(Clone, Debug)]
@@ -58,8 +52,6 @@ pub struct ActFor {
     pub user: UserId,
     /// In which context.
     pub owner: OwnerId,
-    /// What the operator says.
-    pub reason: String,
 }
 
 /// A user with the suspension, if there is one.
@@ -117,31 +109,9 @@ impl Identity {
 
     /// What was just changed holds in this process before it is answered; if the store fails, in a moment.
     async fn look_at_once(&self) {
-        if let Err(error) = self.follow_suspensions().await {
+        if let Err(error) = self.0.people.look().await {
             tracing::warn!(%error, "cannot look at once who is suspended");
         }
-    }
-
-    /// Has this process know who is suspended.
-    pub async fn follow_suspensions(&self) -> Result<(), Error> {
-        let (mut suspended, mut after) = (HashSet::new(), String::new());
-        loop {
-            let page = suspensions::live_after(&mut self.0.db.read().await?, &after, PAGE).await?;
-            let Some((last, _)) = page.last() else { break };
-            after = last.to_string();
-            suspended.extend(page.into_iter().map(|(user, _)| user));
-            if suspended.len() >= MOST {
-                tracing::error!(most = MOST, "more users are suspended than a process remembers");
-                break;
-            }
-        }
-        self.0.suspended.replace(suspended);
-        Ok(())
-    }
-
-    /// Who is suspended, as this process knows it.
-    pub fn suspended(&self) -> Suspended {
-        self.0.suspended.clone()
     }
 
     /// A token by which an operator acts for a user. Organization is asked between two mutations.
@@ -154,12 +124,20 @@ impl Identity {
         };
         let live = match act.owner {
             OwnerId::User(_) => Word::NOTHING,
-            OwnerId::Organization(organization) => self.live_membership(act.user, organization).await?,
+            OwnerId::Organization(organization) => {
+                let live = self.live_membership(act.user, organization).await?;
+                demand_open(Some(live.standing), Some(live.word))?;
+                live.word
+            }
         };
         let key = self.0.signer.current().await?;
         let mut m = self.0.mutations.begin(asked).await?;
         let done = self.act(&mut m, asked, live, &key).await;
-        self.0.mutations.end(m, done).await
+        let answer = self.0.mutations.end(m, done).await?;
+        if let (Answer::New(_), Some(operator)) = (&answer, asked.caller().service()) {
+            tracing::info!(operator = %operator.account, user = %act.user, owner = %act.owner, "an operator acts for a user");
+        }
+        Ok(answer)
     }
 
     async fn act(
@@ -172,10 +150,7 @@ impl Identity {
         let Some((act, user)) = may_act(m, asked).await? else { return Ok(Done::Replay) };
         let mut membership = live;
         if act.owner.organization().is_some() {
-            words::learn(m.tx(), act.owner, user.id, live).await?;
-            // An event may have told of something later while the live answer was on its way.
-            membership =
-                words::named(m.tx(), &[(act.owner, user.id)]).await?.remove(&(act.owner, user.id)).unwrap_or(live);
+            membership = words::later(m.tx(), (act.owner, user.id), live).await?;
             live.role.and(membership.role).ok_or(Error::NotAMember)?;
         }
         let operator = asked.caller().service().map(|service| service.account);
@@ -200,7 +175,6 @@ impl Identity {
             email_verified: user.email_verified_at.is_some(),
             standard,
         };
-        tracing::info!(%operator, user = %user.id, owner = %act.owner, reason = act.reason, "an operator acts for a user");
         let token = UserToken { access_token: key.sign(&claims)?.into(), expires_at };
         Ok(Done::New(token, Vec::new()))
     }

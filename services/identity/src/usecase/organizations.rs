@@ -2,7 +2,7 @@
 
 use bursar_db::DbError;
 use bursar_id::{OrganizationId, UserId};
-use bursar_members::Word;
+use bursar_members::{Standing, Word};
 use bursar_proto::organization::v1::member_service_client::MemberServiceClient;
 use bursar_proto::organization::v1::organization_service_client::OrganizationServiceClient;
 use bursar_proto::organization::v1::{
@@ -26,9 +26,18 @@ pub struct Owned {
     pub first: Vec<OrganizationId>,
 }
 
+/// What organization says of a user's membership now.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Live {
+    /// What the user is there, whatever becomes of that by how the organization stands.
+    pub(super) word: Word,
+    /// How the organization stands; of one to which the user does not belong nothing is told.
+    pub(super) standing: Standing,
+}
+
 impl Identity {
     /// What a user is in an organization now.
-    pub(super) async fn live_membership(&self, user: UserId, organization: OrganizationId) -> Result<Word, Error> {
+    pub(super) async fn live_membership(&self, user: UserId, organization: OrganizationId) -> Result<Live, Error> {
         let message = CheckAccessRequest { organization_id: organization.to_string(), user_id: user.to_string() };
         let answer = retry(&self.0.entropy, || {
             let mut client = MemberServiceClient::new(self.0.organization.clone());
@@ -36,8 +45,13 @@ impl Identity {
             async move { client.check_access(request).await }
         });
         let answer = answer.await.map_err(unanswered)?.into_inner();
-        let role = convert::optional_role(answer.role).map_err(Error::internal)?;
-        Ok(Word { role: role.filter(|_| answer.member), incarnation: answer.incarnation, version: answer.version })
+        let role = convert::optional_role(answer.role).map_err(Error::internal)?.filter(|_| answer.member);
+        let standing = match (role, Standing::of_state(answer.state, false)) {
+            // A state that this program does not know lets nobody in.
+            (Some(_), standing) => standing.ok_or_else(|| Error::internal("an organization stands in no known way"))?,
+            (None, standing) => standing.unwrap_or_default(),
+        };
+        Ok(Live { word: Word { role, incarnation: answer.incarnation, version: answer.version }, standing })
     }
 
     /// A page of the organizations of the user whose call is being served.

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use bursar_db::Tx;
 use bursar_id::{OwnerId, UserId};
-use bursar_members::{Word, standings, words};
+use bursar_members::{Standing, Word, standings, words};
 use bursar_secret::Token;
 
 use super::contexts::admits;
 use super::departures::demand_staying;
 use super::operators::demand_not_suspended;
+use super::organizations::Live;
 use super::tokens::Proof;
 use super::{Identity, Tokens};
 use crate::Error;
@@ -30,11 +31,11 @@ const ATTEMPTS: usize = 3;
 
 /// What organization was asked, and what it said.
 #[derive(Default)]
-struct Live {
+struct Answer {
     /// Which organization it was asked about, if about any.
     about: Option<OwnerId>,
     /// What it said; `None` when it did not answer.
-    word: Option<Word>,
+    live: Option<Live>,
 }
 
 impl Identity {
@@ -53,7 +54,7 @@ impl Identity {
     /// One attempt; `None`: an event has moved the branch into another organization since organization was asked.
     async fn refresh_as_asked(&self, digest: &[u8]) -> Result<Option<Tokens>, Error> {
         let key = self.0.signer.current().await?;
-        let live = self.ask_about(digest).await?;
+        let answer = self.ask_about(digest).await?;
         let mut tx = self.0.db.begin().await?;
         let found = branches::token(&mut tx, digest).await?.ok_or(Error::RefreshTokenInvalid)?;
         let session = sessions::by_id_locked(&mut tx, found.session_id).await?.ok_or(Error::RefreshTokenInvalid)?;
@@ -77,10 +78,10 @@ impl Identity {
         let user = users::by_id(&mut tx, session.user_id).await?.ok_or(Error::RefreshTokenInvalid)?;
         demand_staying(&user)?;
         let proof = Proof::of(&token, &session)?;
-        if proof.context.organization().is_some() && live.about != Some(proof.context) {
+        if proof.context.organization().is_some() && answer.about != Some(proof.context) {
             return Ok(None);
         }
-        let mut membership = self.membership(&mut tx, user.id, proof.context, live.word).await?;
+        let mut membership = self.membership(&mut tx, user.id, proof.context, answer.live).await?;
         if !admits(&mut tx, proof.context, proof.methods).await? {
             // The branch stays where it is, and has no place there.
             membership = Word::NOTHING;
@@ -94,20 +95,20 @@ impl Identity {
 
     /// What organization says now of the membership that a refresh token needs. Nothing is asked when it needs none or is
     /// not good anyway.
-    async fn ask_about(&self, digest: &[u8]) -> Result<Live, Error> {
+    async fn ask_about(&self, digest: &[u8]) -> Result<Answer, Error> {
         let mut tx = self.0.db.read().await?;
-        let Some(token) = branches::token(&mut tx, digest).await? else { return Ok(Live::default()) };
-        let Some(session) = sessions::by_id(&mut tx, token.session_id).await? else { return Ok(Live::default()) };
+        let Some(token) = branches::token(&mut tx, digest).await? else { return Ok(Answer::default()) };
+        let Some(session) = sessions::by_id(&mut tx, token.session_id).await? else { return Ok(Answer::default()) };
         drop(tx);
         let decision = decide_refresh(&state(&token, &session), &self.0.config.refresh, self.now());
         let owner = Proof::of(&token, &session)?.context;
         let (RefreshDecision::Rotate | RefreshDecision::Forgive, Some(organization)) = (decision, owner.organization())
         else {
-            return Ok(Live::default());
+            return Ok(Answer::default());
         };
         let answer = tokio::time::timeout(PATIENCE, self.live_membership(session.user_id, organization)).await;
-        let word = match answer {
-            Ok(Ok(word)) => Some(word),
+        let live = match answer {
+            Ok(Ok(live)) => Some(live),
             Ok(Err(error)) => {
                 tracing::debug!(%error, "organization does not say what somebody is there");
                 None
@@ -117,26 +118,29 @@ impl Identity {
                 None
             }
         };
-        Ok(Live { about: Some(owner), word })
+        Ok(Answer { about: Some(owner), live })
     }
 
     /// What the user is in the context: the later of what organization says now and of what it has told.
-    async fn membership(&self, tx: &mut Tx, user: UserId, context: OwnerId, live: Option<Word>) -> Result<Word, Error> {
+    async fn membership(&self, tx: &mut Tx, user: UserId, context: OwnerId, live: Option<Live>) -> Result<Word, Error> {
         if context.organization().is_none() {
             return Ok(Word::NOTHING);
         }
-        if let Some(word) = live {
-            words::learn(tx, context, user, word).await?;
-        }
-        let told = words::named(tx, &[(context, user)]).await?.remove(&(context, user));
-        let feed = self.0.members.feed();
-        if live.is_none() && (feed.is_stale() || feed.doubts(context)) {
-            return Err(Error::FeedStale);
-        }
-        let told = told.ok_or(Error::FeedStale)?;
-        // Whoever belongs to an organization that nobody may use is there as somebody who was removed.
-        let open = standings::of(tx, &[context]).await?.is_empty();
-        Ok(if open { told } else { Word::NOTHING })
+        let word = if let Some(live) = live {
+            words::later(tx, (context, user), live.word).await?
+        } else {
+            let feed = self.0.members.feed();
+            if feed.is_stale() || feed.doubts(context) {
+                return Err(Error::FeedStale);
+            }
+            let told = words::named(tx, &[(context, user)]).await?.remove(&(context, user));
+            told.ok_or(Error::FeedStale)?
+        };
+        // Whoever belongs to an organization that nobody may use, by its word or by its events, is there as somebody who was
+        // removed.
+        let open = live.is_none_or(|live| live.standing == Standing::Active)
+            && standings::of(tx, &[context]).await?.is_empty();
+        Ok(if open { word } else { Word::NOTHING })
     }
 }
 

@@ -1,18 +1,12 @@
 //! Kind I: the context belongs to the branch, and neither branches nor sessions live for ever.
 
 use bursar_id::{OrganizationId, Role};
-use bursar_proto::identity::v1::{GetMeRequest, ListContextsRequest, SwitchContextRequest, TokenSet};
+use bursar_proto::identity::v1::{GetMeRequest, ListContextsRequest};
 use bursar_testkit::{Person, refused};
 use tonic::Code;
 
 use crate::organization::org;
-use crate::world::{World, becomes, claims, user};
-
-async fn switch(world: &World, access_token: &str, owner: &str) -> TokenSet {
-    let client = world.anybody.with_token(access_token);
-    let request = SwitchContextRequest { owner: owner.to_owned() };
-    client.contexts().switch_context(request).await.unwrap().into_inner().tokens.unwrap()
-}
+use crate::world::{World, becomes, claims, role, switch, user};
 
 async fn current(world: &World, access_token: &str) -> String {
     let client = world.anybody.with_token(access_token);
@@ -32,7 +26,7 @@ bursar_testkit::engines! {
     async fn two_tabs_keep_their_own_contexts(db: TestDb) {
         let world = World::start(&db).await;
         let ada = member(&world, &[org(1)]).await;
-        let team = switch(&world, &ada.tokens.access_token, &org(1).to_string()).await;
+        let team = switch(ada.client(), &org(1).to_string()).await.unwrap();
         let (mut personal, mut teams) = (ada.tokens.refresh_token.clone(), team.refresh_token);
         for _ in 0..3 {
             world.pass(60);
@@ -50,7 +44,7 @@ bursar_testkit::engines! {
     async fn a_late_event_overrides_no_explicit_switch(db: TestDb) {
         let world = World::start(&db).await;
         let ada = member(&world, &[org(2)]).await;
-        let explicit = switch(&world, &ada.tokens.access_token, &org(2).to_string()).await;
+        let explicit = switch(ada.client(), &org(2).to_string()).await.unwrap();
         world.organization.create(org(1), &ada).await;
         // The branch that made it is in it, and the one that was chosen since stays where it is.
         becomes(org(1).to_string(), || current(&world, &ada.tokens.access_token)).await;
@@ -74,12 +68,32 @@ bursar_testkit::engines! {
         assert_eq!(world.refresh(&ada.tokens.refresh_token).await.unwrap().owner, org(2).to_string());
     }
 
+    async fn a_branch_that_is_moved_while_it_is_refreshed_gets_a_token_for_where_it_is(db: TestDb) {
+        let world = World::start(&db).await;
+        let ada = member(&world, &[org(2)]).await;
+        let tab = switch(ada.client(), &org(2).to_string()).await.unwrap();
+        let (asked, gate) = (world.organization.asked(), world.organization.hold());
+        let moving = async {
+            // The refresh waits for what organization says of the second, and meanwhile the tab makes a third.
+            becomes(asked + 1, async || world.organization.asked()).await;
+            let branch = claims(&tab.access_token)["bid"].as_str().unwrap().to_owned();
+            world.organization.create_on(org(3), &ada, branch).await;
+            becomes(org(3).to_string(), || current(&world, &tab.access_token)).await;
+            gate.add_permits(1_000);
+        };
+        let (refreshed, ()) = tokio::join!(world.refresh(&tab.refresh_token), moving);
+        let refreshed = refreshed.expect("it begins anew");
+        assert_eq!((refreshed.owner.clone(), role(&refreshed).as_deref()), (org(3).to_string(), Some("OWNER")));
+        assert_eq!(claims(&refreshed.access_token)["ctx"], org(3).to_string());
+        world.refresh(&refreshed.refresh_token).await.expect("the token was rotated once");
+    }
+
     async fn an_older_program_that_tells_no_branch_moves_the_only_one(db: TestDb) {
         let world = World::start(&db).await;
         let ada = member(&world, &[org(2)]).await;
         world.organization.create_on(org(1), &ada, String::new()).await;
         becomes(org(1).to_string(), || current(&world, &ada.tokens.access_token)).await;
-        let explicit = switch(&world, &ada.tokens.access_token, &org(2).to_string()).await;
+        let explicit = switch(ada.client(), &org(2).to_string()).await.unwrap();
         world.organization.create_on(org(3), &ada, String::new()).await;
         // A later event shows that the one before was followed.
         let bob = world.join("Bob").await;
@@ -93,8 +107,8 @@ bursar_testkit::engines! {
         let world = World::start(&db).await;
         let ada = member(&world, &[org(1)]).await;
         let (phone, laptop) = (ada.clone(), Person::sign_in(&world.anybody, &ada.email).await);
-        let switched = switch(&world, &phone.tokens.access_token, &org(1).to_string()).await;
-        let tab = switch(&world, &laptop.tokens.access_token, &org(1).to_string()).await;
+        let switched = switch(phone.client(), &org(1).to_string()).await.unwrap();
+        let tab = switch(laptop.client(), &org(1).to_string()).await.unwrap();
         // The laptop's other tab goes on, the phone's branch lies about.
         let mut used = laptop.tokens.refresh_token.clone();
         for _ in 0..3 {
@@ -120,7 +134,7 @@ bursar_testkit::engines! {
         let mut all = vec![ada.tokens.refresh_token.clone()];
         for _ in 0..32 {
             world.pass(1);
-            all.push(switch(&world, &ada.tokens.access_token, &ada.user).await.refresh_token);
+            all.push(switch(ada.client(), &ada.user).await.unwrap().refresh_token);
         }
         refused(world.refresh(&all[0]).await, Code::Unauthenticated, "REFRESH_TOKEN_INVALID");
         world.refresh(&all[1]).await.unwrap();

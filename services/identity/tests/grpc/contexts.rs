@@ -3,13 +3,13 @@
 use bursar_id::Role;
 use bursar_members::Standing;
 use bursar_proto::identity::v1::{
-    Context, ContextKind, GetMeRequest, ListContextsRequest, SignOutRequest, SwitchContextRequest, TokenSet,
+    Context, ContextKind, GetMeRequest, IssueUserTokenRequest, ListContextsRequest, SignOutRequest,
 };
 use bursar_testkit::{Person, Refusal, refused};
-use tonic::{Code, Status};
+use tonic::Code;
 
 use crate::organization::org;
-use crate::world::{World, becomes, claims, user};
+use crate::world::{World, becomes, claims, role, switch, user};
 
 async fn contexts(person: &Person, page_size: i32) -> Vec<Context> {
     let (mut all, mut page_token) = (Vec::new(), String::new());
@@ -22,11 +22,6 @@ async fn contexts(person: &Person, page_size: i32) -> Vec<Context> {
             return all;
         }
     }
-}
-
-async fn switch(person: &Person, owner: &str) -> Result<TokenSet, Status> {
-    let request = SwitchContextRequest { owner: owner.to_owned() };
-    Ok(person.client().contexts().switch_context(request).await?.into_inner().tokens.unwrap())
 }
 
 bursar_testkit::engines! {
@@ -60,7 +55,7 @@ bursar_testkit::engines! {
         let ada = world.join("Ada").await;
         world.organization.place(org(1), user(&ada), None);
         let version = world.organization.place(org(1), user(&ada), Some(Role::Admin));
-        let tokens = switch(&ada, &org(1).to_string()).await.unwrap();
+        let tokens = switch(ada.client(), &org(1).to_string()).await.unwrap();
         let said = claims(&tokens.access_token);
         assert_eq!((said["ctx"].as_str(), said["role"].as_str()), (Some(tokens.owner.as_str()), Some("ADMIN")));
         assert_eq!((said["mv"].as_u64(), tokens.owner.clone()), (Some(version), org(1).to_string()));
@@ -70,7 +65,7 @@ bursar_testkit::engines! {
         for token in [&ada.tokens, &tokens] {
             world.anybody.with_token(&token.access_token).users().get_me(GetMeRequest {}).await.unwrap();
         }
-        let back = switch(&ada, &ada.user).await.unwrap();
+        let back = switch(ada.client(), &ada.user).await.unwrap();
         assert_eq!(back.owner, ada.user);
         assert!(claims(&back.access_token).get("role").is_none());
     }
@@ -81,18 +76,18 @@ bursar_testkit::engines! {
         world.organization.place(org(1), user(&bob), Some(Role::Owner));
         let mut answers = Vec::new();
         for owner in [org(1).to_string(), org(404).to_string(), bob.user.clone()] {
-            answers.push(refused(switch(&ada, &owner).await, Code::PermissionDenied, "NOT_A_MEMBER"));
+            answers.push(refused(switch(ada.client(), &owner).await, Code::PermissionDenied, "NOT_A_MEMBER"));
         }
         assert!(answers.iter().all(|answer| *answer == answers[0]), "existing or not looks the same: {answers:#?}");
         for owner in ["", "org_1", "prj_01h455vb4pex5vsknk084sn02q", "all"] {
-            let refusal = refused(switch(&ada, owner).await, Code::InvalidArgument, "INVALID_FIELDS");
+            let refusal = refused(switch(ada.client(), owner).await, Code::InvalidArgument, "INVALID_FIELDS");
             assert_eq!(refusal.fields, ["owner"], "{owner:?}");
         }
         world.organization.set_away(true);
-        refused(switch(&ada, &org(1).to_string()).await, Code::Unavailable, "PEER_UNAVAILABLE");
-        switch(&ada, &ada.user).await.expect("the personal context needs nobody else");
+        refused(switch(ada.client(), &org(1).to_string()).await, Code::Unavailable, "PEER_UNAVAILABLE");
+        switch(ada.client(), &ada.user).await.expect("the personal context needs nobody else");
         ada.client().sessions().sign_out(SignOutRequest {}).await.unwrap();
-        refused(switch(&ada, &ada.user).await, Code::Unauthenticated, "SESSION_ENDED");
+        refused(switch(ada.client(), &ada.user).await, Code::Unauthenticated, "SESSION_ENDED");
         let contexts = ada.client().contexts().list_contexts(ListContextsRequest::default()).await;
         refused(contexts, Code::Unauthenticated, "SESSION_ENDED");
     }
@@ -101,20 +96,11 @@ bursar_testkit::engines! {
         let world = World::start(&db).await;
         let ada = world.join("Ada").await;
         world.organization.change(org(1), user(&ada), Some(Role::Member)).await;
-        let mut token = switch(&ada, &org(1).to_string()).await.unwrap().refresh_token;
+        let tokens = switch(ada.client(), &org(1).to_string()).await.unwrap();
         world.organization.change(org(1), user(&ada), None).await;
-        let start = std::time::Instant::now();
-        loop {
-            let next = world.refresh(&token).await.unwrap();
-            assert_eq!(next.owner, org(1).to_string(), "never falls back to the personal context");
-            token = next.refresh_token;
-            if claims(&next.access_token).get("role").is_none() {
-                break;
-            }
-            assert!(start.elapsed().as_secs() < 2, "the role outlives the membership");
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
-        refused(switch(&ada, &org(1).to_string()).await, Code::PermissionDenied, "NOT_A_MEMBER");
+        let next = world.refreshed_until(tokens, None).await;
+        assert_eq!(next.owner, org(1).to_string(), "never falls back to the personal context");
+        refused(switch(ada.client(), &org(1).to_string()).await, Code::PermissionDenied, "NOT_A_MEMBER");
     }
 
     async fn nobody_enters_an_organization_that_is_suspended_or_deleted(db: TestDb) {
@@ -122,29 +108,58 @@ bursar_testkit::engines! {
         let (ada, bob) = (world.join("Ada").await, world.join("Bob").await);
         world.organization.change(org(1), user(&ada), Some(Role::Owner)).await;
         let acme = org(1).to_string();
-        let mut token = switch(&ada, &acme).await.unwrap().refresh_token;
+        let mut token = switch(ada.client(), &acme).await.unwrap().refresh_token;
         let cases = [(Standing::Suspended, "ORGANIZATION_SUSPENDED"), (Standing::Deleted, "ORGANIZATION_DELETED"), (Standing::Purged, "NOT_A_MEMBER")];
         for (version, (standing, reason)) in (1..).zip(cases) {
             world.organization.stand(org(1), standing, 2 * version).await;
             becomes(reason.to_owned(), || async {
-                switch(&ada, &acme).await.map_or_else(|status| Refusal::of(&status).reason, |_| "OK".to_owned())
+                switch(ada.client(), &acme).await.map_or_else(|status| Refusal::of(&status).reason, |_| "OK".to_owned())
             })
             .await;
-            refused(switch(&bob, &acme).await, Code::PermissionDenied, "NOT_A_MEMBER");
+            refused(switch(bob.client(), &acme).await, Code::PermissionDenied, "NOT_A_MEMBER");
             // A branch that is in it goes on without a role, as that of somebody who was removed.
             let next = world.refresh(&token).await.unwrap();
             assert_eq!((&next.owner, claims(&next.access_token).get("role")), (&acme, None), "{standing:?}");
             // While organization is away as well.
             world.organization.set_away(true);
-            refused(switch(&ada, &acme).await, Code::PermissionDenied, reason);
+            becomes(reason.to_owned(), || async {
+                switch(ada.client(), &acme).await.map_or_else(|status| Refusal::of(&status).reason, |_| "OK".to_owned())
+            })
+            .await;
             token = world.refresh(&next.refresh_token).await.unwrap().refresh_token;
             world.organization.set_away(false);
             world.organization.stand(org(1), Standing::Active, 2 * version + 1).await;
-            becomes(true, || async { switch(&ada, &acme).await.is_ok() }).await;
+            becomes(true, || async { switch(ada.client(), &acme).await.is_ok() }).await;
             let next = world.refresh(&token).await.unwrap();
             assert_eq!(claims(&next.access_token)["role"], "OWNER", "back again");
             token = next.refresh_token;
         }
+    }
+
+    async fn how_an_organization_says_that_it_stands_counts_before_its_events_come(db: TestDb) {
+        let world = World::start(&db).await;
+        let (ada, operator) = (world.join("Ada").await, world.operator().await);
+        let acme = org(1).to_string();
+        for n in 1..=2 {
+            world.organization.change(org(n), user(&ada), Some(Role::Owner)).await;
+        }
+        let mut tokens = switch(ada.client(), &acme).await.unwrap();
+        let home = switch(ada.client(), &org(2).to_string()).await.unwrap();
+        world.organization.events.fall_silent();
+        let act = IssueUserTokenRequest { user_id: ada.user.clone(), owner: acme.clone(), ..Default::default() };
+        let cases = [(Standing::Suspended, "ORGANIZATION_SUSPENDED"), (Standing::Deleted, "ORGANIZATION_DELETED")];
+        for (version, (standing, reason)) in (1..).zip(cases) {
+            world.organization.stand(org(1), standing, version).await;
+            tokens = world.refresh(&tokens.refresh_token).await.unwrap();
+            assert_eq!((&tokens.owner, role(&tokens)), (&acme, None), "{standing:?}");
+            refused(switch(ada.client(), &acme).await, Code::PermissionDenied, reason);
+            refused(operator.users().issue_user_token(act.clone()).await, Code::PermissionDenied, reason);
+        }
+        let elsewhere = world.refresh(&home.refresh_token).await.unwrap();
+        assert_eq!(role(&elsewhere).as_deref(), Some("OWNER"), "another one stands as it did");
+        world.organization.stand(org(1), Standing::Active, 9).await;
+        tokens = world.refresh(&tokens.refresh_token).await.unwrap();
+        assert_eq!(role(&tokens).as_deref(), Some("OWNER"), "back again");
     }
 
     async fn who_creates_an_organization_is_in_it(db: TestDb) {

@@ -1,6 +1,7 @@
 //! A fake of organization: memberships in memory, its events through the real outbox, behind the real stack.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bursar_db::{Db, Migrations, PoolOptions};
@@ -35,6 +36,9 @@ pub(crate) struct FakeOrganization {
     db: Db,
     outbox: Outbox,
     places: Arc<Mutex<Places>>,
+    standings: Arc<Mutex<BTreeMap<OrganizationId, Standing>>>,
+    /// How often somebody has asked what a user is somewhere.
+    asked: Arc<AtomicUsize>,
     away: Arc<Mutex<bool>>,
     departures: Arc<Mutex<Vec<(UserId, u64)>>>,
     held: Arc<Mutex<Option<Arc<Semaphore>>>>,
@@ -54,6 +58,8 @@ impl FakeOrganization {
             db,
             outbox,
             places: Arc::default(),
+            standings: Arc::default(),
+            asked: Arc::default(),
             away: Arc::default(),
             departures: Arc::default(),
             held: Arc::default(),
@@ -123,8 +129,9 @@ impl FakeOrganization {
         .await;
     }
 
-    /// Tells how an organization stands.
+    /// From now on an organization stands like this; tells so.
     pub(crate) async fn stand(&self, organization: OrganizationId, standing: Standing, version: u64) {
+        self.standings.lock().unwrap().insert(organization, standing);
         let (state, purged) = standing.to_state();
         let (organization_id, state) = (organization.to_string(), state.into());
         self.emit(Payload::OrganizationStandingChanged(OrganizationStandingChanged {
@@ -172,11 +179,25 @@ impl FakeOrganization {
         self.departures.lock().unwrap().clone()
     }
 
-    /// From now on confirming a departure takes effect and is not answered, until the semaphore has permits; or never.
+    /// How often somebody has asked so far what a user is somewhere.
+    pub(crate) fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    /// From now on confirming a departure takes effect and is not answered, and neither is what somebody is, until the
+    /// semaphore has permits; or never.
     pub(crate) fn hold(&self) -> Arc<Semaphore> {
         let gate = Arc::new(Semaphore::new(0));
         *self.held.lock().unwrap() = Some(Arc::clone(&gate));
         gate
+    }
+
+    /// Waits to be let through, if anybody is held.
+    async fn pass(&self) {
+        let gate = self.held.lock().unwrap().clone();
+        if let Some(gate) = gate {
+            gate.acquire().await.unwrap().forget();
+        }
     }
 
     fn there(&self) -> Result<(), Status> {
@@ -199,8 +220,13 @@ impl MemberService for FakeOrganization {
         let asked = request.into_inner();
         let key = (asked.organization_id.parse().unwrap(), asked.user_id.parse().unwrap());
         let (role, version) = self.places.lock().unwrap().get(&key).copied().unwrap_or_default();
+        let standing = self.standings.lock().unwrap().get(&key.0).copied().unwrap_or_default();
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        self.pass().await;
+        // To what is purged nobody belongs.
+        let role = role.filter(|_| standing != Standing::Purged);
         let member = role.is_some();
-        let state = if member { api::OrganizationState::Active } else { api::OrganizationState::Unspecified };
+        let state = if member { standing.to_state().0 } else { api::OrganizationState::Unspecified };
         let (role, state) = (to_optional_role(role).into(), state.into());
         Ok(Response::new(CheckAccessResponse { member, role, version, incarnation: 1, state }))
     }
@@ -218,10 +244,7 @@ impl MemberService for FakeOrganization {
         if owned.is_empty() {
             self.departures.lock().unwrap().push((user, asked.number));
         }
-        let gate = self.held.lock().unwrap().clone();
-        if let Some(gate) = gate {
-            gate.acquire().await.unwrap().forget();
-        }
+        self.pass().await;
         let organizations = u32::try_from(owned.len()).unwrap();
         let organization_ids = owned.into_iter().take(20).collect();
         Ok(Response::new(api::ConfirmDepartureResponse { organizations, organization_ids }))

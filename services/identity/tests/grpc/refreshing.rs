@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use bursar_proto::identity::v1::{GetMeRequest, ListSessionsRequest, RefreshRequest, SwitchContextRequest};
+use bursar_proto::identity::v1::{GetMeRequest, ListSessionsRequest, RefreshRequest};
 use bursar_testkit::{Person, refused};
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 use tonic::Code;
 
-use crate::world::{World, claims};
+use crate::world::{World, claims, switch};
 
 async fn sessions_of(person: &Person) -> usize {
     let listed = person.client().sessions().list_sessions(ListSessionsRequest::default()).await;
@@ -48,8 +48,7 @@ bursar_testkit::engines! {
         let (same, then, _) = proof(&next.access_token);
         assert_eq!((&same, then), (&branch, signed_in), "refreshing proves nothing anew");
         let client = world.anybody.with_token(&next.access_token);
-        let home = SwitchContextRequest { owner: ada.user.clone() };
-        let switched = client.contexts().switch_context(home).await.unwrap().into_inner().tokens.unwrap();
+        let switched = switch(&client, &ada.user).await.unwrap();
         let (other, then, methods) = proof(&switched.access_token);
         assert_ne!(other, branch, "a branch of its own");
         assert_eq!((then, methods), (signed_in, serde_json::json!(["pwd"])), "which inherits the proof");
@@ -151,8 +150,7 @@ bursar_testkit::engines! {
     async fn a_switch_leaves_the_refresh_token_before_good(db: TestDb) {
         let world = World::start(&db).await;
         let ada = world.join("Ada").await;
-        let request = SwitchContextRequest { owner: ada.user.clone() };
-        let switched = ada.client().contexts().switch_context(request).await.unwrap().into_inner().tokens.unwrap();
+        let switched = switch(ada.client(), &ada.user).await.unwrap();
         world.pass(60);
         let first = world.refresh(&ada.tokens.refresh_token).await.unwrap();
         let second = world.refresh(&switched.refresh_token).await.unwrap();

@@ -3,27 +3,18 @@
 use std::time::Duration;
 
 use bursar_id::Role;
-use bursar_proto::identity::v1::{RefreshRequest, SwitchContextRequest, TokenSet};
+use bursar_proto::identity::v1::{RefreshRequest, TokenSet};
 use bursar_testkit::{Person, refused};
-use tonic::{Code, Status};
+use tonic::Code;
 
 use crate::organization::org;
-use crate::world::{World, becomes, claims, user};
-
-async fn switch(person: &Person, owner: String) -> Result<TokenSet, Status> {
-    let answer = person.client().contexts().switch_context(SwitchContextRequest { owner }).await?;
-    Ok(answer.into_inner().tokens.unwrap())
-}
-
-fn role(tokens: &TokenSet) -> Option<String> {
-    claims(&tokens.access_token).get("role").and_then(|role| role.as_str()).map(str::to_owned)
-}
+use crate::world::{World, becomes, role, switch, user};
 
 /// Somebody with a place in the first organization, and the pair of a branch in it.
 async fn member(world: &World) -> (Person, TokenSet) {
     let ada = world.join("Ada").await;
     world.organization.place(org(1), user(&ada), Some(Role::Member));
-    let tokens = switch(&ada, org(1).to_string()).await.unwrap();
+    let tokens = switch(ada.client(), &org(1).to_string()).await.unwrap();
     (ada, tokens)
 }
 
@@ -66,7 +57,7 @@ bursar_testkit::engines! {
         .await;
         stale(&world, &tokens).await;
         world.refresh(&home.refresh_token).await.expect("the personal context needs nobody else");
-        refused(switch(&ada, org(1).to_string()).await, Code::Unavailable, "PEER_UNAVAILABLE");
+        refused(switch(ada.client(), &org(1).to_string()).await, Code::Unavailable, "PEER_UNAVAILABLE");
         // Organization need only answer, and the refresh token was not used up.
         world.organization.set_away(false);
         let tokens = world.refresh(&tokens.refresh_token).await.unwrap();
@@ -77,7 +68,7 @@ bursar_testkit::engines! {
         let world = World::start(&db).await;
         let (ada, tokens) = member(&world).await;
         world.organization.place(org(2), user(&ada), Some(Role::Member));
-        let other = switch(&ada, org(2).to_string()).await.unwrap();
+        let other = switch(ada.client(), &org(2).to_string()).await.unwrap();
         world.organization.blot(org(1)).await;
         becomes(true, || async { world.ready.note().unwrap_or_default().contains("1 of its events set aside") }).await;
         let tokens = world.refresh(&tokens.refresh_token).await.unwrap();

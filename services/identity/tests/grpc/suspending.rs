@@ -8,7 +8,7 @@ use bursar_proto::identity::v1 as proto;
 use bursar_proto::identity::v1::find_user_request::By;
 use bursar_proto::identity::v1::{GetMeRequest, ListSessionsRequest, SwitchContextRequest, UpdateMeRequest};
 use bursar_rpc::convert::to_timestamp;
-use bursar_testkit::{Client, PASSWORD, Person, Refusal, audited, refused};
+use bursar_testkit::{Client, PASSWORD, Person, Refusal, answers_with, audited, refused};
 use tonic::{Code, Status};
 
 use crate::world::{World, becomes};
@@ -148,6 +148,41 @@ bursar_testkit::engines! {
         let rows: Vec<_> = audited(&world.db).await.into_iter().filter(|row| row.method.contains("uspendUser")).collect();
         assert_eq!(rows.len(), 6, "each that took effect, none for the repetition: {rows:#?}");
         assert!(rows.iter().all(|row| row.actor.starts_with("svc_") && row.owner.is_none() && row.target.is_some()));
+    }
+
+    async fn what_is_kept_for_repetitions_holds_no_address_and_ends_with_the_account(db: TestDb) {
+        let world = World::start(&db).await;
+        let (ada, operator) = (world.join("Ada").await, world.operator().await);
+        let rename = UpdateMeRequest {
+            display_name: "Adele".to_owned(),
+            request_id: "n1".to_owned(),
+            ..UpdateMeRequest::default()
+        };
+        let renamed = ada.client().users().update_me(rename.clone()).await.unwrap().into_inner();
+        assert_eq!(renamed.user.as_ref().map(|user| user.email.as_str()), Some(ada.email.as_str()));
+        assert_eq!(ada.client().users().update_me(rename).await.unwrap().into_inner(), renamed, "a repetition");
+        let suspended = operator.users().suspend_user(suspend(&ada.user, "s1")).await.unwrap().into_inner();
+        let freed = operator.users().unsuspend_user(unsuspend(&ada.user, "u1")).await.unwrap().into_inner();
+        assert_eq!(freed.user, suspended.user);
+        let again = operator.users().unsuspend_user(unsuspend(&ada.user, "u1")).await.unwrap().into_inner();
+        assert_eq!(again, freed, "a repetition");
+        assert!(answers_with(&world.db, "").await >= 3, "of each of the three");
+        assert_eq!((answers_with(&world.db, &ada.email).await, answers_with(&world.db, "spam").await), (0, 0));
+        assert_eq!(answers_with(&world.db, "Adele").await, 1, "what the user asked for is, for the user");
+        // What was suspended and is not any more, and then is gone.
+        let mut expected = suspended.clone();
+        expected.suspension.as_mut().unwrap().reason.clear();
+        let again = operator.users().suspend_user(suspend(&ada.user, "s1")).await.unwrap().into_inner();
+        assert_eq!(again, expected, "which suspension it was");
+        let ada = Person::sign_in(&world.anybody, &ada.email).await;
+        let leave = proto::DeleteMeRequest { request_id: "d1".to_owned() };
+        ada.client().users().delete_me(leave).await.unwrap();
+        let own = "SELECT COUNT(*) FROM requests WHERE scope LIKE $1 || '%' AND method NOT LIKE '%/DeleteMe'";
+        assert_eq!(world.count(own, &ada.user).await, 0, "answers end with the account");
+        assert_eq!(answers_with(&world.db, "Adele").await, 0);
+        let again = operator.users().suspend_user(suspend(&ada.user, "s1")).await.unwrap().into_inner();
+        let user = proto::User { id: ada.user.clone(), ..proto::User::default() };
+        assert_eq!((again.user, again.suspension), (Some(user), expected.suspension));
     }
 
     async fn operators_alone_suspend_and_find_and_only_whom_there_is(db: TestDb) {

@@ -9,7 +9,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bursar_db::Db;
 use bursar_id::UserId;
 use bursar_identity::Config;
-use bursar_proto::identity::v1::{RefreshRequest, SignInRequest, SignInResponse, SignUpRequest, TokenSet};
+use bursar_proto::identity::v1::{
+    RefreshRequest, SignInRequest, SignInResponse, SignUpRequest, SwitchContextRequest, TokenSet,
+};
 use bursar_rpc::{LateRoutes, Transport};
 use bursar_runtime::{Each, Env, Peers, ReadyProbe, Service, Settings};
 use bursar_secret::Entropy;
@@ -23,6 +25,8 @@ use crate::organization::FakeOrganization;
 
 /// How long something that happens by itself may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How soon what organization tells must hold.
+pub(crate) const SOON: Duration = Duration::from_secs(2);
 
 pub(crate) struct World {
     pub(crate) env: Env,
@@ -135,6 +139,20 @@ impl World {
         Ok(answer.into_inner().tokens.unwrap())
     }
 
+    /// Refreshes until the role is this, which it must be soon; the branch stays where it is.
+    pub(crate) async fn refreshed_until(&self, tokens: TokenSet, wanted: Option<&str>) -> TokenSet {
+        let (start, owner, held) = (Instant::now(), tokens.owner.clone(), tokio::sync::Mutex::new(tokens));
+        becomes(wanted.map(str::to_owned), || async {
+            let mut tokens = held.lock().await;
+            *tokens = self.refresh(&tokens.refresh_token).await.unwrap();
+            assert_eq!(tokens.owner, owner, "the branch stays where it is");
+            role(&tokens)
+        })
+        .await;
+        assert!(start.elapsed() < SOON, "{wanted:?} only after {:?}", start.elapsed());
+        held.into_inner()
+    }
+
     /// One number out of the store; `$1` is a text.
     pub(crate) async fn count(&self, sql: &'static str, of: &str) -> i64 {
         let mut tx = self.db.read().await.unwrap();
@@ -155,6 +173,17 @@ impl Drop for World {
         self.env.shutdown.cancel();
         self.env.halt.cancel();
     }
+}
+
+/// Goes into a context with a client's token.
+pub(crate) async fn switch(client: &Client, owner: &str) -> Result<TokenSet, Status> {
+    let request = SwitchContextRequest { owner: owner.to_owned() };
+    Ok(client.contexts().switch_context(request).await?.into_inner().tokens.unwrap())
+}
+
+/// The role that a pair of tokens gives.
+pub(crate) fn role(tokens: &TokenSet) -> Option<String> {
+    claims(&tokens.access_token).get("role").map(|role| role.as_str().unwrap().to_owned())
 }
 
 /// A request to sign up with the usual password.

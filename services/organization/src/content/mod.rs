@@ -1,29 +1,40 @@
-//! Where the content of items lies: an object store (a folder of the data directory), in segments of a few megabytes.
+//! Where the content of items lies: an object store (a folder, or a bucket of S3), in segments of a few megabytes.
 //!
 //! An object is written once, by whoever made its name, and read and removed by it; which of them count is the
 //! database's to say. Each segment is put whole or not at all, so that nothing is left half-written, whenever the program
-//! dies. No names of owners, no hashes, no rules here.
+//! dies; in a bucket each is an object by itself, so that nothing lies there that a list does not show, as the parts of S3's
+//! own uploads do. No names of owners, no hashes, no rules here.
 
+mod bucket;
 mod places;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::Context as _;
-use bursar_runtime::Settings;
+use bursar_runtime::{ContentUrl, Settings};
 use bytes::Bytes;
-use futures::stream::{BoxStream, StreamExt as _};
+use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{GetOptions, GetRange, ObjectStore, PutOptions, PutPayload};
+use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt as _, PutOptions, PutPayload};
 
 pub(crate) use places::{Place, Places};
 
 /// How long a segment is, in bytes; the last one of an object is what is left. Each upload holds one in memory.
 pub(crate) const SEGMENT: u32 = 4 * 1024 * 1024;
+/// The object by which it is seen whether a bucket can be written and read. No other one is called so.
+const MARK: &str = "mark";
+/// What lies there.
+const MARKED: &[u8] = b"the content of a Bursar's libraries";
+/// How long the store may take to show that it is there.
+const SHOWN_WITHIN: Duration = Duration::from_secs(10);
 
 /// The store failed.
 #[derive(Debug, thiserror::Error)]
@@ -34,23 +45,110 @@ pub struct ContentError(#[from] object_store::Error);
 #[derive(Clone, Debug)]
 pub(crate) struct Contents {
     store: Arc<dyn ObjectStore>,
-    /// The store's own folder: it does not list what is written beside a segment before it takes its name.
-    folder: PathBuf,
+    layout: Layout,
+    /// What the settings call it.
+    url: ContentUrl,
+    /// Whether it answered when it was last looked for.
+    reached: Arc<AtomicBool>,
+}
+
+/// How objects lie.
+#[derive(Clone, Debug)]
+enum Layout {
+    /// In this folder, in one of their own: the store does not list what is written beside a segment before it takes its
+    /// name.
+    Folder(PathBuf),
+    /// In a bucket, by names that begin so.
+    Bucket(Path),
 }
 
 impl Contents {
-    /// The store that the settings name: a folder of the data directory.
+    /// The store that the settings name. Of a bucket nothing is known before [`Contents::begin`].
     pub(crate) fn open(settings: &Settings) -> anyhow::Result<Self> {
-        let folder = settings.content_dir();
-        std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        let store = LocalFileSystem::new_with_prefix(&folder)?.with_fsync(true).with_automatic_cleanup(true);
-        Ok(Self { store: Arc::new(store), folder })
+        let url = settings.content_url.clone();
+        let (store, layout): (Arc<dyn ObjectStore>, _) = match &url {
+            ContentUrl::Folder(folder) => {
+                std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+                let store = LocalFileSystem::new_with_prefix(folder)?.with_fsync(true).with_automatic_cleanup(true);
+                (Arc::new(store), Layout::Folder(folder.clone()))
+            }
+            ContentUrl::Bucket { bucket, prefix } => {
+                let store = bucket::open(bucket, &settings.s3).with_context(|| url.to_string())?;
+                (Arc::new(store), Layout::Bucket(Path::from(prefix.as_str())))
+            }
+        };
+        Ok(Self { store, layout, url, reached: Arc::new(AtomicBool::new(true)) })
+    }
+
+    /// Whether the store can be used, when a service starts. One that refuses what is asked of it (the key, the bucket) is
+    /// an error; one that cannot be reached is logged, since teams go on without content.
+    pub(crate) async fn begin(&self) -> anyhow::Result<()> {
+        match self.look(true).await {
+            Ok(()) => Ok(()),
+            Err(error) if is_refusal(&error) => {
+                Err(error).with_context(|| format!("content_url: {} refuses to keep content", self.url))
+            }
+            Err(error) => {
+                self.missed(&error);
+                Ok(())
+            }
+        }
+    }
+
+    /// Looks whether the store is there, and remembers it.
+    pub(crate) async fn look_for(&self) -> bool {
+        match self.look(false).await {
+            Ok(()) => {
+                if !self.reached.swap(true, Ordering::Relaxed) {
+                    tracing::info!(url = %self.url, "content is reached again");
+                }
+                true
+            }
+            Err(error) => {
+                self.missed(&error);
+                false
+            }
+        }
+    }
+
+    /// A word for `/readyz`.
+    pub(crate) fn describe(&self) -> String {
+        let how = if self.reached.load(Ordering::Relaxed) { "reached" } else { "NOT REACHED" };
+        format!("content: {how}")
+    }
+
+    fn missed(&self, error: &ContentError) {
+        self.reached.store(false, Ordering::Relaxed);
+        tracing::error!(url = %self.url, %error, "content cannot be reached: no library can be read or filled");
+    }
+
+    /// Asks the store for everything that will be asked of it; `all`: for writing and removing, too.
+    async fn look(&self, all: bool) -> Result<(), ContentError> {
+        let looking = async {
+            if let Layout::Folder(folder) = &self.layout {
+                tokio::fs::metadata(folder).await.map_err(of_folder)?;
+                return Ok(());
+            }
+            let mark = self.place(MARK, 0);
+            if all {
+                // Nothing is there, and nothing is lost; whether it may be removed and listed is said all the same.
+                forgive(self.store.delete(&self.place("nothing", 0)).await)?;
+                self.remove("nothing").await?;
+                self.write(MARK, 0, Bytes::from_static(MARKED)).await?;
+            }
+            match self.store.head(&mark).await {
+                // The bucket was away when services started, or somebody has cleared it. Where there is no bucket this fails, too.
+                Err(object_store::Error::NotFound { .. }) => self.write(MARK, 0, Bytes::from_static(MARKED)).await,
+                found => Ok(found.map(drop)?),
+            }
+        };
+        tokio::time::timeout(SHOWN_WITHIN, looking).await.unwrap_or_else(|_| Err(late()))
     }
 
     /// Writes a segment of an object.
     pub(crate) async fn write(&self, object: &str, segment: u32, bytes: Bytes) -> Result<(), ContentError> {
         let payload = PutPayload::from_bytes(bytes);
-        self.store.put_opts(&place(object, segment), payload, PutOptions::default()).await?;
+        self.store.put_opts(&self.place(object, segment), payload, PutOptions::default()).await?;
         Ok(())
     }
 
@@ -62,22 +160,71 @@ impl Contents {
         offset: u64,
     ) -> Result<BoxStream<'static, Result<Bytes, ContentError>>, ContentError> {
         let options = GetOptions { range: (offset > 0).then_some(GetRange::Offset(offset)), ..GetOptions::default() };
-        let found = self.store.get_opts(&place(object, segment), options).await?;
+        let found = self.store.get_opts(&self.place(object, segment), options).await?;
         Ok(found.into_stream().map(|bytes| bytes.map_err(ContentError::from)).boxed())
     }
 
     /// Removes whatever there is of an object: its segments, and what a write that died left of one.
     pub(crate) async fn remove(&self, object: &str) -> Result<(), ContentError> {
-        match tokio::fs::remove_dir_all(self.folder.join(object)).await {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                Err(ContentError(object_store::Error::Generic { store: "folder", source: Box::new(error) }))
+        match &self.layout {
+            Layout::Folder(folder) => match tokio::fs::remove_dir_all(folder.join(object)).await {
+                Err(error) if error.kind() != ErrorKind::NotFound => Err(of_folder(error)),
+                // Somebody else was faster, perhaps.
+                Ok(()) | Err(_) => Ok(()),
+            },
+            Layout::Bucket(beginning) => {
+                let found = self.store.list(Some(&beginning.clone().join(object)));
+                let removed = self.store.delete_stream(found.map_ok(|segment| segment.location).boxed());
+                removed.map(|removed| forgive(removed.map(drop))).try_for_each(async |()| Ok(())).await
             }
-            // Somebody else was faster, perhaps.
-            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    fn place(&self, object: &str, segment: u32) -> Path {
+        let beginning = match &self.layout {
+            Layout::Folder(_) => Path::default(),
+            Layout::Bucket(beginning) => beginning.clone(),
+        };
+        beginning.join(object).join(format!("{segment:06}"))
+    }
+}
+
+fn of_folder(error: std::io::Error) -> ContentError {
+    ContentError(object_store::Error::Generic { store: "folder", source: Box::new(error) })
+}
+
+/// What is not there any more is removed.
+fn forgive(removed: object_store::Result<()>) -> Result<(), ContentError> {
+    match removed {
+        Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// By what S3 refuses a key, a bucket or a region; lists of what is there fail without a kind of their own.
+const REFUSALS: [&str; 6] = [
+    "AccessDenied",
+    "AuthorizationHeaderMalformed",
+    "InvalidAccessKeyId",
+    "NoSuchBucket",
+    "SignatureDoesNotMatch",
+    "redirect without LOCATION",
+];
+
+/// Whether the store answered that it will not: trying again changes nothing.
+fn is_refusal(ContentError(error): &ContentError) -> bool {
+    match error {
+        object_store::Error::PermissionDenied { .. }
+        | object_store::Error::Unauthenticated { .. }
+        | object_store::Error::NotFound { .. } => true,
+        other => {
+            let said = other.to_string();
+            REFUSALS.iter().any(|refusal| said.contains(refusal))
         }
     }
 }
 
-fn place(object: &str, segment: u32) -> Path {
-    Path::from(format!("{object}/{segment:06}"))
+fn late() -> ContentError {
+    let within = format!("no answer within {} seconds", SHOWN_WITHIN.as_secs());
+    ContentError(object_store::Error::Generic { store: "S3", source: within.into() })
 }

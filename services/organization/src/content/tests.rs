@@ -1,6 +1,7 @@
-//! What an object store keeps, in a folder.
+//! What an object store keeps, in a folder, and what becomes of a bucket that says nothing.
 
 use bursar_runtime::Settings;
+use bursar_secret::Secret;
 
 use super::*;
 
@@ -31,4 +32,41 @@ async fn objects_are_written_read_and_removed_in_segments() {
     contents.remove("a1").await.expect("again");
     assert!(is_missing(&whole(&contents, 0, 0).await.expect_err("removed")));
     assert!(contents.read("a12", 0, 0).await.is_ok(), "names are names, not beginnings of them");
+}
+
+#[tokio::test]
+async fn a_folder_that_is_away_is_told() {
+    let data = tempfile::tempdir().expect("a folder");
+    let contents = Contents::open(&Settings::for_test(data.path())).expect("opened");
+    assert!(contents.look_for().await);
+    let content = data.path().join("content");
+    std::fs::rename(&content, data.path().join("elsewhere")).expect("moved");
+    assert!(!contents.look_for().await);
+    assert_eq!(contents.describe(), "content: NOT REACHED");
+    std::fs::rename(data.path().join("elsewhere"), &content).expect("back");
+    assert!(contents.look_for().await);
+    assert_eq!(contents.describe(), "content: reached");
+}
+
+/// Time passes here as soon as everybody waits for it.
+#[tokio::test(start_paused = true)]
+async fn a_bucket_that_keeps_silent_is_given_up() {
+    // Whoever connects is never served.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let data = tempfile::tempdir().expect("a folder");
+    let mut settings = Settings::for_test(data.path());
+    settings.content_url = "s3://acme-content".parse().expect("a bucket");
+    settings.s3.endpoint = Some(format!("http://{}", silent.local_addr().expect("bound")));
+    "acme".clone_into(&mut settings.s3.access_key_id);
+    settings.s3.secret_access_key = Some(Secret::new("hidden".to_owned()));
+    let contents = Contents::open(&settings).expect("opened");
+    assert_eq!(contents.describe(), "content: reached");
+    let within = Duration::from_mins(5);
+    tokio::time::timeout(within, contents.begin()).await.expect("given up").expect("teams go on without it");
+    assert_eq!(contents.describe(), "content: NOT REACHED");
+    let read = tokio::time::timeout(within, whole(&contents, 0, 0)).await.expect("given up");
+    assert!(!is_missing(&read.expect_err("nothing came")), "not there is not the same as not told");
+    let written = tokio::time::timeout(within, contents.write("a1", 0, Bytes::from_static(b"hello"))).await;
+    written.expect("given up").expect_err("nothing was said");
+    assert!(!format!("{contents:?}").contains("hidden"));
 }

@@ -8,7 +8,7 @@ pub const MAX_CONTENTS: i64 = 100_000;
 /// A part of an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ExportKind {
-    /// Members and invitations.
+    /// Members with what they prefer, and invitations.
     Members,
     /// Projects.
     Projects,

@@ -56,6 +56,9 @@ pub enum Refusal {
     /// The caller's account is about to be deleted.
     #[error("the account is being deleted")]
     AccountLeaving,
+    /// An operator has suspended the caller since the call began.
+    #[error("the user is suspended")]
+    UserSuspended,
     /// The account of the member that is meant is about to be deleted.
     #[error("the member's account is being deleted")]
     MemberLeaving,

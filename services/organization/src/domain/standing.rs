@@ -65,13 +65,20 @@ impl Standing {
         }
     }
 
-    /// The same for looking at it. Its owner (`own`) also sees what does not exist yet, and with the personal token
-    /// (`personal`) what exists only until the end of the grace.
+    /// The same for having what is in it: with the personal token (`personal`) its owner (`own`) does so until the end of the
+    /// grace.
+    pub fn demand_kept(self, own: bool, personal: bool) -> Result<(), Refusal> {
+        match self {
+            Self::Deleted(_) if own && personal => Ok(()),
+            other => other.demand_open(),
+        }
+    }
+
+    /// The same for looking at it: its owner also sees what does not exist yet.
     pub fn demand_shown(self, own: bool, personal: bool) -> Result<(), Refusal> {
         match self {
             Self::Pending if own => Ok(()),
-            Self::Deleted(_) if own && personal => Ok(()),
-            other => other.demand_open(),
+            other => other.demand_kept(own, personal),
         }
     }
 
@@ -107,24 +114,20 @@ impl Standing {
 
     /// An operator closes it. Closed already is no change.
     pub fn suspend(self) -> Result<Self, Refusal> {
-        match self {
-            Self::Active | Self::Suspended => Ok(Self::Suspended),
-            other => other.kept(),
-        }
+        self.demand_operable()?;
+        Ok(Self::Suspended)
     }
 
     /// An operator opens it again. Open already is no change.
     pub fn unsuspend(self) -> Result<Self, Refusal> {
-        match self {
-            Self::Active | Self::Suspended => Ok(Self::Active),
-            other => other.kept(),
-        }
+        self.demand_operable()?;
+        Ok(Self::Active)
     }
 
-    /// What operators do not change.
-    fn kept(self) -> Result<Self, Refusal> {
+    /// Whether operators close and open it.
+    fn demand_operable(self) -> Result<(), Refusal> {
         match self {
-            Self::Active | Self::Suspended => Ok(self),
+            Self::Active | Self::Suspended => Ok(()),
             Self::Pending => Err(Refusal::OrganizationPending),
             Self::Deleted(_) | Self::Purging(_) => Err(Refusal::OrganizationDeleted),
             Self::Purged(_) => Err(Refusal::OrganizationNotFound),
@@ -254,6 +257,10 @@ mod tests {
         for (standing, (open, shown)) in ALL.into_iter().zip(cases) {
             assert_eq!(standing.demand_open(), open, "{standing:?}");
             assert_eq!(standing.demand_shown(false, true), open, "{standing:?}, to others");
+            assert_eq!(standing.demand_kept(false, true), open, "{standing:?}, for others");
+            let kept = if standing == Standing::Pending { open } else { shown };
+            assert_eq!(standing.demand_kept(true, true), kept, "{standing:?}, for its owner");
+            assert_eq!(standing.demand_kept(true, false), open, "{standing:?}, for its owner by another token");
             assert_eq!(standing.demand_shown(true, true), shown, "{standing:?}, to its owner");
             let elsewhere = if standing == Standing::Pending { shown } else { open };
             assert_eq!(standing.demand_shown(true, false), elsewhere, "{standing:?}, to its owner by another token");

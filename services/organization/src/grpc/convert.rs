@@ -77,17 +77,19 @@ mod stored {
         }
     }
 
+    /// What the person is called and reached by is kept with the person alone: a repetition is told it from there.
     impl Stored for MemberRow {
         type Message = proto::Member;
         fn to_message(&self) -> proto::Member {
-            super::member(self.clone())
+            proto::Member { email: String::new(), display_name: String::new(), ..super::member(self.clone()) }
         }
     }
 
+    /// The address is kept with the invitation alone.
     impl Stored for InvitationView {
         type Message = proto::Invitation;
         fn to_message(&self) -> proto::Invitation {
-            super::invitation(self.clone())
+            proto::Invitation { email: String::new(), ..super::invitation(self.clone()) }
         }
     }
 
@@ -153,10 +155,15 @@ fn organization_row(row: OrganizationRow) -> proto::Organization {
         created_at: Some(to_timestamp(row.created_at)),
         updated_at: Some(to_timestamp(row.updated_at)),
         etag: etag::of(row.version),
-        state: as_told(row.life.standing).to_state().0.into(),
+        state: standing(row.life.standing).into(),
         purge_at: row.life.standing.deletion().map(|deletion| to_timestamp(deletion.purge_at)),
         ..Default::default()
     }
+}
+
+/// Where an organization is in its life, as everybody is told.
+pub(super) fn standing(standing: Standing) -> proto::OrganizationState {
+    as_told(standing).to_state().0
 }
 
 /// A member.

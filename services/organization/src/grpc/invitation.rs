@@ -6,12 +6,12 @@ use bursar_id::InvitationId;
 use bursar_proto::organization::v1::invitation_service_server::InvitationService;
 use bursar_proto::organization::v1::{
     AcceptInvitationRequest, AcceptInvitationResponse, CreateInvitationRequest, CreateInvitationResponse,
-    DeclineInvitationRequest, DeclineInvitationResponse, ListInvitationsRequest, ListInvitationsResponse,
+    DeclineInvitationRequest, DeclineInvitationResponse, Invitation, ListInvitationsRequest, ListInvitationsResponse,
     PreviewInvitationRequest, PreviewInvitationResponse, ResendInvitationRequest, ResendInvitationResponse,
     RevokeInvitationRequest, RevokeInvitationResponse,
 };
 use bursar_rpc::convert::{optional_span, to_role, to_timestamp};
-use bursar_rpc::{Asked, Call, PageKey, PageRequest, Problem, Violations};
+use bursar_rpc::{Answer, Asked, Call, PageKey, PageRequest, Problem, Violations};
 use bursar_secret::Secret;
 use bursar_time::Span;
 use tonic::{Request, Response, Status};
@@ -34,7 +34,7 @@ impl InvitationService for Handlers {
         let read = |message: &_, violations: &mut _| new(message, default, violations);
         let asked = Asked::read(call, &request_id, &message, read);
         let created = self.0.create_invitation(id, &asked).await?;
-        Ok(Response::new(CreateInvitationResponse { invitation: Some(created.message()?) }))
+        Ok(Response::new(CreateInvitationResponse { invitation: Some(self.invited(created).await?) }))
     }
 
     async fn list_invitations(
@@ -60,7 +60,7 @@ impl InvitationService for Handlers {
         let request_id = take(&mut message.request_id);
         let asked = Asked::read(call, &request_id, &message, |_, _| Some(()));
         let sent = self.0.resend_invitation(id, &asked).await?;
-        Ok(Response::new(ResendInvitationResponse { invitation: Some(sent.message()?) }))
+        Ok(Response::new(ResendInvitationResponse { invitation: Some(self.invited(sent).await?) }))
     }
 
     async fn revoke_invitation(
@@ -73,7 +73,7 @@ impl InvitationService for Handlers {
         let request_id = take(&mut message.request_id);
         let asked = Asked::read(call, &request_id, &message, |_, _| Some(()));
         let revoked = self.0.revoke_invitation(id, &asked).await?;
-        Ok(Response::new(RevokeInvitationResponse { invitation: Some(revoked.message()?) }))
+        Ok(Response::new(RevokeInvitationResponse { invitation: Some(self.invited(revoked).await?) }))
     }
 
     async fn preview_invitation(
@@ -103,7 +103,12 @@ impl InvitationService for Handlers {
         let token = |message: &AcceptInvitationRequest, _: &mut _| Some(Secret::from(message.token.clone()));
         let asked = Asked::read(call, &request_id, &message, token);
         let accepted = self.0.accept_invitation(&asked).await?;
-        Ok(Response::new(AcceptInvitationResponse { member: Some(accepted.message()?) }))
+        let mut member = self.member(accepted).await?;
+        if member.email.is_empty() {
+            // Who is no member any more is told the own address by the own token.
+            member.email = asked.user()?.email.to_string();
+        }
+        Ok(Response::new(AcceptInvitationResponse { member: Some(member) }))
     }
 
     async fn decline_invitation(
@@ -116,6 +121,20 @@ impl InvitationService for Handlers {
         let asked = Asked::by_token(call, token.expose(), &message, token.clone());
         self.0.decline_invitation(&asked).await?;
         Ok(Response::new(DeclineInvitationResponse {}))
+    }
+}
+
+impl Handlers {
+    /// What a change of an invitation is answered with. A repetition is told of the same change, and the address as long as
+    /// there is the invitation.
+    async fn invited(&self, answer: Answer<InvitationView>) -> Result<Invitation, Status> {
+        let kept = match answer {
+            Answer::New(view) => return Ok(convert::invitation(view)),
+            before @ Answer::Replay(_) => before.message()?,
+        };
+        let id = kept.id.parse().map_err(|_| Problem::internal(&"a stored answer names no invitation"))?;
+        let email = self.0.invited_address(id).await?.unwrap_or_default();
+        Ok(Invitation { email, ..kept })
     }
 }
 

@@ -7,19 +7,21 @@ use bursar_proto::organization::v1::member_service_server::MemberService;
 use bursar_proto::organization::v1::{
     CheckAccessRequest, CheckAccessResponse, ConfirmDepartureRequest, ConfirmDepartureResponse, GetMemberRequest,
     GetMemberResponse, GetPreferencesRequest, GetPreferencesResponse, LeaveOrganizationRequest,
-    LeaveOrganizationResponse, ListMembersRequest, ListMembersResponse, RemoveMemberRequest, RemoveMemberResponse,
-    UpdateMemberRoleRequest, UpdateMemberRoleResponse, UpdatePreferencesRequest, UpdatePreferencesResponse,
+    LeaveOrganizationResponse, ListMembersRequest, ListMembersResponse, Member, RemoveMemberRequest,
+    RemoveMemberResponse, UpdateMemberRoleRequest, UpdateMemberRoleResponse, UpdatePreferencesRequest,
+    UpdatePreferencesResponse,
 };
 use bursar_rpc::convert::to_optional_role;
 use bursar_rpc::document::{document, to_struct};
-use bursar_rpc::{Asked, Call, Caller, PageKey, PageRequest, Problem, Stored, Violations};
+use bursar_rpc::{Answer, Asked, Call, Caller, PageKey, PageRequest, Problem, Stored, Violations};
 use tonic::{Request, Response, Status};
 
 use super::{Handlers, convert};
 use crate::domain::departure::Departure;
 use crate::domain::etag;
+use crate::store::memberships::MemberRow;
 use crate::usecase::departures::Leaving;
-use crate::usecase::{MembersWanted, Preferences, PreferencesChange, RoleChange, as_told};
+use crate::usecase::{MembersWanted, Preferences, PreferencesChange, RoleChange};
 
 #[tonic::async_trait]
 impl MemberService for Handlers {
@@ -54,7 +56,7 @@ impl MemberService for Handlers {
         let request_id = take(&mut message.request_id);
         let asked = Asked::read(call, &request_id, &message, role_change);
         let updated = self.0.update_member_role(id, &asked).await?;
-        Ok(Response::new(UpdateMemberRoleResponse { member: Some(updated.message()?) }))
+        Ok(Response::new(UpdateMemberRoleResponse { member: Some(self.member(updated).await?) }))
     }
 
     async fn remove_member(
@@ -128,7 +130,7 @@ impl MemberService for Handlers {
             role: to_optional_role(place.role).into(),
             version: place.version,
             incarnation: place.incarnation,
-            state: standing.map(|standing| as_told(standing).to_state().0).unwrap_or_default().into(),
+            state: standing.map(convert::standing).unwrap_or_default().into(),
         }))
     }
 
@@ -139,6 +141,23 @@ impl MemberService for Handlers {
         let asked = Asked::read(Call::of(&request)?, "", &request.into_inner(), leaving);
         let confirmed = self.0.confirm_departure(&asked).await?;
         Ok(Response::new(confirmed.message()?))
+    }
+}
+
+impl Handlers {
+    /// What a change of a membership is answered with. A repetition is told of the same change, and of the person whatever
+    /// there still is of the member.
+    pub(super) async fn member(&self, answer: Answer<MemberRow>) -> Result<Member, Status> {
+        let kept = match answer {
+            Answer::New(row) => return Ok(convert::member(row)),
+            before @ Answer::Replay(_) => before.message()?,
+        };
+        let (Ok(organization), Ok(user)) = (kept.organization_id.parse(), kept.user_id.parse()) else {
+            return Err(Problem::internal(&"a stored answer names no member").into());
+        };
+        let now = self.0.member_as_is(organization, user).await?;
+        let (email, display_name) = now.map(|row| (row.email, row.display_name)).unwrap_or_default();
+        Ok(Member { email, display_name, ..kept })
     }
 }
 

@@ -23,7 +23,7 @@ use tonic::{Request, Response, Status};
 use super::{Handlers, avatar, convert, export, operating, policy};
 use crate::domain::name::Name;
 use crate::domain::slug::Slug;
-use crate::usecase::{Deletion, NewOrganization, OrganizationChange, OrganizationKey, as_told};
+use crate::usecase::{Deletion, NewOrganization, OrganizationChange, OrganizationKey};
 
 #[tonic::async_trait]
 impl OrganizationService for Handlers {
@@ -38,7 +38,7 @@ impl OrganizationService for Handlers {
         let mut created = self.0.create_organization(&asked).await?.message()?;
         if created.state() == OrganizationState::Pending {
             let standing = self.0.founded(convert::organization_id(&created.id)?).await?;
-            created.state = as_told(standing).to_state().0.into();
+            created.state = convert::standing(standing).into();
         }
         Ok(Response::new(CreateOrganizationResponse { organization: Some(created) }))
     }

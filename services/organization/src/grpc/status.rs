@@ -133,6 +133,7 @@ fn refused(refusal: Refusal) -> Problem {
         | Refusal::SecondFactorRequired
         | Refusal::WrongContext
         | Refusal::AccountDeleted
+        | Refusal::UserSuspended
         | Refusal::OwnRole => denied(refusal),
         Refusal::SeatLimitReached { .. }
         | Refusal::TooManyPending { .. }
@@ -216,6 +217,9 @@ fn denied(refusal: Refusal) -> Problem {
         ),
         Refusal::AccountDeleted => {
             Problem::unauthenticated(reason::SESSION_ENDED, "the session has ended with its account")
+        }
+        Refusal::UserSuspended => {
+            Problem::permission_denied(bursar_rpc::problem::reason::USER_SUSPENDED, "the user is suspended")
         }
         Refusal::OwnRole => Problem::permission_denied(reason::OWN_ROLE, "nobody changes their own role"),
         _ => Problem::permission_denied(reason::NOT_A_MEMBER, "you are not a member of this organization"),

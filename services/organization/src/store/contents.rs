@@ -4,7 +4,8 @@
 use bursar_db::{DbError, Tx, exactly_one, on};
 use bursar_id::{ItemId, OwnerId};
 
-use super::items::{LAST, json};
+use super::items::LAST;
+use super::json;
 
 pub(super) const MORE: &str = "UPDATE contents SET items = items + 1 WHERE owner = $1 AND sha256 = $2";
 pub(super) const INSERT: &str = "INSERT INTO contents (owner, sha256, object, size, items) VALUES ($1, $2, $3, $4, 1)";
@@ -13,9 +14,8 @@ pub(super) const DELETE: &str = "DELETE FROM contents WHERE owner = $1 AND sha25
 pub(super) const OF_ITEM: &str = "SELECT c.sha256, c.object, c.size, o.segment, x.media_type FROM item_contents x \
     JOIN contents c ON c.owner = x.owner AND c.sha256 = x.sha256 JOIN objects o ON o.id = c.object \
     WHERE x.owner = $1 AND x.item = $2";
-pub(super) const BEFORE: &str = "SELECT x.item, c.sha256, c.object, c.size, o.segment, x.media_type FROM item_contents x \
-    JOIN contents c ON c.owner = x.owner AND c.sha256 = x.sha256 JOIN objects o ON o.id = c.object \
-    WHERE x.owner = $1 AND x.item < $2 ORDER BY x.item DESC LIMIT $3";
+pub(super) const ITEMS_BEFORE: &str =
+    "SELECT item FROM item_contents WHERE owner = $1 AND item < $2 ORDER BY item DESC LIMIT $3";
 pub(super) const COUNT: &str =
     "SELECT COUNT(*) FROM (SELECT item FROM item_contents WHERE owner = $1 LIMIT $2) AS counted";
 pub(super) const ATTACH: &str = "INSERT INTO item_contents (owner, item, sha256, size, media_type) \
@@ -38,16 +38,6 @@ pub struct ContentRow {
     pub segment: i64,
     /// Its media type.
     pub media_type: String,
-}
-
-/// Which item's content it is.
-#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
-pub struct ItemContentRow {
-    /// The item.
-    pub item: ItemId,
-    /// Its content.
-    #[sqlx(flatten)]
-    pub content: ContentRow,
 }
 
 /// Bytes that an item gets.
@@ -96,15 +86,15 @@ pub async fn of_item(tx: &mut Tx, owner: OwnerId, item: ItemId) -> Result<Option
     Ok(on!(tx, c => sqlx::query_as(OF_ITEM).bind(owner).bind(item).fetch_optional(c).await?))
 }
 
-/// The contents of an owner's items, the latest item first, before the given one.
-pub async fn before(
+/// The items of an owner that have content, the latest first, before the given one.
+pub async fn items_before(
     tx: &mut Tx,
     owner: OwnerId,
     before: Option<ItemId>,
     limit: i64,
-) -> Result<Vec<ItemContentRow>, DbError> {
+) -> Result<Vec<ItemId>, DbError> {
     let before = before.map_or_else(|| LAST.to_owned(), |id| id.to_string());
-    Ok(on!(tx, c => sqlx::query_as(BEFORE).bind(owner).bind(before).bind(limit).fetch_all(c).await?))
+    Ok(on!(tx, c => sqlx::query_scalar(ITEMS_BEFORE).bind(owner).bind(before).bind(limit).fetch_all(c).await?))
 }
 
 /// How many of an owner's items have content; `limit` for so many or more.

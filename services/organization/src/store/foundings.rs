@@ -3,6 +3,8 @@
 use bursar_db::{DbError, Tx, exactly_one, on};
 use bursar_id::{OrganizationId, UserId};
 
+use super::seats;
+
 /// One that waits.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct FoundingRow {
@@ -33,8 +35,7 @@ pub(super) const FIND: &str = "SELECT organization_id, creator, session, branch,
 pub(super) const TAKE: &str = "DELETE FROM foundings WHERE organization_id = $1 RETURNING organization_id, creator, \
     session, branch, actor, on_behalf_of, method, request_id, scope";
 /// In this order: what refers to the organization, the organization, what it referred to.
-pub(super) const ERASE: [&str; 4] = [
-    "DELETE FROM organization_seats WHERE organization_id = $1",
+pub(super) const ERASE: [&str; 3] = [
     "DELETE FROM memberships WHERE organization_id = $1",
     "DELETE FROM organizations WHERE id = $1",
     "DELETE FROM slugs WHERE organization_id = $1",
@@ -69,6 +70,7 @@ pub async fn take(tx: &mut Tx, organization: OrganizationId) -> Result<Option<Fo
 
 /// Erases an organization that nobody could use, with its owner's membership and its slug. Its row is locked.
 pub async fn erase(tx: &mut Tx, organization: OrganizationId) -> Result<(), DbError> {
+    seats::forget(tx, organization).await?;
     for statement in ERASE {
         on!(&mut *tx, c => sqlx::query(statement).bind(organization).execute(c).await?.rows_affected());
     }

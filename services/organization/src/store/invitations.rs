@@ -61,10 +61,14 @@ pub(super) const BY_ID: &str = "SELECT id, organization_id, email, email_key, ro
     accepted_by, created_at, expires_at FROM invitations WHERE id = $1";
 pub(super) const BY_TOKEN: &str = "SELECT id, organization_id, email, email_key, role, state, lifetime, invited_by, \
     accepted_by, created_at, expires_at FROM invitations WHERE token_digest = $1";
+/// Above every id.
+pub(super) const LAST: &str = "inv_~";
+/// By the whole key of the index, as the lists of items are.
 pub(super) const LIST: &str = "SELECT id, organization_id, email, email_key, role, state, lifetime, invited_by, \
-    accepted_by, created_at, expires_at FROM invitations WHERE organization_id = $1 AND ($2 = '' OR id < $2) \
+    accepted_by, created_at, expires_at FROM invitations \
+    WHERE (organization_id, id) < ($1, $2) AND (organization_id, id) >= ($1, '') \
     AND ($3 = '' OR $3 = CASE WHEN state = 'PENDING' AND expires_at <= $4 THEN 'EXPIRED' ELSE state END) \
-    ORDER BY id DESC LIMIT $5";
+    ORDER BY organization_id DESC, id DESC LIMIT $5";
 pub(super) const EXPIRE: &str = "UPDATE invitations SET state = 'EXPIRED' \
     WHERE organization_id = $1 AND state = 'PENDING' AND expires_at <= $2";
 pub(super) const SETTLE: &str = "UPDATE invitations SET state = $2, accepted_by = $3 WHERE id = $1";
@@ -121,7 +125,7 @@ pub async fn list(
     before: Option<InvitationId>,
     limit: i64,
 ) -> Result<Vec<InvitationRow>, DbError> {
-    let before = before.map_or_else(String::new, |id| id.to_string());
+    let before = before.map_or_else(|| LAST.to_owned(), |id| id.to_string());
     let state = filter.state.map_or("", State::as_str);
     Ok(on!(tx, c => sqlx::query_as(LIST)
         .bind(filter.organization)

@@ -4,7 +4,7 @@ use bursar_db::{DbError, Tx, exactly_one, on};
 use bursar_id::{ItemId, OwnerId, ProjectId, UserId};
 use bursar_time::Timestamp;
 
-use super::unreadable;
+use super::json;
 
 /// One item as stored.
 #[derive(Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -69,6 +69,20 @@ pub struct ItemKey {
     pub bytes: i64,
 }
 
+impl ItemRow {
+    /// What is looked at of it before it is read.
+    pub fn key(&self) -> ItemKey {
+        ItemKey {
+            id: self.id,
+            kind: self.kind.clone(),
+            parent: self.parent,
+            project: self.project,
+            created_by: self.created_by,
+            bytes: self.bytes,
+        }
+    }
+}
+
 /// By which of the filters a list is read; the others are held against what is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum By<'a> {
@@ -104,14 +118,19 @@ pub(super) const BY_IDS_SQLITE: &str = "SELECT i.id, i.owner, i.kind, i.name, i.
     i.secrets_set, i.bytes, i.created_by, i.version, i.created_at, i.updated_at, x.sha256, x.size, x.media_type \
     FROM items i LEFT JOIN item_contents x ON x.owner = i.owner AND x.item = i.id \
     WHERE i.owner = $1 AND i.id IN (SELECT value FROM json_each($2)) ORDER BY i.id DESC";
+// Lists compare and order by the whole key of their index: were the owner a condition of its own, PostgreSQL would at times
+// walk through everybody's items by their ids instead.
 pub(super) const KEYS: &str = "SELECT id, kind, parent, project, created_by, bytes FROM items \
-    WHERE owner = $1 AND id < $2 ORDER BY id DESC LIMIT $3";
+    WHERE (owner, id) < ($1, $2) AND (owner, id) >= ($1, '') ORDER BY owner DESC, id DESC LIMIT $3";
 pub(super) const KEYS_OF_KIND: &str = "SELECT id, kind, parent, project, created_by, bytes FROM items \
-    WHERE owner = $1 AND id < $2 AND kind = $4 ORDER BY id DESC LIMIT $3";
+    WHERE (owner, kind, id) < ($1, $4, $2) AND (owner, kind, id) >= ($1, $4, '') \
+    ORDER BY owner DESC, kind DESC, id DESC LIMIT $3";
 pub(super) const KEYS_OF_PARENT: &str = "SELECT id, kind, parent, project, created_by, bytes FROM items \
-    WHERE owner = $1 AND id < $2 AND parent = $4 ORDER BY id DESC LIMIT $3";
+    WHERE parent IS NOT NULL AND (owner, parent, id) < ($1, $4, $2) AND (owner, parent, id) >= ($1, $4, '') \
+    ORDER BY owner DESC, parent DESC, id DESC LIMIT $3";
 pub(super) const KEYS_OF_PROJECT: &str = "SELECT id, kind, parent, project, created_by, bytes FROM items \
-    WHERE owner = $1 AND id < $2 AND project = $4 ORDER BY id DESC LIMIT $3";
+    WHERE project IS NOT NULL AND (owner, project, id) < ($1, $4, $2) AND (owner, project, id) >= ($1, $4, '') \
+    ORDER BY owner DESC, project DESC, id DESC LIMIT $3";
 pub(super) const CHILDREN_POSTGRES: &str = "SELECT id, kind, parent, project, created_by, bytes FROM items \
     WHERE owner = $1 AND parent = ANY($2) ORDER BY id LIMIT $3";
 pub(super) const CHILDREN_SQLITE: &str = "SELECT id, kind, parent, project, created_by, bytes FROM items \
@@ -240,10 +259,4 @@ pub async fn delete(tx: &mut Tx, owner: OwnerId, ids: &[ItemId]) -> Result<u64, 
         }
         Tx::Postgres(t) => sqlx::query(DELETE_POSTGRES).bind(owner).bind(ids).execute(&mut **t).await?.rows_affected(),
     })
-}
-
-/// A list, as SQLite takes it.
-pub(super) fn json(ids: &[ItemId]) -> Result<String, DbError> {
-    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
-    serde_json::to_string(&ids).map_err(unreadable)
 }

@@ -1,11 +1,8 @@
 //! Rows of `mail_counts`: when what is rationed by the day was done, by a subject. Invitations that a sender mailed, and that
-//! an address got; nominations in an organization; organizations that somebody created.
+//! an address got; nominations in an organization, and mails of another owner; alerts of its limits; organizations that somebody created.
 
 use bursar_db::{Db, DbError, Tx, exactly_one, on};
 use bursar_time::{Span, Timestamp};
-
-/// Rows that one transaction forgets at most.
-const BATCH: i64 = 500;
 
 /// The update changes nothing: it takes the row's lock, and makes both engines answer with the row.
 pub(super) const LOCK: &str = "INSERT INTO mail_counts (subject, sent, last_at) VALUES ($1, $2, $3) \
@@ -42,15 +39,5 @@ pub async fn set(tx: &mut Tx, subject: &str, sent: &[Timestamp], now: Timestamp)
 /// Forgets subjects about which nothing was sent for a day, in small transactions. Returns how many. Safe to run on
 /// several replicas at once, and to interrupt.
 pub async fn forget(db: &Db, now: Timestamp) -> Result<u64, DbError> {
-    let before = now.saturating_sub(Span::DAY);
-    let mut total = 0;
-    loop {
-        let mut tx = db.begin().await?;
-        let gone = on!(&mut tx, c => sqlx::query(FORGET).bind(before).bind(BATCH).execute(c).await?.rows_affected());
-        tx.commit().await?;
-        total += gone;
-        if gone < BATCH.unsigned_abs() {
-            return Ok(total);
-        }
-    }
+    bursar_db::forget_before(db, FORGET, now.saturating_sub(Span::DAY)).await
 }

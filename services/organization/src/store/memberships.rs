@@ -50,6 +50,14 @@ impl Place {
         Ok(role)
     }
 
+    /// The role, in one of which the owner may have what there is; see [`Standing::demand_kept`]. `personal`: with the
+    /// personal token.
+    pub fn kept(self, personal: bool) -> Result<Role, Refusal> {
+        let role = self.role.ok_or(Refusal::NotAMember)?;
+        self.standing.demand_kept(role == Role::Owner, personal)?;
+        Ok(role)
+    }
+
     /// The role, in one that may be looked at; see [`Standing::demand_shown`]. `personal`: with the personal token.
     pub fn shown(self, personal: bool) -> Result<Role, Refusal> {
         let role = self.role.ok_or(Refusal::NotAMember)?;
@@ -156,6 +164,10 @@ pub(super) const END_SOME: &str = "UPDATE memberships SET role = NULL, state = '
 pub(super) const FORGET_SOME: &str = "UPDATE memberships SET email = '', email_key = '' \
     WHERE organization_id = $1 AND user_id IN (SELECT user_id FROM memberships \
     WHERE organization_id = $1 AND role IS NULL AND email <> '' ORDER BY user_id LIMIT $2)";
+/// Answers are kept by who asked within an organization; whoever ever did so has a row here.
+pub(super) const FORGET_ANSWERS: &str = "DELETE FROM requests WHERE (scope, request_id) IN \
+    (SELECT r.scope, r.request_id FROM memberships m JOIN requests r \
+    ON r.scope = m.user_id || '/' || m.organization_id WHERE m.organization_id = $1 LIMIT $2)";
 pub(super) const END_OWNERS: &str = "UPDATE memberships SET email = '', email_key = '', version = version + 1, \
     changed_at = $2 WHERE organization_id = $1 AND role = 'OWNER' RETURNING user_id, version";
 
@@ -290,6 +302,11 @@ pub async fn end_some(
 /// Forgets up to `limit` addresses of former members of an organization; says of how many.
 pub async fn forget_some(tx: &mut Tx, organization: OrganizationId, limit: i64) -> Result<u64, DbError> {
     Ok(on!(tx, c => sqlx::query(FORGET_SOME).bind(organization).bind(limit).execute(c).await?.rows_affected()))
+}
+
+/// Forgets up to `limit` of what people were answered in an organization; says how many.
+pub async fn forget_answers(tx: &mut Tx, organization: OrganizationId, limit: i64) -> Result<u64, DbError> {
+    Ok(on!(tx, c => sqlx::query(FORGET_ANSWERS).bind(organization).bind(limit).execute(c).await?.rows_affected()))
 }
 
 /// Raises the version of the owner's place in an organization that is purged, and forgets the address: to others the

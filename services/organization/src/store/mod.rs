@@ -1,10 +1,13 @@
 //! Every SQL statement of organization, one function each: statements, never decisions.
 //!
-//! One text serves both engines unless the function shows a `match`. Locks are taken in one order
-//! everywhere: the request id, the person, the organization, then what hangs on it; several organizations
-//! are never locked in one transaction, but held by a shared lock ([`standings::hold`]). The lock on the organization's row covers its members, its
-//! invitations and their counts; after it come the counts of a sender's mails and then an address'. The lock on a library's
-//! row covers its items and what they take; of two libraries the one with the lesser owner's id is locked first.
+//! One text serves both engines unless the function shows a `match`. Locks are taken in one order everywhere: the request id,
+//! the person, the organization, then what hangs on it. Of organizations at most one is locked in a transaction; several may
+//! be held by shared locks ([`standings::hold`]), by which nobody waits for another who holds. The lock on the organization's
+//! row covers its members, its invitations and their counts; after it come the counts of a sender's mails and then an
+//! address', and, where a creation is withdrawn ([`foundings`]), its request id: whoever repeats that call holds the id and
+//! locks no organization that there is already. The lock on a library's row covers its items and what they take; of two
+//! libraries the one with the lesser owner's id is locked first. After it come the objects that owners share, in the order of
+//! their SHA-256.
 
 pub mod audit;
 pub mod avatars;
@@ -26,6 +29,8 @@ pub mod standings;
 pub mod users;
 
 #[cfg(test)]
+mod page_tests;
+#[cfg(test)]
 mod tests;
 
 use bursar_db::{DbError, Migrations};
@@ -37,6 +42,12 @@ pub static MIGRATIONS: Migrations =
 /// A stored value that this program cannot have written.
 fn unreadable(error: impl std::fmt::Display) -> DbError {
     DbError::corrupt(error.to_string())
+}
+
+/// A list of ids, as SQLite takes it.
+fn json<K: ToString>(ids: &[K]) -> Result<String, DbError> {
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    serde_json::to_string(&ids).map_err(unreadable)
 }
 
 /// A count, as the rules take it.

@@ -49,6 +49,8 @@ pub fn key(name: &str) -> String {
 /// Which organizations an operator looks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wanted {
+    /// The one with this id, purged or not.
+    Id(OrganizationId),
     /// Those that are not purged and whose names begin so, in lower-case ASCII letters ([`key`]); empty: all.
     Name(String),
     /// Those that somebody owns and that are not purged.
@@ -60,7 +62,7 @@ pub enum Wanted {
 pub enum Listed {
     /// Those that can be used.
     Open,
-    /// And those that are suspended or not ready yet.
+    /// And those that are suspended.
     Known,
     /// And the owner's own that were deleted and can be taken back.
     Kept,
@@ -135,19 +137,26 @@ pub(super) const AFTER: &str = concat!(
     columns!(),
     " FROM organizations o WHERE o.id > $1 AND o.state NOT IN ('PENDING', 'PURGED') ORDER BY o.id LIMIT $2"
 );
+/// Each state has a comparison of its own: by the first of them SQLite, too, sees that the index of what is not active has all
+/// that there is.
 pub(super) const CLOSED_AFTER: &str = concat!(
     "SELECT ",
     columns!(),
-    " FROM organizations o WHERE o.id > $1 AND o.state NOT IN ('ACTIVE', 'PENDING') ORDER BY o.id LIMIT $2"
+    " FROM organizations o WHERE o.id > $1 AND o.state <> 'ACTIVE' AND o.state <> 'PENDING' ORDER BY o.id LIMIT $2"
+);
+pub(super) const TOLD_AFTER: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM organizations o WHERE o.id > $1 AND o.state <> 'PENDING' ORDER BY o.id LIMIT $2"
 );
 pub(super) const FOUND_BY_ID: &str =
     concat!("SELECT ", columns!(), ", o.suspension_reason FROM organizations o WHERE o.id = $1");
+/// SQLite finds the place in the index by the first comparison alone.
 pub(super) const FOUND_BY_NAME: &str = concat!(
     "SELECT ",
     columns!(),
-    ", o.suspension_reason FROM organizations o WHERE (lower(o.name), o.id) > ($3, $4) \
-     AND lower(o.name) >= $1 AND lower(o.name) < $2 AND o.state <> 'PURGED' \
-     ORDER BY lower(o.name), o.id LIMIT $5"
+    ", o.suspension_reason FROM organizations o WHERE lower(o.name) >= $1 AND (lower(o.name), o.id) > ($1, $2) \
+     AND lower(o.name) < $3 AND o.state <> 'PURGED' ORDER BY lower(o.name), o.id LIMIT $4"
 );
 pub(super) const FOUND_BY_OWNER: &str = concat!(
     "SELECT ",
@@ -157,17 +166,30 @@ pub(super) const FOUND_BY_OWNER: &str = concat!(
      ORDER BY lower(o.name), o.id LIMIT $4"
 );
 
+/// Before every name, and after the empty one: what was purged has none, and there is ever more of it.
+const FIRST: char = '\u{1}';
 /// After every text that begins as it does.
 const LAST: char = '\u{10ffff}';
+
+/// Between which texts the names lie that begin so: from the first on, before the second.
+pub(super) fn named(prefix: &str) -> (String, String) {
+    let from = if prefix.is_empty() { FIRST.to_string() } else { prefix.to_owned() };
+    (from, format!("{prefix}{LAST}"))
+}
 
 /// The organizations after an id (as text; empty for the first), in the order of ids.
 pub async fn after(tx: &mut Tx, after: &str, limit: i64) -> Result<Vec<OrganizationRow>, DbError> {
     Ok(on!(tx, c => sqlx::query_as(AFTER).bind(after).bind(limit).fetch_all(c).await?))
 }
 
-/// Those of them that are not active, purged ones and those that are being made too.
+/// Those of them that have been active and are not, purged ones too; what is not ready yet is not among them.
 pub async fn closed_after(tx: &mut Tx, after: &str, limit: i64) -> Result<Vec<OrganizationRow>, DbError> {
     Ok(on!(tx, c => sqlx::query_as(CLOSED_AFTER).bind(after).bind(limit).fetch_all(c).await?))
+}
+
+/// Those after an id of which anything was ever told, purged ones too, in the order of ids.
+pub async fn told_after(tx: &mut Tx, after: &str, limit: i64) -> Result<Vec<OrganizationRow>, DbError> {
+    Ok(on!(tx, c => sqlx::query_as(TOLD_AFTER).bind(after).bind(limit).fetch_all(c).await?))
 }
 
 /// An organization as operators see it, purged ones too.
@@ -186,14 +208,17 @@ pub async fn look_for(
     let name = after.map_or("", |(name, _)| name.as_str());
     let id = after.map_or_else(String::new, |(_, id)| id.to_string());
     Ok(match wanted {
-        Wanted::Name(prefix) => on!(tx, c => sqlx::query_as(FOUND_BY_NAME)
-            .bind(prefix)
-            .bind(format!("{prefix}{LAST}"))
-            .bind(name)
-            .bind(id)
-            .bind(limit)
-            .fetch_all(c)
-            .await?),
+        Wanted::Id(id) => found(tx, *id).await?.into_iter().collect(),
+        Wanted::Name(prefix) => {
+            let (from, to) = named(prefix);
+            on!(tx, c => sqlx::query_as(FOUND_BY_NAME)
+                .bind(from.as_str().max(name))
+                .bind(id)
+                .bind(to)
+                .bind(limit)
+                .fetch_all(c)
+                .await?)
+        }
         Wanted::Owner(user) => on!(tx, c => sqlx::query_as(FOUND_BY_OWNER)
             .bind(*user)
             .bind(name)

@@ -1,5 +1,6 @@
-//! Rows of `preferences`: what members prefer. They outlive the membership, and end with the account. Everything that changes
-//! one needs the lock on its person.
+//! Rows of `preferences`: what members prefer. They outlive the membership, and end with the account or with the organization.
+//! Everything that makes or changes one needs the lock on its person, and the organization held after it; a purge erases them
+//! by the lock on the organization.
 
 use bursar_db::{DbError, Tx, on};
 use bursar_id::{OrganizationId, UserId};
@@ -22,6 +23,32 @@ pub(super) const ERASE: &str = "DELETE FROM preferences WHERE user_id = $1";
 
 pub(super) const ERASE_SOME: &str = "DELETE FROM preferences WHERE organization_id = $1 AND user_id IN \
     (SELECT user_id FROM preferences WHERE organization_id = $1 ORDER BY user_id LIMIT $2)";
+
+/// What a member prefers, and whose that is.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct MemberPreferencesRow {
+    /// The member.
+    pub user_id: UserId,
+    /// What that is.
+    #[sqlx(flatten)]
+    pub preferences: PreferencesRow,
+}
+
+/// Of those alone who are members now.
+pub(super) const LIST: &str = "SELECT p.user_id, p.document, p.version FROM preferences p JOIN memberships m \
+    ON m.organization_id = p.organization_id AND m.user_id = p.user_id \
+    WHERE p.organization_id = $1 AND p.user_id > $2 AND m.role IS NOT NULL ORDER BY p.user_id LIMIT $3";
+
+/// What the members of an organization prefer, those who ever said so, in the order of their ids after the given one.
+pub async fn list(
+    tx: &mut Tx,
+    organization: OrganizationId,
+    after: Option<UserId>,
+    limit: i64,
+) -> Result<Vec<MemberPreferencesRow>, DbError> {
+    let after = after.map(|user| user.to_string()).unwrap_or_default();
+    Ok(on!(tx, c => sqlx::query_as(LIST).bind(organization).bind(after).bind(limit).fetch_all(c).await?))
+}
 
 /// Erases some of what members preferred in an organization; how many there were.
 pub async fn erase_some(tx: &mut Tx, organization: OrganizationId, limit: i64) -> Result<u64, DbError> {

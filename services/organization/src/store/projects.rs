@@ -35,8 +35,12 @@ pub(super) const ANYWHERE: &str = "SELECT id, owner, name, description, created_
     updated_at FROM projects WHERE id = $1";
 pub(super) const BY_ID_LOCKED: &str = "SELECT id, owner, name, description, created_by, assigned_to, version, \
     created_at, updated_at FROM projects WHERE owner = $1 AND id = $2 FOR UPDATE";
+/// Above every id.
+pub(super) const LAST: &str = "prj_~";
+/// By the whole key of the index, as the lists of items are.
 pub(super) const LIST: &str = "SELECT id, owner, name, description, created_by, assigned_to, version, created_at, \
-    updated_at FROM projects WHERE owner = $1 AND ($2 = '' OR id < $2) ORDER BY id DESC LIMIT $3";
+    updated_at FROM projects WHERE (owner, id) < ($1, $2) AND (owner, id) >= ($1, '') \
+    ORDER BY owner DESC, id DESC LIMIT $3";
 pub(super) const UPDATE: &str = "UPDATE projects SET name = $2, description = $3, assigned_to = $4, \
     version = version + 1, updated_at = $5 WHERE id = $1";
 pub(super) const ASSIGNED_IN: &str = "SELECT p.owner FROM projects p JOIN organizations o ON o.id = p.owner \
@@ -89,7 +93,7 @@ pub async fn list(
     before: Option<ProjectId>,
     limit: i64,
 ) -> Result<Vec<ProjectRow>, DbError> {
-    let before = before.map_or_else(String::new, |id| id.to_string());
+    let before = before.map_or_else(|| LAST.to_owned(), |id| id.to_string());
     Ok(on!(tx, c => sqlx::query_as(LIST)
         .bind(owner)
         .bind(before)

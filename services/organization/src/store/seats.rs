@@ -61,6 +61,8 @@ pub(super) const SEATING: &str = concat!(
     " FROM organizations o LEFT JOIN organization_seats s ON s.organization_id = o.id WHERE o.id = $1"
 );
 pub(super) const KNOWN: &str = "SELECT seats, version FROM organization_seats WHERE organization_id = $1";
+pub(super) const KNOWN_AFTER: &str = "SELECT organization_id, seats FROM organization_seats \
+    WHERE organization_id > $1 AND seats IS NOT NULL ORDER BY organization_id LIMIT $2";
 pub(super) const TELL: &str = "INSERT INTO organization_seats (organization_id, seats, incarnation, version) \
     VALUES ($1, $2, $3, 1) ON CONFLICT (organization_id) DO UPDATE SET seats = excluded.seats, \
     incarnation = excluded.incarnation, version = organization_seats.version + 1 \
@@ -70,15 +72,7 @@ pub(super) const NOTE: &str = "INSERT INTO organization_seats (organization_id, 
     version = organization_seats.version + 1 WHERE organization_seats.version = $3";
 pub(super) const FORGET_BEFORE: &str = "UPDATE organization_seats SET seats = NULL, version = version + 1 \
     WHERE incarnation < $1 AND seats IS NOT NULL";
-
 pub(super) const FORGET: &str = "DELETE FROM organization_seats WHERE organization_id = $1";
-
-/// Forgets what was known of an organization's plan.
-pub async fn forget(tx: &mut Tx, organization: OrganizationId) -> Result<(), DbError> {
-    on!(tx, c => sqlx::query(FORGET).bind(organization).execute(c).await?.rows_affected());
-    Ok(())
-}
-
 /// Changes nothing but that whatever billing tells next holds.
 pub(super) const DOUBT: &str =
     "UPDATE organization_seats SET incarnation = 0, version = version + 1 WHERE organization_id = $1";
@@ -94,6 +88,19 @@ pub async fn known(tx: &mut Tx, organization: OrganizationId) -> Result<Known, D
     let row: Option<(Option<i64>, i64)> =
         on!(tx, c => sqlx::query_as(KNOWN).bind(organization).fetch_optional(c).await?);
     Ok(row.map_or_else(Known::default, |(seats, version)| Known { seats: seats.map(count), version }))
+}
+
+/// The seats of the organizations after an id (as text; empty for the first), where they are known, in the order of ids.
+pub async fn known_after(tx: &mut Tx, after: &str, limit: i64) -> Result<Vec<(OrganizationId, u32)>, DbError> {
+    let rows: Vec<(OrganizationId, i64)> =
+        on!(tx, c => sqlx::query_as(KNOWN_AFTER).bind(after).bind(limit).fetch_all(c).await?);
+    Ok(rows.into_iter().map(|(id, seats)| (id, count(seats))).collect())
+}
+
+/// Forgets what was known of an organization's plan.
+pub async fn forget(tx: &mut Tx, organization: OrganizationId) -> Result<(), DbError> {
+    on!(tx, c => sqlx::query(FORGET).bind(organization).execute(c).await?.rows_affected());
+    Ok(())
 }
 
 /// Writes what an event of this incarnation says, unless a later incarnation has told something else. Within one, events

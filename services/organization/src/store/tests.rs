@@ -1,7 +1,7 @@
 //! Every statement is understood by both engines.
 
 use bursar_db::Tx;
-use sqlx::{Executor as _, SqlSafeStr as _};
+use sqlx::{AssertSqlSafe, Executor as _, SqlSafeStr as _};
 
 use super::{
     MIGRATIONS, audit, avatars, contents, foundings, invitations, items, libraries, mail_counts, memberships,
@@ -31,11 +31,11 @@ const BOTH: &[&str] = &[
     invitations::REVOKE_ALL,
     invitations::SETTLE,
     contents::ATTACH,
-    contents::BEFORE,
     contents::COUNT,
     contents::DELETE,
     contents::FEWER,
     contents::INSERT,
+    contents::ITEMS_BEFORE,
     contents::MORE,
     contents::OF_ITEM,
     objects::ABANDON,
@@ -69,6 +69,7 @@ const BOTH: &[&str] = &[
     memberships::END_OWNERS,
     memberships::END_SOME,
     memberships::FORGET_ADDRESSES,
+    memberships::FORGET_ANSWERS,
     memberships::FORGET_SOME,
     memberships::JOIN,
     memberships::LIST,
@@ -93,9 +94,11 @@ const BOTH: &[&str] = &[
     organizations::OF_USER,
     organizations::OWNERLESS,
     organizations::SET_OWNER,
+    organizations::TOLD_AFTER,
     organizations::UPDATE,
     preferences::ERASE,
     preferences::ERASE_SOME,
+    preferences::LIST,
     preferences::OF,
     preferences::SET,
     projects::ANYWHERE,
@@ -111,6 +114,7 @@ const BOTH: &[&str] = &[
     seats::DOUBT,
     seats::FORGET_BEFORE,
     seats::KNOWN,
+    seats::KNOWN_AFTER,
     seats::NOTE,
     seats::SEATING,
     seats::TELL,
@@ -134,17 +138,17 @@ const BOTH: &[&str] = &[
     foundings::ERASE[0],
     foundings::ERASE[1],
     foundings::ERASE[2],
-    foundings::ERASE[3],
     standings::SET_REASON,
     users::DELETE,
     users::ENSURE,
+    users::GONE_AFTER,
     users::PERSON,
     users::RENAME,
     users::SET_DEPARTURE,
     users::STAY_BEFORE,
 ];
 
-/// Statements with locks, which SQLite neither has nor needs.
+/// Statements with locks, which SQLite neither has nor needs, and with lists.
 const POSTGRES: &[&str] = &[
     contents::DETACH_POSTGRES,
     items::BY_IDS_POSTGRES,
@@ -166,7 +170,31 @@ const SQLITE: &[&str] = &[
     items::KEYS_OF_SQLITE,
 ];
 
+/// How SQLite goes about a statement, whatever is bound.
+async fn plan(tx: &mut Tx, statement: &str) -> Option<String> {
+    let Tx::Sqlite(t) = tx else { return None };
+    let explained = sqlx::query_as(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}")));
+    let steps: Vec<(i64, i64, i64, String)> = explained.fetch_all(&mut **t).await.expect("explained");
+    Some(steps.into_iter().map(|(.., step)| step).collect::<Vec<_>>().join("; "))
+}
+
 bursar_testkit::engines! {
+    /// Of what was purged there is ever more, and it has no name; nearly everything is active.
+    async fn neither_what_is_erased_nor_what_is_active_is_walked_through(db: TestDb) {
+        let db = db.open(&MIGRATIONS).await;
+        let mut tx = db.begin().await.expect("a transaction");
+        for (statement, expected) in [
+            (organizations::FOUND_BY_NAME, "USING INDEX organizations_name (<expr>>? AND <expr><?)"),
+            (organizations::CLOSED_AFTER, "USING INDEX organizations_state (id>?)"),
+        ] {
+            if let Some(plan) = plan(&mut tx, statement).await {
+                assert!(plan.contains(expected), "{plan}");
+            }
+        }
+        let (from, to) = organizations::named("");
+        assert!("" < from.as_str() && from.as_str() < "a" && "zz" < to.as_str());
+    }
+
     async fn every_statement_can_be_prepared(db: TestDb) {
         let db = db.open(&MIGRATIONS).await;
         let mut tx = db.begin().await.expect("a transaction");

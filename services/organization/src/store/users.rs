@@ -53,6 +53,9 @@ pub(super) const SET_DEPARTURE: &str = "UPDATE users SET departure_incarnation =
 pub(super) const STAY_BEFORE: &str = "UPDATE users SET departing_since = NULL \
     WHERE departing_since IS NOT NULL AND departure_incarnation < $1";
 
+pub(super) const GONE_AFTER: &str =
+    "SELECT id FROM users WHERE id > $1 AND deleted_at IS NOT NULL ORDER BY id LIMIT $2";
+
 /// Locks a person until the transaction ends, known or not: whoever makes somebody an owner, a member or responsible for
 /// something does so first, before any organization is locked. What is told of the person later finds what was made.
 pub async fn lock(tx: &mut Tx, user: UserId) -> Result<PersonRow, DbError> {
@@ -112,4 +115,10 @@ pub async fn stay_before(tx: &mut Tx, incarnation: u64) -> Result<(), DbError> {
     let incarnation = i64::try_from(incarnation).map_err(unreadable)?;
     on!(tx, c => sqlx::query(STAY_BEFORE).bind(incarnation).execute(c).await?.rows_affected());
     Ok(())
+}
+
+/// Those who are gone, after an id (as text; empty for the first), in the order of ids.
+pub async fn gone_after(tx: &mut Tx, after: &str, limit: i64) -> Result<Vec<UserId>, DbError> {
+    let rows: Vec<(UserId,)> = on!(tx, c => sqlx::query_as(GONE_AFTER).bind(after).bind(limit).fetch_all(c).await?);
+    Ok(rows.into_iter().map(|(id,)| id).collect())
 }

@@ -2,15 +2,16 @@
 
 use bursar_db::Tx;
 use bursar_id::{OrganizationId, OwnerId, Role};
-use bursar_members::Policy;
+use bursar_members::{Policy, Standing as Told, standings as told};
 use bursar_rpc::{Call, Caller, Mutation, UserCaller};
 
 use super::Organization;
 use crate::Error;
 use crate::domain::Refusal;
 use crate::domain::standing::Standing;
+use crate::store::memberships::{self, Place};
 use crate::store::organizations::OrganizationRow;
-use crate::store::{memberships, organizations, standings, users};
+use crate::store::{organizations, standings, users};
 
 impl Organization {
     /// The caller's role in an organization that is open to its members, if it allows what the RPC demands.
@@ -25,14 +26,27 @@ impl Organization {
         Ok(role)
     }
 
-    /// The same for looking at an organization: its owner does so with the personal token also when it was deleted.
+    /// The same for taking home what an organization has: its owner does so with the personal token also when it was
+    /// deleted.
+    pub(super) async fn authorize_export(
+        &self,
+        tx: &mut Tx,
+        caller: &UserCaller,
+        organization: OrganizationId,
+    ) -> Result<Role, Error> {
+        let role = place_in(tx, caller, organization).await?.kept(is_personal(caller))?;
+        may(&self.policy(tx, organization).await?, caller, role)?;
+        Ok(role)
+    }
+
+    /// The same for looking at an organization, which its owner does also before it is ready.
     pub(super) async fn authorize_look(
         &self,
         tx: &mut Tx,
         caller: &UserCaller,
         organization: OrganizationId,
     ) -> Result<Role, Error> {
-        let role = memberships::place(tx, organization, caller.user).await?.shown(is_personal(caller))?;
+        let role = place_in(tx, caller, organization).await?.shown(is_personal(caller))?;
         may(&self.policy(tx, organization).await?, caller, role)?;
         Ok(role)
     }
@@ -45,7 +59,7 @@ impl Organization {
         caller: &UserCaller,
         organization: OrganizationId,
     ) -> Result<Role, Error> {
-        let place = memberships::place(tx, organization, caller.user).await?;
+        let place = place_in(tx, caller, organization).await?;
         let role = place.role.ok_or(Refusal::NotAMember)?;
         if role != Role::Owner || matches!(place.standing, Standing::Purged(_)) {
             place.open()?;
@@ -116,14 +130,14 @@ impl Organization {
         demand_staying(m.tx(), caller).await
     }
 
-    /// The owner's standing for taking an organization home; see [`Self::authorize_look`].
-    pub(super) async fn admit_look(
+    /// The owner's standing for taking an organization home; see [`Self::authorize_export`].
+    pub(super) async fn admit_export(
         &self,
         m: &mut Mutation,
         caller: &UserCaller,
         organization: OrganizationId,
     ) -> Result<(), Error> {
-        let role = self.authorize_look(m.tx(), caller, organization).await;
+        let role = self.authorize_export(m.tx(), caller, organization).await;
         admitted(m, OwnerId::Organization(organization), &role);
         role?;
         demand_staying(m.tx(), caller).await
@@ -192,6 +206,34 @@ impl Organization {
         }
         Ok(role)
     }
+
+    /// Demands that the caller belongs to a context, in whichever one the token acts; a service alone does to all.
+    pub(super) async fn authorize_entry(&self, tx: &mut Tx, caller: &Caller, owner: OwnerId) -> Result<(), Error> {
+        let Some(user) = acting(caller)? else { return Ok(()) };
+        match owner {
+            OwnerId::User(own) if own == user.user => Ok(demand_reach(user, owner)?),
+            OwnerId::User(_) => Err(Refusal::NotAMember.into()),
+            OwnerId::Organization(organization) => self.authorize(tx, user, organization).await.map(drop),
+        }
+    }
+
+    /// Demands again what was demanded when something began that takes long.
+    pub(super) async fn look_again(&self, caller: &Caller, owner: OwnerId) -> Result<(), Error> {
+        let mut tx = self.0.db.read().await?;
+        self.look_into(&mut tx, caller, owner).await?;
+        match acting(caller)? {
+            Some(user) => demand_not_suspended(&mut tx, user).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Demands that the caller may read what a context has: a user in the token's own one, or one of the product's services.
+    pub(super) async fn look_into(&self, tx: &mut Tx, caller: &Caller, owner: OwnerId) -> Result<(), Error> {
+        match acting(caller)? {
+            Some(user) => self.authorize_context(tx, user, owner).await.map(drop),
+            None => demand_served(tx, owner).await,
+        }
+    }
 }
 
 /// The user who calls, or for whom a service calls; `None` is a service alone.
@@ -216,7 +258,20 @@ async fn demand_there(tx: &mut Tx, organization: OrganizationId) -> Result<(), E
 
 /// What the caller is in an organization that is open to its members.
 pub(super) async fn role_in(tx: &mut Tx, caller: &UserCaller, organization: OrganizationId) -> Result<Role, Error> {
-    Ok(memberships::place(tx, organization, caller.user).await?.open()?)
+    Ok(place_in(tx, caller, organization).await?.open()?)
+}
+
+/// What the caller is in an organization, wherever that is in its life.
+async fn place_in(tx: &mut Tx, caller: &UserCaller, organization: OrganizationId) -> Result<Place, Error> {
+    let place = memberships::place(tx, organization, caller.user).await?;
+    place.role.ok_or(Refusal::NotAMember)?;
+    demand_reach(caller, OwnerId::Organization(organization))?;
+    Ok(place)
+}
+
+/// Demands that a token reaches a context of its user's: an API key was made for one, and knows no other.
+fn demand_reach(caller: &UserCaller, owner: OwnerId) -> Result<(), Refusal> {
+    if caller.key.is_some() && caller.context != owner { Err(Refusal::WrongContext) } else { Ok(()) }
 }
 
 /// Whether the organization's policies let the caller, who has this role there, do what the RPC demands: a token that
@@ -253,6 +308,13 @@ pub(super) fn is_personal(caller: &UserCaller) -> bool {
 /// Whoever is leaving Bursar, or has left, changes nothing any more: a token outlives its account by minutes.
 pub(super) async fn demand_staying(tx: &mut Tx, caller: &UserCaller) -> Result<(), Error> {
     Ok(users::person(tx, caller.user).await?.standing().demand_staying()?)
+}
+
+/// Whoever is suspended is let in nowhere. The stack sees to that when a call comes; this is for one that goes on and on.
+pub(super) async fn demand_not_suspended(tx: &mut Tx, caller: &UserCaller) -> Result<(), Error> {
+    let user = OwnerId::User(caller.user);
+    let suspended = told::of(tx, &[user]).await?.get(&user) == Some(&Told::Suspended);
+    if suspended { Err(Refusal::UserSuspended.into()) } else { Ok(()) }
 }
 
 /// Whoever reaches others does so from an address that is proven to be theirs: who makes organizations, who invites.

@@ -8,7 +8,7 @@
 //! ([`depart`]); the job finishes it in transactions of its own, which lock one organization each. It can be interrupted at
 //! any point and begun again.
 
-use bursar_db::{DbError, Tx};
+use bursar_db::{DbError, Tx, idempotency};
 use bursar_id::{OrganizationId, OwnerId, Role, UserId};
 use bursar_jobs::{Jobs, Kind};
 use bursar_proto::event::v1::event::Payload;
@@ -33,6 +33,9 @@ const PROJECTS: i64 = 100;
 
 /// Such transactions in one attempt.
 const PORTIONS: usize = 20;
+
+/// How many answers are forgotten at once.
+const ANSWERS: i64 = 500;
 
 /// Of the organizations that somebody owns this many are named.
 const OWNED_NAMED: i64 = 20;
@@ -88,8 +91,8 @@ impl Organization {
     }
 
     /// Ends memberships that a deleted account still has, hands the projects that it was responsible for to their
-    /// organizations' owners, and erases the personal ones and the personal library; says whether there may be more. Pending invitations to the
-    /// address stay as they are: an address is not an account.
+    /// organizations' owners, and erases the personal ones, the personal library and what is kept for repetitions; says
+    /// whether there may be more. Pending invitations to the address stay as they are: an address is not an account.
     pub async fn see_off(&self, Departure { user }: Departure) -> Result<bool, Error> {
         let mut tx = self.0.db.read().await?;
         let memberships = memberships::of_user(&mut tx, user).await?;
@@ -115,6 +118,7 @@ impl Organization {
             if !self.hand_projects_over(user).await?
                 && !self.erase_projects(user).await?
                 && !self.erase_items(OwnerId::User(user), self.now()).await?
+                && !self.forget_answers(user).await?
             {
                 return Ok(false);
             }
@@ -136,6 +140,14 @@ impl Organization {
         }
         tx.commit().await?;
         Ok(true)
+    }
+
+    /// Forgets some of what somebody was answered, which says all that again; `false` when there was nothing any more.
+    async fn forget_answers(&self, user: UserId) -> Result<bool, Error> {
+        let mut tx = self.0.db.begin().await?;
+        let forgotten = idempotency::forget_some_of(&mut tx, &user.to_string(), ANSWERS).await?;
+        tx.commit().await?;
+        Ok(forgotten > 0)
     }
 
     /// Erases some of somebody's personal projects; `false` when there were none any more.

@@ -89,7 +89,7 @@ impl Organization {
     /// # Errors
     /// [`Refusal::PlanRequired`]: there was no plan, and the organization is no more.
     pub async fn founded(&self, organization: OrganizationId) -> Result<Standing, Error> {
-        let founded = persist(ANSWER, || async move {
+        let founded = persist(&self.0.entropy, ANSWER, || async move {
             match self.found(organization).await {
                 Err(Error::Billing(status)) => {
                     tracing::warn!(%organization, code = ?status.code(), "billing does not move a plan at the moment");

@@ -1,7 +1,5 @@
 //! What the check of all stores reads of organization's: who belongs where, how organizations stand, and what others told of it.
 
-use std::collections::BTreeSet;
-
 use bursar_db::{DbError, Tx};
 use bursar_id::{OrganizationId, UserId};
 use bursar_members::Standing;
@@ -22,14 +20,15 @@ pub async fn places_after(
     memberships::after(tx, &organization, &user, limit).await
 }
 
-/// How the organizations after the given one stand, as the others are told, and under which version, in the order of the ids.
+/// How the organizations after the given one stand, purged ones too, as the others are told, and under which version, in the
+/// order of the ids. Of one that is being made nobody is told.
 pub async fn standings_after(
     tx: &mut Tx,
     after: Option<OrganizationId>,
     limit: i64,
 ) -> Result<Vec<(OrganizationId, Standing, u64)>, DbError> {
     let after = after.map(|id| id.to_string()).unwrap_or_default();
-    let rows = organizations::after(tx, &after, limit).await?;
+    let rows = organizations::told_after(tx, &after, limit).await?;
     let told = |row: OrganizationRow| (row.id, as_told(row.life.standing), row.life.version.unsigned_abs());
     Ok(rows.into_iter().map(told).collect())
 }
@@ -39,20 +38,20 @@ pub async fn is_owned(tx: &mut Tx, id: OrganizationId) -> Result<bool, DbError> 
     Ok(standings::find(tx, id).await?.is_some_and(crate::domain::standing::Standing::is_owned))
 }
 
-/// Those of some users of whom it is known that they have deleted the account.
-pub async fn gone(tx: &mut Tx, ids: &[UserId]) -> Result<BTreeSet<UserId>, DbError> {
-    let mut gone = BTreeSet::new();
-    for id in ids {
-        if users::person(tx, *id).await?.deleted_at.is_some() {
-            gone.insert(*id);
-        }
-    }
-    Ok(gone)
+/// Of whom it is known that they have deleted the account, after the given one, in the order of the ids.
+pub async fn gone_after(tx: &mut Tx, after: Option<UserId>, limit: i64) -> Result<Vec<UserId>, DbError> {
+    let after = after.map(|id| id.to_string()).unwrap_or_default();
+    users::gone_after(tx, &after, limit).await
 }
 
-/// How many seats an organization's plan has, as far as that is known.
-pub async fn seats(tx: &mut Tx, id: OrganizationId) -> Result<Option<u32>, DbError> {
-    Ok(seats::known(tx, id).await?.seats)
+/// How many seats the plans of the organizations after the given one have, where that is known, in the order of the ids.
+pub async fn seats_after(
+    tx: &mut Tx,
+    after: Option<OrganizationId>,
+    limit: i64,
+) -> Result<Vec<(OrganizationId, u32)>, DbError> {
+    let after = after.map(|id| id.to_string()).unwrap_or_default();
+    seats::known_after(tx, &after, limit).await
 }
 
 /// Has any word of billing's hold against what is known of an organization's seats: it is wrong.

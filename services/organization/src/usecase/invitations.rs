@@ -260,6 +260,12 @@ impl Organization {
         Ok(Done::New(InvitationView { invitation, state: State::Revoked }, Vec::new()))
     }
 
+    /// The address of an invitation, as long as there is one: for whoever was admitted to be told it again.
+    pub async fn invited_address(&self, id: InvitationId) -> Result<Option<String>, Error> {
+        let mut tx = self.0.db.read().await?;
+        Ok(invitations::by_id(&mut tx, id).await?.map(|row| row.email))
+    }
+
     /// The caller's standing in the organization of an invitation.
     async fn admit_to(&self, m: &mut Mutation, caller: &UserCaller, id: InvitationId) -> Result<InvitationRow, Error> {
         m.about(&id);

@@ -4,6 +4,8 @@
 use askama::Template;
 use bursar_id::Role;
 use bursar_mail::{Mail, quoted};
+use bursar_proto::event::v1::LimitAlert;
+use bursar_rpc::convert::required_timestamp;
 use bursar_secret::Token;
 use bursar_time::Timestamp;
 
@@ -64,13 +66,13 @@ pub(super) fn invitation(about: &InvitationMail<'_>, config: &Config, token: &To
     )
 }
 
-/// What the mails about another owner say.
+/// What the mails about a nomination say.
 pub(super) struct OwnershipMail<'a> {
     /// The organization.
     pub(super) organization: &'a OrganizationRow,
-    /// The address of whoever owns it, or owned it before.
+    /// The address of whoever owns it.
     pub(super) owner: &'a str,
-    /// The address of whoever shall own it, or does so now.
+    /// The address of whoever shall own it.
     pub(super) nominee: &'a str,
 }
 
@@ -143,12 +145,22 @@ pub(super) fn nominated(about: &OwnershipMail<'_>, until: Timestamp, config: &Co
     )
 }
 
+/// What the mail about an owner who has become one says.
+pub(super) struct NewOwnerMail<'a> {
+    /// The organization.
+    pub(super) organization: &'a OrganizationRow,
+    /// The address of whoever owns it now.
+    pub(super) owner: &'a str,
+    /// The address of whoever owned it before and is an Admin; `None`: the account was deleted.
+    pub(super) former: Option<&'a str>,
+}
+
 #[derive(Template)]
 #[template(path = "new_owner.txt")]
 struct NewOwnerText<'a> {
     product: &'a str,
     owner: &'a str,
-    nominee: &'a str,
+    former: Option<&'a str>,
     organization: &'a str,
 }
 
@@ -157,20 +169,118 @@ struct NewOwnerText<'a> {
 struct NewOwnerHtml<'a> {
     product: &'a str,
     owner: &'a str,
-    nominee: &'a str,
+    former: Option<&'a str>,
     organization: &'a str,
 }
 
-/// Tells one of the two that the organization has another owner.
-pub(super) fn new_owner(about: &OwnershipMail<'_>, to: &str, config: &Config) -> Mail {
+/// Tells everybody concerned who can be reached, each in a mail, that the organization has another owner.
+pub(super) fn new_owner(about: &NewOwnerMail<'_>, config: &Config) -> Vec<Mail> {
     let name = quoted(&about.organization.name);
     let (product, organization) = (config.product.as_str(), name.as_str());
-    let OwnershipMail { owner, nominee, .. } = *about;
-    Mail::of(
-        to,
-        &NewOwnerText { product, owner, nominee, organization },
-        &NewOwnerHtml { product, owner, nominee, organization },
-    )
+    let NewOwnerMail { owner, former, .. } = *about;
+    let text = NewOwnerText { product, owner, former, organization };
+    let html = NewOwnerHtml { product, owner, former, organization };
+    former.into_iter().chain([owner]).map(|to| Mail::of(to, &text, &html)).collect()
+}
+
+/// What the mail about a limit says.
+pub(super) struct AlertMail<'a> {
+    /// The address of somebody who manages billing.
+    pub(super) to: &'a str,
+    /// The organization's name.
+    pub(super) organization: &'a str,
+    /// What billing told.
+    pub(super) alert: &'a LimitAlert,
+    /// The name of the member whose use it is, if it is a member's.
+    pub(super) member: Option<&'a str>,
+    /// No more like this is mailed today.
+    pub(super) is_last: bool,
+}
+
+#[derive(Template)]
+#[template(path = "limit_alert.txt")]
+struct LimitAlertText<'a> {
+    product: &'a str,
+    organization: &'a str,
+    whose: &'a str,
+    used: &'a str,
+    amount: &'a str,
+    unit: &'a str,
+    window: &'a str,
+    percent: u32,
+    consequence: &'a str,
+    resets_at: &'a str,
+    more: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "limit_alert.html")]
+struct LimitAlertHtml<'a> {
+    product: &'a str,
+    organization: &'a str,
+    whose: &'a str,
+    used: &'a str,
+    amount: &'a str,
+    unit: &'a str,
+    window: &'a str,
+    percent: u32,
+    consequence: &'a str,
+    resets_at: &'a str,
+    more: &'a str,
+}
+
+/// Tells somebody who manages billing that so much of a limit is used.
+pub(super) fn limit_alert(about: &AlertMail<'_>, config: &Config) -> Mail {
+    let AlertMail { to, organization, alert, member, is_last } = *about;
+    let named = |kind: &str, name: &str| format!("{kind} {}", quoted(name));
+    let whose = match (member, alert.subject.split_once(':')) {
+        (Some(name), _) => named("The member", name),
+        (None, Some(("project", name))) => named("The project", name),
+        (None, Some(("model", name))) => named("The model", name),
+        (None, Some(("api_key", name))) => named("The API key", name),
+        (None, _) => "A member".to_owned(),
+    };
+    let window = match alert.window.as_str() {
+        "HOUR" => "in an hour",
+        "DAY" => "in a day",
+        "MONTH" => "in a month",
+        _ => "in a billing period",
+    };
+    let consequence =
+        if alert.mode == "HARD" { "What would go above the limit is refused." } else { "Nothing is refused." };
+    let resets_at = required_timestamp(alert.resets_at).map_or_else(|_| "its end".to_owned(), |at| at.to_string());
+    let organization = quoted(organization);
+    let (product, organization, whose) = (config.product.as_str(), organization.as_str(), whose.as_str());
+    let (used, amount, unit) = (alert.used.as_str(), alert.amount.as_str(), "credits");
+    let (percent, resets_at) = (alert.percents.last().copied().unwrap_or_default(), resets_at.as_str());
+    let more = if is_last { " More alerts like this one are not mailed today." } else { "" };
+    let text = LimitAlertText {
+        product,
+        organization,
+        whose,
+        used,
+        amount,
+        unit,
+        window,
+        percent,
+        consequence,
+        resets_at,
+        more,
+    };
+    let html = LimitAlertHtml {
+        product,
+        organization,
+        whose,
+        used,
+        amount,
+        unit,
+        window,
+        percent,
+        consequence,
+        resets_at,
+        more,
+    };
+    Mail::of(to, &text, &html)
 }
 
 #[cfg(test)]
@@ -199,6 +309,42 @@ mod tests {
         assert!(mail.html.contains(&format!("href=\"{link}\"")), "{}", mail.html);
         assert!(!mail.html.contains("<b>"), "{}", mail.html);
         assert_eq!((mail.to.as_str(), mail.subject.as_str()), ("ben@example.com", "Join \"<b>Acme< b>\""));
+    }
+
+    #[test]
+    fn an_alert_says_whose_use_of_which_limit_and_quotes_the_names() {
+        let alert = LimitAlert {
+            subject: "every_member".to_owned(),
+            window: "DAY".to_owned(),
+            mode: "HARD".to_owned(),
+            amount: "10".to_owned(),
+            used: "8.5".to_owned(),
+            percents: vec![50, 80],
+            resets_at: Some(bursar_rpc::convert::to_timestamp(Timestamp::EPOCH)),
+            ..Default::default()
+        };
+        let of = |alert: &LimitAlert, member: Option<&str>| {
+            let (to, organization, is_last) = ("ada@example.com", "<b>Acme</b>", member.is_none());
+            let about = AlertMail { to, organization, alert, member, is_last };
+            limit_alert(&about, &Config::of(&Settings::for_test("/nowhere")))
+        };
+        let mail = of(&alert, Some("Ben https://evil.example/x"));
+        assert!(mail.subject.starts_with("80 % of a limit is used in"), "{}", mail.subject);
+        for part in [&mail.text, &mail.html] {
+            assert!(part.contains("used 8.5 of the 10 credits") && part.contains("in a day"), "{part}");
+            assert!(part.contains("refused") && part.contains("1970-01-01T00:00:00Z"), "{part}");
+            assert!(part.contains("The member") && !part.contains("evil.example"), "{part}");
+            assert!(!part.contains("are not mailed today"), "{part}");
+        }
+        assert!(!mail.html.contains("<b>"), "{}", mail.html);
+        let project = LimitAlert { subject: "project:film".to_owned(), mode: "WARN".to_owned(), ..alert };
+        let mail = of(&project, None);
+        assert!(mail.text.contains("The project") && mail.text.contains("Nothing is refused."), "{}", mail.text);
+        assert!(
+            mail.text.contains("are not mailed today") && mail.html.contains("are not mailed today"),
+            "{}",
+            mail.text
+        );
     }
 
     #[test]

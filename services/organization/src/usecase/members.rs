@@ -61,6 +61,11 @@ impl Organization {
         Ok(member.ok_or(Refusal::MemberNotFound)?)
     }
 
+    /// A member as of now, if it is one: for whoever was admitted to be told of it again.
+    pub async fn member_as_is(&self, id: OrganizationId, user: UserId) -> Result<Option<MemberRow>, Error> {
+        Ok(memberships::member(&mut self.0.db.read().await?, id, user).await?)
+    }
+
     /// What somebody is in an organization at this moment, nobody in one that is not open; and for those who have a place
     /// there, where it is in its life.
     pub async fn check_access(&self, id: OrganizationId, user: UserId) -> Result<(Word, Option<Standing>), Error> {

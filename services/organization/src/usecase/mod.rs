@@ -8,6 +8,7 @@
 //! with it.
 
 mod access;
+mod alerts;
 mod audit;
 mod avatars;
 pub mod deleting;
@@ -32,7 +33,7 @@ pub mod present;
 mod projects;
 pub mod purging;
 mod rationing;
-mod seats;
+pub(crate) mod seats;
 
 use std::sync::Arc;
 

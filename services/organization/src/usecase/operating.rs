@@ -47,26 +47,18 @@ impl Organization {
     pub async fn find_organizations(&self, wanted: OrganizationsWanted) -> Result<Page<FoundOrganization>, Error> {
         let OrganizationsWanted { query, page } = wanted;
         let mut tx = self.0.db.read().await?;
-        let one = match query {
-            Query::Id(id) => Some(id),
-            Query::Slug(Some(slug)) => slugs::find(&mut tx, &slug).await?,
+        let wanted = match query {
+            Query::Id(id) => Some(Wanted::Id(id)),
+            Query::Slug(Some(slug)) => slugs::find(&mut tx, &slug).await?.map(Wanted::Id),
             Query::Slug(None) => None,
-            Query::Name(name) => {
-                let wanted = Wanted::Name(organizations::key(&name));
-                let rows = organizations::look_for(&mut tx, &wanted, page.after(), page.limit()).await?;
-                return Ok(page.page(rows, place)?);
-            }
-            Query::Owner(user) => {
-                let wanted = Wanted::Owner(user);
-                let rows = organizations::look_for(&mut tx, &wanted, page.after(), page.limit()).await?;
-                return Ok(page.page(rows, place)?);
-            }
+            Query::Name(name) => Some(Wanted::Name(organizations::key(&name))),
+            Query::Owner(user) => Some(Wanted::Owner(user)),
         };
-        let found = match one {
-            Some(id) => organizations::found(&mut tx, id).await?,
-            None => None,
+        let rows = match wanted {
+            Some(wanted) => organizations::look_for(&mut tx, &wanted, page.after(), page.limit()).await?,
+            None => Vec::new(),
         };
-        Ok(page.page(found.into_iter().collect(), place)?)
+        Ok(page.page(rows, place)?)
     }
 
     /// Closes an organization to its members.

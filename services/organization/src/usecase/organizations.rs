@@ -150,17 +150,13 @@ impl Organization {
             OrganizationKey::Slug(Some(slug)) => slugs::find(&mut tx, slug).await?,
             OrganizationKey::Slug(None) => None,
         };
-        let (role, nothing) = match acting(caller)? {
-            Some(user) => {
-                let id = id.ok_or(Refusal::NotAMember)?;
-                (Some(self.authorize_look(&mut tx, user, id).await?), Refusal::NotAMember)
-            }
-            None => (
-                self.look_at(&mut tx, caller, id.ok_or(Refusal::OrganizationNotFound)?).await?,
-                Refusal::OrganizationNotFound,
-            ),
-        };
+        let user = acting(caller)?;
+        let nothing = if user.is_some() { Refusal::NotAMember } else { Refusal::OrganizationNotFound };
         let id = id.ok_or(nothing)?;
+        let role = match user {
+            Some(user) => Some(self.authorize_look(&mut tx, user, id).await?),
+            None => self.look_at(&mut tx, caller, id).await?,
+        };
         let organization = organizations::by_id(&mut tx, id).await?.ok_or(nothing)?;
         let moved = match key {
             OrganizationKey::Slug(Some(slug)) => organization.slug != slug.as_str(),

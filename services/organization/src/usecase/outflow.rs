@@ -1,17 +1,27 @@
 //! Bytes on their way to whoever asked for them, written by a task of their own: whoever takes nothing any more is given up,
 //! and holds nothing. How it ended is told apart from the bytes, so that an end that is none can always be told from one.
+//!
+//! It takes longer than anybody's standing is sure to last: of content each further segment is preceded by another look.
 
 use std::future::Future;
 use std::time::Duration;
 
 use bursar_db::DbError;
+use bursar_time::Span;
 use bytes::Bytes;
-use futures::{Stream, StreamExt as _, stream};
+use futures::future::BoxFuture;
+use futures::stream::{self, BoxStream};
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::Error;
+use crate::content::{ContentError, Contents};
 use crate::domain::Refusal;
+use crate::store::contents::ContentRow;
+
+/// The longest that anybody reads: so long an object is kept that is nobody's any more.
+pub(super) const LONGEST: Span = Span::from_hours(3);
 
 /// Bytes on their way.
 #[derive(Debug)]
@@ -36,7 +46,7 @@ impl Outflow {
 pub(super) struct Patience {
     /// For one part.
     pub(super) idle: Duration,
-    /// For all of it.
+    /// For all of it; never more than [`LONGEST`].
     pub(super) limit: Duration,
     /// What it is called when that is over.
     pub(super) over: Refusal,
@@ -87,7 +97,7 @@ where
     let (tell, end) = oneshot::channel();
     let writing = write(Inlet { taker, patience });
     tokio::spawn(async move {
-        let ended = match tokio::time::timeout(patience.limit, writing).await {
+        let ended = match tokio::time::timeout(patience.limit.min(LONGEST.to_std()), writing).await {
             Ok(Ok(()) | Err(Broken::Left)) => Ok(()),
             Ok(Err(Broken::Failed(error))) => Err(error),
             Err(_) => Err(patience.over.into()),
@@ -96,4 +106,55 @@ where
         let _ = tell.send(ended);
     });
     Outflow { bytes, end }
+}
+
+/// Whether whoever began to take something may still have it.
+pub(super) type Look = Box<dyn Fn() -> BoxFuture<'static, Result<(), Error>> + Send>;
+
+/// The bytes of a content from an offset on, one segment after the other. Whoever asks for them has looked just now; `look`
+/// does so again before each further segment.
+pub(super) fn content(
+    contents: &Contents,
+    row: &ContentRow,
+    offset: u64,
+    look: Look,
+) -> impl Stream<Item = Result<Bytes, Error>> + Send + use<> {
+    let (size, length) = (row.size.unsigned_abs(), row.segment.unsigned_abs().max(1));
+    let (contents, object) = (contents.clone(), row.object.clone());
+    let segments = stream::try_unfold(offset, move |at| {
+        let (contents, object) = (contents.clone(), object.clone());
+        let looking = (offset < at && at < size).then(&look);
+        async move {
+            if at >= size {
+                return Ok::<_, Error>(None);
+            }
+            if let Some(looking) = looking {
+                looking.await?;
+            }
+            let segment = u32::try_from(at / length).map_err(|_| Error::Internal("a segment beyond all bounds"))?;
+            let found = contents.read(&object, segment, at % length).await?;
+            let end = (at - at % length).saturating_add(length).min(size);
+            Ok(Some((whole(found, end - at), end)))
+        }
+    });
+    segments.try_flatten()
+}
+
+/// The bytes of a segment, which must be so many.
+fn whole(
+    found: BoxStream<'static, Result<Bytes, ContentError>>,
+    length: u64,
+) -> impl Stream<Item = Result<Bytes, Error>> + Send {
+    stream::try_unfold((found, length), |(mut found, left)| async move {
+        let wrong = Error::Internal("a segment is not as long as it was written");
+        match found.next().await {
+            Some(bytes) => {
+                let bytes = bytes?;
+                let left = left.checked_sub(bytes.len() as u64).ok_or(wrong)?;
+                Ok(Some((bytes, (found, left))))
+            }
+            None if left == 0 => Ok(None),
+            None => Err(wrong),
+        }
+    })
 }

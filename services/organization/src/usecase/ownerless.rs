@@ -7,6 +7,7 @@ use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::{Asked, Call, Caller, Done, Mutation, Permission, Problem, ServiceCaller, ServiceRole};
 
 use super::departures::{DEPARTURE, Departure};
+use super::mails::{self, NewOwnerMail};
 use super::{Organization, events};
 use crate::Error;
 use crate::domain::Refusal;
@@ -33,8 +34,8 @@ impl Organization {
         Ok(organizations::ownerless(&mut tx, limit).await?)
     }
 
-    /// Makes a member the owner of an organization whose owner is gone, as the operator's doing: audited, and told by
-    /// event. Refused for an organization with a living owner, and for somebody who is no member or is leaving.
+    /// Makes a member the owner of an organization whose owner is gone, as the operator's doing: audited, told by
+    /// event, and by mail to the new owner. Refused for an organization with a living owner, and for somebody who is no member or is leaving.
     pub async fn mend(&self, mending: Mending) -> Result<(), Error> {
         let operator = ServiceCaller {
             account: ServiceAccountId::OPERATOR,
@@ -76,6 +77,10 @@ impl Organization {
         let departure = Departure { user: gone };
         self.0.jobs.enqueue(m.tx(), DEPARTURE, &departure, now, Some(&gone.to_string())).await?;
         let member = memberships::member(m.tx(), id, user).await?.ok_or(Refusal::MemberNotFound)?;
+        let about = NewOwnerMail { organization: &row, owner: &member.email, former: None };
+        for mail in mails::new_owner(&about, &self.0.config) {
+            bursar_mail::queue(&self.0.jobs, m.tx(), now, &mail).await?;
+        }
         let ended = ended.map(|version| events::ended(id, gone, version));
         Ok(Done::New((), ended.into_iter().chain([events::member_as(&member)]).collect()))
     }

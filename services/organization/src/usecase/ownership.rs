@@ -4,10 +4,10 @@ use bursar_db::Tx;
 use bursar_id::{OrganizationId, Role, UserId};
 use bursar_members::Transfer;
 use bursar_proto::event::v1::event::Payload;
-use bursar_rpc::{Answer, Asked, Done, Mutation};
+use bursar_rpc::{Answer, Asked, Done, Mutation, UserCaller};
 use bursar_time::Timestamp;
 
-use super::mails::{self, OwnershipMail};
+use super::mails::{self, NewOwnerMail, OwnershipMail};
 use super::organizations::seen;
 use super::rationing::ration;
 use super::{Organization, events};
@@ -83,21 +83,25 @@ impl Organization {
         match self.policy(m.tx(), id).await?.transfer {
             Transfer::Immediate => {
                 let (organization, events) = hand_over(m.tx(), organization, handover, now).await?;
+                // Whoever passes it to and fro reaches the same two again and again; the transfer itself is never refused.
+                if ration(m.tx(), &format!("transfers:{id}"), PER_DAY, now).await?.is_none() {
+                    self.tell_of_owner(m.tx(), &organization, (caller, handover), now).await?;
+                }
                 Ok(Done::New(seen(m.tx(), organization, Some(Role::Admin), now).await?, events))
             }
             Transfer::NomineeAccepts => {
-                self.nominate(m.tx(), &organization, handover, now).await?;
+                self.nominate(m.tx(), &organization, (caller, handover), now).await?;
                 Ok(Done::New(seen(m.tx(), organization, Some(Role::Owner), now).await?, Vec::new()))
             }
         }
     }
 
-    /// Nominates a member in whosever stead, and tells both.
+    /// The caller nominates a member in whosever stead, and both are told.
     async fn nominate(
         &self,
         tx: &mut Tx,
         organization: &OrganizationRow,
-        handover: Handover,
+        (caller, handover): (&UserCaller, Handover),
         now: Timestamp,
     ) -> Result<(), Error> {
         let id = organization.id;
@@ -106,7 +110,7 @@ impl Organization {
         }
         let until = now.saturating_add(LIFETIME);
         nominations::set(tx, id, &Nomination { nominee: handover.to, by: handover.from, until }).await?;
-        let [owner, nominee] = addresses(tx, id, handover).await?;
+        let [owner, nominee] = addresses(tx, id, caller, handover).await?;
         let about = OwnershipMail { organization, owner: &owner, nominee: &nominee };
         let mails = [mails::nomination(&about, until, &self.0.config), mails::nominated(&about, until, &self.0.config)];
         for mail in mails {
@@ -131,13 +135,24 @@ impl Organization {
         let nomination = nominations::of(m.tx(), id).await?;
         nomination::accept(nomination, caller.user, organization.owner_user_id, now)?;
         let (organization, events) = hand_over(m.tx(), organization, handover, now).await?;
-        let [former, owner] = addresses(m.tx(), id, handover).await?;
-        let about = OwnershipMail { organization: &organization, owner: &former, nominee: &owner };
-        for to in [&former, &owner] {
-            let mail = mails::new_owner(&about, to, &self.0.config);
-            bursar_mail::queue(&self.0.jobs, m.tx(), now, &mail).await?;
-        }
+        self.tell_of_owner(m.tx(), &organization, (caller, handover), now).await?;
         Ok(Done::New(seen(m.tx(), organization, Some(Role::Owner), now).await?, events))
+    }
+
+    /// Tells both by mail that the organization has another owner.
+    async fn tell_of_owner(
+        &self,
+        tx: &mut Tx,
+        organization: &OrganizationRow,
+        (caller, handover): (&UserCaller, Handover),
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let [former, owner] = addresses(tx, organization.id, caller, handover).await?;
+        let about = NewOwnerMail { organization, owner: &owner, former: Some(&former) };
+        for mail in mails::new_owner(&about, &self.0.config) {
+            bursar_mail::queue(&self.0.jobs, tx, now, &mail).await?;
+        }
+        Ok(())
     }
 
     async fn end_nomination(
@@ -183,9 +198,16 @@ async fn hand_over(
     Ok((organization, events))
 }
 
-/// Where the two can be reached.
-async fn addresses(tx: &mut Tx, id: OrganizationId, Handover { from, to }: Handover) -> Result<[String; 2], Error> {
-    let from = memberships::member(tx, id, from).await?.ok_or(Refusal::MemberNotFound)?;
-    let to = memberships::member(tx, id, to).await?.ok_or(Refusal::MemberNotFound)?;
-    Ok([from.email, to.email])
+/// Where the two can be reached: the caller by the address of now, the other by that of the joining, which is all that is
+/// known here.
+async fn addresses(
+    tx: &mut Tx,
+    id: OrganizationId,
+    caller: &UserCaller,
+    Handover { from, to }: Handover,
+) -> Result<[String; 2], Error> {
+    let other = if from == caller.user { to } else { from };
+    let other = memberships::member(tx, id, other).await?.ok_or(Refusal::MemberNotFound)?.email;
+    let own = caller.email.to_string();
+    Ok(if from == caller.user { [own, other] } else { [other, own] })
 }

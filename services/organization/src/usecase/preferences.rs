@@ -2,13 +2,13 @@
 
 use bursar_db::DbError;
 use bursar_document::Document;
-use bursar_id::{OrganizationId, UserId};
+use bursar_id::{OrganizationId, OwnerId, UserId};
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::{Answer, Asked, Caller, Done, Mutation, Problem};
 use serde_json::{Map, Value};
 
 use super::Organization;
-use super::access::acting;
+use super::access::{acting, hold_open};
 use crate::Error;
 use crate::domain::{Refusal, etag};
 use crate::store::preferences::{self, PreferencesRow};
@@ -41,8 +41,8 @@ impl Organization {
         named: Result<Option<UserId>, Problem>,
     ) -> Result<Preferences, Error> {
         let mut tx = self.0.db.read().await?;
+        self.look_at(&mut tx, caller, id).await?;
         let user = if let Some(user) = acting(caller)? {
-            self.authorize(&mut tx, user, id).await?;
             if named?.is_some_and(|named| named != user.user) {
                 return Err(Problem::invalid_field("user_id", "must be empty or the user's own id").into());
             }
@@ -79,6 +79,7 @@ impl Organization {
         let Some(change) = m.open(asked).await? else { return Ok(Done::Replay) };
         // Whoever deletes the account meanwhile finds what is written; and of two tabs one comes after the other.
         users::lock(m.tx(), caller.user).await?.standing().demand_staying()?;
+        hold_open(m.tx(), OwnerId::Organization(id)).await?;
         self.authorize(m.tx(), caller, id).await?;
         let now = m.now();
         let before = preferences::of(m.tx(), id, caller.user).await?;
@@ -93,7 +94,8 @@ impl Organization {
     }
 }
 
-fn shown(row: &PreferencesRow) -> Result<Preferences, Error> {
+/// What is stored, as it is shown.
+pub(super) fn shown(row: &PreferencesRow) -> Result<Preferences, Error> {
     let unreadable = |_| Error::Store(DbError::corrupt("preferences are no JSON object"));
     let document = match row.document.as_str() {
         "" => Map::new(),

@@ -3,8 +3,8 @@
 
 use bursar_db::{DbError, Tx};
 use bursar_events::{Part, Present};
-use bursar_id::OrganizationId;
-use bursar_members::policies;
+use bursar_id::OwnerId;
+use bursar_members::{OwnPolicy, policies};
 use bursar_proto::event::v1::event::Payload;
 
 use super::events;
@@ -79,10 +79,10 @@ impl Present for State {
                 (rows.iter().map(events::standing).collect(), last)
             }
             Section::Policies => {
-                let after: Option<OrganizationId> = key.parse().ok();
-                let rows = policies::told_after(tx, after, PART).await?;
-                let last = rows.last().map(|(id, ..)| id.to_string());
-                (rows.into_iter().map(|(id, own, version)| events::policy(id, own, version)).collect(), last)
+                let after = key.parse().ok().map(OwnerId::Organization);
+                let rows = policies::between(tx, (after, None), PART).await?;
+                let last = rows.last().map(|(owner, ..)| owner.to_string());
+                (rows.into_iter().map(as_policy).collect::<Result<_, _>>()?, last)
             }
             Section::Memberships => {
                 let (organization, user) = key.split_once('/').unwrap_or_default();
@@ -98,6 +98,11 @@ impl Present for State {
 /// An organization as it is now. The session in which it was created is past.
 fn as_created(row: &OrganizationRow) -> Payload {
     events::created_in(row, String::new(), String::new())
+}
+
+fn as_policy((owner, own, version): (OwnerId, OwnPolicy, u64)) -> Result<Payload, DbError> {
+    let organization = owner.organization().ok_or_else(|| DbError::corrupt("a person's policy"))?;
+    Ok(events::policy(organization, own, version))
 }
 
 fn as_member(row: &PlaceRow) -> Payload {

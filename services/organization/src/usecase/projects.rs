@@ -86,17 +86,13 @@ impl Organization {
     /// A project of the token's context, or for a service of any.
     pub async fn get_project(&self, caller: &Caller, id: Result<ProjectId, Problem>) -> Result<ProjectRow, Error> {
         let mut tx = self.0.db.read().await?;
-        let project = match acting(caller)? {
-            Some(user) => {
-                self.authorize_context(&mut tx, user, user.context).await?;
-                projects::by_id(&mut tx, user.context, id?).await?
-            }
-            None => projects::anywhere(&mut tx, id?).await?,
-        };
-        let project = project.ok_or(Refusal::ProjectNotFound)?;
-        if acting(caller)?.is_none() {
-            demand_served(&mut tx, project.owner).await?;
+        if let Some(user) = acting(caller)? {
+            self.authorize_context(&mut tx, user, user.context).await?;
+            let project = projects::by_id(&mut tx, user.context, id?).await?;
+            return Ok(project.ok_or(Refusal::ProjectNotFound)?);
         }
+        let project = projects::anywhere(&mut tx, id?).await?.ok_or(Refusal::ProjectNotFound)?;
+        demand_served(&mut tx, project.owner).await?;
         Ok(project)
     }
 
@@ -108,10 +104,7 @@ impl Organization {
         page: Result<PageRequest<ProjectId>, Problem>,
     ) -> Result<Page<ProjectRow>, Error> {
         let mut tx = self.0.db.read().await?;
-        match acting(caller)? {
-            Some(user) => drop(self.authorize_context(&mut tx, user, owner).await?),
-            None => demand_served(&mut tx, owner).await?,
-        }
+        self.look_into(&mut tx, caller, owner).await?;
         let page = page?;
         let rows = projects::list(&mut tx, owner, page.after().copied(), page.limit()).await?;
         Ok(page.page(rows, |row| row.id)?)
@@ -208,9 +201,10 @@ impl Organization {
         Ok(Done::New((), Vec::new()))
     }
 
-    /// A project of the token's context, locked.
+    /// A project of the token's context, locked; the context is open until the transaction ends.
     async fn locked_project(&self, m: &mut Mutation, caller: &UserCaller, id: ProjectId) -> Result<ProjectRow, Error> {
         m.about(&id);
+        hold_open(m.tx(), caller.context).await?;
         let row = projects::by_id_locked(m.tx(), caller.context, id).await?;
         Ok(row.ok_or(Refusal::ProjectNotFound)?)
     }

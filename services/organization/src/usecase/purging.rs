@@ -10,6 +10,7 @@
 
 use bursar_id::{OrganizationId, OwnerId, ServiceAccountId};
 use bursar_jobs::Kind;
+use bursar_members::{OwnPolicy, policies};
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::{Asked, Call, Caller, Done, Mutation, Permission, ServiceCaller, ServiceRole};
 use bursar_time::Timestamp;
@@ -103,6 +104,10 @@ impl Organization {
         erased += preferences::erase_some(&mut tx, id, PORTION).await?;
         erased += memberships::forget_some(&mut tx, id, PORTION).await?;
         let ended = memberships::end_some(&mut tx, id, now, PORTION).await?;
+        // Last what was answered, which says the same again: every member is looked at for it.
+        if erased == 0 && ended.is_empty() {
+            erased += memberships::forget_answers(&mut tx, id, PORTION).await?;
+        }
         let any = erased > 0 || !ended.is_empty();
         let told = ended.into_iter().map(|(user, version)| events::ended(id, user, version)).collect();
         self.0.outbox.commit(tx, told).await?;
@@ -156,7 +161,13 @@ async fn bury(m: &mut Mutation, id: OrganizationId) -> Result<Done<(), Payload>,
     seats::forget(m.tx(), id).await?;
     nominations::forget(m.tx(), id).await?;
     standings::erase_name(m.tx(), id).await?;
+    let mut told = Vec::new();
+    if let Some(version) = policies::erase(m.tx(), id).await? {
+        told.push(events::policy(id, OwnPolicy::default(), version));
+    }
     let (owner, version) = memberships::end_owners(m.tx(), id, now).await?;
-    let row = moved(m.tx(), id, purged).await?;
-    Ok(Done::New((), vec![events::ended(id, owner, version), events::standing(&row)]))
+    told.push(events::ended(id, owner, version));
+    // The last word of all.
+    told.push(events::standing(&moved(m.tx(), id, purged).await?));
+    Ok(Done::New((), told))
 }

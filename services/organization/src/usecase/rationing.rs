@@ -8,15 +8,41 @@ use crate::store::mail_counts;
 /// How far back is counted.
 const DAY: Span = Span::DAY;
 
-/// Counts one more about a subject; how long to wait when it would be one too many, and then nothing is counted. The
-/// subject stays locked until the transaction ends.
-pub(super) async fn ration(tx: &mut Tx, subject: &str, most: u32, now: Timestamp) -> Result<Option<Span>, DbError> {
-    let mut done = mail_counts::sent_after(tx, subject, now.saturating_sub(DAY), now).await?;
-    if done.len() >= most as usize {
-        let first = done.iter().min().copied().unwrap_or(now);
-        return Ok(Some(first.saturating_add(DAY).since(now)));
+/// Whether one more may be done today.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ration {
+    /// It may, and so many after it.
+    Left(u32),
+    /// It would be one too many for so long.
+    Over(Span),
+}
+
+/// Counts one more about each of these subjects, with how many there may be of each, unless it would be one too many about any
+/// of them: then nothing is counted. The subjects stay locked until the transaction ends; who names several names them in the
+/// same order as everybody.
+pub(super) async fn rationed(tx: &mut Tx, subjects: &[(String, u32)], now: Timestamp) -> Result<Ration, DbError> {
+    let (mut counted, mut least) = (Vec::new(), u32::MAX);
+    for (subject, most) in subjects {
+        let mut done = mail_counts::sent_after(tx, subject, now.saturating_sub(DAY), now).await?;
+        let left = most.saturating_sub(u32::try_from(done.len()).unwrap_or(u32::MAX));
+        if left == 0 {
+            let first = done.iter().min().copied().unwrap_or(now);
+            return Ok(Ration::Over(first.saturating_add(DAY).since(now)));
+        }
+        least = least.min(left - 1);
+        done.push(now);
+        counted.push((subject, done));
     }
-    done.push(now);
-    mail_counts::set(tx, subject, &done, now).await?;
-    Ok(None)
+    for (subject, done) in counted {
+        mail_counts::set(tx, subject, &done, now).await?;
+    }
+    Ok(Ration::Left(least))
+}
+
+/// The same of one subject: how long to wait where it would be one too many.
+pub(super) async fn ration(tx: &mut Tx, subject: &str, most: u32, now: Timestamp) -> Result<Option<Span>, DbError> {
+    Ok(match rationed(tx, &[(subject.to_owned(), most)], now).await? {
+        Ration::Left(_) => None,
+        Ration::Over(wait) => Some(wait),
+    })
 }

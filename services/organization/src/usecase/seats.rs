@@ -1,5 +1,6 @@
 //! How many people an organization's plan has seats for: what billing told last, or says when that would not do.
 
+use bursar_db::{DbError, Tx};
 use bursar_id::OrganizationId;
 use bursar_proto::billing::v1::GetEntitlementsRequest;
 use bursar_proto::billing::v1::subscription_service_client::SubscriptionServiceClient;
@@ -8,7 +9,9 @@ use tonic::{Code, Request};
 
 use super::Organization;
 use crate::Error;
-use crate::store::{memberships, seats};
+use crate::domain::standing::Standing;
+use crate::store::seats::{self, Known};
+use crate::store::{memberships, standings};
 
 /// What a seat is wanted for.
 #[derive(Clone, Copy, Debug)]
@@ -36,14 +39,14 @@ impl Organization {
         if let Some(seats) = known.seats.filter(|seats| taken < *seats) {
             return Ok(seats);
         }
-        match (self.ask_for_seats(organization, known.version).await, known.seats) {
+        match (self.ask_for_seats(organization, known).await, known.seats) {
             (Err(Error::Billing(status)), Some(seats)) if is_away(status.code()) => Ok(seats),
             (answer, _) => answer,
         }
     }
 
-    /// What billing says now. It is remembered, unless an event has told something since the change `since`.
-    async fn ask_for_seats(&self, organization: OrganizationId, since: i64) -> Result<u32, Error> {
+    /// What billing says now. What differs from what was known is remembered, unless an event has told something since.
+    async fn ask_for_seats(&self, organization: OrganizationId, known: Known) -> Result<u32, Error> {
         let message = GetEntitlementsRequest { owner: organization.to_string() };
         let answer = retry(&self.0.entropy, || {
             let mut client = SubscriptionServiceClient::new(self.0.billing.clone());
@@ -52,11 +55,21 @@ impl Organization {
         });
         let answer = answer.await.map_err(|status| Error::Billing(Box::new(status)))?;
         let said = answer.into_inner().seats;
-        let mut tx = self.0.db.begin().await?;
-        seats::note(&mut tx, organization, said, since).await?;
-        tx.commit().await?;
+        if known.seats != Some(said) {
+            let mut tx = self.0.db.begin().await?;
+            if !has_no_plan(&mut tx, organization).await? {
+                seats::note(&mut tx, organization, said, known.version).await?;
+            }
+            tx.commit().await?;
+        }
         Ok(said)
     }
+}
+
+/// Whether an organization is purged: it has no plan any more, and nothing of one is written. If it is not, that stays so until
+/// the transaction ends.
+pub(crate) async fn has_no_plan(tx: &mut Tx, organization: OrganizationId) -> Result<bool, DbError> {
+    Ok(matches!(standings::hold(tx, organization).await?, Some(Standing::Purged(_))))
 }
 
 /// Whether an answer says no more than that there is none now.

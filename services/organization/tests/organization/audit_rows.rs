@@ -24,8 +24,12 @@ pub(crate) struct Stage {
     pub(crate) project: String,
     etag: String,
     pub(crate) item: String,
-    invitation: String,
+    /// An item that may have content.
+    pub(crate) asset: String,
+    pub(crate) invitation: String,
     token: String,
+    /// Whoever calls does so with the token they bring; otherwise about projects and items with one of the organization.
+    pub(crate) as_they_are: bool,
 }
 
 fn mask(path: &str) -> FieldMask {
@@ -53,9 +57,16 @@ impl Stage {
         let project = made.into_inner().project.expect("a project").id;
         let invited = invite(ada, &acme, "first@example.com", Role::Member).await.expect("invited");
         let token = world.mailbox.next_token("first@example.com").await;
-        let item =
-            create_item(&world.acting(ada, &acme).client, item(&acme, "agent", "Old")).await.expect("an item").id;
-        Self { world, acme, cem, project, etag: String::new(), item, invitation: invited.id, token }
+        let acting = world.acting(ada, &acme).client;
+        let asset = create_item(&acting, item(&acme, "brand_asset", "Old")).await.expect("an item").id;
+        let item = create_item(&acting, item(&acme, "agent", "Old")).await.expect("an item").id;
+        let (etag, invitation) = (String::new(), invited.id);
+        Self { world, acme, cem, project, etag, item, asset, invitation, token, as_they_are: false }
+    }
+
+    /// Whoever calls, with the token that they call about projects and items with.
+    pub(crate) fn acting(&self, who: &Who) -> Who {
+        if self.as_they_are { who.clone() } else { self.world.acting(who, &self.acme) }
     }
 
     /// Calls an RPC with something that is allowed to whoever may call it.
@@ -115,10 +126,8 @@ impl Stage {
             _ if rpc.ends_with("leteOrganization") || rpc.ends_with("spendOrganization") => {
                 self.call_moves(who, rpc).await
             }
-            _ if rpc.ends_with("Item") || rpc == "RevealSecrets" => {
-                self.call_library(&self.world.acting(who, &self.acme), rpc).await
-            }
-            _ if rpc.ends_with("Project") => self.call_projects(&self.world.acting(who, &self.acme), rpc).await,
+            _ if rpc.ends_with("Item") || rpc == "RevealSecrets" => self.call_library(&self.acting(who), rpc).await,
+            _ if rpc.ends_with("Project") => self.call_projects(&self.acting(who), rpc).await,
             _ => self.call_invitations(who, rpc).await,
         }
     }

@@ -5,7 +5,7 @@ use std::io::Cursor;
 use bursar_id::Role;
 use bursar_proto::organization::v1 as proto;
 use bursar_rpc::ServiceRole;
-use bursar_testkit::{Client, Refusal, id, refused};
+use bursar_testkit::{Client, Refusal, organization, refused};
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 use tonic::{Code, Status};
 
@@ -75,7 +75,7 @@ bursar_testkit::engines! {
         let (ada, eve) = (world.who(1), world.who(9));
         let acme = world.create(&ada, "Acme").await.id;
         let dan = world.join(&ada, &acme, 4, Role::Member).await;
-        let absent = id::<bursar_id::kinds::Organization>(77).to_string();
+        let absent = organization(77).to_string();
         let good = || png(20, [1, 2, 3]);
         refused(set(&dan.client, &acme, good(), "").await, Code::PermissionDenied, "ROLE_NOT_ALLOWED");
         for organization in [&acme, &absent] {

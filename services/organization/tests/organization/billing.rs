@@ -15,9 +15,9 @@ use crate::world::Who;
 /// A billing that knows one plan; behind the real stack, so that organization has to prove who it is.
 #[derive(Clone)]
 pub(crate) struct Billing {
-    pub(crate) seats: Arc<AtomicU32>,
-    pub(crate) away: Arc<AtomicBool>,
-    pub(crate) asked: Arc<AtomicU32>,
+    seats: Arc<AtomicU32>,
+    away: Arc<AtomicBool>,
+    asked: Arc<AtomicU32>,
     /// Whether what it does is done and not answered.
     deaf: Arc<AtomicBool>,
     plans: Arc<Mutex<Plans>>,
@@ -56,6 +56,11 @@ impl Billing {
         if plans.had.insert(who.user.to_string()) {
             plans.has.insert(who.user.to_string());
         }
+    }
+
+    /// How often it was asked what an organization's plan allows.
+    pub(crate) fn asked(&self) -> u32 {
+        self.asked.load(Ordering::SeqCst)
     }
 
     pub(crate) fn set_away(&self, away: bool) {
@@ -100,6 +105,14 @@ impl SubscriptionService for Billing {
         _: Request<billing::SubscribeRequest>,
     ) -> Result<Response<billing::SubscribeResponse>, Status> {
         Err(Status::unimplemented("organization never subscribes"))
+    }
+
+    async fn cancel(&self, _: Request<billing::CancelRequest>) -> Result<Response<billing::CancelResponse>, Status> {
+        Err(Status::unimplemented("organization cancels nothing"))
+    }
+
+    async fn resume(&self, _: Request<billing::ResumeRequest>) -> Result<Response<billing::ResumeResponse>, Status> {
+        Err(Status::unimplemented("organization resumes nothing"))
     }
 
     async fn move_subscription(

@@ -1,15 +1,17 @@
 //! Every RPC about an organization that is not open, for everybody: one answer, whatever the RPC.
 
 use bursar_id::Role;
-use bursar_proto::access::METHODS;
+use bursar_proto::access::{METHODS, MethodRule};
 use bursar_proto::organization::v1 as proto;
 use bursar_rpc::ServiceRole;
-use bursar_testkit::{Refusal, refused};
+use bursar_testkit::{Client, Refusal, refused};
 use bursar_time::Span;
 use tonic::{Code, Status};
 
 use crate::across::{self, Meant};
 use crate::audit_rows::Stage;
+use crate::contents::{start, upload};
+use crate::library::{create, item};
 use crate::world::{Who, World, delete, get, until};
 
 /// What is about no organization, has a token for it, or is not a member's.
@@ -30,10 +32,49 @@ const OTHERS: [&str; 11] = [
 /// What a user may not call at all.
 const PRODUCTS: [&str; 1] = ["RevealSecrets"];
 
-/// Calls an RPC about the stage's organization. A new RPC has to be added here, or in [`Stage::call`].
-async fn call(stage: &Stage, who: &Who, rpc: &str) -> Result<(), Status> {
+/// Calls an RPC about the stage's organization as a user.
+pub(crate) async fn call(stage: &Stage, who: &Who, rpc: &str) -> Result<(), Status> {
+    call_within(stage, who, &stage.acting(who).client, rpc).await
+}
+
+/// The same as one of the product's services, for a member where somebody has to be named.
+async fn call_as_service(stage: &Stage, product: &Client, rpc: &str) -> Result<(), Status> {
+    let (owner, item_id, member) = (stage.acme.clone(), stage.item.clone(), stage.cem.user.to_string());
+    match rpc {
+        "CreateItem" => {
+            let request = proto::CreateItemRequest { member, ..item(&owner, "agent", "New") };
+            create(product, request).await.map(drop)
+        }
+        "UpdateItem" => {
+            let name = "New".to_owned();
+            let request = proto::UpdateItemRequest { item_id, name, member, ..Default::default() };
+            product.libraries().update_item(request).await.map(drop)
+        }
+        "CopyItem" => {
+            let request = proto::CopyItemRequest { item_id, to_owner: owner, member, ..Default::default() };
+            product.libraries().copy_item(request).await.map(drop)
+        }
+        "UploadContent" => {
+            let first = proto::UploadContentRequest { member, ..start(&stage.asset, b"new") };
+            upload(product, first, b"new").await.map(drop)
+        }
+        "DeleteItem" => {
+            let request = proto::DeleteItemRequest { item_id, member, ..Default::default() };
+            product.libraries().delete_item(request).await.map(drop)
+        }
+        "RevealSecrets" => across::call(product, rpc, &Meant { item: item_id, owner }).await,
+        "GetPreferences" => {
+            let request = proto::GetPreferencesRequest { organization_id: owner, user_id: member };
+            product.members().get_preferences(request).await.map(drop)
+        }
+        _ => call_within(stage, &Who { client: product.clone(), ..stage.cem.clone() }, product, rpc).await,
+    }
+}
+
+/// Calls an RPC about the stage's organization, those of projects and library with a client of their own. A new RPC has to
+/// be added here, or in [`Stage::call`].
+async fn call_within(stage: &Stage, who: &Who, acting: &Client, rpc: &str) -> Result<(), Status> {
     let organization_id = stage.acme.clone();
-    let acting = stage.world.acting(who, &stage.acme);
     match rpc {
         "GetOrganization" => get(who, &organization_id).await.map(drop),
         "GetPolicy" => {
@@ -57,25 +98,35 @@ async fn call(stage: &Stage, who: &Who, rpc: &str) -> Result<(), Status> {
         }
         "GetProject" => {
             let project_id = stage.project.clone();
-            acting.client.projects().get_project(proto::GetProjectRequest { project_id }).await.map(drop)
+            acting.projects().get_project(proto::GetProjectRequest { project_id }).await.map(drop)
         }
         "ListProjects" => {
             let request = proto::ListProjectsRequest { owner: organization_id, ..Default::default() };
-            acting.client.projects().list_projects(request).await.map(drop)
+            acting.projects().list_projects(request).await.map(drop)
         }
         "GetItem" | "ListItems" | "CopyItem" | "UploadContent" | "DownloadContent" => {
             let meant = Meant { item: stage.item.clone(), owner: organization_id };
-            across::call(&acting.client, rpc, &meant).await
+            across::call(acting, rpc, &meant).await
         }
         _ => stage.call(who, rpc).await,
     }
 }
 
+/// The RPCs about an organization whose rule fits.
+fn about(fits: impl Fn(&MethodRule) -> bool) -> impl Iterator<Item = &'static str> {
+    let all = METHODS.iter().filter(move |(_, rule)| rule.as_ref().is_some_and(&fits));
+    let all = all.filter_map(|(path, _)| path.strip_prefix("/bursar.organization.v1."));
+    all.filter_map(|path| path.rsplit('/').next()).filter(|rpc| !OTHERS.contains(rpc))
+}
+
 /// What users call about an organization that they are in.
-fn rpcs() -> impl Iterator<Item = &'static str> {
-    let all = METHODS.iter().filter_map(|(path, _)| path.strip_prefix("/bursar.organization.v1."));
-    let all = all.filter_map(|path| path.rsplit('/').next());
-    all.filter(|rpc| !OTHERS.contains(rpc) && !PRODUCTS.contains(rpc))
+pub(crate) fn rpcs() -> impl Iterator<Item = &'static str> {
+    about(|_| true).filter(|rpc| !PRODUCTS.contains(rpc))
+}
+
+/// What the product's services call about an organization.
+fn services_rpcs() -> impl Iterator<Item = &'static str> {
+    about(|rule| rule.service_roles.contains(&"product"))
 }
 
 /// Calls everything as somebody, and demands one and the same refusal.
@@ -127,15 +178,34 @@ async fn strangers_learn_nothing(stage: &Stage, people: &People) {
 /// What a service finds: nothing that it could work on, and nobody who has access.
 async fn services_are_refused(stage: &Stage, reason: &str) {
     let product = stage.world.service(ServiceRole::Product);
-    let meant = Meant { item: stage.item.clone(), owner: stage.acme.clone() };
-    for rpc in ["GetItem", "ListItems", "DownloadContent", "RevealSecrets"] {
-        refused(across::call(&product, rpc, &meant).await, Code::PermissionDenied, reason);
+    let mut called = 0;
+    for rpc in services_rpcs() {
+        called += 1;
+        let refusal = Refusal::of(&call_as_service(stage, &product, rpc).await.expect_err(rpc));
+        assert_eq!((refusal.code, refusal.reason.as_str()), (Code::PermissionDenied, reason), "{rpc} by a service");
     }
-    let member = stage.cem.user.to_string();
-    let write = proto::UpdateItemRequest { item_id: meant.item, name: "New".to_owned(), member, ..Default::default() };
-    refused(product.libraries().update_item(write).await, Code::PermissionDenied, reason);
-    let avatar = proto::GetAvatarRequest { organization_id: stage.acme.clone(), ..Default::default() };
-    refused(product.organizations().get_avatar(avatar).await, Code::PermissionDenied, reason);
+    assert!(called >= 17, "only {called} were called");
+}
+
+/// What a service is told about an organization of which nothing is left.
+async fn services_find_nothing(stage: &Stage) {
+    let product = stage.world.service(ServiceRole::Product);
+    for rpc in services_rpcs() {
+        let told = call_as_service(stage, &product, rpc).await.map_err(|status| Refusal::of(&status));
+        let told = told.as_ref().map_err(|refusal| (refusal.code, refusal.reason.as_str())).copied();
+        let expected = match rpc {
+            // What nobody has is empty, and nobody belongs there for whom to make anything.
+            "ListItems" | "ListProjects" => Ok(()),
+            "CreateItem" => Err((Code::PermissionDenied, "NOT_A_MEMBER")),
+            _ => Err((Code::NotFound, "NOT_FOUND")),
+        };
+        assert_eq!(told, expected, "{rpc} by a service");
+    }
+    let owner = stage.acme.clone();
+    let items = proto::ListItemsRequest { owner: owner.clone(), ..Default::default() };
+    assert_eq!(product.libraries().list_items(items).await.expect("listed").into_inner().items, []);
+    let projects = proto::ListProjectsRequest { owner, ..Default::default() };
+    assert_eq!(product.projects().list_projects(projects).await.expect("listed").into_inner().projects, []);
 }
 
 async fn access(stage: &Stage, who: &Who) -> proto::CheckAccessResponse {
@@ -218,12 +288,10 @@ bursar_testkit::engines! {
             }
             assert_eq!(told[0], told[1], "{}", who.email);
         }
-        stage.acme = purged;
-        assert_eq!(access(&stage, &people.ada).await.state(), proto::OrganizationState::Unspecified);
-        let product = stage.world.service(ServiceRole::Product);
-        let meant = Meant { item: stage.item.clone(), owner: stage.acme.clone() };
-        for rpc in ["GetItem", "DownloadContent", "RevealSecrets"] {
-            refused(across::call(&product, rpc, &meant).await, Code::NotFound, "NOT_FOUND");
+        for id in [never, purged] {
+            stage.acme = id;
+            assert_eq!(access(&stage, &people.ada).await.state(), proto::OrganizationState::Unspecified);
+            services_find_nothing(&stage).await;
         }
     }
 }

@@ -3,18 +3,19 @@
 use bursar_id::Role;
 use bursar_proto::organization::v1 as proto;
 use bursar_rpc::ServiceRole;
-use bursar_testkit::{Client, id, refused};
+use bursar_testkit::{Client, organization, refused};
 use tonic::{Code, Status};
 
-use crate::contents::{collected, download, start, upload};
+use crate::contents::{collected, download, files, start, upload};
 use crate::library::{create, delete, document, get, item, list};
 use crate::world::{World, remove};
 
-async fn copy(client: &Client, request: proto::CopyItemRequest) -> Result<proto::Item, Status> {
+pub(crate) async fn copy(client: &Client, request: proto::CopyItemRequest) -> Result<proto::Item, Status> {
     Ok(client.libraries().copy_item(request).await?.into_inner().item.expect("an item"))
 }
 
-fn to(item: &proto::Item, owner: &str) -> proto::CopyItemRequest {
+/// What copies an item alone to an owner.
+pub(crate) fn to(item: &proto::Item, owner: &str) -> proto::CopyItemRequest {
     proto::CopyItemRequest { item_id: item.id.clone(), to_owner: owner.to_owned(), ..Default::default() }
 }
 
@@ -66,7 +67,11 @@ bursar_testkit::engines! {
         assert_eq!(under(&at_work.client, &acme, &some.id).await.len(), 1);
         let stranger = proto::CopyItemRequest { child_ids: vec![agent.id.clone()], ..to(&agent, &acme) };
         refused(copy(&ada.client, stranger).await, Code::NotFound, "NOT_FOUND");
-        // What it was copied from may go: the copy stays, and its content.
+        // What it was copied from may go, with what came later: the copy stays, and its content.
+        let late = proto::CreateItemRequest { parent: agent.id.clone(), ..item(&own, "knowledge_base", "D late") };
+        let late = create(&ada.client, late).await.expect("made");
+        upload(&ada.client, start(&late.id, b"late"), b"late").await.expect("uploaded");
+        assert_eq!(files(&world), 2, "its own, and what both have");
         let gone = proto::DeleteItemRequest { item_id: agent.id.clone(), with_children: true, ..Default::default() };
         delete(&ada.client, gone).await.expect("deleted");
         collected(&world, 1).await;
@@ -122,7 +127,7 @@ bursar_testkit::engines! {
         let revealed = product.libraries().reveal_secrets(reveal).await.expect("revealed").into_inner();
         assert_eq!(revealed.secrets, Some(document(&[])));
         // Only where the caller belongs, and what others have is not there.
-        for owner in [&umbra, &eve.user.to_string(), &id::<bursar_id::kinds::Organization>(99).to_string()] {
+        for owner in [&umbra, &eve.user.to_string(), &organization(99).to_string()] {
             refused(copy(&ada.client, to(&connection, owner)).await, Code::PermissionDenied, "NOT_A_MEMBER");
         }
         refused(copy(&ada.client, to(&connection, "x")).await, Code::InvalidArgument, "INVALID_FIELDS");
@@ -154,6 +159,32 @@ bursar_testkit::engines! {
         refused(copy(&ben.client, to(&mine, &acme)).await, Code::PermissionDenied, "NOT_A_MEMBER");
         let acting = world.acting(&ben, &acme);
         refused(copy(&acting.client, to(&copied, &ben.user.to_string())).await, Code::PermissionDenied, "NOT_A_MEMBER");
+    }
+
+    /// The same bytes are several owners': whoever shares them and whoever lets go of them lock them in one order.
+    async fn sharing_content_and_letting_go_of_it_never_wait_for_each_other(db: TestDb) {
+        let world = World::start(db).await;
+        let ada = world.who(1);
+        let [acme, umbra] = ["Acme", "Umbra"].map(|name| world.create(&ada, name));
+        let (acme, umbra) = (acme.await.id, umbra.await.id);
+        let own = ada.user.to_string();
+        let agent = create(&ada.client, item(&own, "agent", "Agent")).await.expect("made");
+        for n in 0..24 {
+            let request = proto::CreateItemRequest { parent: agent.id.clone(), ..item(&own, "chat", "Chat") };
+            let chat = create(&ada.client, request).await.expect("made").id;
+            let bytes = format!("chat {n}").into_bytes();
+            upload(&ada.client, start(&chat, &bytes), &bytes).await.expect("uploaded");
+        }
+        let whole = |owner: &str| proto::CopyItemRequest { with_children: true, ..to(&agent, owner) };
+        // Another person: whoever writes waits for themselves.
+        let ben = world.join(&ada, &acme, 2, Role::Admin).await;
+        let (ada, at_work) = (world.who(1), world.acting(&ben, &acme).client);
+        for round in 0..8 {
+            let theirs = copy(&ada.client, whole(&acme)).await.expect("copied").id;
+            let gone = proto::DeleteItemRequest { item_id: theirs, with_children: true, ..Default::default() };
+            let (copied, gone) = tokio::join!(copy(&ada.client, whole(&umbra)), delete(&at_work, gone));
+            assert!(copied.is_ok() && gone.is_ok(), "round {round}: {copied:?}, {gone:?}");
+        }
     }
 
     async fn a_copy_is_whole_or_not_at_all(db: TestDb) {

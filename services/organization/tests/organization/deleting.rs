@@ -14,7 +14,8 @@ use bursar_testkit::refused;
 use bursar_time::Span;
 use tonic::{Code, Status};
 
-use crate::world::{Who, World, accept, delete, get, invite, undelete, until};
+use crate::purging::{GRACE, purge_of};
+use crate::world::{Who, World, accept, delete, get, invite, owned, undelete, until};
 
 async fn list(who: &Who) -> Vec<(String, proto::OrganizationState)> {
     let listed = who.client.organizations().list_organizations(proto::ListOrganizationsRequest::default()).await;
@@ -25,13 +26,6 @@ async fn list(who: &Who) -> Vec<(String, proto::OrganizationState)> {
 async fn preview(world: &World, token: &str) -> Result<proto::PreviewInvitationResponse, Status> {
     let request = proto::PreviewInvitationRequest { token: token.to_owned() };
     Ok(world.anybody.invitations().preview_invitation(request).await?.into_inner())
-}
-
-/// Asks, as identity does, how many organizations stand in the way of somebody who leaves.
-async fn owned(world: &World, who: &Who, number: u64) -> u32 {
-    let request = proto::ConfirmDepartureRequest { user_id: who.user.to_string(), incarnation: 1, number };
-    let identity = world.service(ServiceRole::Identity);
-    identity.members().confirm_departure(request).await.expect("answered").into_inner().organizations
 }
 
 /// Every event of a snapshot that tells how organizations stand.
@@ -92,7 +86,11 @@ bursar_testkit::engines! {
         // The purge of the first deletion finds nothing to do.
         world.advance(Span::from_days(8));
         delete(&world.who(1), &undeleted).await.expect("deleted again");
+        let late = world.clock.now().saturating_add(GRACE);
+        let purged = world.at_rest().await.purge(purge_of(&acme), late).await;
+        assert!(matches!(purged, Ok(false)), "{purged:?}");
         assert_eq!(world.standings_of(&acme.id).await.last(), Some(&(Deleted, false, 3)));
+        assert_eq!(get(&world.who(1), &acme.id).await.expect("it is there").name, "Acme", "nothing is erased");
     }
 
     async fn deleting_refuses_whom_and_what_it_must(db: TestDb) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bursar_id::{OwnerId, Role, UserId};
 use bursar_organization::store::projects::{self, ProjectRow};
 use bursar_proto::event::v1::event::Payload;
-use bursar_proto::event::v1::{UserDeleted, UserStaying};
+use bursar_proto::event::v1::{UserDeleted, UserStandingChanged, UserStaying};
 use bursar_proto::organization::v1 as proto;
 use bursar_rpc::ServiceRole;
 use bursar_testkit::{Refusal, id, refused};
@@ -198,6 +198,24 @@ bursar_testkit::engines! {
         world.identity_tells(Payload::UserStaying(UserStaying { user_id: ben.user.to_string(), number: 1 })).await;
         stays(&world, &world.who(3), 1).await;
         refused(create(&ben).await, Code::Unauthenticated, "SESSION_ENDED");
+    }
+
+    async fn how_somebody_stood_is_forgotten_with_the_account(db: TestDb) {
+        let world = World::start(db).await;
+        let (ben, carl) = (world.who(2), world.who(3));
+        let suspended = async || {
+            let mut tx = world.store.read().await.expect("begins");
+            let known = bursar_members::standings::between(&mut tx, (None, None), 9).await.expect("reads");
+            known.into_iter().map(|(owner, ..)| owner).collect::<Vec<_>>()
+        };
+        for who in [&ben, &carl] {
+            let changed = UserStandingChanged { user_id: who.user.to_string(), suspended: true, version: 1 };
+            world.identity_tells(Payload::UserStandingChanged(changed)).await;
+        }
+        let both = [OwnerId::User(ben.user), OwnerId::User(carl.user)];
+        until("both are known to be suspended", async || suspended().await == both).await;
+        world.identity_tells(Payload::UserDeleted(UserDeleted { user_id: ben.user.to_string() })).await;
+        until("he is forgotten", async || suspended().await == both[1..]).await;
     }
 
     async fn only_identity_asks(db: TestDb) {

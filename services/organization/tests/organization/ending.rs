@@ -1,21 +1,20 @@
 //! Races with the end of an organization: whatever comes first, what was answered holds.
 
+use bursar_db::DbError;
 use bursar_id::{Role, UserId};
+use bursar_organization::domain::standing::{Deletion, Standing};
+use bursar_organization::store::{organizations, standings};
 use bursar_proto::organization::v1 as proto;
 use bursar_proto::organization::v1::OrganizationState::{Active, Deleted};
 use bursar_rpc::ServiceRole;
-use bursar_testkit::{Refusal, refused};
+use bursar_testkit::{Refusal, refused, rounds};
 use tonic::{Code, Status};
 
 use crate::contents::{collected, start, upload};
 use crate::library::{create, item};
 use crate::purging::{GRACE, due, purge_of, rows_left};
+use crate::races::{Checker, TASKS, race as crowd};
 use crate::world::{Who, World, accept, delete, get, invite, transfer, undelete, until};
-
-/// How often each pair races; `BURSAR_TEST_ROUNDS` says otherwise.
-fn rounds() -> u64 {
-    std::env::var("BURSAR_TEST_ROUNDS").map_or(10, |rounds| rounds.parse().expect("a number of rounds"))
-}
 
 /// The reason of a refusal; `OK` for none.
 fn reason<T>(outcome: &Result<T, Status>) -> String {
@@ -46,15 +45,6 @@ async fn new_project(who: &Who, owner: &str) -> Result<(), Status> {
     who.client.projects().create_project(request).await.map(drop)
 }
 
-/// A world in which the same people are invited again and again.
-async fn generous(db: bursar_testkit::TestDb) -> World {
-    World::start_with(db, |settings| {
-        settings.invitations.max_per_day_to_address = 10_000;
-        settings.invitations.max_per_day_by_sender = 10_000;
-    })
-    .await
-}
-
 /// Lets every grace end, and waits until these are purged.
 async fn all_purged(world: &World, ids: &[String]) {
     world.advance(GRACE);
@@ -67,43 +57,48 @@ async fn all_purged(world: &World, ids: &[String]) {
 
 bursar_testkit::engines! {
     async fn of_undelete_and_purge_exactly_one_begins(db: TestDb) {
-        let world = World::start(db).await;
+        let world = World::generous(db).await;
         let (ada, organization) = (world.who(1), world.at_rest().await);
+        let checker = Checker::of(&world).await;
         for round in 0..rounds() {
             let acme = world.create(&ada, "Acme").await;
             new_project(&world.acting(&ada, &acme.id), &acme.id).await.expect("made");
             delete(&ada, &acme).await.expect("deleted");
             // Its clock is a little ahead of the other's.
             let (purge, now) = (purge_of(&acme), due(&world));
-            let undeleting = {
-                let (ada, id) = (ada.clone(), acme.id.clone());
-                async move { undelete(&ada, &id).await }
-            };
-            let purging = {
-                let organization = organization.clone();
-                async move { organization.purge(purge, now).await }
-            };
-            let (undeleted, erased) = race(round, undeleting, purging).await;
-            assert!(matches!(erased, Ok(false)), "{erased:?}");
-            let told = world.standings_of(&acme.id).await;
-            match reason(&undeleted).as_str() {
-                "OK" => {
-                    assert_eq!(told, [(Deleted, false, 1), (Active, false, 2)]);
-                    assert_eq!(get(&ada, &acme.id).await.expect("it").state(), Active);
-                    assert_eq!(rows_left(&world, &acme.id).await["projects"], 1, "nothing is erased");
+            let outcomes = crowd(TASKS, |n| {
+                let (ada, id, organization) = (ada.clone(), acme.id.clone(), organization.clone());
+                async move {
+                    if n % 2 == round % 2 {
+                        return Some(reason(&undelete(&ada, &id).await));
+                    }
+                    let erased = organization.purge(purge, now).await;
+                    assert!(matches!(erased, Ok(false)), "{erased:?}");
+                    None
                 }
-                "PURGE_BEGUN" | "NOT_A_MEMBER" => {
-                    assert_eq!(told, [(Deleted, false, 1), (Deleted, true, 2)]);
-                    refused(get(&ada, &acme.id).await, Code::PermissionDenied, "NOT_A_MEMBER");
-                    assert_eq!(rows_left(&world, &acme.id).await["projects"], 0);
-                }
-                other => panic!("round {round}: {other}"),
+            })
+            .await;
+            let mut told: Vec<_> = outcomes.into_iter().flatten().collect();
+            told.sort();
+            told.dedup();
+            let stood = world.standings_of(&acme.id).await;
+            if told.iter().any(|reason| reason == "OK") {
+                assert!(told.iter().all(|it| ["OK", "ORGANIZATION_NOT_DELETED"].contains(&it.as_str())), "{told:?}");
+                assert_eq!(stood, [(Deleted, false, 1), (Active, false, 2)]);
+                assert_eq!(get(&ada, &acme.id).await.expect("it").state(), Active);
+                assert_eq!(rows_left(&world, &acme.id).await["projects"], 1, "nothing is erased");
+            } else {
+                assert!(told.iter().all(|it| ["PURGE_BEGUN", "NOT_A_MEMBER"].contains(&it.as_str())), "{told:?}");
+                assert_eq!(stood, [(Deleted, false, 1), (Deleted, true, 2)]);
+                refused(get(&ada, &acme.id).await, Code::PermissionDenied, "NOT_A_MEMBER");
+                assert_eq!(rows_left(&world, &acme.id).await["projects"], 0);
             }
         }
+        checker.ends().await;
     }
 
     async fn what_comes_into_a_library_while_it_ends_leaves_nothing(db: TestDb) {
-        let world = World::start(db).await;
+        let world = World::generous(db).await;
         let ada = world.who(1);
         let mut ids = Vec::new();
         for round in 0..rounds() {
@@ -125,14 +120,16 @@ bursar_testkit::engines! {
     }
 
     async fn what_is_made_while_an_organization_ends_is_erased_with_it(db: TestDb) {
-        let world = World::start(db).await;
+        let world = World::generous(db).await;
         let (ada, organization) = (world.who(1), world.at_rest().await);
         for round in 0..rounds() {
             let acme = world.create(&ada, "Acme").await;
             let (acting, id) = (world.acting(&ada, &acme.id), acme.id.clone());
             let making = async move {
+                let preferring = proto::UpdatePreferencesRequest { organization_id: id.clone(), ..Default::default() };
+                let preferred = acting.client.members().update_preferences(preferring).await;
                 let project = new_project(&acting, &id).await;
-                (project, create(&acting.client, item(&id, "agent", "Agent")).await)
+                (preferred, project, create(&acting.client, item(&id, "agent", "Agent")).await)
             };
             // As without a grace: the purge comes at once.
             let ending = {
@@ -143,10 +140,10 @@ bursar_testkit::engines! {
                     organization.purge(purge, now).await
                 }
             };
-            let ((project, made), erased) = race(round, making, ending).await;
+            let ((preferred, project, made), erased) = race(round, making, ending).await;
             assert!(matches!(erased, Ok(false)), "{erased:?}");
             let allowed = ["OK", "ORGANIZATION_DELETED", "NOT_A_MEMBER"];
-            for reason in [reason(&project), reason(&made)] {
+            for reason in [reason(&preferred), reason(&project), reason(&made)] {
                 assert!(allowed.contains(&reason.as_str()), "round {round}: {reason}");
             }
             let left = rows_left(&world, &acme.id).await;
@@ -154,8 +151,56 @@ bursar_testkit::engines! {
         }
     }
 
+    /// Whoever was let in a moment before waits for the deletion that is under way, and is refused.
+    async fn what_is_changed_while_an_organization_is_deleted_is_refused(db: TestDb) {
+        let world = World::start(db).await;
+        let ada = world.who(1);
+        for change in ["preferences", "project", "no project"] {
+            let acme = world.create(&ada, "Acme").await;
+            let (acting, id) = (world.acting(&ada, &acme.id), acme.id.clone());
+            let made = proto::CreateProjectRequest { owner: id.clone(), name: "P".to_owned(), ..Default::default() };
+            let made = acting.client.projects().create_project(made).await.expect("made").into_inner();
+            let project_id = made.project.expect("a project").id;
+            let organization = id.parse().expect("an id");
+            let now = world.clock.now();
+            let deletion = Deletion { at: now, purge_at: now.saturating_add(GRACE) };
+            let moving = async {
+                let mut tx = world.store.begin().await?;
+                organizations::by_id_locked(&mut tx, organization).await?;
+                standings::set(&mut tx, organization, Standing::Deleted(deletion)).await?;
+                Ok::<_, DbError>(tx)
+            };
+            let tx = moving.await.expect("moved");
+            let client = acting.client.clone();
+            let mut changing = tokio::spawn(async move {
+                match change {
+                    "preferences" => {
+                        let request = proto::UpdatePreferencesRequest { organization_id: id, ..Default::default() };
+                        client.members().update_preferences(request).await.map(drop)
+                    }
+                    "project" => {
+                        let request = proto::UpdateProjectRequest { project_id, name: "Q".to_owned(), ..Default::default() };
+                        client.projects().update_project(request).await.map(drop)
+                    }
+                    _ => {
+                        let request = proto::DeleteProjectRequest { project_id, ..Default::default() };
+                        client.projects().delete_project(request).await.map(drop)
+                    }
+                }
+            });
+            // Time enough to slip through, for whoever does not wait.
+            let slipped = tokio::time::timeout(std::time::Duration::from_millis(200), &mut changing).await;
+            tx.commit().await.expect("deleted");
+            let outcome = match slipped {
+                Ok(slipped) => slipped.expect("no panic"),
+                Err(_) => changing.await.expect("no panic"),
+            };
+            assert_eq!(reason(&outcome), "ORGANIZATION_DELETED", "{change}");
+        }
+    }
+
     async fn nobody_joins_what_was_deleted(db: TestDb) {
-        let world = generous(db).await;
+        let world = World::generous(db).await;
         for round in 0..rounds() {
             // Mail of one instant has no order, and tokens expire.
             world.advance(bursar_time::Span::SECOND);
@@ -178,11 +223,13 @@ bursar_testkit::engines! {
     }
 
     async fn of_delete_and_transfer_exactly_one_happens(db: TestDb) {
-        let world = generous(db).await;
+        let world = World::generous(db).await;
+        let checker = Checker::of(&world).await;
         for round in 0..rounds() {
             let ada = world.who(1);
             let acme = world.create(&ada, "Acme").await;
-            let ben = world.join(&ada, &acme.id, 2, Role::Member).await;
+            // Whoever came to own one is told by mail, and has others to read than invitations.
+            let ben = world.join(&ada, &acme.id, 2 + round, Role::Member).await;
             let transferring = {
                 let (ada, id, to): (_, _, UserId) = (ada.clone(), acme.id.clone(), ben.user);
                 async move { transfer(&ada, &id, to).await }
@@ -198,10 +245,11 @@ bursar_testkit::engines! {
                 other => panic!("round {round}: {other:?}"),
             }
         }
+        checker.ends().await;
     }
 
     async fn whoever_leaves_comes_to_own_nothing_by_taking_a_deletion_back(db: TestDb) {
-        let world = World::start(db).await;
+        let world = World::generous(db).await;
         for round in 0..rounds() {
             let ada = world.who(100 + round);
             let acme = world.create(&ada, "Acme").await;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::process::Command;
+use std::time::Duration;
 
 use bursar_db::audit::Outcome;
 use bursar_id::Role;
@@ -17,7 +18,7 @@ use tonic::{Code, Status, Streaming};
 use crate::avatars::png;
 use crate::contents::{noise, start, upload};
 use crate::library::{create, document, item};
-use crate::world::{World, invite, transfer, until};
+use crate::world::{World, delete, invite, set_policy, transfer, until};
 
 /// Reads an archive and says of each file how long it is, what its hash is, and what it says if it is text.
 const READ: &str = "
@@ -34,9 +35,9 @@ print(json.dumps(files))
 
 /// What Python finds in an archive.
 #[derive(Debug)]
-struct Archive {
+pub(crate) struct Archive {
     /// Length and SHA-256 of each file.
-    files: BTreeMap<String, (u64, String)>,
+    pub(crate) files: BTreeMap<String, (u64, String)>,
     /// The lines, or the one document, of each file of text.
     texts: BTreeMap<String, Vec<Value>>,
 }
@@ -97,7 +98,19 @@ async fn rest(mut stream: Streaming<proto::ExportOrganizationResponse>) -> Resul
     Ok(bytes)
 }
 
-async fn export(client: &Client, organization: &str, kinds: &[ExportKind]) -> Result<Archive, Status> {
+/// Everything that comes until it ends, and how it ends.
+async fn received(mut stream: Streaming<proto::ExportOrganizationResponse>) -> (usize, Result<(), Status>) {
+    let mut received = 0;
+    loop {
+        match stream.message().await {
+            Ok(Some(part)) => received += part.chunk.len(),
+            Ok(None) => return (received, Ok(())),
+            Err(status) => return (received, Err(status)),
+        }
+    }
+}
+
+pub(crate) async fn export(client: &Client, organization: &str, kinds: &[ExportKind]) -> Result<Archive, Status> {
     Ok(Archive::read(&rest(begin(client, organization, kinds).await?).await?))
 }
 
@@ -115,6 +128,9 @@ bursar_testkit::engines! {
         let avatar = proto::SetAvatarRequest { organization_id: acme.clone(), content, ..Default::default() };
         ada.client.organizations().set_avatar(avatar).await.expect("set");
         let at_work = world.acting(&ben, &acme).client;
+        let preferences = Some(document(&[("theme", Some("dark"))]));
+        let request = proto::UpdatePreferencesRequest { organization_id: acme.clone(), preferences, ..Default::default() };
+        at_work.members().update_preferences(request).await.expect("preferred");
         let project = proto::CreateProjectRequest { owner: acme.clone(), name: "Site — 2".to_owned(), ..Default::default() };
         at_work.projects().create_project(project).await.expect("created");
         let agent = create(&at_work, item(&acme, "agent", "Max \"the\" 機械")).await.expect("made");
@@ -142,7 +158,7 @@ bursar_testkit::engines! {
             let archive = export(client, &acme, &[]).await.expect("exported");
             let mut names = vec![
                 "audit.ndjson", "avatar.jpg", "invitations.ndjson", "library/items.ndjson", "manifest.json", "members.ndjson",
-                "organization.json", "projects.ndjson", "usage.ndjson", "usage_meters.ndjson",
+                "organization.json", "preferences.ndjson", "projects.ndjson", "usage.ndjson", "usage_meters.ndjson",
             ];
             let contents: Vec<_> = assets.iter().map(|(id, _)| format!("library/content/{id}")).collect();
             names.extend(contents.iter().map(String::as_str));
@@ -158,6 +174,8 @@ bursar_testkit::engines! {
             assert_eq!(organization["policy"]["usage_visibility"], "MANAGERS");
             assert_eq!(archive.each("members.ndjson", "user_id"), [&ada.user.to_string(), &ben.user.to_string()]);
             assert_eq!(archive.each("members.ndjson", "role"), ["OWNER", "ADMIN"]);
+            assert_eq!(archive.each("preferences.ndjson", "user_id"), [&ben.user.to_string()]);
+            assert_eq!(archive.each("preferences.ndjson", "preferences"), [&serde_json::json!({ "theme": "dark" })]);
             assert_eq!(archive.each("invitations.ndjson", "state"), ["PENDING", "ACCEPTED"]);
             assert_eq!(archive.each("projects.ndjson", "name"), ["Site — 2"]);
             let items = &archive.texts["library/items.ndjson"];
@@ -171,7 +189,7 @@ bursar_testkit::engines! {
             assert_eq!(connection["secrets_set"], serde_json::json!(["token"]));
             assert!(!format!("{:?}", archive.texts).contains("hush-hush"), "what is secret stays");
             assert_eq!(archive.each("usage.ndjson", "member"), ["usr_1", "usr_1"]);
-            assert_eq!(archive.each("usage.ndjson", "day"), ["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"]);
+            assert_eq!(archive.each("usage.ndjson", "interval_start"), ["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"]);
             assert_eq!(archive.each("usage_meters.ndjson", "quantity"), ["1000", "1000"]);
             let methods = archive.each("audit.ndjson", "method");
             let itself = Value::from("bursar.organization.v1.OrganizationService/ExportOrganization");
@@ -182,7 +200,7 @@ bursar_testkit::engines! {
             let manifest = archive.one("manifest.json");
             assert_eq!((&manifest["format"], &manifest["organization_id"]), (&1.into(), &acme.clone().into()));
             let counts = serde_json::json!({
-                "members": 2, "invitations": 2, "projects": 1, "items": 6, "contents": 3, "content_bytes": 2 * bytes.len(),
+                "members": 2, "preferences": 1, "invitations": 2, "projects": 1, "items": 6, "contents": 3, "content_bytes": 2 * bytes.len(),
                 "audit": known, "usage": 2, "usage_meters": 2,
             });
             assert_eq!(manifest["counts"], counts);
@@ -194,7 +212,7 @@ bursar_testkit::engines! {
         let ada = world.who(1);
         let acme = world.create(&ada, "Acme").await.id;
         let files = |kind| match kind {
-            Members => vec!["invitations.ndjson", "members.ndjson"],
+            Members => vec!["invitations.ndjson", "members.ndjson", "preferences.ndjson"],
             Projects => vec!["projects.ndjson"],
             Library => vec!["library/items.ndjson"],
             Content | ExportKind::Unspecified => vec![],
@@ -223,7 +241,7 @@ bursar_testkit::engines! {
         let before: Vec<_> = audited(&world.store).await.into_iter().map(|row| row.id).collect();
         refused(begin(&admin.client, &acme, &[]).await.map(drop), Code::PermissionDenied, "ROLE_NOT_ALLOWED");
         let stranger = refused(begin(&world.who(9).client, &acme, &[]).await.map(drop), Code::PermissionDenied, "NOT_A_MEMBER");
-        let nowhere = bursar_testkit::id::<bursar_id::kinds::Organization>(77).to_string();
+        let nowhere = bursar_testkit::organization(77).to_string();
         let nothing = refused(begin(&ada.client, &nowhere, &[]).await.map(drop), Code::PermissionDenied, "NOT_A_MEMBER");
         assert_eq!(stranger, nothing);
         refused(begin(&world.anybody, &acme, &[]).await.map(drop), Code::Unauthenticated, "TOKEN_MISSING");
@@ -257,17 +275,16 @@ bursar_testkit::engines! {
         assert_eq!(told, [members.clone(), members, meters.clone(), meters]);
         assert!(asked.iter().all(|request| request.owner == acme && request.to == asked[0].to && request.to.is_some()));
         let nobody = proto::UsageVisibility::Nobody.into();
-        let policy = Some(proto::Policy { usage_visibility: nobody, ..Default::default() });
-        let update = proto::UpdatePolicyRequest { organization_id: acme.clone(), policy, ..Default::default() };
-        ada.client.organizations().update_policy(update).await.expect("updated");
+        let policy = proto::Policy { usage_visibility: nobody, ..Default::default() };
+        set_policy(&ada, &acme, "usage_visibility", policy).await.expect("updated");
         let archive = export(&ada.client, &acme, &[Usage]).await.expect("exported");
         assert_eq!(groups(&world.usage.asked()[0]), [GroupBy::Project, GroupBy::Model], "totals alone");
         assert_eq!(archive.each("usage.ndjson", "member"), [&Value::Null, &Value::Null]);
         // Where no account was opened nothing was used; where billing is away nothing is said.
-        world.usage.fail(Some(Status::not_found("no account")));
+        world.usage.fail(Status::not_found("no account"));
         let archive = export(&ada.client, &acme, &[Usage]).await.expect("exported");
         assert_eq!(archive.texts["usage.ndjson"], Vec::<Value>::new());
-        world.usage.fail(Some(Status::unavailable("away")));
+        world.usage.fail(Status::unavailable("away"));
         refused(export(&ada.client, &acme, &[]).await, Code::Unavailable, "PEER_UNAVAILABLE");
         export(&ada.client, &acme, &[Audit]).await.expect("without usage");
     }
@@ -278,13 +295,19 @@ bursar_testkit::engines! {
         let acme = world.create(&ada, "Acme").await.id;
         let ben = world.join(&ada, &acme, 2, Role::Admin).await;
         let client = world.acting(&ada, &acme).client;
-        let bytes = noise(3 << 20);
+        // One content of several segments.
+        let bytes = noise(20 << 20);
         let asset = create(&client, item(&acme, "brand_asset", "Large")).await.expect("made").id;
         upload(&client, start(&asset, &bytes), &bytes).await.expect("uploaded");
-        let mut stream = begin(&ada.client, &acme, &[]).await.expect("begun");
-        stream.message().await.expect("a chunk").expect("more");
+        let mut stream = begin(&ada.client, &acme, &[Content]).await.expect("begun");
+        let mut begun = 0;
+        while begun < 1 << 20 {
+            begun += stream.message().await.expect("a chunk").expect("more").chunk.len();
+        }
         transfer(&ada, &acme, ben.user).await.expect("transferred");
-        refused(rest(stream).await.map(drop), Code::PermissionDenied, "ROLE_NOT_ALLOWED");
+        let (more, ended) = received(stream).await;
+        refused(ended, Code::PermissionDenied, "ROLE_NOT_ALLOWED");
+        assert!(begun + more < bytes.len(), "{begun} bytes before and {more} after of {}", bytes.len());
         export(&ben.client, &acme, &[]).await.expect("the new owner's");
     }
 
@@ -293,9 +316,7 @@ bursar_testkit::engines! {
         let ada = world.who(1);
         let acme = world.create(&ada, "Acme").await;
         let admin = world.join(&ada, &acme.id, 2, Role::Admin).await;
-        let (organization_id, confirm_slug) = (acme.id.clone(), acme.slug);
-        let delete = proto::DeleteOrganizationRequest { organization_id, confirm_slug, ..Default::default() };
-        ada.client.organizations().delete_organization(delete).await.expect("deleted");
+        delete(&ada, &acme).await.expect("deleted");
         let archive = export(&ada.client, &acme.id, &[Members, Audit]).await.expect("exported");
         assert_eq!(archive.one("manifest.json")["counts"]["members"], 2);
         for nobody in [&world.acting(&ada, &acme.id).client, &admin.client] {
@@ -304,9 +325,7 @@ bursar_testkit::engines! {
     }
 
     async fn one_export_at_a_time_and_none_for_whoever_takes_nothing(db: TestDb) {
-        let world = World::start_with(db, |settings| {
-            settings.library.idle_timeout = std::time::Duration::from_millis(300);
-        }).await;
+        let world = World::start(db).await;
         let ada = world.who(1);
         let (acme, umbra) = (world.create(&ada, "Acme").await.id, world.create(&ada, "Umbra").await.id);
         let client = world.acting(&ada, &acme).client;
@@ -317,15 +336,18 @@ bursar_testkit::engines! {
         // Whichever of their organizations it is.
         let second = refused(begin(&ada.client, &umbra, &[]).await.map(drop), Code::ResourceExhausted, "OVERLOADED");
         assert!(second.retryable, "{second:?}");
-        // Nothing is taken until the place is free again.
-        until("it is given up", async || match begin(&ada.client, &umbra, &[Members]).await {
+        // Whoever hangs up is gone at once: sooner than who takes nothing.
+        drop(stream);
+        until("the place is free", async || match begin(&ada.client, &umbra, &[Members]).await {
             Ok(other) => rest(other).await.is_ok(),
             Err(_) => false,
         })
         .await;
+        // Where there is little patience, nothing is taken until the place is free again.
+        let hasty = world.starts_again(|settings| settings.library.idle_timeout = Duration::from_millis(300)).await;
+        let ada = world.who_at(&hasty, 1, &ada.email);
+        let stream = begin(&ada.client, &acme, &[]).await.expect("begun");
+        until("it is given up", async || begin(&ada.client, &umbra, &[Members]).await.is_ok()).await;
         refused(rest(stream).await.map(drop), Code::DeadlineExceeded, "EXPORT_STALLED");
-        // Whoever hangs up is gone at once.
-        drop(begin(&ada.client, &acme, &[]).await.expect("begun"));
-        until("the place is free", async || begin(&ada.client, &acme, &[Members]).await.is_ok()).await;
     }
 }

@@ -3,22 +3,30 @@
 
 use std::time::Duration;
 
+use bursar_db::{DbError, on};
 use bursar_id::{OrganizationId, Role};
 use bursar_members::OrganizationCreation;
+use bursar_organization::usecase::founding::FOUNDING;
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::{Event, SnapshotRequest};
 use bursar_proto::organization::v1 as proto;
 use bursar_proto::organization::v1::OrganizationState;
 use bursar_rpc::ServiceRole;
-use bursar_runtime::Service;
-use bursar_testkit::{Asking, Proxy, Refusal, TestDb, at_every_step, audited, refused};
+use bursar_runtime::Settings;
+use bursar_testkit::{Asking, Refusal, TestDb, audited, refused, rounds};
 use bursar_time::Span;
 use tonic::{Code, Request, Status};
 
-use crate::world::{Who, World, invite, leave, transfer, until};
+use crate::races::{Checker, TASKS};
+use crate::vanishing::Host;
+use crate::world::{Who, World, get, invite, leave, owned, transfer, until};
+
+fn paid(settings: &mut Settings) {
+    settings.policies.organization_creation = OrganizationCreation::PaidPlan;
+}
 
 async fn start(db: TestDb) -> World {
-    World::start_with(db, |settings| settings.policies.organization_creation = OrganizationCreation::PaidPlan).await
+    World::start_with(db, paid).await
 }
 
 fn creating(name: &str, request_id: &str) -> proto::CreateOrganizationRequest {
@@ -37,22 +45,9 @@ async fn create_soon(who: &Who, request: proto::CreateOrganizationRequest) -> Re
     Ok(who.client.organizations().create_organization(request).await?.into_inner().organization.expect("one"))
 }
 
-async fn get(who: &Who, id: &str) -> Result<proto::Organization, Status> {
-    let key = Some(proto::get_organization_request::Key::OrganizationId(id.to_owned()));
-    let got = who.client.organizations().get_organization(proto::GetOrganizationRequest { key }).await?;
-    Ok(got.into_inner().organization.expect("an organization"))
-}
-
 async fn listed(who: &Who) -> Vec<String> {
     let listed = who.client.organizations().list_organizations(proto::ListOrganizationsRequest::default()).await;
     listed.expect("listed").into_inner().organizations.into_iter().map(|it| it.id).collect()
-}
-
-/// How many organizations stand against somebody's departure.
-async fn owned(world: &World, who: &Who, number: u64) -> u32 {
-    let request = proto::ConfirmDepartureRequest { user_id: who.user.to_string(), incarnation: 1, number };
-    let confirmed = world.service(ServiceRole::Identity).members().confirm_departure(request).await;
-    confirmed.expect("asked").into_inner().organizations
 }
 
 /// The payloads of a snapshot about an organization.
@@ -64,6 +59,27 @@ async fn snapshot_of(world: &World, organization: &str) -> Vec<Event> {
         found.extend(message.events.into_iter().filter(|event| event.owner == organization));
     }
     found
+}
+
+/// How many organizations a job looks after.
+async fn jobs(world: &World) -> i64 {
+    let counted: Result<(i64,), DbError> = async {
+        let mut tx = world.store.read().await?;
+        let count = "SELECT COUNT(*) FROM jobs WHERE kind = $1";
+        Ok(on!(&mut tx, c => sqlx::query_as(count).bind(FOUNDING.name()).fetch_one(c).await?))
+    }
+    .await;
+    counted.expect("counted").0
+}
+
+/// Demands that one creation was told, in the first person's session, and one membership of hers.
+async fn told_once(world: &World, ada: &Who) {
+    let created = world.events().await.into_iter().filter_map(|it| match it {
+        Payload::OrganizationCreated(created) => Some(created.created_by_session_id),
+        _ => None,
+    });
+    assert_eq!(created.collect::<Vec<_>>(), [crate::world::session(1).to_string()]);
+    assert_eq!(world.told_of(ada.user).await.len(), 1);
 }
 
 fn state(organization: &proto::Organization) -> OrganizationState {
@@ -82,22 +98,17 @@ bursar_testkit::engines! {
         refused(create(&ada, creating("Other", "r1")).await, Code::AlreadyExists, "REQUEST_ID_REUSED");
         assert_eq!(get(&ada, &made.id).await.expect("hers"), made);
         assert_eq!(listed(&ada).await.join(","), made.id);
-        let told = world.events().await;
-        let created = told.iter().filter_map(|it| match it {
-            Payload::OrganizationCreated(created) => Some(created),
-            _ => None,
-        });
-        let created: Vec<_> = created.collect();
-        assert_eq!(created.len(), 1);
-        assert_eq!(created[0].created_by_session_id, crate::world::session(1).to_string());
-        assert_eq!(world.told_of(ada.user).await.len(), 1);
+        told_once(&world, &ada).await;
         let rows = audited(&world.store).await;
         let rows: Vec<_> = rows.iter().map(|row| (row.method.as_str(), row.target.as_deref(), row.outcome.as_str(), row.request_id.as_deref())).collect();
         assert_eq!(rows, [("bursar.organization.v1.OrganizationService/CreateOrganization", Some(made.id.as_str()), "DONE", Some("r1"))]);
         // The job finds nothing to do.
+        assert_eq!(jobs(&world).await, 1, "it looks after it later");
         world.advance(Span::MINUTE);
+        until("the job is done", async || jobs(&world).await == 0).await;
         invite(&ada, &made.id, "ben@example.com", Role::Member).await.expect("it can be used");
         assert_eq!(world.billing.moves().len(), 1);
+        told_once(&world, &ada).await;
     }
 
     async fn without_a_plan_nothing_is_left_of_it(db: TestDb) {
@@ -151,6 +162,8 @@ bursar_testkit::engines! {
         refused(crate::library::create(&acting.client, crate::library::item(id, "agent", "A")).await, denied, "NOT_A_MEMBER");
         let audit = proto::ListAuditEventsRequest { organization_id: id.to_owned(), ..Default::default() };
         refused(ada.client.audit().list_audit_events(audit).await, denied, "NOT_A_MEMBER");
+        let export = proto::ExportOrganizationRequest { organization_id: id.to_owned(), ..Default::default() };
+        refused(ada.client.organizations().export_organization(export).await.map(drop), denied, "NOT_A_MEMBER");
         let access = proto::CheckAccessRequest { organization_id: id.to_owned(), user_id: ada.user.to_string() };
         let access = world.service(ServiceRole::Product).members().check_access(access).await.expect("asked").into_inner();
         assert!(!access.member);
@@ -219,10 +232,11 @@ bursar_testkit::engines! {
 
     async fn of_two_creations_at_once_from_one_plan_exactly_one_succeeds(db: TestDb) {
         let world = start(db).await;
-        for round in 1..=10 {
+        let checker = Checker::of(&world).await;
+        for round in 1..=rounds() {
             let ada = world.who(round);
             world.billing.subscribes(&ada);
-            let racers = (0..8).map(|n| {
+            let racers = (0..TASKS).map(|n| {
                 let (ada, request) = (ada.clone(), proto::CreateOrganizationRequest { slug: String::new(), ..creating("Acme", &format!("r{}", n / 2)) });
                 tokio::spawn(async move { create(&ada, request).await })
             });
@@ -240,27 +254,18 @@ bursar_testkit::engines! {
             assert_eq!(owned(&world, &ada, 1).await, 1);
             assert_eq!(world.billing.moves().len(), usize::try_from(round).expect("few"));
         }
+        checker.ends().await;
     }
 }
 
 #[test]
 fn a_host_that_vanishes_at_any_step_of_a_paid_creation_loses_and_doubles_nothing() {
     bursar_testkit::postgres::run(async |db: TestDb| {
-        const DEADLINE: Duration = Duration::from_secs(3);
-        let proxy = Proxy::before(&db).await;
-        let world = start(db).await;
-        let behind = world
-            .starts_again(|settings| {
-                settings.stores[Service::Organization] = proxy.store_url();
-                settings.postgres.acquire_timeout = DEADLINE;
-                settings.limits.deadline = DEADLINE;
-            })
-            .await;
-        let ask = async |asking: Asking<'_>| {
+        let host = Host::start(db, Duration::from_secs(3), paid).await;
+        let create = async |asking: Asking<'_>| {
             let n = asking.request_id.bytes().fold(asking.person, |hash, byte| hash * 31 % 1_000_003 + u64::from(byte));
-            let replica = if asking.beside { &world.anybody } else { &behind };
-            let who = world.who_at(replica, n, &format!("u{n}@example.com"));
-            world.billing.subscribes_once(&who);
+            let who = host.who(&asking, n);
+            host.world.billing.subscribes_once(&who);
             let request = proto::CreateOrganizationRequest {
                 name: "Acme".to_owned(),
                 request_id: asking.request_id.to_owned(),
@@ -273,8 +278,8 @@ fn a_host_that_vanishes_at_any_step_of_a_paid_creation_loses_and_doubles_nothing
             }
             made.id.parse::<OrganizationId>().map(|id| id.to_string()).map_err(|_| Status::internal("no id"))
         };
-        at_every_step(&proxy, DEADLINE + Duration::from_secs(5), ask).await;
-        let moves = world.billing.moves();
+        host.at_every_step(create).await;
+        let moves = host.world.billing.moves();
         let people: std::collections::BTreeSet<_> = moves.iter().map(|(from, _)| from).collect();
         assert_eq!(people.len(), moves.len(), "one plan of each moved once");
     });

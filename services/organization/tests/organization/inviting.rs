@@ -1,16 +1,16 @@
 //! `InvitationService`, the organization's side.
 
-use std::sync::atomic::Ordering;
-
 use bursar_id::Role;
+use bursar_proto::event::v1::UserUpdated;
+use bursar_proto::event::v1::event::Payload;
 use bursar_proto::organization::v1 as proto;
 use bursar_proto::organization::v1::InvitationState::{Accepted, Expired, Pending, Revoked, Unspecified};
-use bursar_testkit::{id, refused};
+use bursar_testkit::{answers_with, id, refused};
 use bursar_time::Span;
-use tonic::{Code, Status};
+use tonic::{Code, Response, Status};
 use tonic_types::StatusExt as _;
 
-use crate::world::{Who, World, accept, invite};
+use crate::world::{Who, World, accept, invite, leave, until};
 
 fn invitation(organization: &str, email: &str) -> proto::CreateInvitationRequest {
     proto::CreateInvitationRequest {
@@ -48,6 +48,13 @@ async fn states(by: &Who, organization: &str, state: proto::InvitationState) -> 
     };
     let listed = list(by, request).await.expect("listed").invitations;
     listed.into_iter().map(|it| (it.email.clone(), it.state())).collect()
+}
+
+/// What somebody is called as a member.
+async fn called(who: &Who, organization: &str) -> String {
+    let request = proto::GetMemberRequest { organization_id: organization.to_owned(), user_id: who.user.to_string() };
+    let member = who.client.members().get_member(request).await.expect("got").into_inner().member;
+    member.expect("a member").display_name
 }
 
 fn days(days: i64) -> prost_types::Duration {
@@ -129,12 +136,12 @@ bursar_testkit::engines! {
         create(&ada, invitation(&acme, "e@x.org")).await.expect("the expired one's seat");
         refused(resend(&ada, &cem.id, "").await, Code::ResourceExhausted, "SEAT_LIMIT_REACHED");
         resend(&ada, &dan.id, "").await.expect("keeps its seat");
-        world.billing.away.store(true, Ordering::SeqCst);
+        world.billing.set_away(true);
         let full = create(&ada, invitation(&acme, "f@x.org")).await;
         refused(full, Code::ResourceExhausted, "SEAT_LIMIT_REACHED");
-        let asked = world.billing.asked.load(Ordering::SeqCst);
+        let asked = world.billing.asked();
         refused(create(&world.who(9), invitation(&acme, "f@x.org")).await, Code::PermissionDenied, "NOT_A_MEMBER");
-        assert_eq!(world.billing.asked.load(Ordering::SeqCst), asked, "strangers do not make us ask billing");
+        assert_eq!(world.billing.asked(), asked, "strangers do not make us ask billing");
     }
 
     async fn caps_hold_for_pending_and_per_day(db: TestDb) {
@@ -293,14 +300,14 @@ bursar_testkit::engines! {
         let ada = world.who(1);
         let acme = world.create(&ada, "Acme").await.id;
         let invited = create(&ada, invitation(&acme, "b@x.org")).await.expect("invited");
-        let asked = world.billing.asked.load(Ordering::SeqCst);
-        world.billing.away.store(true, Ordering::SeqCst);
+        let asked = world.billing.asked();
+        world.billing.set_away(true);
         resend(&ada, &invited.id, "").await.expect("it holds its seat");
-        assert_eq!(world.billing.asked.load(Ordering::SeqCst), asked);
+        assert_eq!(world.billing.asked(), asked);
         world.advance(Span::from_days(8));
         let ada = world.who(1);
         resend(&ada, &invited.id, "").await.expect("a seat is free, by billing's last word");
-        assert_eq!(world.billing.asked.load(Ordering::SeqCst), asked);
+        assert_eq!(world.billing.asked(), asked);
     }
 
     async fn revoking_and_listing_tell_every_state(db: TestDb) {
@@ -338,5 +345,50 @@ bursar_testkit::engines! {
         refused(list(&ada, request.clone()).await, Code::InvalidArgument, "INVALID_FIELDS");
         refused(list(&ben, request.clone()).await, Code::PermissionDenied, "ROLE_NOT_ALLOWED");
         refused(list(&eve, request).await, Code::PermissionDenied, "NOT_A_MEMBER");
+    }
+
+    async fn what_is_kept_for_repetitions_names_who_is_invited_and_who_is_a_member_by_id_alone(db: TestDb) {
+        let world = World::start(db).await;
+        let (ada, ben) = (world.who(1), world.who(2));
+        let acme = world.create(&ada, "Acme").await.id;
+        for (user, name) in [(ben.user, "Benjamin"), (ada.user, "Adele")] {
+            let named = UserUpdated { user_id: user.to_string(), display_name: name.to_owned() };
+            world.identity_tells(Payload::UserUpdated(named)).await;
+        }
+        until("both names are known", async || called(&ada, &acme).await == "Adele").await;
+        let asked = proto::CreateInvitationRequest { request_id: "i1".to_owned(), ..invitation(&acme, &ben.email) };
+        let invited = create(&ada, asked.clone()).await.expect("invited");
+        world.advance(Span::SECOND);
+        let sent = resend(&ada, &invited.id, "s1").await.expect("sent again");
+        world.mailbox.next_token(&ben.email).await;
+        let token = world.mailbox.next_token(&ben.email).await;
+        let join = proto::AcceptInvitationRequest { token, request_id: "a1".to_owned() };
+        let accept = async || ben.client.invitations().accept_invitation(join.clone()).await.map(Response::into_inner);
+        let accepted = accept().await.expect("accepted");
+        let role = proto::UpdateMemberRoleRequest {
+            organization_id: acme.clone(),
+            user_id: ben.user.to_string(),
+            role: proto::Role::Admin.into(),
+            request_id: "u1".to_owned(),
+            ..Default::default()
+        };
+        let change = async || ada.client.members().update_member_role(role.clone()).await.map(Response::into_inner);
+        let changed = change().await.expect("changed");
+        assert_eq!(changed.member.as_ref().map(|it| (it.email.as_str(), it.display_name.as_str())), Some((ben.email.as_str(), "Benjamin")));
+        let other = invite(&ada, &acme, "c@x.org", Role::Member).await.expect("invited");
+        let revoked = revoke(&ada, &other.id, "r1").await.expect("revoked");
+        assert_eq!(answers_with(&world.store, "").await, 5, "of each");
+        for text in [ben.email.as_str(), "c@x.org", "Benjamin"] {
+            assert_eq!(answers_with(&world.store, text).await, 0, "{text}");
+        }
+        // A repetition is told what there still is.
+        assert_eq!(create(&ada, asked).await.expect("a repetition"), invited);
+        assert_eq!(resend(&ada, &invited.id, "s1").await.expect("a repetition"), sent);
+        assert_eq!(revoke(&ada, &other.id, "r1").await.expect("a repetition"), revoked);
+        assert_eq!((accept().await.expect("a repetition"), change().await.expect("a repetition")), (accepted.clone(), changed.clone()));
+        leave(&ben, &acme).await.expect("left");
+        let left = |member: Option<proto::Member>, email: &str| member.map(|it| proto::Member { email: email.to_owned(), display_name: String::new(), ..it });
+        assert_eq!(accept().await.expect("a repetition").member, left(accepted.member, &ben.email), "the token says so");
+        assert_eq!(change().await.expect("a repetition").member, left(changed.member, ""));
     }
 }

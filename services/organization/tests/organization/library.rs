@@ -6,7 +6,7 @@ use bursar_id::Role;
 use bursar_proto::event::v1::{UserDeleted, event::Payload};
 use bursar_proto::organization::v1 as proto;
 use bursar_rpc::ServiceRole;
-use bursar_testkit::{Client, id, refused};
+use bursar_testkit::{Client, id, organization, refused, rounds};
 use bursar_time::Span;
 use prost_types::{FieldMask, Struct, Value, value::Kind};
 use tonic::{Code, Status};
@@ -275,7 +275,7 @@ bursar_testkit::engines! {
         let nobody = refused(create(&product, item(&acme, "chat", "Chat")).await, Code::InvalidArgument, "INVALID_FIELDS");
         assert_eq!(nobody.fields, ["member"]);
         let eve = world.who(3);
-        for owner in [acme.clone(), ada.user.to_string(), id::<bursar_id::kinds::Organization>(77).to_string()] {
+        for owner in [acme.clone(), ada.user.to_string(), organization(77).to_string()] {
             refused(create(&product, for_member(&owner, &eve)).await, Code::PermissionDenied, "NOT_A_MEMBER");
         }
         assert_eq!(get(&product, &made.id).await.expect("read"), made);
@@ -422,7 +422,7 @@ bursar_testkit::engines! {
         let world = World::start(db).await;
         let ada = world.who(1);
         let (client, own) = (&ada.client, ada.user.to_string());
-        for round in 0..10 {
+        for round in 0..rounds() {
             let agent = create(client, item(&own, "agent", "Agent")).await.expect("made");
             let child = proto::CreateItemRequest { parent: agent.id.clone(), ..item(&own, "persona", "P") };
             let whole = proto::DeleteItemRequest { with_children: true, ..deletion(&agent.id) };

@@ -4,11 +4,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod across;
+mod alerting;
 mod audit_listing;
 mod audit_rows;
 mod auditing;
 mod avatars;
 mod billing;
+mod bucket;
+mod bucketing;
 mod closed;
 mod consuming;
 mod contents;
@@ -24,6 +27,7 @@ mod inviters;
 mod inviting;
 mod joining;
 mod library;
+mod long_reads;
 mod members;
 mod operating;
 mod organizations;

@@ -42,5 +42,10 @@ bursar_testkit::engines! {
             Ok::<_, bursar_db::DbError>(rows)
         };
         assert_eq!(audited.await.expect("counted"), 1);
+        // An operator's command goes by the machine's clock; what was told before is forgotten by then.
+        world.advance(bursar_time::Clock::system().now().since(world.clock.now()));
+        let mail = world.mailbox.next(&ben.email).await;
+        assert_eq!(mail.subject, "\"Acme\" has another owner");
+        assert!(mail.text.contains(&format!("{} owns", ben.email)) && mail.text.contains("was deleted"), "{mail:?}");
     }
 }

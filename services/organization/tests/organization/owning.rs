@@ -2,26 +2,25 @@
 
 use std::sync::Arc;
 
-use bursar_db::{Db, on};
 use bursar_id::{OrganizationId, Role};
 use bursar_members::{Policy, Transfer};
 use bursar_proto::event::v1::UserDeleted;
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::organization::v1 as proto;
 use bursar_rpc::convert::to_timestamp;
-use bursar_testkit::{Refusal, refused};
+use bursar_testkit::{Refusal, refused, rounds};
 use bursar_time::Span;
-use prost_types::FieldMask;
 use tokio::sync::Barrier;
 use tonic::{Code, Status};
 
-use crate::world::{Who, World, accept as join, invite, leave, remove, transfer, until};
+use crate::races::{Checker, owners, seat};
+use crate::world::{Who, World, accept as join, get, invite, leave, remove, set_policy, transfer, until};
 
 async fn start(db: bursar_testkit::TestDb) -> World {
     let policy = Policy { transfer: Transfer::NomineeAccepts, ..Policy::default() };
     World::start_with(db, |settings| {
         settings.policies = policy;
-        settings.organizations.max_created_per_day = 1_000;
+        settings.organizations.max_created_per_day = 10_000;
     })
     .await
 }
@@ -43,17 +42,12 @@ async fn decline(who: &Who, organization: &str) -> Result<proto::Organization, S
     Ok(declined.into_inner().organization.expect("an organization"))
 }
 
-/// An organization by itself.
-async fn got(who: &Who, organization: &str) -> proto::Organization {
-    let key = Some(proto::get_organization_request::Key::OrganizationId(organization.to_owned()));
-    let got = who.client.organizations().get_organization(proto::GetOrganizationRequest { key }).await;
-    got.expect("found").into_inner().organization.expect("an organization")
-}
-
 /// An organization, by itself and as it is listed.
 async fn seen(who: &Who, organization: &str) -> proto::Organization {
-    let got = got(who, organization).await;
-    let listed = who.client.organizations().list_organizations(proto::ListOrganizationsRequest::default()).await;
+    let got = get(who, organization).await.expect("found");
+    // As many as there may be rounds.
+    let all = proto::ListOrganizationsRequest { page_size: 1_000, ..Default::default() };
+    let listed = who.client.organizations().list_organizations(all).await;
     let listed = listed.expect("listed").into_inner().organizations;
     assert_eq!(listed.iter().find(|it| it.id == organization), Some(&got), "alone and in the list");
     got
@@ -66,25 +60,12 @@ async fn nominee(who: &Who, organization: &str) -> String {
 
 /// Has the owner set how the organization goes on, on its own.
 async fn set(who: &Who, organization: &str, transfer: proto::Transfer) {
-    let request = proto::UpdatePolicyRequest {
-        organization_id: organization.to_owned(),
-        policy: Some(proto::Policy { transfer: transfer.into(), ..Default::default() }),
-        update_mask: Some(FieldMask { paths: vec!["transfer".to_owned()] }),
-        request_id: String::new(),
-    };
-    who.client.organizations().update_policy(request).await.expect("set");
+    let policy = proto::Policy { transfer: transfer.into(), ..Default::default() };
+    set_policy(who, organization, "transfer", policy).await.expect("set");
 }
 
-async fn owners(db: &Db, organization: OrganizationId) -> i64 {
-    const OWNERS: &str = "SELECT COUNT(*) FROM organizations o JOIN memberships m ON m.organization_id = o.id \
-        AND m.role = 'OWNER' WHERE o.id = $1 AND m.user_id = o.owner_user_id";
-    let mut tx = db.read().await.expect("a snapshot");
-    let read = async {
-        let (rows,): (i64,) = on!(&mut tx, c => sqlx::query_as(OWNERS).bind(organization).fetch_one(c).await?);
-        Ok::<_, sqlx::Error>(rows)
-    };
-    read.await.expect("counted")
-}
+/// How often each of the racers below runs at once: more than sixty-four of them.
+const EACH: usize = 11;
 
 /// What people do about one nomination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,11 +102,6 @@ impl Racer {
             Self::Remove => remove(owner, acme, nominee.user).await,
         }
     }
-}
-
-/// How often everybody races: more with `BURSAR_TEST_RACE_ROUNDS`.
-fn rounds() -> u32 {
-    std::env::var("BURSAR_TEST_RACE_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(10)
 }
 
 bursar_testkit::engines! {
@@ -177,6 +153,26 @@ bursar_testkit::engines! {
             assert!(mail.text.contains(&format!("{} owns", ben.email)), "{mail:?}");
         }
         leave(&ada, &acme).await.expect("an Admin may");
+    }
+
+    async fn whoever_acts_is_told_at_the_address_of_now(db: TestDb) {
+        let world = start(db).await;
+        let (ada, ben) = (world.who(1), world.who(2));
+        let acme = world.create(&ada, "Acme").await.id;
+        world.join(&ada, &acme, 2, Role::Member).await;
+        world.advance(Span::SECOND);
+        let (ada, moved) = (world.who_as(1, "ada@new.example"), world.who_as(2, "ben@new.example"));
+        transfer(&ada, &acme, ben.user).await.expect("nominated");
+        let asked = world.mailbox.next(&ben.email).await;
+        assert!(asked.text.contains("ada@new.example"), "{asked:?}");
+        let confirmed = world.mailbox.next("ada@new.example").await;
+        assert!(confirmed.text.contains(&ben.email), "of the other the address of the joining is known: {confirmed:?}");
+        world.advance(Span::SECOND);
+        accept(&moved, &acme).await.expect("accepted");
+        for address in ["ben@new.example", "u1@example.com"] {
+            let mail = world.mailbox.next(address).await;
+            assert!(mail.text.contains("ben@new.example owns"), "{mail:?}");
+        }
     }
 
     async fn a_nomination_is_declined_withdrawn_replaced_or_expires(db: TestDb) {
@@ -239,7 +235,7 @@ bursar_testkit::engines! {
 
         transfer(&ada, &acme, ben.user).await.expect("nominated");
         world.identity_tells(Payload::UserDeleted(UserDeleted { user_id: ben.user.to_string() })).await;
-        until("the nominee is gone", async || got(&ada, &acme).await.nominee_user_id.is_empty()).await;
+        until("the nominee is gone", async || get(&ada, &acme).await.expect("found").nominee_user_id.is_empty()).await;
         refused(transfer(&ada, &acme, ben.user).await.map(drop), Code::NotFound, "NOT_FOUND");
 
         transfer(&ada, &acme, cem.user).await.expect("nominated");
@@ -268,6 +264,32 @@ bursar_testkit::engines! {
         transfer(&world.who(1), &acme, ben.user).await.expect("another day");
     }
 
+    async fn both_are_told_of_another_owner_so_often_a_day(db: TestDb) {
+        let world = World::start(db).await;
+        let ada = world.who(1);
+        let acme = world.create(&ada, "Acme").await.id;
+        let ben = world.join(&ada, &acme, 2, Role::Member).await;
+        world.advance(Span::SECOND);
+        let subject = "\"Acme\" has another owner";
+        let told = |who: &Who| world.mailbox.to(&who.email).into_iter().filter(|mail| mail.subject == subject).count();
+        transfer(&ada, &acme, ben.user).await.expect("at once");
+        for who in [&ada, &ben] {
+            let mail = world.mailbox.next(&who.email).await;
+            assert_eq!(mail.subject, subject);
+            let said = format!("{} owns \"Acme\" on Bursar now. {}, who owned it before, is an admin.", ben.email, ada.email);
+            assert!(mail.text.contains(&said), "{mail:?}");
+        }
+        for n in 0..12 {
+            let (from, to) = if n % 2 == 0 { (&ben, &ada) } else { (&ada, &ben) };
+            transfer(from, &acme, to.user).await.expect("is never refused for its mail");
+        }
+        until("they are told", async || told(&ada) >= 10 && told(&ben) >= 10).await;
+        world.advance(Span::DAY);
+        transfer(&world.who(2), &acme, ada.user).await.expect("another day");
+        until("and again", async || told(&ada) >= 11 && told(&ben) >= 11).await;
+        assert_eq!((told(&ada), told(&ben)), (11, 11));
+    }
+
     async fn whatever_happens_to_a_nomination_at_once_there_is_one_owner(db: TestDb) {
         let world = start(db).await;
         let people: Vec<Who> = (1..=2).map(|n| world.who(n)).collect();
@@ -275,10 +297,11 @@ bursar_testkit::engines! {
             let (ada, ben) = (&people[0], &people[1]);
             let acme = world.create(ada, "Acme").await.id;
             let organization: OrganizationId = acme.parse().expect("an id");
-            crate::races::seat(&world, organization, 2..3).await;
+            seat(&world, organization, 2..3).await;
             transfer(ada, &acme, ben.user).await.expect("nominated");
-            let barrier = Arc::new(Barrier::new(Racer::ALL.len() * 4));
-            let racers = (0..4).flat_map(|_| Racer::ALL).map(|racer| {
+            let checker = Checker::of(&world).await;
+            let barrier = Arc::new(Barrier::new(Racer::ALL.len() * EACH));
+            let racers = (0..EACH).flat_map(|_| Racer::ALL).map(|racer| {
                 let (barrier, acme, ada, ben) = (Arc::clone(&barrier), acme.clone(), ada.clone(), ben.clone());
                 tokio::spawn(async move {
                     barrier.wait().await;
@@ -289,7 +312,7 @@ bursar_testkit::engines! {
             let mut accepted = 0;
             for outcome in racers {
                 let (racer, outcome) = outcome.await.expect("no panic");
-                assert_eq!(owners(&world.store, organization).await, 1, "round {round}");
+                assert_eq!(owners(&world.store, organization).await, (1, 1), "round {round}");
                 match outcome {
                     Ok(()) => accepted += u32::from(racer == Racer::Accept),
                     Err(status) => {
@@ -299,6 +322,7 @@ bursar_testkit::engines! {
                     }
                 }
             }
+            checker.ends().await;
             assert!(accepted <= 1, "round {round}: accepted {accepted} times");
             // Whoever owns it now: everybody is told the same.
             let owner = if accepted == 1 { ben } else { ada };

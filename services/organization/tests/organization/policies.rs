@@ -13,7 +13,8 @@ use bursar_time::Span;
 use prost_types::FieldMask;
 use tonic::{Code, Status};
 
-use crate::world::{Who, World, transfer};
+use crate::purging::{due, purge_of};
+use crate::world::{Who, World, delete, transfer};
 
 async fn get(who: &Who, organization: &str) -> Result<proto::GetPolicyResponse, Status> {
     let request = proto::GetPolicyRequest { organization_id: organization.to_owned() };
@@ -191,6 +192,28 @@ bursar_testkit::engines! {
         let mut rest = client.watch(WatchRequest { cursor, ..WatchRequest::default() }).await.unwrap().into_inner();
         let first = rest.message().await.unwrap().unwrap();
         assert!(matches!(first.item, Some(Item::Heartbeat(_))), "{first:?}");
+    }
+
+    async fn a_purge_takes_policies_back_and_says_so_before_it_is_over(db: TestDb) {
+        let world = World::start(db).await;
+        let (ada, organization) = (world.who(1), world.at_rest().await);
+        let [strange, plain] = ["Acme", "Plain"].map(|name| world.create(&ada, name));
+        let (strange, plain) = (strange.await, plain.await);
+        update(&ada, setting(&strange.id, strict(), &[])).await.expect("set");
+        for acme in [&strange, &plain] {
+            delete(&ada, acme).await.expect("deleted");
+            let erased = organization.purge(purge_of(acme), due(&world)).await;
+            assert!(matches!(erased, Ok(false)), "{erased:?}");
+        }
+        let of_strange = told(&world).await.into_iter().filter(|event| event.owner == strange.id);
+        let policies: Vec<Payload> = of_strange.map(|event| event.payload.unwrap()).collect();
+        let [_, Payload::OrganizationPolicyChanged(last)] = policies.as_slice() else { panic!("{policies:?}") };
+        assert_eq!((last.policy.clone(), last.version), (Some(proto::Policy::default()), 2));
+        assert!(told(&world).await.iter().all(|event| event.owner != plain.id), "where nothing was set nothing is taken back");
+        let last = world.events().await.into_iter().rfind(|event| event.owner() == strange.id);
+        assert!(matches!(last, Some(Payload::OrganizationStandingChanged(_))), "the last word of all: {last:?}");
+        let mut tx = world.store.read().await.expect("a snapshot");
+        assert_eq!(bursar_members::policies::between(&mut tx, (None, None), 10).await.expect("read"), []);
     }
 
     async fn an_access_check_names_the_incarnation(db: TestDb) {

@@ -6,7 +6,7 @@ use bursar_proto::event::v1::UserDeleted;
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::organization::v1 as proto;
 use bursar_rpc::ServiceRole;
-use bursar_testkit::{Client, id, refused};
+use bursar_testkit::{Client, answers_with, organization, refused};
 use bursar_time::Span;
 use prost_types::value::Kind;
 use prost_types::{Struct, Value};
@@ -85,12 +85,18 @@ bursar_testkit::engines! {
         let acme = world.create(&ada, "Acme").await.id;
         let ben = world.join(&ada, &acme, 2, Role::Member).await;
         let (product, dark) = (world.service(ServiceRole::Product), document("theme", "dark"));
-        update(&ben, &acme, dark.clone(), "").await.expect("set");
+        let once = proto::UpdatePreferencesRequest {
+            organization_id: acme.clone(),
+            preferences: Some(dark.clone()),
+            request_id: "once".to_owned(),
+            ..Default::default()
+        };
+        ben.client.members().update_preferences(once).await.expect("set");
         let named = ben.user.to_string();
         assert_eq!(get(&product, &acme, &named).await.expect("named").preferences, Some(dark.clone()));
         let nobody = get(&product, &acme, "").await;
         assert_eq!(refused(nobody, Code::InvalidArgument, "INVALID_FIELDS").fields, ["user_id"]);
-        let unknown = id::<bursar_id::kinds::Organization>(77).to_string();
+        let unknown = organization(77).to_string();
         refused(get(&product, &unknown, &named).await, Code::NotFound, "NOT_FOUND");
         let operator = world.service(ServiceRole::Operator);
         refused(get(&operator, &acme, &named).await, Code::PermissionDenied, "SERVICE_ROLE_NOT_ALLOWED");
@@ -106,7 +112,9 @@ bursar_testkit::engines! {
         let back = get(&ben.client, &acme, "").await.expect("as they were");
         assert_eq!((back.preferences, back.etag.as_str()), (Some(dark), "v1"));
 
+        assert_eq!(answers_with(&world.store, "dark").await, 1);
         world.identity_tells(Payload::UserDeleted(UserDeleted { user_id: named })).await;
         until("they are erased", async || rows(&world, ben.user).await == 0).await;
+        assert_eq!(answers_with(&world.store, "dark").await, 0, "and what is kept for repetitions");
     }
 }

@@ -96,7 +96,7 @@ bursar_testkit::engines! {
         let acme = world.create(&ada, "Acme").await.id;
         let ben = world.join(&ada, &acme, 2, Role::Member).await;
         let product = world.service(ServiceRole::Product);
-        let nothing = id::<bursar_id::kinds::Organization>(77).to_string();
+        let nothing = bursar_testkit::organization(77).to_string();
         refused(organization(&product, Key::OrganizationId(nothing.clone())).await, Code::NotFound, "NOT_FOUND");
         refused(organization(&product, Key::Slug("nobody-has-it".to_owned())).await, Code::NotFound, "NOT_FOUND");
         refused(organization(&product, Key::Slug("-".to_owned())).await, Code::NotFound, "NOT_FOUND");

@@ -1,7 +1,5 @@
 //! Who is over the limit of seats: by what billing told last, or answered, without asking it.
 
-use std::sync::atomic::Ordering;
-
 use bursar_events::Consumer as _;
 use bursar_id::{OrganizationId, Role, UserId};
 use bursar_organization::consume::FromBilling;
@@ -14,25 +12,20 @@ use bursar_testkit::{id, refused};
 use bursar_time::Span;
 use tonic::Code;
 
-use crate::world::{Who, World, accept, invite, leave, transfer, until};
+use crate::world::{Who, World, accept, get, invite, leave, transfer, until};
 
 /// Whether an organization is shown as over its limit, by itself and in the list.
 async fn over(who: &Who, organization: &str) -> bool {
     loop {
-        let (before, listed, after) =
-            (alone(who, organization).await, listed(who, organization).await, alone(who, organization).await);
+        let before = get(who, organization).await.expect("found");
+        let listed = listed(who, organization).await;
+        let after = get(who, organization).await.expect("found");
         // What became known in between may be in the one and not in the other.
         if before == after {
             assert_eq!(before, listed, "alone and in the list");
             return before.over_limit;
         }
     }
-}
-
-async fn alone(who: &Who, organization: &str) -> proto::Organization {
-    let key = Some(proto::get_organization_request::Key::OrganizationId(organization.to_owned()));
-    let got = who.client.organizations().get_organization(proto::GetOrganizationRequest { key }).await;
-    got.expect("found").into_inner().organization.expect("an organization")
 }
 
 async fn listed(who: &Who, organization: &str) -> proto::Organization {
@@ -77,13 +70,13 @@ bursar_testkit::engines! {
         let ben = world.join(&ada, &acme, 2, Role::Admin).await;
         let cem = world.join(&ada, &acme, 3, Role::Member).await;
         assert!(!over(&ada, &acme).await);
-        let asked = world.billing.asked.load(Ordering::SeqCst);
+        let asked = world.billing.asked();
         world.billing.set_seats(2);
         world.billing_tells(changed(&acme, 2)).await;
         until("the smaller plan is shown", async || over(&ada, &acme).await).await;
         assert!(over(&cem, &acme).await && !over(&ada, &other).await, "to every member, of this one alone");
         assert!(rename(&ada, &acme, "Acme & Sons").await.over_limit);
-        assert_eq!(world.billing.asked.load(Ordering::SeqCst), asked, "showing it asks nobody");
+        assert_eq!(world.billing.asked(), asked, "showing it asks nobody");
         let members = proto::ListMembersRequest { organization_id: acme.clone(), ..Default::default() };
         let members = ada.client.members().list_members(members).await.expect("listed").into_inner().members;
         assert_eq!(members.len(), 3, "nobody is thrown out");
@@ -119,7 +112,7 @@ bursar_testkit::engines! {
         world.billing.set_seats(1);
         let more = invite(&ada, &acme, "cem@example.com", Role::Member).await;
         refused(more, Code::ResourceExhausted, "SEAT_LIMIT_REACHED");
-        world.billing.away.store(true, Ordering::SeqCst);
+        world.billing.set_away(true);
         assert!(over(&ada, &acme).await, "the answer was remembered, though the call was refused");
         let more = invite(&ada, &acme, "cem@example.com", Role::Member).await;
         refused(more, Code::ResourceExhausted, "SEAT_LIMIT_REACHED");
@@ -132,24 +125,44 @@ bursar_testkit::engines! {
         let world = World::start(db).await;
         let ada = world.who(1);
         let acme = world.create(&ada, "Acme").await.id;
-        world.billing.away.store(true, Ordering::SeqCst);
+        world.billing.set_away(true);
         let never = invite(&ada, &acme, "ben@example.com", Role::Member).await;
         refused(never, Code::Unavailable, "PEER_UNAVAILABLE");
         world.tells_seats(&acme, 3).await;
-        let asked = world.billing.asked.load(Ordering::SeqCst);
+        let asked = world.billing.asked();
         let ben = world.join(&ada, &acme, 2, Role::Member).await;
         let cem = world.who(3);
         invite(&ada, &acme, &cem.email, Role::Member).await.expect("the last seat");
         accept(&cem, &world.mailbox.next_token(&cem.email).await).await.expect("it was reserved");
-        assert_eq!(world.billing.asked.load(Ordering::SeqCst), asked, "nobody was asked");
+        assert_eq!(world.billing.asked(), asked, "nobody was asked");
         let more = invite(&ada, &acme, "dan@example.com", Role::Member).await;
         refused(more, Code::ResourceExhausted, "SEAT_LIMIT_REACHED");
         leave(&ben, &acme).await.expect("left");
         invite(&ada, &acme, "dan@example.com", Role::Member).await.expect("a seat is free");
         // Where the last word leaves no room, billing may know of more.
-        world.billing.away.store(false, Ordering::SeqCst);
+        world.billing.set_away(false);
         world.billing.set_seats(4);
         invite(&ada, &acme, "eve@example.com", Role::Member).await.expect("the plan has just grown");
+    }
+
+    async fn what_billing_says_again_is_not_written_again(db: TestDb) {
+        let world = World::start(db).await;
+        let ada = world.who(1);
+        let acme = world.create(&ada, "Acme").await.id;
+        let organization: OrganizationId = acme.parse().expect("an id");
+        let known = async || {
+            let mut tx = world.store.read().await.expect("a snapshot");
+            seats::known(&mut tx, organization).await.expect("read")
+        };
+        world.billing.set_seats(1);
+        for _ in 0..2 {
+            let full = invite(&ada, &acme, "ben@example.com", Role::Member).await;
+            refused(full, Code::ResourceExhausted, "SEAT_LIMIT_REACHED");
+            assert_eq!(known().await, seats::Known { seats: Some(1), version: 1 });
+        }
+        world.billing.set_seats(2);
+        invite(&ada, &acme, "ben@example.com", Role::Member).await.expect("the plan has grown");
+        assert_eq!(known().await, seats::Known { seats: Some(2), version: 2 });
     }
 
     async fn a_restored_billing_tells_of_the_plan_anew_or_nothing_is_known(db: TestDb) {
@@ -172,7 +185,7 @@ bursar_testkit::engines! {
         let before = seats::known(&mut tx, acme).await.expect("read");
         assert_eq!(before, seats::Known::default());
         for (seats, incarnation, expected) in [(5, 2, 5), (7, 2, 7), (1, 1, 7), (3, 3, 3)] {
-            FromBilling.apply(&mut tx, &told(&acme, seats, incarnation)).await.expect("applied");
+            FromBilling::default().apply(&mut tx, &told(&acme, seats, incarnation)).await.expect("applied");
             let known = seats::known(&mut tx, acme).await.expect("read");
             assert_eq!(known.seats, Some(expected), "after {seats} of incarnation {incarnation}");
         }
@@ -183,15 +196,15 @@ bursar_testkit::engines! {
         seats::note(&mut tx, acme, 4, known.version).await.expect("written");
         let noted = seats::known(&mut tx, acme).await.expect("read");
         assert_eq!(noted.seats, Some(4));
-        FromBilling.apply(&mut tx, &told(&acme, 9, 2)).await.expect("applied");
-        FromBilling.forget_before(&mut tx, 3).await.expect("kept");
+        FromBilling::default().apply(&mut tx, &told(&acme, 9, 2)).await.expect("applied");
+        FromBilling::default().forget_before(&mut tx, 3).await.expect("kept");
         assert_eq!(seats::known(&mut tx, acme).await.expect("read"), noted, "of incarnation 3");
-        FromBilling.forget_before(&mut tx, 4).await.expect("forgotten");
+        FromBilling::default().forget_before(&mut tx, 4).await.expect("forgotten");
         seats::note(&mut tx, acme, 4, noted.version).await.expect("written");
         assert_eq!(seats::known(&mut tx, acme).await.expect("read").seats, None, "an answer of before");
-        let nobody = FromBilling.apply(&mut tx, &Event { payload: Some(changed(&"nobody", 1)), ..told(&acme, 1, 4) }).await;
+        let nobody = FromBilling::default().apply(&mut tx, &Event { payload: Some(changed(&"nobody", 1)), ..told(&acme, 1, 4) }).await;
         nobody.expect_err("unreadable");
         let person: UserId = id(7);
-        FromBilling.apply(&mut tx, &told(&person, 1, 4)).await.expect("a person has no seats");
+        FromBilling::default().apply(&mut tx, &told(&person, 1, 4)).await.expect("a person has no seats");
     }
 }

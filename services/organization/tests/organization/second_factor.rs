@@ -7,11 +7,11 @@ use bursar_proto::access::Permission;
 use bursar_proto::organization::v1 as proto;
 use bursar_rpc::KeyGrant;
 use bursar_testkit::{id, refused};
-use prost_types::FieldMask;
 use tonic::{Code, Status};
 
+use crate::copying::{copy, to};
 use crate::library::{create as create_item, item};
-use crate::world::{Who, World, invite, leave, remove};
+use crate::world::{Who, World, get, invite, leave, remove, set_policy};
 
 const REQUIRED: &str = "SECOND_FACTOR_ENROLLMENT_REQUIRED";
 
@@ -23,24 +23,17 @@ fn proven(world: &World, who: &Who) -> Who {
 
 /// Demands a second factor, lets go of it, or follows the deployment again.
 async fn set(who: &Who, organization: &str, to: proto::SecondFactor) -> Result<proto::Policy, Status> {
-    let request = proto::UpdatePolicyRequest {
-        organization_id: organization.to_owned(),
-        policy: Some(proto::Policy { second_factor: to.into(), ..Default::default() }),
-        update_mask: Some(FieldMask { paths: vec!["second_factor".to_owned()] }),
-        request_id: String::new(),
-    };
-    Ok(who.client.organizations().update_policy(request).await?.into_inner().policy.expect("a policy"))
+    let policy = proto::Policy { second_factor: to.into(), ..Default::default() };
+    set_policy(who, organization, "second_factor", policy).await
 }
 
 /// What a token does in an organization by its id, whatever the token's context.
 async fn by_id(who: &Who, organization: &str) -> Vec<(&'static str, Result<(), Status>)> {
     let organization_id = organization.to_owned();
-    let key = Some(proto::get_organization_request::Key::OrganizationId(organization_id.clone()));
-    let get = proto::GetOrganizationRequest { key };
     let policy = proto::GetPolicyRequest { organization_id: organization_id.clone() };
     let members = proto::ListMembersRequest { organization_id, ..Default::default() };
     vec![
-        ("GetOrganization", who.client.organizations().get_organization(get).await.map(drop)),
+        ("GetOrganization", get(who, organization).await.map(drop)),
         ("GetPolicy", who.client.organizations().get_policy(policy).await.map(drop)),
         ("ListMembers", who.client.members().list_members(members).await.map(drop)),
     ]
@@ -139,5 +132,52 @@ bursar_testkit::engines! {
         assert_eq!(listed.expect("where one belongs").into_inner().organizations.len(), 1);
         leave(&ben, &acme).await.expect("nobody is kept");
         refused(leave(&ben, &acme).await, Code::PermissionDenied, "NOT_A_MEMBER");
+    }
+
+    async fn nothing_is_copied_into_it_by_a_token_without_one(db: TestDb) {
+        let world = World::start(db).await;
+        let ada = world.who(1);
+        let acme = world.create(&ada, "Acme").await.id;
+        let agent = create_item(&ada.client, item(&ada.user.to_string(), "agent", "Mine")).await.expect("made");
+        copy(&ada.client, to(&agent, &acme)).await.expect("nothing is required yet");
+        let safe = proven(&world, &ada);
+        set(&safe, &acme, proto::SecondFactor::Required).await.expect("set");
+        refused(copy(&ada.client, to(&agent, &acme)).await, Code::FailedPrecondition, REQUIRED);
+        copy(&safe.client, to(&agent, &acme)).await.expect("a second factor was shown, in whatever context");
+    }
+
+    /// An API key is exempt where it was made for, and knows nothing else of its user's.
+    async fn an_api_key_reaches_no_context_but_its_own(db: TestDb) {
+        let world = World::start(db).await;
+        let (ada, zoe) = (world.who(1), world.who(9));
+        let (acme, umbra) = (world.create(&ada, "Acme").await.id, world.create(&ada, "Umbra").await.id);
+        let others = world.create(&zoe, "Others").await.id;
+        let own = ada.user.to_string();
+        let key = || KeyGrant { id: id(1), permissions: [Permission::UseWorkspace].into() };
+        let organization: OrganizationId = acme.parse().expect("an id");
+        let at_work = world.issuer.member(ada.user, organization, Role::Owner).email(&ada.email);
+        let at_work = world.anybody.with_token(&at_work.by_key(key()).at(world.clock.now()));
+        let at_home = world.issuer.user(ada.user).email(&ada.email);
+        let at_home = world.anybody.with_token(&at_home.by_key(key()).at(world.clock.now()));
+
+        let theirs = create_item(&at_work, item(&acme, "agent", "Acme's")).await.expect("made");
+        let mine = create_item(&at_home, item(&own, "agent", "Mine")).await.expect("made");
+        copy(&at_work, to(&theirs, &acme)).await.expect("within its own context");
+        copy(&at_home, to(&mine, &own)).await.expect("within its own context");
+        for (client, item, owner) in [(&at_work, &theirs, &own), (&at_work, &theirs, &umbra), (&at_home, &mine, &acme)] {
+            refused(copy(client, to(item, owner)).await, Code::PermissionDenied, "WRONG_CONTEXT");
+        }
+        refused(copy(&at_work, to(&theirs, &others)).await, Code::PermissionDenied, "NOT_A_MEMBER");
+        for (client, elsewhere) in [(&at_work, &umbra), (&at_home, &acme)] {
+            let who = Who { client: client.clone(), ..ada.clone() };
+            for (_, outcome) in by_id(&who, elsewhere).await {
+                refused(outcome, Code::PermissionDenied, "WRONG_CONTEXT");
+            }
+            for (_, outcome) in by_id(&who, &others).await {
+                refused(outcome, Code::PermissionDenied, "NOT_A_MEMBER");
+            }
+        }
+        // A person's own token goes where the person may.
+        copy(&world.acting(&ada, &acme).client, to(&theirs, &own)).await.expect("hers");
     }
 }

@@ -1,23 +1,30 @@
 //! Projects from templates: what stands under a template comes into the project, belongs to it, and ends with it.
 
-use bursar_id::Role;
+use bursar_id::{OwnerId, Role};
+use bursar_organization::store::libraries;
 use bursar_proto::event::v1::{UserDeleted, event::Payload};
 use bursar_proto::organization::v1 as proto;
 use bursar_rpc::ServiceRole;
 use bursar_testkit::{Client, id, refused};
 use tonic::{Code, Status};
 
-use crate::contents::{collected, download, start, upload};
+use crate::contents::{collected, download, files, start, upload};
+use crate::copying::{copy as copying, to};
 use crate::library::{create, delete, document, get, item, list};
 use crate::world::{Who, World, remove, until};
 
-/// A kind that stands under brand assets alone and has secrets.
+/// A kind that stands under brand assets alone and has secrets, and one that stands under templates alone.
 const KINDS: &str = r#"
 [[kinds]]
 name = "note"
 parents = ["brand_asset"]
 may_stand_alone = false
 secret_fields = ["token"]
+
+[[kinds]]
+name = "page"
+parents = ["project_template"]
+may_stand_alone = false
 "#;
 
 async fn world(db: bursar_testkit::TestDb) -> World {
@@ -86,6 +93,15 @@ async fn template(client: &Client, owner: &str) -> (proto::Item, Vec<proto::Item
     (template, vec![first, second, note])
 }
 
+/// How many bytes of its quota an organization takes.
+async fn taken(world: &World, organization: &str) -> u64 {
+    let owner = OwnerId::Organization(organization.parse().expect("an organization"));
+    let mut tx = world.store.begin().await.expect("a transaction");
+    let taken = libraries::lock(&mut tx, owner).await.expect("read");
+    tx.rollback().await.expect("nothing is changed");
+    taken.unsigned_abs()
+}
+
 /// Ada's organization with Ben in it: her at work, him at work, its id.
 async fn team(world: &World) -> (Who, Who, String) {
     let ada = world.who(1);
@@ -117,7 +133,9 @@ bursar_testkit::engines! {
         // What is made under them belongs to the project, too.
         let more = under(&ada.client, "note", &copies[1], "D note").await;
         assert_eq!(more.project, made.id);
-        // The template may go, and the project keeps what it has.
+        // The template may go, with what came into it later, and the project keeps what it has.
+        upload(&ada.client, start(&parts[1].id, b"colours"), b"colours").await.expect("uploaded");
+        assert_eq!(files(&world), 2, "its own, and what both have");
         let whole = proto::DeleteItemRequest { item_id: spring.id.clone(), with_children: true, ..Default::default() };
         delete(&ada.client, whole).await.expect("deleted");
         collected(&world, 1).await;
@@ -132,6 +150,25 @@ bursar_testkit::engines! {
         }
         assert_eq!(get(&ada.client, &other.id).await.expect("it stays"), other);
         collected(&world, 0).await;
+    }
+
+    async fn in_a_project_what_may_not_stand_alone_stands_where_the_template_was(db: TestDb) {
+        let world = world(db).await;
+        let (ada, ben, acme) = team(&world).await;
+        let template = create(&ada.client, item(&acme, "project_template", "Spring")).await.expect("made");
+        let page = under(&ada.client, "page", &template, "A page").await;
+        let made = begin(&ben.client, project(&acme, &template.id)).await.expect("made");
+        let [copy] = of(&ben.client, &acme, &made.id).await.try_into().expect("one");
+        assert_eq!((copy.kind.as_str(), copy.name.as_str(), copy.parent.as_str()), ("page", "A page", ""));
+        // There alone.
+        let alone = refused(create(&ada.client, item(&acme, "page", "B")).await, Code::InvalidArgument, "INVALID_FIELDS");
+        assert_eq!(alone.fields, ["parent"]);
+        for page in [&page, &copy] {
+            let outside = refused(copying(&ada.client, to(page, &acme)).await, Code::InvalidArgument, "INVALID_FIELDS");
+            assert_eq!(outside.fields, ["to_parent"]);
+        }
+        end(&ben.client, &made.id).await.expect("it ends with the project");
+        refused(get(&ada.client, &copy.id).await, Code::NotFound, "NOT_FOUND");
     }
 
     async fn what_is_no_template_of_the_same_owner_is_refused_and_nothing_is_made(db: TestDb) {
@@ -177,14 +214,19 @@ bursar_testkit::engines! {
         let made = begin(&ada.client, project(&acme, &spring.id)).await.expect("made");
         let copies = of(&ada.client, &acme, &made.id).await;
         assert_eq!(copies.len(), 999);
+        // Where there is room for this one, there is none for a second, until all that the first took is free again.
+        let full = taken(&world, &acme).await;
+        let tight = world.starts_again(|settings| settings.library.quota_bytes = full).await;
+        let tight = world.acting_at(&tight, &ada, &acme).client;
+        let second = begin(&tight, project(&acme, &spring.id)).await;
+        refused(second, Code::ResourceExhausted, "LIBRARY_QUOTA_REACHED");
+        end(&tight, &made.id).await.expect("deleted whole");
+        assert_eq!(of(&tight, &acme, &made.id).await, []);
+        let again = begin(&tight, project(&acme, &spring.id)).await.expect("it fits again");
+        assert_eq!((of(&tight, &acme, &again.id).await.len(), taken(&world, &acme).await), (999, full));
         under(&ada.client, "brand_asset", &spring, "999").await;
         let many = refused(begin(&ada.client, project(&acme, &spring.id)).await, Code::FailedPrecondition, "TOO_MANY_ITEMS");
         assert_eq!(many.metadata["limit"], "1000");
-        end(&ada.client, &made.id).await.expect("deleted whole");
-        assert_eq!(of(&ada.client, &acme, &made.id).await, []);
-        // All that it took is free again.
-        let again = begin(&ada.client, project(&acme, "")).await.expect("made");
-        end(&ada.client, &again.id).await.expect("deleted");
     }
 
     async fn a_project_keeps_its_items_when_who_made_it_leaves_or_deletes_the_account(db: TestDb) {

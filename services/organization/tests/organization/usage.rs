@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex};
 
 use bursar_proto::billing::v1::usage_service_server::UsageService;
-use bursar_proto::billing::v1::{GroupBy, Interval, QueryUsageRequest, QueryUsageResponse, UsageRow};
+use bursar_proto::billing::v1::{
+    ExportUsageRequest, ExportUsageResponse, GroupBy, Interval, QueryUsageRequest, QueryUsageResponse, UsageRow,
+};
 use bursar_rpc::convert::to_timestamp;
 use bursar_testkit::at;
 use tonic::{Request, Response, Status};
@@ -20,8 +22,8 @@ struct State {
 
 impl Usage {
     /// From now on this is the answer.
-    pub(crate) fn fail(&self, status: Option<Status>) {
-        self.0.lock().expect("not poisoned").fails = status;
+    pub(crate) fn fail(&self, status: Status) {
+        self.0.lock().expect("not poisoned").fails = Some(status);
     }
 
     /// What was asked since the last time.
@@ -58,5 +60,11 @@ impl UsageService for Usage {
         };
         let next_page_token = text(page == "1", "more");
         Ok(Response::new(QueryUsageResponse { rows: vec![row], next_page_token, held: "0".to_owned() }))
+    }
+
+    type ExportUsageStream = tokio_stream::Empty<Result<ExportUsageResponse, Status>>;
+
+    async fn export_usage(&self, _: Request<ExportUsageRequest>) -> Result<Response<Self::ExportUsageStream>, Status> {
+        Err(Status::unimplemented("organization asks for no CSV"))
     }
 }

@@ -17,15 +17,17 @@ use bursar_proto::identity::v1::service_account_service_server::{ServiceAccountS
 use bursar_proto::organization::v1 as proto;
 use bursar_rpc::convert::{to_role, to_timestamp};
 use bursar_rpc::{Limits, ServiceRole, StackDeps, Suspended, Transport, stack};
-use bursar_runtime::{Each, Env, Peers, Service, Settings};
+use bursar_runtime::{Each, Env, Peers, Service, Settings, Started};
 use bursar_secret::Entropy;
 use bursar_testkit::{Client, Issuer, Mailbox, TestDb, clock, id, sqlite};
 use bursar_time::{Clock, Span};
+use prost_types::FieldMask;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
 use crate::billing::Billing;
+use crate::bucket::Bucket;
 use crate::usage::Usage;
 
 /// Everything a test needs.
@@ -43,6 +45,8 @@ pub(crate) struct World {
     pub(crate) store: Db,
     /// Nobody in particular.
     pub(crate) anybody: Client,
+    /// Where content lies, if not in a folder.
+    pub(crate) bucket: Option<Bucket>,
     settings: Settings,
     peers: Peers,
     env: Env,
@@ -68,6 +72,18 @@ impl Drop for World {
 impl World {
     pub(crate) async fn start(db: TestDb) -> Self {
         Self::start_with(db, |_| ()).await
+    }
+
+    /// The same with its content in a bucket.
+    pub(crate) async fn start_in_a_bucket(db: TestDb, adjust: impl FnOnce(&mut Settings)) -> Self {
+        let bucket = Bucket::start().await;
+        let mut world = Self::start_with(db, |settings| {
+            bucket.name_in(settings);
+            adjust(settings);
+        })
+        .await;
+        world.bucket = Some(bucket);
+        world
     }
 
     pub(crate) async fn start_with(db: TestDb, adjust: impl FnOnce(&mut Settings)) -> Self {
@@ -118,6 +134,7 @@ impl World {
             billing_events,
             billing_db,
             anybody,
+            bucket: None,
             settings,
             peers,
             env,
@@ -126,14 +143,29 @@ impl World {
         }
     }
 
+    /// A world in which the same people found and are invited as often as there are rounds.
+    pub(crate) async fn generous(db: TestDb) -> Self {
+        Self::start_with(db, |settings| {
+            settings.invitations.max_per_day_to_address = 10_000;
+            settings.invitations.max_per_day_by_sender = 10_000;
+            settings.organizations.max_created_per_day = 10_000;
+        })
+        .await
+    }
+
     /// One more organization starts on the same store, with other settings; calls to it come from nowhere else.
     pub(crate) async fn starts_again(&self, adjust: impl FnOnce(&mut Settings)) -> Client {
+        let started = self.tries_to_start(adjust).await.expect("starts");
+        let transport = Transport::routes(started.routes);
+        Client::new(self.peers.to(Service::Identity), transport, self.peers.to(Service::Billing))
+    }
+
+    /// The same, if it starts.
+    pub(crate) async fn tries_to_start(&self, adjust: impl FnOnce(&mut Settings)) -> anyhow::Result<Started> {
         let mut settings = self.settings.clone();
         adjust(&mut settings);
         let (keys, peers) = (self.issuer.keys(), self.peers.clone());
-        let started = bursar_organization::start_with(&settings, keys, peers, self.env.clone()).await.expect("starts");
-        let transport = Transport::routes(started.routes);
-        Client::new(self.peers.to(Service::Identity), transport, self.peers.to(Service::Billing))
+        bursar_organization::start_with(&settings, keys, peers, self.env.clone()).await
     }
 
     /// Organization as an operator's command has it.
@@ -190,7 +222,13 @@ impl World {
         let who = self.who(n);
         let invited = invite(by, organization, &who.email, role).await;
         invited.expect("invited");
-        let token = self.mailbox.next_token(&who.email).await;
+        // Whoever owned one before has other mail, too.
+        let token = loop {
+            let mail = self.mailbox.next(&who.email).await;
+            if mail.text.contains("token=") {
+                break mail.token();
+            }
+        };
         accept(&who, &token).await.expect("accepted");
         who
     }
@@ -338,6 +376,29 @@ pub(crate) async fn get(by: &Who, organization: &str) -> Result<proto::Organizat
     let key = Some(proto::get_organization_request::Key::OrganizationId(organization.to_owned()));
     let got = by.client.organizations().get_organization(proto::GetOrganizationRequest { key }).await?;
     Ok(got.into_inner().organization.expect("an organization"))
+}
+
+/// Has an owner set one field of the organization's own policy, and gives the policy that holds then.
+pub(crate) async fn set_policy(
+    by: &Who,
+    organization: &str,
+    field: &str,
+    policy: proto::Policy,
+) -> Result<proto::Policy, Status> {
+    let request = proto::UpdatePolicyRequest {
+        organization_id: organization.to_owned(),
+        policy: Some(policy),
+        update_mask: Some(FieldMask { paths: vec![field.to_owned()] }),
+        request_id: String::new(),
+    };
+    Ok(by.client.organizations().update_policy(request).await?.into_inner().policy.expect("a policy"))
+}
+
+/// Asks, as identity does, how many organizations stand in the way of somebody who leaves.
+pub(crate) async fn owned(world: &World, who: &Who, number: u64) -> u32 {
+    let request = proto::ConfirmDepartureRequest { user_id: who.user.to_string(), incarnation: 1, number };
+    let identity = world.service(ServiceRole::Identity);
+    identity.members().confirm_departure(request).await.expect("answered").into_inner().organizations
 }
 
 /// Waits until a condition holds; the background work of the service makes it true.

@@ -29,8 +29,12 @@ pub(crate) enum What {
     Many,
     /// Calls without a database.
     Ceiling,
+    /// What somebody is in an organization, at a steady pace.
+    Access,
     /// One pool through one billing service, and then through two.
     Replicas(usize),
+    /// One pool with so many limits.
+    Limits(usize),
     /// The balance, on the short and on the long ledger.
     Balance(Ledger),
     /// A year's usage, on the short and on the long ledger.
@@ -109,7 +113,8 @@ where
     run_paced(server, (what, name), callers, (time, Duration::ZERO), work).await
 }
 
-/// The same with callers that begin a call every `pace` and not as soon as the one before has ended.
+/// The same with callers that begin a call every `pace`, each at another moment of it, and not as soon as the one before has
+/// ended. One that is late begins at once, and does not make up for what it missed.
 pub(crate) async fn run_paced<W, F>(
     server: &Server,
     (what, name): (What, &str),
@@ -129,7 +134,9 @@ where
         let (work, start, over) = (Arc::clone(&work), Arc::clone(&start), Arc::clone(&over));
         tasks.push(tokio::spawn(async move {
             start.wait().await;
-            one_caller(caller, (&over, pace), &*work).await
+            let share = |part: usize| u32::try_from(part).unwrap_or(u32::MAX);
+            let first = pace / share(callers).max(1) * share(caller);
+            one_caller(caller, (&over, first, pace), &*work).await
         }));
     }
     let before = server.usage()?;
@@ -164,13 +171,19 @@ where
     })
 }
 
-async fn one_caller<W, F>(caller: usize, (over, pace): (&AtomicBool, Duration), work: &W) -> anyhow::Result<Seen>
+async fn one_caller<W, F>(
+    caller: usize,
+    (over, first, pace): (&AtomicBool, Duration, Duration),
+    work: &W,
+) -> anyhow::Result<Seen>
 where
     W: Fn(usize, u64) -> F,
     F: Future<Output = Result<u64, Status>>,
 {
     let mut seen = Seen { latencies: Histogram::new_with_max(LONGEST, 3)?, done: 0, failed: 0, first_failure: None };
     let mut calls = 0;
+    let mut due = Instant::now() + first;
+    tokio::time::sleep_until(due.into()).await;
     while !over.load(Ordering::Relaxed) {
         let began = Instant::now();
         match work(caller, calls).await {
@@ -183,8 +196,9 @@ where
         calls += 1;
         let took = began.elapsed();
         seen.latencies.saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
-        if took < pace {
-            tokio::time::sleep(pace.saturating_sub(took)).await;
+        due = (due + pace).max(Instant::now());
+        if !pace.is_zero() {
+            tokio::time::sleep_until(due.into()).await;
         }
     }
     Ok(seen)

@@ -7,12 +7,13 @@
 //! ratios mean something elsewhere.
 //!
 //! - `team.rs` is who spends: an organization, its members, a service of the product's
-//! - `load.rs` lets callers call, `scenario.rs`, `accounts.rs` and `reading.rs` are what they call, `hostile.rs` what one
+//! - `load.rs` lets callers call, `scenario.rs`, `access.rs`, `accounts.rs` and `reading.rs` are what they call, `hostile.rs` what one
 //!   does to the others
 //! - `server.rs` is what is called, `report.rs` the table and the ratios
 //!
 //! What lives here: loads and their report. What must not: anything a server needs.
 
+mod access;
 mod accounts;
 mod hostile;
 mod load;
@@ -85,6 +86,8 @@ enum Load {
     Members,
     /// The same as `hot`, priced by the catalog's rate card.
     Meters,
+    /// The same as `hot`, first without limits and then with five, each with alerts.
+    Limits,
     /// 16 callers charge one pool in batches.
     Batch,
     /// Many callers charge many accounts.
@@ -95,6 +98,8 @@ enum Load {
     Mixed,
     /// What a balance and a year's usage cost on a short and on a long ledger.
     Growth,
+    /// A service of the product's asks 5,000 times a second what somebody is in an organization.
+    Access,
     /// Many callers ask for an estimate, which needs no database: what single calls cost by themselves.
     Ceiling,
     /// `hot` through one billing service and then through two on one PostgreSQL, callers spread over both. Needs
@@ -106,16 +111,18 @@ enum Load {
 
 impl Load {
     /// The ceiling next to what is compared with it; what lets a ledger grow last.
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 14] = [
         Self::Lone,
         Self::Hot,
         Self::Ceiling,
         Self::Batch,
         Self::Members,
         Self::Meters,
+        Self::Limits,
         Self::Many,
         Self::Hold,
         Self::Mixed,
+        Self::Access,
         Self::Replicas,
         Self::Hostile,
         Self::Growth,

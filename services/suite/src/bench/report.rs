@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
+use super::access::PER_SECOND;
 use super::hostile::Way;
 use super::load::{Ledger, Measured, What};
 
@@ -99,7 +100,7 @@ impl Report {
         let beside = |start: &str| self.beside.iter().find(|(name, _)| name.starts_with(start)).map(|(_, rate)| *rate);
         let hand_written = beside("pgbench, hand-written");
         let peak = (self.peak > 0).then_some(self.peak as f64 / 1e6);
-        let table: [(&str, Option<f64>, Option<f64>, &str); 13] = [
+        let table: [(&str, Option<f64>, Option<f64>, &str); 16] = [
             ("BatchCharge / pgbench, hand-written transaction", rate(What::Batch), hand_written, ">= 100"),
             ("BatchCharge / Estimate", rate(What::Batch), rate(What::Ceiling), ">= 2.2"),
             ("hot pool / Estimate", rate(What::Hot), rate(What::Ceiling), ">= 0.5"),
@@ -107,6 +108,7 @@ impl Report {
             ("hot pool / pgbench, hand-written transaction", rate(What::Hot), hand_written, ""),
             ("hot pool / pgbench, one statement", rate(What::Hot), beside("pgbench, one statement"), ""),
             ("by the rate card / hot pool", rate(What::Meters), rate(What::Hot), ">= 0.8"),
+            ("five limits and alerts / none", rate(What::Limits(5)), rate(What::Limits(0)), ">= 0.8"),
             ("many accounts / hot pool", rate(What::Many), rate(What::Hot), ">= 0.8"),
             ("two replicas / one replica", rate(What::Replicas(2)), rate(What::Replicas(1)), "0.8 wanted, reported"),
             (
@@ -126,6 +128,13 @@ impl Report {
                 p50(What::Usage(Ledger::Long)),
                 p50(What::Usage(Ledger::Short)),
                 "about 1",
+            ),
+            ("CheckAccess / 5,000 a second", rate(What::Access), Some(f64::from(PER_SECOND)), ">= 0.99"),
+            (
+                "CheckAccess at 5,000 a second, p99, ms",
+                find(&self.measured, What::Access).map(|it| it.p99.as_secs_f64()),
+                Some(1e-3),
+                "<= 5",
             ),
             ("peak memory of the suite, MB", peak, Some(1.0), "<= 200"),
         ];

@@ -13,7 +13,7 @@ use super::load::{Measured, What, run as run_load};
 use super::report::Report;
 use super::server::Server;
 use super::team::Team;
-use super::{BenchArgs, Load, accounts, hostile, reading};
+use super::{BenchArgs, Load, access, accounts, hostile, reading};
 
 /// Callers of the batch load: each call carries hundreds of charges.
 const BATCH_CALLERS: usize = 16;
@@ -45,6 +45,8 @@ pub(crate) async fn run(
         Load::Hold => holds(server, &team, callers, time).await?,
         Load::Mixed => mixed(server, &team, callers, time).await?,
         Load::Ceiling => estimates(server, &team, callers, time).await?,
+        Load::Access => access::steadily(server, &team, callers, time).await?,
+        Load::Limits => return limits(server, &team, callers, time).await,
         Load::Replicas => return replicas(server, team, callers, time).await,
         Load::Growth => return reading::growth(server, team, args.entries).await,
         Load::Many | Load::Hostile => return Ok(Vec::new()),
@@ -145,6 +147,14 @@ async fn members(server: &Server, team: &Team, callers: usize, time: Duration) -
         async move { client.charge(request).await.map(|_| 1) }
     })
     .await
+}
+
+/// One pool, first without limits and then with five of them that nobody reaches, and a sixth that alerts as it is passed.
+async fn limits(server: &Server, team: &Team, callers: usize, time: Duration) -> anyhow::Result<Vec<Measured>> {
+    let without = charges(server, team, (What::Limits(0), "hot pool, no limits"), callers, time).await?;
+    team.limit().await?;
+    let with = charges(server, team, (What::Limits(5), "hot pool, five limits and alerts"), callers, time).await?;
+    Ok(vec![without, with])
 }
 
 /// One pool, first through the suite's own billing, then with half of the callers at a second one on the same store.

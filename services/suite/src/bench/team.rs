@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::credit_service_client::CreditServiceClient;
+use bursar_proto::billing::v1::limit_service_client::LimitServiceClient;
 use bursar_proto::identity::v1 as identity;
 use bursar_proto::identity::v1::context_service_client::ContextServiceClient;
 use bursar_proto::identity::v1::service_account_service_client::ServiceAccountServiceClient;
@@ -100,6 +101,39 @@ impl Team {
     /// A client for one of many callers.
     pub(crate) fn client(&self, caller: usize) -> CreditServiceClient<Channel> {
         CreditServiceClient::new(self.channels[caller % self.channels.len()].clone())
+    }
+
+    /// Sets limits of every kind that charges of the loads meet, with alerts: of five nobody reaches anything, and one is
+    /// passed at once.
+    pub(crate) async fn limit(&self) -> anyhow::Result<()> {
+        use pb::limit_subject::Subject;
+        use pb::{LimitMode, LimitWindow};
+        let of = |subject| Some(pb::LimitSubject { subject: Some(subject) });
+        let charge = super::scenario::charge(&self.owner, &self.members[0].id, &self.entropy);
+        let (every, member) = (Subject::EveryMember(true), Subject::Member(self.members[0].id.clone()));
+        let (project, model) = (Subject::Project(charge.project), Subject::Model(charge.model));
+        let limits = [
+            (every.clone(), LimitWindow::Hour, LimitMode::Hard, CREDITS),
+            (every.clone(), LimitWindow::Day, LimitMode::Hard, CREDITS),
+            (member, LimitWindow::Month, LimitMode::Hard, CREDITS),
+            (project, LimitWindow::Day, LimitMode::Hard, CREDITS),
+            (model, LimitWindow::Period, LimitMode::Hard, CREDITS),
+            (every, LimitWindow::Hour, LimitMode::Warn, "100"),
+        ];
+        let mut client = LimitServiceClient::new(self.channels[0].clone());
+        for (subject, window, mode, amount) in limits {
+            let set = pb::SetLimitRequest {
+                owner: self.owner.clone(),
+                subject: of(subject),
+                window: window.into(),
+                amount: amount.to_owned(),
+                mode: mode.into(),
+                alert_percents: vec![50, 80, 100],
+                request_id: String::new(),
+            };
+            client.set_limit(self.founder().on(set)).await.context("setting a limit")?;
+        }
+        Ok(())
     }
 
     /// The founder's own token.

@@ -3,7 +3,7 @@
 //! - `host.rs` runs a suite for it, `wire.rs` calls one, `mailbox.rs` (beside this folder) reads what it mails
 //! - `stage.rs` tells what happens and names the step at which something is not as it should be; `checklist.rs` says what a
 //!   guide promises, and `stage.rs` which step has shown it
-//! - `cast/` is who acts
+//! - `cast/` is who acts, and the calls that they make
 //! - `scenes/` are the team's month, `chart.rs` its last picture; `guides/` are the walk-throughs
 //!
 //! Nothing here reaches into a service: whatever the demo knows, a caller could know.

@@ -1,11 +1,14 @@
 //! The generated clients, with somebody's token.
 
+use std::collections::HashMap;
+
 use anyhow::Context as _;
 use bursar_proto::{
     billing::v1::{
         account_service_client::AccountServiceClient, catalog_service_client::CatalogServiceClient,
-        credit_service_client::CreditServiceClient, purchase_service_client::PurchaseServiceClient,
-        subscription_service_client::SubscriptionServiceClient, usage_service_client::UsageServiceClient,
+        credit_service_client::CreditServiceClient, invoice_service_client::InvoiceServiceClient,
+        purchase_service_client::PurchaseServiceClient, subscription_service_client::SubscriptionServiceClient,
+        usage_service_client::UsageServiceClient,
     },
     identity::v1::{
         context_service_client::ContextServiceClient, service_account_service_client::ServiceAccountServiceClient,
@@ -86,6 +89,7 @@ impl Wire {
         credits: CreditServiceClient on billing;
         subscriptions: SubscriptionServiceClient on billing;
         purchases: PurchaseServiceClient on billing;
+        invoices: InvoiceServiceClient on billing;
         usage: UsageServiceClient on billing;
     }
 
@@ -128,13 +132,23 @@ pub(super) fn refused<T>(
     outcome: Result<Response<T>, Status>,
     code: Code,
     reason: &str,
-) -> anyhow::Result<std::collections::HashMap<String, String>> {
-    let Err(status) = outcome else { anyhow::bail!("was answered, and must be refused with {code:?} {reason}") };
-    let none = || tonic_types::ErrorInfo::new("", "", std::collections::HashMap::new());
+) -> anyhow::Result<HashMap<String, String>> {
+    refused_for(outcome, code, &[reason])
+}
+
+/// The same where each of several reasons will do.
+pub(super) fn refused_for<T>(
+    outcome: Result<Response<T>, Status>,
+    code: Code,
+    reasons: &[&str],
+) -> anyhow::Result<HashMap<String, String>> {
+    let wanted = format!("{code:?} {}", reasons.join(" or "));
+    let Err(status) = outcome else { anyhow::bail!("was answered, and must be refused with {wanted}") };
+    let none = || tonic_types::ErrorInfo::new("", "", HashMap::new());
     let info = status.get_details_error_info().unwrap_or_else(none);
     anyhow::ensure!(
-        status.code() == code && info.reason == reason,
-        "must be refused with {code:?} {reason}, not with {:?} {}: {}",
+        status.code() == code && reasons.contains(&info.reason.as_str()),
+        "must be refused with {wanted}, not with {:?} {}: {}",
         status.code(),
         info.reason,
         status.message()

@@ -6,25 +6,19 @@ use bursar_id::Role;
 use bursar_members::{OwnPolicy, Policy, Standing, Word};
 use serde::Serialize;
 
+use super::pages::Account;
+
 /// What was expected, and what is found instead.
 pub(crate) type Unlike = (String, String);
 
 /// What is said of something that is not there.
 const NOTHING: &str = "nothing";
 
-/// A membership, as organization has it in this incarnation of its store, and the last word that another service heard.
-/// Whoever is no member may be unknown, and of one that ended nothing counts but that it did.
-pub(crate) fn membership(
-    incarnation: u64,
-    decided: Option<(Option<Role>, u64)>,
-    known: Option<Word>,
-) -> Option<Unlike> {
-    let role = decided.and_then(|(role, _)| role);
-    let same = match (decided, known) {
-        (Some((Some(role), version)), Some(word)) => word == Word { role: Some(role), incarnation, version },
-        (_, known) => role == known.and_then(|word| word.role),
-    };
-    let decided = decided.map(|(role, version)| Word { role, incarnation, version });
+/// A membership, as organization would tell of it now, and the last word that another service heard. Whoever is no member
+/// may be unknown, and of one that ended nothing counts but that it did.
+pub(crate) fn membership(decided: Option<Word>, known: Option<Word>) -> Option<Unlike> {
+    let role = |word: Option<Word>| word.and_then(|word| word.role);
+    let same = if role(decided).is_some() && known.is_some() { decided == known } else { role(decided) == role(known) };
     (!same).then(|| (word(decided), word(known)))
 }
 
@@ -71,10 +65,35 @@ pub(crate) fn standing(decided: Option<(Standing, u64)>, known: Option<(Standing
     (!same).then(|| (said(decided), said(known)))
 }
 
-/// The seats of a plan that holds, and those that organization heard of last.
-pub(crate) fn seats(plan: u32, known: Option<u32>) -> Option<Unlike> {
-    (known != Some(plan))
-        .then(|| (plan.to_string(), known.map_or_else(|| NOTHING.to_owned(), |seats| seats.to_string())))
+/// How billing was told that an owner stands, and how the owner's account does, by which billing decides. Who is used may be
+/// unknown, and without an account.
+pub(crate) fn account(told: Option<Standing>, account: Option<Standing>) -> Option<Unlike> {
+    let [told, account] = [told, account].map(Option::unwrap_or_default);
+    (told != account).then(|| (told.as_str().to_owned(), account.as_str().to_owned()))
+}
+
+/// The seats of the plan that holds, and those that organization heard of last, which may be none where no plan holds. Then
+/// they are those of the free plan, in any catalog that was ever used: the last first.
+pub(crate) fn seats(plan: Option<u32>, free: &[u32], known: Option<u32>) -> Option<Unlike> {
+    let same = match (plan, known) {
+        (Some(plan), known) => known == Some(plan),
+        (None, Some(known)) => free.contains(&known),
+        (None, None) => true,
+    };
+    let expected = plan.or(free.first().copied());
+    let said = |seats: Option<u32>| seats.map_or_else(|| NOTHING.to_owned(), |seats| seats.to_string());
+    (!same).then(|| (said(expected), said(known)))
+}
+
+/// Whether somebody has deleted the account, and what another service knows of it. It may know it of whom identity does not
+/// know at all: identity was restored.
+pub(crate) fn departure(gone: bool, known: Option<Account>) -> Option<Unlike> {
+    let unlike = |expected: &str, found: &str| Some((expected.to_owned(), found.to_owned()));
+    match (gone, known) {
+        (true, None | Some(Account { gone: false, .. })) => unlike("known", "unknown"),
+        (false, Some(Account { gone: true, lives: true })) => unlike("none: there is one", "known"),
+        _ => None,
+    }
 }
 
 /// How far a service has followed another one's events.
@@ -105,53 +124,25 @@ mod tests {
         let (admin, member) = (Some(Role::Admin), Some(Role::Member));
         let heard = |role, incarnation, version| Some(Word { role, incarnation, version });
         let as_decided = "MEMBER (incarnation 2, version 3)";
+        let is = heard(member, 2, 3);
+        let ended = heard(None, 2, 4);
         let cases = [
             ("nobody", None, None, None),
-            ("the same", Some((member, 3)), heard(member, 2, 3), None),
-            (
-                "another role",
-                Some((member, 3)),
-                heard(admin, 2, 3),
-                unlike(as_decided, "ADMIN (incarnation 2, version 3)"),
-            ),
-            (
-                "an older version",
-                Some((member, 3)),
-                heard(member, 2, 1),
-                unlike(as_decided, "MEMBER (incarnation 2, version 1)"),
-            ),
-            (
-                "a newer one",
-                Some((member, 3)),
-                heard(member, 2, 9),
-                unlike(as_decided, "MEMBER (incarnation 2, version 9)"),
-            ),
-            (
-                "an earlier life",
-                Some((member, 3)),
-                heard(member, 1, 3),
-                unlike(as_decided, "MEMBER (incarnation 1, version 3)"),
-            ),
-            ("never heard of", Some((member, 3)), None, unlike(as_decided, "nothing")),
-            (
-                "ended there",
-                Some((member, 3)),
-                heard(None, 2, 4),
-                unlike(as_decided, "no member (incarnation 2, version 4)"),
-            ),
-            ("ended, and unknown", Some((None, 4)), None, None),
-            ("ended, by whatever word", Some((None, 4)), heard(None, 3, 9), None),
-            (
-                "ended here alone",
-                Some((None, 4)),
-                heard(member, 2, 3),
-                unlike("no member (incarnation 2, version 4)", as_decided),
-            ),
-            ("never was one", None, heard(member, 2, 3), unlike("nothing", as_decided)),
+            ("the same", is, is, None),
+            ("another role", is, heard(admin, 2, 3), unlike(as_decided, "ADMIN (incarnation 2, version 3)")),
+            ("an older version", is, heard(member, 2, 1), unlike(as_decided, "MEMBER (incarnation 2, version 1)")),
+            ("a newer one", is, heard(member, 2, 9), unlike(as_decided, "MEMBER (incarnation 2, version 9)")),
+            ("an earlier life", is, heard(member, 1, 3), unlike(as_decided, "MEMBER (incarnation 1, version 3)")),
+            ("never heard of", is, None, unlike(as_decided, "nothing")),
+            ("ended there", is, ended, unlike(as_decided, "no member (incarnation 2, version 4)")),
+            ("ended, and unknown", ended, None, None),
+            ("ended, by whatever word", ended, heard(None, 3, 9), None),
+            ("ended here alone", ended, is, unlike("no member (incarnation 2, version 4)", as_decided)),
+            ("never was one", None, is, unlike("nothing", as_decided)),
             ("never was one, and is none", None, heard(None, 2, 3), None),
         ];
         for (case, decided, known, expected) in cases {
-            assert_eq!(membership(2, decided, known), expected, "{case}");
+            assert_eq!(membership(decided, known), expected, "{case}");
         }
     }
 
@@ -209,10 +200,54 @@ mod tests {
     }
 
     #[test]
-    fn seats_differ_unless_they_are_those_of_the_plan() {
-        let cases = [(10, Some(10), None), (10, Some(3), unlike("10", "3")), (10, None, unlike("10", "nothing"))];
+    fn accounts_stand_as_billing_was_told() {
+        use Standing::{Active, Deleted, Suspended};
+        let cases = [
+            (None, None, None),
+            (Some(Active), None, None),
+            (None, Some(Active), None),
+            (Some(Suspended), Some(Suspended), None),
+            (Some(Suspended), None, unlike("SUSPENDED", "ACTIVE")),
+            (None, Some(Deleted), unlike("ACTIVE", "DELETED")),
+            (Some(Deleted), Some(Suspended), unlike("DELETED", "SUSPENDED")),
+        ];
+        for (told, stands, expected) in cases {
+            assert_eq!(account(told, stands), expected, "{told:?} {stands:?}");
+        }
+    }
+
+    #[test]
+    fn seats_differ_unless_they_are_those_of_the_plan_or_of_the_free_one() {
+        let free = [5, 3];
+        let cases = [
+            (Some(10), Some(10), None),
+            (Some(10), Some(5), unlike("10", "5")),
+            (Some(10), None, unlike("10", "nothing")),
+            (None, None, None),
+            (None, Some(5), None),
+            (None, Some(3), None),
+            (None, Some(10), unlike("5", "10")),
+        ];
         for (plan, known, expected) in cases {
-            assert_eq!(seats(plan, known), expected, "{plan} {known:?}");
+            assert_eq!(seats(plan, &free, known), expected, "{plan:?} {known:?}");
+        }
+        assert_eq!(seats(None, &[], Some(10)), unlike("nothing", "10"));
+    }
+
+    #[test]
+    fn a_deletion_is_known_everywhere_and_of_nobody_who_is_there() {
+        let account = |gone, lives| Some(Account { gone, lives });
+        let cases = [
+            (true, account(true, false), None),
+            (true, None, unlike("known", "unknown")),
+            (true, account(false, false), unlike("known", "unknown")),
+            (false, None, None),
+            (false, account(false, true), None),
+            (false, account(true, false), None),
+            (false, account(true, true), unlike("none: there is one", "known")),
+        ];
+        for (gone, known, expected) in cases {
+            assert_eq!(departure(gone, known), expected, "{gone} {known:?}");
         }
     }
 

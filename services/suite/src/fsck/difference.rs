@@ -61,34 +61,41 @@ pub(crate) enum Doubt {
 
 /// What was found so far, each difference once and in order.
 #[derive(Debug, Default)]
-pub(crate) struct Found(BTreeSet<Difference>);
+pub(crate) struct Found {
+    differences: BTreeSet<Difference>,
+    /// Whether there may be more than were looked for.
+    is_full: bool,
+}
 
 impl Found {
     /// Adds a difference, unless there are too many already.
     pub(crate) fn note(&mut self, difference: Difference) {
-        if self.0.len() < MOST {
-            self.0.insert(difference);
+        if !self.is_full {
+            self.differences.insert(difference);
+            self.is_full = self.differences.len() >= MOST;
         }
     }
 
     /// Whether there may be more than were looked for.
     pub(crate) fn is_full(&self) -> bool {
-        self.0.len() >= MOST
+        self.is_full
     }
 
-    /// What was found the same another time: not what was on its way.
+    /// What was found the same another time: not what was on its way. Where either look came to its end too soon, there may
+    /// be more of it.
     pub(crate) fn again(self, other: &Self) -> Self {
-        Self(self.0.into_iter().filter(|it| other.0.contains(it)).collect())
+        let both = self.differences.into_iter().filter(|it| other.differences.contains(it));
+        Self { differences: both.collect(), is_full: self.is_full || other.is_full }
     }
 
     /// All of it.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Difference> {
-        self.0.iter()
+        self.differences.iter()
     }
 
     /// How many there are.
     pub(crate) fn count(&self) -> usize {
-        self.0.len()
+        self.differences.len()
     }
 }
 
@@ -127,5 +134,18 @@ mod tests {
         assert_eq!((first.count(), second.count()), (2, 2));
         let both = first.again(&second);
         assert_eq!(both.all().collect::<Vec<_>>(), [&seats(4)]);
+    }
+
+    #[test]
+    fn whoever_stopped_looking_may_not_have_found_all_however_little_is_found_again() {
+        let [mut full, mut other] = [Found::default(), Found::default()];
+        let most = u32::try_from(MOST).expect("not so many");
+        for n in 0..most + 5 {
+            full.note(seats(n));
+        }
+        other.note(seats(3));
+        assert_eq!((full.count(), full.is_full(), other.is_full()), (MOST, true, false));
+        let few = full.again(&other);
+        assert_eq!((few.count(), few.is_full()), (1, true));
     }
 }

@@ -1,16 +1,19 @@
 //! `bursar fsck`: whether the three stores agree with one another.
 //!
-//! What one service decides and another knows of it by events is compared, row by row: memberships and policies, how far
-//! each has followed the others, seats, people who are gone and what is left of them. Nothing is locked, and programs may run
-//! on the stores meanwhile: what was on its way at the first look is not there at the second, and only what both find is told.
+//! What one service decides and another knows of it by events is compared, row by row and in both directions: memberships
+//! and policies, how organizations and people stand and whether billing's accounts do, how far each has followed the others,
+//! seats, people who are gone and what is left of them. Nothing is locked, and programs may run on the stores meanwhile: what
+//! was on its way at the first look is not there at the second, and only what both find is told.
 //!
-//! - `walks.rs` reads, by what each service lets be read of its store
-//! - `compare.rs` compares, `difference.rs` says what was found
+//! - `pages.rs` reads, by what each service lets be read of its store; `sides.rs` lays two lists side by side
+//! - `walks.rs` goes through them, `compare.rs` compares, `difference.rs` says what was found
 //! - `repair.rs` has told again what was told wrongly
 
 mod compare;
 mod difference;
+mod pages;
 mod repair;
+mod sides;
 mod walks;
 
 use std::process::ExitCode;
@@ -59,7 +62,7 @@ async fn check(settings: &Settings, repairs: bool) -> anyhow::Result<usize> {
         let found = look(&stores).await?;
         found.all().for_each(|difference| say(&difference.to_string()));
         if repairs {
-            repair::repair(&stores, &found).await?.iter().for_each(|line| say(line));
+            repair::repair(&stores, &found, say).await;
         }
         anyhow::Ok(found)
     }

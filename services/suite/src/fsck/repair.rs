@@ -10,30 +10,35 @@ use bursar_runtime::{Each, Service};
 
 use super::difference::{Cure, Doubt, Found};
 
-/// Repairs what it can; says what it has done, and what it cannot do, a line each.
-pub(crate) async fn repair(stores: &Each<Db>, found: &Found) -> anyhow::Result<Vec<String>> {
-    let mut said = Vec::new();
+/// Repairs what it can; says what it has done as soon as it is, and what it cannot do, a line each. What fails is said
+/// in its place, and the rest is repaired.
+pub(crate) async fn repair(stores: &Each<Db>, found: &Found, mut say: impl FnMut(&str)) {
     let mut doubts: BTreeMap<(Service, Service), Vec<&Doubt>> = BTreeMap::new();
     for difference in found.all() {
         match &difference.cure {
             Cure::Told(source, doubt) => doubts.entry((difference.service, *source)).or_default().push(doubt),
-            Cure::Operator => said.push(format!("no event heals this, an operator has to look: {difference}")),
+            Cure::Operator => say(&format!("no event heals this, an operator has to look: {difference}")),
         }
     }
     for ((service, source), doubts) in doubts {
-        let mut tx = stores[service].begin().await?;
-        // First, as whoever applies events does: two who want the same do not wait for one another.
-        relearn(&mut tx, source.name()).await?;
-        for doubt in &doubts {
-            withdraw(&mut tx, doubt).await?;
-        }
-        tx.commit().await?;
         let count = doubts.len();
-        said.push(format!(
-            "{service} learns anew, within seconds of running, what {source} tells: {count} differences"
-        ));
+        say(&match learn_anew(&stores[service], source, &doubts).await {
+            Ok(()) => {
+                format!("{service} learns anew, within seconds of running, what {source} tells: {count} differences")
+            }
+            Err(error) => format!("{service} could not be made to learn anew what {source} tells: {error:#}"),
+        });
     }
-    Ok(said)
+}
+
+async fn learn_anew(store: &Db, source: Service, doubts: &[&Doubt]) -> anyhow::Result<()> {
+    let mut tx = store.begin().await?;
+    // First, as whoever applies events does: two who want the same do not wait for one another.
+    relearn(&mut tx, source.name()).await?;
+    for doubt in doubts {
+        withdraw(&mut tx, doubt).await?;
+    }
+    Ok(tx.commit().await?)
 }
 
 async fn withdraw(tx: &mut Tx, doubt: &Doubt) -> anyhow::Result<()> {

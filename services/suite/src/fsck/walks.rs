@@ -1,28 +1,30 @@
-//! Walking through the three stores side by side, in pages: each is read in a transaction of its own, and nothing is locked.
+//! Walking through the three stores side by side. What stands where is read in `pages.rs`, and compared in `compare.rs`.
 
-use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::ops::ControlFlow;
 
 use bursar_billing::inspection as billing;
 use bursar_db::Db;
 use bursar_events::inspection::{progress, set_aside};
-use bursar_id::{OrganizationId, OwnerId, Role, UserId};
+use bursar_id::{OwnerId, Role, UserId};
 use bursar_identity::usecase::inspection as identity;
-use bursar_members::Standing;
+use bursar_members::policies;
 use bursar_members::words::Name;
-use bursar_members::{policies, standings, words};
 use bursar_organization::usecase::inspection as organization;
 use bursar_runtime::{Each, Service};
 use bursar_time::{Span, Timestamp};
 
 use super::compare::{self, Unlike};
 use super::difference::{Cure, Difference, Doubt, Found};
+use super::pages;
+use super::sides::side_by_side;
 
-/// Rows in one page.
-const PAGE: i64 = 500;
 /// How long after its deadline a hold may still be open: it lapses with the next sweep.
 const SWEEP: Span = Span::from_mins(10);
-/// Who knows memberships and policies by what organization tells.
+/// Who knows memberships, policies and how organizations stand by what organization tells.
 const TOLD_BY_ORGANIZATION: [Service; 2] = [Service::Identity, Service::Billing];
+/// Who knows how people stand, and who is gone, by what identity tells.
+const TOLD_BY_IDENTITY: [Service; 2] = [Service::Organization, Service::Billing];
 /// Who follows whom.
 const FEEDS: [(Service, Service); 5] = [
     (Service::Identity, Service::Organization),
@@ -45,310 +47,209 @@ impl Walker<'_> {
     pub(crate) async fn walk(mut self) -> anyhow::Result<Found> {
         self.feeds().await?;
         self.memberships().await?;
+        self.people().await?;
         self.policies().await?;
-        self.standings().await?;
+        self.organizations_stand().await?;
+        self.people_stand().await?;
+        self.accounts_stand().await?;
         self.seats().await?;
         self.departed().await?;
+        self.left_behind().await?;
         Ok(self.found)
     }
 
+    /// Notes what is not as it should be. Breaks off where there is no room for more.
     fn note(
         &mut self,
         service: Service,
         owner: impl Into<Option<OwnerId>>,
-        what: impl Into<String>,
-        (expected, found): Unlike,
+        what: impl Display,
+        unlike: Option<Unlike>,
         cure: Cure,
-    ) {
-        self.found.note(Difference { service, owner: owner.into(), what: what.into(), expected, found, cure });
+    ) -> ControlFlow<()> {
+        if let Some((expected, found)) = unlike {
+            let (owner, what) = (owner.into(), what.to_string());
+            self.found.note(Difference { service, owner, what, expected, found, cure });
+        }
+        if self.found.is_full() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     /// How far each service has followed the others, and what it could not read.
     async fn feeds(&mut self) -> anyhow::Result<()> {
         for (service, source) in FEEDS {
+            let cure = || Cure::Told(source, Doubt::Nothing);
             let stands = progress(&self.stores[service], source.name(), &self.stores[source]).await?;
-            if let Some(unlike) = compare::progress(&stands) {
-                let cure = Cure::Told(source, Doubt::Nothing);
-                self.note(service, None, format!("place in the events of {source}"), unlike, cure);
-            }
+            let what = format_args!("place in the events of {source}");
+            let _ = self.note(service, None, what, compare::progress(&stands), cure());
             for event in set_aside(&self.stores[service], source.name()).await? {
                 let unlike = ("to be read".to_owned(), event.problem);
-                let what = format!("event {} of {source}", event.id);
-                self.note(service, event.owner.parse().ok(), what, unlike, Cure::Told(source, Doubt::Nothing));
+                let what = format_args!("event {} of {source}", event.id);
+                let _ = self.note(service, event.owner.parse().ok(), what, Some(unlike), cure());
             }
         }
         Ok(())
     }
 
-    /// Every membership that organization has, or that another service knows; and whether its person is there.
+    /// Every membership that organization has, or that another service knows.
     async fn memberships(&mut self) -> anyhow::Result<()> {
-        let mut after: Option<(OrganizationId, UserId)> = None;
-        loop {
-            let mut tx = self.stores[Service::Organization].read().await?;
-            let incarnation = bursar_events::incarnation(&mut tx).await?;
-            let rows = organization::places_after(&mut tx, after, PAGE).await?;
-            drop(tx);
-            let last = rows.last().map(|row| (row.organization_id, row.user_id));
-            let ends = !is_full(rows.len());
-            let named = |(organization, user)| (OwnerId::Organization(organization), user);
-            let decided: BTreeMap<Name, (Option<Role>, u64)> = rows
-                .iter()
-                .map(|row| (named((row.organization_id, row.user_id)), (row.role, row.version.unsigned_abs())))
-                .collect();
-            let span = (after.map(named), last.filter(|_| !ends).map(named));
-            for service in TOLD_BY_ORGANIZATION {
-                self.memberships_at(service, incarnation, &decided, span).await?;
-            }
-            self.people(&decided).await?;
-            if ends || self.found.is_full() {
-                return Ok(());
-            }
-            after = last;
-        }
-    }
-
-    async fn memberships_at(
-        &mut self,
-        service: Service,
-        incarnation: u64,
-        decided: &BTreeMap<Name, (Option<Role>, u64)>,
-        (mut after, last): (Option<Name>, Option<Name>),
-    ) -> anyhow::Result<()> {
-        let mut missing = decided.clone();
-        loop {
-            let mut tx = self.stores[service].read().await?;
-            let known = words::between(&mut tx, (after, last), PAGE).await?;
-            drop(tx);
-            after = known.last().map(|(name, _)| *name);
-            let ends = !is_full(known.len());
-            // People's own accounts come after all organizations'.
-            for (name, word) in known.into_iter().filter(|((owner, _), _)| owner.organization().is_some()) {
-                let decided = missing.remove(&name);
-                self.membership(service, name, compare::membership(incarnation, decided, Some(word)));
-            }
-            if ends {
-                break;
-            }
-        }
-        for (name, decided) in missing {
-            self.membership(service, name, compare::membership(incarnation, Some(decided), None));
+        let stores = self.stores;
+        for service in TOLD_BY_ORGANIZATION {
+            let decided = async |after| pages::memberships_decided(&stores[Service::Organization], after).await;
+            let known = async |after| pages::memberships_known(&stores[service], after).await;
+            side_by_side(decided, known, |name: Name, decided, known| {
+                let cure = Cure::Told(Service::Organization, Doubt::Membership(name));
+                let what = format_args!("membership of {}", name.1);
+                self.note(service, name.0, what, compare::membership(decided, known), cure)
+            })
+            .await?;
         }
         Ok(())
-    }
-
-    fn membership(&mut self, service: Service, name: Name, unlike: Option<Unlike>) {
-        if let Some(unlike) = unlike {
-            let cure = Cure::Told(Service::Organization, Doubt::Membership(name));
-            self.note(service, name.0, format!("membership of {}", name.1), unlike, cure);
-        }
     }
 
     /// Whether the members and owners have accounts.
-    async fn people(&mut self, decided: &BTreeMap<Name, (Option<Role>, u64)>) -> anyhow::Result<()> {
-        let members: Vec<(OwnerId, UserId, Role)> =
-            decided.iter().filter_map(|((owner, user), (role, _))| role.map(|role| (*owner, *user, role))).collect();
-        let users: Vec<UserId> = members.iter().map(|(_, user, _)| *user).collect();
-        let living = identity::living(&mut self.stores[Service::Identity].read().await?, &users).await?;
-        let mut tx = self.stores[Service::Organization].read().await?;
-        for (owner, user, role) in members.into_iter().filter(|(_, user, _)| !living.contains(user)) {
-            let Some(id) = owner.organization() else { continue };
-            if !organization::is_owned(&mut tx, id).await? {
-                continue;
+    async fn people(&mut self) -> anyhow::Result<()> {
+        let mut after = None;
+        loop {
+            let page = pages::memberships_decided(&self.stores[Service::Organization], after).await?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = Some(*last);
+            let members: Vec<(Name, Role)> =
+                page.into_iter().filter_map(|(name, word)| word.role.map(|role| (name, role))).collect();
+            let users: Vec<UserId> = members.iter().map(|((_, user), _)| *user).collect();
+            let living = identity::living(&mut self.stores[Service::Identity].read().await?, &users).await?;
+            let mut tx = self.stores[Service::Organization].read().await?;
+            for ((owner, user), role) in members.into_iter().filter(|((_, user), _)| !living.contains(user)) {
+                let Some(id) = owner.organization() else { continue };
+                if !organization::is_owned(&mut tx, id).await? {
+                    continue;
+                }
+                let what = if role == Role::Owner { "owner" } else { "member" };
+                let unlike = ("an account".to_owned(), "none at identity".to_owned());
+                let what = format_args!("{what} {user}");
+                if self.note(Service::Organization, owner, what, Some(unlike), Cure::Operator).is_break() {
+                    return Ok(());
+                }
             }
-            let what = if role == Role::Owner { format!("owner {user}") } else { format!("member {user}") };
-            let unlike = ("an account".to_owned(), "none at identity".to_owned());
-            self.note(Service::Organization, owner, what, unlike, Cure::Operator);
         }
-        Ok(())
     }
 
     /// The deployment's policies, and what each organization has set.
     async fn policies(&mut self) -> anyhow::Result<()> {
-        let decided = policies::told_deployment(&mut self.stores[Service::Organization].read().await?).await?;
+        let stores = self.stores;
+        let deployment = policies::told_deployment(&mut stores[Service::Organization].read().await?).await?;
         for service in TOLD_BY_ORGANIZATION {
-            let known = policies::told_deployment(&mut self.stores[service].read().await?).await?;
-            if let Some(unlike) = compare::deployment(decided, known) {
-                let cure = Cure::Told(Service::Organization, Doubt::Policies(None));
-                self.note(service, None, "policies", unlike, cure);
-            }
+            let known = policies::told_deployment(&mut stores[service].read().await?).await?;
+            let cure = |owner| Cure::Told(Service::Organization, Doubt::Policies(owner));
+            let _ = self.note(service, None, "policies", compare::deployment(deployment, known), cure(None));
+            let decided = async |after| pages::policies(&stores[Service::Organization], after).await;
+            let known = async |after| pages::policies(&stores[service], after).await;
+            side_by_side(decided, known, |owner: OwnerId, decided, known| {
+                self.note(service, owner, "policies", compare::policy(decided, known), cure(Some(owner)))
+            })
+            .await?;
         }
-        let mut after = None;
-        loop {
-            let mut tx = self.stores[Service::Organization].read().await?;
-            let rows = policies::between(&mut tx, (after, None), PAGE).await?;
-            drop(tx);
-            let last = rows.last().map(|(owner, ..)| *owner);
-            let ends = !is_full(rows.len());
-            let decided: BTreeMap<_, _> =
-                rows.into_iter().map(|(owner, own, version)| (owner, (own, version))).collect();
-            for service in TOLD_BY_ORGANIZATION {
-                let mut missing = decided.clone();
-                let mut from = after;
-                loop {
-                    let mut tx = self.stores[service].read().await?;
-                    let known = policies::between(&mut tx, (from, last.filter(|_| !ends)), PAGE).await?;
-                    drop(tx);
-                    from = known.last().map(|(owner, ..)| *owner);
-                    let full = is_full(known.len());
-                    for (owner, own, version) in known {
-                        let decided = missing.remove(&owner);
-                        self.policy(service, owner, compare::policy(decided, Some((own, version))));
-                    }
-                    if !full {
-                        break;
-                    }
-                }
-                for (owner, decided) in missing {
-                    self.policy(service, owner, compare::policy(Some(decided), None));
-                }
-            }
-            if ends || self.found.is_full() {
-                return Ok(());
-            }
-            after = last;
-        }
-    }
-
-    fn policy(&mut self, service: Service, owner: OwnerId, unlike: Option<Unlike>) {
-        if let Some(unlike) = unlike {
-            let cure = Cure::Told(Service::Organization, Doubt::Policies(Some(owner)));
-            self.note(service, owner, "policies", unlike, cure);
-        }
+        Ok(())
     }
 
     /// How each organization stands.
-    async fn standings(&mut self) -> anyhow::Result<()> {
-        let mut after = None;
-        loop {
-            let mut tx = self.stores[Service::Organization].read().await?;
-            let rows = organization::standings_after(&mut tx, after, PAGE).await?;
-            drop(tx);
-            let last = rows.last().map(|(id, ..)| *id);
-            let ends = !is_full(rows.len());
-            let decided: BTreeMap<OwnerId, _> = rows
-                .into_iter()
-                .map(|(id, standing, version)| (OwnerId::Organization(id), (standing, version)))
-                .collect();
-            let span = (after.map(OwnerId::Organization), last.filter(|_| !ends).map(OwnerId::Organization));
-            for service in TOLD_BY_ORGANIZATION {
-                self.standings_at(service, decided.clone(), span).await?;
-            }
-            if ends || self.found.is_full() {
-                return Ok(());
-            }
-            after = last;
-        }
-    }
-
-    async fn standings_at(
-        &mut self,
-        service: Service,
-        mut missing: BTreeMap<OwnerId, (Standing, u64)>,
-        (mut after, last): (Option<OwnerId>, Option<OwnerId>),
-    ) -> anyhow::Result<()> {
-        let mut found = Vec::new();
-        loop {
-            let mut tx = self.stores[service].read().await?;
-            let known = standings::between(&mut tx, (after, last), PAGE).await?;
-            drop(tx);
-            after = known.last().map(|(owner, ..)| *owner);
-            let ends = !is_full(known.len());
-            // People stand as identity tells.
-            for (owner, standing, version) in known.into_iter().filter(|(owner, ..)| owner.organization().is_some()) {
-                found.push((owner, compare::standing(missing.remove(&owner), Some((standing, version)))));
-            }
-            if ends {
-                break;
-            }
-        }
-        found.extend(missing.into_iter().map(|(owner, decided)| (owner, compare::standing(Some(decided), None))));
-        for (owner, unlike) in found {
-            if let Some(unlike) = unlike {
+    async fn organizations_stand(&mut self) -> anyhow::Result<()> {
+        let stores = self.stores;
+        for service in TOLD_BY_ORGANIZATION {
+            let decided = async |after| pages::organizations_decided(&stores[Service::Organization], after).await;
+            let known = async |after| pages::organizations_known(&stores[service], after).await;
+            side_by_side(decided, known, |owner: OwnerId, decided, known| {
                 let cure = Cure::Told(Service::Organization, Doubt::Standing(owner));
-                self.note(service, owner, "standing", unlike, cure);
-            }
+                self.note(service, owner, "standing", compare::standing(decided, known), cure)
+            })
+            .await?;
         }
         Ok(())
     }
 
-    /// The seats of each organization's plan.
+    /// Who is suspended.
+    async fn people_stand(&mut self) -> anyhow::Result<()> {
+        let stores = self.stores;
+        for service in TOLD_BY_IDENTITY {
+            let decided = async |after| pages::people_decided(&stores[Service::Identity], after).await;
+            let known = async |after| pages::people_known(&stores[service], &stores[Service::Identity], after).await;
+            side_by_side(decided, known, |owner: OwnerId, decided, known| {
+                let cure = Cure::Told(Service::Identity, Doubt::Standing(owner));
+                self.note(service, owner, "standing", compare::standing(decided, known), cure)
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Whether billing's accounts, by which it decides, stand as billing has been told.
+    async fn accounts_stand(&mut self) -> anyhow::Result<()> {
+        let store = &self.stores[Service::Billing];
+        let told = async |after| pages::standings_known(store, after).await;
+        let accounts = async |after| pages::accounts_inactive(store, after).await;
+        side_by_side(told, accounts, |owner: OwnerId, told, account| {
+            let source = if owner.user().is_some() { Service::Identity } else { Service::Organization };
+            let unlike = compare::account(told.map(|(standing, _)| standing), account);
+            self.note(Service::Billing, owner, "account", unlike, Cure::Told(source, Doubt::Standing(owner)))
+        })
+        .await
+    }
+
+    /// The seats of each organization's plan, of the free one where none holds.
     async fn seats(&mut self) -> anyhow::Result<()> {
-        let mut after = None;
-        loop {
-            let mut tx = self.stores[Service::Billing].read().await?;
-            let plans = billing::plans_after(&mut tx, after, PAGE).await?;
-            drop(tx);
-            after = plans.last().map(|plan| plan.owner);
-            let ends = !is_full(plans.len());
-            let mut tx = self.stores[Service::Organization].read().await?;
-            for plan in plans {
-                let Some(id) = plan.owner.organization() else { continue };
-                let known = organization::seats(&mut tx, id).await?;
-                if let Some(unlike) = compare::seats(plan.seats, known) {
-                    let cure = Cure::Told(Service::Billing, Doubt::Seats(id));
-                    self.note(Service::Organization, plan.owner, format!("seats of {}", plan.plan), unlike, cure);
-                }
-            }
-            drop(tx);
-            if ends || self.found.is_full() {
-                return Ok(());
-            }
-        }
+        let stores = self.stores;
+        let free = billing::free_seats(&mut stores[Service::Billing].read().await?).await?;
+        let plans = async |after| pages::plans(&stores[Service::Billing], after).await;
+        let known = async |after| pages::seats_known(&stores[Service::Organization], after).await;
+        side_by_side(plans, known, |id, plan: Option<(String, u32)>, known| {
+            let (plan, seats) = plan.map_or((None, None), |(plan, seats)| (Some(plan), Some(seats)));
+            let unlike = compare::seats(seats, &free, known);
+            let what = format_args!("seats of {}", plan.as_deref().unwrap_or("no plan"));
+            let cure = Cure::Told(Service::Billing, Doubt::Seats(id));
+            self.note(Service::Organization, OwnerId::Organization(id), what, unlike, cure)
+        })
+        .await
     }
 
-    /// Whoever deleted the account: whether the others know, and what is left.
+    /// Whoever deleted the account: whether the others know, and whether they know it of nobody else.
     async fn departed(&mut self) -> anyhow::Result<()> {
-        let mut after = None;
-        loop {
-            let mut tx = self.stores[Service::Identity].read().await?;
-            let gone = identity::deleted_after(&mut tx, after, PAGE).await?;
-            drop(tx);
-            after = gone.last().copied();
-            let known = organization::gone(&mut self.stores[Service::Organization].read().await?, &gone).await?;
-            for user in gone.iter().filter(|user| !known.contains(user)) {
-                self.departure(Service::Organization, *user);
-            }
-            self.left_behind(&gone).await?;
-            if !is_full(gone.len()) || self.found.is_full() {
-                return Ok(());
-            }
-        }
-    }
-
-    async fn left_behind(&mut self, gone: &[UserId]) -> anyhow::Result<()> {
-        let names: Vec<Name> = gone.iter().map(|user| (OwnerId::User(*user), *user)).collect();
-        let owners: Vec<OwnerId> = names.iter().map(|(owner, _)| *owner).collect();
-        let mut tx = self.stores[Service::Billing].read().await?;
-        let known = words::named(&mut tx, &names).await?;
-        for (owner, user) in names {
-            if known.get(&(owner, user)).is_none_or(|word| word.role.is_some()) {
-                self.departure(Service::Billing, user);
-            }
-            if let Some(plan) = billing::plan(&mut tx, owner).await? {
-                let unlike = ("to have ended with the account".to_owned(), plan);
-                self.note(
-                    Service::Billing,
-                    owner,
-                    "subscription",
-                    unlike,
-                    Cure::Told(Service::Identity, Doubt::Nothing),
-                );
-            }
-        }
-        for (owner, hold, deadline) in billing::overdue_holds(&mut tx, &owners, self.now.saturating_sub(SWEEP)).await? {
-            let unlike = (format!("to have ended at {deadline}"), "it open".to_owned());
-            self.note(Service::Billing, owner, format!("hold {hold}"), unlike, Cure::Operator);
+        let stores = self.stores;
+        for service in TOLD_BY_IDENTITY {
+            let gone = async |after| pages::departed(&stores[Service::Identity], after).await;
+            let known = async |after| pages::departed_known((service, stores), after).await;
+            side_by_side(gone, known, |user: UserId, gone, known| {
+                // No event takes back that somebody is gone.
+                let cure = if gone.is_some() { Cure::Told(Service::Identity, Doubt::Nothing) } else { Cure::Operator };
+                let unlike = compare::departure(gone.is_some(), known);
+                self.note(service, OwnerId::User(user), "deletion of the account", unlike, cure)
+            })
+            .await?;
         }
         Ok(())
     }
 
-    fn departure(&mut self, service: Service, user: UserId) {
-        let unlike = ("known".to_owned(), "unknown".to_owned());
-        let cure = Cure::Told(Service::Identity, Doubt::Nothing);
-        self.note(service, OwnerId::User(user), "deletion of the account", unlike, cure);
+    /// What is left in billing of whoever deleted the account.
+    async fn left_behind(&mut self) -> anyhow::Result<()> {
+        let mut after = None;
+        loop {
+            let page = pages::departed(&self.stores[Service::Identity], after).await?;
+            let Some((last, ())) = page.last() else { return Ok(()) };
+            after = Some(*last);
+            let owners: Vec<OwnerId> = page.iter().map(|(user, ())| OwnerId::User(*user)).collect();
+            let mut tx = self.stores[Service::Billing].read().await?;
+            for plan in billing::plans_of(&mut tx, &owners).await? {
+                let unlike = ("to have ended with the account".to_owned(), plan.plan);
+                let cure = Cure::Told(Service::Identity, Doubt::Nothing);
+                let _ = self.note(Service::Billing, plan.owner, "subscription", Some(unlike), cure);
+            }
+            let until = self.now.saturating_sub(SWEEP);
+            for (owner, hold, deadline) in billing::overdue_holds(&mut tx, &owners, until).await? {
+                let unlike = (format!("to have ended at {deadline}"), "it open".to_owned());
+                let what = format_args!("hold {hold}");
+                let _ = self.note(Service::Billing, owner, what, Some(unlike), Cure::Operator);
+            }
+            if self.found.is_full() {
+                return Ok(());
+            }
+        }
     }
-}
-
-fn is_full(rows: usize) -> bool {
-    i64::try_from(rows).is_ok_and(|rows| rows >= PAGE)
 }

@@ -14,7 +14,7 @@ use bursar_testkit::{Client, Refusal};
 use tokio::{sync::Notify, task::JoinSet};
 use tonic::{Code, Request, Status};
 
-use crate::support::{PATIENCE, once, spend};
+use crate::support::{once, spend, waiting::PATIENCE};
 
 /// How many call at once.
 pub(crate) const CALLERS: usize = 64;
@@ -168,7 +168,7 @@ async fn charge(client: &Client, charge: ChargeRequest) -> Result<String, Status
 }
 
 /// Whether the caller cannot know from this what became of the request.
-fn may_be_lost(status: &Status) -> bool {
+pub(crate) fn may_be_lost(status: &Status) -> bool {
     matches!(
         status.code(),
         Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded | Code::Unknown | Code::Aborted

@@ -13,7 +13,12 @@ use bursar_testkit::{Client, Deployment, Person, Program, Topology};
 
 use crate::{
     callers::Crowd,
-    support::{Books, World, books, given, programs, world},
+    creations::{kill, restart},
+    support::{
+        books::{self, Books},
+        given, programs,
+        world::{self, World},
+    },
 };
 
 /// What the pool has to begin with: more than can be spent.
@@ -65,9 +70,9 @@ async fn survive(topology: Topology) {
         crowd.until_answered(moment).await;
         // Not always right behind an answer.
         tokio::time::sleep(Duration::from_micros(entropy.u64_below(20_000))).await;
-        kill(&mut deployment);
+        let killed = kill(&mut deployment, Service::Billing);
         running.stop().await;
-        restart(&mut deployment).await;
+        restart(&mut deployment, killed).await;
         let clients = connect(&deployment, &ada.tokens.access_token);
         asked_again += crowd.ask_again(&clients).await;
         exact(&deployment, &crowd, &owner, round).await;
@@ -86,21 +91,6 @@ async fn with_a_pool(deployment: Deployment) -> (Deployment, String, Person) {
 
 fn connect(deployment: &Deployment, token: &str) -> Vec<Client> {
     (0..CONNECTIONS).map(|_| Client::of(deployment).with_token(token)).collect()
-}
-
-/// The suite, or billing alone.
-fn kill(deployment: &mut Deployment) {
-    match deployment.topology() {
-        Topology::Suite => deployment.kill(),
-        Topology::Split => deployment.process(Service::Billing).kill(),
-    }
-}
-
-async fn restart(deployment: &mut Deployment) {
-    match deployment.topology() {
-        Topology::Suite => deployment.start().await,
-        Topology::Split => deployment.restart(Service::Billing).await,
-    }
 }
 
 /// The balance is what was granted less what was answered.

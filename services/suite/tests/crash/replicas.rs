@@ -9,7 +9,12 @@ use bursar_testkit::{Client, Ports, Process, Program, Topology};
 
 use crate::{
     callers::Crowd,
-    support::{Books, PATIENCE, World, books::size, eventually, given, once, spend, world},
+    support::{
+        books::{Books, size},
+        given, once, spend,
+        waiting::{PATIENCE, eventually},
+        world::{self, World},
+    },
 };
 
 /// How many answers the test waits for before and after the kill.

@@ -4,4 +4,6 @@
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 
 mod matrix;
+#[path = "../support/waiting.rs"]
+mod waiting;
 mod world;

@@ -2,6 +2,7 @@
 //! owner of each organization in the end, nobody who is gone has a place, and nobody was told otherwise.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bursar_db::on;
 use bursar_id::OrganizationId;
@@ -10,14 +11,17 @@ use bursar_proto::organization::v1::{
     AcceptInvitationRequest, AcceptOwnershipRequest, CreateOrganizationRequest, LeaveOrganizationRequest,
     RemoveMemberRequest, Role, TransferOwnershipRequest, UpdateMemberRoleRequest,
 };
-use bursar_testkit::{Person, Refusal};
+use bursar_testkit::{Person, Refusal, rounds};
 use tokio::sync::Barrier;
 use tonic::Status;
 
-use crate::world::{Stage, Start, World, settles};
+use crate::waiting::settles;
+use crate::world::{Stage, Start, World};
 
-/// How often each pair races.
-const ROUNDS: u32 = 10;
+/// How long what follows from a race may take by itself.
+const SETTLED: Duration = Duration::from_secs(30);
+/// How many of each race where many do.
+const EACH: usize = 32;
 
 /// What a racer does about somebody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,28 +128,45 @@ fn start(pair: [Racer; 2]) -> Start {
     }
 }
 
-/// Lets both go at once.
-async fn race(pair: [Racer; 2], cast: &Cast) -> [Result<(), Status>; 2] {
-    let barrier = Arc::new(Barrier::new(2));
-    let [one, two] = pair.map(|racer| {
+/// How often somebody comes back who was told to.
+const TRIES: usize = 20;
+
+/// Lets so many of both go at once.
+async fn race(pair: [Racer; 2], cast: &Cast, each: usize) -> Vec<(Racer, Result<(), Status>)> {
+    let barrier = Arc::new(Barrier::new(2 * each));
+    let racers = (0..each).flat_map(|_| pair).map(|racer| {
         let (barrier, cast) = (Arc::clone(&barrier), cast.clone());
         tokio::spawn(async move {
             barrier.wait().await;
-            racer.run(cast).await
+            let mut outcome = racer.run(cast.clone()).await;
+            for _ in 0..TRIES {
+                // Whoever met another change again and again is told to come back: nothing was done.
+                match &outcome {
+                    Err(status) if Refusal::of(status).reason == "CONFLICTING_CHANGE" => {
+                        outcome = racer.run(cast.clone()).await;
+                    }
+                    _ => break,
+                }
+            }
+            (racer, outcome)
         })
     });
-    [one.await.expect("no panic"), two.await.expect("no panic")]
+    let mut outcomes = Vec::new();
+    for racer in racers.collect::<Vec<_>>() {
+        outcomes.push(racer.await.expect("no panic"));
+    }
+    outcomes
 }
 
 /// What must be true of the answers alone; whether the account is gone is the other half.
-fn check_answers(pair: [Racer; 2], outcomes: &[Result<(), Status>; 2], is_gone: bool) {
-    for (racer, outcome) in pair.into_iter().zip(outcomes) {
+fn check_answers(pair: [Racer; 2], outcomes: &[(Racer, Result<(), Status>)], is_gone: bool) {
+    for (racer, outcome) in outcomes {
         if let Err(status) = outcome {
             let reason = Refusal::of(status).reason;
             assert!(racer.refusals().contains(&reason.as_str()), "{pair:?}: {racer:?} was refused: {status:?}");
         }
     }
-    let told = |racer| pair.iter().zip(outcomes).any(|(it, outcome)| *it == racer && outcome.is_ok());
+    let told = |racer| outcomes.iter().any(|(it, outcome)| *it == racer && outcome.is_ok());
     assert_eq!(told(DeleteMe), is_gone, "{pair:?}: {outcomes:?}");
     if is_gone {
         assert!(
@@ -154,7 +175,7 @@ fn check_answers(pair: [Racer; 2], outcomes: &[Result<(), Status>; 2], is_gone: 
         );
     }
     if [[DeleteMe, Create], [DeleteMe, TransferTo], [DeleteMe, Own]].contains(&pair) {
-        assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1, "{pair:?}: {outcomes:?}");
+        assert_eq!(pair.into_iter().filter(|racer| told(*racer)).count(), 1, "{pair:?}: {outcomes:?}");
     }
 }
 
@@ -166,10 +187,10 @@ const PLACES: &str = "SELECT COUNT(*) FROM memberships WHERE user_id = $1 AND ro
 /// Projects that somebody is responsible for.
 const PROJECTS: &str = "SELECT COUNT(*) FROM projects WHERE assigned_to = $1";
 const OWNED: &str = "SELECT COUNT(*) FROM memberships WHERE user_id = $1 AND role = 'OWNER'";
-/// Organizations without exactly one owner, or whose owner is known to be gone.
-const ORPHANS: &str = "SELECT COUNT(*) FROM organizations o WHERE 1 <> (SELECT COUNT(*) FROM memberships m \
-    WHERE m.organization_id = o.id AND m.role = 'OWNER' AND m.user_id = o.owner_user_id) \
-    OR EXISTS (SELECT 1 FROM users u WHERE u.id = o.owner_user_id AND u.deleted_at IS NOT NULL) OR $1 = ''";
+/// Organizations that have not exactly one owner, or one who is known to be gone: of this id, or all where it is empty.
+const ORPHANS: &str = "SELECT COUNT(*) FROM organizations o WHERE ($1 = '' OR o.id = $1) AND (1 <> (SELECT COUNT(*) \
+    FROM memberships m WHERE m.organization_id = o.id AND m.role = 'OWNER' AND m.user_id = o.owner_user_id) \
+    OR EXISTS (SELECT 1 FROM users u WHERE u.id = o.owner_user_id AND u.deleted_at IS NOT NULL))";
 
 async fn count(db: &bursar_db::Db, statement: &'static str, about: &str) -> i64 {
     let read = async {
@@ -191,9 +212,10 @@ async fn complaint(world: &World, who: &Person, is_gone: bool) -> Option<String>
     } else {
         &[("somebody who is still leaving", identity, LEAVING), ("or departing", organization, DEPARTING)]
     };
-    let orphans = ("organizations without one living owner", organization, ORPHANS);
-    for (wrong, db, statement) in looks.iter().copied().chain([orphans]) {
-        let found = count(db, statement, &who.user).await;
+    let theirs = looks.iter().map(|&(wrong, db, statement)| (wrong, db, statement, who.user.as_str()));
+    let orphans = ("organizations without one living owner", organization, ORPHANS, "");
+    for (wrong, db, statement, about) in theirs.chain([orphans]) {
+        let found = count(db, statement, about).await;
         if found > 0 {
             return Some(format!("{wrong}: {found}"));
         }
@@ -205,44 +227,66 @@ async fn owns_something(world: &World, who: &Person) -> bool {
     count(&world.organization, OWNED, &who.user).await > 0
 }
 
-/// Runs a pair; a person who is still there is given back.
-async fn play(world: &World, pair: [Racer; 2], cast: [&Person; 3]) -> bool {
+/// Runs a pair, so many of each, while somebody looks all the time whether the organization has one living owner; a person who
+/// is still there is given back.
+async fn play(world: &World, pair: [Racer; 2], each: usize, cast: [&Person; 3]) -> bool {
     let Stage { organization, invitation } = world.stage(cast, start(pair)).await;
     let token = invitation.map(|token| token.to_text().expose().clone()).unwrap_or_default();
     let [owner, admin, who] = cast.map(Clone::clone);
     let cast = Cast { organization, owner, admin, who, token };
-    let outcomes = race(pair, &cast).await;
+    let (db, id) = (world.organization.clone(), organization.to_string());
+    let checker = tokio::spawn(async move {
+        loop {
+            assert_eq!(count(&db, ORPHANS, &id).await, 0, "{pair:?}: an instant without one living owner");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    });
+    let outcomes = race(pair, &cast, each).await;
     let is_gone = count(&world.identity, GONE, &cast.who.user).await == 1;
     check_answers(pair, &outcomes, is_gone);
-    settles(&format!("{pair:?} {outcomes:?}"), async || complaint(world, &cast.who, is_gone).await).await;
+    let look = async || complaint(world, &cast.who, is_gone).await.map_or(Ok(()), Err);
+    settles(&format!("{pair:?} {outcomes:?}"), SETTLED, look).await;
+    checker.abort();
+    assert!(checker.await.is_err_and(|ended| ended.is_cancelled()), "{pair:?}: the checker saw something");
     is_gone
+}
+
+/// Runs pairs so often as there are rounds, with people who come as others go; how many took part.
+async fn play_all(world: &World, pairs: impl IntoIterator<Item = [Racer; 2]>, each: usize) -> u32 {
+    let (owner, admin) = (world.join("Owner").await, world.join("Admin").await);
+    let (mut people, mut spare) = (0, None);
+    for pair in pairs {
+        for _ in 0..rounds() {
+            let owns = match &spare {
+                Some(who) => owns_something(world, who).await,
+                None => true,
+            };
+            // Whoever owns something cannot leave: somebody else does.
+            if spare.is_none() || (owns && pair.contains(&DeleteMe)) {
+                people += 1;
+                spare = Some(world.join(&format!("Who{people}")).await);
+            }
+            let who = spare.take().expect("somebody");
+            if !play(world, pair, each, [&owner, &admin, &who]).await {
+                spare = Some(who);
+            }
+        }
+    }
+    people
 }
 
 bursar_testkit::engines! {
     async fn every_pair_leaves_one_living_owner_and_no_place_of_the_dead(db: TestDb) {
         let world = Box::pin(World::start(db)).await;
-        let (owner, admin) = (world.join("Owner").await, world.join("Admin").await);
-        let mut people = 0;
-        let mut spare = None;
-        for (first, one) in Racer::ALL.into_iter().enumerate() {
-            for two in Racer::ALL.into_iter().skip(first) {
-                for _ in 0..ROUNDS {
-                    let owns = match &spare {
-                        Some(who) => owns_something(&world, who).await,
-                        None => true,
-                    };
-                    // Whoever owns something cannot leave: somebody else does.
-                    if spare.is_none() || (owns && one == DeleteMe) {
-                        people += 1;
-                        spare = Some(world.join(&format!("Who{people}")).await);
-                    }
-                    let who = spare.take().expect("somebody");
-                    if !play(&world, [one, two], [&owner, &admin, &who]).await {
-                        spare = Some(who);
-                    }
-                }
-            }
-        }
+        let pairs = Racer::ALL.into_iter().enumerate();
+        let pairs = pairs.flat_map(|(first, one)| Racer::ALL.into_iter().skip(first).map(move |two| [one, two]));
+        let people = play_all(&world, pairs, 1).await;
         assert!(people > 20, "only {people} took part: the others left nothing behind");
+    }
+
+    async fn of_sixty_four_who_transfer_leave_remove_and_delete_one_side_wins(db: TestDb) {
+        let world = Box::pin(World::start(db)).await;
+        let pairs = [[TransferTo, Leave], [TransferTo, Remove], [DeleteMe, TransferTo], [DeleteMe, TransferFrom]];
+        play_all(&world, pairs, EACH).await;
     }
 }

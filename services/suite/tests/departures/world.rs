@@ -1,6 +1,6 @@
 //! The three services in this process, on stores that the test can look into, called over sockets.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bursar_db::{Db, Engine, Tx};
 use bursar_id::{Id, InvitationId, OrganizationId, OwnerId, ProjectId, Role, UserId};
@@ -19,9 +19,6 @@ use bursar_testkit::{Client, Mailbox, Person, TestDb, clock, postgres, sqlite};
 use bursar_time::{Clock, Span};
 use tonic::service::Routes;
 use tonic::transport::Server;
-
-/// How long something that happens by itself may take.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct World {
     pub(crate) anybody: Client,
@@ -209,13 +206,4 @@ async fn listen(routes: Routes) -> Transport {
     let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
     tokio::spawn(Server::builder().add_routes(routes).serve_with_incoming(incoming));
     Transport::connect(&format!("http://{address}")).expect("an address")
-}
-
-/// Asks until nothing is wrong any more; fails with the last complaint.
-pub(crate) async fn settles(what: &str, mut complaint: impl AsyncFnMut() -> Option<String>) {
-    let start = Instant::now();
-    while let Some(wrong) = complaint().await {
-        assert!(start.elapsed() < PATIENCE, "{what}: {wrong}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
 }

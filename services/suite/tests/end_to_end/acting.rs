@@ -7,7 +7,7 @@ use bursar_testkit::{Client, Issuer, refused};
 use bursar_time::{Clock, Span};
 use tonic::{Code, Status};
 
-use crate::support::{World, given};
+use crate::support::{given, world::World};
 
 /// What every service answers a caller, at RPCs for anybody, for users, and for services.
 pub(crate) async fn everywhere(client: &Client, owner: &str) -> [(&'static str, Result<(), Status>); 7] {

@@ -1,22 +1,15 @@
 //! `bursar-billing checkpoint` and `verify --against` as an operator calls them: exit codes, and what is printed.
 
-use std::{fs, path::Path, process::ExitStatus, time::Duration};
+use std::{fs, process::ExitStatus, time::Duration};
 
 use bursar_proto::billing::v1::{GrantCreditsRequest, LotSource};
-use bursar_runtime::Service;
-use bursar_testkit::{Client, Plan, Program, Topology};
+use bursar_testkit::{Client, Plan, Topology};
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 
-use crate::support::programs;
+use crate::support::{programs, stores::billing};
 
-/// How long a program may take that reads one small store.
-const SOON: Duration = Duration::from_secs(30);
-
-async fn billing(data: &Path, arguments: &[&str]) -> (ExitStatus, String) {
-    let program = Program::named(Service::Billing.program()).args(["--mode", "development", "--data-dir"]);
-    let program = program.arg(data).args(arguments);
-    tokio::task::spawn_blocking(move || program.run(SOON)).await.expect("it ends")
-}
+/// The longest that a stop may take.
+const STOPS_WITHIN: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_checkpoint_is_written_once_and_compared_by_exit_code() {
@@ -76,7 +69,7 @@ async fn a_checkpoint_is_written_once_and_compared_by_exit_code() {
 
     // The account is gone, as after a backup of before was restored.
     let mut suite = suite;
-    assert!(suite.stop(SOON).iter().all(ExitStatus::success));
+    assert!(suite.stop(STOPS_WITHIN).iter().all(ExitStatus::success));
     let store = SqliteConnectOptions::new().filename(data.join("billing.db"));
     let mut store = SqliteConnection::connect_with(&store).await.expect("opens");
     sqlx::query("DELETE FROM accounts").execute(&mut store).await.expect("deleted");

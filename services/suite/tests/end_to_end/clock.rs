@@ -5,27 +5,19 @@ use std::sync::Arc;
 use bursar_proto::{
     billing::v1::{GetBalanceRequest, GetSubscriptionRequest, LotSource, PurchasePackRequest, VerifyLedgerRequest},
     identity::v1::{GetMeRequest, RefreshRequest},
-    testing::v1::{AdvanceRequest, GetRequest},
+    testing::v1::GetRequest,
 };
-use bursar_rpc::convert::{required_timestamp, to_duration};
+use bursar_rpc::convert::required_timestamp;
 use bursar_testkit::{Person, refused};
 use bursar_time::{Span, Timestamp};
 use tonic::Code;
 
-use crate::support::{PATIENCE, World, eventually, given, spend, world};
-
-/// Moves every service's clock to one time; in one process they are one clock.
-async fn advance_to(world: &World, target: Timestamp) {
-    let anybody = world.anybody();
-    let clocks = [anybody.identity_clock(), anybody.organization_clock(), anybody.billing_clock()];
-    for mut clock in clocks {
-        let now = required_timestamp(given(clock.get(GetRequest {}).await).now).expect("a time");
-        let by = target.since(now);
-        if !by.is_zero() {
-            given(clock.advance(AdvanceRequest { by: Some(to_duration(by)) }).await);
-        }
-    }
-}
+use crate::support::{
+    clocks::advance_to,
+    given, spend,
+    waiting::{PATIENCE, eventually},
+    world::{self, World},
+};
 
 pub(crate) async fn tokens_expire_and_a_month_renews_the_allowance_but_not_the_pack(shared: World) {
     let Some(plan) = world::plan(shared.deployment().topology()).await else {
@@ -46,7 +38,7 @@ pub(crate) async fn tokens_expire_and_a_month_renews_the_allowance_but_not_the_p
     let end = found.subscription.and_then(|it| it.current_period_end);
     let end = required_timestamp(end).expect("the end of the period");
 
-    advance_to(&world, end.saturating_add(Span::DAY)).await;
+    advance_to(world.anybody(), end.saturating_add(Span::DAY)).await;
     let old = team.owner.client();
     refused(old.users().get_me(GetMeRequest {}).await, Code::Unauthenticated, "TOKEN_EXPIRED");
     refused(old.credits().charge(spend(&team.id, "1")).await, Code::Unauthenticated, "TOKEN_EXPIRED");
@@ -82,7 +74,7 @@ pub(crate) async fn twelve_leaps_of_a_month_in_a_moment_stop_nothing(shared: Wor
     let mut last = clock_of(&world).await;
     for leap in 1..=12 {
         last = last.saturating_add(Span::from_days(31));
-        advance_to(&world, last).await;
+        advance_to(world.anybody(), last).await;
         act(&world, &email, &id, leap).await;
     }
 
@@ -92,7 +84,7 @@ pub(crate) async fn twelve_leaps_of_a_month_in_a_moment_stop_nothing(shared: Wor
     world = World::of(Arc::new(deployment));
     let now = clock_of(&world).await;
     assert!(now >= last, "the clock went back to {now}");
-    advance_to(&world, last.saturating_add(Span::MINUTE)).await;
+    advance_to(world.anybody(), last.saturating_add(Span::MINUTE)).await;
     act(&world, &email, &id, 13).await;
 }
 

@@ -6,7 +6,11 @@ use bursar_proto::organization::v1::{
     ExportKind, ExportOrganizationRequest, Policy, UpdatePolicyRequest, UsageVisibility,
 };
 
-use crate::support::{PATIENCE, World, eventually, given};
+use crate::support::{
+    given,
+    waiting::{PATIENCE, eventually},
+    world::World,
+};
 
 /// Prints a file of an archive.
 const PRINT: &str = "import sys, zipfile; print(zipfile.ZipFile(sys.argv[1]).read(sys.argv[2]).decode(), end='')";

@@ -13,7 +13,12 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Executor as _};
 use tonic::Code;
 
-use crate::support::{Books, PATIENCE, World, eventually, given, spend, world};
+use crate::support::{
+    books::Books,
+    given, spend,
+    waiting::{PATIENCE, eventually},
+    world::{self, World},
+};
 
 /// The longest that a stop may take.
 const STOPS_WITHIN: Duration = Duration::from_secs(10);

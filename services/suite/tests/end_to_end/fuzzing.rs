@@ -18,15 +18,18 @@ use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, Kind, Messa
 use tokio::sync::Mutex;
 use tonic::{Code, Request, Status};
 
-use crate::support::{Team, World, given};
+use crate::support::{
+    given,
+    world::{Team, World},
+};
 use crate::trust::Raw;
 
 /// How long one call may take; far longer than any does.
 const CALL: Duration = Duration::from_secs(20);
 /// How long a token is used; it lives for five minutes.
 const FRESH: Duration = Duration::from_mins(2);
-/// What ends the caller's own standing, or the organization's: somebody else is sacrificed.
-const ENDINGS: [&str; 10] = [
+/// What ends the caller's own standing, or the organization's: somebody else is sacrificed, who may not do it to others.
+const ENDINGS: [&str; 11] = [
     "DeleteMe",
     "SignOut",
     "RevokeSession",
@@ -37,6 +40,7 @@ const ENDINGS: [&str; 10] = [
     "TransferOwnership",
     "DeleteOrganization",
     "SuspendOrganization",
+    "SuspendUser",
 ];
 
 /// Who calls, and whom it costs.

@@ -12,14 +12,18 @@ use bursar_proto::{
     },
     organization::v1::{
         AcceptInvitationRequest, CreateInvitationRequest, CreateOrganizationRequest, CreateProjectRequest,
-        ListMembersRequest, UpdateMemberRoleRequest,
+        ListMembersRequest, PreviewInvitationRequest, UpdateMemberRoleRequest,
     },
 };
-use bursar_testkit::{Issuer, PASSWORD, Refusal, refused};
+use bursar_testkit::{Issuer, PASSWORD, Person, Refusal, refused};
 use bursar_time::Clock;
 use tonic::{Code, Status};
 
-use crate::support::{Books, Team, World, given, once, spend, world::unique};
+use crate::support::{
+    books::Books,
+    given, once, spend,
+    world::{Team, World, unique},
+};
 
 /// The reason of a malformed field.
 const INVALID: &str = "INVALID_FIELDS";
@@ -307,6 +311,53 @@ pub(crate) async fn bad_credentials(world: World) {
     let outcome = person.client().invitations().accept_invitation(accept.clone()).await;
     refused(outcome, Code::PermissionDenied, "INVITATION_EMAIL_MISMATCH");
     given(invited.client().invitations().accept_invitation(accept).await);
+}
+
+/// A token that is cut short at either end, longer than it was, and changed at places all over it by as little as can be.
+fn damaged(token: &str) -> Vec<String> {
+    let flipped = (0..token.len()).step_by(5).chain([token.len() - 1]).map(|at| {
+        let mut bytes = token.as_bytes().to_vec();
+        bytes[at] = if bytes[at] == b'B' { b'A' } else { b'B' };
+        String::from_utf8(bytes).expect("ASCII")
+    });
+    let [cut, headless, longer] = [&token[..token.len() - 1], &token[1..], &format!("{token}A")].map(str::to_owned);
+    flipped.chain([cut, headless, longer, token[..token.len() / 2].to_owned()]).collect()
+}
+
+pub(crate) async fn tokens_that_are_cut_or_changed_are_nobodys(world: World) {
+    let team = world.team().assemble().await;
+    let invited = world.person("Ben").await;
+    team.invite(&invited.email).await;
+    let invitation = world.deployment().mailbox().next_token(&invited.email).await;
+    for token in damaged(&invitation) {
+        let accept = AcceptInvitationRequest { token: token.clone(), ..AcceptInvitationRequest::default() };
+        let outcome = invited.client().invitations().accept_invitation(accept).await;
+        refused(outcome, Code::NotFound, "NOT_FOUND");
+        let preview = PreviewInvitationRequest { token };
+        refused(world.anybody().invitations().preview_invitation(preview).await, Code::NotFound, "NOT_FOUND");
+    }
+    for refresh_token in damaged(&invited.tokens.refresh_token) {
+        let outcome = world.anybody().sessions().refresh(RefreshRequest { refresh_token }).await;
+        refused(outcome, Code::Unauthenticated, "REFRESH_TOKEN_INVALID");
+    }
+    for token in damaged(&invited.tokens.access_token) {
+        let outcome = world.anybody().with_token(&token).users().get_me(GetMeRequest {}).await;
+        refused(outcome, Code::Unauthenticated, "TOKEN_INVALID");
+    }
+    let name = unique("zoe");
+    let email = format!("{name}@example.com");
+    Person::sign_up(world.anybody(), &name, &email).await;
+    let proof = world.deployment().mailbox().next_token(&email).await;
+    for token in damaged(&proof) {
+        let outcome = world.anybody().users().verify_email(VerifyEmailRequest { token }).await;
+        refused(outcome, Code::FailedPrecondition, "VERIFICATION_TOKEN_INVALID");
+    }
+    // None of it has hurt the good ones.
+    given(world.anybody().users().verify_email(VerifyEmailRequest { token: proof }).await);
+    let accept = AcceptInvitationRequest { token: invitation, ..AcceptInvitationRequest::default() };
+    given(invited.client().invitations().accept_invitation(accept).await);
+    let refresh_token = invited.tokens.refresh_token.clone();
+    given(world.anybody().sessions().refresh(RefreshRequest { refresh_token }).await);
 }
 
 pub(crate) async fn oversized_messages(world: World) {

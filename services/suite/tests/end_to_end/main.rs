@@ -8,6 +8,7 @@ mod checkpoints;
 mod clock;
 mod exporting;
 mod feeds;
+mod finance;
 mod fuzzing;
 mod input;
 mod members;
@@ -61,8 +62,10 @@ behaviours! {
     input::bad_numbers_of_enums,
     input::bad_texts,
     input::bad_credentials,
+    input::tokens_that_are_cut_or_changed_are_nobodys,
     input::oversized_messages,
     trust::garbled_messages_are_the_callers_fault_in_every_service,
+    trust::documents_too_deep_or_too_long_are_refused_and_the_service_goes_on,
     trust::page_tokens_belong_to_the_list_that_gave_them,
     trust::refusals_fit_into_headers_whatever_was_sent,
     trust::names_are_what_they_seem,
@@ -70,6 +73,7 @@ behaviours! {
     acting::an_owner_cannot_leave_in_the_name_of_somebody_who_owns_nothing,
     standing::a_suspended_user_is_refused_in_every_service_within_two_seconds,
     standing::an_operator_acts_for_a_user_in_every_service_under_both_names,
+    standing::a_deleted_organization_spends_nothing_within_two_seconds_until_it_is_back,
     operations::reflection_lists_every_service,
     operations::health_says_serving,
     operations::methods_of_other_services_are_refused,

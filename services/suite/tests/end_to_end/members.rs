@@ -13,7 +13,12 @@ use bursar_testkit::{Refusal, refused};
 use prost_types::FieldMask;
 use tonic::{Code, Status};
 
-use crate::support::{Books, PATIENCE, World, eventually, given, spend};
+use crate::support::{
+    books::Books,
+    given, spend,
+    waiting::{PATIENCE, eventually},
+    world::World,
+};
 
 /// How soon a removal holds in every service.
 const REMOVAL_HOLDS_WITHIN: Duration = Duration::from_secs(2);

@@ -1,54 +1,26 @@
 //! What operators and tools rely on: reflection, health, and a stop that ends.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use bursar_proto::{billing::v1::credit_service_client::CreditServiceClient, event::v1::WatchRequest};
+use bursar_proto::{access::METHODS, billing::v1::credit_service_client::CreditServiceClient, event::v1::WatchRequest};
 use bursar_runtime::Service;
 use bursar_testkit::{Topology, refused};
 use tonic::{Code, transport::Endpoint};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 use tonic_reflection::pb::{v1, v1alpha};
 
-use crate::support::{World, spend, world};
+use crate::support::{
+    spend,
+    world::{self, World},
+};
 
-/// Each service with the gRPC services it must answer.
-const SERVICES: [(Service, &[&str]); Service::COUNT] = [
-    (
-        Service::Identity,
-        &[
-            "bursar.identity.v1.UserService",
-            "bursar.identity.v1.SessionService",
-            "bursar.identity.v1.ContextService",
-            "bursar.identity.v1.KeyService",
-            "bursar.identity.v1.ServiceAccountService",
-            "bursar.event.v1.EventService",
-        ],
-    ),
-    (
-        Service::Organization,
-        &[
-            "bursar.organization.v1.OrganizationService",
-            "bursar.organization.v1.MemberService",
-            "bursar.organization.v1.InvitationService",
-            "bursar.organization.v1.ProjectService",
-            "bursar.organization.v1.LibraryService",
-            "bursar.organization.v1.AuditService",
-            "bursar.event.v1.EventService",
-        ],
-    ),
-    (
-        Service::Billing,
-        &[
-            "bursar.billing.v1.AccountService",
-            "bursar.billing.v1.CreditService",
-            "bursar.billing.v1.CatalogService",
-            "bursar.billing.v1.SubscriptionService",
-            "bursar.billing.v1.PurchaseService",
-            "bursar.billing.v1.UsageService",
-            "bursar.event.v1.EventService",
-        ],
-    ),
-];
+/// The gRPC services that a service must answer: all that there are in its package, and its events.
+fn answered(service: Service) -> BTreeSet<&'static str> {
+    let package = format!("bursar.{service}.v1.");
+    let all = METHODS.iter().filter_map(|(path, _)| Some(path.strip_prefix('/')?.split_once('/')?.0));
+    all.filter(|name| name.starts_with(&package) || *name == "bursar.event.v1.EventService").collect()
+}
+
 /// The longest that a stop may take.
 const STOPS_WITHIN: Duration = Duration::from_secs(10);
 
@@ -58,7 +30,9 @@ async fn connect(world: &World, service: Service) -> tonic::transport::Channel {
 }
 
 pub(crate) async fn reflection_lists_every_service(world: World) {
-    for (service, expected) in SERVICES {
+    for service in Service::ALL {
+        let expected = answered(service);
+        let symbol = *expected.last().expect("it answers some");
         let channel = connect(&world, service).await;
         let request = v1::ServerReflectionRequest {
             message_request: Some(v1::server_reflection_request::MessageRequest::ListServices(String::new())),
@@ -73,29 +47,29 @@ pub(crate) async fn reflection_lists_every_service(world: World) {
             panic!("{service} lists no services")
         };
         let names: Vec<_> = list.service.into_iter().map(|it| it.name).collect();
-        for name in expected {
+        for name in &expected {
             assert!(names.iter().any(|it| it == name), "{service}: no {name} in {names:?}");
         }
 
         // The older protocol, and a symbol with its file.
-        let symbol = v1alpha::server_reflection_request::MessageRequest::FileContainingSymbol(expected[0].to_owned());
-        let request = v1alpha::ServerReflectionRequest { message_request: Some(symbol), ..Default::default() };
+        let asked = v1alpha::server_reflection_request::MessageRequest::FileContainingSymbol(symbol.to_owned());
+        let request = v1alpha::ServerReflectionRequest { message_request: Some(asked), ..Default::default() };
         let mut client = v1alpha::server_reflection_client::ServerReflectionClient::new(channel);
         let stream = client.server_reflection_info(tokio_stream::once(request)).await;
         let answer = stream.expect("reflection").into_inner().message().await.expect("an answer");
         let found = answer.and_then(|it| it.message_response);
         let Some(v1alpha::server_reflection_response::MessageResponse::FileDescriptorResponse(files)) = found else {
-            panic!("{service}: no file of {}: {found:?}", expected[0])
+            panic!("{service}: no file of {symbol}: {found:?}")
         };
         assert!(!files.file_descriptor_proto.is_empty(), "{service}");
     }
 }
 
 pub(crate) async fn health_says_serving(world: World) {
-    for (service, names) in SERVICES {
+    for service in Service::ALL {
         let mut client = HealthClient::new(connect(&world, service).await);
-        for name in std::iter::once(&"").chain(names) {
-            let request = HealthCheckRequest { service: (*name).to_owned() };
+        for name in std::iter::once("").chain(answered(service)) {
+            let request = HealthCheckRequest { service: name.to_owned() };
             let answer = client.check(request).await.unwrap_or_else(|status| panic!("{service} {name}: {status:?}"));
             assert_eq!(answer.into_inner().status(), ServingStatus::Serving, "{service} {name:?}");
         }

@@ -9,7 +9,11 @@ use bursar_testkit::{Client, Refusal, refused};
 use tokio::{sync::Barrier, task::JoinSet};
 use tonic::{Code, Status};
 
-use crate::support::{Books, Team, World, given, once, spend, world::unique};
+use crate::support::{
+    books::Books,
+    given, once, spend,
+    world::{Team, World, unique},
+};
 
 /// How many call at once.
 const CALLERS: usize = 64;

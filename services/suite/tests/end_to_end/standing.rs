@@ -2,16 +2,25 @@
 
 use std::time::{Duration, Instant};
 
-use bursar_proto::billing::v1::PurchasePackRequest;
+use bursar_proto::billing::v1::{CaptureRequest, GetEntitlementsRequest, HoldRequest, PurchasePackRequest};
 use bursar_proto::identity::v1::{
     IssueUserTokenRequest, SignInRequest, SuspendUserRequest, SwitchContextRequest, UnsuspendUserRequest,
 };
-use bursar_proto::organization::v1::{AuditEvent, ListAuditEventsRequest, UpdateOrganizationRequest};
+use bursar_proto::organization::v1::get_organization_request::Key;
+use bursar_proto::organization::v1::{
+    AuditEvent, DeleteOrganizationRequest, GetOrganizationRequest, GetPreferencesRequest, ListAuditEventsRequest,
+    UndeleteOrganizationRequest, UpdateOrganizationRequest, UpdatePreferencesRequest,
+};
 use bursar_testkit::{PASSWORD, Person, Refusal, refused};
 use tonic::Code;
 
 use crate::acting::everywhere;
-use crate::support::{PATIENCE, World, eventually, given, spend};
+use crate::support::{
+    books::Books,
+    given, spend,
+    waiting::{PATIENCE, eventually},
+    world::World,
+};
 
 /// How soon a suspension holds in every service.
 const HOLDS_WITHIN: Duration = Duration::from_secs(2);
@@ -84,6 +93,11 @@ pub(crate) async fn an_operator_acts_for_a_user_in_every_service_under_both_name
     refused(acting.purchases().purchase_pack(pack).await, Code::PermissionDenied, "ACTING_NOT_ALLOWED");
     let home = SwitchContextRequest { owner: ada.user.clone() };
     refused(acting.contexts().switch_context(home).await, Code::PermissionDenied, "ACTING_NOT_ALLOWED");
+    let look = GetPreferencesRequest { organization_id: team.id.clone(), ..Default::default() };
+    given(ada.client().members().get_preferences(look.clone()).await);
+    refused(acting.members().get_preferences(look).await, Code::PermissionDenied, "ACTING_NOT_ALLOWED");
+    let prefer = UpdatePreferencesRequest { organization_id: team.id.clone(), ..Default::default() };
+    refused(acting.members().update_preferences(prefer).await, Code::PermissionDenied, "ACTING_NOT_ALLOWED");
 
     // The organization's own log tells of both, wherever it was done.
     let both = |row: &&AuditEvent| row.actor == actor.service && row.on_behalf_of == ada.user;
@@ -95,4 +109,60 @@ pub(crate) async fn an_operator_acts_for_a_user_in_every_service_under_both_name
         methods.iter().all(told).then_some(())
     })
     .await;
+}
+
+pub(crate) async fn a_deleted_organization_spends_nothing_within_two_seconds_until_it_is_back(world: World) {
+    let team = world.team().with_credits("10").on_business().assemble().await;
+    let (ada, operator) = (&team.owner, world.operator().await);
+    let reserve = |amount: &str| HoldRequest {
+        owner: team.id.clone(),
+        amount: amount.to_owned(),
+        member: ada.user.clone(),
+        ..Default::default()
+    };
+    let hold = given(operator.credits().hold(reserve("5")).await).hold.expect("a hold");
+    let key = Some(Key::OrganizationId(team.id.clone()));
+    let found = given(ada.client().organizations().get_organization(GetOrganizationRequest { key }).await);
+    let delete = DeleteOrganizationRequest {
+        organization_id: team.id.clone(),
+        confirm_slug: found.organization.expect("an organization").slug,
+        ..Default::default()
+    };
+    given(ada.client().organizations().delete_organization(delete).await);
+    let deleted = Instant::now();
+    let token = world.anybody().with_token(&ada.tokens.access_token);
+    let reason = eventually("a charge is refused", PATIENCE, async || {
+        token.credits().charge(spend(&team.id, "0.01")).await.err().map(|status| Refusal::of(&status).reason)
+    })
+    .await;
+    assert_eq!(reason, "ORGANIZATION_DELETED");
+    eventually("nobody enters it", PATIENCE, async || {
+        let switch = SwitchContextRequest { owner: team.id.clone() };
+        ada.client().contexts().switch_context(switch).await.err()
+    })
+    .await;
+    let took = deleted.elapsed();
+    assert!(took < HOLDS_WITHIN, "only after {took:?}");
+    refused(operator.credits().hold(reserve("1")).await, Code::PermissionDenied, "ORGANIZATION_DELETED");
+    let plan = GetEntitlementsRequest { owner: team.id.clone() };
+    eventually("its subscription has ended", PATIENCE, async || {
+        let entitled = given(operator.subscriptions().get_entitlements(plan.clone()).await);
+        (entitled.plan_id == "free").then_some(())
+    })
+    .await;
+    // What was begun for it is settled.
+    let settle = CaptureRequest { owner: team.id.clone(), hold_id: hold.id, ..Default::default() };
+    given(operator.credits().capture(settle).await);
+
+    let home = ada.in_context(&ada.user).await;
+    let undelete = UndeleteOrganizationRequest { organization_id: team.id.clone(), ..Default::default() };
+    given(home.client().organizations().undelete_organization(undelete).await);
+    eventually("the team spends again", PATIENCE, async || token.credits().charge(spend(&team.id, "1")).await.ok())
+        .await;
+    eventually("its subscription goes on", PATIENCE, async || {
+        let entitled = given(operator.subscriptions().get_entitlements(plan.clone()).await);
+        (entitled.plan_id == "business").then_some(())
+    })
+    .await;
+    Books::audit(&operator, &team.id).await;
 }

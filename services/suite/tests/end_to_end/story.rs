@@ -8,7 +8,12 @@ use bursar_proto::{
 use bursar_testkit::{Person, refused};
 use tonic::Code;
 
-use crate::support::{Books, PATIENCE, Team, World, eventually, given, once, spend, world::unique};
+use crate::support::{
+    books::Books,
+    given, once, spend,
+    waiting::{PATIENCE, eventually},
+    world::{Team, World, unique},
+};
 
 pub(crate) async fn a_team_signs_up_subscribes_invites_spends_and_sees_who_spent_what(world: World) {
     let team = world.team().on_business().with_members(1).assemble().await;

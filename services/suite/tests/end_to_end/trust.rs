@@ -11,19 +11,23 @@ use bursar_proto::{
         UpdateMeRequest,
     },
     organization::v1::{
-        CreateInvitationRequest, CreateOrganizationRequest, CreateProjectRequest, ListInvitationsRequest,
-        ListItemsRequest, ListKindsRequest, ListMembersRequest, ListOrganizationsRequest, ListProjectsRequest,
-        UpdateOrganizationRequest, UpdatePolicyRequest,
+        CreateInvitationRequest, CreateItemRequest, CreateOrganizationRequest, CreateProjectRequest,
+        ListInvitationsRequest, ListItemsRequest, ListKindsRequest, ListMembersRequest, ListOrganizationsRequest,
+        ListProjectsRequest, UpdateOrganizationRequest, UpdatePolicyRequest,
     },
 };
 use bursar_runtime::Service;
 use bursar_testkit::{Client, PASSWORD, Refusal, refused};
 use bytes::{Buf as _, BufMut as _, Bytes};
+use prost_reflect::prost::Message as _;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::Endpoint;
 use tonic::{Code, Request, Status};
 
-use crate::support::{World, given, spend, world::unique};
+use crate::support::{
+    given, spend,
+    world::{World, unique},
+};
 
 /// Sends bytes as they are.
 pub(crate) struct Raw;
@@ -96,6 +100,70 @@ pub(crate) async fn garbled_messages_are_the_callers_fault_in_every_service(worl
     refused(outcome, Code::Unauthenticated, "TOKEN_INVALID");
     let outcome = send(&world, Service::Identity, "/bursar.billing.v1.CreditService/Charge", token, &[]).await;
     refused(outcome, Code::Unimplemented, "NO_SUCH_RPC");
+}
+
+/// Puts a field with bytes of a length before what is already there; all of it stands backwards.
+fn before(backwards: &mut Vec<u8>, field: u8, since: usize) {
+    let mut length = Vec::new();
+    let mut left = backwards.len() - since;
+    while left >= 0x80 {
+        length.push(u8::try_from(left & 0x7f).expect("seven bits") | 0x80);
+        left >>= 7;
+    }
+    length.push(u8::try_from(left).expect("seven bits"));
+    backwards.extend(length.iter().rev());
+    backwards.push(field << 3 | 2);
+}
+
+/// A `CreateItemRequest` whose document is an object in an object, so many of them.
+fn nested(owner: &str, levels: usize) -> Vec<u8> {
+    let mut backwards = Vec::new();
+    for _ in 0..levels {
+        // `Value.struct_value`, the entry's value, the entry's key, `Struct.fields`.
+        before(&mut backwards, 5, 0);
+        before(&mut backwards, 2, 0);
+        let since = backwards.len();
+        backwards.extend(b"ni");
+        before(&mut backwards, 1, since);
+        before(&mut backwards, 1, 0);
+    }
+    let request = CreateItemRequest {
+        owner: owner.to_owned(),
+        kind: "agent".to_owned(),
+        name: "Deep".to_owned(),
+        ..CreateItemRequest::default()
+    };
+    before(&mut backwards, DOCUMENT, 0);
+    backwards.reverse();
+    [request.encode_to_vec(), backwards].concat()
+}
+
+/// `CreateItemRequest.document`.
+const DOCUMENT: u8 = 4;
+
+pub(crate) async fn documents_too_deep_or_too_long_are_refused_and_the_service_goes_on(world: World) {
+    const CREATE: &str = "/bursar.organization.v1.LibraryService/CreateItem";
+    let person = world.person("Ada").await;
+    let (token, owner) = (&person.tokens.access_token, &person.user);
+    let shallow = nested(owner, 3);
+    send(&world, Service::Organization, CREATE, token, &shallow).await.expect("three levels are an item");
+    for levels in [100, 10_000] {
+        let deep = send(&world, Service::Organization, CREATE, token, &nested(owner, levels)).await;
+        refused(deep, Code::InvalidArgument, "MESSAGE_MALFORMED");
+    }
+    let long = prost_types::Value { kind: Some(prost_types::value::Kind::StringValue("x".repeat(10 << 20))) };
+    let long = CreateItemRequest {
+        owner: owner.clone(),
+        kind: "agent".to_owned(),
+        name: "Long".to_owned(),
+        document: Some(prost_types::Struct { fields: [("text".to_owned(), long)].into() }),
+        ..CreateItemRequest::default()
+    };
+    let long = person.client().libraries().create_item(long).await;
+    refused(long, Code::InvalidArgument, "MESSAGE_TOO_LARGE");
+    let list = ListItemsRequest { owner: owner.clone(), ..ListItemsRequest::default() };
+    let items = given(person.client().libraries().list_items(list).await).items;
+    assert_eq!(items.iter().map(|item| item.name.as_str()).collect::<Vec<_>>(), ["Deep"], "the one of three levels");
 }
 
 /// Tokens that no list gave, made of one that `ListContexts` gave.

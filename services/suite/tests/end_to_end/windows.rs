@@ -6,7 +6,11 @@ use bursar_runtime::Service;
 use bursar_testkit::{Client, Deployment, Person};
 use sqlx::{Connection as _, PgConnection, SqliteConnection, sqlite::SqliteConnectOptions};
 
-use crate::support::{PATIENCE, World, eventually, given, spend, world};
+use crate::support::{
+    given, spend,
+    waiting::{PATIENCE, eventually},
+    world::{self, World},
+};
 
 /// What the next release adds to each service's store: a column to a table that is in use, and a table.
 const EXPANSIONS: [(Service, &[&str]); Service::COUNT] = [

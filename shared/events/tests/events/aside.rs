@@ -37,6 +37,12 @@ async fn kept(db: &Db) -> Vec<(String, String, String)> {
     kept
 }
 
+/// Whose events are set aside, in the order in which they are tried.
+async fn owners_in_order(db: &Db) -> Vec<String> {
+    let mut tx = db.read().await.expect("begins");
+    aside::list(&mut tx).await.expect("reads").into_iter().map(|it| it.owner).collect()
+}
+
 fn doubted(feed: &Feed) -> Vec<u64> {
     (1..=5).filter(|n| feed.doubts(team(*n))).collect()
 }
@@ -97,11 +103,42 @@ bursar_testkit::engines! {
         shutdown.cancel();
         following.await.expect("ends");
         // An upgrade is enough, also where its store fails the first time: that was no attempt.
-        let new = Arc::new(Diary { refusals: 1.into(), ..Diary::default() });
+        let new = Arc::new(Diary { busy: 1.into(), ..Diary::default() });
         follow_by(&new, &source, &mine, &feed);
         assert_eq!(until_lines(&mine, 2).await, ["0", "blot"]);
         until("nobody is in doubt", async || doubted(&feed).is_empty()).await;
         assert_eq!((kept(&mine).await, feed.set_aside()), (Vec::new(), 0));
+    }
+
+    async fn what_fails_for_good_starves_nobody_beside_it(at: TestDb) {
+        let mine = diary_store(&at).await;
+        let elsewhere = bursar_testkit::sqlite::file();
+        let source = Source::new(&store(&elsewhere).await);
+        source.tell(vec![of(team(1), "blot 1"), of(team(2), "blot 2"), of(team(3), "0")]).await;
+        let feed = feed();
+        let old = Arc::new(Diary { illegible: Some("blot"), ..Diary::default() });
+        let (following, shutdown) = follow_by(&old, &source, &mine, &feed);
+        until("both are in doubt", async || doubted(&feed) == [1, 2]).await;
+        assert_eq!(until_lines(&mine, 1).await, ["0"]);
+        shutdown.cancel();
+        following.await.expect("ends");
+        // An upgrade reads both; its store takes the second one only.
+        let first = owners_in_order(&mine).await.remove(0);
+        let (chokes, other) = if first == team(1).to_string() { ("blot 1", "blot 2") } else { ("blot 2", "blot 1") };
+        let new = Arc::new(Diary { chokes: Some(chokes), ..Diary::default() });
+        follow_by(&new, &source, &mine, &feed);
+        assert_eq!(until_lines(&mine, 2).await, ["0", other], "nothing of the first, which was rolled back");
+        until("its owner alone is in doubt", async || doubted(&feed).len() == 1).await;
+        let left = kept(&mine).await;
+        assert_eq!(left, [(first, event_type::ORGANIZATION_UPDATED.to_owned(), "the store is corrupt: it sticks".to_owned())]);
+        // Once more only when somebody asks.
+        let asked = || new.asked.load(std::sync::atomic::Ordering::SeqCst);
+        assert_eq!(asked(), 2);
+        let mut tx = mine.begin().await.expect("begins");
+        let left = aside::list(&mut tx).await.expect("reads").remove(0);
+        assert!(aside::try_again(&mut tx, &left.id, clock().now()).await.expect("works"));
+        tx.commit().await.expect("commits");
+        until("it was tried again, and nothing else was", async || asked() == 3).await;
     }
 
     async fn an_operator_drops_what_nobody_will_ever_read(at: TestDb) {

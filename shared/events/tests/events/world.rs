@@ -163,9 +163,13 @@ pub(crate) struct Diary {
     pub(crate) applied: Notify,
     /// How often it was told that something was applied.
     pub(crate) told: AtomicU64,
-    /// Refuses the first event that often.
+    /// Fails with the first event that often, in a way that is no passing one.
     pub(crate) refusals: AtomicU64,
-    /// Finds the event with this name unreadable, after it has written.
+    /// Refuses the first event that often, as a store that is busy.
+    pub(crate) busy: AtomicU64,
+    /// Fails for good with the event of this name, after it has written.
+    pub(crate) chokes: Option<&'static str>,
+    /// Finds events unreadable whose names begin so, after it has written.
     pub(crate) illegible: Option<&'static str>,
     /// Dies (never returns) in the first call, after it has written.
     pub(crate) hangs: bool,
@@ -192,15 +196,19 @@ impl Consumer for Diary {
             Some(_) => {}
         }
         on!(&mut *tx, c => sqlx::query(WRITE).bind(name_of(event)).execute(c).await.map_err(DbError::from)?.rows_affected());
-        if self.illegible == Some(name_of(event)) {
+        if self.illegible.is_some_and(|name| name_of(event).starts_with(name)) {
             return Err(Unapplied::unreadable("illegible"));
         }
         if self.hangs && asked == 0 {
             std::future::pending::<()>().await;
         }
-        let refused = self.refusals.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-        if refused.is_ok() {
-            return Err(DbError::corrupt("not in the mood").into());
+        for (left, error) in [(&self.refusals, DbError::corrupt("not in the mood")), (&self.busy, DbError::Locked)] {
+            if left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
+                return Err(error.into());
+            }
+        }
+        if self.chokes == Some(name_of(event)) {
+            return Err(DbError::corrupt("it sticks").into());
         }
         Ok(())
     }

@@ -224,6 +224,8 @@ bursar_testkit::engines! {
         world.enqueue(1, None).await;
         world.enqueue(2, None).await;
         let job = replica.next().await;
+        // Told here, so that it is before the job is done, whenever the task begins.
+        replica.shutdown.cancel();
         let stopping = tokio::spawn(replica.stop());
         tokio::task::yield_now().await;
         assert!(!stopping.is_finished());

@@ -9,7 +9,7 @@ pub mod context;
 mod late;
 
 use std::convert::Infallible;
-use std::error::Error as _;
+use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -18,6 +18,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{HeaderValue, Request, Response, header::AUTHORIZATION};
+use http_body_util::BodyExt as _;
 use tonic::body::Body;
 use tonic::service::Routes;
 use tonic::transport::{Channel, Endpoint};
@@ -122,7 +123,9 @@ impl Target {
     async fn call(self, request: Request<Body>) -> Result<Response<Body>, Status> {
         match self {
             Self::Channel(channel, complaint) => {
-                channel.oneshot(request).await.map_err(|error| channel_status(error, &complaint))
+                let answered = channel.oneshot(request).await.map_err(|error| channel_status(error, &complaint))?;
+                Ok(answered
+                    .map(|body| Body::new(body.map_err(|status| if is_severed(&status) { away() } else { status }))))
             }
             Self::Routes(routes) => in_process(routes, request).await,
             Self::Late(late) => match late.get() {
@@ -159,21 +162,33 @@ async fn in_process(routes: Routes, request: Request<Body>) -> Result<Response<B
 /// before the call was sent, too (a server that does not believe its caller's certificate says so by hanging up). A peer
 /// that cannot be reached must be recognizable as one to try again.
 fn channel_status(error: tonic::transport::Error, complaint: &Complaint) -> Status {
-    let mut source = error.source();
-    while let Some(cause) = source {
-        if cause.is::<tonic::TimeoutExpired>() {
-            return Problem::deadline_exceeded().into();
-        }
-        source = cause.source();
+    if causes(&error).any(<dyn Error>::is::<tonic::TimeoutExpired>) {
+        return Problem::deadline_exceeded().into();
     }
     complaint.of(&error);
+    if is_severed(&error) {
+        return away();
+    }
     let status = Status::from_error(Box::new(error));
     match status.code() {
-        Code::Unknown | Code::Cancelled => {
-            Problem::unavailable(reason::PEER_UNAVAILABLE, "the peer cannot be reached").into()
-        }
+        Code::Unknown | Code::Cancelled => away(),
         _ => status,
     }
+}
+
+/// Whether a connection ended under a call, which says nothing about the call: a peer that stops says `GOAWAY` with
+/// `NO_ERROR` to what it will not answer any more (RFC 9113, 6.8), which tonic calls INTERNAL; one that is killed says nothing.
+fn is_severed(error: &(dyn Error + 'static)) -> bool {
+    let of_h2 = |h2: &h2::Error| h2.is_io() || (h2.is_go_away() && h2.reason() == Some(h2::Reason::NO_ERROR));
+    causes(error).any(|cause| cause.downcast_ref::<h2::Error>().is_some_and(of_h2) || cause.is::<std::io::Error>())
+}
+
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error| (*error).source())
+}
+
+fn away() -> Status {
+    Problem::unavailable(reason::PEER_UNAVAILABLE, "the peer cannot be reached").into()
 }
 
 /// Puts deadline, call id and trace of the call being served into a request of its own. Returns how

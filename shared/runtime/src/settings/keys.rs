@@ -9,7 +9,10 @@ use crate::Service;
 /// Settings that may also be read from a file, under their own name and this suffix, because they can
 /// hold a password.
 pub(crate) fn secret_keys() -> impl Iterator<Item = Vec<&'static str>> {
-    Service::ALL.into_iter().map(|service| vec![service.store_key()]).chain([vec!["mail", "smtp_url"]])
+    Service::ALL
+        .into_iter()
+        .map(|service| vec![service.store_key()])
+        .chain([vec!["mail", "smtp_url"], vec!["s3", "secret_access_key"]])
 }
 
 /// `identity_store_file = "/run/secrets/url"` is read as `identity_store`.

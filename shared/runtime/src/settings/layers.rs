@@ -159,6 +159,7 @@ impl Loader {
             refuse_unknown(&vocabulary, layer, &mut problems);
             read_secret_files(layer, &mut problems);
         }
+        refuse_half_a_unit(&layers, &mut problems);
         if !problems.is_empty() {
             return Err(ConfigError::new(problems));
         }
@@ -277,6 +278,22 @@ fn refuse_unknown(vocabulary: &Vocabulary, layer: &Layer, problems: &mut Vec<Str
         }
         problems.push(problem);
     }
+}
+
+/// What a credit is called takes both words, whichever layers say them: one beside the other of a preset is no unit.
+fn refuse_half_a_unit(layers: &[Layer], problems: &mut Vec<String>) {
+    let said = |word: &str| layers.iter().rev().find(|layer| named_unit(layer).is_some_and(|it| it.contains_key(word)));
+    for (word, missing) in [("singular", "plural"), ("plural", "singular")] {
+        if let (Some(layer), None) = (said(word), said(missing)) {
+            let here = layer.source.spell(&["policies", "credit_unit", word].map(str::to_owned));
+            problems.push(format!("{here}: policies.credit_unit.{missing} is not set: set both"));
+        }
+    }
+}
+
+fn named_unit(layer: &Layer) -> Option<&Dict> {
+    let policies = layer.dict.get("policies")?.as_dict()?;
+    policies.get("credit_unit")?.as_dict()
 }
 
 /// Replaces `X_file = path` by `X = content of path`, within one layer, so that precedence holds.

@@ -5,6 +5,7 @@
 //! `BURSAR_LIMITS__DEADLINE`, and (for the common ones) a flag say the same thing. A setting that is
 //! not here does not exist: an unknown key is refused wherever it is written.
 
+mod content;
 mod grouping;
 mod keys;
 mod layers;
@@ -29,11 +30,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Each, Service};
 
+pub use content::{ContentUrl, ContentUrlError};
 pub use layers::{ConfigError, Loader};
 pub use preset::Preset;
 pub use sections::{
-    AuditSettings, BillingSettings, InvitationSettings, LibrarySettings, LimitSettings, LogFormat, LogSettings,
-    MailSettings, OrganizationSettings, PeerTlsSettings, PostgresSettings, SqliteSettings, TlsSettings, TokenSettings,
+    AuditSettings, BillingSettings, InvitationSettings, InvoiceSettings, LibrarySettings, LimitSettings, LogFormat,
+    LogSettings, MailSettings, OrganizationSettings, PeerTlsSettings, PostgresSettings, S3Settings, SqliteSettings,
+    TlsSettings, TokenSettings,
 };
 
 /// How much the program may assume about its surroundings.
@@ -154,6 +157,20 @@ pub struct Settings {
     /// Kinds of library items beside the built-in ones, or in their place; none when not set.
     #[serde(with = "text::optional")]
     pub kinds_file: Option<PathBuf>,
+    /// Where the content of library items lies: `file://FOLDER`, by default `content` in the data directory, or
+    /// `s3://BUCKET/PREFIX`. Every replica needs the same; what lies there is not moved when this changes.
+    pub content_url: ContentUrl,
+    /// How the bucket of `content_url` is reached.
+    pub s3: S3Settings,
+    /// The folder of the fonts that invoices are written in (`.ttf`, `.otf`, `.ttc`), folders in it included: Debian's
+    /// `fonts-noto-core` and `fonts-noto-cjk` in `/usr/share/fonts` have most scripts. When not set, built-in ones with Latin,
+    /// Greek and Cyrillic letters.
+    #[serde(with = "text::optional")]
+    pub fonts_dir: Option<PathBuf>,
+    /// How long after it was issued an invoice keeps its billing profile once its owner is gone for good. The law asks for
+    /// years; at least 1 day.
+    #[serde(with = "span")]
+    pub invoice_retention: std::time::Duration,
     /// Where traces and metrics are sent (OTLP over gRPC); nowhere when not set.
     #[serde(with = "text::optional")]
     pub otlp_endpoint: Option<String>,
@@ -186,6 +203,8 @@ pub struct Settings {
     pub audit: AuditSettings,
     /// The credit engine.
     pub billing: BillingSettings,
+    /// Invoices.
+    pub invoices: InvoiceSettings,
 }
 
 impl Settings {
@@ -224,11 +243,6 @@ impl Settings {
     /// Where mail is written when no SMTP server is configured.
     pub fn mail_dir(&self) -> PathBuf {
         self.data_dir.join("mail")
-    }
-
-    /// Where the content of library items lies.
-    pub fn content_dir(&self) -> PathBuf {
-        self.data_dir.join("content")
     }
 
     /// Settings for tests: development defaults for everything under `data_dir`.

@@ -24,6 +24,16 @@ pub enum Preset {
 }
 
 impl Preset {
+    /// Its name on the command line and in settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Standard => "standard",
+            Self::Flik => "flik",
+            Self::Flexsite => "flexsite",
+            Self::Employees => "employees",
+        }
+    }
+
     /// The deployment's policies where the settings say nothing else.
     pub fn policies(self) -> Policy {
         let standard = Policy::default();
@@ -44,6 +54,22 @@ impl Preset {
                 credit_unit: CreditUnit::WORDS,
                 ..standard
             },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::ValueEnum as _;
+
+    use super::*;
+
+    #[test]
+    fn a_preset_has_one_name_wherever_it_is_spelled() {
+        for preset in Preset::value_variants() {
+            let on_the_command_line = preset.to_possible_value().map(|value| value.get_name().to_owned());
+            assert_eq!(on_the_command_line.as_deref(), Some(preset.name()));
+            assert_eq!(serde_json::to_value(preset).ok().as_ref().and_then(|it| it.as_str()), Some(preset.name()));
         }
     }
 }

@@ -4,12 +4,12 @@
 //! Everything is told at once, each by the setting that ends it. Where somebody may still know better (a network that
 //! encrypts by itself, one replica on one disk), there is a setting that says so.
 
-use std::{net::IpAddr, str::FromStr as _};
+use std::{net::IpAddr, path::Path, str::FromStr as _};
 
 use bursar_db::Engine;
 use bursar_secret::{Sealer, Secret, Token};
 
-use super::{Program, Settings};
+use super::{ContentUrl, Program, Settings};
 use crate::Service;
 
 impl Settings {
@@ -66,6 +66,16 @@ impl Settings {
                 ));
             }
         }
+    }
+
+    /// Whether content of several replicas, which PostgreSQL serves, lies where it does by default, however that is written: in
+    /// a folder of one of them. Nobody is refused for it, as there may be one replica, or one volume below all of them.
+    pub(crate) fn keeps_content_to_itself(&self, program: Program) -> bool {
+        let absolute = |path: &Path| std::path::absolute(path).ok();
+        let ContentUrl::Folder(folder) = &self.content_url else { return false };
+        program.services().contains(&Service::Organization)
+            && self.store(Service::Organization).engine() == Engine::Postgres
+            && absolute(folder) == absolute(&self.data_dir.join("content"))
     }
 
     fn refuse_weak_material(&self, program: Program, problems: &mut Vec<String>) {
@@ -126,6 +136,14 @@ impl Settings {
                 ));
             }
         }
+        let bucket = matches!(self.content_url, ContentUrl::Bucket { .. });
+        let endpoint = self.s3.endpoint.as_deref().filter(|url| bucket && is_exposed(url));
+        if let Some(url) = endpoint.filter(|_| program.services().contains(&Service::Organization)) {
+            problems.push(format!(
+                "s3.endpoint: {url} would carry content in plaintext beyond this machine, which production mode refuses; \
+                 use https://, or allow_plaintext where the network encrypts"
+            ));
+        }
         if let Program::Single(own) = program {
             for (service, url) in self.urls.iter().filter(|(service, url)| *service != own && is_exposed(url)) {
                 problems.push(format!(
@@ -160,4 +178,30 @@ fn is_exposed(url: &str) -> bool {
         let is_here = host == "localhost" || host.parse().is_ok_and(is_loopback);
         uri.scheme_str() == Some("http") && !is_here
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Each;
+
+    #[test]
+    fn content_in_a_replicas_own_folder_is_noticed_where_there_may_be_other_replicas() {
+        let own = std::path::absolute("data/content").expect("a path");
+        let elsewhere = "file:///mnt/content".to_owned();
+        let table = [
+            (Program::Suite, "postgres://db.test/x", "file://data/content".to_owned(), true),
+            (Program::Single(Service::Organization), "postgres://db.test/x", format!("file://{}", own.display()), true),
+            (Program::Suite, "postgres://db.test/x", elsewhere, false),
+            (Program::Suite, "postgres://db.test/x", "s3://acme-content".to_owned(), false),
+            (Program::Suite, "sqlite://data/organization.db", "file://data/content".to_owned(), false),
+            (Program::Single(Service::Billing), "postgres://db.test/x", "file://data/content".to_owned(), false),
+        ];
+        for (program, store, content, expected) in table {
+            let mut settings = Settings::for_test("data");
+            settings.stores = Each::of(|_| store.parse().expect("a store"));
+            settings.content_url = content.parse().expect("a place");
+            assert_eq!(settings.keeps_content_to_itself(program), expected, "{program:?} {store} {content}");
+        }
+    }
 }

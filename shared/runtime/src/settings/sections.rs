@@ -12,7 +12,7 @@ use bursar_rpc::TrustedProxies;
 use bursar_secret::Secret;
 use serde::{Deserialize, Serialize};
 
-use super::{Mode, Preset, Program, Settings, span, text};
+use super::{ContentUrl, Mode, Preset, Program, Settings, span, text};
 use crate::{Each, Service};
 
 /// The base port when none is set.
@@ -201,6 +201,25 @@ pub struct LibrarySettings {
     pub idle_timeout: Duration,
 }
 
+/// `[s3]`: how a bucket is reached.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct S3Settings {
+    /// Where the server is that has the bucket (`https://minio.example.com:9000`); Amazon's of the region when not set.
+    #[serde(with = "text::optional")]
+    pub endpoint: Option<String>,
+    /// The region, by which requests are signed.
+    pub region: String,
+    /// Whether the bucket stands in the path, which servers other than Amazon's mostly want. Where it does not, it stands
+    /// before Amazon's name, and an `endpoint` has to name it.
+    pub path_style: bool,
+    /// Whose requests they are.
+    pub access_key_id: String,
+    /// What requests are signed with.
+    #[serde(with = "text::secret")]
+    pub secret_access_key: Option<Secret>,
+}
+
 /// `[audit]`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -233,9 +252,27 @@ pub struct BillingSettings {
     pub hold_ttl_max: Duration,
     /// Holds that may be open in one account.
     pub open_holds_max: u32,
+    /// Limits that an account may have.
+    pub limits_max: u32,
     /// Whether billing's tables are distributed by owner over several PostgreSQL servers (`deploy/distribute.sql`):
     /// each transaction of the credit path then has one owner.
     pub distributed: bool,
+}
+
+/// `[invoices]`
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InvoiceSettings {
+    /// Who sells: name, address, tax number and what else the law asks for, in at most 8 lines of 120 characters. It stands
+    /// on every invoice from then on, below `mail.product`.
+    pub issuer: String,
+    /// The product's logo: a PNG, JPEG or WebP of at most 2 MiB. None when not set.
+    #[serde(with = "text::optional")]
+    pub logo_file: Option<PathBuf>,
+    /// Taxes by country (`[[taxes]]` with `country`, `name` and `percent`). No taxes when not set: what is paid are the
+    /// catalog's prices.
+    #[serde(with = "text::optional")]
+    pub tax_file: Option<PathBuf>,
 }
 
 impl Settings {
@@ -277,6 +314,10 @@ impl Settings {
             operator_file: data_dir.join("operator.json"),
             catalog_file: None,
             kinds_file: None,
+            content_url: ContentUrl::Folder(data_dir.join("content")),
+            s3: S3Settings::default(),
+            fonts_dir: None,
+            invoice_retention: Duration::from_hours(24 * 3_653),
             otlp_endpoint: None,
             log: LogSettings {
                 format: if production { LogFormat::Json } else { LogFormat::Text },
@@ -304,6 +345,7 @@ impl Settings {
             },
             audit: AuditSettings { retention: Duration::from_hours(400 * 24) },
             billing: BillingSettings::default(),
+            invoices: InvoiceSettings::default(),
             data_dir,
         }
     }
@@ -334,7 +376,20 @@ impl Default for BillingSettings {
             warm_accounts: 16_384,
             hold_ttl_max: Duration::from_hours(24),
             open_holds_max: 10_000,
+            limits_max: 100,
             distributed: false,
+        }
+    }
+}
+
+impl Default for S3Settings {
+    fn default() -> Self {
+        Self {
+            endpoint: None,
+            region: "us-east-1".to_owned(),
+            path_style: true,
+            access_key_id: String::new(),
+            secret_access_key: None,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::{str::FromStr, time::Duration};
 
 use tracing_subscriber::EnvFilter;
 
-use super::{ConfigError, Mode, Program, Settings, span};
+use super::{ConfigError, ContentUrl, Mode, Program, Settings, span};
 use crate::{Service, tls};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -12,6 +12,9 @@ const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 /// The longest name of a product, in bytes.
 const PRODUCT_MAX: usize = 100;
+/// How many lines may say who sells, and how many characters one of them has at most.
+const ISSUER_LINES_MAX: usize = 8;
+const ISSUER_LINE_MAX: usize = 120;
 /// A program that was told to stop is gone before this.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(9);
 /// A heartbeat comes every five seconds, and one that is missed is no silence yet.
@@ -26,10 +29,20 @@ impl Settings {
         self.check_ports(&mut problems);
         self.check_urls(&mut problems);
         self.check_limits(&mut problems);
+        if program.services().contains(&Service::Organization) {
+            self.check_bucket(&mut problems);
+        }
         self.check_spans(&mut problems);
         let product = self.mail.product.as_str();
         if product.trim().is_empty() || product.len() > PRODUCT_MAX || product.contains(char::is_control) {
             problems.push(format!("mail.product: must be one line of 1 to {PRODUCT_MAX} bytes"));
+        }
+        let issuer = self.invoices.issuer.as_str();
+        let is_line = |line: &str| line.chars().count() <= ISSUER_LINE_MAX && !line.contains(char::is_control);
+        if issuer.lines().count() > ISSUER_LINES_MAX || !issuer.lines().all(is_line) {
+            problems.push(format!(
+                "invoices.issuer: must be at most {ISSUER_LINES_MAX} lines of at most {ISSUER_LINE_MAX} characters"
+            ));
         }
         if let Err(error) = EnvFilter::builder().parse(&self.log.filter) {
             problems.push(format!("log.filter: {error}"));
@@ -71,11 +84,28 @@ impl Settings {
         let peers = self.urls.iter().map(|(service, url)| (service.url_key(), url.as_str()));
         let links = ("mail.link_base_url", self.mail.link_base_url.as_str());
         for (key, url) in peers.chain([links]).chain(otlp) {
-            let fits = http::Uri::from_str(url)
-                .is_ok_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some());
-            if !fits {
+            if !is_http(url) {
                 problems.push(format!("{key}: `{url}` is not of the form http://HOST:PORT or https://HOST:PORT"));
             }
+        }
+    }
+
+    /// A bucket is reached by a key, wherever it is.
+    fn check_bucket(&self, problems: &mut Vec<String>) {
+        let ContentUrl::Bucket { .. } = self.content_url else { return };
+        let s3 = &self.s3;
+        for (key, missing) in [
+            ("s3.region", s3.region.is_empty()),
+            ("s3.access_key_id", s3.access_key_id.is_empty()),
+            ("s3.secret_access_key", s3.secret_access_key.is_none()),
+        ] {
+            if missing {
+                problems.push(format!("{key}: must be set where content_url is {}", self.content_url));
+            }
+        }
+        let endpoint = s3.endpoint.as_deref();
+        if let Some(url) = endpoint.filter(|url| !is_http(url)) {
+            problems.push(format!("s3.endpoint: `{url}` is not of the form http://HOST:PORT or https://HOST:PORT"));
         }
     }
 
@@ -136,6 +166,12 @@ impl Settings {
         within("tokens.verification_ttl", tokens.verification_ttl, SECOND, 30 * DAY);
         within("invitations.ttl", self.invitations.ttl, HOUR, 30 * DAY);
         within("audit.retention", self.audit.retention, DAY, 3_660 * DAY);
+        within("invoice_retention", self.invoice_retention, DAY, 36_600 * DAY);
         within("billing.hold_ttl_max", self.billing.hold_ttl_max, SECOND, DAY);
     }
+}
+
+fn is_http(url: &str) -> bool {
+    http::Uri::from_str(url)
+        .is_ok_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some())
 }

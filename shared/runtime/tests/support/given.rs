@@ -54,6 +54,9 @@ pub(crate) fn fit_for_production(folder: &Path) -> String {
         "BURSAR_MASTER_KEY_FILE={folder}/master.key
         BURSAR_MAIL__SMTP_URL=smtps://mail.test:465
         BURSAR_ALLOW_SANDBOX_PAYMENTS=true
+        BURSAR_CONTENT_URL=s3://acme-content/bursar
+        BURSAR_S3__ACCESS_KEY_ID=acme
+        BURSAR_S3__SECRET_ACCESS_KEY=hidden
         BURSAR_TLS__CERTIFICATE_FILE={folder}/port.crt
         BURSAR_TLS__KEY_FILE={folder}/port.key
         BURSAR_OPERATIONS_TLS__CERTIFICATE_FILE={folder}/port.crt

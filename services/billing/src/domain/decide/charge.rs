@@ -15,6 +15,7 @@ pub(super) fn charge(state: &mut AccountState, by: By<'_>, command: &ChargeComma
         return Err(Refusal::ZeroAmount);
     }
     state.can_count(amount)?;
+    state.limits_admit(work, by.actor.key(), amount, by.now)?;
     let mut postings = Vec::with_capacity(1);
     burn::take(state, work, amount, by.now, Use::Spend, &mut postings)?;
 
@@ -30,5 +31,6 @@ pub(super) fn charge(state: &mut AccountState, by: By<'_>, command: &ChargeComma
     let draft = Draft::new(event, amount, postings).asked_by(by.request, Some(work.member), labels);
     let entry = state.book(by.now, draft, by.actor)?;
     state.count_charge(by.now, amount, work, metered.as_ref());
+    state.count_new(work, by.actor.key(), amount, by.now);
     Ok(Outcome::from_entry(&entry, None, false)?)
 }

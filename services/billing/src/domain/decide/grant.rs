@@ -6,11 +6,11 @@ use bursar_id::LotId;
 use bursar_money::Credits;
 use bursar_time::Timestamp;
 
-use super::{By, housekeeping, may_have_credits};
+use super::{By, debt, housekeeping, may_have_credits};
 use crate::domain::actor::Actor;
 use crate::domain::command::{GrantCommand, VoidCommand};
 use crate::domain::entry::{Event, Posting};
-use crate::domain::lot::{Lot, LotTerms};
+use crate::domain::lot::{Lot, LotSource, LotTerms};
 use crate::domain::outcome::{Outcome, Voided};
 use crate::domain::refusal::{Inconsistent, Refusal};
 use crate::domain::rules::Rules;
@@ -44,6 +44,9 @@ pub(super) fn grant(state: &mut AccountState, by: By<'_>, command: &GrantCommand
         state.begin_period(anchor, number);
     }
     housekeeping::run(state, by.now)?;
+    if command.source == LotSource::Pack && command.origin.purchase.is_some() {
+        debt::pay(state, by, entry.event.made())?;
+    }
     Ok(Outcome::from_entry(&entry, None, false)?)
 }
 

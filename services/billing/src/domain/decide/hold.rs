@@ -33,6 +33,7 @@ pub(super) fn place(state: &mut AccountState, by: By<'_>, command: &HoldCommand)
         return Err(Refusal::TooManyHolds { limit });
     }
     let work = &command.attribution;
+    state.limits_admit(work, by.actor.key(), command.amount, by.now)?;
     let mut postings = Vec::with_capacity(1);
     burn::take(state, work, command.amount, by.now, Use::Reserve, &mut postings)?;
 
@@ -49,6 +50,7 @@ pub(super) fn place(state: &mut AccountState, by: By<'_>, command: &HoldCommand)
     let outcome = Outcome::from_entry(&entry, None, false)?;
     if let Outcome::Held(Held { hold, .. }) = &outcome {
         state.insert_hold(hold.clone());
+        state.count_new(work, by.actor.key(), command.amount, by.now);
     }
     Ok(outcome)
 }
@@ -83,9 +85,10 @@ pub(super) fn capture(state: &mut AccountState, by: By<'_>, command: &CaptureCom
         return Err(Refusal::CaptureAboveHold { held: reserved, requested: amount });
     }
     state.can_count(amount)?;
-    let mut postings = freed(state, hold, amount, by.now)?;
+    let (hold, mut postings) = (hold.clone(), freed(state, hold, amount, by.now)?);
     if !excess.is_zero() {
         owner::may_be_spent_from(state)?;
+        state.limits_admit_excess(&hold, excess, by.now)?;
         burn::take(state, &work, excess, by.now, Use::Spend, &mut postings)?;
     }
 
@@ -100,6 +103,7 @@ pub(super) fn capture(state: &mut AccountState, by: By<'_>, command: &CaptureCom
         hold.charge = Some(charge);
     })?;
     state.count_charge(by.now, amount, &work, metered.as_ref());
+    state.count_settled(&hold, amount, by.now);
     Ok(Outcome::from_entry(&entry, state.hold(command.hold), false)?)
 }
 
@@ -142,6 +146,7 @@ fn end(
         hold.state = into;
         hold.settled_at = Some(at);
     })?;
+    state.count_settled(&hold, Credits::ZERO, at);
     Ok(Outcome::Released(Released { hold, balance_after: entry.spendable_after, replayed: false }))
 }
 

@@ -1,6 +1,7 @@
 //! Deciding: the one function through which anything happens to an account.
 
 mod charge;
+mod debt;
 mod erase;
 mod grant;
 mod hold;
@@ -79,6 +80,8 @@ fn carry_out(state: &mut AccountState, request: &Request, actor: &Actor, now: Ti
         Command::Grant(command) => grant::grant(state, by, command),
         Command::Void(command) => grant::void(state, by, command),
         Command::Erase { member } => erase::erase(state, by, *member),
+        Command::TakeBack(command) => debt::take_back(state, by, command),
+        Command::Restore(command) => debt::restore(state, by, command),
         Command::Sweep => Ok(Outcome::Swept { booked: 0 }),
     }
 }

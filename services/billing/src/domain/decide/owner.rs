@@ -3,8 +3,8 @@
 //! | | users, and services for them | services on their own | operators' grants | the program |
 //! |---|---|---|---|---|
 //! | active | as ever | as ever | as ever | as ever |
-//! | suspended, pending | nothing | settle, release, refund, erase | yes | nothing is granted (to a pending one it is) |
-//! | deleted | nothing | the same | yes | nothing is granted |
+//! | suspended, pending | nothing | settle, release, refund, erase | yes | nothing is sold (to a pending one it is) |
+//! | deleted | nothing | the same | yes | nothing is sold |
 //! | purged | nothing, as if they never belonged | the same | no | voids what is left |
 //!
 //! What is held stays held until its hold ends. A capture spends what was reserved and nothing beyond.
@@ -16,6 +16,7 @@ use bursar_time::Timestamp;
 use super::grant;
 use crate::domain::actor::Actor;
 use crate::domain::command::{Command, Request};
+use crate::domain::lot::LotSource;
 use crate::domain::refusal::Refusal;
 use crate::domain::state::AccountState;
 
@@ -62,9 +63,13 @@ pub(super) fn permits(state: &AccountState, request: &Request, actor: &Actor) ->
     let standing = state.account().standing;
     match &request.command {
         Command::Charge(_) | Command::Hold(_) => may_be_spent_from(state),
-        Command::Grant(_) => match (actor, standing) {
-            // What was paid for is given back where it cannot be granted.
-            (Actor::Job, Standing::Suspended | Standing::Deleted) | (_, Standing::Purged) => may_be_spent_from(state),
+        Command::Grant(grant) => match (actor, standing) {
+            // What was paid for is given back where it cannot be granted; what the owner has had before (a dispute that is won)
+            // is the owner's, as what an operator grants.
+            (Actor::Job, Standing::Suspended | Standing::Deleted) if grant.source != LotSource::Adjustment => {
+                may_be_spent_from(state)
+            }
+            (_, Standing::Purged) => may_be_spent_from(state),
             _ => Ok(()),
         },
         Command::Capture(_)
@@ -72,6 +77,8 @@ pub(super) fn permits(state: &AccountState, request: &Request, actor: &Actor) ->
         | Command::Refund(_)
         | Command::Void(_)
         | Command::Erase { .. }
+        | Command::TakeBack(_)
+        | Command::Restore(_)
         | Command::Sweep => Ok(()),
     }
 }

@@ -31,6 +31,7 @@ pub(super) fn refund(state: &mut AccountState, by: By<'_>, command: &RefundComma
     let draft = Draft::new(event, amount, postings).asked_by(by.request, Some(member), None);
     let entry = state.book(by.now, draft, by.actor)?;
     state.count_refund(by.now, amount, &charge.attribution);
+    state.count_given_back(&charge, amount, by.now);
     charge.refunded = refunded_after;
     state.keep_charge(charge);
     Ok(Outcome::from_entry(&entry, None, false)?)

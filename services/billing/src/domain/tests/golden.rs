@@ -131,6 +131,11 @@ fn micro(amount: i64) -> Credits {
 
 /// Reading.
 impl Golden {
+    /// A committed file's text.
+    pub(super) fn read(text: &str) -> Self {
+        serde_json::from_str(text).unwrap()
+    }
+
     /// The committed file.
     pub(crate) fn format_1() -> Self {
         serde_json::from_str(FORMAT_1).unwrap()
@@ -156,6 +161,7 @@ impl Golden {
             charged: it.charged,
             period: Period { spent: it.period_spent, ..Period::anchored(anchor, number) },
             renews_at: it.renews_at.map(time),
+            limits: 0,
             next_lapse: it.next_lapse.map(time),
         }
     }
@@ -362,7 +368,7 @@ impl MeterRow {
 }
 
 /// Audits the golden account as it stands in the file.
-fn verify(golden: &Golden) -> Result<Audit, BadLedger> {
+pub(super) fn verify(golden: &Golden) -> Result<Audit, BadLedger> {
     let mut verifier = Verifier::new(golden.owner, golden.key());
     for entry in golden.ledger() {
         verifier.push(&entry)?;

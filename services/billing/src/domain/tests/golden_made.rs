@@ -46,17 +46,7 @@ impl Scene {
 }
 
 fn grant(whole: u32, source: LotSource) -> GrantCommand {
-    GrantCommand {
-        amount: credits(whole),
-        source,
-        priority: 0,
-        scope: Scope::default(),
-        effective_at: None,
-        expires_at: None,
-        origin: Origin::default(),
-        note: None,
-        begins: None,
-    }
+    GrantCommand::new(credits(whole), source)
 }
 
 fn work(member: u64, of: Option<&str>, with: Option<&str>) -> Attribution {

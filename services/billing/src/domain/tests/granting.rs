@@ -99,19 +99,7 @@ fn a_lot_of_which_all_is_held_can_be_voided() {
 #[test]
 fn an_account_has_so_many_live_lots_and_no_more() {
     let mut world = World::new(rules());
-    let grant = || {
-        Command::Grant(GrantCommand {
-            amount: credits(1),
-            source: LotSource::Pack,
-            priority: 0,
-            scope: Scope::default(),
-            effective_at: None,
-            expires_at: None,
-            origin: Origin::default(),
-            note: None,
-            begins: None,
-        })
-    };
+    let grant = || Command::Grant(GrantCommand::new(credits(1), LotSource::Pack));
     for _ in 0..Rules::MAX_LIVE_LOTS {
         world.ask(0, grant()).unwrap();
     }

@@ -224,17 +224,7 @@ fn a_capture_by_usage_is_priced_when_it_is_booked_for_the_holds_work() {
 #[test]
 fn so_many_holds_may_be_open_and_no_more() {
     let mut world = World::new(Rules { max_open_holds: 3, ..rules() });
-    let grant = GrantCommand {
-        amount: credits(10),
-        source: LotSource::Pack,
-        priority: 0,
-        scope: Scope::default(),
-        effective_at: None,
-        expires_at: None,
-        origin: Origin::default(),
-        note: None,
-        begins: None,
-    };
+    let grant = GrantCommand::new(credits(10), LotSource::Pack);
     world.ask(0, Command::Grant(grant)).unwrap();
     let hold = |amount, ttl| {
         let ttl = Span::from_secs(ttl);

@@ -16,17 +16,7 @@ struct Scene {
 }
 
 fn grant() -> Command {
-    Command::Grant(GrantCommand {
-        amount: credits(10),
-        source: LotSource::Pack,
-        priority: 0,
-        scope: Scope::default(),
-        effective_at: None,
-        expires_at: None,
-        origin: Origin::default(),
-        note: None,
-        begins: None,
-    })
+    Command::Grant(GrantCommand::new(credits(10), LotSource::Pack))
 }
 
 fn charge() -> Command {
@@ -240,6 +230,60 @@ fn what_is_refunded_to_a_purged_owner_is_gone() {
     let person = bursar_id::OwnerId::User(super::world::id(1));
     assert_eq!(Refusal::of_standing(person, Standing::Suspended), Some(Refusal::UserSuspended));
     assert_eq!(Refusal::of_standing(person, Standing::Active), None);
+}
+
+/// Its neighbours in a batch wait for each request: the lots of a purged account are voided some at a time.
+#[test]
+fn one_request_voids_so_many_lots_of_a_purged_owner_and_no_more() {
+    let mut world = World::new(rules());
+    for _ in 0..350 {
+        world.run(&Request::unnamed(grant()), &service(1), at(0)).unwrap();
+    }
+    world.forget();
+    world.store.account.standing = Standing::Purged;
+    for expected in [100, 100, 100, 50, 0] {
+        let swept = world.run(&Request::unnamed(Command::Sweep), &Actor::Job, at(1)).unwrap();
+        assert_eq!(swept, Outcome::Swept { booked: expected });
+        world.forget();
+    }
+    assert!(world.store.lots.values().all(|lot| lot.remaining.is_zero() && lot.voided == credits(10)));
+    world.store.verify().unwrap();
+}
+
+/// Nobody would erase any more what is said of a purged owner's account: it is not kept, and a request is known again by
+/// what its entry says.
+#[test]
+fn what_is_done_with_a_purged_owners_account_keeps_no_details() {
+    for purged in [false, true] {
+        let mut scene = scene("s1", Spending::UsersAndServices);
+        let under = |name: &str, command| {
+            let name = RequestName::new(&service(1), name.parse().unwrap());
+            Request::new(Some(name), [7; 16], command)
+        };
+        let refund = |amount| Command::Refund(RefundCommand { charge: scene.charge, amount: Some(amount) });
+        let (half, rest) = (Credits::from_micro(500_000).unwrap(), Credits::from_micro(400_000).unwrap());
+        scene.world.forget();
+        scene.world.store.account.standing = if purged { Standing::Purged } else { Standing::Active };
+        let said = [
+            under("refund", refund(half)),
+            under("settle", Command::Capture(CaptureCommand { hold: scene.hold, cost: None, allow_excess: false })),
+            under("erase", Command::Erase { member: None }),
+        ];
+        for request in &said {
+            scene.world.run(request, &service(1), at(1)).unwrap();
+            scene.world.forget();
+        }
+        assert_eq!(scene.world.store.details.is_empty(), purged);
+        let booked = scene.world.store.entries.len();
+        for request in &said {
+            scene.world.run(request, &service(1), at(1)).unwrap();
+            scene.world.forget();
+        }
+        assert_eq!(scene.world.store.entries.len(), booked, "a repetition books nothing");
+        let another = scene.world.run(&under("refund", refund(rest)), &service(1), at(1));
+        assert_eq!(another, Err(Refusal::RequestIdReused));
+        scene.world.store.verify().unwrap();
+    }
 }
 
 /// A key is written down with the charge or hold that it made.

@@ -16,7 +16,9 @@
 //! | `encoding` | stored forms: everything survives, in one spelling |
 //! | `golden`, `golden_made` | a ledger of the first released version, read and verified for ever |
 //! | `selling` | the catalog's rules |
+//! | `paying`, `owing` | payments' news, and what is owed when they are taken back |
 //! | `pricing` | what work costs, against a naive rate card |
+//! | `limiting`, `limiting_model` | limits: what counts where, against a naive list of everything that was spent |
 //! | `scoping` | what a lot may pay for |
 
 mod auditing;
@@ -29,9 +31,13 @@ pub(crate) mod golden;
 mod golden_made;
 mod granting;
 mod holding;
+mod limiting;
+mod limiting_model;
 mod matrix;
 mod model;
+mod owing;
 mod pair;
+mod paying;
 mod people;
 mod periods;
 mod pricing;

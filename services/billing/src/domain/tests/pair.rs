@@ -286,6 +286,7 @@ impl Pair {
                 Answer::Voided { amount: count(it.amount), left: count(it.balance_after), again: it.replayed }
             }
             Outcome::Erased(it) => Answer::Erased { again: it.replayed },
+            Outcome::TakenAway(_) | Outcome::Restored(_) => panic!("nobody asked for that"),
             Outcome::Swept { .. } => Answer::Swept,
         }
     }
@@ -440,6 +441,7 @@ fn refused(refusal: &Refusal) -> Answer {
         | Refusal::UserSuspended => panic!("the model's owner is active"),
         Refusal::FeedStale => panic!("the model's feeds are fresh"),
         Refusal::RenewalDue => panic!("the model has no subscriptions"),
+        Refusal::LimitReached(_) => panic!("the model has no limits"),
         Refusal::OrganizationRequired => panic!("the model's account is an organization's"),
         Refusal::SpendingByServicesOnly => Answer::ServicesSpend,
         Refusal::RefundByServicesOnly => Answer::ServicesRefund,

@@ -51,15 +51,10 @@ impl Books {
 
 fn grant(source: LotSource, begins: Option<(Timestamp, u32)>, month: Option<Month>) -> Command {
     Command::Grant(GrantCommand {
-        amount: credits(10_000),
-        source,
-        priority: 0,
-        scope: Scope::default(),
         effective_at: month.map(|month| month.start),
         expires_at: month.map(|month| month.end),
-        origin: Origin::default(),
-        note: None,
         begins,
+        ..GrantCommand::new(credits(10_000), source)
     })
 }
 

@@ -21,15 +21,9 @@ fn labels() -> Labels {
 
 fn grant() -> Command {
     Command::Grant(GrantCommand {
-        amount: credits(100),
-        source: LotSource::Goodwill,
         priority: -3,
-        scope: Scope::default(),
-        effective_at: None,
-        expires_at: None,
-        origin: Origin::default(),
         note: Note::parse("for the \"outage\"").ok(),
-        begins: None,
+        ..GrantCommand::new(credits(100), LotSource::Goodwill)
     })
 }
 

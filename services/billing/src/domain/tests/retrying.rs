@@ -84,17 +84,7 @@ fn capture(change: impl FnOnce(&mut CaptureCommand)) -> Command {
 }
 
 fn grant(change: impl FnOnce(&mut GrantCommand)) -> Command {
-    let mut command = GrantCommand {
-        amount: credits(1),
-        source: LotSource::Pack,
-        priority: 0,
-        scope: Scope::default(),
-        effective_at: None,
-        expires_at: None,
-        origin: Origin::default(),
-        note: None,
-        begins: None,
-    };
+    let mut command = GrantCommand::new(credits(1), LotSource::Pack);
     change(&mut command);
     Command::Grant(command)
 }

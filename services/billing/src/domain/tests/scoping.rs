@@ -88,3 +88,13 @@ proptest! {
         prop_assert_eq!(scope.admits(model.as_ref(), project.as_ref()), expected);
     }
 }
+
+#[test]
+fn a_scope_of_before_names_what_is_spelled_in_one_way_now() {
+    let stored = ["Cafe\u{301}  1", "film"].map(|name| ProjectName::parse(name).unwrap());
+    let scope = Scope::new([], stored).unwrap();
+    for (given, expected) in [("Cafe\u{301} 1", true), ("Caf\u{e9} 1", true), ("film", true), ("Cafe 1", false)] {
+        let given = ProjectName::given(given).unwrap();
+        assert_eq!(scope.admits(None, Some(&given)), expected, "{given}");
+    }
+}

@@ -256,6 +256,10 @@ fn render(outcome: &Outcome, names: &Names) -> String {
         Outcome::Granted(it) => (format!("granted {}, left {}", it.lot.granted, it.balance_after), it.replayed),
         Outcome::Voided(it) => (format!("voided {}, left {}", it.amount, it.balance_after), it.replayed),
         Outcome::Erased(it) => (format!("erased before {}", it.entry), it.replayed),
+        Outcome::TakenAway(it) => (format!("voided {}, owed {}", it.voided, it.owed), false),
+        Outcome::Restored(it) => {
+            (format!("forgiven {}, returned {}, paid before {}", it.forgiven, it.returned, it.paid_before), false)
+        }
         Outcome::Swept { booked } => (format!("booked {booked}"), false),
     };
     if replayed {

@@ -152,6 +152,11 @@ fn names_and_labels_have_a_form() {
         assert_eq!(ModelName::parse(bad), Err(AttributionError::Name), "{bad}");
         assert_eq!(ProjectName::parse(bad), Err(AttributionError::Name), "{bad}");
     }
+    for disguised in ["a\u{202e}b", "a\u{200b}b"] {
+        assert!(ModelName::parse(disguised).is_ok(), "what an earlier program took is read for ever");
+        assert!(ModelName::given(disguised).is_err() && ProjectName::given(disguised).is_err(), "{disguised:?}");
+        assert!(Note::parse(disguised).is_ok() && Note::given(disguised).is_err(), "{disguised:?}");
+    }
     let labels = |count: usize| Labels::parse((0..count).map(|it| (format!("k{it}"), String::new())).collect());
     assert!(labels(32).is_ok());
     assert_eq!(labels(33), Err(AttributionError::TooManyLabels));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bursar_id::{ChargeId, HoldId, Id, LotId, OwnerId, Role, UserId};
 use bursar_members::Word;
 use bursar_money::Credits;
-use bursar_time::{Span, Timestamp};
+use bursar_time::{Span, Timestamp, Zone};
 
 use crate::domain::*;
 
@@ -102,6 +102,10 @@ pub(super) struct Store {
     pub(super) meters: BTreeMap<MeterKey, MeterTotals>,
     /// What organization's events said.
     pub(super) members: BTreeMap<UserId, Word>,
+    pub(super) limits: Arc<LimitSet>,
+    pub(super) used: BTreeMap<UseKey, Used>,
+    /// Everything that was told, in order.
+    pub(super) alerts: Vec<LimitAlert>,
 }
 
 /// Writing.
@@ -117,6 +121,9 @@ impl Store {
             usage: BTreeMap::new(),
             meters: BTreeMap::new(),
             members: BTreeMap::new(),
+            limits: Arc::default(),
+            used: BTreeMap::new(),
+            alerts: Vec::new(),
         }
     }
 
@@ -146,6 +153,8 @@ impl Store {
         for delta in changes.meters {
             self.meters.entry(delta.key).or_default().add(&delta.add);
         }
+        self.used.extend(changes.used);
+        self.alerts.extend(changes.alerts);
         for entry in &changes.entries {
             if let Event::Erase { member } = &entry.event {
                 self.erase(*member, entry.seq);
@@ -172,7 +181,7 @@ impl Store {
         let mut kept = BTreeMap::new();
         for (last, bytes) in &self.details {
             let mut page = DetailsPage::from_bytes(bytes).unwrap();
-            page.erase(member, before);
+            page.erase(&[(member, before)].into());
             if !page.is_empty() {
                 kept.insert(*last, page.to_bytes());
             }
@@ -208,11 +217,13 @@ impl Store {
 
     fn load(&self, rules: &Arc<Rules>) -> AccountState {
         let live = self.lots.values().filter(|lot| lot.is_live()).cloned().collect();
-        AccountState::new(owner(), self.account, live, Arc::clone(rules)).unwrap()
+        let mut state = AccountState::new(owner(), self.account, live, Arc::clone(rules)).unwrap();
+        state.load_limits(Arc::clone(&self.limits));
+        state
     }
 
     /// Loads what one request needs beside the live lots, and nothing else.
-    fn load_needs(&self, state: &mut AccountState, request: &Request, now: Timestamp) {
+    fn load_needs(&self, state: &mut AccountState, request: &Request, actor: &Actor, now: Timestamp) {
         let needs = request.needs();
         if state.account().next_lapse.is_some_and(|next| next <= now) {
             let open = self.holds.values().filter(|hold| hold.state == HoldState::Open);
@@ -243,6 +254,10 @@ impl Store {
         if let Some(row) = self.entries.iter().find(known) {
             state.load_replay(Arc::new(self.entry(row.seq.unsigned_abs())));
         }
+        let needed = state.needed_use([(request, actor)], now);
+        let found: Vec<_> = needed.iter().filter_map(|key| Some((key.clone(), *self.used.get(key)?))).collect();
+        state.load_use(needed, found, now);
+        assert!(state.knows_use(request, actor, now), "what was loaded suffices");
     }
 
     /// A charge as its id leads to it.
@@ -320,7 +335,7 @@ impl World {
             Some(state) => state,
             None => self.state.insert(self.store.load(&self.rules)),
         };
-        self.store.load_needs(state, request, now);
+        self.store.load_needs(state, request, actor, now);
         let answer = decide(state, request, actor, now);
         for lot in state.lots() {
             assert!(lot.is_balanced(), "after {request:?}: {lot:?} does not add up");
@@ -329,6 +344,42 @@ impl World {
             self.write();
         }
         answer
+    }
+
+    /// Sets the account's limits, all of them; what their windows have seen before is added up from the ledger.
+    pub(super) fn limit(&mut self, limits: Vec<Limit>, zone: Zone, now: Timestamp) {
+        self.forget();
+        let store = &mut self.store;
+        let set = LimitSet::new(limits, zone);
+        let now = now.max(store.account.head.at);
+        for limit in set.limits() {
+            let about = |key: &UseKey| match (&limit.subject, &key.subject) {
+                (LimitSubject::EveryMember, Subject::Member(_)) => key.window == limit.window,
+                (LimitSubject::EveryMember, _) => false,
+                (LimitSubject::One(one), subject) => key.window == limit.window && one == subject,
+            };
+            if store.limits.counts(&limit.subject, limit.window) && store.limits.zone() == set.zone() {
+                if !store.limits.limits().contains(limit) {
+                    let theirs = store.used.iter_mut().filter(|(key, _)| about(key));
+                    theirs.for_each(|(_, used)| *used = Used::of(used.used, used.ends_at));
+                }
+                continue;
+            }
+            let open = (now, store.account.period.at(now).month);
+            let asked = Asked::of(limit.subject.clone(), limit.window, open, set.zone());
+            let mut tally = Tally::new(vec![asked], set.zone().clone());
+            for entry in store.ledger().iter().filter(|entry| entry.at >= tally.starts_at()).collect::<Vec<_>>() {
+                if let Some(charge) = tally.push(entry) {
+                    tally.refund(&store.charge(charge).unwrap(), entry.amount);
+                }
+            }
+            store.used.retain(|key, _| !about(key));
+            store.used.extend(tally.finish());
+        }
+        store.limits = Arc::new(set);
+        // As the use case does: what is remembered of the account counts no more.
+        store.account.limits = u32::try_from(store.limits.limits().len()).unwrap();
+        store.account.terms += 1;
     }
 
     /// Decides a command of service 1's without a name.

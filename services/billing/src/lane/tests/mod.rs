@@ -18,8 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::domain::{
     Actor, Attribution, CaptureCommand, CatalogVersion, ChargeCommand, Command, Cost, GrantCommand, HoldCommand,
-    Labels, LotSource, OperationKey, Origin, Outcome, RateCard, Refusal, Request, RequestName, Rules, Scope, Spender,
-    Spending,
+    Labels, LotSource, OperationKey, Outcome, RateCard, Refusal, Request, RequestName, Rules, Spender, Spending,
 };
 use crate::lane::aside::Aside;
 use crate::lane::batch::Batcher;
@@ -75,17 +74,7 @@ fn hold(amount: &str, seconds: u64) -> Command {
 }
 
 fn grant(amount: &str) -> Command {
-    Command::Grant(GrantCommand {
-        amount: credits(amount),
-        source: LotSource::Pack,
-        priority: 10,
-        scope: Scope::default(),
-        effective_at: None,
-        expires_at: None,
-        origin: Origin::default(),
-        note: None,
-        begins: None,
-    })
+    Command::Grant(GrantCommand { priority: 10, ..GrantCommand::new(credits(amount), LotSource::Pack) })
 }
 
 /// The product's service, for itself.
@@ -163,7 +152,7 @@ impl Bench {
     }
 
     async fn assert_sound(&self, owner: OwnerId, available: &str) {
-        let verdict = audit::verify(&self.db, KEY, owner).await.unwrap();
+        let verdict = audit::verify(&self.db, KEY, owner, self.clock.now()).await.unwrap();
         let audit = verdict.result.unwrap_or_else(|bad| panic!("{bad}"));
         assert_eq!(audit.available, credits(available));
     }

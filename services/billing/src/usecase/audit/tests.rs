@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use bursar_db::Db;
-use bursar_testkit::{TestDb, engines};
+use bursar_id::{OwnerId, UserId};
+use bursar_testkit::{TestDb, engines, id};
 use bursar_time::Timestamp;
 
 use super::verify;
 use crate::domain::tests::golden::Golden;
-use crate::domain::{Account, Changes, Entry};
+use crate::domain::{Account, Changes, Entry, Lot, ProductId, Purchase, PurchaseState};
 use crate::store::write::{Batch, Layout, Unsaved, write};
-use crate::store::{MIGRATIONS, accounts, details, ledger, lots};
+use crate::store::{MIGRATIONS, accounts, details, ledger, lots, purchases};
 
 /// More rows than the golden account has.
 const ALL: i64 = 1_000;
@@ -29,8 +30,29 @@ fn changes(golden: &Golden, entries: &[Entry]) -> Unsaved {
         holds_updated: Vec::new(),
         usage: if first { golden.usage() } else { Vec::new() },
         meters: if first { golden.meters() } else { Vec::new() },
+        used: Vec::new(),
+        alerts: Vec::new(),
     };
     Unsaved { changes, next_due: None }
+}
+
+/// The purchase that the first program wrote beside a pack's lot; of payments it wrote nothing.
+fn purchase(owner: OwnerId, lot: &Lot) -> Option<Purchase> {
+    let origin = &lot.terms.origin;
+    Some(Purchase {
+        id: origin.purchase?,
+        owner,
+        pack: ProductId::parse("starter").unwrap(),
+        state: PurchaseState::Paid,
+        price: origin.paid?,
+        credits: lot.granted,
+        payment_method: "sandbox_ok".to_owned(),
+        payment_reference: "sandbox_1".to_owned(),
+        payment: None,
+        lot: Some(lot.id),
+        buyer: UserId::to_string(&id(1)),
+        created_at: lot.terms.effective_at,
+    })
 }
 
 /// The golden account in a store of its own, each page of details with the entries that it came with.
@@ -46,6 +68,9 @@ async fn stored(db: &TestDb, golden: &Golden, layout: Layout) -> Db {
         let batch = Batch { basis: vec![(owner, &basis)], unsaved: &unsaved };
         assert!(write(&mut tx, layout, &batch).await.unwrap(), "the account is as the batch rests on it");
         (rest, basis) = (later, golden.account());
+    }
+    for purchase in golden.lots().iter().filter_map(|lot| purchase(owner, lot)) {
+        purchases::insert(&mut tx, &purchase).await.unwrap();
     }
     tx.commit().await.unwrap();
     db
@@ -66,7 +91,7 @@ async fn is_as_it_was(db: &TestDb, layout: Layout) {
     assert_eq!(lots::after(&mut tx, owner, 0, ALL).await.unwrap(), expected);
     drop(tx);
 
-    let verdict = verify(&db, golden.key(), owner).await.unwrap();
+    let verdict = verify(&db, golden.key(), owner, Timestamp::MIN).await.unwrap();
     let audit = verdict.result.unwrap_or_else(|bad| panic!("{bad}"));
     assert_eq!((audit.entries, verdict.entries), (golden.account().head.seq, golden.account().head.seq));
     assert_eq!(verdict.head_hash, golden.account().head.hash);

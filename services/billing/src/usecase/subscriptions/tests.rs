@@ -1,5 +1,6 @@
 //! Subscribing, on both engines.
 
+use bursar_proto::billing::v1 as pb;
 use bursar_testkit::{at, credits, engines, organization, personal};
 
 use crate::domain::SubscriptionState;
@@ -60,6 +61,23 @@ engines! {
         assert!(is_reused(&other), "another request under the id: {other:?}");
     }
 
+    async fn a_repetition_without_an_answer_is_told_what_became_of_it(db: TestDb) {
+        let shop = Shop::open(&db, JANUARY_31).await;
+        let owner = personal(1);
+        let first = shop.subscribe(owner, "business", "sandbox_ok", "r1").await.unwrap();
+        shop.subscriptions.end_now(owner, false).await.unwrap();
+        for lost in [
+            "DELETE FROM requests",
+            "UPDATE payments SET request = NULL, request_hash = NULL, first_answer = NULL",
+            "UPDATE subscriptions SET request = NULL, request_hash = NULL, first_answer = NULL",
+        ] {
+            shop.sql(lost).await;
+        }
+        let again = shop.subscribe(owner, "business", "sandbox_ok", "r1").await.unwrap();
+        assert_eq!((again.id.clone(), again.state()), (first.id, pb::SubscriptionState::Ended));
+        assert_eq!(shop.count("payments").await, 1);
+    }
+
     async fn refusals_write_nothing(db: TestDb) {
         let shop = Shop::open(&db, JANUARY_31).await;
         let owner = personal(1);
@@ -72,13 +90,17 @@ engines! {
             ("free", "sandbox_ok", "not for sale: free"),
             ("enterprise", "sandbox_ok", "not for sale: enterprise"),
             ("gold", "sandbox_ok", "not found: gold"),
-            ("business", "sandbox_declined", "the payment was declined"),
         ];
         for (id, method, said) in cases {
             let error = shop.subscribe(owner, id, method, "r1").await.unwrap_err();
             assert_eq!(plan(&error), said, "{id} {method}");
         }
-        for table in ["subscriptions", "accounts", "lots", "requests"] {
+        for table in ["subscriptions", "accounts", "lots", "requests", "payments", "jobs"] {
+            assert_eq!(shop.count(table).await, 0, "{table} is untouched");
+        }
+        let declined = shop.subscribe(owner, "business", "sandbox_declined", "r1").await.unwrap_err();
+        assert_eq!(plan(&declined), "the payment was declined");
+        for table in ["subscriptions", "lots", "ledger_entries", "requests"] {
             assert_eq!(shop.count(table).await, 0, "{table} is untouched");
         }
         assert_eq!((shop.count("audit").await, shop.count("outbox").await), (4, 4), "but somebody tried, and that is told");

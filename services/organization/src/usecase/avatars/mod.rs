@@ -10,7 +10,7 @@ use bursar_rpc::{Answer, Asked, Caller, Done, Looked, Mutation, Problem};
 use tokio::sync::Semaphore;
 
 use super::Organization;
-use super::access::demand_served;
+use super::access::{acting, demand_served};
 use super::organizations::seen;
 use crate::Error;
 use crate::domain::Refusal;
@@ -111,12 +111,10 @@ impl Organization {
         known: &str,
     ) -> Result<AvatarRow, Error> {
         let mut tx = self.0.db.read().await?;
-        match caller {
+        match acting(caller)? {
+            Some(user) => drop(self.authorize(&mut tx, user, id).await?),
             // For any organization; one that there is not has no picture.
-            Caller::Service(service) if service.on_behalf_of.is_none() => {
-                demand_served(&mut tx, OwnerId::Organization(id)).await?;
-            }
-            caller => drop(self.authorize(&mut tx, caller.user()?, id).await?),
+            None => demand_served(&mut tx, OwnerId::Organization(id)).await?,
         }
         let row = avatars::find(&mut tx, id, avatar::size_for(size), known).await?;
         Ok(row.ok_or(Refusal::NoAvatar)?)

@@ -1,14 +1,13 @@
 //! Giving an owner what the organization has, as a zip archive that is written while it is taken.
 //!
 //! Each page of rows is read in a transaction of its own, after another look whether the caller still owns the organization,
-//! and nothing is held while whoever takes the archive thinks. Of content there is one part in memory at a time.
+//! and nothing is held while whoever takes the archive thinks. Of content there is one part in memory at a time, and another
+//! look before each segment.
 
 mod archive;
 mod lines;
 mod sections;
 mod usage;
-
-use std::time::Duration;
 
 use bursar_db::Tx;
 use bursar_id::{OrganizationId, OwnerId};
@@ -18,7 +17,8 @@ use bursar_time::Timestamp;
 use serde_json::json;
 
 use super::Organization;
-use super::outflow::{self, Broken, Outflow, Patience};
+use super::access::{demand_not_suspended, demand_staying};
+use super::outflow::{self, Broken, LONGEST, Outflow, Patience};
 use crate::Error;
 use crate::content::Place;
 use crate::domain::Refusal;
@@ -27,10 +27,8 @@ use crate::store::{avatars, contents, organizations};
 use archive::Archive;
 use sections::Counts;
 
-/// How long it may take altogether.
-const LIMIT: Duration = Duration::from_hours(3);
-
 /// What is exported, for whom, since when.
+#[derive(Clone)]
 struct Exporting {
     id: OrganizationId,
     caller: UserCaller,
@@ -51,7 +49,8 @@ impl Organization {
         };
         let (kinds, caller) = (kinds.clone(), asked.user()?.clone());
         let exporting = Exporting { id, caller, kinds, began: self.now() };
-        let patience = Patience { idle: self.0.config.library.idle, limit: LIMIT, over: Refusal::ExportStalled };
+        let patience =
+            Patience { idle: self.0.config.library.idle, limit: LONGEST.to_std(), over: Refusal::ExportStalled };
         let this = self.clone();
         Ok(outflow::begin(patience, |inlet| async move {
             let written = Box::pin(this.write_archive(Archive::new(inlet), &exporting)).await;
@@ -69,7 +68,7 @@ impl Organization {
     ) -> Result<Done<(), Payload>, Error> {
         let caller = asked.user()?;
         m.about(&id);
-        self.admit_look(m, caller, id).await?;
+        self.admit_export(m, caller, id).await?;
         let Some(kinds) = m.open(asked).await? else { return Ok(Done::Replay) };
         if kinds.has(ExportKind::Content) {
             let found = contents::count(m.tx(), OwnerId::Organization(id), MAX_CONTENTS.saturating_add(1)).await?;
@@ -90,6 +89,7 @@ impl Organization {
         }
         if exporting.kinds.has(ExportKind::Members) {
             self.write_members(&mut archive, exporting, &mut counts).await?;
+            self.write_preferences(&mut archive, exporting, &mut counts).await?;
             self.write_invitations(&mut archive, exporting, &mut counts).await?;
         }
         if exporting.kinds.has(ExportKind::Projects) {
@@ -134,10 +134,13 @@ impl Organization {
         Ok(())
     }
 
-    /// A transaction to read a page of what only the owner may have, if that still is who asked.
+    /// A transaction to read a page of what only the owner may have, if that still is who asked, and one who may ask.
     async fn look_for_export(&self, exporting: &Exporting) -> Result<Tx, Error> {
+        let Exporting { id, caller, .. } = exporting;
         let mut tx = self.0.db.read().await?;
-        self.authorize_look(&mut tx, &exporting.caller, exporting.id).await?;
+        self.authorize_export(&mut tx, caller, *id).await?;
+        demand_staying(&mut tx, caller).await?;
+        demand_not_suspended(&mut tx, caller).await?;
         Ok(tx)
     }
 }

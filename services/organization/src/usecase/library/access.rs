@@ -47,14 +47,6 @@ impl Organization {
         Ok(row.ok_or(Refusal::ItemNotFound)?)
     }
 
-    /// Demands that the caller may read the library of `owner`.
-    pub(super) async fn look_into(&self, tx: &mut Tx, caller: &Caller, owner: OwnerId) -> Result<(), Error> {
-        match acting(caller)? {
-            Some(user) => self.authorize_context(tx, user, owner).await.map(drop),
-            None => demand_served(tx, owner).await,
-        }
-    }
-
     /// The item that is meant, for reading it.
     pub(super) async fn item_to_read(
         &self,
@@ -80,30 +72,39 @@ impl Organization {
         owner: OwnerId,
         named: Option<UserId>,
     ) -> Result<UserId, Error> {
-        match (visitor, named) {
-            (Visitor::User(user, _), named) if named.is_none_or(|named| named == user) => {
-                users::lock(tx, user).await?.standing().demand_staying()?;
-                hold_open(tx, owner).await?;
-                Ok(user)
-            }
-            (Visitor::User(..), _) => {
-                Err(Problem::invalid_field("member", "must be empty or the user's own id").into())
-            }
-            (Visitor::Service, None) => Err(Problem::invalid_field("member", "must name for whom it is done").into()),
-            (Visitor::Service, Some(named)) => {
-                users::lock(tx, named).await?.standing().demand_to_stay()?;
-                let belongs = match owner {
-                    OwnerId::User(user) => user == named,
-                    OwnerId::Organization(organization) => {
-                        memberships::place(tx, organization, named).await?.role.is_some()
-                    }
-                };
-                if !belongs {
-                    return Err(Refusal::NotAMember.into());
-                }
-                hold_open(tx, owner).await?;
-                Ok(named)
-            }
+        let writer = locked_writer(tx, visitor, named).await?;
+        enter(tx, visitor, owner, writer).await?;
+        Ok(writer)
+    }
+}
+
+/// Who writes, locked; see [`Organization::writer`].
+pub(super) async fn locked_writer(tx: &mut Tx, visitor: Visitor, named: Option<UserId>) -> Result<UserId, Error> {
+    match (visitor, named) {
+        (Visitor::User(user, _), named) if named.is_none_or(|named| named == user) => {
+            users::lock(tx, user).await?.standing().demand_staying()?;
+            Ok(user)
+        }
+        (Visitor::User(..), _) => Err(Problem::invalid_field("member", "must be empty or the user's own id").into()),
+        (Visitor::Service, None) => Err(Problem::invalid_field("member", "must name for whom it is done").into()),
+        (Visitor::Service, Some(named)) => {
+            users::lock(tx, named).await?.standing().demand_to_stay()?;
+            Ok(named)
         }
     }
+}
+
+/// Demands that the library of `owner` is one for whoever writes, which of a user is known already, and keeps it open.
+pub(super) async fn enter(tx: &mut Tx, visitor: Visitor, owner: OwnerId, writer: UserId) -> Result<(), Error> {
+    let belongs = match (visitor, owner) {
+        (Visitor::User(..), _) => true,
+        (Visitor::Service, OwnerId::User(user)) => user == writer,
+        (Visitor::Service, OwnerId::Organization(organization)) => {
+            memberships::place(tx, organization, writer).await?.role.is_some()
+        }
+    };
+    if !belongs {
+        return Err(Refusal::NotAMember.into());
+    }
+    hold_open(tx, owner).await
 }

@@ -17,7 +17,8 @@ impl Organization {
     /// Removes some of what is nobody's, and says whether there may be more.
     ///
     /// An object whose lease is past can become nobody's content any more, so nothing is removed that somebody gets
-    /// meanwhile. One that cannot be removed is set aside for an hour.
+    /// meanwhile. One that cannot be removed is set aside for an hour; where the store is away, the others wait, too: each of
+    /// them would wait as long for it.
     pub async fn collect_objects(&self) -> Result<bool, Error> {
         let before = self.now().saturating_sub(MARGIN);
         let loose = objects::loose(&mut self.0.db.read().await?, before, BATCH).await?;
@@ -25,13 +26,16 @@ impl Organization {
         for object in loose {
             let removed = self.0.contents.remove(&object).await;
             let mut tx = self.0.db.begin().await?;
-            match removed {
-                Ok(()) => objects::forget(&mut tx, &object, before).await?,
-                Err(error) => {
-                    tracing::warn!(object, %error, "content cannot be removed; trying again later");
-                    objects::postpone(&mut tx, &object, self.now().saturating_add(AGAIN_AFTER)).await?;
+            if let Err(error) = removed {
+                tracing::warn!(object, %error, "content cannot be removed; trying again later");
+                objects::postpone(&mut tx, &object, self.now().saturating_add(AGAIN_AFTER)).await?;
+                tx.commit().await?;
+                if self.0.contents.look_for().await {
+                    continue;
                 }
+                return Ok(false);
             }
+            objects::forget(&mut tx, &object, before).await?;
             tx.commit().await?;
         }
         Ok(full)

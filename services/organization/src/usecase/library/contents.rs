@@ -2,15 +2,13 @@
 
 use bursar_db::Tx;
 use bursar_id::{ItemId, OwnerId};
-use bursar_time::{Span, Timestamp};
+use bursar_time::Timestamp;
 
+use super::super::outflow::LONGEST;
 use crate::Error;
 use crate::domain::Refusal;
 use crate::store::contents::{self, Attached, ContentRow};
 use crate::store::objects;
-
-/// How long an object that is nobody's any more is kept for those who are still reading it.
-const FAREWELL: Span = Span::HOUR;
 
 /// Gives an item the bytes of a new object, or the same bytes where the owner has them already. Says how many more bytes the
 /// library takes.
@@ -28,7 +26,8 @@ pub(super) async fn attach(tx: &mut Tx, attached: &Attached<'_>, object: &str, n
     Ok(if had { 0 } else { attached.size })
 }
 
-/// Takes their content from items. Says how many bytes fewer the library takes.
+/// Takes their content from items. Says how many bytes fewer the library takes. An object that is nobody's any more is kept
+/// for those who are still reading it.
 pub(super) async fn detach(tx: &mut Tx, owner: OwnerId, items: &[ItemId], now: Timestamp) -> Result<i64, Error> {
     let mut freed = 0_i64;
     let mut detached = contents::detach(tx, owner, items).await?;
@@ -36,7 +35,7 @@ pub(super) async fn detach(tx: &mut Tx, owner: OwnerId, items: &[ItemId], now: T
     detached.sort_unstable();
     for sha256 in detached {
         if let Some((object, size)) = contents::fewer(tx, owner, &sha256).await? {
-            objects::release(tx, &object, now.saturating_add(FAREWELL)).await?;
+            objects::release(tx, &object, now.saturating_add(LONGEST)).await?;
             freed = freed.saturating_add(size);
         }
     }

@@ -8,29 +8,42 @@ use std::collections::{BTreeSet, HashMap};
 use bursar_db::Tx;
 use bursar_id::{ItemId, OwnerId, ProjectId, UserId};
 use bursar_proto::event::v1::event::Payload;
-use bursar_rpc::{Answer, Asked, Caller, Done, Mutation, Problem};
+use bursar_rpc::{Answer, Asked, Done, Mutation, Problem};
+use bursar_time::Timestamp;
 
 use super::super::Organization;
-use super::super::access::acting;
+use super::access::{enter, locked_writer};
 use super::contents::give;
 use super::deleting::under;
-use super::{Children, Item, ItemCopy};
+use super::{Children, Item, ItemCopy, portion};
 use crate::Error;
 use crate::domain::item::MAX_TOUCHED;
 use crate::domain::{Refusal, item};
 use crate::store::items::{self, ItemKey, ItemRow};
-use crate::store::{contents, libraries, memberships};
+use crate::store::{contents, libraries};
+
+/// The most bytes of rows that are read at once; one row is.
+const AT_ONCE: i64 = 1024 * 1024;
 
 /// Where copies come to stand.
-pub(in crate::usecase) struct Target {
+pub(super) struct Target {
     /// Whose they will be.
-    pub(in crate::usecase) owner: OwnerId,
+    pub(super) owner: OwnerId,
     /// Under which item the uppermost of them stand.
-    pub(in crate::usecase) parent: Option<ItemId>,
+    pub(super) parent: Option<ItemId>,
     /// In which project.
-    pub(in crate::usecase) project: Option<ProjectId>,
+    pub(super) project: Option<ProjectId>,
     /// Who makes them.
-    pub(in crate::usecase) created_by: UserId,
+    pub(super) created_by: UserId,
+}
+
+/// What was copied.
+#[derive(Default)]
+pub(super) struct Copied {
+    /// The copy of each item.
+    pub(super) ids: HashMap<ItemId, ItemId>,
+    /// How many bytes more the target's library takes.
+    pub(super) bytes: i64,
 }
 
 impl Organization {
@@ -43,17 +56,18 @@ impl Organization {
 
     async fn copy(&self, m: &mut Mutation, to: OwnerId, asked: &Asked<ItemCopy>) -> Result<Done<Item, Payload>, Error> {
         let visitor = self.visit_for_item(m, asked.caller()).await?;
-        self.demand_entry(m, asked.caller(), to).await?;
+        self.authorize_entry(m.tx(), asked.caller(), to).await?;
         let Some(copy) = m.open(asked).await? else { return Ok(Done::Replay) };
         self.demand_workspace(m.tx(), to).await?;
         let found = self.item(m.tx(), asked.caller(), copy.item).await?;
         m.about(&found.id);
         m.admit(found.owner);
-        let created_by = self.writer(m.tx(), visitor, found.owner, copy.member).await?;
-        self.writer(m.tx(), visitor, to, copy.member).await?;
-        let taken = self.lock_both(m, found.owner, to).await?;
+        let created_by = locked_writer(m.tx(), visitor, copy.member).await?;
+        enter(m.tx(), visitor, found.owner, created_by).await?;
+        enter(m.tx(), visitor, to, created_by).await?;
+        let taken = lock_both(m.tx(), found.owner, to).await?;
         let row = items::by_id(m.tx(), found.owner, found.id).await?.ok_or(Refusal::ItemNotFound)?;
-        let children = chosen(m.tx(), &row, &copy.children).await?;
+        let mut keys = chosen(m.tx(), &row, &copy.children).await?;
         let into = match copy.to_parent {
             Some(parent) => Some(items::by_id(m.tx(), to, parent).await?.ok_or(Refusal::ItemNotFound)?),
             None => None,
@@ -67,81 +81,60 @@ impl Organization {
         if merged.is_none() {
             let kind = self.0.kinds.get(&row.kind).ok_or(Refusal::KindUnknown)?;
             self.place(m, to, kind, copy.to_parent, "to_parent").await?;
+            keys.insert(0, row.key());
         }
-        let mut target =
-            Target { owner: to, parent: copy.to_parent, project: into.and_then(|parent| parent.project), created_by };
-        let mut more = 0_i64;
-        let answer = if let Some(parent) = merged {
-            parent
-        } else {
-            let (id, bytes) = self.copy_one(m, row.clone(), &target).await?;
-            target.parent = Some(id);
-            more = bytes;
-            id
-        };
-        more = more.saturating_add(self.copy_all(m, row.owner, &children, &target).await?);
-        libraries::set(m.tx(), to, item::within(self.0.config.library.quota, taken, more)?).await?;
-        let copied = items::by_id(m.tx(), to, answer).await?.ok_or(Refusal::ItemNotFound)?;
-        Ok(Done::New(self.shown(copied)?, Vec::new()))
+        let project = into.and_then(|parent| parent.project);
+        let target = Target { owner: to, parent: copy.to_parent, project, created_by };
+        let copied = self.copy_all(m, row.owner, &keys, &target).await?;
+        libraries::set(m.tx(), to, item::within(self.0.config.library.quota, taken, copied.bytes)?).await?;
+        let answer =
+            merged.or_else(|| copied.ids.get(&row.id).copied()).ok_or(Error::Internal("nothing was copied"))?;
+        let answer = items::by_id(m.tx(), to, answer).await?.ok_or(Refusal::ItemNotFound)?;
+        Ok(Done::New(self.shown(answer)?, Vec::new()))
     }
 
-    /// Demands that the caller belongs to a context, in whichever one the token acts.
-    async fn demand_entry(&self, m: &mut Mutation, caller: &Caller, to: OwnerId) -> Result<(), Error> {
-        let Some(user) = acting(caller)? else { return Ok(()) };
-        match to {
-            OwnerId::User(owner) if owner == user.user => Ok(()),
-            OwnerId::User(_) => Err(Refusal::NotAMember.into()),
-            OwnerId::Organization(organization) => {
-                let role = memberships::place(m.tx(), organization, user.user).await?.open()?;
-                let permitted = self.policy(m.tx(), organization).await?.permits(role, user.permission);
-                if permitted { Ok(()) } else { Err(Refusal::RoleNotAllowed.into()) }
-            }
-        }
-    }
-
-    /// Locks two libraries in the order of their owners. Says what the second one takes.
-    pub(in crate::usecase) async fn lock_both(
-        &self,
-        m: &mut Mutation,
-        from: OwnerId,
-        to: OwnerId,
-    ) -> Result<i64, Error> {
-        if from.to_string() < to.to_string() {
-            libraries::lock(m.tx(), from).await?;
-        }
-        let taken = libraries::lock(m.tx(), to).await?;
-        if from.to_string() > to.to_string() {
-            libraries::lock(m.tx(), from).await?;
-        }
-        Ok(taken)
-    }
-
-    /// Copies items, those above before those under them. Says how many bytes more the target's library takes.
-    pub(in crate::usecase) async fn copy_all(
+    /// Copies items, those above before those under them.
+    ///
+    /// Their content is given to the copies last, and in the order in which whoever takes content from items goes: objects that
+    /// several owners share are locked in one order.
+    pub(super) async fn copy_all(
         &self,
         m: &mut Mutation,
         from: OwnerId,
         keys: &[ItemKey],
         target: &Target,
-    ) -> Result<i64, Error> {
-        let (mut copies, mut more) = (HashMap::new(), 0_i64);
-        for key in keys {
-            let row = items::by_id(m.tx(), from, key.id).await?.ok_or(Refusal::ItemNotFound)?;
-            let above = key.parent.and_then(|parent| copies.get(&parent).copied());
-            let target = Target { parent: above.or(target.parent), ..*target };
-            let (id, bytes) = self.copy_one(m, row, &target).await?;
-            copies.insert(key.id, id);
-            more = more.saturating_add(bytes);
+    ) -> Result<Copied, Error> {
+        let (mut copied, mut carrying, mut left) = (Copied::default(), Vec::new(), keys);
+        while !left.is_empty() {
+            let (next, rest) = left.split_at(portion(left, AT_ONCE, |_| true).len());
+            left = rest;
+            let ids: Vec<ItemId> = next.iter().map(|key| key.id).collect();
+            let rows = items::by_ids(m.tx(), from, &ids).await?;
+            let mut rows: HashMap<ItemId, ItemRow> = rows.into_iter().map(|row| (row.id, row)).collect();
+            for key in next {
+                let mut row = rows.remove(&key.id).ok_or(Refusal::ItemNotFound)?;
+                let above = key.parent.and_then(|parent| copied.ids.get(&parent).copied());
+                let sha256 = row.sha256.take();
+                let copy = self.copied(row, &Target { parent: above.or(target.parent), ..*target }, m.now())?;
+                items::insert(m.tx(), &copy).await?;
+                copied.ids.insert(key.id, copy.id);
+                copied.bytes = copied.bytes.saturating_add(copy.bytes);
+                carrying.extend(sha256.map(|sha256| (sha256, key.id, copy.id)));
+            }
         }
-        Ok(more)
+        carrying.sort_unstable();
+        for (_, item, copy) in carrying {
+            let content = contents::of_item(m.tx(), from, item).await?;
+            let content = content.ok_or(Error::Internal("an item's content is not among its owner's"))?;
+            copied.bytes = copied.bytes.saturating_add(give(m.tx(), target.owner, copy, &content).await?);
+        }
+        Ok(copied)
     }
 
-    /// Copies one item, without what is secret. Says its id, and how many bytes more the target's library takes.
-    async fn copy_one(&self, m: &mut Mutation, mut row: ItemRow, target: &Target) -> Result<(ItemId, i64), Error> {
-        let now = m.now();
-        let content = contents::of_item(m.tx(), row.owner, row.id).await?;
+    /// An item as its copy will be, without what is secret.
+    fn copied(&self, mut row: ItemRow, target: &Target, now: Timestamp) -> Result<ItemRow, Error> {
         self.strip(&mut row)?;
-        let copy = ItemRow {
+        Ok(ItemRow {
             id: self.new_id(now),
             owner: target.owner,
             parent: target.parent,
@@ -151,14 +144,20 @@ impl Organization {
             created_at: now,
             updated_at: now,
             ..row
-        };
-        items::insert(m.tx(), &copy).await?;
-        let more = match content {
-            Some(content) => give(m.tx(), target.owner, copy.id, &content).await?,
-            None => 0,
-        };
-        Ok((copy.id, copy.bytes.saturating_add(more)))
+        })
     }
+}
+
+/// Locks two libraries in the order of their owners. Says what the second one takes.
+async fn lock_both(tx: &mut Tx, from: OwnerId, to: OwnerId) -> Result<i64, Error> {
+    if from.to_string() < to.to_string() {
+        libraries::lock(tx, from).await?;
+    }
+    let taken = libraries::lock(tx, to).await?;
+    if from.to_string() > to.to_string() {
+        libraries::lock(tx, from).await?;
+    }
+    Ok(taken)
 }
 
 /// Which of the items under one are meant; those above before those under them.

@@ -6,6 +6,7 @@ use bursar_db::Tx;
 use bursar_id::{ItemId, OwnerId};
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::{Answer, Asked, Done, Mutation};
+use bursar_time::Timestamp;
 
 use super::super::Organization;
 use super::ItemDeletion;
@@ -47,25 +48,26 @@ impl Organization {
             return Err(Refusal::TooManyItems { limit: MAX_TOUCHED }.into());
         }
         let all = under.iter().map(|key| (key.id, key.bytes)).chain([(row.id, row.bytes)]).collect::<Vec<_>>();
-        self.remove_items(m, row.owner, taken, &all).await?;
+        let now = m.now();
+        self.remove_items(m.tx(), row.owner, taken, &all, now).await?;
         Ok(Done::New((), Vec::new()))
     }
 
     /// Removes items of a library that takes so many bytes, each with the bytes of its own; nothing is left under one.
     pub(super) async fn remove_items(
         &self,
-        m: &mut Mutation,
+        tx: &mut Tx,
         owner: OwnerId,
         taken: i64,
         gone: &[(ItemId, i64)],
+        now: Timestamp,
     ) -> Result<(), Error> {
         let freed = gone.iter().fold(0_i64, |sum, (_, bytes)| sum.saturating_add(*bytes));
         let ids: Vec<ItemId> = gone.iter().map(|(id, _)| *id).collect();
-        let now = m.now();
-        let freed = freed.saturating_add(detach(m.tx(), owner, &ids, now).await?);
-        items::delete(m.tx(), owner, &ids).await?;
+        let freed = freed.saturating_add(detach(tx, owner, &ids, now).await?);
+        items::delete(tx, owner, &ids).await?;
         let left = item::within(self.0.config.library.quota, taken, freed.saturating_neg())?;
-        Ok(libraries::set(m.tx(), owner, left).await?)
+        Ok(libraries::set(tx, owner, left).await?)
     }
 }
 

@@ -1,12 +1,10 @@
 //! Erasing a library whose owner is gone.
 
-use bursar_id::{ItemId, OwnerId};
+use bursar_id::OwnerId;
 use bursar_time::Timestamp;
 
 use super::super::Organization;
-use super::contents::detach;
 use crate::Error;
-use crate::domain::item;
 use crate::store::{items, libraries};
 
 /// Items that one transaction erases at most.
@@ -21,12 +19,8 @@ impl Organization {
         if leaves.is_empty() {
             return Ok(false);
         }
-        let ids: Vec<ItemId> = leaves.iter().map(|key| key.id).collect();
-        let freed = leaves.iter().fold(0_i64, |sum, key| sum.saturating_add(key.bytes));
-        let freed = freed.saturating_add(detach(&mut tx, owner, &ids, now).await?);
-        items::delete(&mut tx, owner, &ids).await?;
-        let left = item::within(self.0.config.library.quota, taken, freed.saturating_neg())?;
-        libraries::set(&mut tx, owner, left).await?;
+        let gone: Vec<_> = leaves.iter().map(|key| (key.id, key.bytes)).collect();
+        self.remove_items(&mut tx, owner, taken, &gone, now).await?;
         tx.commit().await?;
         Ok(true)
     }

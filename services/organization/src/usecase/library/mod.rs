@@ -27,7 +27,7 @@ use serde_json::{Map, Value};
 use crate::domain::name::Name;
 
 pub use downloading::Download;
-pub(super) use downloading::bytes_from;
+pub(super) use reading::portion;
 pub use secrets::Revealed;
 pub use uploading::UploadStart;
 

@@ -46,23 +46,27 @@ impl Organization {
         let size = page.size() as usize;
         let more = keys.len() > size;
         keys.truncate(size);
-        let mut wanted = Vec::new();
-        let (mut bytes, mut last, mut cut) = (0_i64, None, false);
-        for key in &keys {
-            if fits(&filter, key) {
-                bytes = bytes.saturating_add(key.bytes);
-                if bytes > PAGE_BYTES && !wanted.is_empty() {
-                    cut = true;
-                    break;
-                }
-                wanted.push(key.id);
-            }
-            last = Some(key.id);
-        }
+        let read = portion(&keys, PAGE_BYTES, |key| fits(&filter, key));
+        let wanted: Vec<ItemId> = read.iter().filter(|key| fits(&filter, key)).map(|key| key.id).collect();
+        let last = read.last().map(|key| key.id).filter(|_| more || read.len() < keys.len());
         let rows = items::by_ids(&mut tx, owner, &wanted).await?;
         let shown = rows.into_iter().map(|row| self.shown(row)).collect::<Result<Vec<_>, _>>()?;
-        Ok(page.page_before(shown, |item| item.id, last.filter(|_| more || cut))?)
+        Ok(page.page_before(shown, |item| item.id, last)?)
     }
+}
+
+/// The first of these keys, so many that the rows of those which are `wanted` have no more than `most` bytes; of one row, however
+/// many.
+pub(in crate::usecase) fn portion(keys: &[ItemKey], most: i64, wanted: impl Fn(&ItemKey) -> bool) -> &[ItemKey] {
+    let (mut bytes, mut any) = (0_i64, false);
+    let past = keys.iter().position(|key| {
+        if !wanted(key) {
+            return false;
+        }
+        bytes = bytes.saturating_add(key.bytes);
+        std::mem::replace(&mut any, true) && bytes > most
+    });
+    keys.split_at(past.unwrap_or(keys.len())).0
 }
 
 /// The filter that leaves the fewest items, as far as can be known.

@@ -15,7 +15,7 @@ use crate::store::libraries;
 
 impl Organization {
     /// Copies everything under a template into a project of the same owner. What stood right under the template stands under
-    /// nothing in the project; nothing secret goes along.
+    /// nothing in the project, whatever its kind: the project is in the template's place. Nothing secret goes along.
     pub(in crate::usecase) async fn fill_project(
         &self,
         m: &mut Mutation,
@@ -31,8 +31,8 @@ impl Organization {
         }
         let children = chosen(m.tx(), &row, &Children::All).await?;
         let target = Target { owner, parent: None, project: Some(project), created_by };
-        let more = self.copy_all(m, owner, &children, &target).await?;
-        libraries::set(m.tx(), owner, item::within(self.0.config.library.quota, taken, more)?).await?;
+        let copied = self.copy_all(m, owner, &children, &target).await?;
+        libraries::set(m.tx(), owner, item::within(self.0.config.library.quota, taken, copied.bytes)?).await?;
         Ok(())
     }
 
@@ -54,6 +54,7 @@ impl Organization {
             return Err(Refusal::TooManyItems { limit: MAX_TOUCHED }.into());
         }
         let all: Vec<_> = keys.iter().map(|key| (key.id, key.bytes)).collect();
-        self.remove_items(m, owner, taken, &all).await
+        let now = m.now();
+        self.remove_items(m.tx(), owner, taken, &all, now).await
     }
 }

@@ -1,5 +1,7 @@
-//! Who acts in a story, and how it is checked what they are given. What they do stands in `scenes/` and `guides/`.
+//! Who acts in a story, the calls that they make (`calls.rs`), and how it is checked what they are given. What they do with
+//! them stands in `scenes/` and `guides/`.
 
+pub(super) mod calls;
 pub(super) mod people;
 pub(super) mod product;
 
@@ -10,17 +12,15 @@ use std::{
     time::Duration,
 };
 
-use bursar_proto::billing::v1::{GetBalanceRequest, GetBalanceResponse, LotSource};
+use bursar_proto::billing::v1::{GetBalanceResponse, LotSource};
 use bursar_secret::Entropy;
 
+use super::wire::Wire;
 use crate::mailbox::Mailbox;
+pub(super) use crate::waiting::{PATIENCE, eventually};
 
-use super::wire::{Wire, answer};
-
-/// How long anything may take that happens by itself.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
-/// How often is looked whether it has happened.
-const LOOK_EVERY: Duration = Duration::from_millis(25);
+/// How soon a removal or another role holds in every service.
+const HOLDS_WITHIN: Duration = Duration::from_secs(2);
 
 /// What every act needs.
 pub(super) struct Play {
@@ -89,17 +89,6 @@ impl Actor {
     }
 }
 
-/// What an owner has.
-pub(super) async fn balance(actor: &Actor, owner: &str) -> anyhow::Result<GetBalanceResponse> {
-    answer(
-        actor
-            .wire
-            .accounts()
-            .get_balance(GetBalanceRequest { owner: owner.to_owned(), ..GetBalanceRequest::default() })
-            .await,
-    )
-}
-
 /// The spendable lots in burn order, each with what is left in it.
 pub(super) fn lots(balance: &GetBalanceResponse) -> Vec<(LotSource, &str)> {
     balance.lots.iter().map(|lot| (lot.source(), lot.remaining.as_str())).collect()
@@ -133,22 +122,16 @@ pub(super) fn expect_text(what: &str, is: &str, should_be: &str) -> anyhow::Resu
     expect(what, &is, &should_be)
 }
 
-/// Looks until there is something to see, for at most `patience`.
-pub(super) async fn eventually<T>(
-    what: &str,
-    patience: Duration,
-    mut look: impl AsyncFnMut() -> anyhow::Result<Option<T>>,
-) -> anyhow::Result<T> {
-    let happens = async {
-        loop {
-            if let Some(seen) = look().await? {
-                return Ok(seen);
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
+/// Looks until everything in `look` is as it should be, as long as a change may take to hold everywhere.
+pub(super) async fn soon(what: &str, mut look: impl AsyncFnMut() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let mut last = String::new();
+    let seen = eventually(what, HOLDS_WITHIN, async || match look().await {
+        Ok(()) => Ok(Some(())),
+        Err(error) => {
+            last = format!("{error:#}");
+            Ok(None)
         }
-    };
-    match tokio::time::timeout(patience, happens).await {
-        Ok(seen) => seen,
-        Err(_) => anyhow::bail!("{what} did not happen within {} seconds", patience.as_secs()),
-    }
+    })
+    .await;
+    seen.map_err(|error| error.context(last))
 }

@@ -1,7 +1,7 @@
 //! People get accounts, and go into contexts.
 
 use bursar_proto::identity::v1::{
-    GetMeRequest, RefreshRequest, SignInRequest, SignUpRequest, SwitchContextRequest, TokenSet, VerifyEmailRequest,
+    GetMeRequest, RefreshRequest, SignInRequest, SignUpRequest, TokenSet, VerifyEmailRequest,
 };
 
 use super::{Actor, PATIENCE, Play, eventually, expect_text};
@@ -109,8 +109,7 @@ pub(in crate::demo) fn with(actor: &Actor, play: &Play, tokens: TokenSet) -> any
 
 /// The same actor in another context. The first value keeps its own.
 pub(in crate::demo) async fn switch(actor: &Actor, play: &Play, owner: &str) -> anyhow::Result<Actor> {
-    let request = SwitchContextRequest { owner: owner.to_owned() };
-    let tokens = part(answer(actor.wire.contexts().switch_context(request).await)?.tokens, "tokens")?;
+    let tokens = part(answer(actor.enter(owner).await)?.tokens, "tokens")?;
     expect_text("the new token's context", &tokens.owner, owner)?;
     with(actor, play, tokens)
 }

@@ -23,16 +23,11 @@ pub(super) async fn runs_with(stage: &mut Stage, actor: &Actor, preset: Preset) 
                 differences.is_empty(),
                 "this suite has {}; start it with --preset {} and without policies.* of its own",
                 differences.join(", "),
-                name(preset)
+                preset.name()
             );
-            Ok(((), format!("--preset {}", name(preset))))
+            Ok(((), format!("--preset {}", preset.name())))
         })
         .await
-}
-
-fn name(preset: Preset) -> String {
-    use clap::ValueEnum as _;
-    preset.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 
 /// A policy, and how it is shown.
@@ -51,11 +46,15 @@ const FIELDS: [Field; 10] = [
     ("credit_unit", |it| it.credit_unit.as_ref().map(|unit| unit.plural.clone()).unwrap_or_default()),
 ];
 
-/// Each policy that is not as the preset says.
+/// Each policy that is not as the preset says. They are compared as a whole first: what has no name here counts, too.
 fn differences(is: &Policy, preset: Preset) -> Vec<String> {
     let wanted = Policy::from(preset.policies());
+    if *is == wanted {
+        return Vec::new();
+    }
     let other = |(name, field): &Field| (field(is) != field(&wanted)).then(|| format!("{name} = {}", field(is)));
-    FIELDS.iter().filter_map(other).collect()
+    let named: Vec<String> = FIELDS.iter().filter_map(other).collect();
+    if named.is_empty() { vec![format!("{is:?}")] } else { named }
 }
 
 #[cfg(test)]
@@ -71,5 +70,8 @@ mod tests {
         }
         let standard = differences(&of(Preset::Standard), Preset::Flexsite);
         assert_eq!(standard, ["personal_workspace = PERSONAL_WORKSPACE_ON", "deletion_grace = 604800 s"]);
+        let mut unnamed = of(Preset::Employees);
+        unnamed.credit_unit.get_or_insert_default().singular = "wort".to_owned();
+        assert_eq!(differences(&unnamed, Preset::Employees), [format!("{unnamed:?}")]);
     }
 }

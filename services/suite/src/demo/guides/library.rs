@@ -1,4 +1,4 @@
-//! What people do with items of a library, as `calls.rs` for the rest.
+//! What people do with items of a library, as `cast/calls.rs` for the rest.
 
 use std::collections::BTreeMap;
 
@@ -12,9 +12,8 @@ use bursar_proto::organization::v1::{
 use prost_types::{Struct, Value, value::Kind};
 use sha2::{Digest as _, Sha256};
 
-use super::calls::Outcome;
 use crate::demo::{
-    cast::Actor,
+    cast::{Actor, calls::Outcome},
     wire::{answer, part},
 };
 

@@ -1,13 +1,12 @@
 //! The walk-throughs of the three products' guides, each under its preset: a module and a page each.
 //!
 //! - a guide's page (`*.md`) is its checklist: every sentence about behaviour by number, and the steps that show it
-//! - `calls.rs` and `library.rs` are what people do, `steps.rs` what they do in more than one guide, `roles.rs` what roles may not do, `fit.rs`
-//!   looks whether a suite runs with the preset
+//! - `library.rs` is what people do beside `cast/calls.rs`, `steps.rs` what they do in more than one guide, `roles.rs` what
+//!   roles may not do, `fit.rs` looks whether a suite runs with the preset
 //!
 //! Whoever adds a step says which sentences it shows ([`Stage::proving`]), and names the step in the page: a performance ends
 //! well only when the two agree.
 
-mod calls;
 mod employees;
 mod fit;
 mod flexsite;
@@ -42,9 +41,9 @@ impl Guide {
         }
     }
 
-    /// Its name on the command line.
-    pub(crate) fn name(self) -> String {
-        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    /// Its name on the command line: that of its preset.
+    pub(crate) fn name(self) -> &'static str {
+        self.preset().name()
     }
 
     /// What its walk-through is called.
@@ -83,6 +82,7 @@ mod tests {
     #[test]
     fn every_guide_has_a_checklist() {
         for guide in Guide::value_variants() {
+            assert_eq!(guide.to_possible_value().expect("not skipped").get_name(), guide.name());
             let list = guide.checklist().unwrap_or_else(|error| panic!("{guide:?}: {error:#}"));
             let (all, shown) = list.counts();
             assert!(all > 20 && shown * 10 >= all * 8, "{guide:?}: {shown} of {all} sentences are shown");

@@ -20,9 +20,10 @@ pub(super) async fn may_not_see_billing(actor: &Actor) -> anyhow::Result<usize> 
     not_allowed(actor.subscription().await)?;
     not_allowed(actor.lots().await)?;
     not_allowed(actor.purchases().await)?;
+    not_allowed(actor.invoices().await)?;
     not_allowed(actor.subscribe("business").await)?;
     not_allowed(actor.buy("starter").await)?;
-    Ok(5)
+    Ok(6)
 }
 
 /// Nothing about name, slug and picture.

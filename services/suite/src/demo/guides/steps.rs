@@ -1,23 +1,17 @@
 //! Steps that more than one guide has, and what they check.
 
-use std::time::Duration;
-
 use bursar_proto::{
     billing::v1::{GroupBy, QueryUsageResponse},
     identity::v1::ContextKind,
-    organization::v1::{AcceptInvitationRequest, OrganizationState, Role},
+    organization::v1::{OrganizationState, Role},
 };
 use tonic::Code;
 
-use super::calls::Outcome;
 use crate::demo::{
-    cast::{Actor, PATIENCE, Play, eventually, expect, expect_text, people},
+    cast::{Actor, PATIENCE, Play, calls::Outcome, eventually, expect, expect_text, people, soon},
     stage::Stage,
-    wire::{answer, part, refused},
+    wire::{answer, part, refused, refused_for},
 };
-
-/// How soon a removal or another role holds in every service.
-const HOLDS_WITHIN: Duration = Duration::from_secs(2);
 
 /// Founds an organization and acts in it.
 pub(super) async fn found(stage: &mut Stage, play: &Play, founder: &Actor, name: &str) -> anyhow::Result<Actor> {
@@ -60,9 +54,7 @@ pub(super) async fn accept(
     stage
         .step(&format!("{} accepts and joins {to}", guest.name), "InvitationService/AcceptInvitation", async {
             let token = play.mail.token(&guest.email).await?;
-            let request = AcceptInvitationRequest { token, request_id: guest.request_id() };
-            let member = answer(guest.wire.invitations().accept_invitation(request).await)?.member;
-            let member = part(member, "member")?;
+            let member = part(answer(guest.accept(&token).await)?.member, "member")?;
             let joined = (member.user_id.as_str(), member.organization_id.as_str(), member.role());
             expect("who joined", &joined, &(guest.user.as_str(), organization, role))?;
             let acting = people::switch(guest, play, organization).await?;
@@ -138,6 +130,12 @@ pub(super) fn stranger<T>(outcome: Outcome<T>) -> anyhow::Result<()> {
     refused(outcome, Code::PermissionDenied, "NOT_A_MEMBER").map(drop)
 }
 
+/// Errs unless the call was refused because the organization is deleted: until it is purged its members are told so, and
+/// then nobody belongs there.
+fn ended<T>(outcome: Outcome<T>) -> anyhow::Result<()> {
+    refused_for(outcome, Code::PermissionDenied, &["ORGANIZATION_DELETED", "NOT_A_MEMBER"]).map(drop)
+}
+
 /// Errs unless the call was refused because there is nothing of the sort outside of organizations.
 pub(super) fn organization_required<T>(outcome: Outcome<T>) -> anyhow::Result<()> {
     refused(outcome, Code::FailedPrecondition, "ORGANIZATION_REQUIRED").map(drop)
@@ -146,20 +144,6 @@ pub(super) fn organization_required<T>(outcome: Outcome<T>) -> anyhow::Result<()
 /// Errs unless the call was refused because the token acts in another context.
 pub(super) fn wrong_context<T>(outcome: Outcome<T>) -> anyhow::Result<()> {
     refused(outcome, Code::PermissionDenied, "WRONG_CONTEXT").map(drop)
-}
-
-/// Looks until everything in `look` is as it should be, as long as a change may take to hold everywhere.
-pub(super) async fn soon(what: &str, mut look: impl AsyncFnMut() -> anyhow::Result<()>) -> anyhow::Result<()> {
-    let mut last = String::new();
-    let seen = eventually(what, HOLDS_WITHIN, async || match look().await {
-        Ok(()) => Ok(Some(())),
-        Err(error) => {
-            last = format!("{error:#}");
-            Ok(None)
-        }
-    })
-    .await;
-    seen.map_err(|error| error.context(last))
 }
 
 /// Whoever was in the organization in which `old` acts is not any more, whatever the token says: in organization at once,
@@ -183,7 +167,7 @@ pub(super) async fn delete(stage: &mut Stage, play: &Play, owner: &Actor, name: 
             let slug = part(answer(owner.organization().await)?.organization, "organization")?.slug;
             let deleted = part(answer(owner.delete(&slug).await)?.organization, "organization")?;
             expect("its state", &deleted.state(), &OrganizationState::Deleted)?;
-            anyhow::ensure!(owner.projects().await.is_err(), "access should have ended at once");
+            ended(owner.projects().await)?;
             Ok((people::switch(owner, play, &owner.user).await.map(drop)?, format!("typing its slug, {slug}")))
         })
         .await
@@ -198,12 +182,10 @@ pub(super) async fn gone(play: &Play, owner: &Actor) -> anyhow::Result<()> {
     stranger(purged.undelete().await)?;
     stranger(owner.items().await)?;
     stranger(owner.projects().await)?;
-    anyhow::ensure!(people::switch(&personal, play, &owner.owner).await.is_err(), "nobody acts in it any more");
-    eventually("the end of its pool", PATIENCE, async || match owner.charge("1000000", "", "").await {
-        Err(status) if status.code() == Code::PermissionDenied => Ok(Some(())),
-        _ => Ok(None),
-    })
-    .await?;
+    // Identity may have heard of the deletion, and not yet of the purge.
+    ended(personal.enter(&owner.owner).await)?;
+    eventually("the end of its pool", PATIENCE, async || Ok(stranger(owner.charge("1000000", "", "").await).ok()))
+        .await?;
     let listed = answer(personal.contexts().await)?.contexts;
     anyhow::ensure!(listed.iter().all(|it| it.owner != owner.owner), "it is still in the switcher");
     Ok(())

@@ -7,7 +7,7 @@ mod spending;
 mod team;
 mod usage;
 
-use super::cast::{Actor, PATIENCE, Play, balance, eventually, expect, expect_text, in_words, lots, people, product};
+use super::cast::{Actor, PATIENCE, Play, eventually, expect, expect_text, in_words, lots, people, product, soon};
 use super::{stage::Stage, wire::Wire};
 
 /// The organization and its two people, each acting in it.

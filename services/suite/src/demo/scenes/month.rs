@@ -1,14 +1,14 @@
 //! A month passes: what was left of the allowance is gone, a new one is there, and so is the pack.
 
 use bursar_proto::{
-    billing::v1::{GetSubscriptionRequest, ListLotsRequest, LotSource},
+    billing::v1::LotSource,
     testing::v1::{AdvanceRequest, GetRequest},
 };
 use bursar_rpc::convert::{required_timestamp, to_duration};
 use bursar_time::{Span, Timestamp};
 use tonic::Code;
 
-use super::{Actor, PATIENCE, Play, Team, balance, eventually, expect, expect_text, in_words, lots, pack, people};
+use super::{Actor, PATIENCE, Play, Team, eventually, expect, expect_text, in_words, lots, pack, people};
 use crate::demo::{
     stage::Stage,
     wire::{answer, part},
@@ -24,8 +24,8 @@ pub(super) async fn pass(stage: &mut Stage, play: &Play, team: &Team) -> anyhow:
     }
     advance(stage, play, team).await?;
     let ada = return_of_ada(stage, play, team).await?;
-    renewed(stage, team, &ada).await?;
-    remains(stage, team, &ada).await?;
+    renewed(stage, &ada).await?;
+    remains(stage, &ada).await?;
     pack::verify(stage, &ada, &team.id).await?;
     Ok(ada)
 }
@@ -33,8 +33,7 @@ pub(super) async fn pass(stage: &mut Stage, play: &Play, team: &Team) -> anyhow:
 async fn advance(stage: &mut Stage, play: &Play, team: &Team) -> anyhow::Result<()> {
     stage
         .step("the clock moves to the end of the period", "ClockService/Advance", async {
-            let request = GetSubscriptionRequest { owner: team.id.clone() };
-            let found = answer(team.ada.wire.subscriptions().get_subscription(request).await)?;
+            let found = answer(team.ada.subscription().await)?;
             let end = required_timestamp(part(found.subscription, "subscription")?.current_period_end)?;
             let target = end.saturating_add(Span::HOUR);
             for mut clock in play.wire.clocks() {
@@ -62,11 +61,11 @@ async fn return_of_ada(stage: &mut Stage, play: &Play, team: &Team) -> anyhow::R
         .await
 }
 
-async fn renewed(stage: &mut Stage, team: &Team, ada: &Actor) -> anyhow::Result<()> {
+async fn renewed(stage: &mut Stage, ada: &Actor) -> anyhow::Result<()> {
     stage
         .step("the subscription has renewed itself", "AccountService/GetBalance", async {
             let now = eventually("the renewal", PATIENCE, async || {
-                let now = balance(ada, &team.id).await?;
+                let now = answer(ada.balance().await)?;
                 Ok(lots(&now).iter().any(|(source, _)| *source == LotSource::Allowance).then_some(now))
             })
             .await?;
@@ -78,12 +77,11 @@ async fn renewed(stage: &mut Stage, team: &Team, ada: &Actor) -> anyhow::Result<
         .await
 }
 
-async fn remains(stage: &mut Stage, team: &Team, ada: &Actor) -> anyhow::Result<()> {
+async fn remains(stage: &mut Stage, ada: &Actor) -> anyhow::Result<()> {
     stage
         .step("what became of the old ones", "AccountService/ListLots", async {
-            let request = || ListLotsRequest { owner: team.id.clone(), ..ListLotsRequest::default() };
             let lots = eventually("the booking of what expired", PATIENCE, async || {
-                let lots = answer(ada.wire.accounts().list_lots(request()).await)?.lots;
+                let lots = answer(ada.lots().await)?.lots;
                 Ok(lots.iter().any(|lot| lot.expired != "0").then_some(lots))
             })
             .await?;

@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 
 use bursar_proto::billing::v1::{
-    Allocation, Charge, ChargeRequest, LotSource, PurchasePackRequest, PurchaseState, RefundRequest,
-    VerifyLedgerRequest,
+    Allocation, Charge, ChargeRequest, LotSource, PurchaseState, RefundRequest, VerifyLedgerRequest,
 };
 use tonic::Code;
 
-use super::{Actor, Play, Team, balance, expect, expect_text, in_words, lots, spending};
+use super::{Actor, Play, Team, expect, expect_text, in_words, lots, spending};
 use crate::demo::{
     stage::Stage,
     wire::{answer, part, refused},
@@ -17,10 +16,10 @@ use crate::demo::{
 pub(super) async fn buy(stage: &mut Stage, play: &Play, team: &Team) -> anyhow::Result<()> {
     stage.act("A pack")?;
     let Team { id, ada, ben, product } = team;
-    purchase(stage, play, ada, id).await?;
+    purchase(stage, ada).await?;
     let sources = stage
         .step("the burn order: what ends first is spent first", "AccountService/GetBalance", async {
-            let now = balance(ada, id).await?;
+            let now = answer(ada.balance().await)?;
             expect_text("the balance", &now.available, "2219.5")?;
             let wanted = vec![(LotSource::Allowance, "719.5"), (LotSource::Pack, "1500")];
             expect("the burn order", &lots(&now), &wanted)?;
@@ -45,25 +44,18 @@ pub(super) async fn buy(stage: &mut Stage, play: &Play, team: &Team) -> anyhow::
     verify(stage, ada, id).await
 }
 
-async fn purchase(stage: &mut Stage, play: &Play, ada: &Actor, id: &str) -> anyhow::Result<()> {
-    let with = |payment_method: &str| PurchasePackRequest {
-        owner: id.to_owned(),
-        pack_id: "standard".to_owned(),
-        payment_method: payment_method.to_owned(),
-        request_id: play.request_id(),
-    };
+async fn purchase(stage: &mut Stage, ada: &Actor) -> anyhow::Result<()> {
     stage
         .step("Ada's first card is declined", "PurchaseService/PurchasePack", async {
-            let outcome = ada.wire.purchases().purchase_pack(with("sandbox_declined")).await;
+            let outcome = ada.buy_with("standard", "sandbox_declined").await;
             refused(outcome, Code::FailedPrecondition, "PAYMENT_DECLINED")?;
-            expect_text("the balance", &balance(ada, id).await?.available, "719.5")?;
+            expect_text("the balance", &answer(ada.balance().await)?.available, "719.5")?;
             Ok(((), "refused: PAYMENT_DECLINED, nothing changed".to_owned()))
         })
         .await?;
     stage
         .step("her second card pays a Standard pack", "PurchaseService/PurchasePack", async {
-            let made = answer(ada.wire.purchases().purchase_pack(with("sandbox_ok")).await)?;
-            let made = part(made.purchase, "purchase")?;
+            let made = part(answer(ada.buy("standard").await)?.purchase, "purchase")?;
             expect("the purchase", &(made.state(), made.credits.as_str()), &(PurchaseState::Paid, "1500"))?;
             Ok(((), "$100: 1500 credits that never expire".to_owned()))
         })

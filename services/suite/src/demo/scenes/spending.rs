@@ -1,12 +1,9 @@
 //! Both spend from one pool, once each time, and never more than there is.
 
-use bursar_proto::{
-    billing::v1::{ChargeRequest, LotSource, Usage},
-    organization::v1::CreateProjectRequest,
-};
+use bursar_proto::billing::v1::{ChargeRequest, LotSource, Usage};
 use tonic::Code;
 
-use super::{Actor, Play, Team, balance, expect, expect_text, in_words, lots};
+use super::{Actor, Play, Team, expect, expect_text, in_words, lots};
 use crate::demo::{
     stage::Stage,
     wire::{Wire, answer, part, refused},
@@ -15,7 +12,7 @@ use crate::demo::{
 pub(super) async fn spend(stage: &mut Stage, play: &Play, team: &Team) -> anyhow::Result<()> {
     stage.act("One pool for both")?;
     let Team { id, ada, ben, product } = team;
-    let project = project(stage, play, ada, id).await?;
+    let project = project(stage, ada).await?;
 
     let film = ChargeRequest {
         owner: id.clone(),
@@ -42,7 +39,7 @@ pub(super) async fn spend(stage: &mut Stage, play: &Play, team: &Team) -> anyhow
     too_much(stage, play, team, &film).await?;
     stage
         .step("what is left", "AccountService/GetBalance", async {
-            let left = balance(ada, id).await?;
+            let left = answer(ada.balance().await)?;
             expect_text("the balance", &left.available, "719.5")?;
             expect_text("what was spent in this period", &left.spent_this_period, "780.5")?;
             expect("its lots", &lots(&left), &vec![(LotSource::Allowance, "719.5")])?;
@@ -51,17 +48,11 @@ pub(super) async fn spend(stage: &mut Stage, play: &Play, team: &Team) -> anyhow
         .await
 }
 
-async fn project(stage: &mut Stage, play: &Play, ada: &Actor, id: &str) -> anyhow::Result<String> {
-    let request = CreateProjectRequest {
-        owner: id.to_owned(),
-        name: "Spring campaign".to_owned(),
-        request_id: play.request_id(),
-        ..CreateProjectRequest::default()
-    };
+async fn project(stage: &mut Stage, ada: &Actor) -> anyhow::Result<String> {
     stage
         .step("Ada makes a project", "ProjectService/CreateProject", async {
-            let made = part(answer(ada.wire.projects().create_project(request).await)?.project, "project")?;
-            expect_text("its owner", &made.owner, id)?;
+            let made = part(answer(ada.make_project("Spring campaign").await)?.project, "project")?;
+            expect_text("its owner", &made.owner, &ada.owner)?;
             Ok((made.id, made.name))
         })
         .await

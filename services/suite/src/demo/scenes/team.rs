@@ -1,10 +1,6 @@
 //! Ada founds an organization, puts it on a plan and invites Ben.
 
-use bursar_proto::{
-    billing::v1::SubscribeRequest,
-    identity::v1::{ContextKind, ListContextsRequest},
-    organization::v1::{AcceptInvitationRequest, CreateInvitationRequest, CreateOrganizationRequest, Role},
-};
+use bursar_proto::{identity::v1::ContextKind, organization::v1::Role};
 
 use super::{Actor, Play, Team, expect, expect_text, people, product};
 use crate::demo::{
@@ -15,23 +11,17 @@ use crate::demo::{
 pub(super) async fn found(stage: &mut Stage, play: &mut Play, ada: Actor, ben: Actor) -> anyhow::Result<Team> {
     stage.act("A team")?;
     let (ada, id) = create(stage, play, ada).await?;
-    subscribe(stage, play, &ada, &id).await?;
-    invite(stage, play, &ada, &ben, &id).await?;
+    subscribe(stage, &ada).await?;
+    invite(stage, &ada, &ben).await?;
     let ben = accept(stage, play, ben, &id).await?;
     let product = product::hire(stage, play).await?;
     Ok(Team { id, ada, ben, product })
 }
 
 async fn create(stage: &mut Stage, play: &Play, ada: Actor) -> anyhow::Result<(Actor, String)> {
-    let request = CreateOrganizationRequest {
-        name: "Northwind Studio".to_owned(),
-        request_id: play.request_id(),
-        ..CreateOrganizationRequest::default()
-    };
     let id = stage
         .step("Ada founds Northwind Studio", "OrganizationService/CreateOrganization", async {
-            let made = answer(ada.wire.organizations().create_organization(request).await)?;
-            let made = part(made.organization, "organization")?;
+            let made = part(answer(ada.found("Northwind Studio", "").await)?.organization, "organization")?;
             expect_text("the owner", &made.owner_user_id, &ada.user)?;
             expect("her role", &made.role(), &Role::Owner)?;
             Ok((made.id.clone(), format!("{}, slug {}", made.id, made.slug)))
@@ -40,7 +30,7 @@ async fn create(stage: &mut Stage, play: &Play, ada: Actor) -> anyhow::Result<(A
     let ada = stage
         .step("her session has moved into it", "SessionService/Refresh", async {
             let ada = people::follow(&ada, play, &id).await?;
-            let list = answer(ada.wire.contexts().list_contexts(ListContextsRequest::default()).await)?;
+            let list = answer(ada.contexts().await)?;
             let kinds: Vec<_> = list.contexts.iter().map(|it| (it.kind(), it.current)).collect();
             let wanted = vec![(ContextKind::Personal, false), (ContextKind::Organization, true)];
             expect("the list of her contexts", &kinds, &wanted)?;
@@ -50,39 +40,23 @@ async fn create(stage: &mut Stage, play: &Play, ada: Actor) -> anyhow::Result<(A
     Ok((ada, id))
 }
 
-async fn subscribe(stage: &mut Stage, play: &Play, ada: &Actor, id: &str) -> anyhow::Result<()> {
-    let request = SubscribeRequest {
-        owner: id.to_owned(),
-        plan_id: "business".to_owned(),
-        payment_method: "sandbox_ok".to_owned(),
-        request_id: play.request_id(),
-    };
+async fn subscribe(stage: &mut Stage, ada: &Actor) -> anyhow::Result<()> {
     stage
         .step("Ada subscribes it to Business", "SubscriptionService/Subscribe", async {
-            let made = answer(ada.wire.subscriptions().subscribe(request).await)?;
-            let made = part(made.subscription, "subscription")?;
+            let made = part(answer(ada.subscribe("business").await)?.subscription, "subscription")?;
             let price = part(made.price, "price")?;
             expect("the price", &(price.units, price.currency_code.as_str()), &(100, "USD"))?;
             expect("what it includes", &(made.credits.as_str(), made.seats), &("1500", 10))?;
-            let available = super::balance(ada, id).await?.available;
-            expect_text("the balance", &available, "1500")?;
+            expect_text("the balance", &answer(ada.balance().await)?.available, "1500")?;
             Ok(((), "$100 a month: 1500 credits, 10 seats".to_owned()))
         })
         .await
 }
 
-async fn invite(stage: &mut Stage, play: &Play, ada: &Actor, ben: &Actor, id: &str) -> anyhow::Result<()> {
-    let request = CreateInvitationRequest {
-        organization_id: id.to_owned(),
-        email: ben.email.clone(),
-        role: Role::Member.into(),
-        request_id: play.request_id(),
-        ..CreateInvitationRequest::default()
-    };
+async fn invite(stage: &mut Stage, ada: &Actor, ben: &Actor) -> anyhow::Result<()> {
     stage
         .step("Ada invites Ben", "InvitationService/CreateInvitation", async {
-            let made = answer(ada.wire.invitations().create_invitation(request).await)?;
-            let made = part(made.invitation, "invitation")?;
+            let made = part(answer(ada.invite(&ben.email, Role::Member).await)?.invitation, "invitation")?;
             expect_text("the invited address", &made.email, &ben.email)?;
             Ok(((), format!("a mail goes to {}", made.email)))
         })
@@ -90,14 +64,11 @@ async fn invite(stage: &mut Stage, play: &Play, ada: &Actor, ben: &Actor, id: &s
 }
 
 async fn accept(stage: &mut Stage, play: &mut Play, ben: Actor, id: &str) -> anyhow::Result<Actor> {
-    let request_id = play.request_id();
     let mail = &mut play.mail;
     stage
         .step("Ben accepts with the mailed token", "InvitationService/AcceptInvitation", async {
             let token = mail.token(&ben.email).await?;
-            let request = AcceptInvitationRequest { token, request_id };
-            let member = answer(ben.wire.invitations().accept_invitation(request).await)?.member;
-            let member = part(member, "member")?;
+            let member = part(answer(ben.accept(&token).await)?.member, "member")?;
             expect("who joined", &(member.user_id.as_str(), member.role()), &(ben.user.as_str(), Role::Member))?;
             Ok(((), "he is a member".to_owned()))
         })

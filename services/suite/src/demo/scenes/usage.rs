@@ -1,11 +1,9 @@
 //! Who used what.
 
 use bursar_money::Credits;
-use bursar_proto::billing::v1::{GroupBy, QueryUsageRequest, QueryUsageResponse};
-use bursar_rpc::convert::{required_timestamp, to_timestamp};
-use bursar_time::Span;
+use bursar_proto::billing::v1::{GroupBy, QueryUsageResponse};
 
-use super::{Actor, Team, balance, expect};
+use super::{Actor, Team, expect};
 use crate::demo::{
     chart::{Bar, chart},
     stage::Stage,
@@ -19,18 +17,8 @@ pub(super) async fn show(stage: &mut Stage, team: &Team, ada: &Actor) -> anyhow:
     stage.act("Who used what")?;
     let bars = stage
         .step("Ada looks at the usage of each member", "UsageService/QueryUsage", async {
-            let now = balance(ada, &team.id).await?;
-            // Both periods, and a little on each side.
-            let from = required_timestamp(now.period_start)?.saturating_sub(Span::from_days(33));
-            let to = required_timestamp(now.period_end)?;
-            let request = QueryUsageRequest {
-                owner: team.id.clone(),
-                from: Some(to_timestamp(from)),
-                to: Some(to_timestamp(to)),
-                group_by: vec![GroupBy::Member.into()],
-                ..QueryUsageRequest::default()
-            };
-            let report = answer(ada.wire.usage().query_usage(request).await)?;
+            // Both periods, and a little before them.
+            let report = answer(ada.usage(&[GroupBy::Member]).await?)?;
             let bars = bars(&report, team)?;
             let sum = Credits::checked_sum(bars.iter().map(|bar| bar.amount));
             expect("the sum of what members used", &sum, &Some("1380.5".parse()?))?;

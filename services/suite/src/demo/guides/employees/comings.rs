@@ -1,9 +1,13 @@
 //! Members leave, return and are removed; the organization changes hands.
 
+use std::io::{Cursor, Read as _};
+
+use anyhow::Context as _;
 use bursar_proto::organization::v1::Role;
 use tonic::Code;
+use zip::ZipArchive;
 
-use super::{NORTHWIND, Team};
+use super::{NORTHWIND, Team, alone::KNOWLEDGE};
 use crate::demo::{
     cast::{Actor, Play, expect, expect_text, people},
     guides::steps::{accept, delete, expect_team, gone, invite, locked_out, pay},
@@ -124,11 +128,19 @@ pub(super) async fn end(stage: &mut Stage, play: &Play, ben: &Actor) -> anyhow::
             let knowledge = part(items.pop(), "knowledge base")?.id;
             let archive = ben.export().await?;
             anyhow::ensure!(archive.starts_with(b"PK"), "it is no zip archive");
-            let has = |name: &str| archive.windows(name.len()).any(|bytes| bytes == name.as_bytes());
-            for name in ["library/items.ndjson", &format!("library/content/{knowledge}"), "manifest.json"] {
-                anyhow::ensure!(has(name), "the archive has no {name}");
-            }
-            Ok(((), format!("a zip of {} bytes, with the content of the knowledge base", archive.len())))
+            let size = archive.len();
+            let mut archive = ZipArchive::new(Cursor::new(archive)).context("it is no zip archive")?;
+            let mut file = |name: &str| {
+                let mut bytes = Vec::new();
+                archive.by_name(name).with_context(|| format!("no {name}"))?.read_to_end(&mut bytes)?;
+                anyhow::Ok(bytes)
+            };
+            expect("what the agent knows", &file(&format!("library/content/{knowledge}"))?.as_slice(), &KNOWLEDGE)?;
+            let items = String::from_utf8(file("library/items.ndjson")?)?;
+            let chats = items.lines().filter(|line| line.contains("\"chat\"") && line.contains("First customer"));
+            expect("the chats in the archive", &chats.count(), &1)?;
+            file("manifest.json")?;
+            Ok(((), format!("a zip of {size} bytes, with the chat and the content of the knowledge base")))
         })
         .await?;
     delete(stage.proving(&[37, 60]), play, ben, NORTHWIND).await?;

@@ -1,13 +1,13 @@
 //! A shared balance and shared agents; what each used is hidden.
 
-use bursar_proto::billing::v1::ListPlansRequest;
+use bursar_proto::billing::v1::{GroupBy, ListPlansRequest};
 
 use super::Team;
 use crate::demo::{
     cast::{Actor, expect, expect_text},
     guides::{
         library::made,
-        steps::{available, not_allowed, pay, total_usage, usage_of_members, wrong_context},
+        steps::{available, not_allowed, pay, total_usage, wrong_context},
     },
     stage::Stage,
     wire::{answer, part},
@@ -138,7 +138,7 @@ pub(super) async fn hidden(stage: &mut Stage, Team { ada, ben, cleo }: &Team) ->
         .step("the charge history is hidden", "AccountService/ListLedgerEntries", async {
             for member in [ada, ben, cleo] {
                 not_allowed(member.ledger().await)?;
-                anyhow::ensure!(usage_of_members(member).await.is_err(), "who used what is shown to {}", member.name);
+                not_allowed(member.usage(&[GroupBy::Member]).await?)?;
             }
             Ok(((), "from everybody, the owner, too: no ledger, no usage by member".to_owned()))
         })

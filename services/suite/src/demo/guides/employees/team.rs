@@ -1,14 +1,14 @@
 //! Ben and Cleo join, and each row of the guide's table of roles.
 
-use bursar_proto::organization::v1::{AcceptInvitationRequest, ResendInvitationRequest, Role};
+use bursar_proto::organization::v1::{ResendInvitationRequest, Role};
 use tonic::Code;
 
 use super::{NORTHWIND, Team};
 use crate::demo::{
-    cast::{Actor, Play, expect, expect_text, people},
+    cast::{Actor, Play, expect, expect_text, people, soon},
     guides::{
         roles,
-        steps::{accept, expect_team, invite, soon},
+        steps::{accept, expect_team, invite},
     },
     stage::Stage,
     wire::{answer, part, refused},
@@ -57,8 +57,7 @@ async fn again(stage: &mut Stage, play: &mut Play, ben: &Actor, cleo: &Actor) ->
             let invitation_id = part(invitation_id, "invitation for Cleo")?;
             let request = ResendInvitationRequest { invitation_id, request_id: ben.request_id() };
             answer(ben.wire.invitations().resend_invitation(request).await)?;
-            let request = AcceptInvitationRequest { token: lost, request_id: cleo.request_id() };
-            refused(cleo.wire.invitations().accept_invitation(request).await, Code::NotFound, "NOT_FOUND")?;
+            refused(cleo.accept(&lost).await, Code::NotFound, "NOT_FOUND")?;
             Ok(((), "a new link; the one before is dead".to_owned()))
         })
         .await

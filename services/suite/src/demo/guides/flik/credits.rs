@@ -73,6 +73,17 @@ pub(super) async fn packs(stage: &mut Stage, Team { ada, cleo, .. }: &Team) -> a
         })
         .await?;
     stage
+        .proving(&[6])
+        .step("one invoice, for the whole team", "InvoiceService/ListInvoices", async {
+            let invoices = answer(ada.invoices().await)?.invoices;
+            let is: Vec<_> =
+                invoices.iter().map(|it| (it.owner.as_str(), it.total.as_ref().map(|it| it.units))).collect();
+            expect("the studio's invoices", &is, &vec![(ada.owner.as_str(), Some(100))])?;
+            let number = part(invoices.first(), "invoice")?.number.clone();
+            Ok(((), format!("{number} over $100, to the studio, whoever of the five spends the credits")))
+        })
+        .await?;
+    stage
         .proving(&[33, 34])
         .step("packs never expire, and stack", "AccountService/GetBalance", async {
             answer(ada.buy("starter").await)?;

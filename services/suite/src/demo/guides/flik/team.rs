@@ -5,10 +5,10 @@ use tonic::Code;
 
 use super::{STUDIO, Team};
 use crate::demo::{
-    cast::{Actor, Play, expect, expect_text, people},
+    cast::{Actor, Play, expect, expect_text, people, soon},
     guides::{
         fit, roles,
-        steps::{accept, available, expect_team, found, invite, soon},
+        steps::{accept, available, expect_team, found, invite},
     },
     stage::Stage,
     wire::{answer, part, refused},

@@ -1,31 +1,34 @@
-//! What people do in the guides: one call each, in the context in which they act, under a request id of its own. What comes
+//! What people do in the stories: one call each, in the context in which they act, under a request id of its own. What comes
 //! of it is the caller's affair: some of these calls must be refused.
 
 use bursar_proto::{
     billing::v1::{
         ChargeRequest, ChargeResponse, GetBalanceRequest, GetBalanceResponse, GetSubscriptionRequest,
-        GetSubscriptionResponse, GroupBy, ListLedgerEntriesRequest, ListLedgerEntriesResponse, ListLotsRequest,
-        ListLotsResponse, ListPurchasesRequest, ListPurchasesResponse, PurchasePackRequest, PurchasePackResponse,
-        QueryUsageRequest, QueryUsageResponse, SubscribeRequest, SubscribeResponse,
+        GetSubscriptionResponse, GroupBy, ListInvoicesRequest, ListInvoicesResponse, ListLedgerEntriesRequest,
+        ListLedgerEntriesResponse, ListLotsRequest, ListLotsResponse, ListPurchasesRequest, ListPurchasesResponse,
+        PurchasePackRequest, PurchasePackResponse, QueryUsageRequest, QueryUsageResponse, SubscribeRequest,
+        SubscribeResponse,
     },
-    identity::v1::{ListContextsRequest, ListContextsResponse},
+    identity::v1::{ListContextsRequest, ListContextsResponse, SwitchContextRequest, SwitchContextResponse},
     organization::v1::{
-        CreateInvitationRequest, CreateInvitationResponse, CreateOrganizationRequest, CreateOrganizationResponse,
-        CreateProjectRequest, CreateProjectResponse, DeleteOrganizationRequest, DeleteOrganizationResponse,
-        GetOrganizationRequest, GetOrganizationResponse, GetProjectRequest, GetProjectResponse,
-        LeaveOrganizationRequest, LeaveOrganizationResponse, ListInvitationsRequest, ListInvitationsResponse,
-        ListMembersRequest, ListMembersResponse, ListProjectsRequest, ListProjectsResponse, ReassignProjectRequest,
-        ReassignProjectResponse, RemoveMemberRequest, RemoveMemberResponse, RevokeInvitationRequest,
-        RevokeInvitationResponse, Role, SetAvatarRequest, SetAvatarResponse, TransferOwnershipRequest,
-        TransferOwnershipResponse, UndeleteOrganizationRequest, UndeleteOrganizationResponse, UpdateMemberRoleRequest,
-        UpdateMemberRoleResponse, UpdateOrganizationRequest, UpdateOrganizationResponse, get_organization_request::Key,
+        AcceptInvitationRequest, AcceptInvitationResponse, CreateInvitationRequest, CreateInvitationResponse,
+        CreateOrganizationRequest, CreateOrganizationResponse, CreateProjectRequest, CreateProjectResponse,
+        DeleteOrganizationRequest, DeleteOrganizationResponse, GetOrganizationRequest, GetOrganizationResponse,
+        GetProjectRequest, GetProjectResponse, LeaveOrganizationRequest, LeaveOrganizationResponse,
+        ListInvitationsRequest, ListInvitationsResponse, ListMembersRequest, ListMembersResponse, ListProjectsRequest,
+        ListProjectsResponse, ReassignProjectRequest, ReassignProjectResponse, RemoveMemberRequest,
+        RemoveMemberResponse, RevokeInvitationRequest, RevokeInvitationResponse, Role, SetAvatarRequest,
+        SetAvatarResponse, TransferOwnershipRequest, TransferOwnershipResponse, UndeleteOrganizationRequest,
+        UndeleteOrganizationResponse, UpdateMemberRoleRequest, UpdateMemberRoleResponse, UpdateOrganizationRequest,
+        UpdateOrganizationResponse, get_organization_request::Key,
     },
 };
 use bursar_rpc::convert::{required_timestamp, to_timestamp};
 use bursar_time::Span;
 use tonic::{Response, Status};
 
-use crate::demo::{cast::Actor, wire::answer};
+use super::Actor;
+use crate::demo::wire::answer;
 
 /// What comes of a call.
 pub(in crate::demo) type Outcome<T> = Result<Response<T>, Status>;
@@ -35,6 +38,11 @@ impl Actor {
 
     pub(in crate::demo) async fn contexts(&self) -> Outcome<ListContextsResponse> {
         self.wire.contexts().list_contexts(ListContextsRequest::default()).await
+    }
+
+    /// For a token that acts in another context.
+    pub(in crate::demo) async fn enter(&self, owner: &str) -> Outcome<SwitchContextResponse> {
+        self.wire.contexts().switch_context(SwitchContextRequest { owner: owner.to_owned() }).await
     }
 
     /// An empty slug: one is made from the name.
@@ -108,6 +116,12 @@ impl Actor {
             ..CreateInvitationRequest::default()
         };
         self.wire.invitations().create_invitation(request).await
+    }
+
+    /// With the token of a mail.
+    pub(in crate::demo) async fn accept(&self, token: &str) -> Outcome<AcceptInvitationResponse> {
+        let request = AcceptInvitationRequest { token: token.to_owned(), request_id: self.request_id() };
+        self.wire.invitations().accept_invitation(request).await
     }
 
     pub(in crate::demo) async fn invitations(&self) -> Outcome<ListInvitationsResponse> {
@@ -219,10 +233,14 @@ impl Actor {
 
     /// Pays with a card that the sandbox accepts.
     pub(in crate::demo) async fn buy(&self, pack: &str) -> Outcome<PurchasePackResponse> {
+        self.buy_with(pack, "sandbox_ok").await
+    }
+
+    pub(in crate::demo) async fn buy_with(&self, pack: &str, card: &str) -> Outcome<PurchasePackResponse> {
         let request = PurchasePackRequest {
             owner: self.owner.clone(),
             pack_id: pack.to_owned(),
-            payment_method: "sandbox_ok".to_owned(),
+            payment_method: card.to_owned(),
             request_id: self.request_id(),
         };
         self.wire.purchases().purchase_pack(request).await
@@ -231,6 +249,11 @@ impl Actor {
     pub(in crate::demo) async fn purchases(&self) -> Outcome<ListPurchasesResponse> {
         let request = ListPurchasesRequest { owner: self.owner.clone(), ..ListPurchasesRequest::default() };
         self.wire.purchases().list_purchases(request).await
+    }
+
+    pub(in crate::demo) async fn invoices(&self) -> Outcome<ListInvoicesResponse> {
+        let request = ListInvoicesRequest { owner: self.owner.clone(), ..ListInvoicesRequest::default() };
+        self.wire.invoices().list_invoices(request).await
     }
 
     /// Work of the model, for the actor.

@@ -1,0 +1,133 @@
+//! Documents: what stands on them, whatever the texts are.
+
+use std::time::Instant;
+
+use bursar_testkit::{at, id};
+
+use super::{Format, Look};
+use crate::domain::{
+    Bill, BillingProfile, DocumentId, DocumentKind, Invoice, InvoiceLine, Issuer, LineKind, TaxProvider, TaxRate,
+};
+use bursar_id::OwnerId;
+
+fn line(description: &str, price: &str) -> InvoiceLine {
+    let line = InvoiceLine::new(LineKind::Pack, description.to_owned(), 1, price.parse().unwrap()).unwrap();
+    line.during(at("2026-11-26T10:00:00Z"), at("2026-12-26T10:00:00Z"))
+}
+
+fn invoice(lines: Vec<InvoiceLine>) -> Invoice {
+    let rate = TaxRate { country: "DE".parse().unwrap(), name: "USt.".to_owned(), percent: "19".parse().unwrap() };
+    let taxes = TaxProvider::table(vec![rate]).unwrap();
+    Invoice {
+        id: DocumentId { kind: DocumentKind::Invoice, id: id(7) },
+        owner: OwnerId::Organization(id(1)),
+        number: "ZW014D2P-2026-0001".to_owned(),
+        position: 1,
+        original: None,
+        bill: Bill::new(lines, taxes.rates("DE".parse().ok())).unwrap(),
+        profile: Some(BillingProfile {
+            name: "株式会社サンプル <Ada & Söhne>".to_owned(),
+            address_lines: vec!["ул. Ленина, 5".to_owned(), "שדרות רוטשילד 12, תל אביב".to_owned()],
+            country: "DE".parse().ok(),
+            tax_id: "DE123456789".to_owned(),
+            order_number: "PO-\"7\"".to_owned(),
+            invoice_mail: "books@example.com".to_owned(),
+        }),
+        issuer: Issuer { product: "Flik AI".to_owned(), lines: vec!["Flik GmbH, Hauptstraße 1, Berlin".to_owned()] },
+        payment: id(9),
+        issued_at: at("2026-11-26T10:00:00Z"),
+        issued_on: "2026-11-26".to_owned(),
+    }
+}
+
+fn look() -> Look {
+    Look::load(None, None).unwrap()
+}
+
+fn html(invoice: &Invoice) -> String {
+    String::from_utf8(look().write(invoice, Format::Html).unwrap()).unwrap()
+}
+
+/// How many pages a PDF has: each is an object of the type Page.
+fn pages(pdf: &[u8]) -> usize {
+    let text = String::from_utf8_lossy(pdf);
+    text.matches("/Type/Page").count() + text.matches("/Type /Page").count() - 1
+}
+
+#[test]
+fn a_page_of_html_has_every_text_escaped() {
+    let page = html(&invoice(vec![line("<script>alert(1)</script> & \"pack\"", "20.00 USD")]));
+    for shown in ["ZW014D2P-2026-0001", "2026-11-26", "20.00", "3.80", "23.80 USD", "USt. 19 %", "株式会社サンプル"]
+    {
+        assert!(page.contains(shown), "{shown}: {page}");
+    }
+    for text in ["<script", "<Ada", "\"pack\"", "\"7\""] {
+        assert!(!page.contains(text), "{text} stands unescaped: {page}");
+    }
+    assert!(!page.contains("books@example.com"), "where it is mailed does not stand on it");
+    assert!(!page.contains("http:") && !page.contains("https:"), "the page needs nothing else");
+}
+
+#[test]
+fn a_credit_note_names_its_invoice() {
+    let original = invoice(vec![line("Starter", "20.00 USD")]);
+    let bill = original.bill.credit("0.00 USD".parse().unwrap(), "11.90 USD".parse().unwrap(), "Credit").unwrap();
+    let note = Invoice {
+        id: DocumentId { kind: DocumentKind::CreditNote, id: id(8) },
+        number: "ZW014D2P-C-2026-0001".to_owned(),
+        original: Some((original.id.id, original.number.clone())),
+        bill,
+        ..original
+    };
+    let page = html(&note);
+    for shown in ["Credit note", "ZW014D2P-C-2026-0001", "ZW014D2P-2026-0001", "10.00", "1.90", "11.90 USD"] {
+        assert!(page.contains(shown), "{shown}: {page}");
+    }
+}
+
+#[test]
+fn whoever_gave_no_name_or_whose_profile_is_erased_has_an_invoice_all_the_same() {
+    let mut nobody = invoice(vec![line("Starter", "20.00 USD")]);
+    nobody.profile = Some(BillingProfile::default());
+    assert!(html(&nobody).contains(&nobody.owner.to_string()));
+    nobody.profile = None;
+    assert!(!html(&nobody).contains(&nobody.owner.to_string()));
+    assert!(look().write(&nobody, Format::Pdf).unwrap().starts_with(b"%PDF-"));
+}
+
+#[test]
+fn the_same_invoice_is_the_same_file() {
+    let one = invoice(vec![line("Starter", "20.00 USD")]);
+    let write = |format| look().write(&one, format).unwrap();
+    for format in [Format::Html, Format::Pdf] {
+        assert_eq!(write(format), write(format), "{format:?}");
+    }
+    assert_eq!(pages(&write(Format::Pdf)), 1);
+}
+
+/// How long it takes is printed (`--nocapture`); an optimised program writes a thousand lines in less than a second.
+#[test]
+fn a_thousand_lines_go_on_over_many_pages() {
+    let name =
+        |n: usize| format!("Premium pack number {n}, for a team with quite a long name that needs more than one line");
+    let long = invoice((0..1_000).map(|n| line(&name(n), "200.00 USD")).collect());
+    let look = look();
+    let began = Instant::now();
+    let pdf = look.write(&long, Format::Pdf).unwrap();
+    println!("1,000 lines as a PDF of {} pages: {:?}, {} bytes", pages(&pdf), began.elapsed(), pdf.len());
+    assert!(pages(&pdf) > 30, "{}", pages(&pdf));
+    assert!(html(&long).contains("238000.00 USD"));
+}
+
+#[test]
+fn a_logo_that_is_none_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("logo.svg");
+    std::fs::write(&path, "<svg/>").unwrap();
+    for logo in [path, folder.path().join("none.png")] {
+        let said = Look::load(None, Some(&logo)).unwrap_err().to_string();
+        assert!(said.starts_with("invoices.logo_file: "), "{said}");
+    }
+    let said = Look::load(Some(folder.path()), None).unwrap_err().to_string();
+    assert!(said.starts_with("fonts_dir: "), "{said}");
+}

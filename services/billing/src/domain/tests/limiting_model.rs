@@ -1,0 +1,338 @@
+//! Limits against a list of everything that was ever spent: random work, by random people, at random instants, under
+//! limits that are set at any time.
+
+use bursar_id::{ChargeId, HoldId};
+use bursar_money::Credits;
+use bursar_time::{Span, Timestamp};
+use jiff::tz::TimeZone;
+use proptest::prelude::*;
+
+use super::world::{World, credits, id, model, project, rules};
+use crate::domain::*;
+
+const ZONE: &str = "Europe/Berlin";
+
+/// Something that counts, as a plain list has it.
+#[derive(Debug, Clone)]
+struct Spent {
+    at: Timestamp,
+    member: u64,
+    project: Option<u8>,
+    model: Option<u8>,
+    key: Option<u64>,
+    /// What it comes to now: charged or reserved, less what was given back.
+    amount: i64,
+    hold: Option<(HoldId, Timestamp)>,
+    charge: Option<ChargeId>,
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Pass(u64),
+    Charge { member: u64, project: Option<u8>, model: Option<u8>, key: Option<u64>, amount: i64 },
+    Hold { member: u64, project: Option<u8>, model: Option<u8>, key: Option<u64>, amount: i64, ttl: u64 },
+    Capture { which: usize, amount: i64 },
+    Release { which: usize },
+    Refund { which: usize, amount: i64 },
+    Limit { subject: u8, window: usize, amount: i64, warn: bool },
+    Unlimit { which: usize },
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let work = || (1_u64..3, prop::option::of(0_u8..2), prop::option::of(0_u8..2), prop::option::of(1_u64..3));
+    let amount = || 1_i64..9_000_000;
+    let step = prop_oneof![
+        3 => prop_oneof![0_u64..600, 600_u64..40_000, 40_000_u64..1_000_000].prop_map(Step::Pass),
+        6 => (work(), amount()).prop_map(|((member, project, model, key), amount)| {
+            Step::Charge { member, project, model, key, amount }
+        }),
+        4 => (work(), amount(), 1_u64..86_400).prop_map(|((member, project, model, key), amount, ttl)| {
+            Step::Hold { member, project, model, key, amount, ttl }
+        }),
+        3 => (any::<prop::sample::Index>(), amount()).prop_map(|(which, amount)| {
+            Step::Capture { which: which.index(1_000), amount }
+        }),
+        2 => any::<prop::sample::Index>().prop_map(|which| Step::Release { which: which.index(1_000) }),
+        3 => (any::<prop::sample::Index>(), amount()).prop_map(|(which, amount)| {
+            Step::Refund { which: which.index(1_000), amount }
+        }),
+        2 => (0_u8..6, 0_usize..4, 0_i64..40_000_000, any::<bool>()).prop_map(|(subject, window, amount, warn)| {
+            Step::Limit { subject, window, amount, warn }
+        }),
+        1 => any::<prop::sample::Index>().prop_map(|which| Step::Unlimit { which: which.index(1_000) }),
+    ];
+    prop::collection::vec(step, 1..60)
+}
+
+fn name(n: u8) -> String {
+    format!("n{n}")
+}
+
+fn subject(n: u8) -> LimitSubject {
+    LimitSubject::One(match n {
+        0 => return LimitSubject::EveryMember,
+        1 => Subject::Member(id(1)),
+        2 => Subject::Member(id(2)),
+        3 => Subject::Project(project(&name(0))),
+        4 => Subject::Model(model(&name(0))),
+        _ => Subject::Key(id(1)),
+    })
+}
+
+/// Whether two instants are in one window: by the dates that a calendar on the wall shows.
+fn together(window: LimitWindow, a: Timestamp, b: Timestamp) -> bool {
+    let local = |at: Timestamp, zone: &str| {
+        let zone = TimeZone::get(zone).unwrap();
+        jiff::Timestamp::from_microsecond(at.as_micros()).unwrap().to_zoned(zone).date()
+    };
+    match window {
+        LimitWindow::Hour => a.as_unix_secs().div_euclid(3_600) == b.as_unix_secs().div_euclid(3_600),
+        LimitWindow::Day => local(a, ZONE) == local(b, ZONE),
+        LimitWindow::Month => local(a, ZONE).first_of_month() == local(b, ZONE).first_of_month(),
+        // An account without a subscription.
+        LimitWindow::Period => local(a, "UTC").first_of_month() == local(b, "UTC").first_of_month(),
+    }
+}
+
+/// The list, and what it says.
+#[derive(Default)]
+struct List {
+    spent: Vec<Spent>,
+    limits: Vec<Limit>,
+    /// How many limits were ever set.
+    made: u64,
+}
+
+impl List {
+    /// What is used in the window that `of` is in, of whatever `limit` says of the work of `of`; `None` if that is none of it.
+    fn used(&self, limit: &Limit, of: &Spent) -> Option<i64> {
+        let same = |it: &Spent| match &limit.subject {
+            LimitSubject::EveryMember => it.member == of.member,
+            LimitSubject::One(Subject::Member(user)) => id(it.member) == *user,
+            LimitSubject::One(Subject::Project(it_is)) => it.project.is_some_and(|n| name(n) == it_is.as_str()),
+            LimitSubject::One(Subject::Model(it_is)) => it.model.is_some_and(|n| name(n) == it_is.as_str()),
+            LimitSubject::One(Subject::Key(key)) => it.key.is_some_and(|n| id(n) == *key),
+        };
+        let own = |other: &&Limit| {
+            other.subject == LimitSubject::One(Subject::Member(id(of.member)))
+                && (other.window, other.mode) == (limit.window, limit.mode)
+        };
+        if !same(of) || (limit.subject == LimitSubject::EveryMember && self.limits.iter().any(|it| own(&it))) {
+            return None;
+        }
+        let counted = self.spent.iter().filter(|it| same(it) && together(limit.window, it.at, of.at));
+        Some(counted.map(|it| it.amount).sum())
+    }
+
+    /// Whether so much more fits, as a part of `of`, under all hard limits that speak of it.
+    fn fits(&self, of: &Spent, more: i64) -> bool {
+        let mut hard = self.limits.iter().filter(|limit| limit.mode == LimitMode::Hard);
+        hard.all(|limit| self.used(limit, of).is_none_or(|used| used + more <= limit.amount.micro()))
+    }
+
+    fn lapse(&mut self, now: Timestamp) {
+        for it in &mut self.spent {
+            if it.hold.is_some_and(|(_, deadline)| deadline <= now) {
+                (it.hold, it.amount) = (None, 0);
+            }
+        }
+    }
+}
+
+fn attribution(of: &Spent) -> Attribution {
+    let (project, model) = (of.project.map(|n| project(&name(n))), of.model.map(|n| model(&name(n))));
+    Attribution { member: id(of.member), project, model }
+}
+
+fn actor(of: &Spent) -> Actor {
+    match of.key {
+        Some(n) => Actor::ApiKey { key: id(n), user: id(of.member) },
+        None => super::world::service(1),
+    }
+}
+
+fn micro(amount: i64) -> Credits {
+    Credits::from_micro(amount).unwrap()
+}
+
+#[track_caller]
+fn agree(list: &List, outcome: &Result<Outcome, Refusal>, fits: bool, what: &str) -> bool {
+    match outcome {
+        Ok(_) => assert!(fits, "{what}: the list says that a limit is reached"),
+        Err(Refusal::LimitReached(it)) => {
+            assert!(!fits, "{what}: the list says that it fits: {it:?} {:?}", list.limits);
+        }
+        Err(other) => panic!("{what}: {other}"),
+    }
+    fits
+}
+
+/// The engine's account beside the list.
+struct Game {
+    world: World,
+    list: List,
+    now: Timestamp,
+}
+
+/// What new work is for.
+type Work = (u64, Option<u8>, Option<u8>, Option<u64>);
+
+impl Game {
+    fn at(now: Timestamp) -> Self {
+        let mut game = Self { world: World::new(rules()), list: List::default(), now };
+        game.world.store.account = Account::open(super::world::owner(), now);
+        let grant = GrantCommand::new(credits(1_000_000), LotSource::Pack);
+        game.ask(Command::Grant(grant), &Actor::Job).unwrap();
+        game
+    }
+
+    fn ask(&mut self, command: Command, actor: &Actor) -> Result<Outcome, Refusal> {
+        self.world.run(&Request::unnamed(command), actor, self.now)
+    }
+
+    fn spent(&self, (member, project, model, key): Work, amount: i64) -> Spent {
+        Spent { at: self.now, member, project, model, key, amount, hold: None, charge: None }
+    }
+
+    fn charge(&mut self, work: Work, amount: i64) {
+        let mut new = self.spent(work, amount);
+        let (cost, attribution) = (Cost::Amount(micro(amount)), attribution(&new));
+        let command = ChargeCommand { cost, attribution, labels: Labels::default(), occurred_at: None };
+        let outcome = self.ask(Command::Charge(command), &actor(&new));
+        if agree(&self.list, &outcome, self.list.fits(&new, amount), "charge")
+            && let Ok(Outcome::Charged(it)) = outcome
+        {
+            new.charge = Some(it.charge.id);
+            self.list.spent.push(new);
+        }
+    }
+
+    fn hold(&mut self, work: Work, amount: i64, ttl: u64) {
+        let mut new = self.spent(work, amount);
+        let (ttl, attribution) = (Span::from_secs(ttl), attribution(&new));
+        let command = HoldCommand { amount: micro(amount), ttl, attribution, labels: Labels::default() };
+        let outcome = self.ask(Command::Hold(command), &actor(&new));
+        if agree(&self.list, &outcome, self.list.fits(&new, amount), "hold")
+            && let Ok(Outcome::Held(it)) = outcome
+        {
+            new.hold = Some((it.hold.id, it.hold.deadline));
+            self.list.spent.push(new);
+        }
+    }
+
+    /// One of those things for which this holds.
+    fn one(&self, which: usize, may: impl Fn(&Spent) -> bool) -> Option<usize> {
+        let may: Vec<usize> = (0..self.list.spent.len()).filter(|it| may(&self.list.spent[*it])).collect();
+        may.get(which % may.len().max(1)).copied()
+    }
+
+    fn capture(&mut self, which: usize, amount: i64) {
+        let Some(which) = self.one(which, |it| it.hold.is_some()) else { return };
+        let of = self.list.spent[which].clone();
+        let more = (amount - of.amount).max(0);
+        let (hold, cost) = (of.hold.unwrap().0, Some(Cost::Amount(micro(amount))));
+        let command = Command::Capture(CaptureCommand { hold, cost, allow_excess: true });
+        let outcome = self.ask(command, &super::world::service(1));
+        if agree(&self.list, &outcome, more == 0 || self.list.fits(&of, more), "capture")
+            && let Ok(Outcome::Charged(it)) = outcome
+        {
+            self.list.spent[which] = Spent { amount, hold: None, charge: Some(it.charge.id), ..of };
+        }
+    }
+
+    fn release(&mut self, which: usize) {
+        let Some(which) = self.one(which, |it| it.hold.is_some()) else { return };
+        let (hold, _) = self.list.spent[which].hold.unwrap();
+        self.ask(Command::Release { hold }, &super::world::service(1)).unwrap();
+        (self.list.spent[which].hold, self.list.spent[which].amount) = (None, 0);
+    }
+
+    fn refund(&mut self, which: usize, amount: i64) {
+        let Some(which) = self.one(which, |it| it.charge.is_some() && it.amount > 0) else { return };
+        let of = self.list.spent[which].clone();
+        let amount = amount.min(of.amount);
+        let refund = RefundCommand { charge: of.charge.unwrap(), amount: Some(micro(amount)) };
+        self.ask(Command::Refund(refund), &super::world::service(1)).unwrap();
+        self.list.spent[which].amount -= amount;
+    }
+
+    fn limit(&mut self, n: u8, window: usize, amount: i64, warn: bool) {
+        let (subject, window) = (subject(n), LimitWindow::ALL[window]);
+        let mode = if warn { LimitMode::Warn } else { LimitMode::Hard };
+        self.ask(Command::Sweep, &Actor::Job).unwrap();
+        let same = |it: &Limit| (&it.subject, it.window, it.mode) == (&subject, window, mode);
+        self.list.limits.retain(|it| !same(it));
+        self.list.made += 1;
+        let (id, alerts) = (id(self.list.made), Percents::default());
+        let limit = Limit { id, subject, window, mode, amount: micro(amount), alerts };
+        self.list.limits.push(limit);
+        self.world.limit(self.list.limits.clone(), ZONE.parse().unwrap(), self.now);
+    }
+
+    fn unlimit(&mut self, which: usize) {
+        if self.list.limits.is_empty() {
+            return;
+        }
+        self.list.limits.remove(which % self.list.limits.len());
+        self.world.limit(self.list.limits.clone(), ZONE.parse().unwrap(), self.now);
+    }
+
+    fn step(&mut self, step: &Step) {
+        self.list.lapse(self.now);
+        match *step {
+            Step::Pass(seconds) => self.now = self.now.checked_add(Span::from_secs(seconds)).unwrap(),
+            Step::Charge { member, project, model, key, amount } => self.charge((member, project, model, key), amount),
+            Step::Hold { member, project, model, key, amount, ttl } => {
+                self.hold((member, project, model, key), amount, ttl);
+            }
+            Step::Capture { which, amount } => self.capture(which, amount),
+            Step::Release { which } => self.release(which),
+            Step::Refund { which, amount } => self.refund(which, amount),
+            Step::Limit { subject, window, amount, warn } => self.limit(subject, window, amount, warn),
+            Step::Unlimit { which } => self.unlimit(which),
+        }
+        self.list.lapse(self.now);
+        compare(&mut self.world, &self.list, self.now);
+    }
+}
+
+/// What is used of each limit now, as the engine and as the list has it.
+fn compare(world: &mut World, list: &List, now: Timestamp) {
+    world.run(&Request::unnamed(Command::Sweep), &Actor::Job, now).unwrap();
+    world.write();
+    let set = &world.store.limits;
+    for limit in &list.limits {
+        let open = limit.window.open(now, world.store.account.period.at(now).month, set.zone());
+        for n in 0..6 {
+            let LimitSubject::One(subject) = subject(n) else { continue };
+            if !set.governs(limit, &subject) {
+                continue;
+            }
+            let (member, project, model, key) = match n {
+                1 => (1, None, None, None),
+                2 => (2, None, None, None),
+                3 => (1, Some(0), None, None),
+                4 => (1, None, Some(0), None),
+                _ => (1, None, None, Some(1)),
+            };
+            let of = Spent { at: now, member, project, model, key, amount: 0, hold: None, charge: None };
+            let key = UseKey { subject, window: limit.window, starts_at: open.starts_at };
+            let used = world.store.used.get(&key).map_or(0, |it| it.used);
+            assert_eq!(Some(used), list.used(limit, &of), "{limit:?} of {key:?}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn limits_count_as_a_list_of_everything_does(steps in steps(), begin in 0_u64..400 * 86_400) {
+        // A year with both changes of the clock, from any of its instants on.
+        let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let mut game = Game::at(start.checked_add(Span::from_secs(begin)).unwrap());
+        for step in &steps {
+            game.step(step);
+        }
+    }
+}

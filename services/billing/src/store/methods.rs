@@ -1,0 +1,144 @@
+//! Saved payment methods. Of one that was removed nothing is kept but its id in what it has paid; earlier programs have kept
+//! the row, with `removed_at`.
+
+use bursar_db::{DbError, Tx, on};
+use bursar_id::{OwnerId, PaymentMethodId};
+use bursar_time::Timestamp;
+
+use super::unreadable;
+use crate::domain::{Card, SavedMethod};
+
+macro_rules! columns {
+    () => {
+        "owner, id, token, brand, last4, exp_month, exp_year, is_default, added_by, created_at"
+    };
+}
+
+const INSERT: &str =
+    concat!("INSERT INTO payment_methods (", columns!(), ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)");
+const FIND: &str =
+    concat!("SELECT ", columns!(), " FROM payment_methods WHERE owner = $1 AND id = $2 AND removed_at IS NULL");
+const DEFAULT: &str =
+    concat!("SELECT ", columns!(), " FROM payment_methods WHERE owner = $1 AND is_default = 1 AND removed_at IS NULL");
+const PAGE: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM payment_methods WHERE owner = $1 AND id < $2 AND removed_at IS NULL ORDER BY id DESC LIMIT $3"
+);
+const COUNT: &str = "SELECT count(*) FROM payment_methods WHERE owner = $1 AND removed_at IS NULL";
+const NO_DEFAULT: &str =
+    "UPDATE payment_methods SET is_default = 0 WHERE owner = $1 AND is_default = 1 AND removed_at IS NULL";
+const MAKE_DEFAULT: &str =
+    "UPDATE payment_methods SET is_default = 1 WHERE owner = $1 AND id = $2 AND removed_at IS NULL";
+const REMOVE: &str = "DELETE FROM payment_methods WHERE owner = $1 AND id = $2 AND removed_at IS NULL";
+const FORGET: &str = "DELETE FROM payment_methods WHERE owner = $1";
+
+/// Every statement here, by its name.
+#[cfg(test)]
+pub(super) const STATEMENTS: [(&str, &str); 9] = [
+    ("INSERT", INSERT),
+    ("FIND", FIND),
+    ("DEFAULT", DEFAULT),
+    ("PAGE", PAGE),
+    ("COUNT", COUNT),
+    ("NO_DEFAULT", NO_DEFAULT),
+    ("MAKE_DEFAULT", MAKE_DEFAULT),
+    ("REMOVE", REMOVE),
+    ("FORGET", FORGET),
+];
+
+/// Comes after every id.
+const AFTER_ALL: &str = "~";
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    owner: OwnerId,
+    id: PaymentMethodId,
+    token: String,
+    brand: String,
+    last4: String,
+    exp_month: i64,
+    exp_year: i64,
+    is_default: i64,
+    added_by: String,
+    created_at: Timestamp,
+}
+
+impl Row {
+    fn read(self) -> Result<SavedMethod, DbError> {
+        let number = |value: i64| u32::try_from(value).map_err(unreadable);
+        Ok(SavedMethod {
+            id: self.id,
+            owner: self.owner,
+            token: self.token,
+            card: Card {
+                brand: self.brand,
+                last4: self.last4,
+                exp_month: number(self.exp_month)?,
+                exp_year: number(self.exp_year)?,
+            },
+            is_default: self.is_default != 0,
+            added_by: self.added_by,
+            created_at: self.created_at,
+        })
+    }
+}
+
+/// Writes a new payment method.
+pub(crate) async fn insert(tx: &mut Tx, new: &SavedMethod) -> Result<(), DbError> {
+    on!(tx, c => sqlx::query(INSERT)
+        .bind(new.owner).bind(new.id).bind(&new.token).bind(&new.card.brand).bind(&new.card.last4)
+        .bind(i64::from(new.card.exp_month)).bind(i64::from(new.card.exp_year)).bind(i64::from(new.is_default))
+        .bind(&new.added_by).bind(new.created_at)
+        .execute(c).await?.rows_affected());
+    Ok(())
+}
+
+/// One of the owner's payment methods.
+pub(crate) async fn find(tx: &mut Tx, owner: OwnerId, id: PaymentMethodId) -> Result<Option<SavedMethod>, DbError> {
+    let row: Option<Row> = on!(tx, c => sqlx::query_as(FIND).bind(owner).bind(id).fetch_optional(c).await?);
+    row.map(Row::read).transpose()
+}
+
+/// The owner's payment method that pays where none is named.
+pub(crate) async fn default(tx: &mut Tx, owner: OwnerId) -> Result<Option<SavedMethod>, DbError> {
+    let row: Option<Row> = on!(tx, c => sqlx::query_as(DEFAULT).bind(owner).fetch_optional(c).await?);
+    row.map(Row::read).transpose()
+}
+
+/// How many the owner has.
+pub(crate) async fn count(tx: &mut Tx, owner: OwnerId) -> Result<i64, DbError> {
+    let (count,): (i64,) = on!(tx, c => sqlx::query_as(COUNT).bind(owner).fetch_one(c).await?);
+    Ok(count)
+}
+
+/// Up to `limit` of the owner's payment methods, the latest first, older than `before`. Ids begin with their time.
+pub(crate) async fn page(
+    tx: &mut Tx,
+    owner: OwnerId,
+    before: Option<PaymentMethodId>,
+    limit: i64,
+) -> Result<Vec<SavedMethod>, DbError> {
+    let before = before.map_or_else(|| AFTER_ALL.to_owned(), |id| id.to_string());
+    let rows: Vec<Row> = on!(tx, c => sqlx::query_as(PAGE).bind(owner).bind(before).bind(limit).fetch_all(c).await?);
+    rows.into_iter().map(Row::read).collect()
+}
+
+/// Makes one of the owner's payment methods the one that pays where none is named. `false`: there is none such.
+pub(crate) async fn make_default(tx: &mut Tx, owner: OwnerId, id: PaymentMethodId) -> Result<bool, DbError> {
+    on!(tx, c => sqlx::query(NO_DEFAULT).bind(owner).execute(c).await?.rows_affected());
+    let rows = on!(tx, c => sqlx::query(MAKE_DEFAULT).bind(owner).bind(id).execute(c).await?.rows_affected());
+    Ok(rows == 1)
+}
+
+/// Removes one of the owner's payment methods. `false`: there is none such.
+pub(crate) async fn remove(tx: &mut Tx, owner: OwnerId, id: PaymentMethodId) -> Result<bool, DbError> {
+    let rows = on!(tx, c => sqlx::query(REMOVE).bind(owner).bind(id).execute(c).await?.rows_affected());
+    Ok(rows == 1)
+}
+
+/// Removes all of them, also what earlier programs have kept of those that were removed.
+pub(crate) async fn forget(tx: &mut Tx, owner: OwnerId) -> Result<(), DbError> {
+    on!(tx, c => sqlx::query(FORGET).bind(owner).execute(c).await?.rows_affected());
+    Ok(())
+}

@@ -1,0 +1,319 @@
+//! Payments. A provider's reference is there once in the whole deployment.
+
+use std::collections::BTreeSet;
+
+use bursar_db::{DbError, Engine, Tx, exactly_one, on};
+use bursar_id::{InvoiceId, LotId, OwnerId, PaymentId, PurchaseId, SubscriptionId};
+use bursar_money::Credits;
+use bursar_rpc::Kept;
+use bursar_time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{subscriptions, unreadable};
+use crate::domain::{Bought, ModelName, Payment, ProductId, ProjectName, Purpose, Scope, TakenBack};
+
+macro_rules! columns {
+    () => {
+        "owner, id, purpose, state, thing, attempt, currency, amount, refunded, dispute, disputed, decline_code, method, \
+         reference, product, credits, scope, seats, period, purchase_id, subscription_id, fulfilled_at, returned, lot_id, \
+         taken_back, voided, owed, started_by, created_at, bill, invoice_id, moved"
+    };
+}
+
+const INSERT: &str = concat!(
+    "INSERT INTO payments (",
+    columns!(),
+    ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, \
+     $24, $25, $26, $27, $28, $29, $30, $31, $32) ON CONFLICT DO NOTHING"
+);
+const UPDATE: &str = "UPDATE payments SET state = $2, refunded = $3, dispute = $4, disputed = $5, decline_code = $6, \
+     reference = $7, fulfilled_at = $8, returned = $9, lot_id = $10, taken_back = $11, voided = $12, owed = $13, invoice_id = $14, \
+     moved = $15, asked_with = CASE WHEN $2 = 'CREATED' THEN asked_with END WHERE id = $1";
+const ASK_WITH: &str = "UPDATE payments SET asked_with = $2 WHERE id = $1";
+const ASKED_WITH: &str = "SELECT asked_with FROM payments WHERE id = $1";
+const KEEP: &str = "UPDATE payments SET request = $2, request_hash = $3, first_answer = $4 WHERE id = $1";
+const FIND: &str = concat!("SELECT ", columns!(), " FROM payments WHERE id = $1");
+const LOCK_POSTGRES: &str = concat!("SELECT ", columns!(), " FROM payments WHERE id = $1 FOR UPDATE");
+const LAST_ATTEMPT: &str =
+    concat!("SELECT ", columns!(), " FROM payments WHERE thing = $1 ORDER BY attempt DESC LIMIT 1");
+const OF_OWNER: &str = concat!("SELECT ", columns!(), " FROM payments WHERE owner = $1 AND id = $2");
+const PAGE: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM payments WHERE owner = $1 AND (created_at, id) < ($2, $3) ORDER BY created_at DESC, id DESC LIMIT $4"
+);
+const KEPT: &str = "SELECT request_hash, first_answer FROM payments WHERE owner = $1 AND request = $2";
+const OPEN: &str = "SELECT count(*) FROM payments WHERE owner = $1 AND state IN ('CREATED', 'PENDING', 'REQUIRES_ACTION') AND returned = 0";
+const WAITING: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM payments WHERE owner = $1 AND state IN ('CREATED', 'PENDING', 'REQUIRES_ACTION') AND returned = 0 \
+     ORDER BY id DESC LIMIT $2"
+);
+const WAITING_STARTS: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM payments WHERE owner = $1 AND state IN ('CREATED', 'PENDING', 'REQUIRES_ACTION') AND returned = 0 \
+     AND purpose = 'SUBSCRIPTION' ORDER BY id DESC LIMIT $2"
+);
+
+/// Every statement here, by its name; what is named for an engine is for that one alone.
+#[cfg(test)]
+pub(super) const STATEMENTS: [(&str, &str); 14] = [
+    ("INSERT", INSERT),
+    ("UPDATE", UPDATE),
+    ("ASK_WITH", ASK_WITH),
+    ("ASKED_WITH", ASKED_WITH),
+    ("KEEP", KEEP),
+    ("FIND", FIND),
+    ("LOCK_POSTGRES", LOCK_POSTGRES),
+    ("LAST_ATTEMPT", LAST_ATTEMPT),
+    ("OF_OWNER", OF_OWNER),
+    ("PAGE", PAGE),
+    ("KEPT", KEPT),
+    ("OPEN", OPEN),
+    ("WAITING", WAITING),
+    ("WAITING_STARTS", WAITING_STARTS),
+];
+
+/// Comes after every id.
+const AFTER_ALL: &str = "~";
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    owner: OwnerId,
+    id: PaymentId,
+    purpose: String,
+    state: String,
+    thing: Vec<u8>,
+    attempt: i64,
+    currency: String,
+    amount: i64,
+    refunded: i64,
+    dispute: String,
+    disputed: i64,
+    decline_code: Option<String>,
+    method: String,
+    reference: Option<String>,
+    product: String,
+    credits: Credits,
+    scope: Option<String>,
+    seats: Option<i64>,
+    period: Option<i64>,
+    purchase_id: Option<PurchaseId>,
+    subscription_id: Option<SubscriptionId>,
+    fulfilled_at: Option<Timestamp>,
+    returned: i64,
+    lot_id: Option<LotId>,
+    taken_back: Credits,
+    voided: Credits,
+    owed: Credits,
+    started_by: String,
+    created_at: Timestamp,
+    bill: Option<String>,
+    invoice_id: Option<InvoiceId>,
+    moved: Option<String>,
+}
+
+/// What a scope is stored as.
+#[derive(Default, Serialize, Deserialize)]
+struct StoredScope {
+    #[serde(default)]
+    models: BTreeSet<String>,
+    #[serde(default)]
+    projects: BTreeSet<String>,
+}
+
+fn write_scope(scope: &Scope) -> Result<Option<String>, DbError> {
+    if scope.is_any() {
+        return Ok(None);
+    }
+    let stored = StoredScope {
+        models: scope.models().iter().map(|it| it.as_str().to_owned()).collect(),
+        projects: scope.projects().iter().map(|it| it.as_str().to_owned()).collect(),
+    };
+    serde_json::to_string(&stored).map(Some).map_err(unreadable)
+}
+
+fn read_scope(text: Option<&str>) -> Result<Scope, DbError> {
+    let Some(text) = text else { return Ok(Scope::default()) };
+    let stored: StoredScope = serde_json::from_str(text).map_err(unreadable)?;
+    let models: Result<Vec<_>, _> = stored.models.iter().map(|it| ModelName::parse(it)).collect();
+    let projects: Result<Vec<_>, _> = stored.projects.iter().map(|it| ProjectName::parse(it)).collect();
+    Scope::new(models.map_err(unreadable)?, projects.map_err(unreadable)?).map_err(unreadable)
+}
+
+impl Row {
+    fn read(self) -> Result<Payment, DbError> {
+        let lacks = || unreadable("a payment lacks what its purpose must have");
+        let product = ProductId::parse(&self.product).ok_or_else(lacks)?;
+        let number = |value: Option<i64>| value.and_then(|it| u32::try_from(it).ok()).ok_or_else(lacks);
+        let credits = self.credits;
+        let bought = match self.purpose.parse::<Purpose>().map_err(unreadable)? {
+            Purpose::Purchase => Bought::Pack {
+                purchase: self.purchase_id.ok_or_else(lacks)?,
+                pack: product,
+                credits,
+                scope: read_scope(self.scope.as_deref())?,
+            },
+            Purpose::Subscription => Bought::Start {
+                subscription: self.subscription_id.ok_or_else(lacks)?,
+                plan: product,
+                credits,
+                seats: number(self.seats)?,
+            },
+            Purpose::Renewal => Bought::Renewal {
+                subscription: self.subscription_id.ok_or_else(lacks)?,
+                plan: product,
+                credits,
+                period: number(self.period)?,
+            },
+        };
+        let price = |micros| subscriptions::price(&self.currency, micros);
+        Ok(Payment {
+            id: self.id,
+            owner: self.owner,
+            bought,
+            amount: price(self.amount)?,
+            bill: self.bill.map(|text| serde_json::from_str(&text)).transpose().map_err(unreadable)?,
+            state: self.state.parse().map_err(unreadable)?,
+            refunded: price(self.refunded)?,
+            dispute: self.dispute.parse().map_err(unreadable)?,
+            disputed: price(self.disputed)?,
+            decline_code: self.decline_code,
+            method: self.method,
+            reference: self.reference,
+            thing: self.thing.try_into().map_err(|_| lacks())?,
+            attempt: u32::try_from(self.attempt).map_err(unreadable)?,
+            fulfilled_at: self.fulfilled_at,
+            returned: self.returned != 0,
+            lot: self.lot_id,
+            invoice: self.invoice_id,
+            taken_back: TakenBack { credits: self.taken_back, voided: self.voided, owed: self.owed },
+            moved: self.moved.map(|text| serde_json::from_str(&text)).transpose().map_err(unreadable)?,
+            started_by: self.started_by,
+            created_at: self.created_at,
+        })
+    }
+}
+
+/// Writes a new payment, unless this attempt at what it pays for is there already: then nothing, and `false`.
+pub(crate) async fn insert(tx: &mut Tx, new: &Payment) -> Result<bool, DbError> {
+    let (product, scope, seats, period) = match &new.bought {
+        Bought::Pack { pack, scope, .. } => (pack, write_scope(scope)?, None, None),
+        Bought::Start { plan, seats, .. } => (plan, None, Some(i64::from(*seats)), None),
+        Bought::Renewal { plan, period, .. } => (plan, None, None, Some(i64::from(*period))),
+    };
+    let bill = new.bill.as_ref().map(serde_json::to_string).transpose().map_err(unreadable)?;
+    let rows = on!(tx, c => sqlx::query(INSERT)
+        .bind(new.owner).bind(new.id).bind(new.bought.purpose().as_str()).bind(new.state.as_str())
+        .bind(new.thing.as_slice()).bind(i64::from(new.attempt))
+        .bind(new.amount.currency().as_str().to_owned()).bind(new.amount.micros()).bind(new.refunded.micros())
+        .bind(new.dispute.as_str()).bind(new.disputed.micros()).bind(new.decline_code.as_deref())
+        .bind(&new.method).bind(new.reference.as_deref()).bind(product.as_str()).bind(new.bought.credits())
+        .bind(scope).bind(seats).bind(period).bind(new.bought.purchase()).bind(new.bought.subscription())
+        .bind(new.fulfilled_at).bind(i64::from(new.returned)).bind(new.lot)
+        .bind(new.taken_back.credits).bind(new.taken_back.voided).bind(new.taken_back.owed)
+        .bind(&new.started_by).bind(new.created_at).bind(bill).bind(new.invoice).bind(moved(new)?)
+        .execute(c).await?.rows_affected());
+    Ok(rows == 1)
+}
+
+/// Writes what has become of a payment.
+pub(crate) async fn update(tx: &mut Tx, it: &Payment) -> Result<(), DbError> {
+    exactly_one(on!(tx, c => sqlx::query(UPDATE)
+        .bind(it.id).bind(it.state.as_str()).bind(it.refunded.micros()).bind(it.dispute.as_str())
+        .bind(it.disputed.micros()).bind(it.decline_code.as_deref()).bind(it.reference.as_deref())
+        .bind(it.fulfilled_at).bind(i64::from(it.returned)).bind(it.lot)
+        .bind(it.taken_back.credits).bind(it.taken_back.voided).bind(it.taken_back.owed).bind(it.invoice).bind(moved(it)?)
+        .execute(c).await?.rows_affected()))
+}
+
+fn moved(of: &Payment) -> Result<Option<String>, DbError> {
+    of.moved.as_ref().map(serde_json::to_string).transpose().map_err(unreadable)
+}
+
+/// Writes down with what the provider is about to be asked, by its own name for it.
+pub(crate) async fn ask_with(tx: &mut Tx, id: PaymentId, token: &str) -> Result<(), DbError> {
+    exactly_one(on!(tx, c => sqlx::query(ASK_WITH).bind(id).bind(token).execute(c).await?.rows_affected()))
+}
+
+/// With what the provider was asked, as long as its answer is not known.
+pub(crate) async fn asked_with(tx: &mut Tx, id: PaymentId) -> Result<Option<String>, DbError> {
+    let row: Option<(Option<String>,)> = on!(tx, c => sqlx::query_as(ASKED_WITH).bind(id).fetch_optional(c).await?);
+    Ok(row.and_then(|(token,)| token))
+}
+
+/// Keeps what was answered to the request that it was made for.
+pub(crate) async fn keep(tx: &mut Tx, id: PaymentId, kept: &Kept) -> Result<(), DbError> {
+    exactly_one(on!(tx, c => sqlx::query(KEEP)
+        .bind(id).bind(kept.request.as_slice()).bind(kept.body_hash.as_slice()).bind(kept.answer.as_slice())
+        .execute(c).await?.rows_affected()))
+}
+
+/// What is kept of the request that made one of the owner's payments.
+pub(crate) async fn kept(tx: &mut Tx, owner: OwnerId, request: [u8; 16]) -> Result<Option<Kept>, DbError> {
+    let row = on!(tx, c => sqlx::query_as(KEPT).bind(owner).bind(request.as_slice()).fetch_optional(c).await?);
+    subscriptions::read_kept(request, row)
+}
+
+/// A payment, locked until the transaction ends.
+pub(crate) async fn lock(tx: &mut Tx, id: PaymentId) -> Result<Option<Payment>, DbError> {
+    // On SQLite whoever writes is alone.
+    let statement = match tx.engine() {
+        Engine::Sqlite => FIND,
+        Engine::Postgres => LOCK_POSTGRES,
+    };
+    let row: Option<Row> = on!(tx, c => sqlx::query_as(statement).bind(id).fetch_optional(c).await?);
+    row.map(Row::read).transpose()
+}
+
+/// A payment as it is.
+pub(crate) async fn get(tx: &mut Tx, id: PaymentId) -> Result<Option<Payment>, DbError> {
+    let row: Option<Row> = on!(tx, c => sqlx::query_as(FIND).bind(id).fetch_optional(c).await?);
+    row.map(Row::read).transpose()
+}
+
+/// The last attempt at a thing that is paid for.
+pub(crate) async fn last_attempt(tx: &mut Tx, thing: [u8; 16]) -> Result<Option<Payment>, DbError> {
+    let row: Option<Row> = on!(tx, c => sqlx::query_as(LAST_ATTEMPT).bind(thing.as_slice()).fetch_optional(c).await?);
+    row.map(Row::read).transpose()
+}
+
+/// One of the owner's payments.
+pub(crate) async fn find(tx: &mut Tx, owner: OwnerId, id: PaymentId) -> Result<Option<Payment>, DbError> {
+    let row: Option<Row> = on!(tx, c => sqlx::query_as(OF_OWNER).bind(owner).bind(id).fetch_optional(c).await?);
+    row.map(Row::read).transpose()
+}
+
+/// How many of the owner's payments may still be paid and are waited for.
+pub(crate) async fn open(tx: &mut Tx, owner: OwnerId) -> Result<i64, DbError> {
+    let (count,): (i64,) = on!(tx, c => sqlx::query_as(OPEN).bind(owner).fetch_one(c).await?);
+    Ok(count)
+}
+
+/// Up to `limit` of the owner's payments that may still be paid and are waited for, the latest first.
+pub(crate) async fn waiting(tx: &mut Tx, owner: OwnerId, limit: i64) -> Result<Vec<Payment>, DbError> {
+    let rows: Vec<Row> = on!(tx, c => sqlx::query_as(WAITING).bind(owner).bind(limit).fetch_all(c).await?);
+    rows.into_iter().map(Row::read).collect()
+}
+
+/// Those of them that a subscription begins with.
+pub(crate) async fn waiting_starts(tx: &mut Tx, owner: OwnerId, limit: i64) -> Result<Vec<Payment>, DbError> {
+    let rows: Vec<Row> = on!(tx, c => sqlx::query_as(WAITING_STARTS).bind(owner).bind(limit).fetch_all(c).await?);
+    rows.into_iter().map(Row::read).collect()
+}
+
+/// Up to `limit` of the owner's payments, the latest first, older than `before`. By when they began: a renewal's id has its
+/// month's time.
+pub(crate) async fn page(
+    tx: &mut Tx,
+    owner: OwnerId,
+    before: Option<(Timestamp, PaymentId)>,
+    limit: i64,
+) -> Result<Vec<Payment>, DbError> {
+    let (at, id) = before.map_or_else(|| (Timestamp::MAX, AFTER_ALL.to_owned()), |(at, id)| (at, id.to_string()));
+    let rows: Vec<Row> =
+        on!(tx, c => sqlx::query_as(PAGE).bind(owner).bind(at).bind(id).bind(limit).fetch_all(c).await?);
+    rows.into_iter().map(Row::read).collect()
+}

@@ -1,0 +1,65 @@
+//! What a payment has to do with invoices: its bill before it is asked for, its invoice when it delivers, and credit notes for
+//! what is given back of it.
+
+use bursar_db::Tx;
+use bursar_id::{InvoiceId, OwnerId};
+use bursar_money::Price;
+
+use super::cashier::Cashier;
+use super::invoices::{Correction, Draft, during, pack_line, plan_line};
+use crate::domain::{Bill, Bought, InvoiceLine, Month, Payment};
+use crate::error::Error;
+
+impl Cashier {
+    /// What has to be paid for something at a net price.
+    pub(super) async fn bill(&self, tx: &mut Tx, owner: OwnerId, bought: &Bought, price: Price) -> Result<Bill, Error> {
+        let line = self.line(tx, bought, price).await?;
+        self.till.invoices.bill(tx, owner, vec![line]).await
+    }
+
+    /// What is sold, as an invoice calls it. What is no longer in the catalog has lost its name with it.
+    async fn line(&self, tx: &mut Tx, bought: &Bought, price: Price) -> Result<InvoiceLine, Error> {
+        match bought {
+            Bought::Pack { pack, credits, .. } => {
+                let name = self.catalog.pack(pack.as_str()).map_or(pack.as_str(), |pack| &pack.display_name);
+                pack_line(tx, (name, *credits), price).await
+            }
+            Bought::Start { plan, .. } | Bought::Renewal { plan, .. } => {
+                let name = self.catalog.plan(plan.as_str()).map_or(plan.as_str(), |plan| &plan.display_name);
+                plan_line(name, price)
+            }
+        }
+    }
+
+    /// Issues the invoice of a payment that is being delivered; `month` is what it is good for.
+    pub(super) async fn invoice(
+        &self,
+        tx: &mut Tx,
+        payment: &Payment,
+        month: Option<&Month>,
+    ) -> Result<InvoiceId, Error> {
+        let bill = match &payment.bill {
+            Some(bill) => bill.clone(),
+            // An earlier program has written it down, which knew no taxes.
+            None => Bill::untaxed(self.line(tx, &payment.bought, payment.amount).await?),
+        };
+        let bill = match month {
+            Some(month) => during(bill, month),
+            None => bill,
+        };
+        let draft = Draft { owner: payment.owner, bill, payment: payment.id, at: self.till.clock.now() };
+        Ok(self.till.invoices.issue(tx, draft).await?.id.id)
+    }
+
+    /// Has the credit notes of a payment's invoice come to what is gone of it by now: given back, or taken by a dispute that
+    /// was lost.
+    pub(super) async fn credit(&self, tx: &mut Tx, payment: &Payment) -> Result<(), Error> {
+        let given_back = payment.given_back();
+        if payment.invoice.is_none() || given_back.is_zero() {
+            return Ok(());
+        }
+        let Payment { owner, id, .. } = *payment;
+        let correction = Correction { owner, payment: id, given_back, at: self.till.clock.now() };
+        self.till.invoices.credit(tx, correction).await.map(drop)
+    }
+}

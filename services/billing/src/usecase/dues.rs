@@ -1,0 +1,95 @@
+//! The payments of a subscription's later months. Nobody asks for them but the program: they are written down before anybody
+//! is asked for money, like every other, and their ids follow from the month and the attempt.
+
+use bursar_db::Tx;
+use bursar_id::{Id, PaymentId};
+
+use super::cashier::{Attempt, Beginning, Cashier, note};
+use crate::domain::{Bought, Payment, Subscription};
+use crate::error::Error;
+use crate::payment::{PaymentMethod, Settlement, Thing, thing};
+use crate::store::payments;
+
+/// Who begins what nobody asked for.
+const PROGRAM: &str = "bursar";
+
+impl Cashier {
+    /// The payment of the month after the one that is paid for: the last attempt at it, or the next one where that came to
+    /// nothing. It is written down, with what is to be paid, and the job looks after it should whoever asks for it be lost.
+    pub(super) async fn dues(&self, from: &Subscription) -> Result<Payment, Error> {
+        let thing = thing_after(from);
+        let mut tx = self.till.db.begin().await?;
+        let last = payments::last_attempt(&mut tx, thing).await?;
+        if let Some(uncounted) = last.filter(|it| it.attempt > from.failures && !it.returned) {
+            // However it ended: it is looked at, and counted, before there is another one.
+            return Ok(uncounted);
+        }
+        let attempt = match self.attempt(&mut tx, thing).await? {
+            Attempt::Known(payment) => return Ok(*payment),
+            Attempt::Next(attempt) => attempt,
+        };
+        let payment = self.due(&mut tx, from, (thing, attempt)).await?;
+        if !payments::insert(&mut tx, &payment).await? {
+            // Somebody else was faster: that payment is the one.
+            tx.rollback().await?;
+            let mut tx = self.till.db.read().await?;
+            return payments::last_attempt(&mut tx, thing).await?.ok_or(Error::Failed);
+        }
+        self.look_later(&mut tx, payment.id, payment.created_at).await?;
+        tx.commit().await?;
+        Ok(payment)
+    }
+
+    async fn due(&self, tx: &mut Tx, from: &Subscription, (thing, attempt): (Thing, u32)) -> Result<Payment, Error> {
+        let month = from.next_month();
+        let bought = Bought::Renewal {
+            subscription: from.id,
+            plan: from.plan.clone(),
+            credits: from.credits,
+            period: month.number,
+        };
+        let bill = self.bill(tx, from.owner, &bought, from.price).await?;
+        let (method, now) = (from.payment_method.clone(), self.till.clock.now());
+        let new = Beginning {
+            owner: from.owner,
+            bought,
+            amount: from.price,
+            method: PaymentMethod::from_stored(&method),
+            thing,
+            started_by: PROGRAM.to_owned(),
+        };
+        let due = self.created(new, bill, (method, attempt), now);
+        Ok(Payment { id: id_of(month.start.as_millis(), thing, attempt), ..due })
+    }
+
+    /// A payment with what was heard of it, locked; it is not written.
+    pub(super) async fn heard(&self, tx: &mut Tx, id: PaymentId, heard: Option<&Settlement>) -> Result<Payment, Error> {
+        let mut payment = payments::lock(tx, id).await?.ok_or(Error::NotFound("payment"))?;
+        note(&mut payment, heard);
+        Ok(payment)
+    }
+
+    /// A subscription ends: whatever is, or was, paid for the month after the one it is in goes back. Before the
+    /// subscription's row is touched: a payment's is locked first.
+    pub(super) async fn give_up_dues(&self, tx: &mut Tx, from: &Subscription) -> Result<(), Error> {
+        let Some(last) = payments::last_attempt(tx, thing_after(from)).await? else { return Ok(()) };
+        let mut last = payments::lock(tx, last.id).await?.ok_or(Error::Failed)?;
+        if last.came_to_nothing() || last.fulfilled_at.is_some() {
+            return Ok(());
+        }
+        self.give_up(tx, &mut last, None).await
+    }
+}
+
+/// What the next month of a subscription is as something to be paid.
+fn thing_after(from: &Subscription) -> Thing {
+    thing(&format!("{}:{}", from.id, from.next_month().number))
+}
+
+/// The id of an attempt at a thing, for ever the same: earlier programs ask for it before they write it down.
+fn id_of(millis: u64, of: Thing, attempt: u32) -> PaymentId {
+    let digest = thing(&format!("{}:{attempt}", hex::encode(of)));
+    let mut bytes = [0; 10];
+    bytes.copy_from_slice(&digest[..10]);
+    Id::from_parts(millis, bytes)
+}

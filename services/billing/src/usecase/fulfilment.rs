@@ -1,0 +1,226 @@
+//! Fulfilment: what a payment bought, delivered in one transaction with what the payment has become, exactly once; and what
+//! its refunds and disputes take back of that.
+//!
+//! A payment's row is locked first, then the subscription's, then the account's.
+
+use bursar_db::Tx;
+use bursar_id::{LotId, OwnerId, PaymentId, RequestId};
+use bursar_money::Credits;
+use bursar_proto::event::v1::event::Payload;
+
+use super::cashier::Cashier;
+use super::subscriptions::{already, changed};
+use crate::domain::{
+    Actor, Bought, Command, GrantCommand, LotSource, Note, Origin, Outcome, Payment, PaymentState, Refusal, Request,
+    RequestName, RestoreCommand, Scope, Spender, Subscription, TakeBackCommand, TakenBack,
+};
+use crate::error::Error;
+use crate::lane::Job;
+use crate::store::{accounts, lots, subscriptions};
+
+impl Cashier {
+    /// Delivers what was bought, if it is paid and not delivered yet.
+    pub(super) async fn fulfil(
+        &self,
+        tx: &mut Tx,
+        payment: &mut Payment,
+        spender: Option<Spender>,
+    ) -> Result<Vec<Payload>, Error> {
+        if !payment.is_to_be_fulfilled() {
+            return Ok(Vec::new());
+        }
+        let now = self.till.clock.now();
+        let (lot, month, events) = match &payment.bought {
+            Bought::Pack { .. } => (self.deliver_pack(tx, payment, spender).await?, None, Vec::new()),
+            Bought::Start { .. } => {
+                let new = Subscription::begun(payment, now).ok_or(Error::Failed)?;
+                if !subscriptions::insert(tx, &new, None).await? {
+                    let live = subscriptions::live(tx, payment.owner).await?;
+                    return Err(live.as_ref().map_or(Error::Failed, already));
+                }
+                self.till.demand_sale_to(tx, payment.owner).await?;
+                let lot = self.begin_month(tx, &new, payment.id, spender).await?;
+                (lot, Some(new.month), vec![changed(&new, &new.plan, new.seats)])
+            }
+            Bought::Renewal { subscription, period, .. } => {
+                let live = subscriptions::live(tx, payment.owner).await?;
+                let due = live.filter(|it| it.id == *subscription && it.next_month().number == *period);
+                let due = due.ok_or(Error::NothingToRenew)?;
+                let renewed = due.renewed(payment.id.to_string());
+                if !subscriptions::renew(tx, &renewed, due.month.number).await? {
+                    return Err(Error::NothingToRenew);
+                }
+                self.till.demand_sale_to(tx, payment.owner).await?;
+                (self.begin_month(tx, &renewed, payment.id, None).await?, Some(renewed.month), Vec::new())
+            }
+        };
+        payment.invoice = Some(self.invoice(tx, payment, month.as_ref()).await?);
+        payment.lot = lot;
+        payment.fulfilled_at = Some(now);
+        Ok(events)
+    }
+
+    /// Grants a pack's credits: at once and for ever, and once for each payment.
+    async fn deliver_pack(
+        &self,
+        tx: &mut Tx,
+        payment: &Payment,
+        spender: Option<Spender>,
+    ) -> Result<Option<LotId>, Error> {
+        let Bought::Pack { purchase, pack, credits, scope } = &payment.bought else { return Ok(None) };
+        self.till.demand_sale_to(tx, payment.owner).await?;
+        let origin = Origin {
+            purchase: Some(*purchase),
+            payment: Some(payment.id),
+            paid: Some(payment.net()),
+            ..Origin::default()
+        };
+        let command = Command::Grant(GrantCommand {
+            scope: scope.clone(),
+            origin,
+            note: Note::parse(pack.as_str()).ok(),
+            ..GrantCommand::new(*credits, LotSource::Pack)
+        });
+        let request = self.named(&format!("pack:{}", payment.id), command)?.for_member(spender);
+        self.granted(tx, payment, request).await
+    }
+
+    /// Grants the allowance of the subscription's month and begins the month on the account. However often and whenever it
+    /// is booked, the month has one lot, with the month's own dates. A plan without credits grants no lot and begins no
+    /// month of its own: what is spent then goes on by the month before it, or by the calendar.
+    pub(super) async fn begin_month(
+        &self,
+        tx: &mut Tx,
+        of: &Subscription,
+        payment: PaymentId,
+        spender: Option<Spender>,
+    ) -> Result<Option<LotId>, Error> {
+        let request = self.allowance(of, Some(payment))?.for_member(spender);
+        match self.till.book(tx, &Job { owner: of.owner, actor: Actor::Job, request }).await? {
+            Outcome::Granted(granted) => Ok(Some(granted.lot.id)),
+            _ => Ok(None),
+        }
+    }
+
+    /// What does that.
+    pub(super) fn allowance(&self, of: &Subscription, payment: Option<PaymentId>) -> Result<Request, Error> {
+        if of.credits.is_zero() {
+            return Ok(Request::unnamed(Command::Sweep));
+        }
+        let number = of.month.number;
+        // A plan that is no longer in the catalog has lost its scope with it.
+        let scope = self.catalog.plan(of.plan.as_str()).map_or_else(Scope::default, |plan| plan.scope.clone());
+        let command = Command::Grant(GrantCommand {
+            amount: of.credits,
+            source: LotSource::Allowance,
+            priority: 0,
+            scope,
+            effective_at: Some(of.month.start),
+            expires_at: Some(of.month.end),
+            origin: Origin { subscription: Some((of.id, number)), payment, paid: Some(of.price), ..Origin::default() },
+            note: Note::parse(of.plan.as_str()).ok(),
+            begins: Some((of.started_at, number)),
+        });
+        self.named(&format!("{}:{number}", of.id), command)
+    }
+
+    /// A request under a name that is the program's own, so that nobody can take it.
+    fn named(&self, name: &str, command: Command) -> Result<Request, Error> {
+        let id = RequestId::parse(name).map_err(|_| Error::Failed)?;
+        Ok(Request::new(Some(RequestName::new(&Actor::Job, id)), self.entropy.bytes(), command))
+    }
+
+    async fn granted(&self, tx: &mut Tx, payment: &Payment, request: Request) -> Result<Option<LotId>, Error> {
+        match self.till.book(tx, &Job { owner: payment.owner, actor: Actor::Job, request }).await? {
+            Outcome::Granted(granted) => Ok(Some(granted.lot.id)),
+            _ => Err(Error::Failed),
+        }
+    }
+
+    /// Takes back, or gives back, the credits that follow from what was refunded and disputed of a payment by now: of its own
+    /// lot, and of what of it has moved to another owner.
+    pub(super) async fn follow_money(&self, tx: &mut Tx, payment: &mut Payment) -> Result<(), Error> {
+        if payment.state != PaymentState::Paid || payment.fulfilled_at.is_none() {
+            return Ok(());
+        }
+        let Some(lot) = payment.lot else { return Ok(()) };
+        let (own, there) = payment.parts_to_take_back();
+        let part = Part { owner: payment.owner, lot, payment: payment.id };
+        let Some(mut moved) = payment.moved.take() else {
+            return self.follow(tx, part, own, &mut payment.taken_back).await;
+        };
+        // Both at once, in the order in which whoever locks two does.
+        let mut both = [payment.owner, moved.owner];
+        both.sort_unstable();
+        accounts::lock(tx, &both).await?;
+        self.follow(tx, part, own, &mut payment.taken_back).await?;
+        self.follow(tx, Part { owner: moved.owner, lot: moved.lot, ..part }, there, &mut moved.taken_back).await?;
+        payment.moved = Some(moved);
+        Ok(())
+    }
+
+    /// Has what was taken back of one lot come to `target`.
+    async fn follow(&self, tx: &mut Tx, part: Part, target: Credits, taken: &mut TakenBack) -> Result<(), Error> {
+        let (had, Part { lot, payment, .. }) = (*taken, part);
+        if target > had.credits {
+            let amount = target.saturating_sub(had.credits);
+            let take = TakeBackCommand { lot, payment, amount, owed: had.owed };
+            let Outcome::TakenAway(away) = self.by_itself(tx, part.owner, Command::TakeBack(take)).await? else {
+                return Err(Error::Failed);
+            };
+            taken.voided = plus(had.voided, away.voided)?;
+            taken.owed = plus(had.owed, away.owed)?;
+        } else if target < had.credits {
+            let amount = had.credits.saturating_sub(target);
+            let restore = RestoreCommand { lot, payment, amount, voided: had.voided, owed: had.owed };
+            let Outcome::Restored(restored) = self.by_itself(tx, part.owner, Command::Restore(restore)).await? else {
+                return Err(Error::Failed);
+            };
+            self.grant_anew(tx, part, restored.paid_before).await?;
+            let settled = plus(restored.forgiven, restored.paid_before)?;
+            taken.voided = had.voided.saturating_sub(restored.returned);
+            taken.owed = had.owed.saturating_sub(settled);
+        }
+        taken.credits = target;
+        Ok(())
+    }
+
+    /// Grants what a pack has paid of a debt that was none after all, for ever and for the same work. To whoever is purged
+    /// nothing can be given any more; what the bank has decided holds all the same.
+    async fn grant_anew(&self, tx: &mut Tx, part: Part, amount: Credits) -> Result<(), Error> {
+        if amount.is_zero() {
+            return Ok(());
+        }
+        let number = self.till.batcher.rules().key.seq(part.owner, part.lot).ok_or(Error::Failed)?;
+        let found = lots::named(tx, &[(part.owner, number)]).await?;
+        let (_, was) = found.into_iter().next().ok_or(Error::Failed)?;
+        let command = Command::Grant(GrantCommand {
+            priority: was.terms.priority,
+            scope: was.terms.scope.clone(),
+            origin: Origin { payment: Some(part.payment), ..Origin::default() },
+            note: Note::parse("dispute won").ok(),
+            ..GrantCommand::new(amount, LotSource::Adjustment)
+        });
+        match self.by_itself(tx, part.owner, command).await {
+            Err(Error::Refused(Refusal::OrganizationDeleted)) => Ok(()),
+            granted => granted.map(drop),
+        }
+    }
+
+    async fn by_itself(&self, tx: &mut Tx, owner: OwnerId, command: Command) -> Result<Outcome, Error> {
+        let request = Request::new(None, self.entropy.bytes(), command);
+        self.till.book(tx, &Job { owner, actor: Actor::Job, request }).await
+    }
+}
+
+/// A lot with credits of a payment.
+#[derive(Clone, Copy)]
+struct Part {
+    owner: OwnerId,
+    lot: LotId,
+    payment: PaymentId,
+}
+
+fn plus(one: Credits, other: Credits) -> Result<Credits, Error> {
+    one.checked_add(other).ok_or(Error::Failed)
+}

@@ -1,0 +1,301 @@
+//! Limits: setting, listing and deleting them. Whether one is reached is decided with the request that would reach it
+//! (`domain/limits.rs`).
+
+pub(crate) mod reading;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+
+use bursar_db::{Db, Tx};
+use bursar_events::Outbox;
+use bursar_id::{Id, LimitId, OwnerId, UserId};
+use bursar_members::words;
+use bursar_money::Credits;
+use bursar_proto::event::v1::event::Payload;
+use bursar_rpc::{Answer, Asked, Caller, Done, Mutation, Mutations, Page, PageRequest, Permission};
+use bursar_secret::Entropy;
+use bursar_time::{Clock, Timestamp, Zone};
+
+use super::access::{Access, Allowed};
+use super::costly::Costly;
+use super::orders::{admit, up_to_date};
+use super::subscriptions::SubscriptionUseCases;
+use crate::domain::{
+    self, Account, AccountState, Limit, LimitMode, LimitSet, LimitSubject, LimitWindow, Percents, Refusal, Subject,
+};
+use crate::error::Error;
+use crate::lane::{RulesHandle, view_with_limits};
+use crate::store::{accounts, limits, settings};
+use reading::Reading;
+
+/// How often the account is locked at most until so little is left to be read that the limit is set.
+const ATTEMPTS: usize = 4;
+
+/// Limits.
+#[derive(Clone)]
+pub(crate) struct LimitUseCases {
+    pub(crate) access: Access,
+    pub(crate) db: Db,
+    pub(crate) clock: Clock,
+    pub(crate) entropy: Entropy,
+    pub(crate) rules: RulesHandle,
+    pub(crate) costly: Costly,
+    pub(crate) mutations: Mutations<Outbox>,
+    /// How many an account may have.
+    pub(crate) most: u32,
+}
+
+/// A limit to be set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SetCommand {
+    pub(crate) subject: LimitSubject,
+    pub(crate) window: LimitWindow,
+    pub(crate) mode: LimitMode,
+    pub(crate) amount: Credits,
+    pub(crate) alerts: Percents,
+}
+
+/// A limit as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Shown {
+    pub(crate) owner: OwnerId,
+    pub(crate) limit: Limit,
+    /// In micro-credits.
+    pub(crate) used: i64,
+    pub(crate) resets_at: Timestamp,
+}
+
+/// Who looks at limits: whoever sees all of them, or one member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Viewer {
+    /// Sees everything.
+    Manager,
+    /// Sees what every member has, and its own.
+    Member(UserId),
+}
+
+impl LimitUseCases {
+    /// Limits in the store and by the clock of these subscriptions.
+    pub(crate) fn beside(of: &SubscriptionUseCases, (rules, costly): (&RulesHandle, &Costly), most: u32) -> Self {
+        Self {
+            access: of.access.clone(),
+            db: of.till.db.clone(),
+            clock: of.till.clock.clone(),
+            entropy: of.entropy.clone(),
+            rules: rules.clone(),
+            costly: costly.clone(),
+            mutations: of.mutations.clone(),
+            most,
+        }
+    }
+
+    /// Sets a limit of `owner`'s account. A long ledger is read before the account is locked; where what is left to be read
+    /// under the lock turns out to be much (a limit that counted was deleted meanwhile, a window has turned), it is given
+    /// back, and read on.
+    pub(crate) async fn set(&self, owner: OwnerId, asked: &Asked<SetCommand>) -> Result<Answer<Shown>, Error> {
+        let mut reading = None;
+        for _ in 0..ATTEMPTS {
+            let standing = self.access.to(asked.caller(), owner).await;
+            if let (Ok(_), Ok(command)) = (&standing, asked.command()) {
+                self.read_ahead(owner, command, &mut reading).await?;
+            }
+            let mut m = self.mutations.begin(asked).await?;
+            if let Some(done) = self.put(&mut m, owner, asked, standing, &mut reading).await.transpose() {
+                return self.mutations.end(m, done).await;
+            }
+        }
+        Err(Error::Overloaded)
+    }
+
+    /// `None`: more is to be read than is read while others wait.
+    async fn put(
+        &self,
+        m: &mut Mutation,
+        owner: OwnerId,
+        asked: &Asked<SetCommand>,
+        standing: Result<Allowed, Error>,
+        reading: &mut Option<Reading>,
+    ) -> Result<Option<Done<Shown, Payload>>, Error> {
+        let allowed = admit(m, owner, standing)?;
+        let Some(command) = m.open(asked).await? else { return Ok(Some(Done::Replay)) };
+        up_to_date(&allowed)?;
+        let now = m.now();
+        if allowed.spender.is_some() {
+            // For its people this is the account's first use.
+            accounts::open(m.tx(), &[owner], now).await?;
+        }
+        let account = lock(m.tx(), owner).await?;
+        let (set, zone) = of(m.tx(), owner).await?;
+        if !set.limits().iter().any(|limit| limit.subject == command.subject) {
+            demand(m.tx(), owner, &command.subject).await?;
+        }
+        let same = |limit: &&Limit| {
+            (&limit.subject, limit.window, limit.mode) == (&command.subject, command.window, command.mode)
+        };
+        let id = match set.limits().iter().find(same) {
+            Some(limit) => limit.id,
+            None if set.limits().len() >= self.most as usize => {
+                return Err(Error::TooManyLimits { limit: self.most });
+            }
+            None => Id::from_parts(now.as_millis(), self.entropy.bytes()),
+        };
+        m.about(&id);
+        let SetCommand { subject, window, mode, amount, alerts } = command.clone();
+        limits::rearm(m.tx(), owner, (&subject, window), now).await?;
+        let asked_for = asks(&account, command, (&set, &zone), self.clock.now());
+        if !asked_for.is_empty() {
+            let begun = Reading::go_on(reading, owner, asked_for, &zone);
+            if !begun.is_nearly_at(account.head.seq) {
+                return Ok(None);
+            }
+            begun.rest(m.tx(), &self.rules.current(), account.head.seq).await?;
+            if let Some(reading) = reading.take() {
+                limits::replace_use(m.tx(), owner, &reading.about(), &reading.finish()).await?;
+            }
+        }
+        let limit = Limit { id, subject, window, mode, amount, alerts };
+        let by = asked.caller().actor();
+        limits::put(m.tx(), owner, &limit, (&zone, now, &by)).await?;
+        let shown = self.shown(m.tx(), owner, Viewer::Manager).await?;
+        let shown = shown.into_iter().find(|shown| shown.limit.id == id).ok_or(Error::Failed)?;
+        Ok(Some(Done::New(shown, Vec::new())))
+    }
+
+    /// Reads what the limit's windows have seen, if nobody counts that yet, until little is left.
+    async fn read_ahead(
+        &self,
+        owner: OwnerId,
+        command: &SetCommand,
+        reading: &mut Option<Reading>,
+    ) -> Result<(), Error> {
+        let mut tx = self.db.read().await?;
+        let Some(account) = accounts::find(&mut tx, owner).await? else { return Ok(()) };
+        let (set, zone) = of(&mut tx, owner).await?;
+        drop(tx);
+        let asked_for = asks(&account, command, (&set, &zone), self.clock.now());
+        if asked_for.is_empty() {
+            return Ok(());
+        }
+        let _place = self.costly.place(owner).await?;
+        let begun = Reading::go_on(reading, owner, asked_for, &zone);
+        begun.ahead(&self.db, &self.rules.current()).await
+    }
+
+    /// Who looks at an owner's limits.
+    pub(crate) async fn viewer(&self, caller: &Caller, owner: OwnerId) -> Result<Viewer, Error> {
+        let allowed = self.access.to(caller, owner).await?;
+        let Some(member) = allowed.member else { return Ok(Viewer::Manager) };
+        match self.access.to(&caller.clone().at(Permission::ViewBilling), owner).await {
+            Ok(_) => Ok(Viewer::Manager),
+            Err(Error::RoleNotAllowed) => Ok(Viewer::Member(member)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A page of the account's limits, in the order of their ids.
+    pub(crate) async fn list(
+        &self,
+        owner: OwnerId,
+        viewer: Viewer,
+        page: &PageRequest<LimitId>,
+    ) -> Result<Page<Shown>, Error> {
+        let mut rows = self.shown(&mut self.db.read().await?, owner, viewer).await?;
+        rows.retain(|shown| page.after().is_none_or(|last| shown.limit.id > *last));
+        rows.truncate(usize::try_from(page.limit()).unwrap_or(usize::MAX));
+        Ok(page.page(rows, |shown| shown.limit.id)?)
+    }
+
+    /// The limits that somebody may see, as they are now.
+    async fn shown(&self, tx: &mut Tx, owner: OwnerId, viewer: Viewer) -> Result<Vec<Shown>, Error> {
+        let now = self.clock.now();
+        let Some(state) = view_with_limits(tx, &self.rules.current(), owner, now).await? else { return Ok(Vec::new()) };
+        let seen = |limit: &&Limit| match viewer {
+            Viewer::Manager => true,
+            Viewer::Member(user) => state.limits().set().governs(limit, &Subject::Member(user)),
+        };
+        Ok(state.limits().set().limits().iter().filter(seen).map(|limit| shown(&state, limit, viewer, now)).collect())
+    }
+
+    /// Deletes a limit.
+    pub(crate) async fn delete(&self, owner: OwnerId, asked: &Asked<LimitId>) -> Result<(), Error> {
+        let standing = self.access.to(asked.caller(), owner).await;
+        let mut m = self.mutations.begin(asked).await?;
+        let done = remove(&mut m, owner, asked, standing).await;
+        self.mutations.end(m, done).await?;
+        Ok(())
+    }
+}
+
+async fn remove(
+    m: &mut Mutation,
+    owner: OwnerId,
+    asked: &Asked<LimitId>,
+    standing: Result<Allowed, Error>,
+) -> Result<Done<(), Payload>, Error> {
+    let allowed = admit(m, owner, standing)?;
+    let Some(id) = m.open(asked).await? else { return Ok(Done::Replay) };
+    up_to_date(&allowed)?;
+    m.about(id);
+    let none = || Error::NotFound("limit");
+    accounts::lock(m.tx(), &[owner]).await?.pop().ok_or_else(none)?;
+    if !limits::delete(m.tx(), owner, *id).await? {
+        return Err(none());
+    }
+    Ok(Done::New((), Vec::new()))
+}
+
+/// The account, locked, whose owner may set something.
+async fn lock(tx: &mut Tx, owner: OwnerId) -> Result<Account, Error> {
+    let (_, account) = accounts::lock(tx, &[owner]).await?.pop().ok_or(Error::NotFound("account"))?;
+    Refusal::of_standing(owner, account.standing).map_or(Ok(()), Err)?;
+    Ok(account)
+}
+
+/// The account's limits, whose days and months begin as the account's did when one was last set, and where they begin now.
+async fn of(tx: &mut Tx, owner: OwnerId) -> Result<(LimitSet, Zone), Error> {
+    let zone = settings::of(tx, owner).await?.zone;
+    let set = limits::of(tx, &[owner]).await?.remove(&owner);
+    Ok((set.unwrap_or_else(|| LimitSet::new(Vec::new(), zone.clone())), zone))
+}
+
+/// What has to be counted for a limit: its windows, unless another limit counts them, and where days and months begin
+/// elsewhere than for the other limits, theirs. Of each that which is open at `now`, and those before it that something may
+/// still count in.
+fn asks(
+    account: &Account,
+    command: &SetCommand,
+    (set, zone): (&LimitSet, &Zone),
+    now: Timestamp,
+) -> Vec<domain::Asked> {
+    let now = now.max(account.head.at);
+    let open = (now, account.period.at(now).month);
+    let mut pairs: BTreeSet<(&LimitSubject, LimitWindow)> = BTreeSet::new();
+    if !set.counts(&command.subject, command.window) {
+        pairs.insert((&command.subject, command.window));
+    }
+    if set.zone() != zone {
+        let local = set.limits().iter().filter(|limit| limit.window.is_local());
+        pairs.extend(local.map(|limit| (&limit.subject, limit.window)));
+    }
+    pairs.into_iter().map(|(subject, window)| domain::Asked::of(subject.clone(), window, open, zone)).collect()
+}
+
+/// A member must belong to the owner. Whatever else a limit is about may come: whoever limits a key, a project or a model
+/// may do so before anything is spent with it.
+async fn demand(tx: &mut Tx, owner: OwnerId, subject: &LimitSubject) -> Result<(), Error> {
+    let LimitSubject::One(Subject::Member(user)) = subject else { return Ok(()) };
+    let own = owner == OwnerId::User(*user);
+    let known = words::named(tx, &[(owner, *user)]).await?;
+    let belongs = known.get(&(owner, *user)).is_some_and(|word| word.role.is_some());
+    if own || belongs { Ok(()) } else { Err(Error::NotFound("member")) }
+}
+
+fn shown(state: &AccountState, limit: &Limit, viewer: Viewer, now: Timestamp) -> Shown {
+    let only = match viewer {
+        Viewer::Member(user) => Some(user),
+        Viewer::Manager => None,
+    };
+    let (used, open) = state.used_of(limit, only, now);
+    Shown { owner: state.owner(), limit: limit.clone(), used, resets_at: open.ends_at }
+}

@@ -1,0 +1,93 @@
+//! What the managers of an account set: whom invoices are for, where days begin, of what to be told.
+
+use bursar_db::{Db, Tx};
+use bursar_events::Outbox;
+use bursar_id::OwnerId;
+use bursar_members::{standing, words};
+use bursar_proto::event::v1::event::Payload;
+use bursar_rpc::{Answer, Asked, Done, Mutation, Mutations};
+
+use super::access::{Access, Allowed};
+use super::orders::{admit, up_to_date};
+use crate::domain::{AccountSettings, Refusal, SettingsChange, is_supported};
+use crate::error::Error;
+use crate::store::{accounts, settings};
+
+/// Reads and changes settings.
+#[derive(Clone)]
+pub(crate) struct SettingsUseCases {
+    pub(crate) access: Access,
+    pub(crate) db: Db,
+    pub(crate) mutations: Mutations<Outbox>,
+}
+
+impl SettingsUseCases {
+    /// The account's settings as they are.
+    pub(crate) async fn get(&self, owner: OwnerId) -> Result<AccountSettings, Error> {
+        Ok(settings::of(&mut self.db.read().await?, owner).await?)
+    }
+
+    /// Changes some of them.
+    pub(crate) async fn update(
+        &self,
+        owner: OwnerId,
+        asked: &Asked<SettingsChange>,
+    ) -> Result<Answer<AccountSettings>, Error> {
+        let standing = self.access.to(asked.caller(), owner).await;
+        let mut m = self.mutations.begin(asked).await?;
+        let done = change(&mut m, owner, asked, standing).await;
+        self.mutations.end(m, done).await
+    }
+}
+
+async fn change(
+    m: &mut Mutation,
+    owner: OwnerId,
+    asked: &Asked<SettingsChange>,
+    standing: Result<Allowed, Error>,
+) -> Result<Done<AccountSettings, Payload>, Error> {
+    m.about(&owner);
+    let allowed = admit(m, owner, standing)?;
+    let Some(change) = m.open(asked).await? else { return Ok(Done::Replay) };
+    up_to_date(&allowed)?;
+    let now = m.now();
+    if let Some(zone) = change.zone.as_ref().filter(|zone| !is_supported(zone, now)) {
+        return Err(Error::TimeZoneUnsupported(zone.clone()));
+    }
+    if allowed.spender.is_some() {
+        // For its people this is the account's first use.
+        accounts::open(m.tx(), &[owner], now).await?;
+    }
+    let locked = accounts::lock(m.tx(), &[owner]).await?.pop();
+    let (_, account) = locked.ok_or(Error::NotFound("account"))?;
+    Refusal::of_standing(owner, account.standing).map_or(Ok(()), Err)?;
+    still_belongs(m.tx(), &allowed).await?;
+    let before = settings::of(m.tx(), owner).await?;
+    if !change.etag.is_empty() && change.etag != before.etag() {
+        return Err(Error::EtagMismatch);
+    }
+    let after = before.with(change);
+    if after != before {
+        settings::put(m.tx(), owner, &after, now).await?;
+        // Where days begin is part of what requests are decided by.
+        accounts::raise_terms(m.tx(), owner).await?;
+    }
+    Ok(Done::New(after, Vec::new()))
+}
+
+/// What was true when the caller was let in is still so while the account is locked: whoever left meanwhile changes nothing,
+/// and nothing is set for a person who is gone, whose settings were erased.
+async fn still_belongs(tx: &mut Tx, allowed: &Allowed) -> Result<(), Error> {
+    let Some(member) = allowed.spender.map(|spender| spender.user).or_else(|| allowed.owner.user()) else {
+        return Ok(());
+    };
+    let told = words::named(tx, &[(allowed.owner, member)]).await?.get(&(allowed.owner, member)).copied();
+    match allowed.spender {
+        Some(spender) => standing(told, spender.token).map(drop).ok_or(Error::NotAMember),
+        None if told.is_some_and(|word| word.role.is_none()) => Err(Error::NotFound("account")),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

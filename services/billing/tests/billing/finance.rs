@@ -1,0 +1,109 @@
+//! `bursar-billing report`: a month in lots, what they are worth, and whether they agree with what was sold.
+
+use bursar_billing::finance::{MonthReport, report};
+use bursar_id::OwnerId;
+use bursar_proto::billing::v1 as pb;
+use bursar_testkit::{at, engines};
+use bursar_time::{Span, Timestamp};
+
+use crate::words::{buy, give_back, grant, lots_of, reserve, spend, void};
+use crate::world::{Person, World};
+
+fn month(text: &str) -> (Timestamp, Timestamp) {
+    let first = at(&format!("{text}-01T00:00:00Z"));
+    (first, first.add_months_anchored(1))
+}
+
+/// The report's lines by what they say of a lot of this source, without ids and times.
+async fn lines(world: &World, owner: Option<OwnerId>, text: &str) -> (Vec<String>, MonthReport) {
+    let mut csv = Vec::new();
+    let written = report(&world.store, owner, month(text), &mut csv).await.unwrap();
+    let text = String::from_utf8(csv).unwrap();
+    let line = |line: &str| {
+        let columns: Vec<&str> = line.split(',').collect();
+        assert_eq!(columns.len(), 18, "{line}");
+        format!("{} {}", columns[2], columns[5..].join(" "))
+    };
+    (text.lines().skip(1).map(line).collect(), written)
+}
+
+async fn buys(person: &Person, pack: &str) {
+    person.purchase_pack(buy(person.owner, pack)).await.unwrap();
+}
+
+engines! {
+    async fn a_month_is_told_as_it_ended_however_late(db: TestDb) {
+        let world = World::on(db).await;
+        let ana = world.person(1);
+        // January: a pack for 20 dollars, 120 of its 300 credits spent, 30 of them given back.
+        buys(&ana, "starter").await;
+        ana.charged(spend(ana.owner, "90")).await;
+        let back = ana.charged(spend(ana.owner, "30")).await;
+        world.product().refund(give_back(&back)).await.unwrap();
+        let expected = ["PACK USD 20 300 90 6 0 0 0 90 0 0 210 14"];
+        let (january, told) = lines(&world, None, "2026-01").await;
+        assert_eq!(january, expected);
+        let sums = told.sums["USD"].to_string();
+        assert_eq!(sums, "210 paid credits unspent, worth 14; earned 6, breakage 0");
+        assert_eq!((told.lots, told.differences), (1, Vec::<String>::new()));
+
+        // February: 57 more, goodwill that expires, and the pack is voided while 10 of it are held.
+        world.passes(at("2026-02-10T00:00:00Z").since(world.now()));
+        ana.charged(spend(ana.owner, "57")).await;
+        let free = pb::GrantCreditsRequest {
+            expires_at: Some(bursar_rpc::convert::to_timestamp(world.in_(Span::DAY))),
+            ..grant(ana.owner, "5")
+        };
+        world.operator().granted(free).await;
+        world.passes(Span::from_days(2));
+        ana.held(reserve(ana.owner, "10")).await;
+        let (again, _) = lines(&world, None, "2026-01").await;
+        assert_eq!(again, expected, "what came later changes nothing");
+        let (february, told) = lines(&world, Some(ana.owner), "2026-02").await;
+        assert_eq!(february, ["PACK USD 20 300 57 3.8 0 0 0 147 0 0 153 10.2", "GOODWILL   5 0  5 0  0 5 0 0 "]);
+        assert_eq!(told.sums["USD"].to_string(), "153 paid credits unspent, worth 10.2; earned 3.8, breakage 0");
+
+        let lots = ana.list_lots(lots_of(ana.owner)).await.unwrap().lots;
+        let pack = lots.iter().find(|lot| lot.source() == pb::LotSource::Pack).unwrap();
+        world.operator().void_lot(void(ana.owner, pack)).await.unwrap();
+        let (february, told) = lines(&world, None, "2026-02").await;
+        assert_eq!(february[0], "PACK USD 20 300 57 3.8 0 143 9.533333 147 0 143 10 0.666667", "what is held is left");
+        assert_eq!(told.sums["USD"].breakage, 9_533_333);
+        assert!(lines(&world, None, "2025-12").await.0.is_empty(), "nothing was there yet");
+        world.audit(ana.owner).await;
+    }
+
+    async fn months_add_up_to_what_was_paid(db: TestDb) {
+        let world = World::on(db).await;
+        let ana = world.person(1);
+        for pack in ["starter", "standard"] {
+            buys(&ana, pack).await;
+        }
+        let mut earned = 0;
+        for month in ["2026-01", "2026-02", "2026-03", "2026-04"] {
+            for amount in ["33.333333", "100.1", "7"] {
+                ana.charged(spend(ana.owner, amount)).await;
+            }
+            let sums = lines(&world, None, month).await.1.sums["USD"];
+            earned += sums.earned;
+            assert_eq!(earned + sums.left_value, 120_000_000, "{month}: earned and owed are what was paid");
+            world.passes(Span::from_days(30));
+        }
+        assert!(earned > 20_000_000, "the first pack is spent: {earned}");
+    }
+
+    async fn what_was_sold_and_what_was_granted_agree_or_show(db: TestDb) {
+        let world = World::on(db).await;
+        let ana = world.person(1);
+        buys(&ana, "starter").await;
+        let none: Vec<String> = Vec::new();
+        assert_eq!(lines(&world, None, "2026-01").await.1.differences, none);
+        world.by_hand("UPDATE purchases SET price = price + 1").await.unwrap();
+        let differences = lines(&world, None, "2026-01").await.1.differences;
+        assert_eq!(differences.len(), 1);
+        assert!(differences[0].contains("its payment is not what its lot says"), "{differences:?}");
+        world.by_hand("DELETE FROM purchases").await.unwrap();
+        let differences = lines(&world, None, "2026-01").await.1.differences;
+        assert!(differences[0].contains("no payment bought it"), "{differences:?}");
+    }
+}

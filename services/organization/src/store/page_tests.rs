@@ -1,0 +1,265 @@
+//! What a page costs is a walk along one index from where it begins, for the first page as for the last, however long the list.
+//! Shown by plans, and on PostgreSQL by the blocks that a page touches, too: never by a clock.
+
+use bursar_db::{Db, on};
+use sqlx::AssertSqlSafe;
+
+use super::{MIGRATIONS, audit, invitations, items, memberships, projects};
+
+/// Members of one organization.
+const MEMBERS: u32 = 10_000;
+/// Items of one library.
+const ITEMS: u32 = 100_000;
+/// Rows of the audit log, unless `BURSAR_TEST_AUDIT_ROWS` says otherwise: a million take a minute.
+const AUDIT_ROWS: u32 = 100_000;
+/// How many rows are written at once: no statement may take long.
+const PORTION: u32 = 50_000;
+/// How many rows a page asks for.
+const PAGE: u32 = 101;
+
+fn audit_rows() -> u32 {
+    let said = std::env::var("BURSAR_TEST_AUDIT_ROWS").ok();
+    said.map_or(AUDIT_ROWS, |rows| rows.parse().expect("BURSAR_TEST_AUDIT_ROWS: a number"))
+}
+
+/// Numbers `n` from one to the other.
+fn numbers(first: u32, last: u32) -> String {
+    format!("WITH RECURSIVE c (n) AS (SELECT {first} UNION ALL SELECT n + 1 FROM c WHERE n < {last})")
+}
+
+/// Fills tables, in one transaction.
+async fn fill(db: &Db, statements: &[String]) {
+    let mut tx = db.begin().await.expect("a transaction");
+    for statement in statements {
+        on!(&mut tx, c => sqlx::query(AssertSqlSafe(statement.as_str())).execute(c).await.expect("filled").rows_affected());
+    }
+    tx.commit().await.expect("committed");
+}
+
+/// Fills a table with so many rows, by a statement that begins so and ends so, a portion at a time.
+async fn fill_up(db: &Db, rows: u32, (insert, select): (&str, &str)) {
+    for first in (1..=rows).step_by(PORTION as usize) {
+        let last = rows.min(first + PORTION - 1);
+        fill(db, &[format!("{insert} {} {select}", numbers(first, last))]).await;
+    }
+}
+
+/// Has PostgreSQL look at what is in these tables now.
+async fn analyze(db: &Db, tables: &str) {
+    if let Db::Postgres(pool) = db {
+        let mut connection = pool.acquire().await.expect("a connection");
+        let analyze = AssertSqlSafe(format!("ANALYZE {tables}"));
+        sqlx::raw_sql(analyze).execute(&mut connection).await.expect("looked at");
+    }
+}
+
+/// Half of the members are somebody else's.
+async fn fill_members(db: &Db) {
+    let people = numbers(1, MEMBERS);
+    let mut statements = vec![format!(
+        "INSERT INTO users (id, display_name) {people} SELECT 'usr_' || CAST(1000000 + n AS TEXT), 'X' FROM c"
+    )];
+    for organization in ["org_1", "org_2"] {
+        statements.extend([
+            format!(
+                "INSERT INTO slugs (slug, organization_id, taken_at) VALUES ('{organization}', '{organization}', 0)"
+            ),
+            format!(
+                "INSERT INTO organizations (id, name, slug, owner_user_id, version, created_at, updated_at) \
+                 VALUES ('{organization}', 'X', '{organization}', 'usr_1000001', 1, 0, 0)"
+            ),
+            format!(
+                "INSERT INTO memberships (organization_id, user_id, role, state, email, email_key, version, joined_at, \
+                 changed_at) {people} SELECT '{organization}', 'usr_' || CAST(1000000 + n AS TEXT), \
+                 CASE n WHEN 1 THEN 'OWNER' ELSE 'MEMBER' END, 'ACTIVE', 'x', 'x', 1, n, n FROM c"
+            ),
+        ]);
+    }
+    fill(db, &statements).await;
+    analyze(db, "users, memberships").await;
+}
+
+/// All of one kind but some, all under one item and in one project; as many are somebody else's.
+async fn fill_items(db: &Db) {
+    let insert = "INSERT INTO items (id, owner, kind, name, document, parent, project, secrets_set, bytes, created_by, version, \
+                  created_at, updated_at)";
+    let statements = [
+        "INSERT INTO libraries (owner, bytes) VALUES ('org_1', 1), ('org_2', 1)".to_owned(),
+        format!("{insert} VALUES ('itm_0', 'org_1', 'agent', 'X', '{{}}', NULL, NULL, '', 1, 'usr_1', 1, 0, 0)"),
+    ];
+    fill(db, &statements).await;
+    let select = "SELECT 'itm_' || CAST(1000000 + n AS TEXT), CASE n % 2 WHEN 0 THEN 'org_1' ELSE 'org_2' END, 'chat', 'X', '{}', \
+                  CASE n % 2 WHEN 0 THEN 'itm_0' END, 'prj_1', '', 1, 'usr_1', 1, n, n FROM c";
+    fill_up(db, 2 * ITEMS, (insert, select)).await;
+    analyze(db, "items").await;
+}
+
+/// Half of them are somebody else's; the organizations are there.
+async fn fill_projects_and_invitations(db: &Db) {
+    let all = numbers(1, 2 * MEMBERS);
+    let owner = "CASE n % 2 WHEN 0 THEN 'org_1' ELSE 'org_2' END";
+    let digest = match db {
+        Db::Sqlite { .. } => "CAST(printf('%032d', n) AS BLOB)",
+        Db::Postgres(_) => "convert_to(lpad(CAST(n AS TEXT), 32, '0'), 'UTF8')",
+    };
+    let statements = [
+        format!(
+            "INSERT INTO projects (id, owner, name, description, created_by, assigned_to, version, created_at, updated_at) \
+             {all} SELECT 'prj_' || CAST(1000000 + n AS TEXT), {owner}, 'X', '', 'usr_1', 'usr_1', 1, n, n FROM c"
+        ),
+        format!(
+            "INSERT INTO invitations (id, organization_id, email, email_key, role, state, token_digest, lifetime, invited_by, \
+             created_at, expires_at) {all} SELECT 'inv_' || CAST(1000000 + n AS TEXT), {owner}, 'x', 'x', 'MEMBER', 'EXPIRED', \
+             {digest}, 1, 'usr_1', n, n FROM c"
+        ),
+    ];
+    fill(db, &statements).await;
+    analyze(db, "projects, invitations").await;
+}
+
+/// Half of the rows are somebody else's.
+async fn fill_audit(db: &Db, rows: u32) {
+    let insert = "INSERT INTO audit (id, at, owner, actor, method, outcome)";
+    let select = "SELECT 'aud_0000000000000' || CAST(1000000000000 + n AS TEXT), n, \
+                  CASE n % 2 WHEN 0 THEN 'org_1' ELSE 'org_2' END, 'usr_1', 'a.B/C', 'DONE' FROM c";
+    fill_up(db, 2 * rows, (insert, select)).await;
+    analyze(db, "audit").await;
+}
+
+/// The plan of a statement: on PostgreSQL the one it has for whatever parameters.
+async fn plan(db: &Db, statement: &str) -> String {
+    match db {
+        Db::Sqlite { write, .. } => {
+            let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
+            let rows: Vec<(i64, i64, i64, String)> = sqlx::query_as(explain).fetch_all(write).await.expect("explained");
+            rows.into_iter().map(|(.., detail)| detail).collect::<Vec<_>>().join("\n")
+        }
+        Db::Postgres(_) => {
+            let count = (1..=99).take_while(|n| statement.contains(&format!("${n}"))).count();
+            explained(db, "COSTS OFF", statement, &vec!["NULL"; count].join(", ")).await
+        }
+    }
+}
+
+/// What PostgreSQL says of a statement with these parameters, whose plan does not depend on them.
+async fn explained(db: &Db, options: &str, statement: &str, parameters: &str) -> String {
+    let Db::Postgres(pool) = db else { panic!("PostgreSQL alone explains itself so") };
+    let mut connection = pool.acquire().await.expect("a connection");
+    let prepare = format!("SET plan_cache_mode = force_generic_plan; PREPARE it AS {statement}");
+    sqlx::raw_sql(AssertSqlSafe(prepare)).execute(&mut connection).await.expect("prepared");
+    let explain = AssertSqlSafe(format!("EXPLAIN ({options}) EXECUTE it ({parameters})"));
+    let explained = sqlx::query_as(explain).persistent(false).fetch_all(&mut connection).await;
+    // This one alone: the connection remembers others.
+    sqlx::raw_sql("DEALLOCATE it").execute(&mut connection).await.expect("forgotten");
+    let lines: Vec<(String,)> = explained.expect("explained");
+    lines.into_iter().map(|(line,)| line).collect::<Vec<_>>().join("\n")
+}
+
+/// The statement walks along this index (PostgreSQL's name for it and SQLite's), from a place in it back to the owner's first.
+async fn walks_back(db: &Db, statement: &str, (postgres, sqlite): (&str, &str), key: &str) {
+    let plan = plan(db, statement).await;
+    let walks = match db {
+        Db::Sqlite { .. } => {
+            let any = vec!["?"; key.split(',').count()].join(",");
+            plan.contains(&format!("INDEX {sqlite} (({key})>({any}) AND ({key})<({any}))"))
+        }
+        Db::Postgres(_) => {
+            let key = key.replace(',', ", ");
+            plan.contains(&format!("Backward using {postgres} on"))
+                && plan.contains(&format!("Index Cond: ((ROW({key}) < ROW($1, "))
+                && plan.contains(&format!(" AND (ROW({key}) >= ROW($1, "))
+        }
+    };
+    assert!(walks && !plan.contains("Sort") && !plan.contains("B-TREE"), "{statement}:\n{plan}");
+}
+
+/// How many blocks a page touches on PostgreSQL.
+async fn blocks(db: &Db, statement: &str, parameters: &str) -> u64 {
+    let said = explained(db, "ANALYZE, BUFFERS, COSTS OFF, TIMING OFF", statement, parameters).await;
+    let line = said.lines().find(|line| line.contains("Buffers: shared")).unwrap_or_else(|| panic!("{said}"));
+    let of = |what: &str| -> u64 {
+        let digits = line.split(what).nth(1).unwrap_or("0");
+        digits.split(|c: char| !c.is_ascii_digit()).next().and_then(|it| it.parse().ok()).unwrap_or_default()
+    };
+    let found = of("hit=") + of("read=");
+    assert!(found > 0 && said.contains(&format!("rows={PAGE} ")), "a whole page: {said}");
+    found
+}
+
+/// The last page touches no more than twice what the first one does, and some.
+async fn costs_the_same(db: &Db, statement: &str, first: &str, last: &str) {
+    if matches!(db, Db::Postgres(_)) {
+        let (first, last) = (blocks(db, statement, first).await, blocks(db, statement, last).await);
+        assert!(last <= 2 * first + 16 && last < 1_000, "{statement}: {first} blocks, then {last}");
+    }
+}
+
+bursar_testkit::engines! {
+    async fn each_page_of_the_audit_log_is_a_walk_along_one_index(db: TestDb) {
+        let db = db.open(&MIGRATIONS).await;
+        let rows = audit_rows();
+        fill_audit(&db, rows).await;
+        for statement in [audit::LIST, audit::EDGE] {
+            let plan = plan(&db, statement).await;
+            let walks = match &db {
+                Db::Sqlite { .. } => plan.contains("INDEX audit_listed ((owner,at,id)>(?,?,?) AND (owner,at,id)<(?,?,?))"),
+                Db::Postgres(_) => {
+                    plan.contains("using audit_listed on audit")
+                        && plan.contains("Index Cond: ((ROW(owner, at, id) < ROW($1, $2, $3)) AND (ROW(owner, at, id) >= ROW($1,")
+                }
+            };
+            assert!(walks && !plan.contains("Sort") && !plan.contains("B-TREE"), "{statement}:\n{plan}");
+        }
+        let page = |before: u32| format!("'org_1', {before}, '', 0, '', '', '', '', '', '', '', {PAGE}");
+        costs_the_same(&db, audit::LIST, &page(2 * rows + 1), &page(2 * PAGE + 1)).await;
+    }
+
+    async fn each_page_of_members_is_a_walk_along_one_index(db: TestDb) {
+        let db = db.open(&MIGRATIONS).await;
+        fill_members(&db).await;
+        let plan = plan(&db, memberships::LIST).await;
+        let walks = match &db {
+            Db::Sqlite { .. } => plan.contains("INDEX memberships_joined (organization_id=? AND (joined_at,user_id)>(?,?))"),
+            Db::Postgres(_) => {
+                plan.contains("using memberships_joined on memberships")
+                    && plan.contains("Index Cond: ((organization_id = $1) AND (ROW(joined_at, user_id) > ROW($3, $4)))")
+            }
+        };
+        assert!(walks && !plan.contains("Sort") && !plan.contains("B-TREE"), "{plan}");
+        let page = |after: u32| format!("'org_1', '', {after}, 'usr_~', {PAGE}");
+        costs_the_same(&db, memberships::LIST, &page(0), &page(MEMBERS - PAGE)).await;
+    }
+
+    async fn each_page_of_items_is_a_walk_along_one_index(db: TestDb) {
+        let db = db.open(&MIGRATIONS).await;
+        fill_items(&db).await;
+        for (statement, by, index, key) in [
+            (items::KEYS, "", "items_owner", "owner,id"),
+            (items::KEYS_OF_KIND, ", 'chat'", "items_kind", "owner,kind,id"),
+            (items::KEYS_OF_PARENT, ", 'itm_0'", "items_children", "owner,parent,id"),
+            (items::KEYS_OF_PROJECT, ", 'prj_1'", "items_project", "owner,project,id"),
+        ] {
+            // SQLite names the index of a constraint by its place.
+            let named = if index == "items_owner" { "sqlite_autoindex_items_2" } else { index };
+            walks_back(&db, statement, (index, named), key).await;
+            let page = |before: &str| format!("'org_1', '{before}', {PAGE}{by}");
+            let last = format!("itm_{}", 1_000_000 + 2 * PAGE + 1);
+            costs_the_same(&db, statement, &page(items::LAST), &page(&last)).await;
+        }
+    }
+
+    async fn each_page_of_projects_and_invitations_is_a_walk_along_one_index(db: TestDb) {
+        let db = db.open(&MIGRATIONS).await;
+        fill_members(&db).await;
+        fill_projects_and_invitations(&db).await;
+        walks_back(&db, projects::LIST, ("projects_owner", "projects_owner"), "owner,id").await;
+        let page = |before: &str| format!("'org_1', '{before}', {PAGE}");
+        let last = format!("prj_{}", 1_000_000 + 2 * PAGE + 1);
+        costs_the_same(&db, projects::LIST, &page(projects::LAST), &page(&last)).await;
+        let index = "invitations_organization";
+        walks_back(&db, invitations::LIST, (index, index), "organization_id,id").await;
+        let page = |before: &str| format!("'org_1', '{before}', '', 0, {PAGE}");
+        let last = format!("inv_{}", 1_000_000 + 2 * PAGE + 1);
+        costs_the_same(&db, invitations::LIST, &page(invitations::LAST), &page(&last)).await;
+    }
+}

@@ -1,0 +1,82 @@
+//! Mails to those who manage an organization's billing, when billing tells that so much of a limit is used.
+
+use bursar_db::{DbError, Tx};
+use bursar_id::{OrganizationId, Role, UserId};
+use bursar_proto::event::v1::LimitAlert;
+use bursar_rpc::Permission;
+use bursar_rpc::convert::required_timestamp;
+use bursar_time::Timestamp;
+
+use super::Organization;
+use super::mails::{self, AlertMail};
+use super::rationing::{Ration, rationed};
+use crate::Error;
+use crate::store::{memberships, organizations};
+
+/// How many alerts of one limit at one percentage are mailed a day. The events go on. Each limit and each percentage has its
+/// own, so that nobody can use up what another alert needs by letting use go up and down.
+const PER_DAY: u32 = 20;
+
+/// How many of these may be about one member: nor can a member use up what the others' alerts need.
+const PER_MEMBER: u32 = 4;
+
+/// How many alerts of one organization are mailed a day, whatever they are about: a limit that is made anew has counts of its own.
+const PER_ORGANIZATION: u32 = 200;
+
+/// How many Admins are told: those who joined first.
+const ADMINS: i64 = 20;
+
+impl Organization {
+    /// Mails an alert, in the transaction that takes note of its event: to the owner, and to the Admins if they may manage
+    /// billing; to all of them or to nobody. Of a window that is over nobody needs to hear.
+    pub(crate) async fn mail_alert(&self, tx: &mut Tx, id: OrganizationId, alert: &LimitAlert) -> Result<(), DbError> {
+        let now = self.now();
+        let is_over = required_timestamp(alert.resets_at).is_ok_and(|resets_at| resets_at <= now);
+        if is_over {
+            return Ok(());
+        }
+        // Nothing is read for those that nobody is told of.
+        let Some(left) = left_today(tx, id, alert, now).await? else { return Ok(()) };
+        let Some(organization) = organizations::by_id(tx, id).await? else { return Ok(()) };
+        let mut managers = memberships::list(tx, id, Some(Role::Owner), None, 1).await?;
+        let may_admins = match self.policy(tx, id).await {
+            Ok(policy) => policy.permits(Role::Admin, Permission::ManageBilling),
+            Err(Error::Store(error)) => return Err(error),
+            // Where no policy is known the owner manages billing all the same.
+            Err(_) => false,
+        };
+        if may_admins {
+            managers.extend(memberships::list(tx, id, Some(Role::Admin), None, ADMINS).await?);
+        }
+        let member: Option<UserId> = alert.member.parse().ok();
+        let member = match member {
+            Some(user) => memberships::member(tx, id, user).await?,
+            None => None,
+        };
+        let member = member.as_ref().map(|member| member.display_name.as_str());
+        for manager in managers.iter().filter(|manager| !manager.email.is_empty()) {
+            let (to, organization, is_last) = (manager.email.as_str(), organization.name.as_str(), left == 0);
+            let mail = mails::limit_alert(&AlertMail { to, organization, alert, member, is_last }, &self.0.config);
+            bursar_mail::queue(&self.0.jobs, tx, now, &mail).await?;
+        }
+        Ok(())
+    }
+}
+
+/// How many more alerts like this may be mailed today, if this one may.
+async fn left_today(
+    tx: &mut Tx,
+    id: OrganizationId,
+    alert: &LimitAlert,
+    now: Timestamp,
+) -> Result<Option<u32>, DbError> {
+    let Some(percent) = alert.percents.last() else { return Ok(None) };
+    let all = format!("limit-alerts:{id}");
+    let like_it = format!("{all}:{}:{percent}", alert.limit_id);
+    let one = (!alert.member.is_empty()).then(|| (format!("{like_it}:{}", alert.member), PER_MEMBER));
+    let subjects: Vec<_> = one.into_iter().chain([(like_it, PER_DAY), (all, PER_ORGANIZATION)]).collect();
+    Ok(match rationed(tx, &subjects, now).await? {
+        Ration::Left(left) => Some(left),
+        Ration::Over(_) => None,
+    })
+}

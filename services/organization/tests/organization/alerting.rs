@@ -1,0 +1,134 @@
+//! What billing tells of limits is mailed to those who manage an organization's billing, and to nobody else.
+
+use bursar_id::{LimitId, Role, UserId};
+use bursar_members::{AdminBilling, Policy};
+use bursar_proto::event::v1::LimitAlert;
+use bursar_proto::event::v1::event::Payload;
+use bursar_rpc::convert::to_timestamp;
+use bursar_testkit::id;
+use bursar_time::Span;
+
+use crate::world::{Who, World, until};
+
+/// Of the limits that these tests are about.
+const LIMIT: &str = "lim_00000000000000000000000001";
+const OTHER: &str = "lim_00000000000000000000000002";
+
+fn alert(world: &World, organization: &str, member: &impl ToString, used: &str) -> Payload {
+    alert_of(world, organization, member, used, (LIMIT, 80))
+}
+
+fn alert_of(
+    world: &World,
+    organization: &str,
+    member: &impl ToString,
+    used: &str,
+    (limit, percent): (&str, u32),
+) -> Payload {
+    Payload::LimitAlert(LimitAlert {
+        owner: organization.to_owned(),
+        limit_id: limit.to_owned(),
+        subject: "every_member".to_owned(),
+        member: member.to_string(),
+        window: "DAY".to_owned(),
+        mode: "HARD".to_owned(),
+        amount: "10".to_owned(),
+        used: used.to_owned(),
+        percents: vec![50, percent],
+        starts_at: Some(to_timestamp(world.clock.now())),
+        resets_at: Some(to_timestamp(world.clock.now().saturating_add(Span::HOUR))),
+    })
+}
+
+/// To whom of these mails about a limit went whose use was so much: each as often as it got one.
+fn told(world: &World, people: &[&Who], used: &str) -> Vec<String> {
+    let says = format!("has used {used} of the 10 credits");
+    let theirs = people.iter().flat_map(|who| world.mailbox.to(&who.email));
+    theirs.filter(|mail| mail.text.contains(&says)).map(|mail| mail.to).collect()
+}
+
+bursar_testkit::engines! {
+    async fn an_alert_is_mailed_to_who_manages_billing(db: TestDb) {
+        let policy = Policy { admin_billing: AdminBilling::Manage, ..Policy::default() };
+        let world = World::start_with(db, |settings| settings.policies = policy).await;
+        let ada = world.who(1);
+        let acme = world.create(&ada, "Acme").await.id;
+        let ada = world.acting(&ada, &acme);
+        let ben = world.join(&ada, &acme, 2, Role::Admin).await;
+        let cem = world.join(&ada, &acme, 3, Role::Member).await;
+        world.billing_tells(alert(&world, &acme, &cem.user, "5")).await;
+        let (all, managers) = ([&ada, &ben, &cem], [ada.email.clone(), ben.email.clone()]);
+        until("both are told", async || told(&world, &all, "5") == managers).await;
+        // A person's own limits are nobody's mail here, and an event that names no organization of ours stops nothing.
+        world.billing_tells(alert(&world, &cem.user.to_string(), &cem.user, "6")).await;
+        world.billing_tells(alert(&world, &bursar_testkit::organization(77).to_string(), &cem.user, "6")).await;
+        world.billing_tells(alert(&world, &acme, &"", "7")).await;
+        until("both are told again", async || told(&world, &all, "7") == managers).await;
+        assert_eq!(told(&world, &all, "6"), Vec::<String>::new());
+        // However often one goes up and down, the mails of a day are bounded, and the last of them says so.
+        for _ in 0..60 {
+            world.billing_tells(alert(&world, &acme, &"", "8")).await;
+        }
+        world.billing_tells(alert(&world, &acme, &"", "9")).await;
+        // Nor does one member use up what the others' need.
+        for _ in 0..60 {
+            world.billing_tells(alert_of(&world, &acme, &cem.user, "12", (OTHER, 50))).await;
+        }
+        world.billing_tells(alert_of(&world, &acme, &ben.user, "13", (OTHER, 50))).await;
+        until("both are told of another member", async || told(&world, &all, "13") == managers).await;
+        assert_eq!(told(&world, &all, "12").len(), 4 * managers.len());
+        // Nobody else's alerts are: of another limit, or of more of this one.
+        world.billing_tells(alert_of(&world, &acme, &"", "10", (OTHER, 80))).await;
+        world.billing_tells(alert_of(&world, &acme, &"", "11", (LIMIT, 100))).await;
+        until("both are told of more of it", async || told(&world, &all, "11") == managers).await;
+        until("both are told of the other", async || told(&world, &all, "10") == managers).await;
+        let most = 18 * managers.len();
+        until("as many as are sent a day", async || told(&world, &all, "8").len() == most).await;
+        assert_eq!(told(&world, &all, "9"), Vec::<String>::new());
+        let last = world.mailbox.to(&ben.email).into_iter().filter(|mail| mail.text.contains("are not mailed today"));
+        assert_eq!(last.count(), 2);
+    }
+
+    async fn what_is_mailed_to_nobody_uses_up_nothing_and_all_alerts_of_a_day_are_bounded(db: TestDb) {
+        let world = World::start(db).await;
+        let ada = world.who(1);
+        let acme = world.create(&ada, "Acme").await.id;
+        // Five members use up what is mailed of one limit, so a sixth's is not mailed, however often.
+        let member = |n| -> UserId { id(n) };
+        for n in 1..=5 {
+            for _ in 0..4 {
+                world.billing_tells(alert(&world, &acme, &member(n), "1")).await;
+            }
+        }
+        // A limit that is made anew each time has counts of its own, but not the organization.
+        for n in 0..200 {
+            let limit: LimitId = id(100 + n);
+            world.billing_tells(alert_of(&world, &acme, &"", "3", (&limit.to_string(), 80))).await;
+        }
+        until("as many as are sent a day", async || told(&world, &[&ada], "3").len() == 180).await;
+        world.clock.advance(Span::HOUR).unwrap();
+        for _ in 0..4 {
+            world.billing_tells(alert(&world, &acme, &member(6), "2")).await;
+        }
+        // What billing tells afterwards is known, so these are behind.
+        world.tells_seats(&acme, 7).await;
+        assert_eq!((told(&world, &[&ada], "1").len(), told(&world, &[&ada], "2").len()), (20, 0));
+        // A day after those that were mailed; not after those that were not.
+        world.clock.advance(Span::from_hours(23)).unwrap();
+        world.billing_tells(alert(&world, &acme, &member(6), "4")).await;
+        until("the sixth's is told another day", async || told(&world, &[&ada], "4").len() == 1).await;
+        assert_eq!((told(&world, &[&ada], "2").len(), told(&world, &[&ada], "3").len()), (0, 180));
+    }
+
+    async fn an_alert_of_a_window_that_is_over_is_mailed_to_nobody(db: TestDb) {
+        let world = World::start(db).await;
+        let ada = world.who(1);
+        let acme = world.create(&ada, "Acme").await.id;
+        let late = alert(&world, &acme, &"", "5");
+        world.clock.advance(Span::HOUR).unwrap();
+        world.billing_tells(late).await;
+        world.billing_tells(alert(&world, &acme, &"", "6")).await;
+        until("what is open is told", async || told(&world, &[&ada], "6").len() == 1).await;
+        assert_eq!(told(&world, &[&ada], "5"), Vec::<String>::new());
+    }
+}
