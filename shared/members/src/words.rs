@@ -105,9 +105,14 @@ pub async fn learn(tx: &mut Tx, owner: OwnerId, user: UserId, word: Word) -> Res
 
 /// Remembers what was just answered of a membership, and gives what holds: an event may have told of something later while
 /// the answer was on its way.
+///
+/// That somebody has no role holds also where the answer names no version, or the one of the role that was told: nobody
+/// belongs to an organization that is purged, though that changes no membership.
 pub async fn later(tx: &mut Tx, name: Name, live: Word) -> Result<Word, DbError> {
     learn(tx, name.0, name.1, live).await?;
-    Ok(named(tx, &[name]).await?.remove(&name).unwrap_or(live))
+    let held = named(tx, &[name]).await?.remove(&name).unwrap_or(live);
+    let told_since = live.version > 0 && (held.incarnation, held.version) > (live.incarnation, live.version);
+    Ok(if live.role.is_none() && !told_since { Word { role: None, ..held } } else { held })
 }
 
 /// Forgets everything about a user whose account has ended.

@@ -451,6 +451,19 @@ bursar_testkit::engines! {
         assert_eq!(known(&mut tx, name.0, name.1).await, Some(told));
     }
 
+    async fn that_somebody_has_no_role_holds_whatever_was_told_of_the_same_version(at: TestDb) {
+        let db = open(&at).await;
+        let mut tx = db.begin().await.unwrap();
+        let (name, owner) = ((org(1), id(1)), word(Some(Role::Owner), 1, 4));
+        learn(&mut tx, &membership(name.0, name.1, owner)).await.unwrap();
+        for version in [0, 4] {
+            let holds = words::later(&mut tx, name, word(None, 1, version)).await.unwrap();
+            assert_eq!(holds.role, None, "an organization that is purged, answered with version {version}");
+        }
+        assert_eq!(known(&mut tx, name.0, name.1).await, Some(owner), "the membership is as it was");
+        assert_eq!(words::later(&mut tx, name, word(None, 1, 3)).await.unwrap(), owner, "the answer was on its way when it began");
+    }
+
     async fn whoever_waits_hears_of_news(at: TestDb) {
         let members = Members::new(open(&at).await, Feed::new("organization", &Monotonic::test(), Duration::from_mins(5)));
         let mut news = members.clone().news();

@@ -147,7 +147,7 @@ bursar_testkit::engines! {
         let home = switch(ada.client(), &org(2).to_string()).await.unwrap();
         world.organization.events.fall_silent();
         let act = IssueUserTokenRequest { user_id: ada.user.clone(), owner: acme.clone(), ..Default::default() };
-        let cases = [(Standing::Suspended, "ORGANIZATION_SUSPENDED"), (Standing::Deleted, "ORGANIZATION_DELETED")];
+        let cases = [(Standing::Suspended, "ORGANIZATION_SUSPENDED"), (Standing::Deleted, "ORGANIZATION_DELETED"), (Standing::Purged, "NOT_A_MEMBER")];
         for (version, (standing, reason)) in (1..).zip(cases) {
             world.organization.stand(org(1), standing, version).await;
             tokens = world.refresh(&tokens.refresh_token).await.unwrap();

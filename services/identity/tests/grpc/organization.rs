@@ -223,8 +223,8 @@ impl MemberService for FakeOrganization {
         let standing = self.standings.lock().unwrap().get(&key.0).copied().unwrap_or_default();
         self.asked.fetch_add(1, Ordering::SeqCst);
         self.pass().await;
-        // To what is purged nobody belongs.
-        let role = role.filter(|_| standing != Standing::Purged);
+        // To what is purged nobody belongs, which is no change of a membership.
+        let (role, version) = if standing == Standing::Purged { (None, 0) } else { (role, version) };
         let member = role.is_some();
         let state = if member { standing.to_state().0 } else { api::OrganizationState::Unspecified };
         let (role, state) = (to_optional_role(role).into(), state.into());
