@@ -54,3 +54,4 @@ mod usage;
 mod vanishing;
 mod words;
 mod world;
+mod year;

@@ -1,0 +1,237 @@
+//! A year of many accounts on the test clock: every lot, invoice, credit note and period is what a naive model of the year says,
+//! on either engine, and each month's report for finance adds up.
+//!
+//! Time passes day by day; what is due is done before anybody does anything on that day. Each account lives a life of its own
+//! that its number decides: it subscribes on one of the last days of December or in January, and once a month it spends, buys a
+//! pack, gives one back, cancels in one way or another, subscribes anew, or has a card that fails at the next boundary.
+//!
+//! As many accounts as a test lives through in a minute; `BURSAR_TEST_ACCOUNTS=1000` has as many as the rule was made for.
+
+mod life;
+
+use bursar_billing::finance::report;
+use bursar_db::{DbError, on};
+use bursar_id::OwnerId;
+use bursar_proto::billing::v1 as pb;
+use bursar_proto::testing::v1 as testing;
+use bursar_rpc::convert::to_timestamp;
+use bursar_testkit::{Refusal, at, engines};
+use bursar_time::{Clock, Span, Timestamp};
+use futures::StreamExt as _;
+
+use crate::words::{buy, cancel, lots_of, resume, spend, subscribe};
+use crate::world::{Person, World, until};
+use life::{Deed, Life, day_at};
+
+/// How many accounts there are where nobody says otherwise.
+const ACCOUNTS: u64 = 24;
+/// How many of them do something at a time.
+const CALLERS: usize = 16;
+/// Twelve months of whoever subscribed last.
+const DAYS: usize = 397;
+
+fn accounts() -> u64 {
+    let said = std::env::var("BURSAR_TEST_ACCOUNTS").ok();
+    said.map_or(ACCOUNTS, |said| said.parse().expect("BURSAR_TEST_ACCOUNTS is a number"))
+}
+
+/// Somebody who lives through it, with the card that pays now.
+struct Account {
+    person: Person,
+    life: Life,
+    card: String,
+}
+
+impl World {
+    /// How many subscriptions wait for something that is to be done by now.
+    async fn due_by(&self, now: Timestamp) -> i64 {
+        const DUE: &str = "SELECT COUNT(*) FROM subscriptions WHERE state <> 'ENDED' AND period_end <= $1
+             AND (next_retry_at IS NULL OR next_retry_at <= $1)";
+        let mut tx = self.store.read().await.unwrap();
+        let due: Result<(i64,), DbError> =
+            async { Ok(on!(&mut tx, c => sqlx::query_as(DUE).bind(now).fetch_one(c).await?)) }.await;
+        due.unwrap().0
+    }
+
+    /// It is this day, and what is due is done.
+    async fn becomes(&self, day: usize) {
+        let now = day_at(day);
+        self.passes(now.since(self.now()));
+        loop {
+            let due = self.due_by(now).await;
+            if due == 0 {
+                return;
+            }
+            until("some of what is due is done", async || self.due_by(now).await < due).await;
+        }
+    }
+
+    async fn saves(&self, owner: OwnerId, method: &str) -> String {
+        let request = testing::SaveMethodRequest {
+            owner: owner.to_string(),
+            payment_method: method.to_owned(),
+            exp_month: 12,
+            exp_year: 2035,
+        };
+        self.nobody().0.sandbox().save_method(request).await.unwrap().into_inner().payment_method.unwrap().id
+    }
+}
+
+impl Account {
+    async fn of(world: &World, number: u64) -> Self {
+        let person = world.person(number);
+        let card = world.saves(person.owner, "sandbox_ok").await;
+        Self { person, life: Life::of(number), card }
+    }
+
+    /// Does what its life says for this day.
+    async fn lives(&mut self, world: &World, day: usize) {
+        for deed in self.life.deeds(day) {
+            self.does(world, &deed).await;
+        }
+    }
+
+    async fn does(&mut self, world: &World, deed: &Deed) {
+        let (person, owner) = (&self.person, self.person.owner);
+        match deed {
+            Deed::Subscribes => {
+                let request =
+                    pb::SubscribeRequest { payment_method: self.card.clone(), ..subscribe(owner, "business") };
+                person.subscribe(request).await.unwrap();
+            }
+            Deed::Spends { credits, enough } => {
+                let told = person.charge(spend(owner, &credits.to_string())).await;
+                let reason = told.err().map(|status| Refusal::of(&status).reason);
+                assert_eq!(reason.is_none(), *enough, "{owner} spends {credits}: {reason:?}");
+            }
+            Deed::Buys(pack) => {
+                person.purchase_pack(buy(owner, pack)).await.unwrap();
+            }
+            Deed::Regrets(pack) => {
+                let payment = person.purchase_pack(buy(owner, pack)).await.unwrap().payment.unwrap();
+                let back =
+                    pb::RefundPaymentRequest { owner: owner.to_string(), payment_id: payment.id, ..Default::default() };
+                world.operator().refund_payment(back).await.unwrap();
+            }
+            Deed::CancelsAtTheEnd => {
+                person.cancel(cancel(owner, pb::CancelAt::PeriodEnd)).await.unwrap();
+            }
+            Deed::Resumes => {
+                person.resume(resume(owner)).await.unwrap();
+            }
+            Deed::CancelsNow => {
+                person.cancel(cancel(owner, pb::CancelAt::Now)).await.unwrap();
+            }
+            Deed::CardFails => self.pays_with(world, "sandbox_declined").await,
+            Deed::CardIsMended => self.pays_with(world, "sandbox_ok").await,
+        }
+    }
+
+    /// Another card instead of the one there was.
+    async fn pays_with(&mut self, world: &World, method: &str) {
+        let owner = self.person.owner;
+        let new = world.saves(owner, method).await;
+        let prefer = pb::SetDefaultPaymentMethodRequest {
+            owner: owner.to_string(),
+            payment_method_id: new.clone(),
+            ..Default::default()
+        };
+        self.person.set_default_payment_method(prefer).await.unwrap();
+        let remove = pb::RemovePaymentMethodRequest {
+            owner: owner.to_string(),
+            payment_method_id: std::mem::replace(&mut self.card, new),
+            ..Default::default()
+        };
+        self.person.remove_payment_method(remove).await.unwrap();
+    }
+
+    /// What there is of it in the service, in the model's words.
+    async fn lots(&self) -> Vec<String> {
+        let lots = self.person.list_lots(lots_of(self.person.owner)).await.unwrap().lots;
+        let mut lines: Vec<String> = lots.iter().map(lot).collect();
+        lines.sort();
+        lines
+    }
+
+    async fn invoices(&self) -> Vec<String> {
+        let request =
+            pb::ListInvoicesRequest { owner: self.person.owner.to_string(), page_size: 1_000, ..Default::default() };
+        let invoices = self.person.list_invoices(request).await.unwrap().invoices;
+        let mut lines: Vec<String> = invoices.iter().map(invoice).collect();
+        lines.sort();
+        lines
+    }
+
+    /// Until when it is paid for, if it is.
+    async fn subscription(&self) -> Option<String> {
+        let request = pb::GetSubscriptionRequest { owner: self.person.owner.to_string() };
+        let it = self.person.get_subscription(request).await.unwrap().subscription.unwrap();
+        (it.state() == pb::SubscriptionState::Active).then(|| {
+            let marked = if it.cancel_at_period_end { " and no longer" } else { "" };
+            format!("until {}{marked}", date(it.current_period_end))
+        })
+    }
+
+    async fn is_as_its_life_says(&self, world: &World) {
+        let (owner, life) = (self.person.owner, &self.life);
+        assert_eq!(self.lots().await, life.lots(), "lots of {owner}: {life:#?}");
+        assert_eq!(self.invoices().await, life.invoices(), "invoices of {owner}: {life:#?}");
+        assert_eq!(self.subscription().await, life.subscription(), "subscription of {owner}: {life:#?}");
+        assert_eq!(world.available(owner).await, life.available().to_string(), "credits of {owner}: {life:#?}");
+        world.audit(owner).await;
+    }
+}
+
+/// The day of a time; `never` where there is none.
+fn date(time: Option<prost_types::Timestamp>) -> String {
+    let day = |day: &usize| Some(to_timestamp(day_at(*day))) == time;
+    time.map_or_else(
+        || "never".to_owned(),
+        |_| (0..DAYS + 40).find(day).map_or_else(|| format!("{time:?}"), life::date),
+    )
+}
+
+fn lot(lot: &pb::Lot) -> String {
+    let source = lot.source().as_str_name().trim_start_matches("LOT_SOURCE_");
+    format!("{source} {} {} {}", lot.granted, date(lot.effective_at), date(lot.expires_at))
+}
+
+fn invoice(it: &pb::Invoice) -> String {
+    let (_prefix, number) = it.number.split_once('-').unwrap();
+    let [line] = &*it.lines else { panic!("one thing was paid: {it:?}") };
+    let of = match line.period_start {
+        Some(_) => format!("{} to {}", date(line.period_start), date(line.period_end)),
+        None => "once".to_owned(),
+    };
+    format!("{number} {} {of}", it.total.as_ref().unwrap().units)
+}
+
+/// What the month before this day's tells finance adds up.
+async fn a_month_adds_up(world: &World, day: usize) {
+    let end = day_at(day);
+    let begin = end.saturating_sub(Span::DAY);
+    let begin = bursar_time::Zone::default().month(begin).0;
+    let told = report(&world.store, None, (begin, end), &mut Vec::new()).await.unwrap();
+    assert_eq!(told.differences, Vec::<String>::new(), "the month before {}", life::date(day));
+}
+
+engines! {
+    async fn a_year_of_many_accounts_is_what_a_naive_model_says(db: TestDb) {
+        let world = World::by(db, Clock::test(at("2027-12-30T12:00:00Z"))).await;
+        let mut all = Vec::new();
+        for number in 1..=accounts() {
+            all.push(Account::of(&world, number).await);
+        }
+        for day in 0..DAYS {
+            world.becomes(day).await;
+            if life::is_first_of_month(day) {
+                a_month_adds_up(&world, day).await;
+            }
+            let all = all.iter_mut();
+            futures::stream::iter(all).for_each_concurrent(CALLERS, |it| it.lives(&world, day)).await;
+        }
+        for account in &all {
+            account.is_as_its_life_says(&world).await;
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! The naive model of an account's year: lists and a calendar, nothing of the service's.
+
+use bursar_secret::Entropy;
+use bursar_testkit::at;
+use bursar_time::{Span, Timestamp};
+
+/// The first day: 31 December 2027. The year after it has a 29 February.
+const BEGIN: &str = "2027-12-31T00:00:00Z";
+const PLAN_CREDITS: u64 = 1_500;
+const PLAN_PRICE: u64 = 100;
+/// The packs by name, price and credits.
+const PACKS: [(&str, u64, u64); 3] = [("starter", 20, 300), ("standard", 100, 1_500), ("premium", 200, 3_000)];
+/// On how many days after it began or did something, an account does something: never on a boundary or the day after.
+const FIRST_DEED: usize = 13;
+const BETWEEN_DEEDS: usize = 30;
+
+/// The beginning of a day.
+pub(super) fn day_at(day: usize) -> Timestamp {
+    at(BEGIN).saturating_add(Span::from_days(u64::try_from(day).unwrap()))
+}
+
+/// Year, month and day.
+fn calendar(day: usize) -> (usize, usize, usize) {
+    let (mut year, mut month, mut of_month) = (2027, 12, 31);
+    for _ in 0..day {
+        of_month += 1;
+        if of_month > days_of(year, month) {
+            (of_month, month) = (1, month + 1);
+        }
+        if month > 12 {
+            (month, year) = (1, year + 1);
+        }
+    }
+    (year, month, of_month)
+}
+
+fn days_of(year: usize, month: usize) -> usize {
+    match month {
+        2 if year.is_multiple_of(4) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+pub(super) fn date(day: usize) -> String {
+    let (year, month, of_month) = calendar(day);
+    format!("{year}-{month:02}-{of_month:02}")
+}
+
+pub(super) fn is_first_of_month(day: usize) -> bool {
+    calendar(day).2 == 1
+}
+
+/// The day on which so many months have passed since `anchor`: the anchor's day of the month, or the month's last.
+fn after_months(anchor: usize, months: usize) -> usize {
+    let (year, month, of_month) = calendar(anchor);
+    let (year, month) = (year + (month - 1 + months) / 12, (month - 1 + months) % 12 + 1);
+    let wanted = (year, month, of_month.min(days_of(year, month)));
+    (anchor..anchor + 800).find(|day| calendar(*day) == wanted).unwrap()
+}
+
+/// What an account does on a day.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Deed {
+    Subscribes,
+    Spends {
+        credits: u64,
+        enough: bool,
+    },
+    Buys(&'static str),
+    /// Buys a pack and has the money given back.
+    Regrets(&'static str),
+    CancelsAtTheEnd,
+    Resumes,
+    CancelsNow,
+    /// What pays the next month will be declined.
+    CardFails,
+    CardIsMended,
+}
+
+#[derive(Clone, Debug)]
+struct Plan {
+    anchor: usize,
+    /// How many months have begun.
+    months: usize,
+    marked: bool,
+    card_fails: bool,
+    /// The month that is over was declined; it is tried again on this day.
+    retry: Option<usize>,
+}
+
+impl Plan {
+    fn end(&self) -> usize {
+        after_months(self.anchor, self.months)
+    }
+}
+
+/// One account's year.
+#[derive(Clone, Debug)]
+pub(super) struct Life {
+    dice: Dice,
+    next_deed: usize,
+    plan: Option<Plan>,
+    allowance: u64,
+    /// What is left of each pack, the oldest first.
+    packs: Vec<u64>,
+    lots: Vec<String>,
+    invoices: Vec<String>,
+    /// How many invoices and credit notes there are, and of which year.
+    numbered: (usize, usize, usize),
+    did: Vec<(String, Deed)>,
+}
+
+#[derive(Clone, Debug)]
+struct Dice(Entropy);
+
+impl Dice {
+    fn below(&self, sides: u64) -> u64 {
+        u64::from_le_bytes(self.0.bytes()) % sides
+    }
+
+    fn index(&self, sides: usize) -> usize {
+        usize::try_from(self.below(u64::try_from(sides).unwrap())).unwrap()
+    }
+}
+
+impl Life {
+    pub(super) fn of(number: u64) -> Self {
+        let dice = Dice(Entropy::seeded(number));
+        let starts = dice.index(31);
+        Self {
+            dice,
+            next_deed: starts,
+            plan: None,
+            allowance: 0,
+            packs: Vec::new(),
+            lots: Vec::new(),
+            invoices: Vec::new(),
+            numbered: (0, 0, 0),
+            did: Vec::new(),
+        }
+    }
+
+    /// What it does today; and what happens to it today before that.
+    pub(super) fn deeds(&mut self, day: usize) -> Vec<Deed> {
+        let mut deeds = self.passes(day);
+        if day == self.next_deed {
+            self.next_deed = day + BETWEEN_DEEDS;
+            let chosen = self.chooses(day);
+            deeds.extend(chosen);
+        }
+        self.did.extend(deeds.iter().map(|deed| (date(day), deed.clone())));
+        deeds
+    }
+
+    /// The turn of the month, or another attempt at it.
+    fn passes(&mut self, day: usize) -> Vec<Deed> {
+        let Some(mut plan) = self.plan.take() else { return Vec::new() };
+        if plan.retry.is_some_and(|retry| retry == day) {
+            plan.retry = None;
+            self.begins_a_month(&mut plan, day);
+        } else if plan.retry.is_none() && plan.end() == day {
+            self.allowance = 0;
+            if plan.marked {
+                return Vec::new();
+            }
+            if plan.card_fails {
+                plan.card_fails = false;
+                plan.retry = Some(day + 1);
+                self.plan = Some(plan);
+                return vec![Deed::CardIsMended];
+            }
+            self.begins_a_month(&mut plan, day);
+        }
+        self.plan = Some(plan);
+        Vec::new()
+    }
+
+    fn chooses(&mut self, day: usize) -> Vec<Deed> {
+        let Some(mut plan) = self.plan.take() else {
+            let mut plan = Plan { anchor: day, months: 0, marked: false, card_fails: false, retry: None };
+            self.begins_a_month(&mut plan, day);
+            self.plan = Some(plan);
+            self.next_deed = day + FIRST_DEED;
+            return vec![Deed::Subscribes];
+        };
+        let mut keeps = true;
+        let deeds = match self.dice.below(16) {
+            0..4 => vec![self.spends()],
+            4..7 => vec![self.buys(day), self.spends()],
+            7 | 8 => vec![self.regrets(day)],
+            9 if !plan.marked => {
+                plan.marked = true;
+                vec![Deed::CancelsAtTheEnd]
+            }
+            10 if !plan.marked => vec![Deed::CancelsAtTheEnd, Deed::Resumes],
+            11 if plan.marked => {
+                plan.marked = false;
+                vec![Deed::Resumes]
+            }
+            12 => {
+                self.allowance = 0;
+                keeps = false;
+                vec![Deed::CancelsNow]
+            }
+            13 | 14 if !plan.marked => {
+                plan.card_fails = true;
+                vec![Deed::CardFails]
+            }
+            _ => Vec::new(),
+        };
+        self.plan = keeps.then_some(plan);
+        deeds
+    }
+
+    fn begins_a_month(&mut self, plan: &mut Plan, day: usize) {
+        let (from, to) = (after_months(plan.anchor, plan.months), after_months(plan.anchor, plan.months + 1));
+        plan.months += 1;
+        self.allowance = PLAN_CREDITS;
+        self.lots.push(format!("ALLOWANCE {PLAN_CREDITS} {} {}", date(from), date(to)));
+        self.invoiced(day, PLAN_PRICE, &format!("{} to {}", date(from), date(to)));
+    }
+
+    fn spends(&mut self) -> Deed {
+        let credits = 1 + self.dice.below(2_500);
+        let enough = credits <= self.allowance + self.packs.iter().sum::<u64>();
+        if enough {
+            let mut rest = credits;
+            for part in std::iter::once(&mut self.allowance).chain(&mut self.packs) {
+                let taken = rest.min(*part);
+                *part -= taken;
+                rest -= taken;
+            }
+        }
+        Deed::Spends { credits, enough }
+    }
+
+    fn bought(&mut self, day: usize) -> (&'static str, u64, u64) {
+        let (pack, price, credits) = PACKS[self.dice.index(PACKS.len())];
+        self.lots.push(format!("PACK {credits} {} never", date(day)));
+        self.invoiced(day, price, "once");
+        (pack, price, credits)
+    }
+
+    fn buys(&mut self, day: usize) -> Deed {
+        let (pack, _, credits) = self.bought(day);
+        self.packs.push(credits);
+        Deed::Buys(pack)
+    }
+
+    fn regrets(&mut self, day: usize) -> Deed {
+        let (pack, price, _) = self.bought(day);
+        self.numbered.2 += 1;
+        let (year, _, notes) = self.numbered;
+        self.invoices.push(format!("C-{year}-{notes:04} {price} once"));
+        Deed::Regrets(pack)
+    }
+
+    fn invoiced(&mut self, day: usize, price: u64, of: &str) {
+        let year = calendar(day).0;
+        if self.numbered.0 != year {
+            self.numbered = (year, 0, 0);
+        }
+        self.numbered.1 += 1;
+        let (year, invoices, _) = self.numbered;
+        self.invoices.push(format!("{year}-{invoices:04} {price} {of}"));
+    }
+
+    pub(super) fn lots(&self) -> Vec<String> {
+        let mut lots = self.lots.clone();
+        lots.sort();
+        lots
+    }
+
+    pub(super) fn invoices(&self) -> Vec<String> {
+        let mut invoices = self.invoices.clone();
+        invoices.sort();
+        invoices
+    }
+
+    pub(super) fn subscription(&self) -> Option<String> {
+        let plan = self.plan.as_ref().filter(|plan| plan.retry.is_none())?;
+        let marked = if plan.marked { " and no longer" } else { "" };
+        Some(format!("until {}{marked}", date(plan.end())))
+    }
+
+    /// The credits there are.
+    pub(super) fn available(&self) -> u64 {
+        self.allowance + self.packs.iter().sum::<u64>()
+    }
+}
