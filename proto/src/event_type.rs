@@ -26,6 +26,8 @@ pub const USER_STANDING_CHANGED: &str = "user.standing_changed";
 pub const SUBSCRIPTION_CHANGED: &str = "subscription.changed";
 /// From billing: so much of a limit is used that somebody is to be told.
 pub const LIMIT_ALERT: &str = "limit.alert";
+/// From billing: an account's automatic top-up was switched off because it could not go on.
+pub const TOP_UP_STOPPED: &str = "top_up.stopped";
 
 /// From identity and billing: somebody did something, or was refused what only few may do.
 pub const AUDIT_RECORDED: &str = "audit.recorded";
@@ -44,6 +46,7 @@ pub const ALL: &[&str] = &[
     USER_STANDING_CHANGED,
     SUBSCRIPTION_CHANGED,
     LIMIT_ALERT,
+    TOP_UP_STOPPED,
     AUDIT_RECORDED,
 ];
 
@@ -61,6 +64,7 @@ impl Payload {
             Self::UserStaying(_) => USER_STAYING,
             Self::SubscriptionChanged(_) => SUBSCRIPTION_CHANGED,
             Self::LimitAlert(_) => LIMIT_ALERT,
+            Self::TopUpStopped(_) => TOP_UP_STOPPED,
             Self::AuditRecorded(_) => AUDIT_RECORDED,
             Self::OrganizationStandingChanged(_) => ORGANIZATION_STANDING_CHANGED,
             Self::UserStandingChanged(_) => USER_STANDING_CHANGED,
@@ -80,6 +84,7 @@ impl Payload {
             Self::UserStaying(it) => &it.user_id,
             Self::SubscriptionChanged(it) => &it.owner,
             Self::LimitAlert(it) => &it.owner,
+            Self::TopUpStopped(it) => &it.owner,
             Self::AuditRecorded(it) => &it.owner,
             Self::OrganizationStandingChanged(it) => &it.organization_id,
             Self::UserStandingChanged(it) => &it.user_id,

@@ -30,6 +30,8 @@ pub struct Config {
     pub max_open_holds: u32,
     /// How many limits an account may have.
     pub max_limits: u32,
+    /// How long after an attempt to top an account up there is no other one.
+    pub top_up_cool_down: Span,
     /// Whether billing's tables are distributed by owner over several servers.
     pub distributed: bool,
     /// How long what is old is kept.
@@ -62,6 +64,7 @@ impl Config {
             max_hold: Span::from_std(billing.hold_ttl_max).min(Rules::MAX_HOLD),
             max_open_holds: billing.open_holds_max,
             max_limits: billing.limits_max,
+            top_up_cool_down: Span::from_std(billing.top_up_cooldown),
             distributed: billing.distributed,
             kept: Kept {
                 audit: Span::from_std(settings.audit.retention),

@@ -1,20 +1,22 @@
 //! What other services' events do here. Organization's: memberships and policies are remembered, an organization's
-//! account opens with it, and stands as it does. Identity's: whoever deleted the account spends and pays nothing any more, nor
-//! does the account of who is suspended.
+//! account opens with it, and stands as it does; who becomes an organization's owner finds its top-up switched off.
+//! Identity's: whoever deleted the account spends and pays nothing any more, nor does the account of who is suspended.
 
 use bursar_db::{DbError, Tx};
 use bursar_events::{Consumer, Unapplied};
-use bursar_id::{OrganizationId, OwnerId, UserId};
+use bursar_id::{OrganizationId, OwnerId, Role, UserId};
 use bursar_jobs::Jobs;
 use bursar_members::projection::Learned;
-use bursar_members::{Members, projection};
+use bursar_members::{Members, projection, words};
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::{Event, OrganizationCreated};
 use bursar_proto::event_type;
+use bursar_rpc::convert;
 use bursar_time::Clock;
 
+use crate::domain::Stop;
 use crate::store::accounts;
-use crate::usecase::{farewells, standings};
+use crate::usecase::{farewells, standings, top_ups};
 
 /// Applies organization's events to billing's store.
 pub(crate) struct FromOrganization {
@@ -65,14 +67,37 @@ impl FromOrganization {
 
     /// Remembers who belongs and what holds. What lanes remember of the account counts no longer.
     async fn learn(&self, tx: &mut Tx, event: &Event) -> Result<(), Unapplied> {
+        let new = named(event);
+        let was = match new {
+            Some(name) => role_of(tx, name).await?,
+            None => None,
+        };
         if let Learned::Standing { owner, .. } = projection::learn(tx, event).await? {
             return Ok(standings::follow(tx, &self.jobs, owner, self.clock.now()).await?);
         }
         if let Ok(owner) = event.owner.parse() {
             accounts::raise_terms(tx, owner).await?;
         }
+        // What the former owner's cards pay for ends with the transfer.
+        if let Some(name) = new.filter(|_| was != Some(Role::Owner))
+            && role_of(tx, name).await? == Some(Role::Owner)
+        {
+            top_ups::switch_off(tx, name.0, Stop::OwnerChanged, self.clock.now()).await?;
+        }
         Ok(())
     }
+}
+
+/// Whose membership an event is about, if it may make somebody an owner.
+fn named(event: &Event) -> Option<(OwnerId, UserId)> {
+    let Some(Payload::MembershipChanged(changed)) = &event.payload else { return None };
+    let organization = changed.organization_id.parse().ok()?;
+    let becomes_owner = convert::optional_role(changed.role) == Ok(Some(Role::Owner));
+    becomes_owner.then_some((OwnerId::Organization(organization), changed.user_id.parse().ok()?))
+}
+
+async fn role_of(tx: &mut Tx, name: (OwnerId, UserId)) -> Result<Option<Role>, DbError> {
+    Ok(words::named(tx, &[name]).await?.get(&name).and_then(|word| word.role))
 }
 
 /// Applies identity's events to billing's store.

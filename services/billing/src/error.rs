@@ -7,7 +7,7 @@ use bursar_money::{Credits, Price};
 use bursar_rpc::Problem;
 use bursar_time::Zone;
 
-use crate::domain::Refusal;
+use crate::domain::{ChangeError, Refusal};
 use crate::lane::{Overloaded, Refused};
 
 /// A refusal or a failure.
@@ -22,6 +22,9 @@ pub enum Error {
     /// Days there begin where no hour of UTC does, and usage is counted by hours.
     #[error("clocks in {0} differ from UTC by other than whole hours: days there cannot be told apart")]
     TimeZoneUnsupported(Zone),
+    /// What has to be added up before the first line is known is more than one call may read.
+    #[error("one line adds up more than {0} totals: ask for less time, shorter intervals or one member")]
+    ReportTooLarge(usize),
     /// The credit rules say no.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -66,6 +69,9 @@ pub enum Error {
     /// No catalog was ever used under this version.
     #[error("there is no catalog of the version {0}")]
     CatalogVersionNotFound(u32),
+    /// The catalog's file cannot be used: everything that is wrong with it.
+    #[error("the catalog's file is wrong")]
+    CatalogInvalid(Vec<String>),
     /// The catalog has no such plan.
     #[error("the catalog has no plan {0}")]
     PlanNotFound(String),
@@ -117,6 +123,24 @@ pub enum Error {
     /// The subscription goes on after its period: there is nothing to take back.
     #[error("the subscription is not canceled")]
     NotCanceled,
+    /// The subscription ends with its period: it is resumed before it is changed.
+    #[error("the subscription ends with its period: resume it first")]
+    SubscriptionCanceled,
+    /// The subscription's next period is not paid: that comes first.
+    #[error("the subscription's next period is not paid")]
+    SubscriptionPastDue,
+    /// There is no such change.
+    #[error(transparent)]
+    NoSuchChange(#[from] ChangeError),
+    /// Something else is due than the caller expects.
+    #[error("{due} are due: look again")]
+    DueChanged {
+        /// What is due.
+        due: Price,
+    },
+    /// Another change, a cancellation or the next period came first.
+    #[error("the subscription was changed meanwhile: look again")]
+    ChangeOvertaken,
     /// The account has as many limits as it may.
     #[error("the account has {limit} limits already")]
     TooManyLimits {

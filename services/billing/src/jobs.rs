@@ -13,13 +13,14 @@ use bursar_time::Span;
 
 use crate::config::Kept;
 use crate::error::Error;
-use crate::lane::{Lanes, RulesSource};
+use crate::lane::{Lanes, RulesSource, TOP_UP, TopUp};
 use crate::store::{limits, refused_moves};
 use crate::usecase::cashier::{Cashier, Due, PAYMENT, REFUND, Refund};
 use crate::usecase::farewells::{self, FAREWELL, Farewell};
 use crate::usecase::purges::{self, PURGE, Purger};
 use crate::usecase::standings::{self, Change, STANDING};
 use crate::usecase::subscriptions::SubscriptionUseCases;
+use crate::usecase::top_ups::TopUps;
 use crate::usecase::{invoices, policies, renewals, rollups, sweep};
 
 /// How often due expiries and lapsed holds are booked.
@@ -49,7 +50,7 @@ pub(crate) fn runner(
     jobs: Jobs,
     (db, (rules, people)): (&Db, (Arc<RulesSource>, People<Told>)),
     lanes: Lanes,
-    subscriptions: SubscriptionUseCases,
+    (subscriptions, top_ups): (SubscriptionUseCases, TopUps),
     (kept, env): (Kept, &Env),
 ) -> Runner {
     let purger = Purger { db: db.clone(), lanes: lanes.clone() };
@@ -72,7 +73,7 @@ pub(crate) fn runner(
             Ok(if booked > 0 { Next::Again } else { Next::Finished })
         }
     });
-    let (leaving, cashier) = (subscriptions.clone(), subscriptions.cashier.clone());
+    let leaving = subscriptions.clone();
     let held = env
         .meter
         .u64_gauge("billing.renewals.held")
@@ -114,10 +115,16 @@ pub(crate) fn runner(
     runner.on(FAREWELL, Terms::DEFAULT, Usher(leaving));
     runner.on(STANDING, Terms::DEFAULT, steward);
     runner.on(PURGE, purges::TERMS, purger);
-    runner.on(PAYMENT, Terms::DEFAULT, Watchman(cashier.clone()));
-    runner.on(REFUND, Terms::DEFAULT, Returner(cashier));
+    sell(&mut runner, top_ups);
     tidy(&mut runner, kept);
     runner
+}
+
+/// Taking money and giving it back.
+fn sell(runner: &mut Runner, top_ups: TopUps) {
+    runner.on(PAYMENT, Terms::DEFAULT, Watchman(top_ups.cashier.clone()));
+    runner.on(REFUND, Terms::DEFAULT, Returner(top_ups.cashier.clone()));
+    runner.on(TOP_UP, Terms::DEFAULT, Replenisher(top_ups));
 }
 
 /// Forgetting what is old.
@@ -162,6 +169,18 @@ impl Work for Returner {
 
     async fn run(&self, _lease: &Lease, refund: Refund) -> Result<Next, Failure> {
         self.0.give_back(&refund).await?;
+        Ok(Next::Finished)
+    }
+}
+
+/// Tops accounts up that have too few credits.
+struct Replenisher(TopUps);
+
+impl Work for Replenisher {
+    type Payload = TopUp;
+
+    async fn run(&self, _lease: &Lease, account: TopUp) -> Result<Next, Failure> {
+        self.0.look(account).await?;
         Ok(Next::Finished)
     }
 }

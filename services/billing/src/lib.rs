@@ -40,13 +40,13 @@ use bursar_jobs::Jobs;
 use bursar_members::Members;
 use bursar_members::people::{People, Told};
 use bursar_rpc::{KeySet, Mutations, PageKey, StackDeps, Suspended};
-use bursar_runtime::{Env, Mode, Peers, ReadyProbe, Service, Settings, Started, keep_time};
+use bursar_runtime::{Env, Heavy, Mode, Peers, ReadyProbe, Service, Settings, Started, keep_time};
 use bursar_secret::Entropy;
 use bursar_time::Timestamp;
 
 use consume::{FromIdentity, FromOrganization};
 use document::Look;
-use domain::{Catalog, KeptCatalog, OperationKey, Rules, Spending};
+use domain::{Assortment, OperationKey, Rules, Spending};
 use lane::{Batcher, Lanes, RulesHandle, RulesSource};
 use payment::Payments;
 use store::{MIGRATIONS, installation};
@@ -54,8 +54,8 @@ use usecase::access::Access;
 use usecase::accounts::AccountUseCases;
 use usecase::boundary::Renewing;
 use usecase::cashier::Cashier;
-use usecase::catalogs::{self, CatalogUseCases};
-use usecase::costly::Costly;
+use usecase::catalogs::{self, CatalogHandle, CatalogSource, CatalogUseCases};
+use usecase::costly::{self, Costly};
 use usecase::credits::CreditUseCases;
 use usecase::erasures::ErasureUseCases;
 use usecase::invoices::{InvoiceUseCases, Invoices, Terms};
@@ -65,9 +65,11 @@ use usecase::payments::PaymentUseCases;
 use usecase::policies;
 use usecase::present::State;
 use usecase::purchases::PurchaseUseCases;
+use usecase::reloading::Reloading;
 use usecase::reports::ReportUseCases;
 use usecase::settings::SettingsUseCases;
 use usecase::subscriptions::SubscriptionUseCases;
+use usecase::top_ups::TopUps;
 
 /// Brings the store's schema up to date. `restored_at`: the store was restored from a backup; a new incarnation of its
 /// events begins at this time.
@@ -109,10 +111,11 @@ pub fn checkpoint_key(settings: &Settings) -> anyhow::Result<checkpoints::Checkp
 }
 
 /// What holds for every account when the service starts.
-fn rules(config: &Config, present: &KeptCatalog, key: OperationKey) -> Rules {
+fn rules(config: &Config, sold: &Assortment, key: OperationKey) -> Rules {
     Rules {
-        rates: present.catalog.rates().clone(),
-        catalog_version: present.version,
+        rates: sold.catalog().rates().clone(),
+        catalog_version: sold.present().version,
+        former_rates: sold.former_rates().clone(),
         // Nobody is served before the deployment's policy is followed (readiness).
         spending: Spending::default(),
         personal_accounts: true,
@@ -136,10 +139,23 @@ fn look(config: &Config) -> anyhow::Result<Look> {
     Ok(Look::load(config.fonts.as_deref(), config.logo.as_deref())?)
 }
 
+/// What reads invoices, and writes as many documents at a time as have a place among what is costly.
+fn documents(config: &Config, db: &Db, costly: &Costly) -> anyhow::Result<InvoiceUseCases> {
+    let threads = Heavy::start("documents", costly::SIDE_BY_SIDE)?;
+    Ok(InvoiceUseCases { db: db.clone(), look: look(config)?, costly: costly.clone(), threads })
+}
+
 /// What issues invoices.
 fn invoices(config: &Config, env: &Env) -> anyhow::Result<Invoices> {
     let terms = Terms { issuer: config.issuer.clone(), taxes: catalog::taxes::load(config.taxes.as_deref())? };
     Ok(Invoices::new(terms, env.entropy.clone()))
+}
+
+/// What is sold when the service starts: by the catalog's file, or by the built-in catalog.
+async fn sold(config: &Config, db: &Db, now: Timestamp) -> anyhow::Result<CatalogSource> {
+    let catalog = Arc::new(catalog::load(config.catalog.as_deref())?);
+    let present = catalogs::keep(db, catalog, now).await?;
+    Ok(CatalogSource::new(catalogs::assortment(db, present, now).await?))
 }
 
 /// Starts the service over a migrated store: its routes behind the whole stack, and its background tasks.
@@ -148,15 +164,17 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
     db.check_schema(&MIGRATIONS).await?;
     let env = keep_time(Service::Billing, &db, settings, env).await?;
     let config = Config::of(settings);
-    let catalog = Arc::new(catalog::load(config.catalog.as_deref())?);
-    let present = Arc::new(catalogs::keep(&db, Arc::clone(&catalog), env.clock.now()).await?);
+    let sold = sold(&config, &db, env.clock.now()).await?;
+    let catalog = sold.handle();
     let sealer = settings.sealer(&env.entropy)?;
     let key = installation::operation_key(&db, &sealer, &env.entropy).await?;
-    let source = Arc::new(RulesSource::new(rules(&config, &present, key)));
+    let source = Arc::new(RulesSource::new(rules(&config, &catalog.current(), key)));
     policies::follow(&db, &source).await?;
     let rules = source.handle();
     let outbox = Outbox::new("billing", db.clone(), env.clock.clone(), env.entropy.clone());
-    let batcher = Batcher::new(db.clone(), env.clock.clone(), rules.clone()).telling(outbox.clone());
+    let jobs = Jobs::new(db.clone(), sealer.clone(), env.entropy.clone(), env.clock.clone());
+    let batcher = Batcher::new(db.clone(), env.clock.clone(), rules.clone());
+    let batcher = batcher.telling(outbox.clone()).topping_up(jobs.clone());
     let batcher = if config.distributed { batcher.distributed() } else { batcher };
     let lanes = Lanes::start(config.lanes, &batcher, &env.meter, &env.tasks)?;
     let feeds = [Service::Organization, Service::Identity]
@@ -166,7 +184,7 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
     let invoices = invoices(&config, &env)?;
     let till = Till { db: db.clone(), clock: env.clock.clone(), payments: Payments::Sandbox, batcher, invoices };
     let mutations = Mutations::new(db.clone(), env.clock.clone(), env.entropy.clone(), outbox.clone()).telling();
-    let jobs = Jobs::new(db.clone(), sealer.clone(), env.entropy.clone(), env.clock.clone());
+    let reloading = Reloading::new(config.catalog.clone(), sold, &source, (&db, &env.clock, &mutations), &env.meter);
     let (subscriptions, purchases, payments) =
         selling(&access, till, mutations.clone(), (&catalog, &outbox, &jobs), &env);
     let costly = Costly::new();
@@ -175,20 +193,22 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
         subscriptions: subscriptions.clone(),
         purchases,
         payments,
-        settings: SettingsUseCases { access: access.clone(), db: db.clone(), mutations },
-        invoices: InvoiceUseCases { db: db.clone(), look: look(&config)?, costly: costly.clone() },
+        settings: SettingsUseCases::beside(&subscriptions),
+        invoices: documents(&config, &db, &costly)?,
         limits: LimitUseCases::beside(&subscriptions, (&rules, &costly), config.max_limits),
         accounts: AccountUseCases { db: db.clone(), clock: env.clock.clone(), rules, costly: costly.clone() },
         erasures: ErasureUseCases { lanes: lanes.clone(), db: db.clone(), entropy: env.entropy.clone() },
         reports: ReportUseCases { db: db.clone(), clock: env.clock.clone(), access: access.clone(), costly },
         access: access.clone(),
-        catalogs: CatalogUseCases { db: db.clone(), present },
+        catalogs: CatalogUseCases { db: db.clone(), present: catalog },
+        reloading: reloading.clone(),
         pages: PageKey::new(sealer.derive("billing page tokens")),
     };
     follow(&members, &feeds, (&db, &jobs), (&peers, settings), &env)?;
     let people = People::known(Told(db.clone())).await?;
     let known = (Arc::clone(&source), people.clone());
-    let runner = jobs::runner(jobs, (&db, known), lanes, subscriptions, (config.kept, &env));
+    let top_ups = TopUps { cashier: subscriptions.cashier.clone(), cool_down: config.top_up_cool_down };
+    let runner = jobs::runner(jobs, (&db, known), lanes, (subscriptions, top_ups), (config.kept, &env));
     env.tasks.spawn(runner.run(env.shutdown.clone(), env.halt.clone()));
     let (known, first) = (db.clone(), feeds[0].clone());
     let development = settings.mode == Mode::Development;
@@ -204,6 +224,7 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
                 .and(move || std::future::ready(heard(&first)))
                 .showing(move || feeds.each_ref().map(Feed::describe).join(", ")),
         )
+        .reloading(move || reloading.clone().told())
         .closing(async move { db.close().await }))
 }
 
@@ -216,7 +237,7 @@ fn credits(beside: &SubscriptionUseCases, lanes: &Lanes, rules: &RulesHandle) ->
         clock: beside.till.clock.clone(),
         entropy: beside.entropy.clone(),
         rules: rules.clone(),
-        catalog: Arc::clone(&beside.catalog),
+        catalog: beside.catalog.clone(),
     }
 }
 
@@ -225,14 +246,14 @@ fn selling(
     access: &Access,
     till: Till,
     mutations: Mutations<Outbox>,
-    (catalog, outbox, jobs): (&Arc<Catalog>, &Outbox, &Jobs),
+    (catalog, outbox, jobs): (&CatalogHandle, &Outbox, &Jobs),
     env: &Env,
 ) -> (SubscriptionUseCases, PurchaseUseCases, PaymentUseCases) {
     let access = access.clone();
     let cashier = Cashier {
         till,
         entropy: env.entropy.clone(),
-        catalog: Arc::clone(catalog),
+        catalog: catalog.clone(),
         outbox: outbox.clone(),
         jobs: jobs.clone(),
     };
@@ -241,7 +262,7 @@ fn selling(
         till: cashier.till.clone(),
         cashier: cashier.clone(),
         entropy: cashier.entropy.clone(),
-        catalog: Arc::clone(&cashier.catalog),
+        catalog: cashier.catalog.clone(),
         outbox: cashier.outbox.clone(),
         mutations: mutations.clone(),
     };

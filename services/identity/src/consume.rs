@@ -1,15 +1,15 @@
-//! What organization's events do here: memberships and policies are remembered, and the branch
-//! that creates an organization is moved into it.
+//! What other services' events do here. Organization's: memberships and policies are remembered, and the branch that creates
+//! an organization is moved into it. Billing's: that a person's own top-up was switched off is mailed to the person.
 
 use bursar_db::{DbError, Tx};
 use bursar_events::{Consumer, Unapplied};
-use bursar_id::{OrganizationId, SessionId, UserId};
+use bursar_id::{OrganizationId, OwnerId, SessionId, UserId};
 use bursar_members::{Members, projection};
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::{Event, OrganizationCreated};
 use bursar_proto::event_type;
 
-use crate::usecase::news;
+use crate::usecase::{Identity, news};
 
 /// Applies organization's events to identity's store.
 #[derive(Clone, Debug)]
@@ -44,6 +44,46 @@ impl Consumer for FromOrganization {
 
     fn applied(&self) {
         self.members.announce();
+    }
+}
+
+/// Applies billing's events to identity's store.
+#[derive(Clone)]
+pub struct FromBilling {
+    /// By whom people are told.
+    pub identity: Identity,
+}
+
+impl Consumer for FromBilling {
+    const NAME: &'static str = "identity's mails about top-ups";
+    /// Each tells of something that happened.
+    const WHOLE: &'static [&'static str] = &[];
+
+    fn types() -> &'static [&'static str] {
+        &[event_type::TOP_UP_STOPPED]
+    }
+
+    async fn apply(&self, tx: &mut Tx, event: &Event) -> Result<(), Unapplied> {
+        match &event.payload {
+            Some(Payload::TopUpStopped(stopped)) => {
+                let owner: OwnerId = stopped.owner.parse().map_err(Unapplied::unreadable)?;
+                // Of an organization's organization tells.
+                let Some(user) = owner.user() else { return Ok(()) };
+                Ok(self.identity.mail_stopped_top_up(tx, user, stopped).await?)
+            }
+            Some(_) => Ok(()),
+            None => Err(Unapplied::unreadable("it has no payload known here")),
+        }
+    }
+
+    /// What was mailed was mailed.
+    async fn forget_before(&self, _tx: &mut Tx, _incarnation: u64) -> Result<(), DbError> {
+        Ok(())
+    }
+
+    /// Mail goes out as soon as it is queued.
+    fn applied(&self) {
+        self.identity.parts().jobs.wake();
     }
 }
 

@@ -37,7 +37,7 @@ use bursar_rpc::{KeySet, Mutations, PageKey, Problem, ServiceRole, ServiceTokens
 use bursar_runtime::{Env, Peers, ReadyProbe, Service, Settings, Started, keep_time};
 use bursar_time::Timestamp;
 
-use consume::FromOrganization;
+use consume::{FromBilling, FromOrganization};
 use store::MIGRATIONS;
 use usecase::hashing::Hasher;
 use usecase::present::Users;
@@ -79,6 +79,7 @@ pub async fn start_with(settings: &Settings, config: Config, peers: Peers, env: 
     let (entropy, waiting) = (env.entropy.clone(), config.waiting_hashes);
     let hasher = tokio::task::spawn_blocking(move || Hasher::new(entropy, waiting)).await??;
     let tokens = own_tokens(&signer, &config, &env);
+    let billing_tokens = tokens.clone();
     let feed = Feed::new(Service::Organization.name(), &env.monotonic, settings.max_staleness);
     let members = Members::new(db.clone(), feed.clone());
     let identity = Identity::new(Parts {
@@ -100,7 +101,9 @@ pub async fn start_with(settings: &Settings, config: Config, peers: Peers, env: 
     ensure_accounts(settings, &identity, &env).await?;
     feed.measure(&env.meter);
     let courier = Courier::new(settings.mail_transport()?, &settings.mail.from)?;
-    spawn_tasks(&identity, courier, &members, &env);
+    let billing = Feed::new(Service::Billing.name(), &env.monotonic, settings.max_staleness);
+    billing.measure(&env.meter);
+    spawn_tasks(&identity, courier, (&members, &billing), (&peers, &billing_tokens), &env);
 
     let deps = StackDeps {
         keys: KeySet::local(signer.subscribe()),
@@ -114,7 +117,11 @@ pub async fn start_with(settings: &Settings, config: Config, peers: Peers, env: 
     Ok(Started::new(Service::Identity, bursar_rpc::stack(routes, deps))
         .answering(grpc::SERVICES)
         .answering(["bursar.event.v1.EventService"])
-        .ready_when(ReadyProbe::store(db.clone(), &MIGRATIONS).on_time(env.clock).showing(move || feed.describe()))
+        .ready_when(
+            ReadyProbe::store(db.clone(), &MIGRATIONS)
+                .on_time(env.clock)
+                .showing(move || format!("{}, {}", feed.describe(), billing.describe())),
+        )
         .closing(async move { db.close().await }))
 }
 
@@ -140,16 +147,26 @@ async fn ensure_accounts(settings: &Settings, identity: &Identity, env: &Env) ->
 }
 
 /// Background work: jobs are done until everything has ended, events are followed only until draining begins.
-fn spawn_tasks(identity: &Identity, courier: Courier, members: &Members, env: &Env) {
+fn spawn_tasks(
+    identity: &Identity,
+    courier: Courier,
+    (members, billing): (&Members, &Feed),
+    (peers, tokens): (&Peers, &ServiceTokens),
+    env: &Env,
+) {
     let parts = identity.parts();
     env.tasks.spawn(jobs::runner(identity, courier, env).run(env.shutdown.clone(), env.halt.clone()));
-    let following = Following {
-        feed: members.feed().clone(),
-        transport: parts.organization.clone(),
+    let following = |feed: &Feed, transport| Following {
+        feed: feed.clone(),
+        transport,
         db: parts.db.clone(),
         clock: parts.clock.clone(),
         entropy: parts.entropy.clone(),
         shutdown: env.shutdown.clone(),
     };
-    env.tasks.spawn(bursar_events::run(FromOrganization { members: members.clone() }, following));
+    let organization = following(members.feed(), parts.organization.clone());
+    env.tasks.spawn(bursar_events::run(FromOrganization { members: members.clone() }, organization));
+    let mailing = FromBilling { identity: identity.clone() };
+    let billing = following(billing, peers.to(Service::Billing).with_tokens(tokens.clone()));
+    env.tasks.spawn(bursar_events::run(mailing, billing));
 }

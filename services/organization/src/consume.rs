@@ -1,6 +1,8 @@
 //! What the other services' events do here. Identity's: names are remembered and who is suspended, and whoever deleted the
 //! account is seen off.
-//! Billing's: how many seats a plan has is remembered, and what is used of limits is mailed to those who manage billing. Both services': what they did is written into the audit log, which lists everybody's.
+//! Billing's: how many seats a plan has is remembered, what is used of limits is mailed to those who manage billing, and that a
+//! top-up was switched off to whoever had switched it on. Both services': what they did is written into the audit log, which
+//! lists everybody's.
 
 use bursar_db::{DbError, Tx};
 use bursar_events::{Consumer, Unapplied, audit};
@@ -93,7 +95,12 @@ impl Consumer for FromBilling {
     const WHOLE: &'static [&'static str] = &[event_type::SUBSCRIPTION_CHANGED];
 
     fn types() -> &'static [&'static str] {
-        &[event_type::AUDIT_RECORDED, event_type::SUBSCRIPTION_CHANGED, event_type::LIMIT_ALERT]
+        &[
+            event_type::AUDIT_RECORDED,
+            event_type::SUBSCRIPTION_CHANGED,
+            event_type::LIMIT_ALERT,
+            event_type::TOP_UP_STOPPED,
+        ]
     }
 
     async fn apply(&self, tx: &mut Tx, event: &Event) -> Result<(), Unapplied> {
@@ -112,6 +119,12 @@ impl Consumer for FromBilling {
                 let owner: OwnerId = alert.owner.parse().map_err(Unapplied::unreadable)?;
                 let (Some(organization), Some(mailing)) = (owner.organization(), &self.mailing) else { return Ok(()) };
                 Ok(mailing.mail_alert(tx, organization, alert).await?)
+            }
+            Some(Payload::TopUpStopped(stopped)) => {
+                let owner: OwnerId = stopped.owner.parse().map_err(Unapplied::unreadable)?;
+                // Of a person's own account identity tells the person.
+                let (Some(organization), Some(mailing)) = (owner.organization(), &self.mailing) else { return Ok(()) };
+                Ok(mailing.mail_stopped_top_up(tx, organization, stopped).await?)
             }
             Some(_) => Ok(()),
             None => Err(Unapplied::unreadable("it has no payload known here")),

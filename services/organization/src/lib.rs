@@ -97,7 +97,7 @@ fn over(
         mutations: Mutations::new(db.clone(), clock.clone(), entropy.clone(), outbox.clone()),
         sealer,
         outbox,
-        easel: Easel::default(),
+        easel: Easel::new()?,
         billing,
         db,
         clock,

@@ -120,6 +120,28 @@ async fn a_suite_is_ready_soon_small_and_stops_whoever_is_connected() {
     while let Ok(Some(_)) = watch.message().await {}
 }
 
+/// SIGHUP asks to read files anew, but not where it says that the terminal is gone: nobody would know of a suite that goes on.
+#[tokio::test]
+async fn a_suite_ends_with_the_terminal_that_it_was_started_at() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let ports = Ports::free();
+    let command = format!(
+        "exec {} --port-base {} --data-dir {}",
+        env!("CARGO_BIN_EXE_bursar"),
+        ports.base(),
+        dir.path().join("data").display()
+    );
+    // util-linux's `script` is the terminal.
+    let mut terminal = Program::new("script").args(["--quiet", "--command", &command, "/dev/null"]).spawn();
+    terminal.ready(ports.base()).await;
+    terminal.kill();
+    let gone = Instant::now();
+    while TcpStream::connect(("127.0.0.1", ports.base())).is_ok() {
+        assert!(gone.elapsed() < STOPS_WITHIN, "it goes on without its terminal");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_second_suite_on_the_same_ports_leaves_the_first_alone() {
     let suite = Plan::new(Topology::Suite).start().await;

@@ -9,9 +9,9 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 
 use crate::held::Held;
-use crate::limited::{Doubts, Limited, Remote};
+use crate::limited::{Doubts, Limited, Remote, Word};
 use crate::url::Place;
-use crate::{DbError, Engine, Migrations, PoolOptions, StoreUrl, Tx};
+use crate::{DbError, Engine, Migrations, PoolOptions, StoreUrl, Tx, on};
 
 /// A PostgreSQL session that holds a transaction open without a word for this long is a lost one, and gives its locks back.
 /// No transaction waits for a password's hash or for another service: between two statements there is only arithmetic.
@@ -30,7 +30,16 @@ const QUIET: Duration = Duration::from_millis(1_400);
 /// How long to wait before a file is opened again that others are opening.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
-const SIGN_OF_SQLITE: &str = "UPDATE outbox_head SET seq = seq WHERE one = 1";
+/// Not a deferred BEGIN: a read that turns into a write fails with `BUSY_SNAPSHOT` whatever the timeout.
+const BEGIN_TO_WRITE: &str = "BEGIN IMMEDIATE";
+
+/// As much as a batch of requests writes. It is never kept.
+const SIGN_OF_SQLITE: &str = "INSERT INTO outbox (seq, incarnation, id, owner, type, payload, created_at)
+    VALUES (-1, 0, '', '', '', zeroblob(262144), 0)";
+
+/// So few pages does a connection keep in memory that is to be told about the disk: what it writes goes out at once.
+const PAGES_OF_THE_SIGN: &str = "8";
+
 const SIGN_OF_POSTGRES: &str = "SET LOCAL work_mem = '64kB';
     SELECT txid_current(), count(*) FROM (SELECT repeat(md5(n::text), 4) FROM generate_series(1, 8000) AS n ORDER BY 1) AS sorted";
 
@@ -43,6 +52,8 @@ pub enum Db {
         write: SqlitePool,
         /// Connections that only read, each seeing a consistent snapshot beside the writer.
         read: SqlitePool,
+        /// The connection that looks whether there is room ([`Db::ping`]), opened when it is first asked.
+        room: SqlitePool,
     },
     /// A PostgreSQL database.
     Postgres(Remote),
@@ -65,8 +76,7 @@ impl Db {
     /// READ COMMITTED, so lock the rows a decision rests on.
     pub async fn begin(&self) -> Result<Tx, DbError> {
         match self {
-            // Not a deferred BEGIN: a read that turns into a write fails with BUSY_SNAPSHOT whatever the timeout.
-            Self::Sqlite { write, .. } => Ok(Tx::Sqlite(begin_sqlite(write, "BEGIN IMMEDIATE").await?)),
+            Self::Sqlite { write, .. } => Ok(Tx::Sqlite(begin_sqlite(write, BEGIN_TO_WRITE).await?)),
             Self::Postgres(pool) => begin_postgres(pool, "BEGIN").await,
         }
     }
@@ -79,16 +89,23 @@ impl Db {
         }
     }
 
-    /// Asks the store for a sign that it can write. On SQLite something is written, and the same as before. On PostgreSQL a
-    /// number for a transaction is taken, which a standby has none of, and a megabyte is sorted where there is memory for less: it
-    /// needs room where the database's tables need it, and changes none of them.
+    /// Asks the store for a sign that it can write; what that takes is given back. On SQLite a quarter of a megabyte is written
+    /// and undone, so the log finds room for it or does not. On PostgreSQL a number for a transaction is taken, which a standby
+    /// has none of, and a megabyte is sorted where there is memory for less: it needs room where the database's tables need it.
     pub async fn ping(&self) -> Result<(), DbError> {
-        let mut tx = self.begin().await?;
-        match &mut tx {
-            Tx::Sqlite(t) => sqlx::query(SIGN_OF_SQLITE).execute(&mut **t).await?.rows_affected(),
-            Tx::Postgres(t) => sqlx::raw_sql(SIGN_OF_POSTGRES).execute(&mut **t).await?.rows_affected(),
-        };
-        tx.commit().await
+        match self {
+            Self::Sqlite { write, room, .. } => {
+                // Whoever writes waits here, and not for the file's own lock, which nobody gives in turn.
+                let writer = Limited::of(write).await?;
+                needs_room(Limited::of(room).await?).await?;
+                needs_room(writer).await
+            }
+            Self::Postgres(_) => {
+                let mut tx = self.begin().await?;
+                on!(&mut tx, c => sqlx::raw_sql(SIGN_OF_POSTGRES).execute(c).await?.rows_affected());
+                tx.commit().await
+            }
+        }
     }
 
     /// The same store for another runtime, on which this must be called: a connection can only be used on the
@@ -136,9 +153,10 @@ impl Db {
     /// [`DbError::Unavailable`].
     pub async fn close(&self) {
         match self {
-            Self::Sqlite { write, read } => {
-                // Readers first: the last connection to close folds the write-ahead log into the file.
+            Self::Sqlite { write, read, room } => {
+                // The writer last: the last connection to close folds the write-ahead log into the file.
                 read.close().await;
+                room.close().await;
                 write.close().await;
             }
             Self::Postgres(pool) => pool.close().await,
@@ -168,9 +186,11 @@ async fn open_sqlite(path: &Path, options: &PoolOptions) -> Result<Db, DbError> 
         .idle_timeout(None)
         .max_lifetime(None);
     let write = connect_sqlite(&pool.clone().max_connections(1).min_connections(1), &connect, options).await?;
+    let room =
+        pool.clone().max_connections(1).connect_lazy_with(connect.clone().pragma("cache_size", PAGES_OF_THE_SIGN));
     let pool = pool.max_connections(options.read_connections.max(1));
     let read = connect_sqlite(&pool, &connect.pragma("query_only", "ON"), options).await?;
-    Ok(Db::Sqlite { write, read })
+    Ok(Db::Sqlite { write, read, room })
 }
 
 /// Connects, as often as it takes. Of several who turn a new file's log on at the same moment, SQLite refuses all but one at once,
@@ -276,6 +296,14 @@ async fn refusal(connect: &PgConnectOptions, within: Duration) -> sqlx::Error {
 fn doubting(options: PgPoolOptions, doubts: &Doubts) -> PgPoolOptions {
     let doubts = doubts.clone();
     options.before_acquire(move |connection, of| Box::pin(doubts.clone().settle(connection, of)))
+}
+
+/// Writes more than there may be room for, and undoes it. A connection with little memory hands it to the disk before anybody
+/// commits, without waiting for it to be durable; one with much finds out whether the file may grow.
+async fn needs_room(connection: Limited<Sqlite>) -> Result<(), DbError> {
+    let mut held = Held::begin(connection, BEGIN_TO_WRITE).await?;
+    sqlx::query(SIGN_OF_SQLITE).execute(&mut *held).await?;
+    Ok(held.end(Word::Light, "ROLLBACK").await?)
 }
 
 async fn begin_sqlite(pool: &SqlitePool, statement: &'static str) -> Result<Held<Sqlite>, DbError> {

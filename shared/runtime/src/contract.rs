@@ -192,6 +192,9 @@ impl fmt::Debug for ReadyProbe {
     }
 }
 
+/// Has a service read its files anew.
+pub(crate) type Reload = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
+
 /// A service that has started: everything needed to serve it, watch it and stop it.
 pub struct Started {
     /// Which service this is.
@@ -203,6 +206,8 @@ pub struct Started {
     pub routes: Routes,
     /// Whether it could answer now.
     pub ready: ReadyProbe,
+    /// Reads its files anew, where it has such.
+    pub(crate) reload: Option<Reload>,
     /// Runs last, after every call has ended: closes the database.
     pub close: BoxFuture<'static, ()>,
 }
@@ -215,6 +220,7 @@ impl Started {
             health_services: Vec::new(),
             routes,
             ready: ReadyProbe::always(),
+            reload: None,
             close: Box::pin(std::future::ready(())),
         }
     }
@@ -230,6 +236,18 @@ impl Started {
     #[must_use]
     pub fn ready_when(mut self, probe: ReadyProbe) -> Self {
         self.ready = probe;
+        self
+    }
+
+    /// Sets what is done when the program is told to read its files anew. It tells the log what came of it; whatever that is,
+    /// the service goes on.
+    #[must_use]
+    pub fn reloading<F, Fut>(mut self, reload: F) -> Self
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.reload = Some(Arc::new(move || Box::pin(reload())));
         self
     }
 

@@ -12,6 +12,7 @@ mod contract;
 mod dead_letters;
 mod grpc;
 mod health;
+mod heavy;
 mod lifecycle;
 mod listen;
 mod operations;
@@ -27,7 +28,8 @@ mod tls;
 
 pub use cli::{MigrateArgs, Options, ServiceCli, ServiceCommand, ServiceFlags};
 pub use contract::{Env, Peers, ReadyProbe, Started};
-pub use lifecycle::{Stop, serve as serve_on, surroundings};
+pub use heavy::Heavy;
+pub use lifecycle::{Signals, serve as serve_on, surroundings};
 pub use listen::{ListenError, Listeners};
 pub use program::{healthcheck, network_peers, prepare, run, run_single, run_single_with, serve};
 pub use service::{Each, Service};

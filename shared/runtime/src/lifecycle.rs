@@ -9,21 +9,23 @@
 //! 3. what is still open is cut: a connection that never spoke, a stream that nobody reads;
 //! 4. background tasks end, stores close.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, io::IsTerminal as _, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, anyhow};
 use bursar_secret::Entropy;
 use bursar_time::{Clock, Monotonic};
 use prometheus::Registry;
 use tokio::{
-    sync::watch,
+    sync::{Notify, watch},
     task::JoinSet,
     time::{Instant, sleep, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    Env, Listeners, Service, Settings, Started, grpc,
+    Env, Listeners, Service, Settings, Started,
+    contract::Reload,
+    grpc,
     listen::{Ending, Incoming},
     operations,
     readiness::{self, PortHealth, Readiness},
@@ -31,34 +33,46 @@ use crate::{
     tls::PortTls,
 };
 
-/// How a running program is told to stop.
+/// What a running program is told from outside.
 #[derive(Debug, Clone, Default)]
-pub struct Stop {
+pub struct Signals {
     /// Asks for a graceful stop.
     pub gracefully: CancellationToken,
     /// Skips whatever graceful step is under way.
     pub at_once: CancellationToken,
+    /// Asks to read files anew: once for however many that ask before it is done.
+    pub reload: Arc<Notify>,
 }
 
-impl Stop {
-    /// Stops gracefully at the first SIGTERM or SIGINT, and at once at the second.
-    pub fn on_signals() -> anyhow::Result<Self> {
+impl Signals {
+    /// Stops gracefully at the first SIGTERM or SIGINT, and at once at the second; reads files anew at SIGHUP. A program that
+    /// was started at a terminal is told by SIGHUP, too, that the terminal is gone, and then stops: nobody would know of it.
+    pub fn of_process() -> anyhow::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
-        let stop = Self::default();
-        let told = stop.clone();
+        let mut hangup = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
+        let at_terminal = std::io::stdin().is_terminal();
+        let signals = Self::default();
+        let told = signals.clone();
         tokio::spawn(async move {
-            for token in [told.gracefully, told.at_once] {
-                let signal = tokio::select! {
-                    _ = terminate.recv() => "SIGTERM",
-                    _ = interrupt.recv() => "SIGINT",
+            for stop in [told.gracefully, told.at_once] {
+                let signal = loop {
+                    tokio::select! {
+                        _ = terminate.recv() => break "SIGTERM",
+                        _ = interrupt.recv() => break "SIGINT",
+                        _ = hangup.recv() => {}
+                    }
+                    if at_terminal && !std::io::stdin().is_terminal() {
+                        break "SIGHUP, and the terminal is gone";
+                    }
+                    told.reload.notify_one();
                 };
                 tracing::info!(signal, "told to stop");
-                token.cancel();
+                stop.cancel();
             }
         });
-        Ok(stop)
+        Ok(signals)
     }
 }
 
@@ -87,7 +101,7 @@ pub async fn serve<W, R>(
     env: Env,
     registry: Registry,
     listeners: Listeners,
-    stop: Stop,
+    signals: Signals,
     wire: W,
     on_ready: R,
 ) -> anyhow::Result<()>
@@ -99,20 +113,20 @@ where
     let mut host = Host::new(settings, env, registry, listeners, tls);
     let started = tokio::select! {
         started = wire(settings, host.env.clone()) => started,
-        () = stop.gracefully.cancelled() => {
+        () = signals.gracefully.cancelled() => {
             tracing::info!("stopped while starting");
             Ok(Vec::new())
         }
     };
     let outcome = match started {
         Ok(started) if started.is_empty() => Ok(()),
-        Ok(started) => match host.open(started).await {
-            Ok(ready) => host.run(&stop, ready, on_ready).await,
+        Ok(started) => match host.open(started, &signals).await {
+            Ok(ready) => host.run(&signals, ready, on_ready).await,
             Err(error) => Err(error),
         },
         Err(error) => Err(error),
     };
-    host.stop(&stop).await;
+    host.stop(&signals).await;
     outcome
 }
 
@@ -161,9 +175,10 @@ impl<'a> Host<'a> {
     }
 
     /// Serves what has started. The receiver turns true when all of it is ready.
-    async fn open(&mut self, services: Vec<Started>) -> anyhow::Result<watch::Receiver<bool>> {
+    async fn open(&mut self, services: Vec<Started>, signals: &Signals) -> anyhow::Result<watch::Receiver<bool>> {
         let mut ports = Vec::with_capacity(services.len());
         let mut probes = Vec::with_capacity(services.len());
+        let mut reloads = Vec::with_capacity(services.len());
         for started in services {
             let service = started.service;
             let place = self
@@ -181,26 +196,28 @@ impl<'a> Host<'a> {
             self.servers.spawn(async move { (service, server.serve_with_incoming_shutdown(incoming, end).await) });
             ports.push(health);
             probes.push((service, started.ready));
+            reloads.extend(started.reload);
             self.closing.push((service, started.close));
         }
         self.readiness.started(probes);
         let (tell, ready) = watch::channel(false);
         let end = self.env.shutdown.clone();
         self.env.tasks.spawn(readiness::follow(self.readiness.clone(), ports, tell, end));
+        self.env.tasks.spawn(reload(reloads, Arc::clone(&signals.reload), self.env.shutdown.clone()));
         Ok(ready)
     }
 
     /// Waits until told to stop. An error if a server ends before.
     async fn run<R: FnOnce()>(
         &mut self,
-        stop: &Stop,
+        signals: &Signals,
         mut ready: watch::Receiver<bool>,
         on_ready: R,
     ) -> anyhow::Result<()> {
         let mut on_ready = Some(on_ready);
         loop {
             tokio::select! {
-                () = stop.gracefully.cancelled() => return Ok(()),
+                () = signals.gracefully.cancelled() => return Ok(()),
                 became = ready.wait_for(|ready| *ready), if on_ready.is_some() => {
                     if let (Ok(_), Some(tell)) = (became, on_ready.take()) {
                         tracing::info!("ready");
@@ -219,17 +236,17 @@ impl<'a> Host<'a> {
         }
     }
 
-    async fn stop(mut self, stop: &Stop) {
+    async fn stop(mut self, signals: &Signals) {
         let limit = self.settings.limits.shutdown;
         let begin = Instant::now();
         self.readiness.drain();
-        if !self.servers.is_empty() && stop.gracefully.is_cancelled() {
-            unless(&stop.at_once, sleep(self.settings.limits.drain)).await;
+        if !self.servers.is_empty() && signals.gracefully.is_cancelled() {
+            unless(&signals.at_once, sleep(self.settings.limits.drain)).await;
         }
         self.env.shutdown.cancel();
         let servers = &mut self.servers;
         let finished = unless(
-            &stop.at_once,
+            &signals.at_once,
             timeout_at(begin + limit * 6 / 8, async { while servers.join_next().await.is_some() {} }),
         )
         .await;
@@ -255,6 +272,21 @@ impl<'a> Host<'a> {
         self.operations_end.cancel();
         let _ = self.operations.await;
         tracing::info!(milliseconds = begin.elapsed().as_millis(), "stopped");
+    }
+}
+
+/// Has the services read their files anew whenever that is asked for, until draining begins. What is asked for while they
+/// started, or while they are at it, is done afterwards.
+async fn reload(services: Vec<Reload>, asked: Arc<Notify>, end: CancellationToken) {
+    loop {
+        let reloading = async {
+            asked.notified().await;
+            tracing::info!(services = services.len(), "told to read files anew: certificates are followed without");
+            futures::future::join_all(services.iter().map(|reload| reload())).await;
+        };
+        if unless(&end, reloading).await.is_none() {
+            return;
+        }
     }
 }
 

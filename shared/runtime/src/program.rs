@@ -22,8 +22,8 @@ use tokio::{
 };
 
 use crate::{
-    Each, Env, Listeners, Mode, Options, Peers, Program, Service, ServiceCli, ServiceCommand, Settings, Started, Stop,
-    clock_command, dead_letters, lifecycle, set_aside, telemetry::Telemetry, tls,
+    Each, Env, Listeners, Mode, Options, Peers, Program, Service, ServiceCli, ServiceCommand, Settings, Signals,
+    Started, clock_command, dead_letters, lifecycle, set_aside, telemetry::Telemetry, tls,
 };
 
 /// What the exit code is when the command line or the configuration is wrong.
@@ -156,9 +156,9 @@ where
             "content of libraries lies in this replica's own folder: other replicas do not find it"
         );
     }
-    let stop = Stop::on_signals()?;
+    let signals = Signals::of_process()?;
     let registry = telemetry.registry();
-    let served = lifecycle::serve(settings, env, registry, listeners, stop, wire, on_ready).await;
+    let served = lifecycle::serve(settings, env, registry, listeners, signals, wire, on_ready).await;
     telemetry.shutdown().await;
     served.map(|()| ExitCode::SUCCESS)
 }

@@ -186,8 +186,8 @@ async fn calls_are_answered_while_the_word_spreads() {
     let (mut settings, ports) = settings();
     settings.limits.drain = Duration::from_millis(700);
     let running = Running::start(settings, &ports, true).await;
-    let (url, stop) = (running.url(), running.stop.clone());
-    stop.gracefully.cancel();
+    let (url, signals) = (running.url(), running.signals.clone());
+    signals.gracefully.cancel();
     // Not ready at once, and still serving.
     let (code, text) = ask(ports.base(), "/readyz").await;
     assert_eq!((code, text.as_str()), (503, "draining\n"));
@@ -203,10 +203,37 @@ async fn told_twice_it_stops_at_once() {
     settings.limits.drain = Duration::from_secs(3);
     let running = Running::start(settings, &ports, true).await;
     let begin = Instant::now();
-    running.stop.gracefully.cancel();
-    running.stop.at_once.cancel();
+    running.signals.gracefully.cancel();
+    running.signals.at_once.cancel();
     running.stop().await.expect("stops");
     assert!(begin.elapsed() < Duration::from_secs(1), "took {:?}", begin.elapsed());
+}
+
+#[tokio::test]
+async fn files_are_read_anew_as_often_as_asked_and_nothing_else_happens() {
+    let (settings, ports) = settings();
+    let running = Running::start(settings, &ports, true).await;
+    let reloads = async |expected: usize| {
+        tokio::time::timeout(Duration::from_secs(20), async {
+            while running.reloads.load(Ordering::SeqCst) < expected {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        })
+        .await
+        .expect("in time");
+        assert_eq!(running.reloads.load(Ordering::SeqCst), expected);
+    };
+    for expected in 1..=3 {
+        running.signals.reload.notify_one();
+        reloads(expected).await;
+    }
+    assert_eq!(ask(ports.base(), "/readyz").await.0, 200, "it serves on");
+    // While it drains nobody's files are read any more.
+    running.env.shutdown.cancel();
+    running.signals.reload.notify_one();
+    let counted = running.reloads.clone();
+    running.stop().await.expect("stops");
+    assert_eq!(counted.load(Ordering::SeqCst), 3);
 }
 
 #[tokio::test]

@@ -197,6 +197,7 @@ const REFUSALS: &[(&str, &[&str])] = &[
     ("BURSAR_TOKENS__ACCESS_TTL=6m", &["tokens.access_ttl", "5m"]),
     ("BURSAR_ORGANIZATIONS__MAX_CREATED_PER_DAY=0", &["organizations.max_created_per_day", "at least 1"]),
     ("BURSAR_INVITATIONS__TTL=31d", &["invitations.ttl", "30d"]),
+    ("[billing]\ntop_up_cooldown = '59s'", &["billing.top_up_cooldown: 59s is out of range, use 1m to 30d"]),
     ("BURSAR_AUDIT__RETENTION=23h", &["audit.retention", "1d"]),
     ("[invoices]\nissuer = '''1\n2\n3\n4\n5\n6\n7\n8\n9'''", &["invoices.issuer", "8 lines"]),
     ("BURSAR_INVOICE_RETENTION=23h", &["invoice_retention", "1d"]),

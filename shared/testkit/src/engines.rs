@@ -14,8 +14,8 @@ pub struct TestDb {
 }
 
 impl TestDb {
-    pub(crate) fn sqlite(url: String, directory: tempfile::TempDir) -> Self {
-        Self { engine: Engine::Sqlite, url, _directory: Some(directory) }
+    pub(crate) fn sqlite(url: String, directory: Option<tempfile::TempDir>) -> Self {
+        Self { engine: Engine::Sqlite, url, _directory: directory }
     }
 
     pub(crate) fn postgres(url: String) -> Self {

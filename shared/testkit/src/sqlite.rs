@@ -1,5 +1,7 @@
 //! SQLite for a test: a file in a directory of its own.
 
+use std::path::Path;
+
 use crate::{
     engines::{Outcome, TestDb, block_on},
     reaper,
@@ -9,7 +11,12 @@ use crate::{
 pub fn file() -> TestDb {
     let directory = reaper::directory("sqlite-");
     let url = format!("sqlite://{}", directory.path().join("test.db").display());
-    TestDb::sqlite(url, directory)
+    TestDb::sqlite(url, Some(directory))
+}
+
+/// The same in a directory that somebody else looks after, such as a [`SmallDisk`](crate::SmallDisk).
+pub fn file_in(directory: &Path) -> TestDb {
+    TestDb::sqlite(format!("sqlite://{}", directory.join("test.db").display()), None)
 }
 
 /// Runs one test body on SQLite; [`engines!`](crate::engines) calls this.

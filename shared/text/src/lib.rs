@@ -79,15 +79,25 @@ pub fn prose(text: &str, most: usize) -> Result<String, TextError> {
 
 fn bounded(text: &str, most: usize) -> Result<(), TextError> {
     let room = most.saturating_mul(BEFORE);
-    if text.chars().nth(room).is_some() { Err(TextError::TooLong { most }) } else { Ok(()) }
+    let is_longer = text.len() > room && text.chars().nth(room).is_some();
+    if is_longer { Err(TextError::TooLong { most }) } else { Ok(()) }
 }
 
 fn is_space(c: char) -> bool {
-    c.general_category() == GeneralCategory::SpaceSeparator
+    c == ' ' || (!c.is_ascii() && c.general_category() == GeneralCategory::SpaceSeparator)
 }
 
-/// The text in NFC, if every character of it may stand where it stands.
+/// The text in NFC, if every character of it may stand where it stands. Of the printable ones of ASCII each may, as it is:
+/// most texts have no others, and need none of Unicode's tables.
 fn checked(text: &str, most: usize, control_allowed: impl Fn(char) -> bool) -> Result<String, TextError> {
+    if !text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return looked_up(text, most, control_allowed);
+    }
+    if text.len() > most { Err(TextError::TooLong { most }) } else { Ok(text.to_owned()) }
+}
+
+/// The same for texts of any script.
+fn looked_up(text: &str, most: usize, control_allowed: impl Fn(char) -> bool) -> Result<String, TextError> {
     let text: String = text.nfc().collect();
     let (mut before, mut marks) = (None, None);
     let mut rest = text.chars().peekable();
@@ -261,6 +271,13 @@ mod tests {
     }
 
     #[test]
+    fn the_spaces_of_ascii_are_those_of_the_table() {
+        for c in '\0'..='\u{ff}' {
+            assert_eq!(is_space(c), c.general_category() == GeneralCategory::SpaceSeparator, "U+{:04X}", u32::from(c));
+        }
+    }
+
+    #[test]
     fn fuzz_texts() {
         let samples = ["Ada Lovelace", "क्‍ष", "👩‍🚀 crew", "e\u{301}\u{323}", "Line\nand\tline", "العربية"];
         bursar_fuzz::fuzz("texts", &samples, |bytes| {
@@ -282,6 +299,14 @@ mod tests {
             if let Ok(once) = named(&text) {
                 prop_assert_eq!(named(&once), Ok(once));
             }
+        }
+
+        /// What needs no tables comes to the same by them.
+        #[test]
+        fn plain_texts_are_what_the_tables_make_of_them(text in "[ -~]{0,40}|[\\x00-\\x7f]{0,40}|\\PC{0,40}", most in 0_usize..50) {
+            let lines = |c: char| matches!(c, '\n' | '\r' | '\t');
+            prop_assert_eq!(checked(&text, most, |_| false), looked_up(&text, most, |_| false));
+            prop_assert_eq!(checked(&text, most, lines), looked_up(&text, most, lines));
         }
 
         #[test]

@@ -26,6 +26,10 @@ pub(super) struct PlanEntry {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) scope: Option<ScopeEntry>,
     pub(super) seats: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) seat_price: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) credits_per_seat: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) features: Vec<Feature>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -105,6 +109,10 @@ impl PlanEntry {
             credits: plan.price.map(|_| plan.credits.to_string()),
             scope: ScopeEntry::of(&plan.scope),
             seats: plan.seats,
+            seat_price: plan.extra_seat.map(|(price, _)| price.to_string()),
+            credits_per_seat: plan
+                .extra_seat
+                .and_then(|(_, credits)| (!credits.is_zero()).then(|| credits.to_string())),
             features: features.into_iter().filter_map(|(has, feature)| has.then_some(feature)).collect(),
             contract: plan.price.is_none(),
         }

@@ -9,6 +9,7 @@ mod tests;
 
 use std::fmt::{self, Display};
 use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -25,19 +26,43 @@ const BUILT_IN: &str = include_str!("../../catalog.toml");
 /// How long a catalog's canonical text may be: so long that its answer fits one message by far.
 const MAX_TEXT: usize = 1024 * 1024;
 
+/// How long its file may be, with what it says to people alone.
+const MAX_FILE: u64 = 4 * 1024 * 1024;
+
 /// Reads the catalog: the file at `path`, or the built-in one.
 pub(crate) fn load(path: Option<&Path>) -> Result<Catalog, CatalogError> {
     let place = path.map_or(Place::BuiltIn, |path| Place::File(path.to_owned()));
     let text = match path {
         None => Ok(BUILT_IN.to_owned()),
-        Some(path) => fs::read_to_string(path).map_err(|error| vec![format!("cannot be read: {error}")]),
+        Some(path) => text_of(path).map_err(|flaw| vec![flaw]),
     };
     text.and_then(|text| parse(&text)).map_err(|flaws| CatalogError { place, flaws })
 }
 
-/// The form of [`canonical`] texts. A later program gives those that it needs new fields for a higher number, so that an
+/// The text of a file, which must be one and not too long: nothing is waited for that may never come.
+fn text_of(path: &Path) -> Result<String, String> {
+    let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
+    if !path.metadata().map_err(unreadable)?.is_file() {
+        return Err("cannot be read: it is no file".to_owned());
+    }
+    let mut text = String::new();
+    let read = fs::File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_string(&mut text));
+    match read {
+        // Cut off, it may end within a character.
+        Ok(length) if length as u64 <= MAX_FILE => Ok(text),
+        Err(error) if path.metadata().is_ok_and(|file| file.len() <= MAX_FILE) => Err(unreadable(error)),
+        _ => Err(format!("is too long to be read: more than {MAX_FILE} bytes")),
+    }
+}
+
+/// The latest form of [`canonical`] texts. A later program gives those that it needs new fields for a higher number, so that an
 /// older one does not take them for damaged.
-pub(crate) const FORMAT: i64 = 1;
+pub(crate) const FORMAT: i64 = 2;
+
+/// The form of a catalog's text: that of the first program that can read it. Form 2 has seats beside a plan's own.
+pub(crate) fn format(catalog: &Catalog) -> i64 {
+    if catalog.plans().iter().any(|plan| plan.extra_seat.is_some()) { FORMAT } else { 1 }
+}
 
 /// A catalog's one text, the same for the same catalog however its file is written: JSON, the fields in a fixed order,
 /// without those that say nothing. New fields are left out where they are not used, so that a catalog without them is
@@ -63,6 +88,13 @@ pub(crate) struct CatalogError {
 enum Place {
     BuiltIn,
     File(PathBuf),
+}
+
+impl CatalogError {
+    /// Everything that is wrong, each in a sentence.
+    pub(crate) fn into_flaws(self) -> Vec<String> {
+        self.flaws
+    }
 }
 
 impl Display for CatalogError {
@@ -115,6 +147,7 @@ fn plan(entry: &PlanEntry, flaws: &mut Flaws) -> Option<Plan> {
             _ => {}
         }
     }
+    let extra_seat = extra_seat(&name, entry, flaws);
     let id = product_id(&name, &entry.id, flaws);
     let price = entry.price.as_ref().map(|text| flaws.value(&name, "price", text));
     let credits = entry.credits.as_ref().map(|text| flaws.value(&name, "credits", text));
@@ -126,9 +159,24 @@ fn plan(entry: &PlanEntry, flaws: &mut Flaws) -> Option<Plan> {
         credits: credits.flatten().unwrap_or(Credits::ZERO),
         scope: scope?,
         seats: entry.seats,
+        extra_seat,
         organization: entry.features.contains(&Feature::Organizations),
         single_sign_on: entry.features.contains(&Feature::SingleSignOn),
     })
+}
+
+/// What a seat beside the plan's own costs, and the credits that it adds.
+fn extra_seat(name: &str, entry: &PlanEntry, flaws: &mut Flaws) -> Option<(Price, Credits)> {
+    let given = [("seat_price", &entry.seat_price), ("credits_per_seat", &entry.credits_per_seat)];
+    for (field, _) in given.into_iter().filter(|(_, value)| entry.contract && value.is_some()) {
+        flaws.add(name, field, "must be left out: the contract says it");
+    }
+    if entry.seat_price.is_none() && entry.credits_per_seat.is_some() {
+        flaws.add(name, "seat_price", "is missing: without one no seats are sold that could have credits");
+    }
+    let price = entry.seat_price.as_ref().map(|text| flaws.value(name, "seat_price", text));
+    let credits = entry.credits_per_seat.as_ref().map(|text| flaws.value(name, "credits_per_seat", text));
+    price.flatten().map(|price| (price, credits.flatten().unwrap_or(Credits::ZERO)))
 }
 
 fn pack(entry: &PackEntry, flaws: &mut Flaws) -> Option<Pack> {

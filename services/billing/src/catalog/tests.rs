@@ -60,6 +60,15 @@ const FLAWS: &[(&str, &str, &str)] = &[
     ("seats = 10\n", "seats = -1\n", "invalid value"),
     ("seats = 10\n", "", "missing field `seats`"),
     ("seats = 10\n", "seats = 10\ncolour = 1\n", "unknown field `colour`"),
+    (r#"seat_price = "10.00 USD""#, r#"seat_price = "10""#, "plan business: seat_price must"),
+    (r#"seat_price = "10.00 USD""#, r#"seat_price = "10.001 USD""#, "the price of a seat of plan business must"),
+    (r#"seat_price = "10.00 USD""#, r#"seat_price = "0.00 USD""#, "the price of a seat of plan business must"),
+    (r#"seat_price = "10.00 USD""#, r#"seat_price = "-1.00 USD""#, "the price of a seat of plan business must"),
+    (r#"seat_price = "10.00 USD""#, r#"seat_price = "10.00 EUR""#, "plan business is priced in another currency"),
+    ("seat_price = \"10.00 USD\"\n", "", "plan business: seat_price is missing"),
+    (r#"credits_per_seat = "150""#, r#"credits_per_seat = "-1""#, "plan business: credits_per_seat must"),
+    ("seats = 5\n", "seats = 5\nseat_price = \"1.00 USD\"\n", "the plan `free` has none to sell"),
+    ("seats = 100\n", "seats = 100\nseat_price = \"1.00 USD\"\n", "plan enterprise: seat_price must be left out"),
     (r#"["organizations"]"#, r#"["teleport"]"#, "unknown variant `teleport`"),
     ("contract = true\n", "", "plan enterprise: price is missing"),
     ("contract = true\n", "contract = true\ncredits = \"5\"\n", "plan enterprise: credits must be left out"),
@@ -208,6 +217,24 @@ features = ["single_sign_on", "organizations"]
 scope = { projects = ["b", "a"], models = ["veo"] }
 
 [[plans]]
+id = "team"
+name = "Team"
+price = "9.00 USD"
+credits = "1"
+credits_per_seat = "0.50"
+seat_price = "3.0 USD"
+seats = 2
+
+[[plans]]
+id = "desk"
+name = "Desk"
+price = "8.00 USD"
+credits = "1"
+seat_price = "2.00 USD"
+credits_per_seat = "0"
+seats = 1
+
+[[plans]]
 id = "contract"
 name = "Contract"
 contract = true
@@ -237,6 +264,8 @@ fn a_catalog_has_one_text() {
     let large = concat!(
         r#"{"plans":[{"id":"free","name":"Free","price":"0.00 USD","credits":"10.5","#,
         r#""scope":{"models":["veo"],"projects":["a","b"]},"seats":5,"features":["organizations","single_sign_on"]},"#,
+        r#"{"id":"team","name":"Team","price":"9.00 USD","credits":"1","seats":2,"seat_price":"3.00 USD","credits_per_seat":"0.5"},"#,
+        r#"{"id":"desk","name":"Desk","price":"8.00 USD","credits":"1","seats":1,"seat_price":"2.00 USD"},"#,
         r#"{"id":"contract","name":"Contract","seats":7,"contract":true}],"#,
         r#""packs":[{"id":"starter","name":"Starter","price":"20.00 USD","credits":"300","scope":{"models":["veo"]}}],"#,
         r#""models":[{"id":"veo","name":"Veo","meters":[{"id":"seconds","unit":"second","credits":"6","#,
@@ -247,6 +276,9 @@ fn a_catalog_has_one_text() {
         let catalog = parse(file).unwrap();
         assert_eq!(from_canonical(&text(file)).unwrap(), catalog, "it reads back as it was");
     }
+    // Earlier programs read what needs none of their later fields.
+    let forms = [SMALL, LARGE, BUILT_IN].map(|file| format(&parse(file).unwrap()));
+    assert_eq!(forms, [1, 2, 2]);
     assert_ne!(text(BUILT_IN), text(&BUILT_IN.replacen("\"6\"", "\"6.000001\"", 1)), "another rate, another catalog");
     assert!(from_canonical("{}").is_err() && from_canonical(&large.replace("\"5\"", "5")).is_err());
 }

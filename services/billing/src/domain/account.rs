@@ -95,6 +95,8 @@ pub struct Account {
     pub renews_at: Option<Timestamp>,
     /// How many limits it has: with none, nobody looks for any.
     pub limits: u32,
+    /// Below what it is topped up; `None` where it is not.
+    pub top_up_below: Option<Credits>,
     /// No open hold lapses before this; `None` without open holds. It may be too early, when the hold whose deadline
     /// it was has been settled: it is set right when that time comes.
     pub next_lapse: Option<Timestamp>,
@@ -115,6 +117,7 @@ impl Account {
             period: Period::calendar(opened_at),
             renews_at: None,
             limits: 0,
+            top_up_below: None,
             next_lapse: None,
         }
     }

@@ -10,9 +10,11 @@ use std::sync::Arc;
 
 use bursar_money::{Credits, Price};
 use bursar_time::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::attribution::ModelName;
 use super::rates::{MAX_METERS, MAX_RATES, MeterPrice, ModelPrice, RateCard};
+use super::refusal::Inconsistent;
 use super::scope::Scope;
 
 /// Which of the catalogs that were ever used: 1, 2, 3 …, in the order of their first use. The same catalog keeps its
@@ -50,7 +52,8 @@ pub struct KeptCatalog {
 }
 
 /// The name of a plan or pack in the catalog and the API, such as `business`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct ProductId(String);
 
 impl ProductId {
@@ -75,6 +78,19 @@ impl fmt::Display for ProductId {
     }
 }
 
+impl TryFrom<String> for ProductId {
+    type Error = Inconsistent;
+    fn try_from(text: String) -> Result<Self, Inconsistent> {
+        Self::parse(&text).ok_or(Inconsistent("a plan's or pack's name is unreadable"))
+    }
+}
+
+impl From<ProductId> for String {
+    fn from(id: ProductId) -> Self {
+        id.0
+    }
+}
+
 /// A monthly plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
@@ -90,6 +106,8 @@ pub struct Plan {
     pub scope: Scope,
     /// How many members and pending invitations an organization may have.
     pub seats: u32,
+    /// What each seat beside those costs a month, and the credits that it adds; `None` where none are sold.
+    pub extra_seat: Option<(Price, Credits)>,
     /// Whether an organization can be run on it.
     pub organization: bool,
     /// Whether single sign-on is included.
@@ -134,6 +152,11 @@ pub enum CatalogFlaw {
     /// A plan on which nobody can work.
     #[error("{0} must have at least one seat")]
     NoSeats(String),
+    /// More seats for nothing, or for a fraction of the smallest coin; or of everybody's plan, which nobody pays.
+    #[error(
+        "the price of a seat of {0} must be a whole number of the currency's smallest unit above zero, and the plan `free` has none to sell"
+    )]
+    SeatPrice(String),
     /// A scope for a model that the catalog does not list.
     #[error("{0} is scoped to the model {1}, which the catalog does not list")]
     UnknownModel(String, ModelName),
@@ -255,6 +278,10 @@ fn check_plan(plan: &Plan, flaws: &mut Vec<CatalogFlaw>) {
     if plan.price.is_some_and(|price| price.is_negative() || price.minor_units().is_none()) {
         flaws.push(CatalogFlaw::Price(name.clone()));
     }
+    let sold = plan.extra_seat.is_none_or(|(price, _)| price.minor_units().is_some_and(|minor| minor > 0));
+    if !sold || plan.extra_seat.is_some() && plan.id.as_str() == Catalog::FREE {
+        flaws.push(CatalogFlaw::SeatPrice(name.clone()));
+    }
     if plan.seats == 0 {
         flaws.push(CatalogFlaw::NoSeats(name));
     }
@@ -304,7 +331,10 @@ fn check_meter(meter: &MeterPrice, model: &str, flaws: &mut Vec<CatalogFlaw>) {
 
 /// One invoice has one currency, so a catalog has one, too.
 fn check_currencies(plans: &[Plan], packs: &[Pack], flaws: &mut Vec<CatalogFlaw>) {
-    let plans = plans.iter().filter_map(|plan| Some((format!("plan {}", plan.id), plan.price?)));
+    let prices =
+        |plan: &Plan| [plan.price, plan.extra_seat.map(|(price, _)| price)].into_iter().flatten().collect::<Vec<_>>();
+    let plans =
+        plans.iter().flat_map(|plan| prices(plan).into_iter().map(|price| (format!("plan {}", plan.id), price)));
     let packs = packs.iter().map(|pack| (format!("pack {}", pack.id), pack.price));
     let mut first = None;
     for (name, price) in plans.chain(packs) {

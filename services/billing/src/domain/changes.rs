@@ -38,6 +38,8 @@ pub struct Changes {
     pub used: Vec<(UseKey, Used)>,
     /// Of which percentages of them somebody is to be told.
     pub alerts: Vec<LimitAlert>,
+    /// Whether fewer credits are left than the account's top-up wants, where there were as many before.
+    pub crossed: bool,
 }
 
 impl Changes {

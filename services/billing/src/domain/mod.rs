@@ -30,15 +30,19 @@
 //! | `invoice`, `tax` | invoices and credit notes, which add up to the cent; which taxes they have |
 //! | `profile` | what an account's managers set: whom invoices are for, where days begin |
 //! | `limit`, `limits`, `limiting` | limits; how much of them is used, and what decisions ask of that |
+//! | `top_up` | when a pack is bought by itself |
 //! | `tally` | what a window has seen before a limit was set |
 //! | `subscription`, `purchase` | plans and packs that an owner has, and when their months begin |
+//! | `change` | what it takes to change a subscription, and what a month of it is |
 
 mod account;
 mod actor;
+mod assortment;
 mod attribution;
 mod booking;
 mod burn;
 mod catalog;
+mod change;
 mod changes;
 mod charge;
 pub mod checkpoint;
@@ -75,6 +79,7 @@ mod tally;
 mod tax;
 #[cfg(test)]
 pub(crate) mod tests;
+mod top_up;
 mod usage;
 mod usage_audit;
 mod verify;
@@ -82,8 +87,10 @@ mod worth;
 
 pub use account::{Account, Balance, Expiry, LedgerHead, Period};
 pub use actor::Actor;
+pub use assortment::{Assortment, FormerRates};
 pub use attribution::{Attribution, AttributionError, Labels, ModelName, Note, ProjectName};
 pub use catalog::{Catalog, CatalogFlaw, CatalogVersion, KeptCatalog, Pack, Plan, ProductId};
+pub use change::{ChangeError, ExtraSeats, MAX_SEATS, Quote, SeatsPart, Terms};
 pub use changes::Changes;
 pub use charge::{Charge, Metered, Refund};
 pub use codec::Unreadable;
@@ -122,6 +129,7 @@ pub use state::AccountState;
 pub use subscription::{Month, Subscription, SubscriptionState};
 pub use tally::{Asked, Tally};
 pub use tax::{Country, Percent, TaxFlaw, TaxProvider, TaxRate};
+pub use top_up::{AutoTopUp, MOST_DECLINES, Stop, TopUpSituation, TopUpStep};
 pub use usage::{MeterDelta, MeterKey, MeterTotals, Total, UsageDelta, UsageKey, UsageTotals};
 pub use usage_audit::UsageAudit;
 pub use verify::Verifier;

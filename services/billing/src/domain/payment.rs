@@ -26,6 +26,7 @@ use bursar_time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::catalog::ProductId;
+use super::change::Terms;
 use super::invoice::Bill;
 use super::refusal::Inconsistent;
 use super::scope::Scope;
@@ -101,6 +102,8 @@ words! {
     Subscription = "SUBSCRIPTION",
     /// A later period of a subscription.
     Renewal = "RENEWAL",
+    /// What is left of a period on terms that cost more.
+    Change = "CHANGE",
 }
 
 /// What is bought, on the terms that were agreed: a catalog edit never touches them.
@@ -139,6 +142,19 @@ pub enum Bought {
         /// The period's number.
         period: u32,
     },
+    /// What is left of a period on terms that cost more.
+    Change {
+        /// The subscription.
+        subscription: SubscriptionId,
+        /// What a month of it is from then on.
+        to: Terms,
+        /// The credits that come at once.
+        credits: Credits,
+        /// The period's number.
+        period: u32,
+        /// How often the subscription had been changed when this was agreed: it is delivered if that is so still.
+        after: u32,
+    },
 }
 
 impl Bought {
@@ -148,13 +164,17 @@ impl Bought {
             Self::Pack { .. } => Purpose::Purchase,
             Self::Start { .. } => Purpose::Subscription,
             Self::Renewal { .. } => Purpose::Renewal,
+            Self::Change { .. } => Purpose::Change,
         }
     }
 
     /// The credits that come with it.
     pub fn credits(&self) -> Credits {
         match self {
-            Self::Pack { credits, .. } | Self::Start { credits, .. } | Self::Renewal { credits, .. } => *credits,
+            Self::Pack { credits, .. }
+            | Self::Start { credits, .. }
+            | Self::Renewal { credits, .. }
+            | Self::Change { credits, .. } => *credits,
         }
     }
 
@@ -162,7 +182,7 @@ impl Bought {
     pub fn purchase(&self) -> Option<PurchaseId> {
         match self {
             Self::Pack { purchase, .. } => Some(*purchase),
-            Self::Start { .. } | Self::Renewal { .. } => None,
+            Self::Start { .. } | Self::Renewal { .. } | Self::Change { .. } => None,
         }
     }
 
@@ -170,7 +190,9 @@ impl Bought {
     pub fn subscription(&self) -> Option<SubscriptionId> {
         match self {
             Self::Pack { .. } => None,
-            Self::Start { subscription, .. } | Self::Renewal { subscription, .. } => Some(*subscription),
+            Self::Start { subscription, .. }
+            | Self::Renewal { subscription, .. }
+            | Self::Change { subscription, .. } => Some(*subscription),
         }
     }
 }
@@ -382,6 +404,15 @@ impl Payment {
         let Some(moved) = &self.moved else { return (all, Credits::ZERO) };
         let there = all.saturating_sub(moved.before).min(moved.credits);
         (all.saturating_sub(there), there)
+    }
+
+    /// What was voided of its own lot while a dispute is not decided, and may come back by that: refunds may have voided some of
+    /// it, too, as nobody counts the two apart.
+    pub fn withheld(&self) -> Credits {
+        match self.dispute {
+            Dispute::Open => self.taken_back.voided.min(self.taken_back.credits),
+            Dispute::None | Dispute::Won | Dispute::Lost => Credits::ZERO,
+        }
     }
 
     /// How much may still be refunded: what a dispute has taken, or may take, is not given back a second time.

@@ -2,11 +2,13 @@
 //! much of the allowance is spent.
 
 use bursar_email::Email;
+use bursar_money::Credits;
 use bursar_text::TextError;
 use bursar_time::{Span, Timestamp, Zone};
 use serde::{Deserialize, Serialize};
 
 use super::tax::Country;
+use super::top_up::{AutoTopUp, Stop};
 
 /// To whom invoices are made out. Every text is what it seems (`bursar-text`); empty where nothing was said.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,6 +117,8 @@ pub struct AccountSettings {
     pub profile: BillingProfile,
     /// Where the account's days and months begin.
     pub zone: Zone,
+    /// What is bought by itself; `None` where nothing was ever set of it.
+    pub top_up: Option<AutoTopUp>,
     /// Counts the changes; the etag.
     pub version: i64,
 }
@@ -128,8 +132,22 @@ pub struct SettingsChange {
     pub profile: Option<BillingProfile>,
     /// See [`AccountSettings`].
     pub zone: Option<Zone>,
+    /// See [`AccountSettings`].
+    pub top_up: Option<Option<AutoTopUp>>,
     /// The state that the change is meant for; empty for whatever there is.
     pub etag: String,
+}
+
+impl SettingsChange {
+    /// The same, asked for by somebody.
+    #[must_use]
+    pub fn by(&self, who: &str) -> Self {
+        let mut change = self.clone();
+        if let Some(Some(top_up)) = &mut change.top_up {
+            who.clone_into(&mut top_up.set_by);
+        }
+        change
+    }
 }
 
 impl AccountSettings {
@@ -141,15 +159,38 @@ impl AccountSettings {
     /// These settings with a change; the same where it changes nothing.
     #[must_use]
     pub fn with(&self, change: &SettingsChange) -> Self {
-        let SettingsChange { allowance_alert_percents, profile, zone, etag: _ } = change.clone();
+        let SettingsChange { allowance_alert_percents, profile, zone, top_up, etag: _ } = change.clone();
         let before = self.clone();
+        let top_up = match (top_up, before.top_up) {
+            // Who says what is set already has set nothing.
+            (Some(Some(new)), Some(old)) if old.says_what(&new) => Some(old),
+            (Some(new), _) => new,
+            (None, old) => old,
+        };
         let changed = Self {
             allowance_alert_percents: allowance_alert_percents.unwrap_or(before.allowance_alert_percents),
             profile: profile.unwrap_or(before.profile),
             zone: zone.unwrap_or(before.zone),
+            top_up,
             version: self.version,
         };
-        if changed == *self { changed } else { Self { version: self.version.saturating_add(1), ..changed } }
+        changed.instead_of(self)
+    }
+
+    /// These settings with the top-up switched off by the program; `None` where it is off.
+    pub fn stopped(&self, why: Stop) -> Option<Self> {
+        let on = self.top_up.clone().filter(|it| it.enabled)?;
+        let off = AutoTopUp { enabled: false, stopped: Some(why), ..on };
+        Some(Self { top_up: Some(off), ..self.clone() }.instead_of(self))
+    }
+
+    /// Below what the account is topped up.
+    pub fn top_up_below(&self) -> Option<Credits> {
+        self.top_up.as_ref().and_then(AutoTopUp::below)
+    }
+
+    fn instead_of(self, before: &Self) -> Self {
+        if self == *before { self } else { Self { version: before.version.saturating_add(1), ..self } }
     }
 }
 
@@ -197,6 +238,33 @@ mod tests {
         let profile = BillingProfile { name: "Ada".to_owned(), ..BillingProfile::default() };
         let named = after.with(&SettingsChange { profile: Some(profile), ..SettingsChange::default() });
         assert_eq!((named.version, &named.zone), (2, &after.zone));
+    }
+
+    #[test]
+    fn a_top_up_is_set_by_who_changes_it_and_stopped_once() {
+        let top_up = |set_by: &str, enabled| AutoTopUp {
+            enabled,
+            threshold: Credits::ONE,
+            pack: crate::domain::ProductId::parse("starter").unwrap(),
+            ceiling: bursar_money::Price::zero(bursar_money::Currency::USD),
+            method: String::new(),
+            set_by: set_by.to_owned(),
+            stopped: None,
+        };
+        let change = |to: Option<AutoTopUp>| SettingsChange { top_up: Some(to), ..SettingsChange::default() };
+        let on = AccountSettings::default().with(&change(Some(top_up("usr_1", true))));
+        assert_eq!((on.version, on.top_up_below()), (1, Some(Credits::ONE)));
+        assert_eq!(on.with(&change(Some(top_up("usr_2", true)))), on, "it is set already");
+        let off = on.stopped(Stop::Declined).unwrap();
+        assert_eq!((off.version, off.top_up_below(), off.stopped(Stop::Deleted)), (2, None, None));
+        let why = |it: &AccountSettings| it.top_up.as_ref().and_then(|it| it.stopped);
+        let by_hand = off.with(&change(Some(top_up("usr_2", false))));
+        assert_eq!((why(&off), why(&by_hand)), (Some(Stop::Declined), Some(Stop::Declined)), "it is off already");
+        let again = off.with(&change(Some(top_up("usr_2", true))));
+        assert_eq!((why(&again), again.top_up.as_ref().map(|it| &*it.set_by)), (None, Some("usr_2")));
+        let gone = again.with(&change(None));
+        assert_eq!((gone.version, gone.top_up.clone()), (4, None));
+        assert_eq!(gone.with(&change(None)), gone);
     }
 
     #[test]

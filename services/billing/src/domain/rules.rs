@@ -5,6 +5,7 @@
 
 use bursar_time::Span;
 
+use super::assortment::{Assortment, FormerRates};
 use super::catalog::CatalogVersion;
 use super::operation::OperationKey;
 use super::rates::RateCard;
@@ -26,6 +27,8 @@ pub struct Rules {
     pub rates: RateCard,
     /// Which catalog these rates are of.
     pub catalog_version: CatalogVersion,
+    /// What models cost that are no longer listed, for what was held before.
+    pub former_rates: FormerRates,
     /// Who may spend.
     pub spending: Spending,
     /// Whether people have credits outside of organizations.
@@ -45,4 +48,11 @@ impl Rules {
     pub const MAX_HOLD: Span = Span::DAY;
     /// How many holds may be open in one account unless the deployment says otherwise.
     pub const MAX_OPEN_HOLDS: u32 = 10_000;
+
+    /// Prices by these catalogs from now on.
+    pub fn price_by(&mut self, assortment: &Assortment) {
+        self.rates = assortment.catalog().rates().clone();
+        self.catalog_version = assortment.present().version;
+        self.former_rates = assortment.former_rates().clone();
+    }
 }

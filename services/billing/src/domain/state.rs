@@ -50,6 +50,8 @@ pub struct AccountState {
     pub(super) meters: BTreeMap<MeterKey, MeterTotals>,
     /// Empty for an account without.
     pub(super) limits: Limits,
+    /// Whether what can be spent fell below what the account's top-up wants.
+    pub(super) crossed: bool,
 }
 
 /// An entry before the ledger gives it its number, balances and hash.
@@ -106,6 +108,7 @@ impl AccountState {
             usage: BTreeMap::new(),
             meters: BTreeMap::new(),
             limits: Limits::default(),
+            crossed: false,
         };
         let sum = |part: fn(&Lot) -> Credits| -> i128 { lots.iter().map(|lot| i128::from(part(lot).micro())).sum() };
         if sum(|lot| lot.remaining) != i128::from(account.available.micro())
@@ -280,6 +283,7 @@ impl AccountState {
             meters: Vec::new(),
             used: Vec::new(),
             alerts: Vec::new(),
+            crossed: std::mem::take(&mut self.crossed),
         };
         for kept in &mut self.lots {
             sort_out(kept, &mut changes.lots_inserted, &mut changes.lots_updated);

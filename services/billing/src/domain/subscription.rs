@@ -12,6 +12,7 @@ use bursar_money::{Credits, Price};
 use bursar_time::{Span, Timestamp};
 
 use super::catalog::ProductId;
+use super::change::{ExtraSeats, Terms};
 use super::lot::Lot;
 use super::payment::{Bought, Payment};
 use super::refusal::Inconsistent;
@@ -103,12 +104,14 @@ pub struct Subscription {
     pub plan: ProductId,
     /// Where it is in its life.
     pub state: SubscriptionState,
-    /// What a month costs.
+    /// What a month costs, extra seats included.
     pub price: Price,
-    /// The month's allowance; zero for none.
+    /// The month's allowance, that of extra seats included; zero for none.
     pub credits: Credits,
     /// How many members and pending invitations an organization may have.
     pub seats: u32,
+    /// Those of the seats that the plan does not include.
+    pub extra: Option<ExtraSeats>,
     /// How each month is paid, as the payment provider knows it.
     pub payment_method: String,
     /// The last payment, by its id; of old periods the provider's name for it.
@@ -125,6 +128,10 @@ pub struct Subscription {
     pub next_retry_at: Option<Timestamp>,
     /// Whether it ends with the month that is paid for last instead of being renewed.
     pub cancel_at_period_end: bool,
+    /// What its next month is to be, where that is something else.
+    pub pending: Option<Terms>,
+    /// How often it was changed, or a change was planned or taken back: whoever has read it before is overtaken.
+    pub changes: u32,
 }
 
 impl Subscription {
@@ -140,6 +147,7 @@ impl Subscription {
             price: payment.net(),
             credits: *credits,
             seats: *seats,
+            extra: None,
             payment_method: payment.method.clone(),
             payment_reference: payment.id.to_string(),
             started_at: at,
@@ -148,6 +156,8 @@ impl Subscription {
             failures: 0,
             next_retry_at: None,
             cancel_at_period_end: false,
+            pending: None,
+            changes: 0,
         })
     }
 
@@ -190,7 +200,40 @@ impl Subscription {
         Month::anchored(self.started_at, self.month.number.saturating_add(1))
     }
 
-    /// The same subscription with its next month paid.
+    /// What a month of it is now.
+    pub fn terms(&self) -> Terms {
+        let Self { plan, price, credits, seats, extra, .. } = self.clone();
+        Terms { plan, price, credits, seats, extra }
+    }
+
+    /// What its next month is.
+    pub fn next_terms(&self) -> Terms {
+        self.pending.clone().unwrap_or_else(|| self.terms())
+    }
+
+    fn on(&self, terms: Terms) -> Self {
+        let Terms { plan, price, credits, seats, extra } = terms;
+        Self { plan, price, credits, seats, extra, pending: None, ..self.clone() }
+    }
+
+    /// Whether it can be changed at `now`: it is paid for, and goes on after that.
+    pub fn is_changeable(&self, now: Timestamp) -> bool {
+        self.state == SubscriptionState::Active && !self.is_due(now) && !self.cancel_at_period_end
+    }
+
+    /// The same subscription on other terms from now on.
+    #[must_use]
+    pub fn changed(&self, to: &Terms) -> Self {
+        Self { changes: self.changes.saturating_add(1), ..self.on(to.clone()) }
+    }
+
+    /// The same subscription, on other terms with its next month (`None`: on the present ones).
+    #[must_use]
+    pub fn planning(&self, pending: Option<Terms>) -> Self {
+        Self { changes: self.changes.saturating_add(1), pending, ..self.clone() }
+    }
+
+    /// The same subscription with its next month paid: on the terms that were planned for it.
     #[must_use]
     pub fn renewed(&self, reference: String) -> Self {
         Self {
@@ -199,7 +242,7 @@ impl Subscription {
             payment_reference: reference,
             failures: 0,
             next_retry_at: None,
-            ..self.clone()
+            ..self.on(self.next_terms())
         }
     }
 
@@ -247,7 +290,7 @@ impl Subscription {
     /// The same subscription, over since `at`.
     #[must_use]
     pub fn ended(&self, at: Timestamp) -> Self {
-        Self { state: SubscriptionState::Ended, ended_at: Some(at), next_retry_at: None, ..self.clone() }
+        Self { state: SubscriptionState::Ended, ended_at: Some(at), next_retry_at: None, pending: None, ..self.clone() }
     }
 }
 
@@ -300,6 +343,7 @@ mod tests {
             price,
             credits: Credits::ZERO,
             seats: 1,
+            extra: None,
             payment_method: String::new(),
             payment_reference: String::new(),
             started_at: began,
@@ -308,6 +352,8 @@ mod tests {
             failures: 0,
             next_retry_at: None,
             cancel_at_period_end: false,
+            pending: None,
+            changes: 0,
         };
         let cases = [
             ("2026-02-28T09:59:59Z", 0, false),

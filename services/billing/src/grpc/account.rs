@@ -5,7 +5,7 @@ use std::mem::take;
 use bursar_id::OwnerId;
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::account_service_server::AccountService;
-use bursar_rpc::{Answer, Asked, Call, Caller, PageKey, PageRequest};
+use bursar_rpc::{Answer, Asked, Call, Caller, PageKey, PageRequest, Violations};
 use tonic::{Request, Response, Status};
 
 use super::{answer, parse, settings};
@@ -109,7 +109,11 @@ impl AccountService for AccountHandler {
         let mut message = request.into_inner();
         let owner = parse::owner_for(call.caller(), &message.owner)?;
         let request_id = take(&mut message.request_id);
-        let asked = Asked::read(call, &request_id, &message, |message, bad| Some(settings::change(message, bad)));
+        let payments = self.settings.cashier.till.payments;
+        let read = |message: &pb::UpdateAccountSettingsRequest, bad: &mut Violations| {
+            Some(settings::change(payments, message, bad))
+        };
+        let asked = Asked::read(call, &request_id, &message, read);
         let answer = self.settings.update(owner, &asked).await?;
         let mut message = answer.message()?;
         let now = match answer {

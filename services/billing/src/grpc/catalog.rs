@@ -1,25 +1,22 @@
 //! `CatalogService`.
 
+use std::mem::take;
+
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::catalog_service_server::CatalogService;
 use bursar_rpc::convert::{to_money, to_timestamp};
-use bursar_rpc::{ListKey, Page, PageKey, PageRequest, Problem};
+use bursar_rpc::{Asked, Call, ListKey, Page, PageKey, PageRequest, Problem, Stored};
 use tonic::{Request, Response, Status};
 
-use crate::domain::{Catalog, MeterPrice, ModelPrice, Pack, Plan, Rate, Scope};
+use crate::domain::{MeterPrice, ModelPrice, Pack, Plan, Rate, Scope};
 use crate::usecase::catalogs::CatalogUseCases;
+use crate::usecase::reloading::{Reloaded, Reloading};
 
-/// Answers from the catalog that was read at start, or from those before it.
-pub(crate) struct CatalogHandler(pub(crate) CatalogUseCases, pub(crate) PageKey);
-
-impl CatalogHandler {
-    fn present(&self) -> &Catalog {
-        &self.0.present.catalog
-    }
-
-    fn version(&self) -> u32 {
-        self.0.present.version.get()
-    }
+/// Answers from the catalog that is in use, or from those before it, and has another one put to use.
+pub(crate) struct CatalogHandler {
+    pub(crate) catalogs: CatalogUseCases,
+    pub(crate) reloading: Reloading,
+    pub(crate) pages: PageKey,
 }
 
 #[tonic::async_trait]
@@ -29,10 +26,10 @@ impl CatalogService for CatalogHandler {
         request: Request<pb::ListPlansRequest>,
     ) -> Result<Response<pb::ListPlansResponse>, Status> {
         let asked = request.into_inner();
-        let list = self.1.list("ListPlans", []);
-        let page = page(list, self.present().plans(), asked.page_size, &asked.page_token)?.messages(plan);
+        let (present, list) = (self.catalogs.present(), self.pages.list("ListPlans", []));
+        let page = page(list, present.catalog.plans(), asked.page_size, &asked.page_token)?.messages(plan);
         let (plans, next_page_token) = (page.rows, page.next_page_token);
-        Ok(Response::new(pb::ListPlansResponse { plans, next_page_token, catalog_version: self.version() }))
+        Ok(Response::new(pb::ListPlansResponse { plans, next_page_token, catalog_version: present.version.get() }))
     }
 
     async fn list_packs(
@@ -40,10 +37,10 @@ impl CatalogService for CatalogHandler {
         request: Request<pb::ListPacksRequest>,
     ) -> Result<Response<pb::ListPacksResponse>, Status> {
         let asked = request.into_inner();
-        let list = self.1.list("ListPacks", []);
-        let page = page(list, self.present().packs(), asked.page_size, &asked.page_token)?.messages(pack);
+        let (present, list) = (self.catalogs.present(), self.pages.list("ListPacks", []));
+        let page = page(list, present.catalog.packs(), asked.page_size, &asked.page_token)?.messages(pack);
         let (packs, next_page_token) = (page.rows, page.next_page_token);
-        Ok(Response::new(pb::ListPacksResponse { packs, next_page_token, catalog_version: self.version() }))
+        Ok(Response::new(pb::ListPacksResponse { packs, next_page_token, catalog_version: present.version.get() }))
     }
 
     async fn list_models(
@@ -51,17 +48,17 @@ impl CatalogService for CatalogHandler {
         request: Request<pb::ListModelsRequest>,
     ) -> Result<Response<pb::ListModelsResponse>, Status> {
         let asked = request.into_inner();
-        let list = self.1.list("ListModels", []);
-        let page = page(list, self.present().models(), asked.page_size, &asked.page_token)?.messages(model);
+        let (present, list) = (self.catalogs.present(), self.pages.list("ListModels", []));
+        let page = page(list, present.catalog.models(), asked.page_size, &asked.page_token)?.messages(model);
         let (models, next_page_token) = (page.rows, page.next_page_token);
-        Ok(Response::new(pb::ListModelsResponse { models, next_page_token, catalog_version: self.version() }))
+        Ok(Response::new(pb::ListModelsResponse { models, next_page_token, catalog_version: present.version.get() }))
     }
 
     async fn get_catalog_version(
         &self,
         request: Request<pb::GetCatalogVersionRequest>,
     ) -> Result<Response<pb::GetCatalogVersionResponse>, Status> {
-        let kept = self.0.version(request.into_inner().version).await?;
+        let kept = self.catalogs.version(request.into_inner().version).await?;
         Ok(Response::new(pb::GetCatalogVersionResponse {
             version: kept.version.get(),
             first_used_at: Some(to_timestamp(kept.first_used_at)),
@@ -69,6 +66,28 @@ impl CatalogService for CatalogHandler {
             packs: kept.catalog.packs().iter().map(pack).collect(),
             models: kept.catalog.models().iter().map(model).collect(),
         }))
+    }
+
+    async fn reload_catalog(
+        &self,
+        request: Request<pb::ReloadCatalogRequest>,
+    ) -> Result<Response<pb::ReloadCatalogResponse>, Status> {
+        let call = Call::of(&request)?;
+        let mut message = request.into_inner();
+        let request_id = take(&mut message.request_id);
+        let asked = Asked::read(call, &request_id, &message, |_, _| Some(()));
+        Ok(Response::new(self.reloading.asked(&asked).await?.message()?))
+    }
+}
+
+impl Stored for Reloaded {
+    type Message = pb::ReloadCatalogResponse;
+    fn to_message(&self) -> pb::ReloadCatalogResponse {
+        pb::ReloadCatalogResponse {
+            catalog_version: self.kept.version.get(),
+            first_used_at: Some(to_timestamp(self.kept.first_used_at)),
+            previous_version: self.before.get(),
+        }
     }
 }
 
@@ -97,6 +116,8 @@ fn plan(plan: &Plan) -> pb::Plan {
         seats: plan.seats,
         features: features(plan.organization, plan.single_sign_on),
         contract: plan.price.is_none(),
+        seat_price: plan.extra_seat.map(|(price, _)| to_money(price)),
+        credits_per_seat: plan.extra_seat.map(|(_, credits)| credits.to_string()).unwrap_or_default(),
     }
 }
 

@@ -7,6 +7,7 @@
 mod account;
 mod answer;
 mod catalog;
+mod change;
 mod credit;
 mod invoice;
 mod limit;
@@ -42,6 +43,7 @@ use crate::usecase::invoices::InvoiceUseCases;
 use crate::usecase::limits::LimitUseCases;
 use crate::usecase::payments::PaymentUseCases;
 use crate::usecase::purchases::PurchaseUseCases;
+use crate::usecase::reloading::Reloading;
 use crate::usecase::reports::ReportUseCases;
 use crate::usecase::settings::SettingsUseCases;
 use crate::usecase::subscriptions::SubscriptionUseCases;
@@ -75,6 +77,7 @@ pub(crate) struct Parts {
     pub(crate) settings: SettingsUseCases,
     pub(crate) invoices: InvoiceUseCases,
     pub(crate) catalogs: CatalogUseCases,
+    pub(crate) reloading: Reloading,
     pub(crate) limits: LimitUseCases,
     /// By which the page tokens of this service are known.
     pub(crate) pages: PageKey,
@@ -89,7 +92,8 @@ macro_rules! limited {
 /// The bare routes of every service, without the stack; in development with the one that plays the payment provider.
 pub(crate) fn routes(parts: Parts, development: bool) -> Routes {
     let Parts { access, credits, accounts, erasures, reports, subscriptions, purchases, .. } = parts;
-    let Parts { payments, settings, invoices, catalogs, limits, pages, .. } = parts;
+    let Parts { payments, settings, invoices, catalogs, reloading, limits, pages, .. } = parts;
+    let catalog = catalog::CatalogHandler { catalogs, reloading, pages: pages.clone() };
     let usage =
         usage::UsageHandler { access: access.clone(), accounts: accounts.clone(), reports, pages: pages.clone() };
     let credit = credit::CreditHandler { credits, accounts: accounts.clone(), pages: pages.clone() };
@@ -99,7 +103,7 @@ pub(crate) fn routes(parts: Parts, development: bool) -> Routes {
     let sandbox = sandbox::SandboxHandler(payments.clone());
     let routes = Routes::new(limited!(AccountServiceServer, account))
         .add_service(limited!(CreditServiceServer, credit))
-        .add_service(limited!(CatalogServiceServer, catalog::CatalogHandler(catalogs, pages.clone())))
+        .add_service(limited!(CatalogServiceServer, catalog))
         .add_service(limited!(
             SubscriptionServiceServer,
             subscription::SubscriptionHandler(subscriptions, payments.clone())

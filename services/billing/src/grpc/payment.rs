@@ -198,6 +198,7 @@ pub(super) fn payment(payment: &Payment) -> pb::Payment {
             Purpose::Purchase => pb::PaymentPurpose::Purchase,
             Purpose::Subscription => pb::PaymentPurpose::Subscription,
             Purpose::Renewal => pb::PaymentPurpose::Renewal,
+            Purpose::Change => pb::PaymentPurpose::Change,
         }
         .into(),
         amount: Some(to_money(payment.amount)),

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use bursar_rpc::problem::FIELDS_TOLD;
 use bursar_rpc::{Problem, Refusing, reason};
 use tonic::{Code, Status};
 
-use crate::domain::{RateError, Refusal, Rules, Total};
+use crate::domain::{ChangeError, RateError, Refusal, Rules, Total};
 use crate::error::Error;
 
 /// How soon a caller that found no room should try again.
@@ -29,10 +30,12 @@ impl Refusing for Error {
             Self::RoleNotAllowed => Some("ROLE_NOT_ALLOWED"),
             Self::NotFound(_) => Some(reason::NOT_FOUND),
             Self::TimeZoneUnsupported(_) => Some("TIME_ZONE_UNSUPPORTED"),
+            Self::ReportTooLarge(_) => Some("REPORT_TOO_LARGE"),
             Self::EtagMismatch => Some("ETAG_MISMATCH"),
             Self::ModelNotFound(_) => Some("MODEL_NOT_FOUND"),
             Self::MeterNotFound { .. } => Some("METER_NOT_FOUND"),
             Self::CatalogVersionNotFound(_) => Some("CATALOG_VERSION_NOT_FOUND"),
+            Self::CatalogInvalid(_) => Some("CATALOG_INVALID"),
             Self::PlanNotFound(_) => Some("PLAN_NOT_FOUND"),
             Self::PackNotFound(_) => Some("PACK_NOT_FOUND"),
             Self::PlanNotForSale(_) => Some("PLAN_NOT_FOR_SALE"),
@@ -48,6 +51,11 @@ impl Refusing for Error {
             Self::NothingToRenew => Some("NOTHING_TO_RENEW"),
             Self::NoSubscription => Some("NO_SUBSCRIPTION"),
             Self::NotCanceled => Some("NOT_CANCELED"),
+            Self::SubscriptionCanceled => Some("SUBSCRIPTION_CANCELED"),
+            Self::SubscriptionPastDue => Some("SUBSCRIPTION_PAST_DUE"),
+            Self::NoSuchChange(error) => Some(no_such_change(*error).reason()),
+            Self::DueChanged { .. } => Some("DUE_CHANGED"),
+            Self::ChangeOvertaken => Some("CHANGE_OVERTAKEN"),
             Self::TooManyLimits { .. } => Some("TOO_MANY_LIMITS"),
             Self::PoliciesUnknown
             | Self::Overloaded
@@ -80,6 +88,7 @@ impl From<Error> for Problem {
             Error::TimeZoneUnsupported(_) => {
                 Self::invalid_field("time_zone", said).with_reason("TIME_ZONE_UNSUPPORTED")
             }
+            Error::ReportTooLarge(limit) => too_large(said, limit),
             Error::NotFound(kind) => Self::not_found(kind),
             Error::EtagMismatch => Self::aborted("ETAG_MISMATCH", said),
             Error::ModelNotFound(model) => {
@@ -89,6 +98,7 @@ impl From<Error> for Problem {
                 .with_metadata("model", model)
                 .with_metadata("meter", meter),
             Error::CatalogVersionNotFound(_) => Self::new(Code::NotFound, "CATALOG_VERSION_NOT_FOUND", said),
+            Error::CatalogInvalid(flaws) => catalog_invalid(&said, &flaws),
             Error::PlanNotFound(_) => Self::new(Code::NotFound, "PLAN_NOT_FOUND", said),
             Error::PackNotFound(_) => Self::new(Code::NotFound, "PACK_NOT_FOUND", said),
             Error::PlanNotForSale(_) => Self::failed_precondition("PLAN_NOT_FOR_SALE", said),
@@ -112,6 +122,11 @@ impl From<Error> for Problem {
             Error::NothingToRenew => Self::failed_precondition("NOTHING_TO_RENEW", said),
             Error::NoSubscription => Self::failed_precondition("NO_SUBSCRIPTION", said),
             Error::NotCanceled => Self::failed_precondition("NOT_CANCELED", said),
+            Error::SubscriptionCanceled => Self::failed_precondition("SUBSCRIPTION_CANCELED", said),
+            Error::SubscriptionPastDue => Self::failed_precondition("SUBSCRIPTION_PAST_DUE", said),
+            Error::NoSuchChange(error) => no_such_change(error),
+            Error::DueChanged { due } => Self::aborted("DUE_CHANGED", said).with_metadata("due", due.to_string()),
+            Error::ChangeOvertaken => Self::aborted("CHANGE_OVERTAKEN", said),
             Error::TooManyLimits { limit } => {
                 Self::exhausted("TOO_MANY_LIMITS", said).with_metadata("limit", limit.to_string())
             }
@@ -126,9 +141,34 @@ impl From<Error> for Problem {
     }
 }
 
+/// What no page may read is not read by asking again: it is asked for otherwise.
+fn too_large(said: String, limit: usize) -> Problem {
+    Problem::failed_precondition("REPORT_TOO_LARGE", said).with_metadata("limit", limit.to_string())
+}
+
 /// What organization has not told (of late): it will be known again when organization is heard.
 fn stale(said: String) -> Problem {
     Problem::unavailable("FEED_STALE", said).with_retry_after(Duration::from_secs(1))
+}
+
+/// Why a subscription is not to be changed so.
+fn no_such_change(error: ChangeError) -> Problem {
+    let said = error.to_string();
+    match error {
+        ChangeError::BelowPlan { .. } | ChangeError::TooMany => Problem::invalid_field("seats", said),
+        ChangeError::NoSeats => Problem::failed_precondition("SEATS_NOT_FOR_SALE", said),
+        ChangeError::Currency => Problem::failed_precondition("CURRENCY_MISMATCH", said),
+    }
+}
+
+/// What is wrong with the catalog's file: of many flaws the first ones and their number.
+fn catalog_invalid(said: &str, flaws: &[String]) -> Problem {
+    let told = || flaws.iter().take(FIELDS_TOLD).map(|flaw| flaw.trim_end());
+    let sentences: Vec<&str> = told().collect();
+    let first = if flaws.len() > sentences.len() { ", the first flaws are" } else { "" };
+    let problem = Problem::failed_precondition("CATALOG_INVALID", format!("{said}{first}: {}", sentences.join("; ")));
+    let problem = problem.with_metadata("flaws", flaws.len().to_string());
+    told().fold(problem, |problem, flaw| problem.with_precondition("CATALOG_INVALID", "catalog_file", flaw))
 }
 
 /// What the credit rules' refusals are called on the wire.
@@ -220,11 +260,13 @@ mod tests {
             (Error::SecondFactorRequired, FailedPrecondition, "SECOND_FACTOR_ENROLLMENT_REQUIRED"),
             (Error::RoleNotAllowed, PermissionDenied, "ROLE_NOT_ALLOWED"),
             (Error::TimeZoneUnsupported(Zone::default()), InvalidArgument, "TIME_ZONE_UNSUPPORTED"),
+            (Error::ReportTooLarge(1), FailedPrecondition, "REPORT_TOO_LARGE"),
             (Error::NotFound("hold"), NotFound, "NOT_FOUND"),
             (Error::EtagMismatch, Code::Aborted, "ETAG_MISMATCH"),
             (Error::ModelNotFound("m".into()), NotFound, "MODEL_NOT_FOUND"),
             (Error::MeterNotFound { model: "m".into(), meter: "s".into() }, NotFound, "METER_NOT_FOUND"),
             (Error::CatalogVersionNotFound(7), NotFound, "CATALOG_VERSION_NOT_FOUND"),
+            (Error::CatalogInvalid(vec!["x".into()]), FailedPrecondition, "CATALOG_INVALID"),
             (Error::NewerFormat, Code::Unavailable, "NEWER_FORMAT"),
             (Error::PlanNotFound("p".into()), NotFound, "PLAN_NOT_FOUND"),
             (Error::PackNotFound("p".into()), NotFound, "PACK_NOT_FOUND"),
@@ -245,6 +287,18 @@ mod tests {
             (Error::NothingToRenew, FailedPrecondition, "NOTHING_TO_RENEW"),
             (Error::NoSubscription, FailedPrecondition, "NO_SUBSCRIPTION"),
             (Error::NotCanceled, FailedPrecondition, "NOT_CANCELED"),
+            (Error::SubscriptionCanceled, FailedPrecondition, "SUBSCRIPTION_CANCELED"),
+            (Error::SubscriptionPastDue, FailedPrecondition, "SUBSCRIPTION_PAST_DUE"),
+            (ChangeError::BelowPlan { included: 1 }.into(), InvalidArgument, "INVALID_FIELDS"),
+            (ChangeError::TooMany.into(), InvalidArgument, "INVALID_FIELDS"),
+            (ChangeError::NoSeats.into(), FailedPrecondition, "SEATS_NOT_FOR_SALE"),
+            (ChangeError::Currency.into(), FailedPrecondition, "CURRENCY_MISMATCH"),
+            (
+                Error::DueChanged { due: bursar_money::Price::zero(bursar_money::Currency::USD) },
+                Code::Aborted,
+                "DUE_CHANGED",
+            ),
+            (Error::ChangeOvertaken, Code::Aborted, "CHANGE_OVERTAKEN"),
             (Error::Problem(Problem::request_id_reused()), AlreadyExists, "REQUEST_ID_REUSED"),
             (Error::TooManyLimits { limit: 1 }, Code::ResourceExhausted, "TOO_MANY_LIMITS"),
             (Error::Overloaded, Code::ResourceExhausted, "OVERLOADED"),

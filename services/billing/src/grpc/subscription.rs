@@ -2,7 +2,7 @@
 
 use std::mem::take;
 
-use bursar_id::OrganizationId;
+use bursar_id::{OrganizationId, OwnerId};
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::subscription_service_server::SubscriptionService;
 use bursar_rpc::convert::{to_money, to_timestamp};
@@ -10,8 +10,8 @@ use bursar_rpc::{Asked, Call, Caller, Stored, Violations};
 use tonic::{Request, Response, Status};
 
 use super::order::order;
-use super::{catalog, parse, payment};
-use crate::domain::{Subscription, SubscriptionState};
+use super::{catalog, change, parse, payment};
+use crate::domain::{Subscription, SubscriptionState, Terms};
 use crate::error::Error;
 use crate::usecase::canceling::CancelAt;
 use crate::usecase::moving::{Move, Moved};
@@ -20,6 +20,18 @@ use crate::usecase::subscriptions::{Entitlements, SubscriptionUseCases};
 
 /// Answers with the use cases.
 pub(crate) struct SubscriptionHandler(pub(crate) SubscriptionUseCases, pub(crate) PaymentUseCases);
+
+impl SubscriptionHandler {
+    /// An answer with its payment as it is now.
+    async fn with_payment(
+        &self,
+        owner: OwnerId,
+        kept: pb::ChangePlanResponse,
+    ) -> Result<pb::ChangePlanResponse, Error> {
+        let id = kept.payment.map(|payment| payment.id).unwrap_or_default();
+        Ok(pb::ChangePlanResponse { payment: payment::of(&self.1, owner, &id).await?, ..kept })
+    }
+}
 
 #[tonic::async_trait]
 impl SubscriptionService for SubscriptionHandler {
@@ -39,6 +51,42 @@ impl SubscriptionService for SubscriptionHandler {
         let subscribed = self.0.subscribe(owner, &asked).await?.message()?;
         let payment = payment::of(&self.1, owner, &subscribed.payment_id).await?;
         Ok(Response::new(pb::SubscribeResponse { subscription: Some(subscribed), payment }))
+    }
+
+    async fn preview_change(
+        &self,
+        request: Request<pb::PreviewChangeRequest>,
+    ) -> Result<Response<pb::PreviewChangeResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let asked = request.into_inner();
+        let allowed = self.0.access.to(&caller, parse::owner(&asked.owner)?).await?;
+        let mut bad = Violations::new();
+        let wanted = change::preview(&asked, &mut bad);
+        bad.finish()?;
+        Ok(Response::new(change::previewed(&self.0.preview(allowed.owner, &wanted).await?)))
+    }
+
+    async fn change_plan(
+        &self,
+        request: Request<pb::ChangePlanRequest>,
+    ) -> Result<Response<pb::ChangePlanResponse>, Status> {
+        let call = Call::of(&request)?;
+        let mut message = request.into_inner();
+        let owner = parse::owner(&message.owner)?;
+        let request_id = take(&mut message.request_id);
+        let asked = Asked::read(call, &request_id, &message, |it, bad| Some(change::to_plan(it, bad)));
+        Ok(Response::new(self.with_payment(owner, self.0.change(owner, &asked).await?.message()?).await?))
+    }
+
+    async fn set_seats(&self, request: Request<pb::SetSeatsRequest>) -> Result<Response<pb::SetSeatsResponse>, Status> {
+        let call = Call::of(&request)?;
+        let mut message = request.into_inner();
+        let owner = parse::owner(&message.owner)?;
+        let request_id = take(&mut message.request_id);
+        let asked = Asked::read(call, &request_id, &message, |it, bad| Some(change::to_seats(it, bad)));
+        let changed = self.with_payment(owner, self.0.change(owner, &asked).await?.message()?).await?;
+        let pb::ChangePlanResponse { subscription, payment } = changed;
+        Ok(Response::new(pb::SetSeatsResponse { subscription, payment }))
     }
 
     async fn cancel(&self, request: Request<pb::CancelRequest>) -> Result<Response<pb::CancelResponse>, Status> {
@@ -134,7 +182,7 @@ impl Stored for Subscription {
     }
 }
 
-fn subscription(subscription: &Subscription) -> pb::Subscription {
+pub(super) fn subscription(subscription: &Subscription) -> pb::Subscription {
     pb::Subscription {
         id: subscription.id.to_string(),
         owner: subscription.owner.to_string(),
@@ -155,6 +203,17 @@ fn subscription(subscription: &Subscription) -> pb::Subscription {
         next_retry_at: subscription.next_retry_at.map(to_timestamp),
         cancel_at_period_end: subscription.cancel_at_period_end,
         payment_id: subscription.payment().map(|payment| payment.to_string()).unwrap_or_default(),
+        pending_change: subscription.pending.as_ref().map(|to| pending(subscription, to)),
+    }
+}
+
+fn pending(subscription: &Subscription, to: &Terms) -> pb::PendingChange {
+    pb::PendingChange {
+        plan_id: to.plan.to_string(),
+        seats: to.seats,
+        price: Some(to_money(to.price)),
+        credits: to.credits.to_string(),
+        effective_at: Some(to_timestamp(subscription.month.end)),
     }
 }
 

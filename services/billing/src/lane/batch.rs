@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bursar_db::{Db, DbError, Tx};
 use bursar_events::Outbox;
 use bursar_id::OwnerId;
+use bursar_jobs::Jobs;
 use bursar_money::Credits;
 use bursar_proto::event::v1::event::Payload;
 use bursar_time::{Clock, Timestamp};
@@ -18,6 +19,7 @@ use super::known::Known;
 use super::limits::events;
 use super::load::{Loaded, Portion, load, load_replays, portion};
 use super::rules::RulesHandle;
+use super::top_ups;
 use crate::domain::{Account, AccountState, Actor, Command, Outcome, Refusal, Request, RequestKey, Rules, decide};
 use crate::store::ledger;
 use crate::store::write::{self, Batch, Layout, Unsaved};
@@ -34,6 +36,8 @@ pub(super) struct Carried {
 struct Told {
     carried: Carried,
     events: Vec<Payload>,
+    /// Whether a job was enqueued with it.
+    crossed: bool,
 }
 
 /// Runs batches against the store.
@@ -45,18 +49,44 @@ pub struct Batcher {
     pub(super) layout: Layout,
     /// Where alerts are told; nowhere in tests that are about nothing of that.
     pub(super) outbox: Option<Outbox>,
+    /// Where accounts are looked at that fell below what their top-up wants; likewise.
+    pub(super) jobs: Option<Jobs>,
 }
 
 impl Batcher {
     /// A batcher on this store, by this clock, under these rules.
     pub fn new(db: Db, clock: Clock, rules: RulesHandle) -> Self {
-        Self { db, clock, rules, layout: Layout::Together, outbox: None }
+        Self { db, clock, rules, layout: Layout::Together, outbox: None, jobs: None }
     }
 
     /// The same, telling of alerts by events of this outbox, which is in the same store.
     #[must_use]
     pub fn telling(self, outbox: Outbox) -> Self {
         Self { outbox: Some(outbox), ..self }
+    }
+
+    /// The same, having accounts looked at by these jobs, which are in the same store.
+    #[must_use]
+    pub fn topping_up(self, jobs: Jobs) -> Self {
+        Self { jobs: Some(jobs), ..self }
+    }
+
+    /// Has those accounts looked at that fell below what their top-up wants; whether there are any.
+    pub(super) async fn look_at_crossed(&self, tx: &mut Tx, unsaved: &[Unsaved]) -> Result<bool, DbError> {
+        let Some(jobs) = &self.jobs else { return Ok(false) };
+        let mut any = false;
+        for owner in top_ups::crossed(unsaved) {
+            top_ups::look(jobs, tx, owner, self.clock.now()).await?;
+            any = true;
+        }
+        Ok(any)
+    }
+
+    /// Has the jobs done at once that were enqueued by what is committed now.
+    pub(super) fn wake(&self, crossed: bool) {
+        if let Some(jobs) = self.jobs.as_ref().filter(|_| crossed) {
+            jobs.wake();
+        }
     }
 
     /// Commits what was written together with the events that tell of it.
@@ -105,9 +135,8 @@ impl Batcher {
     /// Carries a job out in a transaction that does more than this (a subscription and its
     /// allowance begin together). The account stays locked until it ends.
     pub(crate) async fn apply(&self, tx: &mut Tx, job: &Job) -> Result<Answer, DbError> {
-        let rules = self.rules.current();
         while self.portion(tx, job.owner).await? {}
-        let carried = carry_out(tx, self.layout, &self.clock, &rules, &[job], Repetitions::LookedUp).await?;
+        let carried = carry_out(self, tx, &[job], Repetitions::LookedUp).await?;
         // What is booked this way takes nothing, so it alerts nobody.
         let answer = carried.ok_or_else(unexpected_repetition)?.carried.answers.pop().flatten();
         Ok(answer.unwrap_or(Err(Refused::Unavailable)))
@@ -133,16 +162,17 @@ impl Batcher {
         let Portion { mut state, stored, until } = portion;
         let sweep = Request::unnamed(Command::Sweep);
         decide(&mut state, &sweep, &Actor::Job, until).map_err(|refusal| DbError::corrupt(refusal.to_string()))?;
-        write(tx, self.layout, HashMap::from([(owner, state)]), HashMap::from([(owner, stored)])).await?;
+        write(self, tx, HashMap::from([(owner, state)]), HashMap::from([(owner, stored)])).await?;
         Ok(true)
     }
 
     /// One transaction. `None` if a request that was refused turned out to be a repetition.
     async fn attempt(&self, jobs: &[&Job], repetitions: Repetitions) -> Result<Option<Carried>, DbError> {
         let mut tx = self.db.begin().await?;
-        let decided = carry_out(&mut tx, self.layout, &self.clock, &self.rules.current(), jobs, repetitions).await?;
-        let Some(Told { carried, events }) = decided else { return Ok(None) };
+        let decided = carry_out(self, &mut tx, jobs, repetitions).await?;
+        let Some(Told { carried, events, crossed }) = decided else { return Ok(None) };
         self.commit(tx, events).await?;
+        self.wake(crossed);
         Ok(Some(carried))
     }
 }
@@ -162,15 +192,14 @@ fn unexpected_repetition() -> DbError {
 }
 
 async fn carry_out(
+    batcher: &Batcher,
     tx: &mut Tx,
-    layout: Layout,
-    clock: &Clock,
-    rules: &Arc<Rules>,
     jobs: &[&Job],
     repetitions: Repetitions,
 ) -> Result<Option<Told>, DbError> {
     let owners: Vec<OwnerId> = jobs.iter().map(|job| job.owner).collect::<BTreeSet<_>>().into_iter().collect();
-    let (Loaded { mut states, in_arrears }, now) = load(tx, clock, rules, &owners, jobs).await?;
+    let (Loaded { mut states, in_arrears }, now) =
+        load(tx, &batcher.clock, &batcher.rules.current(), &owners, jobs).await?;
     let stored: HashMap<OwnerId, Account> = states.iter().map(|(owner, state)| (*owner, *state.account())).collect();
     if repetitions == Repetitions::LookedUp {
         load_replays(tx, jobs, &mut states).await?;
@@ -188,8 +217,8 @@ async fn carry_out(
             return Ok(None);
         }
     }
-    let (known, events) = write(tx, layout, states, stored).await?;
-    Ok(Some(Told { carried: Carried { answers, known }, events }))
+    let (known, events, crossed) = write(batcher, tx, states, stored).await?;
+    Ok(Some(Told { carried: Carried { answers, known }, events, crossed }))
 }
 
 /// Decides one job on what is loaded.
@@ -230,23 +259,25 @@ pub(super) fn take_unsaved(state: &mut AccountState) -> Option<Unsaved> {
     Some(Unsaved { changes, next_due })
 }
 
-/// Writes what was decided and says how the accounts are stored now, and what is to be told of it.
+/// Writes what was decided and says how the accounts are stored now, what is to be told of it, and whether any of them is to
+/// be looked at.
 async fn write(
+    batcher: &Batcher,
     tx: &mut Tx,
-    layout: Layout,
     mut states: HashMap<OwnerId, AccountState>,
     mut stored: HashMap<OwnerId, Account>,
-) -> Result<(Vec<Known>, Vec<Payload>), DbError> {
+) -> Result<(Vec<Known>, Vec<Payload>, bool), DbError> {
     let mut unsaved: Vec<Unsaved> = states.values_mut().filter_map(take_unsaved).collect();
     unsaved.sort_by_key(|it| it.changes.owner);
     if !unsaved.is_empty() {
         let basis = unsaved.iter().filter_map(|it| Some((it.changes.owner, stored.get(&it.changes.owner)?)));
         let batch = Batch { basis: basis.collect(), unsaved: &unsaved };
-        if !write::write(tx, layout, &batch).await? {
+        if !write::write(tx, batcher.layout, &batch).await? {
             return Err(DbError::corrupt("an account changed while it was locked"));
         }
     }
+    let crossed = batcher.look_at_crossed(tx, &unsaved).await?;
     stored.extend(unsaved.iter().map(|it| (it.changes.owner, it.changes.account)));
     let known = |(owner, state)| Some(Known::new(state, *stored.get(&owner)?));
-    Ok((states.into_iter().filter_map(known).collect(), events(&unsaved)))
+    Ok((states.into_iter().filter_map(known).collect(), events(&unsaved), crossed))
 }

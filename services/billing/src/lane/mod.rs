@@ -31,6 +31,7 @@
 //! | `aside` | accounts that are carried out apart from the others |
 //! | `batch`, `load` | an ordinary batch: load, decide, write |
 //! | `limits` | what decisions need of the accounts' limits, and the alerts that come of them |
+//! | `top_ups` | accounts that fell below what their top-up wants, and the job that looks at them |
 //! | `known`, `warm` | accounts remembered; decisions prepared on them, and whether they still count |
 //! | `rules` | the deployment's rules, replaced as a whole |
 //! | `thread`, `metrics` | where a lane runs; what it tells operators |
@@ -54,6 +55,7 @@ mod shared;
 #[cfg(test)]
 mod tests;
 mod thread;
+mod top_ups;
 mod turns;
 mod warm;
 
@@ -63,3 +65,4 @@ pub(crate) use load::{charges, view, view_with_limits};
 pub(crate) use queue::spread;
 pub use queue::{LaneSettings, Lanes};
 pub use rules::{RulesHandle, RulesSource};
+pub(crate) use top_ups::{TOP_UP, TopUp, look};

@@ -8,8 +8,8 @@ use std::collections::HashMap;
 
 use bursar_id::OwnerId;
 
-/// The most requests of one owner in a transaction that others may wait for: some milliseconds of work.
-pub(super) const PORTION: usize = 128;
+/// The most requests of one owner in a transaction that others may wait for: a few milliseconds of work.
+pub(super) const PORTION: usize = 32;
 
 /// For how many transactions of one owner alone the others are remembered.
 const REMEMBERED: u32 = 32;

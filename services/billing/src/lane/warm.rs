@@ -24,6 +24,7 @@ use super::batch::{Batcher, Carried, decide_one, refused_keys};
 use super::job::{Answer, Job, Refused, Submission};
 use super::known::{Known, Warm};
 use super::limits::events;
+use super::top_ups;
 use crate::domain::{Account, Command, RequestKey, Rules};
 use crate::store::ledger;
 use crate::store::write::{self, Batch, Unsaved};
@@ -127,13 +128,16 @@ impl Batcher {
     /// requests refused was carried out before and has its first answer.
     async fn put(&self, refused: &[(OwnerId, RequestKey)], batch: &Batch<'_>) -> Result<bool, DbError> {
         let events = events(batch.unsaved);
-        if refused.is_empty() && events.is_empty() {
+        let nobody_crossed = top_ups::crossed(batch.unsaved).next().is_none();
+        if refused.is_empty() && events.is_empty() && nobody_crossed {
             return write::commit(&self.db, self.layout, batch).await;
         }
         let mut tx = self.db.begin().await?;
         let new = refused.is_empty() || ledger::by_key(&mut tx, refused).await?.is_empty();
         if new && write::write(&mut tx, self.layout, batch).await? {
+            let crossed = self.look_at_crossed(&mut tx, batch.unsaved).await?;
             self.commit(tx, events).await?;
+            self.wake(crossed);
             return Ok(true);
         }
         tx.rollback().await?;

@@ -28,6 +28,7 @@ struct AccountRow {
     period_spent: i64,
     renews_at: Option<Timestamp>,
     limits: i64,
+    top_up_below: Option<Credits>,
     next_lapse: Option<Timestamp>,
 }
 
@@ -51,6 +52,7 @@ impl AccountRow {
             period: Period { spent: self.period_spent, ..Period::anchored(self.period_anchor, month) },
             renews_at: self.renews_at,
             limits: u32::try_from(self.limits).map_err(unreadable)?,
+            top_up_below: self.top_up_below,
             next_lapse: self.next_lapse,
         };
         Ok((keys::read_owner(&self.owner)?, account))
@@ -164,6 +166,13 @@ pub(crate) async fn set_standing(tx: &mut Tx, owner: OwnerId, standing: Standing
     let set = on!(tx, c => sqlx::query(sql::SET_STANDING).bind(keys::owner(owner)).bind(code(standing))
         .execute(c).await?.rows_affected());
     bursar_db::exactly_one(set)
+}
+
+/// Says below what an account that is open is topped up from now on. Waits for the batch that has it in work, and what is
+/// remembered of the account counts no more.
+pub(crate) async fn set_top_up(tx: &mut Tx, owner: OwnerId, below: Option<Credits>) -> Result<(), DbError> {
+    exactly_one(on!(tx, c => sqlx::query(sql::SET_TOP_UP).bind(keys::owner(owner)).bind(below)
+        .execute(c).await?.rows_affected()))
 }
 
 /// The owners of accounts who are not active, after `after`, a page at a time, in order.

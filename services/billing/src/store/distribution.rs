@@ -23,7 +23,7 @@ const TABLES: [(&str, &str); 11] = [
 ];
 
 /// The statements for one owner: those of `sql_one`, and those of `sql` that never were for more.
-const STATEMENTS: [(&str, &str); 46] = [
+const STATEMENTS: [(&str, &str); 50] = [
     ("OPEN_ACCOUNT", sql_one::OPEN_ACCOUNT),
     ("LOCK_ACCOUNT", sql_one::LOCK_ACCOUNT),
     ("LIVE_LOTS", sql_one::LIVE_LOTS),
@@ -50,6 +50,7 @@ const STATEMENTS: [(&str, &str); 46] = [
     ("BEGIN_PERIOD", sql::BEGIN_PERIOD),
     ("RAISE_TERMS", sql::RAISE_TERMS),
     ("SET_STANDING", sql::SET_STANDING),
+    ("SET_TOP_UP", sql::SET_TOP_UP),
     ("LOTS_PAGE", sql::LOTS_PAGE),
     ("LOTS_AFTER", sql::LOTS_AFTER),
     ("ERASE_LOT_NOTES", sql::ERASE_LOT_NOTES),
@@ -63,11 +64,14 @@ const STATEMENTS: [(&str, &str); 46] = [
     ("ERASE_HOLD_LABELS", sql::ERASE_HOLD_LABELS),
     ("ERASE_ALL_HOLD_LABELS", sql::ERASE_ALL_HOLD_LABELS),
     ("HASH_OF_ENTRY", sql::HASH_OF_ENTRY),
-    ("HOURS_BETWEEN", sql::HOURS_BETWEEN),
-    ("DAYS_BETWEEN", sql::DAYS_BETWEEN),
-    ("METERS_BETWEEN", sql::METERS_BETWEEN),
+    ("HOURS_FROM", sql::HOURS_FROM),
+    ("DAYS_FROM", sql::DAYS_FROM),
+    ("TOTALS_OF_HOUR", sql::TOTALS_OF_HOUR),
+    ("TOTALS_OF_DAY", sql::TOTALS_OF_DAY),
+    ("METERS_FROM", sql::METERS_FROM),
     ("ROLLED_UP", sql::ROLLED_UP),
     ("FIRST_HOUR", sql::FIRST_HOUR),
+    ("FIRST_DAY", sql::FIRST_DAY),
     ("ROLL_UP_DAY", sql::ROLL_UP_DAY),
     ("NOTE_ROLL_UP", sql::NOTE_ROLL_UP),
 ];
@@ -112,11 +116,17 @@ fn values(text: &str) -> String {
             Some("text[]") => "'{OPEN}'".to_owned(),
             Some("bytea[]") => "'{\"\\\\x01\"}'".to_owned(),
             _ if is_bytes(text, number) => "'\\x01'".to_owned(),
-            _ if text.contains(&format!("member = {begin}")) => "'00000000-0000-0000-0000-000000000001'".to_owned(),
+            _ if is_member(text, &begin) => "'00000000-0000-0000-0000-000000000001'".to_owned(),
             _ => number.to_string(),
         });
     }
     values.join(", ")
+}
+
+fn is_member(text: &str, parameter: &str) -> bool {
+    let compared =
+        ["member = ", "member <= ", "(member, project, model) >= (", "(starts_at, member, project, model) >= ($3, "];
+    compared.iter().any(|it| text.contains(&format!("{it}{parameter}")))
 }
 
 fn is_bytes(text: &str, number: usize) -> bool {

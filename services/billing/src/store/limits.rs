@@ -24,8 +24,9 @@ const DELETE_ALL: &str = "DELETE FROM limits WHERE owner = $1";
 const COUNT: &str = "UPDATE accounts SET limits = (SELECT COUNT(*) FROM limits WHERE limits.owner = accounts.owner), terms = terms + 1 WHERE owner = $1";
 const FORGET_USE: &str = "DELETE FROM limit_uses WHERE owner = $1 AND span = $2 AND subject >= $3 AND subject < $4";
 const FORGET_ALL_USE: &str = "DELETE FROM limit_uses WHERE owner = $1";
-/// All use in windows that end after a time.
-const USE_AFTER: &str = "SELECT owner, subject, span, starts_at, ends_at, used, peak, retold FROM limit_uses WHERE owner = $1 AND ends_at > $2";
+/// All use in windows that end after a time, in the order of their keys, a portion at a time.
+const USE_AFTER: &str = "SELECT owner, subject, span, starts_at, ends_at, used, peak, retold FROM limit_uses
+     WHERE owner = $1 AND ends_at > $2 AND (subject, span, starts_at) > ($3, $4, $5) ORDER BY subject, span, starts_at LIMIT $6";
 /// From now on everything is reached for the first time in windows that are open.
 const REARM: &str = "UPDATE limit_uses SET peak = used, retold = 0
      WHERE owner = $1 AND span = $2 AND subject >= $3 AND subject < $4 AND ends_at > $5 AND (peak <> used OR retold <> 0)";
@@ -167,9 +168,23 @@ pub(crate) async fn used(tx: &mut Tx, named: &[(OwnerId, UseKey)]) -> Result<Vec
 
 /// All use of an account in windows that end after `now`.
 pub(crate) async fn used_after(tx: &mut Tx, owner: OwnerId, now: Timestamp) -> Result<Vec<(UseKey, Used)>, DbError> {
-    let rows: Vec<UseRow> =
-        on!(tx, c => sqlx::query_as(USE_AFTER).bind(keys::owner(owner)).bind(now).fetch_all(c).await?);
-    rows.into_iter().map(|row| row.read().map(|(_, key, used)| (key, used))).collect()
+    let (mut found, most) = (Vec::new(), i64::try_from(PORTION).unwrap_or(i64::MAX));
+    let mut last = (Vec::new(), i64::MIN, i64::MIN);
+    loop {
+        let rows: Vec<UseRow> = on!(tx, c => sqlx::query_as(USE_AFTER).bind(keys::owner(owner)).bind(now)
+            .bind(&last.0).bind(last.1).bind(last.2).bind(most).fetch_all(c).await?);
+        let whole = rows.len() == PORTION;
+        if let Some(row) = rows.last() {
+            last = (row.subject.clone(), row.span, row.starts_at.as_micros());
+        }
+        for row in rows {
+            let (_, key, used) = row.read()?;
+            found.push((key, used));
+        }
+        if !whole {
+            return Ok(found);
+        }
+    }
 }
 
 /// Sets a limit of an account that is locked; one for the same subject, window and mode is set again and keeps its id. Days

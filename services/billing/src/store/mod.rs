@@ -29,6 +29,7 @@ mod sql_write;
 pub(crate) mod subscriptions;
 #[cfg(test)]
 mod tests;
+pub(crate) mod top_ups;
 pub(crate) mod usage;
 pub(crate) mod write;
 mod write_one;

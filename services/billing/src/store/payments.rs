@@ -10,13 +10,13 @@ use bursar_time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{subscriptions, unreadable};
-use crate::domain::{Bought, ModelName, Payment, ProductId, ProjectName, Purpose, Scope, TakenBack};
+use crate::domain::{Bought, ModelName, Payment, ProductId, ProjectName, Purpose, Scope, TakenBack, Terms};
 
 macro_rules! columns {
     () => {
         "owner, id, purpose, state, thing, attempt, currency, amount, refunded, dispute, disputed, decline_code, method, \
          reference, product, credits, scope, seats, period, purchase_id, subscription_id, fulfilled_at, returned, lot_id, \
-         taken_back, voided, owed, started_by, created_at, bill, invoice_id, moved"
+         taken_back, voided, owed, started_by, created_at, bill, invoice_id, moved, change"
     };
 }
 
@@ -24,7 +24,7 @@ const INSERT: &str = concat!(
     "INSERT INTO payments (",
     columns!(),
     ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, \
-     $24, $25, $26, $27, $28, $29, $30, $31, $32) ON CONFLICT DO NOTHING"
+     $24, $25, $26, $27, $28, $29, $30, $31, $32, $33) ON CONFLICT DO NOTHING"
 );
 const UPDATE: &str = "UPDATE payments SET state = $2, refunded = $3, dispute = $4, disputed = $5, decline_code = $6, \
      reference = $7, fulfilled_at = $8, returned = $9, lot_id = $10, taken_back = $11, voided = $12, owed = $13, invoice_id = $14, \
@@ -56,10 +56,16 @@ const WAITING_STARTS: &str = concat!(
     " FROM payments WHERE owner = $1 AND state IN ('CREATED', 'PENDING', 'REQUIRES_ACTION') AND returned = 0 \
      AND purpose = 'SUBSCRIPTION' ORDER BY id DESC LIMIT $2"
 );
+const WAITING_CHANGES: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM payments WHERE owner = $1 AND state IN ('CREATED', 'PENDING', 'REQUIRES_ACTION') AND returned = 0 \
+     AND change IS NOT NULL ORDER BY id DESC LIMIT $2"
+);
 
 /// Every statement here, by its name; what is named for an engine is for that one alone.
 #[cfg(test)]
-pub(super) const STATEMENTS: [(&str, &str); 14] = [
+pub(super) const STATEMENTS: [(&str, &str); 15] = [
     ("INSERT", INSERT),
     ("UPDATE", UPDATE),
     ("ASK_WITH", ASK_WITH),
@@ -74,6 +80,7 @@ pub(super) const STATEMENTS: [(&str, &str); 14] = [
     ("OPEN", OPEN),
     ("WAITING", WAITING),
     ("WAITING_STARTS", WAITING_STARTS),
+    ("WAITING_CHANGES", WAITING_CHANGES),
 ];
 
 /// Comes after every id.
@@ -113,6 +120,14 @@ struct Row {
     bill: Option<String>,
     invoice_id: Option<InvoiceId>,
     moved: Option<String>,
+    change: Option<String>,
+}
+
+/// What a change is stored as: what a month of the subscription is from then on, and how often that had been changed before.
+#[derive(Serialize, Deserialize)]
+struct StoredChange {
+    to: Terms,
+    after: u32,
 }
 
 /// What a scope is stored as.
@@ -162,12 +177,14 @@ impl Row {
                 credits,
                 seats: number(self.seats)?,
             },
-            Purpose::Renewal => Bought::Renewal {
-                subscription: self.subscription_id.ok_or_else(lacks)?,
-                plan: product,
-                credits,
-                period: number(self.period)?,
-            },
+            Purpose::Renewal | Purpose::Change => {
+                let subscription = self.subscription_id.ok_or_else(lacks)?;
+                let period = number(self.period)?;
+                match self.change.map(|text| serde_json::from_str(&text)).transpose().map_err(unreadable)? {
+                    None => Bought::Renewal { subscription, plan: product, credits, period },
+                    Some(StoredChange { to, after }) => Bought::Change { subscription, to, credits, period, after },
+                }
+            }
         };
         let price = |micros| subscriptions::price(&self.currency, micros);
         Ok(Payment {
@@ -203,10 +220,17 @@ pub(crate) async fn insert(tx: &mut Tx, new: &Payment) -> Result<bool, DbError> 
         Bought::Pack { pack, scope, .. } => (pack, write_scope(scope)?, None, None),
         Bought::Start { plan, seats, .. } => (plan, None, Some(i64::from(*seats)), None),
         Bought::Renewal { plan, period, .. } => (plan, None, None, Some(i64::from(*period))),
+        Bought::Change { to, period, .. } => (&to.plan, None, None, Some(i64::from(*period))),
     };
+    let (purpose, change) = match &new.bought {
+        // Programs that know of no changes find a renewal whose period has begun, and give it back.
+        Bought::Change { to, after, .. } => (Purpose::Renewal, Some(StoredChange { to: to.clone(), after: *after })),
+        other => (other.purpose(), None),
+    };
+    let change = change.as_ref().map(serde_json::to_string).transpose().map_err(unreadable)?;
     let bill = new.bill.as_ref().map(serde_json::to_string).transpose().map_err(unreadable)?;
     let rows = on!(tx, c => sqlx::query(INSERT)
-        .bind(new.owner).bind(new.id).bind(new.bought.purpose().as_str()).bind(new.state.as_str())
+        .bind(new.owner).bind(new.id).bind(purpose.as_str()).bind(new.state.as_str())
         .bind(new.thing.as_slice()).bind(i64::from(new.attempt))
         .bind(new.amount.currency().as_str().to_owned()).bind(new.amount.micros()).bind(new.refunded.micros())
         .bind(new.dispute.as_str()).bind(new.disputed.micros()).bind(new.decline_code.as_deref())
@@ -214,7 +238,7 @@ pub(crate) async fn insert(tx: &mut Tx, new: &Payment) -> Result<bool, DbError> 
         .bind(scope).bind(seats).bind(period).bind(new.bought.purchase()).bind(new.bought.subscription())
         .bind(new.fulfilled_at).bind(i64::from(new.returned)).bind(new.lot)
         .bind(new.taken_back.credits).bind(new.taken_back.voided).bind(new.taken_back.owed)
-        .bind(&new.started_by).bind(new.created_at).bind(bill).bind(new.invoice).bind(moved(new)?)
+        .bind(&new.started_by).bind(new.created_at).bind(bill).bind(new.invoice).bind(moved(new)?).bind(change)
         .execute(c).await?.rows_affected());
     Ok(rows == 1)
 }
@@ -301,6 +325,12 @@ pub(crate) async fn waiting(tx: &mut Tx, owner: OwnerId, limit: i64) -> Result<V
 /// Those of them that a subscription begins with.
 pub(crate) async fn waiting_starts(tx: &mut Tx, owner: OwnerId, limit: i64) -> Result<Vec<Payment>, DbError> {
     let rows: Vec<Row> = on!(tx, c => sqlx::query_as(WAITING_STARTS).bind(owner).bind(limit).fetch_all(c).await?);
+    rows.into_iter().map(Row::read).collect()
+}
+
+/// Those of them that a subscription is changed with.
+pub(crate) async fn waiting_changes(tx: &mut Tx, owner: OwnerId, limit: i64) -> Result<Vec<Payment>, DbError> {
+    let rows: Vec<Row> = on!(tx, c => sqlx::query_as(WAITING_CHANGES).bind(owner).bind(limit).fetch_all(c).await?);
     rows.into_iter().map(Row::read).collect()
 }
 

@@ -2,18 +2,19 @@
 
 use bursar_db::{DbError, Tx, exactly_one, on};
 use bursar_id::OwnerId;
+use bursar_money::{Credits, Price};
 use bursar_time::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::unreadable;
-use crate::domain::AccountSettings;
+use crate::domain::{AccountSettings, AutoTopUp, ProductId};
 
-const FIND: &str =
-    "SELECT version, billing_profile, time_zone, allowance_alert_percents FROM account_settings WHERE owner = $1";
-const PUT: &str = "INSERT INTO account_settings (owner, version, billing_profile, time_zone, allowance_alert_percents, updated_at) \
-     VALUES ($1, $2, $3, $4, $5, $6) \
+const FIND: &str = "SELECT version, billing_profile, time_zone, allowance_alert_percents, auto_top_up FROM account_settings WHERE owner = $1";
+const PUT: &str = "INSERT INTO account_settings (owner, version, billing_profile, time_zone, allowance_alert_percents, updated_at, auto_top_up) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7) \
      ON CONFLICT (owner) DO UPDATE SET version = excluded.version, billing_profile = excluded.billing_profile, \
      time_zone = excluded.time_zone, allowance_alert_percents = excluded.allowance_alert_percents, \
-     updated_at = excluded.updated_at";
+     updated_at = excluded.updated_at, auto_top_up = excluded.auto_top_up";
 const FORGET: &str = "DELETE FROM account_settings WHERE owner = $1";
 
 /// Every statement here, by its name.
@@ -26,6 +27,46 @@ struct Row {
     billing_profile: String,
     time_zone: String,
     allowance_alert_percents: String,
+    auto_top_up: Option<String>,
+}
+
+/// What a top-up is stored as: amounts in millionths.
+#[derive(Serialize, Deserialize)]
+struct StoredTopUp {
+    enabled: bool,
+    threshold: i64,
+    pack: String,
+    ceiling: Price,
+    method: String,
+    set_by: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stopped: Option<String>,
+}
+
+fn write_top_up(it: &AutoTopUp) -> Result<String, DbError> {
+    let stored = StoredTopUp {
+        enabled: it.enabled,
+        threshold: it.threshold.micro(),
+        pack: it.pack.to_string(),
+        ceiling: it.ceiling,
+        method: it.method.clone(),
+        set_by: it.set_by.clone(),
+        stopped: it.stopped.map(|stop| stop.to_string()),
+    };
+    serde_json::to_string(&stored).map_err(unreadable)
+}
+
+fn read_top_up(text: &str) -> Result<AutoTopUp, DbError> {
+    let it: StoredTopUp = serde_json::from_str(text).map_err(unreadable)?;
+    Ok(AutoTopUp {
+        enabled: it.enabled,
+        threshold: Credits::from_micro(it.threshold).map_err(unreadable)?,
+        pack: ProductId::parse(&it.pack).ok_or_else(|| unreadable("a top-up's pack is unreadable"))?,
+        ceiling: it.ceiling,
+        method: it.method,
+        set_by: it.set_by,
+        stopped: it.stopped.map(|stop| stop.parse()).transpose().map_err(unreadable)?,
+    })
 }
 
 /// An account's settings; the defaults of one that set nothing.
@@ -36,6 +77,7 @@ pub(crate) async fn of(tx: &mut Tx, owner: OwnerId) -> Result<AccountSettings, D
         allowance_alert_percents: serde_json::from_str(&row.allowance_alert_percents).map_err(unreadable)?,
         profile: serde_json::from_str(&row.billing_profile).map_err(unreadable)?,
         zone: row.time_zone.parse().map_err(unreadable)?,
+        top_up: row.auto_top_up.as_deref().map(read_top_up).transpose()?,
         version: row.version,
     })
 }
@@ -49,9 +91,10 @@ pub(crate) async fn put(
 ) -> Result<(), DbError> {
     let profile = serde_json::to_string(&settings.profile).map_err(unreadable)?;
     let percents = serde_json::to_string(&settings.allowance_alert_percents).map_err(unreadable)?;
+    let top_up = settings.top_up.as_ref().map(write_top_up).transpose()?;
     exactly_one(on!(tx, c => sqlx::query(PUT)
         .bind(owner).bind(settings.version).bind(profile).bind(settings.zone.name().to_owned()).bind(percents).bind(now)
-        .execute(c).await?.rows_affected()))
+        .bind(top_up).execute(c).await?.rows_affected()))
 }
 
 /// Erases an account's settings.

@@ -21,7 +21,7 @@ macro_rules! columns {
 
 macro_rules! account_columns {
     ($prefix:literal) => {
-        columns!($prefix: owner seq head_hash last_at available held debt open_holds terms standing charged period_anchor period_number period_spent renews_at limits next_lapse)
+        columns!($prefix: owner seq head_hash last_at available held debt open_holds terms standing charged period_anchor period_number period_spent renews_at limits top_up_below next_lapse)
     };
 }
 
@@ -76,6 +76,9 @@ pub(crate) const RAISE_TERMS: &str = "UPDATE accounts SET terms = terms + 1 WHER
 
 /// How an account's owner stands from now on; what is remembered of it counts no more.
 pub(crate) const SET_STANDING: &str = "UPDATE accounts SET standing = $2, terms = terms + 1 WHERE owner = $1";
+
+/// Below what an account is topped up from now on; what is remembered of it counts no more.
+pub(crate) const SET_TOP_UP: &str = "UPDATE accounts SET top_up_below = $2, terms = terms + 1 WHERE owner = $1";
 
 /// The owners that are not active, a page at a time.
 pub(crate) const INACTIVE_AFTER: &str =
@@ -292,26 +295,61 @@ pub(crate) const ERASE_HOLD_LABELS: &str = "UPDATE holds SET labels = NULL WHERE
 pub(crate) const ERASE_ALL_HOLD_LABELS: &str =
     "UPDATE holds SET labels = NULL WHERE owner = $1 AND number >= $2 AND number < $3 AND labels IS NOT NULL";
 
-/// One owner's hours that start in a span.
-pub(crate) const HOURS_BETWEEN: &str =
-    "SELECT starts_at, member, project, model, charged, refunded, charges FROM usage_hours
-     WHERE owner = $1 AND starts_at >= $2 AND starts_at < $3 ORDER BY starts_at, member, project, model";
+/// One owner's totals of a table that start before a time, in the order of their keys: a portion, beginning at a key.
+macro_rules! totals_from {
+    ($table:literal) => {
+        concat!(
+            "SELECT starts_at, member, project, model, charged, refunded, charges FROM ",
+            $table,
+            " WHERE owner = $1 AND starts_at < $2 AND (starts_at, member, project, model) >= ($3, $4, $5, $6) \
+             ORDER BY starts_at, member, project, model LIMIT $7"
+        )
+    };
+}
 
-/// One owner's rolled-up days that start in a span.
-pub(crate) const DAYS_BETWEEN: &str =
-    "SELECT starts_at, member, project, model, charged, refunded, charges FROM usage_days
-     WHERE owner = $1 AND starts_at >= $2 AND starts_at < $3 ORDER BY starts_at, member, project, model";
+/// Those of one start alone, up to a member.
+macro_rules! totals_at {
+    ($table:literal) => {
+        concat!(
+            "SELECT starts_at, member, project, model, charged, refunded, charges FROM ",
+            $table,
+            " WHERE owner = $1 AND starts_at = $2 AND (member, project, model) >= ($3, $4, $5) AND member <= $6 \
+             ORDER BY member, project, model LIMIT $7"
+        )
+    };
+}
 
-/// One owner's hours of meters that start in a span.
-pub(crate) const METERS_BETWEEN: &str = "SELECT starts_at, model, meter, quantity, charged FROM usage_meters
-     WHERE owner = $1 AND starts_at >= $2 AND starts_at < $3 ORDER BY starts_at, model, meter";
+/// When the first of one owner's totals at or after a time starts.
+macro_rules! first_start {
+    ($table:literal) => {
+        concat!("SELECT starts_at FROM ", $table, " WHERE owner = $1 AND starts_at >= $2 ORDER BY starts_at LIMIT 1")
+    };
+}
+
+/// One owner's hours before a time.
+pub(crate) const HOURS_FROM: &str = totals_from!("usage_hours");
+
+/// One owner's rolled-up days before a time.
+pub(crate) const DAYS_FROM: &str = totals_from!("usage_days");
+
+/// One owner's totals of one hour.
+pub(crate) const TOTALS_OF_HOUR: &str = totals_at!("usage_hours");
+
+/// One owner's totals of one rolled-up day.
+pub(crate) const TOTALS_OF_DAY: &str = totals_at!("usage_days");
+
+/// One owner's hours of meters before a time, in the order of their keys: a portion, beginning at a key.
+pub(crate) const METERS_FROM: &str = "SELECT starts_at, model, meter, quantity, charged FROM usage_meters
+     WHERE owner = $1 AND starts_at < $2 AND (starts_at, model, meter) >= ($3, $4, $5) ORDER BY starts_at, model, meter LIMIT $6";
 
 /// Up to where an owner's days are rolled up.
 pub(crate) const ROLLED_UP: &str = "SELECT through FROM usage_rollups WHERE owner = $1";
 
 /// When an owner's first hour at or after a time starts.
-pub(crate) const FIRST_HOUR: &str =
-    "SELECT starts_at FROM usage_hours WHERE owner = $1 AND starts_at >= $2 ORDER BY starts_at LIMIT 1";
+pub(crate) const FIRST_HOUR: &str = first_start!("usage_hours");
+
+/// When an owner's first rolled-up day at or after a time starts.
+pub(crate) const FIRST_DAY: &str = first_start!("usage_days");
 
 /// Rolls an owner's hours of a span up into the day that starts with it; doing it again gives the same.
 pub(crate) const ROLL_UP_DAY: &str = "INSERT INTO usage_days (owner, starts_at, member, project, model, charged, refunded, charges)

@@ -8,12 +8,13 @@ use bursar_time::Timestamp;
 
 use super::sql::Both;
 use super::unreadable;
-use crate::domain::{Month, ProductId, Subscription, SubscriptionState};
+use crate::domain::{ExtraSeats, Month, ProductId, Subscription, SubscriptionState};
 
 macro_rules! columns {
     () => {
         "owner, id, plan_id, state, credits, seats, currency, price, payment_method, payment_reference, \
-         started_at, period_number, period_start, period_end, ended_at, failures, next_retry_at, cancel_at_period_end"
+         started_at, period_number, period_start, period_end, ended_at, failures, next_retry_at, cancel_at_period_end, \
+         extra_seats, seat_price, seat_credits, pending_change, changes"
     };
 }
 
@@ -21,7 +22,8 @@ const INSERT: &str = concat!(
     "INSERT INTO subscriptions (",
     columns!(),
     ", request, request_hash, first_answer) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, NULL, 0, NULL, $15, $16, $17, $18) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, NULL, 0, NULL, $15, $16, $17, $18, $19, $20, \
+     $21, $22, $23) \
      ON CONFLICT (owner) WHERE state <> 'ENDED' DO NOTHING"
 );
 const LIVE: &str = concat!("SELECT ", columns!(), " FROM subscriptions WHERE owner = $1 AND state <> 'ENDED'");
@@ -40,17 +42,22 @@ const DUE: &str = concat!(
      ORDER BY period_end, id LIMIT $4"
 );
 const RENEW: &str = "UPDATE subscriptions SET period_number = $4, period_start = $5, period_end = $6, \
-     payment_reference = $7, failures = 0, next_retry_at = NULL \
-     WHERE owner = $1 AND id = $2 AND period_number = $3 AND state <> 'ENDED' AND cancel_at_period_end = 0";
+     payment_reference = $7, failures = 0, next_retry_at = NULL, plan_id = $8, credits = $9, seats = $10, price = $11, \
+     extra_seats = $12, seat_price = $13, seat_credits = $14, pending_change = NULL \
+     WHERE owner = $1 AND id = $2 AND period_number = $3 AND changes = $15 AND state <> 'ENDED' AND cancel_at_period_end = 0";
 const NOT_PAID: &str = "UPDATE subscriptions SET failures = $4, next_retry_at = $5 \
      WHERE owner = $1 AND id = $2 AND period_number = $3 AND state <> 'ENDED' AND cancel_at_period_end = 0 \
      AND $4 = 1 + CASE WHEN next_retry_at > period_end THEN failures ELSE 0 END";
 const END: &str = "UPDATE subscriptions SET state = $4, ended_at = $5 \
-     WHERE owner = $1 AND id = $2 AND period_number = $3 AND state <> 'ENDED' AND cancel_at_period_end = $6";
+     WHERE owner = $1 AND id = $2 AND period_number = $3 AND changes = $7 AND state <> 'ENDED' AND cancel_at_period_end = $6";
 const END_WITH_OWNER: &str = "UPDATE subscriptions SET state = $4, ended_at = $5, ended_with_owner = 1 \
-     WHERE owner = $1 AND id = $2 AND period_number = $3 AND state <> 'ENDED' AND cancel_at_period_end = $6";
+     WHERE owner = $1 AND id = $2 AND period_number = $3 AND changes = $7 AND state <> 'ENDED' AND cancel_at_period_end = $6";
 const CANCEL: &str = "UPDATE subscriptions SET cancel_at_period_end = $4 \
-     WHERE owner = $1 AND id = $2 AND period_number = $3 AND state <> 'ENDED' \
+     WHERE owner = $1 AND id = $2 AND period_number = $3 AND changes = $5 AND state <> 'ENDED' \
+     AND (next_retry_at IS NULL OR next_retry_at <= period_end)";
+const CHANGE: &str = "UPDATE subscriptions SET plan_id = $5, credits = $6, seats = $7, price = $8, \
+     extra_seats = $9, seat_price = $10, seat_credits = $11, pending_change = $12, changes = $4 \
+     WHERE owner = $1 AND id = $2 AND period_number = $3 AND changes = $4 - 1 AND state <> 'ENDED' AND cancel_at_period_end = 0 \
      AND (next_retry_at IS NULL OR next_retry_at <= period_end)";
 const ENDED_WITH_OWNER: &str = concat!(
     "SELECT ",
@@ -84,7 +91,7 @@ pub(super) const LIVE_OF: Both = Both {
 
 /// Every statement here that is the same on both engines, by its name.
 #[cfg(test)]
-pub(super) const STATEMENTS: [(&str, &str); 17] = [
+pub(super) const STATEMENTS: [(&str, &str); 18] = [
     ("INSERT", INSERT),
     ("LIVE", LIVE),
     ("KEPT", KEPT),
@@ -96,6 +103,7 @@ pub(super) const STATEMENTS: [(&str, &str); 17] = [
     ("END", END),
     ("END_WITH_OWNER", END_WITH_OWNER),
     ("CANCEL", CANCEL),
+    ("CHANGE", CHANGE),
     ("ENDED_WITH_OWNER", ENDED_WITH_OWNER),
     ("REVIVE", REVIVE),
     ("RESUMED", RESUMED),
@@ -124,6 +132,11 @@ struct Row {
     failures: i64,
     next_retry_at: Option<Timestamp>,
     cancel_at_period_end: i64,
+    extra_seats: i64,
+    seat_price: i64,
+    seat_credits: Credits,
+    pending_change: Option<String>,
+    changes: i64,
 }
 
 impl Row {
@@ -131,6 +144,14 @@ impl Row {
         let plan = ProductId::parse(&self.plan_id);
         // Earlier programs renew and leave what was tried for the month before.
         let tried = self.next_retry_at.filter(|retry| *retry > self.period_end);
+        let extra = match u32::try_from(self.extra_seats).map_err(unreadable)? {
+            0 => None,
+            count => {
+                let (price, credits) = (price(&self.currency, self.seat_price)?, self.seat_credits);
+                Some(ExtraSeats { count, price, credits })
+            }
+        };
+        let pending = self.pending_change.filter(|_| self.ended_at.is_none());
         Ok(Subscription {
             id: self.id,
             owner: self.owner,
@@ -143,6 +164,7 @@ impl Row {
             price: price(&self.currency, self.price)?,
             credits: self.credits,
             seats: self.seats.try_into().map_err(unreadable)?,
+            extra,
             payment_method: self.payment_method,
             payment_reference: self.payment_reference,
             started_at: self.started_at,
@@ -156,6 +178,8 @@ impl Row {
             // Of one that has ended it says when it was tried last.
             next_retry_at: tried.filter(|_| self.ended_at.is_none()),
             cancel_at_period_end: self.cancel_at_period_end != 0,
+            pending: pending.map(|text| serde_json::from_str(&text)).transpose().map_err(unreadable)?,
+            changes: self.changes.try_into().map_err(unreadable)?,
         })
     }
 }
@@ -169,6 +193,7 @@ pub(super) fn price(currency: &str, micros: i64) -> Result<Price, DbError> {
 /// Writes a new subscription with what is kept of its request, unless the owner has one that is not ended: then nothing,
 /// and `false`. Waits for whoever is writing one for the same owner.
 pub(crate) async fn insert(tx: &mut Tx, new: &Subscription, kept: Option<&Kept>) -> Result<bool, DbError> {
+    let extra = extra(new);
     let rows = on!(tx, c => sqlx::query(INSERT)
         .bind(new.owner).bind(new.id).bind(new.plan.as_str()).bind(new.state.as_str())
         .bind(new.credits).bind(i64::from(new.seats))
@@ -176,10 +201,20 @@ pub(crate) async fn insert(tx: &mut Tx, new: &Subscription, kept: Option<&Kept>)
         .bind(&new.payment_method).bind(&new.payment_reference)
         .bind(new.started_at).bind(i64::from(new.month.number)).bind(new.month.start).bind(new.month.end)
         .bind(i64::from(new.cancel_at_period_end))
+        .bind(extra.0).bind(extra.1).bind(extra.2).bind(pending(new)?).bind(i64::from(new.changes))
         .bind(kept.map(|kept| kept.request.as_slice())).bind(kept.map(|kept| kept.body_hash.as_slice()))
         .bind(kept.map(|kept| kept.answer.as_slice()))
         .execute(c).await?.rows_affected());
     Ok(rows == 1)
+}
+
+/// Seats beside the plan's own, as they are stored: how many, and the price and the credits of each.
+fn extra(of: &Subscription) -> (i64, i64, Credits) {
+    of.extra.map_or((0, 0, Credits::ZERO), |it| (i64::from(it.count), it.price.micros(), it.credits))
+}
+
+fn pending(of: &Subscription) -> Result<Option<String>, DbError> {
+    of.pending.as_ref().map(serde_json::to_string).transpose().map_err(unreadable)
 }
 
 /// What is kept of the request that began one of the owner's subscriptions, however it went on.
@@ -262,13 +297,15 @@ pub(crate) async fn resume(tx: &mut Tx, owner: Option<OwnerId>, now: Timestamp) 
     })
 }
 
-/// Moves a subscription from the period `from` to the one it has now, and remembers its payment. `false`: somebody
-/// else has moved or ended it, or it ends with that period.
+/// Moves a subscription from the period `from` to the one it has now, on the terms it has now, and remembers its payment.
+/// `false`: somebody else has moved, changed or ended it, or it ends with that period.
 pub(crate) async fn renew(tx: &mut Tx, renewed: &Subscription, from: u32) -> Result<bool, DbError> {
-    let month = renewed.month;
+    let (month, extra) = (renewed.month, extra(renewed));
     once(on!(tx, c => sqlx::query(RENEW)
         .bind(renewed.owner).bind(renewed.id).bind(i64::from(from))
         .bind(i64::from(month.number)).bind(month.start).bind(month.end).bind(&renewed.payment_reference)
+        .bind(renewed.plan.as_str()).bind(renewed.credits).bind(i64::from(renewed.seats)).bind(renewed.price.micros())
+        .bind(extra.0).bind(extra.1).bind(extra.2).bind(i64::from(renewed.changes))
         .execute(c).await?.rows_affected()))
 }
 
@@ -281,8 +318,19 @@ pub(crate) async fn not_paid(tx: &mut Tx, it: &Subscription) -> Result<bool, DbE
         .execute(c).await?.rows_affected()))
 }
 
-/// Ends a subscription that is still in this period, and still to end with it or not. `false`: somebody else has moved,
-/// canceled, resumed or ended it.
+/// Writes a change of a subscription that is still in this period, that goes on after it and was not changed since, or what
+/// waits for its next period. `false`: somebody else was first.
+pub(crate) async fn change(tx: &mut Tx, it: &Subscription) -> Result<bool, DbError> {
+    let extra = extra(it);
+    once(on!(tx, c => sqlx::query(CHANGE)
+        .bind(it.owner).bind(it.id).bind(i64::from(it.month.number)).bind(i64::from(it.changes))
+        .bind(it.plan.as_str()).bind(it.credits).bind(i64::from(it.seats)).bind(it.price.micros())
+        .bind(extra.0).bind(extra.1).bind(extra.2).bind(pending(it)?)
+        .execute(c).await?.rows_affected()))
+}
+
+/// Ends a subscription that is still in this period, as it was read, and still to end with it or not. `false`: somebody else
+/// has moved, changed, canceled, resumed or ended it.
 pub(crate) async fn end(tx: &mut Tx, ended: &Subscription) -> Result<bool, DbError> {
     end_by(tx, END, ended).await
 }
@@ -293,10 +341,11 @@ pub(crate) async fn end_with_owner(tx: &mut Tx, ended: &Subscription) -> Result<
 }
 
 /// Has a subscription that is still in this period, which is not over, end with it or go on after it, as it says. `false`:
-/// somebody else has moved or ended it, or the next period was tried.
+/// somebody else has moved, changed or ended it, or the next period was tried.
 pub(crate) async fn cancel(tx: &mut Tx, it: &Subscription) -> Result<bool, DbError> {
     once(on!(tx, c => sqlx::query(CANCEL)
         .bind(it.owner).bind(it.id).bind(i64::from(it.month.number)).bind(i64::from(it.cancel_at_period_end))
+        .bind(i64::from(it.changes))
         .execute(c).await?.rows_affected()))
 }
 
@@ -321,6 +370,7 @@ async fn end_by(tx: &mut Tx, statement: &'static str, ended: &Subscription) -> R
     once(on!(tx, c => sqlx::query(statement)
         .bind(ended.owner).bind(ended.id).bind(i64::from(ended.month.number))
         .bind(ended.state.as_str()).bind(ended.ended_at).bind(i64::from(ended.cancel_at_period_end))
+        .bind(i64::from(ended.changes))
         .execute(c).await?.rows_affected()))
 }
 

@@ -7,7 +7,7 @@ use sqlx::AssertSqlSafe;
 use super::sql::{self, Both};
 use super::{
     MIGRATIONS, accounts, catalogs, invoices, limits, methods, payments, purchases, refused_moves, settings, sql_write,
-    subscriptions,
+    subscriptions, top_ups,
 };
 
 /// A statement in the words of the engines that it is for.
@@ -61,12 +61,12 @@ macro_rules! sqlite {
 
 fn all() -> Vec<Statement> {
     let credits = statements!(
-        OPEN_ACCOUNTS LOCK_ACCOUNTS READ_ACCOUNT DUE_ACCOUNTS OWNERS_AFTER HEADS_AFTER NO_RENEWAL BEGIN_PERIOD RAISE_TERMS SET_STANDING INACTIVE_AFTER RAISE_ALL_TERMS
+        OPEN_ACCOUNTS LOCK_ACCOUNTS READ_ACCOUNT DUE_ACCOUNTS OWNERS_AFTER HEADS_AFTER NO_RENEWAL BEGIN_PERIOD RAISE_TERMS SET_STANDING SET_TOP_UP INACTIVE_AFTER RAISE_ALL_TERMS
         LIVE_LOTS LOTS_NAMED LOTS_PAGE LOTS_AFTER ERASE_LOT_NOTES
         ENTRIES_BY_KEY ENTRIES_BY_SEQ LAST_REFUNDS ENTRIES_BEFORE ENTRIES_AFTER TIME_OF_ENTRY HASH_OF_ENTRY
         DETAILS_OF DETAILS_FROM REPLACE_DETAILS
         OVERDUE_HOLDS OPEN_HOLDS HOLDS_NAMED NEXT_DEADLINES LIMITS_OF LIMITS_USED FORGET_USES ERASE_HOLD_LABELS ERASE_ALL_HOLD_LABELS
-        HOURS_BETWEEN DAYS_BETWEEN METERS_BETWEEN ROLLED_UP FIRST_HOUR ROLL_UP_DAY NOTE_ROLL_UP
+        HOURS_FROM DAYS_FROM TOTALS_OF_HOUR TOTALS_OF_DAY METERS_FROM ROLLED_UP FIRST_HOUR FIRST_DAY ROLL_UP_DAY NOTE_ROLL_UP
         OPERATION_KEY KEEP_OPERATION_KEY
     );
     let same = |file| move |(name, text)| Statement { file, name, sqlite: Some(text), postgres: Some(text) };
@@ -84,6 +84,7 @@ fn all() -> Vec<Statement> {
     let catalogs = catalogs::STATEMENTS.into_iter().map(same("catalogs.rs"));
     let invoices = invoices::STATEMENTS.into_iter().map(same("invoices.rs"));
     let settings = settings::STATEMENTS.into_iter().map(same("settings.rs"));
+    let top_ups = top_ups::STATEMENTS.into_iter().map(same("top_ups.rs"));
     let limits = limits::STATEMENTS.into_iter().map(same("limits.rs"));
     let batch = |name, text| Statement { file: "sql_write.rs", name, sqlite: None, postgres: Some(text) };
     let batches =
@@ -105,6 +106,7 @@ fn all() -> Vec<Statement> {
         .chain(catalogs)
         .chain(invoices)
         .chain(settings)
+        .chain(top_ups)
         .chain(limits)
         .collect()
 }
@@ -122,6 +124,7 @@ fn no_statement_is_forgotten() {
         ("catalogs.rs", include_str!("catalogs.rs")),
         ("invoices.rs", include_str!("invoices.rs")),
         ("settings.rs", include_str!("settings.rs")),
+        ("top_ups.rs", include_str!("top_ups.rs")),
         ("accounts.rs", include_str!("accounts.rs")),
         ("details.rs", include_str!("details.rs")),
         ("holds.rs", include_str!("holds.rs")),
@@ -228,7 +231,7 @@ const LEADING_COLUMNS: &str = "SELECT c.relname::text, a.attname::text FROM pg_i
 
 /// Some thousands of rows in every table that a caller waits for: 4,000 owners, and one with a long ledger. `OWNER[…]` and
 /// `UUID[…]` are bytes made of a text.
-const ROWS: [&str; 19] = [
+const ROWS: [&str; 21] = [
     "INSERT INTO accounts (owner, seq, head_hash, last_at, available, held, debt, open_holds, terms, charged, period_anchor, period_number, period_spent,
             next_due, opened_at)
      SELECT OWNER['o' || i], 5, HASH, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, CASE WHEN i % 2 = 0 THEN i END, 0 FROM numbers",
@@ -270,6 +273,9 @@ const ROWS: [&str; 19] = [
             CASE WHEN i % 4 = 0 THEN 'i' || (i - 1) END, 'x' || i, 'USD', 1, i, '{}', '{}', CASE WHEN i % 50 = 0 THEN 1 ELSE 0 END FROM numbers",
     "INSERT INTO catalogs (version, digest, format, body, first_used_at)
      SELECT i, CAST('d' || i AS BYTES), 1, '{}', 0 FROM numbers",
+    "INSERT INTO top_ups (owner, crossing, declines, attempted_at, capped_until) SELECT 'o' || i, 1, 0, i, NULL FROM numbers",
+    "INSERT INTO top_up_payments (payment_id, owner, began_at, currency, net, set_by, told, counted)
+     SELECT 'p' || i, 'o' || (i % 1000), i, 'USD', 1, 'u', 1, 0 FROM numbers",
 ];
 
 /// Spells `WORD[…]` as `before…after`.

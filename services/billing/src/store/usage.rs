@@ -1,9 +1,9 @@
-//! Usage totals: what was spent, by hour and by day; and what meters counted.
+//! Usage totals: what was spent, by hour and by day; and what meters counted. There may be any number of them, so they are
+//! read in portions, each by the table's own key.
 
 use bursar_db::{DbError, Tx, on};
-use bursar_id::{Id, OwnerId, Uuid};
-use bursar_time::Timestamp;
-use futures::TryStreamExt as _;
+use bursar_id::{Id, OwnerId, UserId, Uuid};
+use bursar_time::{Span, Timestamp};
 
 use super::{keys, sql, unreadable};
 use crate::domain::{MeterKey, MeterName, MeterTotals, ModelName, ProjectName, UsageKey, UsageTotals};
@@ -18,12 +18,87 @@ pub(crate) enum Grain {
 }
 
 impl Grain {
-    /// The totals that start in a span.
-    fn between(self) -> &'static str {
+    /// How long one total counts.
+    pub(crate) fn length(self) -> Span {
         match self {
-            Self::Hour => sql::HOURS_BETWEEN,
-            Self::Day => sql::DAYS_BETWEEN,
+            Self::Hour => Span::HOUR,
+            Self::Day => Span::DAY,
         }
+    }
+
+    fn totals_from(self) -> &'static str {
+        match self {
+            Self::Hour => sql::HOURS_FROM,
+            Self::Day => sql::DAYS_FROM,
+        }
+    }
+
+    fn totals_at(self) -> &'static str {
+        match self {
+            Self::Hour => sql::TOTALS_OF_HOUR,
+            Self::Day => sql::TOTALS_OF_DAY,
+        }
+    }
+
+    fn first_start(self) -> &'static str {
+        match self {
+            Self::Hour => sql::FIRST_HOUR,
+            Self::Day => sql::FIRST_DAY,
+        }
+    }
+}
+
+/// What is greater than every name that a text begins, and smaller than whatever comes after that name: no name has a control
+/// character in it, and the database compares bytes.
+const NEXT: char = '\u{1}';
+
+/// Where reading begins in the order of the totals' keys: the first key that may be read.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Begin {
+    starts_at: Timestamp,
+    member: Uuid,
+    project: String,
+    model: String,
+}
+
+impl Begin {
+    /// Everything that starts then or later.
+    pub(crate) fn at(starts_at: Timestamp) -> Self {
+        Self { starts_at, member: Uuid::nil(), project: String::new(), model: String::new() }
+    }
+
+    /// That, and of what starts then the member's and what follows.
+    pub(crate) fn at_member(starts_at: Timestamp, member: UserId) -> Self {
+        Self { member: keys::uuid(member), ..Self::at(starts_at) }
+    }
+
+    /// What follows all of a member's totals.
+    pub(crate) fn after_member(starts_at: Timestamp, member: UserId) -> Self {
+        let next = keys::uuid(member).as_u128().saturating_add(1);
+        Self { member: Uuid::from_u128(next), ..Self::at(starts_at) }
+    }
+
+    /// What follows all totals of a member's project; without a name, of what is for none.
+    pub(crate) fn after_project(starts_at: Timestamp, member: UserId, project: &str) -> Self {
+        Self { project: format!("{project}{NEXT}"), ..Self::at_member(starts_at, member) }
+    }
+
+    /// What follows the total with these names; empty for none.
+    pub(crate) fn after_names(starts_at: Timestamp, member: UserId, (project, model): (&str, &str)) -> Self {
+        let (project, model) = (project.to_owned(), format!("{model}{NEXT}"));
+        Self { project, model, ..Self::at_member(starts_at, member) }
+    }
+
+    /// What follows a total.
+    pub(crate) fn after(key: &UsageKey) -> Self {
+        let project = key.project.as_ref().map_or("", ProjectName::as_str);
+        let model = key.model.as_ref().map_or("", ModelName::as_str);
+        Self::after_names(key.hour, key.member, (project, model))
+    }
+
+    /// The same names in what starts at another time.
+    pub(crate) fn moved_to(&self, starts_at: Timestamp) -> Self {
+        Self { starts_at, ..self.clone() }
     }
 }
 
@@ -70,61 +145,58 @@ fn read_meter((hour, model, meter, quantity, charged): MeterRow) -> Result<(Mete
     Ok((MeterKey { hour, model, meter }, MeterTotals { quantity, charged }))
 }
 
-/// The totals of one grain that start in `[from, to)`, in the order of their keys.
-pub(crate) async fn between(
+/// The next totals of one grain that start before `to`, in the order of their keys, at most so many.
+pub(crate) async fn portion(
     tx: &mut Tx,
     owner: OwnerId,
     grain: Grain,
-    (from, to): (Timestamp, Timestamp),
+    (begin, to): (&Begin, Timestamp),
+    limit: usize,
 ) -> Result<Vec<UsageRow>, DbError> {
-    let rows: Vec<TotalsRow> =
-        on!(tx, c => sqlx::query_as(grain.between()).bind(keys::owner(owner)).bind(from).bind(to).fetch_all(c).await?);
+    let Begin { starts_at, member, project, model } = begin;
+    let rows: Vec<TotalsRow> = on!(tx, c => sqlx::query_as(grain.totals_from())
+        .bind(keys::owner(owner)).bind(to).bind(starts_at).bind(member).bind(project).bind(model).bind(many(limit))
+        .fetch_all(c).await?);
     rows.into_iter().map(TotalsRow::read).collect()
 }
 
-/// What meters counted in the hours that start in `[from, to)`, in the order of their keys.
-pub(crate) async fn meters_between(
-    tx: &mut Tx,
-    owner: OwnerId,
-    (from, to): (Timestamp, Timestamp),
-) -> Result<Vec<(MeterKey, MeterTotals)>, DbError> {
-    let rows: Vec<MeterRow> = on!(tx, c => sqlx::query_as(sql::METERS_BETWEEN)
-        .bind(keys::owner(owner)).bind(from).bind(to).fetch_all(c).await?);
-    rows.into_iter().map(read_meter).collect()
-}
-
-/// Shows every total of one grain that there ever was, one after the other: an audit keeps none of them.
-pub(crate) async fn each(
+/// The next totals of the one hour or day in which reading begins, in the order of their keys, at most so many; with a
+/// member up to that member's.
+pub(crate) async fn of_start(
     tx: &mut Tx,
     owner: OwnerId,
     grain: Grain,
-    mut see: impl FnMut(&UsageRow),
-) -> Result<(), DbError> {
-    let (owner, from, to) = (keys::owner(owner), Timestamp::MIN, Timestamp::MAX);
-    on!(tx, c => {
-        let mut rows = sqlx::query_as::<_, TotalsRow>(grain.between()).bind(owner).bind(from).bind(to).fetch(c);
-        while let Some(row) = rows.try_next().await? {
-            see(&row.read()?);
-        }
-    });
-    Ok(())
+    (begin, last): (&Begin, Option<UserId>),
+    limit: usize,
+) -> Result<Vec<UsageRow>, DbError> {
+    let Begin { starts_at, member, project, model } = begin;
+    let last = last.map_or(Uuid::max(), keys::uuid);
+    let rows: Vec<TotalsRow> = on!(tx, c => sqlx::query_as(grain.totals_at())
+        .bind(keys::owner(owner)).bind(starts_at).bind(member).bind(project).bind(model).bind(last).bind(many(limit))
+        .fetch_all(c).await?);
+    rows.into_iter().map(TotalsRow::read).collect()
 }
 
-/// The same of what meters counted.
-pub(crate) async fn each_meter(
+/// The next of what meters counted in the hours that start in `[from, to)`, in the order of their keys, after the last one
+/// that was read, at most so many.
+pub(crate) async fn meters(
     tx: &mut Tx,
     owner: OwnerId,
-    mut see: impl FnMut(&MeterKey, &MeterTotals),
-) -> Result<(), DbError> {
-    let (owner, from, to) = (keys::owner(owner), Timestamp::MIN, Timestamp::MAX);
-    on!(tx, c => {
-        let mut rows = sqlx::query_as::<_, MeterRow>(sql::METERS_BETWEEN).bind(owner).bind(from).bind(to).fetch(c);
-        while let Some(row) = rows.try_next().await? {
-            let (key, totals) = read_meter(row)?;
-            see(&key, &totals);
-        }
-    });
-    Ok(())
+    (from, to): (Timestamp, Timestamp),
+    after: Option<&MeterKey>,
+    limit: usize,
+) -> Result<Vec<(MeterKey, MeterTotals)>, DbError> {
+    let (from, model, meter) = match after {
+        None => (from, "", String::new()),
+        Some(last) => (last.hour, last.model.as_str(), format!("{}{NEXT}", last.meter)),
+    };
+    let rows: Vec<MeterRow> = on!(tx, c => sqlx::query_as(sql::METERS_FROM)
+        .bind(keys::owner(owner)).bind(to).bind(from).bind(model).bind(&meter).bind(many(limit)).fetch_all(c).await?);
+    rows.into_iter().map(read_meter).collect()
+}
+
+fn many(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
 /// Up to where an owner's days are rolled up: the hours before that are read as days.
@@ -134,11 +206,21 @@ pub(crate) async fn rolled_up(tx: &mut Tx, owner: OwnerId) -> Result<Option<Time
     Ok(row.map(|(through,)| through))
 }
 
+/// When an owner's first total of a grain starts from `from` on.
+pub(crate) async fn first(
+    tx: &mut Tx,
+    owner: OwnerId,
+    grain: Grain,
+    from: Timestamp,
+) -> Result<Option<Timestamp>, DbError> {
+    let row: Option<(Timestamp,)> =
+        on!(tx, c => sqlx::query_as(grain.first_start()).bind(keys::owner(owner)).bind(from).fetch_optional(c).await?);
+    Ok(row.map(|(starts_at,)| starts_at))
+}
+
 /// An owner's first hour with usage from `from` on.
 pub(crate) async fn first_hour(tx: &mut Tx, owner: OwnerId, from: Timestamp) -> Result<Option<Timestamp>, DbError> {
-    let row: Option<(Timestamp,)> =
-        on!(tx, c => sqlx::query_as(sql::FIRST_HOUR).bind(keys::owner(owner)).bind(from).fetch_optional(c).await?);
-    Ok(row.map(|(hour,)| hour))
+    first(tx, owner, Grain::Hour, from).await
 }
 
 /// Makes the day's rows of an owner of the hours from `begin` until `end`, however often.

@@ -1,7 +1,7 @@
 //! What is left of a month's allowance when its subscription leaves the account, or ends, before the month does.
 
 use bursar_db::{DbError, Tx};
-use bursar_id::OwnerId;
+use bursar_id::{LotId, OwnerId};
 use bursar_money::Credits;
 
 use super::orders::Till;
@@ -14,6 +14,13 @@ use crate::store::lots;
 pub(super) async fn of_month(tx: &mut Tx, owner: OwnerId, of: &Subscription) -> Result<Vec<Lot>, DbError> {
     let live = lots::live(tx, &[owner]).await?;
     Ok(live.into_iter().map(|(_, lot)| lot).filter(|lot| of.includes(lot)).collect())
+}
+
+/// A lot of the owner's, whatever is left of it.
+pub(super) async fn find(till: &Till, tx: &mut Tx, owner: OwnerId, lot: LotId) -> Result<Lot, Error> {
+    let number = till.batcher.rules().key.seq(owner, lot).ok_or(Error::Failed)?;
+    let found = lots::named(tx, &[(owner, number)]).await?;
+    found.into_iter().next().map(|(_, lot)| lot).ok_or(Error::Failed)
 }
 
 /// Carries out what voids one of them; says how much was left of it. What holds have reserved stays theirs until they end,

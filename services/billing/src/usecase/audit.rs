@@ -9,11 +9,11 @@ use bursar_money::Credits;
 use bursar_time::Timestamp;
 
 use crate::domain::{
-    Audit, BadLedger, Charge, Entry, Flaw, Hold, LimitAudit, LimitSet, Lot, OperationId, OperationKey, Period,
-    SalesAudit, UsageAudit, Verifier,
+    Audit, BadLedger, Charge, Entry, Flaw, Hold, LimitAudit, LimitSet, Lot, MeterKey, MeterTotals, OperationId,
+    OperationKey, Period, SalesAudit, UsageAudit, Verifier,
 };
 use crate::error::Error;
-use crate::store::usage::{self, Grain};
+use crate::store::usage::{self, Begin, Grain, UsageRow};
 use crate::store::{accounts, details, holds, ledger, limits, lots};
 
 mod sales;
@@ -22,6 +22,9 @@ mod tests;
 
 /// How many rows are read at a time. Between two pages others have the core.
 const PAGE: i64 = 500;
+
+/// How many usage totals are: they are small.
+const PORTION: usize = 2_000;
 
 /// What an audit found.
 #[derive(Debug)]
@@ -182,13 +185,43 @@ async fn finish(
         Err(bad) => return Ok(Err(bad)),
     };
     let through = usage::rolled_up(tx, owner).await?.unwrap_or(Timestamp::MIN);
-    usage::each(tx, owner, Grain::Hour, |it| used.hour(&it.key, &it.totals, it.key.hour < through)).await?;
-    usage::each(tx, owner, Grain::Day, |it| used.day(&it.key, &it.totals)).await?;
-    usage::each_meter(tx, owner, |key, totals| used.meter(key, totals)).await?;
+    each(tx, owner, Grain::Hour, |it| used.hour(&it.key, &it.totals, it.key.hour < through)).await?;
+    each(tx, owner, Grain::Day, |it| used.day(&it.key, &it.totals)).await?;
+    each_meter(tx, owner, |key, totals| used.meter(key, totals)).await?;
     if !used.agrees() {
         return Ok(Err(BadLedger { owner, seq: entries, flaw: Flaw::UsageMismatch }));
     }
     Ok(Ok(audit))
+}
+
+/// Shows every usage total of one grain that there ever was, in portions: none of them is kept.
+async fn each(tx: &mut Tx, owner: OwnerId, grain: Grain, mut see: impl FnMut(&UsageRow)) -> Result<(), Error> {
+    let mut begin = Begin::at(Timestamp::MIN);
+    loop {
+        let rows = usage::portion(tx, owner, grain, (&begin, Timestamp::MAX), PORTION).await?;
+        rows.iter().for_each(&mut see);
+        match rows.last() {
+            Some(last) if rows.len() == PORTION => begin = Begin::after(&last.key),
+            _ => return Ok(()),
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// The same of what meters counted.
+async fn each_meter(tx: &mut Tx, owner: OwnerId, mut see: impl FnMut(&MeterKey, &MeterTotals)) -> Result<(), Error> {
+    let (all, mut last) = ((Timestamp::MIN, Timestamp::MAX), None);
+    loop {
+        let rows = usage::meters(tx, owner, all, last.as_ref(), PORTION).await?;
+        for (key, totals) in &rows {
+            see(key, totals);
+        }
+        last = rows.last().filter(|_| rows.len() == PORTION).map(|(key, _)| key.clone());
+        if last.is_none() {
+            return Ok(());
+        }
+        tokio::task::yield_now().await;
+    }
 }
 
 /// What an audit of every account found.

@@ -6,27 +6,45 @@ use bursar_id::{InvoiceId, OwnerId};
 use bursar_money::Price;
 
 use super::cashier::Cashier;
-use super::invoices::{Correction, Draft, during, pack_line, plan_line};
-use crate::domain::{Bill, Bought, InvoiceLine, Month, Payment};
+use super::invoices::{Correction, Draft, during, pack_line, plan_line, seats_line};
+use crate::domain::{Bill, Bought, InvoiceLine, Month, Payment, SeatsPart};
 use crate::error::Error;
 
 impl Cashier {
-    /// What has to be paid for something at a net price.
-    pub(super) async fn bill(&self, tx: &mut Tx, owner: OwnerId, bought: &Bought, price: Price) -> Result<Bill, Error> {
-        let line = self.line(tx, bought, price).await?;
-        self.till.invoices.bill(tx, owner, vec![line]).await
+    /// What has to be paid for something at a net price, a part of which may be for seats.
+    pub(super) async fn bill(
+        &self,
+        tx: &mut Tx,
+        owner: OwnerId,
+        bought: &Bought,
+        (price, seats): (Price, Option<&SeatsPart>),
+    ) -> Result<Bill, Error> {
+        let seats = seats.map(|part| seats_line(part, bought)).transpose()?;
+        let for_seats = seats.as_ref().map_or(Price::zero(price.currency()), |line| line.amount);
+        let rest = price.checked_sub(for_seats).map_err(|_| Error::Failed)?;
+        let mut lines = Vec::with_capacity(2);
+        if seats.is_none() || !rest.is_zero() {
+            lines.push(self.line(tx, bought, rest).await?);
+        }
+        lines.extend(seats);
+        self.till.invoices.bill(tx, owner, lines).await
     }
 
-    /// What is sold, as an invoice calls it. What is no longer in the catalog has lost its name with it.
+    /// What is sold, as an invoice calls it. A pack that is no longer in the catalog has lost its name with it.
     async fn line(&self, tx: &mut Tx, bought: &Bought, price: Price) -> Result<InvoiceLine, Error> {
+        let sold = self.catalog.current();
         match bought {
             Bought::Pack { pack, credits, .. } => {
-                let name = self.catalog.pack(pack.as_str()).map_or(pack.as_str(), |pack| &pack.display_name);
+                let name = sold.catalog().pack(pack.as_str()).map_or(pack.as_str(), |pack| &pack.display_name);
                 pack_line(tx, (name, *credits), price).await
             }
             Bought::Start { plan, .. } | Bought::Renewal { plan, .. } => {
-                let name = self.catalog.plan(plan.as_str()).map_or(plan.as_str(), |plan| &plan.display_name);
+                let name = sold.plan_of(plan.as_str()).map_or(plan.as_str(), |plan| &plan.display_name);
                 plan_line(name, price)
+            }
+            Bought::Change { to, .. } => {
+                let name = sold.plan_of(to.plan.as_str()).map_or(to.plan.as_str(), |plan| &plan.display_name);
+                plan_line(&format!("Change to {name}"), price)
             }
         }
     }

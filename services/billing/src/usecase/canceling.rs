@@ -7,7 +7,7 @@
 //! | `PAST_DUE` | the same | the same |
 //! | `INCOMPLETE` | it never begins: what is paid for it goes back | the same |
 //!
-//! Whatever ends gives up what waits for its next period, in the same transaction. A renewal that is under way either moves the
+//! Whatever is canceled gives up what waits to change it, and what ends what waits for its next period, in the same transaction. A renewal that is under way either moves the
 //! subscription first, and the cancellation finds another period than it has read, or finds it marked or ended, and its money
 //! goes back. Nothing is paid back otherwise, and no pack is touched.
 
@@ -56,6 +56,7 @@ impl SubscriptionUseCases {
         let Some(at) = open(m, owner, asked, standing).await? else { return Ok(Done::Replay) };
         // A payment's row is locked first, then the subscription's, then the account's.
         let waited = self.cashier.give_up_starts(m.tx(), owner).await?;
+        self.cashier.give_up_changes(m.tx(), owner).await?;
         let Some(live) = subscriptions::live(m.tx(), owner).await? else {
             let never_begun = waited.ok_or(Error::NoSubscription)?.ended(m.now());
             m.about(&never_begun.id);
@@ -159,9 +160,19 @@ impl Cashier {
         }
         Ok(latest)
     }
+
+    /// Nobody waits for a change that is not paid any more: what is paid of it goes back.
+    pub(super) async fn give_up_changes(&self, tx: &mut Tx, owner: OwnerId) -> Result<(), Error> {
+        for waiting in payments::waiting_changes(tx, owner, i64::from(MOST_OPEN)).await? {
+            if let Some(mut open) = payments::lock(tx, waiting.id).await?.filter(Payment::is_open) {
+                self.give_up(tx, &mut open, None).await?;
+            }
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
 mod lives;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

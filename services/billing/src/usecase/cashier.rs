@@ -11,8 +11,6 @@
 //!
 //! What fulfilling a payment means is in `fulfilment.rs`.
 
-use std::sync::Arc;
-
 use bursar_db::Tx;
 use bursar_events::Outbox;
 use bursar_id::{Id, OwnerId, PaymentId};
@@ -23,9 +21,10 @@ use bursar_secret::Entropy;
 use bursar_time::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::catalogs::CatalogHandle;
 use super::orders::Till;
 use crate::domain::{
-    Bill, Bought, Catalog, Dispute, News, Payment, PaymentState, Purchase, PurchaseState, Purpose, Refusal, Spender,
+    Bill, Bought, Dispute, News, Payment, PaymentState, Purchase, PurchaseState, Purpose, Refusal, SeatsPart, Spender,
     TakenBack,
 };
 use crate::error::Error;
@@ -74,6 +73,8 @@ pub(super) struct Beginning {
     pub(super) bought: Bought,
     /// How much it costs, net.
     pub(super) amount: Price,
+    /// What of that is for seats beside a plan's own.
+    pub(super) seats: Option<SeatsPart>,
     /// With what it is to be paid.
     pub(super) method: PaymentMethod,
     /// What is paid for.
@@ -95,7 +96,7 @@ pub(super) enum Attempt {
 pub(crate) struct Cashier {
     pub(crate) till: Till,
     pub(crate) entropy: Entropy,
-    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) catalog: CatalogHandle,
     pub(crate) outbox: Outbox,
     pub(crate) jobs: Jobs,
 }
@@ -130,7 +131,7 @@ impl Cashier {
         };
         let method = self.means(&mut tx, new.owner, &new.method).await?;
         self.supersede(&mut tx, &new).await?;
-        let bill = self.bill(&mut tx, new.owner, &new.bought, new.amount).await?;
+        let bill = self.bill(&mut tx, new.owner, &new.bought, (new.amount, new.seats.as_ref())).await?;
         // One at a time: only so many may be open.
         self.till.demand_sale_to(&mut tx, new.owner).await?;
         if payments::open(&mut tx, new.owner).await? >= i64::from(MOST_OPEN) {
@@ -211,13 +212,15 @@ impl Cashier {
         }
     }
 
-    /// Whoever subscribes anew does not wait for the subscription that was not paid: if that is paid after all, the money
-    /// goes back.
+    /// Whoever subscribes anew does not wait for the subscription that was not paid, and who changes one not for another change:
+    /// if that is paid after all, the money goes back.
     async fn supersede(&self, tx: &mut Tx, new: &Beginning) -> Result<(), Error> {
-        if new.bought.purpose() != Purpose::Subscription {
-            return Ok(());
-        }
-        for waiting in payments::waiting_starts(tx, new.owner, i64::from(MOST_OPEN)).await? {
+        let waiting = match new.bought.purpose() {
+            Purpose::Subscription => payments::waiting_starts(tx, new.owner, i64::from(MOST_OPEN)).await?,
+            Purpose::Change => payments::waiting_changes(tx, new.owner, i64::from(MOST_OPEN)).await?,
+            Purpose::Purchase | Purpose::Renewal => return Ok(()),
+        };
+        for waiting in waiting {
             if waiting.state == PaymentState::Created {
                 continue;
             }
@@ -243,12 +246,13 @@ impl Cashier {
         let mut payment = payments::lock(tx, id).await?.ok_or(Error::NotFound("payment"))?;
         let before = payment.clone();
         note(&mut payment, heard);
-        let events = self.fulfil(tx, &mut payment, spender).await?;
+        let mut events = self.fulfil(tx, &mut payment, spender).await?;
         self.send_back(tx, &mut payment).await?;
         self.follow_money(tx, &mut payment).await?;
         self.credit(tx, &payment).await?;
         if payment != before {
             self.follow_state(tx, &payment).await?;
+            events.extend(self.follow_top_up(tx, &before, &payment).await?);
             payments::update(tx, &payment).await?;
         }
         Ok((payment, events))
@@ -338,6 +342,7 @@ impl Cashier {
         }
         self.send_back(tx, payment).await?;
         self.follow_state(tx, payment).await?;
+        self.look_at_top_up(tx, payment).await?;
         Ok(payments::update(tx, payment).await?)
     }
 

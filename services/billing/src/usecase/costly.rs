@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::error::Error;
 
 /// How many are carried out side by side.
-const SIDE_BY_SIDE: usize = 2;
+pub(crate) const SIDE_BY_SIDE: usize = 2;
 
 /// How many calls about one owner may wait or be under way.
 const OF_ONE: usize = 8;

@@ -1,7 +1,5 @@
 //! Spending, reserving, settling, giving back, granting and voiding: one request to the lanes each.
 
-use std::sync::Arc;
-
 use bursar_db::{Db, Tx};
 use bursar_id::{ChargeId, HoldId, OwnerId, RequestId, UserId};
 use bursar_rpc::{Page, PageRequest, Problem};
@@ -10,10 +8,11 @@ use bursar_time::{Clock, Span, Timestamp};
 
 use super::access::{Access, Allowed};
 use super::boundary::Renewing;
+use super::catalogs::CatalogHandle;
 use crate::domain::{
-    Attribution, CaptureCommand, Catalog, CatalogVersion, Charge, ChargeCommand, Charged, Command, GrantCommand,
-    Granted, Held, Hold, HoldCommand, HoldState, Lot, MeterUse, ModelName, Outcome, Priced, RefundCommand, Refunded,
-    Refusal, Released, Request, RequestName, VoidCommand, Voided,
+    Attribution, CaptureCommand, CatalogVersion, Charge, ChargeCommand, Charged, Command, GrantCommand, Granted, Held,
+    Hold, HoldCommand, HoldState, Lot, MeterUse, ModelName, Outcome, Priced, RefundCommand, Refunded, Refusal,
+    Released, Request, RequestName, VoidCommand, Voided,
 };
 use crate::error::Error;
 use crate::lane::{Answer, Job, RulesHandle, charges};
@@ -29,7 +28,7 @@ pub(crate) struct CreditUseCases {
     pub(crate) entropy: Entropy,
     pub(crate) rules: RulesHandle,
     /// What scopes may name.
-    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) catalog: CatalogHandle,
 }
 
 /// What is asked and the caller's own id for it.
@@ -174,7 +173,8 @@ impl CreditUseCases {
         if grant.expires_at.is_some_and(|expires_at| expires_at <= self.clock.now()) {
             return Some(Problem::invalid_field("expires_at", "must be after now"));
         }
-        let model = self.catalog.unlisted(&grant.scope).next()?;
+        let sold = self.catalog.current();
+        let model = sold.catalog().unlisted(&grant.scope).next()?;
         Some(Problem::invalid_field("scope.models", format!("names {model}, which the catalog does not have")))
     }
 

@@ -5,7 +5,7 @@ use bursar_db::Tx;
 use bursar_id::{Id, PaymentId};
 
 use super::cashier::{Attempt, Beginning, Cashier, note};
-use crate::domain::{Bought, Payment, Subscription};
+use crate::domain::{Bought, Payment, SeatsPart, Subscription};
 use crate::error::Error;
 use crate::payment::{PaymentMethod, Settlement, Thing, thing};
 use crate::store::payments;
@@ -41,19 +41,17 @@ impl Cashier {
     }
 
     async fn due(&self, tx: &mut Tx, from: &Subscription, (thing, attempt): (Thing, u32)) -> Result<Payment, Error> {
-        let month = from.next_month();
-        let bought = Bought::Renewal {
-            subscription: from.id,
-            plan: from.plan.clone(),
-            credits: from.credits,
-            period: month.number,
-        };
-        let bill = self.bill(tx, from.owner, &bought, from.price).await?;
+        let (month, terms) = (from.next_month(), from.next_terms());
+        let seats = SeatsPart::of_month(&terms);
+        let bought =
+            Bought::Renewal { subscription: from.id, plan: terms.plan, credits: terms.credits, period: month.number };
+        let bill = self.bill(tx, from.owner, &bought, (terms.price, seats.as_ref())).await?;
         let (method, now) = (from.payment_method.clone(), self.till.clock.now());
         let new = Beginning {
             owner: from.owner,
             bought,
-            amount: from.price,
+            amount: terms.price,
+            seats,
             method: PaymentMethod::from_stored(&method),
             thing,
             started_by: PROGRAM.to_owned(),

@@ -8,15 +8,19 @@ use bursar_id::{LotId, OwnerId, PaymentId, RequestId};
 use bursar_money::Credits;
 use bursar_proto::event::v1::event::Payload;
 
+use super::allowances;
 use super::cashier::Cashier;
 use super::subscriptions::{already, changed};
 use crate::domain::{
-    Actor, Bought, Command, GrantCommand, LotSource, Note, Origin, Outcome, Payment, PaymentState, Refusal, Request,
-    RequestName, RestoreCommand, Scope, Spender, Subscription, TakeBackCommand, TakenBack,
+    Actor, Bought, Command, GrantCommand, LotSource, Month, Note, Origin, Outcome, Payment, PaymentState, Refusal,
+    Request, RequestName, RestoreCommand, Scope, Spender, Subscription, TakeBackCommand, TakenBack,
 };
 use crate::error::Error;
 use crate::lane::Job;
-use crate::store::{accounts, lots, subscriptions};
+use crate::store::{accounts, subscriptions};
+
+/// What was delivered: its lot, what it is good for, and what is told of it.
+type Delivered = (Option<LotId>, Option<Month>, Vec<Payload>);
 
 impl Cashier {
     /// Delivers what was bought, if it is paid and not delivered yet.
@@ -42,22 +46,85 @@ impl Cashier {
                 let lot = self.begin_month(tx, &new, payment.id, spender).await?;
                 (lot, Some(new.month), vec![changed(&new, &new.plan, new.seats)])
             }
-            Bought::Renewal { subscription, period, .. } => {
-                let live = subscriptions::live(tx, payment.owner).await?;
-                let due = live.filter(|it| it.id == *subscription && it.next_month().number == *period);
-                let due = due.ok_or(Error::NothingToRenew)?;
-                let renewed = due.renewed(payment.id.to_string());
-                if !subscriptions::renew(tx, &renewed, due.month.number).await? {
-                    return Err(Error::NothingToRenew);
-                }
-                self.till.demand_sale_to(tx, payment.owner).await?;
-                (self.begin_month(tx, &renewed, payment.id, None).await?, Some(renewed.month), Vec::new())
-            }
+            Bought::Renewal { .. } => self.deliver_month(tx, payment).await?,
+            Bought::Change { .. } => self.deliver_change(tx, payment, spender).await?,
         };
         payment.invoice = Some(self.invoice(tx, payment, month.as_ref()).await?);
         payment.lot = lot;
         payment.fulfilled_at = Some(now);
         Ok(events)
+    }
+
+    /// Begins the month that a payment is for, on the terms that were planned for it: by these it must have been paid, or it
+    /// goes back, and the month is asked for anew.
+    async fn deliver_month(&self, tx: &mut Tx, payment: &Payment) -> Result<Delivered, Error> {
+        let Bought::Renewal { subscription, plan, credits, period } = &payment.bought else {
+            return Err(Error::Failed);
+        };
+        let live = subscriptions::live(tx, payment.owner).await?;
+        let due = live.filter(|it| it.id == *subscription && it.next_month().number == *period);
+        let due = due.ok_or(Error::NothingToRenew)?;
+        let renewed = due.renewed(payment.id.to_string());
+        let agreed = (&renewed.plan, renewed.credits, renewed.price) == (plan, *credits, payment.net());
+        if !agreed || !subscriptions::renew(tx, &renewed, due.month.number).await? {
+            return Err(Error::NothingToRenew);
+        }
+        self.till.demand_sale_to(tx, payment.owner).await?;
+        let lot = self.begin_month(tx, &renewed, payment.id, None).await?;
+        let tells = renewed.terms() != due.terms();
+        let events = tells.then(|| changed(&renewed, &renewed.plan, renewed.seats)).into_iter().collect();
+        Ok((lot, Some(renewed.month), events))
+    }
+
+    /// Has a subscription be on the terms from now on that a payment is for, if it stands as it did when that was agreed.
+    async fn deliver_change(
+        &self,
+        tx: &mut Tx,
+        payment: &Payment,
+        spender: Option<Spender>,
+    ) -> Result<Delivered, Error> {
+        let Bought::Change { subscription, to, credits, period, after } = &payment.bought else {
+            return Err(Error::Failed);
+        };
+        let live = subscriptions::live(tx, payment.owner).await?;
+        let is_as_agreed = |it: &Subscription| {
+            (it.id, it.month.number, it.changes) == (*subscription, *period, *after)
+                && it.is_changeable(self.till.clock.now())
+        };
+        let live = live.filter(is_as_agreed).ok_or(Error::ChangeOvertaken)?;
+        let new = live.changed(to);
+        if !subscriptions::change(tx, &new).await? {
+            return Err(Error::ChangeOvertaken);
+        }
+        self.till.demand_sale_to(tx, payment.owner).await?;
+        let lot = self.add_to_month(tx, &new, *credits, Some(payment), spender).await?;
+        let paid_for = Month { start: payment.created_at, ..new.month };
+        Ok((lot, Some(paid_for), vec![changed(&new, &new.plan, new.seats)]))
+    }
+
+    /// Grants what a change adds to the month's allowance: once, and until the month ends.
+    pub(super) async fn add_to_month(
+        &self,
+        tx: &mut Tx,
+        of: &Subscription,
+        credits: Credits,
+        payment: Option<&Payment>,
+        spender: Option<Spender>,
+    ) -> Result<Option<LotId>, Error> {
+        let name = match payment {
+            Some(payment) => format!("change:{}", payment.id),
+            None => format!("change:{}:{}", of.id, of.changes),
+        };
+        let (payment, paid) = (payment.map(|it| it.id), payment.map(Payment::net));
+        let request = if credits.is_zero() {
+            Request::unnamed(Command::Sweep)
+        } else {
+            let month = self.grant_of_month(of, payment);
+            let origin = Origin { paid, ..month.origin };
+            let command = GrantCommand { amount: credits, effective_at: None, origin, ..month };
+            self.named(&name, Command::Grant(command))?
+        };
+        self.booked(tx, of, request.for_member(spender)).await
     }
 
     /// Grants a pack's credits: at once and for ever, and once for each payment.
@@ -96,6 +163,11 @@ impl Cashier {
         spender: Option<Spender>,
     ) -> Result<Option<LotId>, Error> {
         let request = self.allowance(of, Some(payment))?.for_member(spender);
+        self.booked(tx, of, request).await
+    }
+
+    /// Books what belongs to a subscription's month: the lot that it granted, if it did.
+    async fn booked(&self, tx: &mut Tx, of: &Subscription, request: Request) -> Result<Option<LotId>, Error> {
         match self.till.book(tx, &Job { owner: of.owner, actor: Actor::Job, request }).await? {
             Outcome::Granted(granted) => Ok(Some(granted.lot.id)),
             _ => Ok(None),
@@ -107,10 +179,16 @@ impl Cashier {
         if of.credits.is_zero() {
             return Ok(Request::unnamed(Command::Sweep));
         }
+        let command = Command::Grant(self.grant_of_month(of, payment));
+        self.named(&format!("{}:{}", of.id, of.month.number), command)
+    }
+
+    fn grant_of_month(&self, of: &Subscription, payment: Option<PaymentId>) -> GrantCommand {
         let number = of.month.number;
-        // A plan that is no longer in the catalog has lost its scope with it.
-        let scope = self.catalog.plan(of.plan.as_str()).map_or_else(Scope::default, |plan| plan.scope.clone());
-        let command = Command::Grant(GrantCommand {
+        let sold = self.catalog.current();
+        // Of a plan that no catalog has that is remembered, nobody knows the scope.
+        let scope = sold.plan_of(of.plan.as_str()).map_or_else(Scope::default, |plan| plan.scope.clone());
+        GrantCommand {
             amount: of.credits,
             source: LotSource::Allowance,
             priority: 0,
@@ -120,8 +198,7 @@ impl Cashier {
             origin: Origin { subscription: Some((of.id, number)), payment, paid: Some(of.price), ..Origin::default() },
             note: Note::parse(of.plan.as_str()).ok(),
             begins: Some((of.started_at, number)),
-        });
-        self.named(&format!("{}:{number}", of.id), command)
+        }
     }
 
     /// A request under a name that is the program's own, so that nobody can take it.
@@ -145,7 +222,7 @@ impl Cashier {
         }
         let Some(lot) = payment.lot else { return Ok(()) };
         let (own, there) = payment.parts_to_take_back();
-        let part = Part { owner: payment.owner, lot, payment: payment.id };
+        let part = Part { owner: payment.owner, lot, payment: payment.id, left: payment.moved.is_some() };
         let Some(mut moved) = payment.moved.take() else {
             return self.follow(tx, part, own, &mut payment.taken_back).await;
         };
@@ -154,7 +231,10 @@ impl Cashier {
         both.sort_unstable();
         accounts::lock(tx, &both).await?;
         self.follow(tx, part, own, &mut payment.taken_back).await?;
-        self.follow(tx, Part { owner: moved.owner, lot: moved.lot, ..part }, there, &mut moved.taken_back).await?;
+        let part_there = Part { owner: moved.owner, lot: moved.lot, left: false, ..part };
+        self.follow(tx, part_there, there, &mut moved.taken_back).await?;
+        // What has been given back here is not there to be taken a second time before what has moved is.
+        moved.before = moved.before.min(payment.taken_back.credits);
         payment.moved = Some(moved);
         Ok(())
     }
@@ -172,7 +252,8 @@ impl Cashier {
             taken.owed = plus(had.owed, away.owed)?;
         } else if target < had.credits {
             let amount = had.credits.saturating_sub(target);
-            let restore = RestoreCommand { lot, payment, amount, voided: had.voided, owed: had.owed };
+            let voided = if part.left { Credits::ZERO } else { had.voided };
+            let restore = RestoreCommand { lot, payment, amount, voided, owed: had.owed };
             let Outcome::Restored(restored) = self.by_itself(tx, part.owner, Command::Restore(restore)).await? else {
                 return Err(Error::Failed);
             };
@@ -191,9 +272,7 @@ impl Cashier {
         if amount.is_zero() {
             return Ok(());
         }
-        let number = self.till.batcher.rules().key.seq(part.owner, part.lot).ok_or(Error::Failed)?;
-        let found = lots::named(tx, &[(part.owner, number)]).await?;
-        let (_, was) = found.into_iter().next().ok_or(Error::Failed)?;
+        let was = allowances::find(&self.till, tx, part.owner, part.lot).await?;
         let command = Command::Grant(GrantCommand {
             priority: was.terms.priority,
             scope: was.terms.scope.clone(),
@@ -219,6 +298,8 @@ struct Part {
     owner: OwnerId,
     lot: LotId,
     payment: PaymentId,
+    /// Its subscription has left: nothing comes back to the lot, only what became debt is made good.
+    left: bool,
 }
 
 fn plus(one: Credits, other: Credits) -> Result<Credits, Error> {

@@ -12,14 +12,15 @@ use bursar_db::{Db, DbError, Tx};
 use bursar_id::{InvoiceId, OwnerId, PaymentId};
 use bursar_money::{Credits, Price};
 use bursar_rpc::{Page, PageRequest};
+use bursar_runtime::Heavy;
 use bursar_secret::Entropy;
 use bursar_time::{Span, Timestamp, Zone};
 
 use super::costly::Costly;
 use crate::document::{Format, Look};
 use crate::domain::{
-    AccountSettings, Bill, DocumentId, DocumentKind, Invoice, InvoiceLine, Issuer, LineKind, Month, NumberPrefix,
-    TaxProvider,
+    AccountSettings, Bill, Bought, DocumentId, DocumentKind, Invoice, InvoiceLine, Issuer, LineKind, Month,
+    NumberPrefix, SeatsPart, TaxProvider,
 };
 use crate::error::Error;
 use crate::store::{accounts, invoices, methods, settings};
@@ -193,6 +194,17 @@ pub(super) fn plan_line(display_name: &str, price: Price) -> Result<InvoiceLine,
     line(LineKind::Subscription, display_name.to_owned(), price)
 }
 
+/// The line of seats beside a plan's own: of a whole period so many at their price, of what is left of one as many as there are
+/// more at what that comes to.
+pub(super) fn seats_line(part: &SeatsPart, bought: &Bought) -> Result<InvoiceLine, Error> {
+    let description = match (bought, part.seats) {
+        (Bought::Change { .. }, 1) => "1 more seat".to_owned(),
+        (Bought::Change { .. }, seats) => format!("{seats} more seats"),
+        _ => "Extra seats".to_owned(),
+    };
+    InvoiceLine::new(LineKind::Seats, description, part.quantity, part.unit_price).map_err(|_| Error::Failed)
+}
+
 fn line(kind: LineKind, description: String, price: Price) -> Result<InvoiceLine, Error> {
     InvoiceLine::new(kind, description, 1, price).map_err(|_| Error::Failed)
 }
@@ -206,7 +218,10 @@ pub(super) fn during(bill: Bill, month: &Month) -> Bill {
 /// Erases what the managers of an account have set, whose owner is gone for good, and the payment methods that they have
 /// saved; its invoices keep their profile for as long as the law asks. Doing it again changes nothing.
 pub(super) async fn leave(tx: &mut Tx, owner: OwnerId) -> Result<(), DbError> {
-    accounts::lock(tx, &[owner]).await?;
+    let account = accounts::lock(tx, &[owner]).await?.pop();
+    if account.is_some_and(|(_, account)| account.top_up_below.is_some()) {
+        accounts::set_top_up(tx, owner, None).await?;
+    }
     settings::forget(tx, owner).await?;
     methods::forget(tx, owner).await?;
     invoices::leave(tx, owner).await
@@ -233,6 +248,8 @@ pub(crate) struct InvoiceUseCases {
     pub(crate) db: Db,
     pub(crate) look: Look,
     pub(crate) costly: Costly,
+    /// Where documents are written.
+    pub(crate) threads: Heavy,
 }
 
 impl InvoiceUseCases {
@@ -243,14 +260,14 @@ impl InvoiceUseCases {
     }
 
     /// One of the owner's as a document. Writing it takes as long as it has lines, so it has a place among what is costly,
-    /// and a thread that nobody waits for.
+    /// and a thread for heavy work.
     ///
     /// # Errors
     /// [`Error::Overloaded`] when too many wait already.
     pub(crate) async fn render(&self, owner: OwnerId, id: DocumentId, format: Format) -> Result<Vec<u8>, Error> {
         let invoice = self.get(owner, id).await?;
         let (place, look) = (self.costly.place(owner).await?, self.look.clone());
-        let written = tokio::task::spawn_blocking(move || {
+        let written = self.threads.run(move || {
             // Held by the work, not by who waits for it.
             let _place = place;
             look.write(&invoice, format)

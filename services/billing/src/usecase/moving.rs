@@ -2,14 +2,19 @@
 //! `PAID_PLAN`; the saga itself is organization's).
 //!
 //! One transaction ends the subscription at the one owner, begins the same one at the other, voids what is left of the
-//! month's allowance here and grants it there until the same end. The saved payment method that pays for it is copied, and
-//! what is taken back of the month's payment is taken back there, too. What holds have reserved of it stays theirs and is void
-//! when it comes back, as of any lot that was voided; packs and everything else stay. A month that is over is renewed
-//! first: what moves is paid for.
+//! month's allowance here, what a change has added to it included, and grants it there until the same end. The saved payment
+//! method that pays for it is copied, and what is taken back of what the month was paid with is taken back there, too. What an
+//! open dispute has taken arrives there as well and is taken there at once, so that a bank gives it back where the month goes
+//! on. What holds have reserved of it stays theirs and is void when it comes back, as of any lot that was voided; packs and
+//! everything else stay, but that nothing is bought by itself any more: the person's top-up is switched off. A change that
+//! waits for the next month goes along, one that waits for its payment does not. A month that is over is renewed first: what
+//! moves is paid for.
 //!
 //! It is idempotent by the organization: a subscription moves into one once, and a repetition gets the first answer,
 //! however long ago. That there was none to move is an answer, too: organization then removes what it had made, so nothing
 //! may move there by a call that was on its way. It stands for as long as there can be one ([`refused_moves`]).
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use bursar_id::{Id, LotId, OrganizationId, OwnerId, RequestId, UserId};
 use bursar_money::Credits;
@@ -21,9 +26,10 @@ use super::allowances;
 use super::asking::payer;
 use super::renewals;
 use super::subscriptions::{SubscriptionUseCases, already, changed};
+use super::top_ups;
 use crate::domain::{
-    Actor, Command, GrantCommand, Lot, Moved as MovedCredits, Note, Origin, Outcome, Refusal, Request, RequestName,
-    SavedMethod, Subscription, SubscriptionState, TakenBack, VoidCommand,
+    Actor, Command, GrantCommand, Lot, Moved as MovedCredits, Note, Origin, Outcome, Payment, Refusal, Request,
+    RequestName, SavedMethod, Stop, Subscription, SubscriptionState, TakenBack, VoidCommand,
 };
 use crate::error::Error;
 use crate::lane::Job;
@@ -92,11 +98,8 @@ impl SubscriptionUseCases {
         if live.is_due(m.now()) {
             return Err(Refusal::RenewalDue.into());
         }
-        // A payment's row is locked first, then the subscription's, then the accounts'.
-        let payment = match live.payment() {
-            Some(id) => payments::lock(m.tx(), id).await?,
-            None => None,
-        };
+        // Payments' rows are locked first, then the subscription's, then the accounts'.
+        let paid_with = self.payments_of_month(m, &live).await?;
         let (ended, moved) = live.moved(to, m.now());
         if !subscriptions::end(m.tx(), &ended).await? {
             return match subscriptions::live(m.tx(), from).await? {
@@ -111,22 +114,64 @@ impl SubscriptionUseCases {
             let live = subscriptions::live(m.tx(), to).await?;
             return Err(live.as_ref().map_or(Error::Failed, already));
         }
-        let carried = self.carry_allowance(m, &moved, from, access::actor(asked.caller())?).await?;
-        if let Some(mut payment) = payment
-            && let Some((_, there, credits)) = carried.into_iter().find(|(here, ..)| payment.lot == Some(*here))
-        {
-            let before = payment.taken_back.credits;
-            payment.moved =
-                Some(MovedCredits { owner: to, lot: there, credits, before, taken_back: TakenBack::default() });
-            payments::update(m.tx(), &payment).await?;
-        }
+        self.carry_credits(m, (&moved, from), paid_with, access::actor(asked.caller())?).await?;
+        let now = m.now();
+        top_ups::switch_off(m.tx(), from, Stop::SubscriptionMoved, now).await?;
         let events = vec![self.ended(&ended)?, changed(&moved, &moved.plan, moved.seats)];
         Ok(Done::New(Moved::To(Box::new(moved)), events))
     }
 
-    /// Whether the plan has what creating an organization takes. Of a plan that is no longer in the catalog nobody can say.
+    /// Takes the credits of the month along, and notes with its payments where they went. What an open dispute withholds of
+    /// one arrives, and is taken there.
+    async fn carry_credits(
+        &self,
+        m: &mut Mutation,
+        (moved, from): (&Subscription, OwnerId),
+        paid_with: Vec<Payment>,
+        actor: Actor,
+    ) -> Result<(), Error> {
+        let withheld = paid_with.iter().filter_map(|it| it.lot.zip(Some(it.withheld())));
+        let withheld: BTreeMap<LotId, Credits> = withheld.filter(|(_, credits)| !credits.is_zero()).collect();
+        let carried = self.carry_allowance(m, (moved, from), &withheld, actor).await?;
+        for mut payment in paid_with {
+            let Some((here, there, credits)) = carried.iter().find(|(here, ..)| payment.lot == Some(*here)).copied()
+            else {
+                continue;
+            };
+            let before = payment.taken_back.credits.saturating_sub(payment.withheld());
+            payment.taken_back.credits = before;
+            payment.moved = Some(MovedCredits {
+                owner: moved.owner,
+                lot: there,
+                credits,
+                before,
+                taken_back: TakenBack::default(),
+            });
+            if withheld.contains_key(&here) {
+                self.cashier.follow_money(m.tx(), &mut payment).await?;
+            }
+            payments::update(m.tx(), &payment).await?;
+        }
+        Ok(())
+    }
+
+    /// What the month was paid with, locked: the month itself, and what it was changed to since. Nobody waits for another
+    /// change any more; one that is paid at this moment finds that the subscription has ended here, or this one finds that it
+    /// is not any more what it was.
+    async fn payments_of_month(&self, m: &mut Mutation, live: &Subscription) -> Result<Vec<Payment>, Error> {
+        self.cashier.give_up_changes(m.tx(), live.owner).await?;
+        let lots = allowances::of_month(m.tx(), live.owner, live).await?;
+        let paid = lots.iter().filter_map(|lot| lot.terms.origin.payment).chain(live.payment());
+        let mut locked = Vec::new();
+        for id in paid.collect::<BTreeSet<_>>() {
+            locked.extend(payments::lock(m.tx(), id).await?);
+        }
+        Ok(locked)
+    }
+
+    /// Whether the plan has what creating an organization takes, for sale or not.
     fn includes_organizations(&self, subscription: &Subscription) -> bool {
-        self.catalog.plan(subscription.plan.as_str()).is_some_and(|plan| plan.organization)
+        self.catalog.current().plan_of(subscription.plan.as_str()).is_some_and(|plan| plan.organization)
     }
 
     /// The payment method that goes on paying, as the new owner's own: whatever becomes of the person's, the organization's
@@ -144,13 +189,13 @@ impl SubscriptionUseCases {
         Ok(id.to_string())
     }
 
-    /// Takes what is left of the month's allowance along, and the month itself. Gives what has moved: from which lot, to
-    /// which, and how much.
+    /// Takes what is left of the month's allowance along, with what is withheld of a lot, and the month itself. Gives what has
+    /// moved: from which lot, to which, and how much.
     async fn carry_allowance(
         &self,
         m: &mut Mutation,
-        moved: &Subscription,
-        from: OwnerId,
+        (moved, from): (&Subscription, OwnerId),
+        withheld: &BTreeMap<LotId, Credits>,
         actor: Actor,
     ) -> Result<Vec<(LotId, LotId, Credits)>, Error> {
         let (to, now) = (moved.owner, m.now());
@@ -161,18 +206,27 @@ impl SubscriptionUseCases {
         for owner in both {
             accounts::lock(m.tx(), &[owner]).await?;
         }
+        let mut lots = allowances::of_month(m.tx(), from, moved).await?;
+        // All of it may be withheld.
+        for lot in withheld.keys() {
+            if lots.iter().all(|it| it.id != *lot) {
+                lots.push(allowances::find(&self.till, m.tx(), from, *lot).await?);
+            }
+        }
         let mut carried = Vec::new();
-        for lot in allowances::of_month(m.tx(), from, moved).await? {
+        for lot in lots {
             let note = Note::parse(&format!("moved to {to}")).ok();
             let request = self.named(&lot, actor, Command::Void(VoidCommand { lot: lot.id, note }))?;
             let left = allowances::void_rest(&self.till, m.tx(), &Job { owner: from, actor, request }).await?;
-            if !left.is_zero() {
-                let request = self.named(&lot, actor, arriving(moved, &lot, from, left))?;
+            let withheld = withheld.get(&lot.id).copied().unwrap_or(Credits::ZERO);
+            let arrives = left.checked_add(withheld).ok_or(Error::Failed)?;
+            if !arrives.is_zero() {
+                let request = self.named(&lot, actor, arriving(moved, &lot, from, arrives))?;
                 let Outcome::Granted(granted) = self.till.book(m.tx(), &Job { owner: to, actor, request }).await?
                 else {
                     return Err(Error::Failed);
                 };
-                carried.push((lot.id, granted.lot.id, left));
+                carried.push((lot.id, granted.lot.id, arrives));
             }
         }
         // Nobody who spends looks for the renewal here any more.

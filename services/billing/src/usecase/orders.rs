@@ -48,13 +48,13 @@ async fn is_there(tx: &mut Tx, owner: OwnerId) -> Result<(), Error> {
 
 /// An order before any money is taken: the caller's standing, and the answer that the request got before, however long
 /// ago (`kept`); `None` if there is one.
-pub(super) async fn open<'a>(
+pub(super) async fn open<'a, C>(
     m: &mut Mutation,
     owner: OwnerId,
-    asked: &'a Asked<Order>,
+    asked: &'a Asked<C>,
     standing: Result<Allowed, Error>,
     kept: impl AsyncFnOnce(&mut Tx, OwnerId, [u8; 16]) -> Result<Option<Kept>, DbError>,
-) -> Result<Option<&'a Order>, Error> {
+) -> Result<Option<&'a C>, Error> {
     let allowed = admit(m, owner, standing)?;
     let Some(order) = m.open(asked).await? else { return Ok(None) };
     if let Some(request) = asked.key().and_then(IdempotencyKey::digest) {

@@ -66,11 +66,12 @@ impl PurchaseUseCases {
         let pack = self.pack(&order.product)?;
         let purchase: PurchaseId =
             Id::from_parts(self.cashier.till.clock.now().as_millis(), self.cashier.entropy.bytes());
-        let bought = Bought::Pack { purchase, pack: pack.id.clone(), credits: pack.credits, scope: pack.scope.clone() };
+        let bought = Bought::Pack { purchase, pack: pack.id, credits: pack.credits, scope: pack.scope };
         let new = Beginning {
             owner,
             bought,
             amount: pack.price,
+            seats: None,
             method: order.method.clone(),
             thing: thing_of_request(asked.key(), &purchase.to_string()),
             started_by: asked.caller().actor(),
@@ -106,8 +107,9 @@ impl PurchaseUseCases {
         Ok(Done::New(purchase, events))
     }
 
-    fn pack(&self, id: &str) -> Result<&Pack, Error> {
-        self.cashier.catalog.pack(id).ok_or_else(|| Error::PackNotFound(id.to_owned()))
+    fn pack(&self, id: &str) -> Result<Pack, Error> {
+        let sold = self.cashier.catalog.current();
+        sold.catalog().pack(id).cloned().ok_or_else(|| Error::PackNotFound(id.to_owned()))
     }
 
     /// One of the owner's purchases.

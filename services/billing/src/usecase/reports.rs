@@ -1,20 +1,23 @@
-//! Usage reports, from the totals alone: they cost as much as their rows, however long the ledger.
+//! Usage reports, from the totals alone: they cost as much as their rows, however long the ledger, and a page of one holds in
+//! memory what it shows, however many rows it is made of.
 
 mod export;
+mod lines;
+mod reading;
+mod walk;
 
-use std::collections::BTreeMap;
-
-use bursar_db::{Db, Tx};
+use bursar_db::Db;
 use bursar_id::{OwnerId, UserId};
 use bursar_rpc::{Caller, Page, PageRequest, Permission};
 use bursar_time::{Clock, Span, Timestamp, Zone};
 use serde::{Deserialize, Serialize};
 
+use self::reading::{Bounds, Found, read};
 use super::access::Access;
 use super::costly::Costly;
 use crate::domain::{MeterKey, MeterTotals, ModelName, ProjectName, UsageKey, UsageTotals};
 use crate::error::Error;
-use crate::store::usage::{self, Grain};
+use crate::store::usage::{self, Begin, Grain};
 
 /// What a report tells apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,6 +53,53 @@ pub(crate) struct ReportKey {
     pub(crate) project: String,
     pub(crate) model: String,
     pub(crate) meter: String,
+}
+
+/// What rows belong together in the order in which they are read: nothing more comes of a section once another one begins.
+/// The names say in how much of their lines' keys its rows agree.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) enum Section {
+    /// In when they start: all of an interval.
+    Interval,
+    /// And in the member.
+    Member,
+    /// And in the project.
+    Project,
+    /// And in the model: one line.
+    #[default]
+    Line,
+}
+
+impl Section {
+    fn is_same(self, one: &ReportKey, other: &ReportKey) -> bool {
+        one.starts_at == other.starts_at
+            && (self < Self::Member || one.member == other.member)
+            && (self < Self::Project || one.project == other.project)
+            && (self < Self::Line || one.model == other.model)
+    }
+}
+
+/// Up to where a report has been read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Position {
+    /// The last line, or where there would be one.
+    #[serde(flatten)]
+    pub(crate) key: ReportKey,
+    /// Of what nothing is left: of that line alone, or of all that stands together with it.
+    #[serde(default)]
+    pub(crate) done: Section,
+}
+
+impl Position {
+    /// After a line.
+    fn after(key: &ReportKey) -> Self {
+        Self { key: key.clone(), done: Section::Line }
+    }
+
+    /// Whether it is further on than another one.
+    fn is_beyond(&self, other: &Self) -> bool {
+        self.key > other.key || (self.key == other.key && self.done < other.done)
+    }
 }
 
 /// What one line adds up.
@@ -93,12 +143,69 @@ impl ReportFilter {
 }
 
 impl ReportQuery {
-    /// From when on there is usage of lines after the given one.
-    fn begins(&self, after: Option<&ReportKey>) -> Timestamp {
+    /// From when on there is usage of lines after the given position.
+    fn begins(&self, after: Option<&Position>) -> Timestamp {
         let from = self.from.start_of_hour();
-        match (self.interval, after) {
-            (Interval::Hour | Interval::Day | Interval::Month, Some(last)) => from.max(last.starts_at),
-            _ => from,
+        match after {
+            None => from,
+            // Without groups an interval has one line.
+            Some(last) if last.done == Section::Interval || self.groups.is_empty() => {
+                from.max(self.interval(last.key.starts_at).1)
+            }
+            Some(_) if self.interval == Interval::Whole => from,
+            Some(last) => from.max(last.key.starts_at),
+        }
+    }
+
+    /// The interval that a time is in, as far as the report's time reaches.
+    fn interval(&self, time: Timestamp) -> (Timestamp, Timestamp) {
+        let (from, to) = (self.from.start_of_hour(), hour_at_or_after(self.to));
+        let (begin, end) = match self.interval {
+            Interval::Whole => (from, to),
+            Interval::Hour => (time.start_of_hour(), time.start_of_hour().saturating_add(Span::HOUR)),
+            Interval::Day => self.zone.day(time),
+            Interval::Month => self.zone.month(time),
+        };
+        (begin.max(from), end.min(to))
+    }
+
+    /// What stands together where rows come by member, then by project, then by model.
+    fn section(&self) -> Section {
+        let [member, project, model] =
+            [Group::Member, Group::Project, Group::Model].map(|it| self.groups.contains(&it));
+        match (member, project, model) {
+            _ if !self.names_members() => Section::Interval,
+            (_, true, true) => Section::Line,
+            (_, true, false) => Section::Project,
+            (true, false, _) => Section::Member,
+            (false, false, _) => Section::Interval,
+        }
+    }
+
+    /// What stands together where totals of a grain come in the order of their keys: by time first. Within an hour, and a day
+    /// that is rolled up, they come by member. (Of one member alone it is not worth reading everybody's.)
+    fn section_in(&self, grain: Grain) -> Section {
+        let one_start = match self.interval {
+            Interval::Hour => true,
+            Interval::Day => grain == Grain::Day && self.zone.is_utc(),
+            Interval::Whole | Interval::Month => false,
+        };
+        if one_start && self.filter.member.is_none() { self.section() } else { Section::Interval }
+    }
+
+    /// Where reading begins in an interval of which totals start at `from`.
+    fn begin(&self, from: Timestamp, section: Section, after: Option<&Position>) -> Begin {
+        let first = self.filter.member.map_or_else(|| Begin::at(from), |member| Begin::at_member(from, member));
+        let Some(last) = after.filter(|it| it.key.starts_at == self.starts_at(from)) else { return first };
+        let Some(member) = self.filter.member.or_else(|| last.key.member.parse().ok()) else { return first };
+        match section {
+            Section::Interval => first,
+            Section::Member if last.done > Section::Member && self.groups.contains(&Group::Model) => {
+                Begin::at_member(from, member)
+            }
+            Section::Member => Begin::after_member(from, member),
+            Section::Project => Begin::after_project(from, member, &last.key.project),
+            Section::Line => Begin::after_names(from, member, (&last.key.project, &last.key.model)),
         }
     }
 
@@ -142,7 +249,7 @@ impl ReportQuery {
         }
     }
 
-    /// Whether it tells what single members used: more than totals.
+    /// Whether it tells what single members used: more than totals. Then what it has shown of an interval can be skipped, too.
     pub(crate) fn names_members(&self) -> bool {
         self.groups.contains(&Group::Member) || self.filter.member.is_some()
     }
@@ -180,83 +287,31 @@ impl ReportUseCases {
         Err(Error::TimeZoneUnsupported(query.zone.clone()))
     }
 
-    /// One page of the report's lines, in the order of their keys.
+    /// One page of the report's lines, in the order of their keys. It may be short, even empty, and still not be the last.
     pub(crate) async fn page(
         &self,
         owner: OwnerId,
         query: &ReportQuery,
-        page: &PageRequest<ReportKey>,
+        page: &PageRequest<Position>,
     ) -> Result<Page<(ReportKey, ReportLine)>, Error> {
         let wanted = usize::try_from(page.limit()).unwrap_or(usize::MAX);
-        let found = self.lines(owner, query, page.after(), wanted).await?;
-        Ok(page.page(found, |(key, _)| key.clone())?)
+        let Found { lines, next, .. } = self.lines(owner, query, page.after(), wanted).await?;
+        let position = |(key, _): &(ReportKey, ReportLine)| Position::after(key);
+        Ok(if next.is_some() { page.page_before(lines, position, next)? } else { page.page(lines, position)? })
     }
 
-    /// The report's next lines after the given one, at most so many.
-    pub(super) async fn lines(
+    /// The report's next lines after the given position, at most so many.
+    async fn lines(
         &self,
         owner: OwnerId,
         query: &ReportQuery,
-        after: Option<&ReportKey>,
+        after: Option<&Position>,
         wanted: usize,
-    ) -> Result<Vec<(ReportKey, ReportLine)>, Error> {
+    ) -> Result<Found, Error> {
         let _place = self.costly.place(owner).await?;
         let mut tx = self.db.read().await?;
-        let mut found: Vec<(ReportKey, ReportLine)> = Vec::new();
-        let mut begin = query.begins(after);
-        // Stretches without usage cost nothing.
-        while found.len() < wanted
-            && let Some(first) = usage::first_hour(&mut tx, owner, begin).await?.filter(|it| *it < query.to)
-        {
-            let part = query.part(begin, first);
-            begin = part.1;
-            let lines: Vec<(ReportKey, ReportLine)> = if query.groups.contains(&Group::Meter) {
-                let lines = meters(&mut tx, owner, query, part).await?;
-                lines.into_iter().map(|(key, it)| (key, ReportLine::Meter(it))).collect()
-            } else {
-                let lines = used_in(&mut tx, owner, query, part).await?;
-                lines.into_iter().map(|(key, it)| (key, ReportLine::Usage(it))).collect()
-            };
-            found.extend(lines.into_iter().filter(|(key, _)| after.is_none_or(|last| key > last)));
-        }
-        found.truncate(wanted);
-        Ok(found)
+        read(&mut tx, owner, (query, after), wanted, Bounds::OF_A_PAGE).await
     }
-}
-
-/// All of the report's lines of one part of its time.
-async fn used_in(
-    tx: &mut Tx,
-    owner: OwnerId,
-    query: &ReportQuery,
-    part: (Timestamp, Timestamp),
-) -> Result<BTreeMap<ReportKey, UsageTotals>, Error> {
-    let mut lines: BTreeMap<ReportKey, UsageTotals> = BTreeMap::new();
-    let rolled_up = usage::rolled_up(tx, owner).await?.unwrap_or(Timestamp::MIN);
-    for (grain, span) in query.spans(part, rolled_up) {
-        for row in usage::between(tx, owner, grain, span).await? {
-            if query.filter.admits(&row.key) {
-                lines.entry(used(query, &row.key)).or_default().add(&row.totals);
-            }
-        }
-    }
-    Ok(lines)
-}
-
-/// The same of meters, which are added up by model and time alone.
-async fn meters(
-    tx: &mut Tx,
-    owner: OwnerId,
-    query: &ReportQuery,
-    part: (Timestamp, Timestamp),
-) -> Result<BTreeMap<ReportKey, MeterTotals>, Error> {
-    let mut lines: BTreeMap<ReportKey, MeterTotals> = BTreeMap::new();
-    for (key, totals) in usage::meters_between(tx, owner, part).await? {
-        if query.filter.model.as_ref().is_none_or(|it| key.model == *it) {
-            lines.entry(counted(query, &key)).or_default().add(&totals);
-        }
-    }
-    Ok(lines)
 }
 
 fn hour_at_or_after(time: Timestamp) -> Timestamp {
@@ -278,13 +333,13 @@ fn days_and_edges(from: Timestamp, to: Timestamp, rolled_up: Timestamp) -> Vec<(
     spans.into_iter().filter(|(_, (start, end))| start < end).collect()
 }
 
-/// The line that usage with this key belongs to.
-fn used(query: &ReportQuery, key: &UsageKey) -> ReportKey {
-    let UsageKey { hour, member, project, model } = key;
+/// The line that usage with this key belongs to, in an interval that starts then.
+fn used(query: &ReportQuery, starts_at: Timestamp, key: &UsageKey) -> ReportKey {
+    let UsageKey { hour: _, member, project, model } = key;
     let when =
         |wanted: Group, text: Option<String>| text.filter(|_| query.groups.contains(&wanted)).unwrap_or_default();
     ReportKey {
-        starts_at: query.starts_at(*hour),
+        starts_at,
         member: when(Group::Member, Some(member.to_string())),
         project: when(Group::Project, project.as_ref().map(ToString::to_string)),
         model: when(Group::Model, model.as_ref().map(ToString::to_string)),
@@ -293,10 +348,10 @@ fn used(query: &ReportQuery, key: &UsageKey) -> ReportKey {
 }
 
 /// The line that a meter's count with this key belongs to.
-fn counted(query: &ReportQuery, key: &MeterKey) -> ReportKey {
+fn counted(query: &ReportQuery, starts_at: Timestamp, key: &MeterKey) -> ReportKey {
     let by_model = query.groups.contains(&Group::Model);
     ReportKey {
-        starts_at: query.starts_at(key.hour),
+        starts_at,
         member: String::new(),
         project: String::new(),
         model: if by_model { key.model.to_string() } else { String::new() },

@@ -1,16 +1,20 @@
-//! What the managers of an account set: whom invoices are for, where days begin, of what to be told.
+//! What the managers of an account set: whom invoices are for, where days begin, of what to be told, what is bought by itself.
 
 use bursar_db::{Db, Tx};
 use bursar_events::Outbox;
 use bursar_id::OwnerId;
 use bursar_members::{standing, words};
 use bursar_proto::event::v1::event::Payload;
-use bursar_rpc::{Answer, Asked, Done, Mutation, Mutations};
+use bursar_rpc::{Answer, Asked, Done, Mutation, Mutations, Problem, reason};
 
 use super::access::{Access, Allowed};
+use super::cashier::Cashier;
 use super::orders::{admit, up_to_date};
-use crate::domain::{AccountSettings, Refusal, SettingsChange, is_supported};
+use super::subscriptions::SubscriptionUseCases;
+use super::top_ups;
+use crate::domain::{AccountSettings, AutoTopUp, Refusal, SettingsChange, is_supported};
 use crate::error::Error;
+use crate::payment::PaymentMethod;
 use crate::store::{accounts, settings};
 
 /// Reads and changes settings.
@@ -19,9 +23,16 @@ pub(crate) struct SettingsUseCases {
     pub(crate) access: Access,
     pub(crate) db: Db,
     pub(crate) mutations: Mutations<Outbox>,
+    pub(crate) cashier: Cashier,
 }
 
 impl SettingsUseCases {
+    /// Beside the subscriptions of the same accounts.
+    pub(crate) fn beside(subscriptions: &SubscriptionUseCases) -> Self {
+        let SubscriptionUseCases { access, mutations, cashier, .. } = subscriptions.clone();
+        Self { access, db: cashier.till.db.clone(), mutations, cashier }
+    }
+
     /// The account's settings as they are.
     pub(crate) async fn get(&self, owner: OwnerId) -> Result<AccountSettings, Error> {
         Ok(settings::of(&mut self.db.read().await?, owner).await?)
@@ -35,12 +46,15 @@ impl SettingsUseCases {
     ) -> Result<Answer<AccountSettings>, Error> {
         let standing = self.access.to(asked.caller(), owner).await;
         let mut m = self.mutations.begin(asked).await?;
-        let done = change(&mut m, owner, asked, standing).await;
-        self.mutations.end(m, done).await
+        let done = change(&self.cashier, &mut m, owner, asked, standing).await;
+        let changed = self.mutations.end(m, done).await?;
+        self.cashier.jobs.wake();
+        Ok(changed)
     }
 }
 
 async fn change(
+    cashier: &Cashier,
     m: &mut Mutation,
     owner: OwnerId,
     asked: &Asked<SettingsChange>,
@@ -66,13 +80,38 @@ async fn change(
     if !change.etag.is_empty() && change.etag != before.etag() {
         return Err(Error::EtagMismatch);
     }
-    let after = before.with(change);
+    let after = before.with(&change.by(&asked.caller().actor()));
     if after != before {
+        let top_up = after.top_up.as_ref().filter(|_| after.top_up != before.top_up);
+        if let Some(top_up) = top_up.filter(|it| it.enabled) {
+            may_be_on(cashier, m.tx(), &allowed, top_up).await?;
+        }
         settings::put(m.tx(), owner, &after, now).await?;
-        // Where days begin is part of what requests are decided by.
-        accounts::raise_terms(m.tx(), owner).await?;
+        if after.top_up == before.top_up {
+            // Where days begin is part of what requests are decided by.
+            accounts::raise_terms(m.tx(), owner).await?;
+        } else {
+            top_ups::set(m.tx(), &cashier.jobs, owner, after.top_up_below(), now).await?;
+        }
     }
     Ok(Done::New(after, Vec::new()))
+}
+
+/// A top-up is switched on by a user, for a pack that is for sale, with a ceiling that lets it be bought, and something to pay
+/// it with, for an account that may have credits.
+async fn may_be_on(cashier: &Cashier, tx: &mut Tx, allowed: &Allowed, it: &AutoTopUp) -> Result<(), Error> {
+    if allowed.spender.is_none() {
+        let said = "only a user who manages billing switches a top-up on";
+        return Err(Problem::permission_denied(reason::CALLER_NOT_ALLOWED, said).into());
+    }
+    cashier.till.may_sell_to(tx, allowed.owner).await?;
+    let sold = cashier.catalog.current();
+    let pack = sold.catalog().pack(it.pack.as_str()).ok_or_else(|| Error::PackNotFound(it.pack.to_string()))?;
+    if !top_ups::fits(it.ceiling, pack) {
+        let said = format!("must be at least what the pack costs: {}", pack.price);
+        return Err(Problem::invalid_field("settings.auto_top_up.monthly_ceiling", said).into());
+    }
+    cashier.means(tx, allowed.owner, &PaymentMethod::from_stored(&it.method)).await.map(drop)
 }
 
 /// What was true when the caller was let in is still so while the account is locked: whoever left meanwhile changes nothing,

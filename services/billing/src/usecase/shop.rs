@@ -19,6 +19,7 @@ use super::access::Access;
 use super::accounts::AccountUseCases;
 use super::audit;
 use super::cashier::Cashier;
+use super::catalogs::CatalogSource;
 use super::costly::Costly;
 use super::farewells::{self, Farewell};
 use super::invoices::{Invoices, Terms};
@@ -31,8 +32,8 @@ use super::standings::Change;
 use super::subscriptions::SubscriptionUseCases;
 use crate::catalog;
 use crate::domain::{
-    Actor, Attribution, Card, CatalogVersion, ChargeCommand, Command, Cost, GrantCommand, Labels, Lot, LotSource,
-    OperationKey, Request, Rules, SavedMethod, Spending,
+    Actor, Assortment, Attribution, Card, Catalog, CatalogVersion, ChargeCommand, Command, Cost, FormerRates,
+    GrantCommand, KeptCatalog, Labels, Lot, LotSource, OperationKey, Request, Rules, SavedMethod, Spending,
 };
 use crate::error::Error;
 use crate::lane::{Batcher, Job, RulesHandle, RulesSource};
@@ -62,15 +63,30 @@ impl Shop {
         Self::open_by(db, Clock::test(at(now))).await
     }
 
+    /// Opens at the time `now`, and sells these plans besides.
+    pub(super) async fn selling(db: &TestDb, now: &str, plans: &str) -> Self {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), format!("{}{plans}", include_str!("../../catalog.toml"))).unwrap();
+        let catalog = catalog::load(Some(file.path())).unwrap();
+        Box::pin(Self::with(db, Clock::test(at(now)), catalog)).await
+    }
+
     /// Opens by a clock.
     pub(super) async fn open_by(db: &TestDb, clock: Clock) -> Self {
+        Box::pin(Self::with(db, clock, catalog::load(None).unwrap())).await
+    }
+
+    async fn with(db: &TestDb, clock: Clock, catalog: Catalog) -> Self {
         let db = db.open(&MIGRATIONS).await;
         let entropy = Entropy::seeded(7);
-        let catalog = Arc::new(catalog::load(None).unwrap());
+        let (catalog, version) = (Arc::new(catalog), CatalogVersion::new(1).unwrap());
+        let present = KeptCatalog { version, first_used_at: clock.now(), catalog };
+        let sold = Assortment::new(Arc::new(present), clock.now());
         let access = Access::new(Members::new(db.clone(), feed("organization")), feed("identity"));
         let source = Arc::new(RulesSource::new(Rules {
-            rates: catalog.rates().clone(),
-            catalog_version: CatalogVersion::new(1).unwrap(),
+            rates: sold.catalog().rates().clone(),
+            catalog_version: version,
+            former_rates: FormerRates::none(),
             spending: Spending::UsersAndServices,
             personal_accounts: true,
             max_hold: Rules::MAX_HOLD,
@@ -78,17 +94,18 @@ impl Shop {
             key: OperationKey::new([7; 32]),
         }));
         let rules = source.handle();
-        let batcher = Batcher::new(db.clone(), clock.clone(), rules.clone());
+        let sealer = bursar_secret::Sealer::from_key(&bursar_secret::Secret::new([7; 32]));
+        let jobs = bursar_jobs::Jobs::new(db.clone(), sealer, entropy.clone(), clock.clone());
+        let batcher = Batcher::new(db.clone(), clock.clone(), rules.clone()).topping_up(jobs.clone());
         let terms = Invoices::new(Terms::default(), entropy.clone());
         let till = Till { db: db.clone(), clock: clock.clone(), payments: Payments::Sandbox, batcher, invoices: terms };
         let outbox = Outbox::new("billing", db.clone(), clock.clone(), entropy.clone());
         let mutations = Mutations::new(db.clone(), clock.clone(), entropy.clone(), outbox.clone()).telling();
-        let sealer = bursar_secret::Sealer::from_key(&bursar_secret::Secret::new([7; 32]));
-        let jobs = bursar_jobs::Jobs::new(db.clone(), sealer, entropy.clone(), clock.clone());
+        let catalog = CatalogSource::new(sold).handle();
         let cashier = Cashier {
             till: till.clone(),
             entropy: entropy.clone(),
-            catalog: Arc::clone(&catalog),
+            catalog: catalog.clone(),
             outbox: outbox.clone(),
             jobs,
         };
@@ -191,7 +208,7 @@ impl Shop {
         };
         let call = Call::new(manager(owner), "bursar.billing.v1.SubscriptionService/Subscribe");
         let asked = Asked::read(call, request_id, &body, |_, _| Some(order(plan, method)));
-        Ok(self.subscriptions.subscribe(owner, &asked).await?.message()?)
+        Ok(Box::pin(self.subscriptions.subscribe(owner, &asked)).await?.message()?)
     }
 
     /// Buys a pack and gives the purchase as it is stored for a repetition.
@@ -210,7 +227,7 @@ impl Shop {
         };
         let call = Call::new(manager(owner), "bursar.billing.v1.PurchaseService/PurchasePack");
         let asked = Asked::read(call, request_id, &body, |_, _| Some(order(pack, method)));
-        Ok(self.purchases.purchase(owner, &asked).await?.message()?)
+        Ok(Box::pin(self.purchases.purchase(owner, &asked)).await?.message()?)
     }
 
     /// Limits, of which an account may have ten.
@@ -294,6 +311,19 @@ impl Shop {
     pub(super) async fn forget_requests(&self) {
         bursar_db::idempotency::prune(&self.db, self.clock.now()).await.unwrap();
         assert_eq!(self.count("requests").await, 0, "all of them are forgotten");
+    }
+
+    /// Sells other plans from now on; whoever has one keeps it.
+    pub(super) fn sells(&mut self, plans: &str) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), plans).unwrap();
+        let (catalog, now) = (Arc::new(catalog::load(Some(file.path())).unwrap()), self.clock.now());
+        let before = self.subscriptions.catalog.current();
+        let version = CatalogVersion::new(before.present().version.get() + 1).unwrap();
+        let next = before.followed_by(Arc::new(KeptCatalog { version, first_used_at: now, catalog }), now);
+        let sold = CatalogSource::new(next).handle();
+        self.subscriptions.catalog = sold.clone();
+        self.subscriptions.cashier.catalog = sold;
     }
 
     /// The ledger of the owner adds up.

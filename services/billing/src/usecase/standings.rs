@@ -14,7 +14,10 @@ use serde::{Deserialize, Serialize};
 
 use super::purges;
 use super::subscriptions::{SubscriptionUseCases, changed};
+use super::top_ups;
+use crate::domain::Stop;
 use crate::error::Error;
+use crate::lane;
 use crate::store::{accounts, subscriptions};
 
 /// Doing what an owner's standing asks for.
@@ -49,6 +52,17 @@ async fn stand(
     now: Timestamp,
 ) -> Result<(), DbError> {
     accounts::set_standing(tx, owner, standing).await?;
+    match standing {
+        Standing::Deleted | Standing::Purged => drop(top_ups::switch_off(tx, owner, Stop::Deleted, now).await?),
+        // Nothing was bought meanwhile.
+        Standing::Active => {
+            let account = accounts::find(tx, owner).await?;
+            if account.is_some_and(|account| account.top_up_below.is_some()) {
+                lane::look(jobs, tx, owner, now).await?;
+            }
+        }
+        Standing::Pending | Standing::Suspended => {}
+    }
     jobs.enqueue(tx, STANDING, &Change { owner }, now, Some(&owner.to_string())).await
 }
 

@@ -1,7 +1,5 @@
 //! Subscribing to a plan, and what an owner's plan allows.
 
-use std::sync::Arc;
-
 use bursar_events::Outbox;
 use bursar_id::{Id, OwnerId, SubscriptionId};
 use bursar_money::Price;
@@ -12,6 +10,7 @@ use bursar_secret::Entropy;
 
 use super::access::{Access, Allowed};
 use super::cashier::{Beginning, Cashier, is_certain};
+use super::catalogs::CatalogHandle;
 use super::orders::{self, Order, Till, admit, up_to_date};
 use crate::domain::{Bought, Catalog, Payment, Plan, ProductId, Subscription};
 use crate::error::Error;
@@ -25,7 +24,7 @@ pub(crate) struct SubscriptionUseCases {
     pub(crate) till: Till,
     pub(crate) cashier: Cashier,
     pub(crate) entropy: Entropy,
-    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) catalog: CatalogHandle,
     pub(crate) outbox: Outbox,
     pub(crate) mutations: Mutations<Outbox>,
 }
@@ -96,11 +95,12 @@ impl SubscriptionUseCases {
         let order = asked.command()?;
         let (plan, price) = self.for_sale(&order.product)?;
         let subscription: SubscriptionId = Id::from_parts(self.till.clock.now().as_millis(), self.entropy.bytes());
-        let bought = Bought::Start { subscription, plan: plan.id.clone(), credits: plan.credits, seats: plan.seats };
+        let bought = Bought::Start { subscription, plan: plan.id, credits: plan.credits, seats: plan.seats };
         let new = Beginning {
             owner,
             bought,
             amount: price,
+            seats: None,
             method: order.method.clone(),
             thing: thing_of_request(asked.key(), &subscription.to_string()),
             started_by: asked.caller().actor(),
@@ -137,10 +137,11 @@ impl SubscriptionUseCases {
     }
 
     /// A plan that can be subscribed to, and what a month of it costs.
-    fn for_sale(&self, id: &str) -> Result<(&Plan, Price), Error> {
-        let plan = self.catalog.plan(id).ok_or_else(|| Error::PlanNotFound(id.to_owned()))?;
+    pub(super) fn for_sale(&self, id: &str) -> Result<(Plan, Price), Error> {
+        let sold = self.catalog.current();
+        let plan = sold.catalog().plan(id).ok_or_else(|| Error::PlanNotFound(id.to_owned()))?;
         match plan.price {
-            Some(price) if id != Catalog::FREE => Ok((plan, price)),
+            Some(price) if id != Catalog::FREE => Ok((plan.clone(), price)),
             _ => Err(Error::PlanNotForSale(id.to_owned())),
         }
     }
@@ -166,11 +167,12 @@ impl SubscriptionUseCases {
             Some(subscription) => (subscription.plan.as_str(), Some(subscription.seats)),
             None => (Catalog::FREE, None),
         };
-        let plan = self.catalog.plan(id);
-        // A plan that is no longer in the catalog keeps its seats; nobody can say which features it had.
+        let sold = self.catalog.current();
+        // A plan that is no longer for sale keeps what it includes.
+        let plan = sold.plan_of(id);
         let free = self.free()?;
         Ok(Entitlements {
-            plan: live.map_or_else(|| free.id.clone(), |subscription| subscription.plan),
+            plan: live.map_or(free.id, |subscription| subscription.plan),
             seats: seats.unwrap_or(free.seats),
             organizations: plan.is_some_and(|plan| plan.organization),
             single_sign_on: plan.is_some_and(|plan| plan.single_sign_on),
@@ -207,9 +209,9 @@ impl SubscriptionUseCases {
         Ok(changed(ended, &free.id, free.seats))
     }
 
-    fn free(&self) -> Result<&Plan, Error> {
+    fn free(&self) -> Result<Plan, Error> {
         // Every catalog has one: it is not accepted without.
-        self.catalog.plan(Catalog::FREE).ok_or(Error::Failed)
+        self.catalog.current().catalog().plan(Catalog::FREE).cloned().ok_or(Error::Failed)
     }
 }
 

@@ -45,8 +45,12 @@ calls! {
     list_packs on catalog: ListPacksRequest -> ListPacksResponse;
     list_models on catalog: ListModelsRequest -> ListModelsResponse;
     get_catalog_version on catalog: GetCatalogVersionRequest -> GetCatalogVersionResponse;
+    reload_catalog on catalog: ReloadCatalogRequest -> ReloadCatalogResponse;
     subscribe on subscriptions: SubscribeRequest -> SubscribeResponse;
     get_subscription on subscriptions: GetSubscriptionRequest -> GetSubscriptionResponse;
+    preview_change on subscriptions: PreviewChangeRequest -> PreviewChangeResponse;
+    change_plan on subscriptions: ChangePlanRequest -> ChangePlanResponse;
+    set_seats on subscriptions: SetSeatsRequest -> SetSeatsResponse;
     cancel on subscriptions: CancelRequest -> CancelResponse;
     resume on subscriptions: ResumeRequest -> ResumeResponse;
     move_subscription on subscriptions: MoveSubscriptionRequest -> MoveSubscriptionResponse;

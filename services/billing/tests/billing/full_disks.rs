@@ -1,8 +1,9 @@
 //! A database whose disk is full, as callers see it: the service is not ready, what it cannot book it refuses, and once
 //! there is room again everything goes on and every request id has the one answer it had.
 
+use bursar_db::Engine;
 use bursar_testkit::postgres::Durability;
-use bursar_testkit::{Refusal, SmallDisk, TestDb, postgres};
+use bursar_testkit::{Refusal, SmallDisk, TestDb, postgres, sqlite};
 use tonic::{Code, Status};
 
 use crate::words::{Spending as _, Under, reserve, settle, spend};
@@ -21,7 +22,10 @@ async fn the_whole_story(world: &World, disk: &SmallDisk) {
     let (ana, ben) = (world.person_with(1, "1000").await, world.person_with(2, "1000").await);
     let hold = ana.held(reserve(ana.owner, "5")).await;
     disk.fill();
-    until("it is not ready", async || world.ready.check().await.is_err()).await;
+    // SQLite's log has room of its own, and says nothing before that is used up.
+    if world.engine() == Engine::Postgres {
+        until("it is not ready", async || world.ready.check().await.is_err()).await;
+    }
     let (mut booked, mut refused) = (Vec::new(), Vec::new());
     // Rows fit into what the tables have already, for a while.
     for n in 0..5_000 {
@@ -38,6 +42,7 @@ async fn the_whole_story(world: &World, disk: &SmallDisk) {
         }
     }
     assert_eq!(refused.len(), REFUSED, "the disk is full and nobody notices; {} were booked", booked.len());
+    until("it is not ready", async || world.ready.check().await.is_err()).await;
     let captured = ana.capture(settle(&hold, "5").under("capture")).await;
     assert!(captured.as_ref().err().is_none_or(is_unavailable), "{captured:?}");
 
@@ -70,5 +75,15 @@ fn a_full_tablespace_of_postgresql_refuses_and_afterwards_everything_goes_on() {
         the_whole_story(&world, &disk).await;
         drop(world);
         drop(server);
+    });
+}
+
+#[test]
+fn a_full_disk_under_sqlite_refuses_and_afterwards_everything_goes_on() {
+    sqlite::run(async |_elsewhere: TestDb| {
+        let Some(disk) = SmallDisk::mount("a charge while SQLite's disk is full", 16) else { return };
+        let world = World::on(sqlite::file_in(disk.path())).await;
+        the_whole_story(&world, &disk).await;
+        drop(world);
     });
 }

@@ -15,7 +15,7 @@ use crate::words::{Spending, Under, batch, spend};
 use crate::world::World;
 
 /// Polls a call so many times and then drops it, as a caller does who hangs up.
-async fn hang_up_after<T>(polls: usize, call: impl Future<Output = T>) -> Option<T> {
+pub(crate) async fn hang_up_after<T>(polls: usize, call: impl Future<Output = T>) -> Option<T> {
     let mut call = pin!(call);
     for _ in 0..polls {
         let polled = poll_fn(|context| Poll::Ready(call.as_mut().poll(context))).await;

@@ -19,6 +19,7 @@ use crate::world::World;
 enum Rpc {
     Subscribe,
     PurchasePack,
+    ChangePlan,
     UpdateAccountSettings,
 }
 
@@ -48,6 +49,11 @@ async fn call(who: &Caller, rpc: Rpc, owner: OwnerId, body: Body, request_id: &s
             let request = pb::PurchasePackRequest { owner, pack_id, payment_method, ..Default::default() };
             Ok(format!("{:?}", who.purchase_pack(request.under(request_id)).await?))
         }
+        Rpc::ChangePlan => {
+            let (plan_id, seats) = (product("business"), if body == Body::Bad { 100_001 } else { 12 });
+            let request = pb::ChangePlanRequest { owner, plan_id, seats, ..Default::default() };
+            Ok(format!("{:?}", who.change_plan(request.under(request_id)).await?))
+        }
         Rpc::UpdateAccountSettings => {
             let time_zone = match body {
                 Body::Good => "Europe/Berlin",
@@ -71,10 +77,18 @@ fn is(rpc: impl Debug, what: &str, outcome: Result<String, Status>, expected: &s
     answer
 }
 
+/// What there must be before it can be called.
+async fn prepare(world: &World, rpc: Rpc, owner: OwnerId) {
+    if rpc == Rpc::ChangePlan {
+        call(&world.operator(), Rpc::Subscribe, owner, Body::Good, "").await.expect("subscribed");
+    }
+}
+
 /// An RPC with what the catalog says to another body, and what the state says to a second one of the same.
-const TABLE: [(Rpc, &str, &str); 3] = [
+const TABLE: [(Rpc, &str, &str); 4] = [
     (Rpc::Subscribe, "PLAN_NOT_FOUND", "ALREADY_SUBSCRIBED"),
     (Rpc::PurchasePack, "PACK_NOT_FOUND", "OK"),
+    (Rpc::ChangePlan, "PLAN_NOT_FOUND", "OK"),
     (Rpc::UpdateAccountSettings, "TIME_ZONE_UNSUPPORTED", "OK"),
 ];
 
@@ -87,6 +101,7 @@ engines! {
             world.hears(team, id(30), Some(Role::Member), 1).await;
             let (admin, member) = (world.member(20, team, Role::Admin, 1), world.member(30, team, Role::Member, 1));
             let stranger = world.person(90);
+            prepare(&world, rpc, team).await;
             is(rpc, "a stranger's bad field", call(&stranger, rpc, team, Body::Bad, "r").await, "NOT_A_MEMBER");
             is(rpc, "a member's bad field", call(&member, rpc, team, Body::Bad, "r").await, "ROLE_NOT_ALLOWED");
             is(rpc, "a bad field", call(&admin, rpc, team, Body::Bad, "r").await, "INVALID_FIELDS");
@@ -143,6 +158,7 @@ engines! {
         let world = World::on(db).await;
         for (n, (rpc, ..)) in (1..).zip(TABLE) {
             let ana = world.person(n);
+            prepare(&world, rpc, ana.owner).await;
             let first = is(rpc, "at first", call(&ana, rpc, ana.owner, Body::Good, "r").await, "OK");
             world.passes(Span::from_days(40));
             bursar_db::idempotency::prune(&world.store, world.now()).await.expect("forgets");

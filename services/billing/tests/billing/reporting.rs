@@ -169,6 +169,36 @@ engines! {
         assert_eq!(none.concat(), format!("{}\r\n", lines[0]).into_bytes(), "nothing used: the header alone");
     }
 
+    // More than is read at a time, and more than is read anew for each page.
+    async fn a_long_report_goes_through_its_pages_and_chunks(db: TestDb) {
+        let world = World::on(db).await;
+        let ana = world.person_with(1, "10000").await;
+        many_projects(&world, &ana, 4_600).await;
+        for groups in [&[Member, Project][..], &[Project]] {
+            let mut request = pb::QueryUsageRequest { page_size: 1_000, ..usage_of(ana.owner, groups) };
+            let (mut seen, mut sizes) = (Vec::new(), Vec::new());
+            loop {
+                let page = ana.query_usage(request.clone()).await.unwrap();
+                assert!(page.rows.iter().all(|row| (&*row.charged, row.count) == ("1", 1)), "{groups:?}");
+                sizes.push(page.rows.len());
+                seen.extend(page.rows.into_iter().map(|row| row.project));
+                request.page_token = page.next_page_token;
+                if request.page_token.is_empty() {
+                    break;
+                }
+            }
+            assert_eq!(sizes, [1_000, 1_000, 1_000, 1_000, 600], "{groups:?}");
+            let numbers: Vec<_> = seen.iter().map(|name| name[..5].parse::<usize>().unwrap()).collect();
+            assert!(numbers.into_iter().eq(0..4_600), "{groups:?}");
+            let chunks = exported(&ana, export_of(usage_of(ana.owner, groups))).await.unwrap();
+            assert_eq!(chunks.len(), 5);
+            let text = String::from_utf8(chunks.concat()).unwrap();
+            let projects = text.split_terminator("\r\n").skip(1).map(|line| line.split(',').nth(2).unwrap());
+            assert!(projects.eq(seen.iter().map(String::as_str)), "{groups:?}");
+        }
+        world.audit(ana.owner).await;
+    }
+
     async fn an_export_is_for_whom_the_report_is(db: TestDb) {
         let world = World::on(db).await;
         let (team, owner) = world.organization_with(1, "10000").await;

@@ -82,6 +82,7 @@ engines! {
         assert_eq!(before.allowance_alert_percents, [0_u32; 0]);
 
         let all = pb::AccountSettings {
+            auto_top_up: None,
             allowance_alert_percents: vec![100, 50],
             billing_profile: Some(profile()),
             time_zone: "europe/berlin".to_owned(),

@@ -13,8 +13,8 @@ use bursar_testkit::{engines, id, refused};
 use tonic::{Code, Status};
 
 use crate::words::{
-    Spending as _, Under, balance_of, batch, buy, cancel, entries_of, free, give_back, grant, limit, reserve, resume,
-    settle, settle_all, spend, subscribe,
+    Spending as _, Under, balance_of, batch, buy, cancel, change_to, entries_of, free, give_back, grant, limit,
+    reserve, resume, set_seats, settle, settle_all, spend, subscribe,
 };
 use crate::world::{Person, World, until};
 
@@ -48,6 +48,8 @@ async fn change(ada: &Person, hold: &pb::Hold, rpc: &str) -> Result<(), Status> 
         "Release" => ada.release(free(hold)).await.map(drop),
         "PurchasePack" => ada.purchase_pack(buy(team, "starter")).await.map(drop),
         "Subscribe" => ada.subscribe(subscribe(team, "business")).await.map(drop),
+        "ChangePlan" => ada.change_plan(change_to(team, "business")).await.map(drop),
+        "SetSeats" => ada.set_seats(set_seats(team, 12)).await.map(drop),
         "Cancel" => ada.cancel(cancel(team, pb::CancelAt::Now)).await.map(drop),
         "Resume" => ada.resume(resume(team)).await.map(drop),
         "SetLimit" => ada.set_limit(limit(team, "every", pb::LimitWindow::Day, "5")).await.map(drop),

@@ -13,8 +13,8 @@ use bursar_time::Span;
 use tonic::Code::PermissionDenied;
 
 use crate::words::{
-    Holding as _, Spending as _, Under, audit_of, balance_of, batch, buy, cancel, entries_of, free, give_back, grant,
-    holds_of, lots_of, reserve, resume, settle, settle_all, spend, subscribe, usage_of,
+    Holding as _, Spending as _, Under, audit_of, balance_of, batch, buy, cancel, change_to, entries_of, free,
+    give_back, grant, holds_of, lots_of, reserve, resume, set_seats, settle, settle_all, spend, subscribe, usage_of,
 };
 use crate::world::{Person, World, until};
 
@@ -66,6 +66,13 @@ async fn a_member_is_refused(member: &Person, reason: &str) {
     refused(member.hold(reserve(owner, "1")).await, PermissionDenied, reason);
     refused(member.purchase_pack(buy(owner, "starter")).await, PermissionDenied, reason);
     refused(member.subscribe(subscribe(owner, "business")).await, PermissionDenied, reason);
+    refused(member.change_plan(change_to(owner, "business")).await, PermissionDenied, reason);
+    refused(member.set_seats(set_seats(owner, 12)).await, PermissionDenied, reason);
+    refused(
+        member.preview_change(pb::PreviewChangeRequest { owner: owner.to_string(), ..Default::default() }).await,
+        PermissionDenied,
+        reason,
+    );
     refused(member.cancel(cancel(owner, pb::CancelAt::Now)).await, PermissionDenied, reason);
     refused(member.resume(resume(owner)).await, PermissionDenied, reason);
     refused(member.get_balance(balance_of(owner)).await, PermissionDenied, reason);

@@ -53,6 +53,16 @@ pub(crate) fn subscribe(owner: OwnerId, plan: &str) -> pb::SubscribeRequest {
     pb::SubscribeRequest { owner, plan_id, payment_method, request_id: String::new() }
 }
 
+/// Another plan with its own seats.
+pub(crate) fn change_to(owner: OwnerId, plan: &str) -> pb::ChangePlanRequest {
+    pb::ChangePlanRequest { owner: owner.to_string(), plan_id: plan.to_owned(), ..Default::default() }
+}
+
+/// The plan for so many people.
+pub(crate) fn set_seats(owner: OwnerId, seats: u32) -> pb::SetSeatsRequest {
+    pb::SetSeatsRequest { owner: owner.to_string(), seats, ..Default::default() }
+}
+
 /// The plan ends with its month, or now.
 pub(crate) fn cancel(owner: OwnerId, at: pb::CancelAt) -> pb::CancelRequest {
     pb::CancelRequest { owner: owner.to_string(), at: at.into(), request_id: String::new() }
@@ -169,7 +179,8 @@ macro_rules! under {
 }
 
 under!(ChargeRequest HoldRequest CaptureRequest ReleaseRequest RefundRequest GrantCreditsRequest VoidLotRequest EraseDetailsRequest
-    SubscribeRequest CancelRequest ResumeRequest PurchasePackRequest BeginSetupRequest RemovePaymentMethodRequest RefundPaymentRequest UpdateAccountSettingsRequest SetLimitRequest DeleteLimitRequest);
+    SubscribeRequest ChangePlanRequest SetSeatsRequest CancelRequest ResumeRequest PurchasePackRequest BeginSetupRequest RemovePaymentMethodRequest
+    RefundPaymentRequest UpdateAccountSettingsRequest SetLimitRequest DeleteLimitRequest ReloadCatalogRequest);
 
 /// Requests that spend for somebody on something.
 pub(crate) trait Spending {

@@ -2,7 +2,8 @@
 //! are filled with.
 
 use askama::Template;
-use bursar_mail::Mail;
+use bursar_mail::{Mail, quoted};
+use bursar_proto::event::v1::TopUpStopped;
 use bursar_secret::Token;
 use bursar_time::Span;
 
@@ -49,6 +50,34 @@ struct AlreadyRegisteredHtml<'a> {
 pub(super) fn already_registered(to: &str, config: &Config) -> Mail {
     let product = config.product.as_str();
     Mail::of(to, &AlreadyRegisteredText { product }, &AlreadyRegisteredHtml { product })
+}
+
+#[derive(Template)]
+#[template(path = "top_up_stopped.txt")]
+struct TopUpStoppedText<'a> {
+    product: &'a str,
+    pack: &'a str,
+    why: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "top_up_stopped.html")]
+struct TopUpStoppedHtml<'a> {
+    product: &'a str,
+    pack: &'a str,
+    why: &'a str,
+}
+
+/// Tells somebody that the automatic top-up of the own account is off.
+pub(super) fn top_up_stopped(to: &str, stopped: &TopUpStopped, config: &Config) -> Mail {
+    let why = match stopped.reason.as_str() {
+        "PAYMENT_DECLINED" => "Three payments in a row were declined, or needed you to confirm them.",
+        "PACK_NOT_FOUND" => "The pack is not for sale any more.",
+        _ => "Its payment method is not there any more.",
+    };
+    let pack = quoted(&stopped.pack_id);
+    let (product, pack) = (config.product.as_str(), pack.as_str());
+    Mail::of(to, &TopUpStoppedText { product, pack, why }, &TopUpStoppedHtml { product, pack, why })
 }
 
 #[derive(Template)]

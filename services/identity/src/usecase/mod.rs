@@ -29,6 +29,7 @@ mod sign_in;
 mod sign_up;
 pub mod signing;
 mod tokens;
+mod top_ups;
 mod turns;
 mod users;
 mod verify_email;

@@ -21,6 +21,7 @@ mod service_accounts;
 mod sessions;
 mod staleness;
 mod suspending;
+mod top_ups;
 mod users;
 mod vanishing;
 mod verifying;

@@ -1,15 +1,16 @@
-//! Mails to those who manage an organization's billing, when billing tells that so much of a limit is used.
+//! Mails to those who manage an organization's billing, when billing tells that so much of a limit is used, or that the
+//! automatic top-up was switched off.
 
 use bursar_db::{DbError, Tx};
 use bursar_id::{OrganizationId, Role, UserId};
-use bursar_proto::event::v1::LimitAlert;
+use bursar_proto::event::v1::{LimitAlert, TopUpStopped};
 use bursar_rpc::Permission;
 use bursar_rpc::convert::required_timestamp;
 use bursar_time::Timestamp;
 
 use super::Organization;
-use super::mails::{self, AlertMail};
-use super::rationing::{Ration, rationed};
+use super::mails::{self, AlertMail, StoppedMail};
+use super::rationing::{Ration, ration, rationed};
 use crate::Error;
 use crate::store::{memberships, organizations};
 
@@ -22,6 +23,9 @@ const PER_MEMBER: u32 = 4;
 
 /// How many alerts of one organization are mailed a day, whatever they are about: a limit that is made anew has counts of its own.
 const PER_ORGANIZATION: u32 = 200;
+
+/// How often a day somebody is told that an organization's top-up was switched off: it is switched on again by hand each time.
+const STOPS_PER_DAY: u32 = 20;
 
 /// How many Admins are told: those who joined first.
 const ADMINS: i64 = 20;
@@ -60,6 +64,33 @@ impl Organization {
             bursar_mail::queue(&self.0.jobs, tx, now, &mail).await?;
         }
         Ok(())
+    }
+
+    /// Mails that an organization's top-up was switched off, in the transaction that takes note of its event: to whoever had
+    /// switched it on, or to the owner where that person is no member any more.
+    pub(crate) async fn mail_stopped_top_up(
+        &self,
+        tx: &mut Tx,
+        id: OrganizationId,
+        stopped: &TopUpStopped,
+    ) -> Result<(), DbError> {
+        let now = self.now();
+        if ration(tx, &format!("top-ups-stopped:{id}"), STOPS_PER_DAY, now).await?.is_some() {
+            return Ok(());
+        }
+        let Some(organization) = organizations::by_id(tx, id).await? else { return Ok(()) };
+        let set_by: Option<UserId> = stopped.set_by.parse().ok();
+        let set_by = match set_by {
+            Some(user) => memberships::member(tx, id, user).await?,
+            None => None,
+        };
+        let whom = match set_by {
+            Some(member) => Some(member),
+            None => memberships::list(tx, id, Some(Role::Owner), None, 1).await?.pop(),
+        };
+        let Some(whom) = whom.filter(|whom| !whom.email.is_empty()) else { return Ok(()) };
+        let about = StoppedMail { to: &whom.email, organization: &organization.name, stopped };
+        bursar_mail::queue(&self.0.jobs, tx, now, &mails::top_up_stopped(&about, &self.0.config)).await
     }
 }
 

@@ -4,7 +4,7 @@
 use askama::Template;
 use bursar_id::Role;
 use bursar_mail::{Mail, quoted};
-use bursar_proto::event::v1::LimitAlert;
+use bursar_proto::event::v1::{LimitAlert, TopUpStopped};
 use bursar_rpc::convert::required_timestamp;
 use bursar_secret::Token;
 use bursar_time::Timestamp;
@@ -283,6 +283,51 @@ pub(super) fn limit_alert(about: &AlertMail<'_>, config: &Config) -> Mail {
     Mail::of(to, &text, &html)
 }
 
+/// What the mail about a top-up that was switched off says.
+pub(super) struct StoppedMail<'a> {
+    /// The address of whoever had switched it on.
+    pub(super) to: &'a str,
+    /// The organization's name.
+    pub(super) organization: &'a str,
+    /// What billing told.
+    pub(super) stopped: &'a TopUpStopped,
+}
+
+#[derive(Template)]
+#[template(path = "top_up_stopped.txt")]
+struct TopUpStoppedText<'a> {
+    product: &'a str,
+    organization: &'a str,
+    pack: &'a str,
+    why: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "top_up_stopped.html")]
+struct TopUpStoppedHtml<'a> {
+    product: &'a str,
+    organization: &'a str,
+    pack: &'a str,
+    why: &'a str,
+}
+
+/// Tells whoever had switched an automatic top-up on that it is off.
+pub(super) fn top_up_stopped(about: &StoppedMail<'_>, config: &Config) -> Mail {
+    let StoppedMail { to, organization, stopped } = *about;
+    let why = match stopped.reason.as_str() {
+        "PAYMENT_DECLINED" => "Three payments in a row were declined, or needed you to confirm them.",
+        "PACK_NOT_FOUND" => "The pack is not for sale any more.",
+        _ => "Its payment method is not there any more.",
+    };
+    let (organization, pack) = (quoted(organization), quoted(&stopped.pack_id));
+    let (product, organization, pack) = (config.product.as_str(), organization.as_str(), pack.as_str());
+    Mail::of(
+        to,
+        &TopUpStoppedText { product, organization, pack, why },
+        &TopUpStoppedHtml { product, organization, pack, why },
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -345,6 +390,25 @@ mod tests {
             "{}",
             mail.text
         );
+    }
+
+    #[test]
+    fn a_stopped_top_up_says_why_and_quotes_the_names() {
+        for (reason, why) in [
+            ("PAYMENT_DECLINED", "Three payments in a row"),
+            ("PACK_NOT_FOUND", "not for sale any more"),
+            ("PAYMENT_METHOD_REQUIRED", "payment method is not there"),
+        ] {
+            let stopped =
+                TopUpStopped { reason: reason.to_owned(), pack_id: "starter".to_owned(), ..Default::default() };
+            let about = StoppedMail { to: "ada@example.com", organization: "<b>Acme</b>", stopped: &stopped };
+            let mail = top_up_stopped(&about, &Config::of(&Settings::for_test("/nowhere")));
+            assert!(mail.subject.starts_with("The automatic top-up of"), "{}", mail.subject);
+            for part in [&mail.text, &mail.html] {
+                assert!(part.contains(why) && part.contains("starter"), "{part}");
+            }
+            assert!(!mail.html.contains("<b>"), "{}", mail.html);
+        }
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use bursar_id::{LimitId, Role, UserId};
 use bursar_members::{AdminBilling, Policy};
-use bursar_proto::event::v1::LimitAlert;
 use bursar_proto::event::v1::event::Payload;
+use bursar_proto::event::v1::{LimitAlert, TopUpStopped};
 use bursar_rpc::convert::to_timestamp;
 use bursar_testkit::id;
 use bursar_time::Span;
@@ -47,7 +47,46 @@ fn told(world: &World, people: &[&Who], used: &str) -> Vec<String> {
     theirs.filter(|mail| mail.text.contains(&says)).map(|mail| mail.to).collect()
 }
 
+fn stopped(organization: &str, set_by: &impl ToString, pack: &str) -> Payload {
+    Payload::TopUpStopped(TopUpStopped {
+        owner: organization.to_owned(),
+        set_by: set_by.to_string(),
+        reason: "PAYMENT_DECLINED".to_owned(),
+        pack_id: pack.to_owned(),
+        at: None,
+    })
+}
+
+/// To whom of these mails went about a top-up of a pack: each as often as it got one.
+fn told_of_top_up(world: &World, people: &[&Who], pack: &str) -> Vec<String> {
+    let says = format!("buys the pack \"{pack}\"");
+    let theirs = people.iter().flat_map(|who| world.mailbox.to(&who.email));
+    theirs.filter(|mail| mail.text.contains(&says)).map(|mail| mail.to).collect()
+}
+
 bursar_testkit::engines! {
+    async fn whoever_had_switched_a_top_up_on_is_told_that_it_is_off(db: TestDb) {
+        let world = World::start(db).await;
+        let ada = world.who(1);
+        let acme = world.create(&ada, "Acme").await.id;
+        let ada = world.acting(&ada, &acme);
+        let ben = world.join(&ada, &acme, 2, Role::Admin).await;
+        let cem = world.join(&ada, &acme, 3, Role::Member).await;
+        let all = [&ada, &ben, &cem];
+        world.billing_tells(stopped(&acme, &ben.user, "starter")).await;
+        until("the Admin is told", async || told_of_top_up(&world, &all, "starter") == [ben.email.clone()]).await;
+        // Somebody who is gone is not: the owner is. A person's own is nobody's mail here, nor that of a stranger's organization.
+        world.billing_tells(stopped(&acme, &id::<bursar_id::kinds::User>(77), "standard")).await;
+        world.billing_tells(stopped(&cem.user.to_string(), &cem.user, "premium")).await;
+        world.billing_tells(stopped(&bursar_testkit::organization(77).to_string(), &cem.user, "premium")).await;
+        until("the owner is told", async || told_of_top_up(&world, &all, "standard") == [ada.email.clone()]).await;
+        for _ in 0..30 {
+            world.billing_tells(stopped(&acme, &ben.user, "again")).await;
+        }
+        until("as many as are told a day", async || told_of_top_up(&world, &all, "again").len() == 18).await;
+        assert_eq!(told_of_top_up(&world, &all, "premium"), Vec::<String>::new());
+    }
+
     async fn an_alert_is_mailed_to_who_manages_billing(db: TestDb) {
         let policy = Policy { admin_billing: AdminBilling::Manage, ..Policy::default() };
         let world = World::start_with(db, |settings| settings.policies = policy).await;

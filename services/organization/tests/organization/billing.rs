@@ -107,6 +107,27 @@ impl SubscriptionService for Billing {
         Err(Status::unimplemented("organization never subscribes"))
     }
 
+    async fn preview_change(
+        &self,
+        _: Request<billing::PreviewChangeRequest>,
+    ) -> Result<Response<billing::PreviewChangeResponse>, Status> {
+        Err(Status::unimplemented("organization changes no plan"))
+    }
+
+    async fn change_plan(
+        &self,
+        _: Request<billing::ChangePlanRequest>,
+    ) -> Result<Response<billing::ChangePlanResponse>, Status> {
+        Err(Status::unimplemented("organization changes no plan"))
+    }
+
+    async fn set_seats(
+        &self,
+        _: Request<billing::SetSeatsRequest>,
+    ) -> Result<Response<billing::SetSeatsResponse>, Status> {
+        Err(Status::unimplemented("organization buys no seats"))
+    }
+
     async fn cancel(&self, _: Request<billing::CancelRequest>) -> Result<Response<billing::CancelResponse>, Status> {
         Err(Status::unimplemented("organization cancels nothing"))
     }

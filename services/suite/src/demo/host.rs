@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
-use bursar_runtime::{Listeners, Mode, Options, Preset, Program, Settings, Stop};
+use bursar_runtime::{Listeners, Mode, Options, Preset, Program, Settings, Signals};
 use bursar_secret::Entropy;
 use tokio::sync::oneshot;
 
@@ -60,10 +60,10 @@ impl Host {
             // Nobody listens any more if the work was given up; then there is nothing to begin.
             let _ = tell.send(());
         };
-        let stop = Stop::on_signals()?;
+        let signals = Signals::of_process()?;
         let registry = telemetry.registry();
         let serving =
-            bursar_runtime::serve_on(&settings, env, registry, listeners, stop.clone(), wiring::start, on_ready);
+            bursar_runtime::serve_on(&settings, env, registry, listeners, signals.clone(), wiring::start, on_ready);
         tokio::pin!(serving);
         let working = async {
             ready.await.context("the suite did not get ready")?;
@@ -75,7 +75,7 @@ impl Host {
                 Err(error) => Err(error),
             },
             outcome = working => {
-                stop.gracefully.cancel();
+                signals.gracefully.cancel();
                 let stopped = serving.await;
                 outcome.and_then(|value| stopped.map(|()| value))
             }

@@ -26,8 +26,9 @@ const TOLD_BY_ORGANIZATION: [Service; 2] = [Service::Identity, Service::Billing]
 /// Who knows how people stand, and who is gone, by what identity tells.
 const TOLD_BY_IDENTITY: [Service; 2] = [Service::Organization, Service::Billing];
 /// Who follows whom.
-const FEEDS: [(Service, Service); 5] = [
+const FEEDS: [(Service, Service); 6] = [
     (Service::Identity, Service::Organization),
+    (Service::Identity, Service::Billing),
     (Service::Organization, Service::Identity),
     (Service::Organization, Service::Billing),
     (Service::Billing, Service::Identity),

@@ -150,16 +150,22 @@ async fn call(world: &World, path: &'static str, streams: bool, token: &str, mes
     }
 }
 
-fn transport(client: &Client, path: &str) -> Transport {
-    let service = match path.split('.').nth(1) {
+/// The service at whose port an RPC is.
+pub(crate) fn service_of(path: &str) -> Service {
+    match path.split('.').nth(1) {
         Some("organization") => Service::Organization,
         Some("billing" | "event") => Service::Billing,
         _ => Service::Identity,
-    };
-    client.transport(service)
+    }
 }
 
-fn message_of(pool: &DescriptorPool, path: &str) -> MessageDescriptor {
+/// The way to an RPC.
+pub(crate) fn transport(client: &Client, path: &str) -> Transport {
+    client.transport(service_of(path))
+}
+
+/// What an RPC is asked with.
+pub(crate) fn message_of(pool: &DescriptorPool, path: &str) -> MessageDescriptor {
     let (service, method) = path.trim_start_matches('/').split_once('/').expect("a path");
     let service = pool.get_service_by_name(service).expect("a service");
     service.methods().find(|it| it.name() == method).expect("a method").input()

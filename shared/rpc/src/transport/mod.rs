@@ -36,7 +36,8 @@ use crate::problem::reason;
 use complaint::Complaint;
 use context::{CALL_ID, GRPC_TIMEOUT, TRACEPARENT, format_timeout, parse_timeout};
 
-/// How long a unary call may take that no deadline comes with, such as one of a background task.
+/// How long a unary call may take that no deadline comes with, such as one of a background task. A stream, whichever side sends
+/// it, may take as long as its sender and the server's own limits let it.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Where a generated client sends its calls: `SomeServiceClient::new(transport.clone())`. Cheap to
@@ -192,12 +193,13 @@ fn away() -> Status {
 }
 
 /// Puts deadline, call id and trace of the call being served into a request of its own. Returns how
-/// long to wait for the answer's headers; `None` for a stream that nobody gave a deadline.
+/// long to wait for the answer's headers; `None` for a stream, of whichever side, that nobody gave a deadline.
 fn hand_on(request: &mut Request<Body>) -> Result<Option<Duration>, Status> {
     let context = CallContext::current();
     let own = parse_timeout(request.headers());
     let left = context.as_ref().map(|context| context.deadline.saturating_duration_since(tokio::time::Instant::now()));
-    let streams = bursar_proto::access::rule(request.uri().path()).is_some_and(|rule| rule.server_streaming);
+    let streams = bursar_proto::access::rule(request.uri().path())
+        .is_some_and(|rule| rule.server_streaming || rule.client_streaming);
     let timeout = match (own, left) {
         (Some(own), Some(left)) => Some(own.min(left)),
         (None, None) if !streams => Some(DEFAULT_TIMEOUT),
@@ -253,4 +255,32 @@ pub(crate) fn bearer(token: &str) -> Result<HeaderValue, Status> {
         .map_err(|_| Status::from(Problem::internal(&"a token is no header value")))?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_call_of_one_message_each_way_has_a_deadline_that_nobody_gave() {
+        let library = "/bursar.organization.v1.LibraryService/";
+        let table = [
+            ("GetItem", None, Some(DEFAULT_TIMEOUT)),
+            ("GetItem", Some(5), Some(Duration::from_secs(5))),
+            ("UploadContent", None, None),
+            ("UploadContent", Some(5), Some(Duration::from_secs(5))),
+            ("DownloadContent", None, None),
+            ("DownloadContent", Some(5), Some(Duration::from_secs(5))),
+        ];
+        for (method, own, expected) in table {
+            let mut request = Request::builder().uri(format!("{library}{method}"));
+            if let Some(own) = own.map(Duration::from_secs) {
+                request = request.header(GRPC_TIMEOUT, format_timeout(own).expect("a header"));
+            }
+            let mut request = request.body(Body::empty()).expect("a request");
+            let timeout = hand_on(&mut request).expect("there is time");
+            assert_eq!(timeout, expected, "{method} {own:?}");
+            assert_eq!(parse_timeout(request.headers()), expected, "the server is told, too: {method} {own:?}");
+        }
+    }
 }

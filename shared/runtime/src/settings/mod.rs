@@ -151,7 +151,7 @@ pub struct Settings {
     pub master_key_file: PathBuf,
     /// Where identity writes the operator's service account at first start.
     pub operator_file: PathBuf,
-    /// The catalog of plans, packs and models; the built-in one when not set.
+    /// The catalog of plans, packs and models; the built-in one when not set. Read anew at SIGHUP and by `ReloadCatalog`.
     #[serde(with = "text::optional")]
     pub catalog_file: Option<PathBuf>,
     /// Kinds of library items beside the built-in ones, or in their place; none when not set.

@@ -254,6 +254,10 @@ pub struct BillingSettings {
     pub open_holds_max: u32,
     /// Limits that an account may have.
     pub limits_max: u32,
+    /// How long after an attempt to top an account up by itself there is no other one, whatever became of it; between 1
+    /// minute and 30 days.
+    #[serde(with = "span")]
+    pub top_up_cooldown: Duration,
     /// Whether billing's tables are distributed by owner over several PostgreSQL servers (`deploy/distribute.sql`):
     /// each transaction of the credit path then has one owner.
     pub distributed: bool,
@@ -377,6 +381,7 @@ impl Default for BillingSettings {
             hold_ttl_max: Duration::from_hours(24),
             open_holds_max: 10_000,
             limits_max: 100,
+            top_up_cooldown: Duration::from_hours(1),
             distributed: false,
         }
     }

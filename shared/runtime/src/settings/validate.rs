@@ -8,6 +8,7 @@ use super::{ConfigError, ContentUrl, Mode, Program, Settings, span};
 use crate::{Service, tls};
 
 const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 /// The longest name of a product, in bytes.
@@ -168,6 +169,7 @@ impl Settings {
         within("audit.retention", self.audit.retention, DAY, 3_660 * DAY);
         within("invoice_retention", self.invoice_retention, DAY, 36_600 * DAY);
         within("billing.hold_ttl_max", self.billing.hold_ttl_max, SECOND, DAY);
+        within("billing.top_up_cooldown", self.billing.top_up_cooldown, MINUTE, 30 * DAY);
     }
 }
 

@@ -77,7 +77,8 @@ impl Telemetry {
     /// in a process.
     pub fn install(&self, program: Program, settings: &Settings) -> anyhow::Result<()> {
         let filter = EnvFilter::builder().parse(&settings.log.filter).context("log.filter")?;
-        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+        // Where nobody takes the log any more (a terminal or a pipe that is gone), to complain of it there would be a panic.
+        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).log_internal_errors(false);
         let lines = match settings.log.format {
             LogFormat::Text => {
                 let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -14,7 +14,7 @@ use bursar_proto::event::v1::{
     watch_response::Item,
 };
 use bursar_runtime::{
-    Env, Listeners, Program, ReadyProbe, Service, Settings, Started, Stop, Telemetry, serve_on, surroundings,
+    Env, Listeners, Program, ReadyProbe, Service, Settings, Signals, Started, Telemetry, serve_on, surroundings,
 };
 use bursar_testkit::Ports;
 use bursar_time::Clock;
@@ -52,7 +52,9 @@ pub(crate) struct Running {
     url: String,
     pub(crate) ready: Arc<AtomicBool>,
     pub(crate) closed: Arc<AtomicBool>,
-    pub(crate) stop: Stop,
+    /// How often it has read its files anew.
+    pub(crate) reloads: Arc<AtomicUsize>,
+    pub(crate) signals: Signals,
     pub(crate) meter: Meter,
     pub(crate) clock: Clock,
     pub(crate) env: Env,
@@ -68,20 +70,21 @@ impl Running {
         let env = surroundings(&settings, &telemetry);
         let listeners = Listeners::bind(&settings, program.services()).await.expect("free ports");
         let (is_ready, closed) = (Arc::new(AtomicBool::new(ready)), Arc::new(AtomicBool::new(false)));
+        let reloads = Arc::new(AtomicUsize::new(0));
         let (tell, became_ready) = oneshot::channel();
-        let stop = Stop::default();
+        let signals = Signals::default();
         let wire = {
-            let (ready, closed) = (Arc::clone(&is_ready), Arc::clone(&closed));
-            async move |_: &Settings, env: Env| Ok(vec![started(&env, ready, closed)])
+            let (ready, closed, reloads) = (Arc::clone(&is_ready), Arc::clone(&closed), Arc::clone(&reloads));
+            async move |_: &Settings, env: Env| Ok(vec![started(&env, ready, closed, reloads)])
         };
         let registry = telemetry.registry();
-        let (its_env, its_stop) = (env.clone(), stop.clone());
+        let (its_env, its_signals) = (env.clone(), signals.clone());
         let meter = telemetry.meter();
         let program = tokio::spawn(async move {
             let on_ready = || {
                 let _ = tell.send(());
             };
-            let served = serve_on(&settings, its_env, registry, listeners, its_stop, wire, on_ready).await;
+            let served = serve_on(&settings, its_env, registry, listeners, its_signals, wire, on_ready).await;
             telemetry.shutdown().await;
             served
         });
@@ -89,7 +92,8 @@ impl Running {
             url: format!("http://127.0.0.1:{}", ports.nth(3)),
             ready: is_ready,
             closed,
-            stop,
+            reloads,
+            signals,
             meter,
             clock: env.clock.clone(),
             env,
@@ -113,9 +117,9 @@ impl Running {
         let listeners = Listeners::bind(&settings, program.services()).await?;
         let wire = async |_: &Settings, env: Env| {
             let flags = || Arc::new(AtomicBool::new(true));
-            Ok(vec![started(&env, flags(), flags())])
+            Ok(vec![started(&env, flags(), flags(), Arc::default())])
         };
-        let serving = serve_on(&settings, env, telemetry.registry(), listeners, Stop::default(), wire, || {});
+        let serving = serve_on(&settings, env, telemetry.registry(), listeners, Signals::default(), wire, || {});
         tokio::time::timeout(Duration::from_secs(20), serving).await?
     }
 
@@ -151,12 +155,12 @@ impl Running {
 
     /// Tells it to stop and waits for its end.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
-        self.stop.gracefully.cancel();
+        self.signals.gracefully.cancel();
         tokio::time::timeout(Duration::from_secs(20), self.program).await.expect("it stops").expect("no panic")
     }
 }
 
-fn started(env: &Env, ready: Arc<AtomicBool>, closed: Arc<AtomicBool>) -> Started {
+fn started(env: &Env, ready: Arc<AtomicBool>, closed: Arc<AtomicBool>, reloads: Arc<AtomicUsize>) -> Started {
     let events = Events { shutdown: env.shutdown.clone() };
     Started::new(Service::Billing, Routes::new(EventServiceServer::new(events)))
         .answering([EVENTS])
@@ -164,6 +168,10 @@ fn started(env: &Env, ready: Arc<AtomicBool>, closed: Arc<AtomicBool>) -> Starte
             let ready = ready.load(Ordering::SeqCst);
             async move { if ready { Ok(()) } else { Err(anyhow::anyhow!("the store sleeps")) } }
         }))
+        .reloading(move || {
+            reloads.fetch_add(1, Ordering::SeqCst);
+            std::future::ready(())
+        })
         .closing(async move { closed.store(true, Ordering::SeqCst) })
 }
 

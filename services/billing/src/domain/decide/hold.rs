@@ -10,11 +10,13 @@ use bursar_time::{Span, Timestamp};
 use super::{By, give_back, owner, priced};
 use crate::domain::actor::Actor;
 use crate::domain::burn::{self, Use};
-use crate::domain::command::{CaptureCommand, HoldCommand};
+use crate::domain::charge::Metered;
+use crate::domain::command::{CaptureCommand, Cost, HoldCommand};
 use crate::domain::entry::{CaptureEvent, Event, HoldEvent, Posting};
 use crate::domain::hold::{Hold, HoldState};
 use crate::domain::lot::Allocation;
 use crate::domain::outcome::{Held, Outcome, Released};
+use crate::domain::rates::RateError;
 use crate::domain::refusal::{Inconsistent, Refusal};
 use crate::domain::state::{AccountState, Draft};
 
@@ -75,7 +77,7 @@ pub(super) fn capture(state: &mut AccountState, by: By<'_>, command: &CaptureCom
     let (reserved, work) = (hold.terms.amount, hold.terms.attribution.clone());
     let (amount, metered) = match &command.cost {
         None => (reserved, None),
-        Some(cost) => priced(state, cost, &work, by.now)?,
+        Some(cost) => priced_for(state, cost, hold, by.now)?,
     };
     if amount.is_zero() {
         return Err(Refusal::ZeroAmount);
@@ -105,6 +107,28 @@ pub(super) fn capture(state: &mut AccountState, by: By<'_>, command: &CaptureCom
     state.count_charge(by.now, amount, &work, metered.as_ref());
     state.count_settled(&hold, amount, by.now);
     Ok(Outcome::from_entry(&entry, state.hold(command.hold), false)?)
+}
+
+/// What `cost` comes to for the work that a hold was placed for. What was agreed to before its model or a meter left the
+/// rate card is settled at the last rates there were.
+fn priced_for(
+    state: &AccountState,
+    cost: &Cost,
+    hold: &Hold,
+    now: Timestamp,
+) -> Result<(Credits, Option<Metered>), Refusal> {
+    let work = &hold.terms.attribution;
+    let (unknown, usage) = match (priced(state, cost, work, now), cost) {
+        (
+            Err(Refusal::Rate(gone @ (RateError::UnknownModel(_) | RateError::UnknownMeter { .. }))),
+            Cost::Metered(usage),
+        ) => (gone, usage),
+        (known, _) => return known,
+    };
+    let model = work.model.as_ref().ok_or(Refusal::NoModel)?;
+    let former = state.rules().former_rates.price(model, usage, (hold.terms.created_at, now));
+    let (priced, catalog_version) = former.ok_or(unknown)?;
+    Ok((priced.amount, Some(Metered { components: priced.components, catalog_version })))
 }
 
 /// Gives all of a hold back. One that was released or has lapsed already is answered as it is.

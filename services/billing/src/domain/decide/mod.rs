@@ -40,9 +40,13 @@ use super::state::AccountState;
 pub fn decide(state: &mut AccountState, request: &Request, actor: &Actor, now: Timestamp) -> Result<Outcome, Refusal> {
     let now = state.time(now);
     let before = state.pending_entries();
+    // By its last entry it had as much; or it has, now that what is due is booked.
+    let had = state.is_topped_up(state.account().head.at);
     housekeeping::run(state, now)?;
+    let had = had || state.is_topped_up(now);
     let outcome = carry_out(state, request, actor, now);
     owner::void_the_rest(state, now)?;
+    state.crossed |= had && !state.is_topped_up(now);
     match outcome {
         Ok(Outcome::Swept { .. }) => Ok(Outcome::Swept { booked: state.pending_entries() - before }),
         outcome => outcome,

@@ -162,6 +162,7 @@ impl Golden {
             period: Period { spent: it.period_spent, ..Period::anchored(anchor, number) },
             renews_at: it.renews_at.map(time),
             limits: 0,
+            top_up_below: None,
             next_lapse: it.next_lapse.map(time),
         }
     }

@@ -15,12 +15,14 @@
 //! | `fuzzing` | stored bytes with edits: no panic, one spelling |
 //! | `encoding` | stored forms: everything survives, in one spelling |
 //! | `golden`, `golden_made` | a ledger of the first released version, read and verified for ever |
-//! | `selling` | the catalog's rules |
+//! | `selling`, `assorting` | the catalog's rules, and what an edit leaves to those who have something of it |
 //! | `paying`, `owing` | payments' news, and what is owed when they are taken back |
 //! | `pricing` | what work costs, against a naive rate card |
 //! | `limiting`, `limiting_model` | limits: what counts where, against a naive list of everything that was spent |
 //! | `scoping` | what a lot may pay for |
+//! | `topping` | when an account falls below what its top-up wants |
 
+mod assorting;
 mod auditing;
 mod charging;
 mod encoding;
@@ -49,5 +51,6 @@ mod scoping;
 mod script;
 mod selling;
 mod steps;
+mod topping;
 mod words;
 mod world;

@@ -20,6 +20,7 @@ fn plan(id: &str, price: Option<Price>) -> Plan {
         credits: Credits::ZERO,
         scope: Scope::default(),
         seats: 5,
+        extra_seat: None,
         organization: true,
         single_sign_on: false,
     }

@@ -78,6 +78,7 @@ pub(super) fn rules() -> Rules {
             price("claude", vec![meter("input", "0.1", None), meter("output", "0.000001", None)]),
         ]),
         catalog_version: CatalogVersion::new(3).unwrap(),
+        former_rates: FormerRates::none(),
         spending: Spending::UsersAndServices,
         personal_accounts: true,
         max_hold: Rules::MAX_HOLD,
@@ -106,6 +107,8 @@ pub(super) struct Store {
     pub(super) used: BTreeMap<UseKey, Used>,
     /// Everything that was told, in order.
     pub(super) alerts: Vec<LimitAlert>,
+    /// How often it was written that the account fell below what its top-up wants.
+    pub(super) crossed: usize,
 }
 
 /// Writing.
@@ -124,6 +127,7 @@ impl Store {
             limits: Arc::default(),
             used: BTreeMap::new(),
             alerts: Vec::new(),
+            crossed: 0,
         }
     }
 
@@ -155,6 +159,7 @@ impl Store {
         }
         self.used.extend(changes.used);
         self.alerts.extend(changes.alerts);
+        self.crossed += usize::from(changes.crossed);
         for entry in &changes.entries {
             if let Event::Erase { member } = &entry.event {
                 self.erase(*member, entry.seq);

@@ -59,7 +59,7 @@ engines! {
             assert!(others.is_empty() || transactions < 3, "it waits behind all of the other's");
         }
         assert!(most <= PORTION + 2, "{most} in one transaction");
-        bench.assert_sound(owner(1), "8975").await;
+        bench.assert_sound(owner(1), &(10_000 - 8 * PORTION - 1).to_string()).await;
         bench.assert_sound(owner(2), "9998").await;
     }
 }

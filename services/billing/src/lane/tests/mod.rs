@@ -17,8 +17,9 @@ use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
 use crate::domain::{
-    Actor, Attribution, CaptureCommand, CatalogVersion, ChargeCommand, Command, Cost, GrantCommand, HoldCommand,
-    Labels, LotSource, OperationKey, Outcome, RateCard, Refusal, Request, RequestName, Rules, Spender, Spending,
+    Actor, Attribution, CaptureCommand, CatalogVersion, ChargeCommand, Command, Cost, FormerRates, GrantCommand,
+    HoldCommand, Labels, LotSource, OperationKey, Outcome, RateCard, Refusal, Request, RequestName, Rules, Spender,
+    Spending,
 };
 use crate::lane::aside::Aside;
 use crate::lane::batch::Batcher;
@@ -47,6 +48,7 @@ fn rules() -> Rules {
     Rules {
         rates: RateCard::default(),
         catalog_version: CatalogVersion::new(1).unwrap(),
+        former_rates: FormerRates::none(),
         spending: Spending::UsersAndServices,
         personal_accounts: true,
         max_hold: Rules::MAX_HOLD,

@@ -28,7 +28,7 @@ fn operator() -> Caller {
     })
 }
 
-pub(super) async fn cancel(shop: &Shop, owner: OwnerId, at: CancelAt) -> Result<pb::Subscription, Error> {
+pub(in crate::usecase) async fn cancel(shop: &Shop, owner: OwnerId, at: CancelAt) -> Result<pb::Subscription, Error> {
     let code = match at {
         CancelAt::PeriodEnd => pb::CancelAt::PeriodEnd,
         CancelAt::Now => pb::CancelAt::Now,
@@ -39,7 +39,7 @@ pub(super) async fn cancel(shop: &Shop, owner: OwnerId, at: CancelAt) -> Result<
     Ok(shop.subscriptions.cancel(owner, &asked).await?.message()?)
 }
 
-pub(super) async fn resume(shop: &Shop, owner: OwnerId) -> Result<pb::Subscription, Error> {
+pub(in crate::usecase) async fn resume(shop: &Shop, owner: OwnerId) -> Result<pb::Subscription, Error> {
     let body = pb::ResumeRequest { owner: owner.to_string(), request_id: String::new() };
     let call = Call::new(operator(), "bursar.billing.v1.SubscriptionService/Resume");
     let asked = Asked::read(call, "", &body, |_, _| Some(()));

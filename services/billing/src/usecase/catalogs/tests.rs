@@ -7,7 +7,7 @@ use bursar_db::Db;
 use bursar_testkit::{at, engines};
 use sqlx::AssertSqlSafe;
 
-use super::{CatalogUseCases, keep};
+use super::{CatalogSource, CatalogUseCases, assortment, keep};
 use crate::catalog;
 use crate::domain::Catalog;
 use crate::error::Error;
@@ -36,7 +36,8 @@ async fn sql(db: &Db, text: &str) {
 
 async fn use_cases(db: &Db, name: &str) -> CatalogUseCases {
     let present = keep(db, named(name), at(LATER)).await.unwrap();
-    CatalogUseCases { db: db.clone(), present: Arc::new(present) }
+    let sold = assortment(db, present, at(LATER)).await.unwrap();
+    CatalogUseCases { db: db.clone(), present: CatalogSource::new(sold).handle() }
 }
 
 engines! {
@@ -78,13 +79,35 @@ engines! {
         assert_eq!(given, BTreeSet::from([1, 2, 3, 4]), "without gaps");
     }
 
+    async fn a_program_begins_with_what_earlier_catalogs_had(db: TestDb) {
+        let db = db.open(&MIGRATIONS).await;
+        let built_in = catalog::canonical(&catalog::load(None).unwrap()).unwrap();
+        let calling = |plan: &str| {
+            let text = built_in.replace(r#""id":"business""#, &format!(r#""id":"{plan}""#));
+            Arc::new(catalog::from_canonical(&text).unwrap())
+        };
+        for plan in ["gold", "tin", "lead"] {
+            keep(&db, calling(plan), at(NOON)).await.unwrap();
+        }
+        let begins = async || {
+            let present = keep(&db, calling("tin"), at(LATER)).await.unwrap();
+            let sold = assortment(&db, present, at(LATER)).await.unwrap();
+            ["gold", "tin", "lead", "silver"].map(|id| (sold.catalog().plan(id).is_some(), sold.plan_of(id).is_some()))
+        };
+        assert_eq!(begins().await, [(false, true), (true, true), (false, true), (false, false)]);
+        // What cannot be read any more keeps nobody from selling.
+        sql(&db, "UPDATE catalogs SET format = 1000 WHERE version = 1").await;
+        sql(&db, "UPDATE catalogs SET body = REPLACE(body, 'Veo', 'Neo') WHERE version = 3").await;
+        assert_eq!(begins().await, [(false, false), (true, true), (false, false), (false, false)]);
+    }
+
     async fn what_cannot_be_read_says_why(db: TestDb) {
         let db = db.open(&MIGRATIONS).await;
         for name in ["First", "Second"] {
             version(&db, name, NOON).await;
         }
         let catalogs = use_cases(&db, "Third").await;
-        sql(&db, "UPDATE catalogs SET format = 2 WHERE version = 1").await;
+        sql(&db, "UPDATE catalogs SET format = 1000 WHERE version = 1").await;
         sql(&db, "UPDATE catalogs SET body = REPLACE(body, 'Second', 'Forged') WHERE version = 2").await;
         let newer = catalogs.version(1).await;
         assert!(matches!(newer, Err(Error::NewerFormat)), "{newer:?}");

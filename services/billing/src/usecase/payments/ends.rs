@@ -330,6 +330,59 @@ engines! {
         }
     }
 
+    async fn what_a_dispute_had_taken_before_a_move_comes_back_where_the_month_went(db: TestDb) {
+        let shop = Shop::open(&db, NOON).await;
+        // Of 1,500 credits for 100 dollars: so much spent, so much disputed, what a pack then pays of the debt; what moves and what
+        // has come back, there and here.
+        let cases = [
+            ("0", 100, false, ("0", "1500"), "0"),
+            ("300", 40, false, ("600", "1200"), "0"),
+            ("500", 100, false, ("0", "1000"), "0"),
+            ("200", 100, true, ("0", "1300"), "300"),
+            ("1500", 100, true, ("0", "0"), "300"),
+        ];
+        for (n, (spent, disputed, pack, (moves, back), here)) in (1..).zip(cases) {
+            let (owner, team) = (personal(n), organization(n));
+            let started = shop.subscribe(owner, "business", "sandbox_ok", "").await.unwrap();
+            let payment: PaymentId = started.payment_id.parse().unwrap();
+            if spent != "0" {
+                shop.spend(owner, spent).await;
+            }
+            told(&shop, payment, News::Disputed(usd(disputed))).await;
+            if pack {
+                bought(&shop, owner).await;
+            }
+            shop.moves(id(n), id(n)).await;
+            assert_eq!(shop.available(team).await, credits(moves), "{n}");
+            for owner in [owner, team] {
+                shop.assert_sound(owner).await;
+            }
+            told(&shop, payment, News::DisputeWon).await;
+            assert_eq!((shop.available(team).await, debt(&shop, team).await), (credits(back), "0".to_owned()), "{n}");
+            assert_eq!((shop.available(owner).await, debt(&shop, owner).await), (credits(here), "0".to_owned()), "{n}");
+            // And goes from there, if the money goes back after all.
+            told(&shop, payment, News::Refunded(usd(100))).await;
+            assert_eq!(shop.available(team).await, credits("0"), "{n}");
+            for owner in [owner, team] {
+                shop.assert_sound(owner).await;
+            }
+        }
+    }
+
+    async fn what_a_lost_dispute_had_taken_before_a_move_stays_away(db: TestDb) {
+        let shop = Shop::open(&db, NOON).await;
+        let (owner, team) = (personal(1), organization(1));
+        let started = shop.subscribe(owner, "business", "sandbox_ok", "").await.unwrap();
+        let payment: PaymentId = started.payment_id.parse().unwrap();
+        told(&shop, payment, News::Disputed(usd(60))).await;
+        shop.moves(ana(), id(1)).await;
+        told(&shop, payment, News::DisputeLost).await;
+        assert_eq!((shop.available(team).await, shop.available(owner).await), (credits("600"), credits("0")));
+        for owner in [owner, team] {
+            shop.assert_sound(owner).await;
+        }
+    }
+
     async fn a_card_moves_with_its_subscription(db: TestDb) {
         let shop = Shop::open(&db, NOON).await;
         let (owner, team) = (personal(1), organization(1));

@@ -14,8 +14,8 @@ use tokio_util::task::TaskTracker;
 
 use super::{PAGES, Purger};
 use crate::domain::{
-    Actor, Attribution, CatalogVersion, ChargeCommand, Command, Cost, GrantCommand, Labels, LotSource, Note,
-    OperationKey, RateCard, Request, RequestName, Rules, Spending,
+    Actor, Attribution, CatalogVersion, ChargeCommand, Command, Cost, FormerRates, GrantCommand, Labels, LotSource,
+    Note, OperationKey, RateCard, Request, RequestName, Rules, Spending,
 };
 use crate::lane::{Batcher, Job, LaneSettings, Lanes, RulesSource};
 use crate::store::{MIGRATIONS, accounts, details, lots};
@@ -38,6 +38,7 @@ impl Bench {
         let source = RulesSource::new(Rules {
             rates: RateCard::default(),
             catalog_version: CatalogVersion::new(1).unwrap(),
+            former_rates: FormerRates::none(),
             spending: Spending::UsersAndServices,
             personal_accounts: true,
             max_hold: Rules::MAX_HOLD,

@@ -6,7 +6,8 @@ use bursar_rpc::Caller;
 use bytes::Bytes;
 use futures::{Stream, stream};
 
-use super::{Interval, ReportKey, ReportLine, ReportQuery, ReportUseCases};
+use super::reading::Found;
+use super::{Interval, Position, ReportKey, ReportLine, ReportQuery, ReportUseCases};
 use crate::domain::Total;
 use crate::error::Error;
 
@@ -25,18 +26,23 @@ impl ReportUseCases {
         owner: OwnerId,
         query: ReportQuery,
     ) -> impl Stream<Item = Result<Bytes, Error>> + Send {
-        let begin = Some((None::<ReportKey>, true));
-        stream::try_unfold((self, caller, query, begin), move |(reports, caller, query, next)| async move {
-            let Some((after, first)) = next else { return Ok(None) };
-            if !first {
-                reports.access.to(&caller, owner).await?;
-                reports.admit(&caller, owner, &query).await?;
+        let begin = Some((None::<Position>, true));
+        stream::try_unfold((self, caller, query, begin), move |(reports, caller, query, mut begin)| async move {
+            while let Some((after, first)) = begin {
+                if !first {
+                    reports.access.to(&caller, owner).await?;
+                    reports.admit(&caller, owner, &query).await?;
+                }
+                let Found { lines, next, .. } = reports.lines(owner, &query, after.as_ref(), LINES).await?;
+                let last = lines.last().filter(|_| lines.len() == LINES).map(|(key, _)| Position::after(key));
+                begin = next.or(last).map(|after| (Some(after), false));
+                let chunk = write(query.interval, first, &lines)?;
+                // As many rows as one part may read may have no line.
+                if !chunk.is_empty() {
+                    return Ok(Some((chunk, (reports, caller, query, begin))));
+                }
             }
-            let lines = reports.lines(owner, &query, after.as_ref(), LINES).await?;
-            let whole = lines.len() == LINES;
-            let next = lines.last().filter(|_| whole).map(|(key, _)| (Some(key.clone()), false));
-            let chunk = write(query.interval, first, &lines)?;
-            Ok((!chunk.is_empty()).then_some((chunk, (reports, caller, query, next))))
+            Ok(None)
         })
     }
 }

@@ -1,5 +1,10 @@
 //! Spans of a report: where they begin and end in a time zone.
 
+mod pages;
+mod used;
+
+use bursar_secret::Entropy;
+
 use super::*;
 
 fn at(text: &str) -> Timestamp {
@@ -34,7 +39,12 @@ fn a_page_reads_parts_that_end_where_intervals_do() {
     }
 
     let key = UsageKey { hour: late, member: bursar_testkit::id(1), project: None, model: None };
-    assert_eq!(hours.begins(Some(&used(&hours, &key))), late, "the last line may have company");
+    let hours = ReportQuery { groups: vec![Group::Member], ..hours };
+    let last = Position::after(&super::used(&hours, late, &key));
+    assert_eq!(hours.begins(Some(&last)), late, "the last line may have company");
+    let later = at("2027-02-03T13:00:00Z");
+    assert_eq!(hours.begins(Some(&Position { done: Section::Interval, ..last.clone() })), later, "or have none");
+    assert_eq!(ReportQuery { groups: Vec::new(), ..hours.clone() }.begins(Some(&last)), later, "an hour has one line");
     assert_eq!(hours.begins(None), begin);
 }
 

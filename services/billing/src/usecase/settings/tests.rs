@@ -33,7 +33,7 @@ async fn changed_after(
     }
     meanwhile().await;
     let mut m = shop.subscriptions.mutations.begin(&asked).await?;
-    let done = change(&mut m, owner, &asked, Ok(allowed)).await;
+    let done = change(&shop.payments.cashier, &mut m, owner, &asked, Ok(allowed)).await;
     shop.subscriptions.mutations.end(m, done).await.map(drop)
 }
 

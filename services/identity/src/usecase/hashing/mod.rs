@@ -14,6 +14,7 @@ use std::thread::available_parallelism;
 
 use argon2::Block;
 use bursar_rpc::Origin;
+use bursar_runtime::Heavy;
 use bursar_secret::{Entropy, Secret};
 use tokio::sync::Semaphore;
 
@@ -35,6 +36,7 @@ struct Inner {
     /// The cores that sign-ups may use: half of them, so that whoever has an account gets in.
     cores_for_sign_up: Arc<Semaphore>,
     places: Arc<Places>,
+    threads: Heavy,
     memory: Memory,
     /// What unknown addresses are checked against, so that they cost what known ones do.
     nobody: String,
@@ -65,6 +67,7 @@ impl Hasher {
             cores: Arc::new(Semaphore::new(cores)),
             cores_for_sign_up: Arc::new(Semaphore::new((cores / 2).max(1))),
             places: Arc::new(Places::new(most, cores)),
+            threads: Heavy::start("hashing", cores).map_err(Error::internal)?,
             memory,
             nobody,
         })))
@@ -110,7 +113,7 @@ impl Hasher {
         };
         let core = self.0.cores.clone().acquire_owned().await.map_err(Error::internal)?;
         let inner = Arc::clone(&self.0);
-        let done = tokio::task::spawn_blocking(move || {
+        let done = self.0.threads.run(move || {
             let held = (place, turn, sign_up, core);
             let done = inner.memory.lend(work);
             drop(held);

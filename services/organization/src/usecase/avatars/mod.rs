@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bursar_id::{OrganizationId, OwnerId};
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::{Answer, Asked, Caller, Done, Looked, Mutation, Problem};
+use bursar_runtime::Heavy;
 use tokio::sync::Semaphore;
 
 use super::Organization;
@@ -30,20 +31,21 @@ const PLACES: usize = 16;
 pub struct Easel {
     places: Arc<Semaphore>,
     turns: Arc<Semaphore>,
-}
-
-impl Default for Easel {
-    fn default() -> Self {
-        Self { places: Arc::new(Semaphore::new(PLACES)), turns: Arc::new(Semaphore::new(AT_A_TIME)) }
-    }
+    threads: Heavy,
 }
 
 impl Easel {
+    /// One on which nothing is drawn yet.
+    pub fn new() -> std::io::Result<Self> {
+        let [places, turns] = [PLACES, AT_A_TIME].map(|most| Arc::new(Semaphore::new(most)));
+        Ok(Self { places, turns, threads: Heavy::start("drawing", AT_A_TIME)? })
+    }
+
     /// Draws a picture when it is its turn; [`Error::Overloaded`] when too many wait.
     async fn draw(&self, upload: Upload) -> Result<Vec<Picture>, Error> {
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Error::Overloaded)?;
         let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(|_| Error::Internal("the easel is closed"))?;
-        let drawing = tokio::task::spawn_blocking(move || {
+        let drawing = self.threads.run(move || {
             let held = (place, turn);
             let drawn = upload.draw();
             drop(held);

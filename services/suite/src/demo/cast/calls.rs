@@ -3,11 +3,11 @@
 
 use bursar_proto::{
     billing::v1::{
-        ChargeRequest, ChargeResponse, GetBalanceRequest, GetBalanceResponse, GetSubscriptionRequest,
-        GetSubscriptionResponse, GroupBy, ListInvoicesRequest, ListInvoicesResponse, ListLedgerEntriesRequest,
-        ListLedgerEntriesResponse, ListLotsRequest, ListLotsResponse, ListPurchasesRequest, ListPurchasesResponse,
-        PurchasePackRequest, PurchasePackResponse, QueryUsageRequest, QueryUsageResponse, SubscribeRequest,
-        SubscribeResponse,
+        AccountSettings, AutoTopUp, ChargeRequest, ChargeResponse, GetBalanceRequest, GetBalanceResponse,
+        GetSubscriptionRequest, GetSubscriptionResponse, GroupBy, ListInvoicesRequest, ListInvoicesResponse,
+        ListLedgerEntriesRequest, ListLedgerEntriesResponse, ListLotsRequest, ListLotsResponse, ListPurchasesRequest,
+        ListPurchasesResponse, PurchasePackRequest, PurchasePackResponse, QueryUsageRequest, QueryUsageResponse,
+        SubscribeRequest, SubscribeResponse, UpdateAccountSettingsRequest, UpdateAccountSettingsResponse,
     },
     identity::v1::{ListContextsRequest, ListContextsResponse, SwitchContextRequest, SwitchContextResponse},
     organization::v1::{
@@ -244,6 +244,16 @@ impl Actor {
             request_id: self.request_id(),
         };
         self.wire.purchases().purchase_pack(request).await
+    }
+
+    pub(in crate::demo) async fn top_up(&self, auto_top_up: AutoTopUp) -> Outcome<UpdateAccountSettingsResponse> {
+        let request = UpdateAccountSettingsRequest {
+            owner: self.owner.clone(),
+            settings: Some(AccountSettings { auto_top_up: Some(auto_top_up), ..AccountSettings::default() }),
+            request_id: self.request_id(),
+            ..UpdateAccountSettingsRequest::default()
+        };
+        self.wire.accounts().update_account_settings(request).await
     }
 
     pub(in crate::demo) async fn purchases(&self) -> Outcome<ListPurchasesResponse> {

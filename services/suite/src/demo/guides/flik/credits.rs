@@ -1,10 +1,11 @@
 //! One pool, packs on top of it, and models for everybody.
 
-use bursar_proto::billing::v1::{ChargeRequest, ListModelsRequest, ListPacksRequest, LotSource, Usage};
+use bursar_proto::billing::v1::{AutoTopUp, ChargeRequest, ListModelsRequest, ListPacksRequest, LotSource, Usage};
+use bursar_proto::google::r#type::Money;
 
 use super::Team;
 use crate::demo::{
-    cast::{Actor, expect, expect_text, lots},
+    cast::{Actor, expect, expect_text, lots, soon},
     guides::{
         library::to_struct,
         steps::{available, not_allowed, pay, usage_of_members},
@@ -93,6 +94,24 @@ pub(super) async fn packs(stage: &mut Stage, Team { ada, cleo, .. }: &Team) -> a
             let expire: Vec<_> = balance.lots.iter().map(|lot| lot.expires_at.is_some()).collect();
             expect("what expires", &expire, &vec![true, false, false])?;
             Ok(((), "the month's 190 go first; 1500 and 300 stay as long as it takes".to_owned()))
+        })
+        .await?;
+    stage
+        .proving(&[30])
+        .step("a pack comes by itself when needed", "AccountService/UpdateAccountSettings", async {
+            let on = |enabled| AutoTopUp {
+                enabled,
+                threshold: "1900".to_owned(),
+                pack_id: "starter".to_owned(),
+                monthly_ceiling: Some(Money { currency_code: "USD".to_owned(), units: 20, nanos: 0 }),
+                payment_method: "sandbox_ok".to_owned(),
+                ..AutoTopUp::default()
+            };
+            answer(ada.top_up(on(true)).await)?;
+            pay(cleo, "91", "veo-3.1", "1899").await?;
+            soon("the pack", async || expect_text("what there is", &available(cleo).await?, "2199")).await?;
+            answer(ada.top_up(on(false)).await)?;
+            Ok(((), "below 1900, a Starter pack for $20, and no more than that in a month".to_owned()))
         })
         .await
 }

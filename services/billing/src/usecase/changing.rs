@@ -1,0 +1,324 @@
+//! Changing a subscription: to another plan, to more seats or to fewer. What it takes is `domain/change.rs`'s to say.
+//!
+//! | what costs | and is due | becomes |
+//! |---|---|---|
+//! | more | something | a payment like every other (`cashier.rs`): it changes the subscription in the transaction that learns that it is paid (`fulfilment.rs`) |
+//! | more | less than the smallest unit | that change at once |
+//! | the same, or less | nothing | what waits for the next month (`pending`): the month begins on these terms, and is paid by them (`dues.rs`) |
+//!
+//! Whoever changes a subscription, or plans to, writes only where it stands as it was read: in the same month, not marked to end,
+//! and changed as often (`changes`). So of two at once one is the change; the other is refused, and what was paid for it goes
+//! back, as for whatever is paid after the month has turned, or after it was canceled. A later change replaces one that waits.
+
+use bursar_db::Tx;
+use bursar_id::{OwnerId, PaymentId};
+use bursar_money::Price;
+use bursar_proto::event::v1::event::Payload;
+use bursar_rpc::{Answer, Asked, Done, IdempotencyKey, Looked, Mutation};
+use bursar_time::Timestamp;
+
+use super::access::Allowed;
+use super::asking::payer;
+use super::cashier::{Beginning, is_certain};
+use super::orders::{self, admit, up_to_date};
+use super::subscriptions::{SubscriptionUseCases, changed};
+use crate::domain::{Bill, Bought, Payment, Quote, Refusal, Subscription, SubscriptionState, Terms};
+use crate::error::Error;
+use crate::payment::{PaymentMethod, Settlement, Thing, thing, thing_of_request};
+use crate::store::{payments, subscriptions};
+
+/// What is to become of a subscription.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Change {
+    /// The plan's id; `None` for the present one.
+    pub(crate) plan: Option<String>,
+    /// For how many people in all; `None`: of another plan its own seats, of the present one as many as there are.
+    pub(crate) seats: Option<u32>,
+    /// What is expected to be due, net; `None` for anything.
+    pub(crate) expected: Option<Price>,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Changed {
+    /// The subscription.
+    pub(crate) subscription: Subscription,
+    /// The payment, where something was due.
+    pub(crate) payment: Option<PaymentId>,
+}
+
+/// What would come of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Preview {
+    /// What it takes.
+    pub(crate) quote: Quote,
+    /// What would be paid for that, with taxes; `None` for nothing.
+    pub(crate) bill: Option<Bill>,
+    /// When it would take effect.
+    pub(crate) at: Timestamp,
+}
+
+/// How a change goes on, as things are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// Something has to be paid, or was begun to be.
+    Pay,
+    /// It is written down.
+    Write,
+}
+
+impl SubscriptionUseCases {
+    /// What a change would take at this moment.
+    pub(crate) async fn preview(&self, owner: OwnerId, change: &Change) -> Result<Preview, Error> {
+        let now = self.till.clock.now();
+        let mut tx = self.till.db.read().await?;
+        self.till.may_sell_to(&mut tx, owner).await?;
+        let (live, quote) = self.quote(&mut tx, owner, change, now).await?;
+        let bill = if quote.due.is_zero() {
+            None
+        } else {
+            let bought = bought(&live, &quote);
+            Some(self.cashier.bill(&mut tx, owner, &bought, (quote.due, quote.seats_part.as_ref())).await?)
+        };
+        let at = if quote.at_once { now } else { live.month.end };
+        Ok(Preview { quote, bill, at })
+    }
+
+    /// Changes the owner's subscription. A provider is asked between two mutations: the first looks whether anything stands
+    /// against it.
+    pub(crate) async fn change(&self, owner: OwnerId, asked: &Asked<Change>) -> Result<Answer<Changed>, Error> {
+        let standing = self.access.to(asked.caller(), owner).await;
+        let mut m = self.mutations.begin(asked).await?;
+        let looked = self.look_at(&mut m, owner, asked, standing).await;
+        let changed = match self.mutations.look(m, looked).await? {
+            Looked::Before(answer) => return Ok(answer),
+            Looked::On(Next::Pay) => Box::pin(self.pay_for(owner, asked)).await?,
+            Looked::On(Next::Write) => {
+                let standing = self.access.to(asked.caller(), owner).await;
+                let mut m = self.mutations.begin(asked).await?;
+                let done = self.write(&mut m, owner, asked, standing).await;
+                self.mutations.end(m, done).await?
+            }
+        };
+        self.cashier.jobs.wake();
+        Ok(changed)
+    }
+
+    /// What can be known before any money is taken: the caller's standing, the answer that the request got before, and what
+    /// stands against it. What this very request has begun goes on, whatever has become of the subscription by that.
+    async fn look_at(
+        &self,
+        m: &mut Mutation,
+        owner: OwnerId,
+        asked: &Asked<Change>,
+        standing: Result<Allowed, Error>,
+    ) -> Result<Option<Next>, Error> {
+        let Some(change) = orders::open(m, owner, asked, standing, subscriptions::kept).await? else { return Ok(None) };
+        self.till.may_sell_to(m.tx(), owner).await?;
+        let now = m.now();
+        let quoted = self.quote(m.tx(), owner, change, now).await;
+        // After that: what was made by a payment has that payment.
+        if begun_by(m.tx(), asked, "").await?.is_some() {
+            return Ok(Some(Next::Pay));
+        }
+        let (live, quote) = quoted?;
+        if quote.due.is_zero() {
+            return Ok(Some(Next::Write));
+        }
+        let method = payer_of(m.tx(), &live).await?;
+        self.cashier.means(m.tx(), owner, &method).await?;
+        Ok(Some(Next::Pay))
+    }
+
+    /// The owner's subscription, and what it takes to change it.
+    async fn quote(
+        &self,
+        tx: &mut Tx,
+        owner: OwnerId,
+        change: &Change,
+        now: Timestamp,
+    ) -> Result<(Subscription, Quote), Error> {
+        let live = subscriptions::live(tx, owner).await?;
+        let present = live.as_ref().map(Subscription::terms);
+        let other = change.plan.as_deref().filter(|id| present.as_ref().is_none_or(|it| it.plan.as_str() != *id));
+        let other = other.map(|id| self.for_sale(id)).transpose()?;
+        let (live, present) = live.zip(present).ok_or(Error::NoSubscription)?;
+        demand_changeable(&live, now)?;
+        let base = match other {
+            Some((plan, _)) => Terms::of(&plan).ok_or(Error::Failed)?,
+            None => present.clone(),
+        };
+        // Of a plan that is no longer in the catalog nobody can say what seats cost.
+        let sold = self.catalog.current();
+        let offered = sold.catalog().plan(base.plan.as_str()).and_then(|plan| plan.extra_seat);
+        let to = base.for_seats(change.seats.unwrap_or(base.seats), offered)?;
+        let quote = Quote::of(&present, to, &live.month, now)?;
+        match change.expected {
+            Some(expected) if expected != quote.due => Err(Error::DueChanged { due: quote.due }),
+            _ => Ok((live, quote)),
+        }
+    }
+
+    /// Has a change paid, and made once it is.
+    async fn pay_for(&self, owner: OwnerId, asked: &Asked<Change>) -> Result<Answer<Changed>, Error> {
+        let payment = self.begin_change(owner, asked).await?;
+        let heard = self.cashier.ask(&payment).await?;
+        self.cashier.keep_a_decline(&payment, heard.as_ref()).await?;
+        let standing = self.access.to(asked.caller(), owner).await;
+        let mut m = self.mutations.begin(asked).await?;
+        let done = self.book_change(&mut m, (owner, &payment), asked, standing, heard.as_ref()).await;
+        let booked = self.mutations.end(m, done).await;
+        if booked.as_ref().is_err_and(is_certain) {
+            self.cashier.abandon(payment.id, heard.as_ref()).await?;
+        }
+        booked
+    }
+
+    /// Writes down what is to be paid; or finds what the same request began before.
+    async fn begin_change(&self, owner: OwnerId, asked: &Asked<Change>) -> Result<Payment, Error> {
+        let (change, now) = (asked.command()?, self.till.clock.now());
+        let unique = hex::encode(self.entropy.bytes::<16>());
+        let mut tx = self.till.db.read().await?;
+        let quoted = self.quote(&mut tx, owner, change, now).await;
+        if let Some(begun) = begun_by(&mut tx, asked, &unique).await? {
+            return Ok(begun);
+        }
+        let (live, quote) = quoted?;
+        if quote.due.is_zero() {
+            return Err(Error::ChangeOvertaken);
+        }
+        let method = payer_of(&mut tx, &live).await?;
+        tx.commit().await?;
+        let new = Beginning {
+            owner,
+            bought: bought(&live, &quote),
+            amount: quote.due,
+            seats: quote.seats_part,
+            method,
+            thing: thing_of(asked, &unique),
+            started_by: asked.caller().actor(),
+        };
+        self.cashier.begin(new).await
+    }
+
+    /// One transaction: what the provider said, the change and its credits, the request's answer and the event.
+    async fn book_change(
+        &self,
+        m: &mut Mutation,
+        (owner, payment): (OwnerId, &Payment),
+        asked: &Asked<Change>,
+        standing: Result<Allowed, Error>,
+        heard: Option<&Settlement>,
+    ) -> Result<Done<Changed, Payload>, Error> {
+        let allowed = admit(m, owner, standing)?;
+        if m.open(asked).await?.is_none() {
+            return Ok(Done::Replay);
+        }
+        up_to_date(&allowed)?;
+        let (payment, events) = self.cashier.settle(m.tx(), payment.id, heard, allowed.spender).await?;
+        if payment.returned {
+            return Err(Error::ChangeOvertaken);
+        }
+        if payment.came_to_nothing() {
+            return Err(Error::PaymentDeclined);
+        }
+        let id = payment.bought.subscription().ok_or(Error::Failed)?;
+        let subscription = subscriptions::find(m.tx(), owner, id).await?.ok_or(Error::Failed)?;
+        m.about(&subscription.id);
+        let made = Changed { subscription, payment: Some(payment.id) };
+        if let Some(kept) = asked.keep(&made) {
+            payments::keep(m.tx(), payment.id, &kept).await?;
+        }
+        Ok(Done::New(made, events))
+    }
+
+    /// One transaction: what costs nothing now. The change, or what waits for the next month instead of what waited before.
+    async fn write(
+        &self,
+        m: &mut Mutation,
+        owner: OwnerId,
+        asked: &Asked<Change>,
+        standing: Result<Allowed, Error>,
+    ) -> Result<Done<Changed, Payload>, Error> {
+        let allowed = admit(m, owner, standing)?;
+        let Some(change) = m.open(asked).await? else { return Ok(Done::Replay) };
+        up_to_date(&allowed)?;
+        // A payment's row is locked first, then the subscription's, then the account's.
+        self.cashier.give_up_changes(m.tx(), owner).await?;
+        let now = m.now();
+        let (live, quote) = self.quote(m.tx(), owner, change, now).await?;
+        m.about(&live.id);
+        if !quote.due.is_zero() {
+            return Err(Error::ChangeOvertaken);
+        }
+        let present = live.terms();
+        if !quote.at_once {
+            let planned = live.planning(quote.pending(&present));
+            if planned.pending == live.pending {
+                return Ok(Done::New(Changed { subscription: live, payment: None }, Vec::new()));
+            }
+            write_down(m, &planned).await?;
+            self.till.demand_sale_to(m.tx(), owner).await?;
+            return Ok(Done::New(Changed { subscription: planned, payment: None }, Vec::new()));
+        }
+        let new = live.changed(&quote.to);
+        write_down(m, &new).await?;
+        self.till.demand_sale_to(m.tx(), owner).await?;
+        self.cashier.add_to_month(m.tx(), &new, quote.credits, None, allowed.spender).await?;
+        let event = changed(&new, &new.plan, new.seats);
+        Ok(Done::New(Changed { subscription: new, payment: None }, vec![event]))
+    }
+}
+
+async fn write_down(m: &mut Mutation, new: &Subscription) -> Result<(), Error> {
+    if subscriptions::change(m.tx(), new).await? { Ok(()) } else { Err(Error::ChangeOvertaken) }
+}
+
+/// Only what is paid for and goes on is changed.
+fn demand_changeable(live: &Subscription, now: Timestamp) -> Result<(), Error> {
+    if live.state == SubscriptionState::PastDue {
+        return Err(Error::SubscriptionPastDue);
+    }
+    if live.cancel_at_period_end {
+        return Err(Error::SubscriptionCanceled);
+    }
+    if live.is_changeable(now) { Ok(()) } else { Err(Refusal::RenewalDue.into()) }
+}
+
+/// What a payment for a change buys.
+fn bought(live: &Subscription, quote: &Quote) -> Bought {
+    Bought::Change {
+        subscription: live.id,
+        to: quote.to.clone(),
+        credits: quote.credits,
+        period: live.month.number,
+        after: live.changes,
+    }
+}
+
+/// With what a change is paid: as the subscription is, and where that was removed with the default.
+async fn payer_of(tx: &mut Tx, live: &Subscription) -> Result<PaymentMethod, Error> {
+    let method = PaymentMethod::from_stored(&live.payment_method);
+    if matches!(method, PaymentMethod::Named(_)) {
+        return Ok(method);
+    }
+    let saved = payer(tx, live.owner, &method).await?;
+    Ok(saved.map_or(PaymentMethod::Default, |saved| PaymentMethod::Saved(saved.id)))
+}
+
+/// The payment that this very request has begun before, unless that came to nothing.
+async fn begun_by(tx: &mut Tx, asked: &Asked<Change>, unique: &str) -> Result<Option<Payment>, Error> {
+    let last = payments::last_attempt(tx, thing_of(asked, unique)).await?;
+    Ok(last.filter(|it| !it.came_to_nothing()))
+}
+
+/// What a request pays for: a change, whatever else was asked under its id.
+fn thing_of(asked: &Asked<Change>, unique: &str) -> Thing {
+    let method = asked.key().map_or("", IdempotencyKey::method);
+    thing(&format!("{method}:{}", hex::encode(thing_of_request(asked.key(), unique))))
+}
+
+#[cfg(test)]
+mod lives;
+#[cfg(test)]
+mod tests;

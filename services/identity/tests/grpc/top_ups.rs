@@ -1,0 +1,48 @@
+//! A person whose own top-up was switched off is told so by mail; of organizations' and strangers' nobody is here.
+
+use bursar_events::Outbox;
+use bursar_proto::event::v1::TopUpStopped;
+use bursar_proto::event::v1::event::Payload;
+use bursar_secret::Entropy;
+
+use crate::world::{World, becomes};
+
+/// What billing tells: in these tests identity stands in its place, so it is told in identity's own events.
+async fn told(world: &World, owner: &str, reason: &str) {
+    let outbox = Outbox::new("identity", world.db.clone(), world.clock.clone(), Entropy::system());
+    let stopped = TopUpStopped {
+        owner: owner.to_owned(),
+        set_by: owner.to_owned(),
+        reason: reason.to_owned(),
+        pack_id: "starter".to_owned(),
+        at: None,
+    };
+    let tx = world.db.begin().await.unwrap();
+    outbox.commit(tx, vec![Payload::TopUpStopped(stopped)]).await.unwrap();
+}
+
+/// Why, as each mail about it says.
+fn mailed(world: &World, email: &str) -> Vec<&'static str> {
+    let mails = world.mailbox.to(email).into_iter().filter(|mail| mail.text.contains("top-up of your own account"));
+    let whys = ["Three payments in a row", "not for sale any more", "payment method is not there"];
+    mails.filter_map(|mail| whys.into_iter().find(|why| mail.text.contains(why))).collect()
+}
+
+bursar_testkit::engines! {
+    async fn a_person_is_told_that_the_own_top_up_is_off(db: TestDb) {
+        let world = World::start(&db).await;
+        let (ada, ben) = (world.join("Ada").await, world.join("Ben").await);
+        world.sign_up("cem@example.com").await;
+        told(&world, "org_00000000000000000000000001", "PAYMENT_DECLINED").await;
+        told(&world, "usr_00000000000000000000000001", "PAYMENT_DECLINED").await;
+        told(&world, &ada.user, "PAYMENT_DECLINED").await;
+        becomes(vec!["Three payments in a row"], async || mailed(&world, &ada.email)).await;
+        told(&world, &ada.user, "PACK_NOT_FOUND").await;
+        told(&world, &ada.user, "PAYMENT_METHOD_REQUIRED").await;
+        let all = vec!["Three payments in a row", "not for sale any more", "payment method is not there"];
+        becomes(3, async || mailed(&world, &ada.email).len()).await;
+        let mut is = mailed(&world, &ada.email);
+        is.sort_by_key(|why| all.iter().position(|it| it == why));
+        assert_eq!((is, mailed(&world, &ben.email)), (all, Vec::new()));
+    }
+}
