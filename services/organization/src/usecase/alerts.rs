@@ -3,6 +3,7 @@
 
 use bursar_db::{DbError, Tx};
 use bursar_id::{OrganizationId, Role, UserId};
+use bursar_members::CreditUnit;
 use bursar_proto::event::v1::{LimitAlert, TopUpStopped};
 use bursar_rpc::Permission;
 use bursar_rpc::convert::required_timestamp;
@@ -43,11 +44,11 @@ impl Organization {
         let Some(left) = left_today(tx, id, alert, now).await? else { return Ok(()) };
         let Some(organization) = organizations::by_id(tx, id).await? else { return Ok(()) };
         let mut managers = memberships::list(tx, id, Some(Role::Owner), None, 1).await?;
-        let may_admins = match self.policy(tx, id).await {
-            Ok(policy) => policy.permits(Role::Admin, Permission::ManageBilling),
+        let (may_admins, unit) = match self.policy(tx, id).await {
+            Ok(policy) => (policy.permits(Role::Admin, Permission::ManageBilling), policy.credit_unit),
             Err(Error::Store(error)) => return Err(error),
             // Where no policy is known the owner manages billing all the same.
-            Err(_) => false,
+            Err(_) => (false, CreditUnit::CREDITS),
         };
         if may_admins {
             managers.extend(memberships::list(tx, id, Some(Role::Admin), None, ADMINS).await?);
@@ -60,7 +61,9 @@ impl Organization {
         let member = member.as_ref().map(|member| member.display_name.as_str());
         for manager in managers.iter().filter(|manager| !manager.email.is_empty()) {
             let (to, organization, is_last) = (manager.email.as_str(), organization.name.as_str(), left == 0);
-            let mail = mails::limit_alert(&AlertMail { to, organization, alert, member, is_last }, &self.0.config);
+            let unit = unit.plural.as_str();
+            let about = AlertMail { to, organization, alert, member, unit, is_last };
+            let mail = mails::limit_alert(&about, &self.0.config);
             bursar_mail::queue(&self.0.jobs, tx, now, &mail).await?;
         }
         Ok(())

@@ -193,6 +193,8 @@ pub(super) struct AlertMail<'a> {
     pub(super) alert: &'a LimitAlert,
     /// The name of the member whose use it is, if it is a member's.
     pub(super) member: Option<&'a str>,
+    /// What several credits are called.
+    pub(super) unit: &'a str,
     /// No more like this is mailed today.
     pub(super) is_last: bool,
 }
@@ -231,7 +233,7 @@ struct LimitAlertHtml<'a> {
 
 /// Tells somebody who manages billing that so much of a limit is used.
 pub(super) fn limit_alert(about: &AlertMail<'_>, config: &Config) -> Mail {
-    let AlertMail { to, organization, alert, member, is_last } = *about;
+    let AlertMail { to, organization, alert, member, unit, is_last } = *about;
     let named = |kind: &str, name: &str| format!("{kind} {}", quoted(name));
     let whose = match (member, alert.subject.split_once(':')) {
         (Some(name), _) => named("The member", name),
@@ -251,7 +253,7 @@ pub(super) fn limit_alert(about: &AlertMail<'_>, config: &Config) -> Mail {
     let resets_at = required_timestamp(alert.resets_at).map_or_else(|_| "its end".to_owned(), |at| at.to_string());
     let organization = quoted(organization);
     let (product, organization, whose) = (config.product.as_str(), organization.as_str(), whose.as_str());
-    let (used, amount, unit) = (alert.used.as_str(), alert.amount.as_str(), "credits");
+    let (used, amount) = (alert.used.as_str(), alert.amount.as_str());
     let (percent, resets_at) = (alert.percents.last().copied().unwrap_or_default(), resets_at.as_str());
     let more = if is_last { " More alerts like this one are not mailed today." } else { "" };
     let text = LimitAlertText {
@@ -370,7 +372,8 @@ mod tests {
         };
         let of = |alert: &LimitAlert, member: Option<&str>| {
             let (to, organization, is_last) = ("ada@example.com", "<b>Acme</b>", member.is_none());
-            let about = AlertMail { to, organization, alert, member, is_last };
+            let unit = if is_last { "words" } else { "credits" };
+            let about = AlertMail { to, organization, alert, member, unit, is_last };
             limit_alert(&about, &Config::of(&Settings::for_test("/nowhere")))
         };
         let mail = of(&alert, Some("Ben https://evil.example/x"));
@@ -384,6 +387,7 @@ mod tests {
         assert!(!mail.html.contains("<b>"), "{}", mail.html);
         let project = LimitAlert { subject: "project:film".to_owned(), mode: "WARN".to_owned(), ..alert };
         let mail = of(&project, None);
+        assert!(mail.text.contains("used 8.5 of the 10 words") && mail.html.contains("10 words"), "{}", mail.text);
         assert!(mail.text.contains("The project") && mail.text.contains("Nothing is refused."), "{}", mail.text);
         assert!(
             mail.text.contains("are not mailed today") && mail.html.contains("are not mailed today"),
