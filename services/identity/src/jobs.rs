@@ -11,10 +11,14 @@ use bursar_time::Span;
 use crate::Error;
 use crate::usecase::Identity;
 use crate::usecase::departures::{DEPARTURE, Leaving};
+use crate::usecase::invoices::{INVOICE, Issued};
 use crate::usecase::signing::LOOK_AGAIN;
 
 /// How often what has perished is deleted.
 const PRUNE_EVERY: Span = Span::HOUR;
+
+/// Billing is asked until it answers, for some forty days.
+const PATIENT: Terms = Terms { attempts: 1_000, ..Terms::DEFAULT };
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
@@ -31,6 +35,7 @@ pub(crate) fn runner(identity: &Identity, courier: Courier, env: &Env) -> Runner
     let mut runner = Runner::new(parts.jobs.clone(), &env.meter);
     courier.hire(&mut runner);
     runner.on(DEPARTURE, Terms::DEFAULT, Farewell(identity.clone()));
+    runner.on(INVOICE, PATIENT, Biller(identity.clone()));
     let signer = parts.signer.clone();
     runner.every("identity.keys", LOOK_AGAIN, move || {
         let signer = signer.clone();
@@ -80,6 +85,18 @@ impl Work for Farewell {
 
     async fn run(&self, _lease: &Lease, leaving: Leaving) -> Result<Next, Failure> {
         self.0.finish_departure(leaving).await?;
+        Ok(Next::Finished)
+    }
+}
+
+/// Mails invoices.
+struct Biller(Identity);
+
+impl Work for Biller {
+    type Payload = Issued;
+
+    async fn run(&self, lease: &Lease, issued: Issued) -> Result<Next, Failure> {
+        self.0.mail_invoice(lease, &issued).await?;
         Ok(Next::Finished)
     }
 }

@@ -1,7 +1,7 @@
 //! What the other services' events do here. Identity's: names are remembered and who is suspended, and whoever deleted the
 //! account is seen off.
 //! Billing's: how many seats a plan has is remembered, what is used of limits is mailed to those who manage billing, and that a
-//! top-up was switched off to whoever had switched it on. Both services': what they did is written into the audit log, which
+//! top-up was switched off to whoever had switched it on, and invoices to their address. Both services': what they did is written into the audit log, which
 //! lists everybody's.
 
 use bursar_db::{DbError, Tx};
@@ -16,6 +16,7 @@ use bursar_time::Clock;
 
 use crate::domain::departure::Departure;
 use crate::store::{seats, users};
+use crate::usecase::invoices::Issued;
 use crate::usecase::seats::has_no_plan;
 use crate::usecase::{Organization, departures};
 
@@ -100,6 +101,7 @@ impl Consumer for FromBilling {
             event_type::SUBSCRIPTION_CHANGED,
             event_type::LIMIT_ALERT,
             event_type::TOP_UP_STOPPED,
+            event_type::INVOICE_ISSUED,
         ]
     }
 
@@ -125,6 +127,12 @@ impl Consumer for FromBilling {
                 // Of a person's own account identity tells the person.
                 let (Some(organization), Some(mailing)) = (owner.organization(), &self.mailing) else { return Ok(()) };
                 Ok(mailing.mail_stopped_top_up(tx, organization, stopped).await?)
+            }
+            Some(Payload::InvoiceIssued(issued)) => {
+                let owner: OwnerId = issued.owner.parse().map_err(Unapplied::unreadable)?;
+                let (Some(organization), Some(mailing)) = (owner.organization(), &self.mailing) else { return Ok(()) };
+                let issued = Issued { owner: organization, invoice: issued.invoice_id.clone() };
+                Ok(mailing.note_invoice(tx, &issued).await?)
             }
             Some(_) => Ok(()),
             None => Err(Unapplied::unreadable("it has no payload known here")),

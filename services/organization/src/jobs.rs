@@ -15,6 +15,7 @@ use crate::store::mail_counts;
 use crate::usecase::Organization;
 use crate::usecase::departures::{DEPARTURE, Departure};
 use crate::usecase::founding::{FOUNDING, Founding};
+use crate::usecase::invoices::{INVOICE, Issued};
 use crate::usecase::purging::{PURGE, Purge};
 
 /// How often organizations are looked for that have lost their owner.
@@ -42,6 +43,7 @@ pub(crate) fn runner(organization: &Organization, people: People<Told>, courier:
     runner.on(DEPARTURE, Terms::DEFAULT, Usher(organization.clone()));
     runner.on(PURGE, Terms::DEFAULT, Undertaker(organization.clone()));
     runner.on(FOUNDING, PATIENT, Founder(organization.clone()));
+    runner.on(INVOICE, PATIENT, Biller(organization.clone()));
     let freer = organization.clone();
     runner.every("slugs.free", Span::HOUR, move || {
         let freer = freer.clone();
@@ -124,5 +126,17 @@ impl Work for Founder {
             Err(Error::Billing(status)) => Err(Failure::Later(format!("billing answered {:?}", status.code()))),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+/// Mails invoices.
+struct Biller(Organization);
+
+impl Work for Biller {
+    type Payload = Issued;
+
+    async fn run(&self, lease: &Lease, issued: Issued) -> Result<Next, Failure> {
+        self.0.mail_invoice(lease, &issued).await?;
+        Ok(Next::Finished)
     }
 }
