@@ -58,7 +58,7 @@ use usecase::catalogs::{self, CatalogHandle, CatalogSource, CatalogUseCases};
 use usecase::costly::{self, Costly};
 use usecase::credits::CreditUseCases;
 use usecase::erasures::ErasureUseCases;
-use usecase::invoices::{InvoiceUseCases, Invoices, Terms};
+use usecase::invoices::{InvoiceUseCases, Invoices, Taxes, Terms};
 use usecase::limits::LimitUseCases;
 use usecase::orders::Till;
 use usecase::payments::PaymentUseCases;
@@ -147,7 +147,8 @@ fn documents(config: &Config, db: &Db, costly: &Costly) -> anyhow::Result<Invoic
 
 /// What issues invoices.
 fn invoices(config: &Config, env: &Env) -> anyhow::Result<Invoices> {
-    let terms = Terms { issuer: config.issuer.clone(), taxes: catalog::taxes::load(config.taxes.as_deref())? };
+    let terms =
+        Terms { issuer: config.issuer.clone(), taxes: Taxes::new(catalog::taxes::load(config.taxes.as_deref())?) };
     Ok(Invoices::new(terms, env.entropy.clone()))
 }
 
@@ -184,7 +185,9 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
     let invoices = invoices(&config, &env)?;
     let till = Till { db: db.clone(), clock: env.clock.clone(), payments: Payments::Sandbox, batcher, invoices };
     let mutations = Mutations::new(db.clone(), env.clock.clone(), env.entropy.clone(), outbox.clone()).telling();
-    let reloading = Reloading::new(config.catalog.clone(), sold, &source, (&db, &env.clock, &mutations), &env.meter);
+    let files = (config.catalog.clone(), config.taxes.clone());
+    let used = (sold, till.invoices.taxes());
+    let reloading = Reloading::new(files, used, &source, (&db, &env.clock, &mutations), &env.meter);
     let (subscriptions, purchases, payments) =
         selling(&access, till, mutations.clone(), (&catalog, &outbox, &jobs), &env);
     let costly = Costly::new();

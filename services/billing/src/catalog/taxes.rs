@@ -32,6 +32,13 @@ pub(crate) struct TaxError {
     flaws: Vec<String>,
 }
 
+impl TaxError {
+    /// Everything that is wrong, each in a sentence.
+    pub(crate) fn into_flaws(self) -> Vec<String> {
+        self.flaws
+    }
+}
+
 impl fmt::Display for TaxError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "invoices.tax_file: {}: {}", self.path.display(), self.flaws.join("; "))

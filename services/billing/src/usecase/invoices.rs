@@ -15,6 +15,7 @@ use bursar_rpc::{Page, PageRequest};
 use bursar_runtime::Heavy;
 use bursar_secret::Entropy;
 use bursar_time::{Span, Timestamp, Zone};
+use tokio::sync::watch;
 
 use super::costly::Costly;
 use crate::document::{Format, Look};
@@ -44,7 +45,31 @@ pub(crate) struct Terms {
     /// Who sells.
     pub(crate) issuer: Issuer,
     /// Who says which taxes there are.
-    pub(crate) taxes: TaxProvider,
+    pub(crate) taxes: Taxes,
+}
+
+/// Who says which taxes there are: replaced as a whole while the service runs. What was asked for before stays as it was: a
+/// payment has its bill from when it began. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Taxes(Arc<watch::Sender<Arc<TaxProvider>>>);
+
+impl Taxes {
+    /// What begins with these.
+    pub(crate) fn new(taxes: TaxProvider) -> Self {
+        Self(Arc::new(watch::Sender::new(Arc::new(taxes))))
+    }
+
+    /// Those that are in use now.
+    pub(super) fn current(&self) -> Arc<TaxProvider> {
+        Arc::clone(&self.0.borrow())
+    }
+
+    /// Puts others in their place; `false` where they are the same.
+    pub(super) fn replace(&self, next: &Arc<TaxProvider>) -> bool {
+        let others = *self.current() != **next;
+        self.0.send_replace(Arc::clone(next));
+        others
+    }
 }
 
 /// A payment that succeeded, and what it was for.
@@ -76,10 +101,15 @@ impl Invoices {
         Self { terms: Arc::new(terms), entropy }
     }
 
+    /// The taxes that it goes by, for who replaces them.
+    pub(crate) fn taxes(&self) -> Taxes {
+        self.terms.taxes.clone()
+    }
+
     /// What has to be paid for these lines: their net prices, and the taxes of the owner's country.
     pub(crate) async fn bill(&self, tx: &mut Tx, owner: OwnerId, lines: Vec<InvoiceLine>) -> Result<Bill, Error> {
         let country = settings::of(tx, owner).await?.profile.country;
-        Bill::new(lines, self.terms.taxes.rates(country)).map_err(|error| {
+        Bill::new(lines, self.terms.taxes.current().rates(country)).map_err(|error| {
             tracing::error!(%owner, %error, "what is sold cannot be billed");
             Error::Failed
         })

@@ -7,7 +7,7 @@ use bursar_secret::Entropy;
 use bursar_testkit::{at, engines, personal};
 use bursar_time::Span;
 
-use super::{Invoices, Terms, forget, leave};
+use super::{Invoices, Taxes, Terms, forget, leave};
 use crate::domain::{
     AccountSettings, BillingProfile, DocumentKind, Invoice, Issuer, News, SettingsChange, TaxProvider, TaxRate,
 };
@@ -49,7 +49,7 @@ async fn given_back(shop: &Shop, of: &Invoice, total: &str) {
 /// The same shop with German taxes.
 fn taxed(shop: &mut Shop) {
     let rate = TaxRate { country: "DE".parse().unwrap(), name: "USt.".to_owned(), percent: "19".parse().unwrap() };
-    let taxes = TaxProvider::table(vec![rate]).unwrap();
+    let taxes = Taxes::new(TaxProvider::table(vec![rate]).unwrap());
     let issuer = Issuer { product: "Flik".to_owned(), lines: vec!["Flik GmbH".to_owned()] };
     let terms = Invoices::new(Terms { issuer, taxes }, Entropy::seeded(8));
     shop.purchases.cashier.till.invoices = terms.clone();
