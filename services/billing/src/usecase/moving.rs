@@ -3,9 +3,9 @@
 //!
 //! One transaction ends the subscription at the one owner, begins the same one at the other, voids what is left of the
 //! month's allowance here, what a change has added to it included, and grants it there until the same end. The saved payment
-//! method that pays for it is copied, and what is taken back of what the month was paid with is taken back there, too. What an
-//! open dispute has taken arrives there as well and is taken there at once, so that a bank gives it back where the month goes
-//! on. What holds have reserved of it stays theirs and is void when it comes back, as of any lot that was voided; packs and
+//! method that pays for it is copied, what was paid for the month is divided by the credits that stay and those that move, and
+//! what is taken back of what the month was paid with is taken back there, too. What an open dispute has taken arrives there as
+//! well and is taken there at once, so that a bank gives it back where the month goes on. What holds have reserved of it stays theirs and is void when it comes back, as of any lot that was voided; packs and
 //! everything else stay, but that nothing is bought by itself any more: the person's top-up is switched off. A change that
 //! waits for the next month goes along, one that waits for its payment does not. A month that is over is renewed first: what
 //! moves is paid for.
@@ -29,7 +29,7 @@ use super::subscriptions::{SubscriptionUseCases, already, changed};
 use super::top_ups;
 use crate::domain::{
     Actor, Command, GrantCommand, Lot, Moved as MovedCredits, Note, Origin, Outcome, Payment, Refusal, Request,
-    RequestName, SavedMethod, Stop, Subscription, SubscriptionState, TakenBack, VoidCommand,
+    RequestName, SavedMethod, Stop, Subscription, SubscriptionState, TakenBack, VoidCommand, Worth,
 };
 use crate::error::Error;
 use crate::lane::Job;
@@ -262,8 +262,11 @@ async fn refuse(m: &mut Mutation, asked: &Asked<Move>, to: OwnerId) -> Result<Do
     Ok(Done::New(Moved::PlanRequired, Vec::new()))
 }
 
-/// What grants the rest of a lot to the subscription's new owner, as it was agreed, and begins the month there.
+/// What grants the rest of a lot to the subscription's new owner, as it was agreed, with its part of what was paid, and begins
+/// the month there.
 fn arriving(moved: &Subscription, lot: &Lot, from: OwnerId, amount: Credits) -> Command {
+    let along = |paid| Worth::moving_along(paid, lot.granted.micro(), amount.micro());
+    let paid = lot.terms.origin.paid.map(along);
     Command::Grant(GrantCommand {
         amount,
         source: lot.terms.source,
@@ -271,7 +274,7 @@ fn arriving(moved: &Subscription, lot: &Lot, from: OwnerId, amount: Credits) -> 
         scope: lot.terms.scope.clone(),
         effective_at: Some(lot.terms.effective_at),
         expires_at: lot.terms.expires_at,
-        origin: Origin { moved_from: Some(from), ..lot.terms.origin },
+        origin: Origin { moved_from: Some(from), paid, ..lot.terms.origin },
         note: Note::parse(moved.plan.as_str()).ok(),
         begins: Some((moved.started_at, moved.month.number)),
     })
