@@ -62,10 +62,13 @@ const WAITING_CHANGES: &str = concat!(
     " FROM payments WHERE owner = $1 AND state IN ('CREATED', 'PENDING', 'REQUIRES_ACTION') AND returned = 0 \
      AND change IS NOT NULL ORDER BY id DESC LIMIT $2"
 );
+/// What they bought is found by the payments and not by their lots, of which nothing may be left.
+const DISPUTED_CHANGES: &str = "SELECT id FROM payments WHERE owner = $1 AND subscription_id = $2 AND period = $3 \
+     AND change IS NOT NULL AND dispute = 'OPEN' AND fulfilled_at IS NOT NULL ORDER BY id LIMIT $4";
 
 /// Every statement here, by its name; what is named for an engine is for that one alone.
 #[cfg(test)]
-pub(super) const STATEMENTS: [(&str, &str); 15] = [
+pub(super) const STATEMENTS: [(&str, &str); 16] = [
     ("INSERT", INSERT),
     ("UPDATE", UPDATE),
     ("ASK_WITH", ASK_WITH),
@@ -81,6 +84,7 @@ pub(super) const STATEMENTS: [(&str, &str); 15] = [
     ("WAITING", WAITING),
     ("WAITING_STARTS", WAITING_STARTS),
     ("WAITING_CHANGES", WAITING_CHANGES),
+    ("DISPUTED_CHANGES", DISPUTED_CHANGES),
 ];
 
 /// Comes after every id.
@@ -332,6 +336,19 @@ pub(crate) async fn waiting_starts(tx: &mut Tx, owner: OwnerId, limit: i64) -> R
 pub(crate) async fn waiting_changes(tx: &mut Tx, owner: OwnerId, limit: i64) -> Result<Vec<Payment>, DbError> {
     let rows: Vec<Row> = on!(tx, c => sqlx::query_as(WAITING_CHANGES).bind(owner).bind(limit).fetch_all(c).await?);
     rows.into_iter().map(Row::read).collect()
+}
+
+/// Up to `limit` of the payments with which the owner's subscription was changed in a period, and which a bank has not decided
+/// about.
+pub(crate) async fn disputed_changes(
+    tx: &mut Tx,
+    owner: OwnerId,
+    (subscription, period): (SubscriptionId, u32),
+    limit: i64,
+) -> Result<Vec<PaymentId>, DbError> {
+    let rows: Vec<(PaymentId,)> = on!(tx, c => sqlx::query_as(DISPUTED_CHANGES)
+        .bind(owner).bind(subscription).bind(i64::from(period)).bind(limit).fetch_all(c).await?);
+    Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 
 /// Up to `limit` of the owner's payments, the latest first, older than `before`. By when they began: a renewal's id has its

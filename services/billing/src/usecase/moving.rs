@@ -36,6 +36,9 @@ use crate::lane::Job;
 use crate::payment::PaymentMethod;
 use crate::store::{accounts, methods, payments, refused_moves, subscriptions};
 
+/// How many disputes about changes of one month are followed. Each is about a payment of its own.
+const MOST_DISPUTED: i64 = 1_000;
+
 /// Whose subscription becomes whose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Move {
@@ -155,15 +158,17 @@ impl SubscriptionUseCases {
         Ok(())
     }
 
-    /// What the month was paid with, locked: the month itself, and what it was changed to since. Nobody waits for another
-    /// change any more; one that is paid at this moment finds that the subscription has ended here, or this one finds that it
-    /// is not any more what it was.
+    /// What the month was paid with, locked: the month itself, and what it was changed to since, though a dispute may have taken
+    /// all of its lot. Nobody waits for another change any more; one that is paid at this moment finds that the subscription has
+    /// ended here, or this one finds that it is not any more what it was.
     async fn payments_of_month(&self, m: &mut Mutation, live: &Subscription) -> Result<Vec<Payment>, Error> {
         self.cashier.give_up_changes(m.tx(), live.owner).await?;
         let lots = allowances::of_month(m.tx(), live.owner, live).await?;
         let paid = lots.iter().filter_map(|lot| lot.terms.origin.payment).chain(live.payment());
+        let mut paid: BTreeSet<_> = paid.collect();
+        paid.extend(payments::disputed_changes(m.tx(), live.owner, (live.id, live.month.number), MOST_DISPUTED).await?);
         let mut locked = Vec::new();
-        for id in paid.collect::<BTreeSet<_>>() {
+        for id in paid {
             locked.extend(payments::lock(m.tx(), id).await?);
         }
         Ok(locked)
