@@ -83,8 +83,10 @@ async fn change(
     let after = before.with(&change.by(&asked.caller().actor()));
     if after != before {
         let top_up = after.top_up.as_ref().filter(|_| after.top_up != before.top_up);
-        if let Some(top_up) = top_up.filter(|it| it.enabled) {
-            may_be_on(cashier, m.tx(), &allowed, top_up).await?;
+        match top_up {
+            Some(top_up) if top_up.enabled => may_be_on(cashier, m.tx(), &allowed, top_up).await?,
+            Some(top_up) => names_what_is_there(cashier, m.tx(), owner, (top_up, before.top_up.as_ref())).await?,
+            None => {}
         }
         settings::put(m.tx(), owner, &after, now).await?;
         if after.top_up == before.top_up {
@@ -112,6 +114,26 @@ async fn may_be_on(cashier: &Cashier, tx: &mut Tx, allowed: &Allowed, it: &AutoT
         return Err(Problem::invalid_field("settings.auto_top_up.monthly_ceiling", said).into());
     }
     cashier.means(tx, allowed.owner, &PaymentMethod::from_stored(&it.method)).await.map(drop)
+}
+
+/// One that is off names no pack and no payment method either that is not there; but it may always be switched off as it is,
+/// whatever has become of what it named when it was on.
+async fn names_what_is_there(
+    cashier: &Cashier,
+    tx: &mut Tx,
+    owner: OwnerId,
+    (it, before): (&AutoTopUp, Option<&AutoTopUp>),
+) -> Result<(), Error> {
+    if before.is_none_or(|before| before.pack != it.pack)
+        && cashier.catalog.current().catalog().pack(it.pack.as_str()).is_none()
+    {
+        return Err(Error::PackNotFound(it.pack.to_string()));
+    }
+    let method = PaymentMethod::from_stored(&it.method);
+    if matches!(method, PaymentMethod::Default) || before.is_some_and(|before| before.method == it.method) {
+        return Ok(());
+    }
+    cashier.means(tx, owner, &method).await.map(drop)
 }
 
 /// What was true when the caller was let in is still so while the account is locked: whoever left meanwhile changes nothing,
