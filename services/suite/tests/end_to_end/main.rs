@@ -10,6 +10,7 @@ mod exporting;
 mod feeds;
 mod finance;
 mod fuzzing;
+mod ids_of_another;
 mod input;
 mod members;
 mod operations;
@@ -75,6 +76,9 @@ behaviours! {
     standing::a_suspended_user_is_refused_in_every_service_within_two_seconds,
     standing::an_operator_acts_for_a_user_in_every_service_under_both_names,
     standing::a_deleted_organization_spends_nothing_within_two_seconds_until_it_is_back,
+    ids_of_another::ids_of_another_are_like_none_in_identity,
+    ids_of_another::ids_of_another_are_like_none_in_organization,
+    ids_of_another::ids_of_another_are_like_none_in_billing,
     operations::reflection_lists_every_service,
     operations::health_says_serving,
     operations::methods_of_other_services_are_refused,
