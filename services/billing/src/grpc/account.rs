@@ -107,7 +107,7 @@ impl AccountService for AccountHandler {
     ) -> Result<Response<pb::UpdateAccountSettingsResponse>, Status> {
         let call = Call::of(&request)?;
         let mut message = request.into_inner();
-        let owner = parse::owner_for(call.caller(), &message.owner)?;
+        let owner = parse::owner_of(&call, &mut message.owner)?;
         let request_id = take(&mut message.request_id);
         let payments = self.settings.cashier.till.payments;
         let read = |message: &pb::UpdateAccountSettingsRequest, bad: &mut Violations| {

@@ -218,8 +218,7 @@ engines! {
         refused(ana.update_account_settings(set(ana.owner, missing)).await, Code::NotFound, "NOT_FOUND");
         let none = pb::AutoTopUp { payment_method: String::new(), ..good.clone() };
         refused(ana.update_account_settings(set(ana.owner, none)).await, Code::FailedPrecondition, "PAYMENT_METHOD_REQUIRED");
-        let get = pb::GetAccountSettingsRequest { owner: ana.owner.to_string() };
-        refused(world.operator().get_account_settings(get).await, Code::NotFound, "NOT_FOUND");
+        assert_eq!(world.top_up(ana.owner).await, pb::AutoTopUp::default(), "nothing of it was set");
 
         let stale = pb::UpdateAccountSettingsRequest { etag: "v7".to_owned(), ..set(ana.owner, good.clone()) };
         refused(ana.update_account_settings(stale).await, Code::Aborted, "ETAG_MISMATCH");
