@@ -404,14 +404,14 @@ const LONG: Span = Span::from_days(40_000);
 
 /// Starts a billing and waits until it is ready.
 async fn start(settings: &Settings, peers: &Peers, env: Env) -> Caller {
-    let (caller, ready) = launch(settings, peers, env).await;
+    let (caller, ready) = Box::pin(launch(settings, peers, env)).await;
     until("billing is ready", async || ready.check().await.is_ok()).await;
     caller
 }
 
 /// Starts a billing; says how to ask whether it is ready.
 async fn launch(settings: &Settings, peers: &Peers, env: Env) -> (Caller, ReadyProbe) {
-    let started = bursar_billing::start(settings, peers.clone(), env).await.expect("starts");
+    let started = Box::pin(bursar_billing::start(settings, peers.clone(), env)).await.expect("starts");
     let billing = Transport::routes(started.routes);
     (Caller(Client::new(peers.to(Service::Identity), peers.to(Service::Organization), billing)), started.ready)
 }
