@@ -129,7 +129,7 @@ pub use state::AccountState;
 pub use subscription::{Month, Subscription, SubscriptionState};
 pub use tally::{Asked, Tally};
 pub use tax::{Country, Percent, TaxFlaw, TaxProvider, TaxRate};
-pub use top_up::{AutoTopUp, MOST_DECLINES, Stop, TopUpSituation, TopUpStep};
+pub use top_up::{AutoTopUp, MOST_DECLINES, Stop, TopUpSituation, TopUpStep, next_slot};
 pub use usage::{MeterDelta, MeterKey, MeterTotals, Total, UsageDelta, UsageKey, UsageTotals};
 pub use usage_audit::UsageAudit;
 pub use verify::Verifier;

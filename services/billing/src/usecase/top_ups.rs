@@ -1,8 +1,8 @@
 //! Automatic top-ups: whether an account needs one now, and the pack that is bought then.
 //!
 //! Whatever takes credits enqueues a job in its own transaction when it leaves the account below what its top-up wants
-//! (`lane/top_ups.rs`); so does whoever switches it on, a purchase that comes to nothing, and the return of an owner who was
-//! suspended. The job **looks** ([`TopUps::look`]): under the lock on the account's row it counts what is there and on its way,
+//! (`lane/top_ups.rs`); so does whoever switches it on, a purchase that is delivered or comes to nothing, and the return of an
+//! owner who was suspended. The job **looks** ([`TopUps::look`]): under the lock on the account's row it counts what is there and on its way,
 //! when the last attempt began and what this month has cost (`domain/top_up.rs` decides), and writes the next payment down
 //! with the attempt. So of any number of jobs and replicas one pays. The payment is known by the crossing and the attempt at
 //! it, and from there on it is a purchase like any other (`cashier.rs`): asked for under its id, delivered with its invoice.
@@ -26,7 +26,7 @@ use bursar_time::{Span, Timestamp};
 use super::cashier::{Beginning, Cashier, MOST_OPEN};
 use crate::domain::{
     Account, AccountSettings, AutoTopUp, Bought, MOST_DECLINES, Pack, Payment, PaymentState, Purchase, Purpose, Rules,
-    Stop, SubscriptionState, TopUpSituation, TopUpStep,
+    Stop, SubscriptionState, TopUpSituation, TopUpStep, next_slot,
 };
 use crate::error::Error;
 use crate::lane::{TOP_UP, TopUp, look, view};
@@ -88,7 +88,7 @@ impl TopUps {
             Err(error) => return Err(error),
         }
         if self.is_being_renewed(&mut tx, &it).await? {
-            self.later(&mut tx, owner, it.now.saturating_add(RENEWED_WITHIN)).await?;
+            self.later(&mut tx, owner, next_slot(it.now, RENEWED_WITHIN)).await?;
             tx.commit().await?;
             return Ok(None);
         }
@@ -293,10 +293,12 @@ impl Cashier {
         Ok(events)
     }
 
-    /// Has the account of a purchase that did not come looked at, if it is topped up.
+    /// Has the account of a purchase looked at that was counted on, if it is topped up: what did not come is missing, and what
+    /// came may be too little by now. Nothing that was spent meanwhile was a crossing.
     pub(super) async fn look_at_top_up(&self, tx: &mut Tx, payment: &Payment) -> Result<(), Error> {
         let failed = payment.came_to_nothing() || payment.state == PaymentState::RequiresAction;
-        if payment.bought.purpose() != Purpose::Purchase || !failed {
+        let settled = failed || payment.fulfilled_at.is_some();
+        if payment.bought.purpose() != Purpose::Purchase || !settled {
             return Ok(());
         }
         let account = accounts::find(tx, payment.owner).await?;

@@ -203,6 +203,35 @@ engines! {
         shop.assert_sound(owner).await;
     }
 
+    async fn what_came_and_is_too_little_by_now_is_looked_at(db: TestDb) {
+        let (shop, owner) = topped_up(&db, "50", starter(100, "sandbox_pending")).await;
+        shop.looks(owner).await;
+        let first = shop.all_payments(owner).await.remove(0);
+        shop.set("2026-01-16T12:00:00Z");
+        shop.looks(owner).await;
+        shop.sql("DELETE FROM jobs").await;
+        // What is spent while it is below already is no crossing.
+        shop.spend(owner, "50").await;
+        assert_eq!(shop.asked().await, 0);
+        told(&shop, first.id, News::Paid).await;
+        assert_eq!(shop.due().await, [at("2026-01-16T12:00:00Z")]);
+        shop.assert_sound(owner).await;
+    }
+
+    async fn whoever_waits_is_looked_at_once_however_often_it_fell_below(db: TestDb) {
+        let (shop, owner) = topped_up(&db, "0", starter(100, "sandbox_ok")).await;
+        // So many purchases wait for the customer that there is no room for one more.
+        for _ in 0..MOST_OPEN {
+            shop.buy(owner, "starter", "sandbox_requires_action", "").await.unwrap();
+        }
+        shop.sql("DELETE FROM jobs").await;
+        for minute in ["2026-01-15T12:00:00Z", "2026-01-15T12:00:01Z", "2026-01-15T12:59:59Z"] {
+            shop.set(minute);
+            shop.looks(owner).await;
+        }
+        assert_eq!(shop.due().await, [at("2026-01-15T13:00:00Z")]);
+    }
+
     async fn three_declines_in_a_row_switch_it_off(db: TestDb) {
         let shop = Shop::open(&db, NOON).await;
         for (n, method) in [(1, "sandbox_declined"), (2, "sandbox_requires_action")] {
