@@ -279,8 +279,13 @@ impl<'a> Host<'a> {
 /// started, or while they are at it, is done afterwards.
 async fn reload(services: Vec<Reload>, asked: Arc<Notify>, end: CancellationToken) {
     loop {
+        // Where both came, it drains.
+        tokio::select! {
+            biased;
+            () = end.cancelled() => return,
+            () = asked.notified() => {}
+        }
         let reloading = async {
-            asked.notified().await;
             tracing::info!(services = services.len(), "told to read files anew: certificates are followed without");
             futures::future::join_all(services.iter().map(|reload| reload())).await;
         };
