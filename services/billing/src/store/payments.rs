@@ -63,8 +63,8 @@ const WAITING_CHANGES: &str = concat!(
      AND change IS NOT NULL ORDER BY id DESC LIMIT $2"
 );
 /// What they bought is found by the payments and not by their lots, of which nothing may be left.
-const DISPUTED_CHANGES: &str = "SELECT id FROM payments WHERE owner = $1 AND subscription_id = $2 AND period = $3 \
-     AND change IS NOT NULL AND dispute = 'OPEN' AND fulfilled_at IS NOT NULL ORDER BY id LIMIT $4";
+const CHANGES_OF_PERIOD: &str = "SELECT id FROM payments WHERE owner = $1 AND subscription_id = $2 AND period = $3 \
+     AND change IS NOT NULL AND fulfilled_at IS NOT NULL ORDER BY id LIMIT $4";
 
 /// Every statement here, by its name; what is named for an engine is for that one alone.
 #[cfg(test)]
@@ -84,7 +84,7 @@ pub(super) const STATEMENTS: [(&str, &str); 16] = [
     ("WAITING", WAITING),
     ("WAITING_STARTS", WAITING_STARTS),
     ("WAITING_CHANGES", WAITING_CHANGES),
-    ("DISPUTED_CHANGES", DISPUTED_CHANGES),
+    ("CHANGES_OF_PERIOD", CHANGES_OF_PERIOD),
 ];
 
 /// Comes after every id.
@@ -338,15 +338,15 @@ pub(crate) async fn waiting_changes(tx: &mut Tx, owner: OwnerId, limit: i64) -> 
     rows.into_iter().map(Row::read).collect()
 }
 
-/// Up to `limit` of the payments with which the owner's subscription was changed in a period, and which a bank has not decided
-/// about.
-pub(crate) async fn disputed_changes(
+/// Up to `limit` of the payments with which the owner's subscription was changed in a period, whatever is left of what they
+/// bought.
+pub(crate) async fn changes_of_period(
     tx: &mut Tx,
     owner: OwnerId,
     (subscription, period): (SubscriptionId, u32),
     limit: i64,
 ) -> Result<Vec<PaymentId>, DbError> {
-    let rows: Vec<(PaymentId,)> = on!(tx, c => sqlx::query_as(DISPUTED_CHANGES)
+    let rows: Vec<(PaymentId,)> = on!(tx, c => sqlx::query_as(CHANGES_OF_PERIOD)
         .bind(owner).bind(subscription).bind(i64::from(period)).bind(limit).fetch_all(c).await?);
     Ok(rows.into_iter().map(|(id,)| id).collect())
 }

@@ -229,6 +229,7 @@ pub(super) fn plan_line(display_name: &str, price: Price) -> Result<InvoiceLine,
 pub(super) fn seats_line(part: &SeatsPart, bought: &Bought) -> Result<InvoiceLine, Error> {
     let description = match (bought, part.seats) {
         (Bought::Change { .. }, 1) => "1 more seat".to_owned(),
+        (Bought::Change { .. }, 0) => "Extra seats".to_owned(),
         (Bought::Change { .. }, seats) => format!("{seats} more seats"),
         _ => "Extra seats".to_owned(),
     };

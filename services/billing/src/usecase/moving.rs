@@ -36,8 +36,8 @@ use crate::lane::Job;
 use crate::payment::PaymentMethod;
 use crate::store::{accounts, methods, payments, refused_moves, subscriptions};
 
-/// How many disputes about changes of one month are followed. Each is about a payment of its own.
-const MOST_DISPUTED: i64 = 1_000;
+/// How many changes of one month are followed. Each has a lot of its own, and an account has no more of these.
+const MOST_CHANGES: i64 = 1_000;
 
 /// Whose subscription becomes whose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,7 +166,7 @@ impl SubscriptionUseCases {
         let lots = allowances::of_month(m.tx(), live.owner, live).await?;
         let paid = lots.iter().filter_map(|lot| lot.terms.origin.payment).chain(live.payment());
         let mut paid: BTreeSet<_> = paid.collect();
-        paid.extend(payments::disputed_changes(m.tx(), live.owner, (live.id, live.month.number), MOST_DISPUTED).await?);
+        paid.extend(payments::changes_of_period(m.tx(), live.owner, (live.id, live.month.number), MOST_CHANGES).await?);
         let mut locked = Vec::new();
         for id in paid {
             locked.extend(payments::lock(m.tx(), id).await?);

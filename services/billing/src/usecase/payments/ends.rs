@@ -332,19 +332,24 @@ engines! {
 
     async fn what_a_dispute_had_taken_before_a_move_comes_back_where_the_month_went(db: TestDb) {
         let shop = Shop::open(&db, NOON).await;
-        // Of 1,500 credits for 100 dollars: so much spent, so much disputed, what a pack then pays of the debt; what moves and what
-        // has come back, there and here.
+        // Of 1,500 credits for 100 dollars: so much refunded before, so much spent, so much disputed, what a pack then pays of the
+        // debt; what moves and what has come back, there and here.
         let cases = [
-            ("0", 100, false, ("0", "1500"), "0"),
-            ("300", 40, false, ("600", "1200"), "0"),
-            ("500", 100, false, ("0", "1000"), "0"),
-            ("200", 100, true, ("0", "1300"), "300"),
-            ("1500", 100, true, ("0", "0"), "300"),
+            (0, "0", 100, false, ("0", "1500"), "0"),
+            (0, "300", 40, false, ("600", "1200"), "0"),
+            (0, "500", 100, false, ("0", "1000"), "0"),
+            (0, "200", 100, true, ("0", "1300"), "300"),
+            (0, "1500", 100, true, ("0", "0"), "300"),
+            (20, "600", 80, false, ("0", "600"), "0"),
+            (20, "0", 40, false, ("600", "1200"), "0"),
         ];
-        for (n, (spent, disputed, pack, (moves, back), here)) in (1..).zip(cases) {
+        for (n, (refunded, spent, disputed, pack, (moves, back), here)) in (1..).zip(cases) {
             let (owner, team) = (personal(n), organization(n));
             let started = shop.subscribe(owner, "business", "sandbox_ok", "").await.unwrap();
             let payment: PaymentId = started.payment_id.parse().unwrap();
+            if refunded > 0 {
+                told(&shop, payment, News::Refunded(usd(refunded))).await;
+            }
             if spent != "0" {
                 shop.spend(owner, spent).await;
             }
