@@ -394,10 +394,6 @@ engines! {
     async fn every_charge_has_the_rate_of_the_version_that_it_names(db: TestDb) {
         const CALLERS: u64 = 64;
         let world = selling(db, &with_painter("images", "1")).await;
-        if world.settings.billing.distributed {
-            // Open: where each account has transactions of its own, so many callers wait for longer than their deadline here.
-            return;
-        }
         let (team, boss) = world.organization_with(1, "1000000").await;
         let mut callers = Vec::new();
         for n in 0..CALLERS {
