@@ -2,13 +2,14 @@
 //! `PAID_PLAN`; the saga itself is organization's).
 //!
 //! One transaction ends the subscription at the one owner, begins the same one at the other, voids what is left of the
-//! month's allowance here, what a change has added to it included, and grants it there until the same end. The saved payment
-//! method that pays for it is copied, what was paid for the month is divided by the credits that stay and those that move, and
-//! what is taken back of what the month was paid with is taken back there, too. What an open dispute has taken arrives there as
-//! well and is taken there at once, so that a bank gives it back where the month goes on. What holds have reserved of it stays theirs and is void when it comes back, as of any lot that was voided; packs and
-//! everything else stay, but that nothing is bought by itself any more: the person's top-up is switched off. A change that
-//! waits for the next month goes along, one that waits for its payment does not. A month that is over is renewed first: what
-//! moves is paid for.
+//! month's allowance here, what a change has added to it included, and grants it there until the same end. The saved
+//! payment method that pays for it is copied, what was paid for the month is divided by the credits that stay and those
+//! that move, and what is taken back of what the month was paid with is taken back there, too. What an open dispute has
+//! taken arrives there as well and is taken there at once, so that a bank gives it back where the month goes on. What
+//! holds have reserved of it stays theirs and is void when it comes back, as of any lot that was voided; packs and
+//! everything else stay, but that nothing is bought by itself any more: the person's top-up is switched off. A change
+//! that waits for the next month goes along, one that waits for its payment does not. A month that is over is renewed
+//! first: what moves is paid for.
 //!
 //! It is idempotent by the organization: a subscription moves into one once, and a repetition gets the first answer,
 //! however long ago. That there was none to move is an answer, too: organization then removes what it had made, so nothing

@@ -288,11 +288,11 @@ engines! {
         let shop = Shop::open(&db, NOON).await;
         let owner = personal(1);
         shop.subscribe(owner, "business", "sandbox_ok", "s").await.unwrap();
-        shop.sql("UPDATE subscriptions SET payment_method = 'sandbox_declined'").await;
+        shop.pays_with("sandbox_declined").await;
         shop.set("2026-02-15T12:00:00Z");
         renewals::round(&shop.subscriptions).await.unwrap();
         assert_eq!(numbers(&all(&shop, owner).await), ["2026-0001"], "a declined payment has no invoice");
-        shop.sql("UPDATE subscriptions SET payment_method = 'sandbox_ok'").await;
+        shop.pays_with("sandbox_ok").await;
         shop.set("2026-02-16T12:00:01Z");
         renewals::round(&shop.subscriptions).await.unwrap();
         let documents = all(&shop, owner).await;

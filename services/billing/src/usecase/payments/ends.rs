@@ -147,7 +147,7 @@ engines! {
         let shop = Shop::open(&db, NOON).await;
         let owner = personal(1);
         shop.subscribe(owner, "business", "sandbox_ok", "").await.unwrap();
-        shop.sql("UPDATE subscriptions SET payment_method = 'sandbox_declined'").await;
+        shop.pays_with("sandbox_declined").await;
         shop.set(NEXT);
         let from = shop.subscriptions.get(owner).await.unwrap();
         let cashier = &shop.subscriptions.cashier;
@@ -167,7 +167,7 @@ engines! {
         let shop = Shop::open(&db, NOON).await;
         let owner = personal(1);
         shop.subscribe(owner, "business", "sandbox_ok", "").await.unwrap();
-        shop.sql("UPDATE subscriptions SET payment_method = 'sandbox_declined'").await;
+        shop.pays_with("sandbox_declined").await;
         let mut began = Vec::new();
         for day in ["15", "16", "18"] {
             shop.set(&format!("2026-02-{day}T12:00:00Z"));

@@ -177,7 +177,7 @@ engines! {
         let shop = subscribed(&db).await;
         let owner = personal(1);
         shop.spend(owner, "1600").await;
-        shop.sql("UPDATE subscriptions SET payment_method = 'sandbox_declined'").await;
+        shop.pays_with("sandbox_declined").await;
         let tries = ["2026-02-28T10:00:00Z", "2026-03-01T10:00:00Z", "2026-03-03T10:00:00Z", "2026-03-05T10:00:00Z"];
         let retries = [tries[1], tries[2], tries[3], "2026-03-07T10:00:00Z"];
         for (try_, retry) in tries.into_iter().zip(retries) {
@@ -211,10 +211,10 @@ engines! {
     async fn a_retry_that_is_paid_grants_from_the_boundary(db: TestDb) {
         let shop = subscribed(&db).await;
         let owner = personal(1);
-        shop.sql("UPDATE subscriptions SET payment_method = 'sandbox_declined'").await;
+        shop.pays_with("sandbox_declined").await;
         shop.set(ENDS[0]);
         assert_eq!(round(&shop.subscriptions).await.unwrap(), 1);
-        shop.sql("UPDATE subscriptions SET payment_method = 'sandbox_ok'").await;
+        shop.pays_with("sandbox_ok").await;
         shop.set("2026-03-01T12:00:00Z");
         let racers = (0..8).map(|_| {
             let subscriptions = shop.subscriptions.clone();
@@ -287,7 +287,7 @@ engines! {
         let shop = Shop::open_by(&db, clock.clone()).await;
         let owner = personal(1);
         shop.subscribe(owner, "business", "sandbox_ok", "").await.unwrap();
-        shop.sql("UPDATE subscriptions SET payment_method = 'sandbox_declined'").await;
+        shop.pays_with("sandbox_declined").await;
         for attempts in 1..=5 {
             clock.skew((Span::from_days(41).as_micros()) + i64::from(attempts) * Span::from_hours(13).as_micros());
             for _ in 0..2 {

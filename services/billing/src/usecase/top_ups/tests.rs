@@ -416,7 +416,7 @@ engines! {
         shop.looks(owner).await;
         assert_eq!((shop.count("payments").await, shop.available(owner).await), (2, credits("1500")), "and it has");
         // One that is not paid brings nothing soon.
-        shop.sql("UPDATE subscriptions SET payment_method = 'sandbox_declined'").await;
+        shop.pays_with("sandbox_declined").await;
         shop.set("2026-03-15T12:00:00Z");
         crate::usecase::renewals::round(&shop.subscriptions).await.unwrap();
         shop.looks(owner).await;
