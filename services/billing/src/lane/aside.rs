@@ -3,7 +3,8 @@
 //! A lane's transaction is shared, so what one account can make of it is bounded: at most [`DUE_AT_ONCE`] holds lapse in
 //! it, and an account that makes it fail, or whose row somebody keeps locked, is not taken into it again. The requests of
 //! such an account wait here, in their order, each owner's on a task of its own and few of them at work at a time, on the
-//! service's connections, and everybody else goes on. An account comes back as soon as nothing of it waits; one that failed stays for a while first.
+//! service's connections, and everybody else goes on. An account comes back as soon as nothing of it waits; one that
+//! failed stays for a while first.
 //!
 //! [`DUE_AT_ONCE`]: super::load::DUE_AT_ONCE
 

@@ -345,6 +345,25 @@ engines! {
         assert_eq!(shop.count("payments").await, 2, "what came to nothing cost nothing");
     }
 
+    async fn what_was_declined_and_may_be_paid_after_all_is_under_the_ceiling_too(db: TestDb) {
+        let (shop, owner) = topped_up(&db, "0", AutoTopUp { threshold: credits("400"), ..starter(40, "sandbox_pending") }).await;
+        shop.looks(owner).await;
+        let first = shop.all_payments(owner).await.remove(0);
+        shop.set("2026-01-15T14:00:00Z");
+        shop.looks(owner).await;
+        assert_eq!(shop.count("payments").await, 2, "300 of 400 are on their way");
+        told(&shop, first.id, News::Declined("no".to_owned())).await;
+        shop.set("2026-01-15T16:00:00Z");
+        shop.looks(owner).await;
+        assert_eq!(shop.count("payments").await, 2, "it is another need's, and nobody sends its money back");
+        told(&shop, first.id, News::Paid).await;
+        let second = shop.all_payments(owner).await.remove(0);
+        told(&shop, second.id, News::Paid).await;
+        shop.looks(owner).await;
+        assert_eq!((shop.count("payments").await, shop.available(owner).await), (2, credits("600")), "for 40 dollars");
+        shop.assert_sound(owner).await;
+    }
+
     async fn a_pack_smaller_than_the_debt_is_bought_once_an_hour(db: TestDb) {
         let (shop, owner) = topped_up(&db, "0", starter(1_000, "sandbox_ok")).await;
         shop.looks(owner).await;
