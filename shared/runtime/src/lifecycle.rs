@@ -217,6 +217,8 @@ impl<'a> Host<'a> {
         let mut on_ready = Some(on_ready);
         loop {
             tokio::select! {
+                // In this order: a server that ends because of the stop has not ended by itself.
+                biased;
                 () = signals.gracefully.cancelled() => return Ok(()),
                 became = ready.wait_for(|ready| *ready), if on_ready.is_some() => {
                     if let (Ok(_), Some(tell)) = (became, on_ready.take()) {
