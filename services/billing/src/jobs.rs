@@ -74,31 +74,7 @@ pub(crate) fn runner(
         }
     });
     let leaving = subscriptions.clone();
-    let held = env
-        .meter
-        .u64_gauge("billing.renewals.held")
-        .with_unit("{subscription}")
-        .with_description("Subscriptions that are more than one period behind and wait for `renewals resume`.")
-        .build();
-    let told = Arc::new(AtomicUsize::new(0));
-    runner.every("billing.renewals", RENEW_EVERY, move || {
-        let (subscriptions, held, told) = (subscriptions.clone(), held.clone(), Arc::clone(&told));
-        async move {
-            let round = renewals::round(&subscriptions).await?;
-            if round.goes_on {
-                return Ok(Next::Again);
-            }
-            held.record(round.held as u64, &[]);
-            if told.swap(round.held, Ordering::Relaxed) != round.held && round.held > 0 {
-                let held = round.held;
-                tracing::warn!(held, "subscriptions are more than one period behind: `renewals list` shows them");
-            }
-            match round.failed {
-                0 => Ok(Next::Finished),
-                failed => Err(Failure::Passing(format!("{failed} renewals failed"))),
-            }
-        }
-    });
+    renew(&mut runner, subscriptions, env);
     let (usage, clock, done) = (db.clone(), env.clock.clone(), Arc::new(AtomicI64::new(i64::MIN)));
     runner.every("billing.roll-up", ROLL_UP_EVERY, move || {
         let (db, until, done) = (usage.clone(), rollups::until(clock.now()), Arc::clone(&done));
@@ -118,6 +94,42 @@ pub(crate) fn runner(
     sell(&mut runner, top_ups);
     tidy(&mut runner, kept);
     runner
+}
+
+/// Renewing subscriptions: one replica at a time looks after everything that is due, and all of them begin months together.
+fn renew(runner: &mut Runner, subscriptions: SubscriptionUseCases, env: &Env) {
+    let held = env
+        .meter
+        .u64_gauge("billing.renewals.held")
+        .with_unit("{subscription}")
+        .with_description("Subscriptions that are more than one period behind and wait for `renewals resume`.")
+        .build();
+    let (told, helping) = (Arc::new(AtomicUsize::new(0)), subscriptions.clone());
+    runner.every("billing.renewals", RENEW_EVERY, move || {
+        let (subscriptions, held, told) = (subscriptions.clone(), held.clone(), Arc::clone(&told));
+        async move {
+            let round = renewals::round(&subscriptions).await?;
+            if round.goes_on {
+                return Ok(Next::Again);
+            }
+            held.record(round.held as u64, &[]);
+            if told.swap(round.held, Ordering::Relaxed) != round.held && round.held > 0 {
+                let held = round.held;
+                tracing::warn!(held, "subscriptions are more than one period behind: `renewals list` shows them");
+            }
+            match round.failed {
+                0 => Ok(Next::Finished),
+                failed => Err(Failure::Passing(format!("{failed} renewals failed"))),
+            }
+        }
+    });
+    runner.here("billing.renewals.together", RENEW_EVERY, move || {
+        let subscriptions = helping.clone();
+        async move {
+            renewals::help(&subscriptions).await?;
+            Ok(Next::Finished)
+        }
+    });
 }
 
 /// Taking money and giving it back.

@@ -177,6 +177,7 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
     let batcher = Batcher::new(db.clone(), env.clock.clone(), rules.clone());
     let batcher = batcher.telling(outbox.clone()).topping_up(jobs.clone());
     let batcher = if config.distributed { batcher.distributed() } else { batcher };
+    let batcher = if config.lanes.combine { batcher } else { batcher.uncombined() };
     let lanes = Lanes::start(config.lanes, &batcher, &env.meter, &env.tasks)?;
     let feeds = [Service::Organization, Service::Identity]
         .map(|source| Feed::new(source.name(), &env.monotonic, settings.max_staleness));

@@ -69,16 +69,20 @@ fn all() -> Vec<Statement> {
         HOURS_FROM DAYS_FROM TOTALS_OF_HOUR TOTALS_OF_DAY METERS_FROM ROLLED_UP FIRST_HOUR FIRST_DAY ROLL_UP_DAY NOTE_ROLL_UP
         OPERATION_KEY KEEP_OPERATION_KEY
     );
-    let same = |file| move |(name, text)| Statement { file, name, sqlite: Some(text), postgres: Some(text) };
+    let same = |file| {
+        move |(name, text): (&'static str, &'static str)| Statement {
+            file,
+            name,
+            sqlite: (!name.ends_with("_POSTGRES")).then_some(text),
+            postgres: Some(text),
+        }
+    };
     let subscriptions = subscriptions::STATEMENTS.into_iter().map(same("subscriptions.rs"));
     let Both { sqlite, postgres } = subscriptions::LIVE_OF;
     let live_of =
         Statement { file: "subscriptions.rs", name: "LIVE_OF", sqlite: Some(sqlite), postgres: Some(postgres) };
     let purchases = purchases::STATEMENTS.into_iter().map(same("purchases.rs"));
-    let payments = payments::STATEMENTS.into_iter().map(same("payments.rs")).map(|it| match it.name {
-        "LOCK_POSTGRES" => Statement { sqlite: None, ..it },
-        _ => it,
-    });
+    let payments = payments::STATEMENTS.into_iter().map(same("payments.rs"));
     let methods = methods::STATEMENTS.into_iter().map(same("methods.rs"));
     let refused_moves = refused_moves::STATEMENTS.into_iter().map(same("refused_moves.rs"));
     let catalogs = catalogs::STATEMENTS.into_iter().map(same("catalogs.rs"));

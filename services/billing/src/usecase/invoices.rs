@@ -6,6 +6,7 @@
 //! changed since. Numbers are taken under the account's lock, in the transaction that uses them: what comes to nothing
 //! takes none.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bursar_db::{Db, DbError, Tx};
@@ -20,7 +21,7 @@ use tokio::sync::watch;
 use super::costly::Costly;
 use crate::document::{Format, Look};
 use crate::domain::{
-    AccountSettings, Bill, Bought, DocumentId, DocumentKind, Invoice, InvoiceLine, Issuer, LineKind, Month,
+    AccountSettings, Bill, Bought, Country, DocumentId, DocumentKind, Invoice, InvoiceLine, Issuer, LineKind, Month,
     NumberPrefix, SeatsPart, TaxProvider,
 };
 use crate::error::Error;
@@ -109,6 +110,16 @@ impl Invoices {
     /// What has to be paid for these lines: their net prices, and the taxes of the owner's country.
     pub(crate) async fn bill(&self, tx: &mut Tx, owner: OwnerId, lines: Vec<InvoiceLine>) -> Result<Bill, Error> {
         let country = settings::of(tx, owner).await?.profile.country;
+        self.bill_in(country, owner, lines)
+    }
+
+    /// The same of an owner in this country.
+    pub(super) fn bill_in(
+        &self,
+        country: Option<Country>,
+        owner: OwnerId,
+        lines: Vec<InvoiceLine>,
+    ) -> Result<Bill, Error> {
         Bill::new(lines, self.terms.taxes.current().rates(country)).map_err(|error| {
             tracing::error!(%owner, %error, "what is sold cannot be billed");
             Error::Failed
@@ -129,6 +140,55 @@ impl Invoices {
         let invoice = Invoice { bill, profile: Some(profile), ..new };
         invoices::insert(tx, &invoice).await?;
         Ok(invoice)
+    }
+
+    /// The same for payments of many owners, of each one, which have no invoice yet. Their accounts are locked, and their
+    /// settings read.
+    pub(super) async fn issue_all(
+        &self,
+        tx: &mut Tx,
+        drafts: Vec<Draft>,
+        settings: &HashMap<OwnerId, AccountSettings>,
+    ) -> Result<Vec<Invoice>, Error> {
+        let (owners, none) = (drafts.iter().map(|it| it.owner).collect::<Vec<_>>(), AccountSettings::default());
+        let of = |owner: OwnerId| settings.get(&owner).unwrap_or(&none);
+        let dates: Vec<_> = drafts.iter().map(|it| date(&of(it.owner).zone, it.at)).collect();
+        let years: Vec<_> = owners.iter().copied().zip(dates.iter().map(|(year, _)| *year)).collect();
+        let mut positions = invoices::next_positions(tx, &owners).await?;
+        for owner in owners {
+            if !positions.contains_key(&owner) {
+                positions.insert(owner, self.position(tx, owner).await?);
+            }
+        }
+        let numbers = invoices::next_numbers(tx, &years).await?;
+        let issued = drafts.into_iter().zip(dates).map(|(draft, (year, issued_on))| {
+            let Draft { owner, bill, payment, at } = draft;
+            let (prefix, position) = positions.remove(&owner)?;
+            let number = prefix.number(DocumentKind::Invoice, year, *numbers.get(&owner)?);
+            let id = DocumentId { kind: DocumentKind::Invoice, id: self.new_id(at) };
+            let (issuer, profile) = (self.terms.issuer.clone(), Some(of(owner).profile.clone()));
+            let (original, issued_at) = (None, at);
+            Some(Invoice {
+                id,
+                owner,
+                number,
+                position,
+                original,
+                bill,
+                profile,
+                issuer,
+                payment,
+                issued_at,
+                issued_on,
+            })
+        });
+        let issued: Vec<Invoice> = issued.collect::<Option<_>>().ok_or(Error::Failed)?;
+        invoices::insert_many(tx, &issued).await?;
+        Ok(issued)
+    }
+
+    fn new_id(&self, at: Timestamp) -> InvoiceId {
+        InvoiceId::from_parts(at.as_millis(), self.entropy.bytes())
     }
 
     /// Issues a credit note for what was given back of a payment since the last one; none where that is nothing, or where
@@ -168,7 +228,7 @@ impl Invoices {
         let seq = invoices::next_number(tx, owner, kind, year).await?;
         let zero = Price::zero(bursar_money::Currency::USD);
         Ok(Invoice {
-            id: DocumentId { kind, id: InvoiceId::from_parts(at.as_millis(), self.entropy.bytes()) },
+            id: DocumentId { kind, id: self.new_id(at) },
             owner,
             number: prefix.number(kind, year, seq),
             position,

@@ -1,6 +1,8 @@
 //! What subscribing and buying a pack have in common: an order, who may give it, and to whom anything is sold. How it is
 //! paid is in `cashier.rs`.
 
+use std::collections::BTreeSet;
+
 use bursar_db::{Db, DbError, Tx};
 use bursar_id::OwnerId;
 use bursar_members::words;
@@ -99,6 +101,36 @@ impl Till {
         accounts::open(tx, &[owner], self.clock.now()).await?;
         let locked = accounts::lock(tx, &[owner]).await?;
         self.sells_to(tx, owner, locked.first().map(|(_, account)| account)).await
+    }
+
+    /// To whom of these owners something may be sold, when it is booked: their accounts stay locked until the end, as with
+    /// [`Till::demand_sale_to`].
+    pub(super) async fn sells_to_these(&self, tx: &mut Tx, owners: &[OwnerId]) -> Result<BTreeSet<OwnerId>, Error> {
+        let mut locked = accounts::lock(tx, owners).await?;
+        if locked.len() < owners.len() {
+            accounts::open(tx, owners, self.clock.now()).await?;
+            locked = accounts::lock(tx, owners).await?;
+        }
+        let people: Vec<_> = owners.iter().filter_map(|owner| Some((*owner, owner.user()?))).collect();
+        let told = words::named(tx, &people).await?;
+        let gone = |owner: OwnerId| {
+            let word = owner.user().and_then(|user| told.get(&(owner, user)));
+            word.is_some_and(|word| word.role.is_none())
+        };
+        let personal = self.batcher.rules().personal_accounts;
+        let may = |(owner, account): &(OwnerId, Account)| {
+            (personal || owner.organization().is_some())
+                && !gone(*owner)
+                && Refusal::of_standing(*owner, account.standing).is_none()
+        };
+        Ok(locked.iter().filter(|it| may(it)).map(|(owner, _)| *owner).collect())
+    }
+
+    /// Carries out one request on each of several accounts as part of a larger transaction. `None`: it cannot be carried out
+    /// here, or was refused.
+    pub(super) async fn book_all(&self, tx: &mut Tx, jobs: &[Job]) -> Result<Vec<Option<Outcome>>, Error> {
+        let answers = self.batcher.apply_all(tx, jobs).await?;
+        Ok(answers.into_iter().map(|answer| answer.and_then(Result::ok)).collect())
     }
 
     async fn sells_to(&self, tx: &mut Tx, owner: OwnerId, account: Option<&Account>) -> Result<(), Error> {

@@ -18,7 +18,12 @@
 //!
 //! One that was canceled (`canceling.rs`) ends at its boundary: nothing is asked for, and none is held.
 //!
+//! Most months are ordinary, and are begun many at a time (`renewals/batches.rs`), by every replica at once ([`help`]); one
+//! replica at a time does the round, which looks after everything else, too.
+//!
 //! What is left of the old allowance expires by itself: expiry is a rule of spending, not a job.
+
+mod batches;
 
 use bursar_db::{Db, Tx};
 use bursar_id::{OwnerId, SubscriptionId};
@@ -32,14 +37,22 @@ use crate::error::Error;
 use crate::store::{payments, subscriptions};
 
 /// How many subscriptions are read at a time.
-const PAGE: i64 = 200;
+const PAGE: i64 = 500;
 
 /// How long after a month was tried and not paid it is not tried again, however late that was: a stop of days uses up no
 /// attempts.
 const BETWEEN: Span = Span::from_hours(12);
 
-/// How many months one round begins at most: an attempt at a job may take a minute, and ten thousand at one boundary take longer.
-const PORTION: usize = 500;
+/// How much one round does at most: an attempt at a job may take a minute, and everybody's months at one boundary take longer.
+#[derive(Debug, Clone, Copy)]
+struct Portion {
+    /// Months that are begun by themselves, and subscriptions that are ended.
+    single: usize,
+    /// Months that are begun together.
+    together: usize,
+}
+
+const PORTION: Portion = Portion { single: 500, together: 20_000 };
 
 /// What a round has done.
 #[derive(Debug, Clone, Copy, Default)]
@@ -57,37 +70,70 @@ pub(crate) struct Round {
 /// Brings every subscription that is due up to date, the longest overdue first. One that fails is left for the next
 /// round and stops no other. After so many months it leaves the rest to the next round, which is to come at once.
 pub(crate) async fn round(subscriptions: &SubscriptionUseCases) -> Result<Round, Error> {
+    within(subscriptions, PORTION).await
+}
+
+/// Begins months together, beside whichever replica does the round: of any number each takes what no other has. Everything
+/// else is left to the round. Says how many months were begun.
+pub(crate) async fn help(subscriptions: &SubscriptionUseCases) -> Result<usize, Error> {
+    let till = &subscriptions.till;
+    let (now, mut done) = (till.clock.now(), 0);
+    let mut last: Option<Subscription> = None;
+    while till.batcher.combines_owners() {
+        let (due, standings) = page(&mut till.db.read().await?, now, last.as_ref()).await?;
+        let Some(newest) = due.last().cloned() else { break };
+        let due = due.into_iter().filter(|it| !waits(it, &standings) && batches::is_ordinary(it, &till.clock));
+        done += batches::renew(subscriptions, due.collect()).await?.done;
+        last = Some(newest);
+    }
+    Ok(done)
+}
+
+/// Whether an owner may not buy now, and may again: nothing has to be paid or said. It is looked at under the account's lock,
+/// too.
+fn waits(subscription: &Subscription, standings: &Standings) -> bool {
+    let standing = standings.get(&subscription.owner).copied().unwrap_or_default();
+    Refusal::of_standing(subscription.owner, standing).is_some_and(|refusal| passes(&refusal))
+}
+
+async fn within(subscriptions: &SubscriptionUseCases, portion: Portion) -> Result<Round, Error> {
     let till = &subscriptions.till;
     let now = till.clock.now();
-    let mut round = Round::default();
+    let (mut round, mut single, mut together) = (Round::default(), 0, 0);
     let mut last: Option<Subscription> = None;
     loop {
-        let (due, standings) = page(&mut till.db.read().await?, now, last.as_ref()).await?;
+        let (mut due, standings) = page(&mut till.db.read().await?, now, last.as_ref()).await?;
+        let Some(newest) = due.last().cloned() else { return Ok(round) };
+        due.retain(|it| !waits(it, &standings));
+        let combines = till.batcher.combines_owners();
+        let ordinary = due.extract_if(.., |it| combines && batches::is_ordinary(it, &till.clock)).collect();
+        let batched = batches::renew(subscriptions, ordinary).await?;
+        together += batched.done;
+        round.done += batched.done;
+        due.extend(batched.rest);
         for subscription in &due {
-            // Nothing has to be paid or said of who may not buy now, and may again; it is looked at under the account's lock, too.
-            let standing = standings.get(&subscription.owner).copied().unwrap_or_default();
-            if Refusal::of_standing(subscription.owner, standing).is_some_and(|refusal| passes(&refusal)) {
-                continue;
-            }
             if is_held(subscriptions, subscription).await? {
                 round.held += 1;
                 continue;
             }
             match catch_up(subscriptions, subscription.clone()).await {
-                Ok(steps) => round.done += steps,
+                Ok(steps) => {
+                    round.done += steps;
+                    single += steps;
+                }
                 Err(error) => {
                     round.failed += 1;
                     tracing::warn!(subscription = %subscription.id, %error, "a renewal failed; trying again");
                 }
             }
-            if round.done >= PORTION {
+            if single >= portion.single {
                 return Ok(Round { goes_on: true, ..round });
             }
         }
-        match due.into_iter().last() {
-            Some(newest) => last = Some(newest),
-            None => return Ok(round),
+        if together >= portion.together {
+            return Ok(Round { goes_on: true, ..round });
         }
+        last = Some(newest);
     }
 }
 
@@ -292,5 +338,7 @@ async fn end(subscriptions: &SubscriptionUseCases, mut tx: Tx, from: &Subscripti
     Ok(Step::Made(Box::new(ended)))
 }
 
+#[cfg(test)]
+mod many;
 #[cfg(test)]
 mod tests;

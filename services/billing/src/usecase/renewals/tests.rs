@@ -54,6 +54,23 @@ async fn paid(shop: &Shop, from: &Subscription) -> (Payment, Option<Settlement>)
     (payment, heard)
 }
 
+/// Gives these people the subscription that is there, and nothing else.
+async fn copies(shop: &Shop, of: std::ops::Range<u64>) {
+    let others = of.map(|n| {
+        let subscription: SubscriptionId = id(n);
+        format!("('{}', '{subscription}')", personal(n))
+    });
+    let rows = others.collect::<Vec<_>>().join(", ");
+    let copies = format!(
+        "INSERT INTO subscriptions (owner, id, plan_id, state, credits, seats, currency, price, payment_method,
+             payment_reference, started_at, period_number, period_start, period_end)
+         SELECT other.column1, other.column2, plan_id, state, credits, seats, currency, price, payment_method,
+             payment_reference, started_at, period_number, period_start, period_end
+         FROM subscriptions, (VALUES {rows}) AS other"
+    );
+    shop.sql(copies.leak()).await;
+}
+
 async fn assert_five_months_passed(shop: &Shop) {
     let owner = personal(1);
     assert_eq!(shop.lot_lines(owner).await, LOTS);
@@ -136,23 +153,24 @@ engines! {
 
     async fn a_round_leaves_the_rest_to_the_next_that_comes_at_once(db: TestDb) {
         let shop = subscribed(&db).await;
-        let others = (2..super::PORTION as u64 + 2).map(|n| {
-            let subscription: SubscriptionId = id(n);
-            format!("('{}', '{subscription}')", personal(n))
-        });
-        let rows = others.collect::<Vec<_>>().join(", ");
-        let copies = format!(
-            "INSERT INTO subscriptions (owner, id, plan_id, state, credits, seats, currency, price, payment_method,
-                 payment_reference, started_at, period_number, period_start, period_end)
-             SELECT other.column1, other.column2, plan_id, state, credits, seats, currency, price, payment_method,
-                 payment_reference, started_at, period_number, period_start, period_end
-             FROM subscriptions, (VALUES {rows}) AS other"
-        );
-        shop.sql(copies.leak()).await;
+        let portion = super::Portion { single: 1, together: usize::try_from(super::PAGE).unwrap() };
+        copies(&shop, 2..portion.together as u64 + 2).await;
         shop.set(ENDS[0]);
-        let first = super::round(&shop.subscriptions).await.unwrap();
-        assert_eq!((first.done, first.goes_on), (super::PORTION, true));
-        let second = super::round(&shop.subscriptions).await.unwrap();
+        let first = super::within(&shop.subscriptions, portion).await.unwrap();
+        assert_eq!((first.done, first.goes_on), (portion.together, true));
+        let second = super::within(&shop.subscriptions, portion).await.unwrap();
+        assert_eq!((second.done, second.failed, second.goes_on), (1, 0, false));
+    }
+
+    async fn of_what_is_no_work_for_many_a_round_does_less(db: TestDb) {
+        let shop = subscribed(&db).await;
+        shop.sql("UPDATE subscriptions SET payment_method = 'sandbox_declined'").await;
+        copies(&shop, 2..5).await;
+        shop.set(ENDS[0]);
+        let portion = super::Portion { single: 3, together: 1 };
+        let first = super::within(&shop.subscriptions, portion).await.unwrap();
+        assert_eq!((first.done, first.goes_on), (3, true));
+        let second = super::within(&shop.subscriptions, portion).await.unwrap();
         assert_eq!((second.done, second.failed, second.goes_on), (1, 0, false));
     }
 
