@@ -1,7 +1,7 @@
 //! What billing does later, and again and again: booking what has fallen due, renewing subscriptions, rolling usage up, and
 //! deleting what is old.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use bursar_db::{Db, audit, idempotency};
@@ -88,8 +88,9 @@ pub(crate) fn runner(
             Ok(Next::Finished)
         }
     });
-    runner.on(FAREWELL, Terms::DEFAULT, Usher(leaving));
-    runner.on(STANDING, Terms::DEFAULT, steward);
+    // Given up, whoever is gone would go on paying, and nothing would clear the account.
+    runner.on(FAREWELL, Terms::PATIENT, Usher(leaving));
+    runner.on(STANDING, Terms::PATIENT, steward);
     runner.on(PURGE, purges::TERMS, purger);
     sell(&mut runner, top_ups);
     tidy(&mut runner, kept);
@@ -105,10 +106,12 @@ fn renew(runner: &mut Runner, subscriptions: SubscriptionUseCases, env: &Env) {
         .with_description("Subscriptions that are more than one period behind and wait for `renewals resume`.")
         .build();
     let (told, helping) = (Arc::new(AtomicUsize::new(0)), subscriptions.clone());
+    let walk = Arc::new(Mutex::new(renewals::Walk::default()));
     runner.every("billing.renewals", RENEW_EVERY, move || {
         let (subscriptions, held, told) = (subscriptions.clone(), held.clone(), Arc::clone(&told));
+        let walk = Arc::clone(&walk);
         async move {
-            let round = renewals::round(&subscriptions).await?;
+            let round = renewals::go_on(&subscriptions, &walk).await?;
             if round.goes_on {
                 return Ok(Next::Again);
             }

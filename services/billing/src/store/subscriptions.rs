@@ -1,5 +1,7 @@
 //! Subscriptions: at most one that is not ended per owner.
 
+use std::collections::BTreeMap;
+
 use bursar_db::{DbError, Tx, exactly_one, on};
 use bursar_id::{OwnerId, SubscriptionId};
 use bursar_money::{Credits, Currency, Price};
@@ -102,6 +104,13 @@ pub(super) const LIVE_OF: Both = Both {
         columns!(),
         " FROM subscriptions WHERE state <> 'ENDED' AND owner = ANY ($1::text[]) ORDER BY owner"
     ),
+};
+
+pub(super) const RESUMED_OF: Both = Both {
+    sqlite: "SELECT id, resumed_until FROM subscriptions WHERE state <> 'ENDED' AND resumed_until IS NOT NULL \
+        AND owner IN (SELECT value FROM json_each($1))",
+    postgres: "SELECT id, resumed_until FROM subscriptions WHERE state <> 'ENDED' AND resumed_until IS NOT NULL \
+        AND owner = ANY ($1::text[])",
 };
 
 /// Every statement here that is the same on both engines, by its name; what is named for an engine is for that one alone.
@@ -304,6 +313,22 @@ pub(crate) async fn resumed_until(tx: &mut Tx, of: &Subscription) -> Result<Opti
     let row: Option<(Option<Timestamp>,)> =
         on!(tx, c => sqlx::query_as(RESUMED).bind(of.owner).bind(of.id).fetch_optional(c).await?);
     Ok(row.and_then(|(until,)| until))
+}
+
+/// The same of the subscriptions of these owners that are not ended; of one of which nothing was said it is missing.
+pub(crate) async fn resumed_of(
+    tx: &mut Tx,
+    owners: &[OwnerId],
+) -> Result<BTreeMap<SubscriptionId, Timestamp>, DbError> {
+    let owners: Vec<String> = owners.iter().map(ToString::to_string).collect();
+    let rows: Vec<(SubscriptionId, Timestamp)> = match tx {
+        Tx::Sqlite(t) => {
+            let owners = serde_json::Value::from(owners).to_string();
+            sqlx::query_as(RESUMED_OF.sqlite).bind(owners).fetch_all(&mut **t).await?
+        }
+        Tx::Postgres(t) => sqlx::query_as(RESUMED_OF.postgres).bind(owners).fetch_all(&mut **t).await?,
+    };
+    Ok(rows.into_iter().collect())
 }
 
 /// Says that what is due at `now` is made up for, of one owner or of everybody. Returns for how many subscriptions.

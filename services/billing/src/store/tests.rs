@@ -65,7 +65,7 @@ fn all() -> Vec<Statement> {
         LIVE_LOTS LOTS_NAMED LOTS_PAGE LOTS_AFTER ERASE_LOT_NOTES
         ENTRIES_BY_KEY ENTRIES_BY_SEQ LAST_REFUNDS ENTRIES_BEFORE ENTRIES_AFTER TIME_OF_ENTRY HASH_OF_ENTRY
         DETAILS_OF DETAILS_FROM REPLACE_DETAILS
-        OVERDUE_HOLDS OPEN_HOLDS HOLDS_NAMED NEXT_DEADLINES LIMITS_OF LIMITS_USED FORGET_USES ERASE_HOLD_LABELS ERASE_ALL_HOLD_LABELS
+        OVERDUE_HOLDS LAPSED_HOLDS OPEN_HOLDS HOLDS_NAMED NEXT_DEADLINES LIMITS_OF LIMITS_USED FORGET_USES ERASE_HOLD_LABELS ERASE_ALL_HOLD_LABELS
         HOURS_FROM DAYS_FROM TOTALS_OF_HOUR TOTALS_OF_DAY METERS_FROM ROLLED_UP FIRST_HOUR FIRST_DAY ROLL_UP_DAY NOTE_ROLL_UP
         OPERATION_KEY KEEP_OPERATION_KEY
     );
@@ -78,9 +78,10 @@ fn all() -> Vec<Statement> {
         }
     };
     let subscriptions = subscriptions::STATEMENTS.into_iter().map(same("subscriptions.rs"));
-    let Both { sqlite, postgres } = subscriptions::LIVE_OF;
-    let live_of =
-        Statement { file: "subscriptions.rs", name: "LIVE_OF", sqlite: Some(sqlite), postgres: Some(postgres) };
+    let many = [("LIVE_OF", subscriptions::LIVE_OF), ("RESUMED_OF", subscriptions::RESUMED_OF)].map(|(name, both)| {
+        let Both { sqlite, postgres } = both;
+        Statement { file: "subscriptions.rs", name, sqlite: Some(sqlite), postgres: Some(postgres) }
+    });
     let purchases = purchases::STATEMENTS.into_iter().map(same("purchases.rs"));
     let payments = payments::STATEMENTS.into_iter().map(same("payments.rs"));
     let methods = methods::STATEMENTS.into_iter().map(same("methods.rs"));
@@ -102,7 +103,7 @@ fn all() -> Vec<Statement> {
         .chain([locked])
         .chain(writes)
         .chain(subscriptions)
-        .chain([live_of])
+        .chain(many)
         .chain(purchases)
         .chain(payments)
         .chain(methods)

@@ -25,6 +25,9 @@
 
 mod batches;
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
 use bursar_db::{Db, Tx};
 use bursar_id::{OwnerId, SubscriptionId};
 use bursar_members::standings::{self, Standings};
@@ -43,19 +46,31 @@ const PAGE: i64 = 500;
 /// attempts.
 const BETWEEN: Span = Span::from_hours(12);
 
-/// How much one round does at most: an attempt at a job may take a minute, and everybody's months at one boundary take longer.
+/// After how much a round leaves the rest to the next one: an attempt at a job may take a minute, and everybody's months at one
+/// boundary take longer.
 #[derive(Debug, Clone, Copy)]
 struct Portion {
-    /// Months that are begun by themselves, and subscriptions that are ended.
+    /// How many subscriptions are read at a time; a round ends after all of them.
+    page: i64,
+    /// Months that are begun by themselves, subscriptions that are ended, and what fails.
     single: usize,
     /// Months that are begun together.
     together: usize,
 }
 
-const PORTION: Portion = Portion { single: 500, together: 20_000 };
+const PORTION: Portion = Portion { page: PAGE, single: 500, together: 20_000 };
+
+/// Where rounds have come to, and what they have found on the way: each goes on where the one before ended, so that what fails
+/// or is held stands in nobody's way, however much of it there is. Another replica begins with the longest overdue again.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Walk {
+    reached: Option<Subscription>,
+    failed: usize,
+    held: usize,
+}
 
 /// What a round has done.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Round {
     /// Months that were begun, and subscriptions that were ended.
     pub(crate) done: usize,
@@ -65,12 +80,29 @@ pub(crate) struct Round {
     pub(crate) held: usize,
     /// It ended because it had done enough: there may be more to do.
     pub(crate) goes_on: bool,
+    /// The last subscription that it has looked at.
+    reached: Option<Subscription>,
 }
 
-/// Brings every subscription that is due up to date, the longest overdue first. One that fails is left for the next
-/// round and stops no other. After so many months it leaves the rest to the next round, which is to come at once.
+/// Brings every subscription that is due up to date, the longest overdue first, from where the walk has come to. One that
+/// fails is left for the next walk and stops no other. After so many it leaves the rest to the next round, which is to come at
+/// once. Says what the whole walk has found so far.
+pub(crate) async fn go_on(subscriptions: &SubscriptionUseCases, walk: &Mutex<Walk>) -> Result<Round, Error> {
+    let before = walk.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let round = within(subscriptions, PORTION, before.reached).await?;
+    let (failed, held) = (before.failed + round.failed, before.held + round.held);
+    let next = match round.goes_on {
+        true => Walk { reached: round.reached.clone(), failed, held },
+        false => Walk::default(),
+    };
+    *walk.lock().unwrap_or_else(PoisonError::into_inner) = next;
+    Ok(Round { failed, held, ..round })
+}
+
+/// A walk's first round.
+#[cfg(test)]
 pub(crate) async fn round(subscriptions: &SubscriptionUseCases) -> Result<Round, Error> {
-    within(subscriptions, PORTION).await
+    within(subscriptions, PORTION, None).await
 }
 
 /// Begins months together, beside whichever replica does the round: of any number each takes what no other has. Everything
@@ -80,7 +112,7 @@ pub(crate) async fn help(subscriptions: &SubscriptionUseCases) -> Result<usize, 
     let (now, mut done) = (till.clock.now(), 0);
     let mut last: Option<Subscription> = None;
     while till.batcher.combines_owners() {
-        let (due, standings) = page(&mut till.db.read().await?, now, last.as_ref()).await?;
+        let (due, standings) = page(&mut till.db.read().await?, now, last.as_ref(), PAGE).await?;
         let Some(newest) = due.last().cloned() else { break };
         let due = due.into_iter().filter(|it| !waits(it, &standings) && batches::is_ordinary(it, &till.clock));
         done += batches::renew(subscriptions, due.collect()).await?.done;
@@ -96,45 +128,64 @@ fn waits(subscription: &Subscription, standings: &Standings) -> bool {
     Refusal::of_standing(subscription.owner, standing).is_some_and(|refusal| passes(&refusal))
 }
 
-async fn within(subscriptions: &SubscriptionUseCases, portion: Portion) -> Result<Round, Error> {
+async fn within(
+    subscriptions: &SubscriptionUseCases,
+    portion: Portion,
+    after: Option<Subscription>,
+) -> Result<Round, Error> {
     let till = &subscriptions.till;
     let now = till.clock.now();
-    let (mut round, mut single, mut together) = (Round::default(), 0, 0);
-    let mut last: Option<Subscription> = None;
+    let (mut single, mut together) = (0, 0);
+    let mut round = Round { reached: after, ..Round::default() };
     loop {
-        let (mut due, standings) = page(&mut till.db.read().await?, now, last.as_ref()).await?;
+        let mut tx = till.db.read().await?;
+        let (mut due, standings) = page(&mut tx, now, round.reached.as_ref(), portion.page).await?;
         let Some(newest) = due.last().cloned() else { return Ok(round) };
+        let read = due.len();
         due.retain(|it| !waits(it, &standings));
+        if !till.clock.is_test() {
+            round.held += without_held(&mut tx, &mut due, now).await?;
+        }
+        tx.commit().await?;
         let combines = till.batcher.combines_owners();
         let ordinary = due.extract_if(.., |it| combines && batches::is_ordinary(it, &till.clock)).collect();
         let batched = batches::renew(subscriptions, ordinary).await?;
         together += batched.done;
         round.done += batched.done;
         due.extend(batched.rest);
-        for subscription in &due {
-            if is_held(subscriptions, subscription).await? {
-                round.held += 1;
-                continue;
-            }
-            match catch_up(subscriptions, subscription.clone()).await {
+        for subscription in due {
+            let id = subscription.id;
+            match catch_up(subscriptions, subscription).await {
                 Ok(steps) => {
                     round.done += steps;
                     single += steps;
                 }
                 Err(error) => {
                     round.failed += 1;
-                    tracing::warn!(subscription = %subscription.id, %error, "a renewal failed; trying again");
+                    single += 1;
+                    tracing::warn!(subscription = %id, %error, "a renewal failed; trying again");
                 }
             }
-            if single >= portion.single {
-                return Ok(Round { goes_on: true, ..round });
-            }
         }
-        if together >= portion.together {
-            return Ok(Round { goes_on: true, ..round });
+        round.reached = Some(newest);
+        if single >= portion.single || together >= portion.together {
+            // What was read last may have been all there was.
+            round.goes_on = i64::try_from(read).is_ok_and(|read| read == portion.page);
+            return Ok(round);
         }
-        last = Some(newest);
     }
+}
+
+/// Takes out those that wait for an operator, in one look at all of them: there may be very many. Says how many.
+async fn without_held(tx: &mut Tx, due: &mut Vec<Subscription>, now: Timestamp) -> Result<usize, Error> {
+    let behind: Vec<OwnerId> = due.iter().filter(|it| it.is_held(now)).map(|it| it.owner).collect();
+    if behind.is_empty() {
+        return Ok(0);
+    }
+    let resumed: BTreeMap<SubscriptionId, Timestamp> = subscriptions::resumed_of(tx, &behind).await?;
+    let before = due.len();
+    due.retain(|it| !it.is_held(now) || resumed.get(&it.id).is_some_and(|until| *until >= it.month.end));
+    Ok(before - due.len())
 }
 
 /// Some of the subscriptions that are due, after the given one, and how their owners stand who are not active.
@@ -142,8 +193,9 @@ async fn page(
     tx: &mut Tx,
     now: Timestamp,
     last: Option<&Subscription>,
+    most: i64,
 ) -> Result<(Vec<Subscription>, Standings), Error> {
-    let due = subscriptions::due(tx, now, last, PAGE).await?;
+    let due = subscriptions::due(tx, now, last, most).await?;
     let owners: Vec<OwnerId> = due.iter().map(|it| it.owner).collect();
     let standings = standings::of(tx, &owners).await?;
     Ok((due, standings))

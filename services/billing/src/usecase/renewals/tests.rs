@@ -153,12 +153,12 @@ engines! {
 
     async fn a_round_leaves_the_rest_to_the_next_that_comes_at_once(db: TestDb) {
         let shop = subscribed(&db).await;
-        let portion = super::Portion { single: 1, together: usize::try_from(super::PAGE).unwrap() };
+        let portion = super::Portion { page: 50, single: 1, together: 50 };
         copies(&shop, 2..portion.together as u64 + 2).await;
         shop.set(ENDS[0]);
-        let first = super::within(&shop.subscriptions, portion).await.unwrap();
+        let first = super::within(&shop.subscriptions, portion, None).await.unwrap();
         assert_eq!((first.done, first.goes_on), (portion.together, true));
-        let second = super::within(&shop.subscriptions, portion).await.unwrap();
+        let second = super::within(&shop.subscriptions, portion, None).await.unwrap();
         assert_eq!((second.done, second.failed, second.goes_on), (1, 0, false));
     }
 
@@ -167,10 +167,10 @@ engines! {
         shop.sql("UPDATE subscriptions SET payment_method = 'sandbox_declined'").await;
         copies(&shop, 2..5).await;
         shop.set(ENDS[0]);
-        let portion = super::Portion { single: 3, together: 1 };
-        let first = super::within(&shop.subscriptions, portion).await.unwrap();
+        let portion = super::Portion { page: 3, single: 3, together: 1 };
+        let first = super::within(&shop.subscriptions, portion, None).await.unwrap();
         assert_eq!((first.done, first.goes_on), (3, true));
-        let second = super::within(&shop.subscriptions, portion).await.unwrap();
+        let second = super::within(&shop.subscriptions, portion, None).await.unwrap();
         assert_eq!((second.done, second.failed, second.goes_on), (1, 0, false));
     }
 
@@ -405,5 +405,37 @@ engines! {
         shop.sql("UPDATE accounts SET available = available - 1 WHERE available = 1800000001").await;
         assert_eq!(round(&shop.subscriptions).await.unwrap(), 1, "and is tried again");
         assert_eq!(shop.available(personal(1)).await, credits("1800"));
+    }
+
+    /// What fails and what waits for an operator comes first, being overdue for longest, and there may be more of it than
+    /// a round looks at.
+    async fn what_fails_and_what_is_held_stands_in_nobodys_way(db: TestDb) {
+        let clock = Clock::system();
+        let shop = Shop::open_by(&db, clock.clone()).await;
+        shop.subscribe(personal(1), "business", "sandbox_ok", "").await.unwrap();
+        copies(&shop, 2..5).await;
+        // Four that nobody resumes, and two that contradict themselves; the last one has its month as always.
+        clock.skew(Span::from_days(70).as_micros());
+        for n in 5..=7 {
+            shop.subscribe(personal(n), "business", "sandbox_ok", "").await.unwrap();
+        }
+        clock.skew(Span::from_days(102).as_micros());
+        let healthy = personal(7);
+        shop.spend(healthy, "100").await;
+        shop.sql("UPDATE accounts SET available = available + 1 WHERE available = 1500000000").await;
+        let portion = super::Portion { page: 2, single: 1, together: 1 };
+        let (mut reached, mut rounds, mut found) = (None, 0, (0, 0, 0));
+        loop {
+            let round = super::within(&shop.subscriptions, portion, reached).await.unwrap();
+            found = (found.0 + round.done, found.1 + round.failed, found.2 + round.held);
+            rounds += 1;
+            if !round.goes_on {
+                break;
+            }
+            reached = round.reached;
+        }
+        assert_eq!(found, (1, 2, 4), "{rounds} rounds");
+        assert!(rounds > 1, "more than a round looks at");
+        assert_eq!(shop.subscriptions.get(healthy).await.unwrap().month.number, 1);
     }
 }
