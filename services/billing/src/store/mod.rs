@@ -17,6 +17,7 @@ mod keys;
 pub(crate) mod ledger;
 pub(crate) mod limits;
 pub(crate) mod lots;
+pub(crate) mod members;
 pub(crate) mod methods;
 pub(crate) mod payments;
 pub(crate) mod purchases;
