@@ -12,7 +12,7 @@ use std::sync::Arc;
 use bursar_db::{Db, DbError, Tx};
 use bursar_id::{InvoiceId, OwnerId, PaymentId};
 use bursar_money::{Credits, Price};
-use bursar_rpc::{Page, PageRequest};
+use bursar_rpc::{Caller, Page, PageRequest};
 use bursar_runtime::Heavy;
 use bursar_secret::Entropy;
 use bursar_time::{Span, Timestamp, Zone};
@@ -355,9 +355,15 @@ impl InvoiceUseCases {
     ///
     /// # Errors
     /// [`Error::Overloaded`] when too many wait already.
-    pub(crate) async fn render(&self, owner: OwnerId, id: DocumentId, format: Format) -> Result<Vec<u8>, Error> {
+    pub(crate) async fn render(
+        &self,
+        caller: &Caller,
+        owner: OwnerId,
+        id: DocumentId,
+        format: Format,
+    ) -> Result<Vec<u8>, Error> {
         let invoice = self.get(owner, id).await?;
-        let (place, look) = (self.costly.place(owner).await?, self.look.clone());
+        let (place, look) = (self.costly.place(caller, owner).await?, self.look.clone());
         let written = self.threads.run(move || {
             // Held by the work, not by who waits for it.
             let _place = place;

@@ -98,7 +98,7 @@ impl LimitUseCases {
         for _ in 0..ATTEMPTS {
             let standing = self.access.to(asked.caller(), owner).await;
             if let (Ok(_), Ok(command)) = (&standing, asked.command()) {
-                self.read_ahead(owner, command, &mut reading).await?;
+                self.read_ahead(asked.caller(), owner, command, &mut reading).await?;
             }
             let mut m = self.mutations.begin(asked).await?;
             if let Some(done) = self.put(&mut m, owner, asked, standing, &mut reading).await.transpose() {
@@ -165,6 +165,7 @@ impl LimitUseCases {
     /// Reads what the limit's windows have seen, if nobody counts that yet, until little is left.
     async fn read_ahead(
         &self,
+        caller: &Caller,
         owner: OwnerId,
         command: &SetCommand,
         reading: &mut Option<Reading>,
@@ -177,7 +178,7 @@ impl LimitUseCases {
         if asked_for.is_empty() {
             return Ok(());
         }
-        let _place = self.costly.place(owner).await?;
+        let _place = self.costly.place(caller, owner).await?;
         let begun = Reading::go_on(reading, owner, asked_for, &zone);
         begun.ahead(&self.db, &self.rules.current()).await
     }
