@@ -20,15 +20,30 @@ pub enum Unapplied {
     /// what no later attempt could change.
     #[error("it cannot be read: {0}")]
     Unreadable(String),
-    /// The store failed: the event comes again until it is applied, and nothing overtakes it.
+    /// The store failed. A failure that passes lets the event come again until it is applied, and nothing
+    /// overtakes it; an event that the store refuses for good is set aside like one that cannot be read.
     #[error(transparent)]
     Store(#[from] DbError),
+}
+
+/// Whether what failed in the store may work later, with the same event: it is not the event's fault.
+pub(crate) fn passes(error: &DbError) -> bool {
+    error.is_retryable() || matches!(error, DbError::Clock(_))
 }
 
 impl Unapplied {
     /// An event that cannot be read, and why.
     pub fn unreadable(why: impl std::fmt::Display) -> Self {
         Self::Unreadable(why.to_string())
+    }
+
+    /// Why the event is to be set aside; or the failure that passes, which it waits for.
+    pub(crate) fn for_good(self) -> Result<String, DbError> {
+        match self {
+            Self::Unreadable(problem) => Ok(problem),
+            Self::Store(error) if passes(&error) => Err(error),
+            Self::Store(error) => Ok(error.to_string()),
+        }
     }
 }
 
