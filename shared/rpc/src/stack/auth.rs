@@ -18,6 +18,7 @@ use tower::Service;
 use super::{Call, Shared, methods::Access, reasons};
 use crate::caller::{Caller, ServiceRole};
 use crate::problem::reason;
+use crate::token::CLOCKS_APART;
 use crate::transport::context::{CallContext, TRACEPARENT, USER_AUTHORIZATION, VerifiedToken};
 use crate::{Origin, Problem, origin};
 
@@ -238,9 +239,6 @@ fn restrict(rule: &MethodRule, caller: &Caller, now: Timestamp) -> Result<(), Pr
     }
     Ok(())
 }
-
-/// How far ahead of this replica's the clock may have been that wrote when somebody proved who they are.
-const CLOCKS_APART: Span = Span::MINUTE;
 
 /// Whether somebody proved who they are within [`RECENT`]. A proof of the near future (clocks differ) is one of now; one of
 /// a later time was written by a wrong clock, and would be recent for longer.
