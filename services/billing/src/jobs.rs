@@ -1,8 +1,8 @@
 //! What billing does later, and again and again: booking what has fallen due, renewing subscriptions, rolling usage up, and
 //! deleting what is old.
 
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use bursar_db::{Db, audit, idempotency};
 use bursar_events::retention;
@@ -111,7 +111,7 @@ fn renew(runner: &mut Runner, subscriptions: SubscriptionUseCases, env: &Env) {
         let (subscriptions, held, told) = (subscriptions.clone(), held.clone(), Arc::clone(&told));
         let walk = Arc::clone(&walk);
         async move {
-            let round = renewals::go_on(&subscriptions, &walk).await?;
+            let round = renewals::next_round(&subscriptions, &walk).await?;
             if round.goes_on {
                 return Ok(Next::Again);
             }

@@ -66,6 +66,11 @@ impl Runner {
         self.add(kind.name(), terms, None, Arc::new(run));
     }
 
+    /// On which terms a kind of job is done here, by its name; `None` when nobody does it.
+    pub fn terms(&self, kind: &str) -> Option<Terms> {
+        self.desks.iter().find(|desk| desk.kind == kind).map(|desk| desk.terms)
+    }
+
     /// Does `work` once in each `period` over all replicas, and again at once when it says so. It is never given up:
     /// after a failure it is tried again after a wait that grows up to the period. It is not begun once the process is
     /// draining, and of several periods that were missed one is made up for.

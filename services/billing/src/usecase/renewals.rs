@@ -87,7 +87,7 @@ pub(crate) struct Round {
 /// Brings every subscription that is due up to date, the longest overdue first, from where the walk has come to. One that
 /// fails is left for the next walk and stops no other. After so many it leaves the rest to the next round, which is to come at
 /// once. Says what the whole walk has found so far.
-pub(crate) async fn go_on(subscriptions: &SubscriptionUseCases, walk: &Mutex<Walk>) -> Result<Round, Error> {
+pub(crate) async fn next_round(subscriptions: &SubscriptionUseCases, walk: &Mutex<Walk>) -> Result<Round, Error> {
     let before = walk.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let round = within(subscriptions, PORTION, before.reached).await?;
     let (failed, held) = (before.failed + round.failed, before.held + round.held);
