@@ -8,7 +8,7 @@ use bursar_rpc::{Answer, Asked, Caller, Done, Mutation};
 use bursar_time::Timestamp;
 
 use super::access::{acting, demand_staying, demand_verified, is_personal};
-use super::rationing::ration;
+use super::rationing::{creations, ration};
 use super::{Organization, events};
 use crate::Error;
 use crate::domain::name::Name;
@@ -74,8 +74,8 @@ impl Organization {
         let Some(new) = m.open(asked).await? else { return Ok(Done::Replay) };
         users::lock(m.tx(), caller.user).await?.standing().demand_staying()?;
         let now = m.now();
-        let subject = format!("created:{}", caller.user);
-        if let Some(retry_after) = ration(m.tx(), &subject, self.0.config.created_per_day, now).await? {
+        let most = self.0.config.created_per_day;
+        if let Some(retry_after) = ration(m.tx(), &creations(caller.user), most, now).await? {
             return Err(Refusal::TooManyOrganizations { retry_after }.into());
         }
         let id = self.new_id(now);
