@@ -8,7 +8,7 @@ use crate::demo::{
     cast::{Actor, Play, expect, expect_text, people, soon},
     guides::{
         fit, roles,
-        steps::{accept, available, expect_team, found, invite},
+        steps::{accept, available, expect_team, found, invite, not_allowed},
     },
     stage::Stage,
     wire::{answer, part, refused},
@@ -88,6 +88,29 @@ pub(super) async fn gather(stage: &mut Stage, play: &mut Play, ada: Actor) -> an
         })
         .await?;
     Ok(team)
+}
+
+/// After the invoices were looked at: seats have one of their own, and bring credits.
+pub(super) async fn more_seats(stage: &mut Stage, Team { ada, ben, cleo, .. }: &Team) -> anyhow::Result<()> {
+    stage.act("More seats")?;
+    stage
+        .proving(&[17])
+        .step("Ada adds two seats", "SubscriptionService/SetSeats", async {
+            not_allowed(ben.set_seats(12).await)?;
+            let made = part(answer(ada.set_seats(12).await)?.subscription, "subscription")?;
+            let price = part(made.price, "price")?.units;
+            expect("the seats, and what a month costs", &(made.seats, price), &(12, 120))?;
+            // Three people and six invitations have theirs.
+            let guest = |number: u32| format!("guest{number}.{}", cleo.email);
+            for number in 11..=13 {
+                answer(ada.invite(&guest(number), Role::Member).await)?;
+            }
+            let told =
+                refused(ada.invite(&guest(14), Role::Member).await, Code::ResourceExhausted, "SEAT_LIMIT_REACHED")?;
+            expect("the seats", &told.get("seats").map(String::as_str), &Some("12"))?;
+            Ok(((), "Ben may not; $120 a month, and twelve have their seats at once".to_owned()))
+        })
+        .await
 }
 
 pub(super) async fn roles(stage: &mut Stage, Team { ada, ben, cleo, dan }: &Team) -> anyhow::Result<()> {
