@@ -98,6 +98,31 @@ impl Team {
         Ok(Self { owner, members: members.into(), product, channels, entropy, people: people.into() })
     }
 
+    /// Another organization of the founder's, with as many credits and nobody else in it. Only while the team is new:
+    /// the founder's token lives for minutes.
+    pub(crate) async fn another(&self, server: &Server) -> anyhow::Result<String> {
+        let founder = self.people.first().context("nobody to found an organization")?;
+        let mut client = OrganizationServiceClient::new(server.connect(Service::Organization).await?);
+        let new = organization::CreateOrganizationRequest { name: "Load".to_owned(), ..Default::default() };
+        let made = client.create_organization(founder.token.on(new)).await?.into_inner();
+        let owner = made.organization.context("an organization")?.id;
+        grant(server, &self.channels, &owner).await?;
+        Ok(owner)
+    }
+
+    /// A new token of the founder's for another organization.
+    pub(crate) async fn founder_in(&self, server: &Server, owner: &str) -> anyhow::Result<Bearer> {
+        let founder = self.people.first().context("nobody has founded an organization")?;
+        founder.sign_in(server).await?.token_in(server, owner).await
+    }
+
+    /// What one of the people signs in with.
+    pub(crate) fn credentials(&self, number: usize) -> identity::SignInRequest {
+        let person = &self.people[number % self.people.len()];
+        let (email, password) = (person.email.clone(), person.password.clone());
+        identity::SignInRequest { email, password, ..Default::default() }
+    }
+
     /// A client for one of many callers.
     pub(crate) fn client(&self, caller: usize) -> CreditServiceClient<Channel> {
         CreditServiceClient::new(self.channels[caller % self.channels.len()].clone())
