@@ -7,6 +7,7 @@
 //! takes none.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use bursar_db::{Db, DbError, Tx};
@@ -156,8 +157,8 @@ impl Invoices {
         let years: Vec<_> = owners.iter().copied().zip(dates.iter().map(|(year, _)| *year)).collect();
         let mut positions = invoices::next_positions(tx, &owners).await?;
         for owner in owners {
-            if !positions.contains_key(&owner) {
-                positions.insert(owner, self.position(tx, owner).await?);
+            if let Entry::Vacant(place) = positions.entry(owner) {
+                place.insert(self.position(tx, owner).await?);
             }
         }
         let numbers = invoices::next_numbers(tx, &years).await?;

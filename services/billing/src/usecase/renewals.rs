@@ -91,10 +91,8 @@ pub(crate) async fn next_round(subscriptions: &SubscriptionUseCases, walk: &Mute
     let before = walk.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let round = within(subscriptions, PORTION, before.reached).await?;
     let (failed, held) = (before.failed + round.failed, before.held + round.held);
-    let next = match round.goes_on {
-        true => Walk { reached: round.reached.clone(), failed, held },
-        false => Walk::default(),
-    };
+    let next = Walk { reached: round.reached.clone(), failed, held };
+    let next = if round.goes_on { next } else { Walk::default() };
     *walk.lock().unwrap_or_else(PoisonError::into_inner) = next;
     Ok(Round { failed, held, ..round })
 }

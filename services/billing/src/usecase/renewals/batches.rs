@@ -164,10 +164,11 @@ async fn pay(
     due: Vec<Subscription>,
     settings: &HashMap<OwnerId, AccountSettings>,
 ) -> Result<(Vec<Next>, Vec<Subscription>), Error> {
-    let saves = |it: &&Subscription| !matches!(PaymentMethod::from_stored(&it.payment_method), PaymentMethod::Named(_));
-    let savers: Vec<OwnerId> = due.iter().filter(saves).map(|it| it.owner).collect();
-    let mut saved: HashMap<OwnerId, Vec<SavedMethod>> = HashMap::with_capacity(savers.len());
-    for method in if savers.is_empty() { Vec::new() } else { methods::of_owners(tx, &savers).await? } {
+    let by_saved =
+        |it: &&Subscription| !matches!(PaymentMethod::from_stored(&it.payment_method), PaymentMethod::Named(_));
+    let owners: Vec<OwnerId> = due.iter().filter(by_saved).map(|it| it.owner).collect();
+    let mut saved: HashMap<OwnerId, Vec<SavedMethod>> = HashMap::with_capacity(owners.len());
+    for method in if owners.is_empty() { Vec::new() } else { methods::of_owners(tx, &owners).await? } {
         saved.entry(method.owner).or_default().push(method);
     }
     let cashier = &subscriptions.cashier;
