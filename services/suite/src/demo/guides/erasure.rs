@@ -1,5 +1,5 @@
 //! What a deletion leaves of an organization, as those look who need not be members: the product's service and the operator. A
-//! member is told NOT_A_MEMBER whether anything was erased or not.
+//! member is told `NOT_A_MEMBER` whether anything was erased or not.
 
 use anyhow::ensure;
 use bursar_proto::organization::v1::{
