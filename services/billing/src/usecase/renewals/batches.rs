@@ -18,6 +18,7 @@ use std::collections::HashMap;
 
 use bursar_db::{DbError, Tx};
 use bursar_id::{LotId, OwnerId};
+use bursar_proto::event::v1::event::Payload;
 use bursar_time::{Clock, Timestamp};
 
 use super::super::cashier::note;
@@ -104,26 +105,46 @@ pub(super) async fn renew(subscriptions: &SubscriptionUseCases, due: Vec<Subscri
     Ok(batched)
 }
 
-/// One transaction.
+/// One transaction. What it had locked is let go of before anything is tried again, which would find it locked.
 async fn together(subscriptions: &SubscriptionUseCases, due: &[Subscription]) -> Result<Made, Error> {
     let mut tx = subscriptions.till.db.begin().await?;
+    match attempt(subscriptions, &mut tx, due).await {
+        Ok((made, events)) if !made.begun.is_empty() => {
+            subscriptions.outbox.commit(tx, events).await?;
+            Ok(made)
+        }
+        Ok((made, _)) => {
+            tx.rollback().await?;
+            Ok(made)
+        }
+        Err(error) => {
+            // What failed is the reason; a connection that cannot be rolled back is thrown away.
+            let _ = tx.rollback().await;
+            Err(error)
+        }
+    }
+}
+
+/// All of it but the commit.
+async fn attempt(
+    subscriptions: &SubscriptionUseCases,
+    tx: &mut Tx,
+    due: &[Subscription],
+) -> Result<(Made, Vec<Payload>), Error> {
     let owners: Vec<OwnerId> = due.iter().map(|it| it.owner).collect();
-    let claimed = stored::claim(&mut tx, &owners).await?;
+    let claimed = stored::claim(tx, &owners).await?;
     let still: HashMap<_, u32> = due.iter().map(|it| (it.id, it.month.number)).collect();
     let claimed = claimed.into_iter().filter(|it| still.get(&it.id) == Some(&it.month.number)).collect();
-    let (next, mut rest) = prepare(subscriptions, &mut tx, claimed).await?;
-    if next.is_empty() {
-        return Ok(Made { begun: Vec::new(), rest });
-    }
-    let settings = settings::of_owners(&mut tx, &owners_of(&next)).await?;
-    let (paid, unpaid) = pay(subscriptions, &mut tx, next, &settings).await?;
+    let (next, mut rest) = prepare(subscriptions, tx, claimed).await?;
+    let settings = settings::of_owners(tx, &owners_of(&next)).await?;
+    let (paid, unpaid) = pay(subscriptions, tx, next, &settings).await?;
     rest.extend(unpaid);
     if paid.is_empty() {
-        return Ok(Made { begun: Vec::new(), rest });
+        return Ok((Made { begun: Vec::new(), rest }, Vec::new()));
     }
     let jobs: Vec<Job> =
         paid.iter().map(|it| Job { owner: it.from.owner, actor: Actor::Job, request: it.request.clone() }).collect();
-    let booked = subscriptions.till.book_all(&mut tx, &jobs).await?;
+    let booked = subscriptions.till.book_all(tx, &jobs).await?;
     let mut granted = Vec::with_capacity(paid.len());
     for (next, outcome) in paid.into_iter().zip(booked) {
         match outcome {
@@ -132,8 +153,8 @@ async fn together(subscriptions: &SubscriptionUseCases, due: &[Subscription]) ->
             None => rest.push(next.from),
         }
     }
-    let begun = write(subscriptions, tx, granted, &settings).await?;
-    Ok(Made { begun, rest })
+    let (begun, events) = write(subscriptions, tx, granted, &settings).await?;
+    Ok((Made { begun, rest }, events))
 }
 
 fn owners_of(next: &[Subscription]) -> Vec<OwnerId> {
@@ -203,16 +224,16 @@ fn token<'a>(payment: &'a Payment, saved: &'a [SavedMethod], now: Timestamp) -> 
     (!payer.card.is_expired_at(now)).then_some(payer.token.as_str())
 }
 
-/// Writes what was decided of months whose lots are granted, and commits.
+/// Writes what was decided of months whose lots are granted: those that have begun, and what is to be told.
 async fn write(
     subscriptions: &SubscriptionUseCases,
-    mut tx: Tx,
+    tx: &mut Tx,
     granted: Vec<(Next, Option<LotId>)>,
     settings: &HashMap<OwnerId, AccountSettings>,
-) -> Result<Vec<Subscription>, Error> {
+) -> Result<(Vec<Subscription>, Vec<Payload>), Error> {
     let (cashier, now) = (&subscriptions.cashier, subscriptions.till.clock.now());
     let months: Vec<_> = granted.iter().map(|(it, _)| (it.renewed.clone(), it.from.month.number)).collect();
-    if stored::renew_many(&mut tx, &months).await? != months.len() {
+    if stored::renew_many(tx, &months).await? != months.len() {
         return Err(Error::NothingToRenew);
     }
     let draft = |(it, _): &(Next, Option<LotId>)| {
@@ -220,7 +241,7 @@ async fn write(
         Some(Draft { owner: it.from.owner, bill, payment: it.payment.id, at: now })
     };
     let drafts = granted.iter().map(draft).collect::<Option<Vec<_>>>().ok_or(Error::Failed)?;
-    let issued = cashier.till.invoices.issue_all(&mut tx, drafts, settings).await?;
+    let issued = cashier.till.invoices.issue_all(tx, drafts, settings).await?;
     let (mut begun, mut paid, mut events) = (Vec::with_capacity(granted.len()), Vec::new(), Vec::new());
     for ((it, lot), invoice) in granted.into_iter().zip(issued) {
         paid.push(Payment { lot, invoice: Some(invoice.id.id), fulfilled_at: Some(now), ..it.payment });
@@ -229,10 +250,9 @@ async fn write(
         }
         begun.push(it.renewed);
     }
-    if payments::insert_renewals(&mut tx, &paid).await? != paid.len() {
+    if payments::insert_renewals(tx, &paid).await? != paid.len() {
         // Somebody who spends has begun to pay one of them meanwhile.
         return Err(Error::NothingToRenew);
     }
-    subscriptions.outbox.commit(tx, events).await?;
-    Ok(begun)
+    Ok((begun, events))
 }

@@ -95,7 +95,8 @@ async fn rows(shop: &Shop, owner: OwnerId) -> String {
     let mut tx = shop.db.read().await.unwrap();
     let it = stored::latest(&mut tx, owner).await.unwrap().unwrap();
     let lots: BTreeMap<_, _> = shop.lots(owner).await.into_iter().map(|lot| (lot.id, lot)).collect();
-    for lot in lots.values() {
+    let in_order: BTreeMap<_, _> = lots.values().map(|lot| (lot.number, lot)).collect();
+    for lot in in_order.values() {
         let origin = &lot.terms.origin;
         write!(text, "\n{} {:?} {:?} {:?}", lot.number, lot.note, origin.paid, origin.subscription.map(|(_, n)| n))
             .unwrap();

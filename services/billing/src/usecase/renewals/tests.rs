@@ -419,9 +419,9 @@ engines! {
         for n in 5..=7 {
             shop.subscribe(personal(n), "business", "sandbox_ok", "").await.unwrap();
         }
-        clock.skew(Span::from_days(102).as_micros());
         let healthy = personal(7);
         shop.spend(healthy, "100").await;
+        clock.skew(Span::from_days(102).as_micros());
         shop.sql("UPDATE accounts SET available = available + 1 WHERE available = 1500000000").await;
         let portion = super::Portion { page: 2, single: 1, together: 1 };
         let (mut reached, mut rounds, mut found) = (None, 0, (0, 0, 0));
