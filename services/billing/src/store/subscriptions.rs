@@ -62,6 +62,9 @@ const CLAIM_POSTGRES: &str = concat!(
     columns!(),
     " FROM subscriptions WHERE owner = ANY ($1::text[]) AND state <> 'ENDED' ORDER BY owner FOR UPDATE SKIP LOCKED"
 );
+/// Shorter than it takes the server to find a deadlock (`deadlock_timeout`, a second): whoever locked a payment first, as the
+/// order of locks has it, and waits for a subscription that is claimed, is not the one who is told to come again.
+const WAIT_BRIEFLY_POSTGRES: &str = "SELECT set_config('lock_timeout', '200ms', true)";
 const NOT_PAID: &str = "UPDATE subscriptions SET failures = $4, next_retry_at = $5 \
      WHERE owner = $1 AND id = $2 AND period_number = $3 AND state <> 'ENDED' AND cancel_at_period_end = 0 \
      AND $4 = 1 + CASE WHEN next_retry_at > period_end THEN failures ELSE 0 END";
@@ -115,7 +118,7 @@ pub(super) const RESUMED_OF: Both = Both {
 
 /// Every statement here that is the same on both engines, by its name; what is named for an engine is for that one alone.
 #[cfg(test)]
-pub(super) const STATEMENTS: [(&str, &str); 20] = [
+pub(super) const STATEMENTS: [(&str, &str); 21] = [
     ("INSERT", INSERT),
     ("LIVE", LIVE),
     ("KEPT", KEPT),
@@ -125,6 +128,7 @@ pub(super) const STATEMENTS: [(&str, &str); 20] = [
     ("RENEW", RENEW),
     ("RENEW_MANY_POSTGRES", RENEW_MANY_POSTGRES),
     ("CLAIM_POSTGRES", CLAIM_POSTGRES),
+    ("WAIT_BRIEFLY_POSTGRES", WAIT_BRIEFLY_POSTGRES),
     ("NOT_PAID", NOT_PAID),
     ("END", END),
     ("END_WITH_OWNER", END_WITH_OWNER),
@@ -352,13 +356,14 @@ pub(crate) async fn renew(tx: &mut Tx, renewed: &Subscription, from: u32) -> Res
 }
 
 /// Those of these owners' subscriptions that are not ended, locked until the transaction ends, in the order of owners. What
-/// somebody else has locked is left out: nobody is waited for.
+/// somebody else has locked is left out: nobody is waited for, and afterwards in this transaction for a moment only.
 pub(crate) async fn claim(tx: &mut Tx, owners: &[OwnerId]) -> Result<Vec<Subscription>, DbError> {
     let Tx::Postgres(t) = tx else {
         // On SQLite whoever writes is alone.
         return live_of(tx, owners).await;
     };
     let owners: Vec<String> = owners.iter().map(ToString::to_string).collect();
+    sqlx::query(WAIT_BRIEFLY_POSTGRES).execute(&mut **t).await?;
     let rows: Vec<Row> = sqlx::query_as(CLAIM_POSTGRES).bind(owners).fetch_all(&mut **t).await?;
     rows.into_iter().map(Row::read).collect()
 }

@@ -133,12 +133,12 @@ async fn within(
 ) -> Result<Round, Error> {
     let till = &subscriptions.till;
     let now = till.clock.now();
-    let (mut single, mut together) = (0, 0);
+    let (mut single, mut together, mut taken) = (0, 0, Vec::new());
     let mut round = Round { reached: after, ..Round::default() };
     loop {
         let mut tx = till.db.read().await?;
         let (mut due, standings) = page(&mut tx, now, round.reached.as_ref(), portion.page).await?;
-        let Some(newest) = due.last().cloned() else { return Ok(round) };
+        let Some(newest) = due.last().cloned() else { break };
         let read = due.len();
         due.retain(|it| !waits(it, &standings));
         if !till.clock.is_test() {
@@ -151,27 +151,47 @@ async fn within(
         together += batched.done;
         round.done += batched.done;
         due.extend(batched.rest);
-        for subscription in due {
-            let id = subscription.id;
-            match catch_up(subscriptions, subscription).await {
-                Ok(steps) => {
-                    round.done += steps;
-                    single += steps;
-                }
-                Err(error) => {
-                    round.failed += 1;
-                    single += 1;
-                    tracing::warn!(subscription = %id, %error, "a renewal failed; trying again");
-                }
-            }
-        }
+        taken.extend(batched.taken);
+        single += each(subscriptions, due, &mut round).await;
         round.reached = Some(newest);
         if single >= portion.single || together >= portion.together {
             // What was read last may have been all there was.
             round.goes_on = i64::try_from(read).is_ok_and(|read| read == portion.page);
-            return Ok(round);
+            break;
         }
     }
+    // Whoever had these in work is done with them by now, or has left them.
+    let owners: Vec<OwnerId> = taken.iter().map(|it: &Subscription| it.owner).collect();
+    let mut left = subscriptions::live_of(&mut till.db.read().await?, &owners).await?;
+    left.retain(|it| batches::is_ordinary(it, &till.clock));
+    let again = batches::renew(subscriptions, left).await?;
+    round.done += again.done;
+    each(subscriptions, again.rest.into_iter().chain(again.taken), &mut round).await;
+    Ok(round)
+}
+
+/// Brings these up to date, one after the other. Says how much work that was.
+async fn each(
+    subscriptions: &SubscriptionUseCases,
+    due: impl IntoIterator<Item = Subscription>,
+    round: &mut Round,
+) -> usize {
+    let mut work = 0;
+    for subscription in due {
+        let id = subscription.id;
+        match catch_up(subscriptions, subscription).await {
+            Ok(steps) => {
+                round.done += steps;
+                work += steps;
+            }
+            Err(error) => {
+                round.failed += 1;
+                work += 1;
+                tracing::warn!(subscription = %id, %error, "a renewal failed; trying again");
+            }
+        }
+    }
+    work
 }
 
 /// Takes out those that wait for an operator, in one look at all of them: there may be very many. Says how many.

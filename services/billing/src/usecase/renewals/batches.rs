@@ -11,10 +11,11 @@
 //! | each month once | the claim, the subscription's period in the `UPDATE`, the payment's unique thing and attempt, the grant's name |
 //! | one account spoils nobody's month | a batch that fails is halved; what fails alone goes the path of one month, and is told of there |
 //! | nobody waits for long | [`MOST`] months a transaction; a charge meanwhile waits for the accounts' locks, as for any batch |
+//! | no deadlock is anybody else's fault | payments are locked before subscriptions everywhere else: a batch that has to wait for one gives up in a moment, and is halved |
 //!
 //! Not where tables are distributed by owner, or where nothing is combined: there every month has transactions of its own.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use bursar_db::{DbError, Tx};
 use bursar_id::{LotId, OwnerId};
@@ -43,6 +44,8 @@ pub(super) struct Batched {
     pub(super) done: usize,
     /// Those of which one month has to be begun by itself.
     pub(super) rest: Vec<Subscription>,
+    /// Those that somebody else had in work, who may not have come to an end with them.
+    pub(super) taken: Vec<Subscription>,
 }
 
 /// What one transaction has made of them.
@@ -50,6 +53,7 @@ pub(super) struct Batched {
 struct Made {
     begun: Vec<Subscription>,
     rest: Vec<Subscription>,
+    taken: Vec<Subscription>,
 }
 
 /// A month that is to begin.
@@ -88,6 +92,7 @@ pub(super) async fn renew(subscriptions: &SubscriptionUseCases, due: Vec<Subscri
             Ok(made) => {
                 batched.done += made.begun.len();
                 batched.rest.extend(made.rest);
+                batched.taken.extend(made.taken);
                 let clock = &subscriptions.till.clock;
                 parts.push(made.begun.into_iter().filter(|it| is_ordinary(it, clock)).collect());
             }
@@ -134,13 +139,15 @@ async fn attempt(
     let owners: Vec<OwnerId> = due.iter().map(|it| it.owner).collect();
     let claimed = stored::claim(tx, &owners).await?;
     let still: HashMap<_, u32> = due.iter().map(|it| (it.id, it.month.number)).collect();
+    let mine: HashSet<_> = claimed.iter().map(|it| it.id).collect();
+    let taken = due.iter().filter(|it| !mine.contains(&it.id)).cloned().collect();
     let claimed = claimed.into_iter().filter(|it| still.get(&it.id) == Some(&it.month.number)).collect();
     let (next, mut rest) = prepare(subscriptions, tx, claimed).await?;
     let settings = settings::of_owners(tx, &owners_of(&next)).await?;
     let (paid, unpaid) = pay(subscriptions, tx, next, &settings).await?;
     rest.extend(unpaid);
     if paid.is_empty() {
-        return Ok((Made { begun: Vec::new(), rest }, Vec::new()));
+        return Ok((Made { begun: Vec::new(), rest, taken }, Vec::new()));
     }
     let jobs: Vec<Job> =
         paid.iter().map(|it| Job { owner: it.from.owner, actor: Actor::Job, request: it.request.clone() }).collect();
@@ -154,7 +161,7 @@ async fn attempt(
         }
     }
     let (begun, events) = write(subscriptions, tx, granted, &settings).await?;
-    Ok((Made { begun, rest }, events))
+    Ok((Made { begun, rest, taken }, events))
 }
 
 fn owners_of(next: &[Subscription]) -> Vec<OwnerId> {

@@ -103,19 +103,25 @@ async fn rows(shop: &Shop, owner: OwnerId) -> String {
     }
     write!(text, "\n{:?} {:?} {:?} {:?} {:?}", it.state, it.terms(), it.month, it.ended_at, it.pending).unwrap();
     write!(text, " {} {:?} {} {}", it.failures, it.next_retry_at, it.cancel_at_period_end, it.changes).unwrap();
+    // Ids are drawn at random within an instant.
+    let mut sold = Vec::new();
     for paid in payments::page(&mut tx, owner, None, 100).await.unwrap() {
         let named = paid.reference.as_deref() == Some(format!("sandbox_{}", paid.id).as_str());
         let lot = paid.lot.map(|lot| lots[&lot].number);
         let last = it.payment() == Some(paid.id);
         let (bill, state) = (&paid.bill, (paid.state, &paid.decline_code, paid.fulfilled_at, paid.returned));
-        write!(text, "\n{:?} {:?}", paid.bought.purpose(), (paid.amount, bill, paid.bought.credits(), state)).unwrap();
+        let mut line = String::new();
+        write!(line, "\n{:?} {:?}", paid.bought.purpose(), (paid.amount, bill, paid.bought.credits(), state)).unwrap();
         let kept = (paid.attempt, &paid.method, paid.started_by == "bursar", paid.created_at);
-        write!(text, " {:?}", (kept, named, lot, paid.invoice.is_some(), last)).unwrap();
+        write!(line, " {:?}", (kept, named, lot, paid.invoice.is_some(), last)).unwrap();
         assert_eq!(
             payments::asked_with(&mut tx, paid.id).await.unwrap().is_some(),
             paid.state == PaymentState::Created
         );
+        sold.push(line);
     }
+    sold.sort_unstable();
+    text.push_str(&sold.concat());
     for invoice in invoices::page(&mut tx, owner, None, 100).await.unwrap() {
         let number = invoice.number.rsplit('-').next().unwrap_or_default().to_owned();
         let what = (invoice.position, &invoice.bill, &invoice.profile, &invoice.issued_on, invoice.issued_at);
