@@ -6,6 +6,8 @@
 # N: how many are due, and how many of them where each month is by itself [default: 20000 and 2000]. BURSAR_BILLING names a
 # program that is built already. The services run without their peers: nothing of a renewal asks them.
 set -euo pipefail
+# What is measured in `$(…)` stops at its first failure, too.
+shopt -s inherit_errexit
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 accounts=20000
@@ -24,49 +26,25 @@ if [[ -z ${BURSAR_BILLING:-} ]]; then
   BURSAR_BILLING=${CARGO_TARGET_DIR:-target}/release/bursar-billing
 fi
 
-programs=$(dirname "$(readlink -f "$(command -v initdb || ls -d /usr/lib/postgresql/*/bin/initdb | tail -1)")")
-home=$(mktemp -d /tmp/bursar-bench.XXXXXX)
-as=()
-if [[ $(id -u) -eq 0 ]]; then
-  # PostgreSQL refuses to run as root.
-  chown postgres "$home"
-  as=(setpriv --reuid=postgres --regid="$(id -g postgres)" --clear-groups --)
-fi
-services=()
-finish() {
-  [[ ${#services[@]} -eq 0 ]] || kill "${services[@]}" 2>/dev/null || true
-  "${as[@]}" "$programs/pg_ctl" --pgdata="$home/data" --mode=immediate stop >/dev/null 2>&1 || true
-  rm -rf "$home"
-}
-trap finish EXIT
-
-(cd / && "${as[@]}" "$programs/initdb" --pgdata="$home/data" --username=bench --auth=trust --encoding=UTF8 --locale=C >/dev/null)
-cat >>"$home/data/postgresql.conf" <<CONF
-listen_addresses = ''
-unix_socket_directories = '$home'
-fsync = on
-synchronous_commit = on
-max_connections = 200
-shared_buffers = 512MB
-max_wal_size = 8GB
-checkpoint_timeout = 30min
-CONF
-(cd / && "${as[@]}" "$programs/pg_ctl" --pgdata="$home/data" --log="$home/log" --wait start >/dev/null)
-sql() {
-  "$programs/psql" --host="$home" --username=bench --no-psqlrc --quiet --tuples-only --no-align --set=ON_ERROR_STOP=1 "$@"
+source scripts/bench/server.sh
+# A value, and nothing else.
+value() {
+  sql --tuples-only --no-align "$@"
 }
 
 # name, combine, how many replicas, how many are due
 measure() {
   local name=$1 combine=$2 replicas=$3 due=$4 data=$home/services-$1 base store
+  # It is measured in a shell of its own, which ends what it has begun.
+  services=()
+  trap '[[ ${#services[@]} -eq 0 ]] || kill "${services[@]}" 2>/dev/null || true' EXIT
   mkdir "$data"
   sql --dbname=postgres --command="CREATE DATABASE $name"
   store="postgres://bench@localhost/$name?host=$home"
   export BURSAR_BILLING_STORE=$store BURSAR_BILLING__COMBINE=$combine
   "$BURSAR_BILLING" migrate --mode development --data-dir "$data" >/dev/null
-  sql --dbname="$name" --set=n="$due" --file=scripts/bench/due.sql
+  sql --dbname="$name" --set=n="$due" --file=scripts/bench/due.sql >/dev/null
   sql --dbname="$name" --command='VACUUM ANALYZE'
-  services=()
   for ((replica = 0; replica < replicas; replica++)); do
     base=$((37000 + replica * 10))
     "$BURSAR_BILLING" serve --mode development --data-dir "$data" --port-base "$base" --log-filter error \
@@ -79,13 +57,15 @@ measure() {
   done
   # From here on all of them are due. Nobody waits for the services' next look: the first month starts the clock.
   sql --dbname="$name" --command='UPDATE subscriptions SET period_end = period_end - 86400000000'
-  until [[ $(sql --dbname="$name" --command='SELECT NOT EXISTS (SELECT 1 FROM subscriptions WHERE period_number = 0)') == t ]]; do
+  local ends=$((SECONDS + 900))
+  until [[ $(value --dbname="$name" --command='SELECT NOT EXISTS (SELECT 1 FROM subscriptions WHERE period_number = 0)') == t ]]; do
     sleep 0.2
+    kill -0 "${services[@]}" && ((SECONDS < ends)) || { cat "$data"/log-* >&2; exit 1; }
   done
-  sql --dbname="$name" --command="SELECT round(count(*) / extract(epoch FROM now() - to_timestamp(min(created_at) / 1e6)))
+  value --dbname="$name" --command="SELECT round(count(*) / extract(epoch FROM now() - to_timestamp(min(created_at) / 1e6)))
     FROM payments WHERE purpose = 'RENEWAL' AND state = 'PAID'"
   local ill
-  ill=$(sql --dbname="$name" --command="SELECT count(*) FROM subscriptions AS s WHERE period_number <> 1
+  ill=$(value --dbname="$name" --command="SELECT count(*) FROM subscriptions AS s WHERE period_number <> 1
     OR (SELECT count(*) FROM payments AS p WHERE p.owner = s.owner) <> 2 OR (SELECT count(*) FROM invoices AS i WHERE i.owner = s.owner) <> 2")
   [[ $ill == 0 ]] || { echo "$ill subscriptions have not begun one month" >&2; exit 1; }
   kill "${services[@]}" && wait "${services[@]}" || true

@@ -1,4 +1,5 @@
--- Makes :n people whose month is over, in billing's own tables, of which the programs hear a day later (`go.sql`): each has a pack, what is left of the month's
+-- Makes :n people whose month is over, in billing's own tables, of which the programs hear a day later (the caller moves
+-- `period_end` back by that day): each has a pack, what is left of the month's
 -- allowance, and what was paid for it with its invoice. Every one of their months ends at the same instant, as at the turn of
 -- a month. Their ledgers are no ledgers to be verified: the bodies are only as long as real ones.
 \set ON_ERROR_STOP on

@@ -1,8 +1,8 @@
 //! What billing does later, and again and again: booking what has fallen due, renewing subscriptions, rolling usage up, and
 //! deleting what is old.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 
 use bursar_db::{Db, audit, idempotency};
 use bursar_events::retention;
@@ -106,7 +106,7 @@ fn renew(runner: &mut Runner, subscriptions: SubscriptionUseCases, env: &Env) {
         .with_description("Subscriptions that are more than one period behind and wait for `renewals resume`.")
         .build();
     let (told, helping) = (Arc::new(AtomicUsize::new(0)), subscriptions.clone());
-    let walk = Arc::new(Mutex::new(renewals::Walk::default()));
+    let (walk, left) = (Arc::new(renewals::Walk::default()), Arc::new(renewals::Left::default()));
     runner.every("billing.renewals", RENEW_EVERY, move || {
         let (subscriptions, held, told) = (subscriptions.clone(), held.clone(), Arc::clone(&told));
         let walk = Arc::clone(&walk);
@@ -127,9 +127,9 @@ fn renew(runner: &mut Runner, subscriptions: SubscriptionUseCases, env: &Env) {
         }
     });
     runner.here("billing.renewals.together", RENEW_EVERY, move || {
-        let subscriptions = helping.clone();
+        let (subscriptions, left) = (helping.clone(), Arc::clone(&left));
         async move {
-            renewals::help(&subscriptions).await?;
+            renewals::help(&subscriptions, &left).await?;
             Ok(Next::Finished)
         }
     });

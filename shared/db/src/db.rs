@@ -116,13 +116,13 @@ impl Db {
     }
 
     /// The same store for another runtime, on which this must be called: a connection can only be used on the
-    /// runtime that opened it. On PostgreSQL up to `connections` more are opened when they are first needed, and each waits
+    /// runtime that opened it. On PostgreSQL one more connection is opened when it is first needed. It waits
     /// for a row that somebody else has locked as long as `patience` and no longer ([`DbError::Locked`]), and has its
     /// statements ended after `statement` ([`DbError::TimedOut`]). None of them is long: one that hears nothing for one and a half
     /// seconds while the server answers others at once is given up ([`DbError::Unavailable`]), unless the server is at work for
-    /// it, which can be told of a single connection only.
+    /// it.
     #[must_use]
-    pub fn dedicated(&self, connections: u32, patience: Duration, statement: Duration) -> Self {
+    pub fn dedicated(&self, patience: Duration, statement: Duration) -> Self {
         match self {
             // Its connections have threads of their own, and it has one writer: no row is ever locked.
             Self::Sqlite { .. } => self.clone(),
@@ -136,10 +136,9 @@ impl Db {
                 let doubts = pool.doubts().clone();
                 let (settings, newest) = (Arc::clone(pool.settings()), Newest::default());
                 let options = told(doubting(pool.options().clone(), &doubts), &settings, &newest);
-                let options = options.max_connections(connections.max(1));
-                let pool = options.connect_lazy_with((*pool.connect_options()).clone().options(limits));
-                let newest = (connections <= 1).then_some(&newest);
-                Self::Postgres(Remote::new(pool, (doubts, settings), statement, Some(QUIET), newest))
+                let pool =
+                    options.max_connections(1).connect_lazy_with((*pool.connect_options()).clone().options(limits));
+                Self::Postgres(Remote::new(pool, (doubts, settings), statement, Some(QUIET), Some(&newest)))
             }
         }
     }

@@ -132,7 +132,7 @@ fn a_silent_connection_is_given_up_unless_the_server_works_for_it() {
         prepare(&db).await;
         let home = Db::open(&proxy.store_url(), &Migrations::SHARED, &PoolOptions::default()).await.expect("opens");
         // What is given up earlier than after that is not given up because it took too long.
-        let db = home.dedicated(1, Duration::from_millis(500), Duration::from_secs(25));
+        let db = home.dedicated(Duration::from_millis(500), Duration::from_secs(25));
         let mut tx = db.begin().await.expect("begins");
         works(&mut tx).await.expect("waited for");
         keep(&mut tx, "slow").await.expect("on the same connection");
@@ -148,6 +148,10 @@ fn a_silent_connection_is_given_up_unless_the_server_works_for_it() {
             // The host that is gone may still have the row.
             until_kept(&db, &format!("after {seen}")).await;
         }
+        // Also on a connection that took another one's place.
+        let mut tx = db.begin().await.expect("begins");
+        works(&mut tx).await.expect("waited for");
+        tx.rollback().await.expect("ends");
         db.close_dedicated().await;
     });
 }

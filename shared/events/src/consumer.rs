@@ -20,15 +20,10 @@ pub enum Unapplied {
     /// what no later attempt could change.
     #[error("it cannot be read: {0}")]
     Unreadable(String),
-    /// The store failed. A failure that passes lets the event come again until it is applied, and nothing
-    /// overtakes it; an event that the store refuses for good is set aside like one that cannot be read.
+    /// The store failed. An event comes again until it is applied, and nothing overtakes it; but one that the store refuses
+    /// for good ([`DbError::is_about_the_data`]) is set aside like one that cannot be read.
     #[error(transparent)]
     Store(#[from] DbError),
-}
-
-/// Whether what failed in the store may work later, with the same event: it is not the event's fault.
-pub(crate) fn passes(error: &DbError) -> bool {
-    error.is_retryable() || matches!(error, DbError::Clock(_))
 }
 
 impl Unapplied {
@@ -41,8 +36,9 @@ impl Unapplied {
     pub(crate) fn for_good(self) -> Result<String, DbError> {
         match self {
             Self::Unreadable(problem) => Ok(problem),
-            Self::Store(error) if passes(&error) => Err(error),
-            Self::Store(error) => Ok(error.to_string()),
+            // What is not about the event would meet every other one, too, and set them all aside.
+            Self::Store(error) if error.is_about_the_data() => Ok(error.to_string()),
+            Self::Store(error) => Err(error),
         }
     }
 }

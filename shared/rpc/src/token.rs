@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bursar_id::{OwnerId, Role, ServiceAccountId, SessionId, UserId};
 use bursar_proto::access::v1::Permission;
-use bursar_time::{Clock, Span, Timestamp};
+use bursar_time::{CLOCKS_APART, Clock, Span, Timestamp};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 
@@ -27,8 +27,6 @@ pub const ISSUER: &str = "bursar";
 pub const AUDIENCE: &str = "bursar";
 /// The longest that any token lives, a person's or a service's; settings allow no more.
 pub const LONGEST_LIFE: Span = Span::from_mins(5);
-/// How far the clocks of two machines may be apart.
-pub(crate) const CLOCKS_APART: Span = Span::MINUTE;
 /// The longest token that is looked at, in bytes; ours have some six hundred.
 const MAX_BYTES: usize = 4_096;
 

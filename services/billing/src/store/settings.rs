@@ -99,7 +99,7 @@ pub(crate) async fn of(tx: &mut Tx, owner: OwnerId) -> Result<AccountSettings, D
     row.map_or_else(|| Ok(AccountSettings::default()), Row::read)
 }
 
-/// The settings of these accounts; one that set nothing is missing.
+/// The settings of these accounts; one that set nothing is missing or has the defaults.
 pub(crate) async fn of_owners(tx: &mut Tx, owners: &[OwnerId]) -> Result<HashMap<OwnerId, AccountSettings>, DbError> {
     let Tx::Postgres(t) = tx else {
         let mut all = HashMap::with_capacity(owners.len());

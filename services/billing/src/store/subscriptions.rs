@@ -88,7 +88,6 @@ const REVIVE: &str = "UPDATE subscriptions SET state = $3, ended_at = NULL, ende
      WHERE owner = $1 AND id = $2 AND ended_with_owner = 1 AND NOT EXISTS \
      (SELECT 1 FROM subscriptions AS other WHERE other.owner = $1 AND other.state <> 'ENDED')";
 
-const RESUMED: &str = "SELECT resumed_until FROM subscriptions WHERE owner = $1 AND id = $2";
 const RESUME: &str =
     "UPDATE subscriptions SET resumed_until = $1 WHERE state <> 'ENDED' AND period_end <= $1 AND owner = $2";
 const RESUME_ALL: &str = "UPDATE subscriptions SET resumed_until = $1 WHERE state <> 'ENDED' AND period_end <= $1";
@@ -118,7 +117,7 @@ pub(super) const RESUMED_OF: Both = Both {
 
 /// Every statement here that is the same on both engines, by its name; what is named for an engine is for that one alone.
 #[cfg(test)]
-pub(super) const STATEMENTS: [(&str, &str); 21] = [
+pub(super) const STATEMENTS: [(&str, &str); 20] = [
     ("INSERT", INSERT),
     ("LIVE", LIVE),
     ("KEPT", KEPT),
@@ -136,7 +135,6 @@ pub(super) const STATEMENTS: [(&str, &str); 21] = [
     ("CHANGE", CHANGE),
     ("ENDED_WITH_OWNER", ENDED_WITH_OWNER),
     ("REVIVE", REVIVE),
-    ("RESUMED", RESUMED),
     ("RESUME", RESUME),
     ("RESUME_ALL", RESUME_ALL),
     ("LIVE_AFTER", LIVE_AFTER),
@@ -312,14 +310,8 @@ pub(crate) async fn due(
     rows.into_iter().map(Row::read).collect()
 }
 
-/// Up to when an operator has said that a subscription's missed periods are made up for.
-pub(crate) async fn resumed_until(tx: &mut Tx, of: &Subscription) -> Result<Option<Timestamp>, DbError> {
-    let row: Option<(Option<Timestamp>,)> =
-        on!(tx, c => sqlx::query_as(RESUMED).bind(of.owner).bind(of.id).fetch_optional(c).await?);
-    Ok(row.and_then(|(until,)| until))
-}
-
-/// The same of the subscriptions of these owners that are not ended; of one of which nothing was said it is missing.
+/// Up to when an operator has said that missed periods are made up for, of the subscriptions of these owners that are not
+/// ended; one of which nothing was said is missing.
 pub(crate) async fn resumed_of(
     tx: &mut Tx,
     owners: &[OwnerId],

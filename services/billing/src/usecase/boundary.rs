@@ -72,20 +72,26 @@ impl Looks {
 #[derive(Clone)]
 pub(crate) struct Renewing {
     lanes: Lanes,
+    renewals: Due,
+}
+
+/// Whatever is due of the owners who spend.
+#[derive(Clone)]
+struct Due {
     subscriptions: SubscriptionUseCases,
     looks: Arc<Looks>,
 }
 
 impl Renewing {
     pub(crate) fn new(lanes: Lanes, subscriptions: SubscriptionUseCases) -> Self {
-        Self { lanes, subscriptions, looks: Arc::default() }
+        Self { lanes, renewals: Due { subscriptions, looks: Arc::default() } }
     }
 
     /// Carries out one request.
     pub(crate) async fn one(&self, job: Job) -> Result<Answer, Error> {
         match self.lanes.one(job).await? {
             Err(Refused::RenewalDue(job)) => {
-                self.renew(job.owner).await?;
+                self.renewals.renew(job.owner).await?;
                 Ok(self.lanes.one(settled(*job)).await?)
             }
             answer => Ok(answer),
@@ -100,7 +106,7 @@ impl Renewing {
             return Ok(answers);
         }
         let owners: BTreeSet<OwnerId> = due.iter().map(|(_, job)| job.owner).collect();
-        let each = futures::stream::iter(owners).map(async |owner| (owner, self.renew(owner).await.is_ok()));
+        let each = futures::stream::iter(owners).map(async |owner| (owner, self.renewals.renew(owner).await.is_ok()));
         let renewed: HashMap<OwnerId, bool> = each.buffer_unordered(SIDE_BY_SIDE).collect().await;
         let again = due.into_iter().filter(|(_, job)| renewed.get(&job.owner) == Some(&true));
         let (numbers, jobs): (Vec<usize>, Vec<Job>) = again.map(|(number, job)| (number, settled(job))).unzip();
@@ -110,7 +116,9 @@ impl Renewing {
         }
         Ok(answers)
     }
+}
 
+impl Due {
     /// Brings an owner's subscription up to date, if it has one that is due.
     ///
     /// # Errors
@@ -188,9 +196,32 @@ fn settled(job: Job) -> Job {
 
 #[cfg(test)]
 mod tests {
-    use bursar_testkit::personal;
+    use bursar_testkit::{engines, personal};
+    use bursar_time::Clock;
 
     use super::*;
+    use crate::usecase::shop::Shop;
+
+    engines! {
+        /// What waits for an operator may do so for weeks, and its owner spends all the while.
+        async fn who_is_held_is_remembered_and_who_is_renewed_is_not(db: TestDb) {
+            let clock = Clock::system();
+            let shop = Shop::open_by(&db, clock.clone()).await;
+            let (held, other) = (personal(1), personal(2));
+            let due = Due { subscriptions: shop.subscriptions.clone(), looks: Arc::default() };
+            let remembered = |owner| due.looks.all().get(&owner).is_some_and(|look| look.stays_due_until.is_some());
+            shop.subscribe(held, "business", "sandbox_ok", "").await.unwrap();
+            clock.skew(Span::from_days(40).as_micros());
+            shop.subscribe(other, "business", "sandbox_ok", "").await.unwrap();
+            clock.skew(Span::from_days(72).as_micros());
+            for owner in [held, other] {
+                due.renew(owner).await.unwrap();
+            }
+            assert!(remembered(held) && !remembered(other));
+            let months = [held, other].map(async |owner| shop.subscriptions.get(owner).await.unwrap().month.number);
+            assert_eq!(futures::future::join_all(months).await, [0, 1]);
+        }
+    }
 
     /// An account that stays due for long is looked at once in a moment, and holds up nobody but itself.
     #[test]

@@ -9,8 +9,8 @@
 //! for everybody, so it may have every turn, and may wait with as many calls as there are places left for everybody else;
 //! what it asks about one owner counts for that owner. So of the places some are left for whoever has none.
 //!
-//! The callers take turns, as owners do in a lane (`lane/turns.rs`): whoever asks for much at once waits with the second
-//! call until everybody else who waits has had the first. Within a caller the order is the order of arrival, but for owners
+//! The callers take turns, as owners do in a lane (`lane/turns.rs`): whoever asks for much at once has one more call at
+//! most carried out before the first of whoever comes meanwhile. Within a caller the order is the order of arrival, but for owners
 //! who have their turn already.
 
 use std::collections::{HashMap, VecDeque};

@@ -165,23 +165,10 @@ impl Invoices {
         let issued = drafts.into_iter().zip(dates).map(|(draft, (year, issued_on))| {
             let Draft { owner, bill, payment, at } = draft;
             let (prefix, position) = positions.remove(&owner)?;
-            let number = prefix.number(DocumentKind::Invoice, year, *numbers.get(&owner)?);
-            let id = DocumentId { kind: DocumentKind::Invoice, id: self.new_id(at) };
-            let (issuer, profile) = (self.terms.issuer.clone(), Some(of(owner).profile.clone()));
-            let (original, issued_at) = (None, at);
-            Some(Invoice {
-                id,
-                owner,
-                number,
-                position,
-                original,
-                bill,
-                profile,
-                issuer,
-                payment,
-                issued_at,
-                issued_on,
-            })
+            let kind = DocumentKind::Invoice;
+            let numbered = (position, prefix.number(kind, year, *numbers.get(&owner)?));
+            let blank = self.blank((owner, at), kind, payment, (numbered, issued_on));
+            Some(Invoice { bill, profile: Some(of(owner).profile.clone()), ..blank })
         });
         let issued: Vec<Invoice> = issued.collect::<Option<_>>().ok_or(Error::Failed)?;
         invoices::insert_many(tx, &issued).await?;
@@ -227,11 +214,23 @@ impl Invoices {
         let (year, issued_on) = date(&settings.zone, at);
         let (prefix, position) = self.position(tx, owner).await?;
         let seq = invoices::next_number(tx, owner, kind, year).await?;
+        let numbered = (position, prefix.number(kind, year, seq));
+        Ok(self.blank((owner, at), kind, payment, (numbered, issued_on)))
+    }
+
+    /// A document with these, its id and who issues it, and nothing else.
+    fn blank(
+        &self,
+        (owner, at): (OwnerId, Timestamp),
+        kind: DocumentKind,
+        payment: PaymentId,
+        ((position, number), issued_on): ((u64, String), String),
+    ) -> Invoice {
         let zero = Price::zero(bursar_money::Currency::USD);
-        Ok(Invoice {
+        Invoice {
             id: DocumentId { kind, id: self.new_id(at) },
             owner,
-            number: prefix.number(kind, year, seq),
+            number,
             position,
             original: None,
             bill: Bill { lines: Vec::new(), subtotal: zero, taxes: Vec::new(), total: zero },
@@ -240,7 +239,7 @@ impl Invoices {
             payment,
             issued_at: at,
             issued_on,
-        })
+        }
     }
 
     /// The account's prefix, made with its first document, and which document comes now.
@@ -276,7 +275,7 @@ pub(super) async fn pack_line(
     price: Price,
 ) -> Result<InvoiceLine, Error> {
     let unit = bursar_members::policies::of(tx, &[]).await?.deployment().unwrap_or_default().credit_unit;
-    let unit = if credits == Credits::ONE { unit.singular } else { unit.plural };
+    let unit = unit.called(credits == Credits::ONE);
     line(LineKind::Pack, format!("{name} ({credits} {unit})"), price)
 }
 

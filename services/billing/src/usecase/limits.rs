@@ -10,7 +10,6 @@ use std::collections::BTreeSet;
 use bursar_db::{Db, Tx};
 use bursar_events::Outbox;
 use bursar_id::{Id, LimitId, OwnerId, UserId};
-use bursar_members::words;
 use bursar_money::Credits;
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::{Answer, Asked, Caller, Done, Mutation, Mutations, Page, PageRequest, Permission};
@@ -26,7 +25,7 @@ use crate::domain::{
 };
 use crate::error::Error;
 use crate::lane::{RulesHandle, view_with_limits};
-use crate::store::{accounts, limits, settings};
+use crate::store::{accounts, limits, members, settings};
 use reading::Reading;
 
 /// How often the account is locked at most until so little is left to be read that the limit is set.
@@ -287,7 +286,7 @@ fn asks(
 async fn demand(tx: &mut Tx, owner: OwnerId, subject: &LimitSubject) -> Result<(), Error> {
     let LimitSubject::One(Subject::Member(user)) = subject else { return Ok(()) };
     let own = owner == OwnerId::User(*user);
-    let known = words::named(tx, &[(owner, *user)]).await?;
+    let known = members::named(tx, &[(owner, *user)]).await?;
     let belongs = known.get(&(owner, *user)).is_some_and(|word| word.role.is_some());
     if own || belongs { Ok(()) } else { Err(Error::NotFound("member")) }
 }

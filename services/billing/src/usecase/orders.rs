@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use bursar_db::{Db, DbError, Tx};
 use bursar_id::OwnerId;
-use bursar_members::words;
+use bursar_members::words::{self, Words};
 use bursar_rpc::{Asked, IdempotencyKey, Kept, Mutation};
 use bursar_time::Clock;
 
@@ -40,12 +40,11 @@ pub(super) fn up_to_date(allowed: &Allowed) -> Result<(), Refusal> {
     if allowed.stale && allowed.spender.is_some() { Err(Refusal::FeedStale) } else { Ok(()) }
 }
 
-/// Refuses what somebody whose account was deleted would have: of the living nothing is told, of whoever is gone that they do
-/// not belong to their account (`farewells.rs`).
-async fn is_there(tx: &mut Tx, owner: OwnerId) -> Result<(), Error> {
-    let OwnerId::User(user) = owner else { return Ok(()) };
-    let told = words::named(tx, &[(owner, user)]).await?.remove(&(owner, user));
-    if told.is_some_and(|word| word.role.is_none()) { Err(Refusal::NotAMember.into()) } else { Ok(()) }
+/// What of these people's own accounts was told: of the living nothing, of whoever is gone that they do not belong to it
+/// (`farewells.rs`).
+async fn told_of(tx: &mut Tx, owners: &[OwnerId]) -> Result<Words, DbError> {
+    let people: Vec<_> = owners.iter().filter_map(|owner| Some((*owner, owner.user()?))).collect();
+    if people.is_empty() { Ok(Words::default()) } else { words::named(tx, &people).await }
 }
 
 /// An order before any money is taken: the caller's standing, and the answer that the request got before, however long
@@ -111,18 +110,8 @@ impl Till {
             accounts::open(tx, owners, self.clock.now()).await?;
             locked = accounts::lock(tx, owners).await?;
         }
-        let people: Vec<_> = owners.iter().filter_map(|owner| Some((*owner, owner.user()?))).collect();
-        let told = words::named(tx, &people).await?;
-        let gone = |owner: OwnerId| {
-            let word = owner.user().and_then(|user| told.get(&(owner, user)));
-            word.is_some_and(|word| word.role.is_none())
-        };
-        let personal = self.batcher.rules().personal_accounts;
-        let may = |(owner, account): &(OwnerId, Account)| {
-            (personal || owner.organization().is_some())
-                && !gone(*owner)
-                && Refusal::of_standing(*owner, account.standing).is_none()
-        };
+        let told = told_of(tx, owners).await?;
+        let may = |(owner, account): &(OwnerId, Account)| self.why_not(*owner, &told, Some(account)).is_none();
         Ok(locked.iter().filter(|it| may(it)).map(|(owner, _)| *owner).collect())
     }
 
@@ -134,12 +123,20 @@ impl Till {
     }
 
     async fn sells_to(&self, tx: &mut Tx, owner: OwnerId, account: Option<&Account>) -> Result<(), Error> {
+        let told = told_of(tx, &[owner]).await?;
+        self.why_not(owner, &told, account).map_or(Ok(()), |refusal| Err(refusal.into()))
+    }
+
+    /// Why nothing may be sold to an owner, by what was told of people's own accounts.
+    fn why_not(&self, owner: OwnerId, told: &Words, account: Option<&Account>) -> Option<Refusal> {
         if owner.organization().is_none() && !self.batcher.rules().personal_accounts {
-            return Err(Refusal::OrganizationRequired.into());
+            return Some(Refusal::OrganizationRequired);
         }
-        is_there(tx, owner).await?;
-        let refusal = account.and_then(|account| Refusal::of_standing(owner, account.standing));
-        refusal.map_or(Ok(()), |refusal| Err(refusal.into()))
+        let own = owner.user().and_then(|user| told.get(&(owner, user)));
+        if own.is_some_and(|word| word.role.is_none()) {
+            return Some(Refusal::NotAMember);
+        }
+        account.and_then(|account| Refusal::of_standing(owner, account.standing))
     }
 
     /// Carries out one request on an account as part of a larger transaction.

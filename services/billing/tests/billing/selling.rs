@@ -13,7 +13,7 @@ use tonic::Code;
 use crate::batches::line;
 use crate::moving::{subscription, the_end};
 use crate::words::{
-    Spending as _, Under, batch, buy, free, give_back, grant, lots_of, reserve, settle, spend, subscribe,
+    Spending as _, Under, batch, buy, free, give_back, grant, limit, lots_of, reserve, settle, spend, subscribe,
 };
 use crate::world::{World, until};
 
@@ -275,6 +275,8 @@ engines! {
         refused(product.charge(for_ben("1")).await, gone, "NOT_A_MEMBER");
         refused(product.hold(reserve(team, "1").by(ben.user)).await, gone, "NOT_A_MEMBER");
         refused(world.product_for(&ben).charge(spend(team, "1")).await, gone, "NOT_A_MEMBER");
+        let his = limit(team, &format!("member {}", ben.user), pb::LimitWindow::Day, "1");
+        refused(boss.set_limit(his).await, Code::NotFound, "NOT_FOUND");
         let batched = product.batch_charge(batch([for_ben("1")])).await.unwrap();
         assert_eq!(line(&batched.outcomes[0]), "PermissionDenied NOT_A_MEMBER");
         // Nor by a later word than was heard, of a token or of organization itself.

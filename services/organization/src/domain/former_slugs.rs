@@ -1,9 +1,9 @@
 //! Former slugs: an organization keeps leading by those that it had, so long as they are few or young (product.md,
 //! "Organizations").
 
-use bursar_time::{Span, Timestamp};
+use bursar_time::{CLOCKS_APART, Span, Timestamp};
 
-use super::{CLOCKS_APART, Refusal};
+use super::Refusal;
 
 /// How many former slugs an organization keeps.
 pub const MOST: usize = 10;

@@ -21,9 +21,3 @@ pub mod slug;
 pub mod standing;
 
 pub use refusal::Refusal;
-
-use bursar_time::Span;
-
-/// How far ahead of this replica's the clock may have been that wrote an instant. One that was further ahead was wrong, and
-/// would have held for as long.
-pub const CLOCKS_APART: Span = Span::MINUTE;

@@ -2,9 +2,7 @@
 //! an address got; nominations in an organization, and mails of another owner; alerts of its limits; organizations that somebody created.
 
 use bursar_db::{Db, DbError, Tx, exactly_one, on};
-use bursar_time::{Span, Timestamp};
-
-use crate::domain::CLOCKS_APART;
+use bursar_time::{CLOCKS_APART, Span, Timestamp};
 
 /// The update changes nothing: it takes the row's lock, and makes both engines answer with the row.
 pub(super) const LOCK: &str = "INSERT INTO mail_counts (subject, sent, last_at) VALUES ($1, $2, $3) \

@@ -2,14 +2,13 @@
 
 use bursar_db::Tx;
 use bursar_testkit::{START, at};
-use bursar_time::Span;
+use bursar_time::{CLOCKS_APART, Span};
 use sqlx::{AssertSqlSafe, Executor as _, SqlSafeStr as _};
 
 use super::{
     MIGRATIONS, audit, avatars, contents, foundings, invitations, items, libraries, mail_counts, memberships,
     nominations, objects, organizations, preferences, projects, seats, slugs, standings, users,
 };
-use crate::domain::CLOCKS_APART;
 
 /// Statements that both engines run.
 const BOTH: &[&str] = &[
@@ -194,6 +193,8 @@ bursar_testkit::engines! {
             (organizations::FOUND_BY_NAME, "USING INDEX organizations_name (<expr>>? AND <expr><?)"),
             (organizations::CLOSED_AFTER, "USING INDEX organizations_state (id>?)"),
             (organizations::PASSING_AFTER, "USING INDEX organizations_state (id>?)"),
+            (invitations::NAMING, "USING INDEX invitations_accepted (accepted_by=?)"),
+            (invitations::NAMING, "USING INDEX invitations_email (email_key=?)"),
         ] {
             if let Some(plan) = plan(&mut tx, statement).await {
                 assert!(plan.contains(expected), "{plan}");

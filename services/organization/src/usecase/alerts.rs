@@ -54,7 +54,7 @@ impl Organization {
             None => None,
         };
         let member = member.as_ref().map(|member| member.display_name.as_str());
-        let unit = policy.unwrap_or_default().credit_unit;
+        let unit = self.0.config.policies.credit_unit;
         for manager in managers.iter().filter(|manager| !manager.email.is_empty()) {
             let (to, organization, is_last) = (manager.email.as_str(), organization.name.as_str(), left == 0);
             let about = AlertMail { to, organization, alert, member, unit, is_last };
@@ -86,8 +86,7 @@ impl Organization {
             None => memberships::list(tx, id, Some(Role::Owner), None, 1).await?.pop(),
         };
         let Some(whom) = whom.filter(|whom| !whom.email.is_empty()) else { return Ok(()) };
-        let policy = policies::of(tx, &[OwnerId::Organization(id)]).await?.of(OwnerId::Organization(id));
-        let unit = policy.unwrap_or_default().credit_unit;
+        let unit = self.0.config.policies.credit_unit;
         let about = StoppedMail { to: &whom.email, organization: &organization.name, stopped, unit };
         bursar_mail::queue(&self.0.jobs, tx, now, &mails::top_up_stopped(&about, &self.0.config)).await
     }

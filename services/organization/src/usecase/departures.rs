@@ -133,7 +133,7 @@ impl Organization {
         Ok(true)
     }
 
-    /// Takes somebody's addresses out of some organizations' invitations; `false` when there were none any more. Under the
+    /// Takes the addresses that somebody joined with out of some organizations' invitations; `false` when there were none any more. Under the
     /// lock on each organization, so that nobody sends again meanwhile what is taken back.
     async fn forget_invited(&self, user: UserId) -> Result<bool, Error> {
         let mut tx = self.0.db.read().await?;

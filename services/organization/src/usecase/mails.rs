@@ -255,7 +255,7 @@ pub(super) fn limit_alert(about: &AlertMail<'_>, config: &Config) -> Mail {
     let organization = quoted(organization);
     let (product, organization, whose) = (config.product.as_str(), organization.as_str(), whose.as_str());
     let (used, amount) = (alert.used.as_str(), alert.amount.as_str());
-    let unit = if amount == "1" { unit.singular } else { unit.plural };
+    let unit = unit.called(amount == "1");
     let unit = unit.as_str();
     let (percent, resets_at) = (alert.percents.last().copied().unwrap_or_default(), resets_at.as_str());
     let more = if is_last { " More alerts like this one are not mailed today." } else { "" };

@@ -276,6 +276,12 @@ bursar_testkit::engines! {
         ada.client.invitations().revoke_invitation(revoke).await.expect("revoked");
         let pending = invite(&ada, &umbra, &ben.email, Role::Member).await.expect("invited");
         invite(&ada, &umbra, "dora@example.com", Role::Member).await.expect("invited");
+        let azur = world.create(&ada, "Azur").await.id;
+        let late = invite(&ada, &azur, &ben.email, Role::Member).await.expect("invited");
+        let mut tx = world.store.begin().await.expect("begins");
+        let expire = async { Ok::<_, bursar_db::DbError>(on!(&mut tx, c => sqlx::query("UPDATE invitations SET state = 'EXPIRED' WHERE id = $1").bind(&late.id).execute(c).await?.rows_affected())) };
+        assert_eq!(expire.await.expect("expired"), 1);
+        tx.commit().await.expect("commits");
         let held = holding(&world, &ben.email).await;
         for column in ["invitations.email", "invitations.email_key", "memberships.email"] {
             assert!(held.iter().any(|it| it == column), "{held:?}");
@@ -286,6 +292,7 @@ bursar_testkit::engines! {
         assert_eq!(invitations(&ada, &acme).await, accepted.map(|(email, state)| (email.to_owned(), state)));
         let left = [("", Revoked), ("", Revoked), ("dora@example.com", Pending)];
         assert_eq!(invitations(&ada, &umbra).await, left.map(|(email, state)| (email.to_owned(), state)));
+        assert_eq!(invitations(&ada, &azur).await, [(String::new(), Revoked)], "what could be sent again is not");
         // What has no address is not sent again; and the address may be somebody else's one day.
         let again = proto::ResendInvitationRequest { invitation_id: pending.id, ..Default::default() };
         let again = ada.client.invitations().resend_invitation(again).await;

@@ -148,8 +148,13 @@ bursar_testkit::engines! {
             let organization = create(&ada, request()).await.expect("created");
             assert_eq!(state(&organization), OrganizationState::Active, "after {made}");
         }
-        // Those that came to something are.
+        // Those that came to something are; and of attempts there are ten times as many.
         refused(create(&ada, request()).await, Code::ResourceExhausted, "TOO_MANY_ORGANIZATIONS");
+        let ben = world.who(2);
+        for _ in 0..20 {
+            refused(create(&ben, request()).await, Code::FailedPrecondition, "PLAN_REQUIRED");
+        }
+        refused(create(&ben, request()).await, Code::ResourceExhausted, "TOO_MANY_ORGANIZATIONS");
     }
 
     async fn while_billing_is_away_it_is_pending_and_nobody_can_use_it(db: TestDb) {

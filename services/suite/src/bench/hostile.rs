@@ -89,7 +89,7 @@ pub(crate) enum Way {
     Malformed,
     /// Ids, types of events and paths of masks that there are not, many at a time.
     Unknown,
-    /// Pictures with as many pixels as fit into a file.
+    /// Pictures with as many pixels as are taken.
     Pictures,
     /// Holds that all lapse within seconds.
     Lapses,

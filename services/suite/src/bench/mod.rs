@@ -8,7 +8,7 @@
 //!
 //! - `team.rs` is who spends: an organization, its members, a service of the product's
 //! - `load.rs` lets callers call, `scenario.rs`, `access.rs`, `accounts.rs` and `reading.rs` are what they call, `hostile.rs` what one
-//!   does to the others, `worst.rs` and `picture.rs` what that one sends
+//!   does to the others, `worst.rs` what that one sends
 //! - `server.rs` is what is called, `report.rs` the table and the ratios
 //!
 //! What lives here: loads and their report. What must not: anything a server needs.
@@ -17,7 +17,6 @@ mod access;
 mod accounts;
 mod hostile;
 mod load;
-mod picture;
 mod reading;
 mod report;
 mod scenario;

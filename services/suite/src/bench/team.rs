@@ -80,10 +80,7 @@ impl Team {
         }
         let founder = people.first().context("nobody to found an organization")?;
         let organizations = server.connect(Service::Organization).await?;
-        let new = organization::CreateOrganizationRequest { name: "Load".to_owned(), ..Default::default() };
-        let mut client = OrganizationServiceClient::new(organizations.clone());
-        let made = client.create_organization(founder.token.on(new)).await?.into_inner();
-        let owner = made.organization.context("an organization")?.id;
+        let owner = found(&mut OrganizationServiceClient::new(organizations.clone()), founder).await?;
         let founder = founder.token_in(server, &owner).await?;
         let mut members = Vec::with_capacity(MEMBERS);
         for (place, person) in people.iter().enumerate() {
@@ -100,12 +97,13 @@ impl Team {
 
     /// Another organization of the founder's, with as many credits and nobody else in it. Only while the team is new:
     /// the founder's token lives for minutes.
-    pub(crate) async fn another(&self, server: &Server) -> anyhow::Result<String> {
+    pub(crate) async fn another(
+        &self,
+        server: &Server,
+        client: &mut OrganizationServiceClient<Channel>,
+    ) -> anyhow::Result<String> {
         let founder = self.people.first().context("nobody to found an organization")?;
-        let mut client = OrganizationServiceClient::new(server.connect(Service::Organization).await?);
-        let new = organization::CreateOrganizationRequest { name: "Load".to_owned(), ..Default::default() };
-        let made = client.create_organization(founder.token.on(new)).await?.into_inner();
-        let owner = made.organization.context("an organization")?.id;
+        let owner = found(client, founder).await?;
         grant(server, &self.channels, &owner).await?;
         Ok(owner)
     }
@@ -226,6 +224,13 @@ async fn sign_in(server: &Server, email: String, password: String) -> anyhow::Re
     let tokens = answer.into_inner().tokens.context("tokens")?;
     let token = Bearer::new(&tokens.access_token)?;
     Ok(Person { id: tokens.owner, email, password, token })
+}
+
+/// A new organization of somebody's.
+async fn found(client: &mut OrganizationServiceClient<Channel>, founder: &Person) -> anyhow::Result<String> {
+    let new = organization::CreateOrganizationRequest { name: "Load".to_owned(), ..Default::default() };
+    let made = client.create_organization(founder.token.on(new)).await?.into_inner();
+    Ok(made.organization.context("an organization")?.id)
 }
 
 /// Invites somebody, who accepts.

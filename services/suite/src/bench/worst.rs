@@ -1,6 +1,7 @@
 //! The tenant that does its worst, and what it asks in each of its ways.
 
 use std::collections::BTreeMap;
+use std::io::Cursor;
 use std::time::Duration;
 
 use bursar_proto::billing::v1 as pb;
@@ -16,15 +17,16 @@ use bursar_proto::organization::v1::organization_service_client::OrganizationSer
 use bursar_runtime::Service;
 use bursar_secret::Entropy;
 use bursar_time::Span;
+use image::{DynamicImage, ImageFormat, RgbImage};
 use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::Channel;
-use tonic::{Request, Status};
+use tonic::{Code, Request, Status};
 
 use super::hostile::Way;
-use super::picture::large_picture;
-use super::scenario::{batch, charge, request_id};
+use super::scenario::{all_made, batch, charge, request_id};
 use super::server::Server;
 use super::team::{Bearer, Team, operator};
+use crate::waiting::{self, eventually};
 
 /// Entries of that tenant's ledger before it begins.
 const ENTRIES: usize = 20_000;
@@ -68,24 +70,26 @@ impl Worst {
         };
         let charge = client.charge(team.product.on(large)).await?.into_inner().charge.unwrap_or_default().id;
         for _ in 0..LARGE_ENTRIES / FILL {
-            client.batch_charge(team.product.on(labelled(&team, FILL))).await?;
+            all_made(&client.batch_charge(team.product.on(labelled(&team, FILL))).await?.into_inner())?;
         }
         for _ in 0..ENTRIES / FILL {
-            client.batch_charge(team.product.on(batch(&team, FILL))).await?;
+            all_made(&client.batch_charge(team.product.on(batch(&team, FILL))).await?.into_inner())?;
         }
+        let organizations = server.connect(Service::Organization).await?;
+        let mut founding = OrganizationServiceClient::new(organizations.clone());
         let mut others = Vec::with_capacity(OTHERS);
         for _ in 0..OTHERS {
-            let owner = team.another(server).await?;
+            let owner = team.another(server, &mut founding).await?;
+            until_known(&team, &owner).await?;
             for _ in 0..OTHERS_ENTRIES / FILL {
-                client.batch_charge(team.product.on(lonely(&team, &owner))).await?;
+                all_made(&client.batch_charge(team.product.on(lonely(&team, &owner))).await?.into_inner())?;
             }
             let token = team.founder_in(server, &owner).await?;
             others.push((owner, token));
         }
         let (operator, identity) = (operator(server).await?, server.connect(Service::Identity).await?);
-        let organizations = server.connect(Service::Organization).await?;
         let reads = server.connect(Service::Billing).await?;
-        let (picture, chance) = (large_picture(), Entropy::seeded(SEED));
+        let (picture, chance) = (large_picture()?, Entropy::seeded(SEED));
         Ok(Self { team, operator, others, charge, picture, chance, identity, organizations, reads })
     }
 
@@ -298,4 +302,27 @@ fn labelled(team: &Team, size: usize) -> pb::BatchChargeRequest {
 fn lonely(team: &Team, owner: &str) -> pb::BatchChargeRequest {
     let founder = &team.members[0].id;
     pb::BatchChargeRequest { charges: (0..FILL).map(|_| charge(owner, founder, &team.entropy)).collect() }
+}
+
+/// Waits until billing lets the founder spend in another organization: it learns of the membership by an event. What is
+/// charged to find out is the first entry there.
+async fn until_known(team: &Team, owner: &str) -> anyhow::Result<()> {
+    let (mut client, founder) = (team.client(0), &team.members[0].id);
+    eventually("the founder's membership at billing", waiting::PATIENCE, async || {
+        let charged = client.charge(team.product.on(charge(owner, founder, &team.entropy))).await;
+        match charged {
+            Ok(_) => Ok(Some(())),
+            // NOT_A_MEMBER: no event has told of it yet.
+            Err(status) if status.code() == Code::PermissionDenied => Ok(None),
+            Err(status) => Err(status.into()),
+        }
+    })
+    .await
+}
+
+/// The picture that is most work: as many pixels as are taken, which a small file holds when they are all alike.
+fn large_picture() -> anyhow::Result<Vec<u8>> {
+    let mut file = Cursor::new(Vec::new());
+    DynamicImage::ImageRgb8(RgbImage::new(4_096, 4_096)).write_to(&mut file, ImageFormat::Png)?;
+    Ok(file.into_inner())
 }

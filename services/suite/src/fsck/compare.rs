@@ -15,7 +15,7 @@ pub(crate) type Unlike = (String, String);
 
 /// How long an organization may wait for its creator's plan: billing is asked again each hour at the latest, and does answer.
 const FOUNDING: Span = Span::from_hours(2);
-/// How long a purge may take once it is due: what has failed for a day is tried no longer.
+/// How long a purge may take once it is due. Its job goes on trying for a month; but a day is a reason to look.
 const PURGE: Span = Span::DAY;
 
 /// What is said of something that is not there.

@@ -267,10 +267,12 @@ impl Walker<'_> {
 
     /// What has not come to its end though it should have: nothing that was told goes on with it.
     async fn stopped(&mut self, page: &[(OrganizationId, Way)]) -> anyhow::Result<()> {
-        let owners: Vec<OwnerId> = page.iter().map(|(id, _)| OwnerId::Organization(*id)).collect();
-        let plans = billing::plans_of(&mut self.stores[Service::Billing].read().await?, &owners).await?;
+        let pending = page.iter().filter(|(_, way)| matches!(way, Way::Pending(_)));
+        let pending: Vec<OwnerId> = pending.map(|(id, _)| OwnerId::Organization(*id)).collect();
+        let plans = billing::plans_of(&mut self.stores[Service::Billing].read().await?, &pending).await?;
         let now = self.now;
-        for ((_, way), owner) in page.iter().zip(owners) {
+        for (id, way) in page {
+            let owner = OwnerId::Organization(*id);
             let plan = plans.iter().find(|plan| plan.owner == owner).map(|plan| plan.plan.as_str());
             let founding = compare::founding(*way, plan, now);
             let _ = self.note(Service::Organization, owner, "founding", founding, Cure::Operator);

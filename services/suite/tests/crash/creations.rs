@@ -83,8 +83,10 @@ impl Stores {
     }
 
     async fn until(&mut self, step: Step, creator: &str) {
-        let reached = async { while !step.is_reached(&self.progress(creator).await) {} };
-        tokio::time::timeout(PATIENCE, reached).await.unwrap_or_else(|_| panic!("{step:?} did not come"));
+        eventually(&format!("{step:?}"), PATIENCE, async || {
+            step.is_reached(&self.progress(creator).await).then_some(())
+        })
+        .await;
     }
 }
 

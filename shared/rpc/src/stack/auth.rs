@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use axum::body::Body;
 use bursar_proto::access::v1::{Acting, CallerKind};
 use bursar_proto::access::{Idempotency, MethodRule};
-use bursar_time::{Span, Timestamp};
+use bursar_time::{CLOCKS_APART, Span, Timestamp};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, Request, Response};
 use tonic::Status;
@@ -18,7 +18,6 @@ use tower::Service;
 use super::{Call, Shared, methods::Access, reasons};
 use crate::caller::{Caller, ServiceRole};
 use crate::problem::reason;
-use crate::token::CLOCKS_APART;
 use crate::transport::context::{CallContext, TRACEPARENT, USER_AUTHORIZATION, VerifiedToken};
 use crate::{Origin, Problem, origin};
 

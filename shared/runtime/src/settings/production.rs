@@ -71,11 +71,10 @@ impl Settings {
     /// Whether content of several replicas, which PostgreSQL serves, lies where it does by default, however that is written: in
     /// a folder of one of them. Nobody is refused for it, as there may be one replica, or one volume below all of them.
     pub(crate) fn keeps_content_to_itself(&self, program: Program) -> bool {
-        let absolute = |path: &Path| std::path::absolute(path).ok();
         let ContentUrl::Folder(folder) = &self.content_url else { return false };
         program.services().contains(&Service::Organization)
             && self.store(Service::Organization).engine() == Engine::Postgres
-            && absolute(folder) == absolute(&self.data_dir.join("content"))
+            && is_same_file(folder, &self.data_dir.join("content"))
     }
 
     fn refuse_weak_material(&self, program: Program, problems: &mut Vec<String>) {

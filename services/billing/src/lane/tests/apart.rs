@@ -47,7 +47,7 @@ impl Bench {
         let batcher = super::batcher(&self.db, &self.clock, &self.rules);
         let metrics = Metrics::new(&opentelemetry::global::meter("test"));
         let aside = Aside::new(batcher.clone(), metrics.clone(), TaskTracker::new());
-        let own = Batcher { db: self.db.dedicated(1, Duration::from_millis(500), statement), ..batcher };
+        let own = Batcher { db: self.db.dedicated(Duration::from_millis(500), statement), ..batcher };
         self.lane = Lane::new(own, Warm::new(0), metrics, 10_000, aside);
     }
 

@@ -2,8 +2,8 @@
 //!
 //! A batch takes what is ordinary: an active subscription one period behind, whose next month nobody has tried to pay yet, and
 //! that its provider settles at once. It locks the subscriptions (those that somebody else has locked are being renewed there),
-//! then the accounts, decides every grant by the same engine as a month by itself, and writes each table's rows with one
-//! statement. Grant, payment, invoice and event of a month are in that one transaction, or nothing is. What the rows must be is
+//! then the accounts, decides every grant by the same engine as a month by itself, and on PostgreSQL writes each table's
+//! rows with one statement. Grant, payment, invoice and event of a month are in that one transaction, or nothing is. What the rows must be is
 //! what the path of one month leaves; everything else (`rest`) goes that path, with whatever it takes.
 //!
 //! | what | is kept by |
@@ -22,6 +22,7 @@ use bursar_id::{LotId, OwnerId};
 use bursar_proto::event::v1::event::Payload;
 use bursar_time::{Clock, Timestamp};
 
+use super::super::asking::{payer_among, token_of};
 use super::super::cashier::note;
 use super::super::dues::thing_after;
 use super::super::invoices::{Draft, during};
@@ -206,7 +207,7 @@ async fn pay(
         let methods = saved.get(&from.owner).map(Vec::as_slice).unwrap_or_default();
         let mut payment = cashier.first_due(&from, country)?;
         let heard = token(&payment, methods, cashier.till.clock.now()).and_then(|token| {
-            cashier.till.payments.pay_at_once(&ToPay { key: payment.id, amount: payment.amount, token })
+            cashier.till.payments.pay_at_once(&ToPay { key: payment.id, amount: payment.amount, token: &token })
         });
         note(&mut payment, heard.as_ref());
         if payment.state != PaymentState::Paid {
@@ -220,15 +221,13 @@ async fn pay(
     Ok((paid, rest))
 }
 
-/// The provider's name for what a payment is paid with, if that can pay: see [`super::super::asking::payer`].
-fn token<'a>(payment: &'a Payment, saved: &'a [SavedMethod], now: Timestamp) -> Option<&'a str> {
-    let named = match PaymentMethod::from_stored(&payment.method) {
-        PaymentMethod::Named(_) => return Some(&payment.method),
-        PaymentMethod::Saved(id) => saved.iter().find(|it| it.id == id),
-        PaymentMethod::Default => None,
-    };
-    let payer = named.or_else(|| saved.iter().find(|it| it.is_default))?;
-    (!payer.card.is_expired_at(now)).then_some(payer.token.as_str())
+/// The provider's name for what a payment is paid with, if that can pay.
+fn token(payment: &Payment, saved: &[SavedMethod], now: Timestamp) -> Option<String> {
+    let method = PaymentMethod::from_stored(&payment.method);
+    if let PaymentMethod::Named(name) = method {
+        return Some(name);
+    }
+    token_of(payer_among(saved, &method), now).ok().map(str::to_owned)
 }
 
 /// Writes what was decided of months whose lots are granted: those that have begun, and what is to be told.

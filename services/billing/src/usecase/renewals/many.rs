@@ -168,7 +168,7 @@ engines! {
             let racers = (0..3).flat_map(|_| {
                 let (helper, rounder) = (shop.subscriptions.clone(), shop.subscriptions.clone());
                 [
-                    tokio::spawn(async move { super::help(&helper).await.map(drop) }),
+                    tokio::spawn(async move { super::help(&helper, &super::Left::default()).await.map(drop) }),
                     tokio::spawn(async move { super::round(&rounder).await.map(drop) }),
                 ]
             });
@@ -191,7 +191,7 @@ engines! {
             tokio::spawn(async move { super::catch_up(&subscriptions, due).await.map(drop) })
         });
         let spenders = spenders.collect::<Vec<_>>();
-        super::help(&shop.subscriptions).await.unwrap();
+        super::help(&shop.subscriptions, &super::Left::default()).await.unwrap();
         for spender in spenders {
             spender.await.unwrap().unwrap();
         }
@@ -248,7 +248,7 @@ engines! {
         shop.subscriptions.till.batcher = apart.clone();
         shop.subscriptions.cashier.till.batcher = apart;
         shop.set(FEBRUARY_28);
-        assert_eq!(super::help(&shop.subscriptions).await.unwrap(), 0);
+        assert_eq!(super::help(&shop.subscriptions, &super::Left::default()).await.unwrap(), 0);
         assert_eq!(round(&shop).await.done, 3);
         assert_months(&shop, 1..=3, 2).await;
     }

@@ -153,12 +153,12 @@ engines! {
 
     async fn a_round_leaves_the_rest_to_the_next_that_comes_at_once(db: TestDb) {
         let shop = subscribed(&db).await;
-        let portion = super::Portion { page: 50, single: 1, together: 50 };
+        let (portion, walk) = (super::Portion { page: 50, single: 1, together: 50 }, super::Walk::default());
         copies(&shop, 2..portion.together as u64 + 2).await;
         shop.set(ENDS[0]);
-        let first = super::within(&shop.subscriptions, portion, None).await.unwrap();
+        let first = super::within(&shop.subscriptions, portion, &walk).await.unwrap();
         assert_eq!((first.done, first.goes_on), (portion.together, true));
-        let second = super::within(&shop.subscriptions, portion, None).await.unwrap();
+        let second = super::within(&shop.subscriptions, portion, &walk).await.unwrap();
         assert_eq!((second.done, second.failed, second.goes_on), (1, 0, false));
     }
 
@@ -167,10 +167,10 @@ engines! {
         shop.sql("UPDATE subscriptions SET payment_method = 'sandbox_declined'").await;
         copies(&shop, 2..5).await;
         shop.set(ENDS[0]);
-        let portion = super::Portion { page: 3, single: 3, together: 1 };
-        let first = super::within(&shop.subscriptions, portion, None).await.unwrap();
+        let (portion, walk) = (super::Portion { page: 3, single: 3, together: 1 }, super::Walk::default());
+        let first = super::within(&shop.subscriptions, portion, &walk).await.unwrap();
         assert_eq!((first.done, first.goes_on), (3, true));
-        let second = super::within(&shop.subscriptions, portion, None).await.unwrap();
+        let second = super::within(&shop.subscriptions, portion, &walk).await.unwrap();
         assert_eq!((second.done, second.failed, second.goes_on), (1, 0, false));
     }
 
@@ -424,17 +424,15 @@ engines! {
         clock.skew(Span::from_days(102).as_micros());
         shop.sql("UPDATE accounts SET available = available + 1 WHERE available = 1500000000").await;
         let portion = super::Portion { page: 2, single: 1, together: 1 };
-        let (mut reached, mut rounds, mut found) = (None, 0, (0, 0, 0));
-        loop {
-            let round = super::within(&shop.subscriptions, portion, reached).await.unwrap();
-            found = (found.0 + round.done, found.1 + round.failed, found.2 + round.held);
-            rounds += 1;
+        let (walk, mut rounds, mut done) = (super::Walk::default(), 0, 0);
+        let last = loop {
+            let round = super::within(&shop.subscriptions, portion, &walk).await.unwrap();
+            (rounds, done) = (rounds + 1, done + round.done);
             if !round.goes_on {
-                break;
+                break round;
             }
-            reached = round.reached;
-        }
-        assert_eq!(found, (1, 2, 4), "{rounds} rounds");
+        };
+        assert_eq!((done, last.failed, last.held), (1, 2, 4), "of the whole walk, in {rounds} rounds");
         assert!(rounds > 1, "more than a round looks at");
         assert_eq!(shop.subscriptions.get(healthy).await.unwrap().month.number, 1);
     }

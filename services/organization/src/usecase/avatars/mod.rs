@@ -4,7 +4,7 @@ mod drawing;
 
 use std::sync::Arc;
 
-use bursar_id::{OrganizationId, OwnerId};
+use bursar_id::{OrganizationId, OwnerId, UserId};
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::{Answer, Asked, Caller, Done, Looked, Mutation, Problem};
 use bursar_runtime::Heavy;
@@ -26,7 +26,7 @@ pub use drawing::{AvatarError, Change, Upload};
 const AT_A_TIME: usize = 1;
 /// Pictures that may be drawn or wait for it.
 const PLACES: usize = 16;
-/// As many of them one organization may have: others have a place beside it, and wait for few of its pictures.
+/// As many of them one person may have, in whichever organizations: others have a place beside, and wait for few of them.
 const PLACES_OF_ONE: usize = 4;
 
 /// Where pictures are drawn, few at a time. What a picture holds is held by the work, not by whoever waits for it.
@@ -44,14 +44,14 @@ impl Easel {
         Ok(Self { places, turns, threads: Heavy::start("drawing", AT_A_TIME)? })
     }
 
-    /// A place for a picture of this organization's; [`Error::Overloaded`] when too many wait, or too many of its own.
-    fn place(&self, id: OrganizationId) -> Result<Place, Error> {
-        self.places.take(OwnerId::Organization(id)).ok_or(Error::Overloaded)
+    /// A place for a picture that this person sets; [`Error::Overloaded`] when too many wait, or too many of theirs.
+    fn place(&self, user: UserId) -> Result<Place, Error> {
+        self.places.take(OwnerId::User(user)).ok_or(Error::Overloaded)
     }
 
-    /// Draws a picture of this organization's when it is its turn; [`Error::Overloaded`] without a place.
-    async fn draw(&self, id: OrganizationId, upload: Upload) -> Result<Vec<Picture>, Error> {
-        let place = self.place(id)?;
+    /// Draws a picture that this person sets when it is its turn; [`Error::Overloaded`] without a place.
+    async fn draw(&self, user: UserId, upload: Upload) -> Result<Vec<Picture>, Error> {
+        let place = self.place(user)?;
         let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(|_| Error::Internal("the easel is closed"))?;
         let drawing = self.threads.run(move || {
             let held = (place, turn);
@@ -76,7 +76,7 @@ impl Organization {
         let looked = self.may_set_avatar(&mut m, id, asked).await;
         let pictures = match self.0.mutations.look(m, looked).await? {
             Looked::Before(answer) => return Ok(answer),
-            Looked::On(Change::Draw(upload)) => self.0.easel.draw(id, upload).await?,
+            Looked::On(Change::Draw(upload)) => self.0.easel.draw(asked.user()?.user, upload).await?,
             Looked::On(Change::Remove) => Vec::new(),
         };
         let mut m = self.0.mutations.begin(asked).await?;
@@ -136,15 +136,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_organization_leaves_places_to_others() {
-        let [acme, umbra] = [1, 2].map(|n| OrganizationId::from_parts(n, [0; 10]));
+    fn one_person_leaves_places_to_others() {
+        let [ada, ben] = [1, 2].map(|n| UserId::from_parts(n, [0; 10]));
         let easel = Easel::new().expect("a thread");
-        let mut taken: Vec<Place> = (0..PLACES_OF_ONE).map(|_| easel.place(acme).expect("free")).collect();
-        assert!(matches!(easel.place(acme), Err(Error::Overloaded)), "as many as one may have");
-        let _other = easel.place(umbra).expect("another has a place all the same");
+        let mut taken: Vec<Place> = (0..PLACES_OF_ONE).map(|_| easel.place(ada).expect("free")).collect();
+        assert!(matches!(easel.place(ada), Err(Error::Overloaded)), "as many as one may have");
+        let _other = easel.place(ben).expect("another has a place all the same");
         taken.pop();
-        taken.push(easel.place(acme).expect("given back"));
-        let others: Vec<_> = (3..100).map(|n| easel.place(OrganizationId::from_parts(n, [0; 10]))).collect();
+        taken.push(easel.place(ada).expect("given back"));
+        let others: Vec<_> = (3..100).map(|n| easel.place(UserId::from_parts(n, [0; 10]))).collect();
         let free = others.iter().filter(|place| place.is_ok()).count();
         assert_eq!(free, PLACES - PLACES_OF_ONE - 1, "as many as there are");
     }
