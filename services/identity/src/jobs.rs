@@ -1,5 +1,5 @@
-//! What identity does later, and again and again: mail, the rotation of the signing keys, finishing departures, ending
-//! accounts whose address nobody has proven, and deleting what is old.
+//! What identity does later, and again and again: mail, also of people's invoices, the rotation of the signing keys, finishing
+//! departures, ending accounts whose address nobody has proven, and deleting what is old.
 
 use bursar_db::{audit, idempotency};
 use bursar_events::retention;
@@ -17,9 +17,6 @@ use crate::usecase::signing::LOOK_AGAIN;
 /// How often what has perished is deleted.
 const PRUNE_EVERY: Span = Span::HOUR;
 
-/// Billing is asked until it answers, for some forty days.
-const PATIENT: Terms = Terms { attempts: 1_000, ..Terms::DEFAULT };
-
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
@@ -34,8 +31,10 @@ pub(crate) fn runner(identity: &Identity, courier: Courier, env: &Env) -> Runner
     let parts = identity.parts();
     let mut runner = Runner::new(parts.jobs.clone(), &env.meter);
     courier.hire(&mut runner);
-    runner.on(DEPARTURE, Terms::DEFAULT, Farewell(identity.clone()));
-    runner.on(INVOICE, PATIENT, Biller(identity.clone()));
+    // Given up, an account would stay about to end for ever.
+    runner.on(DEPARTURE, Terms::PATIENT, Farewell(identity.clone()));
+    // Given up, nobody would be told of a document that is there.
+    runner.on(INVOICE, Terms::PATIENT, Biller(identity.clone()));
     let signer = parts.signer.clone();
     runner.every("identity.keys", LOOK_AGAIN, move || {
         let signer = signer.clone();

@@ -125,7 +125,7 @@ pub async fn start_with(settings: &Settings, config: Config, peers: Peers, env: 
         .closing(async move { db.close().await }))
 }
 
-/// Identity's own tokens for calling organization: it signs them itself.
+/// Identity's own tokens for calling the others: it signs them itself.
 fn own_tokens(signer: &Signer, config: &Config, env: &Env) -> ServiceTokens {
     let (signer, ttl) = (signer.clone(), config.service_ttl);
     let sign = move |now| {

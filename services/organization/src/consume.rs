@@ -1,8 +1,8 @@
 //! What the other services' events do here. Identity's: names are remembered and who is suspended, and whoever deleted the
 //! account is seen off.
 //! Billing's: how many seats a plan has is remembered, what is used of limits is mailed to those who manage billing, and that a
-//! top-up was switched off to whoever had switched it on, and invoices to their address. Both services': what they did is written into the audit log, which
-//! lists everybody's.
+//! top-up was switched off to whoever had switched it on, and invoices to whom they are for. Both services': what they did is
+//! written into the audit log, which lists everybody's.
 
 use bursar_db::{DbError, Tx};
 use bursar_events::{Consumer, Unapplied, audit};

@@ -1,5 +1,5 @@
-//! What organization does later, and again and again: mail, seeing off people whose accounts were deleted, erasing what
-//! deleted organizations had, looking for organizations that lost their owner, and deleting what is old.
+//! What organization does later, and again and again: mail, also of invoices, seeing off people whose accounts were deleted,
+//! erasing what deleted organizations had, looking for organizations that lost their owner, and deleting what is old.
 
 use bursar_db::{DbError, audit, idempotency};
 use bursar_events::retention;
@@ -24,9 +24,6 @@ const LOOK_EVERY: Span = Span::from_mins(5);
 /// Of organizations without an owner this many are named and counted.
 const MOST: i64 = 100;
 
-/// A plan is asked for until billing answers, for some forty days.
-const PATIENT: Terms = Terms { attempts: 1_000, ..Terms::DEFAULT };
-
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
@@ -40,10 +37,12 @@ impl From<Error> for Failure {
 pub(crate) fn runner(organization: &Organization, people: People<Told>, courier: Courier, env: &Env) -> Runner {
     let mut runner = Runner::new(organization.parts().jobs.clone(), &env.meter);
     courier.hire(&mut runner);
-    runner.on(DEPARTURE, Terms::DEFAULT, Usher(organization.clone()));
-    runner.on(PURGE, Terms::DEFAULT, Undertaker(organization.clone()));
-    runner.on(FOUNDING, PATIENT, Founder(organization.clone()));
-    runner.on(INVOICE, PATIENT, Biller(organization.clone()));
+    // Given up, these would leave somebody half gone, an organization half purged or waiting for a plan, or an invoice that
+    // nobody is told of, for ever.
+    runner.on(DEPARTURE, Terms::PATIENT, Usher(organization.clone()));
+    runner.on(PURGE, Terms::PATIENT, Undertaker(organization.clone()));
+    runner.on(FOUNDING, Terms::PATIENT, Founder(organization.clone()));
+    runner.on(INVOICE, Terms::PATIENT, Biller(organization.clone()));
     let freer = organization.clone();
     runner.every("slugs.free", Span::HOUR, move || {
         let freer = freer.clone();
@@ -138,5 +137,30 @@ impl Work for Biller {
     async fn run(&self, lease: &Lease, issued: Issued) -> Result<Next, Failure> {
         self.0.mail_invoice(lease, &issued).await?;
         Ok(Next::Finished)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bursar_runtime::Settings;
+    use bursar_secret::Entropy;
+    use bursar_time::Clock;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_would_stay_half_done_for_ever_is_tried_for_long() {
+        let directory = tempfile::tempdir().expect("a folder");
+        let settings = Settings::for_test(directory.path());
+        crate::migrate(&settings, None).await.expect("migrated");
+        let organization = crate::at_rest(&settings).await.expect("opened");
+        let transport = settings.mail_transport().expect("a folder for mail");
+        let courier = Courier::new(transport, &settings.mail.from).expect("a sender");
+        let people = People::known(Told(organization.parts().db.clone())).await.expect("nobody is suspended");
+        let env = Env::for_test(Clock::system(), Entropy::system());
+        let runner = runner(&organization, people, courier, &env);
+        for kind in [DEPARTURE.name(), PURGE.name(), FOUNDING.name(), INVOICE.name()] {
+            assert_eq!(runner.terms(kind), Some(Terms::PATIENT), "{kind}");
+        }
     }
 }

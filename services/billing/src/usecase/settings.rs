@@ -3,7 +3,7 @@
 use bursar_db::{Db, Tx};
 use bursar_events::Outbox;
 use bursar_id::OwnerId;
-use bursar_members::{standing, words};
+use bursar_members::standing;
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::{Answer, Asked, Done, Mutation, Mutations, Problem, reason};
 
@@ -15,7 +15,7 @@ use super::top_ups;
 use crate::domain::{AccountSettings, AutoTopUp, Refusal, SettingsChange, is_supported};
 use crate::error::Error;
 use crate::payment::PaymentMethod;
-use crate::store::{accounts, settings};
+use crate::store::{accounts, members, settings};
 
 /// Reads and changes settings.
 #[derive(Clone)]
@@ -142,7 +142,7 @@ async fn still_belongs(tx: &mut Tx, allowed: &Allowed) -> Result<(), Error> {
     let Some(member) = allowed.spender.map(|spender| spender.user).or_else(|| allowed.owner.user()) else {
         return Ok(());
     };
-    let told = words::named(tx, &[(allowed.owner, member)]).await?.get(&(allowed.owner, member)).copied();
+    let told = members::named(tx, &[(allowed.owner, member)]).await?.get(&(allowed.owner, member)).copied();
     match allowed.spender {
         Some(spender) => standing(told, spender.token).map(drop).ok_or(Error::NotAMember),
         None if told.is_some_and(|word| word.role.is_none()) => Err(Error::NotFound("account")),

@@ -1,6 +1,6 @@
-//! Mails about people's invoices and credit notes, when billing tells that there is one: to the address that the billing profile
-//! had then, or to the person. No event holds an address, so billing is asked for the document; that may take its time, so a
-//! job does it, and each document is mailed once.
+//! Mails about people's invoices and credit notes, when billing tells that there is one: to the address that the billing
+//! profile had then, or to the person. No event holds an address, so billing is asked for the document; that may take its
+//! time, so a job does it, and each document is mailed once.
 
 use askama::Template;
 use bursar_db::{DbError, Tx};
@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 use tonic::{Code, Request};
 
 use super::Identity;
+use super::attempts::Bucket;
+use crate::Error;
 use crate::config::Config;
 use crate::store::users;
 
@@ -31,9 +33,15 @@ pub struct Issued {
 }
 
 impl Identity {
-    /// Has a document mailed, in the transaction that takes note of its event.
+    /// Has a document mailed, in the transaction that takes note of its event. It may go to any address that the person has
+    /// written down, so only so many are mailed; the others stand in the list of invoices all the same.
     pub(crate) async fn note_invoice(&self, tx: &mut Tx, issued: &Issued) -> Result<(), DbError> {
-        self.0.jobs.enqueue(tx, INVOICE, issued, self.now(), Some(&issued.invoice)).await
+        let now = self.now();
+        match Bucket::Invoices(issued.owner).take(tx, now).await {
+            Ok(()) => self.0.jobs.enqueue(tx, INVOICE, issued, now, Some(&issued.invoice)).await,
+            Err(Error::Store(error)) => Err(error),
+            Err(_) => Ok(()),
+        }
     }
 
     /// Mails it, in the transaction that finishes the job. Nobody is told who has not proven the address, or is about to go.
@@ -98,17 +106,12 @@ struct InvoiceHtml<'a> {
 fn letter(to: &str, invoice: &Invoice, config: &Config) -> Mail {
     let kind = if invoice.kind() == InvoiceKind::CreditNote { "Credit note" } else { "Invoice" };
     let total = invoice.total.as_ref().and_then(|total| price(total).ok()).map(|it| it.to_string()).unwrap_or_default();
-    let time = |it: Option<prost_types::Timestamp>| optional_timestamp(it).ok().flatten().map(|it| it.to_string());
     let lines = || invoice.lines.iter();
-    let begin = lines().find_map(|line| time(line.period_start));
-    let end = lines().find_map(|line| time(line.period_end));
+    let begin = lines().find_map(|line| optional_timestamp(line.period_start).ok().flatten());
+    let end = lines().find_map(|line| optional_timestamp(line.period_end).ok().flatten());
     let period = begin.zip(end).map(|(begin, end)| format!(", for the time from {begin} to {end}")).unwrap_or_default();
-    let link = format!(
-        "{}/invoices?owner={}&invoice={}",
-        config.link_base_url.trim_end_matches('/'),
-        invoice.owner,
-        invoice.id
-    );
+    let base = config.link_base_url.trim_end_matches('/');
+    let link = format!("{base}/invoices?owner={}&invoice={}", invoice.owner, invoice.id);
     let (product, number) = (config.product.as_str(), invoice.number.as_str());
     let (total, period, link) = (total.as_str(), period.as_str(), link.as_str());
     Mail::of(

@@ -1,15 +1,13 @@
 //! A person whose own top-up was switched off is told so by mail; of organizations' and strangers' nobody is here.
 
-use bursar_events::Outbox;
+use bursar_members::{CreditUnit, Policy, policies};
 use bursar_proto::event::v1::TopUpStopped;
 use bursar_proto::event::v1::event::Payload;
-use bursar_secret::Entropy;
 
 use crate::world::{World, becomes};
 
-/// What billing tells: in these tests identity stands in its place, so it is told in identity's own events.
+/// What billing tells.
 async fn told(world: &World, owner: &str, reason: &str) {
-    let outbox = Outbox::new("identity", world.db.clone(), world.clock.clone(), Entropy::system());
     let stopped = TopUpStopped {
         owner: owner.to_owned(),
         set_by: owner.to_owned(),
@@ -17,8 +15,7 @@ async fn told(world: &World, owner: &str, reason: &str) {
         pack_id: "starter".to_owned(),
         at: None,
     };
-    let tx = world.db.begin().await.unwrap();
-    outbox.commit(tx, vec![Payload::TopUpStopped(stopped)]).await.unwrap();
+    world.billing.tells(Payload::TopUpStopped(stopped)).await;
 }
 
 /// Why, as each mail about it says.
@@ -44,5 +41,19 @@ bursar_testkit::engines! {
         let mut is = mailed(&world, &ada.email);
         is.sort_by_key(|why| all.iter().position(|it| it == why));
         assert_eq!((is, mailed(&world, &ben.email)), (all, Vec::new()));
+    }
+
+    async fn credits_are_called_what_the_policy_calls_them(db: TestDb) {
+        let world = World::start(&db).await;
+        let ada = world.join("Ada").await;
+        let policy = Policy { credit_unit: CreditUnit::WORDS, ..Policy::default() };
+        world.organization.decides_for_all(policy, 1).await;
+        let known = async || policies::of_now(&world.db, &[]).await.unwrap().deployment();
+        becomes(Some(policy), known).await;
+        told(&world, &ada.user, "PAYMENT_DECLINED").await;
+        becomes(1, async || mailed(&world, &ada.email).len()).await;
+        let mails = world.mailbox.to(&ada.email);
+        let mail = mails.iter().find(|mail| mail.text.contains("top-up of your own account")).unwrap();
+        assert!(mail.text.contains("too few words") && !mail.text.contains("credit"), "{}", mail.text);
     }
 }

@@ -1,6 +1,6 @@
-//! Mails about organizations' invoices and credit notes, when billing tells that there is one: to the address that the billing profile
-//! had then, or to the owner. No event holds an address, so billing is asked for the document; that may take its time, so a
-//! job does it, and each document is mailed once.
+//! Mails about organizations' invoices and credit notes, when billing tells that there is one: to the address that the billing
+//! profile had then, or to the owner. No event holds an address, so billing is asked for the document; that may take its
+//! time, so a job does it, and each document is mailed once.
 
 use askama::Template;
 use bursar_db::{DbError, Tx};
@@ -15,11 +15,15 @@ use serde::{Deserialize, Serialize};
 use tonic::{Code, Request};
 
 use super::Organization;
+use super::rationing::ration;
 use crate::config::Config;
 use crate::store::{memberships, organizations};
 
 /// Mails a document.
 pub const INVOICE: Kind<Issued> = Kind::new("organization.invoice");
+
+/// How many documents of one organization are mailed a day.
+const PER_DAY: u32 = 50;
 
 /// Which document of whose.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,9 +35,14 @@ pub struct Issued {
 }
 
 impl Organization {
-    /// Has a document mailed, in the transaction that takes note of its event.
+    /// Has a document mailed, in the transaction that takes note of its event. It may go to any address that somebody has
+    /// written down, so only so many are mailed; the others stand in the list of invoices all the same.
     pub(crate) async fn note_invoice(&self, tx: &mut Tx, issued: &Issued) -> Result<(), DbError> {
-        self.0.jobs.enqueue(tx, INVOICE, issued, self.now(), Some(&issued.invoice)).await
+        let now = self.now();
+        if ration(tx, &format!("invoices:{}", issued.owner), PER_DAY, now).await?.is_some() {
+            return Ok(());
+        }
+        self.0.jobs.enqueue(tx, INVOICE, issued, now, Some(&issued.invoice)).await
     }
 
     /// Mails it, in the transaction that finishes the job. Of an organization that is gone nobody is told.
@@ -47,7 +56,7 @@ impl Organization {
             let named = invoice.billing_profile.as_ref().map(|it| it.invoice_mail.clone()).unwrap_or_default();
             let to = if named.is_empty() {
                 let owner = memberships::list(&mut tx, issued.owner, Some(Role::Owner), None, 1).await?.pop();
-                owner.map(|owner| owner.email.to_string()).unwrap_or_default()
+                owner.map(|owner| owner.email).unwrap_or_default()
             } else {
                 named
             };
@@ -106,10 +115,9 @@ struct InvoiceHtml<'a> {
 fn letter(to: &str, organization: &str, invoice: &Invoice, config: &Config) -> Mail {
     let kind = if invoice.kind() == InvoiceKind::CreditNote { "Credit note" } else { "Invoice" };
     let total = invoice.total.as_ref().and_then(|total| price(total).ok()).map(|it| it.to_string()).unwrap_or_default();
-    let time = |it: Option<prost_types::Timestamp>| optional_timestamp(it).ok().flatten().map(|it| it.to_string());
     let lines = || invoice.lines.iter();
-    let begin = lines().find_map(|line| time(line.period_start));
-    let end = lines().find_map(|line| time(line.period_end));
+    let begin = lines().find_map(|line| optional_timestamp(line.period_start).ok().flatten());
+    let end = lines().find_map(|line| optional_timestamp(line.period_end).ok().flatten());
     let period = begin.zip(end).map(|(begin, end)| format!(", for the time from {begin} to {end}")).unwrap_or_default();
     let link = format!("{}/invoices?owner={}&invoice={}", config.link_base_url, invoice.owner, invoice.id);
     let organization = quoted(organization);

@@ -51,7 +51,24 @@ bursar_testkit::engines! {
         }
         until("the address is told", async || told(&world, books, "ABC-2026-0001") == 1).await;
         until("the owner is told", async || told(&world, &ada.email, "ABC-2026-0002") == 1).await;
-        let others = [(books, "0002"), (&*ada.email, "0001"), (&*ben.email, "ABC"), (books, "XYZ")];
+        let others = [(books, "ABC-2026-0002"), (&*ada.email, "ABC-2026-0001"), (&*ben.email, "ABC"), (books, "XYZ")];
         assert_eq!(others.map(|(email, number)| told(&world, email, number)), [0; 4]);
+    }
+
+    async fn of_one_organization_so_many_documents_are_mailed_a_day(db: TestDb) {
+        let world = World::start(db).await;
+        let (ada, ben) = (world.who(1), world.who(2));
+        let (acme, other) = (world.create(&ada, "Acme").await.id, world.create(&ben, "Other").await.id);
+        let books = "books@example.com";
+        for n in 0..60 {
+            let id = format!("ivc_{n}");
+            world.billing.issues(invoice(&acme, &id, "ABC-2026", books));
+            world.billing_tells(issued(&acme, &id)).await;
+        }
+        // Nobody uses up somebody else's.
+        world.billing.issues(invoice(&other, "ivc_60", "XYZ-2026", books));
+        world.billing_tells(issued(&other, "ivc_60")).await;
+        until("the other's is mailed", async || told(&world, books, "XYZ-2026") == 1).await;
+        until("as many as are mailed a day", async || told(&world, books, "ABC-2026") == 50).await;
     }
 }

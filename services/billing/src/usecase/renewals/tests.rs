@@ -33,6 +33,9 @@ const LOTS: [&str; 7] = [
     "ALLOWANCE 1500 (1500) 2026-06-30T10:00:00Z 2026-07-31T10:00:00Z",
 ];
 
+/// What is told, but for invoices, each of which is told of.
+const BUT_INVOICES: &str = "outbox WHERE type <> 'invoice.issued'";
+
 /// How many months a round has begun and subscriptions it has ended.
 async fn round(subscriptions: &SubscriptionUseCases) -> Result<usize, Error> {
     Ok(super::round(subscriptions).await?.done)
@@ -52,6 +55,23 @@ async fn paid(shop: &Shop, from: &Subscription) -> (Payment, Option<Settlement>)
     let heard = cashier.ask(&payment).await.unwrap();
     assert!(heard.is_some());
     (payment, heard)
+}
+
+/// Gives these people the subscription that is there, and nothing else.
+async fn copies(shop: &Shop, of: std::ops::Range<u64>) {
+    let others = of.map(|n| {
+        let subscription: SubscriptionId = id(n);
+        format!("('{}', '{subscription}')", personal(n))
+    });
+    let rows = others.collect::<Vec<_>>().join(", ");
+    let copies = format!(
+        "INSERT INTO subscriptions (owner, id, plan_id, state, credits, seats, currency, price, payment_method,
+             payment_reference, started_at, period_number, period_start, period_end)
+         SELECT other.column1, other.column2, plan_id, state, credits, seats, currency, price, payment_method,
+             payment_reference, started_at, period_number, period_start, period_end
+         FROM subscriptions, (VALUES {rows}) AS other"
+    );
+    shop.sql(copies.leak()).await;
 }
 
 async fn assert_five_months_passed(shop: &Shop) {
@@ -104,7 +124,8 @@ engines! {
         assert_eq!(shop.available(owner).await, credits("1800"));
         let lots = shop.lots(owner).await;
         assert_eq!((lots[1].spent, lots[1].expired), (credits("500"), credits("1000")));
-        assert_eq!(shop.count("outbox").await, 3, "a renewal changes nothing for other services");
+        assert_eq!(shop.count(BUT_INVOICES).await, 3, "a renewal changes nothing for other services");
+        assert_eq!(shop.count("outbox").await, 3 + 3, "but that its invoice is mailed, as those before");
         shop.assert_sound(owner).await;
     }
 
@@ -136,23 +157,24 @@ engines! {
 
     async fn a_round_leaves_the_rest_to_the_next_that_comes_at_once(db: TestDb) {
         let shop = subscribed(&db).await;
-        let others = (2..super::PORTION as u64 + 2).map(|n| {
-            let subscription: SubscriptionId = id(n);
-            format!("('{}', '{subscription}')", personal(n))
-        });
-        let rows = others.collect::<Vec<_>>().join(", ");
-        let copies = format!(
-            "INSERT INTO subscriptions (owner, id, plan_id, state, credits, seats, currency, price, payment_method,
-                 payment_reference, started_at, period_number, period_start, period_end)
-             SELECT other.column1, other.column2, plan_id, state, credits, seats, currency, price, payment_method,
-                 payment_reference, started_at, period_number, period_start, period_end
-             FROM subscriptions, (VALUES {rows}) AS other"
-        );
-        shop.sql(copies.leak()).await;
+        let (portion, walk) = (super::Portion { page: 50, single: 1, together: 50 }, super::Walk::default());
+        copies(&shop, 2..portion.together as u64 + 2).await;
         shop.set(ENDS[0]);
-        let first = super::round(&shop.subscriptions).await.unwrap();
-        assert_eq!((first.done, first.goes_on), (super::PORTION, true));
-        let second = super::round(&shop.subscriptions).await.unwrap();
+        let first = super::within(&shop.subscriptions, portion, &walk).await.unwrap();
+        assert_eq!((first.done, first.goes_on), (portion.together, true));
+        let second = super::within(&shop.subscriptions, portion, &walk).await.unwrap();
+        assert_eq!((second.done, second.failed, second.goes_on), (1, 0, false));
+    }
+
+    async fn of_what_is_no_work_for_many_a_round_does_less(db: TestDb) {
+        let shop = subscribed(&db).await;
+        shop.sql("UPDATE subscriptions SET payment_method = 'sandbox_declined'").await;
+        copies(&shop, 2..5).await;
+        shop.set(ENDS[0]);
+        let (portion, walk) = (super::Portion { page: 3, single: 3, together: 1 }, super::Walk::default());
+        let first = super::within(&shop.subscriptions, portion, &walk).await.unwrap();
+        assert_eq!((first.done, first.goes_on), (3, true));
+        let second = super::within(&shop.subscriptions, portion, &walk).await.unwrap();
         assert_eq!((second.done, second.failed, second.goes_on), (1, 0, false));
     }
 
@@ -177,7 +199,7 @@ engines! {
         let shop = subscribed(&db).await;
         let owner = personal(1);
         shop.spend(owner, "1600").await;
-        shop.sql("UPDATE subscriptions SET payment_method = 'sandbox_declined'").await;
+        shop.pays_with("sandbox_declined").await;
         let tries = ["2026-02-28T10:00:00Z", "2026-03-01T10:00:00Z", "2026-03-03T10:00:00Z", "2026-03-05T10:00:00Z"];
         let retries = [tries[1], tries[2], tries[3], "2026-03-07T10:00:00Z"];
         for (try_, retry) in tries.into_iter().zip(retries) {
@@ -197,7 +219,7 @@ engines! {
         assert_eq!((ended.state, ended.ended_at), (SubscriptionState::Ended, Some(at("2026-03-07T10:00:00Z"))));
         let entitled = shop.subscriptions.entitlements(owner).await.unwrap();
         assert_eq!((entitled.plan.as_str(), entitled.seats), ("free", 5));
-        assert_eq!(shop.count("outbox").await, 3 + 4 + 1, "other services learn of each step");
+        assert_eq!(shop.count(BUT_INVOICES).await, 3 + 4 + 1, "other services learn of each step");
         assert_eq!(shop.count("payments").await, 2 + 5, "and each attempt is a payment");
         assert_eq!(shop.available(owner).await, credits("200"), "the pack is as it was");
 
@@ -211,10 +233,10 @@ engines! {
     async fn a_retry_that_is_paid_grants_from_the_boundary(db: TestDb) {
         let shop = subscribed(&db).await;
         let owner = personal(1);
-        shop.sql("UPDATE subscriptions SET payment_method = 'sandbox_declined'").await;
+        shop.pays_with("sandbox_declined").await;
         shop.set(ENDS[0]);
         assert_eq!(round(&shop.subscriptions).await.unwrap(), 1);
-        shop.sql("UPDATE subscriptions SET payment_method = 'sandbox_ok'").await;
+        shop.pays_with("sandbox_ok").await;
         shop.set("2026-03-01T12:00:00Z");
         let racers = (0..8).map(|_| {
             let subscriptions = shop.subscriptions.clone();
@@ -287,7 +309,7 @@ engines! {
         let shop = Shop::open_by(&db, clock.clone()).await;
         let owner = personal(1);
         shop.subscribe(owner, "business", "sandbox_ok", "").await.unwrap();
-        shop.sql("UPDATE subscriptions SET payment_method = 'sandbox_declined'").await;
+        shop.pays_with("sandbox_declined").await;
         for attempts in 1..=5 {
             clock.skew((Span::from_days(41).as_micros()) + i64::from(attempts) * Span::from_hours(13).as_micros());
             for _ in 0..2 {
@@ -352,7 +374,7 @@ engines! {
         assert_eq!((returned.returned, returned.refunded), (true, returned.amount));
         assert_eq!(round(&shop.subscriptions).await.unwrap(), 1, "as if it had been found so before it was paid");
         assert_eq!(shop.subscriptions.get(owner).await.unwrap(), from.lapsed());
-        assert_eq!(shop.count("outbox").await, 4, "other services learn that it ended");
+        assert_eq!(shop.count(BUT_INVOICES).await, 4, "other services learn that it ended");
         // Whoever paid at the same time finds it ended, also when the owner is back.
         shop.stands(owner, Standing::Active).await;
         let again = shop.subscriptions.cashier.hear(payment.id, heard.as_ref()).await.unwrap();
@@ -387,5 +409,35 @@ engines! {
         shop.sql("UPDATE accounts SET available = available - 1 WHERE available = 1800000001").await;
         assert_eq!(round(&shop.subscriptions).await.unwrap(), 1, "and is tried again");
         assert_eq!(shop.available(personal(1)).await, credits("1800"));
+    }
+
+    /// What fails and what waits for an operator comes first, being overdue for longest, and there may be more of it than
+    /// a round looks at.
+    async fn what_fails_and_what_is_held_stands_in_nobodys_way(db: TestDb) {
+        let clock = Clock::system();
+        let shop = Shop::open_by(&db, clock.clone()).await;
+        shop.subscribe(personal(1), "business", "sandbox_ok", "").await.unwrap();
+        copies(&shop, 2..5).await;
+        // Four that nobody resumes, and two that contradict themselves; the last one has its month as always.
+        clock.skew(Span::from_days(70).as_micros());
+        for n in 5..=7 {
+            shop.subscribe(personal(n), "business", "sandbox_ok", "").await.unwrap();
+        }
+        let healthy = personal(7);
+        shop.spend(healthy, "100").await;
+        clock.skew(Span::from_days(102).as_micros());
+        shop.sql("UPDATE accounts SET available = available + 1 WHERE available = 1500000000").await;
+        let portion = super::Portion { page: 2, single: 1, together: 1 };
+        let (walk, mut rounds, mut done) = (super::Walk::default(), 0, 0);
+        let last = loop {
+            let round = super::within(&shop.subscriptions, portion, &walk).await.unwrap();
+            (rounds, done) = (rounds + 1, done + round.done);
+            if !round.goes_on {
+                break round;
+            }
+        };
+        assert_eq!((done, last.failed, last.held), (1, 2, 4), "of the whole walk, in {rounds} rounds");
+        assert!(rounds > 1, "more than a round looks at");
+        assert_eq!(shop.subscriptions.get(healthy).await.unwrap().month.number, 1);
     }
 }

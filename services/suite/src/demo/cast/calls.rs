@@ -229,6 +229,13 @@ impl Actor {
         self.wire.subscriptions().subscribe(request).await
     }
 
+    /// For so many people in all, whatever that costs.
+    pub(in crate::demo) async fn set_seats(&self, seats: u32) -> Outcome<SetSeatsResponse> {
+        let (owner, request_id) = (self.owner.clone(), self.request_id());
+        let request = SetSeatsRequest { owner, seats, request_id, ..SetSeatsRequest::default() };
+        self.wire.subscriptions().set_seats(request).await
+    }
+
     pub(in crate::demo) async fn subscription(&self) -> Outcome<GetSubscriptionResponse> {
         let request = GetSubscriptionRequest { owner: self.owner.clone() };
         self.wire.subscriptions().get_subscription(request).await
@@ -241,8 +248,8 @@ impl Actor {
         self.wire.subscriptions().preview_change(request).await
     }
 
-    /// For so many people in all, if no more and no less than that is due.
-    pub(in crate::demo) async fn set_seats(
+    /// The same, if no more and no less than that is due.
+    pub(in crate::demo) async fn set_seats_for(
         &self,
         seats: u32,
         expected_due: Option<Money>,

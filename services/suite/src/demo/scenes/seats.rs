@@ -31,7 +31,7 @@ pub(super) async fn change(stage: &mut Stage, ada: &Actor) -> anyhow::Result<()>
             // With each second it is less: when another cent is gone she looks again.
             let made = eventually("the seats", PATIENCE, async || {
                 let due = answer(ada.preview_change(PLAN.0, MORE).await)?.due;
-                match ada.set_seats(MORE, due).await {
+                match ada.set_seats_for(MORE, due).await {
                     Err(status) if reason_of(&status).as_deref() == Some("DUE_CHANGED") => Ok(None),
                     outcome => answer(outcome).map(Some),
                 }
