@@ -55,6 +55,7 @@ mod entry_body;
 mod erased;
 mod flaw;
 mod hold;
+mod interval;
 mod invoice;
 mod limit;
 mod limit_audit;
@@ -63,6 +64,7 @@ mod limits;
 mod lot;
 mod operation;
 mod outcome;
+mod paid_lot;
 mod payment;
 mod payment_method;
 mod profile;
@@ -104,6 +106,7 @@ pub use entry::{OperationId, Posting, RefundEvent};
 pub use entry_body::{StoredEntry, UnreadableEntry};
 pub use flaw::{Audit, BadLedger, Flaw};
 pub use hold::{Hold, HoldState, HoldTerms};
+pub use interval::{Interval, Prepaid};
 pub use invoice::{
     Bill, CreditError, DocumentId, DocumentKind, Invoice, InvoiceLine, InvoiceTax, Issuer, LineKind, MAX_LINES,
     NumberPrefix,
@@ -114,6 +117,7 @@ pub use limits::{LimitAlert, Limits, REACH, Reached, UseKey, Used};
 pub use lot::{Allocation, BurnKey, Lot, LotSource, LotTerms, Origin};
 pub use operation::OperationKey;
 pub use outcome::{Charged, Erased, Granted, Held, Outcome, Refunded, Released, Restored, TakenAway, Voided};
+pub use paid_lot::PaidLot;
 pub use payment::{Bought, Dispute, Moved, News, Payment, PaymentState, Purpose, TakenBack};
 pub use payment_method::{Card, SavedMethod};
 pub use profile::{AccountSettings, AlertPercents, BillingProfile, SettingsChange, is_supported};

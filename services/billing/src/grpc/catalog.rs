@@ -8,7 +8,7 @@ use bursar_rpc::convert::{to_money, to_timestamp};
 use bursar_rpc::{Asked, Call, ListKey, Page, PageKey, PageRequest, Problem, Stored};
 use tonic::{Request, Response, Status};
 
-use crate::domain::{MeterPrice, ModelPrice, Pack, Plan, Rate, Scope};
+use crate::domain::{Interval, MeterPrice, ModelPrice, Pack, Plan, Rate, Scope};
 use crate::usecase::catalogs::CatalogUseCases;
 use crate::usecase::reloading::{Reloaded, Reloading};
 
@@ -106,6 +106,14 @@ pub(super) fn features(organizations: bool, single_sign_on: bool) -> Vec<i32> {
     all.into_iter().filter(|(has, _)| *has).map(|(_, feature)| feature.into()).collect()
 }
 
+/// How long one payment lasts, as the API names it.
+pub(super) fn interval(interval: Interval) -> pb::PlanInterval {
+    match interval {
+        Interval::Month => pb::PlanInterval::Month,
+        Interval::Year => pb::PlanInterval::Year,
+    }
+}
+
 fn plan(plan: &Plan) -> pb::Plan {
     pb::Plan {
         id: plan.id.to_string(),
@@ -117,6 +125,7 @@ fn plan(plan: &Plan) -> pb::Plan {
         features: features(plan.organization, plan.single_sign_on),
         contract: plan.price.is_none(),
         seat_price: plan.extra_seat.map(|(price, _)| to_money(price)),
+        interval: interval(plan.interval).into(),
         credits_per_seat: plan.extra_seat.map(|(_, credits)| credits.to_string()).unwrap_or_default(),
     }
 }

@@ -203,6 +203,8 @@ pub(super) fn subscription(subscription: &Subscription) -> pb::Subscription {
         next_retry_at: subscription.next_retry_at.map(to_timestamp),
         cancel_at_period_end: subscription.cancel_at_period_end,
         payment_id: subscription.payment().map(|payment| payment.to_string()).unwrap_or_default(),
+        interval: catalog::interval(subscription.interval()).into(),
+        paid_until: Some(to_timestamp(subscription.paid_until())),
         pending_change: subscription.pending.as_ref().map(|to| pending(subscription, to)),
     }
 }
@@ -213,7 +215,8 @@ fn pending(subscription: &Subscription, to: &Terms) -> pb::PendingChange {
         seats: to.seats,
         price: Some(to_money(to.price)),
         credits: to.credits.to_string(),
-        effective_at: Some(to_timestamp(subscription.month.end)),
+        effective_at: Some(to_timestamp(subscription.paid_until())),
+        interval: catalog::interval(to.interval).into(),
     }
 }
 

@@ -33,6 +33,7 @@ pub(crate) mod top_ups;
 pub(crate) mod usage;
 pub(crate) mod write;
 mod write_one;
+pub(crate) mod years;
 
 use bursar_db::{DbError, Migrations};
 

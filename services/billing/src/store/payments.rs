@@ -10,13 +10,13 @@ use bursar_time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{subscriptions, unreadable};
-use crate::domain::{Bought, ModelName, Payment, ProductId, ProjectName, Purpose, Scope, TakenBack, Terms};
+use crate::domain::{Bought, Interval, ModelName, Payment, ProductId, ProjectName, Purpose, Scope, TakenBack, Terms};
 
 macro_rules! columns {
     () => {
         "owner, id, purpose, state, thing, attempt, currency, amount, refunded, dispute, disputed, decline_code, method, \
          reference, product, credits, scope, seats, period, purchase_id, subscription_id, fulfilled_at, returned, lot_id, \
-         taken_back, voided, owed, started_by, created_at, bill, invoice_id, moved, change"
+         taken_back, voided, owed, started_by, created_at, bill, invoice_id, moved, change, start_interval, months"
     };
 }
 
@@ -24,11 +24,11 @@ const INSERT: &str = concat!(
     "INSERT INTO payments (",
     columns!(),
     ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, \
-     $24, $25, $26, $27, $28, $29, $30, $31, $32, $33) ON CONFLICT DO NOTHING"
+     $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35) ON CONFLICT DO NOTHING"
 );
 const UPDATE: &str = "UPDATE payments SET state = $2, refunded = $3, dispute = $4, disputed = $5, decline_code = $6, \
      reference = $7, fulfilled_at = $8, returned = $9, lot_id = $10, taken_back = $11, voided = $12, owed = $13, invoice_id = $14, \
-     moved = $15, asked_with = CASE WHEN $2 = 'CREATED' THEN asked_with END WHERE id = $1";
+     moved = $15, months = $16, asked_with = CASE WHEN $2 = 'CREATED' THEN asked_with END WHERE id = $1";
 const ASK_WITH: &str = "UPDATE payments SET asked_with = $2 WHERE id = $1";
 const ASKED_WITH: &str = "SELECT asked_with FROM payments WHERE id = $1";
 const KEEP: &str = "UPDATE payments SET request = $2, request_hash = $3, first_answer = $4 WHERE id = $1";
@@ -54,7 +54,7 @@ const WAITING_STARTS: &str = concat!(
     "SELECT ",
     columns!(),
     " FROM payments WHERE owner = $1 AND state IN ('CREATED', 'PENDING', 'REQUIRES_ACTION') AND returned = 0 \
-     AND purpose = 'SUBSCRIPTION' ORDER BY id DESC LIMIT $2"
+     AND (purpose = 'SUBSCRIPTION' OR start_interval IS NOT NULL) ORDER BY id DESC LIMIT $2"
 );
 const WAITING_CHANGES: &str = concat!(
     "SELECT ",
@@ -121,6 +121,8 @@ struct Row {
     invoice_id: Option<InvoiceId>,
     moved: Option<String>,
     change: Option<String>,
+    start_interval: Option<String>,
+    months: Option<String>,
 }
 
 /// What a change is stored as: what a month of the subscription is from then on, and how often that had been changed before.
@@ -164,7 +166,12 @@ impl Row {
         let product = ProductId::parse(&self.product).ok_or_else(lacks)?;
         let number = |value: Option<i64>| value.and_then(|it| u32::try_from(it).ok()).ok_or_else(lacks);
         let credits = self.credits;
-        let bought = match self.purpose.parse::<Purpose>().map_err(unreadable)? {
+        let interval = self.start_interval.as_deref().map(str::parse).transpose().map_err(unreadable)?;
+        let purpose = match interval {
+            Some(_) => Purpose::Subscription,
+            None => self.purpose.parse().map_err(unreadable)?,
+        };
+        let bought = match purpose {
             Purpose::Purchase => Bought::Pack {
                 purchase: self.purchase_id.ok_or_else(lacks)?,
                 pack: product,
@@ -176,6 +183,7 @@ impl Row {
                 plan: product,
                 credits,
                 seats: number(self.seats)?,
+                interval: interval.unwrap_or_default(),
             },
             Purpose::Renewal | Purpose::Change => {
                 let subscription = self.subscription_id.ok_or_else(lacks)?;
@@ -208,6 +216,7 @@ impl Row {
             invoice: self.invoice_id,
             taken_back: TakenBack { credits: self.taken_back, voided: self.voided, owed: self.owed },
             moved: self.moved.map(|text| serde_json::from_str(&text)).transpose().map_err(unreadable)?,
+            months: self.months.map_or(Ok(Vec::new()), |text| serde_json::from_str(&text)).map_err(unreadable)?,
             started_by: self.started_by,
             created_at: self.created_at,
         })
@@ -218,14 +227,21 @@ impl Row {
 pub(crate) async fn insert(tx: &mut Tx, new: &Payment) -> Result<bool, DbError> {
     let (product, scope, seats, period) = match &new.bought {
         Bought::Pack { pack, scope, .. } => (pack, write_scope(scope)?, None, None),
-        Bought::Start { plan, seats, .. } => (plan, None, Some(i64::from(*seats)), None),
+        Bought::Start { plan, seats, interval: Interval::Month, .. } => (plan, None, Some(i64::from(*seats)), None),
+        Bought::Start { plan, seats, .. } => (plan, None, Some(i64::from(*seats)), Some(0)),
         Bought::Renewal { plan, period, .. } => (plan, None, None, Some(i64::from(*period))),
         Bought::Change { to, period, .. } => (&to.plan, None, None, Some(i64::from(*period))),
     };
     let (purpose, change) = match &new.bought {
         // Programs that know of no changes find a renewal whose period has begun, and give it back.
         Bought::Change { to, after, .. } => (Purpose::Renewal, Some(StoredChange { to: to.clone(), after: *after })),
+        // Programs that know of no years find a renewal of nothing, and give it back.
+        Bought::Start { interval: Interval::Year, .. } => (Purpose::Renewal, None),
         other => (other.purpose(), None),
+    };
+    let start = match &new.bought {
+        Bought::Start { interval, .. } if !interval.is_month() => Some(interval.as_str()),
+        _ => None,
     };
     let change = change.as_ref().map(serde_json::to_string).transpose().map_err(unreadable)?;
     let bill = new.bill.as_ref().map(serde_json::to_string).transpose().map_err(unreadable)?;
@@ -239,6 +255,7 @@ pub(crate) async fn insert(tx: &mut Tx, new: &Payment) -> Result<bool, DbError> 
         .bind(new.fulfilled_at).bind(i64::from(new.returned)).bind(new.lot)
         .bind(new.taken_back.credits).bind(new.taken_back.voided).bind(new.taken_back.owed)
         .bind(&new.started_by).bind(new.created_at).bind(bill).bind(new.invoice).bind(moved(new)?).bind(change)
+        .bind(start).bind(months(new)?)
         .execute(c).await?.rows_affected());
     Ok(rows == 1)
 }
@@ -250,11 +267,16 @@ pub(crate) async fn update(tx: &mut Tx, it: &Payment) -> Result<(), DbError> {
         .bind(it.disputed.micros()).bind(it.decline_code.as_deref()).bind(it.reference.as_deref())
         .bind(it.fulfilled_at).bind(i64::from(it.returned)).bind(it.lot)
         .bind(it.taken_back.credits).bind(it.taken_back.voided).bind(it.taken_back.owed).bind(it.invoice).bind(moved(it)?)
+        .bind(months(it)?)
         .execute(c).await?.rows_affected()))
 }
 
 fn moved(of: &Payment) -> Result<Option<String>, DbError> {
     of.moved.as_ref().map(serde_json::to_string).transpose().map_err(unreadable)
+}
+
+fn months(of: &Payment) -> Result<Option<String>, DbError> {
+    (!of.months.is_empty()).then(|| serde_json::to_string(&of.months)).transpose().map_err(unreadable)
 }
 
 /// Writes down with what the provider is about to be asked, by its own name for it.

@@ -14,7 +14,7 @@ macro_rules! columns {
     () => {
         "owner, id, plan_id, state, credits, seats, currency, price, payment_method, payment_reference, \
          started_at, period_number, period_start, period_end, ended_at, failures, next_retry_at, cancel_at_period_end, \
-         extra_seats, seat_price, seat_credits, pending_change, changes"
+         extra_seats, seat_price, seat_credits, pending_change, changes, prepaid"
     };
 }
 
@@ -23,7 +23,7 @@ const INSERT: &str = concat!(
     columns!(),
     ", request, request_hash, first_answer) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, NULL, 0, NULL, $15, $16, $17, $18, $19, $20, \
-     $21, $22, $23) \
+     $21, $22, $23, $24) \
      ON CONFLICT (owner) WHERE state <> 'ENDED' DO NOTHING"
 );
 const LIVE: &str = concat!("SELECT ", columns!(), " FROM subscriptions WHERE owner = $1 AND state <> 'ENDED'");
@@ -56,13 +56,13 @@ const CANCEL: &str = "UPDATE subscriptions SET cancel_at_period_end = $4 \
      WHERE owner = $1 AND id = $2 AND period_number = $3 AND changes = $5 AND state <> 'ENDED' \
      AND (next_retry_at IS NULL OR next_retry_at <= period_end)";
 const CHANGE: &str = "UPDATE subscriptions SET plan_id = $5, credits = $6, seats = $7, price = $8, \
-     extra_seats = $9, seat_price = $10, seat_credits = $11, pending_change = $12, changes = $4 \
+     extra_seats = $9, seat_price = $10, seat_credits = $11, pending_change = $12, changes = $4, prepaid = $13 \
      WHERE owner = $1 AND id = $2 AND period_number = $3 AND changes = $4 - 1 AND state <> 'ENDED' AND cancel_at_period_end = 0 \
      AND (next_retry_at IS NULL OR next_retry_at <= period_end)";
 const ENDED_WITH_OWNER: &str = concat!(
     "SELECT ",
     columns!(),
-    " FROM subscriptions WHERE owner = $1 AND ended_with_owner = 1 AND period_end > $2 ORDER BY ended_at DESC, id DESC LIMIT 1"
+    " FROM subscriptions WHERE owner = $1 AND ended_with_owner = 1 AND (period_end > $2 OR prepaid IS NOT NULL) ORDER BY ended_at DESC, id DESC LIMIT 1"
 );
 const REVIVE: &str = "UPDATE subscriptions SET state = $3, ended_at = NULL, ended_with_owner = 0 \
      WHERE owner = $1 AND id = $2 AND ended_with_owner = 1 AND NOT EXISTS \
@@ -137,6 +137,7 @@ struct Row {
     seat_credits: Credits,
     pending_change: Option<String>,
     changes: i64,
+    prepaid: Option<String>,
 }
 
 impl Row {
@@ -173,6 +174,7 @@ impl Row {
                 start: self.period_start,
                 end: self.period_end,
             },
+            prepaid: self.prepaid.map(|text| serde_json::from_str(&text)).transpose().map_err(unreadable)?,
             ended_at: self.ended_at,
             failures: tried.map_or(Ok(0), |_| self.failures.try_into()).map_err(unreadable)?,
             // Of one that has ended it says when it was tried last.
@@ -201,7 +203,7 @@ pub(crate) async fn insert(tx: &mut Tx, new: &Subscription, kept: Option<&Kept>)
         .bind(&new.payment_method).bind(&new.payment_reference)
         .bind(new.started_at).bind(i64::from(new.month.number)).bind(new.month.start).bind(new.month.end)
         .bind(i64::from(new.cancel_at_period_end))
-        .bind(extra.0).bind(extra.1).bind(extra.2).bind(pending(new)?).bind(i64::from(new.changes))
+        .bind(extra.0).bind(extra.1).bind(extra.2).bind(pending(new)?).bind(i64::from(new.changes)).bind(prepaid(new)?)
         .bind(kept.map(|kept| kept.request.as_slice())).bind(kept.map(|kept| kept.body_hash.as_slice()))
         .bind(kept.map(|kept| kept.answer.as_slice()))
         .execute(c).await?.rows_affected());
@@ -209,11 +211,15 @@ pub(crate) async fn insert(tx: &mut Tx, new: &Subscription, kept: Option<&Kept>)
 }
 
 /// Seats beside the plan's own, as they are stored: how many, and the price and the credits of each.
-fn extra(of: &Subscription) -> (i64, i64, Credits) {
+pub(super) fn extra(of: &Subscription) -> (i64, i64, Credits) {
     of.extra.map_or((0, 0, Credits::ZERO), |it| (i64::from(it.count), it.price.micros(), it.credits))
 }
 
-fn pending(of: &Subscription) -> Result<Option<String>, DbError> {
+pub(super) fn prepaid(of: &Subscription) -> Result<Option<String>, DbError> {
+    of.prepaid.as_ref().map(serde_json::to_string).transpose().map_err(unreadable)
+}
+
+pub(super) fn pending(of: &Subscription) -> Result<Option<String>, DbError> {
     of.pending.as_ref().map(serde_json::to_string).transpose().map_err(unreadable)
 }
 
@@ -325,7 +331,7 @@ pub(crate) async fn change(tx: &mut Tx, it: &Subscription) -> Result<bool, DbErr
     once(on!(tx, c => sqlx::query(CHANGE)
         .bind(it.owner).bind(it.id).bind(i64::from(it.month.number)).bind(i64::from(it.changes))
         .bind(it.plan.as_str()).bind(it.credits).bind(i64::from(it.seats)).bind(it.price.micros())
-        .bind(extra.0).bind(extra.1).bind(extra.2).bind(pending(it)?)
+        .bind(extra.0).bind(extra.1).bind(extra.2).bind(pending(it)?).bind(prepaid(it)?)
         .execute(c).await?.rows_affected()))
 }
 
@@ -349,7 +355,7 @@ pub(crate) async fn cancel(tx: &mut Tx, it: &Subscription) -> Result<bool, DbErr
         .execute(c).await?.rows_affected()))
 }
 
-/// The subscription that ended last because its owner was deleted, if its period is not over at `now`.
+/// The subscription that ended last because its owner was deleted, if what is paid for is not over at `now`.
 pub(crate) async fn ended_with_owner(
     tx: &mut Tx,
     owner: OwnerId,
@@ -357,7 +363,7 @@ pub(crate) async fn ended_with_owner(
 ) -> Result<Option<Subscription>, DbError> {
     let row: Option<Row> =
         on!(tx, c => sqlx::query_as(ENDED_WITH_OWNER).bind(owner).bind(now).fetch_optional(c).await?);
-    row.map(Row::read).transpose()
+    Ok(row.map(Row::read).transpose()?.filter(|it| it.paid_until() > now))
 }
 
 /// Has a subscription go on that ended because its owner was deleted. `false`: the owner has another one by now.
@@ -375,6 +381,6 @@ async fn end_by(tx: &mut Tx, statement: &'static str, ended: &Subscription) -> R
 }
 
 /// Whether the one row was touched.
-fn once(rows: u64) -> Result<bool, DbError> {
+pub(super) fn once(rows: u64) -> Result<bool, DbError> {
     if rows == 0 { Ok(false) } else { exactly_one(rows).map(|()| true) }
 }

@@ -7,7 +7,7 @@ use sqlx::AssertSqlSafe;
 use super::sql::{self, Both};
 use super::{
     MIGRATIONS, accounts, catalogs, invoices, limits, methods, payments, purchases, refused_moves, settings, sql_write,
-    subscriptions, top_ups,
+    subscriptions, top_ups, years,
 };
 
 /// A statement in the words of the engines that it is for.
@@ -85,6 +85,7 @@ fn all() -> Vec<Statement> {
     let invoices = invoices::STATEMENTS.into_iter().map(same("invoices.rs"));
     let settings = settings::STATEMENTS.into_iter().map(same("settings.rs"));
     let top_ups = top_ups::STATEMENTS.into_iter().map(same("top_ups.rs"));
+    let years = years::STATEMENTS.into_iter().map(same("years.rs"));
     let limits = limits::STATEMENTS.into_iter().map(same("limits.rs"));
     let batch = |name, text| Statement { file: "sql_write.rs", name, sqlite: None, postgres: Some(text) };
     let batches =
@@ -107,6 +108,7 @@ fn all() -> Vec<Statement> {
         .chain(invoices)
         .chain(settings)
         .chain(top_ups)
+        .chain(years)
         .chain(limits)
         .collect()
 }
@@ -134,6 +136,7 @@ fn no_statement_is_forgotten() {
         ("lots.rs", include_str!("lots.rs")),
         ("usage.rs", include_str!("usage.rs")),
         ("write.rs", include_str!("write.rs")),
+        ("years.rs", include_str!("years.rs")),
     ];
     let all = all();
     for (file, source) in sources {

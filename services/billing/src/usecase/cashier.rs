@@ -207,6 +207,7 @@ impl Cashier {
             invoice: None,
             taken_back: TakenBack::default(),
             moved: None,
+            months: Vec::new(),
             started_by: new.started_by,
             created_at: now,
         }

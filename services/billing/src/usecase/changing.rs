@@ -80,7 +80,7 @@ impl SubscriptionUseCases {
             let bought = bought(&live, &quote);
             Some(self.cashier.bill(&mut tx, owner, &bought, (quote.due, quote.seats_part.as_ref())).await?)
         };
-        let at = if quote.at_once { now } else { live.month.end };
+        let at = if quote.at_once { now } else { live.paid_until() };
         Ok(Preview { quote, bill, at })
     }
 
@@ -152,7 +152,7 @@ impl SubscriptionUseCases {
         let sold = self.catalog.current();
         let offered = sold.catalog().plan(base.plan.as_str()).and_then(|plan| plan.extra_seat);
         let to = base.for_seats(change.seats.unwrap_or(base.seats), offered)?;
-        let quote = Quote::of(&present, to, &live.month, now)?;
+        let quote = Quote::of(&present, to, (&live.month, &live.paid_period()), now)?;
         match change.expected {
             Some(expected) if expected != quote.due => Err(Error::DueChanged { due: quote.due }),
             _ => Ok((live, quote)),
@@ -321,4 +321,4 @@ fn thing_of(asked: &Asked<Change>, unique: &str) -> Thing {
 #[cfg(test)]
 mod lives;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

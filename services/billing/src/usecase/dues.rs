@@ -42,7 +42,7 @@ impl Cashier {
 
     async fn due(&self, tx: &mut Tx, from: &Subscription, (thing, attempt): (Thing, u32)) -> Result<Payment, Error> {
         let (month, terms) = (from.next_month(), from.next_terms());
-        let seats = SeatsPart::of_month(&terms);
+        let seats = SeatsPart::of_whole(&terms);
         let bought =
             Bought::Renewal { subscription: from.id, plan: terms.plan, credits: terms.credits, period: month.number };
         let bill = self.bill(tx, from.owner, &bought, (terms.price, seats.as_ref())).await?;

@@ -41,3 +41,4 @@ pub(crate) mod standings;
 pub(crate) mod subscriptions;
 pub(crate) mod sweep;
 pub(crate) mod top_ups;
+mod years;

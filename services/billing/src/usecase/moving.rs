@@ -28,7 +28,7 @@ use super::renewals;
 use super::subscriptions::{SubscriptionUseCases, already, changed};
 use super::top_ups;
 use crate::domain::{
-    Actor, Command, GrantCommand, Lot, Moved as MovedCredits, Note, Origin, Outcome, Payment, Refusal, Request,
+    Actor, Command, GrantCommand, Lot, Month, Moved as MovedCredits, Note, Origin, Outcome, Payment, Refusal, Request,
     RequestName, SavedMethod, Stop, Subscription, SubscriptionState, TakenBack, VoidCommand,
 };
 use crate::error::Error;
@@ -130,24 +130,28 @@ impl SubscriptionUseCases {
         paid_with: Vec<Payment>,
         actor: Actor,
     ) -> Result<(), Error> {
-        let withheld = paid_with.iter().filter_map(|it| it.lot.zip(Some(it.withheld())));
-        let withheld: BTreeMap<LotId, Credits> = withheld.filter(|(_, credits)| !credits.is_zero()).collect();
+        let of_lots = |it: &Payment| it.lots().into_iter().map(|lot| (lot.lot, it.withheld(&lot))).collect::<Vec<_>>();
+        let withheld: BTreeMap<LotId, Credits> =
+            paid_with.iter().flat_map(of_lots).filter(|(_, credits)| !credits.is_zero()).collect();
         let carried = self.carry_allowance(m, (moved, from), &withheld, actor).await?;
         for mut payment in paid_with {
-            let Some((here, there, credits)) = carried.iter().find(|(here, ..)| payment.lot == Some(*here)).copied()
-            else {
+            let (mut lots, mut has_moved, mut takes) = (payment.lots(), false, false);
+            for lot in &mut lots {
+                let Some((here, there, credits)) = carried.iter().find(|(here, ..)| lot.lot == *here).copied() else {
+                    continue;
+                };
+                let before = lot.taken_back.credits.saturating_sub(payment.withheld(lot));
+                lot.taken_back.credits = before;
+                let (owner, lot_there, taken_back) = (moved.owner, there, TakenBack::default());
+                lot.moved = Some(MovedCredits { owner, lot: lot_there, credits, before, taken_back });
+                has_moved = true;
+                takes |= withheld.contains_key(&here);
+            }
+            if !has_moved {
                 continue;
-            };
-            let before = payment.taken_back.credits.saturating_sub(payment.withheld());
-            payment.taken_back.credits = before;
-            payment.moved = Some(MovedCredits {
-                owner: moved.owner,
-                lot: there,
-                credits,
-                before,
-                taken_back: TakenBack::default(),
-            });
-            if withheld.contains_key(&here) {
+            }
+            payment.note_lots(lots);
+            if takes {
                 self.cashier.follow_money(m.tx(), &mut payment).await?;
             }
             payments::update(m.tx(), &payment).await?;
@@ -232,7 +236,8 @@ impl SubscriptionUseCases {
         // Nobody who spends looks for the renewal here any more.
         accounts::no_renewal(m.tx(), from, moved.month.end).await?;
         if carried.is_empty() && !moved.credits.is_zero() {
-            accounts::begin_period(m.tx(), to, moved.started_at, &moved.month).await?;
+            let (anchor, number) = moved.counted();
+            accounts::begin_period(m.tx(), to, anchor, &Month { number, ..moved.month }).await?;
         }
         Ok(carried)
     }
@@ -273,6 +278,6 @@ fn arriving(moved: &Subscription, lot: &Lot, from: OwnerId, amount: Credits) -> 
         expires_at: lot.terms.expires_at,
         origin: Origin { moved_from: Some(from), ..lot.terms.origin },
         note: Note::parse(moved.plan.as_str()).ok(),
-        begins: Some((moved.started_at, moved.month.number)),
+        begins: Some(moved.counted()),
     })
 }

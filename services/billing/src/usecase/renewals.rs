@@ -6,6 +6,8 @@
 //! number. Run late, it goes through the missed months one by one; each gets the lot it would have got, which has expired by
 //! then. A subscription that ends gives up what waits for its next month, in the same transaction: what is paid goes back.
 //!
+//! A month that is paid for with its year begins without a payment (`years.rs`), also where the subscription ends with the year.
+//!
 //! But nobody pays for a year at once because a clock was wrong, or for months in which nothing could be spent. Where more
 //! than one month is missing, they are made up for only if an operator says so ([`resume`]), or a test clock does, which is
 //! meant. Until then the subscription is **held**: it stays as it is, and what the account has pays.
@@ -27,6 +29,7 @@ use bursar_time::{Span, Timestamp};
 
 use super::cashier::note;
 use super::subscriptions::{SubscriptionUseCases, changed};
+use super::years;
 use crate::domain::{Payment, PaymentState, Refusal, Subscription};
 use crate::error::Error;
 use crate::store::{payments, subscriptions};
@@ -208,6 +211,14 @@ async fn step(subscriptions: &SubscriptionUseCases, from: &Subscription) -> Resu
         // Nobody pays for what could not be spent.
         Err(Error::Refused(_)) => return end(subscriptions, till.db.begin().await?, from).await,
         Err(error) => return Err(error),
+    }
+    if from.is_next_paid() {
+        return match years::go_on(subscriptions, from).await {
+            Ok(next) => Ok(next.map_or(Step::Taken, |next| Step::Made(Box::new(next)))),
+            // Suspended since, or without room for one more lot: it begins once that is over.
+            Err(Error::Refused(_)) => Ok(Step::Waits),
+            Err(error) => Err(error),
+        };
     }
     if from.cancel_at_period_end {
         return end(subscriptions, till.db.begin().await?, from).await;

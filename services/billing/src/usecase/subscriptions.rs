@@ -95,7 +95,13 @@ impl SubscriptionUseCases {
         let order = asked.command()?;
         let (plan, price) = self.for_sale(&order.product)?;
         let subscription: SubscriptionId = Id::from_parts(self.till.clock.now().as_millis(), self.entropy.bytes());
-        let bought = Bought::Start { subscription, plan: plan.id, credits: plan.credits, seats: plan.seats };
+        let bought = Bought::Start {
+            subscription,
+            plan: plan.id,
+            credits: plan.credits,
+            seats: plan.seats,
+            interval: plan.interval,
+        };
         let new = Beginning {
             owner,
             bought,
@@ -136,7 +142,7 @@ impl SubscriptionUseCases {
         Ok(Done::New(new, events))
     }
 
-    /// A plan that can be subscribed to, and what a month of it costs.
+    /// A plan that can be subscribed to, and what an interval of it costs.
     pub(super) fn for_sale(&self, id: &str) -> Result<(Plan, Price), Error> {
         let sold = self.catalog.current();
         let plan = sold.catalog().plan(id).ok_or_else(|| Error::PlanNotFound(id.to_owned()))?;

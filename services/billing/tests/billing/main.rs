@@ -58,3 +58,4 @@ mod vanishing;
 mod words;
 mod world;
 mod year;
+mod years;

@@ -88,7 +88,12 @@ impl World {
 
     /// The same by another clock.
     pub(crate) async fn by(db: TestDb, clock: Clock) -> Self {
-        let world = Self::untold_by(db, clock, |_| ()).await;
+        Self::by_with(db, clock, |_| ()).await
+    }
+
+    /// The same by another clock with other settings.
+    pub(crate) async fn by_with(db: TestDb, clock: Clock, adjust: impl FnOnce(&mut Settings)) -> Self {
+        let world = Self::untold_by(db, clock, adjust).await;
         world.deploys(Policy::default(), 1).await;
         until("billing is ready", async || world.ready.check().await.is_ok()).await;
         world

@@ -16,6 +16,7 @@ fn plan(id: &str, price: Option<Price>) -> Plan {
     Plan {
         id: ProductId::parse(id).unwrap(),
         display_name: id.to_owned(),
+        interval: Interval::Month,
         price,
         credits: Credits::ZERO,
         scope: Scope::default(),

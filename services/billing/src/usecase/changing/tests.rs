@@ -70,7 +70,7 @@ pub(super) async fn change_under(
     Ok(shop.subscriptions.change(owner, &asked).await?.message()?)
 }
 
-pub(super) async fn change(
+pub(in crate::usecase) async fn change(
     shop: &Shop,
     owner: OwnerId,
     plan: &str,
