@@ -3,8 +3,10 @@
 //! What refunds and disputes take of a payment they take of each of its lots in the same proportion, of those that are granted
 //! later, too.
 
+use std::collections::BTreeSet;
+
 use bursar_id::{LotId, OwnerId};
-use bursar_money::Credits;
+use bursar_money::{Credits, Price};
 use serde::{Deserialize, Serialize};
 
 use super::payment::{Dispute, Moved, Payment, TakenBack};
@@ -44,6 +46,12 @@ impl Payment {
         first.into_iter().chain(self.months.iter().cloned()).collect()
     }
 
+    /// Who has lots with its credits, or with what of them has moved.
+    pub fn holders(&self) -> BTreeSet<OwnerId> {
+        let both = |lot: PaidLot| [Some(lot.owner), lot.moved.map(|moved| moved.owner)].into_iter().flatten();
+        self.lots().into_iter().flat_map(both).collect()
+    }
+
     /// Notes what has become of its lots: the same, in the same order.
     pub fn note_lots(&mut self, lots: Vec<PaidLot>) {
         let mut lots = lots.into_iter();
@@ -56,9 +64,14 @@ impl Payment {
         self.months = lots.collect();
     }
 
-    /// How many of so many of its credits the money comes to that was taken back: ⌈credits × taken ÷ paid⌉.
+    /// How many of so many of its credits the money comes to that was taken back.
     pub fn share_to_take_back(&self, credits: Credits) -> Credits {
-        let (taken, paid) = (i128::from(self.taken().micros()), i128::from(self.amount.micros()));
+        self.share(credits, self.taken())
+    }
+
+    /// How many of so many of its credits so much of its money comes to: ⌈credits × taken ÷ paid⌉.
+    fn share(&self, credits: Credits, taken: Price) -> Credits {
+        let (taken, paid) = (i128::from(taken.micros()), i128::from(self.amount.micros()));
         if paid <= 0 {
             return Credits::ZERO;
         }
@@ -76,11 +89,14 @@ impl Payment {
         (all.saturating_sub(there), there)
     }
 
-    /// What was voided of a lot while a dispute is not decided, and may come back by that: refunds may have voided some of
-    /// it, too, as nobody counts the two apart.
+    /// What was voided of a lot while a dispute is not decided, and may come back by that: without what refunds come to, which
+    /// never does.
     pub fn withheld(&self, lot: &PaidLot) -> Credits {
         match self.dispute {
-            Dispute::Open => lot.taken_back.voided.min(lot.taken_back.credits),
+            Dispute::Open => {
+                let refunded = self.share(lot.credits, self.at_most_all(self.refunded));
+                lot.taken_back.voided.saturating_sub(refunded).min(lot.taken_back.credits)
+            }
             Dispute::None | Dispute::Won | Dispute::Lost => Credits::ZERO,
         }
     }

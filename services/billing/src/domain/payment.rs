@@ -365,7 +365,7 @@ impl Payment {
 
     /// An amount within what was paid, in whole units of the smallest kind: no document can say less, and none may fail
     /// because of what a provider said. Another currency's counts for nothing.
-    fn at_most_all(&self, amount: Price) -> Price {
+    pub(super) fn at_most_all(&self, amount: Price) -> Price {
         if amount.currency() != self.amount.currency() || amount.is_negative() {
             return Price::zero(self.amount.currency());
         }

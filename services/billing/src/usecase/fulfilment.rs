@@ -3,9 +3,6 @@
 //!
 //! A payment's row is locked first, then the subscription's, then the account's.
 
-use std::collections::BTreeSet;
-use std::iter;
-
 use bursar_db::Tx;
 use bursar_id::{LotId, OwnerId, PaymentId, RequestId};
 use bursar_money::{Credits, Price};
@@ -20,7 +17,7 @@ use crate::domain::{
 };
 use crate::error::Error;
 use crate::lane::Job;
-use crate::store::{accounts, subscriptions, years};
+use crate::store::{accounts, subscriptions};
 
 /// What was delivered: its lot, what it is good for, and what is told of it.
 pub(super) type Delivered = (Option<LotId>, Option<Month>, Vec<Payload>);
@@ -73,11 +70,7 @@ impl Cashier {
         if !agreed || due.is_next_paid() || due.cancel_at_period_end {
             return Err(Error::NothingToRenew);
         }
-        let moved_on = match renewed.prepaid {
-            Some(_) => years::advance(tx, &renewed, &due).await?,
-            None => subscriptions::renew(tx, &renewed, due.month.number).await?,
-        };
-        if !moved_on {
+        if !subscriptions::renew(tx, &renewed, due.month.number).await? {
             return Err(Error::NothingToRenew);
         }
         self.till.demand_sale_to(tx, payment.owner).await?;
@@ -248,12 +241,7 @@ impl Cashier {
             return Ok(());
         }
         let mut lots = payment.lots();
-        let owners: BTreeSet<OwnerId> =
-            lots.iter().flat_map(|lot| iter::once(lot.owner).chain(lot.moved.as_ref().map(|it| it.owner))).collect();
-        if owners.len() > 1 {
-            // All at once, in the order in which whoever locks two does.
-            accounts::lock(tx, &owners.into_iter().collect::<Vec<_>>()).await?;
-        }
+        lock_holders(tx, payment, payment.owner).await?;
         for lot in &mut lots {
             let (own, there) = payment.parts_to_take_back(lot);
             let part = Part { owner: lot.owner, lot: lot.lot, payment: payment.id, left: lot.moved.is_some() };
@@ -320,6 +308,17 @@ impl Cashier {
         let request = Request::new(None, self.entropy.bytes(), command);
         self.till.book(tx, &Job { owner, actor: Actor::Job, request }).await
     }
+}
+
+/// Locks an account and those with credits of a payment, where there are several: all at once, in the order in which whoever
+/// locks two does.
+pub(super) async fn lock_holders(tx: &mut Tx, payment: &Payment, also: OwnerId) -> Result<(), Error> {
+    let mut owners = payment.holders();
+    owners.insert(also);
+    if owners.len() > 1 {
+        accounts::lock(tx, &owners.into_iter().collect::<Vec<_>>()).await?;
+    }
+    Ok(())
 }
 
 /// A lot with credits of a payment.

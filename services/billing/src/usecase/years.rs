@@ -6,7 +6,7 @@
 use bursar_db::Tx;
 
 use super::cashier::Cashier;
-use super::fulfilment::Delivered;
+use super::fulfilment::{Delivered, lock_holders};
 use super::subscriptions::{SubscriptionUseCases, changed};
 use crate::domain::{Command, GrantCommand, Month, Origin, PaidLot, Payment, Request, Spender, Subscription, Terms};
 use crate::error::Error;
@@ -28,6 +28,9 @@ pub(super) async fn go_on(
     if !years::advance(&mut tx, &next, from).await? {
         return Ok(None);
     }
+    if let Some(payment) = &payment {
+        lock_holders(&mut tx, payment, from.owner).await?;
+    }
     till.demand_sale_to(&mut tx, from.owner).await?;
     subscriptions.cashier.begin_paid_month(&mut tx, &next, payment).await?;
     tx.commit().await?;
@@ -38,24 +41,28 @@ pub(super) async fn go_on(
 impl Cashier {
     /// Grants the allowance of a month that is paid for already, and takes of it what was taken back of its payment.
     async fn begin_paid_month(&self, tx: &mut Tx, of: &Subscription, payment: Option<Payment>) -> Result<(), Error> {
-        if of.credits.is_zero() {
-            // As of a plan by the month: it begins no month of its own.
-            return Ok(());
-        }
-        if payment.as_ref().is_some_and(Payment::is_gone) {
+        // Where a plan has no credits, no month of its own begins, as of a plan by the month.
+        if payment.as_ref().is_some_and(Payment::is_gone) && !of.credits.is_zero() {
             accounts::lock(tx, &[of.owner]).await?;
             let (anchor, number) = of.counted();
             return Ok(accounts::begin_period(tx, of.owner, anchor, &Month { number, ..of.month }).await?);
         }
-        let from = payment.as_ref().map(|it| it.owner).filter(|owner| *owner != of.owner);
-        let month = self.grant_of_month(of, payment.as_ref().map(|it| it.id));
-        let origin = Origin { moved_from: from, ..month.origin };
-        let command = Command::Grant(GrantCommand { origin, ..month });
-        let request: Request = self.named(&format!("{}:{}", of.id, of.month.number), command)?;
+        let request = self.paid_month(of, payment.as_ref())?;
         let Some((mut payment, lot)) = payment.zip(self.booked(tx, of, request).await?) else { return Ok(()) };
         payment.months.push(PaidLot::new(of.owner, lot, of.credits));
         self.follow_money(tx, &mut payment).await?;
         Ok(payments::update(tx, &payment).await?)
+    }
+
+    /// What grants the allowance of a month that is paid for already, wherever it was when that was paid.
+    pub(super) fn paid_month(&self, of: &Subscription, payment: Option<&Payment>) -> Result<Request, Error> {
+        if of.credits.is_zero() {
+            return Ok(Request::unnamed(Command::Sweep));
+        }
+        let from = payment.map(|it| it.owner).filter(|owner| *owner != of.owner);
+        let month = self.grant_of_month(of, payment.map(|it| it.id));
+        let origin = Origin { moved_from: from, ..month.origin };
+        self.named(&format!("{}:{}", of.id, of.month.number), Command::Grant(GrantCommand { origin, ..month }))
     }
 
     /// Has a subscription that was paid by the month begin anew with a year, which a payment is for.
@@ -77,4 +84,4 @@ impl Cashier {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

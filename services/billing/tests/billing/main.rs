@@ -31,6 +31,7 @@ mod members;
 mod metering;
 mod moving;
 mod moving_lives;
+mod omitted_owners;
 mod paying;
 mod policies;
 mod purging;

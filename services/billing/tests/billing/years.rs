@@ -5,12 +5,13 @@ use bursar_billing::finance::report;
 use bursar_id::OwnerId;
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::google::r#type::Money;
+use bursar_rpc::ServiceRole;
 use bursar_rpc::convert::to_timestamp;
 use bursar_testkit::{Refusal, TestDb, at, engines};
 use bursar_time::{Clock, Timestamp};
 use tonic::Code;
 
-use crate::moving::{lots, subscription};
+use crate::moving::{lots, moving, subscription};
 use crate::words::{cancel, change_to, set_seats, spend, subscribe};
 use crate::world::{Person, World};
 
@@ -144,5 +145,29 @@ engines! {
         let sums = told.sums["USD"];
         // Three months had begun by then, at 83.33 each.
         assert_eq!(sums.earned + sums.breakage + sums.left_value, 249_990_000);
+    }
+
+    async fn a_year_that_moves_is_counted_once(db: TestDb) {
+        let world = selling(db).await;
+        let ana = world.person(1);
+        let (team, boss) = world.organization_with(2, "1").await;
+        ana.subscribe(subscribe(ana.owner, "yearly")).await.unwrap();
+        ana.charged(spend(ana.owner, "500")).await;
+        world.passes(at("2028-01-10T10:00:00Z").since(world.now()));
+        world.service(ServiceRole::Organization).move_subscription(moving(ana.owner, team)).await.unwrap();
+        boss.charged(spend(team, "301")).await;
+        for month in ["2028-01-31T10:00:00Z", "2028-02-29T10:00:00Z", "2028-03-31T10:00:00Z"] {
+            becomes(&world, &boss, month).await;
+        }
+        let all: (Timestamp, Timestamp) = (at(BEGIN).start_of_month(), at("2028-04-01T00:00:00Z"));
+        world.passes(at("2028-04-02T00:00:00Z").since(world.now()));
+        let told = report(&world.store, None, all, &mut Vec::new()).await.unwrap();
+        assert_eq!(told.differences, Vec::<String>::new());
+        let sums = told.sums["USD"];
+        // Four months had begun by then, at 83.33 each, the first of them in two parts.
+        assert_eq!(sums.earned + sums.breakage + sums.left_value, 333_320_000);
+        for owner in [ana.owner, team] {
+            world.audit(owner).await;
+        }
     }
 }

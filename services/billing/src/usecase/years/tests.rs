@@ -15,10 +15,10 @@ use crate::usecase::renewals;
 use crate::usecase::shop::Shop;
 
 /// A leap day comes after it.
-const BEGIN: &str = "2027-12-31T10:00:00Z";
+pub(in crate::usecase) const BEGIN: &str = "2027-12-31T10:00:00Z";
 const END: &str = "2028-12-31T10:00:00Z";
 /// When its months begin, and the next year's first.
-const MONTHS: [&str; 13] = [
+pub(in crate::usecase) const MONTHS: [&str; 13] = [
     BEGIN,
     "2028-01-31T10:00:00Z",
     "2028-02-29T10:00:00Z",
@@ -34,7 +34,7 @@ const MONTHS: [&str; 13] = [
     END,
 ];
 
-const PLANS: &str = r#"
+pub(in crate::usecase) const PLANS: &str = r#"
 [[plans]]
 id = "yearly"
 name = "Business, by the year"
