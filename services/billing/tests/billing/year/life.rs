@@ -83,6 +83,15 @@ pub(super) enum Deed {
     CardIsMended,
 }
 
+/// For how long a plan is paid at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pays {
+    ByTheMonth,
+    ByTheYear,
+    /// By the month once the year is over.
+    ByTheMonthAgain,
+}
+
 #[derive(Clone, Debug)]
 struct Plan {
     anchor: usize,
@@ -90,10 +99,7 @@ struct Plan {
     months: usize,
     marked: bool,
     card_fails: bool,
-    /// Paid by the year.
-    yearly: bool,
-    /// By the month once the year is over.
-    back: bool,
+    pays: Pays,
     /// How many months are paid for.
     paid: usize,
     /// The month that is over was declined; it is tried again on this day.
@@ -101,8 +107,8 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(anchor: usize, yearly: bool) -> Self {
-        Self { anchor, months: 0, marked: false, card_fails: false, yearly, back: false, paid: 0, retry: None }
+    fn new(anchor: usize, pays: Pays) -> Self {
+        Self { anchor, months: 0, marked: false, card_fails: false, pays, paid: 0, retry: None }
     }
 
     fn end(&self) -> usize {
@@ -205,7 +211,7 @@ impl Life {
     fn chooses(&mut self, day: usize) -> Vec<Deed> {
         let Some(mut plan) = self.plan.take() else {
             let yearly = self.dice.below(3) == 0;
-            let mut plan = Plan::new(day, yearly);
+            let mut plan = Plan::new(day, if yearly { Pays::ByTheYear } else { Pays::ByTheMonth });
             self.begins_a_month(&mut plan, day);
             self.plan = Some(plan);
             self.next_deed = day + FIRST_DEED;
@@ -232,17 +238,17 @@ impl Life {
                 vec![Deed::CancelsNow]
             }
             // A year's end may be far away, and whoever subscribes anew until then pays with a card that works.
-            13 if !plan.marked && !plan.yearly => {
+            13 if !plan.marked && plan.pays == Pays::ByTheMonth => {
                 plan.card_fails = true;
                 vec![Deed::CardFails]
             }
-            13 if plan.yearly && !plan.marked && !plan.back => {
-                plan.back = true;
+            13 if !plan.marked && plan.pays == Pays::ByTheYear => {
+                plan.pays = Pays::ByTheMonthAgain;
                 vec![Deed::Changes("business")]
             }
-            14 if !plan.marked && !plan.yearly => {
+            14 if !plan.marked && plan.pays == Pays::ByTheMonth => {
                 self.beside = (self.allowance, plan.end());
-                plan = Plan::new(day, true);
+                plan = Plan::new(day, Pays::ByTheYear);
                 self.begins_a_month(&mut plan, day);
                 self.next_deed = day + FIRST_DEED;
                 vec![Deed::Changes("yearly")]
@@ -256,8 +262,13 @@ impl Life {
     fn begins_a_month(&mut self, plan: &mut Plan, day: usize) {
         let (from, to) = (after_months(plan.anchor, plan.months), after_months(plan.anchor, plan.months + 1));
         if plan.months == plan.paid {
-            plan.yearly &= !plan.back;
-            let (months, price) = if plan.yearly { (12, YEAR_PRICE) } else { (1, PLAN_PRICE) };
+            let (months, price) = match plan.pays {
+                Pays::ByTheYear => (12, YEAR_PRICE),
+                Pays::ByTheMonth | Pays::ByTheMonthAgain => (1, PLAN_PRICE),
+            };
+            if plan.pays == Pays::ByTheMonthAgain {
+                plan.pays = Pays::ByTheMonth;
+            }
             plan.paid += months;
             self.invoiced(day, price, &format!("{} to {}", date(from), date(plan.paid_end())));
         }
