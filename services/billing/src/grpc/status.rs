@@ -60,6 +60,7 @@ impl Refusing for Error {
             Self::PoliciesUnknown
             | Self::Overloaded
             | Self::Unavailable
+            | Self::Provider
             | Self::NewerFormat
             | Self::Failed
             | Self::Store(_) => None,
@@ -133,6 +134,9 @@ impl From<Error> for Problem {
             Error::Overloaded => Self::exhausted(reason::OVERLOADED, said).with_retry_after(RETRY_SOON),
             Error::Unavailable => {
                 Self::unavailable(reason::STORE_UNAVAILABLE, said).with_retry_after(Duration::from_secs(1))
+            }
+            Error::Provider => {
+                Self::unavailable("PAYMENT_PROVIDER_UNAVAILABLE", said).with_retry_after(Duration::from_secs(2))
             }
             Error::NewerFormat => Self::unavailable("NEWER_FORMAT", said),
             Error::Failed => Self::internal(&said),

@@ -30,8 +30,8 @@ const NO_DEFAULT: &str =
     "UPDATE payment_methods SET is_default = 0 WHERE owner = $1 AND is_default = 1 AND removed_at IS NULL";
 const MAKE_DEFAULT: &str =
     "UPDATE payment_methods SET is_default = 1 WHERE owner = $1 AND id = $2 AND removed_at IS NULL";
-const REMOVE: &str = "DELETE FROM payment_methods WHERE owner = $1 AND id = $2 AND removed_at IS NULL";
-const FORGET: &str = "DELETE FROM payment_methods WHERE owner = $1";
+const REMOVE: &str = "DELETE FROM payment_methods WHERE owner = $1 AND id = $2 AND removed_at IS NULL RETURNING token";
+const FORGET: &str = "DELETE FROM payment_methods WHERE owner = $1 RETURNING token";
 
 /// Every statement here, by its name.
 #[cfg(test)]
@@ -131,14 +131,15 @@ pub(crate) async fn make_default(tx: &mut Tx, owner: OwnerId, id: PaymentMethodI
     Ok(rows == 1)
 }
 
-/// Removes one of the owner's payment methods. `false`: there is none such.
-pub(crate) async fn remove(tx: &mut Tx, owner: OwnerId, id: PaymentMethodId) -> Result<bool, DbError> {
-    let rows = on!(tx, c => sqlx::query(REMOVE).bind(owner).bind(id).execute(c).await?.rows_affected());
-    Ok(rows == 1)
+/// Removes one of the owner's payment methods, and gives the provider's name for it. `None`: there is none such.
+pub(crate) async fn remove(tx: &mut Tx, owner: OwnerId, id: PaymentMethodId) -> Result<Option<String>, DbError> {
+    let row: Option<(String,)> = on!(tx, c => sqlx::query_as(REMOVE).bind(owner).bind(id).fetch_optional(c).await?);
+    Ok(row.map(|(token,)| token))
 }
 
-/// Removes all of them, also what earlier programs have kept of those that were removed.
-pub(crate) async fn forget(tx: &mut Tx, owner: OwnerId) -> Result<(), DbError> {
-    on!(tx, c => sqlx::query(FORGET).bind(owner).execute(c).await?.rows_affected());
-    Ok(())
+/// Removes all of them, also what earlier programs have kept of those that were removed, and gives the provider's names for
+/// them.
+pub(crate) async fn forget(tx: &mut Tx, owner: OwnerId) -> Result<Vec<String>, DbError> {
+    let rows: Vec<(String,)> = on!(tx, c => sqlx::query_as(FORGET).bind(owner).fetch_all(c).await?);
+    Ok(rows.into_iter().map(|(token,)| token).collect())
 }

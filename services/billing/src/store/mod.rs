@@ -31,6 +31,7 @@ pub(crate) mod subscriptions;
 mod tests;
 pub(crate) mod top_ups;
 pub(crate) mod usage;
+pub(crate) mod webhooks;
 pub(crate) mod write;
 mod write_one;
 

@@ -31,8 +31,10 @@ const UPDATE: &str = "UPDATE payments SET state = $2, refunded = $3, dispute = $
      moved = $15, asked_with = CASE WHEN $2 = 'CREATED' THEN asked_with END WHERE id = $1";
 const ASK_WITH: &str = "UPDATE payments SET asked_with = $2 WHERE id = $1";
 const ASKED_WITH: &str = "SELECT asked_with FROM payments WHERE id = $1";
+const NAME: &str = "UPDATE payments SET reference = $2 WHERE id = $1 AND reference IS NULL";
 const KEEP: &str = "UPDATE payments SET request = $2, request_hash = $3, first_answer = $4 WHERE id = $1";
 const FIND: &str = concat!("SELECT ", columns!(), " FROM payments WHERE id = $1");
+const NAMED: &str = concat!("SELECT ", columns!(), " FROM payments WHERE reference = $1");
 const LOCK_POSTGRES: &str = concat!("SELECT ", columns!(), " FROM payments WHERE id = $1 FOR UPDATE");
 const LAST_ATTEMPT: &str =
     concat!("SELECT ", columns!(), " FROM payments WHERE thing = $1 ORDER BY attempt DESC LIMIT 1");
@@ -65,13 +67,15 @@ const WAITING_CHANGES: &str = concat!(
 
 /// Every statement here, by its name; what is named for an engine is for that one alone.
 #[cfg(test)]
-pub(super) const STATEMENTS: [(&str, &str); 15] = [
+pub(super) const STATEMENTS: [(&str, &str); 17] = [
     ("INSERT", INSERT),
     ("UPDATE", UPDATE),
     ("ASK_WITH", ASK_WITH),
     ("ASKED_WITH", ASKED_WITH),
+    ("NAME", NAME),
     ("KEEP", KEEP),
     ("FIND", FIND),
+    ("NAMED", NAMED),
     ("LOCK_POSTGRES", LOCK_POSTGRES),
     ("LAST_ATTEMPT", LAST_ATTEMPT),
     ("OF_OWNER", OF_OWNER),
@@ -266,6 +270,18 @@ pub(crate) async fn ask_with(tx: &mut Tx, id: PaymentId, token: &str) -> Result<
 pub(crate) async fn asked_with(tx: &mut Tx, id: PaymentId) -> Result<Option<String>, DbError> {
     let row: Option<(Option<String>,)> = on!(tx, c => sqlx::query_as(ASKED_WITH).bind(id).fetch_optional(c).await?);
     Ok(row.and_then(|(token,)| token))
+}
+
+/// Writes down the provider's name for a payment, unless it has one.
+pub(crate) async fn name(tx: &mut Tx, id: PaymentId, reference: &str) -> Result<(), DbError> {
+    on!(tx, c => sqlx::query(NAME).bind(id).bind(reference).execute(c).await?.rows_affected());
+    Ok(())
+}
+
+/// The payment that the provider calls so.
+pub(crate) async fn named(tx: &mut Tx, reference: &str) -> Result<Option<Payment>, DbError> {
+    let row: Option<Row> = on!(tx, c => sqlx::query_as(NAMED).bind(reference).fetch_optional(c).await?);
+    row.map(Row::read).transpose()
 }
 
 /// Keeps what was answered to the request that it was made for.
