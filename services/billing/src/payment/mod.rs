@@ -5,7 +5,7 @@
 //! gave is good for crediting once.
 //!
 //! A provider answers at once ([`Settlement`]) and tells later what became of it; both are the same news to a payment
-//! ([`Settlement::news`]). No rule about plans or packs belongs here, and no provider's name anywhere else.
+//! ([`Settlement::news`]). No rule about plans or packs belongs here, and no provider's name anywhere else but where its webhooks come in.
 
 mod sandbox;
 pub(crate) mod stripe;
@@ -126,6 +126,8 @@ pub(crate) struct ToPay<'a> {
     pub(crate) token: &'a str,
     /// Whether its customer is there, and can be asked to do something about it.
     pub(crate) attended: bool,
+    /// Whether nobody wants it any more: then it is only asked what was taken, where that can be asked.
+    pub(crate) given_up: bool,
 }
 
 /// What has to be known of a payment before its money is asked for.

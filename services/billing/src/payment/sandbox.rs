@@ -103,7 +103,7 @@ mod tests {
     fn a_repeated_payment_has_the_same_reference() {
         let pay = |key: u8, token: &str| {
             let key = PaymentId::from_parts(u64::from(key), [key; 10]);
-            sandbox::pay(&ToPay { key, amount: Price::zero(Currency::USD), token, attended: true })
+            sandbox::pay(&ToPay { key, amount: Price::zero(Currency::USD), token, attended: true, given_up: false })
         };
         let first = pay(1, "sandbox_ok");
         let named = first.reference.as_deref().is_some_and(|it| it.starts_with("sandbox_pay_"));
@@ -130,7 +130,7 @@ mod tests {
             added_by: String::new(),
             created_at: bursar_time::Timestamp::MIN,
         };
-        let to_pay = ToPay { key, amount: Price::zero(Currency::USD), token: &token, attended: true };
+        let to_pay = ToPay { key, amount: Price::zero(Currency::USD), token: &token, attended: true, given_up: false };
         for said in [format!("{action:?}"), format!("{setup:?}"), format!("{saved:?}"), format!("{to_pay:?}")] {
             let silent = ["sandbox_ok", "sandbox_secret", "https", "4242"].iter().all(|secret| !said.contains(secret));
             assert!(silent, "{said}");

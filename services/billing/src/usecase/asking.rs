@@ -18,8 +18,8 @@ const MISSING: &str = "payment_method_missing";
 
 /// Whether a payment's provider is asked.
 enum Means {
-    /// With this, by the provider's own name; and under which name the provider has the payment already.
-    Token(String, Option<String>),
+    /// With this, by the provider's own name; and the payment as it is.
+    Token(String, Box<Payment>),
     /// Nobody was asked: what was named cannot pay any more.
     Declined(&'static str),
     /// No: something is known of it, or nothing may be sold for it.
@@ -32,16 +32,22 @@ impl Cashier {
         if payment.state != PaymentState::Created {
             return Ok(None);
         }
-        let (token, known) = match self.means_of(payment.id).await? {
-            Means::Token(token, known) => (token, known),
+        let (token, payment) = match self.means_of(payment.id).await? {
+            Means::Token(token, payment) => (token, payment),
             Means::Declined(code) => {
                 let news = News::Declined(code.to_owned());
                 return Ok(Some(Settlement { reference: None, news }));
             }
             Means::None => return Ok(None),
         };
-        let to_pay = ToPay { key: payment.id, amount: payment.amount, token: &token, attended: is_attended(payment) };
-        let reference = match known {
+        let to_pay = ToPay {
+            key: payment.id,
+            amount: payment.amount,
+            token: &token,
+            attended: is_attended(&payment),
+            given_up: payment.returned,
+        };
+        let reference = match payment.reference {
             Some(reference) => Some(reference),
             None => match self.till.payments.prepare(&to_pay).await? {
                 Prepared::Nothing => None,
@@ -79,7 +85,7 @@ impl Cashier {
             return Ok(Means::None);
         }
         if let Some(token) = payments::asked_with(&mut tx, id).await? {
-            return Ok(Means::Token(token, payment.reference));
+            return Ok(Means::Token(token, Box::new(payment)));
         }
         if payment.returned {
             return Ok(Means::None);
@@ -103,7 +109,7 @@ impl Cashier {
         };
         payments::ask_with(&mut tx, id, &token).await?;
         tx.commit().await?;
-        Ok(Means::Token(token, payment.reference))
+        Ok(Means::Token(token, Box::new(payment)))
     }
 
     /// The provider's name for what a payment is paid with; or why that cannot pay any more.

@@ -66,6 +66,10 @@ impl Stripe {
 
     /// Makes the payment intent, which takes nothing.
     pub(super) async fn prepare(&self, to_pay: &ToPay<'_>) -> Result<Prepared, Trouble> {
+        if to_pay.given_up {
+            // Without a name that was kept, no money was asked for.
+            return Ok(Prepared::Ended(Settlement { reference: None, news: News::Canceled }));
+        }
         let (customer, method) = names(to_pay.token)?;
         let key = to_pay.key.to_string();
         let form = Form::default()
@@ -88,6 +92,9 @@ impl Stripe {
         let intent: Intent = self.wire.get(&path).await?.map_err(refused)?;
         if intent.status != "requires_confirmation" {
             return settled(&intent, to_pay.amount);
+        }
+        if to_pay.given_up {
+            return Ok(Settlement { reference: Some(intent.id), news: News::Canceled });
         }
         let form = if to_pay.attended {
             Form::default().with("return_url", &self.return_url)
