@@ -70,9 +70,10 @@ pub enum Error {
     /// No catalog was ever used under this version.
     #[error("there is no catalog of the version {0}")]
     CatalogVersionNotFound(u32),
-    /// The catalog's file cannot be used: everything that is wrong with it.
+    /// The catalog's file cannot be used, or that of the taxes, which is read with it: everything that is wrong, each with the
+    /// setting that names the file.
     #[error("the catalog's file is wrong")]
-    CatalogInvalid(Vec<String>),
+    CatalogInvalid(Vec<(&'static str, String)>),
     /// The catalog has no such plan.
     #[error("the catalog has no plan {0}")]
     PlanNotFound(String),

@@ -61,7 +61,7 @@ use usecase::costly::{self, Costly};
 use usecase::credits::CreditUseCases;
 use usecase::erasures::ErasureUseCases;
 use usecase::inbox::Inbox;
-use usecase::invoices::{InvoiceUseCases, Invoices, Terms};
+use usecase::invoices::{InvoiceUseCases, Invoices, Taxes, Terms};
 use usecase::limits::LimitUseCases;
 use usecase::orders::Till;
 use usecase::payments::PaymentUseCases;
@@ -161,7 +161,8 @@ fn documents(config: &Config, db: &Db, costly: &Costly) -> anyhow::Result<Invoic
 
 /// What issues invoices.
 fn invoices(config: &Config, env: &Env) -> anyhow::Result<Invoices> {
-    let terms = Terms { issuer: config.issuer.clone(), taxes: catalog::taxes::load(config.taxes.as_deref())? };
+    let terms =
+        Terms { issuer: config.issuer.clone(), taxes: Taxes::new(catalog::taxes::load(config.taxes.as_deref())?) };
     Ok(Invoices::new(terms, env.entropy.clone()))
 }
 
@@ -207,8 +208,7 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
     let outbox = Outbox::new("billing", db.clone(), env.clock.clone(), env.entropy.clone());
     let jobs = Jobs::new(db.clone(), sealer.clone(), env.entropy.clone(), env.clock.clone());
     let batcher = Batcher::new(db.clone(), env.clock.clone(), rules.clone());
-    let batcher = batcher.telling(outbox.clone()).topping_up(jobs.clone());
-    let batcher = if config.distributed { batcher.distributed() } else { batcher };
+    let batcher = laid_out(batcher.telling(outbox.clone()).topping_up(jobs.clone()), &config);
     let lanes = Lanes::start(config.lanes, &batcher, &env.meter, &env.tasks)?;
     let feeds = [Service::Organization, Service::Identity]
         .map(|source| Feed::new(source.name(), &env.monotonic, settings.max_staleness));
@@ -217,7 +217,9 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
     let invoices = invoices(&config, &env)?;
     let till = Till { db: db.clone(), clock: env.clock.clone(), payments: provider(&config)?, batcher, invoices };
     let mutations = Mutations::new(db.clone(), env.clock.clone(), env.entropy.clone(), outbox.clone()).telling();
-    let reloading = Reloading::new(config.catalog.clone(), sold, &source, (&db, &env.clock, &mutations), &env.meter);
+    let files = (config.catalog.clone(), config.taxes.clone());
+    let used = (sold, till.invoices.taxes());
+    let reloading = Reloading::new(files, used, &source, (&db, &env.clock, &mutations), &env.meter);
     let (subscriptions, purchases, payments) =
         selling(&access, till, mutations.clone(), (&catalog, &outbox, &jobs), &env);
     let costly = Costly::new();
@@ -261,6 +263,12 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
         )
         .reloading(move || reloading.clone().told())
         .closing(async move { db.close().await }))
+}
+
+/// The same, as the tables are distributed and requests combined.
+fn laid_out(batcher: Batcher, config: &Config) -> Batcher {
+    let batcher = if config.distributed { batcher.distributed() } else { batcher };
+    if config.lanes.combine { batcher } else { batcher.uncombined() }
 }
 
 /// What is done with credits, through the lanes, beside the subscriptions whose renewals may come first.

@@ -138,10 +138,17 @@ async fn vanished(own: u64, generation: &mut watch::Receiver<u64>) {
     let _ = generation.wait_for(|now| *now != own).await;
 }
 
-/// Whoever vanished closes nothing: the streams are kept for as long as the test runs.
-async fn for_ever<T>(kept: T) {
-    std::future::pending::<()>().await;
-    drop(kept);
+/// For how many hosts that vanish later the streams of one are kept. By then nobody waits for it any more, and a server
+/// whose client is gone notices; without an end a test of many steps leaves the server no connections.
+const KEPT: u64 = 4;
+
+/// Whoever vanished closes nothing: the streams are kept until that is long ago.
+async fn kept<T>(streams: T, own: u64, mut generation: watch::Receiver<u64>) {
+    let over = generation.wait_for(|now| *now > own + KEPT).await.is_ok();
+    if !over {
+        std::future::pending::<()>().await;
+    }
+    drop(streams);
 }
 
 async fn up(
@@ -155,7 +162,7 @@ async fn up(
     loop {
         let read = tokio::select! {
             biased;
-            () = vanished(own, &mut generation) => return for_ever((client, server)).await,
+            () = vanished(own, &mut generation) => return kept((client, server), own, generation).await,
             read = client.read(&mut bytes) => read,
         };
         let Ok(length @ 1..) = read else { return };
@@ -180,7 +187,7 @@ async fn down(
     loop {
         let read = tokio::select! {
             biased;
-            () = vanished(own, &mut generation) => return for_ever((server, client)).await,
+            () = vanished(own, &mut generation) => return kept((server, client), own, generation).await,
             read = server.read(&mut bytes) => read,
         };
         let Ok(length @ 1..) = read else { return };

@@ -16,3 +16,6 @@ CREATE TABLE webhooks (
 );
 CREATE INDEX webhooks_aside ON webhooks (received_at, id) WHERE state = 'ASIDE';
 CREATE INDEX webhooks_settled ON webhooks (settled_at) WHERE settled_at IS NOT NULL;
+
+-- A provider tells by its own name for it that a card has another date.
+CREATE INDEX payment_methods_token ON payment_methods (token) WHERE removed_at IS NULL;

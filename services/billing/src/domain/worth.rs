@@ -45,6 +45,15 @@ impl Parts {
         }
     }
 
+    /// These without so many credits that are another owner's now: here they stand as voided, or they are held until they
+    /// are.
+    #[must_use]
+    pub fn without_moved(self, credits: i64) -> Self {
+        let voided = credits.clamp(0, self.voided.max(0));
+        let left = credits.saturating_sub(voided).clamp(0, self.left.max(0));
+        self.minus(Self { voided, left, ..Self::default() })
+    }
+
     /// These without those.
     #[must_use]
     pub fn minus(self, other: Self) -> Self {
@@ -67,6 +76,15 @@ pub struct Worth {
 }
 
 impl Worth {
+    /// Of `paid` for a lot of so many micro-credits in all, what goes along with those of them that move to another owner. The
+    /// rest is what [`Self::of`] says of those that stay: together they are `paid`, to the millionth.
+    pub fn moving_along(paid: Price, granted: i64, moved: i64) -> Price {
+        let stays = granted.saturating_sub(moved.clamp(0, granted.max(0)));
+        let stays = paid.share(u64::try_from(stays).unwrap_or(0), u64::try_from(granted).unwrap_or(0));
+        // A share is between the price and nothing.
+        paid.checked_sub(stays).unwrap_or(Price::zero(paid.currency()))
+    }
+
     /// Of `paid` for a lot of so many micro-credits in all, what its parts have; they are never more than all.
     pub fn of(paid: Price, granted: i64, parts: &Parts) -> Self {
         let so_far = |credits: i64| {
@@ -130,7 +148,40 @@ mod tests {
         assert!(nothing.spent.is_zero() && nothing.left.is_zero(), "what was free is worth nothing");
     }
 
+    #[test]
+    fn what_moves_takes_its_part_along() {
+        for (paid_for, granted, moved, along) in [
+            ("100.00 USD", 1_500, 900, "60.00 USD"),
+            ("100.00 USD", 1_500, 1_500, "100.00 USD"),
+            ("100.00 USD", 1_500, 0, "0.00 USD"),
+            ("100.00 USD", 3, 1, "33.333334 USD"),
+            ("100.00 USD", 3, 2, "66.666667 USD"),
+            ("0.00 USD", 3, 2, "0.00 USD"),
+            ("100.00 USD", 3, 4, "100.00 USD"),
+        ] {
+            assert_eq!(Worth::moving_along(paid(paid_for), granted, moved).to_string(), along, "{granted} {moved}");
+        }
+        let parts = Parts { spent: 1, expired: 2, voided: 3, left: 4 };
+        assert_eq!(parts.without_moved(2), Parts { voided: 1, ..parts });
+        assert_eq!(parts.without_moved(5), Parts { voided: 0, left: 2, ..parts });
+    }
+
     proptest! {
+        #[test]
+        fn what_moves_and_what_stays_add_up_to_what_was_paid(cents in 0_i64..10_000_000, spent in 0_i64..1_000_000, held in 0_i64..1_000_000, moved in 0_i64..1_000_000) {
+            let granted = spent + held + moved;
+            prop_assume!(granted > 0);
+            let paid = Price::from_micros("USD".parse().unwrap(), cents * 10_000).unwrap();
+            let here = Parts { spent, voided: moved, left: held, ..Parts::default() }.without_moved(moved);
+            let here = Worth::of(paid, granted, &here);
+            let along = Worth::moving_along(paid, granted, moved);
+            prop_assert!(!along.is_negative());
+            let there = if moved == 0 { 0 } else { Worth::of(along, moved, &Parts { left: moved, ..Parts::default() }).left.micros() };
+            let sum = here.spent.micros() + here.voided.micros() + here.left.micros() + there;
+            prop_assert_eq!(sum, if moved == 0 { paid.micros() - along.micros() } else { paid.micros() });
+            prop_assert!(moved > 0 || along.is_zero());
+        }
+
         #[test]
         fn parts_add_up_to_what_was_paid(cents in 0_i64..10_000_000, spent in 0_i64..1_000_000, expired in 0_i64..1_000_000, voided in 0_i64..1_000_000, left in 0_i64..1_000_000) {
             let granted = spent + expired + voided + left;

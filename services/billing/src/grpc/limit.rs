@@ -22,7 +22,7 @@ impl LimitService for LimitHandler {
     async fn set_limit(&self, request: Request<pb::SetLimitRequest>) -> Result<Response<pb::SetLimitResponse>, Status> {
         let call = Call::of(&request)?;
         let mut message = request.into_inner();
-        let owner = parse::owner(&message.owner)?;
+        let owner = parse::owner_of(&call, &mut message.owner)?;
         let request_id = take(&mut message.request_id);
         let asked = Asked::read(call, &request_id, &message, command);
         let set = self.0.set(owner, &asked).await?;
@@ -35,9 +35,9 @@ impl LimitService for LimitHandler {
     ) -> Result<Response<pb::ListLimitsResponse>, Status> {
         let caller = Caller::of(&request)?;
         let asked = request.into_inner();
-        let owner = parse::owner(&asked.owner)?;
+        let owner = parse::owner_for(&caller, &asked.owner)?;
         let viewer = self.0.viewer(&caller, owner).await?;
-        let list = self.1.list("ListLimits", [asked.owner.as_str()]);
+        let list = self.1.list("ListLimits", [owner.to_string().as_str()]);
         let page = PageRequest::parse(asked.page_size, &asked.page_token, list)?;
         let page = self.0.list(owner, viewer, &page).await?.messages(|it| it.to_message());
         Ok(Response::new(pb::ListLimitsResponse { limits: page.rows, next_page_token: page.next_page_token }))
@@ -49,7 +49,7 @@ impl LimitService for LimitHandler {
     ) -> Result<Response<pb::DeleteLimitResponse>, Status> {
         let call = Call::of(&request)?;
         let mut message = request.into_inner();
-        let owner: OwnerId = parse::owner(&message.owner)?;
+        let owner: OwnerId = parse::owner_of(&call, &mut message.owner)?;
         let request_id = take(&mut message.request_id);
         let read = |message: &pb::DeleteLimitRequest, bad: &mut Violations| {
             bad.check("limit_id", message.limit_id.parse::<LimitId>())

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use bursar_id::{ChargeId, HoldId, IdError, LotId, OwnerId, RefundId, RequestId, UserId};
 use bursar_money::{Credits, Quantity};
 use bursar_proto::billing::v1 as pb;
-use bursar_rpc::{Caller, Problem, Violations, convert};
+use bursar_rpc::{Call, Caller, Problem, Violations, convert};
 use bursar_time::{Span, Timestamp, Zone};
 
 use crate::domain::{
@@ -30,6 +30,16 @@ pub(crate) fn owner_for(caller: &Caller, text: &str) -> Result<OwnerId, Problem>
         Caller::User(user) if text.is_empty() => Ok(user.context),
         _ => owner(text),
     }
+}
+
+/// The owner of a mutation, as [`owner_for`] says. It is written into a request that leaves it out: the same request in
+/// another context is another one, and names the owner in what is kept of it.
+pub(crate) fn owner_of(call: &Call, text: &mut String) -> Result<OwnerId, Problem> {
+    let owner = owner_for(call.caller(), text)?;
+    if text.is_empty() {
+        *text = owner.to_string();
+    }
+    Ok(owner)
 }
 
 /// An account's owner.

@@ -29,8 +29,8 @@ impl PaymentService for PaymentHandler {
     ) -> Result<Response<pb::ListPaymentMethodsResponse>, Status> {
         let caller = Caller::of(&request)?;
         let asked = request.into_inner();
-        let allowed = self.0.access.to(&caller, parse::owner(&asked.owner)?).await?;
-        let list = self.1.list("ListPaymentMethods", [asked.owner.as_str()]);
+        let allowed = self.0.access.to(&caller, parse::owner_for(&caller, &asked.owner)?).await?;
+        let list = self.1.list("ListPaymentMethods", [allowed.owner.to_string().as_str()]);
         let page = PageRequest::parse(asked.page_size, &asked.page_token, list)?;
         let page = self.0.methods(allowed.owner, &page).await?.messages(|it| method(&it));
         let (payment_methods, next_page_token) = (page.rows, page.next_page_token);
@@ -43,7 +43,7 @@ impl PaymentService for PaymentHandler {
     ) -> Result<Response<pb::BeginSetupResponse>, Status> {
         let call = Call::of(&request)?;
         let mut message = request.into_inner();
-        let owner = parse::owner(&message.owner)?;
+        let owner = parse::owner_of(&call, &mut message.owner)?;
         let request_id = take(&mut message.request_id);
         let asked = Asked::read(call, &request_id, &message, |message, bad| Some(return_url(&message.return_url, bad)));
         let begun = self.0.begin_setup(owner, &asked).await?;
@@ -62,7 +62,7 @@ impl PaymentService for PaymentHandler {
     ) -> Result<Response<pb::SetDefaultPaymentMethodResponse>, Status> {
         let call = Call::of(&request)?;
         let mut message = request.into_inner();
-        let owner = parse::owner(&message.owner)?;
+        let owner = parse::owner_of(&call, &mut message.owner)?;
         let request_id = take(&mut message.request_id);
         let asked = Asked::read(call, &request_id, &message, |it, bad| method_id(&it.payment_method_id, bad));
         let preferred = self.0.set_default(owner, &asked).await?.message()?;
@@ -75,7 +75,7 @@ impl PaymentService for PaymentHandler {
     ) -> Result<Response<pb::RemovePaymentMethodResponse>, Status> {
         let call = Call::of(&request)?;
         let mut message = request.into_inner();
-        let owner = parse::owner(&message.owner)?;
+        let owner = parse::owner_of(&call, &mut message.owner)?;
         let request_id = take(&mut message.request_id);
         let asked = Asked::read(call, &request_id, &message, |it, bad| method_id(&it.payment_method_id, bad));
         self.0.remove(owner, &asked).await?;
@@ -100,8 +100,8 @@ impl PaymentService for PaymentHandler {
     ) -> Result<Response<pb::ListPaymentsResponse>, Status> {
         let caller = Caller::of(&request)?;
         let asked = request.into_inner();
-        let allowed = self.0.access.to(&caller, parse::owner(&asked.owner)?).await?;
-        let list = self.1.list("ListPayments", [asked.owner.as_str()]);
+        let allowed = self.0.access.to(&caller, parse::owner_for(&caller, &asked.owner)?).await?;
+        let list = self.1.list("ListPayments", [allowed.owner.to_string().as_str()]);
         let page = PageRequest::parse(asked.page_size, &asked.page_token, list)?;
         let known = |it: &Payment| self.0.cashier.till.payments.known_action(it.id, it.state);
         let page = self.0.list(allowed.owner, &page).await?.messages(|it| payment(&it, known(&it).as_ref()));
@@ -114,7 +114,7 @@ impl PaymentService for PaymentHandler {
     ) -> Result<Response<pb::RefundPaymentResponse>, Status> {
         let call = Call::of(&request)?;
         let mut message = request.into_inner();
-        let owner = parse::owner(&message.owner)?;
+        let owner = parse::owner_of(&call, &mut message.owner)?;
         let request_id = take(&mut message.request_id);
         let asked = Asked::read(call, &request_id, &message, refund);
         let refunded = self.0.refund(owner, &asked).await?.message()?;

@@ -25,7 +25,7 @@ impl PurchaseService for PurchaseHandler {
     ) -> Result<Response<pb::PurchasePackResponse>, Status> {
         let call = Call::of(&request)?;
         let mut message = request.into_inner();
-        let owner = parse::owner(&message.owner)?;
+        let owner = parse::owner_of(&call, &mut message.owner)?;
         let request_id = take(&mut message.request_id);
         let payments = &self.0.cashier.till.payments;
         let read = |message: &pb::PurchasePackRequest, bad: &mut Violations| {
@@ -54,8 +54,8 @@ impl PurchaseService for PurchaseHandler {
     ) -> Result<Response<pb::ListPurchasesResponse>, Status> {
         let caller = Caller::of(&request)?;
         let asked = request.into_inner();
-        let allowed = self.0.access.to(&caller, parse::owner(&asked.owner)?).await?;
-        let list = self.2.list("ListPurchases", [asked.owner.as_str()]);
+        let allowed = self.0.access.to(&caller, parse::owner_for(&caller, &asked.owner)?).await?;
+        let list = self.2.list("ListPurchases", [allowed.owner.to_string().as_str()]);
         let page = PageRequest::parse(asked.page_size, &asked.page_token, list)?;
         let page = self.0.list(allowed.owner, &page).await?.messages(|it| purchase(&it));
         Ok(Response::new(pb::ListPurchasesResponse { purchases: page.rows, next_page_token: page.next_page_token }))

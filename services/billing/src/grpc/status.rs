@@ -168,14 +168,14 @@ fn no_such_change(error: ChangeError) -> Problem {
     }
 }
 
-/// What is wrong with the catalog's file: of many flaws the first ones and their number.
-fn catalog_invalid(said: &str, flaws: &[String]) -> Problem {
-    let told = || flaws.iter().take(FIELDS_TOLD).map(|flaw| flaw.trim_end());
-    let sentences: Vec<&str> = told().collect();
+/// What is wrong with the catalog's file, or that of the taxes: of many flaws the first ones and their number.
+fn catalog_invalid(said: &str, flaws: &[(&'static str, String)]) -> Problem {
+    let told = || flaws.iter().take(FIELDS_TOLD).map(|(setting, flaw)| (*setting, flaw.trim_end()));
+    let sentences: Vec<&str> = told().map(|(_, flaw)| flaw).collect();
     let first = if flaws.len() > sentences.len() { ", the first flaws are" } else { "" };
     let problem = Problem::failed_precondition("CATALOG_INVALID", format!("{said}{first}: {}", sentences.join("; ")));
     let problem = problem.with_metadata("flaws", flaws.len().to_string());
-    told().fold(problem, |problem, flaw| problem.with_precondition("CATALOG_INVALID", "catalog_file", flaw))
+    told().fold(problem, |problem, (setting, flaw)| problem.with_precondition("CATALOG_INVALID", setting, flaw))
 }
 
 /// What the credit rules' refusals are called on the wire.
@@ -273,7 +273,7 @@ mod tests {
             (Error::ModelNotFound("m".into()), NotFound, "MODEL_NOT_FOUND"),
             (Error::MeterNotFound { model: "m".into(), meter: "s".into() }, NotFound, "METER_NOT_FOUND"),
             (Error::CatalogVersionNotFound(7), NotFound, "CATALOG_VERSION_NOT_FOUND"),
-            (Error::CatalogInvalid(vec!["x".into()]), FailedPrecondition, "CATALOG_INVALID"),
+            (Error::CatalogInvalid(vec![("catalog_file", "x".into())]), FailedPrecondition, "CATALOG_INVALID"),
             (Error::NewerFormat, Code::Unavailable, "NEWER_FORMAT"),
             (Error::PlanNotFound("p".into()), NotFound, "PLAN_NOT_FOUND"),
             (Error::PackNotFound("p".into()), NotFound, "PACK_NOT_FOUND"),

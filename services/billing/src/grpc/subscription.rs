@@ -41,7 +41,7 @@ impl SubscriptionService for SubscriptionHandler {
     ) -> Result<Response<pb::SubscribeResponse>, Status> {
         let call = Call::of(&request)?;
         let mut message = request.into_inner();
-        let owner = parse::owner(&message.owner)?;
+        let owner = parse::owner_of(&call, &mut message.owner)?;
         let request_id = take(&mut message.request_id);
         let payments = &self.0.till.payments;
         let read = |message: &pb::SubscribeRequest, bad: &mut Violations| {
@@ -59,7 +59,7 @@ impl SubscriptionService for SubscriptionHandler {
     ) -> Result<Response<pb::PreviewChangeResponse>, Status> {
         let caller = Caller::of(&request)?;
         let asked = request.into_inner();
-        let allowed = self.0.access.to(&caller, parse::owner(&asked.owner)?).await?;
+        let allowed = self.0.access.to(&caller, parse::owner_for(&caller, &asked.owner)?).await?;
         let mut bad = Violations::new();
         let wanted = change::preview(&asked, &mut bad);
         bad.finish()?;
@@ -72,7 +72,7 @@ impl SubscriptionService for SubscriptionHandler {
     ) -> Result<Response<pb::ChangePlanResponse>, Status> {
         let call = Call::of(&request)?;
         let mut message = request.into_inner();
-        let owner = parse::owner(&message.owner)?;
+        let owner = parse::owner_of(&call, &mut message.owner)?;
         let request_id = take(&mut message.request_id);
         let asked = Asked::read(call, &request_id, &message, |it, bad| Some(change::to_plan(it, bad)));
         Ok(Response::new(self.with_payment(owner, self.0.change(owner, &asked).await?.message()?).await?))
@@ -81,7 +81,7 @@ impl SubscriptionService for SubscriptionHandler {
     async fn set_seats(&self, request: Request<pb::SetSeatsRequest>) -> Result<Response<pb::SetSeatsResponse>, Status> {
         let call = Call::of(&request)?;
         let mut message = request.into_inner();
-        let owner = parse::owner(&message.owner)?;
+        let owner = parse::owner_of(&call, &mut message.owner)?;
         let request_id = take(&mut message.request_id);
         let asked = Asked::read(call, &request_id, &message, |it, bad| Some(change::to_seats(it, bad)));
         let changed = self.with_payment(owner, self.0.change(owner, &asked).await?.message()?).await?;
@@ -92,7 +92,7 @@ impl SubscriptionService for SubscriptionHandler {
     async fn cancel(&self, request: Request<pb::CancelRequest>) -> Result<Response<pb::CancelResponse>, Status> {
         let call = Call::of(&request)?;
         let mut message = request.into_inner();
-        let owner = parse::owner(&message.owner)?;
+        let owner = parse::owner_of(&call, &mut message.owner)?;
         let request_id = take(&mut message.request_id);
         let asked = Asked::read(call, &request_id, &message, |message, bad| cancel_at(message.at(), bad));
         let canceled = self.0.cancel(owner, &asked).await?.message()?;
@@ -102,7 +102,7 @@ impl SubscriptionService for SubscriptionHandler {
     async fn resume(&self, request: Request<pb::ResumeRequest>) -> Result<Response<pb::ResumeResponse>, Status> {
         let call = Call::of(&request)?;
         let mut message = request.into_inner();
-        let owner = parse::owner(&message.owner)?;
+        let owner = parse::owner_of(&call, &mut message.owner)?;
         let request_id = take(&mut message.request_id);
         let asked = Asked::read(call, &request_id, &message, |_, _| Some(()));
         let resumed = self.0.resume(owner, &asked).await?.message()?;
@@ -127,7 +127,7 @@ impl SubscriptionService for SubscriptionHandler {
         request: Request<pb::GetSubscriptionRequest>,
     ) -> Result<Response<pb::GetSubscriptionResponse>, Status> {
         let caller = Caller::of(&request)?;
-        let allowed = self.0.access.to(&caller, parse::owner(&request.into_inner().owner)?).await?;
+        let allowed = self.0.access.to(&caller, parse::owner_for(&caller, &request.into_inner().owner)?).await?;
         let found = self.0.get(allowed.owner).await?;
         Ok(Response::new(pb::GetSubscriptionResponse { subscription: Some(subscription(&found)) }))
     }

@@ -245,6 +245,20 @@ impl Payments {
         }
     }
 
+    /// Whether nobody has to be asked for a payment.
+    pub(crate) fn pays_at_once(&self) -> bool {
+        matches!(self, Self::Sandbox)
+    }
+
+    /// The same where nobody has to be asked for it, so that it may be learnt before the payment is written down; `None` where
+    /// that is not so.
+    pub(crate) fn pay_at_once(&self, to_pay: &ToPay<'_>) -> Option<Settlement> {
+        match self {
+            Self::Sandbox => Some(sandbox::pay(to_pay)),
+            Self::Stripe(_) => None,
+        }
+    }
+
     /// Gives a payment back, or a part of it; once for each `key`.
     pub(crate) async fn give_back(&self, reference: &str, amount: Price, key: &str) -> Result<(), Trouble> {
         match self {

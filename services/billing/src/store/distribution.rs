@@ -23,7 +23,7 @@ const TABLES: [(&str, &str); 11] = [
 ];
 
 /// The statements for one owner: those of `sql_one`, and those of `sql` that never were for more.
-const STATEMENTS: [(&str, &str); 50] = [
+const STATEMENTS: [(&str, &str); 51] = [
     ("OPEN_ACCOUNT", sql_one::OPEN_ACCOUNT),
     ("LOCK_ACCOUNT", sql_one::LOCK_ACCOUNT),
     ("LIVE_LOTS", sql_one::LIVE_LOTS),
@@ -59,6 +59,7 @@ const STATEMENTS: [(&str, &str); 50] = [
     ("TIME_OF_ENTRY", sql::TIME_OF_ENTRY),
     ("DETAILS_FROM", sql::DETAILS_FROM),
     ("REPLACE_DETAILS", sql::REPLACE_DETAILS.postgres),
+    ("LAPSED_HOLDS", sql::LAPSED_HOLDS),
     ("OPEN_HOLDS", sql::OPEN_HOLDS),
     ("FORGET_USES", sql::FORGET_USES.postgres),
     ("ERASE_HOLD_LABELS", sql::ERASE_HOLD_LABELS),

@@ -20,6 +20,8 @@ const FIND: &str =
     concat!("SELECT ", columns!(), " FROM payment_methods WHERE owner = $1 AND id = $2 AND removed_at IS NULL");
 const DEFAULT: &str =
     concat!("SELECT ", columns!(), " FROM payment_methods WHERE owner = $1 AND is_default = 1 AND removed_at IS NULL");
+const OF_OWNERS_POSTGRES: &str =
+    concat!("SELECT ", columns!(), " FROM payment_methods WHERE owner = ANY ($1::text[]) AND removed_at IS NULL");
 const PAGE: &str = concat!(
     "SELECT ",
     columns!(),
@@ -30,19 +32,25 @@ const NO_DEFAULT: &str =
     "UPDATE payment_methods SET is_default = 0 WHERE owner = $1 AND is_default = 1 AND removed_at IS NULL";
 const MAKE_DEFAULT: &str =
     "UPDATE payment_methods SET is_default = 1 WHERE owner = $1 AND id = $2 AND removed_at IS NULL";
+const SHOW: &str = "UPDATE payment_methods SET brand = $2, last4 = $3, exp_month = $4, exp_year = $5 WHERE token = $1 \
+     AND removed_at IS NULL";
+const IS_SAVED: &str = "SELECT count(*) FROM payment_methods WHERE token = $1 AND removed_at IS NULL";
 const REMOVE: &str = "DELETE FROM payment_methods WHERE owner = $1 AND id = $2 AND removed_at IS NULL RETURNING token";
 const FORGET: &str = "DELETE FROM payment_methods WHERE owner = $1 RETURNING token";
 
-/// Every statement here, by its name.
+/// Every statement here, by its name; what is named for an engine is for that one alone.
 #[cfg(test)]
-pub(super) const STATEMENTS: [(&str, &str); 9] = [
+pub(super) const STATEMENTS: [(&str, &str); 12] = [
     ("INSERT", INSERT),
     ("FIND", FIND),
     ("DEFAULT", DEFAULT),
+    ("OF_OWNERS_POSTGRES", OF_OWNERS_POSTGRES),
     ("PAGE", PAGE),
     ("COUNT", COUNT),
     ("NO_DEFAULT", NO_DEFAULT),
     ("MAKE_DEFAULT", MAKE_DEFAULT),
+    ("SHOW", SHOW),
+    ("IS_SAVED", IS_SAVED),
     ("REMOVE", REMOVE),
     ("FORGET", FORGET),
 ];
@@ -106,6 +114,25 @@ pub(crate) async fn default(tx: &mut Tx, owner: OwnerId) -> Result<Option<SavedM
     row.map(Row::read).transpose()
 }
 
+/// All payment methods of these owners.
+pub(crate) async fn of_owners(tx: &mut Tx, owners: &[OwnerId]) -> Result<Vec<SavedMethod>, DbError> {
+    let rows: Vec<Row> = match tx {
+        Tx::Postgres(t) => {
+            let owners: Vec<String> = owners.iter().map(ToString::to_string).collect();
+            sqlx::query_as(OF_OWNERS_POSTGRES).bind(owners).fetch_all(&mut **t).await?
+        }
+        Tx::Sqlite(t) => {
+            let mut rows = Vec::new();
+            for owner in owners {
+                let page = sqlx::query_as(PAGE).bind(*owner).bind(AFTER_ALL).bind(i64::MAX);
+                rows.extend(page.fetch_all(&mut **t).await?);
+            }
+            rows
+        }
+    };
+    rows.into_iter().map(Row::read).collect()
+}
+
 /// How many the owner has.
 pub(crate) async fn count(tx: &mut Tx, owner: OwnerId) -> Result<i64, DbError> {
     let (count,): (i64,) = on!(tx, c => sqlx::query_as(COUNT).bind(owner).fetch_one(c).await?);
@@ -129,6 +156,20 @@ pub(crate) async fn make_default(tx: &mut Tx, owner: OwnerId, id: PaymentMethodI
     on!(tx, c => sqlx::query(NO_DEFAULT).bind(owner).execute(c).await?.rows_affected());
     let rows = on!(tx, c => sqlx::query(MAKE_DEFAULT).bind(owner).bind(id).execute(c).await?.rows_affected());
     Ok(rows == 1)
+}
+
+/// Has people shown this of the payment method that the provider calls so. `false`: there is none such.
+pub(crate) async fn show(tx: &mut Tx, token: &str, card: &Card) -> Result<bool, DbError> {
+    let rows = on!(tx, c => sqlx::query(SHOW)
+        .bind(token).bind(&card.brand).bind(&card.last4).bind(i64::from(card.exp_month)).bind(i64::from(card.exp_year))
+        .execute(c).await?.rows_affected());
+    Ok(rows > 0)
+}
+
+/// Whether anybody has saved what the provider calls so.
+pub(crate) async fn is_saved(tx: &mut Tx, token: &str) -> Result<bool, DbError> {
+    let (count,): (i64,) = on!(tx, c => sqlx::query_as(IS_SAVED).bind(token).fetch_one(c).await?);
+    Ok(count > 0)
 }
 
 /// Removes one of the owner's payment methods, and gives the provider's name for it. `None`: there is none such.

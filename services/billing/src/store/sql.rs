@@ -204,7 +204,7 @@ pub(crate) const REPLACE_DETAILS: Both = Both {
 
 macro_rules! hold_columns {
     ($prefix:literal) => {
-        columns!($prefix: owner number id state deadline settled_at captured charge labels terms)
+        columns!($prefix: owner number id state deadline settled_at captured charge member labels terms)
     };
 }
 
@@ -215,6 +215,10 @@ pub(crate) const OVERDUE_HOLDS: Both = Both {
     postgres: concat!("SELECT ", hold_columns!("h."), " FROM holds AS h
               WHERE h.owner = ANY ($1::bytea[]) AND h.state = 'OPEN' AND h.deadline <= $2 ORDER BY h.owner, h.deadline, h.number LIMIT $3"),
 };
+
+/// An owner's open holds whose deadline has come, a page at a time, without what erasures take.
+pub(crate) const LAPSED_HOLDS: &str = "SELECT number, id, deadline, terms FROM holds
+     WHERE owner = $1 AND state = 'OPEN' AND deadline <= $2 AND (deadline, number) > ($3, $4) ORDER BY deadline, number LIMIT $5";
 
 /// An owner's open holds, oldest first, a page at a time.
 pub(crate) const OPEN_HOLDS: &str = concat!(

@@ -391,7 +391,12 @@ impl Cashier {
     /// What has the provider forget payment methods.
     pub(crate) fn removals(&self) -> Removals {
         let till = &self.till;
-        Removals { payments: till.payments.clone(), jobs: self.jobs.clone(), clock: till.clock.clone() }
+        Removals {
+            db: till.db.clone(),
+            payments: till.payments.clone(),
+            jobs: self.jobs.clone(),
+            clock: till.clock.clone(),
+        }
     }
 
     /// What a purchase shows of its payment.

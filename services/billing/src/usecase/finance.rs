@@ -3,6 +3,10 @@
 //!
 //! A month's end is found by going back from today: what a lot has now without what its ledger moved afterwards. One account
 //! is read at a time, in one snapshot, so that memory grows with nobody's history.
+//!
+//! A month that moved to an organization was paid for once: what was paid is divided by the credits that stayed and those that
+//! moved. The columns of credits say what each ledger does, where what moved is voided at the one owner and granted at the
+//! other; those of money count its part at the one until it moves, and at the other from then on.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -10,14 +14,14 @@ use std::io::Write;
 
 use bursar_db::{Db, Tx};
 use bursar_id::{LotId, OwnerId, PurchaseId};
-use bursar_money::Currency;
+use bursar_money::{Currency, Price};
 use bursar_time::Timestamp;
 
 use super::accounts::first_at;
 use super::entries::readable;
 use crate::domain::{Lot, Parts, Purchase, PurchaseState, Total, Worth};
 use crate::error::Error;
-use crate::store::{accounts, ledger, lots, purchases};
+use crate::store::{accounts, ledger, lots, payments, purchases};
 
 /// How many rows are read at a time.
 const PAGE: i64 = 500;
@@ -153,7 +157,8 @@ async fn account<W: Write>(
         last = signed(newest.number);
         for lot in page {
             if lot.number < moved.end {
-                line(owner, &lot, &moved, from, report, csv)?;
+                let basis = Basis::of(&mut tx, &lot, to).await?;
+                line((owner, basis), &lot, &moved, from, report, csv)?;
             }
             if let Some(purchase) = lot.terms.origin.purchase {
                 bought.insert(purchase, lot);
@@ -189,9 +194,55 @@ async fn moved(tx: &mut Tx, owner: OwnerId, head: u64, (from, to): (Timestamp, T
     }
 }
 
+/// What was paid for a lot, and how much of it is another owner's.
+#[derive(Debug, Clone, Copy, Default)]
+struct Basis {
+    /// For all of its credits, whoever has them now.
+    paid: Option<Price>,
+    /// How many micro-credits of it have moved to another owner by the month's end, and when.
+    moved: Option<(i64, Timestamp)>,
+}
+
+impl Basis {
+    /// As it is at a month's end. What moved is known by the payment, however the program that moved it divided the money: the
+    /// first ones did not.
+    async fn of(tx: &mut Tx, lot: &Lot, end: Timestamp) -> Result<Self, Error> {
+        let origin = &lot.terms.origin;
+        let whole = Self { paid: origin.paid, moved: None };
+        let may_have_moved = origin.moved_from.is_some() || (origin.subscription.is_some() && lot.voided.micro() > 0);
+        let Some(id) = origin.payment.filter(|_| may_have_moved && origin.paid.is_some()) else { return Ok(whole) };
+        let Some(payment) = payments::get(tx, id).await? else { return Ok(whole) };
+        Ok(match &payment.moved {
+            Some(moved) if moved.lot == lot.id => {
+                let granted = payment.bought.credits().micro();
+                Self { paid: Some(Worth::moving_along(payment.net(), granted, moved.credits.micro())), moved: None }
+            }
+            Some(moved) if payment.lot == Some(lot.id) => {
+                let at = made_at(moved.lot);
+                Self { moved: (at < end).then(|| (moved.credits.micro(), at)), ..whole }
+            }
+            _ => whole,
+        })
+    }
+
+    /// Of what a lot had at an instant, what is still its own.
+    fn own(&self, parts: Parts, at: Option<Timestamp>) -> Parts {
+        match self.moved {
+            Some((credits, since)) if at.is_none_or(|at| since < at) => parts.without_moved(credits),
+            _ => parts,
+        }
+    }
+}
+
+/// When a lot was granted.
+fn made_at(lot: LotId) -> Timestamp {
+    let micros = i64::try_from(lot.timestamp_millis()).ok().and_then(|it| it.checked_mul(1_000));
+    micros.and_then(|it| Timestamp::from_micros(it).ok()).unwrap_or(Timestamp::EPOCH)
+}
+
 /// One lot's line, unless nothing was left of it when the month began.
 fn line<W: Write>(
-    owner: OwnerId,
+    (owner, basis): (OwnerId, Basis),
     lot: &Lot,
     moved: &Moved,
     from: Timestamp,
@@ -201,21 +252,23 @@ fn line<W: Write>(
     let within = moved.within.get(&lot.id).copied().unwrap_or_default();
     let end = Parts::of(lot).minus(moved.after.get(&lot.id).copied().unwrap_or_default());
     let begin = end.minus(within);
-    let granted_at = i64::try_from(lot.id.timestamp_millis()).ok().and_then(|it| it.checked_mul(1_000));
-    let granted_at = granted_at.and_then(|it| Timestamp::from_micros(it).ok()).unwrap_or(Timestamp::EPOCH);
+    let granted_at = made_at(lot.id);
     if begin.left == 0 && within == Parts::default() && granted_at < from {
         return Ok(());
     }
     let granted = lot.granted.micro();
-    let money = lot.terms.origin.paid.map(|paid| {
+    let money = basis.paid.map(|paid| {
         // What was not granted yet is worth nothing yet.
-        let (now, before) = (Worth::of(paid, granted, &end), Worth::of(paid, granted, &begin));
+        let (own, was_own) = (basis.own(end, None), basis.own(begin, Some(from)));
+        let (now, before) = (Worth::of(paid, granted, &own), Worth::of(paid, granted, &was_own));
         let [earned, expired, voided, _] = now.since(&before);
         let sums = report.sums.entry(paid.currency().to_string()).or_default();
         sums.left += end.left;
         sums.left_value += now.left.micros();
         sums.earned += earned;
         sums.breakage += expired + voided;
+        let along = basis.moved.map(|(credits, _)| Worth::moving_along(paid, granted, credits));
+        let paid = along.and_then(|along| paid.checked_sub(along).ok()).unwrap_or(paid);
         (paid, earned, expired + voided, now.left.micros())
     });
     report.lots += 1;

@@ -23,8 +23,8 @@ use crate::domain::{News, Payment, SavedMethod};
 use crate::error::Error;
 use crate::payment::Settlement;
 use crate::payment::stripe::event::{Event, Kept, Notice};
-use crate::store::payments;
 use crate::store::webhooks::{self, NewWebhook, WebhookState};
+use crate::store::{methods, payments};
 
 pub use crate::store::webhooks::WebhookAside;
 
@@ -139,6 +139,14 @@ impl Inbox {
                 };
                 self.save(&token, new).await
             }
+            Some(Notice::Card { token }) => self.show(&token).await,
+            Some(Notice::RefundFailed { reference }) => {
+                let known = self.find(None, &reference).await?;
+                // The books say that it went back: somebody has to see to it.
+                Ok(known.map_or(End::Unknown("payment"), |known| {
+                    End::Aside(format!("what was given back of {} has not reached its customer", known.id))
+                }))
+            }
         }
     }
 
@@ -184,6 +192,17 @@ impl Inbox {
             Err(error @ Error::TooManyPaymentMethods(_)) => self.refuse(token, &error.to_string()).await,
             Err(error) => Err(error),
         }
+    }
+
+    /// Shows a card as the provider has it now, whatever was told when: a new date is what lets it pay on.
+    async fn show(&self, token: &str) -> Result<End, Error> {
+        let till = &self.0.cashier.till;
+        let Some(card) = till.payments.card(token).await? else { return Ok(End::Ignored) };
+        let mut tx = till.db.begin().await?;
+        let is_known = methods::show(&mut tx, token, &card).await?;
+        tx.commit().await?;
+        // One that is not known yet is read when it is saved.
+        Ok(if is_known { End::Done } else { End::Ignored })
     }
 
     async fn refuse(&self, token: &str, why: &str) -> Result<End, Error> {

@@ -2,13 +2,14 @@
 //! `PAID_PLAN`; the saga itself is organization's).
 //!
 //! One transaction ends the subscription at the one owner, begins the same one at the other, voids what is left of the
-//! month's allowance here, what a change has added to it included, and grants it there until the same end. The saved payment
-//! method that pays for it is copied, and what is taken back of what the month was paid with is taken back there, too. What an
-//! open dispute has taken arrives there as well and is taken there at once, so that a bank gives it back where the month goes
-//! on. What holds have reserved of it stays theirs and is void when it comes back, as of any lot that was voided; packs and
-//! everything else stay, but that nothing is bought by itself any more: the person's top-up is switched off. A change that
-//! waits for the next month goes along, one that waits for its payment does not. A month that is over is renewed first: what
-//! moves is paid for.
+//! month's allowance here, what a change has added to it included, and grants it there until the same end. The saved
+//! payment method that pays for it is copied, what was paid for the month is divided by the credits that stay and those
+//! that move, and what is taken back of what the month was paid with is taken back there, too. What an open dispute has
+//! taken arrives there as well and is taken there at once, so that a bank gives it back where the month goes on. What
+//! holds have reserved of it stays theirs and is void when it comes back, as of any lot that was voided; packs and
+//! everything else stay, but that nothing is bought by itself any more: the person's top-up is switched off. A change
+//! that waits for the next month goes along, one that waits for its payment does not. A month that is over is renewed
+//! first: what moves is paid for.
 //!
 //! It is idempotent by the organization: a subscription moves into one once, and a repetition gets the first answer,
 //! however long ago. That there was none to move is an answer, too: organization then removes what it had made, so nothing
@@ -29,12 +30,15 @@ use super::subscriptions::{SubscriptionUseCases, already, changed};
 use super::top_ups;
 use crate::domain::{
     Actor, Command, GrantCommand, Lot, Moved as MovedCredits, Note, Origin, Outcome, Payment, Refusal, Request,
-    RequestName, SavedMethod, Stop, Subscription, SubscriptionState, TakenBack, VoidCommand,
+    RequestName, SavedMethod, Stop, Subscription, SubscriptionState, TakenBack, VoidCommand, Worth,
 };
 use crate::error::Error;
 use crate::lane::Job;
 use crate::payment::PaymentMethod;
 use crate::store::{accounts, methods, payments, refused_moves, subscriptions};
+
+/// How many changes of one month are followed. Each has a lot of its own, and an account has no more of these.
+const MOST_CHANGES: i64 = 1_000;
 
 /// Whose subscription becomes whose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,15 +159,19 @@ impl SubscriptionUseCases {
         Ok(())
     }
 
-    /// What the month was paid with, locked: the month itself, and what it was changed to since. Nobody waits for another
-    /// change any more; one that is paid at this moment finds that the subscription has ended here, or this one finds that it
-    /// is not any more what it was.
+    /// What the month was paid with, locked: the month itself, and what it was changed to since, though a dispute may have taken
+    /// all of its lot. Nobody waits for another change any more; one that is paid at this moment finds that the subscription has
+    /// ended here, or this one finds that it is not any more what it was.
     async fn payments_of_month(&self, m: &mut Mutation, live: &Subscription) -> Result<Vec<Payment>, Error> {
         self.cashier.give_up_changes(m.tx(), live.owner).await?;
+        // What was paid ahead of the next month: the organization pays that.
+        self.cashier.give_up_dues(m.tx(), live).await?;
         let lots = allowances::of_month(m.tx(), live.owner, live).await?;
         let paid = lots.iter().filter_map(|lot| lot.terms.origin.payment).chain(live.payment());
+        let mut paid: BTreeSet<_> = paid.collect();
+        paid.extend(payments::changes_of_period(m.tx(), live.owner, (live.id, live.month.number), MOST_CHANGES).await?);
         let mut locked = Vec::new();
-        for id in paid.collect::<BTreeSet<_>>() {
+        for id in paid {
             locked.extend(payments::lock(m.tx(), id).await?);
         }
         Ok(locked)
@@ -262,8 +270,11 @@ async fn refuse(m: &mut Mutation, asked: &Asked<Move>, to: OwnerId) -> Result<Do
     Ok(Done::New(Moved::PlanRequired, Vec::new()))
 }
 
-/// What grants the rest of a lot to the subscription's new owner, as it was agreed, and begins the month there.
+/// What grants the rest of a lot to the subscription's new owner, as it was agreed, with its part of what was paid, and begins
+/// the month there.
 fn arriving(moved: &Subscription, lot: &Lot, from: OwnerId, amount: Credits) -> Command {
+    let along = |paid| Worth::moving_along(paid, lot.granted.micro(), amount.micro());
+    let paid = lot.terms.origin.paid.map(along);
     Command::Grant(GrantCommand {
         amount,
         source: lot.terms.source,
@@ -271,7 +282,7 @@ fn arriving(moved: &Subscription, lot: &Lot, from: OwnerId, amount: Credits) -> 
         scope: lot.terms.scope.clone(),
         effective_at: Some(lot.terms.effective_at),
         expires_at: lot.terms.expires_at,
-        origin: Origin { moved_from: Some(from), ..lot.terms.origin },
+        origin: Origin { moved_from: Some(from), paid, ..lot.terms.origin },
         note: Note::parse(moved.plan.as_str()).ok(),
         begins: Some((moved.started_at, moved.month.number)),
     })

@@ -1,9 +1,9 @@
-//! Reading the catalog's file anew, while everything goes on.
+//! Reading the catalog's file anew, and that of the taxes, while everything goes on.
 //!
 //! This process sells and prices by the new catalog from one instant on, or by the old one as before: a file with a flaw
-//! changes nothing. Each process has a file and a catalog in use of its own. The others do not follow: a version says in which
-//! order catalogs were first used, not which of them is wanted, so whoever followed the greatest could never be brought back
-//! to an earlier one, nor keep apart from a replica whose file is older.
+//! changes nothing, of the other one neither. Each process has files and a catalog in use of its own. The others do not
+//! follow: a version says in which order catalogs were first used, not which of them is wanted, so whoever followed the
+//! greatest could never be brought back to an earlier one, nor keep apart from a replica whose file is older.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,8 +19,10 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use tracing::Instrument as _;
 
 use super::catalogs::{CatalogHandle, CatalogSource, keep, keep_in};
-use crate::catalog;
-use crate::domain::{Catalog, CatalogVersion, KeptCatalog};
+use super::invoices::Taxes;
+use crate::catalog::taxes::{self, TaxError};
+use crate::catalog::{self, CatalogError};
+use crate::domain::{Catalog, CatalogVersion, KeptCatalog, TaxProvider};
 use crate::error::Error;
 use crate::lane::RulesSource;
 
@@ -28,16 +30,22 @@ use crate::lane::RulesSource;
 const LOGGED: usize = 100;
 const LOGGED_CHARACTERS: usize = 500;
 
+/// The settings that name the files.
+const CATALOG_FILE: &str = "catalog_file";
+const TAX_FILE: &str = "invoices.tax_file";
+
 /// Replaces the catalog that this process sells and prices by. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Reloading(Arc<Parts>);
 
 struct Parts {
-    file: Option<PathBuf>,
+    /// The catalog's, and that of the taxes.
+    files: (Option<PathBuf>, Option<PathBuf>),
     clock: Clock,
     mutations: Mutations<Outbox>,
     db: Db,
     source: CatalogSource,
+    taxes: Taxes,
     rules: Arc<RulesSource>,
     meters: Meters,
     /// The file that is read last is the one that is used, so one is read and put to use at a time.
@@ -49,13 +57,22 @@ struct Parts {
 pub(crate) struct Reloaded {
     pub(crate) kept: KeptCatalog,
     pub(crate) before: CatalogVersion,
+    /// The taxes that are added to its prices since.
+    taxes: Arc<TaxProvider>,
+}
+
+/// What the files say.
+struct Said {
+    catalog: Arc<Catalog>,
+    taxes: Arc<TaxProvider>,
 }
 
 impl Reloading {
-    /// Reads `file` (the built-in catalog without one) into what is sold and the rules by which it is priced.
+    /// Reads the catalog's file (the built-in catalog without one) into what is sold and the rules by which it is priced, and
+    /// that of the taxes (none without one) into those that are added.
     pub(crate) fn new(
-        file: Option<PathBuf>,
-        source: CatalogSource,
+        files: (Option<PathBuf>, Option<PathBuf>),
+        (source, taxes): (CatalogSource, Taxes),
         rules: &Arc<RulesSource>,
         (db, clock, mutations): (&Db, &Clock, &Mutations<Outbox>),
         meter: &Meter,
@@ -63,11 +80,12 @@ impl Reloading {
         let meters = Meters::new(meter);
         meters.version.record(source.handle().current().present().version.get().into(), &[]);
         Self(Arc::new(Parts {
-            file,
+            files,
             clock: clock.clone(),
             mutations: mutations.clone(),
             db: db.clone(),
             source,
+            taxes,
             rules: Arc::clone(rules),
             meters,
             turn: Arc::default(),
@@ -106,16 +124,16 @@ impl Reloading {
         &self,
         m: &mut Mutation,
         asked: &Asked<()>,
-        read: Result<Arc<Catalog>, Error>,
+        read: Result<Said, Error>,
     ) -> Result<Done<Reloaded, Payload>, Error> {
         m.admit(None);
         if m.open(asked).await?.is_none() {
             return Ok(Done::Replay);
         }
-        let now = m.now();
-        let kept = keep_in(m.tx(), read?, now).await?;
+        let (now, Said { catalog, taxes }) = (m.now(), read?);
+        let kept = keep_in(m.tx(), catalog, now).await?;
         m.about(&kept.version);
-        Ok(Done::New(self.of(kept), Vec::new()))
+        Ok(Done::New(self.of(kept, taxes), Vec::new()))
     }
 
     /// Reloads because the process was told to read its files anew; what comes of it is told to the log.
@@ -128,29 +146,38 @@ impl Reloading {
     }
 
     async fn by_signal(&self) -> Result<Reloaded, Error> {
-        let catalog = self.read().await?;
+        let Said { catalog, taxes } = self.read().await?;
         let now = self.0.clock.believed().map_err(DbError::Clock)?;
-        Ok(self.of(keep(&self.0.db, catalog, now).await?))
+        Ok(self.of(keep(&self.0.db, catalog, now).await?, taxes))
     }
 
-    fn of(&self, kept: KeptCatalog) -> Reloaded {
-        Reloaded { kept, before: self.handle().current().present().version }
+    fn of(&self, kept: KeptCatalog, taxes: Arc<TaxProvider>) -> Reloaded {
+        Reloaded { kept, before: self.handle().current().present().version, taxes }
     }
 
-    /// The file as it is now. On a network's file system it may take its time.
-    async fn read(&self) -> Result<Arc<Catalog>, Error> {
-        let file = self.0.file.clone();
-        let reading = tokio::task::spawn_blocking(move || catalog::load(file.as_deref()));
+    /// The files as they are now: both can be used, or neither is. On a network's file system it may take its time.
+    async fn read(&self) -> Result<Said, Error> {
+        let (catalog, taxes) = self.0.files.clone();
+        let reading =
+            tokio::task::spawn_blocking(move || (catalog::load(catalog.as_deref()), taxes::load(taxes.as_deref())));
         match reading.await.map_err(|_| Error::Failed)? {
-            Ok(catalog) => Ok(Arc::new(catalog)),
-            Err(error) => Err(Error::CatalogInvalid(error.into_flaws())),
+            (Ok(catalog), Ok(taxes)) => Ok(Said { catalog: Arc::new(catalog), taxes: Arc::new(taxes) }),
+            (catalog, taxes) => {
+                let catalog = catalog.err().map_or_else(Vec::new, CatalogError::into_flaws);
+                let taxes = taxes.err().map_or_else(Vec::new, TaxError::into_flaws);
+                let flaws = catalog.into_iter().map(|flaw| (CATALOG_FILE, flaw));
+                Err(Error::CatalogInvalid(flaws.chain(taxes.into_iter().map(|flaw| (TAX_FILE, flaw))).collect()))
+            }
         }
     }
 
     /// From here on it is sold and priced by this one.
     fn put_to_use(&self, reloaded: &Reloaded) {
-        let Reloaded { kept, before } = reloaded;
+        let Reloaded { kept, before, taxes } = reloaded;
         self.0.meters.loaded(kept.version);
+        if self.0.taxes.replace(taxes) {
+            tracing::info!("other taxes are in use");
+        }
         if kept.version == *before {
             tracing::info!(version = %kept.version, "the catalog's file was read again: it says the same");
             return;
@@ -171,9 +198,9 @@ impl Reloading {
             return;
         };
         self.0.meters.refused();
-        for flaw in flaws.iter().take(LOGGED) {
+        for (setting, flaw) in flaws.iter().take(LOGGED) {
             let flaw: String = flaw.trim_end().chars().take(LOGGED_CHARACTERS).collect();
-            tracing::warn!(%flaw, "the catalog's file is wrong");
+            tracing::warn!(setting, %flaw, "a file that was read anew is wrong");
         }
         tracing::warn!(%in_use, flaws = flaws.len(), "the catalog was not reloaded: the one in use stays");
     }

@@ -1,12 +1,13 @@
 //! Payment methods that nobody pays with any more: the provider forgets them, too, as often as it takes.
 
-use bursar_db::{DbError, Tx};
+use bursar_db::{Db, DbError, Tx};
 use bursar_jobs::{Jobs, Kind};
 use bursar_time::Clock;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::payment::Payments;
+use crate::store::methods;
 
 /// Having the provider forget a payment method.
 pub(crate) const REMOVAL: Kind<Removal> = Kind::new("billing.payment-method-removal");
@@ -21,6 +22,7 @@ pub(crate) struct Removal {
 /// Has the provider forget payment methods.
 #[derive(Clone)]
 pub(crate) struct Removals {
+    pub(crate) db: Db,
     pub(crate) payments: Payments,
     pub(crate) jobs: Jobs,
     pub(crate) clock: Clock,
@@ -38,8 +40,12 @@ impl Removals {
         Ok(())
     }
 
-    /// Has one forgotten now. Doing it again changes nothing.
+    /// Has one forgotten now, unless somebody else pays with it: it may have moved with a subscription. Doing it again changes
+    /// nothing.
     pub(crate) async fn forget(&self, Removal { token }: &Removal) -> Result<(), Error> {
+        if methods::is_saved(&mut self.db.read().await?, token).await? {
+            return Ok(());
+        }
         Ok(self.payments.forget(token).await?)
     }
 }

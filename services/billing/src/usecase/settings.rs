@@ -3,7 +3,7 @@
 use bursar_db::{Db, Tx};
 use bursar_events::Outbox;
 use bursar_id::OwnerId;
-use bursar_members::{standing, words};
+use bursar_members::standing;
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::{Answer, Asked, Done, Mutation, Mutations, Problem, reason};
 
@@ -15,7 +15,7 @@ use super::top_ups;
 use crate::domain::{AccountSettings, AutoTopUp, Refusal, SettingsChange, is_supported};
 use crate::error::Error;
 use crate::payment::PaymentMethod;
-use crate::store::{accounts, settings};
+use crate::store::{accounts, members, settings};
 
 /// Reads and changes settings.
 #[derive(Clone)]
@@ -83,8 +83,10 @@ async fn change(
     let after = before.with(&change.by(&asked.caller().actor()));
     if after != before {
         let top_up = after.top_up.as_ref().filter(|_| after.top_up != before.top_up);
-        if let Some(top_up) = top_up.filter(|it| it.enabled) {
-            may_be_on(cashier, m.tx(), &allowed, top_up).await?;
+        match top_up {
+            Some(top_up) if top_up.enabled => may_be_on(cashier, m.tx(), &allowed, top_up).await?,
+            Some(top_up) => names_what_is_there(cashier, m.tx(), owner, (top_up, before.top_up.as_ref())).await?,
+            None => {}
         }
         settings::put(m.tx(), owner, &after, now).await?;
         if after.top_up == before.top_up {
@@ -114,13 +116,33 @@ async fn may_be_on(cashier: &Cashier, tx: &mut Tx, allowed: &Allowed, it: &AutoT
     cashier.means(tx, allowed.owner, &PaymentMethod::from_stored(&it.method)).await.map(drop)
 }
 
+/// One that is off names no pack and no payment method either that is not there; but it may always be switched off as it is,
+/// whatever has become of what it named when it was on.
+async fn names_what_is_there(
+    cashier: &Cashier,
+    tx: &mut Tx,
+    owner: OwnerId,
+    (it, before): (&AutoTopUp, Option<&AutoTopUp>),
+) -> Result<(), Error> {
+    if before.is_none_or(|before| before.pack != it.pack)
+        && cashier.catalog.current().catalog().pack(it.pack.as_str()).is_none()
+    {
+        return Err(Error::PackNotFound(it.pack.to_string()));
+    }
+    let method = PaymentMethod::from_stored(&it.method);
+    if matches!(method, PaymentMethod::Default) || before.is_some_and(|before| before.method == it.method) {
+        return Ok(());
+    }
+    cashier.means(tx, owner, &method).await.map(drop)
+}
+
 /// What was true when the caller was let in is still so while the account is locked: whoever left meanwhile changes nothing,
 /// and nothing is set for a person who is gone, whose settings were erased.
 async fn still_belongs(tx: &mut Tx, allowed: &Allowed) -> Result<(), Error> {
     let Some(member) = allowed.spender.map(|spender| spender.user).or_else(|| allowed.owner.user()) else {
         return Ok(());
     };
-    let told = words::named(tx, &[(allowed.owner, member)]).await?.get(&(allowed.owner, member)).copied();
+    let told = members::named(tx, &[(allowed.owner, member)]).await?.get(&(allowed.owner, member)).copied();
     match allowed.spender {
         Some(spender) => standing(told, spender.token).map(drop).ok_or(Error::NotAMember),
         None if told.is_some_and(|word| word.role.is_none()) => Err(Error::NotFound("account")),

@@ -11,33 +11,18 @@ use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::{CancelAt, InvoiceLineKind, PaymentPurpose, PaymentState, SubscriptionState};
 use bursar_proto::google::r#type::Money;
 use bursar_proto::testing::v1 as testing;
+use bursar_rpc::ServiceRole;
 use bursar_testkit::{Refusal, TestDb, audited, engines, id, refused, rounds};
 use bursar_time::Span;
 use tonic::{Code, Status};
 
-use crate::moving::{lots, plan_of, subscription, the_end, told_since};
+use crate::moving::{lots, moving, plan_of, subscription, the_end, told_since};
 use crate::races::at_once;
 use crate::words::{Under, buy, cancel, change_to, resume, set_seats, spend, subscribe};
 use crate::world::{Person, World, until};
 
 /// Beside Business, which costs 100 dollars for 1,500 credits and 10 people, and 10 dollars for 150 credits and one more.
-const PLANS: &str = r#"
-[[plans]]
-id = "solo"
-name = "Solo"
-price = "10.00 USD"
-credits = "100"
-seats = 1
-
-[[plans]]
-id = "pro"
-name = "Pro"
-price = "300.00 USD"
-credits = "5500"
-seats = 20
-seat_price = "12.00 USD"
-features = ["organizations", "single_sign_on"]
-"#;
+const PLANS: &str = include_str!("plans.toml");
 
 async fn selling(db: TestDb) -> World {
     World::with(db, |settings| {
@@ -112,6 +97,23 @@ async fn kept(world: &World, owner: OwnerId) -> i64 {
 }
 
 engines! {
+    async fn a_change_that_a_dispute_has_taken_comes_back_where_the_month_moved(db: TestDb) {
+        let world = World::on(db).await;
+        let ana = world.person(1);
+        let (team, _) = world.organization_with(2, "1").await;
+        ana.subscribe(subscribe(ana.owner, "business")).await.unwrap();
+        let added = ana.set_seats(set_seats(ana.owner, 14)).await.unwrap().payment.unwrap();
+        settle(&world, &added, testing::Outcome::Disputed).await;
+        assert_eq!(world.available(ana.owner).await, "1500", "nothing is left of its lot");
+        world.service(ServiceRole::Organization).move_subscription(moving(ana.owner, team)).await.unwrap();
+        assert_eq!(world.available(team).await, "1501");
+        settle(&world, &added, testing::Outcome::DisputeWon).await;
+        assert_eq!((world.available(team).await, world.available(ana.owner).await), ("2101".to_owned(), "0".to_owned()));
+        for owner in [ana.owner, team] {
+            world.audit(owner).await;
+        }
+    }
+
     async fn what_is_shown_beforehand_is_what_is_paid_and_given(db: TestDb) {
         let world = selling(db).await;
         let (team, boss) = on_business(&world, 1).await;

@@ -3,10 +3,12 @@
 use bursar_billing::finance::{MonthReport, report};
 use bursar_id::OwnerId;
 use bursar_proto::billing::v1 as pb;
+use bursar_rpc::ServiceRole;
 use bursar_testkit::{at, engines};
 use bursar_time::{Span, Timestamp};
 
-use crate::words::{buy, give_back, grant, lots_of, reserve, spend, void};
+use crate::moving::moving;
+use crate::words::{buy, give_back, grant, lots_of, reserve, spend, subscribe, void};
 use crate::world::{Person, World};
 
 fn month(text: &str) -> (Timestamp, Timestamp) {
@@ -90,6 +92,32 @@ engines! {
             world.passes(Span::from_days(30));
         }
         assert!(earned > 20_000_000, "the first pack is spent: {earned}");
+    }
+
+    async fn a_month_that_moves_is_counted_once(db: TestDb) {
+        let world = World::on(db).await;
+        let ana = world.person(1);
+        let (team, boss) = world.organization_with(2, "1").await;
+        ana.subscribe(subscribe(ana.owner, "business")).await.unwrap();
+        ana.charged(spend(ana.owner, "500")).await;
+        world.passes(at("2026-02-03T12:00:00Z").since(world.now()));
+        world.service(ServiceRole::Organization).move_subscription(moving(ana.owner, team)).await.unwrap();
+        boss.charged(spend(team, "300")).await;
+        let (january, _) = lines(&world, Some(ana.owner), "2026-01").await;
+        assert_eq!(january, ["ALLOWANCE USD 100 1500 500 33.333333 0 0 0 500 0 0 1000 66.666667"], "it had not moved");
+        let (february, _) = lines(&world, Some(ana.owner), "2026-02").await;
+        assert_eq!(february, ["ALLOWANCE USD 33.333333 1500 0 0 0 1000 0 500 0 1000 0 0"]);
+        let mut gone = 0;
+        for month in ["2026-01", "2026-02", "2026-03"] {
+            let (_, told) = lines(&world, None, month).await;
+            let sums = told.sums["USD"];
+            gone += sums.earned + sums.breakage;
+            assert_eq!((gone + sums.left_value, told.differences), (100_000_000, Vec::new()), "{month}: {sums:?}");
+        }
+        assert_eq!(gone, 53_333_333, "500 of 1,500 here, and 300 there");
+        for owner in [ana.owner, team] {
+            world.audit(owner).await;
+        }
     }
 
     async fn what_was_sold_and_what_was_granted_agree_or_show(db: TestDb) {

@@ -294,6 +294,52 @@ engines! {
         world.audit(team).await;
     }
 
+    async fn other_taxes_are_taken_with_the_catalog_or_neither_is(db: TestDb) {
+        let tax = |percent: &str| format!("[[taxes]]\ncountry = 'DE'\nname = 'USt.'\npercent = '{percent}'\n");
+        let world = World::with(db, |settings| {
+            let [catalog, taxes] = ["catalog.toml", "taxes.toml"].map(|name| settings.data_dir.join(name));
+            fs::write(&catalog, BUILT_IN).expect("written");
+            fs::write(&taxes, tax("19")).expect("written");
+            (settings.catalog_file, settings.invoices.tax_file) = (Some(catalog), Some(taxes));
+        })
+        .await;
+        let write_taxes = |text: &str| fs::write(world.settings.invoices.tax_file.as_ref().expect("a file"), text).expect("written");
+        let (ana, operator) = (world.person(1), world.operator());
+        let profile = pb::BillingProfile { country: "DE".to_owned(), ..Default::default() };
+        let settings = pb::AccountSettings { billing_profile: Some(profile), ..Default::default() };
+        let owner = ana.owner.to_string();
+        let german = pb::UpdateAccountSettingsRequest { owner: owner.clone(), settings: Some(settings), ..Default::default() };
+        ana.update_account_settings(german).await.unwrap();
+        let pays = async || {
+            ana.purchase_pack(buy(ana.owner, "starter")).await.unwrap();
+            let list = pb::ListInvoicesRequest { owner: owner.clone(), ..Default::default() };
+            let total = ana.list_invoices(list).await.unwrap().invoices.remove(0).total.unwrap();
+            (total.units, total.nanos / 10_000_000)
+        };
+        assert_eq!(pays().await, (23, 80));
+        write_taxes(&tax("20"));
+        assert_eq!(pays().await, (23, 80), "not by itself");
+        assert_eq!((reloads(&operator).await, pays().await), ((1, 1), (24, 0)));
+
+        // A mistake in one of them leaves both as they were.
+        let dearer = edited(BUILT_IN, "price = \"20.00 USD\"", "price = \"25.00 USD\"");
+        write(&world, &dearer);
+        write_taxes("[[taxes]]\ncountry = 'Germany'\nname = 'USt.'\npercent = '190'\n");
+        let bad = refused(operator.reload_catalog(reload()).await, Code::FailedPrecondition, "CATALOG_INVALID");
+        assert_eq!(bad.metadata["flaws"], "2");
+        for flaw in ["tax 1: country", "tax 1: percent"] {
+            assert!(bad.message.contains(flaw), "{}", bad.message);
+        }
+        assert_eq!((in_use(&world).await, pays().await), (1, (24, 0)));
+        write_taxes(&tax("7"));
+        write(&world, "[[plans");
+        refused(operator.reload_catalog(reload()).await, Code::FailedPrecondition, "CATALOG_INVALID");
+        assert_eq!((in_use(&world).await, pays().await), (1, (24, 0)));
+        write(&world, &dearer);
+        assert_eq!((reloads(&operator).await, pays().await), ((1, 2), (26, 75)));
+        world.audit(ana.owner).await;
+    }
+
     async fn each_process_has_a_catalog_in_use_of_its_own(db: TestDb) {
         let world = selling(db, &with_painter("images", "2")).await;
         let ana = world.person_with(1, "1000").await;

@@ -10,7 +10,7 @@ use bursar_time::Span;
 use tonic::Code;
 
 use crate::stripe_desk::{Desk, buy, methods, payments, setup};
-use crate::words::{Under, spend, subscribe};
+use crate::words::{Under, cancel, spend, subscribe};
 use crate::world::until;
 
 fn usd(units: i64) -> Money {
@@ -155,6 +155,59 @@ engines! {
         desk.delivers().await;
         assert_eq!((&*world.available(ana.owner).await, desk.count("ASIDE").await), ("1500", 0));
         world.audit(ana.owner).await;
+    }
+
+    async fn a_month_is_paid_in_the_hour_before_it_begins_and_goes_back_where_it_is_canceled(db: TestDb) {
+        let desk = Desk::open(db).await;
+        let world = &desk.world;
+        let (ana, _) = desk.person_with(1, Card::Good).await;
+        let request = pb::SubscribeRequest { payment_method: String::new(), ..subscribe(ana.owner, "business") };
+        ana.subscribe(request).await.unwrap();
+        ana.charged(spend(ana.owner, "1000")).await;
+        let half_an_hour = Span::from_mins(30);
+        for (n, taken) in [(1, 20_000), (2, 30_000)] {
+            let get = pb::GetSubscriptionRequest { owner: ana.owner.to_string() };
+            let live = ana.get_subscription(get).await.unwrap().subscription.unwrap();
+            let left = live.current_period_end.unwrap().seconds - world.now().as_unix_secs();
+            world.passes(Span::from_secs(left.unsigned_abs() - 1_800));
+            until("the next month is paid for", async || desk.fake.takings() == taken).await;
+            desk.delivers().await;
+            if n == 1 {
+                assert_eq!(world.available(ana.owner).await, "500", "it has not begun");
+                world.passes(half_an_hour);
+                until("it has begun", async || world.available(ana.owner).await == "1500").await;
+                assert_eq!(desk.fake.takings(), taken, "it is paid once");
+            }
+        }
+        ana.cancel(cancel(ana.owner, pb::CancelAt::PeriodEnd)).await.unwrap();
+        world.passes(half_an_hour);
+        until("it ends, and the money goes back", async || desk.fake.takings() == 20_000).await;
+        assert_eq!(world.available(ana.owner).await, "0");
+        desk.delivers().await;
+        let states: Vec<_> = payments(&ana, ana.owner).await.iter().map(|it| (it.state(), it.refunded.clone())).collect();
+        let paid = |back: i64| (PaymentState::Paid, Some(usd(back)));
+        assert_eq!((states, desk.count("ASIDE").await), (vec![paid(100), paid(0), paid(0)], 0));
+        world.audit(ana.owner).await;
+    }
+
+    async fn what_did_not_reach_its_customer_is_shown(db: TestDb) {
+        let desk = Desk::open(db).await;
+        let (ana, _) = desk.person_with(1, Card::Good).await;
+        let payment = ana.purchase_pack(buy(ana.owner)).await.unwrap().payment.unwrap();
+        let refund = pb::RefundPaymentRequest {
+            payment_id: payment.id.clone(), owner: ana.owner.to_string(), amount: None, request_id: String::new(),
+        };
+        desk.world.operator().refund_payment(refund).await.unwrap();
+        until("the provider gives it back", async || desk.fake.takings() == 0).await;
+        desk.delivers().await;
+        assert_eq!(desk.count("ASIDE").await, 0);
+        desk.fake.refund_fails(&desk.intent());
+        desk.delivers().await;
+        let aside = bursar_billing::inbox::aside(&desk.world.store).await.unwrap();
+        let problem = aside[0].problem.clone().unwrap();
+        assert_eq!((aside.len(), &*aside[0].kind), (1, "refund.failed"));
+        assert!(problem.contains(&payment.id) && problem.contains("has not reached its customer"), "{problem}");
+        assert_eq!(desk.world.available(ana.owner).await, "0", "the books are as they were");
     }
 
     async fn what_is_given_back_is_given_back_once(db: TestDb) {

@@ -1,4 +1,4 @@
-// Speaks to the tests' fake of Stripe, and to the inbox, as Stripe's own package does. `scripts/stripe.sh` runs it.
+// Speaks to the tests' fake of Stripe, and to the inbox, as Stripe's own package does. `stripe_package.rs` runs it.
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 

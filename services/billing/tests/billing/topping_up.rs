@@ -187,7 +187,7 @@ engines! {
 
     async fn bad_top_ups_are_refused_field_by_field(db: TestDb) {
         let world = World::on(db).await;
-        let ana = world.person(1);
+        let ana = world.person_with(1, "1").await;
         let good = starter(100, "sandbox_ok");
         let eur = Some(Money { currency_code: "EUR".to_owned(), units: 100, nanos: 0 });
         let cases = [
@@ -229,6 +229,33 @@ engines! {
         world.tried(ana.owner, 1).await;
         let gone = ana.update_account_settings(without(ana.owner)).await.unwrap().settings.unwrap();
         assert_eq!((gone.auto_top_up, &*gone.etag), (None, "v2"));
+    }
+
+    async fn one_that_is_off_names_nothing_that_is_not_there(db: TestDb) {
+        let world = World::on(db).await;
+        // They have enough: nothing is bought.
+        let (ana, ben) = (world.person_with(1, "1000").await, world.person_with(2, "1000").await);
+        let saved = async |person: &Person| {
+            let return_url = "https://example.com/done".to_owned();
+            let begin = pb::BeginSetupRequest { owner: person.owner.to_string(), return_url, request_id: String::new() };
+            person.begin_setup(begin).await.unwrap().payment_method.unwrap().id
+        };
+        let (hers, his) = (saved(&ana).await, saved(&ben).await);
+        let off = |method: &str| pb::AutoTopUp { enabled: false, ..starter(100, method) };
+        let missing = "pmt_00000000000000000000000001";
+        for method in [missing, his.as_str()] {
+            refused(ana.update_account_settings(set(ana.owner, off(method))).await, Code::NotFound, "NOT_FOUND");
+        }
+        let unknown = pb::AutoTopUp { pack_id: "colossal".to_owned(), ..off("") };
+        refused(ana.update_account_settings(set(ana.owner, unknown)).await, Code::NotFound, "PACK_NOT_FOUND");
+        assert_eq!(world.top_up(ana.owner).await, pb::AutoTopUp::default(), "nothing of it was set");
+        // What it named may be gone when it is switched off.
+        ana.tops_up(ana.owner, starter(100, &hers)).await;
+        world.by_hand("UPDATE payment_methods SET removed_at = 1, is_default = 0").await.unwrap();
+        ana.tops_up(ana.owner, off(&hers)).await;
+        assert_eq!(world.top_up(ana.owner).await, off(&hers));
+        ana.tops_up(ana.owner, off("")).await;
+        refused(ana.update_account_settings(set(ana.owner, off(&hers))).await, Code::NotFound, "NOT_FOUND");
     }
 
     async fn managers_switch_it_on_and_nobody_else(db: TestDb) {

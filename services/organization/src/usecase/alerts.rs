@@ -2,7 +2,8 @@
 //! automatic top-up was switched off.
 
 use bursar_db::{DbError, Tx};
-use bursar_id::{OrganizationId, Role, UserId};
+use bursar_id::{OrganizationId, OwnerId, Role, UserId};
+use bursar_members::policies;
 use bursar_proto::event::v1::{LimitAlert, TopUpStopped};
 use bursar_rpc::Permission;
 use bursar_rpc::convert::required_timestamp;
@@ -11,7 +12,6 @@ use bursar_time::Timestamp;
 use super::Organization;
 use super::mails::{self, AlertMail, StoppedMail};
 use super::rationing::{Ration, ration, rationed};
-use crate::Error;
 use crate::store::{memberships, organizations};
 
 /// How many alerts of one limit at one percentage are mailed a day. The events go on. Each limit and each percentage has its
@@ -43,13 +43,9 @@ impl Organization {
         let Some(left) = left_today(tx, id, alert, now).await? else { return Ok(()) };
         let Some(organization) = organizations::by_id(tx, id).await? else { return Ok(()) };
         let mut managers = memberships::list(tx, id, Some(Role::Owner), None, 1).await?;
-        let may_admins = match self.policy(tx, id).await {
-            Ok(policy) => policy.permits(Role::Admin, Permission::ManageBilling),
-            Err(Error::Store(error)) => return Err(error),
-            // Where no policy is known the owner manages billing all the same.
-            Err(_) => false,
-        };
-        if may_admins {
+        // Where no policy is known the owner manages billing all the same.
+        let policy = policies::of(tx, &[OwnerId::Organization(id)]).await?.of(OwnerId::Organization(id));
+        if policy.is_some_and(|policy| policy.permits(Role::Admin, Permission::ManageBilling)) {
             managers.extend(memberships::list(tx, id, Some(Role::Admin), None, ADMINS).await?);
         }
         let member: Option<UserId> = alert.member.parse().ok();
@@ -58,10 +54,11 @@ impl Organization {
             None => None,
         };
         let member = member.as_ref().map(|member| member.display_name.as_str());
+        let unit = self.0.config.policies.credit_unit;
         for manager in managers.iter().filter(|manager| !manager.email.is_empty()) {
             let (to, organization, is_last) = (manager.email.as_str(), organization.name.as_str(), left == 0);
-            let mail = mails::limit_alert(&AlertMail { to, organization, alert, member, is_last }, &self.0.config);
-            bursar_mail::queue(&self.0.jobs, tx, now, &mail).await?;
+            let about = AlertMail { to, organization, alert, member, unit, is_last };
+            bursar_mail::queue(&self.0.jobs, tx, now, &mails::limit_alert(&about, &self.0.config)).await?;
         }
         Ok(())
     }
@@ -89,7 +86,8 @@ impl Organization {
             None => memberships::list(tx, id, Some(Role::Owner), None, 1).await?.pop(),
         };
         let Some(whom) = whom.filter(|whom| !whom.email.is_empty()) else { return Ok(()) };
-        let about = StoppedMail { to: &whom.email, organization: &organization.name, stopped };
+        let unit = self.0.config.policies.credit_unit;
+        let about = StoppedMail { to: &whom.email, organization: &organization.name, stopped, unit };
         bursar_mail::queue(&self.0.jobs, tx, now, &mails::top_up_stopped(&about, &self.0.config)).await
     }
 }

@@ -274,7 +274,7 @@ pub struct InvoiceSettings {
     #[serde(with = "text::optional")]
     pub logo_file: Option<PathBuf>,
     /// Taxes by country (`[[taxes]]` with `country`, `name` and `percent`). No taxes when not set: what is paid are the
-    /// catalog's prices.
+    /// catalog's prices. Read anew with the catalog.
     #[serde(with = "text::optional")]
     pub tax_file: Option<PathBuf>,
 }

@@ -164,6 +164,16 @@ impl FakeStripe {
         self.state().cards.insert(method.to_owned(), card);
     }
 
+    /// The bank replaces a card: it has another last month and year from now on.
+    pub fn renews(&self, method: &str, (month, year): (u32, u32)) {
+        self.state().renew(method, (month, year));
+    }
+
+    /// The bank of a customer sends back what was given back last.
+    pub fn refund_fails(&self, intent: &str) {
+        self.state().fail_refund(intent);
+    }
+
     /// The customer does what the bank asks for at this address, or fails to.
     pub fn authenticates(&self, page: &str, succeeds: bool) {
         let mut state = self.state();

@@ -109,6 +109,14 @@ impl State {
         method
     }
 
+    pub(super) fn renew(&mut self, method: &str, (month, year): (u32, u32)) {
+        let renewed = self.change(method, |it| {
+            it["card"]["exp_month"] = month.into();
+            it["card"]["exp_year"] = year.into();
+        });
+        self.tell("payment_method.automatically_updated", renewed);
+    }
+
     pub(super) fn detach(&mut self, id: &str) -> Answer {
         match self.objects.get(id) {
             None => invalid("resource_missing", "No such payment method"),
@@ -271,6 +279,21 @@ impl State {
         });
         self.tell("charge.refunded", charged);
         (200, refund)
+    }
+
+    pub(super) fn fail_refund(&mut self, intent: &str) {
+        let is_it = |it: &&Value| it["object"] == "refund" && it["payment_intent"] == *intent;
+        let last = self.objects.values().rfind(is_it).expect("a refund").clone();
+        let amount = last["amount"].as_i64().unwrap_or_default();
+        self.change(last["charge"].as_str().expect("a charge"), |it| {
+            it["amount_refunded"] = (it["amount_refunded"].as_i64().unwrap_or_default() - amount).into();
+            it["refunded"] = false.into();
+        });
+        let failed = self.change(last["id"].as_str().expect("an id"), |it| {
+            it["status"] = "failed".into();
+            it["failure_reason"] = "expired_or_canceled_card".into();
+        });
+        self.tell("refund.failed", failed);
     }
 
     pub(super) fn list_refunds(&self, fields: &Fields) -> Answer {

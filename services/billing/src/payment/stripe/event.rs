@@ -68,6 +68,16 @@ pub(crate) enum Notice {
         /// Stripe's names for it and its customer.
         token: String,
     },
+    /// A card is shown otherwise from now on: its bank has replaced it, or it has another date.
+    Card {
+        /// Stripe's names for it and its customer.
+        token: String,
+    },
+    /// What was given back has not reached its customer.
+    RefundFailed {
+        /// Stripe's name for the payment.
+        reference: String,
+    },
 }
 
 #[derive(Deserialize)]
@@ -108,7 +118,7 @@ struct Failed {
 }
 
 /// The types that matter.
-const KNOWN: [&str; 10] = [
+const KNOWN: [&str; 13] = [
     "payment_intent.succeeded",
     "payment_intent.payment_failed",
     "payment_intent.canceled",
@@ -118,7 +128,10 @@ const KNOWN: [&str; 10] = [
     "charge.dispute.created",
     "charge.dispute.funds_withdrawn",
     "charge.dispute.closed",
+    "refund.failed",
     "setup_intent.succeeded",
+    "payment_method.updated",
+    "payment_method.automatically_updated",
 ];
 
 /// Whether somebody's text may be kept as an event's id or type.
@@ -158,8 +171,14 @@ impl Notice {
     /// Reads what was kept of an event of this type; `None`: it says nothing that could be known.
     pub(crate) fn read(kind: &str, kept: &str) -> Option<Self> {
         let object: Object = serde_json::from_str(kept).ok()?;
-        if kind == "setup_intent.succeeded" {
-            return object.method();
+        match kind {
+            "setup_intent.succeeded" => return object.method(),
+            "payment_method.updated" | "payment_method.automatically_updated" => return Some(object.card()),
+            "refund.failed" => {
+                let of = object.payment_intent;
+                return Some(of.map_or(Self::NotOurs, |reference| Self::RefundFailed { reference }));
+            }
+            _ => {}
         }
         let currency = object.currency.as_deref().unwrap_or_default();
         let amount = |counted: Option<i64>| price(counted?, currency).filter(|it| !it.is_negative());
@@ -203,6 +222,12 @@ impl Object {
             by: note(BY).unwrap_or_default().to_owned(),
             token: token(&self.customer?, &self.payment_method?).ok()?,
         })
+    }
+
+    /// Which card it is. One without a customer is nobody's here.
+    fn card(self) -> Notice {
+        let token = self.customer.and_then(|customer| token(&customer, &self.id).ok());
+        token.map_or(Notice::NotOurs, |token| Notice::Card { token })
     }
 }
 
@@ -268,6 +293,20 @@ mod tests {
         assert_eq!(news("charge.dispute.closed", &dispute("lost")), [open, News::DisputeLost]);
         let inquiry = dispute("warning_needs_response");
         assert_eq!(read("charge.dispute.created", &inquiry), Some(Notice::NotOurs), "it takes no money");
+    }
+
+    #[test]
+    fn a_card_that_is_shown_otherwise_and_a_refund_that_failed_are_told_by_their_names() {
+        let card = json!({"id": "pm_1", "customer": "cus_1", "card": {"exp_year": 2040}, "metadata": {}});
+        let nobodys = json!({"id": "pm_1", "customer": null});
+        for kind in ["payment_method.updated", "payment_method.automatically_updated"] {
+            assert_eq!(read(kind, &card), Some(Notice::Card { token: "cus_1:pm_1".to_owned() }));
+            assert_eq!(read(kind, &nobodys), Some(Notice::NotOurs));
+        }
+        let refund =
+            json!({"id": "re_1", "payment_intent": "pi_1", "amount": 1, "currency": "usd", "status": "failed"});
+        assert_eq!(read("refund.failed", &refund), Some(Notice::RefundFailed { reference: "pi_1".to_owned() }));
+        assert_eq!(read("refund.failed", &json!({"id": "re_1", "payment_intent": null})), Some(Notice::NotOurs));
     }
 
     #[test]

@@ -70,6 +70,10 @@ impl Stripe {
             // Without a name that was kept, no money was asked for.
             return Ok(Prepared::Ended(Settlement { reference: None, news: News::Canceled }));
         }
+        if to_pay.amount.is_zero() {
+            // There is nothing to take, and Stripe takes no less than half a dollar.
+            return Ok(Prepared::Ended(Settlement { reference: None, news: News::Paid }));
+        }
         let (customer, method) = names(to_pay.token)?;
         let key = to_pay.key.to_string();
         let form = Form::default()
@@ -316,6 +320,24 @@ mod tests {
         let declined = |code: &str| Ok(News::Declined(code.to_owned()));
         assert_eq!(news(&intent("requires_payment_method", 0, Some("expired_card"))), declined("expired_card"));
         assert_eq!(news(&intent("requires_payment_method", 0, None)), declined("card_declined"));
+    }
+
+    #[tokio::test]
+    async fn nobody_is_asked_for_nothing() {
+        let (url, key) = ("http://127.0.0.1:1".to_owned(), Secret::from("sk_test_x"));
+        let account = Account { url, key, timeout: Duration::from_secs(1), return_url: String::new() };
+        let stripe = Stripe::new(account).unwrap();
+        let to_pay = |amount: &str, given_up| ToPay {
+            key: bursar_testkit::id(1),
+            amount: amount.parse().unwrap(),
+            token: "cus_1:pm_1",
+            attended: true,
+            given_up,
+        };
+        let ended = |news| Ok(Prepared::Ended(Settlement { reference: None, news }));
+        assert_eq!(stripe.prepare(&to_pay("0.00 USD", false)).await, ended(News::Paid));
+        assert_eq!(stripe.prepare(&to_pay("1.00 USD", true)).await, ended(News::Canceled));
+        assert!(matches!(stripe.prepare(&to_pay("1.00 USD", false)).await, Err(Trouble::Silent(_))));
     }
 
     #[test]

@@ -58,7 +58,7 @@ impl Bench {
         let sealer = bursar_secret::Sealer::from_key(&bursar_secret::Secret::new([7; 32]));
         let jobs =
             bursar_jobs::Jobs::new(self.db.clone(), sealer, bursar_secret::Entropy::seeded(7), self.clock.clone());
-        let removals = Removals { payments: Payments::Sandbox, jobs, clock: self.clock.clone() };
+        let removals = Removals { db: self.db.clone(), payments: Payments::Sandbox, jobs, clock: self.clock.clone() };
         Purger { db: self.db.clone(), lanes, removals }
     }
 

@@ -30,6 +30,8 @@ pub(crate) struct Told {
     details: Vec<u8>,
     headers: Vec<(String, Vec<u8>)>,
     answers: Vec<Vec<u8>>,
+    /// Why it is refused.
+    pub(crate) reason: String,
     /// The fields that a refusal names.
     pub(crate) fields: Vec<String>,
 }
@@ -47,8 +49,8 @@ impl fmt::Debug for Told {
 impl Told {
     fn answered(answers: Vec<Bytes>) -> Self {
         let answers = answers.into_iter().map(Vec::from).collect();
-        let (message, details, headers, fields) = Default::default();
-        Self { code: Code::Ok, message, details, headers, answers, fields }
+        let (message, details, headers, reason, fields) = Default::default();
+        Self { code: Code::Ok, message, details, headers, answers, reason, fields }
     }
 
     fn refused(status: &Status) -> Self {
@@ -57,13 +59,15 @@ impl Told {
             headers.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
         headers.retain(|(name, _)| !OF_EACH_CALL.contains(&name.as_str()));
         headers.sort();
+        let Refusal { reason, fields, .. } = Refusal::of(status);
         Self {
             code: status.code(),
             message: status.message().as_bytes().to_vec(),
             details: status.details().to_vec(),
             headers,
             answers: Vec::new(),
-            fields: Refusal::of(status).fields,
+            reason,
+            fields,
         }
     }
 
@@ -190,6 +194,7 @@ fn value(field: &FieldDescriptor, text: &str) -> Value {
         Kind::Int32 => Value::I32(number()),
         Kind::Int64 => Value::I64(number().into()),
         Kind::Uint32 => Value::U32(number().unsigned_abs()),
+        Kind::Uint64 => Value::U64(number().unsigned_abs().into()),
         Kind::Message(of) => Value::Message(DynamicMessage::new(of)),
         other => panic!("{}: say here how {other:?} is written", field.full_name()),
     }

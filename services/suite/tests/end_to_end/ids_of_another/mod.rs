@@ -110,6 +110,8 @@ impl Case {
             Code::Ok => Some("it is done"),
             Code::NotFound | Code::PermissionDenied => None,
             Code::Unauthenticated if caller.token.is_none() => None,
+            // One's own is given to nobody, whoever is named.
+            Code::FailedPrecondition if told.reason == "PERSONAL_PROJECT" => None,
             Code::InvalidArgument if !told.fields.is_empty() && told.fields.iter().all(is_about_them) => None,
             _ => Some("it is refused for something else"),
         }
@@ -164,7 +166,8 @@ async fn told(
     let others = case.values(entry, caller, theirs, nobodys);
     let others = asking::ask(&stage.anybody, &path, rule, token, &others).await.renamed(theirs, nobodys);
     let nothings = case.values(entry, caller, nobodys, nobodys);
-    [others, asking::ask(&stage.anybody, &path, rule, token, &nothings).await]
+    // A former member's old token names the organization itself, so it may be told of it here too.
+    [others, asking::ask(&stage.anybody, &path, rule, token, &nothings).await.renamed(theirs, nobodys)]
 }
 
 /// That the calls are ones that somebody is answered for what is the own: what is done for it, or refused otherwise.

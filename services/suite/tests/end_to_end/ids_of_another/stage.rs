@@ -157,7 +157,9 @@ async fn insiders(world: &World, operator: &Client) -> (Vec<Caller>, String) {
     for (name, role, client_id, client_secret) in accounts {
         let request = IssueServiceTokenRequest { client_id, client_secret };
         let token = given(world.anybody().service_accounts().issue_service_token(request).await).access_token;
-        callers.push(Caller { name, token: Some(token), role: Some(role), own: own.clone() });
+        let mut own = own.clone();
+        own.insert("service", product.client_id.clone());
+        callers.push(Caller { name, token: Some(token), role: Some(role), own });
     }
     (callers, product.client_id)
 }

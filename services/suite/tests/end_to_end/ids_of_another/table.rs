@@ -95,7 +95,6 @@ pub(crate) const NAMING: &[(&str, &str)] = &[
     ("billing.v1.PurchaseService/GetPurchase", "owner:account purchase_id:purchase"),
     ("billing.v1.PurchaseService/ListPurchases", "owner:account"),
     ("billing.v1.SubscriptionService/GetSubscription", "owner:account"),
-    ("billing.v1.SubscriptionService/GetEntitlements", "owner:account"),
     ("billing.v1.UsageService/QueryUsage", "owner:account from= member~user project~project"),
     ("billing.v1.UsageService/ExportUsage", "owner:account from= member~user project~project"),
     ("billing.v1.CreditService/Charge", "owner:account amount=1 member!user -project"),
@@ -125,6 +124,8 @@ pub(crate) const NAMING: &[(&str, &str)] = &[
     ("billing.v1.PaymentService/SetDefaultPaymentMethod", "owner:account payment_method_id:method"),
     ("billing.v1.PurchaseService/PurchasePack", "owner:account pack_id=starter payment_method:method"),
     ("billing.v1.SubscriptionService/Subscribe", "owner:account plan_id=business payment_method:method"),
+    // Without a subscription everybody has what the free plan has.
+    ("billing.v1.SubscriptionService/GetEntitlements", "owner:account"),
     ("billing.v1.SubscriptionService/PreviewChange", "owner:account plan_id=business seats=20"),
     ("billing.v1.SubscriptionService/ChangePlan", "owner:account plan_id=business seats=20"),
     ("billing.v1.SubscriptionService/SetSeats", "owner:account seats=30"),
