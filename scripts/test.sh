@@ -7,6 +7,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 if scripts/postgres.sh; then
   export BURSAR_REQUIRE_POSTGRES=1
 fi
+# Without it that test is left out, loudly.
+if package=$(scripts/stripe.sh); then
+  export BURSAR_TEST_STRIPE_PACKAGE=$package
+fi
 arguments=("$@")
 if [[ ${#arguments[@]} -eq 0 ]]; then
   arguments=(--workspace)

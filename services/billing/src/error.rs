@@ -9,6 +9,7 @@ use bursar_time::Zone;
 
 use crate::domain::{ChangeError, Refusal};
 use crate::lane::{Overloaded, Refused};
+use crate::payment::Trouble;
 
 /// A refusal or a failure.
 #[derive(Debug, thiserror::Error)]
@@ -157,6 +158,9 @@ pub enum Error {
     /// The store has what only a later version of this program can read.
     #[error("this was written by a later version of billing, which can read it")]
     NewerFormat,
+    /// The payment provider did not say what became of what it was asked: the same request finds that out.
+    #[error("the payment provider cannot be reached: ask again with the same request_id")]
+    Provider,
     /// A fault of the program's own, logged where it happened.
     #[error("the request failed")]
     Failed,
@@ -171,6 +175,13 @@ impl From<DbError> for Error {
             DbError::NewerFormat { .. } => Self::NewerFormat,
             error => Self::Store(error),
         }
+    }
+}
+
+impl From<Trouble> for Error {
+    fn from(trouble: Trouble) -> Self {
+        tracing::warn!(%trouble, "the payment provider did not say what became of what it was asked");
+        Self::Provider
     }
 }
 

@@ -13,6 +13,7 @@ mod dead_letters;
 mod grpc;
 mod health;
 mod heavy;
+mod inbox;
 mod lifecycle;
 mod listen;
 mod operations;
@@ -37,8 +38,8 @@ pub use set_aside::EventsArgs;
 pub use settings::{
     AuditSettings, BillingSettings, ConfigError, ContentUrl, ContentUrlError, InvitationSettings, InvoiceSettings,
     LibrarySettings, LimitSettings, Loader, LogFormat, LogSettings, MailSettings, Mode, OrganizationSettings,
-    PeerTlsSettings, PostgresSettings, Preset, Program, S3Settings, Settings, SqliteSettings, TlsSettings,
-    TokenSettings,
+    PaymentProvider, PaymentSettings, PeerTlsSettings, PostgresSettings, Preset, Program, S3Settings, Settings,
+    SqliteSettings, StripeSettings, TlsSettings, TokenSettings,
 };
 pub use telemetry::Telemetry;
 pub use timekeeping::keep_time;

@@ -9,6 +9,7 @@ mod answer;
 mod catalog;
 mod change;
 mod credit;
+pub(crate) mod inbox;
 mod invoice;
 mod limit;
 mod order;

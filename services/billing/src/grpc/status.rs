@@ -60,6 +60,7 @@ impl Refusing for Error {
             Self::PoliciesUnknown
             | Self::Overloaded
             | Self::Unavailable
+            | Self::Provider
             | Self::NewerFormat
             | Self::Failed
             | Self::Store(_) => None,
@@ -134,11 +135,17 @@ impl From<Error> for Problem {
             Error::Unavailable => {
                 Self::unavailable(reason::STORE_UNAVAILABLE, said).with_retry_after(Duration::from_secs(1))
             }
+            Error::Provider => away(said),
             Error::NewerFormat => Self::unavailable("NEWER_FORMAT", said),
             Error::Failed => Self::internal(&said),
             Error::Store(error) => error.into(),
         }
     }
+}
+
+/// Whatever the payment provider was asked, the same request finds out what became of it.
+fn away(said: String) -> Problem {
+    Problem::unavailable("PAYMENT_PROVIDER_UNAVAILABLE", said).with_retry_after(Duration::from_secs(2))
 }
 
 /// What no page may read is not read by asking again: it is asked for otherwise.

@@ -43,7 +43,7 @@ impl SubscriptionService for SubscriptionHandler {
         let mut message = request.into_inner();
         let owner = parse::owner_of(&call, &mut message.owner)?;
         let request_id = take(&mut message.request_id);
-        let payments = self.0.till.payments;
+        let payments = &self.0.till.payments;
         let read = |message: &pb::SubscribeRequest, bad: &mut Violations| {
             order(payments, ("plan_id", &message.plan_id), &message.payment_method, bad)
         };

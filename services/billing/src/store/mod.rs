@@ -32,6 +32,7 @@ pub(crate) mod subscriptions;
 mod tests;
 pub(crate) mod top_ups;
 pub(crate) mod usage;
+pub(crate) mod webhooks;
 pub(crate) mod write;
 mod write_one;
 pub(crate) mod years;

@@ -43,8 +43,10 @@ const NOTE_MONTHS_POSTGRES: &str = "UPDATE payments AS p SET months = r.months \
      FROM unnest($1::text[], $2::text[], $3::text[]) AS r (owner, id, months) WHERE p.owner = r.owner AND p.id = r.id";
 const ASK_WITH: &str = "UPDATE payments SET asked_with = $2 WHERE id = $1";
 const ASKED_WITH: &str = "SELECT asked_with FROM payments WHERE id = $1";
+const NAME: &str = "UPDATE payments SET reference = $2 WHERE id = $1 AND reference IS NULL";
 const KEEP: &str = "UPDATE payments SET request = $2, request_hash = $3, first_answer = $4 WHERE id = $1";
 const FIND: &str = concat!("SELECT ", columns!(), " FROM payments WHERE id = $1");
+const NAMED: &str = concat!("SELECT ", columns!(), " FROM payments WHERE reference = $1");
 const LOCK_POSTGRES: &str = concat!("SELECT ", columns!(), " FROM payments WHERE id = $1 FOR UPDATE");
 const LOCK_FREE_POSTGRES: &str =
     concat!("SELECT ", columns!(), " FROM payments WHERE id = ANY ($1::text[]) ORDER BY id FOR UPDATE SKIP LOCKED");
@@ -90,8 +92,10 @@ pub(super) const STATEMENTS: [(&str, &str); 20] = [
     ("NOTE_MONTHS_POSTGRES", NOTE_MONTHS_POSTGRES),
     ("ASK_WITH", ASK_WITH),
     ("ASKED_WITH", ASKED_WITH),
+    ("NAME", NAME),
     ("KEEP", KEEP),
     ("FIND", FIND),
+    ("NAMED", NAMED),
     ("LOCK_POSTGRES", LOCK_POSTGRES),
     ("LOCK_FREE_POSTGRES", LOCK_FREE_POSTGRES),
     ("LAST_ATTEMPT", LAST_ATTEMPT),
@@ -382,6 +386,18 @@ pub(crate) async fn ask_with(tx: &mut Tx, id: PaymentId, token: &str) -> Result<
 pub(crate) async fn asked_with(tx: &mut Tx, id: PaymentId) -> Result<Option<String>, DbError> {
     let row: Option<(Option<String>,)> = on!(tx, c => sqlx::query_as(ASKED_WITH).bind(id).fetch_optional(c).await?);
     Ok(row.and_then(|(token,)| token))
+}
+
+/// Writes down the provider's name for a payment, unless it has one.
+pub(crate) async fn name(tx: &mut Tx, id: PaymentId, reference: &str) -> Result<(), DbError> {
+    on!(tx, c => sqlx::query(NAME).bind(id).bind(reference).execute(c).await?.rows_affected());
+    Ok(())
+}
+
+/// The payment that the provider calls so.
+pub(crate) async fn named(tx: &mut Tx, reference: &str) -> Result<Option<Payment>, DbError> {
+    let row: Option<Row> = on!(tx, c => sqlx::query_as(NAMED).bind(reference).fetch_optional(c).await?);
+    row.map(Row::read).transpose()
 }
 
 /// Keeps what was answered to the request that it was made for.

@@ -311,9 +311,20 @@ pub(crate) async fn due(
     after: Option<&Subscription>,
     limit: i64,
 ) -> Result<Vec<Subscription>, DbError> {
-    let end = after.map_or(Timestamp::MIN, |last| last.month.end);
+    ending(tx, (Timestamp::MIN, now), after, limit).await
+}
+
+/// The same of those whose period is over at `until`, and not before `from`.
+pub(crate) async fn ending(
+    tx: &mut Tx,
+    (from, until): (Timestamp, Timestamp),
+    after: Option<&Subscription>,
+    limit: i64,
+) -> Result<Vec<Subscription>, DbError> {
+    let end = after.map_or(from, |last| last.month.end);
     let id = after.map(|last| last.id.to_string()).unwrap_or_default();
-    let rows: Vec<Row> = on!(tx, c => sqlx::query_as(DUE).bind(now).bind(end).bind(id).bind(limit).fetch_all(c).await?);
+    let rows: Vec<Row> =
+        on!(tx, c => sqlx::query_as(DUE).bind(until).bind(end).bind(id).bind(limit).fetch_all(c).await?);
     rows.into_iter().map(Row::read).collect()
 }
 

@@ -7,7 +7,7 @@ use sqlx::AssertSqlSafe;
 use super::sql::{self, Both};
 use super::{
     MIGRATIONS, accounts, catalogs, invoices, limits, methods, payments, purchases, refused_moves, settings, sql_write,
-    subscriptions, top_ups, years,
+    subscriptions, top_ups, webhooks, years,
 };
 
 /// A statement in the words of the engines that it is for.
@@ -91,6 +91,7 @@ fn all() -> Vec<Statement> {
     let settings = settings::STATEMENTS.into_iter().map(same("settings.rs"));
     let top_ups = top_ups::STATEMENTS.into_iter().map(same("top_ups.rs"));
     let years = years::STATEMENTS.into_iter().map(same("years.rs"));
+    let webhooks = webhooks::STATEMENTS.into_iter().map(same("webhooks.rs"));
     let limits = limits::STATEMENTS.into_iter().map(same("limits.rs"));
     let batch = |name, text| Statement { file: "sql_write.rs", name, sqlite: None, postgres: Some(text) };
     let batches =
@@ -114,6 +115,7 @@ fn all() -> Vec<Statement> {
         .chain(settings)
         .chain(top_ups)
         .chain(years)
+        .chain(webhooks)
         .chain(limits)
         .collect()
 }
@@ -132,6 +134,7 @@ fn no_statement_is_forgotten() {
         ("invoices.rs", include_str!("invoices.rs")),
         ("settings.rs", include_str!("settings.rs")),
         ("top_ups.rs", include_str!("top_ups.rs")),
+        ("webhooks.rs", include_str!("webhooks.rs")),
         ("accounts.rs", include_str!("accounts.rs")),
         ("details.rs", include_str!("details.rs")),
         ("holds.rs", include_str!("holds.rs")),
@@ -239,7 +242,7 @@ const LEADING_COLUMNS: &str = "SELECT c.relname::text, a.attname::text FROM pg_i
 
 /// Some thousands of rows in every table that a caller waits for: 4,000 owners, and one with a long ledger. `OWNER[…]` and
 /// `UUID[…]` are bytes made of a text.
-const ROWS: [&str; 21] = [
+const ROWS: [&str; 22] = [
     "INSERT INTO accounts (owner, seq, head_hash, last_at, available, held, debt, open_holds, terms, charged, period_anchor, period_number, period_spent,
             next_due, opened_at)
      SELECT OWNER['o' || i], 5, HASH, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, CASE WHEN i % 2 = 0 THEN i END, 0 FROM numbers",
@@ -284,6 +287,8 @@ const ROWS: [&str; 21] = [
     "INSERT INTO top_ups (owner, crossing, declines, attempted_at, capped_until) SELECT 'o' || i, 1, 0, i, NULL FROM numbers",
     "INSERT INTO top_up_payments (payment_id, owner, began_at, currency, net, set_by, told, counted)
      SELECT 'p' || i, 'o' || (i % 1000), i, 'USD', 1, 'u', 1, 0 FROM numbers",
+    "INSERT INTO webhooks (id, kind, state, body, deliveries, problem, received_at, settled_at)
+     SELECT 'e' || i, 'x', CASE WHEN i % 100 = 0 THEN 'ASIDE' ELSE 'DONE' END, NULL, 1, NULL, i, i FROM numbers",
 ];
 
 /// Spells `WORD[…]` as `before…after`.

@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use super::catalogs::CatalogHandle;
 use super::orders::Till;
+use super::removals::Removals;
 use crate::domain::{
     Bill, Bought, Dispute, News, Payment, PaymentState, Purchase, PurchaseState, Purpose, Refusal, SeatsPart, Spender,
     TakenBack,
@@ -388,6 +389,17 @@ impl Cashier {
         Ok(self.jobs.enqueue(tx, REFUND, &refund, self.till.clock.now(), Some(key)).await?)
     }
 
+    /// What has the provider forget payment methods.
+    pub(crate) fn removals(&self) -> Removals {
+        let till = &self.till;
+        Removals {
+            db: till.db.clone(),
+            payments: till.payments.clone(),
+            jobs: self.jobs.clone(),
+            clock: till.clock.clone(),
+        }
+    }
+
     /// What a purchase shows of its payment.
     async fn follow_state(&self, tx: &mut Tx, payment: &Payment) -> Result<(), Error> {
         let Some(purchase) = payment.bought.purchase() else { return Ok(()) };
@@ -404,7 +416,10 @@ impl Cashier {
     pub(crate) async fn look_after(&self, Due { payment }: Due) -> Result<(), Error> {
         let found = payments::get(&mut self.till.db.read().await?, payment).await?;
         let Some(mut found) = found else { return Ok(()) };
-        let heard = self.ask(&found).await?;
+        let heard = match self.ask(&found).await? {
+            None => self.look_at(&found).await?,
+            heard => heard,
+        };
         if heard.is_some() || found.is_to_be_fulfilled() {
             found = self.hear(payment, heard.as_ref()).await?;
         }
@@ -436,8 +451,7 @@ impl Cashier {
             return Err(Error::Failed);
         };
         let amount = Price::from_micros(payment.amount.currency(), refund.micros).map_err(|_| Error::Failed)?;
-        self.till.payments.give_back(&reference, amount, &refund.key).await;
-        Ok(())
+        Ok(self.till.payments.give_back(&reference, amount, &refund.key).await?)
     }
 }
 
@@ -462,6 +476,7 @@ pub(super) fn is_certain(error: &Error) -> bool {
         Error::PaymentDeclined
         | Error::Store(_)
         | Error::Unavailable
+        | Error::Provider
         | Error::Overloaded
         | Error::NewerFormat
         | Error::Failed => false,

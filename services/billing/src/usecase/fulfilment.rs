@@ -7,6 +7,7 @@ use bursar_db::Tx;
 use bursar_id::{LotId, OwnerId, PaymentId, RequestId};
 use bursar_money::{Credits, Price};
 use bursar_proto::event::v1::event::Payload;
+use bursar_time::Timestamp;
 
 use super::allowances;
 use super::cashier::Cashier;
@@ -34,6 +35,9 @@ impl Cashier {
             return Ok(Vec::new());
         }
         let now = self.till.clock.now();
+        if self.is_early(tx, payment, now).await? {
+            return Ok(Vec::new());
+        }
         let (lot, month, events) = match &payment.bought {
             Bought::Pack { .. } => (self.deliver_pack(tx, payment, spender).await?, None, Vec::new()),
             Bought::Start { .. } => {
@@ -53,6 +57,14 @@ impl Cashier {
         payment.lot = lot;
         payment.fulfilled_at = Some(now);
         Ok(events)
+    }
+
+    /// Whether it has paid for a month that begins later: it waits for that (`renewals/ahead.rs`).
+    async fn is_early(&self, tx: &mut Tx, payment: &Payment, now: Timestamp) -> Result<bool, Error> {
+        let Bought::Renewal { subscription, period, .. } = &payment.bought else { return Ok(false) };
+        let live = subscriptions::live(tx, payment.owner).await?;
+        let of = live.filter(|it| it.id == *subscription && it.next_month().number == *period);
+        Ok(of.is_some_and(|it| it.month.end > now))
     }
 
     /// Begins the month that a payment is for, on the terms that were planned for it: by these it must have been paid, or it
@@ -96,6 +108,8 @@ impl Cashier {
                 && it.is_changeable(self.till.clock.now())
         };
         let live = live.filter(is_as_agreed).ok_or(Error::ChangeOvertaken)?;
+        // Whatever was paid ahead was paid by other terms.
+        self.give_up_dues(tx, &live).await?;
         if to.interval != live.interval() {
             return self.deliver_year(tx, (&live, to), payment, spender).await;
         }

@@ -168,6 +168,8 @@ impl SubscriptionUseCases {
     /// ended here, or this one finds that it is not any more what it was.
     async fn payments_of_month(&self, m: &mut Mutation, live: &Subscription) -> Result<Vec<Payment>, Error> {
         self.cashier.give_up_changes(m.tx(), live.owner).await?;
+        // What was paid ahead of the next month: the organization pays that.
+        self.cashier.give_up_dues(m.tx(), live).await?;
         let lots = allowances::of_month(m.tx(), live.owner, live).await?;
         let paid = lots.iter().filter_map(|lot| lot.terms.origin.payment).chain(live.payment());
         let mut paid: BTreeSet<_> = paid.collect();

@@ -21,10 +21,12 @@
 //! One that was canceled (`canceling.rs`) ends at its boundary: nothing is asked for, and none is held.
 //!
 //! Most months are ordinary, and are begun many at a time (`renewals/batches.rs`), by every replica at once ([`help`]); one
-//! replica at a time does the round, which looks after everything else, too.
+//! replica at a time does the round, which looks after everything else, too. Where the provider takes its time, months are
+//! paid for up to an hour before they begin (`renewals/ahead.rs`).
 //!
 //! What is left of the old allowance expires by itself: expiry is a rule of spending, not a job.
 
+pub(crate) mod ahead;
 mod batches;
 
 use std::collections::{BTreeSet, HashMap};
@@ -143,7 +145,7 @@ pub(crate) async fn help(subscriptions: &SubscriptionUseCases, left: &Left) -> R
     let till = &subscriptions.till;
     let (now, mut done) = (till.clock.now(), 0);
     let mut last: Option<Subscription> = None;
-    while till.batcher.combines_owners() {
+    while till.batcher.combines_owners() && till.payments.pays_at_once() {
         let (due, standings) = page(&mut till.db.read().await?, now, last.as_ref(), PAGE).await?;
         let Some(newest) = due.last().cloned() else { break };
         let is_for_all = |it: &Subscription| !waits(it, &standings) && batches::is_ordinary(it, &till.clock);
@@ -179,7 +181,7 @@ async fn within(subscriptions: &SubscriptionUseCases, portion: Portion, walk: &W
         tx.commit().await?;
         due.retain(|it| !held.contains(&it.id));
         round.held += held.len();
-        let combines = till.batcher.combines_owners();
+        let combines = till.batcher.combines_owners() && till.payments.pays_at_once();
         let ordinary = due.extract_if(.., |it| combines && batches::is_ordinary(it, &till.clock)).collect();
         let batched = batches::renew(subscriptions, ordinary).await?;
         together += batched.done;

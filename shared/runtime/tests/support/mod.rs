@@ -172,6 +172,7 @@ fn started(env: &Env, ready: Arc<AtomicBool>, closed: Arc<AtomicBool>, reloads: 
             reloads.fetch_add(1, Ordering::SeqCst);
             std::future::ready(())
         })
+        .receiving(Some(axum::Router::new().route("/webhooks/stripe", axum::routing::get(async || "here\n"))))
         .closing(async move { closed.store(true, Ordering::SeqCst) })
 }
 

@@ -88,6 +88,15 @@ async fn assert_returned(shop: &Shop, id: PaymentId) {
     assert_eq!((it.fulfilled_at, it.lot, it.invoice), (None, None, None));
 }
 
+/// Half an hour before the next month it is paid, and has not begun.
+async fn paid_ahead(shop: &Shop, owner: OwnerId) -> PaymentId {
+    shop.set("2026-01-31T23:30:00Z");
+    assert!(!renewals::ahead::pay(&shop.subscriptions).await.unwrap());
+    let ahead = shop.subscriptions.cashier.dues(&now(shop, owner).await).await.unwrap();
+    assert_eq!((ahead.state, ahead.fulfilled_at), (PaymentState::Paid, None));
+    ahead.id
+}
+
 async fn round(shop: &Shop) -> (usize, usize, usize) {
     let round = renewals::round(&shop.subscriptions).await.unwrap();
     (round.done, round.failed, round.held)
@@ -344,6 +353,30 @@ engines! {
         assert_eq!(stands(&shop, owner).await, ("solo 1 10.00 USD 100".to_owned(), None));
         assert_eq!(shop.lot_lines(owner).await[2], format!("ALLOWANCE 100 (100) {NEXT} 2026-03-01T00:00:00Z"));
         shop.assert_sound(owner).await;
+    }
+
+    async fn what_was_paid_ahead_by_other_terms_goes_back_at_once(db: TestDb) {
+        let owner = personal(1);
+        let shop = subscribed(&db, owner).await;
+        let ahead = paid_ahead(&shop, owner).await;
+        change(&shop, owner, "pro", 0).await.unwrap();
+        assert_returned(&shop, ahead).await;
+        shop.set(NEXT);
+        assert_eq!(round(&shop).await, (1, 0, 0));
+        assert_eq!(stands(&shop, owner).await, ("pro 20 300.00 USD 5500".to_owned(), None));
+        shop.assert_sound(owner).await;
+    }
+
+    async fn what_was_paid_ahead_goes_back_where_it_moves(db: TestDb) {
+        let (owner, team) = (personal(1), organization(1));
+        let shop = subscribed(&db, owner).await;
+        let ahead = paid_ahead(&shop, owner).await;
+        shop.moves(id(1), id(1)).await;
+        assert_returned(&shop, ahead).await;
+        shop.set(NEXT);
+        assert_eq!((round(&shop).await, now(&shop, team).await.month.number), ((1, 0, 0), 1));
+        assert_eq!((shop.available(team).await, shop.available(owner).await), (credits("1500"), credits("300")));
+        shop.assert_sound(team).await;
     }
 
     async fn a_month_that_is_paid_by_other_terms_goes_back_and_is_asked_for_anew(db: TestDb) {

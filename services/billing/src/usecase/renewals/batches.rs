@@ -243,7 +243,9 @@ async fn pay(
         let methods = saved.get(&from.owner).map(Vec::as_slice).unwrap_or_default();
         let mut payment = cashier.first_due(&from, country)?;
         let heard = token(&payment, methods, cashier.till.clock.now()).and_then(|token| {
-            cashier.till.payments.pay_at_once(&ToPay { key: payment.id, amount: payment.amount, token: &token })
+            let (key, amount) = (payment.id, payment.amount);
+            let to_pay = ToPay { key, amount, token: &token, attended: false, given_up: false };
+            cashier.till.payments.pay_at_once(&to_pay)
         });
         note(&mut payment, heard.as_ref());
         if payment.state != PaymentState::Paid {
