@@ -81,6 +81,7 @@ mod tests {
     use crate::domain::PaymentState;
     use crate::usecase::renewals::round;
     use crate::usecase::shop::Shop;
+    use crate::usecase::years::tests::{BEGIN, MONTHS, PLANS};
 
     const BEGUN: &str = "2026-01-01T00:00:00Z";
     const BEFORE: &str = "2026-01-31T23:30:00Z";
@@ -144,6 +145,22 @@ mod tests {
             assert_eq!(shop.count("payments WHERE state = 'PAID' AND returned = 1 AND fulfilled_at IS NULL").await, 1);
             assert_eq!(shop.count("jobs WHERE kind = 'billing.payment-refund'").await, 1);
             assert_eq!(shop.available(owner).await, credits("0"));
+            shop.assert_sound(owner).await;
+        }
+
+        async fn a_month_of_a_year_is_not_asked_for_and_the_next_year_is(db: TestDb) {
+            let shop = Shop::selling(&db, BEGIN, PLANS).await;
+            let owner = personal(1);
+            shop.subscribe(owner, "yearly", "sandbox_ok", "").await.unwrap();
+            for month in &MONTHS[1..] {
+                shop.set(&at(month).saturating_sub(Span::from_mins(30)).to_string());
+                assert!(!pay(&shop.subscriptions).await.unwrap());
+                let asked = if *month == MONTHS[12] { 2 } else { 1 };
+                assert_eq!(shop.count("payments").await, asked, "before {month}");
+                shop.set(month);
+                round(&shop.subscriptions).await.unwrap();
+            }
+            assert_eq!((shop.count("payments").await, shop.lots(owner).await.len()), (2, 13));
             shop.assert_sound(owner).await;
         }
 
