@@ -40,12 +40,12 @@ async fn selling(db: TestDb) -> World {
     .await
 }
 
-fn usd(units: i64) -> Option<Money> {
-    Some(Money { currency_code: "USD".to_owned(), units, nanos: 0 })
+fn usd(units: i64) -> Money {
+    Money { currency_code: "USD".to_owned(), units, nanos: 0 }
 }
 
-fn time(text: &str) -> Option<prost_types::Timestamp> {
-    Some(to_timestamp(at(text)))
+fn time(text: &str) -> prost_types::Timestamp {
+    to_timestamp(at(text))
 }
 
 /// It is this time, and whoever spends finds the month begun.
@@ -72,15 +72,15 @@ engines! {
         let (month, year) = (pb::PlanInterval::Month, pb::PlanInterval::Year);
         assert_eq!(said, [("free", month), ("business", month), ("enterprise", month), ("yearly", year)]);
         let begun = ana.subscribe(subscribe(ana.owner, "yearly")).await.unwrap();
-        assert_eq!(begun.payment.unwrap().amount, usd(1_000));
+        assert_eq!(begun.payment.unwrap().amount, Some(usd(1_000)));
         let is = begun.subscription.unwrap();
-        assert_eq!((is.interval(), is.price.clone(), is.credits.as_str()), (year, usd(1_000), "1500"));
-        assert_eq!((&is.current_period_end, &is.paid_until), (&time("2028-01-31T10:00:00Z"), &time(END)));
+        assert_eq!((is.interval(), is.price.clone(), is.credits.as_str()), (year, Some(usd(1_000)), "1500"));
+        assert_eq!((&is.current_period_end, &is.paid_until), (&Some(time("2028-01-31T10:00:00Z")), &Some(time(END))));
         for month in ["2028-01-31T10:00:00Z", "2028-02-29T10:00:00Z", "2028-03-31T10:00:00Z"] {
             becomes(&world, &ana, month).await;
         }
         let is = subscription(&world, ana.owner).await;
-        assert_eq!((is.current_period_start, is.paid_until), (time("2028-03-31T10:00:00Z"), time(END)));
+        assert_eq!((is.current_period_start, is.paid_until), (Some(time("2028-03-31T10:00:00Z")), Some(time(END))));
         assert_eq!((payments(&ana).await, world.available(ana.owner).await), (1, "1499".to_owned()));
         world.audit(ana.owner).await;
     }
@@ -91,22 +91,22 @@ engines! {
         ana.subscribe(subscribe(ana.owner, "business")).await.unwrap();
         world.passes(at("2028-01-15T10:00:00Z").since(world.now()));
         let shown = ana.preview_change(preview(ana.owner, "yearly")).await.unwrap();
-        assert_eq!((shown.due.clone(), shown.credits.as_str(), shown.next_price), (usd(1_000), "1500", usd(1_000)));
-        assert_eq!(shown.effective_at, time("2028-01-15T10:00:00Z"));
-        let wrong = pb::ChangePlanRequest { expected_due: usd(900), ..change_to(ana.owner, "yearly") };
+        assert_eq!((shown.due.clone(), shown.credits.as_str(), shown.next_price), (Some(usd(1_000)), "1500", Some(usd(1_000))));
+        assert_eq!(shown.effective_at, Some(time("2028-01-15T10:00:00Z")));
+        let wrong = pb::ChangePlanRequest { expected_due: Some(usd(900)), ..change_to(ana.owner, "yearly") };
         let refused = ana.change_plan(wrong).await.expect_err("another due");
         assert_eq!((refused.code(), Refusal::of(&refused).reason), (Code::Aborted, "DUE_CHANGED".to_owned()));
         let right = pb::ChangePlanRequest { expected_due: shown.due, ..change_to(ana.owner, "yearly") };
         let changed = ana.change_plan(right).await.unwrap();
-        assert_eq!(changed.payment.unwrap().amount, usd(1_000));
+        assert_eq!(changed.payment.unwrap().amount, Some(usd(1_000)));
         let is = changed.subscription.unwrap();
-        assert_eq!((is.interval(), &is.current_period_end), (pb::PlanInterval::Year, &time("2028-02-15T10:00:00Z")));
-        assert_eq!(is.paid_until, time("2029-01-15T10:00:00Z"));
+        assert_eq!((is.interval(), &is.current_period_end), (pb::PlanInterval::Year, &Some(time("2028-02-15T10:00:00Z"))));
+        assert_eq!(is.paid_until, Some(time("2029-01-15T10:00:00Z")));
         assert_eq!(world.available(ana.owner).await, "3000");
         assert_eq!(lots(&world, ana.owner).await.len(), 2, "the month that was paid for stays beside");
 
         let back = ana.preview_change(preview(ana.owner, "business")).await.unwrap();
-        assert_eq!((back.due, back.effective_at, back.next_price), (usd(0), is.paid_until.clone(), usd(100)));
+        assert_eq!((back.due, back.effective_at, back.next_price), (Some(usd(0)), is.paid_until, Some(usd(100))));
         let waits = ana.change_plan(change_to(ana.owner, "business")).await.unwrap().subscription.unwrap();
         let pending = waits.pending_change.unwrap();
         assert_eq!((pending.interval(), pending.effective_at), (pb::PlanInterval::Month, is.paid_until));
@@ -122,7 +122,7 @@ engines! {
         let fewer = ana.set_seats(set_seats(ana.owner, 9)).await.expect_err("fewer than the plan has");
         assert_eq!(fewer.code(), Code::InvalidArgument);
         let marked = ana.cancel(cancel(ana.owner, pb::CancelAt::PeriodEnd)).await.unwrap().subscription.unwrap();
-        assert_eq!((marked.cancel_at_period_end, marked.paid_until), (true, time(END)));
+        assert_eq!((marked.cancel_at_period_end, marked.paid_until), (true, Some(time(END))));
         for changed in [ana.change_plan(change_to(ana.owner, "business")).await.map(drop), ana.set_seats(set_seats(ana.owner, 11)).await.map(drop)] {
             assert_eq!(Refusal::of(&changed.expect_err("it ends")).reason, "SUBSCRIPTION_CANCELED");
         }

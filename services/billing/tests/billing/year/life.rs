@@ -86,10 +86,10 @@ pub(super) enum Deed {
 /// For how long a plan is paid at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pays {
-    ByTheMonth,
-    ByTheYear,
+    Months,
+    Year,
     /// By the month once the year is over.
-    ByTheMonthAgain,
+    YearOnce,
 }
 
 #[derive(Clone, Debug)]
@@ -211,7 +211,7 @@ impl Life {
     fn chooses(&mut self, day: usize) -> Vec<Deed> {
         let Some(mut plan) = self.plan.take() else {
             let yearly = self.dice.below(3) == 0;
-            let mut plan = Plan::new(day, if yearly { Pays::ByTheYear } else { Pays::ByTheMonth });
+            let mut plan = Plan::new(day, if yearly { Pays::Year } else { Pays::Months });
             self.begins_a_month(&mut plan, day);
             self.plan = Some(plan);
             self.next_deed = day + FIRST_DEED;
@@ -238,17 +238,17 @@ impl Life {
                 vec![Deed::CancelsNow]
             }
             // A year's end may be far away, and whoever subscribes anew until then pays with a card that works.
-            13 if !plan.marked && plan.pays == Pays::ByTheMonth => {
+            13 if !plan.marked && plan.pays == Pays::Months => {
                 plan.card_fails = true;
                 vec![Deed::CardFails]
             }
-            13 if !plan.marked && plan.pays == Pays::ByTheYear => {
-                plan.pays = Pays::ByTheMonthAgain;
+            13 if !plan.marked && plan.pays == Pays::Year => {
+                plan.pays = Pays::YearOnce;
                 vec![Deed::Changes("business")]
             }
-            14 if !plan.marked && plan.pays == Pays::ByTheMonth => {
+            14 if !plan.marked && plan.pays == Pays::Months => {
                 self.beside = (self.allowance, plan.end());
-                plan = Plan::new(day, Pays::ByTheYear);
+                plan = Plan::new(day, Pays::Year);
                 self.begins_a_month(&mut plan, day);
                 self.next_deed = day + FIRST_DEED;
                 vec![Deed::Changes("yearly")]
@@ -263,11 +263,11 @@ impl Life {
         let (from, to) = (after_months(plan.anchor, plan.months), after_months(plan.anchor, plan.months + 1));
         if plan.months == plan.paid {
             let (months, price) = match plan.pays {
-                Pays::ByTheYear => (12, YEAR_PRICE),
-                Pays::ByTheMonth | Pays::ByTheMonthAgain => (1, PLAN_PRICE),
+                Pays::Year => (12, YEAR_PRICE),
+                Pays::Months | Pays::YearOnce => (1, PLAN_PRICE),
             };
-            if plan.pays == Pays::ByTheMonthAgain {
-                plan.pays = Pays::ByTheMonth;
+            if plan.pays == Pays::YearOnce {
+                plan.pays = Pays::Months;
             }
             plan.paid += months;
             self.invoiced(day, price, &format!("{} to {}", date(from), date(plan.paid_end())));
