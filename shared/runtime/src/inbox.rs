@@ -79,7 +79,6 @@ async fn attend(bounds: Bounds, connection: Connection, router: Router, end: &Ca
 }
 
 #[cfg(test)]
-#[expect(clippy::expect_used, reason = "a test that cannot be set up has failed")]
 mod tests {
     use std::{
         net::SocketAddr,

@@ -104,15 +104,15 @@ engines! {
             "id": id, "object": "payment_intent", "status": "succeeded", "amount": 2_000, "amount_received": 2_000,
             "currency": "usd", "metadata": {"bursar_payment": payment},
         });
-        let unknown = desk.fake.event("payment_intent.succeeded", intent("pi_1", "pay_00000000000000000000000001"));
-        let dispute = desk.fake.event("charge.dispute.created", json!({
+        let unknown = desk.fake.event("payment_intent.succeeded", &intent("pi_1", "pay_00000000000000000000000001"));
+        let dispute = desk.fake.event("charge.dispute.created", &json!({
             "id": "dp_1", "object": "dispute", "payment_intent": "pi_1", "amount": 1, "currency": "usd", "status": "lost",
         }));
-        let foreign = desk.fake.event("payment_intent.succeeded", json!({
+        let foreign = desk.fake.event("payment_intent.succeeded", &json!({
             "id": "pi_2", "object": "payment_intent", "status": "succeeded", "amount_received": 1, "currency": "usd",
             "metadata": {},
         }));
-        let unlike = desk.fake.event("payment_intent.succeeded", json!({"id": "pi_3", "amount_received": "much"}));
+        let unlike = desk.fake.event("payment_intent.succeeded", &json!({"id": "pi_3", "amount_received": "much"}));
         for event in [&unknown, &dispute, &foreign, &unlike] {
             assert_eq!(deliver(desk.inbox, event, desk.seconds()).await, 200);
         }
@@ -149,7 +149,7 @@ engines! {
         });
         let events = [paid(&known, 1_999, "usd"), paid(&known, 2_000, "eur"), paid("pi_other", 2_000, "usd")];
         for object in events {
-            let event = desk.fake.event("payment_intent.succeeded", object);
+            let event = desk.fake.event("payment_intent.succeeded", &object);
             desk.delivers_these(&[event]).await;
         }
         assert_eq!((&*desk.world.available(ana.owner).await, desk.count("ASIDE").await), ("0", 3));

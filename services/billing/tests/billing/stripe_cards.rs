@@ -40,7 +40,7 @@ engines! {
         assert_eq!((paid.state(), &*desk.world.available(ana.owner).await), (PaymentState::Paid, "300"));
         let before = desk.count("IGNORED").await;
         let nobodys = json!({"id": "pm_other", "object": "payment_method", "customer": "cus_other", "metadata": {}});
-        desk.delivers_these(&[desk.fake.event("payment_method.updated", nobodys)]).await;
+        desk.delivers_these(&[desk.fake.event("payment_method.updated", &nobodys)]).await;
         assert_eq!((desk.count("IGNORED").await, desk.count("ASIDE").await), (before + 1, 0));
     }
 

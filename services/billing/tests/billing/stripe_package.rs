@@ -37,7 +37,7 @@ engines! {
         let (_, good) = desk.person_with(1, Card::Good).await;
         let (_, bad) = desk.person_with(2, Card::Declined("lost_card")).await;
         let of = |method: &str| format!("{method} {}", desk.fake.object(method).unwrap()["customer"].as_str().unwrap());
-        let body = desk.fake.event("invoice.paid", json!({"id": "in_1"})).body();
+        let body = desk.fake.event("invoice.paid", &json!({"id": "in_1"})).body();
         let header = signed(FakeStripe::SECRET, desk.seconds(), &body);
         let webhook = json!({"header": header, "body": String::from_utf8(body).unwrap()});
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/billing/stripe_package.mjs");

@@ -140,15 +140,12 @@ fn plain(text: &str) -> String {
     let mut rest = text.as_bytes();
     while let [first, more @ ..] = rest {
         let escaped = more.get(..2).filter(|_| *first == b'%').and_then(|digits| hex::decode(digits).ok());
-        match escaped {
-            Some(byte) => {
-                bytes.extend(byte);
-                rest = &more[2..];
-            }
-            None => {
-                bytes.push(if *first == b'+' { b' ' } else { *first });
-                rest = more;
-            }
+        if let Some(byte) = escaped {
+            bytes.extend(byte);
+            rest = &more[2..];
+        } else {
+            bytes.push(if *first == b'+' { b' ' } else { *first });
+            rest = more;
         }
     }
     String::from_utf8_lossy(&bytes).into_owned()

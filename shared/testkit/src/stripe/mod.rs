@@ -149,7 +149,7 @@ impl FakeStripe {
     }
 
     /// An event of a type of its own, about an object of the test's.
-    pub fn event(&self, kind: &str, object: Value) -> Webhook {
+    pub fn event(&self, kind: &str, object: &Value) -> Webhook {
         self.state().tell(kind, object);
         self.state().events.pop().expect("what was just told")
     }
@@ -241,7 +241,7 @@ impl State {
         object
     }
 
-    fn tell(&mut self, kind: &str, object: Value) {
+    fn tell(&mut self, kind: &str, object: &Value) {
         let id = self.id("evt");
         let event = json!({
             "id": id, "object": "event", "api_version": FakeStripe::VERSION, "created": 1_767_225_600, "type": kind,

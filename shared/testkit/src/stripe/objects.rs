@@ -59,7 +59,7 @@ impl State {
             return invalid("resource_missing", "No such customer");
         }
         let metadata = metadata(fields, "setup_intent_data[metadata][");
-        let setup = self.setup(text(fields, "customer"), metadata);
+        let setup = self.setup(text(fields, "customer"), &metadata);
         let id = self.id("cs_test");
         let session = json!({
             "id": id, "object": "checkout.session", "mode": "setup", "customer": text(fields, "customer"),
@@ -73,10 +73,10 @@ impl State {
         if let Some(no) = unknown(fields, &["customer", "metadata", "usage", "payment_method_types"]) {
             return no;
         }
-        (200, self.setup(text(fields, "customer"), metadata(fields, "metadata[")))
+        (200, self.setup(text(fields, "customer"), &metadata(fields, "metadata[")))
     }
 
-    fn setup(&mut self, customer: &str, metadata: Value) -> Value {
+    fn setup(&mut self, customer: &str, metadata: &Value) -> Value {
         let id = self.id("seti");
         self.put(json!({
             "id": id, "object": "setup_intent", "customer": customer, "payment_method": null, "usage": "off_session",
@@ -104,8 +104,8 @@ impl State {
             it["payment_method"] = method.as_str().into();
         });
         let session = self.objects[&id].clone();
-        self.tell("checkout.session.completed", session);
-        self.tell("setup_intent.succeeded", setup);
+        self.tell("checkout.session.completed", &session);
+        self.tell("setup_intent.succeeded", &setup);
         method
     }
 
@@ -114,7 +114,7 @@ impl State {
             it["card"]["exp_month"] = month.into();
             it["card"]["exp_year"] = year.into();
         });
-        self.tell("payment_method.automatically_updated", renewed);
+        self.tell("payment_method.automatically_updated", &renewed);
     }
 
     pub(super) fn detach(&mut self, id: &str) -> Answer {
@@ -156,7 +156,7 @@ impl State {
             "metadata": metadata(fields, "metadata["), "livemode": false,
         });
         let intent = self.put(intent);
-        self.tell("payment_intent.created", intent.clone());
+        self.tell("payment_intent.created", &intent);
         (200, intent)
     }
 
@@ -182,7 +182,7 @@ impl State {
             Card::Good => (200, self.settle(id, true)),
             Card::Pending => {
                 let intent = self.change(id, |it| it["status"] = "processing".into());
-                self.tell("payment_intent.processing", intent.clone());
+                self.tell("payment_intent.processing", &intent);
                 (200, intent)
             }
             Card::Declined(why) => self.decline(id, "card_declined", why),
@@ -195,7 +195,7 @@ impl State {
                     it["next_action"] =
                         json!({"type": "redirect_to_url", "redirect_to_url": {"url": page, "return_url": back}});
                 });
-                self.tell("payment_intent.requires_action", intent.clone());
+                self.tell("payment_intent.requires_action", &intent);
                 (200, intent)
             }
         }
@@ -215,7 +215,7 @@ impl State {
             it["next_action"] = Value::Null;
             it["last_payment_error"] = json!({"type": "card_error", "code": code, "decline_code": why});
         });
-        self.tell("payment_intent.payment_failed", intent.clone());
+        self.tell("payment_intent.payment_failed", &intent);
         intent
     }
 
@@ -225,7 +225,7 @@ impl State {
             return invalid("payment_intent_unexpected_state", "You cannot cancel this PaymentIntent.");
         }
         let intent = self.change(id, |it| it["status"] = "canceled".into());
-        self.tell("payment_intent.canceled", intent.clone());
+        self.tell("payment_intent.canceled", &intent);
         (200, intent)
     }
 
@@ -247,8 +247,8 @@ impl State {
             "metadata": intent["metadata"], "paid": true, "refunded": false, "disputed": false, "status": "succeeded",
             "billing_details": {"email": "ada@example.com"}, "livemode": false,
         }));
-        self.tell("payment_intent.succeeded", intent.clone());
-        self.tell("charge.succeeded", charged);
+        self.tell("payment_intent.succeeded", &intent);
+        self.tell("charge.succeeded", &charged);
         intent
     }
 
@@ -277,7 +277,7 @@ impl State {
             it["amount_refunded"] = (it["amount_refunded"].as_i64().unwrap_or_default() + amount).into();
             it["refunded"] = (amount == left).into();
         });
-        self.tell("charge.refunded", charged);
+        self.tell("charge.refunded", &charged);
         (200, refund)
     }
 
@@ -293,7 +293,7 @@ impl State {
             it["status"] = "failed".into();
             it["failure_reason"] = "expired_or_canceled_card".into();
         });
-        self.tell("refund.failed", failed);
+        self.tell("refund.failed", &failed);
     }
 
     pub(super) fn list_refunds(&self, fields: &Fields) -> Answer {
@@ -314,14 +314,14 @@ impl State {
             "currency": self.objects[intent]["currency"], "reason": "fraudulent", "status": "needs_response",
             "metadata": {}, "livemode": false,
         }));
-        self.tell("charge.dispute.created", dispute.clone());
-        self.tell("charge.dispute.funds_withdrawn", dispute);
+        self.tell("charge.dispute.created", &dispute);
+        self.tell("charge.dispute.funds_withdrawn", &dispute);
         id
     }
 
     pub(super) fn decide(&mut self, dispute: &str, status: &str) {
         let decided = self.change(dispute, |it| it["status"] = status.into());
-        self.tell("charge.dispute.closed", decided);
+        self.tell("charge.dispute.closed", &decided);
     }
 
     fn change(&mut self, id: &str, change: impl FnOnce(&mut Value)) -> Value {
