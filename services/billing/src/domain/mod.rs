@@ -31,12 +31,14 @@
 //! | `profile` | what an account's managers set: whom invoices are for, where days begin |
 //! | `limit`, `limits`, `limiting` | limits; how much of them is used, and what decisions ask of that |
 //! | `top_up` | when a pack is bought by itself |
+//! | `allowance` | how much of the present period's allowance is used, and of which percentages to tell |
 //! | `tally` | what a window has seen before a limit was set |
 //! | `subscription`, `purchase` | plans and packs that an owner has, and when their months begin |
 //! | `change` | what it takes to change a subscription, and what a month of it is |
 
 mod account;
 mod actor;
+mod allowance;
 mod assortment;
 mod attribution;
 mod booking;
@@ -87,6 +89,7 @@ mod worth;
 
 pub use account::{Account, Balance, Expiry, LedgerHead, Period};
 pub use actor::Actor;
+pub use allowance::{Allowance, AllowanceAlert, PercentSet};
 pub use assortment::{Assortment, FormerRates};
 pub use attribution::{Attribution, AttributionError, Labels, ModelName, Note, ProjectName};
 pub use catalog::{Catalog, CatalogFlaw, CatalogVersion, KeptCatalog, Pack, Plan, ProductId};

@@ -17,7 +17,7 @@ use crate::domain::{
 };
 use crate::error::Error;
 use crate::lane::Job;
-use crate::store::{accounts, subscriptions};
+use crate::store::{accounts, settings, subscriptions};
 
 /// What was delivered: its lot, what it is good for, and what is told of it.
 type Delivered = (Option<LotId>, Option<Month>, Vec<Payload>);
@@ -162,6 +162,9 @@ impl Cashier {
         payment: PaymentId,
         spender: Option<Spender>,
     ) -> Result<Option<LotId>, Error> {
+        // What a program has set that tells of no alerts holds from this month on.
+        let percents = settings::of(tx, of.owner).await?.allowance_alert_percents;
+        accounts::keep_alerts(tx, of.owner, &percents).await?;
         let request = self.allowance(of, Some(payment))?.for_member(spender);
         self.booked(tx, of, request).await
     }

@@ -20,8 +20,8 @@ use tokio::sync::watch;
 use super::costly::Costly;
 use crate::document::{Format, Look};
 use crate::domain::{
-    AccountSettings, Bill, Bought, DocumentId, DocumentKind, Invoice, InvoiceLine, Issuer, LineKind, Month,
-    NumberPrefix, SeatsPart, TaxProvider,
+    AccountSettings, AlertPercents, Bill, Bought, DocumentId, DocumentKind, Invoice, InvoiceLine, Issuer, LineKind,
+    Month, NumberPrefix, SeatsPart, TaxProvider,
 };
 use crate::error::Error;
 use crate::store::{accounts, invoices, methods, settings};
@@ -249,8 +249,12 @@ pub(super) fn during(bill: Bill, month: &Month) -> Bill {
 /// saved; its invoices keep their profile for as long as the law asks. Doing it again changes nothing.
 pub(super) async fn leave(tx: &mut Tx, owner: OwnerId) -> Result<(), DbError> {
     let account = accounts::lock(tx, &[owner]).await?.pop();
-    if account.is_some_and(|(_, account)| account.top_up_below.is_some()) {
+    let account = account.map(|(_, account)| account);
+    if account.is_some_and(|account| account.top_up_below.is_some()) {
         accounts::set_top_up(tx, owner, None).await?;
+    }
+    if account.is_some_and(|account| !account.alert_at.is_empty()) {
+        accounts::set_alerts(tx, owner, &AlertPercents::default()).await?;
     }
     settings::forget(tx, owner).await?;
     methods::forget(tx, owner).await?;

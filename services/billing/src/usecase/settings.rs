@@ -89,6 +89,9 @@ async fn change(
             None => {}
         }
         settings::put(m.tx(), owner, &after, now).await?;
+        if after.allowance_alert_percents != before.allowance_alert_percents {
+            accounts::set_alerts(m.tx(), owner, &after.allowance_alert_percents).await?;
+        }
         if after.top_up == before.top_up {
             // Where days begin is part of what requests are decided by.
             accounts::raise_terms(m.tx(), owner).await?;

@@ -1,17 +1,20 @@
-//! Mails to those who manage an organization's billing, when billing tells that so much of a limit is used, or that the
-//! automatic top-up was switched off.
+//! Mails to those who manage an organization's billing, when billing tells that so much of a limit or of the allowance is used, or
+//! that the automatic top-up was switched off.
 
 use bursar_db::{DbError, Tx};
 use bursar_id::{OrganizationId, Role, UserId};
-use bursar_proto::event::v1::{LimitAlert, TopUpStopped};
+use bursar_members::Policy;
+use bursar_proto::event::v1::{AllowanceAlert, LimitAlert, TopUpStopped};
 use bursar_rpc::Permission;
 use bursar_rpc::convert::required_timestamp;
 use bursar_time::Timestamp;
 
 use super::Organization;
+use super::allowance_mail::{AllowanceMail, allowance_alert};
 use super::mails::{self, AlertMail, StoppedMail};
 use super::rationing::{Ration, ration, rationed};
 use crate::Error;
+use crate::store::memberships::MemberRow;
 use crate::store::{memberships, organizations};
 
 /// How many alerts of one limit at one percentage are mailed a day. The events go on. Each limit and each percentage has its
@@ -23,6 +26,10 @@ const PER_MEMBER: u32 = 4;
 
 /// How many alerts of one organization are mailed a day, whatever they are about: a limit that is made anew has counts of its own.
 const PER_ORGANIZATION: u32 = 200;
+
+/// How many alerts of an organization's allowance are mailed a day, whatever the percentage: a manager who chooses others may be
+/// told again of what is reached again.
+const ALLOWANCES_PER_DAY: u32 = 20;
 
 /// How often a day somebody is told that an organization's top-up was switched off: it is switched on again by hand each time.
 const STOPS_PER_DAY: u32 = 20;
@@ -42,16 +49,7 @@ impl Organization {
         // Nothing is read for those that nobody is told of.
         let Some(left) = left_today(tx, id, alert, now).await? else { return Ok(()) };
         let Some(organization) = organizations::by_id(tx, id).await? else { return Ok(()) };
-        let mut managers = memberships::list(tx, id, Some(Role::Owner), None, 1).await?;
-        let may_admins = match self.policy(tx, id).await {
-            Ok(policy) => policy.permits(Role::Admin, Permission::ManageBilling),
-            Err(Error::Store(error)) => return Err(error),
-            // Where no policy is known the owner manages billing all the same.
-            Err(_) => false,
-        };
-        if may_admins {
-            managers.extend(memberships::list(tx, id, Some(Role::Admin), None, ADMINS).await?);
-        }
+        let (managers, _) = self.who_manage_billing(tx, id).await?;
         let member: Option<UserId> = alert.member.parse().ok();
         let member = match member {
             Some(user) => memberships::member(tx, id, user).await?,
@@ -64,6 +62,44 @@ impl Organization {
             bursar_mail::queue(&self.0.jobs, tx, now, &mail).await?;
         }
         Ok(())
+    }
+
+    /// Mails that so much of the period's allowance is used, in the transaction that takes note of its event: to those to whom
+    /// alerts of limits are mailed, who see the balance under every policy. Of a period that is over nobody needs to hear.
+    pub(crate) async fn mail_allowance_alert(
+        &self,
+        tx: &mut Tx,
+        id: OrganizationId,
+        alert: &AllowanceAlert,
+    ) -> Result<(), DbError> {
+        let now = self.now();
+        let is_over = required_timestamp(alert.period_ends_at).is_ok_and(|ends_at| ends_at <= now);
+        if is_over || ration(tx, &format!("allowance-alerts:{id}"), ALLOWANCES_PER_DAY, now).await?.is_some() {
+            return Ok(());
+        }
+        let Some(organization) = organizations::by_id(tx, id).await? else { return Ok(()) };
+        let (managers, policy) = self.who_manage_billing(tx, id).await?;
+        for manager in managers.iter().filter(|manager| !manager.email.is_empty()) {
+            let (to, organization, unit) = (&*manager.email, &*organization.name, policy.credit_unit);
+            let mail = allowance_alert(&AllowanceMail { to, organization, alert, unit }, &self.0.config);
+            bursar_mail::queue(&self.0.jobs, tx, now, &mail).await?;
+        }
+        Ok(())
+    }
+
+    /// The owner, and the Admins if they may manage billing; and the policies by which that is so.
+    async fn who_manage_billing(&self, tx: &mut Tx, id: OrganizationId) -> Result<(Vec<MemberRow>, Policy), DbError> {
+        let mut managers = memberships::list(tx, id, Some(Role::Owner), None, 1).await?;
+        let policy = match self.policy(tx, id).await {
+            Ok(policy) => Some(policy),
+            Err(Error::Store(error)) => return Err(error),
+            // Where no policy is known the owner manages billing all the same.
+            Err(_) => None,
+        };
+        if policy.is_some_and(|policy| policy.permits(Role::Admin, Permission::ManageBilling)) {
+            managers.extend(memberships::list(tx, id, Some(Role::Admin), None, ADMINS).await?);
+        }
+        Ok((managers, policy.unwrap_or_default()))
     }
 
     /// Mails that an organization's top-up was switched off, in the transaction that takes note of its event: to whoever had
