@@ -74,17 +74,44 @@ pub(crate) fn runner(
         }
     });
     let leaving = subscriptions.clone();
+    renew(&mut runner, subscriptions, env);
+    let (usage, clock, done) = (db.clone(), env.clock.clone(), Arc::new(AtomicI64::new(i64::MIN)));
+    runner.every("billing.roll-up", ROLL_UP_EVERY, move || {
+        let (db, until, done) = (usage.clone(), rollups::until(clock.now()), Arc::clone(&done));
+        async move {
+            // Once a day has been rolled up for everybody, there is nothing to look for until the next one is over.
+            // Another day than that one, also an earlier one: the clock may have been wrong.
+            if done.load(Ordering::Relaxed) != until.as_micros() {
+                rollups::round(&db, until).await?;
+                done.store(until.as_micros(), Ordering::Relaxed);
+            }
+            Ok(Next::Finished)
+        }
+    });
+    // Given up, whoever is gone would go on paying, and nothing would clear the account.
+    runner.on(FAREWELL, Terms::PATIENT, Usher(leaving));
+    runner.on(STANDING, Terms::PATIENT, steward);
+    runner.on(PURGE, purges::TERMS, purger);
+    sell(&mut runner, top_ups);
+    tidy(&mut runner, kept);
+    runner
+}
+
+/// Renewing subscriptions: one replica at a time looks after everything that is due, and all of them begin months together.
+fn renew(runner: &mut Runner, subscriptions: SubscriptionUseCases, env: &Env) {
     let held = env
         .meter
         .u64_gauge("billing.renewals.held")
         .with_unit("{subscription}")
         .with_description("Subscriptions that are more than one period behind and wait for `renewals resume`.")
         .build();
-    let told = Arc::new(AtomicUsize::new(0));
+    let (told, helping) = (Arc::new(AtomicUsize::new(0)), subscriptions.clone());
+    let (walk, left) = (Arc::new(renewals::Walk::default()), Arc::new(renewals::Left::default()));
     runner.every("billing.renewals", RENEW_EVERY, move || {
         let (subscriptions, held, told) = (subscriptions.clone(), held.clone(), Arc::clone(&told));
+        let walk = Arc::clone(&walk);
         async move {
-            let round = renewals::round(&subscriptions).await?;
+            let round = renewals::next_round(&subscriptions, &walk).await?;
             if round.goes_on {
                 return Ok(Next::Again);
             }
@@ -99,25 +126,13 @@ pub(crate) fn runner(
             }
         }
     });
-    let (usage, clock, done) = (db.clone(), env.clock.clone(), Arc::new(AtomicI64::new(i64::MIN)));
-    runner.every("billing.roll-up", ROLL_UP_EVERY, move || {
-        let (db, until, done) = (usage.clone(), rollups::until(clock.now()), Arc::clone(&done));
+    runner.here("billing.renewals.together", RENEW_EVERY, move || {
+        let (subscriptions, left) = (helping.clone(), Arc::clone(&left));
         async move {
-            // Once a day has been rolled up for everybody, there is nothing to look for until the next one is over.
-            // Another day than that one, also an earlier one: the clock may have been wrong.
-            if done.load(Ordering::Relaxed) != until.as_micros() {
-                rollups::round(&db, until).await?;
-                done.store(until.as_micros(), Ordering::Relaxed);
-            }
+            renewals::help(&subscriptions, &left).await?;
             Ok(Next::Finished)
         }
     });
-    runner.on(FAREWELL, Terms::DEFAULT, Usher(leaving));
-    runner.on(STANDING, Terms::DEFAULT, steward);
-    runner.on(PURGE, purges::TERMS, purger);
-    sell(&mut runner, top_ups);
-    tidy(&mut runner, kept);
-    runner
 }
 
 /// Taking money and giving it back.

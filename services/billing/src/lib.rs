@@ -175,8 +175,7 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
     let outbox = Outbox::new("billing", db.clone(), env.clock.clone(), env.entropy.clone());
     let jobs = Jobs::new(db.clone(), sealer.clone(), env.entropy.clone(), env.clock.clone());
     let batcher = Batcher::new(db.clone(), env.clock.clone(), rules.clone());
-    let batcher = batcher.telling(outbox.clone()).topping_up(jobs.clone());
-    let batcher = if config.distributed { batcher.distributed() } else { batcher };
+    let batcher = laid_out(batcher.telling(outbox.clone()).topping_up(jobs.clone()), &config);
     let lanes = Lanes::start(config.lanes, &batcher, &env.meter, &env.tasks)?;
     let feeds = [Service::Organization, Service::Identity]
         .map(|source| Feed::new(source.name(), &env.monotonic, settings.max_staleness));
@@ -229,6 +228,12 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
         )
         .reloading(move || reloading.clone().told())
         .closing(async move { db.close().await }))
+}
+
+/// The same, as the tables are distributed and requests combined.
+fn laid_out(batcher: Batcher, config: &Config) -> Batcher {
+    let batcher = if config.distributed { batcher.distributed() } else { batcher };
+    if config.lanes.combine { batcher } else { batcher.uncombined() }
 }
 
 /// What is done with credits, through the lanes, beside the subscriptions whose renewals may come first.

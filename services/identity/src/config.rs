@@ -1,7 +1,7 @@
 //! The settings that identity's rules need, out of the program's settings.
 
 use bursar_runtime::Settings;
-use bursar_time::Span;
+use bursar_time::{CLOCKS_APART, Span};
 
 use crate::domain::keys::KeyPolicy;
 use crate::domain::session::RefreshPolicy;
@@ -14,8 +14,6 @@ const KEY_LEAD: Span = Span::HOUR;
 const WAITING_HASHES: usize = 512;
 /// How long a branch lives that its client has left behind and nobody uses: longer than any tab that is open needs.
 const LEFT_BRANCH: Span = Span::DAY;
-/// How far the clocks of two machines may be apart.
-const CLOCK_SKEW: Span = Span::MINUTE;
 
 /// What identity's rules depend on.
 #[derive(Clone, Debug)]
@@ -60,7 +58,7 @@ impl Config {
             keys: KeyPolicy {
                 period: KEY_PERIOD,
                 lead: KEY_LEAD,
-                token_lifetime: Span::from(longest).saturating_add(CLOCK_SKEW),
+                token_lifetime: Span::from(longest).saturating_add(CLOCKS_APART),
             },
             waiting_hashes: WAITING_HASHES,
             audit_retention: settings.audit.retention.into(),

@@ -30,7 +30,8 @@ pub(crate) fn runner(identity: &Identity, courier: Courier, env: &Env) -> Runner
     let parts = identity.parts();
     let mut runner = Runner::new(parts.jobs.clone(), &env.meter);
     courier.hire(&mut runner);
-    runner.on(DEPARTURE, Terms::DEFAULT, Farewell(identity.clone()));
+    // Given up, an account would stay about to end for ever.
+    runner.on(DEPARTURE, Terms::PATIENT, Farewell(identity.clone()));
     let signer = parts.signer.clone();
     runner.every("identity.keys", LOOK_AGAIN, move || {
         let signer = signer.clone();

@@ -1,8 +1,8 @@
 //! What the other services' events do here. Identity's: names are remembered and who is suspended, and whoever deleted the
 //! account is seen off.
 //! Billing's: how many seats a plan has is remembered, what is used of limits and of the allowance is mailed to those who manage
-//! billing, and that a top-up was switched off to whoever had switched it on. Both services': what they did is written into the audit log, which
-//! lists everybody's.
+//! billing, and that a top-up was switched off to whoever had switched it on. Both services': what they did is written into
+//! the audit log, which lists everybody's.
 
 use bursar_db::{DbError, Tx};
 use bursar_events::{Consumer, Unapplied, audit};

@@ -23,9 +23,6 @@ const LOOK_EVERY: Span = Span::from_mins(5);
 /// Of organizations without an owner this many are named and counted.
 const MOST: i64 = 100;
 
-/// A plan is asked for until billing answers, for some forty days.
-const PATIENT: Terms = Terms { attempts: 1_000, ..Terms::DEFAULT };
-
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
@@ -39,9 +36,10 @@ impl From<Error> for Failure {
 pub(crate) fn runner(organization: &Organization, people: People<Told>, courier: Courier, env: &Env) -> Runner {
     let mut runner = Runner::new(organization.parts().jobs.clone(), &env.meter);
     courier.hire(&mut runner);
-    runner.on(DEPARTURE, Terms::DEFAULT, Usher(organization.clone()));
-    runner.on(PURGE, Terms::DEFAULT, Undertaker(organization.clone()));
-    runner.on(FOUNDING, PATIENT, Founder(organization.clone()));
+    // Given up, these would leave somebody half gone, an organization half purged, or waiting for a plan, for ever.
+    runner.on(DEPARTURE, Terms::PATIENT, Usher(organization.clone()));
+    runner.on(PURGE, Terms::PATIENT, Undertaker(organization.clone()));
+    runner.on(FOUNDING, Terms::PATIENT, Founder(organization.clone()));
     let freer = organization.clone();
     runner.every("slugs.free", Span::HOUR, move || {
         let freer = freer.clone();
@@ -123,6 +121,31 @@ impl Work for Founder {
             Ok(_) | Err(Error::Refused(Refusal::PlanRequired)) => Ok(Next::Finished),
             Err(Error::Billing(status)) => Err(Failure::Later(format!("billing answered {:?}", status.code()))),
             Err(error) => Err(error.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bursar_runtime::Settings;
+    use bursar_secret::Entropy;
+    use bursar_time::Clock;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_would_stay_half_done_for_ever_is_tried_for_long() {
+        let directory = tempfile::tempdir().expect("a folder");
+        let settings = Settings::for_test(directory.path());
+        crate::migrate(&settings, None).await.expect("migrated");
+        let organization = crate::at_rest(&settings).await.expect("opened");
+        let transport = settings.mail_transport().expect("a folder for mail");
+        let courier = Courier::new(transport, &settings.mail.from).expect("a sender");
+        let people = People::known(Told(organization.parts().db.clone())).await.expect("nobody is suspended");
+        let env = Env::for_test(Clock::system(), Entropy::system());
+        let runner = runner(&organization, people, courier, &env);
+        for kind in [DEPARTURE.name(), PURGE.name(), FOUNDING.name()] {
+            assert_eq!(runner.terms(kind), Some(Terms::PATIENT), "{kind}");
         }
     }
 }

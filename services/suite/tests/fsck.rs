@@ -11,7 +11,8 @@ use std::time::Duration;
 use bursar_id::{OwnerId, UserId};
 use bursar_proto::billing::v1::HoldRequest;
 use bursar_proto::identity::v1::DeleteMeRequest;
-use bursar_proto::organization::v1::LeaveOrganizationRequest;
+use bursar_proto::organization::v1::get_organization_request::Key;
+use bursar_proto::organization::v1::{DeleteOrganizationRequest, GetOrganizationRequest, LeaveOrganizationRequest};
 use bursar_runtime::Service;
 use bursar_testkit::{Deployment, Program, Topology, id};
 
@@ -20,8 +21,14 @@ use support::world;
 use support::{
     given,
     waiting::{PATIENCE, eventually},
-    world::World,
+    world::{TeamPlan, World},
 };
+
+/// A plan that holds, and should not.
+const SUBSCRIPTION: &str = "INSERT INTO subscriptions (owner, id, plan_id, state, credits, seats, currency, price, \
+    payment_method, payment_reference, started_at, period_number, period_start, period_end) \
+    VALUES ('OWNER', 'sub_00000000000000000000000000', 'business', 'ACTIVE', 0, 5, 'EUR', 0, 'sandbox_ok', 'x', 1, 0, 1, \
+    4000000000000000)";
 
 /// Changes a store by hand.
 async fn change(deployment: &Deployment, service: Service, sql: &str) {
@@ -42,12 +49,50 @@ fn user(deployment: &Deployment, text: &str) -> String {
     bytes(deployment, text.parse::<UserId>().expect("a user").as_uuid().as_bytes())
 }
 
-/// A team whose members left traces everywhere: one went, one deleted the account with a hold open, two stayed.
+/// A team whose members left traces everywhere: one went, one deleted the account with a hold open, two stayed. And the
+/// organizations of others.
 struct Stage {
     deployment: Deployment,
     team: String,
     members: [String; 2],
     gone: String,
+    others: Others,
+}
+
+/// Organizations of others, two of which were deleted.
+struct Others {
+    /// It was deleted, which ended its plan, and has a hold open.
+    deleted: String,
+    /// It was deleted, and has credits left.
+    buried: String,
+    /// It is used.
+    founded: String,
+}
+
+impl Others {
+    async fn of(world: &World) -> Self {
+        let founded = world.team().assemble().await.id;
+        let deleted = delete(world.team().with_credits("10").on_business()).await;
+        let buried = delete(world.team().with_credits("10")).await;
+        Self { deleted, buried, founded }
+    }
+}
+
+/// A team with a hold open whose owner has deleted it.
+async fn delete(team: TeamPlan<'_>) -> String {
+    let team = team.assemble().await;
+    let client = team.owner.client();
+    let hold = HoldRequest { owner: team.id.clone(), amount: "3".to_owned(), ..HoldRequest::default() };
+    given(client.credits().hold(hold).await);
+    let key = Some(Key::OrganizationId(team.id.clone()));
+    let found = given(client.organizations().get_organization(GetOrganizationRequest { key }).await);
+    let request = DeleteOrganizationRequest {
+        organization_id: team.id.clone(),
+        confirm_slug: found.organization.expect("an organization").slug,
+        ..Default::default()
+    };
+    given(client.organizations().delete_organization(request).await);
+    team.id.clone()
 }
 
 /// `None` where the topology has no databases to run on.
@@ -62,9 +107,10 @@ async fn stage(topology: Topology) -> Option<Stage> {
     let hold = HoldRequest { owner: dan.user.clone(), amount: "3".to_owned(), ..HoldRequest::default() };
     given(dan.client().credits().hold(hold).await);
     given(dan.client().users().delete_me(DeleteMeRequest::default()).await);
+    let others = Others::of(&world).await;
     let (id, members) = (team.id.clone(), [0, 1].map(|n| team.members[n].user.clone()));
     drop((team, left));
-    Some(Stage { deployment: world.into_deployment(), team: id, members, gone: dan.user })
+    Some(Stage { deployment: world.into_deployment(), team: id, members, gone: dan.user, others })
 }
 
 /// Stops a deployment, so that what is changed in its stores is nobody's but the test's.
@@ -92,16 +138,18 @@ async fn nothing_differs_after_the_demos_story(topology: Topology) {
 
 /// Every kind of difference, made by hand: one line each. Repaired, what events tell is as it was.
 async fn each_difference_is_one_line_and_events_heal_what_they_told(topology: Topology) {
-    let Some(Stage { deployment, team, members: [ben, cem], gone }) = stage(topology).await else { return };
+    let Some(Stage { deployment, team, members: [ben, cem], gone, others }) = stage(topology).await else { return };
     clean(fsck(&deployment, &[]).await);
     let mut deployment = at_rest(deployment).await;
-    let made = tamper(&deployment, &team, [&ben, &cem], &gone).await;
+    let mut made = tamper(&deployment, &team, [&ben, &cem], &gone).await;
+    made.extend(tamper_with_ends(&deployment, &others).await);
     let (code, mut found) = fsck(&deployment, &[]).await;
     assert_eq!(code, Some(1), "{found:#?}");
-    assert_eq!(found.pop(), Some(format!("{} differences", made.len())));
+    let count = found.pop();
     let mut expected: Vec<&str> = made.iter().map(String::as_str).collect();
     expected.sort_unstable();
     found.sort_unstable();
+    assert_eq!(count, Some(format!("{} differences", found.len())), "{found:#?}");
     assert_eq!(found.len(), expected.len(), "{found:#?}");
     for (found, expected) in found.iter().zip(expected) {
         assert!(found.starts_with(expected), "{found}\ninstead of\n{expected}");
@@ -109,7 +157,13 @@ async fn each_difference_is_one_line_and_events_heal_what_they_told(topology: To
 
     let (code, said) = fsck(&deployment, &["--repair"]).await;
     assert_eq!(code, Some(1), "{said:#?}");
-    let no_event_heals = [" member usr_", " hold hld_", " deletion of the account: expected none: there is one"];
+    let no_event_heals = [
+        " member usr_",
+        " hold hld_",
+        " deletion of the account: expected none: there is one",
+        " founding: ",
+        " purge: ",
+    ];
     let unhealed = |line: &str| no_event_heals.iter().any(|what| line.contains(what));
     for line in found.iter().filter(|line| unhealed(line)) {
         let told = format!("no event heals this, an operator has to look: {line}");
@@ -216,10 +270,6 @@ fn wrong_about_organizations(deployment: &Deployment, team: &str, [ben, cem]: [&
 
 /// Of what identity tells.
 fn wrong_about_people(deployment: &Deployment, [ben, cem]: [&str; 2], gone: &str) -> (Changes, Vec<String>) {
-    const SUBSCRIPTION: &str = "INSERT INTO subscriptions (owner, id, plan_id, state, credits, seats, currency, price, \
-        payment_method, payment_reference, started_at, period_number, period_start, period_end) \
-        VALUES ('OWNER', 'sub_00000000000000000000000000', 'business', 'ACTIVE', 0, 5, 'EUR', 0, 'sandbox_ok', 'x', 1, 0, 1, \
-        4000000000000000)";
     let [cems, dans] = [cem, gone].map(|person| owner(deployment, person));
     let c = user(deployment, cem);
     let changes = vec![
@@ -248,6 +298,48 @@ fn wrong_about_people(deployment: &Deployment, [ben, cem]: [&str; 2], gone: &str
         format!("billing {gone} hold hld_"),
     ];
     (changes, lines)
+}
+
+/// Changes what is left of organizations that were deleted, and how far they have come: the beginnings of the lines that have
+/// to tell of it.
+async fn tamper_with_ends(deployment: &Deployment, others: &Others) -> Vec<String> {
+    let Others { deleted, buried, founded } = others;
+    let changes = [
+        (Service::Billing, SUBSCRIPTION.replace("OWNER", deleted)),
+        (Service::Billing, format!("UPDATE holds SET deadline = 1 WHERE owner = {}", owner(deployment, deleted))),
+        // The job that erases it comes days later.
+        (Service::Organization, format!("UPDATE organizations SET purge_at = 1 WHERE id = '{deleted}'")),
+        // Its end was told to nobody.
+        (
+            Service::Organization,
+            format!(
+                "UPDATE organizations SET state = 'PURGED', standing_version = standing_version + 1 WHERE id = '{buried}'"
+            ),
+        ),
+        // Nothing looks after it, and nobody has heard of it yet.
+        (Service::Identity, format!("DELETE FROM members WHERE owner = {}", owner(deployment, founded))),
+        (Service::Billing, format!("DELETE FROM members WHERE owner = {}", owner(deployment, founded))),
+        (Service::Organization, format!("DELETE FROM outbox WHERE owner = '{founded}'")),
+        (
+            Service::Organization,
+            format!("UPDATE organizations SET state = 'PENDING', created_at = 1 WHERE id = '{founded}'"),
+        ),
+    ];
+    for (service, sql) in changes {
+        change(deployment, service, &sql).await;
+    }
+    vec![
+        // Nobody is a member of what is not there any more.
+        format!("identity {buried} membership of usr_"),
+        format!("billing {buried} membership of usr_"),
+        format!("billing {deleted} subscription: expected to have ended with the organization, found business"),
+        format!("billing {deleted} hold hld_"),
+        format!("organization {deleted} purge: expected to have ended by 1970-01-02T00:00:00"),
+        format!("identity {buried} standing: expected PURGED (version 2), found DELETED (version 1)"),
+        format!("billing {buried} standing: expected PURGED (version 2), found DELETED (version 1)"),
+        format!("billing {buried} lot lot_"),
+        format!("organization {founded} founding: expected to be removed without a plan, found PENDING since 1970-"),
+    ]
 }
 
 /// One service's store cannot be changed; what was repaired before and afterwards is told, and that it was not done there.

@@ -1,15 +1,18 @@
 //! Opening a store and beginning transactions.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sqlx::Connection as _;
+use sqlx::Row as _;
 use sqlx::Sqlite;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 
 use crate::held::Held;
 use crate::limited::{Doubts, Limited, Remote, Word};
+use crate::quiet::Newest;
 use crate::url::Place;
 use crate::{DbError, Engine, Migrations, PoolOptions, StoreUrl, Tx, on};
 
@@ -24,7 +27,8 @@ const DEDICATED_IDLE: Duration = Duration::from_secs(5);
 /// while it held locks is found.
 const KEEPALIVE: Duration = Duration::from_secs(5);
 
-/// After how long without an answer a connection of [`Db::dedicated`] is lost, if the server answers others.
+/// After how long without an answer a connection of [`Db::dedicated`] is lost, if the server answers others and does not work for
+/// this one.
 const QUIET: Duration = Duration::from_millis(1_400);
 
 /// How long to wait before a file is opened again that others are opening.
@@ -32,6 +36,9 @@ const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
 /// Not a deferred BEGIN: a read that turns into a write fails with `BUSY_SNAPSHOT` whatever the timeout.
 const BEGIN_TO_WRITE: &str = "BEGIN IMMEDIATE";
+
+/// In one message, so that it costs no round trip ([`Db::impatient`]).
+const BEGIN_IMPATIENTLY: &str = "BEGIN; SET LOCAL lock_timeout = '2s'";
 
 /// As much as a batch of requests writes. It is never kept.
 const SIGN_OF_SQLITE: &str = "INSERT INTO outbox (seq, incarnation, id, owner, type, payload, created_at)
@@ -77,7 +84,7 @@ impl Db {
     pub async fn begin(&self) -> Result<Tx, DbError> {
         match self {
             Self::Sqlite { write, .. } => Ok(Tx::Sqlite(begin_sqlite(write, BEGIN_TO_WRITE).await?)),
-            Self::Postgres(pool) => begin_postgres(pool, "BEGIN").await,
+            Self::Postgres(pool) => begin_postgres(pool, pool.to_begin()).await,
         }
     }
 
@@ -109,12 +116,13 @@ impl Db {
     }
 
     /// The same store for another runtime, on which this must be called: a connection can only be used on the
-    /// runtime that opened it. On PostgreSQL up to `connections` more are opened when they are first needed, and each waits
+    /// runtime that opened it. On PostgreSQL one more connection is opened when it is first needed. It waits
     /// for a row that somebody else has locked as long as `patience` and no longer ([`DbError::Locked`]), and has its
     /// statements ended after `statement` ([`DbError::TimedOut`]). None of them is long: one that hears nothing for one and a half
-    /// seconds while the server answers others at once is given up ([`DbError::Unavailable`]).
+    /// seconds while the server answers others at once is given up ([`DbError::Unavailable`]), unless the server is at work for
+    /// it.
     #[must_use]
-    pub fn dedicated(&self, connections: u32, patience: Duration, statement: Duration) -> Self {
+    pub fn dedicated(&self, patience: Duration, statement: Duration) -> Self {
         match self {
             // Its connections have threads of their own, and it has one writer: no row is ever locked.
             Self::Sqlite { .. } => self.clone(),
@@ -126,10 +134,23 @@ impl Db {
                 ]
                 .map(|(name, limit)| (name, limit.as_millis().to_string()));
                 let doubts = pool.doubts().clone();
-                let options = doubting(pool.options().clone(), &doubts).max_connections(connections.max(1));
-                let pool = options.connect_lazy_with((*pool.connect_options()).clone().options(limits));
-                Self::Postgres(Remote::new(pool, doubts, statement, Some(QUIET)))
+                let (settings, newest) = (Arc::clone(pool.settings()), Newest::default());
+                let options = told(doubting(pool.options().clone(), &doubts), &settings, &newest);
+                let pool =
+                    options.max_connections(1).connect_lazy_with((*pool.connect_options()).clone().options(limits));
+                Self::Postgres(Remote::new(pool, (doubts, settings), statement, Some(QUIET), Some(&newest)))
             }
+        }
+    }
+
+    /// The same store and the same connections; but a transaction that may write waits no longer than two seconds for a row that
+    /// somebody else has locked ([`DbError::Locked`]). For whoever keeps others waiting meanwhile.
+    #[must_use]
+    pub fn impatient(&self) -> Self {
+        match self {
+            // It has one writer: no row is ever locked.
+            Self::Sqlite { .. } => self.clone(),
+            Self::Postgres(pool) => Self::Postgres(pool.beginning(BEGIN_IMPATIENTLY)),
         }
     }
 
@@ -246,8 +267,9 @@ async fn open_postgres(connect: &PgConnectOptions, options: &PoolOptions) -> Res
     }
     let limits = format!(
         // A shorter one, with which the connection was opened (`Db::dedicated`), stands. What an older server does not know
-        // is left out; a Unix socket takes what only TCP can use.
-        "SELECT set_config(name, wanted, false) FROM (VALUES
+        // is left out; a Unix socket takes what only TCP can use. First, who serves it (`told`).
+        "SELECT pg_backend_pid();
+         SELECT set_config(name, wanted, false) FROM (VALUES
              ('statement_timeout', '{0}'), ('idle_in_transaction_session_timeout', '{1}'),
              ('tcp_keepalives_idle', '{2}'), ('tcp_keepalives_interval', '{2}'), ('tcp_keepalives_count', '2'),
              ('client_connection_check_interval', '{3}')) AS limits (name, wanted)
@@ -259,23 +281,17 @@ async fn open_postgres(connect: &PgConnectOptions, options: &PoolOptions) -> Res
         KEEPALIVE.as_millis(),
         if options.index_plans { "SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan" } else { "" },
     );
-    let doubts = Doubts::none();
-    let pool = doubting(PgPoolOptions::new(), &doubts)
+    let (doubts, settings): (_, Arc<str>) = (Doubts::none(), Arc::from(limits));
+    // Of many connections nobody needs to know which is the newest.
+    let pool = told(doubting(PgPoolOptions::new(), &doubts), &settings, &Newest::default())
         .max_connections(options.max_connections.max(1))
         .acquire_timeout(options.acquire_timeout)
         // A round trip for each transaction; `begin_postgres` deals with a stale connection instead.
         .test_before_acquire(false)
-        .after_connect(move |connection, _| {
-            let limits = limits.clone();
-            Box::pin(async move {
-                sqlx::raw_sql(sqlx::AssertSqlSafe(limits)).execute(connection).await?;
-                Ok(())
-            })
-        })
         .connect_with(connect.clone())
         .await;
     match pool {
-        Ok(pool) => Ok(Db::Postgres(Remote::new(pool, doubts, options.statement_timeout, None))),
+        Ok(pool) => Ok(Db::Postgres(Remote::new(pool, (doubts, settings), options.statement_timeout, None, None))),
         Err(sqlx::Error::PoolTimedOut) => Err(refusal(&connect, options.acquire_timeout).await.into()),
         Err(error) => Err(error.into()),
     }
@@ -296,6 +312,21 @@ async fn refusal(connect: &PgConnectOptions, within: Duration) -> sqlx::Error {
 fn doubting(options: PgPoolOptions, doubts: &Doubts) -> PgPoolOptions {
     let doubts = doubts.clone();
     options.before_acquire(move |connection, of| Box::pin(doubts.clone().settle(connection, of)))
+}
+
+/// A pool whose connections are told these settings when they are opened; the first of what they answer is who serves them.
+fn told(options: PgPoolOptions, settings: &Arc<str>, newest: &Newest) -> PgPoolOptions {
+    let (settings, newest) = (Arc::clone(settings), newest.clone());
+    options.after_connect(move |connection, _| {
+        let (settings, newest) = (Arc::clone(&settings), newest.clone());
+        Box::pin(async move {
+            let rows = sqlx::raw_sql(sqlx::AssertSqlSafe(settings)).fetch_all(connection).await?;
+            if let Some(first) = rows.first() {
+                newest.is(first.try_get(0)?);
+            }
+            Ok(())
+        })
+    })
 }
 
 /// Writes more than there may be room for, and undoes it. A connection with little memory hands it to the disk before anybody

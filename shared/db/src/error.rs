@@ -150,6 +150,22 @@ impl DbError {
         matches!(self, Self::Conflict { kind: ConflictKind::Unique, .. })
     }
 
+    /// Whether it is what was to be written, or what it met in the store, that failed: it alone will fail, and again. Of
+    /// anything else that goes wrong nobody can tell (a missing table, a right that was taken away: whatever is written fails).
+    pub fn is_about_the_data(&self) -> bool {
+        match self {
+            Self::Conflict { .. } | Self::Corrupt { .. } | Self::NotExactlyOne { .. } | Self::NewerFormat { .. } => {
+                true
+            }
+            // data_exception, as a NUL in a text; TOOBIG and MISMATCH
+            Self::Other(sqlx::Error::Database(cause)) => {
+                let code = cause.code().unwrap_or_default();
+                (code.len() == 5 && code.starts_with("22")) || ["18", "20"].contains(&&*code)
+            }
+            _ => false,
+        }
+    }
+
     /// Whether running the whole transaction again may succeed.
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Serialization | Self::Locked | Self::TimedOut | Self::Unavailable(_))
@@ -250,8 +266,9 @@ fn classify_postgres(state: &str) -> Class {
         "P0001" => Class::Conflict(ConflictKind::Trigger),
         // data_corrupted, index_corrupted
         "XX001" | "XX002" => Class::Corrupt,
-        // Connection exception, insufficient resources, operator intervention (shutdown, starting up)
-        _ if ["08", "53", "57"].iter().any(|class| state.starts_with(class)) => Class::Unavailable,
+        // Connection exception, insufficient resources, operator intervention (shutdown, starting up),
+        // system error (a disk that fails)
+        _ if ["08", "53", "57", "58"].iter().any(|class| state.starts_with(class)) => Class::Unavailable,
         _ => Class::Other,
     }
 }
@@ -264,8 +281,8 @@ fn classify_sqlite(code: u32) -> Class {
         (CONSTRAINT_TRIGGER, _) => Class::Conflict(ConflictKind::Trigger),
         // LOCKED
         (BUSY_SNAPSHOT, _) | (_, 6) => Class::Serialization,
-        // BUSY, READONLY, IOERR, FULL, CANTOPEN: another process, the disk or its rights
-        (_, 5 | 8 | 10 | 13 | 14) => Class::Unavailable,
+        // BUSY, NOMEM, READONLY, IOERR, FULL, CANTOPEN, PROTOCOL: another process, memory, the disk or its rights
+        (_, 5 | 7 | 8 | 10 | 13 | 14 | 15) => Class::Unavailable,
         // CORRUPT, NOTADB
         (_, 11 | 26) => Class::Corrupt,
         _ => Class::Other,
@@ -357,13 +374,13 @@ mod tests {
         for state in ["40001", "40P01"] {
             assert_eq!(classify_postgres(state), Class::Serialization, "{state}");
         }
-        for state in ["08006", "53300", "57P01", "57P03", "25006", "25P03"] {
+        for state in ["08006", "53300", "57P01", "57P03", "58030", "25006", "25P03"] {
             assert_eq!(classify_postgres(state), Class::Unavailable, "{state}");
         }
         for state in ["42601", "42P01", "25P02", "22003"] {
             assert_eq!(classify_postgres(state), Class::Other, "{state}");
         }
-        for code in [5, 10, 13, 14, 8, 1032] {
+        for code in [5, 7, 10, 13, 14, 15, 8, 1032] {
             assert_eq!(classify_sqlite(code), Class::Unavailable, "{code}");
         }
         for code in [6, 262, 517] {

@@ -31,6 +31,7 @@ mod limited;
 mod migrations;
 mod options;
 mod portions;
+mod quiet;
 mod schema;
 mod shared;
 mod tx;

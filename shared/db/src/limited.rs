@@ -17,10 +17,12 @@ use futures::Stream;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use sqlx::pool::{PoolConnection, PoolConnectionMetadata};
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool};
+use sqlx::postgres::{PgConnection, PgPool};
 use sqlx::sqlite::SqlitePool;
 use sqlx::{Connection as _, Database, Describe, Either, Error, Execute, Executor, Postgres, SqlStr, Sqlite};
 use tokio::runtime::Handle;
+
+use crate::quiet::{Newest, Quiet};
 
 /// How long a server may take to begin or to undo a transaction: it has nothing to do for it.
 pub(crate) const MOMENT: Duration = Duration::from_secs(1);
@@ -39,9 +41,6 @@ const LONG_IDLE: Duration = Duration::from_secs(15);
 
 /// How long opening a connection may take before it is tried anew.
 const OPENED_WITHIN: Duration = Duration::from_millis(1_500);
-
-/// How long a new connection may take to answer that is to show whether the server is there.
-const SHOWN_WITHIN: Duration = Duration::from_millis(500);
 
 /// Since when a pool's older connections are not to be trusted. Clones are one.
 #[derive(Debug, Clone)]
@@ -95,14 +94,14 @@ fn gone(why: &'static str) -> Error {
 pub(crate) struct Limits {
     /// One statement, all of its rows included; `None`: as long as it likes (SQLite is no peer that could vanish).
     statement: Option<Duration>,
-    /// After so long without an answer a new connection is tried; if that is answered at once, this one is lost.
-    quiet: Option<(Duration, Arc<PgConnectOptions>)>,
+    /// After so long without an answer it is looked after: it may be lost.
+    quiet: Option<Quiet>,
     doubts: Option<Doubts>,
 }
 
 impl fmt::Debug for Limits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let quiet = self.quiet.as_ref().map(|(quiet, _)| quiet);
+        let quiet = self.quiet.as_ref().map(Quiet::after);
         f.debug_struct("Limits").field("statement", &self.statement).field("quiet", &quiet).finish_non_exhaustive()
     }
 }
@@ -121,24 +120,12 @@ impl Limits {
             let long = tokio::time::sleep(limit);
             match quiet {
                 None => long.await,
-                Some((quiet, connect)) => tokio::select! {
+                Some(quiet) => tokio::select! {
                     () = long => {}
-                    () = others_are_answered(quiet, &connect) => {}
+                    () = quiet.until_lost() => {}
                 },
             }
         }))
-    }
-}
-
-/// Waits until the server answers a new connection at once while this one has heard nothing for `quiet`.
-async fn others_are_answered(quiet: Duration, connect: &PgConnectOptions) {
-    tokio::time::sleep(quiet).await;
-    loop {
-        let asked = async { PgConnection::connect_with(connect).await?.ping().await };
-        if let Ok(Ok(())) = tokio::time::timeout(SHOWN_WITHIN, asked).await {
-            return;
-        }
-        tokio::time::sleep(SHOWN_WITHIN).await;
     }
 }
 
@@ -151,25 +138,53 @@ pub struct Remote {
     /// Outside of them.
     singles: Limits,
     doubts: Doubts,
+    /// What each of its connections is told when it is opened.
+    settings: Arc<str>,
+    /// What begins a transaction that may write.
+    begin: &'static str,
 }
 
 impl Remote {
-    /// `statement`: how long the server lets one take. `quiet`: see [`crate::Db::dedicated`].
-    pub(crate) fn new(pool: PgPool, doubts: Doubts, statement: Duration, quiet: Option<Duration>) -> Self {
+    /// `statement`: how long the server lets one take. `quiet`: see [`crate::Db::dedicated`]. `newest`: who serves the pool's
+    /// connection, where it has a single one.
+    pub(crate) fn new(
+        pool: PgPool,
+        (doubts, settings): (Doubts, Arc<str>),
+        statement: Duration,
+        quiet: Option<Duration>,
+        newest: Option<&Newest>,
+    ) -> Self {
         let connect = Arc::new((*pool.connect_options()).clone());
         let with = |statement, quiet: Option<Duration>| Limits {
             statement: Some(statement),
-            quiet: quiet.map(|quiet| (quiet, Arc::clone(&connect))),
+            quiet: quiet.map(|after| Quiet::new(after, Arc::clone(&connect), newest.cloned())),
             doubts: Some(doubts.clone()),
         };
         let statement = statement.saturating_add(MARGIN);
-        let (limits, singles) = (with(statement, quiet), with(statement.min(SINGLE), quiet.or(Some(MOMENT))));
-        Self { pool, limits, singles, doubts }
+        // Where the server ends each statement soon, it says so before anybody here gives up.
+        let single = if quiet.is_some() { statement } else { statement.min(SINGLE) };
+        let (limits, singles) = (with(statement, quiet), with(single, quiet.or(Some(MOMENT))));
+        Self { pool, limits, singles, doubts, settings, begin: "BEGIN" }
     }
 
     /// Since when connections are in doubt: what other pools to the same server need to know, too.
     pub(crate) fn doubts(&self) -> &Doubts {
         &self.doubts
+    }
+
+    /// What each of its connections is told when it is opened.
+    pub(crate) fn settings(&self) -> &Arc<str> {
+        &self.settings
+    }
+
+    /// What begins a transaction that may write.
+    pub(crate) fn to_begin(&self) -> &'static str {
+        self.begin
+    }
+
+    /// The same pool, whose transactions that may write begin otherwise.
+    pub(crate) fn beginning(&self, begin: &'static str) -> Self {
+        Self { begin, ..self.clone() }
     }
 
     /// A connection for single statements, outside of any transaction.

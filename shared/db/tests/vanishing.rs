@@ -124,6 +124,44 @@ fn a_host_that_vanishes_at_any_step_of_a_transaction_is_given_up() {
     });
 }
 
+/// A server that works and a host that has vanished are both silent.
+#[test]
+fn a_silent_connection_is_given_up_unless_the_server_works_for_it() {
+    postgres::run(async |db: TestDb| {
+        let proxy = Proxy::before(&db).await;
+        prepare(&db).await;
+        let home = Db::open(&proxy.store_url(), &Migrations::SHARED, &PoolOptions::default()).await.expect("opens");
+        // What is given up earlier than after that is not given up because it took too long.
+        let db = home.dedicated(Duration::from_millis(500), Duration::from_secs(25));
+        let mut tx = db.begin().await.expect("begins");
+        works(&mut tx).await.expect("waited for");
+        keep(&mut tx, "slow").await.expect("on the same connection");
+        tx.commit().await.expect("commits");
+
+        for seen in [false, true] {
+            let mut tx = db.begin().await.expect("begins");
+            proxy.arm(Vanish { after: 0, seen });
+            let told = tokio::time::timeout(Duration::from_secs(2) + BUSY, keep(&mut tx, "lost")).await;
+            let told = told.expect("given up");
+            assert!(matches!(told, Err(DbError::Unavailable(_))), "{seen}: {told:?}");
+            drop(tx);
+            // The host that is gone may still have the row.
+            until_kept(&db, &format!("after {seen}")).await;
+        }
+        // Also on a connection that took another one's place.
+        let mut tx = db.begin().await.expect("begins");
+        works(&mut tx).await.expect("waited for");
+        tx.rollback().await.expect("ends");
+        db.close_dedicated().await;
+    });
+}
+
+/// Two seconds of work.
+async fn works(tx: &mut Tx) -> Result<u64, DbError> {
+    let text = "SELECT count(*) FROM pg_sleep(2)";
+    Ok(bursar_db::on!(tx, c => sqlx::query(text).execute(c).await?.rows_affected()))
+}
+
 /// Somebody who gives up while a statement waits costs nobody else a connection: the server is as well as before.
 #[test]
 fn who_hangs_up_while_a_statement_waits_makes_no_other_connection_doubtful() {

@@ -1,4 +1,5 @@
-//! Events that could not be read: set aside, so that one of them stops neither the feed nor anybody but its owner.
+//! Events that could not be read, or that the store refuses for good: set aside, so that one of them stops neither the feed
+//! nor anybody but its owner.
 //!
 //! An event that is set aside means that what this service knows of the event's owner may be wrong: that owner is
 //! *doubted* ([`Feed::doubts`](crate::Feed::doubts)) until
@@ -40,7 +41,7 @@ const DROP: &str = "DELETE FROM events_set_aside WHERE id = $1";
 const AGAIN: &str = "UPDATE events_set_aside SET set_aside_at = CASE WHEN set_aside_at < $2 THEN $2 \
     ELSE set_aside_at + 1 END WHERE id = $1";
 
-/// An event that could not be read.
+/// An event that could not be applied.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct SetAside {
     /// The service that told of it.
@@ -115,7 +116,7 @@ pub(crate) async fn find(tx: &mut Tx, source: &str, id: &str) -> Result<Option<E
     row.map(|(event,)| Event::decode(event.as_slice()).map_err(|error| DbError::corrupt(error.to_string()))).transpose()
 }
 
-/// It still cannot be read, for this reason.
+/// It still cannot be applied, for this reason.
 pub(crate) async fn still(tx: &mut Tx, source: &str, id: &str, problem: &str) -> Result<(), DbError> {
     on!(tx, c => sqlx::query(STILL).bind(source).bind(id).bind(problem).execute(c).await?.rows_affected());
     Ok(())

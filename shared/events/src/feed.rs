@@ -1,4 +1,4 @@
-//! How long ago a source was last heard, and of whom what it told could not be read.
+//! How long ago a source was last heard, and of whom what it told could not be applied.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -68,7 +68,7 @@ impl Feed {
         self.age().is_some() || self.waited() > FIRST_WORD
     }
 
-    /// Whether something that was told of this owner could not be read ([`aside`](crate::aside)), so that what is known of
+    /// Whether something that was told of this owner could not be applied ([`aside`](crate::aside)), so that what is known of
     /// it may be wrong. Costs an atomic read while nothing is set aside.
     pub fn doubts(&self, owner: OwnerId) -> bool {
         self.0.doubting.load(Ordering::Relaxed)
@@ -114,7 +114,7 @@ impl Feed {
             .u64_observable_gauge("bursar.feed.set_aside")
             .with_unit("{event}")
             .with_description(
-                "Events of a service that this one follows which could not be read; at most 1,000 are counted.",
+                "Events of a service that this one follows which could not be applied; at most 1,000 are counted.",
             )
             .with_callback(move |gauge| {
                 let count = u64::try_from(feed.set_aside()).unwrap_or(u64::MAX);

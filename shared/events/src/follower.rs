@@ -42,7 +42,7 @@ const SILENCE: Duration = Duration::from_millis(12_500);
 /// Failures in a row that are nothing special: peers start and stop.
 const QUIET_FAILURES: u32 = 5;
 
-/// An event that could not be read, and why.
+/// An event that will not be applied, and why not.
 type Bad = (Event, String);
 
 /// Why a stream was given up.
@@ -178,7 +178,7 @@ impl<C: Consumer> Follower<C> {
 
     /// Applies an event and moves the cursor, unless another replica has done so.
     async fn take(&self, position: &mut String, next: String, event: Option<&Event>) -> Result<(), Fault> {
-        let mut unreadable: Option<String> = None;
+        let mut hopeless: Option<String> = None;
         let mut made_up_for = false;
         loop {
             let (mut tx, stored) = position::lock(&self.db, &self.clock, &self.place).await?;
@@ -196,17 +196,17 @@ impl<C: Consumer> Follower<C> {
                     Lies::Elsewhere => return Err(Fault::Elsewhere),
                 }
             }
-            match (event, unreadable.as_deref()) {
+            match (event, hopeless.as_deref()) {
                 (None, _) => {}
                 // Whoever asks for other types has applied it: told again, it might undo what came after it.
                 (Some(event), _) if stored.is_done(&next, &event.r#type) => {}
                 (Some(event), Some(problem)) => self.set_aside(&mut tx, event, problem).await?,
                 (Some(event), None) => match self.apply(&mut tx, event).await {
                     Ok(some) => made_up_for = some,
-                    Err(Unapplied::Store(error)) => return Err(error.into()),
-                    // Once more, in a transaction without what it may have written before it was found out.
-                    Err(Unapplied::Unreadable(problem)) => {
-                        unreadable = Some(problem);
+                    // Once more, in a transaction without what it may have written before it was found out. What the
+                    // store refuses for good would stop everybody's events if it were tried until it works.
+                    Err(unapplied) => {
+                        hopeless = Some(unapplied.for_good()?);
                         tx.rollback().await?;
                         continue;
                     }
@@ -220,7 +220,7 @@ impl<C: Consumer> Follower<C> {
                 tracing::debug!(consumer, source, event = id, kind, "applied");
                 self.consumer.applied();
             }
-            if unreadable.is_some() || made_up_for {
+            if hopeless.is_some() || made_up_for {
                 look(&self.db, &self.feed).await?;
             }
             return Ok(());
@@ -233,12 +233,12 @@ impl<C: Consumer> Follower<C> {
         Ok(is_whole::<C>(event) && aside::made_up_for(tx, self.source, event).await?)
     }
 
-    /// Applies a part of a snapshot, as long as the cursor stands where it stood. What cannot be read is added to `bad`.
+    /// Applies a part of a snapshot, as long as the cursor stands where it stood. What cannot be applied is added to `bad`.
     async fn take_part(&self, position: &str, events: Vec<Event>, bad: &mut Vec<Bad>) -> Result<(), Fault> {
         if self.apply_all(position, &events).await?.is_none() {
             return Ok(());
         }
-        // One by one, so that each is applied twice at most, however many cannot be read.
+        // One by one, so that each is applied twice at most, however many cannot be applied.
         for event in events {
             if let Some(problem) = self.apply_all(position, std::slice::from_ref(&event)).await? {
                 bad.push((event, problem));
@@ -247,20 +247,17 @@ impl<C: Consumer> Follower<C> {
         Ok(())
     }
 
-    /// Applies these events in one transaction, or none of them when one cannot be read: then it says why not.
+    /// Applies these events in one transaction, or none of them when one cannot be applied: then it says why not.
     async fn apply_all(&self, position: &str, events: &[Event]) -> Result<Option<String>, Fault> {
         let (mut tx, stored) = position::lock(&self.db, &self.clock, &self.place).await?;
         if stored.cursor != position {
             return Err(Fault::Elsewhere);
         }
         for event in events {
-            match self.consumer.apply(&mut tx, event).await {
-                Ok(()) => {}
-                Err(Unapplied::Store(error)) => return Err(error.into()),
-                Err(Unapplied::Unreadable(problem)) => {
-                    tx.rollback().await?;
-                    return Ok(Some(problem));
-                }
+            if let Err(unapplied) = self.consumer.apply(&mut tx, event).await {
+                let problem = unapplied.for_good()?;
+                tx.rollback().await?;
+                return Ok(Some(problem));
             }
         }
         tx.commit().await?;
@@ -293,7 +290,7 @@ impl<C: Consumer> Follower<C> {
 
     async fn set_aside(&self, tx: &mut Tx, event: &Event, problem: &str) -> Result<(), DbError> {
         let (consumer, source, id, owner, kind) = (C::NAME, self.source, &event.id, &event.owner, &event.r#type);
-        tracing::error!(consumer, source, event = id, owner, kind, problem, "an event cannot be read: it is set aside");
+        tracing::error!(consumer, source, event = id, owner, kind, problem, "cannot apply an event: it is set aside");
         aside::put(tx, self.source, event, problem, self.clock.now()).await
     }
 
@@ -309,7 +306,7 @@ impl<C: Consumer> Follower<C> {
                 tracing::error!(consumer, source, error = %status, "our cursor is of another service");
             }
             Fault::Store(error) if !error.is_retryable() => {
-                tracing::error!(consumer, source, failures, %error, "an event cannot be applied; those after it wait");
+                tracing::error!(consumer, source, failures, %error, "the cursor cannot be moved: the events wait");
             }
             _ if failures > QUIET_FAILURES => {
                 tracing::warn!(consumer, source, failures, error = %fault, "not following");

@@ -111,15 +111,12 @@ impl<C: Consumer> Keeper<C> {
                 }
                 return Ok(applied);
             }
-            Err(Unapplied::Store(error)) if error.is_retryable() || matches!(error, DbError::Clock(_)) => {
-                return Err(error);
-            }
             // It will never be otherwise, whatever is tried: those beside it must not wait for it.
-            Err(Unapplied::Store(error)) => {
-                tracing::error!(consumer, source, event = id, %error, "an event that was set aside cannot be applied");
-                error.to_string()
+            Err(unapplied) => {
+                let problem = unapplied.for_good()?;
+                tracing::error!(consumer, source, event = id, problem, "an event that was set aside cannot be applied");
+                problem
             }
-            Err(Unapplied::Unreadable(problem)) => problem,
         };
         let (mut tx, _) = position::lock(&self.db, &self.clock, &self.place).await?;
         aside::still(&mut tx, source, id, &problem).await?;

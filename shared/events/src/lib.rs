@@ -4,7 +4,7 @@
 //! - [`Present`]: a service's present state, told as events to whoever comes late
 //! - [`retention`]: forgets what is older than thirty days
 //! - [`Consumer`] and [`run`]: follow another service's events, each taking effect once, across crashes and replicas
-//! - [`Feed`]: how long ago the source was last heard, and of whom what it told could not be read; [`aside`]: those events
+//! - [`Feed`]: how long ago the source was last heard, and of whom what it told could not be applied; [`aside`]: those events
 //!
 //! Events are numbered by a counter row that is updated last in a transaction and stays locked until the commit, so
 //! the order of numbers is the order of commits and a reader that has seen one number has seen all before it. (A

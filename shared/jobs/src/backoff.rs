@@ -38,6 +38,15 @@ mod tests {
     }
 
     #[test]
+    fn patience_lasts_a_month() {
+        let entropy = Entropy::seeded(1);
+        let terms = Terms::PATIENT;
+        let waits = (1..terms.attempts).map(|attempts| wait_after(&terms, attempts, &entropy).as_secs());
+        let days = waits.sum::<u64>() / (24 * 3600);
+        assert!((28..42).contains(&days), "{days} days");
+    }
+
+    #[test]
     fn a_wait_is_never_longer_than_the_longest() {
         let terms = Terms { first_wait: Span::from_secs(1), longest_wait: Span::from_secs(3), ..Terms::DEFAULT };
         for attempts in [0, 1, 2, 3, 17, 40, u32::MAX] {

@@ -8,14 +8,14 @@ use std::time::Duration;
 use bursar_db::DbError;
 use bursar_id::JobId;
 use bursar_secret::{Entropy, Secret};
-use bursar_time::{Span, Timestamp};
+use bursar_time::{CLOCKS_APART, Span, Timestamp};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::meters::{Ended, Meters};
-use crate::runner::{APART, MARGIN};
+use crate::runner::MARGIN;
 use crate::store::{self, Settled, Taken};
 use crate::work::{Failure, Lease, Next};
 use crate::{Jobs, Terms, backoff};
@@ -63,7 +63,7 @@ impl Desk {
     /// The longest that a job of the kind is put off: by a lease, after a failure, or until the next period.
     pub(crate) fn longest(&self) -> Span {
         let lease = Span::from_std(self.terms.limit.saturating_add(MARGIN));
-        lease.max(self.terms.longest_wait).max(self.period.unwrap_or_default()).saturating_add(APART)
+        lease.max(self.terms.longest_wait).max(self.period.unwrap_or_default()).saturating_add(CLOCKS_APART)
     }
 
     /// Does a job that was taken, and writes what became of it. `_place` is free again afterwards.

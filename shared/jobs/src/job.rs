@@ -64,6 +64,10 @@ impl Terms {
         first_wait: Span::from_secs(10),
         longest_wait: Span::HOUR,
     };
+
+    /// The same, with attempts for a month and more: for what would stay half done for ever if it were given up, however long
+    /// something stands in its way.
+    pub const PATIENT: Self = Self { attempts: 1_000, ..Self::DEFAULT };
 }
 
 impl Default for Terms {

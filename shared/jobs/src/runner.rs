@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bursar_db::{Db, DbError};
 use bursar_secret::Secret;
-use bursar_time::{Span, Timestamp};
+use bursar_time::{CLOCKS_APART, Span, Timestamp};
 use futures::FutureExt as _;
 use opentelemetry::metrics::Meter;
 use tokio::sync::Semaphore;
@@ -28,9 +28,6 @@ const STORE_REST: Duration = Duration::from_secs(2);
 
 /// How much longer a lease lasts than the work may take.
 pub(crate) const MARGIN: Duration = Duration::from_secs(15);
-
-/// How far the clocks of two replicas may be apart.
-pub(crate) const APART: Span = Span::MINUTE;
 
 /// Does the jobs of one store. Any number of replicas may run one each.
 pub struct Runner {
@@ -64,6 +61,11 @@ impl Runner {
             .boxed()
         };
         self.add(kind.name(), terms, None, Arc::new(run));
+    }
+
+    /// On which terms a kind of job is done here, by its name; `None` when nobody does it.
+    pub fn terms(&self, kind: &str) -> Option<Terms> {
+        self.desks.iter().find(|desk| desk.kind == kind).map(|desk| desk.terms)
     }
 
     /// Does `work` once in each `period` over all replicas, and again at once when it says so. It is never given up:
@@ -169,7 +171,7 @@ impl Runner {
         let jobs = self.jobs.clone();
         let mut longest: Vec<(&'static str, Span)> =
             self.desks.iter().map(|desk| (desk.kind, desk.longest())).collect();
-        longest.push(("jobs.forget", FORGET_EVERY.saturating_add(APART)));
+        longest.push(("jobs.forget", FORGET_EVERY.saturating_add(CLOCKS_APART)));
         let longest: Arc<[(&'static str, Span)]> = longest.into();
         self.here("jobs.catch", CATCH_EVERY, move || housekeeping::catch(jobs.clone(), Arc::clone(&longest)));
         let jobs = self.jobs.clone();

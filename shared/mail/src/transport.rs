@@ -61,6 +61,21 @@ impl Transport {
         Ok(Self::Smtp(builder.timeout(Some(SMTP_TIMEOUT)).build()))
     }
 
+    /// Whether nothing is sent to the server at this URL unless the connection is encrypted. With `tls=opportunistic` whoever
+    /// is on the way decides that it is not, so that is a no; and so is whatever is written in a way that is not looked
+    /// through here.
+    pub fn demands_encryption(url: &str) -> bool {
+        let Some((scheme, rest)) = url.trim().split_once("://") else { return false };
+        if scheme.eq_ignore_ascii_case("smtps") {
+            return true;
+        }
+        let address = rest.split('#').next().unwrap_or_default();
+        let Some((_, query)) = address.split_once('?') else { return false };
+        // Of several the first one counts; with an escape or a tab in it, another one might be the first.
+        let first = query.split('&').find(|pair| pair.split('=').next() == Some("tls"));
+        scheme.eq_ignore_ascii_case("smtp") && !query.contains(['%', '\t', '\n', '\r']) && first == Some("tls=required")
+    }
+
     /// Hands one mail over. When this answers `Ok`, the mail is somebody else's to keep.
     pub(crate) async fn deliver(
         &self,
@@ -169,6 +184,31 @@ mod tests {
             assert!(!error.to_string().contains("geheim"), "{error}");
         }
         Transport::smtp("smtps://user:geheim@mail.example:465").expect("a good one");
+    }
+
+    #[test]
+    fn only_a_url_that_leaves_no_choice_demands_encryption() {
+        let demanding = [
+            "smtps://mail.example",
+            "SMTPS://user:geheim@mail.example:465",
+            "smtp://mail.example:587?tls=required",
+            "smtp://user:geheim@mail.example/name?x=y&tls=required",
+        ];
+        let others = [
+            "",
+            "smtp://mail.example:25",
+            "smtp://mail.example:587?tls=opportunistic",
+            "smtp://mail.example?tls=opportunistic&tls=required",
+            "smtp://mail.example?t%6cs=opportunistic&tls=required",
+            "smtp://mail.example#?tls=required",
+            "smtp://mail.example/tls=required",
+            "smtp:mail.example?tls=required",
+            "http://mail.example?tls=required",
+        ];
+        assert!(demanding.iter().all(|url| Transport::demands_encryption(url) && Transport::smtp(url).is_ok()));
+        for url in others {
+            assert!(!Transport::demands_encryption(url), "{url}");
+        }
     }
 
     #[tokio::test]

@@ -88,6 +88,11 @@ impl CreditUnit {
     pub const CREDITS: Self = Self { singular: UnitWord::of("credit"), plural: UnitWord::of("credits") };
     /// `word` and `words`.
     pub const WORDS: Self = Self { singular: UnitWord::of("word"), plural: UnitWord::of("words") };
+
+    /// What an amount is called that is exactly one, or that is not.
+    pub const fn called(self, is_one: bool) -> UnitWord {
+        if is_one { self.singular } else { self.plural }
+    }
 }
 
 impl Default for CreditUnit {

@@ -38,6 +38,11 @@ impl Members {
         Ok(words::named_now(&self.db, &[(owner, user)]).await?.get(&(owner, user)).copied())
     }
 
+    /// What was last told of these memberships; name each once.
+    pub async fn words(&self, names: &[words::Name]) -> Result<words::Words, DbError> {
+        words::named_now(&self.db, names).await
+    }
+
     /// The policies of these owners.
     pub async fn policies(&self, owners: &[OwnerId]) -> Result<Policies, DbError> {
         policies::of_now(&self.db, owners).await

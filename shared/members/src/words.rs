@@ -23,6 +23,7 @@ const LEARN: &str = "INSERT INTO members (owner, user_id, role, incarnation, ver
     version = excluded.version WHERE members.incarnation < excluded.incarnation \
     OR (members.incarnation = excluded.incarnation AND members.version < excluded.version)";
 const FORGET_USER: &str = "DELETE FROM members WHERE user_id = $1";
+const ORGANIZATIONS: &str = "SELECT owner FROM members WHERE user_id = $1 AND owner < $2 ORDER BY owner";
 const END_BEFORE: &str = "UPDATE members SET role = NULL, incarnation = $1 WHERE incarnation < $1";
 
 const BETWEEN: &str = "SELECT owner, user_id, role, incarnation, version FROM members \
@@ -31,10 +32,10 @@ const DOUBT: &str = "UPDATE members SET incarnation = 0, version = 0 WHERE owner
 
 /// Every statement, for the test that prepares each on both engines.
 #[doc(hidden)]
-pub const SQLITE: &[&str] = &[NAMED_SQLITE, LEARN, FORGET_USER, END_BEFORE, BETWEEN, DOUBT];
+pub const SQLITE: &[&str] = &[NAMED_SQLITE, LEARN, FORGET_USER, ORGANIZATIONS, END_BEFORE, BETWEEN, DOUBT];
 /// The same for PostgreSQL.
 #[doc(hidden)]
-pub const POSTGRES: &[&str] = &[NAMED_POSTGRES, LEARN, FORGET_USER, END_BEFORE, BETWEEN, DOUBT];
+pub const POSTGRES: &[&str] = &[NAMED_POSTGRES, LEARN, FORGET_USER, ORGANIZATIONS, END_BEFORE, BETWEEN, DOUBT];
 
 /// A membership's name.
 pub type Name = (OwnerId, UserId);
@@ -120,6 +121,20 @@ pub async fn forget(tx: &mut Tx, user: UserId) -> Result<(), DbError> {
     let user = user.as_uuid();
     on!(tx, c => sqlx::query(FORGET_USER).bind(user.as_bytes().as_slice()).execute(c).await?.rows_affected());
     Ok(())
+}
+
+/// The organizations in which anything was ever told of a user, in the order of their bytes.
+pub async fn organizations_of(tx: &mut Tx, user: UserId) -> Result<Vec<OwnerId>, DbError> {
+    // People come after all organizations.
+    let (user, people) = (user.as_uuid(), [1_u8]);
+    let rows: Vec<(Vec<u8>,)> = on!(tx, c => sqlx::query_as(ORGANIZATIONS)
+        .bind(user.as_bytes().as_slice())
+        .bind(people.as_slice())
+        .fetch_all(c)
+        .await?);
+    let organization =
+        |(owner,): &(Vec<u8>,)| OwnerId::from_bytes(owner).ok_or_else(|| unreadable("an owner of members is none"));
+    rows.iter().map(organization).collect()
 }
 
 /// Ends every membership that no word of this incarnation or a later one told of. A token that says otherwise is of an

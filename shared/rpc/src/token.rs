@@ -2,7 +2,8 @@
 //!
 //! JWTs with `EdDSA` and nothing else. A person's token and a service's differ in the kind of their
 //! subject (`usr_…`, `svc_…`), so neither can pass for the other. Time comes in as a parameter and is
-//! compared without leeway; how long a token lives is decided by whoever signs it.
+//! compared without leeway; how long a token lives is decided by whoever signs it, up to [`LONGEST_LIFE`]: so what was signed
+//! by a clock that was far ahead proves nothing.
 
 use std::sync::LazyLock;
 
@@ -10,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bursar_id::{OwnerId, Role, ServiceAccountId, SessionId, UserId};
 use bursar_proto::access::v1::Permission;
-use bursar_time::{Span, Timestamp};
+use bursar_time::{CLOCKS_APART, Clock, Span, Timestamp};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +25,8 @@ use crate::{Problem, cache::TokenCache};
 pub const ISSUER: &str = "bursar";
 /// The `aud` of every token.
 pub const AUDIENCE: &str = "bursar";
+/// The longest that any token lives, a person's or a service's; settings allow no more.
+pub const LONGEST_LIFE: Span = Span::from_mins(5);
 /// The longest token that is looked at, in bytes; ours have some six hundred.
 const MAX_BYTES: usize = 4_096;
 
@@ -147,12 +150,21 @@ pub struct Verified {
 pub struct Verifier {
     keys: KeySet,
     cache: TokenCache,
+    /// Whether it does not matter how far ahead a token ends.
+    leaps: bool,
 }
 
 impl Verifier {
     /// A verifier that remembers about `capacity` tokens, the latest ones.
     pub fn new(keys: KeySet, capacity: usize) -> Self {
-        Self { keys, cache: TokenCache::new(capacity) }
+        Self { keys, cache: TokenCache::new(capacity), leaps: false }
+    }
+
+    /// The same for whoever lives by this clock. A test clock leaps, in one process before it does in the next: what the one
+    /// signs meanwhile is no error, so there a token may end as far ahead as it likes.
+    #[must_use]
+    pub(crate) fn by(self, clock: &Clock) -> Self {
+        Self { leaps: clock.is_test(), ..self }
     }
 
     /// Whom the token proves at `now`; else `UNAUTHENTICATED` with `TOKEN_INVALID` or `TOKEN_EXPIRED`, or
@@ -171,6 +183,9 @@ impl Verifier {
         }
         if verified.not_before.is_some_and(|begin| now < begin) {
             return Err(invalid("not valid yet"));
+        }
+        if !self.leaps && verified.expires_at.since(now) > LONGEST_LIFE.saturating_add(CLOCKS_APART) {
+            return Err(invalid("good for longer than any token lives"));
         }
         Ok(verified.caller)
     }

@@ -12,7 +12,7 @@ use bursar_proto::identity::v1::{ListContextsRequest, SwitchContextRequest};
 use bursar_proto::testing::v1::GetRequest;
 use bursar_proto::testing::v1::clock_service_client::ClockServiceClient;
 use bursar_rpc::problem::reason_of;
-use bursar_rpc::token::{AccessClaims, Acting, ServiceClaims, StandardClaims};
+use bursar_rpc::token::{AccessClaims, Acting, LONGEST_LIFE, ServiceClaims, StandardClaims, Verifier};
 use bursar_rpc::{AuthMethods, Caller, KeyGrant, Limits, Permission, ServiceRole, Transport, stack};
 use bursar_time::{Clock, Span, Timestamp};
 use common::{Issuer, Probe, account, bearer, both_ways, for_user, start, user_claims, user_id, with};
@@ -149,6 +149,55 @@ async fn what_is_plain_is_believed_from_its_instant_on() {
     ] {
         let plain = vec![bearer(&ours.sign_under(&header, &user_claims()))];
         as_user(&transport, &plain).await.expect("a plain token");
+    }
+}
+
+/// A user's token and a service's, issued at this time.
+fn lasting(ours: &Issuer, now: Timestamp, life: Span) -> [String; 2] {
+    let user = common::AccessClaimsWith::of(StandardClaims::lasting(now, life));
+    [ours.sign(&user), ours.sign(&ServiceClaims::new(account(), ServiceRole::Product, now, life))]
+}
+
+#[tokio::test]
+async fn what_is_good_for_longer_than_any_token_lives_is_not_believed() {
+    let ours = Issuer::ours();
+    let verifier = Verifier::new(ours.keys(), 16);
+    // A clock may be a minute ahead of another one.
+    let most = LONGEST_LIFE.saturating_add(Span::MINUTE);
+    for (life, expected) in [
+        (LONGEST_LIFE, None),
+        (most, None),
+        (most.saturating_add(Span::SECOND), Some("TOKEN_INVALID")),
+        (Span::from_days(400), Some("TOKEN_INVALID")),
+    ] {
+        for token in lasting(&ours, start(), life) {
+            // Twice: the second time it is remembered.
+            for _ in 0..2 {
+                let refused = verifier.verify(&token, start()).await.map_err(Status::from).err();
+                assert_eq!(refused.and_then(|status| reason_of(&status)).as_deref(), expected, "{life:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn only_by_a_test_clock_a_token_may_end_far_ahead() {
+    let ours = Issuer::ours();
+    let invalid = (Code::Unauthenticated, "TOKEN_INVALID");
+    for (clock, expected) in [(Clock::system(), Some(invalid)), (Clock::test(start()), None)] {
+        let [user, service] = lasting(&ours, clock.now(), Span::from_days(400));
+        let mut deps = common::deps(ours.keys(), Limits::default());
+        deps.clock = clock;
+        let transport = Transport::routes(stack(Probe::who().bare(), deps));
+        let outcomes =
+            [as_user(&transport, &vec![bearer(&user)]).await, as_service(&transport, &vec![bearer(&service)]).await];
+        for outcome in outcomes {
+            let (code, reason) = refusal(outcome);
+            match expected {
+                Some(expected) => assert_eq!((code, reason.as_str()), expected),
+                None => assert_eq!(code, Code::Ok, "{reason}"),
+            }
+        }
     }
 }
 

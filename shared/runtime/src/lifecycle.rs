@@ -217,6 +217,8 @@ impl<'a> Host<'a> {
         let mut on_ready = Some(on_ready);
         loop {
             tokio::select! {
+                // In this order: a server that ends because of the stop has not ended by itself.
+                biased;
                 () = signals.gracefully.cancelled() => return Ok(()),
                 became = ready.wait_for(|ready| *ready), if on_ready.is_some() => {
                     if let (Ok(_), Some(tell)) = (became, on_ready.take()) {
@@ -279,8 +281,13 @@ impl<'a> Host<'a> {
 /// started, or while they are at it, is done afterwards.
 async fn reload(services: Vec<Reload>, asked: Arc<Notify>, end: CancellationToken) {
     loop {
+        // Where both came, it drains.
+        tokio::select! {
+            biased;
+            () = end.cancelled() => return,
+            () = asked.notified() => {}
+        }
         let reloading = async {
-            asked.notified().await;
             tracing::info!(services = services.len(), "told to read files anew: certificates are followed without");
             futures::future::join_all(services.iter().map(|reload| reload())).await;
         };

@@ -1,4 +1,4 @@
-//! The command `events` of a program that runs one service: what an operator does about events that could not be read.
+//! The command `events` of a program that runs one service: what an operator does about events that could not be applied.
 
 use std::process::ExitCode;
 

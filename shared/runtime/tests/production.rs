@@ -5,6 +5,7 @@
 mod given;
 
 use std::fs;
+use std::path::PathBuf;
 
 use bursar_runtime::{Program, Service};
 use given::{fit_for_production, read};
@@ -119,6 +120,18 @@ const ONE_AT_A_TIME: &[(&str, &[Program], &str, &str)] = &[
     ("--test-clock", &PROGRAMS, "test_clock", ""),
     ("BURSAR_ALLOW_SANDBOX_PAYMENTS=false", &[PROGRAMS[0], SINGLES[2]], "allow_sandbox_payments", ""),
     ("BURSAR_MAIL__SMTP_URL=", &[PROGRAMS[0], SINGLES[0], SINGLES[1]], "mail.smtp_url", ""),
+    (
+        "BURSAR_MAIL__SMTP_URL=smtp://mail.test:25",
+        &[PROGRAMS[0], SINGLES[0], SINGLES[1]],
+        "mail.smtp_url",
+        "--allow-plaintext",
+    ),
+    (
+        "BURSAR_MAIL__SMTP_URL=smtp://user:hidden@mail.test:587?tls=opportunistic",
+        &[PROGRAMS[0], SINGLES[0], SINGLES[1]],
+        "mail.smtp_url",
+        "--allow-plaintext",
+    ),
     ("BURSAR_S3__ENDPOINT=http://minio.test:9000", &[PROGRAMS[0], SINGLES[1]], "s3.endpoint", "--allow-plaintext"),
     ("BURSAR_S3__ENDPOINT=minio.test", &[PROGRAMS[0], SINGLES[1]], "s3.endpoint", ""),
     ("BURSAR_S3__ACCESS_KEY_ID=", &[PROGRAMS[0], SINGLES[1]], "s3.access_key_id", ""),
@@ -207,6 +220,45 @@ fn loopback_needs_no_encryption() {
             BURSAR_IDENTITY_URL=http://localhost:1\nBURSAR_ORGANIZATION_URL=http://[::1]:1"
         );
         assert_eq!(refused(SINGLES[2], &given), Vec::<String>::new(), "{address}");
+    }
+}
+
+#[test]
+fn mail_leaves_encrypted_or_to_this_machine() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let fit = fit_for_production(dir.path());
+    for server in [
+        "smtps://user:hidden@mail.test:465",
+        "smtp://user:hidden@mail.test:587?tls=required",
+        "smtp://localhost:25",
+        "smtp://user:hidden@127.0.0.1",
+        "smtp://[::1]:25",
+    ] {
+        let given = format!("{fit}BURSAR_MAIL__SMTP_URL={server}");
+        assert_eq!(refused(PROGRAMS[0], &given), Vec::<String>::new(), "{server}");
+    }
+    // Whose name only looks like this machine's.
+    for server in ["smtp://localhost.test:25", "smtp://127.0.0.1@mail.test:25"] {
+        let given = format!("{fit}BURSAR_MAIL__SMTP_URL={server}");
+        assert_eq!(refused(PROGRAMS[0], &given), ["mail.smtp_url"], "{server}");
+    }
+}
+
+#[test]
+fn a_key_that_a_program_made_itself_is_refused_however_its_path_is_written() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let folder = dir.path().canonicalize().expect("it is there");
+    fs::create_dir(folder.join("beside")).expect("made");
+    let fit = fit_for_production(&folder);
+    // From the root, which is so many folders up.
+    let here = std::env::current_dir().expect("a folder").canonicalize().expect("it is there");
+    let root: PathBuf = here.components().skip(1).map(|_| "..").collect();
+    let relative = root.join(folder.strip_prefix("/").expect("an absolute path"));
+    let roundabout = folder.join("beside").join("..");
+    for (data, key) in [(&folder, &folder), (&folder, &relative), (&relative, &folder), (&folder, &roundabout)] {
+        let (data, key) = (data.display(), key.join("master.key"));
+        let given = format!("{fit}BURSAR_DATA_DIR={data}\nBURSAR_MASTER_KEY_FILE={}", key.display());
+        assert_eq!(refused(SINGLES[2], &given), ["master_key_file"], "{data} {}", key.display());
     }
 }
 

@@ -19,7 +19,7 @@ const PKCS8_HEAD: [u8; 16] =
     [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
 const KID: &str = "test";
 /// How long a token lives unless the test says otherwise; as in production.
-const LIFE: Span = Span::from_mins(5);
+const LIFE: Span = bursar_rpc::token::LONGEST_LIFE;
 
 /// A signing key with what it signs. Cheap to make; the same on every run.
 pub struct Issuer {

@@ -18,6 +18,6 @@ mod zone;
 pub use clock::{Clock, ClockChanges, ClockError};
 pub use doubt::{Doubt, Reading};
 pub use monotonic::Monotonic;
-pub use span::{Span, SpanError};
+pub use span::{CLOCKS_APART, Span, SpanError};
 pub use timestamp::{Timestamp, TimestampError};
 pub use zone::{UnknownZone, Zone};

@@ -15,6 +15,10 @@ use thiserror::Error;
 #[serde(try_from = "String", into = "String")]
 pub struct Span(i64);
 
+/// How far the clocks of two machines may be apart, and so how far ahead of this one's the clock may have been that wrote an
+/// instant. One that lies further ahead was written by a clock that was wrong, and would hold for as long.
+pub const CLOCKS_APART: Span = Span::MINUTE;
+
 /// Why something is not a length of time; each message is a sentence for the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum SpanError {

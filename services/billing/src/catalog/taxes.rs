@@ -1,7 +1,6 @@
 //! Reading the table of taxes. What such a table must be is the domain's to say ([`TaxProvider::table`]).
 
 use std::fmt;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -50,7 +49,7 @@ impl std::error::Error for TaxError {}
 /// Reads the table in a file; without one there are no taxes.
 pub(crate) fn load(path: Option<&Path>) -> Result<TaxProvider, TaxError> {
     let Some(path) = path else { return Ok(TaxProvider::None) };
-    let text = fs::read_to_string(path).map_err(|error| vec![format!("cannot be read: {error}")]);
+    let text = super::text_of(path).map_err(|flaw| vec![flaw]);
     text.and_then(|text| parse(&text)).map_err(|flaws| TaxError { path: path.to_owned(), flaws })
 }
 

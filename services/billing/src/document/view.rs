@@ -86,7 +86,9 @@ fn row(line: &InvoiceLine) -> Row<'_> {
     let kind = match line.kind {
         LineKind::Subscription => "Subscription",
         LineKind::Seats => "Seats",
-        LineKind::Pack => "Credits",
+        // What credits are called stands in the line itself, as it was when the invoice was issued: another word here
+        // would change with the policy, and invoices never do.
+        LineKind::Pack => "Pack",
         LineKind::Credit => "Credit",
     };
     let detail = match line.period {

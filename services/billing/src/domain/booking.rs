@@ -153,6 +153,16 @@ impl AccountState {
         self.account.debt = debt;
     }
 
+    /// Gives back what a hold reserved that is not loaded, and books nothing.
+    pub(super) fn free_unbooked(&mut self, postings: &[Posting]) -> Result<(), Refusal> {
+        let (available, held) = self.balances_after(postings)?;
+        self.apply(postings)?;
+        self.account.available = available;
+        self.account.held = held;
+        self.account.open_holds = self.account.open_holds.saturating_sub(1);
+        Ok(())
+    }
+
     /// Appends an entry: applies its postings to the lots (a grant's lot is inserted by its
     /// caller), moves the balances, numbers and chains it. All of it or, on a refusal, nothing.
     ///

@@ -142,7 +142,7 @@ impl Terms {
 /// What of a payment is for seats beside the plan's own: a line of its own on the invoice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeatsPart {
-    /// How many seats it is for.
+    /// How many seats it is for; none where they take the place of seats at another price.
     pub seats: u32,
     /// How often the price is paid: once for each seat of a month, once for what is left of one.
     pub quantity: u32,
@@ -194,7 +194,10 @@ impl Quote {
             // Two that are rounded down are together at most their sum, rounded down.
             (false, true) => due.checked_sub(plan.share(left, whole).floor_to_minor())?,
         };
-        let new = to.extra.map_or(0, |it| it.count).saturating_sub(from.extra.map_or(0, |it| it.count));
+        let count = |terms: &Terms| terms.extra.map_or(0, |it| it.count);
+        // Where those there were had another price, how many more there are says nothing of what is paid for them.
+        let alike = from.extra.zip(to.extra).is_none_or(|(was, is)| was.price == is.price);
+        let new = if alike { count(&to).saturating_sub(count(from)) } else { 0 };
         let part = SeatsPart { seats: new, quantity: 1, unit_price: for_seats };
         let seats_part = (!for_seats.is_zero()).then_some(part);
         let credits = share(to.credits.saturating_sub(from.credits), left, whole);

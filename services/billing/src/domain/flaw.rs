@@ -102,7 +102,7 @@ pub enum Flaw {
     /// A stored invoice or credit note is not what its payment says, or one beside it is missing.
     #[error("the stored document {0} does not match its payment and the documents beside it")]
     InvoiceMismatch(InvoiceId),
-    /// A stored open hold is not what its entries say, or is missing.
+    /// A stored hold is not what its entries say, or is missing, or lacks labels that nothing says were erased.
     #[error("the stored hold {0} does not match its entries")]
     StoredHoldMismatch(HoldId),
 }

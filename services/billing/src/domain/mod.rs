@@ -23,7 +23,7 @@
 //! | `entry`, `entry_body`, `codec` | the ledger, its hash chain and its stored form |
 //! | `details` | what entries say in free text, apart from them so that it can be erased |
 //! | `operation` | ids that say which entry they name |
-//! | `verify`, `shape`, `erased`, `flaw` | the audit that recomputes a ledger from its entries, what each kind of them looks like, what excuses missing details, and what is found |
+//! | `verify`, `shape`, `erased`, `hold_audit`, `flaw` | the audit that recomputes a ledger from its entries, what each kind of them looks like, what excuses missing details, how holds must be stored, and what is found |
 //! | `checkpoint` | where all ledgers ended at one time, as a file that is kept elsewhere |
 //! | `usage`, `usage_audit` | aggregates by hour, member, project, model and meter; whether they are what the entries say |
 //! | `rates`, `catalog` | what models, plans and packs cost |
@@ -57,6 +57,7 @@ mod entry_body;
 mod erased;
 mod flaw;
 mod hold;
+mod hold_audit;
 mod invoice;
 mod limit;
 mod limit_audit;
@@ -132,7 +133,7 @@ pub use state::AccountState;
 pub use subscription::{Month, Subscription, SubscriptionState};
 pub use tally::{Asked, Tally};
 pub use tax::{Country, Percent, TaxFlaw, TaxProvider, TaxRate};
-pub use top_up::{AutoTopUp, MOST_DECLINES, Stop, TopUpSituation, TopUpStep};
+pub use top_up::{AutoTopUp, MOST_DECLINES, Stop, TopUpSituation, TopUpStep, next_slot};
 pub use usage::{MeterDelta, MeterKey, MeterTotals, Total, UsageDelta, UsageKey, UsageTotals};
 pub use usage_audit::UsageAudit;
 pub use verify::Verifier;

@@ -385,9 +385,14 @@ impl Payment {
         self.at_most_all(self.refunded.checked_add(lost).unwrap_or(self.amount))
     }
 
-    /// How many of its credits that comes to: ⌈credits × taken ÷ paid⌉.
+    /// How many of its credits that comes to.
     pub fn credits_to_take_back(&self) -> Credits {
-        let (taken, paid) = (i128::from(self.taken().micros()), i128::from(self.amount.micros()));
+        self.credits_for(self.taken())
+    }
+
+    /// How many of its credits so much of its money comes to: ⌈credits × taken ÷ paid⌉.
+    fn credits_for(&self, taken: Price) -> Credits {
+        let (taken, paid) = (i128::from(taken.micros()), i128::from(self.amount.micros()));
         if paid <= 0 {
             return Credits::ZERO;
         }
@@ -406,11 +411,14 @@ impl Payment {
         (all.saturating_sub(there), there)
     }
 
-    /// What was voided of its own lot while a dispute is not decided, and may come back by that: refunds may have voided some of
-    /// it, too, as nobody counts the two apart.
+    /// What was voided of its own lot while a dispute is not decided, and may come back by that: without what refunds come to,
+    /// which never does.
     pub fn withheld(&self) -> Credits {
         match self.dispute {
-            Dispute::Open => self.taken_back.voided.min(self.taken_back.credits),
+            Dispute::Open => {
+                let refunded = self.credits_for(self.at_most_all(self.refunded));
+                self.taken_back.voided.saturating_sub(refunded).min(self.taken_back.credits)
+            }
             Dispute::None | Dispute::Won | Dispute::Lost => Credits::ZERO,
         }
     }

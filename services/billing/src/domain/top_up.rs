@@ -143,11 +143,19 @@ impl AutoTopUp {
             return TopUpStep::Wait(until);
         }
         if !it.has_room {
-            return TopUpStep::Wait(now.saturating_add(cool_down));
+            return TopUpStep::Wait(next_slot(now, cool_down));
         }
         let fits = it.spent.checked_add(price).is_ok_and(|sum| sum.micros() <= self.ceiling.micros());
         if fits { TopUpStep::Buy } else { TopUpStep::Ceiling(it.month_end) }
     }
+}
+
+/// The first multiple of a span since the epoch that is after `now`: one time for everybody who looks before it. However often
+/// an account falls below while it has to wait, it is looked at once then.
+pub fn next_slot(now: Timestamp, span: Span) -> Timestamp {
+    let step = span.as_micros().max(1);
+    let left = step - now.as_micros().rem_euclid(step);
+    now.saturating_add(Span::from_micros(left).unwrap_or(span))
 }
 
 /// Until when no other attempt may follow the one that began at `at`; `None` if one may now. An attempt that is further ahead

@@ -16,6 +16,7 @@ use super::entry_body::UnreadableEntry;
 use super::erased::{Missing, Whose};
 use super::flaw::{Audit, BadLedger, Flaw};
 use super::hold::{Hold, HoldState};
+use super::hold_audit::HoldAudit;
 use super::lot::Lot;
 use super::operation::OperationKey;
 use super::shape;
@@ -53,8 +54,8 @@ impl Tally {
     }
 }
 
-/// Folds a ledger entry by entry. Its memory grows with the lots, the open holds and the refunded charges of an account,
-/// not with its entries.
+/// Folds a ledger entry by entry. Its memory grows with the lots, the open holds, the members and the refunded charges of an
+/// account, not with its entries, as long as the settled holds are taken out.
 #[derive(Debug, Clone)]
 pub struct Verifier {
     owner: OwnerId,
@@ -75,6 +76,7 @@ pub struct Verifier {
     /// How much of each refunded charge has been given back.
     refunded_of: BTreeMap<ChargeId, Credits>,
     missing: Missing,
+    holds: HoldAudit,
 }
 
 impl Verifier {
@@ -95,6 +97,7 @@ impl Verifier {
             open_holds: BTreeMap::new(),
             refunded_of: BTreeMap::new(),
             missing: Missing::default(),
+            holds: HoldAudit::default(),
         }
     }
 
@@ -113,10 +116,22 @@ impl Verifier {
         BadLedger { owner: self.owner, seq, flaw: Flaw::Unreadable(error.why) }
     }
 
+    /// The holds that entries have settled since this was last asked, as they must be stored.
+    pub fn take_settled(&mut self) -> Vec<Hold> {
+        self.holds.take_settled()
+    }
+
+    /// Compares such a hold with how it is stored; `None` where it is not. What is found is told at the end: no entry is to
+    /// blame.
+    pub fn compare_settled(&mut self, settled: &Hold, stored: Option<&Hold>) {
+        self.holds.compare(settled, stored);
+    }
+
     /// After the last entry: compares what it all adds up to with the stored account, all of its
     /// stored lots and its stored holds (all of them or the open ones).
-    pub fn finish(self, account: &Account, lots: &[Lot], holds: &[Hold]) -> Result<Audit, BadLedger> {
-        let bad = |flaw| BadLedger { owner: self.owner, seq: self.head.seq, flaw };
+    pub fn finish(mut self, account: &Account, lots: &[Lot], holds: &[Hold]) -> Result<Audit, BadLedger> {
+        let (owner, last) = (self.owner, self.head.seq);
+        let bad = |flaw| BadLedger { owner, seq: last, flaw };
         let ledger = (self.head.seq, self.head.hash, self.available, self.held);
         let stored = &account.head;
         let stored_ledger = (stored.seq, stored.hash, account.available.micro(), account.held.micro());
@@ -286,6 +301,7 @@ impl Verifier {
                     Some(open)
                         if i128::from(open.terms.amount.micro()) == freed && (open.deadline <= entry.at) == lapsed =>
                     {
+                        self.holds.settle(settled(open, entry));
                         Ok(())
                     }
                     _ => Err(Flaw::HoldMismatch(*hold)),
@@ -300,6 +316,9 @@ impl Verifier {
             }
             Event::Erase { member } => {
                 self.missing.excuse(*member);
+                if let Some(member) = member {
+                    self.holds.erase(*member, entry.seq);
+                }
                 Ok(())
             }
             Event::Refund(RefundEvent { charge, refunded_after, .. }) => {
@@ -390,21 +409,27 @@ impl Verifier {
         missing.map_or(Ok(()), |id| Err(Flaw::LotMissing(*id)))
     }
 
-    fn compare_holds(&self, holds: &[Hold]) -> Result<(), Flaw> {
-        let mut open = self.open_holds.clone();
+    fn compare_holds(&mut self, holds: &[Hold]) -> Result<(), Flaw> {
+        let mut open = std::mem::take(&mut self.open_holds);
         for hold in holds.iter().filter(|hold| hold.state == HoldState::Open) {
-            match open.remove(&hold.id) {
-                // Labels may be erased, and are then gone.
-                Some(placed) if Hold { labels: placed.labels.clone(), ..hold.clone() } == placed => {
-                    if !hold.labels.is_empty() && hold.labels != placed.labels {
-                        return Err(Flaw::StoredHoldMismatch(hold.id));
-                    }
-                }
-                _ => return Err(Flaw::StoredHoldMismatch(hold.id)),
-            }
+            let placed = open.remove(&hold.id).ok_or(Flaw::StoredHoldMismatch(hold.id))?;
+            self.holds.compare(&placed, Some(hold));
         }
-        open.keys().next().map_or(Ok(()), |hold| Err(Flaw::StoredHoldMismatch(*hold)))
+        match open.keys().next() {
+            Some(hold) => Err(Flaw::StoredHoldMismatch(*hold)),
+            None => self.holds.finish(),
+        }
     }
+}
+
+/// What an entry that settles an open hold makes of it.
+fn settled(open: Hold, entry: &Entry) -> Hold {
+    let (state, captured, charge) = match &entry.event {
+        Event::Capture(it) => (HoldState::Captured, entry.amount, Some(it.charge)),
+        Event::HoldLapsed { .. } => (HoldState::Lapsed, Credits::ZERO, None),
+        _ => (HoldState::Released, Credits::ZERO, None),
+    };
+    Hold { state, settled_at: Some(entry.at), captured, charge, ..open }
 }
 
 /// For what work an entry takes credits: of a capture, what its hold says, whose excess is taken like a charge.

@@ -70,7 +70,7 @@ impl AccountService for AccountHandler {
         let arguments = format!("{filter:?}");
         let arguments = self.pages.list("ListLedgerEntries", [owner.to_string().as_str(), &arguments]);
         let page = PageRequest::parse(request.page_size, &request.page_token, arguments)?;
-        let page = self.accounts.ledger(owner, &filter, &page).await?.messages(|entry| answer::entry(&entry));
+        let page = self.accounts.ledger(&caller, owner, &filter, &page).await?.messages(|entry| answer::entry(&entry));
         Ok(Response::new(pb::ListLedgerEntriesResponse { entries: page.rows, next_page_token: page.next_page_token }))
     }
 
@@ -80,7 +80,7 @@ impl AccountService for AccountHandler {
     ) -> Result<Response<pb::VerifyLedgerResponse>, Status> {
         let caller = Caller::of(&request)?;
         let owner = self.opened(&caller, &request.get_ref().owner).await?;
-        let verdict = self.accounts.verify(owner).await?;
+        let verdict = self.accounts.verify(&caller, owner).await?;
         let flaw = verdict.result.as_ref().err();
         Ok(Response::new(pb::VerifyLedgerResponse {
             valid: flaw.is_none(),

@@ -73,7 +73,7 @@ impl InvoiceService for InvoiceHandler {
         let format = format(asked.format());
         let id = parse::id("invoice_id", &asked.invoice_id)?;
         let format = format.ok_or_else(|| Problem::invalid_field("format", "must be HTML or PDF"))?;
-        let document = self.invoices.render(owner, id, format).await?;
+        let document = self.invoices.render(&caller, owner, id, format).await?;
         Ok(Response::new(chunks(document.into())))
     }
 }

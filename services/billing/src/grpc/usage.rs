@@ -39,7 +39,7 @@ impl UsageService for UsageHandler {
         let arguments = format!("{query:?}");
         let arguments = self.pages.list("QueryUsage", [owner.to_string().as_str(), &arguments]);
         let page = PageRequest::parse(request.page_size, &request.page_token, arguments)?;
-        let page = self.reports.page(owner, &query, &page).await?;
+        let page = self.reports.page(&caller, owner, &query, &page).await?;
         let page = page.messages(|(key, line)| answer::usage(query.interval, &key, &line));
         let held = self.accounts.balance(owner, None, None).await?.balance.held.to_string();
         Ok(Response::new(pb::QueryUsageResponse { rows: page.rows, next_page_token: page.next_page_token, held }))

@@ -3,7 +3,8 @@
 //! A lane's transaction is shared, so what one account can make of it is bounded: at most [`DUE_AT_ONCE`] holds lapse in
 //! it, and an account that makes it fail, or whose row somebody keeps locked, is not taken into it again. The requests of
 //! such an account wait here, in their order, each owner's on a task of its own and few of them at work at a time, on the
-//! service's connections, and everybody else goes on. An account comes back as soon as nothing of it waits; one that failed stays for a while first.
+//! service's connections, and everybody else goes on. An account comes back as soon as nothing of it waits; one that
+//! failed stays for a while first.
 //!
 //! [`DUE_AT_ONCE`]: super::load::DUE_AT_ONCE
 
@@ -25,6 +26,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use super::batch::Batcher;
 use super::job::{Answer, Job, Refused, Submission, all_jobs, answer};
 use super::metrics::Metrics;
+use super::shared::ALL_PARTS;
 
 /// How long an account whose requests failed is kept apart after the last of them.
 const COOL_DOWN: Duration = Duration::from_secs(10);
@@ -54,6 +56,8 @@ struct Inner {
 impl Aside {
     /// Nobody waits yet. To be called on the runtime to which the batcher's connections belong.
     pub(super) fn new(batcher: Batcher, metrics: Metrics, tasks: TaskTracker) -> Self {
+        // Whoever waits for a row that somebody keeps locked has a place that others wait for.
+        let batcher = Batcher { db: batcher.db.impatient(), ..batcher };
         let (queues, count) = (Mutex::default(), AtomicUsize::new(0));
         let (runtime, places) = (Handle::current(), Semaphore::new(SIDE_BY_SIDE));
         Self(Arc::new(Inner { batcher, metrics, runtime, tasks, places, queues, count }))
@@ -171,33 +175,45 @@ async fn work(mut seat: Seat, mut queue: UnboundedReceiver<Submission>, failed: 
     }
 }
 
-/// Carries out requests of one owner: what is due is booked in portions before, and if they fail together, each is tried
-/// by itself.
+/// Carries out requests of one owner, all of them together within a bounded time: others wait for their place. Whoever was not
+/// carried out until then may ask again.
 pub(super) async fn alone(batcher: &Batcher, owner: OwnerId, jobs: &[&Job]) -> Vec<Answer> {
-    if let Err(error) = batcher.catch_up(owner).await {
-        return vec![Err(refused(owner, error)); jobs.len()];
-    }
-    let error = match batcher.run(jobs).await {
-        Ok(carried) => return carried.answers.into_iter().map(|it| it.unwrap_or(Err(Refused::Unavailable))).collect(),
-        Err(error) => error,
-    };
-    tracing::warn!(%owner, requests = jobs.len(), %error, "a batch failed");
-    if let [_] = jobs {
-        return vec![Err(refused(owner, error))];
-    }
-    let unreachable = matches!(error, DbError::Unavailable(_));
-    let mut answers = Vec::with_capacity(jobs.len());
-    for job in jobs {
-        // When the database cannot be reached there is nothing to try.
-        answers.push(if unreachable { Err(Refused::Unavailable) } else { by_itself(batcher, job).await });
+    let mut answers: Vec<Answer> = vec![Err(Refused::Unavailable); jobs.len()];
+    if tokio::time::timeout(ALL_PARTS, in_parts(batcher, owner, jobs, &mut answers)).await.is_err() {
+        tracing::warn!(%owner, requests = jobs.len(), "the requests of an account were not all carried out in time");
     }
     answers
 }
 
-async fn by_itself(batcher: &Batcher, job: &Job) -> Answer {
-    match batcher.run(&[job]).await {
-        Ok(mut carried) => carried.answers.pop().flatten().unwrap_or(Err(Refused::Unavailable)),
-        Err(error) => Err(refused(job.owner, error)),
+/// What is due is booked in portions before. If requests fail together they are halved, and carried out in their order, until it
+/// is known which of them fail by themselves. Those that are not tried keep the answer they have.
+async fn in_parts(batcher: &Batcher, owner: OwnerId, jobs: &[&Job], answers: &mut [Answer]) {
+    if let Err(error) = batcher.catch_up(owner).await {
+        answers.fill(Err(refused(owner, error)));
+        return;
+    }
+    let mut parts = vec![(0, jobs.len())];
+    while let Some((start, end)) = parts.pop() {
+        let error = match batcher.run(&jobs[start..end]).await {
+            Ok(carried) => {
+                for (answer, told) in answers[start..end].iter_mut().zip(carried.answers) {
+                    *answer = told.unwrap_or(Err(Refused::Unavailable));
+                }
+                continue;
+            }
+            Err(error) => error,
+        };
+        tracing::warn!(%owner, requests = end - start, %error, "a batch failed");
+        // By none of them in particular: the others would not fare better.
+        if matches!(error, DbError::Unavailable(_) | DbError::Locked | DbError::Clock(_)) {
+            return;
+        }
+        if end - start > 1 {
+            let middle = start + (end - start) / 2;
+            parts.extend([(middle, end), (start, middle)]);
+        } else {
+            answers[start..end].fill(Err(refused(owner, error)));
+        }
     }
 }
 

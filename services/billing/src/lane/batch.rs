@@ -47,6 +47,8 @@ pub struct Batcher {
     pub(super) clock: Clock,
     pub(super) rules: RulesHandle,
     pub(super) layout: Layout,
+    /// Whether what many owners ask for may share a transaction.
+    pub(super) combine: bool,
     /// Where alerts are told; nowhere in tests that are about nothing of that.
     pub(super) outbox: Option<Outbox>,
     /// Where accounts are looked at that fell below what their top-up wants; likewise.
@@ -56,7 +58,7 @@ pub struct Batcher {
 impl Batcher {
     /// A batcher on this store, by this clock, under these rules.
     pub fn new(db: Db, clock: Clock, rules: RulesHandle) -> Self {
-        Self { db, clock, rules, layout: Layout::Together, outbox: None, jobs: None }
+        Self { db, clock, rules, layout: Layout::Together, combine: true, outbox: None, jobs: None }
     }
 
     /// The same, telling of alerts by events of this outbox, which is in the same store.
@@ -140,6 +142,25 @@ impl Batcher {
         // What is booked this way takes nothing, so it alerts nobody.
         let answer = carried.ok_or_else(unexpected_repetition)?.carried.answers.pop().flatten();
         Ok(answer.unwrap_or(Err(Refused::Unavailable)))
+    }
+
+    /// The same for one job of each of several accounts; not to be asked where [`combines_owners`](Self::combines_owners) says no. `None` in the place of
+    /// an answer: more is due in that account than is booked with others', and nothing was carried out for it.
+    pub(crate) async fn apply_all(&self, tx: &mut Tx, jobs: &[Job]) -> Result<Vec<Option<Answer>>, DbError> {
+        let jobs: Vec<&Job> = jobs.iter().collect();
+        let carried = carry_out(self, tx, &jobs, Repetitions::LookedUp).await?;
+        Ok(carried.ok_or_else(unexpected_repetition)?.carried.answers)
+    }
+
+    /// Whether one transaction may carry out what many owners ask for.
+    pub(crate) fn combines_owners(&self) -> bool {
+        !self.is_distributed() && self.combine
+    }
+
+    /// The same, with a transaction for each owner.
+    #[must_use]
+    pub fn uncombined(self) -> Self {
+        Self { combine: false, ..self }
     }
 
     /// Books what is due in an account in portions, each in a transaction of its own, until what is left of it can be

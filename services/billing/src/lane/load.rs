@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use bursar_db::{DbError, Tx};
 use bursar_id::{ChargeId, Id, Kind, LotId, OwnerId, UserId};
-use bursar_members::words;
 use bursar_money::Credits;
 use bursar_time::{Clock, Timestamp};
 
@@ -15,7 +14,7 @@ use crate::domain::{
     Account, AccountState, Actor, Charge, Command, Entry, Event, Hold, Inconsistent, Needs, OperationId, Request,
     Rules, decide,
 };
-use crate::store::{accounts, details, holds, ledger, lots};
+use crate::store::{accounts, details, holds, ledger, lots, members};
 
 pub(super) type States = HashMap<OwnerId, AccountState>;
 
@@ -61,7 +60,7 @@ pub(super) async fn load(
     }
     allowances::load(tx, &mut states, now).await?;
     load_members(tx, jobs, &mut states).await?;
-    let in_arrears = load_overdue(tx, now, &mut states, DUE_AT_ONCE).await?;
+    let in_arrears = load_overdue(tx, now, &mut states).await?;
     states.retain(|owner, _| !in_arrears.contains(owner));
     load_holds(tx, jobs, &mut states).await?;
     load_charges(tx, rules, jobs, &mut states).await?;
@@ -151,7 +150,7 @@ async fn load_members(tx: &mut Tx, jobs: &[&Job], states: &mut States) -> Result
     if named.is_empty() {
         return Ok(());
     }
-    let known = words::named(tx, &named).await?;
+    let known = members::named(tx, &named).await?;
     for (owner, user) in named {
         if let Some(state) = states.get_mut(&owner) {
             state.load_member(user, known.get(&(owner, user)).copied());
@@ -177,20 +176,15 @@ pub(super) async fn load_replays(tx: &mut Tx, jobs: &[&Job], states: &mut States
 }
 
 /// Holds past their deadlines, and when the next one lapses, of the accounts in which some may have. Of those for which
-/// there was no more room among `most`, not all are loaded: they are given back.
-async fn load_overdue(
-    tx: &mut Tx,
-    now: Timestamp,
-    states: &mut States,
-    most: usize,
-) -> Result<BTreeSet<OwnerId>, DbError> {
+/// there was no more room among [`DUE_AT_ONCE`], not all are loaded: they are given back.
+async fn load_overdue(tx: &mut Tx, now: Timestamp, states: &mut States) -> Result<BTreeSet<OwnerId>, DbError> {
     let may = states.values().filter(|state| state.account().next_lapse.is_some_and(|lapse| lapse <= now));
     let mut may: BTreeSet<OwnerId> = may.map(AccountState::owner).collect();
     if may.is_empty() {
         return Ok(BTreeSet::new());
     }
-    let mut overdue = holds::overdue(tx, &may.iter().copied().collect::<Vec<_>>(), now, most + 1).await?;
-    let in_arrears = match overdue.get(most) {
+    let mut overdue = holds::overdue(tx, &may.iter().copied().collect::<Vec<_>>(), now, DUE_AT_ONCE + 1).await?;
+    let in_arrears = match overdue.get(DUE_AT_ONCE) {
         Some((first_cut, _)) => may.split_off(first_cut),
         None => BTreeSet::new(),
     };
@@ -359,13 +353,36 @@ async fn seen(
     if with_limits {
         limits::load_all(tx, &mut state, now).await?;
     }
-    let mut states = HashMap::from([(owner, state)]);
-    load_overdue(tx, now, &mut states, usize::MAX - 1).await?;
-    Ok(states.remove(&owner).map(|mut state| {
-        let sweep = Request::unnamed(Command::Sweep);
-        if let Err(refusal) = decide(&mut state, &sweep, &Actor::Job, now) {
-            tracing::error!(%owner, %refusal, "an account contradicts itself");
+    look_past_overdue(tx, &mut state, now).await?;
+    let sweep = Request::unnamed(Command::Sweep);
+    if let Err(refusal) = decide(&mut state, &sweep, &Actor::Job, now) {
+        tracing::error!(%owner, %refusal, "an account contradicts itself");
+    }
+    Ok(Some(state))
+}
+
+/// Frees what overdue holds reserve, a portion of them at a time: an account may have as many as it may have open, and
+/// whoever asks for a balance asks again and again. So neither their labels are read nor entries made nor any of them kept.
+async fn look_past_overdue(tx: &mut Tx, state: &mut AccountState, now: Timestamp) -> Result<(), DbError> {
+    let owner = state.owner();
+    if state.account().next_lapse.is_none_or(|lapse| lapse > now) {
+        return Ok(());
+    }
+    let mut last = (Timestamp::MIN, 0);
+    loop {
+        let portion = holds::lapsed(tx, owner, now, last, DUE_AT_ONCE).await?;
+        for hold in &portion {
+            if let Err(refusal) = state.look_past(hold, now) {
+                tracing::error!(%owner, hold = %hold.id, %refusal, "an account contradicts itself");
+                return Ok(());
+            }
+            last = (hold.deadline, hold.number);
         }
-        state
-    }))
+        if portion.len() < DUE_AT_ONCE {
+            break;
+        }
+    }
+    let next = holds::next_deadlines(tx, &[owner], now).await?.remove(&owner);
+    state.load_next_lapse(next);
+    Ok(())
 }

@@ -64,7 +64,6 @@ mod warm;
 pub use batch::Batcher;
 pub use job::{Answer, Job, Overloaded, Refused};
 pub(crate) use load::{charges, view, view_with_limits};
-pub(crate) use queue::spread;
 pub use queue::{LaneSettings, Lanes};
 pub use rules::{RulesHandle, RulesSource};
 pub(crate) use top_ups::{TOP_UP, TopUp, look};

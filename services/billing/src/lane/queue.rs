@@ -155,7 +155,7 @@ impl Lanes {
 }
 
 /// Which of so many places an owner has, always the same one.
-pub(crate) fn spread(owner: OwnerId, over: usize) -> usize {
+fn spread(owner: OwnerId, over: usize) -> usize {
     let mut hasher = DefaultHasher::new();
     owner.hash(&mut hasher);
     usize::try_from(hasher.finish() % over.max(1) as u64).unwrap_or(0)

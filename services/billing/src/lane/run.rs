@@ -292,7 +292,7 @@ fn reconnect(lane: &mut Lane, home: &Db) {
 
 /// Connections of a lane's own.
 pub(super) fn connect(home: &Db) -> Db {
-    home.dedicated(1, PATIENCE, STATEMENT)
+    home.dedicated(PATIENCE, STATEMENT)
 }
 
 /// The baseline: every submission in a transaction of its own, side by side.

@@ -2,7 +2,9 @@
 //!
 //! The owners take turns, each turn as long as the work that it was given to: whoever sends a thousand requests at once
 //! waits as long for the second thousand as everybody else takes for theirs. This is start-time fair queueing (Goyal, Vin
-//! and Cheng, 1996) with requests as the unit; within an owner the order is the order of arrival.
+//! and Cheng, 1996) with requests as the unit, and with the clock of self-clocked fair queueing (Golestani, 1994): time is
+//! where the turns that were given end. So whoever has nothing left to wait with can be forgotten, and stands behind all
+//! who waited meanwhile when it comes again. Within an owner the order is the order of arrival.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
@@ -21,7 +23,7 @@ struct Queue {
 pub(super) struct Turns {
     of: HashMap<OwnerId, Queue>,
     order: BTreeSet<(u64, OwnerId)>,
-    /// When the turn that was given last began, in requests carried out.
+    /// When the last of the turns that were given ends, in requests carried out.
     now: u64,
 }
 
@@ -56,10 +58,10 @@ impl Turns {
     pub(super) fn pop(&mut self, owner: OwnerId) -> Option<Submission> {
         let queue = self.of.get_mut(&owner)?;
         self.order.remove(&(queue.turn, owner));
-        self.now = self.now.max(queue.turn);
         let submission = queue.waiting.pop_front();
         let took = submission.as_ref().map_or(0, |it| it.jobs.len() as u64);
         queue.turn = queue.turn.saturating_add(took);
+        self.now = self.now.max(queue.turn);
         if queue.waiting.is_empty() {
             self.of.remove(&owner);
         } else {
@@ -116,6 +118,21 @@ mod tests {
         let expected = [(1, 4), (2, 1), (3, 2), (2, 1), (2, 1), (2, 1), (1, 4), (2, 1), (1, 4)];
         assert_eq!(taken.collect::<Vec<_>>(), expected);
         assert!(turns.is_empty());
+    }
+
+    #[test]
+    fn whoever_comes_again_at_once_stands_behind_those_who_wait() {
+        let mut turns = Turns::default();
+        (1..=4).for_each(|of| turns.push(submission(of, 1)));
+        let mut served = HashMap::new();
+        for _ in 0..40 {
+            let owner = turns.next(|_| true).unwrap();
+            let again = turns.pop(owner).unwrap();
+            *served.entry(owner).or_insert(0) += 1;
+            turns.push(again);
+        }
+        let each: HashMap<_, _> = (1..=4).map(|of| (owner(of), 10)).collect();
+        assert_eq!(served, each);
     }
 
     #[test]

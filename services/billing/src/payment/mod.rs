@@ -177,6 +177,15 @@ impl Payments {
         }
     }
 
+    /// The same where nobody has to be asked for it, so that it may be learnt before the payment is written down; `None` where
+    /// that is not so.
+    #[expect(clippy::unnecessary_wraps, reason = "the sandbox is never asked over a network; other providers are")]
+    pub(crate) fn pay_at_once(self, to_pay: &ToPay<'_>) -> Option<Settlement> {
+        match self {
+            Self::Sandbox => Some(sandbox::pay(to_pay)),
+        }
+    }
+
     /// Gives a payment back, or a part of it; once for each `key`.
     #[expect(clippy::unused_async, reason = "the sandbox is no journey away; other providers are")]
     pub(crate) async fn give_back(self, reference: &str, amount: Price, key: &str) {

@@ -193,16 +193,10 @@ pub(crate) async fn set_top_up(tx: &mut Tx, owner: OwnerId, below: Option<Credit
 /// Says at which percentages of an allowance the managers of an account that is open want to be told from now on. Waits for
 /// the batch that has it in work, and what is remembered of the account counts no more.
 pub(crate) async fn set_alerts(tx: &mut Tx, owner: OwnerId, percents: &AlertPercents) -> Result<(), DbError> {
-    let percents = serde_json::to_string(percents).map_err(unreadable)?;
-    exactly_one(on!(tx, c => sqlx::query(sql::SET_ALERTS).bind(keys::owner(owner)).bind(percents)
+    let some = (!percents.as_slice().is_empty()).then(|| serde_json::to_string(percents)).transpose();
+    let some = some.map_err(unreadable)?;
+    exactly_one(on!(tx, c => sqlx::query(sql::SET_ALERTS).bind(keys::owner(owner)).bind(some)
         .execute(c).await?.rows_affected()))
-}
-
-/// The same where others hold: a program has set them that tells of none. An account that is not open stays so.
-pub(crate) async fn keep_alerts(tx: &mut Tx, owner: OwnerId, percents: &AlertPercents) -> Result<(), DbError> {
-    let percents = serde_json::to_string(percents).map_err(unreadable)?;
-    on!(tx, c => sqlx::query(sql::KEEP_ALERTS).bind(keys::owner(owner)).bind(percents).execute(c).await?.rows_affected());
-    Ok(())
 }
 
 /// The owners of accounts who are not active, after `after`, a page at a time, in order.

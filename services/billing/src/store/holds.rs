@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bursar_db::{DbError, Tx, on};
-use bursar_id::{Id, OwnerId, Uuid};
+use bursar_id::{Id, OwnerId, UserId, Uuid};
 use bursar_money::Credits;
 use bursar_time::Timestamp;
 
 use super::{keys, sql, sql_one, unreadable, unreadable_form};
-use crate::domain::{Hold, HoldTerms, Labels};
+use crate::domain::{Hold, HoldState, HoldTerms, Labels};
 
 #[derive(sqlx::FromRow)]
 struct HoldRow {
@@ -21,6 +21,7 @@ struct HoldRow {
     settled_at: Option<Timestamp>,
     captured: Credits,
     charge: Option<Uuid>,
+    member: Uuid,
     labels: Option<String>,
     terms: Vec<u8>,
 }
@@ -43,7 +44,15 @@ impl HoldRow {
         };
         Ok((keys::read_owner(&self.owner)?, hold))
     }
+
+    fn filed(self) -> Result<Filed, DbError> {
+        let member = Id::from_uuid(self.member);
+        Ok((self.read()?.1, member))
+    }
 }
+
+/// A hold, and the member in whose name it is stored: by that it is found when the member's details are to be erased.
+pub(crate) type Filed = (Hold, UserId);
 
 fn read(rows: Vec<HoldRow>) -> Result<Vec<(OwnerId, Hold)>, DbError> {
     rows.into_iter().map(HoldRow::read).collect()
@@ -80,9 +89,59 @@ pub(crate) async fn overdue(
     })
 }
 
+/// An open hold whose deadline has come, as far as its end asks for.
+#[derive(sqlx::FromRow)]
+struct LapsedRow {
+    number: i64,
+    id: Uuid,
+    deadline: Timestamp,
+    terms: Vec<u8>,
+}
+
+impl LapsedRow {
+    fn read(self) -> Result<Hold, DbError> {
+        let bad = |why| unreadable_form(why, format_args!("the terms of hold {}: {why}", self.number));
+        Ok(Hold {
+            id: Id::from_uuid(self.id),
+            number: keys::read_number(self.number)?,
+            terms: Arc::new(HoldTerms::from_bytes(&self.terms).map_err(bad)?),
+            labels: Labels::default(),
+            state: HoldState::Open,
+            deadline: self.deadline,
+            settled_at: None,
+            captured: Credits::ZERO,
+            charge: None,
+        })
+    }
+}
+
+/// A page of one owner's open holds whose deadline is `now` or before, in the order of their deadlines, after a deadline
+/// and number. Their labels are left out: whoever looks past what has lapsed needs none.
+pub(crate) async fn lapsed(
+    tx: &mut Tx,
+    owner: OwnerId,
+    now: Timestamp,
+    (deadline, number): (Timestamp, u64),
+    limit: usize,
+) -> Result<Vec<Hold>, DbError> {
+    let (number, limit) = (keys::number(number), i64::try_from(limit).unwrap_or(i64::MAX));
+    let rows: Vec<LapsedRow> = on!(tx, c => sqlx::query_as(sql::LAPSED_HOLDS)
+        .bind(keys::owner(owner)).bind(now).bind(deadline).bind(number).bind(limit).fetch_all(c).await?);
+    rows.into_iter().map(LapsedRow::read).collect()
+}
+
 /// Holds named one by one by the numbers of the entries that placed them, in whatever state.
 pub(crate) async fn named(tx: &mut Tx, holds: &[(OwnerId, u64)]) -> Result<Vec<(OwnerId, Hold)>, DbError> {
-    read(match tx {
+    read(rows_named(tx, holds).await?)
+}
+
+/// The same, with the members in whose names they are stored.
+pub(crate) async fn named_filed(tx: &mut Tx, holds: &[(OwnerId, u64)]) -> Result<Vec<Filed>, DbError> {
+    rows_named(tx, holds).await?.into_iter().map(HoldRow::filed).collect()
+}
+
+async fn rows_named(tx: &mut Tx, holds: &[(OwnerId, u64)]) -> Result<Vec<HoldRow>, DbError> {
+    Ok(match tx {
         Tx::Sqlite(t) => {
             sqlx::query_as(sql::HOLDS_NAMED.sqlite).bind(keys::number_list(holds)).fetch_all(&mut **t).await?
         }
@@ -101,12 +160,22 @@ pub(crate) async fn named(tx: &mut Tx, holds: &[(OwnerId, u64)]) -> Result<Vec<(
 pub(crate) async fn open(
     tx: &mut Tx,
     owner: OwnerId,
-    (deadline, number): (Timestamp, u64),
+    after: (Timestamp, u64),
     limit: i64,
 ) -> Result<Vec<Hold>, DbError> {
+    Ok(open_filed(tx, owner, after, limit).await?.into_iter().map(|(hold, _)| hold).collect())
+}
+
+/// The same with the members in whose names they are stored.
+pub(crate) async fn open_filed(
+    tx: &mut Tx,
+    owner: OwnerId,
+    (deadline, number): (Timestamp, u64),
+    limit: i64,
+) -> Result<Vec<Filed>, DbError> {
     let rows: Vec<HoldRow> = on!(tx, c => sqlx::query_as(sql::OPEN_HOLDS)
         .bind(keys::owner(owner)).bind(deadline).bind(keys::number(number)).bind(limit).fetch_all(c).await?);
-    Ok(read(rows)?.into_iter().map(|(_, hold)| hold).collect())
+    rows.into_iter().map(HoldRow::filed).collect()
 }
 
 /// The next deadline after `now` of each of these owners that has an open hold then.
@@ -147,6 +216,7 @@ mod tests {
             settled_at: None,
             captured: Credits::ZERO,
             charge: None,
+            member: Uuid::nil(),
             labels: None,
             terms: vec![format],
         };

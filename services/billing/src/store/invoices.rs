@@ -1,13 +1,15 @@
 //! Invoices and credit notes, and what numbers them. The schema lets nothing of them change but that the billing profile
 //! goes.
 
+use std::collections::HashMap;
+
 use bursar_db::{DbError, Tx, exactly_one, on};
 use bursar_id::{InvoiceId, OwnerId, PaymentId};
 use bursar_money::Price;
 use bursar_time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{subscriptions, unreadable};
+use super::{column, subscriptions, unreadable};
 use crate::domain::{Bill, DocumentId, DocumentKind, Invoice, Issuer, NumberPrefix};
 
 macro_rules! columns {
@@ -35,14 +37,24 @@ const NEXT_POSITION: &str =
     "UPDATE invoice_accounts SET documents = documents + 1 WHERE owner = $1 RETURNING prefix, documents";
 const CLAIM_PREFIX: &str =
     "INSERT INTO invoice_accounts (owner, prefix, documents) VALUES ($1, $2, 0) ON CONFLICT DO NOTHING";
+const INSERT_MANY_POSTGRES: &str = "INSERT INTO invoices (owner, id, kind, number, position, payment_id, issued_at, body, profile, \
+     currency, total) \
+     SELECT r.owner, r.id, 'INVOICE', r.number, r.position, r.payment, r.issued_at, r.body, r.profile, r.currency, r.total \
+     FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::bigint[], $7::text[], $8::text[], \
+     $9::text[], $10::bigint[]) AS r (owner, id, number, position, payment, issued_at, body, profile, currency, total)";
+const NEXT_NUMBERS_POSTGRES: &str = "INSERT INTO invoice_series (owner, kind, year, last) \
+     SELECT r.owner, 'INVOICE', r.year, 1 FROM unnest($1::text[], $2::bigint[]) AS r (owner, year) \
+     ON CONFLICT (owner, kind, year) DO UPDATE SET last = invoice_series.last + 1 RETURNING owner, last";
+const NEXT_POSITIONS_POSTGRES: &str = "UPDATE invoice_accounts SET documents = documents + 1 WHERE owner = ANY ($1::text[]) \
+     RETURNING owner, prefix, documents";
 const LEAVE: &str = "UPDATE invoices SET owner_gone = 1 WHERE owner = $1 AND owner_gone = 0";
 const ERASE_PROFILES: &str = "UPDATE invoices SET profile = NULL WHERE (owner, id) IN \
      (SELECT owner, id FROM invoices WHERE owner_gone = 1 AND profile IS NOT NULL AND issued_at < $1 \
       ORDER BY issued_at LIMIT $2)";
 
-/// Every statement here, by its name.
+/// Every statement here, by its name; what is named for an engine is for that one alone.
 #[cfg(test)]
-pub(super) const STATEMENTS: [(&str, &str); 10] = [
+pub(super) const STATEMENTS: [(&str, &str); 13] = [
     ("INSERT", INSERT),
     ("FIND", FIND),
     ("BY_PAYMENT", BY_PAYMENT),
@@ -51,6 +63,9 @@ pub(super) const STATEMENTS: [(&str, &str); 10] = [
     ("NEXT_NUMBER", NEXT_NUMBER),
     ("NEXT_POSITION", NEXT_POSITION),
     ("CLAIM_PREFIX", CLAIM_PREFIX),
+    ("INSERT_MANY_POSTGRES", INSERT_MANY_POSTGRES),
+    ("NEXT_NUMBERS_POSTGRES", NEXT_NUMBERS_POSTGRES),
+    ("NEXT_POSITIONS_POSTGRES", NEXT_POSITIONS_POSTGRES),
     ("LEAVE", LEAVE),
     ("ERASE_PROFILES", ERASE_PROFILES),
 ];
@@ -102,17 +117,48 @@ impl Row {
 
 /// Writes an invoice or a credit note.
 pub(crate) async fn insert(tx: &mut Tx, new: &Invoice) -> Result<(), DbError> {
-    let (original, original_number) = new.original.clone().unzip();
-    let body =
-        Body { bill: new.bill.clone(), issuer: new.issuer.clone(), issued_on: new.issued_on.clone(), original_number };
+    let original = new.original.as_ref().map(|(original, _)| *original);
     let position = i64::try_from(new.position).map_err(unreadable)?;
-    let body = serde_json::to_string(&body).map_err(unreadable)?;
-    let profile = new.profile.as_ref().map(serde_json::to_string).transpose().map_err(unreadable)?;
+    let (body, profile) = (body(new)?, profile(new)?);
     exactly_one(on!(tx, c => sqlx::query(INSERT)
         .bind(new.owner).bind(new.id.id).bind(new.id.kind.as_str()).bind(&new.number).bind(position).bind(original)
         .bind(new.payment).bind(new.issued_at).bind(body).bind(profile)
         .bind(new.bill.total.currency().as_str().to_owned()).bind(new.bill.total.micros())
         .execute(c).await?.rows_affected()))
+}
+
+fn body(of: &Invoice) -> Result<String, DbError> {
+    let Invoice { bill, issuer, issued_on, .. } = of.clone();
+    let original_number = of.original.as_ref().map(|(_, number)| number.clone());
+    serde_json::to_string(&Body { bill, issuer, issued_on, original_number }).map_err(unreadable)
+}
+
+fn profile(of: &Invoice) -> Result<Option<String>, DbError> {
+    of.profile.as_ref().map(serde_json::to_string).transpose().map_err(unreadable)
+}
+
+/// Writes many invoices, which correct nothing.
+pub(crate) async fn insert_many(tx: &mut Tx, new: &[Invoice]) -> Result<(), DbError> {
+    let Tx::Postgres(t) = tx else {
+        for invoice in new {
+            insert(tx, invoice).await?;
+        }
+        return Ok(());
+    };
+    let position = |it: &Invoice| i64::try_from(it.position).map_err(unreadable);
+    let query = sqlx::query(INSERT_MANY_POSTGRES)
+        .bind(column(new, |it| it.owner.to_string()))
+        .bind(column(new, |it| it.id.id.to_string()))
+        .bind(column(new, |it| it.number.clone()))
+        .bind(new.iter().map(position).collect::<Result<Vec<_>, _>>()?)
+        .bind(column(new, |it| it.payment.to_string()))
+        .bind(column(new, |it| it.issued_at.as_micros()))
+        .bind(new.iter().map(body).collect::<Result<Vec<_>, _>>()?)
+        .bind(new.iter().map(profile).collect::<Result<Vec<_>, _>>()?)
+        .bind(column(new, |it| it.bill.total.currency().as_str().to_owned()))
+        .bind(column(new, |it| it.bill.total.micros()));
+    query.execute(&mut **t).await?;
+    Ok(())
 }
 
 /// One of the owner's.
@@ -154,6 +200,21 @@ pub(crate) async fn next_number(tx: &mut Tx, owner: OwnerId, kind: DocumentKind,
     u32::try_from(last).map_err(unreadable)
 }
 
+/// The same for an invoice of each of many owners, whose accounts are locked.
+pub(crate) async fn next_numbers(tx: &mut Tx, of: &[(OwnerId, i16)]) -> Result<HashMap<OwnerId, u32>, DbError> {
+    let Tx::Postgres(t) = tx else {
+        let mut numbers = HashMap::with_capacity(of.len());
+        for (owner, year) in of {
+            numbers.insert(*owner, next_number(tx, *owner, DocumentKind::Invoice, *year).await?);
+        }
+        return Ok(numbers);
+    };
+    let (owners, years) = (column(of, |(owner, _)| owner.to_string()), column(of, |(_, year)| i64::from(*year)));
+    let rows: Vec<(OwnerId, i64)> =
+        sqlx::query_as(NEXT_NUMBERS_POSTGRES).bind(owners).bind(years).fetch_all(&mut **t).await?;
+    rows.into_iter().map(|(owner, last)| Ok((owner, u32::try_from(last).map_err(unreadable)?))).collect()
+}
+
 /// Counts one more document of the account: what its documents are numbered by, and which of them this one is. `None`
 /// before it has a prefix. Whoever else counts one waits until the transaction ends.
 pub(crate) async fn next_position(tx: &mut Tx, owner: OwnerId) -> Result<Option<(NumberPrefix, u64)>, DbError> {
@@ -162,6 +223,27 @@ pub(crate) async fn next_position(tx: &mut Tx, owner: OwnerId) -> Result<Option<
         Ok((NumberPrefix::from_stored(prefix), u64::try_from(position).map_err(unreadable)?))
     };
     row.map(read).transpose()
+}
+
+/// The same for each of many owners, whose accounts are locked; one without a prefix is missing.
+pub(crate) async fn next_positions(
+    tx: &mut Tx,
+    owners: &[OwnerId],
+) -> Result<HashMap<OwnerId, (NumberPrefix, u64)>, DbError> {
+    let Tx::Postgres(t) = tx else {
+        let mut positions = HashMap::with_capacity(owners.len());
+        for owner in owners {
+            positions.extend(next_position(tx, *owner).await?.map(|next| (*owner, next)));
+        }
+        return Ok(positions);
+    };
+    let owners = column(owners, ToString::to_string);
+    let rows: Vec<(OwnerId, String, i64)> =
+        sqlx::query_as(NEXT_POSITIONS_POSTGRES).bind(owners).fetch_all(&mut **t).await?;
+    let read = |(owner, prefix, position): (OwnerId, String, i64)| {
+        Ok((owner, (NumberPrefix::from_stored(prefix), u64::try_from(position).map_err(unreadable)?)))
+    };
+    rows.into_iter().map(read).collect()
 }
 
 /// Gives the account a prefix, unless it has one or another account has this one.

@@ -20,6 +20,8 @@ const FIND: &str =
     concat!("SELECT ", columns!(), " FROM payment_methods WHERE owner = $1 AND id = $2 AND removed_at IS NULL");
 const DEFAULT: &str =
     concat!("SELECT ", columns!(), " FROM payment_methods WHERE owner = $1 AND is_default = 1 AND removed_at IS NULL");
+const OF_OWNERS_POSTGRES: &str =
+    concat!("SELECT ", columns!(), " FROM payment_methods WHERE owner = ANY ($1::text[]) AND removed_at IS NULL");
 const PAGE: &str = concat!(
     "SELECT ",
     columns!(),
@@ -33,12 +35,13 @@ const MAKE_DEFAULT: &str =
 const REMOVE: &str = "DELETE FROM payment_methods WHERE owner = $1 AND id = $2 AND removed_at IS NULL";
 const FORGET: &str = "DELETE FROM payment_methods WHERE owner = $1";
 
-/// Every statement here, by its name.
+/// Every statement here, by its name; what is named for an engine is for that one alone.
 #[cfg(test)]
-pub(super) const STATEMENTS: [(&str, &str); 9] = [
+pub(super) const STATEMENTS: [(&str, &str); 10] = [
     ("INSERT", INSERT),
     ("FIND", FIND),
     ("DEFAULT", DEFAULT),
+    ("OF_OWNERS_POSTGRES", OF_OWNERS_POSTGRES),
     ("PAGE", PAGE),
     ("COUNT", COUNT),
     ("NO_DEFAULT", NO_DEFAULT),
@@ -104,6 +107,25 @@ pub(crate) async fn find(tx: &mut Tx, owner: OwnerId, id: PaymentMethodId) -> Re
 pub(crate) async fn default(tx: &mut Tx, owner: OwnerId) -> Result<Option<SavedMethod>, DbError> {
     let row: Option<Row> = on!(tx, c => sqlx::query_as(DEFAULT).bind(owner).fetch_optional(c).await?);
     row.map(Row::read).transpose()
+}
+
+/// All payment methods of these owners.
+pub(crate) async fn of_owners(tx: &mut Tx, owners: &[OwnerId]) -> Result<Vec<SavedMethod>, DbError> {
+    let rows: Vec<Row> = match tx {
+        Tx::Postgres(t) => {
+            let owners: Vec<String> = owners.iter().map(ToString::to_string).collect();
+            sqlx::query_as(OF_OWNERS_POSTGRES).bind(owners).fetch_all(&mut **t).await?
+        }
+        Tx::Sqlite(t) => {
+            let mut rows = Vec::new();
+            for owner in owners {
+                let page = sqlx::query_as(PAGE).bind(*owner).bind(AFTER_ALL).bind(i64::MAX);
+                rows.extend(page.fetch_all(&mut **t).await?);
+            }
+            rows
+        }
+    };
+    rows.into_iter().map(Row::read).collect()
 }
 
 /// How many the owner has.

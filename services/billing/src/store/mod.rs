@@ -17,6 +17,7 @@ mod keys;
 pub(crate) mod ledger;
 pub(crate) mod limits;
 pub(crate) mod lots;
+pub(crate) mod members;
 pub(crate) mod methods;
 pub(crate) mod payments;
 pub(crate) mod purchases;
@@ -43,6 +44,11 @@ static POSTGRES: sqlx::migrate::Migrator = sqlx::migrate!("migrations/postgres")
 
 /// Billing's migrations for both engines.
 pub(crate) const MIGRATIONS: Migrations = Migrations::new(&SQLITE, &POSTGRES);
+
+/// One column of a table's rows.
+fn column<R, T>(rows: &[R], of: impl Fn(&R) -> T) -> Vec<T> {
+    rows.iter().map(of).collect()
+}
 
 /// A stored entry that this program cannot read.
 pub(crate) fn unreadable_entry(error: UnreadableEntry) -> DbError {

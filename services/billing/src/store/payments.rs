@@ -9,7 +9,7 @@ use bursar_rpc::Kept;
 use bursar_time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{subscriptions, unreadable};
+use super::{column, subscriptions, unreadable};
 use crate::domain::{Bought, ModelName, Payment, ProductId, ProjectName, Purpose, Scope, TakenBack, Terms};
 
 macro_rules! columns {
@@ -26,6 +26,16 @@ const INSERT: &str = concat!(
     ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, \
      $24, $25, $26, $27, $28, $29, $30, $31, $32, $33) ON CONFLICT DO NOTHING"
 );
+const INSERT_RENEWALS_POSTGRES: &str = "INSERT INTO payments (owner, id, purpose, state, thing, attempt, currency, amount, \
+     method, reference, product, credits, period, subscription_id, fulfilled_at, lot_id, started_by, created_at, bill, invoice_id) \
+     SELECT r.owner, r.id, 'RENEWAL', 'PAID', r.thing, r.attempt, r.currency, r.amount, r.method, r.reference, r.product, \
+     r.credits, r.period, r.subscription, r.fulfilled_at, r.lot, r.started_by, r.created_at, r.bill, r.invoice \
+     FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bigint[], $5::text[], $6::bigint[], $7::text[], $8::text[], \
+     $9::text[], $10::bigint[], $11::bigint[], $12::text[], $13::bigint[], $14::text[], $15::text[], $16::bigint[], \
+     $17::text[], $18::text[]) AS r (owner, id, thing, attempt, currency, amount, method, reference, product, credits, \
+     period, subscription, fulfilled_at, lot, started_by, created_at, bill, invoice) \
+     ON CONFLICT DO NOTHING";
+const TRIED_POSTGRES: &str = "SELECT thing FROM payments WHERE thing = ANY ($1::bytea[])";
 const UPDATE: &str = "UPDATE payments SET state = $2, refunded = $3, dispute = $4, disputed = $5, decline_code = $6, \
      reference = $7, fulfilled_at = $8, returned = $9, lot_id = $10, taken_back = $11, voided = $12, owed = $13, invoice_id = $14, \
      moved = $15, asked_with = CASE WHEN $2 = 'CREATED' THEN asked_with END WHERE id = $1";
@@ -63,13 +73,15 @@ const WAITING_CHANGES: &str = concat!(
      AND change IS NOT NULL ORDER BY id DESC LIMIT $2"
 );
 /// What they bought is found by the payments and not by their lots, of which nothing may be left.
-const DISPUTED_CHANGES: &str = "SELECT id FROM payments WHERE owner = $1 AND subscription_id = $2 AND period = $3 \
-     AND change IS NOT NULL AND dispute = 'OPEN' AND fulfilled_at IS NOT NULL ORDER BY id LIMIT $4";
+const CHANGES_OF_PERIOD: &str = "SELECT id FROM payments WHERE owner = $1 AND subscription_id = $2 AND period = $3 \
+     AND change IS NOT NULL AND fulfilled_at IS NOT NULL ORDER BY id LIMIT $4";
 
 /// Every statement here, by its name; what is named for an engine is for that one alone.
 #[cfg(test)]
-pub(super) const STATEMENTS: [(&str, &str); 16] = [
+pub(super) const STATEMENTS: [(&str, &str); 18] = [
     ("INSERT", INSERT),
+    ("INSERT_RENEWALS_POSTGRES", INSERT_RENEWALS_POSTGRES),
+    ("TRIED_POSTGRES", TRIED_POSTGRES),
     ("UPDATE", UPDATE),
     ("ASK_WITH", ASK_WITH),
     ("ASKED_WITH", ASKED_WITH),
@@ -84,7 +96,7 @@ pub(super) const STATEMENTS: [(&str, &str); 16] = [
     ("WAITING", WAITING),
     ("WAITING_STARTS", WAITING_STARTS),
     ("WAITING_CHANGES", WAITING_CHANGES),
-    ("DISPUTED_CHANGES", DISPUTED_CHANGES),
+    ("CHANGES_OF_PERIOD", CHANGES_OF_PERIOD),
 ];
 
 /// Comes after every id.
@@ -247,6 +259,59 @@ pub(crate) async fn insert(tx: &mut Tx, new: &Payment) -> Result<bool, DbError> 
     Ok(rows == 1)
 }
 
+/// Writes the payments of some subscriptions' months, each of which is paid and delivered already. Returns how many were not
+/// there: where that is not all of them, drop the transaction.
+pub(crate) async fn insert_renewals(tx: &mut Tx, new: &[Payment]) -> Result<usize, DbError> {
+    let Tx::Postgres(t) = tx else {
+        let mut written = 0;
+        for payment in new {
+            written += usize::from(insert(tx, payment).await?);
+        }
+        return Ok(written);
+    };
+    let period = |it: &Payment| match &it.bought {
+        Bought::Renewal { plan, period, .. } => Ok((plan.to_string(), i64::from(*period))),
+        _ => Err(unreadable("only months are written this way")),
+    };
+    let (plans, periods): (Vec<_>, Vec<_>) = new.iter().map(period).collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+    let bill = |it: &Payment| it.bill.as_ref().map(serde_json::to_string).transpose().map_err(unreadable);
+    let query = sqlx::query(INSERT_RENEWALS_POSTGRES)
+        .bind(column(new, |it| it.owner.to_string()))
+        .bind(column(new, |it| it.id.to_string()))
+        .bind(column(new, |it| it.thing.to_vec()))
+        .bind(column(new, |it| i64::from(it.attempt)))
+        .bind(column(new, |it| it.amount.currency().as_str().to_owned()))
+        .bind(column(new, |it| it.amount.micros()))
+        .bind(column(new, |it| it.method.clone()))
+        .bind(column(new, |it| it.reference.clone()))
+        .bind(plans)
+        .bind(column(new, |it| it.bought.credits().micro()))
+        .bind(periods)
+        .bind(column(new, |it| it.bought.subscription().map(|id| id.to_string())))
+        .bind(column(new, |it| it.fulfilled_at.map(Timestamp::as_micros)))
+        .bind(column(new, |it| it.lot.map(|id| id.to_string())))
+        .bind(column(new, |it| it.started_by.clone()))
+        .bind(column(new, |it| it.created_at.as_micros()))
+        .bind(new.iter().map(bill).collect::<Result<Vec<_>, _>>()?)
+        .bind(column(new, |it| it.invoice.map(|id| id.to_string())));
+    let rows = query.execute(&mut **t).await?.rows_affected();
+    usize::try_from(rows).map_err(unreadable)
+}
+
+/// Which of these things somebody has begun to pay for already, whatever came of it.
+pub(crate) async fn tried(tx: &mut Tx, things: &[[u8; 16]]) -> Result<BTreeSet<Vec<u8>>, DbError> {
+    let Tx::Postgres(t) = tx else {
+        let mut tried = BTreeSet::new();
+        for thing in things {
+            tried.extend(last_attempt(tx, *thing).await?.map(|last| last.thing.to_vec()));
+        }
+        return Ok(tried);
+    };
+    let things = column(things, |it| it.to_vec());
+    let rows: Vec<(Vec<u8>,)> = sqlx::query_as(TRIED_POSTGRES).bind(things).fetch_all(&mut **t).await?;
+    Ok(rows.into_iter().map(|(thing,)| thing).collect())
+}
+
 /// Writes what has become of a payment.
 pub(crate) async fn update(tx: &mut Tx, it: &Payment) -> Result<(), DbError> {
     exactly_one(on!(tx, c => sqlx::query(UPDATE)
@@ -338,15 +403,15 @@ pub(crate) async fn waiting_changes(tx: &mut Tx, owner: OwnerId, limit: i64) -> 
     rows.into_iter().map(Row::read).collect()
 }
 
-/// Up to `limit` of the payments with which the owner's subscription was changed in a period, and which a bank has not decided
-/// about.
-pub(crate) async fn disputed_changes(
+/// Up to `limit` of the payments with which the owner's subscription was changed in a period, whatever is left of what they
+/// bought.
+pub(crate) async fn changes_of_period(
     tx: &mut Tx,
     owner: OwnerId,
     (subscription, period): (SubscriptionId, u32),
     limit: i64,
 ) -> Result<Vec<PaymentId>, DbError> {
-    let rows: Vec<(PaymentId,)> = on!(tx, c => sqlx::query_as(DISPUTED_CHANGES)
+    let rows: Vec<(PaymentId,)> = on!(tx, c => sqlx::query_as(CHANGES_OF_PERIOD)
         .bind(owner).bind(subscription).bind(i64::from(period)).bind(limit).fetch_all(c).await?);
     Ok(rows.into_iter().map(|(id,)| id).collect())
 }

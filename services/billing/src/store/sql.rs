@@ -84,10 +84,6 @@ pub(crate) const SET_TOP_UP: &str = "UPDATE accounts SET top_up_below = $2, term
 pub(crate) const SET_ALERTS: &str =
     "UPDATE accounts SET allowance_alerts = $2, allowance = NULL, terms = terms + 1 WHERE owner = $1";
 
-/// The same where others hold.
-pub(crate) const KEEP_ALERTS: &str = "UPDATE accounts SET allowance_alerts = $2, allowance = NULL, terms = terms + 1 \
-     WHERE owner = $1 AND COALESCE(allowance_alerts, '[]') <> $2";
-
 /// The owners that are not active, a page at a time.
 pub(crate) const INACTIVE_AFTER: &str =
     "SELECT owner, standing FROM accounts WHERE standing <> 0 AND owner > $1 ORDER BY owner LIMIT $2";
@@ -212,7 +208,7 @@ pub(crate) const REPLACE_DETAILS: Both = Both {
 
 macro_rules! hold_columns {
     ($prefix:literal) => {
-        columns!($prefix: owner number id state deadline settled_at captured charge labels terms)
+        columns!($prefix: owner number id state deadline settled_at captured charge member labels terms)
     };
 }
 
@@ -223,6 +219,10 @@ pub(crate) const OVERDUE_HOLDS: Both = Both {
     postgres: concat!("SELECT ", hold_columns!("h."), " FROM holds AS h
               WHERE h.owner = ANY ($1::bytea[]) AND h.state = 'OPEN' AND h.deadline <= $2 ORDER BY h.owner, h.deadline, h.number LIMIT $3"),
 };
+
+/// An owner's open holds whose deadline has come, a page at a time, without what erasures take.
+pub(crate) const LAPSED_HOLDS: &str = "SELECT number, id, deadline, terms FROM holds
+     WHERE owner = $1 AND state = 'OPEN' AND deadline <= $2 AND (deadline, number) > ($3, $4) ORDER BY deadline, number LIMIT $5";
 
 /// An owner's open holds, oldest first, a page at a time.
 pub(crate) const OPEN_HOLDS: &str = concat!(

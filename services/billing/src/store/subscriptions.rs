@@ -1,5 +1,7 @@
 //! Subscriptions: at most one that is not ended per owner.
 
+use std::collections::BTreeMap;
+
 use bursar_db::{DbError, Tx, exactly_one, on};
 use bursar_id::{OwnerId, SubscriptionId};
 use bursar_money::{Credits, Currency, Price};
@@ -45,6 +47,24 @@ const RENEW: &str = "UPDATE subscriptions SET period_number = $4, period_start =
      payment_reference = $7, failures = 0, next_retry_at = NULL, plan_id = $8, credits = $9, seats = $10, price = $11, \
      extra_seats = $12, seat_price = $13, seat_credits = $14, pending_change = NULL \
      WHERE owner = $1 AND id = $2 AND period_number = $3 AND changes = $15 AND state <> 'ENDED' AND cancel_at_period_end = 0";
+const RENEW_MANY_POSTGRES: &str = "UPDATE subscriptions AS s SET period_number = r.number, period_start = r.starts, period_end = r.ends, \
+     payment_reference = r.reference, failures = 0, next_retry_at = NULL, plan_id = r.plan, credits = r.credits, \
+     seats = r.seats, price = r.price, extra_seats = r.extra_seats, seat_price = r.seat_price, \
+     seat_credits = r.seat_credits, pending_change = NULL \
+     FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::text[], $8::text[], \
+     $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[]) \
+     AS r (owner, id, was, number, starts, ends, reference, plan, credits, seats, price, extra_seats, seat_price, \
+     seat_credits, changes) \
+     WHERE s.owner = r.owner AND s.id = r.id AND s.period_number = r.was AND s.changes = r.changes \
+     AND s.state <> 'ENDED' AND s.cancel_at_period_end = 0";
+const CLAIM_POSTGRES: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM subscriptions WHERE owner = ANY ($1::text[]) AND state <> 'ENDED' ORDER BY owner FOR UPDATE SKIP LOCKED"
+);
+/// Shorter than it takes the server to find a deadlock (`deadlock_timeout`, a second): whoever locked a payment first, as the
+/// order of locks has it, and waits for a subscription that is claimed, is not the one who is told to come again.
+const WAIT_BRIEFLY_POSTGRES: &str = "SELECT set_config('lock_timeout', '200ms', true)";
 const NOT_PAID: &str = "UPDATE subscriptions SET failures = $4, next_retry_at = $5 \
      WHERE owner = $1 AND id = $2 AND period_number = $3 AND state <> 'ENDED' AND cancel_at_period_end = 0 \
      AND $4 = 1 + CASE WHEN next_retry_at > period_end THEN failures ELSE 0 END";
@@ -68,7 +88,6 @@ const REVIVE: &str = "UPDATE subscriptions SET state = $3, ended_at = NULL, ende
      WHERE owner = $1 AND id = $2 AND ended_with_owner = 1 AND NOT EXISTS \
      (SELECT 1 FROM subscriptions AS other WHERE other.owner = $1 AND other.state <> 'ENDED')";
 
-const RESUMED: &str = "SELECT resumed_until FROM subscriptions WHERE owner = $1 AND id = $2";
 const RESUME: &str =
     "UPDATE subscriptions SET resumed_until = $1 WHERE state <> 'ENDED' AND period_end <= $1 AND owner = $2";
 const RESUME_ALL: &str = "UPDATE subscriptions SET resumed_until = $1 WHERE state <> 'ENDED' AND period_end <= $1";
@@ -89,9 +108,16 @@ pub(super) const LIVE_OF: Both = Both {
     ),
 };
 
-/// Every statement here that is the same on both engines, by its name.
+pub(super) const RESUMED_OF: Both = Both {
+    sqlite: "SELECT id, resumed_until FROM subscriptions WHERE state <> 'ENDED' AND resumed_until IS NOT NULL \
+        AND owner IN (SELECT value FROM json_each($1))",
+    postgres: "SELECT id, resumed_until FROM subscriptions WHERE state <> 'ENDED' AND resumed_until IS NOT NULL \
+        AND owner = ANY ($1::text[])",
+};
+
+/// Every statement here that is the same on both engines, by its name; what is named for an engine is for that one alone.
 #[cfg(test)]
-pub(super) const STATEMENTS: [(&str, &str); 18] = [
+pub(super) const STATEMENTS: [(&str, &str); 20] = [
     ("INSERT", INSERT),
     ("LIVE", LIVE),
     ("KEPT", KEPT),
@@ -99,6 +125,9 @@ pub(super) const STATEMENTS: [(&str, &str); 18] = [
     ("FIND", FIND),
     ("DUE", DUE),
     ("RENEW", RENEW),
+    ("RENEW_MANY_POSTGRES", RENEW_MANY_POSTGRES),
+    ("CLAIM_POSTGRES", CLAIM_POSTGRES),
+    ("WAIT_BRIEFLY_POSTGRES", WAIT_BRIEFLY_POSTGRES),
     ("NOT_PAID", NOT_PAID),
     ("END", END),
     ("END_WITH_OWNER", END_WITH_OWNER),
@@ -106,7 +135,6 @@ pub(super) const STATEMENTS: [(&str, &str); 18] = [
     ("CHANGE", CHANGE),
     ("ENDED_WITH_OWNER", ENDED_WITH_OWNER),
     ("REVIVE", REVIVE),
-    ("RESUMED", RESUMED),
     ("RESUME", RESUME),
     ("RESUME_ALL", RESUME_ALL),
     ("LIVE_AFTER", LIVE_AFTER),
@@ -282,11 +310,21 @@ pub(crate) async fn due(
     rows.into_iter().map(Row::read).collect()
 }
 
-/// Up to when an operator has said that a subscription's missed periods are made up for.
-pub(crate) async fn resumed_until(tx: &mut Tx, of: &Subscription) -> Result<Option<Timestamp>, DbError> {
-    let row: Option<(Option<Timestamp>,)> =
-        on!(tx, c => sqlx::query_as(RESUMED).bind(of.owner).bind(of.id).fetch_optional(c).await?);
-    Ok(row.and_then(|(until,)| until))
+/// Up to when an operator has said that missed periods are made up for, of the subscriptions of these owners that are not
+/// ended; one of which nothing was said is missing.
+pub(crate) async fn resumed_of(
+    tx: &mut Tx,
+    owners: &[OwnerId],
+) -> Result<BTreeMap<SubscriptionId, Timestamp>, DbError> {
+    let owners: Vec<String> = owners.iter().map(ToString::to_string).collect();
+    let rows: Vec<(SubscriptionId, Timestamp)> = match tx {
+        Tx::Sqlite(t) => {
+            let owners = serde_json::Value::from(owners).to_string();
+            sqlx::query_as(RESUMED_OF.sqlite).bind(owners).fetch_all(&mut **t).await?
+        }
+        Tx::Postgres(t) => sqlx::query_as(RESUMED_OF.postgres).bind(owners).fetch_all(&mut **t).await?,
+    };
+    Ok(rows.into_iter().collect())
 }
 
 /// Says that what is due at `now` is made up for, of one owner or of everybody. Returns for how many subscriptions.
@@ -307,6 +345,50 @@ pub(crate) async fn renew(tx: &mut Tx, renewed: &Subscription, from: u32) -> Res
         .bind(renewed.plan.as_str()).bind(renewed.credits).bind(i64::from(renewed.seats)).bind(renewed.price.micros())
         .bind(extra.0).bind(extra.1).bind(extra.2).bind(i64::from(renewed.changes))
         .execute(c).await?.rows_affected()))
+}
+
+/// Those of these owners' subscriptions that are not ended, locked until the transaction ends, in the order of owners. What
+/// somebody else has locked is left out: nobody is waited for, and afterwards in this transaction for a moment only.
+pub(crate) async fn claim(tx: &mut Tx, owners: &[OwnerId]) -> Result<Vec<Subscription>, DbError> {
+    let Tx::Postgres(t) = tx else {
+        // On SQLite whoever writes is alone.
+        return live_of(tx, owners).await;
+    };
+    let owners: Vec<String> = owners.iter().map(ToString::to_string).collect();
+    sqlx::query(WAIT_BRIEFLY_POSTGRES).execute(&mut **t).await?;
+    let rows: Vec<Row> = sqlx::query_as(CLAIM_POSTGRES).bind(owners).fetch_all(&mut **t).await?;
+    rows.into_iter().map(Row::read).collect()
+}
+
+/// The same as [`renew`] for many, each with the period it was in. Returns how many there were to move.
+pub(crate) async fn renew_many(tx: &mut Tx, renewed: &[(Subscription, u32)]) -> Result<usize, DbError> {
+    let Tx::Postgres(t) = tx else {
+        let mut moved = 0;
+        for (it, from) in renewed {
+            moved += usize::from(renew(tx, it, *from).await?);
+        }
+        return Ok(moved);
+    };
+    let text = |of: fn(&Subscription) -> String| renewed.iter().map(|(it, _)| of(it)).collect::<Vec<_>>();
+    let number = |of: fn(&Subscription) -> i64| renewed.iter().map(|(it, _)| of(it)).collect::<Vec<_>>();
+    let query = sqlx::query(RENEW_MANY_POSTGRES)
+        .bind(text(|it| it.owner.to_string()))
+        .bind(text(|it| it.id.to_string()))
+        .bind(renewed.iter().map(|(_, from)| i64::from(*from)).collect::<Vec<_>>())
+        .bind(number(|it| i64::from(it.month.number)))
+        .bind(number(|it| it.month.start.as_micros()))
+        .bind(number(|it| it.month.end.as_micros()))
+        .bind(text(|it| it.payment_reference.clone()))
+        .bind(text(|it| it.plan.to_string()))
+        .bind(number(|it| it.credits.micro()))
+        .bind(number(|it| i64::from(it.seats)))
+        .bind(number(|it| it.price.micros()))
+        .bind(number(|it| extra(it).0))
+        .bind(number(|it| extra(it).1))
+        .bind(number(|it| extra(it).2.micro()))
+        .bind(number(|it| i64::from(it.changes)));
+    let rows = query.execute(&mut **t).await?.rows_affected();
+    usize::try_from(rows).map_err(unreadable)
 }
 
 /// Writes that the month after the period that a subscription is in was tried once more and not paid. `false`: somebody else

@@ -61,24 +61,29 @@ macro_rules! sqlite {
 
 fn all() -> Vec<Statement> {
     let credits = statements!(
-        OPEN_ACCOUNTS LOCK_ACCOUNTS READ_ACCOUNT DUE_ACCOUNTS OWNERS_AFTER HEADS_AFTER NO_RENEWAL BEGIN_PERIOD RAISE_TERMS SET_STANDING SET_TOP_UP SET_ALERTS KEEP_ALERTS INACTIVE_AFTER RAISE_ALL_TERMS
+        OPEN_ACCOUNTS LOCK_ACCOUNTS READ_ACCOUNT DUE_ACCOUNTS OWNERS_AFTER HEADS_AFTER NO_RENEWAL BEGIN_PERIOD RAISE_TERMS SET_STANDING SET_TOP_UP SET_ALERTS INACTIVE_AFTER RAISE_ALL_TERMS
         LIVE_LOTS LOTS_NAMED LOTS_PAGE LOTS_AFTER ERASE_LOT_NOTES
         ENTRIES_BY_KEY ENTRIES_BY_SEQ LAST_REFUNDS ENTRIES_BEFORE ENTRIES_AFTER TIME_OF_ENTRY HASH_OF_ENTRY
         DETAILS_OF DETAILS_FROM REPLACE_DETAILS
-        OVERDUE_HOLDS OPEN_HOLDS HOLDS_NAMED NEXT_DEADLINES LIMITS_OF LIMITS_USED FORGET_USES ERASE_HOLD_LABELS ERASE_ALL_HOLD_LABELS
+        OVERDUE_HOLDS LAPSED_HOLDS OPEN_HOLDS HOLDS_NAMED NEXT_DEADLINES LIMITS_OF LIMITS_USED FORGET_USES ERASE_HOLD_LABELS ERASE_ALL_HOLD_LABELS
         HOURS_FROM DAYS_FROM TOTALS_OF_HOUR TOTALS_OF_DAY METERS_FROM ROLLED_UP FIRST_HOUR FIRST_DAY ROLL_UP_DAY NOTE_ROLL_UP
         OPERATION_KEY KEEP_OPERATION_KEY
     );
-    let same = |file| move |(name, text)| Statement { file, name, sqlite: Some(text), postgres: Some(text) };
+    let same = |file| {
+        move |(name, text): (&'static str, &'static str)| Statement {
+            file,
+            name,
+            sqlite: (!name.ends_with("_POSTGRES")).then_some(text),
+            postgres: Some(text),
+        }
+    };
     let subscriptions = subscriptions::STATEMENTS.into_iter().map(same("subscriptions.rs"));
-    let Both { sqlite, postgres } = subscriptions::LIVE_OF;
-    let live_of =
-        Statement { file: "subscriptions.rs", name: "LIVE_OF", sqlite: Some(sqlite), postgres: Some(postgres) };
-    let purchases = purchases::STATEMENTS.into_iter().map(same("purchases.rs"));
-    let payments = payments::STATEMENTS.into_iter().map(same("payments.rs")).map(|it| match it.name {
-        "LOCK_POSTGRES" => Statement { sqlite: None, ..it },
-        _ => it,
+    let many = [("LIVE_OF", subscriptions::LIVE_OF), ("RESUMED_OF", subscriptions::RESUMED_OF)].map(|(name, both)| {
+        let Both { sqlite, postgres } = both;
+        Statement { file: "subscriptions.rs", name, sqlite: Some(sqlite), postgres: Some(postgres) }
     });
+    let purchases = purchases::STATEMENTS.into_iter().map(same("purchases.rs"));
+    let payments = payments::STATEMENTS.into_iter().map(same("payments.rs"));
     let methods = methods::STATEMENTS.into_iter().map(same("methods.rs"));
     let refused_moves = refused_moves::STATEMENTS.into_iter().map(same("refused_moves.rs"));
     let catalogs = catalogs::STATEMENTS.into_iter().map(same("catalogs.rs"));
@@ -98,7 +103,7 @@ fn all() -> Vec<Statement> {
         .chain([locked])
         .chain(writes)
         .chain(subscriptions)
-        .chain([live_of])
+        .chain(many)
         .chain(purchases)
         .chain(payments)
         .chain(methods)

@@ -16,10 +16,10 @@ const BEGIN: &str = "INSERT INTO top_up_payments (payment_id, owner, began_at, c
      VALUES ($1, $2, $3, $4, $5, $6, 0, 0)";
 const BEGUN: &str = "SELECT set_by, told, counted FROM top_up_payments WHERE payment_id = $1";
 const NOTE: &str = "UPDATE top_up_payments SET told = $2, counted = $3 WHERE payment_id = $1";
-/// What came to nothing, and what goes back, has cost nothing.
+/// What was given up, and what goes back, has cost nothing. What was declined may be paid after all.
 const SPENT: &str = "SELECT CAST(COALESCE(SUM(t.net), 0) AS BIGINT) FROM top_up_payments AS t \
      JOIN payments AS p ON p.id = t.payment_id WHERE t.owner = $1 AND t.began_at >= $2 AND t.currency = $3 \
-     AND t.payment_id <> $4 AND p.returned = 0 AND p.state NOT IN ('DECLINED', 'CANCELED')";
+     AND t.payment_id <> $4 AND p.returned = 0 AND p.state <> 'CANCELED'";
 
 /// Every statement here, by its name.
 #[cfg(test)]

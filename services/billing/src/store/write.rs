@@ -8,7 +8,7 @@ use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Postgres, Row, Sqlite};
 
 use super::write_one::for_one_owner;
-use super::{accounts, bulk, holds, keys, ledger, limits, sql_write};
+use super::{accounts, bulk, column, holds, keys, ledger, limits, sql_write};
 use crate::domain::{
     Account, Changes, DetailsPage, Entry, Hold, Lot, MeterDelta, ModelName, ProjectName, UsageDelta, UseKey, Used,
 };
@@ -128,11 +128,6 @@ impl<'a> Rows<'a> {
             heads: unsaved,
         }
     }
-}
-
-/// One column of a table's rows.
-fn column<R, T>(rows: &[R], of: impl Fn(&R) -> T) -> Vec<T> {
-    rows.iter().map(of).collect()
 }
 
 async fn on_postgres(connection: &mut Limited<Postgres>, batch: &Batch<'_>) -> Result<bool, DbError> {

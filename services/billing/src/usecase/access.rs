@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use crate::domain::{Actor, Refusal, Spender};
 use crate::error::Error;
+use crate::store::members;
 
 /// How long a service that names a member nobody knows waits for the event that tells of it.
 const NEWS_PATIENCE: Duration = Duration::from_secs(1);
@@ -314,7 +315,7 @@ impl Access {
     }
 
     async fn known(&self, owner: OwnerId, user: UserId) -> Result<Option<Word>, Error> {
-        Ok(self.members.word(owner, user).await?)
+        Ok(members::word(&self.members, owner, user).await?)
     }
 
     /// A member who joined a moment ago is known as soon as the event has come. Waits for that, for

@@ -111,8 +111,8 @@ impl AccountUseCases {
     ///
     /// # Errors
     /// [`Error::NewerFormat`] where a later program wrote an entry: this one cannot judge it.
-    pub(crate) async fn verify(&self, owner: OwnerId) -> Result<Verdict, Error> {
-        let _place = self.costly.place(owner).await?;
+    pub(crate) async fn verify(&self, caller: &Caller, owner: OwnerId) -> Result<Verdict, Error> {
+        let _place = self.costly.place(caller, owner).await?;
         let verdict = audit::verify(&self.db, self.rules.current().key, owner, self.clock.now()).await?;
         match &verdict.result {
             Err(BadLedger { flaw: Flaw::Unreadable(Unreadable::NewerFormat), .. }) => Err(Error::NewerFormat),
@@ -123,12 +123,13 @@ impl AccountUseCases {
     /// A page of the ledger. A page may be short, even empty, and still not be the last.
     pub(crate) async fn ledger(
         &self,
+        caller: &Caller,
         owner: OwnerId,
         filter: &LedgerFilter,
         page: &PageRequest<u64>,
     ) -> Result<Page<Listed>, Error> {
         // A page that is not filtered costs what it shows; one that is may look at thousands to show nothing.
-        let _place = if filter.is_selective() { Some(self.costly.place(owner).await?) } else { None };
+        let _place = if filter.is_selective() { Some(self.costly.place(caller, owner).await?) } else { None };
         let mut tx = self.db.read().await?;
         let Some(account) = accounts::find(&mut tx, owner).await? else {
             return Ok(Page::foreign(Vec::new(), String::new()));

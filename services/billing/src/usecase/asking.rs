@@ -3,6 +3,7 @@
 
 use bursar_db::{DbError, Tx};
 use bursar_id::{OwnerId, PaymentId};
+use bursar_time::Timestamp;
 
 use super::cashier::Cashier;
 use super::renewals::passes;
@@ -85,20 +86,30 @@ impl Cashier {
         if let PaymentMethod::Named(name) = method {
             return Ok(Ok(name));
         }
-        Ok(match payer(tx, payment.owner, &method).await? {
-            None => Err(MISSING),
-            Some(it) if it.card.is_expired_at(self.till.clock.now()) => Err(EXPIRED),
-            Some(it) => Ok(it.token),
-        })
+        let payer = payer(tx, payment.owner, &method).await?;
+        Ok(token_of(payer.as_ref(), self.till.clock.now()).map(str::to_owned))
+    }
+}
+
+/// The provider's name for the saved method that is to pay; or why none can pay any more.
+pub(super) fn token_of(payer: Option<&SavedMethod>, now: Timestamp) -> Result<&str, &'static str> {
+    match payer {
+        None => Err(MISSING),
+        Some(it) if it.card.is_expired_at(now) => Err(EXPIRED),
+        Some(it) => Ok(&it.token),
     }
 }
 
 /// The saved method that pays where this one was to; the default where that was removed.
 pub(super) async fn payer(tx: &mut Tx, owner: OwnerId, was: &PaymentMethod) -> Result<Option<SavedMethod>, DbError> {
-    if let PaymentMethod::Saved(id) = was
-        && let Some(saved) = methods::find(tx, owner, *id).await?
-    {
-        return Ok(Some(saved));
-    }
-    methods::default(tx, owner).await
+    Ok(payer_among(&methods::of_owners(tx, &[owner]).await?, was).cloned())
+}
+
+/// The same among all that its owner has saved.
+pub(super) fn payer_among<'a>(saved: &'a [SavedMethod], was: &PaymentMethod) -> Option<&'a SavedMethod> {
+    let named = match was {
+        PaymentMethod::Saved(id) => saved.iter().find(|it| it.id == *id),
+        PaymentMethod::Named(_) | PaymentMethod::Default => None,
+    };
+    named.or_else(|| saved.iter().find(|it| it.is_default))
 }

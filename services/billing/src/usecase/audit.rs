@@ -71,6 +71,7 @@ pub(crate) async fn verify(db: &Db, key: OperationKey, owner: OwnerId, now: Time
             page.push(entry);
         }
         count(&mut tx, (owner, key), &page, &mut used, &mut limited).await?;
+        compare_settled(&mut tx, owner, &mut verifier).await?;
         tokio::task::yield_now().await;
     }
     verdict.result = finish(&mut tx, owner, (verifier, used), verdict.entries).await?;
@@ -148,6 +149,27 @@ async fn earlier(tx: &mut Tx, owner: OwnerId, numbers: BTreeSet<u64>) -> Result<
     Ok(found.into_iter().filter_map(|(_, entry)| Some((entry.event.made()?, entry))).collect())
 }
 
+/// Compares the holds that the last page's entries settled with how they are stored: page by page, and they are kept for
+/// ever.
+async fn compare_settled(tx: &mut Tx, owner: OwnerId, verifier: &mut Verifier) -> Result<(), Error> {
+    let settled = verifier.take_settled();
+    if settled.is_empty() {
+        return Ok(());
+    }
+    let named: Vec<_> = settled.iter().map(|hold| (owner, hold.number)).collect();
+    let filed = holds::named_filed(tx, &named).await?;
+    let stored: HashMap<u64, Hold> = filed.into_iter().filter_map(rightly_filed).map(|it| (it.number, it)).collect();
+    for hold in &settled {
+        verifier.compare_settled(hold, stored.get(&hold.number));
+    }
+    Ok(())
+}
+
+/// The hold, unless it is stored in another member's name: an erasure would miss it, so it counts as missing.
+fn rightly_filed((hold, member): holds::Filed) -> Option<Hold> {
+    (hold.terms.attribution.member == member).then_some(hold)
+}
+
 /// Compares the account's row, its lots, its open holds and its usage totals with the entries.
 async fn finish(
     tx: &mut Tx,
@@ -171,14 +193,12 @@ async fn finish(
         }
         stored_lots.extend(page);
     }
-    let mut open: Vec<Hold> = Vec::new();
+    let (mut open, mut last) = (Vec::new(), (Timestamp::MIN, 0));
     loop {
-        let last = open.last().map_or((Timestamp::MIN, 0), |hold| (hold.deadline, hold.number));
-        let page = holds::open(tx, owner, last, PAGE).await?;
-        if page.is_empty() {
-            break;
-        }
-        open.extend(page);
+        let page = holds::open_filed(tx, owner, last, PAGE).await?;
+        let Some((hold, _)) = page.last() else { break };
+        last = (hold.deadline, hold.number);
+        open.extend(page.into_iter().filter_map(rightly_filed));
     }
     let audit = match verifier.finish(&account, &stored_lots, &open) {
         Ok(audit) => audit,

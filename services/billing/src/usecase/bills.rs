@@ -7,7 +7,7 @@ use bursar_money::Price;
 
 use super::cashier::Cashier;
 use super::invoices::{Correction, Draft, during, pack_line, plan_line, seats_line};
-use crate::domain::{Bill, Bought, InvoiceLine, Month, Payment, SeatsPart};
+use crate::domain::{Bill, Bought, Country, InvoiceLine, Month, Payment, ProductId, SeatsPart};
 use crate::error::Error;
 
 impl Cashier {
@@ -19,15 +19,33 @@ impl Cashier {
         bought: &Bought,
         (price, seats): (Price, Option<&SeatsPart>),
     ) -> Result<Bill, Error> {
-        let seats = seats.map(|part| seats_line(part, bought)).transpose()?;
-        let for_seats = seats.as_ref().map_or(Price::zero(price.currency()), |line| line.amount);
-        let rest = price.checked_sub(for_seats).map_err(|_| Error::Failed)?;
+        let (rest, seats) = apart(bought, price, seats)?;
         let mut lines = Vec::with_capacity(2);
-        if seats.is_none() || !rest.is_zero() {
+        if let Some(rest) = rest {
             lines.push(self.line(tx, bought, rest).await?);
         }
         lines.extend(seats);
         self.till.invoices.bill(tx, owner, lines).await
+    }
+
+    /// The same for a period of a plan, by an owner in this country.
+    pub(super) fn bill_in(
+        &self,
+        country: Option<Country>,
+        owner: OwnerId,
+        bought: &Bought,
+        (price, seats): (Price, Option<&SeatsPart>),
+    ) -> Result<Bill, Error> {
+        let Bought::Renewal { plan, .. } = bought else { return Err(Error::Failed) };
+        let (rest, seats) = apart(bought, price, seats)?;
+        let rest = rest.map(|rest| plan_line(&self.name_of(plan), rest)).transpose()?;
+        self.till.invoices.bill_in(country, owner, rest.into_iter().chain(seats).collect())
+    }
+
+    /// What a plan is called; one that no catalog has that is remembered, by its id.
+    fn name_of(&self, plan: &ProductId) -> String {
+        let sold = self.catalog.current();
+        sold.plan_of(plan.as_str()).map_or_else(|| plan.to_string(), |plan| plan.display_name.clone())
     }
 
     /// What is sold, as an invoice calls it. A pack that is no longer in the catalog has lost its name with it.
@@ -38,14 +56,8 @@ impl Cashier {
                 let name = sold.catalog().pack(pack.as_str()).map_or(pack.as_str(), |pack| &pack.display_name);
                 pack_line(tx, (name, *credits), price).await
             }
-            Bought::Start { plan, .. } | Bought::Renewal { plan, .. } => {
-                let name = sold.plan_of(plan.as_str()).map_or(plan.as_str(), |plan| &plan.display_name);
-                plan_line(name, price)
-            }
-            Bought::Change { to, .. } => {
-                let name = sold.plan_of(to.plan.as_str()).map_or(to.plan.as_str(), |plan| &plan.display_name);
-                plan_line(&format!("Change to {name}"), price)
-            }
+            Bought::Start { plan, .. } | Bought::Renewal { plan, .. } => plan_line(&self.name_of(plan), price),
+            Bought::Change { to, .. } => plan_line(&format!("Change to {}", self.name_of(&to.plan)), price),
         }
     }
 
@@ -80,4 +92,16 @@ impl Cashier {
         let correction = Correction { owner, payment: id, given_back, at: self.till.clock.now() };
         self.till.invoices.credit(tx, correction).await.map(drop)
     }
+}
+
+/// What of a price is for the thing itself, if any of it is, and the line of the seats beside it.
+fn apart(
+    bought: &Bought,
+    price: Price,
+    seats: Option<&SeatsPart>,
+) -> Result<(Option<Price>, Option<InvoiceLine>), Error> {
+    let seats = seats.map(|part| seats_line(part, bought)).transpose()?;
+    let for_seats = seats.as_ref().map_or(Price::zero(price.currency()), |line| line.amount);
+    let rest = price.checked_sub(for_seats).map_err(|_| Error::Failed)?;
+    Ok(((seats.is_none() || !rest.is_zero()).then_some(rest), seats))
 }

@@ -3,9 +3,13 @@
 //! The engine refuses to spend from an account whose renewal is due and not looked after; the request then comes here. Where
 //! the renewal cannot be done at once it is waited for a moment ([`PATIENCE`], `RENEWAL_DUE`), and afterwards what the account
 //! has pays.
+//!
+//! An account may stay due for long: held for an operator, suspended, or failing. It is looked at once in a moment ([`LOOKED_FOR`])
+//! by one of its requests at a time, and nobody else's wait for that.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use bursar_id::OwnerId;
 use bursar_time::Span;
@@ -16,7 +20,7 @@ use super::renewals;
 use super::subscriptions::SubscriptionUseCases;
 use crate::domain::Refusal;
 use crate::error::Error;
-use crate::lane::{Answer, Job, Lanes, Refused, spread};
+use crate::lane::{Answer, Job, Lanes, Refused};
 use crate::store::{accounts, subscriptions};
 
 /// How long after the turn of the month somebody who spends is asked to come again.
@@ -25,28 +29,69 @@ const PATIENCE: Span = Span::SECOND;
 /// How many renewals one batch of requests does side by side.
 const SIDE_BY_SIDE: usize = 8;
 
-/// Of how many owners the renewals may be looked after at a time.
-const STRIPES: usize = 64;
+/// For how long nobody looks again after an account that stays due: what it has pays meanwhile.
+const LOOKED_FOR: Duration = Duration::from_secs(1);
+
+/// How many accounts are remembered before those are forgotten that nobody looks after any more.
+const REMEMBERED: usize = 1_024;
+
+/// Who looks after whose renewal, and whose was looked after a moment ago and stays due.
+#[derive(Default)]
+struct Looks(std::sync::Mutex<HashMap<OwnerId, Look>>);
+
+#[derive(Default)]
+struct Look {
+    /// One request of the owner's looks after the renewal, and the others find it done.
+    turn: Arc<Mutex<()>>,
+    stays_due_until: Option<Instant>,
+}
+
+impl Looks {
+    fn all(&self) -> MutexGuard<'_, HashMap<OwnerId, Look>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn turn(&self, owner: OwnerId, now: Instant) -> Arc<Mutex<()>> {
+        let mut all = self.all();
+        if all.len() >= REMEMBERED {
+            all.retain(|_, look| Arc::strong_count(&look.turn) > 1 || look.stays_due_until.is_some_and(|it| now < it));
+        }
+        Arc::clone(&all.entry(owner).or_default().turn)
+    }
+
+    fn remember(&self, owner: OwnerId, now: Instant) {
+        self.all().entry(owner).or_default().stays_due_until = Some(now + LOOKED_FOR);
+    }
+
+    fn stays_due(&self, owner: OwnerId, now: Instant) -> bool {
+        self.all().get(&owner).and_then(|look| look.stays_due_until).is_some_and(|until| now < until)
+    }
+}
 
 /// The lanes, with the renewals that their requests meet.
 #[derive(Clone)]
 pub(crate) struct Renewing {
     lanes: Lanes,
+    renewals: Due,
+}
+
+/// Whatever is due of the owners who spend.
+#[derive(Clone)]
+struct Due {
     subscriptions: SubscriptionUseCases,
-    /// One request of an owner's looks after the renewal, and the others find it done.
-    turns: Arc<[Mutex<()>]>,
+    looks: Arc<Looks>,
 }
 
 impl Renewing {
     pub(crate) fn new(lanes: Lanes, subscriptions: SubscriptionUseCases) -> Self {
-        Self { lanes, subscriptions, turns: (0..STRIPES).map(|_| Mutex::default()).collect() }
+        Self { lanes, renewals: Due { subscriptions, looks: Arc::default() } }
     }
 
     /// Carries out one request.
     pub(crate) async fn one(&self, job: Job) -> Result<Answer, Error> {
         match self.lanes.one(job).await? {
             Err(Refused::RenewalDue(job)) => {
-                self.renew(job.owner).await?;
+                self.renewals.renew(job.owner).await?;
                 Ok(self.lanes.one(settled(*job)).await?)
             }
             answer => Ok(answer),
@@ -61,7 +106,7 @@ impl Renewing {
             return Ok(answers);
         }
         let owners: BTreeSet<OwnerId> = due.iter().map(|(_, job)| job.owner).collect();
-        let each = futures::stream::iter(owners).map(async |owner| (owner, self.renew(owner).await.is_ok()));
+        let each = futures::stream::iter(owners).map(async |owner| (owner, self.renewals.renew(owner).await.is_ok()));
         let renewed: HashMap<OwnerId, bool> = each.buffer_unordered(SIDE_BY_SIDE).collect().await;
         let again = due.into_iter().filter(|(_, job)| renewed.get(&job.owner) == Some(&true));
         let (numbers, jobs): (Vec<usize>, Vec<Job>) = again.map(|(number, job)| (number, settled(job))).unzip();
@@ -71,43 +116,71 @@ impl Renewing {
         }
         Ok(answers)
     }
+}
 
+impl Due {
     /// Brings an owner's subscription up to date, if it has one that is due.
     ///
     /// # Errors
     /// It could not be done, and its time has come only just now.
     async fn renew(&self, owner: OwnerId) -> Result<(), Error> {
-        let _turn = self.turns[spread(owner, STRIPES)].lock().await;
+        if self.looks.stays_due(owner, Instant::now()) {
+            return Ok(());
+        }
+        let turn = self.looks.turn(owner, Instant::now());
+        let _turn = turn.lock().await;
+        // Whoever waits for the turn may find that somebody has looked meanwhile.
+        if self.looks.stays_due(owner, Instant::now()) {
+            return Ok(());
+        }
+        // A test clock lets an operator's word and what follows it happen in one moment.
+        if self.look_after(owner).await? == Looked::StaysDue && !self.subscriptions.till.clock.is_test() {
+            self.looks.remember(owner, Instant::now());
+        }
+        Ok(())
+    }
+
+    async fn look_after(&self, owner: OwnerId) -> Result<Looked, Error> {
         let till = &self.subscriptions.till;
         let now = till.clock.now();
         let mut tx = till.db.read().await?;
         let renews_at = accounts::find(&mut tx, owner).await?.and_then(|account| account.renews_at);
         if renews_at.is_none_or(|renewal| now < renewal) {
             // Somebody else has seen to it meanwhile.
-            return Ok(());
+            return Ok(Looked::Settled);
         }
         let live = subscriptions::live(&mut tx, owner).await?;
         tx.commit().await?;
         if let Some(due) = live.filter(|it| it.is_due(now)) {
             if renewals::is_held(&self.subscriptions, &due).await? {
-                // It stays due: the clock that says so may be wrong. Meanwhile what the account has pays.
-                return Ok(());
+                // The clock that says so may be wrong. Meanwhile what the account has pays.
+                return Ok(Looked::StaysDue);
             }
             let fresh = now < due.month.end.saturating_add(PATIENCE);
             if let Err(error) = renewals::catch_up(&self.subscriptions, due).await {
                 tracing::warn!(%owner, %error, "a renewal that somebody waits for failed");
-                return if fresh { Err(Refusal::RenewalDue.into()) } else { Ok(()) };
+                return if fresh { Err(Refusal::RenewalDue.into()) } else { Ok(Looked::StaysDue) };
             }
         }
         let mut tx = till.db.begin().await?;
         if subscriptions::live(&mut tx, owner).await?.is_some_and(|it| it.is_due(now)) {
-            // It may not be renewed now, or somebody else is at it: who spends next looks again.
-            return Ok(());
+            // It may not be renewed now, or somebody else is at it.
+            return Ok(Looked::StaysDue);
         }
         // Where nothing renews it (any more), nobody needs to.
         accounts::no_renewal(&mut tx, owner, now).await?;
-        Ok(tx.commit().await?)
+        tx.commit().await?;
+        Ok(Looked::Settled)
     }
+}
+
+/// What became of a renewal that somebody looked after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Looked {
+    /// It is done, or nothing is due.
+    Settled,
+    /// It may not be done now, or could not be: what the account has pays.
+    StaysDue,
 }
 
 fn due((number, answer): (usize, &Answer)) -> Option<(usize, Job)> {
@@ -119,4 +192,61 @@ fn due((number, answer): (usize, &Answer)) -> Option<(usize, Job)> {
 
 fn settled(job: Job) -> Job {
     Job { request: job.request.with_renewal_settled(), ..job }
+}
+
+#[cfg(test)]
+mod tests {
+    use bursar_testkit::{engines, personal};
+    use bursar_time::Clock;
+
+    use super::*;
+    use crate::usecase::shop::Shop;
+
+    engines! {
+        /// What waits for an operator may do so for weeks, and its owner spends all the while.
+        async fn who_is_held_is_remembered_and_who_is_renewed_is_not(db: TestDb) {
+            let clock = Clock::system();
+            let shop = Shop::open_by(&db, clock.clone()).await;
+            let (held, other) = (personal(1), personal(2));
+            let due = Due { subscriptions: shop.subscriptions.clone(), looks: Arc::default() };
+            let remembered = |owner| due.looks.all().get(&owner).is_some_and(|look| look.stays_due_until.is_some());
+            shop.subscribe(held, "business", "sandbox_ok", "").await.unwrap();
+            clock.skew(Span::from_days(40).as_micros());
+            shop.subscribe(other, "business", "sandbox_ok", "").await.unwrap();
+            clock.skew(Span::from_days(72).as_micros());
+            for owner in [held, other] {
+                due.renew(owner).await.unwrap();
+            }
+            assert!(remembered(held) && !remembered(other));
+            let months = [held, other].map(async |owner| shop.subscriptions.get(owner).await.unwrap().month.number);
+            assert_eq!(futures::future::join_all(months).await, [0, 1]);
+        }
+    }
+
+    /// An account that stays due for long is looked at once in a moment, and holds up nobody but itself.
+    #[test]
+    fn who_stays_due_is_looked_after_once_in_a_moment_and_by_itself() {
+        let (looks, now) = (Looks::default(), Instant::now());
+        let (one, other) = (personal(1), personal(2));
+        let turn = looks.turn(one, now);
+        let _busy = turn.try_lock().unwrap();
+        assert!(looks.turn(one, now).try_lock().is_err(), "one request of an owner's at a time");
+        assert!(looks.turn(other, now).try_lock().is_ok(), "and nobody else waits for it");
+        looks.remember(one, now);
+        assert!(looks.stays_due(one, now) && !looks.stays_due(other, now));
+        assert!(!looks.stays_due(one, now + LOOKED_FOR), "afterwards it is looked at again");
+    }
+
+    #[test]
+    fn accounts_that_nobody_looks_after_any_more_are_forgotten() {
+        let (looks, now) = (Looks::default(), Instant::now());
+        let waited_for = looks.turn(personal(0), now);
+        looks.remember(personal(1), now + LOOKED_FOR);
+        for n in 2..3 * REMEMBERED as u64 {
+            drop(looks.turn(personal(n), now));
+        }
+        let all = looks.all();
+        assert!(all.len() <= REMEMBERED, "{}", all.len());
+        assert!(all.contains_key(&personal(1)) && Arc::ptr_eq(&all[&personal(0)].turn, &waited_for));
+    }
 }

@@ -7,9 +7,10 @@
 //! | `PAST_DUE` | the same | the same |
 //! | `INCOMPLETE` | it never begins: what is paid for it goes back | the same |
 //!
-//! Whatever is canceled gives up what waits to change it, and what ends what waits for its next period, in the same transaction. A renewal that is under way either moves the
-//! subscription first, and the cancellation finds another period than it has read, or finds it marked or ended, and its money
-//! goes back. Nothing is paid back otherwise, and no pack is touched.
+//! Whatever is canceled gives up what waits to change it, and what ends what waits for its next period, in the same
+//! transaction. A renewal that is under way either moves the subscription first, and the cancellation finds another
+//! period than it has read, or finds it marked or ended, and its money goes back. Nothing is paid back otherwise, and no
+//! pack is touched.
 
 use bursar_db::Tx;
 use bursar_id::OwnerId;

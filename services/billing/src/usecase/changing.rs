@@ -141,7 +141,9 @@ impl SubscriptionUseCases {
         let live = subscriptions::live(tx, owner).await?;
         let present = live.as_ref().map(Subscription::terms);
         let other = change.plan.as_deref().filter(|id| present.as_ref().is_none_or(|it| it.plan.as_str() != *id));
-        let other = other.map(|id| self.for_sale(id)).transpose()?;
+        // One look: a reload in between would sell a plan at the one catalog's price and its seats at the other's.
+        let sold = self.catalog.current();
+        let other = other.map(|id| Self::for_sale(&sold, id)).transpose()?;
         let (live, present) = live.zip(present).ok_or(Error::NoSubscription)?;
         demand_changeable(&live, now)?;
         let base = match other {
@@ -149,7 +151,6 @@ impl SubscriptionUseCases {
             None => present.clone(),
         };
         // Of a plan that is no longer in the catalog nobody can say what seats cost.
-        let sold = self.catalog.current();
         let offered = sold.catalog().plan(base.plan.as_str()).and_then(|plan| plan.extra_seat);
         let to = base.for_seats(change.seats.unwrap_or(base.seats), offered)?;
         let quote = Quote::of(&present, to, &live.month, now)?;

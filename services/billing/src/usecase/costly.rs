@@ -1,13 +1,24 @@
-//! Places for what costs as much as an account is old or as a report is long: audits, searches through a ledger, usage.
+//! Places for what costs as much as an account is old or as a report is long: audits, searches through a ledger, usage,
+//! documents.
 //!
 //! Few are carried out at a time, so that the others' calls find connections and cores; each owner has one turn at a time,
-//! and of those who wait only so many may, of one owner and of all.
+//! and of those who wait only so many may, of one owner, of one caller and of all.
+//!
+//! A caller is a person, with whatever token and through whatever service, or a service for itself. A person has one turn at
+//! a time and a fixed share of those who wait: who belongs to many organizations is no reason to wait for. A service asks
+//! for everybody, so it may have every turn, and may wait with as many calls as there are places left for everybody else;
+//! what it asks about one owner counts for that owner. So of the places some are left for whoever has none.
+//!
+//! The callers take turns, as owners do in a lane (`lane/turns.rs`): whoever asks for much at once has one more call at
+//! most carried out before the first of whoever comes meanwhile. Within a caller the order is the order of arrival, but for owners
+//! who have their turn already.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bursar_id::OwnerId;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use bursar_id::{OwnerId, ServiceAccountId, UserId};
+use bursar_rpc::Caller;
+use tokio::sync::oneshot;
 
 use crate::error::Error;
 
@@ -17,81 +28,211 @@ pub(crate) const SIDE_BY_SIDE: usize = 2;
 /// How many calls about one owner may wait or be under way.
 const OF_ONE: usize = 8;
 
+/// How many calls of one person may wait or be under way.
+const OF_PERSON: usize = 16;
+
 /// How many calls may wait or be under way.
 const OF_ALL: usize = 256;
 
-/// One owner's calls, and the turn that they take.
-struct Owner {
+/// Whose call it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum By {
+    /// A person's, also where a service acts for one.
+    Person(UserId),
+    /// A service's, for itself.
+    Service(ServiceAccountId),
+    /// Of those whom nobody knows, and who are let in nowhere, all are one.
+    Nobody,
+}
+
+impl By {
+    fn of(caller: &Caller) -> Self {
+        match caller {
+            Caller::User(user) => Self::Person(user.user),
+            Caller::Service(service) => match &service.on_behalf_of {
+                None => Self::Service(service.account),
+                Some(user) => Self::Person(user.user),
+            },
+            Caller::Anonymous => Self::Nobody,
+        }
+    }
+
+    /// How many of its calls may wait or be under way, however many places are left.
+    fn share(self) -> usize {
+        match self {
+            Self::Service(_) => OF_ALL,
+            Self::Person(_) | Self::Nobody => OF_PERSON,
+        }
+    }
+
+    /// How many of its calls are carried out side by side.
+    fn turns(self) -> usize {
+        match self {
+            Self::Service(_) => SIDE_BY_SIDE,
+            Self::Person(_) | Self::Nobody => 1,
+        }
+    }
+}
+
+/// A call that waits for its turn.
+struct Waiter {
+    number: u64,
+    owner: OwnerId,
+    told: oneshot::Sender<()>,
+}
+
+/// One owner's calls, and whether one of them is under way.
+#[derive(Default)]
+struct OfOwner {
     calls: usize,
-    turn: Arc<Semaphore>,
+    has_turn: bool,
+}
+
+/// One caller's calls, how many of them are under way, and when its next turn begins.
+#[derive(Default)]
+struct OfCaller {
+    calls: usize,
+    under_way: usize,
+    turn: u64,
+    waiting: VecDeque<Waiter>,
 }
 
 #[derive(Default)]
 struct Calls {
-    of: HashMap<OwnerId, Owner>,
+    owners: HashMap<OwnerId, OfOwner>,
+    callers: HashMap<By, OfCaller>,
     all: usize,
+    under_way: usize,
+    /// How many there ever were.
+    numbers: u64,
+    /// When the last of the turns that were given ends, in calls carried out.
+    now: u64,
+}
+
+impl Calls {
+    /// Has a call wait under a number of its own. `None`: too many wait already.
+    fn enter(&mut self, by: By, owner: OwnerId) -> Option<(u64, oneshot::Receiver<()>)> {
+        let of_owner = self.owners.get(&owner).map_or(0, |it| it.calls);
+        let of_caller = self.callers.get(&by).map_or(0, |it| it.calls);
+        let left = OF_ALL.saturating_sub(self.all);
+        if of_owner >= OF_ONE || of_caller >= by.share().min(left) {
+            return None;
+        }
+        self.all += 1;
+        self.numbers += 1;
+        self.owners.entry(owner).or_default().calls += 1;
+        let (told, turn) = oneshot::channel();
+        let caller = self.callers.entry(by).or_default();
+        caller.calls += 1;
+        if caller.waiting.is_empty() {
+            caller.turn = self.now;
+        }
+        caller.waiting.push_back(Waiter { number: self.numbers, owner, told });
+        Some((self.numbers, turn))
+    }
+
+    /// Takes out a call that has been carried out, or that nobody waits for any more.
+    fn leave(&mut self, by: By, owner: OwnerId, number: u64) {
+        self.all = self.all.saturating_sub(1);
+        let mut had_turn = false;
+        if let Some(caller) = self.callers.get_mut(&by) {
+            let waiting = caller.waiting.len();
+            caller.waiting.retain(|waiter| waiter.number != number);
+            had_turn = caller.waiting.len() == waiting;
+            caller.under_way = caller.under_way.saturating_sub(usize::from(had_turn));
+            caller.calls = caller.calls.saturating_sub(1);
+            if caller.calls == 0 {
+                self.callers.remove(&by);
+            }
+        }
+        self.under_way = self.under_way.saturating_sub(usize::from(had_turn));
+        if let Some(known) = self.owners.get_mut(&owner) {
+            known.has_turn &= !had_turn;
+            known.calls = known.calls.saturating_sub(1);
+            if known.calls == 0 {
+                self.owners.remove(&owner);
+            }
+        }
+    }
+
+    /// Gives as many turns as there are.
+    fn give_turns(&mut self) {
+        while self.give_turn().is_some() {}
+    }
+
+    fn give_turn(&mut self) -> Option<()> {
+        let (by, place) = self.next()?;
+        let caller = self.callers.get_mut(&by)?;
+        let waiter = caller.waiting.remove(place)?;
+        caller.under_way += 1;
+        caller.turn = caller.turn.saturating_add(1);
+        self.now = self.now.max(caller.turn);
+        self.under_way += 1;
+        self.owners.entry(waiter.owner).or_default().has_turn = true;
+        // Whoever has just given up gives the turn back when its place is dropped.
+        let _ = waiter.told.send(());
+        Some(())
+    }
+
+    /// Whose turn is next, and with which of its calls; of those who could have it at the same time, who came first.
+    fn next(&self) -> Option<(By, usize)> {
+        if self.under_way >= SIDE_BY_SIDE {
+            return None;
+        }
+        let may = |waiter: &Waiter| self.owners.get(&waiter.owner).is_none_or(|it| !it.has_turn);
+        let first = |(by, caller): (&By, &OfCaller)| {
+            if caller.under_way >= by.turns() {
+                return None;
+            }
+            let place = caller.waiting.iter().position(may)?;
+            Some((caller.turn, caller.waiting.get(place)?.number, *by, place))
+        };
+        self.callers.iter().filter_map(first).min().map(|(_, _, by, place)| (by, place))
+    }
 }
 
 /// The places. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Costly {
     calls: Arc<Mutex<Calls>>,
-    places: Arc<Semaphore>,
 }
 
-/// A place that a costly call has; given back when it is dropped, with the call.
+/// A place that a costly call has, or waits for; given back when it is dropped, with the call.
 pub(crate) struct Place {
-    _turn: OwnedSemaphorePermit,
-    _one_of_all: OwnedSemaphorePermit,
-    _counted: Counted,
-}
-
-/// A call that is counted until it is dropped.
-struct Counted {
+    by: By,
     owner: OwnerId,
+    number: u64,
     calls: Arc<Mutex<Calls>>,
 }
 
 impl Costly {
     pub(crate) fn new() -> Self {
-        Self { calls: Arc::default(), places: Arc::new(Semaphore::new(SIDE_BY_SIDE)) }
+        Self { calls: Arc::default() }
     }
 
-    /// Waits for a place for a call about `owner`.
+    /// Waits for a place for a call by `caller` about `owner`.
     ///
     /// # Errors
-    /// [`Error::Overloaded`] when too many wait already, of this owner or of all.
-    pub(crate) async fn place(&self, owner: OwnerId) -> Result<Place, Error> {
-        let (counted, turn) = self.count(owner)?;
-        let closed = |_| Error::Failed;
-        let turn = turn.acquire_owned().await.map_err(closed)?;
-        let one_of_all = Arc::clone(&self.places).acquire_owned().await.map_err(closed)?;
-        Ok(Place { _turn: turn, _one_of_all: one_of_all, _counted: counted })
+    /// [`Error::Overloaded`] when too many wait already, of this owner, of this caller or of all.
+    pub(crate) async fn place(&self, caller: &Caller, owner: OwnerId) -> Result<Place, Error> {
+        let (place, turn) = self.enter(By::of(caller), owner)?;
+        turn.await.map_err(|_| Error::Failed)?;
+        Ok(place)
     }
 
-    fn count(&self, owner: OwnerId) -> Result<(Counted, Arc<Semaphore>), Error> {
+    fn enter(&self, by: By, owner: OwnerId) -> Result<(Place, oneshot::Receiver<()>), Error> {
         let mut calls = lock(&self.calls);
-        let of_one = calls.of.get(&owner).map_or(0, |it| it.calls);
-        if of_one >= OF_ONE || calls.all >= OF_ALL {
-            return Err(Error::Overloaded);
-        }
-        calls.all += 1;
-        let known = calls.of.entry(owner).or_insert_with(|| Owner { calls: 0, turn: Arc::new(Semaphore::new(1)) });
-        known.calls += 1;
-        Ok((Counted { owner, calls: Arc::clone(&self.calls) }, Arc::clone(&known.turn)))
+        let (number, turn) = calls.enter(by, owner).ok_or(Error::Overloaded)?;
+        calls.give_turns();
+        Ok((Place { by, owner, number, calls: Arc::clone(&self.calls) }, turn))
     }
 }
 
-impl Drop for Counted {
+impl Drop for Place {
     fn drop(&mut self) {
         let mut calls = lock(&self.calls);
-        calls.all = calls.all.saturating_sub(1);
-        if let Some(known) = calls.of.get_mut(&self.owner) {
-            known.calls = known.calls.saturating_sub(1);
-            if known.calls == 0 {
-                calls.of.remove(&self.owner);
-            }
-        }
+        calls.leave(self.by, self.owner, self.number);
+        calls.give_turns();
     }
 }
 
@@ -106,42 +247,110 @@ mod tests {
     use std::pin::pin;
     use std::task::Poll;
 
+    use bursar_rpc::{Permission, ServiceCaller, ServiceRole};
     use bursar_testkit::id;
 
     use super::*;
+    use crate::usecase::shop::manager;
 
     fn owner(number: u64) -> OwnerId {
         OwnerId::User(id(number))
+    }
+
+    /// A person, at home.
+    fn person(number: u64) -> Caller {
+        manager(owner(number))
+    }
+
+    /// The product's service, for itself or for a person.
+    fn service(person: Option<Caller>) -> Caller {
+        let on_behalf_of = person.and_then(|caller| caller.user().ok().cloned());
+        let (role, permission) = (ServiceRole::Product, Permission::ViewBilling);
+        Caller::Service(ServiceCaller { account: id(7), role, on_behalf_of, permission })
     }
 
     async fn is_ready<T>(call: &mut std::pin::Pin<&mut impl Future<Output = T>>) -> bool {
         poll_fn(|context| Poll::Ready(call.as_mut().poll(context).is_ready())).await
     }
 
+    /// As many calls as one caller may have wait, about these owners in turn.
+    fn all_of(costly: &Costly, caller: &Caller, owners: &[OwnerId]) -> Vec<Place> {
+        let each = owners.iter().cycle().take(OF_ALL * 2);
+        each.filter_map(|owner| costly.enter(By::of(caller), *owner).ok()).map(|(place, _)| place).collect()
+    }
+
     #[tokio::test]
     async fn one_owners_calls_take_one_place() {
-        let costly = Costly::new();
-        let first = costly.place(owner(1)).await.ok().unwrap();
-        let mut second = pin!(costly.place(owner(1)));
+        let (costly, [ana, ben, cleo, dan]) = (Costly::new(), [1, 2, 3, 4].map(person));
+        let first = costly.place(&ana, owner(1)).await.ok().unwrap();
+        let mut second = pin!(costly.place(&ben, owner(1)));
         assert!(!is_ready(&mut second).await, "one at a time");
-        let _other = costly.place(owner(2)).await.ok().unwrap();
-        let mut third = pin!(costly.place(owner(3)));
+        let _other = costly.place(&cleo, owner(2)).await.ok().unwrap();
+        let mut third = pin!(costly.place(&dan, owner(3)));
         assert!(!is_ready(&mut third).await, "two in all");
         drop(first);
-        assert!(is_ready(&mut third).await, "whoever waited first has the place that is free again");
+        assert!(!is_ready(&mut third).await, "somebody else waited first");
+        assert!(is_ready(&mut second).await, "whoever waited first has the place that is free again");
+        assert!(is_ready(&mut third).await, "and then whoever waited next");
     }
 
     #[tokio::test]
     async fn only_so_many_wait_and_whoever_gives_up_counts_no_more() {
-        let costly = Costly::new();
-        let _first = costly.place(owner(1)).await.ok().unwrap();
-        let mut waiting: Vec<_> = (1..OF_ONE).map(|_| Box::pin(costly.place(owner(1)))).collect();
+        let (costly, ana, ben) = (Costly::new(), person(1), person(2));
+        let _first = costly.place(&ana, owner(1)).await.ok().unwrap();
+        let mut waiting: Vec<_> = (1..OF_ONE).map(|_| Box::pin(costly.place(&ana, owner(1)))).collect();
         for call in &mut waiting {
             assert!(!is_ready(&mut call.as_mut()).await);
         }
-        assert!(matches!(costly.place(owner(1)).await, Err(Error::Overloaded)));
-        assert!(costly.place(owner(2)).await.is_ok(), "others may");
+        assert!(matches!(costly.place(&ana, owner(1)).await, Err(Error::Overloaded)));
+        assert!(matches!(costly.place(&ben, owner(1)).await, Err(Error::Overloaded)), "whoever asks");
+        assert!(costly.place(&ben, owner(2)).await.is_ok(), "others may");
         waiting.pop();
-        assert!(!is_ready(&mut Box::pin(costly.place(owner(1))).as_mut()).await, "there is room to wait again");
+        assert!(!is_ready(&mut Box::pin(costly.place(&ana, owner(1))).as_mut()).await, "there is room to wait again");
+    }
+
+    #[test]
+    fn one_caller_leaves_room_for_the_others() {
+        let (costly, owners): (_, Vec<OwnerId>) = (Costly::new(), (100..400).map(owner).collect());
+        let hers = all_of(&costly, &person(1), &owners);
+        assert_eq!(hers.len(), OF_PERSON);
+        assert!(all_of(&costly, &service(Some(person(1))), &owners).is_empty(), "she is the same through a service");
+        let theirs = all_of(&costly, &service(None), &owners);
+        assert_eq!(theirs.len(), (OF_ALL - OF_PERSON) / 2, "as many as are left");
+        for number in 2..10 {
+            assert!(costly.enter(By::of(&person(number)), owner(number)).is_ok(), "{number} finds room");
+        }
+        let others: Vec<_> = (2..10).map(|number| all_of(&costly, &person(number), &owners)).collect();
+        assert!(others.iter().all(|of_one| !of_one.is_empty()), "however many there are");
+        drop((hers, theirs, others));
+        let calls = lock(&costly.calls);
+        assert!(calls.callers.is_empty() && calls.owners.is_empty(), "nobody is remembered");
+        assert_eq!((calls.all, calls.under_way), (0, 0), "everything was given back");
+    }
+
+    #[test]
+    fn callers_take_turns_however_much_one_of_them_asks() {
+        let (costly, ana, ben) = (Costly::new(), By::Person(id(1)), By::Person(id(2)));
+        let _keeper = costly.enter(By::Service(id(7)), owner(9)).ok().unwrap();
+        let asked = [(ana, 1), (ana, 2), (ana, 3), (ana, 4), (ben, 5), (ben, 6)];
+        let enter = |(by, of)| (by, costly.enter(by, owner(of)).ok().unwrap());
+        let mut waiting: Vec<_> = asked.into_iter().map(enter).collect();
+        let mut order = Vec::new();
+        while let Some(next) = waiting.iter_mut().position(|(_, (_, turn))| turn.try_recv().is_ok()) {
+            order.push(waiting.remove(next).0);
+        }
+        assert_eq!(order, [ana, ana, ben, ana, ben, ana]);
+    }
+
+    #[test]
+    fn a_person_has_one_turn_at_a_time_and_a_service_as_many_as_there_are() {
+        let has_turns = |by: By| {
+            let costly = Costly::new();
+            let mut calls = [1, 2, 3].map(|of| costly.enter(by, owner(of)).ok().unwrap());
+            calls.iter_mut().filter_map(|(_, turn)| turn.try_recv().ok()).count()
+        };
+        assert_eq!(has_turns(By::of(&person(1))), 1);
+        assert_eq!(has_turns(By::of(&service(Some(person(1))))), 1);
+        assert_eq!(has_turns(By::of(&service(None))), SIDE_BY_SIDE);
     }
 }

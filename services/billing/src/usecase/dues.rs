@@ -5,13 +5,16 @@ use bursar_db::Tx;
 use bursar_id::{Id, PaymentId};
 
 use super::cashier::{Attempt, Beginning, Cashier, note};
-use crate::domain::{Bought, Payment, SeatsPart, Subscription};
+use crate::domain::{Bill, Bought, Country, Payment, SeatsPart, Subscription};
 use crate::error::Error;
 use crate::payment::{PaymentMethod, Settlement, Thing, thing};
 use crate::store::payments;
 
 /// Who begins what nobody asked for.
 const PROGRAM: &str = "bursar";
+
+/// Attempts are counted from here.
+const FIRST: u32 = 1;
 
 impl Cashier {
     /// The payment of the month after the one that is paid for: the last attempt at it, or the next one where that came to
@@ -41,23 +44,23 @@ impl Cashier {
     }
 
     async fn due(&self, tx: &mut Tx, from: &Subscription, (thing, attempt): (Thing, u32)) -> Result<Payment, Error> {
-        let (month, terms) = (from.next_month(), from.next_terms());
-        let seats = SeatsPart::of_month(&terms);
-        let bought =
-            Bought::Renewal { subscription: from.id, plan: terms.plan, credits: terms.credits, period: month.number };
-        let bill = self.bill(tx, from.owner, &bought, (terms.price, seats.as_ref())).await?;
-        let (method, now) = (from.payment_method.clone(), self.till.clock.now());
-        let new = Beginning {
-            owner: from.owner,
-            bought,
-            amount: terms.price,
-            seats,
-            method: PaymentMethod::from_stored(&method),
-            thing,
-            started_by: PROGRAM.to_owned(),
-        };
+        let new = beginning(from, thing);
+        let bill = self.bill(tx, from.owner, &new.bought, (new.amount, new.seats.as_ref())).await?;
+        Ok(self.written_down(from, new, bill, attempt))
+    }
+
+    /// The first attempt at the payment of the month after the one that is paid for, by an owner in this country; it is not
+    /// written.
+    pub(super) fn first_due(&self, from: &Subscription, country: Option<Country>) -> Result<Payment, Error> {
+        let new = beginning(from, thing_after(from));
+        let bill = self.bill_in(country, from.owner, &new.bought, (new.amount, new.seats.as_ref()))?;
+        Ok(self.written_down(from, new, bill, FIRST))
+    }
+
+    fn written_down(&self, from: &Subscription, new: Beginning, bill: Bill, attempt: u32) -> Payment {
+        let (method, now, thing) = (from.payment_method.clone(), self.till.clock.now(), new.thing);
         let due = self.created(new, bill, (method, attempt), now);
-        Ok(Payment { id: id_of(month.start.as_millis(), thing, attempt), ..due })
+        Payment { id: id_of(from.next_month().start.as_millis(), thing, attempt), ..due }
     }
 
     /// A payment with what was heard of it, locked; it is not written.
@@ -79,8 +82,25 @@ impl Cashier {
     }
 }
 
+/// The payment of a subscription's next month as it is to begin.
+fn beginning(from: &Subscription, thing: Thing) -> Beginning {
+    let (month, terms) = (from.next_month(), from.next_terms());
+    let seats = SeatsPart::of_month(&terms);
+    let bought =
+        Bought::Renewal { subscription: from.id, plan: terms.plan, credits: terms.credits, period: month.number };
+    Beginning {
+        owner: from.owner,
+        bought,
+        amount: terms.price,
+        seats,
+        method: PaymentMethod::from_stored(&from.payment_method),
+        thing,
+        started_by: PROGRAM.to_owned(),
+    }
+}
+
 /// What the next month of a subscription is as something to be paid.
-fn thing_after(from: &Subscription) -> Thing {
+pub(super) fn thing_after(from: &Subscription) -> Thing {
     thing(&format!("{}:{}", from.id, from.next_month().number))
 }
 

@@ -1,8 +1,8 @@
 //! Seeing off people whose accounts were deleted: nothing is spent, sold or renewed for them any more.
 //!
 //! The consumer of identity's events writes down who is gone, in the transaction that moves its cursor ([`depart`]): from
-//! then on the personal account refuses, however long an old token lives. A job then ends the subscription and gives up what
-//! waits for its payment.
+//! then on the personal account refuses, and so does every organization's, however long an old token lives and whoever names
+//! them. A job then ends the subscription and gives up what waits for its payment.
 
 use bursar_db::{DbError, Tx};
 use bursar_id::{OwnerId, UserId};
@@ -27,8 +27,8 @@ pub(crate) struct Farewell {
     pub(crate) user: UserId,
 }
 
-/// Remembers that somebody's account was deleted: the person is no member of the personal account any more. Has the rest
-/// done.
+/// Remembers that somebody's account was deleted: the person is no member of the personal account any more, nor of any
+/// organization, whatever organization has told so far (`store/members.rs`). Has the rest done.
 pub(crate) async fn depart(
     tx: &mut Tx,
     jobs: &Jobs,
@@ -36,6 +36,10 @@ pub(crate) async fn depart(
     (incarnation, now): (u64, Timestamp),
 ) -> Result<(), DbError> {
     let owner = OwnerId::User(user);
+    // What lanes remember of who belongs there counts no more. First, because batches lock organizations before people.
+    for organization in words::organizations_of(tx, user).await? {
+        accounts::raise_terms(tx, organization).await?;
+    }
     // So that a sale that is being booked is over, or finds them gone.
     accounts::open(tx, &[owner], now).await?;
     words::learn(tx, owner, user, Word { role: None, incarnation, version: 1 }).await?;

@@ -3,7 +3,7 @@
 //!
 //! A payment's row is locked first, then the subscription's, then the account's.
 
-use bursar_db::Tx;
+use bursar_db::{DbError, Tx};
 use bursar_id::{LotId, OwnerId, PaymentId, RequestId};
 use bursar_money::Credits;
 use bursar_proto::event::v1::event::Payload;
@@ -12,8 +12,9 @@ use super::allowances;
 use super::cashier::Cashier;
 use super::subscriptions::{already, changed};
 use crate::domain::{
-    Actor, Bought, Command, GrantCommand, LotSource, Month, Note, Origin, Outcome, Payment, PaymentState, Refusal,
-    Request, RequestName, RestoreCommand, Scope, Spender, Subscription, TakeBackCommand, TakenBack,
+    Account, AccountSettings, Actor, Bought, Command, GrantCommand, LotSource, Month, Note, Origin, Outcome, Payment,
+    PaymentState, PercentSet, Refusal, Request, RequestName, RestoreCommand, Scope, Spender, Subscription,
+    TakeBackCommand, TakenBack,
 };
 use crate::error::Error;
 use crate::lane::Job;
@@ -42,8 +43,8 @@ impl Cashier {
                     let live = subscriptions::live(tx, payment.owner).await?;
                     return Err(live.as_ref().map_or(Error::Failed, already));
                 }
-                self.till.demand_sale_to(tx, payment.owner).await?;
-                let lot = self.begin_month(tx, &new, payment.id, spender).await?;
+                let account = self.till.demand_sale_to(tx, payment.owner).await?;
+                let lot = self.begin_month(tx, (&new, &account), payment.id, spender).await?;
                 (lot, Some(new.month), vec![changed(&new, &new.plan, new.seats)])
             }
             Bought::Renewal { .. } => self.deliver_month(tx, payment).await?,
@@ -69,8 +70,8 @@ impl Cashier {
         if !agreed || !subscriptions::renew(tx, &renewed, due.month.number).await? {
             return Err(Error::NothingToRenew);
         }
-        self.till.demand_sale_to(tx, payment.owner).await?;
-        let lot = self.begin_month(tx, &renewed, payment.id, None).await?;
+        let account = self.till.demand_sale_to(tx, payment.owner).await?;
+        let lot = self.begin_month(tx, (&renewed, &account), payment.id, None).await?;
         let tells = renewed.terms() != due.terms();
         let events = tells.then(|| changed(&renewed, &renewed.plan, renewed.seats)).into_iter().collect();
         Ok((lot, Some(renewed.month), events))
@@ -158,13 +159,12 @@ impl Cashier {
     pub(super) async fn begin_month(
         &self,
         tx: &mut Tx,
-        of: &Subscription,
+        (of, account): (&Subscription, &Account),
         payment: PaymentId,
         spender: Option<Spender>,
     ) -> Result<Option<LotId>, Error> {
-        // What a program has set that tells of no alerts holds from this month on.
-        let percents = settings::of(tx, of.owner).await?.allowance_alert_percents;
-        accounts::keep_alerts(tx, of.owner, &percents).await?;
+        let settings = settings::of(tx, of.owner).await?;
+        keep_alerts(tx, (of.owner, account), &settings).await?;
         let request = self.allowance(of, Some(payment))?.for_member(spender);
         self.booked(tx, of, request).await
     }
@@ -293,6 +293,20 @@ impl Cashier {
         let request = Request::new(None, self.entropy.bytes(), command);
         self.till.book(tx, &Job { owner, actor: Actor::Job, request }).await
     }
+}
+
+/// Has the account, which is locked, say of which percentages of its allowance somebody is to be told, where it does not: a
+/// program has set them that tells of none.
+pub(super) async fn keep_alerts(
+    tx: &mut Tx,
+    (owner, account): (OwnerId, &Account),
+    settings: &AccountSettings,
+) -> Result<(), DbError> {
+    let wanted = &settings.allowance_alert_percents;
+    if account.alert_at == PercentSet::from(wanted) {
+        return Ok(());
+    }
+    accounts::set_alerts(tx, owner, wanted).await
 }
 
 /// A lot with credits of a payment.

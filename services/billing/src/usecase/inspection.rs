@@ -1,15 +1,16 @@
 //! What the check of all stores reads of billing's: which plans hold, how accounts stand, and what is left of people who are
-//! gone. It changes nothing.
+//! gone and of organizations that were deleted. It changes nothing.
 
 use bursar_db::{DbError, Tx};
 use bursar_id::OwnerId;
 use bursar_members::Standing;
+use bursar_money::Credits;
 use bursar_time::Timestamp;
 
 use super::catalogs;
 use crate::domain::{Catalog, Subscription};
 use crate::error::Error;
-use crate::store::{self, accounts, holds, subscriptions};
+use crate::store::{self, accounts, holds, lots, subscriptions};
 
 /// Holds that are looked at of one page of owners.
 const HOLDS: usize = 1_000;
@@ -77,4 +78,16 @@ pub async fn overdue_holds(
 ) -> Result<Vec<(OwnerId, String, Timestamp)>, DbError> {
     let found = holds::overdue(tx, owners, until, HOLDS).await?;
     Ok(found.into_iter().map(|(owner, hold)| (owner, hold.id.to_string(), hold.deadline)).collect())
+}
+
+/// Of these owners, who are purged, the lots that are not voided at `now`: each with its owner, its id's text and what is left
+/// of it. What has expired is for the sweep, whoever's it is.
+pub async fn unvoided_lots(
+    tx: &mut Tx,
+    owners: &[OwnerId],
+    now: Timestamp,
+) -> Result<Vec<(OwnerId, String, Credits)>, DbError> {
+    let live = lots::live(tx, owners).await?.into_iter();
+    let unvoided = live.filter(|(_, lot)| lot.voided_at.is_none() && !lot.is_expired_at(now));
+    Ok(unvoided.map(|(owner, lot)| (owner, lot.id.to_string(), lot.remaining)).collect())
 }

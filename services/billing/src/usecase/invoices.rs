@@ -6,12 +6,14 @@
 //! changed since. Numbers are taken under the account's lock, in the transaction that uses them: what comes to nothing
 //! takes none.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use bursar_db::{Db, DbError, Tx};
 use bursar_id::{InvoiceId, OwnerId, PaymentId};
 use bursar_money::{Credits, Price};
-use bursar_rpc::{Page, PageRequest};
+use bursar_rpc::{Caller, Page, PageRequest};
 use bursar_runtime::Heavy;
 use bursar_secret::Entropy;
 use bursar_time::{Span, Timestamp, Zone};
@@ -20,8 +22,8 @@ use tokio::sync::watch;
 use super::costly::Costly;
 use crate::document::{Format, Look};
 use crate::domain::{
-    AccountSettings, AlertPercents, Bill, Bought, DocumentId, DocumentKind, Invoice, InvoiceLine, Issuer, LineKind,
-    Month, NumberPrefix, SeatsPart, TaxProvider,
+    AccountSettings, AlertPercents, Bill, Bought, Country, DocumentId, DocumentKind, Invoice, InvoiceLine, Issuer,
+    LineKind, Month, NumberPrefix, SeatsPart, TaxProvider,
 };
 use crate::error::Error;
 use crate::store::{accounts, invoices, methods, settings};
@@ -109,6 +111,16 @@ impl Invoices {
     /// What has to be paid for these lines: their net prices, and the taxes of the owner's country.
     pub(crate) async fn bill(&self, tx: &mut Tx, owner: OwnerId, lines: Vec<InvoiceLine>) -> Result<Bill, Error> {
         let country = settings::of(tx, owner).await?.profile.country;
+        self.bill_in(country, owner, lines)
+    }
+
+    /// The same of an owner in this country.
+    pub(super) fn bill_in(
+        &self,
+        country: Option<Country>,
+        owner: OwnerId,
+        lines: Vec<InvoiceLine>,
+    ) -> Result<Bill, Error> {
         Bill::new(lines, self.terms.taxes.current().rates(country)).map_err(|error| {
             tracing::error!(%owner, %error, "what is sold cannot be billed");
             Error::Failed
@@ -129,6 +141,42 @@ impl Invoices {
         let invoice = Invoice { bill, profile: Some(profile), ..new };
         invoices::insert(tx, &invoice).await?;
         Ok(invoice)
+    }
+
+    /// The same for payments of many owners, of each one, which have no invoice yet. Their accounts are locked, and their
+    /// settings read.
+    pub(super) async fn issue_all(
+        &self,
+        tx: &mut Tx,
+        drafts: Vec<Draft>,
+        settings: &HashMap<OwnerId, AccountSettings>,
+    ) -> Result<Vec<Invoice>, Error> {
+        let (owners, none) = (drafts.iter().map(|it| it.owner).collect::<Vec<_>>(), AccountSettings::default());
+        let of = |owner: OwnerId| settings.get(&owner).unwrap_or(&none);
+        let dates: Vec<_> = drafts.iter().map(|it| date(&of(it.owner).zone, it.at)).collect();
+        let years: Vec<_> = owners.iter().copied().zip(dates.iter().map(|(year, _)| *year)).collect();
+        let mut positions = invoices::next_positions(tx, &owners).await?;
+        for owner in owners {
+            if let Entry::Vacant(place) = positions.entry(owner) {
+                place.insert(self.position(tx, owner).await?);
+            }
+        }
+        let numbers = invoices::next_numbers(tx, &years).await?;
+        let issued = drafts.into_iter().zip(dates).map(|(draft, (year, issued_on))| {
+            let Draft { owner, bill, payment, at } = draft;
+            let (prefix, position) = positions.remove(&owner)?;
+            let kind = DocumentKind::Invoice;
+            let numbered = (position, prefix.number(kind, year, *numbers.get(&owner)?));
+            let blank = self.blank((owner, at), kind, payment, (numbered, issued_on));
+            Some(Invoice { bill, profile: Some(of(owner).profile.clone()), ..blank })
+        });
+        let issued: Vec<Invoice> = issued.collect::<Option<_>>().ok_or(Error::Failed)?;
+        invoices::insert_many(tx, &issued).await?;
+        Ok(issued)
+    }
+
+    fn new_id(&self, at: Timestamp) -> InvoiceId {
+        InvoiceId::from_parts(at.as_millis(), self.entropy.bytes())
     }
 
     /// Issues a credit note for what was given back of a payment since the last one; none where that is nothing, or where
@@ -166,11 +214,23 @@ impl Invoices {
         let (year, issued_on) = date(&settings.zone, at);
         let (prefix, position) = self.position(tx, owner).await?;
         let seq = invoices::next_number(tx, owner, kind, year).await?;
+        let numbered = (position, prefix.number(kind, year, seq));
+        Ok(self.blank((owner, at), kind, payment, (numbered, issued_on)))
+    }
+
+    /// A document with these, its id and who issues it, and nothing else.
+    fn blank(
+        &self,
+        (owner, at): (OwnerId, Timestamp),
+        kind: DocumentKind,
+        payment: PaymentId,
+        ((position, number), issued_on): ((u64, String), String),
+    ) -> Invoice {
         let zero = Price::zero(bursar_money::Currency::USD);
-        Ok(Invoice {
-            id: DocumentId { kind, id: InvoiceId::from_parts(at.as_millis(), self.entropy.bytes()) },
+        Invoice {
+            id: DocumentId { kind, id: self.new_id(at) },
             owner,
-            number: prefix.number(kind, year, seq),
+            number,
             position,
             original: None,
             bill: Bill { lines: Vec::new(), subtotal: zero, taxes: Vec::new(), total: zero },
@@ -179,7 +239,7 @@ impl Invoices {
             payment,
             issued_at: at,
             issued_on,
-        })
+        }
     }
 
     /// The account's prefix, made with its first document, and which document comes now.
@@ -215,7 +275,7 @@ pub(super) async fn pack_line(
     price: Price,
 ) -> Result<InvoiceLine, Error> {
     let unit = bursar_members::policies::of(tx, &[]).await?.deployment().unwrap_or_default().credit_unit;
-    let unit = if credits == Credits::ONE { unit.singular } else { unit.plural };
+    let unit = unit.called(credits == Credits::ONE);
     line(LineKind::Pack, format!("{name} ({credits} {unit})"), price)
 }
 
@@ -229,6 +289,7 @@ pub(super) fn plan_line(display_name: &str, price: Price) -> Result<InvoiceLine,
 pub(super) fn seats_line(part: &SeatsPart, bought: &Bought) -> Result<InvoiceLine, Error> {
     let description = match (bought, part.seats) {
         (Bought::Change { .. }, 1) => "1 more seat".to_owned(),
+        (Bought::Change { .. }, 0) => "Extra seats".to_owned(),
         (Bought::Change { .. }, seats) => format!("{seats} more seats"),
         _ => "Extra seats".to_owned(),
     };
@@ -298,9 +359,15 @@ impl InvoiceUseCases {
     ///
     /// # Errors
     /// [`Error::Overloaded`] when too many wait already.
-    pub(crate) async fn render(&self, owner: OwnerId, id: DocumentId, format: Format) -> Result<Vec<u8>, Error> {
+    pub(crate) async fn render(
+        &self,
+        caller: &Caller,
+        owner: OwnerId,
+        id: DocumentId,
+        format: Format,
+    ) -> Result<Vec<u8>, Error> {
         let invoice = self.get(owner, id).await?;
-        let (place, look) = (self.costly.place(owner).await?, self.look.clone());
+        let (place, look) = (self.costly.place(caller, owner).await?, self.look.clone());
         let written = self.threads.run(move || {
             // Held by the work, not by who waits for it.
             let _place = place;

@@ -10,7 +10,6 @@ use std::collections::BTreeSet;
 use bursar_db::{Db, Tx};
 use bursar_events::Outbox;
 use bursar_id::{Id, LimitId, OwnerId, UserId};
-use bursar_members::words;
 use bursar_money::Credits;
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::{Answer, Asked, Caller, Done, Mutation, Mutations, Page, PageRequest, Permission};
@@ -26,7 +25,7 @@ use crate::domain::{
 };
 use crate::error::Error;
 use crate::lane::{RulesHandle, view_with_limits};
-use crate::store::{accounts, limits, settings};
+use crate::store::{accounts, limits, members, settings};
 use reading::Reading;
 
 /// How often the account is locked at most until so little is left to be read that the limit is set.
@@ -98,7 +97,7 @@ impl LimitUseCases {
         for _ in 0..ATTEMPTS {
             let standing = self.access.to(asked.caller(), owner).await;
             if let (Ok(_), Ok(command)) = (&standing, asked.command()) {
-                self.read_ahead(owner, command, &mut reading).await?;
+                self.read_ahead(asked.caller(), owner, command, &mut reading).await?;
             }
             let mut m = self.mutations.begin(asked).await?;
             if let Some(done) = self.put(&mut m, owner, asked, standing, &mut reading).await.transpose() {
@@ -165,6 +164,7 @@ impl LimitUseCases {
     /// Reads what the limit's windows have seen, if nobody counts that yet, until little is left.
     async fn read_ahead(
         &self,
+        caller: &Caller,
         owner: OwnerId,
         command: &SetCommand,
         reading: &mut Option<Reading>,
@@ -177,7 +177,7 @@ impl LimitUseCases {
         if asked_for.is_empty() {
             return Ok(());
         }
-        let _place = self.costly.place(owner).await?;
+        let _place = self.costly.place(caller, owner).await?;
         let begun = Reading::go_on(reading, owner, asked_for, &zone);
         begun.ahead(&self.db, &self.rules.current()).await
     }
@@ -286,7 +286,7 @@ fn asks(
 async fn demand(tx: &mut Tx, owner: OwnerId, subject: &LimitSubject) -> Result<(), Error> {
     let LimitSubject::One(Subject::Member(user)) = subject else { return Ok(()) };
     let own = owner == OwnerId::User(*user);
-    let known = words::named(tx, &[(owner, *user)]).await?;
+    let known = members::named(tx, &[(owner, *user)]).await?;
     let belongs = known.get(&(owner, *user)).is_some_and(|word| word.role.is_some());
     if own || belongs { Ok(()) } else { Err(Error::NotFound("member")) }
 }

@@ -2,13 +2,14 @@
 //! `PAID_PLAN`; the saga itself is organization's).
 //!
 //! One transaction ends the subscription at the one owner, begins the same one at the other, voids what is left of the
-//! month's allowance here, what a change has added to it included, and grants it there until the same end. The saved payment
-//! method that pays for it is copied, what was paid for the month is divided by the credits that stay and those that move, and
-//! what is taken back of what the month was paid with is taken back there, too. What an open dispute has taken arrives there as
-//! well and is taken there at once, so that a bank gives it back where the month goes on. What holds have reserved of it stays theirs and is void when it comes back, as of any lot that was voided; packs and
-//! everything else stay, but that nothing is bought by itself any more: the person's top-up is switched off. A change that
-//! waits for the next month goes along, one that waits for its payment does not. A month that is over is renewed first: what
-//! moves is paid for.
+//! month's allowance here, what a change has added to it included, and grants it there until the same end. The saved
+//! payment method that pays for it is copied, what was paid for the month is divided by the credits that stay and those
+//! that move, and what is taken back of what the month was paid with is taken back there, too. What an open dispute has
+//! taken arrives there as well and is taken there at once, so that a bank gives it back where the month goes on. What
+//! holds have reserved of it stays theirs and is void when it comes back, as of any lot that was voided; packs and
+//! everything else stay, but that nothing is bought by itself any more: the person's top-up is switched off. A change
+//! that waits for the next month goes along, one that waits for its payment does not. A month that is over is renewed
+//! first: what moves is paid for.
 //!
 //! It is idempotent by the organization: a subscription moves into one once, and a repetition gets the first answer,
 //! however long ago. That there was none to move is an answer, too: organization then removes what it had made, so nothing
@@ -36,8 +37,8 @@ use crate::lane::Job;
 use crate::payment::PaymentMethod;
 use crate::store::{accounts, methods, payments, refused_moves, subscriptions};
 
-/// How many disputes about changes of one month are followed. Each is about a payment of its own.
-const MOST_DISPUTED: i64 = 1_000;
+/// How many changes of one month are followed. Each has a lot of its own, and an account has no more of these.
+const MOST_CHANGES: i64 = 1_000;
 
 /// Whose subscription becomes whose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,7 +167,7 @@ impl SubscriptionUseCases {
         let lots = allowances::of_month(m.tx(), live.owner, live).await?;
         let paid = lots.iter().filter_map(|lot| lot.terms.origin.payment).chain(live.payment());
         let mut paid: BTreeSet<_> = paid.collect();
-        paid.extend(payments::disputed_changes(m.tx(), live.owner, (live.id, live.month.number), MOST_DISPUTED).await?);
+        paid.extend(payments::changes_of_period(m.tx(), live.owner, (live.id, live.month.number), MOST_CHANGES).await?);
         let mut locked = Vec::new();
         for id in paid {
             locked.extend(payments::lock(m.tx(), id).await?);

@@ -1,9 +1,11 @@
 //! What subscribing and buying a pack have in common: an order, who may give it, and to whom anything is sold. How it is
 //! paid is in `cashier.rs`.
 
+use std::collections::BTreeMap;
+
 use bursar_db::{Db, DbError, Tx};
 use bursar_id::OwnerId;
-use bursar_members::words;
+use bursar_members::words::{self, Words};
 use bursar_rpc::{Asked, IdempotencyKey, Kept, Mutation};
 use bursar_time::Clock;
 
@@ -38,12 +40,11 @@ pub(super) fn up_to_date(allowed: &Allowed) -> Result<(), Refusal> {
     if allowed.stale && allowed.spender.is_some() { Err(Refusal::FeedStale) } else { Ok(()) }
 }
 
-/// Refuses what somebody whose account was deleted would have: of the living nothing is told, of whoever is gone that they do
-/// not belong to their account (`farewells.rs`).
-async fn is_there(tx: &mut Tx, owner: OwnerId) -> Result<(), Error> {
-    let OwnerId::User(user) = owner else { return Ok(()) };
-    let told = words::named(tx, &[(owner, user)]).await?.remove(&(owner, user));
-    if told.is_some_and(|word| word.role.is_none()) { Err(Refusal::NotAMember.into()) } else { Ok(()) }
+/// What of these people's own accounts was told: of the living nothing, of whoever is gone that they do not belong to it
+/// (`farewells.rs`).
+async fn told_of(tx: &mut Tx, owners: &[OwnerId]) -> Result<Words, DbError> {
+    let people: Vec<_> = owners.iter().filter_map(|owner| Some((*owner, owner.user()?))).collect();
+    if people.is_empty() { Ok(Words::default()) } else { words::named(tx, &people).await }
 }
 
 /// An order before any money is taken: the caller's standing, and the answer that the request got before, however long
@@ -94,20 +95,53 @@ impl Till {
     }
 
     /// The same when it is booked: the account stays locked, so that its owner stands as was found until the end. It is
-    /// opened for that, so of two who come first one waits for the other.
-    pub(super) async fn demand_sale_to(&self, tx: &mut Tx, owner: OwnerId) -> Result<(), Error> {
+    /// opened for that, so of two who come first one waits for the other. Gives it as it is.
+    pub(super) async fn demand_sale_to(&self, tx: &mut Tx, owner: OwnerId) -> Result<Account, Error> {
         accounts::open(tx, &[owner], self.clock.now()).await?;
-        let locked = accounts::lock(tx, &[owner]).await?;
-        self.sells_to(tx, owner, locked.first().map(|(_, account)| account)).await
+        let (_, account) = accounts::lock(tx, &[owner]).await?.pop().ok_or(Error::Failed)?;
+        self.sells_to(tx, owner, Some(&account)).await?;
+        Ok(account)
+    }
+
+    /// The accounts of those of these owners to whom something may be sold, when it is booked: they stay locked until the end,
+    /// as with [`Till::demand_sale_to`].
+    pub(super) async fn sells_to_these(
+        &self,
+        tx: &mut Tx,
+        owners: &[OwnerId],
+    ) -> Result<BTreeMap<OwnerId, Account>, Error> {
+        let mut locked = accounts::lock(tx, owners).await?;
+        if locked.len() < owners.len() {
+            accounts::open(tx, owners, self.clock.now()).await?;
+            locked = accounts::lock(tx, owners).await?;
+        }
+        let told = told_of(tx, owners).await?;
+        let may = |(owner, account): &(OwnerId, Account)| self.why_not(*owner, &told, Some(account)).is_none();
+        Ok(locked.into_iter().filter(may).collect())
+    }
+
+    /// Carries out one request on each of several accounts as part of a larger transaction. `None`: it cannot be carried out
+    /// here, or was refused.
+    pub(super) async fn book_all(&self, tx: &mut Tx, jobs: &[Job]) -> Result<Vec<Option<Outcome>>, Error> {
+        let answers = self.batcher.apply_all(tx, jobs).await?;
+        Ok(answers.into_iter().map(|answer| answer.and_then(Result::ok)).collect())
     }
 
     async fn sells_to(&self, tx: &mut Tx, owner: OwnerId, account: Option<&Account>) -> Result<(), Error> {
+        let told = told_of(tx, &[owner]).await?;
+        self.why_not(owner, &told, account).map_or(Ok(()), |refusal| Err(refusal.into()))
+    }
+
+    /// Why nothing may be sold to an owner, by what was told of people's own accounts.
+    fn why_not(&self, owner: OwnerId, told: &Words, account: Option<&Account>) -> Option<Refusal> {
         if owner.organization().is_none() && !self.batcher.rules().personal_accounts {
-            return Err(Refusal::OrganizationRequired.into());
+            return Some(Refusal::OrganizationRequired);
         }
-        is_there(tx, owner).await?;
-        let refusal = account.and_then(|account| Refusal::of_standing(owner, account.standing));
-        refusal.map_or(Ok(()), |refusal| Err(refusal.into()))
+        let own = owner.user().and_then(|user| told.get(&(owner, user)));
+        if own.is_some_and(|word| word.role.is_none()) {
+            return Some(Refusal::NotAMember);
+        }
+        account.and_then(|account| Refusal::of_standing(owner, account.standing))
     }
 
     /// Carries out one request on an account as part of a larger transaction.

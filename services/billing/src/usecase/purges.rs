@@ -30,8 +30,8 @@ use crate::store::{accounts, details, limits};
 /// Clearing one account.
 pub(crate) const PURGE: Kind<Purge> = Kind::new("billing.purge");
 
-/// On which terms: a long ledger's details are many portions.
-pub(crate) const TERMS: Terms = Terms { limit: Duration::from_mins(5), ..Terms::DEFAULT };
+/// On which terms: a long ledger's details are many portions, and given up, they would stay for ever.
+pub(crate) const TERMS: Terms = Terms { limit: Duration::from_mins(5), ..Terms::PATIENT };
 
 /// How many pages of details are looked through at a time.
 const PAGES: usize = 64;

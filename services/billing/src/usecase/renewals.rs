@@ -18,7 +18,16 @@
 //!
 //! One that was canceled (`canceling.rs`) ends at its boundary: nothing is asked for, and none is held.
 //!
+//! Most months are ordinary, and are begun many at a time (`renewals/batches.rs`), by every replica at once ([`help`]); one
+//! replica at a time does the round, which looks after everything else, too.
+//!
 //! What is left of the old allowance expires by itself: expiry is a rule of spending, not a job.
+
+mod batches;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bursar_db::{Db, Tx};
 use bursar_id::{OwnerId, SubscriptionId};
@@ -32,16 +41,56 @@ use crate::error::Error;
 use crate::store::{payments, subscriptions};
 
 /// How many subscriptions are read at a time.
-const PAGE: i64 = 200;
+const PAGE: i64 = 500;
 
 /// How long after a month was tried and not paid it is not tried again, however late that was: a stop of days uses up no
 /// attempts.
 const BETWEEN: Span = Span::from_hours(12);
 
-/// How many months one round begins at most: an attempt at a job may take a minute, and ten thousand at one boundary take longer.
-const PORTION: usize = 500;
+/// After how much a round leaves the rest to the next one: an attempt at a job may take a minute, and everybody's months at one
+/// boundary take longer.
+#[derive(Debug, Clone, Copy)]
+struct Portion {
+    /// How many subscriptions are read at a time; a round ends after all of them.
+    page: i64,
+    /// Months that are begun by themselves, subscriptions that are ended, and what fails.
+    single: usize,
+    /// Months that are begun together.
+    together: usize,
+}
 
-/// What a round has done.
+const PORTION: Portion = Portion { page: PAGE, single: 500, together: 20_000 };
+
+/// For how long a process leaves to the round what it could not begin together with others.
+const LEFT_FOR: Duration = Duration::from_mins(1);
+
+/// For how long a round looks after subscriptions one by one: what fails may take its time.
+const ENOUGH: Duration = Duration::from_secs(30);
+
+/// Where rounds have come to, and what they have found on the way: each goes on where the one before ended, or was cut off, so
+/// that what fails or is held stands in nobody's way, however much of it there is. Another replica begins with the longest
+/// overdue again.
+#[derive(Debug, Default)]
+pub(crate) struct Walk(Mutex<Place>);
+
+#[derive(Debug, Clone, Default)]
+struct Place {
+    reached: Option<Subscription>,
+    failed: usize,
+    held: usize,
+}
+
+impl Walk {
+    fn place(&self) -> Place {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn is_at(&self, place: Place) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = place;
+    }
+}
+
+/// What a round has done, and what the walk that it is a part of has found so far.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Round {
     /// Months that were begun, and subscriptions that were ended.
@@ -54,41 +103,150 @@ pub(crate) struct Round {
     pub(crate) goes_on: bool,
 }
 
-/// Brings every subscription that is due up to date, the longest overdue first. One that fails is left for the next
-/// round and stops no other. After so many months it leaves the rest to the next round, which is to come at once.
+/// Brings every subscription that is due up to date, the longest overdue first, from where the walk has come to. One that
+/// fails is left for the next walk and stops no other. After so many it leaves the rest to the next round, which is to come at
+/// once.
+pub(crate) async fn next_round(subscriptions: &SubscriptionUseCases, walk: &Walk) -> Result<Round, Error> {
+    within(subscriptions, PORTION, walk).await
+}
+
+/// A walk's first round.
+#[cfg(test)]
 pub(crate) async fn round(subscriptions: &SubscriptionUseCases) -> Result<Round, Error> {
+    next_round(subscriptions, &Walk::default()).await
+}
+
+/// What a process could not begin together with others, and leaves to the round for a while.
+#[derive(Debug, Default)]
+pub(crate) struct Left(Mutex<HashMap<SubscriptionId, Instant>>);
+
+impl Left {
+    /// Leaves these, and forgets which were left long ago.
+    fn leave(&self, rest: &[Subscription], now: Instant) {
+        let mut left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        left.retain(|_, since| now.duration_since(*since) < LEFT_FOR);
+        left.extend(rest.iter().map(|it| (it.id, now)));
+    }
+
+    fn has(&self, subscription: &Subscription, now: Instant) -> bool {
+        let left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        left.get(&subscription.id).is_some_and(|since| now.duration_since(*since) < LEFT_FOR)
+    }
+}
+
+/// Begins months together, beside whichever replica does the round: of any number each takes what no other has. Everything
+/// else is left to the round, for a while also what could not be begun just now. Says how many months were begun.
+pub(crate) async fn help(subscriptions: &SubscriptionUseCases, left: &Left) -> Result<usize, Error> {
     let till = &subscriptions.till;
-    let now = till.clock.now();
-    let mut round = Round::default();
+    let (now, mut done) = (till.clock.now(), 0);
     let mut last: Option<Subscription> = None;
+    while till.batcher.combines_owners() {
+        let (due, standings) = page(&mut till.db.read().await?, now, last.as_ref(), PAGE).await?;
+        let Some(newest) = due.last().cloned() else { break };
+        let is_for_all = |it: &Subscription| !waits(it, &standings) && batches::is_ordinary(it, &till.clock);
+        let due = due.into_iter().filter(|it| is_for_all(it) && !left.has(it, Instant::now()));
+        let batched = batches::renew(subscriptions, due.collect()).await?;
+        left.leave(&batched.rest, Instant::now());
+        done += batched.done;
+        last = Some(newest);
+    }
+    Ok(done)
+}
+
+/// Whether an owner may not buy now, and may again: nothing has to be paid or said. It is looked at under the account's lock,
+/// too.
+fn waits(subscription: &Subscription, standings: &Standings) -> bool {
+    let standing = standings.get(&subscription.owner).copied().unwrap_or_default();
+    Refusal::of_standing(subscription.owner, standing).is_some_and(|refusal| passes(&refusal))
+}
+
+async fn within(subscriptions: &SubscriptionUseCases, portion: Portion, walk: &Walk) -> Result<Round, Error> {
+    let till = &subscriptions.till;
+    let (now, until) = (till.clock.now(), Instant::now() + ENOUGH);
+    let Place { mut reached, failed, held } = walk.place();
+    let mut round = Round { failed, held, ..Round::default() };
+    let (mut single, mut together, mut taken) = (0, 0, Vec::new());
     loop {
-        let (due, standings) = page(&mut till.db.read().await?, now, last.as_ref()).await?;
-        for subscription in &due {
-            // Nothing has to be paid or said of who may not buy now, and may again; it is looked at under the account's lock, too.
-            let standing = standings.get(&subscription.owner).copied().unwrap_or_default();
-            if Refusal::of_standing(subscription.owner, standing).is_some_and(|refusal| passes(&refusal)) {
-                continue;
-            }
-            if is_held(subscriptions, subscription).await? {
-                round.held += 1;
-                continue;
-            }
-            match catch_up(subscriptions, subscription.clone()).await {
-                Ok(steps) => round.done += steps,
-                Err(error) => {
-                    round.failed += 1;
-                    tracing::warn!(subscription = %subscription.id, %error, "a renewal failed; trying again");
-                }
-            }
-            if round.done >= PORTION {
-                return Ok(Round { goes_on: true, ..round });
-            }
-        }
-        match due.into_iter().last() {
-            Some(newest) => last = Some(newest),
-            None => return Ok(round),
+        let mut tx = till.db.read().await?;
+        let (mut due, standings) = page(&mut tx, now, reached.as_ref(), portion.page).await?;
+        let Some(newest) = due.last().cloned() else { break };
+        let is_full = i64::try_from(due.len()).is_ok_and(|read| read == portion.page);
+        due.retain(|it| !waits(it, &standings));
+        let held = if till.clock.is_test() { BTreeSet::new() } else { held_of(&mut tx, &due, now).await? };
+        tx.commit().await?;
+        due.retain(|it| !held.contains(&it.id));
+        round.held += held.len();
+        let combines = till.batcher.combines_owners();
+        let ordinary = due.extract_if(.., |it| combines && batches::is_ordinary(it, &till.clock)).collect();
+        let batched = batches::renew(subscriptions, ordinary).await?;
+        together += batched.done;
+        round.done += batched.done;
+        due.extend(batched.rest);
+        taken.extend(batched.taken.iter().map(|it| it.owner));
+        let (work, cut_at) = each(subscriptions, due, until, &mut round).await;
+        single += work;
+        let enough = single >= portion.single || together >= portion.together;
+        // What was read last may have been all there was.
+        round.goes_on = cut_at.is_some() || (enough && is_full);
+        let is_over = cut_at.is_some() || enough;
+        reached = Some(cut_at.unwrap_or(newest));
+        walk.is_at(Place { reached: reached.clone(), failed: round.failed, held: round.held });
+        if is_over {
+            break;
         }
     }
+    // Whoever had these in work is done with them by now, or has left them.
+    let mut left = subscriptions::live_of(&mut till.db.read().await?, &taken).await?;
+    left.retain(|it| batches::is_ordinary(it, &till.clock));
+    let again = batches::renew(subscriptions, left).await?;
+    round.done += again.done;
+    let rest = again.rest.into_iter().chain(again.taken).collect();
+    each(subscriptions, rest, until, &mut round).await;
+    let next = Place { reached, failed: round.failed, held: round.held };
+    walk.is_at(if round.goes_on { next } else { Place::default() });
+    Ok(round)
+}
+
+/// Brings these up to date one after the other, the longest overdue first, as long as there is time. Says how much work that
+/// was, and which was the last where there was no time for all.
+async fn each(
+    subscriptions: &SubscriptionUseCases,
+    mut due: Vec<Subscription>,
+    until: Instant,
+    round: &mut Round,
+) -> (usize, Option<Subscription>) {
+    due.sort_unstable_by_key(|it| (it.month.end, it.id));
+    let (mut work, count) = (0, due.len());
+    for (number, subscription) in due.into_iter().enumerate() {
+        let last = subscription.clone();
+        match catch_up(subscriptions, subscription).await {
+            Ok(steps) => {
+                round.done += steps;
+                work += steps;
+            }
+            Err(error) => {
+                round.failed += 1;
+                work += 1;
+                tracing::warn!(subscription = %last.id, %error, "a renewal failed; trying again");
+            }
+        }
+        if number + 1 < count && Instant::now() >= until {
+            return (work, Some(last));
+        }
+    }
+    (work, None)
+}
+
+/// Which of these wait for an operator, in one look at all of them: there may be very many.
+async fn held_of(tx: &mut Tx, due: &[Subscription], now: Timestamp) -> Result<BTreeSet<SubscriptionId>, Error> {
+    let behind: Vec<&Subscription> = due.iter().filter(|it| it.is_held(now)).collect();
+    if behind.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let owners: Vec<OwnerId> = behind.iter().map(|it| it.owner).collect();
+    let resumed = subscriptions::resumed_of(tx, &owners).await?;
+    let waits = |it: &&Subscription| resumed.get(&it.id).is_none_or(|until| *until < it.month.end);
+    Ok(behind.into_iter().filter(waits).map(|it| it.id).collect())
 }
 
 /// Some of the subscriptions that are due, after the given one, and how their owners stand who are not active.
@@ -96,26 +254,22 @@ async fn page(
     tx: &mut Tx,
     now: Timestamp,
     last: Option<&Subscription>,
+    most: i64,
 ) -> Result<(Vec<Subscription>, Standings), Error> {
-    let due = subscriptions::due(tx, now, last, PAGE).await?;
+    let due = subscriptions::due(tx, now, last, most).await?;
     let owners: Vec<OwnerId> = due.iter().map(|it| it.owner).collect();
     let standings = standings::of(tx, &owners).await?;
     Ok((due, standings))
 }
 
-/// Whether a subscription waits for an operator: see the module.
+/// Whether a subscription waits for an operator, as long as none has said that its time has really passed: see the module.
 pub(super) async fn is_held(subscriptions: &SubscriptionUseCases, subscription: &Subscription) -> Result<bool, Error> {
     let till = &subscriptions.till;
-    if till.clock.is_test() || !subscription.is_held(till.clock.now()) {
+    let now = till.clock.now();
+    if till.clock.is_test() || !subscription.is_held(now) {
         return Ok(false);
     }
-    is_not_resumed(&mut till.db.read().await?, subscription).await
-}
-
-/// Whether no operator has said that its time has really passed.
-async fn is_not_resumed(tx: &mut Tx, subscription: &Subscription) -> Result<bool, Error> {
-    let until = subscriptions::resumed_until(tx, subscription).await?;
-    Ok(until.is_none_or(|until| until < subscription.month.end))
+    Ok(!held_of(&mut till.db.read().await?, std::slice::from_ref(subscription), now).await?.is_empty())
 }
 
 /// What waits for an operator, in words.
@@ -141,11 +295,10 @@ pub async fn held(db: &Db, now: Timestamp, most: usize) -> Result<Vec<HeldRenewa
     let mut tx = db.read().await?;
     loop {
         let due = subscriptions::due(&mut tx, now, last.as_ref(), PAGE).await?;
-        for it in due.iter().filter(|it| it.is_held(now)) {
-            if is_not_resumed(&mut tx, it).await? {
-                let (owner, subscription, since) = (it.owner, it.id, it.month.end);
-                found.push(HeldRenewal { owner, subscription, since, periods: it.months_behind(now) });
-            }
+        let held = held_of(&mut tx, &due, now).await?;
+        for it in due.iter().filter(|it| held.contains(&it.id)) {
+            let (owner, subscription, since) = (it.owner, it.id, it.month.end);
+            found.push(HeldRenewal { owner, subscription, since, periods: it.months_behind(now) });
             if found.len() == most {
                 return Ok(found);
             }
@@ -292,5 +445,7 @@ async fn end(subscriptions: &SubscriptionUseCases, mut tx: Tx, from: &Subscripti
     Ok(Step::Made(Box::new(ended)))
 }
 
+#[cfg(test)]
+mod many;
 #[cfg(test)]
 mod tests;

@@ -290,12 +290,13 @@ impl ReportUseCases {
     /// One page of the report's lines, in the order of their keys. It may be short, even empty, and still not be the last.
     pub(crate) async fn page(
         &self,
+        caller: &Caller,
         owner: OwnerId,
         query: &ReportQuery,
         page: &PageRequest<Position>,
     ) -> Result<Page<(ReportKey, ReportLine)>, Error> {
         let wanted = usize::try_from(page.limit()).unwrap_or(usize::MAX);
-        let Found { lines, next, .. } = self.lines(owner, query, page.after(), wanted).await?;
+        let Found { lines, next, .. } = self.lines(caller, owner, (query, page.after()), wanted).await?;
         let position = |(key, _): &(ReportKey, ReportLine)| Position::after(key);
         Ok(if next.is_some() { page.page_before(lines, position, next)? } else { page.page(lines, position)? })
     }
@@ -303,14 +304,14 @@ impl ReportUseCases {
     /// The report's next lines after the given position, at most so many.
     async fn lines(
         &self,
+        caller: &Caller,
         owner: OwnerId,
-        query: &ReportQuery,
-        after: Option<&Position>,
+        asked: (&ReportQuery, Option<&Position>),
         wanted: usize,
     ) -> Result<Found, Error> {
-        let _place = self.costly.place(owner).await?;
+        let _place = self.costly.place(caller, owner).await?;
         let mut tx = self.db.read().await?;
-        read(&mut tx, owner, (query, after), wanted, Bounds::OF_A_PAGE).await
+        read(&mut tx, owner, asked, wanted, Bounds::OF_A_PAGE).await
     }
 }
 

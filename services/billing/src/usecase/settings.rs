@@ -3,19 +3,20 @@
 use bursar_db::{Db, Tx};
 use bursar_events::Outbox;
 use bursar_id::OwnerId;
-use bursar_members::{standing, words};
+use bursar_members::standing;
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::{Answer, Asked, Done, Mutation, Mutations, Problem, reason};
 
 use super::access::{Access, Allowed};
 use super::cashier::Cashier;
+use super::fulfilment::keep_alerts;
 use super::orders::{admit, up_to_date};
 use super::subscriptions::SubscriptionUseCases;
 use super::top_ups;
 use crate::domain::{AccountSettings, AutoTopUp, Refusal, SettingsChange, is_supported};
 use crate::error::Error;
 use crate::payment::PaymentMethod;
-use crate::store::{accounts, settings};
+use crate::store::{accounts, members, settings};
 
 /// Reads and changes settings.
 #[derive(Clone)]
@@ -89,9 +90,6 @@ async fn change(
             None => {}
         }
         settings::put(m.tx(), owner, &after, now).await?;
-        if after.allowance_alert_percents != before.allowance_alert_percents {
-            accounts::set_alerts(m.tx(), owner, &after.allowance_alert_percents).await?;
-        }
         if after.top_up == before.top_up {
             // Where days begin is part of what requests are decided by.
             accounts::raise_terms(m.tx(), owner).await?;
@@ -99,6 +97,7 @@ async fn change(
             top_ups::set(m.tx(), &cashier.jobs, owner, after.top_up_below(), now).await?;
         }
     }
+    keep_alerts(m.tx(), (owner, &account), &after).await?;
     Ok(Done::New(after, Vec::new()))
 }
 
@@ -145,7 +144,7 @@ async fn still_belongs(tx: &mut Tx, allowed: &Allowed) -> Result<(), Error> {
     let Some(member) = allowed.spender.map(|spender| spender.user).or_else(|| allowed.owner.user()) else {
         return Ok(());
     };
-    let told = words::named(tx, &[(allowed.owner, member)]).await?.get(&(allowed.owner, member)).copied();
+    let told = members::named(tx, &[(allowed.owner, member)]).await?.get(&(allowed.owner, member)).copied();
     match allowed.spender {
         Some(spender) => standing(told, spender.token).map(drop).ok_or(Error::NotAMember),
         None if told.is_some_and(|word| word.role.is_none()) => Err(Error::NotFound("account")),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bursar_db::Db;
+use bursar_db::{Db, DbError, on};
 use bursar_events::{Feed, Outbox};
 use bursar_id::{OrganizationId, OwnerId, UserId};
 use bursar_members::{Members, Standing, standings};
@@ -305,6 +305,29 @@ impl Shop {
         .await
         .unwrap();
         tx.commit().await.unwrap();
+    }
+
+    /// From now on everybody's subscription is paid with this.
+    pub(super) async fn pays_with(&self, method: &str) {
+        let set = async {
+            let mut tx = self.db.begin().await?;
+            let sql = "UPDATE subscriptions SET payment_method = $1";
+            on!(&mut tx, c => sqlx::query(sql).bind(method).execute(c).await?.rows_affected());
+            tx.commit().await
+        };
+        set.await.unwrap();
+    }
+
+    /// How many months a program that knows nothing of plans that wait would begin. Nothing of it stays.
+    pub(super) async fn renewed_by_an_older_program(&self) -> u64 {
+        let renewed = async {
+            let mut tx = self.db.begin().await?;
+            let sql = "UPDATE subscriptions SET period_number = period_number + 1, failures = 0 WHERE state <> 'ENDED'";
+            let renewed = on!(&mut tx, c => sqlx::query(sql).execute(c).await?.rows_affected());
+            tx.rollback().await?;
+            Ok::<_, DbError>(renewed)
+        };
+        renewed.await.unwrap()
     }
 
     /// Forgets answers as the job does that runs every hour; they must be older than a month by the clock.

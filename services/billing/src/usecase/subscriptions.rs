@@ -12,7 +12,7 @@ use super::access::{Access, Allowed};
 use super::cashier::{Beginning, Cashier, is_certain};
 use super::catalogs::CatalogHandle;
 use super::orders::{self, Order, Till, admit, up_to_date};
-use crate::domain::{Bought, Catalog, Payment, Plan, ProductId, Subscription};
+use crate::domain::{Assortment, Bought, Catalog, Payment, Plan, ProductId, Subscription};
 use crate::error::Error;
 use crate::payment::{Settlement, thing_of_request};
 use crate::store::{payments, subscriptions};
@@ -74,7 +74,7 @@ impl SubscriptionUseCases {
     ) -> Result<Option<()>, Error> {
         let Some(order) = orders::open(m, owner, asked, standing, subscriptions::kept).await? else { return Ok(None) };
         self.till.may_sell_to(m.tx(), owner).await?;
-        self.for_sale(&order.product)?;
+        Self::for_sale(&self.catalog.current(), &order.product)?;
         if let Some(live) = subscriptions::live(m.tx(), owner).await?
             && !self.is_its_own(m, asked, &live).await?
         {
@@ -93,7 +93,7 @@ impl SubscriptionUseCases {
     /// Writes down what is to be paid; or finds what the same request began before.
     async fn begin(&self, owner: OwnerId, asked: &Asked<Order>) -> Result<Payment, Error> {
         let order = asked.command()?;
-        let (plan, price) = self.for_sale(&order.product)?;
+        let (plan, price) = Self::for_sale(&self.catalog.current(), &order.product)?;
         let subscription: SubscriptionId = Id::from_parts(self.till.clock.now().as_millis(), self.entropy.bytes());
         let bought = Bought::Start { subscription, plan: plan.id, credits: plan.credits, seats: plan.seats };
         let new = Beginning {
@@ -137,8 +137,7 @@ impl SubscriptionUseCases {
     }
 
     /// A plan that can be subscribed to, and what a month of it costs.
-    pub(super) fn for_sale(&self, id: &str) -> Result<(Plan, Price), Error> {
-        let sold = self.catalog.current();
+    pub(super) fn for_sale(sold: &Assortment, id: &str) -> Result<(Plan, Price), Error> {
         let plan = sold.catalog().plan(id).ok_or_else(|| Error::PlanNotFound(id.to_owned()))?;
         match plan.price {
             Some(price) if id != Catalog::FREE => Ok((plan.clone(), price)),

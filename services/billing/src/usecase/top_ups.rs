@@ -1,11 +1,12 @@
 //! Automatic top-ups: whether an account needs one now, and the pack that is bought then.
 //!
 //! Whatever takes credits enqueues a job in its own transaction when it leaves the account below what its top-up wants
-//! (`lane/top_ups.rs`); so does whoever switches it on, a purchase that comes to nothing, and the return of an owner who was
-//! suspended. The job **looks** ([`TopUps::look`]): under the lock on the account's row it counts what is there and on its way,
-//! when the last attempt began and what this month has cost (`domain/top_up.rs` decides), and writes the next payment down
-//! with the attempt. So of any number of jobs and replicas one pays. The payment is known by the crossing and the attempt at
-//! it, and from there on it is a purchase like any other (`cashier.rs`): asked for under its id, delivered with its invoice.
+//! (`lane/top_ups.rs`); so does whoever switches it on, a purchase that is delivered or comes to nothing, and the return
+//! of an owner who was suspended. The job **looks** ([`TopUps::look`]): under the lock on the account's row it counts
+//! what is there and on its way, when the last attempt began and what this month has cost (`domain/top_up.rs` decides),
+//! and writes the next payment down with the attempt. So of any number of jobs and replicas one pays. The payment is
+//! known by the crossing and the attempt at it, and from there on it is a purchase like any other (`cashier.rs`): asked
+//! for under its id, delivered with its invoice.
 //!
 //! An attempt that needs the customer has failed like one that was declined; the next one takes its place, and its money goes
 //! back should it be paid after all. What was tried and what became of it stands in the audit log.
@@ -26,7 +27,7 @@ use bursar_time::{Span, Timestamp};
 use super::cashier::{Beginning, Cashier, MOST_OPEN};
 use crate::domain::{
     Account, AccountSettings, AutoTopUp, Bought, MOST_DECLINES, Pack, Payment, PaymentState, Purchase, Purpose, Rules,
-    Stop, SubscriptionState, TopUpSituation, TopUpStep,
+    Stop, SubscriptionState, TopUpSituation, TopUpStep, next_slot,
 };
 use crate::error::Error;
 use crate::lane::{TOP_UP, TopUp, look, view};
@@ -88,7 +89,7 @@ impl TopUps {
             Err(error) => return Err(error),
         }
         if self.is_being_renewed(&mut tx, &it).await? {
-            self.later(&mut tx, owner, it.now.saturating_add(RENEWED_WITHIN)).await?;
+            self.later(&mut tx, owner, next_slot(it.now, RENEWED_WITHIN)).await?;
             tx.commit().await?;
             return Ok(None);
         }
@@ -162,8 +163,9 @@ impl TopUps {
         let pending = on_its_way.map(|payment| payment.bought.credits());
         let pending = Credits::checked_sum(pending).unwrap_or(Credits::MAX);
         let (month, month_end) = it.settings.zone.month(it.now);
-        // An attempt that needs the customer is given up for the next one.
-        let given_up = it.last.as_ref().filter(|last| last.state == PaymentState::RequiresAction).map(|last| last.id);
+        // An attempt that needs the customer is given up for the next one, and of one that came to nothing the money goes back.
+        let is_given_up = |last: &&Payment| last.state == PaymentState::RequiresAction || last.came_to_nothing();
+        let given_up = it.last.as_ref().filter(is_given_up).map(|last| last.id);
         let spent = top_ups::spent(tx, it.owner, (month, it.set.ceiling.currency()), given_up).await?;
         let live = state.lots().filter(|lot| lot.is_live()).count();
         Ok(TopUpSituation {
@@ -293,10 +295,12 @@ impl Cashier {
         Ok(events)
     }
 
-    /// Has the account of a purchase that did not come looked at, if it is topped up.
+    /// Has the account of a purchase looked at that was counted on, if it is topped up: what did not come is missing, and what
+    /// came may be too little by now. Nothing that was spent meanwhile was a crossing.
     pub(super) async fn look_at_top_up(&self, tx: &mut Tx, payment: &Payment) -> Result<(), Error> {
         let failed = payment.came_to_nothing() || payment.state == PaymentState::RequiresAction;
-        if payment.bought.purpose() != Purpose::Purchase || !failed {
+        let settled = failed || payment.fulfilled_at.is_some();
+        if payment.bought.purpose() != Purpose::Purchase || !settled {
             return Ok(());
         }
         let account = accounts::find(tx, payment.owner).await?;

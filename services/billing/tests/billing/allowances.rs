@@ -6,7 +6,7 @@ use bursar_proto::billing::v1 as pb;
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::{AllowanceAlert, Event};
 use bursar_rpc::ServiceRole;
-use bursar_testkit::{TestDb, engines, postgres};
+use bursar_testkit::{TestDb, engines};
 use prost::Message as _;
 use prost_types::FieldMask;
 
@@ -206,14 +206,20 @@ engines! {
         world.by_hand("UPDATE accounts SET terms = terms + 1, allowance = NULL, allowance_alerts = NULL").await.unwrap();
         ana.charged(spend(ana.owner, "50")).await;
         next_period(&world, ana.owner).await;
-        ana.charged(spend(ana.owner, "750")).await;
+        let charge = ana.charged(spend(ana.owner, "750")).await;
+        assert_eq!(told.since(&world).await, alert(&[50], "750", "1500"));
+        // Or from when it is set again as it is.
+        world.by_hand("UPDATE accounts SET terms = terms + 1, allowance = NULL, allowance_alerts = NULL").await.unwrap();
+        ana.wants(ana.owner, &[50]).await;
+        world.product().refunded(give_back_part(&charge, "1")).await;
+        ana.charged(spend(ana.owner, "1")).await;
         assert_eq!(told.since(&world).await, alert(&[50], "750", "1500"));
     }
 }
 
 #[test]
 fn callers_of_two_replicas_cross_a_percentage_of_the_allowance_once() {
-    postgres::run(async |db: TestDb| {
+    bursar_testkit::postgres::run(async |db: TestDb| {
         let world = World::on(db).await;
         let other = world.another_instance().await;
         let here = on_business(&world, 1, &[25, 50, 75]).await;

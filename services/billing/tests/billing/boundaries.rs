@@ -119,6 +119,11 @@ async fn spends(person: &Person, way: u64, name: &str) -> Duration {
     }
 }
 
+#[expect(clippy::print_stderr, reason = "what `--nocapture` shows")]
+fn says(month: i64, longest: Duration, usual: Duration) {
+    eprintln!("month {month}: the longest wait was {longest:?}, where nothing is due {usual:?}");
+}
+
 /// What became of the one charge of a batch.
 fn only(answer: pb::BatchChargeResponse) -> Result<(), Status> {
     match answer.outcomes.into_iter().next().and_then(|it| it.outcome).expect("an outcome") {
@@ -162,7 +167,7 @@ engines! {
             let longest = all_spend(&people, &format!("after-{month}")).await;
             // A figure to look at and no assertion: how long the machine takes says nothing about the rule. Of nobody is
             // the renewal due for a minute, see [`spends`].
-            println!("month {month}: the longest wait was {longest:?}, where nothing is due {usual:?}");
+            says(month, longest, usual);
             world.all_renewed(month).await;
             assert_eq!(world.scalar(PACKS).await, packs, "month {month}: no pack was touched");
             // Of the month before only those have an allowance who had subscribed themselves.

@@ -22,23 +22,7 @@ use crate::words::{Under, buy, cancel, change_to, resume, set_seats, spend, subs
 use crate::world::{Person, World, until};
 
 /// Beside Business, which costs 100 dollars for 1,500 credits and 10 people, and 10 dollars for 150 credits and one more.
-const PLANS: &str = r#"
-[[plans]]
-id = "solo"
-name = "Solo"
-price = "10.00 USD"
-credits = "100"
-seats = 1
-
-[[plans]]
-id = "pro"
-name = "Pro"
-price = "300.00 USD"
-credits = "5500"
-seats = 20
-seat_price = "12.00 USD"
-features = ["organizations", "single_sign_on"]
-"#;
+const PLANS: &str = include_str!("plans.toml");
 
 async fn selling(db: TestDb) -> World {
     World::with(db, |settings| {

@@ -13,7 +13,7 @@ use tonic::Code;
 use crate::batches::line;
 use crate::moving::{subscription, the_end};
 use crate::words::{
-    Spending as _, Under, batch, buy, free, give_back, grant, lots_of, reserve, settle, spend, subscribe,
+    Spending as _, Under, batch, buy, free, give_back, grant, limit, lots_of, reserve, settle, spend, subscribe,
 };
 use crate::world::{World, until};
 
@@ -250,6 +250,47 @@ engines! {
         world.passes(Span::from_hours(24 * 40));
         let lots = world.operator().list_lots(lots_of(ana.owner)).await.unwrap().lots;
         assert_eq!(lots.iter().filter(|lot| lot.source() == LotSource::Allowance).count(), 1, "nothing was renewed");
+    }
+
+    async fn whoever_deleted_the_account_spends_nothing_of_an_organizations_before_that_says_so(db: TestDb) {
+        let world = World::on(db).await;
+        let ((team, boss), product) = (world.organization_with(1, "100").await, world.product());
+        world.hears(team, id(2), Some(Role::Admin), 1).await;
+        let (home, ben) = (world.person_with(2, "100").await, world.member(2, team, Role::Admin, 1));
+        // Twice, so that the account and its member are remembered.
+        ben.charged(spend(team, "1")).await;
+        ben.charged(spend(team, "1")).await;
+        let for_ben = |amount: &str| spend(team, amount).by(ben.user);
+        let first = product.charge(for_ben("1").under("p1")).await.unwrap();
+        let (own, held) = (ben.held(reserve(team, "2")).await, product.held(reserve(team, "5").by(ben.user)).await);
+
+        world.deleted(ben.user).await;
+        until("billing has heard of it", async || home.charge(spend(home.owner, "0.001")).await.is_err()).await;
+        let gone = Code::PermissionDenied;
+        refused(ben.charge(spend(team, "1")).await, gone, "NOT_A_MEMBER");
+        refused(ben.hold(reserve(team, "1")).await, gone, "NOT_A_MEMBER");
+        refused(ben.capture(settle(&own, "1")).await, gone, "NOT_A_MEMBER");
+        refused(ben.purchase_pack(buy(team, "starter")).await, gone, "NOT_A_MEMBER");
+        refused(ben.get_balance(crate::words::balance_of(team)).await, gone, "NOT_A_MEMBER");
+        refused(product.charge(for_ben("1")).await, gone, "NOT_A_MEMBER");
+        refused(product.hold(reserve(team, "1").by(ben.user)).await, gone, "NOT_A_MEMBER");
+        refused(world.product_for(&ben).charge(spend(team, "1")).await, gone, "NOT_A_MEMBER");
+        let his = limit(team, &format!("member {}", ben.user), pb::LimitWindow::Day, "1");
+        refused(boss.set_limit(his).await, Code::NotFound, "NOT_FOUND");
+        let batched = product.batch_charge(batch([for_ben("1")])).await.unwrap();
+        assert_eq!(line(&batched.outcomes[0]), "PermissionDenied NOT_A_MEMBER");
+        // Nor by a later word than was heard, of a token or of organization itself.
+        refused(world.member(2, team, Role::Admin, 7).charge(spend(team, "1")).await, gone, "NOT_A_MEMBER");
+        world.hears(team, ben.user, Some(Role::Admin), 9).await;
+        refused(ben.charge(spend(team, "1")).await, gone, "NOT_A_MEMBER");
+        refused(product.charge(for_ben("1")).await, gone, "NOT_A_MEMBER");
+        // What was done is still known, what was begun is settled, and the others go on.
+        let again = product.charge(for_ben("1").under("p1")).await.unwrap();
+        assert_eq!((again.charge, again.replayed), (first.charge, true));
+        product.captured(settle(&held, "5")).await;
+        boss.charged(spend(team, "1")).await;
+        assert_eq!(world.available(team).await, "89", "what was held by the token is held still");
+        world.audit(team).await;
     }
 
     async fn a_pack_is_bought_once_for_ever(db: TestDb) {

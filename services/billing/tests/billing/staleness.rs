@@ -219,7 +219,8 @@ engines! {
 
     async fn what_identity_told_unreadably_of_a_person_stops_that_person_alone(db: TestDb) {
         let world = World::on(db).await;
-        let (ada, ben) = (world.person_with(1, "10").await, world.person_with(2, "10").await);
+        // She has enough to ask for as long as it takes.
+        let (ada, ben) = (world.person_with(1, "100000").await, world.person_with(2, "10").await);
         world.blots_person(ada.user).await;
         until("it is in doubt", async || ada.charge(spend(ada.owner, "1")).await.is_err()).await;
         stale(ada.charge(spend(ada.owner, "1")).await, "a member");

@@ -8,7 +8,7 @@ use bursar_proto::billing::v1::SubscriptionState;
 use bursar_proto::billing::v1::batch_charge_outcome::Outcome;
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::{OrganizationStandingChanged, UserStandingChanged};
-use bursar_testkit::{engines, id, refused};
+use bursar_testkit::{Refusal, engines, id, refused};
 use bursar_time::Span;
 use tonic::Code::PermissionDenied;
 
@@ -200,7 +200,9 @@ engines! {
         world.deleted(ana.user).await;
         until("it is heard of", async || known().await == 1).await;
         assert_eq!((stands(ana.owner).await, stands(ben.owner).await), (0, 2));
-        // Gone is gone all the same.
+        // Gone is gone all the same, once each replica has looked who is suspended.
+        let reason = async || Refusal::of(&ana.charge(spend(ana.owner, "1")).await.expect_err("refused")).reason;
+        until("nobody takes her for suspended", async || reason().await != "USER_SUSPENDED").await;
         refused(ana.charge(spend(ana.owner, "1")).await, PermissionDenied, "NOT_A_MEMBER");
         refused(world.product().charge(spend(ana.owner, "1").by(ana.user)).await, PermissionDenied, "NOT_A_MEMBER");
         world.audit(ana.owner).await;

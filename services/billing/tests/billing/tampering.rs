@@ -11,7 +11,8 @@ use sqlx::error::ErrorKind;
 use tonic::Code;
 
 use crate::words::{
-    Holding as _, Spending, Under, audit_of, buy, entries_of, give_back, limit, reserve, settle, spend, subscribe,
+    Holding as _, Spending, Under, audit_of, buy, entries_of, erase, free, give_back, limit, reserve, settle, spend,
+    subscribe,
 };
 use crate::world::{Person, World};
 
@@ -26,6 +27,20 @@ async fn busy(world: &World, n: u64) -> Person {
     world.product().refund(give_back(&charge)).await.unwrap();
     ana.charged(spend(owner, "5")).await;
     ana.held(reserve(owner, "6")).await;
+    ana
+}
+
+/// A person with eight entries: a grant, and holds with labels of which one is captured, one released, one lapsed, one open.
+async fn with_holds(world: &World, n: u64) -> Person {
+    let ana = world.person_with(n, "100").await;
+    let labelled = |amount: &str| reserve(ana.owner, amount).labelled("scene", "7");
+    let captured = ana.held(labelled("4")).await;
+    ana.captured(settle(&captured, "1")).await;
+    let released = ana.held(labelled("3")).await;
+    ana.release(free(&released)).await.unwrap();
+    ana.held(labelled("2").lasting(Span::MINUTE)).await;
+    world.passes(Span::from_mins(2));
+    ana.held(labelled("5")).await;
     ana
 }
 
@@ -211,6 +226,72 @@ engines! {
             let bad = verdict.first_bad.unwrap_or_else(|| panic!("{change} is not found"));
             assert_eq!((verdict.valid, bad.seq, verdict.entries), (false, 0, 8), "{change}: no entry is to blame");
             assert!(bad.reason.contains(about), "{change}: {}", bad.reason);
+        }
+    }
+
+    async fn a_changed_hold_is_found_whether_it_is_open_or_settled(db: TestDb) {
+        let world = World::on(db).await;
+        let cases = [
+            ("OPEN", "labels = NULL"),
+            ("OPEN", "labels = '{}'"),
+            // By it an erasure finds the hold.
+            ("OPEN", "member = KEY"),
+            ("CAPTURED", "member = KEY"),
+            ("CAPTURED", "labels = NULL"),
+            ("CAPTURED", "labels = '{\"scene\":\"8\"}'"),
+            ("CAPTURED", "captured = captured + 1"),
+            ("CAPTURED", "charge = KEY"),
+            ("CAPTURED", "charge = NULL"),
+            ("CAPTURED", "terms = (SELECT o.terms FROM holds AS o WHERE o.owner = OWNER AND o.state = 'OPEN')"),
+            ("CAPTURED", "state = 'RELEASED'"),
+            ("RELEASED", "state = 'LAPSED'"),
+            ("RELEASED", "settled_at = settled_at + 1"),
+            ("RELEASED", "id = KEY"),
+            ("LAPSED", "deadline = deadline + 1"),
+            ("LAPSED", "captured = 1"),
+        ];
+        for (n, (state, change)) in cases.into_iter().enumerate() {
+            let ana = with_holds(&world, 10 + n as u64).await;
+            let before = verdict(&world, ana.owner).await;
+            assert!(before.valid, "{state} {change}: {:?}", before.first_bad);
+            let text = format!("UPDATE holds SET {change} WHERE owner = OWNER AND state = '{state}'");
+            let changed = world.by_hand(&sql(&world, ana.owner, &text)).await;
+            assert_eq!(changed.unwrap_or_else(|error| panic!("{text}: {error}")), 1, "{text}");
+            let verdict = verdict(&world, ana.owner).await;
+            let bad = verdict.first_bad.unwrap_or_else(|| panic!("{text} is not found"));
+            assert_eq!((verdict.valid, bad.seq, verdict.entries), (false, 0, 8), "{text}: no entry is to blame");
+            assert!(bad.reason.contains("stored hold hld_"), "{text}: {}", bad.reason);
+        }
+        let ben = with_holds(&world, 9).await;
+        let gone = "DELETE FROM holds WHERE owner = OWNER AND state = 'RELEASED'";
+        assert_eq!(world.by_hand(&sql(&world, ben.owner, gone)).await.unwrap(), 1);
+        assert!(verdict(&world, ben.owner).await.first_bad.unwrap().reason.contains("stored hold hld_"));
+    }
+
+    async fn labels_of_holds_may_be_gone_where_an_erasure_covers_them(db: TestDb) {
+        let world = World::on(db).await;
+        let (team, boss) = world.organization_with(1, "100").await;
+        world.hears(team, id(2), Some(Role::Member), 1).await;
+        let ben = world.member(2, team, Role::Member, 1);
+        let labelled = |scene: &str| reserve(team, "1").labelled("scene", scene);
+        let (settled, open) = (ben.held(labelled("1")).await, ben.held(labelled("2")).await);
+        ben.held(labelled("3")).await;
+        ben.captured(settle(&settled, "1")).await;
+        boss.held(labelled("8")).await;
+        world.product().erase_details(erase(team, Some(ben.user))).await.unwrap();
+        ben.captured(settle(&open, "1")).await;
+        ben.held(labelled("9")).await;
+        let erased = verdict(&world, team).await;
+        assert!(erased.valid, "{:?}", erased.first_bad);
+        // Neither another member's, nor what came later.
+        for scene in ["8", "9"] {
+            let take = format!("UPDATE holds SET labels = NULL WHERE owner = OWNER AND labels LIKE '%\"{scene}\"%'");
+            assert_eq!(world.by_hand(&sql(&world, team, &take)).await.unwrap(), 1, "scene {scene}");
+            assert!(verdict(&world, team).await.first_bad.unwrap().reason.contains("stored hold hld_"), "scene {scene}");
+            let back = format!("UPDATE holds SET labels = '{{\"scene\":\"{scene}\"}}' WHERE owner = OWNER AND state = 'OPEN'
+                AND number <> 4 AND labels IS NULL");
+            assert_eq!(world.by_hand(&sql(&world, team, &back)).await.unwrap(), 1, "scene {scene}");
+            assert!(verdict(&world, team).await.valid, "scene {scene}");
         }
     }
 

@@ -12,6 +12,7 @@ use bursar_members::Policy;
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::event::v1::OrganizationCreated;
 use bursar_proto::event::v1::event::Payload;
+use bursar_rpc::token::LONGEST_LIFE;
 use bursar_rpc::{ServiceRole, Transport};
 use bursar_runtime::{Each, Env, Peers, ReadyProbe, Service, Settings};
 use bursar_secret::Entropy;
@@ -175,12 +176,17 @@ impl World {
         Person { calls: Caller(instance.0.with_token(&token)), ..person.clone() }
     }
 
+    /// How long a token lives: a test clock leaps by years, and what is good for so long is believed under one alone.
+    fn life(&self) -> Span {
+        if self.clock.is_test() { LONG } else { LONGEST_LIFE }
+    }
+
     fn token_of(&self, person: &Person) -> String {
         let token = match person.owner {
             OwnerId::User(user) => self.issuer.user(user),
             OwnerId::Organization(organization) => self.issuer.member(person.user, organization, Role::Member),
         };
-        token.lasting(LONG).at(self.clock.now())
+        token.lasting(self.life()).at(self.clock.now())
     }
 
     /// Nobody in particular.
@@ -191,21 +197,21 @@ impl World {
     /// The `n`-th person, at home.
     pub(crate) fn person(&self, n: u64) -> Person {
         let user = id(n);
-        let token = self.issuer.user(user).lasting(LONG).at(self.clock.now());
+        let token = self.issuer.user(user).lasting(self.life()).at(self.clock.now());
         Person { user, owner: OwnerId::User(user), calls: Caller(self.nobody.0.with_token(&token)) }
     }
 
     /// The `n`-th person in an organization, as a token of membership version `version` tells.
     pub(crate) fn member(&self, n: u64, organization: OwnerId, role: Role, version: u64) -> Person {
         let token = self.issuer.member(id(n), the(organization), role).version(version);
-        let token = token.lasting(LONG).at(self.clock.now());
+        let token = token.lasting(self.life()).at(self.clock.now());
         Person { user: id(n), owner: organization, calls: Caller(self.nobody.0.with_token(&token)) }
     }
 
     /// The `n`-th person in an organization that the token gives no role in.
     pub(crate) fn former_member(&self, n: u64, organization: OwnerId) -> Person {
         let token = self.issuer.member(id(n), the(organization), Role::Member).without_role();
-        let token = token.lasting(LONG).at(self.clock.now());
+        let token = token.lasting(self.life()).at(self.clock.now());
         Person { user: id(n), owner: organization, calls: Caller(self.nobody.0.with_token(&token)) }
     }
 
@@ -404,14 +410,14 @@ const LONG: Span = Span::from_days(40_000);
 
 /// Starts a billing and waits until it is ready.
 async fn start(settings: &Settings, peers: &Peers, env: Env) -> Caller {
-    let (caller, ready) = launch(settings, peers, env).await;
+    let (caller, ready) = Box::pin(launch(settings, peers, env)).await;
     until("billing is ready", async || ready.check().await.is_ok()).await;
     caller
 }
 
 /// Starts a billing; says how to ask whether it is ready.
 async fn launch(settings: &Settings, peers: &Peers, env: Env) -> (Caller, ReadyProbe) {
-    let started = bursar_billing::start(settings, peers.clone(), env).await.expect("starts");
+    let started = Box::pin(bursar_billing::start(settings, peers.clone(), env)).await.expect("starts");
     let billing = Transport::routes(started.routes);
     (Caller(Client::new(peers.to(Service::Identity), peers.to(Service::Organization), billing)), started.ready)
 }

@@ -6,9 +6,7 @@
 //! parties hold it, and the session ends.
 
 use bursar_id::{OrganizationId, OwnerId};
-use bursar_time::{Span, Timestamp};
-
-use super::CLOCKS_APART;
+use bursar_time::{CLOCKS_APART, Span, Timestamp};
 
 /// How long refresh tokens and sessions last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,8 +1,6 @@
 //! How often something may be tried: a leaky bucket that needs one instant per bucket and no timer.
 
-use bursar_time::{Span, Timestamp};
-
-use super::CLOCKS_APART;
+use bursar_time::{CLOCKS_APART, Span, Timestamp};
 
 /// A bucket that holds `capacity` attempts and leaks one every `leak`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 
 use askama::Template;
 use bursar_mail::{Mail, quoted};
+use bursar_members::CreditUnit;
 use bursar_proto::event::v1::TopUpStopped;
 use bursar_secret::Token;
 use bursar_time::Span;
@@ -57,6 +58,7 @@ pub(super) fn already_registered(to: &str, config: &Config) -> Mail {
 struct TopUpStoppedText<'a> {
     product: &'a str,
     pack: &'a str,
+    unit: &'a str,
     why: &'a str,
 }
 
@@ -65,19 +67,20 @@ struct TopUpStoppedText<'a> {
 struct TopUpStoppedHtml<'a> {
     product: &'a str,
     pack: &'a str,
+    unit: &'a str,
     why: &'a str,
 }
 
-/// Tells somebody that the automatic top-up of the own account is off.
-pub(super) fn top_up_stopped(to: &str, stopped: &TopUpStopped, config: &Config) -> Mail {
+/// Tells somebody that the automatic top-up of the own account is off; `unit` is what credits are called.
+pub(super) fn top_up_stopped(to: &str, stopped: &TopUpStopped, unit: CreditUnit, config: &Config) -> Mail {
     let why = match stopped.reason.as_str() {
         "PAYMENT_DECLINED" => "Three payments in a row were declined, or needed you to confirm them.",
         "PACK_NOT_FOUND" => "The pack is not for sale any more.",
         _ => "Its payment method is not there any more.",
     };
     let pack = quoted(&stopped.pack_id);
-    let (product, pack) = (config.product.as_str(), pack.as_str());
-    Mail::of(to, &TopUpStoppedText { product, pack, why }, &TopUpStoppedHtml { product, pack, why })
+    let (product, pack, unit) = (config.product.as_str(), pack.as_str(), unit.plural.as_str());
+    Mail::of(to, &TopUpStoppedText { product, pack, unit, why }, &TopUpStoppedHtml { product, pack, unit, why })
 }
 
 #[derive(Template)]
@@ -137,6 +140,15 @@ mod tests {
         assert_eq!(mail.subject, "You already have an account");
         assert!(mail.text.starts_with("Somebody tried to sign up at Flik & Co"), "{}", mail.text);
         assert!(!mail.text.contains("token=") && !mail.html.contains("href"), "{mail:?}");
+    }
+
+    #[test]
+    fn a_stopped_top_up_names_credits_as_the_policy_does() {
+        let stopped = TopUpStopped { pack_id: "starter".to_owned(), ..TopUpStopped::default() };
+        let mail = top_up_stopped("ada@example.com", &stopped, CreditUnit::WORDS, &config());
+        for part in [&mail.text, &mail.html] {
+            assert!(part.contains("too few words") && !part.contains("credit"), "{part}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use bursar_db::{DbError, Tx};
 use bursar_id::UserId;
+use bursar_members::policies;
 use bursar_proto::event::v1::TopUpStopped;
 
 use super::{Identity, mails};
@@ -20,7 +21,9 @@ impl Identity {
         if user.email_verified_at.is_none() || user.leaving_since.is_some() {
             return Ok(());
         }
-        let (mail, now) = (mails::top_up_stopped(&user.email, stopped, &self.0.config), self.0.clock.now());
-        bursar_mail::queue(&self.0.jobs, tx, now, &mail).await
+        // A person's own account goes by the deployment's policies.
+        let unit = policies::of(tx, &[]).await?.deployment().unwrap_or_default().credit_unit;
+        let mail = mails::top_up_stopped(&user.email, stopped, unit, &self.0.config);
+        bursar_mail::queue(&self.0.jobs, tx, self.0.clock.now(), &mail).await
     }
 }

@@ -118,6 +118,12 @@ impl FakeOrganization {
         self.emit(Payload::OrganizationPolicyChanged(changed)).await;
     }
 
+    /// Tells what the deployment's policies are.
+    pub(crate) async fn decides_for_all(&self, policy: Policy, version: u64) {
+        let deployment = DeploymentPolicyChanged { policy: Some(policy.into()), version };
+        self.emit(Payload::DeploymentPolicyChanged(deployment)).await;
+    }
+
     /// Tells something of an organization that nobody can read.
     pub(crate) async fn blot(&self, organization: OrganizationId) {
         let organization_id = organization.to_string();

@@ -4,7 +4,7 @@
 use bursar_db::{DbError, Tx, exactly_one, on};
 use bursar_id::{InvitationId, OrganizationId, Role, UserId};
 use bursar_secret::TokenDigest;
-use bursar_time::{Span, Timestamp};
+use bursar_time::{CLOCKS_APART, Span, Timestamp};
 
 use super::{count, unreadable};
 use crate::domain::invitation::State;
@@ -55,6 +55,15 @@ pub struct Filter {
     pub now: Timestamp,
 }
 
+/// An invitation that has an address of somebody's, as far as organization knows: accepted by the person, or by nobody and to
+/// an address that the person joined with anywhere.
+macro_rules! names_person {
+    () => {
+        "email <> '' AND (accepted_by = $1 OR (accepted_by IS NULL \
+         AND email_key IN (SELECT m.email_key FROM memberships m WHERE m.user_id = $1 AND m.email_key <> '')))"
+    };
+}
+
 pub(super) const INSERT: &str = "INSERT INTO invitations (id, organization_id, email, email_key, role, state, \
     token_digest, lifetime, invited_by, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 pub(super) const BY_ID: &str = "SELECT id, organization_id, email, email_key, role, state, lifetime, invited_by, \
@@ -86,8 +95,19 @@ pub(super) const PENDING_FOR: &str = "SELECT id FROM invitations \
 pub(super) const NOTE_MAIL: &str = "INSERT INTO invitation_mails (organization_id, sent_at, mails) VALUES ($1, $2, 1) \
     ON CONFLICT (organization_id, sent_at) DO UPDATE SET mails = invitation_mails.mails + 1";
 pub(super) const COUNT_MAILS: &str = "SELECT CAST(COALESCE(SUM(mails), 0) AS BIGINT), MIN(sent_at) FROM invitation_mails \
-    WHERE organization_id = $1 AND sent_at > $2";
-pub(super) const FORGET_MAILS: &str = "DELETE FROM invitation_mails WHERE organization_id = $1 AND sent_at <= $2";
+    WHERE organization_id = $1 AND sent_at > $2 AND sent_at <= $3";
+pub(super) const FORGET_MAILS: &str = "DELETE FROM invitation_mails \
+    WHERE organization_id = $1 AND (sent_at <= $2 OR sent_at > $3)";
+/// The same as [`names_person`] says, in two parts, each of which an index answers.
+pub(super) const NAMING: &str = "SELECT organization_id FROM invitations WHERE accepted_by = $1 AND email <> '' \
+    UNION SELECT i.organization_id FROM memberships m JOIN invitations i ON i.email_key = m.email_key \
+    WHERE m.user_id = $1 AND m.email_key <> '' AND i.accepted_by IS NULL ORDER BY 1 LIMIT $2";
+/// What could still be accepted or sent again is taken back: without an address it reaches nobody.
+pub(super) const FORGET_PERSON: &str = concat!(
+    "UPDATE invitations SET email = '', email_key = '', \
+     state = CASE WHEN state IN ('PENDING', 'EXPIRED') THEN 'REVOKED' ELSE state END WHERE organization_id = $2 AND ",
+    names_person!()
+);
 
 /// Adds an invitation whose token has this digest.
 pub async fn insert(tx: &mut Tx, row: &InvitationRow, digest: &TokenDigest) -> Result<(), DbError> {
@@ -210,24 +230,47 @@ pub async fn pending_for(
     Ok(row.map(|(id,)| id))
 }
 
-/// Counts one more mail at `now`, and forgets those up to `since`.
+/// Counts one more mail at `now`, and forgets those up to `since`, and those that a clock noted which was ahead.
 pub async fn note_mail(
     tx: &mut Tx,
     organization: OrganizationId,
     now: Timestamp,
     since: Timestamp,
 ) -> Result<(), DbError> {
-    on!(&mut *tx, c => sqlx::query(FORGET_MAILS).bind(organization).bind(since).execute(c).await?.rows_affected());
+    on!(&mut *tx, c => sqlx::query(FORGET_MAILS)
+        .bind(organization)
+        .bind(since)
+        .bind(now.saturating_add(CLOCKS_APART))
+        .execute(c)
+        .await?
+        .rows_affected());
     exactly_one(on!(tx, c => sqlx::query(NOTE_MAIL).bind(organization).bind(now).execute(c).await?.rows_affected()))
 }
 
-/// How many invitations an organization has mailed after `since`, and when the first of them.
+/// How many invitations an organization has mailed after `since`, and when the first of them. What a clock noted that was
+/// ahead of `now` says nothing.
 pub async fn mails_after(
     tx: &mut Tx,
     organization: OrganizationId,
     since: Timestamp,
+    now: Timestamp,
 ) -> Result<(u32, Option<Timestamp>), DbError> {
-    let (rows, first): (i64, Option<Timestamp>) =
-        on!(tx, c => sqlx::query_as(COUNT_MAILS).bind(organization).bind(since).fetch_one(c).await?);
+    let (rows, first): (i64, Option<Timestamp>) = on!(tx, c => sqlx::query_as(COUNT_MAILS)
+        .bind(organization)
+        .bind(since)
+        .bind(now.saturating_add(CLOCKS_APART))
+        .fetch_one(c)
+        .await?);
     Ok((count(rows), first))
+}
+
+/// Up to `limit` organizations with invitations that have an address which somebody joined with, in the order of their ids.
+pub async fn naming(tx: &mut Tx, user: UserId, limit: i64) -> Result<Vec<OrganizationId>, DbError> {
+    Ok(on!(tx, c => sqlx::query_scalar(NAMING).bind(user).bind(limit).fetch_all(c).await?))
+}
+
+/// Takes the addresses that somebody joined with out of the invitations of an organization; what could still be accepted is taken back.
+pub async fn forget_person(tx: &mut Tx, organization: OrganizationId, user: UserId) -> Result<(), DbError> {
+    on!(tx, c => sqlx::query(FORGET_PERSON).bind(user).bind(organization).execute(c).await?.rows_affected());
+    Ok(())
 }

@@ -2,7 +2,7 @@
 //! an address got; nominations in an organization, and mails of another owner; alerts of its limits; organizations that somebody created.
 
 use bursar_db::{Db, DbError, Tx, exactly_one, on};
-use bursar_time::{Span, Timestamp};
+use bursar_time::{CLOCKS_APART, Span, Timestamp};
 
 /// The update changes nothing: it takes the row's lock, and makes both engines answer with the row.
 pub(super) const LOCK: &str = "INSERT INTO mail_counts (subject, sent, last_at) VALUES ($1, $2, $3) \
@@ -10,8 +10,12 @@ pub(super) const LOCK: &str = "INSERT INTO mail_counts (subject, sent, last_at) 
 pub(super) const SET: &str = "UPDATE mail_counts SET sent = $2, last_at = $3 WHERE subject = $1";
 pub(super) const FORGET: &str = "DELETE FROM mail_counts WHERE subject IN \
     (SELECT subject FROM mail_counts WHERE last_at <= $1 ORDER BY last_at LIMIT $2)";
+/// What a clock wrote that was ahead; it would be kept until then.
+pub(super) const FORGET_AHEAD: &str = "DELETE FROM mail_counts WHERE subject IN \
+    (SELECT subject FROM mail_counts WHERE last_at > $1 ORDER BY last_at LIMIT $2)";
 
-/// When mails were sent about a subject after `since`, the oldest first; kept from changing until the transaction ends.
+/// When mails were sent about a subject after `since`, the oldest first; kept from changing until the transaction ends. An
+/// instant that lies further ahead of `now` than clocks may be apart was written by a wrong clock, and says nothing.
 pub async fn sent_after(
     tx: &mut Tx,
     subject: &str,
@@ -27,7 +31,8 @@ pub async fn sent_after(
         return Err(super::unreadable("half an instant"));
     }
     let instants: Vec<Timestamp> = instants.iter().map(read).collect::<Result<_, _>>()?;
-    Ok(instants.into_iter().filter(|instant| *instant > since).collect())
+    let counts = |instant: &Timestamp| *instant > since && instant.since(now) <= CLOCKS_APART;
+    Ok(instants.into_iter().filter(counts).collect())
 }
 
 /// Writes when mails were sent about a subject.
@@ -36,8 +41,9 @@ pub async fn set(tx: &mut Tx, subject: &str, sent: &[Timestamp], now: Timestamp)
     exactly_one(on!(tx, c => sqlx::query(SET).bind(subject).bind(bytes).bind(now).execute(c).await?.rows_affected()))
 }
 
-/// Forgets subjects about which nothing was sent for a day, in small transactions. Returns how many. Safe to run on
-/// several replicas at once, and to interrupt.
+/// Forgets subjects about which nothing was sent for a day, or by a clock that was ahead, in small transactions. Returns how
+/// many. Safe to run on several replicas at once, and to interrupt.
 pub async fn forget(db: &Db, now: Timestamp) -> Result<u64, DbError> {
-    bursar_db::forget_before(db, FORGET, now.saturating_sub(Span::DAY)).await
+    let old = bursar_db::forget_before(db, FORGET, now.saturating_sub(Span::DAY)).await?;
+    Ok(old + bursar_db::forget_before(db, FORGET_AHEAD, now.saturating_add(CLOCKS_APART)).await?)
 }

@@ -149,6 +149,12 @@ pub(super) const TOLD_AFTER: &str = concat!(
     columns!(),
     " FROM organizations o WHERE o.id > $1 AND o.state <> 'PENDING' ORDER BY o.id LIMIT $2"
 );
+/// With a comparison for each state, as above.
+pub(super) const PASSING_AFTER: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM organizations o WHERE o.id > $1 AND o.state <> 'ACTIVE' AND o.state <> 'SUSPENDED' ORDER BY o.id LIMIT $2"
+);
 pub(super) const FOUND_BY_ID: &str =
     concat!("SELECT ", columns!(), ", o.suspension_reason FROM organizations o WHERE o.id = $1");
 /// SQLite finds the place in the index by the first comparison alone.
@@ -190,6 +196,11 @@ pub async fn closed_after(tx: &mut Tx, after: &str, limit: i64) -> Result<Vec<Or
 /// Those after an id of which anything was ever told, purged ones too, in the order of ids.
 pub async fn told_after(tx: &mut Tx, after: &str, limit: i64) -> Result<Vec<OrganizationRow>, DbError> {
     Ok(on!(tx, c => sqlx::query_as(TOLD_AFTER).bind(after).bind(limit).fetch_all(c).await?))
+}
+
+/// Those after an id that are not ready yet, or were deleted, purged ones too, in the order of ids.
+pub async fn passing_after(tx: &mut Tx, after: &str, limit: i64) -> Result<Vec<OrganizationRow>, DbError> {
+    Ok(on!(tx, c => sqlx::query_as(PASSING_AFTER).bind(after).bind(limit).fetch_all(c).await?))
 }
 
 /// An organization as operators see it, purged ones too.

@@ -1,6 +1,8 @@
 //! Every statement is understood by both engines.
 
 use bursar_db::Tx;
+use bursar_testkit::{START, at};
+use bursar_time::{CLOCKS_APART, Span};
 use sqlx::{AssertSqlSafe, Executor as _, SqlSafeStr as _};
 
 use super::{
@@ -24,8 +26,10 @@ const BOTH: &[&str] = &[
     invitations::ERASE_MAILS,
     invitations::EXPIRE,
     invitations::FORGET_MAILS,
+    invitations::FORGET_PERSON,
     invitations::INSERT,
     invitations::LIST,
+    invitations::NAMING,
     invitations::NOTE_MAIL,
     invitations::RENEW,
     invitations::REVOKE_ALL,
@@ -60,6 +64,7 @@ const BOTH: &[&str] = &[
     libraries::LOCK,
     libraries::SET,
     mail_counts::FORGET,
+    mail_counts::FORGET_AHEAD,
     mail_counts::LOCK,
     mail_counts::SET,
     memberships::COUNT,
@@ -93,6 +98,7 @@ const BOTH: &[&str] = &[
     organizations::INSERT,
     organizations::OF_USER,
     organizations::OWNERLESS,
+    organizations::PASSING_AFTER,
     organizations::SET_OWNER,
     organizations::TOLD_AFTER,
     organizations::UPDATE,
@@ -186,6 +192,9 @@ bursar_testkit::engines! {
         for (statement, expected) in [
             (organizations::FOUND_BY_NAME, "USING INDEX organizations_name (<expr>>? AND <expr><?)"),
             (organizations::CLOSED_AFTER, "USING INDEX organizations_state (id>?)"),
+            (organizations::PASSING_AFTER, "USING INDEX organizations_state (id>?)"),
+            (invitations::NAMING, "USING INDEX invitations_accepted (accepted_by=?)"),
+            (invitations::NAMING, "USING INDEX invitations_email (email_key=?)"),
         ] {
             if let Some(plan) = plan(&mut tx, statement).await {
                 assert!(plan.contains(expected), "{plan}");
@@ -193,6 +202,26 @@ bursar_testkit::engines! {
         }
         let (from, to) = organizations::named("");
         assert!("" < from.as_str() && from.as_str() < "a" && "zz" < to.as_str());
+    }
+
+    /// Kind K: nobody is refused for 400 days because a clock was ahead for seconds.
+    async fn what_a_clock_that_was_ahead_counted_is_ignored_and_forgotten(db: TestDb) {
+        let db = db.open(&MIGRATIONS).await;
+        let now = at(START);
+        let (since, near) = (now.saturating_sub(Span::DAY), now.saturating_add(CLOCKS_APART));
+        let (just, far) = (near.saturating_add(Span::SECOND), now.saturating_add(Span::from_days(400)));
+        let mut tx = db.begin().await.expect("a transaction");
+        for (subject, last) in [("by:near", near), ("by:just", just), ("by:far", far)] {
+            mail_counts::sent_after(&mut tx, subject, since, last).await.expect("locked");
+            mail_counts::set(&mut tx, subject, &[now, last], last).await.expect("counted");
+        }
+        for (subject, expected) in [("by:near", vec![now, near]), ("by:just", vec![now]), ("by:far", vec![now])] {
+            let sent = mail_counts::sent_after(&mut tx, subject, since, now).await.expect("read");
+            assert_eq!(sent, expected, "{subject}");
+        }
+        tx.commit().await.expect("committed");
+        assert_eq!(mail_counts::forget(&db, now).await.expect("forgotten"), 2, "all but the near one");
+        assert_eq!(mail_counts::forget(&db, now).await.expect("forgotten"), 0, "nothing is left to forget");
     }
 
     async fn every_statement_can_be_prepared(db: TestDb) {

@@ -2,8 +2,8 @@
 //! that the automatic top-up was switched off.
 
 use bursar_db::{DbError, Tx};
-use bursar_id::{OrganizationId, Role, UserId};
-use bursar_members::Policy;
+use bursar_id::{OrganizationId, OwnerId, Role, UserId};
+use bursar_members::policies;
 use bursar_proto::event::v1::{AllowanceAlert, LimitAlert, TopUpStopped};
 use bursar_rpc::Permission;
 use bursar_rpc::convert::required_timestamp;
@@ -13,7 +13,6 @@ use super::Organization;
 use super::allowance_mail::{AllowanceMail, allowance_alert};
 use super::mails::{self, AlertMail, StoppedMail};
 use super::rationing::{Ration, ration, rationed};
-use crate::Error;
 use crate::store::memberships::MemberRow;
 use crate::store::{memberships, organizations};
 
@@ -49,17 +48,18 @@ impl Organization {
         // Nothing is read for those that nobody is told of.
         let Some(left) = left_today(tx, id, alert, now).await? else { return Ok(()) };
         let Some(organization) = organizations::by_id(tx, id).await? else { return Ok(()) };
-        let (managers, _) = self.who_manage_billing(tx, id).await?;
+        let managers = who_manage_billing(tx, id).await?;
         let member: Option<UserId> = alert.member.parse().ok();
         let member = match member {
             Some(user) => memberships::member(tx, id, user).await?,
             None => None,
         };
         let member = member.as_ref().map(|member| member.display_name.as_str());
+        let unit = self.0.config.policies.credit_unit;
         for manager in managers.iter().filter(|manager| !manager.email.is_empty()) {
             let (to, organization, is_last) = (manager.email.as_str(), organization.name.as_str(), left == 0);
-            let mail = mails::limit_alert(&AlertMail { to, organization, alert, member, is_last }, &self.0.config);
-            bursar_mail::queue(&self.0.jobs, tx, now, &mail).await?;
+            let about = AlertMail { to, organization, alert, member, unit, is_last };
+            bursar_mail::queue(&self.0.jobs, tx, now, &mails::limit_alert(&about, &self.0.config)).await?;
         }
         Ok(())
     }
@@ -78,28 +78,14 @@ impl Organization {
             return Ok(());
         }
         let Some(organization) = organizations::by_id(tx, id).await? else { return Ok(()) };
-        let (managers, policy) = self.who_manage_billing(tx, id).await?;
+        let managers = who_manage_billing(tx, id).await?;
+        let unit = self.0.config.policies.credit_unit;
         for manager in managers.iter().filter(|manager| !manager.email.is_empty()) {
-            let (to, organization, unit) = (&*manager.email, &*organization.name, policy.credit_unit);
+            let (to, organization) = (manager.email.as_str(), organization.name.as_str());
             let mail = allowance_alert(&AllowanceMail { to, organization, alert, unit }, &self.0.config);
             bursar_mail::queue(&self.0.jobs, tx, now, &mail).await?;
         }
         Ok(())
-    }
-
-    /// The owner, and the Admins if they may manage billing; and the policies by which that is so.
-    async fn who_manage_billing(&self, tx: &mut Tx, id: OrganizationId) -> Result<(Vec<MemberRow>, Policy), DbError> {
-        let mut managers = memberships::list(tx, id, Some(Role::Owner), None, 1).await?;
-        let policy = match self.policy(tx, id).await {
-            Ok(policy) => Some(policy),
-            Err(Error::Store(error)) => return Err(error),
-            // Where no policy is known the owner manages billing all the same.
-            Err(_) => None,
-        };
-        if policy.is_some_and(|policy| policy.permits(Role::Admin, Permission::ManageBilling)) {
-            managers.extend(memberships::list(tx, id, Some(Role::Admin), None, ADMINS).await?);
-        }
-        Ok((managers, policy.unwrap_or_default()))
     }
 
     /// Mails that an organization's top-up was switched off, in the transaction that takes note of its event: to whoever had
@@ -125,9 +111,21 @@ impl Organization {
             None => memberships::list(tx, id, Some(Role::Owner), None, 1).await?.pop(),
         };
         let Some(whom) = whom.filter(|whom| !whom.email.is_empty()) else { return Ok(()) };
-        let about = StoppedMail { to: &whom.email, organization: &organization.name, stopped };
+        let unit = self.0.config.policies.credit_unit;
+        let about = StoppedMail { to: &whom.email, organization: &organization.name, stopped, unit };
         bursar_mail::queue(&self.0.jobs, tx, now, &mails::top_up_stopped(&about, &self.0.config)).await
     }
+}
+
+/// The owner, and the Admins if they may manage billing.
+async fn who_manage_billing(tx: &mut Tx, id: OrganizationId) -> Result<Vec<MemberRow>, DbError> {
+    let mut managers = memberships::list(tx, id, Some(Role::Owner), None, 1).await?;
+    // Where no policy is known the owner manages billing all the same.
+    let policy = policies::of(tx, &[OwnerId::Organization(id)]).await?.of(OwnerId::Organization(id));
+    if policy.is_some_and(|policy| policy.permits(Role::Admin, Permission::ManageBilling)) {
+        managers.extend(memberships::list(tx, id, Some(Role::Admin), None, ADMINS).await?);
+    }
+    Ok(managers)
 }
 
 /// How many more alerts like this may be mailed today, if this one may.

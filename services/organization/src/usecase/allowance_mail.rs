@@ -49,7 +49,7 @@ pub(super) fn allowance_alert(about: &AllowanceMail<'_>, config: &Config) -> Mai
     let AllowanceMail { to, organization, alert, unit } = *about;
     let ends_at = required_timestamp(alert.period_ends_at).map_or_else(|_| "its end".to_owned(), |at| at.to_string());
     let organization = quoted(organization);
-    let unit = if alert.granted == "1" { &unit.singular } else { &unit.plural };
+    let unit = unit.called(alert.granted == "1");
     let (product, organization, ends_at) = (config.product.as_str(), organization.as_str(), ends_at.as_str());
     let (used, granted, unit) = (alert.used.as_str(), alert.granted.as_str(), unit.as_str());
     let percent = alert.percents.last().copied().unwrap_or_default();

@@ -20,7 +20,7 @@ use super::{Organization, events};
 use crate::Error;
 use crate::domain::departure::{self as domain, Standing};
 use crate::store::memberships::{self, Ending};
-use crate::store::{nominations, organizations, preferences, projects, users};
+use crate::store::{invitations, nominations, organizations, preferences, projects, users};
 
 /// Seeing off one person.
 pub const DEPARTURE: Kind<Departure> = Kind::new("organization.departure");
@@ -33,6 +33,9 @@ const PROJECTS: i64 = 100;
 
 /// Such transactions in one attempt.
 const PORTIONS: usize = 20;
+
+/// Organizations in which one attempt takes an address out of invitations at most.
+const INVITING: i64 = 100;
 
 /// How many answers are forgotten at once.
 const ANSWERS: i64 = 500;
@@ -91,8 +94,8 @@ impl Organization {
     }
 
     /// Ends memberships that a deleted account still has, hands the projects that it was responsible for to their
-    /// organizations' owners, and erases the personal ones, the personal library and what is kept for repetitions; says
-    /// whether there may be more. Pending invitations to the address stay as they are: an address is not an account.
+    /// organizations' owners, and erases the addresses, the personal projects, the personal library and what is kept for
+    /// repetitions; says whether there may be more.
     pub async fn see_off(&self, Departure { user }: Departure) -> Result<bool, Error> {
         let mut tx = self.0.db.read().await?;
         let memberships = memberships::of_user(&mut tx, user).await?;
@@ -110,6 +113,10 @@ impl Organization {
         for (organization, _) in owned {
             ownerless(organization);
         }
+        // Memberships say which addresses these are: they are the last to forget them.
+        if self.forget_invited(user).await? {
+            return Ok(true);
+        }
         let mut tx = self.0.db.begin().await?;
         memberships::forget_addresses(&mut tx, user).await?;
         preferences::erase(&mut tx, user).await?;
@@ -124,6 +131,21 @@ impl Organization {
             }
         }
         Ok(true)
+    }
+
+    /// Takes the addresses that somebody joined with out of some organizations' invitations; `false` when there were none any more. Under the
+    /// lock on each organization, so that nobody sends again meanwhile what is taken back.
+    async fn forget_invited(&self, user: UserId) -> Result<bool, Error> {
+        let mut tx = self.0.db.read().await?;
+        let inviting = invitations::naming(&mut tx, user, INVITING).await?;
+        tx.commit().await?;
+        for organization in &inviting {
+            let mut tx = self.0.db.begin().await?;
+            organizations::by_id_locked(&mut tx, *organization).await?;
+            invitations::forget_person(&mut tx, *organization, user).await?;
+            tx.commit().await?;
+        }
+        Ok(!inviting.is_empty())
     }
 
     /// Hands some of the projects that somebody is responsible for to the owner of one organization; `false` when there are

@@ -5,7 +5,8 @@
 //!    owned, and nobody can use it
 //! 2. billing moves the subscription; whoever asks again for the same organization gets the same answer
 //! 3. it is ACTIVE and told by event; or, where there was no plan to move, it is removed: its slug and its request id are free
-//!    again, and nothing moves there any more, however late a call of step 2 arrives (billing has said so for good)
+//!    again, it does not count as created that day, and nothing moves there any more, however late a call of step 2 arrives
+//!    (billing has said so for good)
 //!
 //! The call that creates it, a repetition of that call and the job all do the same ([`Organization::found`]): under the lock on
 //! the organization's row each finds what another has finished. So a crash anywhere, or a billing that is away, leaves
@@ -26,6 +27,7 @@ use bursar_time::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
 use tonic::{Request, Status};
 
+use super::rationing::{creations, give_back};
 use super::{Organization, events};
 use crate::Error;
 use crate::domain::Refusal;
@@ -161,8 +163,12 @@ impl Organization {
     /// There was no plan: the organization never was.
     async fn withdraw(&self, id: OrganizationId) -> Result<(), Error> {
         let mut tx = self.0.db.begin().await?;
-        organizations::by_id_locked(&mut tx, id).await?;
+        let row = organizations::by_id_locked(&mut tx, id).await?;
         let Some(founding) = foundings::take(&mut tx, id).await? else { return Ok(()) };
+        let made = row.ok_or(Error::Internal("a pending organization has no row"))?.created_at;
+        // It was counted when it was made. Before its slug is freed: another creation of the same person's waits for the slug
+        // with the count locked.
+        give_back(&mut tx, &creations(founding.creator), made, self.now()).await?;
         foundings::erase(&mut tx, id).await?;
         if let (Some(scope), Some(request_id)) = (&founding.scope, &founding.request_id) {
             idempotency::forget(&mut tx, scope, request_id).await?;

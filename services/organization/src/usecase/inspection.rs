@@ -3,11 +3,38 @@
 use bursar_db::{DbError, Tx};
 use bursar_id::{OrganizationId, UserId};
 use bursar_members::Standing;
+use bursar_time::Timestamp;
 
 use super::as_told;
+use crate::domain::standing::Standing as Life;
 use crate::store::memberships::{self, PlaceRow};
 use crate::store::organizations::{self, OrganizationRow};
 use crate::store::{seats, standings, users};
+
+/// Where an organization is on its way to be used, or to be gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// It was made then, and waits for its creator's plan.
+    Pending(Timestamp),
+    /// It was deleted; from then on what it has is erased.
+    Deleted(Timestamp),
+    /// What it has is being erased, which was due then.
+    Purging(Timestamp),
+    /// Nothing is left of it.
+    Purged,
+}
+
+impl Way {
+    fn of(row: &OrganizationRow) -> Option<Self> {
+        match row.life.standing {
+            Life::Pending => Some(Self::Pending(row.created_at)),
+            Life::Deleted(deletion) => Some(Self::Deleted(deletion.purge_at)),
+            Life::Purging(deletion) => Some(Self::Purging(deletion.purge_at)),
+            Life::Purged(_) => Some(Self::Purged),
+            Life::Active | Life::Suspended => None,
+        }
+    }
+}
 
 /// The memberships after the given one, ended ones too, in the order of organizations and users.
 pub async fn places_after(
@@ -31,6 +58,18 @@ pub async fn standings_after(
     let rows = organizations::told_after(tx, &after, limit).await?;
     let told = |row: OrganizationRow| (row.id, as_told(row.life.standing), row.life.version.unsigned_abs());
     Ok(rows.into_iter().map(told).collect())
+}
+
+/// Where those of the organizations after the given one are that are not ready yet or were deleted, purged ones too, in the
+/// order of the ids.
+pub async fn passing_after(
+    tx: &mut Tx,
+    after: Option<OrganizationId>,
+    limit: i64,
+) -> Result<Vec<(OrganizationId, Way)>, DbError> {
+    let after = after.map(|id| id.to_string()).unwrap_or_default();
+    let rows = organizations::passing_after(tx, &after, limit).await?;
+    Ok(rows.iter().filter_map(|row| Some((row.id, Way::of(row)?))).collect())
 }
 
 /// Whether an organization must have an owner with an account: what was deleted goes without.

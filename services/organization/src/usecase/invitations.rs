@@ -346,7 +346,7 @@ pub(super) async fn lock(tx: &mut Tx, id: OrganizationId) -> Result<Organization
 async fn counts(tx: &mut Tx, organization: &OrganizationRow, now: Timestamp) -> Result<Counts, Error> {
     let id = organization.id;
     let (pending, first_expiry) = invitations::pending(tx, id, now).await?;
-    let (sent, first_sent) = invitations::mails_after(tx, id, now.saturating_sub(DAY)).await?;
+    let (sent, first_sent) = invitations::mails_after(tx, id, now.saturating_sub(DAY), now).await?;
     let until = |time: Option<Timestamp>| time.map_or(Span::ZERO, |time| time.since(now));
     Ok(Counts {
         is_new: organization.created_at.saturating_add(NEW) > now,

@@ -4,6 +4,7 @@
 use askama::Template;
 use bursar_id::Role;
 use bursar_mail::{Mail, quoted};
+use bursar_members::CreditUnit;
 use bursar_proto::event::v1::{LimitAlert, TopUpStopped};
 use bursar_rpc::convert::required_timestamp;
 use bursar_secret::Token;
@@ -193,6 +194,8 @@ pub(super) struct AlertMail<'a> {
     pub(super) alert: &'a LimitAlert,
     /// The name of the member whose use it is, if it is a member's.
     pub(super) member: Option<&'a str>,
+    /// What credits are called.
+    pub(super) unit: CreditUnit,
     /// No more like this is mailed today.
     pub(super) is_last: bool,
 }
@@ -231,7 +234,7 @@ struct LimitAlertHtml<'a> {
 
 /// Tells somebody who manages billing that so much of a limit is used.
 pub(super) fn limit_alert(about: &AlertMail<'_>, config: &Config) -> Mail {
-    let AlertMail { to, organization, alert, member, is_last } = *about;
+    let AlertMail { to, organization, alert, member, unit, is_last } = *about;
     let named = |kind: &str, name: &str| format!("{kind} {}", quoted(name));
     let whose = match (member, alert.subject.split_once(':')) {
         (Some(name), _) => named("The member", name),
@@ -251,7 +254,9 @@ pub(super) fn limit_alert(about: &AlertMail<'_>, config: &Config) -> Mail {
     let resets_at = required_timestamp(alert.resets_at).map_or_else(|_| "its end".to_owned(), |at| at.to_string());
     let organization = quoted(organization);
     let (product, organization, whose) = (config.product.as_str(), organization.as_str(), whose.as_str());
-    let (used, amount, unit) = (alert.used.as_str(), alert.amount.as_str(), "credits");
+    let (used, amount) = (alert.used.as_str(), alert.amount.as_str());
+    let unit = unit.called(amount == "1");
+    let unit = unit.as_str();
     let (percent, resets_at) = (alert.percents.last().copied().unwrap_or_default(), resets_at.as_str());
     let more = if is_last { " More alerts like this one are not mailed today." } else { "" };
     let text = LimitAlertText {
@@ -291,6 +296,8 @@ pub(super) struct StoppedMail<'a> {
     pub(super) organization: &'a str,
     /// What billing told.
     pub(super) stopped: &'a TopUpStopped,
+    /// What credits are called.
+    pub(super) unit: CreditUnit,
 }
 
 #[derive(Template)]
@@ -299,6 +306,7 @@ struct TopUpStoppedText<'a> {
     product: &'a str,
     organization: &'a str,
     pack: &'a str,
+    unit: &'a str,
     why: &'a str,
 }
 
@@ -308,12 +316,13 @@ struct TopUpStoppedHtml<'a> {
     product: &'a str,
     organization: &'a str,
     pack: &'a str,
+    unit: &'a str,
     why: &'a str,
 }
 
 /// Tells whoever had switched an automatic top-up on that it is off.
 pub(super) fn top_up_stopped(about: &StoppedMail<'_>, config: &Config) -> Mail {
-    let StoppedMail { to, organization, stopped } = *about;
+    let StoppedMail { to, organization, stopped, unit } = *about;
     let why = match stopped.reason.as_str() {
         "PAYMENT_DECLINED" => "Three payments in a row were declined, or needed you to confirm them.",
         "PACK_NOT_FOUND" => "The pack is not for sale any more.",
@@ -321,10 +330,11 @@ pub(super) fn top_up_stopped(about: &StoppedMail<'_>, config: &Config) -> Mail {
     };
     let (organization, pack) = (quoted(organization), quoted(&stopped.pack_id));
     let (product, organization, pack) = (config.product.as_str(), organization.as_str(), pack.as_str());
+    let unit = unit.plural.as_str();
     Mail::of(
         to,
-        &TopUpStoppedText { product, organization, pack, why },
-        &TopUpStoppedHtml { product, organization, pack, why },
+        &TopUpStoppedText { product, organization, pack, unit, why },
+        &TopUpStoppedHtml { product, organization, pack, unit, why },
     )
 }
 
@@ -370,7 +380,8 @@ mod tests {
         };
         let of = |alert: &LimitAlert, member: Option<&str>| {
             let (to, organization, is_last) = ("ada@example.com", "<b>Acme</b>", member.is_none());
-            let about = AlertMail { to, organization, alert, member, is_last };
+            let unit = if is_last { CreditUnit::WORDS } else { CreditUnit::CREDITS };
+            let about = AlertMail { to, organization, alert, member, unit, is_last };
             limit_alert(&about, &Config::of(&Settings::for_test("/nowhere")))
         };
         let mail = of(&alert, Some("Ben https://evil.example/x"));
@@ -384,12 +395,17 @@ mod tests {
         assert!(!mail.html.contains("<b>"), "{}", mail.html);
         let project = LimitAlert { subject: "project:film".to_owned(), mode: "WARN".to_owned(), ..alert };
         let mail = of(&project, None);
+        for part in [&mail.text, &mail.html] {
+            assert!(part.contains("used 8.5 of the 10 words") && !part.contains("credit"), "{part}");
+        }
         assert!(mail.text.contains("The project") && mail.text.contains("Nothing is refused."), "{}", mail.text);
         assert!(
             mail.text.contains("are not mailed today") && mail.html.contains("are not mailed today"),
             "{}",
             mail.text
         );
+        let one = of(&LimitAlert { amount: "1".to_owned(), used: "0.5".to_owned(), ..project }, None);
+        assert!(one.text.contains("used 0.5 of the 1 word that"), "{}", one.text);
     }
 
     #[test]
@@ -401,11 +417,13 @@ mod tests {
         ] {
             let stopped =
                 TopUpStopped { reason: reason.to_owned(), pack_id: "starter".to_owned(), ..Default::default() };
-            let about = StoppedMail { to: "ada@example.com", organization: "<b>Acme</b>", stopped: &stopped };
+            let (to, organization, unit) = ("ada@example.com", "<b>Acme</b>", CreditUnit::WORDS);
+            let about = StoppedMail { to, organization, stopped: &stopped, unit };
             let mail = top_up_stopped(&about, &Config::of(&Settings::for_test("/nowhere")));
             assert!(mail.subject.starts_with("The automatic top-up of"), "{}", mail.subject);
             for part in [&mail.text, &mail.html] {
                 assert!(part.contains(why) && part.contains("starter"), "{part}");
+                assert!(part.contains("too few words") && !part.contains("credit"), "{part}");
             }
             assert!(!mail.html.contains("<b>"), "{}", mail.html);
         }

@@ -8,7 +8,7 @@ use bursar_rpc::{Answer, Asked, Caller, Done, Mutation};
 use bursar_time::Timestamp;
 
 use super::access::{acting, demand_staying, demand_verified, is_personal};
-use super::rationing::ration;
+use super::rationing::{Ration, creations, rationed};
 use super::{Organization, events};
 use crate::Error;
 use crate::domain::name::Name;
@@ -21,6 +21,9 @@ use crate::store::organizations::{self, Listed, OrganizationOfUser, Organization
 use crate::store::seats::{self, Seating};
 use crate::store::standings::Life;
 use crate::store::{slugs, users};
+
+/// How many attempts at making an organization there may be for each that may be made in a day.
+const ATTEMPTS: u32 = 10;
 
 /// How often a slug is made up before that is called a fault; each time it has more random characters.
 const SLUG_ATTEMPTS: u32 = 5;
@@ -74,8 +77,13 @@ impl Organization {
         let Some(new) = m.open(asked).await? else { return Ok(Done::Replay) };
         users::lock(m.tx(), caller.user).await?.standing().demand_staying()?;
         let now = m.now();
-        let subject = format!("created:{}", caller.user);
-        if let Some(retry_after) = ration(m.tx(), &subject, self.0.config.created_per_day, now).await? {
+        let most = self.0.config.created_per_day;
+        // What comes to nothing is given back to the first count, and not to the second: each attempt is work.
+        let counts = [
+            (creations(caller.user), most),
+            (format!("creations-tried:{}", caller.user), most.saturating_mul(ATTEMPTS)),
+        ];
+        if let Ration::Over(retry_after) = rationed(m.tx(), &counts, now).await? {
             return Err(Refusal::TooManyOrganizations { retry_after }.into());
         }
         let id = self.new_id(now);

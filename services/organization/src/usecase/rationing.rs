@@ -1,6 +1,7 @@
 //! What may be done so often a day (within any 24 hours), counted by a subject: whose doing it is, or whom it reaches.
 
 use bursar_db::{DbError, Tx};
+use bursar_id::UserId;
 use bursar_time::{Span, Timestamp};
 
 use crate::store::mail_counts;
@@ -45,4 +46,20 @@ pub(super) async fn ration(tx: &mut Tx, subject: &str, most: u32, now: Timestamp
         Ration::Left(_) => None,
         Ration::Over(wait) => Some(wait),
     })
+}
+
+/// As what the organizations are counted that somebody creates.
+pub(super) fn creations(user: UserId) -> String {
+    format!("created:{user}")
+}
+
+/// Gives back what was counted about a subject at an instant, and came to nothing. The subject stays locked until the
+/// transaction ends.
+pub(super) async fn give_back(tx: &mut Tx, subject: &str, counted: Timestamp, now: Timestamp) -> Result<(), DbError> {
+    let mut done = mail_counts::sent_after(tx, subject, now.saturating_sub(DAY), now).await?;
+    if let Some(at) = done.iter().position(|instant| *instant == counted) {
+        done.remove(at);
+        mail_counts::set(tx, subject, &done, now).await?;
+    }
+    Ok(())
 }

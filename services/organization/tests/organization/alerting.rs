@@ -205,6 +205,21 @@ bursar_testkit::engines! {
         assert_eq!((told(&world, &[&ada], "2").len(), told(&world, &[&ada], "3").len()), (0, 180));
     }
 
+    async fn credits_are_called_what_the_policy_calls_them(db: TestDb) {
+        let policy = Policy { credit_unit: CreditUnit::WORDS, ..Policy::default() };
+        let world = World::start_with(db, |settings| settings.policies = policy).await;
+        let ada = world.who(1);
+        let acme = world.create(&ada, "Acme").await.id;
+        let ada = world.acting(&ada, &acme);
+        world.billing_tells(alert(&world, &acme, &"", "5")).await;
+        world.billing_tells(stopped(&acme, &ada.user, "starter")).await;
+        let says = |text: &str| world.mailbox.to(&ada.email).iter().any(|mail| mail.text.contains(text));
+        until("the alert is mailed", async || says("has used 5 of the 10 ")).await;
+        assert!(says("has used 5 of the 10 words"), "{:?}", world.mailbox.to(&ada.email));
+        until("the stopped top-up is mailed", async || says("buys the pack \"starter\"")).await;
+        assert!(says("too few words") && !says("credit"), "{:?}", world.mailbox.to(&ada.email));
+    }
+
     async fn an_alert_of_a_window_that_is_over_is_mailed_to_nobody(db: TestDb) {
         let world = World::start(db).await;
         let ada = world.who(1);

@@ -203,8 +203,18 @@ bursar_testkit::engines! {
         assert_eq!(many.metadata["limit"], "1000");
         let all = proto::DeleteItemRequest { item_id: agent.id.clone(), with_children: true, ..Default::default() };
         refused(delete(&ada.client, all.clone()).await, Code::FailedPrecondition, "TOO_MANY_ITEMS");
+        // A thousand go into another agent, which is there already; no more than that.
+        let umbra = world.create(&ada, "Umbra").await.id;
+        let there = world.acting(&ada, &umbra).client;
+        let other = create(&there, item(&umbra, "agent", "Other")).await.expect("made");
+        let into = proto::CopyItemRequest { with_children: true, to_parent: other.id.clone(), ..to(&agent, &umbra) };
+        assert_eq!(copy(&ada.client, into.clone()).await.expect("a thousand"), other);
         let beyond = proto::CreateItemRequest { parent: agent.id.clone(), ..item(&own, "persona", "Chosen") };
         let beyond = create(&ada.client, beyond).await.expect("made").id;
+        let many = refused(copy(&ada.client, into).await, Code::FailedPrecondition, "TOO_MANY_ITEMS");
+        assert_eq!(many.metadata["limit"], "1000");
+        let full = proto::DeleteItemRequest { item_id: other.id, with_children: true, ..Default::default() };
+        refused(delete(&there, full).await, Code::FailedPrecondition, "TOO_MANY_ITEMS");
         let chosen = proto::CopyItemRequest { child_ids: vec![beyond.clone()], ..to(&agent, &acme) };
         let chosen = copy(&ada.client, chosen).await.expect("however many stand beside it");
         let at_work = world.acting(&ada, &acme);

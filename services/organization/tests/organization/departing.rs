@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bursar_db::{Tx, on};
 use bursar_id::{OwnerId, Role, UserId};
 use bursar_organization::store::projects::{self, ProjectRow};
 use bursar_proto::event::v1::event::Payload;
@@ -9,6 +10,7 @@ use bursar_proto::event::v1::{UserDeleted, UserStandingChanged, UserStaying};
 use bursar_proto::organization::v1 as proto;
 use bursar_rpc::ServiceRole;
 use bursar_testkit::{Refusal, id, refused};
+use sqlx::AssertSqlSafe;
 use tonic::{Code, Status};
 
 use crate::world::{Who, World, accept, invite, leave, transfer, until};
@@ -75,6 +77,50 @@ async fn assigned(world: &World, owner: OwnerId) -> BTreeMap<UserId, usize> {
         *found.entry(row.assigned_to).or_default() += 1;
     }
     found
+}
+
+/// Every column of every table.
+async fn columns(tx: &mut Tx) -> Vec<(String, String)> {
+    const SQLITE: &str = "SELECT t.name, c.name FROM sqlite_master t, pragma_table_info(t.name) c \
+        WHERE t.type = 'table'";
+    const POSTGRES: &str = "SELECT CAST(table_name AS TEXT), CAST(column_name AS TEXT) \
+        FROM information_schema.columns WHERE table_schema = current_schema()";
+    match tx {
+        Tx::Sqlite(t) => sqlx::query_as(SQLITE).fetch_all(&mut **t).await.expect("read"),
+        Tx::Postgres(t) => sqlx::query_as(POSTGRES).fetch_all(&mut **t).await.expect("read"),
+    }
+}
+
+/// The columns of the store in which a text stands, as it is or among other bytes.
+async fn holding(world: &World, text: &str) -> Vec<String> {
+    let (plain, bytes) = (format!("%{text}%"), format!("%{}%", hex::encode(text)));
+    let mut tx = world.store.read().await.expect("a snapshot");
+    let columns = columns(&mut tx).await;
+    assert!(columns.len() > 50, "only {columns:?}");
+    let mut found = Vec::new();
+    for (table, column) in columns {
+        let value = format!(r#"CAST("{column}" AS TEXT)"#);
+        let count = format!(r#"SELECT COUNT(*) FROM "{table}" WHERE {value} LIKE $1 OR {value} LIKE $2"#);
+        let rows: i64 = on!(&mut tx, c => sqlx::query_scalar(AssertSqlSafe(count.as_str()))
+            .bind(&plain)
+            .bind(&bytes)
+            .fetch_one(c)
+            .await
+            .expect("counted"));
+        if rows > 0 {
+            found.push(format!("{table}.{column}"));
+        }
+    }
+    found
+}
+
+/// The addresses and states of an organization's invitations, in their order.
+async fn invitations(who: &Who, organization: &str) -> Vec<(String, proto::InvitationState)> {
+    let request = proto::ListInvitationsRequest { organization_id: organization.to_owned(), ..Default::default() };
+    let listed = who.client.invitations().list_invitations(request).await.expect("listed").into_inner();
+    let mut told: Vec<_> = listed.invitations.into_iter().map(|it| (it.email.clone(), it.state())).collect();
+    told.sort_unstable();
+    told
 }
 
 /// Writes projects of a context that somebody is responsible for.
@@ -216,6 +262,42 @@ bursar_testkit::engines! {
         until("both are known to be suspended", async || suspended().await == both).await;
         world.identity_tells(Payload::UserDeleted(UserDeleted { user_id: ben.user.to_string() })).await;
         until("he is forgotten", async || suspended().await == both[1..]).await;
+    }
+
+    async fn the_address_of_the_dead_leaves_every_invitation(db: TestDb) {
+        use proto::InvitationState::{Accepted, Pending, Revoked};
+        let world = World::start(db).await;
+        let ada = world.who(1);
+        let (acme, umbra) = (world.create(&ada, "Acme").await.id, world.create(&ada, "Umbra").await.id);
+        let ben = world.join(&ada, &acme, 2, Role::Member).await;
+        let carl = world.join(&ada, &acme, 3, Role::Member).await;
+        let first = invite(&ada, &umbra, &ben.email, Role::Member).await.expect("invited");
+        let revoke = proto::RevokeInvitationRequest { invitation_id: first.id, ..Default::default() };
+        ada.client.invitations().revoke_invitation(revoke).await.expect("revoked");
+        let pending = invite(&ada, &umbra, &ben.email, Role::Member).await.expect("invited");
+        invite(&ada, &umbra, "dora@example.com", Role::Member).await.expect("invited");
+        let azur = world.create(&ada, "Azur").await.id;
+        let late = invite(&ada, &azur, &ben.email, Role::Member).await.expect("invited");
+        let mut tx = world.store.begin().await.expect("begins");
+        let expire = async { Ok::<_, bursar_db::DbError>(on!(&mut tx, c => sqlx::query("UPDATE invitations SET state = 'EXPIRED' WHERE id = $1").bind(&late.id).execute(c).await?.rows_affected())) };
+        assert_eq!(expire.await.expect("expired"), 1);
+        tx.commit().await.expect("commits");
+        let held = holding(&world, &ben.email).await;
+        for column in ["invitations.email", "invitations.email_key", "memberships.email"] {
+            assert!(held.iter().any(|it| it == column), "{held:?}");
+        }
+        world.identity_tells(Payload::UserDeleted(UserDeleted { user_id: ben.user.to_string() })).await;
+        until("the address is nowhere any more", async || holding(&world, &ben.email).await.is_empty()).await;
+        let accepted = [("", Accepted), (carl.email.as_str(), Accepted)];
+        assert_eq!(invitations(&ada, &acme).await, accepted.map(|(email, state)| (email.to_owned(), state)));
+        let left = [("", Revoked), ("", Revoked), ("dora@example.com", Pending)];
+        assert_eq!(invitations(&ada, &umbra).await, left.map(|(email, state)| (email.to_owned(), state)));
+        assert_eq!(invitations(&ada, &azur).await, [(String::new(), Revoked)], "what could be sent again is not");
+        // What has no address is not sent again; and the address may be somebody else's one day.
+        let again = proto::ResendInvitationRequest { invitation_id: pending.id, ..Default::default() };
+        let again = ada.client.invitations().resend_invitation(again).await;
+        refused(again, Code::FailedPrecondition, "INVITATION_REVOKED");
+        invite(&ada, &umbra, &ben.email, Role::Member).await.expect("invited anew");
     }
 
     async fn only_identity_asks(db: TestDb) {

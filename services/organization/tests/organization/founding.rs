@@ -133,6 +133,30 @@ bursar_testkit::engines! {
         assert_eq!(moved, [ben.user.to_string(), cem.user.to_string()]);
     }
 
+    async fn a_creation_that_came_to_nothing_is_not_counted(db: TestDb) {
+        let world = World::start_with(db, |settings| {
+            paid(settings);
+            settings.organizations.max_created_per_day = 2;
+        }).await;
+        let ada = world.who(1);
+        let request = || proto::CreateOrganizationRequest { slug: String::new(), ..creating("Acme", "") };
+        for made in 0..2 {
+            for _ in 0..3 {
+                refused(create(&ada, request()).await, Code::FailedPrecondition, "PLAN_REQUIRED");
+            }
+            world.billing.subscribes(&ada);
+            let organization = create(&ada, request()).await.expect("created");
+            assert_eq!(state(&organization), OrganizationState::Active, "after {made}");
+        }
+        // Those that came to something are; and of attempts there are ten times as many.
+        refused(create(&ada, request()).await, Code::ResourceExhausted, "TOO_MANY_ORGANIZATIONS");
+        let ben = world.who(2);
+        for _ in 0..20 {
+            refused(create(&ben, request()).await, Code::FailedPrecondition, "PLAN_REQUIRED");
+        }
+        refused(create(&ben, request()).await, Code::ResourceExhausted, "TOO_MANY_ORGANIZATIONS");
+    }
+
     async fn while_billing_is_away_it_is_pending_and_nobody_can_use_it(db: TestDb) {
         let world = start(db).await;
         let (ada, ben) = (world.who(1), world.who(2));

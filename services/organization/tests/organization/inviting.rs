@@ -1,6 +1,7 @@
 //! `InvitationService`, the organization's side.
 
 use bursar_id::Role;
+use bursar_organization::store::{invitations, mail_counts};
 use bursar_proto::event::v1::UserUpdated;
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::organization::v1 as proto;
@@ -203,6 +204,27 @@ bursar_testkit::engines! {
             invite(&ben, &bens, &format!("b{n}@x.org"), Role::Member).await.expect("the organization is not new any more");
         }
         invite(&ada, &orgs[3], "x@x.org", Role::Member).await.expect("another day");
+    }
+
+    /// Kind K: nobody is refused for 400 days because a clock was ahead for seconds.
+    async fn mails_that_a_clock_counted_which_was_ahead_refuse_nobody(db: TestDb) {
+        let world = World::start_with(db, |settings| {
+            (settings.invitations.max_per_day, settings.invitations.max_per_day_by_sender) = (1, 1);
+        }).await;
+        let ada = world.who(1);
+        let acme = world.create(&ada, "Acme").await.id;
+        let ahead = world.clock.now().saturating_add(Span::from_days(400));
+        let (since, by) = (ahead.saturating_sub(Span::DAY), format!("by:{}", ada.user));
+        let mut tx = world.store.begin().await.expect("a transaction");
+        invitations::note_mail(&mut tx, acme.parse().expect("an id"), ahead, since).await.expect("counted");
+        mail_counts::sent_after(&mut tx, &by, since, ahead).await.expect("locked");
+        mail_counts::set(&mut tx, &by, &[ahead], ahead).await.expect("counted");
+        tx.commit().await.expect("committed");
+        invite(&ada, &acme, "a@x.org", Role::Member).await.expect("nothing was mailed today");
+        refused(invite(&ada, &acme, "b@x.org", Role::Member).await, Code::ResourceExhausted, "TOO_MANY_INVITATIONS");
+        let mut tx = world.store.read().await.expect("a snapshot");
+        let counted = invitations::mails_after(&mut tx, acme.parse().expect("an id"), since, ahead).await.expect("read");
+        assert_eq!(counted, (0, None), "forgotten with the next mail");
     }
 
     async fn of_many_who_invite_one_address_at_once_no_more_get_through_than_may(db: TestDb) {

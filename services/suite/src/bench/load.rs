@@ -8,7 +8,7 @@ use hdrhistogram::Histogram;
 use tokio::sync::Barrier;
 use tonic::Status;
 
-use super::hostile::Way;
+use super::hostile::{Way, Work};
 use super::server::{Server, Usage};
 
 /// The longest latency that is told apart, in microseconds.
@@ -39,10 +39,10 @@ pub(crate) enum What {
     Balance(Ledger),
     /// A year's usage, on the short and on the long ledger.
     Usage(Ledger),
-    /// Nine tenants before another one did its worst in this way.
-    Alone(Way),
-    /// The nine while it did.
-    Beside(Way),
+    /// What nine tenants do, before another one did its worst in this way.
+    Alone(Way, Work),
+    /// The same while it did.
+    Beside(Way, Work),
     /// Nothing is made of it.
     Other,
 }

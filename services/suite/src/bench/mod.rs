@@ -8,7 +8,7 @@
 //!
 //! - `team.rs` is who spends: an organization, its members, a service of the product's
 //! - `load.rs` lets callers call, `scenario.rs`, `access.rs`, `accounts.rs` and `reading.rs` are what they call, `hostile.rs` what one
-//!   does to the others
+//!   does to the others, `worst.rs` what that one sends
 //! - `server.rs` is what is called, `report.rs` the table and the ratios
 //!
 //! What lives here: loads and their report. What must not: anything a server needs.
@@ -22,6 +22,7 @@ mod report;
 mod scenario;
 mod server;
 mod team;
+mod worst;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -105,7 +106,7 @@ enum Load {
     /// `hot` through one billing service and then through two on one PostgreSQL, callers spread over both. Needs
     /// --store and the program `bursar-billing` beside this one.
     Replicas,
-    /// Nine tenants charge at a steady pace, alone and beside a tenth that does its worst in nine ways.
+    /// Nine tenants charge and read at a steady pace, alone and beside a tenth that does its worst in eighteen ways.
     Hostile,
 }
 

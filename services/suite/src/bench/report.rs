@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Context as _;
 
 use super::access::PER_SECOND;
-use super::hostile::Way;
+use super::hostile::{Way, Work};
 use super::load::{Ledger, Measured, What};
 
 /// Collects and prints what was measured.
@@ -24,6 +24,54 @@ struct Ratio {
     name: Cow<'static, str>,
     value: f64,
     wanted: &'static str,
+    /// Which bound this is of what nine tenants keep beside the worst one; `None` for the ratios of the other loads.
+    bound: Option<Bound>,
+}
+
+/// The nine's rate or p99, at what they do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Bound {
+    figure: &'static str,
+    work: Work,
+}
+
+/// What the nine should keep: the figure, and what it should come to beside what it is alone.
+const KEPT: [(&str, &str); 2] = [("rate", ">= 0.7"), ("p99", "<= 3")];
+
+impl Ratio {
+    /// Whether it comes to what is wanted; `None` where that is no bound.
+    fn kept(&self) -> Option<bool> {
+        let (sign, bound) = self.wanted.split_once(' ')?;
+        let bound: f64 = bound.parse().ok()?;
+        match sign {
+            ">=" => Some(self.value >= bound),
+            "<=" => Some(self.value <= bound),
+            _ => None,
+        }
+    }
+
+    /// As a line of the table.
+    fn line(&self) -> String {
+        let kept = self.kept().map_or("", |kept| if kept { "kept" } else { "missed" });
+        format!("{:<78} {:>9.2}   {:<22} {kept}", self.name, self.value, self.wanted).trim_end().to_owned()
+    }
+}
+
+/// How many of the ways miss each bound of what the nine should keep.
+fn missed(ratios: &[Ratio]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for work in Work::ALL {
+        for (figure, wanted) in KEPT {
+            let of_bound = ratios.iter().filter(|it| it.bound == Some(Bound { figure, work }));
+            let kept: Vec<Option<bool>> = of_bound.map(Ratio::kept).collect();
+            let missed = kept.iter().filter(|kept| **kept == Some(false)).count();
+            if !kept.is_empty() {
+                let (work, ways) = (work.name(), kept.len());
+                lines.push(format!("nine tenants' {work}, {figure} {wanted}: missed beside {missed} of {ways} ways"));
+            }
+        }
+    }
+    lines
 }
 
 fn find(among: &[Measured], what: What) -> Option<&Measured> {
@@ -85,9 +133,12 @@ impl Report {
         if ratios.is_empty() {
             return;
         }
-        say(&format!("\n{:<66} {:>9}   {}", "ratio", "measured", "wanted"));
-        for ratio in ratios {
-            say(&format!("{:<66} {:>9.2}   {}", ratio.name, ratio.value, ratio.wanted));
+        say(&format!("\n{:<78} {:>9}   {:<22} {}", "ratio", "measured", "wanted", "kept?"));
+        for ratio in &ratios {
+            say(&ratio.line());
+        }
+        for line in missed(&ratios) {
+            say(&line);
         }
     }
 
@@ -139,29 +190,27 @@ impl Report {
             ("peak memory of the suite, MB", peak, Some(1.0), "<= 200"),
         ];
         let both = |(name, a, b, wanted): (&'static str, Option<f64>, Option<f64>, &'static str)| {
-            Some(Ratio { name: name.into(), value: a? / b.filter(|it| *it > 0.0)?, wanted })
+            Some(Ratio { name: name.into(), value: a? / b.filter(|it| *it > 0.0)?, wanted, bound: None })
         };
-        table
-            .into_iter()
-            .filter_map(both)
-            .chain(Way::ALL.into_iter().flat_map(|way| self.beside_the_worst(way)))
-            .collect()
+        let worst = |way| Work::ALL.into_iter().flat_map(move |work| self.beside_the_worst(way, work));
+        table.into_iter().filter_map(both).chain(Way::ALL.into_iter().flat_map(worst)).collect()
     }
 
     /// What nine tenants keep of their throughput, and by how much their p99 grows.
     #[expect(clippy::float_arithmetic, reason = "figures for people, not amounts")]
-    fn beside_the_worst(&self, way: Way) -> Vec<Ratio> {
-        let (alone, beside) = (find(&self.measured, What::Alone(way)), find(&self.measured, What::Beside(way)));
-        let (Some(alone), Some(beside)) = (alone, beside) else { return Vec::new() };
-        let ratio = |what: &str, value, wanted| Ratio {
-            name: format!("nine tenants' {what} beside {}", way.name()).into(),
+    fn beside_the_worst(&self, way: Way, work: Work) -> Vec<Ratio> {
+        let alone = find(&self.measured, What::Alone(way, work));
+        let (Some(alone), Some(beside)) = (alone, find(&self.measured, What::Beside(way, work))) else {
+            return Vec::new();
+        };
+        let values = [beside.rate() / alone.rate(), beside.p99.as_secs_f64() / alone.p99.as_secs_f64()];
+        let both = KEPT.into_iter().zip(values).map(|((figure, wanted), value)| Ratio {
+            name: format!("nine tenants' {}, {figure} beside {}", work.name(), way.name()).into(),
             value,
             wanted,
-        };
-        vec![
-            ratio("rate", beside.rate() / alone.rate(), ">= 0.7"),
-            ratio("p99", beside.p99.as_secs_f64() / alone.p99.as_secs_f64(), "<= 3"),
-        ]
+            bound: Some(Bound { figure, work }),
+        });
+        both.collect()
     }
 
     /// Calls that failed in all loads.
@@ -187,4 +236,70 @@ fn line(name: &str, it: &Measured) {
 #[expect(clippy::print_stdout, reason = "the table is what the command is for")]
 fn say(text: &str) {
     println!("{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ratio(value: f64, wanted: &'static str, bound: Option<Bound>) -> Ratio {
+        Ratio { name: "a ratio".into(), value, wanted, bound }
+    }
+
+    #[test]
+    fn what_is_wanted_is_kept_or_missed() {
+        for (value, wanted, kept) in [
+            (0.7, ">= 0.7", Some(true)),
+            (0.69, ">= 0.7", Some(false)),
+            (3.0, "<= 3", Some(true)),
+            (3.01, "<= 3", Some(false)),
+            // Nothing was done: that keeps nothing.
+            (f64::NAN, ">= 0.7", Some(false)),
+            (f64::NAN, "<= 3", Some(false)),
+            (9.0, "about 1", None),
+            (0.5, "0.8 wanted, reported", None),
+            (0.5, "", None),
+        ] {
+            let ratio = ratio(value, wanted, None);
+            assert_eq!(ratio.kept(), kept, "{value} {wanted}");
+            let (says_kept, says_missed) = (ratio.line().ends_with(" kept"), ratio.line().ends_with(" missed"));
+            assert_eq!((says_kept, says_missed), (kept == Some(true), kept == Some(false)), "{}", ratio.line());
+        }
+    }
+
+    #[test]
+    fn misses_are_counted_by_bound() {
+        let of = |figure, work| Some(Bound { figure, work });
+        let ratios = [
+            ratio(0.5, ">= 0.7", of("rate", Work::Charge)),
+            ratio(0.9, ">= 0.7", of("rate", Work::Charge)),
+            ratio(2.0, "<= 3", of("p99", Work::Read)),
+            // Of another load: it is no way.
+            ratio(0.1, ">= 100", None),
+        ];
+        let expected = [
+            "nine tenants' charges, rate >= 0.7: missed beside 1 of 2 ways",
+            "nine tenants' balances, p99 <= 3: missed beside 0 of 1 ways",
+        ];
+        assert_eq!(missed(&ratios), expected);
+    }
+
+    #[test]
+    fn every_way_has_its_lines() {
+        let mut report = Report::new(None).unwrap();
+        for way in Way::ALL {
+            for what in Work::ALL.into_iter().flat_map(|work| [What::Alone(way, work), What::Beside(way, work)]) {
+                let second = std::time::Duration::from_secs(1);
+                let server = super::super::server::Usage { cpu: second };
+                let (name, p50, p99) = (String::new(), second, second);
+                let (callers, done, failed, memory) = (1, 1, 0, 0);
+                let elapsed = second;
+                report.measured.push(Measured { what, name, callers, done, failed, elapsed, p50, p99, server, memory });
+            }
+        }
+        let ratios = report.ratios();
+        assert_eq!(ratios.len(), Way::ALL.len() * Work::ALL.len() * KEPT.len());
+        assert!(ratios.iter().all(|ratio| ratio.kept() == Some(true)), "each is as it is alone");
+        assert_eq!(missed(&ratios).len(), Work::ALL.len() * KEPT.len());
+    }
 }

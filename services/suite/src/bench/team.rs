@@ -80,10 +80,7 @@ impl Team {
         }
         let founder = people.first().context("nobody to found an organization")?;
         let organizations = server.connect(Service::Organization).await?;
-        let new = organization::CreateOrganizationRequest { name: "Load".to_owned(), ..Default::default() };
-        let mut client = OrganizationServiceClient::new(organizations.clone());
-        let made = client.create_organization(founder.token.on(new)).await?.into_inner();
-        let owner = made.organization.context("an organization")?.id;
+        let owner = found(&mut OrganizationServiceClient::new(organizations.clone()), founder).await?;
         let founder = founder.token_in(server, &owner).await?;
         let mut members = Vec::with_capacity(MEMBERS);
         for (place, person) in people.iter().enumerate() {
@@ -96,6 +93,32 @@ impl Team {
         grant(server, &channels, &owner).await?;
         let product = product(server).await?;
         Ok(Self { owner, members: members.into(), product, channels, entropy, people: people.into() })
+    }
+
+    /// Another organization of the founder's, with as many credits and nobody else in it. Only while the team is new:
+    /// the founder's token lives for minutes.
+    pub(crate) async fn another(
+        &self,
+        server: &Server,
+        client: &mut OrganizationServiceClient<Channel>,
+    ) -> anyhow::Result<String> {
+        let founder = self.people.first().context("nobody to found an organization")?;
+        let owner = found(client, founder).await?;
+        grant(server, &self.channels, &owner).await?;
+        Ok(owner)
+    }
+
+    /// A new token of the founder's for another organization.
+    pub(crate) async fn founder_in(&self, server: &Server, owner: &str) -> anyhow::Result<Bearer> {
+        let founder = self.people.first().context("nobody has founded an organization")?;
+        founder.sign_in(server).await?.token_in(server, owner).await
+    }
+
+    /// What one of the people signs in with.
+    pub(crate) fn credentials(&self, number: usize) -> identity::SignInRequest {
+        let person = &self.people[number % self.people.len()];
+        let (email, password) = (person.email.clone(), person.password.clone());
+        identity::SignInRequest { email, password, ..Default::default() }
     }
 
     /// A client for one of many callers.
@@ -201,6 +224,13 @@ async fn sign_in(server: &Server, email: String, password: String) -> anyhow::Re
     let tokens = answer.into_inner().tokens.context("tokens")?;
     let token = Bearer::new(&tokens.access_token)?;
     Ok(Person { id: tokens.owner, email, password, token })
+}
+
+/// A new organization of somebody's.
+async fn found(client: &mut OrganizationServiceClient<Channel>, founder: &Person) -> anyhow::Result<String> {
+    let new = organization::CreateOrganizationRequest { name: "Load".to_owned(), ..Default::default() };
+    let made = client.create_organization(founder.token.on(new)).await?.into_inner();
+    Ok(made.organization.context("an organization")?.id)
 }
 
 /// Invites somebody, who accepts.

@@ -4,12 +4,19 @@
 use bursar_events::inspection::Progress;
 use bursar_id::Role;
 use bursar_members::{OwnPolicy, Policy, Standing, Word};
+use bursar_organization::usecase::inspection::Way;
+use bursar_time::{Span, Timestamp};
 use serde::Serialize;
 
 use super::pages::Account;
 
 /// What was expected, and what is found instead.
 pub(crate) type Unlike = (String, String);
+
+/// How long an organization may wait for its creator's plan: billing is asked again each hour at the latest, and does answer.
+const FOUNDING: Span = Span::from_hours(2);
+/// How long a purge may take once it is due. Its job goes on trying for a month; but a day is a reason to look.
+const PURGE: Span = Span::DAY;
 
 /// What is said of something that is not there.
 const NOTHING: &str = "nothing";
@@ -63,6 +70,25 @@ pub(crate) fn standing(decided: Option<(Standing, u64)>, known: Option<(Standing
         None => NOTHING.to_owned(),
     };
     (!same).then(|| (said(decided), said(known)))
+}
+
+/// An organization that has waited too long for its creator's plan. What it should be is billing's to say, by whether the
+/// organization has one.
+pub(crate) fn founding(way: Way, plan: Option<&str>, now: Timestamp) -> Option<Unlike> {
+    let Way::Pending(since) = way else { return None };
+    let expected = plan.map_or_else(|| "to be removed without a plan".to_owned(), |plan| format!("ACTIVE with {plan}"));
+    (since.saturating_add(FOUNDING) < now).then(|| (expected, format!("PENDING since {since}")))
+}
+
+/// A purge that should have come to its end.
+pub(crate) fn purge(way: Way, now: Timestamp) -> Option<Unlike> {
+    let (due, found) = match way {
+        Way::Deleted(due) => (due, "DELETED"),
+        Way::Purging(due) => (due, "PURGING"),
+        Way::Pending(_) | Way::Purged => return None,
+    };
+    let end = due.saturating_add(PURGE);
+    (end < now).then(|| (format!("to have ended by {end}"), found.to_owned()))
 }
 
 /// How billing was told that an owner stands, and how the owner's account does, by which billing decides. Who is used may be
@@ -196,6 +222,40 @@ mod tests {
         ];
         for (decided, known, expected) in cases {
             assert_eq!(standing(decided, known), expected, "{decided:?} {known:?}");
+        }
+    }
+
+    #[test]
+    fn what_begins_or_ends_comes_to_it_in_time() {
+        let now = Timestamp::EPOCH.saturating_add(Span::from_days(9));
+        let ago = |span| now.saturating_sub(span);
+        let moment = Span::SECOND;
+        let (waiting, late) = (Way::Pending(ago(FOUNDING)), Way::Pending(ago(FOUNDING.saturating_add(moment))));
+        let since = "PENDING since 1970-01-09T21:59:59Z";
+        let foundings = [
+            (waiting, None, None),
+            (waiting, Some("business"), None),
+            (late, None, unlike("to be removed without a plan", since)),
+            (late, Some("business"), unlike("ACTIVE with business", since)),
+            (Way::Deleted(Timestamp::EPOCH), Some("business"), None),
+            (Way::Purged, None, None),
+        ];
+        for (way, plan, expected) in foundings {
+            assert_eq!(founding(way, plan, now), expected, "{way:?} {plan:?}");
+        }
+        let over = ago(PURGE.saturating_add(moment));
+        let end = "to have ended by 1970-01-09T23:59:59Z";
+        let purges = [
+            (Way::Deleted(now.saturating_add(PURGE)), None),
+            (Way::Deleted(ago(PURGE)), None),
+            (Way::Deleted(over), unlike(end, "DELETED")),
+            (Way::Purging(ago(PURGE)), None),
+            (Way::Purging(over), unlike(end, "PURGING")),
+            (Way::Purged, None),
+            (late, None),
+        ];
+        for (way, expected) in purges {
+            assert_eq!(purge(way, now), expected, "{way:?}");
         }
     }
 

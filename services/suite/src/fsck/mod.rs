@@ -2,8 +2,9 @@
 //!
 //! What one service decides and another knows of it by events is compared, row by row and in both directions: memberships
 //! and policies, how organizations and people stand and whether billing's accounts do, how far each has followed the others,
-//! seats, people who are gone and what is left of them. Nothing is locked, and programs may run on the stores meanwhile: what
-//! was on its way at the first look is not there at the second, and only what both find is told.
+//! seats, people who are gone and what is left of them and of organizations that were deleted, and what has stopped on its way
+//! to be used or gone. Nothing is locked, and programs may run on the stores meanwhile: what was on its way at the first look
+//! is not there at the second, and only what both find is told.
 //!
 //! - `pages.rs` reads, by what each service lets be read of its store; `sides.rs` lays two lists side by side
 //! - `walks.rs` goes through them, `compare.rs` compares, `difference.rs` says what was found

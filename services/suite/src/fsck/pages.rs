@@ -52,6 +52,11 @@ pub(super) async fn organizations_decided(db: &Db, after: Option<OwnerId>) -> Pa
     Ok(rows.into_iter().map(|(id, standing, version)| (OwnerId::Organization(id), (standing, version))).collect())
 }
 
+/// Where organizations are on their way to be used or to be gone, those that are gone too.
+pub(super) async fn passing(db: &Db, after: Option<OrganizationId>) -> Page<OrganizationId, organization::Way> {
+    Ok(organization::passing_after(&mut db.read().await?, after, PAGE).await?)
+}
+
 /// How organizations stand, as another service knows it.
 pub(super) async fn organizations_known(db: &Db, after: Option<OwnerId>) -> Page<OwnerId, (Standing, u64)> {
     let mut rows = standings_known(db, after).await?;

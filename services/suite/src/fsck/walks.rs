@@ -6,11 +6,11 @@ use std::ops::ControlFlow;
 use bursar_billing::inspection as billing;
 use bursar_db::Db;
 use bursar_events::inspection::{progress, set_aside};
-use bursar_id::{OwnerId, Role, UserId};
+use bursar_id::{OrganizationId, OwnerId, Role, UserId};
 use bursar_identity::usecase::inspection as identity;
 use bursar_members::policies;
 use bursar_members::words::Name;
-use bursar_organization::usecase::inspection as organization;
+use bursar_organization::usecase::inspection::{self as organization, Way};
 use bursar_runtime::{Each, Service};
 use bursar_time::{Span, Timestamp};
 
@@ -56,6 +56,7 @@ impl Walker<'_> {
         self.seats().await?;
         self.departed().await?;
         self.left_behind().await?;
+        self.organizations_pass().await?;
         Ok(self.found)
     }
 
@@ -236,21 +237,75 @@ impl Walker<'_> {
             let Some((last, ())) = page.last() else { return Ok(()) };
             after = Some(*last);
             let owners: Vec<OwnerId> = page.iter().map(|(user, ())| OwnerId::User(*user)).collect();
-            let mut tx = self.stores[Service::Billing].read().await?;
-            for plan in billing::plans_of(&mut tx, &owners).await? {
-                let unlike = ("to have ended with the account".to_owned(), plan.plan);
-                let cure = Cure::Told(Service::Identity, Doubt::Nothing);
-                let _ = self.note(Service::Billing, plan.owner, "subscription", Some(unlike), cure);
-            }
-            let until = self.now.saturating_sub(SWEEP);
-            for (owner, hold, deadline) in billing::overdue_holds(&mut tx, &owners, until).await? {
-                let unlike = (format!("to have ended at {deadline}"), "it open".to_owned());
-                let what = format_args!("hold {hold}");
-                let _ = self.note(Service::Billing, owner, what, Some(unlike), Cure::Operator);
-            }
+            self.left_of(&owners, (Service::Identity, "account")).await?;
             if self.found.is_full() {
                 return Ok(());
             }
         }
+    }
+
+    /// What is left in billing of organizations that were deleted, and which of them, and of those that are being made, have
+    /// stopped on their way.
+    async fn organizations_pass(&mut self) -> anyhow::Result<()> {
+        let mut after = None;
+        loop {
+            let page = pages::passing(&self.stores[Service::Organization], after).await?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = Some(*last);
+            self.stopped(&page).await?;
+            let of = |wanted: fn(Way) -> bool| -> Vec<OwnerId> {
+                page.iter().filter(|(_, way)| wanted(*way)).map(|(id, _)| OwnerId::Organization(*id)).collect()
+            };
+            let deleted = of(|way| !matches!(way, Way::Pending(_)));
+            self.left_of(&deleted, (Service::Organization, "organization")).await?;
+            self.unvoided(&of(|way| way == Way::Purged)).await?;
+            if self.found.is_full() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// What has not come to its end though it should have: nothing that was told goes on with it.
+    async fn stopped(&mut self, page: &[(OrganizationId, Way)]) -> anyhow::Result<()> {
+        let pending = page.iter().filter(|(_, way)| matches!(way, Way::Pending(_)));
+        let pending: Vec<OwnerId> = pending.map(|(id, _)| OwnerId::Organization(*id)).collect();
+        let plans = billing::plans_of(&mut self.stores[Service::Billing].read().await?, &pending).await?;
+        let now = self.now;
+        for (id, way) in page {
+            let owner = OwnerId::Organization(*id);
+            let plan = plans.iter().find(|plan| plan.owner == owner).map(|plan| plan.plan.as_str());
+            let founding = compare::founding(*way, plan, now);
+            let _ = self.note(Service::Organization, owner, "founding", founding, Cure::Operator);
+            let _ = self.note(Service::Organization, owner, "purge", compare::purge(*way, now), Cure::Operator);
+        }
+        Ok(())
+    }
+
+    /// What billing still has of owners who are gone, as `source` tells: with them should have ended what `whose` names.
+    async fn left_of(&mut self, owners: &[OwnerId], (source, whose): (Service, &str)) -> anyhow::Result<()> {
+        let mut tx = self.stores[Service::Billing].read().await?;
+        for plan in billing::plans_of(&mut tx, owners).await? {
+            let unlike = (format!("to have ended with the {whose}"), plan.plan);
+            let cure = Cure::Told(source, Doubt::Nothing);
+            let _ = self.note(Service::Billing, plan.owner, "subscription", Some(unlike), cure);
+        }
+        let until = self.now.saturating_sub(SWEEP);
+        for (owner, hold, deadline) in billing::overdue_holds(&mut tx, owners, until).await? {
+            let unlike = (format!("to have ended at {deadline}"), "it open".to_owned());
+            let what = format_args!("hold {hold}");
+            let _ = self.note(Service::Billing, owner, what, Some(unlike), Cure::Operator);
+        }
+        Ok(())
+    }
+
+    /// What credits billing has still of organizations that are purged. It voids them when it is told so again.
+    async fn unvoided(&mut self, purged: &[OwnerId]) -> anyhow::Result<()> {
+        let mut tx = self.stores[Service::Billing].read().await?;
+        for (owner, lot, left) in billing::unvoided_lots(&mut tx, purged, self.now).await? {
+            let unlike = ("to be voided".to_owned(), format!("{left} left"));
+            let cure = Cure::Told(Service::Organization, Doubt::Nothing);
+            let _ = self.note(Service::Billing, owner, format_args!("lot {lot}"), Some(unlike), cure);
+        }
+        Ok(())
     }
 }

@@ -71,12 +71,82 @@ fn the_tests_that_hold_each_guarantee_exist() {
         }
         for name in names {
             found += 1;
-            let declaration = format!("fn {name}(");
-            if !rust().iter().any(|source| source.text.contains(&declaration)) {
+            if !rust().iter().any(|source| declares_test(&source.text, name)) {
                 missing.push(format!("SECURITY.md: {name} is no test"));
             }
         }
     }
     assert!(found > 20, "only {found} tests are named");
     assert_none(&missing);
+}
+
+/// Whether a source declares a test of this name: a function with a test's attribute, or one that is written or named
+/// in a block of a macro that makes tests of what it is given. A helper's name, or one in a comment, holds nothing.
+fn declares_test(text: &str, name: &str) -> bool {
+    let mut end: Option<String> = None;
+    let mut has_attribute = false;
+    for line in text.lines() {
+        let code = line.trim();
+        if end.as_deref() == Some(line) {
+            end = None;
+        } else if end.is_some() && is_given(code, name) || has_attribute && function_of(code) == Some(name) {
+            return true;
+        } else if end.is_none() && is_makers_block(code) {
+            let indentation = &line[..line.len() - line.trim_start().len()];
+            end = Some(format!("{indentation}}}"));
+        }
+        // Between the attribute and the function there are others, and comments.
+        has_attribute = is_test_attribute(code) || has_attribute && (code.starts_with("#[") || code.starts_with("//"));
+    }
+    false
+}
+
+/// Whether a block begins here whose macro makes tests: one for each engine or topology.
+fn is_makers_block(code: &str) -> bool {
+    let makers = ["engines! {", "behaviours! {"];
+    makers.iter().any(|maker| code.strip_suffix(maker).is_some_and(|path| path.is_empty() || path.ends_with("::")))
+}
+
+/// Whether a line of such a block declares the function, or names it, with its module or without.
+fn is_given(code: &str, name: &str) -> bool {
+    let named = code.strip_suffix(',').map(|path| path.rsplit("::").next().unwrap_or(path));
+    function_of(code) == Some(name) || named == Some(name)
+}
+
+/// The function that is declared on a line.
+fn function_of(code: &str) -> Option<&str> {
+    let (before, rest) = code.split_once("fn ")?;
+    let (name, _) = rest.split_once('(')?;
+    matches!(before, "" | "async ").then_some(name)
+}
+
+fn is_test_attribute(code: &str) -> bool {
+    ["#[test]", "#[tokio::test]", "#[tokio::test("].iter().any(|attribute| code.starts_with(attribute))
+}
+
+#[test]
+fn a_test_is_told_from_what_is_none() {
+    let block = |inner: &str| format!("bursar_testkit::engines! {{\n{inner}\n}}\n");
+    let named = |inner: &str| format!("mod a {{\n    behaviours! {{\n{inner}\n    }}\n}}\n");
+    for (text, is_test) in [
+        ("#[test]\nfn wanted() {}".to_owned(), true),
+        ("#[tokio::test(flavor = \"multi_thread\")]\n// Why.\n#[ignore]\nasync fn wanted() {}".to_owned(), true),
+        (block("    async fn wanted(db: TestDb) {"), true),
+        (named("        pool::wanted,"), true),
+        (named("        wanted,"), true),
+        // Helpers, and what ships.
+        ("fn wanted() {}".to_owned(), false),
+        ("pub(crate) async fn wanted(world: World) {}".to_owned(), false),
+        ("#[test]\nfn other() {}\n\nfn wanted() {}".to_owned(), false),
+        ("#[test]\nfn other() {\n    fn wanted() {}\n}".to_owned(), false),
+        (block("    async fn other(db: TestDb) {\n        wanted();\n    }") + "async fn wanted(db: TestDb) {}", false),
+        // Names that only begin or end alike, and what is only spoken of.
+        ("#[test]\nfn wanted_by_nobody() {}".to_owned(), false),
+        ("#[test]\nfn un_wanted() {}".to_owned(), false),
+        (named("        pool::un_wanted,"), false),
+        ("/// bursar_testkit::engines! {\n///     async fn wanted(db: TestDb) {".to_owned(), false),
+        ("#[test]\n// fn wanted() {}\nfn other() {}".to_owned(), false),
+    ] {
+        assert_eq!(declares_test(&text, "wanted"), is_test, "{text}");
+    }
 }

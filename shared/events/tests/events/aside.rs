@@ -1,4 +1,4 @@
-//! Events that cannot be read: set aside, shown, in doubt, and how each of these ends.
+//! Events that cannot be read or stored: set aside, shown, in doubt, and how each of these ends.
 
 use std::sync::Arc;
 
@@ -79,6 +79,35 @@ bursar_testkit::engines! {
         until_snapshot(&mine).await;
         assert_eq!(kept(&mine).await.into_iter().map(|(owner, ..)| owner).collect::<Vec<_>>(), [two]);
         until("only what the snapshot told unreadably is in doubt", async || doubted(&feed) == [2]).await;
+    }
+
+    async fn what_the_store_refuses_for_good_stops_its_owner_alone(at: TestDb) {
+        let mine = diary_store(&at).await;
+        let elsewhere = bursar_testkit::sqlite::file();
+        let there = store(&elsewhere).await;
+        let source = Source::with_state(&there, ServiceRole::Billing);
+        source.tell(vec![of(team(1), "0"), of(team(2), "smudge"), of(team(3), "1"), of(team(4), "2")]).await;
+        let diary = Arc::new(Diary::default());
+        let feed = feed();
+        let (following, shutdown) = follow_by(&diary, &source, &mine, &feed);
+        assert_eq!(until_lines(&mine, 3).await, ["0", "1", "2"], "those after it do not wait");
+        let kind = event_type::ORGANIZATION_UPDATED.to_owned();
+        let refused = [(team(2).to_string(), kind, "constraint clean refused a write (Check)".to_owned())];
+        assert_eq!(kept(&mine).await, refused);
+        until("its owner alone is in doubt", async || doubted(&feed) == [2]).await;
+        // Once when it came, three others, and once more by the keeper.
+        let asked = || diary.asked.load(std::sync::atomic::Ordering::SeqCst);
+        until("it was tried once more", async || asked() == 5).await;
+        shutdown.cancel();
+        following.await.expect("ends");
+        // A snapshot with it in the midst comes to its end, too.
+        bursar_events::begin_incarnation(&there, clock().now()).await.expect("begins");
+        source.tell(vec![of(team(5), "3")]).await;
+        follow_by(&diary, &source, &mine, &feed);
+        assert_eq!(until_lines(&mine, 4).await, ["0", "1", "2", "3"]);
+        until_snapshot(&mine).await;
+        assert_eq!(kept(&mine).await, refused);
+        until("its owner alone is in doubt after a snapshot", async || doubted(&feed) == [2]).await;
     }
 
     async fn what_is_set_aside_is_tried_by_each_program_once_and_when_an_operator_says_so(at: TestDb) {

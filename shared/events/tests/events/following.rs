@@ -153,11 +153,11 @@ bursar_testkit::engines! {
         assert_eq!(late.asked.load(Ordering::SeqCst), 0);
     }
 
-    async fn an_event_that_is_refused_is_tried_until_it_is_applied(at: TestDb) {
+    async fn an_event_that_a_busy_store_refuses_is_tried_until_it_is_applied(at: TestDb) {
         let db = diary_store(&at).await;
         let elsewhere = bursar_testkit::sqlite::file();
         let source = Source::new(&store(&elsewhere).await);
-        let grumpy = Arc::new(Diary { refusals: AtomicU64::new(3), ..Diary::default() });
+        let grumpy = Arc::new(Diary { busy: AtomicU64::new(3), ..Diary::default() });
         follow(&grumpy, &source, &db);
         source.tell(names(0, 3).into_iter().map(renamed).collect()).await;
         assert_eq!(until_lines(&db, 3).await, names(0, 3), "nothing overtakes it");

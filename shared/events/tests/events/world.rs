@@ -163,8 +163,6 @@ pub(crate) struct Diary {
     pub(crate) applied: Notify,
     /// How often it was told that something was applied.
     pub(crate) told: AtomicU64,
-    /// Fails with the first event that often, in a way that is no passing one.
-    pub(crate) refusals: AtomicU64,
     /// Refuses the first event that often, as a store that is busy.
     pub(crate) busy: AtomicU64,
     /// Fails for good with the event of this name, after it has written.
@@ -202,10 +200,8 @@ impl Consumer for Diary {
         if self.hangs && asked == 0 {
             std::future::pending::<()>().await;
         }
-        for (left, error) in [(&self.refusals, DbError::corrupt("not in the mood")), (&self.busy, DbError::Locked)] {
-            if left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
-                return Err(error.into());
-            }
+        if self.busy.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
+            return Err(DbError::Locked.into());
         }
         if self.chokes == Some(name_of(event)) {
             return Err(DbError::corrupt("it sticks").into());
@@ -226,13 +222,15 @@ impl Consumer for Diary {
     }
 }
 
-/// A store for a consumer, with the diary's table, which counts how often each name was written.
+/// A store for a consumer, with the diary's table, which counts how often each name was written and takes none that begins
+/// with `smudge`.
 pub(crate) async fn diary_store(at: &TestDb) -> Db {
     let db = store(at).await;
     let mut tx = db.begin().await.expect("begins");
     on!(&mut tx, c => {
         const DIARY: &str = "CREATE TABLE diary \
-            (line BIGINT NOT NULL, name TEXT NOT NULL PRIMARY KEY, times BIGINT NOT NULL DEFAULT 1)";
+            (line BIGINT NOT NULL, name TEXT NOT NULL PRIMARY KEY, times BIGINT NOT NULL DEFAULT 1, \
+            CONSTRAINT clean CHECK (name NOT LIKE 'smudge%'))";
         sqlx::query(DIARY).execute(&mut *c).await.expect("creates");
         sqlx::query("CREATE TABLE forgotten (incarnation BIGINT NOT NULL)").execute(c).await.expect("creates");
     });

@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use axum::body::Body;
 use bursar_proto::access::v1::{Acting, CallerKind};
 use bursar_proto::access::{Idempotency, MethodRule};
-use bursar_time::{Span, Timestamp};
+use bursar_time::{CLOCKS_APART, Span, Timestamp};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, Request, Response};
 use tonic::Status;
@@ -238,9 +238,6 @@ fn restrict(rule: &MethodRule, caller: &Caller, now: Timestamp) -> Result<(), Pr
     }
     Ok(())
 }
-
-/// How far ahead of this replica's the clock may have been that wrote when somebody proved who they are.
-const CLOCKS_APART: Span = Span::MINUTE;
 
 /// Whether somebody proved who they are within [`RECENT`]. A proof of the near future (clocks differ) is one of now; one of
 /// a later time was written by a wrong clock, and would be recent for longer.

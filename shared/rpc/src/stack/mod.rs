@@ -128,7 +128,7 @@ impl Shared {
             call_ids: call_id::CallIds::new(&deps.entropy),
             metrics: metrics::Metrics::new(&deps.meter),
             in_flight: shed::InFlight::new(deps.limits.max_in_flight),
-            verifier: Verifier::new(deps.keys, deps.limits.token_cache),
+            verifier: Verifier::new(deps.keys, deps.limits.token_cache).by(&deps.clock),
             clock: deps.clock,
             limits: deps.limits,
             suspended: deps.suspended,

@@ -118,8 +118,8 @@ pub struct Settings {
     pub max_clock_difference: std::time::Duration,
     /// Lets production mode sell through the sandbox, which takes no money from anybody.
     pub allow_sandbox_payments: bool,
-    /// Lets production mode speak plaintext beyond loopback, on every port and to peers: for networks that encrypt by
-    /// themselves.
+    /// Lets production mode speak plaintext beyond loopback, on every port, to peers, to the bucket and to the mail
+    /// server: for networks that encrypt by themselves.
     pub allow_plaintext: bool,
     /// Lets production mode speak plaintext beyond loopback on the operations port alone: for probes and scrapers.
     pub allow_plaintext_operations: bool,

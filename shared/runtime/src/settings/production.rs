@@ -71,16 +71,15 @@ impl Settings {
     /// Whether content of several replicas, which PostgreSQL serves, lies where it does by default, however that is written: in
     /// a folder of one of them. Nobody is refused for it, as there may be one replica, or one volume below all of them.
     pub(crate) fn keeps_content_to_itself(&self, program: Program) -> bool {
-        let absolute = |path: &Path| std::path::absolute(path).ok();
         let ContentUrl::Folder(folder) = &self.content_url else { return false };
         program.services().contains(&Service::Organization)
             && self.store(Service::Organization).engine() == Engine::Postgres
-            && absolute(folder) == absolute(&self.data_dir.join("content"))
+            && is_same_file(folder, &self.data_dir.join("content"))
     }
 
     fn refuse_weak_material(&self, program: Program, problems: &mut Vec<String>) {
         let own = self.data_dir.join(super::sections::MASTER_KEY);
-        if self.master_key_file == own {
+        if is_same_file(&self.master_key_file, &own) {
             problems.push(format!(
                 "master_key_file: {} is where a program keeps a key that it made itself; production mode needs a file \
                  elsewhere that somebody made and keeps",
@@ -144,6 +143,17 @@ impl Settings {
                  use https://, or allow_plaintext where the network encrypts"
             ));
         }
+        let is_open = |url: &str| !bursar_mail::Transport::demands_encryption(url) && !is_here(url);
+        // It is not repeated, as it may hold a password.
+        if self.mail.smtp_url.as_ref().is_some_and(|url| is_open(url.expose()))
+            && program.services().iter().any(|service| service.sends_mail())
+        {
+            problems.push(
+                "mail.smtp_url: letters with their tokens would leave this machine in plaintext, which production mode \
+                 refuses; use smtps:// or ?tls=required, or allow_plaintext where the network encrypts"
+                    .to_owned(),
+            );
+        }
         if let Program::Single(own) = program {
             for (service, url) in self.urls.iter().filter(|(service, url)| *service != own && is_exposed(url)) {
                 problems.push(format!(
@@ -173,11 +183,21 @@ fn is_loopback(address: IpAddr) -> bool {
 
 /// Whether calls to this URL are readable on their way to another machine.
 fn is_exposed(url: &str) -> bool {
+    http::Uri::from_str(url).is_ok_and(|uri| uri.scheme_str() == Some("http")) && !is_here(url)
+}
+
+/// Whether this URL leads to this machine itself.
+fn is_here(url: &str) -> bool {
     http::Uri::from_str(url).is_ok_and(|uri| {
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-        let is_here = host == "localhost" || host.parse().is_ok_and(is_loopback);
-        uri.scheme_str() == Some("http") && !is_here
+        host == "localhost" || host.parse().is_ok_and(is_loopback)
     })
+}
+
+/// Whether two paths lead to one file, however they are written, and also before there is one.
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    let real = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path)).ok();
+    one == other || real(one).is_some_and(|one| real(other) == Some(one))
 }
 
 #[cfg(test)]

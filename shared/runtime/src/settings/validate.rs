@@ -21,7 +21,7 @@ const SHUTDOWN_MAX: Duration = Duration::from_secs(9);
 /// A heartbeat comes every five seconds, and one that is missed is no silence yet.
 const STALENESS_MIN: Duration = Duration::from_secs(15);
 /// The longest life of an access token: for so long at most does a revoked session still get in.
-const TOKEN_TTL_MAX: Duration = Duration::from_mins(5);
+const TOKEN_TTL_MAX: Duration = bursar_rpc::token::LONGEST_LIFE.to_std();
 
 impl Settings {
     /// Checks everything that the types do not, and reports every violation at once.

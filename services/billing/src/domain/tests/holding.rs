@@ -1,11 +1,30 @@
 //! Holds, captures, releases and deadlines.
 
+use std::sync::Arc;
+
 use bursar_money::Credits;
-use bursar_time::Span;
+use bursar_time::{Span, Timestamp};
 
 use super::script::check;
-use super::world::{World, credits, rules, work};
+use super::world::{World, credits, owner, rules, work};
 use crate::domain::*;
+
+/// The account as whoever only looks has it at `now`: overdue holds are not loaded but looked past, and nothing is booked.
+pub(super) fn looked(world: &World, now: Timestamp) -> AccountState {
+    let mut world = world.clone();
+    world.forget();
+    let store = &world.store;
+    let live = store.lots.values().filter(|lot| lot.is_live()).cloned().collect();
+    let mut state = AccountState::new(owner(), store.account, live, Arc::new(rules())).unwrap();
+    state.load_limits(Arc::clone(&store.limits));
+    let used: Vec<_> = store.used.iter().map(|(key, used)| (key.clone(), *used)).collect();
+    state.load_use(Vec::new(), used, now);
+    for hold in store.holds.values().filter(|hold| hold.state == HoldState::Open && hold.deadline <= now) {
+        state.look_past(hold, now).unwrap();
+    }
+    decide(&mut state, &Request::unnamed(Command::Sweep), &Actor::Job, now).unwrap();
+    state
+}
 
 #[test]
 fn a_hold_reserves_and_a_capture_settles_part_of_it() {

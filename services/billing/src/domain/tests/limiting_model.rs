@@ -7,6 +7,7 @@ use bursar_time::{Span, Timestamp};
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
 
+use super::holding::looked;
 use super::world::{World, credits, id, model, project, rules};
 use crate::domain::*;
 
@@ -298,6 +299,7 @@ impl Game {
 
 /// What is used of each limit now, as the engine and as the list has it.
 fn compare(world: &mut World, list: &List, now: Timestamp) {
+    let seen = looked(world, now);
     world.run(&Request::unnamed(Command::Sweep), &Actor::Job, now).unwrap();
     world.write();
     let set = &world.store.limits;
@@ -319,6 +321,8 @@ fn compare(world: &mut World, list: &List, now: Timestamp) {
             let key = UseKey { subject, window: limit.window, starts_at: open.starts_at };
             let used = world.store.used.get(&key).map_or(0, |it| it.used);
             assert_eq!(Some(used), list.used(limit, &of), "{limit:?} of {key:?}");
+            let seen = seen.limits().used(&key).map_or(0, |it| it.used);
+            assert_eq!(seen, used, "before what is due is booked, and after: {limit:?} of {key:?}");
         }
     }
 }

@@ -13,6 +13,7 @@ use bursar_id::{ChargeId, HoldId, Id, LotId};
 use bursar_money::{Credits, Quantity};
 use bursar_time::Span;
 
+use super::holding::looked;
 use super::model::Model;
 use super::people::{MOST_HOLDS, named};
 use super::steps::{For, Lot as NewLot, Step, What};
@@ -173,7 +174,9 @@ impl Pair {
         let now = at(self.now as u64);
         if let Ask::Look { project: of, model: with } = question.ask {
             let (of, with) = (of.map(project_name), with.map(model_name));
+            let seen = looked(&self.world, now).balance(now, with.as_ref(), of.as_ref());
             let (balance, _) = self.world.balance(now, with.as_ref(), of.as_ref());
+            assert_eq!(seen, balance, "before what is due is booked, and after");
             let second = |expiry: Expiry| (expiry.at.since(at(0)).as_secs() as i64, count(expiry.amount));
             return Answer::Seen {
                 available: count(balance.available),

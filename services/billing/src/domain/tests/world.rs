@@ -199,7 +199,7 @@ impl Store {
             }
         }
         self.details = kept;
-        let theirs = |hold: &&mut Hold| Some(hold.terms.attribution.member) == member;
+        let theirs = |hold: &&mut Hold| Some(hold.terms.attribution.member) == member && hold.number < before;
         self.holds.values_mut().filter(theirs).for_each(|hold| hold.labels = Labels::default());
         if member.is_none() {
             self.lots.values_mut().for_each(|lot| lot.note = None);

@@ -1,14 +1,19 @@
 //! What one account can make of a shared transaction: it is bounded, and when it fails, the others go on.
 
+use std::time::Duration;
+
 use bursar_db::{Engine, on};
 use bursar_id::OwnerId;
 use bursar_testkit::{credits, engines};
 use bursar_time::Span;
 
-use super::{Bench, Reply, charge, grant, hold, left, owner, told, told_apart};
+use super::{Batcher, Bench, Lane, Reply, TaskTracker, charge, grant, hold, left, owner, told, told_apart};
 use crate::domain::{Command, Outcome};
+use crate::lane::aside::{Aside, alone};
 use crate::lane::job::{Job, Refused, Submission};
+use crate::lane::known::Warm;
 use crate::lane::load::DUE_AT_ONCE;
+use crate::lane::metrics::Metrics;
 use crate::lane::shared::ALL_PARTS;
 use crate::store::{accounts, holds};
 
@@ -35,6 +40,23 @@ impl Bench {
         };
         assert_eq!(changed.await.unwrap(), 1, "{sql}");
         tx.commit().await.unwrap();
+    }
+
+    /// Has the lane's statements ended after so long, instead of what a lane allows them.
+    fn hurry(&mut self, statement: Duration) {
+        let batcher = super::batcher(&self.db, &self.clock, &self.rules);
+        let metrics = Metrics::new(&opentelemetry::global::meter("test"));
+        let aside = Aside::new(batcher.clone(), metrics.clone(), TaskTracker::new());
+        let own = Batcher { db: self.db.dedicated(Duration::from_millis(500), statement), ..batcher };
+        self.lane = Lane::new(own, Warm::new(0), metrics, 10_000, aside);
+    }
+
+    /// How often somebody tried to write something, whatever came of it; on PostgreSQL, where a sequence counts it.
+    async fn tries(&self) -> i64 {
+        let mut tx = self.db.read().await.unwrap();
+        let bursar_db::Tx::Postgres(t) = &mut tx else { panic!("not PostgreSQL") };
+        let (tries,): (i64,) = sqlx::query_as("SELECT last_value FROM tries").fetch_one(&mut **t).await.unwrap();
+        tries
     }
 
     /// Requests of several owners in one call; each by itself where a transaction has one owner, as the queue has it.
@@ -172,7 +194,7 @@ engines! {
         for owner in &all {
             bench.answer(*owner, grant("10")).await.unwrap();
         }
-        // Each fourth makes each part fail that it is in, so that there are many; each other part takes most of a second (a lane gives up what is silent for longer).
+        // Each fourth makes each part fail that it is in, so that there are many; each other part takes most of a second.
         let damaged: Vec<OwnerId> = all.iter().copied().step_by(4).collect();
         for owner in &damaged {
             bench.damage_lot(*owner, vec![0]).await;
@@ -201,5 +223,95 @@ engines! {
             }
         }
         assert!(done > 0 && untried > 0, "{done} were carried out, {untried} were told to come again");
+    }
+
+    async fn a_statement_that_takes_its_time_is_waited_for(db: TestDb) {
+        let (mut bench, ana) = (Bench::over(&db, 16).await, owner(1));
+        if bench.db.engine() == Engine::Sqlite {
+            return; // It is no peer that could be silent.
+        }
+        bench.answer(ana, grant("10")).await.unwrap();
+        // Longer than a connection may be silent on which nothing is at work.
+        bench.alter("CREATE FUNCTION takes_its_time() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(1.7); RETURN NULL; END $$;
+            CREATE TRIGGER slow AFTER INSERT ON ledger_entries FOR EACH STATEMENT EXECUTE FUNCTION takes_its_time()").await;
+        let hers = bench.ask(ana, charge("1"));
+        assert_eq!(bench.lane.undecided(), 0, "one statement, outside of any transaction");
+        bench.settle().await;
+        assert_eq!(left(told(hers)).0, credits("9"));
+        assert!(!bench.lane.keeps_apart(ana), "nothing failed");
+        bench.assert_sound(ana, "9").await;
+    }
+
+    async fn a_statement_that_takes_too_long_is_its_own_accounts_fault(db: TestDb) {
+        let (mut bench, ana, ben) = (Bench::over(&db, 0).await, owner(1), owner(2));
+        if bench.db.engine() == Engine::Sqlite {
+            return; // It ends no statement.
+        }
+        for owner in [ana, ben] {
+            bench.answer(owner, grant("10")).await.unwrap();
+        }
+        bench.answer(ana, charge("1")).await.unwrap();
+        // The third entry of an account takes longer than the lane allows; apart there is time for it.
+        bench.alter("CREATE FUNCTION takes_its_time() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(1.9); RETURN NULL; END $$;
+            CREATE TRIGGER slow AFTER INSERT ON ledger_entries FOR EACH ROW WHEN (NEW.seq = 3) EXECUTE FUNCTION takes_its_time()").await;
+        bench.hurry(Duration::from_millis(1_600));
+        let (hers, his) = (bench.ask(ana, charge("1")), bench.ask(ben, charge("1")));
+        bench.settle().await;
+        assert_eq!(left(told(his)).0, credits("9"));
+        assert!(bench.lane.keeps_apart(ana), "her part is what was refused");
+        assert_eq!(left(told_apart(hers).await).0, credits("8"));
+        bench.assert_sound(ana, "8").await;
+        bench.assert_sound(ben, "9").await;
+    }
+
+    async fn apart_nobody_waits_long_for_a_locked_row_either(db: TestDb) {
+        let (mut bench, ana) = (Bench::over(&db, 0).await, owner(1));
+        if bench.db.engine() == Engine::Sqlite {
+            return; // It has one writer and no locks of rows.
+        }
+        bench.answer(ana, grant("10")).await.unwrap();
+        let mut keeper = bench.db.begin().await.unwrap();
+        accounts::lock(&mut keeper, &[ana]).await.unwrap();
+        let hers = bench.ask(ana, charge("1"));
+        bench.settle().await;
+        assert_eq!(told_apart(hers).await, Err(Refused::Unavailable), "while it is still locked");
+        keeper.rollback().await.unwrap();
+        let again = bench.ask(ana, charge("2"));
+        bench.settle().await;
+        assert_eq!(left(told_apart(again).await).0, credits("8"), "nothing of the first was kept");
+        bench.assert_sound(ana, "8").await;
+    }
+
+    async fn of_many_requests_of_one_account_the_one_that_fails_is_found_by_halving(db: TestDb) {
+        let (mut bench, ana) = (Bench::over(&db, 0).await, owner(1));
+        bench.answer(ana, grant("100")).await.unwrap();
+        let counted = bench.db.engine() == Engine::Postgres;
+        bench.alter(if counted {
+            "CREATE SEQUENCE tries;
+             CREATE FUNCTION tried() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM nextval('tries'); RETURN NULL; END $$;
+             CREATE TRIGGER tried BEFORE INSERT ON ledger_entries FOR EACH STATEMENT EXECUTE FUNCTION tried();
+             ALTER TABLE holds ADD CONSTRAINT poison CHECK (deadline < 0)"
+        } else {
+            "CREATE TRIGGER poison BEFORE INSERT ON holds BEGIN SELECT RAISE(ABORT, 'poison'); END"
+        }).await;
+        let bad = 21;
+        let command = |n| if n == bad { hold("1", 60) } else { charge("1") };
+        let job = |n| Job { owner: ana, actor: super::service(), request: super::Request::unnamed(command(n)) };
+        let jobs: Vec<Job> = (0..64).map(job).collect();
+        let answers = alone(&super::batcher(&bench.db, &bench.clock, &bench.rules), ana, &jobs.iter().collect::<Vec<_>>()).await;
+        let mut available = 100;
+        for (n, answer) in answers.into_iter().enumerate() {
+            if n == bad {
+                assert_eq!(answer, Err(Refused::Failed));
+                continue;
+            }
+            available -= 1;
+            assert_eq!(left(answer).0, credits(&available.to_string()), "in their order");
+        }
+        if counted {
+            let tries = bench.tries().await;
+            assert!(tries < 32, "{tries} for 64 requests");
+        }
+        bench.assert_sound(ana, "37").await;
     }
 }

@@ -3,6 +3,7 @@
 
 mod apart;
 mod fair;
+mod looking;
 
 use std::time::Duration;
 

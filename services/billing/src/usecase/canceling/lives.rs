@@ -84,13 +84,7 @@ impl Life {
 
     /// From now on the card pays, or is declined.
     async fn pays(&mut self, pays: bool) {
-        self.shop
-            .sql(if pays {
-                "UPDATE subscriptions SET payment_method = 'sandbox_ok'"
-            } else {
-                "UPDATE subscriptions SET payment_method = 'sandbox_declined'"
-            })
-            .await;
+        self.shop.pays_with(if pays { "sandbox_ok" } else { "sandbox_declined" }).await;
         if let Some(plan) = &mut self.plan {
             plan.pays = pays;
         }

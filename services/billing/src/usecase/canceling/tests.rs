@@ -1,7 +1,6 @@
 //! Cancelling beside the turn of the month: on time, late, while it is renewed, suspended, deleted or moved, and by programs
 //! that do not know of it. On both engines.
 
-use bursar_db::on;
 use bursar_id::{OwnerId, PaymentId, ServiceAccountId};
 use bursar_members::Standing;
 use bursar_proto::billing::v1 as pb;
@@ -266,16 +265,9 @@ engines! {
         let shop = Shop::open(&db, NOON).await;
         let owner = personal(1);
         let before = subscribed(&shop, owner).await;
-        let renew = async || {
-            let mut tx = shop.db.begin().await?;
-            let sql = "UPDATE subscriptions SET period_number = period_number + 1, failures = 0 WHERE state <> 'ENDED'";
-            let renewed = on!(&mut tx, c => sqlx::query(sql).execute(c).await?.rows_affected());
-            tx.rollback().await?;
-            Ok::<_, bursar_db::DbError>(renewed)
-        };
-        assert_eq!(renew().await.unwrap(), 1, "what goes on they renew");
+        assert_eq!(shop.renewed_by_an_older_program().await, 1, "what goes on they renew");
         cancel(&shop, owner, CancelAt::PeriodEnd).await.unwrap();
-        assert_eq!(renew().await.unwrap(), 0, "what was canceled they do not, and see that they have not");
+        assert_eq!(shop.renewed_by_an_older_program().await, 0, "what was canceled they do not, and see that they have not");
         assert_eq!(now(&shop, owner).await, before.canceling(true));
     }
 }

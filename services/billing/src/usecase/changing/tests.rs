@@ -1,6 +1,5 @@
 //! Changing subscriptions: what is due and when, what waits, what overtakes it, and what becomes of its money. On both engines.
 
-use bursar_db::on;
 use bursar_id::{OwnerId, PaymentId, ServiceAccountId};
 use bursar_members::Standing;
 use bursar_proto::billing::v1 as pb;
@@ -23,23 +22,7 @@ const HALF: &str = "2026-01-16T12:00:00Z";
 const NEXT: &str = "2026-02-01T00:00:00Z";
 
 /// Beside Business, which costs 100 dollars for 1,500 credits and 10 people, and 10 dollars for 150 credits and one more.
-pub(super) const PLANS: &str = r#"
-[[plans]]
-id = "solo"
-name = "Solo"
-price = "10.00 USD"
-credits = "100"
-seats = 1
-
-[[plans]]
-id = "pro"
-name = "Pro"
-price = "300.00 USD"
-credits = "5500"
-seats = 20
-seat_price = "12.00 USD"
-features = ["organizations", "single_sign_on"]
-"#;
+pub(super) const PLANS: &str = include_str!("../../../tests/billing/plans.toml");
 
 /// Who may change everybody's.
 fn operator() -> Caller {
@@ -116,15 +99,6 @@ async fn subscribed(db: &TestDb, owner: OwnerId) -> Shop {
     shop.buy(owner, "starter", "sandbox_ok", "").await.unwrap();
     shop.subscribe(owner, "business", "sandbox_ok", "").await.unwrap();
     shop
-}
-
-async fn pays_with(shop: &Shop, method: &str) {
-    let sql = match method {
-        "sandbox_pending" => "UPDATE subscriptions SET payment_method = 'sandbox_pending'",
-        "sandbox_declined" => "UPDATE subscriptions SET payment_method = 'sandbox_declined'",
-        _ => "UPDATE subscriptions SET payment_method = 'sandbox_ok'",
-    };
-    shop.sql(sql).await;
 }
 
 engines! {
@@ -222,7 +196,7 @@ engines! {
         let shop = subscribed(&db, owner).await;
         shop.set(HALF);
         let before = now(&shop, owner).await;
-        pays_with(&shop, "sandbox_pending").await;
+        shop.pays_with("sandbox_pending").await;
         let open = change_under(&shop, owner, ("pro", 0), "r1").await.unwrap();
         assert_eq!(stands(&shop, owner).await, ("business 10 100.00 USD 1500".to_owned(), None));
         assert_eq!(open.subscription.as_ref().unwrap().plan_id, "business");
@@ -239,14 +213,14 @@ engines! {
     async fn a_declined_change_changes_nothing_and_frees_its_id(db: TestDb) {
         let owner = personal(1);
         let shop = subscribed(&db, owner).await;
-        pays_with(&shop, "sandbox_declined").await;
+        shop.pays_with("sandbox_declined").await;
         let before = now(&shop, owner).await;
         for _ in 0..2 {
             let declined = change_under(&shop, owner, ("pro", 0), "r1").await;
             assert!(matches!(declined, Err(Error::PaymentDeclined)), "{declined:?}");
         }
         assert_eq!((now(&shop, owner).await, shop.lots(owner).await.len()), (before, 2));
-        pays_with(&shop, "sandbox_ok").await;
+        shop.pays_with("sandbox_ok").await;
         change_under(&shop, owner, ("pro", 0), "r1").await.unwrap();
         assert_eq!(stands(&shop, owner).await.0, "pro 20 300.00 USD 5500");
         assert_eq!((shop.count("payments").await, shop.count("payments WHERE state = 'DECLINED'").await), (5, 2));
@@ -259,10 +233,10 @@ engines! {
         let mut open = Vec::new();
         for owner in [turned, marked, ended, replaced, planned] {
             shop.subscribe(owner, "business", "sandbox_ok", "").await.unwrap();
-            pays_with(&shop, "sandbox_pending").await;
+            shop.pays_with("sandbox_pending").await;
             open.push(paid_by(&change(&shop, owner, "pro", 0).await.unwrap()));
         }
-        pays_with(&shop, "sandbox_ok").await;
+        shop.pays_with("sandbox_ok").await;
         cancel(&shop, marked, CancelAt::PeriodEnd).await.unwrap();
         resume(&shop, marked).await.unwrap();
         cancel(&shop, ended, CancelAt::Now).await.unwrap();
@@ -346,7 +320,7 @@ engines! {
             let refused = change(&shop, due, plan, 0).await.unwrap_err().to_string();
             assert!(refused.contains(reason), "{refused}");
         }
-        pays_with(&shop, "sandbox_declined").await;
+        shop.pays_with("sandbox_declined").await;
         shop.set(NEXT);
         assert!(matches!(change(&shop, due, "solo", 0).await, Err(Error::Refused(Refusal::RenewalDue))));
         round(&shop).await;
@@ -359,12 +333,12 @@ engines! {
         let owner = personal(1);
         let shop = subscribed(&db, owner).await;
         change(&shop, owner, "solo", 0).await.unwrap();
-        pays_with(&shop, "sandbox_declined").await;
+        shop.pays_with("sandbox_declined").await;
         shop.set(NEXT);
         assert_eq!(round(&shop).await, (1, 0, 0));
         let past_due = now(&shop, owner).await;
         assert_eq!((past_due.state, past_due.plan.as_str(), past_due.pending.is_some()), (SubscriptionState::PastDue, "business", true));
-        pays_with(&shop, "sandbox_ok").await;
+        shop.pays_with("sandbox_ok").await;
         shop.set("2026-02-02T00:00:00Z");
         assert_eq!(round(&shop).await, (1, 0, 0));
         assert_eq!(stands(&shop, owner).await, ("solo 1 10.00 USD 100".to_owned(), None));
@@ -446,17 +420,10 @@ engines! {
     async fn programs_that_do_not_know_of_it_begin_no_month_and_keep_no_money(db: TestDb) {
         let owner = personal(1);
         let shop = subscribed(&db, owner).await;
-        let renew = async || {
-            let mut tx = shop.db.begin().await?;
-            let sql = "UPDATE subscriptions SET period_number = period_number + 1, failures = 0 WHERE state <> 'ENDED'";
-            let renewed = on!(&mut tx, c => sqlx::query(sql).execute(c).await?.rows_affected());
-            tx.rollback().await?;
-            Ok::<_, bursar_db::DbError>(renewed)
-        };
-        assert_eq!(renew().await.unwrap(), 1, "what stays as it is they renew");
+        assert_eq!(shop.renewed_by_an_older_program().await, 1, "what stays as it is they renew");
         change(&shop, owner, "solo", 0).await.unwrap();
-        assert_eq!(renew().await.unwrap(), 0, "what waits for its change they do not, and see that they have not");
-        pays_with(&shop, "sandbox_pending").await;
+        assert_eq!(shop.renewed_by_an_older_program().await, 0, "what waits for its change they do not, and see that they have not");
+        shop.pays_with("sandbox_pending").await;
         let open = change(&shop, owner, "pro", 0).await.unwrap();
         // They know of no change: to them it is the month that has begun.
         shop.sql("UPDATE payments SET change = NULL WHERE change IS NOT NULL").await;

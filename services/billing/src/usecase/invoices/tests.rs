@@ -2,12 +2,14 @@
 
 use bursar_db::{DbError, on};
 use bursar_id::OwnerId;
+use bursar_members::{CreditUnit, Policy, policies};
 use bursar_money::Price;
 use bursar_secret::Entropy;
 use bursar_testkit::{at, engines, personal};
 use bursar_time::Span;
 
 use super::{Invoices, Taxes, Terms, forget, leave};
+use crate::document::{Format, Look};
 use crate::domain::{
     AccountSettings, BillingProfile, DocumentKind, Invoice, Issuer, News, SettingsChange, TaxProvider, TaxRate,
 };
@@ -90,6 +92,24 @@ engines! {
         shop.buy(personal(2), "starter", "sandbox_ok", "").await.unwrap();
         assert_eq!(numbers(&all(&shop, personal(2)).await), ["2026-0001"], "each account has its own series");
         assert_ne!(all(&shop, personal(2)).await[0].number, documents[0].number);
+    }
+
+    async fn an_invoice_calls_credits_what_the_policy_called_them(db: TestDb) {
+        let shop = Shop::open(&db, NOON).await;
+        let (owner, look) = (personal(1), Look::load(None, None).unwrap());
+        for unit in [CreditUnit::WORDS, CreditUnit::CREDITS] {
+            let mut tx = shop.db.begin().await.unwrap();
+            policies::decide_deployment(&mut tx, &Policy { credit_unit: unit, ..Policy::default() }).await.unwrap();
+            tx.commit().await.unwrap();
+            shop.buy(owner, "starter", "sandbox_ok", unit.plural.as_str()).await.unwrap();
+        }
+        let documents = all(&shop, owner).await;
+        let pages: Vec<_> = documents.iter().map(|it| {
+            String::from_utf8(look.write(it, Format::Html).unwrap()).unwrap().to_lowercase()
+        }).collect();
+        let [words, credits] = pages.as_slice() else { panic!("{documents:?}") };
+        assert!(words.contains("starter (300 words)") && !words.contains("credit"), "{words}");
+        assert!(credits.contains("starter (300 credits)"), "{credits}");
     }
 
     async fn sixty_four_racers_on_one_request_make_one_invoice(db: TestDb) {
@@ -288,11 +308,11 @@ engines! {
         let shop = Shop::open(&db, NOON).await;
         let owner = personal(1);
         shop.subscribe(owner, "business", "sandbox_ok", "s").await.unwrap();
-        shop.sql("UPDATE subscriptions SET payment_method = 'sandbox_declined'").await;
+        shop.pays_with("sandbox_declined").await;
         shop.set("2026-02-15T12:00:00Z");
         renewals::round(&shop.subscriptions).await.unwrap();
         assert_eq!(numbers(&all(&shop, owner).await), ["2026-0001"], "a declined payment has no invoice");
-        shop.sql("UPDATE subscriptions SET payment_method = 'sandbox_ok'").await;
+        shop.pays_with("sandbox_ok").await;
         shop.set("2026-02-16T12:00:01Z");
         renewals::round(&shop.subscriptions).await.unwrap();
         let documents = all(&shop, owner).await;

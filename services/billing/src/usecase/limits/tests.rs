@@ -44,7 +44,8 @@ engines! {
         assert!(!put(&limits, owner, &mut reading).await);
         assert_eq!(listed(&limits, owner).await, [], "nothing is set, and the account is free");
         let asked_for = asked(owner, LimitWindow::Month, "10000");
-        limits.read_ahead(owner, asked_for.command().unwrap(), &mut reading).await.unwrap();
+        let (caller, command) = (asked_for.caller(), asked_for.command().unwrap());
+        limits.read_ahead(caller, owner, command, &mut reading).await.unwrap();
         assert!(put(&limits, owner, &mut reading).await);
         shop.spend(owner, "1").await;
         assert_eq!(listed(&limits, owner).await, [(LimitWindow::Month, 3, "2026-02-01T00:00:00Z".to_owned())]);

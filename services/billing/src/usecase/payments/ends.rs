@@ -147,7 +147,7 @@ engines! {
         let shop = Shop::open(&db, NOON).await;
         let owner = personal(1);
         shop.subscribe(owner, "business", "sandbox_ok", "").await.unwrap();
-        shop.sql("UPDATE subscriptions SET payment_method = 'sandbox_declined'").await;
+        shop.pays_with("sandbox_declined").await;
         shop.set(NEXT);
         let from = shop.subscriptions.get(owner).await.unwrap();
         let cashier = &shop.subscriptions.cashier;
@@ -167,7 +167,7 @@ engines! {
         let shop = Shop::open(&db, NOON).await;
         let owner = personal(1);
         shop.subscribe(owner, "business", "sandbox_ok", "").await.unwrap();
-        shop.sql("UPDATE subscriptions SET payment_method = 'sandbox_declined'").await;
+        shop.pays_with("sandbox_declined").await;
         let mut began = Vec::new();
         for day in ["15", "16", "18"] {
             shop.set(&format!("2026-02-{day}T12:00:00Z"));
@@ -332,19 +332,24 @@ engines! {
 
     async fn what_a_dispute_had_taken_before_a_move_comes_back_where_the_month_went(db: TestDb) {
         let shop = Shop::open(&db, NOON).await;
-        // Of 1,500 credits for 100 dollars: so much spent, so much disputed, what a pack then pays of the debt; what moves and what
-        // has come back, there and here.
+        // Of 1,500 credits for 100 dollars: so much refunded before, so much spent, so much disputed, what a pack then pays of the
+        // debt; what moves and what has come back, there and here.
         let cases = [
-            ("0", 100, false, ("0", "1500"), "0"),
-            ("300", 40, false, ("600", "1200"), "0"),
-            ("500", 100, false, ("0", "1000"), "0"),
-            ("200", 100, true, ("0", "1300"), "300"),
-            ("1500", 100, true, ("0", "0"), "300"),
+            (0, "0", 100, false, ("0", "1500"), "0"),
+            (0, "300", 40, false, ("600", "1200"), "0"),
+            (0, "500", 100, false, ("0", "1000"), "0"),
+            (0, "200", 100, true, ("0", "1300"), "300"),
+            (0, "1500", 100, true, ("0", "0"), "300"),
+            (20, "600", 80, false, ("0", "600"), "0"),
+            (20, "0", 40, false, ("600", "1200"), "0"),
         ];
-        for (n, (spent, disputed, pack, (moves, back), here)) in (1..).zip(cases) {
+        for (n, (refunded, spent, disputed, pack, (moves, back), here)) in (1..).zip(cases) {
             let (owner, team) = (personal(n), organization(n));
             let started = shop.subscribe(owner, "business", "sandbox_ok", "").await.unwrap();
             let payment: PaymentId = started.payment_id.parse().unwrap();
+            if refunded > 0 {
+                told(&shop, payment, News::Refunded(usd(refunded))).await;
+            }
             if spent != "0" {
                 shop.spend(owner, spent).await;
             }

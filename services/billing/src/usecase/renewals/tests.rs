@@ -54,6 +54,23 @@ async fn paid(shop: &Shop, from: &Subscription) -> (Payment, Option<Settlement>)
     (payment, heard)
 }
 
+/// Gives these people the subscription that is there, and nothing else.
+async fn copies(shop: &Shop, of: std::ops::Range<u64>) {
+    let others = of.map(|n| {
+        let subscription: SubscriptionId = id(n);
+        format!("('{}', '{subscription}')", personal(n))
+    });
+    let rows = others.collect::<Vec<_>>().join(", ");
+    let copies = format!(
+        "INSERT INTO subscriptions (owner, id, plan_id, state, credits, seats, currency, price, payment_method,
+             payment_reference, started_at, period_number, period_start, period_end)
+         SELECT other.column1, other.column2, plan_id, state, credits, seats, currency, price, payment_method,
+             payment_reference, started_at, period_number, period_start, period_end
+         FROM subscriptions, (VALUES {rows}) AS other"
+    );
+    shop.sql(copies.leak()).await;
+}
+
 async fn assert_five_months_passed(shop: &Shop) {
     let owner = personal(1);
     assert_eq!(shop.lot_lines(owner).await, LOTS);
@@ -136,23 +153,24 @@ engines! {
 
     async fn a_round_leaves_the_rest_to_the_next_that_comes_at_once(db: TestDb) {
         let shop = subscribed(&db).await;
-        let others = (2..super::PORTION as u64 + 2).map(|n| {
-            let subscription: SubscriptionId = id(n);
-            format!("('{}', '{subscription}')", personal(n))
-        });
-        let rows = others.collect::<Vec<_>>().join(", ");
-        let copies = format!(
-            "INSERT INTO subscriptions (owner, id, plan_id, state, credits, seats, currency, price, payment_method,
-                 payment_reference, started_at, period_number, period_start, period_end)
-             SELECT other.column1, other.column2, plan_id, state, credits, seats, currency, price, payment_method,
-                 payment_reference, started_at, period_number, period_start, period_end
-             FROM subscriptions, (VALUES {rows}) AS other"
-        );
-        shop.sql(copies.leak()).await;
+        let (portion, walk) = (super::Portion { page: 50, single: 1, together: 50 }, super::Walk::default());
+        copies(&shop, 2..portion.together as u64 + 2).await;
         shop.set(ENDS[0]);
-        let first = super::round(&shop.subscriptions).await.unwrap();
-        assert_eq!((first.done, first.goes_on), (super::PORTION, true));
-        let second = super::round(&shop.subscriptions).await.unwrap();
+        let first = super::within(&shop.subscriptions, portion, &walk).await.unwrap();
+        assert_eq!((first.done, first.goes_on), (portion.together, true));
+        let second = super::within(&shop.subscriptions, portion, &walk).await.unwrap();
+        assert_eq!((second.done, second.failed, second.goes_on), (1, 0, false));
+    }
+
+    async fn of_what_is_no_work_for_many_a_round_does_less(db: TestDb) {
+        let shop = subscribed(&db).await;
+        shop.sql("UPDATE subscriptions SET payment_method = 'sandbox_declined'").await;
+        copies(&shop, 2..5).await;
+        shop.set(ENDS[0]);
+        let (portion, walk) = (super::Portion { page: 3, single: 3, together: 1 }, super::Walk::default());
+        let first = super::within(&shop.subscriptions, portion, &walk).await.unwrap();
+        assert_eq!((first.done, first.goes_on), (3, true));
+        let second = super::within(&shop.subscriptions, portion, &walk).await.unwrap();
         assert_eq!((second.done, second.failed, second.goes_on), (1, 0, false));
     }
 
@@ -177,7 +195,7 @@ engines! {
         let shop = subscribed(&db).await;
         let owner = personal(1);
         shop.spend(owner, "1600").await;
-        shop.sql("UPDATE subscriptions SET payment_method = 'sandbox_declined'").await;
+        shop.pays_with("sandbox_declined").await;
         let tries = ["2026-02-28T10:00:00Z", "2026-03-01T10:00:00Z", "2026-03-03T10:00:00Z", "2026-03-05T10:00:00Z"];
         let retries = [tries[1], tries[2], tries[3], "2026-03-07T10:00:00Z"];
         for (try_, retry) in tries.into_iter().zip(retries) {
@@ -211,10 +229,10 @@ engines! {
     async fn a_retry_that_is_paid_grants_from_the_boundary(db: TestDb) {
         let shop = subscribed(&db).await;
         let owner = personal(1);
-        shop.sql("UPDATE subscriptions SET payment_method = 'sandbox_declined'").await;
+        shop.pays_with("sandbox_declined").await;
         shop.set(ENDS[0]);
         assert_eq!(round(&shop.subscriptions).await.unwrap(), 1);
-        shop.sql("UPDATE subscriptions SET payment_method = 'sandbox_ok'").await;
+        shop.pays_with("sandbox_ok").await;
         shop.set("2026-03-01T12:00:00Z");
         let racers = (0..8).map(|_| {
             let subscriptions = shop.subscriptions.clone();
@@ -287,7 +305,7 @@ engines! {
         let shop = Shop::open_by(&db, clock.clone()).await;
         let owner = personal(1);
         shop.subscribe(owner, "business", "sandbox_ok", "").await.unwrap();
-        shop.sql("UPDATE subscriptions SET payment_method = 'sandbox_declined'").await;
+        shop.pays_with("sandbox_declined").await;
         for attempts in 1..=5 {
             clock.skew((Span::from_days(41).as_micros()) + i64::from(attempts) * Span::from_hours(13).as_micros());
             for _ in 0..2 {
@@ -387,5 +405,35 @@ engines! {
         shop.sql("UPDATE accounts SET available = available - 1 WHERE available = 1800000001").await;
         assert_eq!(round(&shop.subscriptions).await.unwrap(), 1, "and is tried again");
         assert_eq!(shop.available(personal(1)).await, credits("1800"));
+    }
+
+    /// What fails and what waits for an operator comes first, being overdue for longest, and there may be more of it than
+    /// a round looks at.
+    async fn what_fails_and_what_is_held_stands_in_nobodys_way(db: TestDb) {
+        let clock = Clock::system();
+        let shop = Shop::open_by(&db, clock.clone()).await;
+        shop.subscribe(personal(1), "business", "sandbox_ok", "").await.unwrap();
+        copies(&shop, 2..5).await;
+        // Four that nobody resumes, and two that contradict themselves; the last one has its month as always.
+        clock.skew(Span::from_days(70).as_micros());
+        for n in 5..=7 {
+            shop.subscribe(personal(n), "business", "sandbox_ok", "").await.unwrap();
+        }
+        let healthy = personal(7);
+        shop.spend(healthy, "100").await;
+        clock.skew(Span::from_days(102).as_micros());
+        shop.sql("UPDATE accounts SET available = available + 1 WHERE available = 1500000000").await;
+        let portion = super::Portion { page: 2, single: 1, together: 1 };
+        let (walk, mut rounds, mut done) = (super::Walk::default(), 0, 0);
+        let last = loop {
+            let round = super::within(&shop.subscriptions, portion, &walk).await.unwrap();
+            (rounds, done) = (rounds + 1, done + round.done);
+            if !round.goes_on {
+                break round;
+            }
+        };
+        assert_eq!((done, last.failed, last.held), (1, 2, 4), "of the whole walk, in {rounds} rounds");
+        assert!(rounds > 1, "more than a round looks at");
+        assert_eq!(shop.subscriptions.get(healthy).await.unwrap().month.number, 1);
     }
 }

@@ -33,7 +33,7 @@ impl ReportUseCases {
                     reports.access.to(&caller, owner).await?;
                     reports.admit(&caller, owner, &query).await?;
                 }
-                let Found { lines, next, .. } = reports.lines(owner, &query, after.as_ref(), LINES).await?;
+                let Found { lines, next, .. } = reports.lines(&caller, owner, (&query, after.as_ref()), LINES).await?;
                 let last = lines.last().filter(|_| lines.len() == LINES).map(|(key, _)| Position::after(key));
                 begin = next.or(last).map(|after| (Some(after), false));
                 let chunk = write(query.interval, first, &lines)?;

@@ -203,6 +203,35 @@ engines! {
         shop.assert_sound(owner).await;
     }
 
+    async fn what_came_and_is_too_little_by_now_is_looked_at(db: TestDb) {
+        let (shop, owner) = topped_up(&db, "50", starter(100, "sandbox_pending")).await;
+        shop.looks(owner).await;
+        let first = shop.all_payments(owner).await.remove(0);
+        shop.set("2026-01-16T12:00:00Z");
+        shop.looks(owner).await;
+        shop.sql("DELETE FROM jobs").await;
+        // What is spent while it is below already is no crossing.
+        shop.spend(owner, "50").await;
+        assert_eq!(shop.asked().await, 0);
+        told(&shop, first.id, News::Paid).await;
+        assert_eq!(shop.due().await, [at("2026-01-16T12:00:00Z")]);
+        shop.assert_sound(owner).await;
+    }
+
+    async fn whoever_waits_is_looked_at_once_however_often_it_fell_below(db: TestDb) {
+        let (shop, owner) = topped_up(&db, "0", starter(100, "sandbox_ok")).await;
+        // So many purchases wait for the customer that there is no room for one more.
+        for _ in 0..MOST_OPEN {
+            shop.buy(owner, "starter", "sandbox_requires_action", "").await.unwrap();
+        }
+        shop.sql("DELETE FROM jobs").await;
+        for minute in ["2026-01-15T12:00:00Z", "2026-01-15T12:00:01Z", "2026-01-15T12:59:59Z"] {
+            shop.set(minute);
+            shop.looks(owner).await;
+        }
+        assert_eq!(shop.due().await, [at("2026-01-15T13:00:00Z")]);
+    }
+
     async fn three_declines_in_a_row_switch_it_off(db: TestDb) {
         let shop = Shop::open(&db, NOON).await;
         for (n, method) in [(1, "sandbox_declined"), (2, "sandbox_requires_action")] {
@@ -316,6 +345,25 @@ engines! {
         assert_eq!(shop.count("payments").await, 2, "what came to nothing cost nothing");
     }
 
+    async fn what_was_declined_and_may_be_paid_after_all_is_under_the_ceiling_too(db: TestDb) {
+        let (shop, owner) = topped_up(&db, "0", AutoTopUp { threshold: credits("400"), ..starter(40, "sandbox_pending") }).await;
+        shop.looks(owner).await;
+        let first = shop.all_payments(owner).await.remove(0);
+        shop.set("2026-01-15T14:00:00Z");
+        shop.looks(owner).await;
+        assert_eq!(shop.count("payments").await, 2, "300 of 400 are on their way");
+        told(&shop, first.id, News::Declined("no".to_owned())).await;
+        shop.set("2026-01-15T16:00:00Z");
+        shop.looks(owner).await;
+        assert_eq!(shop.count("payments").await, 2, "it is another need's, and nobody sends its money back");
+        told(&shop, first.id, News::Paid).await;
+        let second = shop.all_payments(owner).await.remove(0);
+        told(&shop, second.id, News::Paid).await;
+        shop.looks(owner).await;
+        assert_eq!((shop.count("payments").await, shop.available(owner).await), (2, credits("600")), "for 40 dollars");
+        shop.assert_sound(owner).await;
+    }
+
     async fn a_pack_smaller_than_the_debt_is_bought_once_an_hour(db: TestDb) {
         let (shop, owner) = topped_up(&db, "0", starter(1_000, "sandbox_ok")).await;
         shop.looks(owner).await;
@@ -387,7 +435,7 @@ engines! {
         shop.looks(owner).await;
         assert_eq!((shop.count("payments").await, shop.available(owner).await), (2, credits("1500")), "and it has");
         // One that is not paid brings nothing soon.
-        shop.sql("UPDATE subscriptions SET payment_method = 'sandbox_declined'").await;
+        shop.pays_with("sandbox_declined").await;
         shop.set("2026-03-15T12:00:00Z");
         crate::usecase::renewals::round(&shop.subscriptions).await.unwrap();
         shop.looks(owner).await;

@@ -4,7 +4,7 @@ mod drawing;
 
 use std::sync::Arc;
 
-use bursar_id::{OrganizationId, OwnerId};
+use bursar_id::{OrganizationId, OwnerId, UserId};
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::{Answer, Asked, Caller, Done, Looked, Mutation, Problem};
 use bursar_runtime::Heavy;
@@ -14,6 +14,7 @@ use super::Organization;
 use super::access::{acting, demand_served};
 use super::organizations::seen;
 use crate::Error;
+use crate::content::{Place, Places};
 use crate::domain::Refusal;
 use crate::domain::avatar::{self, Picture};
 use crate::store::avatars::{self, AvatarRow};
@@ -25,11 +26,13 @@ pub use drawing::{AvatarError, Change, Upload};
 const AT_A_TIME: usize = 1;
 /// Pictures that may be drawn or wait for it.
 const PLACES: usize = 16;
+/// As many of them one person may have, in whichever organizations: others have a place beside, and wait for few of them.
+const PLACES_OF_ONE: usize = 4;
 
 /// Where pictures are drawn, few at a time. What a picture holds is held by the work, not by whoever waits for it.
 #[derive(Clone, Debug)]
 pub struct Easel {
-    places: Arc<Semaphore>,
+    places: Places,
     turns: Arc<Semaphore>,
     threads: Heavy,
 }
@@ -37,13 +40,18 @@ pub struct Easel {
 impl Easel {
     /// One on which nothing is drawn yet.
     pub fn new() -> std::io::Result<Self> {
-        let [places, turns] = [PLACES, AT_A_TIME].map(|most| Arc::new(Semaphore::new(most)));
+        let (places, turns) = (Places::new(PLACES, PLACES_OF_ONE), Arc::new(Semaphore::new(AT_A_TIME)));
         Ok(Self { places, turns, threads: Heavy::start("drawing", AT_A_TIME)? })
     }
 
-    /// Draws a picture when it is its turn; [`Error::Overloaded`] when too many wait.
-    async fn draw(&self, upload: Upload) -> Result<Vec<Picture>, Error> {
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Error::Overloaded)?;
+    /// A place for a picture that this person sets; [`Error::Overloaded`] when too many wait, or too many of theirs.
+    fn place(&self, user: UserId) -> Result<Place, Error> {
+        self.places.take(OwnerId::User(user)).ok_or(Error::Overloaded)
+    }
+
+    /// Draws a picture that this person sets when it is its turn; [`Error::Overloaded`] without a place.
+    async fn draw(&self, user: UserId, upload: Upload) -> Result<Vec<Picture>, Error> {
+        let place = self.place(user)?;
         let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(|_| Error::Internal("the easel is closed"))?;
         let drawing = self.threads.run(move || {
             let held = (place, turn);
@@ -68,7 +76,7 @@ impl Organization {
         let looked = self.may_set_avatar(&mut m, id, asked).await;
         let pictures = match self.0.mutations.look(m, looked).await? {
             Looked::Before(answer) => return Ok(answer),
-            Looked::On(Change::Draw(upload)) => self.0.easel.draw(upload).await?,
+            Looked::On(Change::Draw(upload)) => self.0.easel.draw(asked.user()?.user, upload).await?,
             Looked::On(Change::Remove) => Vec::new(),
         };
         let mut m = self.0.mutations.begin(asked).await?;
@@ -120,5 +128,24 @@ impl Organization {
         }
         let row = avatars::find(&mut tx, id, avatar::size_for(size), known).await?;
         Ok(row.ok_or(Refusal::NoAvatar)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_person_leaves_places_to_others() {
+        let [ada, ben] = [1, 2].map(|n| UserId::from_parts(n, [0; 10]));
+        let easel = Easel::new().expect("a thread");
+        let mut taken: Vec<Place> = (0..PLACES_OF_ONE).map(|_| easel.place(ada).expect("free")).collect();
+        assert!(matches!(easel.place(ada), Err(Error::Overloaded)), "as many as one may have");
+        let _other = easel.place(ben).expect("another has a place all the same");
+        taken.pop();
+        taken.push(easel.place(ada).expect("given back"));
+        let others: Vec<_> = (3..100).map(|n| easel.place(UserId::from_parts(n, [0; 10]))).collect();
+        let free = others.iter().filter(|place| place.is_ok()).count();
+        assert_eq!(free, PLACES - PLACES_OF_ONE - 1, "as many as there are");
     }
 }

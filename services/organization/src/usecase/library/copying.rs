@@ -67,7 +67,6 @@ impl Organization {
         enter(m.tx(), visitor, to, created_by).await?;
         let taken = lock_both(m.tx(), found.owner, to).await?;
         let row = items::by_id(m.tx(), found.owner, found.id).await?.ok_or(Refusal::ItemNotFound)?;
-        let mut keys = chosen(m.tx(), &row, &copy.children).await?;
         let into = match copy.to_parent {
             Some(parent) => Some(items::by_id(m.tx(), to, parent).await?.ok_or(Refusal::ItemNotFound)?),
             None => None,
@@ -78,6 +77,9 @@ impl Organization {
             let what = "must be named, or with_children set: the item itself does not stand under one of its own kind";
             return Err(Problem::invalid_field("child_ids", what).into());
         }
+        // The item itself is one of so many, where it is copied, too.
+        let most = MAX_TOUCHED - u32::from(merged.is_none());
+        let mut keys = chosen(m.tx(), &row, &copy.children, most).await?;
         if merged.is_none() {
             let kind = self.0.kinds.get(&row.kind).ok_or(Refusal::KindUnknown)?;
             self.place(m, to, kind, copy.to_parent, "to_parent").await?;
@@ -160,8 +162,8 @@ async fn lock_both(tx: &mut Tx, from: OwnerId, to: OwnerId) -> Result<i64, Error
     Ok(taken)
 }
 
-/// Which of the items under one are meant; those above before those under them.
-pub(super) async fn chosen(tx: &mut Tx, row: &ItemRow, children: &Children) -> Result<Vec<ItemKey>, Error> {
+/// Which of the items under one are meant, of which there may be so many; those above before those under them.
+pub(super) async fn chosen(tx: &mut Tx, row: &ItemRow, children: &Children, most: u32) -> Result<Vec<ItemKey>, Error> {
     let chosen = match children {
         Children::None => Vec::new(),
         Children::All => under(tx, row.owner, vec![row.id]).await?,
@@ -176,7 +178,7 @@ pub(super) async fn chosen(tx: &mut Tx, row: &ItemRow, children: &Children) -> R
             chosen
         }
     };
-    if chosen.len() >= MAX_TOUCHED as usize {
+    if chosen.len() > most as usize {
         return Err(Refusal::TooManyItems { limit: MAX_TOUCHED }.into());
     }
     Ok(chosen)

@@ -71,14 +71,14 @@ impl Organization {
     }
 }
 
-/// Everything under these items, over all levels, those that stand right under them first; [`MAX_TOUCHED`] when there are
-/// more.
+/// Everything under these items, over all levels, those that stand right under them first; one more than [`MAX_TOUCHED`]
+/// when there are more.
 pub(super) async fn under(tx: &mut Tx, owner: OwnerId, of: Vec<ItemId>) -> Result<Vec<ItemKey>, Error> {
-    let limit = MAX_TOUCHED as usize;
+    let limit = MAX_TOUCHED as usize + 1;
     let mut seen: BTreeSet<ItemId> = of.iter().copied().collect();
     let (mut found, mut level) = (Vec::new(), of);
     while !level.is_empty() && found.len() < limit {
-        let next = items::children(tx, owner, &level, i64::from(MAX_TOUCHED)).await?;
+        let next = items::children(tx, owner, &level, i64::from(MAX_TOUCHED) + 1).await?;
         // Kinds stand under one another without circles; when a deployment's did otherwise before, this ends all the same.
         let next: Vec<ItemKey> = next.into_iter().filter(|key| seen.insert(key.id)).collect();
         level = next.iter().map(|key| key.id).collect();

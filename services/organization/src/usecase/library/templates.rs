@@ -29,7 +29,8 @@ impl Organization {
             let what = format!("must be a {PROJECT_TEMPLATE}; it is a {}", row.kind);
             return Err(Problem::invalid_field("template_item", what).into());
         }
-        let children = chosen(m.tx(), &row, &Children::All).await?;
+        // The template counts, though it stays where it is: with what stands under it, it can be deleted whole.
+        let children = chosen(m.tx(), &row, &Children::All, MAX_TOUCHED - 1).await?;
         let target = Target { owner, parent: None, project: Some(project), created_by };
         let copied = self.copy_all(m, owner, &children, &target).await?;
         libraries::set(m.tx(), owner, item::within(self.0.config.library.quota, taken, copied.bytes)?).await?;

@@ -7,7 +7,8 @@ use bursar_proto::{
         GetSubscriptionRequest, GetSubscriptionResponse, GroupBy, ListInvoicesRequest, ListInvoicesResponse,
         ListLedgerEntriesRequest, ListLedgerEntriesResponse, ListLotsRequest, ListLotsResponse, ListPurchasesRequest,
         ListPurchasesResponse, PurchasePackRequest, PurchasePackResponse, QueryUsageRequest, QueryUsageResponse,
-        SubscribeRequest, SubscribeResponse, UpdateAccountSettingsRequest, UpdateAccountSettingsResponse,
+        SetSeatsRequest, SetSeatsResponse, SubscribeRequest, SubscribeResponse, UpdateAccountSettingsRequest,
+        UpdateAccountSettingsResponse,
     },
     identity::v1::{ListContextsRequest, ListContextsResponse, SwitchContextRequest, SwitchContextResponse},
     organization::v1::{
@@ -224,6 +225,13 @@ impl Actor {
             request_id: self.request_id(),
         };
         self.wire.subscriptions().subscribe(request).await
+    }
+
+    /// For so many people in all, whatever that costs.
+    pub(in crate::demo) async fn set_seats(&self, seats: u32) -> Outcome<SetSeatsResponse> {
+        let (owner, request_id) = (self.owner.clone(), self.request_id());
+        let request = SetSeatsRequest { owner, seats, request_id, ..SetSeatsRequest::default() };
+        self.wire.subscriptions().set_seats(request).await
     }
 
     pub(in crate::demo) async fn subscription(&self) -> Outcome<GetSubscriptionResponse> {

@@ -1,4 +1,5 @@
-//! The product's own service: it makes films for members and charges for them, and it alone gives credits back.
+//! The product's own service: it makes films for members and charges for them, and it alone gives credits back. And the
+//! operator, who gives it its account.
 
 use std::path::Path;
 
@@ -15,8 +16,7 @@ use crate::demo::{
 pub(in crate::demo) async fn hire(stage: &mut Stage, play: &Play) -> anyhow::Result<Wire> {
     stage
         .step("the operator gives the render service an account", "ServiceAccountService/CreateServiceAccount", async {
-            let (id, secret) = operator(&play.data_dir)?;
-            let operator = play.wire.with_token(&token(play, id, secret).await?)?;
+            let operator = operator(play).await?;
             let request = CreateServiceAccountRequest {
                 display_name: "Render service".to_owned(),
                 role: "product".to_owned(),
@@ -29,13 +29,19 @@ pub(in crate::demo) async fn hire(stage: &mut Stage, play: &Play) -> anyhow::Res
         .await
 }
 
+/// The operator's calls.
+pub(in crate::demo) async fn operator(play: &Play) -> anyhow::Result<Wire> {
+    let (id, secret) = credentials(&play.data_dir)?;
+    play.wire.with_token(&token(play, id, secret).await?)
+}
+
 async fn token(play: &Play, client_id: String, client_secret: String) -> anyhow::Result<String> {
     let request = IssueServiceTokenRequest { client_id, client_secret };
     Ok(answer(play.wire.service_accounts().issue_service_token(request).await)?.access_token)
 }
 
 /// The operator's credentials, as the deployment wrote them at its first start.
-fn operator(data_dir: &Path) -> anyhow::Result<(String, String)> {
+fn credentials(data_dir: &Path) -> anyhow::Result<(String, String)> {
     let path = data_dir.join("operator.json");
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let file: serde_json::Value = serde_json::from_str(&text)?;

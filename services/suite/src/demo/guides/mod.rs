@@ -2,12 +2,13 @@
 //!
 //! - a guide's page (`*.md`) is its checklist: every sentence about behaviour by number, and the steps that show it
 //! - `library.rs` is what people do beside `cast/calls.rs`, `steps.rs` what they do in more than one guide, `roles.rs` what
-//!   roles may not do, `fit.rs` looks whether a suite runs with the preset
+//!   roles may not do, `fit.rs` looks whether a suite runs with the preset, `erasure.rs` what a deletion leaves
 //!
 //! Whoever adds a step says which sentences it shows ([`Stage::proving`]), and names the step in the page: a performance ends
 //! well only when the two agree.
 
 mod employees;
+mod erasure;
 mod fit;
 mod flexsite;
 mod flik;

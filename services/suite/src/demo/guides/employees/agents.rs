@@ -15,7 +15,7 @@ pub(super) async fn stay(stage: &mut Stage, personal: &Personal, team: &Team, sh
     let (alone, own) = (&personal.ada, &personal.agent);
     let ada = &team.ada;
     stage
-        .proving(&[11, 12, 72])
+        .proving(&[11, 12, 73])
         .step("agents do not move", "LibraryService/GetItem", async {
             answer(alone.item(&own.id).await)?;
             refused(ada.item(&own.id).await, Code::NotFound, "NOT_FOUND")?;
@@ -25,7 +25,7 @@ pub(super) async fn stay(stage: &mut Stage, personal: &Personal, team: &Team, sh
         })
         .await?;
     stage
-        .proving(&[72])
+        .proving(&[73])
         .step("persona and knowledge base copied to a new agent", "LibraryService/CopyItem", async {
             let agent = made(ada.make_item("agent", "Receptionist", "").await)?.id;
             let children = [own.persona.as_str(), own.knowledge.as_str()];

@@ -71,7 +71,7 @@ pub(super) async fn begin(stage: &mut Stage, play: &mut Play) -> anyhow::Result<
         })
         .await?;
     stage
-        .proving(&[7, 50])
+        .proving(&[7, 51])
         .step("her own charge history", "AccountService/ListLedgerEntries", async {
             let entries = answer(ada.ledger().await)?.entries;
             let shown: Vec<_> = entries.iter().map(|it| (it.kind(), it.available_after.as_str())).collect();

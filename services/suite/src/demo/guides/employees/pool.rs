@@ -19,7 +19,7 @@ pub(super) async fn share(stage: &mut Stage, team: &Team) -> anyhow::Result<Stri
     balance(stage, team).await?;
     let Team { ada, ben, cleo } = team;
     let agent = stage
-        .proving(&[12, 42])
+        .proving(&[12, 43])
         .step("Cleo makes an agent, a chat and a broadcast", "LibraryService/CreateItem", async {
             let agent = made(cleo.make_item("agent", "Sales assistant", "").await)?;
             expect_text("where it lives", &agent.owner, &cleo.owner)?;
@@ -51,12 +51,19 @@ pub(super) async fn share(stage: &mut Stage, team: &Team) -> anyhow::Result<Stri
             Ok(((), "Cleo sees host, and that api_key is set".to_owned()))
         })
         .await?;
+    stage
+        .step("Ben adds a profile", "LibraryService/CreateItem", async {
+            let profile = made(ben.make_item("profile", "Northwind, for customers", "").await)?;
+            expect_text("where it lives", &profile.owner, &ben.owner)?;
+            Ok(((), "in the organization, beside its agents".to_owned()))
+        })
+        .await?;
     Ok(agent)
 }
 
 async fn balance(stage: &mut Stage, Team { ada, ben, .. }: &Team) -> anyhow::Result<()> {
     stage
-        .proving(&[10, 40, 47])
+        .proving(&[10, 41, 48])
         .step("Ben puts it on Business", "SubscriptionService/Subscribe", async {
             let made = part(answer(ben.subscribe("business").await)?.subscription, "subscription")?;
             expect("plan and owner", &(made.plan_id.as_str(), &made.owner), &("business", &ben.owner))?;
@@ -65,7 +72,7 @@ async fn balance(stage: &mut Stage, Team { ada, ben, .. }: &Team) -> anyhow::Res
         })
         .await?;
     stage
-        .proving(&[40, 52, 68])
+        .proving(&[41, 53, 69])
         .step("Ben tops the balance up", "PurchaseService/PurchasePack", async {
             answer(ben.buy("starter").await)?;
             expect_text("the balance", &available(ben).await?, "1800")?;
@@ -73,7 +80,7 @@ async fn balance(stage: &mut Stage, Team { ada, ben, .. }: &Team) -> anyhow::Res
         })
         .await?;
     stage
-        .proving(&[5, 49, 69])
+        .proving(&[5, 50, 70])
         .step("the Billing page", "CatalogService/ListPlans", async {
             for manager in [ada, ben] {
                 expect_text("the balance", &available(manager).await?, "1800")?;
@@ -98,7 +105,7 @@ pub(super) async fn spend(stage: &mut Stage, alone: &Actor, team: &Team) -> anyh
     stage.act("Billing is separate")?;
     let Team { ada, cleo, .. } = team;
     stage
-        .proving(&[1, 8, 14, 48])
+        .proving(&[1, 8, 14, 49])
         .step("a conversation of the agent costs 100", "CreditService/Charge", async {
             pay(cleo, "100", "claude-opus-4.7", "1700").await?;
             expect_text("Ada's own balance", &available(alone).await?, "280")?;
@@ -114,7 +121,7 @@ pub(super) async fn spend(stage: &mut Stage, alone: &Actor, team: &Team) -> anyh
         })
         .await?;
     stage
-        .proving(&[21, 70])
+        .proving(&[21, 71])
         .step("every page shows the current context", "LibraryService/ListItems", async {
             let agents = async |actor: &Actor| {
                 let mut items = answer(actor.items().await)?.items;
@@ -134,7 +141,7 @@ pub(super) async fn spend(stage: &mut Stage, alone: &Actor, team: &Team) -> anyh
 
 pub(super) async fn hidden(stage: &mut Stage, Team { ada, ben, cleo }: &Team) -> anyhow::Result<()> {
     stage
-        .proving(&[9, 50])
+        .proving(&[9, 51])
         .step("the charge history is hidden", "AccountService/ListLedgerEntries", async {
             for member in [ada, ben, cleo] {
                 not_allowed(member.ledger().await)?;
@@ -144,7 +151,7 @@ pub(super) async fn hidden(stage: &mut Stage, Team { ada, ben, cleo }: &Team) ->
         })
         .await?;
     stage
-        .proving(&[51, 69])
+        .proving(&[52, 70])
         .step("the aggregate metrics are there", "UsageService/QueryUsage", async {
             expect_text("what was used", &total_usage(ada).await?, "100")?;
             Ok(((), "100 used, whoever it was".to_owned()))

@@ -11,7 +11,8 @@ use crate::demo::{
     wire::{answer, part, refused},
 };
 
-const AVATAR: &[u8] = include_bytes!("../avatar.png");
+/// A small picture.
+pub(super) const AVATAR: &[u8] = include_bytes!("../avatar.png");
 
 /// Founds Northwind and an organization for a client; gives Ada in Northwind.
 pub(super) async fn found(stage: &mut Stage, play: &mut Play, ada: &Actor) -> anyhow::Result<Actor> {
@@ -24,7 +25,7 @@ pub(super) async fn found(stage: &mut Stage, play: &mut Play, ada: &Actor) -> an
         })
         .await?;
     stage
-        .proving(&[23])
+        .proving(&[24])
         .step("a slug is letters, digits and hyphens", "OrganizationService/CreateOrganization", async {
             for slug in ["north wind", "nörthwind", "north_wind", "-northwind"] {
                 refused(ada.found(NORTHWIND, slug).await, Code::InvalidArgument, "INVALID_FIELDS")?;
@@ -33,7 +34,7 @@ pub(super) async fn found(stage: &mut Stage, play: &mut Play, ada: &Actor) -> an
         })
         .await?;
     let (id, slug) = stage
-        .proving(&[20, 25, 27])
+        .proving(&[20, 26, 28])
         .step("Ada founds Northwind", "OrganizationService/CreateOrganization", async {
             let made = part(answer(ada.found(NORTHWIND, "").await)?.organization, "organization")?;
             expect("owner and role", &(&made.owner_user_id, made.role()), &(&ada.user, Role::Owner))?;
@@ -43,14 +44,14 @@ pub(super) async fn found(stage: &mut Stage, play: &mut Play, ada: &Actor) -> an
         })
         .await?;
     let northwind = stage
-        .proving(&[26])
+        .proving(&[27])
         .step("her session has moved into it", "SessionService/Refresh", async {
             Ok((people::follow(ada, play, &id).await?, "the next token acts for Northwind".to_owned()))
         })
         .await?;
     fit::runs_with(stage, &northwind, bursar_runtime::Preset::Employees).await?;
     stage
-        .proving(&[24])
+        .proving(&[25])
         .step("the slug leads to it", "OrganizationService/GetOrganization", async {
             let found = part(answer(northwind.organization_by_slug(&slug).await)?.organization, "organization")?;
             expect_text("the organization", &found.id, &id)?;
@@ -62,7 +63,7 @@ pub(super) async fn found(stage: &mut Stage, play: &mut Play, ada: &Actor) -> an
 
 async fn several(stage: &mut Stage, play: &Play, northwind: Actor) -> anyhow::Result<Actor> {
     let client = stage
-        .proving(&[3, 23, 28, 64])
+        .proving(&[3, 24, 29, 65])
         .step("Ada founds a second one for a client", "OrganizationService/CreateOrganization", async {
             let asked = format!("Bakery-{}", play.run());
             let made = part(answer(northwind.found("Bakery", &asked).await)?.organization, "organization")?;
@@ -72,10 +73,12 @@ async fn several(stage: &mut Stage, play: &Play, northwind: Actor) -> anyhow::Re
         })
         .await?;
     stage
-        .proving(&[17, 18, 28, 64])
+        .proving(&[17, 18, 23, 29, 65])
         .step("the context switcher", "ContextService/ListContexts", async {
             let wanted = ["Bakery", NORTHWIND].map(|name| (name.to_owned(), Role::Owner)).to_vec();
             expect("her organizations", &switcher(&client).await?, &wanted)?;
+            let current = part(answer(client.organization().await)?.organization, "organization")?;
+            expect_text("the name in the header", &current.name, "Bakery")?;
             Ok(((), "personal first, then both with her role; the current one is marked".to_owned()))
         })
         .await?;
@@ -93,7 +96,7 @@ async fn several(stage: &mut Stage, play: &Play, northwind: Actor) -> anyhow::Re
 pub(super) async fn change(stage: &mut Stage, play: &Play, ada: &Actor) -> anyhow::Result<()> {
     stage.act("Organization settings, General")?;
     stage
-        .proving(&[29])
+        .proving(&[30])
         .step("Ada uploads an avatar", "OrganizationService/SetAvatar", async {
             answer(ada.set_avatar(AVATAR).await)?;
             let request =
@@ -104,7 +107,7 @@ pub(super) async fn change(stage: &mut Stage, play: &Play, ada: &Actor) -> anyho
         })
         .await?;
     let old = stage
-        .proving(&[19, 30])
+        .proving(&[19, 31])
         .step("Ada changes the name", "OrganizationService/UpdateOrganization", async {
             let made = part(answer(ada.rename("Northwind Labs", "").await)?.organization, "organization")?;
             expect_text("the name", &made.name, "Northwind Labs")?;
@@ -112,7 +115,7 @@ pub(super) async fn change(stage: &mut Stage, play: &Play, ada: &Actor) -> anyho
         })
         .await?;
     stage
-        .proving(&[31])
+        .proving(&[32])
         .step("Ada changes the slug", "OrganizationService/UpdateOrganization", async {
             let slug = format!("labs-{}", play.run());
             let made = part(answer(ada.rename("", &slug).await)?.organization, "organization")?;

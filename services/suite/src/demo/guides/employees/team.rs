@@ -3,7 +3,7 @@
 use bursar_proto::organization::v1::{ResendInvitationRequest, Role};
 use tonic::Code;
 
-use super::{NORTHWIND, Team};
+use super::{NORTHWIND, Team, settings::AVATAR};
 use crate::demo::{
     cast::{Actor, Play, expect, expect_text, people, soon},
     guides::{
@@ -20,20 +20,20 @@ pub(super) async fn gather(stage: &mut Stage, play: &mut Play, ada: Actor) -> an
     let cleo = people::arrive(stage, play, "Cleo").await?;
     let northwind = (ada.owner.as_str(), NORTHWIND);
     stage
-        .proving(&[53])
+        .proving(&[54])
         .step("nobody is invited as Owner", "InvitationService/CreateInvitation", async {
             refused(ada.invite(&ben.email, Role::Owner).await, Code::InvalidArgument, "INVALID_FIELDS")?;
             Ok(((), "refused: INVALID_FIELDS".to_owned()))
         })
         .await?;
-    invite(stage.proving(&[33, 53]), (&ada, &ben), NORTHWIND, Role::Admin).await?;
-    let ben = accept(stage.proving(&[54]), play, &ben, northwind, Role::Admin).await?;
-    invite(stage.proving(&[33, 39, 53]), (&ben, &cleo), NORTHWIND, Role::Member).await?;
+    invite(stage.proving(&[34, 54]), (&ada, &ben), NORTHWIND, Role::Admin).await?;
+    let ben = accept(stage.proving(&[55]), play, &ben, northwind, Role::Admin).await?;
+    invite(stage.proving(&[34, 40, 54]), (&ben, &cleo), NORTHWIND, Role::Member).await?;
     again(stage, play, &ben, &cleo).await?;
     let cleo = accept(stage, play, &cleo, northwind, Role::Member).await?;
     let team = Team { ada, ben, cleo };
     stage
-        .proving(&[8, 32, 36, 45, 54])
+        .proving(&[8, 33, 37, 46, 55])
         .step("the member list", "MemberService/ListMembers", async {
             let Team { ada, ben, cleo } = &team;
             let wanted = [(ada, Role::Owner), (ben, Role::Admin), (cleo, Role::Member)];
@@ -49,7 +49,7 @@ pub(super) async fn gather(stage: &mut Stage, play: &mut Play, ada: Actor) -> an
 /// The first mail is lost; the link in it does not work any more.
 async fn again(stage: &mut Stage, play: &mut Play, ben: &Actor, cleo: &Actor) -> anyhow::Result<()> {
     stage
-        .proving(&[55])
+        .proving(&[56])
         .step("Ben sends Cleo's invitation again", "InvitationService/ResendInvitation", async {
             let lost = play.mail.token(&cleo.email).await?;
             let pending = answer(ben.invitations().await)?.invitations;
@@ -71,7 +71,7 @@ pub(super) async fn roles(stage: &mut Stage, team: &Team) -> anyhow::Result<()> 
 
 async fn admin(stage: &mut Stage, Team { ada, ben, cleo }: &Team) -> anyhow::Result<()> {
     stage
-        .proving(&[34, 39])
+        .proving(&[35, 40])
         .step("Ben changes Cleo's role and back", "MemberService/UpdateMemberRole", async {
             for role in [Role::Admin, Role::Member] {
                 let made = part(answer(ben.set_role(&cleo.user, role).await)?.member, "member")?;
@@ -81,15 +81,19 @@ async fn admin(stage: &mut Stage, Team { ada, ben, cleo }: &Team) -> anyhow::Res
         })
         .await?;
     stage
-        .proving(&[41])
+        .proving(&[42])
         .step("Ben changes the settings", "OrganizationService/UpdateOrganization", async {
             let made = part(answer(ben.rename(NORTHWIND, "").await)?.organization, "organization")?;
             expect_text("the name", &made.name, NORTHWIND)?;
-            Ok(((), "the name is Northwind again".to_owned()))
+            answer(ben.set_avatar(AVATAR).await)?;
+            let slug = format!("{}-hq", made.slug);
+            let made = part(answer(ben.rename("", &slug).await)?.organization, "organization")?;
+            expect_text("the slug", &made.slug, &slug)?;
+            Ok(((), format!("the name is Northwind again; a picture, and /o/{slug}")))
         })
         .await?;
     stage
-        .proving(&[37, 39, 60])
+        .proving(&[38, 40, 61])
         .step("an Admin does not own it", "OrganizationService/TransferOwnership", async {
             let not_allowed = roles::may_not_own(ben, cleo).await?;
             let transfer = (Code::FailedPrecondition, "OWNER_MUST_TRANSFER");
@@ -102,7 +106,7 @@ async fn admin(stage: &mut Stage, Team { ada, ben, cleo }: &Team) -> anyhow::Res
 
 async fn member(stage: &mut Stage, Team { ada, ben, cleo }: &Team) -> anyhow::Result<()> {
     stage
-        .proving(&[15, 16, 35, 43])
+        .proving(&[15, 16, 36, 44])
         .step("Cleo sees the list and cannot add to it", "InvitationService/ListInvitations", async {
             expect_team(cleo, &[(ada, Role::Owner), (ben, Role::Admin), (cleo, Role::Member)]).await?;
             let refused =
@@ -111,7 +115,7 @@ async fn member(stage: &mut Stage, Team { ada, ben, cleo }: &Team) -> anyhow::Re
         })
         .await?;
     stage
-        .proving(&[43, 52, 68])
+        .proving(&[44, 53, 69])
         .step("Cleo sees no billing tools", "SubscriptionService/GetSubscription", async {
             // She was an Admin a moment ago.
             soon("the end of her role in billing", async || roles::may_not_see_billing(cleo).await.map(drop)).await?;

@@ -3,7 +3,10 @@
 use super::{STUDIO, Team};
 use crate::demo::{
     cast::{Play, expect, expect_text},
-    guides::steps::{delete, gone, locked_out, not_allowed},
+    guides::{
+        erasure::Inventory,
+        steps::{delete, gone, locked_out, not_allowed},
+    },
     stage::Stage,
     wire::{answer, part},
 };
@@ -44,12 +47,21 @@ pub(super) async fn part_ways(
             Ok(((), "he is responsible for it now".to_owned()))
         })
         .await?;
+    let kinds = ["prompt_template", "reference_library", "project_template", "brand_asset"];
+    let had = Inventory::take(stage, play, ada, &kinds).await?;
     delete(stage.proving(&[19]), play, ada, STUDIO).await?;
     stage
         .proving(&[19])
         .step("it is gone for good", "OrganizationService/GetOrganization", async {
             gone(play, ada).await?;
             Ok(((), "NOT_A_MEMBER, as if it had never been".to_owned()))
+        })
+        .await?;
+    stage
+        .proving(&[19])
+        .step("nothing of it is left", "LibraryService/GetItem", async {
+            had.is_erased().await?;
+            Ok(((), "no item and no project for the product, no name for the operator".to_owned()))
         })
         .await
 }

@@ -37,6 +37,7 @@ pub(super) async fn perform(play: &mut Play, stage: &mut Stage) -> anyhow::Resul
     let project = sharing::share(stage, &team).await?;
     credits::pool(stage, &team, &project).await?;
     credits::packs(stage, &team).await?;
+    team::more_seats(stage, &team).await?;
     credits::models(stage, &team).await?;
     modes::toggle(stage, play, &team).await?;
     farewell::part_ways(stage, play, &team, &project).await

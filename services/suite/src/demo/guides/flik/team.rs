@@ -1,5 +1,7 @@
 //! Setting up the organization, and each row of the guide's table of roles.
 
+use std::ops::RangeInclusive;
+
 use bursar_proto::organization::v1::Role;
 use tonic::Code;
 
@@ -8,7 +10,7 @@ use crate::demo::{
     cast::{Actor, Play, expect, expect_text, people, soon},
     guides::{
         fit, roles,
-        steps::{accept, available, expect_team, found, invite},
+        steps::{accept, available, expect_team, found, invite, not_allowed},
     },
     stage::Stage,
     wire::{answer, part, refused},
@@ -77,17 +79,39 @@ pub(super) async fn gather(stage: &mut Stage, play: &mut Play, ada: Actor) -> an
         .proving(&[40])
         .step("ten seats, and no more", "InvitationService/CreateInvitation", async {
             let Team { ada, cleo, .. } = &team;
-            let guest = |number: u32| format!("guest{number}.{}", cleo.email);
-            for number in 5..=10 {
-                answer(ada.invite(&guest(number), Role::Member).await)?;
-            }
-            let told =
-                refused(ada.invite(&guest(11), Role::Member).await, Code::ResourceExhausted, "SEAT_LIMIT_REACHED")?;
-            expect("the seats", &told.get("seats").map(String::as_str), &Some("10"))?;
+            fill(ada, cleo, 5..=10, "10").await?;
             Ok(((), "4 people and 6 invitations; the next is refused: SEAT_LIMIT_REACHED".to_owned()))
         })
         .await?;
     Ok(team)
+}
+
+/// Ada invites these guests, who take the last of the `seats`: another is refused. Their addresses are like Cleo's.
+async fn fill(ada: &Actor, cleo: &Actor, guests: RangeInclusive<u32>, seats: &str) -> anyhow::Result<()> {
+    let guest = |number: u32| format!("guest{number}.{}", cleo.email);
+    let another = guest(guests.end() + 1);
+    for number in guests {
+        answer(ada.invite(&guest(number), Role::Member).await)?;
+    }
+    let told = refused(ada.invite(&another, Role::Member).await, Code::ResourceExhausted, "SEAT_LIMIT_REACHED")?;
+    expect("the seats", &told.get("seats").map(String::as_str), &Some(seats))
+}
+
+/// After the invoices were looked at: seats have one of their own, and bring credits.
+pub(super) async fn more_seats(stage: &mut Stage, Team { ada, ben, cleo, .. }: &Team) -> anyhow::Result<()> {
+    stage.act("More seats")?;
+    stage
+        .proving(&[17])
+        .step("Ada adds two seats", "SubscriptionService/SetSeats", async {
+            not_allowed(ben.set_seats(12).await)?;
+            let made = part(answer(ada.set_seats(12).await)?.subscription, "subscription")?;
+            let price = part(made.price, "price")?.units;
+            expect("the seats, and what a month costs", &(made.seats, price), &(12, 120))?;
+            // Three people and six invitations have theirs.
+            fill(ada, cleo, 11..=13, "12").await?;
+            Ok(((), "Ben may not; $120 a month, and twelve have their seats at once".to_owned()))
+        })
+        .await
 }
 
 pub(super) async fn roles(stage: &mut Stage, Team { ada, ben, cleo, dan }: &Team) -> anyhow::Result<()> {

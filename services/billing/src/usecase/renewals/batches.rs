@@ -1,0 +1,272 @@
+//! Many months in one transaction: what a turn of the month consists of, when everybody's is at once.
+//!
+//! A batch takes what is ordinary: an active subscription one period behind, whose next month nobody has tried to pay yet, and
+//! that its provider settles at once. It locks the subscriptions (those that somebody else has locked are being renewed there),
+//! then the accounts, decides every grant by the same engine as a month by itself, and on PostgreSQL writes each table's
+//! rows with one statement. Grant, payment, invoice and event of a month are in that one transaction, or nothing is. What the rows must be is
+//! what the path of one month leaves; everything else (`rest`) goes that path, with whatever it takes.
+//!
+//! | what | is kept by |
+//! |---|---|
+//! | each month once | the claim, the subscription's period in the `UPDATE`, the payment's unique thing and attempt, the grant's name |
+//! | one account spoils nobody's month | a batch that fails is halved; what fails alone goes the path of one month, and is told of there |
+//! | nobody waits for long | [`MOST`] months a transaction; a charge meanwhile waits for the accounts' locks, as for any batch |
+//! | no deadlock is anybody else's fault | payments are locked before subscriptions everywhere else: a batch that has to wait for one gives up in a moment, and is halved |
+//!
+//! Not where tables are distributed by owner, or where nothing is combined: there every month has transactions of its own.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use bursar_db::{DbError, Tx};
+use bursar_id::{LotId, OwnerId};
+use bursar_proto::event::v1::event::Payload;
+use bursar_time::{Clock, Timestamp};
+
+use super::super::asking::{payer_among, token_of};
+use super::super::cashier::note;
+use super::super::dues::thing_after;
+use super::super::fulfilment::keep_alerts;
+use super::super::invoices::{Draft, during};
+use super::super::subscriptions::{SubscriptionUseCases, changed};
+use crate::domain::{
+    Account, AccountSettings, Actor, Outcome, Payment, PaymentState, Request, SavedMethod, Subscription,
+    SubscriptionState,
+};
+use crate::error::Error;
+use crate::lane::Job;
+use crate::payment::{PaymentMethod, ToPay};
+use crate::store::{methods, payments, settings, subscriptions as stored};
+
+/// How many months one transaction begins at most: for as long as that takes their accounts are locked.
+pub(super) const MOST: usize = 250;
+
+/// What became of some subscriptions.
+#[derive(Debug, Default)]
+pub(super) struct Batched {
+    /// Months that were begun.
+    pub(super) done: usize,
+    /// Those of which one month has to be begun by itself.
+    pub(super) rest: Vec<Subscription>,
+    /// Those that somebody else had in work, who may not have come to an end with them.
+    pub(super) taken: Vec<Subscription>,
+}
+
+/// What one transaction has made of them.
+#[derive(Default)]
+struct Made {
+    begun: Vec<Subscription>,
+    rest: Vec<Subscription>,
+    taken: Vec<Subscription>,
+}
+
+/// A month that is to begin.
+struct Next {
+    from: Subscription,
+    renewed: Subscription,
+    payment: Payment,
+    request: Request,
+}
+
+/// Whether a month can be begun together with others.
+pub(super) fn is_ordinary(it: &Subscription, clock: &Clock) -> bool {
+    let now = clock.now();
+    it.state == SubscriptionState::Active
+        && it.is_due(now)
+        && !it.cancel_at_period_end
+        && (clock.is_test() || !it.is_held(now))
+}
+
+/// Begins the next month of each of these, and further ones of what is still due then. What somebody else has in work is left
+/// to them.
+///
+/// # Errors
+/// The store cannot be reached, or the clock not be believed: what was begun before stays begun.
+pub(super) async fn renew(subscriptions: &SubscriptionUseCases, due: Vec<Subscription>) -> Result<Batched, Error> {
+    let mut batched = Batched::default();
+    let mut parts = vec![due];
+    while let Some(mut part) = parts.pop() {
+        if part.len() > MOST {
+            parts.push(part.split_off(MOST));
+        }
+        if part.is_empty() {
+            continue;
+        }
+        match together(subscriptions, &part).await {
+            Ok(made) => {
+                batched.done += made.begun.len();
+                batched.rest.extend(made.rest);
+                batched.taken.extend(made.taken);
+                let clock = &subscriptions.till.clock;
+                parts.push(made.begun.into_iter().filter(|it| is_ordinary(it, clock)).collect());
+            }
+            // It is nobody's month that is in the way.
+            Err(error @ Error::Store(DbError::Unavailable(_) | DbError::Clock(_))) => return Err(error),
+            // By itself it is tried once more, and fails with a reason of its own.
+            Err(_) if part.len() == 1 => batched.rest.extend(part),
+            Err(error) => {
+                tracing::debug!(months = part.len(), %error, "months that were begun together failed: by halves");
+                parts.push(part.split_off(part.len() / 2));
+                parts.push(part);
+            }
+        }
+    }
+    Ok(batched)
+}
+
+/// One transaction. What it had locked is let go of before anything is tried again, which would find it locked.
+async fn together(subscriptions: &SubscriptionUseCases, due: &[Subscription]) -> Result<Made, Error> {
+    let mut tx = subscriptions.till.db.begin().await?;
+    match attempt(subscriptions, &mut tx, due).await {
+        Ok((made, events)) if !made.begun.is_empty() => {
+            subscriptions.outbox.commit(tx, events).await?;
+            Ok(made)
+        }
+        Ok((made, _)) => {
+            tx.rollback().await?;
+            Ok(made)
+        }
+        Err(error) => {
+            // What failed is the reason; a connection that cannot be rolled back is thrown away.
+            let _ = tx.rollback().await;
+            Err(error)
+        }
+    }
+}
+
+/// All of it but the commit.
+async fn attempt(
+    subscriptions: &SubscriptionUseCases,
+    tx: &mut Tx,
+    due: &[Subscription],
+) -> Result<(Made, Vec<Payload>), Error> {
+    let owners: Vec<OwnerId> = due.iter().map(|it| it.owner).collect();
+    let claimed = stored::claim(tx, &owners).await?;
+    let still: HashMap<_, u32> = due.iter().map(|it| (it.id, it.month.number)).collect();
+    let mine: HashSet<_> = claimed.iter().map(|it| it.id).collect();
+    let taken = due.iter().filter(|it| !mine.contains(&it.id)).cloned().collect();
+    let claimed = claimed.into_iter().filter(|it| still.get(&it.id) == Some(&it.month.number)).collect();
+    let (next, mut rest, accounts) = prepare(subscriptions, tx, claimed).await?;
+    let settings = settings::of_owners(tx, &owners_of(&next)).await?;
+    let (paid, unpaid) = pay(subscriptions, tx, next, &settings).await?;
+    rest.extend(unpaid);
+    if paid.is_empty() {
+        return Ok((Made { begun: Vec::new(), rest, taken }, Vec::new()));
+    }
+    let none = AccountSettings::default();
+    for owner in paid.iter().map(|it| it.from.owner) {
+        if let Some(account) = accounts.get(&owner) {
+            keep_alerts(tx, (owner, account), settings.get(&owner).unwrap_or(&none)).await?;
+        }
+    }
+    let jobs: Vec<Job> =
+        paid.iter().map(|it| Job { owner: it.from.owner, actor: Actor::Job, request: it.request.clone() }).collect();
+    let booked = subscriptions.till.book_all(tx, &jobs).await?;
+    let mut granted = Vec::with_capacity(paid.len());
+    for (next, outcome) in paid.into_iter().zip(booked) {
+        match outcome {
+            Some(Outcome::Granted(lot)) => granted.push((next, Some(lot.lot.id))),
+            Some(_) => granted.push((next, None)),
+            None => rest.push(next.from),
+        }
+    }
+    let (begun, events) = write(subscriptions, tx, granted, &settings).await?;
+    Ok((Made { begun, rest, taken }, events))
+}
+
+fn owners_of(next: &[Subscription]) -> Vec<OwnerId> {
+    next.iter().map(|it| it.owner).collect()
+}
+
+/// Of those that are claimed, those whose month can begin; the others; and the accounts, locked.
+async fn prepare(
+    subscriptions: &SubscriptionUseCases,
+    tx: &mut Tx,
+    claimed: Vec<Subscription>,
+) -> Result<(Vec<Subscription>, Vec<Subscription>, BTreeMap<OwnerId, Account>), Error> {
+    let till = &subscriptions.till;
+    let (ordinary, mut rest): (Vec<_>, Vec<_>) = claimed.into_iter().partition(|it| is_ordinary(it, &till.clock));
+    let may = till.sells_to_these(tx, &owners_of(&ordinary)).await?;
+    let things: Vec<_> = ordinary.iter().map(thing_after).collect();
+    let tried = payments::tried(tx, &things).await?;
+    let (next, others): (Vec<_>, Vec<_>) =
+        ordinary.into_iter().partition(|it| may.contains_key(&it.owner) && !tried.contains(thing_after(it).as_slice()));
+    rest.extend(others);
+    Ok((next, rest, may))
+}
+
+/// The payments of the months, paid; and those that are not settled at once.
+async fn pay(
+    subscriptions: &SubscriptionUseCases,
+    tx: &mut Tx,
+    due: Vec<Subscription>,
+    settings: &HashMap<OwnerId, AccountSettings>,
+) -> Result<(Vec<Next>, Vec<Subscription>), Error> {
+    let by_saved =
+        |it: &&Subscription| !matches!(PaymentMethod::from_stored(&it.payment_method), PaymentMethod::Named(_));
+    let owners: Vec<OwnerId> = due.iter().filter(by_saved).map(|it| it.owner).collect();
+    let mut saved: HashMap<OwnerId, Vec<SavedMethod>> = HashMap::with_capacity(owners.len());
+    for method in if owners.is_empty() { Vec::new() } else { methods::of_owners(tx, &owners).await? } {
+        saved.entry(method.owner).or_default().push(method);
+    }
+    let cashier = &subscriptions.cashier;
+    let (mut paid, mut rest) = (Vec::with_capacity(due.len()), Vec::new());
+    for from in due {
+        let country = settings.get(&from.owner).and_then(|it| it.profile.country);
+        let methods = saved.get(&from.owner).map(Vec::as_slice).unwrap_or_default();
+        let mut payment = cashier.first_due(&from, country)?;
+        let heard = token(&payment, methods, cashier.till.clock.now()).and_then(|token| {
+            cashier.till.payments.pay_at_once(&ToPay { key: payment.id, amount: payment.amount, token: &token })
+        });
+        note(&mut payment, heard.as_ref());
+        if payment.state != PaymentState::Paid {
+            rest.push(from);
+            continue;
+        }
+        let renewed = from.renewed(payment.id.to_string());
+        let request = cashier.allowance(&renewed, Some(payment.id))?;
+        paid.push(Next { from, renewed, payment, request });
+    }
+    Ok((paid, rest))
+}
+
+/// The provider's name for what a payment is paid with, if that can pay.
+fn token(payment: &Payment, saved: &[SavedMethod], now: Timestamp) -> Option<String> {
+    let method = PaymentMethod::from_stored(&payment.method);
+    if let PaymentMethod::Named(name) = method {
+        return Some(name);
+    }
+    token_of(payer_among(saved, &method), now).ok().map(str::to_owned)
+}
+
+/// Writes what was decided of months whose lots are granted: those that have begun, and what is to be told.
+async fn write(
+    subscriptions: &SubscriptionUseCases,
+    tx: &mut Tx,
+    granted: Vec<(Next, Option<LotId>)>,
+    settings: &HashMap<OwnerId, AccountSettings>,
+) -> Result<(Vec<Subscription>, Vec<Payload>), Error> {
+    let (cashier, now) = (&subscriptions.cashier, subscriptions.till.clock.now());
+    let months: Vec<_> = granted.iter().map(|(it, _)| (it.renewed.clone(), it.from.month.number)).collect();
+    if stored::renew_many(tx, &months).await? != months.len() {
+        return Err(Error::NothingToRenew);
+    }
+    let draft = |(it, _): &(Next, Option<LotId>)| {
+        let bill = during(it.payment.bill.clone()?, &it.renewed.month);
+        Some(Draft { owner: it.from.owner, bill, payment: it.payment.id, at: now })
+    };
+    let drafts = granted.iter().map(draft).collect::<Option<Vec<_>>>().ok_or(Error::Failed)?;
+    let issued = cashier.till.invoices.issue_all(tx, drafts, settings).await?;
+    let (mut begun, mut paid, mut events) = (Vec::with_capacity(granted.len()), Vec::new(), Vec::new());
+    for ((it, lot), invoice) in granted.into_iter().zip(issued) {
+        paid.push(Payment { lot, invoice: Some(invoice.id.id), fulfilled_at: Some(now), ..it.payment });
+        if it.renewed.terms() != it.from.terms() {
+            events.push(changed(&it.renewed, &it.renewed.plan, it.renewed.seats));
+        }
+        begun.push(it.renewed);
+    }
+    if payments::insert_renewals(tx, &paid).await? != paid.len() {
+        // Somebody who spends has begun to pay one of them meanwhile.
+        return Err(Error::NothingToRenew);
+    }
+    Ok((begun, events))
+}
