@@ -31,6 +31,7 @@
 //! | `profile` | what an account's managers set: whom invoices are for, where days begin |
 //! | `limit`, `limits`, `limiting` | limits; how much of them is used, and what decisions ask of that |
 //! | `top_up` | when a pack is bought by itself |
+//! | `allowance` | how much of the present period's allowance is used, and of which percentages to tell |
 //! | `tally` | what a window has seen before a limit was set |
 //! | `subscription`, `purchase` | plans and packs that an owner has, and when their months begin |
 //! | `interval` | how long one payment lasts, and what of a year's is each month's |
@@ -39,6 +40,7 @@
 
 mod account;
 mod actor;
+mod allowance;
 mod assortment;
 mod attribution;
 mod booking;
@@ -92,6 +94,7 @@ mod worth;
 
 pub use account::{Account, Balance, Expiry, LedgerHead, Period};
 pub use actor::Actor;
+pub use allowance::{Allowance, AllowanceAlert, PercentSet};
 pub use assortment::{Assortment, FormerRates};
 pub use attribution::{Attribution, AttributionError, Labels, ModelName, Note, ProjectName};
 pub use catalog::{Catalog, CatalogFlaw, CatalogVersion, KeptCatalog, Pack, Plan, ProductId};

@@ -9,14 +9,14 @@ use bursar_money::Credits;
 use bursar_time::{Clock, Timestamp};
 
 use super::job::Job;
-use super::limits;
+use super::{allowances, limits};
 use crate::domain::{
     Account, AccountState, Actor, Charge, Command, Entry, Event, Hold, Inconsistent, Needs, OperationId, Request,
     Rules, decide,
 };
 use crate::store::{accounts, details, holds, ledger, lots, members};
 
-type States = HashMap<OwnerId, AccountState>;
+pub(super) type States = HashMap<OwnerId, AccountState>;
 
 /// How many holds lapse in one transaction at most.
 pub(super) const DUE_AT_ONCE: usize = 1_000;
@@ -58,6 +58,7 @@ pub(super) async fn load(
             Err(flaw) => tracing::error!(%owner, %flaw, "an account contradicts itself"),
         }
     }
+    allowances::load(tx, &mut states, now).await?;
     load_members(tx, jobs, &mut states).await?;
     let in_arrears = load_overdue(tx, now, &mut states).await?;
     states.retain(|owner, _| !in_arrears.contains(owner));

@@ -3,7 +3,7 @@
 //!
 //! A payment's row is locked first, then the subscription's, then the account's.
 
-use bursar_db::Tx;
+use bursar_db::{DbError, Tx};
 use bursar_id::{LotId, OwnerId, PaymentId, RequestId};
 use bursar_money::{Credits, Price};
 use bursar_proto::event::v1::event::Payload;
@@ -13,12 +13,13 @@ use super::allowances;
 use super::cashier::Cashier;
 use super::subscriptions::{already, changed};
 use crate::domain::{
-    Actor, Bought, Command, GrantCommand, LotSource, Month, Note, Origin, Outcome, Payment, PaymentState, Quote,
-    Refusal, Request, RequestName, RestoreCommand, Scope, Spender, Subscription, TakeBackCommand, TakenBack,
+    Account, AccountSettings, Actor, Bought, Command, GrantCommand, LotSource, Month, Note, Origin, Outcome, Payment,
+    PaymentState, PercentSet, Quote, Refusal, Request, RequestName, RestoreCommand, Scope, Spender, Subscription,
+    TakeBackCommand, TakenBack,
 };
 use crate::error::Error;
 use crate::lane::Job;
-use crate::store::{accounts, subscriptions};
+use crate::store::{accounts, settings, subscriptions};
 
 /// What was delivered: its lot, what it is good for, and what is told of it.
 pub(super) type Delivered = (Option<LotId>, Option<Month>, Vec<Payload>);
@@ -46,8 +47,8 @@ impl Cashier {
                     let live = subscriptions::live(tx, payment.owner).await?;
                     return Err(live.as_ref().map_or(Error::Failed, already));
                 }
-                self.till.demand_sale_to(tx, payment.owner).await?;
-                let lot = self.begin_month(tx, &new, payment.id, spender).await?;
+                let account = self.till.demand_sale_to(tx, payment.owner).await?;
+                let lot = self.begin_month(tx, (&new, &account), payment.id, spender).await?;
                 (lot, Some(new.paid_period()), vec![changed(&new, &new.plan, new.seats)])
             }
             Bought::Renewal { .. } => self.deliver_month(tx, payment).await?,
@@ -85,8 +86,8 @@ impl Cashier {
         if !subscriptions::renew(tx, &renewed, due.month.number).await? {
             return Err(Error::NothingToRenew);
         }
-        self.till.demand_sale_to(tx, payment.owner).await?;
-        let lot = self.begin_month(tx, &renewed, payment.id, None).await?;
+        let account = self.till.demand_sale_to(tx, payment.owner).await?;
+        let lot = self.begin_month(tx, (&renewed, &account), payment.id, None).await?;
         let tells = renewed.terms() != due.terms();
         let events = tells.then(|| changed(&renewed, &renewed.plan, renewed.seats)).into_iter().collect();
         Ok((lot, Some(renewed.paid_period()), events))
@@ -182,10 +183,12 @@ impl Cashier {
     pub(super) async fn begin_month(
         &self,
         tx: &mut Tx,
-        of: &Subscription,
+        (of, account): (&Subscription, &Account),
         payment: PaymentId,
         spender: Option<Spender>,
     ) -> Result<Option<LotId>, Error> {
+        let settings = settings::of(tx, of.owner).await?;
+        keep_alerts(tx, (of.owner, account), &settings).await?;
         let request = self.allowance(of, Some(payment))?.for_member(spender);
         self.booked(tx, of, request).await
     }
@@ -333,6 +336,20 @@ pub(super) async fn lock_holders(tx: &mut Tx, payment: &Payment, also: OwnerId) 
         accounts::lock(tx, &owners.into_iter().collect::<Vec<_>>()).await?;
     }
     Ok(())
+}
+
+/// Has the account, which is locked, say of which percentages of its allowance somebody is to be told, where it does not: a
+/// program has set them that tells of none.
+pub(super) async fn keep_alerts(
+    tx: &mut Tx,
+    (owner, account): (OwnerId, &Account),
+    settings: &AccountSettings,
+) -> Result<(), DbError> {
+    let wanted = &settings.allowance_alert_percents;
+    if account.alert_at == PercentSet::from(wanted) {
+        return Ok(());
+    }
+    accounts::set_alerts(tx, owner, wanted).await
 }
 
 /// A lot with credits of a payment.

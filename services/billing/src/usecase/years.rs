@@ -6,11 +6,11 @@
 use bursar_db::Tx;
 
 use super::cashier::Cashier;
-use super::fulfilment::{Delivered, lock_holders};
+use super::fulfilment::{Delivered, keep_alerts, lock_holders};
 use super::subscriptions::{SubscriptionUseCases, changed};
 use crate::domain::{Command, GrantCommand, Month, Origin, PaidLot, Payment, Request, Spender, Subscription, Terms};
 use crate::error::Error;
-use crate::store::{accounts, payments, years};
+use crate::store::{accounts, payments, settings, years};
 
 /// Begins the next month of a subscription, which is paid for: what it is then; `None` where somebody else was first.
 pub(super) async fn go_on(
@@ -31,7 +31,9 @@ pub(super) async fn go_on(
     if let Some(payment) = &payment {
         lock_holders(&mut tx, payment, from.owner).await?;
     }
-    till.demand_sale_to(&mut tx, from.owner).await?;
+    let account = till.demand_sale_to(&mut tx, from.owner).await?;
+    let settings = settings::of(&mut tx, from.owner).await?;
+    keep_alerts(&mut tx, (from.owner, &account), &settings).await?;
     subscriptions.cashier.begin_paid_month(&mut tx, &next, payment).await?;
     tx.commit().await?;
     subscriptions.cashier.jobs.wake();
@@ -77,8 +79,8 @@ impl Cashier {
         if !years::advance(tx, &new, live).await? {
             return Err(Error::ChangeOvertaken);
         }
-        self.till.demand_sale_to(tx, payment.owner).await?;
-        let lot = self.begin_month(tx, &new, payment.id, spender).await?;
+        let account = self.till.demand_sale_to(tx, payment.owner).await?;
+        let lot = self.begin_month(tx, (&new, &account), payment.id, spender).await?;
         Ok((lot, Some(new.paid_period()), vec![changed(&new, &new.plan, new.seats)]))
     }
 }

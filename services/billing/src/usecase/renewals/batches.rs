@@ -16,7 +16,7 @@
 //!
 //! Not where tables are distributed by owner, or where nothing is combined: there every month has transactions of its own.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use bursar_db::{DbError, Tx};
 use bursar_id::{LotId, OwnerId};
@@ -26,10 +26,11 @@ use bursar_time::{Clock, Timestamp};
 use super::super::asking::{payer_among, token_of};
 use super::super::cashier::note;
 use super::super::dues::thing_after;
+use super::super::fulfilment::keep_alerts;
 use super::super::invoices::{Draft, during};
 use super::super::subscriptions::{SubscriptionUseCases, changed};
 use crate::domain::{
-    AccountSettings, Actor, Outcome, PaidLot, Payment, PaymentState, Request, SavedMethod, Subscription,
+    Account, AccountSettings, Actor, Outcome, PaidLot, Payment, PaymentState, Request, SavedMethod, Subscription,
     SubscriptionState,
 };
 use crate::error::Error;
@@ -148,7 +149,7 @@ async fn attempt(
     let mine: HashSet<_> = claimed.iter().map(|it| it.id).collect();
     let taken = due.iter().filter(|it| !mine.contains(&it.id)).cloned().collect();
     let claimed = claimed.into_iter().filter(|it| still.get(&it.id) == Some(&it.month.number)).collect();
-    let (next, mut rest) = prepare(subscriptions, tx, claimed).await?;
+    let (next, mut rest, accounts) = prepare(subscriptions, tx, claimed).await?;
     let settings = settings::of_owners(tx, &owners_of(&next)).await?;
     let (before, next): (Vec<_>, Vec<_>) = next.into_iter().partition(Subscription::is_next_paid);
     let (mut paid, others) = paid_before(subscriptions, tx, before).await?;
@@ -158,6 +159,12 @@ async fn attempt(
     rest.extend(unpaid);
     if paid.is_empty() {
         return Ok((Made { begun: Vec::new(), rest, taken }, Vec::new()));
+    }
+    let none = AccountSettings::default();
+    for owner in paid.iter().map(|it| it.from.owner) {
+        if let Some(account) = accounts.get(&owner) {
+            keep_alerts(tx, (owner, account), settings.get(&owner).unwrap_or(&none)).await?;
+        }
     }
     let jobs: Vec<Job> =
         paid.iter().map(|it| Job { owner: it.from.owner, actor: Actor::Job, request: it.request.clone() }).collect();
@@ -178,21 +185,21 @@ fn owners_of(next: &[Subscription]) -> Vec<OwnerId> {
     next.iter().map(|it| it.owner).collect()
 }
 
-/// Of those that are claimed, those whose month can begin, their accounts locked; and the others.
+/// Of those that are claimed, those whose month can begin; the others; and the accounts, locked.
 async fn prepare(
     subscriptions: &SubscriptionUseCases,
     tx: &mut Tx,
     claimed: Vec<Subscription>,
-) -> Result<(Vec<Subscription>, Vec<Subscription>), Error> {
+) -> Result<(Vec<Subscription>, Vec<Subscription>, BTreeMap<OwnerId, Account>), Error> {
     let till = &subscriptions.till;
     let (ordinary, mut rest): (Vec<_>, Vec<_>) = claimed.into_iter().partition(|it| is_ordinary(it, &till.clock));
     let may = till.sells_to_these(tx, &owners_of(&ordinary)).await?;
     let things: Vec<_> = ordinary.iter().map(thing_after).collect();
     let tried = payments::tried(tx, &things).await?;
     let (next, others): (Vec<_>, Vec<_>) =
-        ordinary.into_iter().partition(|it| may.contains(&it.owner) && !tried.contains(thing_after(it).as_slice()));
+        ordinary.into_iter().partition(|it| may.contains_key(&it.owner) && !tried.contains(thing_after(it).as_slice()));
     rest.extend(others);
-    Ok((next, rest))
+    Ok((next, rest, may))
 }
 
 /// Months of years, with what was paid for these, locked; and those of which something was taken back, or which somebody else

@@ -11,8 +11,8 @@ use bursar_testkit::{TestDb, engines, personal};
 use futures::FutureExt as _;
 
 use super::batches;
-use crate::domain::{PaymentState, Subscription, Terms};
-use crate::store::{accounts, invoices, payments, subscriptions as stored};
+use crate::domain::{AccountSettings, AlertPercents, PaymentState, PercentSet, Subscription, Terms};
+use crate::store::{accounts, invoices, payments, settings, subscriptions as stored};
 use crate::usecase::renewals::Round;
 use crate::usecase::shop::Shop;
 
@@ -59,6 +59,20 @@ impl Draw {
     }
 }
 
+/// Half of the allowance.
+fn half() -> AlertPercents {
+    AlertPercents::new(&[50]).unwrap()
+}
+
+/// Has a person want to be told of half of the allowance, set by a program that tells nobody.
+async fn wants(shop: &Shop, owner: OwnerId) {
+    let mut tx = shop.db.begin().await.unwrap();
+    let before = settings::of(&mut tx, owner).await.unwrap();
+    let after = AccountSettings { allowance_alert_percents: half(), version: before.version + 1, ..before };
+    settings::put(&mut tx, owner, &after, shop.clock.now()).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
 /// Has a person live as drawn until the month is over; twins are drawn alike.
 async fn live_a_month(shop: &Shop, n: u64, draw: &Draw) {
     let owner = personal(n);
@@ -74,6 +88,9 @@ async fn live_a_month(shop: &Shop, n: u64, draw: &Draw) {
     shop.sql(format!("UPDATE subscriptions SET payment_method = '{method}' WHERE owner = '{owner}'").leak()).await;
     if draw.one_in(2) {
         shop.spend(owner, "700").await;
+    }
+    if n % 3 == 1 {
+        wants(shop, owner).await;
     }
     let mut tx = shop.db.begin().await.unwrap();
     let live = stored::live(&mut tx, owner).await.unwrap().unwrap();
@@ -134,6 +151,7 @@ pub(super) async fn rows(shop: &Shop, owner: OwnerId) -> String {
     let account = accounts::find(&mut tx, owner).await.unwrap().unwrap();
     let head = (account.head.seq, account.head.at, account.renews_at, account.next_lapse);
     write!(text, "\n{:?} {head:?} {:?}", (account.available, account.debt, account.charged), account.period).unwrap();
+    write!(text, " {:?} {}", account.alert_at, account.allowance.is_some()).unwrap();
     text
 }
 
@@ -162,6 +180,25 @@ engines! {
             assert_eq!(rows(&shop, personal(n)).await, rows(&shop, personal(PEOPLE + n)).await, "{n}");
             shop.assert_sound(personal(n)).await;
         }
+    }
+
+    async fn what_a_program_of_before_was_told_holds_from_the_next_month_on(db: TestDb) {
+        let shop = crowd(&db, 2).await;
+        for n in 1..=2 {
+            wants(&shop, personal(n)).await;
+        }
+        shop.set(FEBRUARY_28);
+        let together = batches::renew(&shop.subscriptions, live(&shop, 1..=1).await).await.unwrap();
+        assert_eq!(together.done, 1);
+        for due in live(&shop, 2..=2).await {
+            super::catch_up(&shop.subscriptions, due).await.unwrap();
+        }
+        for n in 1..=2 {
+            let account = accounts::find(&mut shop.db.read().await.unwrap(), personal(n)).await.unwrap().unwrap();
+            assert_eq!(account.alert_at, PercentSet::from(&half()), "{n}");
+            assert!(account.allowance.is_some(), "{n}: what is used is counted");
+        }
+        assert_months(&shop, 1..=2, 2).await;
     }
 
     async fn three_replicas_begin_each_month_once(db: TestDb) {
