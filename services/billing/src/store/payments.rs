@@ -84,7 +84,7 @@ const CHANGES_OF_PERIOD: &str = "SELECT id FROM payments WHERE owner = $1 AND su
 
 /// Every statement here, by its name; what is named for an engine is for that one alone.
 #[cfg(test)]
-pub(super) const STATEMENTS: [(&str, &str); 20] = [
+pub(super) const STATEMENTS: [(&str, &str); 22] = [
     ("INSERT", INSERT),
     ("INSERT_RENEWALS_POSTGRES", INSERT_RENEWALS_POSTGRES),
     ("TRIED_POSTGRES", TRIED_POSTGRES),
