@@ -6,8 +6,8 @@ use sqlx::AssertSqlSafe;
 
 use super::sql::{self, Both};
 use super::{
-    MIGRATIONS, accounts, catalogs, invoices, limits, methods, payments, purchases, refused_moves, settings, sql_write,
-    subscriptions, top_ups, years,
+    MIGRATIONS, accounts, catalogs, contracts, invoices, limits, methods, payments, purchases, refused_moves, settings,
+    sql_write, subscriptions, top_ups, years,
 };
 
 /// A statement in the words of the engines that it is for.
@@ -91,6 +91,7 @@ fn all() -> Vec<Statement> {
     let settings = settings::STATEMENTS.into_iter().map(same("settings.rs"));
     let top_ups = top_ups::STATEMENTS.into_iter().map(same("top_ups.rs"));
     let years = years::STATEMENTS.into_iter().map(same("years.rs"));
+    let contracts = contracts::STATEMENTS.into_iter().map(same("contracts.rs"));
     let limits = limits::STATEMENTS.into_iter().map(same("limits.rs"));
     let batch = |name, text| Statement { file: "sql_write.rs", name, sqlite: None, postgres: Some(text) };
     let batches =
@@ -114,6 +115,7 @@ fn all() -> Vec<Statement> {
         .chain(settings)
         .chain(top_ups)
         .chain(years)
+        .chain(contracts)
         .chain(limits)
         .collect()
 }
@@ -129,6 +131,7 @@ fn no_statement_is_forgotten() {
         ("methods.rs", include_str!("methods.rs")),
         ("refused_moves.rs", include_str!("refused_moves.rs")),
         ("catalogs.rs", include_str!("catalogs.rs")),
+        ("contracts.rs", include_str!("contracts.rs")),
         ("invoices.rs", include_str!("invoices.rs")),
         ("settings.rs", include_str!("settings.rs")),
         ("top_ups.rs", include_str!("top_ups.rs")),
