@@ -7,7 +7,7 @@ use bursar_money::{Credits, Price};
 use bursar_rpc::Problem;
 use bursar_time::Zone;
 
-use crate::domain::{ChangeError, Refusal};
+use crate::domain::{ChangeError, ContractError, Refusal};
 use crate::lane::{Overloaded, Refused};
 use crate::payment::Trouble;
 
@@ -134,6 +134,9 @@ pub enum Error {
     /// There is no such change.
     #[error(transparent)]
     NoSuchChange(#[from] ChangeError),
+    /// There is no such contract.
+    #[error(transparent)]
+    NoSuchContract(#[from] ContractError),
     /// Something else is due than the caller expects.
     #[error("{due} are due: look again")]
     DueChanged {

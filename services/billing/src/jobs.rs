@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::lane::{Lanes, RulesSource, TOP_UP, TopUp};
 use crate::store::{limits, refused_moves, webhooks};
 use crate::usecase::cashier::{Cashier, Due, PAYMENT, REFUND, Refund};
+use crate::usecase::contracts::{self, CONTRACT};
 use crate::usecase::farewells::{self, FAREWELL, Farewell};
 use crate::usecase::inbox::{self, Inbox, WEBHOOK, Webhook};
 use crate::usecase::purges::{self, PURGE, Purger};
@@ -98,6 +99,7 @@ pub(crate) fn runner(
         }
     });
     // Given up, whoever is gone would go on paying, and nothing would clear the account.
+    runner.on(CONTRACT, Terms::PATIENT, Signatory(leaving.clone()));
     runner.on(FAREWELL, Terms::PATIENT, Usher(leaving));
     runner.on(STANDING, Terms::PATIENT, steward);
     runner.on(PURGE, purges::TERMS, purger);
@@ -205,6 +207,18 @@ impl Work for Usher {
 
     async fn run(&self, _lease: &Lease, farewell: Farewell) -> Result<Next, Failure> {
         farewells::see_off(&self.0, farewell).await?;
+        Ok(Next::Finished)
+    }
+}
+
+/// Begins contracts at their time.
+struct Signatory(SubscriptionUseCases);
+
+impl Work for Signatory {
+    type Payload = contracts::Due;
+
+    async fn run(&self, _lease: &Lease, due: contracts::Due) -> Result<Next, Failure> {
+        contracts::begin(&self.0, &due).await?;
         Ok(Next::Finished)
     }
 }

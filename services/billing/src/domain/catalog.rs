@@ -8,7 +8,7 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use bursar_money::{Credits, Price};
+use bursar_money::{Credits, Currency, Price};
 use bursar_time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -254,6 +254,11 @@ impl Catalog {
             let unknown = self.unlisted(scope);
             flaws.extend(unknown.map(|model| CatalogFlaw::UnknownModel(name.clone(), model.clone())));
         }
+    }
+
+    /// The one currency of all prices.
+    pub fn currency(&self) -> Option<Currency> {
+        self.plans.iter().find_map(|plan| plan.price).map(Price::currency)
     }
 
     /// A plan by name.

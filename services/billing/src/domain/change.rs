@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use bursar_time::Timestamp;
 
 use super::catalog::{Plan, ProductId};
+use super::contract::Features;
 use super::interval::Interval;
 use super::subscription::Month;
 
@@ -57,6 +58,12 @@ pub struct Terms {
     /// How long one payment lasts.
     #[serde(default, skip_serializing_if = "Interval::is_month")]
     pub interval: Interval,
+    /// What a contract includes, whatever its plan does; `None` for what the plan includes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub features: Option<Features>,
+    /// With what it is paid from then on, as that is stored; `None` for what has paid so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paid_with: Option<String>,
 }
 
 /// Why there is no such change.
@@ -92,7 +99,8 @@ impl Terms {
     /// A plan of the catalog with its own seats; `None` where a contract says what it costs.
     pub fn of(plan: &Plan) -> Option<Self> {
         let (price, credits, seats) = (plan.price?, plan.credits, plan.seats);
-        Some(Self { plan: plan.id.clone(), price, credits, seats, extra: None, interval: plan.interval })
+        let (plan, interval) = (plan.id.clone(), plan.interval);
+        Some(Self { plan, price, credits, seats, extra: None, interval, features: None, paid_with: None })
     }
 
     /// How many seats the plan includes.
@@ -133,8 +141,7 @@ impl Terms {
             credits: self.credits.saturating_sub(added),
             seats: self.included(),
             extra: None,
-            plan: self.plan.clone(),
-            interval: self.interval,
+            ..self.clone()
         })
     }
 
@@ -263,7 +270,8 @@ mod tests {
 
     fn plan(id: &str, cost: &str, allowance: &str, seats: u32) -> Terms {
         let plan = ProductId::parse(id).unwrap();
-        Terms { plan, price: price(cost), credits: credits(allowance), seats, extra: None, interval: Interval::Month }
+        let (price, credits) = (price(cost), credits(allowance));
+        Terms { plan, price, credits, seats, extra: None, interval: Interval::Month, features: None, paid_with: None }
     }
 
     fn offered() -> (Price, Credits) {

@@ -37,6 +37,7 @@
 //! | `interval` | how long one payment lasts, and what of a year's is each month's |
 //! | `paid_lot` | the lots that a payment has: one, or a year's, month by month |
 //! | `change` | what it takes to change a subscription, and what a month of it is |
+//! | `contract` | what was agreed with one customer instead of what the catalog says of a plan |
 
 mod account;
 mod actor;
@@ -52,6 +53,7 @@ mod charge;
 pub mod checkpoint;
 mod codec;
 mod command;
+mod contract;
 mod decide;
 mod details;
 mod entry;
@@ -105,6 +107,7 @@ pub use codec::Unreadable;
 pub use command::{CaptureCommand, ChargeCommand, Cost, GrantCommand, RefundCommand, VoidCommand};
 pub use command::{Command, HoldCommand, Needs, Request, RequestKey, RequestName, Spender};
 pub use command::{RestoreCommand, TakeBackCommand};
+pub use contract::{Contract, ContractError, Features};
 pub use decide::decide;
 pub use details::{Details, DetailsPage, Fingerprint, NamedRequest, PAGE_ENTRIES, Salt};
 pub use entry::{CaptureEvent, ChargeEvent, DebtEvent, Entry, EntryKind, Event, HoldEvent};

@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use super::catalog::ProductId;
 use super::change::Terms;
+use super::contract::Features;
 use super::interval::Interval;
 use super::invoice::Bill;
 use super::paid_lot::PaidLot;
@@ -134,6 +135,8 @@ pub enum Bought {
         seats: u32,
         /// How long its periods are.
         interval: Interval,
+        /// What a contract includes; `None` where there is none.
+        features: Option<Features>,
     },
     /// A later period of a subscription.
     Renewal {

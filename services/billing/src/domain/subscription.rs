@@ -13,6 +13,7 @@ use bursar_time::{Span, Timestamp};
 
 use super::catalog::ProductId;
 use super::change::{ExtraSeats, Terms};
+use super::contract::Features;
 use super::interval::{Interval, Prepaid};
 use super::lot::Lot;
 use super::payment::{Bought, Payment};
@@ -113,6 +114,8 @@ pub struct Subscription {
     pub seats: u32,
     /// Those of the seats that the plan does not include.
     pub extra: Option<ExtraSeats>,
+    /// What its contract includes; `None` where it has none, and includes what its plan does.
+    pub features: Option<Features>,
     /// How each month is paid, as the payment provider knows it.
     pub payment_method: String,
     /// The last payment, by its id; of old periods the provider's name for it.
@@ -141,7 +144,9 @@ impl Subscription {
     /// The subscription that a payment begins at `at`, with a first month that is paid for; `None` where the payment is for
     /// something else.
     pub fn begun(payment: &Payment, at: Timestamp) -> Option<Self> {
-        let Bought::Start { subscription, plan, credits, seats, interval } = &payment.bought else { return None };
+        let Bought::Start { subscription, plan, credits, seats, interval, features } = &payment.bought else {
+            return None;
+        };
         let year = || Prepaid::beginning(*interval, (at, 0), 0, payment.net());
         Some(Self {
             id: *subscription,
@@ -152,6 +157,7 @@ impl Subscription {
             credits: *credits,
             seats: *seats,
             extra: None,
+            features: *features,
             payment_method: payment.method.clone(),
             payment_reference: payment.id.to_string(),
             started_at: at,
@@ -240,8 +246,8 @@ impl Subscription {
 
     /// What it is now.
     pub fn terms(&self) -> Terms {
-        let Self { plan, price, credits, seats, extra, .. } = self.clone();
-        Terms { plan, price, credits, seats, extra, interval: self.interval() }
+        let Self { plan, price, credits, seats, extra, features, .. } = self.clone();
+        Terms { plan, price, credits, seats, extra, interval: self.interval(), features, paid_with: None }
     }
 
     /// What it is after what is paid for.
@@ -249,10 +255,16 @@ impl Subscription {
         self.pending.clone().unwrap_or_else(|| self.terms())
     }
 
+    /// With what the time after what is paid for is paid, as that is stored.
+    pub fn next_method(&self) -> &str {
+        self.pending.as_ref().and_then(|it| it.paid_with.as_deref()).unwrap_or(&self.payment_method)
+    }
+
     /// Whatever the interval is stands in `prepaid`.
     fn on(&self, terms: Terms) -> Self {
-        let Terms { plan, price, credits, seats, extra, interval: _ } = terms;
-        Self { plan, price, credits, seats, extra, pending: None, ..self.clone() }
+        let Terms { plan, price, credits, seats, extra, interval: _, features, paid_with } = terms;
+        let payment_method = paid_with.unwrap_or_else(|| self.payment_method.clone());
+        Self { plan, price, credits, seats, extra, features, payment_method, pending: None, ..self.clone() }
     }
 
     /// Whether it can be changed at `now`: it is paid for, and goes on after that.
@@ -415,6 +427,7 @@ mod tests {
             credits: Credits::ZERO,
             seats: 1,
             extra: None,
+            features: None,
             payment_method: String::new(),
             payment_reference: String::new(),
             started_at: began,

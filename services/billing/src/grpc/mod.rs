@@ -8,6 +8,7 @@ mod account;
 mod answer;
 mod catalog;
 mod change;
+mod contract;
 mod credit;
 pub(crate) mod inbox;
 mod invoice;

@@ -6,6 +6,7 @@
 pub(crate) mod accounts;
 mod bulk;
 pub(crate) mod catalogs;
+pub(crate) mod contracts;
 pub(crate) mod details;
 #[cfg(test)]
 mod distribution;

@@ -6,8 +6,8 @@ use sqlx::AssertSqlSafe;
 
 use super::sql::{self, Both};
 use super::{
-    MIGRATIONS, accounts, catalogs, invoices, limits, methods, payments, purchases, refused_moves, settings, sql_write,
-    subscriptions, top_ups, webhooks, years,
+    MIGRATIONS, accounts, catalogs, contracts, invoices, limits, methods, payments, purchases, refused_moves, settings,
+    sql_write, subscriptions, top_ups, webhooks, years,
 };
 
 /// A statement in the words of the engines that it is for.
@@ -92,6 +92,7 @@ fn all() -> Vec<Statement> {
     let top_ups = top_ups::STATEMENTS.into_iter().map(same("top_ups.rs"));
     let years = years::STATEMENTS.into_iter().map(same("years.rs"));
     let webhooks = webhooks::STATEMENTS.into_iter().map(same("webhooks.rs"));
+    let contracts = contracts::STATEMENTS.into_iter().map(same("contracts.rs"));
     let limits = limits::STATEMENTS.into_iter().map(same("limits.rs"));
     let batch = |name, text| Statement { file: "sql_write.rs", name, sqlite: None, postgres: Some(text) };
     let batches =
@@ -116,6 +117,7 @@ fn all() -> Vec<Statement> {
         .chain(top_ups)
         .chain(years)
         .chain(webhooks)
+        .chain(contracts)
         .chain(limits)
         .collect()
 }
@@ -131,6 +133,7 @@ fn no_statement_is_forgotten() {
         ("methods.rs", include_str!("methods.rs")),
         ("refused_moves.rs", include_str!("refused_moves.rs")),
         ("catalogs.rs", include_str!("catalogs.rs")),
+        ("contracts.rs", include_str!("contracts.rs")),
         ("invoices.rs", include_str!("invoices.rs")),
         ("settings.rs", include_str!("settings.rs")),
         ("top_ups.rs", include_str!("top_ups.rs")),

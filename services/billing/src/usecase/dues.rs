@@ -58,7 +58,7 @@ impl Cashier {
     }
 
     fn written_down(&self, from: &Subscription, new: Beginning, bill: Bill, attempt: u32) -> Payment {
-        let (method, now, thing) = (from.payment_method.clone(), self.till.clock.now(), new.thing);
+        let (method, now, thing) = (from.next_method().to_owned(), self.till.clock.now(), new.thing);
         let due = self.created(new, bill, (method, attempt), now);
         Payment { id: id_of(from.next_month().start.as_millis(), thing, attempt), ..due }
     }
@@ -93,7 +93,7 @@ fn beginning(from: &Subscription, thing: Thing) -> Beginning {
         bought,
         amount: terms.price,
         seats,
-        method: PaymentMethod::from_stored(&from.payment_method),
+        method: PaymentMethod::from_stored(from.next_method()),
         thing,
         started_by: PROGRAM.to_owned(),
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod access;
 pub(crate) mod accounts;
+mod agreements;
 mod allowances;
 mod asking;
 pub(crate) mod audit;
@@ -12,6 +13,7 @@ pub(crate) mod cashier;
 pub(crate) mod catalogs;
 pub(crate) mod changing;
 pub mod checkpoints;
+pub(crate) mod contracts;
 pub(crate) mod costly;
 pub(crate) mod credits;
 pub(crate) mod dues;

@@ -29,8 +29,8 @@ use super::renewals;
 use super::subscriptions::{SubscriptionUseCases, already, changed};
 use super::top_ups;
 use crate::domain::{
-    Actor, Command, GrantCommand, Lot, Month, Moved as MovedCredits, Note, Origin, Outcome, Payment, Refusal, Request,
-    RequestName, SavedMethod, Stop, Subscription, SubscriptionState, TakenBack, VoidCommand, Worth,
+    Actor, Command, Features, GrantCommand, Lot, Month, Moved as MovedCredits, Note, Origin, Outcome, Payment, Refusal,
+    Request, RequestName, SavedMethod, Stop, Subscription, SubscriptionState, TakenBack, VoidCommand, Worth,
 };
 use crate::error::Error;
 use crate::lane::Job;
@@ -69,7 +69,7 @@ impl SubscriptionUseCases {
     }
 
     /// Renews the owner's subscription if its month is over. Where that fails the transaction finds it due.
-    async fn pay_what_is_due(&self, owner: OwnerId) {
+    pub(super) async fn pay_what_is_due(&self, owner: OwnerId) {
         let renewed = async {
             let live = subscriptions::live(&mut self.till.db.read().await?, owner).await?;
             match live.filter(|it| it.is_due(self.till.clock.now())) {
@@ -78,7 +78,7 @@ impl SubscriptionUseCases {
             }
         };
         if let Err(error) = renewed.await {
-            tracing::warn!(%owner, %error, "a renewal that a move waits for failed");
+            tracing::warn!(%owner, %error, "a renewal that something waits for failed");
         }
     }
 
@@ -183,7 +183,8 @@ impl SubscriptionUseCases {
 
     /// Whether the plan has what creating an organization takes, for sale or not.
     fn includes_organizations(&self, subscription: &Subscription) -> bool {
-        self.catalog.current().plan_of(subscription.plan.as_str()).is_some_and(|plan| plan.organization)
+        let of_plan = || self.catalog.current().plan_of(subscription.plan.as_str()).map(Features::of);
+        subscription.features.or_else(of_plan).is_some_and(|it| it.organizations)
     }
 
     /// The payment method that goes on paying, as the new owner's own: whatever becomes of the person's, the organization's

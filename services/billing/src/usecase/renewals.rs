@@ -39,6 +39,7 @@ use bursar_members::standings::{self, Standings};
 use bursar_time::{Span, Timestamp};
 
 use super::cashier::note;
+use super::contracts::{self, Planned};
 use super::subscriptions::{SubscriptionUseCases, changed};
 use super::years;
 use crate::domain::{Payment, PaymentState, Refusal, Subscription};
@@ -377,6 +378,11 @@ async fn step(subscriptions: &SubscriptionUseCases, from: &Subscription) -> Resu
     }
     if from.cancel_at_period_end {
         return end(subscriptions, till.db.begin().await?, from).await;
+    }
+    match contracts::plan(subscriptions, from).await? {
+        Planned::Nothing => {}
+        Planned::Made(planned) => return Ok(Step::Made(planned)),
+        Planned::Overtaken => return Ok(Step::Taken),
     }
     let payment = subscriptions.cashier.dues(from).await?;
     go_on(subscriptions, from, &payment).await

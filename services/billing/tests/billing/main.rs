@@ -16,6 +16,7 @@ mod changing;
 mod charging;
 mod checkpoints;
 mod clocks;
+mod contracts;
 mod costs;
 mod erasing;
 mod fakes;

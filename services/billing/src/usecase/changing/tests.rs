@@ -126,7 +126,7 @@ engines! {
         assert_eq!(shop.lot_lines(owner).await[1..], [format!("ALLOWANCE 1500 (900) {BEGIN} {NEXT}"), added]);
         assert_eq!((it.lot, shop.available(owner).await), (Some(shop.lots(owner).await[2].id), credits("3200")));
         let entitled = shop.subscriptions.entitlements(owner).await.unwrap();
-        assert_eq!((entitled.plan.as_str(), entitled.seats, entitled.single_sign_on), ("pro", 20, true));
+        assert_eq!((entitled.plan.as_str(), entitled.seats, entitled.features.single_sign_on), ("pro", 20, true));
         shop.set(NEXT);
         assert_eq!((round(&shop).await, shop.available(owner).await), ((1, 0, 0), credits("5800")));
         assert_eq!((now(&shop, owner).await.price.to_string(), shop.count("payments").await), ("300.00 USD".to_owned(), 4));

@@ -15,7 +15,7 @@ use futures::StreamExt as _;
 use super::{ENOUGH, PAGE, waits};
 use crate::domain::{Subscription, SubscriptionState};
 use crate::error::Error;
-use crate::store::{payments, subscriptions};
+use crate::store::{contracts, payments, subscriptions};
 use crate::usecase::dues::thing_after;
 use crate::usecase::subscriptions::SubscriptionUseCases;
 
@@ -40,8 +40,10 @@ pub(crate) async fn pay(of: &SubscriptionUseCases) -> Result<bool, Error> {
         let mut next: Vec<_> = page.into_iter().filter(|it| is_to_be_paid(it, now) && !waits(it, &standings)).collect();
         let things: Vec<_> = next.iter().map(thing_after).collect();
         let tried = payments::tried(&mut tx, &things).await?;
+        // What a contract begins with is its boundary's: by these terms nobody pays.
+        let agreed = contracts::due(&mut tx, span.1).await?;
         tx.commit().await?;
-        next.retain(|it| !tried.contains(thing_after(it).as_slice()));
+        next.retain(|it| !tried.contains(thing_after(it).as_slice()) && !agreed.contains(&it.owner));
         futures::stream::iter(next).for_each_concurrent(SIDE_BY_SIDE, async |it| ask(of, &it, until).await).await;
         if Instant::now() >= until {
             return Ok(true);

@@ -36,7 +36,7 @@ use crate::domain::{
 use crate::error::Error;
 use crate::lane::Job;
 use crate::payment::{PaymentMethod, ToPay};
-use crate::store::{methods, payments, settings, subscriptions as stored};
+use crate::store::{contracts, methods, payments, settings, subscriptions as stored};
 
 /// How many months one transaction begins at most: for as long as that takes their accounts are locked.
 pub(super) const MOST: usize = 250;
@@ -196,8 +196,11 @@ async fn prepare(
     let may = till.sells_to_these(tx, &owners_of(&ordinary)).await?;
     let things: Vec<_> = ordinary.iter().map(thing_after).collect();
     let tried = payments::tried(tx, &things).await?;
-    let (next, others): (Vec<_>, Vec<_>) =
-        ordinary.into_iter().partition(|it| may.contains_key(&it.owner) && !tried.contains(thing_after(it).as_slice()));
+    // A contract may begin with the month.
+    let agreed: HashSet<_> = contracts::due(tx, till.clock.now()).await?.into_iter().collect();
+    let (next, others): (Vec<_>, Vec<_>) = ordinary.into_iter().partition(|it| {
+        may.contains_key(&it.owner) && !agreed.contains(&it.owner) && !tried.contains(thing_after(it).as_slice())
+    });
     rest.extend(others);
     Ok((next, rest, may))
 }
@@ -237,7 +240,7 @@ async fn pay(
     settings: &HashMap<OwnerId, AccountSettings>,
 ) -> Result<(Vec<Next>, Vec<Subscription>), Error> {
     let by_saved =
-        |it: &&Subscription| !matches!(PaymentMethod::from_stored(&it.payment_method), PaymentMethod::Named(_));
+        |it: &&Subscription| !matches!(PaymentMethod::from_stored(it.next_method()), PaymentMethod::Named(_));
     let owners: Vec<OwnerId> = due.iter().filter(by_saved).map(|it| it.owner).collect();
     let mut saved: HashMap<OwnerId, Vec<SavedMethod>> = HashMap::with_capacity(owners.len());
     for method in if owners.is_empty() { Vec::new() } else { methods::of_owners(tx, &owners).await? } {
@@ -271,6 +274,10 @@ fn token(payment: &Payment, saved: &[SavedMethod], now: Timestamp) -> Option<Str
     let method = PaymentMethod::from_stored(&payment.method);
     if let PaymentMethod::Named(name) = method {
         return Some(name);
+    }
+    if payment.amount.is_zero() {
+        // Nobody is asked for nothing.
+        return Some(String::new());
     }
     token_of(payer_among(saved, &method), now).ok().map(str::to_owned)
 }
