@@ -40,8 +40,6 @@ const TRIED_POSTGRES: &str = "SELECT thing FROM payments WHERE thing = ANY ($1::
 const UPDATE: &str = "UPDATE payments SET state = $2, refunded = $3, dispute = $4, disputed = $5, decline_code = $6, \
      reference = $7, fulfilled_at = $8, returned = $9, lot_id = $10, taken_back = $11, voided = $12, owed = $13, invoice_id = $14, \
      moved = $15, months = $16, asked_with = CASE WHEN $2 = 'CREATED' THEN asked_with END WHERE id = $1";
-const NOTE_MONTHS_POSTGRES: &str = "UPDATE payments AS p SET months = r.months \
-     FROM unnest($1::text[], $2::text[], $3::text[]) AS r (owner, id, months) WHERE p.owner = r.owner AND p.id = r.id";
 const ASK_WITH: &str = "UPDATE payments SET asked_with = $2 WHERE id = $1";
 const ASKED_WITH: &str = "SELECT asked_with FROM payments WHERE id = $1";
 const NAME: &str = "UPDATE payments SET reference = $2 WHERE id = $1 AND reference IS NULL";
@@ -85,12 +83,11 @@ const CHANGES_OF_PERIOD: &str = "SELECT id FROM payments WHERE owner = $1 AND su
 
 /// Every statement here, by its name; what is named for an engine is for that one alone.
 #[cfg(test)]
-pub(super) const STATEMENTS: [(&str, &str); 22] = [
+pub(super) const STATEMENTS: [(&str, &str); 21] = [
     ("INSERT", INSERT),
     ("INSERT_RENEWALS_POSTGRES", INSERT_RENEWALS_POSTGRES),
     ("TRIED_POSTGRES", TRIED_POSTGRES),
     ("UPDATE", UPDATE),
-    ("NOTE_MONTHS_POSTGRES", NOTE_MONTHS_POSTGRES),
     ("ASK_WITH", ASK_WITH),
     ("ASKED_WITH", ASKED_WITH),
     ("NAME", NAME),
@@ -355,30 +352,11 @@ pub(crate) async fn update(tx: &mut Tx, it: &Payment) -> Result<(), DbError> {
         .execute(c).await?.rows_affected()))
 }
 
-/// Writes which lots the months of some years have, nothing else of whose payments has changed.
-pub(crate) async fn note_months(tx: &mut Tx, of: &[Payment]) -> Result<(), DbError> {
-    let Tx::Postgres(t) = tx else {
-        for payment in of {
-            update(tx, payment).await?;
-        }
-        return Ok(());
-    };
-    if of.is_empty() {
-        return Ok(());
-    }
-    let query = sqlx::query(NOTE_MONTHS_POSTGRES)
-        .bind(column(of, |it| it.owner.to_string()))
-        .bind(column(of, |it| it.id.to_string()))
-        .bind(of.iter().map(months).collect::<Result<Vec<_>, _>>()?);
-    let rows = query.execute(&mut **t).await?.rows_affected();
-    if usize::try_from(rows) == Ok(of.len()) { Ok(()) } else { Err(unreadable("a payment that is locked is missing")) }
-}
-
 fn moved(of: &Payment) -> Result<Option<String>, DbError> {
     of.moved.as_ref().map(serde_json::to_string).transpose().map_err(unreadable)
 }
 
-fn months(of: &Payment) -> Result<Option<String>, DbError> {
+pub(super) fn months(of: &Payment) -> Result<Option<String>, DbError> {
     (!of.months.is_empty()).then(|| serde_json::to_string(&of.months)).transpose().map_err(unreadable)
 }
 

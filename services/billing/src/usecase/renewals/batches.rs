@@ -36,7 +36,7 @@ use crate::domain::{
 use crate::error::Error;
 use crate::lane::Job;
 use crate::payment::{PaymentMethod, ToPay};
-use crate::store::{contracts, methods, payments, settings, subscriptions as stored};
+use crate::store::{contracts, methods, payments, settings, subscriptions as stored, years};
 
 /// How many months one transaction begins at most: for as long as that takes their accounts are locked.
 pub(super) const MOST: usize = 250;
@@ -317,7 +317,7 @@ async fn write(
         }
         begun.push(it.renewed);
     }
-    payments::note_months(tx, &years).await?;
+    years::note_months(tx, &years).await?;
     if payments::insert_renewals(tx, &paid).await? != paid.len() {
         // Somebody who spends has begun to pay one of them meanwhile.
         return Err(Error::NothingToRenew);
