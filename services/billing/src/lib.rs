@@ -222,8 +222,7 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
     let reloading = Reloading::new(files, used, &source, (&db, &env.clock, &mutations), &env.meter);
     let (subscriptions, purchases, payments) =
         selling(&access, till, mutations.clone(), (&catalog, &outbox, &jobs), &env);
-    let costly = Costly::new();
-    let inbox = Inbox(payments.clone());
+    let (costly, inbox) = (Costly::new(), Inbox(payments.clone()));
     let parts = grpc::Parts {
         credits: credits(&subscriptions, &lanes, &rules),
         subscriptions: subscriptions.clone(),

@@ -134,10 +134,9 @@ impl From<Error> for Problem {
                 Self::exhausted("TOO_MANY_LIMITS", said).with_metadata("limit", limit.to_string())
             }
             Error::Overloaded => Self::exhausted(reason::OVERLOADED, said).with_retry_after(RETRY_SOON),
-            Error::Unavailable => {
-                Self::unavailable(reason::STORE_UNAVAILABLE, said).with_retry_after(Duration::from_secs(1))
-            }
-            Error::Provider => away(said),
+            Error::Unavailable => away(reason::STORE_UNAVAILABLE, said, Duration::from_secs(1)),
+            // Whatever it was asked, the same request finds out what became of it.
+            Error::Provider => away("PAYMENT_PROVIDER_UNAVAILABLE", said, Duration::from_secs(2)),
             Error::NewerFormat => Self::unavailable("NEWER_FORMAT", said),
             Error::Failed => Self::internal(&said),
             Error::Store(error) => error.into(),
@@ -145,9 +144,8 @@ impl From<Error> for Problem {
     }
 }
 
-/// Whatever the payment provider was asked, the same request finds out what became of it.
-fn away(said: String) -> Problem {
-    Problem::unavailable("PAYMENT_PROVIDER_UNAVAILABLE", said).with_retry_after(Duration::from_secs(2))
+fn away(reason: &'static str, said: String, again: Duration) -> Problem {
+    Problem::unavailable(reason, said).with_retry_after(again)
 }
 
 /// What no page may read is not read by asking again: it is asked for otherwise.

@@ -235,6 +235,7 @@ fn metadata(name: &str) -> String {
 }
 
 /// Of a request that cannot be refused for what it says.
+#[expect(clippy::needless_pass_by_value, reason = "it stands where an error is mapped")]
 fn refused(refusal: Refusal) -> Trouble {
     Trouble::Refused(refusal.word())
 }
