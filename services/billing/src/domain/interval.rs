@@ -204,12 +204,11 @@ mod tests {
                     it = it.with_more(usd(more)).unwrap();
                     paid += more;
                 }
-                match it.next() {
-                    Some(next) => {
-                        prop_assert!(number < 11 && (it.part.micros() - next.part.micros() <= 10_000));
-                        it = next;
-                    }
-                    None => prop_assert_eq!(number, 11),
+                if let Some(next) = it.next() {
+                    prop_assert!(number < 11 && (it.part.micros() - next.part.micros() <= 10_000));
+                    it = next;
+                } else {
+                    prop_assert_eq!(number, 11);
                 }
             }
             prop_assert_eq!((sum, end, it.rest), (paid, it.until(), usd(0)));

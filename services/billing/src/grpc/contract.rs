@@ -118,8 +118,8 @@ impl Stored for Agreed {
 mod tests {
     use super::*;
 
-    fn usd(units: i64, nanos: i32) -> Option<Money> {
-        Some(Money { currency_code: "USD".to_owned(), units, nanos })
+    fn usd(units: i64, nanos: i32) -> Money {
+        Money { currency_code: "USD".to_owned(), units, nanos }
     }
 
     fn good() -> pb::SetContractRequest {
@@ -127,7 +127,7 @@ mod tests {
             plan_id: "enterprise".to_owned(),
             credits: "20000".to_owned(),
             seats: 100_000,
-            price: usd(900, 500_000_000),
+            price: Some(usd(900, 500_000_000)),
             features: vec![pb::Feature::SingleSignOn.into(), pb::Feature::SingleSignOn.into()],
             payment_method: "invoice".to_owned(),
             ..Default::default()
@@ -147,13 +147,14 @@ mod tests {
     fn a_contract_is_read_as_it_was_written() {
         let answer = asked(&read(&good()).unwrap()).unwrap();
         assert_eq!((answer.plan_id.as_str(), answer.credits.as_str(), answer.seats), ("enterprise", "20000", 100_000));
-        assert_eq!((answer.price, answer.starts_at), (usd(900, 500_000_000), None));
+        assert_eq!((answer.price, answer.starts_at), (Some(usd(900, 500_000_000)), None));
         assert_eq!(answer.features, [i32::from(pb::Feature::SingleSignOn)], "however often it is named");
-        let none = pb::SetContractRequest { credits: "0".into(), price: usd(0, 0), features: Vec::new(), ..good() };
+        let none =
+            pb::SetContractRequest { credits: "0".into(), price: Some(usd(0, 0)), features: Vec::new(), ..good() };
         let latest = Timestamp::EPOCH.add_months_anchored(120);
         let none = pb::SetContractRequest { starts_at: Some(to_timestamp(latest)), ..none };
         let answer = asked(&read(&none).unwrap()).unwrap();
-        assert_eq!((answer.credits.as_str(), answer.price, answer.features.len()), ("0", usd(0, 0), 0));
+        assert_eq!((answer.credits.as_str(), answer.price, answer.features.len()), ("0", Some(usd(0, 0)), 0));
         assert_eq!(answer.starts_at, Some(to_timestamp(latest)));
     }
 
@@ -167,9 +168,9 @@ mod tests {
             (pb::SetContractRequest { credits: "-1".into(), ..good() }, &["credits"]),
             (pb::SetContractRequest { seats: 0, ..good() }, &["seats"]),
             (pb::SetContractRequest { seats: 100_001, ..good() }, &["seats"]),
-            (pb::SetContractRequest { price: usd(-1, 0), ..good() }, &["price"]),
-            (pb::SetContractRequest { price: usd(1, 1_000), ..good() }, &["price"]),
-            (pb::SetContractRequest { price: usd(1_000_000_001, 0), ..good() }, &["price"]),
+            (pb::SetContractRequest { price: Some(usd(-1, 0)), ..good() }, &["price"]),
+            (pb::SetContractRequest { price: Some(usd(1, 1_000)), ..good() }, &["price"]),
+            (pb::SetContractRequest { price: Some(usd(1_000_000_001, 0)), ..good() }, &["price"]),
             (pb::SetContractRequest { features: vec![0], ..good() }, &["features"]),
             (pb::SetContractRequest { starts_at: Some(late), ..good() }, &["starts_at"]),
             (pb::SetContractRequest::default(), &["plan_id", "credits", "seats", "price"]),

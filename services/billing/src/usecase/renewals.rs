@@ -225,7 +225,7 @@ async fn each(
     let (mut work, count) = (0, due.len());
     for (number, subscription) in due.into_iter().enumerate() {
         let last = subscription.clone();
-        match catch_up(subscriptions, subscription).await {
+        match Box::pin(catch_up(subscriptions, subscription)).await {
             Ok(steps) => {
                 round.done += steps;
                 work += steps;

@@ -288,7 +288,7 @@ mod tests {
         assert_eq!(news("charge.refunded", &charge), [News::Refunded(usd("5.00"))]);
         let dispute = |status: &str| json!({"id": "dp_1", "payment_intent": "pi_1", "amount": 2000, "currency": "usd", "status": status});
         let open = News::Disputed(usd("20.00"));
-        assert_eq!(news("charge.dispute.created", &dispute("needs_response")), [open.clone()]);
+        assert_eq!(news("charge.dispute.created", &dispute("needs_response")), std::slice::from_ref(&open));
         assert_eq!(news("charge.dispute.closed", &dispute("won")), [open.clone(), News::DisputeWon]);
         assert_eq!(news("charge.dispute.closed", &dispute("lost")), [open, News::DisputeLost]);
         let inquiry = dispute("warning_needs_response");
@@ -331,13 +331,13 @@ mod tests {
     #[test]
     fn nothing_is_kept_that_says_who_somebody_is() {
         let object = json!({
-            "id": "pi_1", "currency": "usd", "amount_received": 1, "receipt_email": "ada@example.com",
-            "metadata": {"bursar_payment": PAY, "name": "Ada"}, "shipping": {"name": "Ada"},
+            "id": "pi_1", "currency": "usd", "amount_received": 1, "receipt_email": "grace@example.com",
+            "metadata": {"bursar_payment": PAY, "name": "Grace"}, "shipping": {"name": "Grace"},
         });
         let body =
             json!({"id": "evt_1", "object": "event", "type": "payment_intent.succeeded", "data": {"object": object}});
         let Kept::Object(kept) = Event::read(body.to_string().as_bytes()).unwrap().kept else { panic!() };
-        assert!(!kept.contains("da"), "{kept}");
+        assert!(!kept.to_lowercase().contains("grace"), "{kept}");
     }
 
     #[test]

@@ -95,7 +95,7 @@ pub(super) async fn renew(subscriptions: &SubscriptionUseCases, due: Vec<Subscri
         if part.is_empty() {
             continue;
         }
-        match together(subscriptions, &part).await {
+        match Box::pin(together(subscriptions, &part)).await {
             Ok(made) => {
                 batched.done += made.begun.len();
                 batched.rest.extend(made.rest);

@@ -146,7 +146,9 @@ pub(super) async fn rows(shop: &Shop, owner: OwnerId) -> String {
     for invoice in invoices::page(&mut tx, owner, None, 100).await.unwrap() {
         let number = invoice.number.rsplit('-').next().unwrap_or_default().to_owned();
         let what = (invoice.position, &invoice.bill, &invoice.profile, &invoice.issued_on, invoice.issued_at);
-        write!(text, "\n{number} {what:?}").unwrap();
+        // A credit note names the invoice, by the account's own prefix.
+        let prefix = invoice.number.split('-').next().unwrap_or_default();
+        write!(text, "\n{number} {}", format!("{what:?}").replace(prefix, "")).unwrap();
     }
     let account = accounts::find(&mut tx, owner).await.unwrap().unwrap();
     let head = (account.head.seq, account.head.at, account.renews_at, account.next_lapse);
