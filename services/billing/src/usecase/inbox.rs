@@ -2,9 +2,9 @@
 //!
 //! | step | where | if it is lost after this |
 //! |---|---|---|
-//! | an event is written down once, with the job that works it off ([`Inbox::receive`]) | a transaction | the job finds it |
+//! | an event is written down once, with the job that works it off (`Inbox::receive`) | a transaction | the job finds it |
 //! | the provider hears that it arrived | none | it sends the event again: nothing more is written |
-//! | what it means is done ([`Inbox::work`]) | the payment's own transaction | it is done again, and changes nothing |
+//! | what it means is done (`Inbox::work`) | the payment's own transaction | it is done again, and changes nothing |
 //! | what became of it is written down | a transaction | the same |
 //!
 //! Events come late, twice and in any order; that is the payment's affair ([`crate::domain::Payment::learn`]). An event about
