@@ -20,7 +20,7 @@ missing() {
 }
 
 # Kept between runs once it is whole.
-if [[ -x $FOLDER/node && -f $FOLDER/node_modules/stripe/package.json ]]; then
+if [[ -x $FOLDER/node && -f $FOLDER/whole ]]; then
   echo "$FOLDER"
   exit 0
 fi
@@ -34,4 +34,5 @@ mkdir -p "$FOLDER"
 ln -sfn "$(command -v node)" "$FOLDER/node"
 timeout "$PATIENCE" npm install --prefix "$FOLDER" --no-save --no-audit --no-fund --ignore-scripts --loglevel=error \
   "$PACKAGE" >&2 || missing "npm could not install it"
+touch "$FOLDER/whole"
 echo "$FOLDER"

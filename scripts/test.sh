@@ -23,8 +23,8 @@ cargo test --no-fail-fast "${arguments[@]}" 2>&1 | tee "$log"
 status=${PIPESTATUS[0]}
 
 # Billing once more as if its tables were distributed by owner, which only PostgreSQL's can be. Without what is the same wherever
-# rows lie and takes minutes: what a provider says, catalogs, and how long answers and reports are.
-same=(--skip stripe --skip inbox:: --skip reloading:: --skip reporting:: --skip sizes::)
+# rows lie and takes minutes: what a provider says, catalogs, and reports.
+same=(--skip stripe --skip inbox:: --skip reloading:: --skip reporting::)
 if [[ " ${arguments[*]} " == *" --workspace "* && -n "${BURSAR_REQUIRE_POSTGRES:-}" ]]; then
   locked=()
   [[ " ${arguments[*]} " == *" --locked "* ]] && locked=(--locked)

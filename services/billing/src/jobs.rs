@@ -98,8 +98,8 @@ pub(crate) fn runner(
             Ok(Next::Finished)
         }
     });
-    // Given up, whoever is gone would go on paying, and nothing would clear the account.
     runner.on(CONTRACT, Terms::PATIENT, Signatory(leaving.clone()));
+    // Given up, whoever is gone would go on paying, and nothing would clear the account.
     runner.on(FAREWELL, Terms::PATIENT, Usher(leaving));
     runner.on(STANDING, Terms::PATIENT, steward);
     runner.on(PURGE, purges::TERMS, purger);
@@ -179,7 +179,7 @@ fn hear(runner: &mut Runner, inbox: Inbox, env: &Env) {
         .with_unit("{event}")
         .with_description("Events of the payment provider that somebody has to look at (`webhooks list`).")
         .build();
-    runner.every("billing.webhooks.aside", COUNT_EVERY, move || {
+    runner.here("billing.webhooks.aside", COUNT_EVERY, move || {
         let (db, aside) = (db.clone(), aside.clone());
         async move {
             aside.record(inbox::aside(&db).await?.len() as u64, &[]);

@@ -121,6 +121,7 @@ const ONE_AT_A_TIME: &[(&str, &[Program], &str, &str)] = &[
     ("BURSAR_ALLOW_SANDBOX_PAYMENTS=false", &[PROGRAMS[0], SINGLES[2]], "allow_sandbox_payments", ""),
     (
         "BURSAR_PAYMENTS__PROVIDER=stripe\nBURSAR_PAYMENTS__STRIPE__SECRET_KEY=sk_test_x\nBURSAR_ALLOW_SANDBOX_PAYMENTS=false
+        BURSAR_PAYMENTS__STRIPE__RETURN_URL=https://app.test
         BURSAR_PAYMENTS__STRIPE__WEBHOOK_SECRET=whsec_x\nBURSAR_PAYMENTS__STRIPE__INBOX_ADDRESS=127.0.0.1:9",
         &[PROGRAMS[0], SINGLES[2]],
         "payments.stripe.secret_key",
@@ -128,6 +129,7 @@ const ONE_AT_A_TIME: &[(&str, &[Program], &str, &str)] = &[
     ),
     (
         "BURSAR_PAYMENTS__PROVIDER=stripe\nBURSAR_PAYMENTS__STRIPE__SECRET_KEY=rk_live_x\nBURSAR_ALLOW_SANDBOX_PAYMENTS=false
+        BURSAR_PAYMENTS__STRIPE__RETURN_URL=https://app.test
         BURSAR_PAYMENTS__STRIPE__WEBHOOK_SECRET=whsec_x\nBURSAR_PAYMENTS__STRIPE__INBOX_ADDRESS=10.0.0.1:9",
         &[PROGRAMS[0], SINGLES[2]],
         "payments.stripe.inbox_address",
@@ -135,11 +137,20 @@ const ONE_AT_A_TIME: &[(&str, &[Program], &str, &str)] = &[
     ),
     (
         "BURSAR_PAYMENTS__PROVIDER=stripe\nBURSAR_PAYMENTS__STRIPE__SECRET_KEY=sk_live_x
+        BURSAR_PAYMENTS__STRIPE__RETURN_URL=https://app.test
         BURSAR_PAYMENTS__STRIPE__WEBHOOK_SECRET=whsec_x\nBURSAR_PAYMENTS__STRIPE__INBOX_ADDRESS=127.0.0.1:9
         BURSAR_PAYMENTS__STRIPE__API_URL=http://stripe.test",
         &[PROGRAMS[0], SINGLES[2]],
         "payments.stripe.api_url",
         "--allow-plaintext",
+    ),
+    (
+        "BURSAR_PAYMENTS__PROVIDER=stripe\nBURSAR_PAYMENTS__STRIPE__SECRET_KEY=sk_live_x
+        BURSAR_PAYMENTS__STRIPE__RETURN_URL=http://localhost:3000
+        BURSAR_PAYMENTS__STRIPE__WEBHOOK_SECRET=whsec_x\nBURSAR_PAYMENTS__STRIPE__INBOX_ADDRESS=127.0.0.1:9",
+        &[PROGRAMS[0], SINGLES[2]],
+        "payments.stripe.return_url",
+        "",
     ),
     ("BURSAR_MAIL__SMTP_URL=", &[PROGRAMS[0], SINGLES[0], SINGLES[1]], "mail.smtp_url", ""),
     (

@@ -13,6 +13,7 @@ use bursar_time::Timestamp;
 
 use super::codec::{Malformed, Reader, Unreadable, Writer};
 use super::entry::Posting;
+use super::limits::Used;
 use super::lot::{Lot, LotSource};
 use super::profile::AlertPercents;
 use super::state::AccountState;
@@ -95,7 +96,7 @@ pub struct Allowance {
 impl Allowance {
     /// How often alerts of one period are told again, however often use goes down and up. What is reached for the first time
     /// is told besides.
-    pub const RETOLD: u32 = 8;
+    pub const RETOLD: u32 = Used::RETOLD;
 
     const FORMAT: u8 = 1;
 

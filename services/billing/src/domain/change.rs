@@ -176,7 +176,7 @@ impl SeatsPart {
 /// What it takes to change a subscription at one instant, and what comes of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Quote {
-    /// What a month is then.
+    /// What it is then.
     pub to: Terms,
     /// Whether that is so at once, because it costs more; else with the next period.
     pub at_once: bool,
@@ -186,8 +186,6 @@ pub struct Quote {
     pub seats_part: Option<SeatsPart>,
     /// The credits that come at once.
     pub credits: Credits,
-    /// Whether an interval and its months begin anew with it.
-    pub anew: bool,
 }
 
 impl Quote {
@@ -200,10 +198,10 @@ impl Quote {
         let none = Price::zero(more.currency());
         if from.interval == Interval::Month && to.interval == Interval::Year {
             let (due, seats_part, credits) = (to.price, SeatsPart::of_whole(&to), to.credits);
-            return Ok(Self { to, at_once: true, due, seats_part, credits, anew: true });
+            return Ok(Self { to, at_once: true, due, seats_part, credits });
         }
         if from.interval != to.interval || more.micros() <= 0 {
-            return Ok(Self { to, at_once: false, due: none, seats_part: None, credits: Credits::ZERO, anew: false });
+            return Ok(Self { to, at_once: false, due: none, seats_part: None, credits: Credits::ZERO });
         }
         let (left, whole) = left_of(paid, now);
         let due = more.share(left, whole).floor_to_minor();
@@ -224,7 +222,7 @@ impl Quote {
         let seats_part = (!for_seats.is_zero()).then_some(part);
         let (left, whole) = left_of(month, now);
         let credits = share(to.credits.saturating_sub(from.credits), left, whole);
-        Ok(Self { to, at_once: true, due, seats_part, credits, anew: false })
+        Ok(Self { to, at_once: true, due, seats_part, credits })
     }
 
     /// What of the due is for the month that the subscription is in; the rest is for the months after it that are paid for.

@@ -15,7 +15,7 @@ use crate::store::lots;
 /// Lots that are read at once, the newest first.
 const PORTION: usize = 100;
 
-/// How many lots are looked through for those of a period: more were not granted since it began, or it is not told of.
+/// How many lots are looked through for those of a period: more were not granted since it began, or what is older of it does not count.
 const MOST: usize = 1_000;
 
 /// Counts what is used of allowances where somebody wants to be told and the account's row does not say it: since the

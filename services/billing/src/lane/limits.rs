@@ -13,11 +13,10 @@ use bursar_time::Timestamp;
 
 use super::allowances;
 use super::job::Job;
+use super::load::States;
 use crate::domain::{AccountState, Changes, LimitAlert, Subject, Total, UseKey, Used};
 use crate::store::limits;
 use crate::store::write::Unsaved;
-
-type States = HashMap<OwnerId, AccountState>;
 
 /// Loads the limits of the accounts that have any, and how much of them is used as far as these jobs need it, and what is
 /// loaded of holds and charges. Nothing is asked where no account has any.

@@ -1,4 +1,5 @@
-//! Loading: everything that the requests of a batch need, one statement for each kind of row.
+//! Loading: everything that the requests of a batch need, one statement for each kind of row; an allowance that nobody has counted
+//! takes one of its own.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -58,10 +59,10 @@ pub(super) async fn load(
             Err(flaw) => tracing::error!(%owner, %flaw, "an account contradicts itself"),
         }
     }
-    allowances::load(tx, &mut states, now).await?;
     load_members(tx, jobs, &mut states).await?;
     let in_arrears = load_overdue(tx, now, &mut states).await?;
     states.retain(|owner, _| !in_arrears.contains(owner));
+    allowances::load(tx, &mut states, now).await?;
     load_holds(tx, jobs, &mut states).await?;
     load_charges(tx, rules, jobs, &mut states).await?;
     let named = needed(jobs, |needs| needs.lot);

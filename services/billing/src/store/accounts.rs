@@ -162,6 +162,7 @@ pub(crate) async fn no_renewal(tx: &mut Tx, owner: OwnerId, now: Timestamp) -> R
 }
 
 /// Begins a month counted from an anchor in an account that is open, where no grant does: of its allowance nothing is left.
+/// What was spent in it before counts in it.
 pub(crate) async fn begin_period(tx: &mut Tx, owner: OwnerId, anchor: Timestamp, month: &Month) -> Result<(), DbError> {
     let (owner, number) = (keys::owner(owner), i64::from(month.number));
     exactly_one(on!(tx, c => sqlx::query(sql::BEGIN_PERIOD)

@@ -67,8 +67,10 @@ pub(crate) const HEADS_AFTER: &str =
 pub(crate) const NO_RENEWAL: &str =
     "UPDATE accounts SET renews_at = NULL, terms = terms + 1 WHERE owner = $1 AND renews_at <= $2";
 
-/// Begins a month that nothing was granted for.
-pub(crate) const BEGIN_PERIOD: &str = "UPDATE accounts SET period_anchor = $2, period_number = $3, period_spent = 0, \
+/// Begins a month that nothing was granted for, unless the account is in it or past it already.
+pub(crate) const BEGIN_PERIOD: &str = "UPDATE accounts SET period_anchor = $2, \
+     period_number = CASE WHEN period_anchor = $2 AND period_number > $3 THEN period_number ELSE $3 END, \
+     period_spent = CASE WHEN period_anchor = $2 AND period_number >= $3 THEN period_spent ELSE 0 END, \
      renews_at = $4, terms = terms + 1 WHERE owner = $1";
 
 /// What is remembered of an account counts no more.

@@ -10,7 +10,7 @@ use bursar_time::Timestamp;
 
 use super::contracts::{features, read_features};
 use super::sql::Both;
-use super::unreadable;
+use super::{unreadable, years};
 use crate::domain::{ExtraSeats, Month, ProductId, Subscription, SubscriptionState};
 
 macro_rules! columns {
@@ -44,11 +44,6 @@ const DUE: &str = concat!(
      AND (next_retry_at IS NULL OR next_retry_at <= $1) \
      ORDER BY period_end, id LIMIT $4"
 );
-const RENEW: &str = "UPDATE subscriptions SET period_number = $4, period_start = $5, period_end = $6, \
-     payment_reference = $7, failures = 0, next_retry_at = NULL, plan_id = $8, credits = $9, seats = $10, price = $11, \
-     extra_seats = $12, seat_price = $13, seat_credits = $14, pending_change = NULL, prepaid = $16, \
-     features = $17, payment_method = $18 \
-     WHERE owner = $1 AND id = $2 AND period_number = $3 AND changes = $15 AND state <> 'ENDED' AND cancel_at_period_end = 0";
 const RENEW_MANY_POSTGRES: &str = "UPDATE subscriptions AS s SET period_number = r.number, period_start = r.starts, period_end = r.ends, \
      payment_reference = r.reference, failures = 0, next_retry_at = NULL, plan_id = r.plan, credits = r.credits, \
      seats = r.seats, price = r.price, extra_seats = r.extra_seats, seat_price = r.seat_price, \
@@ -122,14 +117,13 @@ pub(super) const RESUMED_OF: Both = Both {
 
 /// Every statement here that is the same on both engines, by its name; what is named for an engine is for that one alone.
 #[cfg(test)]
-pub(super) const STATEMENTS: [(&str, &str); 20] = [
+pub(super) const STATEMENTS: [(&str, &str); 19] = [
     ("INSERT", INSERT),
     ("LIVE", LIVE),
     ("KEPT", KEPT),
     ("LATEST", LATEST),
     ("FIND", FIND),
     ("DUE", DUE),
-    ("RENEW", RENEW),
     ("RENEW_MANY_POSTGRES", RENEW_MANY_POSTGRES),
     ("CLAIM_POSTGRES", CLAIM_POSTGRES),
     ("WAIT_BRIEFLY_POSTGRES", WAIT_BRIEFLY_POSTGRES),
@@ -361,20 +355,6 @@ pub(crate) async fn resume(tx: &mut Tx, owner: Option<OwnerId>, now: Timestamp) 
     })
 }
 
-/// Moves a subscription from the period `from` to the one it has now, on the terms it has now, and remembers its payment and
-/// until when it is paid for.
-/// `false`: somebody else has moved, changed or ended it, or it ends with that period.
-pub(crate) async fn renew(tx: &mut Tx, renewed: &Subscription, from: u32) -> Result<bool, DbError> {
-    let (month, extra) = (renewed.month, extra(renewed));
-    once(on!(tx, c => sqlx::query(RENEW)
-        .bind(renewed.owner).bind(renewed.id).bind(i64::from(from))
-        .bind(i64::from(month.number)).bind(month.start).bind(month.end).bind(&renewed.payment_reference)
-        .bind(renewed.plan.as_str()).bind(renewed.credits).bind(i64::from(renewed.seats)).bind(renewed.price.micros())
-        .bind(extra.0).bind(extra.1).bind(extra.2).bind(i64::from(renewed.changes)).bind(prepaid(renewed)?)
-        .bind(features(renewed)?).bind(&renewed.payment_method)
-        .execute(c).await?.rows_affected()))
-}
-
 /// Those of these owners' subscriptions that are not ended, locked until the transaction ends, in the order of owners. What
 /// somebody else has locked is left out: nobody is waited for, and afterwards in this transaction for a moment only.
 pub(crate) async fn claim(tx: &mut Tx, owners: &[OwnerId]) -> Result<Vec<Subscription>, DbError> {
@@ -388,12 +368,13 @@ pub(crate) async fn claim(tx: &mut Tx, owners: &[OwnerId]) -> Result<Vec<Subscri
     rows.into_iter().map(Row::read).collect()
 }
 
-/// The same as [`renew`] for many, each with the period it was in. Returns how many there were to move.
-pub(crate) async fn renew_many(tx: &mut Tx, renewed: &[(Subscription, u32)]) -> Result<usize, DbError> {
+/// Moves many subscriptions on ([`years::advance`]), each with what it was read as: of each what is planned is over, and none
+/// ends with its period. Returns how many there were to move.
+pub(crate) async fn renew_many(tx: &mut Tx, renewed: &[(Subscription, Subscription)]) -> Result<usize, DbError> {
     let Tx::Postgres(t) = tx else {
         let mut moved = 0;
         for (it, from) in renewed {
-            moved += usize::from(renew(tx, it, *from).await?);
+            moved += usize::from(years::advance(tx, it, from).await?);
         }
         return Ok(moved);
     };
@@ -402,7 +383,7 @@ pub(crate) async fn renew_many(tx: &mut Tx, renewed: &[(Subscription, u32)]) -> 
     let query = sqlx::query(RENEW_MANY_POSTGRES)
         .bind(text(|it| it.owner.to_string()))
         .bind(text(|it| it.id.to_string()))
-        .bind(renewed.iter().map(|(_, from)| i64::from(*from)).collect::<Vec<_>>())
+        .bind(renewed.iter().map(|(_, from)| i64::from(from.month.number)).collect::<Vec<_>>())
         .bind(number(|it| i64::from(it.month.number)))
         .bind(number(|it| it.month.start.as_micros()))
         .bind(number(|it| it.month.end.as_micros()))
@@ -414,7 +395,7 @@ pub(crate) async fn renew_many(tx: &mut Tx, renewed: &[(Subscription, u32)]) -> 
         .bind(number(|it| extra(it).0))
         .bind(number(|it| extra(it).1))
         .bind(number(|it| extra(it).2.micro()))
-        .bind(number(|it| i64::from(it.changes)))
+        .bind(renewed.iter().map(|(_, from)| i64::from(from.changes)).collect::<Vec<_>>())
         .bind(renewed.iter().map(|(it, _)| prepaid(it)).collect::<Result<Vec<_>, _>>()?)
         .bind(renewed.iter().map(|(it, _)| features(it)).collect::<Result<Vec<_>, _>>()?)
         .bind(text(|it| it.payment_method.clone()));

@@ -1,4 +1,4 @@
-//! Subscriptions that are paid by the year, or were: how they go from one month to the next.
+//! How a subscription goes from one month to the next, whatever it is paid by; and what the months of years are paid with.
 
 use bursar_db::{DbError, Tx, on};
 

@@ -12,7 +12,7 @@ use super::asking;
 use super::cashier::Cashier;
 use super::orders::Order;
 use super::subscriptions::SubscriptionUseCases;
-use crate::domain::{Assortment, Subscription, Terms};
+use crate::domain::{Assortment, Payment, Subscription, Terms};
 use crate::error::Error;
 use crate::payment::{INVOICE, PaymentMethod};
 use crate::store::{contracts, methods};
@@ -85,9 +85,16 @@ pub(super) async fn payer(of: &impl Agreement, tx: &mut Tx, owner: OwnerId) -> R
 /// A contract takes effect in this transaction: nothing waits for its owner any more. Does nothing where it is none.
 ///
 /// # Errors
-/// [`Error::ChangeOvertaken`] where another one has taken its place.
-pub(super) async fn takes_effect(contract: Option<Which<'_>>, tx: &mut Tx, owner: OwnerId) -> Result<(), Error> {
+/// [`Error::ChangeOvertaken`] where another one has taken its place. [`Error::Unavailable`] where it waited and its payment is
+/// open: it waits until that is paid, or comes to nothing and is asked for anew, and whoever began it looks again.
+pub(super) async fn takes_effect(
+    contract: Option<Which<'_>>,
+    payment: Option<&Payment>,
+    tx: &mut Tx,
+    owner: OwnerId,
+) -> Result<(), Error> {
     match contract {
+        Some(Which::Waited(_)) if payment.is_some_and(Payment::is_open) => Err(Error::Unavailable),
         None => Ok(()),
         Some(Which::New) => Ok(contracts::forget(tx, owner).await?),
         Some(Which::Waited(id)) if contracts::begun(tx, owner, id).await? => Ok(()),

@@ -20,7 +20,7 @@ use bursar_time::Timestamp;
 use super::access::Allowed;
 use super::agreements::{Aim, takes_effect};
 use super::asking::payer;
-use super::cashier::{Beginning, is_certain};
+use super::cashier::{Beginning, Cashier, is_certain};
 use super::orders::{self, admit, up_to_date};
 use super::subscriptions::{SubscriptionUseCases, changed};
 use crate::domain::{Assortment, Bill, Bought, Payment, Quote, Refusal, Subscription, SubscriptionState, Terms};
@@ -70,8 +70,10 @@ impl Aim for Change {
             Some((plan, _)) => Terms::of(&plan).ok_or(Error::Failed)?,
             None => present,
         };
-        // Of a plan that is no longer in the catalog nobody can say what seats cost.
-        let offered = sold.catalog().plan(base.plan.as_str()).and_then(|plan| plan.extra_seat);
+        // Of a plan that is no longer in the catalog, is paid at other intervals by now, or was agreed with one customer, the
+        // catalog cannot say what seats cost.
+        let listed = sold.catalog().plan(base.plan.as_str()).filter(|plan| plan.interval == base.interval);
+        let offered = listed.filter(|_| base.features.is_none()).and_then(|plan| plan.extra_seat);
         Ok(base.for_seats(self.seats.unwrap_or(base.seats), offered)?)
     }
 
@@ -253,7 +255,7 @@ impl SubscriptionUseCases {
         let id = payment.bought.subscription().ok_or(Error::Failed)?;
         let subscription = subscriptions::find(m.tx(), owner, id).await?.ok_or(Error::Failed)?;
         m.about(&subscription.id);
-        takes_effect(aim.contract().map(|it| it.0), m.tx(), owner).await?;
+        takes_effect(aim.contract().map(|it| it.0), Some(&payment), m.tx(), owner).await?;
         let made = T::from(Changed { subscription, payment: Some(payment.id) });
         if let Some(kept) = asked.keep(&made) {
             payments::keep(m.tx(), payment.id, &kept).await?;
@@ -289,25 +291,27 @@ impl SubscriptionUseCases {
         if !quote.at_once {
             let planned = live.planning(quote.pending(&present));
             if planned.pending == live.pending {
-                takes_effect(contract, m.tx(), owner).await?;
+                takes_effect(contract, None, m.tx(), owner).await?;
                 return Ok(Done::New(T::from(Changed { subscription: live, payment: None }), Vec::new()));
             }
-            write_down(m, &planned).await?;
+            write_down(&self.cashier, m, &planned).await?;
             self.till.demand_sale_to(m.tx(), owner).await?;
-            takes_effect(contract, m.tx(), owner).await?;
+            takes_effect(contract, None, m.tx(), owner).await?;
             return Ok(Done::New(T::from(Changed { subscription: planned, payment: None }), Vec::new()));
         }
         let new = live.changed(&quote.to);
-        write_down(m, &new).await?;
+        write_down(&self.cashier, m, &new).await?;
         self.till.demand_sale_to(m.tx(), owner).await?;
         self.cashier.add_to_month(m.tx(), &new, quote.credits, None, allowed.spender).await?;
-        takes_effect(contract, m.tx(), owner).await?;
+        takes_effect(contract, None, m.tx(), owner).await?;
         let event = changed(&new, &new.plan, new.seats);
         Ok(Done::New(T::from(Changed { subscription: new, payment: None }), vec![event]))
     }
 }
 
-async fn write_down(m: &mut Mutation, new: &Subscription) -> Result<(), Error> {
+async fn write_down(cashier: &Cashier, m: &mut Mutation, new: &Subscription) -> Result<(), Error> {
+    // Whatever was paid ahead was paid by other terms.
+    cashier.give_up_dues(m.tx(), new).await?;
     if subscriptions::change(m.tx(), new).await? { Ok(()) } else { Err(Error::ChangeOvertaken) }
 }
 
@@ -355,6 +359,8 @@ fn thing_of<C>(asked: &Asked<C>, unique: &str) -> Thing {
     thing(&format!("{method}:{}", hex::encode(thing_of_request(asked.key(), unique))))
 }
 
+#[cfg(test)]
+mod ahead;
 #[cfg(test)]
 mod lives;
 #[cfg(test)]

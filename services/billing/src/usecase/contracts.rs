@@ -9,7 +9,7 @@
 //!
 //! Whoever has it take effect removes what waits in the same transaction, so it does so once, and of one that was replaced
 //! meanwhile nothing comes. What is refused, or declined, is tried again once a day, and given up after [`MOST_ATTEMPTS`] times. An
-//! owner who is gone loses what waits; what a subscription has moves with it, what waits does not.
+//! owner who is gone loses what waits; with a subscription moves what it has, and what waits for it.
 
 use bursar_db::Tx;
 use bursar_id::{OwnerId, PaymentId};
@@ -215,6 +215,24 @@ impl SubscriptionUseCases {
         Ok(self.cashier.jobs.enqueue(tx, CONTRACT, &due, at, Some(&key)).await?)
     }
 
+    /// What waits goes where the subscription goes, to be paid with `method` there, unless something waits there already: whoever it
+    /// was agreed with would have a second subscription by it.
+    pub(super) async fn carry_contract(
+        &self,
+        m: &mut Mutation,
+        waits: Waiting,
+        (from, to, method): (OwnerId, OwnerId, String),
+    ) -> Result<(), Error> {
+        contracts::forget(m.tx(), from).await?;
+        if contracts::of(m.tx(), to).await?.is_some() {
+            return Ok(());
+        }
+        let (id, now) = (hex::encode(self.entropy.bytes::<16>()), m.now());
+        let waits = Waiting { id, method, attempts: 0, ..waits };
+        contracts::put(m.tx(), to, &waits, now).await?;
+        self.begin_later(m.tx(), to, &waits, waits.starts_at).await
+    }
+
     /// It was refused: it is tried again tomorrow, or given up.
     async fn try_again(&self, owner: OwnerId, tried: &Waiting, refused: &Error) -> Result<(), Error> {
         let mut tx = self.till.db.begin().await?;
@@ -276,9 +294,12 @@ pub(super) enum Planned {
 }
 
 /// Has the next period of a subscription, which nobody has tried to pay yet, be what a contract says that begins by then.
-pub(super) async fn plan(subscriptions: &SubscriptionUseCases, from: &Subscription) -> Result<Planned, Error> {
+pub(super) async fn plan(
+    subscriptions: &SubscriptionUseCases,
+    from: &Subscription,
+    waits: Option<Waiting>,
+) -> Result<Planned, Error> {
     let till = &subscriptions.till;
-    let waits = contracts::of(&mut till.db.read().await?, from.owner).await?;
     let begins = |it: &Waiting| {
         it.starts_at <= from.next_month().start
             && it.terms.price.currency() == from.price.currency()
@@ -293,7 +314,7 @@ pub(super) async fn plan(subscriptions: &SubscriptionUseCases, from: &Subscripti
     let to = match subscriptions.cashier.paid_with(&mut tx, from, (waits.terms.clone(), Some(&named))).await {
         Ok(to) => to,
         // What was to pay it cannot any more: the job says so.
-        Err(refused) if is_certain(&refused) && refused.reason().is_some() => return Ok(Planned::Nothing),
+        Err(refused) if is_certain(&refused) => return Ok(Planned::Nothing),
         Err(error) => return Err(error),
     };
     let planned = from.planning(Some(to));
@@ -301,7 +322,7 @@ pub(super) async fn plan(subscriptions: &SubscriptionUseCases, from: &Subscripti
         return Ok(Planned::Overtaken);
     }
     till.demand_sale_to(&mut tx, from.owner).await?;
-    match takes_effect(Some(Which::Waited(&waits.id)), &mut tx, from.owner).await {
+    match takes_effect(Some(Which::Waited(&waits.id)), None, &mut tx, from.owner).await {
         Err(Error::ChangeOvertaken) => return Ok(Planned::Overtaken),
         done => done?,
     }

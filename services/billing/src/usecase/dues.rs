@@ -23,7 +23,9 @@ impl Cashier {
         let thing = thing_after(from);
         let mut tx = self.till.db.begin().await?;
         let last = payments::last_attempt(&mut tx, thing).await?;
-        if let Some(uncounted) = last.filter(|it| it.attempt > from.failures && !it.returned) {
+        // What went back uses up no attempt, so numbers alone do not say what was counted: all that was begun before this retry.
+        let was_counted = |it: &Payment| from.next_retry_at.is_some_and(|retry| it.created_at < retry);
+        if let Some(uncounted) = last.filter(|it| it.attempt > from.failures && !was_counted(it) && !it.returned) {
             // However it ended: it is looked at, and counted, before there is another one.
             return Ok(uncounted);
         }
@@ -70,12 +72,12 @@ impl Cashier {
         Ok(payment)
     }
 
-    /// A subscription ends: whatever is, or was, paid for the month after the one it is in goes back. Before the
-    /// subscription's row is touched: a payment's is locked first.
+    /// A subscription ends, or is to be something else: whatever is, or was, paid for the month after the one it is in goes back,
+    /// and what was declined counts for nothing. Before the subscription's row is touched: a payment's is locked first.
     pub(super) async fn give_up_dues(&self, tx: &mut Tx, from: &Subscription) -> Result<(), Error> {
         let Some(last) = payments::last_attempt(tx, thing_after(from)).await? else { return Ok(()) };
         let mut last = payments::lock(tx, last.id).await?.ok_or(Error::Failed)?;
-        if last.came_to_nothing() || last.fulfilled_at.is_some() {
+        if last.returned || last.fulfilled_at.is_some() {
             return Ok(());
         }
         self.give_up(tx, &mut last, None).await

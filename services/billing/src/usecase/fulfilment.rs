@@ -19,7 +19,7 @@ use crate::domain::{
 };
 use crate::error::Error;
 use crate::lane::Job;
-use crate::store::{accounts, settings, subscriptions};
+use crate::store::{accounts, settings, subscriptions, years};
 
 /// What was delivered: its lot, what it is good for, and what is told of it.
 pub(super) type Delivered = (Option<LotId>, Option<Month>, Vec<Payload>);
@@ -36,9 +36,6 @@ impl Cashier {
             return Ok(Vec::new());
         }
         let now = self.till.clock.now();
-        if self.is_early(tx, payment, now).await? {
-            return Ok(Vec::new());
-        }
         let (lot, month, events) = match &payment.bought {
             Bought::Pack { .. } => (self.deliver_pack(tx, payment, spender).await?, None, Vec::new()),
             Bought::Start { .. } => {
@@ -51,7 +48,10 @@ impl Cashier {
                 let lot = self.begin_month(tx, (&new, &account), payment.id, spender).await?;
                 (lot, Some(new.paid_period()), vec![changed(&new, &new.plan, new.seats)])
             }
-            Bought::Renewal { .. } => self.deliver_month(tx, payment).await?,
+            Bought::Renewal { .. } => match self.deliver_month(tx, payment, now).await? {
+                Some(delivered) => delivered,
+                None => return Ok(Vec::new()),
+            },
             Bought::Change { .. } => self.deliver_change(tx, payment, spender).await?,
         };
         payment.invoice = Some(self.invoice(tx, payment, month.as_ref()).await?);
@@ -60,37 +60,32 @@ impl Cashier {
         Ok(events)
     }
 
-    /// Whether it has paid for a month that begins later: it waits for that (`renewals/ahead.rs`).
-    async fn is_early(&self, tx: &mut Tx, payment: &Payment, now: Timestamp) -> Result<bool, Error> {
-        let Bought::Renewal { subscription, period, .. } = &payment.bought else { return Ok(false) };
-        let live = subscriptions::live(tx, payment.owner).await?;
-        let of = live.filter(|it| it.id == *subscription && it.next_month().number == *period);
-        Ok(of.is_some_and(|it| it.month.end > now))
-    }
-
     /// Begins the month that a payment is for, on the terms that were planned for it: by these it must have been paid, or it
-    /// goes back, and the month is asked for anew.
-    async fn deliver_month(&self, tx: &mut Tx, payment: &Payment) -> Result<Delivered, Error> {
+    /// goes back, and the month is asked for anew. `None`: it begins later, and its payment waits for that (`renewals/ahead.rs`).
+    async fn deliver_month(&self, tx: &mut Tx, payment: &Payment, now: Timestamp) -> Result<Option<Delivered>, Error> {
         let Bought::Renewal { subscription, plan, credits, period } = &payment.bought else {
             return Err(Error::Failed);
         };
         let live = subscriptions::live(tx, payment.owner).await?;
         let due = live.filter(|it| it.id == *subscription && it.next_month().number == *period);
         let due = due.ok_or(Error::NothingToRenew)?;
+        if due.month.end > now {
+            return Ok(None);
+        }
         let renewed = due.renewed(payment.id.to_string());
         let agreed = (&renewed.plan, renewed.credits, renewed.price) == (plan, *credits, payment.net());
         // What is paid for is not paid a second time, and what ends with it not at all.
         if !agreed || due.is_next_paid() || due.cancel_at_period_end {
             return Err(Error::NothingToRenew);
         }
-        if !subscriptions::renew(tx, &renewed, due.month.number).await? {
+        if !years::advance(tx, &renewed, &due).await? {
             return Err(Error::NothingToRenew);
         }
         let account = self.till.demand_sale_to(tx, payment.owner).await?;
         let lot = self.begin_month(tx, (&renewed, &account), payment.id, None).await?;
         let tells = renewed.terms() != due.terms();
         let events = tells.then(|| changed(&renewed, &renewed.plan, renewed.seats)).into_iter().collect();
-        Ok((lot, Some(renewed.paid_period()), events))
+        Ok(Some((lot, Some(renewed.paid_period()), events)))
     }
 
     /// Has a subscription be on the terms from now on that a payment is for, if it stands as it did when that was agreed.

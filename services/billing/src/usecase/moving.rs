@@ -35,7 +35,7 @@ use crate::domain::{
 use crate::error::Error;
 use crate::lane::Job;
 use crate::payment::PaymentMethod;
-use crate::store::{accounts, methods, payments, refused_moves, subscriptions};
+use crate::store::{accounts, contracts, methods, payments, refused_moves, subscriptions};
 
 /// How many changes of one month are followed. Each has a lot of its own, and an account has no more of these.
 const MOST_CHANGES: i64 = 1_000;
@@ -112,7 +112,11 @@ impl SubscriptionUseCases {
             };
         }
         // Not before it is certain that it moves: a refusal is kept, with whatever was written.
-        let moved = Subscription { payment_method: self.carry_method(m, &live, to).await?, ..moved };
+        let payment_method = self.carry_method(m, (from, &live.payment_method), to).await?;
+        let mut moved = Subscription { payment_method, ..moved };
+        if let Some(named) = moved.pending.as_mut().and_then(|it| it.paid_with.as_mut()) {
+            *named = self.carry_method(m, (from, named.as_str()), to).await?;
+        }
         let kept = asked.keep(&Moved::To(Box::new(moved.clone())));
         if !subscriptions::insert(m.tx(), &moved, kept.as_ref()).await? {
             let live = subscriptions::live(m.tx(), to).await?;
@@ -121,6 +125,13 @@ impl SubscriptionUseCases {
         self.carry_credits(m, (&moved, from), paid_with, access::actor(asked.caller())?).await?;
         let now = m.now();
         top_ups::switch_off(m.tx(), from, Stop::SubscriptionMoved, now).await?;
+        if let Some(waits) = contracts::of(m.tx(), from).await? {
+            let method = match waits.method.as_str() {
+                "" => String::new(),
+                named => self.carry_method(m, (from, named), to).await?,
+            };
+            self.carry_contract(m, waits, (from, to, method)).await?;
+        }
         let events = vec![self.ended(&ended)?, changed(&moved, &moved.plan, moved.seats)];
         Ok(Done::New(Moved::To(Box::new(moved)), events))
     }
@@ -189,13 +200,18 @@ impl SubscriptionUseCases {
 
     /// The payment method that goes on paying, as the new owner's own: whatever becomes of the person's, the organization's
     /// stays until it is removed there.
-    async fn carry_method(&self, m: &mut Mutation, live: &Subscription, to: OwnerId) -> Result<String, Error> {
-        let method = PaymentMethod::from_stored(&live.payment_method);
+    async fn carry_method(
+        &self,
+        m: &mut Mutation,
+        (from, stored): (OwnerId, &str),
+        to: OwnerId,
+    ) -> Result<String, Error> {
+        let method = PaymentMethod::from_stored(stored);
         if let PaymentMethod::Named(name) = method {
             return Ok(name);
         }
         // Where nothing pays here, the organization's default does, once it has one.
-        let Some(saved) = payer(m.tx(), live.owner, &method).await? else { return Ok(String::new()) };
+        let Some(saved) = payer(m.tx(), from, &method).await? else { return Ok(String::new()) };
         let is_default = methods::default(m.tx(), to).await?.is_none();
         let (id, created_at) = (Id::from_parts(m.now().as_millis(), self.entropy.bytes()), m.now());
         methods::insert(m.tx(), &SavedMethod { id, owner: to, is_default, created_at, ..saved }).await?;

@@ -44,7 +44,7 @@ use super::subscriptions::{SubscriptionUseCases, changed};
 use super::years;
 use crate::domain::{Payment, PaymentState, Refusal, Subscription};
 use crate::error::Error;
-use crate::store::{payments, subscriptions};
+use crate::store::{contracts as agreed, payments, subscriptions};
 
 /// How many subscriptions are read at a time.
 const PAGE: i64 = 500;
@@ -146,10 +146,10 @@ pub(crate) async fn help(subscriptions: &SubscriptionUseCases, left: &Left) -> R
     let till = &subscriptions.till;
     let (now, mut done) = (till.clock.now(), 0);
     let mut last: Option<Subscription> = None;
-    while till.batcher.combines_owners() && till.payments.pays_at_once() {
+    while till.batcher.combines_owners() {
         let (due, standings) = page(&mut till.db.read().await?, now, last.as_ref(), PAGE).await?;
         let Some(newest) = due.last().cloned() else { break };
-        let is_for_all = |it: &Subscription| !waits(it, &standings) && batches::is_ordinary(it, &till.clock);
+        let is_for_all = |it: &Subscription| !waits(it, &standings) && batches::is_ordinary(it, till);
         let due = due.into_iter().filter(|it| is_for_all(it) && !left.has(it, Instant::now()));
         let batched = batches::renew(subscriptions, due.collect()).await?;
         left.leave(&batched.rest, Instant::now());
@@ -182,8 +182,8 @@ async fn within(subscriptions: &SubscriptionUseCases, portion: Portion, walk: &W
         tx.commit().await?;
         due.retain(|it| !held.contains(&it.id));
         round.held += held.len();
-        let combines = till.batcher.combines_owners() && till.payments.pays_at_once();
-        let ordinary = due.extract_if(.., |it| combines && batches::is_ordinary(it, &till.clock)).collect();
+        let combines = till.batcher.combines_owners();
+        let ordinary = due.extract_if(.., |it| combines && batches::is_ordinary(it, till)).collect();
         let batched = batches::renew(subscriptions, ordinary).await?;
         together += batched.done;
         round.done += batched.done;
@@ -203,7 +203,7 @@ async fn within(subscriptions: &SubscriptionUseCases, portion: Portion, walk: &W
     }
     // Whoever had these in work is done with them by now, or has left them.
     let mut left = subscriptions::live_of(&mut till.db.read().await?, &taken).await?;
-    left.retain(|it| batches::is_ordinary(it, &till.clock));
+    left.retain(|it| batches::is_ordinary(it, till));
     let again = batches::renew(subscriptions, left).await?;
     round.done += again.done;
     let rest = again.rest.into_iter().chain(again.taken).collect();
@@ -360,7 +360,10 @@ enum Step {
 /// or when the account may have no credits any more in this deployment.
 async fn step(subscriptions: &SubscriptionUseCases, from: &Subscription) -> Result<Step, Error> {
     let till = &subscriptions.till;
-    match till.may_sell_to(&mut till.db.read().await?, from.owner).await {
+    let mut tx = till.db.read().await?;
+    let (may, waits) = (till.may_sell_to(&mut tx, from.owner).await, agreed::of(&mut tx, from.owner).await?);
+    tx.commit().await?;
+    match may {
         Ok(()) => {}
         // Whoever is suspended renews nothing; what is due is caught up with once that is over.
         Err(Error::Refused(refusal)) if passes(&refusal) => return Ok(Step::Waits),
@@ -379,7 +382,7 @@ async fn step(subscriptions: &SubscriptionUseCases, from: &Subscription) -> Resu
     if from.cancel_at_period_end {
         return end(subscriptions, till.db.begin().await?, from).await;
     }
-    match contracts::plan(subscriptions, from).await? {
+    match contracts::plan(subscriptions, from, waits).await? {
         Planned::Nothing => {}
         Planned::Made(planned) => return Ok(Step::Made(planned)),
         Planned::Overtaken => return Ok(Step::Taken),

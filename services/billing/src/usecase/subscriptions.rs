@@ -149,7 +149,7 @@ impl SubscriptionUseCases {
         let id = payment.bought.subscription().ok_or(Error::Failed)?;
         let begun = subscriptions::find(m.tx(), owner, id).await?;
         let new = begun.or_else(|| Subscription::incomplete(&payment)).ok_or(Error::Failed)?;
-        agreements::takes_effect(order.contract(), m.tx(), owner).await?;
+        agreements::takes_effect(order.contract(), Some(&payment), m.tx(), owner).await?;
         m.about(&new.id);
         let made = T::from(new);
         if let Some(kept) = asked.keep(&made) {

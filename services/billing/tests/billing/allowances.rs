@@ -199,8 +199,11 @@ engines! {
         let mut told = Told::default();
         ana.charged(spend(ana.owner, "700")).await;
         // One has booked that counts nothing: what is stored is of another entry.
-        world.by_hand("UPDATE accounts SET terms = terms + 1, allowance = NULL").await.unwrap();
-        ana.charged(spend(ana.owner, "50")).await;
+        world.by_hand("CREATE TABLE kept AS SELECT allowance FROM accounts WHERE allowance IS NOT NULL").await.unwrap();
+        ana.charged(spend(ana.owner, "40")).await;
+        world.by_hand("UPDATE accounts SET terms = terms + 1, allowance = (SELECT allowance FROM kept)").await.unwrap();
+        world.by_hand("DROP TABLE kept").await.unwrap();
+        ana.charged(spend(ana.owner, "10")).await;
         assert_eq!(told.since(&world).await, alert(&[50], "750", "1500"));
         // One has set what is wanted and knew nobody who tells: from the next period on it holds.
         world.by_hand("UPDATE accounts SET terms = terms + 1, allowance = NULL, allowance_alerts = NULL").await.unwrap();

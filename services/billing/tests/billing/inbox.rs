@@ -5,9 +5,12 @@ use bursar_testkit::engines;
 use bursar_testkit::stripe::{Card, FakeStripe, deliver, post, signed};
 use bursar_time::Span;
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use crate::stripe_desk::{Desk, FORMER, buy};
 use crate::words::Under;
+use crate::world::until;
 
 const EVENT: &[u8] =
     br#"{"id": "evt_1", "object": "event", "type": "invoice.paid", "data": {"object": {"id": "in_1"}}}"#;
@@ -116,7 +119,9 @@ engines! {
         for event in [&unknown, &dispute, &foreign, &unlike] {
             assert_eq!(deliver(desk.inbox, event, desk.seconds()).await, 200);
         }
+        let before = desk.world.now();
         desk.gives_up().await;
+        assert!(desk.world.now() > before.saturating_add(Span::HOUR), "what commits late or comes before its payment is waited for");
         let aside = inbox::aside(&desk.world.store).await.unwrap();
         let mut shown: Vec<_> = aside.iter().map(|it| it.id.as_str()).collect();
         shown.sort_unstable();
@@ -136,6 +141,24 @@ engines! {
             inbox::discard(&world.store, &it.id, world.now()).await.unwrap();
         }
         assert!(inbox::aside(&world.store).await.unwrap().is_empty());
+    }
+
+    async fn whose_body_never_ends_keeps_no_place(db: TestDb) {
+        let desk = Desk::open(db).await;
+        let event = desk.fake.event("charge.updated", &json!({"id": "ch_1", "object": "charge"}));
+        let mut slow = Vec::new();
+        for _ in 0..128 {
+            let mut stream = TcpStream::connect(desk.inbox).await.unwrap();
+            stream.write_all(b"POST /webhooks/stripe HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{").await.unwrap();
+            slow.push(stream);
+        }
+        until("all places are taken", async || deliver(desk.inbox, &event, desk.seconds()).await == 503).await;
+        for mut stream in slow {
+            let mut answer = [0; 12];
+            stream.read_exact(&mut answer).await.unwrap();
+            assert_eq!(str::from_utf8(&answer), Ok("HTTP/1.1 408"));
+        }
+        assert_eq!(deliver(desk.inbox, &event, desk.seconds()).await, 200, "and the others are heard again");
     }
 
     async fn another_amount_or_another_intent_credits_nothing_and_is_shown(db: TestDb) {

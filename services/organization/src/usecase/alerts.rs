@@ -26,9 +26,9 @@ const PER_MEMBER: u32 = 4;
 /// How many alerts of one organization are mailed a day, whatever they are about: a limit that is made anew has counts of its own.
 const PER_ORGANIZATION: u32 = 200;
 
-/// How many alerts of an organization's allowance are mailed a day, whatever the percentage: a manager who chooses others may be
-/// told again of what is reached again.
-const ALLOWANCES_PER_DAY: u32 = 20;
+/// How many alerts of an organization's allowance are mailed a day, whatever the percentage, of each of which as many are as of a
+/// limit's: more than members can have told in two periods (24 each). Managers who choose others may be told again.
+const ALLOWANCES_PER_DAY: u32 = 60;
 
 /// How often a day somebody is told that an organization's top-up was switched off: it is switched on again by hand each time.
 const STOPS_PER_DAY: u32 = 20;
@@ -74,7 +74,10 @@ impl Organization {
     ) -> Result<(), DbError> {
         let now = self.now();
         let is_over = required_timestamp(alert.period_ends_at).is_ok_and(|ends_at| ends_at <= now);
-        if is_over || ration(tx, &format!("allowance-alerts:{id}"), ALLOWANCES_PER_DAY, now).await?.is_some() {
+        let Some(percent) = alert.percents.last().filter(|_| !is_over) else { return Ok(()) };
+        let all = format!("allowance-alerts:{id}");
+        let subjects = [(format!("{all}:{percent}"), PER_DAY), (all, ALLOWANCES_PER_DAY)];
+        if matches!(rationed(tx, &subjects, now).await?, Ration::Over(_)) {
             return Ok(());
         }
         let Some(organization) = organizations::by_id(tx, id).await? else { return Ok(()) };

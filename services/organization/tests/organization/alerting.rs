@@ -48,9 +48,13 @@ fn told(world: &World, people: &[&Who], used: &str) -> Vec<String> {
 }
 
 fn allowance(world: &World, organization: &str, used: &str) -> Payload {
+    allowance_at(world, organization, used, 80)
+}
+
+fn allowance_at(world: &World, organization: &str, used: &str, percent: u32) -> Payload {
     Payload::AllowanceAlert(AllowanceAlert {
         owner: organization.to_owned(),
-        percents: vec![50, 80],
+        percents: vec![50, percent],
         used: used.to_owned(),
         granted: "10".to_owned(),
         period_ends_at: Some(to_timestamp(world.clock.now().saturating_add(Span::HOUR))),
@@ -172,6 +176,9 @@ bursar_testkit::engines! {
         world.tells_seats(&acme, 7).await;
         assert_eq!(told_of_allowance(&world, &all, "6"), Vec::<String>::new());
         until("as many as are sent a day", async || told_of_allowance(&world, &all, "9").len() == 19 * managers.len()).await;
+        // Nor does that use up what another percentage needs.
+        world.billing_tells(allowance_at(&world, &acme, "10", 100)).await;
+        until("both are told of all of it", async || told_of_allowance(&world, &all, "10") == managers).await;
     }
 
     async fn what_is_mailed_to_nobody_uses_up_nothing_and_all_alerts_of_a_day_are_bounded(db: TestDb) {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Program, Settings,
-    production::{is_exposed, is_loopback},
+    production::{is_exposed, is_here, is_loopback},
     span, text,
     validate::is_http,
 };
@@ -150,6 +150,13 @@ impl Settings {
                  for nothing only where allow_sandbox_payments (--allow-sandbox-payments) is true"
                     .to_owned(),
             );
+        }
+        let back = stripe.return_url.as_ref().unwrap_or(&self.mail.link_base_url);
+        if is_here(back) {
+            problems.push(format!(
+                "payments.stripe.return_url: {back} is on this machine, where no customer can come back to; set where your \
+                 product is"
+            ));
         }
         if self.allow_plaintext {
             return;

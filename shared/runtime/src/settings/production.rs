@@ -190,7 +190,7 @@ pub(super) fn is_exposed(url: &str) -> bool {
 }
 
 /// Whether this URL leads to this machine itself.
-fn is_here(url: &str) -> bool {
+pub(super) fn is_here(url: &str) -> bool {
     http::Uri::from_str(url).is_ok_and(|uri| {
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
         host == "localhost" || host.parse().is_ok_and(is_loopback)

@@ -19,7 +19,7 @@ use crate::usecase::shop::Shop;
 /// A month of 31 days begins; half of it is over on the 16th at noon.
 const BEGIN: &str = "2026-01-01T00:00:00Z";
 const HALF: &str = "2026-01-16T12:00:00Z";
-const NEXT: &str = "2026-02-01T00:00:00Z";
+pub(super) const NEXT: &str = "2026-02-01T00:00:00Z";
 
 /// Beside Business, which costs 100 dollars for 1,500 credits and 10 people, and 10 dollars for 150 credits and one more.
 pub(super) const PLANS: &str = include_str!("../../../tests/billing/plans.toml");
@@ -62,12 +62,12 @@ pub(in crate::usecase) async fn change(
     change_under(shop, owner, (plan, seats), "").await
 }
 
-async fn now(shop: &Shop, owner: OwnerId) -> Subscription {
+pub(super) async fn now(shop: &Shop, owner: OwnerId) -> Subscription {
     shop.subscriptions.get(owner).await.unwrap()
 }
 
 /// Plan, seats and price, and the same of what waits.
-async fn stands(shop: &Shop, owner: OwnerId) -> (String, Option<String>) {
+pub(super) async fn stands(shop: &Shop, owner: OwnerId) -> (String, Option<String>) {
     let it = now(shop, owner).await;
     let line = |it: &Terms| format!("{} {} {} {}", it.plan, it.seats, it.price, it.credits);
     (line(&it.terms()), it.pending.as_ref().map(line))
@@ -82,28 +82,19 @@ fn paid_by(answer: &pb::ChangePlanResponse) -> PaymentId {
 }
 
 /// All of it went back, and nothing came of it.
-async fn assert_returned(shop: &Shop, id: PaymentId) {
+pub(super) async fn assert_returned(shop: &Shop, id: PaymentId) {
     let it = payment(shop, id).await;
     assert_eq!((it.state, it.returned, it.refunded), (PaymentState::Paid, true, it.amount));
     assert_eq!((it.fulfilled_at, it.lot, it.invoice), (None, None, None));
 }
 
-/// Half an hour before the next month it is paid, and has not begun.
-async fn paid_ahead(shop: &Shop, owner: OwnerId) -> PaymentId {
-    shop.set("2026-01-31T23:30:00Z");
-    assert!(!renewals::ahead::pay(&shop.subscriptions).await.unwrap());
-    let ahead = shop.subscriptions.cashier.dues(&now(shop, owner).await).await.unwrap();
-    assert_eq!((ahead.state, ahead.fulfilled_at), (PaymentState::Paid, None));
-    ahead.id
-}
-
-async fn round(shop: &Shop) -> (usize, usize, usize) {
+pub(super) async fn round(shop: &Shop) -> (usize, usize, usize) {
     let round = renewals::round(&shop.subscriptions).await.unwrap();
     (round.done, round.failed, round.held)
 }
 
 /// A person with a pack, on Business since the month began.
-async fn subscribed(db: &TestDb, owner: OwnerId) -> Shop {
+pub(super) async fn subscribed(db: &TestDb, owner: OwnerId) -> Shop {
     let shop = Shop::selling(db, BEGIN, PLANS).await;
     shop.buy(owner, "starter", "sandbox_ok", "").await.unwrap();
     shop.subscribe(owner, "business", "sandbox_ok", "").await.unwrap();
@@ -198,6 +189,15 @@ engines! {
         assert!(matches!(refused, Err(Error::NoSuchChange(ChangeError::Currency))), "{refused:?}");
         change(&shop, owner, "business", 12).await.expect("a plan that is sold no more goes on");
         shop.assert_sound(owner).await;
+    }
+
+    async fn seats_of_a_plan_that_is_paid_otherwise_by_now_are_not_sold(db: TestDb) {
+        let owner = personal(1);
+        let mut shop = subscribed(&db, owner).await;
+        let by_the_year = include_str!("../../../catalog.toml").replace("id = \"business\"", "id = \"business\"\ninterval = \"year\"");
+        shop.sells(&by_the_year);
+        let refused = change(&shop, owner, "", 11).await;
+        assert!(matches!(refused, Err(Error::NoSuchChange(ChangeError::NoSeats))), "a year's price for a month: {refused:?}");
     }
 
     async fn nothing_changes_until_it_is_paid(db: TestDb) {
@@ -353,30 +353,6 @@ engines! {
         assert_eq!(stands(&shop, owner).await, ("solo 1 10.00 USD 100".to_owned(), None));
         assert_eq!(shop.lot_lines(owner).await[2], format!("ALLOWANCE 100 (100) {NEXT} 2026-03-01T00:00:00Z"));
         shop.assert_sound(owner).await;
-    }
-
-    async fn what_was_paid_ahead_by_other_terms_goes_back_at_once(db: TestDb) {
-        let owner = personal(1);
-        let shop = subscribed(&db, owner).await;
-        let ahead = paid_ahead(&shop, owner).await;
-        change(&shop, owner, "pro", 0).await.unwrap();
-        assert_returned(&shop, ahead).await;
-        shop.set(NEXT);
-        assert_eq!(round(&shop).await, (1, 0, 0));
-        assert_eq!(stands(&shop, owner).await, ("pro 20 300.00 USD 5500".to_owned(), None));
-        shop.assert_sound(owner).await;
-    }
-
-    async fn what_was_paid_ahead_goes_back_where_it_moves(db: TestDb) {
-        let (owner, team) = (personal(1), organization(1));
-        let shop = subscribed(&db, owner).await;
-        let ahead = paid_ahead(&shop, owner).await;
-        shop.moves(id(1), id(1)).await;
-        assert_returned(&shop, ahead).await;
-        shop.set(NEXT);
-        assert_eq!((round(&shop).await, now(&shop, team).await.month.number), ((1, 0, 0), 1));
-        assert_eq!((shop.available(team).await, shop.available(owner).await), (credits("1500"), credits("300")));
-        shop.assert_sound(team).await;
     }
 
     async fn a_month_that_is_paid_by_other_terms_goes_back_and_is_asked_for_anew(db: TestDb) {

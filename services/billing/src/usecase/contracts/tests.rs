@@ -15,6 +15,7 @@ use crate::domain::{
 use crate::error::Error;
 use crate::payment::Payments;
 use crate::store::contracts::Waiting;
+use crate::store::payments;
 use crate::usecase::canceling::CancelAt;
 use crate::usecase::canceling::tests::cancel;
 use crate::usecase::cashier::Refund;
@@ -116,6 +117,12 @@ async fn payment(shop: &Shop, id: &str) -> Payment {
 /// The payment of the owner's month.
 async fn last(shop: &Shop, owner: OwnerId) -> Payment {
     payment(shop, &now(shop, owner).await.payment_reference).await
+}
+
+/// The owner's payments, the newest first.
+async fn payments_of(shop: &Shop, owner: OwnerId) -> Vec<PaymentId> {
+    let page = payments::page(&mut shop.db.read().await.unwrap(), owner, None, 100).await.unwrap();
+    page.into_iter().map(|it| it.id).collect()
 }
 
 fn paid_by(answer: &pb::SetContractResponse) -> String {
@@ -382,7 +389,7 @@ engines! {
         }
     }
 
-    async fn it_moves_with_the_subscription_and_what_waits_stays(db: TestDb) {
+    async fn it_moves_with_the_subscription_and_so_does_what_waits(db: TestDb) {
         let owner = personal(1);
         let shop = Shop::open(&db, BEGIN).await;
         set(&shop, owner, costing("300.00 USD")).await.unwrap();
@@ -394,9 +401,64 @@ engines! {
         let Moved::To(moved) = shop.moves(id(1), id(9)).await else { panic!("it includes organizations") };
         assert_eq!((moved.features, moved.payment_method.as_str()), (Some(both), "invoice"));
         assert_eq!((features(&shop, team).await.1, features(&shop, owner).await.0.as_str()), (both, "free"));
-        assert_eq!((waits(&shop, team).await, waits(&shop, owner).await.is_some()), (None, true));
+        assert_eq!((waits(&shop, team).await.is_some(), waits(&shop, owner).await), (true, None));
         months_turn(&shop, NEXT).await;
         assert_eq!((stands(&shop, team).await.0.as_str(), features(&shop, team).await.1), ("enterprise 30 400.00 USD 5500", both));
+        let persons = payments_of(&shop, owner).await;
+        shop.set(LATER);
+        falls_due(&shop, team).await;
+        assert_eq!(stands(&shop, team).await.0, "enterprise 30 500.00 USD 5500");
+        assert_eq!((payments_of(&shop, owner).await, features(&shop, owner).await.0.as_str()), (persons, "free"));
+    }
+
+    async fn what_is_to_pay_the_next_month_moves_too(db: TestDb) {
+        let (owner, team) = (personal(1), OwnerId::Organization(id(9)));
+        let shop = Shop::open(&db, BEGIN).await;
+        let both = Features { organizations: true, single_sign_on: true };
+        set(&shop, owner, Wish { features: both, ..costing("400.00 USD") }).await.unwrap();
+        let card: &'static str = shop.saves(owner, "sandbox_ok").await.id.to_string().leak();
+        set(&shop, owner, Wish { features: both, ..costing("300.00 USD") }.by(card)).await.unwrap();
+        let Moved::To(_) = shop.moves(id(1), id(9)).await else { panic!("it includes organizations") };
+        months_turn(&shop, NEXT).await;
+        assert_eq!((now(&shop, team).await.state, now(&shop, team).await.month.number), (SubscriptionState::Active, 1));
+        assert!(last(&shop, team).await.reference.unwrap().starts_with("sandbox_"));
+    }
+
+    async fn what_is_not_paid_at_once_waits_until_it_is(db: TestDb) {
+        let owner = personal(1);
+        let shop = Shop::open(&db, BEGIN).await;
+        set(&shop, owner, costing("900.00 USD").by("sandbox_pending").from(NEXT)).await.unwrap();
+        shop.set(NEXT);
+        let it = waits(&shop, owner).await.unwrap();
+        assert!(Box::pin(begin(&shop.subscriptions, &due(owner, &it))).await.is_err(), "it is looked at again");
+        assert_eq!(waits(&shop, owner).await, Some(it));
+        shop.payments.told(payments_of(&shop, owner).await[0], News::Declined("no".to_owned())).await.unwrap();
+        shop.sql("UPDATE contracts SET payment_method = 'sandbox_ok'").await;
+        falls_due(&shop, owner).await;
+        assert_eq!((stands(&shop, owner).await.0.as_str(), waits(&shop, owner).await), ("enterprise 30 900.00 USD 5500", None));
+        shop.assert_sound(owner).await;
+    }
+
+    async fn what_begins_with_a_month_is_not_paid_ahead_by_the_terms_before(db: TestDb) {
+        let owner = personal(1);
+        let shop = subscribed(&db, owner).await;
+        set(&shop, owner, costing("50.00 USD").from(NEXT)).await.unwrap();
+        let before = shop.count("payments").await;
+        shop.set("2026-01-31T23:30:00Z");
+        assert!(!renewals::ahead::pay(&shop.subscriptions).await.unwrap());
+        assert_eq!(shop.count("payments").await, before);
+        months_turn(&shop, NEXT).await;
+        assert_eq!((shop.count("payments").await, last(&shop, owner).await.amount.to_string()), (before + 1, "50.00 USD".to_owned()));
+    }
+
+    async fn no_seats_are_sold_to_a_contract_whatever_the_catalog_sells_now(db: TestDb) {
+        let owner = personal(1);
+        let mut shop = Shop::open(&db, BEGIN).await;
+        set(&shop, owner, costing("300.00 USD")).await.unwrap();
+        let sold = "price = \"500.00 USD\"\ncredits = \"5000\"\nseat_price = \"9.00 USD\"\n";
+        shop.sells(&include_str!("../../../catalog.toml").replace("contract = true\n", sold));
+        let refused = change(&shop, owner, "", 31).await;
+        assert!(matches!(refused, Err(Error::NoSuchChange(ChangeError::NoSeats))), "{refused:?}");
     }
 
     async fn nobody_is_asked_for_nothing(db: TestDb) {

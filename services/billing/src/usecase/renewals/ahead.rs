@@ -2,8 +2,9 @@
 //! for a bank at the turn of the month.
 //!
 //! What is heard is only written down: a month begins at its boundary, whoever hears of its payment before
-//! ([`fulfil`](super::super::cashier::Cashier::fulfil)), and a decline counts there, too. Whoever cancels meanwhile, moves the
-//! subscription or has it on other terms gets the money back: the boundary finds that it is not what was paid for.
+//! ([`fulfil`](super::super::cashier::Cashier::fulfil)), and a decline counts there, too. Whoever moves the
+//! subscription meanwhile, or has it on other terms, gets the money back at once; who cancels it with its period at the boundary,
+//! as it may be resumed until then.
 //!
 //! A month is asked for ahead once. Whatever could not be asked is the boundary's.
 

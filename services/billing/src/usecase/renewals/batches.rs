@@ -21,13 +21,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use bursar_db::{DbError, Tx};
 use bursar_id::{LotId, OwnerId};
 use bursar_proto::event::v1::event::Payload;
-use bursar_time::{Clock, Timestamp};
+use bursar_time::Timestamp;
 
 use super::super::asking::{payer_among, token_of};
 use super::super::cashier::note;
 use super::super::dues::thing_after;
 use super::super::fulfilment::keep_alerts;
 use super::super::invoices::{Draft, during};
+use super::super::orders::Till;
 use super::super::subscriptions::{SubscriptionUseCases, changed};
 use crate::domain::{
     Account, AccountSettings, Actor, Outcome, PaidLot, Payment, PaymentState, Request, SavedMethod, Subscription,
@@ -70,10 +71,11 @@ struct Next {
     request: Request,
 }
 
-/// Whether a month can be begun together with others.
-pub(super) fn is_ordinary(it: &Subscription, clock: &Clock) -> bool {
-    let now = clock.now();
+/// Whether a month can be begun together with others: it is paid for with its year, or its provider settles at once.
+pub(super) fn is_ordinary(it: &Subscription, till: &Till) -> bool {
+    let (clock, now) = (&till.clock, till.clock.now());
     it.state == SubscriptionState::Active
+        && (it.is_next_paid() || till.payments.pays_at_once())
         && it.is_due(now)
         && !it.cancel_at_period_end
         && !(it.is_next_paid() && it.pending.is_some())
@@ -86,7 +88,14 @@ pub(super) fn is_ordinary(it: &Subscription, clock: &Clock) -> bool {
 /// # Errors
 /// The store cannot be reached, or the clock not be believed: what was begun before stays begun.
 pub(super) async fn renew(subscriptions: &SubscriptionUseCases, due: Vec<Subscription>) -> Result<Batched, Error> {
-    let mut batched = Batched::default();
+    let (mut batched, till) = (Batched::default(), &subscriptions.till);
+    if due.is_empty() {
+        return Ok(batched);
+    }
+    // A contract may begin with the month: that is for the path of one. Whatever is set from now on begins later.
+    let agreed: HashSet<_> = contracts::due(&mut till.db.read().await?, till.clock.now()).await?.into_iter().collect();
+    let (alone, due): (Vec<_>, Vec<_>) = due.into_iter().partition(|it| agreed.contains(&it.owner));
+    batched.rest.extend(alone);
     let mut parts = vec![due];
     while let Some(mut part) = parts.pop() {
         if part.len() > MOST {
@@ -100,8 +109,7 @@ pub(super) async fn renew(subscriptions: &SubscriptionUseCases, due: Vec<Subscri
                 batched.done += made.begun.len();
                 batched.rest.extend(made.rest);
                 batched.taken.extend(made.taken);
-                let clock = &subscriptions.till.clock;
-                parts.push(made.begun.into_iter().filter(|it| is_ordinary(it, clock)).collect());
+                parts.push(made.begun.into_iter().filter(|it| is_ordinary(it, till)).collect());
             }
             // It is nobody's month that is in the way.
             Err(error @ Error::Store(DbError::Unavailable(_) | DbError::Clock(_))) => return Err(error),
@@ -192,15 +200,12 @@ async fn prepare(
     claimed: Vec<Subscription>,
 ) -> Result<(Vec<Subscription>, Vec<Subscription>, BTreeMap<OwnerId, Account>), Error> {
     let till = &subscriptions.till;
-    let (ordinary, mut rest): (Vec<_>, Vec<_>) = claimed.into_iter().partition(|it| is_ordinary(it, &till.clock));
+    let (ordinary, mut rest): (Vec<_>, Vec<_>) = claimed.into_iter().partition(|it| is_ordinary(it, till));
     let may = till.sells_to_these(tx, &owners_of(&ordinary)).await?;
     let things: Vec<_> = ordinary.iter().map(thing_after).collect();
     let tried = payments::tried(tx, &things).await?;
-    // A contract may begin with the month.
-    let agreed: HashSet<_> = contracts::due(tx, till.clock.now()).await?.into_iter().collect();
-    let (next, others): (Vec<_>, Vec<_>) = ordinary.into_iter().partition(|it| {
-        may.contains_key(&it.owner) && !agreed.contains(&it.owner) && !tried.contains(thing_after(it).as_slice())
-    });
+    let (next, others): (Vec<_>, Vec<_>) =
+        ordinary.into_iter().partition(|it| may.contains_key(&it.owner) && !tried.contains(thing_after(it).as_slice()));
     rest.extend(others);
     Ok((next, rest, may))
 }
@@ -290,7 +295,7 @@ async fn write(
     settings: &HashMap<OwnerId, AccountSettings>,
 ) -> Result<(Vec<Subscription>, Vec<Payload>), Error> {
     let (cashier, now) = (&subscriptions.cashier, subscriptions.till.clock.now());
-    let months: Vec<_> = granted.iter().map(|(it, _)| (it.renewed.clone(), it.from.month.number)).collect();
+    let months: Vec<_> = granted.iter().map(|(it, _)| (it.renewed.clone(), it.from.clone())).collect();
     if stored::renew_many(tx, &months).await? != months.len() {
         return Err(Error::NothingToRenew);
     }

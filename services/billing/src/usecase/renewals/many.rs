@@ -28,7 +28,7 @@ async fn crowd(db: &TestDb, people: u64) -> Shop {
     shop
 }
 
-pub(super) async fn live(shop: &Shop, people: impl Iterator<Item = u64>) -> Vec<Subscription> {
+async fn live(shop: &Shop, people: impl Iterator<Item = u64>) -> Vec<Subscription> {
     let owners: Vec<OwnerId> = people.map(personal).collect();
     stored::live_of(&mut shop.db.read().await.unwrap(), &owners).await.unwrap()
 }
@@ -65,7 +65,7 @@ fn half() -> AlertPercents {
 }
 
 /// Has a person want to be told of half of the allowance, set by a program that tells nobody.
-async fn wants(shop: &Shop, owner: OwnerId) {
+pub(super) async fn wants(shop: &Shop, owner: OwnerId) {
     let mut tx = shop.db.begin().await.unwrap();
     let before = settings::of(&mut tx, owner).await.unwrap();
     let after = AccountSettings { allowance_alert_percents: half(), version: before.version + 1, ..before };
@@ -106,8 +106,60 @@ async fn live_a_month(shop: &Shop, n: u64, draw: &Draw) {
     }
 }
 
+/// Begins what is due of so many people together, and what is due of as many twins, who come after them, one by one: that leaves
+/// the same and tells the same. Gives how many were begun together, and of how many one was begun by itself.
+pub(super) async fn assert_alike(shop: &Shop, people: u64, when: &str) -> (usize, usize) {
+    let before = shop.count("outbox").await;
+    let many = Box::pin(batches::renew(&shop.subscriptions, live(shop, 1..=people).await)).await.unwrap();
+    let (done, rest) = (many.done, many.rest.len());
+    for due in many.rest {
+        Box::pin(super::catch_up(&shop.subscriptions, due)).await.unwrap();
+    }
+    let told = shop.count("outbox").await - before;
+    for due in live(shop, people + 1..=2 * people).await {
+        Box::pin(super::catch_up(&shop.subscriptions, due)).await.unwrap();
+    }
+    assert_eq!(shop.count("outbox").await - before, 2 * told, "and tell the same, at {when}");
+    for n in 1..=people {
+        assert_eq!(rows(shop, personal(n)).await, rows(shop, personal(people + n)).await, "{n} at {when}");
+        shop.assert_sound(personal(n)).await;
+    }
+    (done, rest)
+}
+
+/// Several replicas begin what is due at once; then nothing is.
+pub(super) async fn replicas_race(shop: &Shop) {
+    let racers = (0..3).flat_map(|_| {
+        let (helper, rounder) = (shop.subscriptions.clone(), shop.subscriptions.clone());
+        [
+            tokio::spawn(async move { super::help(&helper, &super::Left::default()).await.map(drop) }),
+            tokio::spawn(async move { super::round(&rounder).await.map(drop) }),
+        ]
+    });
+    for racer in racers.collect::<Vec<_>>() {
+        racer.await.unwrap().unwrap();
+    }
+    // What somebody else had in work is left to the next round.
+    round(shop).await;
+    assert_eq!(round(shop).await.done, 0);
+}
+
+/// All of these people wait for what is due of them, while it is begun together.
+pub(super) async fn spenders_and_a_batch(shop: &Shop, people: u64) {
+    let spenders = live(shop, 1..=people).await.into_iter().map(|due| {
+        let subscriptions = shop.subscriptions.clone();
+        tokio::spawn(async move { super::catch_up(&subscriptions, due).await.map(drop) })
+    });
+    let spenders = spenders.collect::<Vec<_>>();
+    super::help(&shop.subscriptions, &super::Left::default()).await.unwrap();
+    for spender in spenders {
+        spender.await.unwrap().unwrap();
+    }
+    round(shop).await;
+}
+
 /// Everything that is stored of a person, but for whose it is and what nobody can know before.
-pub(super) async fn rows(shop: &Shop, owner: OwnerId) -> String {
+async fn rows(shop: &Shop, owner: OwnerId) -> String {
     let mut text = shop.lot_lines(owner).await.join("\n");
     let mut tx = shop.db.read().await.unwrap();
     let it = stored::latest(&mut tx, owner).await.unwrap().unwrap();
@@ -167,21 +219,8 @@ engines! {
             }
         }
         shop.set(FEBRUARY_28);
-        let before = shop.count("outbox").await;
-        let many = batches::renew(&shop.subscriptions, live(&shop, 1..=PEOPLE).await).await.unwrap();
-        assert!(many.done > 4 && many.rest.len() > 4, "{} together, {} by themselves", many.done, many.rest.len());
-        for due in many.rest {
-            super::catch_up(&shop.subscriptions, due).await.unwrap();
-        }
-        let told = shop.count("outbox").await - before;
-        for due in live(&shop, PEOPLE + 1..=2 * PEOPLE).await {
-            super::catch_up(&shop.subscriptions, due).await.unwrap();
-        }
-        assert_eq!(shop.count("outbox").await - before, 2 * told, "and tell the same");
-        for n in 1..=PEOPLE {
-            assert_eq!(rows(&shop, personal(n)).await, rows(&shop, personal(PEOPLE + n)).await, "{n}");
-            shop.assert_sound(personal(n)).await;
-        }
+        let (done, rest) = assert_alike(&shop, PEOPLE, FEBRUARY_28).await;
+        assert!(done > 4 && rest > 4, "{done} together, {rest} by themselves");
     }
 
     async fn what_a_program_of_before_was_told_holds_from_the_next_month_on(db: TestDb) {
@@ -208,19 +247,7 @@ engines! {
         let shop = crowd(&db, PEOPLE).await;
         for (now, months) in [(FEBRUARY_28, 2), ("2026-06-01T00:00:00Z", 5)] {
             shop.set(now);
-            let racers = (0..3).flat_map(|_| {
-                let (helper, rounder) = (shop.subscriptions.clone(), shop.subscriptions.clone());
-                [
-                    tokio::spawn(async move { super::help(&helper, &super::Left::default()).await.map(drop) }),
-                    tokio::spawn(async move { super::round(&rounder).await.map(drop) }),
-                ]
-            });
-            for racer in racers.collect::<Vec<_>>() {
-                racer.await.unwrap().unwrap();
-            }
-            // What somebody else had in work is left to the next round.
-            round(&shop).await;
-            assert_eq!(round(&shop).await.done, 0);
+            replicas_race(&shop).await;
             assert_months(&shop, 1..=PEOPLE, months).await;
         }
     }
@@ -229,16 +256,7 @@ engines! {
         const PEOPLE: u64 = 12;
         let shop = crowd(&db, PEOPLE).await;
         shop.set(FEBRUARY_28);
-        let spenders = live(&shop, 1..=PEOPLE).await.into_iter().map(|due| {
-            let subscriptions = shop.subscriptions.clone();
-            tokio::spawn(async move { super::catch_up(&subscriptions, due).await.map(drop) })
-        });
-        let spenders = spenders.collect::<Vec<_>>();
-        super::help(&shop.subscriptions, &super::Left::default()).await.unwrap();
-        for spender in spenders {
-            spender.await.unwrap().unwrap();
-        }
-        round(&shop).await;
+        spenders_and_a_batch(&shop, PEOPLE).await;
         assert_months(&shop, 1..=PEOPLE, 2).await;
     }
 

@@ -5,8 +5,7 @@ use bursar_id::PaymentId;
 use bursar_members::Standing;
 use bursar_testkit::{TestDb, credits, engines, personal};
 
-use super::batches;
-use super::many::{live, rows};
+use super::many::{assert_alike, replicas_race, spenders_and_a_batch, wants};
 use crate::domain::News;
 use crate::usecase::canceling::CancelAt;
 use crate::usecase::canceling::tests::cancel;
@@ -24,6 +23,7 @@ async fn begins(shop: &Shop, n: u64) {
     let paid: PaymentId = shop.subscribe(owner, plan, "sandbox_ok", "").await.unwrap().payment_id.parse().unwrap();
     shop.spend(owner, "400").await;
     match kind {
+        0 => wants(shop, owner).await,
         2 => drop(shop.payments.told(paid, News::Refunded("100.00 USD".parse().unwrap())).await.unwrap()),
         3 => drop(change(shop, owner, "business", 0).await.unwrap()),
         4 => drop(cancel(shop, owner, CancelAt::PeriodEnd).await.unwrap()),
@@ -66,22 +66,9 @@ engines! {
                     shop.stands(personal(n), Standing::Active).await;
                 }
             }
-            let before = shop.count("outbox").await;
-            let many = batches::renew(&shop.subscriptions, live(&shop, 1..=PEOPLE).await).await.unwrap();
+            let begun = assert_alike(&shop, PEOPLE, now).await;
             if number == 0 {
-                assert_eq!((many.done, many.rest.len()), (4, 8), "those of the first two kinds");
-            }
-            for due in many.rest {
-                super::catch_up(&shop.subscriptions, due).await.unwrap();
-            }
-            let told = shop.count("outbox").await - before;
-            for due in live(&shop, PEOPLE + 1..=2 * PEOPLE).await {
-                super::catch_up(&shop.subscriptions, due).await.unwrap();
-            }
-            assert_eq!(shop.count("outbox").await - before, 2 * told, "and tell the same, at {now}");
-            for n in 1..=PEOPLE {
-                assert_eq!(rows(&shop, personal(n)).await, rows(&shop, personal(PEOPLE + n)).await, "{n} at {now}");
-                shop.assert_sound(personal(n)).await;
+                assert_eq!(begun, (4, 8), "together: those of the first two kinds");
             }
         }
     }
@@ -91,19 +78,7 @@ engines! {
         let shop = crowd(&db, PEOPLE).await;
         for months in [2, 5] {
             shop.set(MONTHS[months - 1]);
-            let racers = (0..3).flat_map(|_| {
-                let (helper, rounder) = (shop.subscriptions.clone(), shop.subscriptions.clone());
-                [
-                    tokio::spawn(async move { super::help(&helper, &super::Left::default()).await.map(drop) }),
-                    tokio::spawn(async move { super::round(&rounder).await.map(drop) }),
-                ]
-            });
-            for racer in racers.collect::<Vec<_>>() {
-                racer.await.unwrap().unwrap();
-            }
-            // What somebody else had in work is left to the next round.
-            super::round(&shop.subscriptions).await.unwrap();
-            assert_eq!(super::round(&shop.subscriptions).await.unwrap().done, 0);
+            replicas_race(&shop).await;
             assert_months(&shop, PEOPLE, months).await;
         }
     }
@@ -112,16 +87,7 @@ engines! {
         const PEOPLE: u64 = 12;
         let shop = crowd(&db, PEOPLE).await;
         shop.set(MONTHS[1]);
-        let spenders = live(&shop, 1..=PEOPLE).await.into_iter().map(|due| {
-            let subscriptions = shop.subscriptions.clone();
-            tokio::spawn(async move { super::catch_up(&subscriptions, due).await.map(drop) })
-        });
-        let spenders = spenders.collect::<Vec<_>>();
-        super::help(&shop.subscriptions, &super::Left::default()).await.unwrap();
-        for spender in spenders {
-            spender.await.unwrap().unwrap();
-        }
-        super::round(&shop.subscriptions).await.unwrap();
+        spenders_and_a_batch(&shop, PEOPLE).await;
         assert_months(&shop, PEOPLE, 2).await;
     }
 }

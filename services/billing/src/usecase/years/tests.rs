@@ -288,6 +288,19 @@ engines! {
         shop.assert_sound(owner).await;
     }
 
+    async fn what_was_spent_before_a_month_of_nothing_began_counts_in_it(db: TestDb) {
+        let (shop, owner) = (shop(&db).await, personal(1));
+        let paid = by_the_year(&shop, owner).await;
+        told(&shop, paid, News::Refunded(usd("1000.00"))).await;
+        shop.buy(owner, "starter", "sandbox_ok", "").await.unwrap();
+        shop.set("2028-02-01T00:00:00Z");
+        shop.spend(owner, "7").await;
+        assert_eq!(round(&shop).await, (1, 0, 0));
+        let account = crate::store::accounts::find(&mut shop.db.read().await.unwrap(), owner).await.unwrap().unwrap();
+        assert_eq!((account.period.month.number, account.period.spent), (1, 7_000_000));
+        shop.assert_sound(owner).await;
+    }
+
     async fn a_dispute_withholds_the_months_that_begin_and_gives_them_back(db: TestDb) {
         let (shop, owner) = (shop(&db).await, personal(1));
         let paid = by_the_year(&shop, owner).await;
@@ -376,6 +389,8 @@ engines! {
         by_the_year(&shop, owner).await;
         shop.sql("UPDATE subscriptions SET period_number = 1, period_start = period_end, period_end = period_end + 1").await;
         assert_eq!(now(&shop, owner).await.month.number, 0, "nothing was written");
+        let renewals_of_nothing = "payments WHERE purpose = 'RENEWAL' AND start_interval = 'year' AND period = 0";
+        assert_eq!(shop.count(renewals_of_nothing).await, 1);
         shop.sql("UPDATE payments SET purpose = 'x'").await;
         let start = shop.payments.known(now(&shop, owner).await.payment().unwrap()).await.unwrap();
         assert_eq!(start.bought.subscription(), Some(now(&shop, owner).await.id), "its own word for it is beside");
