@@ -163,9 +163,10 @@ fn pay_ahead(runner: &mut Runner, subscriptions: SubscriptionUseCases) {
 
 /// Taking money and giving it back.
 fn sell(runner: &mut Runner, top_ups: TopUps) {
-    runner.on(PAYMENT, Terms::DEFAULT, Watchman(top_ups.cashier.clone()));
-    runner.on(REFUND, Terms::DEFAULT, Returner(top_ups.cashier.clone()));
-    runner.on(REMOVAL, Terms::DEFAULT, Remover(top_ups.cashier.removals()));
+    // A provider may be away for days, or repeat for one that it has failed.
+    runner.on(PAYMENT, Terms::PATIENT, Watchman(top_ups.cashier.clone()));
+    runner.on(REFUND, Terms::PATIENT, Returner(top_ups.cashier.clone()));
+    runner.on(REMOVAL, Terms::PATIENT, Remover(top_ups.cashier.removals()));
     runner.on(TOP_UP, Terms::DEFAULT, Replenisher(top_ups));
 }
 

@@ -1,8 +1,8 @@
 //! Taking money: what billing asks of a payment provider, and the providers there are.
 //!
-//! A payment's id is its **key**: asked again under the same key, a provider answers with the same
-//! payment and takes nothing. So whoever lost an answer asks again, and a reference that a provider
-//! gave is good for crediting once.
+//! A payment's id is its **key**: asked again under it, or about the reference that it has given for it, a provider
+//! answers with the same payment and takes nothing. So whoever lost an answer asks again, and a reference that a
+//! provider gave is good for crediting once.
 //!
 //! A provider answers at once ([`Settlement`]) and tells later what became of it; both are the same news to a payment
 //! ([`Settlement::news`]). No rule about plans or packs belongs here, and no provider's name anywhere else but where its webhooks come in.

@@ -5,7 +5,8 @@ use bursar_time::{Span, Timestamp};
 
 use super::unreadable;
 
-/// How long an event is remembered that was settled. A repetition that comes later than minutes is refused by its signature.
+/// How long an event is remembered that was settled. The provider signs each delivery anew, and repeats one for days;
+/// one that comes later than this is worked off once more, which changes nothing.
 pub(crate) const KEEP: Span = Span::from_days(30);
 
 const PUT: &str = "INSERT INTO webhooks (id, kind, state, body, deliveries, problem, received_at, settled_at) \
@@ -97,9 +98,6 @@ pub(crate) async fn put(tx: &mut Tx, new: &NewWebhook<'_>, now: Timestamp) -> Re
     let (state, deliveries): (String, i64) = on!(tx, c => sqlx::query_as(PUT)
         .bind(new.id).bind(new.kind).bind(new.state.as_str()).bind(new.body).bind(new.problem).bind(now).bind(settled_at)
         .fetch_one(c).await?);
-    if deliveries < 1 {
-        return Err(unreadable("an event that never came"));
-    }
     if deliveries == 1 {
         return Ok(new.state == WebhookState::Waiting);
     }

@@ -416,7 +416,13 @@ impl Cashier {
     pub(crate) async fn look_after(&self, Due { payment }: Due) -> Result<(), Error> {
         let found = payments::get(&mut self.till.db.read().await?, payment).await?;
         let Some(mut found) = found else { return Ok(()) };
-        let heard = match self.ask(&found).await? {
+        let asked = self.ask(&found).await;
+        let waits = found.is_open() && found.bought.purpose() != Purpose::Renewal;
+        if asked.is_err() && waits && found.created_at.saturating_add(OPEN_FOR) <= self.till.clock.now() {
+            // Nobody waits for it any more; the job goes on asking, and sends back what was taken.
+            self.abandon(payment, None).await?;
+        }
+        let heard = match asked? {
             None => self.look_at(&found).await?,
             heard => heard,
         };

@@ -36,7 +36,7 @@ pub(crate) const TERMS: Terms =
     Terms { attempts: 14, first_wait: Span::from_secs(5), longest_wait: Span::HOUR, ..Terms::DEFAULT };
 
 /// The most events that are listed.
-pub(crate) const LISTED: i64 = 1_000;
+const LISTED: i64 = 1_000;
 
 /// Which event to work off.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -197,11 +197,14 @@ impl Inbox {
     /// Shows a card as the provider has it now, whatever was told when: a new date is what lets it pay on.
     async fn show(&self, token: &str) -> Result<End, Error> {
         let till = &self.0.cashier.till;
+        // Nobody is asked about somebody else's card. One that is not known yet is read when it is saved.
+        if !methods::is_saved(&mut till.db.read().await?, token).await? {
+            return Ok(End::Ignored);
+        }
         let Some(card) = till.payments.card(token).await? else { return Ok(End::Ignored) };
         let mut tx = till.db.begin().await?;
         let is_known = methods::show(&mut tx, token, &card).await?;
         tx.commit().await?;
-        // One that is not known yet is read when it is saved.
         Ok(if is_known { End::Done } else { End::Ignored })
     }
 

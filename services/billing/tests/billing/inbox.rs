@@ -116,7 +116,9 @@ engines! {
             "metadata": {},
         }));
         let unlike = desk.fake.event("payment_intent.succeeded", &json!({"id": "pi_3", "amount_received": "much"}));
-        for event in [&unknown, &dispute, &foreign, &unlike] {
+        assert_eq!(deliver(desk.inbox, &foreign, desk.seconds()).await, 200);
+        assert_eq!(desk.count("IGNORED").await, 1, "nothing of somebody else's is kept to be worked off");
+        for event in [&unknown, &dispute, &unlike] {
             assert_eq!(deliver(desk.inbox, event, desk.seconds()).await, 200);
         }
         let before = desk.world.now();

@@ -42,6 +42,7 @@ engines! {
         let nobodys = json!({"id": "pm_other", "object": "payment_method", "customer": "cus_other", "metadata": {}});
         desk.delivers_these(&[desk.fake.event("payment_method.updated", &nobodys)]).await;
         assert_eq!((desk.count("IGNORED").await, desk.count("ASIDE").await), (before + 1, 0));
+        assert!(!desk.fake.asked().iter().any(|it| it.contains("pm_other")), "nobody asks about it");
     }
 
     async fn a_card_that_expires_between_intent_and_capture_takes_nothing(db: TestDb) {

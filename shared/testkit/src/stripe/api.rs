@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use axum::{
@@ -47,19 +46,19 @@ pub(super) async fn answer(
         if mishap == Some(Mishap::Down) {
             return StatusCode::SERVICE_UNAVAILABLE.into_response();
         }
-        let (answer, replayed) = state.keyed(&method, &uri, &headers, &body);
+        let (answer, replayed) = state.keyed((&method, &uri), &headers, &body, mishap == Some(Mishap::Failed));
         (mishap, answer, replayed)
     };
     let said = answer.to_string();
     match mishap {
-        Some(Mishap::Slow) => tokio::time::sleep(Duration::from_hours(1)).await,
+        Some(Mishap::Slow) => std::future::pending::<()>().await,
         Some(Mishap::Rubbish) => return "<html>We will be back soon</html>".into_response(),
         Some(Mishap::Endless) => return " ".repeat(4 << 20).into_response(),
         Some(Mishap::Lost) => {
             let parts = [Ok(Bytes::from_static(b"{")), Err(std::io::Error::other("the connection breaks"))];
             return Body::from_stream(futures::stream::iter(parts)).into_response();
         }
-        Some(Mishap::Down) | None => {}
+        Some(Mishap::Down | Mishap::Failed) | None => {}
     }
     let status = StatusCode::from_u16(status).expect("a status");
     let headers = [(CONTENT_TYPE.as_str(), "application/json"), ("idempotent-replayed", replayed)];
@@ -67,8 +66,14 @@ pub(super) async fn answer(
 }
 
 impl State {
-    /// Does what was asked, unless it was under this key before. Whether it was, as the header says it.
-    fn keyed(&mut self, method: &Method, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> (Answer, &'static str) {
+    /// Does what was asked, unless it was under this key before, or `fails`. Whether it was, as the header says it.
+    fn keyed(
+        &mut self,
+        (method, uri): (&Method, &Uri),
+        headers: &HeaderMap,
+        body: &[u8],
+        fails: bool,
+    ) -> (Answer, &'static str) {
         let header = |name: &str| headers.get(name).and_then(|it| it.to_str().ok()).unwrap_or_default();
         if header("authorization") != format!("Bearer {}", FakeStripe::KEY) {
             return (no(401, "invalid_request_error", "", "Invalid API Key provided"), "false");
@@ -92,7 +97,11 @@ impl State {
         }
         let path: Vec<&str> = uri.path().split('/').skip(2).collect();
         let fields = fields(if *method == Method::POST { &text } else { uri.query().unwrap_or_default() });
-        let answer = self.route(method, &path, &fields);
+        let answer = if fails {
+            no(500, "api_error", "", "An unknown error occurred")
+        } else {
+            self.route(method, &path, &fields)
+        };
         if *method == Method::POST && !key.is_empty() {
             self.keys.insert(key, (print, answer.0, answer.1.clone()));
         }

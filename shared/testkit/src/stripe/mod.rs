@@ -26,13 +26,15 @@ pub use deliver::{deliver, post, signed};
 pub enum Mishap {
     /// Nothing is done, and the answer is 503.
     Down,
+    /// Nothing is done, and the answer is 500: for as long as its key is remembered, if it has one.
+    Failed,
     /// It is done, and the connection breaks before the answer has come.
     Lost,
-    /// It is done, and the answer does not come for an hour.
+    /// It is done, and no answer comes.
     Slow,
     /// It is done, and the answer is a page that says something else.
     Rubbish,
-    /// It is done, and the answer does not end for a long time.
+    /// It is done, and the answer is megabytes of nothing.
     Endless,
 }
 
@@ -141,6 +143,11 @@ impl FakeStripe {
     /// Has nothing go wrong any more.
     pub fn recovers(&self) {
         self.state().mishaps.clear();
+    }
+
+    /// A day has passed: all keys are forgotten.
+    pub fn forgets_keys(&self) {
+        self.state().keys.clear();
     }
 
     /// What has happened since it was asked last: to be delivered.

@@ -173,6 +173,12 @@ impl State {
                 "This PaymentIntent could not be confirmed in its state.",
             );
         }
+        if intent["payment_method"].is_null() {
+            return invalid(
+                "payment_intent_unexpected_state",
+                "You cannot confirm this PaymentIntent because it's missing a payment method.",
+            );
+        }
         let method = intent["payment_method"].as_str().unwrap_or_default().to_owned();
         if self.objects.get(&method).is_none_or(|it| it["customer"].is_null()) {
             return invalid("resource_missing", "No such PaymentMethod");
@@ -212,6 +218,7 @@ impl State {
     fn fail(&mut self, id: &str, code: &str, why: &str) -> Value {
         let intent = self.change(id, |it| {
             it["status"] = "requires_payment_method".into();
+            it["payment_method"] = Value::Null;
             it["next_action"] = Value::Null;
             it["last_payment_error"] = json!({"type": "card_error", "code": code, "decline_code": why});
         });

@@ -35,7 +35,7 @@ pub(crate) struct Event {
 pub(crate) enum Kept {
     /// Its object, for [`Notice::read`].
     Object(String),
-    /// Nothing: its type is none that matters here.
+    /// Nothing: its type is none that matters here, or it is about something of somebody else's.
     Nothing,
     /// Nothing: its type matters, and its object is not as it is known.
     Unreadable,
@@ -161,9 +161,11 @@ fn keep(kind: &str, object: serde_json::Value) -> Kept {
     if let Some(notes) = &mut object.metadata {
         notes.retain(|name, note| [PAYMENT, OWNER, METHOD, BY].contains(&name.as_str()) && note.len() <= LONGEST_NOTE);
     }
-    match serde_json::to_string(&object) {
-        Ok(text) if Notice::read(kind, &text).is_some() => Kept::Object(text),
-        _ => Kept::Unreadable,
+    let Ok(text) = serde_json::to_string(&object) else { return Kept::Unreadable };
+    match Notice::read(kind, &text) {
+        Some(Notice::NotOurs) => Kept::Nothing,
+        Some(_) => Kept::Object(text),
+        None => Kept::Unreadable,
     }
 }
 
@@ -198,7 +200,8 @@ impl Notice {
         // A charge or a dispute without an intent is nothing that was begun here.
         let Some(reference) = intent.filter(|_| !news.is_empty()) else { return Some(Self::NotOurs) };
         let payment = object.metadata.as_ref().and_then(|notes| notes.get(PAYMENT)).and_then(|id| id.parse().ok());
-        if kind.starts_with("payment_intent.") && payment.is_none() {
+        // A charge has the marks of its intent. A dispute has none: whose it is, its payment says.
+        if payment.is_none() && !kind.starts_with("charge.dispute.") {
             return Some(Self::NotOurs);
         }
         Some(Self::Payment { payment, reference, news, paid })
@@ -253,8 +256,13 @@ mod tests {
     fn read(kind: &str, object: &Value) -> Option<Notice> {
         let body = json!({"id": "evt_1", "object": "event", "type": kind, "data": {"object": object}});
         match Event::read(body.to_string().as_bytes()).unwrap().kept {
-            Kept::Object(kept) => Notice::read(kind, &kept),
-            Kept::Nothing | Kept::Unreadable => None,
+            Kept::Object(kept) => {
+                let notice = Notice::read(kind, &kept);
+                assert_ne!(notice, Some(Notice::NotOurs), "of what is not ours nothing is kept");
+                notice
+            }
+            Kept::Nothing => Some(Notice::NotOurs),
+            Kept::Unreadable => None,
         }
     }
 
@@ -284,7 +292,10 @@ mod tests {
         assert_eq!(news("payment_intent.canceled", &intent(json!({}))), [News::Canceled]);
         assert_eq!(news("payment_intent.requires_action", &intent(json!({}))), [News::RequiresAction]);
         assert_eq!(news("payment_intent.processing", &intent(json!({}))), [News::Pending]);
-        let charge = json!({"id": "ch_1", "payment_intent": "pi_1", "amount_refunded": 500, "currency": "usd"});
+        let charge = json!({
+            "id": "ch_1", "payment_intent": "pi_1", "amount_refunded": 500, "currency": "usd",
+            "metadata": {"bursar_payment": PAY},
+        });
         assert_eq!(news("charge.refunded", &charge), [News::Refunded(usd("5.00"))]);
         let dispute = |status: &str| json!({"id": "dp_1", "payment_intent": "pi_1", "amount": 2000, "currency": "usd", "status": status});
         let open = News::Disputed(usd("20.00"));
@@ -315,7 +326,10 @@ mod tests {
         assert_eq!(read("payment_intent.succeeded", &bare), Some(Notice::NotOurs));
         assert_eq!(read("setup_intent.succeeded", &json!({"id": "seti_1"})), Some(Notice::NotOurs));
         let charge = json!({"id": "ch_1", "amount_refunded": 1, "currency": "usd"});
-        assert_eq!(read("charge.refunded", &charge), Some(Notice::NotOurs));
+        let of_theirs = json!({"id": "ch_1", "payment_intent": "pi_1", "amount_refunded": 1, "currency": "usd"});
+        for charge in [charge, of_theirs] {
+            assert_eq!(read("charge.refunded", &charge), Some(Notice::NotOurs), "{charge}");
+        }
         let marked = json!({"bursar_payment": PAY});
         for object in [
             json!({}),

@@ -1,9 +1,10 @@
 //! Stripe: a small client of our own, of the few calls that are needed, at a pinned version of the API.
 //!
-//! - **Paying.** A payment intent is made first, under a key that is the payment's id, and its name is kept; only then is it
-//!   confirmed, which takes the money. Asked again, also after Stripe has forgotten its keys, the intent itself says what
-//!   became of it: nobody pays twice. Without its customer a payment is confirmed off session, and a bank that wants to see
-//!   the customer declines it (`authentication_required`); with its customer it waits for them (3-D Secure).
+//! - **Paying.** A payment intent is made first, with the payment's id on it, and its name is kept; only then is it
+//!   confirmed, which takes the money. Asked again, however late, the intent itself says what became of it: nobody pays
+//!   twice. Neither has an idempotency key, as Stripe repeats for a day under one that it has failed. Without its customer
+//!   a payment is confirmed off session, and a bank that wants to see the customer declines it
+//!   (`authentication_required`); with its customer it waits for them (3-D Secure).
 //! - **Saving a card.** The customer enters it on a page of Stripe's (checkout in setup mode); what comes of it is told by a
 //!   webhook. Each payment method has a customer of its own at Stripe, so its name here is both: `cus_…:pm_…`. Removing it
 //!   removes both there.
@@ -70,20 +71,16 @@ impl Stripe {
             // Without a name that was kept, no money was asked for.
             return Ok(Prepared::Ended(Settlement { reference: None, news: News::Canceled }));
         }
-        if to_pay.amount.is_zero() {
-            // There is nothing to take, and Stripe takes no less than half a dollar.
-            return Ok(Prepared::Ended(Settlement { reference: None, news: News::Paid }));
-        }
         let (customer, method) = names(to_pay.token)?;
-        let key = to_pay.key.to_string();
         let form = Form::default()
             .with("amount", &minor(to_pay.amount)?.to_string())
             .with("currency", &to_pay.amount.currency().to_string().to_lowercase())
             .with("customer", customer)
             .with("payment_method", method)
             .with("payment_method_types[0]", "card")
-            .with(&metadata(PAYMENT), &key);
-        let made: Said<Made> = self.wire.post("/v1/payment_intents", form, &format!("{key}:create")).await?;
+            .with(&metadata(PAYMENT), &to_pay.key.to_string());
+        // Under no key: made twice, one of the two is never confirmed.
+        let made: Said<Made> = self.wire.post("/v1/payment_intents", form, None).await?;
         Ok(match made {
             Ok(made) => Prepared::Reference(segment(&made.id)?.to_owned()),
             Err(refusal) => Prepared::Ended(declined(None, &refusal)),
@@ -106,9 +103,10 @@ impl Stripe {
             Form::default().with("off_session", "true")
         };
         let confirm = format!("{path}/confirm");
-        match self.wire.post::<Intent>(&confirm, form, &format!("{}:confirm", to_pay.key)).await? {
+        // Under no key: an intent is confirmed once.
+        match self.wire.post::<Intent>(&confirm, form, None).await? {
             Ok(intent) => settled(&intent, to_pay.amount),
-            // Somebody else was faster: what is so now, the intent says.
+            // Somebody else was faster, or the answer to that was lost: what is so now, the intent says.
             Err(refusal) if refusal.code.as_deref() == Some("payment_intent_unexpected_state") => {
                 let intent: Intent = self.wire.get(&path).await?.map_err(refused)?;
                 settled(&intent, to_pay.amount)
@@ -140,7 +138,7 @@ impl Stripe {
             .with("payment_intent", reference)
             .with("amount", &minor(amount)?.to_string())
             .with(REFUND, key);
-        match self.wire.post::<Made>("/v1/refunds", form, &format!("refund:{key}")).await? {
+        match self.wire.post::<Made>("/v1/refunds", form, Some(&format!("refund:{key}"))).await? {
             Ok(_) => Ok(()),
             Err(refusal) if refusal.code.as_deref() == Some("charge_already_refunded") => {
                 tracing::warn!(reference, key, "what was to be given back was given back by somebody else");
@@ -173,7 +171,7 @@ impl Stripe {
         let (id, owner) = (new.id.to_string(), new.owner.to_string());
         let form = Form::default().with(&metadata(OWNER), &owner).with(&metadata(METHOD), &id);
         let customer: Made =
-            self.wire.post("/v1/customers", form, &format!("{id}:customer")).await?.map_err(refused)?;
+            self.wire.post("/v1/customers", form, Some(&format!("{id}:customer"))).await?.map_err(refused)?;
         let noted = |name: &str| format!("setup_intent_data[metadata][{name}]");
         let form = Form::default()
             .with("mode", "setup")
@@ -185,7 +183,7 @@ impl Stripe {
             .with(&noted(METHOD), &id)
             .with(&noted(BY), new.by);
         let session: Session =
-            self.wire.post("/v1/checkout/sessions", form, &format!("{id}:setup")).await?.map_err(refused)?;
+            self.wire.post("/v1/checkout/sessions", form, Some(&format!("{id}:setup"))).await?.map_err(refused)?;
         let url = session.url.ok_or(Trouble::Unreadable)?;
         Ok(Setup { action: Action { url, client_secret: String::new() }, done: None })
     }
@@ -210,7 +208,7 @@ impl Stripe {
     pub(super) async fn forget(&self, token: &str) -> Result<(), Trouble> {
         let (customer, method) = names(token)?;
         let path = format!("/v1/payment_methods/{method}/detach");
-        let detached: Said<Made> = self.wire.post(&path, Form::default(), &format!("{method}:detach")).await?;
+        let detached: Said<Made> = self.wire.post(&path, Form::default(), Some(&format!("{method}:detach"))).await?;
         let deleted: Said<Made> = self.wire.delete(&format!("/v1/customers/{customer}")).await?;
         for refusal in [detached.err(), deleted.err()].into_iter().flatten() {
             tracing::debug!(why = refusal.word(), "a payment method was removed at the provider before");
@@ -286,11 +284,29 @@ fn price(counted: i64, currency: &str) -> Option<Price> {
 
 #[cfg(test)]
 mod tests {
+    use bursar_testkit::stripe::FakeStripe;
+
     use super::*;
+
+    fn at(url: String) -> Stripe {
+        let (key, timeout) = (Secret::from(FakeStripe::KEY), Duration::from_secs(10));
+        Stripe::new(Account { url, key, timeout, return_url: "https://example.com/back".to_owned() }).unwrap()
+    }
+
+    fn to_pay(token: &str, given_up: bool) -> ToPay<'_> {
+        let (key, amount) = (bursar_testkit::id(1), "20.00 USD".parse().unwrap());
+        ToPay { key, amount, token, attended: true, given_up }
+    }
 
     #[test]
     fn amounts_are_counted_as_stripe_counts_them() {
-        for (text, counted) in [("20.00 USD", 2_000), ("1500 JPY", 1_500), ("1500 ISK", 150_000), ("0.01 EUR", 1)] {
+        for (text, counted) in [
+            ("20.00 USD", 2_000),
+            ("1500 JPY", 1_500),
+            ("1500 MGA", 1_500),
+            ("1500 ISK", 150_000),
+            ("0.01 EUR", 1),
+        ] {
             let amount: Price = text.parse().unwrap();
             assert_eq!(minor(amount), Ok(counted), "{text}");
             assert_eq!(price(counted, &amount.currency().to_string().to_lowercase()), Some(amount), "{text}");
@@ -324,21 +340,32 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_is_asked_for_nothing() {
-        let (url, key) = ("http://127.0.0.1:1".to_owned(), Secret::from("sk_test_x"));
-        let account = Account { url, key, timeout: Duration::from_secs(1), return_url: String::new() };
-        let stripe = Stripe::new(account).unwrap();
-        let to_pay = |amount: &str, given_up| ToPay {
-            key: bursar_testkit::id(1),
-            amount: amount.parse().unwrap(),
-            token: "cus_1:pm_1",
-            attended: true,
-            given_up,
-        };
-        let ended = |news| Ok(Prepared::Ended(Settlement { reference: None, news }));
-        assert_eq!(stripe.prepare(&to_pay("0.00 USD", false)).await, ended(News::Paid));
-        assert_eq!(stripe.prepare(&to_pay("1.00 USD", true)).await, ended(News::Canceled));
-        assert!(matches!(stripe.prepare(&to_pay("1.00 USD", false)).await, Err(Trouble::Silent(_))));
+    async fn what_nobody_wants_any_more_is_not_begun() {
+        let stripe = at("http://127.0.0.1:1".to_owned());
+        let given_up = stripe.prepare(&to_pay("cus_1:pm_1", true)).await;
+        assert_eq!(given_up, Ok(Prepared::Ended(Settlement { reference: None, news: News::Canceled })));
+        assert!(matches!(stripe.prepare(&to_pay("cus_1:pm_1", false)).await, Err(Trouble::Silent(_))));
+    }
+
+    #[tokio::test]
+    async fn what_nobody_wants_any_more_is_not_confirmed() {
+        let fake = FakeStripe::start().await;
+        let stripe = at(fake.url());
+        let new = ToSave { id: bursar_testkit::id(1), owner: bursar_testkit::personal(1), by: "usr_x" };
+        let setup = stripe.begin_setup(new, "https://example.com/done").await.unwrap();
+        let method = fake.enters(&setup.action.url, bursar_testkit::stripe::Card::Good);
+        let customer = fake.all("customer")[0]["id"].as_str().unwrap().to_owned();
+        let token = token(&customer, &method).unwrap();
+        let prepared = stripe.prepare(&to_pay(&token, false)).await;
+        let Ok(Prepared::Reference(reference)) = prepared else { panic!("{prepared:?}") };
+        let settled = |news| Ok(Settlement { reference: Some(reference.clone()), news });
+        assert_eq!(stripe.pay(&to_pay(&token, true), &reference).await, settled(News::Canceled));
+        let confirmed = || fake.asked().iter().filter(|it| it.ends_with("/confirm")).count();
+        assert_eq!((confirmed(), fake.takings()), (0, 0));
+        assert_eq!(stripe.pay(&to_pay(&token, false), &reference).await, settled(News::Paid));
+        // What was taken before it was given up is told.
+        assert_eq!(stripe.pay(&to_pay(&token, true), &reference).await, settled(News::Paid));
+        assert_eq!((confirmed(), fake.takings()), (1, 2_000));
     }
 
     #[test]

@@ -98,9 +98,12 @@ pub(super) struct Refusal {
 const WORD: usize = 64;
 
 impl Refusal {
-    /// Stripe's word for it: the bank's where it gave one.
+    /// Stripe's word for it: the bank's where it gave one, the kind of error where there is no other.
     pub(super) fn word(&self) -> String {
-        word(self.decline_code.as_deref().or(self.code.as_deref()))
+        // An error of a card without a word is a decline.
+        let kind = (self.kind != "card_error").then_some(&*self.kind);
+        let words = [self.decline_code.as_deref(), self.code.as_deref(), kind];
+        word(words.into_iter().flatten().find(|it| !it.is_empty()))
     }
 }
 
@@ -132,6 +135,10 @@ mod tests {
         ];
         for (code, decline, expected) in cases {
             assert_eq!(said(code, decline), expected);
+        }
+        for (kind, expected) in [("api_error", "api_error"), ("card_error", "card_declined"), ("", "card_declined")] {
+            let refusal = Refusal { kind: kind.to_owned(), code: Some(String::new()), decline_code: None };
+            assert_eq!(refusal.word(), expected, "{kind}");
         }
     }
 }

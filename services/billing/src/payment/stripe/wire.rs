@@ -80,14 +80,14 @@ impl Wire {
         self.tried(&Ask { method: Method::GET, path, form: String::new(), key: None }).await
     }
 
-    /// Does something; under the same key it is done once, and the same is said.
+    /// Does something; under the same key it is done once, and the same is said for a day: also that it has failed.
     pub(super) async fn post<T: DeserializeOwned>(
         &self,
         path: &str,
         form: Form,
-        key: &str,
+        key: Option<&str>,
     ) -> Result<Said<T>, Trouble> {
-        self.tried(&Ask { method: Method::POST, path, form: form.text(), key: Some(key) }).await
+        self.tried(&Ask { method: Method::POST, path, form: form.text(), key }).await
     }
 
     /// Deletes an object: it is no more, however often.
@@ -199,6 +199,8 @@ mod tests {
         for status in [409, 500, 502, 503] {
             assert!(matches!(said(status, declined), Err(Trouble::Silent(_))), "{status}");
         }
+        let no_word = r#"{"error": {"type": "invalid_request_error"}}"#;
+        assert_eq!(said(401, no_word), Err(Trouble::Refused("401 Unauthorized, invalid_request_error".to_owned())));
         let twice = r#"{"error": {"type": "idempotency_error"}}"#;
         assert!(matches!(said(400, twice), Err(Trouble::Refused(_))));
         for (status, body) in [(200, "<html>"), (200, ""), (402, "no"), (302, "")] {
