@@ -1,6 +1,7 @@
 //! The port for a payment provider's webhooks: HTTP/1.1, and nothing else goes over it. It may be reached from everywhere, so
-//! nobody keeps a place by being slow: a request's head has a time to come in, also that of the next request on a connection,
-//! and only so many connections are open; the others wait to be accepted. (How long a body takes is the router's affair.)
+//! nobody keeps a place by being slow: a request's head has a time to come in, a connection brings one request and ends with
+//! its answer, and only so many connections are open; the others wait to be accepted. (How long a body takes is the router's
+//! affair.)
 
 use std::{sync::Arc, time::Duration};
 
@@ -58,11 +59,12 @@ async fn next(incoming: &mut Incoming, places: &Arc<Semaphore>) -> Option<(Conne
     Some((incoming.accept().await.0, place))
 }
 
-/// Answers the requests of one connection, one after the other.
+/// Answers the one request of a connection: kept alive, a few hundred that ask now and then would keep all places.
 async fn attend(bounds: Bounds, connection: Connection, router: Router, end: &CancellationToken) {
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(bounds.head)
+        .keep_alive(false)
         .serve_connection(TokioIo::new(connection), TowerToHyperService::new(router));
     let mut serving = std::pin::pin!(serving);
     let ended = tokio::select! {
@@ -123,6 +125,20 @@ mod tests {
         for head in ["POST / HTTP/1.1\r\nhost:", "P", "POST / HTTP/1.1\r\nhost: x\r\nx-one-more: 1\r\n"] {
             let answer = say(address, head.as_bytes()).await;
             assert!(!answer.starts_with("HTTP/1.1 200"), "{answer}");
+        }
+        end.cancel();
+        server.await.expect("it stops");
+    }
+
+    #[tokio::test]
+    async fn a_connection_brings_one_request() {
+        // No head is too late here: it is the answer that ends the connection.
+        let bounds = Bounds { head: Duration::from_mins(10), ..BOUNDS };
+        let (address, end, server) = start(bounds, Router::new().route("/", post(async || "here"))).await;
+        let request = "POST / HTTP/1.1\r\nhost: x\r\nconnection: keep-alive\r\ncontent-length: 0\r\n\r\n";
+        for requests in [1, 2] {
+            let answer = say(address, request.repeat(requests).as_bytes()).await;
+            assert_eq!(answer.matches("HTTP/1.1 200").count(), 1, "{answer}");
         }
         end.cancel();
         server.await.expect("it stops");

@@ -199,9 +199,16 @@ impl<'a> Host<'a> {
             ports.push(health);
             probes.push((service, started.ready));
             reloads.extend(started.reload);
-            if let (Some(router), Some(listener)) = (started.inbox, self.inbox.take()) {
+            // Taken by the service that answers there: those before it leave it where it is.
+            if let Some(router) = started.inbox
+                && let Some(listener) = self.inbox.take()
+            {
                 let incoming = Incoming::new(listener, self.tls.inbox.clone(), ending.clone());
-                self.env.tasks.spawn(inbox::serve(incoming, router, ending.shutdown.clone()));
+                let end = ending.shutdown;
+                self.servers.spawn(async move {
+                    inbox::serve(incoming, router, end).await;
+                    (service, Ok(()))
+                });
             }
             self.closing.push((service, started.close));
         }

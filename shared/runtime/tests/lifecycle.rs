@@ -76,7 +76,9 @@ async fn webhooks_have_a_port_of_their_own_where_there_are_any() {
 
     let mut settings = settings;
     settings.payments.provider = PaymentProvider::Stripe;
-    let running = Running::start(settings.clone(), &ports, true).await;
+    // As in the suite: those that start before have no webhooks, and the port is not theirs to close.
+    let others = [Service::Identity, Service::Organization];
+    let running = Running::start_after(&others, settings.clone(), &ports, true).await;
     assert_eq!(ask(ports.nth(4), "/webhooks/stripe").await, (200, "here\n".to_owned()));
     let refusal = Listeners::bind(&settings, &[]).await.expect_err("in use").to_string();
     assert!(!refusal.contains("webhooks"), "who takes no payments has no inbox: {refusal}");
@@ -87,6 +89,23 @@ async fn webhooks_have_a_port_of_their_own_where_there_are_any() {
     for piece in ["payment webhooks", "in use", "payments.stripe.inbox_address"] {
         assert!(refusal.contains(piece), "no {piece} in {refusal}");
     }
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_a_webhook_that_has_begun() {
+    let (mut settings, ports) = settings();
+    settings.payments.provider = PaymentProvider::Stripe;
+    let running = Running::start(settings, &ports, true).await;
+    let asking = tokio::spawn(ask(ports.nth(4), "/webhooks/slow"));
+    running.slow.began.notified().await;
+    running.signals.gracefully.cancel();
+    running.env.shutdown.cancelled().await;
+    // There is nothing else to wait for: were it not for the webhook, all would be cut at once.
+    let halted = tokio::time::timeout(Duration::from_millis(500), running.env.halt.cancelled()).await;
+    halted.expect_err("cut while a webhook was answered");
+    running.slow.go_on.notify_one();
+    assert_eq!(asking.await.expect("no panic"), (200, "at last\n".to_owned()));
+    running.stop().await.expect("stops");
 }
 
 #[tokio::test]

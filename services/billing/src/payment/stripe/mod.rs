@@ -300,13 +300,9 @@ mod tests {
 
     #[test]
     fn amounts_are_counted_as_stripe_counts_them() {
-        for (text, counted) in [
-            ("20.00 USD", 2_000),
-            ("1500 JPY", 1_500),
-            ("1500 MGA", 1_500),
-            ("1500 ISK", 150_000),
-            ("0.01 EUR", 1),
-        ] {
+        for (text, counted) in
+            [("20.00 USD", 2_000), ("1500 JPY", 1_500), ("1500 MGA", 1_500), ("1500 ISK", 150_000), ("0.01 EUR", 1)]
+        {
             let amount: Price = text.parse().unwrap();
             assert_eq!(minor(amount), Ok(counted), "{text}");
             assert_eq!(price(counted, &amount.currency().to_string().to_lowercase()), Some(amount), "{text}");

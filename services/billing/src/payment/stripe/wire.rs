@@ -1,19 +1,14 @@
-//! HTTP to Stripe's API, over what the programs speak HTTP and TLS with anyway: hyper, rustls and ring, the system's
-//! authorities (or those of `SSL_CERT_FILE`). Nothing waits for ever, no answer is longer than it may be, and what may be
-//! asked twice is asked at most twice at once: whoever still has no answer asks again later.
+//! HTTP to Stripe's API. Nothing waits for ever, no answer is longer than it may be, and what may be asked twice is asked at
+//! most twice at once: whoever still has no answer asks again later.
 
-use std::sync::Arc;
 use std::time::Duration;
 
+use bursar_runtime::{HttpsClient, https_client};
 use bursar_secret::Secret;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
@@ -24,10 +19,6 @@ use crate::payment::Trouble;
 /// The version of the API that this program was written for, whatever the account's own is.
 pub(crate) const VERSION: &str = "2025-03-31.basil";
 
-/// How long a connection may take to be made.
-const CONNECTED_WITHIN: Duration = Duration::from_secs(5);
-/// How long a connection is kept that nobody needs.
-const KEPT_FOR: Duration = Duration::from_secs(20);
 /// The longest answer that is read.
 const LONGEST: usize = 512 * 1024;
 /// How often what may be asked twice is asked.
@@ -38,7 +29,7 @@ const LONGEST_ID: usize = 255;
 /// Makes requests. The key is in no log: [`Secret`] shows none.
 #[derive(Debug)]
 pub(super) struct Wire {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: HttpsClient<Full<Bytes>>,
     base: String,
     key: Secret,
     timeout: Duration,
@@ -58,21 +49,7 @@ struct Ask<'a> {
 impl Wire {
     /// Reads the system's authorities.
     pub(super) fn new(base: &str, key: Secret, timeout: Duration) -> anyhow::Result<Self> {
-        let mut plain = HttpConnector::new();
-        plain.set_connect_timeout(Some(CONNECTED_WITHIN));
-        plain.set_nodelay(true);
-        plain.enforce_http(false);
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let secured = HttpsConnectorBuilder::new()
-            .with_provider_and_native_roots(provider)?
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(plain);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(KEPT_FOR)
-            .build(secured);
-        Ok(Self { client, base: base.trim_end_matches('/').to_owned(), key, timeout })
+        Ok(Self { client: https_client()?, base: base.trim_end_matches('/').to_owned(), key, timeout })
     }
 
     /// Reads an object.
