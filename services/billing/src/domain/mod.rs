@@ -36,6 +36,7 @@
 //! | `subscription`, `purchase` | plans and packs that an owner has, and when their months begin |
 //! | `interval` | how long one payment lasts, and what of a year's is each month's |
 //! | `paid_lot` | the lots that a payment has: one, or a year's, month by month |
+//! | `month_part` | what of a year's month each of the payments has paid for that the year and its changes had |
 //! | `change` | what it takes to change a subscription, and what a month of it is |
 //! | `contract` | what was agreed with one customer instead of what the catalog says of a plan |
 
@@ -69,6 +70,7 @@ mod limit_audit;
 mod limiting;
 mod limits;
 mod lot;
+mod month_part;
 mod operation;
 mod outcome;
 mod paid_lot;
@@ -124,6 +126,7 @@ pub use limit::{Limit, LimitMode, LimitSet, LimitSubject, LimitWindow, Moment, O
 pub use limit_audit::LimitAudit;
 pub use limits::{LimitAlert, Limits, REACH, Reached, UseKey, Used};
 pub use lot::{Allocation, BurnKey, Lot, LotSource, LotTerms, Origin};
+pub use month_part::MonthPart;
 pub use operation::OperationKey;
 pub use outcome::{Charged, Erased, Granted, Held, Outcome, Refunded, Released, Restored, TakenAway, Voided};
 pub use paid_lot::PaidLot;

@@ -78,7 +78,7 @@ const WAITING_CHANGES: &str = concat!(
      AND change IS NOT NULL ORDER BY id DESC LIMIT $2"
 );
 /// What they bought is found by the payments and not by their lots, of which nothing may be left.
-const CHANGES_OF_PERIOD: &str = "SELECT id FROM payments WHERE owner = $1 AND subscription_id = $2 AND period = $3 \
+const CHANGES_SINCE: &str = "SELECT id FROM payments WHERE owner = $1 AND subscription_id = $2 AND period >= $3 \
      AND change IS NOT NULL AND fulfilled_at IS NOT NULL ORDER BY id LIMIT $4";
 
 /// Every statement here, by its name; what is named for an engine is for that one alone.
@@ -104,7 +104,7 @@ pub(super) const STATEMENTS: [(&str, &str); 21] = [
     ("WAITING", WAITING),
     ("WAITING_STARTS", WAITING_STARTS),
     ("WAITING_CHANGES", WAITING_CHANGES),
-    ("CHANGES_OF_PERIOD", CHANGES_OF_PERIOD),
+    ("CHANGES_SINCE", CHANGES_SINCE),
 ];
 
 /// Comes after every id.
@@ -464,15 +464,15 @@ pub(crate) async fn waiting_changes(tx: &mut Tx, owner: OwnerId, limit: i64) -> 
     rows.into_iter().map(Row::read).collect()
 }
 
-/// Up to `limit` of the payments with which the owner's subscription was changed in a period, whatever is left of what they
-/// bought.
-pub(crate) async fn changes_of_period(
+/// Up to `limit` of the payments with which the owner has changed a subscription in a period or after it, whatever is left of
+/// what they bought.
+pub(crate) async fn changes_since(
     tx: &mut Tx,
     owner: OwnerId,
     (subscription, period): (SubscriptionId, u32),
     limit: i64,
 ) -> Result<Vec<PaymentId>, DbError> {
-    let rows: Vec<(PaymentId,)> = on!(tx, c => sqlx::query_as(CHANGES_OF_PERIOD)
+    let rows: Vec<(PaymentId,)> = on!(tx, c => sqlx::query_as(CHANGES_SINCE)
         .bind(owner).bind(subscription).bind(i64::from(period)).bind(limit).fetch_all(c).await?);
     Ok(rows.into_iter().map(|(id,)| id).collect())
 }

@@ -215,8 +215,8 @@ impl Basis {
         for its in payment.lots() {
             let Some(moved) = its.moved else { continue };
             if moved.lot == lot.id {
-                // What was not divided has all of the money; a year's months never have that, but the whole of what moved.
-                let undivided = origin.paid == Some(payment.net());
+                // What was not divided has all of the money. A year's later months were divided always, whatever that came to.
+                let undivided = payment.lot == Some(its.lot) && origin.paid == Some(payment.net());
                 let along = |paid| Worth::moving_along(paid, its.credits.micro(), moved.credits.micro());
                 return Ok(if undivided { Self { paid: origin.paid.map(along), moved: None } } else { whole });
             }

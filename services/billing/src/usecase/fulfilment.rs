@@ -3,6 +3,8 @@
 //!
 //! A payment's row is locked first, then the subscription's, then the account's.
 
+use std::collections::BTreeSet;
+
 use bursar_db::{DbError, Tx};
 use bursar_id::{LotId, OwnerId, PaymentId, RequestId};
 use bursar_money::{Credits, Price};
@@ -253,7 +255,7 @@ impl Cashier {
             return Ok(());
         }
         let mut lots = payment.lots();
-        lock_holders(tx, payment, payment.owner).await?;
+        lock_holders(tx, payment.holders(), payment.owner).await?;
         for lot in &mut lots {
             let (own, there) = payment.parts_to_take_back(lot);
             let part = Part { owner: lot.owner, lot: lot.lot, payment: payment.id, left: lot.moved.is_some() };
@@ -322,10 +324,10 @@ impl Cashier {
     }
 }
 
-/// Locks an account and those with credits of a payment, where there are several: all at once, in the order in which whoever
+/// Locks an account and those with credits of what is paid, where there are several: all at once, in the order in which whoever
 /// locks two does.
-pub(super) async fn lock_holders(tx: &mut Tx, payment: &Payment, also: OwnerId) -> Result<(), Error> {
-    let mut owners = payment.holders();
+pub(super) async fn lock_holders(tx: &mut Tx, holders: BTreeSet<OwnerId>, also: OwnerId) -> Result<(), Error> {
+    let mut owners = holders;
     owners.insert(also);
     if owners.len() > 1 {
         accounts::lock(tx, &owners.into_iter().collect::<Vec<_>>()).await?;

@@ -37,7 +37,7 @@ use crate::lane::Job;
 use crate::payment::PaymentMethod;
 use crate::store::{accounts, contracts, methods, payments, refused_moves, subscriptions};
 
-/// How many changes of one month are followed. Each has a lot of its own, and an account has no more of these.
+/// How many changes of what is paid for are followed. Each has a lot of its own, and an account has no more of these.
 const MOST_CHANGES: i64 = 1_000;
 
 /// Whose subscription becomes whose.
@@ -174,8 +174,8 @@ impl SubscriptionUseCases {
         Ok(())
     }
 
-    /// What the month was paid with, locked: the month itself, and what it was changed to since, though a dispute may have taken
-    /// all of its lot. Nobody waits for another change any more; one that is paid at this moment finds that the subscription has
+    /// What the month was paid with, locked: the month itself, or its year, and what that was changed to since, though a dispute
+    /// may have taken all of its lot. Nobody waits for another change any more; one that is paid at this moment finds that the subscription has
     /// ended here, or this one finds that it is not any more what it was.
     async fn payments_of_month(&self, m: &mut Mutation, live: &Subscription) -> Result<Vec<Payment>, Error> {
         self.cashier.give_up_changes(m.tx(), live.owner).await?;
@@ -184,7 +184,7 @@ impl SubscriptionUseCases {
         let lots = allowances::of_month(m.tx(), live.owner, live).await?;
         let paid = lots.iter().filter_map(|lot| lot.terms.origin.payment).chain(live.payment());
         let mut paid: BTreeSet<_> = paid.collect();
-        paid.extend(payments::changes_of_period(m.tx(), live.owner, (live.id, live.month.number), MOST_CHANGES).await?);
+        paid.extend(payments::changes_since(m.tx(), live.owner, (live.id, live.paid_from()), MOST_CHANGES).await?);
         let mut locked = Vec::new();
         for id in paid {
             locked.extend(payments::lock(m.tx(), id).await?);

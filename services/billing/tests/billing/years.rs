@@ -147,6 +147,30 @@ engines! {
         assert_eq!(sums.earned + sums.breakage + sums.left_value, 249_990_000);
     }
 
+    async fn a_year_that_was_changed_and_moves_is_counted_to_the_cent(db: TestDb) {
+        let world = selling(db).await;
+        let ana = world.person(1);
+        let (team, boss) = world.organization_with(2, "1").await;
+        ana.subscribe(subscribe(ana.owner, "yearly")).await.unwrap();
+        ana.set_seats(set_seats(ana.owner, 12)).await.unwrap();
+        ana.charged(spend(ana.owner, "500")).await;
+        world.passes(at("2028-01-10T10:00:00Z").since(world.now()));
+        world.service(ServiceRole::Organization).move_subscription(moving(ana.owner, team)).await.unwrap();
+        for month in ["2028-01-31T10:00:00Z", "2028-02-29T10:00:00Z", "2028-03-31T10:00:00Z"] {
+            becomes(&world, &boss, month).await;
+        }
+        world.passes(at("2028-04-02T00:00:00Z").since(world.now()));
+        let all: (Timestamp, Timestamp) = (at(BEGIN).start_of_month(), at("2028-04-01T00:00:00Z"));
+        let told = report(&world.store, None, all, &mut Vec::new()).await.unwrap();
+        assert_eq!(told.differences, Vec::<String>::new());
+        let sums = told.sums["USD"];
+        // The first month at 83.33, with 16.93 for the seats, and three at 99.97, each of these in two parts.
+        assert_eq!(sums.earned + sums.breakage + sums.left_value, 400_170_000);
+        for owner in [ana.owner, team] {
+            world.audit(owner).await;
+        }
+    }
+
     async fn a_year_that_moves_is_counted_once(db: TestDb) {
         let world = selling(db).await;
         let ana = world.person(1);

@@ -1,7 +1,7 @@
 //! Many months in one transaction: what a turn of the month consists of, when everybody's is at once.
 //!
 //! A batch takes what is ordinary: an active subscription one period behind, whose next month nobody has tried to pay yet, and
-//! that its provider settles at once; or one whose next month is paid for with its year, of which nothing was taken back. It
+//! that its provider settles at once; or one whose next month is paid for with its year alone, of which nothing was taken back. It
 //! locks the subscriptions (those that somebody else has locked are being renewed there),
 //! then the accounts, decides every grant by the same engine as a month by itself, and on PostgreSQL writes each table's
 //! rows with one statement. Grant, payment, invoice and event of a month are in that one transaction, or nothing is. What the rows must be is
@@ -210,8 +210,8 @@ async fn prepare(
     Ok((next, rest, may))
 }
 
-/// Months of years, with what was paid for these, locked; and those of which something was taken back, or which somebody else
-/// has in work.
+/// Months of years, with what was paid for these, locked; and those of which something was taken back, which somebody else has
+/// in work, or which more than one payment has paid for.
 async fn paid_before(
     subscriptions: &SubscriptionUseCases,
     tx: &mut Tx,
@@ -224,9 +224,13 @@ async fn paid_before(
     let locked = payments::lock_free(tx, &ids).await?.into_iter();
     let mut whole: HashMap<_, _> =
         locked.filter(|it| it.fulfilled_at.is_some() && it.taken().is_zero()).map(|it| (it.id, it)).collect();
+    // Whoever claimed them sees each change: that is delivered by who has the subscription's row.
+    let payer = |it: &Subscription| whole.get(&it.payment()?).map(|payment: &Payment| payment.owner);
+    let may_be: Vec<_> = due.iter().filter(|it| it.changes > 0).filter_map(|it| Some((it, payer(it)?))).collect();
+    let changed = years::changed(tx, &may_be).await?;
     let (mut paid, mut rest) = (Vec::with_capacity(due.len()), Vec::new());
     for from in due {
-        let payment = from.payment().and_then(|id| whole.remove(&id));
+        let payment = from.payment().filter(|_| !changed.contains(&from.id)).and_then(|id| whole.remove(&id));
         let Some((payment, renewed)) = payment.zip(from.gone_on()) else {
             rest.push(from);
             continue;

@@ -79,6 +79,11 @@ async fn by_the_year(shop: &Shop, owner: OwnerId) -> PaymentId {
     shop.subscribe(owner, "yearly", "sandbox_ok", "").await.unwrap().payment_id.parse().unwrap()
 }
 
+/// Pays for the dearer plan for the rest of the year.
+async fn upgraded(shop: &Shop, owner: OwnerId) -> PaymentId {
+    change(shop, owner, "yearly-pro", 0).await.unwrap().payment.unwrap().id.parse().unwrap()
+}
+
 async fn told(shop: &Shop, id: PaymentId, news: News) -> Payment {
     shop.payments.told(id, news).await.unwrap()
 }
@@ -250,7 +255,7 @@ engines! {
             assert_eq!(shop.available(owner).await, credits("5500"));
         }
         let all = parts(&shop, owner).await;
-        assert_eq!((all.len(), all.iter().sum::<i64>()), (13, 200_546), "what was paid, to the cent: {all:?}");
+        assert_eq!((all.len(), all.iter().sum::<i64>()), (18, 200_546), "what was paid, to the cent: {all:?}");
         becomes(&shop, END, 1).await;
         assert_eq!(shop.payments.known(now(&shop, owner).await.payment().unwrap()).await.unwrap().amount, usd("3000.00"));
         // Cheaper waits for the year's end.
@@ -313,6 +318,69 @@ engines! {
         becomes(&shop, MONTHS[2], 1).await;
         assert_eq!(shop.available(owner).await, credits("1500"));
         shop.assert_sound(owner).await;
+    }
+
+    async fn an_upgrade_that_is_given_back_is_taken_back_of_the_months_to_come(db: TestDb) {
+        let (shop, owner) = (shop(&db).await, personal(1));
+        by_the_year(&shop, owner).await;
+        let more = upgraded(&shop, owner).await;
+        becomes(&shop, MONTHS[1], 1).await;
+        assert_eq!(shop.available(owner).await, credits("5500"));
+        told(&shop, more, News::Refunded(usd("200.00"))).await;
+        assert_eq!(shop.available(owner).await, credits("5100"), "a tenth of what it brought");
+        becomes(&shop, MONTHS[2], 1).await;
+        assert_eq!(shop.available(owner).await, credits("5100"));
+        told(&shop, more, News::Refunded(usd("2000.00"))).await;
+        assert_eq!(shop.available(owner).await, credits("1500"));
+        becomes(&shop, MONTHS[3], 1).await;
+        assert_eq!((shop.available(owner).await, debt(&shop, owner).await), (credits("1500"), "0".to_owned()));
+        shop.assert_sound(owner).await;
+    }
+
+    async fn an_upgrade_stays_whose_year_is_given_back(db: TestDb) {
+        let (shop, owner) = (shop(&db).await, personal(1));
+        let first = by_the_year(&shop, owner).await;
+        let more = upgraded(&shop, owner).await;
+        told(&shop, first, News::Refunded(usd("1000.00"))).await;
+        becomes(&shop, MONTHS[1], 1).await;
+        assert_eq!(shop.available(owner).await, credits("4000"));
+        shop.assert_sound(owner).await;
+        told(&shop, more, News::Refunded(usd("2000.00"))).await;
+        let lots = shop.lots(owner).await.len();
+        becomes(&shop, MONTHS[2], 1).await;
+        assert_eq!((shop.available(owner).await, shop.lots(owner).await.len()), (credits("0"), lots), "none come any more");
+        assert_eq!(now(&shop, owner).await.month.number, 2);
+        shop.assert_sound(owner).await;
+    }
+
+    async fn what_is_withheld_of_an_upgrade_comes_back_where_its_year_has_moved(db: TestDb) {
+        let (shop, owner, team) = (shop(&db).await, personal(1), organization(1));
+        by_the_year(&shop, owner).await;
+        let more = upgraded(&shop, owner).await;
+        becomes(&shop, MONTHS[1], 1).await;
+        told(&shop, more, News::Disputed(usd("2000.00"))).await;
+        shop.moves(id(1), id(1)).await;
+        assert_eq!((shop.available(owner).await, shop.available(team).await), (credits("0"), credits("1500")));
+        told(&shop, more, News::DisputeWon).await;
+        assert_eq!((shop.available(owner).await, shop.available(team).await), (credits("0"), credits("5500")));
+        becomes(&shop, MONTHS[2], 1).await;
+        assert_eq!(shop.available(team).await, credits("5500"));
+        for owner in [owner, team] {
+            shop.assert_sound(owner).await;
+        }
+    }
+
+    async fn what_a_year_was_changed_to_where_it_has_moved_is_its_own_payments(db: TestDb) {
+        let (shop, owner, team) = (shop(&db).await, personal(1), organization(1));
+        let first = by_the_year(&shop, owner).await;
+        shop.moves(id(1), id(1)).await;
+        upgraded(&shop, team).await;
+        told(&shop, first, News::Refunded(usd("1000.00"))).await;
+        becomes(&shop, MONTHS[1], 1).await;
+        assert_eq!((shop.available(owner).await, shop.available(team).await), (credits("0"), credits("4000")));
+        for owner in [owner, team] {
+            shop.assert_sound(owner).await;
+        }
     }
 
     async fn a_year_goes_on_where_it_has_moved(db: TestDb) {
