@@ -91,10 +91,12 @@ mod tests {
         credits.iter().copied().map(Credits::whole).collect()
     }
 
+    /// What a month has in all, what it had after each payment; what each brought, and its cents of 100.00.
+    type Case = (u32, &'static [u32], &'static [u32], &'static [i64]);
+
     #[test]
     fn each_payment_has_what_it_brought() {
-        // What a month has in all, what it had after each payment; what each brought, and its cents of 100.00.
-        let cases: [(u32, &[u32], &[u32], &[i64]); 9] = [
+        let cases: [Case; 9] = [
             (1_500, &[1_500], &[1_500], &[10_000]),
             (5_500, &[1_500, 5_500], &[1_500, 4_000], &[2_727, 7_273]),
             (6, &[2, 4, 6], &[2, 2, 2], &[3_333, 3_333, 3_334]),
