@@ -26,6 +26,8 @@ pub const USER_STANDING_CHANGED: &str = "user.standing_changed";
 pub const SUBSCRIPTION_CHANGED: &str = "subscription.changed";
 /// From billing: so much of a limit is used that somebody is to be told.
 pub const LIMIT_ALERT: &str = "limit.alert";
+/// From billing: so much of a period's allowance is used that somebody is to be told.
+pub const ALLOWANCE_ALERT: &str = "allowance.alert";
 /// From billing: an account's automatic top-up was switched off because it could not go on.
 pub const TOP_UP_STOPPED: &str = "top_up.stopped";
 /// From billing: an invoice or a credit note was issued.
@@ -48,6 +50,7 @@ pub const ALL: &[&str] = &[
     USER_STANDING_CHANGED,
     SUBSCRIPTION_CHANGED,
     LIMIT_ALERT,
+    ALLOWANCE_ALERT,
     TOP_UP_STOPPED,
     INVOICE_ISSUED,
     AUDIT_RECORDED,
@@ -67,6 +70,7 @@ impl Payload {
             Self::UserStaying(_) => USER_STAYING,
             Self::SubscriptionChanged(_) => SUBSCRIPTION_CHANGED,
             Self::LimitAlert(_) => LIMIT_ALERT,
+            Self::AllowanceAlert(_) => ALLOWANCE_ALERT,
             Self::TopUpStopped(_) => TOP_UP_STOPPED,
             Self::InvoiceIssued(_) => INVOICE_ISSUED,
             Self::AuditRecorded(_) => AUDIT_RECORDED,
@@ -88,6 +92,7 @@ impl Payload {
             Self::UserStaying(it) => &it.user_id,
             Self::SubscriptionChanged(it) => &it.owner,
             Self::LimitAlert(it) => &it.owner,
+            Self::AllowanceAlert(it) => &it.owner,
             Self::TopUpStopped(it) => &it.owner,
             Self::InvoiceIssued(it) => &it.owner,
             Self::AuditRecorded(it) => &it.owner,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use bursar_runtime::Settings;
+use bursar_runtime::{PaymentProvider, Settings, StripeSettings};
 use bursar_time::Span;
 
 use crate::domain::{Issuer, Rules};
@@ -44,6 +44,8 @@ pub struct Config {
     pub logo: Option<PathBuf>,
     /// The table of taxes; `None` for no taxes.
     pub taxes: Option<PathBuf>,
+    /// How Stripe takes money; `None`: the sandbox does as if.
+    pub stripe: Option<StripeSettings>,
 }
 
 impl Config {
@@ -77,6 +79,13 @@ impl Config {
             fonts: settings.fonts_dir.clone(),
             logo: settings.invoices.logo_file.clone(),
             taxes: settings.invoices.tax_file.clone(),
+            stripe: (settings.payments.provider == PaymentProvider::Stripe).then(|| StripeSettings {
+                // Whatever customers see of the product is there.
+                return_url: Some(
+                    settings.payments.stripe.return_url.as_ref().unwrap_or(&settings.mail.link_base_url).clone(),
+                ),
+                ..settings.payments.stripe.clone()
+            }),
         }
     }
 }

@@ -7,8 +7,9 @@ use bursar_money::{Credits, Price};
 use bursar_rpc::Problem;
 use bursar_time::Zone;
 
-use crate::domain::{ChangeError, Refusal};
+use crate::domain::{ChangeError, ContractError, Refusal};
 use crate::lane::{Overloaded, Refused};
+use crate::payment::Trouble;
 
 /// A refusal or a failure.
 #[derive(Debug, thiserror::Error)]
@@ -133,6 +134,9 @@ pub enum Error {
     /// There is no such change.
     #[error(transparent)]
     NoSuchChange(#[from] ChangeError),
+    /// There is no such contract.
+    #[error(transparent)]
+    NoSuchContract(#[from] ContractError),
     /// Something else is due than the caller expects.
     #[error("{due} are due: look again")]
     DueChanged {
@@ -157,6 +161,9 @@ pub enum Error {
     /// The store has what only a later version of this program can read.
     #[error("this was written by a later version of billing, which can read it")]
     NewerFormat,
+    /// The payment provider did not say what became of what it was asked: the same request finds that out.
+    #[error("the payment provider cannot be reached: ask again with the same request_id")]
+    Provider,
     /// A fault of the program's own, logged where it happened.
     #[error("the request failed")]
     Failed,
@@ -171,6 +178,13 @@ impl From<DbError> for Error {
             DbError::NewerFormat { .. } => Self::NewerFormat,
             error => Self::Store(error),
         }
+    }
+}
+
+impl From<Trouble> for Error {
+    fn from(trouble: Trouble) -> Self {
+        tracing::warn!(%trouble, "the payment provider did not say what became of what it was asked");
+        Self::Provider
     }
 }
 

@@ -14,10 +14,13 @@ use bursar_time::Span;
 use crate::config::Kept;
 use crate::error::Error;
 use crate::lane::{Lanes, RulesSource, TOP_UP, TopUp};
-use crate::store::{limits, refused_moves};
+use crate::store::{limits, refused_moves, webhooks};
 use crate::usecase::cashier::{Cashier, Due, PAYMENT, REFUND, Refund};
+use crate::usecase::contracts::{self, CONTRACT};
 use crate::usecase::farewells::{self, FAREWELL, Farewell};
+use crate::usecase::inbox::{self, Inbox, WEBHOOK, Webhook};
 use crate::usecase::purges::{self, PURGE, Purger};
+use crate::usecase::removals::{REMOVAL, Removal, Removals};
 use crate::usecase::standings::{self, Change, STANDING};
 use crate::usecase::subscriptions::SubscriptionUseCases;
 use crate::usecase::top_ups::TopUps;
@@ -29,12 +32,18 @@ const SWEEP_EVERY: Span = Span::from_secs(5);
 /// How often subscriptions are looked at whose month is over.
 const RENEW_EVERY: Span = Span::from_secs(5);
 
+/// How often it is looked which months begin within the hour.
+const PAY_AHEAD_EVERY: Span = Span::MINUTE;
+
 /// How often each replica looks which policies the deployment has: they hold everywhere within two seconds, whichever
 /// replica has applied the event that told of them.
 const RULES_EVERY: Span = Span::SECOND;
 
 /// How often it is looked whether a day is over whose usage can be rolled up.
 const ROLL_UP_EVERY: Span = Span::from_mins(15);
+
+/// How often it is counted how many events are set aside.
+const COUNT_EVERY: Span = Span::MINUTE;
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
@@ -50,10 +59,10 @@ pub(crate) fn runner(
     jobs: Jobs,
     (db, (rules, people)): (&Db, (Arc<RulesSource>, People<Told>)),
     lanes: Lanes,
-    (subscriptions, top_ups): (SubscriptionUseCases, TopUps),
+    (subscriptions, top_ups, inbox): (SubscriptionUseCases, TopUps, Inbox),
     (kept, env): (Kept, &Env),
 ) -> Runner {
-    let purger = Purger { db: db.clone(), lanes: lanes.clone() };
+    let purger = Purger { db: db.clone(), lanes: lanes.clone(), removals: subscriptions.cashier.removals() };
     let steward = Steward(subscriptions.clone(), jobs.clone());
     let mut runner = Runner::new(jobs, &env.meter);
     let known = db.clone();
@@ -74,6 +83,7 @@ pub(crate) fn runner(
         }
     });
     let leaving = subscriptions.clone();
+    pay_ahead(&mut runner, subscriptions.clone());
     renew(&mut runner, subscriptions, env);
     let (usage, clock, done) = (db.clone(), env.clock.clone(), Arc::new(AtomicI64::new(i64::MIN)));
     runner.every("billing.roll-up", ROLL_UP_EVERY, move || {
@@ -88,11 +98,13 @@ pub(crate) fn runner(
             Ok(Next::Finished)
         }
     });
+    runner.on(CONTRACT, Terms::PATIENT, Signatory(leaving.clone()));
     // Given up, whoever is gone would go on paying, and nothing would clear the account.
     runner.on(FAREWELL, Terms::PATIENT, Usher(leaving));
     runner.on(STANDING, Terms::PATIENT, steward);
     runner.on(PURGE, purges::TERMS, purger);
     sell(&mut runner, top_ups);
+    hear(&mut runner, inbox, env);
     tidy(&mut runner, kept);
     runner
 }
@@ -135,17 +147,53 @@ fn renew(runner: &mut Runner, subscriptions: SubscriptionUseCases, env: &Env) {
     });
 }
 
+/// Asking for months before they begin, where that takes its time.
+fn pay_ahead(runner: &mut Runner, subscriptions: SubscriptionUseCases) {
+    if subscriptions.till.payments.pays_at_once() {
+        return;
+    }
+    runner.every("billing.renewals.ahead", PAY_AHEAD_EVERY, move || {
+        let subscriptions = subscriptions.clone();
+        async move {
+            let goes_on = renewals::ahead::pay(&subscriptions).await?;
+            Ok(if goes_on { Next::Again } else { Next::Finished })
+        }
+    });
+}
+
 /// Taking money and giving it back.
 fn sell(runner: &mut Runner, top_ups: TopUps) {
-    runner.on(PAYMENT, Terms::DEFAULT, Watchman(top_ups.cashier.clone()));
-    runner.on(REFUND, Terms::DEFAULT, Returner(top_ups.cashier.clone()));
+    // A provider may be away for days, or repeat for one that it has failed.
+    runner.on(PAYMENT, Terms::PATIENT, Watchman(top_ups.cashier.clone()));
+    runner.on(REFUND, Terms::PATIENT, Returner(top_ups.cashier.clone()));
+    runner.on(REMOVAL, Terms::PATIENT, Remover(top_ups.cashier.removals()));
     runner.on(TOP_UP, Terms::DEFAULT, Replenisher(top_ups));
+}
+
+/// Working off what the payment provider tells by itself, and telling what nobody can.
+fn hear(runner: &mut Runner, inbox: Inbox, env: &Env) {
+    let db = inbox.0.cashier.till.db.clone();
+    runner.on(WEBHOOK, inbox::TERMS, Listener(inbox));
+    let aside = env
+        .meter
+        .u64_gauge("billing.webhooks.aside")
+        .with_unit("{event}")
+        .with_description("Events of the payment provider that somebody has to look at (`webhooks list`).")
+        .build();
+    runner.here("billing.webhooks.aside", COUNT_EVERY, move || {
+        let (db, aside) = (db.clone(), aside.clone());
+        async move {
+            aside.record(inbox::aside(&db).await?.len() as u64, &[]);
+            Ok(Next::Finished)
+        }
+    });
 }
 
 /// Forgetting what is old.
 fn tidy(runner: &mut Runner, kept: Kept) {
     runner.tidy("requests.forget", |db, now| async move { idempotency::prune(&db, now).await });
     runner.tidy("billing.refused_moves.forget", |db, now| async move { refused_moves::forget(&db, now).await });
+    runner.tidy("billing.webhooks.forget", |db, now| async move { webhooks::forget(&db, now).await });
     runner.tidy("limits.forget", |db, now| async move { limits::prune(&db, now).await });
     runner.tidy("audit.forget", move |db, now| async move { audit::forget(&db, now, kept.audit).await });
     runner.tidy("invoices.forget", move |db, now| async move { invoices::forget(&db, now, kept.profiles).await });
@@ -160,6 +208,18 @@ impl Work for Usher {
 
     async fn run(&self, _lease: &Lease, farewell: Farewell) -> Result<Next, Failure> {
         farewells::see_off(&self.0, farewell).await?;
+        Ok(Next::Finished)
+    }
+}
+
+/// Begins contracts at their time.
+struct Signatory(SubscriptionUseCases);
+
+impl Work for Signatory {
+    type Payload = contracts::Due;
+
+    async fn run(&self, _lease: &Lease, due: contracts::Due) -> Result<Next, Failure> {
+        contracts::begin(&self.0, &due).await?;
         Ok(Next::Finished)
     }
 }
@@ -184,6 +244,30 @@ impl Work for Returner {
 
     async fn run(&self, _lease: &Lease, refund: Refund) -> Result<Next, Failure> {
         self.0.give_back(&refund).await?;
+        Ok(Next::Finished)
+    }
+}
+
+/// Has the provider forget payment methods.
+struct Remover(Removals);
+
+impl Work for Remover {
+    type Payload = Removal;
+
+    async fn run(&self, _lease: &Lease, removal: Removal) -> Result<Next, Failure> {
+        self.0.forget(&removal).await?;
+        Ok(Next::Finished)
+    }
+}
+
+/// Works off what the payment provider tells by itself.
+struct Listener(Inbox);
+
+impl Work for Listener {
+    type Payload = Webhook;
+
+    async fn run(&self, lease: &Lease, webhook: Webhook) -> Result<Next, Failure> {
+        self.0.work(&webhook, lease.attempt() >= inbox::TERMS.attempts).await?;
         Ok(Next::Finished)
     }
 }

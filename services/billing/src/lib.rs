@@ -28,6 +28,7 @@ pub use error::Error;
 pub use usecase::audit::{Summary, report, verify_all};
 pub use usecase::checkpoints;
 pub use usecase::finance;
+pub use usecase::inbox;
 pub use usecase::inspection;
 pub use usecase::renewals::{HeldRenewal, held, resume};
 
@@ -42,13 +43,14 @@ use bursar_members::people::{People, Told};
 use bursar_rpc::{KeySet, Mutations, PageKey, StackDeps, Suspended};
 use bursar_runtime::{Env, Heavy, Mode, Peers, ReadyProbe, Service, Settings, Started, keep_time};
 use bursar_secret::Entropy;
-use bursar_time::Timestamp;
+use bursar_time::{Clock, Timestamp};
 
 use consume::{FromIdentity, FromOrganization};
 use document::Look;
 use domain::{Assortment, OperationKey, Rules, Spending};
 use lane::{Batcher, Lanes, RulesHandle, RulesSource};
 use payment::Payments;
+use payment::stripe::{Account, Stripe};
 use store::{MIGRATIONS, installation};
 use usecase::access::Access;
 use usecase::accounts::AccountUseCases;
@@ -58,6 +60,7 @@ use usecase::catalogs::{self, CatalogHandle, CatalogSource, CatalogUseCases};
 use usecase::costly::{self, Costly};
 use usecase::credits::CreditUseCases;
 use usecase::erasures::ErasureUseCases;
+use usecase::inbox::Inbox;
 use usecase::invoices::{InvoiceUseCases, Invoices, Taxes, Terms};
 use usecase::limits::LimitUseCases;
 use usecase::orders::Till;
@@ -110,6 +113,17 @@ pub fn checkpoint_key(settings: &Settings) -> anyhow::Result<checkpoints::Checkp
     Ok(checkpoints::CheckpointKey::of(&settings.sealer(&Entropy::system())?))
 }
 
+/// Has the programs that run work an event of the payment provider off that was set aside. `false`: there is none such, or
+/// nothing is kept of it.
+///
+/// # Errors
+/// The store failed, or the master key cannot be read.
+pub async fn retry_webhook(settings: &Settings, db: &Db, id: &str, now: Timestamp) -> anyhow::Result<bool> {
+    let entropy = Entropy::system();
+    let jobs = Jobs::new(db.clone(), settings.sealer(&entropy)?, entropy, Clock::system());
+    Ok(usecase::inbox::again(db, &jobs, id, now).await?)
+}
+
 /// What holds for every account when the service starts.
 fn rules(config: &Config, sold: &Assortment, key: OperationKey) -> Rules {
     Rules {
@@ -152,6 +166,25 @@ fn invoices(config: &Config, env: &Env) -> anyhow::Result<Invoices> {
     Ok(Invoices::new(terms, env.entropy.clone()))
 }
 
+/// Who takes money.
+fn provider(config: &Config) -> anyhow::Result<Payments> {
+    let Some(stripe) = &config.stripe else { return Ok(Payments::Sandbox) };
+    let account = Account {
+        url: stripe.api_url.clone(),
+        key: stripe.secret_key.clone().context("payments.stripe.secret_key is not set")?,
+        timeout: stripe.timeout,
+        return_url: stripe.return_url.clone().unwrap_or_default(),
+    };
+    Ok(Payments::Stripe(Arc::new(Stripe::new(account)?)))
+}
+
+/// Where whoever takes money tells what has happened, if that is told.
+fn door(config: &Config, inbox: &Inbox, env: &Env) -> Option<axum::Router> {
+    let stripe = config.stripe.as_ref()?;
+    let secrets = stripe.webhook_secret.iter().chain(&stripe.former_webhook_secret).cloned().collect();
+    Some(grpc::inbox::routes(inbox.clone(), secrets, env.clock.clone(), &env.meter))
+}
+
 /// What is sold when the service starts: by the catalog's file, or by the built-in catalog.
 async fn sold(config: &Config, db: &Db, now: Timestamp) -> anyhow::Result<CatalogSource> {
     let catalog = Arc::new(catalog::load(config.catalog.as_deref())?);
@@ -182,14 +215,14 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
     let members = Members::new(db.clone(), feeds[0].clone());
     let access = Access::new(members.clone(), feeds[1].clone());
     let invoices = invoices(&config, &env)?;
-    let till = Till { db: db.clone(), clock: env.clock.clone(), payments: Payments::Sandbox, batcher, invoices };
+    let till = Till { db: db.clone(), clock: env.clock.clone(), payments: provider(&config)?, batcher, invoices };
     let mutations = Mutations::new(db.clone(), env.clock.clone(), env.entropy.clone(), outbox.clone()).telling();
     let files = (config.catalog.clone(), config.taxes.clone());
     let used = (sold, till.invoices.taxes());
     let reloading = Reloading::new(files, used, &source, (&db, &env.clock, &mutations), &env.meter);
     let (subscriptions, purchases, payments) =
         selling(&access, till, mutations.clone(), (&catalog, &outbox, &jobs), &env);
-    let costly = Costly::new();
+    let (costly, inbox) = (Costly::new(), Inbox(payments.clone()));
     let parts = grpc::Parts {
         credits: credits(&subscriptions, &lanes, &rules),
         subscriptions: subscriptions.clone(),
@@ -210,15 +243,16 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
     let people = People::known(Told(db.clone())).await?;
     let known = (Arc::clone(&source), people.clone());
     let top_ups = TopUps { cashier: subscriptions.cashier.clone(), cool_down: config.top_up_cool_down };
-    let runner = jobs::runner(jobs, (&db, known), lanes, (subscriptions, top_ups), (config.kept, &env));
+    let runner = jobs::runner(jobs, (&db, known), lanes, (subscriptions, top_ups, inbox.clone()), (config.kept, &env));
     env.tasks.spawn(runner.run(env.shutdown.clone(), env.halt.clone()));
     let (known, first) = (db.clone(), feeds[0].clone());
-    let development = settings.mode == Mode::Development;
+    let development = settings.mode == Mode::Development && config.stripe.is_none();
     let routes = grpc::routes(parts, development).add_service(outbox.service(State, env.shutdown.clone()));
     Ok(Started::new(Service::Billing, bursar_rpc::stack(routes, deps(settings, &peers, &env, people.suspended())))
         .answering(grpc::SERVICES)
         .answering(development.then_some(grpc::SANDBOX))
         .answering(["bursar.event.v1.EventService"])
+        .receiving(door(&config, &inbox, &env))
         .ready_when(
             ReadyProbe::store(db.clone(), &MIGRATIONS)
                 .on_time(env.clock.clone())

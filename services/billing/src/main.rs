@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use bursar_billing::checkpoints::{self, CheckpointError, PublicKey};
-use bursar_billing::finance;
+use bursar_billing::{finance, inbox};
 use bursar_id::OwnerId;
 use bursar_runtime::{Service, Settings};
 use bursar_time::{Clock, Timestamp};
@@ -32,6 +32,12 @@ enum Command {
         /// What to do about them.
         #[command(subcommand)]
         what: Renewals,
+    },
+    /// Events of the payment provider that could not be worked off and were set aside.
+    Webhooks {
+        /// What to do about them.
+        #[command(subcommand)]
+        what: Webhooks,
     },
 }
 
@@ -92,6 +98,25 @@ enum Renewals {
     },
 }
 
+/// What an operator does about events that were set aside.
+#[derive(Debug, Subcommand)]
+enum Webhooks {
+    /// Show them, with what is wrong with each; the oldest first, at most 1,000.
+    List,
+    /// Have one worked off once more by the programs that run.
+    Retry {
+        /// The provider's id of it (`evt_…`).
+        #[arg(value_name = "ID")]
+        id: String,
+    },
+    /// Say that one does not matter.
+    Drop {
+        /// The provider's id of it (`evt_…`).
+        #[arg(value_name = "ID")]
+        id: String,
+    },
+}
+
 /// The most subscriptions that are listed.
 const LISTED: usize = 1_000;
 
@@ -102,6 +127,7 @@ fn main() -> ExitCode {
         Command::Checkpoint(_) => public_key(settings),
         Command::Report(asked) => report(settings, &asked).await,
         Command::Renewals { what } => renewals(settings, what).await,
+        Command::Webhooks { what } => webhooks(settings, what).await,
     };
     bursar_runtime::run_single_with(
         Service::Billing,
@@ -218,6 +244,33 @@ async fn renewals(settings: &Settings, what: Renewals) -> anyhow::Result<ExitCod
                 anyhow::ensure!(resumed > 0, "{owner} has no subscription that is due");
             }
             println!("{resumed} subscriptions will be brought up to {now}");
+        }
+    }
+    db.close().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[expect(clippy::print_stdout, reason = "this is what the command prints")]
+async fn webhooks(settings: &Settings, what: Webhooks) -> anyhow::Result<ExitCode> {
+    let db = bursar_billing::open_migrated(settings).await?;
+    let now = Clock::system().now();
+    match what {
+        Webhooks::List => {
+            let aside = inbox::aside(&db).await?;
+            for it in &aside {
+                let problem = it.problem.as_deref().unwrap_or_default();
+                println!("{} {}: {problem}; came {} times since {}", it.id, it.kind, it.deliveries, it.received_at);
+            }
+            println!("{} events are set aside", aside.len());
+        }
+        Webhooks::Retry { id } => {
+            let retried = bursar_billing::retry_webhook(settings, &db, &id, now).await?;
+            anyhow::ensure!(retried, "no event {id} is set aside that could be read: have the provider send it again");
+            println!("{id} will be worked off once more");
+        }
+        Webhooks::Drop { id } => {
+            inbox::discard(&db, &id, now).await.with_context(|| format!("no event {id} is set aside"))?;
+            println!("{id} does not matter any more");
         }
     }
     db.close().await;

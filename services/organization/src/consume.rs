@@ -1,8 +1,8 @@
 //! What the other services' events do here. Identity's: names are remembered and who is suspended, and whoever deleted the
 //! account is seen off.
-//! Billing's: how many seats a plan has is remembered, what is used of limits is mailed to those who manage billing, and that a
-//! top-up was switched off to whoever had switched it on, and invoices to whom they are for. Both services': what they did is
-//! written into the audit log, which lists everybody's.
+//! Billing's: how many seats a plan has is remembered, what is used of limits and of the allowance is mailed to those who manage
+//! billing, that a top-up was switched off to whoever had switched it on, and invoices to whom they are for. Both services':
+//! what they did is written into the audit log, which lists everybody's.
 
 use bursar_db::{DbError, Tx};
 use bursar_events::{Consumer, Unapplied, audit};
@@ -100,6 +100,7 @@ impl Consumer for FromBilling {
             event_type::AUDIT_RECORDED,
             event_type::SUBSCRIPTION_CHANGED,
             event_type::LIMIT_ALERT,
+            event_type::ALLOWANCE_ALERT,
             event_type::TOP_UP_STOPPED,
             event_type::INVOICE_ISSUED,
         ]
@@ -121,6 +122,11 @@ impl Consumer for FromBilling {
                 let owner: OwnerId = alert.owner.parse().map_err(Unapplied::unreadable)?;
                 let (Some(organization), Some(mailing)) = (owner.organization(), &self.mailing) else { return Ok(()) };
                 Ok(mailing.mail_alert(tx, organization, alert).await?)
+            }
+            Some(Payload::AllowanceAlert(alert)) => {
+                let owner: OwnerId = alert.owner.parse().map_err(Unapplied::unreadable)?;
+                let (Some(organization), Some(mailing)) = (owner.organization(), &self.mailing) else { return Ok(()) };
+                Ok(mailing.mail_allowance_alert(tx, organization, alert).await?)
             }
             Some(Payload::TopUpStopped(stopped)) => {
                 let owner: OwnerId = stopped.owner.parse().map_err(Unapplied::unreadable)?;

@@ -29,11 +29,12 @@ impl Currency {
     }
 
     /// How many fraction digits the currency's smallest unit has (ISO 4217): 2 for USD, 0 for JPY, 3
-    /// for KWD. Payment providers count in these units.
+    /// for KWD. Payment providers count in these units. MGA has none either: ISO 4217 gives it two, but
+    /// its smaller coin is a fifth and no hundredth, and payment providers count whole ariary.
     pub const fn minor_digits(self) -> u32 {
         match &self.0 {
-            b"BIF" | b"CLP" | b"DJF" | b"GNF" | b"ISK" | b"JPY" | b"KMF" | b"KRW" | b"PYG" | b"RWF" | b"UGX"
-            | b"VND" | b"VUV" | b"XAF" | b"XOF" | b"XPF" => 0,
+            b"BIF" | b"CLP" | b"DJF" | b"GNF" | b"ISK" | b"JPY" | b"KMF" | b"KRW" | b"MGA" | b"PYG" | b"RWF"
+            | b"UGX" | b"VND" | b"VUV" | b"XAF" | b"XOF" | b"XPF" => 0,
             b"BHD" | b"IQD" | b"JOD" | b"KWD" | b"LYD" | b"OMR" | b"TND" => 3,
             _ => 2,
         }

@@ -22,7 +22,7 @@ fn currencies_are_three_capitals() {
     for wrong in ["", "US", "USDX", "usd", "Usd", "U D", "U1D", "\u{20ac}", "\u{e9}A"] {
         assert_eq!(wrong.parse::<Currency>(), Err(CurrencyError), "{wrong:?}");
     }
-    for (code, digits) in [("USD", 2), ("EUR", 2), ("JPY", 0), ("KRW", 0), ("KWD", 3), ("XYZ", 2)] {
+    for (code, digits) in [("USD", 2), ("EUR", 2), ("JPY", 0), ("KRW", 0), ("MGA", 0), ("KWD", 3), ("XYZ", 2)] {
         assert_eq!(currency(code).minor_digits(), digits, "{code}");
     }
 }

@@ -206,6 +206,8 @@ pub struct Started {
     pub routes: Routes,
     /// Whether it could answer now.
     pub ready: ReadyProbe,
+    /// What answers a payment provider's webhooks, over HTTP on a port of its own, where there is one.
+    pub inbox: Option<axum::Router>,
     /// Reads its files anew, where it has such.
     pub(crate) reload: Option<Reload>,
     /// Runs last, after every call has ended: closes the database.
@@ -220,6 +222,7 @@ impl Started {
             health_services: Vec::new(),
             routes,
             ready: ReadyProbe::always(),
+            inbox: None,
             reload: None,
             close: Box::pin(std::future::ready(())),
         }
@@ -236,6 +239,13 @@ impl Started {
     #[must_use]
     pub fn ready_when(mut self, probe: ReadyProbe) -> Self {
         self.ready = probe;
+        self
+    }
+
+    /// Sets what answers a payment provider's webhooks.
+    #[must_use]
+    pub fn receiving(mut self, inbox: Option<axum::Router>) -> Self {
+        self.inbox = inbox;
         self
     }
 

@@ -13,6 +13,8 @@ mod dead_letters;
 mod grpc;
 mod health;
 mod heavy;
+mod https;
+mod inbox;
 mod lifecycle;
 mod listen;
 mod operations;
@@ -29,6 +31,7 @@ mod tls;
 pub use cli::{MigrateArgs, Options, ServiceCli, ServiceCommand, ServiceFlags};
 pub use contract::{Env, Peers, ReadyProbe, Started};
 pub use heavy::Heavy;
+pub use https::{HttpsClient, https_client};
 pub use lifecycle::{Signals, serve as serve_on, surroundings};
 pub use listen::{ListenError, Listeners};
 pub use program::{healthcheck, network_peers, prepare, run, run_single, run_single_with, serve};
@@ -37,8 +40,8 @@ pub use set_aside::EventsArgs;
 pub use settings::{
     AuditSettings, BillingSettings, ConfigError, ContentUrl, ContentUrlError, InvitationSettings, InvoiceSettings,
     LibrarySettings, LimitSettings, Loader, LogFormat, LogSettings, MailSettings, Mode, OrganizationSettings,
-    PeerTlsSettings, PostgresSettings, Preset, Program, S3Settings, Settings, SqliteSettings, TlsSettings,
-    TokenSettings,
+    PaymentProvider, PaymentSettings, PeerTlsSettings, PostgresSettings, Preset, Program, S3Settings, Settings,
+    SqliteSettings, StripeSettings, TlsSettings, TokenSettings,
 };
 pub use telemetry::Telemetry;
 pub use timekeeping::keep_time;

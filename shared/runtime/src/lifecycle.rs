@@ -25,7 +25,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     Env, Listeners, Service, Settings, Started,
     contract::Reload,
-    grpc,
+    grpc, inbox,
     listen::{Ending, Incoming},
     operations,
     readiness::{self, PortHealth, Readiness},
@@ -138,6 +138,7 @@ struct Host<'a> {
     /// Cuts every connection.
     cut: CancellationToken,
     listeners: Vec<(Service, tokio::net::TcpListener)>,
+    inbox: Option<tokio::net::TcpListener>,
     tls: PortTls,
     servers: JoinSet<(Service, Result<(), tonic::transport::Error>)>,
     closing: Vec<(Service, futures::future::BoxFuture<'static, ()>)>,
@@ -166,6 +167,7 @@ impl<'a> Host<'a> {
             readiness,
             cut: CancellationToken::new(),
             listeners: listeners.services,
+            inbox: listeners.inbox,
             tls,
             servers: JoinSet::new(),
             closing: Vec::new(),
@@ -192,11 +194,22 @@ impl<'a> Host<'a> {
             let server = grpc::server(&self.settings.limits, &self.env.entropy).add_routes(routes);
             let ending = Ending { shutdown: self.env.shutdown.clone(), cut: self.cut.clone() };
             let incoming = Incoming::new(listener, self.tls.grpc.clone(), ending.clone());
-            let end = ending.shutdown.cancelled_owned();
+            let end = ending.shutdown.clone().cancelled_owned();
             self.servers.spawn(async move { (service, server.serve_with_incoming_shutdown(incoming, end).await) });
             ports.push(health);
             probes.push((service, started.ready));
             reloads.extend(started.reload);
+            // Taken by the service that answers there: those before it leave it where it is.
+            if let Some(router) = started.inbox
+                && let Some(listener) = self.inbox.take()
+            {
+                let incoming = Incoming::new(listener, self.tls.inbox.clone(), ending.clone());
+                let end = ending.shutdown;
+                self.servers.spawn(async move {
+                    inbox::serve(incoming, router, end).await;
+                    (service, Ok(()))
+                });
+            }
             self.closing.push((service, started.close));
         }
         self.readiness.started(probes);

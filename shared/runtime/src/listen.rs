@@ -36,6 +36,8 @@ impl ListenError {
     fn new(address: SocketAddr, purpose: &'static str, source: io::Error) -> Self {
         let port_advice = if purpose == OPERATIONS {
             "choose another with --operations-port N, or move all ports with --port-base N"
+        } else if purpose == INBOX {
+            "choose another with payments.stripe.inbox_address"
         } else {
             "move all ports with --port-base N"
         };
@@ -52,16 +54,19 @@ impl ListenError {
 }
 
 const OPERATIONS: &str = "operations";
+const INBOX: &str = "payment webhooks";
 
 /// The ports of one program, all taken.
 #[derive(Debug)]
 pub struct Listeners {
     pub(crate) operations: TcpListener,
     pub(crate) services: Vec<(Service, TcpListener)>,
+    /// For a payment provider's webhooks, where it sends any to this program.
+    pub(crate) inbox: Option<TcpListener>,
 }
 
 impl Listeners {
-    /// Takes the operations port and the port of each of `services`, or none of them.
+    /// Takes the operations port, the port of each of `services` and that for webhooks, or none of them.
     pub async fn bind(settings: &Settings, services: &[Service]) -> Result<Self, ListenError> {
         let operations = bind(settings.operations_listener(), OPERATIONS).await?;
         let mut taken = Vec::with_capacity(services.len());
@@ -69,7 +74,13 @@ impl Listeners {
             let listener = bind(settings.service_address(*service), service.name()).await?;
             taken.push((*service, listener));
         }
-        Ok(Self { operations, services: taken })
+        let inbox = match settings.inbox_listener() {
+            Some(address) if services.iter().any(|service| service.takes_payments()) => {
+                Some(bind(address, INBOX).await?)
+            }
+            _ => None,
+        };
+        Ok(Self { operations, services: taken, inbox })
     }
 }
 

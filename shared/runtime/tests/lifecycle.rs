@@ -12,7 +12,7 @@ use bursar_proto::{
     event::v1::{WatchRequest, event_service_client::EventServiceClient},
     testing::v1::{AdvanceRequest, GetRequest, SetRequest, clock_service_client::ClockServiceClient},
 };
-use bursar_runtime::{Listeners, ReadyProbe, Service};
+use bursar_runtime::{Listeners, PaymentProvider, ReadyProbe, Service};
 use bursar_testkit::get;
 use futures::StreamExt as _;
 use support::{EVENTS, Running, channel, settings};
@@ -61,6 +61,51 @@ async fn probes_follow_readiness() {
     assert_eq!(ask(ports.base(), "/livez").await.0, 200);
     running.stop().await.expect("stops");
     assert_eq!(next().await, None, "a watcher's stream ends with the program");
+}
+
+#[tokio::test]
+async fn webhooks_have_a_port_of_their_own_where_there_are_any() {
+    let (settings, ports) = settings();
+    let running = Running::start(settings.clone(), &ports, true).await;
+    let closed = tokio::task::spawn_blocking({
+        let port = ports.nth(4);
+        move || get(port, "/webhooks/stripe")
+    });
+    closed.await.expect("no panic").expect_err("nobody listens");
+    running.stop().await.expect("stops");
+
+    let mut settings = settings;
+    settings.payments.provider = PaymentProvider::Stripe;
+    // As in the suite: those that start before have no webhooks, and the port is not theirs to close.
+    let others = [Service::Identity, Service::Organization];
+    let running = Running::start_after(&others, settings.clone(), &ports, true).await;
+    assert_eq!(ask(ports.nth(4), "/webhooks/stripe").await, (200, "here\n".to_owned()));
+    let refusal = Listeners::bind(&settings, &[]).await.expect_err("in use").to_string();
+    assert!(!refusal.contains("webhooks"), "who takes no payments has no inbox: {refusal}");
+    running.stop().await.expect("stops");
+
+    let _taken = tokio::net::TcpListener::bind(("127.0.0.1", ports.nth(4))).await.expect("free");
+    let refusal = Listeners::bind(&settings, Service::Billing.alone()).await.expect_err("in use").to_string();
+    for piece in ["payment webhooks", "in use", "payments.stripe.inbox_address"] {
+        assert!(refusal.contains(piece), "no {piece} in {refusal}");
+    }
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_a_webhook_that_has_begun() {
+    let (mut settings, ports) = settings();
+    settings.payments.provider = PaymentProvider::Stripe;
+    let running = Running::start(settings, &ports, true).await;
+    let asking = tokio::spawn(ask(ports.nth(4), "/webhooks/slow"));
+    running.slow.began.notified().await;
+    running.signals.gracefully.cancel();
+    running.env.shutdown.cancelled().await;
+    // There is nothing else to wait for: were it not for the webhook, all would be cut at once.
+    let halted = tokio::time::timeout(Duration::from_millis(500), running.env.halt.cancelled()).await;
+    halted.expect_err("cut while a webhook was answered");
+    running.slow.go_on.notify_one();
+    assert_eq!(asking.await.expect("no panic"), (200, "at last\n".to_owned()));
+    running.stop().await.expect("stops");
 }
 
 #[tokio::test]

@@ -119,6 +119,39 @@ fn a_single_service_has_nothing_that_production_takes_by_default() {
 const ONE_AT_A_TIME: &[(&str, &[Program], &str, &str)] = &[
     ("--test-clock", &PROGRAMS, "test_clock", ""),
     ("BURSAR_ALLOW_SANDBOX_PAYMENTS=false", &[PROGRAMS[0], SINGLES[2]], "allow_sandbox_payments", ""),
+    (
+        "BURSAR_PAYMENTS__PROVIDER=stripe\nBURSAR_PAYMENTS__STRIPE__SECRET_KEY=sk_test_x\nBURSAR_ALLOW_SANDBOX_PAYMENTS=false
+        BURSAR_PAYMENTS__STRIPE__RETURN_URL=https://app.test
+        BURSAR_PAYMENTS__STRIPE__WEBHOOK_SECRET=whsec_x\nBURSAR_PAYMENTS__STRIPE__INBOX_ADDRESS=127.0.0.1:9",
+        &[PROGRAMS[0], SINGLES[2]],
+        "payments.stripe.secret_key",
+        "--allow-sandbox-payments",
+    ),
+    (
+        "BURSAR_PAYMENTS__PROVIDER=stripe\nBURSAR_PAYMENTS__STRIPE__SECRET_KEY=rk_live_x\nBURSAR_ALLOW_SANDBOX_PAYMENTS=false
+        BURSAR_PAYMENTS__STRIPE__RETURN_URL=https://app.test
+        BURSAR_PAYMENTS__STRIPE__WEBHOOK_SECRET=whsec_x\nBURSAR_PAYMENTS__STRIPE__INBOX_ADDRESS=10.0.0.1:9",
+        &[PROGRAMS[0], SINGLES[2]],
+        "payments.stripe.inbox_address",
+        "--allow-plaintext",
+    ),
+    (
+        "BURSAR_PAYMENTS__PROVIDER=stripe\nBURSAR_PAYMENTS__STRIPE__SECRET_KEY=sk_live_x
+        BURSAR_PAYMENTS__STRIPE__RETURN_URL=https://app.test
+        BURSAR_PAYMENTS__STRIPE__WEBHOOK_SECRET=whsec_x\nBURSAR_PAYMENTS__STRIPE__INBOX_ADDRESS=127.0.0.1:9
+        BURSAR_PAYMENTS__STRIPE__API_URL=http://stripe.test",
+        &[PROGRAMS[0], SINGLES[2]],
+        "payments.stripe.api_url",
+        "--allow-plaintext",
+    ),
+    (
+        "BURSAR_PAYMENTS__PROVIDER=stripe\nBURSAR_PAYMENTS__STRIPE__SECRET_KEY=sk_live_x
+        BURSAR_PAYMENTS__STRIPE__RETURN_URL=http://localhost:3000
+        BURSAR_PAYMENTS__STRIPE__WEBHOOK_SECRET=whsec_x\nBURSAR_PAYMENTS__STRIPE__INBOX_ADDRESS=127.0.0.1:9",
+        &[PROGRAMS[0], SINGLES[2]],
+        "payments.stripe.return_url",
+        "",
+    ),
     ("BURSAR_MAIL__SMTP_URL=", &[PROGRAMS[0], SINGLES[0], SINGLES[1]], "mail.smtp_url", ""),
     (
         "BURSAR_MAIL__SMTP_URL=smtp://mail.test:25",

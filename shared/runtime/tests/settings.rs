@@ -210,6 +210,22 @@ const REFUSALS: &[(&str, &[&str])] = &[
     ("[tls]\nkey_file = '/k'", &["tls.certificate_file", "where tls.key_file is"]),
     ("[tls]\nclient_ca_file = '/c'", &["tls.certificate_file", "where tls.client_ca_file is"]),
     ("BURSAR_OPERATIONS_TLS__CERTIFICATE_FILE=/c", &["operations_tls.key_file", "operations_tls.certificate_file is"]),
+    ("[inbox_tls]\ncertificate_file = '/c'", &["inbox_tls.key_file", "where inbox_tls.certificate_file is"]),
+    ("BURSAR_PAYMENTS__PROVIDER=cash", &["BURSAR_PAYMENTS__PROVIDER", "cash", "sandbox", "stripe"]),
+    ("BURSAR_PAYMENTS__PROVIDER=stripe", &["payments.stripe.secret_key", "payments.stripe.webhook_secret"]),
+    (
+        "[payments]\nprovider = 'stripe'\n[payments.stripe]\nsecret_key = 'pk_live_hidden'\nwebhook_secret = 'hidden'\n\
+         former_webhook_secret = 'hidden'\napi_url = 'stripe'\nreturn_url = 'app'\ntimeout = '61s'",
+        &[
+            "payments.stripe.secret_key",
+            "payments.stripe.webhook_secret",
+            "payments.stripe.former_webhook_secret",
+            "payments.stripe.api_url: `stripe`",
+            "payments.stripe.return_url: `app`",
+            "payments.stripe.timeout: 61s is out of range, use 1s to 1m",
+        ],
+    ),
+    ("BURSAR_PAYMENTS__STRIPE__INBOX_ADDRESS=here", &["BURSAR_PAYMENTS__STRIPE__INBOX_ADDRESS"]),
     ("[peer_tls]\ncertificate_file = '/c'", &["peer_tls.key_file", "where peer_tls.certificate_file is"]),
     (
         "[tls]\ncertificate_file = '/c'\nkey_file = '/k'\n[peer_tls]\nca_file = '/a'",
@@ -262,16 +278,22 @@ fn secrets_come_from_files_and_are_never_shown() {
     fs::write(&key, "hidden\n").expect("written");
     let [store, smtp, key] = [store, smtp, key].map(|path| path.display().to_string());
     let file = format!(
-        "billing_store_file = '{store}'\n[mail]\nsmtp_url_file = '{smtp}'\n[s3]\nsecret_access_key_file = '{key}'"
+        "billing_store_file = '{store}'\n[mail]\nsmtp_url_file = '{smtp}'\n[s3]\nsecret_access_key_file = '{key}'\n\
+             [payments.stripe]\nsecret_key_file = '{key}'\nwebhook_secret_file = '{key}'"
     );
     let env = format!(
-        "BURSAR_BILLING_STORE_FILE={store}\nBURSAR_MAIL__SMTP_URL_FILE={smtp}\nBURSAR_S3__SECRET_ACCESS_KEY_FILE={key}"
+        "BURSAR_BILLING_STORE_FILE={store}\nBURSAR_MAIL__SMTP_URL_FILE={smtp}\nBURSAR_S3__SECRET_ACCESS_KEY_FILE={key}\n\
+         BURSAR_PAYMENTS__STRIPE__SECRET_KEY_FILE={key}\nBURSAR_PAYMENTS__STRIPE__WEBHOOK_SECRET_FILE={key}"
     );
     for given in [&file, &env] {
         let settings = suite(given).expect("secrets from files");
         let url = settings.mail.smtp_url.as_ref().expect("a mail server");
         assert_eq!(url.expose(), "smtps://bursar:hidden@mail:465");
         assert_eq!(settings.s3.secret_access_key.as_ref().expect("a key").expose(), "hidden");
+        let stripe = &settings.payments.stripe;
+        for secret in [&stripe.secret_key, &stripe.webhook_secret] {
+            assert_eq!(secret.as_ref().expect("a secret").expose(), "hidden");
+        }
         let printed = settings.to_redacted_toml().expect("TOML");
         assert!(printed.contains("secret_access_key = \"[redacted]\""), "{printed}");
         assert!(printed.contains("postgres://bursar:***@db/billing"), "{printed}");

@@ -9,6 +9,7 @@
 //! - [`Client`] calls services, in this process or elsewhere; [`Person`] signs up and in as people do.
 //! - [`Proxy`] stands before PostgreSQL and has its host vanish.
 //! - [`SmallDisk`] can be full.
+//! - [`stripe`] is a payment provider.
 //! - [`Authority`] vouches for certificates.
 //! - [`Plan`] starts Bursar's programs, in one process or three, and gives a [`Deployment`] with its [`Mailbox`].
 //!
@@ -40,6 +41,7 @@ mod refusal;
 mod rounds;
 mod small_disk;
 pub mod sqlite;
+pub mod stripe;
 mod values;
 mod vanishing;
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Catalog, MeterPrice, ModelPrice, Pack, Plan, Rate, Scope};
+use crate::domain::{Catalog, Interval, MeterPrice, ModelPrice, Pack, Plan, Rate, Scope};
 
 /// The file as it is written: nothing but texts and numbers, so that every flaw can be told at once.
 #[derive(Deserialize, Serialize)]
@@ -19,6 +19,8 @@ pub(super) struct File {
 pub(super) struct PlanEntry {
     pub(super) id: String,
     pub(super) name: String,
+    #[serde(default, skip_serializing_if = "Interval::is_month")]
+    pub(super) interval: Interval,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) price: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -105,6 +107,7 @@ impl PlanEntry {
         Self {
             id: plan.id.to_string(),
             name: plan.display_name.clone(),
+            interval: plan.interval,
             price: plan.price.map(|price| price.to_string()),
             credits: plan.price.map(|_| plan.credits.to_string()),
             scope: ScopeEntry::of(&plan.scope),

@@ -16,7 +16,7 @@ use std::str::FromStr;
 use bursar_money::{Credits, Price};
 use bursar_time::Timestamp;
 
-use crate::domain::{Catalog, MeterName, MeterPrice, ModelName, ModelPrice};
+use crate::domain::{Catalog, Interval, MeterName, MeterPrice, ModelName, ModelPrice};
 use crate::domain::{Pack, Plan, ProductId, ProjectName, Rate, Scope};
 use file::{Feature, File, MeterEntry, ModelEntry, PackEntry, PlanEntry, ScopeEntry};
 
@@ -57,11 +57,17 @@ fn text_of(path: &Path) -> Result<String, String> {
 
 /// The latest form of [`canonical`] texts. A later program gives those that it needs new fields for a higher number, so that an
 /// older one does not take them for damaged.
-pub(crate) const FORMAT: i64 = 2;
+pub(crate) const FORMAT: i64 = 3;
 
-/// The form of a catalog's text: that of the first program that can read it. Form 2 has seats beside a plan's own.
+/// The form of a catalog's text: that of the first program that can read it. Form 2 has seats beside a plan's own, form 3 plans
+/// that are paid by the year.
 pub(crate) fn format(catalog: &Catalog) -> i64 {
-    if catalog.plans().iter().any(|plan| plan.extra_seat.is_some()) { FORMAT } else { 1 }
+    let of = |plan: &Plan| match (plan.interval, plan.extra_seat) {
+        (Interval::Year, _) => FORMAT,
+        (Interval::Month, Some(_)) => 2,
+        (Interval::Month, None) => 1,
+    };
+    catalog.plans().iter().map(of).max().unwrap_or(1)
 }
 
 /// A catalog's one text, the same for the same catalog however its file is written: JSON, the fields in a fixed order,
@@ -155,6 +161,7 @@ fn plan(entry: &PlanEntry, flaws: &mut Flaws) -> Option<Plan> {
     Some(Plan {
         id: id?,
         display_name: entry.name.clone(),
+        interval: entry.interval,
         price: price.flatten(),
         credits: credits.flatten().unwrap_or(Credits::ZERO),
         scope: scope?,

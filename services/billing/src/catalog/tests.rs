@@ -60,6 +60,9 @@ const FLAWS: &[(&str, &str, &str)] = &[
     ("seats = 10\n", "seats = -1\n", "invalid value"),
     ("seats = 10\n", "", "missing field `seats`"),
     ("seats = 10\n", "seats = 10\ncolour = 1\n", "unknown field `colour`"),
+    (r#"name = "Business""#, "name = \"Business\"\ninterval = \"week\"", "unknown variant"),
+    (r#"name = "Free""#, "name = \"Free\"\ninterval = \"year\"", "plan free is paid by the year: it must have a price"),
+    (r#"name = "Enterprise""#, "name = \"Enterprise\"\ninterval = \"year\"", "plan enterprise is paid by the year"),
     (r#"seat_price = "10.00 USD""#, r#"seat_price = "10""#, "plan business: seat_price must"),
     (r#"seat_price = "10.00 USD""#, r#"seat_price = "10.001 USD""#, "the price of a seat of plan business must"),
     (r#"seat_price = "10.00 USD""#, r#"seat_price = "0.00 USD""#, "the price of a seat of plan business must"),
@@ -277,8 +280,11 @@ fn a_catalog_has_one_text() {
         assert_eq!(from_canonical(&text(file)).unwrap(), catalog, "it reads back as it was");
     }
     // Earlier programs read what needs none of their later fields.
-    let forms = [SMALL, LARGE, BUILT_IN].map(|file| format(&parse(file).unwrap()));
-    assert_eq!(forms, [1, 2, 2]);
+    let yearly = LARGE.replacen("name = \"Team\"", "name = \"Team\"\ninterval = \"year\"", 1);
+    assert!(text(&yearly).contains(r#""name":"Team","interval":"year","price":"9.00 USD""#));
+    assert_eq!(from_canonical(&text(&yearly)).unwrap(), parse(&yearly).unwrap());
+    let forms = [SMALL, LARGE, BUILT_IN, &yearly].map(|file| format(&parse(file).unwrap()));
+    assert_eq!(forms, [1, 2, 2, 3]);
     assert_ne!(text(BUILT_IN), text(&BUILT_IN.replacen("\"6\"", "\"6.000001\"", 1)), "another rate, another catalog");
     assert!(from_canonical("{}").is_err() && from_canonical(&large.replace("\"5\"", "5")).is_err());
 }

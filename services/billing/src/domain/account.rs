@@ -6,6 +6,7 @@ use bursar_money::Credits;
 use bursar_time::Timestamp;
 use sha2::{Digest, Sha256};
 
+use super::allowance::{Allowance, PercentSet};
 use super::subscription::Month;
 
 /// The end of an account's ledger so far.
@@ -97,6 +98,10 @@ pub struct Account {
     pub limits: u32,
     /// Below what it is topped up; `None` where it is not.
     pub top_up_below: Option<Credits>,
+    /// At which percentages of a period's allowance its managers want to be told.
+    pub alert_at: PercentSet,
+    /// How much of the present allowance is used; `None` where nobody wants to be told, or it is to be counted.
+    pub allowance: Option<Allowance>,
     /// No open hold lapses before this; `None` without open holds. It may be too early, when the hold whose deadline
     /// it was has been settled: it is set right when that time comes.
     pub next_lapse: Option<Timestamp>,
@@ -118,6 +123,8 @@ impl Account {
             renews_at: None,
             limits: 0,
             top_up_below: None,
+            alert_at: PercentSet::default(),
+            allowance: None,
             next_lapse: None,
         }
     }

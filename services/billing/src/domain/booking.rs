@@ -178,6 +178,7 @@ impl AccountState {
             before.checked_add(new).unwrap_or(Credits::MAX)
         } else {
             self.apply(&draft.postings)?;
+            self.count_allowance(&draft.postings);
             self.account.available = available;
             self.spendable(at)
         };

@@ -8,11 +8,12 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use bursar_money::{Credits, Price};
+use bursar_money::{Credits, Currency, Price};
 use bursar_time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::attribution::ModelName;
+use super::interval::Interval;
 use super::rates::{MAX_METERS, MAX_RATES, MeterPrice, ModelPrice, RateCard};
 use super::refusal::Inconsistent;
 use super::scope::Scope;
@@ -91,22 +92,24 @@ impl From<ProductId> for String {
     }
 }
 
-/// A monthly plan.
+/// A plan that is paid by the month or by the year.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// Its name in the API.
     pub id: ProductId,
     /// What people call it.
     pub display_name: String,
-    /// What a month costs; `None` when a contract says so.
+    /// How long one payment lasts.
+    pub interval: Interval,
+    /// What that costs; `None` when a contract says so.
     pub price: Option<Price>,
-    /// The month's allowance; zero for none. A contract may say otherwise.
+    /// Each month's allowance; zero for none. A contract may say otherwise.
     pub credits: Credits,
     /// What the allowance may pay for.
     pub scope: Scope,
     /// How many members and pending invitations an organization may have.
     pub seats: u32,
-    /// What each seat beside those costs a month, and the credits that it adds; `None` where none are sold.
+    /// What each seat beside those costs an interval, and the credits that it adds to each month; `None` where none are sold.
     pub extra_seat: Option<(Price, Credits)>,
     /// Whether an organization can be run on it.
     pub organization: bool,
@@ -169,6 +172,9 @@ pub enum CatalogFlaw {
         changes = MAX_RATES - 1
     )]
     Rates(String),
+    /// A year that costs nothing, or as much as a contract says: a year is sold for money.
+    #[error("{0} is paid by the year: it must have a price above zero, and can be neither `free` nor a contract")]
+    FreeYear(String),
     /// No plan without price and allowance, which everybody is on who has not subscribed.
     #[error("the catalog needs a plan `free` that costs nothing")]
     NoFreePlan,
@@ -250,6 +256,11 @@ impl Catalog {
         }
     }
 
+    /// The one currency of all prices.
+    pub fn currency(&self) -> Option<Currency> {
+        self.plans.iter().find_map(|plan| plan.price).map(Price::currency)
+    }
+
     /// A plan by name.
     pub fn plan(&self, id: &str) -> Option<&Plan> {
         self.plans.iter().find(|plan| plan.id.as_str() == id)
@@ -281,6 +292,9 @@ fn check_plan(plan: &Plan, flaws: &mut Vec<CatalogFlaw>) {
     let sold = plan.extra_seat.is_none_or(|(price, _)| price.minor_units().is_some_and(|minor| minor > 0));
     if !sold || plan.extra_seat.is_some() && plan.id.as_str() == Catalog::FREE {
         flaws.push(CatalogFlaw::SeatPrice(name.clone()));
+    }
+    if plan.interval == Interval::Year && plan.price.is_none_or(Price::is_zero) {
+        flaws.push(CatalogFlaw::FreeYear(name.clone()));
     }
     if plan.seats == 0 {
         flaws.push(CatalogFlaw::NoSeats(name));

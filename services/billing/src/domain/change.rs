@@ -2,7 +2,11 @@
 //!
 //! What costs more happens now, for the rest of the period; everything else with the next one. What is due, and the credits
 //! that come with it, are the differences in the proportion of the time that is left, rounded down: nobody pays for a part of
-//! a cent, and nobody gets a part of a millionth.
+//! a cent, and nobody gets a part of a millionth. Of a year that is paid for, money is divided by what is left of the year, and
+//! credits by what is left of the month.
+//!
+//! From months to a year is a beginning: the year is due as a whole and its first month comes with all its credits, whatever is
+//! left of the month that was paid for: its allowance stays beside, until it ends. From a year to months waits for the year's end.
 
 use bursar_money::{Credits, Price, PriceError};
 use serde::{Deserialize, Serialize};
@@ -10,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use bursar_time::Timestamp;
 
 use super::catalog::{Plan, ProductId};
+use super::contract::Features;
+use super::interval::Interval;
 use super::subscription::Month;
 
 /// For how many people a subscription may be: beyond any organization.
@@ -20,14 +26,14 @@ pub const MAX_SEATS: u32 = 100_000;
 pub struct ExtraSeats {
     /// How many.
     pub count: u32,
-    /// What a month of each costs, as it was when the first of them was bought.
+    /// What an interval of each costs, as it was when the first of them was bought.
     pub price: Price,
     /// The credits that each adds to a month.
     pub credits: Credits,
 }
 
 impl ExtraSeats {
-    /// What all of them cost a month.
+    /// What all of them cost an interval.
     ///
     /// # Errors
     /// Beyond what a price can be.
@@ -36,19 +42,28 @@ impl ExtraSeats {
     }
 }
 
-/// What a month of a subscription is: what is paid, and what it gives.
+/// What a subscription is: what is paid, how often, and what each month gives.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Terms {
     /// The plan.
     pub plan: ProductId,
-    /// What a month costs, extra seats included.
+    /// What an interval costs, extra seats included.
     pub price: Price,
-    /// The month's allowance, that of extra seats included.
+    /// Each month's allowance, that of extra seats included.
     pub credits: Credits,
     /// For how many people it is, in all.
     pub seats: u32,
     /// Those that the plan does not include.
     pub extra: Option<ExtraSeats>,
+    /// How long one payment lasts.
+    #[serde(default, skip_serializing_if = "Interval::is_month")]
+    pub interval: Interval,
+    /// What a contract includes, whatever its plan does; `None` for what the plan includes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub features: Option<Features>,
+    /// With what it is paid from then on, as that is stored; `None` for what has paid so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paid_with: Option<String>,
 }
 
 /// Why there is no such change.
@@ -84,7 +99,8 @@ impl Terms {
     /// A plan of the catalog with its own seats; `None` where a contract says what it costs.
     pub fn of(plan: &Plan) -> Option<Self> {
         let (price, credits, seats) = (plan.price?, plan.credits, plan.seats);
-        Some(Self { plan: plan.id.clone(), price, credits, seats, extra: None })
+        let (plan, interval) = (plan.id.clone(), plan.interval);
+        Some(Self { plan, price, credits, seats, extra: None, interval, features: None, paid_with: None })
     }
 
     /// How many seats the plan includes.
@@ -125,7 +141,7 @@ impl Terms {
             credits: self.credits.saturating_sub(added),
             seats: self.included(),
             extra: None,
-            plan: self.plan.clone(),
+            ..self.clone()
         })
     }
 
@@ -144,15 +160,15 @@ impl Terms {
 pub struct SeatsPart {
     /// How many seats it is for; none where they take the place of seats at another price.
     pub seats: u32,
-    /// How often the price is paid: once for each seat of a month, once for what is left of one.
+    /// How often the price is paid: once for each seat of an interval, once for what is left of one.
     pub quantity: u32,
     /// What is paid so often.
     pub unit_price: Price,
 }
 
 impl SeatsPart {
-    /// What of a whole month on these terms is for seats.
-    pub fn of_month(terms: &Terms) -> Option<Self> {
+    /// What of a whole interval on these terms is for seats.
+    pub fn of_whole(terms: &Terms) -> Option<Self> {
         terms.extra.map(|it| Self { seats: it.count, quantity: it.count, unit_price: it.price })
     }
 }
@@ -160,7 +176,7 @@ impl SeatsPart {
 /// What it takes to change a subscription at one instant, and what comes of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Quote {
-    /// What a month is then.
+    /// What it is then.
     pub to: Terms,
     /// Whether that is so at once, because it costs more; else with the next period.
     pub at_once: bool,
@@ -173,17 +189,21 @@ pub struct Quote {
 }
 
 impl Quote {
-    /// What it takes at `now` to have a subscription that is in this month on other terms.
+    /// What it takes at `now` to have a subscription on other terms that is in this month, and is paid for during this time.
     ///
     /// # Errors
     /// [`ChangeError::Currency`].
-    pub fn of(from: &Terms, to: Terms, month: &Month, now: Timestamp) -> Result<Self, ChangeError> {
+    pub fn of(from: &Terms, to: Terms, (month, paid): (&Month, &Month), now: Timestamp) -> Result<Self, ChangeError> {
         let more = to.price.checked_sub(from.price)?;
         let none = Price::zero(more.currency());
-        if more.micros() <= 0 {
+        if from.interval == Interval::Month && to.interval == Interval::Year {
+            let (due, seats_part, credits) = (to.price, SeatsPart::of_whole(&to), to.credits);
+            return Ok(Self { to, at_once: true, due, seats_part, credits });
+        }
+        if from.interval != to.interval || more.micros() <= 0 {
             return Ok(Self { to, at_once: false, due: none, seats_part: None, credits: Credits::ZERO });
         }
-        let (left, whole) = left_of(month, now);
+        let (left, whole) = left_of(paid, now);
         let due = more.share(left, whole).floor_to_minor();
         let (was, is) = (from.parts()?, to.parts()?);
         let (plan, seats) = (is.0.checked_sub(was.0)?, is.1.checked_sub(was.1)?);
@@ -200,8 +220,16 @@ impl Quote {
         let new = if alike { count(&to).saturating_sub(count(from)) } else { 0 };
         let part = SeatsPart { seats: new, quantity: 1, unit_price: for_seats };
         let seats_part = (!for_seats.is_zero()).then_some(part);
+        let (left, whole) = left_of(month, now);
         let credits = share(to.credits.saturating_sub(from.credits), left, whole);
         Ok(Self { to, at_once: true, due, seats_part, credits })
+    }
+
+    /// What of the due is for the month that the subscription is in; the rest is for the months after it that are paid for.
+    pub fn due_for_month(due: Price, month: &Month, paid: &Month, now: Timestamp) -> Price {
+        let (left, _) = left_of(month, now);
+        let (all, _) = left_of(paid, now);
+        if left >= all { due } else { due.share(left, all).floor_to_minor() }
     }
 
     /// What waits for the next period of a subscription that is on these terms now: nothing where it stays as it is.
@@ -240,7 +268,8 @@ mod tests {
 
     fn plan(id: &str, cost: &str, allowance: &str, seats: u32) -> Terms {
         let plan = ProductId::parse(id).unwrap();
-        Terms { plan, price: price(cost), credits: credits(allowance), seats, extra: None }
+        let (price, credits) = (price(cost), credits(allowance));
+        Terms { plan, price, credits, seats, extra: None, interval: Interval::Month, features: None, paid_with: None }
     }
 
     fn offered() -> (Price, Credits) {
@@ -298,20 +327,23 @@ mod tests {
             (&solo, &twelve, "2026-01-11T00:00:00Z", "74.50 USD", Some("13.54 USD"), "1151.612903"),
         ];
         for (from, to, now, due, seats, more) in cases {
-            let quote = Quote::of(from, to.clone(), &month(), at(now)).unwrap();
+            let quote = Quote::of(from, to.clone(), (&month(), &month()), at(now)).unwrap();
             assert!(quote.at_once, "{now}");
             let for_seats = quote.seats_part.as_ref().map(|it| it.unit_price);
             assert_eq!((quote.due, for_seats, quote.credits), (price(due), seats.map(price), credits(more)), "{now}");
-            let back = Quote::of(to, from.clone(), &month(), at(now)).unwrap();
+            let back = Quote::of(to, from.clone(), (&month(), &month()), at(now)).unwrap();
             assert_eq!(
                 (back.at_once, back.due.is_zero(), back.credits, back.to),
                 (false, true, Credits::ZERO, from.clone())
             );
         }
-        let same = Quote::of(&business, business.clone(), &month(), at("2026-01-11T00:00:00Z")).unwrap();
+        let same = Quote::of(&business, business.clone(), (&month(), &month()), at("2026-01-11T00:00:00Z")).unwrap();
         assert_eq!((same.at_once, same.pending(&business), same.pending(&solo)), (false, None, Some(business.clone())));
         let euros = plan("eu", "100.00 EUR", "1500", 10);
-        assert_eq!(Quote::of(&business, euros, &month(), at("2026-01-11T00:00:00Z")), Err(ChangeError::Currency));
+        assert_eq!(
+            Quote::of(&business, euros, (&month(), &month()), at("2026-01-11T00:00:00Z")),
+            Err(ChangeError::Currency)
+        );
     }
 
     #[test]
@@ -319,12 +351,12 @@ mod tests {
         let (large, small) = (plan("large", "100.00 USD", "3000", 10), plan("small", "50.00 USD", "500", 1));
         let now = at("2026-01-01T00:00:00Z");
         let many = small.for_seats(21, Some((price("5.00 USD"), Credits::ZERO))).unwrap();
-        let quote = Quote::of(&large, many, &month(), now).unwrap();
+        let quote = Quote::of(&large, many, (&month(), &month()), now).unwrap();
         let part = quote.seats_part.unwrap();
         assert_eq!((quote.due, part.unit_price, part.seats), (price("50.00 USD"), price("50.00 USD"), 20));
         assert_eq!(quote.credits, Credits::ZERO, "there are fewer");
         let few = small.for_seats(3, Some((price("5.00 USD"), Credits::ZERO))).unwrap();
-        let quote = Quote::of(&few, large, &month(), now).unwrap();
+        let quote = Quote::of(&few, large, (&month(), &month()), now).unwrap();
         assert_eq!((quote.due, quote.seats_part), (price("40.00 USD"), None));
     }
 
@@ -344,7 +376,7 @@ mod tests {
             };
             let (from, to) = (terms(0), terms(1));
             let now = Timestamp::from_micros(month().start.as_micros() + after).unwrap();
-            let quote = Quote::of(&from, to.clone(), &month(), now).unwrap();
+            let quote = Quote::of(&from, to.clone(), (&month(), &month()), now).unwrap();
             let more = to.price.micros() - from.price.micros();
             prop_assert_eq!(quote.at_once, more > 0);
             let left = i128::from(month().end.since(now).as_micros());

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bursar_id::OwnerId;
 
 use super::account::Account;
+use super::allowance::AllowanceAlert;
 use super::entry::Entry;
 use super::hold::Hold;
 use super::limits::{LimitAlert, UseKey, Used};
@@ -38,6 +39,8 @@ pub struct Changes {
     pub used: Vec<(UseKey, Used)>,
     /// Of which percentages of them somebody is to be told.
     pub alerts: Vec<LimitAlert>,
+    /// Of which percentages of the allowance.
+    pub allowance_alerts: Vec<AllowanceAlert>,
     /// Whether fewer credits are left than the account's top-up wants, where there were as many before.
     pub crossed: bool,
 }

@@ -31,12 +31,18 @@
 //! | `profile` | what an account's managers set: whom invoices are for, where days begin |
 //! | `limit`, `limits`, `limiting` | limits; how much of them is used, and what decisions ask of that |
 //! | `top_up` | when a pack is bought by itself |
+//! | `allowance` | how much of the present period's allowance is used, and of which percentages to tell |
 //! | `tally` | what a window has seen before a limit was set |
 //! | `subscription`, `purchase` | plans and packs that an owner has, and when their months begin |
+//! | `interval` | how long one payment lasts, and what of a year's is each month's |
+//! | `paid_lot` | the lots that a payment has: one, or a year's, month by month |
+//! | `month_part` | what of a year's month each of the payments has paid for that the year and its changes had |
 //! | `change` | what it takes to change a subscription, and what a month of it is |
+//! | `contract` | what was agreed with one customer instead of what the catalog says of a plan |
 
 mod account;
 mod actor;
+mod allowance;
 mod assortment;
 mod attribution;
 mod booking;
@@ -48,6 +54,7 @@ mod charge;
 pub mod checkpoint;
 mod codec;
 mod command;
+mod contract;
 mod decide;
 mod details;
 mod entry;
@@ -56,14 +63,17 @@ mod erased;
 mod flaw;
 mod hold;
 mod hold_audit;
+mod interval;
 mod invoice;
 mod limit;
 mod limit_audit;
 mod limiting;
 mod limits;
 mod lot;
+mod month_part;
 mod operation;
 mod outcome;
+mod paid_lot;
 mod payment;
 mod payment_method;
 mod profile;
@@ -88,6 +98,7 @@ mod worth;
 
 pub use account::{Account, Balance, Expiry, LedgerHead, Period};
 pub use actor::Actor;
+pub use allowance::{Allowance, AllowanceAlert, PercentSet};
 pub use assortment::{Assortment, FormerRates};
 pub use attribution::{Attribution, AttributionError, Labels, ModelName, Note, ProjectName};
 pub use catalog::{Catalog, CatalogFlaw, CatalogVersion, KeptCatalog, Pack, Plan, ProductId};
@@ -98,6 +109,7 @@ pub use codec::Unreadable;
 pub use command::{CaptureCommand, ChargeCommand, Cost, GrantCommand, RefundCommand, VoidCommand};
 pub use command::{Command, HoldCommand, Needs, Request, RequestKey, RequestName, Spender};
 pub use command::{RestoreCommand, TakeBackCommand};
+pub use contract::{Contract, ContractError, Features};
 pub use decide::decide;
 pub use details::{Details, DetailsPage, Fingerprint, NamedRequest, PAGE_ENTRIES, Salt};
 pub use entry::{CaptureEvent, ChargeEvent, DebtEvent, Entry, EntryKind, Event, HoldEvent};
@@ -105,6 +117,7 @@ pub use entry::{OperationId, Posting, RefundEvent};
 pub use entry_body::{StoredEntry, UnreadableEntry};
 pub use flaw::{Audit, BadLedger, Flaw};
 pub use hold::{Hold, HoldState, HoldTerms};
+pub use interval::{Interval, Prepaid};
 pub use invoice::{
     Bill, CreditError, DocumentId, DocumentKind, Invoice, InvoiceLine, InvoiceTax, Issuer, LineKind, MAX_LINES,
     NumberPrefix,
@@ -113,8 +126,10 @@ pub use limit::{Limit, LimitMode, LimitSet, LimitSubject, LimitWindow, Moment, O
 pub use limit_audit::LimitAudit;
 pub use limits::{LimitAlert, Limits, REACH, Reached, UseKey, Used};
 pub use lot::{Allocation, BurnKey, Lot, LotSource, LotTerms, Origin};
+pub use month_part::MonthPart;
 pub use operation::OperationKey;
 pub use outcome::{Charged, Erased, Granted, Held, Outcome, Refunded, Released, Restored, TakenAway, Voided};
+pub use paid_lot::PaidLot;
 pub use payment::{Bought, Dispute, Moved, News, Payment, PaymentState, Purpose, TakenBack};
 pub use payment_method::{Card, SavedMethod};
 pub use profile::{AccountSettings, AlertPercents, BillingProfile, SettingsChange, is_supported};

@@ -27,7 +27,10 @@ use serde::{Deserialize, Serialize};
 
 use super::catalog::ProductId;
 use super::change::Terms;
+use super::contract::Features;
+use super::interval::Interval;
 use super::invoice::Bill;
+use super::paid_lot::PaidLot;
 use super::refusal::Inconsistent;
 use super::scope::Scope;
 
@@ -130,6 +133,10 @@ pub enum Bought {
         credits: Credits,
         /// How many people it is for.
         seats: u32,
+        /// How long its periods are.
+        interval: Interval,
+        /// What a contract includes; `None` where there is none.
+        features: Option<Features>,
     },
     /// A later period of a subscription.
     Renewal {
@@ -282,7 +289,7 @@ pub struct Payment {
     pub fulfilled_at: Option<Timestamp>,
     /// Whether nothing could be sold for it: whatever is paid goes back.
     pub returned: bool,
-    /// The lot with its credits.
+    /// The lot with its credits; of a year the first month's.
     pub lot: Option<LotId>,
     /// The invoice that was issued when what was bought was delivered.
     pub invoice: Option<InvoiceId>,
@@ -290,6 +297,8 @@ pub struct Payment {
     pub taken_back: TakenBack,
     /// What of its credits has moved to another owner.
     pub moved: Option<Moved>,
+    /// The lots of a year's months after the first, as far as they have begun.
+    pub months: Vec<PaidLot>,
     /// Who began it: `usr_…`, `svc_…` or the program.
     pub started_by: String,
     /// When it began.
@@ -359,7 +368,7 @@ impl Payment {
 
     /// An amount within what was paid, in whole units of the smallest kind: no document can say less, and none may fail
     /// because of what a provider said. Another currency's counts for nothing.
-    fn at_most_all(&self, amount: Price) -> Price {
+    pub(super) fn at_most_all(&self, amount: Price) -> Price {
         if amount.currency() != self.amount.currency() || amount.is_negative() {
             return Price::zero(self.amount.currency());
         }
@@ -383,44 +392,6 @@ impl Payment {
             Dispute::None | Dispute::Open | Dispute::Won => Price::zero(self.amount.currency()),
         };
         self.at_most_all(self.refunded.checked_add(lost).unwrap_or(self.amount))
-    }
-
-    /// How many of its credits that comes to.
-    pub fn credits_to_take_back(&self) -> Credits {
-        self.credits_for(self.taken())
-    }
-
-    /// How many of its credits so much of its money comes to: ⌈credits × taken ÷ paid⌉.
-    fn credits_for(&self, taken: Price) -> Credits {
-        let (taken, paid) = (i128::from(taken.micros()), i128::from(self.amount.micros()));
-        if paid <= 0 {
-            return Credits::ZERO;
-        }
-        let credits = self.bought.credits();
-        // At most 10^18 times 10^18: below 2^127. A share of at most one is at most the whole.
-        let share = (i128::from(credits.micro()) * taken + paid - 1) / paid;
-        i64::try_from(share).ok().and_then(|micro| Credits::from_micro(micro).ok()).unwrap_or(credits).min(credits)
-    }
-
-    /// The same in parts: how many of its own lot, and how many of what has moved. What moved was unspent, so that goes
-    /// first; what was taken back before it moved stays where it was.
-    pub fn parts_to_take_back(&self) -> (Credits, Credits) {
-        let all = self.credits_to_take_back();
-        let Some(moved) = &self.moved else { return (all, Credits::ZERO) };
-        let there = all.saturating_sub(moved.before).min(moved.credits);
-        (all.saturating_sub(there), there)
-    }
-
-    /// What was voided of its own lot while a dispute is not decided, and may come back by that: without what refunds come to,
-    /// which never does.
-    pub fn withheld(&self) -> Credits {
-        match self.dispute {
-            Dispute::Open => {
-                let refunded = self.credits_for(self.at_most_all(self.refunded));
-                self.taken_back.voided.saturating_sub(refunded).min(self.taken_back.credits)
-            }
-            Dispute::None | Dispute::Won | Dispute::Lost => Credits::ZERO,
-        }
     }
 
     /// How much may still be refunded: what a dispute has taken, or may take, is not given back a second time.

@@ -76,7 +76,7 @@ fn optional(text: &str, most: usize) -> Result<String, TextError> {
     if text.is_empty() { Ok(String::new()) } else { bursar_text::name(text, most) }
 }
 
-/// Of how much of the allowance the managers want to be told that it is spent: percentages, ascending.
+/// Of how much of the allowance the managers want to be told that it is used: percentages, ascending.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct AlertPercents(Vec<u32>);

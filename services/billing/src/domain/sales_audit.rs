@@ -12,29 +12,34 @@ use bursar_money::{Credits, Price};
 use super::entry::{Entry, Event};
 use super::flaw::Flaw;
 use super::invoice::{DocumentKind, Invoice};
+use super::paid_lot::PaidLot;
 use super::payment::{Dispute, Payment, PaymentState, TakenBack};
 use super::purchase::{Purchase, PurchaseState};
 
 /// What the ledger says of one payment.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct Booked {
-    /// The lot with its credits, and how many they were.
-    lot: Option<(LotId, Credits)>,
+    /// The lots with its credits, and how many they were.
+    lots: BTreeMap<LotId, Credits>,
     /// It was paid for another owner, whose subscription moved here.
     elsewhere: bool,
-    /// What refunds and disputes voided of its lot, in micro-credits.
+    /// What refunds and disputes voided of its lots, in micro-credits.
     voided: i64,
     /// What they made owed, as far as it was not made good again.
     owed: i64,
 }
 
 impl Booked {
-    /// Whether this is what a payment's row says was taken back of the lot, which is to come to `target`.
-    fn took(&self, payment: &Payment, target: Credits, taken: &TakenBack) -> bool {
-        let owed = taken.owed.micro();
+    /// Whether this is what a payment's row says of its lots here: of each what it is to come to, and what was taken back.
+    fn took(&self, payment: &Payment, lots: &[(Credits, TakenBack)]) -> bool {
+        let sum = |part: fn(&TakenBack) -> Credits| {
+            lots.iter().fold(0_i64, |sum, (_, taken)| sum.saturating_add(part(taken).micro()))
+        };
+        let (voided, owed) = (sum(|it| it.voided), sum(|it| it.owed));
         // What the bank decided for somebody who is purged is owed no more, and nothing could be granted for it.
         let forgiven = payment.dispute == Dispute::Won && owed < self.owed;
-        taken.credits == target && taken.voided.micro() == self.voided && (owed == self.owed || forgiven)
+        let all = lots.iter().all(|(target, taken)| taken.credits == *target);
+        all && voided == self.voided && (owed == self.owed || forgiven)
     }
 }
 
@@ -77,7 +82,7 @@ impl SalesAudit {
                 let Some(payment) = origin.payment else { return };
                 let booked = self.booked.entry(payment).or_default();
                 if origin.purchase.is_some() || origin.subscription.is_some() {
-                    booked.lot = Some(granted);
+                    booked.lots.extend([granted]);
                     booked.elsewhere = origin.moved_from.is_some();
                 } else {
                     // What a pack had paid of a debt that was none after all.
@@ -154,14 +159,17 @@ impl SalesAudit {
         let booked = self.booked.remove(&payment.id).unwrap_or_default();
         let delivered = payment.fulfilled_at.is_some();
         let credits = Some(payment.bought.credits()).filter(|credits| delivered && !credits.is_zero());
-        let lot = credits.and(payment.lot).zip(credits);
-        let target = if lot.is_some() { payment.parts_to_take_back().0 } else { Credits::ZERO };
+        let own: Vec<PaidLot> = payment.lots().into_iter().filter(|it| it.owner == self.owner).collect();
+        let parts: Vec<_> = own.iter().map(|it| (payment.parts_to_take_back(it).0, it.taken_back)).collect();
+        let nothing = payment.lot.is_some() || payment.taken_back == TakenBack::default();
         let agrees = payment.owner == self.owner
-            && booked.lot == lot
-            && (payment.lot.is_some() == lot.is_some())
+            && booked.lots == own.iter().map(|it| (it.lot, it.credits)).collect()
+            && (payment.lot.is_none() || credits.is_some())
+            && (delivered || own.is_empty())
             && !booked.elsewhere
             && (!delivered || payment.state == PaymentState::Paid)
-            && booked.took(payment, target, &payment.taken_back);
+            && nothing
+            && booked.took(payment, &parts);
         if !agrees {
             return Err(Flaw::PaymentMismatch(payment.id));
         }
@@ -211,12 +219,21 @@ impl SalesAudit {
     /// It says otherwise what came here and what was taken back of that.
     pub fn moved(&mut self, payment: &Payment) -> Result<(), Flaw> {
         let booked = self.booked.remove(&payment.id).unwrap_or_default();
-        let agrees = match payment.moved.as_ref().filter(|moved| moved.owner == self.owner) {
-            Some(moved) => {
-                booked.lot == Some((moved.lot, moved.credits))
-                    && booked.took(payment, payment.parts_to_take_back().1, &moved.taken_back)
+        let (mut here, mut parts) = (BTreeMap::new(), Vec::new());
+        for lot in payment.lots() {
+            let there = payment.parts_to_take_back(&lot);
+            if let Some(moved) = lot.moved.filter(|moved| moved.owner == self.owner) {
+                here.insert(moved.lot, moved.credits);
+                parts.push((there.1, moved.taken_back));
+            } else if lot.owner == self.owner {
+                here.insert(lot.lot, lot.credits);
+                parts.push((there.0, lot.taken_back));
             }
-            None => booked.voided == 0 && booked.owed == 0,
+        }
+        let agrees = if here.is_empty() {
+            booked.voided == 0 && booked.owed == 0
+        } else {
+            booked.lots == here && booked.took(payment, &parts)
         };
         if agrees { Ok(()) } else { Err(Flaw::PaymentMismatch(payment.id)) }
     }

@@ -9,6 +9,7 @@ use bursar_money::Credits;
 use bursar_time::Timestamp;
 
 use super::account::{Account, Balance, Expiry};
+use super::allowance::AllowanceAlert;
 use super::attribution::{Labels, ModelName, Note, ProjectName};
 use super::changes::{Changes, Kept, Mark, sort_out};
 use super::charge::Charge;
@@ -50,6 +51,8 @@ pub struct AccountState {
     pub(super) meters: BTreeMap<MeterKey, MeterTotals>,
     /// Empty for an account without.
     pub(super) limits: Limits,
+    /// Of which percentages of the allowance somebody is to be told.
+    pub(super) allowance_alerts: Vec<AllowanceAlert>,
     /// Whether what can be spent fell below what the account's top-up wants.
     pub(super) crossed: bool,
 }
@@ -108,6 +111,7 @@ impl AccountState {
             usage: BTreeMap::new(),
             meters: BTreeMap::new(),
             limits: Limits::default(),
+            allowance_alerts: Vec::new(),
             crossed: false,
         };
         let sum = |part: fn(&Lot) -> Credits| -> i128 { lots.iter().map(|lot| i128::from(part(lot).micro())).sum() };
@@ -283,6 +287,7 @@ impl AccountState {
             meters: Vec::new(),
             used: Vec::new(),
             alerts: Vec::new(),
+            allowance_alerts: std::mem::take(&mut self.allowance_alerts),
             crossed: std::mem::take(&mut self.crossed),
         };
         for kept in &mut self.lots {

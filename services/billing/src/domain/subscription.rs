@@ -2,17 +2,19 @@
 //!
 //! Months are counted from the anchor, the instant at which the subscription began: from 31 January
 //! they go to 28 February and 31 March. Nothing here touches credits; the allowance of each month is
-//! a lot of its own, with the month's dates.
+//! a lot of its own, with the month's dates. Whoever pays by the year has paid for months to come ([`Prepaid`]).
 
 use std::fmt;
 use std::str::FromStr;
 
 use bursar_id::{OwnerId, PaymentId, SubscriptionId};
-use bursar_money::{Credits, Price};
+use bursar_money::{Credits, Price, PriceError};
 use bursar_time::{Span, Timestamp};
 
 use super::catalog::ProductId;
 use super::change::{ExtraSeats, Terms};
+use super::contract::Features;
+use super::interval::{Interval, Prepaid};
 use super::lot::Lot;
 use super::payment::{Bought, Payment};
 use super::refusal::Inconsistent;
@@ -104,7 +106,7 @@ pub struct Subscription {
     pub plan: ProductId,
     /// Where it is in its life.
     pub state: SubscriptionState,
-    /// What a month costs, extra seats included.
+    /// What an interval costs, extra seats included.
     pub price: Price,
     /// The month's allowance, that of extra seats included; zero for none.
     pub credits: Credits,
@@ -112,23 +114,27 @@ pub struct Subscription {
     pub seats: u32,
     /// Those of the seats that the plan does not include.
     pub extra: Option<ExtraSeats>,
+    /// What its contract includes; `None` where it has none, and includes what its plan does.
+    pub features: Option<Features>,
     /// How each month is paid, as the payment provider knows it.
     pub payment_method: String,
     /// The last payment, by its id; of old periods the provider's name for it.
     pub payment_reference: String,
-    /// When it began; the months are counted from here.
+    /// When it began; the months are counted from here, unless `prepaid` says otherwise.
     pub started_at: Timestamp,
-    /// The month that is paid for last.
+    /// The month that it is in: the one that was begun last.
     pub month: Month,
+    /// Until when it is paid for, where that is not just that month; `None` where it never was paid by the year.
+    pub prepaid: Option<Prepaid>,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
     /// How often the next month was tried and not paid.
     pub failures: u32,
     /// When it is tried again; `None` unless that has happened.
     pub next_retry_at: Option<Timestamp>,
-    /// Whether it ends with the month that is paid for last instead of being renewed.
+    /// Whether it ends with what is paid for instead of being renewed.
     pub cancel_at_period_end: bool,
-    /// What its next month is to be, where that is something else.
+    /// What it is to be after what is paid for, where that is something else.
     pub pending: Option<Terms>,
     /// How often it was changed, or a change was planned or taken back: whoever has read it before is overtaken.
     pub changes: u32,
@@ -138,7 +144,10 @@ impl Subscription {
     /// The subscription that a payment begins at `at`, with a first month that is paid for; `None` where the payment is for
     /// something else.
     pub fn begun(payment: &Payment, at: Timestamp) -> Option<Self> {
-        let Bought::Start { subscription, plan, credits, seats } = &payment.bought else { return None };
+        let Bought::Start { subscription, plan, credits, seats, interval, features } = &payment.bought else {
+            return None;
+        };
+        let year = || Prepaid::beginning(*interval, (at, 0), 0, payment.net());
         Some(Self {
             id: *subscription,
             owner: payment.owner,
@@ -148,10 +157,12 @@ impl Subscription {
             credits: *credits,
             seats: *seats,
             extra: None,
+            features: *features,
             payment_method: payment.method.clone(),
             payment_reference: payment.id.to_string(),
             started_at: at,
             month: Month::anchored(at, 0),
+            prepaid: (*interval == Interval::Year).then(year),
             ended_at: None,
             failures: 0,
             next_retry_at: None,
@@ -183,37 +194,77 @@ impl Subscription {
 
     /// How many months at `now` are over or have begun that nobody has paid for.
     pub fn months_behind(&self, now: Timestamp) -> u32 {
-        let first = self.month.number;
-        let behind = (first..=first.saturating_add(MOST_BEHIND))
-            .take_while(|it| Month::anchored(self.started_at, *it).end <= now);
+        let (anchor, first) = self.counted();
+        let behind =
+            (first..=first.saturating_add(MOST_BEHIND)).take_while(|it| Month::anchored(anchor, *it).end <= now);
         if self.is_due(now) { u32::try_from(behind.count()).unwrap_or(u32::MAX) } else { 0 }
     }
 
     /// Whether more than one month would have to be made up for at `now`: by itself only one is. Somebody has to say that the
     /// others are to be paid for (product.md, "Subscriptions"; `usecase/renewals.rs`). Nothing is paid for one that ends.
     pub fn is_held(&self, now: Timestamp) -> bool {
-        !self.cancel_at_period_end && self.is_due(now) && self.next_month().end <= now
+        let ends = self.cancel_at_period_end && !self.is_next_paid();
+        !ends && self.is_due(now) && self.next_month().end <= now
     }
 
-    /// The month after the one that is paid for.
+    /// The month after the one that it is in.
     pub fn next_month(&self) -> Month {
-        Month::anchored(self.started_at, self.month.number.saturating_add(1))
+        let number = self.month.number.saturating_add(1);
+        self.prepaid.map_or_else(|| Month::anchored(self.started_at, number), |it| it.month(number))
     }
 
-    /// What a month of it is now.
+    /// Whether that month is paid for already.
+    pub fn is_next_paid(&self) -> bool {
+        self.prepaid.is_some_and(|it| it.next().is_some())
+    }
+
+    /// How long one payment lasts.
+    pub fn interval(&self) -> Interval {
+        self.prepaid.map_or(Interval::Month, |it| it.interval)
+    }
+
+    /// When what is paid for ends.
+    pub fn paid_until(&self) -> Timestamp {
+        self.prepaid.map_or(self.month.end, |it| it.until())
+    }
+
+    /// What was paid for last, under the number of the month that it is in.
+    pub fn paid_period(&self) -> Month {
+        self.prepaid.map_or(self.month, |it| it.period())
+    }
+
+    /// What was paid for the month that it is in.
+    pub fn paid_for_month(&self) -> Price {
+        self.prepaid.map_or(self.price, |it| it.part)
+    }
+
+    /// From where its months are counted, and how many of them come before the one that it is in.
+    pub fn counted(&self) -> (Timestamp, u32) {
+        let from_beginning = (self.started_at, self.month.number);
+        self.prepaid.map_or(from_beginning, |it| (it.anchor, self.month.number.saturating_sub(it.first)))
+    }
+
+    /// What it is now.
     pub fn terms(&self) -> Terms {
-        let Self { plan, price, credits, seats, extra, .. } = self.clone();
-        Terms { plan, price, credits, seats, extra }
+        let Self { plan, price, credits, seats, extra, features, .. } = self.clone();
+        Terms { plan, price, credits, seats, extra, interval: self.interval(), features, paid_with: None }
     }
 
-    /// What its next month is.
+    /// What it is after what is paid for.
     pub fn next_terms(&self) -> Terms {
         self.pending.clone().unwrap_or_else(|| self.terms())
     }
 
+    /// With what the time after what is paid for is paid, as that is stored.
+    pub fn next_method(&self) -> &str {
+        self.pending.as_ref().and_then(|it| it.paid_with.as_deref()).unwrap_or(&self.payment_method)
+    }
+
+    /// Whatever the interval is stands in `prepaid`.
     fn on(&self, terms: Terms) -> Self {
-        let Terms { plan, price, credits, seats, extra } = terms;
-        Self { plan, price, credits, seats, extra, pending: None, ..self.clone() }
+        let Terms { plan, price, credits, seats, extra, interval: _, features, paid_with } = terms;
+        let payment_method = paid_with.unwrap_or_else(|| self.payment_method.clone());
+        Self { plan, price, credits, seats, extra, features, payment_method, pending: None, ..self.clone() }
     }
 
     /// Whether it can be changed at `now`: it is paid for, and goes on after that.
@@ -227,22 +278,53 @@ impl Subscription {
         Self { changes: self.changes.saturating_add(1), ..self.on(to.clone()) }
     }
 
+    /// The same subscription after so much more was paid for the time that is paid for; a part of it was for its month, and is
+    /// a lot of its own.
+    ///
+    /// # Errors
+    /// Another currency's, or more than there can be.
+    pub fn having_paid(self, due: Price, for_month: Price) -> Result<Self, PriceError> {
+        let more = due.checked_sub(for_month)?;
+        let prepaid = self.prepaid.map(|it| it.with_more(more)).transpose()?;
+        Ok(Self { prepaid, ..self })
+    }
+
+    /// The same subscription on the terms of a year, which begins at `at` with months of its own, paid by `reference`.
+    #[must_use]
+    pub fn begun_anew(&self, to: &Terms, reference: String, at: Timestamp) -> Self {
+        let number = self.month.number.saturating_add(1);
+        let prepaid = Prepaid::beginning(to.interval, (at, number), number, to.price);
+        Self { month: prepaid.month(number), prepaid: Some(prepaid), payment_reference: reference, ..self.changed(to) }
+    }
+
+    /// The same subscription in its next month, which is paid for already; `None` where it is not.
+    #[must_use]
+    pub fn gone_on(&self) -> Option<Self> {
+        let prepaid = self.prepaid?.next()?;
+        Some(Self { month: self.next_month(), prepaid: Some(prepaid), ..self.clone() })
+    }
+
     /// The same subscription, on other terms with its next month (`None`: on the present ones).
     #[must_use]
     pub fn planning(&self, pending: Option<Terms>) -> Self {
         Self { changes: self.changes.saturating_add(1), pending, ..self.clone() }
     }
 
-    /// The same subscription with its next month paid: on the terms that were planned for it.
+    /// The same subscription with what comes after what is paid for: paid, on the terms that were planned for it.
     #[must_use]
     pub fn renewed(&self, reference: String) -> Self {
+        let (month, terms) = (self.next_month(), self.next_terms());
+        let never = self.prepaid.is_none() && terms.interval == Interval::Month;
+        let from = self.prepaid.map_or((self.started_at, 0), |it| (it.anchor, it.first));
+        let prepaid = Prepaid::beginning(terms.interval, from, month.number, terms.price);
         Self {
             state: SubscriptionState::Active,
-            month: self.next_month(),
+            month,
+            prepaid: (!never).then_some(prepaid),
             payment_reference: reference,
             failures: 0,
             next_retry_at: None,
-            ..self.on(self.next_terms())
+            ..self.on(terms)
         }
     }
 
@@ -270,9 +352,10 @@ impl Subscription {
         Self { cancel_at_period_end: at_period_end, ..self.clone() }
     }
 
-    /// Whether a lot is what the month that is paid for last included.
+    /// Whether a lot is what one of its months included: where there is anything left of it, the one that it is in, or one that
+    /// was begun anew before its end.
     pub fn includes(&self, lot: &Lot) -> bool {
-        lot.terms.origin.subscription == Some((self.id, self.month.number))
+        lot.terms.origin.subscription.is_some_and(|(id, _)| id == self.id)
     }
 
     /// The same subscription, over since the month that is paid for ended, or since the next one was tried for the last time.
@@ -344,10 +427,12 @@ mod tests {
             credits: Credits::ZERO,
             seats: 1,
             extra: None,
+            features: None,
             payment_method: String::new(),
             payment_reference: String::new(),
             started_at: began,
             month: Month::anchored(began, 0),
+            prepaid: None,
             ended_at: None,
             failures: 0,
             next_retry_at: None,

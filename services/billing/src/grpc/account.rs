@@ -109,7 +109,7 @@ impl AccountService for AccountHandler {
         let mut message = request.into_inner();
         let owner = parse::owner_of(&call, &mut message.owner)?;
         let request_id = take(&mut message.request_id);
-        let payments = self.settings.cashier.till.payments;
+        let payments = &self.settings.cashier.till.payments;
         let read = |message: &pb::UpdateAccountSettingsRequest, bad: &mut Violations| {
             Some(settings::change(payments, message, bad))
         };

@@ -8,7 +8,7 @@ use bursar_rpc::convert::{to_money, to_timestamp};
 use bursar_rpc::{Asked, Call, ListKey, Page, PageKey, PageRequest, Problem, Stored};
 use tonic::{Request, Response, Status};
 
-use crate::domain::{MeterPrice, ModelPrice, Pack, Plan, Rate, Scope};
+use crate::domain::{Features, Interval, MeterPrice, ModelPrice, Pack, Plan, Rate, Scope};
 use crate::usecase::catalogs::CatalogUseCases;
 use crate::usecase::reloading::{Reloaded, Reloading};
 
@@ -101,9 +101,17 @@ fn page<'a, T>(list: ListKey, all: &'a [T], size: i32, token: &str) -> Result<Pa
 }
 
 /// The features as the API names them.
-pub(super) fn features(organizations: bool, single_sign_on: bool) -> Vec<i32> {
-    let all = [(organizations, pb::Feature::Organizations), (single_sign_on, pb::Feature::SingleSignOn)];
+pub(super) fn features(of: Features) -> Vec<i32> {
+    let all = [(of.organizations, pb::Feature::Organizations), (of.single_sign_on, pb::Feature::SingleSignOn)];
     all.into_iter().filter(|(has, _)| *has).map(|(_, feature)| feature.into()).collect()
+}
+
+/// How long one payment lasts, as the API names it.
+pub(super) fn interval(interval: Interval) -> pb::PlanInterval {
+    match interval {
+        Interval::Month => pb::PlanInterval::Month,
+        Interval::Year => pb::PlanInterval::Year,
+    }
 }
 
 fn plan(plan: &Plan) -> pb::Plan {
@@ -114,9 +122,10 @@ fn plan(plan: &Plan) -> pb::Plan {
         credits: plan.price.map(|_| plan.credits.to_string()).unwrap_or_default(),
         scope: scope(&plan.scope),
         seats: plan.seats,
-        features: features(plan.organization, plan.single_sign_on),
+        features: features(Features::of(plan)),
         contract: plan.price.is_none(),
         seat_price: plan.extra_seat.map(|(price, _)| to_money(price)),
+        interval: interval(plan.interval).into(),
         credits_per_seat: plan.extra_seat.map(|(_, credits)| credits.to_string()).unwrap_or_default(),
     }
 }

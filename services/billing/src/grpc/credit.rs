@@ -210,7 +210,7 @@ impl CreditService for CreditHandler {
         let caller = Caller::of(&request)?;
         let request = request.into_inner();
         let allowed = Access::service(&caller, parse::owner(&request.owner)?)?;
-        let granted = self.credits.grant(allowed, parse::grant(&request)?).await?;
+        let granted = Box::pin(self.credits.grant(allowed, parse::grant(&request)?)).await?;
         let lot = answer::lot(&granted.lot);
         Ok(Response::new(pb::GrantCreditsResponse { lot: Some(lot), replayed: granted.replayed }))
     }

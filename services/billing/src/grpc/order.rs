@@ -10,7 +10,7 @@ const MAX_ID_BYTES: usize = 63;
 
 /// Reads an order and notes its bad fields. `field` is where the product is named.
 pub(super) fn order(
-    payments: Payments,
+    payments: &Payments,
     (field, product): (&str, &str),
     method: &str,
     bad: &mut Violations,
@@ -38,7 +38,7 @@ mod tests {
         ];
         for (product, method, expected) in cases {
             let mut bad = Violations::new();
-            order(Payments::Sandbox, ("plan_id", product), method, &mut bad);
+            order(&Payments::Sandbox, ("plan_id", product), method, &mut bad);
             let fields = bad.finish().err().map(|problem| problem.fields().to_vec()).unwrap_or_default();
             let fields: Vec<_> = fields.iter().map(|(field, _)| field.as_str()).collect();
             assert_eq!(fields, expected, "{product:?} {method:?}");

@@ -12,7 +12,7 @@ use tonic::{Request, Response, Status};
 use super::parse;
 use crate::domain::{Dispute, Payment, PaymentState, Purpose, SavedMethod};
 use crate::error::Error;
-use crate::payment::{Action, Payments};
+use crate::payment::Action;
 use crate::usecase::payments::{BegunSetup, PaymentUseCases, RefundOrder};
 
 /// The longest URL that a customer comes back to.
@@ -49,7 +49,7 @@ impl PaymentService for PaymentHandler {
         let begun = self.0.begin_setup(owner, &asked).await?;
         // The secret is shown once and never kept.
         let action = match &begun {
-            bursar_rpc::Answer::New(begun) => Some(action(&begun.action)),
+            bursar_rpc::Answer::New(begun) => Some(shown(&begun.action)),
             bursar_rpc::Answer::Replay(_) => None,
         };
         let kept = begun.message()?;
@@ -90,7 +90,8 @@ impl PaymentService for PaymentHandler {
         let asked = request.into_inner();
         let owner = self.0.access.to(&caller, parse::owner_for(&caller, &asked.owner)?).await?.owner;
         let found = self.0.get(owner, parse::id("payment_id", &asked.payment_id)?).await?;
-        Ok(Response::new(pb::GetPaymentResponse { payment: Some(payment(&found)) }))
+        let action = self.0.action(&found).await;
+        Ok(Response::new(pb::GetPaymentResponse { payment: Some(payment(&found, action.as_ref())) }))
     }
 
     async fn list_payments(
@@ -102,7 +103,8 @@ impl PaymentService for PaymentHandler {
         let allowed = self.0.access.to(&caller, parse::owner_for(&caller, &asked.owner)?).await?;
         let list = self.1.list("ListPayments", [allowed.owner.to_string().as_str()]);
         let page = PageRequest::parse(asked.page_size, &asked.page_token, list)?;
-        let page = self.0.list(allowed.owner, &page).await?.messages(|it| payment(&it));
+        let known = |it: &Payment| self.0.cashier.till.payments.known_action(it.id, it.state);
+        let page = self.0.list(allowed.owner, &page).await?.messages(|it| payment(&it, known(&it).as_ref()));
         Ok(Response::new(pb::ListPaymentsResponse { payments: page.rows, next_page_token: page.next_page_token }))
     }
 
@@ -147,13 +149,15 @@ fn refund(message: &pb::RefundPaymentRequest, bad: &mut Violations) -> Option<Re
 /// The payment that an answer names, as it is now.
 pub(super) async fn of(payments: &PaymentUseCases, owner: OwnerId, id: &str) -> Result<Option<pb::Payment>, Error> {
     let Ok(id) = id.parse() else { return Ok(None) };
-    Ok(Some(payment(&payments.get(owner, id).await?)))
+    let found = payments.get(owner, id).await?;
+    Ok(Some(payment(&found, payments.action(&found).await.as_ref())))
 }
 
+/// As it is kept with an answer: nobody has anything to do about what is refunded.
 impl Stored for Payment {
     type Message = pb::Payment;
     fn to_message(&self) -> pb::Payment {
-        payment(self)
+        payment(self, None)
     }
 }
 
@@ -173,7 +177,7 @@ impl Stored for BegunSetup {
     }
 }
 
-fn action(action: &Action) -> pb::PaymentAction {
+fn shown(action: &Action) -> pb::PaymentAction {
     pb::PaymentAction { url: action.url.clone(), client_secret: action.client_secret.clone() }
 }
 
@@ -189,7 +193,7 @@ pub(super) fn method(method: &SavedMethod) -> pb::PaymentMethod {
     }
 }
 
-pub(super) fn payment(payment: &Payment) -> pb::Payment {
+pub(super) fn payment(payment: &Payment, action: Option<&Action>) -> pb::Payment {
     let text = |id: Option<String>| id.unwrap_or_default();
     pb::Payment {
         id: payment.id.to_string(),
@@ -212,7 +216,7 @@ pub(super) fn payment(payment: &Payment) -> pb::Payment {
         }
         .into(),
         decline_code: payment.decline_code.clone().unwrap_or_default(),
-        action: Payments::Sandbox.action(payment.id, payment.state).as_ref().map(action),
+        action: action.map(shown),
         purchase_id: text(payment.bought.purchase().map(|id| id.to_string())),
         subscription_id: text(payment.bought.subscription().map(|id| id.to_string())),
         payment_method: payment.method.clone(),

@@ -27,7 +27,7 @@ impl PurchaseService for PurchaseHandler {
         let mut message = request.into_inner();
         let owner = parse::owner_of(&call, &mut message.owner)?;
         let request_id = take(&mut message.request_id);
-        let payments = self.0.cashier.till.payments;
+        let payments = &self.0.cashier.till.payments;
         let read = |message: &pb::PurchasePackRequest, bad: &mut Violations| {
             order(payments, ("pack_id", &message.pack_id), &message.payment_method, bad)
         };

@@ -24,7 +24,9 @@ impl SandboxService for SandboxHandler {
         let id: PaymentId = parse::id("payment_id", &message.payment_id)?;
         let known = self.0.known(id).await?;
         let told = self.0.told(id, news(&message, &known)?).await?;
-        Ok(Response::new(pb::SettleResponse { payment: Some(payment::payment(&told)) }))
+        Ok(Response::new(pb::SettleResponse {
+            payment: Some(payment::payment(&told, self.0.action(&told).await.as_ref())),
+        }))
     }
 
     async fn save_method(
@@ -54,7 +56,7 @@ impl SandboxService for SandboxHandler {
             added_by: SANDBOX.to_owned(),
             created_at: now,
         };
-        let saved = self.0.played(new).await?;
+        let saved = self.0.entered(new).await?;
         Ok(Response::new(pb::SaveMethodResponse { payment_method: Some(payment::method(&saved)) }))
     }
 }

@@ -17,7 +17,7 @@ const ETAG_BYTES: usize = 64;
 
 /// What an update asks for, with every bad field noted.
 pub(super) fn change(
-    payments: Payments,
+    payments: &Payments,
     message: &pb::UpdateAccountSettingsRequest,
     bad: &mut Violations,
 ) -> SettingsChange {
@@ -46,7 +46,7 @@ pub(super) fn change(
 
 /// A top-up; `None` within for one that says nothing. Who sets it, the use case knows.
 #[expect(clippy::option_option, reason = "bad, taken back and given are three things")]
-fn top_up(payments: Payments, message: &pb::AutoTopUp, bad: &mut Violations) -> Option<Option<AutoTopUp>> {
+fn top_up(payments: &Payments, message: &pb::AutoTopUp, bad: &mut Violations) -> Option<Option<AutoTopUp>> {
     let at = |field: &str| format!("settings.auto_top_up.{field}");
     let nothing = pb::AutoTopUp { stopped_by: message.stopped_by.clone(), ..pb::AutoTopUp::default() };
     if *message == nothing {

@@ -6,7 +6,7 @@ use bursar_rpc::problem::FIELDS_TOLD;
 use bursar_rpc::{Problem, Refusing, reason};
 use tonic::{Code, Status};
 
-use crate::domain::{ChangeError, RateError, Refusal, Rules, Total};
+use crate::domain::{ChangeError, ContractError, RateError, Refusal, Rules, Total};
 use crate::error::Error;
 
 /// How soon a caller that found no room should try again.
@@ -54,12 +54,14 @@ impl Refusing for Error {
             Self::SubscriptionCanceled => Some("SUBSCRIPTION_CANCELED"),
             Self::SubscriptionPastDue => Some("SUBSCRIPTION_PAST_DUE"),
             Self::NoSuchChange(error) => Some(no_such_change(*error).reason()),
+            Self::NoSuchContract(error) => Some(no_such_contract(error).reason()),
             Self::DueChanged { .. } => Some("DUE_CHANGED"),
             Self::ChangeOvertaken => Some("CHANGE_OVERTAKEN"),
             Self::TooManyLimits { .. } => Some("TOO_MANY_LIMITS"),
             Self::PoliciesUnknown
             | Self::Overloaded
             | Self::Unavailable
+            | Self::Provider
             | Self::NewerFormat
             | Self::Failed
             | Self::Store(_) => None,
@@ -125,20 +127,25 @@ impl From<Error> for Problem {
             Error::SubscriptionCanceled => Self::failed_precondition("SUBSCRIPTION_CANCELED", said),
             Error::SubscriptionPastDue => Self::failed_precondition("SUBSCRIPTION_PAST_DUE", said),
             Error::NoSuchChange(error) => no_such_change(error),
+            Error::NoSuchContract(error) => no_such_contract(&error),
             Error::DueChanged { due } => Self::aborted("DUE_CHANGED", said).with_metadata("due", due.to_string()),
             Error::ChangeOvertaken => Self::aborted("CHANGE_OVERTAKEN", said),
             Error::TooManyLimits { limit } => {
                 Self::exhausted("TOO_MANY_LIMITS", said).with_metadata("limit", limit.to_string())
             }
             Error::Overloaded => Self::exhausted(reason::OVERLOADED, said).with_retry_after(RETRY_SOON),
-            Error::Unavailable => {
-                Self::unavailable(reason::STORE_UNAVAILABLE, said).with_retry_after(Duration::from_secs(1))
-            }
+            Error::Unavailable => away(reason::STORE_UNAVAILABLE, said, Duration::from_secs(1)),
+            // Whatever it was asked, the same request finds out what became of it.
+            Error::Provider => away("PAYMENT_PROVIDER_UNAVAILABLE", said, Duration::from_secs(2)),
             Error::NewerFormat => Self::unavailable("NEWER_FORMAT", said),
             Error::Failed => Self::internal(&said),
             Error::Store(error) => error.into(),
         }
     }
+}
+
+fn away(reason: &'static str, said: String, again: Duration) -> Problem {
+    Problem::unavailable(reason, said).with_retry_after(again)
 }
 
 /// What no page may read is not read by asking again: it is asked for otherwise.
@@ -158,6 +165,16 @@ fn no_such_change(error: ChangeError) -> Problem {
         ChangeError::BelowPlan { .. } | ChangeError::TooMany => Problem::invalid_field("seats", said),
         ChangeError::NoSeats => Problem::failed_precondition("SEATS_NOT_FOR_SALE", said),
         ChangeError::Currency => Problem::failed_precondition("CURRENCY_MISMATCH", said),
+    }
+}
+
+/// Why there is no such contract.
+fn no_such_contract(error: &ContractError) -> Problem {
+    let said = error.to_string();
+    match error {
+        ContractError::NoPlan(_) => Problem::new(Code::NotFound, "PLAN_NOT_FOUND", said),
+        ContractError::NotByContract(_) => Problem::failed_precondition("PLAN_NOT_BY_CONTRACT", said),
+        ContractError::Currency(_) => Problem::failed_precondition("CURRENCY_MISMATCH", said),
     }
 }
 
@@ -293,6 +310,9 @@ mod tests {
             (ChangeError::TooMany.into(), InvalidArgument, "INVALID_FIELDS"),
             (ChangeError::NoSeats.into(), FailedPrecondition, "SEATS_NOT_FOR_SALE"),
             (ChangeError::Currency.into(), FailedPrecondition, "CURRENCY_MISMATCH"),
+            (ContractError::NoPlan("p".into()).into(), NotFound, "PLAN_NOT_FOUND"),
+            (ContractError::NotByContract("p".into()).into(), FailedPrecondition, "PLAN_NOT_BY_CONTRACT"),
+            (ContractError::Currency(bursar_money::Currency::EUR).into(), FailedPrecondition, "CURRENCY_MISMATCH"),
             (
                 Error::DueChanged { due: bursar_money::Price::zero(bursar_money::Currency::USD) },
                 Code::Aborted,

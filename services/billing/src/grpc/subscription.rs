@@ -10,7 +10,7 @@ use bursar_rpc::{Asked, Call, Caller, Stored, Violations};
 use tonic::{Request, Response, Status};
 
 use super::order::order;
-use super::{catalog, change, parse, payment};
+use super::{catalog, change, contract, parse, payment};
 use crate::domain::{Subscription, SubscriptionState, Terms};
 use crate::error::Error;
 use crate::usecase::canceling::CancelAt;
@@ -43,7 +43,7 @@ impl SubscriptionService for SubscriptionHandler {
         let mut message = request.into_inner();
         let owner = parse::owner_of(&call, &mut message.owner)?;
         let request_id = take(&mut message.request_id);
-        let payments = self.0.till.payments;
+        let payments = &self.0.till.payments;
         let read = |message: &pb::SubscribeRequest, bad: &mut Violations| {
             order(payments, ("plan_id", &message.plan_id), &message.payment_method, bad)
         };
@@ -109,6 +109,26 @@ impl SubscriptionService for SubscriptionHandler {
         Ok(Response::new(pb::ResumeResponse { subscription: Some(resumed) }))
     }
 
+    async fn set_contract(
+        &self,
+        request: Request<pb::SetContractRequest>,
+    ) -> Result<Response<pb::SetContractResponse>, Status> {
+        let call = Call::of(&request)?;
+        let mut message = request.into_inner();
+        let owner = parse::owner_of(&call, &mut message.owner)?;
+        let request_id = take(&mut message.request_id);
+        let till = &self.0.till;
+        let read = |it: &pb::SetContractRequest, bad: &mut Violations| {
+            contract::set_contract((&till.payments, till.clock.now()), it, bad)
+        };
+        let asked = Asked::read(call, &request_id, &message, read);
+        let kept = self.0.set_contract(owner, &asked).await?.message()?;
+        let id = kept.payment.map(|payment| payment.id).unwrap_or_default();
+        let payment = payment::of(&self.1, owner, &id).await?;
+        let contract = asked.command().ok().and_then(contract::asked);
+        Ok(Response::new(pb::SetContractResponse { contract, payment, ..kept }))
+    }
+
     async fn move_subscription(
         &self,
         request: Request<pb::MoveSubscriptionRequest>,
@@ -129,7 +149,9 @@ impl SubscriptionService for SubscriptionHandler {
         let caller = Caller::of(&request)?;
         let allowed = self.0.access.to(&caller, parse::owner_for(&caller, &request.into_inner().owner)?).await?;
         let found = self.0.get(allowed.owner).await?;
-        Ok(Response::new(pb::GetSubscriptionResponse { subscription: Some(subscription(&found)) }))
+        let contract = self.0.contract_of(allowed.owner).await?.as_ref().map(contract::waiting);
+        let found = pb::Subscription { contract, ..subscription(&found) };
+        Ok(Response::new(pb::GetSubscriptionResponse { subscription: Some(found) }))
     }
 
     async fn get_entitlements(
@@ -203,7 +225,12 @@ pub(super) fn subscription(subscription: &Subscription) -> pb::Subscription {
         next_retry_at: subscription.next_retry_at.map(to_timestamp),
         cancel_at_period_end: subscription.cancel_at_period_end,
         payment_id: subscription.payment().map(|payment| payment.to_string()).unwrap_or_default(),
+        interval: catalog::interval(subscription.interval()).into(),
+        paid_until: Some(to_timestamp(subscription.paid_until())),
         pending_change: subscription.pending.as_ref().map(|to| pending(subscription, to)),
+        features: subscription.features.map(catalog::features).unwrap_or_default(),
+        by_contract: subscription.features.is_some(),
+        contract: None,
     }
 }
 
@@ -213,7 +240,10 @@ fn pending(subscription: &Subscription, to: &Terms) -> pb::PendingChange {
         seats: to.seats,
         price: Some(to_money(to.price)),
         credits: to.credits.to_string(),
-        effective_at: Some(to_timestamp(subscription.month.end)),
+        effective_at: Some(to_timestamp(subscription.paid_until())),
+        interval: catalog::interval(to.interval).into(),
+        features: to.features.map(catalog::features).unwrap_or_default(),
+        by_contract: to.features.is_some(),
     }
 }
 
@@ -221,6 +251,6 @@ fn entitlements(allowed: &Entitlements) -> pb::GetEntitlementsResponse {
     pb::GetEntitlementsResponse {
         plan_id: allowed.plan.to_string(),
         seats: allowed.seats,
-        features: catalog::features(allowed.organizations, allowed.single_sign_on),
+        features: catalog::features(allowed.features),
     }
 }

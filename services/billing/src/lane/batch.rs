@@ -299,6 +299,6 @@ async fn write(
     }
     let crossed = batcher.look_at_crossed(tx, &unsaved).await?;
     stored.extend(unsaved.iter().map(|it| (it.changes.owner, it.changes.account)));
-    let known = |(owner, state)| Some(Known::new(state, *stored.get(&owner)?));
+    let known = |(owner, state)| Some(Known::new(state, stored.get(&owner)?));
     Ok((states.into_iter().filter_map(known).collect(), events(&unsaved), crossed))
 }

@@ -21,9 +21,9 @@ pub(super) struct Known {
 
 impl Known {
     /// An account whose changes are written.
-    pub(super) fn new(mut state: AccountState, stored: Account) -> Self {
+    pub(super) fn new(mut state: AccountState, stored: &Account) -> Self {
         state.rest();
-        Self { state: Box::new(state), stored }
+        Self { state: Box::new(state), stored: *stored }
     }
 
     /// Whether everything that the job's decision needs is in memory, under the rules that hold.

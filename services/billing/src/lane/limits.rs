@@ -1,4 +1,5 @@
-//! The limits of a batch's accounts: loading what decisions need of them, and the events that tell of alerts.
+//! The limits of a batch's accounts: loading what decisions need of them, and the events that tell of alerts, those of
+//! allowances among them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,12 +11,12 @@ use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::convert::to_timestamp;
 use bursar_time::Timestamp;
 
+use super::allowances;
 use super::job::Job;
+use super::load::States;
 use crate::domain::{AccountState, Changes, LimitAlert, Subject, Total, UseKey, Used};
 use crate::store::limits;
 use crate::store::write::Unsaved;
-
-type States = HashMap<OwnerId, AccountState>;
 
 /// Loads the limits of the accounts that have any, and how much of them is used as far as these jobs need it, and what is
 /// loaded of holds and charges. Nothing is asked where no account has any.
@@ -73,7 +74,11 @@ pub(super) async fn load_all(tx: &mut Tx, state: &mut AccountState, now: Timesta
 
 /// The events that tell of what was decided, in its order.
 pub(super) fn events(unsaved: &[Unsaved]) -> Vec<Payload> {
-    let each = |changes: &Changes| changes.alerts.iter().map(|alert| told(changes.owner, alert)).collect::<Vec<_>>();
+    let each = |changes: &Changes| {
+        let limits = changes.alerts.iter().map(|alert| told(changes.owner, alert));
+        let allowance = changes.allowance_alerts.iter().map(|alert| allowances::told(changes.owner, alert));
+        limits.chain(allowance).collect::<Vec<_>>()
+    };
     unsaved.iter().flat_map(|it| each(&it.changes)).collect()
 }
 

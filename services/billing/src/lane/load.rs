@@ -1,4 +1,5 @@
-//! Loading: everything that the requests of a batch need, one statement for each kind of row.
+//! Loading: everything that the requests of a batch need, one statement for each kind of row; an allowance that nobody has counted
+//! takes one of its own.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -9,14 +10,14 @@ use bursar_money::Credits;
 use bursar_time::{Clock, Timestamp};
 
 use super::job::Job;
-use super::limits;
+use super::{allowances, limits};
 use crate::domain::{
     Account, AccountState, Actor, Charge, Command, Entry, Event, Hold, Inconsistent, Needs, OperationId, Request,
     Rules, decide,
 };
 use crate::store::{accounts, details, holds, ledger, lots, members};
 
-type States = HashMap<OwnerId, AccountState>;
+pub(super) type States = HashMap<OwnerId, AccountState>;
 
 /// How many holds lapse in one transaction at most.
 pub(super) const DUE_AT_ONCE: usize = 1_000;
@@ -61,6 +62,7 @@ pub(super) async fn load(
     load_members(tx, jobs, &mut states).await?;
     let in_arrears = load_overdue(tx, now, &mut states).await?;
     states.retain(|owner, _| !in_arrears.contains(owner));
+    allowances::load(tx, &mut states, now).await?;
     load_holds(tx, jobs, &mut states).await?;
     load_charges(tx, rules, jobs, &mut states).await?;
     let named = needed(jobs, |needs| needs.lot);

@@ -31,6 +31,7 @@
 //! | `aside` | accounts that are carried out apart from the others |
 //! | `batch`, `load` | an ordinary batch: load, decide, write |
 //! | `limits` | what decisions need of the accounts' limits, and the alerts that come of them |
+//! | `allowances` | what is used of allowances, where somebody wants to be told and nobody has counted |
 //! | `top_ups` | accounts that fell below what their top-up wants, and the job that looks at them |
 //! | `known`, `warm` | accounts remembered; decisions prepared on them, and whether they still count |
 //! | `rules` | the deployment's rules, replaced as a whole |
@@ -39,6 +40,7 @@
 //! What must not live here: rules about credits (they are in the domain; a lane knows what a request needs and what
 //! changes) and SQL (it is in the store).
 
+mod allowances;
 mod aside;
 mod batch;
 mod job;

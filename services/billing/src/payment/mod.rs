@@ -1,29 +1,35 @@
 //! Taking money: what billing asks of a payment provider, and the providers there are.
 //!
-//! A payment's id is its **key**: asked again under the same key, a provider answers with the same
-//! payment and takes nothing. So whoever lost an answer asks again, and a reference that a provider
-//! gave is good for crediting once.
+//! A payment's id is its **key**: asked again under it, or about the reference that it has given for it, a provider
+//! answers with the same payment and takes nothing. So whoever lost an answer asks again, and a reference that a
+//! provider gave is good for crediting once.
 //!
 //! A provider answers at once ([`Settlement`]) and tells later what became of it; both are the same news to a payment
-//! ([`Settlement::news`]). No rule about plans or packs belongs here, and no provider's name anywhere else.
+//! ([`Settlement::news`]). No rule about plans or packs belongs here, and no provider's name anywhere else but where its webhooks come in.
 
+mod invoice;
 mod sandbox;
+pub(crate) mod stripe;
 
 use std::fmt;
+use std::sync::Arc;
 
-use bursar_id::{PaymentId, PaymentMethodId};
+use bursar_id::{OwnerId, PaymentId, PaymentMethodId};
 use bursar_money::Price;
 use bursar_rpc::IdempotencyKey;
 use bursar_time::Timestamp;
 use sha2::{Digest, Sha256};
 
+pub(crate) use self::invoice::INVOICE;
 use crate::domain::{Card, News, PaymentState};
 
 /// The payment provider of this deployment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) enum Payments {
     /// Settles at once and moves no money.
     Sandbox,
+    /// Stripe.
+    Stripe(Arc<stripe::Stripe>),
 }
 
 /// A way to pay, as somebody named it.
@@ -48,6 +54,24 @@ pub(crate) enum PaymentMethodError {
         "must be empty, a saved one (pmt_…), sandbox_ok, sandbox_declined, sandbox_pending or sandbox_requires_action"
     )]
     NotOfSandbox,
+    /// No id: with Stripe, only what its owner has saved pays.
+    #[error("must be empty or a saved one (pmt_…)")]
+    NotSaved,
+}
+
+/// A provider that did not say what became of what it was asked: it may have been done, or not. It is asked again, under the
+/// same key. The text holds no secret and nobody's data.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Trouble {
+    /// No answer, or none in time.
+    #[error("the payment provider does not answer: {0}")]
+    Silent(&'static str),
+    /// An answer that cannot be read, or is too long.
+    #[error("the payment provider answers what cannot be read")]
+    Unreadable,
+    /// An answer that says that it will not, in its word for why.
+    #[error("the payment provider refuses: {0}")]
+    Refused(String),
 }
 
 impl PaymentMethod {
@@ -102,6 +126,21 @@ pub(crate) struct ToPay<'a> {
     pub(crate) amount: Price,
     /// With what: the provider's name for it.
     pub(crate) token: &'a str,
+    /// Whether its customer is there, and can be asked to do something about it.
+    pub(crate) attended: bool,
+    /// Whether nobody wants it any more: then it is only asked what was taken, where that can be asked.
+    pub(crate) given_up: bool,
+}
+
+/// What has to be known of a payment before its money is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Prepared {
+    /// Nothing.
+    Nothing,
+    /// The provider's name for it: by that it is asked about, however late.
+    Reference(String),
+    /// It cannot be paid, and nothing was asked for.
+    Ended(Settlement),
 }
 
 /// What a provider says of a payment.
@@ -111,6 +150,17 @@ pub(crate) struct Settlement {
     pub(crate) reference: Option<String>,
     /// What it says.
     pub(crate) news: News,
+}
+
+/// Whose payment method is to be saved.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ToSave<'a> {
+    /// The id that it will have.
+    pub(crate) id: PaymentMethodId,
+    /// Whose it will be.
+    pub(crate) owner: OwnerId,
+    /// Who adds it.
+    pub(crate) by: &'a str,
 }
 
 /// What the customer has to do.
@@ -152,7 +202,7 @@ impl fmt::Debug for Setup {
 
 impl Payments {
     /// Reads what somebody named as a payment method.
-    pub(crate) fn method(self, text: &str) -> Result<PaymentMethod, PaymentMethodError> {
+    pub(crate) fn method(&self, text: &str) -> Result<PaymentMethod, PaymentMethodError> {
         if text.len() > PaymentMethod::MAX_BYTES {
             return Err(PaymentMethodError::TooLong);
         }
@@ -162,50 +212,137 @@ impl Payments {
         }
     }
 
+    /// The same of a contract, which may be paid by invoice.
+    pub(crate) fn method_of_contract(&self, text: &str) -> Result<PaymentMethod, PaymentMethodError> {
+        if text == INVOICE { Ok(PaymentMethod::Named(text.to_owned())) } else { self.method(text) }
+    }
+
     /// Reads the provider's own name for a way to pay.
-    pub(crate) fn token(self, text: &str) -> Result<String, PaymentMethodError> {
+    pub(crate) fn token(&self, text: &str) -> Result<String, PaymentMethodError> {
         match self {
             Self::Sandbox => sandbox::token(text),
+            // A card that is nobody's in particular could be anybody's.
+            Self::Stripe(_) => Err(PaymentMethodError::NotSaved),
         }
     }
 
-    /// Takes a payment, or learns what became of it when it was asked for before.
-    #[expect(clippy::unused_async, reason = "the sandbox is no journey away; other providers are")]
-    pub(crate) async fn pay(self, to_pay: &ToPay<'_>) -> Settlement {
-        match self {
-            Self::Sandbox => sandbox::pay(to_pay),
+    /// Has the provider write a payment down, without taking anything: its reference is kept before any money moves, so that
+    /// whoever loses an answer asks about that payment and never makes a second one.
+    pub(crate) async fn prepare(&self, to_pay: &ToPay<'_>) -> Result<Prepared, Trouble> {
+        if invoice::pay(to_pay).is_some() {
+            return Ok(Prepared::Nothing);
         }
+        match self {
+            Self::Sandbox => Ok(Prepared::Nothing),
+            Self::Stripe(stripe) => stripe.prepare(to_pay).await,
+        }
+    }
+
+    /// Takes a payment, or learns what became of it when it was asked for before. `reference` is what it was prepared under.
+    pub(crate) async fn pay(&self, to_pay: &ToPay<'_>, reference: Option<&str>) -> Result<Settlement, Trouble> {
+        if let Some(paid) = invoice::pay(to_pay) {
+            return Ok(paid);
+        }
+        match (self, reference) {
+            (Self::Sandbox, _) => Ok(sandbox::pay(to_pay)),
+            (Self::Stripe(stripe), Some(reference)) => stripe.pay(to_pay, reference).await,
+            (Self::Stripe(_), None) => Err(Trouble::Unreadable),
+        }
+    }
+
+    /// What has become of a payment that was asked for, where the provider can be asked that.
+    pub(crate) async fn look(&self, reference: &str, amount: Price) -> Result<Option<Settlement>, Trouble> {
+        match self {
+            Self::Sandbox => Ok(None),
+            Self::Stripe(stripe) => stripe.look(reference, amount).await.map(Some),
+        }
+    }
+
+    /// Whether nobody has to be asked for a payment.
+    pub(crate) fn pays_at_once(&self) -> bool {
+        matches!(self, Self::Sandbox)
     }
 
     /// The same where nobody has to be asked for it, so that it may be learnt before the payment is written down; `None` where
     /// that is not so.
-    #[expect(clippy::unnecessary_wraps, reason = "the sandbox is never asked over a network; other providers are")]
-    pub(crate) fn pay_at_once(self, to_pay: &ToPay<'_>) -> Option<Settlement> {
+    pub(crate) fn pay_at_once(&self, to_pay: &ToPay<'_>) -> Option<Settlement> {
+        if let Some(paid) = invoice::pay(to_pay) {
+            return Some(paid);
+        }
         match self {
             Self::Sandbox => Some(sandbox::pay(to_pay)),
+            Self::Stripe(_) => None,
         }
     }
 
     /// Gives a payment back, or a part of it; once for each `key`.
-    #[expect(clippy::unused_async, reason = "the sandbox is no journey away; other providers are")]
-    pub(crate) async fn give_back(self, reference: &str, amount: Price, key: &str) {
+    pub(crate) async fn give_back(&self, reference: &str, amount: Price, key: &str) -> Result<(), Trouble> {
+        if invoice::gives_back(reference, amount, key) {
+            return Ok(());
+        }
         match self {
-            Self::Sandbox => sandbox::give_back(reference, amount, key),
+            Self::Sandbox => {
+                sandbox::give_back(reference, amount, key);
+                Ok(())
+            }
+            Self::Stripe(stripe) => stripe.give_back(reference, amount, key).await,
         }
     }
 
-    /// What the customer has to do about a payment in this state.
-    pub(crate) fn action(self, payment: PaymentId, state: PaymentState) -> Option<Action> {
+    /// What the customer has to do about a payment in this state, as far as that is known without asking the provider.
+    pub(crate) fn known_action(&self, payment: PaymentId, state: PaymentState) -> Option<Action> {
         match self {
             Self::Sandbox => sandbox::action(payment, state),
+            Self::Stripe(_) => None,
+        }
+    }
+
+    /// What the customer has to do about a payment in this state. Nothing of it is kept, as it takes secrets.
+    pub(crate) async fn action(
+        &self,
+        payment: PaymentId,
+        state: PaymentState,
+        reference: Option<&str>,
+    ) -> Result<Option<Action>, Trouble> {
+        match (self, reference) {
+            (Self::Stripe(stripe), Some(reference)) if state == PaymentState::RequiresAction => {
+                stripe.action(reference).await
+            }
+            _ => Ok(self.known_action(payment, state)),
         }
     }
 
     /// Begins to save a payment method; the customer comes back to `return_url`.
-    #[expect(clippy::unused_async, reason = "the sandbox is no journey away; other providers are")]
-    pub(crate) async fn begin_setup(self, id: PaymentMethodId, return_url: &str, now: Timestamp) -> Setup {
+    pub(crate) async fn begin_setup(
+        &self,
+        new: ToSave<'_>,
+        return_url: &str,
+        now: Timestamp,
+    ) -> Result<Setup, Trouble> {
         match self {
-            Self::Sandbox => sandbox::begin_setup(id, return_url, now),
+            Self::Sandbox => Ok(sandbox::begin_setup(new.id, return_url, now)),
+            Self::Stripe(stripe) => stripe.begin_setup(new, return_url).await,
+        }
+    }
+
+    /// What people are shown of a payment method, by the provider's name for it; `None` where the provider has it no more.
+    pub(crate) async fn card(&self, token: &str) -> Result<Option<Card>, Trouble> {
+        match self {
+            Self::Sandbox => Ok(None),
+            Self::Stripe(stripe) => stripe.card(token).await,
+        }
+    }
+
+    /// Whether the provider keeps payment methods that have to be removed there, too.
+    pub(crate) fn keeps_methods(&self) -> bool {
+        matches!(self, Self::Stripe(_))
+    }
+
+    /// Has the provider forget a payment method. Doing it again changes nothing.
+    pub(crate) async fn forget(&self, token: &str) -> Result<(), Trouble> {
+        match self {
+            Self::Sandbox => Ok(()),
+            Self::Stripe(stripe) => stripe.forget(token).await,
         }
     }
 }

@@ -103,7 +103,7 @@ mod tests {
     fn a_repeated_payment_has_the_same_reference() {
         let pay = |key: u8, token: &str| {
             let key = PaymentId::from_parts(u64::from(key), [key; 10]);
-            sandbox::pay(&ToPay { key, amount: Price::zero(Currency::USD), token })
+            sandbox::pay(&ToPay { key, amount: Price::zero(Currency::USD), token, attended: true, given_up: false })
         };
         let first = pay(1, "sandbox_ok");
         let named = first.reference.as_deref().is_some_and(|it| it.starts_with("sandbox_pay_"));
@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn what_takes_money_is_in_no_log() {
         let key = PaymentId::from_parts(1, [1; 10]);
-        let action = SANDBOX.action(key, PaymentState::RequiresAction).unwrap();
+        let action = SANDBOX.known_action(key, PaymentState::RequiresAction).unwrap();
         let setup = sandbox::begin_setup(Id::from_parts(1, [1; 10]), "https://x", bursar_time::Timestamp::MIN);
         let (token, card) = setup.done.clone().unwrap();
         let saved = SavedMethod {
@@ -130,7 +130,7 @@ mod tests {
             added_by: String::new(),
             created_at: bursar_time::Timestamp::MIN,
         };
-        let to_pay = ToPay { key, amount: Price::zero(Currency::USD), token: &token };
+        let to_pay = ToPay { key, amount: Price::zero(Currency::USD), token: &token, attended: true, given_up: false };
         for said in [format!("{action:?}"), format!("{setup:?}"), format!("{saved:?}"), format!("{to_pay:?}")] {
             let silent = ["sandbox_ok", "sandbox_secret", "https", "4242"].iter().all(|secret| !said.contains(secret));
             assert!(silent, "{said}");
@@ -141,7 +141,7 @@ mod tests {
     fn only_who_has_something_to_do_is_told_what() {
         let id = PaymentId::from_parts(1, [1; 10]);
         for state in PaymentState::ALL {
-            let action = SANDBOX.action(id, *state);
+            let action = SANDBOX.known_action(id, *state);
             assert_eq!(action.is_some(), *state == PaymentState::RequiresAction, "{state}");
             assert!(action.is_none_or(|it| it.url.contains(&id.to_string())));
         }

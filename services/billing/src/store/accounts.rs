@@ -8,7 +8,7 @@ use bursar_time::Timestamp;
 
 use super::json::JsonRows;
 use super::{keys, sql, sql_one, unreadable};
-use crate::domain::{Account, LedgerHead, Month, Period};
+use crate::domain::{Account, AlertPercents, Allowance, LedgerHead, Month, PercentSet, Period};
 
 #[derive(sqlx::FromRow)]
 struct AccountRow {
@@ -29,6 +29,8 @@ struct AccountRow {
     renews_at: Option<Timestamp>,
     limits: i64,
     top_up_below: Option<Credits>,
+    allowance_alerts: Option<String>,
+    allowance: Option<Vec<u8>>,
     next_lapse: Option<Timestamp>,
 }
 
@@ -53,6 +55,8 @@ impl AccountRow {
             renews_at: self.renews_at,
             limits: u32::try_from(self.limits).map_err(unreadable)?,
             top_up_below: self.top_up_below,
+            alert_at: self.allowance_alerts.as_deref().map(read_alerts).transpose()?.unwrap_or_default(),
+            allowance: self.allowance.and_then(|it| Allowance::from_bytes(&it, head.seq)),
             next_lapse: self.next_lapse,
         };
         Ok((keys::read_owner(&self.owner)?, account))
@@ -73,6 +77,17 @@ fn code(standing: Standing) -> i64 {
 fn read_standing(number: i64) -> Result<Standing, DbError> {
     let found = Standing::ALL.into_iter().find(|standing| code(*standing) == number);
     found.ok_or_else(|| unreadable("an account's owner stands in no known way"))
+}
+
+/// At which percentages of an allowance somebody wants to be told.
+fn read_alerts(text: &str) -> Result<PercentSet, DbError> {
+    let percents: AlertPercents = serde_json::from_str(text).map_err(unreadable)?;
+    Ok(PercentSet::from(&percents))
+}
+
+/// How much of its allowance an account has used, as it is stored.
+pub(super) fn allowance(account: &Account) -> Option<Vec<u8>> {
+    account.allowance.map(|it| it.to_bytes(account.head.seq))
 }
 
 /// Opens the accounts of these owners at `now`; those that exist stay as they are.
@@ -147,6 +162,7 @@ pub(crate) async fn no_renewal(tx: &mut Tx, owner: OwnerId, now: Timestamp) -> R
 }
 
 /// Begins a month counted from an anchor in an account that is open, where no grant does: of its allowance nothing is left.
+/// What was spent in it before counts in it.
 pub(crate) async fn begin_period(tx: &mut Tx, owner: OwnerId, anchor: Timestamp, month: &Month) -> Result<(), DbError> {
     let (owner, number) = (keys::owner(owner), i64::from(month.number));
     exactly_one(on!(tx, c => sqlx::query(sql::BEGIN_PERIOD)
@@ -172,6 +188,15 @@ pub(crate) async fn set_standing(tx: &mut Tx, owner: OwnerId, standing: Standing
 /// remembered of the account counts no more.
 pub(crate) async fn set_top_up(tx: &mut Tx, owner: OwnerId, below: Option<Credits>) -> Result<(), DbError> {
     exactly_one(on!(tx, c => sqlx::query(sql::SET_TOP_UP).bind(keys::owner(owner)).bind(below)
+        .execute(c).await?.rows_affected()))
+}
+
+/// Says at which percentages of an allowance the managers of an account that is open want to be told from now on. Waits for
+/// the batch that has it in work, and what is remembered of the account counts no more.
+pub(crate) async fn set_alerts(tx: &mut Tx, owner: OwnerId, percents: &AlertPercents) -> Result<(), DbError> {
+    let some = (!percents.as_slice().is_empty()).then(|| serde_json::to_string(percents)).transpose();
+    let some = some.map_err(unreadable)?;
+    exactly_one(on!(tx, c => sqlx::query(sql::SET_ALERTS).bind(keys::owner(owner)).bind(some)
         .execute(c).await?.rows_affected()))
 }
 

@@ -23,7 +23,7 @@ const TABLES: [(&str, &str); 11] = [
 ];
 
 /// The statements for one owner: those of `sql_one`, and those of `sql` that never were for more.
-const STATEMENTS: [(&str, &str); 51] = [
+const STATEMENTS: [(&str, &str); 52] = [
     ("OPEN_ACCOUNT", sql_one::OPEN_ACCOUNT),
     ("LOCK_ACCOUNT", sql_one::LOCK_ACCOUNT),
     ("LIVE_LOTS", sql_one::LIVE_LOTS),
@@ -51,6 +51,7 @@ const STATEMENTS: [(&str, &str); 51] = [
     ("RAISE_TERMS", sql::RAISE_TERMS),
     ("SET_STANDING", sql::SET_STANDING),
     ("SET_TOP_UP", sql::SET_TOP_UP),
+    ("SET_ALERTS", sql::SET_ALERTS),
     ("LOTS_PAGE", sql::LOTS_PAGE),
     ("LOTS_AFTER", sql::LOTS_AFTER),
     ("ERASE_LOT_NOTES", sql::ERASE_LOT_NOTES),
@@ -132,7 +133,7 @@ fn is_member(text: &str, parameter: &str) -> bool {
 
 fn is_bytes(text: &str, number: usize) -> bool {
     let opening = text.starts_with("INSERT INTO accounts") && number == 2;
-    opening || ["head_hash", "page"].iter().any(|column| text.contains(&format!("{column} = ${number}")))
+    opening || ["head_hash", "page", " allowance"].iter().any(|column| text.contains(&format!("{column} = ${number}")))
 }
 
 async fn partitioned(db: &Db) {

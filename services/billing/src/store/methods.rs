@@ -32,12 +32,15 @@ const NO_DEFAULT: &str =
     "UPDATE payment_methods SET is_default = 0 WHERE owner = $1 AND is_default = 1 AND removed_at IS NULL";
 const MAKE_DEFAULT: &str =
     "UPDATE payment_methods SET is_default = 1 WHERE owner = $1 AND id = $2 AND removed_at IS NULL";
-const REMOVE: &str = "DELETE FROM payment_methods WHERE owner = $1 AND id = $2 AND removed_at IS NULL";
-const FORGET: &str = "DELETE FROM payment_methods WHERE owner = $1";
+const SHOW: &str = "UPDATE payment_methods SET brand = $2, last4 = $3, exp_month = $4, exp_year = $5 WHERE token = $1 \
+     AND removed_at IS NULL";
+const IS_SAVED: &str = "SELECT count(*) FROM payment_methods WHERE token = $1 AND removed_at IS NULL";
+const REMOVE: &str = "DELETE FROM payment_methods WHERE owner = $1 AND id = $2 AND removed_at IS NULL RETURNING token";
+const FORGET: &str = "DELETE FROM payment_methods WHERE owner = $1 RETURNING token";
 
 /// Every statement here, by its name; what is named for an engine is for that one alone.
 #[cfg(test)]
-pub(super) const STATEMENTS: [(&str, &str); 10] = [
+pub(super) const STATEMENTS: [(&str, &str); 12] = [
     ("INSERT", INSERT),
     ("FIND", FIND),
     ("DEFAULT", DEFAULT),
@@ -46,6 +49,8 @@ pub(super) const STATEMENTS: [(&str, &str); 10] = [
     ("COUNT", COUNT),
     ("NO_DEFAULT", NO_DEFAULT),
     ("MAKE_DEFAULT", MAKE_DEFAULT),
+    ("SHOW", SHOW),
+    ("IS_SAVED", IS_SAVED),
     ("REMOVE", REMOVE),
     ("FORGET", FORGET),
 ];
@@ -153,14 +158,29 @@ pub(crate) async fn make_default(tx: &mut Tx, owner: OwnerId, id: PaymentMethodI
     Ok(rows == 1)
 }
 
-/// Removes one of the owner's payment methods. `false`: there is none such.
-pub(crate) async fn remove(tx: &mut Tx, owner: OwnerId, id: PaymentMethodId) -> Result<bool, DbError> {
-    let rows = on!(tx, c => sqlx::query(REMOVE).bind(owner).bind(id).execute(c).await?.rows_affected());
-    Ok(rows == 1)
+/// Has people shown this of the payment method that the provider calls so. `false`: there is none such.
+pub(crate) async fn show(tx: &mut Tx, token: &str, card: &Card) -> Result<bool, DbError> {
+    let rows = on!(tx, c => sqlx::query(SHOW)
+        .bind(token).bind(&card.brand).bind(&card.last4).bind(i64::from(card.exp_month)).bind(i64::from(card.exp_year))
+        .execute(c).await?.rows_affected());
+    Ok(rows > 0)
 }
 
-/// Removes all of them, also what earlier programs have kept of those that were removed.
-pub(crate) async fn forget(tx: &mut Tx, owner: OwnerId) -> Result<(), DbError> {
-    on!(tx, c => sqlx::query(FORGET).bind(owner).execute(c).await?.rows_affected());
-    Ok(())
+/// Whether anybody has saved what the provider calls so.
+pub(crate) async fn is_saved(tx: &mut Tx, token: &str) -> Result<bool, DbError> {
+    let (count,): (i64,) = on!(tx, c => sqlx::query_as(IS_SAVED).bind(token).fetch_one(c).await?);
+    Ok(count > 0)
+}
+
+/// Removes one of the owner's payment methods, and gives the provider's name for it. `None`: there is none such.
+pub(crate) async fn remove(tx: &mut Tx, owner: OwnerId, id: PaymentMethodId) -> Result<Option<String>, DbError> {
+    let row: Option<(String,)> = on!(tx, c => sqlx::query_as(REMOVE).bind(owner).bind(id).fetch_optional(c).await?);
+    Ok(row.map(|(token,)| token))
+}
+
+/// Removes all of them, also what earlier programs have kept of those that were removed, and gives the provider's names for
+/// them.
+pub(crate) async fn forget(tx: &mut Tx, owner: OwnerId) -> Result<Vec<String>, DbError> {
+    let rows: Vec<(String,)> = on!(tx, c => sqlx::query_as(FORGET).bind(owner).fetch_all(c).await?);
+    Ok(rows.into_iter().map(|(token,)| token).collect())
 }

@@ -6,6 +6,7 @@
 pub(crate) mod accounts;
 mod bulk;
 pub(crate) mod catalogs;
+pub(crate) mod contracts;
 pub(crate) mod details;
 #[cfg(test)]
 mod distribution;
@@ -32,8 +33,10 @@ pub(crate) mod subscriptions;
 mod tests;
 pub(crate) mod top_ups;
 pub(crate) mod usage;
+pub(crate) mod webhooks;
 pub(crate) mod write;
 mod write_one;
+pub(crate) mod years;
 
 use bursar_db::{DbError, Migrations};
 

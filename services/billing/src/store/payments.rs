@@ -16,7 +16,8 @@ macro_rules! columns {
     () => {
         "owner, id, purpose, state, thing, attempt, currency, amount, refunded, dispute, disputed, decline_code, method, \
          reference, product, credits, scope, seats, period, purchase_id, subscription_id, fulfilled_at, returned, lot_id, \
-         taken_back, voided, owed, started_by, created_at, bill, invoice_id, moved, change"
+         taken_back, voided, owed, started_by, created_at, bill, invoice_id, moved, change, start_interval, months, \
+         features"
     };
 }
 
@@ -24,7 +25,7 @@ const INSERT: &str = concat!(
     "INSERT INTO payments (",
     columns!(),
     ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, \
-     $24, $25, $26, $27, $28, $29, $30, $31, $32, $33) ON CONFLICT DO NOTHING"
+     $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36) ON CONFLICT DO NOTHING"
 );
 const INSERT_RENEWALS_POSTGRES: &str = "INSERT INTO payments (owner, id, purpose, state, thing, attempt, currency, amount, \
      method, reference, product, credits, period, subscription_id, fulfilled_at, lot_id, started_by, created_at, bill, invoice_id) \
@@ -38,12 +39,16 @@ const INSERT_RENEWALS_POSTGRES: &str = "INSERT INTO payments (owner, id, purpose
 const TRIED_POSTGRES: &str = "SELECT thing FROM payments WHERE thing = ANY ($1::bytea[])";
 const UPDATE: &str = "UPDATE payments SET state = $2, refunded = $3, dispute = $4, disputed = $5, decline_code = $6, \
      reference = $7, fulfilled_at = $8, returned = $9, lot_id = $10, taken_back = $11, voided = $12, owed = $13, invoice_id = $14, \
-     moved = $15, asked_with = CASE WHEN $2 = 'CREATED' THEN asked_with END WHERE id = $1";
+     moved = $15, months = $16, asked_with = CASE WHEN $2 = 'CREATED' THEN asked_with END WHERE id = $1";
 const ASK_WITH: &str = "UPDATE payments SET asked_with = $2 WHERE id = $1";
 const ASKED_WITH: &str = "SELECT asked_with FROM payments WHERE id = $1";
+const NAME: &str = "UPDATE payments SET reference = $2 WHERE id = $1 AND reference IS NULL";
 const KEEP: &str = "UPDATE payments SET request = $2, request_hash = $3, first_answer = $4 WHERE id = $1";
 const FIND: &str = concat!("SELECT ", columns!(), " FROM payments WHERE id = $1");
+const NAMED: &str = concat!("SELECT ", columns!(), " FROM payments WHERE reference = $1");
 const LOCK_POSTGRES: &str = concat!("SELECT ", columns!(), " FROM payments WHERE id = $1 FOR UPDATE");
+const LOCK_FREE_POSTGRES: &str =
+    concat!("SELECT ", columns!(), " FROM payments WHERE id = ANY ($1::text[]) ORDER BY id FOR UPDATE SKIP LOCKED");
 const LAST_ATTEMPT: &str =
     concat!("SELECT ", columns!(), " FROM payments WHERE thing = $1 ORDER BY attempt DESC LIMIT 1");
 const OF_OWNER: &str = concat!("SELECT ", columns!(), " FROM payments WHERE owner = $1 AND id = $2");
@@ -64,7 +69,7 @@ const WAITING_STARTS: &str = concat!(
     "SELECT ",
     columns!(),
     " FROM payments WHERE owner = $1 AND state IN ('CREATED', 'PENDING', 'REQUIRES_ACTION') AND returned = 0 \
-     AND purpose = 'SUBSCRIPTION' ORDER BY id DESC LIMIT $2"
+     AND (purpose = 'SUBSCRIPTION' OR start_interval IS NOT NULL) ORDER BY id DESC LIMIT $2"
 );
 const WAITING_CHANGES: &str = concat!(
     "SELECT ",
@@ -73,21 +78,24 @@ const WAITING_CHANGES: &str = concat!(
      AND change IS NOT NULL ORDER BY id DESC LIMIT $2"
 );
 /// What they bought is found by the payments and not by their lots, of which nothing may be left.
-const CHANGES_OF_PERIOD: &str = "SELECT id FROM payments WHERE owner = $1 AND subscription_id = $2 AND period = $3 \
+const CHANGES_SINCE: &str = "SELECT id FROM payments WHERE owner = $1 AND subscription_id = $2 AND period >= $3 \
      AND change IS NOT NULL AND fulfilled_at IS NOT NULL ORDER BY id LIMIT $4";
 
 /// Every statement here, by its name; what is named for an engine is for that one alone.
 #[cfg(test)]
-pub(super) const STATEMENTS: [(&str, &str); 18] = [
+pub(super) const STATEMENTS: [(&str, &str); 21] = [
     ("INSERT", INSERT),
     ("INSERT_RENEWALS_POSTGRES", INSERT_RENEWALS_POSTGRES),
     ("TRIED_POSTGRES", TRIED_POSTGRES),
     ("UPDATE", UPDATE),
     ("ASK_WITH", ASK_WITH),
     ("ASKED_WITH", ASKED_WITH),
+    ("NAME", NAME),
     ("KEEP", KEEP),
     ("FIND", FIND),
+    ("NAMED", NAMED),
     ("LOCK_POSTGRES", LOCK_POSTGRES),
+    ("LOCK_FREE_POSTGRES", LOCK_FREE_POSTGRES),
     ("LAST_ATTEMPT", LAST_ATTEMPT),
     ("OF_OWNER", OF_OWNER),
     ("PAGE", PAGE),
@@ -96,7 +104,7 @@ pub(super) const STATEMENTS: [(&str, &str); 18] = [
     ("WAITING", WAITING),
     ("WAITING_STARTS", WAITING_STARTS),
     ("WAITING_CHANGES", WAITING_CHANGES),
-    ("CHANGES_OF_PERIOD", CHANGES_OF_PERIOD),
+    ("CHANGES_SINCE", CHANGES_SINCE),
 ];
 
 /// Comes after every id.
@@ -137,6 +145,9 @@ struct Row {
     invoice_id: Option<InvoiceId>,
     moved: Option<String>,
     change: Option<String>,
+    start_interval: Option<String>,
+    months: Option<String>,
+    features: Option<String>,
 }
 
 /// What a change is stored as: what a month of the subscription is from then on, and how often that had been changed before.
@@ -180,7 +191,12 @@ impl Row {
         let product = ProductId::parse(&self.product).ok_or_else(lacks)?;
         let number = |value: Option<i64>| value.and_then(|it| u32::try_from(it).ok()).ok_or_else(lacks);
         let credits = self.credits;
-        let bought = match self.purpose.parse::<Purpose>().map_err(unreadable)? {
+        let interval = self.start_interval.as_deref().map(str::parse).transpose().map_err(unreadable)?;
+        let purpose = match interval {
+            Some(_) => Purpose::Subscription,
+            None => self.purpose.parse().map_err(unreadable)?,
+        };
+        let bought = match purpose {
             Purpose::Purchase => Bought::Pack {
                 purchase: self.purchase_id.ok_or_else(lacks)?,
                 pack: product,
@@ -192,6 +208,8 @@ impl Row {
                 plan: product,
                 credits,
                 seats: number(self.seats)?,
+                interval: interval.unwrap_or_default(),
+                features: self.features.map(|text| serde_json::from_str(&text)).transpose().map_err(unreadable)?,
             },
             Purpose::Renewal | Purpose::Change => {
                 let subscription = self.subscription_id.ok_or_else(lacks)?;
@@ -224,6 +242,7 @@ impl Row {
             invoice: self.invoice_id,
             taken_back: TakenBack { credits: self.taken_back, voided: self.voided, owed: self.owed },
             moved: self.moved.map(|text| serde_json::from_str(&text)).transpose().map_err(unreadable)?,
+            months: self.months.map_or(Ok(Vec::new()), |text| serde_json::from_str(&text)).map_err(unreadable)?,
             started_by: self.started_by,
             created_at: self.created_at,
         })
@@ -232,15 +251,24 @@ impl Row {
 
 /// Writes a new payment, unless this attempt at what it pays for is there already: then nothing, and `false`.
 pub(crate) async fn insert(tx: &mut Tx, new: &Payment) -> Result<bool, DbError> {
+    let (start, features) = match &new.bought {
+        Bought::Start { interval, features, .. } if !interval.is_month() || features.is_some() => {
+            (Some(interval.as_str()), features.as_ref())
+        }
+        _ => (None, None),
+    };
+    let features = features.map(serde_json::to_string).transpose().map_err(unreadable)?;
     let (product, scope, seats, period) = match &new.bought {
         Bought::Pack { pack, scope, .. } => (pack, write_scope(scope)?, None, None),
-        Bought::Start { plan, seats, .. } => (plan, None, Some(i64::from(*seats)), None),
+        Bought::Start { plan, seats, .. } => (plan, None, Some(i64::from(*seats)), start.map(|_| 0)),
         Bought::Renewal { plan, period, .. } => (plan, None, None, Some(i64::from(*period))),
         Bought::Change { to, period, .. } => (&to.plan, None, None, Some(i64::from(*period))),
     };
     let (purpose, change) = match &new.bought {
         // Programs that know of no changes find a renewal whose period has begun, and give it back.
         Bought::Change { to, after, .. } => (Purpose::Renewal, Some(StoredChange { to: to.clone(), after: *after })),
+        // Programs that know of no years, or of no contracts, find a renewal of nothing, and give it back.
+        Bought::Start { .. } if start.is_some() => (Purpose::Renewal, None),
         other => (other.purpose(), None),
     };
     let change = change.as_ref().map(serde_json::to_string).transpose().map_err(unreadable)?;
@@ -255,6 +283,7 @@ pub(crate) async fn insert(tx: &mut Tx, new: &Payment) -> Result<bool, DbError> 
         .bind(new.fulfilled_at).bind(i64::from(new.returned)).bind(new.lot)
         .bind(new.taken_back.credits).bind(new.taken_back.voided).bind(new.taken_back.owed)
         .bind(&new.started_by).bind(new.created_at).bind(bill).bind(new.invoice).bind(moved(new)?).bind(change)
+        .bind(start).bind(months(new)?).bind(features)
         .execute(c).await?.rows_affected());
     Ok(rows == 1)
 }
@@ -319,11 +348,16 @@ pub(crate) async fn update(tx: &mut Tx, it: &Payment) -> Result<(), DbError> {
         .bind(it.disputed.micros()).bind(it.decline_code.as_deref()).bind(it.reference.as_deref())
         .bind(it.fulfilled_at).bind(i64::from(it.returned)).bind(it.lot)
         .bind(it.taken_back.credits).bind(it.taken_back.voided).bind(it.taken_back.owed).bind(it.invoice).bind(moved(it)?)
+        .bind(months(it)?)
         .execute(c).await?.rows_affected()))
 }
 
 fn moved(of: &Payment) -> Result<Option<String>, DbError> {
     of.moved.as_ref().map(serde_json::to_string).transpose().map_err(unreadable)
+}
+
+pub(super) fn months(of: &Payment) -> Result<Option<String>, DbError> {
+    (!of.months.is_empty()).then(|| serde_json::to_string(&of.months)).transpose().map_err(unreadable)
 }
 
 /// Writes down with what the provider is about to be asked, by its own name for it.
@@ -335,6 +369,18 @@ pub(crate) async fn ask_with(tx: &mut Tx, id: PaymentId, token: &str) -> Result<
 pub(crate) async fn asked_with(tx: &mut Tx, id: PaymentId) -> Result<Option<String>, DbError> {
     let row: Option<(Option<String>,)> = on!(tx, c => sqlx::query_as(ASKED_WITH).bind(id).fetch_optional(c).await?);
     Ok(row.and_then(|(token,)| token))
+}
+
+/// Writes down the provider's name for a payment, unless it has one.
+pub(crate) async fn name(tx: &mut Tx, id: PaymentId, reference: &str) -> Result<(), DbError> {
+    on!(tx, c => sqlx::query(NAME).bind(id).bind(reference).execute(c).await?.rows_affected());
+    Ok(())
+}
+
+/// The payment that the provider calls so.
+pub(crate) async fn named(tx: &mut Tx, reference: &str) -> Result<Option<Payment>, DbError> {
+    let row: Option<Row> = on!(tx, c => sqlx::query_as(NAMED).bind(reference).fetch_optional(c).await?);
+    row.map(Row::read).transpose()
 }
 
 /// Keeps what was answered to the request that it was made for.
@@ -359,6 +405,21 @@ pub(crate) async fn lock(tx: &mut Tx, id: PaymentId) -> Result<Option<Payment>, 
     };
     let row: Option<Row> = on!(tx, c => sqlx::query_as(statement).bind(id).fetch_optional(c).await?);
     row.map(Row::read).transpose()
+}
+
+/// Those of these payments that nobody else has locked, locked until the transaction ends. Nobody is waited for.
+pub(crate) async fn lock_free(tx: &mut Tx, ids: &[PaymentId]) -> Result<Vec<Payment>, DbError> {
+    let Tx::Postgres(t) = tx else {
+        // On SQLite whoever writes is alone.
+        let mut found = Vec::with_capacity(ids.len());
+        for id in ids {
+            found.extend(get(tx, *id).await?);
+        }
+        return Ok(found);
+    };
+    let ids = column(ids, ToString::to_string);
+    let rows: Vec<Row> = sqlx::query_as(LOCK_FREE_POSTGRES).bind(ids).fetch_all(&mut **t).await?;
+    rows.into_iter().map(Row::read).collect()
 }
 
 /// A payment as it is.
@@ -403,15 +464,15 @@ pub(crate) async fn waiting_changes(tx: &mut Tx, owner: OwnerId, limit: i64) -> 
     rows.into_iter().map(Row::read).collect()
 }
 
-/// Up to `limit` of the payments with which the owner's subscription was changed in a period, whatever is left of what they
-/// bought.
-pub(crate) async fn changes_of_period(
+/// Up to `limit` of the payments with which the owner has changed a subscription in a period or after it, whatever is left of
+/// what they bought.
+pub(crate) async fn changes_since(
     tx: &mut Tx,
     owner: OwnerId,
     (subscription, period): (SubscriptionId, u32),
     limit: i64,
 ) -> Result<Vec<PaymentId>, DbError> {
-    let rows: Vec<(PaymentId,)> = on!(tx, c => sqlx::query_as(CHANGES_OF_PERIOD)
+    let rows: Vec<(PaymentId,)> = on!(tx, c => sqlx::query_as(CHANGES_SINCE)
         .bind(owner).bind(subscription).bind(i64::from(period)).bind(limit).fetch_all(c).await?);
     Ok(rows.into_iter().map(|(id,)| id).collect())
 }

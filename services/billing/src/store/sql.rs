@@ -21,7 +21,7 @@ macro_rules! columns {
 
 macro_rules! account_columns {
     ($prefix:literal) => {
-        columns!($prefix: owner seq head_hash last_at available held debt open_holds terms standing charged period_anchor period_number period_spent renews_at limits top_up_below next_lapse)
+        columns!($prefix: owner seq head_hash last_at available held debt open_holds terms standing charged period_anchor period_number period_spent renews_at limits top_up_below allowance_alerts allowance next_lapse)
     };
 }
 
@@ -67,8 +67,10 @@ pub(crate) const HEADS_AFTER: &str =
 pub(crate) const NO_RENEWAL: &str =
     "UPDATE accounts SET renews_at = NULL, terms = terms + 1 WHERE owner = $1 AND renews_at <= $2";
 
-/// Begins a month that nothing was granted for.
-pub(crate) const BEGIN_PERIOD: &str = "UPDATE accounts SET period_anchor = $2, period_number = $3, period_spent = 0, \
+/// Begins a month that nothing was granted for, unless the account is in it or past it already.
+pub(crate) const BEGIN_PERIOD: &str = "UPDATE accounts SET period_anchor = $2, \
+     period_number = CASE WHEN period_anchor = $2 AND period_number > $3 THEN period_number ELSE $3 END, \
+     period_spent = CASE WHEN period_anchor = $2 AND period_number >= $3 THEN period_spent ELSE 0 END, \
      renews_at = $4, terms = terms + 1 WHERE owner = $1";
 
 /// What is remembered of an account counts no more.
@@ -79,6 +81,10 @@ pub(crate) const SET_STANDING: &str = "UPDATE accounts SET standing = $2, terms 
 
 /// Below what an account is topped up from now on; what is remembered of it counts no more.
 pub(crate) const SET_TOP_UP: &str = "UPDATE accounts SET top_up_below = $2, terms = terms + 1 WHERE owner = $1";
+
+/// At which percentages of an allowance an account's managers want to be told from now on; what is used of it is counted anew.
+pub(crate) const SET_ALERTS: &str =
+    "UPDATE accounts SET allowance_alerts = $2, allowance = NULL, terms = terms + 1 WHERE owner = $1";
 
 /// The owners that are not active, a page at a time.
 pub(crate) const INACTIVE_AFTER: &str =

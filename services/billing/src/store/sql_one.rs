@@ -109,4 +109,4 @@ pub(crate) const SAVE_LIMITS_USED: &str = "INSERT INTO limit_uses (owner, subjec
 /// The account's row, which is locked.
 pub(crate) const SAVE_ACCOUNT: &str =
     "UPDATE accounts SET seq = $2, head_hash = $3, last_at = $4, available = $5, held = $6, debt = $7, open_holds = $8, charged = $9, period_anchor = $10,
-        period_number = $11, period_spent = $12, renews_at = $13, next_lapse = $14, next_due = $15 WHERE owner = $1";
+        period_number = $11, period_spent = $12, renews_at = $13, next_lapse = $14, next_due = $15, allowance = $16 WHERE owner = $1";

@@ -54,16 +54,16 @@ WITH locked AS MATERIALIZED (
         quantity = CASE WHEN u.quantity > 9223372036854775807 - excluded.quantity THEN 9223372036854775807 ELSE u.quantity + excluded.quantity END
 ), heads AS (
     INSERT INTO accounts (owner, seq, head_hash, last_at, available, held, debt, open_holds, terms, charged, period_anchor, period_number, period_spent,
-                          renews_at, next_lapse, next_due, opened_at)
+                          renews_at, next_lapse, next_due, allowance, opened_at)
     SELECT r.*, r.last_at
     FROM unnest($52::bytea[], $53::bigint[], $54::bytea[], $55::bigint[], $56::bigint[], $57::bigint[], $58::bigint[], $59::bigint[], $60::bigint[], $61::bigint[],
-                $62::bigint[], $63::bigint[], $64::bigint[], $65::bigint[], $66::bigint[], $67::bigint[])
-         AS r (owner, seq, head_hash, last_at, available, held, debt, open_holds, terms, charged, period_anchor, period_number, period_spent, renews_at, next_lapse, next_due)
+                $62::bigint[], $63::bigint[], $64::bigint[], $65::bigint[], $66::bigint[], $67::bigint[], $68::bytea[])
+         AS r (owner, seq, head_hash, last_at, available, held, debt, open_holds, terms, charged, period_anchor, period_number, period_spent, renews_at, next_lapse, next_due, allowance)
     WHERE (SELECT yes FROM go)
     ON CONFLICT (owner) DO UPDATE SET seq = excluded.seq, head_hash = excluded.head_hash, last_at = excluded.last_at, available = excluded.available,
         held = excluded.held, debt = excluded.debt, open_holds = excluded.open_holds, charged = excluded.charged, period_anchor = excluded.period_anchor,
         period_number = excluded.period_number, period_spent = excluded.period_spent, renews_at = excluded.renews_at, next_lapse = excluded.next_lapse,
-        next_due = excluded.next_due
+        next_due = excluded.next_due, allowance = excluded.allowance
 )",
             $more,
             "
@@ -80,7 +80,7 @@ pub(crate) const WRITE_BATCH: &str = write_batch!("");
 pub(crate) const WRITE_BATCH_LIMITED: &str = write_batch!(
     r", used AS (
     INSERT INTO limit_uses (owner, subject, span, starts_at, ends_at, used, peak, retold)
-    SELECT r.* FROM unnest($68::bytea[], $69::bytea[], $70::bigint[], $71::bigint[], $72::bigint[], $73::bigint[], $74::bigint[], $75::bigint[]) AS r
+    SELECT r.* FROM unnest($69::bytea[], $70::bytea[], $71::bigint[], $72::bigint[], $73::bigint[], $74::bigint[], $75::bigint[], $76::bigint[]) AS r
     WHERE (SELECT yes FROM go)
     ON CONFLICT (owner, subject, span, starts_at) DO UPDATE SET used = excluded.used, peak = excluded.peak, retold = excluded.retold
 )"
@@ -127,9 +127,9 @@ pub(crate) const SAVE_LIMITS_USED: &str =
 /// Balances and heads after a batch.
 pub(crate) const SAVE_ACCOUNTS: &str =
     "INSERT INTO accounts (owner, seq, head_hash, last_at, available, held, debt, open_holds, terms, charged, period_anchor, period_number, period_spent,
-            renews_at, next_lapse, next_due, opened_at)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            renews_at, next_lapse, next_due, allowance, opened_at)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
      ON CONFLICT (owner) DO UPDATE SET seq = excluded.seq, head_hash = excluded.head_hash, last_at = excluded.last_at, available = excluded.available,
         held = excluded.held, debt = excluded.debt, open_holds = excluded.open_holds, charged = excluded.charged, period_anchor = excluded.period_anchor,
         period_number = excluded.period_number, period_spent = excluded.period_spent, renews_at = excluded.renews_at, next_lapse = excluded.next_lapse,
-        next_due = excluded.next_due";
+        next_due = excluded.next_due, allowance = excluded.allowance";

@@ -8,15 +8,16 @@ use bursar_money::{Credits, Currency, Price};
 use bursar_rpc::Kept;
 use bursar_time::Timestamp;
 
+use super::contracts::{features, read_features};
 use super::sql::Both;
-use super::unreadable;
+use super::{unreadable, years};
 use crate::domain::{ExtraSeats, Month, ProductId, Subscription, SubscriptionState};
 
 macro_rules! columns {
     () => {
         "owner, id, plan_id, state, credits, seats, currency, price, payment_method, payment_reference, \
          started_at, period_number, period_start, period_end, ended_at, failures, next_retry_at, cancel_at_period_end, \
-         extra_seats, seat_price, seat_credits, pending_change, changes"
+         extra_seats, seat_price, seat_credits, pending_change, changes, prepaid, features"
     };
 }
 
@@ -25,7 +26,7 @@ const INSERT: &str = concat!(
     columns!(),
     ", request, request_hash, first_answer) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, NULL, 0, NULL, $15, $16, $17, $18, $19, $20, \
-     $21, $22, $23) \
+     $21, $22, $23, $24, $25) \
      ON CONFLICT (owner) WHERE state <> 'ENDED' DO NOTHING"
 );
 const LIVE: &str = concat!("SELECT ", columns!(), " FROM subscriptions WHERE owner = $1 AND state <> 'ENDED'");
@@ -43,18 +44,16 @@ const DUE: &str = concat!(
      AND (next_retry_at IS NULL OR next_retry_at <= $1) \
      ORDER BY period_end, id LIMIT $4"
 );
-const RENEW: &str = "UPDATE subscriptions SET period_number = $4, period_start = $5, period_end = $6, \
-     payment_reference = $7, failures = 0, next_retry_at = NULL, plan_id = $8, credits = $9, seats = $10, price = $11, \
-     extra_seats = $12, seat_price = $13, seat_credits = $14, pending_change = NULL \
-     WHERE owner = $1 AND id = $2 AND period_number = $3 AND changes = $15 AND state <> 'ENDED' AND cancel_at_period_end = 0";
 const RENEW_MANY_POSTGRES: &str = "UPDATE subscriptions AS s SET period_number = r.number, period_start = r.starts, period_end = r.ends, \
      payment_reference = r.reference, failures = 0, next_retry_at = NULL, plan_id = r.plan, credits = r.credits, \
      seats = r.seats, price = r.price, extra_seats = r.extra_seats, seat_price = r.seat_price, \
-     seat_credits = r.seat_credits, pending_change = NULL \
+     seat_credits = r.seat_credits, pending_change = NULL, prepaid = r.prepaid, features = r.features, \
+     payment_method = r.method \
      FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::text[], $8::text[], \
-     $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[]) \
+     $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[], \
+     $16::text[], $17::text[], $18::text[]) \
      AS r (owner, id, was, number, starts, ends, reference, plan, credits, seats, price, extra_seats, seat_price, \
-     seat_credits, changes) \
+     seat_credits, changes, prepaid, features, method) \
      WHERE s.owner = r.owner AND s.id = r.id AND s.period_number = r.was AND s.changes = r.changes \
      AND s.state <> 'ENDED' AND s.cancel_at_period_end = 0";
 const CLAIM_POSTGRES: &str = concat!(
@@ -76,13 +75,14 @@ const CANCEL: &str = "UPDATE subscriptions SET cancel_at_period_end = $4 \
      WHERE owner = $1 AND id = $2 AND period_number = $3 AND changes = $5 AND state <> 'ENDED' \
      AND (next_retry_at IS NULL OR next_retry_at <= period_end)";
 const CHANGE: &str = "UPDATE subscriptions SET plan_id = $5, credits = $6, seats = $7, price = $8, \
-     extra_seats = $9, seat_price = $10, seat_credits = $11, pending_change = $12, changes = $4 \
+     extra_seats = $9, seat_price = $10, seat_credits = $11, pending_change = $12, changes = $4, prepaid = $13, \
+     features = $14, payment_method = $15 \
      WHERE owner = $1 AND id = $2 AND period_number = $3 AND changes = $4 - 1 AND state <> 'ENDED' AND cancel_at_period_end = 0 \
      AND (next_retry_at IS NULL OR next_retry_at <= period_end)";
 const ENDED_WITH_OWNER: &str = concat!(
     "SELECT ",
     columns!(),
-    " FROM subscriptions WHERE owner = $1 AND ended_with_owner = 1 AND period_end > $2 ORDER BY ended_at DESC, id DESC LIMIT 1"
+    " FROM subscriptions WHERE owner = $1 AND ended_with_owner = 1 AND (period_end > $2 OR prepaid IS NOT NULL) ORDER BY ended_at DESC, id DESC LIMIT 1"
 );
 const REVIVE: &str = "UPDATE subscriptions SET state = $3, ended_at = NULL, ended_with_owner = 0 \
      WHERE owner = $1 AND id = $2 AND ended_with_owner = 1 AND NOT EXISTS \
@@ -117,14 +117,13 @@ pub(super) const RESUMED_OF: Both = Both {
 
 /// Every statement here that is the same on both engines, by its name; what is named for an engine is for that one alone.
 #[cfg(test)]
-pub(super) const STATEMENTS: [(&str, &str); 20] = [
+pub(super) const STATEMENTS: [(&str, &str); 19] = [
     ("INSERT", INSERT),
     ("LIVE", LIVE),
     ("KEPT", KEPT),
     ("LATEST", LATEST),
     ("FIND", FIND),
     ("DUE", DUE),
-    ("RENEW", RENEW),
     ("RENEW_MANY_POSTGRES", RENEW_MANY_POSTGRES),
     ("CLAIM_POSTGRES", CLAIM_POSTGRES),
     ("WAIT_BRIEFLY_POSTGRES", WAIT_BRIEFLY_POSTGRES),
@@ -165,6 +164,8 @@ struct Row {
     seat_credits: Credits,
     pending_change: Option<String>,
     changes: i64,
+    prepaid: Option<String>,
+    features: Option<String>,
 }
 
 impl Row {
@@ -180,6 +181,7 @@ impl Row {
             }
         };
         let pending = self.pending_change.filter(|_| self.ended_at.is_none());
+        let features = read_features(self.features.as_deref(), &self.plan_id)?;
         Ok(Subscription {
             id: self.id,
             owner: self.owner,
@@ -193,6 +195,7 @@ impl Row {
             credits: self.credits,
             seats: self.seats.try_into().map_err(unreadable)?,
             extra,
+            features,
             payment_method: self.payment_method,
             payment_reference: self.payment_reference,
             started_at: self.started_at,
@@ -201,6 +204,7 @@ impl Row {
                 start: self.period_start,
                 end: self.period_end,
             },
+            prepaid: self.prepaid.map(|text| serde_json::from_str(&text)).transpose().map_err(unreadable)?,
             ended_at: self.ended_at,
             failures: tried.map_or(Ok(0), |_| self.failures.try_into()).map_err(unreadable)?,
             // Of one that has ended it says when it was tried last.
@@ -229,7 +233,8 @@ pub(crate) async fn insert(tx: &mut Tx, new: &Subscription, kept: Option<&Kept>)
         .bind(&new.payment_method).bind(&new.payment_reference)
         .bind(new.started_at).bind(i64::from(new.month.number)).bind(new.month.start).bind(new.month.end)
         .bind(i64::from(new.cancel_at_period_end))
-        .bind(extra.0).bind(extra.1).bind(extra.2).bind(pending(new)?).bind(i64::from(new.changes))
+        .bind(extra.0).bind(extra.1).bind(extra.2).bind(pending(new)?).bind(i64::from(new.changes)).bind(prepaid(new)?)
+        .bind(features(new)?)
         .bind(kept.map(|kept| kept.request.as_slice())).bind(kept.map(|kept| kept.body_hash.as_slice()))
         .bind(kept.map(|kept| kept.answer.as_slice()))
         .execute(c).await?.rows_affected());
@@ -237,11 +242,15 @@ pub(crate) async fn insert(tx: &mut Tx, new: &Subscription, kept: Option<&Kept>)
 }
 
 /// Seats beside the plan's own, as they are stored: how many, and the price and the credits of each.
-fn extra(of: &Subscription) -> (i64, i64, Credits) {
+pub(super) fn extra(of: &Subscription) -> (i64, i64, Credits) {
     of.extra.map_or((0, 0, Credits::ZERO), |it| (i64::from(it.count), it.price.micros(), it.credits))
 }
 
-fn pending(of: &Subscription) -> Result<Option<String>, DbError> {
+pub(super) fn prepaid(of: &Subscription) -> Result<Option<String>, DbError> {
+    of.prepaid.as_ref().map(serde_json::to_string).transpose().map_err(unreadable)
+}
+
+pub(super) fn pending(of: &Subscription) -> Result<Option<String>, DbError> {
     of.pending.as_ref().map(serde_json::to_string).transpose().map_err(unreadable)
 }
 
@@ -304,9 +313,20 @@ pub(crate) async fn due(
     after: Option<&Subscription>,
     limit: i64,
 ) -> Result<Vec<Subscription>, DbError> {
-    let end = after.map_or(Timestamp::MIN, |last| last.month.end);
+    ending(tx, (Timestamp::MIN, now), after, limit).await
+}
+
+/// The same of those whose period is over at `until`, and not before `from`.
+pub(crate) async fn ending(
+    tx: &mut Tx,
+    (from, until): (Timestamp, Timestamp),
+    after: Option<&Subscription>,
+    limit: i64,
+) -> Result<Vec<Subscription>, DbError> {
+    let end = after.map_or(from, |last| last.month.end);
     let id = after.map(|last| last.id.to_string()).unwrap_or_default();
-    let rows: Vec<Row> = on!(tx, c => sqlx::query_as(DUE).bind(now).bind(end).bind(id).bind(limit).fetch_all(c).await?);
+    let rows: Vec<Row> =
+        on!(tx, c => sqlx::query_as(DUE).bind(until).bind(end).bind(id).bind(limit).fetch_all(c).await?);
     rows.into_iter().map(Row::read).collect()
 }
 
@@ -335,18 +355,6 @@ pub(crate) async fn resume(tx: &mut Tx, owner: Option<OwnerId>, now: Timestamp) 
     })
 }
 
-/// Moves a subscription from the period `from` to the one it has now, on the terms it has now, and remembers its payment.
-/// `false`: somebody else has moved, changed or ended it, or it ends with that period.
-pub(crate) async fn renew(tx: &mut Tx, renewed: &Subscription, from: u32) -> Result<bool, DbError> {
-    let (month, extra) = (renewed.month, extra(renewed));
-    once(on!(tx, c => sqlx::query(RENEW)
-        .bind(renewed.owner).bind(renewed.id).bind(i64::from(from))
-        .bind(i64::from(month.number)).bind(month.start).bind(month.end).bind(&renewed.payment_reference)
-        .bind(renewed.plan.as_str()).bind(renewed.credits).bind(i64::from(renewed.seats)).bind(renewed.price.micros())
-        .bind(extra.0).bind(extra.1).bind(extra.2).bind(i64::from(renewed.changes))
-        .execute(c).await?.rows_affected()))
-}
-
 /// Those of these owners' subscriptions that are not ended, locked until the transaction ends, in the order of owners. What
 /// somebody else has locked is left out: nobody is waited for, and afterwards in this transaction for a moment only.
 pub(crate) async fn claim(tx: &mut Tx, owners: &[OwnerId]) -> Result<Vec<Subscription>, DbError> {
@@ -360,12 +368,13 @@ pub(crate) async fn claim(tx: &mut Tx, owners: &[OwnerId]) -> Result<Vec<Subscri
     rows.into_iter().map(Row::read).collect()
 }
 
-/// The same as [`renew`] for many, each with the period it was in. Returns how many there were to move.
-pub(crate) async fn renew_many(tx: &mut Tx, renewed: &[(Subscription, u32)]) -> Result<usize, DbError> {
+/// Moves many subscriptions on ([`years::advance`]), each with what it was read as: of each what is planned is over, and none
+/// ends with its period. Returns how many there were to move.
+pub(crate) async fn renew_many(tx: &mut Tx, renewed: &[(Subscription, Subscription)]) -> Result<usize, DbError> {
     let Tx::Postgres(t) = tx else {
         let mut moved = 0;
         for (it, from) in renewed {
-            moved += usize::from(renew(tx, it, *from).await?);
+            moved += usize::from(years::advance(tx, it, from).await?);
         }
         return Ok(moved);
     };
@@ -374,7 +383,7 @@ pub(crate) async fn renew_many(tx: &mut Tx, renewed: &[(Subscription, u32)]) -> 
     let query = sqlx::query(RENEW_MANY_POSTGRES)
         .bind(text(|it| it.owner.to_string()))
         .bind(text(|it| it.id.to_string()))
-        .bind(renewed.iter().map(|(_, from)| i64::from(*from)).collect::<Vec<_>>())
+        .bind(renewed.iter().map(|(_, from)| i64::from(from.month.number)).collect::<Vec<_>>())
         .bind(number(|it| i64::from(it.month.number)))
         .bind(number(|it| it.month.start.as_micros()))
         .bind(number(|it| it.month.end.as_micros()))
@@ -386,7 +395,10 @@ pub(crate) async fn renew_many(tx: &mut Tx, renewed: &[(Subscription, u32)]) -> 
         .bind(number(|it| extra(it).0))
         .bind(number(|it| extra(it).1))
         .bind(number(|it| extra(it).2.micro()))
-        .bind(number(|it| i64::from(it.changes)));
+        .bind(renewed.iter().map(|(_, from)| i64::from(from.changes)).collect::<Vec<_>>())
+        .bind(renewed.iter().map(|(it, _)| prepaid(it)).collect::<Result<Vec<_>, _>>()?)
+        .bind(renewed.iter().map(|(it, _)| features(it)).collect::<Result<Vec<_>, _>>()?)
+        .bind(text(|it| it.payment_method.clone()));
     let rows = query.execute(&mut **t).await?.rows_affected();
     usize::try_from(rows).map_err(unreadable)
 }
@@ -407,7 +419,8 @@ pub(crate) async fn change(tx: &mut Tx, it: &Subscription) -> Result<bool, DbErr
     once(on!(tx, c => sqlx::query(CHANGE)
         .bind(it.owner).bind(it.id).bind(i64::from(it.month.number)).bind(i64::from(it.changes))
         .bind(it.plan.as_str()).bind(it.credits).bind(i64::from(it.seats)).bind(it.price.micros())
-        .bind(extra.0).bind(extra.1).bind(extra.2).bind(pending(it)?)
+        .bind(extra.0).bind(extra.1).bind(extra.2).bind(pending(it)?).bind(prepaid(it)?)
+        .bind(features(it)?).bind(&it.payment_method)
         .execute(c).await?.rows_affected()))
 }
 
@@ -431,7 +444,7 @@ pub(crate) async fn cancel(tx: &mut Tx, it: &Subscription) -> Result<bool, DbErr
         .execute(c).await?.rows_affected()))
 }
 
-/// The subscription that ended last because its owner was deleted, if its period is not over at `now`.
+/// The subscription that ended last because its owner was deleted, if what is paid for is not over at `now`.
 pub(crate) async fn ended_with_owner(
     tx: &mut Tx,
     owner: OwnerId,
@@ -439,7 +452,7 @@ pub(crate) async fn ended_with_owner(
 ) -> Result<Option<Subscription>, DbError> {
     let row: Option<Row> =
         on!(tx, c => sqlx::query_as(ENDED_WITH_OWNER).bind(owner).bind(now).fetch_optional(c).await?);
-    row.map(Row::read).transpose()
+    Ok(row.map(Row::read).transpose()?.filter(|it| it.paid_until() > now))
 }
 
 /// Has a subscription go on that ended because its owner was deleted. `false`: the owner has another one by now.
@@ -457,6 +470,6 @@ async fn end_by(tx: &mut Tx, statement: &'static str, ended: &Subscription) -> R
 }
 
 /// Whether the one row was touched.
-fn once(rows: u64) -> Result<bool, DbError> {
+pub(super) fn once(rows: u64) -> Result<bool, DbError> {
     if rows == 0 { Ok(false) } else { exactly_one(rows).map(|()| true) }
 }

@@ -6,8 +6,8 @@ use sqlx::AssertSqlSafe;
 
 use super::sql::{self, Both};
 use super::{
-    MIGRATIONS, accounts, catalogs, invoices, limits, methods, payments, purchases, refused_moves, settings, sql_write,
-    subscriptions, top_ups,
+    MIGRATIONS, accounts, catalogs, contracts, invoices, limits, methods, payments, purchases, refused_moves, settings,
+    sql_write, subscriptions, top_ups, webhooks, years,
 };
 
 /// A statement in the words of the engines that it is for.
@@ -61,7 +61,7 @@ macro_rules! sqlite {
 
 fn all() -> Vec<Statement> {
     let credits = statements!(
-        OPEN_ACCOUNTS LOCK_ACCOUNTS READ_ACCOUNT DUE_ACCOUNTS OWNERS_AFTER HEADS_AFTER NO_RENEWAL BEGIN_PERIOD RAISE_TERMS SET_STANDING SET_TOP_UP INACTIVE_AFTER RAISE_ALL_TERMS
+        OPEN_ACCOUNTS LOCK_ACCOUNTS READ_ACCOUNT DUE_ACCOUNTS OWNERS_AFTER HEADS_AFTER NO_RENEWAL BEGIN_PERIOD RAISE_TERMS SET_STANDING SET_TOP_UP SET_ALERTS INACTIVE_AFTER RAISE_ALL_TERMS
         LIVE_LOTS LOTS_NAMED LOTS_PAGE LOTS_AFTER ERASE_LOT_NOTES
         ENTRIES_BY_KEY ENTRIES_BY_SEQ LAST_REFUNDS ENTRIES_BEFORE ENTRIES_AFTER TIME_OF_ENTRY HASH_OF_ENTRY
         DETAILS_OF DETAILS_FROM REPLACE_DETAILS
@@ -90,6 +90,9 @@ fn all() -> Vec<Statement> {
     let invoices = invoices::STATEMENTS.into_iter().map(same("invoices.rs"));
     let settings = settings::STATEMENTS.into_iter().map(same("settings.rs"));
     let top_ups = top_ups::STATEMENTS.into_iter().map(same("top_ups.rs"));
+    let years = years::STATEMENTS.into_iter().map(same("years.rs"));
+    let webhooks = webhooks::STATEMENTS.into_iter().map(same("webhooks.rs"));
+    let contracts = contracts::STATEMENTS.into_iter().map(same("contracts.rs"));
     let limits = limits::STATEMENTS.into_iter().map(same("limits.rs"));
     let batch = |name, text| Statement { file: "sql_write.rs", name, sqlite: None, postgres: Some(text) };
     let batches =
@@ -112,6 +115,9 @@ fn all() -> Vec<Statement> {
         .chain(invoices)
         .chain(settings)
         .chain(top_ups)
+        .chain(years)
+        .chain(webhooks)
+        .chain(contracts)
         .chain(limits)
         .collect()
 }
@@ -127,9 +133,11 @@ fn no_statement_is_forgotten() {
         ("methods.rs", include_str!("methods.rs")),
         ("refused_moves.rs", include_str!("refused_moves.rs")),
         ("catalogs.rs", include_str!("catalogs.rs")),
+        ("contracts.rs", include_str!("contracts.rs")),
         ("invoices.rs", include_str!("invoices.rs")),
         ("settings.rs", include_str!("settings.rs")),
         ("top_ups.rs", include_str!("top_ups.rs")),
+        ("webhooks.rs", include_str!("webhooks.rs")),
         ("accounts.rs", include_str!("accounts.rs")),
         ("details.rs", include_str!("details.rs")),
         ("holds.rs", include_str!("holds.rs")),
@@ -139,6 +147,7 @@ fn no_statement_is_forgotten() {
         ("lots.rs", include_str!("lots.rs")),
         ("usage.rs", include_str!("usage.rs")),
         ("write.rs", include_str!("write.rs")),
+        ("years.rs", include_str!("years.rs")),
     ];
     let all = all();
     for (file, source) in sources {
@@ -236,7 +245,7 @@ const LEADING_COLUMNS: &str = "SELECT c.relname::text, a.attname::text FROM pg_i
 
 /// Some thousands of rows in every table that a caller waits for: 4,000 owners, and one with a long ledger. `OWNER[…]` and
 /// `UUID[…]` are bytes made of a text.
-const ROWS: [&str; 21] = [
+const ROWS: [&str; 22] = [
     "INSERT INTO accounts (owner, seq, head_hash, last_at, available, held, debt, open_holds, terms, charged, period_anchor, period_number, period_spent,
             next_due, opened_at)
      SELECT OWNER['o' || i], 5, HASH, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, CASE WHEN i % 2 = 0 THEN i END, 0 FROM numbers",
@@ -281,6 +290,8 @@ const ROWS: [&str; 21] = [
     "INSERT INTO top_ups (owner, crossing, declines, attempted_at, capped_until) SELECT 'o' || i, 1, 0, i, NULL FROM numbers",
     "INSERT INTO top_up_payments (payment_id, owner, began_at, currency, net, set_by, told, counted)
      SELECT 'p' || i, 'o' || (i % 1000), i, 'USD', 1, 'u', 1, 0 FROM numbers",
+    "INSERT INTO webhooks (id, kind, state, body, deliveries, problem, received_at, settled_at)
+     SELECT 'e' || i, 'x', CASE WHEN i % 100 = 0 THEN 'ASIDE' ELSE 'DONE' END, NULL, 1, NULL, i, i FROM numbers",
 ];
 
 /// Spells `WORD[…]` as `before…after`.

@@ -255,6 +255,7 @@ fn bind_heads<'q>(query: PgQuery<'q>, rows: &Rows<'q>) -> PgQuery<'q> {
         .bind(column(heads, |it| it.changes.account.renews_at.map(Timestamp::as_micros)))
         .bind(column(heads, |it| it.changes.account.next_lapse.map(Timestamp::as_micros)))
         .bind(column(heads, |it| it.next_due.map(Timestamp::as_micros)))
+        .bind(column(heads, |it| accounts::allowance(&it.changes.account)))
 }
 
 fn project(delta: &UsageDelta) -> &str {
@@ -381,6 +382,7 @@ async fn save_heads(t: &mut Limited<Sqlite>, heads: &[Unsaved]) -> Result<(), Db
             .bind(it.renews_at)
             .bind(it.next_lapse)
             .bind(*next_due)
+            .bind(accounts::allowance(it))
             .bind(it.head.at)
     });
     Ok(())

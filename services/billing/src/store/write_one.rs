@@ -7,7 +7,7 @@ use sqlx::Postgres;
 use super::write::{
     Rows, Unsaved, bind_entries, bind_holds, bind_hours, bind_lots, bind_meters, bind_pages, bind_used,
 };
-use super::{keys, sql_one};
+use super::{accounts, keys, sql_one};
 
 /// Writes one owner's changes. Tables for which there is nothing are left out.
 pub(super) async fn for_one_owner(connection: &mut Limited<Postgres>, unsaved: &Unsaved) -> Result<(), DbError> {
@@ -57,6 +57,7 @@ async fn save_account(connection: &mut Limited<Postgres>, unsaved: &Unsaved) -> 
         .bind(it.renews_at)
         .bind(it.next_lapse)
         .bind(unsaved.next_due)
+        .bind(accounts::allowance(it))
         .execute(connection)
         .await?;
     bursar_db::exactly_one(saved.rows_affected())

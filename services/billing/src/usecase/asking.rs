@@ -2,14 +2,14 @@
 //! same again, whatever has become of the owner's cards meanwhile. Whoever may buy nothing any more is asked for nothing.
 
 use bursar_db::{DbError, Tx};
-use bursar_id::{OwnerId, PaymentId};
+use bursar_id::{OwnerId, PaymentId, UserId};
 use bursar_time::Timestamp;
 
 use super::cashier::Cashier;
 use super::renewals::passes;
-use crate::domain::{News, Payment, PaymentState, Purpose, SavedMethod};
+use crate::domain::{Bought, News, Payment, PaymentState, Purpose, SavedMethod};
 use crate::error::Error;
-use crate::payment::{PaymentMethod, Settlement, ToPay};
+use crate::payment::{PaymentMethod, Prepared, Settlement, ToPay};
 use crate::store::{methods, payments};
 
 /// The decline code of a saved method that cannot pay any more.
@@ -19,8 +19,8 @@ const MISSING: &str = "payment_method_missing";
 
 /// Whether a payment's provider is asked.
 enum Means {
-    /// With this, by the provider's own name.
-    Token(String),
+    /// With this, by the provider's own name; and the payment as it is.
+    Token(String, Box<Payment>),
     /// Nobody was asked: what was named cannot pay any more.
     Declined(&'static str),
     /// No: something is known of it, or nothing may be sold for it.
@@ -33,16 +33,49 @@ impl Cashier {
         if payment.state != PaymentState::Created {
             return Ok(None);
         }
-        let token = match self.means_of(payment.id).await? {
-            Means::Token(token) => token,
+        let (token, payment) = match self.means_of(payment.id).await? {
+            Means::Token(token, payment) => (token, payment),
             Means::Declined(code) => {
                 let news = News::Declined(code.to_owned());
                 return Ok(Some(Settlement { reference: None, news }));
             }
             Means::None => return Ok(None),
         };
-        let to_pay = ToPay { key: payment.id, amount: payment.amount, token: &token };
-        Ok(Some(self.till.payments.pay(&to_pay).await))
+        let to_pay = ToPay {
+            key: payment.id,
+            amount: payment.amount,
+            token: &token,
+            attended: is_attended(&payment),
+            given_up: payment.returned,
+        };
+        let reference = match payment.reference {
+            Some(reference) => Some(reference),
+            None => match self.till.payments.prepare(&to_pay).await? {
+                Prepared::Nothing => None,
+                Prepared::Reference(reference) => Some(self.name(payment.id, &reference).await?),
+                Prepared::Ended(settlement) => return Ok(Some(settlement)),
+            },
+        };
+        Ok(Some(self.till.payments.pay(&to_pay, reference.as_deref()).await?))
+    }
+
+    /// Asks the provider what has become of a payment that is open, as what it tells by itself may be lost.
+    pub(super) async fn look_at(&self, payment: &Payment) -> Result<Option<Settlement>, Error> {
+        match &payment.reference {
+            Some(reference) if payment.is_open() && payment.state != PaymentState::Created => {
+                Ok(self.till.payments.look(reference, payment.amount).await?)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Writes down what the provider calls a payment, before it takes any money. Of two who ask at once, the first one's stands.
+    async fn name(&self, id: PaymentId, reference: &str) -> Result<String, Error> {
+        let mut tx = self.till.db.begin().await?;
+        payments::name(&mut tx, id, reference).await?;
+        let named = payments::get(&mut tx, id).await?.and_then(|it| it.reference).ok_or(Error::Failed)?;
+        tx.commit().await?;
+        Ok(named)
     }
 
     /// With what a payment is paid, written down before anybody is asked.
@@ -53,7 +86,7 @@ impl Cashier {
             return Ok(Means::None);
         }
         if let Some(token) = payments::asked_with(&mut tx, id).await? {
-            return Ok(Means::Token(token));
+            return Ok(Means::Token(token, Box::new(payment)));
         }
         if payment.returned {
             return Ok(Means::None);
@@ -77,7 +110,7 @@ impl Cashier {
         };
         payments::ask_with(&mut tx, id, &token).await?;
         tx.commit().await?;
-        Ok(Means::Token(token))
+        Ok(Means::Token(token, Box::new(payment)))
     }
 
     /// The provider's name for what a payment is paid with; or why that cannot pay any more.
@@ -85,6 +118,10 @@ impl Cashier {
         let method = PaymentMethod::from_stored(&payment.method);
         if let PaymentMethod::Named(name) = method {
             return Ok(Ok(name));
+        }
+        if payment.amount.is_zero() {
+            // Nobody is asked for nothing.
+            return Ok(Ok(String::new()));
         }
         let payer = payer(tx, payment.owner, &method).await?;
         Ok(token_of(payer.as_ref(), self.till.clock.now()).map(str::to_owned))
@@ -98,6 +135,11 @@ pub(super) fn token_of(payer: Option<&SavedMethod>, now: Timestamp) -> Result<&s
         Some(it) if it.card.is_expired_at(now) => Err(EXPIRED),
         Some(it) => Ok(&it.token),
     }
+}
+
+/// Whether somebody is there who can do what a bank asks of them: who buys something, not whom the program renews or tops up.
+fn is_attended(payment: &Payment) -> bool {
+    !matches!(payment.bought, Bought::Renewal { .. }) && payment.started_by.starts_with(UserId::PREFIX)
 }
 
 /// The saved method that pays where this one was to; the default where that was removed.

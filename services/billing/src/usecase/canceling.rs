@@ -2,8 +2,8 @@
 //!
 //! | it is | at the period's end | now |
 //! |---|---|---|
-//! | `ACTIVE` | it is marked; the turn of the month ends it instead of renewing it (`renewals.rs`) | it ends, its allowance is void |
-//! | `ACTIVE`, its period is over | it ends: nothing of it was paid any more | the same |
+//! | `ACTIVE` | it is marked; the end of what is paid for ends it instead of renewing it (`renewals.rs`) | it ends, its allowance is void |
+//! | `ACTIVE`, what was paid for is over | it ends: nothing of it was paid any more | the same |
 //! | `PAST_DUE` | the same | the same |
 //! | `INCOMPLETE` | it never begins: what is paid for it goes back | the same |
 //!
@@ -64,7 +64,7 @@ impl SubscriptionUseCases {
             return Ok(Done::New(never_begun, Vec::new()));
         };
         m.about(&live.id);
-        let goes_on = live.state == SubscriptionState::Active && !live.is_due(m.now());
+        let goes_on = live.state == SubscriptionState::Active && (live.is_next_paid() || !live.is_due(m.now()));
         if *at == CancelAt::PeriodEnd && goes_on {
             return mark(m, live.canceling(true)).await;
         }
@@ -112,7 +112,7 @@ async fn resume_in(
     if !live.cancel_at_period_end {
         return Err(Error::NotCanceled);
     }
-    if live.is_due(m.now()) {
+    if live.is_due(m.now()) && !live.is_next_paid() {
         // It has ended with its period, whether or not that is written down yet.
         return Err(Error::NoSubscription);
     }

@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use super::bills::issued;
 use super::catalogs::CatalogHandle;
 use super::orders::Till;
+use super::removals::Removals;
 use crate::domain::{
     Bill, Bought, Dispute, News, Payment, PaymentState, Purchase, PurchaseState, Purpose, Refusal, SeatsPart, Spender,
     TakenBack,
@@ -208,6 +209,7 @@ impl Cashier {
             invoice: None,
             taken_back: TakenBack::default(),
             moved: None,
+            months: Vec::new(),
             started_by: new.started_by,
             created_at: now,
         }
@@ -390,6 +392,17 @@ impl Cashier {
         Ok(self.jobs.enqueue(tx, REFUND, &refund, self.till.clock.now(), Some(key)).await?)
     }
 
+    /// What has the provider forget payment methods.
+    pub(crate) fn removals(&self) -> Removals {
+        let till = &self.till;
+        Removals {
+            db: till.db.clone(),
+            payments: till.payments.clone(),
+            jobs: self.jobs.clone(),
+            clock: till.clock.clone(),
+        }
+    }
+
     /// What a purchase shows of its payment.
     async fn follow_state(&self, tx: &mut Tx, payment: &Payment) -> Result<(), Error> {
         let Some(purchase) = payment.bought.purchase() else { return Ok(()) };
@@ -406,7 +419,16 @@ impl Cashier {
     pub(crate) async fn look_after(&self, Due { payment }: Due) -> Result<(), Error> {
         let found = payments::get(&mut self.till.db.read().await?, payment).await?;
         let Some(mut found) = found else { return Ok(()) };
-        let heard = self.ask(&found).await?;
+        let asked = self.ask(&found).await;
+        let waits = found.is_open() && found.bought.purpose() != Purpose::Renewal;
+        if asked.is_err() && waits && found.created_at.saturating_add(OPEN_FOR) <= self.till.clock.now() {
+            // Nobody waits for it any more; the job goes on asking, and sends back what was taken.
+            self.abandon(payment, None).await?;
+        }
+        let heard = match asked? {
+            None => self.look_at(&found).await?,
+            heard => heard,
+        };
         if heard.is_some() || found.is_to_be_fulfilled() {
             found = self.hear(payment, heard.as_ref()).await?;
         }
@@ -438,8 +460,7 @@ impl Cashier {
             return Err(Error::Failed);
         };
         let amount = Price::from_micros(payment.amount.currency(), refund.micros).map_err(|_| Error::Failed)?;
-        self.till.payments.give_back(&reference, amount, &refund.key).await;
-        Ok(())
+        Ok(self.till.payments.give_back(&reference, amount, &refund.key).await?)
     }
 }
 
@@ -464,6 +485,7 @@ pub(super) fn is_certain(error: &Error) -> bool {
         Error::PaymentDeclined
         | Error::Store(_)
         | Error::Unavailable
+        | Error::Provider
         | Error::Overloaded
         | Error::NewerFormat
         | Error::Failed => false,

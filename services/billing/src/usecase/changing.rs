@@ -14,15 +14,16 @@ use bursar_db::Tx;
 use bursar_id::{OwnerId, PaymentId};
 use bursar_money::Price;
 use bursar_proto::event::v1::event::Payload;
-use bursar_rpc::{Answer, Asked, Done, IdempotencyKey, Looked, Mutation};
+use bursar_rpc::{Answer, Asked, Done, IdempotencyKey, Looked, Mutation, Stored};
 use bursar_time::Timestamp;
 
 use super::access::Allowed;
+use super::agreements::{Aim, takes_effect};
 use super::asking::payer;
-use super::cashier::{Beginning, is_certain};
+use super::cashier::{Beginning, Cashier, is_certain};
 use super::orders::{self, admit, up_to_date};
 use super::subscriptions::{SubscriptionUseCases, changed};
-use crate::domain::{Bill, Bought, Payment, Quote, Refusal, Subscription, SubscriptionState, Terms};
+use crate::domain::{Assortment, Bill, Bought, Payment, Quote, Refusal, Subscription, SubscriptionState, Terms};
 use crate::error::Error;
 use crate::payment::{PaymentMethod, Settlement, Thing, thing, thing_of_request};
 use crate::store::{payments, subscriptions};
@@ -58,6 +59,29 @@ pub(crate) struct Preview {
     pub(crate) at: Timestamp,
 }
 
+impl Aim for Change {
+    fn terms(&self, sold: &Assortment, live: Option<&Subscription>, now: Timestamp) -> Result<Terms, Error> {
+        let present = live.map(Subscription::terms);
+        let other = self.plan.as_deref().filter(|id| present.as_ref().is_none_or(|it| it.plan.as_str() != *id));
+        let other = other.map(|id| SubscriptionUseCases::for_sale(sold, id)).transpose()?;
+        let (live, present) = live.zip(present).ok_or(Error::NoSubscription)?;
+        demand_changeable(live, now)?;
+        let base = match other {
+            Some((plan, _)) => Terms::of(&plan).ok_or(Error::Failed)?,
+            None => present,
+        };
+        // Of a plan that is no longer in the catalog, is paid at other intervals by now, or was agreed with one customer, the
+        // catalog cannot say what seats cost.
+        let listed = sold.catalog().plan(base.plan.as_str()).filter(|plan| plan.interval == base.interval);
+        let offered = listed.filter(|_| base.features.is_none()).and_then(|plan| plan.extra_seat);
+        Ok(base.for_seats(self.seats.unwrap_or(base.seats), offered)?)
+    }
+
+    fn expected(&self) -> Option<Price> {
+        self.expected
+    }
+}
+
 /// How a change goes on, as things are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
@@ -80,13 +104,22 @@ impl SubscriptionUseCases {
             let bought = bought(&live, &quote);
             Some(self.cashier.bill(&mut tx, owner, &bought, (quote.due, quote.seats_part.as_ref())).await?)
         };
-        let at = if quote.at_once { now } else { live.month.end };
+        let at = if quote.at_once { now } else { live.paid_until() };
         Ok(Preview { quote, bill, at })
+    }
+
+    /// Changes the owner's subscription to what is for sale ([`SubscriptionUseCases::change_by`]).
+    pub(crate) async fn change(&self, owner: OwnerId, asked: &Asked<Change>) -> Result<Answer<Changed>, Error> {
+        self.change_by(owner, asked).await
     }
 
     /// Changes the owner's subscription. A provider is asked between two mutations: the first looks whether anything stands
     /// against it.
-    pub(crate) async fn change(&self, owner: OwnerId, asked: &Asked<Change>) -> Result<Answer<Changed>, Error> {
+    pub(super) async fn change_by<C, T>(&self, owner: OwnerId, asked: &Asked<C>) -> Result<Answer<T>, Error>
+    where
+        C: Aim,
+        T: Stored + From<Changed> + Send,
+    {
         let standing = self.access.to(asked.caller(), owner).await;
         let mut m = self.mutations.begin(asked).await?;
         let looked = self.look_at(&mut m, owner, asked, standing).await;
@@ -106,11 +139,11 @@ impl SubscriptionUseCases {
 
     /// What can be known before any money is taken: the caller's standing, the answer that the request got before, and what
     /// stands against it. What this very request has begun goes on, whatever has become of the subscription by that.
-    async fn look_at(
+    async fn look_at<C: Aim>(
         &self,
         m: &mut Mutation,
         owner: OwnerId,
-        asked: &Asked<Change>,
+        asked: &Asked<C>,
         standing: Result<Allowed, Error>,
     ) -> Result<Option<Next>, Error> {
         let Some(change) = orders::open(m, owner, asked, standing, subscriptions::kept).await? else { return Ok(None) };
@@ -125,43 +158,37 @@ impl SubscriptionUseCases {
         if quote.due.is_zero() {
             return Ok(Some(Next::Write));
         }
-        let method = payer_of(m.tx(), &live).await?;
+        let method = payer_of(m.tx(), &live, &quote.to).await?;
         self.cashier.means(m.tx(), owner, &method).await?;
         Ok(Some(Next::Pay))
     }
 
     /// The owner's subscription, and what it takes to change it.
-    async fn quote(
+    async fn quote<C: Aim>(
         &self,
         tx: &mut Tx,
         owner: OwnerId,
-        change: &Change,
+        aim: &C,
         now: Timestamp,
     ) -> Result<(Subscription, Quote), Error> {
         let live = subscriptions::live(tx, owner).await?;
-        let present = live.as_ref().map(Subscription::terms);
-        let other = change.plan.as_deref().filter(|id| present.as_ref().is_none_or(|it| it.plan.as_str() != *id));
         // One look: a reload in between would sell a plan at the one catalog's price and its seats at the other's.
-        let sold = self.catalog.current();
-        let other = other.map(|id| Self::for_sale(&sold, id)).transpose()?;
-        let (live, present) = live.zip(present).ok_or(Error::NoSubscription)?;
-        demand_changeable(&live, now)?;
-        let base = match other {
-            Some((plan, _)) => Terms::of(&plan).ok_or(Error::Failed)?,
-            None => present.clone(),
-        };
-        // Of a plan that is no longer in the catalog nobody can say what seats cost.
-        let offered = sold.catalog().plan(base.plan.as_str()).and_then(|plan| plan.extra_seat);
-        let to = base.for_seats(change.seats.unwrap_or(base.seats), offered)?;
-        let quote = Quote::of(&present, to, &live.month, now)?;
-        match change.expected {
+        let to = aim.terms(&self.catalog.current(), live.as_ref(), now)?;
+        let live = live.ok_or(Error::NoSubscription)?;
+        let to = self.cashier.paid_with(tx, &live, (to, aim.contract().map(|it| it.1))).await?;
+        let quote = Quote::of(&live.terms(), to, (&live.month, &live.paid_period()), now)?;
+        match aim.expected() {
             Some(expected) if expected != quote.due => Err(Error::DueChanged { due: quote.due }),
             _ => Ok((live, quote)),
         }
     }
 
     /// Has a change paid, and made once it is.
-    async fn pay_for(&self, owner: OwnerId, asked: &Asked<Change>) -> Result<Answer<Changed>, Error> {
+    async fn pay_for<C, T>(&self, owner: OwnerId, asked: &Asked<C>) -> Result<Answer<T>, Error>
+    where
+        C: Aim,
+        T: Stored + From<Changed> + Send,
+    {
         let payment = self.begin_change(owner, asked).await?;
         let heard = self.cashier.ask(&payment).await?;
         self.cashier.keep_a_decline(&payment, heard.as_ref()).await?;
@@ -176,7 +203,7 @@ impl SubscriptionUseCases {
     }
 
     /// Writes down what is to be paid; or finds what the same request began before.
-    async fn begin_change(&self, owner: OwnerId, asked: &Asked<Change>) -> Result<Payment, Error> {
+    async fn begin_change<C: Aim>(&self, owner: OwnerId, asked: &Asked<C>) -> Result<Payment, Error> {
         let (change, now) = (asked.command()?, self.till.clock.now());
         let unique = hex::encode(self.entropy.bytes::<16>());
         let mut tx = self.till.db.read().await?;
@@ -188,7 +215,7 @@ impl SubscriptionUseCases {
         if quote.due.is_zero() {
             return Err(Error::ChangeOvertaken);
         }
-        let method = payer_of(&mut tx, &live).await?;
+        let method = payer_of(&mut tx, &live, &quote.to).await?;
         tx.commit().await?;
         let new = Beginning {
             owner,
@@ -203,18 +230,20 @@ impl SubscriptionUseCases {
     }
 
     /// One transaction: what the provider said, the change and its credits, the request's answer and the event.
-    async fn book_change(
+    async fn book_change<C, T>(
         &self,
         m: &mut Mutation,
         (owner, payment): (OwnerId, &Payment),
-        asked: &Asked<Change>,
+        asked: &Asked<C>,
         standing: Result<Allowed, Error>,
         heard: Option<&Settlement>,
-    ) -> Result<Done<Changed, Payload>, Error> {
+    ) -> Result<Done<T, Payload>, Error>
+    where
+        C: Aim,
+        T: Stored + From<Changed>,
+    {
         let allowed = admit(m, owner, standing)?;
-        if m.open(asked).await?.is_none() {
-            return Ok(Done::Replay);
-        }
+        let Some(aim) = m.open(asked).await? else { return Ok(Done::Replay) };
         up_to_date(&allowed)?;
         let (payment, events) = self.cashier.settle(m.tx(), payment.id, heard, allowed.spender).await?;
         if payment.returned {
@@ -226,7 +255,8 @@ impl SubscriptionUseCases {
         let id = payment.bought.subscription().ok_or(Error::Failed)?;
         let subscription = subscriptions::find(m.tx(), owner, id).await?.ok_or(Error::Failed)?;
         m.about(&subscription.id);
-        let made = Changed { subscription, payment: Some(payment.id) };
+        takes_effect(aim.contract().map(|it| it.0), Some(&payment), m.tx(), owner).await?;
+        let made = T::from(Changed { subscription, payment: Some(payment.id) });
         if let Some(kept) = asked.keep(&made) {
             payments::keep(m.tx(), payment.id, &kept).await?;
         }
@@ -234,20 +264,25 @@ impl SubscriptionUseCases {
     }
 
     /// One transaction: what costs nothing now. The change, or what waits for the next month instead of what waited before.
-    async fn write(
+    async fn write<C, T>(
         &self,
         m: &mut Mutation,
         owner: OwnerId,
-        asked: &Asked<Change>,
+        asked: &Asked<C>,
         standing: Result<Allowed, Error>,
-    ) -> Result<Done<Changed, Payload>, Error> {
+    ) -> Result<Done<T, Payload>, Error>
+    where
+        C: Aim,
+        T: Stored + From<Changed>,
+    {
         let allowed = admit(m, owner, standing)?;
-        let Some(change) = m.open(asked).await? else { return Ok(Done::Replay) };
+        let Some(aim) = m.open(asked).await? else { return Ok(Done::Replay) };
         up_to_date(&allowed)?;
         // A payment's row is locked first, then the subscription's, then the account's.
         self.cashier.give_up_changes(m.tx(), owner).await?;
         let now = m.now();
-        let (live, quote) = self.quote(m.tx(), owner, change, now).await?;
+        let (live, quote) = self.quote(m.tx(), owner, aim, now).await?;
+        let contract = aim.contract().map(|it| it.0);
         m.about(&live.id);
         if !quote.due.is_zero() {
             return Err(Error::ChangeOvertaken);
@@ -256,27 +291,32 @@ impl SubscriptionUseCases {
         if !quote.at_once {
             let planned = live.planning(quote.pending(&present));
             if planned.pending == live.pending {
-                return Ok(Done::New(Changed { subscription: live, payment: None }, Vec::new()));
+                takes_effect(contract, None, m.tx(), owner).await?;
+                return Ok(Done::New(T::from(Changed { subscription: live, payment: None }), Vec::new()));
             }
-            write_down(m, &planned).await?;
+            write_down(&self.cashier, m, &planned).await?;
             self.till.demand_sale_to(m.tx(), owner).await?;
-            return Ok(Done::New(Changed { subscription: planned, payment: None }, Vec::new()));
+            takes_effect(contract, None, m.tx(), owner).await?;
+            return Ok(Done::New(T::from(Changed { subscription: planned, payment: None }), Vec::new()));
         }
         let new = live.changed(&quote.to);
-        write_down(m, &new).await?;
+        write_down(&self.cashier, m, &new).await?;
         self.till.demand_sale_to(m.tx(), owner).await?;
         self.cashier.add_to_month(m.tx(), &new, quote.credits, None, allowed.spender).await?;
+        takes_effect(contract, None, m.tx(), owner).await?;
         let event = changed(&new, &new.plan, new.seats);
-        Ok(Done::New(Changed { subscription: new, payment: None }, vec![event]))
+        Ok(Done::New(T::from(Changed { subscription: new, payment: None }), vec![event]))
     }
 }
 
-async fn write_down(m: &mut Mutation, new: &Subscription) -> Result<(), Error> {
+async fn write_down(cashier: &Cashier, m: &mut Mutation, new: &Subscription) -> Result<(), Error> {
+    // Whatever was paid ahead was paid by other terms.
+    cashier.give_up_dues(m.tx(), new).await?;
     if subscriptions::change(m.tx(), new).await? { Ok(()) } else { Err(Error::ChangeOvertaken) }
 }
 
 /// Only what is paid for and goes on is changed.
-fn demand_changeable(live: &Subscription, now: Timestamp) -> Result<(), Error> {
+pub(super) fn demand_changeable(live: &Subscription, now: Timestamp) -> Result<(), Error> {
     if live.state == SubscriptionState::PastDue {
         return Err(Error::SubscriptionPastDue);
     }
@@ -298,8 +338,8 @@ fn bought(live: &Subscription, quote: &Quote) -> Bought {
 }
 
 /// With what a change is paid: as the subscription is, and where that was removed with the default.
-async fn payer_of(tx: &mut Tx, live: &Subscription) -> Result<PaymentMethod, Error> {
-    let method = PaymentMethod::from_stored(&live.payment_method);
+async fn payer_of(tx: &mut Tx, live: &Subscription, to: &Terms) -> Result<PaymentMethod, Error> {
+    let method = PaymentMethod::from_stored(to.paid_with.as_deref().unwrap_or(&live.payment_method));
     if matches!(method, PaymentMethod::Named(_)) {
         return Ok(method);
     }
@@ -308,18 +348,20 @@ async fn payer_of(tx: &mut Tx, live: &Subscription) -> Result<PaymentMethod, Err
 }
 
 /// The payment that this very request has begun before, unless that came to nothing.
-async fn begun_by(tx: &mut Tx, asked: &Asked<Change>, unique: &str) -> Result<Option<Payment>, Error> {
+async fn begun_by<C>(tx: &mut Tx, asked: &Asked<C>, unique: &str) -> Result<Option<Payment>, Error> {
     let last = payments::last_attempt(tx, thing_of(asked, unique)).await?;
     Ok(last.filter(|it| !it.came_to_nothing()))
 }
 
 /// What a request pays for: a change, whatever else was asked under its id.
-fn thing_of(asked: &Asked<Change>, unique: &str) -> Thing {
+fn thing_of<C>(asked: &Asked<C>, unique: &str) -> Thing {
     let method = asked.key().map_or("", IdempotencyKey::method);
     thing(&format!("{method}:{}", hex::encode(thing_of_request(asked.key(), unique))))
 }
 
 #[cfg(test)]
+mod ahead;
+#[cfg(test)]
 mod lives;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

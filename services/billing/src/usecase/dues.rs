@@ -23,7 +23,9 @@ impl Cashier {
         let thing = thing_after(from);
         let mut tx = self.till.db.begin().await?;
         let last = payments::last_attempt(&mut tx, thing).await?;
-        if let Some(uncounted) = last.filter(|it| it.attempt > from.failures && !it.returned) {
+        // What went back uses up no attempt, so numbers alone do not say what was counted: all that was begun before this retry.
+        let was_counted = |it: &Payment| from.next_retry_at.is_some_and(|retry| it.created_at < retry);
+        if let Some(uncounted) = last.filter(|it| it.attempt > from.failures && !was_counted(it) && !it.returned) {
             // However it ended: it is looked at, and counted, before there is another one.
             return Ok(uncounted);
         }
@@ -58,7 +60,7 @@ impl Cashier {
     }
 
     fn written_down(&self, from: &Subscription, new: Beginning, bill: Bill, attempt: u32) -> Payment {
-        let (method, now, thing) = (from.payment_method.clone(), self.till.clock.now(), new.thing);
+        let (method, now, thing) = (from.next_method().to_owned(), self.till.clock.now(), new.thing);
         let due = self.created(new, bill, (method, attempt), now);
         Payment { id: id_of(from.next_month().start.as_millis(), thing, attempt), ..due }
     }
@@ -70,12 +72,12 @@ impl Cashier {
         Ok(payment)
     }
 
-    /// A subscription ends: whatever is, or was, paid for the month after the one it is in goes back. Before the
-    /// subscription's row is touched: a payment's is locked first.
+    /// A subscription ends, or is to be something else: whatever is, or was, paid for the month after the one it is in goes back,
+    /// and what was declined counts for nothing. Before the subscription's row is touched: a payment's is locked first.
     pub(super) async fn give_up_dues(&self, tx: &mut Tx, from: &Subscription) -> Result<(), Error> {
         let Some(last) = payments::last_attempt(tx, thing_after(from)).await? else { return Ok(()) };
         let mut last = payments::lock(tx, last.id).await?.ok_or(Error::Failed)?;
-        if last.came_to_nothing() || last.fulfilled_at.is_some() {
+        if last.returned || last.fulfilled_at.is_some() {
             return Ok(());
         }
         self.give_up(tx, &mut last, None).await
@@ -85,7 +87,7 @@ impl Cashier {
 /// The payment of a subscription's next month as it is to begin.
 fn beginning(from: &Subscription, thing: Thing) -> Beginning {
     let (month, terms) = (from.next_month(), from.next_terms());
-    let seats = SeatsPart::of_month(&terms);
+    let seats = SeatsPart::of_whole(&terms);
     let bought =
         Bought::Renewal { subscription: from.id, plan: terms.plan, credits: terms.credits, period: month.number };
     Beginning {
@@ -93,7 +95,7 @@ fn beginning(from: &Subscription, thing: Thing) -> Beginning {
         bought,
         amount: terms.price,
         seats,
-        method: PaymentMethod::from_stored(&from.payment_method),
+        method: PaymentMethod::from_stored(from.next_method()),
         thing,
         started_by: PROGRAM.to_owned(),
     }

@@ -59,7 +59,8 @@ pub(crate) async fn see_off(subscriptions: &SubscriptionUseCases, Farewell { use
     let mut tx = subscriptions.till.db.begin().await?;
     // Whoever is just opening the account to set something is waited for; whoever comes later finds the person gone.
     accounts::open(&mut tx, &[owner], now).await?;
-    invoices::leave(&mut tx, owner).await?;
+    let cards = invoices::leave(&mut tx, owner).await?;
+    subscriptions.cashier.removals().later(&mut tx, cards).await?;
     tx.commit().await?;
     subscriptions.cashier.give_up_all(owner).await?;
     subscriptions.end_now(owner, false).await

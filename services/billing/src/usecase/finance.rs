@@ -212,17 +212,20 @@ impl Basis {
         let may_have_moved = origin.moved_from.is_some() || (origin.subscription.is_some() && lot.voided.micro() > 0);
         let Some(id) = origin.payment.filter(|_| may_have_moved && origin.paid.is_some()) else { return Ok(whole) };
         let Some(payment) = payments::get(tx, id).await? else { return Ok(whole) };
-        Ok(match &payment.moved {
-            Some(moved) if moved.lot == lot.id => {
-                let granted = payment.bought.credits().micro();
-                Self { paid: Some(Worth::moving_along(payment.net(), granted, moved.credits.micro())), moved: None }
+        for its in payment.lots() {
+            let Some(moved) = its.moved else { continue };
+            if moved.lot == lot.id {
+                // What was not divided has all of the money. A year's later months were divided always, whatever that came to.
+                let undivided = payment.lot == Some(its.lot) && origin.paid == Some(payment.net());
+                let along = |paid| Worth::moving_along(paid, its.credits.micro(), moved.credits.micro());
+                return Ok(if undivided { Self { paid: origin.paid.map(along), moved: None } } else { whole });
             }
-            Some(moved) if payment.lot == Some(lot.id) => {
+            if its.lot == lot.id {
                 let at = made_at(moved.lot);
-                Self { moved: (at < end).then(|| (moved.credits.micro(), at)), ..whole }
+                return Ok(Self { moved: (at < end).then(|| (moved.credits.micro(), at)), ..whole });
             }
-            _ => whole,
-        })
+        }
+        Ok(whole)
     }
 
     /// Of what a lot had at an instant, what is still its own.

@@ -3,24 +3,28 @@
 //!
 //! A payment's row is locked first, then the subscription's, then the account's.
 
-use bursar_db::Tx;
+use std::collections::BTreeSet;
+
+use bursar_db::{DbError, Tx};
 use bursar_id::{LotId, OwnerId, PaymentId, RequestId};
-use bursar_money::Credits;
+use bursar_money::{Credits, Price};
 use bursar_proto::event::v1::event::Payload;
+use bursar_time::Timestamp;
 
 use super::allowances;
 use super::cashier::Cashier;
 use super::subscriptions::{already, changed};
 use crate::domain::{
-    Actor, Bought, Command, GrantCommand, LotSource, Month, Note, Origin, Outcome, Payment, PaymentState, Refusal,
-    Request, RequestName, RestoreCommand, Scope, Spender, Subscription, TakeBackCommand, TakenBack,
+    Account, AccountSettings, Actor, Bought, Command, GrantCommand, LotSource, Month, Note, Origin, Outcome, Payment,
+    PaymentState, PercentSet, Quote, Refusal, Request, RequestName, RestoreCommand, Scope, Spender, Subscription,
+    TakeBackCommand, TakenBack,
 };
 use crate::error::Error;
 use crate::lane::Job;
-use crate::store::{accounts, subscriptions};
+use crate::store::{accounts, settings, subscriptions, years};
 
 /// What was delivered: its lot, what it is good for, and what is told of it.
-type Delivered = (Option<LotId>, Option<Month>, Vec<Payload>);
+pub(super) type Delivered = (Option<LotId>, Option<Month>, Vec<Payload>);
 
 impl Cashier {
     /// Delivers what was bought, if it is paid and not delivered yet.
@@ -42,11 +46,14 @@ impl Cashier {
                     let live = subscriptions::live(tx, payment.owner).await?;
                     return Err(live.as_ref().map_or(Error::Failed, already));
                 }
-                self.till.demand_sale_to(tx, payment.owner).await?;
-                let lot = self.begin_month(tx, &new, payment.id, spender).await?;
-                (lot, Some(new.month), vec![changed(&new, &new.plan, new.seats)])
+                let account = self.till.demand_sale_to(tx, payment.owner).await?;
+                let lot = self.begin_month(tx, (&new, &account), payment.id, spender).await?;
+                (lot, Some(new.paid_period()), vec![changed(&new, &new.plan, new.seats)])
             }
-            Bought::Renewal { .. } => self.deliver_month(tx, payment).await?,
+            Bought::Renewal { .. } => match self.deliver_month(tx, payment, now).await? {
+                Some(delivered) => delivered,
+                None => return Ok(Vec::new()),
+            },
             Bought::Change { .. } => self.deliver_change(tx, payment, spender).await?,
         };
         payment.invoice = Some(self.invoice(tx, payment, month.as_ref()).await?);
@@ -56,24 +63,31 @@ impl Cashier {
     }
 
     /// Begins the month that a payment is for, on the terms that were planned for it: by these it must have been paid, or it
-    /// goes back, and the month is asked for anew.
-    async fn deliver_month(&self, tx: &mut Tx, payment: &Payment) -> Result<Delivered, Error> {
+    /// goes back, and the month is asked for anew. `None`: it begins later, and its payment waits for that (`renewals/ahead.rs`).
+    async fn deliver_month(&self, tx: &mut Tx, payment: &Payment, now: Timestamp) -> Result<Option<Delivered>, Error> {
         let Bought::Renewal { subscription, plan, credits, period } = &payment.bought else {
             return Err(Error::Failed);
         };
         let live = subscriptions::live(tx, payment.owner).await?;
         let due = live.filter(|it| it.id == *subscription && it.next_month().number == *period);
         let due = due.ok_or(Error::NothingToRenew)?;
+        if due.month.end > now {
+            return Ok(None);
+        }
         let renewed = due.renewed(payment.id.to_string());
         let agreed = (&renewed.plan, renewed.credits, renewed.price) == (plan, *credits, payment.net());
-        if !agreed || !subscriptions::renew(tx, &renewed, due.month.number).await? {
+        // What is paid for is not paid a second time, and what ends with it not at all.
+        if !agreed || due.is_next_paid() || due.cancel_at_period_end {
             return Err(Error::NothingToRenew);
         }
-        self.till.demand_sale_to(tx, payment.owner).await?;
-        let lot = self.begin_month(tx, &renewed, payment.id, None).await?;
+        if !years::advance(tx, &renewed, &due).await? {
+            return Err(Error::NothingToRenew);
+        }
+        let account = self.till.demand_sale_to(tx, payment.owner).await?;
+        let lot = self.begin_month(tx, (&renewed, &account), payment.id, None).await?;
         let tells = renewed.terms() != due.terms();
         let events = tells.then(|| changed(&renewed, &renewed.plan, renewed.seats)).into_iter().collect();
-        Ok((lot, Some(renewed.month), events))
+        Ok(Some((lot, Some(renewed.paid_period()), events)))
     }
 
     /// Has a subscription be on the terms from now on that a payment is for, if it stands as it did when that was agreed.
@@ -92,30 +106,38 @@ impl Cashier {
                 && it.is_changeable(self.till.clock.now())
         };
         let live = live.filter(is_as_agreed).ok_or(Error::ChangeOvertaken)?;
-        let new = live.changed(to);
+        // Whatever was paid ahead was paid by other terms.
+        self.give_up_dues(tx, &live).await?;
+        if to.interval != live.interval() {
+            return self.deliver_year(tx, (&live, to), payment, spender).await;
+        }
+        let (month, paid, at) = (live.month, live.paid_period(), payment.created_at);
+        let for_month = Quote::due_for_month(payment.net(), &month, &paid, at);
+        let new = live.changed(to).having_paid(payment.net(), for_month).map_err(|_| Error::Failed)?;
         if !subscriptions::change(tx, &new).await? {
             return Err(Error::ChangeOvertaken);
         }
         self.till.demand_sale_to(tx, payment.owner).await?;
-        let lot = self.add_to_month(tx, &new, *credits, Some(payment), spender).await?;
-        let paid_for = Month { start: payment.created_at, ..new.month };
+        let lot = self.add_to_month(tx, &new, *credits, Some((payment.id, for_month)), spender).await?;
+        let paid_for = Month { start: at, ..paid };
         Ok((lot, Some(paid_for), vec![changed(&new, &new.plan, new.seats)]))
     }
 
-    /// Grants what a change adds to the month's allowance: once, and until the month ends.
+    /// Grants what a change adds to the month's allowance: once, and until the month ends. With its payment and what of that is
+    /// for the month.
     pub(super) async fn add_to_month(
         &self,
         tx: &mut Tx,
         of: &Subscription,
         credits: Credits,
-        payment: Option<&Payment>,
+        payment: Option<(PaymentId, Price)>,
         spender: Option<Spender>,
     ) -> Result<Option<LotId>, Error> {
         let name = match payment {
-            Some(payment) => format!("change:{}", payment.id),
+            Some((payment, _)) => format!("change:{payment}"),
             None => format!("change:{}:{}", of.id, of.changes),
         };
-        let (payment, paid) = (payment.map(|it| it.id), payment.map(Payment::net));
+        let (payment, paid) = payment.unzip();
         let request = if credits.is_zero() {
             Request::unnamed(Command::Sweep)
         } else {
@@ -158,16 +180,23 @@ impl Cashier {
     pub(super) async fn begin_month(
         &self,
         tx: &mut Tx,
-        of: &Subscription,
+        (of, account): (&Subscription, &Account),
         payment: PaymentId,
         spender: Option<Spender>,
     ) -> Result<Option<LotId>, Error> {
+        let settings = settings::of(tx, of.owner).await?;
+        keep_alerts(tx, (of.owner, account), &settings).await?;
         let request = self.allowance(of, Some(payment))?.for_member(spender);
         self.booked(tx, of, request).await
     }
 
     /// Books what belongs to a subscription's month: the lot that it granted, if it did.
-    async fn booked(&self, tx: &mut Tx, of: &Subscription, request: Request) -> Result<Option<LotId>, Error> {
+    pub(super) async fn booked(
+        &self,
+        tx: &mut Tx,
+        of: &Subscription,
+        request: Request,
+    ) -> Result<Option<LotId>, Error> {
         match self.till.book(tx, &Job { owner: of.owner, actor: Actor::Job, request }).await? {
             Outcome::Granted(granted) => Ok(Some(granted.lot.id)),
             _ => Ok(None),
@@ -183,7 +212,7 @@ impl Cashier {
         self.named(&format!("{}:{}", of.id, of.month.number), command)
     }
 
-    fn grant_of_month(&self, of: &Subscription, payment: Option<PaymentId>) -> GrantCommand {
+    pub(super) fn grant_of_month(&self, of: &Subscription, payment: Option<PaymentId>) -> GrantCommand {
         let number = of.month.number;
         let sold = self.catalog.current();
         // Of a plan that no catalog has that is remembered, nobody knows the scope.
@@ -195,14 +224,19 @@ impl Cashier {
             scope,
             effective_at: Some(of.month.start),
             expires_at: Some(of.month.end),
-            origin: Origin { subscription: Some((of.id, number)), payment, paid: Some(of.price), ..Origin::default() },
+            origin: Origin {
+                subscription: Some((of.id, number)),
+                payment,
+                paid: Some(of.paid_for_month()),
+                ..Origin::default()
+            },
             note: Note::parse(of.plan.as_str()).ok(),
-            begins: Some((of.started_at, number)),
+            begins: Some(of.counted()),
         }
     }
 
     /// A request under a name that is the program's own, so that nobody can take it.
-    fn named(&self, name: &str, command: Command) -> Result<Request, Error> {
+    pub(super) fn named(&self, name: &str, command: Command) -> Result<Request, Error> {
         let id = RequestId::parse(name).map_err(|_| Error::Failed)?;
         Ok(Request::new(Some(RequestName::new(&Actor::Job, id)), self.entropy.bytes(), command))
     }
@@ -215,27 +249,25 @@ impl Cashier {
     }
 
     /// Takes back, or gives back, the credits that follow from what was refunded and disputed of a payment by now: of its own
-    /// lot, and of what of it has moved to another owner.
+    /// lots, and of what of them has moved to another owner.
     pub(super) async fn follow_money(&self, tx: &mut Tx, payment: &mut Payment) -> Result<(), Error> {
         if payment.state != PaymentState::Paid || payment.fulfilled_at.is_none() {
             return Ok(());
         }
-        let Some(lot) = payment.lot else { return Ok(()) };
-        let (own, there) = payment.parts_to_take_back();
-        let part = Part { owner: payment.owner, lot, payment: payment.id, left: payment.moved.is_some() };
-        let Some(mut moved) = payment.moved.take() else {
-            return self.follow(tx, part, own, &mut payment.taken_back).await;
-        };
-        // Both at once, in the order in which whoever locks two does.
-        let mut both = [payment.owner, moved.owner];
-        both.sort_unstable();
-        accounts::lock(tx, &both).await?;
-        self.follow(tx, part, own, &mut payment.taken_back).await?;
-        let part_there = Part { owner: moved.owner, lot: moved.lot, left: false, ..part };
-        self.follow(tx, part_there, there, &mut moved.taken_back).await?;
-        // What has been given back here is not there to be taken a second time before what has moved is.
-        moved.before = moved.before.min(payment.taken_back.credits);
-        payment.moved = Some(moved);
+        let mut lots = payment.lots();
+        lock_holders(tx, payment.holders(), payment.owner).await?;
+        for lot in &mut lots {
+            let (own, there) = payment.parts_to_take_back(lot);
+            let part = Part { owner: lot.owner, lot: lot.lot, payment: payment.id, left: lot.moved.is_some() };
+            self.follow(tx, part, own, &mut lot.taken_back).await?;
+            if let Some(moved) = &mut lot.moved {
+                let part_there = Part { owner: moved.owner, lot: moved.lot, left: false, ..part };
+                self.follow(tx, part_there, there, &mut moved.taken_back).await?;
+                // What has been given back here is not there to be taken a second time before what has moved is.
+                moved.before = moved.before.min(lot.taken_back.credits);
+            }
+        }
+        payment.note_lots(lots);
         Ok(())
     }
 
@@ -290,6 +322,31 @@ impl Cashier {
         let request = Request::new(None, self.entropy.bytes(), command);
         self.till.book(tx, &Job { owner, actor: Actor::Job, request }).await
     }
+}
+
+/// Locks an account and those with credits of what is paid, where there are several: all at once, in the order in which whoever
+/// locks two does.
+pub(super) async fn lock_holders(tx: &mut Tx, holders: BTreeSet<OwnerId>, also: OwnerId) -> Result<(), Error> {
+    let mut owners = holders;
+    owners.insert(also);
+    if owners.len() > 1 {
+        accounts::lock(tx, &owners.into_iter().collect::<Vec<_>>()).await?;
+    }
+    Ok(())
+}
+
+/// Has the account, which is locked, say of which percentages of its allowance somebody is to be told, where it does not: a
+/// program has set them that tells of none.
+pub(super) async fn keep_alerts(
+    tx: &mut Tx,
+    (owner, account): (OwnerId, &Account),
+    settings: &AccountSettings,
+) -> Result<(), DbError> {
+    let wanted = &settings.allowance_alert_percents;
+    if account.alert_at == PercentSet::from(wanted) {
+        return Ok(());
+    }
+    accounts::set_alerts(tx, owner, wanted).await
 }
 
 /// A lot with credits of a payment.

@@ -22,8 +22,8 @@ use tokio::sync::watch;
 use super::costly::Costly;
 use crate::document::{Format, Look};
 use crate::domain::{
-    AccountSettings, Bill, Bought, Country, DocumentId, DocumentKind, Invoice, InvoiceLine, Issuer, LineKind, Month,
-    NumberPrefix, SeatsPart, TaxProvider,
+    AccountSettings, AlertPercents, Bill, Bought, Country, DocumentId, DocumentKind, Invoice, InvoiceLine, Issuer,
+    LineKind, Month, NumberPrefix, SeatsPart, TaxProvider,
 };
 use crate::error::Error;
 use crate::store::{accounts, invoices, methods, settings};
@@ -308,14 +308,21 @@ pub(super) fn during(bill: Bill, month: &Month) -> Bill {
 
 /// Erases what the managers of an account have set, whose owner is gone for good, and the payment methods that they have
 /// saved; its invoices keep their profile for as long as the law asks. Doing it again changes nothing.
-pub(super) async fn leave(tx: &mut Tx, owner: OwnerId) -> Result<(), DbError> {
+///
+/// Gives the provider's names for those methods, to be forgotten there, too.
+pub(super) async fn leave(tx: &mut Tx, owner: OwnerId) -> Result<Vec<String>, DbError> {
     let account = accounts::lock(tx, &[owner]).await?.pop();
-    if account.is_some_and(|(_, account)| account.top_up_below.is_some()) {
+    let account = account.map(|(_, account)| account);
+    if account.is_some_and(|account| account.top_up_below.is_some()) {
         accounts::set_top_up(tx, owner, None).await?;
     }
+    if account.is_some_and(|account| !account.alert_at.is_empty()) {
+        accounts::set_alerts(tx, owner, &AlertPercents::default()).await?;
+    }
     settings::forget(tx, owner).await?;
-    methods::forget(tx, owner).await?;
-    invoices::leave(tx, owner).await
+    let tokens = methods::forget(tx, owner).await?;
+    invoices::leave(tx, owner).await?;
+    Ok(tokens)
 }
 
 /// Erases the profiles of owners who are gone, of invoices that are older than they have to be kept, in portions.

@@ -29,15 +29,15 @@ use super::renewals;
 use super::subscriptions::{SubscriptionUseCases, already, changed};
 use super::top_ups;
 use crate::domain::{
-    Actor, Command, GrantCommand, Lot, Moved as MovedCredits, Note, Origin, Outcome, Payment, Refusal, Request,
-    RequestName, SavedMethod, Stop, Subscription, SubscriptionState, TakenBack, VoidCommand, Worth,
+    Actor, Command, Features, GrantCommand, Lot, Month, Moved as MovedCredits, Note, Origin, Outcome, Payment, Refusal,
+    Request, RequestName, SavedMethod, Stop, Subscription, SubscriptionState, TakenBack, VoidCommand, Worth,
 };
 use crate::error::Error;
 use crate::lane::Job;
 use crate::payment::PaymentMethod;
-use crate::store::{accounts, methods, payments, refused_moves, subscriptions};
+use crate::store::{accounts, contracts, methods, payments, refused_moves, subscriptions};
 
-/// How many changes of one month are followed. Each has a lot of its own, and an account has no more of these.
+/// How many changes of what is paid for are followed. Each has a lot of its own, and an account has no more of these.
 const MOST_CHANGES: i64 = 1_000;
 
 /// Whose subscription becomes whose.
@@ -69,7 +69,7 @@ impl SubscriptionUseCases {
     }
 
     /// Renews the owner's subscription if its month is over. Where that fails the transaction finds it due.
-    async fn pay_what_is_due(&self, owner: OwnerId) {
+    pub(super) async fn pay_what_is_due(&self, owner: OwnerId) {
         let renewed = async {
             let live = subscriptions::live(&mut self.till.db.read().await?, owner).await?;
             match live.filter(|it| it.is_due(self.till.clock.now())) {
@@ -78,7 +78,7 @@ impl SubscriptionUseCases {
             }
         };
         if let Err(error) = renewed.await {
-            tracing::warn!(%owner, %error, "a renewal that a move waits for failed");
+            tracing::warn!(%owner, %error, "a renewal that something waits for failed");
         }
     }
 
@@ -112,7 +112,11 @@ impl SubscriptionUseCases {
             };
         }
         // Not before it is certain that it moves: a refusal is kept, with whatever was written.
-        let moved = Subscription { payment_method: self.carry_method(m, &live, to).await?, ..moved };
+        let payment_method = self.carry_method(m, (from, &live.payment_method), to).await?;
+        let mut moved = Subscription { payment_method, ..moved };
+        if let Some(named) = moved.pending.as_mut().and_then(|it| it.paid_with.as_mut()) {
+            *named = self.carry_method(m, (from, named.as_str()), to).await?;
+        }
         let kept = asked.keep(&Moved::To(Box::new(moved.clone())));
         if !subscriptions::insert(m.tx(), &moved, kept.as_ref()).await? {
             let live = subscriptions::live(m.tx(), to).await?;
@@ -121,6 +125,13 @@ impl SubscriptionUseCases {
         self.carry_credits(m, (&moved, from), paid_with, access::actor(asked.caller())?).await?;
         let now = m.now();
         top_ups::switch_off(m.tx(), from, Stop::SubscriptionMoved, now).await?;
+        if let Some(waits) = contracts::of(m.tx(), from).await? {
+            let method = match waits.method.as_str() {
+                "" => String::new(),
+                named => self.carry_method(m, (from, named), to).await?,
+            };
+            self.carry_contract(m, waits, (from, to, method)).await?;
+        }
         let events = vec![self.ended(&ended)?, changed(&moved, &moved.plan, moved.seats)];
         Ok(Done::New(Moved::To(Box::new(moved)), events))
     }
@@ -134,24 +145,28 @@ impl SubscriptionUseCases {
         paid_with: Vec<Payment>,
         actor: Actor,
     ) -> Result<(), Error> {
-        let withheld = paid_with.iter().filter_map(|it| it.lot.zip(Some(it.withheld())));
-        let withheld: BTreeMap<LotId, Credits> = withheld.filter(|(_, credits)| !credits.is_zero()).collect();
+        let of_lots = |it: &Payment| it.lots().into_iter().map(|lot| (lot.lot, it.withheld(&lot))).collect::<Vec<_>>();
+        let withheld: BTreeMap<LotId, Credits> =
+            paid_with.iter().flat_map(of_lots).filter(|(_, credits)| !credits.is_zero()).collect();
         let carried = self.carry_allowance(m, (moved, from), &withheld, actor).await?;
         for mut payment in paid_with {
-            let Some((here, there, credits)) = carried.iter().find(|(here, ..)| payment.lot == Some(*here)).copied()
-            else {
+            let (mut lots, mut has_moved, mut takes) = (payment.lots(), false, false);
+            for lot in &mut lots {
+                let Some((here, there, credits)) = carried.iter().find(|(here, ..)| lot.lot == *here).copied() else {
+                    continue;
+                };
+                let before = lot.taken_back.credits.saturating_sub(payment.withheld(lot));
+                lot.taken_back.credits = before;
+                let (owner, lot_there, taken_back) = (moved.owner, there, TakenBack::default());
+                lot.moved = Some(MovedCredits { owner, lot: lot_there, credits, before, taken_back });
+                has_moved = true;
+                takes |= withheld.contains_key(&here);
+            }
+            if !has_moved {
                 continue;
-            };
-            let before = payment.taken_back.credits.saturating_sub(payment.withheld());
-            payment.taken_back.credits = before;
-            payment.moved = Some(MovedCredits {
-                owner: moved.owner,
-                lot: there,
-                credits,
-                before,
-                taken_back: TakenBack::default(),
-            });
-            if withheld.contains_key(&here) {
+            }
+            payment.note_lots(lots);
+            if takes {
                 self.cashier.follow_money(m.tx(), &mut payment).await?;
             }
             payments::update(m.tx(), &payment).await?;
@@ -159,15 +174,17 @@ impl SubscriptionUseCases {
         Ok(())
     }
 
-    /// What the month was paid with, locked: the month itself, and what it was changed to since, though a dispute may have taken
-    /// all of its lot. Nobody waits for another change any more; one that is paid at this moment finds that the subscription has
+    /// What the month was paid with, locked: the month itself, or its year, and what that was changed to since, though a dispute
+    /// may have taken all of its lot. Nobody waits for another change any more; one that is paid at this moment finds that the subscription has
     /// ended here, or this one finds that it is not any more what it was.
     async fn payments_of_month(&self, m: &mut Mutation, live: &Subscription) -> Result<Vec<Payment>, Error> {
         self.cashier.give_up_changes(m.tx(), live.owner).await?;
+        // What was paid ahead of the next month: the organization pays that.
+        self.cashier.give_up_dues(m.tx(), live).await?;
         let lots = allowances::of_month(m.tx(), live.owner, live).await?;
         let paid = lots.iter().filter_map(|lot| lot.terms.origin.payment).chain(live.payment());
         let mut paid: BTreeSet<_> = paid.collect();
-        paid.extend(payments::changes_of_period(m.tx(), live.owner, (live.id, live.month.number), MOST_CHANGES).await?);
+        paid.extend(payments::changes_since(m.tx(), live.owner, (live.id, live.paid_from()), MOST_CHANGES).await?);
         let mut locked = Vec::new();
         for id in paid {
             locked.extend(payments::lock(m.tx(), id).await?);
@@ -177,18 +194,24 @@ impl SubscriptionUseCases {
 
     /// Whether the plan has what creating an organization takes, for sale or not.
     fn includes_organizations(&self, subscription: &Subscription) -> bool {
-        self.catalog.current().plan_of(subscription.plan.as_str()).is_some_and(|plan| plan.organization)
+        let of_plan = || self.catalog.current().plan_of(subscription.plan.as_str()).map(Features::of);
+        subscription.features.or_else(of_plan).is_some_and(|it| it.organizations)
     }
 
     /// The payment method that goes on paying, as the new owner's own: whatever becomes of the person's, the organization's
     /// stays until it is removed there.
-    async fn carry_method(&self, m: &mut Mutation, live: &Subscription, to: OwnerId) -> Result<String, Error> {
-        let method = PaymentMethod::from_stored(&live.payment_method);
+    async fn carry_method(
+        &self,
+        m: &mut Mutation,
+        (from, stored): (OwnerId, &str),
+        to: OwnerId,
+    ) -> Result<String, Error> {
+        let method = PaymentMethod::from_stored(stored);
         if let PaymentMethod::Named(name) = method {
             return Ok(name);
         }
         // Where nothing pays here, the organization's default does, once it has one.
-        let Some(saved) = payer(m.tx(), live.owner, &method).await? else { return Ok(String::new()) };
+        let Some(saved) = payer(m.tx(), from, &method).await? else { return Ok(String::new()) };
         let is_default = methods::default(m.tx(), to).await?.is_none();
         let (id, created_at) = (Id::from_parts(m.now().as_millis(), self.entropy.bytes()), m.now());
         methods::insert(m.tx(), &SavedMethod { id, owner: to, is_default, created_at, ..saved }).await?;
@@ -213,10 +236,11 @@ impl SubscriptionUseCases {
             accounts::lock(m.tx(), &[owner]).await?;
         }
         let mut lots = allowances::of_month(m.tx(), from, moved).await?;
-        // All of it may be withheld.
+        // All of it may be withheld. What is over, of a year's months before this one, stays where it was.
         for lot in withheld.keys() {
             if lots.iter().all(|it| it.id != *lot) {
-                lots.push(allowances::find(&self.till, m.tx(), from, *lot).await?);
+                let found = allowances::find(&self.till, m.tx(), from, *lot).await?;
+                lots.extend(Some(found).filter(|it| it.terms.expires_at.is_none_or(|end| now < end)));
             }
         }
         let mut carried = Vec::new();
@@ -238,7 +262,8 @@ impl SubscriptionUseCases {
         // Nobody who spends looks for the renewal here any more.
         accounts::no_renewal(m.tx(), from, moved.month.end).await?;
         if carried.is_empty() && !moved.credits.is_zero() {
-            accounts::begin_period(m.tx(), to, moved.started_at, &moved.month).await?;
+            let (anchor, number) = moved.counted();
+            accounts::begin_period(m.tx(), to, anchor, &Month { number, ..moved.month }).await?;
         }
         Ok(carried)
     }
@@ -282,6 +307,6 @@ fn arriving(moved: &Subscription, lot: &Lot, from: OwnerId, amount: Credits) -> 
         expires_at: lot.terms.expires_at,
         origin: Origin { moved_from: Some(from), paid, ..lot.terms.origin },
         note: Note::parse(moved.plan.as_str()).ok(),
-        begins: Some((moved.started_at, moved.month.number)),
+        begins: Some(moved.counted()),
     })
 }

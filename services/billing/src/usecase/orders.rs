@@ -1,7 +1,7 @@
 //! What subscribing and buying a pack have in common: an order, who may give it, and to whom anything is sold. How it is
 //! paid is in `cashier.rs`.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use bursar_db::{Db, DbError, Tx};
 use bursar_id::OwnerId;
@@ -95,16 +95,21 @@ impl Till {
     }
 
     /// The same when it is booked: the account stays locked, so that its owner stands as was found until the end. It is
-    /// opened for that, so of two who come first one waits for the other.
-    pub(super) async fn demand_sale_to(&self, tx: &mut Tx, owner: OwnerId) -> Result<(), Error> {
+    /// opened for that, so of two who come first one waits for the other. Gives it as it is.
+    pub(super) async fn demand_sale_to(&self, tx: &mut Tx, owner: OwnerId) -> Result<Account, Error> {
         accounts::open(tx, &[owner], self.clock.now()).await?;
-        let locked = accounts::lock(tx, &[owner]).await?;
-        self.sells_to(tx, owner, locked.first().map(|(_, account)| account)).await
+        let (_, account) = accounts::lock(tx, &[owner]).await?.pop().ok_or(Error::Failed)?;
+        self.sells_to(tx, owner, Some(&account)).await?;
+        Ok(account)
     }
 
-    /// To whom of these owners something may be sold, when it is booked: their accounts stay locked until the end, as with
-    /// [`Till::demand_sale_to`].
-    pub(super) async fn sells_to_these(&self, tx: &mut Tx, owners: &[OwnerId]) -> Result<BTreeSet<OwnerId>, Error> {
+    /// The accounts of those of these owners to whom something may be sold, when it is booked: they stay locked until the end,
+    /// as with [`Till::demand_sale_to`].
+    pub(super) async fn sells_to_these(
+        &self,
+        tx: &mut Tx,
+        owners: &[OwnerId],
+    ) -> Result<BTreeMap<OwnerId, Account>, Error> {
         let mut locked = accounts::lock(tx, owners).await?;
         if locked.len() < owners.len() {
             accounts::open(tx, owners, self.clock.now()).await?;
@@ -112,7 +117,7 @@ impl Till {
         }
         let told = told_of(tx, owners).await?;
         let may = |(owner, account): &(OwnerId, Account)| self.why_not(*owner, &told, Some(account)).is_none();
-        Ok(locked.iter().filter(|it| may(it)).map(|(owner, _)| *owner).collect())
+        Ok(locked.into_iter().filter(may).collect())
     }
 
     /// Carries out one request on each of several accounts as part of a larger transaction. `None`: it cannot be carried out

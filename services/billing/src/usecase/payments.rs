@@ -12,7 +12,7 @@ use super::cashier::Cashier;
 use super::orders::{admit, up_to_date};
 use crate::domain::{News, Payment, PaymentState, SavedMethod};
 use crate::error::Error;
-use crate::payment::{Action, Settlement, Setup};
+use crate::payment::{Action, Settlement, Setup, ToSave};
 use crate::store::{methods, payments};
 
 /// How many payment methods an owner may have saved.
@@ -112,6 +112,17 @@ impl PaymentUseCases {
         Ok(Done::New(refunded, events))
     }
 
+    /// What the customer has to do about a payment now. Where the provider does not say, nothing: whoever asks for the payment
+    /// again is told.
+    pub(crate) async fn action(&self, payment: &Payment) -> Option<Action> {
+        let reference = payment.reference.as_deref();
+        let action = self.cashier.till.payments.action(payment.id, payment.state, reference).await;
+        action.unwrap_or_else(|trouble| {
+            tracing::warn!(%trouble, payment = %payment.id, "what its customer has to do is not known");
+            None
+        })
+    }
+
     /// What a provider tells of a payment, whoever's it is: for the sandbox's service.
     pub(crate) async fn told(&self, id: PaymentId, news: News) -> Result<Payment, Error> {
         self.cashier.hear(id, Some(&Settlement { reference: None, news })).await
@@ -134,7 +145,9 @@ impl PaymentUseCases {
         }
         let now = self.cashier.till.clock.now();
         let id = Id::from_parts(now.as_millis(), self.cashier.entropy.bytes());
-        let setup = self.cashier.till.payments.begin_setup(id, asked.command()?, now).await;
+        let by = asked.caller().actor();
+        let new = ToSave { id, owner, by: &by };
+        let setup = self.cashier.till.payments.begin_setup(new, asked.command()?, now).await?;
         let standing = self.access.to(asked.caller(), owner).await;
         let mut m = self.mutations.begin(asked).await?;
         let done = self.save(&mut m, (owner, id), asked, standing, setup).await;
@@ -181,10 +194,14 @@ impl PaymentUseCases {
         Ok(Done::New(BegunSetup { action, saved: Some(saved) }, Vec::new()))
     }
 
-    /// Saves a payment method as if the customer had entered it: for the sandbox's service.
-    pub(crate) async fn played(&self, new: SavedMethod) -> Result<SavedMethod, Error> {
+    /// Saves a payment method that a customer has entered with the provider, or as if (for the sandbox's service). Doing it again
+    /// changes nothing.
+    pub(crate) async fn entered(&self, new: SavedMethod) -> Result<SavedMethod, Error> {
         let mut tx = self.cashier.till.db.begin().await?;
         self.cashier.till.demand_sale_to(&mut tx, new.owner).await?;
+        if let Some(saved) = methods::find(&mut tx, new.owner, new.id).await? {
+            return Ok(saved);
+        }
         if methods::count(&mut tx, new.owner).await? >= i64::from(MOST_METHODS) {
             return Err(Error::TooManyPaymentMethods(MOST_METHODS));
         }
@@ -249,9 +266,8 @@ impl PaymentUseCases {
         let Some(id) = m.open(asked).await? else { return Ok(Done::Replay) };
         up_to_date(&allowed)?;
         m.about(id);
-        if !methods::remove(m.tx(), owner, *id).await? {
-            return Err(Error::NotFound("payment method"));
-        }
+        let removed = methods::remove(m.tx(), owner, *id).await?.ok_or(Error::NotFound("payment method"))?;
+        self.cashier.removals().later(m.tx(), [removed]).await?;
         Ok(Done::New((), Vec::new()))
     }
 }

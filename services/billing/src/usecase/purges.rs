@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use super::erasures;
 use super::invoices;
 use super::orders::Till;
+use super::removals::Removals;
 use crate::domain::{Actor, Command, Outcome, Request};
 use crate::error::Error;
 use crate::lane::{Job, Lanes};
@@ -61,6 +62,7 @@ pub(super) async fn begin(till: &Till, jobs: &Jobs, owner: OwnerId) -> Result<()
 pub(crate) struct Purger {
     pub(crate) db: Db,
     pub(crate) lanes: Lanes,
+    pub(crate) removals: Removals,
 }
 
 impl Work for Purger {
@@ -90,7 +92,8 @@ impl Purger {
     /// Erases what managers have set. Invoices stay.
     async fn leave(&self, owner: OwnerId) -> Result<(), Error> {
         let mut tx = self.db.begin().await?;
-        invoices::leave(&mut tx, owner).await?;
+        let cards = invoices::leave(&mut tx, owner).await?;
+        self.removals.later(&mut tx, cards).await?;
         Ok(tx.commit().await?)
     }
 

@@ -6,6 +6,8 @@
 //! number. Run late, it goes through the missed months one by one; each gets the lot it would have got, which has expired by
 //! then. A subscription that ends gives up what waits for its next month, in the same transaction: what is paid goes back.
 //!
+//! A month that is paid for with its year begins without a payment (`years.rs`), also where the subscription ends with the year.
+//!
 //! But nobody pays for a year at once because a clock was wrong, or for months in which nothing could be spent. Where more
 //! than one month is missing, they are made up for only if an operator says so ([`resume`]), or a test clock does, which is
 //! meant. Until then the subscription is **held**: it stays as it is, and what the account has pays.
@@ -19,10 +21,12 @@
 //! One that was canceled (`canceling.rs`) ends at its boundary: nothing is asked for, and none is held.
 //!
 //! Most months are ordinary, and are begun many at a time (`renewals/batches.rs`), by every replica at once ([`help`]); one
-//! replica at a time does the round, which looks after everything else, too.
+//! replica at a time does the round, which looks after everything else, too. Where the provider takes its time, months are
+//! paid for up to an hour before they begin (`renewals/ahead.rs`).
 //!
 //! What is left of the old allowance expires by itself: expiry is a rule of spending, not a job.
 
+pub(crate) mod ahead;
 mod batches;
 
 use std::collections::{BTreeSet, HashMap};
@@ -35,10 +39,12 @@ use bursar_members::standings::{self, Standings};
 use bursar_time::{Span, Timestamp};
 
 use super::cashier::note;
+use super::contracts::{self, Planned};
 use super::subscriptions::{SubscriptionUseCases, changed};
+use super::years;
 use crate::domain::{Payment, PaymentState, Refusal, Subscription};
 use crate::error::Error;
-use crate::store::{payments, subscriptions};
+use crate::store::{contracts as agreed, payments, subscriptions};
 
 /// How many subscriptions are read at a time.
 const PAGE: i64 = 500;
@@ -143,7 +149,7 @@ pub(crate) async fn help(subscriptions: &SubscriptionUseCases, left: &Left) -> R
     while till.batcher.combines_owners() {
         let (due, standings) = page(&mut till.db.read().await?, now, last.as_ref(), PAGE).await?;
         let Some(newest) = due.last().cloned() else { break };
-        let is_for_all = |it: &Subscription| !waits(it, &standings) && batches::is_ordinary(it, &till.clock);
+        let is_for_all = |it: &Subscription| !waits(it, &standings) && batches::is_ordinary(it, till);
         let due = due.into_iter().filter(|it| is_for_all(it) && !left.has(it, Instant::now()));
         let batched = batches::renew(subscriptions, due.collect()).await?;
         left.leave(&batched.rest, Instant::now());
@@ -177,7 +183,7 @@ async fn within(subscriptions: &SubscriptionUseCases, portion: Portion, walk: &W
         due.retain(|it| !held.contains(&it.id));
         round.held += held.len();
         let combines = till.batcher.combines_owners();
-        let ordinary = due.extract_if(.., |it| combines && batches::is_ordinary(it, &till.clock)).collect();
+        let ordinary = due.extract_if(.., |it| combines && batches::is_ordinary(it, till)).collect();
         let batched = batches::renew(subscriptions, ordinary).await?;
         together += batched.done;
         round.done += batched.done;
@@ -197,7 +203,7 @@ async fn within(subscriptions: &SubscriptionUseCases, portion: Portion, walk: &W
     }
     // Whoever had these in work is done with them by now, or has left them.
     let mut left = subscriptions::live_of(&mut till.db.read().await?, &taken).await?;
-    left.retain(|it| batches::is_ordinary(it, &till.clock));
+    left.retain(|it| batches::is_ordinary(it, till));
     let again = batches::renew(subscriptions, left).await?;
     round.done += again.done;
     let rest = again.rest.into_iter().chain(again.taken).collect();
@@ -219,7 +225,7 @@ async fn each(
     let (mut work, count) = (0, due.len());
     for (number, subscription) in due.into_iter().enumerate() {
         let last = subscription.clone();
-        match catch_up(subscriptions, subscription).await {
+        match Box::pin(catch_up(subscriptions, subscription)).await {
             Ok(steps) => {
                 round.done += steps;
                 work += steps;
@@ -354,7 +360,10 @@ enum Step {
 /// or when the account may have no credits any more in this deployment.
 async fn step(subscriptions: &SubscriptionUseCases, from: &Subscription) -> Result<Step, Error> {
     let till = &subscriptions.till;
-    match till.may_sell_to(&mut till.db.read().await?, from.owner).await {
+    let mut tx = till.db.read().await?;
+    let (may, waits) = (till.may_sell_to(&mut tx, from.owner).await, agreed::of(&mut tx, from.owner).await?);
+    tx.commit().await?;
+    match may {
         Ok(()) => {}
         // Whoever is suspended renews nothing; what is due is caught up with once that is over.
         Err(Error::Refused(refusal)) if passes(&refusal) => return Ok(Step::Waits),
@@ -362,8 +371,21 @@ async fn step(subscriptions: &SubscriptionUseCases, from: &Subscription) -> Resu
         Err(Error::Refused(_)) => return end(subscriptions, till.db.begin().await?, from).await,
         Err(error) => return Err(error),
     }
+    if from.is_next_paid() {
+        return match years::go_on(subscriptions, from).await {
+            Ok(next) => Ok(next.map_or(Step::Taken, |next| Step::Made(Box::new(next)))),
+            // Suspended since, or without room for one more lot: it begins once that is over.
+            Err(Error::Refused(_)) => Ok(Step::Waits),
+            Err(error) => Err(error),
+        };
+    }
     if from.cancel_at_period_end {
         return end(subscriptions, till.db.begin().await?, from).await;
+    }
+    match contracts::plan(subscriptions, from, waits).await? {
+        Planned::Nothing => {}
+        Planned::Made(planned) => return Ok(Step::Made(planned)),
+        Planned::Overtaken => return Ok(Step::Taken),
     }
     let payment = subscriptions.cashier.dues(from).await?;
     go_on(subscriptions, from, &payment).await
@@ -449,3 +471,5 @@ async fn end(subscriptions: &SubscriptionUseCases, mut tx: Tx, from: &Subscripti
 mod many;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod yearly;

@@ -9,6 +9,7 @@ use bursar_rpc::{Answer, Asked, Done, Mutation, Mutations, Problem, reason};
 
 use super::access::{Access, Allowed};
 use super::cashier::Cashier;
+use super::fulfilment::keep_alerts;
 use super::orders::{admit, up_to_date};
 use super::subscriptions::SubscriptionUseCases;
 use super::top_ups;
@@ -96,6 +97,7 @@ async fn change(
             top_ups::set(m.tx(), &cashier.jobs, owner, after.top_up_below(), now).await?;
         }
     }
+    keep_alerts(m.tx(), (owner, &account), &after).await?;
     Ok(Done::New(after, Vec::new()))
 }
 

@@ -180,7 +180,7 @@ impl Shop {
         let n = u64::try_from(self.count("payment_methods").await).unwrap();
         let new =
             SavedMethod { id: id(n), owner, token, card, is_default: false, added_by, created_at: self.clock.now() };
-        self.payments.played(new).await.unwrap()
+        self.payments.entered(new).await.unwrap()
     }
 
     /// Grants credits as an operator does.

@@ -5,17 +5,18 @@ use bursar_id::{Id, OwnerId, SubscriptionId};
 use bursar_money::Price;
 use bursar_proto::event::v1::SubscriptionChanged;
 use bursar_proto::event::v1::event::Payload;
-use bursar_rpc::{Answer, Asked, Done, Looked, Mutation, Mutations};
+use bursar_rpc::{Answer, Asked, Done, Looked, Mutation, Mutations, Stored};
 use bursar_secret::Entropy;
 
 use super::access::{Access, Allowed};
+use super::agreements::{self, Agreement};
 use super::cashier::{Beginning, Cashier, is_certain};
 use super::catalogs::CatalogHandle;
 use super::orders::{self, Order, Till, admit, up_to_date};
-use crate::domain::{Assortment, Bought, Catalog, Payment, Plan, ProductId, Subscription};
+use crate::domain::{Assortment, Bought, Catalog, Features, Payment, Plan, ProductId, Subscription};
 use crate::error::Error;
 use crate::payment::{Settlement, thing_of_request};
-use crate::store::{payments, subscriptions};
+use crate::store::{contracts, payments, subscriptions};
 
 /// Subscriptions.
 #[derive(Clone)]
@@ -34,15 +35,23 @@ pub(crate) struct SubscriptionUseCases {
 pub(crate) struct Entitlements {
     pub(crate) plan: ProductId,
     pub(crate) seats: u32,
-    pub(crate) organizations: bool,
-    pub(crate) single_sign_on: bool,
+    pub(crate) features: Features,
 }
 
 impl SubscriptionUseCases {
+    /// Subscribes an owner to a plan that is for sale ([`SubscriptionUseCases::begin_by`]).
+    pub(crate) async fn subscribe(&self, owner: OwnerId, asked: &Asked<Order>) -> Result<Answer<Subscription>, Error> {
+        self.begin_by(owner, asked).await
+    }
+
     /// Takes the first month's payment, begins the subscription and grants the month's allowance; where the payment is not
     /// settled at once, the subscription is INCOMPLETE until it is. The provider is asked between two mutations: the first
     /// looks whether anything stands against it.
-    pub(crate) async fn subscribe(&self, owner: OwnerId, asked: &Asked<Order>) -> Result<Answer<Subscription>, Error> {
+    pub(super) async fn begin_by<C, T>(&self, owner: OwnerId, asked: &Asked<C>) -> Result<Answer<T>, Error>
+    where
+        C: Agreement,
+        T: Stored + From<Subscription> + Send,
+    {
         let standing = self.access.to(asked.caller(), owner).await;
         let mut m = self.mutations.begin(asked).await?;
         let looked = self.check(&mut m, owner, asked, standing).await;
@@ -65,43 +74,52 @@ impl SubscriptionUseCases {
     /// What can be known before any money is taken: the caller's standing, the answer that the request got before
     /// (however long ago), that the plan is not for sale, that the owner has one, or nothing to pay it with. In one
     /// transaction that holds the request's id, so a twin's subscription is not taken for another's.
-    async fn check(
+    async fn check<C: Agreement>(
         &self,
         m: &mut Mutation,
         owner: OwnerId,
-        asked: &Asked<Order>,
+        asked: &Asked<C>,
         standing: Result<Allowed, Error>,
     ) -> Result<Option<()>, Error> {
         let Some(order) = orders::open(m, owner, asked, standing, subscriptions::kept).await? else { return Ok(None) };
         self.till.may_sell_to(m.tx(), owner).await?;
-        Self::for_sale(&self.catalog.current(), &order.product)?;
+        order.terms(&self.catalog.current())?;
         if let Some(live) = subscriptions::live(m.tx(), owner).await?
             && !self.is_its_own(m, asked, &live).await?
         {
             return Err(already(&live));
         }
-        self.cashier.means(m.tx(), owner, &order.method).await?;
+        let method = agreements::payer(order, m.tx(), owner).await?;
+        self.cashier.means(m.tx(), owner, &method).await?;
         Ok(Some(()))
     }
 
     /// Whether a subscription is what this very request has begun: its payment was settled meanwhile, or the answer was lost.
-    async fn is_its_own(&self, m: &mut Mutation, asked: &Asked<Order>, live: &Subscription) -> Result<bool, Error> {
+    async fn is_its_own<C>(&self, m: &mut Mutation, asked: &Asked<C>, live: &Subscription) -> Result<bool, Error> {
         let last = payments::last_attempt(m.tx(), thing_of_request(asked.key(), "")).await?;
         Ok(last.is_some_and(|last| last.bought.subscription() == Some(live.id)))
     }
 
     /// Writes down what is to be paid; or finds what the same request began before.
-    async fn begin(&self, owner: OwnerId, asked: &Asked<Order>) -> Result<Payment, Error> {
+    async fn begin<C: Agreement>(&self, owner: OwnerId, asked: &Asked<C>) -> Result<Payment, Error> {
         let order = asked.command()?;
-        let (plan, price) = Self::for_sale(&self.catalog.current(), &order.product)?;
+        let terms = order.terms(&self.catalog.current())?;
+        let method = agreements::payer(order, &mut self.till.db.read().await?, owner).await?;
         let subscription: SubscriptionId = Id::from_parts(self.till.clock.now().as_millis(), self.entropy.bytes());
-        let bought = Bought::Start { subscription, plan: plan.id, credits: plan.credits, seats: plan.seats };
+        let bought = Bought::Start {
+            subscription,
+            plan: terms.plan,
+            credits: terms.credits,
+            seats: terms.seats,
+            interval: terms.interval,
+            features: terms.features,
+        };
         let new = Beginning {
             owner,
             bought,
-            amount: price,
+            amount: terms.price,
             seats: None,
-            method: order.method.clone(),
+            method,
             thing: thing_of_request(asked.key(), &subscription.to_string()),
             started_by: asked.caller().actor(),
         };
@@ -109,18 +127,20 @@ impl SubscriptionUseCases {
     }
 
     /// One transaction: what the provider said, the subscription, its first allowance, the request's answer and the event.
-    async fn book(
+    async fn book<C, T>(
         &self,
         m: &mut Mutation,
         (owner, payment): (OwnerId, &Payment),
-        asked: &Asked<Order>,
+        asked: &Asked<C>,
         standing: Result<Allowed, Error>,
         heard: Option<&Settlement>,
-    ) -> Result<Done<Subscription, Payload>, Error> {
+    ) -> Result<Done<T, Payload>, Error>
+    where
+        C: Agreement,
+        T: Stored + From<Subscription>,
+    {
         let allowed = admit(m, owner, standing)?;
-        if m.open(asked).await?.is_none() {
-            return Ok(Done::Replay);
-        }
+        let Some(order) = m.open(asked).await? else { return Ok(Done::Replay) };
         up_to_date(&allowed)?;
         let (payment, events) = self.cashier.settle(m.tx(), payment.id, heard, allowed.spender).await?;
         if payment.came_to_nothing() {
@@ -129,14 +149,16 @@ impl SubscriptionUseCases {
         let id = payment.bought.subscription().ok_or(Error::Failed)?;
         let begun = subscriptions::find(m.tx(), owner, id).await?;
         let new = begun.or_else(|| Subscription::incomplete(&payment)).ok_or(Error::Failed)?;
-        if let Some(kept) = asked.keep(&new) {
+        agreements::takes_effect(order.contract(), Some(&payment), m.tx(), owner).await?;
+        m.about(&new.id);
+        let made = T::from(new);
+        if let Some(kept) = asked.keep(&made) {
             payments::keep(m.tx(), payment.id, &kept).await?;
         }
-        m.about(&new.id);
-        Ok(Done::New(new, events))
+        Ok(Done::New(made, events))
     }
 
-    /// A plan that can be subscribed to, and what a month of it costs.
+    /// A plan that can be subscribed to, and what an interval of it costs.
     pub(super) fn for_sale(sold: &Assortment, id: &str) -> Result<(Plan, Price), Error> {
         let plan = sold.catalog().plan(id).ok_or_else(|| Error::PlanNotFound(id.to_owned()))?;
         match plan.price {
@@ -170,11 +192,12 @@ impl SubscriptionUseCases {
         // A plan that is no longer for sale keeps what it includes.
         let plan = sold.plan_of(id);
         let free = self.free()?;
+        let agreed = live.as_ref().and_then(|subscription| subscription.features);
+        let features = agreed.or_else(|| plan.map(Features::of)).unwrap_or_default();
         Ok(Entitlements {
             plan: live.map_or(free.id, |subscription| subscription.plan),
             seats: seats.unwrap_or(free.seats),
-            organizations: plan.is_some_and(|plan| plan.organization),
-            single_sign_on: plan.is_some_and(|plan| plan.single_sign_on),
+            features,
         })
     }
 
@@ -182,6 +205,10 @@ impl SubscriptionUseCases {
     /// is this ([`super::standings`]). What is left of its allowance stays until it expires: nobody spends it. What was paid
     /// for the month after it goes back.
     pub(super) async fn end_now(&self, owner: OwnerId, revivable: bool) -> Result<(), Error> {
+        // Nor does a contract begin that waits.
+        let mut tx = self.till.db.begin().await?;
+        contracts::forget(&mut tx, owner).await?;
+        tx.commit().await?;
         let Some(live) = subscriptions::live(&mut self.till.db.read().await?, owner).await? else { return Ok(()) };
         let ended = live.ended(self.till.clock.now());
         let mut tx = self.till.db.begin().await?;

@@ -139,7 +139,7 @@ impl TopUps {
         Ok(live.is_some_and(|live| {
             live.state == SubscriptionState::Active
                 && live.is_due(it.now)
-                && !live.cancel_at_period_end
+                && (!live.cancel_at_period_end || live.is_next_paid())
                 && (is_test || !live.is_held(it.now))
         }))
     }

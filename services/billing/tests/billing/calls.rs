@@ -53,6 +53,7 @@ calls! {
     set_seats on subscriptions: SetSeatsRequest -> SetSeatsResponse;
     cancel on subscriptions: CancelRequest -> CancelResponse;
     resume on subscriptions: ResumeRequest -> ResumeResponse;
+    set_contract on subscriptions: SetContractRequest -> SetContractResponse;
     move_subscription on subscriptions: MoveSubscriptionRequest -> MoveSubscriptionResponse;
     get_entitlements on subscriptions: GetEntitlementsRequest -> GetEntitlementsResponse;
     purchase_pack on purchases: PurchasePackRequest -> PurchasePackResponse;

@@ -182,7 +182,7 @@ engines! {
         let fewer = boss.set_seats(set_seats(team, 10)).await.unwrap();
         let waits = fewer.subscription.as_ref().unwrap().pending_change.clone().unwrap();
         let end = fewer.subscription.as_ref().unwrap().current_period_end;
-        let expected = pb::PendingChange { plan_id: "business".into(), seats: 10, price: Some(usd(10_000)), credits: "1500".into(), effective_at: end };
+        let expected = pb::PendingChange { plan_id: "business".into(), seats: 10, price: Some(usd(10_000)), credits: "1500".into(), effective_at: end, interval: pb::PlanInterval::Month.into(), ..Default::default() };
         assert_eq!((fewer.payment, waits), (None, expected));
         assert_eq!(plan_of(&world, team).await, ("business".to_owned(), 11), "until the period ends");
         let mut cursor = String::new();

@@ -210,7 +210,7 @@ engines! {
         let world = World::on(db).await;
         let (team, owner) = world.organization_with(1, "1").await;
         let ana = world.person(5);
-        let wanted = |owner| set(owner, pb::AccountSettings { billing_profile: Some(profile()), ..Default::default() });
+        let wanted = |owner| set(owner, pb::AccountSettings { billing_profile: Some(profile()), allowance_alert_percents: vec![50], ..Default::default() });
         owner.update_account_settings(wanted(team).under("a")).await.unwrap();
         ana.update_account_settings(wanted(ana.owner).under("b")).await.unwrap();
         for manager in [&owner, &ana] {
@@ -220,8 +220,9 @@ engines! {
                 manager.begin_setup(setup.clone()).await.unwrap();
             }
         }
-        let there = "SELECT (SELECT COUNT(*) FROM account_settings) + (SELECT COUNT(*) FROM payment_methods) WHERE $1 IS NOT NULL";
-        assert_eq!(world.number(there, team).await, 6);
+        let there = "SELECT (SELECT COUNT(*) FROM account_settings) + (SELECT COUNT(*) FROM payment_methods) \
+             + (SELECT COUNT(*) FROM accounts WHERE allowance_alerts IS NOT NULL) WHERE $1 IS NOT NULL";
+        assert_eq!(world.number(there, team).await, 8);
         world.stands(team, Standing::Purged, 2).await;
         world.deleted(ana.user).await;
         until("all are erased", async || {

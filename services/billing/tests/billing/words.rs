@@ -179,7 +179,7 @@ macro_rules! under {
 }
 
 under!(ChargeRequest HoldRequest CaptureRequest ReleaseRequest RefundRequest GrantCreditsRequest VoidLotRequest EraseDetailsRequest
-    SubscribeRequest ChangePlanRequest SetSeatsRequest CancelRequest ResumeRequest PurchasePackRequest BeginSetupRequest RemovePaymentMethodRequest
+    SubscribeRequest ChangePlanRequest SetSeatsRequest SetContractRequest CancelRequest ResumeRequest PurchasePackRequest BeginSetupRequest RemovePaymentMethodRequest
     RefundPaymentRequest UpdateAccountSettingsRequest SetLimitRequest DeleteLimitRequest ReloadCatalogRequest);
 
 /// Requests that spend for somebody on something.

@@ -33,6 +33,8 @@ pub(crate) struct World {
     pub(crate) settings: Settings,
     pub(crate) issuer: Arc<Issuer>,
     nobody: Caller,
+    /// What answers a payment provider's webhooks, where there is one.
+    pub(crate) inbox: Option<axum::Router>,
     /// Whether the first billing is ready.
     pub(crate) ready: ReadyProbe,
     peers: Peers,
@@ -89,7 +91,12 @@ impl World {
 
     /// The same by another clock.
     pub(crate) async fn by(db: TestDb, clock: Clock) -> Self {
-        let world = Self::untold_by(db, clock, |_| ()).await;
+        Self::by_with(db, clock, |_| ()).await
+    }
+
+    /// The same by another clock with other settings.
+    pub(crate) async fn by_with(db: TestDb, clock: Clock, adjust: impl FnOnce(&mut Settings)) -> Self {
+        let world = Self::untold_by(db, clock, adjust).await;
         world.deploys(Policy::default(), 1).await;
         until("billing is ready", async || world.ready.check().await.is_ok()).await;
         world
@@ -126,10 +133,11 @@ impl World {
             Transport::late().0,
         ]));
         bursar_billing::migrate(&settings, None).await.expect("migrates");
-        let (nobody, ready) = Box::pin(launch(&settings, &peers, env.clone())).await;
+        let (nobody, ready, inbox) = Box::pin(launch(&settings, &peers, env.clone())).await;
         Self {
             store: bursar_billing::open(&settings).await.expect("opens"),
             nobody,
+            inbox,
             ready,
             clock,
             settings,
@@ -167,7 +175,8 @@ impl World {
     pub(crate) async fn instance_by(&self, clock: Clock) -> (Caller, ReadyProbe) {
         let number = 2 + self.instances.fetch_add(1, Ordering::Relaxed);
         let env = Env { entropy: Entropy::seeded(number), clock, ..self.env.clone() };
-        Box::pin(launch(&self.settings, &self.peers, env)).await
+        let (caller, ready, _) = Box::pin(launch(&self.settings, &self.peers, env)).await;
+        (caller, ready)
     }
 
     /// The same person at another instance.
@@ -410,16 +419,17 @@ const LONG: Span = Span::from_days(40_000);
 
 /// Starts a billing and waits until it is ready.
 async fn start(settings: &Settings, peers: &Peers, env: Env) -> Caller {
-    let (caller, ready) = Box::pin(launch(settings, peers, env)).await;
+    let (caller, ready, _) = Box::pin(launch(settings, peers, env)).await;
     until("billing is ready", async || ready.check().await.is_ok()).await;
     caller
 }
 
-/// Starts a billing; says how to ask whether it is ready.
-async fn launch(settings: &Settings, peers: &Peers, env: Env) -> (Caller, ReadyProbe) {
+/// Starts a billing; says how to ask whether it is ready, and what answers webhooks.
+async fn launch(settings: &Settings, peers: &Peers, env: Env) -> (Caller, ReadyProbe, Option<axum::Router>) {
     let started = Box::pin(bursar_billing::start(settings, peers.clone(), env)).await.expect("starts");
     let billing = Transport::routes(started.routes);
-    (Caller(Client::new(peers.to(Service::Identity), peers.to(Service::Organization), billing)), started.ready)
+    let caller = Caller(Client::new(peers.to(Service::Identity), peers.to(Service::Organization), billing));
+    (caller, started.ready, started.inbox)
 }
 
 /// The stored form of an owner.

@@ -3,7 +3,8 @@
 //!
 //! Time passes day by day; what is due is done before anybody does anything on that day. Each account lives a life of its own
 //! that its number decides: it subscribes on one of the last days of December or in January, and once a month it spends, buys a
-//! pack, gives one back, cancels in one way or another, subscribes anew, or has a card that fails at the next boundary.
+//! pack, gives one back, cancels in one way or another, subscribes anew, goes from months to a year or back, or has a card that
+//! fails at the next boundary. Some of them pay by the year from the beginning.
 //!
 //! As many accounts as a test lives through in a minute; `BURSAR_TEST_ACCOUNTS=1000` has as many as the rule was made for.
 
@@ -19,7 +20,7 @@ use bursar_testkit::{Refusal, at, engines};
 use bursar_time::{Clock, Span, Timestamp};
 use futures::StreamExt as _;
 
-use crate::words::{buy, cancel, lots_of, resume, spend, subscribe};
+use crate::words::{buy, cancel, change_to, lots_of, resume, spend, subscribe};
 use crate::world::{Person, World, until};
 use life::{Deed, Life, day_at};
 
@@ -29,6 +30,19 @@ const ACCOUNTS: u64 = 24;
 const CALLERS: usize = 16;
 /// Twelve months of whoever subscribed last.
 const DAYS: usize = 397;
+/// Until when whoever subscribed last may have paid.
+const PAID: usize = DAYS + 400;
+
+/// Business, paid by the year.
+const YEARLY: &str = r#"
+[[plans]]
+id = "yearly"
+name = "Business, by the year"
+interval = "year"
+price = "1000.00 USD"
+credits = "1500"
+seats = 10
+"#;
 
 fn accounts() -> u64 {
     let said = std::env::var("BURSAR_TEST_ACCOUNTS").ok();
@@ -94,10 +108,12 @@ impl Account {
     async fn does(&mut self, world: &World, deed: &Deed) {
         let (person, owner) = (&self.person, self.person.owner);
         match deed {
-            Deed::Subscribes => {
-                let request =
-                    pb::SubscribeRequest { payment_method: self.card.clone(), ..subscribe(owner, "business") };
+            Deed::Subscribes(plan) => {
+                let request = pb::SubscribeRequest { payment_method: self.card.clone(), ..subscribe(owner, plan) };
                 person.subscribe(request).await.unwrap();
+            }
+            Deed::Changes(plan) => {
+                person.change_plan(change_to(owner, plan)).await.unwrap();
             }
             Deed::Spends { credits, enough } => {
                 let told = person.charge(spend(owner, &credits.to_string())).await;
@@ -168,7 +184,7 @@ impl Account {
         let it = self.person.get_subscription(request).await.unwrap().subscription.unwrap();
         (it.state() == pb::SubscriptionState::Active).then(|| {
             let marked = if it.cancel_at_period_end { " and no longer" } else { "" };
-            format!("until {}{marked}", date(it.current_period_end))
+            format!("until {}, paid until {}{marked}", date(it.current_period_end), date(it.paid_until))
         })
     }
 
@@ -185,10 +201,7 @@ impl Account {
 /// The day of a time; `never` where there is none.
 fn date(time: Option<prost_types::Timestamp>) -> String {
     let day = |day: &usize| Some(to_timestamp(day_at(*day))) == time;
-    time.map_or_else(
-        || "never".to_owned(),
-        |_| (0..DAYS + 40).find(day).map_or_else(|| format!("{time:?}"), life::date),
-    )
+    time.map_or_else(|| "never".to_owned(), |_| (0..PAID).find(day).map_or_else(|| format!("{time:?}"), life::date))
 }
 
 fn lot(lot: &pb::Lot) -> String {
@@ -217,7 +230,13 @@ async fn a_month_adds_up(world: &World, day: usize) {
 
 engines! {
     async fn a_year_of_many_accounts_is_what_a_naive_model_says(db: TestDb) {
-        let world = World::by(db, Clock::test(at("2027-12-30T12:00:00Z"))).await;
+        let clock = Clock::test(at("2027-12-30T12:00:00Z"));
+        let world = World::by_with(db, clock, |settings| {
+            let path = settings.data_dir.join("plans.toml");
+            std::fs::write(&path, format!("{}{YEARLY}", include_str!("../../catalog.toml"))).unwrap();
+            settings.catalog_file = Some(path);
+        })
+        .await;
         let mut all = Vec::new();
         for number in 1..=accounts() {
             all.push(Account::of(&world, number).await);

@@ -1,60 +1,37 @@
-//! HTTP to buckets, over what the programs speak HTTP and TLS with anyway: hyper, rustls and ring, the system's authorities
-//! (or those of `SSL_CERT_FILE`). Nothing waits for ever.
+//! HTTP to buckets. Nothing waits for ever.
 
-use std::sync::Arc;
 use std::time::Duration;
 
+use bursar_runtime::{HttpsClient, https_client};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream;
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::{Body, Incoming};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use object_store::ClientOptions;
 use object_store::client::{
-    HttpClient, HttpConnector as Connects, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody, HttpResponse,
-    HttpResponseBody, HttpService,
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody, HttpResponse, HttpResponseBody,
+    HttpService,
 };
 use tokio::time::timeout;
 
-/// How long a connection may take to be made.
-const CONNECTED_WITHIN: Duration = Duration::from_secs(5);
 /// How long it may take to send a request and to get the head of its answer: a segment at a megabit a second.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(45);
 /// How long the next bytes of an answer may keep whoever waits for them.
 const NEXT_WITHIN: Duration = Duration::from_secs(15);
-/// How long a connection is kept that nobody needs.
-const KEPT_FOR: Duration = Duration::from_secs(20);
 
 /// Makes requests. Cheap to clone: all clones share their connections.
 #[derive(Clone, Debug)]
-pub(super) struct Wire(Client<HttpsConnector<HttpConnector>, HttpRequestBody>);
+pub(super) struct Wire(HttpsClient<HttpRequestBody>);
 
 impl Wire {
     /// Reads the system's authorities.
     pub(super) fn new() -> anyhow::Result<Self> {
-        let mut plain = HttpConnector::new();
-        plain.set_connect_timeout(Some(CONNECTED_WITHIN));
-        plain.set_nodelay(true);
-        plain.enforce_http(false);
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let secured = HttpsConnectorBuilder::new()
-            .with_provider_and_native_roots(provider)?
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(plain);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(KEPT_FOR)
-            .build(secured);
-        Ok(Self(client))
+        Ok(Self(https_client()?))
     }
 }
 
-impl Connects for Wire {
+impl HttpConnector for Wire {
     fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
         Ok(HttpClient::new(self.clone()))
     }

@@ -1,17 +1,19 @@
-//! Mails to those who manage an organization's billing, when billing tells that so much of a limit is used, or that the
-//! automatic top-up was switched off.
+//! Mails to those who manage an organization's billing, when billing tells that so much of a limit or of the allowance is used, or
+//! that the automatic top-up was switched off.
 
 use bursar_db::{DbError, Tx};
 use bursar_id::{OrganizationId, OwnerId, Role, UserId};
 use bursar_members::policies;
-use bursar_proto::event::v1::{LimitAlert, TopUpStopped};
+use bursar_proto::event::v1::{AllowanceAlert, LimitAlert, TopUpStopped};
 use bursar_rpc::Permission;
 use bursar_rpc::convert::required_timestamp;
 use bursar_time::Timestamp;
 
 use super::Organization;
+use super::allowance_mail::{AllowanceMail, allowance_alert};
 use super::mails::{self, AlertMail, StoppedMail};
 use super::rationing::{Ration, ration, rationed};
+use crate::store::memberships::MemberRow;
 use crate::store::{memberships, organizations};
 
 /// How many alerts of one limit at one percentage are mailed a day. The events go on. Each limit and each percentage has its
@@ -23,6 +25,10 @@ const PER_MEMBER: u32 = 4;
 
 /// How many alerts of one organization are mailed a day, whatever they are about: a limit that is made anew has counts of its own.
 const PER_ORGANIZATION: u32 = 200;
+
+/// How many alerts of an organization's allowance are mailed a day, whatever the percentage, of each of which as many are as of a
+/// limit's: more than members can have told in two periods (24 each). Managers who choose others may be told again.
+const ALLOWANCES_PER_DAY: u32 = 60;
 
 /// How often a day somebody is told that an organization's top-up was switched off: it is switched on again by hand each time.
 const STOPS_PER_DAY: u32 = 20;
@@ -42,12 +48,7 @@ impl Organization {
         // Nothing is read for those that nobody is told of.
         let Some(left) = left_today(tx, id, alert, now).await? else { return Ok(()) };
         let Some(organization) = organizations::by_id(tx, id).await? else { return Ok(()) };
-        let mut managers = memberships::list(tx, id, Some(Role::Owner), None, 1).await?;
-        // Where no policy is known the owner manages billing all the same.
-        let policy = policies::of(tx, &[OwnerId::Organization(id)]).await?.of(OwnerId::Organization(id));
-        if policy.is_some_and(|policy| policy.permits(Role::Admin, Permission::ManageBilling)) {
-            managers.extend(memberships::list(tx, id, Some(Role::Admin), None, ADMINS).await?);
-        }
+        let managers = who_manage_billing(tx, id).await?;
         let member: Option<UserId> = alert.member.parse().ok();
         let member = match member {
             Some(user) => memberships::member(tx, id, user).await?,
@@ -59,6 +60,33 @@ impl Organization {
             let (to, organization, is_last) = (manager.email.as_str(), organization.name.as_str(), left == 0);
             let about = AlertMail { to, organization, alert, member, unit, is_last };
             bursar_mail::queue(&self.0.jobs, tx, now, &mails::limit_alert(&about, &self.0.config)).await?;
+        }
+        Ok(())
+    }
+
+    /// Mails that so much of the period's allowance is used, in the transaction that takes note of its event: to those to whom
+    /// alerts of limits are mailed, who see the balance under every policy. Of a period that is over nobody needs to hear.
+    pub(crate) async fn mail_allowance_alert(
+        &self,
+        tx: &mut Tx,
+        id: OrganizationId,
+        alert: &AllowanceAlert,
+    ) -> Result<(), DbError> {
+        let now = self.now();
+        let is_over = required_timestamp(alert.period_ends_at).is_ok_and(|ends_at| ends_at <= now);
+        let Some(percent) = alert.percents.last().filter(|_| !is_over) else { return Ok(()) };
+        let all = format!("allowance-alerts:{id}");
+        let subjects = [(format!("{all}:{percent}"), PER_DAY), (all, ALLOWANCES_PER_DAY)];
+        if matches!(rationed(tx, &subjects, now).await?, Ration::Over(_)) {
+            return Ok(());
+        }
+        let Some(organization) = organizations::by_id(tx, id).await? else { return Ok(()) };
+        let managers = who_manage_billing(tx, id).await?;
+        let unit = self.0.config.policies.credit_unit;
+        for manager in managers.iter().filter(|manager| !manager.email.is_empty()) {
+            let (to, organization) = (manager.email.as_str(), organization.name.as_str());
+            let mail = allowance_alert(&AllowanceMail { to, organization, alert, unit }, &self.0.config);
+            bursar_mail::queue(&self.0.jobs, tx, now, &mail).await?;
         }
         Ok(())
     }
@@ -90,6 +118,17 @@ impl Organization {
         let about = StoppedMail { to: &whom.email, organization: &organization.name, stopped, unit };
         bursar_mail::queue(&self.0.jobs, tx, now, &mails::top_up_stopped(&about, &self.0.config)).await
     }
+}
+
+/// The owner, and the Admins if they may manage billing.
+async fn who_manage_billing(tx: &mut Tx, id: OrganizationId) -> Result<Vec<MemberRow>, DbError> {
+    let mut managers = memberships::list(tx, id, Some(Role::Owner), None, 1).await?;
+    // Where no policy is known the owner manages billing all the same.
+    let policy = policies::of(tx, &[OwnerId::Organization(id)]).await?.of(OwnerId::Organization(id));
+    if policy.is_some_and(|policy| policy.permits(Role::Admin, Permission::ManageBilling)) {
+        managers.extend(memberships::list(tx, id, Some(Role::Admin), None, ADMINS).await?);
+    }
+    Ok(managers)
 }
 
 /// How many more alerts like this may be mailed today, if this one may.

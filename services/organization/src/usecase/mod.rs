@@ -9,6 +9,7 @@
 
 mod access;
 mod alerts;
+mod allowance_mail;
 mod audit;
 mod avatars;
 pub mod deleting;

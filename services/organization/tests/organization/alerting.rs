@@ -1,9 +1,9 @@
-//! What billing tells of limits is mailed to those who manage an organization's billing, and to nobody else.
+//! What billing tells of limits and allowances is mailed to those who manage an organization's billing, and to nobody else.
 
 use bursar_id::{LimitId, Role, UserId};
-use bursar_members::{AdminBilling, CreditUnit, Policy};
+use bursar_members::{AdminBilling, BalanceVisibility, CreditUnit, Policy};
 use bursar_proto::event::v1::event::Payload;
-use bursar_proto::event::v1::{LimitAlert, TopUpStopped};
+use bursar_proto::event::v1::{AllowanceAlert, LimitAlert, TopUpStopped};
 use bursar_rpc::convert::to_timestamp;
 use bursar_testkit::id;
 use bursar_time::Span;
@@ -43,6 +43,27 @@ fn alert_of(
 /// To whom of these mails about a limit went whose use was so much: each as often as it got one.
 fn told(world: &World, people: &[&Who], used: &str) -> Vec<String> {
     let says = format!("has used {used} of the 10 credits");
+    let theirs = people.iter().flat_map(|who| world.mailbox.to(&who.email));
+    theirs.filter(|mail| mail.text.contains(&says)).map(|mail| mail.to).collect()
+}
+
+fn allowance(world: &World, organization: &str, used: &str) -> Payload {
+    allowance_at(world, organization, used, 80)
+}
+
+fn allowance_at(world: &World, organization: &str, used: &str, percent: u32) -> Payload {
+    Payload::AllowanceAlert(AllowanceAlert {
+        owner: organization.to_owned(),
+        percents: vec![50, percent],
+        used: used.to_owned(),
+        granted: "10".to_owned(),
+        period_ends_at: Some(to_timestamp(world.clock.now().saturating_add(Span::HOUR))),
+    })
+}
+
+/// To whom of these mails about an allowance went of which so much was used: each as often as it got one.
+fn told_of_allowance(world: &World, people: &[&Who], used: &str) -> Vec<String> {
+    let says = format!("has used {used} of the 10 words that its plan");
     let theirs = people.iter().flat_map(|who| world.mailbox.to(&who.email));
     theirs.filter(|mail| mail.text.contains(&says)).map(|mail| mail.to).collect()
 }
@@ -126,6 +147,38 @@ bursar_testkit::engines! {
         assert_eq!(told(&world, &all, "9"), Vec::<String>::new());
         let last = world.mailbox.to(&ben.email).into_iter().filter(|mail| mail.text.contains("are not mailed today"));
         assert_eq!(last.count(), 2);
+    }
+
+    async fn an_allowances_alert_is_mailed_to_who_manages_billing(db: TestDb) {
+        let credit_unit = CreditUnit::WORDS;
+        let managers = BalanceVisibility::Managers;
+        let policy = Policy { balance_visibility: managers, credit_unit, ..Policy::default() };
+        let world = World::start_with(db, |settings| settings.policies = policy).await;
+        let ada = world.who(1);
+        let acme = world.create(&ada, "Acme").await.id;
+        let ada = world.acting(&ada, &acme);
+        let ben = world.join(&ada, &acme, 2, Role::Admin).await;
+        let cem = world.join(&ada, &acme, 3, Role::Member).await;
+        let (all, managers) = ([&ada, &ben, &cem], [ada.email.clone(), ben.email.clone()]);
+        world.billing_tells(allowance(&world, &acme, "8")).await;
+        until("both are told", async || told_of_allowance(&world, &all, "8") == managers).await;
+        // A person's own is nobody's mail here, nor is that of a stranger's organization, or of a period that is over.
+        let late = allowance(&world, &acme, "6");
+        world.clock.advance(Span::HOUR).unwrap();
+        world.billing_tells(late).await;
+        world.billing_tells(allowance(&world, &cem.user.to_string(), "6")).await;
+        world.billing_tells(allowance(&world, &bursar_testkit::organization(77).to_string(), "6")).await;
+        // However often it goes up and down, the mails of a day are bounded.
+        for _ in 0..30 {
+            world.billing_tells(allowance(&world, &acme, "9")).await;
+        }
+        // What billing tells afterwards is known, so these are behind.
+        world.tells_seats(&acme, 7).await;
+        assert_eq!(told_of_allowance(&world, &all, "6"), Vec::<String>::new());
+        until("as many as are sent a day", async || told_of_allowance(&world, &all, "9").len() == 19 * managers.len()).await;
+        // Nor does that use up what another percentage needs.
+        world.billing_tells(allowance_at(&world, &acme, "10", 100)).await;
+        until("both are told of all of it", async || told_of_allowance(&world, &all, "10") == managers).await;
     }
 
     async fn what_is_mailed_to_nobody_uses_up_nothing_and_all_alerts_of_a_day_are_bounded(db: TestDb) {

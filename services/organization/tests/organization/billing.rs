@@ -138,6 +138,13 @@ impl SubscriptionService for Billing {
         Err(Status::unimplemented("organization buys no seats"))
     }
 
+    async fn set_contract(
+        &self,
+        _: Request<billing::SetContractRequest>,
+    ) -> Result<Response<billing::SetContractResponse>, Status> {
+        Err(Status::unimplemented("organization agrees on nothing"))
+    }
+
     async fn cancel(&self, _: Request<billing::CancelRequest>) -> Result<Response<billing::CancelResponse>, Status> {
         Err(Status::unimplemented("organization cancels nothing"))
     }

@@ -13,6 +13,7 @@ pub(crate) fn secret_keys() -> impl Iterator<Item = Vec<&'static str>> {
         .into_iter()
         .map(|service| vec![service.store_key()])
         .chain([vec!["mail", "smtp_url"], vec!["s3", "secret_access_key"]])
+        .chain(["secret_key", "webhook_secret", "former_webhook_secret"].map(|key| vec!["payments", "stripe", key]))
 }
 
 /// `identity_store_file = "/run/secrets/url"` is read as `identity_store`.

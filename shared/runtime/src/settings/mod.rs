@@ -10,6 +10,7 @@ mod grouping;
 mod keys;
 mod layers;
 mod material;
+mod payments;
 mod preset;
 mod print;
 mod production;
@@ -32,6 +33,7 @@ use crate::{Each, Service};
 
 pub use content::{ContentUrl, ContentUrlError};
 pub use layers::{ConfigError, Loader};
+pub use payments::{PaymentProvider, PaymentSettings, StripeSettings};
 pub use preset::Preset;
 pub use sections::{
     AuditSettings, BillingSettings, InvitationSettings, InvoiceSettings, LibrarySettings, LimitSettings, LogFormat,
@@ -129,9 +131,11 @@ pub struct Settings {
     pub tls: TlsSettings,
     /// TLS of the operations port.
     pub operations_tls: TlsSettings,
+    /// TLS of the port for a payment provider's webhooks. Whoever sends them shows no certificate.
+    pub inbox_tls: TlsSettings,
     /// TLS towards peers at `https://` URLs.
     pub peer_tls: PeerTlsSettings,
-    /// How often the files of `tls`, `operations_tls` and `peer_tls` are looked at for changes.
+    /// How often the files of `tls`, `operations_tls`, `inbox_tls` and `peer_tls` are looked at for changes.
     #[serde(with = "span")]
     pub tls_reload: std::time::Duration,
     /// How old what a service was last told by another one may be. Above it billing refuses spending and changes in
@@ -205,6 +209,8 @@ pub struct Settings {
     pub billing: BillingSettings,
     /// Invoices.
     pub invoices: InvoiceSettings,
+    /// Who takes money.
+    pub payments: PaymentSettings,
 }
 
 impl Settings {

@@ -9,7 +9,7 @@ use std::{net::IpAddr, path::Path, str::FromStr as _};
 use bursar_db::Engine;
 use bursar_secret::{Sealer, Secret, Token};
 
-use super::{ContentUrl, Program, Settings};
+use super::{ContentUrl, PaymentProvider, Program, Settings};
 use crate::Service;
 
 impl Settings {
@@ -19,6 +19,7 @@ impl Settings {
         self.refuse_conveniences(program, &mut problems);
         self.refuse_weak_material(program, &mut problems);
         self.refuse_plaintext(program, &mut problems);
+        self.refuse_unfit_stripe(program, &mut problems);
         problems
     }
 
@@ -42,10 +43,12 @@ impl Settings {
                     .to_owned(),
             );
         }
-        if !self.allow_sandbox_payments && services.iter().any(|service| service.takes_payments()) {
+        let sandbox = self.payments.provider == PaymentProvider::Sandbox && !self.allow_sandbox_payments;
+        if sandbox && services.iter().any(|service| service.takes_payments()) {
             problems.push(
                 "allow_sandbox_payments (--allow-sandbox-payments): payments go through the sandbox, which takes no \
-                 money; production mode sells for nothing only where this is true"
+                 money; production mode sells for nothing only where this is true, and for money where \
+                 payments.provider is stripe"
                     .to_owned(),
             );
         }
@@ -177,17 +180,17 @@ fn holds_a_secret(text: &Secret<Vec<u8>>) -> bool {
 }
 
 /// Whether only this machine can reach the address.
-fn is_loopback(address: IpAddr) -> bool {
+pub(super) fn is_loopback(address: IpAddr) -> bool {
     address.to_canonical().is_loopback()
 }
 
 /// Whether calls to this URL are readable on their way to another machine.
-fn is_exposed(url: &str) -> bool {
+pub(super) fn is_exposed(url: &str) -> bool {
     http::Uri::from_str(url).is_ok_and(|uri| uri.scheme_str() == Some("http")) && !is_here(url)
 }
 
 /// Whether this URL leads to this machine itself.
-fn is_here(url: &str) -> bool {
+pub(super) fn is_here(url: &str) -> bool {
     http::Uri::from_str(url).is_ok_and(|uri| {
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
         host == "localhost" || host.parse().is_ok_and(is_loopback)

@@ -12,7 +12,7 @@ use bursar_rpc::TrustedProxies;
 use bursar_secret::Secret;
 use serde::{Deserialize, Serialize};
 
-use super::{ContentUrl, Mode, Preset, Program, Settings, span, text};
+use super::{ContentUrl, Mode, PaymentSettings, Preset, Program, Settings, span, text};
 use crate::{Each, Service};
 
 /// The base port when none is set.
@@ -43,7 +43,7 @@ pub struct LogSettings {
     pub filter: String,
 }
 
-/// `[tls]` (the gRPC ports) and `[operations_tls]` (the operations port): what a port shows to its callers and asks of
+/// `[tls]` (the gRPC ports), `[operations_tls]` (the operations port) and `[inbox_tls]` (the port for webhooks): what a port shows to its callers and asks of
 /// them. Files are PEM, and are read again when they change.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -308,6 +308,7 @@ impl Settings {
             allow_sqlite: false,
             tls: TlsSettings::default(),
             operations_tls: TlsSettings::default(),
+            inbox_tls: TlsSettings::default(),
             peer_tls: PeerTlsSettings::default(),
             tls_reload: Duration::from_secs(10),
             max_staleness: Duration::from_mins(5),
@@ -350,6 +351,7 @@ impl Settings {
             audit: AuditSettings { retention: Duration::from_hours(400 * 24) },
             billing: BillingSettings::default(),
             invoices: InvoiceSettings::default(),
+            payments: PaymentSettings::default(),
             data_dir,
         }
     }

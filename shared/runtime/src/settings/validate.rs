@@ -34,6 +34,7 @@ impl Settings {
             self.check_bucket(&mut problems);
         }
         self.check_spans(&mut problems);
+        self.check_stripe(program, &mut problems);
         let product = self.mail.product.as_str();
         if product.trim().is_empty() || product.len() > PRODUCT_MAX || product.contains(char::is_control) {
             problems.push(format!("mail.product: must be one line of 1 to {PRODUCT_MAX} bytes"));
@@ -173,7 +174,7 @@ impl Settings {
     }
 }
 
-fn is_http(url: &str) -> bool {
+pub(super) fn is_http(url: &str) -> bool {
     http::Uri::from_str(url)
         .is_ok_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some())
 }

@@ -61,6 +61,11 @@ impl TlsFiles {
         Self::of_port("operations_tls", &settings.operations_tls)
     }
 
+    /// Those of the port for webhooks.
+    pub(crate) fn of_inbox(settings: &Settings) -> Self {
+        Self::of_port("inbox_tls", &settings.inbox_tls)
+    }
+
     fn of_port(section: &'static str, files: &TlsSettings) -> Self {
         let TlsSettings { certificate_file, key_file, client_ca_file } = files.clone();
         Self { section, certificate: certificate_file, key: key_file, ca: client_ca_file, ca_key: "client_ca_file" }

@@ -23,7 +23,7 @@ pub(crate) use probe::connect_here;
 
 /// Protocols that the two kinds of port agree on with their callers.
 const GRPC: &[u8] = b"h2";
-const OPERATIONS: &[u8] = b"http/1.1";
+const HTTP: &[u8] = b"http/1.1";
 
 /// What the ports of this program show to their callers; plaintext where there is nothing.
 #[derive(Clone, Default)]
@@ -32,10 +32,12 @@ pub(crate) struct PortTls {
     pub(crate) grpc: Option<Acceptor>,
     /// On the operations port.
     pub(crate) operations: Option<Acceptor>,
+    /// On the port for webhooks.
+    pub(crate) inbox: Option<Acceptor>,
 }
 
 impl PortTls {
-    /// Reads the files of both kinds of port, and follows their changes until the program stops.
+    /// Reads the files of every kind of port, and follows their changes until the program stops.
     pub(crate) fn load(settings: &Settings, env: &Env) -> Result<Self, TlsError> {
         let acceptor = |files: TlsFiles, alpn: &'static [u8]| {
             if !files.shows_a_certificate() {
@@ -46,7 +48,8 @@ impl PortTls {
         };
         Ok(Self {
             grpc: acceptor(TlsFiles::of_grpc(settings), GRPC)?,
-            operations: acceptor(TlsFiles::of_operations(settings), OPERATIONS)?,
+            operations: acceptor(TlsFiles::of_operations(settings), HTTP)?,
+            inbox: acceptor(TlsFiles::of_inbox(settings), HTTP)?,
         })
     }
 }
@@ -82,7 +85,8 @@ pub(crate) fn problems(settings: &Settings) -> Vec<String> {
     };
     let outcomes = [
         port(TlsFiles::of_grpc(settings), GRPC),
-        port(TlsFiles::of_operations(settings), OPERATIONS),
+        port(TlsFiles::of_operations(settings), HTTP),
+        port(TlsFiles::of_inbox(settings), HTTP),
         peers(TlsFiles::of_peers(settings)),
     ];
     outcomes.into_iter().filter_map(Result::err).flat_map(|error| error.0).collect()

@@ -20,7 +20,10 @@ use bursar_testkit::Ports;
 use bursar_time::Clock;
 use futures::{Stream, StreamExt as _, stream};
 use opentelemetry::metrics::Meter;
-use tokio::{sync::oneshot, task::JoinHandle};
+use tokio::{
+    sync::{Notify, oneshot},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 use tonic::{
     Request, Response, Status,
@@ -47,6 +50,15 @@ pub(crate) fn channel(url: &str) -> Channel {
     Endpoint::from_shared(url.to_owned()).expect("a URL").connect_lazy()
 }
 
+/// What happens at `/webhooks/slow`.
+#[derive(Clone, Default)]
+pub(crate) struct Slow {
+    /// Somebody asks.
+    pub(crate) began: Arc<Notify>,
+    /// They are answered.
+    pub(crate) go_on: Arc<Notify>,
+}
+
 /// A running program.
 pub(crate) struct Running {
     url: String,
@@ -54,6 +66,7 @@ pub(crate) struct Running {
     pub(crate) closed: Arc<AtomicBool>,
     /// How often it has read its files anew.
     pub(crate) reloads: Arc<AtomicUsize>,
+    pub(crate) slow: Slow,
     pub(crate) signals: Signals,
     pub(crate) meter: Meter,
     pub(crate) clock: Clock,
@@ -65,17 +78,28 @@ pub(crate) struct Running {
 impl Running {
     /// Starts it with billing's name and port. When `ready`, waits until it is.
     pub(crate) async fn start(settings: Settings, ports: &Ports, ready: bool) -> Self {
-        let program = Program::Single(Service::Billing);
-        let telemetry = Telemetry::build(program, &settings).expect("telemetry");
+        Box::pin(Self::start_after(&[], settings, ports, ready)).await
+    }
+
+    /// The same in one program with others, which start before it and do nothing.
+    pub(crate) async fn start_after(others: &[Service], settings: Settings, ports: &Ports, ready: bool) -> Self {
+        let telemetry = Telemetry::build(Program::Single(Service::Billing), &settings).expect("telemetry");
         let env = surroundings(&settings, &telemetry);
-        let listeners = Listeners::bind(&settings, program.services()).await.expect("free ports");
+        let services = [others, &[Service::Billing]].concat();
+        let listeners = Listeners::bind(&settings, &services).await.expect("free ports");
         let (is_ready, closed) = (Arc::new(AtomicBool::new(ready)), Arc::new(AtomicBool::new(false)));
-        let reloads = Arc::new(AtomicUsize::new(0));
+        let (reloads, slow) = (Arc::new(AtomicUsize::new(0)), Slow::default());
         let (tell, became_ready) = oneshot::channel();
         let signals = Signals::default();
         let wire = {
             let (ready, closed, reloads) = (Arc::clone(&is_ready), Arc::clone(&closed), Arc::clone(&reloads));
-            async move |_: &Settings, env: Env| Ok(vec![started(&env, ready, closed, reloads)])
+            let (others, slow) = (others.to_vec(), slow.clone());
+            async move |_: &Settings, env: Env| {
+                let others = others.into_iter().map(|other| Started::new(other, Routes::default()));
+                let mut all: Vec<_> = others.collect();
+                all.push(started(&env, ready, closed, reloads, slow));
+                Ok(all)
+            }
         };
         let registry = telemetry.registry();
         let (its_env, its_signals) = (env.clone(), signals.clone());
@@ -93,6 +117,7 @@ impl Running {
             ready: is_ready,
             closed,
             reloads,
+            slow,
             signals,
             meter,
             clock: env.clock.clone(),
@@ -117,7 +142,7 @@ impl Running {
         let listeners = Listeners::bind(&settings, program.services()).await?;
         let wire = async |_: &Settings, env: Env| {
             let flags = || Arc::new(AtomicBool::new(true));
-            Ok(vec![started(&env, flags(), flags(), Arc::default())])
+            Ok(vec![started(&env, flags(), flags(), Arc::default(), Slow::default())])
         };
         let serving = serve_on(&settings, env, telemetry.registry(), listeners, Signals::default(), wire, || {});
         tokio::time::timeout(Duration::from_secs(20), serving).await?
@@ -160,8 +185,22 @@ impl Running {
     }
 }
 
-fn started(env: &Env, ready: Arc<AtomicBool>, closed: Arc<AtomicBool>, reloads: Arc<AtomicUsize>) -> Started {
+fn started(
+    env: &Env,
+    ready: Arc<AtomicBool>,
+    closed: Arc<AtomicBool>,
+    reloads: Arc<AtomicUsize>,
+    slow: Slow,
+) -> Started {
     let events = Events { shutdown: env.shutdown.clone() };
+    let slowly = async move || {
+        slow.began.notify_one();
+        slow.go_on.notified().await;
+        "at last\n"
+    };
+    let webhooks = axum::Router::new()
+        .route("/webhooks/stripe", axum::routing::get(async || "here\n"))
+        .route("/webhooks/slow", axum::routing::get(slowly));
     Started::new(Service::Billing, Routes::new(EventServiceServer::new(events)))
         .answering([EVENTS])
         .ready_when(ReadyProbe::new(move || {
@@ -172,6 +211,7 @@ fn started(env: &Env, ready: Arc<AtomicBool>, closed: Arc<AtomicBool>, reloads: 
             reloads.fetch_add(1, Ordering::SeqCst);
             std::future::ready(())
         })
+        .receiving(Some(webhooks))
         .closing(async move { closed.store(true, Ordering::SeqCst) })
 }
 

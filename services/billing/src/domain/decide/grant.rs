@@ -39,6 +39,7 @@ pub(super) fn grant(state: &mut AccountState, by: By<'_>, command: &GrantCommand
     let draft = Draft::new(event, command.amount, vec![posting]).noted(by.request, command.note.as_ref());
     let entry = state.book(by.now, draft, by.actor)?;
     let lot = Lot::from_grant(&entry).ok_or(Inconsistent("a grant's entry describes no lot"))?;
+    state.count_granted(&lot, by.now);
     state.insert_lot(lot);
     if let Some((anchor, number)) = command.begins {
         state.begin_period(anchor, number);

@@ -163,6 +163,8 @@ impl Golden {
             renews_at: it.renews_at.map(time),
             limits: 0,
             top_up_below: None,
+            alert_at: PercentSet::default(),
+            allowance: None,
             next_lapse: it.next_lapse.map(time),
         }
     }

@@ -21,7 +21,9 @@
 //! | `limiting`, `limiting_model` | limits: what counts where, against a naive list of everything that was spent |
 //! | `scoping` | what a lot may pay for |
 //! | `topping` | when an account falls below what its top-up wants |
+//! | `alerting` | when use of an allowance reaches what its managers want to be told of, against a naive sum of the lots |
 
+mod alerting;
 mod assorting;
 mod auditing;
 mod charging;

@@ -38,6 +38,7 @@ fn payment(state: PaymentState) -> Payment {
         invoice: None,
         taken_back: TakenBack::default(),
         moved: None,
+        months: Vec::new(),
         started_by: String::new(),
         created_at: at(0),
     }
@@ -92,23 +93,33 @@ fn what_is_taken_back_is_rounded_up_and_never_more_than_all() {
         let mut payment = payment(PaymentState::Paid);
         payment.learn(&News::Refunded(usd(refunded)));
         payment.learn(&News::Disputed(usd(disputed)));
-        assert_eq!(payment.credits_to_take_back().to_string(), taken, "{refunded} refunded, {disputed} disputed");
+        assert_eq!(
+            payment.share_to_take_back(payment.bought.credits()).to_string(),
+            taken,
+            "{refunded} refunded, {disputed} disputed"
+        );
     }
     let mut thirds = payment(PaymentState::Paid);
     thirds.amount = usd(3);
-    thirds.bought =
-        Bought::Start { subscription: id(3), plan: ProductId::parse("p").unwrap(), credits: credits(1), seats: 1 };
+    thirds.bought = Bought::Start {
+        subscription: id(3),
+        plan: ProductId::parse("p").unwrap(),
+        credits: credits(1),
+        seats: 1,
+        interval: Interval::Month,
+        features: None,
+    };
     thirds.learn(&News::Refunded(usd(1)));
-    assert_eq!(thirds.credits_to_take_back().to_string(), "0.333334");
+    assert_eq!(thirds.share_to_take_back(thirds.bought.credits()).to_string(), "0.333334");
     // What cannot be: another currency, a negative amount, a payment of nothing.
     let mut odd = payment(PaymentState::Paid);
     assert!(!odd.learn(&News::Refunded(Price::from_units_nanos("EUR".parse().unwrap(), 5, 0).unwrap())));
     assert!(!odd.learn(&News::Refunded(usd(-5))));
     odd.learn(&News::Refunded(Price::from_micros("USD".parse().unwrap(), i64::MAX / 16).unwrap_or(usd(1_000_000))));
-    assert_eq!((odd.refunded, odd.credits_to_take_back()), (usd(20), credits(300)));
+    assert_eq!((odd.refunded, odd.share_to_take_back(odd.bought.credits())), (usd(20), credits(300)));
     let mut free = payment(PaymentState::Paid);
     free.amount = usd(0);
-    assert_eq!(free.credits_to_take_back(), Credits::ZERO);
+    assert_eq!(free.share_to_take_back(free.bought.credits()), Credits::ZERO);
 }
 
 #[test]
@@ -149,14 +160,14 @@ proptest! {
             for news in heard {
                 it.learn(news);
                 prop_assert!(it.taken().micros() <= it.amount.micros() && it.refunded.micros() <= it.amount.micros());
-                prop_assert!(it.credits_to_take_back() <= credits(300));
+                prop_assert!(it.share_to_take_back(it.bought.credits()) <= credits(300));
             }
             Ok(it)
         };
         let (one, another) = (after(&heard)?, after(&other)?);
         let paid = heard.contains(&News::Paid);
         prop_assert_eq!((one.state == PaymentState::Paid, another.state == PaymentState::Paid), (paid, paid));
-        let money = |it: &Payment| (it.refunded, it.disputed, it.dispute, it.credits_to_take_back());
+        let money = |it: &Payment| (it.refunded, it.disputed, it.dispute, it.share_to_take_back(it.bought.credits()));
         prop_assert_eq!(money(&one), money(&another));
         let again: Vec<News> = heard.iter().chain(&heard).cloned().collect();
         let again = after(&again)?;

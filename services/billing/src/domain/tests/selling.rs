@@ -16,6 +16,7 @@ fn plan(id: &str, price: Option<Price>) -> Plan {
     Plan {
         id: ProductId::parse(id).unwrap(),
         display_name: id.to_owned(),
+        interval: Interval::Month,
         price,
         credits: Credits::ZERO,
         scope: Scope::default(),
@@ -171,4 +172,47 @@ fn names_and_labels_have_a_form() {
     for long in ["n".repeat(501), "\u{e9}".repeat(501)] {
         assert_eq!(Note::parse(&long), Err(AttributionError::Note));
     }
+}
+
+#[test]
+fn a_contract_has_terms_of_its_own_on_a_plan_that_says_nothing() {
+    let plans = vec![plan("free", Some(usd("0"))), plan("business", Some(usd("100"))), plan("enterprise", None)];
+    let catalog = Catalog::new(plans, Vec::new(), Vec::new()).unwrap();
+    let features = Features { organizations: false, single_sign_on: true };
+    let contract =
+        Contract { plan: "enterprise".to_owned(), credits: credits(20_000), seats: 60, price: usd("900"), features };
+    let terms = contract.terms(&catalog).unwrap();
+    assert_eq!(
+        (terms.plan.as_str(), terms.price, terms.credits, terms.seats),
+        ("enterprise", usd("900"), credits(20_000), 60)
+    );
+    assert_eq!(
+        (terms.interval, terms.features, &terms.extra, &terms.paid_with),
+        (Interval::Month, Some(features), &None, &None)
+    );
+    assert_eq!(terms.for_seats(60, None), Ok(terms.clone()), "its seats are its own");
+    assert_eq!(terms.for_seats(61, None), Err(ChangeError::NoSeats));
+    let free = Contract { price: usd("0"), credits: Credits::ZERO, ..contract.clone() };
+    assert!(free.terms(&catalog).is_ok());
+    let euros: Price = "900 EUR".parse().unwrap();
+    let wrong = [
+        (Contract { plan: "golden".to_owned(), ..contract.clone() }, ContractError::NoPlan("golden".to_owned())),
+        (
+            Contract { plan: "business".to_owned(), ..contract.clone() },
+            ContractError::NotByContract("business".to_owned()),
+        ),
+        (Contract { plan: "free".to_owned(), ..contract.clone() }, ContractError::NotByContract("free".to_owned())),
+        (Contract { price: euros, ..contract.clone() }, ContractError::Currency(usd("0").currency())),
+    ];
+    for (contract, error) in wrong {
+        assert_eq!(contract.terms(&catalog), Err(error), "{contract:?}");
+    }
+    // As it is stored; what earlier programs stored has none of it.
+    let terms = Terms { paid_with: Some("invoice".to_owned()), ..terms };
+    let stored = serde_json::to_string(&terms).unwrap();
+    assert_eq!(serde_json::from_str::<Terms>(&stored).unwrap(), terms);
+    let plain = Terms::of(catalog.plan("business").unwrap()).unwrap();
+    let stored = serde_json::to_string(&plain).unwrap();
+    assert!(!stored.contains("features") && !stored.contains("paid_with"), "{stored}");
+    assert_eq!(serde_json::from_str::<Terms>(&stored).unwrap(), plain);
 }

@@ -107,6 +107,7 @@ pub(super) struct Store {
     pub(super) used: BTreeMap<UseKey, Used>,
     /// Everything that was told, in order.
     pub(super) alerts: Vec<LimitAlert>,
+    pub(super) allowance_alerts: Vec<AllowanceAlert>,
     /// How often it was written that the account fell below what its top-up wants.
     pub(super) crossed: usize,
 }
@@ -127,12 +128,17 @@ impl Store {
             limits: Arc::default(),
             used: BTreeMap::new(),
             alerts: Vec::new(),
+            allowance_alerts: Vec::new(),
             crossed: 0,
         }
     }
 
     fn write(&mut self, changes: Changes) {
         self.account = changes.account;
+        if let Some(allowance) = self.account.allowance {
+            let (seq, stored) = (self.account.head.seq, allowance.to_bytes(self.account.head.seq));
+            assert_eq!(Allowance::from_bytes(&stored, seq), Some(allowance), "stored form");
+        }
         self.write_entries(&changes.entries);
         for lot in changes.lots_inserted {
             assert_eq!(LotTerms::from_bytes(&lot.terms.to_bytes()).as_ref(), Ok(lot.terms.as_ref()), "stored terms");
@@ -159,6 +165,7 @@ impl Store {
         }
         self.used.extend(changes.used);
         self.alerts.extend(changes.alerts);
+        self.allowance_alerts.extend(changes.allowance_alerts);
         self.crossed += usize::from(changes.crossed);
         for entry in &changes.entries {
             if let Event::Erase { member } = &entry.event {
@@ -230,6 +237,11 @@ impl Store {
     /// Loads what one request needs beside the live lots, and nothing else.
     fn load_needs(&self, state: &mut AccountState, request: &Request, actor: &Actor, now: Timestamp) {
         let needs = request.needs();
+        if state.lacks_allowance() {
+            let mut lots: Vec<&Lot> = self.lots.values().collect();
+            lots.sort_by_key(|lot| lot.number);
+            state.load_allowance(lots, now);
+        }
         if state.account().next_lapse.is_some_and(|next| next <= now) {
             let open = self.holds.values().filter(|hold| hold.state == HoldState::Open);
             let (overdue, later): (Vec<_>, Vec<_>) = open.partition(|hold| hold.deadline <= now);

@@ -32,6 +32,7 @@ fn changes(golden: &Golden, entries: &[Entry]) -> Unsaved {
         meters: if first { golden.meters() } else { Vec::new() },
         used: Vec::new(),
         alerts: Vec::new(),
+        allowance_alerts: Vec::new(),
         crossed: false,
     };
     Unsaved { changes, next_due: None }

@@ -19,7 +19,7 @@ use crate::usecase::shop::Shop;
 /// A month of 31 days begins; half of it is over on the 16th at noon.
 const BEGIN: &str = "2026-01-01T00:00:00Z";
 const HALF: &str = "2026-01-16T12:00:00Z";
-const NEXT: &str = "2026-02-01T00:00:00Z";
+pub(super) const NEXT: &str = "2026-02-01T00:00:00Z";
 
 /// What is told, but for invoices, each of which is told of.
 const BUT_INVOICES: &str = "outbox WHERE type <> 'invoice.issued'";
@@ -56,7 +56,7 @@ pub(super) async fn change_under(
     Ok(shop.subscriptions.change(owner, &asked).await?.message()?)
 }
 
-pub(super) async fn change(
+pub(in crate::usecase) async fn change(
     shop: &Shop,
     owner: OwnerId,
     plan: &str,
@@ -65,12 +65,12 @@ pub(super) async fn change(
     change_under(shop, owner, (plan, seats), "").await
 }
 
-async fn now(shop: &Shop, owner: OwnerId) -> Subscription {
+pub(super) async fn now(shop: &Shop, owner: OwnerId) -> Subscription {
     shop.subscriptions.get(owner).await.unwrap()
 }
 
 /// Plan, seats and price, and the same of what waits.
-async fn stands(shop: &Shop, owner: OwnerId) -> (String, Option<String>) {
+pub(super) async fn stands(shop: &Shop, owner: OwnerId) -> (String, Option<String>) {
     let it = now(shop, owner).await;
     let line = |it: &Terms| format!("{} {} {} {}", it.plan, it.seats, it.price, it.credits);
     (line(&it.terms()), it.pending.as_ref().map(line))
@@ -85,19 +85,19 @@ fn paid_by(answer: &pb::ChangePlanResponse) -> PaymentId {
 }
 
 /// All of it went back, and nothing came of it.
-async fn assert_returned(shop: &Shop, id: PaymentId) {
+pub(super) async fn assert_returned(shop: &Shop, id: PaymentId) {
     let it = payment(shop, id).await;
     assert_eq!((it.state, it.returned, it.refunded), (PaymentState::Paid, true, it.amount));
     assert_eq!((it.fulfilled_at, it.lot, it.invoice), (None, None, None));
 }
 
-async fn round(shop: &Shop) -> (usize, usize, usize) {
+pub(super) async fn round(shop: &Shop) -> (usize, usize, usize) {
     let round = renewals::round(&shop.subscriptions).await.unwrap();
     (round.done, round.failed, round.held)
 }
 
 /// A person with a pack, on Business since the month began.
-async fn subscribed(db: &TestDb, owner: OwnerId) -> Shop {
+pub(super) async fn subscribed(db: &TestDb, owner: OwnerId) -> Shop {
     let shop = Shop::selling(db, BEGIN, PLANS).await;
     shop.buy(owner, "starter", "sandbox_ok", "").await.unwrap();
     shop.subscribe(owner, "business", "sandbox_ok", "").await.unwrap();
@@ -120,7 +120,7 @@ engines! {
         assert_eq!(shop.lot_lines(owner).await[1..], [format!("ALLOWANCE 1500 (900) {BEGIN} {NEXT}"), added]);
         assert_eq!((it.lot, shop.available(owner).await), (Some(shop.lots(owner).await[2].id), credits("3200")));
         let entitled = shop.subscriptions.entitlements(owner).await.unwrap();
-        assert_eq!((entitled.plan.as_str(), entitled.seats, entitled.single_sign_on), ("pro", 20, true));
+        assert_eq!((entitled.plan.as_str(), entitled.seats, entitled.features.single_sign_on), ("pro", 20, true));
         shop.set(NEXT);
         assert_eq!((round(&shop).await, shop.available(owner).await), ((1, 0, 0), credits("5800")));
         assert_eq!((now(&shop, owner).await.price.to_string(), shop.count("payments").await), ("300.00 USD".to_owned(), 4));
@@ -192,6 +192,15 @@ engines! {
         assert!(matches!(refused, Err(Error::NoSuchChange(ChangeError::Currency))), "{refused:?}");
         change(&shop, owner, "business", 12).await.expect("a plan that is sold no more goes on");
         shop.assert_sound(owner).await;
+    }
+
+    async fn seats_of_a_plan_that_is_paid_otherwise_by_now_are_not_sold(db: TestDb) {
+        let owner = personal(1);
+        let mut shop = subscribed(&db, owner).await;
+        let by_the_year = include_str!("../../../catalog.toml").replace("id = \"business\"", "id = \"business\"\ninterval = \"year\"");
+        shop.sells(&by_the_year);
+        let refused = change(&shop, owner, "", 11).await;
+        assert!(matches!(refused, Err(Error::NoSuchChange(ChangeError::NoSeats))), "a year's price for a month: {refused:?}");
     }
 
     async fn nothing_changes_until_it_is_paid(db: TestDb) {

@@ -18,8 +18,10 @@ use crate::domain::{
     Note, OperationKey, RateCard, Request, RequestName, Rules, Spending,
 };
 use crate::lane::{Batcher, Job, LaneSettings, Lanes, RulesSource};
+use crate::payment::Payments;
 use crate::store::{MIGRATIONS, accounts, details, lots};
 use crate::usecase::audit;
+use crate::usecase::removals::Removals;
 
 const KEY: OperationKey = OperationKey::new([5; 32]);
 
@@ -53,7 +55,11 @@ impl Bench {
         let batcher = Batcher::new(self.db.clone(), self.clock.clone(), self.source.handle());
         let meter = opentelemetry::global::meter("test");
         let lanes = Lanes::start(LaneSettings::default(), &batcher, &meter, &TaskTracker::new()).unwrap();
-        Purger { db: self.db.clone(), lanes }
+        let sealer = bursar_secret::Sealer::from_key(&bursar_secret::Secret::new([7; 32]));
+        let jobs =
+            bursar_jobs::Jobs::new(self.db.clone(), sealer, bursar_secret::Entropy::seeded(7), self.clock.clone());
+        let removals = Removals { db: self.db.clone(), payments: Payments::Sandbox, jobs, clock: self.clock.clone() };
+        Purger { db: self.db.clone(), lanes, removals }
     }
 
     /// The `n`-th account, with many lots and more pages of details than one transaction takes; its owner is purged.

@@ -1,7 +1,8 @@
 //! Many months in one transaction: what a turn of the month consists of, when everybody's is at once.
 //!
 //! A batch takes what is ordinary: an active subscription one period behind, whose next month nobody has tried to pay yet, and
-//! that its provider settles at once. It locks the subscriptions (those that somebody else has locked are being renewed there),
+//! that its provider settles at once; or one whose next month is paid for with its year alone, of which nothing was taken back. It
+//! locks the subscriptions (those that somebody else has locked are being renewed there),
 //! then the accounts, decides every grant by the same engine as a month by itself, and on PostgreSQL writes each table's
 //! rows with one statement. Grant, payment, invoice and event of a month are in that one transaction, or nothing is. What the rows must be is
 //! what the path of one month leaves; everything else (`rest`) goes that path, with whatever it takes.
@@ -11,30 +12,33 @@
 //! | each month once | the claim, the subscription's period in the `UPDATE`, the payment's unique thing and attempt, the grant's name |
 //! | one account spoils nobody's month | a batch that fails is halved; what fails alone goes the path of one month, and is told of there |
 //! | nobody waits for long | [`MOST`] months a transaction; a charge meanwhile waits for the accounts' locks, as for any batch |
-//! | no deadlock is anybody else's fault | payments are locked before subscriptions everywhere else: a batch that has to wait for one gives up in a moment, and is halved |
+//! | no deadlock is anybody else's fault | payments are locked before subscriptions everywhere else: a batch that has to wait for one gives up in a moment, and is halved; a year's payment it takes only where nobody has it |
 //!
 //! Not where tables are distributed by owner, or where nothing is combined: there every month has transactions of its own.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use bursar_db::{DbError, Tx};
 use bursar_id::{LotId, OwnerId};
 use bursar_proto::event::v1::event::Payload;
-use bursar_time::{Clock, Timestamp};
+use bursar_time::Timestamp;
 
 use super::super::asking::{payer_among, token_of};
 use super::super::bills::issued as told_of;
 use super::super::cashier::note;
 use super::super::dues::thing_after;
+use super::super::fulfilment::keep_alerts;
 use super::super::invoices::{Draft, during};
+use super::super::orders::Till;
 use super::super::subscriptions::{SubscriptionUseCases, changed};
 use crate::domain::{
-    AccountSettings, Actor, Outcome, Payment, PaymentState, Request, SavedMethod, Subscription, SubscriptionState,
+    Account, AccountSettings, Actor, Outcome, PaidLot, Payment, PaymentState, Request, SavedMethod, Subscription,
+    SubscriptionState,
 };
 use crate::error::Error;
 use crate::lane::Job;
 use crate::payment::{PaymentMethod, ToPay};
-use crate::store::{methods, payments, settings, subscriptions as stored};
+use crate::store::{contracts, methods, payments, settings, subscriptions as stored, years};
 
 /// How many months one transaction begins at most: for as long as that takes their accounts are locked.
 pub(super) const MOST: usize = 250;
@@ -63,15 +67,19 @@ struct Next {
     from: Subscription,
     renewed: Subscription,
     payment: Payment,
+    /// It was paid for with its year.
+    before: bool,
     request: Request,
 }
 
-/// Whether a month can be begun together with others.
-pub(super) fn is_ordinary(it: &Subscription, clock: &Clock) -> bool {
-    let now = clock.now();
+/// Whether a month can be begun together with others: it is paid for with its year, or its provider settles at once.
+pub(super) fn is_ordinary(it: &Subscription, till: &Till) -> bool {
+    let (clock, now) = (&till.clock, till.clock.now());
     it.state == SubscriptionState::Active
+        && (it.is_next_paid() || till.payments.pays_at_once())
         && it.is_due(now)
         && !it.cancel_at_period_end
+        && !(it.is_next_paid() && it.pending.is_some())
         && (clock.is_test() || !it.is_held(now))
 }
 
@@ -81,7 +89,14 @@ pub(super) fn is_ordinary(it: &Subscription, clock: &Clock) -> bool {
 /// # Errors
 /// The store cannot be reached, or the clock not be believed: what was begun before stays begun.
 pub(super) async fn renew(subscriptions: &SubscriptionUseCases, due: Vec<Subscription>) -> Result<Batched, Error> {
-    let mut batched = Batched::default();
+    let (mut batched, till) = (Batched::default(), &subscriptions.till);
+    if due.is_empty() {
+        return Ok(batched);
+    }
+    // A contract may begin with the month: that is for the path of one. Whatever is set from now on begins later.
+    let agreed: HashSet<_> = contracts::due(&mut till.db.read().await?, till.clock.now()).await?.into_iter().collect();
+    let (alone, due): (Vec<_>, Vec<_>) = due.into_iter().partition(|it| agreed.contains(&it.owner));
+    batched.rest.extend(alone);
     let mut parts = vec![due];
     while let Some(mut part) = parts.pop() {
         if part.len() > MOST {
@@ -90,13 +105,12 @@ pub(super) async fn renew(subscriptions: &SubscriptionUseCases, due: Vec<Subscri
         if part.is_empty() {
             continue;
         }
-        match together(subscriptions, &part).await {
+        match Box::pin(together(subscriptions, &part)).await {
             Ok(made) => {
                 batched.done += made.begun.len();
                 batched.rest.extend(made.rest);
                 batched.taken.extend(made.taken);
-                let clock = &subscriptions.till.clock;
-                parts.push(made.begun.into_iter().filter(|it| is_ordinary(it, clock)).collect());
+                parts.push(made.begun.into_iter().filter(|it| is_ordinary(it, till)).collect());
             }
             // It is nobody's month that is in the way.
             Err(error @ Error::Store(DbError::Unavailable(_) | DbError::Clock(_))) => return Err(error),
@@ -144,12 +158,22 @@ async fn attempt(
     let mine: HashSet<_> = claimed.iter().map(|it| it.id).collect();
     let taken = due.iter().filter(|it| !mine.contains(&it.id)).cloned().collect();
     let claimed = claimed.into_iter().filter(|it| still.get(&it.id) == Some(&it.month.number)).collect();
-    let (next, mut rest) = prepare(subscriptions, tx, claimed).await?;
+    let (next, mut rest, accounts) = prepare(subscriptions, tx, claimed).await?;
     let settings = settings::of_owners(tx, &owners_of(&next)).await?;
-    let (paid, unpaid) = pay(subscriptions, tx, next, &settings).await?;
+    let (before, next): (Vec<_>, Vec<_>) = next.into_iter().partition(Subscription::is_next_paid);
+    let (mut paid, others) = paid_before(subscriptions, tx, before).await?;
+    rest.extend(others);
+    let (more, unpaid) = pay(subscriptions, tx, next, &settings).await?;
+    paid.extend(more);
     rest.extend(unpaid);
     if paid.is_empty() {
         return Ok((Made { begun: Vec::new(), rest, taken }, Vec::new()));
+    }
+    let none = AccountSettings::default();
+    for owner in paid.iter().map(|it| it.from.owner) {
+        if let Some(account) = accounts.get(&owner) {
+            keep_alerts(tx, (owner, account), settings.get(&owner).unwrap_or(&none)).await?;
+        }
     }
     let jobs: Vec<Job> =
         paid.iter().map(|it| Job { owner: it.from.owner, actor: Actor::Job, request: it.request.clone() }).collect();
@@ -170,21 +194,52 @@ fn owners_of(next: &[Subscription]) -> Vec<OwnerId> {
     next.iter().map(|it| it.owner).collect()
 }
 
-/// Of those that are claimed, those whose month can begin, their accounts locked; and the others.
+/// Of those that are claimed, those whose month can begin; the others; and the accounts, locked.
 async fn prepare(
     subscriptions: &SubscriptionUseCases,
     tx: &mut Tx,
     claimed: Vec<Subscription>,
-) -> Result<(Vec<Subscription>, Vec<Subscription>), Error> {
+) -> Result<(Vec<Subscription>, Vec<Subscription>, BTreeMap<OwnerId, Account>), Error> {
     let till = &subscriptions.till;
-    let (ordinary, mut rest): (Vec<_>, Vec<_>) = claimed.into_iter().partition(|it| is_ordinary(it, &till.clock));
+    let (ordinary, mut rest): (Vec<_>, Vec<_>) = claimed.into_iter().partition(|it| is_ordinary(it, till));
     let may = till.sells_to_these(tx, &owners_of(&ordinary)).await?;
     let things: Vec<_> = ordinary.iter().map(thing_after).collect();
     let tried = payments::tried(tx, &things).await?;
     let (next, others): (Vec<_>, Vec<_>) =
-        ordinary.into_iter().partition(|it| may.contains(&it.owner) && !tried.contains(thing_after(it).as_slice()));
+        ordinary.into_iter().partition(|it| may.contains_key(&it.owner) && !tried.contains(thing_after(it).as_slice()));
     rest.extend(others);
-    Ok((next, rest))
+    Ok((next, rest, may))
+}
+
+/// Months of years, with what was paid for these, locked; and those of which something was taken back, which somebody else has
+/// in work, or which more than one payment has paid for.
+async fn paid_before(
+    subscriptions: &SubscriptionUseCases,
+    tx: &mut Tx,
+    due: Vec<Subscription>,
+) -> Result<(Vec<Next>, Vec<Subscription>), Error> {
+    if due.is_empty() {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    let ids: Vec<_> = due.iter().filter_map(Subscription::payment).collect();
+    let locked = payments::lock_free(tx, &ids).await?.into_iter();
+    let mut whole: HashMap<_, _> =
+        locked.filter(|it| it.fulfilled_at.is_some() && it.taken().is_zero()).map(|it| (it.id, it)).collect();
+    // Whoever claimed them sees each change: that is delivered by who has the subscription's row.
+    let payer = |it: &Subscription| whole.get(&it.payment()?).map(|payment: &Payment| payment.owner);
+    let may_be: Vec<_> = due.iter().filter(|it| it.changes > 0).filter_map(|it| Some((it, payer(it)?))).collect();
+    let changed = years::changed(tx, &may_be).await?;
+    let (mut paid, mut rest) = (Vec::with_capacity(due.len()), Vec::new());
+    for from in due {
+        let payment = from.payment().filter(|_| !changed.contains(&from.id)).and_then(|id| whole.remove(&id));
+        let Some((payment, renewed)) = payment.zip(from.gone_on()) else {
+            rest.push(from);
+            continue;
+        };
+        let request = subscriptions.cashier.paid_month(&renewed, Some(&payment))?;
+        paid.push(Next { from, renewed, payment, before: true, request });
+    }
+    Ok((paid, rest))
 }
 
 /// The payments of the months, paid; and those that are not settled at once.
@@ -195,7 +250,7 @@ async fn pay(
     settings: &HashMap<OwnerId, AccountSettings>,
 ) -> Result<(Vec<Next>, Vec<Subscription>), Error> {
     let by_saved =
-        |it: &&Subscription| !matches!(PaymentMethod::from_stored(&it.payment_method), PaymentMethod::Named(_));
+        |it: &&Subscription| !matches!(PaymentMethod::from_stored(it.next_method()), PaymentMethod::Named(_));
     let owners: Vec<OwnerId> = due.iter().filter(by_saved).map(|it| it.owner).collect();
     let mut saved: HashMap<OwnerId, Vec<SavedMethod>> = HashMap::with_capacity(owners.len());
     for method in if owners.is_empty() { Vec::new() } else { methods::of_owners(tx, &owners).await? } {
@@ -208,7 +263,9 @@ async fn pay(
         let methods = saved.get(&from.owner).map(Vec::as_slice).unwrap_or_default();
         let mut payment = cashier.first_due(&from, country)?;
         let heard = token(&payment, methods, cashier.till.clock.now()).and_then(|token| {
-            cashier.till.payments.pay_at_once(&ToPay { key: payment.id, amount: payment.amount, token: &token })
+            let (key, amount) = (payment.id, payment.amount);
+            let to_pay = ToPay { key, amount, token: &token, attended: false, given_up: false };
+            cashier.till.payments.pay_at_once(&to_pay)
         });
         note(&mut payment, heard.as_ref());
         if payment.state != PaymentState::Paid {
@@ -217,7 +274,7 @@ async fn pay(
         }
         let renewed = from.renewed(payment.id.to_string());
         let request = cashier.allowance(&renewed, Some(payment.id))?;
-        paid.push(Next { from, renewed, payment, request });
+        paid.push(Next { from, renewed, payment, before: false, request });
     }
     Ok((paid, rest))
 }
@@ -227,6 +284,10 @@ fn token(payment: &Payment, saved: &[SavedMethod], now: Timestamp) -> Option<Str
     let method = PaymentMethod::from_stored(&payment.method);
     if let PaymentMethod::Named(name) = method {
         return Some(name);
+    }
+    if payment.amount.is_zero() {
+        // Nobody is asked for nothing.
+        return Some(String::new());
     }
     token_of(payer_among(saved, &method), now).ok().map(str::to_owned)
 }
@@ -239,25 +300,35 @@ async fn write(
     settings: &HashMap<OwnerId, AccountSettings>,
 ) -> Result<(Vec<Subscription>, Vec<Payload>), Error> {
     let (cashier, now) = (&subscriptions.cashier, subscriptions.till.clock.now());
-    let months: Vec<_> = granted.iter().map(|(it, _)| (it.renewed.clone(), it.from.month.number)).collect();
+    let months: Vec<_> = granted.iter().map(|(it, _)| (it.renewed.clone(), it.from.clone())).collect();
     if stored::renew_many(tx, &months).await? != months.len() {
         return Err(Error::NothingToRenew);
     }
     let draft = |(it, _): &(Next, Option<LotId>)| {
-        let bill = during(it.payment.bill.clone()?, &it.renewed.month);
+        let bill = during(it.payment.bill.clone()?, &it.renewed.paid_period());
         Some(Draft { owner: it.from.owner, bill, payment: it.payment.id, at: now })
     };
-    let drafts = granted.iter().map(draft).collect::<Option<Vec<_>>>().ok_or(Error::Failed)?;
-    let issued = cashier.till.invoices.issue_all(tx, drafts, settings).await?;
-    let (mut begun, mut paid, mut events) = (Vec::with_capacity(granted.len()), Vec::new(), Vec::new());
-    for ((it, lot), invoice) in granted.into_iter().zip(issued) {
-        events.push(told_of(it.from.owner, invoice.id));
-        paid.push(Payment { lot, invoice: Some(invoice.id.id), fulfilled_at: Some(now), ..it.payment });
+    let new = granted.iter().filter(|(it, _)| !it.before);
+    let drafts = new.map(draft).collect::<Option<Vec<_>>>().ok_or(Error::Failed)?;
+    let mut issued = cashier.till.invoices.issue_all(tx, drafts, settings).await?.into_iter();
+    let (mut begun, mut events) = (Vec::with_capacity(granted.len()), Vec::new());
+    let (mut paid, mut years) = (Vec::new(), Vec::new());
+    for (it, lot) in granted {
         if it.renewed.terms() != it.from.terms() {
             events.push(changed(&it.renewed, &it.renewed.plan, it.renewed.seats));
         }
+        let mut payment = it.payment;
+        if it.before {
+            payment.months.extend(lot.map(|lot| PaidLot::new(it.renewed.owner, lot, it.renewed.credits)));
+            years.push(payment);
+        } else {
+            let invoice = issued.next().ok_or(Error::Failed)?.id;
+            events.push(told_of(it.from.owner, invoice));
+            paid.push(Payment { lot, invoice: Some(invoice.id), fulfilled_at: Some(now), ..payment });
+        }
         begun.push(it.renewed);
     }
+    years::note_months(tx, &years).await?;
     if payments::insert_renewals(tx, &paid).await? != paid.len() {
         // Somebody who spends has begun to pay one of them meanwhile.
         return Err(Error::NothingToRenew);

@@ -11,8 +11,8 @@ use bursar_testkit::{TestDb, engines, personal};
 use futures::FutureExt as _;
 
 use super::batches;
-use crate::domain::{PaymentState, Subscription, Terms};
-use crate::store::{accounts, invoices, payments, subscriptions as stored};
+use crate::domain::{AccountSettings, AlertPercents, PaymentState, PercentSet, Subscription, Terms};
+use crate::store::{accounts, invoices, payments, settings, subscriptions as stored};
 use crate::usecase::renewals::Round;
 use crate::usecase::shop::Shop;
 
@@ -59,6 +59,20 @@ impl Draw {
     }
 }
 
+/// Half of the allowance.
+fn half() -> AlertPercents {
+    AlertPercents::new(&[50]).unwrap()
+}
+
+/// Has a person want to be told of half of the allowance, set by a program that tells nobody.
+pub(super) async fn wants(shop: &Shop, owner: OwnerId) {
+    let mut tx = shop.db.begin().await.unwrap();
+    let before = settings::of(&mut tx, owner).await.unwrap();
+    let after = AccountSettings { allowance_alert_percents: half(), version: before.version + 1, ..before };
+    settings::put(&mut tx, owner, &after, shop.clock.now()).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
 /// Has a person live as drawn until the month is over; twins are drawn alike.
 async fn live_a_month(shop: &Shop, n: u64, draw: &Draw) {
     let owner = personal(n);
@@ -75,6 +89,9 @@ async fn live_a_month(shop: &Shop, n: u64, draw: &Draw) {
     if draw.one_in(2) {
         shop.spend(owner, "700").await;
     }
+    if n % 3 == 1 {
+        wants(shop, owner).await;
+    }
     let mut tx = shop.db.begin().await.unwrap();
     let live = stored::live(&mut tx, owner).await.unwrap().unwrap();
     if draw.one_in(3) {
@@ -87,6 +104,60 @@ async fn live_a_month(shop: &Shop, n: u64, draw: &Draw) {
     if draw.one_in(6) {
         shop.stands(owner, Standing::Suspended).await;
     }
+}
+
+/// Begins what is due of so many people together, and what is due of as many twins, who come after them, one by one: that leaves
+/// the same and tells the same. Gives how many were begun together, and of how many one was begun by itself.
+pub(super) async fn assert_alike(shop: &Shop, people: u64, when: &str) -> (usize, usize) {
+    let before = shop.count("outbox").await;
+    let many = Box::pin(batches::renew(&shop.subscriptions, live(shop, 1..=people).await)).await.unwrap();
+    let (done, rest) = (many.done, many.rest.len());
+    for due in many.rest {
+        Box::pin(super::catch_up(&shop.subscriptions, due)).await.unwrap();
+    }
+    let told = shop.count("outbox").await - before;
+    for due in live(shop, people + 1..=2 * people).await {
+        Box::pin(super::catch_up(&shop.subscriptions, due)).await.unwrap();
+    }
+    assert_eq!(shop.count("outbox").await - before, 2 * told, "and tell the same, at {when}");
+    let mailed = "outbox WHERE type = 'invoice.issued'";
+    assert_eq!(shop.count(mailed).await, shop.count("invoices").await, "of each document, at {when}");
+    for n in 1..=people {
+        assert_eq!(rows(shop, personal(n)).await, rows(shop, personal(people + n)).await, "{n} at {when}");
+        shop.assert_sound(personal(n)).await;
+    }
+    (done, rest)
+}
+
+/// Several replicas begin what is due at once; then nothing is.
+pub(super) async fn replicas_race(shop: &Shop) {
+    let racers = (0..3).flat_map(|_| {
+        let (helper, rounder) = (shop.subscriptions.clone(), shop.subscriptions.clone());
+        [
+            tokio::spawn(async move { super::help(&helper, &super::Left::default()).await.map(drop) }),
+            tokio::spawn(async move { super::round(&rounder).await.map(drop) }),
+        ]
+    });
+    for racer in racers.collect::<Vec<_>>() {
+        racer.await.unwrap().unwrap();
+    }
+    // What somebody else had in work is left to the next round.
+    round(shop).await;
+    assert_eq!(round(shop).await.done, 0);
+}
+
+/// All of these people wait for what is due of them, while it is begun together.
+pub(super) async fn spenders_and_a_batch(shop: &Shop, people: u64) {
+    let spenders = live(shop, 1..=people).await.into_iter().map(|due| {
+        let subscriptions = shop.subscriptions.clone();
+        tokio::spawn(async move { super::catch_up(&subscriptions, due).await.map(drop) })
+    });
+    let spenders = spenders.collect::<Vec<_>>();
+    super::help(&shop.subscriptions, &super::Left::default()).await.unwrap();
+    for spender in spenders {
+        spender.await.unwrap().unwrap();
+    }
+    round(shop).await;
 }
 
 /// Everything that is stored of a person, but for whose it is and what nobody can know before.
@@ -102,7 +173,8 @@ async fn rows(shop: &Shop, owner: OwnerId) -> String {
             .unwrap();
     }
     write!(text, "\n{:?} {:?} {:?} {:?} {:?}", it.state, it.terms(), it.month, it.ended_at, it.pending).unwrap();
-    write!(text, " {} {:?} {} {}", it.failures, it.next_retry_at, it.cancel_at_period_end, it.changes).unwrap();
+    write!(text, " {:?} {} {:?} {} {}", it.prepaid, it.failures, it.next_retry_at, it.cancel_at_period_end, it.changes)
+        .unwrap();
     // Ids are drawn at random within an instant.
     let mut sold = Vec::new();
     for paid in payments::page(&mut tx, owner, None, 100).await.unwrap() {
@@ -114,6 +186,9 @@ async fn rows(shop: &Shop, owner: OwnerId) -> String {
         write!(line, "\n{:?} {:?}", paid.bought.purpose(), (paid.amount, bill, paid.bought.credits(), state)).unwrap();
         let kept = (paid.attempt, &paid.method, paid.started_by == "bursar", paid.created_at);
         write!(line, " {:?}", (kept, named, lot, paid.invoice.is_some(), last)).unwrap();
+        for month in &paid.months {
+            write!(line, " {} {} {:?}", lots[&month.lot].number, month.credits, month.taken_back).unwrap();
+        }
         assert_eq!(
             payments::asked_with(&mut tx, paid.id).await.unwrap().is_some(),
             paid.state == PaymentState::Created
@@ -125,11 +200,14 @@ async fn rows(shop: &Shop, owner: OwnerId) -> String {
     for invoice in invoices::page(&mut tx, owner, None, 100).await.unwrap() {
         let number = invoice.number.rsplit('-').next().unwrap_or_default().to_owned();
         let what = (invoice.position, &invoice.bill, &invoice.profile, &invoice.issued_on, invoice.issued_at);
-        write!(text, "\n{number} {what:?}").unwrap();
+        // A credit note names the invoice, by the account's own prefix.
+        let prefix = invoice.number.split('-').next().unwrap_or_default();
+        write!(text, "\n{number} {}", format!("{what:?}").replace(prefix, "")).unwrap();
     }
     let account = accounts::find(&mut tx, owner).await.unwrap().unwrap();
     let head = (account.head.seq, account.head.at, account.renews_at, account.next_lapse);
     write!(text, "\n{:?} {head:?} {:?}", (account.available, account.debt, account.charged), account.period).unwrap();
+    write!(text, " {:?} {}", account.alert_at, account.allowance.is_some()).unwrap();
     text
 }
 
@@ -143,23 +221,27 @@ engines! {
             }
         }
         shop.set(FEBRUARY_28);
-        let before = shop.count("outbox").await;
-        let many = batches::renew(&shop.subscriptions, live(&shop, 1..=PEOPLE).await).await.unwrap();
-        assert!(many.done > 4 && many.rest.len() > 4, "{} together, {} by themselves", many.done, many.rest.len());
-        for due in many.rest {
+        let (done, rest) = assert_alike(&shop, PEOPLE, FEBRUARY_28).await;
+        assert!(done > 4 && rest > 4, "{done} together, {rest} by themselves");
+    }
+
+    async fn what_a_program_of_before_was_told_holds_from_the_next_month_on(db: TestDb) {
+        let shop = crowd(&db, 2).await;
+        for n in 1..=2 {
+            wants(&shop, personal(n)).await;
+        }
+        shop.set(FEBRUARY_28);
+        let together = batches::renew(&shop.subscriptions, live(&shop, 1..=1).await).await.unwrap();
+        assert_eq!(together.done, 1);
+        for due in live(&shop, 2..=2).await {
             super::catch_up(&shop.subscriptions, due).await.unwrap();
         }
-        let told = shop.count("outbox").await - before;
-        for due in live(&shop, PEOPLE + 1..=2 * PEOPLE).await {
-            super::catch_up(&shop.subscriptions, due).await.unwrap();
+        for n in 1..=2 {
+            let account = accounts::find(&mut shop.db.read().await.unwrap(), personal(n)).await.unwrap().unwrap();
+            assert_eq!(account.alert_at, PercentSet::from(&half()), "{n}");
+            assert!(account.allowance.is_some(), "{n}: what is used is counted");
         }
-        assert_eq!(shop.count("outbox").await - before, 2 * told, "and tell the same");
-        let mailed = "outbox WHERE type = 'invoice.issued'";
-        assert_eq!(shop.count(mailed).await, shop.count("invoices").await, "of each document");
-        for n in 1..=PEOPLE {
-            assert_eq!(rows(&shop, personal(n)).await, rows(&shop, personal(PEOPLE + n)).await, "{n}");
-            shop.assert_sound(personal(n)).await;
-        }
+        assert_months(&shop, 1..=2, 2).await;
     }
 
     async fn three_replicas_begin_each_month_once(db: TestDb) {
@@ -167,19 +249,7 @@ engines! {
         let shop = crowd(&db, PEOPLE).await;
         for (now, months) in [(FEBRUARY_28, 2), ("2026-06-01T00:00:00Z", 5)] {
             shop.set(now);
-            let racers = (0..3).flat_map(|_| {
-                let (helper, rounder) = (shop.subscriptions.clone(), shop.subscriptions.clone());
-                [
-                    tokio::spawn(async move { super::help(&helper, &super::Left::default()).await.map(drop) }),
-                    tokio::spawn(async move { super::round(&rounder).await.map(drop) }),
-                ]
-            });
-            for racer in racers.collect::<Vec<_>>() {
-                racer.await.unwrap().unwrap();
-            }
-            // What somebody else had in work is left to the next round.
-            round(&shop).await;
-            assert_eq!(round(&shop).await.done, 0);
+            replicas_race(&shop).await;
             assert_months(&shop, 1..=PEOPLE, months).await;
         }
     }
@@ -188,16 +258,7 @@ engines! {
         const PEOPLE: u64 = 12;
         let shop = crowd(&db, PEOPLE).await;
         shop.set(FEBRUARY_28);
-        let spenders = live(&shop, 1..=PEOPLE).await.into_iter().map(|due| {
-            let subscriptions = shop.subscriptions.clone();
-            tokio::spawn(async move { super::catch_up(&subscriptions, due).await.map(drop) })
-        });
-        let spenders = spenders.collect::<Vec<_>>();
-        super::help(&shop.subscriptions, &super::Left::default()).await.unwrap();
-        for spender in spenders {
-            spender.await.unwrap().unwrap();
-        }
-        round(&shop).await;
+        spenders_and_a_batch(&shop, PEOPLE).await;
         assert_months(&shop, 1..=PEOPLE, 2).await;
     }
 

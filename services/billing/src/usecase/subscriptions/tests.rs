@@ -26,7 +26,7 @@ engines! {
         assert_eq!(shop.lot_lines(owner).await, [month]);
         let entitled = shop.subscriptions.entitlements(owner).await.unwrap();
         assert_eq!((entitled.plan.as_str(), entitled.seats), ("business", 10));
-        assert!(entitled.organizations && !entitled.single_sign_on, "{entitled:?}");
+        assert!(entitled.features.organizations && !entitled.features.single_sign_on, "{entitled:?}");
         assert_eq!(shop.count("outbox").await, 3, "others learn of it, of its invoice and of who did it");
         shop.assert_sound(owner).await;
     }
@@ -35,7 +35,7 @@ engines! {
         let shop = Shop::open(&db, JANUARY_31).await;
         let entitled = shop.subscriptions.entitlements(organization(1)).await.unwrap();
         assert_eq!((entitled.plan.as_str(), entitled.seats), ("free", 5));
-        assert!(!entitled.organizations && !entitled.single_sign_on, "{entitled:?}");
+        assert!(!entitled.features.organizations && !entitled.features.single_sign_on, "{entitled:?}");
         let none = shop.subscriptions.get(organization(1)).await;
         assert!(matches!(none, Err(Error::NotFound("subscription"))), "{none:?}");
     }

@@ -15,6 +15,8 @@ use crate::domain::{News, ProductId};
 use crate::usecase::cashier::Due;
 use crate::usecase::shop::Shop;
 
+mod yearly;
+
 const NOON: &str = "2026-01-15T12:00:00Z";
 
 /// So many hours later.

@@ -8,6 +8,8 @@ use bursar_time::{Span, Timestamp};
 const BEGIN: &str = "2027-12-31T00:00:00Z";
 const PLAN_CREDITS: u64 = 1_500;
 const PLAN_PRICE: u64 = 100;
+/// By the year, with as many credits each month.
+const YEAR_PRICE: u64 = 1_000;
 /// The packs by name, price and credits.
 const PACKS: [(&str, u64, u64); 3] = [("starter", 20, 300), ("standard", 100, 1_500), ("premium", 200, 3_000)];
 /// On how many days after it began or did something, an account does something: never on a boundary or the day after.
@@ -63,7 +65,9 @@ fn after_months(anchor: usize, months: usize) -> usize {
 /// What an account does on a day.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Deed {
-    Subscribes,
+    Subscribes(&'static str),
+    /// From months to a year at once, or from a year to months at its end.
+    Changes(&'static str),
     Spends {
         credits: u64,
         enough: bool,
@@ -79,6 +83,15 @@ pub(super) enum Deed {
     CardIsMended,
 }
 
+/// For how long a plan is paid at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pays {
+    Months,
+    Year,
+    /// By the month once the year is over.
+    YearOnce,
+}
+
 #[derive(Clone, Debug)]
 struct Plan {
     anchor: usize,
@@ -86,13 +99,24 @@ struct Plan {
     months: usize,
     marked: bool,
     card_fails: bool,
+    pays: Pays,
+    /// How many months are paid for.
+    paid: usize,
     /// The month that is over was declined; it is tried again on this day.
     retry: Option<usize>,
 }
 
 impl Plan {
+    fn new(anchor: usize, pays: Pays) -> Self {
+        Self { anchor, months: 0, marked: false, card_fails: false, pays, paid: 0, retry: None }
+    }
+
     fn end(&self) -> usize {
         after_months(self.anchor, self.months)
+    }
+
+    fn paid_end(&self) -> usize {
+        after_months(self.anchor, self.paid)
     }
 }
 
@@ -103,6 +127,8 @@ pub(super) struct Life {
     next_deed: usize,
     plan: Option<Plan>,
     allowance: u64,
+    /// What is left of a month that was paid for before a year began in it, and when it ends.
+    beside: (u64, usize),
     /// What is left of each pack, the oldest first.
     packs: Vec<u64>,
     lots: Vec<String>,
@@ -134,6 +160,7 @@ impl Life {
             next_deed: starts,
             plan: None,
             allowance: 0,
+            beside: (0, 0),
             packs: Vec::new(),
             lots: Vec::new(),
             invoices: Vec::new(),
@@ -156,16 +183,20 @@ impl Life {
 
     /// The turn of the month, or another attempt at it.
     fn passes(&mut self, day: usize) -> Vec<Deed> {
+        if self.beside.1 == day {
+            self.beside.0 = 0;
+        }
         let Some(mut plan) = self.plan.take() else { return Vec::new() };
         if plan.retry.is_some_and(|retry| retry == day) {
             plan.retry = None;
             self.begins_a_month(&mut plan, day);
         } else if plan.retry.is_none() && plan.end() == day {
             self.allowance = 0;
-            if plan.marked {
+            let paid = plan.months < plan.paid;
+            if plan.marked && !paid {
                 return Vec::new();
             }
-            if plan.card_fails {
+            if plan.card_fails && !paid {
                 plan.card_fails = false;
                 plan.retry = Some(day + 1);
                 self.plan = Some(plan);
@@ -179,11 +210,12 @@ impl Life {
 
     fn chooses(&mut self, day: usize) -> Vec<Deed> {
         let Some(mut plan) = self.plan.take() else {
-            let mut plan = Plan { anchor: day, months: 0, marked: false, card_fails: false, retry: None };
+            let yearly = self.dice.below(3) == 0;
+            let mut plan = Plan::new(day, if yearly { Pays::Year } else { Pays::Months });
             self.begins_a_month(&mut plan, day);
             self.plan = Some(plan);
             self.next_deed = day + FIRST_DEED;
-            return vec![Deed::Subscribes];
+            return vec![Deed::Subscribes(if yearly { "yearly" } else { "business" })];
         };
         let mut keeps = true;
         let deeds = match self.dice.below(16) {
@@ -201,12 +233,25 @@ impl Life {
             }
             12 => {
                 self.allowance = 0;
+                self.beside.0 = 0;
                 keeps = false;
                 vec![Deed::CancelsNow]
             }
-            13 | 14 if !plan.marked => {
+            // A year's end may be far away, and whoever subscribes anew until then pays with a card that works.
+            13 if !plan.marked && plan.pays == Pays::Months => {
                 plan.card_fails = true;
                 vec![Deed::CardFails]
+            }
+            13 if !plan.marked && plan.pays == Pays::Year => {
+                plan.pays = Pays::YearOnce;
+                vec![Deed::Changes("business")]
+            }
+            14 if !plan.marked && plan.pays == Pays::Months => {
+                self.beside = (self.allowance, plan.end());
+                plan = Plan::new(day, Pays::Year);
+                self.begins_a_month(&mut plan, day);
+                self.next_deed = day + FIRST_DEED;
+                vec![Deed::Changes("yearly")]
             }
             _ => Vec::new(),
         };
@@ -216,18 +261,30 @@ impl Life {
 
     fn begins_a_month(&mut self, plan: &mut Plan, day: usize) {
         let (from, to) = (after_months(plan.anchor, plan.months), after_months(plan.anchor, plan.months + 1));
+        if plan.months == plan.paid {
+            let (months, price) = match plan.pays {
+                Pays::Year => (12, YEAR_PRICE),
+                Pays::Months | Pays::YearOnce => (1, PLAN_PRICE),
+            };
+            if plan.pays == Pays::YearOnce {
+                plan.pays = Pays::Months;
+            }
+            plan.paid += months;
+            self.invoiced(day, price, &format!("{} to {}", date(from), date(plan.paid_end())));
+        }
         plan.months += 1;
         self.allowance = PLAN_CREDITS;
         self.lots.push(format!("ALLOWANCE {PLAN_CREDITS} {} {}", date(from), date(to)));
-        self.invoiced(day, PLAN_PRICE, &format!("{} to {}", date(from), date(to)));
     }
 
     fn spends(&mut self) -> Deed {
         let credits = 1 + self.dice.below(2_500);
-        let enough = credits <= self.allowance + self.packs.iter().sum::<u64>();
+        let enough = credits <= self.available();
         if enough {
             let mut rest = credits;
-            for part in std::iter::once(&mut self.allowance).chain(&mut self.packs) {
+            // What ends first pays first.
+            let allowances = [&mut self.beside.0, &mut self.allowance];
+            for part in allowances.into_iter().chain(&mut self.packs) {
                 let taken = rest.min(*part);
                 *part -= taken;
                 rest -= taken;
@@ -282,11 +339,11 @@ impl Life {
     pub(super) fn subscription(&self) -> Option<String> {
         let plan = self.plan.as_ref().filter(|plan| plan.retry.is_none())?;
         let marked = if plan.marked { " and no longer" } else { "" };
-        Some(format!("until {}{marked}", date(plan.end())))
+        Some(format!("until {}, paid until {}{marked}", date(plan.end()), date(plan.paid_end())))
     }
 
     /// The credits there are.
     pub(super) fn available(&self) -> u64 {
-        self.allowance + self.packs.iter().sum::<u64>()
+        self.beside.0 + self.allowance + self.packs.iter().sum::<u64>()
     }
 }

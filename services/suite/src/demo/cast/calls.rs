@@ -8,8 +8,8 @@ use bursar_proto::{
         ListInvoicesRequest, ListInvoicesResponse, ListLedgerEntriesRequest, ListLedgerEntriesResponse,
         ListLotsRequest, ListLotsResponse, ListPurchasesRequest, ListPurchasesResponse, PreviewChangeRequest,
         PreviewChangeResponse, PurchasePackRequest, PurchasePackResponse, QueryUsageRequest, QueryUsageResponse,
-        SetSeatsRequest, SetSeatsResponse, SubscribeRequest, SubscribeResponse, UpdateAccountSettingsRequest,
-        UpdateAccountSettingsResponse,
+        SetContractRequest, SetContractResponse, SetSeatsRequest, SetSeatsResponse, SubscribeRequest,
+        SubscribeResponse, UpdateAccountSettingsRequest, UpdateAccountSettingsResponse,
     },
     google::r#type::Money,
     identity::v1::{ListContextsRequest, ListContextsResponse, SwitchContextRequest, SwitchContextResponse},
@@ -31,7 +31,7 @@ use bursar_time::Span;
 use tonic::{Response, Status};
 
 use super::Actor;
-use crate::demo::wire::answer;
+use crate::demo::wire::{Wire, answer};
 
 /// What comes of a call.
 pub(in crate::demo) type Outcome<T> = Result<Response<T>, Status>;
@@ -234,6 +234,16 @@ impl Actor {
         let (owner, request_id) = (self.owner.clone(), self.request_id());
         let request = SetSeatsRequest { owner, seats, request_id, ..SetSeatsRequest::default() };
         self.wire.subscriptions().set_seats(request).await
+    }
+
+    /// What an operator agrees with the actor's context, by whose calls.
+    pub(in crate::demo) async fn agree(
+        &self,
+        operator: &Wire,
+        terms: SetContractRequest,
+    ) -> Outcome<SetContractResponse> {
+        let (owner, request_id) = (self.owner.clone(), self.request_id());
+        operator.subscriptions().set_contract(SetContractRequest { owner, request_id, ..terms }).await
     }
 
     pub(in crate::demo) async fn subscription(&self) -> Outcome<GetSubscriptionResponse> {

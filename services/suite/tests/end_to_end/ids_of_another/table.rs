@@ -129,6 +129,11 @@ pub(crate) const NAMING: &[(&str, &str)] = &[
     ("billing.v1.SubscriptionService/PreviewChange", "owner:account plan_id=business seats=20"),
     ("billing.v1.SubscriptionService/ChangePlan", "owner:account plan_id=business seats=20"),
     ("billing.v1.SubscriptionService/SetSeats", "owner:account seats=30"),
+    // Cheaper than what there is: it waits for the next period, and nothing is paid.
+    (
+        "billing.v1.SubscriptionService/SetContract",
+        "owner:account plan_id=enterprise credits=1 seats=3 price.currency_code=USD price.units=1 payment_method:method",
+    ),
     ("billing.v1.SubscriptionService/Cancel", "owner:account at=1"),
     ("billing.v1.SubscriptionService/Resume", "owner:account"),
     ("billing.v1.SubscriptionService/MoveSubscription", "from_owner:account to_owner:account"),

@@ -87,6 +87,7 @@ impl Used {
             meters,
             used: Vec::new(),
             alerts: Vec::new(),
+            allowance_alerts: Vec::new(),
         };
         let unsaved = [Unsaved { changes, next_due: None }];
         let batch = Batch { basis: vec![(owner(), &account)], unsaved: &unsaved };

@@ -1,15 +1,46 @@
-//! A member leaves, and the work stays.
+//! The studio agrees on a plan of its own; a member leaves, and the work stays.
+
+use bursar_proto::billing::v1::{Feature, SetContractRequest};
+use bursar_proto::google::r#type::Money;
+use tonic::Code;
 
 use super::{STUDIO, Team};
 use crate::demo::{
-    cast::{Play, expect, expect_text},
+    cast::{Actor, Play, expect, expect_text, product},
     guides::{
         erasure::Inventory,
         steps::{delete, gone, locked_out, not_allowed},
     },
     stage::Stage,
-    wire::{answer, part},
+    wire::{answer, part, refused},
 };
+
+/// What a plan's own terms do not say is agreed with the studio alone.
+pub(super) async fn agree(stage: &mut Stage, play: &Play, ada: &Actor) -> anyhow::Result<()> {
+    stage.act("Enterprise")?;
+    stage
+        .proving(&[27])
+        .step("Northwind Studio agrees on Enterprise", "SubscriptionService/SetContract", async {
+            let operator = product::operator(play).await?;
+            let terms = SetContractRequest {
+                plan_id: "enterprise".to_owned(),
+                credits: "20000".to_owned(),
+                seats: 40,
+                price: Some(Money { currency_code: "USD".to_owned(), units: 900, nanos: 0 }),
+                features: vec![Feature::Organizations.into(), Feature::SingleSignOn.into()],
+                ..SetContractRequest::default()
+            };
+            refused(ada.agree(&ada.wire, terms.clone()).await, Code::PermissionDenied, "CALLER_NOT_ALLOWED")?;
+            let made = part(answer(ada.agree(&operator, terms).await)?.subscription, "subscription")?;
+            expect(
+                "the plan, its seats and its credits",
+                &(&*made.plan_id, made.seats, &*made.credits),
+                &("enterprise", 40, "20000"),
+            )?;
+            Ok(((), "20,000 credits a month and 40 seats for $900, by an operator's word alone".to_owned()))
+        })
+        .await
+}
 
 pub(super) async fn part_ways(
     stage: &mut Stage,

@@ -40,5 +40,6 @@ pub(super) async fn perform(play: &mut Play, stage: &mut Stage) -> anyhow::Resul
     team::more_seats(stage, &team).await?;
     credits::models(stage, &team).await?;
     modes::toggle(stage, play, &team).await?;
+    farewell::agree(stage, play, &team.ada).await?;
     farewell::part_ways(stage, play, &team, &project).await
 }

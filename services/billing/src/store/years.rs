@@ -1,0 +1,88 @@
+//! How a subscription goes from one month to the next, whatever it is paid by; and what the months of years are paid with.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bursar_db::{DbError, Tx, on};
+use bursar_id::{OwnerId, SubscriptionId};
+
+use super::contracts::features;
+use super::subscriptions::{extra, once, pending, prepaid};
+use super::{column, payments, unreadable};
+use crate::domain::{Payment, Subscription};
+
+const ADVANCE: &str = "UPDATE subscriptions SET period_number = $5, period_start = $6, period_end = $7, \
+     payment_reference = $8, failures = 0, next_retry_at = NULL, plan_id = $9, credits = $10, seats = $11, price = $12, \
+     extra_seats = $13, seat_price = $14, seat_credits = $15, pending_change = $16, changes = $17, prepaid = $18, \
+     features = $20, payment_method = $21 \
+     WHERE owner = $1 AND id = $2 AND period_number = $3 AND changes = $4 AND state <> 'ENDED' AND cancel_at_period_end = $19";
+
+const NOTE_MONTHS_POSTGRES: &str = "UPDATE payments AS p SET months = r.months \
+     FROM unnest($1::text[], $2::text[], $3::text[]) AS r (owner, id, months) WHERE p.owner = r.owner AND p.id = r.id";
+
+const CHANGED_POSTGRES: &str = "SELECT subscription_id, period FROM payments WHERE owner = ANY ($1::text[]) \
+     AND subscription_id = ANY ($2::text[]) AND change IS NOT NULL AND fulfilled_at IS NOT NULL";
+
+/// Every statement here, by its name; what is named for an engine is for that one alone.
+#[cfg(test)]
+pub(super) const STATEMENTS: [(&str, &str); 3] =
+    [("ADVANCE", ADVANCE), ("NOTE_MONTHS_POSTGRES", NOTE_MONTHS_POSTGRES), ("CHANGED_POSTGRES", CHANGED_POSTGRES)];
+
+/// Moves a subscription on from what it was read as, to the period and the terms that it has now, and remembers its payment and
+/// until when it is paid for. `false`: somebody else has moved, changed, canceled, resumed or ended it.
+pub(crate) async fn advance(tx: &mut Tx, to: &Subscription, from: &Subscription) -> Result<bool, DbError> {
+    let (month, extra) = (to.month, extra(to));
+    once(on!(tx, c => sqlx::query(ADVANCE)
+        .bind(from.owner).bind(from.id).bind(i64::from(from.month.number)).bind(i64::from(from.changes))
+        .bind(i64::from(month.number)).bind(month.start).bind(month.end).bind(&to.payment_reference)
+        .bind(to.plan.as_str()).bind(to.credits).bind(i64::from(to.seats)).bind(to.price.micros())
+        .bind(extra.0).bind(extra.1).bind(extra.2).bind(pending(to)?).bind(i64::from(to.changes)).bind(prepaid(to)?)
+        .bind(i64::from(from.cancel_at_period_end)).bind(features(to)?).bind(&to.payment_method)
+        .execute(c).await?.rows_affected()))
+}
+
+/// Writes which lots the months of some years have, nothing else of whose payments has changed.
+pub(crate) async fn note_months(tx: &mut Tx, of: &[Payment]) -> Result<(), DbError> {
+    let Tx::Postgres(t) = tx else {
+        for payment in of {
+            payments::update(tx, payment).await?;
+        }
+        return Ok(());
+    };
+    if of.is_empty() {
+        return Ok(());
+    }
+    let query = sqlx::query(NOTE_MONTHS_POSTGRES)
+        .bind(column(of, |it| it.owner.to_string()))
+        .bind(column(of, |it| it.id.to_string()))
+        .bind(of.iter().map(payments::months).collect::<Result<Vec<_>, _>>()?);
+    let rows = query.execute(&mut **t).await?.rows_affected();
+    if usize::try_from(rows) == Ok(of.len()) { Ok(()) } else { Err(unreadable("a payment that is locked is missing")) }
+}
+
+/// Those of these subscriptions, each with who has paid for its year, that were changed with a payment since that began: more
+/// than one has paid for their months.
+pub(crate) async fn changed(tx: &mut Tx, of: &[(&Subscription, OwnerId)]) -> Result<BTreeSet<SubscriptionId>, DbError> {
+    let mut found = BTreeSet::new();
+    let Tx::Postgres(t) = tx else {
+        for (it, payer) in of {
+            for owner in BTreeSet::from([it.owner, *payer]) {
+                if !payments::changes_since(tx, owner, (it.id, it.paid_from()), 1).await?.is_empty() {
+                    found.insert(it.id);
+                }
+            }
+        }
+        return Ok(found);
+    };
+    if of.is_empty() {
+        return Ok(found);
+    }
+    let owners: Vec<String> = of.iter().flat_map(|(it, payer)| [it.owner, *payer]).map(|it| it.to_string()).collect();
+    let rows: Vec<(SubscriptionId, i64)> = sqlx::query_as(CHANGED_POSTGRES)
+        .bind(owners)
+        .bind(column(of, |(it, _)| it.id.to_string()))
+        .fetch_all(&mut **t)
+        .await?;
+    let from: BTreeMap<_, _> = of.iter().map(|(it, _)| (it.id, i64::from(it.paid_from()))).collect();
+    found.extend(rows.into_iter().filter(|(id, period)| from.get(id).is_some_and(|it| it <= period)).map(|(id, _)| id));
+    Ok(found)
+}

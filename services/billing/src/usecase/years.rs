@@ -1,0 +1,143 @@
+//! Subscriptions that are paid by the year: how a year begins, and how its months do, which nobody pays a second time.
+//!
+//! The year's payment has a lot for each month that has begun, and so has the payment of each change since, with the credits
+//! that this brought (`domain/month_part.rs`). What refunds and disputes have taken of a payment by then they take of each new
+//! lot as well, in the same transaction; once all of it is gone for good, nothing is granted for it any more.
+
+use std::collections::BTreeSet;
+
+use bursar_db::Tx;
+
+use super::cashier::Cashier;
+use super::fulfilment::{Delivered, keep_alerts, lock_holders};
+use super::subscriptions::{SubscriptionUseCases, changed};
+use crate::domain::{
+    Command, GrantCommand, Month, MonthPart, Origin, PaidLot, Payment, Request, Spender, Subscription, Terms,
+};
+use crate::error::Error;
+use crate::store::{accounts, payments, settings, years};
+
+/// How many payments have lots of their own in each month of a year: an account has room for so many lots. What later changes
+/// brought belongs to the year's own.
+const MOST_PARTS: usize = 100;
+
+/// How many changes of a year are looked for.
+const MOST_CHANGES: i64 = 1_000;
+
+/// Begins the next month of a subscription, which is paid for: what it is then; `None` where somebody else was first.
+pub(super) async fn go_on(
+    subscriptions: &SubscriptionUseCases,
+    from: &Subscription,
+) -> Result<Option<Subscription>, Error> {
+    let till = &subscriptions.till;
+    let next = from.gone_on().ok_or(Error::Failed)?;
+    let mut tx = till.db.begin().await?;
+    // Payments' rows are locked first, then the subscription's, then the accounts'. Whoever changes the subscription meanwhile
+    // has it stand otherwise than it was read.
+    let paid_with = lock_payments(&mut tx, from).await?;
+    if !years::advance(&mut tx, &next, from).await? {
+        return Ok(None);
+    }
+    lock_holders(&mut tx, paid_with.iter().flat_map(Payment::holders).collect(), from.owner).await?;
+    let account = till.demand_sale_to(&mut tx, from.owner).await?;
+    let settings = settings::of(&mut tx, from.owner).await?;
+    keep_alerts(&mut tx, (from.owner, &account), &settings).await?;
+    subscriptions.cashier.begin_paid_month(&mut tx, &next, paid_with).await?;
+    tx.commit().await?;
+    subscriptions.cashier.jobs.wake();
+    Ok(Some(next))
+}
+
+/// What has paid for the months of a year, locked: the year's own payment, and then those of what it was changed to since, as
+/// they followed one another, whoever had it then.
+async fn lock_payments(tx: &mut Tx, of: &Subscription) -> Result<Vec<Payment>, Error> {
+    let Some(own) = of.payment() else { return Ok(Vec::new()) };
+    let mut paid = BTreeSet::from([own]);
+    if of.changes > 0
+        && let Some(payment) = payments::get(tx, own).await?
+    {
+        for owner in BTreeSet::from([payment.owner, of.owner]) {
+            paid.extend(payments::changes_since(tx, owner, (of.id, of.paid_from()), MOST_CHANGES).await?);
+        }
+    }
+    // In the order in which whoever moves a subscription locks them.
+    let mut locked = Vec::with_capacity(paid.len());
+    for id in paid {
+        locked.extend(payments::lock(tx, id).await?);
+    }
+    locked.sort_by_key(|it| (it.id != own, it.bought.month_after().1));
+    Ok(locked)
+}
+
+impl Cashier {
+    /// Grants the allowance of a month that is paid for already, a lot for each payment that has paid for it, and takes of each
+    /// what was taken back of its payment.
+    async fn begin_paid_month(&self, tx: &mut Tx, of: &Subscription, paid_with: Vec<Payment>) -> Result<(), Error> {
+        // Where a plan has no credits, no month of its own begins, as of a plan by the month.
+        if paid_with.is_empty() || of.credits.is_zero() {
+            let request = self.paid_month(of, None)?;
+            return self.booked(tx, of, request).await.map(drop);
+        }
+        let after: Vec<_> = paid_with.iter().take(MOST_PARTS).map(|it| it.bought.month_after().0).collect();
+        let parts = MonthPart::of_month(of.credits, of.paid_for_month(), &after);
+        let mut has_begun = false;
+        for (mut payment, part) in paid_with.into_iter().zip(parts) {
+            if part.credits.is_zero() || payment.is_gone() {
+                continue;
+            }
+            let request = self.part_of_month(of, Some(&payment), part)?;
+            let Some(lot) = self.booked(tx, of, request).await? else { continue };
+            payment.months.push(PaidLot::new(of.owner, lot, part.credits));
+            self.follow_money(tx, &mut payment).await?;
+            payments::update(tx, &payment).await?;
+            has_begun = true;
+        }
+        if has_begun {
+            return Ok(());
+        }
+        accounts::lock(tx, &[of.owner]).await?;
+        let (anchor, number) = of.counted();
+        Ok(accounts::begin_period(tx, of.owner, anchor, &Month { number, ..of.month }).await?)
+    }
+
+    /// What grants the allowance of a month that is paid for already by one payment alone, wherever it was when that was paid.
+    pub(super) fn paid_month(&self, of: &Subscription, payment: Option<&Payment>) -> Result<Request, Error> {
+        if of.credits.is_zero() {
+            return Ok(Request::unnamed(Command::Sweep));
+        }
+        self.part_of_month(of, payment, MonthPart { credits: of.credits, paid: of.paid_for_month() })
+    }
+
+    /// What grants a part of it, under the month's name or, of a change since, under one that has its payment beside.
+    fn part_of_month(&self, of: &Subscription, payment: Option<&Payment>, part: MonthPart) -> Result<Request, Error> {
+        let from = payment.map(|it| it.owner).filter(|owner| *owner != of.owner);
+        let id = payment.map(|it| it.id);
+        let month = self.grant_of_month(of, id);
+        let name = match id.filter(|it| of.payment() != Some(*it)) {
+            None => format!("{}:{}", of.id, of.month.number),
+            Some(change) => format!("{}:{}:{change}", of.id, of.month.number),
+        };
+        let origin = Origin { moved_from: from, paid: Some(part.paid), ..month.origin };
+        self.named(&name, Command::Grant(GrantCommand { amount: part.credits, origin, ..month }))
+    }
+
+    /// Has a subscription that was paid by the month begin anew with a year, which a payment is for.
+    pub(super) async fn deliver_year(
+        &self,
+        tx: &mut Tx,
+        (live, to): (&Subscription, &Terms),
+        payment: &Payment,
+        spender: Option<Spender>,
+    ) -> Result<Delivered, Error> {
+        let new = live.begun_anew(to, payment.id.to_string(), self.till.clock.now());
+        if !years::advance(tx, &new, live).await? {
+            return Err(Error::ChangeOvertaken);
+        }
+        let account = self.till.demand_sale_to(tx, payment.owner).await?;
+        let lot = self.begin_month(tx, (&new, &account), payment.id, spender).await?;
+        Ok((lot, Some(new.paid_period()), vec![changed(&new, &new.plan, new.seats)]))
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests;

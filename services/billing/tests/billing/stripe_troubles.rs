@@ -1,0 +1,193 @@
+//! Stripe that is down, slow, or answers rubbish: nobody pays twice, nobody pays for nothing, and nothing is lost.
+
+use std::time::Duration;
+
+use bursar_proto::billing::v1 as pb;
+use bursar_proto::billing::v1::PaymentState;
+use bursar_testkit::stripe::{Card, Mishap};
+use bursar_testkit::{Refusal, engines, refused};
+use bursar_time::Span;
+use tonic::Code;
+
+use crate::stripe_desk::{Desk, buy, methods, payments, setup};
+use crate::words::Under;
+use crate::world::until;
+
+/// How many requests a purchase makes: the intent, a look at it, its confirmation.
+const REQUESTS: usize = 3;
+
+engines! {
+    async fn whatever_goes_wrong_once_a_purchase_is_paid_once(db: TestDb) {
+        let desk = Desk::with(db, |settings| settings.payments.stripe.timeout = Duration::from_secs(2)).await;
+        let (ana, _) = desk.person_with(1, Card::Good).await;
+        let mut bought = 0;
+        for mishap in [Mishap::Down, Mishap::Failed, Mishap::Lost, Mishap::Rubbish, Mishap::Endless] {
+            for step in 0..REQUESTS {
+                bought += 1;
+                let name = format!("{mishap:?}{step}");
+                desk.fake.fails((0..=step).map(|n| (n == step).then_some(mishap)));
+                desk.world.passes(Span::SECOND);
+                let mut tries = 0;
+                let paid = loop {
+                    tries += 1;
+                    assert!(tries < 4, "{name}");
+                    match ana.purchase_pack(buy(ana.owner).under(&name)).await {
+                        Ok(answer) => break answer.payment.unwrap(),
+                        Err(status) => {
+                            let refusal = Refusal::of(&status);
+                            assert_eq!((status.code(), &*refusal.reason), (Code::Unavailable, "PAYMENT_PROVIDER_UNAVAILABLE"), "{name}");
+                        }
+                    }
+                };
+                desk.fake.recovers();
+                assert_eq!(paid.state(), PaymentState::Paid, "{name}");
+                assert_eq!(desk.fake.takings(), 2_000 * bought, "{name}: it is paid once");
+                assert_eq!(desk.world.available(ana.owner).await, (300 * bought).to_string(), "{name}");
+            }
+        }
+        assert_eq!(payments(&ana, ana.owner).await.len(), 5 * REQUESTS);
+        desk.delivers().await;
+        assert_eq!((desk.fake.takings(), desk.count("ASIDE").await), (2_000 * bought, 0));
+        desk.world.audit(ana.owner).await;
+    }
+
+    async fn who_is_not_waited_for_gets_what_they_bought_later(db: TestDb) {
+        let desk = Desk::with(db, |settings| settings.payments.stripe.timeout = Duration::from_secs(2)).await;
+        let (ana, _) = desk.person_with(1, Card::Good).await;
+        // It is confirmed, and no answer comes, twice.
+        desk.fake.fails([None, None, Some(Mishap::Slow), Some(Mishap::Slow)]);
+        refused(ana.purchase_pack(buy(ana.owner)).await, Code::Unavailable, "PAYMENT_PROVIDER_UNAVAILABLE");
+        assert_eq!((desk.fake.takings(), &*desk.world.available(ana.owner).await), (2_000, "0"));
+        desk.fake.forgets_keys();
+        desk.world.passes(Span::from_mins(2));
+        until("the job has asked", async || desk.world.available(ana.owner).await == "300").await;
+        assert_eq!((desk.fake.takings(), payments(&ana, ana.owner).await.len()), (2_000, 1));
+        desk.delivers().await;
+        assert_eq!(desk.world.available(ana.owner).await, "300");
+        desk.world.audit(ana.owner).await;
+    }
+
+    async fn a_webhook_may_be_faster_than_the_answer(db: TestDb) {
+        let desk = Desk::open(db).await;
+        let (ana, _) = desk.person_with(1, Card::Good).await;
+        desk.fake.fails([None, None, Some(Mishap::Rubbish)]);
+        refused(ana.purchase_pack(buy(ana.owner).under("r1")).await, Code::Unavailable, "PAYMENT_PROVIDER_UNAVAILABLE");
+        desk.delivers().await;
+        assert_eq!(desk.world.available(ana.owner).await, "300");
+        let answer = ana.purchase_pack(buy(ana.owner).under("r1")).await.unwrap();
+        assert_eq!(answer.payment.unwrap().state(), PaymentState::Paid);
+        assert_eq!((desk.fake.takings(), &*desk.world.available(ana.owner).await), (2_000, "300"));
+    }
+
+    async fn what_is_down_for_long_takes_nothing_and_gives_everything_back_later(db: TestDb) {
+        let desk = Desk::open(db).await;
+        let operator = desk.world.operator();
+        let (ana, _) = desk.person_with(1, Card::Good).await;
+        let payment = ana.purchase_pack(buy(ana.owner)).await.unwrap().payment.unwrap();
+        desk.fake.fails(vec![Some(Mishap::Down); 1_000]);
+        refused(ana.begin_setup(setup(ana.owner)).await, Code::Unavailable, "PAYMENT_PROVIDER_UNAVAILABLE");
+        assert_eq!(methods(&ana, ana.owner).await.len(), 1);
+        desk.world.passes(Span::SECOND);
+        refused(ana.purchase_pack(buy(ana.owner)).await, Code::Unavailable, "PAYMENT_PROVIDER_UNAVAILABLE");
+        assert_eq!(payments(&ana, ana.owner).await[0].state(), PaymentState::Created);
+        let refund = pb::RefundPaymentRequest {
+            payment_id: payment.id, owner: ana.owner.to_string(), amount: None, request_id: String::new(),
+        };
+        operator.refund_payment(refund).await.unwrap();
+        assert_eq!((desk.fake.takings(), &*desk.world.available(ana.owner).await), (2_000, "0"));
+        desk.fake.recovers();
+        until("what was begun is paid, and what was to go back is back", async || {
+            desk.world.passes(Span::from_mins(10));
+            desk.world.available(ana.owner).await == "300" && desk.fake.takings() == 2_000 && desk.fake.all("refund").len() == 1
+        })
+        .await;
+        desk.delivers().await;
+        assert_eq!((desk.fake.takings(), &*desk.world.available(ana.owner).await), (2_000, "300"));
+        desk.world.audit(ana.owner).await;
+    }
+
+    async fn what_is_down_for_a_week_is_given_up_and_goes_on_being_asked(db: TestDb) {
+        let desk = Desk::open(db).await;
+        let (world, operator) = (&desk.world, desk.world.operator());
+        let (ana, _) = desk.person_with(1, Card::Good).await;
+        let paid = ana.purchase_pack(buy(ana.owner)).await.unwrap().payment.unwrap();
+        world.passes(Span::SECOND);
+        // The next one's intent is made and looked at; whether it is confirmed, nobody hears any more.
+        desk.fake.fails([None, None].into_iter().chain(std::iter::repeat_n(Some(Mishap::Down), 10_000)));
+        refused(ana.purchase_pack(buy(ana.owner)).await, Code::Unavailable, "PAYMENT_PROVIDER_UNAVAILABLE");
+        let (owner, request_id) = (ana.owner.to_string(), String::new());
+        let refund = pb::RefundPaymentRequest {
+            payment_id: paid.id, owner: owner.clone(), amount: None, request_id: request_id.clone(),
+        };
+        operator.refund_payment(refund).await.unwrap();
+        let payment_method_id = methods(&ana, ana.owner).await.remove(0).id;
+        let remove = pb::RemovePaymentMethodRequest { owner, payment_method_id, request_id };
+        ana.remove_payment_method(remove).await.unwrap();
+        let tried =
+            "SELECT COUNT(*) FROM jobs WHERE kind LIKE 'billing.payment-%' AND leased = 0 AND failure IS NOT NULL";
+        until("both were tried", async || world.scalar(tried).await == 2).await;
+        let listed = || desk.fake.asked().iter().filter(|it| *it == "GET /v1/refunds").count();
+        let at_work = "SELECT COUNT(*) FROM jobs WHERE kind LIKE 'billing.payment%' AND leased = 1";
+        let hours = std::iter::repeat_n(Span::HOUR, 72);
+        for span in hours.chain(std::iter::repeat_n(Span::from_days(1), 5)) {
+            let before = listed();
+            world.passes(span);
+            until("it is tried again", async || listed() > before + 1 && world.scalar(at_work).await == 0).await;
+        }
+        let open = "SELECT COUNT(*) FROM payments WHERE state = 'CREATED' AND returned = 0";
+        until("nobody waits for it any more", async || world.scalar(open).await == 0).await;
+        assert_eq!(world.scalar("SELECT COUNT(*) FROM jobs WHERE dead_at IS NOT NULL").await, 0);
+        assert_eq!((desk.fake.takings(), desk.fake.all("customer").len()), (2_000, 1));
+        desk.fake.recovers();
+        let unheard = "SELECT COUNT(*) FROM payments WHERE state = 'CREATED'";
+        until("everything is done", async || {
+            world.passes(Span::HOUR);
+            desk.fake.takings() == 0 && desk.fake.all("customer").is_empty() && world.scalar(unheard).await == 0
+        })
+        .await;
+        desk.delivers().await;
+        assert_eq!((desk.fake.takings(), &*world.available(ana.owner).await), (0, "0"));
+        assert_eq!(desk.fake.all("refund").len(), 1, "what was given up was never taken");
+        world.audit(ana.owner).await;
+    }
+
+    async fn a_decline_whose_answer_was_lost_stays_one(db: TestDb) {
+        let desk = Desk::open(db).await;
+        let (ana, _) = desk.person_with(1, Card::Declined("lost_card")).await;
+        desk.fake.fails([None, None, Some(Mishap::Lost)]);
+        refused(ana.purchase_pack(buy(ana.owner)).await, Code::FailedPrecondition, "PAYMENT_DECLINED");
+        let all = payments(&ana, ana.owner).await;
+        assert_eq!((all.len(), all[0].state(), &*all[0].decline_code), (1, PaymentState::Declined, "lost_card"));
+        desk.delivers().await;
+        assert_eq!((desk.fake.takings(), &*desk.world.available(ana.owner).await), (0, "0"));
+    }
+
+    async fn a_refund_whose_answer_was_lost_is_not_given_twice_however_late_it_is_asked_again(db: TestDb) {
+        let desk = Desk::open(db).await;
+        let operator = desk.world.operator();
+        let (ana, _) = desk.person_with(1, Card::Good).await;
+        let payment = ana.purchase_pack(buy(ana.owner)).await.unwrap().payment.unwrap();
+        // The list of refunds is read; that it is given back, nobody hears.
+        desk.fake.fails([None, Some(Mishap::Rubbish)]);
+        let refund = pb::RefundPaymentRequest {
+            payment_id: payment.id,
+            owner: ana.owner.to_string(),
+            amount: Some(bursar_proto::google::r#type::Money { currency_code: "USD".to_owned(), units: 5, nanos: 0 }),
+            request_id: String::new(),
+        };
+        operator.refund_payment(refund).await.unwrap();
+        until("it was given back", async || desk.fake.takings() == 1_500).await;
+        // Then it is on the second page of refunds, and its key is forgotten.
+        for _ in 0..100 {
+            desk.fake.refunds(&desk.intent(), 1);
+        }
+        desk.fake.forgets_keys();
+        let jobs = "SELECT COUNT(*) FROM jobs WHERE kind = 'billing.payment-refund' AND dead_at IS NULL";
+        until("the job knows", async || {
+            desk.world.passes(Span::from_mins(1));
+            desk.world.scalar(jobs).await == 0
+        })
+        .await;
+        assert_eq!((desk.fake.takings(), desk.fake.all("refund").len()), (1_400, 101));
+    }
+}
