@@ -26,6 +26,8 @@ pub(super) struct PlanEntry {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) credits: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) rollover: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) scope: Option<ScopeEntry>,
     pub(super) seats: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -110,6 +112,7 @@ impl PlanEntry {
             interval: plan.interval,
             price: plan.price.map(|price| price.to_string()),
             credits: plan.price.map(|_| plan.credits.to_string()),
+            rollover: plan.rollover.map(|cap| cap.to_string()),
             scope: ScopeEntry::of(&plan.scope),
             seats: plan.seats,
             seat_price: plan.extra_seat.map(|(price, _)| price.to_string()),

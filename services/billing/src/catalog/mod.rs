@@ -57,13 +57,14 @@ fn text_of(path: &Path) -> Result<String, String> {
 
 /// The latest form of [`canonical`] texts. A later program gives those that it needs new fields for a higher number, so that an
 /// older one does not take them for damaged.
-pub(crate) const FORMAT: i64 = 3;
+pub(crate) const FORMAT: i64 = 4;
 
 /// The form of a catalog's text: that of the first program that can read it. Form 2 has seats beside a plan's own, form 3 plans
-/// that are paid by the year.
+/// that are paid by the year, form 4 what rolls over.
 pub(crate) fn format(catalog: &Catalog) -> i64 {
     let of = |plan: &Plan| match (plan.interval, plan.extra_seat) {
-        (Interval::Year, _) => FORMAT,
+        _ if plan.rollover.is_some() => FORMAT,
+        (Interval::Year, _) => 3,
         (Interval::Month, Some(_)) => 2,
         (Interval::Month, None) => 1,
     };
@@ -146,6 +147,9 @@ fn read(file: &File) -> Result<Catalog, Vec<String>> {
 fn plan(entry: &PlanEntry, flaws: &mut Flaws) -> Option<Plan> {
     let name = format!("plan {}", entry.id);
     let priced = [("price", &entry.price), ("credits", &entry.credits)];
+    if entry.contract && entry.rollover.is_some() {
+        flaws.add(&name, "rollover", "must be left out: nothing rolls over by a contract");
+    }
     for (field, value) in priced {
         match (entry.contract, value) {
             (true, Some(_)) => flaws.add(&name, field, "must be left out: the contract says it"),
@@ -157,6 +161,7 @@ fn plan(entry: &PlanEntry, flaws: &mut Flaws) -> Option<Plan> {
     let id = product_id(&name, &entry.id, flaws);
     let price = entry.price.as_ref().map(|text| flaws.value(&name, "price", text));
     let credits = entry.credits.as_ref().map(|text| flaws.value(&name, "credits", text));
+    let rollover = entry.rollover.as_ref().map(|text| flaws.value(&name, "rollover", text));
     let scope = scope(&name, entry.scope.as_ref(), flaws);
     Some(Plan {
         id: id?,
@@ -164,6 +169,7 @@ fn plan(entry: &PlanEntry, flaws: &mut Flaws) -> Option<Plan> {
         interval: entry.interval,
         price: price.flatten(),
         credits: credits.flatten().unwrap_or(Credits::ZERO),
+        rollover: rollover.flatten(),
         scope: scope?,
         seats: entry.seats,
         extra_seat,

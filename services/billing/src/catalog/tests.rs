@@ -70,6 +70,15 @@ const FLAWS: &[(&str, &str, &str)] = &[
     (r#"seat_price = "10.00 USD""#, r#"seat_price = "10.00 EUR""#, "plan business is priced in another currency"),
     ("seat_price = \"10.00 USD\"\n", "", "plan business: seat_price is missing"),
     (r#"credits_per_seat = "150""#, r#"credits_per_seat = "-1""#, "plan business: credits_per_seat must"),
+    ("seats = 10\n", "seats = 10\nrollover = \"much\"\n", "plan business: rollover must"),
+    ("seats = 10\n", "seats = 10\nrollover = \"\"\n", "plan business: rollover must"),
+    ("seats = 10\n", "seats = 10\nrollover = \"-500\"\n", "plan business: rollover must"),
+    ("seats = 10\n", "seats = 10\nrollover = \"0.0000001\"\n", "plan business: rollover must"),
+    ("seats = 10\n", "seats = 10\nrollover = \"1000000000001\"\n", "plan business: rollover must"),
+    ("seats = 10\n", "seats = 10\nrollover = 500\n", "expected a string"),
+    ("seats = 10\n", "seats = 10\nrollover = \"0\"\n", "plan business has a rollover: that must be above zero"),
+    ("seats = 5\n", "seats = 5\nrollover = \"500\"\n", "plan free has a rollover"),
+    ("seats = 100\n", "seats = 100\nrollover = \"500\"\n", "plan enterprise: rollover must be left out"),
     ("seats = 5\n", "seats = 5\nseat_price = \"1.00 USD\"\n", "the plan `free` has none to sell"),
     ("seats = 100\n", "seats = 100\nseat_price = \"1.00 USD\"\n", "plan enterprise: seat_price must be left out"),
     (r#"["organizations"]"#, r#"["teleport"]"#, "unknown variant `teleport`"),
@@ -283,8 +292,11 @@ fn a_catalog_has_one_text() {
     let yearly = LARGE.replacen("name = \"Team\"", "name = \"Team\"\ninterval = \"year\"", 1);
     assert!(text(&yearly).contains(r#""name":"Team","interval":"year","price":"9.00 USD""#));
     assert_eq!(from_canonical(&text(&yearly)).unwrap(), parse(&yearly).unwrap());
-    let forms = [SMALL, LARGE, BUILT_IN, &yearly].map(|file| format(&parse(file).unwrap()));
-    assert_eq!(forms, [1, 2, 2, 3]);
+    let rolling = LARGE.replacen("name = \"Team\"", "name = \"Team\"\nrollover = \"0.50\"", 1);
+    assert!(text(&rolling).contains(r#""credits":"1","rollover":"0.5","seats":2"#));
+    assert_eq!(from_canonical(&text(&rolling)).unwrap(), parse(&rolling).unwrap());
+    let forms = [SMALL, LARGE, BUILT_IN, &yearly, &rolling].map(|file| format(&parse(file).unwrap()));
+    assert_eq!(forms, [1, 2, 2, 3, 4]);
     assert_ne!(text(BUILT_IN), text(&BUILT_IN.replacen("\"6\"", "\"6.000001\"", 1)), "another rate, another catalog");
     assert!(from_canonical("{}").is_err() && from_canonical(&large.replace("\"5\"", "5")).is_err());
 }

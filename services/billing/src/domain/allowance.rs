@@ -1,6 +1,7 @@
 //! How much of the present period's allowance is used, and who wants to be told at which percentages of it.
 //!
-//! The allowance is all that a subscription has granted for one of its periods, in one or several lots: an upgrade adds to it.
+//! The allowance is all that a subscription has granted for one of its periods, in one or several lots: an upgrade adds to it, and
+//! so does what was rolled over into it.
 //! What is used of it is what was spent and what open holds reserve, as in limits: nothing else can spend that any more, and
 //! whoever is told only of what is captured is told too late. Packs and whatever else is granted count on neither side.
 //!

@@ -105,6 +105,8 @@ pub struct Plan {
     pub price: Option<Price>,
     /// Each month's allowance; zero for none. A contract may say otherwise.
     pub credits: Credits,
+    /// How many credits of a month that is over are there for one more at most; `None` for none.
+    pub rollover: Option<Credits>,
     /// What the allowance may pay for.
     pub scope: Scope,
     /// How many members and pending invitations an organization may have.
@@ -175,6 +177,9 @@ pub enum CatalogFlaw {
     /// A year that costs nothing, or as much as a contract says: a year is sold for money.
     #[error("{0} is paid by the year: it must have a price above zero, and can be neither `free` nor a contract")]
     FreeYear(String),
+    /// Nothing that would roll over, or nothing that could.
+    #[error("{0} has a rollover: that must be above zero, and the plan must have credits of its own")]
+    Rollover(String),
     /// No plan without price and allowance, which everybody is on who has not subscribed.
     #[error("the catalog needs a plan `free` that costs nothing")]
     NoFreePlan,
@@ -295,6 +300,10 @@ fn check_plan(plan: &Plan, flaws: &mut Vec<CatalogFlaw>) {
     }
     if plan.interval == Interval::Year && plan.price.is_none_or(Price::is_zero) {
         flaws.push(CatalogFlaw::FreeYear(name.clone()));
+    }
+    // Of a contract's credits the catalog says nothing.
+    if plan.rollover.is_some_and(|cap| cap.is_zero() || plan.credits.is_zero()) {
+        flaws.push(CatalogFlaw::Rollover(name.clone()));
     }
     if plan.seats == 0 {
         flaws.push(CatalogFlaw::NoSeats(name));

@@ -61,6 +61,9 @@ pub struct Terms {
     /// What a contract includes, whatever its plan does; `None` for what the plan includes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub features: Option<Features>,
+    /// How many credits of a month that is over are there for one more at most; `None` for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollover: Option<Credits>,
     /// With what it is paid from then on, as that is stored; `None` for what has paid so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paid_with: Option<String>,
@@ -99,8 +102,8 @@ impl Terms {
     /// A plan of the catalog with its own seats; `None` where a contract says what it costs.
     pub fn of(plan: &Plan) -> Option<Self> {
         let (price, credits, seats) = (plan.price?, plan.credits, plan.seats);
-        let (plan, interval) = (plan.id.clone(), plan.interval);
-        Some(Self { plan, price, credits, seats, extra: None, interval, features: None, paid_with: None })
+        let (plan, interval, rollover) = (plan.id.clone(), plan.interval, plan.rollover);
+        Some(Self { plan, price, credits, seats, extra: None, interval, features: None, rollover, paid_with: None })
     }
 
     /// How many seats the plan includes.
@@ -268,8 +271,8 @@ mod tests {
 
     fn plan(id: &str, cost: &str, allowance: &str, seats: u32) -> Terms {
         let plan = ProductId::parse(id).unwrap();
-        let (price, credits) = (price(cost), credits(allowance));
-        Terms { plan, price, credits, seats, extra: None, interval: Interval::Month, features: None, paid_with: None }
+        let (price, credits, interval) = (price(cost), credits(allowance), Interval::Month);
+        Terms { plan, price, credits, seats, extra: None, interval, features: None, rollover: None, paid_with: None }
     }
 
     fn offered() -> (Price, Credits) {

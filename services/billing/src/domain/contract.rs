@@ -77,6 +77,7 @@ impl Contract {
             extra: None,
             interval: plan.interval,
             features: Some(self.features),
+            rollover: None,
             paid_with: None,
         })
     }

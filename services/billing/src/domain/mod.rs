@@ -37,6 +37,7 @@
 //! | `interval` | how long one payment lasts, and what of a year's is each month's |
 //! | `paid_lot` | the lots that a payment has: one, or a year's, month by month |
 //! | `month_part` | what of a year's month each of the payments has paid for that the year and its changes had |
+//! | `rollover` | what of a month that is over is there for one more |
 //! | `change` | what it takes to change a subscription, and what a month of it is |
 //! | `contract` | what was agreed with one customer instead of what the catalog says of a plan |
 
@@ -80,6 +81,7 @@ mod profile;
 mod purchase;
 mod rates;
 mod refusal;
+mod rollover;
 mod rules;
 mod sales_audit;
 mod scope;
@@ -129,7 +131,7 @@ pub use lot::{Allocation, BurnKey, Lot, LotSource, LotTerms, Origin};
 pub use month_part::MonthPart;
 pub use operation::OperationKey;
 pub use outcome::{Charged, Erased, Granted, Held, Outcome, Refunded, Released, Restored, TakenAway, Voided};
-pub use paid_lot::PaidLot;
+pub use paid_lot::{PaidLot, Station};
 pub use payment::{Bought, Dispute, Moved, News, Payment, PaymentState, Purpose, TakenBack};
 pub use payment_method::{Card, SavedMethod};
 pub use profile::{AccountSettings, AlertPercents, BillingProfile, SettingsChange, is_supported};
@@ -138,6 +140,7 @@ pub use rates::{
     Component, MAX_METERS, MAX_RATES, MeterName, MeterPrice, MeterUse, ModelPrice, Priced, Rate, RateCard, RateError,
 };
 pub use refusal::{Inconsistent, Refusal};
+pub use rollover::{MOST_ROLLED, rolled_over};
 pub use rules::{Rules, Spending};
 pub use sales_audit::SalesAudit;
 pub use scope::{Scope, ScopeError};

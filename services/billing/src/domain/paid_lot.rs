@@ -2,6 +2,10 @@
 //!
 //! What refunds and disputes take of a payment they take of each of its lots in the same proportion, of those that are granted
 //! later, too.
+//!
+//! What is left of a lot may become another one's: that of an organization to which the subscription moves, or, where it rolls
+//! over, of the next month. Such lots follow one another as often as that happens, and what is taken back is taken where the
+//! credits are.
 
 use std::collections::BTreeSet;
 
@@ -22,14 +26,66 @@ pub struct PaidLot {
     pub credits: Credits,
     /// What was taken back of its credits, without those that have moved.
     pub taken_back: TakenBack,
-    /// What of its credits has moved to another owner.
+    /// What of its credits has become another lot's.
     pub moved: Option<Moved>,
+}
+
+/// A lot that has, or had, some of these credits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Station {
+    /// Whose it is.
+    pub owner: OwnerId,
+    /// The lot.
+    pub lot: LotId,
+    /// How many of the credits came to it.
+    pub credits: Credits,
+    /// What was taken back of them there.
+    pub taken_back: TakenBack,
 }
 
 impl PaidLot {
     /// One of which nothing was taken back.
     pub fn new(owner: OwnerId, lot: LotId, credits: Credits) -> Self {
         Self { owner, lot, credits, taken_back: TakenBack::default(), moved: None }
+    }
+
+    /// What became of what was left of it, one lot after the other.
+    pub fn hops(&self) -> Vec<Moved> {
+        let mut hops: Vec<Moved> = self.moved.iter().cloned().collect();
+        let on = hops.first_mut().map(|first| std::mem::take(&mut first.on)).unwrap_or_default();
+        hops.extend(on);
+        hops
+    }
+
+    /// Notes what became of it: the same, in the same order.
+    pub fn note_hops(&mut self, hops: Vec<Moved>) {
+        let mut hops = hops.into_iter();
+        let Some(first) = hops.next() else { return };
+        self.moved = Some(Moved { on: hops.collect(), ..first });
+    }
+
+    /// It, and the lots that have had its credits since, one after the other.
+    pub fn stations(&self) -> Vec<Station> {
+        let Self { owner, lot, credits, taken_back, .. } = *self;
+        let station = |Moved { owner, lot, credits, taken_back, .. }: Moved| Station { owner, lot, credits, taken_back };
+        let first = Station { owner, lot, credits, taken_back };
+        std::iter::once(first).chain(self.hops().into_iter().map(station)).collect()
+    }
+
+    /// The lot that has what is left of its credits.
+    pub fn present(&self) -> LotId {
+        self.hops().last().map_or(self.lot, |hop| hop.lot)
+    }
+
+    /// What is left of it is so many credits of another lot from now on. What was taken back before stays where it was, but for
+    /// what is `withheld` of it: that goes along.
+    pub fn go_on(&mut self, (owner, lot): (OwnerId, LotId), credits: Credits, withheld: Credits) {
+        let mut hops = self.hops();
+        let last = hops.last_mut().map_or(&mut self.taken_back, |hop| &mut hop.taken_back);
+        last.credits = last.credits.saturating_sub(withheld);
+        let before = last.credits;
+        hops.push(Moved { owner, lot, credits, before, taken_back: TakenBack::default(), on: Vec::new() });
+        self.note_hops(hops);
     }
 }
 
@@ -48,8 +104,7 @@ impl Payment {
 
     /// Who has lots with its credits, or with what of them has moved.
     pub fn holders(&self) -> BTreeSet<OwnerId> {
-        let both = |lot: PaidLot| [Some(lot.owner), lot.moved.map(|moved| moved.owner)].into_iter().flatten();
-        self.lots().into_iter().flat_map(both).collect()
+        self.lots().iter().flat_map(PaidLot::stations).map(|it| it.owner).collect()
     }
 
     /// Notes what has become of its lots: the same, in the same order.
@@ -80,22 +135,21 @@ impl Payment {
         i64::try_from(share).ok().and_then(|micro| Credits::from_micro(micro).ok()).unwrap_or(credits).min(credits)
     }
 
-    /// How many are to be taken back of a lot, and how many of what of it has moved. What moved was unspent, so that goes
-    /// first; what was taken back before it moved stays where it was.
-    pub fn parts_to_take_back(&self, lot: &PaidLot) -> (Credits, Credits) {
-        let all = self.share_to_take_back(lot.credits);
-        let Some(moved) = &lot.moved else { return (all, Credits::ZERO) };
-        let there = all.saturating_sub(moved.before).min(moved.credits);
-        (all.saturating_sub(there), there)
+    /// How many are to be taken back of a lot, and of each that has had its credits since ([`PaidLot::stations`]). What moved was
+    /// unspent, so that goes first; what was taken back before it moved stays where it was.
+    pub fn parts_to_take_back(&self, lot: &PaidLot) -> Vec<Credits> {
+        divided(self.share_to_take_back(lot.credits), lot)
     }
 
-    /// What was voided of a lot while a dispute is not decided, and may come back by that: without what refunds come to, which
-    /// never does.
+    /// What was voided where a lot's credits are while a dispute is not decided, and may come back by that: without what refunds
+    /// come to, which never does.
     pub fn withheld(&self, lot: &PaidLot) -> Credits {
         match self.dispute {
             Dispute::Open => {
-                let refunded = self.share(lot.credits, self.at_most_all(self.refunded));
-                lot.taken_back.voided.saturating_sub(refunded).min(lot.taken_back.credits)
+                let refunded = divided(self.share(lot.credits, self.at_most_all(self.refunded)), lot);
+                let refunded = refunded.last().copied().unwrap_or(Credits::ZERO);
+                let taken = lot.stations().last().map_or(lot.taken_back, |it| it.taken_back);
+                taken.voided.saturating_sub(refunded).min(taken.credits)
             }
             Dispute::None | Dispute::Won | Dispute::Lost => Credits::ZERO,
         }
@@ -105,4 +159,16 @@ impl Payment {
     pub fn is_gone(&self) -> bool {
         !self.amount.is_zero() && self.given_back() == self.amount
     }
+}
+
+/// So many credits of a lot, divided among it and those that have had its credits since.
+fn divided(all: Credits, lot: &PaidLot) -> Vec<Credits> {
+    let (mut parts, mut left) = (Vec::new(), all);
+    for hop in lot.hops() {
+        let there = left.saturating_sub(hop.before).min(hop.credits);
+        parts.push(left.saturating_sub(there));
+        left = there;
+    }
+    parts.push(left);
+    parts
 }

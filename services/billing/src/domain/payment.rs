@@ -137,6 +137,8 @@ pub enum Bought {
         interval: Interval,
         /// What a contract includes; `None` where there is none.
         features: Option<Features>,
+        /// How many credits of a month that is over are there for one more at most; `None` for none.
+        rollover: Option<Credits>,
     },
     /// A later period of a subscription.
     Renewal {
@@ -238,7 +240,8 @@ pub struct TakenBack {
     pub owed: Credits,
 }
 
-/// What was left of a payment's credits when its subscription moved, and is another owner's now.
+/// What was left of a payment's credits when they became another lot's: its subscription moved, and they are another owner's
+/// now; or their month was over, and they are there for one more ([`rolled_over`](super::rolled_over)).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Moved {
     /// Whose it is.
@@ -251,6 +254,9 @@ pub struct Moved {
     pub before: Credits,
     /// What was taken back of those that moved.
     pub taken_back: TakenBack,
+    /// What became of what was left of these, one lot after the other; of each of them this is empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub on: Vec<Moved>,
 }
 
 /// A payment.
@@ -295,7 +301,7 @@ pub struct Payment {
     pub invoice: Option<InvoiceId>,
     /// What was taken back of its credits, without those that have moved.
     pub taken_back: TakenBack,
-    /// What of its credits has moved to another owner.
+    /// What of its credits has become another lot's.
     pub moved: Option<Moved>,
     /// The lots of a year's months after the first, as far as they have begun.
     pub months: Vec<PaidLot>,

@@ -12,7 +12,6 @@ use bursar_money::{Credits, Price};
 use super::entry::{Entry, Event};
 use super::flaw::Flaw;
 use super::invoice::{DocumentKind, Invoice};
-use super::paid_lot::PaidLot;
 use super::payment::{Dispute, Payment, PaymentState, TakenBack};
 use super::purchase::{Purchase, PurchaseState};
 
@@ -40,6 +39,28 @@ impl Booked {
         let forgiven = payment.dispute == Dispute::Won && owed < self.owed;
         let all = lots.iter().all(|(target, taken)| taken.credits == *target);
         all && voided == self.voided && (owed == self.owed || forgiven)
+    }
+}
+
+/// What a payment's row says of its lots at one owner's.
+#[derive(Debug, Clone, Default)]
+struct Here {
+    lots: BTreeMap<LotId, Credits>,
+    /// Of each what it is to come to, and what was taken back.
+    parts: Vec<(Credits, TakenBack)>,
+}
+
+impl Here {
+    fn of(payment: &Payment, owner: OwnerId) -> Self {
+        let mut here = Self::default();
+        for lot in payment.lots() {
+            let parts = payment.parts_to_take_back(&lot);
+            for (it, part) in lot.stations().into_iter().zip(parts).filter(|(it, _)| it.owner == owner) {
+                here.lots.insert(it.lot, it.credits);
+                here.parts.push((part, it.taken_back));
+            }
+        }
+        here
     }
 }
 
@@ -159,17 +180,16 @@ impl SalesAudit {
         let booked = self.booked.remove(&payment.id).unwrap_or_default();
         let delivered = payment.fulfilled_at.is_some();
         let credits = Some(payment.bought.credits()).filter(|credits| delivered && !credits.is_zero());
-        let own: Vec<PaidLot> = payment.lots().into_iter().filter(|it| it.owner == self.owner).collect();
-        let parts: Vec<_> = own.iter().map(|it| (payment.parts_to_take_back(it).0, it.taken_back)).collect();
+        let own = Here::of(payment, self.owner);
         let nothing = payment.lot.is_some() || payment.taken_back == TakenBack::default();
         let agrees = payment.owner == self.owner
-            && booked.lots == own.iter().map(|it| (it.lot, it.credits)).collect()
+            && booked.lots == own.lots
             && (payment.lot.is_none() || credits.is_some())
-            && (delivered || own.is_empty())
+            && (delivered || own.lots.is_empty())
             && !booked.elsewhere
             && (!delivered || payment.state == PaymentState::Paid)
             && nothing
-            && booked.took(payment, &parts);
+            && booked.took(payment, &own.parts);
         if !agrees {
             return Err(Flaw::PaymentMismatch(payment.id));
         }
@@ -219,21 +239,11 @@ impl SalesAudit {
     /// It says otherwise what came here and what was taken back of that.
     pub fn moved(&mut self, payment: &Payment) -> Result<(), Flaw> {
         let booked = self.booked.remove(&payment.id).unwrap_or_default();
-        let (mut here, mut parts) = (BTreeMap::new(), Vec::new());
-        for lot in payment.lots() {
-            let there = payment.parts_to_take_back(&lot);
-            if let Some(moved) = lot.moved.filter(|moved| moved.owner == self.owner) {
-                here.insert(moved.lot, moved.credits);
-                parts.push((there.1, moved.taken_back));
-            } else if lot.owner == self.owner {
-                here.insert(lot.lot, lot.credits);
-                parts.push((there.0, lot.taken_back));
-            }
-        }
-        let agrees = if here.is_empty() {
+        let here = Here::of(payment, self.owner);
+        let agrees = if here.lots.is_empty() {
             booked.voided == 0 && booked.owed == 0
         } else {
-            booked.lots == here && booked.took(payment, &parts)
+            booked.lots == here.lots && booked.took(payment, &here.parts)
         };
         if agrees { Ok(()) } else { Err(Flaw::PaymentMismatch(payment.id)) }
     }

@@ -15,7 +15,6 @@ use super::catalog::ProductId;
 use super::change::{ExtraSeats, Terms};
 use super::contract::Features;
 use super::interval::{Interval, Prepaid};
-use super::lot::Lot;
 use super::payment::{Bought, Payment};
 use super::refusal::Inconsistent;
 
@@ -116,6 +115,8 @@ pub struct Subscription {
     pub extra: Option<ExtraSeats>,
     /// What its contract includes; `None` where it has none, and includes what its plan does.
     pub features: Option<Features>,
+    /// How many credits of a month that is over are there for one more at most; `None` for none.
+    pub rollover: Option<Credits>,
     /// How each month is paid, as the payment provider knows it.
     pub payment_method: String,
     /// The last payment, by its id; of old periods the provider's name for it.
@@ -144,7 +145,7 @@ impl Subscription {
     /// The subscription that a payment begins at `at`, with a first month that is paid for; `None` where the payment is for
     /// something else.
     pub fn begun(payment: &Payment, at: Timestamp) -> Option<Self> {
-        let Bought::Start { subscription, plan, credits, seats, interval, features } = &payment.bought else {
+        let Bought::Start { subscription, plan, credits, seats, interval, features, rollover } = &payment.bought else {
             return None;
         };
         let year = || Prepaid::beginning(*interval, (at, 0), 0, payment.net());
@@ -158,6 +159,7 @@ impl Subscription {
             seats: *seats,
             extra: None,
             features: *features,
+            rollover: *rollover,
             payment_method: payment.method.clone(),
             payment_reference: payment.id.to_string(),
             started_at: at,
@@ -246,8 +248,8 @@ impl Subscription {
 
     /// What it is now.
     pub fn terms(&self) -> Terms {
-        let Self { plan, price, credits, seats, extra, features, .. } = self.clone();
-        Terms { plan, price, credits, seats, extra, interval: self.interval(), features, paid_with: None }
+        let Self { plan, price, credits, seats, extra, features, rollover, .. } = self.clone();
+        Terms { plan, price, credits, seats, extra, interval: self.interval(), features, rollover, paid_with: None }
     }
 
     /// What it is after what is paid for.
@@ -262,9 +264,9 @@ impl Subscription {
 
     /// Whatever the interval is stands in `prepaid`.
     fn on(&self, terms: Terms) -> Self {
-        let Terms { plan, price, credits, seats, extra, interval: _, features, paid_with } = terms;
+        let Terms { plan, price, credits, seats, extra, interval: _, features, rollover, paid_with } = terms;
         let payment_method = paid_with.unwrap_or_else(|| self.payment_method.clone());
-        Self { plan, price, credits, seats, extra, features, payment_method, pending: None, ..self.clone() }
+        Self { plan, price, credits, seats, extra, features, rollover, payment_method, pending: None, ..self.clone() }
     }
 
     /// Whether it can be changed at `now`: it is paid for, and goes on after that.
@@ -352,12 +354,6 @@ impl Subscription {
         Self { cancel_at_period_end: at_period_end, ..self.clone() }
     }
 
-    /// Whether a lot is what one of its months included: where there is anything left of it, the one that it is in, or one that
-    /// was begun anew before its end.
-    pub fn includes(&self, lot: &Lot) -> bool {
-        lot.terms.origin.subscription.is_some_and(|(id, _)| id == self.id)
-    }
-
     /// The same subscription, over since the month that is paid for ended, or since the next one was tried for the last time.
     #[must_use]
     pub fn lapsed(&self) -> Self {
@@ -428,6 +424,7 @@ mod tests {
             seats: 1,
             extra: None,
             features: None,
+            rollover: None,
             payment_method: String::new(),
             payment_reference: String::new(),
             started_at: began,

@@ -37,6 +37,7 @@ pub(crate) fn lot(lot: &Lot) -> pb::Lot {
         expires_at: lot.terms.expires_at.map(to_timestamp),
         note: lot.note.as_ref().map(Note::as_str).unwrap_or_default().to_owned(),
         created_at: created_at(lot),
+        rolled_over: lot.is_rolled_over(),
     }
 }
 

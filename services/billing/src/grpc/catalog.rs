@@ -2,6 +2,7 @@
 
 use std::mem::take;
 
+use bursar_money::Credits;
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::catalog_service_server::CatalogService;
 use bursar_rpc::convert::{to_money, to_timestamp};
@@ -114,6 +115,11 @@ pub(super) fn interval(interval: Interval) -> pb::PlanInterval {
     }
 }
 
+/// How many credits of a month are there for one more at most, as the API says it: empty for none.
+pub(super) fn rollover(cap: Option<Credits>) -> String {
+    cap.map(|cap| cap.to_string()).unwrap_or_default()
+}
+
 fn plan(plan: &Plan) -> pb::Plan {
     pb::Plan {
         id: plan.id.to_string(),
@@ -127,6 +133,7 @@ fn plan(plan: &Plan) -> pb::Plan {
         seat_price: plan.extra_seat.map(|(price, _)| to_money(price)),
         interval: interval(plan.interval).into(),
         credits_per_seat: plan.extra_seat.map(|(_, credits)| credits.to_string()).unwrap_or_default(),
+        rollover: rollover(plan.rollover),
     }
 }
 

@@ -231,6 +231,7 @@ pub(super) fn subscription(subscription: &Subscription) -> pb::Subscription {
         features: subscription.features.map(catalog::features).unwrap_or_default(),
         by_contract: subscription.features.is_some(),
         contract: None,
+        rollover: catalog::rollover(subscription.rollover),
     }
 }
 
@@ -244,6 +245,7 @@ fn pending(subscription: &Subscription, to: &Terms) -> pb::PendingChange {
         interval: catalog::interval(to.interval).into(),
         features: to.features.map(catalog::features).unwrap_or_default(),
         by_contract: to.features.is_some(),
+        rollover: catalog::rollover(to.rollover),
     }
 }
 

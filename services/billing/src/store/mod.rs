@@ -23,6 +23,7 @@ pub(crate) mod methods;
 pub(crate) mod payments;
 pub(crate) mod purchases;
 pub(crate) mod refused_moves;
+mod rollovers;
 pub(crate) mod settings;
 #[macro_use]
 mod sql;

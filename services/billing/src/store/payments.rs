@@ -17,7 +17,7 @@ macro_rules! columns {
         "owner, id, purpose, state, thing, attempt, currency, amount, refunded, dispute, disputed, decline_code, method, \
          reference, product, credits, scope, seats, period, purchase_id, subscription_id, fulfilled_at, returned, lot_id, \
          taken_back, voided, owed, started_by, created_at, bill, invoice_id, moved, change, start_interval, months, \
-         features"
+         features, rollover"
     };
 }
 
@@ -25,7 +25,7 @@ const INSERT: &str = concat!(
     "INSERT INTO payments (",
     columns!(),
     ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, \
-     $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36) ON CONFLICT DO NOTHING"
+     $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37) ON CONFLICT DO NOTHING"
 );
 const INSERT_RENEWALS_POSTGRES: &str = "INSERT INTO payments (owner, id, purpose, state, thing, attempt, currency, amount, \
      method, reference, product, credits, period, subscription_id, fulfilled_at, lot_id, started_by, created_at, bill, invoice_id) \
@@ -148,6 +148,7 @@ struct Row {
     start_interval: Option<String>,
     months: Option<String>,
     features: Option<String>,
+    rollover: Option<Credits>,
 }
 
 /// What a change is stored as: what a month of the subscription is from then on, and how often that had been changed before.
@@ -210,6 +211,7 @@ impl Row {
                 seats: number(self.seats)?,
                 interval: interval.unwrap_or_default(),
                 features: self.features.map(|text| serde_json::from_str(&text)).transpose().map_err(unreadable)?,
+                rollover: self.rollover,
             },
             Purpose::Renewal | Purpose::Change => {
                 let subscription = self.subscription_id.ok_or_else(lacks)?;
@@ -251,11 +253,13 @@ impl Row {
 
 /// Writes a new payment, unless this attempt at what it pays for is there already: then nothing, and `false`.
 pub(crate) async fn insert(tx: &mut Tx, new: &Payment) -> Result<bool, DbError> {
-    let (start, features) = match &new.bought {
-        Bought::Start { interval, features, .. } if !interval.is_month() || features.is_some() => {
-            (Some(interval.as_str()), features.as_ref())
+    let (start, features, rollover) = match &new.bought {
+        Bought::Start { interval, features, rollover, .. }
+            if !interval.is_month() || features.is_some() || rollover.is_some() =>
+        {
+            (Some(interval.as_str()), features.as_ref(), *rollover)
         }
-        _ => (None, None),
+        _ => (None, None, None),
     };
     let features = features.map(serde_json::to_string).transpose().map_err(unreadable)?;
     let (product, scope, seats, period) = match &new.bought {
@@ -267,7 +271,7 @@ pub(crate) async fn insert(tx: &mut Tx, new: &Payment) -> Result<bool, DbError> 
     let (purpose, change) = match &new.bought {
         // Programs that know of no changes find a renewal whose period has begun, and give it back.
         Bought::Change { to, after, .. } => (Purpose::Renewal, Some(StoredChange { to: to.clone(), after: *after })),
-        // Programs that know of no years, or of no contracts, find a renewal of nothing, and give it back.
+        // Programs that know of no years, no contracts or no rollover find a renewal of nothing, and give it back.
         Bought::Start { .. } if start.is_some() => (Purpose::Renewal, None),
         other => (other.purpose(), None),
     };
@@ -283,7 +287,7 @@ pub(crate) async fn insert(tx: &mut Tx, new: &Payment) -> Result<bool, DbError> 
         .bind(new.fulfilled_at).bind(i64::from(new.returned)).bind(new.lot)
         .bind(new.taken_back.credits).bind(new.taken_back.voided).bind(new.taken_back.owed)
         .bind(&new.started_by).bind(new.created_at).bind(bill).bind(new.invoice).bind(moved(new)?).bind(change)
-        .bind(start).bind(months(new)?).bind(features)
+        .bind(start).bind(months(new)?).bind(features).bind(rollover)
         .execute(c).await?.rows_affected());
     Ok(rows == 1)
 }

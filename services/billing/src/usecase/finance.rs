@@ -7,6 +7,9 @@
 //! A month that moved to an organization was paid for once: what was paid is divided by the credits that stayed and those that
 //! moved. The columns of credits say what each ledger does, where what moved is voided at the one owner and granted at the
 //! other; those of money count its part at the one until it moves, and at the other from then on.
+//!
+//! What rolls over has lapsed with its month, and is granted anew: its new lot has its part of what was paid, and takes it back
+//! from what was breakage, in the month in which it is granted. Both lots' lines together are what was paid.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -19,7 +22,7 @@ use bursar_time::Timestamp;
 
 use super::accounts::first_at;
 use super::entries::readable;
-use crate::domain::{Lot, Parts, Purchase, PurchaseState, Total, Worth};
+use crate::domain::{Lot, Parts, Purchase, PurchaseState, Station, Total, Worth};
 use crate::error::Error;
 use crate::store::{accounts, ledger, lots, payments, purchases};
 
@@ -201,6 +204,8 @@ struct Basis {
     paid: Option<Price>,
     /// How many micro-credits of it have moved to another owner by the month's end, and when.
     moved: Option<(i64, Timestamp)>,
+    /// It was granted for what had rolled over.
+    rolled: bool,
 }
 
 impl Basis {
@@ -208,22 +213,25 @@ impl Basis {
     /// first ones did not.
     async fn of(tx: &mut Tx, lot: &Lot, end: Timestamp) -> Result<Self, Error> {
         let origin = &lot.terms.origin;
-        let whole = Self { paid: origin.paid, moved: None };
+        let rolled = lot.is_rolled_over() && origin.moved_from.is_none();
+        let whole = Self { paid: origin.paid, moved: None, rolled };
         let may_have_moved = origin.moved_from.is_some() || (origin.subscription.is_some() && lot.voided.micro() > 0);
         let Some(id) = origin.payment.filter(|_| may_have_moved && origin.paid.is_some()) else { return Ok(whole) };
         let Some(payment) = payments::get(tx, id).await? else { return Ok(whole) };
         for its in payment.lots() {
-            let Some(moved) = its.moved else { continue };
-            if moved.lot == lot.id {
-                // What was not divided has all of the money. A year's later months were divided always, whatever that came to.
-                let undivided = payment.lot == Some(its.lot) && origin.paid == Some(payment.net());
-                let along = |paid| Worth::moving_along(paid, its.credits.micro(), moved.credits.micro());
-                return Ok(if undivided { Self { paid: origin.paid.map(along), moved: None } } else { whole });
-            }
-            if its.lot == lot.id {
-                let at = made_at(moved.lot);
-                return Ok(Self { moved: (at < end).then(|| (moved.credits.micro(), at)), ..whole });
-            }
+            let stations: Vec<Station> = its.stations();
+            let Some(place) = stations.iter().position(|it| it.lot == lot.id) else { continue };
+            let here = stations[place];
+            let before = place.checked_sub(1).and_then(|it| stations.get(it));
+            let moved = stations.get(place + 1).filter(|it| it.owner != here.owner);
+            let moved = moved.map(|it| (it.credits.micro(), made_at(it.lot))).filter(|(_, at)| *at < end);
+            let rolled = before.is_some_and(|it| it.owner == here.owner);
+            // What was not divided has all of the money. A year's later months were divided always, whatever that came to.
+            let first_moved = place == 1 && !rolled && payment.lot == Some(its.lot);
+            let undivided = first_moved && origin.paid == Some(payment.net());
+            let along = |paid| Worth::moving_along(paid, its.credits.micro(), here.credits.micro());
+            let paid = if undivided { origin.paid.map(along) } else { origin.paid };
+            return Ok(Self { paid, moved, rolled });
         }
         Ok(whole)
     }
@@ -265,14 +273,17 @@ fn line<W: Write>(
         let (own, was_own) = (basis.own(end, None), basis.own(begin, Some(from)));
         let (now, before) = (Worth::of(paid, granted, &own), Worth::of(paid, granted, &was_own));
         let [earned, expired, voided, _] = now.since(&before);
+        // What it was granted for had lapsed: that was no breakage after all.
+        let saved = if basis.rolled && granted_at >= from { paid.micros() } else { 0 };
+        let breakage = expired + voided - saved;
         let sums = report.sums.entry(paid.currency().to_string()).or_default();
         sums.left += end.left;
         sums.left_value += now.left.micros();
         sums.earned += earned;
-        sums.breakage += expired + voided;
+        sums.breakage += breakage;
         let along = basis.moved.map(|(credits, _)| Worth::moving_along(paid, granted, credits));
         let paid = along.and_then(|along| paid.checked_sub(along).ok()).unwrap_or(paid);
-        (paid, earned, expired + voided, now.left.micros())
+        (paid, earned, breakage, now.left.micros())
     });
     report.lots += 1;
     let total = |micros: i64| Total(micros).to_string();

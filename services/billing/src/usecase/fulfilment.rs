@@ -13,6 +13,7 @@ use bursar_time::Timestamp;
 
 use super::allowances;
 use super::cashier::Cashier;
+use super::rollovers;
 use super::subscriptions::{already, changed};
 use crate::domain::{
     Account, AccountSettings, Actor, Bought, Command, GrantCommand, LotSource, Month, Note, Origin, Outcome, Payment,
@@ -80,10 +81,14 @@ impl Cashier {
         if !agreed || due.is_next_paid() || due.cancel_at_period_end {
             return Err(Error::NothingToRenew);
         }
+        // Payments' rows are locked first.
+        let rolling = Box::pin(rollovers::payments_of(tx, &due)).await?;
+        let rolling = rollovers::lock(tx, rolling).await?;
         if !years::advance(tx, &renewed, &due).await? {
             return Err(Error::NothingToRenew);
         }
         let account = self.till.demand_sale_to(tx, payment.owner).await?;
+        Box::pin(self.roll_over(tx, (&due, &renewed), rolling)).await?;
         let lot = self.begin_month(tx, (&renewed, &account), payment.id, None).await?;
         let tells = renewed.terms() != due.terms();
         let events = tells.then(|| changed(&renewed, &renewed.plan, renewed.seats)).into_iter().collect();
@@ -249,7 +254,7 @@ impl Cashier {
     }
 
     /// Takes back, or gives back, the credits that follow from what was refunded and disputed of a payment by now: of its own
-    /// lots, and of what of them has moved to another owner.
+    /// lots, and of what of them has become another lot's.
     pub(super) async fn follow_money(&self, tx: &mut Tx, payment: &mut Payment) -> Result<(), Error> {
         if payment.state != PaymentState::Paid || payment.fulfilled_at.is_none() {
             return Ok(());
@@ -257,15 +262,21 @@ impl Cashier {
         let mut lots = payment.lots();
         lock_holders(tx, payment.holders(), payment.owner).await?;
         for lot in &mut lots {
-            let (own, there) = payment.parts_to_take_back(lot);
-            let part = Part { owner: lot.owner, lot: lot.lot, payment: payment.id, left: lot.moved.is_some() };
-            self.follow(tx, part, own, &mut lot.taken_back).await?;
-            if let Some(moved) = &mut lot.moved {
-                let part_there = Part { owner: moved.owner, lot: moved.lot, left: false, ..part };
-                self.follow(tx, part_there, there, &mut moved.taken_back).await?;
+            let mut targets = payment.parts_to_take_back(lot).into_iter();
+            let mut hops = lot.hops();
+            let (mut left, target) = (hops.len(), targets.next().unwrap_or(Credits::ZERO));
+            let part = Part { owner: lot.owner, lot: lot.lot, payment: payment.id, left: left > 0 };
+            self.follow(tx, part, target, &mut lot.taken_back).await?;
+            let mut taken = lot.taken_back.credits;
+            for (hop, target) in hops.iter_mut().zip(targets) {
+                left = left.saturating_sub(1);
+                let part_there = Part { owner: hop.owner, lot: hop.lot, left: left > 0, ..part };
+                self.follow(tx, part_there, target, &mut hop.taken_back).await?;
                 // What has been given back here is not there to be taken a second time before what has moved is.
-                moved.before = moved.before.min(lot.taken_back.credits);
+                hop.before = hop.before.min(taken);
+                taken = hop.taken_back.credits;
             }
+            lot.note_hops(hops);
         }
         payment.note_lots(lots);
         Ok(())
@@ -355,7 +366,7 @@ struct Part {
     owner: OwnerId,
     lot: LotId,
     payment: PaymentId,
-    /// Its subscription has left: nothing comes back to the lot, only what became debt is made good.
+    /// What was left of it is another lot's: nothing comes back to this one, only what became debt is made good.
     left: bool,
 }
 

@@ -37,6 +37,7 @@ pub(crate) mod reloading;
 pub(crate) mod removals;
 pub(crate) mod renewals;
 pub(crate) mod reports;
+mod rollovers;
 pub(crate) mod rollups;
 pub(crate) mod settings;
 #[cfg(test)]

@@ -29,8 +29,8 @@ use super::renewals;
 use super::subscriptions::{SubscriptionUseCases, already, changed};
 use super::top_ups;
 use crate::domain::{
-    Actor, Command, Features, GrantCommand, Lot, Month, Moved as MovedCredits, Note, Origin, Outcome, Payment, Refusal,
-    Request, RequestName, SavedMethod, Stop, Subscription, SubscriptionState, TakenBack, VoidCommand, Worth,
+    Actor, Command, Features, GrantCommand, Lot, Month, Note, Origin, Outcome, Payment, Refusal, Request, RequestName,
+    SavedMethod, Stop, Subscription, SubscriptionState, VoidCommand, Worth,
 };
 use crate::error::Error;
 use crate::lane::Job;
@@ -145,20 +145,19 @@ impl SubscriptionUseCases {
         paid_with: Vec<Payment>,
         actor: Actor,
     ) -> Result<(), Error> {
-        let of_lots = |it: &Payment| it.lots().into_iter().map(|lot| (lot.lot, it.withheld(&lot))).collect::<Vec<_>>();
+        let of_lots = |it: &Payment| it.lots().iter().map(|lot| (lot.present(), it.withheld(lot))).collect::<Vec<_>>();
         let withheld: BTreeMap<LotId, Credits> =
             paid_with.iter().flat_map(of_lots).filter(|(_, credits)| !credits.is_zero()).collect();
         let carried = self.carry_allowance(m, (moved, from), &withheld, actor).await?;
         for mut payment in paid_with {
             let (mut lots, mut has_moved, mut takes) = (payment.lots(), false, false);
             for lot in &mut lots {
-                let Some((here, there, credits)) = carried.iter().find(|(here, ..)| lot.lot == *here).copied() else {
+                let present = lot.present();
+                let Some((here, there, credits)) = carried.iter().find(|(here, ..)| present == *here).copied() else {
                     continue;
                 };
-                let before = lot.taken_back.credits.saturating_sub(payment.withheld(lot));
-                lot.taken_back.credits = before;
-                let (owner, lot_there, taken_back) = (moved.owner, there, TakenBack::default());
-                lot.moved = Some(MovedCredits { owner, lot: lot_there, credits, before, taken_back });
+                let withheld_here = payment.withheld(lot);
+                lot.go_on((moved.owner, there), credits, withheld_here);
                 has_moved = true;
                 takes |= withheld.contains_key(&here);
             }

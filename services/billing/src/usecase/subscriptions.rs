@@ -113,6 +113,7 @@ impl SubscriptionUseCases {
             seats: terms.seats,
             interval: terms.interval,
             features: terms.features,
+            rollover: terms.rollover,
         };
         let new = Beginning {
             owner,

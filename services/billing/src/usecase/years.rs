@@ -7,9 +7,11 @@
 use std::collections::BTreeSet;
 
 use bursar_db::Tx;
+use bursar_id::PaymentId;
 
 use super::cashier::Cashier;
 use super::fulfilment::{Delivered, keep_alerts, lock_holders};
+use super::rollovers;
 use super::subscriptions::{SubscriptionUseCases, changed};
 use crate::domain::{
     Command, GrantCommand, Month, MonthPart, Origin, PaidLot, Payment, Request, Spender, Subscription, Terms,
@@ -34,7 +36,8 @@ pub(super) async fn go_on(
     let mut tx = till.db.begin().await?;
     // Payments' rows are locked first, then the subscription's, then the accounts'. Whoever changes the subscription meanwhile
     // has it stand otherwise than it was read.
-    let paid_with = lock_payments(&mut tx, from).await?;
+    let rolling = Box::pin(rollovers::payments_of(&mut tx, from)).await?;
+    let (mut paid_with, rolling) = lock_payments(&mut tx, from, &rolling).await?;
     if !years::advance(&mut tx, &next, from).await? {
         return Ok(None);
     }
@@ -42,6 +45,9 @@ pub(super) async fn go_on(
     let account = till.demand_sale_to(&mut tx, from.owner).await?;
     let settings = settings::of(&mut tx, from.owner).await?;
     keep_alerts(&mut tx, (from.owner, &account), &settings).await?;
+    for noted in Box::pin(subscriptions.cashier.roll_over(&mut tx, (from, &next), rolling)).await? {
+        paid_with.iter_mut().filter(|it| it.id == noted.id).for_each(|it| it.clone_from(&noted));
+    }
     subscriptions.cashier.begin_paid_month(&mut tx, &next, paid_with).await?;
     tx.commit().await?;
     subscriptions.cashier.jobs.wake();
@@ -49,9 +55,13 @@ pub(super) async fn go_on(
 }
 
 /// What has paid for the months of a year, locked: the year's own payment, and then those of what it was changed to since, as
-/// they followed one another, whoever had it then.
-async fn lock_payments(tx: &mut Tx, of: &Subscription) -> Result<Vec<Payment>, Error> {
-    let Some(own) = of.payment() else { return Ok(Vec::new()) };
+/// they followed one another, whoever had it then. And beside them what has paid for what rolls over, which is locked with them.
+async fn lock_payments(
+    tx: &mut Tx,
+    of: &Subscription,
+    rolling: &BTreeSet<PaymentId>,
+) -> Result<(Vec<Payment>, Vec<Payment>), Error> {
+    let Some(own) = of.payment() else { return Ok((Vec::new(), rollovers::lock(tx, rolling.clone()).await?)) };
     let mut paid = BTreeSet::from([own]);
     if of.changes > 0
         && let Some(payment) = payments::get(tx, own).await?
@@ -61,12 +71,11 @@ async fn lock_payments(tx: &mut Tx, of: &Subscription) -> Result<Vec<Payment>, E
         }
     }
     // In the order in which whoever moves a subscription locks them.
-    let mut locked = Vec::with_capacity(paid.len());
-    for id in paid {
-        locked.extend(payments::lock(tx, id).await?);
-    }
-    locked.sort_by_key(|it| (it.id != own, it.bought.month_after().1));
-    Ok(locked)
+    let locked = rollovers::lock(tx, paid.union(rolling).copied().collect()).await?;
+    let rolls = locked.iter().filter(|it| rolling.contains(&it.id)).cloned().collect();
+    let mut pays: Vec<_> = locked.into_iter().filter(|it| paid.contains(&it.id)).collect();
+    pays.sort_by_key(|it| (it.id != own, it.bought.month_after().1));
+    Ok((pays, rolls))
 }
 
 impl Cashier {

@@ -19,6 +19,7 @@ fn plan(id: &str, price: Option<Price>) -> Plan {
         interval: Interval::Month,
         price,
         credits: Credits::ZERO,
+        rollover: None,
         scope: Scope::default(),
         seats: 5,
         extra_seat: None,

@@ -1,7 +1,8 @@
 //! Many months in one transaction: what a turn of the month consists of, when everybody's is at once.
 //!
 //! A batch takes what is ordinary: an active subscription one period behind, whose next month nobody has tried to pay yet, and
-//! that its provider settles at once; or one whose next month is paid for with its year alone, of which nothing was taken back. It
+//! that its provider settles at once; or one whose next month is paid for with its year alone, of which nothing was taken back; and
+//! of whose months nothing rolls over, which is looked up in one account's ledger (`usecase/rollovers.rs`). It
 //! locks the subscriptions (those that somebody else has locked are being renewed there),
 //! then the accounts, decides every grant by the same engine as a month by itself, and on PostgreSQL writes each table's
 //! rows with one statement. Grant, payment, invoice and event of a month are in that one transaction, or nothing is. What the rows must be is
@@ -72,13 +73,15 @@ struct Next {
     request: Request,
 }
 
-/// Whether a month can be begun together with others: it is paid for with its year, or its provider settles at once.
+/// Whether a month can be begun together with others: it is paid for with its year, or its provider settles at once, and nothing of
+/// the month before rolls over into it.
 pub(super) fn is_ordinary(it: &Subscription, till: &Till) -> bool {
     let (clock, now) = (&till.clock, till.clock.now());
     it.state == SubscriptionState::Active
         && (it.is_next_paid() || till.payments.pays_at_once())
         && it.is_due(now)
         && !it.cancel_at_period_end
+        && it.rollover.is_none()
         && !(it.is_next_paid() && it.pending.is_some())
         && (clock.is_test() || !it.is_held(now))
 }
