@@ -172,3 +172,94 @@ fn divided(all: Credits, lot: &PaidLot) -> Vec<Credits> {
     parts.push(left);
     parts
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn micro(it: i64) -> Credits {
+        Credits::from_micro(it).unwrap()
+    }
+
+    fn owner(n: u8) -> OwnerId {
+        OwnerId::User(bursar_id::Id::from_parts(1, [n; 10]))
+    }
+
+    fn lot(n: u8) -> LotId {
+        bursar_id::Id::from_parts(2, [n; 10])
+    }
+
+    #[test]
+    fn what_goes_on_is_taken_first_and_where_it_is() {
+        let mut it = PaidLot::new(owner(1), lot(0), micro(1_500));
+        it.taken_back.credits = micro(300);
+        it.go_on((owner(1), lot(1)), micro(500), Credits::ZERO);
+        it.go_on((owner(2), lot(2)), micro(200), Credits::ZERO);
+        assert_eq!(it.present(), lot(2));
+        let places: Vec<_> = it.stations().into_iter().map(|at| (at.owner, at.lot, at.credits)).collect();
+        let expected = [
+            (owner(1), lot(0), micro(1_500)),
+            (owner(1), lot(1), micro(500)),
+            (owner(2), lot(2), micro(200)),
+        ];
+        assert_eq!(places, expected);
+        // What is to be taken back in all, and of that at each place: the first 300 were taken before anything went on.
+        for (all, parts) in [
+            (0, [0, 0, 0]),
+            (300, [300, 0, 0]),
+            (450, [300, 0, 150]),
+            (600, [300, 100, 200]),
+            (800, [300, 300, 200]),
+            (1_500, [1_000, 300, 200]),
+        ] {
+            assert_eq!(divided(micro(all), &it), parts.map(micro), "{all}");
+        }
+        let stored = serde_json::to_string(&it).unwrap();
+        assert_eq!(serde_json::from_str::<PaidLot>(&stored).unwrap(), it);
+        // What earlier programs have stored went on once at most.
+        let once = stored.split(",\"on\":[").next().unwrap().to_owned() + "}}";
+        assert_eq!(serde_json::from_str::<PaidLot>(&once).unwrap().hops().len(), 1);
+    }
+
+    #[test]
+    fn what_is_withheld_goes_along() {
+        let mut it = PaidLot::new(owner(1), lot(0), micro(1_500));
+        it.go_on((owner(1), lot(1)), micro(500), Credits::ZERO);
+        let mut hops = it.hops();
+        hops[0].taken_back.credits = micro(120);
+        it.note_hops(hops);
+        it.go_on((owner(2), lot(2)), micro(400), micro(100));
+        let before: Vec<_> = it.hops().iter().map(|hop| (hop.before, hop.taken_back.credits)).collect();
+        assert_eq!(before, [(micro(0), micro(20)), (micro(20), micro(0))]);
+    }
+
+    proptest! {
+        /// However often what was left went on: all is taken somewhere, and nowhere more than came there.
+        #[test]
+        fn parts_are_all_of_it(
+            credits in 1_i64..10_000,
+            hops in prop::collection::vec((0_i64..10_000, 0_i64..10_000), 0..5),
+            all in 0_i64..10_000,
+        ) {
+            let mut it = PaidLot::new(owner(1), lot(0), micro(credits));
+            let mut left = credits;
+            for (n, (before, goes)) in (1..).zip(hops) {
+                let before = before % (left + 1);
+                let mut known = it.hops();
+                let taken = known.last_mut().map_or(&mut it.taken_back, |hop| &mut hop.taken_back);
+                taken.credits = micro(before);
+                it.note_hops(known);
+                left = goes % (left - before + 1);
+                it.go_on((owner(1), lot(n)), micro(left), Credits::ZERO);
+            }
+            let all = micro(all % (credits + 1));
+            let parts = divided(all, &it);
+            prop_assert_eq!(Credits::checked_sum(parts.iter().copied()), Some(all));
+            for (part, at) in parts.iter().zip(it.stations()) {
+                prop_assert!(*part <= at.credits);
+            }
+        }
+    }
+}

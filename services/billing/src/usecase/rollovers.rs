@@ -64,7 +64,8 @@ impl Cashier {
         self.booked(tx, from, Request::unnamed(Command::Sweep)).await?;
         let lapsed = lapsed(tx, from).await?;
         let mut rolled = HashMap::new();
-        for (lot, credits) in rolled_over(cap, lapsed) {
+        // The newest last: so they are spent, and lapse, in the order in which they were paid for.
+        for (lot, credits) in rolled_over(cap, lapsed).into_iter().rev() {
             let request = self.rolling((from, next), &lot, credits)?;
             let new = self.booked(tx, next, request).await?.ok_or(Error::Failed)?;
             rolled.insert(lot.id, (new, credits));

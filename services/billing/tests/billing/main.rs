@@ -46,6 +46,7 @@ mod replaying;
 mod replicas;
 mod reporting;
 mod roles;
+mod rollovers;
 mod scoping;
 mod second_factor;
 mod selling;

@@ -97,6 +97,27 @@ fn a_catalog_names_every_flaw_at_once() {
 }
 
 #[test]
+fn what_rolls_over_is_a_part_of_an_allowance() {
+    let rolling = |id: &str, allowance: i64, cap: i64| Plan {
+        credits: credits(allowance),
+        rollover: Some(credits(cap)),
+        ..plan(id, Some(usd("10.00")))
+    };
+    let free = plan("free", Some(usd("0")));
+    let good = Catalog::new(vec![free.clone(), rolling("less", 100, 1), rolling("more", 100, 5_000)], vec![], vec![]);
+    let good = good.unwrap();
+    let terms = Terms::of(good.plan("less").unwrap()).unwrap();
+    assert_eq!(terms.rollover, Some(credits(1)));
+    let stored = serde_json::to_string(&terms).unwrap();
+    assert_eq!(serde_json::from_str::<Terms>(&stored).unwrap(), terms);
+    let plain = serde_json::to_string(&Terms { rollover: None, ..terms }).unwrap();
+    assert!(!plain.contains("rollover"), "as earlier programs store it: {plain}");
+    let wrong = vec![free, rolling("none", 100, 0), rolling("empty", 0, 5)];
+    let name = |text: &str| CatalogFlaw::Rollover(text.to_owned());
+    assert_eq!(Catalog::new(wrong, vec![], vec![]).unwrap_err(), [name("plan none"), name("plan empty")]);
+}
+
+#[test]
 fn models_meters_and_scopes_have_flaws_of_their_own() {
     let mut measured_by_nothing = model("nothing", "1");
     measured_by_nothing.meters.clear();

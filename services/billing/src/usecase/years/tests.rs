@@ -47,6 +47,14 @@ credits_per_seat = "150"
 features = ["organizations"]
 
 [[plans]]
+id = "rolling"
+name = "Rolling"
+price = "100.00 USD"
+credits = "1500"
+rollover = "500"
+seats = 10
+
+[[plans]]
 id = "yearly-pro"
 name = "Pro, by the year"
 interval = "year"
