@@ -67,9 +67,9 @@ impl PaidLot {
     /// It, and the lots that have had its credits since, one after the other.
     pub fn stations(&self) -> Vec<Station> {
         let Self { owner, lot, credits, taken_back, .. } = *self;
-        let station = |Moved { owner, lot, credits, taken_back, .. }: Moved| Station { owner, lot, credits, taken_back };
+        let stop = |Moved { owner, lot, credits, taken_back, .. }: Moved| Station { owner, lot, credits, taken_back };
         let first = Station { owner, lot, credits, taken_back };
-        std::iter::once(first).chain(self.hops().into_iter().map(station)).collect()
+        std::iter::once(first).chain(self.hops().into_iter().map(stop)).collect()
     }
 
     /// The lot that has what is left of its credits.

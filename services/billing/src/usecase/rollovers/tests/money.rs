@@ -1,0 +1,107 @@
+//! What the credits that roll over are worth, and what becomes of them where their month moves or its money goes back. On both
+//! engines.
+
+use bursar_testkit::{at, credits, engines, id, organization, personal};
+
+use super::{NEXT, PLANS, THIRD, becomes, debt, on, pair, rolled, shop, told, usd};
+use crate::domain::News;
+use crate::usecase::finance;
+use crate::usecase::shop::Shop;
+
+/// What a month's report comes to in dollars' millionths, of all accounts: earned and breakage, and what is left.
+async fn reported(shop: &Shop, month: &str) -> (i64, i64, i64) {
+    let from = at(&format!("{month}-01T00:00:00Z"));
+    let report = finance::report(&shop.db, None, (from, from.add_months_anchored(1)), Vec::<u8>::new()).await.unwrap();
+    assert_eq!(report.differences, Vec::<String>::new());
+    let sums = report.sums["USD"];
+    (sums.earned, sums.breakage, sums.left_value)
+}
+
+engines! {
+    async fn what_has_rolled_over_moves_with_its_month(db: TestDb) {
+        let shop = shop(&db).await;
+        let (owner, team) = (personal(1), organization(1));
+        let first = on(&shop, owner, "rolling").await;
+        shop.spend(owner, "1000").await;
+        becomes(&shop, NEXT, 1).await;
+        shop.spend(owner, "100").await;
+        shop.moves(id(1), id(1)).await;
+        assert_eq!((shop.available(owner).await, shop.available(team).await), (credits("0"), credits("1900")));
+        assert_eq!(rolled(&shop, team).await, [pair("400", "400")]);
+        shop.spend(team, "50").await;
+        for owner in [owner, team] {
+            shop.assert_sound(owner).await;
+        }
+        // What is taken back of the first month follows its credits: what is left there first, then what was spent of them.
+        told(&shop, first, News::Refunded(usd("100.00"))).await;
+        assert_eq!((shop.available(team).await, debt(&shop, team).await), (credits("1500"), "50".to_owned()));
+        assert_eq!(debt(&shop, owner).await, "1100", "1,000 in the first month, 100 of what had rolled over");
+        becomes(&shop, THIRD, 1).await;
+        assert_eq!(rolled(&shop, team).await, [pair("400", "0"), pair("500", "500")]);
+        for owner in [owner, team] {
+            shop.assert_sound(owner).await;
+        }
+    }
+
+    async fn what_a_payment_loses_is_taken_of_what_has_rolled_over_first(db: TestDb) {
+        let shop = shop(&db).await;
+        let owner = personal(1);
+        let first = on(&shop, owner, "rolling").await;
+        shop.spend(owner, "1000").await;
+        becomes(&shop, NEXT, 1).await;
+        told(&shop, first, News::Refunded(usd("20.00"))).await;
+        assert_eq!(rolled(&shop, owner).await, [pair("500", "200")]);
+        shop.spend(owner, "150").await;
+        // 750 of 1,500: 200 more of what rolled over, of which 150 are spent, and 250 of what was spent before.
+        told(&shop, first, News::Disputed(usd("30.00"))).await;
+        assert_eq!((rolled(&shop, owner).await, debt(&shop, owner).await), (vec![pair("500", "0")], "400".to_owned()));
+        shop.assert_sound(owner).await;
+        told(&shop, first, News::DisputeWon).await;
+        assert_eq!((rolled(&shop, owner).await, debt(&shop, owner).await), (vec![pair("500", "50")], "0".to_owned()));
+        shop.assert_sound(owner).await;
+        // Once what is left of it has lapsed, what was spent is owed.
+        becomes(&shop, THIRD, 1).await;
+        told(&shop, first, News::Refunded(usd("100.00"))).await;
+        assert_eq!(debt(&shop, owner).await, "1150");
+        shop.assert_sound(owner).await;
+    }
+
+    async fn months_add_up_to_what_was_paid_and_what_rolls_over_is_no_breakage(db: TestDb) {
+        let shop = shop(&db).await;
+        let owner = personal(1);
+        on(&shop, owner, "rolling").await;
+        shop.spend(owner, "1000").await;
+        becomes(&shop, NEXT, 1).await;
+        assert_eq!(reported(&shop, "2026-01").await, (66_666_666, 0, 33_333_334));
+        assert_eq!(reported(&shop, "2026-02").await, (0, 0, 133_333_334), "nothing is lost");
+        shop.spend(owner, "700").await;
+        // The third month is paid late, when what was left has lapsed in the month before.
+        shop.pays_with("sandbox_declined").await;
+        becomes(&shop, THIRD, 1).await;
+        shop.pays_with("sandbox_ok").await;
+        becomes(&shop, "2026-03-02T00:00:00Z", 1).await;
+        assert_eq!(rolled(&shop, owner).await, [pair("500", "0"), pair("500", "500")]);
+        shop.spend(owner, "123.456789").await;
+        becomes(&shop, "2026-04-01T00:00:00Z", 1).await;
+        let mut gone = 0;
+        for (month, paid) in [("2026-01", 100), ("2026-02", 200), ("2026-03", 300), ("2026-04", 400)] {
+            let (earned, breakage, left) = reported(&shop, month).await;
+            gone += earned + breakage;
+            assert_eq!(gone + left, paid * 1_000_000, "{month}");
+        }
+    }
+
+    async fn what_rolls_over_late_takes_back_what_was_breakage(db: TestDb) {
+        let shop = Shop::selling(&db, "2026-01-31T10:00:00Z", PLANS).await;
+        let owner = personal(1);
+        on(&shop, owner, "rolling").await;
+        shop.spend(owner, "1000").await;
+        shop.pays_with("sandbox_declined").await;
+        becomes(&shop, "2026-02-28T10:00:00Z", 1).await;
+        shop.pays_with("sandbox_ok").await;
+        becomes(&shop, "2026-03-01T10:00:00Z", 1).await;
+        assert_eq!(reported(&shop, "2026-01").await, (66_666_666, 0, 33_333_334));
+        assert_eq!(reported(&shop, "2026-02").await, (0, 33_333_334, 0), "it had lapsed then");
+        assert_eq!(reported(&shop, "2026-03").await, (0, -33_333_334, 133_333_334), "and has not after all");
+    }
+}
