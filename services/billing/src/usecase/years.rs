@@ -1,8 +1,9 @@
 //! Subscriptions that are paid by the year: how a year begins, and how its months do, which nobody pays a second time.
 //!
 //! The year's payment has a lot for each month that has begun, and so has the payment of each change since, with the credits
-//! that this brought (`domain/month_part.rs`). What refunds and disputes have taken of a payment by then they take of each new
-//! lot as well, in the same transaction; once all of it is gone for good, nothing is granted for it any more.
+//! that this brought and a part of its money (`domain/month_part.rs`). What refunds and disputes have taken of a payment by then
+//! they take of each new lot as well, in the same transaction; once all of it is gone for good, nothing is granted for it any
+//! more.
 
 use std::collections::BTreeSet;
 
@@ -78,13 +79,10 @@ impl Cashier {
             let request = self.paid_month(of, None)?;
             return self.booked(tx, of, request).await.map(drop);
         }
-        let after: Vec<_> = paid_with.iter().take(MOST_PARTS).map(|it| it.bought.month_after().0).collect();
-        let parts = MonthPart::of_month(of.credits, of.paid_for_month(), &after);
+        let parts = MonthPart::of_payments(of, &paid_with, true, MOST_PARTS);
         let mut has_begun = false;
         for (mut payment, part) in paid_with.into_iter().zip(parts) {
-            if part.credits.is_zero() || payment.is_gone() {
-                continue;
-            }
+            let Some(part) = part else { continue };
             let request = self.part_of_month(of, Some(&payment), part)?;
             let Some(lot) = self.booked(tx, of, request).await? else { continue };
             payment.months.push(PaidLot::new(of.owner, lot, part.credits));
@@ -141,3 +139,5 @@ impl Cashier {
 
 #[cfg(test)]
 pub(super) mod tests;
+#[cfg(test)]
+mod upgrades;
