@@ -160,7 +160,7 @@ mod tests {
             (6_000, 9, &[(1_500, Some(7)), (5_500, Some(9))], &[Some((2_000, 7)), Some((4_000, 9))]),
             // Something that costs more, and has fewer: its money is with what there is.
             (500, 9, &[(3_000, Some(7)), (500, Some(9))], &[Some((500, 16)), None]),
-            (2_000, 9, &[(3_000, Some(1)), (500, Some(2)), (2_000, Some(4))], &[Some((500, 3)), None, Some((1_500, 4))]),
+            (200, 9, &[(300, Some(1)), (50, Some(2)), (200, Some(4))], &[Some((50, 3)), None, Some((150, 4))]),
             (1_000, 9, &[(500, Some(1)), (3_000, Some(2)), (1_000, Some(4))], &[Some((500, 5)), Some((500, 2)), None]),
             (100, 9, &[(0, Some(1)), (100, Some(2))], &[None, Some((100, 3))]),
             // What is gone has nothing, and nothing of it is anybody else's.

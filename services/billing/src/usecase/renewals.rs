@@ -375,7 +375,10 @@ async fn step(subscriptions: &SubscriptionUseCases, from: &Subscription) -> Resu
         return match years::go_on(subscriptions, from).await {
             Ok(next) => Ok(next.map_or(Step::Taken, |next| Step::Made(Box::new(next)))),
             // Suspended since, or without room for one more lot: it begins once that is over.
-            Err(Error::Refused(_)) => Ok(Step::Waits),
+            Err(Error::Refused(refusal)) => {
+                tracing::warn!(subscription = %from.id, %refusal, "a month that is paid for cannot begin yet");
+                Ok(Step::Waits)
+            }
             Err(error) => Err(error),
         };
     }

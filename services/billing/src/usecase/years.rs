@@ -13,10 +13,11 @@ use super::cashier::Cashier;
 use super::fulfilment::{Delivered, keep_alerts, lock_holders};
 use super::subscriptions::{SubscriptionUseCases, changed};
 use crate::domain::{
-    Command, GrantCommand, Month, MonthPart, Origin, PaidLot, Payment, Request, Spender, Subscription, Terms,
+    Command, GrantCommand, Lot, Month, MonthPart, Origin, PaidLot, Payment, Request, Rules, Spender, Subscription,
+    Terms,
 };
 use crate::error::Error;
-use crate::store::{accounts, payments, settings, years};
+use crate::store::{accounts, lots, payments, settings, years};
 
 /// How many payments have lots of their own in each month of a year: an account has room for so many lots. What later changes
 /// brought belongs to the year's own.
@@ -79,7 +80,8 @@ impl Cashier {
             let request = self.paid_month(of, None)?;
             return self.booked(tx, of, request).await.map(drop);
         }
-        let parts = MonthPart::of_payments(of, &paid_with, true, MOST_PARTS);
+        let room = if paid_with.len() > 1 { self.room(tx, of).await? } else { 1 };
+        let parts = MonthPart::of_payments(of, &paid_with, true, room);
         let mut has_begun = false;
         for (mut payment, part) in paid_with.into_iter().zip(parts) {
             let Some(part) = part else { continue };
@@ -96,6 +98,16 @@ impl Cashier {
         accounts::lock(tx, &[of.owner]).await?;
         let (anchor, number) = of.counted();
         Ok(accounts::begin_period(tx, of.owner, anchor, &Month { number, ..of.month }).await?)
+    }
+
+    /// How many lots a month may have. One that finds no room for all of them is as it would be by one payment: better than none.
+    async fn room(&self, tx: &mut Tx, of: &Subscription) -> Result<usize, Error> {
+        let now = self.till.clock.now();
+        // What is over is not there any more when the first of them is granted.
+        let stays = |lot: &Lot| !lot.held.is_zero() || lot.terms.expires_at.is_none_or(|end| now < end);
+        let taken = lots::live(tx, &[of.owner]).await?.iter().filter(|(_, lot)| stays(lot)).count();
+        // Where there is none for the first either, the ledger says so.
+        Ok(Rules::MAX_LIVE_LOTS.saturating_sub(taken).clamp(1, MOST_PARTS))
     }
 
     /// What grants the allowance of a month that is paid for already by one payment alone, wherever it was when that was paid.

@@ -1,11 +1,13 @@
 //! Years that were changed in their middle: what each payment has of the months to come, whatever becomes of the others. On
 //! both engines.
 
-use bursar_id::PaymentId;
+use bursar_id::{OwnerId, PaymentId};
+use bursar_money::Credits;
 use bursar_testkit::{credits, engines, personal};
 
 use super::tests::{MONTHS, becomes, by_the_year, shop, told, upgraded, usd};
-use crate::domain::News;
+use crate::domain::{Actor, Command, GrantCommand, LotSource, News, Request, Rules};
+use crate::lane::Job;
 use crate::usecase::shop::Shop;
 
 /// What was paid for the lots of a payment, in cents: of what has moved, as it was granted at first.
@@ -17,6 +19,32 @@ async fn paid_for_lots(shop: &Shop, id: PaymentId) -> i64 {
         cents += lot.terms.origin.paid.unwrap().minor_units().unwrap();
     }
     cents
+}
+
+/// Grants so many lots of one credit.
+async fn fills(shop: &Shop, owner: OwnerId, lots: usize) {
+    let grant = || {
+        let command = Command::Grant(GrantCommand::new(credits("1"), LotSource::Goodwill));
+        Job { owner, actor: Actor::Job, request: Request::unnamed(command) }
+    };
+    let jobs: Vec<_> = std::iter::repeat_with(grant).take(lots).collect();
+    for some in jobs.chunks(250) {
+        let mut tx = shop.db.begin().await.unwrap();
+        let granted = shop.subscriptions.till.book_all(&mut tx, some).await.unwrap();
+        assert!(granted.iter().all(Option::is_some), "all of them are granted");
+        tx.commit().await.unwrap();
+    }
+}
+
+/// The owner's last so many lots: their credits, what was paid for them in cents, and with what.
+async fn last_lots(shop: &Shop, owner: OwnerId, count: usize) -> Vec<(Credits, i64, Option<PaymentId>)> {
+    let lots = shop.lots(owner).await;
+    let last = lots.iter().skip(lots.len() - count);
+    last.map(|lot| {
+        let origin = &lot.terms.origin;
+        (lot.granted, origin.paid.unwrap().minor_units().unwrap(), origin.payment)
+    })
+    .collect()
 }
 
 engines! {
@@ -59,6 +87,23 @@ engines! {
             assert_eq!(shop.available(owner).await, credits("4000"), "at {month}");
         }
         assert_eq!((paid_for_lots(&shop, first).await, paid_for_lots(&shop, more).await), (2 * 8_333, 200_000));
+        shop.assert_sound(owner).await;
+    }
+
+    async fn a_month_that_finds_room_for_one_lot_has_one(db: TestDb) {
+        let (shop, owner) = (shop(&db).await, personal(1));
+        let first = by_the_year(&shop, owner).await;
+        let more = upgraded(&shop, owner).await;
+        shop.spend(owner, "5500").await;
+        fills(&shop, owner, Rules::MAX_LIVE_LOTS - 1).await;
+        becomes(&shop, MONTHS[1], 1).await;
+        assert_eq!(shop.available(owner).await, credits("6499"));
+        assert_eq!(last_lots(&shop, owner, 1).await, [(credits("5500"), 8_333 + 16_641, Some(first))]);
+        // One of the others is spent by then.
+        shop.spend(owner, "5501").await;
+        becomes(&shop, MONTHS[2], 1).await;
+        let lots = [(credits("1500"), 8_333, Some(first)), (credits("4000"), 16_642, Some(more))];
+        assert_eq!((shop.available(owner).await, last_lots(&shop, owner, 2).await), (credits("6498"), lots.to_vec()));
         shop.assert_sound(owner).await;
     }
 }
