@@ -5,9 +5,11 @@ use bursar_id::{OwnerId, PaymentId};
 use bursar_money::Credits;
 use bursar_testkit::{credits, engines, personal};
 
-use super::tests::{MONTHS, becomes, by_the_year, shop, told, upgraded, usd};
+use super::go_on_in;
+use super::tests::{MONTHS, becomes, by_the_year, now, shop, told, upgraded, usd};
 use crate::domain::{Actor, Command, GrantCommand, LotSource, News, Request, Rules};
 use crate::lane::Job;
+use crate::usecase::changing::tests::change;
 use crate::usecase::shop::Shop;
 
 /// What was paid for the lots of a payment, in cents: of what has moved, as it was granted at first.
@@ -34,6 +36,11 @@ async fn fills(shop: &Shop, owner: OwnerId, lots: usize) {
         assert!(granted.iter().all(Option::is_some), "all of them are granted");
         tx.commit().await.unwrap();
     }
+}
+
+/// Pays for so many seats for the rest of the year.
+async fn seats(shop: &Shop, owner: OwnerId, seats: u32) -> PaymentId {
+    change(shop, owner, "", seats).await.unwrap().payment.unwrap().id.parse().unwrap()
 }
 
 /// The owner's last so many lots: their credits, what was paid for them in cents, and with what.
@@ -104,6 +111,24 @@ engines! {
         becomes(&shop, MONTHS[2], 1).await;
         let lots = [(credits("1500"), 8_333, Some(first)), (credits("4000"), 16_642, Some(more))];
         assert_eq!((shop.available(owner).await, last_lots(&shop, owner, 2).await), (credits("6498"), lots.to_vec()));
+        shop.assert_sound(owner).await;
+    }
+
+    async fn of_very_many_changes_the_later_ones_belong_to_the_years_own(db: TestDb) {
+        let (shop, owner) = (shop(&db).await, personal(1));
+        let first = by_the_year(&shop, owner).await;
+        let more = seats(&shop, owner, 12).await;
+        for others in [14, 16] {
+            seats(&shop, owner, others).await;
+        }
+        shop.set(MONTHS[1]);
+        let next = go_on_in(&shop.subscriptions, &now(&shop, owner).await, 2).await.unwrap().unwrap();
+        assert_eq!((next.month.number, shop.available(owner).await), (1, credits("2400")));
+        // An eleventh of what was left of the year's 1000 dollars, and of three times 200, is 133.26.
+        let lots = [(credits("2100"), 13_326 - 1_664, Some(first)), (credits("300"), 1_664, Some(more))];
+        assert_eq!(last_lots(&shop, owner, 2).await, lots);
+        becomes(&shop, MONTHS[2], 1).await;
+        assert_eq!(last_lots(&shop, owner, 4).await.iter().map(|it| it.0).collect::<Vec<_>>(), ["1500", "300", "300", "300"].map(credits));
         shop.assert_sound(owner).await;
     }
 }
