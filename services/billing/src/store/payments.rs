@@ -75,7 +75,7 @@ const WAITING_CHANGES: &str = concat!(
     "SELECT ",
     columns!(),
     " FROM payments WHERE owner = $1 AND state IN ('CREATED', 'PENDING', 'REQUIRES_ACTION') AND returned = 0 \
-     AND change IS NOT NULL ORDER BY id DESC LIMIT $2"
+     AND change IS NOT NULL ORDER BY id LIMIT $2"
 );
 /// What they bought is found by the payments and not by their lots, of which nothing may be left.
 const CHANGES_SINCE: &str = "SELECT id FROM payments WHERE owner = $1 AND subscription_id = $2 AND period >= $3 \
@@ -458,7 +458,7 @@ pub(crate) async fn waiting_starts(tx: &mut Tx, owner: OwnerId, limit: i64) -> R
     rows.into_iter().map(Row::read).collect()
 }
 
-/// Those of them that a subscription is changed with.
+/// Those of them that a subscription is changed with, the first first: in the order in which whoever locks several does.
 pub(crate) async fn waiting_changes(tx: &mut Tx, owner: OwnerId, limit: i64) -> Result<Vec<Payment>, DbError> {
     let rows: Vec<Row> = on!(tx, c => sqlx::query_as(WAITING_CHANGES).bind(owner).bind(limit).fetch_all(c).await?);
     rows.into_iter().map(Row::read).collect()

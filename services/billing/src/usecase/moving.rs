@@ -25,6 +25,8 @@ use bursar_rpc::{Answer, Asked, Done, IdempotencyKey, Kept, Mutation};
 use super::access;
 use super::allowances;
 use super::asking::payer;
+use super::cashier::MOST_OPEN;
+use super::dues::thing_after;
 use super::renewals;
 use super::subscriptions::{SubscriptionUseCases, already, changed};
 use super::top_ups;
@@ -175,19 +177,26 @@ impl SubscriptionUseCases {
     }
 
     /// What the month was paid with, locked: the month itself, or its year, and what that was changed to since, though a dispute
-    /// may have taken all of its lot. Nobody waits for another change any more; one that is paid at this moment finds that the subscription has
-    /// ended here, or this one finds that it is not any more what it was.
+    /// may have taken all of its lot. Nobody waits for another change any more; one that is paid at this moment finds that the
+    /// subscription has ended here, or this one finds that it is not any more what it was.
     async fn payments_of_month(&self, m: &mut Mutation, live: &Subscription) -> Result<Vec<Payment>, Error> {
-        self.cashier.give_up_changes(m.tx(), live.owner).await?;
+        let waiting = payments::waiting_changes(m.tx(), live.owner, i64::from(MOST_OPEN)).await?;
         // What was paid ahead of the next month: the organization pays that.
-        self.cashier.give_up_dues(m.tx(), live).await?;
+        let ahead = payments::last_attempt(m.tx(), thing_after(live)).await?;
+        let given_up: BTreeSet<_> = waiting.into_iter().chain(ahead).map(|it| it.id).collect();
         let lots = allowances::of_month(m.tx(), live.owner, live).await?;
         let paid = lots.iter().filter_map(|lot| lot.terms.origin.payment).chain(live.payment());
-        let mut paid: BTreeSet<_> = paid.collect();
+        let mut paid: BTreeSet<_> = paid.chain(given_up.iter().copied()).collect();
         paid.extend(payments::changes_since(m.tx(), live.owner, (live.id, live.paid_from()), MOST_CHANGES).await?);
-        let mut locked = Vec::new();
+        // All of them at once, in their order: whoever begins a month of the year meanwhile locks some of the same.
+        let mut locked = Vec::with_capacity(paid.len());
         for id in paid {
             locked.extend(payments::lock(m.tx(), id).await?);
+        }
+        for payment in locked.iter_mut().filter(|it| given_up.contains(&it.id)) {
+            if !payment.returned && payment.fulfilled_at.is_none() {
+                self.cashier.give_up(m.tx(), payment, None).await?;
+            }
         }
         Ok(locked)
     }

@@ -1,15 +1,19 @@
 //! Years that were changed in their middle: what each payment has of the months to come, whatever becomes of the others. On
 //! both engines.
 
+use std::time::Duration;
+
 use bursar_id::{OwnerId, PaymentId};
 use bursar_money::Credits;
-use bursar_testkit::{credits, engines, personal};
+use bursar_testkit::{credits, engines, id, organization, personal};
 
 use super::go_on_in;
 use super::tests::{MONTHS, becomes, by_the_year, now, shop, told, upgraded, usd};
-use crate::domain::{Actor, Command, GrantCommand, LotSource, News, Request, Rules};
+use crate::domain::{Actor, Command, GrantCommand, LotSource, News, PaymentState, Request, Rules};
 use crate::lane::Job;
+use crate::store::payments;
 use crate::usecase::changing::tests::change;
+use crate::usecase::moving::Moved;
 use crate::usecase::shop::Shop;
 
 /// What was paid for the lots of a payment, in cents: of what has moved, as it was granted at first.
@@ -130,5 +134,28 @@ engines! {
         becomes(&shop, MONTHS[2], 1).await;
         assert_eq!(last_lots(&shop, owner, 4).await.iter().map(|it| it.0).collect::<Vec<_>>(), ["1500", "300", "300", "300"].map(credits));
         shop.assert_sound(owner).await;
+    }
+
+    async fn a_move_and_a_month_lock_what_has_paid_for_it_in_one_order(db: TestDb) {
+        let (shop, owner) = (shop(&db).await, personal(1));
+        let first = by_the_year(&shop, owner).await;
+        shop.pays_with("sandbox_pending").await;
+        let waits = upgraded(&shop, owner).await;
+        // Whoever has the year's payment waits for nobody who waits for it.
+        let mut tx = shop.db.begin().await.unwrap();
+        payments::lock(&mut tx, first).await.unwrap().unwrap();
+        let mover = shop.clone();
+        let moving = tokio::spawn(async move { Box::pin(mover.moves(id(1), id(1))).await });
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let open = payments::lock(&mut tx, waits).await.unwrap().unwrap();
+        assert!(open.is_open(), "nobody has given it up yet");
+        tx.commit().await.unwrap();
+        assert!(matches!(moving.await.unwrap(), Moved::To(_)));
+        assert_eq!(shop.payments.known(waits).await.unwrap().state, PaymentState::Canceled);
+        let late = told(&shop, waits, News::Paid).await;
+        assert_eq!((late.returned, late.refunded), (true, late.amount));
+        for owner in [owner, organization(1)] {
+            shop.assert_sound(owner).await;
+        }
     }
 }
