@@ -158,4 +158,47 @@ engines! {
             shop.assert_sound(owner).await;
         }
     }
+
+    async fn of_two_upgrades_one_stays_as_it_was_where_the_other_is_given_back(db: TestDb) {
+        let (shop, owner) = (shop(&db).await, personal(1));
+        let first = by_the_year(&shop, owner).await;
+        let gone = seats(&shop, owner, 12).await;
+        for month in &MONTHS[1..4] {
+            becomes(&shop, month, 1).await;
+        }
+        let more = upgraded(&shop, owner).await;
+        becomes(&shop, MONTHS[4], 1).await;
+        assert_eq!(shop.available(owner).await, credits("5500"));
+        told(&shop, gone, News::Refunded(usd("200.00"))).await;
+        assert_eq!(shop.available(owner).await, credits("5200"));
+        for month in &MONTHS[5..12] {
+            becomes(&shop, month, 1).await;
+            assert_eq!(shop.available(owner).await, credits("5200"), "at {month}");
+        }
+        let paid = shop.payments.known(more).await.unwrap().net().minor_units().unwrap();
+        assert_eq!((paid_for_lots(&shop, first).await, paid_for_lots(&shop, more).await), (100_000, paid));
+        assert_eq!(shop.payments.known(gone).await.unwrap().lots().len(), 5);
+        shop.assert_sound(owner).await;
+    }
+
+    async fn what_a_person_and_an_organization_have_changed_in_one_year_are_two_payments(db: TestDb) {
+        let (shop, owner, team) = (shop(&db).await, personal(1), organization(1));
+        let first = by_the_year(&shop, owner).await;
+        let gone = seats(&shop, owner, 12).await;
+        becomes(&shop, MONTHS[1], 1).await;
+        shop.moves(id(1), id(1)).await;
+        let more = upgraded(&shop, team).await;
+        becomes(&shop, MONTHS[2], 1).await;
+        assert_eq!((shop.available(owner).await, shop.available(team).await), (credits("0"), credits("5500")));
+        told(&shop, gone, News::Refunded(usd("200.00"))).await;
+        for month in &MONTHS[3..12] {
+            assert_eq!(shop.available(team).await, credits("5200"), "before {month}");
+            becomes(&shop, month, 1).await;
+        }
+        let paid = shop.payments.known(more).await.unwrap().net().minor_units().unwrap();
+        assert_eq!((paid_for_lots(&shop, first).await, paid_for_lots(&shop, more).await), (100_000, paid));
+        for owner in [owner, team] {
+            shop.assert_sound(owner).await;
+        }
+    }
 }
