@@ -122,13 +122,14 @@ engines! {
         let (shop, owner) = (shop(&db).await, personal(1));
         let first = by_the_year(&shop, owner).await;
         let more = seats(&shop, owner, 12).await;
-        for others in [14, 16] {
+        for (second, others) in [("2027-12-31T10:00:01Z", 14), ("2027-12-31T10:00:02Z", 16)] {
+            shop.set(second);
             seats(&shop, owner, others).await;
         }
         shop.set(MONTHS[1]);
         let next = go_on_in(&shop.subscriptions, &now(&shop, owner).await, 2).await.unwrap().unwrap();
         assert_eq!((next.month.number, shop.available(owner).await), (1, credits("2400")));
-        // An eleventh of what was left of the year's 1000 dollars, and of three times 200, is 133.26.
+        // An eleventh of what was left of the year's 1000 dollars, of 200, and of twice 199.99, is 133.26.
         let lots = [(credits("2100"), 13_326 - 1_664, Some(first)), (credits("300"), 1_664, Some(more))];
         assert_eq!(last_lots(&shop, owner, 2).await, lots);
         becomes(&shop, MONTHS[2], 1).await;
@@ -139,9 +140,10 @@ engines! {
     async fn a_move_and_a_month_lock_what_has_paid_for_it_in_one_order(db: TestDb) {
         let (shop, owner) = (shop(&db).await, personal(1));
         let first = by_the_year(&shop, owner).await;
+        shop.set("2028-01-05T00:00:00Z");
         shop.pays_with("sandbox_pending").await;
         let waits = upgraded(&shop, owner).await;
-        // Whoever has the year's payment waits for nobody who waits for it.
+        // Whoever has the year's payment, which is the first, waits for nobody who waits for it.
         let mut tx = shop.db.begin().await.unwrap();
         payments::lock(&mut tx, first).await.unwrap().unwrap();
         let mover = shop.clone();
