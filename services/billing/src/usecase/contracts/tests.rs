@@ -25,6 +25,8 @@ use crate::usecase::payments::RefundOrder;
 use crate::usecase::renewals;
 use crate::usecase::shop::Shop;
 
+mod open;
+
 /// A month of 31 days begins; half of it is over on the 16th at noon.
 const BEGIN: &str = "2026-01-01T00:00:00Z";
 const HALF: &str = "2026-01-16T12:00:00Z";
