@@ -126,10 +126,7 @@ impl SubscriptionUseCases {
         let now = m.now();
         top_ups::switch_off(m.tx(), from, Stop::SubscriptionMoved, now).await?;
         if let Some(waits) = contracts::of(m.tx(), from).await? {
-            let method = match waits.method.as_str() {
-                "" => String::new(),
-                named => self.carry_method(m, (from, named), to).await?,
-            };
+            let method = self.carry_named(m, (from, &waits.method), to).await?;
             self.carry_contract(m, waits, (from, to, method)).await?;
         }
         let events = vec![self.ended(&ended)?, changed(&moved, &moved.plan, moved.seats)];
@@ -216,6 +213,21 @@ impl SubscriptionUseCases {
         let (id, created_at) = (Id::from_parts(m.now().as_millis(), self.entropy.bytes()), m.now());
         methods::insert(m.tx(), &SavedMethod { id, owner: to, is_default, created_at, ..saved }).await?;
         Ok(id.to_string())
+    }
+
+    /// The same of what pays once a contract begins: nothing where nothing was named. Of one that was removed its name stays, so
+    /// that the contract is refused there as it would have been here, and nobody chooses for its owner how it is paid.
+    async fn carry_named(
+        &self,
+        m: &mut Mutation,
+        (from, stored): (OwnerId, &str),
+        to: OwnerId,
+    ) -> Result<String, Error> {
+        match PaymentMethod::from_stored(stored) {
+            PaymentMethod::Default => Ok(String::new()),
+            PaymentMethod::Saved(id) if methods::find(m.tx(), from, id).await?.is_none() => Ok(stored.to_owned()),
+            PaymentMethod::Saved(_) | PaymentMethod::Named(_) => self.carry_method(m, (from, stored), to).await,
+        }
     }
 
     /// Takes what is left of the month's allowance along, with what is withheld of a lot, and the month itself. Gives what has

@@ -14,8 +14,7 @@ use crate::domain::{
 };
 use crate::error::Error;
 use crate::payment::Payments;
-use crate::store::contracts::Waiting;
-use crate::store::payments;
+use crate::store::{contracts::Waiting, payments};
 use crate::usecase::canceling::CancelAt;
 use crate::usecase::canceling::tests::cancel;
 use crate::usecase::cashier::Refund;
@@ -25,6 +24,7 @@ use crate::usecase::payments::RefundOrder;
 use crate::usecase::renewals;
 use crate::usecase::shop::Shop;
 
+mod moved;
 mod open;
 
 /// A month of 31 days begins; half of it is over on the 16th at noon.
