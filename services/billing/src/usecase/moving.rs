@@ -209,7 +209,12 @@ impl SubscriptionUseCases {
         }
         // Where nothing pays here, the organization's default does, once it has one.
         let Some(saved) = payer(m.tx(), from, &method).await? else { return Ok(String::new()) };
-        let is_default = methods::default(m.tx(), to).await?.is_none();
+        let theirs = methods::of_owners(m.tx(), &[to]).await?;
+        // What has come with something else that moves is there: whoever removes a card has removed it, and not one of several.
+        if let Some(same) = theirs.iter().find(|it| it.token == saved.token && it.card == saved.card) {
+            return Ok(same.id.to_string());
+        }
+        let is_default = !theirs.iter().any(|it| it.is_default);
         let (id, created_at) = (Id::from_parts(m.now().as_millis(), self.entropy.bytes()), m.now());
         methods::insert(m.tx(), &SavedMethod { id, owner: to, is_default, created_at, ..saved }).await?;
         Ok(id.to_string())

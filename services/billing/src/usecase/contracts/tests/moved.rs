@@ -3,8 +3,9 @@
 use bursar_id::OwnerId;
 use bursar_testkit::{engines, id, personal};
 
-use super::{BEGIN, HALF, Wish, costing, falls_due, features, payments_of, set, stands, waits};
+use super::{BEGIN, HALF, LATER, Wish, costing, falls_due, features, payments_of, set, stands, waits};
 use crate::domain::Features;
+use crate::store::methods;
 use crate::usecase::moving::Moved;
 use crate::usecase::shop::Shop;
 
@@ -40,5 +41,22 @@ engines! {
             assert_eq!(stands(&shop, team).await.0, "business 10 100.00 USD 1500");
             assert_eq!((payments_of(&shop, team).await, features(&shop, team).await.1.single_sign_on), (Vec::new(), false));
         }
+    }
+
+    async fn one_card_is_one_there_whatever_it_pays(db: TestDb) {
+        let (owner, team) = (personal(1), OwnerId::Organization(id(9)));
+        let shop = Shop::open(&db, BEGIN).await;
+        let wish = |price| Wish { features: BOTH, ..costing(price) };
+        set(&shop, owner, wish("400.00 USD")).await.unwrap();
+        let card: &'static str = shop.saves(owner, "sandbox_ok").await.id.to_string().leak();
+        set(&shop, owner, wish("300.00 USD").by(card)).await.unwrap();
+        set(&shop, owner, wish("500.00 USD").by(card).from(LATER)).await.unwrap();
+        let Moved::To(moved) = shop.moves(id(1), id(9)).await else { panic!("it includes organizations") };
+        let theirs = methods::of_owners(&mut shop.db.read().await.unwrap(), &[team]).await.unwrap();
+        let [one] = theirs.as_slice() else { panic!("{} of them", theirs.len()) };
+        let next = moved.pending.clone().and_then(|it| it.paid_with);
+        assert_eq!((next, one.is_default), (Some(one.id.to_string()), true));
+        assert_eq!(waits(&shop, team).await.unwrap().method, one.id.to_string());
+        assert_ne!(one.id.to_string(), card, "it is the organization's own");
     }
 }
