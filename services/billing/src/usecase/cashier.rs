@@ -326,7 +326,8 @@ impl Cashier {
     }
 
     /// The same in the caller's transaction, of a payment that is locked and not fulfilled. Where the provider was asked and
-    /// its answer is not known, the payment waits for that: the job asks again, and sends back what was taken.
+    /// its answer is not known, the payment waits for that: the job asks again, and sends back what was taken. What waits for its
+    /// customer there is canceled there, too.
     pub(super) async fn give_up(
         &self,
         tx: &mut Tx,
@@ -334,13 +335,16 @@ impl Cashier {
         heard: Option<&Settlement>,
     ) -> Result<(), Error> {
         payment.returned = true;
+        let waited = payment.state != PaymentState::Canceled && heard.is_none_or(|it| it.news != News::Canceled);
         note(payment, heard);
         let unheard = payment.state == PaymentState::Created && payments::asked_with(tx, payment.id).await?.is_some();
-        if unheard {
+        if !unheard && payment.state != PaymentState::Declined {
+            payment.learn(&News::Canceled);
+        }
+        let waits_there = waited && payment.state == PaymentState::Canceled && payment.reference.is_some();
+        if unheard || (waits_there && !self.till.payments.pays_at_once()) {
             // It may have been looked after before it was asked for.
             self.look_later(tx, payment.id, self.till.clock.now()).await?;
-        } else if payment.state != PaymentState::Declined {
-            payment.learn(&News::Canceled);
         }
         self.send_back(tx, payment).await?;
         self.follow_state(tx, payment).await?;

@@ -126,6 +126,24 @@ engines! {
         assert_eq!((desk.fake.takings(), &*desk.world.available(ana.owner).await), (2_000, "300"));
     }
 
+    async fn what_nobody_waits_for_any_more_is_canceled_there_too(db: TestDb) {
+        let desk = Desk::open(db).await;
+        let (ana, _) = desk.person_with(1, Card::Challenged).await;
+        let payment = ana.purchase_pack(buy(ana.owner)).await.unwrap().payment.unwrap();
+        assert_eq!(payment.state(), PaymentState::RequiresAction);
+        desk.delivers().await;
+        desk.world.passes(Span::from_mins(2));
+        let waits = "SELECT COUNT(*) FROM jobs WHERE kind = 'billing.payment' AND unique_key LIKE '%:open'";
+        until("somebody waits for it", async || desk.world.scalar(waits).await == 1).await;
+        desk.world.passes(Span::from_days(7));
+        let status = || desk.fake.object(&desk.intent()).unwrap()["status"].clone();
+        until("its customer cannot finish it any more", async || status() == "canceled").await;
+        assert_eq!(payments(&ana, ana.owner).await[0].state(), PaymentState::Canceled);
+        desk.delivers().await;
+        assert_eq!((desk.fake.takings(), desk.count("ASIDE").await), (0, 0));
+        desk.world.audit(ana.owner).await;
+    }
+
     async fn a_subscription_is_renewed_without_its_customer_and_is_past_due_where_the_bank_wants_them(db: TestDb) {
         let desk = Desk::open(db).await;
         let world = &desk.world;

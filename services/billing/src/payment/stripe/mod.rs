@@ -4,7 +4,8 @@
 //!   confirmed, which takes the money. Asked again, however late, the intent itself says what became of it: nobody pays
 //!   twice. Neither has an idempotency key, as Stripe repeats for a day under one that it has failed. Without its customer
 //!   a payment is confirmed off session, and a bank that wants to see the customer declines it
-//!   (`authentication_required`); with its customer it waits for them (3-D Secure).
+//!   (`authentication_required`); with its customer it waits for them (3-D Secure). What nobody wants any more is canceled,
+//!   so that neither whoever asked for it at that moment nor its customer can finish it.
 //! - **Saving a card.** The customer enters it on a page of Stripe's (checkout in setup mode); what comes of it is told by a
 //!   webhook. Each payment method has a customer of its own at Stripe, so its name here is both: `cus_…:pm_…`. Removing it
 //!   removes both there.
@@ -89,13 +90,13 @@ impl Stripe {
 
     /// Takes the money, or says what became of that.
     pub(super) async fn pay(&self, to_pay: &ToPay<'_>, reference: &str) -> Result<Settlement, Trouble> {
+        if to_pay.given_up {
+            return self.cancel(reference, to_pay.amount).await;
+        }
         let path = format!("/v1/payment_intents/{}", segment(reference)?);
         let intent: Intent = self.wire.get(&path).await?.map_err(refused)?;
         if intent.status != "requires_confirmation" {
             return settled(&intent, to_pay.amount);
-        }
-        if to_pay.given_up {
-            return Ok(Settlement { reference: Some(intent.id), news: News::Canceled });
         }
         let form = if to_pay.attended {
             Form::default().with("return_url", &self.return_url)
@@ -112,6 +113,24 @@ impl Stripe {
                 settled(&intent, to_pay.amount)
             }
             Err(refusal) => Ok(declined(Some(reference), &refusal)),
+        }
+    }
+
+    /// Has nothing taken any more, and says what had been: whoever confirms it at this moment, one of the two is refused.
+    pub(super) async fn cancel(&self, reference: &str, amount: Price) -> Result<Settlement, Trouble> {
+        let path = format!("/v1/payment_intents/{}", segment(reference)?);
+        let intent: Intent = self.wire.get(&path).await?.map_err(refused)?;
+        if !matches!(intent.status.as_str(), "requires_confirmation" | "requires_action") {
+            return settled(&intent, amount);
+        }
+        // Under no key: an intent is canceled once.
+        match self.wire.post::<Intent>(&format!("{path}/cancel"), Form::default(), None).await? {
+            Ok(intent) => settled(&intent, amount),
+            // It was paid, or canceled, since it was looked at: what is so now, the intent says.
+            Err(refusal) if refusal.code.as_deref() == Some("payment_intent_unexpected_state") => {
+                self.look(reference, amount).await
+            }
+            Err(refusal) => Err(refused(refusal)),
         }
     }
 
@@ -352,16 +371,32 @@ mod tests {
         let method = fake.enters(&setup.action.url, bursar_testkit::stripe::Card::Good);
         let customer = fake.all("customer")[0]["id"].as_str().unwrap().to_owned();
         let token = token(&customer, &method).unwrap();
-        let prepared = stripe.prepare(&to_pay(&token, false)).await;
-        let Ok(Prepared::Reference(reference)) = prepared else { panic!("{prepared:?}") };
-        let settled = |news| Ok(Settlement { reference: Some(reference.clone()), news });
-        assert_eq!(stripe.pay(&to_pay(&token, true), &reference).await, settled(News::Canceled));
+        let begun = async || match stripe.prepare(&to_pay(&token, false)).await {
+            Ok(Prepared::Reference(reference)) => reference,
+            other => panic!("{other:?}"),
+        };
+        let settled = |of: &str, news| Ok(Settlement { reference: Some(of.to_owned()), news });
         let confirmed = || fake.asked().iter().filter(|it| it.ends_with("/confirm")).count();
+        let unwanted = begun().await;
+        for _ in 0..2 {
+            assert_eq!(stripe.pay(&to_pay(&token, true), &unwanted).await, settled(&unwanted, News::Canceled));
+        }
+        // Whoever was about to take it finds that nothing can be taken.
+        assert_eq!(stripe.pay(&to_pay(&token, false), &unwanted).await, settled(&unwanted, News::Canceled));
         assert_eq!((confirmed(), fake.takings()), (0, 0));
-        assert_eq!(stripe.pay(&to_pay(&token, false), &reference).await, settled(News::Paid));
+        assert_eq!(fake.object(&unwanted).unwrap()["status"], "canceled");
+        // Nor can its customer finish what waits for them.
+        fake.becomes(&method, bursar_testkit::stripe::Card::Challenged);
+        let waits = begun().await;
+        assert_eq!(stripe.pay(&to_pay(&token, false), &waits).await, settled(&waits, News::RequiresAction));
+        assert_eq!(stripe.pay(&to_pay(&token, true), &waits).await, settled(&waits, News::Canceled));
+        assert_eq!(fake.object(&waits).unwrap()["status"], "canceled");
         // What was taken before it was given up is told.
-        assert_eq!(stripe.pay(&to_pay(&token, true), &reference).await, settled(News::Paid));
-        assert_eq!((confirmed(), fake.takings()), (1, 2_000));
+        fake.becomes(&method, bursar_testkit::stripe::Card::Good);
+        let taken = begun().await;
+        assert_eq!(stripe.pay(&to_pay(&token, false), &taken).await, settled(&taken, News::Paid));
+        assert_eq!(stripe.pay(&to_pay(&token, true), &taken).await, settled(&taken, News::Paid));
+        assert_eq!((confirmed(), fake.takings()), (2, 2_000));
     }
 
     #[test]
