@@ -34,7 +34,7 @@ const PAYMENT: &str = "bursar_payment";
 const OWNER: &str = "bursar_owner";
 const METHOD: &str = "bursar_method";
 const BY: &str = "bursar_by";
-const REFUND: &str = "metadata[bursar_refund]";
+const REFUND: &str = "bursar_refund";
 
 /// How many pages of refunds of one payment are looked through, of a hundred each.
 const PAGES: u32 = 10;
@@ -156,7 +156,7 @@ impl Stripe {
         let form = Form::default()
             .with("payment_intent", reference)
             .with("amount", &minor(amount)?.to_string())
-            .with(REFUND, key);
+            .with(&metadata(REFUND), key);
         match self.wire.post::<Made>("/v1/refunds", form, Some(&format!("refund:{key}"))).await? {
             Ok(_) => Ok(()),
             Err(refusal) if refusal.code.as_deref() == Some("charge_already_refunded") => {
