@@ -143,9 +143,10 @@ impl Inbox {
             Some(Notice::RefundFailed { reference, is_ours }) => {
                 let known = self.find(None, &reference).await?;
                 // The books say that it went back, from here or in the dashboard: somebody has to see to it.
-                let aside = known.map(|known| format!("what was given back of {} has not reached its customer", known.id));
                 let other = if is_ours { End::Unknown("payment") } else { End::Ignored };
-                Ok(aside.map_or(other, End::Aside))
+                Ok(known.map_or(other, |known| {
+                    End::Aside(format!("what was given back of {} has not reached its customer", known.id))
+                }))
             }
         }
     }

@@ -104,4 +104,32 @@ engines! {
         }
         assert_eq!((till.fake.takings(), till.shop.available(till.owner).await), (0, credits("0")));
     }
+
+    async fn of_two_who_ask_at_once_one_takes_the_money(db: TestDb) {
+        let till = Till::open(&db).await;
+        for n in 1..=6 {
+            let payment = till.begin(n).await;
+            // Both have had an intent made before either has written its name down; or as it comes.
+            if n <= 3 {
+                let [first, second] = [till.prepare(&payment).await, till.prepare(&payment).await];
+                assert_ne!(first, second);
+                for name in [&first, &second] {
+                    assert_eq!(till.cashier.name(payment.id, name).await.unwrap().as_ref(), Some(&first), "the first one's stands");
+                }
+            }
+            let ask = || Box::pin(till.cashier.ask(&payment));
+            let (one, other) = tokio::join!(ask(), ask());
+            let (one, other) = (one.unwrap().unwrap(), other.unwrap().unwrap());
+            assert_eq!((&one, &one.news), (&other, &News::Paid), "they hear of the same one");
+            let of_it = till.fake.all("payment_intent").into_iter().filter(|it| it["metadata"]["bursar_payment"] == payment.id.to_string());
+            let confirmed: Vec<_> = of_it.filter(|it| it["status"] == "succeeded").map(|it| it["id"].clone()).collect();
+            assert_eq!(confirmed, [one.reference.clone().unwrap()], "one confirmed intent");
+            for heard in [&one, &other] {
+                till.cashier.hear(payment.id, Some(heard)).await.unwrap();
+            }
+            assert_eq!(till.fake.takings(), 2_000 * i64::from(n));
+        }
+        assert_eq!((till.shop.available(till.owner).await, till.shop.count("invoices").await), (credits("1800"), 6));
+        till.shop.assert_sound(till.owner).await;
+    }
 }
