@@ -72,6 +72,9 @@ pub(crate) enum Trouble {
     /// An answer that says that it will not, in its word for why.
     #[error("the payment provider refuses: {0}")]
     Refused(String),
+    /// By what it is, or by what the provider says of it, it can never be done: asking again changes nothing.
+    #[error("the payment provider can never do this: {0}")]
+    Never(&'static str),
 }
 
 impl PaymentMethod {

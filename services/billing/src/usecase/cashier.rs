@@ -458,7 +458,7 @@ impl Cashier {
         let Some(reference) = payment.reference else {
             // Somebody has to see to it: the books say that it was given back.
             tracing::error!(payment = %refund.payment, "a refund has no payment at the provider that it could be of");
-            return Err(Error::Failed);
+            return Err(Error::Hopeless("it has no payment there"));
         };
         let amount = Price::from_micros(payment.amount.currency(), refund.micros).map_err(|_| Error::Failed)?;
         Ok(self.till.payments.give_back(&reference, amount, &refund.key).await?)
@@ -487,6 +487,7 @@ pub(super) fn is_certain(error: &Error) -> bool {
         | Error::Store(_)
         | Error::Unavailable
         | Error::Provider
+        | Error::Hopeless(_)
         | Error::Overloaded
         | Error::NewerFormat
         | Error::Failed => false,

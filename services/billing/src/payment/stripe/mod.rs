@@ -36,6 +36,9 @@ const METHOD: &str = "bursar_method";
 const BY: &str = "bursar_by";
 const REFUND: &str = "bursar_refund";
 
+/// Why an amount is declined that Stripe cannot count.
+const NOT_WHOLE: &str = "amount_not_whole";
+
 /// How many pages of refunds of one payment are looked through, of a hundred each.
 const PAGES: u32 = 10;
 
@@ -72,9 +75,15 @@ impl Stripe {
             // Without a name that was kept, no money was asked for.
             return Ok(Prepared::Ended(Settlement { reference: None, news: News::Canceled }));
         }
+        let Ok(amount) = minor(to_pay.amount) else {
+            // Nobody can pay it, however often they are asked: a subscription is past due by that, like by any decline.
+            tracing::error!(payment = %to_pay.key, amount = %to_pay.amount, "the payment provider has no such amount");
+            let news = News::Declined(NOT_WHOLE.to_owned());
+            return Ok(Prepared::Ended(Settlement { reference: None, news }));
+        };
         let (customer, method) = names(to_pay.token)?;
         let form = Form::default()
-            .with("amount", &minor(to_pay.amount)?.to_string())
+            .with("amount", &amount.to_string())
             .with("currency", &to_pay.amount.currency().to_string().to_lowercase())
             .with("customer", customer)
             .with("payment_method", method)
@@ -182,7 +191,7 @@ impl Stripe {
                 _ => return Ok(false),
             }
         }
-        Err(Trouble::Refused("it has too many refunds to look through".to_owned()))
+        Err(Trouble::Never("it has too many refunds to look through"))
     }
 
     /// Makes a page on which the customer enters a card, and who the card will be of.
@@ -268,7 +277,7 @@ fn settled(intent: &Intent, amount: Price) -> Result<Settlement, Trouble> {
         "succeeded" => {
             if price(intent.amount_received, &intent.currency) != Some(amount) {
                 tracing::error!(intent = intent.id, "the payment provider took another amount than it was asked for");
-                return Err(Trouble::Refused("another amount was paid".to_owned()));
+                return Err(Trouble::Never("another amount was paid"));
             }
             News::Paid
         }
@@ -292,7 +301,7 @@ fn hundredths(currency: Currency) -> i64 {
 /// An amount as Stripe counts it.
 fn minor(amount: Price) -> Result<i64, Trouble> {
     let whole = amount.minor_units().and_then(|units| units.checked_mul(hundredths(amount.currency())));
-    whole.ok_or_else(|| Trouble::Refused("the amount is not whole".to_owned()))
+    whole.ok_or(Trouble::Never("the amount is not whole"))
 }
 
 /// An amount that Stripe has counted, if it is one.
@@ -345,7 +354,7 @@ mod tests {
         let amount: Price = "20.00 USD".parse().unwrap();
         let news = |it: &Intent| settled(it, amount).map(|it| it.news);
         assert_eq!(news(&intent("succeeded", 2_000, None)), Ok(News::Paid));
-        assert!(matches!(news(&intent("succeeded", 1_999, None)), Err(Trouble::Refused(_))));
+        assert_eq!(news(&intent("succeeded", 1_999, None)), Err(Trouble::Never("another amount was paid")));
         assert_eq!(news(&intent("processing", 0, None)), Ok(News::Pending));
         assert_eq!(news(&intent("requires_action", 0, None)), Ok(News::RequiresAction));
         assert_eq!(news(&intent("canceled", 0, None)), Ok(News::Canceled));
@@ -397,6 +406,15 @@ mod tests {
         assert_eq!(stripe.pay(&to_pay(&token, false), &taken).await, settled(&taken, News::Paid));
         assert_eq!(stripe.pay(&to_pay(&token, true), &taken).await, settled(&taken, News::Paid));
         assert_eq!((confirmed(), fake.takings()), (2, 2_000));
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_counted_is_declined_and_nobody_is_asked() {
+        let stripe = at("http://127.0.0.1:1".to_owned());
+        let odd = ToPay { amount: "19.50 MGA".parse().unwrap(), ..to_pay("cus_1:pm_1", false) };
+        let news = News::Declined("amount_not_whole".to_owned());
+        assert_eq!(stripe.prepare(&odd).await, Ok(Prepared::Ended(Settlement { reference: None, news })));
+        assert_eq!(minor(odd.amount), Err(Trouble::Never("the amount is not whole")));
     }
 
     #[test]
