@@ -137,6 +137,8 @@ pub enum Bought {
         interval: Interval,
         /// What a contract includes; `None` where there is none.
         features: Option<Features>,
+        /// The contract that has waited and begins with it, by its id.
+        contract: Option<String>,
     },
     /// A later period of a subscription.
     Renewal {
@@ -161,6 +163,8 @@ pub enum Bought {
         period: u32,
         /// How often the subscription had been changed when this was agreed: it is delivered if that is so still.
         after: u32,
+        /// The contract that has waited and begins with it, by its id.
+        contract: Option<String>,
     },
 }
 
@@ -200,6 +204,14 @@ impl Bought {
             Self::Start { subscription, .. }
             | Self::Renewal { subscription, .. }
             | Self::Change { subscription, .. } => Some(*subscription),
+        }
+    }
+
+    /// The contract that has waited and begins with it, by its id: it is delivered if that waits still.
+    pub fn contract(&self) -> Option<&str> {
+        match self {
+            Self::Start { contract, .. } | Self::Change { contract, .. } => contract.as_deref(),
+            Self::Pack { .. } | Self::Renewal { .. } => None,
         }
     }
 }

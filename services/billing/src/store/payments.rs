@@ -9,7 +9,7 @@ use bursar_rpc::Kept;
 use bursar_time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{column, subscriptions, unreadable};
+use super::{column, contracts, subscriptions, unreadable};
 use crate::domain::{Bought, ModelName, Payment, ProductId, ProjectName, Purpose, Scope, TakenBack, Terms};
 
 macro_rules! columns {
@@ -155,6 +155,8 @@ struct Row {
 struct StoredChange {
     to: Terms,
     after: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    contract: Option<String>,
 }
 
 /// What a scope is stored as.
@@ -203,20 +205,20 @@ impl Row {
                 credits,
                 scope: read_scope(self.scope.as_deref())?,
             },
-            Purpose::Subscription => Bought::Start {
-                subscription: self.subscription_id.ok_or_else(lacks)?,
-                plan: product,
-                credits,
-                seats: number(self.seats)?,
-                interval: interval.unwrap_or_default(),
-                features: self.features.map(|text| serde_json::from_str(&text)).transpose().map_err(unreadable)?,
-            },
+            Purpose::Subscription => {
+                let subscription = self.subscription_id.ok_or_else(lacks)?;
+                let (seats, interval) = (number(self.seats)?, interval.unwrap_or_default());
+                let (features, contract) = contracts::read_start(self.features.as_deref())?;
+                Bought::Start { subscription, plan: product, credits, seats, interval, features, contract }
+            }
             Purpose::Renewal | Purpose::Change => {
                 let subscription = self.subscription_id.ok_or_else(lacks)?;
                 let period = number(self.period)?;
                 match self.change.map(|text| serde_json::from_str(&text)).transpose().map_err(unreadable)? {
                     None => Bought::Renewal { subscription, plan: product, credits, period },
-                    Some(StoredChange { to, after }) => Bought::Change { subscription, to, credits, period, after },
+                    Some(StoredChange { to, after, contract }) => {
+                        Bought::Change { subscription, to, credits, period, after, contract }
+                    }
                 }
             }
         };
@@ -252,12 +254,11 @@ impl Row {
 /// Writes a new payment, unless this attempt at what it pays for is there already: then nothing, and `false`.
 pub(crate) async fn insert(tx: &mut Tx, new: &Payment) -> Result<bool, DbError> {
     let (start, features) = match &new.bought {
-        Bought::Start { interval, features, .. } if !interval.is_month() || features.is_some() => {
-            (Some(interval.as_str()), features.as_ref())
+        Bought::Start { interval, features, contract, .. } if !interval.is_month() || features.is_some() => {
+            (Some(interval.as_str()), contracts::start(*features, contract.as_deref())?)
         }
         _ => (None, None),
     };
-    let features = features.map(serde_json::to_string).transpose().map_err(unreadable)?;
     let (product, scope, seats, period) = match &new.bought {
         Bought::Pack { pack, scope, .. } => (pack, write_scope(scope)?, None, None),
         Bought::Start { plan, seats, .. } => (plan, None, Some(i64::from(*seats)), start.map(|_| 0)),
@@ -266,7 +267,9 @@ pub(crate) async fn insert(tx: &mut Tx, new: &Payment) -> Result<bool, DbError> 
     };
     let (purpose, change) = match &new.bought {
         // Programs that know of no changes find a renewal whose period has begun, and give it back.
-        Bought::Change { to, after, .. } => (Purpose::Renewal, Some(StoredChange { to: to.clone(), after: *after })),
+        Bought::Change { to, after, contract, .. } => {
+            (Purpose::Renewal, Some(StoredChange { to: to.clone(), after: *after, contract: contract.clone() }))
+        }
         // Programs that know of no years, or of no contracts, find a renewal of nothing, and give it back.
         Bought::Start { .. } if start.is_some() => (Purpose::Renewal, None),
         other => (other.purpose(), None),

@@ -128,10 +128,7 @@ impl SubscriptionUseCases {
         let now = m.now();
         top_ups::switch_off(m.tx(), from, Stop::SubscriptionMoved, now).await?;
         if let Some(waits) = contracts::of(m.tx(), from).await? {
-            let method = match waits.method.as_str() {
-                "" => String::new(),
-                named => self.carry_method(m, (from, named), to).await?,
-            };
+            let method = self.carry_named(m, (from, &waits.method), to).await?;
             self.carry_contract(m, waits, (from, to, method)).await?;
         }
         let events = vec![self.ended(&ended)?, changed(&moved, &moved.plan, moved.seats)];
@@ -221,10 +218,30 @@ impl SubscriptionUseCases {
         }
         // Where nothing pays here, the organization's default does, once it has one.
         let Some(saved) = payer(m.tx(), from, &method).await? else { return Ok(String::new()) };
-        let is_default = methods::default(m.tx(), to).await?.is_none();
+        let theirs = methods::of_owners(m.tx(), &[to]).await?;
+        // What has come with something else that moves is there: whoever removes a card has removed it, and not one of several.
+        if let Some(same) = theirs.iter().find(|it| it.token == saved.token && it.card == saved.card) {
+            return Ok(same.id.to_string());
+        }
+        let is_default = !theirs.iter().any(|it| it.is_default);
         let (id, created_at) = (Id::from_parts(m.now().as_millis(), self.entropy.bytes()), m.now());
         methods::insert(m.tx(), &SavedMethod { id, owner: to, is_default, created_at, ..saved }).await?;
         Ok(id.to_string())
+    }
+
+    /// The same of what pays once a contract begins: nothing where nothing was named. Of one that was removed its name stays, so
+    /// that the contract is refused there as it would have been here, and nobody chooses for its owner how it is paid.
+    async fn carry_named(
+        &self,
+        m: &mut Mutation,
+        (from, stored): (OwnerId, &str),
+        to: OwnerId,
+    ) -> Result<String, Error> {
+        match PaymentMethod::from_stored(stored) {
+            PaymentMethod::Default => Ok(String::new()),
+            PaymentMethod::Saved(id) if methods::find(m.tx(), from, id).await?.is_none() => Ok(stored.to_owned()),
+            PaymentMethod::Saved(_) | PaymentMethod::Named(_) => self.carry_method(m, (from, stored), to).await,
+        }
     }
 
     /// Takes what is left of the month's allowance along, with what is withheld of a lot, and the month itself. Gives what has

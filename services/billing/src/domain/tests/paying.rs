@@ -108,6 +108,7 @@ fn what_is_taken_back_is_rounded_up_and_never_more_than_all() {
         seats: 1,
         interval: Interval::Month,
         features: None,
+        contract: None,
     };
     thirds.learn(&News::Refunded(usd(1)));
     assert_eq!(thirds.share_to_take_back(thirds.bought.credits()).to_string(), "0.333334");
