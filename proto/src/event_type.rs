@@ -30,6 +30,8 @@ pub const LIMIT_ALERT: &str = "limit.alert";
 pub const ALLOWANCE_ALERT: &str = "allowance.alert";
 /// From billing: an account's automatic top-up was switched off because it could not go on.
 pub const TOP_UP_STOPPED: &str = "top_up.stopped";
+/// From billing: an invoice or a credit note was issued.
+pub const INVOICE_ISSUED: &str = "invoice.issued";
 
 /// From identity and billing: somebody did something, or was refused what only few may do.
 pub const AUDIT_RECORDED: &str = "audit.recorded";
@@ -50,6 +52,7 @@ pub const ALL: &[&str] = &[
     LIMIT_ALERT,
     ALLOWANCE_ALERT,
     TOP_UP_STOPPED,
+    INVOICE_ISSUED,
     AUDIT_RECORDED,
 ];
 
@@ -69,6 +72,7 @@ impl Payload {
             Self::LimitAlert(_) => LIMIT_ALERT,
             Self::AllowanceAlert(_) => ALLOWANCE_ALERT,
             Self::TopUpStopped(_) => TOP_UP_STOPPED,
+            Self::InvoiceIssued(_) => INVOICE_ISSUED,
             Self::AuditRecorded(_) => AUDIT_RECORDED,
             Self::OrganizationStandingChanged(_) => ORGANIZATION_STANDING_CHANGED,
             Self::UserStandingChanged(_) => USER_STANDING_CHANGED,
@@ -90,6 +94,7 @@ impl Payload {
             Self::LimitAlert(it) => &it.owner,
             Self::AllowanceAlert(it) => &it.owner,
             Self::TopUpStopped(it) => &it.owner,
+            Self::InvoiceIssued(it) => &it.owner,
             Self::AuditRecorded(it) => &it.owner,
             Self::OrganizationStandingChanged(it) => &it.organization_id,
             Self::UserStandingChanged(it) => &it.user_id,

@@ -9,6 +9,7 @@ use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::{Event, OrganizationCreated};
 use bursar_proto::event_type;
 
+use crate::usecase::invoices::Issued;
 use crate::usecase::{Identity, news};
 
 /// Applies organization's events to identity's store.
@@ -60,7 +61,7 @@ impl Consumer for FromBilling {
     const WHOLE: &'static [&'static str] = &[];
 
     fn types() -> &'static [&'static str] {
-        &[event_type::TOP_UP_STOPPED]
+        &[event_type::TOP_UP_STOPPED, event_type::INVOICE_ISSUED]
     }
 
     async fn apply(&self, tx: &mut Tx, event: &Event) -> Result<(), Unapplied> {
@@ -70,6 +71,12 @@ impl Consumer for FromBilling {
                 // Of an organization's organization tells.
                 let Some(user) = owner.user() else { return Ok(()) };
                 Ok(self.identity.mail_stopped_top_up(tx, user, stopped).await?)
+            }
+            Some(Payload::InvoiceIssued(issued)) => {
+                let owner: OwnerId = issued.owner.parse().map_err(Unapplied::unreadable)?;
+                let Some(owner) = owner.user() else { return Ok(()) };
+                let issued = Issued { owner, invoice: issued.invoice_id.clone() };
+                Ok(self.identity.note_invoice(tx, &issued).await?)
             }
             Some(_) => Ok(()),
             None => Err(Unapplied::unreadable("it has no payload known here")),

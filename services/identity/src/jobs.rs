@@ -1,5 +1,5 @@
-//! What identity does later, and again and again: mail, the rotation of the signing keys, finishing departures, ending
-//! accounts whose address nobody has proven, and deleting what is old.
+//! What identity does later, and again and again: mail, also of people's invoices, the rotation of the signing keys, finishing
+//! departures, ending accounts whose address nobody has proven, and deleting what is old.
 
 use bursar_db::{audit, idempotency};
 use bursar_events::retention;
@@ -11,6 +11,7 @@ use bursar_time::Span;
 use crate::Error;
 use crate::usecase::Identity;
 use crate::usecase::departures::{DEPARTURE, Leaving};
+use crate::usecase::invoices::{INVOICE, Issued};
 use crate::usecase::signing::LOOK_AGAIN;
 
 /// How often what has perished is deleted.
@@ -32,6 +33,8 @@ pub(crate) fn runner(identity: &Identity, courier: Courier, env: &Env) -> Runner
     courier.hire(&mut runner);
     // Given up, an account would stay about to end for ever.
     runner.on(DEPARTURE, Terms::PATIENT, Farewell(identity.clone()));
+    // Given up, nobody would be told of a document that is there.
+    runner.on(INVOICE, Terms::PATIENT, Biller(identity.clone()));
     let signer = parts.signer.clone();
     runner.every("identity.keys", LOOK_AGAIN, move || {
         let signer = signer.clone();
@@ -81,6 +84,18 @@ impl Work for Farewell {
 
     async fn run(&self, _lease: &Lease, leaving: Leaving) -> Result<Next, Failure> {
         self.0.finish_departure(leaving).await?;
+        Ok(Next::Finished)
+    }
+}
+
+/// Mails invoices.
+struct Biller(Identity);
+
+impl Work for Biller {
+    type Payload = Issued;
+
+    async fn run(&self, lease: &Lease, issued: Issued) -> Result<Next, Failure> {
+        self.0.mail_invoice(lease, &issued).await?;
         Ok(Next::Finished)
     }
 }

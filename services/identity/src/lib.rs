@@ -79,7 +79,6 @@ pub async fn start_with(settings: &Settings, config: Config, peers: Peers, env: 
     let (entropy, waiting) = (env.entropy.clone(), config.waiting_hashes);
     let hasher = tokio::task::spawn_blocking(move || Hasher::new(entropy, waiting)).await??;
     let tokens = own_tokens(&signer, &config, &env);
-    let billing_tokens = tokens.clone();
     let feed = Feed::new(Service::Organization.name(), &env.monotonic, settings.max_staleness);
     let members = Members::new(db.clone(), feed.clone());
     let identity = Identity::new(Parts {
@@ -94,7 +93,8 @@ pub async fn start_with(settings: &Settings, config: Config, peers: Peers, env: 
         turns: Arc::default(),
         outbox: outbox.clone(),
         signer: signer.clone(),
-        organization: peers.to(Service::Organization).with_tokens(tokens),
+        organization: peers.to(Service::Organization).with_tokens(tokens.clone()),
+        billing: peers.to(Service::Billing).with_tokens(tokens),
         members: members.clone(),
         people: People::known(Suspensions(db.clone())).await?,
     });
@@ -103,7 +103,7 @@ pub async fn start_with(settings: &Settings, config: Config, peers: Peers, env: 
     let courier = Courier::new(settings.mail_transport()?, &settings.mail.from)?;
     let billing = Feed::new(Service::Billing.name(), &env.monotonic, settings.max_staleness);
     billing.measure(&env.meter);
-    spawn_tasks(&identity, courier, (&members, &billing), (&peers, &billing_tokens), &env);
+    spawn_tasks(&identity, courier, (&members, &billing), &env);
 
     let deps = StackDeps {
         keys: KeySet::local(signer.subscribe()),
@@ -125,7 +125,7 @@ pub async fn start_with(settings: &Settings, config: Config, peers: Peers, env: 
         .closing(async move { db.close().await }))
 }
 
-/// Identity's own tokens for calling organization: it signs them itself.
+/// Identity's own tokens for calling the others: it signs them itself.
 fn own_tokens(signer: &Signer, config: &Config, env: &Env) -> ServiceTokens {
     let (signer, ttl) = (signer.clone(), config.service_ttl);
     let sign = move |now| {
@@ -147,13 +147,7 @@ async fn ensure_accounts(settings: &Settings, identity: &Identity, env: &Env) ->
 }
 
 /// Background work: jobs are done until everything has ended, events are followed only until draining begins.
-fn spawn_tasks(
-    identity: &Identity,
-    courier: Courier,
-    (members, billing): (&Members, &Feed),
-    (peers, tokens): (&Peers, &ServiceTokens),
-    env: &Env,
-) {
+fn spawn_tasks(identity: &Identity, courier: Courier, (members, billing): (&Members, &Feed), env: &Env) {
     let parts = identity.parts();
     env.tasks.spawn(jobs::runner(identity, courier, env).run(env.shutdown.clone(), env.halt.clone()));
     let following = |feed: &Feed, transport| Following {
@@ -167,6 +161,6 @@ fn spawn_tasks(
     let organization = following(members.feed(), parts.organization.clone());
     env.tasks.spawn(bursar_events::run(FromOrganization { members: members.clone() }, organization));
     let mailing = FromBilling { identity: identity.clone() };
-    let billing = following(billing, peers.to(Service::Billing).with_tokens(tokens.clone()));
+    let billing = following(billing, parts.billing.clone());
     env.tasks.spawn(bursar_events::run(mailing, billing));
 }

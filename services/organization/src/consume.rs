@@ -1,8 +1,8 @@
 //! What the other services' events do here. Identity's: names are remembered and who is suspended, and whoever deleted the
 //! account is seen off.
 //! Billing's: how many seats a plan has is remembered, what is used of limits and of the allowance is mailed to those who manage
-//! billing, and that a top-up was switched off to whoever had switched it on. Both services': what they did is written into
-//! the audit log, which lists everybody's.
+//! billing, that a top-up was switched off to whoever had switched it on, and invoices to whom they are for. Both services':
+//! what they did is written into the audit log, which lists everybody's.
 
 use bursar_db::{DbError, Tx};
 use bursar_events::{Consumer, Unapplied, audit};
@@ -16,6 +16,7 @@ use bursar_time::Clock;
 
 use crate::domain::departure::Departure;
 use crate::store::{seats, users};
+use crate::usecase::invoices::Issued;
 use crate::usecase::seats::has_no_plan;
 use crate::usecase::{Organization, departures};
 
@@ -101,6 +102,7 @@ impl Consumer for FromBilling {
             event_type::LIMIT_ALERT,
             event_type::ALLOWANCE_ALERT,
             event_type::TOP_UP_STOPPED,
+            event_type::INVOICE_ISSUED,
         ]
     }
 
@@ -131,6 +133,12 @@ impl Consumer for FromBilling {
                 // Of a person's own account identity tells the person.
                 let (Some(organization), Some(mailing)) = (owner.organization(), &self.mailing) else { return Ok(()) };
                 Ok(mailing.mail_stopped_top_up(tx, organization, stopped).await?)
+            }
+            Some(Payload::InvoiceIssued(issued)) => {
+                let owner: OwnerId = issued.owner.parse().map_err(Unapplied::unreadable)?;
+                let (Some(organization), Some(mailing)) = (owner.organization(), &self.mailing) else { return Ok(()) };
+                let issued = Issued { owner: organization, invoice: issued.invoice_id.clone() };
+                Ok(mailing.note_invoice(tx, &issued).await?)
             }
             Some(_) => Ok(()),
             None => Err(Unapplied::unreadable("it has no payload known here")),

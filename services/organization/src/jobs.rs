@@ -1,5 +1,5 @@
-//! What organization does later, and again and again: mail, seeing off people whose accounts were deleted, erasing what
-//! deleted organizations had, looking for organizations that lost their owner, and deleting what is old.
+//! What organization does later, and again and again: mail, also of invoices, seeing off people whose accounts were deleted,
+//! erasing what deleted organizations had, looking for organizations that lost their owner, and deleting what is old.
 
 use bursar_db::{DbError, audit, idempotency};
 use bursar_events::retention;
@@ -15,6 +15,7 @@ use crate::store::mail_counts;
 use crate::usecase::Organization;
 use crate::usecase::departures::{DEPARTURE, Departure};
 use crate::usecase::founding::{FOUNDING, Founding};
+use crate::usecase::invoices::{INVOICE, Issued};
 use crate::usecase::purging::{PURGE, Purge};
 
 /// How often organizations are looked for that have lost their owner.
@@ -36,10 +37,12 @@ impl From<Error> for Failure {
 pub(crate) fn runner(organization: &Organization, people: People<Told>, courier: Courier, env: &Env) -> Runner {
     let mut runner = Runner::new(organization.parts().jobs.clone(), &env.meter);
     courier.hire(&mut runner);
-    // Given up, these would leave somebody half gone, an organization half purged, or waiting for a plan, for ever.
+    // Given up, these would leave somebody half gone, an organization half purged or waiting for a plan, or an invoice that
+    // nobody is told of, for ever.
     runner.on(DEPARTURE, Terms::PATIENT, Usher(organization.clone()));
     runner.on(PURGE, Terms::PATIENT, Undertaker(organization.clone()));
     runner.on(FOUNDING, Terms::PATIENT, Founder(organization.clone()));
+    runner.on(INVOICE, Terms::PATIENT, Biller(organization.clone()));
     let freer = organization.clone();
     runner.every("slugs.free", Span::HOUR, move || {
         let freer = freer.clone();
@@ -125,6 +128,18 @@ impl Work for Founder {
     }
 }
 
+/// Mails invoices.
+struct Biller(Organization);
+
+impl Work for Biller {
+    type Payload = Issued;
+
+    async fn run(&self, lease: &Lease, issued: Issued) -> Result<Next, Failure> {
+        self.0.mail_invoice(lease, &issued).await?;
+        Ok(Next::Finished)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use bursar_runtime::Settings;
@@ -144,7 +159,7 @@ mod tests {
         let people = People::known(Told(organization.parts().db.clone())).await.expect("nobody is suspended");
         let env = Env::for_test(Clock::system(), Entropy::system());
         let runner = runner(&organization, people, courier, &env);
-        for kind in [DEPARTURE.name(), PURGE.name(), FOUNDING.name()] {
+        for kind in [DEPARTURE.name(), PURGE.name(), FOUNDING.name(), INVOICE.name()] {
             assert_eq!(runner.terms(kind), Some(Terms::PATIENT), "{kind}");
         }
     }

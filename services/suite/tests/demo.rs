@@ -14,7 +14,17 @@ fn demo() -> Program {
 /// What every performance shows.
 #[track_caller]
 fn tells_the_story(log: &str) {
-    for piece in ["Ada signs up", "AcceptInvitation", "INSUFFICIENT_CREDITS", "NOT_A_MEMBER", "Every step gave"] {
+    for piece in [
+        "Ada signs up",
+        "AcceptInvitation",
+        "INSUFFICIENT_CREDITS",
+        "NOT_A_MEMBER",
+        "PreviewChange",
+        "12 seats, and credits for them at once",
+        "ChangePlan",
+        "12 seats until then",
+        "Every step gave",
+    ] {
         assert!(log.contains(piece), "no {piece:?} in:\n{log}");
     }
     assert!(!log.contains('✗'), "{log}");

@@ -1,13 +1,17 @@
 //! What a payment has to do with invoices: its bill before it is asked for, its invoice when it delivers, and credit notes for
 //! what is given back of it.
 
+use std::fmt::Display;
+
 use bursar_db::Tx;
 use bursar_id::{InvoiceId, OwnerId};
 use bursar_money::Price;
+use bursar_proto::event::v1::InvoiceIssued;
+use bursar_proto::event::v1::event::Payload;
 
 use super::cashier::Cashier;
 use super::invoices::{Correction, Draft, during, pack_line, plan_line, seats_line};
-use crate::domain::{Bill, Bought, Country, InvoiceLine, Month, Payment, ProductId, SeatsPart};
+use crate::domain::{Bill, Bought, Country, DocumentId, InvoiceLine, Month, Payment, ProductId, SeatsPart};
 use crate::error::Error;
 
 impl Cashier {
@@ -82,16 +86,21 @@ impl Cashier {
     }
 
     /// Has the credit notes of a payment's invoice come to what is gone of it by now: given back, or taken by a dispute that
-    /// was lost.
-    pub(super) async fn credit(&self, tx: &mut Tx, payment: &Payment) -> Result<(), Error> {
+    /// was lost. Gives the one that this takes.
+    pub(super) async fn credit(&self, tx: &mut Tx, payment: &Payment) -> Result<Option<DocumentId>, Error> {
         let given_back = payment.given_back();
         if payment.invoice.is_none() || given_back.is_zero() {
-            return Ok(());
+            return Ok(None);
         }
         let Payment { owner, id, .. } = *payment;
         let correction = Correction { owner, payment: id, given_back, at: self.till.clock.now() };
-        self.till.invoices.credit(tx, correction).await.map(drop)
+        Ok(self.till.invoices.credit(tx, correction).await?.map(|note| note.id))
     }
+}
+
+/// What is told of an invoice or a credit note, for it to be mailed: no address, which the document has.
+pub(super) fn issued(owner: OwnerId, document: impl Display) -> Payload {
+    Payload::InvoiceIssued(InvoiceIssued { owner: owner.to_string(), invoice_id: document.to_string() })
 }
 
 /// What of a price is for the thing itself, if any of it is, and the line of the seats beside it.

@@ -21,6 +21,7 @@ use bursar_secret::Entropy;
 use bursar_time::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::bills::issued;
 use super::catalogs::CatalogHandle;
 use super::orders::Till;
 use super::removals::Removals;
@@ -251,7 +252,9 @@ impl Cashier {
         let mut events = self.fulfil(tx, &mut payment, spender).await?;
         self.send_back(tx, &mut payment).await?;
         self.follow_money(tx, &mut payment).await?;
-        self.credit(tx, &payment).await?;
+        let invoice = payment.invoice.filter(|_| before.invoice.is_none());
+        events.extend(invoice.map(|id| issued(payment.owner, id)));
+        events.extend(self.credit(tx, &payment).await?.map(|id| issued(payment.owner, id)));
         if payment != before {
             self.follow_state(tx, &payment).await?;
             events.extend(self.follow_top_up(tx, &before, &payment).await?);

@@ -3,6 +3,7 @@
 use bursar_id::{OwnerId, Role};
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::{InvoiceFormat, InvoiceKind, InvoiceLineKind};
+use bursar_rpc::ServiceRole;
 use bursar_rpc::convert::to_timestamp;
 use bursar_testkit::{engines, id, refused};
 use bursar_time::Span;
@@ -126,6 +127,12 @@ engines! {
         }
         refused(world.product().get_invoice(one(team, &id)).await, Code::PermissionDenied, "SERVICE_ROLE_NOT_ALLOWED");
         world.operator().get_invoice(one(team, &id)).await.unwrap();
+        // Who mails one looks at it, and at nothing else.
+        for role in [ServiceRole::Organization, ServiceRole::Identity] {
+            let mailing = world.service(role);
+            mailing.get_invoice(one(team, &id)).await.unwrap();
+            refused(mailing.list_invoices(invoices(team)).await, Code::PermissionDenied, "SERVICE_ROLE_NOT_ALLOWED");
+        }
         for bad in ["", "lot_01jd0000000000000000000001", "ivc_"] {
             let refusal = refused(boss.get_invoice(one(team, bad)).await, Code::InvalidArgument, "INVALID_FIELDS");
             assert_eq!(refusal.fields, ["invoice_id"], "{bad:?}");

@@ -35,6 +35,9 @@ impl Throttle {
     pub const MAIL: Self = Self { capacity: 5, leak: Span::from_mins(10) };
     /// Mails to one address that strangers everywhere can cause: it takes ten places to fill it.
     pub const MAILS: Self = Self { capacity: 50, leak: Span::from_mins(1) };
+    /// Mails about one person's invoices, which may go to anybody's address: twenty at once, then two an
+    /// hour.
+    pub const INVOICES: Self = Self { capacity: 20, leak: Span::from_mins(30) };
 
     /// Asks for one more attempt of a bucket that is empty at `drained_at` (`None`: never used). An instant that lies
     /// further ahead than a full bucket takes to drain, and than clocks may be apart, was written by a wrong clock, and says

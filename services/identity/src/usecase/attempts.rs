@@ -10,6 +10,7 @@ use std::fmt;
 
 use bursar_db::Tx;
 use bursar_email::digest;
+use bursar_id::UserId;
 use bursar_rpc::Origin;
 use bursar_time::Timestamp;
 use sha2::{Digest as _, Sha256};
@@ -40,6 +41,8 @@ pub enum Bucket<'a> {
     Verification(&'a str, Origin),
     /// The same, from everywhere.
     Verifications(&'a str),
+    /// Mails about one person's invoices.
+    Invoices(UserId),
 }
 
 /// The name in the store.
@@ -55,6 +58,7 @@ impl fmt::Display for Bucket<'_> {
             Self::SignUpMails(key) => write!(f, "sign_up:{}", digest(key)),
             Self::Verification(key, origin) => write!(f, "verification:{}:{origin}", digest(key)),
             Self::Verifications(key) => write!(f, "verification:{}", digest(key)),
+            Self::Invoices(user) => write!(f, "invoices:{user}"),
         }
     }
 }
@@ -68,6 +72,7 @@ impl Bucket<'_> {
             Self::SignUps(_) => Throttle::SIGN_UPS,
             Self::SignUpMail(..) | Self::Verification(..) => Throttle::MAIL,
             Self::SignUpMails(_) | Self::Verifications(_) => Throttle::MAILS,
+            Self::Invoices(_) => Throttle::INVOICES,
         }
     }
 

@@ -16,6 +16,7 @@ pub mod departures;
 mod events;
 pub mod hashing;
 pub mod inspection;
+pub mod invoices;
 mod mails;
 pub mod news;
 mod operators;
@@ -95,6 +96,8 @@ pub struct Parts {
     pub signer: Signer,
     /// The way to organization, with identity's own token.
     pub organization: Transport,
+    /// The way to billing, likewise.
+    pub billing: Transport,
     /// What organization has told, and how fresh that is.
     pub members: Members,
     /// Whom operators have suspended, for the stack.

@@ -1,4 +1,4 @@
-//! Identity over its real gRPC stack in this process, on both engines, with a small fake of organization.
+//! Identity over its real gRPC stack in this process, on both engines, with small fakes of organization and billing.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -6,10 +6,12 @@ mod acting;
 mod at_rest;
 mod attempts;
 mod auditing;
+mod billing;
 mod branches;
 mod contexts;
 mod departing;
 mod events;
+mod invoicing;
 mod keys;
 mod organization;
 mod passwords;

@@ -1,16 +1,13 @@
 //! A person whose own top-up was switched off is told so by mail; of organizations' and strangers' nobody is here.
 
-use bursar_events::Outbox;
 use bursar_members::{CreditUnit, Policy, policies};
 use bursar_proto::event::v1::TopUpStopped;
 use bursar_proto::event::v1::event::Payload;
-use bursar_secret::Entropy;
 
 use crate::world::{World, becomes};
 
-/// What billing tells: in these tests identity stands in its place, so it is told in identity's own events.
+/// What billing tells.
 async fn told(world: &World, owner: &str, reason: &str) {
-    let outbox = Outbox::new("identity", world.db.clone(), world.clock.clone(), Entropy::system());
     let stopped = TopUpStopped {
         owner: owner.to_owned(),
         set_by: owner.to_owned(),
@@ -18,8 +15,7 @@ async fn told(world: &World, owner: &str, reason: &str) {
         pack_id: "starter".to_owned(),
         at: None,
     };
-    let tx = world.db.begin().await.unwrap();
-    outbox.commit(tx, vec![Payload::TopUpStopped(stopped)]).await.unwrap();
+    world.billing.tells(Payload::TopUpStopped(stopped)).await;
 }
 
 /// Why, as each mail about it says.

@@ -21,6 +21,7 @@ use serde_json::Value;
 use tonic::transport::server::TcpConnectInfo;
 use tonic::{Request, Response, Status};
 
+use crate::billing::FakeBilling;
 use crate::organization::FakeOrganization;
 
 /// How long something that happens by itself may take.
@@ -34,6 +35,7 @@ pub(crate) struct World {
     pub(crate) settings: Settings,
     pub(crate) mailbox: Mailbox,
     pub(crate) organization: FakeOrganization,
+    pub(crate) billing: FakeBilling,
     pub(crate) anybody: Client,
     pub(crate) db: Db,
     /// Whether identity is ready, and what it shows.
@@ -43,7 +45,7 @@ pub(crate) struct World {
     _ring: Ring,
 }
 
-/// The ring that identity and its organization are to one another: opened in the end, or the store's connections would
+/// The ring that identity and the two fakes are to one another: opened in the end, or the store's connections would
 /// outlive the test, and all tests' together the server's room for them.
 struct Ring(LateRoutes);
 
@@ -68,10 +70,12 @@ impl World {
         let clock = clock();
         let env = Env::for_test(clock.clone(), Entropy::system());
         bursar_identity::migrate(&settings, None).await.unwrap();
-        let organization = FakeOrganization::new(&env).await;
+        let db = db.open(&bursar_identity::store::MIGRATIONS).await;
+        let (organization, billing) = (FakeOrganization::new(&env).await, FakeBilling::new(&env, db.clone()));
         let (identity, late) = Transport::late();
         let routes = organization.routes(&env, identity.clone());
-        let peers = Peers::new(Each::new([identity.clone(), Transport::routes(routes), identity.clone()]));
+        let books = billing.routes(&env, identity.clone());
+        let peers = Peers::new(Each::new([identity.clone(), Transport::routes(routes), Transport::routes(books)]));
         let started = bursar_identity::start(&settings, peers.clone(), env.clone()).await.unwrap();
         assert!(late.set(started.routes));
         Self {
@@ -82,7 +86,8 @@ impl World {
             mailbox: Mailbox::new(directory.path()),
             anybody: Client::new(identity.clone(), peers.to(Service::Organization), identity),
             organization,
-            db: db.open(&bursar_identity::store::MIGRATIONS).await,
+            billing,
+            db,
             peers,
             settings,
             directory,
@@ -160,6 +165,15 @@ impl World {
             async { Ok(bursar_db::on!(&mut tx, c => sqlx::query_as(sql).bind(of.to_owned()).fetch_one(c).await?)) }
                 .await;
         count.unwrap().0
+    }
+
+    /// One text out of the store; `$1` is a text, too.
+    pub(crate) async fn text(&self, sql: &'static str, of: &str) -> String {
+        let mut tx = self.db.read().await.unwrap();
+        let text: Result<(String,), bursar_db::DbError> =
+            async { Ok(bursar_db::on!(&mut tx, c => sqlx::query_as(sql).bind(of.to_owned()).fetch_one(c).await?)) }
+                .await;
+        text.unwrap().0
     }
 
     /// The operator's client, made from `operator.json` as an operator would.

@@ -19,6 +19,7 @@ mod export;
 pub mod founding;
 pub mod inspection;
 mod invitations;
+pub mod invoices;
 mod joining;
 mod library;
 mod mails;

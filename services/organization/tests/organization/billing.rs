@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex};
 
 use bursar_id::OwnerId;
 use bursar_proto::billing::v1 as billing;
+use bursar_proto::billing::v1::invoice_service_server::InvoiceService;
 use bursar_proto::billing::v1::subscription_service_server::SubscriptionService;
 use bursar_rpc::Problem;
+use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status};
 
 use crate::world::Who;
@@ -21,6 +23,8 @@ pub(crate) struct Billing {
     /// Whether what it does is done and not answered.
     deaf: Arc<AtomicBool>,
     plans: Arc<Mutex<Plans>>,
+    /// By their ids.
+    invoices: Arc<Mutex<BTreeMap<String, billing::Invoice>>>,
 }
 
 /// Whose plans there are, and what was answered first to whoever asked to move one, by the organization.
@@ -40,6 +44,7 @@ impl Default for Billing {
             asked: Arc::default(),
             deaf: Arc::default(),
             plans: Arc::default(),
+            invoices: Arc::default(),
         }
     }
 }
@@ -56,6 +61,11 @@ impl Billing {
         if plans.had.insert(who.user.to_string()) {
             plans.has.insert(who.user.to_string());
         }
+    }
+
+    /// There is one more invoice.
+    pub(crate) fn issues(&self, invoice: billing::Invoice) {
+        self.invoices.lock().expect("invoices").insert(invoice.id.clone(), invoice);
     }
 
     /// How often it was asked what an organization's plan allows.
@@ -177,5 +187,34 @@ impl SubscriptionService for Billing {
         _: Request<billing::GetSubscriptionRequest>,
     ) -> Result<Response<billing::GetSubscriptionResponse>, Status> {
         Err(Status::unimplemented("organization asks for entitlements only"))
+    }
+}
+
+#[tonic::async_trait]
+impl InvoiceService for Billing {
+    async fn get_invoice(
+        &self,
+        request: Request<billing::GetInvoiceRequest>,
+    ) -> Result<Response<billing::GetInvoiceResponse>, Status> {
+        let billing::GetInvoiceRequest { owner, invoice_id } = request.into_inner();
+        let found = self.invoices.lock().expect("invoices").get(&invoice_id).filter(|it| it.owner == owner).cloned();
+        let invoice = found.ok_or_else(|| Status::not_found("no invoice"))?;
+        Ok(Response::new(billing::GetInvoiceResponse { invoice: Some(invoice) }))
+    }
+
+    async fn list_invoices(
+        &self,
+        _: Request<billing::ListInvoicesRequest>,
+    ) -> Result<Response<billing::ListInvoicesResponse>, Status> {
+        Err(Status::unimplemented("organization lists none"))
+    }
+
+    type RenderInvoiceStream = BoxStream<billing::RenderInvoiceResponse>;
+
+    async fn render_invoice(
+        &self,
+        _: Request<billing::RenderInvoiceRequest>,
+    ) -> Result<Response<Self::RenderInvoiceStream>, Status> {
+        Err(Status::unimplemented("organization renders none"))
     }
 }

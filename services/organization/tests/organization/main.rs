@@ -25,6 +25,7 @@ mod former_slugs;
 mod founding;
 mod inviters;
 mod inviting;
+mod invoicing;
 mod joining;
 mod library;
 mod long_reads;

@@ -6,6 +6,7 @@ use bursar_db::{Db, Migrations};
 use bursar_events::{Nothing, Outbox};
 use bursar_id::{OrganizationId, Role, SessionId, UserId};
 use bursar_organization::store::{MIGRATIONS, seats};
+use bursar_proto::billing::v1::invoice_service_server::InvoiceServiceServer;
 use bursar_proto::billing::v1::subscription_service_server::SubscriptionServiceServer;
 use bursar_proto::billing::v1::usage_service_server::UsageServiceServer;
 use bursar_proto::event::v1::event::Payload;
@@ -109,6 +110,7 @@ impl World {
         let identity_routes = stack(identity_routes.add_service(watch), deps());
         let billing_events = Outbox::new("billing", billing_db.clone(), clock.clone(), Entropy::seeded(10));
         let billing_routes = Routes::new(SubscriptionServiceServer::new(billing.clone()))
+            .add_service(InvoiceServiceServer::new(billing.clone()))
             .add_service(UsageServiceServer::new(usage.clone()))
             .add_service(billing_events.service(Nothing, CancellationToken::new()));
         let peers = Peers::new(Each::new([

@@ -46,6 +46,7 @@ macro_rules! behaviours {
 behaviours! {
     story::a_team_signs_up_subscribes_invites_spends_and_sees_who_spent_what,
     story::seats_come_from_the_plan,
+    story::invoices_are_mailed_to_whom_they_are_for,
     members::a_removed_member_is_refused_within_two_seconds_and_pays_nothing_personally,
     members::who_is_invited_back_spends_again,
     members::nothing_falls_back_from_one_context_to_another,

@@ -1,7 +1,10 @@
 //! A team's life, from signing up to who spent what.
 
 use bursar_proto::{
-    billing::v1::{LotSource, PurchasePackRequest, RefundRequest, SubscriptionState},
+    billing::v1::{
+        AccountSettings, BillingProfile, ListInvoicesRequest, LotSource, PurchasePackRequest, RefundRequest,
+        SubscriptionState, UpdateAccountSettingsRequest,
+    },
     identity::v1::{ContextKind, ListContextsRequest, RefreshRequest},
     organization::v1::{CreateInvitationRequest, CreateProjectRequest, ListMembersRequest, Role},
 };
@@ -112,6 +115,36 @@ async fn burns_the_allowance_first(world: &World, team: &Team, ben: &Person) {
     let returned: Vec<_> = refunded.refund.expect("a refund").allocations;
     let returned: Vec<_> = returned.iter().map(|it| (it.lot_id.as_str(), it.amount.as_str())).collect();
     assert_eq!(returned, [(lots[1].id.as_str(), "400")], "last spent first");
+}
+
+/// What billing issues is mailed by organization to a team's owner, and by identity to the address that a person has named.
+pub(crate) async fn invoices_are_mailed_to_whom_they_are_for(world: World) {
+    let team = world.team().on_business().assemble().await;
+    let person = world.person("Ann").await;
+    let books = format!("{}@example.com", unique("books"));
+    let profile = BillingProfile { invoice_mail: books.clone(), ..BillingProfile::default() };
+    let settings = UpdateAccountSettingsRequest {
+        owner: person.user.clone(),
+        settings: Some(AccountSettings { billing_profile: Some(profile), ..AccountSettings::default() }),
+        ..UpdateAccountSettingsRequest::default()
+    };
+    given(person.client().accounts().update_account_settings(settings).await);
+    let pack = PurchasePackRequest {
+        owner: person.user.clone(),
+        pack_id: "starter".to_owned(),
+        payment_method: "sandbox_ok".to_owned(),
+        request_id: unique("pack"),
+    };
+    given(person.client().purchases().purchase_pack(pack).await);
+    for (who, owner, address) in [(&team.owner, &team.id, &team.owner.email), (&person, &person.user, &books)] {
+        let list = ListInvoicesRequest { owner: owner.clone(), ..ListInvoicesRequest::default() };
+        let number = given(who.client().invoices().list_invoices(list).await).invoices.remove(0).number;
+        eventually("its mail", PATIENCE, async || {
+            let mails = world.deployment().mailbox().to(address);
+            (mails.iter().filter(|mail| mail.text.contains(&number)).count() == 1).then_some(())
+        })
+        .await;
+    }
 }
 
 /// Free has five seats: an owner, a member and three invitations fill them.

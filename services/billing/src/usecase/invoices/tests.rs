@@ -4,9 +4,12 @@ use bursar_db::{DbError, on};
 use bursar_id::OwnerId;
 use bursar_members::{CreditUnit, Policy, policies};
 use bursar_money::Price;
+use bursar_proto::event::v1::Event;
+use bursar_proto::event::v1::event::Payload;
 use bursar_secret::Entropy;
 use bursar_testkit::{at, engines, personal};
 use bursar_time::Span;
+use prost::Message as _;
 
 use super::{Invoices, Taxes, Terms, forget, leave};
 use crate::document::{Format, Look};
@@ -59,7 +62,42 @@ fn taxed(shop: &mut Shop) {
     shop.payments.cashier.till.invoices = terms;
 }
 
+/// Of which documents it is told that they were issued, in that order.
+async fn told_of(shop: &Shop) -> Vec<String> {
+    let mut tx = shop.db.read().await.unwrap();
+    let sql = "SELECT payload FROM outbox WHERE type = 'invoice.issued' ORDER BY seq";
+    let rows: Result<Vec<(Vec<u8>,)>, DbError> =
+        async { Ok(on!(&mut tx, c => sqlx::query_as(sql).fetch_all(c).await?)) }.await;
+    let id = |bytes: &[u8]| match Event::decode(bytes).unwrap().payload {
+        Some(Payload::InvoiceIssued(issued)) => issued.invoice_id,
+        other => panic!("{other:?}"),
+    };
+    rows.unwrap().iter().map(|(bytes,)| id(bytes)).collect()
+}
+
 engines! {
+    async fn each_document_is_told_once_and_without_an_address(db: TestDb) {
+        let shop = Shop::open(&db, NOON).await;
+        let owner = personal(1);
+        let profile = BillingProfile { invoice_mail: "books@example.com".to_owned(), ..BillingProfile::default() };
+        set(&shop, owner, SettingsChange { profile: Some(profile), ..SettingsChange::default() }).await;
+        shop.subscribe(owner, "business", "sandbox_ok", "r1").await.unwrap();
+        shop.subscribe(owner, "business", "sandbox_ok", "r1").await.unwrap();
+        shop.buy(owner, "starter", "sandbox_declined", "").await.unwrap_err();
+        shop.buy(owner, "starter", "sandbox_ok", "").await.unwrap();
+        let bought = all(&shop, owner).await;
+        for total in ["5.00 USD", "5.00 USD", "20.00 USD"] {
+            given_back(&shop, &bought[1], total).await;
+        }
+        let documents: Vec<_> = all(&shop, owner).await.iter().map(|it| it.id.to_string()).collect();
+        assert_eq!((documents.len(), told_of(&shop).await), (4, documents));
+        let hex = match shop.db.engine() {
+            bursar_db::Engine::Sqlite => "outbox WHERE lower(hex(payload)) LIKE '%626f6f6b7340%'",
+            bursar_db::Engine::Postgres => "outbox WHERE encode(payload, 'hex') LIKE '%626f6f6b7340%'",
+        };
+        assert_eq!(shop.count(hex).await, 0, "books@ is in none of them");
+    }
+
     async fn each_payment_has_one_invoice_in_one_series(db: TestDb) {
         let shop = Shop::open(&db, NOON).await;
         let owner = personal(1);

@@ -25,6 +25,7 @@ use bursar_proto::event::v1::event::Payload;
 use bursar_time::Timestamp;
 
 use super::super::asking::{payer_among, token_of};
+use super::super::bills::issued as told_of;
 use super::super::cashier::note;
 use super::super::dues::thing_after;
 use super::super::fulfilment::keep_alerts;
@@ -363,8 +364,9 @@ async fn write(
                 payment.months.extend(lot.map(|(lot, credits)| PaidLot::new(it.renewed.owner, lot, credits)));
                 years.push(payment);
             } else {
-                let (lot, invoice) = (lot.map(|(lot, _)| lot), issued.next().ok_or(Error::Failed)?.id.id);
-                paid.push(Payment { lot, invoice: Some(invoice), fulfilled_at: Some(now), ..payment });
+                let (lot, invoice) = (lot.map(|(lot, _)| lot), issued.next().ok_or(Error::Failed)?.id);
+                events.push(told_of(it.from.owner, invoice));
+                paid.push(Payment { lot, invoice: Some(invoice.id), fulfilled_at: Some(now), ..payment });
             }
         }
         begun.push(it.renewed);

@@ -120,6 +120,8 @@ pub(super) async fn assert_alike(shop: &Shop, people: u64, when: &str) -> (usize
         Box::pin(super::catch_up(&shop.subscriptions, due)).await.unwrap();
     }
     assert_eq!(shop.count("outbox").await - before, 2 * told, "and tell the same, at {when}");
+    let mailed = "outbox WHERE type = 'invoice.issued'";
+    assert_eq!(shop.count(mailed).await, shop.count("invoices").await, "of each document, at {when}");
     for n in 1..=people {
         assert_eq!(rows(shop, personal(n)).await, rows(shop, personal(people + n)).await, "{n} at {when}");
         shop.assert_sound(personal(n)).await;

@@ -27,7 +27,7 @@ engines! {
         let entitled = shop.subscriptions.entitlements(owner).await.unwrap();
         assert_eq!((entitled.plan.as_str(), entitled.seats), ("business", 10));
         assert!(entitled.features.organizations && !entitled.features.single_sign_on, "{entitled:?}");
-        assert_eq!(shop.count("outbox").await, 2, "other services learn of it, and organization of who did it");
+        assert_eq!(shop.count("outbox").await, 3, "others learn of it, of its invoice and of who did it");
         shop.assert_sound(owner).await;
     }
 
@@ -55,7 +55,7 @@ engines! {
         assert!(answers.iter().all(|answer| *answer == again), "one answer for all: {answers:?}");
         assert_eq!(shop.lots(owner).await.len(), 1);
         assert_eq!(shop.count("subscriptions").await, 1);
-        assert_eq!((shop.count("outbox").await, shop.count("audit").await), (2, 1));
+        assert_eq!((shop.count("outbox").await, shop.count("audit").await), (3, 1));
 
         let other = shop.subscribe(owner, "enterprise", "sandbox_ok", "r1").await;
         assert!(is_reused(&other), "another request under the id: {other:?}");

@@ -3,13 +3,15 @@
 
 use bursar_proto::{
     billing::v1::{
-        AccountSettings, AutoTopUp, ChargeRequest, ChargeResponse, GetBalanceRequest, GetBalanceResponse,
-        GetSubscriptionRequest, GetSubscriptionResponse, GroupBy, ListInvoicesRequest, ListInvoicesResponse,
-        ListLedgerEntriesRequest, ListLedgerEntriesResponse, ListLotsRequest, ListLotsResponse, ListPurchasesRequest,
-        ListPurchasesResponse, PurchasePackRequest, PurchasePackResponse, QueryUsageRequest, QueryUsageResponse,
+        AccountSettings, AutoTopUp, ChangePlanRequest, ChangePlanResponse, ChargeRequest, ChargeResponse,
+        GetBalanceRequest, GetBalanceResponse, GetSubscriptionRequest, GetSubscriptionResponse, GroupBy,
+        ListInvoicesRequest, ListInvoicesResponse, ListLedgerEntriesRequest, ListLedgerEntriesResponse,
+        ListLotsRequest, ListLotsResponse, ListPurchasesRequest, ListPurchasesResponse, PreviewChangeRequest,
+        PreviewChangeResponse, PurchasePackRequest, PurchasePackResponse, QueryUsageRequest, QueryUsageResponse,
         SetContractRequest, SetContractResponse, SetSeatsRequest, SetSeatsResponse, SubscribeRequest,
         SubscribeResponse, UpdateAccountSettingsRequest, UpdateAccountSettingsResponse,
     },
+    google::r#type::Money,
     identity::v1::{ListContextsRequest, ListContextsResponse, SwitchContextRequest, SwitchContextResponse},
     organization::v1::{
         AcceptInvitationRequest, AcceptInvitationResponse, CreateInvitationRequest, CreateInvitationResponse,
@@ -247,6 +249,34 @@ impl Actor {
     pub(in crate::demo) async fn subscription(&self) -> Outcome<GetSubscriptionResponse> {
         let request = GetSubscriptionRequest { owner: self.owner.clone() };
         self.wire.subscriptions().get_subscription(request).await
+    }
+
+    /// What it would come to, for so many people in all.
+    pub(in crate::demo) async fn preview_change(&self, plan: &str, seats: u32) -> Outcome<PreviewChangeResponse> {
+        let (owner, plan_id) = (self.owner.clone(), plan.to_owned());
+        let request = PreviewChangeRequest { owner, plan_id, seats, ..PreviewChangeRequest::default() };
+        self.wire.subscriptions().preview_change(request).await
+    }
+
+    /// The same, if no more and no less than that is due.
+    pub(in crate::demo) async fn set_seats_for(
+        &self,
+        seats: u32,
+        expected_due: Option<Money>,
+    ) -> Outcome<SetSeatsResponse> {
+        let (owner, request_id) = (self.owner.clone(), self.request_id());
+        self.wire.subscriptions().set_seats(SetSeatsRequest { owner, seats, expected_due, request_id }).await
+    }
+
+    pub(in crate::demo) async fn change_plan(&self, plan: &str, seats: u32) -> Outcome<ChangePlanResponse> {
+        let request = ChangePlanRequest {
+            owner: self.owner.clone(),
+            plan_id: plan.to_owned(),
+            seats,
+            expected_due: None,
+            request_id: self.request_id(),
+        };
+        self.wire.subscriptions().change_plan(request).await
     }
 
     /// Pays with a card that the sandbox accepts.

@@ -3,6 +3,7 @@
 mod farewell;
 mod month;
 mod pack;
+mod seats;
 mod spending;
 mod team;
 mod usage;
@@ -27,5 +28,6 @@ pub(super) async fn perform(play: &mut Play, stage: &mut Stage) -> anyhow::Resul
     pack::buy(stage, play, &team).await?;
     farewell::part_ways(stage, play, &team).await?;
     let ada = month::pass(stage, play, &team).await?;
-    usage::show(stage, &team, &ada).await
+    usage::show(stage, &team, &ada).await?;
+    seats::change(stage, &ada).await
 }

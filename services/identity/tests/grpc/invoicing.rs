@@ -1,0 +1,80 @@
+//! What billing issues to a person is mailed once: to the address that the billing profile had, or to the person, and to nobody
+//! else.
+
+use bursar_proto::billing::v1::{BillingProfile, Invoice, InvoiceKind};
+use bursar_proto::event::v1::InvoiceIssued;
+use bursar_proto::event::v1::event::Payload;
+use bursar_proto::google::r#type::Money;
+
+use crate::world::{World, becomes};
+
+const BOOKS: &str = "books@example.com";
+
+/// Billing issues a document, and tells so; without an address where that is empty.
+async fn issued(world: &World, owner: &str, id: &str, number: &str, invoice_mail: &str) {
+    world.billing.issues(Invoice {
+        id: id.to_owned(),
+        owner: owner.to_owned(),
+        number: number.to_owned(),
+        kind: InvoiceKind::Invoice.into(),
+        total: Some(Money { currency_code: "USD".to_owned(), units: 119, nanos: 0 }),
+        billing_profile: Some(BillingProfile { invoice_mail: invoice_mail.to_owned(), ..BillingProfile::default() }),
+        ..Invoice::default()
+    });
+    told(world, owner, id).await;
+}
+
+async fn told(world: &World, owner: &str, id: &str) {
+    let (owner, invoice_id) = (owner.to_owned(), id.to_owned());
+    world.billing.tells(Payload::InvoiceIssued(InvoiceIssued { owner, invoice_id })).await;
+}
+
+/// How many mails to an address are about numbers like this.
+fn mailed(world: &World, email: &str, number: &str) -> usize {
+    world.mailbox.to(email).iter().filter(|mail| mail.text.contains(number) && mail.text.contains("119.00 USD")).count()
+}
+
+bursar_testkit::engines! {
+    async fn a_persons_invoice_is_mailed_once_to_its_address_or_to_the_person(db: TestDb) {
+        let world = World::start(&db).await;
+        let (ada, ben) = (world.join("Ada").await, world.join("Ben").await);
+        let stranger = "usr_00000000000000000000000001";
+        // An organization's, a stranger's and what billing does not know is nobody's mail here.
+        issued(&world, "org_00000000000000000000000001", "ivc_1", "AAA-2026-0001", BOOKS).await;
+        issued(&world, stranger, "ivc_2", "AAA-2026-0002", BOOKS).await;
+        told(&world, &ben.user, "ivc_1").await;
+        issued(&world, &ada.user, "ivc_3", "ABC-2026-0003", BOOKS).await;
+        issued(&world, &ada.user, "crn_4", "ABC-C-2026-0004", "").await;
+        becomes(1, async || mailed(&world, BOOKS, "ABC-2026-0003")).await;
+        becomes(1, async || mailed(&world, &ada.email, "ABC-C-2026-0004")).await;
+        let others = [(BOOKS, "ABC-C"), (BOOKS, "AAA"), (&*ada.email, "ABC-2026"), (&*ben.email, "2026")];
+        assert_eq!(others.map(|(email, number)| mailed(&world, email, number)), [0; 4]);
+    }
+
+    async fn who_has_proven_no_address_has_nothing_mailed(db: TestDb) {
+        let world = World::start(&db).await;
+        let ada = world.join("Ada").await;
+        // Ben signs up and leaves it at that.
+        world.sign_up("ben@example.com").await;
+        let ben = world.text("SELECT id FROM users WHERE email = $1", "ben@example.com").await;
+        issued(&world, &ben, "ivc_1", "ABC-2026-0001", BOOKS).await;
+        issued(&world, &ada.user, "ivc_2", "ABC-2026-0002", BOOKS).await;
+        becomes(1, async || mailed(&world, BOOKS, "ABC-2026-0002")).await;
+        let jobs = "SELECT COUNT(*) FROM jobs WHERE kind = $1";
+        becomes(0, async || world.count(jobs, "identity.invoice").await).await;
+        becomes(0, async || world.count(jobs, "mail").await).await;
+        assert_eq!([BOOKS, "ben@example.com"].map(|email| mailed(&world, email, "ABC-2026-0001")), [0; 2]);
+    }
+
+    async fn of_one_person_so_many_documents_are_mailed(db: TestDb) {
+        let world = World::start(&db).await;
+        let (ada, ben) = (world.join("Ada").await, world.join("Ben").await);
+        for n in 0..25 {
+            issued(&world, &ada.user, &format!("ivc_{n}"), "ABC-2026", BOOKS).await;
+        }
+        // Nobody uses up somebody else's.
+        issued(&world, &ben.user, "ivc_25", "BEN-2026-0001", BOOKS).await;
+        becomes(1, async || mailed(&world, BOOKS, "BEN-2026-0001")).await;
+        becomes(20, async || mailed(&world, BOOKS, "ABC-2026")).await;
+    }
+}

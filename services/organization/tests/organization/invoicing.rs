@@ -1,0 +1,74 @@
+//! What billing issues is mailed once: to the address that the billing profile had, or to the owner, and to nobody else.
+
+use bursar_id::Role;
+use bursar_proto::billing::v1::{BillingProfile, Invoice, InvoiceKind};
+use bursar_proto::event::v1::InvoiceIssued;
+use bursar_proto::event::v1::event::Payload;
+use bursar_proto::google::r#type::Money;
+use bursar_testkit::organization;
+
+use crate::world::{World, until};
+
+fn issued(owner: &str, invoice: &str) -> Payload {
+    Payload::InvoiceIssued(InvoiceIssued { owner: owner.to_owned(), invoice_id: invoice.to_owned() })
+}
+
+/// An invoice as billing answers it; without an address where that is empty.
+fn invoice(owner: &str, id: &str, number: &str, invoice_mail: &str) -> Invoice {
+    Invoice {
+        id: id.to_owned(),
+        owner: owner.to_owned(),
+        number: number.to_owned(),
+        kind: InvoiceKind::Invoice.into(),
+        total: Some(Money { currency_code: "USD".to_owned(), units: 119, nanos: 0 }),
+        billing_profile: Some(BillingProfile { invoice_mail: invoice_mail.to_owned(), ..BillingProfile::default() }),
+        ..Invoice::default()
+    }
+}
+
+/// How many mails to an address are about an invoice's number.
+fn told(world: &World, email: &str, number: &str) -> usize {
+    world.mailbox.to(email).iter().filter(|mail| mail.text.contains(number) && mail.text.contains("119.00 USD")).count()
+}
+
+bursar_testkit::engines! {
+    async fn an_invoice_is_mailed_once_to_its_address_or_to_the_owner(db: TestDb) {
+        let world = World::start(db).await;
+        let ada = world.who(1);
+        let acme = world.create(&ada, "Acme").await.id;
+        let ada = world.acting(&ada, &acme);
+        let ben = world.join(&ada, &acme, 2, Role::Admin).await;
+        let (books, stranger) = ("books@example.com", organization(77).to_string());
+        world.billing.issues(invoice(&acme, "ivc_1", "ABC-2026-0001", books));
+        world.billing.issues(invoice(&acme, "ivc_2", "ABC-2026-0002", ""));
+        // Whose organization is not here, who is a person, and what billing does not know, is nobody's mail.
+        world.billing.issues(invoice(&stranger, "ivc_3", "XYZ-2026-0001", books));
+        world.billing_tells(issued(&stranger, "ivc_3")).await;
+        world.billing_tells(issued(&ben.user.to_string(), "ivc_1")).await;
+        world.billing_tells(issued(&acme, "ivc_4")).await;
+        for invoice in ["ivc_1", "ivc_2"] {
+            world.billing_tells(issued(&acme, invoice)).await;
+        }
+        until("the address is told", async || told(&world, books, "ABC-2026-0001") == 1).await;
+        until("the owner is told", async || told(&world, &ada.email, "ABC-2026-0002") == 1).await;
+        let others = [(books, "ABC-2026-0002"), (&*ada.email, "ABC-2026-0001"), (&*ben.email, "ABC"), (books, "XYZ")];
+        assert_eq!(others.map(|(email, number)| told(&world, email, number)), [0; 4]);
+    }
+
+    async fn of_one_organization_so_many_documents_are_mailed_a_day(db: TestDb) {
+        let world = World::start(db).await;
+        let (ada, ben) = (world.who(1), world.who(2));
+        let (acme, other) = (world.create(&ada, "Acme").await.id, world.create(&ben, "Other").await.id);
+        let books = "books@example.com";
+        for n in 0..60 {
+            let id = format!("ivc_{n}");
+            world.billing.issues(invoice(&acme, &id, "ABC-2026", books));
+            world.billing_tells(issued(&acme, &id)).await;
+        }
+        // Nobody uses up somebody else's.
+        world.billing.issues(invoice(&other, "ivc_60", "XYZ-2026", books));
+        world.billing_tells(issued(&other, "ivc_60")).await;
+        until("the other's is mailed", async || told(&world, books, "XYZ-2026") == 1).await;
+        until("as many as are mailed a day", async || told(&world, books, "ABC-2026") == 50).await;
+    }
+}
