@@ -164,6 +164,9 @@ pub enum Error {
     /// The payment provider did not say what became of what it was asked: the same request finds that out.
     #[error("the payment provider cannot be reached: ask again with the same request_id")]
     Provider,
+    /// What the payment provider was asked can never be done: somebody has to see to it.
+    #[error("the payment provider cannot do this: {0}")]
+    Hopeless(&'static str),
     /// A fault of the program's own, logged where it happened.
     #[error("the request failed")]
     Failed,
@@ -183,6 +186,10 @@ impl From<DbError> for Error {
 
 impl From<Trouble> for Error {
     fn from(trouble: Trouble) -> Self {
+        if let Trouble::Never(why) = trouble {
+            tracing::error!(why, "what the payment provider was asked can never be done");
+            return Self::Hopeless(why);
+        }
         tracing::warn!(%trouble, "the payment provider did not say what became of what it was asked");
         Self::Provider
     }

@@ -49,6 +49,8 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
             Error::Store(cause) => cause.into(),
+            // Somebody sees it as a dead letter now, and not after a month of attempts.
+            never @ Error::Hopeless(_) => Self::Never(never.to_string()),
             other => Self::later(other),
         }
     }
@@ -293,5 +295,21 @@ impl Work for Steward {
     async fn run(&self, _lease: &Lease, change: Change) -> Result<Next, Failure> {
         standings::settle(&self.0, &self.1, change).await?;
         Ok(Next::Finished)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::payment::Trouble;
+
+    #[test]
+    fn what_can_never_be_done_is_not_tried_again() {
+        let failure = |trouble: Trouble| Failure::from(Error::from(trouble));
+        assert!(matches!(failure(Trouble::Never("another amount was paid")), Failure::Never(_)));
+        // A key may be put right, and a provider comes back.
+        for passes in [Trouble::Refused("401 Unauthorized".to_owned()), Trouble::Silent("not in time")] {
+            assert!(matches!(failure(passes), Failure::Later(_)));
+        }
     }
 }

@@ -199,11 +199,8 @@ mod tests {
         it.go_on((owner(2), lot(2)), micro(200), Credits::ZERO);
         assert_eq!(it.present(), lot(2));
         let places: Vec<_> = it.stations().into_iter().map(|at| (at.owner, at.lot, at.credits)).collect();
-        let expected = [
-            (owner(1), lot(0), micro(1_500)),
-            (owner(1), lot(1), micro(500)),
-            (owner(2), lot(2), micro(200)),
-        ];
+        let expected =
+            [(owner(1), lot(0), micro(1_500)), (owner(1), lot(1), micro(500)), (owner(2), lot(2), micro(200))];
         assert_eq!(places, expected);
         // What is to be taken back in all, and of that at each place: the first 300 were taken before anything went on.
         for (all, parts) in [

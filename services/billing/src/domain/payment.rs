@@ -139,6 +139,8 @@ pub enum Bought {
         features: Option<Features>,
         /// How many credits of a month that is over are there for one more at most; `None` for none.
         rollover: Option<Credits>,
+        /// The contract that has waited and begins with it, by its id.
+        contract: Option<String>,
     },
     /// A later period of a subscription.
     Renewal {
@@ -163,6 +165,8 @@ pub enum Bought {
         period: u32,
         /// How often the subscription had been changed when this was agreed: it is delivered if that is so still.
         after: u32,
+        /// The contract that has waited and begins with it, by its id.
+        contract: Option<String>,
     },
 }
 
@@ -202,6 +206,14 @@ impl Bought {
             Self::Start { subscription, .. }
             | Self::Renewal { subscription, .. }
             | Self::Change { subscription, .. } => Some(*subscription),
+        }
+    }
+
+    /// The contract that has waited and begins with it, by its id: it is delivered if that waits still.
+    pub fn contract(&self) -> Option<&str> {
+        match self {
+            Self::Start { contract, .. } | Self::Change { contract, .. } => contract.as_deref(),
+            Self::Pack { .. } | Self::Renewal { .. } => None,
         }
     }
 }

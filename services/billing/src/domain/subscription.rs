@@ -145,7 +145,8 @@ impl Subscription {
     /// The subscription that a payment begins at `at`, with a first month that is paid for; `None` where the payment is for
     /// something else.
     pub fn begun(payment: &Payment, at: Timestamp) -> Option<Self> {
-        let Bought::Start { subscription, plan, credits, seats, interval, features, rollover } = &payment.bought else {
+        let Bought::Start { subscription, plan, credits, seats, interval, features, rollover, .. } = &payment.bought
+        else {
             return None;
         };
         let year = || Prepaid::beginning(*interval, (at, 0), 0, payment.net());

@@ -62,6 +62,7 @@ impl Refusing for Error {
             | Self::Overloaded
             | Self::Unavailable
             | Self::Provider
+            | Self::Hopeless(_)
             | Self::NewerFormat
             | Self::Failed
             | Self::Store(_) => None,
@@ -136,7 +137,7 @@ impl From<Error> for Problem {
             Error::Overloaded => Self::exhausted(reason::OVERLOADED, said).with_retry_after(RETRY_SOON),
             Error::Unavailable => away(reason::STORE_UNAVAILABLE, said, Duration::from_secs(1)),
             // Whatever it was asked, the same request finds out what became of it.
-            Error::Provider => away("PAYMENT_PROVIDER_UNAVAILABLE", said, Duration::from_secs(2)),
+            Error::Provider | Error::Hopeless(_) => away("PAYMENT_PROVIDER_UNAVAILABLE", said, Duration::from_secs(2)),
             Error::NewerFormat => Self::unavailable("NEWER_FORMAT", said),
             Error::Failed => Self::internal(&said),
             Error::Store(error) => error.into(),

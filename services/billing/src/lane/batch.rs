@@ -144,7 +144,7 @@ impl Batcher {
         Ok(answer.unwrap_or(Err(Refused::Unavailable)))
     }
 
-    /// The same for one job of each of several accounts; not to be asked where [`combines_owners`](Self::combines_owners) says no. `None` in the place of
+    /// The same for jobs of several accounts, in their order; not to be asked where [`combines_owners`](Self::combines_owners) says no. `None` in the place of
     /// an answer: more is due in that account than is booked with others', and nothing was carried out for it.
     pub(crate) async fn apply_all(&self, tx: &mut Tx, jobs: &[Job]) -> Result<Vec<Option<Answer>>, DbError> {
         let jobs: Vec<&Job> = jobs.iter().collect();

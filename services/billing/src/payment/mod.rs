@@ -72,6 +72,9 @@ pub(crate) enum Trouble {
     /// An answer that says that it will not, in its word for why.
     #[error("the payment provider refuses: {0}")]
     Refused(String),
+    /// By what it is, or by what the provider says of it, it can never be done: asking again changes nothing.
+    #[error("the payment provider can never do this: {0}")]
+    Never(&'static str),
 }
 
 impl PaymentMethod {
@@ -128,7 +131,7 @@ pub(crate) struct ToPay<'a> {
     pub(crate) token: &'a str,
     /// Whether its customer is there, and can be asked to do something about it.
     pub(crate) attended: bool,
-    /// Whether nobody wants it any more: then it is only asked what was taken, where that can be asked.
+    /// Whether nobody wants it any more: then it is canceled, where it was begun, and asked what was taken before that.
     pub(crate) given_up: bool,
 }
 
@@ -255,6 +258,15 @@ impl Payments {
         match self {
             Self::Sandbox => Ok(None),
             Self::Stripe(stripe) => stripe.look(reference, amount).await.map(Some),
+        }
+    }
+
+    /// Sees to it that nothing is taken any more of a payment that nobody wants, and says what had been taken before that; `None`
+    /// where no provider can be asked.
+    pub(crate) async fn cancel(&self, reference: &str, amount: Price) -> Result<Option<Settlement>, Trouble> {
+        match self {
+            Self::Sandbox => Ok(None),
+            Self::Stripe(stripe) => stripe.cancel(reference, amount).await.map(Some),
         }
     }
 

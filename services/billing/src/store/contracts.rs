@@ -122,3 +122,24 @@ pub(super) fn read_features(text: Option<&str>, plan: &str) -> Result<Option<Fea
     let stored = text.map(serde_json::from_str::<StoredFeatures>).transpose().map_err(unreadable)?;
     Ok(stored.filter(|it| it.plan.as_str() == plan).map(|it| it.features))
 }
+
+/// What a payment begins a subscription by, as it is stored. Programs that know of no id read what is included alone.
+#[derive(Serialize, Deserialize)]
+struct StoredStart {
+    #[serde(flatten)]
+    features: Features,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    contract: Option<String>,
+}
+
+/// What a payment begins a subscription by, as it is stored: what its contract includes, and under which id that has waited.
+pub(super) fn start(features: Option<Features>, contract: Option<&str>) -> Result<Option<String>, DbError> {
+    let stored = features.map(|features| StoredStart { features, contract: contract.map(str::to_owned) });
+    stored.as_ref().map(serde_json::to_string).transpose().map_err(unreadable)
+}
+
+/// The same from what is stored.
+pub(super) fn read_start(text: Option<&str>) -> Result<(Option<Features>, Option<String>), DbError> {
+    let stored = text.map(serde_json::from_str::<StoredStart>).transpose().map_err(unreadable)?;
+    Ok(stored.map_or((None, None), |it| (Some(it.features), it.contract)))
+}

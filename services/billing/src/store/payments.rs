@@ -9,7 +9,7 @@ use bursar_rpc::Kept;
 use bursar_time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{column, subscriptions, unreadable};
+use super::{column, contracts, subscriptions, unreadable};
 use crate::domain::{Bought, ModelName, Payment, ProductId, ProjectName, Purpose, Scope, TakenBack, Terms};
 
 macro_rules! columns {
@@ -75,7 +75,7 @@ const WAITING_CHANGES: &str = concat!(
     "SELECT ",
     columns!(),
     " FROM payments WHERE owner = $1 AND state IN ('CREATED', 'PENDING', 'REQUIRES_ACTION') AND returned = 0 \
-     AND change IS NOT NULL ORDER BY id DESC LIMIT $2"
+     AND change IS NOT NULL ORDER BY id LIMIT $2"
 );
 /// What they bought is found by the payments and not by their lots, of which nothing may be left.
 const CHANGES_SINCE: &str = "SELECT id FROM payments WHERE owner = $1 AND subscription_id = $2 AND period >= $3 \
@@ -156,6 +156,8 @@ struct Row {
 struct StoredChange {
     to: Terms,
     after: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    contract: Option<String>,
 }
 
 /// What a scope is stored as.
@@ -204,21 +206,20 @@ impl Row {
                 credits,
                 scope: read_scope(self.scope.as_deref())?,
             },
-            Purpose::Subscription => Bought::Start {
-                subscription: self.subscription_id.ok_or_else(lacks)?,
-                plan: product,
-                credits,
-                seats: number(self.seats)?,
-                interval: interval.unwrap_or_default(),
-                features: self.features.map(|text| serde_json::from_str(&text)).transpose().map_err(unreadable)?,
-                rollover: self.rollover,
-            },
+            Purpose::Subscription => {
+                let (subscription, rollover) = (self.subscription_id.ok_or_else(lacks)?, self.rollover);
+                let (seats, interval) = (number(self.seats)?, interval.unwrap_or_default());
+                let (features, contract) = contracts::read_start(self.features.as_deref())?;
+                Bought::Start { subscription, plan: product, credits, seats, interval, features, contract, rollover }
+            }
             Purpose::Renewal | Purpose::Change => {
                 let subscription = self.subscription_id.ok_or_else(lacks)?;
                 let period = number(self.period)?;
                 match self.change.map(|text| serde_json::from_str(&text)).transpose().map_err(unreadable)? {
                     None => Bought::Renewal { subscription, plan: product, credits, period },
-                    Some(StoredChange { to, after }) => Bought::Change { subscription, to, credits, period, after },
+                    Some(StoredChange { to, after, contract }) => {
+                        Bought::Change { subscription, to, credits, period, after, contract }
+                    }
                 }
             }
         };
@@ -254,14 +255,13 @@ impl Row {
 /// Writes a new payment, unless this attempt at what it pays for is there already: then nothing, and `false`.
 pub(crate) async fn insert(tx: &mut Tx, new: &Payment) -> Result<bool, DbError> {
     let (start, features, rollover) = match &new.bought {
-        Bought::Start { interval, features, rollover, .. }
+        Bought::Start { interval, features, contract, rollover, .. }
             if !interval.is_month() || features.is_some() || rollover.is_some() =>
         {
-            (Some(interval.as_str()), features.as_ref(), *rollover)
+            (Some(interval.as_str()), contracts::start(*features, contract.as_deref())?, *rollover)
         }
         _ => (None, None, None),
     };
-    let features = features.map(serde_json::to_string).transpose().map_err(unreadable)?;
     let (product, scope, seats, period) = match &new.bought {
         Bought::Pack { pack, scope, .. } => (pack, write_scope(scope)?, None, None),
         Bought::Start { plan, seats, .. } => (plan, None, Some(i64::from(*seats)), start.map(|_| 0)),
@@ -270,7 +270,9 @@ pub(crate) async fn insert(tx: &mut Tx, new: &Payment) -> Result<bool, DbError> 
     };
     let (purpose, change) = match &new.bought {
         // Programs that know of no changes find a renewal whose period has begun, and give it back.
-        Bought::Change { to, after, .. } => (Purpose::Renewal, Some(StoredChange { to: to.clone(), after: *after })),
+        Bought::Change { to, after, contract, .. } => {
+            (Purpose::Renewal, Some(StoredChange { to: to.clone(), after: *after, contract: contract.clone() }))
+        }
         // Programs that know of no years, no contracts or no rollover find a renewal of nothing, and give it back.
         Bought::Start { .. } if start.is_some() => (Purpose::Renewal, None),
         other => (other.purpose(), None),
@@ -462,7 +464,7 @@ pub(crate) async fn waiting_starts(tx: &mut Tx, owner: OwnerId, limit: i64) -> R
     rows.into_iter().map(Row::read).collect()
 }
 
-/// Those of them that a subscription is changed with.
+/// Those of them that a subscription is changed with, the first first: in the order in which whoever locks several does.
 pub(crate) async fn waiting_changes(tx: &mut Tx, owner: OwnerId, limit: i64) -> Result<Vec<Payment>, DbError> {
     let rows: Vec<Row> = on!(tx, c => sqlx::query_as(WAITING_CHANGES).bind(owner).bind(limit).fetch_all(c).await?);
     rows.into_iter().map(Row::read).collect()

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bursar_db::{DbError, Tx, on};
-use bursar_id::{OwnerId, SubscriptionId};
+use bursar_id::{OwnerId, PaymentId, SubscriptionId};
 
 use super::contracts::features;
 use super::rollovers::rollover;
@@ -20,7 +20,7 @@ const ADVANCE: &str = "UPDATE subscriptions SET period_number = $5, period_start
 const NOTE_MONTHS_POSTGRES: &str = "UPDATE payments AS p SET months = r.months \
      FROM unnest($1::text[], $2::text[], $3::text[]) AS r (owner, id, months) WHERE p.owner = r.owner AND p.id = r.id";
 
-const CHANGED_POSTGRES: &str = "SELECT subscription_id, period FROM payments WHERE owner = ANY ($1::text[]) \
+const CHANGED_POSTGRES: &str = "SELECT subscription_id, id, period FROM payments WHERE owner = ANY ($1::text[]) \
      AND subscription_id = ANY ($2::text[]) AND change IS NOT NULL AND fulfilled_at IS NOT NULL";
 
 /// Every statement here, by its name; what is named for an engine is for that one alone.
@@ -61,15 +61,20 @@ pub(crate) async fn note_months(tx: &mut Tx, of: &[Payment]) -> Result<(), DbErr
     if usize::try_from(rows) == Ok(of.len()) { Ok(()) } else { Err(unreadable("a payment that is locked is missing")) }
 }
 
-/// Those of these subscriptions, each with who has paid for its year, that were changed with a payment since that began: more
-/// than one has paid for their months.
-pub(crate) async fn changed(tx: &mut Tx, of: &[(&Subscription, OwnerId)]) -> Result<BTreeSet<SubscriptionId>, DbError> {
-    let mut found = BTreeSet::new();
+/// The payments with which these subscriptions, each with who has paid for its year, were changed since that began: these have
+/// paid for their months, too. Up to `limit` of each owner's of one, or more.
+pub(crate) async fn changed(
+    tx: &mut Tx,
+    of: &[(&Subscription, OwnerId)],
+    limit: i64,
+) -> Result<BTreeMap<SubscriptionId, BTreeSet<PaymentId>>, DbError> {
+    let mut found: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
     let Tx::Postgres(t) = tx else {
         for (it, payer) in of {
             for owner in BTreeSet::from([it.owner, *payer]) {
-                if !payments::changes_since(tx, owner, (it.id, it.paid_from()), 1).await?.is_empty() {
-                    found.insert(it.id);
+                let paid = payments::changes_since(tx, owner, (it.id, it.paid_from()), limit).await?;
+                if !paid.is_empty() {
+                    found.entry(it.id).or_default().extend(paid);
                 }
             }
         }
@@ -79,12 +84,16 @@ pub(crate) async fn changed(tx: &mut Tx, of: &[(&Subscription, OwnerId)]) -> Res
         return Ok(found);
     }
     let owners: Vec<String> = of.iter().flat_map(|(it, payer)| [it.owner, *payer]).map(|it| it.to_string()).collect();
-    let rows: Vec<(SubscriptionId, i64)> = sqlx::query_as(CHANGED_POSTGRES)
+    let rows: Vec<(SubscriptionId, PaymentId, i64)> = sqlx::query_as(CHANGED_POSTGRES)
         .bind(owners)
         .bind(column(of, |(it, _)| it.id.to_string()))
         .fetch_all(&mut **t)
         .await?;
     let from: BTreeMap<_, _> = of.iter().map(|(it, _)| (it.id, i64::from(it.paid_from()))).collect();
-    found.extend(rows.into_iter().filter(|(id, period)| from.get(id).is_some_and(|it| it <= period)).map(|(id, _)| id));
+    for (subscription, payment, period) in rows {
+        if from.get(&subscription).is_some_and(|it| *it <= period) {
+            found.entry(subscription).or_default().insert(payment);
+        }
+    }
     Ok(found)
 }

@@ -82,6 +82,16 @@ pub(super) async fn payer(of: &impl Agreement, tx: &mut Tx, owner: OwnerId) -> R
     Ok(PaymentMethod::Named(INVOICE.to_owned()))
 }
 
+impl<'a> Which<'a> {
+    /// The id under which it has waited.
+    pub(super) fn waited(self) -> Option<&'a str> {
+        match self {
+            Self::New => None,
+            Self::Waited(id) => Some(id),
+        }
+    }
+}
+
 /// A contract takes effect in this transaction: nothing waits for its owner any more. Does nothing where it is none.
 ///
 /// # Errors
@@ -94,11 +104,15 @@ pub(super) async fn takes_effect(
     owner: OwnerId,
 ) -> Result<(), Error> {
     match contract {
-        Some(Which::Waited(_)) if payment.is_some_and(Payment::is_open) => Err(Error::Unavailable),
         None => Ok(()),
         Some(Which::New) => Ok(contracts::forget(tx, owner).await?),
-        Some(Which::Waited(id)) if contracts::begun(tx, owner, id).await? => Ok(()),
-        Some(Which::Waited(_)) => Err(Error::ChangeOvertaken),
+        Some(Which::Waited(_)) if payment.is_some_and(Payment::is_open) => Err(Error::Unavailable),
+        Some(Which::Waited(id)) => {
+            let waited = contracts::begun(tx, owner, id).await?;
+            // What is delivered has removed it (`fulfilment.rs`).
+            let has_begun = payment.is_some_and(|it| it.fulfilled_at.is_some() && it.bought.contract() == Some(id));
+            if waited || has_begun { Ok(()) } else { Err(Error::ChangeOvertaken) }
+        }
     }
 }
 

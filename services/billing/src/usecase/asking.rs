@@ -52,30 +52,38 @@ impl Cashier {
             Some(reference) => Some(reference),
             None => match self.till.payments.prepare(&to_pay).await? {
                 Prepared::Nothing => None,
-                Prepared::Reference(reference) => Some(self.name(payment.id, &reference).await?),
+                Prepared::Reference(reference) => match self.name(payment.id, &reference).await? {
+                    Some(reference) => Some(reference),
+                    None => return Ok(None),
+                },
                 Prepared::Ended(settlement) => return Ok(Some(settlement)),
             },
         };
         Ok(Some(self.till.payments.pay(&to_pay, reference.as_deref()).await?))
     }
 
-    /// Asks the provider what has become of a payment that is open, as what it tells by itself may be lost.
+    /// Asks the provider what has become of a payment that is open, as what it tells by itself may be lost; and has it cancel one
+    /// that was given up, which its customer could still finish.
     pub(super) async fn look_at(&self, payment: &Payment) -> Result<Option<Settlement>, Error> {
-        match &payment.reference {
-            Some(reference) if payment.is_open() && payment.state != PaymentState::Created => {
-                Ok(self.till.payments.look(reference, payment.amount).await?)
-            }
-            _ => Ok(None),
+        let Some(reference) = &payment.reference else { return Ok(None) };
+        if payment.returned && payment.state == PaymentState::Canceled {
+            return Ok(self.till.payments.cancel(reference, payment.amount).await?);
         }
+        if payment.is_open() && payment.state != PaymentState::Created {
+            return Ok(self.till.payments.look(reference, payment.amount).await?);
+        }
+        Ok(None)
     }
 
     /// Writes down what the provider calls a payment, before it takes any money. Of two who ask at once, the first one's stands.
-    async fn name(&self, id: PaymentId, reference: &str) -> Result<String, Error> {
+    /// `None`: it was given up meanwhile. Given up later it is canceled by that name, so no money is asked for unseen.
+    async fn name(&self, id: PaymentId, reference: &str) -> Result<Option<String>, Error> {
         let mut tx = self.till.db.begin().await?;
         payments::name(&mut tx, id, reference).await?;
-        let named = payments::get(&mut tx, id).await?.and_then(|it| it.reference).ok_or(Error::Failed)?;
+        let named = payments::get(&mut tx, id).await?.ok_or(Error::Failed)?;
         tx.commit().await?;
-        Ok(named)
+        let reference = named.reference.ok_or(Error::Failed)?;
+        Ok((!named.returned).then_some(reference))
     }
 
     /// With what a payment is paid, written down before anybody is asked.
@@ -155,3 +163,6 @@ pub(super) fn payer_among<'a>(saved: &'a [SavedMethod], was: &PaymentMethod) -> 
     };
     named.or_else(|| saved.iter().find(|it| it.is_default))
 }
+
+#[cfg(test)]
+mod tests;

@@ -329,7 +329,8 @@ impl Cashier {
     }
 
     /// The same in the caller's transaction, of a payment that is locked and not fulfilled. Where the provider was asked and
-    /// its answer is not known, the payment waits for that: the job asks again, and sends back what was taken.
+    /// its answer is not known, the payment waits for that: the job asks again, and sends back what was taken. What waits for its
+    /// customer there is canceled there, too.
     pub(super) async fn give_up(
         &self,
         tx: &mut Tx,
@@ -337,13 +338,16 @@ impl Cashier {
         heard: Option<&Settlement>,
     ) -> Result<(), Error> {
         payment.returned = true;
+        let waited = payment.state != PaymentState::Canceled && heard.is_none_or(|it| it.news != News::Canceled);
         note(payment, heard);
         let unheard = payment.state == PaymentState::Created && payments::asked_with(tx, payment.id).await?.is_some();
-        if unheard {
+        if !unheard && payment.state != PaymentState::Declined {
+            payment.learn(&News::Canceled);
+        }
+        let waits_there = waited && payment.state == PaymentState::Canceled && payment.reference.is_some();
+        if unheard || (waits_there && !self.till.payments.pays_at_once()) {
             // It may have been looked after before it was asked for.
             self.look_later(tx, payment.id, self.till.clock.now()).await?;
-        } else if payment.state != PaymentState::Declined {
-            payment.learn(&News::Canceled);
         }
         self.send_back(tx, payment).await?;
         self.follow_state(tx, payment).await?;
@@ -457,7 +461,7 @@ impl Cashier {
         let Some(reference) = payment.reference else {
             // Somebody has to see to it: the books say that it was given back.
             tracing::error!(payment = %refund.payment, "a refund has no payment at the provider that it could be of");
-            return Err(Error::Failed);
+            return Err(Error::Hopeless("it has no payment there"));
         };
         let amount = Price::from_micros(payment.amount.currency(), refund.micros).map_err(|_| Error::Failed)?;
         Ok(self.till.payments.give_back(&reference, amount, &refund.key).await?)
@@ -486,6 +490,7 @@ pub(super) fn is_certain(error: &Error) -> bool {
         | Error::Store(_)
         | Error::Unavailable
         | Error::Provider
+        | Error::Hopeless(_)
         | Error::Overloaded
         | Error::NewerFormat
         | Error::Failed => false,

@@ -101,7 +101,7 @@ impl SubscriptionUseCases {
         let bill = if quote.due.is_zero() {
             None
         } else {
-            let bought = bought(&live, &quote);
+            let bought = bought(&live, &quote, None);
             Some(self.cashier.bill(&mut tx, owner, &bought, (quote.due, quote.seats_part.as_ref())).await?)
         };
         let at = if quote.at_once { now } else { live.paid_until() };
@@ -219,7 +219,7 @@ impl SubscriptionUseCases {
         tx.commit().await?;
         let new = Beginning {
             owner,
-            bought: bought(&live, &quote),
+            bought: bought(&live, &quote, change.contract().and_then(|(which, _)| which.waited())),
             amount: quote.due,
             seats: quote.seats_part,
             method,
@@ -326,14 +326,15 @@ pub(super) fn demand_changeable(live: &Subscription, now: Timestamp) -> Result<(
     if live.is_changeable(now) { Ok(()) } else { Err(Refusal::RenewalDue.into()) }
 }
 
-/// What a payment for a change buys.
-fn bought(live: &Subscription, quote: &Quote) -> Bought {
+/// What a payment for a change buys, and which contract begins with it of those that have waited.
+fn bought(live: &Subscription, quote: &Quote, contract: Option<&str>) -> Bought {
     Bought::Change {
         subscription: live.id,
         to: quote.to.clone(),
         credits: quote.credits,
         period: live.month.number,
         after: live.changes,
+        contract: contract.map(str::to_owned),
     }
 }
 

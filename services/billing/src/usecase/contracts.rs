@@ -8,8 +8,10 @@
 //! | with a period that begins by then | with one | it is what that period is paid by ([`plan`]): the renewal looks for it, so that it does not matter which of the two comes first |
 //!
 //! Whoever has it take effect removes what waits in the same transaction, so it does so once, and of one that was replaced
-//! meanwhile nothing comes. What is refused, or declined, is tried again once a day, and given up after [`MOST_ATTEMPTS`] times. An
-//! owner who is gone loses what waits; with a subscription moves what it has, and what waits for it.
+//! meanwhile nothing comes. Its payment knows which one it is for: where that is delivered, whoever hears of the money, the
+//! contract waits no more, and the payment of one that has been replaced goes back. What is refused, or declined, is tried
+//! again once a day, and given up after [`MOST_ATTEMPTS`] times. An owner who is gone loses what waits; with a subscription
+//! moves what it has, and what waits for it.
 
 use bursar_db::Tx;
 use bursar_id::{OwnerId, PaymentId};
@@ -21,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use super::access::Allowed;
 use super::agreements::{Agreement, Aim, Which, takes_effect};
-use super::cashier::is_certain;
+use super::cashier::{MOST_OPEN, is_certain};
 use super::changing::{Changed, demand_changeable};
 use super::dues::thing_after;
 use super::orders::{admit, up_to_date};
@@ -196,6 +198,9 @@ impl SubscriptionUseCases {
             PaymentMethod::Default => String::new(),
             named => self.cashier.means(m.tx(), owner, named).await?,
         };
+        if let Some(replaced) = contracts::of(m.tx(), owner).await? {
+            self.give_up_payments_of(m.tx(), owner, &replaced).await?;
+        }
         self.till.demand_sale_to(m.tx(), owner).await?;
         let (id, set_by) = (hex::encode(self.entropy.bytes::<16>()), asked.caller().scope());
         let waits = Waiting { id, terms, method, starts_at, set_by, attempts: 0 };
@@ -207,6 +212,17 @@ impl SubscriptionUseCases {
             m.about(&live.id);
         }
         Ok(Done::New(Agreed { subscription, payment: None, waits: Some(waits) }, Vec::new()))
+    }
+
+    /// Nobody waits any more for the money of a contract in whose place another one comes: before an account is locked.
+    async fn give_up_payments_of(&self, tx: &mut Tx, owner: OwnerId, replaced: &Waiting) -> Result<(), Error> {
+        let waiting = payments::waiting(tx, owner, i64::from(MOST_OPEN)).await?;
+        for its in waiting.iter().filter(|it| it.bought.contract() == Some(replaced.id.as_str())) {
+            if let Some(mut open) = payments::lock(tx, its.id).await?.filter(Payment::is_open) {
+                self.cashier.give_up(tx, &mut open, None).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn begin_later(&self, tx: &mut Tx, owner: OwnerId, it: &Waiting, at: Timestamp) -> Result<(), Error> {

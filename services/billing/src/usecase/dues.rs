@@ -3,6 +3,7 @@
 
 use bursar_db::Tx;
 use bursar_id::{Id, PaymentId};
+use bursar_time::Timestamp;
 
 use super::cashier::{Attempt, Beginning, Cashier, note};
 use crate::domain::{Bill, Bought, Country, Payment, SeatsPart, Subscription};
@@ -24,7 +25,7 @@ impl Cashier {
         let mut tx = self.till.db.begin().await?;
         let last = payments::last_attempt(&mut tx, thing).await?;
         // What went back uses up no attempt, so numbers alone do not say what was counted: all that was begun before this retry.
-        let was_counted = |it: &Payment| from.next_retry_at.is_some_and(|retry| it.created_at < retry);
+        let was_counted = |it: &Payment| from.next_retry_at.is_some_and(|retry| is_before(it, (from, retry)));
         if let Some(uncounted) = last.filter(|it| it.attempt > from.failures && !was_counted(it) && !it.returned) {
             // However it ended: it is looked at, and counted, before there is another one.
             return Ok(uncounted);
@@ -82,6 +83,16 @@ impl Cashier {
         }
         self.give_up(tx, &mut last, None).await
     }
+}
+
+/// Whether an attempt was begun before this retry: the one that was counted last was. Where a test clock stands still while it is
+/// due at once, it was begun and counted at the moment of the retry, which is then later than it was to be.
+fn is_before(attempt: &Payment, (from, retry): (&Subscription, Timestamp)) -> bool {
+    let is_late = || {
+        let counted = from.failures.checked_sub(1).map(|failures| Subscription { failures, ..from.clone() });
+        counted.and_then(|it| it.not_paid(Timestamp::MIN)?.next_retry_at).is_some_and(|due| due < retry)
+    };
+    attempt.created_at < retry || (attempt.created_at == retry && is_late())
 }
 
 /// The payment of a subscription's next month as it is to begin.

@@ -1,7 +1,7 @@
 //! Fulfilment: what a payment bought, delivered in one transaction with what the payment has become, exactly once; and what
 //! its refunds and disputes take back of that.
 //!
-//! A payment's row is locked first, then the subscription's, then the account's.
+//! A payment's row is locked first, then the subscription's, then the account's, then that of a contract that waits.
 
 use std::collections::BTreeSet;
 
@@ -22,7 +22,7 @@ use crate::domain::{
 };
 use crate::error::Error;
 use crate::lane::Job;
-use crate::store::{accounts, settings, subscriptions, years};
+use crate::store::{accounts, contracts, settings, subscriptions, years};
 
 /// What was delivered: its lot, what it is good for, and what is told of it.
 pub(super) type Delivered = (Option<LotId>, Option<Month>, Vec<Payload>);
@@ -57,6 +57,13 @@ impl Cashier {
             },
             Bought::Change { .. } => self.deliver_change(tx, payment, spender).await?,
         };
+        // A contract that has waited begins here, whoever has heard of the money. Where it waits no more, another one has taken
+        // its place, and nobody pays for this one.
+        if let Some(id) = payment.bought.contract()
+            && !contracts::begun(tx, payment.owner, id).await?
+        {
+            return Err(Error::ChangeOvertaken);
+        }
         payment.invoice = Some(self.invoice(tx, payment, month.as_ref()).await?);
         payment.lot = lot;
         payment.fulfilled_at = Some(now);

@@ -140,10 +140,11 @@ impl Inbox {
                 self.save(&token, new).await
             }
             Some(Notice::Card { token }) => self.show(&token).await,
-            Some(Notice::RefundFailed { reference }) => {
+            Some(Notice::RefundFailed { reference, is_ours }) => {
                 let known = self.find(None, &reference).await?;
-                // The books say that it went back: somebody has to see to it.
-                Ok(known.map_or(End::Unknown("payment"), |known| {
+                // The books say that it went back, from here or in the dashboard: somebody has to see to it.
+                let other = if is_ours { End::Unknown("payment") } else { End::Ignored };
+                Ok(known.map_or(other, |known| {
                     End::Aside(format!("what was given back of {} has not reached its customer", known.id))
                 }))
             }

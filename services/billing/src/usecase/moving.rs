@@ -25,6 +25,8 @@ use bursar_rpc::{Answer, Asked, Done, IdempotencyKey, Kept, Mutation};
 use super::access;
 use super::allowances;
 use super::asking::payer;
+use super::cashier::MOST_OPEN;
+use super::dues::thing_after;
 use super::renewals;
 use super::subscriptions::{SubscriptionUseCases, already, changed};
 use super::top_ups;
@@ -126,10 +128,7 @@ impl SubscriptionUseCases {
         let now = m.now();
         top_ups::switch_off(m.tx(), from, Stop::SubscriptionMoved, now).await?;
         if let Some(waits) = contracts::of(m.tx(), from).await? {
-            let method = match waits.method.as_str() {
-                "" => String::new(),
-                named => self.carry_method(m, (from, named), to).await?,
-            };
+            let method = self.carry_named(m, (from, &waits.method), to).await?;
             self.carry_contract(m, waits, (from, to, method)).await?;
         }
         let events = vec![self.ended(&ended)?, changed(&moved, &moved.plan, moved.seats)];
@@ -174,19 +173,26 @@ impl SubscriptionUseCases {
     }
 
     /// What the month was paid with, locked: the month itself, or its year, and what that was changed to since, though a dispute
-    /// may have taken all of its lot. Nobody waits for another change any more; one that is paid at this moment finds that the subscription has
-    /// ended here, or this one finds that it is not any more what it was.
+    /// may have taken all of its lot. Nobody waits for another change any more; one that is paid at this moment finds that the
+    /// subscription has ended here, or this one finds that it is not any more what it was.
     async fn payments_of_month(&self, m: &mut Mutation, live: &Subscription) -> Result<Vec<Payment>, Error> {
-        self.cashier.give_up_changes(m.tx(), live.owner).await?;
+        let waiting = payments::waiting_changes(m.tx(), live.owner, i64::from(MOST_OPEN)).await?;
         // What was paid ahead of the next month: the organization pays that.
-        self.cashier.give_up_dues(m.tx(), live).await?;
+        let ahead = payments::last_attempt(m.tx(), thing_after(live)).await?;
+        let given_up: BTreeSet<_> = waiting.into_iter().chain(ahead).map(|it| it.id).collect();
         let lots = allowances::of_month(m.tx(), live.owner, live).await?;
         let paid = lots.iter().filter_map(|lot| lot.terms.origin.payment).chain(live.payment());
-        let mut paid: BTreeSet<_> = paid.collect();
+        let mut paid: BTreeSet<_> = paid.chain(given_up.iter().copied()).collect();
         paid.extend(payments::changes_since(m.tx(), live.owner, (live.id, live.paid_from()), MOST_CHANGES).await?);
-        let mut locked = Vec::new();
+        // All of them at once, in their order: whoever begins a month of the year meanwhile locks some of the same.
+        let mut locked = Vec::with_capacity(paid.len());
         for id in paid {
             locked.extend(payments::lock(m.tx(), id).await?);
+        }
+        for payment in locked.iter_mut().filter(|it| given_up.contains(&it.id)) {
+            if !payment.returned && payment.fulfilled_at.is_none() {
+                self.cashier.give_up(m.tx(), payment, None).await?;
+            }
         }
         Ok(locked)
     }
@@ -211,10 +217,30 @@ impl SubscriptionUseCases {
         }
         // Where nothing pays here, the organization's default does, once it has one.
         let Some(saved) = payer(m.tx(), from, &method).await? else { return Ok(String::new()) };
-        let is_default = methods::default(m.tx(), to).await?.is_none();
+        let theirs = methods::of_owners(m.tx(), &[to]).await?;
+        // What has come with something else that moves is there: whoever removes a card has removed it, and not one of several.
+        if let Some(same) = theirs.iter().find(|it| it.token == saved.token && it.card == saved.card) {
+            return Ok(same.id.to_string());
+        }
+        let is_default = !theirs.iter().any(|it| it.is_default);
         let (id, created_at) = (Id::from_parts(m.now().as_millis(), self.entropy.bytes()), m.now());
         methods::insert(m.tx(), &SavedMethod { id, owner: to, is_default, created_at, ..saved }).await?;
         Ok(id.to_string())
+    }
+
+    /// The same of what pays once a contract begins: nothing where nothing was named. Of one that was removed its name stays, so
+    /// that the contract is refused there as it would have been here, and nobody chooses for its owner how it is paid.
+    async fn carry_named(
+        &self,
+        m: &mut Mutation,
+        (from, stored): (OwnerId, &str),
+        to: OwnerId,
+    ) -> Result<String, Error> {
+        match PaymentMethod::from_stored(stored) {
+            PaymentMethod::Default => Ok(String::new()),
+            PaymentMethod::Saved(id) if methods::find(m.tx(), from, id).await?.is_none() => Ok(stored.to_owned()),
+            PaymentMethod::Saved(_) | PaymentMethod::Named(_) => self.carry_method(m, (from, stored), to).await,
+        }
     }
 
     /// Takes what is left of the month's allowance along, with what is withheld of a lot, and the month itself. Gives what has

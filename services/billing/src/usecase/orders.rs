@@ -120,8 +120,8 @@ impl Till {
         Ok(locked.into_iter().filter(may).collect())
     }
 
-    /// Carries out one request on each of several accounts as part of a larger transaction. `None`: it cannot be carried out
-    /// here, or was refused.
+    /// Carries out requests on several accounts, in their order, as part of a larger transaction. `None`: it cannot be carried
+    /// out here, or was refused.
     pub(super) async fn book_all(&self, tx: &mut Tx, jobs: &[Job]) -> Result<Vec<Option<Outcome>>, Error> {
         let answers = self.batcher.apply_all(tx, jobs).await?;
         Ok(answers.into_iter().map(|answer| answer.and_then(Result::ok)).collect())

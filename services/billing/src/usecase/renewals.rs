@@ -375,7 +375,10 @@ async fn step(subscriptions: &SubscriptionUseCases, from: &Subscription) -> Resu
         return match years::go_on(subscriptions, from).await {
             Ok(next) => Ok(next.map_or(Step::Taken, |next| Step::Made(Box::new(next)))),
             // Suspended since, or without room for one more lot: it begins once that is over.
-            Err(Error::Refused(_)) => Ok(Step::Waits),
+            Err(Error::Refused(refusal)) => {
+                tracing::warn!(subscription = %from.id, %refusal, "a month that is paid for cannot begin yet");
+                Ok(Step::Waits)
+            }
             Err(error) => Err(error),
         };
     }
@@ -441,8 +444,10 @@ async fn not_paid(
 ) -> Result<Step, Error> {
     payments::update(&mut tx, payment).await?;
     let clock = &subscriptions.till.clock;
-    // A test clock lets days pass in a moment, and means it.
-    let not_before = if clock.is_test() { Timestamp::MIN } else { clock.now().saturating_add(BETWEEN) };
+    // A test clock lets days pass in a moment, and means it: then it is tried again at once, but after this attempt
+    // (`dues.rs`).
+    let now = clock.now();
+    let not_before = if clock.is_test() { now } else { now.saturating_add(BETWEEN) };
     let Some(past_due) = from.not_paid(not_before) else { return end(subscriptions, tx, from).await };
     if !subscriptions::not_paid(&mut tx, &past_due).await? {
         tx.commit().await?;

@@ -9,7 +9,7 @@ use bursar_rpc::{Answer, Asked, Done, Looked, Mutation, Mutations, Stored};
 use bursar_secret::Entropy;
 
 use super::access::{Access, Allowed};
-use super::agreements::{self, Agreement};
+use super::agreements::{self, Agreement, Which};
 use super::cashier::{Beginning, Cashier, is_certain};
 use super::catalogs::CatalogHandle;
 use super::orders::{self, Order, Till, admit, up_to_date};
@@ -114,6 +114,7 @@ impl SubscriptionUseCases {
             interval: terms.interval,
             features: terms.features,
             rollover: terms.rollover,
+            contract: order.contract().and_then(Which::waited).map(str::to_owned),
         };
         let new = Beginning {
             owner,

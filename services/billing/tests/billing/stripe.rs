@@ -7,6 +7,7 @@ use bursar_proto::google::r#type::Money;
 use bursar_testkit::stripe::Card;
 use bursar_testkit::{engines, refused};
 use bursar_time::Span;
+use serde_json::json;
 use tonic::Code;
 
 use crate::stripe_desk::{Desk, buy, methods, payments, setup};
@@ -126,6 +127,24 @@ engines! {
         assert_eq!((desk.fake.takings(), &*desk.world.available(ana.owner).await), (2_000, "300"));
     }
 
+    async fn what_nobody_waits_for_any_more_is_canceled_there_too(db: TestDb) {
+        let desk = Desk::open(db).await;
+        let (ana, _) = desk.person_with(1, Card::Challenged).await;
+        let payment = ana.purchase_pack(buy(ana.owner)).await.unwrap().payment.unwrap();
+        assert_eq!(payment.state(), PaymentState::RequiresAction);
+        desk.delivers().await;
+        desk.world.passes(Span::from_mins(2));
+        let waits = "SELECT COUNT(*) FROM jobs WHERE kind = 'billing.payment' AND unique_key LIKE '%:open'";
+        until("somebody waits for it", async || desk.world.scalar(waits).await == 1).await;
+        desk.world.passes(Span::from_days(7));
+        let status = || desk.fake.object(&desk.intent()).unwrap()["status"].clone();
+        until("its customer cannot finish it any more", async || status() == "canceled").await;
+        assert_eq!(payments(&ana, ana.owner).await[0].state(), PaymentState::Canceled);
+        desk.delivers().await;
+        assert_eq!((desk.fake.takings(), desk.count("ASIDE").await), (0, 0));
+        desk.world.audit(ana.owner).await;
+    }
+
     async fn a_subscription_is_renewed_without_its_customer_and_is_past_due_where_the_bank_wants_them(db: TestDb) {
         let desk = Desk::open(db).await;
         let world = &desk.world;
@@ -208,6 +227,23 @@ engines! {
         assert_eq!((aside.len(), &*aside[0].kind), (1, "refund.failed"));
         assert!(problem.contains(&payment.id) && problem.contains("has not reached its customer"), "{problem}");
         assert_eq!(desk.world.available(ana.owner).await, "0", "the books are as they were");
+    }
+
+    async fn what_somebody_else_gave_back_is_ignored_also_where_it_fails(db: TestDb) {
+        let desk = Desk::open(db).await;
+        let (ana, _) = desk.person_with(1, Card::Good).await;
+        ana.purchase_pack(buy(ana.owner)).await.unwrap();
+        desk.delivers().await;
+        let before = desk.count("IGNORED").await;
+        let theirs = json!({"id": "re_1", "object": "refund", "payment_intent": "pi_theirs", "status": "failed", "metadata": {}});
+        desk.delivers_these(&[desk.fake.event("refund.failed", &theirs)]).await;
+        assert_eq!((desk.count("IGNORED").await, desk.count("ASIDE").await), (before + 1, 0));
+        // What was given back in the dashboard has no mark either, and is of a payment that is known.
+        desk.fake.refunds(&desk.intent(), 500);
+        desk.delivers().await;
+        desk.fake.refund_fails(&desk.intent());
+        desk.delivers().await;
+        assert_eq!(desk.count("ASIDE").await, 1);
     }
 
     async fn what_is_given_back_is_given_back_once(db: TestDb) {

@@ -151,6 +151,20 @@ engines! {
         world.audit(ana.owner).await;
     }
 
+    async fn what_can_never_be_given_back_is_shown_at_once(db: TestDb) {
+        let desk = Desk::open(db).await;
+        let (ana, _) = desk.person_with(1, Card::Good).await;
+        let paid = ana.purchase_pack(buy(ana.owner)).await.unwrap().payment.unwrap();
+        desk.world.by_hand("UPDATE payments SET reference = NULL").await.unwrap();
+        let refund = pb::RefundPaymentRequest {
+            payment_id: paid.id, owner: ana.owner.to_string(), amount: None, request_id: String::new(),
+        };
+        desk.world.operator().refund_payment(refund).await.unwrap();
+        let dead = "SELECT COUNT(*) FROM jobs WHERE kind = 'billing.payment-refund' AND dead_at IS NOT NULL";
+        until("it is a dead letter", async || desk.world.scalar(dead).await == 1).await;
+        assert_eq!(desk.fake.takings(), 2_000);
+    }
+
     async fn a_decline_whose_answer_was_lost_stays_one(db: TestDb) {
         let desk = Desk::open(db).await;
         let (ana, _) = desk.person_with(1, Card::Declined("lost_card")).await;

@@ -6,7 +6,7 @@ use bursar_id::{OwnerId, PaymentId, PaymentMethodId};
 use bursar_money::Price;
 use serde::{Deserialize, Serialize};
 
-use super::{BY, METHOD, OWNER, PAYMENT, price, shapes, token};
+use super::{BY, METHOD, OWNER, PAYMENT, REFUND, price, shapes, token};
 use crate::domain::News;
 
 /// The longest id and type of an event.
@@ -77,6 +77,8 @@ pub(crate) enum Notice {
     RefundFailed {
         /// Stripe's name for the payment.
         reference: String,
+        /// Whether it was given back from here, and not in the dashboard or by somebody else.
+        is_ours: bool,
     },
 }
 
@@ -159,7 +161,8 @@ impl Event {
 fn keep(kind: &str, object: serde_json::Value) -> Kept {
     let Ok(mut object) = serde_json::from_value::<Object>(object) else { return Kept::Unreadable };
     if let Some(notes) = &mut object.metadata {
-        notes.retain(|name, note| [PAYMENT, OWNER, METHOD, BY].contains(&name.as_str()) && note.len() <= LONGEST_NOTE);
+        let known = [PAYMENT, OWNER, METHOD, BY, REFUND];
+        notes.retain(|name, note| known.contains(&name.as_str()) && note.len() <= LONGEST_NOTE);
     }
     let Ok(text) = serde_json::to_string(&object) else { return Kept::Unreadable };
     match Notice::read(kind, &text) {
@@ -177,8 +180,9 @@ impl Notice {
             "setup_intent.succeeded" => return object.method(),
             "payment_method.updated" | "payment_method.automatically_updated" => return Some(object.card()),
             "refund.failed" => {
+                let is_ours = object.metadata.is_some_and(|notes| notes.contains_key(REFUND));
                 let of = object.payment_intent;
-                return Some(of.map_or(Self::NotOurs, |reference| Self::RefundFailed { reference }));
+                return Some(of.map_or(Self::NotOurs, |reference| Self::RefundFailed { reference, is_ours }));
             }
             _ => {}
         }
@@ -314,9 +318,11 @@ mod tests {
             assert_eq!(read(kind, &card), Some(Notice::Card { token: "cus_1:pm_1".to_owned() }));
             assert_eq!(read(kind, &nobodys), Some(Notice::NotOurs));
         }
-        let refund =
-            json!({"id": "re_1", "payment_intent": "pi_1", "amount": 1, "currency": "usd", "status": "failed"});
-        assert_eq!(read("refund.failed", &refund), Some(Notice::RefundFailed { reference: "pi_1".to_owned() }));
+        for (marks, is_ours) in [(json!({}), false), (json!({"bursar_refund": "key"}), true)] {
+            let refund = json!({"id": "re_1", "payment_intent": "pi_1", "status": "failed", "metadata": marks});
+            let failed = Notice::RefundFailed { reference: "pi_1".to_owned(), is_ours };
+            assert_eq!(read("refund.failed", &refund), Some(failed), "{refund}");
+        }
         assert_eq!(read("refund.failed", &json!({"id": "re_1", "payment_intent": null})), Some(Notice::NotOurs));
     }
 

@@ -4,7 +4,8 @@
 //!   confirmed, which takes the money. Asked again, however late, the intent itself says what became of it: nobody pays
 //!   twice. Neither has an idempotency key, as Stripe repeats for a day under one that it has failed. Without its customer
 //!   a payment is confirmed off session, and a bank that wants to see the customer declines it
-//!   (`authentication_required`); with its customer it waits for them (3-D Secure).
+//!   (`authentication_required`); with its customer it waits for them (3-D Secure). What nobody wants any more is canceled,
+//!   so that neither whoever asked for it at that moment nor its customer can finish it.
 //! - **Saving a card.** The customer enters it on a page of Stripe's (checkout in setup mode); what comes of it is told by a
 //!   webhook. Each payment method has a customer of its own at Stripe, so its name here is both: `cus_…:pm_…`. Removing it
 //!   removes both there.
@@ -33,7 +34,10 @@ const PAYMENT: &str = "bursar_payment";
 const OWNER: &str = "bursar_owner";
 const METHOD: &str = "bursar_method";
 const BY: &str = "bursar_by";
-const REFUND: &str = "metadata[bursar_refund]";
+const REFUND: &str = "bursar_refund";
+
+/// Why an amount is declined that Stripe cannot count.
+const NOT_WHOLE: &str = "amount_not_whole";
 
 /// How many pages of refunds of one payment are looked through, of a hundred each.
 const PAGES: u32 = 10;
@@ -71,9 +75,15 @@ impl Stripe {
             // Without a name that was kept, no money was asked for.
             return Ok(Prepared::Ended(Settlement { reference: None, news: News::Canceled }));
         }
+        let Ok(amount) = minor(to_pay.amount) else {
+            // Nobody can pay it, however often they are asked: a subscription is past due by that, like by any decline.
+            tracing::error!(payment = %to_pay.key, amount = %to_pay.amount, "the payment provider has no such amount");
+            let news = News::Declined(NOT_WHOLE.to_owned());
+            return Ok(Prepared::Ended(Settlement { reference: None, news }));
+        };
         let (customer, method) = names(to_pay.token)?;
         let form = Form::default()
-            .with("amount", &minor(to_pay.amount)?.to_string())
+            .with("amount", &amount.to_string())
             .with("currency", &to_pay.amount.currency().to_string().to_lowercase())
             .with("customer", customer)
             .with("payment_method", method)
@@ -89,13 +99,13 @@ impl Stripe {
 
     /// Takes the money, or says what became of that.
     pub(super) async fn pay(&self, to_pay: &ToPay<'_>, reference: &str) -> Result<Settlement, Trouble> {
+        if to_pay.given_up {
+            return self.cancel(reference, to_pay.amount).await;
+        }
         let path = format!("/v1/payment_intents/{}", segment(reference)?);
         let intent: Intent = self.wire.get(&path).await?.map_err(refused)?;
         if intent.status != "requires_confirmation" {
             return settled(&intent, to_pay.amount);
-        }
-        if to_pay.given_up {
-            return Ok(Settlement { reference: Some(intent.id), news: News::Canceled });
         }
         let form = if to_pay.attended {
             Form::default().with("return_url", &self.return_url)
@@ -112,6 +122,24 @@ impl Stripe {
                 settled(&intent, to_pay.amount)
             }
             Err(refusal) => Ok(declined(Some(reference), &refusal)),
+        }
+    }
+
+    /// Has nothing taken any more, and says what had been: whoever confirms it at this moment, one of the two is refused.
+    pub(super) async fn cancel(&self, reference: &str, amount: Price) -> Result<Settlement, Trouble> {
+        let path = format!("/v1/payment_intents/{}", segment(reference)?);
+        let intent: Intent = self.wire.get(&path).await?.map_err(refused)?;
+        if !matches!(intent.status.as_str(), "requires_confirmation" | "requires_action") {
+            return settled(&intent, amount);
+        }
+        // Under no key: an intent is canceled once.
+        match self.wire.post::<Intent>(&format!("{path}/cancel"), Form::default(), None).await? {
+            Ok(intent) => settled(&intent, amount),
+            // It was paid, or canceled, since it was looked at: what is so now, the intent says.
+            Err(refusal) if refusal.code.as_deref() == Some("payment_intent_unexpected_state") => {
+                self.look(reference, amount).await
+            }
+            Err(refusal) => Err(refused(refusal)),
         }
     }
 
@@ -137,7 +165,7 @@ impl Stripe {
         let form = Form::default()
             .with("payment_intent", reference)
             .with("amount", &minor(amount)?.to_string())
-            .with(REFUND, key);
+            .with(&metadata(REFUND), key);
         match self.wire.post::<Made>("/v1/refunds", form, Some(&format!("refund:{key}"))).await? {
             Ok(_) => Ok(()),
             Err(refusal) if refusal.code.as_deref() == Some("charge_already_refunded") => {
@@ -163,7 +191,7 @@ impl Stripe {
                 _ => return Ok(false),
             }
         }
-        Err(Trouble::Refused("it has too many refunds to look through".to_owned()))
+        Err(Trouble::Never("it has too many refunds to look through"))
     }
 
     /// Makes a page on which the customer enters a card, and who the card will be of.
@@ -249,7 +277,7 @@ fn settled(intent: &Intent, amount: Price) -> Result<Settlement, Trouble> {
         "succeeded" => {
             if price(intent.amount_received, &intent.currency) != Some(amount) {
                 tracing::error!(intent = intent.id, "the payment provider took another amount than it was asked for");
-                return Err(Trouble::Refused("another amount was paid".to_owned()));
+                return Err(Trouble::Never("another amount was paid"));
             }
             News::Paid
         }
@@ -273,7 +301,7 @@ fn hundredths(currency: Currency) -> i64 {
 /// An amount as Stripe counts it.
 fn minor(amount: Price) -> Result<i64, Trouble> {
     let whole = amount.minor_units().and_then(|units| units.checked_mul(hundredths(amount.currency())));
-    whole.ok_or_else(|| Trouble::Refused("the amount is not whole".to_owned()))
+    whole.ok_or(Trouble::Never("the amount is not whole"))
 }
 
 /// An amount that Stripe has counted, if it is one.
@@ -326,7 +354,7 @@ mod tests {
         let amount: Price = "20.00 USD".parse().unwrap();
         let news = |it: &Intent| settled(it, amount).map(|it| it.news);
         assert_eq!(news(&intent("succeeded", 2_000, None)), Ok(News::Paid));
-        assert!(matches!(news(&intent("succeeded", 1_999, None)), Err(Trouble::Refused(_))));
+        assert_eq!(news(&intent("succeeded", 1_999, None)), Err(Trouble::Never("another amount was paid")));
         assert_eq!(news(&intent("processing", 0, None)), Ok(News::Pending));
         assert_eq!(news(&intent("requires_action", 0, None)), Ok(News::RequiresAction));
         assert_eq!(news(&intent("canceled", 0, None)), Ok(News::Canceled));
@@ -352,16 +380,41 @@ mod tests {
         let method = fake.enters(&setup.action.url, bursar_testkit::stripe::Card::Good);
         let customer = fake.all("customer")[0]["id"].as_str().unwrap().to_owned();
         let token = token(&customer, &method).unwrap();
-        let prepared = stripe.prepare(&to_pay(&token, false)).await;
-        let Ok(Prepared::Reference(reference)) = prepared else { panic!("{prepared:?}") };
-        let settled = |news| Ok(Settlement { reference: Some(reference.clone()), news });
-        assert_eq!(stripe.pay(&to_pay(&token, true), &reference).await, settled(News::Canceled));
+        let begun = async || match stripe.prepare(&to_pay(&token, false)).await {
+            Ok(Prepared::Reference(reference)) => reference,
+            other => panic!("{other:?}"),
+        };
+        let settled = |of: &str, news| Ok(Settlement { reference: Some(of.to_owned()), news });
         let confirmed = || fake.asked().iter().filter(|it| it.ends_with("/confirm")).count();
+        let unwanted = begun().await;
+        for _ in 0..2 {
+            assert_eq!(stripe.pay(&to_pay(&token, true), &unwanted).await, settled(&unwanted, News::Canceled));
+        }
+        // Whoever was about to take it finds that nothing can be taken.
+        assert_eq!(stripe.pay(&to_pay(&token, false), &unwanted).await, settled(&unwanted, News::Canceled));
         assert_eq!((confirmed(), fake.takings()), (0, 0));
-        assert_eq!(stripe.pay(&to_pay(&token, false), &reference).await, settled(News::Paid));
+        assert_eq!(fake.object(&unwanted).unwrap()["status"], "canceled");
+        // Nor can its customer finish what waits for them.
+        fake.becomes(&method, bursar_testkit::stripe::Card::Challenged);
+        let waits = begun().await;
+        assert_eq!(stripe.pay(&to_pay(&token, false), &waits).await, settled(&waits, News::RequiresAction));
+        assert_eq!(stripe.pay(&to_pay(&token, true), &waits).await, settled(&waits, News::Canceled));
+        assert_eq!(fake.object(&waits).unwrap()["status"], "canceled");
         // What was taken before it was given up is told.
-        assert_eq!(stripe.pay(&to_pay(&token, true), &reference).await, settled(News::Paid));
-        assert_eq!((confirmed(), fake.takings()), (1, 2_000));
+        fake.becomes(&method, bursar_testkit::stripe::Card::Good);
+        let taken = begun().await;
+        assert_eq!(stripe.pay(&to_pay(&token, false), &taken).await, settled(&taken, News::Paid));
+        assert_eq!(stripe.pay(&to_pay(&token, true), &taken).await, settled(&taken, News::Paid));
+        assert_eq!((confirmed(), fake.takings()), (2, 2_000));
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_counted_is_declined_and_nobody_is_asked() {
+        let stripe = at("http://127.0.0.1:1".to_owned());
+        let odd = ToPay { amount: "19.50 MGA".parse().unwrap(), ..to_pay("cus_1:pm_1", false) };
+        let news = News::Declined("amount_not_whole".to_owned());
+        assert_eq!(stripe.prepare(&odd).await, Ok(Prepared::Ended(Settlement { reference: None, news })));
+        assert_eq!(minor(odd.amount), Err(Trouble::Never("the amount is not whole")));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use bursar_id::{OwnerId, PaymentId};
 use bursar_testkit::{credits, engines, id, organization, personal};
 
 use super::tests::{NEXT, assert_returned, change, now, round, stands, subscribed};
-use crate::domain::PaymentState;
+use crate::domain::{PaymentState, SubscriptionState};
 use crate::usecase::renewals;
 use crate::usecase::shop::Shop;
 
@@ -54,6 +54,19 @@ engines! {
             round(&shop).await;
             assert_eq!(shop.count("payments WHERE purpose = 'RENEWAL' AND change IS NULL").await, attempts, "{day}");
         }
+        shop.assert_sound(owner).await;
+    }
+
+    async fn nor_does_it_where_all_days_pass_at_once(db: TestDb) {
+        let owner = personal(1);
+        let shop = subscribed(&db, owner).await;
+        paid_ahead(&shop, owner).await;
+        change(&shop, owner, "pro", 0).await.unwrap();
+        shop.pays_with("sandbox_declined").await;
+        shop.set("2026-02-09T00:00:00Z");
+        round(&shop).await;
+        assert_eq!(shop.count("payments WHERE purpose = 'RENEWAL' AND change IS NULL").await, 1 + 5, "five of them count");
+        assert_eq!(now(&shop, owner).await.state, SubscriptionState::Ended);
         shop.assert_sound(owner).await;
     }
 

@@ -14,8 +14,7 @@ use crate::domain::{
 };
 use crate::error::Error;
 use crate::payment::Payments;
-use crate::store::contracts::Waiting;
-use crate::store::payments;
+use crate::store::{contracts::Waiting, payments};
 use crate::usecase::canceling::CancelAt;
 use crate::usecase::canceling::tests::cancel;
 use crate::usecase::cashier::Refund;
@@ -24,6 +23,9 @@ use crate::usecase::moving::Moved;
 use crate::usecase::payments::RefundOrder;
 use crate::usecase::renewals;
 use crate::usecase::shop::Shop;
+
+mod moved;
+mod open;
 
 /// A month of 31 days begins; half of it is over on the 16th at noon.
 const BEGIN: &str = "2026-01-01T00:00:00Z";

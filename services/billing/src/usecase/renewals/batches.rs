@@ -1,9 +1,9 @@
 //! Many months in one transaction: what a turn of the month consists of, when everybody's is at once.
 //!
 //! A batch takes what is ordinary: an active subscription one period behind, whose next month nobody has tried to pay yet, and
-//! that its provider settles at once; or one whose next month is paid for with its year alone, of which nothing was taken back; and
-//! of whose months nothing rolls over, which is looked up in one account's ledger (`usecase/rollovers.rs`). It
-//! locks the subscriptions (those that somebody else has locked are being renewed there),
+//! that its provider settles at once; or one whose next month is paid for with its year, of which nothing was taken back, and
+//! with what that was changed to since; and of whose months nothing rolls over, which is looked up in one account's ledger
+//! (`usecase/rollovers.rs`). It locks the subscriptions (those that somebody else has locked are being renewed there),
 //! then the accounts, decides every grant by the same engine as a month by itself, and on PostgreSQL writes each table's
 //! rows with one statement. Grant, payment, invoice and event of a month are in that one transaction, or nothing is. What the rows must be is
 //! what the path of one month leaves; everything else (`rest`) goes that path, with whatever it takes.
@@ -20,7 +20,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use bursar_db::{DbError, Tx};
-use bursar_id::{LotId, OwnerId};
+use bursar_id::{LotId, OwnerId, PaymentId};
+use bursar_money::Credits;
 use bursar_proto::event::v1::event::Payload;
 use bursar_time::Timestamp;
 
@@ -43,6 +44,10 @@ use crate::store::{contracts, methods, payments, settings, subscriptions as stor
 
 /// How many months one transaction begins at most: for as long as that takes their accounts are locked.
 pub(super) const MOST: usize = 250;
+
+/// How often a year has been changed at most, each time with a payment that has a lot of its own in every month: one change a
+/// month is ordinary.
+const MOST_CHANGES: u32 = 12;
 
 /// What became of some subscriptions.
 #[derive(Debug, Default)]
@@ -67,11 +72,21 @@ struct Made {
 struct Next {
     from: Subscription,
     renewed: Subscription,
-    payment: Payment,
+    /// What it is, or was, paid with, and what grants what each of these has paid for.
+    paid: Vec<(Payment, Request)>,
     /// It was paid for with its year.
     before: bool,
-    request: Request,
 }
+
+impl Next {
+    fn jobs(&self) -> impl Iterator<Item = Job> {
+        let owner = self.from.owner;
+        self.paid.iter().map(move |(_, request)| Job { owner, actor: Actor::Job, request: request.clone() })
+    }
+}
+
+/// The lots of a month, for each of what it is paid with, and their credits: there are none where a plan has none.
+type Lots = Vec<Option<(LotId, Credits)>>;
 
 /// Whether a month can be begun together with others: it is paid for with its year, or its provider settles at once, and nothing of
 /// the month before rolls over into it.
@@ -178,19 +193,35 @@ async fn attempt(
             keep_alerts(tx, (owner, account), settings.get(&owner).unwrap_or(&none)).await?;
         }
     }
-    let jobs: Vec<Job> =
-        paid.iter().map(|it| Job { owner: it.from.owner, actor: Actor::Job, request: it.request.clone() }).collect();
+    let jobs: Vec<Job> = paid.iter().flat_map(Next::jobs).collect();
     let booked = subscriptions.till.book_all(tx, &jobs).await?;
-    let mut granted = Vec::with_capacity(paid.len());
-    for (next, outcome) in paid.into_iter().zip(booked) {
-        match outcome {
-            Some(Outcome::Granted(lot)) => granted.push((next, Some(lot.lot.id))),
-            Some(_) => granted.push((next, None)),
-            None => rest.push(next.from),
-        }
-    }
+    let (granted, others) = with_lots(paid, booked)?;
+    rest.extend(others);
     let (begun, events) = write(subscriptions, tx, granted, &settings).await?;
     Ok((Made { begun, rest, taken }, events))
+}
+
+/// The months of which everything was booked, with their lots, and those of which nothing was.
+fn with_lots(paid: Vec<Next>, booked: Vec<Option<Outcome>>) -> Result<(Vec<(Next, Lots)>, Vec<Subscription>), Error> {
+    let mut booked = booked.into_iter();
+    let (mut granted, mut rest) = (Vec::with_capacity(paid.len()), Vec::new());
+    for next in paid {
+        let outcomes: Vec<_> = booked.by_ref().take(next.paid.len()).flatten().collect();
+        if outcomes.is_empty() {
+            rest.push(next.from);
+            continue;
+        }
+        if outcomes.len() < next.paid.len() {
+            // All parts of a month are booked or none: by itself it fails once more, and goes the path of one.
+            return Err(Error::Failed);
+        }
+        let lot = |outcome: Outcome| match outcome {
+            Outcome::Granted(granted) => Some((granted.lot.id, granted.lot.granted)),
+            _ => None,
+        };
+        granted.push((next, outcomes.into_iter().map(lot).collect()));
+    }
+    Ok((granted, rest))
 }
 
 fn owners_of(next: &[Subscription]) -> Vec<OwnerId> {
@@ -215,34 +246,44 @@ async fn prepare(
 }
 
 /// Months of years, with what was paid for these, locked; and those of which something was taken back, which somebody else has
-/// in work, or which more than one payment has paid for.
+/// in work, or which very many payments have paid for.
 async fn paid_before(
     subscriptions: &SubscriptionUseCases,
     tx: &mut Tx,
     due: Vec<Subscription>,
 ) -> Result<(Vec<Next>, Vec<Subscription>), Error> {
-    if due.is_empty() {
-        return Ok((Vec::new(), Vec::new()));
-    }
     let ids: Vec<_> = due.iter().filter_map(Subscription::payment).collect();
-    let locked = payments::lock_free(tx, &ids).await?.into_iter();
-    let mut whole: HashMap<_, _> =
-        locked.filter(|it| it.fulfilled_at.is_some() && it.taken().is_zero()).map(|it| (it.id, it)).collect();
+    let mut whole = lock_whole(tx, &ids).await?;
     // Whoever claimed them sees each change: that is delivered by who has the subscription's row.
     let payer = |it: &Subscription| whole.get(&it.payment()?).map(|payment: &Payment| payment.owner);
     let may_be: Vec<_> = due.iter().filter(|it| it.changes > 0).filter_map(|it| Some((it, payer(it)?))).collect();
-    let changed = years::changed(tx, &may_be).await?;
+    let changed = years::changed(tx, &may_be, i64::from(MOST_CHANGES) + 1).await?;
+    let few = changed.values().filter(|it| u32::try_from(it.len()).is_ok_and(|changes| changes <= MOST_CHANGES));
+    let more = lock_whole(tx, &few.flatten().copied().collect::<Vec<_>>()).await?;
+    whole.extend(more);
     let (mut paid, mut rest) = (Vec::with_capacity(due.len()), Vec::new());
     for from in due {
-        let payment = from.payment().filter(|_| !changed.contains(&from.id)).and_then(|id| whole.remove(&id));
-        let Some((payment, renewed)) = payment.zip(from.gone_on()) else {
+        let changes = changed.get(&from.id).into_iter().flatten().copied();
+        // The year's own, and all of the others: nothing less has paid for the month.
+        let ids = [from.payment()].into_iter().chain(changes.map(Some));
+        let payments: Option<Vec<_>> = ids.map(|id| whole.remove(&id?)).collect();
+        let Some((payments, renewed)) = payments.zip(from.gone_on()) else {
             rest.push(from);
             continue;
         };
-        let request = subscriptions.cashier.paid_month(&renewed, Some(&payment))?;
-        paid.push(Next { from, renewed, payment, before: true, request });
+        let payments = subscriptions.cashier.paid_month(&renewed, payments)?;
+        paid.push(Next { from, renewed, paid: payments, before: true });
     }
     Ok((paid, rest))
+}
+
+/// Those of these payments that were delivered, of which nothing was taken back, and which nobody else has locked; locked.
+async fn lock_whole(tx: &mut Tx, ids: &[PaymentId]) -> Result<HashMap<PaymentId, Payment>, Error> {
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let locked = payments::lock_free(tx, ids).await?.into_iter();
+    Ok(locked.filter(|it| it.fulfilled_at.is_some() && it.taken().is_zero()).map(|it| (it.id, it)).collect())
 }
 
 /// The payments of the months, paid; and those that are not settled at once.
@@ -277,7 +318,7 @@ async fn pay(
         }
         let renewed = from.renewed(payment.id.to_string());
         let request = cashier.allowance(&renewed, Some(payment.id))?;
-        paid.push(Next { from, renewed, payment, before: false, request });
+        paid.push(Next { from, renewed, paid: vec![(payment, request)], before: false });
     }
     Ok((paid, rest))
 }
@@ -299,7 +340,7 @@ fn token(payment: &Payment, saved: &[SavedMethod], now: Timestamp) -> Option<Str
 async fn write(
     subscriptions: &SubscriptionUseCases,
     tx: &mut Tx,
-    granted: Vec<(Next, Option<LotId>)>,
+    granted: Vec<(Next, Lots)>,
     settings: &HashMap<OwnerId, AccountSettings>,
 ) -> Result<(Vec<Subscription>, Vec<Payload>), Error> {
     let (cashier, now) = (&subscriptions.cashier, subscriptions.till.clock.now());
@@ -307,27 +348,29 @@ async fn write(
     if stored::renew_many(tx, &months).await? != months.len() {
         return Err(Error::NothingToRenew);
     }
-    let draft = |(it, _): &(Next, Option<LotId>)| {
-        let bill = during(it.payment.bill.clone()?, &it.renewed.paid_period());
-        Some(Draft { owner: it.from.owner, bill, payment: it.payment.id, at: now })
+    let draft = |(it, _): &(Next, Lots)| {
+        let (payment, _) = it.paid.first()?;
+        let bill = during(payment.bill.clone()?, &it.renewed.paid_period());
+        Some(Draft { owner: it.from.owner, bill, payment: payment.id, at: now })
     };
     let new = granted.iter().filter(|(it, _)| !it.before);
     let drafts = new.map(draft).collect::<Option<Vec<_>>>().ok_or(Error::Failed)?;
     let mut issued = cashier.till.invoices.issue_all(tx, drafts, settings).await?.into_iter();
     let (mut begun, mut events) = (Vec::with_capacity(granted.len()), Vec::new());
     let (mut paid, mut years) = (Vec::new(), Vec::new());
-    for (it, lot) in granted {
+    for (it, lots) in granted {
         if it.renewed.terms() != it.from.terms() {
             events.push(changed(&it.renewed, &it.renewed.plan, it.renewed.seats));
         }
-        let mut payment = it.payment;
-        if it.before {
-            payment.months.extend(lot.map(|lot| PaidLot::new(it.renewed.owner, lot, it.renewed.credits)));
-            years.push(payment);
-        } else {
-            let invoice = issued.next().ok_or(Error::Failed)?.id;
-            events.push(told_of(it.from.owner, invoice));
-            paid.push(Payment { lot, invoice: Some(invoice.id), fulfilled_at: Some(now), ..payment });
+        for ((mut payment, _), lot) in it.paid.into_iter().zip(lots) {
+            if it.before {
+                payment.months.extend(lot.map(|(lot, credits)| PaidLot::new(it.renewed.owner, lot, credits)));
+                years.push(payment);
+            } else {
+                let (lot, invoice) = (lot.map(|(lot, _)| lot), issued.next().ok_or(Error::Failed)?.id);
+                events.push(told_of(it.from.owner, invoice));
+                paid.push(Payment { lot, invoice: Some(invoice.id), fulfilled_at: Some(now), ..payment });
+            }
         }
         begun.push(it.renewed);
     }

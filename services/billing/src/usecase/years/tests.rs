@@ -64,39 +64,39 @@ seats = 20
 features = ["organizations"]
 "#;
 
-async fn shop(db: &bursar_testkit::TestDb) -> Shop {
+pub(super) async fn shop(db: &bursar_testkit::TestDb) -> Shop {
     Shop::selling(db, BEGIN, PLANS).await
 }
 
-async fn now(shop: &Shop, owner: OwnerId) -> Subscription {
+pub(super) async fn now(shop: &Shop, owner: OwnerId) -> Subscription {
     shop.subscriptions.get(owner).await.unwrap()
 }
 
-async fn round(shop: &Shop) -> (usize, usize, usize) {
+pub(super) async fn round(shop: &Shop) -> (usize, usize, usize) {
     let round = renewals::round(&shop.subscriptions).await.unwrap();
     (round.done, round.failed, round.held)
 }
 
 /// It is this time, and so many months or ends are due.
-async fn becomes(shop: &Shop, time: &str, due: usize) {
+pub(super) async fn becomes(shop: &Shop, time: &str, due: usize) {
     shop.set(time);
     assert_eq!(round(shop).await, (due, 0, 0), "at {time}");
 }
 
-async fn by_the_year(shop: &Shop, owner: OwnerId) -> PaymentId {
+pub(super) async fn by_the_year(shop: &Shop, owner: OwnerId) -> PaymentId {
     shop.subscribe(owner, "yearly", "sandbox_ok", "").await.unwrap().payment_id.parse().unwrap()
 }
 
 /// Pays for the dearer plan for the rest of the year.
-async fn upgraded(shop: &Shop, owner: OwnerId) -> PaymentId {
+pub(super) async fn upgraded(shop: &Shop, owner: OwnerId) -> PaymentId {
     change(shop, owner, "yearly-pro", 0).await.unwrap().payment.unwrap().id.parse().unwrap()
 }
 
-async fn told(shop: &Shop, id: PaymentId, news: News) -> Payment {
+pub(super) async fn told(shop: &Shop, id: PaymentId, news: News) -> Payment {
     shop.payments.told(id, news).await.unwrap()
 }
 
-fn usd(text: &str) -> Price {
+pub(super) fn usd(text: &str) -> Price {
     format!("{text} USD").parse().unwrap()
 }
 

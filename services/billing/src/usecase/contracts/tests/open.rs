@@ -1,0 +1,99 @@
+//! Contracts that have waited and whose money comes later than their time.
+
+use bursar_id::OwnerId;
+use bursar_testkit::{engines, id, personal};
+
+use super::{
+    HALF, LATER, NEXT, Wish, begin, change, costing, due, months_turn, payment, payments_of, set, stands, subscribed,
+    waits,
+};
+use crate::domain::{Features, News, PaymentState};
+use crate::error::Error;
+use crate::usecase::moving::Moved;
+use crate::usecase::shop::Shop;
+
+/// What begins in the middle of the month, and is not paid at once.
+fn later_paid() -> Wish {
+    costing("300.00 USD").by("sandbox_pending").from(HALF)
+}
+
+/// Its time comes, and its money does not.
+async fn is_asked_for(shop: &Shop, owner: OwnerId) {
+    let it = waits(shop, owner).await.expect("a contract waits");
+    let open = Box::pin(begin(&shop.subscriptions, &due(owner, &it))).await;
+    assert!(matches!(open, Err(Error::Unavailable)), "{open:?}");
+    assert_eq!(waits(shop, owner).await, Some(it), "until it is paid");
+}
+
+/// The provider tells that the money of the owner's last payment is there.
+async fn is_paid(shop: &Shop, owner: OwnerId) {
+    shop.payments.told(payments_of(shop, owner).await[0], News::Paid).await.unwrap();
+}
+
+engines! {
+    async fn what_its_money_begins_waits_no_more_whoever_hears_of_it(db: TestDb) {
+        let [new, present] = [1, 2].map(personal);
+        let shop = subscribed(&db, present).await;
+        for owner in [new, present] {
+            set(&shop, owner, later_paid()).await.unwrap();
+        }
+        shop.set(HALF);
+        for owner in [new, present] {
+            let it = waits(&shop, owner).await.unwrap();
+            is_asked_for(&shop, owner).await;
+            is_paid(&shop, owner).await;
+            assert_eq!((stands(&shop, owner).await.0.as_str(), waits(&shop, owner).await), ("enterprise 30 300.00 USD 5500", None));
+            let before = shop.count("payments").await;
+            Box::pin(begin(&shop.subscriptions, &due(owner, &it))).await.unwrap();
+            assert_eq!(shop.count("payments").await, before, "its job has nothing to do any more");
+        }
+        // What its owner plans afterwards stays planned.
+        shop.sql("UPDATE subscriptions SET payment_method = 'sandbox_ok'").await;
+        change(&shop, present, "business", 0).await.unwrap();
+        months_turn(&shop, NEXT).await;
+        assert_eq!(stands(&shop, present).await.0, "business 10 100.00 USD 1500");
+        for owner in [new, present] {
+            shop.assert_sound(owner).await;
+        }
+    }
+
+    async fn what_has_begun_is_not_paid_again_where_its_subscription_goes(db: TestDb) {
+        let (owner, team) = (personal(1), OwnerId::Organization(id(9)));
+        let shop = subscribed(&db, owner).await;
+        let features = Features { organizations: true, single_sign_on: true };
+        set(&shop, owner, Wish { features, ..later_paid() }).await.unwrap();
+        shop.set(HALF);
+        is_asked_for(&shop, owner).await;
+        is_paid(&shop, owner).await;
+        let Moved::To(moved) = shop.moves(id(1), id(9)).await else { panic!("it includes organizations") };
+        assert_eq!((moved.plan.as_str(), moved.features), ("enterprise", Some(features)));
+        assert_eq!((waits(&shop, owner).await, waits(&shop, team).await), (None, None));
+    }
+
+    async fn nobody_pays_for_one_in_whose_place_another_one_came(db: TestDb) {
+        let [replaced, unseen] = [1, 2].map(personal);
+        let shop = subscribed(&db, replaced).await;
+        shop.subscribe(unseen, "business", "sandbox_ok", "").await.unwrap();
+        for owner in [replaced, unseen] {
+            set(&shop, owner, later_paid()).await.unwrap();
+        }
+        shop.set(HALF);
+        for owner in [replaced, unseen] {
+            is_asked_for(&shop, owner).await;
+        }
+        set(&shop, replaced, costing("400.00 USD").from(LATER)).await.unwrap();
+        let first = payments_of(&shop, replaced).await[0];
+        assert!(payment(&shop, &first.to_string()).await.returned, "nobody waits for it");
+        // Its payment was begun at the same moment, and was not seen.
+        shop.sql("UPDATE contracts SET id = 'another'").await;
+        for owner in [replaced, unseen] {
+            is_paid(&shop, owner).await;
+            let paid = payment(&shop, &payments_of(&shop, owner).await[0].to_string()).await;
+            assert_eq!((paid.state, paid.returned, paid.refunded), (PaymentState::Paid, true, paid.amount), "it goes back");
+            assert_eq!(stands(&shop, owner).await.0, "business 10 100.00 USD 1500");
+            assert!(waits(&shop, owner).await.is_some());
+            shop.assert_sound(owner).await;
+        }
+        assert_eq!(shop.count("jobs WHERE kind = 'billing.payment-refund'").await, 2);
+    }
+}
