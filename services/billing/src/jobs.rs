@@ -221,7 +221,7 @@ impl Work for Signatory {
     type Payload = contracts::Due;
 
     async fn run(&self, _lease: &Lease, due: contracts::Due) -> Result<Next, Failure> {
-        contracts::begin(&self.0, &due).await?;
+        Box::pin(contracts::begin(&self.0, &due)).await?;
         Ok(Next::Finished)
     }
 }

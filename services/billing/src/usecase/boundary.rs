@@ -157,7 +157,7 @@ impl Due {
                 return Ok(Looked::StaysDue);
             }
             let fresh = now < due.month.end.saturating_add(PATIENCE);
-            if let Err(error) = renewals::catch_up(&self.subscriptions, due).await {
+            if let Err(error) = Box::pin(renewals::catch_up(&self.subscriptions, due)).await {
                 tracing::warn!(%owner, %error, "a renewal that somebody waits for failed");
                 return if fresh { Err(Refusal::RenewalDue.into()) } else { Ok(Looked::StaysDue) };
             }

@@ -109,7 +109,7 @@ impl Cashier {
         payment: &Payment,
         spender: Option<Spender>,
     ) -> Result<Delivered, Error> {
-        let Bought::Change { subscription, to, credits, period, after } = &payment.bought else {
+        let Bought::Change { subscription, to, credits, period, after, .. } = &payment.bought else {
             return Err(Error::Failed);
         };
         let live = subscriptions::live(tx, payment.owner).await?;

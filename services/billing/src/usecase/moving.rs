@@ -75,7 +75,7 @@ impl SubscriptionUseCases {
         let renewed = async {
             let live = subscriptions::live(&mut self.till.db.read().await?, owner).await?;
             match live.filter(|it| it.is_due(self.till.clock.now())) {
-                Some(due) => renewals::catch_up(self, due).await,
+                Some(due) => Box::pin(renewals::catch_up(self, due)).await,
                 None => Ok(0),
             }
         };

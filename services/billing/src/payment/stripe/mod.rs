@@ -402,9 +402,9 @@ mod tests {
         assert_eq!(fake.object(&waits).unwrap()["status"], "canceled");
         // What was taken before it was given up is told.
         fake.becomes(&method, bursar_testkit::stripe::Card::Good);
-        let taken = begun().await;
-        assert_eq!(stripe.pay(&to_pay(&token, false), &taken).await, settled(&taken, News::Paid));
-        assert_eq!(stripe.pay(&to_pay(&token, true), &taken).await, settled(&taken, News::Paid));
+        let paid = begun().await;
+        assert_eq!(stripe.pay(&to_pay(&token, false), &paid).await, settled(&paid, News::Paid));
+        assert_eq!(stripe.pay(&to_pay(&token, true), &paid).await, settled(&paid, News::Paid));
         assert_eq!((confirmed(), fake.takings()), (2, 2_000));
     }
 

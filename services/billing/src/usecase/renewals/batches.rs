@@ -88,6 +88,9 @@ impl Next {
 /// The lots of a month, for each of what it is paid with, and their credits: there are none where a plan has none.
 type Lots = Vec<Option<(LotId, Credits)>>;
 
+/// Months that are granted.
+type Granted = Vec<(Next, Lots)>;
+
 /// Whether a month can be begun together with others: it is paid for with its year, or its provider settles at once, and nothing of
 /// the month before rolls over into it.
 pub(super) fn is_ordinary(it: &Subscription, till: &Till) -> bool {
@@ -202,7 +205,7 @@ async fn attempt(
 }
 
 /// The months of which everything was booked, with their lots, and those of which nothing was.
-fn with_lots(paid: Vec<Next>, booked: Vec<Option<Outcome>>) -> Result<(Vec<(Next, Lots)>, Vec<Subscription>), Error> {
+fn with_lots(paid: Vec<Next>, booked: Vec<Option<Outcome>>) -> Result<(Granted, Vec<Subscription>), Error> {
     let mut booked = booked.into_iter();
     let (mut granted, mut rest) = (Vec::with_capacity(paid.len()), Vec::new());
     for next in paid {
@@ -263,9 +266,9 @@ async fn paid_before(
     whole.extend(more);
     let (mut paid, mut rest) = (Vec::with_capacity(due.len()), Vec::new());
     for from in due {
-        let changes = changed.get(&from.id).into_iter().flatten().copied();
+        let since = changed.get(&from.id).into_iter().flatten().copied();
         // The year's own, and all of the others: nothing less has paid for the month.
-        let ids = [from.payment()].into_iter().chain(changes.map(Some));
+        let ids = [from.payment()].into_iter().chain(since.map(Some));
         let payments: Option<Vec<_>> = ids.map(|id| whole.remove(&id?)).collect();
         let Some((payments, renewed)) = payments.zip(from.gone_on()) else {
             rest.push(from);
@@ -340,7 +343,7 @@ fn token(payment: &Payment, saved: &[SavedMethod], now: Timestamp) -> Option<Str
 async fn write(
     subscriptions: &SubscriptionUseCases,
     tx: &mut Tx,
-    granted: Vec<(Next, Lots)>,
+    granted: Granted,
     settings: &HashMap<OwnerId, AccountSettings>,
 ) -> Result<(Vec<Subscription>, Vec<Payload>), Error> {
     let (cashier, now) = (&subscriptions.cashier, subscriptions.till.clock.now());
