@@ -2,7 +2,7 @@
 //!
 //! The allowance is a month's whatever is paid. So a year has twelve lots, each with a month's dates; what was paid for the year
 //! is divided among them, each part rounded down to the currency's smallest unit and the last one the rest, so that the twelve
-//! are the year's price.
+//! are the year's price. A month of a year that was changed since may have several (`domain/month_part.rs`).
 //!
 //! A subscription that was never paid by the year counts its months from its beginning, and each is paid for itself: that is
 //! no [`Prepaid`]. One that is, or was, says here from when its months count: whoever changes from months to a year begins anew.
