@@ -63,6 +63,16 @@ fn preview(owner: OwnerId, plan: &str) -> pb::PreviewChangeRequest {
     pb::PreviewChangeRequest { owner: owner.to_string(), plan_id: plan.to_owned(), ..Default::default() }
 }
 
+/// What finance counts of four months, in millionths of a dollar: earned, broken away and left. Nothing else differs.
+async fn counted(world: &World) -> i64 {
+    world.passes(at("2028-04-02T00:00:00Z").since(world.now()));
+    let all: (Timestamp, Timestamp) = (at(BEGIN).start_of_month(), at("2028-04-01T00:00:00Z"));
+    let told = report(&world.store, None, all, &mut Vec::new()).await.unwrap();
+    assert_eq!(told.differences, Vec::<String>::new());
+    let sums = told.sums["USD"];
+    sums.earned + sums.breakage + sums.left_value
+}
+
 engines! {
     async fn a_plan_and_a_subscription_say_how_long_a_payment_lasts(db: TestDb) {
         let world = selling(db).await;
@@ -159,13 +169,8 @@ engines! {
         for month in ["2028-01-31T10:00:00Z", "2028-02-29T10:00:00Z", "2028-03-31T10:00:00Z"] {
             becomes(&world, &boss, month).await;
         }
-        world.passes(at("2028-04-02T00:00:00Z").since(world.now()));
-        let all: (Timestamp, Timestamp) = (at(BEGIN).start_of_month(), at("2028-04-01T00:00:00Z"));
-        let told = report(&world.store, None, all, &mut Vec::new()).await.unwrap();
-        assert_eq!(told.differences, Vec::<String>::new());
-        let sums = told.sums["USD"];
         // The first month at 83.33, with 16.93 for the seats, and three at 99.97, each of these in two parts.
-        assert_eq!(sums.earned + sums.breakage + sums.left_value, 400_170_000);
+        assert_eq!(Box::pin(counted(&world)).await, 400_170_000);
         for owner in [ana.owner, team] {
             world.audit(owner).await;
         }
@@ -183,13 +188,8 @@ engines! {
         for month in ["2028-01-31T10:00:00Z", "2028-02-29T10:00:00Z", "2028-03-31T10:00:00Z"] {
             becomes(&world, &boss, month).await;
         }
-        let all: (Timestamp, Timestamp) = (at(BEGIN).start_of_month(), at("2028-04-01T00:00:00Z"));
-        world.passes(at("2028-04-02T00:00:00Z").since(world.now()));
-        let told = report(&world.store, None, all, &mut Vec::new()).await.unwrap();
-        assert_eq!(told.differences, Vec::<String>::new());
-        let sums = told.sums["USD"];
         // Four months had begun by then, at 83.33 each, the first of them in two parts.
-        assert_eq!(sums.earned + sums.breakage + sums.left_value, 333_320_000);
+        assert_eq!(Box::pin(counted(&world)).await, 333_320_000);
         for owner in [ana.owner, team] {
             world.audit(owner).await;
         }

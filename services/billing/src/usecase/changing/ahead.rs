@@ -1,7 +1,7 @@
 //! Changes of a subscription whose next month is paid ahead, or was declined then (`renewals/ahead.rs`). On both engines.
 
 use bursar_id::{OwnerId, PaymentId};
-use bursar_testkit::{credits, engines, id, organization, personal};
+use bursar_testkit::{TestDb, credits, engines, id, organization, personal};
 
 use super::tests::{NEXT, assert_returned, change, now, round, stands, subscribed};
 use crate::domain::{PaymentState, SubscriptionState};
@@ -17,29 +17,26 @@ async fn paid_ahead(shop: &Shop, owner: OwnerId) -> PaymentId {
     ahead.id
 }
 
+/// The money for a month that is paid ahead goes back when another plan is chosen, and the month begins at its boundary by that.
+async fn assert_goes_back(db: &TestDb, plan: &str, then: &str) {
+    let owner = personal(1);
+    let shop = subscribed(db, owner).await;
+    let ahead = paid_ahead(&shop, owner).await;
+    change(&shop, owner, plan, 0).await.unwrap();
+    assert_returned(&shop, ahead).await;
+    shop.set(NEXT);
+    assert_eq!(round(&shop).await, (1, 0, 0), "it begins at its boundary all the same");
+    assert_eq!(stands(&shop, owner).await, (then.to_owned(), None));
+    shop.assert_sound(owner).await;
+}
+
 engines! {
     async fn what_was_paid_ahead_by_other_terms_goes_back_at_once(db: TestDb) {
-        let owner = personal(1);
-        let shop = subscribed(&db, owner).await;
-        let ahead = paid_ahead(&shop, owner).await;
-        change(&shop, owner, "pro", 0).await.unwrap();
-        assert_returned(&shop, ahead).await;
-        shop.set(NEXT);
-        assert_eq!(round(&shop).await, (1, 0, 0));
-        assert_eq!(stands(&shop, owner).await, ("pro 20 300.00 USD 5500".to_owned(), None));
-        shop.assert_sound(owner).await;
+        Box::pin(assert_goes_back(&db, "pro", "pro 20 300.00 USD 5500")).await;
     }
 
     async fn what_was_paid_ahead_goes_back_at_once_where_less_is_planned(db: TestDb) {
-        let owner = personal(1);
-        let shop = subscribed(&db, owner).await;
-        let ahead = paid_ahead(&shop, owner).await;
-        change(&shop, owner, "solo", 0).await.unwrap();
-        assert_returned(&shop, ahead).await;
-        shop.set(NEXT);
-        assert_eq!(round(&shop).await, (1, 0, 0), "it begins at its boundary all the same");
-        assert_eq!(stands(&shop, owner).await, ("solo 1 10.00 USD 100".to_owned(), None));
-        shop.assert_sound(owner).await;
+        Box::pin(assert_goes_back(&db, "solo", "solo 1 10.00 USD 100")).await;
     }
 
     async fn what_went_back_uses_up_no_attempt(db: TestDb) {
