@@ -16,5 +16,5 @@ CREATE TRIGGER subscriptions_rollover_with_period BEFORE UPDATE OF period_number
     EXECUTE FUNCTION subscriptions_rollover_with_period();
 
 -- The same of a subscription that begins with a payment, in millionths of a credit; it has its interval written out
--- (start_interval). Programs that do not know of that give back what they are paid.
+-- (start_interval). Programs that do not know of it would begin one without: none may run beside one that sells such a plan.
 ALTER TABLE payments ADD COLUMN rollover BIGINT;

@@ -14,5 +14,5 @@ BEGIN
 END;
 
 -- The same of a subscription that begins with a payment, in millionths of a credit; it has its interval written out
--- (start_interval). Programs that do not know of that give back what they are paid.
+-- (start_interval). Programs that do not know of it would begin one without: none may run beside one that sells such a plan.
 ALTER TABLE payments ADD COLUMN rollover INTEGER;

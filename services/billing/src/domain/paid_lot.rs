@@ -77,12 +77,19 @@ impl PaidLot {
         self.hops().last().map_or(self.lot, |hop| hop.lot)
     }
 
+    /// What was taken back of the lot that has what is left of its credits, and was neither left there nor used: it had lapsed, or
+    /// was voided before.
+    pub fn taken_of_nobody(&self) -> Credits {
+        let TakenBack { credits, voided, owed, .. } = self.hops().last().map_or(self.taken_back, |hop| hop.taken_back);
+        credits.saturating_sub(voided).saturating_sub(owed)
+    }
+
     /// What is left of it is so many credits of another lot from now on. What was taken back before stays where it was, but for
-    /// what is `withheld` of it: that goes along.
-    pub fn go_on(&mut self, (owner, lot): (OwnerId, LotId), credits: Credits, withheld: Credits) {
+    /// what goes `along`: that is taken back there.
+    pub fn go_on(&mut self, (owner, lot): (OwnerId, LotId), credits: Credits, along: Credits) {
         let mut hops = self.hops();
         let last = hops.last_mut().map_or(&mut self.taken_back, |hop| &mut hop.taken_back);
-        last.credits = last.credits.saturating_sub(withheld);
+        last.credits = last.credits.saturating_sub(along);
         let before = last.credits;
         hops.push(Moved { owner, lot, credits, before, taken_back: TakenBack::default(), on: Vec::new() });
         self.note_hops(hops);

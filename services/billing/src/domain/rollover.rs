@@ -1,8 +1,8 @@
 //! Rollover: what is left of a month's allowance when the next month begins is there for that one more, at most as much as the
 //! plan says.
 //!
-//! What is left is what lapsed at the boundary, lot by lot: what holds reserved then and gave back later is not among it, nor what
-//! was refunded later. It is the same whoever came first after the boundary. The newest lots come first, so that what reaches the
+//! What is left is what lapsed at the boundary, lot by lot, and what an open dispute withheld then: what holds reserved then and
+//! gave back later is not among it, nor what was refunded later. It is the same whoever came first after the boundary. The newest lots come first, so that what reaches the
 //! cap was paid for last. Of each of them a new lot is granted, which keeps what its credits may pay for, the payment that paid for
 //! them and their part of that; it expires with the new month, and rolls over with it, as long as it is not spent.
 //!
@@ -21,13 +21,14 @@ pub const MOST_ROLLED: usize = 100;
 /// Longer than any month, and shorter than any two.
 const LONGER_THAN_A_MONTH: Span = Span::from_days(40);
 
-/// What of each of some lots is there for one more month, where this is left of them, the newest first: at most `cap` in all.
-pub fn rolled_over<T>(cap: Credits, left: impl IntoIterator<Item = (T, Credits)>) -> Vec<(T, Credits)> {
+/// What of each of some lots is there for one more month, where this is left of them, the newest first: at most `cap` in all, and of
+/// `most` lots.
+pub fn rolled_over<T>(cap: Credits, most: usize, left: impl IntoIterator<Item = (T, Credits)>) -> Vec<(T, Credits)> {
     let (mut rolled, mut room) = (Vec::new(), cap);
     for (lot, credits) in left {
         let part = credits.min(room);
         room = room.saturating_sub(part);
-        if !part.is_zero() && rolled.len() < MOST_ROLLED {
+        if !part.is_zero() && rolled.len() < most.min(MOST_ROLLED) {
             rolled.push((lot, part));
         }
     }
@@ -87,15 +88,16 @@ mod tests {
         ];
         for (cap, left, expected) in cases {
             let expected: Vec<_> = expected.iter().map(|(lot, it)| (*lot, Credits::whole(*it))).collect();
-            assert_eq!(rolled_over(Credits::whole(cap), whole(left)), expected, "{cap} of {left:?}");
+            assert_eq!(rolled_over(Credits::whole(cap), MOST_ROLLED, whole(left)), expected, "{cap} of {left:?}");
         }
     }
 
     #[test]
     fn of_very_many_lots_the_newest_roll_over() {
         let many = whole(&[1; MOST_ROLLED + 7]);
-        let rolled = rolled_over(Credits::MAX, many.clone());
-        assert_eq!(rolled, many[..MOST_ROLLED]);
+        assert_eq!(rolled_over(Credits::MAX, usize::MAX, many.clone()), many[..MOST_ROLLED]);
+        assert_eq!(rolled_over(Credits::MAX, 3, many.clone()), many[..3], "an account has room for no more");
+        assert_eq!(rolled_over(Credits::MAX, 0, many), []);
     }
 
     proptest! {
@@ -115,7 +117,7 @@ mod tests {
             }
             let expected: Vec<_> =
                 naive.iter().enumerate().filter(|(_, it)| **it > 0).map(|(lot, it)| (lot, micro(*it))).collect();
-            let rolled = rolled_over(micro(cap), left.iter().map(|it| micro(*it)).enumerate());
+            let rolled = rolled_over(micro(cap), MOST_ROLLED, left.iter().map(|it| micro(*it)).enumerate());
             let sum = Credits::checked_sum(rolled.iter().map(|(_, it)| *it)).unwrap();
             prop_assert_eq!(sum, micro(cap.min(left.iter().sum())));
             prop_assert_eq!(rolled, expected);

@@ -25,6 +25,7 @@ use super::bills::issued;
 use super::catalogs::CatalogHandle;
 use super::orders::Till;
 use super::removals::Removals;
+use super::rollovers;
 use crate::domain::{
     Bill, Bought, Dispute, News, Payment, PaymentState, Purchase, PurchaseState, Purpose, Refusal, SeatsPart, Spender,
     TakenBack,
@@ -35,9 +36,6 @@ use crate::store::{methods, payments, purchases};
 
 /// Looking after a payment whose caller may have lost it.
 pub(crate) const PAYMENT: Kind<Due> = Kind::new("billing.payment");
-
-/// Giving money back.
-pub(crate) const REFUND: Kind<Refund> = Kind::new("billing.payment-refund");
 
 /// How long a payment is its caller's alone; then the job looks after it.
 const PATIENCE: Span = Span::from_mins(1);
@@ -54,17 +52,6 @@ const OPEN_FOR: Span = Span::from_days(7);
 pub(crate) struct Due {
     /// The payment.
     pub(crate) payment: PaymentId,
-}
-
-/// Which money to give back.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Refund {
-    /// Of which payment.
-    pub(crate) payment: PaymentId,
-    /// How much, in millionths of the currency's unit.
-    pub(crate) micros: i64,
-    /// By what the provider recognises a repetition.
-    pub(crate) key: String,
 }
 
 /// A payment that is to begin.
@@ -246,6 +233,7 @@ impl Cashier {
         heard: Option<&Settlement>,
         spender: Option<Spender>,
     ) -> Result<(Payment, Vec<Payload>), Error> {
+        rollovers::lock_older(tx, id, self.till.clock.now()).await?;
         let mut payment = payments::lock(tx, id).await?.ok_or(Error::NotFound("payment"))?;
         let before = payment.clone();
         note(&mut payment, heard);
@@ -368,34 +356,6 @@ impl Cashier {
         }
     }
 
-    /// Has the money sent back of a payment that is returned, once it is there; what a dispute had taken of it once that is won.
-    async fn send_back(&self, tx: &mut Tx, payment: &mut Payment) -> Result<(), Error> {
-        if !payment.returned || payment.state != PaymentState::Paid {
-            return Ok(());
-        }
-        let rest = payment.refundable();
-        let total = payment.refunded.checked_add(rest).map_err(|_| Error::Failed)?;
-        if !payment.learn(&News::Refunded(total)) {
-            return Ok(());
-        }
-        self.refund_later(tx, payment.id, rest, &format!("{}:returned:{}", payment.id, total.micros())).await
-    }
-
-    /// Has the provider give money back, once for each key.
-    pub(super) async fn refund_later(
-        &self,
-        tx: &mut Tx,
-        payment: PaymentId,
-        amount: Price,
-        key: &str,
-    ) -> Result<(), Error> {
-        if amount.is_zero() {
-            return Ok(());
-        }
-        let refund = Refund { payment, micros: amount.micros(), key: key.to_owned() };
-        Ok(self.jobs.enqueue(tx, REFUND, &refund, self.till.clock.now(), Some(key)).await?)
-    }
-
     /// What has the provider forget payment methods.
     pub(crate) fn removals(&self) -> Removals {
         let till = &self.till;
@@ -423,16 +383,17 @@ impl Cashier {
     pub(crate) async fn look_after(&self, Due { payment }: Due) -> Result<(), Error> {
         let found = payments::get(&mut self.till.db.read().await?, payment).await?;
         let Some(mut found) = found else { return Ok(()) };
-        let asked = self.ask(&found).await;
+        let heard = match self.ask(&found).await {
+            Ok(None) => self.look_at(&found).await,
+            asked => asked,
+        };
         let waits = found.is_open() && found.bought.purpose() != Purpose::Renewal;
-        if asked.is_err() && waits && found.created_at.saturating_add(OPEN_FOR) <= self.till.clock.now() {
-            // Nobody waits for it any more; the job goes on asking, and sends back what was taken.
+        let over = found.created_at.saturating_add(OPEN_FOR) <= self.till.clock.now();
+        if waits && heard.as_ref().is_err_and(|error| over || matches!(error, Error::Hopeless(_))) {
+            // Nobody waits for it any more; the job goes on asking, and sends back what was taken, or is shown.
             self.abandon(payment, None).await?;
         }
-        let heard = match asked? {
-            None => self.look_at(&found).await?,
-            heard => heard,
-        };
+        let heard = heard?;
         if heard.is_some() || found.is_to_be_fulfilled() {
             found = self.hear(payment, heard.as_ref()).await?;
         }
@@ -452,19 +413,6 @@ impl Cashier {
         let mut tx = self.till.db.begin().await?;
         self.jobs.enqueue(&mut tx, PAYMENT, &due, until, Some(&key)).await?;
         Ok(tx.commit().await?)
-    }
-
-    /// Gives money back; the provider knows a repetition by its key.
-    pub(crate) async fn give_back(&self, refund: &Refund) -> Result<(), Error> {
-        let found = payments::get(&mut self.till.db.read().await?, refund.payment).await?;
-        let Some(payment) = found else { return Ok(()) };
-        let Some(reference) = payment.reference else {
-            // Somebody has to see to it: the books say that it was given back.
-            tracing::error!(payment = %refund.payment, "a refund has no payment at the provider that it could be of");
-            return Err(Error::Hopeless("it has no payment there"));
-        };
-        let amount = Price::from_micros(payment.amount.currency(), refund.micros).map_err(|_| Error::Failed)?;
-        Ok(self.till.payments.give_back(&reference, amount, &refund.key).await?)
     }
 }
 

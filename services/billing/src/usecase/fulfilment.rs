@@ -94,6 +94,7 @@ impl Cashier {
         if !years::advance(tx, &renewed, &due).await? {
             return Err(Error::NothingToRenew);
         }
+        lock_holders(tx, rolling.iter().flat_map(Payment::holders).collect(), payment.owner).await?;
         let account = self.till.demand_sale_to(tx, payment.owner).await?;
         Box::pin(self.roll_over(tx, (&due, &renewed), rolling)).await?;
         let lot = self.begin_month(tx, (&renewed, &account), payment.id, None).await?;
@@ -377,6 +378,6 @@ struct Part {
     left: bool,
 }
 
-fn plus(one: Credits, other: Credits) -> Result<Credits, Error> {
+pub(super) fn plus(one: Credits, other: Credits) -> Result<Credits, Error> {
     one.checked_add(other).ok_or(Error::Failed)
 }

@@ -33,6 +33,7 @@ pub(crate) mod policies;
 pub(crate) mod present;
 pub(crate) mod purchases;
 pub(crate) mod purges;
+pub(crate) mod refunds;
 pub(crate) mod reloading;
 pub(crate) mod removals;
 pub(crate) mod renewals;

@@ -28,6 +28,7 @@ use super::asking::payer;
 use super::cashier::MOST_OPEN;
 use super::dues::thing_after;
 use super::renewals;
+use super::rollovers;
 use super::subscriptions::{SubscriptionUseCases, already, changed};
 use super::top_ups;
 use crate::domain::{
@@ -172,8 +173,8 @@ impl SubscriptionUseCases {
         Ok(())
     }
 
-    /// What the month was paid with, locked: the month itself, or its year, and what that was changed to since, though a dispute
-    /// may have taken all of its lot. Nobody waits for another change any more; one that is paid at this moment finds that the
+    /// What the month was paid with, locked: the month itself, or its year, what that was changed to since, and what paid for what
+    /// was rolled over, though a dispute may have taken all of its lot. Nobody waits for another change any more; one that is paid at this moment finds that the
     /// subscription has ended here, or this one finds that it is not any more what it was.
     async fn payments_of_month(&self, m: &mut Mutation, live: &Subscription) -> Result<Vec<Payment>, Error> {
         let waiting = payments::waiting_changes(m.tx(), live.owner, i64::from(MOST_OPEN)).await?;
@@ -183,6 +184,7 @@ impl SubscriptionUseCases {
         let lots = allowances::of_month(m.tx(), live.owner, live).await?;
         let paid = lots.iter().filter_map(|lot| lot.terms.origin.payment).chain(live.payment());
         let mut paid: BTreeSet<_> = paid.chain(given_up.iter().copied()).collect();
+        paid.extend(rollovers::paid_for_month(m.tx(), live).await?);
         paid.extend(payments::changes_since(m.tx(), live.owner, (live.id, live.paid_from()), MOST_CHANGES).await?);
         // All of them at once, in their order: whoever begins a month of the year meanwhile locks some of the same.
         let mut locked = Vec::with_capacity(paid.len());

@@ -6,25 +6,29 @@
 //! then lapses with them, as it would without a rollover.
 //!
 //! Each lot that something is left of goes on as one of its own, with its payment's note of that: what refunds and disputes take
-//! of a payment they take of what has rolled over first, which was not spent, as of what has moved to an organization.
+//! of a payment they take of what has rolled over first, which was not spent, as of what has moved to an organization. What an open
+//! dispute withholds at the boundary goes on as well and is withheld there, so that a bank gives it back where it can be spent; and
+//! of what lapsed there and was taken back before the next month could begin, nothing is left.
 //!
 //! Only a plan with a rollover pays for all that: of others nothing is asked.
 
 use std::collections::{BTreeSet, HashMap};
 
 use bursar_db::{DbError, Tx};
-use bursar_id::{LotId, PaymentId};
+use bursar_id::{LotId, OwnerId, PaymentId};
 use bursar_money::Credits;
-use bursar_time::Span;
+use bursar_time::{Span, Timestamp};
 
 use super::accounts::first_at;
 use super::cashier::Cashier;
 use super::entries::readable;
+use super::fulfilment::plus;
 use crate::domain::{
-    Command, Entry, Event, GrantCommand, Lot, Note, Origin, Payment, Request, Subscription, Worth, rolled_over,
+    Command, Entry, Event, GrantCommand, Lot, Note, Origin, Payment, Purpose, Request, Rules, Subscription, Worth,
+    rolled_over,
 };
 use crate::error::Error;
-use crate::store::{accounts, ledger, lots, payments};
+use crate::store::{accounts, ledger, lots, payments, subscriptions};
 
 /// How many lots or entries are read at a time.
 const PAGE: i64 = 500;
@@ -37,8 +41,26 @@ pub(super) async fn payments_of(tx: &mut Tx, of: &Subscription) -> Result<BTreeS
     if of.rollover.is_none() {
         return Ok(BTreeSet::new());
     }
+    paid_for_month(tx, of).await
+}
+
+/// What has paid for the lots of the month that a subscription is in, whatever is left of them: of an earlier month's payment what
+/// was rolled over, though its plan may have no rollover any more.
+pub(super) async fn paid_for_month(tx: &mut Tx, of: &Subscription) -> Result<BTreeSet<PaymentId>, DbError> {
     let lots = lots_of_month(tx, of).await?;
     Ok(lots.iter().filter_map(|lot| lot.terms.origin.payment).collect())
+}
+
+/// Locks what has paid for what rolls over when this payment begins a month. What has paid for the month before is older, and
+/// whoever moves a subscription locks both in their order, so this comes before the payment itself is locked.
+pub(super) async fn lock_older(tx: &mut Tx, id: PaymentId, now: Timestamp) -> Result<(), DbError> {
+    let Some(payment) = payments::get(tx, id).await? else { return Ok(()) };
+    if payment.bought.purpose() != Purpose::Renewal || payment.fulfilled_at.is_some() {
+        return Ok(());
+    }
+    let Some(due) = subscriptions::live(tx, payment.owner).await?.filter(|it| it.is_due(now)) else { return Ok(()) };
+    let older = payments_of(tx, &due).await?.into_iter().filter(|it| *it < id).collect();
+    lock(tx, older).await.map(drop)
 }
 
 /// These payments, locked, in the order in which everybody locks several.
@@ -62,29 +84,28 @@ impl Cashier {
         let Some(cap) = from.rollover else { return Ok(Vec::new()) };
         // What has lapsed is booked, if nobody has come since.
         self.booked(tx, from, Request::unnamed(Command::Sweep)).await?;
-        let lapsed = lapsed(tx, from).await?;
+        let of_lots = |it: &Payment| it.lots().iter().map(|lot| (lot.present(), it.withheld(lot))).collect::<Vec<_>>();
+        let withheld: HashMap<LotId, Credits> =
+            paid_with.iter().flat_map(of_lots).filter(|(_, credits)| !credits.is_zero()).collect();
+        let left = left(tx, from, &withheld).await?;
+        // The new month's allowance finds a place in any case.
+        let taken = lots::live(tx, &[from.owner]).await?.len().saturating_add(1);
+        let room = Rules::MAX_LIVE_LOTS.saturating_sub(taken);
         let mut rolled = HashMap::new();
         // The newest last: so they are spent, and lapse, in the order in which they were paid for.
-        for (lot, credits) in rolled_over(cap, lapsed).into_iter().rev() {
+        for ((lot, lapsed), credits) in rolled_over(cap, room, left).into_iter().rev() {
             let request = self.rolling((from, next), &lot, credits)?;
             let new = self.booked(tx, next, request).await?.ok_or(Error::Failed)?;
-            rolled.insert(lot.id, (new, credits));
+            rolled.insert(lot.id, Rolled { lot: new, credits, lapsed });
         }
         let mut noted = Vec::new();
         for mut payment in paid_with {
-            let mut lots = payment.lots();
-            let mut goes_on = false;
-            for lot in &mut lots {
-                if let Some((new, credits)) = rolled.get(&lot.present()) {
-                    lot.go_on((next.owner, *new), *credits, Credits::ZERO);
-                    goes_on = true;
-                }
+            let Some(along) = note(&mut payment, next.owner, &rolled)? else { continue };
+            if !along.is_zero() {
+                self.follow_money(tx, &mut payment).await?;
             }
-            if goes_on {
-                payment.note_lots(lots);
-                payments::update(tx, &payment).await?;
-                noted.push(payment);
-            }
+            payments::update(tx, &payment).await?;
+            noted.push(payment);
         }
         Ok(noted)
     }
@@ -128,21 +149,56 @@ async fn lots_of_month(tx: &mut Tx, of: &Subscription) -> Result<Vec<Lot>, DbErr
     }
 }
 
-/// How much of each of a month's lots lapsed when it ended, the newest first. What came to nothing later had been held then, or
-/// spent.
-async fn lapsed(tx: &mut Tx, of: &Subscription) -> Result<Vec<(Lot, Credits)>, Error> {
+/// What of a lot has become another one's.
+struct Rolled {
+    lot: LotId,
+    credits: Credits,
+    /// How many of the first one's lapsed when its month ended.
+    lapsed: Credits,
+}
+
+/// Notes with a payment what of its lots has rolled over, if anything has: how much of that is to be taken back there.
+fn note(payment: &mut Payment, owner: OwnerId, rolled: &HashMap<LotId, Rolled>) -> Result<Option<Credits>, Error> {
+    let (mut lots, mut taken) = (payment.lots(), None);
+    for lot in &mut lots {
+        let Some(Rolled { lot: new, credits, lapsed }) = rolled.get(&lot.present()) else { continue };
+        // What lapsed and was taken back since is taken back of what it has become, and so is what is withheld.
+        let gone = lot.taken_of_nobody().min(*lapsed).min(*credits);
+        let along = plus(gone, credits.saturating_sub(*lapsed))?;
+        lot.go_on((owner, *new), *credits, along);
+        taken = Some(plus(taken.unwrap_or(Credits::ZERO), along)?);
+    }
+    if taken.is_some() {
+        payment.note_lots(lots);
+    }
+    Ok(taken)
+}
+
+/// What is left of a month's lots, the newest first: of each what lapsed when the month ended, and that with what is withheld of
+/// it. What came to nothing later had been held then, or spent.
+async fn left(
+    tx: &mut Tx,
+    of: &Subscription,
+    withheld: &HashMap<LotId, Credits>,
+) -> Result<Vec<((Lot, Credits), Credits)>, Error> {
     let mut lots = lots_of_month(tx, of).await?;
-    lots.retain(|lot| !lot.expired.is_zero());
+    lots.retain(|lot| !lot.expired.is_zero() || withheld.contains_key(&lot.id));
+    let has_lapsed = || lots.iter().filter(|lot| !lot.expired.is_zero());
     let mut known: HashMap<LotId, Credits> = HashMap::new();
     // One that was granted when its month was over lapsed with the next entry.
-    let next: Vec<_> = lots.iter().map(|lot| (of.owner, lot.number.saturating_add(1))).collect();
+    let next: Vec<_> = has_lapsed().map(|lot| (of.owner, lot.number.saturating_add(1))).collect();
     if !next.is_empty() {
         known.extend(ledger::by_seq(tx, &next).await?.iter().filter_map(|(_, entry)| lapse(entry)));
     }
-    if lots.iter().any(|lot| !known.contains_key(&lot.id)) {
+    if has_lapsed().any(|lot| !known.contains_key(&lot.id)) {
         at_the_boundary(tx, of, &mut known).await?;
     }
-    Ok(lots.into_iter().filter_map(|lot| known.get(&lot.id).copied().map(|it| (lot, it))).collect())
+    let of = |credits: Option<&Credits>| credits.copied().unwrap_or(Credits::ZERO);
+    let left = lots.into_iter().map(|lot| {
+        let (lapsed, withheld) = (of(known.get(&lot.id)), of(withheld.get(&lot.id)));
+        Ok(((lot, lapsed), plus(lapsed, withheld)?))
+    });
+    left.collect()
 }
 
 /// Notes what lapsed when a month ended: before anything was booked after that.

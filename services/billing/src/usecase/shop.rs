@@ -133,6 +133,21 @@ impl Shop {
         self.clock.set(at(now)).unwrap();
     }
 
+    /// Grants so many lots of one credit.
+    pub(super) async fn fills(&self, owner: OwnerId, lots: usize) {
+        let grant = || {
+            let command = Command::Grant(GrantCommand::new(credits("1"), LotSource::Goodwill));
+            Job { owner, actor: Actor::Job, request: Request::unnamed(command) }
+        };
+        let jobs: Vec<_> = std::iter::repeat_with(grant).take(lots).collect();
+        for some in jobs.chunks(250) {
+            let mut tx = self.db.begin().await.unwrap();
+            let granted = self.subscriptions.till.book_all(&mut tx, some).await.unwrap();
+            assert!(granted.iter().all(Option::is_some), "all of them are granted");
+            tx.commit().await.unwrap();
+        }
+    }
+
     /// The owner stands like this from now on.
     pub(super) async fn stands(&self, owner: OwnerId, standing: Standing) {
         let mut tx = self.db.begin().await.unwrap();

@@ -57,7 +57,8 @@ async fn go_on_in(
     if !years::advance(&mut tx, &next, from).await? {
         return Ok(None);
     }
-    lock_holders(&mut tx, paid_with.payments.iter().flat_map(Payment::holders).collect(), from.owner).await?;
+    let holders = paid_with.payments.iter().chain(&rolling).flat_map(Payment::holders).collect();
+    lock_holders(&mut tx, holders, from.owner).await?;
     let account = till.demand_sale_to(&mut tx, from.owner).await?;
     let settings = settings::of(&mut tx, from.owner).await?;
     keep_alerts(&mut tx, (from.owner, &account), &settings).await?;

@@ -137,11 +137,40 @@ engines! {
         let waits = "SELECT COUNT(*) FROM jobs WHERE kind = 'billing.payment' AND unique_key LIKE '%:open'";
         until("somebody waits for it", async || desk.world.scalar(waits).await == 1).await;
         desk.world.passes(Span::from_days(7));
+        let state = async || payments(&ana, ana.owner).await[0].state();
+        until("nobody waits for it", async || state().await == PaymentState::Canceled).await;
+        desk.world.passes(Span::from_mins(2));
         let status = || desk.fake.object(&desk.intent()).unwrap()["status"].clone();
         until("its customer cannot finish it any more", async || status() == "canceled").await;
-        assert_eq!(payments(&ana, ana.owner).await[0].state(), PaymentState::Canceled);
         desk.delivers().await;
-        assert_eq!((desk.fake.takings(), desk.count("ASIDE").await), (0, 0));
+        assert_eq!((state().await, desk.fake.takings(), desk.count("ASIDE").await), (PaymentState::Canceled, 0, 0));
+        desk.world.audit(ana.owner).await;
+    }
+
+    async fn what_comes_when_nobody_waits_any_more_goes_back_though_no_webhook_tells_of_it(db: TestDb) {
+        let desk = Desk::open(db).await;
+        let (ana, _) = desk.person_with(1, Card::Pending).await;
+        ana.purchase_pack(buy(ana.owner)).await.unwrap();
+        desk.world.passes(Span::from_mins(2));
+        let waits = "SELECT COUNT(*) FROM jobs WHERE kind = 'billing.payment' AND unique_key LIKE '%:open'";
+        until("somebody waits for it", async || desk.world.scalar(waits).await == 1).await;
+        desk.world.passes(Span::from_days(7));
+        let state = async || payments(&ana, ana.owner).await[0].state();
+        until("nobody waits for it", async || state().await == PaymentState::Canceled).await;
+        let looked = || desk.fake.asked().iter().filter(|it| it.starts_with("GET /v1/payment_intents/")).count();
+        let before = looked();
+        desk.world.passes(Span::from_mins(2));
+        until("it is looked at once more", async || looked() > before).await;
+        let waits = "SELECT COUNT(*) FROM jobs WHERE kind = 'billing.payment' AND leased = 0 AND dead_at IS NULL";
+        until("and again later", async || desk.world.scalar(waits).await == 1).await;
+        desk.fake.arrives(&desk.intent(), true);
+        assert_eq!(desk.fake.takings(), 2_000);
+        until("it goes back", async || {
+            desk.world.passes(Span::from_mins(10));
+            desk.fake.takings() == 0
+        })
+        .await;
+        assert_eq!((&*desk.world.available(ana.owner).await, desk.world.scalar("SELECT COUNT(*) FROM invoices").await), ("0", 0));
         desk.world.audit(ana.owner).await;
     }
 

@@ -165,6 +165,19 @@ engines! {
         assert_eq!(desk.fake.takings(), 2_000);
     }
 
+    async fn what_the_provider_knows_nothing_of_is_given_up_when_its_time_is_over(db: TestDb) {
+        let desk = Desk::open(db).await;
+        let (ana, _) = desk.person_with(1, Card::Challenged).await;
+        ana.purchase_pack(buy(ana.owner)).await.unwrap();
+        desk.world.passes(Span::from_mins(2));
+        let waits = "SELECT COUNT(*) FROM jobs WHERE kind = 'billing.payment' AND unique_key LIKE '%:open'";
+        until("somebody waits for it", async || desk.world.scalar(waits).await == 1).await;
+        desk.world.by_hand("UPDATE payments SET reference = 'pi_gone'").await.unwrap();
+        desk.world.passes(Span::from_days(7));
+        until("nobody waits for it", async || payments(&ana, ana.owner).await[0].state() == PaymentState::Canceled).await;
+        assert_eq!(&*desk.world.available(ana.owner).await, "0");
+    }
+
     async fn a_decline_whose_answer_was_lost_stays_one(db: TestDb) {
         let desk = Desk::open(db).await;
         let (ana, _) = desk.person_with(1, Card::Declined("lost_card")).await;

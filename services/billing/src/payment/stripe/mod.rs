@@ -125,8 +125,17 @@ impl Stripe {
         }
     }
 
-    /// Has nothing taken any more, and says what had been: whoever confirms it at this moment, one of the two is refused.
+    /// Has nothing taken any more, and says what had been: whoever confirms it at this moment, one of the two is refused. While the
+    /// money is on its way nobody can say, so it is asked again.
     pub(super) async fn cancel(&self, reference: &str, amount: Price) -> Result<Settlement, Trouble> {
+        let ended = self.canceled(reference, amount).await?;
+        if matches!(ended.news, News::Pending | News::RequiresAction) {
+            return Err(Trouble::Silent("the money is on its way"));
+        }
+        Ok(ended)
+    }
+
+    async fn canceled(&self, reference: &str, amount: Price) -> Result<Settlement, Trouble> {
         let path = format!("/v1/payment_intents/{}", segment(reference)?);
         let intent: Intent = self.wire.get(&path).await?.map_err(refused)?;
         if !matches!(intent.status.as_str(), "requires_confirmation" | "requires_action") {

@@ -17,10 +17,10 @@ use crate::payment::Payments;
 use crate::store::{contracts::Waiting, payments};
 use crate::usecase::canceling::CancelAt;
 use crate::usecase::canceling::tests::cancel;
-use crate::usecase::cashier::Refund;
 use crate::usecase::changing::tests::change;
 use crate::usecase::moving::Moved;
 use crate::usecase::payments::RefundOrder;
+use crate::usecase::refunds::Refund;
 use crate::usecase::renewals;
 use crate::usecase::shop::Shop;
 

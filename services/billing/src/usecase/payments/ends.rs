@@ -9,7 +9,8 @@ use bursar_testkit::{at, credits, engines, id, organization, personal};
 use super::tests::{bought, debt, open_renewal, payment_of, told, usd};
 use crate::domain::{Dispute, News, Payment, PaymentState, SubscriptionState};
 use crate::error::Error;
-use crate::usecase::cashier::{Due, Refund};
+use crate::usecase::cashier::Due;
+use crate::usecase::refunds::Refund;
 use crate::usecase::renewals;
 use crate::usecase::shop::Shop;
 

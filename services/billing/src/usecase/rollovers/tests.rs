@@ -1,19 +1,22 @@
 //! What is left of a month: how much of it is there for the next, whoever comes when, and what becomes of that where the
 //! subscription changes, ends or moves and where its money goes back. On both engines.
 
+use std::time::Duration;
+
 use bursar_id::{OwnerId, PaymentId};
 use bursar_money::Price;
 use bursar_testkit::{TestDb, at, credits, engines, id, personal};
 use bursar_time::Span;
 
 use crate::domain::{
-    Actor, Attribution, Command, HoldCommand, Labels, Lot, News, Request, Subscription, SubscriptionState,
+    Actor, Attribution, Command, HoldCommand, Labels, Lot, News, Request, Rules, Subscription, SubscriptionState,
 };
 use crate::lane::Job;
-use crate::store::accounts;
+use crate::store::{accounts, payments};
 use crate::usecase::canceling::CancelAt;
 use crate::usecase::canceling::tests::cancel;
 use crate::usecase::changing::tests::change;
+use crate::usecase::dues::thing_after;
 use crate::usecase::renewals;
 use crate::usecase::shop::Shop;
 
@@ -397,6 +400,48 @@ engines! {
         // What was used of it is owed: 400 of each allowance but the first, and 500 of each that rolled over, twelve times.
         assert_eq!(debt(&shop, owner).await, "10400");
         shop.assert_sound(owner).await;
+    }
+
+    async fn the_months_allowance_finds_a_place_before_what_rolls_over(db: TestDb) {
+        let shop = shop(&db).await;
+        for (n, plan) in (1..).zip(["rolling", "rolling-yearly"]) {
+            // All places are taken; and all but one.
+            for (owner, others) in [(personal(n), Rules::MAX_LIVE_LOTS - 1), (personal(n + 10), Rules::MAX_LIVE_LOTS - 2)] {
+                on(&shop, owner, plan).await;
+                shop.fills(owner, others).await;
+            }
+        }
+        becomes(&shop, NEXT, 4).await;
+        for n in [1, 2] {
+            let [full, other] = [personal(n), personal(n + 10)];
+            assert_eq!((rolled(&shop, full).await, shop.available(full).await), (Vec::new(), credits("2499")));
+            assert_eq!((rolled(&shop, other).await, shop.available(other).await), (vec![pair("500", "500")], credits("2998")));
+            for owner in [full, other] {
+                shop.assert_sound(owner).await;
+            }
+        }
+    }
+
+    async fn a_move_and_a_month_lock_what_rolls_over_in_one_order(db: TestDb) {
+        let shop = shop(&db).await;
+        let first = on(&shop, personal(1), "rolling").await;
+        shop.set(NEXT);
+        shop.pays_with("sandbox_pending").await;
+        round(&shop).await;
+        let thing = thing_after(&now(&shop, personal(1)).await);
+        let next = payments::last_attempt(&mut shop.db.read().await.unwrap(), thing).await.unwrap().unwrap().id;
+        assert!(next > first);
+        // Whoever has what paid for the month that ends, as a move does first, waits for nobody who waits for it.
+        let mut tx = shop.db.begin().await.unwrap();
+        payments::lock(&mut tx, first).await.unwrap().unwrap();
+        let teller = shop.clone();
+        let telling = tokio::spawn(async move { teller.payments.told(next, News::Paid).await });
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert!(payments::lock(&mut tx, next).await.unwrap().unwrap().is_open());
+        tx.commit().await.unwrap();
+        assert!(telling.await.unwrap().unwrap().fulfilled_at.is_some());
+        assert_eq!(rolled(&shop, personal(1)).await, [pair("500", "500")]);
+        shop.assert_sound(personal(1)).await;
     }
 
     async fn replicas_and_repetitions_roll_a_month_over_once(db: TestDb) {

@@ -9,8 +9,7 @@ use bursar_testkit::{credits, engines, id, organization, personal};
 
 use super::go_on_in;
 use super::tests::{MONTHS, becomes, by_the_year, now, shop, told, upgraded, usd};
-use crate::domain::{Actor, Command, GrantCommand, LotSource, News, PaymentState, Request, Rules};
-use crate::lane::Job;
+use crate::domain::{News, PaymentState, Rules};
 use crate::store::payments;
 use crate::usecase::changing::tests::change;
 use crate::usecase::moving::Moved;
@@ -25,21 +24,6 @@ async fn paid_for_lots(shop: &Shop, id: PaymentId) -> i64 {
         cents += lot.terms.origin.paid.unwrap().minor_units().unwrap();
     }
     cents
-}
-
-/// Grants so many lots of one credit.
-async fn fills(shop: &Shop, owner: OwnerId, lots: usize) {
-    let grant = || {
-        let command = Command::Grant(GrantCommand::new(credits("1"), LotSource::Goodwill));
-        Job { owner, actor: Actor::Job, request: Request::unnamed(command) }
-    };
-    let jobs: Vec<_> = std::iter::repeat_with(grant).take(lots).collect();
-    for some in jobs.chunks(250) {
-        let mut tx = shop.db.begin().await.unwrap();
-        let granted = shop.subscriptions.till.book_all(&mut tx, some).await.unwrap();
-        assert!(granted.iter().all(Option::is_some), "all of them are granted");
-        tx.commit().await.unwrap();
-    }
 }
 
 /// Pays for so many seats for the rest of the year.
@@ -106,7 +90,7 @@ engines! {
         let first = by_the_year(&shop, owner).await;
         let more = upgraded(&shop, owner).await;
         shop.spend(owner, "5500").await;
-        fills(&shop, owner, Rules::MAX_LIVE_LOTS - 1).await;
+        shop.fills(owner, Rules::MAX_LIVE_LOTS - 1).await;
         becomes(&shop, MONTHS[1], 1).await;
         assert_eq!(shop.available(owner).await, credits("6499"));
         assert_eq!(last_lots(&shop, owner, 1).await, [(credits("5500"), 8_333 + 16_641, Some(first))]);

@@ -5,6 +5,7 @@ use bursar_testkit::{at, credits, engines, id, organization, personal};
 
 use super::{NEXT, PLANS, THIRD, becomes, debt, on, pair, rolled, shop, told, usd};
 use crate::domain::News;
+use crate::usecase::changing::tests::change;
 use crate::usecase::finance;
 use crate::usecase::shop::Shop;
 
@@ -63,6 +64,76 @@ engines! {
         becomes(&shop, THIRD, 1).await;
         told(&shop, first, News::Refunded(usd("100.00"))).await;
         assert_eq!(debt(&shop, owner).await, "1150");
+        shop.assert_sound(owner).await;
+    }
+
+    async fn what_a_dispute_has_wholly_taken_of_what_rolled_over_moves_along(db: TestDb) {
+        let shop = shop(&db).await;
+        let mut first = Vec::new();
+        for n in [1, 2] {
+            first.push(on(&shop, personal(n), "rolling").await);
+            shop.spend(personal(n), "1000").await;
+        }
+        // The other one's plan has no rollover any more by then.
+        change(&shop, personal(2), "business", 0).await.unwrap();
+        becomes(&shop, NEXT, 2).await;
+        for (n, first) in [1, 2].into_iter().zip(first) {
+            let (owner, team) = (personal(n), organization(n));
+            told(&shop, first, News::Disputed(usd("100.00"))).await;
+            assert_eq!(rolled(&shop, owner).await, [pair("500", "0")], "{n}");
+            assert_eq!(debt(&shop, owner).await, "1000");
+            shop.moves(id(n), id(n)).await;
+            assert_eq!((shop.available(owner).await, shop.available(team).await), (credits("0"), credits("1500")), "{n}");
+            told(&shop, first, News::DisputeWon).await;
+            assert_eq!((shop.available(owner).await, shop.available(team).await), (credits("0"), credits("2000")), "{n}");
+            assert_eq!(debt(&shop, owner).await, "0");
+            for owner in [owner, team] {
+                shop.assert_sound(owner).await;
+            }
+        }
+    }
+
+    async fn what_a_dispute_withholds_at_the_boundary_rolls_over_and_comes_back(db: TestDb) {
+        let shop = shop(&db).await;
+        let mut first = Vec::new();
+        for n in [1, 2] {
+            let (owner, paid) = (personal(n), on(&shop, personal(n), "rolling").await);
+            shop.spend(owner, "900").await;
+            // Of 600, 75 go back with a refund; a bank takes 1,200 more, of which 525 are left.
+            told(&shop, paid, News::Refunded(usd("5.00"))).await;
+            told(&shop, paid, News::Disputed(usd("80.00"))).await;
+            assert_eq!((shop.available(owner).await, debt(&shop, owner).await), (credits("0"), "675".to_owned()));
+            first.push(paid);
+        }
+        becomes(&shop, NEXT, 2).await;
+        let ends = [(News::DisputeWon, "2000", "0"), (News::DisputeLost, "1500", "675")];
+        for (n, (paid, (news, available, debts))) in (1..).zip(first.into_iter().zip(ends)) {
+            let owner = personal(n);
+            assert_eq!(rolled(&shop, owner).await, [pair("500", "0")], "what could come back, up to the cap");
+            assert_eq!((shop.available(owner).await, debt(&shop, owner).await), (credits("1500"), "675".to_owned()));
+            shop.assert_sound(owner).await;
+            told(&shop, paid, news).await;
+            assert_eq!((shop.available(owner).await, debt(&shop, owner).await), (credits(available), debts.to_owned()));
+            shop.assert_sound(owner).await;
+        }
+    }
+
+    async fn what_is_taken_back_before_a_late_month_begins_does_not_roll_over(db: TestDb) {
+        let shop = shop(&db).await;
+        let owner = personal(1);
+        let first = on(&shop, owner, "rolling").await;
+        shop.spend(owner, "1000").await;
+        shop.pays_with("sandbox_declined").await;
+        becomes(&shop, NEXT, 1).await;
+        told(&shop, first, News::Disputed(usd("80.00"))).await;
+        assert_eq!(debt(&shop, owner).await, "1000", "what was used; the rest had lapsed");
+        shop.pays_with("sandbox_ok").await;
+        becomes(&shop, "2026-02-02T00:00:00Z", 1).await;
+        assert_eq!(rolled(&shop, owner).await, [pair("500", "300")], "1,200 of 1,500 are gone");
+        assert_eq!((shop.available(owner).await, debt(&shop, owner).await), (credits("1800"), "1000".to_owned()));
+        shop.assert_sound(owner).await;
+        told(&shop, first, News::DisputeWon).await;
+        assert_eq!((shop.available(owner).await, debt(&shop, owner).await), (credits("2000"), "0".to_owned()));
         shop.assert_sound(owner).await;
     }
 
