@@ -99,3 +99,31 @@ impl Work for Biller {
         Ok(Next::Finished)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bursar_rpc::Transport;
+    use bursar_runtime::{Each, Peers, Settings};
+    use bursar_secret::Entropy;
+    use bursar_time::Clock;
+
+    use super::*;
+    use crate::Config;
+
+    #[tokio::test]
+    async fn what_would_stay_half_done_for_ever_is_tried_for_long() {
+        let directory = tempfile::tempdir().expect("a folder");
+        let settings = Settings::for_test(directory.path());
+        crate::migrate(&settings, None).await.expect("migrated");
+        let db = crate::open_migrated(&settings).await.expect("opened");
+        let env = Env::for_test(Clock::system(), Entropy::system());
+        let (config, peers) = (Config::of(&settings), Peers::new(Each::of(|_| Transport::late().0)));
+        let identity = crate::over(&settings, config, db, &peers, &env).await.expect("made");
+        let transport = settings.mail_transport().expect("a folder for mail");
+        let courier = Courier::new(transport, &settings.mail.from).expect("a sender");
+        let runner = runner(&identity, courier, &env);
+        for kind in [DEPARTURE.name(), INVOICE.name()] {
+            assert_eq!(runner.terms(kind), Some(Terms::PATIENT), "{kind}");
+        }
+    }
+}

@@ -73,47 +73,25 @@ pub async fn start_with(settings: &Settings, config: Config, peers: Peers, env: 
     let db = open(settings).await?;
     db.check_schema(&MIGRATIONS).await?;
     let env = keep_time(Service::Identity, &db, settings, env).await?;
-    let sealer = settings.sealer(&env.entropy)?;
-    let signer = Signer::open(db.clone(), env.clock.clone(), env.entropy.clone(), sealer.clone(), config.keys).await?;
-    let outbox = Outbox::new("identity", db.clone(), env.clock.clone(), env.entropy.clone());
-    let (entropy, waiting) = (env.entropy.clone(), config.waiting_hashes);
-    let hasher = tokio::task::spawn_blocking(move || Hasher::new(entropy, waiting)).await??;
-    let tokens = own_tokens(&signer, &config, &env);
-    let feed = Feed::new(Service::Organization.name(), &env.monotonic, settings.max_staleness);
-    let members = Members::new(db.clone(), feed.clone());
-    let identity = Identity::new(Parts {
-        config,
-        db: db.clone(),
-        clock: env.clock.clone(),
-        entropy: env.entropy.clone(),
-        pages: PageKey::new(sealer.derive("identity page tokens")),
-        jobs: Jobs::new(db.clone(), sealer, env.entropy.clone(), env.clock.clone()),
-        mutations: Mutations::new(db.clone(), env.clock.clone(), env.entropy.clone(), outbox.clone()).telling(),
-        hasher,
-        turns: Arc::default(),
-        outbox: outbox.clone(),
-        signer: signer.clone(),
-        organization: peers.to(Service::Organization).with_tokens(tokens.clone()),
-        billing: peers.to(Service::Billing).with_tokens(tokens),
-        members: members.clone(),
-        people: People::known(Suspensions(db.clone())).await?,
-    });
+    let identity = over(settings, config, db.clone(), &peers, &env).await?;
     ensure_accounts(settings, &identity, &env).await?;
+    let parts = identity.parts();
+    let feed = parts.members.feed().clone();
     feed.measure(&env.meter);
     let courier = Courier::new(settings.mail_transport()?, &settings.mail.from)?;
     let billing = Feed::new(Service::Billing.name(), &env.monotonic, settings.max_staleness);
     billing.measure(&env.meter);
-    spawn_tasks(&identity, courier, (&members, &billing), &env);
+    spawn_tasks(&identity, courier, (&parts.members, &billing), &env);
 
     let deps = StackDeps {
-        keys: KeySet::local(signer.subscribe()),
+        keys: KeySet::local(parts.signer.subscribe()),
         clock: env.clock.clone(),
         entropy: env.entropy.clone(),
         meter: env.meter.clone(),
         limits: settings.stack_limits(),
-        suspended: identity.parts().people.suspended(),
+        suspended: parts.people.suspended(),
     };
-    let routes = grpc::routes(&identity).add_service(outbox.service(Users, env.shutdown.clone()));
+    let routes = grpc::routes(&identity).add_service(parts.outbox.service(Users, env.shutdown.clone()));
     Ok(Started::new(Service::Identity, bursar_rpc::stack(routes, deps))
         .answering(grpc::SERVICES)
         .answering(["bursar.event.v1.EventService"])
@@ -123,6 +101,34 @@ pub async fn start_with(settings: &Settings, config: Config, peers: Peers, env: 
                 .showing(move || format!("{}, {}", feed.describe(), billing.describe())),
         )
         .closing(async move { db.close().await }))
+}
+
+/// The use cases over a store, and everything that the settings name beside it.
+async fn over(settings: &Settings, config: Config, db: Db, peers: &Peers, env: &Env) -> anyhow::Result<Identity> {
+    let sealer = settings.sealer(&env.entropy)?;
+    let signer = Signer::open(db.clone(), env.clock.clone(), env.entropy.clone(), sealer.clone(), config.keys).await?;
+    let outbox = Outbox::new("identity", db.clone(), env.clock.clone(), env.entropy.clone());
+    let (entropy, waiting) = (env.entropy.clone(), config.waiting_hashes);
+    let hasher = tokio::task::spawn_blocking(move || Hasher::new(entropy, waiting)).await??;
+    let tokens = own_tokens(&signer, &config, env);
+    let feed = Feed::new(Service::Organization.name(), &env.monotonic, settings.max_staleness);
+    Ok(Identity::new(Parts {
+        config,
+        clock: env.clock.clone(),
+        entropy: env.entropy.clone(),
+        pages: PageKey::new(sealer.derive("identity page tokens")),
+        jobs: Jobs::new(db.clone(), sealer, env.entropy.clone(), env.clock.clone()),
+        mutations: Mutations::new(db.clone(), env.clock.clone(), env.entropy.clone(), outbox.clone()).telling(),
+        hasher,
+        turns: Arc::default(),
+        outbox,
+        signer,
+        organization: peers.to(Service::Organization).with_tokens(tokens.clone()),
+        billing: peers.to(Service::Billing).with_tokens(tokens),
+        members: Members::new(db.clone(), feed),
+        people: People::known(Suspensions(db.clone())).await?,
+        db,
+    }))
 }
 
 /// Identity's own tokens for calling the others: it signs them itself.

@@ -35,6 +35,8 @@ impl Throttle {
     pub const MAIL: Self = Self { capacity: 5, leak: Span::from_mins(10) };
     /// Mails to one address that strangers everywhere can cause: it takes ten places to fill it.
     pub const MAILS: Self = Self { capacity: 50, leak: Span::from_mins(1) };
+    /// Mails about one document: one, and it is remembered for a day that there was one.
+    pub const INVOICE: Self = Self { capacity: 1, leak: Span::DAY };
     /// Mails about one person's invoices, which may go to anybody's address: twenty at once, then two an
     /// hour.
     pub const INVOICES: Self = Self { capacity: 20, leak: Span::from_mins(30) };

@@ -41,6 +41,8 @@ pub enum Bucket<'a> {
     Verification(&'a str, Origin),
     /// The same, from everywhere.
     Verifications(&'a str),
+    /// Mails about one document.
+    Invoice(&'a str),
     /// Mails about one person's invoices.
     Invoices(UserId),
 }
@@ -58,6 +60,7 @@ impl fmt::Display for Bucket<'_> {
             Self::SignUpMails(key) => write!(f, "sign_up:{}", digest(key)),
             Self::Verification(key, origin) => write!(f, "verification:{}:{origin}", digest(key)),
             Self::Verifications(key) => write!(f, "verification:{}", digest(key)),
+            Self::Invoice(document) => write!(f, "invoice:{document}"),
             Self::Invoices(user) => write!(f, "invoices:{user}"),
         }
     }
@@ -72,6 +75,7 @@ impl Bucket<'_> {
             Self::SignUps(_) => Throttle::SIGN_UPS,
             Self::SignUpMail(..) | Self::Verification(..) => Throttle::MAIL,
             Self::SignUpMails(_) | Self::Verifications(_) => Throttle::MAILS,
+            Self::Invoice(_) => Throttle::INVOICE,
             Self::Invoices(_) => Throttle::INVOICES,
         }
     }
@@ -153,6 +157,8 @@ mod tests {
             Bucket::SignUpMails(key),
             Bucket::Verification(key, here),
             Bucket::Verifications(key),
+            Bucket::Invoice("ivc_1"),
+            Bucket::Invoices(UserId::from_parts(1, [0; 10])),
         ];
         let names: std::collections::BTreeSet<_> = all.iter().map(ToString::to_string).collect();
         assert_eq!(names.len(), all.len());

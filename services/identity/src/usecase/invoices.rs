@@ -6,11 +6,12 @@ use askama::Template;
 use bursar_db::{DbError, Tx};
 use bursar_id::UserId;
 use bursar_jobs::{Failure, Kind, Lease};
-use bursar_mail::Mail;
+use bursar_mail::{Mail, quoted};
 use bursar_proto::billing::v1::invoice_service_client::InvoiceServiceClient;
 use bursar_proto::billing::v1::{GetInvoiceRequest, Invoice, InvoiceKind};
 use bursar_rpc::convert::{optional_timestamp, price};
 use bursar_rpc::retry;
+use bursar_time::Timestamp;
 use serde::{Deserialize, Serialize};
 use tonic::{Code, Request};
 
@@ -37,7 +38,7 @@ impl Identity {
     /// written down, so only so many are mailed; the others stand in the list of invoices all the same.
     pub(crate) async fn note_invoice(&self, tx: &mut Tx, issued: &Issued) -> Result<(), DbError> {
         let now = self.now();
-        match Bucket::Invoices(issued.owner).take(tx, now).await {
+        match count(tx, issued, now).await {
             Ok(()) => self.0.jobs.enqueue(tx, INVOICE, issued, now, Some(&issued.invoice)).await,
             Err(Error::Store(error)) => Err(error),
             Err(_) => Ok(()),
@@ -56,7 +57,8 @@ impl Identity {
         if let Some(user) = user {
             let named = invoice.billing_profile.as_ref().map(|it| it.invoice_mail.as_str()).unwrap_or_default();
             let to = if named.is_empty() { user.email.as_str() } else { named };
-            bursar_mail::queue(&self.0.jobs, &mut tx, now, &letter(to, &invoice, &self.0.config)).await?;
+            let mail = letter(to, to == user.email, &invoice, &self.0.config);
+            bursar_mail::queue(&self.0.jobs, &mut tx, now, &mail).await?;
         }
         lease.finish(&mut tx).await?;
         tx.commit().await?;
@@ -80,10 +82,40 @@ impl Identity {
     }
 }
 
+/// Counts a document that is to be mailed, unless it was counted before, or too many of its owner were.
+///
+/// An event may be told again when its job is done long since: which documents are mailed is remembered for a day, much
+/// longer than a snapshot takes, after which events come once more.
+async fn count(tx: &mut Tx, issued: &Issued, now: Timestamp) -> Result<(), Error> {
+    let Issued { owner, invoice } = issued;
+    Bucket::Invoice(invoice).take(tx, now).await?;
+    match Bucket::Invoices(*owner).take(tx, now).await {
+        Err(full @ Error::TooManyAttempts { .. }) => {
+            tracing::warn!(%owner, %invoice, "not mailed: too many of this owner today");
+            // It is not mailed, so it is not remembered as if it were.
+            Bucket::Invoice(invoice).give_back(tx).await?;
+            Err(full)
+        }
+        taken => taken,
+    }
+}
+
+/// Whose account a document is for, as its reader knows it: the profile's address may be somebody else's, who is told the
+/// profile's name.
+fn whose(own: bool, invoice: &Invoice) -> String {
+    let name = invoice.billing_profile.as_ref().map(|it| it.name.as_str()).unwrap_or_default();
+    match name {
+        _ if own => "your own account".to_owned(),
+        "" => "an account".to_owned(),
+        name => quoted(name),
+    }
+}
+
 #[derive(Template)]
 #[template(path = "invoice_issued.txt")]
 struct InvoiceText<'a> {
     product: &'a str,
+    whose: &'a str,
     kind: &'a str,
     number: &'a str,
     total: &'a str,
@@ -95,6 +127,7 @@ struct InvoiceText<'a> {
 #[template(path = "invoice_issued.html")]
 struct InvoiceHtml<'a> {
     product: &'a str,
+    whose: &'a str,
     kind: &'a str,
     number: &'a str,
     total: &'a str,
@@ -102,8 +135,9 @@ struct InvoiceHtml<'a> {
     link: &'a str,
 }
 
-/// What is mailed about a document: its number, what it comes to with taxes, for which time, and where it is.
-fn letter(to: &str, invoice: &Invoice, config: &Config) -> Mail {
+/// What is mailed about a document to the person whose account it is for (`own`), or to somebody else: its number, what it
+/// comes to with taxes, for which time, and where it is.
+fn letter(to: &str, own: bool, invoice: &Invoice, config: &Config) -> Mail {
     let kind = if invoice.kind() == InvoiceKind::CreditNote { "Credit note" } else { "Invoice" };
     let total = invoice.total.as_ref().and_then(|total| price(total).ok()).map(|it| it.to_string()).unwrap_or_default();
     let lines = || invoice.lines.iter();
@@ -112,22 +146,23 @@ fn letter(to: &str, invoice: &Invoice, config: &Config) -> Mail {
     let period = begin.zip(end).map(|(begin, end)| format!(", for the time from {begin} to {end}")).unwrap_or_default();
     let base = config.link_base_url.trim_end_matches('/');
     let link = format!("{base}/invoices?owner={}&invoice={}", invoice.owner, invoice.id);
-    let (product, number) = (config.product.as_str(), invoice.number.as_str());
+    let whose = whose(own, invoice);
+    let (product, whose, number) = (config.product.as_str(), whose.as_str(), invoice.number.as_str());
     let (total, period, link) = (total.as_str(), period.as_str(), link.as_str());
     Mail::of(
         to,
-        &InvoiceText { product, kind, number, total, period, link },
-        &InvoiceHtml { product, kind, number, total, period, link },
+        &InvoiceText { product, whose, kind, number, total, period, link },
+        &InvoiceHtml { product, whose, kind, number, total, period, link },
     )
 }
 
 #[cfg(test)]
 mod tests {
-    use bursar_proto::billing::v1::InvoiceLine;
+    use bursar_proto::billing::v1::{BillingProfile, InvoiceLine};
     use bursar_proto::google::r#type::Money;
     use bursar_rpc::convert::to_timestamp;
     use bursar_runtime::Settings;
-    use bursar_time::{Span, Timestamp};
+    use bursar_time::Span;
 
     use super::*;
 
@@ -147,7 +182,7 @@ mod tests {
             total: Some(Money { currency_code: "USD".to_owned(), units: 119, nanos: 0 }),
             ..Invoice::default()
         };
-        let mail = letter("books@example.com", &invoice, &config);
+        let mail = letter("ada@example.com", true, &invoice, &config);
         assert!(mail.subject.starts_with("Invoice ABC-2026-0001"), "{}", mail.subject);
         for part in [&mail.text, &mail.html] {
             for said in ["Invoice", "ABC-2026-0001", "119.00 USD", "from 1970-01-01", "to 1970-01-02", "invoice=ivc_1"]
@@ -158,7 +193,27 @@ mod tests {
         assert!(!mail.html.contains("<b>"), "{}", mail.html);
         invoice.lines.clear();
         invoice.kind = InvoiceKind::CreditNote.into();
-        let mail = letter("books@example.com", &invoice, &config);
+        let mail = letter("ada@example.com", true, &invoice, &config);
         assert!(mail.text.contains("Credit note ABC") && !mail.text.contains("for the time"), "{}", mail.text);
+    }
+
+    #[test]
+    fn somebody_else_reads_the_profiles_name_quoted_and_without_a_link() {
+        let config = Config::of(&Settings::for_test("/nowhere"));
+        let of = |name: &str| {
+            let profile = BillingProfile { name: name.to_owned(), ..BillingProfile::default() };
+            Invoice { billing_profile: Some(profile), ..Invoice::default() }
+        };
+        for (own, name, text, html) in [
+            (false, "evil.example/x", "for \"evil example x\" on", "for &#34;evil example x&#34; on"),
+            (false, "", "for an account on", "for an account on"),
+            (true, "evil.example/x", "for your own account on", "for your own account on"),
+        ] {
+            let mail = letter("books@example.com", own, &of(name), &config);
+            assert!(mail.text.contains(text) && mail.html.contains(html), "{}{}", mail.text, mail.html);
+            for part in [&mail.text, &mail.html] {
+                assert!(!part.contains("evil.example") && part.contains("your own account") == own, "{part}");
+            }
+        }
     }
 }

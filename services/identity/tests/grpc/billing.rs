@@ -1,6 +1,7 @@
 //! A fake of billing: its invoices in memory, its events among identity's own in the one store, behind the real stack.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bursar_db::Db;
@@ -20,13 +21,14 @@ pub(crate) struct FakeBilling {
     db: Db,
     outbox: Outbox,
     invoices: Arc<Mutex<BTreeMap<String, Invoice>>>,
+    away: Arc<AtomicBool>,
 }
 
 impl FakeBilling {
     /// Its events stand in identity's store: whoever follows them passes over what identity tells.
     pub(crate) fn new(env: &Env, db: Db) -> Self {
         let outbox = Outbox::new("billing", db.clone(), env.clock.clone(), env.entropy.clone());
-        Self { db, outbox, invoices: Arc::default() }
+        Self { db, outbox, invoices: Arc::default(), away: Arc::default() }
     }
 
     /// Its routes behind the stack, believing the tokens that identity signs.
@@ -49,6 +51,11 @@ impl FakeBilling {
         self.outbox.commit(tx, vec![payload]).await.unwrap();
     }
 
+    /// Whether it answers what it is asked with `UNAVAILABLE`.
+    pub(crate) fn set_away(&self, away: bool) {
+        self.away.store(away, Ordering::SeqCst);
+    }
+
     /// There is one more invoice.
     pub(crate) fn issues(&self, invoice: Invoice) {
         self.invoices.lock().unwrap().insert(invoice.id.clone(), invoice);
@@ -63,6 +70,9 @@ impl InvoiceService for FakeBilling {
     ) -> Result<Response<api::GetInvoiceResponse>, Status> {
         let caller = Caller::of(&request)?;
         assert_eq!(caller.service().unwrap().role, ServiceRole::Identity, "by its own token");
+        if self.away.load(Ordering::SeqCst) {
+            return Err(Status::unavailable("away"));
+        }
         let api::GetInvoiceRequest { owner, invoice_id } = request.into_inner();
         let found = self.invoices.lock().unwrap().get(&invoice_id).filter(|it| it.owner == owner).cloned();
         let invoice = found.ok_or_else(|| Status::not_found("no invoice"))?;

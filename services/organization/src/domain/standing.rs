@@ -95,6 +95,11 @@ impl Standing {
         matches!(self, Self::Pending | Self::Active | Self::Suspended)
     }
 
+    /// Whether what it had is being erased, or has been: nobody is told anything of it any more.
+    pub fn is_erased(self) -> bool {
+        matches!(self, Self::Purging(_) | Self::Purged(_))
+    }
+
     /// Deletes it at `now`, with this grace.
     pub fn delete(self, now: Timestamp, grace: Span) -> Result<Self, Refusal> {
         self.demand_open()?;
@@ -287,6 +292,7 @@ mod tests {
     #[test]
     fn only_what_lives_is_owned() {
         assert_eq!(ALL.map(Standing::is_owned), [true, true, true, false, false, false]);
+        assert_eq!(ALL.map(Standing::is_erased), [false, false, false, false, true, true]);
     }
 
     #[test]

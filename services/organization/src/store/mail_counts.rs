@@ -1,5 +1,6 @@
 //! Rows of `mail_counts`: when what is rationed by the day was done, by a subject. Invitations that a sender mailed, and that
-//! an address got; nominations in an organization, and mails of another owner; alerts of its limits; organizations that somebody created.
+//! an address got; nominations in an organization, and mails of another owner; alerts of its limits; organizations that
+//! somebody created; invoices, each and all of an organization.
 
 use bursar_db::{Db, DbError, Tx, exactly_one, on};
 use bursar_time::{CLOCKS_APART, Span, Timestamp};

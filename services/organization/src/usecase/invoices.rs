@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tonic::{Code, Request};
 
 use super::Organization;
-use super::rationing::ration;
+use super::rationing::{give_back, ration};
 use crate::config::Config;
 use crate::store::{memberships, organizations};
 
@@ -37,22 +37,33 @@ pub struct Issued {
 impl Organization {
     /// Has a document mailed, in the transaction that takes note of its event. It may go to any address that somebody has
     /// written down, so only so many are mailed; the others stand in the list of invoices all the same.
+    ///
+    /// An event may be told again when its job is done long since: which documents are mailed is remembered for a day, much
+    /// longer than a snapshot takes, after which events come once more.
     pub(crate) async fn note_invoice(&self, tx: &mut Tx, issued: &Issued) -> Result<(), DbError> {
-        let now = self.now();
-        if ration(tx, &format!("invoices:{}", issued.owner), PER_DAY, now).await?.is_some() {
+        let Issued { owner, invoice } = issued;
+        let (now, document) = (self.now(), format!("invoice:{invoice}"));
+        if ration(tx, &document, 1, now).await?.is_some() {
             return Ok(());
+        }
+        if ration(tx, &format!("invoices:{owner}"), PER_DAY, now).await?.is_some() {
+            tracing::warn!(%owner, %invoice, "not mailed: too many of this owner today");
+            // It is not mailed, so it is not remembered as if it were.
+            return give_back(tx, &document, now, now).await;
         }
         self.0.jobs.enqueue(tx, INVOICE, issued, now, Some(&issued.invoice)).await
     }
 
-    /// Mails it, in the transaction that finishes the job. Of an organization that is gone nobody is told.
+    /// Mails it, in the transaction that finishes the job. Of an organization that is gone, or is being erased, nobody is
+    /// told.
     ///
     /// # Errors
     /// Billing does not answer: it is asked again.
     pub(crate) async fn mail_invoice(&self, lease: &Lease, issued: &Issued) -> Result<(), Failure> {
         let Some(invoice) = self.ask_for_invoice(issued).await? else { return Ok(()) };
         let (mut tx, now) = (self.0.db.begin().await?, self.now());
-        if let Some(organization) = organizations::by_id(&mut tx, issued.owner).await? {
+        let organization = organizations::by_id(&mut tx, issued.owner).await?;
+        if let Some(organization) = organization.filter(|it| !it.life.standing.is_erased()) {
             let named = invoice.billing_profile.as_ref().map(|it| it.invoice_mail.clone()).unwrap_or_default();
             let to = if named.is_empty() {
                 let owner = memberships::list(&mut tx, issued.owner, Some(Role::Owner), None, 1).await?.pop();
