@@ -58,8 +58,9 @@ pub(super) async fn lock_older(tx: &mut Tx, id: PaymentId, now: Timestamp) -> Re
     if payment.bought.purpose() != Purpose::Renewal || payment.fulfilled_at.is_some() {
         return Ok(());
     }
-    let Some(due) = subscriptions::live(tx, payment.owner).await?.filter(|it| it.is_due(now)) else { return Ok(()) };
-    let older = payments_of(tx, &due).await?.into_iter().filter(|it| *it < id).collect();
+    let live = subscriptions::live(tx, payment.owner).await?;
+    let Some(over) = live.filter(|it| it.month.end <= now) else { return Ok(()) };
+    let older = payments_of(tx, &over).await?.into_iter().filter(|it| *it < id).collect();
     lock(tx, older).await.map(drop)
 }
 
