@@ -162,6 +162,12 @@ impl Payment {
         }
     }
 
+    /// The same of each of its lots of which anything is withheld, under the lot that has what is left of its credits.
+    pub fn all_withheld(&self) -> Vec<(LotId, Credits)> {
+        let of_lot = |lot: &PaidLot| (lot.present(), self.withheld(lot));
+        self.lots().iter().map(of_lot).filter(|(_, credits)| !credits.is_zero()).collect()
+    }
+
     /// Whether all of it is gone for good: nothing is granted for it any more.
     pub fn is_gone(&self) -> bool {
         !self.amount.is_zero() && self.given_back() == self.amount

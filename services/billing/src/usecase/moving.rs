@@ -145,9 +145,7 @@ impl SubscriptionUseCases {
         paid_with: Vec<Payment>,
         actor: Actor,
     ) -> Result<(), Error> {
-        let of_lots = |it: &Payment| it.lots().iter().map(|lot| (lot.present(), it.withheld(lot))).collect::<Vec<_>>();
-        let withheld: BTreeMap<LotId, Credits> =
-            paid_with.iter().flat_map(of_lots).filter(|(_, credits)| !credits.is_zero()).collect();
+        let withheld: BTreeMap<LotId, Credits> = paid_with.iter().flat_map(Payment::all_withheld).collect();
         let carried = self.carry_allowance(m, (moved, from), &withheld, actor).await?;
         for mut payment in paid_with {
             let (mut lots, mut has_moved, mut takes) = (payment.lots(), false, false);

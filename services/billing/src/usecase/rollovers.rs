@@ -85,9 +85,7 @@ impl Cashier {
         let Some(cap) = from.rollover else { return Ok(Vec::new()) };
         // What has lapsed is booked, if nobody has come since.
         self.booked(tx, from, Request::unnamed(Command::Sweep)).await?;
-        let of_lots = |it: &Payment| it.lots().iter().map(|lot| (lot.present(), it.withheld(lot))).collect::<Vec<_>>();
-        let withheld: HashMap<LotId, Credits> =
-            paid_with.iter().flat_map(of_lots).filter(|(_, credits)| !credits.is_zero()).collect();
+        let withheld: HashMap<LotId, Credits> = paid_with.iter().flat_map(Payment::all_withheld).collect();
         let left = left(tx, from, &withheld).await?;
         // The new month's allowance finds a place in any case.
         let taken = lots::live(tx, &[from.owner]).await?.len().saturating_add(1);
