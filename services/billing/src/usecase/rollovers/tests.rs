@@ -1,8 +1,6 @@
 //! What is left of a month: how much of it is there for the next, whoever comes when, and what becomes of that where the
 //! subscription changes, ends or moves and where its money goes back. On both engines.
 
-use std::time::Duration;
-
 use bursar_id::{OwnerId, PaymentId};
 use bursar_money::Price;
 use bursar_testkit::{TestDb, at, credits, engines, id, personal};
@@ -436,7 +434,7 @@ engines! {
         payments::lock(&mut tx, first).await.unwrap().unwrap();
         let teller = shop.clone();
         let telling = tokio::spawn(async move { teller.payments.told(next, News::Paid).await });
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        shop.somebody_waits().await;
         assert!(payments::lock(&mut tx, next).await.unwrap().unwrap().is_open());
         tx.commit().await.unwrap();
         assert!(telling.await.unwrap().unwrap().fulfilled_at.is_some());

@@ -1,8 +1,6 @@
 //! Years that were changed in their middle: what each payment has of the months to come, whatever becomes of the others. On
 //! both engines.
 
-use std::time::Duration;
-
 use bursar_id::{OwnerId, PaymentId};
 use bursar_money::Credits;
 use bursar_testkit::{credits, engines, id, organization, personal};
@@ -132,7 +130,7 @@ engines! {
         payments::lock(&mut tx, first).await.unwrap().unwrap();
         let mover = shop.clone();
         let moving = tokio::spawn(async move { Box::pin(mover.moves(id(1), id(1))).await });
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        shop.somebody_waits().await;
         let open = payments::lock(&mut tx, waits).await.unwrap().unwrap();
         assert!(open.is_open(), "nobody has given it up yet");
         tx.commit().await.unwrap();
