@@ -1,4 +1,5 @@
-//! Mail as a kind of job: queued in the caller's transaction, delivered by the runner.
+//! Mail as two kinds of job: queued in the caller's transaction, delivered by the runner. What comes by the thousand has a
+//! kind of its own, so that nobody who waits for a link stands behind it.
 
 use bursar_db::{DbError, Tx};
 use bursar_id::MailId;
@@ -11,8 +12,14 @@ use crate::{Mail, MailError, Transport};
 /// A mail to be delivered.
 const MAIL: Kind<Mail> = Kind::new("mail");
 
+/// One of many that come at once, and that nobody waits for.
+const BULK: Kind<Mail> = Kind::new("mail.bulk");
+
 /// An SMTP conversation may take several times the twenty seconds of one answer.
 const TERMS: Terms = Terms { limit: std::time::Duration::from_mins(2), at_once: 4, ..Terms::DEFAULT };
+
+/// Fewer at once: the server has the same room for all mail.
+const BULK_TERMS: Terms = Terms { at_once: 2, ..TERMS };
 
 /// Queues a mail in the caller's transaction: it is sent if and only if that commits. Call [`Jobs::wake`] after the
 /// commit to have it sent at once. The address must be one that `bursar_email::Email` takes.
@@ -20,8 +27,13 @@ pub async fn queue(jobs: &Jobs, tx: &mut Tx, now: Timestamp, mail: &Mail) -> Res
     jobs.enqueue(tx, MAIL, mail, now, None).await
 }
 
+/// Queues a mail of which many may come at once, like [`queue`]: it keeps none waiting that was queued by that.
+pub async fn queue_bulk(jobs: &Jobs, tx: &mut Tx, now: Timestamp, mail: &Mail) -> Result<(), DbError> {
+    jobs.enqueue(tx, BULK, mail, now, None).await
+}
+
 /// Delivers queued mail.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Courier {
     transport: Transport,
     from: Mailbox,
@@ -34,9 +46,10 @@ impl Courier {
         Ok(Self { transport, from })
     }
 
-    /// Has a runner deliver mail by this courier.
+    /// Has a runner deliver mail by this courier, in bulk and not.
     pub fn hire(self, runner: &mut Runner) {
-        runner.on(MAIL, TERMS, self);
+        runner.on(MAIL, TERMS, self.clone());
+        runner.on(BULK, BULK_TERMS, self);
     }
 }
 

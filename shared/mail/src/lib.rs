@@ -4,6 +4,9 @@
 //! nowhere else in clear. A [`Courier`] delivers what is queued through a [`Transport`]: SMTP, or `.eml` files in the
 //! data directory. Waits, attempts and dead letters are those of `bursar-jobs`.
 //!
+//! What comes by the thousand, such as invoices when many renew at once, is queued by [`queue_bulk`], as jobs of a kind of
+//! its own: two are delivered at once, and no other mail waits for them.
+//!
 //! Delivery is **at least once**. If a process dies after the post office took the mail and before the job is finished,
 //! it is delivered again; the `Message-ID` stays the same, so that most mail programs show it once. As a file it is
 //! written to the same name again.
@@ -16,7 +19,7 @@ mod letter;
 mod quote;
 mod transport;
 
-pub use courier::{Courier, queue};
+pub use courier::{Courier, queue, queue_bulk};
 pub use letter::{Mail, MailError};
 pub use quote::quoted;
 pub use transport::Transport;

@@ -53,7 +53,7 @@ impl Transport {
     }
 
     /// An SMTP server: `smtps://user:password@host:465`, `smtp://host:587?tls=required`, or without encryption
-    /// `smtp://host:25`. Connects anew for each mail: there are few, and no connection goes stale.
+    /// `smtp://host:25`. Connects anew for each mail: there are few at once, and no connection goes stale.
     pub fn smtp(url: &str) -> Result<Self, MailError> {
         let builder = AsyncSmtpTransport::<Tokio1Executor>::from_url(url)
             // The cause may quote the address and with it the password.

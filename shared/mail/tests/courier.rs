@@ -12,8 +12,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use bursar_db::{Db, Migrations, PoolOptions, on};
-use bursar_jobs::{Jobs, Runner};
-use bursar_mail::{Courier, Mail, Transport, queue};
+use bursar_jobs::{Jobs, Kind, Runner, Terms};
+use bursar_mail::{Courier, Mail, Transport, queue, queue_bulk};
 use bursar_secret::{Entropy, Sealer, Secret};
 use bursar_testkit::TestDb;
 use bursar_time::{Clock, Span, Timestamp};
@@ -27,6 +27,11 @@ const FROM: &str = "Bursar <no-reply@bursar.example>";
 
 /// Longer than anything here takes; only a test that fails waits for it.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How much mail in bulk waits, or is under way.
+const IN_BULK: &str = "SELECT count(*) FROM jobs WHERE kind = 'mail.bulk' AND dead_at IS NULL";
+/// How much of it is under way.
+const UNDER_WAY: &str = "SELECT count(*) FROM jobs WHERE kind = 'mail.bulk' AND leased = 1";
 
 struct World {
     db: Db,
@@ -53,10 +58,14 @@ impl World {
     }
 
     async fn send(&self, to: &str, text: &str) {
-        let mail =
-            Mail { to: to.to_owned(), subject: "Welcome".to_owned(), text: text.to_owned(), html: String::new() };
         let mut tx = self.db.begin().await.expect("begins");
-        queue(&self.jobs(), &mut tx, self.clock.now(), &mail).await.expect("queues");
+        queue(&self.jobs(), &mut tx, self.clock.now(), &welcome(to, text)).await.expect("queues");
+        tx.commit().await.expect("commits");
+    }
+
+    async fn send_in_bulk(&self, to: &str) {
+        let mut tx = self.db.begin().await.expect("begins");
+        queue_bulk(&self.jobs(), &mut tx, self.clock.now(), &welcome(to, "x")).await.expect("queues");
         tx.commit().await.expect("commits");
     }
 
@@ -64,10 +73,15 @@ impl World {
         Jobs::new(self.db.clone(), self.sealer.clone(), self.entropy.clone(), self.clock.clone())
     }
 
-    fn hire(&self, transport: Transport) -> (Jobs, JoinHandle<()>) {
+    fn runner(&self, transport: Transport) -> (Jobs, Runner) {
         let jobs = self.jobs();
         let mut runner = Runner::new(jobs.clone(), &opentelemetry::global::meter("test"));
         Courier::new(transport, FROM).expect("a good sender").hire(&mut runner);
+        (jobs, runner)
+    }
+
+    fn hire(&self, transport: Transport) -> (Jobs, JoinHandle<()>) {
+        let (jobs, runner) = self.runner(transport);
         (jobs, tokio::spawn(runner.run(self.shutdown.clone(), self.shutdown.clone())))
     }
 
@@ -79,6 +93,10 @@ impl World {
     async fn until_queued(&self, count: i64) {
         until(&format!("{count} queued mails"), async || self.queued().await == count).await;
     }
+}
+
+fn welcome(to: &str, text: &str) -> Mail {
+    Mail { to: to.to_owned(), subject: "Welcome".to_owned(), text: text.to_owned(), html: String::new() }
 }
 
 async fn until(what: &str, reached: impl AsyncFn() -> bool) {
@@ -207,6 +225,77 @@ bursar_testkit::engines! {
         to.sort();
         to.dedup();
         assert_eq!(to.len(), 24, "{to:?}");
+        world.shutdown.cancel();
+    }
+
+    async fn mail_in_bulk_is_sent_two_at_once_and_keeps_no_other_waiting(at: TestDb) {
+        let world = World::new(&at).await;
+        let mut office = PostOffice::open().await;
+        for number in 0..8 {
+            world.send_in_bulk(&format!("u{number}@example.com")).await;
+        }
+        let (jobs, _) = world.hire(office.transport());
+        let mut held = [office.next(PATIENCE).await, office.next(PATIENCE).await];
+        // The office is busy with two, six wait: whoever signs up now does not.
+        world.send("ann@example.com", "http://x/?token=abc").await;
+        jobs.wake();
+        let mut ann = office.next(PATIENCE).await;
+        assert_eq!(ann.to, "ann@example.com");
+        ann.answer(Reply::Accept);
+        world.until_queued(0).await;
+        // What was answered is struck off before the next is taken, so there are never more than two.
+        for sent in 0..6 {
+            assert_eq!(count(&world.db, UNDER_WAY).await, 2, "after {sent}");
+            assert_eq!(count(&world.db, IN_BULK).await, 8 - sent, "after {sent}");
+            held[0].answer(Reply::Accept);
+            held.swap(0, 1);
+            held[1] = office.next(PATIENCE).await;
+        }
+        for last in &mut held {
+            last.answer(Reply::Accept);
+        }
+        until("all is sent", async || count(&world.db, IN_BULK).await == 0).await;
+        assert!(office.is_idle(), "something was sent twice");
+        world.shutdown.cancel();
+    }
+
+    async fn mail_in_bulk_is_tried_again_and_given_up_like_any_other(at: TestDb) {
+        let world = World::new(&at).await;
+        let mut office = PostOffice::open().await;
+        let (_, runner) = world.runner(office.transport());
+        let usual = runner.terms("mail").expect("it is delivered");
+        assert_eq!(runner.terms("mail.bulk"), Some(Terms { at_once: 2, ..usual }));
+        world.send_in_bulk("nobody@example.com").await;
+        world.send_in_bulk("ann@example.com").await;
+        let (jobs, _) = world.hire(office.transport());
+        for _ in 0..2 {
+            let mut mail = office.next(PATIENCE).await;
+            mail.answer(if mail.to == "nobody@example.com" { Reply::NoSuchMailbox } else { Reply::TryLater });
+        }
+        until("both answers are heard", async || count(&world.db, UNDER_WAY).await == 0).await;
+        assert!(office.is_idle(), "asked again at once");
+        world.clock.advance(Span::from_secs(10)).expect("a test clock");
+        let mut again = office.next(PATIENCE).await;
+        assert_eq!(again.to, "ann@example.com");
+        again.answer(Reply::Accept);
+        until("it is sent", async || count(&world.db, IN_BULK).await == 0).await;
+        let dead = jobs.dead_letters(10).await.expect("listed");
+        let dead: Vec<_> = dead.iter().map(|it| (it.kind.as_str(), it.reason.as_str())).collect();
+        assert_eq!(dead, [("mail.bulk", "the server answered 550")]);
+        world.shutdown.cancel();
+    }
+
+    /// Of the release before, invoices stand among all other mail.
+    async fn what_was_queued_before_there_was_bulk_is_delivered(at: TestDb) {
+        let world = World::new(&at).await;
+        let directory = tempfile::tempdir().expect("a directory");
+        let before = welcome("ann@example.com", "x");
+        let mut tx = world.db.begin().await.expect("begins");
+        world.jobs().enqueue(&mut tx, Kind::new("mail"), &before, world.clock.now(), None).await.expect("queues");
+        tx.commit().await.expect("commits");
+        world.hire(Transport::directory(directory.path()));
+        world.until_queued(0).await;
+        assert_eq!(files(directory.path()).len(), 1);
         world.shutdown.cancel();
     }
 }

@@ -1,6 +1,7 @@
 //! Mails about people's invoices and credit notes, when billing tells that there is one: to the address that the billing
 //! profile had then, or to the person. No event holds an address, so billing is asked for the document; that may take its
-//! time, so a job does it, and each document is mailed once.
+//! time, so a job does it, and each document is mailed once. Many are issued at once when many renew, so they are mailed in
+//! bulk: nobody who waits for a link waits for them.
 
 use askama::Template;
 use bursar_db::{DbError, Tx};
@@ -58,7 +59,7 @@ impl Identity {
             let named = invoice.billing_profile.as_ref().map(|it| it.invoice_mail.as_str()).unwrap_or_default();
             let to = if named.is_empty() { user.email.as_str() } else { named };
             let mail = letter(to, to == user.email, &invoice, &self.0.config);
-            bursar_mail::queue(&self.0.jobs, &mut tx, now, &mail).await?;
+            bursar_mail::queue_bulk(&self.0.jobs, &mut tx, now, &mail).await?;
         }
         lease.finish(&mut tx).await?;
         tx.commit().await?;

@@ -36,7 +36,7 @@ fn mailed(world: &World, email: &str, number: &str) -> usize {
 
 /// Waits until nothing is left to be mailed.
 async fn all_mailed(world: &World) {
-    for kind in ["identity.invoice", "mail"] {
+    for kind in ["identity.invoice", "mail.bulk", "mail"] {
         becomes(0, async || world.count("SELECT COUNT(*) FROM jobs WHERE kind = $1", kind).await).await;
     }
 }
@@ -73,6 +73,23 @@ bursar_testkit::engines! {
         becomes(1, async || mailed(&world, BOOKS, "ABC-2026-0002")).await;
         all_mailed(&world).await;
         assert_eq!(mailed(&world, BOOKS, "ABC-2026-0001"), 1);
+    }
+
+    async fn a_persons_document_is_mailed_in_bulk(db: TestDb) {
+        let world = World::start(&db).await;
+        let ada = world.join("Ada").await;
+        all_mailed(&world).await;
+        // Where a file is in the way no mail is written, so what is queued stays.
+        let mails = world.settings.mail_dir();
+        std::fs::remove_dir_all(&mails).unwrap();
+        std::fs::write(&mails, "").unwrap();
+        issued(&world, &ada.user, "ivc_1", "ABC-2026-0001", BOOKS).await;
+        let waits = "SELECT COUNT(*) FROM jobs WHERE kind = $1 AND failure IS NOT NULL AND dead_at IS NULL";
+        becomes(1, async || world.count(waits, "mail.bulk").await).await;
+        assert_eq!(world.count("SELECT COUNT(*) FROM jobs WHERE kind = $1", "mail").await, 0);
+        std::fs::remove_file(&mails).unwrap();
+        world.pass(10);
+        becomes(1, async || mailed(&world, BOOKS, "ABC-2026-0001")).await;
     }
 
     async fn while_billing_is_away_a_persons_document_waits(db: TestDb) {

@@ -1,6 +1,7 @@
 //! Mails about organizations' invoices and credit notes, when billing tells that there is one: to the address that the billing
 //! profile had then, or to the owner. No event holds an address, so billing is asked for the document; that may take its
-//! time, so a job does it, and each document is mailed once.
+//! time, so a job does it, and each document is mailed once. Many are issued at once when many renew, so they are mailed in
+//! bulk: nobody who waits for a link waits for them.
 
 use askama::Template;
 use bursar_db::{DbError, Tx};
@@ -73,7 +74,7 @@ impl Organization {
             };
             if !to.is_empty() {
                 let mail = letter(&to, &organization.name, &invoice, &self.0.config);
-                bursar_mail::queue(&self.0.jobs, &mut tx, now, &mail).await?;
+                bursar_mail::queue_bulk(&self.0.jobs, &mut tx, now, &mail).await?;
             }
         }
         lease.finish(&mut tx).await?;

@@ -49,7 +49,7 @@ async fn jobs(world: &World, kind: &str) -> i64 {
 
 /// Waits until nothing is left to be mailed.
 async fn all_mailed(world: &World) {
-    for kind in ["organization.invoice", "mail"] {
+    for kind in ["organization.invoice", "mail.bulk", "mail"] {
         until("nothing is left to be mailed", async || jobs(world, kind).await == 0).await;
     }
 }
@@ -94,6 +94,21 @@ bursar_testkit::engines! {
         until("the other is mailed", async || told(&world, BOOKS, "ABC-2026-0002") == 1).await;
         all_mailed(&world).await;
         assert_eq!(told(&world, BOOKS, "ABC-2026-0001"), 1);
+    }
+
+    async fn a_document_is_mailed_in_bulk(db: TestDb) {
+        let world = World::start(db).await;
+        let acme = world.create(&world.who(1), "Acme").await.id;
+        // Where a file is in the way no mail is written, so what is queued stays.
+        let mails = world.mail_dir();
+        std::fs::write(&mails, "").expect("nothing was mailed yet");
+        world.billing.issues(invoice(&acme, "ivc_1", "ABC-2026-0001", BOOKS));
+        world.billing_tells(issued(&acme, "ivc_1")).await;
+        until("it is queued", async || jobs(&world, "mail.bulk").await == 1).await;
+        assert_eq!(jobs(&world, "mail").await, 0);
+        std::fs::remove_file(&mails).expect("removed");
+        world.advance(Span::from_secs(10));
+        until("it is mailed", async || told(&world, BOOKS, "ABC-2026-0001") == 1).await;
     }
 
     /// Billing may tell of a last document when nothing is left of the organization, not even its name.

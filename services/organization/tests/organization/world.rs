@@ -305,6 +305,11 @@ impl World {
     pub(crate) fn advance(&self, span: Span) {
         self.clock.advance(span).expect("time moves on");
     }
+
+    /// Where mail is written.
+    pub(crate) fn mail_dir(&self) -> std::path::PathBuf {
+        self.settings.mail_dir()
+    }
 }
 
 /// The session of the `n`-th person.
