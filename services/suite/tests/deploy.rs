@@ -1,7 +1,7 @@
 //! The files in deploy/ speak of settings, ports and accounts that exist.
 #![allow(clippy::expect_used, clippy::panic, reason = "helpers of a test fail by panicking")]
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use bursar_id::ServiceAccountId;
 use bursar_runtime::{Loader, Mode, Program, Service, Settings};
@@ -11,35 +11,41 @@ fn file(path: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The two ways in which pods may speak: the components of the kustomization.
+/// The two ways in which pods may speak: components of the kustomization.
 const WAYS: [&str; 2] = ["tls", "plaintext"];
 
-/// The literals of one map under `configMapGenerator`.
-fn literals(kustomization: &str, name: &str) -> Vec<(String, String)> {
+/// The literals of one map under `configMapGenerator`, if there is such a map.
+fn literals(kustomization: &str, name: &str) -> Option<Vec<(String, String)>> {
     let text = file(&format!("kubernetes/{kustomization}"));
-    let start = text.find(&format!("  - name: {name}\n")).expect("the map");
+    let start = text.find(&format!("  - name: {name}\n"))?;
     let lines = text[start..].lines().skip_while(|line| *line != "    literals:").skip(1);
     let literals =
         lines.filter(|line| !line.trim_start().starts_with('#')).map_while(|line| line.strip_prefix("      - "));
     let pairs = literals.map(|literal| literal.split_once('=').expect("NAME=value"));
-    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    Some(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
 }
 
-/// What a pod's environment makes of the settings, with its secret files in `secrets`.
-fn pod(service: Service, way: &str, secrets: &Path) -> Settings {
-    let base = |name: &str| literals("kustomization.yaml", name);
-    let component = literals(&format!("{way}/kustomization.yaml"), "bursar");
-    let environment = base("bursar").into_iter().chain(component).chain(base(&format!("bursar-{service}")));
+/// What a pod's environment makes of the settings with these components, with its secret files in `secrets`.
+fn pod(service: Service, components: &[&str], secrets: &Path) -> Settings {
+    let own = format!("bursar-{service}");
+    // What is said later holds, as it does when maps are merged.
+    let mut environment = BTreeMap::new();
+    for map in ["bursar", own.as_str()] {
+        environment.extend(literals("kustomization.yaml", map).expect("the map"));
+        for component in components {
+            environment.extend(literals(&format!("{component}/kustomization.yaml"), map).unwrap_or_default());
+        }
+    }
     let secrets = secrets.display().to_string();
-    let moved = environment.map(|(name, value)| {
+    let moved = environment.into_iter().map(|(name, value)| {
         let value = value.replace("/run/secrets/bursar", &secrets).replace("/run/secrets/tls", &secrets);
         (name, value)
     });
     let loaded = Loader::new(Program::Single(service)).environment(moved).load();
-    loaded.unwrap_or_else(|error| panic!("the pods of {service} would refuse their settings ({way}): {error}"))
+    loaded.unwrap_or_else(|error| panic!("the pods of {service} would refuse their settings ({components:?}): {error}"))
 }
 
-/// The files that Secrets become: those of secrets.sh, and a certificate.
+/// The files that Secrets become: those of secrets.sh, what Stripe gives, and a certificate.
 fn secrets() -> tempfile::TempDir {
     let secrets = tempfile::tempdir().expect("a directory");
     let authority = bursar_testkit::Authority::new("a cluster");
@@ -53,6 +59,8 @@ fn secrets() -> tempfile::TempDir {
         ("identity", &token),
         ("organization", &token),
         ("billing", &token),
+        ("stripe", "sk_live_x"),
+        ("whsec", "whsec_x"),
         ("tls.crt", &certificate.chain),
         ("tls.key", &certificate.key),
         ("ca.crt", authority.pem()),
@@ -66,7 +74,7 @@ fn secrets() -> tempfile::TempDir {
 fn kubernetes_pods_accept_their_settings() {
     let secrets = secrets();
     for (service, way) in Service::ALL.into_iter().flat_map(|service| WAYS.map(|way| (service, way))) {
-        let settings = pod(service, way, secrets.path());
+        let settings = pod(service, &[way], secrets.path());
         assert_eq!(settings.mode, Mode::Production, "{service}");
         assert_eq!(settings.store(service).engine(), bursar_db::Engine::Postgres, "{service}");
         assert!(!settings.migrate_on_start, "{service}: an init container migrates");
@@ -106,7 +114,7 @@ fn kubernetes_pods_listen_where_their_services_point() {
     let secrets = secrets();
     for service in Service::ALL {
         let manifest = file(&format!("kubernetes/{service}.yaml"));
-        let settings = pod(service, "plaintext", secrets.path());
+        let settings = pod(service, &["plaintext"], secrets.path());
         let grpc = settings.service_address(service).port();
         let operations = settings.operations_listener().port();
         for line in [
@@ -120,6 +128,106 @@ fn kubernetes_pods_listen_where_their_services_point() {
             assert!(manifest.contains(&line), "{service}.yaml has no `{}`", line.trim());
         }
     }
+}
+
+#[test]
+fn kubernetes_pods_take_stripes_payments_with_its_component() {
+    let (secrets, port) = (secrets(), webhooks_port());
+    for way in WAYS {
+        let settings = pod(Service::Billing, &[way, "stripe"], secrets.path());
+        let listener = settings.inbox_listener().expect("webhooks are listened for");
+        assert_eq!(listener.port(), port, "{way}: where the Service points");
+        assert!(listener.ip().is_unspecified(), "{way}: an ingress must reach it");
+        assert!(!settings.allow_sandbox_payments, "{way}: nobody buys for nothing");
+        assert_eq!(settings.inbox_tls.certificate_file.is_some(), way == "tls", "{way}");
+        assert!(settings.inbox_tls.client_ca_file.is_none(), "{way}: an ingress has no certificate of ours");
+        assert_eq!(
+            pod(Service::Billing, &[way], secrets.path()).inbox_listener(),
+            None,
+            "{way}: without it nobody listens"
+        );
+    }
+    // A patch adds the port by the name that the Service asks for.
+    let component = file("kubernetes/stripe/kustomization.yaml");
+    assert!(component.contains(&format!("{{name: webhooks, containerPort: {port}}}\n")), "{component}");
+    assert!(component.contains("      kind: Deployment\n      name: bursar-billing\n"), "{component}");
+    let (service, _) = webhooks();
+    assert!(service.contains("      targetPort: webhooks\n"), "{service}");
+    let name = within(&service, "metadata:\n").trim().strip_prefix("name: ").expect("a name");
+    let certificates = file("kubernetes/tls/certificates.yaml");
+    assert!(certificates.contains(&format!("    - {name}\n")), "no certificate for the name that an ingress calls");
+}
+
+#[test]
+fn kubernetes_opens_the_port_for_webhooks_to_an_ingress_alone() {
+    let (service, policy) = webhooks();
+    let port = webhooks_port();
+    // Both speak of billing's pods by a label that they have.
+    let label = within(&service, "  selector:\n").trim().to_owned();
+    assert_eq!(within(&policy, "  podSelector:\n").trim().replace("matchLabels:\n      ", ""), label);
+    let billing = file("kubernetes/billing.yaml");
+    let deployment = billing.split("---\n").find(|it| it.contains("kind: Deployment\n")).expect("billing's");
+    for labels in
+        [within(deployment, "    matchLabels:\n"), within(deployment, "  template:\n    metadata:\n      labels:\n")]
+    {
+        assert!(labels.lines().any(|line| line.trim() == label), "{label} is none of {labels}");
+    }
+    // One rule: from namespaces with a label, whatever their pods, to one port.
+    assert!(policy.contains("  policyTypes: [Ingress]\n"), "{policy}");
+    let rule = within(&policy, "  ingress:\n");
+    let rule: Vec<&str> = rule.lines().map(str::trim).filter(|line| !line.starts_with('#')).collect();
+    let to = format!("- port: {port}");
+    assert_eq!(
+        rule,
+        ["- from:", "- namespaceSelector:", "matchLabels:", "bursar.webhooks: ingress", "ports:", to.as_str()]
+    );
+}
+
+#[test]
+fn kubernetes_keeps_the_port_for_webhooks_closed_without_the_component() {
+    let base = file("kubernetes/kustomization.yaml");
+    assert!(!base.lines().any(|line| line.trim_start().starts_with("- stripe")), "it is for those who take money");
+    let policies = file("kubernetes/network-policy.yaml");
+    // Of pods that a policy selects, what none opens is closed; this one selects all.
+    assert_eq!(within(&policies, "  podSelector:\n").trim(), "matchLabels:\n      app.kubernetes.io/part-of: bursar");
+    assert!(policies.contains("  policyTypes: [Ingress, Egress]\n"), "{policies}");
+    assert!(base.contains(
+        "      app.kubernetes.io/part-of: bursar\n    includeSelectors: false\n    includeTemplates: true\n"
+    ));
+    let ingress = within(&policies, "  ingress:\n");
+    let opened = ingress.lines().filter_map(|line| line.trim().strip_prefix("- port: "));
+    let opened: Vec<u16> = opened.map(|port| port.parse().expect("one port, and no range")).collect();
+    assert_eq!(opened, [7401, 7402, 7403, 7400]);
+    assert_eq!(ingress.matches("ports:\n").count(), ingress.matches("- from:\n").count(), "a rule without opens all");
+    assert!(!ingress.contains("endPort"), "{ingress}");
+    assert!(!opened.contains(&webhooks_port()));
+}
+
+/// The Service for Stripe's webhooks, and the policy that lets them in.
+fn webhooks() -> (String, String) {
+    let text = file("kubernetes/stripe/webhooks.yaml");
+    let (service, policy) = text.split_once("---\n").expect("two of them");
+    assert!(service.contains("kind: Service\n") && policy.contains("kind: NetworkPolicy\n"), "{text}");
+    assert_eq!(file("kubernetes/stripe/kustomization.yaml").matches("  - webhooks.yaml\n").count(), 1, "it is applied");
+    (service.to_owned(), policy.to_owned())
+}
+
+/// Where the Service for webhooks listens.
+fn webhooks_port() -> u16 {
+    let (service, _) = webhooks();
+    let port = service.lines().find_map(|line| line.trim().strip_prefix("port: ")).expect("a port");
+    port.parse().expect("a number")
+}
+
+/// The lines of a manifest below these, as long as they are further in than the last of these.
+fn within<'a>(manifest: &'a str, these: &str) -> &'a str {
+    let start = manifest.find(&format!("\n{these}")).unwrap_or_else(|| panic!("no {these} in {manifest}"));
+    let rest = &manifest[start + 1 + these.len()..];
+    let last = these.lines().last().unwrap_or_default();
+    let depth = |line: &str| line.len() - line.trim_start().len();
+    let lines = rest.split_inclusive('\n').take_while(|line| depth(line) > depth(last));
+    let length: usize = lines.map(str::len).sum();
+    &rest[..length]
 }
 
 #[test]
