@@ -1,6 +1,7 @@
 //! `bursar demo` as a newcomer runs it.
+#![allow(clippy::panic, reason = "helpers of a test fail by panicking")]
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use bursar_testkit::{Plan, Ports, Program, Topology};
 
@@ -36,6 +37,26 @@ fn tells_the_story(log: &str) {
     assert!(chart[1].contains("Ben") && chart[1].contains("660.5"), "{log}");
 }
 
+/// A renewal that is declined, its recovery, and the pack that nothing of it touches.
+#[track_caller]
+fn overcomes_a_decline(log: &str) {
+    let lines = [
+        ("the renewal is declined", "PAST_DUE, still on Business"),
+        ("what became of its payment", "DECLINED: card_declined, and no invoice"),
+        ("the pack after the decline", "exactly as before: all of its 1500"),
+        ("what can be spent without a paid month", "1500: pack 1500, and no allowance"),
+        ("work goes on; the pack pays for it", "100 credits, 1400 left"),
+        ("the renewal is paid", "ACTIVE again"),
+        ("the month's allowance is there", "2900: a new allowance 1500, then pack 1400"),
+        ("the pack after the recovery", "untouched: 1400"),
+    ];
+    let mut rest = log.lines();
+    for (step, result) in lines {
+        let line = rest.find(|line| line.contains(step)).unwrap_or_else(|| panic!("no {step:?} in its place:\n{log}"));
+        assert!(line.contains('✓') && line.contains(result), "no {result:?} in {line:?}");
+    }
+}
+
 #[test]
 fn it_brings_a_suite_of_its_own_and_leaves_nothing_behind() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -43,7 +64,8 @@ fn it_brings_a_suite_of_its_own_and_leaves_nothing_behind() {
     assert_eq!(status.code(), Some(0), "{log}");
     tells_the_story(&log);
     assert!(log.contains("119.5 expired"), "a month passes:\n{log}");
-    let left: Vec<_> = std::fs::read_dir(dir.path()).expect("readable").flatten().collect();
+    overcomes_a_decline(&log);
+    let left: Vec<_> = fs::read_dir(dir.path()).expect("readable").flatten().collect();
     assert!(left.is_empty(), "{left:?}");
 }
 
