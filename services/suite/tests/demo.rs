@@ -1,7 +1,7 @@
 //! `bursar demo` as a newcomer runs it.
-#![allow(clippy::panic, reason = "helpers of a test fail by panicking")]
+#![allow(clippy::expect_used, clippy::panic, reason = "helpers of a test fail by panicking")]
 
-use std::{fs, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use bursar_testkit::{Plan, Ports, Program, Topology};
 
@@ -24,6 +24,8 @@ fn tells_the_story(log: &str) {
         "12 seats, and credits for them at once",
         "ChangePlan",
         "12 seats until then",
+        "InvoiceService/ListInvoices",
+        "InvoiceService/RenderInvoice",
         "Every step gave",
     ] {
         assert!(log.contains(piece), "no {piece:?} in:\n{log}");
@@ -49,6 +51,7 @@ fn overcomes_a_decline(log: &str) {
         ("the renewal is paid", "ACTIVE again"),
         ("the month's allowance is there", "2900: a new allowance 1500, then pack 1400"),
         ("the pack after the recovery", "untouched: 1400"),
+        ("one for each payment, for the whole team", "5 paid; 2 declined, without one"),
     ];
     let mut rest = log.lines();
     for (step, result) in lines {
@@ -57,14 +60,32 @@ fn overcomes_a_decline(log: &str) {
     }
 }
 
+/// The invoice lies in `folder` after the demo has ended, as a PDF and under its number. It is removed.
+#[track_caller]
+fn leaves_an_invoice(log: &str, folder: &Path) {
+    let told: Vec<_> = log.lines().filter_map(|line| line.split_once("stays when the demo is over: ")).collect();
+    let [(_, path)] = told[..] else { panic!("one path:\n{log}") };
+    let path = Path::new(path);
+    let content = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    assert!(content.starts_with(b"%PDF-") && content.len() > 4_000, "{} bytes", content.len());
+    assert_eq!(path.parent(), Some(folder));
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let number = name.strip_prefix("bursar-invoice-").and_then(|rest| rest.strip_suffix(".pdf"));
+    let number = number.unwrap_or_else(|| panic!("{name:?} names no invoice"));
+    let line = log.lines().find(|line| line.contains("InvoiceService/RenderInvoice")).unwrap_or_default();
+    assert!(!number.is_empty() && line.contains(number), "{number} is not in {line:?}");
+    fs::remove_file(path).expect("it can be removed");
+}
+
 #[test]
-fn it_brings_a_suite_of_its_own_and_leaves_nothing_behind() {
+fn it_brings_a_suite_of_its_own_and_leaves_nothing_but_an_invoice_behind() {
     let dir = tempfile::tempdir().expect("a directory");
     let (status, log) = demo().env("TMPDIR", dir.path()).run(STORY);
     assert_eq!(status.code(), Some(0), "{log}");
     tells_the_story(&log);
     assert!(log.contains("119.5 expired"), "a month passes:\n{log}");
     overcomes_a_decline(&log);
+    leaves_an_invoice(&log, dir.path());
     let left: Vec<_> = fs::read_dir(dir.path()).expect("readable").flatten().collect();
     assert!(left.is_empty(), "{left:?}");
 }
@@ -72,13 +93,15 @@ fn it_brings_a_suite_of_its_own_and_leaves_nothing_behind() {
 #[tokio::test]
 async fn it_plays_against_a_running_suite_and_again() {
     let suite = Plan::new(Topology::Suite).start().await;
+    let dir = tempfile::tempdir().expect("a directory");
     for _ in 0..2 {
         let target = format!("127.0.0.1:{}", suite.operations_port());
-        let program = demo().args(["--target", &target, "--data-dir"]).arg(suite.data_dir());
+        let program = demo().args(["--target", &target, "--data-dir"]).arg(suite.data_dir()).env("TMPDIR", dir.path());
         let (status, log) = tokio::task::spawn_blocking(move || program.run(STORY)).await.expect("it ends");
         assert_eq!(status.code(), Some(0), "{log}");
         tells_the_story(&log);
         assert!(log.contains("no test clock"), "{log}");
+        leaves_an_invoice(&log, dir.path());
     }
 }
 

@@ -6,7 +6,8 @@
 //! - `cast/` is who acts, and the calls that they make
 //! - `scenes/` are the team's months, `chart.rs` the picture of what each used; `guides/` are the walk-throughs
 //!
-//! Nothing here reaches into a service: whatever the demo knows, a caller could know.
+//! The months leave one file, the PDF of an invoice (`scenes/invoice.rs`). Nothing here reaches into a service: whatever the
+//! demo knows, a caller could know.
 
 mod cast;
 mod chart;

@@ -5,13 +5,14 @@ use bursar_proto::{
     billing::v1::{
         AccountSettings, AutoTopUp, BeginSetupRequest, BeginSetupResponse, ChangePlanRequest, ChangePlanResponse,
         ChargeRequest, ChargeResponse, GetBalanceRequest, GetBalanceResponse, GetSubscriptionRequest,
-        GetSubscriptionResponse, GroupBy, ListInvoicesRequest, ListInvoicesResponse, ListLedgerEntriesRequest,
-        ListLedgerEntriesResponse, ListLotsRequest, ListLotsResponse, ListPaymentMethodsRequest,
-        ListPaymentMethodsResponse, ListPaymentsRequest, ListPaymentsResponse, ListPurchasesRequest,
-        ListPurchasesResponse, PreviewChangeRequest, PreviewChangeResponse, PurchasePackRequest, PurchasePackResponse,
-        QueryUsageRequest, QueryUsageResponse, RemovePaymentMethodRequest, RemovePaymentMethodResponse,
-        SetContractRequest, SetContractResponse, SetDefaultPaymentMethodRequest, SetDefaultPaymentMethodResponse,
-        SetSeatsRequest, SetSeatsResponse, SubscribeRequest, SubscribeResponse, UpdateAccountSettingsRequest,
+        GetSubscriptionResponse, GroupBy, InvoiceFormat, ListInvoicesRequest, ListInvoicesResponse,
+        ListLedgerEntriesRequest, ListLedgerEntriesResponse, ListLotsRequest, ListLotsResponse,
+        ListPaymentMethodsRequest, ListPaymentMethodsResponse, ListPaymentsRequest, ListPaymentsResponse,
+        ListPurchasesRequest, ListPurchasesResponse, PreviewChangeRequest, PreviewChangeResponse, PurchasePackRequest,
+        PurchasePackResponse, QueryUsageRequest, QueryUsageResponse, RemovePaymentMethodRequest,
+        RemovePaymentMethodResponse, RenderInvoiceRequest, RenderInvoiceResponse, SetContractRequest,
+        SetContractResponse, SetDefaultPaymentMethodRequest, SetDefaultPaymentMethodResponse, SetSeatsRequest,
+        SetSeatsResponse, SubscribeRequest, SubscribeResponse, UpdateAccountSettingsRequest,
         UpdateAccountSettingsResponse,
     },
     google::r#type::Money,
@@ -31,7 +32,7 @@ use bursar_proto::{
 };
 use bursar_rpc::convert::{required_timestamp, to_timestamp};
 use bursar_time::Span;
-use tonic::{Response, Status};
+use tonic::{Response, Status, Streaming};
 
 use super::Actor;
 use crate::demo::wire::{Wire, answer};
@@ -346,6 +347,13 @@ impl Actor {
     pub(in crate::demo) async fn invoices(&self) -> Outcome<ListInvoicesResponse> {
         let request = ListInvoicesRequest { owner: self.owner.clone(), ..ListInvoicesRequest::default() };
         self.wire.invoices().list_invoices(request).await
+    }
+
+    /// An invoice as a PDF, in chunks.
+    pub(in crate::demo) async fn pdf(&self, invoice: &str) -> Outcome<Streaming<RenderInvoiceResponse>> {
+        let (owner, invoice_id) = (self.owner.clone(), invoice.to_owned());
+        let request = RenderInvoiceRequest { owner, invoice_id, format: InvoiceFormat::Pdf.into() };
+        self.wire.invoices().render_invoice(request).await
     }
 
     pub(in crate::demo) async fn payments(&self) -> Outcome<ListPaymentsResponse> {

@@ -17,11 +17,11 @@ use crate::demo::{
 /// The first try after a decline: so long after the end of the period that is paid for.
 const FIRST_RETRY: Span = Span::from_days(1);
 
-/// Plays both acts if the suite has a test clock.
-pub(super) async fn overcome(stage: &mut Stage, play: &Play, team: &Team, ada: Actor) -> anyhow::Result<()> {
+/// Plays both acts if the suite has a test clock. Returns Ada, signed in.
+pub(super) async fn overcome(stage: &mut Stage, play: &Play, team: &Team, ada: Actor) -> anyhow::Result<Actor> {
     stage.act("A renewal is declined")?;
     if !clock::is_there(stage, play).await? {
-        return Ok(());
+        return Ok(ada);
     }
     bad_card(stage, play, &ada).await?;
     let (before, boundary) = before(stage, &ada).await?;
@@ -42,7 +42,8 @@ pub(super) async fn overcome(stage: &mut Stage, play: &Play, team: &Team, ada: A
     let ada = clock::return_of_ada(stage, play, team, "a day").await?;
     recovered(stage, &ada, boundary).await?;
     granted(stage, &ada, &spent_from, boundary).await?;
-    pack::verify(stage, &ada, &team.id).await
+    pack::verify(stage, &ada, &team.id).await?;
+    Ok(ada)
 }
 
 async fn bad_card(stage: &mut Stage, play: &Play, ada: &Actor) -> anyhow::Result<()> {

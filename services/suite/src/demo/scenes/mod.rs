@@ -4,6 +4,7 @@
 mod clock;
 mod decline;
 mod farewell;
+mod invoice;
 mod month;
 mod pack;
 mod seats;
@@ -33,5 +34,6 @@ pub(super) async fn perform(play: &mut Play, stage: &mut Stage) -> anyhow::Resul
     let ada = month::pass(stage, play, &team).await?;
     usage::show(stage, &team, &ada).await?;
     seats::change(stage, &ada).await?;
-    decline::overcome(stage, play, &team, ada).await
+    let ada = decline::overcome(stage, play, &team, ada).await?;
+    invoice::keep(stage, &ada).await
 }
