@@ -27,7 +27,7 @@ enum Command {
     Migrate(MigrateArgs),
     /// Ask a running suite whether it is ready; exit code 0 if it is.
     Healthcheck,
-    /// Play a team's month, or the walk-through of a product's guide, over real gRPC, checking every step; exit code 1 if
+    /// Play a team's months, or the walk-through of a product's guide, over real gRPC, checking every step; exit code 1 if
     /// one is not as it should be.
     Demo(demo::Arguments),
     /// Compare the three stores with one another, beside programs that run on them or without: exit code 0 if they agree, 1

@@ -1,12 +1,13 @@
-//! `bursar demo`: a team's month, or the walk-through of a product's guide, played over real gRPC and checked step by step.
+//! `bursar demo`: a team's months, or the walk-through of a product's guide, played over real gRPC and checked step by step.
 //!
 //! - `host.rs` runs a suite for it, `wire.rs` calls one, `mailbox.rs` (beside this folder) reads what it mails
 //! - `stage.rs` tells what happens and names the step at which something is not as it should be; `checklist.rs` says what a
 //!   guide promises, and `stage.rs` which step has shown it
 //! - `cast/` is who acts, and the calls that they make
-//! - `scenes/` are the team's month, `chart.rs` its last picture; `guides/` are the walk-throughs
+//! - `scenes/` are the team's months, `chart.rs` the picture of what each used; `guides/` are the walk-throughs
 //!
-//! Nothing here reaches into a service: whatever the demo knows, a caller could know.
+//! The months leave one file, the PDF of an invoice (`scenes/invoice.rs`). Nothing here reaches into a service: whatever the
+//! demo knows, a caller could know.
 
 mod cast;
 mod chart;
@@ -34,12 +35,12 @@ use crate::target::Target;
 /// What `bursar demo` takes.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// Play the walk-through of a product's guide instead of the month, with its preset, and show with each step what
-    /// the guide says about it.
+    /// Play the walk-through of a product's guide instead of the team's months, with its preset, and show with each step
+    /// what the guide says about it.
     #[arg(long, value_name = "PRODUCT")]
     guide: Option<Guide>,
     /// Play against the suite that runs there instead of one of the demo's own. Its mail is read from
-    /// --data-dir. The month passes only if it runs with --test-clock; a guide needs one that runs with the guide's
+    /// --data-dir. Months pass only if it runs with --test-clock; a guide needs one that runs with the guide's
     /// preset (`bursar --preset PRODUCT`), and says so if it does not.
     #[arg(long, value_name = "HOST:PORT-BASE")]
     target: Option<Target>,
@@ -57,7 +58,7 @@ impl Arguments {
 pub(crate) async fn run(settings: &Settings, arguments: Arguments) -> anyhow::Result<ExitCode> {
     let guide = arguments.guide;
     let mut stage = Stage::new(guide.map(Guide::checklist).transpose()?);
-    stage.title(guide.map_or("Bursar: a team's month, over real gRPC", Guide::title))?;
+    stage.title(guide.map_or("Bursar: a team's months, over real gRPC", Guide::title))?;
     if let Some(target) = arguments.target {
         let wire = Wire::to(&target)?;
         stage.say(&format!("The suite at {target}; its mail in {}.", settings.data_dir.display()))?;

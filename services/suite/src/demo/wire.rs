@@ -7,8 +7,8 @@ use bursar_proto::{
     billing::v1::{
         account_service_client::AccountServiceClient, catalog_service_client::CatalogServiceClient,
         credit_service_client::CreditServiceClient, invoice_service_client::InvoiceServiceClient,
-        purchase_service_client::PurchaseServiceClient, subscription_service_client::SubscriptionServiceClient,
-        usage_service_client::UsageServiceClient,
+        payment_service_client::PaymentServiceClient, purchase_service_client::PurchaseServiceClient,
+        subscription_service_client::SubscriptionServiceClient, usage_service_client::UsageServiceClient,
     },
     identity::v1::{
         context_service_client::ContextServiceClient, service_account_service_client::ServiceAccountServiceClient,
@@ -19,7 +19,7 @@ use bursar_proto::{
         member_service_client::MemberServiceClient, organization_service_client::OrganizationServiceClient,
         project_service_client::ProjectServiceClient,
     },
-    testing::v1::clock_service_client::ClockServiceClient,
+    testing::v1::{clock_service_client::ClockServiceClient, sandbox_service_client::SandboxServiceClient},
 };
 use bursar_rpc::{Transport, problem::reason_of};
 use bursar_runtime::Service;
@@ -88,9 +88,11 @@ impl Wire {
         catalog: CatalogServiceClient on billing;
         credits: CreditServiceClient on billing;
         subscriptions: SubscriptionServiceClient on billing;
+        payments: PaymentServiceClient on billing;
         purchases: PurchaseServiceClient on billing;
         invoices: InvoiceServiceClient on billing;
         usage: UsageServiceClient on billing;
+        sandbox: SandboxServiceClient on billing;
     }
 
     /// The test clocks of all services; in the suite they are one.

@@ -3,13 +3,17 @@
 
 use bursar_proto::{
     billing::v1::{
-        AccountSettings, AutoTopUp, ChangePlanRequest, ChangePlanResponse, ChargeRequest, ChargeResponse,
-        GetBalanceRequest, GetBalanceResponse, GetSubscriptionRequest, GetSubscriptionResponse, GroupBy,
-        ListInvoicesRequest, ListInvoicesResponse, ListLedgerEntriesRequest, ListLedgerEntriesResponse,
-        ListLotsRequest, ListLotsResponse, ListPurchasesRequest, ListPurchasesResponse, PreviewChangeRequest,
-        PreviewChangeResponse, PurchasePackRequest, PurchasePackResponse, QueryUsageRequest, QueryUsageResponse,
-        SetContractRequest, SetContractResponse, SetSeatsRequest, SetSeatsResponse, SubscribeRequest,
-        SubscribeResponse, UpdateAccountSettingsRequest, UpdateAccountSettingsResponse,
+        AccountSettings, AutoTopUp, BeginSetupRequest, BeginSetupResponse, ChangePlanRequest, ChangePlanResponse,
+        ChargeRequest, ChargeResponse, GetBalanceRequest, GetBalanceResponse, GetSubscriptionRequest,
+        GetSubscriptionResponse, GroupBy, InvoiceFormat, ListInvoicesRequest, ListInvoicesResponse,
+        ListLedgerEntriesRequest, ListLedgerEntriesResponse, ListLotsRequest, ListLotsResponse,
+        ListPaymentMethodsRequest, ListPaymentMethodsResponse, ListPaymentsRequest, ListPaymentsResponse,
+        ListPurchasesRequest, ListPurchasesResponse, PreviewChangeRequest, PreviewChangeResponse, PurchasePackRequest,
+        PurchasePackResponse, QueryUsageRequest, QueryUsageResponse, RemovePaymentMethodRequest,
+        RemovePaymentMethodResponse, RenderInvoiceRequest, RenderInvoiceResponse, SetContractRequest,
+        SetContractResponse, SetDefaultPaymentMethodRequest, SetDefaultPaymentMethodResponse, SetSeatsRequest,
+        SetSeatsResponse, SubscribeRequest, SubscribeResponse, UpdateAccountSettingsRequest,
+        UpdateAccountSettingsResponse,
     },
     google::r#type::Money,
     identity::v1::{ListContextsRequest, ListContextsResponse, SwitchContextRequest, SwitchContextResponse},
@@ -28,7 +32,7 @@ use bursar_proto::{
 };
 use bursar_rpc::convert::{required_timestamp, to_timestamp};
 use bursar_time::Span;
-use tonic::{Response, Status};
+use tonic::{Response, Status, Streaming};
 
 use super::Actor;
 use crate::demo::wire::{Wire, answer};
@@ -218,12 +222,42 @@ impl Actor {
         self.wire.accounts().list_ledger_entries(request).await
     }
 
+    /// A card that the sandbox accepts, which saves it at once.
+    pub(in crate::demo) async fn save_card(&self) -> Outcome<BeginSetupResponse> {
+        let (owner, request_id) = (self.owner.clone(), self.request_id());
+        let return_url = "https://example.com/billing".to_owned();
+        self.wire.payments().begin_setup(BeginSetupRequest { owner, return_url, request_id }).await
+    }
+
+    pub(in crate::demo) async fn cards(&self) -> Outcome<ListPaymentMethodsResponse> {
+        let request = ListPaymentMethodsRequest { owner: self.owner.clone(), ..ListPaymentMethodsRequest::default() };
+        self.wire.payments().list_payment_methods(request).await
+    }
+
+    /// Has it pay where no card is named.
+    pub(in crate::demo) async fn prefer_card(&self, card: &str) -> Outcome<SetDefaultPaymentMethodResponse> {
+        let (owner, payment_method_id) = (self.owner.clone(), card.to_owned());
+        let request = SetDefaultPaymentMethodRequest { owner, payment_method_id, request_id: self.request_id() };
+        self.wire.payments().set_default_payment_method(request).await
+    }
+
+    pub(in crate::demo) async fn remove_card(&self, card: &str) -> Outcome<RemovePaymentMethodResponse> {
+        let (owner, payment_method_id) = (self.owner.clone(), card.to_owned());
+        let request = RemovePaymentMethodRequest { owner, payment_method_id, request_id: self.request_id() };
+        self.wire.payments().remove_payment_method(request).await
+    }
+
     /// Pays with a card that the sandbox accepts.
     pub(in crate::demo) async fn subscribe(&self, plan: &str) -> Outcome<SubscribeResponse> {
+        self.subscribe_with(plan, "sandbox_ok").await
+    }
+
+    /// An empty card: the saved one that pays where none is named.
+    pub(in crate::demo) async fn subscribe_with(&self, plan: &str, card: &str) -> Outcome<SubscribeResponse> {
         let request = SubscribeRequest {
             owner: self.owner.clone(),
             plan_id: plan.to_owned(),
-            payment_method: "sandbox_ok".to_owned(),
+            payment_method: card.to_owned(),
             request_id: self.request_id(),
         };
         self.wire.subscriptions().subscribe(request).await
@@ -284,6 +318,7 @@ impl Actor {
         self.buy_with(pack, "sandbox_ok").await
     }
 
+    /// An empty card: the saved one that pays where none is named.
     pub(in crate::demo) async fn buy_with(&self, pack: &str, card: &str) -> Outcome<PurchasePackResponse> {
         let request = PurchasePackRequest {
             owner: self.owner.clone(),
@@ -312,6 +347,18 @@ impl Actor {
     pub(in crate::demo) async fn invoices(&self) -> Outcome<ListInvoicesResponse> {
         let request = ListInvoicesRequest { owner: self.owner.clone(), ..ListInvoicesRequest::default() };
         self.wire.invoices().list_invoices(request).await
+    }
+
+    /// An invoice as a PDF, in chunks.
+    pub(in crate::demo) async fn pdf(&self, invoice: &str) -> Outcome<Streaming<RenderInvoiceResponse>> {
+        let (owner, invoice_id) = (self.owner.clone(), invoice.to_owned());
+        let request = RenderInvoiceRequest { owner, invoice_id, format: InvoiceFormat::Pdf.into() };
+        self.wire.invoices().render_invoice(request).await
+    }
+
+    pub(in crate::demo) async fn payments(&self) -> Outcome<ListPaymentsResponse> {
+        let request = ListPaymentsRequest { owner: self.owner.clone(), ..ListPaymentsRequest::default() };
+        self.wire.payments().list_payments(request).await
     }
 
     /// Work of the model, for the actor.

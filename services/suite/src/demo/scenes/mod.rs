@@ -1,6 +1,10 @@
-//! The team's month, an act a file. Each step makes one call that matters, and checks what it gives.
+//! The team's months, an act a file, and the clock that lets them pass. Each step makes one call that matters, and checks what
+//! it gives.
 
+mod clock;
+mod decline;
 mod farewell;
+mod invoice;
 mod month;
 mod pack;
 mod seats;
@@ -29,5 +33,7 @@ pub(super) async fn perform(play: &mut Play, stage: &mut Stage) -> anyhow::Resul
     farewell::part_ways(stage, play, &team).await?;
     let ada = month::pass(stage, play, &team).await?;
     usage::show(stage, &team, &ada).await?;
-    seats::change(stage, &ada).await
+    seats::change(stage, &ada).await?;
+    let ada = decline::overcome(stage, play, &team, ada).await?;
+    invoice::keep(stage, &ada).await
 }

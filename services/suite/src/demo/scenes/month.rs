@@ -1,64 +1,22 @@
 //! A month passes: what was left of the allowance is gone, a new one is there, and so is the pack.
 
-use bursar_proto::{
-    billing::v1::LotSource,
-    testing::v1::{AdvanceRequest, GetRequest},
-};
-use bursar_rpc::convert::{required_timestamp, to_duration};
-use bursar_time::{Span, Timestamp};
-use tonic::Code;
+use bursar_proto::billing::v1::LotSource;
 
-use super::{Actor, PATIENCE, Play, Team, eventually, expect, expect_text, in_words, lots, pack, people};
-use crate::demo::{
-    stage::Stage,
-    wire::{answer, part},
-};
+use super::{Actor, PATIENCE, Play, Team, clock, eventually, expect, expect_text, in_words, lots, pack};
+use crate::demo::{stage::Stage, wire::answer};
 
 /// Plays the act if the suite has a test clock. Returns Ada, signed in.
 pub(super) async fn pass(stage: &mut Stage, play: &Play, team: &Team) -> anyhow::Result<Actor> {
     stage.act("A month passes")?;
-    let [mut clock, ..] = play.wire.clocks();
-    if matches!(clock.get(GetRequest {}).await, Err(status) if status.code() == Code::Unimplemented) {
-        stage.say("   This suite has no test clock; start it with --test-clock to see this act.")?;
+    if !clock::is_there(stage, play).await? {
         return Ok(team.ada.clone());
     }
-    advance(stage, play, team).await?;
-    let ada = return_of_ada(stage, play, team).await?;
+    clock::leap_to_the_next_period(stage, play, &team.ada).await?;
+    let ada = clock::return_of_ada(stage, play, team, "a month").await?;
     renewed(stage, &ada).await?;
     remains(stage, &ada).await?;
     pack::verify(stage, &ada, &team.id).await?;
     Ok(ada)
-}
-
-async fn advance(stage: &mut Stage, play: &Play, team: &Team) -> anyhow::Result<()> {
-    stage
-        .step("the clock moves to the end of the period", "ClockService/Advance", async {
-            let found = answer(team.ada.subscription().await)?;
-            let end = required_timestamp(part(found.subscription, "subscription")?.current_period_end)?;
-            let target = end.saturating_add(Span::HOUR);
-            for mut clock in play.wire.clocks() {
-                let now = required_timestamp(answer(clock.get(GetRequest {}).await)?.now)?;
-                let by = target.since(now);
-                if !by.is_zero() {
-                    answer(clock.advance(AdvanceRequest { by: Some(to_duration(by)) }).await)?;
-                }
-            }
-            Ok(((), format!("it is {} now", day(target))))
-        })
-        .await
-}
-
-fn day(time: Timestamp) -> String {
-    time.to_rfc3339().chars().take(10).collect()
-}
-
-async fn return_of_ada(stage: &mut Stage, play: &Play, team: &Team) -> anyhow::Result<Actor> {
-    stage
-        .step("Ada's tokens are a month old; she signs in again", "SessionService/SignIn", async {
-            let ada = people::sign_in(play, team.ada.name, &team.ada.email).await?;
-            Ok((people::switch(&ada, play, &team.id).await?, "back in the organization".to_owned()))
-        })
-        .await
 }
 
 async fn renewed(stage: &mut Stage, ada: &Actor) -> anyhow::Result<()> {

@@ -46,7 +46,7 @@ pub(super) async fn buy(stage: &mut Stage, play: &Play, team: &Team) -> anyhow::
 
 async fn purchase(stage: &mut Stage, ada: &Actor) -> anyhow::Result<()> {
     stage
-        .step("Ada's first card is declined", "PurchaseService/PurchasePack", async {
+        .step("Ada tries another card; it is declined", "PurchaseService/PurchasePack", async {
             let outcome = ada.buy_with("standard", "sandbox_declined").await;
             refused(outcome, Code::FailedPrecondition, "PAYMENT_DECLINED")?;
             expect_text("the balance", &answer(ada.balance().await)?.available, "719.5")?;
@@ -54,8 +54,8 @@ async fn purchase(stage: &mut Stage, ada: &Actor) -> anyhow::Result<()> {
         })
         .await?;
     stage
-        .step("her second card pays a Standard pack", "PurchaseService/PurchasePack", async {
-            let made = part(answer(ada.buy("standard").await)?.purchase, "purchase")?;
+        .step("the saved card pays a Standard pack", "PurchaseService/PurchasePack", async {
+            let made = part(answer(ada.buy_with("standard", "").await)?.purchase, "purchase")?;
             expect("the purchase", &(made.state(), made.credits.as_str()), &(PurchaseState::Paid, "1500"))?;
             Ok(((), "$100: 1500 credits that never expire".to_owned()))
         })

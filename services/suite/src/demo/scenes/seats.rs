@@ -10,9 +10,9 @@ use crate::demo::{
 };
 
 /// The plan that the team is on, and its own seats.
-const PLAN: (&str, u32) = ("business", 10);
+pub(super) const PLAN: (&str, u32) = ("business", 10);
 /// Two more.
-const MORE: u32 = 12;
+pub(super) const MORE: u32 = 12;
 
 pub(super) async fn change(stage: &mut Stage, ada: &Actor) -> anyhow::Result<()> {
     stage.act("More people, then fewer")?;

@@ -11,6 +11,7 @@ use crate::demo::{
 pub(super) async fn found(stage: &mut Stage, play: &mut Play, ada: Actor, ben: Actor) -> anyhow::Result<Team> {
     stage.act("A team")?;
     let (ada, id) = create(stage, play, ada).await?;
+    save_card(stage, &ada).await?;
     subscribe(stage, &ada).await?;
     invite(stage, &ada, &ben).await?;
     let ben = accept(stage, play, ben, &id).await?;
@@ -40,10 +41,21 @@ async fn create(stage: &mut Stage, play: &Play, ada: Actor) -> anyhow::Result<(A
     Ok((ada, id))
 }
 
+async fn save_card(stage: &mut Stage, ada: &Actor) -> anyhow::Result<()> {
+    stage
+        .step("Ada saves a card for it", "PaymentService/BeginSetup", async {
+            let card = part(answer(ada.save_card().await)?.payment_method, "payment method")?;
+            anyhow::ensure!(card.default, "the first card pays where none is named");
+            expect_text("who added it", &card.added_by, &ada.user)?;
+            Ok(((), format!("{} {}, which pays from now on", card.brand, card.last4)))
+        })
+        .await
+}
+
 async fn subscribe(stage: &mut Stage, ada: &Actor) -> anyhow::Result<()> {
     stage
         .step("Ada subscribes it to Business", "SubscriptionService/Subscribe", async {
-            let made = part(answer(ada.subscribe("business").await)?.subscription, "subscription")?;
+            let made = part(answer(ada.subscribe_with("business", "").await)?.subscription, "subscription")?;
             let price = part(made.price, "price")?;
             expect("the price", &(price.units, price.currency_code.as_str()), &(100, "USD"))?;
             expect("what it includes", &(made.credits.as_str(), made.seats), &("1500", 10))?;
