@@ -4,12 +4,12 @@
 use bursar_db::{DbError, Tx};
 use bursar_events::{Consumer, Unapplied};
 use bursar_id::{OrganizationId, OwnerId, SessionId, UserId};
+use bursar_invoices::Issued;
 use bursar_members::{Members, projection};
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::{Event, OrganizationCreated};
 use bursar_proto::event_type;
 
-use crate::usecase::invoices::Issued;
 use crate::usecase::{Identity, news};
 
 /// Applies organization's events to identity's store.
@@ -76,7 +76,7 @@ impl Consumer for FromBilling {
                 let owner: OwnerId = issued.owner.parse().map_err(Unapplied::unreadable)?;
                 let Some(owner) = owner.user() else { return Ok(()) };
                 let issued = Issued { owner, invoice: issued.invoice_id.clone() };
-                Ok(self.identity.note_invoice(tx, &issued).await?)
+                Ok(bursar_invoices::note(&self.identity, tx, &issued).await?)
             }
             Some(_) => Ok(()),
             None => Err(Unapplied::unreadable("it has no payload known here")),

@@ -3,6 +3,7 @@
 
 use bursar_db::{audit, idempotency};
 use bursar_events::retention;
+use bursar_invoices::Biller;
 use bursar_jobs::{Failure, Lease, Next, Runner, Terms, Work};
 use bursar_mail::Courier;
 use bursar_runtime::Env;
@@ -11,7 +12,7 @@ use bursar_time::Span;
 use crate::Error;
 use crate::usecase::Identity;
 use crate::usecase::departures::{DEPARTURE, Leaving};
-use crate::usecase::invoices::{INVOICE, Issued};
+use crate::usecase::invoices::INVOICE;
 use crate::usecase::signing::LOOK_AGAIN;
 
 /// How often what has perished is deleted.
@@ -84,18 +85,6 @@ impl Work for Farewell {
 
     async fn run(&self, _lease: &Lease, leaving: Leaving) -> Result<Next, Failure> {
         self.0.finish_departure(leaving).await?;
-        Ok(Next::Finished)
-    }
-}
-
-/// Mails invoices.
-struct Biller(Identity);
-
-impl Work for Biller {
-    type Payload = Issued;
-
-    async fn run(&self, lease: &Lease, issued: Issued) -> Result<Next, Failure> {
-        self.0.mail_invoice(lease, &issued).await?;
         Ok(Next::Finished)
     }
 }

@@ -7,6 +7,7 @@
 use bursar_db::{DbError, Tx};
 use bursar_events::{Consumer, Unapplied, audit};
 use bursar_id::{OwnerId, UserId};
+use bursar_invoices::Issued;
 use bursar_jobs::Jobs;
 use bursar_members::{projection, standings};
 use bursar_proto::event::v1::Event;
@@ -16,7 +17,6 @@ use bursar_time::Clock;
 
 use crate::domain::departure::Departure;
 use crate::store::{seats, users};
-use crate::usecase::invoices::Issued;
 use crate::usecase::seats::has_no_plan;
 use crate::usecase::{Organization, departures};
 
@@ -138,7 +138,7 @@ impl Consumer for FromBilling {
                 let owner: OwnerId = issued.owner.parse().map_err(Unapplied::unreadable)?;
                 let (Some(organization), Some(mailing)) = (owner.organization(), &self.mailing) else { return Ok(()) };
                 let issued = Issued { owner: organization, invoice: issued.invoice_id.clone() };
-                Ok(mailing.note_invoice(tx, &issued).await?)
+                Ok(bursar_invoices::note(mailing, tx, &issued).await?)
             }
             Some(_) => Ok(()),
             None => Err(Unapplied::unreadable("it has no payload known here")),

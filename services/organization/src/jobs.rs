@@ -3,6 +3,7 @@
 
 use bursar_db::{DbError, audit, idempotency};
 use bursar_events::retention;
+use bursar_invoices::Biller;
 use bursar_jobs::{Failure, Lease, Next, Runner, Terms, Work};
 use bursar_mail::Courier;
 use bursar_members::people::{People, Told};
@@ -15,7 +16,7 @@ use crate::store::mail_counts;
 use crate::usecase::Organization;
 use crate::usecase::departures::{DEPARTURE, Departure};
 use crate::usecase::founding::{FOUNDING, Founding};
-use crate::usecase::invoices::{INVOICE, Issued};
+use crate::usecase::invoices::INVOICE;
 use crate::usecase::purging::{PURGE, Purge};
 
 /// How often organizations are looked for that have lost their owner.
@@ -125,18 +126,6 @@ impl Work for Founder {
             Err(Error::Billing(status)) => Err(Failure::Later(format!("billing answered {:?}", status.code()))),
             Err(error) => Err(error.into()),
         }
-    }
-}
-
-/// Mails invoices.
-struct Biller(Organization);
-
-impl Work for Biller {
-    type Payload = Issued;
-
-    async fn run(&self, lease: &Lease, issued: Issued) -> Result<Next, Failure> {
-        self.0.mail_invoice(lease, &issued).await?;
-        Ok(Next::Finished)
     }
 }
 

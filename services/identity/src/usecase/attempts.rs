@@ -8,7 +8,7 @@
 
 use std::fmt;
 
-use bursar_db::Tx;
+use bursar_db::{DbError, Tx};
 use bursar_email::digest;
 use bursar_id::UserId;
 use bursar_rpc::Origin;
@@ -91,8 +91,8 @@ impl Bucket<'_> {
     }
 
     /// Gives back an attempt that turned out to be none.
-    pub async fn give_back(self, tx: &mut Tx) -> Result<(), Error> {
-        Ok(throttles::give_back(tx, &self.to_string(), self.throttle().leak).await?)
+    pub async fn give_back(self, tx: &mut Tx) -> Result<(), DbError> {
+        throttles::give_back(tx, &self.to_string(), self.throttle().leak).await
     }
 }
 

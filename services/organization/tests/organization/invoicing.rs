@@ -76,6 +76,9 @@ bursar_testkit::engines! {
         until("the owner is told", async || told(&world, &ada.email, "ABC-2026-0002") == 1).await;
         let others = [(BOOKS, "ABC-2026-0002"), (&*ada.email, "ABC-2026-0001"), (&*ben.email, "ABC"), (BOOKS, "XYZ")];
         assert_eq!(others.map(|(email, number)| told(&world, email, number)), [0; 4]);
+        // Both read whose it is.
+        let is_named = |email: &str| world.mailbox.to(email).iter().any(|mail| mail.text.contains("for \"Acme\" on"));
+        assert_eq!([BOOKS, &*ada.email].map(is_named), [true; 2]);
     }
 
     async fn a_document_that_is_told_again_is_mailed_once(db: TestDb) {
