@@ -12,6 +12,9 @@ use crate::error::Error;
 /// How soon a caller that found no room should try again.
 const RETRY_SOON: Duration = Duration::from_millis(50);
 
+/// The payment provider did not do what it was asked, or did not say what became of it.
+const PROVIDER: &str = "PAYMENT_PROVIDER_UNAVAILABLE";
+
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
         Problem::from(error).into()
@@ -112,12 +115,8 @@ impl From<Error> for Problem {
             Error::PaymentDeclined => Self::failed_precondition("PAYMENT_DECLINED", said),
             Error::PaymentMethodRequired => Self::failed_precondition("PAYMENT_METHOD_REQUIRED", said),
             Error::PaymentMethodExpired => Self::failed_precondition("PAYMENT_METHOD_EXPIRED", said),
-            Error::TooManyOpenPayments(limit) => {
-                Self::exhausted("TOO_MANY_OPEN_PAYMENTS", said).with_metadata("limit", limit.to_string())
-            }
-            Error::TooManyPaymentMethods(limit) => {
-                Self::exhausted("TOO_MANY_PAYMENT_METHODS", said).with_metadata("limit", limit.to_string())
-            }
+            Error::TooManyOpenPayments(limit) => too_many("TOO_MANY_OPEN_PAYMENTS", said, limit),
+            Error::TooManyPaymentMethods(limit) => too_many("TOO_MANY_PAYMENT_METHODS", said, limit),
             Error::PaymentNotPaid => Self::failed_precondition("PAYMENT_NOT_PAID", said),
             Error::RefundAbovePayment { left } => {
                 Self::failed_precondition("REFUND_ABOVE_PAYMENT", said).with_metadata("left", left.to_string())
@@ -131,13 +130,13 @@ impl From<Error> for Problem {
             Error::NoSuchContract(error) => no_such_contract(&error),
             Error::DueChanged { due } => Self::aborted("DUE_CHANGED", said).with_metadata("due", due.to_string()),
             Error::ChangeOvertaken => Self::aborted("CHANGE_OVERTAKEN", said),
-            Error::TooManyLimits { limit } => {
-                Self::exhausted("TOO_MANY_LIMITS", said).with_metadata("limit", limit.to_string())
-            }
+            Error::TooManyLimits { limit } => too_many("TOO_MANY_LIMITS", said, limit),
             Error::Overloaded => Self::exhausted(reason::OVERLOADED, said).with_retry_after(RETRY_SOON),
             Error::Unavailable => away(reason::STORE_UNAVAILABLE, said, Duration::from_secs(1)),
             // Whatever it was asked, the same request finds out what became of it.
-            Error::Provider | Error::Hopeless(_) => away("PAYMENT_PROVIDER_UNAVAILABLE", said, Duration::from_secs(2)),
+            Error::Provider => away(PROVIDER, said, Duration::from_secs(2)),
+            // Nobody is told to ask again for what can never be done.
+            Error::Hopeless(_) => Self::new(Code::Unavailable, PROVIDER, said),
             Error::NewerFormat => Self::unavailable("NEWER_FORMAT", said),
             Error::Failed => Self::internal(&said),
             Error::Store(error) => error.into(),
@@ -147,6 +146,11 @@ impl From<Error> for Problem {
 
 fn away(reason: &'static str, said: String, again: Duration) -> Problem {
     Problem::unavailable(reason, said).with_retry_after(again)
+}
+
+/// As many as there may be are there.
+fn too_many(reason: &'static str, said: String, limit: u32) -> Problem {
+    Problem::exhausted(reason, said).with_metadata("limit", limit.to_string())
 }
 
 /// What no page may read is not read by asking again: it is asked for otherwise.
@@ -393,6 +397,15 @@ mod tests {
             (rule(Refusal::Inconsistent(Inconsistent("x"))), Internal, "INTERNAL"),
         ];
         check(cases);
+    }
+
+    #[test]
+    fn nobody_is_told_to_ask_again_for_what_can_never_be_done() {
+        for (error, again) in [(Error::Provider, true), (Error::Hopeless("another amount was paid"), false)] {
+            let told = bursar_testkit::Refusal::of(&Status::from(error));
+            assert_eq!((told.code, &*told.reason), (Code::Unavailable, "PAYMENT_PROVIDER_UNAVAILABLE"));
+            assert_eq!(told.retryable, again, "{}", told.message);
+        }
     }
 
     fn check(cases: impl IntoIterator<Item = (Error, Code, &'static str)>) {

@@ -1,8 +1,8 @@
 //! The turn of a month: whoever spends first after it finds the renewal done, or does it.
 //!
 //! The engine refuses to spend from an account whose renewal is due and not looked after; the request then comes here. Where
-//! the renewal cannot be done at once it is waited for a moment ([`PATIENCE`], `RENEWAL_DUE`), and afterwards what the account
-//! has pays.
+//! the renewal cannot be done at once, or its payment is open, whoever has asked for that, it is waited for a moment
+//! ([`PATIENCE`], `RENEWAL_DUE`), and afterwards what the account has pays. One that was declined is not waited for.
 //!
 //! An account may stay due for long: held for an operator, suspended, or failing. It is looked at once in a moment ([`LOOKED_FOR`])
 //! by one of its requests at a time, and nobody else's wait for that.
@@ -11,17 +11,19 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use bursar_db::Tx;
 use bursar_id::OwnerId;
-use bursar_time::Span;
+use bursar_time::{Span, Timestamp};
 use futures::StreamExt as _;
 use tokio::sync::Mutex;
 
+use super::dues::thing_after;
 use super::renewals;
 use super::subscriptions::SubscriptionUseCases;
-use crate::domain::Refusal;
+use crate::domain::{Payment, Refusal, Subscription};
 use crate::error::Error;
 use crate::lane::{Answer, Job, Lanes, Refused};
-use crate::store::{accounts, subscriptions};
+use crate::store::{accounts, payments, subscriptions};
 
 /// How long after the turn of the month somebody who spends is asked to come again.
 const PATIENCE: Span = Span::SECOND;
@@ -122,7 +124,7 @@ impl Due {
     /// Brings an owner's subscription up to date, if it has one that is due.
     ///
     /// # Errors
-    /// It could not be done, and its time has come only just now.
+    /// It could not be done, or its payment is open, and its time has come only just now.
     async fn renew(&self, owner: OwnerId) -> Result<(), Error> {
         if self.looks.stays_due(owner, Instant::now()) {
             return Ok(());
@@ -156,22 +158,43 @@ impl Due {
                 // The clock that says so may be wrong. Meanwhile what the account has pays.
                 return Ok(Looked::StaysDue);
             }
-            let fresh = now < due.month.end.saturating_add(PATIENCE);
+            let fresh = is_fresh(&due, now);
             if let Err(error) = Box::pin(renewals::catch_up(&self.subscriptions, due)).await {
                 tracing::warn!(%owner, %error, "a renewal that somebody waits for failed");
                 return if fresh { Err(Refusal::RenewalDue.into()) } else { Ok(Looked::StaysDue) };
             }
         }
         let mut tx = till.db.begin().await?;
-        if subscriptions::live(&mut tx, owner).await?.is_some_and(|it| it.is_due(now)) {
+        let live = subscriptions::live(&mut tx, owner).await?;
+        if live.as_ref().is_some_and(|it| it.is_due(now)) {
             // It may not be renewed now, or somebody else is at it.
             return Ok(Looked::StaysDue);
+        }
+        if let Some(unpaid) = live
+            && self.is_awaited(&mut tx, &unpaid).await?
+        {
+            return Err(Refusal::RenewalDue.into());
         }
         // Where nothing renews it (any more), nobody needs to.
         accounts::no_renewal(&mut tx, owner, now).await?;
         tx.commit().await?;
         Ok(Looked::Settled)
     }
+
+    /// Whether the payment of a month that has begun only just now is open: it may be paid at any moment. By the time as it is
+    /// then: a provider may have been asked meanwhile.
+    async fn is_awaited(&self, tx: &mut Tx, from: &Subscription) -> Result<bool, Error> {
+        if !is_fresh(from, self.subscriptions.till.clock.now()) {
+            return Ok(false);
+        }
+        let last = payments::last_attempt(tx, thing_after(from)).await?;
+        Ok(last.as_ref().is_some_and(Payment::is_open))
+    }
+}
+
+/// Whether a subscription's month has ended only just now.
+fn is_fresh(from: &Subscription, now: Timestamp) -> bool {
+    (from.month.end..from.month.end.saturating_add(PATIENCE)).contains(&now)
 }
 
 /// What became of a renewal that somebody looked after.
@@ -196,10 +219,11 @@ fn settled(job: Job) -> Job {
 
 #[cfg(test)]
 mod tests {
-    use bursar_testkit::{engines, personal};
+    use bursar_testkit::{credits, engines, personal};
     use bursar_time::Clock;
 
     use super::*;
+    use crate::domain::{News, SubscriptionState};
     use crate::usecase::shop::Shop;
 
     engines! {
@@ -220,6 +244,45 @@ mod tests {
             assert!(remembered(held) && !remembered(other));
             let months = [held, other].map(async |owner| shop.subscriptions.get(owner).await.unwrap().month.number);
             assert_eq!(futures::future::join_all(months).await, [0, 1]);
+        }
+
+        /// Whoever spends first asks for it, or the round has; each is told that it is due as long as it may be paid at any moment.
+        async fn an_open_payment_is_waited_for_a_second_and_one_that_is_declined_is_not(db: TestDb) {
+            let shop = Shop::open(&db, "2026-01-01T00:00:00Z").await;
+            let [declined, asks, asked] = [1, 2, 3].map(personal);
+            for owner in [declined, asks, asked] {
+                shop.subscribe(owner, "business", "sandbox_ok", "").await.unwrap();
+            }
+            shop.set("2026-02-01T00:00:00Z");
+            let due = Due { subscriptions: shop.subscriptions.clone(), looks: Arc::default() };
+            let is_waited_for = async |owner| match due.renew(owner).await {
+                Ok(()) => false,
+                Err(Error::Refused(Refusal::RenewalDue)) => true,
+                Err(error) => panic!("{error}"),
+            };
+            shop.pays_with("sandbox_declined").await;
+            assert!(!is_waited_for(declined).await, "what it has pays");
+            shop.pays_with("sandbox_pending").await;
+            assert!(is_waited_for(asks).await);
+            assert_eq!(renewals::round(&shop.subscriptions).await.unwrap().failed, 0);
+            for owner in [declined, asks, asked] {
+                assert_eq!(shop.subscriptions.get(owner).await.unwrap().state, SubscriptionState::PastDue);
+            }
+            for millis in [998, 1] {
+                assert!(is_waited_for(asks).await && is_waited_for(asked).await);
+                assert!(!is_waited_for(declined).await);
+                assert_eq!(shop.count("accounts WHERE renews_at IS NOT NULL").await, 2, "they stay due");
+                shop.clock.advance(Span::from_millis(millis)).unwrap();
+            }
+            let from = shop.subscriptions.get(asked).await.unwrap();
+            let open = payments::last_attempt(&mut shop.db.read().await.unwrap(), thing_after(&from)).await.unwrap();
+            shop.payments.told(open.unwrap().id, News::Paid).await.unwrap();
+            assert!(!is_waited_for(asked).await, "its money has come");
+            assert_eq!(shop.available(asked).await, credits("1500"));
+            assert!(is_waited_for(asks).await, "its first second is not over");
+            shop.clock.advance(Span::from_millis(1)).unwrap();
+            assert!(!is_waited_for(asks).await, "what it has pays");
+            assert_eq!(shop.count("accounts WHERE renews_at IS NOT NULL").await, 1, "nobody looks again");
         }
     }
 

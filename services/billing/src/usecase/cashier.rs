@@ -246,6 +246,7 @@ impl Cashier {
         if payment != before {
             self.follow_state(tx, &payment).await?;
             events.extend(self.follow_top_up(tx, &before, &payment).await?);
+            self.follow_contract(tx, &before, &payment).await?;
             payments::update(tx, &payment).await?;
         }
         Ok((payment, events))
@@ -295,9 +296,9 @@ impl Cashier {
         Ok(payment)
     }
 
-    /// Keeps that a payment was declined: the refusal of the call that it was for keeps nothing.
+    /// Keeps that a payment was declined, or canceled: the refusal of the call that it was for keeps nothing.
     pub(super) async fn keep_a_decline(&self, payment: &Payment, heard: Option<&Settlement>) -> Result<(), Error> {
-        if heard.is_some_and(|heard| matches!(heard.news, News::Declined(_))) {
+        if heard.is_some_and(|heard| matches!(heard.news, News::Declined(_) | News::Canceled)) {
             self.hear(payment.id, heard).await?;
         }
         Ok(())
@@ -407,12 +408,27 @@ impl Cashier {
     async fn wait_for(&self, open: &Payment) -> Result<(), Error> {
         let until = open.created_at.saturating_add(OPEN_FOR);
         if until <= self.till.clock.now() {
-            return self.abandon(open.id, None).await.map(drop);
+            return self.time_is_over(open.id).await;
         }
         let (due, key) = (Due { payment: open.id }, format!("{}:open", open.id));
         let mut tx = self.till.db.begin().await?;
         self.jobs.enqueue(&mut tx, PAYMENT, &due, until, Some(&key)).await?;
         Ok(tx.commit().await?)
+    }
+
+    /// Gives up what is open still; a contract that was to begin with it is asked for again, as after a decline.
+    async fn time_is_over(&self, id: PaymentId) -> Result<(), Error> {
+        let mut tx = self.till.db.begin().await?;
+        let found = payments::lock(&mut tx, id).await?.ok_or(Error::NotFound("payment"))?;
+        if !found.is_open() {
+            return Ok(());
+        }
+        let mut payment = found.clone();
+        self.give_up(&mut tx, &mut payment, None).await?;
+        self.follow_contract(&mut tx, &found, &payment).await?;
+        tx.commit().await?;
+        self.jobs.wake();
+        Ok(())
     }
 }
 

@@ -10,8 +10,9 @@
 //! Whoever has it take effect removes what waits in the same transaction, so it does so once, and of one that was replaced
 //! meanwhile nothing comes. Its payment knows which one it is for: where that is delivered, whoever hears of the money, the
 //! contract waits no more, and the payment of one that has been replaced goes back. What is refused, or declined, is tried
-//! again once a day, and given up after [`MOST_ATTEMPTS`] times. An owner who is gone loses what waits; with a subscription
-//! moves what it has, and what waits for it.
+//! again once a day, and given up after [`MOST_ATTEMPTS`] times; so is what was open, from when it is declined or canceled
+//! ([`Cashier::follow_contract`]). An owner who is gone loses what waits; with a subscription moves what it has, and what
+//! waits for it.
 
 use bursar_db::Tx;
 use bursar_id::{OwnerId, PaymentId};
@@ -23,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use super::access::Allowed;
 use super::agreements::{Agreement, Aim, Which, takes_effect};
-use super::cashier::{MOST_OPEN, is_certain};
+use super::cashier::{Cashier, MOST_OPEN, is_certain};
 use super::changing::{Changed, demand_changeable};
 use super::dues::thing_after;
 use super::orders::{admit, up_to_date};
@@ -206,7 +207,7 @@ impl SubscriptionUseCases {
         let waits = Waiting { id, terms, method, starts_at, set_by, attempts: 0 };
         let now = m.now();
         contracts::put(m.tx(), owner, &waits, now).await?;
-        self.begin_later(m.tx(), owner, &waits, starts_at).await?;
+        self.cashier.begin_later(m.tx(), owner, &waits, starts_at).await?;
         let subscription = subscriptions::live(m.tx(), owner).await?;
         if let Some(live) = &subscription {
             m.about(&live.id);
@@ -225,12 +226,6 @@ impl SubscriptionUseCases {
         Ok(())
     }
 
-    async fn begin_later(&self, tx: &mut Tx, owner: OwnerId, it: &Waiting, at: Timestamp) -> Result<(), Error> {
-        let due = Due { owner, id: it.id.clone(), attempts: it.attempts };
-        let key = format!("{}:{}", it.id, it.attempts);
-        Ok(self.cashier.jobs.enqueue(tx, CONTRACT, &due, at, Some(&key)).await?)
-    }
-
     /// What waits goes where the subscription goes, to be paid with `method` there, unless something waits there already: whoever it
     /// was agreed with would have a second subscription by it.
     pub(super) async fn carry_contract(
@@ -246,24 +241,53 @@ impl SubscriptionUseCases {
         let (id, now) = (hex::encode(self.entropy.bytes::<16>()), m.now());
         let waits = Waiting { id, method, attempts: 0, ..waits };
         contracts::put(m.tx(), to, &waits, now).await?;
-        self.begin_later(m.tx(), to, &waits, waits.starts_at).await
+        self.cashier.begin_later(m.tx(), to, &waits, waits.starts_at).await
     }
 
-    /// It was refused: it is tried again tomorrow, or given up.
+    /// It was refused. Where its payment was declined, that is noted with the payment.
     async fn try_again(&self, owner: OwnerId, tried: &Waiting, refused: &Error) -> Result<(), Error> {
         let mut tx = self.till.db.begin().await?;
-        if !contracts::note(&mut tx, owner, tried).await? {
+        self.cashier.put_off(&mut tx, owner, tried, refused).await?;
+        Ok(tx.commit().await?)
+    }
+}
+
+impl Cashier {
+    /// Learns for a contract that waits what has become of the payment that it was to begin with, in the transaction that learns
+    /// it: where that has come to nothing, at once or long after it was asked for, the contract is put off. What begins has
+    /// removed it (`fulfilment.rs`). After the account is locked, if it is: its row comes last.
+    pub(super) async fn follow_contract(&self, tx: &mut Tx, before: &Payment, payment: &Payment) -> Result<(), Error> {
+        let Some(id) = payment.bought.contract() else { return Ok(()) };
+        if before.came_to_nothing() || !payment.came_to_nothing() {
+            return Ok(());
+        }
+        match contracts::of(tx, payment.owner).await?.filter(|it| it.id == id) {
+            Some(tried) => self.put_off(tx, payment.owner, &tried, &Error::PaymentDeclined).await,
+            None => Ok(()),
+        }
+    }
+
+    /// It was tried in vain: it is tried again tomorrow, or given up. Each attempt is noted once: the job that has made it, or
+    /// makes it still, finds another one.
+    async fn put_off(&self, tx: &mut Tx, owner: OwnerId, tried: &Waiting, refused: &Error) -> Result<(), Error> {
+        if !contracts::note(tx, owner, tried).await? {
             return Ok(());
         }
         let next = Waiting { attempts: tried.attempts.saturating_add(1), ..tried.clone() };
         if next.attempts < MOST_ATTEMPTS {
-            self.begin_later(&mut tx, owner, &next, self.till.clock.now().saturating_add(AGAIN_AFTER)).await?;
+            self.begin_later(tx, owner, &next, self.till.clock.now().saturating_add(AGAIN_AFTER)).await?;
             tracing::warn!(%owner, attempts = next.attempts, %refused, "a contract could not begin: again tomorrow");
         } else {
-            contracts::begun(&mut tx, owner, &tried.id).await?;
+            contracts::begun(tx, owner, &tried.id).await?;
             tracing::error!(%owner, attempts = next.attempts, %refused, "a contract could not begin and is given up");
         }
-        Ok(tx.commit().await?)
+        Ok(())
+    }
+
+    async fn begin_later(&self, tx: &mut Tx, owner: OwnerId, it: &Waiting, at: Timestamp) -> Result<(), Error> {
+        let due = Due { owner, id: it.id.clone(), attempts: it.attempts };
+        let key = format!("{}:{}", it.id, it.attempts);
+        Ok(self.jobs.enqueue(tx, CONTRACT, &due, at, Some(&key)).await?)
     }
 }
 

@@ -11,7 +11,9 @@ use bursar_time::Span;
 use tonic::{Code, Status};
 
 use crate::calls::Caller;
-use crate::words::{Under, balance_of, entries_of, spend};
+use crate::moving::{subscription, the_end};
+use crate::selling::packs;
+use crate::words::{Under, balance_of, entries_of, spend, subscribe};
 use crate::world::World;
 
 fn buy(owner: OwnerId, method: &str) -> pb::PurchasePackRequest {
@@ -115,6 +117,31 @@ engines! {
         let paid = settle(&world, &declined.id, testing::Outcome::Paid).await.unwrap();
         assert_eq!((paid.state(), paid.refunded), (PaymentState::Paid, Some(usd(0))));
         assert_eq!(world.available(ana.owner).await, "300");
+        world.audit(ana.owner).await;
+    }
+
+    async fn an_open_renewal_is_waited_for_a_second_and_then_packs_pay(db: TestDb) {
+        let world = World::on(db).await;
+        let ana = world.person(1);
+        ana.purchase_pack(buy(ana.owner, "sandbox_ok")).await.unwrap();
+        let waits = pb::SubscribeRequest { payment_method: "sandbox_pending".to_owned(), ..subscribe(ana.owner, "business") };
+        let first = ana.subscribe(waits).await.unwrap().payment.unwrap();
+        settle(&world, &first.id, testing::Outcome::Paid).await.unwrap();
+        world.passes(the_end(&subscription(&world, ana.owner).await).since(world.now()));
+        for millis in [999, 1] {
+            let told = refused(ana.charge(spend(ana.owner, "10").under("c1")).await, Code::Unavailable, "RENEWAL_DUE");
+            assert!(told.retryable, "it says when to come again");
+            assert_eq!(packs(&world, ana.owner).await, ["300"]);
+            world.passes(Span::from_millis(millis));
+        }
+        ana.charged(spend(ana.owner, "10").under("c1")).await;
+        assert_eq!(packs(&world, ana.owner).await, ["290"]);
+        let list = pb::ListPaymentsRequest { owner: ana.owner.to_string(), ..Default::default() };
+        let renewal = ana.list_payments(list).await.unwrap().payments.remove(0);
+        assert_eq!((renewal.purpose(), renewal.state()), (PaymentPurpose::Renewal, PaymentState::Pending));
+        settle(&world, &renewal.id, testing::Outcome::Paid).await.unwrap();
+        ana.charged(spend(ana.owner, "10").under("c2")).await;
+        assert_eq!(packs(&world, ana.owner).await, ["290"], "the allowance is there");
         world.audit(ana.owner).await;
     }
 

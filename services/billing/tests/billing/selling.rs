@@ -22,7 +22,7 @@ fn purchases(owner: OwnerId) -> pb::ListPurchasesRequest {
 }
 
 /// What is left of each pack that an account has.
-async fn packs(world: &World, owner: OwnerId) -> Vec<String> {
+pub(crate) async fn packs(world: &World, owner: OwnerId) -> Vec<String> {
     let lots = world.operator().list_lots(lots_of(owner)).await.unwrap().lots;
     lots.into_iter().filter(|lot| lot.source() == LotSource::Pack).map(|lot| lot.remaining).collect()
 }

@@ -1,14 +1,18 @@
 //! Contracts that have waited and whose money comes later than their time.
 
 use bursar_id::OwnerId;
-use bursar_testkit::{engines, id, personal};
+use bursar_testkit::{at, engines, id, personal};
+use bursar_time::Span;
 
 use super::{
-    HALF, LATER, NEXT, Wish, begin, change, costing, due, months_turn, payment, payments_of, set, stands, subscribed,
-    waits,
+    BEGIN, HALF, LATER, NEXT, Wish, begin, change, costing, due, falls_due, months_turn, payment, payments_of, set,
+    stands, subscribed, waits,
 };
 use crate::domain::{Features, News, PaymentState};
 use crate::error::Error;
+use crate::payment::Settlement;
+use crate::store::contracts::Waiting;
+use crate::usecase::cashier;
 use crate::usecase::moving::Moved;
 use crate::usecase::shop::Shop;
 
@@ -25,9 +29,20 @@ async fn is_asked_for(shop: &Shop, owner: OwnerId) {
     assert_eq!(waits(shop, owner).await, Some(it), "until it is paid");
 }
 
+/// The provider tells this of the owner's last payment.
+async fn is_told(shop: &Shop, owner: OwnerId, news: News) {
+    shop.payments.told(payments_of(shop, owner).await[0], news).await.unwrap();
+}
+
 /// The provider tells that the money of the owner's last payment is there.
 async fn is_paid(shop: &Shop, owner: OwnerId) {
-    shop.payments.told(payments_of(shop, owner).await[0], News::Paid).await.unwrap();
+    is_told(shop, owner, News::Paid).await;
+}
+
+/// How many contracts are to begin a day after `now`.
+async fn due_a_day_after(shop: &Shop, now: &str) -> i64 {
+    let due_at = at(now).saturating_add(Span::DAY).as_micros();
+    shop.count(format!("jobs WHERE kind = 'billing.contract' AND due_at = {due_at}").leak()).await
 }
 
 engines! {
@@ -68,6 +83,89 @@ engines! {
         let Moved::To(moved) = shop.moves(id(1), id(9)).await else { panic!("it includes organizations") };
         assert_eq!((moved.plan.as_str(), moved.features), ("enterprise", Some(features)));
         assert_eq!((waits(&shop, owner).await, waits(&shop, team).await), (None, None));
+    }
+
+    async fn what_is_declined_or_canceled_later_is_asked_for_again_the_day_after(db: TestDb) {
+        const HEARD: &str = "2026-01-18T07:30:00Z";
+        let owners = [1, 2, 3, 4].map(personal);
+        let shop = subscribed(&db, owners[0]).await;
+        shop.subscribe(owners[1], "business", "sandbox_ok", "").await.unwrap();
+        for owner in owners {
+            set(&shop, owner, later_paid()).await.unwrap();
+        }
+        shop.set(HALF);
+        for owner in owners {
+            is_asked_for(&shop, owner).await;
+        }
+        shop.set(HEARD);
+        let asked = shop.count("payments").await;
+        let declined = || News::Declined("no".to_owned());
+        for (owner, news) in owners.into_iter().zip([declined(), News::Canceled, News::Canceled, declined()]) {
+            let it = waits(&shop, owner).await.unwrap();
+            for _ in 0..2 {
+                is_told(&shop, owner, news.clone()).await;
+                Box::pin(begin(&shop.subscriptions, &due(owner, &it))).await.unwrap();
+            }
+            assert_eq!(waits(&shop, owner).await, Some(Waiting { attempts: 1, ..it }), "{news:?} counts once");
+        }
+        assert_eq!(shop.count("payments").await, asked, "its job asks for nothing before that");
+        assert_eq!(due_a_day_after(&shop, HEARD).await, 4);
+        shop.sql("UPDATE contracts SET payment_method = 'sandbox_ok'").await;
+        shop.set("2026-01-19T07:30:00Z");
+        for owner in owners {
+            falls_due(&shop, owner).await;
+            assert_eq!((stands(&shop, owner).await.0.as_str(), waits(&shop, owner).await), ("enterprise 30 300.00 USD 5500", None));
+            shop.assert_sound(owner).await;
+        }
+        assert_eq!(shop.count("payments").await, asked + 4);
+    }
+
+    async fn what_was_declined_and_is_paid_after_all_begins_and_is_asked_for_no_more(db: TestDb) {
+        let owner = personal(1);
+        let shop = Shop::open(&db, BEGIN).await;
+        set(&shop, owner, later_paid()).await.unwrap();
+        shop.set(HALF);
+        is_asked_for(&shop, owner).await;
+        is_told(&shop, owner, News::Declined("no".to_owned())).await;
+        let put_off = waits(&shop, owner).await.unwrap();
+        is_paid(&shop, owner).await;
+        assert_eq!((stands(&shop, owner).await.0.as_str(), waits(&shop, owner).await), ("enterprise 30 300.00 USD 5500", None));
+        shop.set("2026-01-17T12:00:00Z");
+        Box::pin(begin(&shop.subscriptions, &due(owner, &put_off))).await.unwrap();
+        assert_eq!(shop.count("payments").await, 1);
+        shop.assert_sound(owner).await;
+    }
+
+    async fn what_a_provider_has_canceled_is_kept_and_asked_for_again_the_day_after(db: TestDb) {
+        let owner = personal(1);
+        let shop = Shop::open(&db, BEGIN).await;
+        set(&shop, owner, later_paid()).await.unwrap();
+        shop.set(HALF);
+        is_asked_for(&shop, owner).await;
+        let id = payments_of(&shop, owner).await[0].to_string();
+        let heard = Settlement { reference: None, news: News::Canceled };
+        shop.payments.cashier.keep_a_decline(&payment(&shop, &id).await, Some(&heard)).await.unwrap();
+        assert_eq!(payment(&shop, &id).await.state, PaymentState::Canceled);
+        assert_eq!((waits(&shop, owner).await.unwrap().attempts, due_a_day_after(&shop, HALF).await), (1, 1));
+    }
+
+    async fn what_stays_open_for_a_week_is_asked_for_again_the_day_after(db: TestDb) {
+        const OVER: &str = "2026-01-23T12:00:00Z";
+        let owner = personal(1);
+        let shop = Shop::open(&db, BEGIN).await;
+        set(&shop, owner, later_paid()).await.unwrap();
+        shop.set(HALF);
+        is_asked_for(&shop, owner).await;
+        let open = payments_of(&shop, owner).await[0];
+        for (now, state, attempts) in [("2026-01-23T11:59:59Z", PaymentState::Pending, 0), (OVER, PaymentState::Canceled, 1)] {
+            shop.set(now);
+            for _ in 0..2 {
+                shop.payments.cashier.look_after(cashier::Due { payment: open }).await.unwrap();
+                let it = payment(&shop, &open.to_string()).await;
+                assert_eq!((it.state, waits(&shop, owner).await.unwrap().attempts), (state, attempts), "{now}");
+            }
+        }
+        assert_eq!(due_a_day_after(&shop, OVER).await, 1);
     }
 
     async fn nobody_pays_for_one_in_whose_place_another_one_came(db: TestDb) {
