@@ -5,9 +5,11 @@
 //! ([`PATIENCE`], `RENEWAL_DUE`), and afterwards what the account has pays. One that was declined is not waited for.
 //!
 //! An account may stay due for long: held for an operator, suspended, or failing. It is looked at once in a moment ([`LOOKED_FOR`])
-//! by one of its requests at a time, and nobody else's wait for that.
+//! by one of its requests at a time, and nobody else's wait for that. A provider may be silent for much longer than anybody waits:
+//! the look goes on without whoever began it, has the owner's turn until it ends, and meanwhile what the account has pays.
 
 use std::collections::{BTreeSet, HashMap};
+use std::pin::pin;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,7 +17,9 @@ use bursar_db::Tx;
 use bursar_id::OwnerId;
 use bursar_time::{Span, Timestamp};
 use futures::StreamExt as _;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
+use tokio::time::timeout;
+use tracing::Instrument as _;
 
 use super::dues::thing_after;
 use super::renewals;
@@ -28,6 +32,15 @@ use crate::store::{accounts, payments, subscriptions};
 /// How long after the turn of the month somebody who spends is asked to come again.
 const PATIENCE: Span = Span::SECOND;
 
+/// How long a request waits for a provider that is asked for a renewal, for itself or for another one.
+const WAIT: Duration = Duration::from_secs(1);
+
+/// How many renewals are done at once for requests, whether these still wait or not.
+const AT_ONCE: usize = 4_096;
+
+/// For how long nobody waits for a renewal that was waited for in vain, unless it ends before: longer than a provider is asked.
+const SILENT_FOR: Duration = Duration::from_secs(60);
+
 /// How many renewals one batch of requests does side by side.
 const SIDE_BY_SIDE: usize = 8;
 
@@ -38,19 +51,29 @@ const LOOKED_FOR: Duration = Duration::from_secs(1);
 const REMEMBERED: usize = 1_024;
 
 /// Who looks after whose renewal, and whose was looked after a moment ago and stays due.
-#[derive(Default)]
-struct Looks(std::sync::Mutex<HashMap<OwnerId, Look>>);
+struct Looks {
+    all: std::sync::Mutex<HashMap<OwnerId, Look>>,
+    places: Arc<Semaphore>,
+}
+
+impl Default for Looks {
+    fn default() -> Self {
+        Self { all: std::sync::Mutex::default(), places: Arc::new(Semaphore::new(AT_ONCE)) }
+    }
+}
 
 #[derive(Default)]
 struct Look {
     /// One request of the owner's looks after the renewal, and the others find it done.
     turn: Arc<Mutex<()>>,
+    /// Somebody is at it: as long as that is so, whether anybody waits or not.
+    at_work: bool,
     stays_due_until: Option<Instant>,
 }
 
 impl Looks {
     fn all(&self) -> MutexGuard<'_, HashMap<OwnerId, Look>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn turn(&self, owner: OwnerId, now: Instant) -> Arc<Mutex<()>> {
@@ -61,8 +84,22 @@ impl Looks {
         Arc::clone(&all.entry(owner).or_default().turn)
     }
 
-    fn remember(&self, owner: OwnerId, now: Instant) {
-        self.all().entry(owner).or_default().stays_due_until = Some(now + LOOKED_FOR);
+    fn begins(&self, owner: OwnerId) {
+        self.all().entry(owner).or_default().at_work = true;
+    }
+
+    /// Somebody has waited in vain. Nobody else does as long as the look goes on: its end is what counts then, and may have come.
+    fn is_silent(&self, owner: OwnerId, now: Instant) {
+        if let Some(look) = self.all().get_mut(&owner).filter(|look| look.at_work) {
+            look.stays_due_until = Some(now + SILENT_FOR);
+        }
+    }
+
+    /// A look has ended; the account stays due or does not.
+    fn ends(&self, owner: OwnerId, stays_due_until: Option<Instant>) {
+        let mut all = self.all();
+        let look = all.entry(owner).or_default();
+        (look.at_work, look.stays_due_until) = (false, stays_due_until);
     }
 
     fn stays_due(&self, owner: OwnerId, now: Instant) -> bool {
@@ -121,7 +158,8 @@ impl Renewing {
 }
 
 impl Due {
-    /// Brings an owner's subscription up to date, if it has one that is due.
+    /// Brings an owner's subscription up to date, if it has one that is due. What its provider takes too long for goes on without
+    /// whoever waits: then what the account has pays.
     ///
     /// # Errors
     /// It could not be done, or its payment is open, and its time has come only just now.
@@ -129,17 +167,56 @@ impl Due {
         if self.looks.stays_due(owner, Instant::now()) {
             return Ok(());
         }
-        let turn = self.looks.turn(owner, Instant::now());
-        let _turn = turn.lock().await;
+        let mut work = pin!(self.by_itself(owner));
+        loop {
+            if let Ok(done) = timeout(WAIT, &mut work).await {
+                return done;
+            }
+            // Whoever waits for our own store goes on waiting: it would spend a pack for nothing.
+            if self.waits_for_the_provider(owner).await? {
+                break;
+            }
+        }
+        tracing::warn!(%owner, "a renewal's provider takes too long: what the account has pays meanwhile");
+        self.looks.is_silent(owner, Instant::now());
+        Ok(())
+    }
+
+    /// Whether it is a provider's answer that a renewal waits for.
+    async fn waits_for_the_provider(&self, owner: OwnerId) -> Result<bool, Error> {
+        let till = &self.subscriptions.till;
+        if till.payments.pays_at_once() {
+            return Ok(false);
+        }
+        if self.looks.places.available_permits() == 0 {
+            // Nobody would get a place before it answers.
+            return Ok(true);
+        }
+        let mut tx = till.db.read().await?;
+        let Some(live) = subscriptions::live(&mut tx, owner).await? else { return Ok(false) };
+        let last = payments::last_attempt(&mut tx, thing_after(&live)).await?;
+        Ok(last.as_ref().is_some_and(Payment::is_open))
+    }
+
+    /// Looks after an owner's renewal when the turn comes, in a task that has the turn until it ends, whoever waits for it.
+    async fn by_itself(&self, owner: OwnerId) -> Result<(), Error> {
+        let turn = self.looks.turn(owner, Instant::now()).lock_owned().await;
+        let place = Arc::clone(&self.looks.places).acquire_owned().await;
         // Whoever waits for the turn may find that somebody has looked meanwhile.
         if self.looks.stays_due(owner, Instant::now()) {
             return Ok(());
         }
-        // A test clock lets an operator's word and what follows it happen in one moment.
-        if self.look_after(owner).await? == Looked::StaysDue && !self.subscriptions.till.clock.is_test() {
-            self.looks.remember(owner, Instant::now());
-        }
-        Ok(())
+        self.looks.begins(owner);
+        let due = self.clone();
+        let work = async move {
+            let _held = (place, turn);
+            let looked = due.look_after(owner).await;
+            // A test clock lets an operator's word and what follows it happen in one moment.
+            let stays_due = matches!(looked, Ok(Looked::StaysDue)) && !due.subscriptions.till.clock.is_test();
+            due.looks.ends(owner, stays_due.then(|| Instant::now() + LOOKED_FOR));
+            looked.map(drop)
+        };
+        tokio::spawn(work.in_current_span()).await.map_err(|_| Error::Failed)?
     }
 
     async fn look_after(&self, owner: OwnerId) -> Result<Looked, Error> {
@@ -164,7 +241,7 @@ impl Due {
                 return if fresh { Err(Refusal::RenewalDue.into()) } else { Ok(Looked::StaysDue) };
             }
         }
-        let mut tx = till.db.begin().await?;
+        let mut tx = till.db.read().await?;
         let live = subscriptions::live(&mut tx, owner).await?;
         if live.as_ref().is_some_and(|it| it.is_due(now)) {
             // It may not be renewed now, or somebody else is at it.
@@ -175,7 +252,9 @@ impl Due {
         {
             return Err(Refusal::RenewalDue.into());
         }
-        // Where nothing renews it (any more), nobody needs to.
+        tx.commit().await?;
+        // Where nothing renews it (any more), nobody needs to. Of what somebody else has renewed meanwhile the next time stays.
+        let mut tx = till.db.begin().await?;
         accounts::no_renewal(&mut tx, owner, now).await?;
         tx.commit().await?;
         Ok(Looked::Settled)

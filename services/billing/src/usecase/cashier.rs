@@ -246,7 +246,7 @@ impl Cashier {
         if payment != before {
             self.follow_state(tx, &payment).await?;
             events.extend(self.follow_top_up(tx, &before, &payment).await?);
-            self.follow_contract(tx, &before, &payment).await?;
+            self.follow_contract(tx, (&before, &payment), &Error::PaymentDeclined).await?;
             payments::update(tx, &payment).await?;
         }
         Ok((payment, events))
@@ -286,13 +286,17 @@ impl Cashier {
         if payment.fulfilled_at.is_some() {
             return Err(refusal.into());
         }
-        if payment.bought.purpose() != Purpose::Renewal {
-            drop(tx);
-            return self.abandon(id, heard).await;
+        if payment.bought.purpose() == Purpose::Renewal {
+            note(&mut payment, heard);
+            payments::update(&mut tx, &payment).await?;
+        } else {
+            let before = payment.clone();
+            self.give_up(&mut tx, &mut payment, heard).await?;
+            // A contract that was to begin with it would be paid and given back again and again.
+            self.follow_contract(&mut tx, (&before, &payment), &refusal.into()).await?;
         }
-        note(&mut payment, heard);
-        payments::update(&mut tx, &payment).await?;
         tx.commit().await?;
+        self.jobs.wake();
         Ok(payment)
     }
 
@@ -392,7 +396,7 @@ impl Cashier {
         let over = found.created_at.saturating_add(OPEN_FOR) <= self.till.clock.now();
         if waits && heard.as_ref().is_err_and(|error| over || matches!(error, Error::Hopeless(_))) {
             // Nobody waits for it any more; the job goes on asking, and sends back what was taken, or is shown.
-            self.abandon(payment, None).await?;
+            self.time_is_over(payment).await?;
         }
         let heard = heard?;
         if heard.is_some() || found.is_to_be_fulfilled() {
@@ -425,7 +429,7 @@ impl Cashier {
         }
         let mut payment = found.clone();
         self.give_up(&mut tx, &mut payment, None).await?;
-        self.follow_contract(&mut tx, &found, &payment).await?;
+        self.follow_contract(&mut tx, (&found, &payment), &Error::PaymentDeclined).await?;
         tx.commit().await?;
         self.jobs.wake();
         Ok(())

@@ -256,13 +256,18 @@ impl Cashier {
     /// Learns for a contract that waits what has become of the payment that it was to begin with, in the transaction that learns
     /// it: where that has come to nothing, at once or long after it was asked for, the contract is put off. What begins has
     /// removed it (`fulfilment.rs`). After the account is locked, if it is: its row comes last.
-    pub(super) async fn follow_contract(&self, tx: &mut Tx, before: &Payment, payment: &Payment) -> Result<(), Error> {
+    pub(super) async fn follow_contract(
+        &self,
+        tx: &mut Tx,
+        (before, payment): (&Payment, &Payment),
+        why: &Error,
+    ) -> Result<(), Error> {
         let Some(id) = payment.bought.contract() else { return Ok(()) };
         if before.came_to_nothing() || !payment.came_to_nothing() {
             return Ok(());
         }
         match contracts::of(tx, payment.owner).await?.filter(|it| it.id == id) {
-            Some(tried) => self.put_off(tx, payment.owner, &tried, &Error::PaymentDeclined).await,
+            Some(tried) => self.put_off(tx, payment.owner, &tried, why).await,
             None => Ok(()),
         }
     }

@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::billing::v1::PaymentState;
+use bursar_proto::google::r#type::Money;
+use bursar_rpc::convert::to_timestamp;
 use bursar_testkit::stripe::{Card, Mishap};
 use bursar_testkit::{Refusal, engines, refused};
 use bursar_time::Span;
 use tonic::Code;
 
 use crate::stripe_desk::{Desk, buy, methods, payments, setup};
-use crate::words::Under;
+use crate::words::{Under, spend, subscribe};
 use crate::world::until;
 
 /// How many requests a purchase makes: the intent, a look at it, its confirmation.
@@ -176,6 +178,57 @@ engines! {
         desk.world.passes(Span::from_days(7));
         until("nobody waits for it", async || payments(&ana, ana.owner).await[0].state() == PaymentState::Canceled).await;
         assert_eq!(&*desk.world.available(ana.owner).await, "0");
+    }
+
+    async fn a_contract_of_whose_payment_nothing_was_heard_is_asked_for_a_day_after_that_is_given_up(db: TestDb) {
+        let desk = Desk::open(db).await;
+        let world = &desk.world;
+        let (ana, _) = desk.person_with(1, Card::Good).await;
+        let request = pb::SetContractRequest {
+            owner: ana.owner.to_string(),
+            plan_id: "enterprise".to_owned(),
+            credits: "20000".to_owned(),
+            seats: 60,
+            price: Some(Money { currency_code: "USD".to_owned(), units: 900, nanos: 0 }),
+            starts_at: Some(to_timestamp(world.in_(Span::HOUR))),
+            ..Default::default()
+        };
+        world.operator().set_contract(request).await.unwrap();
+        // Its intent is made and looked at; whether it is confirmed, nobody hears.
+        desk.fake.fails([None, None].into_iter().chain(std::iter::repeat_n(Some(Mishap::Down), 10_000)));
+        world.passes(Span::HOUR);
+        let asked = "SELECT COUNT(*) FROM payments";
+        until("it is asked for", async || world.scalar(asked).await == 1).await;
+        let waits = "SELECT COUNT(*) FROM payments WHERE returned = 0";
+        world.passes(Span::from_days(7));
+        until("nobody waits for it any more", async || world.scalar(waits).await == 0).await;
+        assert_eq!((world.scalar("SELECT attempts FROM contracts").await, world.scalar(asked).await), (1, 1));
+    }
+
+    async fn a_silent_provider_keeps_nobody_waiting_at_the_turn_of_the_month(db: TestDb) {
+        const SILENT_FOR: Duration = Duration::from_secs(5);
+        let desk = Desk::with(db, |settings| settings.payments.stripe.timeout = SILENT_FOR).await;
+        let (ana, _) = desk.person_with(1, Card::Good).await;
+        let request = pb::SubscribeRequest { payment_method: String::new(), ..subscribe(ana.owner, "business") };
+        ana.subscribe(request).await.unwrap();
+        ana.purchase_pack(buy(ana.owner)).await.unwrap();
+        // Nobody was there in the hour before, when it would have been paid. Whoever looks after it is at it twice as long as this.
+        desk.fake.fails(vec![Some(Mishap::Slow); 1_000]);
+        desk.world.passes(Span::from_days(32));
+        for left in ["290", "280", "270"] {
+            let charged = tokio::time::timeout(SILENT_FOR, ana.charge(spend(ana.owner, "10"))).await;
+            let charged = charged.expect("nobody waits for the provider").unwrap();
+            assert_eq!(charged.balance_after, left, "the pack pays");
+        }
+        desk.fake.recovers();
+        until("the month has begun", async || {
+            desk.world.passes(Span::from_mins(10));
+            desk.world.available(ana.owner).await == "1770"
+        })
+        .await;
+        assert_eq!((desk.fake.takings(), payments(&ana, ana.owner).await.len()), (22_000, 3));
+        desk.delivers().await;
+        desk.world.audit(ana.owner).await;
     }
 
     async fn a_decline_whose_answer_was_lost_stays_one(db: TestDb) {

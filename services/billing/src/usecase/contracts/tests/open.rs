@@ -8,7 +8,7 @@ use super::{
     BEGIN, HALF, LATER, NEXT, Wish, begin, change, costing, due, falls_due, months_turn, payment, payments_of, set,
     stands, subscribed, waits,
 };
-use crate::domain::{Features, News, PaymentState};
+use crate::domain::{Features, News, PaymentState, Rules};
 use crate::error::Error;
 use crate::payment::Settlement;
 use crate::store::contracts::Waiting;
@@ -166,6 +166,20 @@ engines! {
             }
         }
         assert_eq!(due_a_day_after(&shop, OVER).await, 1);
+    }
+
+    async fn what_finds_no_room_when_its_money_comes_goes_back_and_is_asked_for_again_the_day_after(db: TestDb) {
+        let owner = personal(1);
+        let shop = Shop::open(&db, BEGIN).await;
+        set(&shop, owner, later_paid()).await.unwrap();
+        shop.set(HALF);
+        is_asked_for(&shop, owner).await;
+        shop.fills(owner, Rules::MAX_LIVE_LOTS).await;
+        is_paid(&shop, owner).await;
+        let given_back = payment(&shop, &payments_of(&shop, owner).await[0].to_string()).await;
+        assert_eq!((given_back.returned, given_back.refunded), (true, given_back.amount));
+        assert_eq!((waits(&shop, owner).await.unwrap().attempts, due_a_day_after(&shop, HALF).await), (1, 1));
+        shop.assert_sound(owner).await;
     }
 
     async fn nobody_pays_for_one_in_whose_place_another_one_came(db: TestDb) {
