@@ -60,7 +60,8 @@ const RENEW_MANY_POSTGRES: &str = "UPDATE subscriptions AS s SET period_number =
 const CLAIM_POSTGRES: &str = concat!(
     "SELECT ",
     columns!(),
-    " FROM subscriptions WHERE owner = ANY ($1::text[]) AND state <> 'ENDED' ORDER BY owner FOR UPDATE SKIP LOCKED"
+    " FROM subscriptions WHERE owner = ANY ($1::text[]) AND state <> 'ENDED' AND period_end <= $2 \
+     ORDER BY owner FOR UPDATE SKIP LOCKED"
 );
 /// Shorter than it takes the server to find a deadlock (`deadlock_timeout`, a second): whoever locked a payment first, as the
 /// order of locks has it, and waits for a subscription that is claimed, is not the one who is told to come again.
@@ -359,16 +360,16 @@ pub(crate) async fn resume(tx: &mut Tx, owner: Option<OwnerId>, now: Timestamp) 
     })
 }
 
-/// Those of these owners' subscriptions that are not ended, locked until the transaction ends, in the order of owners. What
-/// somebody else has locked is left out: nobody is waited for, and afterwards in this transaction for a moment only.
-pub(crate) async fn claim(tx: &mut Tx, owners: &[OwnerId]) -> Result<Vec<Subscription>, DbError> {
+/// Those of these owners' subscriptions whose month is over at `now`, locked until the transaction ends, in the order of owners.
+/// What somebody else has locked is left out: nobody is waited for, and afterwards in this transaction for a moment only.
+pub(crate) async fn claim(tx: &mut Tx, owners: &[OwnerId], now: Timestamp) -> Result<Vec<Subscription>, DbError> {
     let Tx::Postgres(t) = tx else {
         // On SQLite whoever writes is alone.
         return live_of(tx, owners).await;
     };
     let owners: Vec<String> = owners.iter().map(ToString::to_string).collect();
     sqlx::query(WAIT_BRIEFLY_POSTGRES).execute(&mut **t).await?;
-    let rows: Vec<Row> = sqlx::query_as(CLAIM_POSTGRES).bind(owners).fetch_all(&mut **t).await?;
+    let rows: Vec<Row> = sqlx::query_as(CLAIM_POSTGRES).bind(owners).bind(now).fetch_all(&mut **t).await?;
     rows.into_iter().map(Row::read).collect()
 }
 

@@ -151,7 +151,11 @@ pub(crate) async fn help(subscriptions: &SubscriptionUseCases, left: &Left) -> R
         let Some(newest) = due.last().cloned() else { break };
         let is_for_all = |it: &Subscription| !waits(it, &standings) && batches::is_ordinary(it, till);
         let due = due.into_iter().filter(|it| is_for_all(it) && !left.has(it, Instant::now()));
-        let batched = batches::renew(subscriptions, due.collect()).await?;
+        let mut due: Vec<_> = due.collect();
+        // From somewhere in their midst: who helps, and how many, begins elsewhere than the round and than the others.
+        let place = u64::from_be_bytes(subscriptions.entropy.bytes()) % u64::try_from(due.len().max(1)).unwrap_or(1);
+        due.rotate_left(usize::try_from(place).unwrap_or(0));
+        let batched = batches::renew(subscriptions, due).await?;
         left.leave(&batched.rest, Instant::now());
         done += batched.done;
         last = Some(newest);

@@ -174,7 +174,7 @@ async fn attempt(
     due: &[Subscription],
 ) -> Result<(Made, Vec<Payload>), Error> {
     let owners: Vec<OwnerId> = due.iter().map(|it| it.owner).collect();
-    let claimed = stored::claim(tx, &owners).await?;
+    let claimed = stored::claim(tx, &owners, subscriptions.till.clock.now()).await?;
     let still: HashMap<_, u32> = due.iter().map(|it| (it.id, it.month.number)).collect();
     let mine: HashSet<_> = claimed.iter().map(|it| it.id).collect();
     let taken = due.iter().filter(|it| !mine.contains(&it.id)).cloned().collect();
