@@ -1,11 +1,12 @@
 //! What other services' events do here. Organization's: memberships and policies are remembered, and the branch that creates
-//! an organization is moved into it. Billing's: that a person's own top-up was switched off is mailed to the person.
+//! an organization is moved into it. Billing's: that a person's own top-up was switched off is mailed to the
+//! person, and invoices to whom they are for.
 
 use bursar_db::{DbError, Tx};
 use bursar_events::{Consumer, Unapplied};
 use bursar_id::{OrganizationId, OwnerId, SessionId, UserId};
-use bursar_invoices::Issued;
 use bursar_members::{Members, projection};
+use bursar_notices::Issued;
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::{Event, OrganizationCreated};
 use bursar_proto::event_type;
@@ -56,7 +57,7 @@ pub struct FromBilling {
 }
 
 impl Consumer for FromBilling {
-    const NAME: &'static str = "identity's mails about top-ups";
+    const NAME: &'static str = "identity's mails about people's own accounts";
     /// Each tells of something that happened.
     const WHOLE: &'static [&'static str] = &[];
 
@@ -65,10 +66,10 @@ impl Consumer for FromBilling {
     }
 
     async fn apply(&self, tx: &mut Tx, event: &Event) -> Result<(), Unapplied> {
+        // Of an organization's organization tells.
         match &event.payload {
             Some(Payload::TopUpStopped(stopped)) => {
                 let owner: OwnerId = stopped.owner.parse().map_err(Unapplied::unreadable)?;
-                // Of an organization's organization tells.
                 let Some(user) = owner.user() else { return Ok(()) };
                 Ok(self.identity.mail_stopped_top_up(tx, user, stopped).await?)
             }
@@ -76,7 +77,7 @@ impl Consumer for FromBilling {
                 let owner: OwnerId = issued.owner.parse().map_err(Unapplied::unreadable)?;
                 let Some(owner) = owner.user() else { return Ok(()) };
                 let issued = Issued { owner, invoice: issued.invoice_id.clone() };
-                Ok(bursar_invoices::note(&self.identity, tx, &issued).await?)
+                Ok(bursar_notices::note(&self.identity, tx, &issued).await?)
             }
             Some(_) => Ok(()),
             None => Err(Unapplied::unreadable("it has no payload known here")),

@@ -90,6 +90,15 @@ impl Bucket<'_> {
         }
     }
 
+    /// Takes one, unless it would be one too many: then nothing is taken, and this is `false`. For what nobody waits for.
+    pub async fn fits(self, tx: &mut Tx, now: Timestamp) -> Result<bool, DbError> {
+        match self.take(tx, now).await {
+            Ok(()) => Ok(true),
+            Err(Error::Store(error)) => Err(error),
+            Err(_) => Ok(false),
+        }
+    }
+
     /// Gives back an attempt that turned out to be none.
     pub async fn give_back(self, tx: &mut Tx) -> Result<(), DbError> {
         throttles::give_back(tx, &self.to_string(), self.throttle().leak).await
