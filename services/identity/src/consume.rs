@@ -1,6 +1,6 @@
 //! What other services' events do here. Organization's: memberships and policies are remembered, and the branch that creates
-//! an organization is moved into it. Billing's: that a person's own top-up was switched off is mailed to the
-//! person, and invoices to whom they are for.
+//! an organization is moved into it. Billing's: what is used of the limits and the allowance of a person's own
+//! account is mailed to the person, that its top-up was switched off, too, and invoices to whom they are for.
 
 use bursar_db::{DbError, Tx};
 use bursar_events::{Consumer, Unapplied};
@@ -62,12 +62,22 @@ impl Consumer for FromBilling {
     const WHOLE: &'static [&'static str] = &[];
 
     fn types() -> &'static [&'static str] {
-        &[event_type::TOP_UP_STOPPED, event_type::INVOICE_ISSUED]
+        &[event_type::LIMIT_ALERT, event_type::ALLOWANCE_ALERT, event_type::TOP_UP_STOPPED, event_type::INVOICE_ISSUED]
     }
 
     async fn apply(&self, tx: &mut Tx, event: &Event) -> Result<(), Unapplied> {
         // Of an organization's organization tells.
         match &event.payload {
+            Some(Payload::LimitAlert(alert)) => {
+                let owner: OwnerId = alert.owner.parse().map_err(Unapplied::unreadable)?;
+                let Some(user) = owner.user() else { return Ok(()) };
+                Ok(self.identity.mail_limit_alert(tx, user, alert).await?)
+            }
+            Some(Payload::AllowanceAlert(alert)) => {
+                let owner: OwnerId = alert.owner.parse().map_err(Unapplied::unreadable)?;
+                let Some(user) = owner.user() else { return Ok(()) };
+                Ok(self.identity.mail_allowance_alert(tx, user, alert).await?)
+            }
             Some(Payload::TopUpStopped(stopped)) => {
                 let owner: OwnerId = stopped.owner.parse().map_err(Unapplied::unreadable)?;
                 let Some(user) = owner.user() else { return Ok(()) };
