@@ -1,11 +1,12 @@
 //! What other services' events do here. Organization's: memberships and policies are remembered, and the branch that creates
-//! an organization is moved into it. Billing's: that a person's own top-up was switched off is mailed to the person.
+//! an organization is moved into it. Billing's: what is used of the limits and the allowance of a person's own
+//! account is mailed to the person, that its top-up was switched off, too, and invoices to whom they are for.
 
 use bursar_db::{DbError, Tx};
 use bursar_events::{Consumer, Unapplied};
 use bursar_id::{OrganizationId, OwnerId, SessionId, UserId};
-use bursar_invoices::Issued;
 use bursar_members::{Members, projection};
+use bursar_notices::Issued;
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::{Event, OrganizationCreated};
 use bursar_proto::event_type;
@@ -56,19 +57,29 @@ pub struct FromBilling {
 }
 
 impl Consumer for FromBilling {
-    const NAME: &'static str = "identity's mails about top-ups";
+    const NAME: &'static str = "identity's mails about people's own accounts";
     /// Each tells of something that happened.
     const WHOLE: &'static [&'static str] = &[];
 
     fn types() -> &'static [&'static str] {
-        &[event_type::TOP_UP_STOPPED, event_type::INVOICE_ISSUED]
+        &[event_type::LIMIT_ALERT, event_type::ALLOWANCE_ALERT, event_type::TOP_UP_STOPPED, event_type::INVOICE_ISSUED]
     }
 
     async fn apply(&self, tx: &mut Tx, event: &Event) -> Result<(), Unapplied> {
+        // Of an organization's organization tells.
         match &event.payload {
+            Some(Payload::LimitAlert(alert)) => {
+                let owner: OwnerId = alert.owner.parse().map_err(Unapplied::unreadable)?;
+                let Some(user) = owner.user() else { return Ok(()) };
+                Ok(self.identity.mail_limit_alert(tx, user, alert).await?)
+            }
+            Some(Payload::AllowanceAlert(alert)) => {
+                let owner: OwnerId = alert.owner.parse().map_err(Unapplied::unreadable)?;
+                let Some(user) = owner.user() else { return Ok(()) };
+                Ok(self.identity.mail_allowance_alert(tx, user, alert).await?)
+            }
             Some(Payload::TopUpStopped(stopped)) => {
                 let owner: OwnerId = stopped.owner.parse().map_err(Unapplied::unreadable)?;
-                // Of an organization's organization tells.
                 let Some(user) = owner.user() else { return Ok(()) };
                 Ok(self.identity.mail_stopped_top_up(tx, user, stopped).await?)
             }
@@ -76,7 +87,7 @@ impl Consumer for FromBilling {
                 let owner: OwnerId = issued.owner.parse().map_err(Unapplied::unreadable)?;
                 let Some(owner) = owner.user() else { return Ok(()) };
                 let issued = Issued { owner, invoice: issued.invoice_id.clone() };
-                Ok(bursar_invoices::note(&self.identity, tx, &issued).await?)
+                Ok(bursar_notices::note(&self.identity, tx, &issued).await?)
             }
             Some(_) => Ok(()),
             None => Err(Unapplied::unreadable("it has no payload known here")),

@@ -3,9 +3,9 @@
 
 use bursar_db::{audit, idempotency};
 use bursar_events::retention;
-use bursar_invoices::Biller;
 use bursar_jobs::{Failure, Lease, Next, Runner, Terms, Work};
 use bursar_mail::Courier;
+use bursar_notices::Biller;
 use bursar_runtime::Env;
 use bursar_time::Span;
 

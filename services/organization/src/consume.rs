@@ -7,9 +7,9 @@
 use bursar_db::{DbError, Tx};
 use bursar_events::{Consumer, Unapplied, audit};
 use bursar_id::{OwnerId, UserId};
-use bursar_invoices::Issued;
 use bursar_jobs::Jobs;
 use bursar_members::{projection, standings};
+use bursar_notices::Issued;
 use bursar_proto::event::v1::Event;
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event_type;
@@ -138,7 +138,7 @@ impl Consumer for FromBilling {
                 let owner: OwnerId = issued.owner.parse().map_err(Unapplied::unreadable)?;
                 let (Some(organization), Some(mailing)) = (owner.organization(), &self.mailing) else { return Ok(()) };
                 let issued = Issued { owner: organization, invoice: issued.invoice_id.clone() };
-                Ok(bursar_invoices::note(mailing, tx, &issued).await?)
+                Ok(bursar_notices::note(mailing, tx, &issued).await?)
             }
             Some(_) => Ok(()),
             None => Err(Unapplied::unreadable("it has no payload known here")),

@@ -3,10 +3,10 @@
 
 use bursar_db::{DbError, audit, idempotency};
 use bursar_events::retention;
-use bursar_invoices::Biller;
 use bursar_jobs::{Failure, Lease, Next, Runner, Terms, Work};
 use bursar_mail::Courier;
 use bursar_members::people::{People, Told};
+use bursar_notices::Biller;
 use bursar_runtime::Env;
 use bursar_time::Span;
 

@@ -35,11 +35,15 @@ impl Throttle {
     pub const MAIL: Self = Self { capacity: 5, leak: Span::from_mins(10) };
     /// Mails to one address that strangers everywhere can cause: it takes ten places to fill it.
     pub const MAILS: Self = Self { capacity: 50, leak: Span::from_mins(1) };
-    /// Mails about one document: one, and it is remembered for a day that there was one.
-    pub const INVOICE: Self = Self { capacity: 1, leak: Span::DAY };
+    /// Mails about one thing that billing tells of: one, and it is remembered for a day that there was one.
+    pub const ONCE: Self = Self { capacity: 1, leak: Span::DAY };
     /// Mails about one person's invoices, which may go to anybody's address: twenty at once, then two an
     /// hour.
     pub const INVOICES: Self = Self { capacity: 20, leak: Span::from_mins(30) };
+    /// Mails about the limits of one person's own account: a hundred at once, and no more than two hundred within a day.
+    pub const LIMIT_ALERTS: Self = Self { capacity: 100, leak: Span::from_secs(864) };
+    /// Mails about its allowances: thirty at once, and no more than sixty within a day.
+    pub const ALLOWANCE_ALERTS: Self = Self { capacity: 30, leak: Span::from_mins(48) };
 
     /// Asks for one more attempt of a bucket that is empty at `drained_at` (`None`: never used). An instant that lies
     /// further ahead than a full bucket takes to drain, and than clocks may be apart, was written by a wrong clock, and says
@@ -73,6 +77,22 @@ mod tests {
         assert_eq!(Throttle::GUESS.admit(drained, now), Verdict::Wait(Span::from_secs(60)));
         assert_eq!(Throttle::GUESS.admit(drained, at(1_059)), Verdict::Wait(Span::from_secs(1)));
         assert!(matches!(Throttle::GUESS.admit(drained, at(1_060)), Verdict::Admit(_)));
+    }
+
+    /// A day's alerts are as many as an organization's.
+    #[test]
+    fn so_many_alerts_fit_into_a_day() {
+        for (throttle, most) in [(Throttle::LIMIT_ALERTS, 200), (Throttle::ALLOWANCE_ALERTS, 60)] {
+            let (mut drained, mut mailed) = (None, 0);
+            for second in (0..24 * 60 * 60).step_by(16) {
+                while let Verdict::Admit(at) = throttle.admit(drained, at(second)) {
+                    drained = Some(at);
+                    mailed += 1;
+                }
+            }
+            // The one that fits at the very end of the day belongs to the next.
+            assert_eq!(mailed, most - 1);
+        }
     }
 
     #[test]

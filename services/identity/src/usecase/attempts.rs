@@ -45,6 +45,12 @@ pub enum Bucket<'a> {
     Invoice(&'a str),
     /// Mails about one person's invoices.
     Invoices(UserId),
+    /// Mails about one percentage of a limit or an allowance that was reached in one window or period.
+    Alert(&'a str),
+    /// Mails about the limits of one person's own account.
+    LimitAlerts(UserId),
+    /// Mails about its allowances.
+    AllowanceAlerts(UserId),
 }
 
 /// The name in the store.
@@ -62,6 +68,9 @@ impl fmt::Display for Bucket<'_> {
             Self::Verifications(key) => write!(f, "verification:{}", digest(key)),
             Self::Invoice(document) => write!(f, "invoice:{document}"),
             Self::Invoices(user) => write!(f, "invoices:{user}"),
+            Self::Alert(crossing) => write!(f, "alert:{crossing}"),
+            Self::LimitAlerts(user) => write!(f, "limit_alerts:{user}"),
+            Self::AllowanceAlerts(user) => write!(f, "allowance_alerts:{user}"),
         }
     }
 }
@@ -75,8 +84,10 @@ impl Bucket<'_> {
             Self::SignUps(_) => Throttle::SIGN_UPS,
             Self::SignUpMail(..) | Self::Verification(..) => Throttle::MAIL,
             Self::SignUpMails(_) | Self::Verifications(_) => Throttle::MAILS,
-            Self::Invoice(_) => Throttle::INVOICE,
+            Self::Invoice(_) | Self::Alert(_) => Throttle::ONCE,
             Self::Invoices(_) => Throttle::INVOICES,
+            Self::LimitAlerts(_) => Throttle::LIMIT_ALERTS,
+            Self::AllowanceAlerts(_) => Throttle::ALLOWANCE_ALERTS,
         }
     }
 
@@ -87,6 +98,15 @@ impl Bucket<'_> {
         match self.throttle().admit(Some(drained), now) {
             Verdict::Admit(drained) => Ok(throttles::set(tx, &name, drained).await?),
             Verdict::Wait(retry_after) => Err(Error::TooManyAttempts { retry_after }),
+        }
+    }
+
+    /// Takes one, unless it would be one too many: then nothing is taken, and this is `false`. For what nobody waits for.
+    pub async fn fits(self, tx: &mut Tx, now: Timestamp) -> Result<bool, DbError> {
+        match self.take(tx, now).await {
+            Ok(()) => Ok(true),
+            Err(Error::Store(error)) => Err(error),
+            Err(_) => Ok(false),
         }
     }
 
@@ -159,6 +179,9 @@ mod tests {
             Bucket::Verifications(key),
             Bucket::Invoice("ivc_1"),
             Bucket::Invoices(UserId::from_parts(1, [0; 10])),
+            Bucket::Alert("lim_1::0:10:80"),
+            Bucket::LimitAlerts(UserId::from_parts(1, [0; 10])),
+            Bucket::AllowanceAlerts(UserId::from_parts(1, [0; 10])),
         ];
         let names: std::collections::BTreeSet<_> = all.iter().map(ToString::to_string).collect();
         assert_eq!(names.len(), all.len());

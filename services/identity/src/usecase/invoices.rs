@@ -1,17 +1,16 @@
-//! Mails about people's invoices and credit notes: what of [`bursar_invoices`] is identity's own. They go to the address that
+//! Mails about people's invoices and credit notes: what of [`bursar_notices`] is identity's own. They go to the address that
 //! the billing profile had, or to the person.
 
 use bursar_db::{DbError, Tx};
 use bursar_id::UserId;
-use bursar_invoices::{Addressee, Issued, Means, Owners, Subject, Whose};
 use bursar_jobs::Kind;
+use bursar_notices::{Addressee, Issued, Means, Owners, Subject, Whose};
 use bursar_proto::billing::v1::BillingProfile;
 use bursar_time::Timestamp;
 
+use super::alerts::proven;
 use super::attempts::Bucket;
 use super::{Identity, Parts};
-use crate::Error;
-use crate::store::users;
 
 /// Mails a document.
 pub const INVOICE: Kind<Issued<UserId>> = Kind::new("identity.invoice");
@@ -27,11 +26,7 @@ impl Owners for Identity {
     }
 
     async fn count(&self, tx: &mut Tx, subject: Subject<'_, UserId>, now: Timestamp) -> Result<bool, DbError> {
-        match bucket(subject).take(tx, now).await {
-            Ok(()) => Ok(true),
-            Err(Error::Store(error)) => Err(error),
-            Err(_) => Ok(false),
-        }
+        bucket(subject).fits(tx, now).await
     }
 
     async fn uncount(&self, tx: &mut Tx, subject: Subject<'_, UserId>, _now: Timestamp) -> Result<(), DbError> {
@@ -45,9 +40,7 @@ impl Owners for Identity {
         owner: UserId,
         profile: &BillingProfile,
     ) -> Result<Option<Addressee>, DbError> {
-        let user = users::by_id(tx, owner).await?;
-        let user = user.filter(|user| user.email_verified_at.is_some() && user.leaving_since.is_none());
-        Ok(user.map(|user| told(user.email, profile)))
+        Ok(proven(tx, owner).await?.map(|email| told(email, profile)))
     }
 }
 

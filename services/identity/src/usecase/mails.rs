@@ -1,10 +1,8 @@
 //! The mails that identity sends. Their words are in `templates/`, a text and an HTML form of each; here is what they
-//! are filled with.
+//! are filled with. What billing tells is mailed by letters of [`bursar_notices`].
 
 use askama::Template;
-use bursar_mail::{Mail, quoted};
-use bursar_members::CreditUnit;
-use bursar_proto::event::v1::TopUpStopped;
+use bursar_mail::Mail;
 use bursar_secret::Token;
 use bursar_time::Span;
 
@@ -51,36 +49,6 @@ struct AlreadyRegisteredHtml<'a> {
 pub(super) fn already_registered(to: &str, config: &Config) -> Mail {
     let product = config.product.as_str();
     Mail::of(to, &AlreadyRegisteredText { product }, &AlreadyRegisteredHtml { product })
-}
-
-#[derive(Template)]
-#[template(path = "top_up_stopped.txt")]
-struct TopUpStoppedText<'a> {
-    product: &'a str,
-    pack: &'a str,
-    unit: &'a str,
-    why: &'a str,
-}
-
-#[derive(Template)]
-#[template(path = "top_up_stopped.html")]
-struct TopUpStoppedHtml<'a> {
-    product: &'a str,
-    pack: &'a str,
-    unit: &'a str,
-    why: &'a str,
-}
-
-/// Tells somebody that the automatic top-up of the own account is off; `unit` is what credits are called.
-pub(super) fn top_up_stopped(to: &str, stopped: &TopUpStopped, unit: CreditUnit, config: &Config) -> Mail {
-    let why = match stopped.reason.as_str() {
-        "PAYMENT_DECLINED" => "Three payments in a row were declined, or needed you to confirm them.",
-        "PACK_NOT_FOUND" => "The pack is not for sale any more.",
-        _ => "Its payment method is not there any more.",
-    };
-    let pack = quoted(&stopped.pack_id);
-    let (product, pack, unit) = (config.product.as_str(), pack.as_str(), unit.plural.as_str());
-    Mail::of(to, &TopUpStoppedText { product, pack, unit, why }, &TopUpStoppedHtml { product, pack, unit, why })
 }
 
 #[derive(Template)]
@@ -140,15 +108,6 @@ mod tests {
         assert_eq!(mail.subject, "You already have an account");
         assert!(mail.text.starts_with("Somebody tried to sign up at Flik & Co"), "{}", mail.text);
         assert!(!mail.text.contains("token=") && !mail.html.contains("href"), "{mail:?}");
-    }
-
-    #[test]
-    fn a_stopped_top_up_names_credits_as_the_policy_does() {
-        let stopped = TopUpStopped { pack_id: "starter".to_owned(), ..TopUpStopped::default() };
-        let mail = top_up_stopped("ada@example.com", &stopped, CreditUnit::WORDS, &config());
-        for part in [&mail.text, &mail.html] {
-            assert!(part.contains("too few words") && !part.contains("credit"), "{part}");
-        }
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! the service was started with.
 
 mod accounts;
+mod alerts;
 pub mod attempts;
 pub mod bootstrap;
 mod contexts;
@@ -30,7 +31,6 @@ mod sign_in;
 mod sign_up;
 pub mod signing;
 mod tokens;
-mod top_ups;
 mod turns;
 mod users;
 mod verify_email;

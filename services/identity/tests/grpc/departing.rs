@@ -23,7 +23,7 @@ async fn delete(who: &Person) -> Result<(), Status> {
 }
 
 /// Asks for the deletion and is killed when organization has confirmed it and before identity hears of that.
-async fn killed_in_between(world: &World, who: &Person) {
+pub(crate) async fn killed_in_between(world: &World, who: &Person) {
     let before = world.organization.departures().len();
     let gate = world.organization.hold();
     let asking = tokio::spawn({

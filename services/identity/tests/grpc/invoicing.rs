@@ -35,7 +35,7 @@ fn mailed(world: &World, email: &str, number: &str) -> usize {
 }
 
 /// Waits until nothing is left to be mailed.
-async fn all_mailed(world: &World) {
+pub(crate) async fn all_mailed(world: &World) {
     for kind in ["identity.invoice", "mail.bulk", "mail"] {
         becomes(0, async || world.count("SELECT COUNT(*) FROM jobs WHERE kind = $1", kind).await).await;
     }

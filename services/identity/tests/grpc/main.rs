@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod acting;
+mod alerting;
 mod at_rest;
 mod attempts;
 mod auditing;

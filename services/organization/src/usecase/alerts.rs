@@ -4,14 +4,12 @@
 use bursar_db::{DbError, Tx};
 use bursar_id::{OrganizationId, OwnerId, Role, UserId};
 use bursar_members::policies;
+use bursar_notices::{Addressee, Alert, LimitMail, Reader, Whose, allowance_alert, limit_alert, top_up_stopped};
 use bursar_proto::event::v1::{AllowanceAlert, LimitAlert, TopUpStopped};
 use bursar_rpc::Permission;
-use bursar_rpc::convert::required_timestamp;
 use bursar_time::Timestamp;
 
 use super::Organization;
-use super::allowance_mail::{AllowanceMail, allowance_alert};
-use super::mails::{self, AlertMail, StoppedMail};
 use super::rationing::{Ration, ration, rationed};
 use crate::store::memberships::MemberRow;
 use crate::store::{memberships, organizations};
@@ -41,12 +39,9 @@ impl Organization {
     /// billing; to all of them or to nobody. Of a window that is over nobody needs to hear.
     pub(crate) async fn mail_alert(&self, tx: &mut Tx, id: OrganizationId, alert: &LimitAlert) -> Result<(), DbError> {
         let now = self.now();
-        let is_over = required_timestamp(alert.resets_at).is_ok_and(|resets_at| resets_at <= now);
-        if is_over {
-            return Ok(());
-        }
+        let Some(percent) = alert.reached(now) else { return Ok(()) };
         // Nothing is read for those that nobody is told of.
-        let Some(left) = left_today(tx, id, alert, now).await? else { return Ok(()) };
+        let Some(left) = left_today(tx, id, (alert, percent), now).await? else { return Ok(()) };
         let Some(organization) = organizations::by_id(tx, id).await? else { return Ok(()) };
         let managers = who_manage_billing(tx, id).await?;
         let member: Option<UserId> = alert.member.parse().ok();
@@ -55,11 +50,10 @@ impl Organization {
             None => None,
         };
         let member = member.as_ref().map(|member| member.display_name.as_str());
-        let unit = self.0.config.policies.credit_unit;
-        for manager in managers.iter().filter(|manager| !manager.email.is_empty()) {
-            let (to, organization, is_last) = (manager.email.as_str(), organization.name.as_str(), left == 0);
-            let about = AlertMail { to, organization, alert, member, unit, is_last };
-            bursar_mail::queue(&self.0.jobs, tx, now, &mails::limit_alert(&about, &self.0.config)).await?;
+        let about = LimitMail { alert, member, is_last: left == 0 };
+        for addressee in addressees(managers, &organization.name) {
+            let mail = limit_alert(self.reader(&addressee), &about);
+            bursar_mail::queue(&self.0.jobs, tx, now, &mail).await?;
         }
         Ok(())
     }
@@ -73,8 +67,7 @@ impl Organization {
         alert: &AllowanceAlert,
     ) -> Result<(), DbError> {
         let now = self.now();
-        let is_over = required_timestamp(alert.period_ends_at).is_ok_and(|ends_at| ends_at <= now);
-        let Some(percent) = alert.percents.last().filter(|_| !is_over) else { return Ok(()) };
+        let Some(percent) = alert.reached(now) else { return Ok(()) };
         let all = format!("allowance-alerts:{id}");
         let subjects = [(format!("{all}:{percent}"), PER_DAY), (all, ALLOWANCES_PER_DAY)];
         if matches!(rationed(tx, &subjects, now).await?, Ration::Over(_)) {
@@ -82,10 +75,8 @@ impl Organization {
         }
         let Some(organization) = organizations::by_id(tx, id).await? else { return Ok(()) };
         let managers = who_manage_billing(tx, id).await?;
-        let unit = self.0.config.policies.credit_unit;
-        for manager in managers.iter().filter(|manager| !manager.email.is_empty()) {
-            let (to, organization) = (manager.email.as_str(), organization.name.as_str());
-            let mail = allowance_alert(&AllowanceMail { to, organization, alert, unit }, &self.0.config);
+        for addressee in addressees(managers, &organization.name) {
+            let mail = allowance_alert(self.reader(&addressee), alert);
             bursar_mail::queue(&self.0.jobs, tx, now, &mail).await?;
         }
         Ok(())
@@ -113,11 +104,20 @@ impl Organization {
             Some(member) => Some(member),
             None => memberships::list(tx, id, Some(Role::Owner), None, 1).await?.pop(),
         };
-        let Some(whom) = whom.filter(|whom| !whom.email.is_empty()) else { return Ok(()) };
-        let unit = self.0.config.policies.credit_unit;
-        let about = StoppedMail { to: &whom.email, organization: &organization.name, stopped, unit };
-        bursar_mail::queue(&self.0.jobs, tx, now, &mails::top_up_stopped(&about, &self.0.config)).await
+        let Some(addressee) = addressees(whom, &organization.name).pop() else { return Ok(()) };
+        bursar_mail::queue(&self.0.jobs, tx, now, &top_up_stopped(self.reader(&addressee), stopped)).await
     }
+
+    fn reader<'a>(&'a self, addressee: &'a Addressee) -> Reader<'a> {
+        let config = &self.0.config;
+        Reader { addressee, product: &config.product, unit: config.policies.credit_unit }
+    }
+}
+
+/// Those of these members who can be reached, as readers of what is about their organization.
+fn addressees(members: impl IntoIterator<Item = MemberRow>, organization: &str) -> Vec<Addressee> {
+    let reachable = members.into_iter().filter(|member| !member.email.is_empty());
+    reachable.map(|member| Addressee { to: member.email, whose: Whose::Named(organization.to_owned()) }).collect()
 }
 
 /// The owner, and the Admins if they may manage billing.
@@ -135,10 +135,9 @@ async fn who_manage_billing(tx: &mut Tx, id: OrganizationId) -> Result<Vec<Membe
 async fn left_today(
     tx: &mut Tx,
     id: OrganizationId,
-    alert: &LimitAlert,
+    (alert, percent): (&LimitAlert, u32),
     now: Timestamp,
 ) -> Result<Option<u32>, DbError> {
-    let Some(percent) = alert.percents.last() else { return Ok(None) };
     let all = format!("limit-alerts:{id}");
     let like_it = format!("{all}:{}:{percent}", alert.limit_id);
     let one = (!alert.member.is_empty()).then(|| (format!("{like_it}:{}", alert.member), PER_MEMBER));

@@ -1,10 +1,10 @@
-//! Mails about organizations' invoices and credit notes: what of [`bursar_invoices`] is organization's own. They go to the
+//! Mails about organizations' invoices and credit notes: what of [`bursar_notices`] is organization's own. They go to the
 //! address that the billing profile had, or to the owner.
 
 use bursar_db::{DbError, Tx};
 use bursar_id::{OrganizationId, Role};
-use bursar_invoices::{Addressee, Issued, Means, Owners, Subject, Whose};
 use bursar_jobs::Kind;
+use bursar_notices::{Addressee, Issued, Means, Owners, Subject, Whose};
 use bursar_proto::billing::v1::BillingProfile;
 use bursar_time::Timestamp;
 

@@ -9,7 +9,6 @@
 
 mod access;
 mod alerts;
-mod allowance_mail;
 mod audit;
 mod avatars;
 pub mod deleting;

@@ -11,7 +11,7 @@ use bursar_time::{Clock, Timestamp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::Issued;
+use crate::{Addressee, Issued};
 
 /// A service that knows the owners of some accounts.
 pub trait Owners: Send + Sync + 'static {
@@ -79,22 +79,4 @@ pub enum Subject<'a, O> {
     Document(&'a str),
     /// All documents of one owner.
     Owner(O),
-}
-
-/// Who is told of a document. It has no `Debug`: the address is personal.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Addressee {
-    /// The address.
-    pub to: String,
-    /// Whose account the document is for, as its reader knows it.
-    pub whose: Whose,
-}
-
-/// Whose account a document is for, to who reads of it.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Whose {
-    /// The reader's.
-    Own,
-    /// Somebody's of this name, which the letter quotes; empty: somebody's.
-    Named(String),
 }

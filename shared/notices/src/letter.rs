@@ -1,11 +1,11 @@
 //! What is mailed about a document.
 
 use askama::Template;
-use bursar_mail::{Mail, quoted};
+use bursar_mail::Mail;
 use bursar_proto::billing::v1::{Invoice, InvoiceKind};
 use bursar_rpc::convert::{optional_timestamp, price};
 
-use crate::{Addressee, Whose};
+use crate::Addressee;
 
 #[derive(Template)]
 #[template(path = "invoice_issued.txt")]
@@ -37,7 +37,7 @@ pub(crate) fn letter(addressee: &Addressee, invoice: &Invoice, product: &str, li
     let total = invoice.total.as_ref().and_then(|total| price(total).ok()).map(|it| it.to_string()).unwrap_or_default();
     let base = link_base_url.trim_end_matches('/');
     let link = format!("{base}/invoices?owner={}&invoice={}", invoice.owner, invoice.id);
-    let (whose, period) = (called(&addressee.whose), period(invoice));
+    let (whose, period) = (addressee.whose.called(), period(invoice));
     let (whose, number) = (whose.as_str(), invoice.number.as_str());
     let (total, period, link) = (total.as_str(), period.as_str(), link.as_str());
     Mail::of(
@@ -55,15 +55,6 @@ fn period(invoice: &Invoice) -> String {
     begin.zip(end).map(|(begin, end)| format!(", for the time from {begin} to {end}")).unwrap_or_default()
 }
 
-/// What a letter calls the account: its name may be anybody's words.
-fn called(whose: &Whose) -> String {
-    match whose {
-        Whose::Own => "your own account".to_owned(),
-        Whose::Named(name) if name.is_empty() => "an account".to_owned(),
-        Whose::Named(name) => quoted(name),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use bursar_proto::billing::v1::InvoiceLine;
@@ -72,6 +63,7 @@ mod tests {
     use bursar_time::{Span, Timestamp};
 
     use super::*;
+    use crate::Whose;
 
     const LINK: &str = "https://app.example.com/invoices?owner=usr_1&invoice=ivc_1";
 

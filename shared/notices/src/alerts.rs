@@ -1,0 +1,321 @@
+//! That so much of a limit or of an allowance is used: whether anybody needs to hear of it, and what is mailed.
+
+use askama::Template;
+use bursar_mail::{Mail, quoted};
+use bursar_proto::event::v1::{AllowanceAlert, LimitAlert};
+use bursar_rpc::convert::required_timestamp;
+use bursar_time::Timestamp;
+
+use crate::{Reader, Whose};
+
+/// What billing tells of use.
+pub trait Alert {
+    /// Which percentage it is about: the highest that was reached. `None`: nobody needs to hear of it, since its window or its
+    /// period is over.
+    fn reached(&self, now: Timestamp) -> Option<u32>;
+}
+
+impl Alert for LimitAlert {
+    fn reached(&self, now: Timestamp) -> Option<u32> {
+        let resets_at = required_timestamp(self.resets_at).ok();
+        highest(&self.percents).filter(|_| !is_over(resets_at, now))
+    }
+}
+
+impl Alert for AllowanceAlert {
+    fn reached(&self, now: Timestamp) -> Option<u32> {
+        let ends_at = required_timestamp(self.period_ends_at).ok();
+        highest(&self.percents).filter(|_| !is_over(ends_at, now))
+    }
+}
+
+/// They are told in order.
+fn highest(percents: &[u32]) -> Option<u32> {
+    percents.last().copied()
+}
+
+fn is_over(ends_at: Option<Timestamp>, now: Timestamp) -> bool {
+    ends_at.is_some_and(|ends_at| ends_at <= now)
+}
+
+/// What the mail about a limit says.
+#[derive(Clone, Copy, Debug)]
+pub struct LimitMail<'a> {
+    /// What billing told.
+    pub alert: &'a LimitAlert,
+    /// The name of the member whose use it is, if it is a member's.
+    pub member: Option<&'a str>,
+    /// No more like this is mailed today.
+    pub is_last: bool,
+}
+
+/// The words of a letter about a limit.
+struct LimitWords<'a> {
+    account: &'a str,
+    whose: &'a str,
+    user: &'a str,
+    used: &'a str,
+    amount: &'a str,
+    unit: &'a str,
+    window: &'a str,
+    percent: u32,
+    consequence: &'a str,
+    resets_at: &'a str,
+    more: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "limit_alert.txt")]
+struct LimitAlertText<'a> {
+    product: &'a str,
+    it: &'a LimitWords<'a>,
+}
+
+#[derive(Template)]
+#[template(path = "limit_alert.html")]
+struct LimitAlertHtml<'a> {
+    product: &'a str,
+    it: &'a LimitWords<'a>,
+}
+
+/// Tells somebody that so much of a limit is used.
+pub fn limit_alert(reader: Reader<'_>, about: &LimitMail<'_>) -> Mail {
+    let Reader { addressee, product, unit } = reader;
+    let LimitMail { alert, member, is_last } = *about;
+    let account = addressee.whose.called();
+    let (whose, user) = match whose_use(&addressee.whose, alert, member) {
+        Some(whose) => (format!("{whose} of "), account.clone()),
+        None => (String::new(), addressee.whose.called_first()),
+    };
+    let resets_at = in_words(required_timestamp(alert.resets_at).ok());
+    let unit = unit.called(alert.amount == "1");
+    let it = LimitWords {
+        account: &account,
+        whose: &whose,
+        user: &user,
+        used: &alert.used,
+        amount: &alert.amount,
+        unit: unit.as_str(),
+        window: window(&alert.window),
+        percent: highest(&alert.percents).unwrap_or_default(),
+        consequence: if alert.mode == "HARD" {
+            "What would go above the limit is refused."
+        } else {
+            "Nothing is refused."
+        },
+        resets_at: &resets_at,
+        more: if is_last { " More alerts like this one are not mailed today." } else { "" },
+    };
+    Mail::of(&addressee.to, &LimitAlertText { product, it: &it }, &LimitAlertHtml { product, it: &it })
+}
+
+/// Whose use within the account it is; `None`: that of the account's own reader, who is its only member.
+fn whose_use(whose: &Whose, alert: &LimitAlert, member: Option<&str>) -> Option<String> {
+    let named = |kind: &str, name: &str| Some(format!("{kind} {}", quoted(name)));
+    match (member, alert.subject.split_once(':')) {
+        (Some(name), _) => named("The member", name),
+        (None, Some(("project", name))) => named("The project", name),
+        (None, Some(("model", name))) => named("The model", name),
+        (None, Some(("api_key", name))) => named("The API key", name),
+        (None, _) if *whose == Whose::Own => None,
+        (None, _) => Some("A member".to_owned()),
+    }
+}
+
+fn window(told: &str) -> &'static str {
+    match told {
+        "HOUR" => "in an hour",
+        "DAY" => "in a day",
+        "MONTH" => "in a month",
+        _ => "in a billing period",
+    }
+}
+
+fn in_words(ends_at: Option<Timestamp>) -> String {
+    ends_at.map_or_else(|| "its end".to_owned(), |at| at.to_string())
+}
+
+/// The words of a letter about an allowance.
+struct AllowanceWords<'a> {
+    account: &'a str,
+    user: &'a str,
+    used: &'a str,
+    granted: &'a str,
+    unit: &'a str,
+    percent: u32,
+    ends_at: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "allowance_alert.txt")]
+struct AllowanceAlertText<'a> {
+    product: &'a str,
+    it: &'a AllowanceWords<'a>,
+}
+
+#[derive(Template)]
+#[template(path = "allowance_alert.html")]
+struct AllowanceAlertHtml<'a> {
+    product: &'a str,
+    it: &'a AllowanceWords<'a>,
+}
+
+/// Tells somebody that so much of the period's allowance is used.
+pub fn allowance_alert(reader: Reader<'_>, alert: &AllowanceAlert) -> Mail {
+    let Reader { addressee, product, unit } = reader;
+    let (account, user) = (addressee.whose.called(), addressee.whose.called_first());
+    let ends_at = in_words(required_timestamp(alert.period_ends_at).ok());
+    let unit = unit.called(alert.granted == "1");
+    let it = AllowanceWords {
+        account: &account,
+        user: &user,
+        used: &alert.used,
+        granted: &alert.granted,
+        unit: unit.as_str(),
+        percent: highest(&alert.percents).unwrap_or_default(),
+        ends_at: &ends_at,
+    };
+    Mail::of(&addressee.to, &AllowanceAlertText { product, it: &it }, &AllowanceAlertHtml { product, it: &it })
+}
+
+#[cfg(test)]
+mod tests {
+    use bursar_members::CreditUnit;
+    use bursar_rpc::convert::to_timestamp;
+    use bursar_time::Span;
+
+    use super::*;
+    use crate::Addressee;
+
+    fn addressee(whose: Whose) -> Addressee {
+        Addressee { to: "ada@example.com".to_owned(), whose }
+    }
+
+    fn acme() -> Addressee {
+        addressee(Whose::Named("<b>Acme</b>".to_owned()))
+    }
+
+    fn reader(addressee: &Addressee, unit: CreditUnit) -> Reader<'_> {
+        Reader { addressee, product: "Filmkit", unit }
+    }
+
+    /// 8.5 credits of a limit of 10 a day.
+    fn limit() -> LimitAlert {
+        LimitAlert {
+            subject: "every_member".to_owned(),
+            window: "DAY".to_owned(),
+            mode: "HARD".to_owned(),
+            amount: "10".to_owned(),
+            used: "8.5".to_owned(),
+            percents: vec![50, 80],
+            resets_at: Some(to_timestamp(Timestamp::EPOCH)),
+            ..LimitAlert::default()
+        }
+    }
+
+    fn allowance(granted: &str) -> AllowanceAlert {
+        AllowanceAlert {
+            percents: vec![50, 80],
+            used: "1200.5".to_owned(),
+            granted: granted.to_owned(),
+            period_ends_at: Some(to_timestamp(Timestamp::EPOCH)),
+            ..AllowanceAlert::default()
+        }
+    }
+
+    #[test]
+    fn an_alert_says_whose_use_of_which_limit_and_quotes_the_names() {
+        let acme = acme();
+        let of = |alert: &LimitAlert, member: Option<&str>| {
+            let is_last = member.is_none();
+            let unit = if is_last { CreditUnit::WORDS } else { CreditUnit::CREDITS };
+            limit_alert(reader(&acme, unit), &LimitMail { alert, member, is_last })
+        };
+        let mail = of(&limit(), Some("Ben https://evil.example/x"));
+        assert_eq!(
+            (mail.to.as_str(), mail.subject.as_str()),
+            ("ada@example.com", "80 % of a limit is used in \"<b>Acme< b>\"")
+        );
+        let begins =
+            "The member \"Ben https evil example x\" of \"<b>Acme< b>\" has used 8.5 of the 10 credits that a limit";
+        assert!(mail.text.starts_with(begins), "{}", mail.text);
+        assert!(mail.html.contains(" of <strong>&#34;&#60;b&#62;Acme"), "{}", mail.html);
+        for part in [&mail.text, &mail.html] {
+            assert!(part.contains("used 8.5 of the 10 credits") && part.contains("in a day"), "{part}");
+            assert!(part.contains("refused") && part.contains("1970-01-01T00:00:00Z"), "{part}");
+            assert!(part.contains("The member") && !part.contains("evil.example"), "{part}");
+            assert!(part.contains("on Filmkit") && !part.contains("are not mailed today"), "{part}");
+        }
+        assert!(!mail.html.contains("<b>"), "{}", mail.html);
+        let project = LimitAlert { subject: "project:film".to_owned(), mode: "WARN".to_owned(), ..limit() };
+        let mail = of(&project, None);
+        for part in [&mail.text, &mail.html] {
+            assert!(part.contains("used 8.5 of the 10 words") && !part.contains("credit"), "{part}");
+            assert!(part.contains("are not mailed today"), "{part}");
+        }
+        assert!(mail.text.contains("The project") && mail.text.contains("Nothing is refused."), "{}", mail.text);
+        let one = of(&LimitAlert { amount: "1".to_owned(), used: "0.5".to_owned(), ..project }, None);
+        assert!(one.text.contains("used 0.5 of the 1 word that"), "{}", one.text);
+        let unknown = of(&limit(), None);
+        assert!(unknown.text.starts_with("A member of \"<b>Acme< b>\" has used"), "{}", unknown.text);
+    }
+
+    #[test]
+    fn an_alert_of_the_own_account_speaks_to_its_reader() {
+        let ada = addressee(Whose::Own);
+        for (subject, begins) in [
+            ("every_member", "Your own account has used 8.5 of the 10 credits"),
+            ("member:usr_1", "Your own account has used 8.5 of the 10 credits"),
+            ("project:film", "The project \"film\" of your own account has used 8.5 of the 10 credits"),
+            ("model:veo", "The model \"veo\" of your own account has used 8.5 of the 10 credits"),
+            ("api_key:key_1", "The API key \"key_1\" of your own account has used 8.5 of the 10 credits"),
+        ] {
+            let alert = LimitAlert { subject: subject.to_owned(), ..limit() };
+            let about = LimitMail { alert: &alert, member: None, is_last: false };
+            let mail = limit_alert(reader(&ada, CreditUnit::CREDITS), &about);
+            assert_eq!(mail.subject, "80 % of a limit is used in your own account");
+            assert!(mail.text.starts_with(begins), "{}", mail.text);
+        }
+        let mail = allowance_alert(reader(&ada, CreditUnit::CREDITS), &allowance("1500"));
+        assert_eq!(mail.subject, "80 % of the allowance is used in your own account");
+        assert!(mail.text.starts_with("Your own account has used 1200.5 of the 1500 credits"), "{}", mail.text);
+    }
+
+    #[test]
+    fn an_allowances_alert_names_credits_as_the_deployment_does() {
+        let acme = acme();
+        for (unit, granted, says) in [
+            (CreditUnit::CREDITS, "1500", "used 1200.5 of the 1500 credits"),
+            (CreditUnit::WORDS, "1500", "used 1200.5 of the 1500 words"),
+            (CreditUnit::WORDS, "1", "used 1200.5 of the 1 word that"),
+        ] {
+            let mail = allowance_alert(reader(&acme, unit), &allowance(granted));
+            assert_eq!(mail.subject, "80 % of the allowance is used in \"<b>Acme< b>\"");
+            for part in [&mail.text, &mail.html] {
+                assert!(part.contains(says) && part.contains("80 %"), "{part}");
+                assert!(part.contains("1970-01-01T00:00:00Z"), "{part}");
+            }
+            assert!(mail.html.contains("<strong>&#34;&#60;b&#62;Acme") && !mail.html.contains("<b>"), "{}", mail.html);
+        }
+    }
+
+    #[test]
+    fn of_what_is_over_nobody_needs_to_hear() {
+        let (now, later) = (Timestamp::EPOCH, Timestamp::EPOCH.saturating_add(Span::SECOND));
+        let at = |end: Option<Timestamp>, percents: &[u32]| {
+            let (percents, end) = (percents.to_vec(), end.map(to_timestamp));
+            let limit = LimitAlert { percents: percents.clone(), resets_at: end, ..LimitAlert::default() };
+            let allowance = AllowanceAlert { percents, period_ends_at: end, ..AllowanceAlert::default() };
+            [limit.reached(now), allowance.reached(now)]
+        };
+        for (end, percents, reached) in [
+            (Some(later), &[50, 80][..], Some(80)),
+            (Some(now), &[50, 80][..], None),
+            (Some(later), &[][..], None),
+            // Nobody knows.
+            (None, &[50][..], Some(50)),
+        ] {
+            assert_eq!(at(end, percents), [reached; 2], "{end:?} {percents:?}");
+        }
+    }
+}
