@@ -1,5 +1,6 @@
 //! What other services' events do here. Organization's: memberships and policies are remembered, an organization's
-//! account opens with it, and stands as it does; who becomes an organization's owner finds its top-up switched off.
+//! account opens with it, and stands as it does; who becomes an organization's owner finds its top-up switched off, and who
+//! was it pays for it no longer than until what is paid for ends.
 //! Identity's: whoever deleted the account spends and pays nothing any more, nor does the account of who is suspended.
 
 use bursar_db::{DbError, Tx};
@@ -14,9 +15,9 @@ use bursar_proto::event_type;
 use bursar_rpc::convert;
 use bursar_time::Clock;
 
-use crate::domain::Stop;
 use crate::store::accounts;
-use crate::usecase::{farewells, standings, top_ups};
+use crate::usecase::ownership::{self, Turn};
+use crate::usecase::{farewells, standings};
 
 /// Applies organization's events to billing's store.
 pub(crate) struct FromOrganization {
@@ -67,8 +68,8 @@ impl FromOrganization {
 
     /// Remembers who belongs and what holds. What lanes remember of the account counts no longer.
     async fn learn(&self, tx: &mut Tx, event: &Event) -> Result<(), Unapplied> {
-        let new = named(event);
-        let was = match new {
+        let about = named(event);
+        let was = match about {
             Some(name) => role_of(tx, name).await?,
             None => None,
         };
@@ -78,22 +79,22 @@ impl FromOrganization {
         if let Ok(owner) = event.owner.parse() {
             accounts::raise_terms(tx, owner).await?;
         }
-        // What the former owner's cards pay for ends with the transfer.
-        if let Some(name) = new.filter(|_| was != Some(Role::Owner))
-            && role_of(tx, name).await? == Some(Role::Owner)
-        {
-            top_ups::switch_off(tx, name.0, Stop::OwnerChanged, self.clock.now()).await?;
+        if let Some(name) = about {
+            let (is, now) = (role_of(tx, name).await?, self.clock.now());
+            // It may be heard of long after it was so; but nothing is so before its time.
+            let said = convert::optional_timestamp(event.occurred_at).ok().flatten();
+            let since = said.map_or(now, |at| at.min(now));
+            ownership::follow(tx, name, Turn { was, is }, (since, now)).await?;
         }
         Ok(())
     }
 }
 
-/// Whose membership an event is about, if it may make somebody an owner.
+/// Whose membership an event is about.
 fn named(event: &Event) -> Option<(OwnerId, UserId)> {
     let Some(Payload::MembershipChanged(changed)) = &event.payload else { return None };
     let organization = changed.organization_id.parse().ok()?;
-    let becomes_owner = convert::optional_role(changed.role) == Ok(Some(Role::Owner));
-    becomes_owner.then_some((OwnerId::Organization(organization), changed.user_id.parse().ok()?))
+    Some((OwnerId::Organization(organization), changed.user_id.parse().ok()?))
 }
 
 async fn role_of(tx: &mut Tx, name: (OwnerId, UserId)) -> Result<Option<Role>, DbError> {

@@ -47,6 +47,15 @@ pub struct SavedMethod {
     pub added_by: String,
     /// When.
     pub created_at: Timestamp,
+    /// Until when it serves, where whoever added it has passed the organization on; `None`: it serves on.
+    pub serves_until: Option<Timestamp>,
+}
+
+impl SavedMethod {
+    /// Whether what is paid at `at` may be paid with it.
+    pub fn serves_at(&self, at: Timestamp) -> bool {
+        self.serves_until.is_none_or(|until| at < until)
+    }
 }
 
 impl fmt::Debug for SavedMethod {

@@ -190,6 +190,7 @@ pub(super) fn method(method: &SavedMethod) -> pb::PaymentMethod {
         exp_year: method.card.exp_year,
         default: method.is_default,
         added_by: method.added_by.clone(),
+        serves_until: method.serves_until.map(to_timestamp),
     }
 }
 

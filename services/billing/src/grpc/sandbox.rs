@@ -55,6 +55,7 @@ impl SandboxService for SandboxHandler {
             is_default: false,
             added_by: SANDBOX.to_owned(),
             created_at: now,
+            serves_until: None,
         };
         let saved = self.0.entered(new).await?;
         Ok(Response::new(pb::SaveMethodResponse { payment_method: Some(payment::method(&saved)) }))

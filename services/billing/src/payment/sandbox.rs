@@ -129,6 +129,7 @@ mod tests {
             is_default: true,
             added_by: String::new(),
             created_at: bursar_time::Timestamp::MIN,
+            serves_until: None,
         };
         let to_pay = ToPay { key, amount: Price::zero(Currency::USD), token: &token, attended: true, given_up: false };
         for said in [format!("{action:?}"), format!("{setup:?}"), format!("{saved:?}"), format!("{to_pay:?}")] {

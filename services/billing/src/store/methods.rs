@@ -2,7 +2,7 @@
 //! the row, with `removed_at`.
 
 use bursar_db::{DbError, Tx, on};
-use bursar_id::{OwnerId, PaymentMethodId};
+use bursar_id::{OwnerId, PaymentMethodId, UserId};
 use bursar_time::Timestamp;
 
 use super::unreadable;
@@ -10,12 +10,12 @@ use crate::domain::{Card, SavedMethod};
 
 macro_rules! columns {
     () => {
-        "owner, id, token, brand, last4, exp_month, exp_year, is_default, added_by, created_at"
+        "owner, id, token, brand, last4, exp_month, exp_year, is_default, added_by, created_at, serves_until"
     };
 }
 
 const INSERT: &str =
-    concat!("INSERT INTO payment_methods (", columns!(), ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)");
+    concat!("INSERT INTO payment_methods (", columns!(), ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)");
 const FIND: &str =
     concat!("SELECT ", columns!(), " FROM payment_methods WHERE owner = $1 AND id = $2 AND removed_at IS NULL");
 const DEFAULT: &str =
@@ -35,12 +35,17 @@ const MAKE_DEFAULT: &str =
 const SHOW: &str = "UPDATE payment_methods SET brand = $2, last4 = $3, exp_month = $4, exp_year = $5 WHERE token = $1 \
      AND removed_at IS NULL";
 const IS_SAVED: &str = "SELECT count(*) FROM payment_methods WHERE token = $1 AND removed_at IS NULL";
+/// What was added after that is added anew, and serves.
+const SERVE_UNTIL: &str = "UPDATE payment_methods SET serves_until = $4 WHERE owner = $1 AND added_by = $2 \
+     AND created_at <= $3 AND serves_until IS NULL AND removed_at IS NULL";
+const SERVE_ON: &str = "UPDATE payment_methods SET serves_until = NULL WHERE owner = $1 AND added_by = $2 \
+     AND serves_until IS NOT NULL AND removed_at IS NULL";
 const REMOVE: &str = "DELETE FROM payment_methods WHERE owner = $1 AND id = $2 AND removed_at IS NULL RETURNING token";
 const FORGET: &str = "DELETE FROM payment_methods WHERE owner = $1 RETURNING token";
 
 /// Every statement here, by its name; what is named for an engine is for that one alone.
 #[cfg(test)]
-pub(super) const STATEMENTS: [(&str, &str); 12] = [
+pub(super) const STATEMENTS: [(&str, &str); 14] = [
     ("INSERT", INSERT),
     ("FIND", FIND),
     ("DEFAULT", DEFAULT),
@@ -51,6 +56,8 @@ pub(super) const STATEMENTS: [(&str, &str); 12] = [
     ("MAKE_DEFAULT", MAKE_DEFAULT),
     ("SHOW", SHOW),
     ("IS_SAVED", IS_SAVED),
+    ("SERVE_UNTIL", SERVE_UNTIL),
+    ("SERVE_ON", SERVE_ON),
     ("REMOVE", REMOVE),
     ("FORGET", FORGET),
 ];
@@ -70,6 +77,7 @@ struct Row {
     is_default: i64,
     added_by: String,
     created_at: Timestamp,
+    serves_until: Option<Timestamp>,
 }
 
 impl Row {
@@ -88,16 +96,20 @@ impl Row {
             is_default: self.is_default != 0,
             added_by: self.added_by,
             created_at: self.created_at,
+            serves_until: self.serves_until,
         })
     }
 }
 
-/// Writes a new payment method.
+/// Writes a new payment method. As the default it takes the place of whichever was.
 pub(crate) async fn insert(tx: &mut Tx, new: &SavedMethod) -> Result<(), DbError> {
+    if new.is_default {
+        on!(tx, c => sqlx::query(NO_DEFAULT).bind(new.owner).execute(c).await?.rows_affected());
+    }
     on!(tx, c => sqlx::query(INSERT)
         .bind(new.owner).bind(new.id).bind(&new.token).bind(&new.card.brand).bind(&new.card.last4)
         .bind(i64::from(new.card.exp_month)).bind(i64::from(new.card.exp_year)).bind(i64::from(new.is_default))
-        .bind(&new.added_by).bind(new.created_at)
+        .bind(&new.added_by).bind(new.created_at).bind(new.serves_until)
         .execute(c).await?.rows_affected());
     Ok(())
 }
@@ -108,10 +120,11 @@ pub(crate) async fn find(tx: &mut Tx, owner: OwnerId, id: PaymentMethodId) -> Re
     row.map(Row::read).transpose()
 }
 
-/// The owner's payment method that pays where none is named.
-pub(crate) async fn default(tx: &mut Tx, owner: OwnerId) -> Result<Option<SavedMethod>, DbError> {
+/// The owner's payment method that pays where none is named, if it serves at `at`.
+pub(crate) async fn default(tx: &mut Tx, owner: OwnerId, at: Timestamp) -> Result<Option<SavedMethod>, DbError> {
     let row: Option<Row> = on!(tx, c => sqlx::query_as(DEFAULT).bind(owner).fetch_optional(c).await?);
-    row.map(Row::read).transpose()
+    let default = row.map(Row::read).transpose()?;
+    Ok(default.filter(|it| it.serves_at(at)))
 }
 
 /// All payment methods of these owners.
@@ -170,6 +183,25 @@ pub(crate) async fn show(tx: &mut Tx, token: &str, card: &Card) -> Result<bool, 
 pub(crate) async fn is_saved(tx: &mut Tx, token: &str) -> Result<bool, DbError> {
     let (count,): (i64,) = on!(tx, c => sqlx::query_as(IS_SAVED).bind(token).fetch_one(c).await?);
     Ok(count > 0)
+}
+
+/// Has what somebody had added for the owner by `since` serve no longer than `until`. Doing it again changes nothing.
+pub(crate) async fn serve_until(
+    tx: &mut Tx,
+    (owner, adder): (OwnerId, UserId),
+    since: Timestamp,
+    until: Timestamp,
+) -> Result<(), DbError> {
+    on!(tx, c => sqlx::query(SERVE_UNTIL)
+        .bind(owner).bind(adder.to_string()).bind(since).bind(until)
+        .execute(c).await?.rows_affected());
+    Ok(())
+}
+
+/// Has what somebody has added for the owner serve again.
+pub(crate) async fn serve_on(tx: &mut Tx, (owner, adder): (OwnerId, UserId)) -> Result<(), DbError> {
+    on!(tx, c => sqlx::query(SERVE_ON).bind(owner).bind(adder.to_string()).execute(c).await?.rows_affected());
+    Ok(())
 }
 
 /// Removes one of the owner's payment methods, and gives the provider's name for it. `None`: there is none such.

@@ -73,10 +73,16 @@ impl Agreement for Order {
     }
 }
 
-/// How a subscription that begins is paid: a contract by invoice, where nothing is named and the owner has no default.
-pub(super) async fn payer(of: &impl Agreement, tx: &mut Tx, owner: OwnerId) -> Result<PaymentMethod, DbError> {
+/// How a subscription that begins now is paid: a contract by invoice, where nothing is named and no default serves.
+pub(super) async fn payer(
+    of: &impl Agreement,
+    tx: &mut Tx,
+    owner: OwnerId,
+    now: Timestamp,
+) -> Result<PaymentMethod, DbError> {
     let method = of.method().clone();
-    if of.contract().is_none() || method != PaymentMethod::Default || methods::default(tx, owner).await?.is_some() {
+    if of.contract().is_none() || method != PaymentMethod::Default || methods::default(tx, owner, now).await?.is_some()
+    {
         return Ok(method);
     }
     Ok(PaymentMethod::Named(INVOICE.to_owned()))
@@ -131,7 +137,7 @@ impl Cashier {
             Some(PaymentMethod::Default) => {
                 let present = PaymentMethod::from_stored(&live.payment_method);
                 let pays = matches!(present, PaymentMethod::Named(_))
-                    || asking::payer(tx, live.owner, &present).await?.is_some();
+                    || asking::payer(tx, live.owner, &present, self.till.clock.now()).await?.is_some();
                 (!pays).then(|| INVOICE.to_owned())
             }
             Some(method) => Some(self.means(tx, live.owner, method).await?),

@@ -10,7 +10,7 @@ use super::renewals::passes;
 use crate::domain::{Bought, News, Payment, PaymentState, Purpose, SavedMethod};
 use crate::error::Error;
 use crate::payment::{PaymentMethod, Prepared, Settlement, ToPay};
-use crate::store::{methods, payments};
+use crate::store::{methods, payments, subscriptions};
 
 /// The decline code of a saved method that cannot pay any more.
 const EXPIRED: &str = "expired_card";
@@ -131,8 +131,18 @@ impl Cashier {
             // Nobody is asked for nothing.
             return Ok(Ok(String::new()));
         }
-        let payer = payer(tx, payment.owner, &method).await?;
+        let at = self.paid_at(tx, payment).await?;
+        let payer = payer(tx, payment.owner, &method, at).await?;
         Ok(token_of(payer.as_ref(), self.till.clock.now()).map(str::to_owned))
+    }
+
+    /// When a payment counts as paid, as to what serves then: a period that is asked for ahead from its beginning on.
+    async fn paid_at(&self, tx: &mut Tx, payment: &Payment) -> Result<Timestamp, DbError> {
+        let now = self.till.clock.now();
+        let Bought::Renewal { subscription, period, .. } = &payment.bought else { return Ok(now) };
+        let live = subscriptions::live(tx, payment.owner).await?.filter(|it| it.id == *subscription);
+        let next = live.map(|it| it.next_month()).filter(|it| it.number == *period);
+        Ok(next.map_or(now, |it| it.start.max(now)))
     }
 }
 
@@ -150,18 +160,30 @@ fn is_attended(payment: &Payment) -> bool {
     !matches!(payment.bought, Bought::Renewal { .. }) && payment.started_by.starts_with(UserId::PREFIX)
 }
 
-/// The saved method that pays where this one was to; the default where that was removed.
-pub(super) async fn payer(tx: &mut Tx, owner: OwnerId, was: &PaymentMethod) -> Result<Option<SavedMethod>, DbError> {
-    Ok(payer_among(&methods::of_owners(tx, &[owner]).await?, was).cloned())
+/// The saved method that pays at `at` where this one was to; the default where that was removed, and another one where it
+/// serves no more.
+pub(super) async fn payer(
+    tx: &mut Tx,
+    owner: OwnerId,
+    was: &PaymentMethod,
+    at: Timestamp,
+) -> Result<Option<SavedMethod>, DbError> {
+    Ok(payer_among(&methods::of_owners(tx, &[owner]).await?, was, at).cloned())
 }
 
-/// The same among all that its owner has saved.
-pub(super) fn payer_among<'a>(saved: &'a [SavedMethod], was: &PaymentMethod) -> Option<&'a SavedMethod> {
+/// The same among all that its owner has saved. In the place of one that has stopped serving comes what can pay still, the
+/// default first, then the latest.
+pub(super) fn payer_among<'a>(saved: &'a [SavedMethod], was: &PaymentMethod, at: Timestamp) -> Option<&'a SavedMethod> {
     let named = match was {
         PaymentMethod::Saved(id) => saved.iter().find(|it| it.id == *id),
         PaymentMethod::Named(_) | PaymentMethod::Default => None,
     };
-    named.or_else(|| saved.iter().find(|it| it.is_default))
+    let first = named.or_else(|| saved.iter().find(|it| it.is_default))?;
+    if first.serves_at(at) {
+        return Some(first);
+    }
+    let others = saved.iter().filter(|it| it.serves_at(at));
+    others.max_by_key(|it| (!it.card.is_expired_at(at), it.is_default, it.id))
 }
 
 #[cfg(test)]

@@ -93,14 +93,25 @@ pub(crate) struct Cashier {
 impl Cashier {
     /// The name under which a payment method is stored with what it pays, if it may pay now.
     pub(super) async fn means(&self, tx: &mut Tx, owner: OwnerId, method: &PaymentMethod) -> Result<String, Error> {
+        self.means_at(tx, owner, method, self.till.clock.now()).await
+    }
+
+    /// The same of what is to be paid at `at`: whether it serves then is known, and whether it has expired by now.
+    pub(super) async fn means_at(
+        &self,
+        tx: &mut Tx,
+        owner: OwnerId,
+        method: &PaymentMethod,
+        at: Timestamp,
+    ) -> Result<String, Error> {
         let saved = match method {
             PaymentMethod::Named(name) => return Ok(name.clone()),
             PaymentMethod::Saved(id) => {
                 methods::find(tx, owner, *id).await?.ok_or(Error::NotFound("payment method"))?
             }
-            PaymentMethod::Default => methods::default(tx, owner).await?.ok_or(Error::PaymentMethodRequired)?,
+            PaymentMethod::Default => methods::default(tx, owner, at).await?.ok_or(Error::PaymentMethodRequired)?,
         };
-        if saved.card.is_expired_at(self.till.clock.now()) {
+        if saved.card.is_expired_at(self.till.clock.now()) || !saved.serves_at(at) {
             return Err(Error::PaymentMethodExpired);
         }
         Ok(saved.id.to_string())

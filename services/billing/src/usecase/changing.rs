@@ -158,7 +158,7 @@ impl SubscriptionUseCases {
         if quote.due.is_zero() {
             return Ok(Some(Next::Write));
         }
-        let method = payer_of(m.tx(), &live, &quote.to).await?;
+        let method = payer_of(m.tx(), &live, &quote.to, now).await?;
         self.cashier.means(m.tx(), owner, &method).await?;
         Ok(Some(Next::Pay))
     }
@@ -215,7 +215,7 @@ impl SubscriptionUseCases {
         if quote.due.is_zero() {
             return Err(Error::ChangeOvertaken);
         }
-        let method = payer_of(&mut tx, &live, &quote.to).await?;
+        let method = payer_of(&mut tx, &live, &quote.to, now).await?;
         tx.commit().await?;
         let new = Beginning {
             owner,
@@ -338,13 +338,13 @@ fn bought(live: &Subscription, quote: &Quote, contract: Option<&str>) -> Bought 
     }
 }
 
-/// With what a change is paid: as the subscription is, and where that was removed with the default.
-async fn payer_of(tx: &mut Tx, live: &Subscription, to: &Terms) -> Result<PaymentMethod, Error> {
+/// With what a change is paid: as the subscription's next period would be.
+async fn payer_of(tx: &mut Tx, live: &Subscription, to: &Terms, now: Timestamp) -> Result<PaymentMethod, Error> {
     let method = PaymentMethod::from_stored(to.paid_with.as_deref().unwrap_or(&live.payment_method));
     if matches!(method, PaymentMethod::Named(_)) {
         return Ok(method);
     }
-    let saved = payer(tx, live.owner, &method).await?;
+    let saved = payer(tx, live.owner, &method, now).await?;
     Ok(saved.map_or(PaymentMethod::Default, |saved| PaymentMethod::Saved(saved.id)))
 }
 

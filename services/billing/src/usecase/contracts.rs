@@ -197,7 +197,7 @@ impl SubscriptionUseCases {
         let starts_at = set.starts_at.ok_or(Error::Failed)?;
         let method = match &set.method {
             PaymentMethod::Default => String::new(),
-            named => self.cashier.means(m.tx(), owner, named).await?,
+            named => self.cashier.means_at(m.tx(), owner, named, starts_at).await?,
         };
         if let Some(replaced) = contracts::of(m.tx(), owner).await? {
             self.give_up_payments_of(m.tx(), owner, &replaced).await?;

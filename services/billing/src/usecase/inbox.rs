@@ -136,6 +136,7 @@ impl Inbox {
                     is_default: false,
                     added_by: by,
                     created_at: now,
+                    serves_until: None,
                 };
                 self.save(&token, new).await
             }

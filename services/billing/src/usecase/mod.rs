@@ -28,6 +28,7 @@ pub(crate) mod invoices;
 pub(crate) mod limits;
 pub(crate) mod moving;
 pub(crate) mod orders;
+pub(crate) mod ownership;
 pub(crate) mod payments;
 pub(crate) mod policies;
 pub(crate) mod present;

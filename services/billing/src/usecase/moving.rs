@@ -216,14 +216,16 @@ impl SubscriptionUseCases {
             return Ok(name);
         }
         // Where nothing pays here, the organization's default does, once it has one.
-        let Some(saved) = payer(m.tx(), from, &method).await? else { return Ok(String::new()) };
+        let now = m.now();
+        let Some(saved) = payer(m.tx(), from, &method, now).await? else { return Ok(String::new()) };
         let theirs = methods::of_owners(m.tx(), &[to]).await?;
         // What has come with something else that moves is there: whoever removes a card has removed it, and not one of several.
-        if let Some(same) = theirs.iter().find(|it| it.token == saved.token && it.card == saved.card) {
+        let is_same = |it: &&SavedMethod| it.token == saved.token && it.card == saved.card && it.serves_at(now);
+        if let Some(same) = theirs.iter().find(is_same) {
             return Ok(same.id.to_string());
         }
-        let is_default = !theirs.iter().any(|it| it.is_default);
-        let (id, created_at) = (Id::from_parts(m.now().as_millis(), self.entropy.bytes()), m.now());
+        let is_default = !theirs.iter().any(|it| it.is_default && it.serves_at(now));
+        let (id, created_at) = (Id::from_parts(now.as_millis(), self.entropy.bytes()), now);
         methods::insert(m.tx(), &SavedMethod { id, owner: to, is_default, created_at, ..saved }).await?;
         Ok(id.to_string())
     }

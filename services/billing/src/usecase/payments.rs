@@ -187,9 +187,9 @@ impl PaymentUseCases {
         m.about(&id);
         let Setup { action, done } = setup;
         let Some((token, card)) = done else { return Ok(Done::New(BegunSetup { action, saved: None }, Vec::new())) };
-        let is_default = methods::default(m.tx(), owner).await?.is_none();
         let (added_by, created_at) = (asked.caller().actor(), m.now());
-        let saved = SavedMethod { id, owner, token, card, is_default, added_by, created_at };
+        let is_default = methods::default(m.tx(), owner, created_at).await?.is_none();
+        let saved = SavedMethod { id, owner, token, card, is_default, added_by, created_at, serves_until: None };
         methods::insert(m.tx(), &saved).await?;
         Ok(Done::New(BegunSetup { action, saved: Some(saved) }, Vec::new()))
     }
@@ -205,7 +205,7 @@ impl PaymentUseCases {
         if methods::count(&mut tx, new.owner).await? >= i64::from(MOST_METHODS) {
             return Err(Error::TooManyPaymentMethods(MOST_METHODS));
         }
-        let is_default = methods::default(&mut tx, new.owner).await?.is_none();
+        let is_default = methods::default(&mut tx, new.owner, self.cashier.till.clock.now()).await?.is_none();
         let saved = SavedMethod { is_default, ..new };
         methods::insert(&mut tx, &saved).await?;
         tx.commit().await?;
@@ -238,7 +238,7 @@ impl PaymentUseCases {
         self.cashier.till.demand_sale_to(m.tx(), owner).await?;
         let found = methods::find(m.tx(), owner, *id).await?.ok_or(Error::NotFound("payment method"))?;
         m.about(&found.id);
-        if found.card.is_expired_at(m.now()) {
+        if found.card.is_expired_at(m.now()) || !found.serves_at(m.now()) {
             return Err(Error::PaymentMethodExpired);
         }
         if !methods::make_default(m.tx(), owner, *id).await? {

@@ -192,9 +192,9 @@ impl Shop {
     pub(super) async fn saves(&self, owner: OwnerId, token: &str) -> SavedMethod {
         let card = Card { brand: "sandbox".to_owned(), last4: "4242".to_owned(), exp_month: 12, exp_year: 2030 };
         let (token, added_by) = (token.to_owned(), "usr".to_owned());
-        let n = u64::try_from(self.count("payment_methods").await).unwrap();
-        let new =
-            SavedMethod { id: id(n), owner, token, card, is_default: false, added_by, created_at: self.clock.now() };
+        let (n, created_at) = (u64::try_from(self.count("payment_methods").await).unwrap(), self.clock.now());
+        let (is_default, serves_until) = (false, None);
+        let new = SavedMethod { id: id(n), owner, token, card, is_default, added_by, created_at, serves_until };
         self.payments.entered(new).await.unwrap()
     }
 

@@ -89,7 +89,8 @@ impl SubscriptionUseCases {
         {
             return Err(already(&live));
         }
-        let method = agreements::payer(order, m.tx(), owner).await?;
+        let now = m.now();
+        let method = agreements::payer(order, m.tx(), owner, now).await?;
         self.cashier.means(m.tx(), owner, &method).await?;
         Ok(Some(()))
     }
@@ -104,8 +105,9 @@ impl SubscriptionUseCases {
     async fn begin<C: Agreement>(&self, owner: OwnerId, asked: &Asked<C>) -> Result<Payment, Error> {
         let order = asked.command()?;
         let terms = order.terms(&self.catalog.current())?;
-        let method = agreements::payer(order, &mut self.till.db.read().await?, owner).await?;
-        let subscription: SubscriptionId = Id::from_parts(self.till.clock.now().as_millis(), self.entropy.bytes());
+        let now = self.till.clock.now();
+        let method = agreements::payer(order, &mut self.till.db.read().await?, owner, now).await?;
+        let subscription: SubscriptionId = Id::from_parts(now.as_millis(), self.entropy.bytes());
         let bought = Bought::Start {
             subscription,
             plan: terms.plan,

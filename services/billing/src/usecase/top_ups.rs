@@ -103,7 +103,7 @@ impl TopUps {
                 Ok(None)
             }
             TopUpStep::Ceiling(until) => self.wait_for_month(tx, &it, until).await,
-            TopUpStep::Buy => match method(&mut tx, owner, &it.set.method).await? {
+            TopUpStep::Buy => match method(&mut tx, owner, &it.set.method, it.now).await? {
                 Some(method) => self.buy(tx, it, pack, method).await,
                 None => self.stop(tx, owner, Stop::NoMethod).await,
             },
@@ -400,13 +400,14 @@ fn why_failed(payment: &Payment) -> Option<&'static str> {
     }
 }
 
-/// The name under which a payment's method is written down; `None` where there is none any more.
-async fn method(tx: &mut Tx, owner: OwnerId, set: &str) -> Result<Option<String>, DbError> {
-    Ok(match PaymentMethod::from_stored(set) {
-        PaymentMethod::Named(name) => Some(name),
-        PaymentMethod::Saved(id) => methods::find(tx, owner, id).await?.map(|saved| saved.id.to_string()),
-        PaymentMethod::Default => methods::default(tx, owner).await?.map(|saved| saved.id.to_string()),
-    })
+/// The name under which a payment's method is written down; `None` where there is none any more, or it serves no more.
+async fn method(tx: &mut Tx, owner: OwnerId, set: &str, now: Timestamp) -> Result<Option<String>, DbError> {
+    let saved = match PaymentMethod::from_stored(set) {
+        PaymentMethod::Named(name) => return Ok(Some(name)),
+        PaymentMethod::Saved(id) => methods::find(tx, owner, id).await?.filter(|it| it.serves_at(now)),
+        PaymentMethod::Default => methods::default(tx, owner, now).await?,
+    };
+    Ok(saved.map(|it| it.id.to_string()))
 }
 
 /// What a crossing is as something to be paid for.

@@ -21,6 +21,7 @@ mod costs;
 mod erasing;
 mod fakes;
 mod finance;
+mod former_owners;
 mod full_disks;
 mod granting;
 mod holding;

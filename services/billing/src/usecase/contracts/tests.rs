@@ -24,6 +24,7 @@ use crate::usecase::refunds::Refund;
 use crate::usecase::renewals;
 use crate::usecase::shop::Shop;
 
+mod former;
 mod moved;
 mod open;
 

@@ -401,7 +401,7 @@ engines! {
         let renewed = shop.subscriptions.get(team).await.unwrap();
         assert_eq!((renewed.state, renewed.month.number), (SubscriptionState::Active, 1));
         let mut tx = shop.db.read().await.unwrap();
-        let theirs = crate::store::methods::default(&mut tx, team).await.unwrap().expect("the organization's own");
+        let theirs = crate::store::methods::default(&mut tx, team, at(NEXT)).await.unwrap().expect("the organization's own");
         assert_eq!((theirs.id.to_string(), theirs.token), (renewed.payment_method, hers.token));
         assert_ne!(theirs.id, hers.id);
     }

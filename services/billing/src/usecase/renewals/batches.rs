@@ -336,7 +336,7 @@ fn token(payment: &Payment, saved: &[SavedMethod], now: Timestamp) -> Option<Str
         // Nobody is asked for nothing.
         return Some(String::new());
     }
-    token_of(payer_among(saved, &method), now).ok().map(str::to_owned)
+    token_of(payer_among(saved, &method, now), now).ok().map(str::to_owned)
 }
 
 /// Writes what was decided of months whose lots are granted: those that have begun, and what is to be told.

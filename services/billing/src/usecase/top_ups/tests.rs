@@ -15,6 +15,7 @@ use crate::domain::{News, ProductId};
 use crate::usecase::cashier::Due;
 use crate::usecase::shop::Shop;
 
+mod former;
 mod yearly;
 
 const NOON: &str = "2026-01-15T12:00:00Z";

@@ -1,0 +1,57 @@
+//! An organization that passes on to another owner: what its former owner had set to pay by itself pays no more.
+//!
+//! The top-up is switched off at once. The payment methods that the former owner had added serve until what is paid for at the
+//! transfer ends, and from the transfer on where nothing is: whatever is paid later is paid with another one, or not at all
+//! (`asking.rs`). They serve again once the same person is the owner again; what is added after the transfer is added anew. What
+//! others have added stays.
+
+use bursar_db::{DbError, Tx};
+use bursar_id::{OwnerId, Role, UserId};
+use bursar_time::Timestamp;
+
+use super::top_ups;
+use crate::domain::{Stop, Subscription, SubscriptionState};
+use crate::store::{accounts, methods, subscriptions};
+
+/// What somebody was in an organization, and is now.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Turn {
+    /// Before.
+    pub(crate) was: Option<Role>,
+    /// Now.
+    pub(crate) is: Option<Role>,
+}
+
+/// A membership is another one than before: somebody may have become the organization's owner, or may be it no more, since
+/// `since`. Doing it again changes nothing.
+pub(crate) async fn follow(
+    tx: &mut Tx,
+    name: (OwnerId, UserId),
+    Turn { was, is }: Turn,
+    (since, now): (Timestamp, Timestamp),
+) -> Result<(), DbError> {
+    match (was == Some(Role::Owner), is == Some(Role::Owner)) {
+        (false, true) => {
+            top_ups::switch_off(tx, name.0, Stop::OwnerChanged, now).await?;
+            methods::serve_on(tx, name).await
+        }
+        (true, false) => {
+            // Whoever pays at this moment, or saves a card, is waited for.
+            accounts::lock(tx, &[name.0]).await?;
+            let until = paid_until(subscriptions::live(tx, name.0).await?.as_ref(), since);
+            methods::serve_until(tx, name, since, until).await
+        }
+        _ => Ok(()),
+    }
+}
+
+/// When what was paid for at `since` ends. What was renewed or begun since was not paid for then, however late it is heard of.
+fn paid_until(live: Option<&Subscription>, since: Timestamp) -> Timestamp {
+    let is_paid = |it: &&Subscription| {
+        matches!(it.state, SubscriptionState::Active | SubscriptionState::PastDue) && it.paid_period().start <= since
+    };
+    live.filter(is_paid).map_or(since, |it| it.paid_until().max(since))
+}
+
+#[cfg(test)]
+mod tests;
