@@ -114,6 +114,7 @@ impl SubscriptionUseCases {
             interval: terms.interval,
             features: terms.features,
             rollover: terms.rollover,
+            grant_in_grace: terms.grant_in_grace,
             contract: order.contract().and_then(Which::waited).map(str::to_owned),
         };
         let new = Beginning {
