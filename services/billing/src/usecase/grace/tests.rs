@@ -5,7 +5,7 @@ use bursar_id::{OwnerId, PaymentId};
 use bursar_money::Price;
 use bursar_testkit::{TestDb, at, credits, engines, id, organization, personal};
 
-use crate::domain::{News, Payment, PaymentState, Subscription, SubscriptionState};
+use crate::domain::{News, Payment, PaymentState, Rules, Subscription, SubscriptionState};
 use crate::store::{accounts, payments};
 use crate::usecase::canceling::CancelAt;
 use crate::usecase::canceling::tests::cancel;
@@ -292,6 +292,21 @@ engines! {
         shop.subscriptions.cashier.grant_in_grace(&mut tx, &from).await.unwrap();
         tx.commit().await.unwrap();
         assert_eq!(shop.lot_lines(owner).await, [JANUARY, FEBRUARY]);
+        shop.assert_sound(owner).await;
+    }
+
+    async fn without_room_for_one_more_lot_it_waits_for_some(db: TestDb) {
+        let shop = shop(&db).await;
+        let owner = personal(1);
+        on(&shop, owner, "lenient", "1000").await;
+        shop.set(NEXT);
+        shop.fills(owner, Rules::MAX_LIVE_LOTS).await;
+        pays(&shop, "sandbox_declined", NEXT).await;
+        let full = Rules::MAX_LIVE_LOTS;
+        assert_eq!(stands(&shop, owner).await, is(SubscriptionState::PastDue, &full.to_string()), "it is tried again");
+        shop.spend(owner, "1").await;
+        becomes(&shop, RETRIES[0]).await;
+        assert_eq!(stands(&shop, owner).await, is(SubscriptionState::PastDue, &(full - 1 + 1_500).to_string()));
         shop.assert_sound(owner).await;
     }
 
