@@ -27,6 +27,8 @@ pub(super) struct PlanEntry {
     pub(super) credits: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) rollover: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) grant_in_grace: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) scope: Option<ScopeEntry>,
     pub(super) seats: u32,
@@ -113,6 +115,7 @@ impl PlanEntry {
             price: plan.price.map(|price| price.to_string()),
             credits: plan.price.map(|_| plan.credits.to_string()),
             rollover: plan.rollover.map(|cap| cap.to_string()),
+            grant_in_grace: plan.grant_in_grace,
             scope: ScopeEntry::of(&plan.scope),
             seats: plan.seats,
             seat_price: plan.extra_seat.map(|(price, _)| price.to_string()),

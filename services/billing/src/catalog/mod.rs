@@ -57,13 +57,14 @@ fn text_of(path: &Path) -> Result<String, String> {
 
 /// The latest form of [`canonical`] texts. A later program gives those that it needs new fields for a higher number, so that an
 /// older one does not take them for damaged.
-pub(crate) const FORMAT: i64 = 4;
+pub(crate) const FORMAT: i64 = 5;
 
 /// The form of a catalog's text: that of the first program that can read it. Form 2 has seats beside a plan's own, form 3 plans
-/// that are paid by the year, form 4 what rolls over.
+/// that are paid by the year, form 4 what rolls over, form 5 what is granted in grace.
 pub(crate) fn format(catalog: &Catalog) -> i64 {
     let of = |plan: &Plan| match (plan.interval, plan.extra_seat) {
-        _ if plan.rollover.is_some() => FORMAT,
+        _ if plan.grant_in_grace => FORMAT,
+        _ if plan.rollover.is_some() => 4,
         (Interval::Year, _) => 3,
         (Interval::Month, Some(_)) => 2,
         (Interval::Month, None) => 1,
@@ -150,6 +151,9 @@ fn plan(entry: &PlanEntry, flaws: &mut Flaws) -> Option<Plan> {
     if entry.contract && entry.rollover.is_some() {
         flaws.add(&name, "rollover", "must be left out: nothing rolls over by a contract");
     }
+    if entry.contract && entry.grant_in_grace {
+        flaws.add(&name, "grant_in_grace", "must be left out: nothing is granted in grace by a contract");
+    }
     for (field, value) in priced {
         match (entry.contract, value) {
             (true, Some(_)) => flaws.add(&name, field, "must be left out: the contract says it"),
@@ -170,6 +174,7 @@ fn plan(entry: &PlanEntry, flaws: &mut Flaws) -> Option<Plan> {
         price: price.flatten(),
         credits: credits.flatten().unwrap_or(Credits::ZERO),
         rollover: rollover.flatten(),
+        grant_in_grace: entry.grant_in_grace,
         scope: scope?,
         seats: entry.seats,
         extra_seat,

@@ -79,6 +79,9 @@ const FLAWS: &[(&str, &str, &str)] = &[
     ("seats = 10\n", "seats = 10\nrollover = \"0\"\n", "plan business has a rollover: that must be above zero"),
     ("seats = 5\n", "seats = 5\nrollover = \"500\"\n", "plan free has a rollover"),
     ("seats = 100\n", "seats = 100\nrollover = \"500\"\n", "plan enterprise: rollover must be left out"),
+    ("seats = 10\n", "seats = 10\ngrant_in_grace = \"yes\"\n", "expected a boolean"),
+    ("seats = 5\n", "seats = 5\ngrant_in_grace = true\n", "plan free has grant_in_grace"),
+    ("seats = 100\n", "seats = 100\ngrant_in_grace = true\n", "plan enterprise: grant_in_grace must be left out"),
     ("seats = 5\n", "seats = 5\nseat_price = \"1.00 USD\"\n", "the plan `free` has none to sell"),
     ("seats = 100\n", "seats = 100\nseat_price = \"1.00 USD\"\n", "plan enterprise: seat_price must be left out"),
     (r#"["organizations"]"#, r#"["teleport"]"#, "unknown variant `teleport`"),
@@ -295,8 +298,11 @@ fn a_catalog_has_one_text() {
     let rolling = LARGE.replacen("name = \"Team\"", "name = \"Team\"\nrollover = \"0.50\"", 1);
     assert!(text(&rolling).contains(r#""credits":"1","rollover":"0.5","seats":2"#));
     assert_eq!(from_canonical(&text(&rolling)).unwrap(), parse(&rolling).unwrap());
-    let forms = [SMALL, LARGE, BUILT_IN, &yearly, &rolling].map(|file| format(&parse(file).unwrap()));
-    assert_eq!(forms, [1, 2, 2, 3, 4]);
+    let lenient = LARGE.replacen("name = \"Team\"", "name = \"Team\"\ngrant_in_grace = true", 1);
+    assert!(text(&lenient).contains(r#""credits":"1","grant_in_grace":true,"seats":2"#));
+    assert_eq!(from_canonical(&text(&lenient)).unwrap(), parse(&lenient).unwrap());
+    let forms = [SMALL, LARGE, BUILT_IN, &yearly, &rolling, &lenient].map(|file| format(&parse(file).unwrap()));
+    assert_eq!(forms, [1, 2, 2, 3, 4, 5]);
     assert_ne!(text(BUILT_IN), text(&BUILT_IN.replacen("\"6\"", "\"6.000001\"", 1)), "another rate, another catalog");
     assert!(from_canonical("{}").is_err() && from_canonical(&large.replace("\"5\"", "5")).is_err());
 }

@@ -107,6 +107,8 @@ pub struct Plan {
     pub credits: Credits,
     /// How many credits of a month that is over are there for one more at most; `None` for none.
     pub rollover: Option<Credits>,
+    /// Whether a month's allowance is there from its boundary on although its payment is late, until that comes to nothing.
+    pub grant_in_grace: bool,
     /// What the allowance may pay for.
     pub scope: Scope,
     /// How many members and pending invitations an organization may have.
@@ -180,6 +182,9 @@ pub enum CatalogFlaw {
     /// Nothing that would roll over, or nothing that could.
     #[error("{0} has a rollover: that must be above zero, and the plan must have credits of its own")]
     Rollover(String),
+    /// Nothing whose payment could be late, or nothing that would be granted.
+    #[error("{0} has grant_in_grace: it must have a price above zero and credits of its own")]
+    Grace(String),
     /// No plan without price and allowance, which everybody is on who has not subscribed.
     #[error("the catalog needs a plan `free` that costs nothing")]
     NoFreePlan,
@@ -304,6 +309,9 @@ fn check_plan(plan: &Plan, flaws: &mut Vec<CatalogFlaw>) {
     // Of a contract's credits the catalog says nothing.
     if plan.rollover.is_some_and(|cap| cap.is_zero() || plan.credits.is_zero()) {
         flaws.push(CatalogFlaw::Rollover(name.clone()));
+    }
+    if plan.grant_in_grace && (plan.price.is_none_or(Price::is_zero) || plan.credits.is_zero()) {
+        flaws.push(CatalogFlaw::Grace(name.clone()));
     }
     if plan.seats == 0 {
         flaws.push(CatalogFlaw::NoSeats(name));

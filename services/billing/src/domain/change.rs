@@ -16,7 +16,7 @@ use bursar_time::Timestamp;
 use super::catalog::{Plan, ProductId};
 use super::contract::Features;
 use super::interval::Interval;
-use super::subscription::Month;
+use super::subscription::{Month, Subscription};
 
 /// For how many people a subscription may be: beyond any organization.
 pub const MAX_SEATS: u32 = 100_000;
@@ -64,6 +64,9 @@ pub struct Terms {
     /// How many credits of a month that is over are there for one more at most; `None` for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollover: Option<Credits>,
+    /// Whether a month's allowance is there from its boundary on although its payment is late.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub grant_in_grace: bool,
     /// With what it is paid from then on, as that is stored; `None` for what has paid so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paid_with: Option<String>,
@@ -102,8 +105,19 @@ impl Terms {
     /// A plan of the catalog with its own seats; `None` where a contract says what it costs.
     pub fn of(plan: &Plan) -> Option<Self> {
         let (price, credits, seats) = (plan.price?, plan.credits, plan.seats);
-        let (plan, interval, rollover) = (plan.id.clone(), plan.interval, plan.rollover);
-        Some(Self { plan, price, credits, seats, extra: None, interval, features: None, rollover, paid_with: None })
+        let (interval, rollover, grant_in_grace) = (plan.interval, plan.rollover, plan.grant_in_grace);
+        Some(Self {
+            plan: plan.id.clone(),
+            price,
+            credits,
+            seats,
+            extra: None,
+            interval,
+            features: None,
+            rollover,
+            grant_in_grace,
+            paid_with: None,
+        })
     }
 
     /// How many seats the plan includes.
@@ -255,6 +269,44 @@ fn share(amount: Credits, left: u64, whole: u64) -> Credits {
     micro.and_then(|it| Credits::from_micro(it).ok()).unwrap_or(Credits::ZERO)
 }
 
+impl Subscription {
+    /// What it is now.
+    pub fn terms(&self) -> Terms {
+        let interval = self.interval();
+        let Self { plan, price, credits, seats, extra, features, rollover, grant_in_grace, .. } = self.clone();
+        Terms { plan, price, credits, seats, extra, interval, features, rollover, grant_in_grace, paid_with: None }
+    }
+
+    /// What it is after what is paid for.
+    pub fn next_terms(&self) -> Terms {
+        self.pending.clone().unwrap_or_else(|| self.terms())
+    }
+
+    /// With what the time after what is paid for is paid, as that is stored.
+    pub fn next_method(&self) -> &str {
+        self.pending.as_ref().and_then(|it| it.paid_with.as_deref()).unwrap_or(&self.payment_method)
+    }
+
+    /// The same subscription on these terms; whatever the interval is stands in `prepaid`.
+    pub(super) fn on(&self, terms: Terms) -> Self {
+        let Terms { plan, price, credits, seats, extra, features, rollover, grant_in_grace, paid_with, .. } = terms;
+        let payment_method = paid_with.unwrap_or_else(|| self.payment_method.clone());
+        Self {
+            plan,
+            price,
+            credits,
+            seats,
+            extra,
+            features,
+            rollover,
+            grant_in_grace,
+            payment_method,
+            pending: None,
+            ..self.clone()
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -271,8 +323,19 @@ mod tests {
 
     fn plan(id: &str, cost: &str, allowance: &str, seats: u32) -> Terms {
         let plan = ProductId::parse(id).unwrap();
-        let (price, credits, interval) = (price(cost), credits(allowance), Interval::Month);
-        Terms { plan, price, credits, seats, extra: None, interval, features: None, rollover: None, paid_with: None }
+        let (price, credits) = (price(cost), credits(allowance));
+        Terms {
+            plan,
+            price,
+            credits,
+            seats,
+            extra: None,
+            interval: Interval::Month,
+            features: None,
+            rollover: None,
+            grant_in_grace: false,
+            paid_with: None,
+        }
     }
 
     fn offered() -> (Price, Credits) {

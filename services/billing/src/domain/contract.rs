@@ -78,6 +78,7 @@ impl Contract {
             interval: plan.interval,
             features: Some(self.features),
             rollover: None,
+            grant_in_grace: false,
             paid_with: None,
         })
     }

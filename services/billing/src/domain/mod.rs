@@ -37,6 +37,7 @@
 //! | `interval` | how long one payment lasts, and what of a year's is each month's |
 //! | `paid_lot` | the lots that a payment has: one, or a year's, month by month |
 //! | `month_part` | what of a year's month each of the payments has paid for that the year and its changes had |
+//! | `grace` | a month that is granted before its payment |
 //! | `rollover` | what of a month that is over is there for one more |
 //! | `change` | what it takes to change a subscription, and what a month of it is |
 //! | `contract` | what was agreed with one customer instead of what the catalog says of a plan |
@@ -62,6 +63,7 @@ mod entry;
 mod entry_body;
 mod erased;
 mod flaw;
+mod grace;
 mod hold;
 mod hold_audit;
 mod interval;

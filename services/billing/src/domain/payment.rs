@@ -139,6 +139,8 @@ pub enum Bought {
         features: Option<Features>,
         /// How many credits of a month that is over are there for one more at most; `None` for none.
         rollover: Option<Credits>,
+        /// Whether a month's allowance is there from its boundary on although its payment is late.
+        grant_in_grace: bool,
         /// The contract that has waited and begins with it, by its id.
         contract: Option<String>,
     },

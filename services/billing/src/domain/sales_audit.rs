@@ -12,7 +12,7 @@ use bursar_money::{Credits, Price};
 use super::entry::{Entry, Event};
 use super::flaw::Flaw;
 use super::invoice::{DocumentKind, Invoice};
-use super::payment::{Dispute, Payment, PaymentState, TakenBack};
+use super::payment::{Dispute, Payment, PaymentState, Purpose, TakenBack};
 use super::purchase::{Purchase, PurchaseState};
 
 /// What the ledger says of one payment.
@@ -79,6 +79,8 @@ pub struct SalesAudit {
     owner: OwnerId,
     booked: BTreeMap<PaymentId, Booked>,
     packs: BTreeMap<PurchaseId, (LotId, Credits)>,
+    /// Months' lots without a payment: one that comes later may have them.
+    unpaid: BTreeMap<LotId, Credits>,
     billed: BTreeMap<PaymentId, Billed>,
     /// The position of the document before, the latest first.
     position: Option<u64>,
@@ -88,8 +90,8 @@ pub struct SalesAudit {
 impl SalesAudit {
     /// Of what was sold to `owner`.
     pub fn new(owner: OwnerId) -> Self {
-        let (booked, packs, billed, bought) = Default::default();
-        Self { owner, booked, packs, billed, position: None, bought }
+        let (booked, packs, unpaid, billed, bought) = Default::default();
+        Self { owner, booked, packs, unpaid, billed, position: None, bought }
     }
 
     /// The next entry of the ledger, which was found good.
@@ -100,7 +102,10 @@ impl SalesAudit {
                 let origin = &terms.origin;
                 let granted = (*lot, entry.amount);
                 self.packs.extend(origin.purchase.map(|purchase| (purchase, granted)));
-                let Some(payment) = origin.payment else { return };
+                let Some(payment) = origin.payment else {
+                    self.unpaid.extend(origin.subscription.map(|_| granted));
+                    return;
+                };
                 let booked = self.booked.entry(payment).or_default();
                 if origin.purchase.is_some() || origin.subscription.is_some() {
                     booked.lots.extend([granted]);
@@ -177,7 +182,12 @@ impl SalesAudit {
     /// # Errors
     /// It, its purchase or its invoice is not what the ledger and the others say.
     pub fn payment(&mut self, payment: &Payment) -> Result<(), Flaw> {
-        let booked = self.booked.remove(&payment.id).unwrap_or_default();
+        let mut booked = self.booked.remove(&payment.id).unwrap_or_default();
+        if payment.bought.purpose() == Purpose::Renewal
+            && let Some(early) = payment.lot.and_then(|lot| self.unpaid.remove_entry(&lot))
+        {
+            booked.lots.extend([early]);
+        }
         let delivered = payment.fulfilled_at.is_some();
         let credits = Some(payment.bought.credits()).filter(|credits| delivered && !credits.is_zero());
         let own = Here::of(payment, self.owner);

@@ -117,6 +117,8 @@ pub struct Subscription {
     pub features: Option<Features>,
     /// How many credits of a month that is over are there for one more at most; `None` for none.
     pub rollover: Option<Credits>,
+    /// Whether a month's allowance is there from its boundary on although its payment is late.
+    pub grant_in_grace: bool,
     /// How each month is paid, as the payment provider knows it.
     pub payment_method: String,
     /// The last payment, by its id; of old periods the provider's name for it.
@@ -145,7 +147,17 @@ impl Subscription {
     /// The subscription that a payment begins at `at`, with a first month that is paid for; `None` where the payment is for
     /// something else.
     pub fn begun(payment: &Payment, at: Timestamp) -> Option<Self> {
-        let Bought::Start { subscription, plan, credits, seats, interval, features, rollover, .. } = &payment.bought
+        let Bought::Start {
+            subscription,
+            plan,
+            credits,
+            seats,
+            interval,
+            features,
+            rollover,
+            grant_in_grace,
+            contract: _,
+        } = &payment.bought
         else {
             return None;
         };
@@ -161,6 +173,7 @@ impl Subscription {
             extra: None,
             features: *features,
             rollover: *rollover,
+            grant_in_grace: *grant_in_grace,
             payment_method: payment.method.clone(),
             payment_reference: payment.id.to_string(),
             started_at: at,
@@ -245,29 +258,6 @@ impl Subscription {
     pub fn counted(&self) -> (Timestamp, u32) {
         let from_beginning = (self.started_at, self.month.number);
         self.prepaid.map_or(from_beginning, |it| (it.anchor, self.month.number.saturating_sub(it.first)))
-    }
-
-    /// What it is now.
-    pub fn terms(&self) -> Terms {
-        let Self { plan, price, credits, seats, extra, features, rollover, .. } = self.clone();
-        Terms { plan, price, credits, seats, extra, interval: self.interval(), features, rollover, paid_with: None }
-    }
-
-    /// What it is after what is paid for.
-    pub fn next_terms(&self) -> Terms {
-        self.pending.clone().unwrap_or_else(|| self.terms())
-    }
-
-    /// With what the time after what is paid for is paid, as that is stored.
-    pub fn next_method(&self) -> &str {
-        self.pending.as_ref().and_then(|it| it.paid_with.as_deref()).unwrap_or(&self.payment_method)
-    }
-
-    /// Whatever the interval is stands in `prepaid`.
-    fn on(&self, terms: Terms) -> Self {
-        let Terms { plan, price, credits, seats, extra, interval: _, features, rollover, paid_with } = terms;
-        let payment_method = paid_with.unwrap_or_else(|| self.payment_method.clone());
-        Self { plan, price, credits, seats, extra, features, rollover, payment_method, pending: None, ..self.clone() }
     }
 
     /// Whether it can be changed at `now`: it is paid for, and goes on after that.
@@ -426,6 +416,7 @@ mod tests {
             extra: None,
             features: None,
             rollover: None,
+            grant_in_grace: false,
             payment_method: String::new(),
             payment_reference: String::new(),
             started_at: began,

@@ -134,6 +134,7 @@ fn plan(plan: &Plan) -> pb::Plan {
         interval: interval(plan.interval).into(),
         credits_per_seat: plan.extra_seat.map(|(_, credits)| credits.to_string()).unwrap_or_default(),
         rollover: rollover(plan.rollover),
+        grant_in_grace: plan.grant_in_grace,
     }
 }
 

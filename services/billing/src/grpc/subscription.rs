@@ -232,6 +232,7 @@ pub(super) fn subscription(subscription: &Subscription) -> pb::Subscription {
         by_contract: subscription.features.is_some(),
         contract: None,
         rollover: catalog::rollover(subscription.rollover),
+        grant_in_grace: subscription.grant_in_grace,
     }
 }
 
@@ -246,6 +247,7 @@ fn pending(subscription: &Subscription, to: &Terms) -> pb::PendingChange {
         features: to.features.map(catalog::features).unwrap_or_default(),
         by_contract: to.features.is_some(),
         rollover: catalog::rollover(to.rollover),
+        grant_in_grace: to.grant_in_grace,
     }
 }
 

@@ -24,6 +24,7 @@ pub(crate) mod payments;
 pub(crate) mod purchases;
 pub(crate) mod refused_moves;
 mod rollovers;
+mod scopes;
 pub(crate) mod settings;
 #[macro_use]
 mod sql;

@@ -9,15 +9,16 @@ use bursar_rpc::Kept;
 use bursar_time::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::scopes::{read_scope, write_scope};
 use super::{column, contracts, subscriptions, unreadable};
-use crate::domain::{Bought, ModelName, Payment, ProductId, ProjectName, Purpose, Scope, TakenBack, Terms};
+use crate::domain::{Bought, Payment, ProductId, Purpose, TakenBack, Terms};
 
 macro_rules! columns {
     () => {
         "owner, id, purpose, state, thing, attempt, currency, amount, refunded, dispute, disputed, decline_code, method, \
          reference, product, credits, scope, seats, period, purchase_id, subscription_id, fulfilled_at, returned, lot_id, \
          taken_back, voided, owed, started_by, created_at, bill, invoice_id, moved, change, start_interval, months, \
-         features, rollover"
+         features, rollover, grace"
     };
 }
 
@@ -25,7 +26,7 @@ const INSERT: &str = concat!(
     "INSERT INTO payments (",
     columns!(),
     ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, \
-     $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37) ON CONFLICT DO NOTHING"
+     $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38) ON CONFLICT DO NOTHING"
 );
 const INSERT_RENEWALS_POSTGRES: &str = "INSERT INTO payments (owner, id, purpose, state, thing, attempt, currency, amount, \
      method, reference, product, credits, period, subscription_id, fulfilled_at, lot_id, started_by, created_at, bill, invoice_id) \
@@ -149,6 +150,8 @@ struct Row {
     months: Option<String>,
     features: Option<String>,
     rollover: Option<Credits>,
+    /// 1 where it is so.
+    grace: Option<i64>,
 }
 
 /// What a change is stored as: what a month of the subscription is from then on, and how often that had been changed before.
@@ -158,34 +161,6 @@ struct StoredChange {
     after: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     contract: Option<String>,
-}
-
-/// What a scope is stored as.
-#[derive(Default, Serialize, Deserialize)]
-struct StoredScope {
-    #[serde(default)]
-    models: BTreeSet<String>,
-    #[serde(default)]
-    projects: BTreeSet<String>,
-}
-
-fn write_scope(scope: &Scope) -> Result<Option<String>, DbError> {
-    if scope.is_any() {
-        return Ok(None);
-    }
-    let stored = StoredScope {
-        models: scope.models().iter().map(|it| it.as_str().to_owned()).collect(),
-        projects: scope.projects().iter().map(|it| it.as_str().to_owned()).collect(),
-    };
-    serde_json::to_string(&stored).map(Some).map_err(unreadable)
-}
-
-fn read_scope(text: Option<&str>) -> Result<Scope, DbError> {
-    let Some(text) = text else { return Ok(Scope::default()) };
-    let stored: StoredScope = serde_json::from_str(text).map_err(unreadable)?;
-    let models: Result<Vec<_>, _> = stored.models.iter().map(|it| ModelName::parse(it)).collect();
-    let projects: Result<Vec<_>, _> = stored.projects.iter().map(|it| ProjectName::parse(it)).collect();
-    Scope::new(models.map_err(unreadable)?, projects.map_err(unreadable)?).map_err(unreadable)
 }
 
 impl Row {
@@ -210,11 +185,20 @@ impl Row {
                 let (subscription, rollover) = (self.subscription_id.ok_or_else(lacks)?, self.rollover);
                 let (seats, interval) = (number(self.seats)?, interval.unwrap_or_default());
                 let (features, contract) = contracts::read_start(self.features.as_deref())?;
-                Bought::Start { subscription, plan: product, credits, seats, interval, features, contract, rollover }
+                Bought::Start {
+                    subscription,
+                    plan: product,
+                    credits,
+                    seats,
+                    interval,
+                    features,
+                    rollover,
+                    grant_in_grace: self.grace == Some(1),
+                    contract,
+                }
             }
             Purpose::Renewal | Purpose::Change => {
-                let subscription = self.subscription_id.ok_or_else(lacks)?;
-                let period = number(self.period)?;
+                let (subscription, period) = (self.subscription_id.ok_or_else(lacks)?, number(self.period)?);
                 match self.change.map(|text| serde_json::from_str(&text)).transpose().map_err(unreadable)? {
                     None => Bought::Renewal { subscription, plan: product, credits, period },
                     Some(StoredChange { to, after, contract }) => {
@@ -254,13 +238,14 @@ impl Row {
 
 /// Writes a new payment, unless this attempt at what it pays for is there already: then nothing, and `false`.
 pub(crate) async fn insert(tx: &mut Tx, new: &Payment) -> Result<bool, DbError> {
-    let (start, features, rollover) = match &new.bought {
-        Bought::Start { interval, features, contract, rollover, .. }
-            if !interval.is_month() || features.is_some() || rollover.is_some() =>
+    let (start, features, rollover, grace) = match &new.bought {
+        Bought::Start { interval, features, contract, rollover, grant_in_grace, .. }
+            if !interval.is_month() || features.is_some() || rollover.is_some() || *grant_in_grace =>
         {
-            (Some(interval.as_str()), contracts::start(*features, contract.as_deref())?, *rollover)
+            let features = contracts::start(*features, contract.as_deref())?;
+            (Some(interval.as_str()), features, *rollover, grant_in_grace.then_some(1_i64))
         }
-        _ => (None, None, None),
+        _ => (None, None, None, None),
     };
     let (product, scope, seats, period) = match &new.bought {
         Bought::Pack { pack, scope, .. } => (pack, write_scope(scope)?, None, None),
@@ -273,7 +258,7 @@ pub(crate) async fn insert(tx: &mut Tx, new: &Payment) -> Result<bool, DbError> 
         Bought::Change { to, after, contract, .. } => {
             (Purpose::Renewal, Some(StoredChange { to: to.clone(), after: *after, contract: contract.clone() }))
         }
-        // Programs that know of no years, no contracts or no rollover find a renewal of nothing, and give it back.
+        // Programs that know of no years, contracts, rollover or grace find a renewal of nothing, and give it back.
         Bought::Start { .. } if start.is_some() => (Purpose::Renewal, None),
         other => (other.purpose(), None),
     };
@@ -289,7 +274,7 @@ pub(crate) async fn insert(tx: &mut Tx, new: &Payment) -> Result<bool, DbError> 
         .bind(new.fulfilled_at).bind(i64::from(new.returned)).bind(new.lot)
         .bind(new.taken_back.credits).bind(new.taken_back.voided).bind(new.taken_back.owed)
         .bind(&new.started_by).bind(new.created_at).bind(bill).bind(new.invoice).bind(moved(new)?).bind(change)
-        .bind(start).bind(months(new)?).bind(features).bind(rollover)
+        .bind(start).bind(months(new)?).bind(features).bind(rollover).bind(grace)
         .execute(c).await?.rows_affected());
     Ok(rows == 1)
 }

@@ -2,7 +2,8 @@
 //!
 //! The engine refuses to spend from an account whose renewal is due and not looked after; the request then comes here. Where
 //! the renewal cannot be done at once, or its payment is open, whoever has asked for that, it is waited for a moment
-//! ([`PATIENCE`], `RENEWAL_DUE`), and afterwards what the account has pays. One that was declined is not waited for.
+//! ([`PATIENCE`], `RENEWAL_DUE`), and afterwards what the account has pays. One that was declined is not waited for, nor is one
+//! whose allowance is there already (`grace.rs`).
 //!
 //! An account may stay due for long: held for an operator, suspended, or failing. It is looked at once in a moment ([`LOOKED_FOR`])
 //! by one of its requests at a time, and nobody else's wait for that. A provider may be silent for much longer than anybody waits:
@@ -247,6 +248,13 @@ impl Due {
             // It may not be renewed now, or somebody else is at it.
             return Ok(Looked::StaysDue);
         }
+        if live.as_ref().is_some_and(Subscription::may_be_in_grace) {
+            let renews_at = accounts::find(&mut tx, owner).await?.and_then(|account| account.renews_at);
+            if renews_at.is_some_and(|renewal| now < renewal) {
+                // What is not paid yet is there.
+                return Ok(Looked::Settled);
+            }
+        }
         if let Some(unpaid) = live
             && self.is_awaited(&mut tx, &unpaid).await?
         {
@@ -305,6 +313,16 @@ mod tests {
     use crate::domain::{News, SubscriptionState};
     use crate::usecase::shop::Shop;
 
+    const LENIENT: &str = r#"
+[[plans]]
+id = "lenient"
+name = "Lenient"
+price = "10.00 USD"
+credits = "100"
+grant_in_grace = true
+seats = 1
+"#;
+
     engines! {
         /// What waits for an operator may do so for weeks, and its owner spends all the while.
         async fn who_is_held_is_remembered_and_who_is_renewed_is_not(db: TestDb) {
@@ -362,6 +380,20 @@ mod tests {
             shop.clock.advance(Span::from_millis(1)).unwrap();
             assert!(!is_waited_for(asks).await, "what it has pays");
             assert_eq!(shop.count("accounts WHERE renews_at IS NOT NULL").await, 1, "nobody looks again");
+        }
+
+        async fn what_is_granted_before_its_payment_is_waited_for_by_nobody(db: TestDb) {
+            let shop = Shop::selling(&db, "2026-01-01T00:00:00Z", LENIENT).await;
+            let owner = personal(1);
+            shop.subscribe(owner, "lenient", "sandbox_ok", "").await.unwrap();
+            shop.pays_with("sandbox_pending").await;
+            shop.set("2026-02-01T00:00:00Z");
+            let due = Due { subscriptions: shop.subscriptions.clone(), looks: Arc::default() };
+            for _ in 0..2 {
+                due.renew(owner).await.unwrap();
+                assert_eq!(shop.available(owner).await, credits("100"));
+            }
+            assert_eq!(shop.subscriptions.get(owner).await.unwrap().state, SubscriptionState::PastDue);
         }
     }
 

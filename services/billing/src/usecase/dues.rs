@@ -2,7 +2,7 @@
 //! is asked for money, like every other, and their ids follow from the month and the attempt.
 
 use bursar_db::Tx;
-use bursar_id::{Id, PaymentId};
+use bursar_id::{Id, PaymentId, SubscriptionId};
 use bursar_time::Timestamp;
 
 use super::cashier::{Attempt, Beginning, Cashier, note};
@@ -114,7 +114,12 @@ fn beginning(from: &Subscription, thing: Thing) -> Beginning {
 
 /// What the next month of a subscription is as something to be paid.
 pub(super) fn thing_after(from: &Subscription) -> Thing {
-    thing(&format!("{}:{}", from.id, from.next_month().number))
+    thing_of_month(from.id, from.next_month().number)
+}
+
+/// What a month of a subscription is as something to be paid.
+pub(super) fn thing_of_month(subscription: SubscriptionId, number: u32) -> Thing {
+    thing(&format!("{subscription}:{number}"))
 }
 
 /// The id of an attempt at a thing, for ever the same: earlier programs ask for it before they write it down.

@@ -10,6 +10,9 @@
 //!
 //! What rolls over has lapsed with its month, and is granted anew: its new lot has its part of what was paid, and takes it back
 //! from what was breakage, in the month in which it is granted. Both lots' lines together are what was paid.
+//!
+//! What was granted before its payment has no worth until that comes. In the month in which it does, what was spent of it until
+//! then is earned.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -21,6 +24,7 @@ use bursar_money::{Currency, Price};
 use bursar_time::Timestamp;
 
 use super::accounts::first_at;
+use super::dues::thing_of_month;
 use super::entries::readable;
 use crate::domain::{Lot, Parts, Purchase, PurchaseState, Station, Total, Worth};
 use crate::error::Error;
@@ -206,6 +210,8 @@ struct Basis {
     moved: Option<(i64, Timestamp)>,
     /// It was granted for what had rolled over.
     rolled: bool,
+    /// Since when it is paid, where it was granted before that.
+    paid_since: Option<Timestamp>,
 }
 
 impl Basis {
@@ -214,9 +220,19 @@ impl Basis {
     async fn of(tx: &mut Tx, lot: &Lot, end: Timestamp) -> Result<Self, Error> {
         let origin = &lot.terms.origin;
         let rolled = lot.is_rolled_over() && origin.moved_from.is_none();
-        let whole = Self { paid: origin.paid, moved: None, rolled };
+        let (mut payment, mut paid_since) = (origin.payment, None);
+        if let (Some((subscription, number)), None, Some(_)) = (origin.subscription, origin.payment, origin.paid)
+            && let Some(late) = payments::last_attempt(tx, thing_of_month(subscription, number)).await?
+        {
+            paid_since = late.fulfilled_at.filter(|at| late.lot == Some(lot.id) && *at < end);
+            if paid_since.is_none() {
+                return Ok(Self { rolled, ..Self::default() });
+            }
+            payment = Some(late.id);
+        }
+        let whole = Self { paid: origin.paid, moved: None, rolled, paid_since };
         let may_have_moved = origin.moved_from.is_some() || (origin.subscription.is_some() && lot.voided.micro() > 0);
-        let Some(id) = origin.payment.filter(|_| may_have_moved && origin.paid.is_some()) else { return Ok(whole) };
+        let Some(id) = payment.filter(|_| may_have_moved && origin.paid.is_some()) else { return Ok(whole) };
         let Some(payment) = payments::get(tx, id).await? else { return Ok(whole) };
         for its in payment.lots() {
             let stations: Vec<Station> = its.stations();
@@ -231,7 +247,7 @@ impl Basis {
             let undivided = first_moved && origin.paid == Some(payment.net());
             let along = |paid| Worth::moving_along(paid, its.credits.micro(), here.credits.micro());
             let paid = if undivided { origin.paid.map(along) } else { origin.paid };
-            return Ok(Self { paid, moved, rolled });
+            return Ok(Self { paid, moved, rolled, paid_since });
         }
         Ok(whole)
     }
@@ -264,13 +280,15 @@ fn line<W: Write>(
     let end = Parts::of(lot).minus(moved.after.get(&lot.id).copied().unwrap_or_default());
     let begin = end.minus(within);
     let granted_at = made_at(lot.id);
-    if begin.left == 0 && within == Parts::default() && granted_at < from {
+    let comes = basis.paid_since.is_some_and(|at| at >= from);
+    if !comes && begin.left == 0 && within == Parts::default() && granted_at < from {
         return Ok(());
     }
     let granted = lot.granted.micro();
     let money = basis.paid.map(|paid| {
         // What was not granted yet is worth nothing yet.
-        let (own, was_own) = (basis.own(end, None), basis.own(begin, Some(from)));
+        let own = basis.own(end, None);
+        let was_own = if comes { Parts::default() } else { basis.own(begin, Some(from)) };
         let (now, before) = (Worth::of(paid, granted, &own), Worth::of(paid, granted, &was_own));
         let [earned, expired, voided, _] = now.since(&before);
         // What it was granted for had lapsed: that was no breakage after all.

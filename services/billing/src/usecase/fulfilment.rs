@@ -96,8 +96,18 @@ impl Cashier {
         }
         lock_holders(tx, rolling.iter().flat_map(Payment::holders).collect(), payment.owner).await?;
         let account = self.till.demand_sale_to(tx, payment.owner).await?;
+        let early = Box::pin(self.in_grace(tx, &due)).await?;
         Box::pin(self.roll_over(tx, (&due, &renewed), rolling)).await?;
-        let lot = self.begin_month(tx, (&renewed, &account), payment.id, None).await?;
+        let lot = match early {
+            // It is there, and paid from now on.
+            Some(lot) if lot.granted == renewed.credits => Some(lot.id),
+            other => {
+                if other.is_some() {
+                    Box::pin(self.void_grace(tx, &due)).await?;
+                }
+                self.begin_month(tx, (&renewed, &account), payment.id, None).await?
+            }
+        };
         let tells = renewed.terms() != due.terms();
         let events = tells.then(|| changed(&renewed, &renewed.plan, renewed.seats)).into_iter().collect();
         Ok(Some((lot, Some(renewed.paid_period()), events)))

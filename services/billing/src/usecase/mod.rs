@@ -22,6 +22,7 @@ pub(crate) mod erasures;
 pub(crate) mod farewells;
 pub mod finance;
 pub(crate) mod fulfilment;
+mod grace;
 pub mod inbox;
 pub mod inspection;
 pub(crate) mod invoices;

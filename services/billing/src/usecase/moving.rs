@@ -17,7 +17,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bursar_id::{Id, LotId, OrganizationId, OwnerId, RequestId, UserId};
+use bursar_id::{Id, LotId, OrganizationId, OwnerId, PaymentId, RequestId, UserId};
 use bursar_money::Credits;
 use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::{Answer, Asked, Done, IdempotencyKey, Kept, Mutation};
@@ -27,6 +27,7 @@ use super::allowances;
 use super::asking::payer;
 use super::cashier::MOST_OPEN;
 use super::dues::thing_after;
+use super::grace;
 use super::renewals;
 use super::rollovers;
 use super::subscriptions::{SubscriptionUseCases, already, changed};
@@ -180,8 +181,10 @@ impl SubscriptionUseCases {
         let ahead = payments::last_attempt(m.tx(), thing_after(live)).await?;
         let given_up: BTreeSet<_> = waiting.into_iter().chain(ahead).map(|it| it.id).collect();
         let lots = allowances::of_month(m.tx(), live.owner, live).await?;
-        let paid = lots.iter().filter_map(|lot| lot.terms.origin.payment).chain(live.payment());
-        let mut paid: BTreeSet<_> = paid.chain(given_up.iter().copied()).collect();
+        let mut paid: BTreeSet<_> = live.payment().into_iter().chain(given_up.iter().copied()).collect();
+        for lot in &lots {
+            paid.extend(grace::paid_with(m.tx(), lot).await?);
+        }
         paid.extend(rollovers::paid_for_month(m.tx(), live).await?);
         paid.extend(payments::changes_since(m.tx(), live.owner, (live.id, live.paid_from()), MOST_CHANGES).await?);
         // All of them at once, in their order: whoever begins a month of the year meanwhile locks some of the same.
@@ -278,7 +281,8 @@ impl SubscriptionUseCases {
             let withheld = withheld.get(&lot.id).copied().unwrap_or(Credits::ZERO);
             let arrives = left.checked_add(withheld).ok_or(Error::Failed)?;
             if !arrives.is_zero() {
-                let request = self.named(&lot, actor, arriving(moved, &lot, from, arrives))?;
+                let payment = grace::paid_with(m.tx(), &lot).await?;
+                let request = self.named(&lot, actor, arriving(moved, (&lot, payment), from, arrives))?;
                 let Outcome::Granted(granted) = self.till.book(m.tx(), &Job { owner: to, actor, request }).await?
                 else {
                     return Err(Error::Failed);
@@ -322,7 +326,12 @@ async fn refuse(m: &mut Mutation, asked: &Asked<Move>, to: OwnerId) -> Result<Do
 
 /// What grants the rest of a lot to the subscription's new owner, as it was agreed, with its part of what was paid, and begins
 /// the month there.
-fn arriving(moved: &Subscription, lot: &Lot, from: OwnerId, amount: Credits) -> Command {
+fn arriving(
+    moved: &Subscription,
+    (lot, payment): (&Lot, Option<PaymentId>),
+    from: OwnerId,
+    amount: Credits,
+) -> Command {
     let along = |paid| Worth::moving_along(paid, lot.granted.micro(), amount.micro());
     let paid = lot.terms.origin.paid.map(along);
     Command::Grant(GrantCommand {
@@ -332,7 +341,7 @@ fn arriving(moved: &Subscription, lot: &Lot, from: OwnerId, amount: Credits) -> 
         scope: lot.terms.scope.clone(),
         effective_at: Some(lot.terms.effective_at),
         expires_at: lot.terms.expires_at,
-        origin: Origin { moved_from: Some(from), paid, ..lot.terms.origin },
+        origin: Origin { moved_from: Some(from), payment, paid, ..lot.terms.origin },
         note: Note::parse(moved.plan.as_str()).ok(),
         begins: Some(moved.counted()),
     })

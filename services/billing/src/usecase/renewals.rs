@@ -17,6 +17,7 @@
 //!
 //! A month that is not paid is tried again 1, 3, 5 and 7 days after its boundary, and not within twelve hours of the last time;
 //! until then the subscription is `PAST_DUE`, what it allows stays, and what the account has pays. After the last time it ends.
+//! Where its plan says so, the month's allowance is there all the while (`grace.rs`).
 //!
 //! One that was canceled (`canceling.rs`) ends at its boundary: nothing is asked for, and none is held.
 //!
@@ -406,7 +407,16 @@ pub(super) fn passes(refusal: &Refusal) -> bool {
 /// Asks for a month's payment, if nothing is known of it, and does what follows.
 async fn go_on(subscriptions: &SubscriptionUseCases, from: &Subscription, payment: &Payment) -> Result<Step, Error> {
     let cashier = &subscriptions.cashier;
-    let heard = cashier.ask(payment).await?;
+    let heard = match cashier.ask(payment).await {
+        // It is open still, and nobody knows for how long.
+        Err(error) if from.next_terms().grant_in_grace => {
+            let mut tx = subscriptions.till.db.begin().await?;
+            Box::pin(cashier.grant_in_grace(&mut tx, from)).await?;
+            tx.commit().await?;
+            return Err(error);
+        }
+        heard => heard?,
+    };
     let mut said = payment.clone();
     note(&mut said, heard.as_ref());
     if said.state != PaymentState::Paid {
@@ -457,6 +467,7 @@ async fn not_paid(
         tx.commit().await?;
         return Ok(Step::Taken);
     }
+    Box::pin(subscriptions.cashier.grant_in_grace(&mut tx, from)).await?;
     let event = changed(&past_due, &past_due.plan, past_due.seats);
     subscriptions.outbox.commit(tx, vec![event]).await?;
     tracing::info!(subscription = %past_due.id, failures = past_due.failures, "its next month was not paid");
@@ -469,6 +480,7 @@ async fn end(subscriptions: &SubscriptionUseCases, mut tx: Tx, from: &Subscripti
     if !subscriptions::end(&mut tx, &ended).await? {
         return Ok(Step::Taken);
     }
+    Box::pin(subscriptions.cashier.void_grace(&mut tx, from)).await?;
     let event = subscriptions.ended(&ended)?;
     subscriptions.outbox.commit(tx, vec![event]).await?;
     subscriptions.cashier.jobs.wake();

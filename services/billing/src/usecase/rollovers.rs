@@ -23,6 +23,7 @@ use super::accounts::first_at;
 use super::cashier::Cashier;
 use super::entries::readable;
 use super::fulfilment::plus;
+use super::grace;
 use crate::domain::{
     Command, Entry, Event, GrantCommand, Lot, Note, Origin, Payment, Purpose, Request, Rules, Subscription, Worth,
     rolled_over,
@@ -47,8 +48,11 @@ pub(super) async fn payments_of(tx: &mut Tx, of: &Subscription) -> Result<BTreeS
 /// What has paid for the lots of the month that a subscription is in, whatever is left of them: of an earlier month's payment what
 /// was rolled over, though its plan may have no rollover any more.
 pub(super) async fn paid_for_month(tx: &mut Tx, of: &Subscription) -> Result<BTreeSet<PaymentId>, DbError> {
-    let lots = lots_of_month(tx, of).await?;
-    Ok(lots.iter().filter_map(|lot| lot.terms.origin.payment).collect())
+    let mut paid = BTreeSet::new();
+    for lot in lots_of_month(tx, of).await? {
+        paid.extend(grace::paid_with(tx, &lot).await?);
+    }
+    Ok(paid)
 }
 
 /// Locks what has paid for what rolls over when this payment begins a month. What has paid for the month before is older, and
@@ -93,7 +97,8 @@ impl Cashier {
         let mut rolled = HashMap::new();
         // The newest last: so they are spent, and lapse, in the order in which they were paid for.
         for ((lot, lapsed), credits) in rolled_over(cap, room, left).into_iter().rev() {
-            let request = self.rolling((from, next), &lot, credits)?;
+            let payment = grace::paid_with(tx, &lot).await?;
+            let request = self.rolling((from, next), (&lot, payment), credits)?;
             let new = self.booked(tx, next, request).await?.ok_or(Error::Failed)?;
             rolled.insert(lot.id, Rolled { lot: new, credits, lapsed });
         }
@@ -113,7 +118,7 @@ impl Cashier {
     fn rolling(
         &self,
         (from, next): (&Subscription, &Subscription),
-        lot: &Lot,
+        (lot, payment): (&Lot, Option<PaymentId>),
         credits: Credits,
     ) -> Result<Request, Error> {
         let (terms, number) = (&lot.terms, next.month.number);
@@ -126,7 +131,7 @@ impl Cashier {
             scope: terms.scope.clone(),
             effective_at: Some(from.month.start),
             expires_at: Some(next.month.end),
-            origin: Origin { subscription: Some((next.id, number)), paid, ..terms.origin },
+            origin: Origin { subscription: Some((next.id, number)), payment, paid, ..terms.origin },
             note: Note::parse("rolled over").ok(),
             begins: None,
         });
@@ -135,7 +140,7 @@ impl Cashier {
 }
 
 /// The lots of what the month includes that a subscription is in, whatever is left of them, the newest first.
-async fn lots_of_month(tx: &mut Tx, of: &Subscription) -> Result<Vec<Lot>, DbError> {
+pub(super) async fn lots_of_month(tx: &mut Tx, of: &Subscription) -> Result<Vec<Lot>, DbError> {
     // None of them was granted before the month began, by whichever clock.
     let since = of.month.start.saturating_sub(SLACK).as_millis();
     let (mut found, mut before) = (Vec::new(), i64::MAX);
@@ -181,6 +186,8 @@ async fn left(
     withheld: &HashMap<LotId, Credits>,
 ) -> Result<Vec<((Lot, Credits), Credits)>, Error> {
     let mut lots = lots_of_month(tx, of).await?;
+    // Where a month was granted before its payment, what was rolled over into it came later, and is older all the same.
+    lots.sort_by_key(Lot::is_rolled_over);
     lots.retain(|lot| !lot.expired.is_zero() || withheld.contains_key(&lot.id));
     let has_lapsed = || lots.iter().filter(|lot| !lot.expired.is_zero());
     let mut known: HashMap<LotId, Credits> = HashMap::new();

@@ -116,6 +116,7 @@ impl SubscriptionUseCases {
             interval: terms.interval,
             features: terms.features,
             rollover: terms.rollover,
+            grant_in_grace: terms.grant_in_grace,
             contract: order.contract().and_then(Which::waited).map(str::to_owned),
         };
         let new = Beginning {
@@ -206,8 +207,8 @@ impl SubscriptionUseCases {
     }
 
     /// Ends the owner's subscription now, if there is one: who has it is gone. Where that may be taken back (`revivable`), so
-    /// is this ([`super::standings`]). What is left of its allowance stays until it expires: nobody spends it. What was paid
-    /// for the month after it goes back.
+    /// is this ([`super::standings`]). What is left of its allowance stays until it expires: nobody spends it; what nobody has paid
+    /// for does not. What was paid for the month after it goes back.
     pub(super) async fn end_now(&self, owner: OwnerId, revivable: bool) -> Result<(), Error> {
         // Nor does a contract begin that waits.
         let mut tx = self.till.db.begin().await?;
@@ -226,6 +227,7 @@ impl SubscriptionUseCases {
             // Renewed meanwhile: what it is now is looked at again.
             return Err(Error::Unavailable);
         }
+        Box::pin(self.cashier.void_grace(&mut tx, &live)).await?;
         let event = self.ended(&ended)?;
         self.outbox.commit(tx, vec![event]).await?;
         self.cashier.jobs.wake();

@@ -16,6 +16,14 @@ price = "100.00 USD"
 credits = "1500"
 rollover = "500"
 seats = 10
+
+[[plans]]
+id = "lenient"
+name = "Lenient"
+price = "100.00 USD"
+credits = "1500"
+grant_in_grace = true
+seats = 10
 "#;
 
 async fn selling(db: TestDb) -> World {
@@ -34,6 +42,8 @@ engines! {
         let plans = world.nobody().list_plans(pb::ListPlansRequest::default()).await.unwrap().plans;
         let caps: Vec<_> = plans.iter().filter(|plan| !plan.rollover.is_empty()).map(|it| (it.id.as_str(), it.rollover.as_str())).collect();
         assert_eq!(caps, [("rolling", "500")]);
+        let lenient: Vec<_> = plans.iter().filter(|plan| plan.grant_in_grace).map(|it| it.id.as_str()).collect();
+        assert_eq!(lenient, ["lenient"]);
 
         ana.subscribe(subscribe(ana.owner, "rolling")).await.unwrap();
         let begun = subscription(&world, ana.owner).await;

@@ -109,6 +109,7 @@ fn what_is_taken_back_is_rounded_up_and_never_more_than_all() {
         interval: Interval::Month,
         features: None,
         rollover: None,
+        grant_in_grace: false,
         contract: None,
     };
     thirds.learn(&News::Refunded(usd(1)));

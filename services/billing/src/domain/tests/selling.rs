@@ -20,6 +20,7 @@ fn plan(id: &str, price: Option<Price>) -> Plan {
         price,
         credits: Credits::ZERO,
         rollover: None,
+        grant_in_grace: false,
         scope: Scope::default(),
         seats: 5,
         extra_seat: None,
@@ -94,6 +95,28 @@ fn a_catalog_names_every_flaw_at_once() {
         CatalogFlaw::NoFreePlan,
     ];
     assert_eq!(flaws, expected);
+}
+
+#[test]
+fn what_is_granted_in_grace_is_an_allowance_that_somebody_pays_for() {
+    let lenient = |id: &str, price: Option<&str>, allowance: i64| Plan {
+        credits: credits(allowance),
+        grant_in_grace: true,
+        ..plan(id, price.map(usd))
+    };
+    let free = plan("free", Some(usd("0")));
+    let good = Catalog::new(vec![free.clone(), lenient("lenient", Some("10.00"), 100)], vec![], vec![]).unwrap();
+    let terms = Terms::of(good.plan("lenient").unwrap()).unwrap();
+    assert!(terms.grant_in_grace);
+    let stored = serde_json::to_string(&terms).unwrap();
+    assert_eq!(serde_json::from_str::<Terms>(&stored).unwrap(), terms);
+    let plain = serde_json::to_string(&Terms { grant_in_grace: false, ..terms }).unwrap();
+    assert!(!plain.contains("grace"), "as earlier programs store it: {plain}");
+    let name = |text: &str| CatalogFlaw::Grace(text.to_owned());
+    let wrong =
+        vec![free, lenient("gift", Some("0"), 100), lenient("empty", Some("10.00"), 0), lenient("agreed", None, 0)];
+    let flaws = Catalog::new(wrong, vec![], vec![]).unwrap_err();
+    assert_eq!(flaws, [name("plan gift"), name("plan empty"), name("plan agreed")]);
 }
 
 #[test]

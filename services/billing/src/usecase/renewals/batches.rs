@@ -2,8 +2,8 @@
 //!
 //! A batch takes what is ordinary: an active subscription one period behind, whose next month nobody has tried to pay yet, and
 //! that its provider settles at once; or one whose next month is paid for with its year, of which nothing was taken back, and
-//! with what that was changed to since; and of whose months nothing rolls over, which is looked up in one account's ledger
-//! (`usecase/rollovers.rs`). It locks the subscriptions (those that somebody else has locked are being renewed there),
+//! with what that was changed to since; and of whose months nothing rolls over and none is granted before its payment, which are looked up among
+//! one account's lots (`usecase/rollovers.rs`, `usecase/grace.rs`). It locks the subscriptions (those that somebody else has locked are being renewed there),
 //! then the accounts, decides every grant by the same engine as a month by itself, and on PostgreSQL writes each table's
 //! rows with one statement. Grant, payment, invoice and event of a month are in that one transaction, or nothing is. What the rows must be is
 //! what the path of one month leaves; everything else (`rest`) goes that path, with whatever it takes.
@@ -92,7 +92,7 @@ type Lots = Vec<Option<(LotId, Credits)>>;
 type Granted = Vec<(Next, Lots)>;
 
 /// Whether a month can be begun together with others: it is paid for with its year, or its provider settles at once, and nothing of
-/// the month before rolls over into it.
+/// the month before rolls over into it, nor is it granted before its payment.
 pub(super) fn is_ordinary(it: &Subscription, till: &Till) -> bool {
     let (clock, now) = (&till.clock, till.clock.now());
     it.state == SubscriptionState::Active
@@ -100,6 +100,7 @@ pub(super) fn is_ordinary(it: &Subscription, till: &Till) -> bool {
         && it.is_due(now)
         && !it.cancel_at_period_end
         && it.rollover.is_none()
+        && (it.is_next_paid() || !it.may_be_in_grace())
         && !(it.is_next_paid() && it.pending.is_some())
         && (clock.is_test() || !it.is_held(now))
 }
