@@ -49,6 +49,7 @@ mod roles;
 mod rollovers;
 mod scoping;
 mod second_factor;
+mod secrecy;
 mod selling;
 mod settings;
 mod settling;
