@@ -160,7 +160,7 @@ fn several_flaws_are_told_together() {
 
 /// The built-in catalog with each of these in the place of what it was.
 fn edited(edits: &[(&str, &str)]) -> String {
-    edits.iter().fold(BUILT_IN.to_owned(), |text, (from, to)| {
+    edits.iter().fold(BUILT_IN.to_owned(), |text, &(from, to)| {
         assert!(text.contains(from), "the catalog has {from}");
         text.replacen(from, to, 1)
     })
@@ -227,8 +227,9 @@ fn what_cannot_be_read_is_the_only_flaw_that_is_told_of_it() {
 
 #[test]
 fn a_file_without_end_of_unknown_keys_is_given_up() {
-    let keys: String = (0..5_000).map(|it| format!("key{it} = 1\n")).collect();
-    let found = flaws(&edited(&[("seats = 5\n", &format!("seats = 5\n{keys}"))]));
+    let keys: Vec<_> = (0..5_000).map(|it| format!("key{it} = 1")).collect();
+    let keys = format!("seats = 5\n{}\n", keys.join("\n"));
+    let found = flaws(&edited(&[("seats = 5\n", keys.as_str())]));
     assert!((2..100).contains(&found.len()) && found.iter().all(|it| it.contains("unknown field `key")), "{found:#?}");
 }
 
