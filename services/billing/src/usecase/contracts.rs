@@ -372,4 +372,4 @@ pub(super) async fn plan(
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -1,6 +1,8 @@
 //! Random lives of an account, against a model as naive as can be: whatever happens to its subscription, packs are touched by
 //! nothing but spending, and nothing is paid for that was not given. On both engines.
 
+mod everything;
+
 use bursar_id::{HoldId, OwnerId};
 use bursar_money::Credits;
 use bursar_secret::Entropy;
