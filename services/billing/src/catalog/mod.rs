@@ -133,24 +133,24 @@ fn parse(text: &str) -> Result<Catalog, Vec<String>> {
     Ok(catalog)
 }
 
-/// The catalog of a file without flaws. In a place whose value cannot be read stands one that is none, so that everything else
-/// is looked at.
-fn read(file: &File, mut left_out: LeftOut, mut flaws: Flaws) -> Result<Catalog, Vec<String>> {
-    let currency = currency(file);
+/// The catalog of a file without flaws, if none was `told` before; else all of them. In a place whose value cannot be read stands
+/// one that is no flaw, so that everything else is looked at.
+fn read(file: &File, mut left_out: LeftOut, told: Flaws) -> Result<Catalog, Vec<String>> {
+    let (currency, mut flaws) = (currency(file), Flaws::default());
     let plans: Vec<_> = file.plans.iter().filter_map(|entry| plan(entry, currency, &mut flaws)).collect();
     let packs = file.packs.iter().filter_map(|entry| pack(entry, currency, &mut flaws)).collect();
     let models: Vec<_> = file.models.iter().filter_map(|entry| model(entry, &mut flaws)).collect();
     left_out.plans |= plans.len() < file.plans.len();
     left_out.models |= models.len() < file.models.len();
     match Catalog::new(plans, packs, models) {
-        Ok(catalog) if flaws.0.is_empty() => return Ok(catalog),
+        Ok(catalog) if told.0.is_empty() && flaws.0.is_empty() => return Ok(catalog),
         Ok(_) => {}
         Err(more) => flaws.0.extend(more.iter().filter(|flaw| is_certain(flaw, left_out)).map(ToString::to_string)),
     }
     // A name with a flaw is looked at twice: as it is spelled, and as one of a catalog.
-    let mut told = BTreeSet::new();
-    flaws.0.retain(|flaw| told.insert(flaw.clone()));
-    Err(flaws.0)
+    let before: BTreeSet<String> = told.0.iter().cloned().collect();
+    flaws.0.retain(|flaw| !before.contains(flaw));
+    Err(told.0.into_iter().chain(flaws.0).collect())
 }
 
 /// Whether a flaw would be one whatever the entries say that were left out.
