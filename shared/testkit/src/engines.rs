@@ -37,6 +37,14 @@ impl TestDb {
         self.url.parse().expect("the test kit makes good addresses")
     }
 
+    /// One more empty database on the same engine.
+    pub async fn another(&self) -> Self {
+        match self.engine {
+            Engine::Sqlite => crate::sqlite::file(),
+            Engine::Postgres => crate::postgres::database().await.expect("PostgreSQL is there: this database is on it"),
+        }
+    }
+
     /// Opens the database and brings it to the schema of `migrations`.
     pub async fn open(&self, migrations: &Migrations) -> Db {
         let options = PoolOptions::default();

@@ -60,7 +60,7 @@ pub use ports::Ports;
 pub use process::{Operator, Process, Program, get};
 pub use proxy::{Proxy, Vanish};
 pub use refusal::{Refusal, refused};
-pub use rounds::rounds;
+pub use rounds::{lives, rounds};
 pub use small_disk::SmallDisk;
 pub use values::{START, at, clock, credits, id, organization, personal};
 pub use vanishing::{Asking, at_every_step};

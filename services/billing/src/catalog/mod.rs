@@ -2,23 +2,26 @@
 //! ([`Catalog::new`]).
 
 mod file;
+mod form;
 mod spelling;
 pub(crate) mod taxes;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::fmt::{self, Display};
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use bursar_money::{Credits, Price};
+use bursar_money::{Credits, Currency, Price};
 use bursar_time::Timestamp;
 
-use crate::domain::{Catalog, Interval, MeterName, MeterPrice, ModelName, ModelPrice};
+use crate::domain::{Catalog, CatalogFlaw, Interval, MeterName, MeterPrice, ModelName, ModelPrice};
 use crate::domain::{Pack, Plan, ProductId, ProjectName, Rate, Scope};
 use file::{Feature, File, MeterEntry, ModelEntry, PackEntry, PlanEntry, ScopeEntry};
+use form::LeftOut;
 
 /// The catalog of whoever configures none.
 const BUILT_IN: &str = include_str!("../../catalog.toml");
@@ -82,7 +85,7 @@ pub(crate) fn canonical(catalog: &Catalog) -> Result<String, serde_json::Error> 
 /// The catalog of a [`canonical`] text; every flaw when it is none.
 pub(crate) fn from_canonical(text: &str) -> Result<Catalog, Vec<String>> {
     let file = serde_json::from_str(text).map_err(|error| vec![error.to_string()])?;
-    read(&file)
+    read(&file, LeftOut::default(), Flaws::default())
 }
 
 /// Why there is no catalog: everything that is wrong with its file.
@@ -117,11 +120,13 @@ impl Display for CatalogError {
 
 impl std::error::Error for CatalogError {}
 
-/// The catalog of a file's text, or every flaw in its values; a flaw in the file's form is the only one told.
+/// The catalog of a file's text, or every flaw in its form, its values and what they are together, so that nobody starts anew
+/// for each. A text that is no TOML has that flaw alone.
 fn parse(text: &str) -> Result<Catalog, Vec<String>> {
-    let mut file = toml::from_str(text).map_err(|error| vec![error.to_string()])?;
-    spelling::spell(&mut file)?;
-    let catalog = read(&file)?;
+    let mut flaws = Flaws::default();
+    let Some((mut file, left_out)) = form::read(text, &mut flaws) else { return Err(flaws.0) };
+    spelling::spell(&mut file, &mut flaws);
+    let catalog = read(&file, left_out, flaws)?;
     let kept = canonical(&catalog).map_err(|error| vec![error.to_string()])?;
     if kept.len() > MAX_TEXT {
         return Err(vec![format!("it is too long to be kept: {} of at most {MAX_TEXT} bytes", kept.len())]);
@@ -129,23 +134,51 @@ fn parse(text: &str) -> Result<Catalog, Vec<String>> {
     Ok(catalog)
 }
 
-fn read(file: &File) -> Result<Catalog, Vec<String>> {
-    let mut flaws = Flaws(Vec::new());
-    let plans: Vec<_> = file.plans.iter().map(|entry| plan(entry, &mut flaws)).collect();
-    let packs: Vec<_> = file.packs.iter().map(|entry| pack(entry, &mut flaws)).collect();
-    let models: Vec<_> = file.models.iter().map(|entry| model(entry, &mut flaws)).collect();
-    if !flaws.0.is_empty() {
-        return Err(flaws.0);
+/// The catalog of a file without flaws, if none was `told` before; else all of them. In a place whose value cannot be read stands
+/// one that is no flaw, so that everything else is looked at.
+fn read(file: &File, mut left_out: LeftOut, told: Flaws) -> Result<Catalog, Vec<String>> {
+    let (currency, mut flaws) = (currency(file), Flaws::default());
+    let plans: Vec<_> = file.plans.iter().filter_map(|entry| plan(entry, currency, &mut flaws)).collect();
+    let packs = file.packs.iter().filter_map(|entry| pack(entry, currency, &mut flaws)).collect();
+    let models: Vec<_> = file.models.iter().filter_map(|entry| model(entry, &mut flaws)).collect();
+    left_out.plans |= plans.len() < file.plans.len();
+    left_out.models |= models.len() < file.models.len();
+    match Catalog::new(plans, packs, models) {
+        Ok(catalog) if told.0.is_empty() && flaws.0.is_empty() => return Ok(catalog),
+        Ok(_) => {}
+        Err(more) => flaws.0.extend(more.iter().filter(|flaw| is_certain(flaw, left_out)).map(ToString::to_string)),
     }
-    let catalog = Catalog::new(
-        plans.into_iter().flatten().collect(),
-        packs.into_iter().flatten().collect(),
-        models.into_iter().flatten().collect(),
-    );
-    catalog.map_err(|flaws| flaws.iter().map(ToString::to_string).collect())
+    // A name with a flaw is looked at twice: as it is spelled, and as one of a catalog.
+    let before: BTreeSet<String> = told.0.iter().cloned().collect();
+    flaws.0.retain(|flaw| !before.contains(flaw));
+    Err(told.0.into_iter().chain(flaws.0).collect())
 }
 
-fn plan(entry: &PlanEntry, flaws: &mut Flaws) -> Option<Plan> {
+/// Whether a flaw would be one whatever the entries say that were left out.
+fn is_certain(flaw: &CatalogFlaw, left_out: LeftOut) -> bool {
+    match flaw {
+        CatalogFlaw::NoFreePlan => !left_out.plans,
+        CatalogFlaw::UnknownModel(..) => !left_out.models,
+        _ => true,
+    }
+}
+
+/// The currency of the first price that can be read: what stands for another is no flaw beside that.
+fn currency(file: &File) -> Currency {
+    let is_read = |id: &str| ProductId::parse(id).is_some();
+    let plans = file.plans.iter().filter(|plan| is_read(&plan.id));
+    let plans = plans.flat_map(|plan| [plan.price.as_ref(), plan.seat_price.as_ref()]).flatten();
+    let packs = file.packs.iter().filter(|pack| is_read(&pack.id)).map(|pack| &pack.price);
+    let first = plans.chain(packs).find_map(|text| text.parse::<Price>().ok());
+    first.map_or(Currency::USD, Price::currency)
+}
+
+/// Stands for a price that cannot be read.
+fn some_price(currency: Currency) -> Price {
+    Price::from_minor_units(currency, 1).unwrap_or_else(|_| Price::zero(currency))
+}
+
+fn plan(entry: &PlanEntry, currency: Currency, flaws: &mut Flaws) -> Option<Plan> {
     let name = format!("plan {}", entry.id);
     let priced = [("price", &entry.price), ("credits", &entry.credits)];
     if entry.contract && entry.rollover.is_some() {
@@ -163,19 +196,20 @@ fn plan(entry: &PlanEntry, flaws: &mut Flaws) -> Option<Plan> {
     }
     let extra_seat = extra_seat(&name, entry, flaws);
     let id = product_id(&name, &entry.id, flaws);
-    let price = entry.price.as_ref().map(|text| flaws.value(&name, "price", text));
-    let credits = entry.credits.as_ref().map(|text| flaws.value(&name, "credits", text));
-    let rollover = entry.rollover.as_ref().map(|text| flaws.value(&name, "rollover", text));
+    let price = entry.price.as_ref().and_then(|text| flaws.value(&name, "price", text));
+    let credits = entry.credits.as_ref().and_then(|text| flaws.value(&name, "credits", text));
+    let rollover = entry.rollover.as_ref().and_then(|text| flaws.value(&name, "rollover", text));
     let scope = scope(&name, entry.scope.as_ref(), flaws);
+    let unread = if entry.id == Catalog::FREE { Price::zero(currency) } else { some_price(currency) };
     Some(Plan {
         id: id?,
         display_name: entry.name.clone(),
         interval: entry.interval,
-        price: price.flatten(),
-        credits: credits.flatten().unwrap_or(Credits::ZERO),
-        rollover: rollover.flatten(),
-        grant_in_grace: entry.grant_in_grace,
-        scope: scope?,
+        price: if entry.contract { price } else { price.or(Some(unread)) },
+        credits: credits.unwrap_or(if entry.contract { Credits::ZERO } else { Credits::ONE }),
+        rollover: rollover.filter(|_| !entry.contract),
+        grant_in_grace: entry.grant_in_grace && !entry.contract,
+        scope,
         seats: entry.seats,
         extra_seat,
         organization: entry.features.contains(&Feature::Organizations),
@@ -197,22 +231,24 @@ fn extra_seat(name: &str, entry: &PlanEntry, flaws: &mut Flaws) -> Option<(Price
     price.flatten().map(|price| (price, credits.flatten().unwrap_or(Credits::ZERO)))
 }
 
-fn pack(entry: &PackEntry, flaws: &mut Flaws) -> Option<Pack> {
+fn pack(entry: &PackEntry, currency: Currency, flaws: &mut Flaws) -> Option<Pack> {
     let name = format!("pack {}", entry.id);
     let id = product_id(&name, &entry.id, flaws);
-    let price = flaws.value::<Price>(&name, "price", &entry.price);
-    let credits = flaws.value::<Credits>(&name, "credits", &entry.credits);
+    let price = flaws.value(&name, "price", &entry.price).unwrap_or_else(|| some_price(currency));
+    let credits = flaws.value(&name, "credits", &entry.credits).unwrap_or(Credits::ONE);
     let scope = scope(&name, entry.scope.as_ref(), flaws);
-    Some(Pack { id: id?, display_name: entry.name.clone(), price: price?, credits: credits?, scope: scope? })
+    Some(Pack { id: id?, display_name: entry.name.clone(), price, credits, scope })
 }
 
-fn scope(name: &str, entry: Option<&ScopeEntry>, flaws: &mut Flaws) -> Option<Scope> {
-    let Some(entry) = entry else {
-        return Some(Scope::default());
-    };
+fn scope(name: &str, entry: Option<&ScopeEntry>, flaws: &mut Flaws) -> Scope {
+    let Some(entry) = entry else { return Scope::default() };
     let models = flaws.all(name, "scope.models", &entry.models, ModelName::parse);
     let projects = flaws.all(name, "scope.projects", &entry.projects, ProjectName::parse);
-    Scope::new(models?, projects?).map_err(|error| flaws.add(name, "scope", error)).ok()
+    let is_empty = entry.models.is_empty() && entry.projects.is_empty();
+    if models.is_empty() && projects.is_empty() && !is_empty {
+        return Scope::default();
+    }
+    Scope::new(models, projects).map_err(|error| flaws.add(name, "scope", error)).unwrap_or_default()
 }
 
 fn model(entry: &ModelEntry, flaws: &mut Flaws) -> Option<ModelPrice> {
@@ -229,14 +265,14 @@ fn model(entry: &ModelEntry, flaws: &mut Flaws) -> Option<ModelPrice> {
 fn meter(model: &str, entry: &MeterEntry, flaws: &mut Flaws) -> Option<MeterPrice> {
     let name = format!("meter {} of {model}", entry.id);
     let meter = MeterName::parse(&entry.id).map_err(|error| flaws.add(&name, "id", error));
-    let mut rates =
-        vec![flaws.value(&name, "credits", &entry.credits).map(|first| Rate { credits_per_unit: first, from: None })];
+    let first = flaws.value(&name, "credits", &entry.credits).unwrap_or(Credits::ONE);
+    let mut rates = vec![Rate { credits_per_unit: first, from: None }];
     for change in &entry.changes {
         let from = flaws.value::<Timestamp>(&name, "changes.from", &change.from);
-        let credits = flaws.value::<Credits>(&name, "changes.credits", &change.credits);
-        rates.push(from.zip(credits).map(|(from, credits)| Rate { credits_per_unit: credits, from: Some(from) }));
+        let credits = flaws.value(&name, "changes.credits", &change.credits).unwrap_or(Credits::ONE);
+        rates.extend(from.map(|from| Rate { credits_per_unit: credits, from: Some(from) }));
     }
-    Some(MeterPrice { meter: meter.ok()?, unit: entry.unit.clone(), rates: rates.into_iter().collect::<Option<_>>()? })
+    Some(MeterPrice { meter: meter.ok()?, unit: entry.unit.clone(), rates })
 }
 
 fn product_id(name: &str, text: &str, flaws: &mut Flaws) -> Option<ProductId> {
@@ -249,6 +285,7 @@ fn product_id(name: &str, text: &str, flaws: &mut Flaws) -> Option<ProductId> {
 }
 
 /// What is wrong so far, each with the place where it is.
+#[derive(Default)]
 struct Flaws(Vec<String>);
 
 impl Flaws {
@@ -260,16 +297,14 @@ impl Flaws {
         text.parse().map_err(|error| self.add(name, field, error)).ok()
     }
 
-    /// All of the values, unless one of them has a flaw.
+    /// Those of the values that can be read.
     fn all<T, E: Display>(
         &mut self,
         name: &str,
         field: &str,
         texts: &[String],
         parse: impl Fn(&str) -> Result<T, E>,
-    ) -> Option<Vec<T>> {
-        let read: Vec<_> =
-            texts.iter().map(|text| parse(text).map_err(|error| self.add(name, field, error)).ok()).collect();
-        read.into_iter().collect()
+    ) -> Vec<T> {
+        texts.iter().filter_map(|text| parse(text).map_err(|error| self.add(name, field, error)).ok()).collect()
     }
 }

@@ -5,33 +5,30 @@ use super::Flaws;
 use super::file::{File, ScopeEntry};
 use crate::domain::{AttributionError, MeterName, ModelName, ProjectName};
 
-/// Spells every name of a file.
-///
-/// # Errors
-/// Every name that is not what it seems.
-pub(super) fn spell(file: &mut File) -> Result<(), Vec<String>> {
-    let mut flaws = Flaws(Vec::new());
+/// Spells every name of a file, and tells every one that is not what it seems.
+pub(super) fn spell(file: &mut File, flaws: &mut Flaws) {
     for plan in &mut file.plans {
         let place = format!("plan {}", plan.id);
-        shown(&mut flaws, &place, "name", &mut plan.name);
-        plan.scope.iter_mut().for_each(|it| scope(&mut flaws, &place, it));
+        shown(flaws, &place, "name", &mut plan.name);
+        plan.scope.iter_mut().for_each(|it| scope(flaws, &place, it));
     }
     for pack in &mut file.packs {
         let place = format!("pack {}", pack.id);
-        shown(&mut flaws, &place, "name", &mut pack.name);
-        pack.scope.iter_mut().for_each(|it| scope(&mut flaws, &place, it));
+        shown(flaws, &place, "name", &mut pack.name);
+        pack.scope.iter_mut().for_each(|it| scope(flaws, &place, it));
     }
     for model in &mut file.models {
         let place = format!("model {}", model.id);
-        shown(&mut flaws, &place, "name", &mut model.name);
-        named(&mut flaws, &place, "id", &mut model.id, |it| ModelName::given(it).map(|it| it.to_string()));
+        shown(flaws, &place, "name", &mut model.name);
+        named(flaws, &place, "id", &mut model.id, |it| ModelName::given(it).map(|it| it.to_string()));
+        // As the catalog is going to call it: what is wrong with a meter is told once.
+        let place = format!("model {}", model.id);
         for meter in &mut model.meters {
             let place = format!("meter {} of {place}", meter.id);
-            shown(&mut flaws, &place, "unit", &mut meter.unit);
-            named(&mut flaws, &place, "id", &mut meter.id, |it| MeterName::given(it).map(|it| it.to_string()));
+            shown(flaws, &place, "unit", &mut meter.unit);
+            named(flaws, &place, "id", &mut meter.id, |it| MeterName::given(it).map(|it| it.to_string()));
         }
     }
-    if flaws.0.is_empty() { Ok(()) } else { Err(flaws.0) }
 }
 
 fn scope(flaws: &mut Flaws, place: &str, scope: &mut ScopeEntry) {

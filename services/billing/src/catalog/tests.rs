@@ -161,6 +161,81 @@ fn several_flaws_are_told_together() {
     assert!(found[1].starts_with("meter input_tokens of model gemini-3.1-pro: credits"), "{found:#?}");
 }
 
+/// The built-in catalog with each of these in the place of what it was.
+fn edited(edits: &[(&str, &str)]) -> String {
+    edits.iter().fold(BUILT_IN.to_owned(), |text, &(from, to)| {
+        assert!(text.contains(from), "the catalog has {from}");
+        text.replacen(from, to, 1)
+    })
+}
+
+#[test]
+fn flaws_of_every_kind_are_told_in_one_go() {
+    let found = flaws(&edited(&[
+        ("seats = 5\n", "seats = 5\ncolour = 1\n"),
+        (r#"unit = "song", credits"#, r#"unit = "song", size = 1, credits"#),
+        ("name = \"Veo 3.1\"\n", ""),
+        (r#"name = "Enterprise""#, "name = \"Enter\u{200b}prise\""),
+        (r#"price = "20.00 USD""#, r#"price = "cheap""#),
+        (r#"id = "standard""#, r#"id = "starter""#),
+        (r#"price = "200.00 USD""#, r#"price = "200.00 EUR""#),
+        (r#"credits = "3000""#, "credits = \"3000\"\nscope = { models = [\"sora\"], projects = [\"\"] }"),
+    ]));
+    let told = [
+        "unknown field `colour`",
+        "unknown field `size`",
+        "missing field `name`",
+        "plan enterprise: name must have no invisible characters",
+        "pack starter: price must",
+        "pack starter is listed twice",
+        "pack premium is priced in another currency",
+        "pack premium: scope.projects must be 1 to 128",
+    ];
+    for said in told {
+        assert!(found.iter().any(|flaw| flaw.contains(said)), "wanted {said:?}, found {found:#?}");
+    }
+    // Whether the model of the scope is listed is not known: one could not be read.
+    assert_eq!(found.len(), told.len(), "each once, and nothing else: {found:#?}");
+    let lines = found.iter().filter(|flaw| flaw.contains("TOML parse error at line ")).count();
+    assert_eq!(lines, 3, "flaws of the form say where they are: {found:#?}");
+}
+
+#[test]
+fn what_cannot_be_read_is_the_only_flaw_that_is_told_of_it() {
+    let scoped = (r#"credits = "300""#, "credits = \"300\"\nscope = { models = [\"veo-3.1\"] }");
+    let yearly = (r#"name = "Business""#, "name = \"Business\"\ninterval = \"year\"");
+    let rolling = ("seats = 10\n", "seats = 10\nrollover = \"500\"\n");
+    let cases: &[&[(&str, &str)]] = &[
+        &[(r#"price = "0.00 USD""#, r#"price = "nothing""#)],
+        &[("price = \"0.00 USD\"\n", "")],
+        &[("seats = 5\n", "")],
+        &[(r#"id = "free""#, r#"id = "Free""#)],
+        &[("[[plans]]", "[[planz]]")],
+        &[yearly, (r#"price = "100.00 USD""#, r#"price = "much""#)],
+        &[rolling, (r#"credits = "1500""#, r#"credits = "many""#)],
+        &[("seats = 100\n", "seats = 100\nrollover = \"500\"\n")],
+        &[scoped, (r#"id = "veo-3.1""#, r#"id = "veo-3.1 ""#)],
+        &[scoped, ("name = \"Veo 3.1\"\n", "")],
+        &[scoped, (r#"credits = "6""#, r#"credits = "six""#)],
+        &[scoped, (r#"credits = "6" }"#, r#"credits = "6", changes = [{ from = "soon", credits = "5" }] }"#)],
+        &[(r#"price = "20.00 USD""#, r#"price = "20""#)],
+        &[(r#"credits = "300""#, "credits = \"300\"\nscope = { projects = [\"\"] }")],
+        &[(VEO, r#"[{ id = " ", unit = "second", credits = "6" }]"#)],
+    ];
+    for edits in cases {
+        let found = flaws(&edited(edits));
+        assert_eq!(found.len(), 1, "{edits:?}: {found:#?}");
+    }
+}
+
+#[test]
+fn a_file_without_end_of_unknown_keys_is_given_up() {
+    let keys: Vec<_> = (0..5_000).map(|it| format!("key{it} = 1")).collect();
+    let keys = format!("seats = 5\n{}\n", keys.join("\n"));
+    let found = flaws(&edited(&[("seats = 5\n", keys.as_str())]));
+    assert!((2..100).contains(&found.len()) && found.iter().all(|it| it.contains("unknown field `key")), "{found:#?}");
+}
+
 #[test]
 fn a_file_is_named_when_it_is_wrong() {
     let directory = tempfile::tempdir().unwrap();

@@ -358,3 +358,36 @@ impl Payments {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_secret_is_printed() {
+        let action = Action { url: "https://hush.test".to_owned(), client_secret: "pi_1_secret_hush".to_owned() };
+        let card = Card { brand: "visa".to_owned(), last4: "4242".to_owned(), exp_month: 1, exp_year: 2030 };
+        let setup = Setup { action: action.clone(), done: Some(("pm_hush".to_owned(), card.clone())) };
+        let (key, amount) = (bursar_testkit::id(1), "20.00 USD".parse().unwrap());
+        let to_pay = ToPay { key, amount, token: "cus_1:pm_hush", attended: true, given_up: false };
+        let saved = crate::domain::SavedMethod {
+            id: bursar_testkit::id(2),
+            owner: bursar_testkit::personal(1),
+            token: "cus_1:pm_hush".to_owned(),
+            card,
+            is_default: true,
+            added_by: String::new(),
+            created_at: bursar_testkit::at("2026-01-01T00:00:00Z"),
+        };
+        let removal = crate::usecase::removals::Removal { token: saved.token.clone() };
+        for printed in [
+            format!("{action:?}"),
+            format!("{setup:?}"),
+            format!("{to_pay:?}"),
+            format!("{saved:?}"),
+            format!("{removal:?}"),
+        ] {
+            assert!(!printed.contains("hush") && !printed.contains("cus_1"), "{printed}");
+        }
+    }
+}

@@ -67,7 +67,7 @@ impl WebhookState {
 }
 
 /// An event that has come.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct NewWebhook<'a> {
     pub(crate) id: &'a str,
     pub(crate) kind: &'a str,

@@ -377,4 +377,4 @@ pub(super) async fn plan(
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -281,8 +281,9 @@ fn asks(
     pairs.into_iter().map(|(subject, window)| domain::Asked::of(subject.clone(), window, open, zone)).collect()
 }
 
-/// A member must belong to the owner. Whatever else a limit is about may come: whoever limits a key, a project or a model
-/// may do so before anything is spent with it.
+/// A member must belong to the owner. Nothing else is unknown here, and it may be limited before anything is spent with it:
+/// a project is whatever charges name; so is a model, as only what is charged by usage has to be on the rate card; and which
+/// keys there are identity alone knows.
 async fn demand(tx: &mut Tx, owner: OwnerId, subject: &LimitSubject) -> Result<(), Error> {
     let LimitSubject::One(Subject::Member(user)) = subject else { return Ok(()) };
     let own = owner == OwnerId::User(*user);

@@ -1,5 +1,7 @@
 //! Payment methods that nobody pays with any more: the provider forgets them, too, as often as it takes.
 
+use std::fmt;
+
 use bursar_db::{Db, DbError, Tx};
 use bursar_jobs::{Jobs, Kind};
 use bursar_time::Clock;
@@ -13,10 +15,16 @@ use crate::store::methods;
 pub(crate) const REMOVAL: Kind<Removal> = Kind::new("billing.payment-method-removal");
 
 /// Which payment method to forget.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Removal {
     /// The provider's name for it.
     pub(crate) token: String,
+}
+
+impl fmt::Debug for Removal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Removal").finish_non_exhaustive()
+    }
 }
 
 /// Has the provider forget payment methods.

@@ -71,6 +71,29 @@ engines! {
         desk.world.audit(ana.owner).await;
     }
 
+    async fn what_could_not_be_stored_is_sent_again_and_counts_once(db: TestDb) {
+        let desk = Desk::open(db).await;
+        let (ana, _) = desk.person_with(1, Card::Pending).await;
+        ana.purchase_pack(buy(ana.owner)).await.unwrap();
+        desk.fake.arrives(&desk.intent(), true);
+        let told = desk.fake.webhooks();
+        let paid = told.iter().find(|it| it.kind == "payment_intent.succeeded").unwrap();
+        let stored = desk.world.scalar("SELECT COUNT(*) FROM webhooks").await;
+        desk.world.by_hand("ALTER TABLE webhooks RENAME TO webhooks_away").await.unwrap();
+        for _ in 0..2 {
+            assert_eq!(deliver(desk.inbox, paid, desk.seconds()).await, 503, "Stripe may not hear that it arrived");
+        }
+        desk.world.by_hand("ALTER TABLE webhooks_away RENAME TO webhooks").await.unwrap();
+        assert_eq!(desk.world.scalar("SELECT COUNT(*) FROM webhooks").await, stored, "nothing of it is kept");
+        assert_eq!(desk.world.available(ana.owner).await, "0");
+        for _ in 0..2 {
+            desk.delivers_these(&told).await;
+        }
+        assert_eq!(desk.world.available(ana.owner).await, "300");
+        assert_eq!((desk.world.scalar("SELECT COUNT(*) FROM invoices").await, desk.count("ASIDE").await), (1, 0));
+        desk.world.audit(ana.owner).await;
+    }
+
     async fn in_whatever_order_it_is_told_the_end_is_the_same(db: TestDb) {
         let desk = Desk::open(db).await;
         let mut buyers = Vec::new();

@@ -160,6 +160,7 @@ engines! {
         for subject in [format!("member {}", ben.user), "project film".to_owned(), "model a-model".to_owned()] {
             assert_eq!(boss.limited(limit(team, &subject, Day, "5")).await.used, "1");
         }
+        // Nobody keeps a list of these: a charge may name whatever is limited.
         for subject in ["project other".to_owned(), "model other".to_owned(), format!("key {key}")] {
             assert_eq!(boss.limited(limit(team, &subject, Day, "1")).await.used, "0", "{subject}");
         }

@@ -50,6 +50,7 @@ mod roles;
 mod rollovers;
 mod scoping;
 mod second_factor;
+mod secrecy;
 mod selling;
 mod settings;
 mod settling;

@@ -4,8 +4,18 @@ use bursar_proto::billing::v1 as pb;
 use bursar_testkit::{engines, refused};
 use tonic::Code;
 
-use crate::words::{Granting, Spending, balance_of, give_back, grant, lots_of, reserve, settle, spend};
+use crate::words::{Granting, Spending, balance_of, buy, give_back, grant, lots_of, reserve, scope, settle, spend};
 use crate::world::World;
+
+/// A pack for one model's work for one project.
+const VIDEO: &str = r#"
+[[packs]]
+id = "video"
+name = "Video"
+price = "5.00 USD"
+credits = "50"
+scope = { models = ["veo-3.1"], projects = ["film"] }
+"#;
 
 engines! {
     async fn a_scoped_lot_pays_only_for_its_work(db: TestDb) {
@@ -42,6 +52,42 @@ engines! {
         assert_eq!(short.metadata["available"], "0", "the film's credits are not for work without a project");
         ana.captured(settle(&hold, "7")).await;
         assert_eq!(world.available(owner).await, "3");
+        world.audit(owner).await;
+    }
+
+    async fn a_bought_pack_pays_inside_its_scope_alone(db: TestDb) {
+        let world = World::with(db, |settings| {
+            let path = settings.data_dir.join("packs.toml");
+            std::fs::write(&path, format!("{}{VIDEO}", include_str!("../../catalog.toml"))).unwrap();
+            settings.catalog_file = Some(path);
+        })
+        .await;
+        let ana = world.person(1);
+        let owner = ana.owner;
+        let sold = world.nobody().list_packs(pb::ListPacksRequest::default()).await.unwrap().packs;
+        let video = scope(&["veo-3.1"], &["film"]);
+        assert_eq!(sold.iter().find(|pack| pack.id == "video").unwrap().scope, Some(video.clone()));
+        ana.purchase_pack(buy(owner, "video")).await.unwrap();
+        let lot = ana.list_lots(lots_of(owner)).await.unwrap().lots.remove(0);
+        assert_eq!((lot.source(), &*lot.remaining, &lot.scope), (pb::LotSource::Pack, "50", &Some(video)));
+        let outside = [("", ""), ("veo-3.1", ""), ("", "film"), ("veo-3.1", "game"), ("kling-3.0-pro", "film")];
+        for (model, project) in outside {
+            let work = spend(owner, "1").on_model(model).for_project(project);
+            let short = refused(ana.charge(work).await, Code::FailedPrecondition, "INSUFFICIENT_CREDITS");
+            assert_eq!(short.metadata["available"], "0", "{model:?} {project:?}");
+            let work = reserve(owner, "1").on_model(model).for_project(project);
+            refused(ana.hold(work).await, Code::FailedPrecondition, "INSUFFICIENT_CREDITS");
+        }
+        let charge = ana.charged(spend(owner, "20").on_model("veo-3.1").for_project("film")).await;
+        assert_eq!((&*charge.allocations[0].lot_id, &*charge.allocations[0].amount), (&*lot.id, "20"));
+        let hold = ana.held(reserve(owner, "10").on_model("veo-3.1").for_project("film")).await;
+        ana.captured(settle(&hold, "10")).await;
+        // Beside a pack for everything, each pays for its own.
+        ana.purchase_pack(buy(owner, "starter")).await.unwrap();
+        ana.charged(spend(owner, "300").on_model("kling-3.0-pro")).await;
+        refused(ana.charge(spend(owner, "1")).await, Code::FailedPrecondition, "INSUFFICIENT_CREDITS");
+        ana.charged(spend(owner, "20").on_model("veo-3.1").for_project("film")).await;
+        assert_eq!(world.available(owner).await, "0");
         world.audit(owner).await;
     }
 

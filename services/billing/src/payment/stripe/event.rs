@@ -1,6 +1,7 @@
 //! What Stripe tells by webhooks. Of an event is kept what is needed to act on it: no address and no name is among that.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use bursar_id::{OwnerId, PaymentId, PaymentMethodId};
 use bursar_money::Price;
@@ -31,7 +32,7 @@ pub(crate) struct Event {
 }
 
 /// What is kept of an event.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Kept {
     /// Its object, for [`Notice::read`].
     Object(String),
@@ -42,7 +43,7 @@ pub(crate) enum Kept {
 }
 
 /// What an event means here.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Notice {
     /// Nothing: it is about something of somebody else's on the same account, or about nothing that happened.
     NotOurs,
@@ -80,6 +81,39 @@ pub(crate) enum Notice {
         /// Whether it was given back from here, and not in the dashboard or by somebody else.
         is_ours: bool,
     },
+}
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A card is saved by what an object says.
+        f.write_str(match self {
+            Self::Object(_) => "Object(..)",
+            Self::Nothing => "Nothing",
+            Self::Unreadable => "Unreadable",
+        })
+    }
+}
+
+impl fmt::Debug for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotOurs => f.write_str("NotOurs"),
+            Self::Payment { payment, reference, news, paid } => f
+                .debug_struct("Payment")
+                .field("payment", payment)
+                .field("reference", reference)
+                .field("news", news)
+                .field("paid", paid)
+                .finish(),
+            Self::Method { id, owner, by, token: _ } => {
+                f.debug_struct("Method").field("id", id).field("owner", owner).field("by", by).finish_non_exhaustive()
+            }
+            Self::Card { token: _ } => f.debug_struct("Card").finish_non_exhaustive(),
+            Self::RefundFailed { reference, is_ours } => {
+                f.debug_struct("RefundFailed").field("reference", reference).field("is_ours", is_ours).finish()
+            }
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -275,6 +309,18 @@ mod tests {
             Some(Notice::Payment { news, .. }) => news,
             other => panic!("{kind}: {other:?}"),
         }
+    }
+
+    #[test]
+    fn no_name_of_a_card_is_printed() {
+        let (id, owner) = (bursar_testkit::id(1), bursar_testkit::personal(1));
+        let token = || "cus_hush:pm_hush".to_owned();
+        let kept = Kept::Object(json!({"payment_method": "pm_hush", "customer": "cus_hush"}).to_string());
+        let notices =
+            [Notice::Method { id, owner, by: String::new(), token: token() }, Notice::Card { token: token() }];
+        let event = Event { id: "evt_1".to_owned(), kind: "setup_intent.succeeded".to_owned(), kept };
+        let printed = format!("{event:?} {notices:?}");
+        assert!(!printed.contains("hush") && printed.contains("evt_1") && printed.contains("Method"), "{printed}");
     }
 
     #[test]

@@ -77,7 +77,8 @@ impl Wire {
         loop {
             match self.once(ask).await {
                 Err(Trouble::Silent(why)) if tries < TRIES => {
-                    tracing::debug!(path = ask.path, why, "the payment provider does not answer, asking once more");
+                    let about = about(ask.path);
+                    tracing::debug!(about, why, "the payment provider does not answer, asking once more");
                     tries += 1;
                 }
                 outcome => return outcome,
@@ -124,6 +125,11 @@ impl Wire {
         }
         request.body(Full::new(Bytes::from(ask.form.clone()))).map_err(|_| Trouble::Refused("no request".to_owned()))
     }
+}
+
+/// What a path is about, without the name of which: with that of a card money is taken.
+fn about(path: &str) -> &str {
+    path.split(['/', '?']).filter(|part| !part.is_empty()).nth(1).unwrap_or_default()
 }
 
 /// What an answer says. One that leaves open what became of it is none.
@@ -192,6 +198,20 @@ mod tests {
             assert_eq!(segment(id), Err(Trouble::Unreadable), "{id}");
         }
         assert_eq!(segment("pi_3MtwBwLkdIwHu7ix28a3tqPa"), Ok("pi_3MtwBwLkdIwHu7ix28a3tqPa"));
+    }
+
+    #[test]
+    fn of_a_path_its_kind_of_object_is_logged() {
+        let paths = [
+            ("/v1/payment_methods/pm_1/detach", "payment_methods"),
+            ("/v1/refunds?payment_intent=pi_1", "refunds"),
+            ("/v1/customers", "customers"),
+            ("/v1", ""),
+            ("", ""),
+        ];
+        for (path, kind) in paths {
+            assert_eq!(about(path), kind, "{path}");
+        }
     }
 
     #[test]

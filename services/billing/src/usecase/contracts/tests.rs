@@ -39,7 +39,7 @@ const SIGNING_ON: Features = Features { organizations: false, single_sign_on: tr
 
 /// What an operator sets: 5,500 credits for thirty people, and single sign-on.
 #[derive(Debug, Clone, Copy)]
-struct Wish {
+pub(in crate::usecase) struct Wish {
     plan: &'static str,
     price: &'static str,
     features: Features,
@@ -47,7 +47,7 @@ struct Wish {
     starts_at: Option<&'static str>,
 }
 
-fn costing(price: &'static str) -> Wish {
+pub(in crate::usecase) fn costing(price: &'static str) -> Wish {
     Wish { plan: "enterprise", price, features: SIGNING_ON, method: "", starts_at: None }
 }
 
@@ -93,7 +93,7 @@ async fn set_under(shop: &Shop, owner: OwnerId, wish: Wish, id: &str) -> Result<
     Ok(Box::pin(shop.subscriptions.set_contract(owner, &asked)).await?.message()?)
 }
 
-async fn set(shop: &Shop, owner: OwnerId, wish: Wish) -> Result<pb::SetContractResponse, Error> {
+pub(in crate::usecase) async fn set(shop: &Shop, owner: OwnerId, wish: Wish) -> Result<pb::SetContractResponse, Error> {
     set_under(shop, owner, wish, "").await
 }
 

@@ -1,0 +1,230 @@
+//! A random life in which everything happens that can happen to a subscription: plans by the month, by the year, rolling over and
+//! by contract, changes, cards that are declined, refunds and disputes of what was paid for them, suspension and return. What
+//! becomes of the plan and its credits is other tests' affair: here packs are what they were, but for what is spent of them and
+//! what they pay of a debt when they are bought. On both engines.
+
+use std::collections::BTreeSet;
+
+use bursar_members::Standing;
+use bursar_secret::Entropy;
+use bursar_testkit::{TestDb, at, engines, personal};
+use bursar_time::{Span, Timestamp};
+
+use super::super::CancelAt;
+use super::super::tests::{cancel, resume};
+use super::START;
+use crate::domain::{Dispute, Lot, LotSource, News, Payment, Purpose};
+use crate::error::Error;
+use crate::store::{accounts, payments};
+use crate::usecase::changing::tests::change;
+use crate::usecase::contracts::tests::{costing, set};
+use crate::usecase::renewals;
+use crate::usecase::shop::Shop;
+use crate::usecase::years::tests::PLANS;
+
+const SOLD: [&str; 4] = ["business", "yearly", "rolling", "yearly-pro"];
+
+/// In millionths.
+const CREDIT: i64 = 1_000_000;
+const PACK: i64 = 300 * CREDIT;
+
+/// A life, and what is to be left of its packs, in millionths.
+struct Life {
+    shop: Shop,
+    now: Timestamp,
+    suspended: bool,
+    packs: i64,
+    bought: i64,
+    /// What was not refused, so far.
+    happened: BTreeSet<&'static str>,
+}
+
+impl Life {
+    /// Whether it was done. Much is refused in such a life; what fails is a fault.
+    fn done<T>(&mut self, what: &'static str, answer: Result<T, Error>) -> bool {
+        match answer {
+            Ok(_) => {
+                self.happened.insert(what);
+                true
+            }
+            Err(error) => {
+                assert!(!matches!(error, Error::Failed | Error::Store(_)), "{what}: {error:?}");
+                false
+            }
+        }
+    }
+
+    async fn buy(&mut self) {
+        let mut tx = self.shop.db.read().await.unwrap();
+        let account = accounts::find(&mut tx, personal(1)).await.unwrap();
+        drop(tx);
+        let owed = account.map_or(0, |account| account.debt.micro());
+        let answer = self.shop.buy(personal(1), "starter", "sandbox_ok", "").await;
+        if self.done("a pack", answer) {
+            self.bought += PACK;
+            self.packs += PACK - owed.min(PACK);
+        }
+    }
+
+    /// What expires goes first.
+    async fn charge(&mut self, amount: i64) {
+        if self.suspended {
+            return;
+        }
+        let lots = self.shop.lots(personal(1)).await;
+        let others = lots.iter().filter(|lot| lot.terms.source != LotSource::Pack && lot.is_spendable_at(self.now));
+        let others: i64 = others.map(|lot| lot.remaining.micro()).sum();
+        let amount = amount.min((others + self.packs) / CREDIT);
+        if amount > 0 {
+            self.shop.spend(personal(1), &amount.to_string()).await;
+            self.packs -= (amount * CREDIT - others).max(0);
+        }
+    }
+
+    /// What was paid for a period or a change goes back, if nothing of it has: all of it or half of it, by a refund or by a dispute.
+    /// Where a bank takes some back that was refunded before, a won dispute may grant anew what packs have paid; that is no pack's.
+    async fn give_back(&mut self, chance: &Entropy) {
+        let page = payments::page(&mut self.shop.db.read().await.unwrap(), personal(1), None, 100).await.unwrap();
+        let stays = |it: &Payment| it.refunded.is_zero() && it.dispute == Dispute::None;
+        let is_used = |it: &Payment| it.fulfilled_at.is_some() && it.bought.purpose() != Purpose::Purchase;
+        let paid: Vec<_> = page.into_iter().filter(|it| stays(it) && is_used(it)).collect();
+        if paid.is_empty() {
+            return;
+        }
+        let nth = usize::try_from(chance.u64_below(u64::try_from(paid.len()).unwrap())).unwrap();
+        let (id, all) = (paid[nth].id, paid[nth].amount);
+        let news = match chance.u64_below(4) {
+            0 => vec![News::Refunded(all.share(1, 2).floor_to_minor())],
+            1 => vec![News::Refunded(all)],
+            2 => vec![News::Disputed(all), News::DisputeWon],
+            _ => vec![News::Disputed(all), News::DisputeLost],
+        };
+        for news in news {
+            let answer = self.shop.payments.told(id, news).await;
+            self.done("money that goes back", answer);
+        }
+    }
+
+    async fn stand(&mut self, standing: Standing) {
+        self.suspended = standing == Standing::Suspended;
+        self.shop.stands(personal(1), standing).await;
+        self.shop.settles(personal(1)).await;
+    }
+
+    /// Time passes, and the renewals have run.
+    async fn leap(&mut self, span: Span) {
+        self.now = self.now.saturating_add(span);
+        self.shop.clock.set(self.now).unwrap();
+        while renewals::round(&self.shop.subscriptions).await.unwrap().done > 0 {}
+    }
+
+    /// Something happens; says what.
+    async fn step(&mut self, chance: &Entropy) -> &'static str {
+        let amount = 1 + i64::try_from(chance.u64_below(900)).unwrap();
+        let plan = SOLD[usize::try_from(chance.u64_below(4)).unwrap()];
+        if self.suspended && amount % 3 == 0 {
+            self.stand(Standing::Active).await;
+            return "a return";
+        }
+        match chance.u64_below(20) {
+            0 => {
+                self.buy().await;
+                "a pack"
+            }
+            1..4 => {
+                let answer = self.shop.subscribe(personal(1), plan, "sandbox_ok", "").await;
+                self.done("a subscription", answer);
+                "subscribing"
+            }
+            4..7 => {
+                self.charge(amount).await;
+                "a charge"
+            }
+            7 | 8 => {
+                let answer = change(&self.shop, personal(1), plan, 0).await;
+                self.done("a change", answer);
+                "another plan"
+            }
+            9 | 10 => {
+                let price = if amount % 2 == 0 { "900.00 USD" } else { "50.00 USD" };
+                let answer = set(&self.shop, personal(1), costing(price)).await;
+                self.done("a contract", answer);
+                "a contract"
+            }
+            11 | 12 => {
+                let when = if amount % 3 == 0 { CancelAt::PeriodEnd } else { CancelAt::Now };
+                let answer = cancel(&self.shop, personal(1), when).await;
+                self.done("a cancellation", answer);
+                "cancelling"
+            }
+            13 => {
+                let answer = resume(&self.shop, personal(1)).await;
+                self.done("a resumption", answer);
+                "taking it back"
+            }
+            14 => {
+                self.shop.pays_with(if amount % 3 == 0 { "sandbox_declined" } else { "sandbox_ok" }).await;
+                "another card"
+            }
+            15 | 16 => {
+                self.give_back(chance).await;
+                "money that goes back"
+            }
+            17 => {
+                self.stand(Standing::Suspended).await;
+                "a suspension"
+            }
+            18 => {
+                self.leap(Span::from_days(chance.u64_below(120))).await;
+                "a season"
+            }
+            _ => {
+                self.leap(Span::from_hours(1 + chance.u64_below(400))).await;
+                "some days"
+            }
+        }
+    }
+
+    async fn compare(&self, what: &str) {
+        let mut packs = self.shop.lots(personal(1)).await;
+        packs.retain(|lot| lot.terms.source == LotSource::Pack);
+        let sum = |of: fn(&Lot) -> i64| packs.iter().map(of).sum::<i64>();
+        assert_eq!(sum(|lot| lot.remaining.micro()), self.packs, "packs after {what}");
+        assert_eq!(sum(|lot| lot.granted.micro()), self.bought, "packs that were bought, after {what}");
+        let lost = sum(|lot| lot.voided.micro() + lot.expired.micro());
+        assert_eq!(lost, 0, "no pack expires or is voided: after {what}");
+    }
+}
+
+/// One life of so many steps, which begins with a pack and a year.
+async fn live(shop: Shop, seed: u64, steps: usize) {
+    let chance = Entropy::seeded(seed);
+    let now = at(START);
+    let mut life = Life { shop, now, suspended: false, packs: 0, bought: 0, happened: BTreeSet::new() };
+    life.buy().await;
+    life.shop.subscribe(personal(1), "yearly", "sandbox_ok", "").await.unwrap();
+    for step in 0..steps {
+        let what = life.step(&chance).await;
+        life.compare(&format!("{what}, step {step} of life {seed}")).await;
+    }
+    for what in ["a pack", "a subscription", "a change", "a contract", "a cancellation", "money that goes back"] {
+        assert!(life.happened.contains(what), "there was {what}: {:?}", life.happened);
+    }
+    life.shop.assert_sound(personal(1)).await;
+}
+
+/// The life of this seed, and of others where more are asked for.
+async fn lives(mut db: TestDb, seed: u64) {
+    for nth in 0..bursar_testkit::lives() {
+        if nth > 0 {
+            db = db.another().await;
+        }
+        Box::pin(live(Shop::selling(&db, START, PLANS).await, seed + nth, 150)).await;
+    }
+}
+
+engines! {
+    async fn packs_are_untouched_whatever_happens(db: TestDb) {
+        Box::pin(lives(db, 21)).await;
+    }
+}
