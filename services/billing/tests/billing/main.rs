@@ -22,6 +22,7 @@ mod erasing;
 mod fakes;
 mod finance;
 mod full_disks;
+mod given_back;
 mod granting;
 mod holding;
 mod inbox;
