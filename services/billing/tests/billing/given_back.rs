@@ -161,6 +161,31 @@ engines! {
         }
     }
 
+    async fn what_goes_back_is_told_without_its_tax(db: TestDb) {
+        let world = World::with(db, |settings| {
+            let taxes = settings.data_dir.join("taxes.toml");
+            std::fs::write(&taxes, "[[taxes]]\ncountry = 'DE'\nname = 'USt.'\npercent = '19'\n").unwrap();
+            settings.invoices.tax_file = Some(taxes);
+        })
+        .await;
+        let mut months = Months::default();
+        let ana = world.person(1);
+        let profile = pb::BillingProfile { country: "DE".to_owned(), ..Default::default() };
+        let settings = pb::AccountSettings { billing_profile: Some(profile), ..Default::default() };
+        let owner = ana.owner.to_string();
+        ana.update_account_settings(pb::UpdateAccountSettingsRequest { owner, settings: Some(settings), ..Default::default() }).await.unwrap();
+        let payment = buys(&ana).await;
+        // Of 23.80 dollars, 3.80 of them taxes; what was no tax of 11 is 9.24.
+        refunds(&world, ana.owner, &payment, Some(11)).await;
+        let [paid, back, earned, breakage, left] = months.told(&world, "2026-01").await;
+        assert_eq!((paid, earned, breakage, back + left), (20_000_000, 0, 0, 20_000_000));
+        assert!((9_240_000..=9_250_000).contains(&back), "{back}");
+        becomes(&world, "2026-02-10T00:00:00Z");
+        refunds(&world, ana.owner, &payment, None).await;
+        assert_eq!(months.told(&world, "2026-02").await, [0, 20_000_000 - back, 0, 0, 0]);
+        world.audit(ana.owner).await;
+    }
+
     async fn a_month_that_moved_goes_back_at_both_owners(db: TestDb) {
         let (world, mut months) = (World::on(db).await, Months::default());
         let ana = world.person(1);
