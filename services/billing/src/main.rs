@@ -23,8 +23,9 @@ enum Command {
     Verify(Verify),
     /// Write where every ledger ends, signed, to a file to be kept elsewhere: `verify --against` finds rewritten histories.
     Checkpoint(Checkpoint),
-    /// What every lot has earned, lost and left in a month, as CSV, with what that is worth; the sums, and where lots and
-    /// payments do not agree, on the error stream. Exit with 1 if they do not.
+    /// What every lot has earned, lost, given back and left in a month, as CSV, with what that is worth; the sums, what all
+    /// payments come to, and where they do not agree with invoices, credit notes and lots, on the error stream. Exit with 1 if
+    /// they do not.
     Report(Report),
     /// Subscriptions that are more than one period behind: by itself only one period is made up for, unless the database's
     /// clock says as well how late it is.
@@ -218,6 +219,9 @@ async fn report(settings: &Settings, asked: &Report) -> anyhow::Result<ExitCode>
     let report = written?;
     for (currency, sums) in &report.sums {
         eprintln!("{currency}: {sums}");
+    }
+    for (currency, books) in &report.books {
+        eprintln!("{currency} by now: {books}");
     }
     for difference in &report.differences {
         eprintln!("{difference}");

@@ -36,6 +36,7 @@
 //! | `subscription`, `purchase` | plans and packs that an owner has, and when their months begin |
 //! | `interval` | how long one payment lasts, and what of a year's is each month's |
 //! | `paid_lot` | the lots that a payment has: one, or a year's, month by month |
+//! | `worth`, `given_back` | what a lot's credits are worth, and what of its money went back |
 //! | `month_part` | what of a year's month each of the payments has paid for that the year and its changes had |
 //! | `grace` | a month that is granted before its payment |
 //! | `rollover` | what of a month that is over is there for one more |
@@ -63,6 +64,7 @@ mod entry;
 mod entry_body;
 mod erased;
 mod flaw;
+mod given_back;
 mod grace;
 mod hold;
 mod hold_audit;
@@ -120,6 +122,7 @@ pub use entry::{CaptureEvent, ChargeEvent, DebtEvent, Entry, EntryKind, Event, H
 pub use entry::{OperationId, Posting, RefundEvent};
 pub use entry_body::{StoredEntry, UnreadableEntry};
 pub use flaw::{Audit, BadLedger, Flaw};
+pub use given_back::GivenBack;
 pub use hold::{Hold, HoldState, HoldTerms};
 pub use interval::{Interval, Prepaid};
 pub use invoice::{

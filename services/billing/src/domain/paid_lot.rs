@@ -72,6 +72,14 @@ impl PaidLot {
         std::iter::once(first).chain(self.hops().into_iter().map(stop)).collect()
     }
 
+    /// As it was when only so many of those had become of it.
+    #[must_use]
+    pub fn with_hops(&self, hops: usize) -> Self {
+        let mut before = Self { moved: None, ..self.clone() };
+        before.note_hops(self.hops().into_iter().take(hops).collect());
+        before
+    }
+
     /// The lot that has what is left of its credits.
     pub fn present(&self) -> LotId {
         self.hops().last().map_or(self.lot, |hop| hop.lot)
@@ -146,6 +154,11 @@ impl Payment {
     /// unspent, so that goes first; what was taken back before it moved stays where it was.
     pub fn parts_to_take_back(&self, lot: &PaidLot) -> Vec<Credits> {
         divided(self.share_to_take_back(lot.credits), lot)
+    }
+
+    /// The same of so much of its money that is given back, whatever a dispute has taken besides.
+    pub fn parts_given_back(&self, lot: &PaidLot, given_back: Price) -> Vec<Credits> {
+        divided(self.share(lot.credits, self.at_most_all(given_back)), lot)
     }
 
     /// What was voided where a lot's credits are while a dispute is not decided, and may come back by that: without what refunds

@@ -31,6 +31,8 @@ const PAGE: &str =
     concat!("SELECT ", columns!(), " FROM invoices WHERE owner = $1 AND position < $2 ORDER BY position DESC LIMIT $3");
 const CREDITED: &str =
     "SELECT CAST(COALESCE(SUM(total), 0) AS BIGINT) FROM invoices WHERE owner = $1 AND original = $2";
+const CREDITED_BEFORE: &str = "SELECT CAST(COALESCE(SUM(total), 0) AS BIGINT) FROM invoices WHERE owner = $1 AND original = $2 \
+     AND issued_at < $3";
 const NEXT_NUMBER: &str = "INSERT INTO invoice_series (owner, kind, year, last) VALUES ($1, $2, $3, 1) \
      ON CONFLICT (owner, kind, year) DO UPDATE SET last = invoice_series.last + 1 RETURNING last";
 const NEXT_POSITION: &str =
@@ -54,12 +56,13 @@ const ERASE_PROFILES: &str = "UPDATE invoices SET profile = NULL WHERE (owner, i
 
 /// Every statement here, by its name; what is named for an engine is for that one alone.
 #[cfg(test)]
-pub(super) const STATEMENTS: [(&str, &str); 13] = [
+pub(super) const STATEMENTS: [(&str, &str); 14] = [
     ("INSERT", INSERT),
     ("FIND", FIND),
     ("BY_PAYMENT", BY_PAYMENT),
     ("PAGE", PAGE),
     ("CREDITED", CREDITED),
+    ("CREDITED_BEFORE", CREDITED_BEFORE),
     ("NEXT_NUMBER", NEXT_NUMBER),
     ("NEXT_POSITION", NEXT_POSITION),
     ("CLAIM_PREFIX", CLAIM_PREFIX),
@@ -190,6 +193,17 @@ pub(crate) async fn page(
 pub(crate) async fn credited(tx: &mut Tx, of: &Invoice) -> Result<Price, DbError> {
     let (micros,): (i64,) = on!(tx, c => sqlx::query_as(CREDITED).bind(of.owner).bind(of.id.id).fetch_one(c).await?);
     subscriptions::price(of.bill.total.currency().as_str(), micros)
+}
+
+/// What credit notes that were issued before an instant have given back of an invoice, in millionths of its currency's unit.
+pub(crate) async fn credited_before(
+    tx: &mut Tx,
+    (owner, invoice): (OwnerId, InvoiceId),
+    before: Timestamp,
+) -> Result<i64, DbError> {
+    let (micros,): (i64,) = on!(tx, c => sqlx::query_as(CREDITED_BEFORE)
+        .bind(owner).bind(invoice).bind(before).fetch_one(c).await?);
+    Ok(micros)
 }
 
 /// Takes the next number of a kind in a year. Whoever else takes one waits until the transaction ends, and nobody gets it

@@ -9,7 +9,14 @@
 //! other; those of money count its part at the one until it moves, and at the other from then on.
 //!
 //! What rolls over has lapsed with its month, and is granted anew: its new lot has its part of what was paid, and takes it back
-//! from what was breakage, in the month in which it is granted. Both lots' lines together are what was paid.
+//! from what was breakage, in the month in which it is granted. Both lots' lines together are what was paid, once without what
+//! the new one has of it (`rolled_over`).
+//!
+//! What is given back, by a refund or a dispute that is lost, is so in the month of its credit note: what was paid for is then
+//! taken from what is left, from what was earned, or from what was breakage. A pack that pays a debt is earned by that, and what was
+//! spent before and given back is not any more. What an open dispute is about is kept until it is lost.
+//!
+//! Of every lot with a price, at the end of every month: paid, less rolled over, given back, earned and breakage, is what is left.
 //!
 //! What was granted before its payment has no worth until that comes. In the month in which it does, what was spent of it until
 //! then is earned.
@@ -19,22 +26,29 @@ use std::fmt;
 use std::io::Write;
 
 use bursar_db::{Db, Tx};
-use bursar_id::{LotId, OwnerId, PurchaseId};
-use bursar_money::{Currency, Price};
+use bursar_id::{LotId, OwnerId};
+use bursar_money::Currency;
 use bursar_time::Timestamp;
 
 use super::accounts::first_at;
-use super::dues::thing_of_month;
 use super::entries::readable;
-use crate::domain::{Lot, Parts, Purchase, PurchaseState, Station, Total, Worth};
+use crate::domain::{Event, Lot, Parts, Total};
 use crate::error::Error;
-use crate::store::{accounts, ledger, lots, payments, purchases};
+use crate::store::{accounts, ledger, lots};
+
+mod basis;
+mod books;
+
+use basis::{Basis, Money, made_at};
+use books::{Sold, reconcile};
+
+pub use books::Books;
 
 /// How many rows are read at a time.
 const PAGE: i64 = 500;
 
 /// The first line.
-const HEADER: [&str; 18] = [
+const HEADER: [&str; 24] = [
     "owner",
     "lot",
     "source",
@@ -53,6 +67,12 @@ const HEADER: [&str; 18] = [
     "voided",
     "left",
     "left_value",
+    "paid_in_month",
+    "given_back_in_month",
+    "rolled_over",
+    "given_back",
+    "earned",
+    "breakage",
 ];
 
 /// What a month's report says of all lots that were paid for in one currency. Credits and money are in millionths.
@@ -62,17 +82,23 @@ pub struct Sums {
     pub left: i64,
     /// What of the money was paid for that.
     pub left_value: i64,
-    /// What was paid for the credits that were spent in the month, less those that were given back.
+    /// What was paid for the credits that were spent in the month, less those that were given back, and what was earned before
+    /// of money that went back in it.
     pub earned: i64,
-    /// What was paid for the credits that expired or were voided in the month.
+    /// What was paid for the credits that expired or were voided in the month, less what of that went back.
     pub breakage: i64,
+    /// What was paid for lots that were granted in the month.
+    pub paid: i64,
+    /// What of the money went back in the month, by refunds and lost disputes.
+    pub given_back: i64,
 }
 
 impl fmt::Display for Sums {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { left, left_value, earned, breakage } = *self;
+        let Self { left, left_value, earned, breakage, .. } = *self;
         let [left, left_value, earned, breakage] = [left, left_value, earned, breakage].map(Total);
-        write!(f, "{left} paid credits unspent, worth {left_value}; earned {earned}, breakage {breakage}")
+        write!(f, "{left} paid credits unspent, worth {left_value}; earned {earned}, breakage {breakage}")?;
+        if self.given_back == 0 { Ok(()) } else { write!(f, ", given back {}", Total(self.given_back)) }
     }
 }
 
@@ -83,6 +109,8 @@ pub struct MonthReport {
     pub lots: u64,
     /// What they come to, by currency.
     pub sums: BTreeMap<String, Sums>,
+    /// What all payments of the accounts come to by now, by currency.
+    pub books: BTreeMap<String, Books>,
     /// Where lots and sales do not agree, in words: a line for each.
     pub differences: Vec<String>,
 }
@@ -143,6 +171,9 @@ pub async fn report(
 struct Moved {
     within: HashMap<LotId, Parts>,
     after: HashMap<LotId, Parts>,
+    /// What refunds and disputes have voided of a lot, in micro-credits, less what came back to it.
+    taken_within: HashMap<LotId, i64>,
+    taken_after: HashMap<LotId, i64>,
     /// The number of the first entry after the month: whatever lot is granted by it or later was not there yet.
     end: u64,
 }
@@ -157,22 +188,20 @@ async fn account<W: Write>(
     let mut tx = db.read().await?;
     let Some(head) = accounts::find(&mut tx, owner).await?.map(|account| account.head.seq) else { return Ok(()) };
     let moved = moved(&mut tx, owner, head, (from, to)).await?;
-    let (mut last, mut bought) = (0, HashMap::new());
+    let (mut last, mut sold) = (0, Sold::default());
     loop {
         let page = lots::after(&mut tx, owner, last, PAGE).await?;
         let Some(newest) = page.last() else { break };
         last = signed(newest.number);
         for lot in page {
             if lot.number < moved.end {
-                let basis = Basis::of(&mut tx, &lot, to).await?;
+                let basis = Box::pin(Basis::of(&mut tx, &lot, &moved, (from, to))).await?;
                 line((owner, basis), &lot, &moved, from, report, csv)?;
             }
-            if let Some(purchase) = lot.terms.origin.purchase {
-                bought.insert(purchase, lot);
-            }
+            sold.granted(&lot);
         }
     }
-    report.differences.extend(reconcile(&mut tx, owner, bought).await?);
+    Box::pin(reconcile(&mut tx, owner, sold, report)).await?;
     Ok(())
 }
 
@@ -190,10 +219,19 @@ async fn moved(tx: &mut Tx, owner: OwnerId, head: u64, (from, to): (Timestamp, T
             if later {
                 moved.end = moved.end.min(entry.seq);
             }
-            let by_lot = if later { &mut moved.after } else { &mut moved.within };
+            let (by_lot, taken) = if later {
+                (&mut moved.after, &mut moved.taken_after)
+            } else {
+                (&mut moved.within, &mut moved.taken_within)
+            };
             for posting in &entry.postings {
                 let parts = by_lot.entry(posting.lot).or_default();
                 *parts = parts.plus(Parts::moved(posting));
+            }
+            if let Event::Debt(it) | Event::DebtReversed(it) = &entry.event {
+                let voided = entry.postings.iter().fold(0_i64, |sum, posting| sum.saturating_add(posting.voided));
+                let taken = taken.entry(it.lot).or_default();
+                *taken = taken.saturating_add(voided);
             }
         }
         // Others have the core meanwhile.
@@ -201,73 +239,7 @@ async fn moved(tx: &mut Tx, owner: OwnerId, head: u64, (from, to): (Timestamp, T
     }
 }
 
-/// What was paid for a lot, and how much of it is another owner's.
-#[derive(Debug, Clone, Copy, Default)]
-struct Basis {
-    /// For all of its credits, whoever has them now.
-    paid: Option<Price>,
-    /// How many micro-credits of it have moved to another owner by the month's end, and when.
-    moved: Option<(i64, Timestamp)>,
-    /// It was granted for what had rolled over.
-    rolled: bool,
-    /// Since when it is paid, where it was granted before that.
-    paid_since: Option<Timestamp>,
-}
-
-impl Basis {
-    /// As it is at a month's end. What moved is known by the payment, however the program that moved it divided the money: the
-    /// first ones did not.
-    async fn of(tx: &mut Tx, lot: &Lot, end: Timestamp) -> Result<Self, Error> {
-        let origin = &lot.terms.origin;
-        let rolled = lot.is_rolled_over() && origin.moved_from.is_none();
-        let (mut payment, mut paid_since) = (origin.payment, None);
-        if let (Some((subscription, number)), None, Some(_)) = (origin.subscription, origin.payment, origin.paid)
-            && let Some(late) = payments::last_attempt(tx, thing_of_month(subscription, number)).await?
-        {
-            paid_since = late.fulfilled_at.filter(|at| late.lot == Some(lot.id) && *at < end);
-            if paid_since.is_none() {
-                return Ok(Self { rolled, ..Self::default() });
-            }
-            payment = Some(late.id);
-        }
-        let whole = Self { paid: origin.paid, moved: None, rolled, paid_since };
-        let may_have_moved = origin.moved_from.is_some() || (origin.subscription.is_some() && lot.voided.micro() > 0);
-        let Some(id) = payment.filter(|_| may_have_moved && origin.paid.is_some()) else { return Ok(whole) };
-        let Some(payment) = payments::get(tx, id).await? else { return Ok(whole) };
-        for its in payment.lots() {
-            let stations: Vec<Station> = its.stations();
-            let Some(place) = stations.iter().position(|it| it.lot == lot.id) else { continue };
-            let here = stations[place];
-            let before = place.checked_sub(1).and_then(|it| stations.get(it));
-            let moved = stations.get(place + 1).filter(|it| it.owner != here.owner);
-            let moved = moved.map(|it| (it.credits.micro(), made_at(it.lot))).filter(|(_, at)| *at < end);
-            let rolled = before.is_some_and(|it| it.owner == here.owner);
-            // What was not divided has all of the money. A year's later months were divided always, whatever that came to.
-            let first_moved = place == 1 && !rolled && payment.lot == Some(its.lot);
-            let undivided = first_moved && origin.paid == Some(payment.net());
-            let along = |paid| Worth::moving_along(paid, its.credits.micro(), here.credits.micro());
-            let paid = if undivided { origin.paid.map(along) } else { origin.paid };
-            return Ok(Self { paid, moved, rolled, paid_since });
-        }
-        Ok(whole)
-    }
-
-    /// Of what a lot had at an instant, what is still its own.
-    fn own(&self, parts: Parts, at: Option<Timestamp>) -> Parts {
-        match self.moved {
-            Some((credits, since)) if at.is_none_or(|at| since < at) => parts.without_moved(credits),
-            _ => parts,
-        }
-    }
-}
-
-/// When a lot was granted.
-fn made_at(lot: LotId) -> Timestamp {
-    let micros = i64::try_from(lot.timestamp_millis()).ok().and_then(|it| it.checked_mul(1_000));
-    micros.and_then(|it| Timestamp::from_micros(it).ok()).unwrap_or(Timestamp::EPOCH)
-}
-
-/// One lot's line, unless nothing was left of it when the month began.
+/// One lot's line, unless nothing was left of it when the month began, and nothing has become of it since.
 fn line<W: Write>(
     (owner, basis): (OwnerId, Basis),
     lot: &Lot,
@@ -280,80 +252,55 @@ fn line<W: Write>(
     let end = Parts::of(lot).minus(moved.after.get(&lot.id).copied().unwrap_or_default());
     let begin = end.minus(within);
     let granted_at = made_at(lot.id);
-    let comes = basis.paid_since.is_some_and(|at| at >= from);
-    if !comes && begin.left == 0 && within == Parts::default() && granted_at < from {
+    // Money is given back also where no credits move: they are owed, or nobody had them.
+    let (before, now) = basis.money(lot, begin, end).unzip();
+    let nothing_happened = within == Parts::default() && before == now;
+    let was_left = begin.left != 0 || before.is_some_and(|it: Money| it.left != 0);
+    if nothing_happened && !was_left && granted_at < from {
         return Ok(());
     }
-    let granted = lot.granted.micro();
-    let money = basis.paid.map(|paid| {
-        // What was not granted yet is worth nothing yet.
-        let own = basis.own(end, None);
-        let was_own = if comes { Parts::default() } else { basis.own(begin, Some(from)) };
-        let (now, before) = (Worth::of(paid, granted, &own), Worth::of(paid, granted, &was_own));
-        let [earned, expired, voided, _] = now.since(&before);
-        // What it was granted for had lapsed: that was no breakage after all.
-        let saved = if basis.rolled && granted_at >= from { paid.micros() } else { 0 };
-        let breakage = expired + voided - saved;
-        let sums = report.sums.entry(paid.currency().to_string()).or_default();
+    let currency = basis.currency();
+    let money = now.zip(before).map(|(now, before)| (now, now.since(&before)));
+    if let (Some((now, month)), Some(currency)) = (money, currency) {
+        let sums = report.sums.entry(currency.to_string()).or_default();
         sums.left += end.left;
-        sums.left_value += now.left.micros();
-        sums.earned += earned;
-        sums.breakage += breakage;
-        let along = basis.moved.map(|(credits, _)| Worth::moving_along(paid, granted, credits));
-        let paid = along.and_then(|along| paid.checked_sub(along).ok()).unwrap_or(paid);
-        (paid, earned, breakage, now.left.micros())
-    });
+        sums.left_value += now.left;
+        sums.earned += month.earned;
+        sums.breakage += month.breakage;
+        sums.paid += month.paid - month.rolled_over;
+        sums.given_back += month.given_back;
+    }
     report.lots += 1;
     let total = |micros: i64| Total(micros).to_string();
-    let text = |micros: Option<i64>| micros.map(total).unwrap_or_default();
+    let so_far = |of: fn(&Money) -> i64| money.map(|(now, _)| total(of(&now))).unwrap_or_default();
+    let in_month = |of: fn(&Money) -> i64| money.map(|(_, month)| total(of(&month))).unwrap_or_default();
     csv.write_record([
         owner.to_string(),
         lot.id.to_string(),
         lot.terms.source.to_string(),
         granted_at.to_rfc3339(),
         lot.terms.expires_at.map(Timestamp::to_rfc3339).unwrap_or_default(),
-        money.map(|(paid, ..)| paid.currency()).as_ref().map(Currency::to_string).unwrap_or_default(),
-        text(money.map(|(paid, ..)| paid.micros())),
-        total(granted),
+        currency.as_ref().map(Currency::to_string).unwrap_or_default(),
+        so_far(|it| it.paid),
+        total(lot.granted.micro()),
         total(within.spent),
-        text(money.map(|(_, earned, ..)| earned)),
+        in_month(|it| it.earned),
         total(within.expired),
         total(within.voided),
-        text(money.map(|(_, _, breakage, _)| breakage)),
+        in_month(|it| it.breakage),
         total(end.spent),
         total(end.expired),
         total(end.voided),
         total(end.left),
-        text(money.map(|(.., left)| left)),
+        so_far(|it| it.left),
+        in_month(|it| it.paid - it.rolled_over),
+        in_month(|it| it.given_back),
+        so_far(|it| it.rolled_over),
+        so_far(|it| it.given_back),
+        so_far(|it| it.earned),
+        so_far(|it| it.breakage),
     ])?;
     Ok(())
-}
-
-/// Every purchase that was paid has its lot, of as many credits and as much money; and every lot that was bought its
-/// purchase. Where that is not so there is a line.
-async fn reconcile(tx: &mut Tx, owner: OwnerId, mut bought: HashMap<PurchaseId, Lot>) -> Result<Vec<String>, Error> {
-    let (mut differences, mut after) = (Vec::new(), None);
-    loop {
-        let page = purchases::page(tx, owner, after, PAGE).await?;
-        let Some(oldest) = page.last() else { break };
-        after = Some(oldest.id);
-        for purchase in page.iter().filter(|it| it.state == PurchaseState::Paid) {
-            let lot = bought.remove(&purchase.id);
-            if !lot.is_some_and(|lot| agrees(purchase, &lot)) {
-                differences.push(format!("{owner} {}: its payment is not what its lot says", purchase.id));
-            }
-        }
-    }
-    let mut alone: Vec<_> = bought.into_values().map(|lot| lot.id.to_string()).collect();
-    alone.sort();
-    differences.extend(alone.into_iter().map(|lot| format!("{owner} {lot}: no payment bought it")));
-    Ok(differences)
-}
-
-fn agrees(purchase: &Purchase, lot: &Lot) -> bool {
-    purchase.lot == Some(lot.id)
-        && purchase.credits == lot.granted
-        && lot.terms.origin.paid.is_none_or(|paid| paid == purchase.price)
 }
 
 fn signed(seq: u64) -> i64 {

@@ -23,8 +23,8 @@ async fn lines(world: &World, owner: Option<OwnerId>, text: &str) -> (Vec<String
     let text = String::from_utf8(csv).unwrap();
     let line = |line: &str| {
         let columns: Vec<&str> = line.split(',').collect();
-        assert_eq!(columns.len(), 18, "{line}");
-        format!("{} {}", columns[2], columns[5..].join(" "))
+        assert_eq!(columns.len(), 24, "{line}");
+        format!("{} {}", columns[2], columns[5..18].join(" "))
     };
     (text.lines().skip(1).map(line).collect(), written)
 }
@@ -133,5 +133,29 @@ engines! {
         world.by_hand("DELETE FROM purchases").await.unwrap();
         let differences = lines(&world, None, "2026-01").await.1.differences;
         assert!(differences[0].contains("no payment bought it"), "{differences:?}");
+    }
+
+    async fn every_payment_has_its_invoice_its_credit_notes_and_its_lots_or_there_is_a_line(db: TestDb) {
+        let world = World::on(db).await;
+        let ana = world.person(1);
+        buys(&ana, "starter").await;
+        ana.subscribe(subscribe(ana.owner, "business")).await.unwrap();
+        let told = lines(&world, None, "2026-01").await.1;
+        let books = told.books["USD"];
+        assert_eq!((books.payments, books.invoices, books.lots), (120_000_000, 120_000_000, 120_000_000));
+        assert_eq!((books.difference(), told.differences), (0, Vec::new()));
+        let cases = [
+            ("refunded = 5000000", "refunded = 0", "its credit notes are not what went back", 5_000_000),
+            ("amount = amount + 10000", "amount = amount - 10000", "its invoice is not what was paid", 10_000),
+        ];
+        for (wrong, right, said, difference) in cases {
+            let of_months = "WHERE purpose = 'SUBSCRIPTION'";
+            assert_eq!(world.by_hand(&format!("UPDATE payments SET {wrong} {of_months}")).await.unwrap(), 1);
+            let told = lines(&world, None, "2026-01").await.1;
+            assert!(told.differences.len() == 1 && told.differences[0].contains(said), "{wrong}: {:?}", told.differences);
+            assert_eq!(told.books["USD"].difference(), difference, "{wrong}");
+            world.by_hand(&format!("UPDATE payments SET {right} {of_months}")).await.unwrap();
+        }
+        assert_eq!(lines(&world, None, "2026-01").await.1.differences, Vec::<String>::new());
     }
 }

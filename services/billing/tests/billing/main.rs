@@ -23,6 +23,7 @@ mod fakes;
 mod finance;
 mod former_owners;
 mod full_disks;
+mod given_back;
 mod granting;
 mod holding;
 mod inbox;

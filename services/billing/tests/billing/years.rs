@@ -11,6 +11,7 @@ use bursar_testkit::{Refusal, TestDb, at, engines};
 use bursar_time::{Clock, Timestamp};
 use tonic::Code;
 
+use crate::given_back::{Months, refunds};
 use crate::moving::{lots, moving, subscription};
 use crate::words::{cancel, change_to, set_seats, spend, subscribe};
 use crate::world::{Person, World};
@@ -193,5 +194,29 @@ engines! {
         for owner in [ana.owner, team] {
             world.audit(owner).await;
         }
+    }
+
+    async fn a_years_upgrade_that_is_refunded_is_no_breakage_and_earned_no_more(db: TestDb) {
+        let (world, mut told) = (selling(db).await, Months::default());
+        let ana = world.person(1);
+        ana.subscribe(subscribe(ana.owner, "yearly")).await.unwrap();
+        let more = ana.set_seats(set_seats(ana.owner, 12)).await.unwrap().payment.unwrap().id;
+        for month in ["2028-01-31T10:00:00Z", "2028-02-29T10:00:00Z"] {
+            becomes(&world, &ana, month).await;
+        }
+        refunds(&world, ana.owner, &more, None).await;
+        becomes(&world, &ana, "2028-03-31T10:00:00Z").await;
+        becomes(&world, &ana, "2028-04-02T00:00:00Z").await;
+        let (mut paid, mut back, mut gone, mut left) = (0, 0, 0, 0);
+        for month in ["2027-12", "2028-01", "2028-02", "2028-03"] {
+            let sums = Box::pin(told.told(&world, month)).await;
+            (paid, back, gone) = (paid + sums[0], back + sums[1], gone + sums[2] + sums[3]);
+            left = sums[4];
+            assert_eq!(paid - back - gone, left, "{month}");
+        }
+        // Of the upgrade nothing was kept: four months of the year had begun, at 83.33 each.
+        assert_eq!((paid - back, gone + left), (333_320_000, 333_320_000));
+        assert!(back > 0, "the months of the upgrade that had begun are given back");
+        world.audit(ana.owner).await;
     }
 }

@@ -28,6 +28,9 @@ async fn a_months_report_is_printed_and_says_whether_all_agree() {
     assert!(said.contains("owner,lot,source,granted_at") && said.contains(&format!("{owner},lot_")), "{said}");
     assert!(said.contains("USD: 300 paid credits unspent, worth 20; earned 0, breakage 0"), "{said}");
     assert!(said.contains("1 lots, 0 differences"), "{said}");
+    let books = "USD by now: payments 20 = invoices 20 + not invoiced 0 = taxes 0 + lots 20 + without lots 0 + paid ahead 0; \
+                 given back 0 = credit notes 0 + not noted 0; not delivered 0; difference 0";
+    assert!(said.contains(books), "{said}");
     let (status, said) = billing(&data, &["report", "--month", "2025-01", "--owner", &owner]).await;
     assert!(status.success() && said.contains("0 lots, 0 differences"), "{said}");
 

@@ -175,4 +175,32 @@ engines! {
         assert_eq!(reported(&shop, "2026-02").await, (0, 33_333_334, 0), "it had lapsed then");
         assert_eq!(reported(&shop, "2026-03").await, (0, -33_333_334, 133_333_334), "and has not after all");
     }
+
+    async fn what_has_rolled_over_and_goes_back_is_given_back_once(db: TestDb) {
+        let shop = shop(&db).await;
+        let owner = personal(1);
+        let first = on(&shop, owner, "rolling").await;
+        shop.spend(owner, "1000").await;
+        becomes(&shop, NEXT, 1).await;
+        // Of 300 credits, which are taken of the 500 that have rolled over; then all, 1,000 that were spent included.
+        let (mut back, mut left) = (Vec::new(), Vec::new());
+        for (day, dollars) in [("2026-02-05", "20.00"), ("2026-03-05", "100.00")] {
+            if dollars == "100.00" {
+                becomes(&shop, THIRD, 1).await;
+            }
+            shop.set(&format!("{day}T00:00:00Z"));
+            told(&shop, first, News::Refunded(usd(dollars))).await;
+            let from = at(&format!("{}-01T00:00:00Z", &day[..7]));
+            let month = (from, from.add_months_anchored(1));
+            let report = finance::report(&shop.db, None, month, Vec::<u8>::new()).await.unwrap();
+            assert_eq!((report.differences, report.books["USD"].difference()), (Vec::new(), 0));
+            let sums = report.sums["USD"];
+            back.push((sums.given_back, sums.earned, sums.breakage));
+            left.push(sums.left_value);
+        }
+        assert_eq!(back[0], (20_000_000, 0, 0), "what rolled over is no breakage, nor is what goes back of it");
+        assert_eq!(left[0], 113_333_334, "a new month, and 200 credits");
+        assert_eq!((back[1].0, back[1].1), (80_000_000, -66_666_666), "what was earned of the first month is not any more");
+        shop.assert_sound(owner).await;
+    }
 }
