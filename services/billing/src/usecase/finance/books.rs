@@ -98,6 +98,8 @@ struct Granted {
 pub(super) struct Sold {
     packs: HashMap<PurchaseId, Granted>,
     paid: HashMap<PaymentId, Vec<Granted>>,
+    /// What was granted before its payment, which says that it is its own.
+    early: HashMap<LotId, Granted>,
 }
 
 impl Sold {
@@ -109,8 +111,12 @@ impl Sold {
         self.packs.extend(origin.purchase.map(|purchase| (purchase, it)));
         // What a debt was that was none after all is no part of the money.
         let was_sold = origin.purchase.is_some() || origin.subscription.is_some();
-        if let Some(payment) = origin.payment.filter(|_| was_sold) {
-            self.paid.entry(payment).or_default().push(it);
+        match origin.payment.filter(|_| was_sold) {
+            Some(payment) => self.paid.entry(payment).or_default().push(it),
+            None if origin.subscription.is_some() && origin.paid.is_some() => {
+                self.early.insert(lot.id, it);
+            }
+            None => {}
         }
     }
 }
@@ -118,9 +124,9 @@ impl Sold {
 /// Compares what was sold to an account with its payments, and adds them to the report's books. Where something does not agree
 /// there is a line.
 pub(super) async fn reconcile(tx: &mut Tx, owner: OwnerId, sold: Sold, report: &mut MonthReport) -> Result<(), Error> {
-    let Sold { packs, paid } = sold;
+    let Sold { packs, paid, early } = sold;
     report.differences.extend(compare_purchases(tx, owner, packs).await?);
-    compare_payments(tx, owner, paid, report).await
+    compare_payments(tx, owner, (paid, early), report).await
 }
 
 /// Every purchase that was paid has its lot, of as many credits and as much money; and every lot that was bought its
@@ -158,7 +164,7 @@ fn agrees(purchase: &Purchase, lot: &Granted) -> bool {
 async fn compare_payments(
     tx: &mut Tx,
     owner: OwnerId,
-    mut paid: HashMap<PaymentId, Vec<Granted>>,
+    (mut paid, mut early): (HashMap<PaymentId, Vec<Granted>>, HashMap<LotId, Granted>),
     report: &mut MonthReport,
 ) -> Result<(), Error> {
     let mut before = None;
@@ -168,6 +174,7 @@ async fn compare_payments(
         before = Some((last.created_at, last.id));
         for payment in &page {
             let mut lots = paid.remove(&payment.id).unwrap_or_default();
+            lots.extend(payment.lot.and_then(|lot| early.remove(&lot)));
             let (books, flaws) = of_payment(tx, payment, &mut lots).await?;
             let currency = payment.amount.currency().to_string();
             report.books.entry(currency).or_default().add(&books);
