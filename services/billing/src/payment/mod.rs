@@ -376,6 +376,7 @@ mod tests {
             token: "cus_1:pm_hush".to_owned(),
             card,
             is_default: true,
+            serves_until: None,
             added_by: String::new(),
             created_at: bursar_testkit::at("2026-01-01T00:00:00Z"),
         };

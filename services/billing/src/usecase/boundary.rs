@@ -406,16 +406,31 @@ seats = 1
         let _busy = turn.try_lock().unwrap();
         assert!(looks.turn(one, now).try_lock().is_err(), "one request of an owner's at a time");
         assert!(looks.turn(other, now).try_lock().is_ok(), "and nobody else waits for it");
-        looks.remember(one, now);
+        looks.ends(one, Some(now + LOOKED_FOR));
         assert!(looks.stays_due(one, now) && !looks.stays_due(other, now));
         assert!(!looks.stays_due(one, now + LOOKED_FOR), "afterwards it is looked at again");
+    }
+
+    /// Whoever has waited in vain spares the others that, as long as somebody is at it.
+    #[test]
+    fn nobody_waits_for_what_was_waited_for_in_vain_until_it_ends() {
+        let (looks, now, one) = (Looks::default(), Instant::now(), personal(1));
+        looks.is_silent(one, now);
+        assert!(!looks.stays_due(one, now), "nobody is at it");
+        looks.begins(one);
+        assert!(!looks.stays_due(one, now), "it may end at once");
+        looks.is_silent(one, now);
+        assert!(looks.stays_due(one, now + SILENT_FOR / 2) && !looks.stays_due(one, now + SILENT_FOR));
+        looks.ends(one, None);
+        looks.is_silent(one, now);
+        assert!(!looks.stays_due(one, now), "what is done is found done");
     }
 
     #[test]
     fn accounts_that_nobody_looks_after_any_more_are_forgotten() {
         let (looks, now) = (Looks::default(), Instant::now());
         let waited_for = looks.turn(personal(0), now);
-        looks.remember(personal(1), now + LOOKED_FOR);
+        looks.ends(personal(1), Some(now + 2 * LOOKED_FOR));
         for n in 2..3 * REMEMBERED as u64 {
             drop(looks.turn(personal(n), now));
         }
