@@ -40,7 +40,7 @@ const WAIT: Duration = Duration::from_secs(1);
 const AT_ONCE: usize = 4_096;
 
 /// For how long nobody waits for a renewal that was waited for in vain, unless it ends before: longer than a provider is asked.
-const SILENT_FOR: Duration = Duration::from_secs(60);
+const SILENT_FOR: Duration = Duration::from_mins(1);
 
 /// How many renewals one batch of requests does side by side.
 const SIDE_BY_SIDE: usize = 8;
