@@ -116,7 +116,7 @@ async fn hears(desk: &Desk, card: &str) {
     assert_eq!(post(desk.inbox, Some(&elsewhere), &odd.body()).await, 400);
     assert_eq!(deliver(desk.inbox, &odd, desk.seconds()).await, 200);
     let mut unknown = odd.clone();
-    unknown.id = "evt_unknown".to_owned();
+    "evt_unknown".clone_into(&mut unknown.id);
     unknown.event["id"] = "evt_unknown".into();
     unknown.event["data"]["object"]["amount_received"] = 2_000.into();
     unknown.event["data"]["object"]["currency"] = "usd".into();

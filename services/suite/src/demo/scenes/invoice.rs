@@ -43,8 +43,8 @@ async fn latest(stage: &mut Stage, ada: &Actor) -> anyhow::Result<Invoice> {
             let payments = answer(ada.payments().await)?.payments;
             let of = |state: PaymentState| payments.iter().filter(move |it| it.state() == state);
             let paid: BTreeSet<_> = of(PaymentState::Paid).map(|it| it.id.as_str()).collect();
-            let invoiced: BTreeSet<_> = invoices.iter().map(|it| it.payment_id.as_str()).collect();
-            expect("the payments that have an invoice", &invoiced, &paid)?;
+            let with_invoice: BTreeSet<_> = invoices.iter().map(|it| it.payment_id.as_str()).collect();
+            expect("the payments that have an invoice", &with_invoice, &paid)?;
             expect("how many invoices there are", &invoices.len(), &paid.len())?;
             let shown = format!("{} paid; {} declined, without one", paid.len(), of(PaymentState::Declined).count());
 
