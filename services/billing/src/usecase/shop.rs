@@ -323,7 +323,7 @@ impl Shop {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), waits).await.expect("somebody waits for a lock");
+        tokio::time::timeout(Duration::from_mins(1), waits).await.expect("somebody waits for a lock");
     }
 
     /// Runs a statement behind the program's back.

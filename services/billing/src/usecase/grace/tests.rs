@@ -5,7 +5,7 @@ use bursar_id::{OwnerId, PaymentId};
 use bursar_money::Price;
 use bursar_testkit::{TestDb, at, credits, engines, id, organization, personal};
 
-use crate::domain::{News, Payment, PaymentState, Rules, Subscription, SubscriptionState};
+use crate::domain::{Lot, News, Payment, PaymentState, Rules, Subscription, SubscriptionState};
 use crate::store::{accounts, payments};
 use crate::usecase::canceling::CancelAt;
 use crate::usecase::canceling::tests::cancel;
@@ -321,7 +321,7 @@ engines! {
         let payment = paid(&shop, owner).await;
         becomes(&shop, THIRD).await;
         assert_eq!(stands(&shop, owner).await, is(SubscriptionState::Active, "2000"));
-        let over: Vec<_> = shop.lots(owner).await.into_iter().filter(|lot| lot.is_rolled_over()).collect();
+        let over: Vec<_> = shop.lots(owner).await.into_iter().filter(Lot::is_rolled_over).collect();
         let of: Vec<_> = over.iter().map(|lot| (lot.granted.to_string(), lot.terms.origin.payment)).collect();
         assert_eq!(of[1..], [("500".to_owned(), Some(payment.id))], "the newest of February fill the cap");
         assert_eq!(over[1].terms.origin.paid.map(Price::floor_to_minor), Some(usd("33.33")));
