@@ -16,6 +16,9 @@ if [[ ${#arguments[@]} -eq 0 ]]; then
   arguments=(--workspace)
 fi
 
+# Most tests wait for a store or a clock most of their time: one more at once than there are cores keeps these busy.
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) + 1))}
+
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 # --no-fail-fast: one failing program must not hide what the others would have said.
