@@ -179,8 +179,19 @@ impl Due {
             }
         }
         tracing::warn!(%owner, "a renewal's provider takes too long: what the account has pays meanwhile");
+        self.in_grace(owner).await?;
         self.looks.is_silent(owner, Instant::now());
         Ok(())
+    }
+
+    /// Grants the month that waits for its payment, where the plan says so.
+    async fn in_grace(&self, owner: OwnerId) -> Result<(), Error> {
+        let Due { subscriptions: SubscriptionUseCases { till, cashier, .. }, .. } = self;
+        let mut tx = till.db.begin().await?;
+        if let Some(due) = subscriptions::live(&mut tx, owner).await?.filter(|it| it.is_due(till.clock.now())) {
+            cashier.grant_in_grace(&mut tx, &due).await?;
+        }
+        Ok(tx.commit().await?)
     }
 
     /// Whether it is a provider's answer that a renewal waits for.

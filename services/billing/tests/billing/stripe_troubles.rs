@@ -231,6 +231,35 @@ engines! {
         desk.world.audit(ana.owner).await;
     }
 
+    async fn a_month_in_grace_is_there_while_its_provider_is_silent(db: TestDb) {
+        const SILENT_FOR: Duration = Duration::from_secs(5);
+        let desk = Desk::with(db, |settings| {
+            let path = settings.data_dir.join("plans.toml");
+            let named = "id = \"business\"\n";
+            let plans = include_str!("../../catalog.toml").replace(named, &format!("{named}grant_in_grace = true\n"));
+            std::fs::write(&path, plans).unwrap();
+            settings.catalog_file = Some(path);
+            settings.payments.stripe.timeout = SILENT_FOR;
+        })
+        .await;
+        let (ana, _) = desk.person_with(1, Card::Good).await;
+        let request = pb::SubscribeRequest { payment_method: String::new(), ..subscribe(ana.owner, "business") };
+        ana.subscribe(request).await.unwrap();
+        desk.fake.fails(vec![Some(Mishap::Slow); 1_000]);
+        desk.world.passes(Span::from_days(32));
+        let charged = tokio::time::timeout(SILENT_FOR, ana.charge(spend(ana.owner, "10"))).await;
+        assert_eq!(charged.expect("nobody waits for the provider").unwrap().balance_after, "1490");
+        desk.fake.recovers();
+        until("the month is paid", async || {
+            desk.world.passes(Span::from_mins(10));
+            desk.fake.takings() == 20_000
+        })
+        .await;
+        desk.delivers().await;
+        assert_eq!(desk.world.available(ana.owner).await, "1490", "and granted once");
+        desk.world.audit(ana.owner).await;
+    }
+
     async fn a_decline_whose_answer_was_lost_stays_one(db: TestDb) {
         let desk = Desk::open(db).await;
         let (ana, _) = desk.person_with(1, Card::Declined("lost_card")).await;

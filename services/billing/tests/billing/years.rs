@@ -33,9 +33,13 @@ features = ["organizations"]
 "#;
 
 async fn selling(db: TestDb) -> World {
+    selling_these(db, PLANS).await
+}
+
+async fn selling_these(db: TestDb, plans: &str) -> World {
     World::by_with(db, Clock::test(at(BEGIN)), |settings| {
         let path = settings.data_dir.join("plans.toml");
-        std::fs::write(&path, format!("{}{PLANS}", include_str!("../../catalog.toml"))).unwrap();
+        std::fs::write(&path, format!("{}{plans}", include_str!("../../catalog.toml"))).unwrap();
         settings.catalog_file = Some(path);
     })
     .await
@@ -218,5 +222,21 @@ engines! {
         assert_eq!((paid - back, gone + left), (333_320_000, 333_320_000));
         assert!(back > 0, "the months of the upgrade that had begun are given back");
         world.audit(ana.owner).await;
+    }
+
+    /// Its part of each month is with the lots of the year's own payment, which say more than that was.
+    async fn seats_that_bring_no_credits_are_no_difference(db: TestDb) {
+        let world = selling_these(db, &PLANS.replace("credits_per_seat = \"150\"\n", "")).await;
+        let ana = world.person(1);
+        ana.subscribe(subscribe(ana.owner, "yearly")).await.unwrap();
+        ana.set_seats(set_seats(ana.owner, 12)).await.unwrap();
+        for month in 1..=11 {
+            becomes(&world, &ana, &at(BEGIN).add_months_anchored(month).to_string()).await;
+        }
+        let december = (at("2028-12-01T00:00:00Z"), at("2029-01-01T00:00:00Z"));
+        let told = report(&world.store, None, december, &mut Vec::new()).await.unwrap();
+        assert_eq!(told.differences, Vec::<String>::new());
+        let books = told.books["USD"];
+        assert_eq!((books.payments, books.ahead, books.difference()), (1_200_000_000, 0, 0), "{books:?}");
     }
 }

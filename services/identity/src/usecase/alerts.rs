@@ -29,7 +29,7 @@ impl Identity {
         let (addressee, unit) = (own(email), credit_unit(tx).await?);
         let about = LimitMail { alert, member: None, is_last: false };
         let mail = limit_alert(self.reader(&addressee, unit), &about);
-        bursar_mail::queue(&self.0.jobs, tx, now, &mail).await
+        bursar_mail::queue_bulk(&self.0.jobs, tx, now, &mail).await
     }
 
     /// Mails that so much of the period's allowance is used, likewise.
@@ -49,7 +49,7 @@ impl Identity {
         }
         let (addressee, unit) = (own(email), credit_unit(tx).await?);
         let mail = allowance_alert(self.reader(&addressee, unit), alert);
-        bursar_mail::queue(&self.0.jobs, tx, now, &mail).await
+        bursar_mail::queue_bulk(&self.0.jobs, tx, now, &mail).await
     }
 
     /// Mails that the top-up was switched off, in the transaction that takes note of its event. It is switched on again by hand

@@ -53,7 +53,7 @@ impl Organization {
         let about = LimitMail { alert, member, is_last: left == 0 };
         for addressee in addressees(managers, &organization.name) {
             let mail = limit_alert(self.reader(&addressee), &about);
-            bursar_mail::queue(&self.0.jobs, tx, now, &mail).await?;
+            bursar_mail::queue_bulk(&self.0.jobs, tx, now, &mail).await?;
         }
         Ok(())
     }
@@ -77,7 +77,7 @@ impl Organization {
         let managers = who_manage_billing(tx, id).await?;
         for addressee in addressees(managers, &organization.name) {
             let mail = allowance_alert(self.reader(&addressee), alert);
-            bursar_mail::queue(&self.0.jobs, tx, now, &mail).await?;
+            bursar_mail::queue_bulk(&self.0.jobs, tx, now, &mail).await?;
         }
         Ok(())
     }

@@ -36,7 +36,7 @@ pub struct Books {
     pub taxes: i64,
     /// What their lots say was paid for them.
     pub lots: i64,
-    /// What was paid for something that has no lot, or one that does not say.
+    /// What was paid for something that has no lot, or one that does not say; less what the lots of a year have of its changes.
     pub without_lots: i64,
     /// What was paid for a year's months that have not begun.
     pub ahead: i64,
@@ -167,7 +167,7 @@ async fn compare_payments(
     (mut paid, mut early): (HashMap<PaymentId, Vec<Granted>>, HashMap<LotId, Granted>),
     report: &mut MonthReport,
 ) -> Result<(), Error> {
-    let mut before = None;
+    let (mut before, mut without_lots) = (None, BTreeMap::new());
     loop {
         let page = payments::page(tx, owner, before, PAGE).await?;
         let Some(last) = page.last() else { break };
@@ -177,6 +177,8 @@ async fn compare_payments(
             lots.extend(payment.lot.and_then(|lot| early.remove(&lot)));
             let (books, flaws) = of_payment(tx, payment, &mut lots).await?;
             let currency = payment.amount.currency().to_string();
+            let of_account: &mut i64 = without_lots.entry(currency.clone()).or_default();
+            *of_account = of_account.saturating_add(books.without_lots);
             report.books.entry(currency).or_default().add(&books);
             let unknown = lots.iter().map(|it| format!("its payment does not know {}", it.lot));
             let all = flaws.into_iter().map(str::to_owned).chain(unknown);
@@ -185,6 +187,10 @@ async fn compare_payments(
         // Others have the core meanwhile.
         tokio::task::yield_now().await;
     }
+    let too_much = without_lots.into_iter().filter(|(_, rest)| *rest < 0);
+    report.differences.extend(
+        too_much.map(|(currency, _)| format!("{owner}: the lots of its payments in {currency} say more than was paid")),
+    );
     for (id, lots) in BTreeMap::from_iter(paid) {
         let payment = payments::get(tx, id).await?.filter(|it| it.owner != owner);
         for lot in &lots {
@@ -282,6 +288,9 @@ fn compare_lots(
         books.without_lots = rest;
     } else if rest > 0 && has_later_months(payment, invoice, &found) {
         books.ahead = rest;
+    } else if rest < 0 && !payment.months.is_empty() {
+        // A change that adds no credits, or found no room for a lot of its own, has none: its part of each month is with the year's.
+        books.without_lots = rest;
     } else if rest != 0 {
         flaws.push("its lots do not say what was paid");
     }
