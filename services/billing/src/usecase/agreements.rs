@@ -123,24 +123,25 @@ pub(super) async fn takes_effect(
 }
 
 impl Cashier {
-    /// The terms that a subscription is to have, with what pays them from then on. A contract may name that, and is paid by
-    /// invoice where nothing else pays; nothing but a contract is.
+    /// The terms that a subscription is to have, with what pays them from then on: what serves when they are next to be paid. A
+    /// contract may name that, and is paid by invoice where nothing else pays; nothing but a contract is.
     pub(super) async fn paid_with(
         &self,
         tx: &mut Tx,
         live: &Subscription,
         (to, named): (Terms, Option<&PaymentMethod>),
     ) -> Result<Terms, Error> {
+        let next = live.paid_until().max(self.till.clock.now());
         let paid_with = match named {
             None if to.features.is_none() && live.payment_method == INVOICE => Some(String::new()),
             None => None,
             Some(PaymentMethod::Default) => {
                 let present = PaymentMethod::from_stored(&live.payment_method);
                 let pays = matches!(present, PaymentMethod::Named(_))
-                    || asking::payer(tx, live.owner, &present, self.till.clock.now()).await?.is_some();
+                    || asking::payer(tx, live.owner, &present, next).await?.is_some();
                 (!pays).then(|| INVOICE.to_owned())
             }
-            Some(method) => Some(self.means(tx, live.owner, method).await?),
+            Some(method) => Some(self.means_at(tx, live.owner, method, next).await?),
         };
         Ok(Terms { paid_with: paid_with.filter(|it| *it != live.payment_method), ..to })
     }
