@@ -121,7 +121,7 @@ impl Display for CatalogError {
 impl std::error::Error for CatalogError {}
 
 /// The catalog of a file's text, or every flaw in its form, its values and what they are together, so that nobody starts anew
-/// for each. A text that is no TOML has that flaw alone.
+/// for each. A text that is no TOML has that flaw alone, and an entry that cannot be read that of its form.
 fn parse(text: &str) -> Result<Catalog, Vec<String>> {
     let mut flaws = Flaws::default();
     let Some((mut file, left_out)) = form::read(text, &mut flaws) else { return Err(flaws.0) };

@@ -50,6 +50,7 @@ const NAMED: &str = concat!("SELECT ", columns!(), " FROM payments WHERE referen
 const LOCK_POSTGRES: &str = concat!("SELECT ", columns!(), " FROM payments WHERE id = $1 FOR UPDATE");
 const LOCK_FREE_POSTGRES: &str =
     concat!("SELECT ", columns!(), " FROM payments WHERE id = ANY ($1::text[]) ORDER BY id FOR UPDATE SKIP LOCKED");
+const AMONG_POSTGRES: &str = concat!("SELECT ", columns!(), " FROM payments WHERE id = ANY ($1::text[])");
 const LAST_ATTEMPT: &str =
     concat!("SELECT ", columns!(), " FROM payments WHERE thing = $1 ORDER BY attempt DESC LIMIT 1");
 const OF_OWNER: &str = concat!("SELECT ", columns!(), " FROM payments WHERE owner = $1 AND id = $2");
@@ -84,7 +85,7 @@ const CHANGES_SINCE: &str = "SELECT id FROM payments WHERE owner = $1 AND subscr
 
 /// Every statement here, by its name; what is named for an engine is for that one alone.
 #[cfg(test)]
-pub(super) const STATEMENTS: [(&str, &str); 21] = [
+pub(super) const STATEMENTS: [(&str, &str); 22] = [
     ("INSERT", INSERT),
     ("INSERT_RENEWALS_POSTGRES", INSERT_RENEWALS_POSTGRES),
     ("TRIED_POSTGRES", TRIED_POSTGRES),
@@ -97,6 +98,7 @@ pub(super) const STATEMENTS: [(&str, &str); 21] = [
     ("NAMED", NAMED),
     ("LOCK_POSTGRES", LOCK_POSTGRES),
     ("LOCK_FREE_POSTGRES", LOCK_FREE_POSTGRES),
+    ("AMONG_POSTGRES", AMONG_POSTGRES),
     ("LAST_ATTEMPT", LAST_ATTEMPT),
     ("OF_OWNER", OF_OWNER),
     ("PAGE", PAGE),
@@ -402,14 +404,24 @@ pub(crate) async fn lock(tx: &mut Tx, id: PaymentId) -> Result<Option<Payment>, 
 pub(crate) async fn lock_free(tx: &mut Tx, ids: &[PaymentId]) -> Result<Vec<Payment>, DbError> {
     let Tx::Postgres(t) = tx else {
         // On SQLite whoever writes is alone.
+        return among(tx, ids).await;
+    };
+    let ids = column(ids, ToString::to_string);
+    let rows: Vec<Row> = sqlx::query_as(LOCK_FREE_POSTGRES).bind(ids).fetch_all(&mut **t).await?;
+    rows.into_iter().map(Row::read).collect()
+}
+
+/// Those of these payments that there are, in any order. On SQLite, to which there is no way, one after the other.
+pub(crate) async fn among(tx: &mut Tx, ids: &[PaymentId]) -> Result<Vec<Payment>, DbError> {
+    let Tx::Postgres(t) = tx else {
         let mut found = Vec::with_capacity(ids.len());
         for id in ids {
             found.extend(get(tx, *id).await?);
         }
         return Ok(found);
     };
-    let ids = column(ids, ToString::to_string);
-    let rows: Vec<Row> = sqlx::query_as(LOCK_FREE_POSTGRES).bind(ids).fetch_all(&mut **t).await?;
+    let rows: Vec<Row> =
+        sqlx::query_as(AMONG_POSTGRES).bind(column(ids, ToString::to_string)).fetch_all(&mut **t).await?;
     rows.into_iter().map(Row::read).collect()
 }
 

@@ -21,7 +21,7 @@
 //! What was granted before its payment has no worth until that comes. In the month in which it does, what was spent of it until
 //! then is earned.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::io::Write;
 
@@ -34,7 +34,7 @@ use super::accounts::first_at;
 use super::entries::readable;
 use crate::domain::{Event, Lot, Parts, Total};
 use crate::error::Error;
-use crate::store::{accounts, ledger, lots};
+use crate::store::{accounts, ledger, lots, payments};
 
 mod basis;
 mod books;
@@ -193,9 +193,12 @@ async fn account<W: Write>(
         let page = lots::after(&mut tx, owner, last, PAGE).await?;
         let Some(newest) = page.last() else { break };
         last = signed(newest.number);
+        let ids: BTreeSet<_> = page.iter().filter_map(|lot| lot.terms.origin.payment).collect();
+        let paid = payments::among(&mut tx, &Vec::from_iter(ids)).await?;
+        let paid: HashMap<_, _> = paid.into_iter().map(|it| (it.id, it)).collect();
         for lot in page {
             if lot.number < moved.end {
-                let basis = Box::pin(Basis::of(&mut tx, &lot, &moved, (from, to))).await?;
+                let basis = Box::pin(Basis::of(&mut tx, &lot, (&moved, &paid), (from, to))).await?;
                 line((owner, basis), &lot, &moved, from, report, csv)?;
             }
             sold.granted(&lot);

@@ -19,20 +19,24 @@ use super::cashier::Cashier;
 use super::dues::thing_of_month;
 use super::fulfilment::keep_alerts;
 use super::rollovers::lots_of_month;
-use crate::domain::{Actor, Command, Lot, Note, Request, Subscription, VoidCommand};
+use crate::domain::{Actor, Command, Lot, Note, Payment, Request, Subscription, VoidCommand};
 use crate::error::Error;
 use crate::lane::Job;
 use crate::store::{accounts, payments, settings, subscriptions};
 
-/// What has paid for a lot. One of a month that was granted before its payment does not say so itself; it says what is to be paid,
-/// which what is given for nothing does not.
+/// What has paid for a lot. One of a month that was granted before its payment does not say so itself.
 pub(super) async fn paid_with(tx: &mut Tx, lot: &Lot) -> Result<Option<PaymentId>, DbError> {
-    let origin = &lot.terms.origin;
-    let (Some((subscription, number)), None, Some(_)) = (origin.subscription, origin.payment, origin.paid) else {
-        return Ok(origin.payment);
-    };
+    if lot.is_granted_early() {
+        return Ok(paid_late(tx, lot).await?.map(|it| it.id));
+    }
+    Ok(lot.terms.origin.payment)
+}
+
+/// What has paid for a lot of a month that was granted before its payment, if that has come.
+pub(super) async fn paid_late(tx: &mut Tx, lot: &Lot) -> Result<Option<Payment>, DbError> {
+    let Some((subscription, number)) = lot.terms.origin.subscription else { return Ok(None) };
     let last = payments::last_attempt(tx, thing_of_month(subscription, number)).await?;
-    Ok(last.filter(|it| it.lot == Some(lot.id)).map(|it| it.id))
+    Ok(last.filter(|it| it.lot == Some(lot.id)))
 }
 
 impl Cashier {
@@ -74,8 +78,7 @@ impl Cashier {
             return Ok(None);
         }
         let lots = lots_of_month(tx, &from.renewed(String::new())).await?;
-        let is_unpaid = |lot: &Lot| lot.terms.origin.payment.is_none() && lot.terms.origin.paid.is_some();
-        Ok(lots.into_iter().find(|lot| is_unpaid(lot) && !lot.is_rolled_over()))
+        Ok(lots.into_iter().find(|lot| lot.is_granted_early() && !lot.is_rolled_over()))
     }
 
     /// Takes away what is left of it: its payment comes no more. What was spent of it is owed by nobody.

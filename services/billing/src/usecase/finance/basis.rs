@@ -1,15 +1,17 @@
 //! What was paid for a lot, and what has become of that by the beginning and the end of a month.
 
+use std::collections::HashMap;
+
 use bursar_db::Tx;
-use bursar_id::LotId;
+use bursar_id::{LotId, PaymentId};
 use bursar_money::{Currency, Price};
 use bursar_time::Timestamp;
 
-use super::super::dues::thing_of_month;
+use super::super::grace::paid_late;
 use super::Moved;
 use crate::domain::{GivenBack, Lot, PaidLot, Parts, Payment, Station, Worth};
 use crate::error::Error;
-use crate::store::{invoices, payments};
+use crate::store::invoices;
 
 /// What had become of a lot's money by an instant, in millionths of the currency's unit; or by how much that has changed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -68,32 +70,27 @@ pub(super) struct Basis {
 }
 
 impl Basis {
-    /// As it is at a month's beginning and end. What moved is known by the payment, however the program that moved it divided the
+    /// As it is at a month's beginning and end, by what paid for it of these `payments`. What moved is known by the payment, however the program that moved it divided the
     /// money: the first ones did not.
     pub(super) async fn of(
         tx: &mut Tx,
         lot: &Lot,
-        moved: &Moved,
+        (moved, payments): (&Moved, &HashMap<PaymentId, Payment>),
         (from, to): (Timestamp, Timestamp),
     ) -> Result<Self, Error> {
         let origin = &lot.terms.origin;
         let rolled = lot.is_rolled_over() && origin.moved_from.is_none();
         let ends = [from, to].map(|at| End { at, back: GivenBack::default(), taken: 0 });
         let whole = Self { paid: origin.paid, moved: None, rolled, paid_since: None, ends };
-        let (id, paid_since) = match paid_late(tx, lot).await? {
-            Some(late) => {
-                let since = late.fulfilled_at.filter(|at| late.lot == Some(lot.id) && *at < to);
-                if since.is_none() {
-                    // Nobody has paid for it yet.
-                    return Ok(Self { paid: None, ..whole });
-                }
-                (Some(late.id), since)
-            }
-            None => (origin.payment, None),
-        };
+        let late = if lot.is_granted_early() { paid_late(tx, lot).await? } else { None };
+        let paid_since = late.as_ref().and_then(|it| it.fulfilled_at).filter(|at| *at < to);
+        if lot.is_granted_early() && paid_since.is_none() {
+            // Nobody has paid for it yet.
+            return Ok(Self { paid: None, ..whole });
+        }
         let whole = Self { paid_since, ..whole };
-        let (Some(id), Some(paid)) = (id, origin.paid) else { return Ok(whole) };
-        let Some(payment) = payments::get(tx, id).await? else { return Ok(whole) };
+        let payment = late.as_ref().or_else(|| origin.payment.and_then(|id| payments.get(&id)));
+        let (Some(payment), Some(paid)) = (payment, origin.paid) else { return Ok(whole) };
         let found = payment.lots().into_iter().find_map(|its| {
             let place = its.stations().iter().position(|it| it.lot == lot.id)?;
             Some((its, place))
@@ -119,8 +116,8 @@ impl Basis {
             // Of what earlier programs noted nowhere, the ledger knows when its credits were taken last.
             let unnoted = [within.is_none() && after.is_none(), after.is_none()];
             for (end, unnoted) in basis.ends.iter_mut().zip(unnoted) {
-                let gross = gone_back(tx, &payment, end.at, unnoted).await?;
-                end.back = part_of(&payment, (&its, place), (paid, gross), end.at);
+                let gross = gone_back(tx, payment, end.at, unnoted).await?;
+                end.back = part_of(payment, (&its, place), (paid, gross), end.at);
             }
         }
         Ok(basis)
@@ -169,15 +166,6 @@ impl Basis {
             left: worth.left.micros(),
         }
     }
-}
-
-/// The last attempt at paying for a lot that was granted before its payment.
-async fn paid_late(tx: &mut Tx, lot: &Lot) -> Result<Option<Payment>, Error> {
-    let origin = &lot.terms.origin;
-    let (Some((subscription, number)), None, Some(_)) = (origin.subscription, origin.payment, origin.paid) else {
-        return Ok(None);
-    };
-    Ok(payments::last_attempt(tx, thing_of_month(subscription, number)).await?)
 }
 
 /// How much of a payment had gone back by an instant, gross: what its credit notes said by then, and, if it is `unnoted`, what they

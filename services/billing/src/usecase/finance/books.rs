@@ -113,7 +113,7 @@ impl Sold {
         let was_sold = origin.purchase.is_some() || origin.subscription.is_some();
         match origin.payment.filter(|_| was_sold) {
             Some(payment) => self.paid.entry(payment).or_default().push(it),
-            None if origin.subscription.is_some() && origin.paid.is_some() => {
+            None if lot.is_granted_early() => {
                 self.early.insert(lot.id, it);
             }
             None => {}
