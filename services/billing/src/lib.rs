@@ -41,7 +41,7 @@ use bursar_jobs::Jobs;
 use bursar_members::Members;
 use bursar_members::people::{People, Told};
 use bursar_rpc::{KeySet, Mutations, PageKey, StackDeps, Suspended};
-use bursar_runtime::{Env, Heavy, Mode, Peers, ReadyProbe, Service, Settings, Started, keep_time};
+use bursar_runtime::{Env, Mode, Peers, ReadyProbe, Service, Settings, Started, keep_time};
 use bursar_secret::Entropy;
 use bursar_time::{Clock, Timestamp};
 
@@ -57,7 +57,7 @@ use usecase::accounts::AccountUseCases;
 use usecase::boundary::Renewing;
 use usecase::cashier::Cashier;
 use usecase::catalogs::{self, CatalogHandle, CatalogSource, CatalogUseCases};
-use usecase::costly::{self, Costly};
+use usecase::costly::Costly;
 use usecase::credits::CreditUseCases;
 use usecase::erasures::ErasureUseCases;
 use usecase::inbox::Inbox;
@@ -153,12 +153,6 @@ fn look(config: &Config) -> anyhow::Result<Look> {
     Ok(Look::load(config.fonts.as_deref(), config.logo.as_deref())?)
 }
 
-/// What reads invoices, and writes as many documents at a time as have a place among what is costly.
-fn documents(config: &Config, db: &Db, costly: &Costly) -> anyhow::Result<InvoiceUseCases> {
-    let threads = Heavy::start("documents", costly::SIDE_BY_SIDE)?;
-    Ok(InvoiceUseCases { db: db.clone(), look: look(config)?, costly: costly.clone(), threads })
-}
-
 /// What issues invoices.
 fn invoices(config: &Config, env: &Env) -> anyhow::Result<Invoices> {
     let terms =
@@ -222,14 +216,14 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
     let reloading = Reloading::new(files, used, &source, (&db, &env.clock, &mutations), &env.meter);
     let (subscriptions, purchases, payments) =
         selling(&access, till, mutations.clone(), (&catalog, &outbox, &jobs), &env);
-    let (costly, inbox) = (Costly::new(), Inbox(payments.clone()));
+    let (costly, inbox) = (Costly::start()?, Inbox(payments.clone()));
     let parts = grpc::Parts {
         credits: credits(&subscriptions, &lanes, &rules),
         subscriptions: subscriptions.clone(),
         purchases,
         payments,
         settings: SettingsUseCases::beside(&subscriptions),
-        invoices: documents(&config, &db, &costly)?,
+        invoices: InvoiceUseCases { db: db.clone(), look: look(&config)?, costly: costly.clone() },
         limits: LimitUseCases::beside(&subscriptions, (&rules, &costly), config.max_limits),
         accounts: AccountUseCases { db: db.clone(), clock: env.clock.clone(), rules, costly: costly.clone() },
         erasures: ErasureUseCases { lanes: lanes.clone(), db: db.clone(), entropy: env.entropy.clone() },

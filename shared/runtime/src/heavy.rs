@@ -1,4 +1,4 @@
-//! Heavy work beside requests: passwords that are hashed, pictures and documents that are drawn.
+//! Heavy work beside requests: passwords that are hashed, pictures and documents that are drawn, ledgers that are audited.
 //!
 //! It takes a core for milliseconds at a time. On threads like all others it takes that from the calls in work, whoever asked for
 //! it; on threads that the system favours less it has what those leave: all of it where they leave it, and some of it always.
@@ -10,8 +10,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use rustix::process::{getpriority_process, setpriority_process};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tracing::Instrument as _;
 
 /// How much less than others the system favours heavy work (`nice(2)`): it has a quarter of a core that something else wants
 /// all of, so that whoever signs in meanwhile waits, but not for long.
@@ -44,6 +46,23 @@ impl Heavy {
             Some(runtime) => runtime.spawn_blocking(work),
             None => unreachable!("taken only when it is dropped"),
         }
+    }
+
+    /// Does work that waits in between, for a store say, once a thread is free, and as long as somebody waits for its answer:
+    /// whoever stops waiting ends it where it waits next. What it begins beside itself (connections, tasks, timers) belongs to the
+    /// runtime of whoever calls. `None` where it panicked.
+    pub async fn see_through<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Option<T> {
+        let (mut told, answer) = oneshot::channel();
+        let work = async move {
+            tokio::select! {
+                biased;
+                () = told.closed() => {}
+                done = work => drop(told.send(done)),
+            }
+        };
+        let (here, work) = (Handle::current(), work.in_current_span());
+        drop(self.run(move || here.block_on(work)));
+        answer.await.ok()
     }
 }
 
@@ -108,7 +127,28 @@ mod tests {
     async fn a_panic_is_told_and_ends_no_thread() {
         let heavy = Heavy::start("heavy", 1).unwrap();
         assert!(heavy.run::<()>(|| std::panic::resume_unwind(Box::new(()))).await.unwrap_err().is_panic());
+        assert_eq!(heavy.see_through(async { std::panic::resume_unwind(Box::new(())) }).await, None::<()>);
         assert_eq!(heavy.run(|| 7).await.unwrap(), 7);
+    }
+
+    #[tokio::test]
+    async fn work_that_waits_in_between_is_favoured_less_and_ends_with_who_waits_for_it() {
+        let (before, heavy) = (favour(), Heavy::start("heavy", 1).unwrap());
+        let waits = async {
+            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            favour()
+        };
+        assert_eq!(heavy.see_through(waits).await, Some((before + LESS_BY).min(LEAST)));
+        let (held, mut given_back) = oneshot::channel::<()>();
+        let endless = async move {
+            let _held = held;
+            std::future::pending::<()>().await;
+        };
+        assert!(tokio::time::timeout(Duration::from_millis(50), heavy.see_through(endless)).await.is_err(), "it waits");
+        // What it held is given back, and the thread that it had does something else.
+        (&mut given_back).await.unwrap_err();
+        assert_eq!(heavy.see_through(async { 7 }).await, Some(7));
     }
 
     /// Whoever drops the last one does so on a thread that must not wait.

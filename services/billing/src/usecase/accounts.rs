@@ -18,6 +18,9 @@ use crate::store::{accounts, ledger, lots};
 /// short pages, never long waits.
 const SCAN: i64 = 5_000;
 
+/// Up to how many entries a page of an unfiltered ledger is read at once, beside everything else.
+const SHORT: u32 = 200;
+
 /// What an account has, with the lots that could be spent now in burn order.
 #[derive(Debug, Clone)]
 pub(crate) struct AccountView {
@@ -112,8 +115,9 @@ impl AccountUseCases {
     /// # Errors
     /// [`Error::NewerFormat`] where a later program wrote an entry: this one cannot judge it.
     pub(crate) async fn verify(&self, caller: &Caller, owner: OwnerId) -> Result<Verdict, Error> {
-        let _place = self.costly.place(caller, owner).await?;
-        let verdict = audit::verify(&self.db, self.rules.current().key, owner, self.clock.now()).await?;
+        let (db, key, clock) = (self.db.clone(), self.rules.current().key, self.clock.clone());
+        let audited = async move { audit::verify(&db, key, owner, clock.now()).await };
+        let verdict = self.costly.read(caller, owner, audited).await?;
         match &verdict.result {
             Err(BadLedger { flaw: Flaw::Unreadable(Unreadable::NewerFormat), .. }) => Err(Error::NewerFormat),
             _ => Ok(verdict),
@@ -129,7 +133,19 @@ impl AccountUseCases {
         page: &PageRequest<u64>,
     ) -> Result<Page<Listed>, Error> {
         // A page that is not filtered costs what it shows; one that is may look at thousands to show nothing.
-        let _place = if filter.is_selective() { Some(self.costly.place(caller, owner).await?) } else { None };
+        if !filter.is_selective() && page.size() <= SHORT {
+            return self.entries(owner, filter, page).await;
+        }
+        let (this, filter, page) = (self.clone(), filter.clone(), page.clone());
+        self.costly.read(caller, owner, async move { this.entries(owner, &filter, &page).await }).await
+    }
+
+    async fn entries(
+        &self,
+        owner: OwnerId,
+        filter: &LedgerFilter,
+        page: &PageRequest<u64>,
+    ) -> Result<Page<Listed>, Error> {
         let mut tx = self.db.read().await?;
         let Some(account) = accounts::find(&mut tx, owner).await? else {
             return Ok(Page::foreign(Vec::new(), String::new()));

@@ -12,18 +12,23 @@
 //! The callers take turns, as owners do in a lane (`lane/turns.rs`): whoever asks for much at once has one more call at
 //! most carried out before the first of whoever comes meanwhile. Within a caller the order is the order of arrival, but for owners
 //! who have their turn already.
+//!
+//! What has its turn is carried out on threads that the system favours less than those which everything else runs on
+//! ([`Heavy`]): an entry that is read, checked and shown takes tens of microseconds, and a page of them a core for as long as
+//! dozens of charges take.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bursar_id::{OwnerId, ServiceAccountId, UserId};
 use bursar_rpc::Caller;
+use bursar_runtime::Heavy;
 use tokio::sync::oneshot;
 
 use crate::error::Error;
 
 /// How many are carried out side by side.
-pub(crate) const SIDE_BY_SIDE: usize = 2;
+const SIDE_BY_SIDE: usize = 2;
 
 /// How many calls about one owner may wait or be under way.
 const OF_ONE: usize = 8;
@@ -191,10 +196,11 @@ impl Calls {
     }
 }
 
-/// The places. Cheap to clone.
+/// The places, and the threads for what has one. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Costly {
     calls: Arc<Mutex<Calls>>,
+    threads: Heavy,
 }
 
 /// A place that a costly call has, or waits for; given back when it is dropped, with the call.
@@ -206,8 +212,49 @@ pub(crate) struct Place {
 }
 
 impl Costly {
-    pub(crate) fn new() -> Self {
-        Self { calls: Arc::default() }
+    /// All places free.
+    ///
+    /// # Errors
+    /// Where the system gives no thread.
+    pub(crate) fn start() -> std::io::Result<Self> {
+        Ok(Self { calls: Arc::default(), threads: Heavy::start("costly", SIDE_BY_SIDE)? })
+    }
+
+    /// Reads for a call by `caller` about `owner`, once it has a place. The reading holds the place, and not who waits for it:
+    /// of whoever hangs up it ends at its next step, and gives the place back then.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`] when too many wait already, of this owner, of this caller or of all.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        caller: &Caller,
+        owner: OwnerId,
+        reading: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        let place = self.place(caller, owner).await?;
+        let held = async move {
+            let _place = place;
+            reading.await
+        };
+        self.threads.see_through(held).await.ok_or(Error::Failed)?
+    }
+
+    /// Writes for a call by `caller` about `owner` what takes a core as long as it takes, once it has a place.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub(crate) async fn write<T: Send + 'static>(
+        &self,
+        caller: &Caller,
+        owner: OwnerId,
+        writing: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let place = self.place(caller, owner).await?;
+        let held = move || {
+            let _place = place;
+            writing()
+        };
+        self.threads.run(held).await.map_err(|_| Error::Failed)
     }
 
     /// Waits for a place for a call by `caller` about `owner`.
@@ -239,6 +286,14 @@ impl Drop for Place {
 /// Counting cannot be left half-way.
 fn lock(calls: &Mutex<Calls>) -> MutexGuard<'_, Calls> {
     calls.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+impl Costly {
+    /// For a test, which has threads.
+    pub(crate) fn new() -> Self {
+        Self::start().unwrap()
+    }
 }
 
 #[cfg(test)]

@@ -14,7 +14,6 @@ use bursar_db::{Db, DbError, Tx};
 use bursar_id::{InvoiceId, OwnerId, PaymentId};
 use bursar_money::{Credits, Price};
 use bursar_rpc::{Caller, Page, PageRequest};
-use bursar_runtime::Heavy;
 use bursar_secret::Entropy;
 use bursar_time::{Span, Timestamp, Zone};
 use tokio::sync::watch;
@@ -346,8 +345,6 @@ pub(crate) struct InvoiceUseCases {
     pub(crate) db: Db,
     pub(crate) look: Look,
     pub(crate) costly: Costly,
-    /// Where documents are written.
-    pub(crate) threads: Heavy,
 }
 
 impl InvoiceUseCases {
@@ -357,8 +354,7 @@ impl InvoiceUseCases {
         invoices::find(&mut tx, owner, id).await?.ok_or(Error::NotFound("invoice"))
     }
 
-    /// One of the owner's as a document. Writing it takes as long as it has lines, so it has a place among what is costly,
-    /// and a thread for heavy work.
+    /// One of the owner's as a document. Writing it takes as long as it has lines, so it has a place among what is costly.
     ///
     /// # Errors
     /// [`Error::Overloaded`] when too many wait already.
@@ -370,13 +366,9 @@ impl InvoiceUseCases {
         format: Format,
     ) -> Result<Vec<u8>, Error> {
         let invoice = self.get(owner, id).await?;
-        let (place, look) = (self.costly.place(caller, owner).await?, self.look.clone());
-        let written = self.threads.run(move || {
-            // Held by the work, not by who waits for it.
-            let _place = place;
-            look.write(&invoice, format)
-        });
-        written.await.map_err(|_| Error::Failed)?.map_err(|error| {
+        let look = self.look.clone();
+        let written = self.costly.write(caller, owner, move || look.write(&invoice, format)).await?;
+        written.map_err(|error| {
             tracing::error!(invoice = %id, %error, "an invoice cannot be written as a document");
             Error::Failed
         })

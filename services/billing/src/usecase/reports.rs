@@ -309,9 +309,12 @@ impl ReportUseCases {
         asked: (&ReportQuery, Option<&Position>),
         wanted: usize,
     ) -> Result<Found, Error> {
-        let _place = self.costly.place(caller, owner).await?;
-        let mut tx = self.db.read().await?;
-        read(&mut tx, owner, asked, wanted, Bounds::OF_A_PAGE).await
+        let (db, query, after) = (self.db.clone(), asked.0.clone(), asked.1.cloned());
+        let reading = async move {
+            let mut tx = db.read().await?;
+            read(&mut tx, owner, (&query, after.as_ref()), wanted, Bounds::OF_A_PAGE).await
+        };
+        self.costly.read(caller, owner, reading).await
     }
 }
 
