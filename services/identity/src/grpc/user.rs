@@ -8,13 +8,13 @@ use bursar_proto::identity::v1::find_user_request::By;
 use bursar_proto::identity::v1::user_service_server::UserService;
 use bursar_proto::identity::v1::{
     BatchGetUsersRequest, BatchGetUsersResponse, DeleteMeRequest, DeleteMeResponse, FindUserRequest, FindUserResponse,
-    GetMeRequest, GetMeResponse, IssueUserTokenRequest, IssueUserTokenResponse, RequestEmailVerificationRequest,
-    RequestEmailVerificationResponse, SignUpRequest, SignUpResponse, SuspendUserRequest, SuspendUserResponse,
-    Suspension, UnsuspendUserRequest, UnsuspendUserResponse, UpdateMeRequest, UpdateMeResponse, User,
-    VerifyEmailRequest, VerifyEmailResponse,
+    GetMeRequest, GetMeResponse, GetPreferencesRequest, GetPreferencesResponse, IssueUserTokenRequest,
+    IssueUserTokenResponse, RequestEmailVerificationRequest, RequestEmailVerificationResponse, SignUpRequest,
+    SignUpResponse, SuspendUserRequest, SuspendUserResponse, Suspension, UnsuspendUserRequest, UnsuspendUserResponse,
+    UpdateMeRequest, UpdateMeResponse, User, VerifyEmailRequest, VerifyEmailResponse,
 };
 use bursar_rpc::convert::UpdateMask;
-use bursar_rpc::document::document;
+use bursar_rpc::document::{document, to_struct};
 use bursar_rpc::{Answer, Asked, Call, Caller, Origin, Problem, Violations};
 use bursar_secret::Secret;
 use tonic::{Request, Response, Status};
@@ -98,6 +98,14 @@ impl UserService for Handlers {
         let ids = user_ids(&request.into_inner())?;
         let users = self.0.batch_get_users(&ids).await?;
         Ok(Response::new(BatchGetUsersResponse { users: users.into_iter().map(convert::user).collect() }))
+    }
+
+    async fn get_preferences(
+        &self,
+        request: Request<GetPreferencesRequest>,
+    ) -> Result<Response<GetPreferencesResponse>, Status> {
+        let preferences = self.0.get_preferences(user_id(&request.into_inner().user_id)?).await?;
+        Ok(Response::new(GetPreferencesResponse { preferences: Some(to_struct(preferences)) }))
     }
 
     async fn find_user(&self, request: Request<FindUserRequest>) -> Result<Response<FindUserResponse>, Status> {
@@ -229,6 +237,12 @@ fn change(message: &UpdateMeRequest, violations: &mut Violations) -> MeChange {
         display_name: mask.read("display_name", &message.display_name, DisplayName::parse, violations),
         preferences: preferences.flatten(),
     }
+}
+
+fn user_id(text: &str) -> Result<UserId, Problem> {
+    let mut violations = Violations::new();
+    let id = violations.check("user_id", text.parse());
+    id.ok_or_else(|| violations.into_problem())
 }
 
 fn user_ids(message: &BatchGetUsersRequest) -> Result<Vec<UserId>, Problem> {

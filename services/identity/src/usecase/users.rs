@@ -1,4 +1,4 @@
-//! The own user, and users by their ids.
+//! The own user, users by their ids, and what they prefer.
 
 use bursar_db::{DbError, Tx};
 use bursar_document::Document;
@@ -70,6 +70,13 @@ impl Identity {
     pub async fn batch_get_users(&self, ids: &[UserId]) -> Result<Vec<UserRow>, Error> {
         let mut tx = self.0.db.read().await?;
         Ok(users::by_ids(&mut tx, ids).await?)
+    }
+
+    /// What a user prefers outside of organizations.
+    pub async fn get_preferences(&self, id: UserId) -> Result<Map<String, Value>, Error> {
+        let mut tx = self.0.db.read().await?;
+        let user = users::by_id(&mut tx, id).await?.ok_or(Error::UserNotFound)?;
+        Ok(with_preferences(&mut tx, user).await?.preferences)
     }
 }
 

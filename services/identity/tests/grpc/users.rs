@@ -1,13 +1,18 @@
 //! `UserService`: signing up and the own user.
 
 use bursar_db::{DbError, on};
-use bursar_id::{Role, UserId};
-use bursar_proto::identity::v1::{BatchGetUsersRequest, DeleteMeRequest, GetMeRequest, SignUpRequest, UpdateMeRequest};
-use bursar_testkit::{Client, PASSWORD, Person, id, refused};
+use bursar_id::{Role, ServiceAccountId, UserId};
+use bursar_proto::identity::v1::{
+    BatchGetUsersRequest, CreateServiceAccountRequest, DeleteMeRequest, GetMeRequest, GetPreferencesRequest,
+    SignUpRequest, SuspendUserRequest, UpdateMeRequest,
+};
+use bursar_runtime::Service;
+use bursar_secret::Entropy;
+use bursar_testkit::{Client, Operator, PASSWORD, Person, id, refused};
 use prost_types::value::Kind;
 use prost_types::{FieldMask, Struct, Value};
 use tokio::task::JoinSet;
-use tonic::Code;
+use tonic::{Code, Status};
 
 use crate::organization::org;
 use crate::world::{World, user};
@@ -35,7 +40,75 @@ fn prefer(preferences: Option<Struct>, paths: &[&str]) -> UpdateMeRequest {
     UpdateMeRequest { preferences, ..rename("", paths, "") }
 }
 
+/// The longest text of a document that has nothing else (see [`document`]).
+const LONGEST: usize = 256 * 1024 - "{\"text\":\"\"}".len();
+
+/// What a user prefers, as a service asks for it.
+async fn preferred(who: &Client, user: &str) -> Result<Struct, Status> {
+    let request = GetPreferencesRequest { user_id: user.to_owned() };
+    Ok(who.users().get_preferences(request).await?.into_inner().preferences.unwrap())
+}
+
+/// A service of the product's.
+async fn product(world: &World, operator: &Client) -> Client {
+    let (display_name, role) = ("Product".to_owned(), "product".to_owned());
+    let request = CreateServiceAccountRequest { display_name, role, ..Default::default() };
+    let made = operator.service_accounts().create_service_account(request).await.unwrap().into_inner();
+    world.anybody.as_operator(&Operator { client_id: made.client_id, client_secret: made.client_secret }).await
+}
+
 bursar_testkit::engines! {
+    async fn services_of_the_product_read_what_a_user_prefers(db: TestDb) {
+        let world = World::start(&db).await;
+        let (ada, bob) = (world.join("Ada").await, world.join("Bob").await);
+        let operator = world.operator().await;
+        let product = product(&world, &operator).await;
+        let largest = document("text", &"x".repeat(LONGEST));
+        assert_eq!(preferred(&product, &ada.user).await.unwrap(), Struct::default(), "nothing at first");
+        ada.client().users().update_me(prefer(Some(largest.clone()), &["preferences"])).await.unwrap();
+        for who in [&product, &operator] {
+            assert!(preferred(who, &ada.user).await.unwrap() == largest, "whole, however large");
+            assert_eq!(preferred(who, &bob.user).await.unwrap(), Struct::default(), "everybody has their own");
+        }
+        let both = BatchGetUsersRequest { user_ids: vec![ada.user.clone(), bob.user.clone()] };
+        let users = product.users().batch_get_users(both).await.unwrap().into_inner().users;
+        assert!(users.len() == 2 && users.iter().all(|user| user.preferences.is_none()), "of many it is not told");
+
+        let suspend = SuspendUserRequest { user_id: ada.user.clone(), ..Default::default() };
+        operator.users().suspend_user(suspend).await.unwrap();
+        assert!(preferred(&product, &ada.user).await.unwrap() == largest, "what the suspended have stays");
+        bob.client().users().update_me(prefer(Some(document("theme", "dark")), &["preferences"])).await.unwrap();
+        assert_eq!(preferred(&product, &bob.user).await.unwrap(), document("theme", "dark"));
+        bob.client().users().delete_me(DeleteMeRequest::default()).await.unwrap();
+        refused(preferred(&product, &bob.user).await, Code::NotFound, "NOT_FOUND");
+    }
+
+    async fn nobody_else_reads_what_a_user_prefers(db: TestDb) {
+        let world = World::start(&db).await;
+        let (ada, bob) = (world.join("Ada").await, world.join("Bob").await);
+        let product = product(&world, &world.operator().await).await;
+        refused(preferred(&world.anybody, &ada.user).await, Code::Unauthenticated, "TOKEN_MISSING");
+        for person in [&ada, &bob] {
+            refused(preferred(person.client(), &ada.user).await, Code::PermissionDenied, "CALLER_NOT_ALLOWED");
+        }
+        let accounts = [
+            (Service::Organization, ServiceAccountId::ORGANIZATION),
+            (Service::Billing, ServiceAccountId::BILLING),
+        ];
+        for (service, account) in accounts {
+            let secret = world.settings.service_secret(service, &Entropy::system()).unwrap();
+            let account = Operator { client_id: account.to_string(), client_secret: secret.expose().clone() };
+            let other = world.anybody.as_operator(&account).await;
+            refused(preferred(&other, &ada.user).await, Code::PermissionDenied, "SERVICE_ROLE_NOT_ALLOWED");
+        }
+        let nobody: UserId = id(77);
+        refused(preferred(&product, &nobody.to_string()).await, Code::NotFound, "NOT_FOUND");
+        for bad in ["", "usr_1", &org(1).to_string()] {
+            let refusal = refused(preferred(&product, bad).await, Code::InvalidArgument, "INVALID_FIELDS");
+            assert_eq!(refusal.fields, ["user_id"], "{bad}");
+        }
+    }
+
     async fn a_user_keeps_preferences_of_their_own(db: TestDb) {
         let world = World::start(&db).await;
         let (ada, bob) = (world.join("Ada").await, world.join("Bob").await);

@@ -12,6 +12,7 @@ pub(crate) const NAMING: &[(&str, &str)] = &[
     // identity
     ("identity.v1.UserService/FindUser", "user_id:user -email"),
     ("identity.v1.UserService/BatchGetUsers", "user_ids:user"),
+    ("identity.v1.UserService/GetPreferences", "user_id:user"),
     ("identity.v1.UserService/IssueUserToken", "user_id:user owner:account reason=x"),
     ("identity.v1.ContextService/SwitchContext", "owner:account"),
     ("identity.v1.UserService/SuspendUser", "user_id:user"),
