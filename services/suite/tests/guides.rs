@@ -1,6 +1,6 @@
-//! The walk-throughs of the three products' guides (`bursar demo --guide`): each in one process on SQLite and in three on
-//! PostgreSQL. A step that does not give what it should, a sentence of the guide that no step shows, and a step that the
-//! checklist does not name all end it with 1.
+//! The walk-throughs of the three products' guides (`bursar demo --guide`), played against Bursar in one process and in three,
+//! on SQLite and on PostgreSQL. A step that does not give what it should, a sentence of the guide that no step shows, and a
+//! step that the checklist does not name all end it with 1.
 #![expect(clippy::expect_used, reason = "a test that cannot be set up has failed")]
 
 #[path = "support/mod.rs"]
@@ -8,7 +8,7 @@ mod support;
 
 use std::time::Duration;
 
-use bursar_testkit::{Program, Topology};
+use bursar_testkit::{Engine, Program, Topology};
 use support::stores::{clean, fsck};
 
 /// How long a guide may take in a debug build on a busy machine.
@@ -20,8 +20,8 @@ fn demo(guide: &str) -> Program {
 
 /// Plays a guide against a deployment that runs with a preset: the exit code and what was told. When all of it went well,
 /// the three stores agree.
-async fn play(guide: &str, preset: &str, topology: Topology) -> Option<(Option<i32>, String)> {
-    let plan = support::world::plan(topology).await?;
+async fn play(guide: &str, preset: &str, topology: Topology, engine: Engine) -> Option<(Option<i32>, String)> {
+    let plan = support::world::plan_on(topology, engine).await?;
     let deployment = plan.arg("--preset").arg(preset).start().await;
     let target = format!("127.0.0.1:{}", deployment.operations_port());
     let program = demo(guide).args(["--target", &target, "--data-dir"]).arg(deployment.data_dir());
@@ -32,28 +32,31 @@ async fn play(guide: &str, preset: &str, topology: Topology) -> Option<(Option<i
     Some((status.code(), log))
 }
 
-async fn plays_to_its_end(guide: &str, topology: Topology) {
-    if let Some((code, log)) = play(guide, guide, topology).await {
+async fn plays_to_its_end(guide: &str, topology: Topology, engine: Engine) {
+    if let Some((code, log)) = play(guide, guide, topology, engine).await {
         assert_eq!(code, Some(0), "{log}");
         assert!(log.contains("sentences about what the product does") && log.contains("Every step gave"), "{log}");
         assert!(!log.contains('✗'), "{log}");
     }
 }
 
+/// Makes of each guide a test for each way that Bursar runs.
 macro_rules! guides {
-    ($($name:ident)+) => {$(
-        mod $name {
-            use bursar_testkit::Topology;
-
-            #[tokio::test]
-            async fn in_one_process_on_sqlite() {
-                super::plays_to_its_end(stringify!($name), Topology::Suite).await;
-            }
-
-            #[tokio::test]
-            async fn in_three_processes_on_postgresql() {
-                super::plays_to_its_end(stringify!($name), Topology::Split).await;
-            }
+    ($($guide:ident)+) => {$(
+        mod $guide {
+            guides!(@plays $guide
+                in_one_process_on_sqlite: Suite, Sqlite;
+                in_one_process_on_postgresql: Suite, Postgres;
+                in_three_processes_on_sqlite: Split, Sqlite;
+                in_three_processes_on_postgresql: Split, Postgres;
+            );
+        }
+    )+};
+    (@plays $guide:ident $($name:ident: $topology:ident, $engine:ident;)+) => {$(
+        #[tokio::test]
+        async fn $name() {
+            let (topology, engine) = (bursar_testkit::Topology::$topology, bursar_testkit::Engine::$engine);
+            super::plays_to_its_end(stringify!($guide), topology, engine).await;
         }
     )+};
 }
@@ -62,7 +65,7 @@ guides! { flexsite employees flik }
 
 #[tokio::test]
 async fn a_suite_with_another_preset_is_told_how_to_start() {
-    let played = play("flexsite", "standard", Topology::Suite).await;
+    let played = play("flexsite", "standard", Topology::Suite, Engine::Sqlite).await;
     let (code, log) = played.expect("one process needs nothing");
     assert_eq!(code, Some(1), "{log}");
     for piece in ["personal_workspace = PERSONAL_WORKSPACE_ON", "start it with --preset flexsite"] {

@@ -11,7 +11,7 @@ use bursar_proto::{
         AcceptInvitationRequest, CreateInvitationRequest, CreateOrganizationRequest, RemoveMemberRequest, Role,
     },
 };
-use bursar_testkit::{Client, Deployment, Person, Plan, TestDb, Topology, postgres};
+use bursar_testkit::{Client, Deployment, Engine, Person, Plan, TestDb, Topology, postgres};
 use tokio::sync::Mutex;
 
 use super::{given, programs, spend};
@@ -26,18 +26,30 @@ pub(crate) struct World {
 static ONE_PROCESS: Mutex<Weak<Deployment>> = Mutex::const_new(Weak::new());
 static THREE_PROCESSES: Mutex<Weak<Deployment>> = Mutex::const_new(Weak::new());
 
-/// What a topology runs on: one process on SQLite, three on PostgreSQL. `None` where that is missing.
+/// What a topology runs on in most tests: one process on SQLite, three on PostgreSQL. `None` where that is missing.
 pub(crate) async fn plan(topology: Topology) -> Option<Plan> {
-    if topology == Topology::Suite {
-        return Some(Plan::new(topology));
+    let engine = match topology {
+        Topology::Suite => Engine::Sqlite,
+        Topology::Split => Engine::Postgres,
+    };
+    plan_on(topology, engine).await
+}
+
+/// A topology with its three stores on an engine. `None` where that is missing.
+pub(crate) async fn plan_on(topology: Topology, engine: Engine) -> Option<Plan> {
+    if topology == Topology::Split {
+        programs::build();
     }
-    programs::build();
+    let plan = Plan::new(topology);
+    if engine == Engine::Sqlite {
+        return Some(plan);
+    }
     let stores: [Option<TestDb>; 3] =
         [postgres::database().await, postgres::database().await, postgres::database().await];
     let [Some(identity), Some(organization), Some(billing)] = stores else {
         return None;
     };
-    Some(Plan::new(topology).stores([identity, organization, billing]))
+    Some(plan.stores([identity, organization, billing]))
 }
 
 /// Runs a behaviour in a deployment that lives as long as any test uses it. Without PostgreSQL the behaviour of
