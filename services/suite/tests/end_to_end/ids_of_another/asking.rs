@@ -15,7 +15,7 @@ use prost_reflect::{
 use tokio_stream as stream;
 use tonic::{Code, Request, Status};
 
-use super::stage::Things;
+use super::stage::{Caller, Things};
 use crate::fuzzing::{message_of, transport};
 use crate::trust::Raw;
 
@@ -71,6 +71,11 @@ impl Told {
         }
     }
 
+    /// Whether something was told before it was refused.
+    pub(crate) fn is_refused_late(&self) -> bool {
+        self.code != Code::Ok && !self.answers.is_empty()
+    }
+
     /// The same with one's ids in place of the other's, which are as long; so what is echoed makes no difference.
     pub(crate) fn renamed(mut self, theirs: &Things, nobodys: &Things) -> Self {
         let headers = self.headers.iter_mut().map(|(_, value)| value);
@@ -97,44 +102,42 @@ pub(crate) async fn ask(
     anybody: &Client,
     path: &str,
     rule: &MethodRule,
-    token: Option<&str>,
+    caller: &Caller,
     values: &[(&'static str, String)],
 ) -> Told {
-    match send(anybody, path, rule, token, message(path, values)).await {
+    let mut answers = Vec::new();
+    match send(anybody, path, rule, caller.request(message(path, values)), &mut answers).await {
         // A batch is answered with what became of each of its charges.
-        Ok(answers) if path.ends_with("/BatchCharge") => outcome(&answers[0]),
-        Ok(answers) => Told::answered(answers),
-        Err(status) => Told::refused(&status),
+        Ok(()) if path.ends_with("/BatchCharge") => outcome(&answers[0]),
+        Ok(()) => Told::answered(answers),
+        // What was told before counts, too.
+        Err(status) => Told { answers: Told::answered(answers).answers, ..Told::refused(&status) },
     }
 }
 
+/// Makes a call, and notes each of its answers.
 async fn send(
     anybody: &Client,
     path: &str,
     rule: &MethodRule,
-    token: Option<&str>,
-    message: Vec<u8>,
-) -> Result<Vec<Bytes>, Status> {
+    request: Request<Bytes>,
+    answers: &mut Vec<Bytes>,
+) -> Result<(), Status> {
     let mut client = tonic::client::Grpc::new(transport(anybody, path));
     client.ready().await.map_err(|error| Status::unknown(error.to_string()))?;
-    let mut request = Request::new(Bytes::from(message));
-    if let Some(token) = token {
-        request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().expect("a header"));
-    }
     let path = path.parse().expect("a path");
     if rule.server_streaming {
         let mut parts = client.server_streaming(request, path, Raw).await?.into_inner();
-        let mut answers = Vec::new();
         while let Some(part) = parts.message().await? {
             answers.push(part);
         }
-        Ok(answers)
     } else if rule.client_streaming {
         let request = request.map(|message| stream::iter([message]));
-        Ok(vec![client.client_streaming(request, path, Raw).await?.into_inner()])
+        answers.push(client.client_streaming(request, path, Raw).await?.into_inner());
     } else {
-        Ok(vec![client.unary(request, path, Raw).await?.into_inner()])
+        answers.push(client.unary(request, path, Raw).await?.into_inner());
     }
+    Ok(())
 }
 
 /// What became of the one charge of a batch.

@@ -1,5 +1,6 @@
 //! Whose ids they are nobody learns: every RPC that names something, with the ids of another organization and of a stranger's
 //! personal context, for every caller. Nothing of it is done, and the answer is byte for byte the one for ids that do not exist.
+//! So it is with all ids of an organization that is suspended or deleted: whoever never belonged there is not told.
 //!
 //! The RPCs and their fields come from the descriptors. What a field names is said in [`table`], a line for each RPC.
 
@@ -54,10 +55,16 @@ impl Case {
             Caller { role: Some(_), .. } => subsets.filter(within).map(whole).collect(),
             _ => {
                 let headless = subsets.clone().filter(within).map(|foreign| Self { foreign, headless: true });
-                let headless = headless.filter(|_| entry.may_be_headless());
+                // A service has no context, for whomever it calls.
+                let headless = headless.filter(|_| caller.behind.is_none() && entry.may_be_headless());
                 subsets.map(whole).chain(headless).collect()
             }
         }
+    }
+
+    /// Whether everything that is named is another's.
+    fn is_whole(self, entry: &Entry) -> bool {
+        !self.headless && entry.named().into_iter().all(|at| self.is_foreign(at))
     }
 
     fn is_foreign(self, field: usize) -> bool {
@@ -106,6 +113,7 @@ impl Case {
         let is_about_them =
             |field: &String| fields.iter().any(|path| path.rsplit('.').next() == field.rsplit('.').next());
         match told.code {
+            _ if told.is_refused_late() => Some("something was told before it was refused"),
             Code::Ok if only_narrowed => None,
             Code::Ok => Some("it is done"),
             Code::NotFound | Code::PermissionDenied => None,
@@ -131,12 +139,12 @@ async fn asked(stage: Arc<Stage>, caller: usize, service: Service) -> (usize, Ve
     let caller = &stage.callers[caller];
     let (mut compared, mut wrong) = (0, Vec::new());
     for (entry, rule) in entries(service) {
-        if caller.role.is_some_and(|role| !rule.service_roles.contains(&role)) {
+        if !caller.may_ask(rule) {
             continue;
         }
         for case in Case::of(&entry, caller) {
             for target in &stage.targets {
-                if !case.is_about(&entry, &target.theirs) {
+                if !case.is_about(&entry, &target.theirs) || target.closed && !asks_of_closed(&entry, caller, case) {
                     continue;
                 }
                 compared += 1;
@@ -153,6 +161,11 @@ async fn asked(stage: Arc<Stage>, caller: usize, service: Service) -> (usize, Ve
     (compared, wrong)
 }
 
+/// Services may know how an organization stands, and what is refused together is refused one by one.
+fn asks_of_closed(entry: &Entry, caller: &Caller, case: Case) -> bool {
+    caller.role.is_none() && case.is_whole(entry)
+}
+
 /// What is answered about another's, with nobody's ids in place of the other's, and about what does not exist.
 async fn told(
     stage: &Stage,
@@ -162,12 +175,12 @@ async fn told(
     case: Case,
     Target { theirs, nobodys, .. }: &Target,
 ) -> [Told; 2] {
-    let (path, token) = (entry.path(), caller.token.as_deref());
+    let path = entry.path();
     let others = case.values(entry, caller, theirs, nobodys);
-    let others = asking::ask(&stage.anybody, &path, rule, token, &others).await.renamed(theirs, nobodys);
+    let others = asking::ask(&stage.anybody, &path, rule, caller, &others).await.renamed(theirs, nobodys);
     let nothings = case.values(entry, caller, nobodys, nobodys);
     // A former member's old token names the organization itself, so it may be told of it here too.
-    [others, asking::ask(&stage.anybody, &path, rule, token, &nothings).await.renamed(theirs, nobodys)]
+    [others, asking::ask(&stage.anybody, &path, rule, caller, &nothings).await.renamed(theirs, nobodys)]
 }
 
 /// That the calls are ones that somebody is answered for what is the own: what is done for it, or refused otherwise.
@@ -184,7 +197,7 @@ async fn own_ids_are_known(stage: &Stage, service: Service) {
         let nobodys = &stage.targets[0].nobodys;
         let ask = async |case: Case| {
             let values = case.values(&entry, caller, nobodys, nobodys);
-            asking::ask(&stage.anybody, &entry.path(), rule, caller.token.as_deref(), &values).await
+            asking::ask(&stage.anybody, &entry.path(), rule, caller, &values).await
         };
         let nothing = ask(Case { foreign: all, headless: false }).await;
         let own = ask(Case::OWN).await;

@@ -3,20 +3,25 @@
 use std::collections::BTreeMap;
 
 use bursar_id::{UserId, kinds};
+use bursar_proto::access::{CallerKind, MethodRule};
 use bursar_proto::billing::v1::{
     GrantCreditsRequest, HoldRequest, LimitMode, LimitSubject, LimitWindow, LotSource, PurchasePackRequest,
     SetLimitRequest, limit_subject::Subject,
 };
-use bursar_proto::identity::v1::{CreateServiceAccountRequest, IssueServiceTokenRequest, SuspendUserRequest};
+use bursar_proto::identity::v1::{
+    CreateServiceAccountRequest, IssueServiceTokenRequest, SuspendUserRequest, SwitchContextRequest,
+};
 use bursar_proto::organization::v1::{
-    CreateInvitationRequest, CreateItemRequest, CreateProjectRequest, GetOrganizationRequest, Role,
-    UpdateMemberRoleRequest, UploadContentRequest, get_organization_request::Key,
+    CreateInvitationRequest, CreateItemRequest, CreateProjectRequest, DeleteOrganizationRequest,
+    GetOrganizationRequest, Role, SuspendOrganizationRequest, UpdateMemberRoleRequest, UploadContentRequest,
+    get_organization_request::Key,
 };
 use bursar_proto::testing::v1::SaveMethodRequest;
 use bursar_testkit::{Client, Person, Refusal, id};
+use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use tokio_stream as stream;
-use tonic::Status;
+use tonic::{Request, Status};
 
 use crate::acting::everywhere;
 use crate::support::{
@@ -34,6 +39,8 @@ pub(crate) struct Caller {
     pub(crate) name: &'static str,
     /// Nobody has none.
     pub(crate) token: Option<String>,
+    /// The token of a user for whom a service calls.
+    pub(crate) behind: Option<String>,
     /// The role of a service that calls for nobody.
     pub(crate) role: Option<&'static str>,
     /// What is the caller's own, or of the owner for whom a service works.
@@ -47,6 +54,8 @@ pub(crate) struct Target {
     pub(crate) theirs: Things,
     /// The same sorts of things, of which none exists.
     pub(crate) nobodys: Things,
+    /// Whether it is an organization that is closed to everybody.
+    pub(crate) closed: bool,
 }
 
 /// Everybody and everything.
@@ -55,7 +64,8 @@ pub(crate) struct Stage {
     pub(crate) anybody: Client,
     /// An owner first.
     pub(crate) callers: Vec<Caller>,
-    pub(crate) targets: [Target; 2],
+    /// An organization that is open first.
+    pub(crate) targets: Vec<Target>,
 }
 
 impl Stage {
@@ -64,21 +74,12 @@ impl Stage {
         let operator = world.operator().await;
         let (theirs, [former, left, suspended]) = Box::pin(another(world, &operator)).await;
         let zoe = world.person("Zoe").await;
-        let mut targets = [
-            Target {
-                name: "of another organization",
-                theirs: of_team(world, &operator, &theirs).await,
-                nobodys: nothing(&id::<kinds::Organization>(77).to_string()),
-            },
-            Target {
-                name: "of a stranger's own",
-                theirs: of_person(world, &operator, &zoe).await,
-                nobodys: nothing(&id::<kinds::User>(77).to_string()),
-            },
+        let mut targets = vec![
+            Target::organization("of another organization", of_team(world, &operator, &theirs).await),
+            Target::personal("of a stranger's own", of_person(world, &operator, &zoe).await),
         ];
-        let slug = "x".repeat(targets[0].theirs["slug"].len());
-        for target in &mut targets {
-            target.nobodys.insert("slug", slug.clone());
+        for (name, reason) in CLOSED {
+            targets.push(Target { closed: true, ..Box::pin(closed(world, &operator, name, reason)).await });
         }
         let (mut callers, product) = Box::pin(insiders(world, &operator)).await;
         targets[0].theirs.insert("service", product);
@@ -89,15 +90,81 @@ impl Stage {
         callers.push(Caller::of("a former member", &former, &formers));
         callers.push(Caller::of("a former member with the old token", &left, &formers));
         callers.push(Caller::of("a suspended member", &suspended, &strangers));
-        callers.push(Caller { name: "nobody", token: None, role: None, own: strangers });
+        callers.push(Caller { name: "nobody", token: None, behind: None, role: None, own: strangers });
         Self { anybody: world.anybody().clone(), callers, targets }
     }
 }
 
+/// The organizations that are closed, and what is told to those who belong there.
+const CLOSED: [(&str, &str); 2] = [
+    ("of an organization that is suspended", "ORGANIZATION_SUSPENDED"),
+    ("of an organization that is deleted", "ORGANIZATION_DELETED"),
+];
+
 impl Caller {
     fn of(name: &'static str, who: &Person, own: &Things) -> Self {
-        Self { name, token: Some(who.tokens.access_token.clone()), role: None, own: own.clone() }
+        Self { name, token: Some(who.tokens.access_token.clone()), behind: None, role: None, own: own.clone() }
     }
+
+    /// Whether there is something to ask: services ask what is for them, those that call for a user what is for users.
+    pub(crate) fn may_ask(&self, rule: &MethodRule) -> bool {
+        let is_for_users = self.behind.is_none() || rule.admits(CallerKind::User);
+        is_for_users && self.role.is_none_or(|role| rule.service_roles.contains(&role))
+    }
+
+    /// A request of the caller's.
+    pub(crate) fn request(&self, message: Vec<u8>) -> Request<Bytes> {
+        let mut request = Request::new(Bytes::from(message));
+        for (header, token) in [("authorization", &self.token), ("bursar-user-authorization", &self.behind)] {
+            if let Some(token) = token {
+                request.metadata_mut().insert(header, format!("Bearer {token}").parse().expect("a header"));
+            }
+        }
+        request
+    }
+}
+
+impl Target {
+    /// One whose slug is as long as nobody's.
+    fn organization(name: &'static str, theirs: Things) -> Self {
+        let mut nobodys = nothing(&id::<kinds::Organization>(77).to_string());
+        nobodys.insert("slug", "x".repeat(theirs["slug"].len()));
+        Self { name, theirs, nobodys, closed: false }
+    }
+
+    fn personal(name: &'static str, theirs: Things) -> Self {
+        let mut nobodys = nothing(&id::<kinds::User>(77).to_string());
+        nobodys.insert("slug", "nobodys-slug".to_owned());
+        Self { name, theirs, nobodys, closed: false }
+    }
+}
+
+/// Whether somebody is refused for this reason.
+fn is_told(outcome: &Result<(), Status>, reason: &str) -> bool {
+    outcome.as_ref().is_err_and(|status| Refusal::of(status).reason == reason)
+}
+
+/// An organization with something of everything that was closed afterwards.
+async fn closed(world: &World, operator: &Client, name: &'static str, reason: &str) -> Target {
+    let team = world.team().with_members(1).assemble().await;
+    let target = Target::organization(name, of_team(world, operator, &team).await);
+    let (organization_id, client) = (team.id.clone(), team.owner.client());
+    if reason == "ORGANIZATION_SUSPENDED" {
+        let suspend = SuspendOrganizationRequest { organization_id, ..Default::default() };
+        given(operator.organizations().suspend_organization(suspend).await);
+    } else {
+        let confirm_slug = target.theirs["slug"].clone();
+        let delete = DeleteOrganizationRequest { organization_id, confirm_slug, ..Default::default() };
+        given(client.organizations().delete_organization(delete).await);
+    }
+    eventually("it is known that it is closed", PATIENCE, async || {
+        let switch = SwitchContextRequest { owner: team.id.clone() };
+        let entered = client.contexts().switch_context(switch).await.map(drop);
+        let spent = client.credits().charge(spend(&team.id, "1")).await.map(drop);
+        [entered, spent].iter().all(|outcome| is_told(outcome, reason)).then_some(())
+    })
+    .await;
+    target
 }
 
 /// The organization that is none of the callers' own; a former member of it at home and with the token from before, and one
@@ -110,9 +177,6 @@ async fn another(world: &World, operator: &Client) -> (Team, [Person; 3]) {
     let suspended = team.admit(&world.person("Sue").await).await;
     let suspend = SuspendUserRequest { user_id: suspended.user.clone(), ..Default::default() };
     given(operator.users().suspend_user(suspend).await);
-    let is_told = |outcome: &Result<(), Status>, reason: &str| {
-        outcome.as_ref().is_err_and(|status| Refusal::of(status).reason == reason)
-    };
     eventually("it is known who left and who is suspended", PATIENCE, async || {
         let told = everywhere(suspended.client(), &team.id).await;
         let spent = left.client().credits().charge(spend(&team.id, "1")).await.map(drop);
@@ -159,8 +223,12 @@ async fn insiders(world: &World, operator: &Client) -> (Vec<Caller>, String) {
         let token = given(world.anybody().service_accounts().issue_service_token(request).await).access_token;
         let mut own = own.clone();
         own.insert("service", product.client_id.clone());
-        callers.push(Caller { name, token: Some(token), role: Some(role), own });
+        callers.push(Caller { name, token: Some(token), behind: None, role: Some(role), own });
     }
+    // The product's is the last one.
+    let through = callers.last().and_then(|caller| caller.token.clone());
+    let behind = Some(owner.tokens.access_token.clone());
+    callers.push(Caller { name: "an owner through a service of the product", token: through, behind, role: None, own });
     (callers, product.client_id)
 }
 
