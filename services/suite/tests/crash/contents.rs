@@ -39,7 +39,7 @@ const SENT: usize = 6 * MIB;
 /// How many parts of an object that is.
 const PARTS: usize = 2;
 /// An archive is cut off when so much of it has come.
-const TAKEN: [usize; 5] = [0, 1, 64 * 1024, 4 * MIB, 20 * MIB];
+pub(crate) const TAKEN: [usize; 5] = [0, 1, 64 * 1024, 4 * MIB, 20 * MIB];
 
 /// So long what is nobody's any more is kept for whoever still reads it, and a bit.
 pub(crate) const KEPT: Span = Span::from_hours(4);
@@ -82,19 +82,23 @@ async fn download(client: &Client, item: &str) -> Vec<u8> {
 }
 
 /// A deployment with an organization that has content.
-struct Stage {
-    deployment: Deployment,
+pub(crate) struct Stage {
+    pub(crate) deployment: Deployment,
     owner: String,
-    organization: String,
+    pub(crate) organization: String,
     /// Whose content is sent anew.
     item: String,
+    /// Where the programs put what they need for a moment.
+    temporary: tempfile::TempDir,
 }
 
 impl Stage {
-    async fn set(topology: Topology) -> Option<Self> {
+    pub(crate) async fn set(topology: Topology) -> Option<Self> {
         let plan = world::plan(topology).await?;
         programs::build();
-        let world = World::of(Arc::new(plan.arg("--test-clock").start().await));
+        let temporary = tempfile::tempdir().expect("a folder");
+        let plan = plan.arg("--test-clock").env("TMPDIR", temporary.path().display().to_string());
+        let world = World::of(Arc::new(plan.start().await));
         let team = world.team().assemble().await;
         let (owner, organization) = (team.owner.email.clone(), team.id.clone());
         let mut item = String::new();
@@ -105,11 +109,11 @@ impl Stage {
             upload(team.owner.client(), &item, &bytes_of(number, size)).await.expect("uploaded");
         }
         drop(team);
-        Some(Self { deployment: world.into_deployment(), owner, organization, item })
+        Some(Self { deployment: world.into_deployment(), owner, organization, item, temporary })
     }
 
     /// The owner, at work in the organization.
-    async fn owner(&self) -> Person {
+    pub(crate) async fn owner(&self) -> Person {
         let signed_in = eventually("billing and organization answer", PATIENCE, async || {
             let person = Person::sign_in(&Client::of(&self.deployment), &self.owner).await;
             Some(person.in_context(&self.organization).await)
@@ -121,8 +125,17 @@ impl Stage {
         Store::of(&self.deployment, Service::Organization).await
     }
 
+    /// Nothing of what was cut off lies about: the object store has so many files, and where programs put what they need for a
+    /// moment there is none.
+    #[track_caller]
+    pub(crate) fn is_tidy(&self, files: usize, when: &str) {
+        assert_eq!(content_files(&self.deployment), files, "{when}: nothing is left of it");
+        let left: Vec<_> = std::fs::read_dir(self.temporary.path()).expect("a folder").flatten().collect();
+        assert!(left.is_empty(), "{when}: {left:?}");
+    }
+
     /// When nobody reads what was replaced any more, nothing lies in the store that is nobody's content.
-    async fn collected(&self, files: usize) {
+    pub(crate) async fn collected(&self, files: usize) {
         leap(&Client::of(&self.deployment), KEPT).await;
         let mut store = self.store().await;
         settles("what is nobody's is collected", PATIENCE, async || {
@@ -137,19 +150,25 @@ impl Stage {
 }
 
 /// An archive that is being taken.
-struct Taking {
+pub(crate) struct Taking {
     parts: Streaming<ExportOrganizationResponse>,
-    bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Taking {
-    async fn begin(client: &Client, organization: &str) -> Self {
+    /// Asks for one.
+    pub(crate) async fn ask(client: &Client, organization: &str) -> Result<Self, Status> {
         let request = ExportOrganizationRequest { organization_id: organization.to_owned(), kinds: Vec::new() };
-        Self { parts: given(client.organizations().export_organization(request).await), bytes: Vec::new() }
+        let parts = client.organizations().export_organization(request).await?.into_inner();
+        Ok(Self { parts, bytes: Vec::new() })
+    }
+
+    pub(crate) async fn begin(client: &Client, organization: &str) -> Self {
+        Self::ask(client, organization).await.unwrap_or_else(|status| panic!("an export is refused: {status:?}"))
     }
 
     /// Takes until there is so much; `true` at its end.
-    async fn take(&mut self, length: usize) -> Result<bool, Status> {
+    pub(crate) async fn take(&mut self, length: usize) -> Result<bool, Status> {
         while self.bytes.len() < length {
             let Some(part) = self.parts.message().await? else { return Ok(true) };
             self.bytes.extend(part.chunk);
@@ -159,7 +178,7 @@ impl Taking {
 }
 
 /// What a whole archive has of the library, by the names of its files, each read to its end.
-fn library(archive: &[u8]) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn library(archive: &[u8]) -> BTreeMap<String, Vec<u8>> {
     let mut archive = ZipArchive::new(Cursor::new(archive)).expect("an archive");
     let mut files = BTreeMap::new();
     let mut names = Vec::new();
@@ -176,7 +195,7 @@ fn library(archive: &[u8]) -> BTreeMap<String, Vec<u8>> {
     files
 }
 
-async fn export(client: &Client, organization: &str) -> Vec<u8> {
+pub(crate) async fn export(client: &Client, organization: &str) -> Vec<u8> {
     let mut taking = Taking::begin(client, organization).await;
     assert!(taking.take(usize::MAX).await.expect("the next chunk"));
     taking.bytes
@@ -222,7 +241,7 @@ async fn cut_exports_off(topology: Topology) {
         assert_eq!(stage.store().await.count(AUDITED, &organization).await, before + 1, "{taken}: it is known");
         let again = export(stage.owner().await.client(), &organization).await;
         assert_eq!(library(&again), reference.0, "{taken}");
-        assert_eq!(content_files(&stage.deployment), files, "{taken}: nothing is left of it");
+        stage.is_tidy(files, &format!("after {taken} bytes"));
     }
     stage.collected(files).await;
     clean(fsck(&stage.deployment, &[]).await);
@@ -269,6 +288,7 @@ async fn cut_uploads_off(topology: Topology) {
         restart(&mut stage.deployment, killed).await;
         assert!(download(stage.owner().await.client(), &item).await == old, "{sent}: it has what it had");
         stage.collected(files).await;
+        stage.is_tidy(files, &format!("after {sent} chunks"));
     }
     let new = bytes_of(200, SENT);
     upload(stage.owner().await.client(), &item, &new).await.expect("uploaded");

@@ -32,6 +32,8 @@ use crate::support::{
 const PROJECTS: i64 = 1_500;
 /// What it has of items: several.
 const ITEMS: i64 = 300;
+/// How often the content of one of them was given anew: what there is of a purged organization to be collected.
+const VERSIONS: usize = 8;
 /// After this time a job that was killed is somebody else's.
 const LAPSED: Span = Span::from_mins(3);
 
@@ -158,6 +160,8 @@ async fn survive(topology: Topology) {
         purged(&deployment, doomed).await;
     }
     assert!(between > 0, "no purge was cut off in the middle");
+    let (before, left) = cut_off_collecting(&mut deployment).await;
+    println!("collecting: {left} of {before} left");
     leap(&Client::of(&deployment), KEPT).await;
     let mut store = Store::of(&deployment, Service::Organization).await;
     settles("content is collected", PATIENCE, async || {
@@ -214,7 +218,10 @@ async fn fill(world: &World, at_work: &Person, organization: &str) {
     let (kind, name) = ("brand_asset".to_owned(), "Logo".to_owned());
     let item = CreateItemRequest { owner, kind, name, ..CreateItemRequest::default() };
     let item = given(at_work.client().libraries().create_item(item).await).item.expect("an item");
-    upload(at_work.client(), &item.id, organization.as_bytes()).await.expect("uploaded");
+    for version in 0..VERSIONS {
+        let bytes = format!("{version} of {organization}");
+        upload(at_work.client(), &item.id, bytes.as_bytes()).await.expect("uploaded");
+    }
     let mut store = Store::of(world.deployment(), Service::Organization).await;
     for change in [many("projects", PROJECTS_HAVE, PROJECTS), many("items", ITEMS_HAVE, ITEMS)] {
         store.change(&format!("{change} WHERE it.owner = '{organization}'")).await;
@@ -265,6 +272,21 @@ async fn cut_off(
     drop(begun.await.expect("no panic"));
     restart(deployment, killed).await;
     cut
+}
+
+/// Kills organization as soon as it has begun to collect the content that is nobody's any more, and starts it again: how many
+/// files there were before, and when it was killed.
+async fn cut_off_collecting(deployment: &mut Deployment) -> (usize, usize) {
+    let before = content_files(deployment);
+    leap(&Client::of(deployment), KEPT).await;
+    let watched = &*deployment;
+    eventually("content is being collected", PATIENCE, async || (content_files(watched) < before).then_some(())).await;
+    let killed = kill(deployment, Service::Organization);
+    let left = content_files(deployment);
+    restart(deployment, killed).await;
+    // Its clock may have gone on from before: what it had begun is somebody else's only after both.
+    leap(&Client::of(deployment), KEPT).await;
+    (before, left)
 }
 
 async fn delete(client: Client, organization: Organization) -> Result<(), Status> {
