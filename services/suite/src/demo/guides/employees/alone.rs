@@ -1,10 +1,13 @@
-//! A person alone: a balance, a history, an agent and a connection of her own.
+//! A person alone: a profile, a balance, a history, an agent and a connection of her own.
 
-use bursar_proto::{billing::v1::EntryKind, identity::v1::UpdateMeRequest};
+use bursar_proto::{
+    billing::v1::EntryKind,
+    identity::v1::{GetPreferencesRequest, UpdateMeRequest},
+};
 
 use super::{Agent, Personal};
 use crate::demo::{
-    cast::{Play, expect, expect_text, people},
+    cast::{Actor, Play, expect, expect_text, people, product},
     guides::{
         library::{made, to_struct},
         steps::{available, pay},
@@ -19,21 +22,7 @@ pub(super) const KNOWLEDGE: &[u8] = b"Opening hours: Monday to Friday, 9 to 17. 
 pub(super) async fn begin(stage: &mut Stage, play: &mut Play) -> anyhow::Result<Personal> {
     stage.act("Alone: the personal account")?;
     let ada = people::join(stage, play, "Ada").await?;
-    stage
-        .proving(&[4])
-        .step("Ada edits her profile", "UserService/UpdateMe", async {
-            let request = UpdateMeRequest {
-                display_name: "Ada Byron".to_owned(),
-                preferences: Some(to_struct(&[("language", "English")])),
-                request_id: ada.request_id(),
-                ..UpdateMeRequest::default()
-            };
-            let me = part(answer(ada.wire.users().update_me(request).await)?.user, "user")?;
-            expect_text("her name", &me.display_name, "Ada Byron")?;
-            expect("her preferences", &me.preferences, &Some(to_struct(&[("language", "English")])))?;
-            Ok(((), "Ada Byron, who prefers English".to_owned()))
-        })
-        .await?;
+    profile(stage, play, &ada).await?;
     stage
         .proving(&[7])
         .step("Ada buys words for herself", "PurchaseService/PurchasePack", async {
@@ -80,4 +69,34 @@ pub(super) async fn begin(stage: &mut Stage, play: &mut Play) -> anyhow::Result<
         })
         .await?;
     Ok(Personal { ada, agent })
+}
+
+/// Her profile, and that the product finds there what she prefers.
+async fn profile(stage: &mut Stage, play: &Play, ada: &Actor) -> anyhow::Result<()> {
+    let preferred = to_struct(&[("language", "English")]);
+    stage
+        .proving(&[4])
+        .step("Ada edits her profile", "UserService/UpdateMe", async {
+            let request = UpdateMeRequest {
+                display_name: "Ada Byron".to_owned(),
+                preferences: Some(preferred.clone()),
+                request_id: ada.request_id(),
+                ..UpdateMeRequest::default()
+            };
+            let me = part(answer(ada.wire.users().update_me(request).await)?.user, "user")?;
+            expect_text("her name", &me.display_name, "Ada Byron")?;
+            expect("her preferences", &me.preferences, &Some(preferred.clone()))?;
+            Ok(((), "Ada Byron, who prefers English".to_owned()))
+        })
+        .await?;
+    let product = product::hire(stage, play).await?;
+    stage
+        .proving(&[4])
+        .step("the product reads what she prefers", "UserService/GetPreferences", async {
+            let request = GetPreferencesRequest { user_id: ada.user.clone() };
+            let found = part(answer(product.users().get_preferences(request).await)?.preferences, "preferences")?;
+            expect("her preferences", &found, &preferred)?;
+            Ok(((), "English, without asking her again".to_owned()))
+        })
+        .await
 }
