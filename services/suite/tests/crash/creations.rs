@@ -156,7 +156,11 @@ fn rounds(topology: Topology) -> Vec<(Step, Service)> {
     let of = |service: Service| all.clone().map(move |step| (step, service));
     match topology {
         Topology::Suite => of(Service::Organization).collect(),
-        Topology::Split => of(Service::Organization).chain(of(Service::Billing)).collect(),
+        Topology::Split => {
+            // Identity moves the branch of whoever creates it.
+            let of_identity = [Step::Pending, Step::Active].map(|step| (step, Service::Identity));
+            of(Service::Organization).chain(of(Service::Billing)).chain(of_identity).collect()
+        }
     }
 }
 
