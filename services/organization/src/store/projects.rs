@@ -48,8 +48,9 @@ pub(super) const ASSIGNED_IN: &str = "SELECT p.owner FROM projects p JOIN organi
 pub(super) const HAND_OVER: &str = "UPDATE projects SET assigned_to = $3, version = version + 1, updated_at = $4 \
     WHERE id IN (SELECT id FROM projects WHERE owner = $1 AND assigned_to = $2 ORDER BY id LIMIT $5)";
 pub(super) const ERASE: &str =
-    "DELETE FROM projects WHERE id IN (SELECT id FROM projects WHERE owner = $1 ORDER BY id LIMIT $2)";
+    "DELETE FROM projects WHERE id IN (SELECT id FROM projects WHERE owner = $1 ORDER BY id LIMIT $2) RETURNING id";
 pub(super) const DELETE: &str = "DELETE FROM projects WHERE id = $1";
+pub(super) const AFTER: &str = "SELECT owner, id FROM projects WHERE id > $1 ORDER BY id LIMIT $2";
 
 /// Adds a project.
 pub async fn insert(tx: &mut Tx, row: &ProjectRow) -> Result<(), DbError> {
@@ -145,7 +146,13 @@ pub async fn hand_over(
         .rows_affected()))
 }
 
-/// Erases up to `limit` projects of a context; says how many.
-pub async fn erase(tx: &mut Tx, owner: OwnerId, limit: i64) -> Result<u64, DbError> {
-    Ok(on!(tx, c => sqlx::query(ERASE).bind(owner).bind(limit).execute(c).await?.rows_affected()))
+/// Erases up to `limit` projects of a context; says which.
+pub async fn erase(tx: &mut Tx, owner: OwnerId, limit: i64) -> Result<Vec<ProjectId>, DbError> {
+    let rows: Vec<(ProjectId,)> = on!(tx, c => sqlx::query_as(ERASE).bind(owner).bind(limit).fetch_all(c).await?);
+    Ok(rows.into_iter().map(|(id,)| id).collect())
+}
+
+/// All projects, whosever they are, after one in the order of their ids: whose they are, and which.
+pub async fn after(tx: &mut Tx, id: &str, limit: i64) -> Result<Vec<(OwnerId, ProjectId)>, DbError> {
+    Ok(on!(tx, c => sqlx::query_as(AFTER).bind(id).bind(limit).fetch_all(c).await?))
 }

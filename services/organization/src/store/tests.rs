@@ -107,6 +107,7 @@ const BOTH: &[&str] = &[
     preferences::LIST,
     preferences::OF,
     preferences::SET,
+    projects::AFTER,
     projects::ANYWHERE,
     projects::ASSIGNED_IN,
     projects::BY_ID,

@@ -174,10 +174,13 @@ impl Organization {
 
     /// Erases some of somebody's personal projects; `false` when there were none any more.
     async fn erase_projects(&self, user: UserId) -> Result<bool, Error> {
+        let owner = OwnerId::User(user);
         let mut tx = self.0.db.begin().await?;
-        let erased = projects::erase(&mut tx, OwnerId::User(user), PROJECTS).await?;
-        tx.commit().await?;
-        Ok(erased > 0)
+        let erased = projects::erase(&mut tx, owner, PROJECTS).await?;
+        let told: Vec<_> = erased.into_iter().map(|id| events::project_deleted(owner, id)).collect();
+        let any = !told.is_empty();
+        self.0.outbox.commit(tx, told).await?;
+        Ok(any)
     }
 
     /// Ends one membership, unless it is the owner's: identity deletes nobody who owns an organization, so only what

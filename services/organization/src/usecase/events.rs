@@ -1,11 +1,11 @@
 //! The events that organization tells the others.
 
-use bursar_id::{OrganizationId, Role, UserId};
+use bursar_id::{OrganizationId, OwnerId, ProjectId, Role, UserId};
 use bursar_members::{OwnPolicy, Policy, Standing as Told};
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::{
     DeploymentPolicyChanged, MembershipChanged, OrganizationCreated, OrganizationPolicyChanged,
-    OrganizationStandingChanged, OrganizationUpdated,
+    OrganizationStandingChanged, OrganizationUpdated, ProjectChanged,
 };
 use bursar_rpc::UserCaller;
 use bursar_rpc::convert::{to_optional_role, to_role};
@@ -64,6 +64,20 @@ pub(super) fn ended(organization: OrganizationId, user: UserId, version: u64) ->
         role: to_optional_role(None).into(),
         version,
     })
+}
+
+/// A project came to be.
+pub(super) fn project(owner: OwnerId, id: ProjectId) -> Payload {
+    project_changed(owner, id, false)
+}
+
+/// A project is gone.
+pub(super) fn project_deleted(owner: OwnerId, id: ProjectId) -> Payload {
+    project_changed(owner, id, true)
+}
+
+fn project_changed(owner: OwnerId, id: ProjectId, deleted: bool) -> Payload {
+    Payload::ProjectChanged(ProjectChanged { owner: owner.to_string(), project_id: id.to_string(), deleted })
 }
 
 /// Where an organization is in its life now.

@@ -1,5 +1,5 @@
 //! What organization can tell of the present: the deployment's policies, organizations, which of them are not active, their
-//! policies, and memberships.
+//! policies, memberships, and projects.
 
 use bursar_db::{DbError, Tx};
 use bursar_events::{Part, Present};
@@ -10,6 +10,7 @@ use bursar_proto::event::v1::event::Payload;
 use super::events;
 use crate::store::memberships::{self, PlaceRow};
 use crate::store::organizations::{self, OrganizationRow};
+use crate::store::projects;
 
 /// Rows in one part.
 const PART: i64 = 256;
@@ -26,15 +27,17 @@ enum Section {
     Standings,
     Policies,
     Memberships,
+    Projects,
 }
 
 impl Section {
-    const ALL: [(Self, &'static str); 5] = [
+    const ALL: [(Self, &'static str); 6] = [
         (Self::Deployment, "deployment"),
         (Self::Organizations, "organizations"),
         (Self::Standings, "standings"),
         (Self::Policies, "policies"),
         (Self::Memberships, "memberships"),
+        (Self::Projects, "projects"),
     ];
 
     /// The section and the key that a place names; everything begins at the first.
@@ -90,6 +93,11 @@ impl Present for State {
                 let last = rows.last().map(|row| format!("{}/{}", row.organization_id, row.user_id));
                 (rows.iter().map(as_member).collect::<Vec<Payload>>(), last)
             }
+            Section::Projects => {
+                let rows = projects::after(tx, key, PART).await?;
+                let last = rows.last().map(|(_, id)| id.to_string());
+                (rows.into_iter().map(|(owner, id)| events::project(owner, id)).collect(), last)
+            }
         };
         Ok(Some(Part { payloads, next: section.place(last) }))
     }
@@ -126,6 +134,8 @@ mod tests {
         assert_eq!(Section::Organizations.place(None), "standings/");
         assert_eq!(Section::Standings.place(None), "policies/");
         assert_eq!(Section::of("memberships/org_1/usr_1"), Some((Section::Memberships, "org_1/usr_1")));
-        assert_eq!(Section::of(&Section::Memberships.place(None)), None, "the end");
+        assert_eq!(Section::Memberships.place(None), "projects/");
+        assert_eq!(Section::of("projects/prj_1"), Some((Section::Projects, "prj_1")));
+        assert_eq!(Section::of(&Section::Projects.place(None)), None, "the end");
     }
 }

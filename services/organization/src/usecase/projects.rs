@@ -5,8 +5,8 @@ use bursar_proto::event::v1::event::Payload;
 use bursar_rpc::page::{Page, PageRequest};
 use bursar_rpc::{Answer, Asked, Caller, Done, Mutation, Problem, UserCaller};
 
-use super::Organization;
 use super::access::{acting, demand_served, hold_open};
+use super::{Organization, events};
 use crate::Error;
 use crate::domain::description::Description;
 use crate::domain::name::Name;
@@ -80,7 +80,8 @@ impl Organization {
         if let Some(template) = new.template {
             self.fill_project(m, owner, (project.id, template), caller.user).await?;
         }
-        Ok(Done::New(project, Vec::new()))
+        let told = events::project(owner, project.id);
+        Ok(Done::New(project, vec![told]))
     }
 
     /// A project of the token's context, or for a service of any.
@@ -198,7 +199,7 @@ impl Organization {
         etag::demand(etag, row.version)?;
         projects::delete(m.tx(), *id).await?;
         self.empty_project(m, row.owner, *id).await?;
-        Ok(Done::New((), Vec::new()))
+        Ok(Done::New((), vec![events::project_deleted(row.owner, *id)]))
     }
 
     /// A project of the token's context, locked; the context is open until the transaction ends.

@@ -99,18 +99,19 @@ impl Organization {
         }
         let mut tx = self.0.db.begin().await?;
         organizations::by_id_locked(&mut tx, id).await?;
-        let mut erased = projects::erase(&mut tx, owner, PORTION).await?;
-        erased += invitations::erase(&mut tx, id, PORTION).await?;
+        let gone = projects::erase(&mut tx, owner, PORTION).await?;
+        let mut erased = invitations::erase(&mut tx, id, PORTION).await?;
         erased += preferences::erase_some(&mut tx, id, PORTION).await?;
         erased += memberships::forget_some(&mut tx, id, PORTION).await?;
         let ended = memberships::end_some(&mut tx, id, now, PORTION).await?;
         // Last what was answered, which says the same again: every member is looked at for it.
-        if erased == 0 && ended.is_empty() {
+        if erased == 0 && gone.is_empty() && ended.is_empty() {
             erased += memberships::forget_answers(&mut tx, id, PORTION).await?;
         }
-        let any = erased > 0 || !ended.is_empty();
-        let told = ended.into_iter().map(|(user, version)| events::ended(id, user, version)).collect();
-        self.0.outbox.commit(tx, told).await?;
+        let any = erased > 0 || !gone.is_empty() || !ended.is_empty();
+        let gone = gone.into_iter().map(|project| events::project_deleted(owner, project));
+        let ended = ended.into_iter().map(|(user, version)| events::ended(id, user, version));
+        self.0.outbox.commit(tx, gone.chain(ended).collect()).await?;
         Ok(any)
     }
 

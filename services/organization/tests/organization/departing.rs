@@ -340,6 +340,10 @@ bursar_testkit::engines! {
             assigned(&world, acme_id).await == BTreeMap::from([(ada.user, 250), (carl.user, 3)])
                 && assigned(&world, umbra_id).await == BTreeMap::from([(ada.user, 2)])
         }).await;
+        // That the personal ones are gone is told; of the others nothing is, which are their organizations' as before.
+        let told = world.told_of_projects().await;
+        assert!(told.iter().all(|it| it.deleted && it.owner == ben.user.to_string()), "{told:?}");
+        assert_eq!(told.len(), 250);
         // A token outlives its account.
         let project = proto::CreateProjectRequest { owner: ben.user.to_string(), name: "P".to_owned(), ..Default::default() };
         refused(ben.client.projects().create_project(project).await, Code::Unauthenticated, "SESSION_ENDED");

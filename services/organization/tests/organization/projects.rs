@@ -1,14 +1,51 @@
-//! `ProjectService`.
+//! `ProjectService`, and what is told of projects.
 
-use bursar_id::Role;
+use bursar_id::{OwnerId, ProjectId, Role};
 use bursar_members::PersonalWorkspace;
+use bursar_organization::store::projects::{self, ProjectRow};
+use bursar_proto::event::v1::event::Payload;
+use bursar_proto::event::v1::{ProjectChanged, SnapshotRequest};
+use bursar_proto::event_type;
 use bursar_proto::organization::v1 as proto;
+use bursar_rpc::ServiceRole;
 use bursar_testkit::{id, refused};
 use bursar_time::Span;
 use prost_types::FieldMask;
 use tonic::{Code, Status};
 
+use crate::library;
 use crate::world::{Who, World, leave, remove};
+
+impl World {
+    /// What every event tells of projects, in order.
+    pub(crate) async fn told_of_projects(&self) -> Vec<ProjectChanged> {
+        let told = |payload| match payload {
+            Payload::ProjectChanged(changed) => Some(changed),
+            _ => None,
+        };
+        self.events().await.into_iter().filter_map(told).collect()
+    }
+
+    /// What a snapshot tells of projects, part by part.
+    async fn projects_now(&self) -> Vec<Vec<ProjectChanged>> {
+        let types = vec![event_type::PROJECT_CHANGED.to_owned()];
+        let mut events = self.service(ServiceRole::Billing).organization_events();
+        let mut stream = events.snapshot(SnapshotRequest { types }).await.expect("begun").into_inner();
+        let mut parts = Vec::new();
+        while let Some(part) = stream.message().await.expect("a part") {
+            let told = part.events.into_iter().map(|event| match event.payload {
+                Some(Payload::ProjectChanged(changed)) if changed.owner == event.owner => changed,
+                other => panic!("{other:?}"),
+            });
+            parts.push(told.collect());
+        }
+        parts
+    }
+}
+
+fn changed(project: &proto::Project, deleted: bool) -> ProjectChanged {
+    ProjectChanged { owner: project.owner.clone(), project_id: project.id.clone(), deleted }
+}
 
 async fn create(who: &Who, owner: &str, name: &str, request_id: &str) -> Result<proto::Project, Status> {
     let request = proto::CreateProjectRequest {
@@ -105,6 +142,75 @@ bursar_testkit::engines! {
         let request = proto::CreateProjectRequest { owner: own, description: "\0".to_owned(), ..Default::default() };
         let bad = refused(ada.client.projects().create_project(request).await, Code::InvalidArgument, "INVALID_FIELDS");
         assert_eq!(bad.fields, ["description", "name"]);
+    }
+
+    async fn that_a_project_is_made_and_that_it_is_gone_is_told_once(db: TestDb) {
+        let world = World::start(db).await;
+        let owner = world.who(1);
+        let acme = world.create(&owner, "Acme").await.id;
+        let ada = world.acting(&owner, &acme);
+        let ben = world.acting(&world.join(&owner, &acme, 2, Role::Member).await, &acme);
+        let mine = create(&owner, &owner.user.to_string(), "Mine", "r1").await.expect("made");
+        create(&owner, &owner.user.to_string(), "Mine", "r1").await.expect("replayed");
+        let ours = create(&ada, &acme, "Ours", "").await.expect("made");
+        let template = library::item(&acme, "project_template", "Spring");
+        let template = library::create(&ada.client, template).await.expect("made").id;
+        let request = proto::CreateProjectRequest {
+            owner: acme.clone(),
+            name: "Another".to_owned(),
+            template_item: template,
+            ..Default::default()
+        };
+        let another = ada.client.projects().create_project(request).await.expect("made").into_inner().project.expect("it");
+        let all = [&mine, &ours, &another].map(|it| changed(it, false)).to_vec();
+        assert_eq!(world.told_of_projects().await, all);
+        // Who is responsible, and what it is called, is nobody else's.
+        reassign(&ada, &ours, &ben.user.to_string()).await.expect("reassigned");
+        let renamed = proto::UpdateProjectRequest { project_id: ours.id.clone(), name: "New".to_owned(), ..Default::default() };
+        update(&ada, renamed).await.expect("renamed");
+        refused(create(&ada, &acme, "\n", "").await, Code::InvalidArgument, "INVALID_FIELDS");
+        refused(delete(&ben, &another.id, "", "").await, Code::PermissionDenied, "ROLE_NOT_ALLOWED");
+        assert_eq!(world.told_of_projects().await, all);
+        assert_eq!(world.projects_now().await.concat().len(), 3);
+
+        delete(&ada, &ours.id, "", "r2").await.expect("deleted");
+        delete(&ada, &ours.id, "", "r2").await.expect("replayed");
+        assert_eq!(world.told_of_projects().await, [all, vec![changed(&ours, true)]].concat());
+        let mut left = world.projects_now().await.concat();
+        left.sort_by(|one, other| one.project_id.cmp(&other.project_id));
+        let mut expected = vec![changed(&mine, false), changed(&another, false)];
+        expected.sort_by(|one, other| one.project_id.cmp(&other.project_id));
+        assert_eq!(left, expected, "a snapshot tells of those that there are");
+    }
+
+    async fn a_snapshot_tells_every_project_in_parts(db: TestDb) {
+        let world = World::start(db).await;
+        let ada = world.who(1);
+        let owners = [OwnerId::User(ada.user), OwnerId::Organization(id(7))];
+        let mut tx = world.store.begin().await.expect("a transaction");
+        for (n, owner) in (1..=600).zip(owners.into_iter().cycle()) {
+            let row = ProjectRow {
+                id: id(n),
+                owner,
+                name: "P".to_owned(),
+                description: String::new(),
+                created_by: ada.user,
+                assigned_to: ada.user,
+                version: 1,
+                created_at: world.clock.now(),
+                updated_at: world.clock.now(),
+            };
+            projects::insert(&mut tx, &row).await.expect("inserted");
+        }
+        tx.commit().await.expect("committed");
+        let parts = world.projects_now().await;
+        assert!(parts.iter().all(|part| part.len() <= 256), "{:?}", parts.iter().map(Vec::len).collect::<Vec<_>>());
+        let told: Vec<_> = parts.concat().into_iter().map(|it| (it.owner, it.project_id, it.deleted)).collect();
+        let expected = (1..=600).zip(owners.into_iter().cycle()).map(|(n, owner)| {
+            let id: ProjectId = id(n);
+            (owner.to_string(), id.to_string(), false)
+        });
+        assert_eq!(told, expected.collect::<Vec<_>>());
     }
 
     async fn listing_goes_the_latest_first(db: TestDb) {
