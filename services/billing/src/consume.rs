@@ -1,23 +1,27 @@
-//! What other services' events do here. Organization's: memberships and policies are remembered, an organization's
+//! What other services' events do here. Organization's: memberships, policies and projects are remembered, an organization's
 //! account opens with it, and stands as it does; who becomes an organization's owner finds its top-up switched off, and who
 //! was it pays for it no longer than until what is paid for ends.
 //! Identity's: whoever deleted the account spends and pays nothing any more, nor does the account of who is suspended.
 
 use bursar_db::{DbError, Tx};
 use bursar_events::{Consumer, Unapplied};
-use bursar_id::{OrganizationId, OwnerId, Role, UserId};
+use bursar_id::{OrganizationId, OwnerId, ProjectId, Role, UserId};
 use bursar_jobs::Jobs;
 use bursar_members::projection::Learned;
 use bursar_members::{Members, projection, words};
 use bursar_proto::event::v1::event::Payload;
-use bursar_proto::event::v1::{Event, OrganizationCreated};
+use bursar_proto::event::v1::{Event, OrganizationCreated, ProjectChanged};
 use bursar_proto::event_type;
 use bursar_rpc::convert;
 use bursar_time::Clock;
 
 use crate::store::accounts;
+use crate::store::projects::{self, Fate};
 use crate::usecase::ownership::{self, Turn};
-use crate::usecase::{farewells, standings};
+use crate::usecase::{farewells, standings, subjects};
+
+/// The types of organization's events that mean something to billing alone.
+const OWN: [&str; 2] = [event_type::ORGANIZATION_CREATED, event_type::PROJECT_CHANGED];
 
 /// Applies organization's events to billing's store.
 pub(crate) struct FromOrganization {
@@ -28,13 +32,14 @@ pub(crate) struct FromOrganization {
 }
 
 impl Consumer for FromOrganization {
-    const NAME: &'static str = "billing's memberships, policies and accounts";
+    const NAME: &'static str = "billing's memberships, policies, accounts and projects";
     const WHOLE: &'static [&'static str] = &projection::WHOLE;
 
     fn types() -> &'static [&'static str] {
-        const TYPES: [&str; 5] = {
+        const TYPES: [&str; 6] = {
             let [memberships, policies, standings, deployment] = projection::TYPES;
-            [event_type::ORGANIZATION_CREATED, memberships, policies, standings, deployment]
+            let [created, projects] = OWN;
+            [created, memberships, policies, standings, deployment, projects]
         };
         &TYPES
     }
@@ -42,13 +47,15 @@ impl Consumer for FromOrganization {
     async fn apply(&self, tx: &mut Tx, event: &Event) -> Result<(), Unapplied> {
         match &event.payload {
             Some(Payload::OrganizationCreated(created)) => self.open(tx, created).await,
-            None if event.r#type == event_type::ORGANIZATION_CREATED => Err(Unapplied::unreadable("it has no payload")),
+            Some(Payload::ProjectChanged(changed)) => project(tx, event, changed).await,
+            None if OWN.contains(&event.r#type.as_str()) => Err(Unapplied::unreadable("it has no payload")),
             _ => self.learn(tx, event).await,
         }
     }
 
     async fn forget_before(&self, tx: &mut Tx, incarnation: u64) -> Result<(), DbError> {
         projection::forget_before(tx, incarnation).await?;
+        projects::forget_before(tx, incarnation).await?;
         standings::follow_all(tx, &self.jobs, self.clock.now()).await?;
         // Anybody's membership may have ended with it.
         accounts::raise_all_terms(tx).await
@@ -88,6 +95,14 @@ impl FromOrganization {
         }
         Ok(())
     }
+}
+
+/// Remembers that there is a project, or that it is gone.
+async fn project(tx: &mut Tx, event: &Event, changed: &ProjectChanged) -> Result<(), Unapplied> {
+    let owner: OwnerId = changed.owner.parse().map_err(Unapplied::unreadable)?;
+    let id: ProjectId = changed.project_id.parse().map_err(Unapplied::unreadable)?;
+    let fate = if changed.deleted { Fate::Deleted } else { Fate::Made };
+    Ok(subjects::learn(tx, (owner, id), fate, event.incarnation).await?)
 }
 
 /// Whose membership an event is about.

@@ -8,7 +8,7 @@ use sqlx::AssertSqlSafe;
 use super::{MIGRATIONS, sql, sql_one};
 
 /// The tables that are distributed, with the columns of their keys.
-const TABLES: [(&str, &str); 11] = [
+const TABLES: [(&str, &str); 12] = [
     ("accounts", "owner"),
     ("lots", "owner, number"),
     ("ledger_entries", "owner, seq"),
@@ -20,10 +20,11 @@ const TABLES: [(&str, &str); 11] = [
     ("usage_meters", "owner, starts_at, model, meter"),
     ("limits", "owner, id"),
     ("limit_uses", "owner, subject, span, starts_at"),
+    ("projects", "owner, id"),
 ];
 
 /// The statements for one owner: those of `sql_one`, and those of `sql` that never were for more.
-const STATEMENTS: [(&str, &str); 52] = [
+const STATEMENTS: [(&str, &str); 54] = [
     ("OPEN_ACCOUNT", sql_one::OPEN_ACCOUNT),
     ("LOCK_ACCOUNT", sql_one::LOCK_ACCOUNT),
     ("LIVE_LOTS", sql_one::LIVE_LOTS),
@@ -76,6 +77,8 @@ const STATEMENTS: [(&str, &str); 52] = [
     ("FIRST_DAY", sql::FIRST_DAY),
     ("ROLL_UP_DAY", sql::ROLL_UP_DAY),
     ("NOTE_ROLL_UP", sql::NOTE_ROLL_UP),
+    ("PROJECT_USED", sql::PROJECT_USED),
+    ("MODEL_USED", sql::MODEL_USED),
 ];
 
 #[test]

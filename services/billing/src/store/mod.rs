@@ -21,6 +21,7 @@ pub(crate) mod lots;
 pub(crate) mod members;
 pub(crate) mod methods;
 pub(crate) mod payments;
+pub(crate) mod projects;
 pub(crate) mod purchases;
 pub(crate) mod refused_moves;
 mod rollovers;

@@ -371,6 +371,14 @@ pub(crate) const ROLL_UP_DAY: &str = "INSERT INTO usage_days (owner, starts_at, 
 pub(crate) const NOTE_ROLL_UP: &str = "INSERT INTO usage_rollups (owner, through) VALUES ($1, $2)
      ON CONFLICT (owner) DO UPDATE SET through = excluded.through WHERE usage_rollups.through < excluded.through";
 
+/// When something was charged for one owner's project, if ever.
+pub(crate) const PROJECT_USED: &str =
+    "SELECT starts_at FROM usage_hours WHERE owner = $1 AND project = $2 AND project <> '' LIMIT 1";
+
+/// When something was charged with a model for one owner, if ever.
+pub(crate) const MODEL_USED: &str =
+    "SELECT starts_at FROM usage_hours WHERE owner = $1 AND model = $2 AND model <> '' LIMIT 1";
+
 /// The installation's sealed key for operation ids.
 pub(crate) const OPERATION_KEY: &str = "SELECT operation_key FROM installation WHERE one = 1";
 

@@ -6,8 +6,8 @@ use sqlx::AssertSqlSafe;
 
 use super::sql::{self, Both};
 use super::{
-    MIGRATIONS, accounts, catalogs, contracts, invoices, limits, methods, payments, purchases, refused_moves, settings,
-    sql_write, subscriptions, top_ups, webhooks, years,
+    MIGRATIONS, accounts, catalogs, contracts, invoices, limits, methods, payments, projects, purchases, refused_moves,
+    settings, sql_write, subscriptions, top_ups, webhooks, years,
 };
 
 /// A statement in the words of the engines that it is for.
@@ -67,7 +67,7 @@ fn all() -> Vec<Statement> {
         DETAILS_OF DETAILS_FROM REPLACE_DETAILS
         OVERDUE_HOLDS LAPSED_HOLDS OPEN_HOLDS HOLDS_NAMED NEXT_DEADLINES LIMITS_OF LIMITS_USED FORGET_USES ERASE_HOLD_LABELS ERASE_ALL_HOLD_LABELS
         HOURS_FROM DAYS_FROM TOTALS_OF_HOUR TOTALS_OF_DAY METERS_FROM ROLLED_UP FIRST_HOUR FIRST_DAY ROLL_UP_DAY NOTE_ROLL_UP
-        OPERATION_KEY KEEP_OPERATION_KEY
+        PROJECT_USED MODEL_USED OPERATION_KEY KEEP_OPERATION_KEY
     );
     let same = |file| {
         move |(name, text): (&'static str, &'static str)| Statement {
@@ -94,6 +94,7 @@ fn all() -> Vec<Statement> {
     let webhooks = webhooks::STATEMENTS.into_iter().map(same("webhooks.rs"));
     let contracts = contracts::STATEMENTS.into_iter().map(same("contracts.rs"));
     let limits = limits::STATEMENTS.into_iter().map(same("limits.rs"));
+    let projects = projects::STATEMENTS.into_iter().map(same("projects.rs"));
     let batch = |name, text| Statement { file: "sql_write.rs", name, sqlite: None, postgres: Some(text) };
     let batches =
         [batch("WRITE_BATCH", sql_write::WRITE_BATCH), batch("WRITE_BATCH_LIMITED", sql_write::WRITE_BATCH_LIMITED)];
@@ -119,6 +120,7 @@ fn all() -> Vec<Statement> {
         .chain(webhooks)
         .chain(contracts)
         .chain(limits)
+        .chain(projects)
         .collect()
 }
 
@@ -145,6 +147,7 @@ fn no_statement_is_forgotten() {
         ("ledger.rs", include_str!("ledger.rs")),
         ("limits.rs", include_str!("limits.rs")),
         ("lots.rs", include_str!("lots.rs")),
+        ("projects.rs", include_str!("projects.rs")),
         ("usage.rs", include_str!("usage.rs")),
         ("write.rs", include_str!("write.rs")),
         ("years.rs", include_str!("years.rs")),

@@ -218,6 +218,23 @@ pub(crate) async fn first(
     Ok(row.map(|(starts_at,)| starts_at))
 }
 
+/// Whether anything was ever charged for a project of an owner's.
+pub(crate) async fn names_project(tx: &mut Tx, owner: OwnerId, project: &ProjectName) -> Result<bool, DbError> {
+    names(tx, owner, sql::PROJECT_USED, project.as_str()).await
+}
+
+/// Whether anything was ever charged with a model for an owner.
+pub(crate) async fn names_model(tx: &mut Tx, owner: OwnerId, model: &ModelName) -> Result<bool, DbError> {
+    names(tx, owner, sql::MODEL_USED, model.as_str()).await
+}
+
+/// Hours are never forgotten, so they say it alone.
+async fn names(tx: &mut Tx, owner: OwnerId, statement: &'static str, name: &str) -> Result<bool, DbError> {
+    let row: Option<(Timestamp,)> =
+        on!(tx, c => sqlx::query_as(statement).bind(keys::owner(owner)).bind(name).fetch_optional(c).await?);
+    Ok(row.is_some())
+}
+
 /// An owner's first hour with usage from `from` on.
 pub(crate) async fn first_hour(tx: &mut Tx, owner: OwnerId, from: Timestamp) -> Result<Option<Timestamp>, DbError> {
     first(tx, owner, Grain::Hour, from).await

@@ -13,16 +13,17 @@ use bursar_id::{OwnerId, Role, UserId};
 use bursar_members::{Members, Policy, Standing, Word, standing};
 use bursar_money::Credits;
 use bursar_rpc::{Caller, Permission, Problem, UserCaller};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::domain::{Actor, Refusal, Spender};
 use crate::error::Error;
 use crate::store::members;
 
-/// How long a service that names a member nobody knows waits for the event that tells of it.
+/// How long whoever names a member or a project that nobody knows waits for the event that tells of it.
 const NEWS_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Until when a call that begins now waits for news of members: however many it names, once.
+/// Until when a call that begins now waits for news of what it names: however much that is, once.
 pub(crate) fn patience() -> Instant {
     Instant::now() + NEWS_PATIENCE
 }
@@ -312,6 +313,11 @@ impl Access {
             Err(Error::NotAMember) => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// Word of what organization tells, for whoever waits for some of it; `None` while nothing is heard of organization.
+    pub(crate) fn news(&self) -> Option<watch::Receiver<u64>> {
+        (!self.members.feed().is_stale()).then(|| self.members.news())
     }
 
     async fn known(&self, owner: OwnerId, user: UserId) -> Result<Option<Word>, Error> {

@@ -15,7 +15,7 @@ use super::invoices;
 use super::standings;
 use super::subscriptions::SubscriptionUseCases;
 use crate::error::Error;
-use crate::store::accounts;
+use crate::store::{accounts, projects};
 
 /// Seeing off one person.
 pub(crate) const FAREWELL: Kind<Farewell> = Kind::new("billing.farewell");
@@ -52,7 +52,7 @@ pub(crate) async fn depart(
     Ok(())
 }
 
-/// Erases what the person has set of the account, gives up what waits for its payment, and ends the personal subscription, if
+/// Erases what the person has set of the account, forgets the projects, gives up what waits for its payment, and ends the personal subscription, if
 /// there is one.
 pub(crate) async fn see_off(subscriptions: &SubscriptionUseCases, Farewell { user }: Farewell) -> Result<(), Error> {
     let (owner, now) = (OwnerId::User(user), subscriptions.till.clock.now());
@@ -60,6 +60,7 @@ pub(crate) async fn see_off(subscriptions: &SubscriptionUseCases, Farewell { use
     // Whoever is just opening the account to set something is waited for; whoever comes later finds the person gone.
     accounts::open(&mut tx, &[owner], now).await?;
     let cards = invoices::leave(&mut tx, owner).await?;
+    projects::forget_all(&mut tx, owner).await?;
     subscriptions.cashier.removals().later(&mut tx, cards).await?;
     tx.commit().await?;
     subscriptions.cashier.give_up_all(owner).await?;

@@ -16,16 +16,18 @@ use bursar_rpc::{Answer, Asked, Caller, Done, Mutation, Mutations, Page, PageReq
 use bursar_secret::Entropy;
 use bursar_time::{Clock, Timestamp, Zone};
 
-use super::access::{Access, Allowed};
+use super::access::{Access, Allowed, patience};
+use super::catalogs::CatalogHandle;
 use super::costly::Costly;
 use super::orders::{admit, up_to_date};
+use super::subjects;
 use super::subscriptions::SubscriptionUseCases;
 use crate::domain::{
     self, Account, AccountState, Limit, LimitMode, LimitSet, LimitSubject, LimitWindow, Percents, Refusal, Subject,
 };
 use crate::error::Error;
 use crate::lane::{RulesHandle, view_with_limits};
-use crate::store::{accounts, limits, members, settings};
+use crate::store::{accounts, limits, settings};
 use reading::Reading;
 
 /// How often the account is locked at most until so little is left to be read that the limit is set.
@@ -39,6 +41,8 @@ pub(crate) struct LimitUseCases {
     pub(crate) clock: Clock,
     pub(crate) entropy: Entropy,
     pub(crate) rules: RulesHandle,
+    /// Which models there are.
+    pub(crate) catalog: CatalogHandle,
     pub(crate) costly: Costly,
     pub(crate) mutations: Mutations<Outbox>,
     /// How many an account may have.
@@ -83,6 +87,7 @@ impl LimitUseCases {
             clock: of.till.clock.clone(),
             entropy: of.entropy.clone(),
             rules: rules.clone(),
+            catalog: of.catalog.clone(),
             costly: costly.clone(),
             mutations: of.mutations.clone(),
             most,
@@ -93,6 +98,7 @@ impl LimitUseCases {
     /// under the lock turns out to be much (a limit that counted was deleted meanwhile, a window has turned), it is given
     /// back, and read on.
     pub(crate) async fn set(&self, owner: OwnerId, asked: &Asked<SetCommand>) -> Result<Answer<Shown>, Error> {
+        self.hear_of_project(owner, asked).await?;
         let mut reading = None;
         for _ in 0..ATTEMPTS {
             let standing = self.access.to(asked.caller(), owner).await;
@@ -105,6 +111,18 @@ impl LimitUseCases {
             }
         }
         Err(Error::Overloaded)
+    }
+
+    /// A project that was made a moment ago is known as soon as that is told here: it is waited for, a moment at most, by
+    /// whoever may set a limit on it.
+    async fn hear_of_project(&self, owner: OwnerId, asked: &Asked<SetCommand>) -> Result<(), Error> {
+        let Ok(SetCommand { subject: LimitSubject::One(Subject::Project(name)), .. }) = asked.command() else {
+            return Ok(());
+        };
+        if self.access.to(asked.caller(), owner).await.is_err() {
+            return Ok(());
+        }
+        subjects::wait_for_project((&self.access, &self.db), owner, name, patience()).await
     }
 
     /// `None`: more is to be read than is read while others wait.
@@ -127,7 +145,8 @@ impl LimitUseCases {
         let account = lock(m.tx(), owner).await?;
         let (set, zone) = of(m.tx(), owner).await?;
         if !set.limits().iter().any(|limit| limit.subject == command.subject) {
-            demand(m.tx(), owner, &command.subject).await?;
+            let sold = self.catalog.current();
+            subjects::demand(m.tx(), owner, &command.subject, sold.catalog().rates()).await?;
         }
         let same = |limit: &&Limit| {
             (&limit.subject, limit.window, limit.mode) == (&command.subject, command.window, command.mode)
@@ -279,17 +298,6 @@ fn asks(
         pairs.extend(local.map(|limit| (&limit.subject, limit.window)));
     }
     pairs.into_iter().map(|(subject, window)| domain::Asked::of(subject.clone(), window, open, zone)).collect()
-}
-
-/// A member must belong to the owner. Nothing else is unknown here, and it may be limited before anything is spent with it:
-/// a project is whatever charges name; so is a model, as only what is charged by usage has to be on the rate card; and which
-/// keys there are identity alone knows.
-async fn demand(tx: &mut Tx, owner: OwnerId, subject: &LimitSubject) -> Result<(), Error> {
-    let LimitSubject::One(Subject::Member(user)) = subject else { return Ok(()) };
-    let own = owner == OwnerId::User(*user);
-    let known = members::named(tx, &[(owner, *user)]).await?;
-    let belongs = known.get(&(owner, *user)).is_some_and(|word| word.role.is_some());
-    if own || belongs { Ok(()) } else { Err(Error::NotFound("member")) }
 }
 
 fn shown(state: &AccountState, limit: &Limit, viewer: Viewer, now: Timestamp) -> Shown {

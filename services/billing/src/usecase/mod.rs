@@ -46,6 +46,7 @@ pub(crate) mod settings;
 #[cfg(test)]
 mod shop;
 pub(crate) mod standings;
+pub(crate) mod subjects;
 pub(crate) mod subscriptions;
 pub(crate) mod sweep;
 pub(crate) mod top_ups;

@@ -26,7 +26,7 @@ use super::removals::Removals;
 use crate::domain::{Actor, Command, Outcome, Request};
 use crate::error::Error;
 use crate::lane::{Job, Lanes};
-use crate::store::{accounts, details, limits};
+use crate::store::{accounts, details, limits, projects};
 
 /// Clearing one account.
 pub(crate) const PURGE: Kind<Purge> = Kind::new("billing.purge");
@@ -103,12 +103,14 @@ impl Purger {
         Ok(())
     }
 
-    /// Nothing is spent any more that a limit could be about. What was used of limits that are deleted is still there.
+    /// Nothing is spent any more that a limit could be about: the limits go, and the projects that they may be about. What was
+    /// used of limits that are deleted is still there.
     async fn forget_limits(&self, owner: OwnerId) -> Result<(), Error> {
         let mut tx = self.db.begin().await?;
         let account = accounts::lock(&mut tx, &[owner]).await?.pop();
         if account.is_some_and(|(_, account)| account.standing == Standing::Purged) {
             limits::delete_all(&mut tx, owner).await?;
+            projects::forget_all(&mut tx, owner).await?;
         }
         Ok(tx.commit().await?)
     }

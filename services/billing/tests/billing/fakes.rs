@@ -1,8 +1,11 @@
-//! The parts of identity that billing talks to.
+//! The parts of identity that billing talks to, and what organization's snapshots tell it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
+use bursar_db::{DbError, Tx};
+use bursar_events::{Part, Present};
 use bursar_id::ServiceAccountId;
+use bursar_proto::event::v1::event::Payload;
 use bursar_proto::identity::v1::key_service_server::{KeyService, KeyServiceServer};
 use bursar_proto::identity::v1::service_account_service_server::{ServiceAccountService, ServiceAccountServiceServer};
 use bursar_proto::identity::v1::{
@@ -78,6 +81,25 @@ impl ServiceAccountService for Identity {
         _: Request<DisableServiceAccountRequest>,
     ) -> Result<Response<DisableServiceAccountResponse>, Status> {
         Err(never())
+    }
+}
+
+/// What organization's snapshots tell: nothing, until a test says what.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Snapshot(Arc<Mutex<Vec<Payload>>>);
+
+impl Snapshot {
+    /// From now on they tell this.
+    pub(crate) fn tells(&self, payloads: Vec<Payload>) {
+        *self.0.lock().unwrap() = payloads;
+    }
+}
+
+#[tonic::async_trait]
+impl Present for Snapshot {
+    async fn part(&self, _: &mut Tx, after: &str) -> Result<Option<Part>, DbError> {
+        let payloads = self.0.lock().unwrap().clone();
+        Ok(after.is_empty().then(|| Part { payloads, next: "end".to_owned() }))
     }
 }
 

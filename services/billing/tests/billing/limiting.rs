@@ -141,7 +141,7 @@ engines! {
         world.audit(ana.owner).await;
     }
 
-    async fn members_must_exist_and_nothing_else_needs_to_be_there_before_its_limit(db: TestDb) {
+    async fn members_must_exist_and_others_limits_are_nobodys(db: TestDb) {
         let world = World::on(db).await;
         let (team, boss) = world.organization_with(1, "100").await;
         world.hears(team, id(2), Some(Role::Member), 1).await;
@@ -160,11 +160,11 @@ engines! {
         for subject in [format!("member {}", ben.user), "project film".to_owned(), "model a-model".to_owned()] {
             assert_eq!(boss.limited(limit(team, &subject, Day, "5")).await.used, "1");
         }
-        // Nobody keeps a list of these: a charge may name whatever is limited.
-        for subject in ["project other".to_owned(), "model other".to_owned(), format!("key {key}")] {
+        // Nobody here keeps a list of keys, and the catalog one of models.
+        for subject in ["model veo-3.1".to_owned(), format!("key {key}")] {
             assert_eq!(boss.limited(limit(team, &subject, Day, "1")).await.used, "0", "{subject}");
         }
-        for spent in [spend(team, "1.000001").for_project("other"), spend(team, "1.000001").on_model("other")] {
+        for spent in [spend(team, "4.000001").for_project("film"), spend(team, "1.000001").on_model("veo-3.1")] {
             refused(ben.charge(spent).await, FailedPrecondition, "LIMIT_REACHED");
         }
         let other = world.person_with(4, "10").await;
@@ -174,7 +174,7 @@ engines! {
         refused(other.delete_limit(foreign).await, NotFound, "NOT_FOUND");
         let nobody = bursar_id::OwnerId::User(id(77));
         refused(world.operator().set_limit(limit(nobody, "every", Day, "1")).await, NotFound, "NOT_FOUND");
-        assert_eq!(boss.list_limits(limits_of(team)).await.unwrap().limits.len(), 6);
+        assert_eq!(boss.list_limits(limits_of(team)).await.unwrap().limits.len(), 5);
     }
 
     async fn what_each_role_may_with_limits(db: TestDb) {
@@ -303,6 +303,7 @@ engines! {
         let (team, boss) = world.organization_with(1, "100").await;
         boss.limited(limit(team, "every", Day, "50")).await;
         boss.charged(spend(team, "5")).await;
+        world.has_project(team, id(1)).await;
         world.stands(team, Standing::Suspended, 1).await;
         refused(boss.set_limit(limit(team, "every", Day, "60")).await, PermissionDenied, "ORGANIZATION_SUSPENDED");
         refused(boss.list_limits(limits_of(team)).await, PermissionDenied, "ORGANIZATION_SUSPENDED");
@@ -313,6 +314,7 @@ engines! {
             world.scalar("SELECT (SELECT COUNT(*) FROM limits) + (SELECT COUNT(*) FROM limit_uses)").await == 0
         })
         .await;
+        assert_eq!(world.scalar("SELECT COUNT(*) FROM projects").await, 0, "what they may be about is forgotten with them");
         world.audit(team).await;
     }
 }

@@ -63,6 +63,7 @@ mod stripe_cards;
 mod stripe_desk;
 mod stripe_package;
 mod stripe_troubles;
+mod subjects;
 mod tampering;
 mod telling;
 mod topping_up;

@@ -3,14 +3,22 @@
 use std::sync::atomic::Ordering;
 
 use bursar_db::on;
-use bursar_id::{OrganizationId, OwnerId, Role, UserId};
+use bursar_id::{OrganizationId, OwnerId, ProjectId, Role, UserId};
 use bursar_members::{OwnPolicy, Policy};
 use bursar_proto::event::v1::event::Payload;
-use bursar_proto::event::v1::{DeploymentPolicyChanged, MembershipChanged, OrganizationPolicyChanged, UserDeleted};
+use bursar_proto::event::v1::{
+    DeploymentPolicyChanged, MembershipChanged, OrganizationPolicyChanged, ProjectChanged, UserDeleted,
+};
 use bursar_rpc::convert::to_optional_role;
 use bursar_testkit::id;
 
 use crate::world::{World, the, until};
+
+/// What tells that an owner has a project.
+pub(crate) fn made(owner: OwnerId, project: ProjectId) -> Payload {
+    let (owner, project_id) = (owner.to_string(), project.to_string());
+    Payload::ProjectChanged(ProjectChanged { owner, project_id, deleted: false })
+}
 
 impl World {
     /// Billing hears that a membership is now like this, and has applied it.
@@ -28,6 +36,19 @@ impl World {
             version,
         };
         self.tell(Payload::MembershipChanged(changed)).await;
+    }
+
+    /// Billing hears that an owner has a project, and has applied it.
+    pub(crate) async fn has_project(&self, owner: OwnerId, project: ProjectId) {
+        self.tell(made(owner, project)).await;
+        self.applied().await;
+    }
+
+    /// The same of one that is gone.
+    pub(crate) async fn lost_project(&self, owner: OwnerId, project: ProjectId) {
+        let (owner, project_id) = (owner.to_string(), project.to_string());
+        self.tell(Payload::ProjectChanged(ProjectChanged { owner, project_id, deleted: true })).await;
+        self.applied().await;
     }
 
     /// Identity tells that somebody's account was deleted.

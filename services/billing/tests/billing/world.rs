@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use crate::calls::Caller;
-use crate::fakes::Identity;
+use crate::fakes::{Identity, Snapshot};
 use crate::words::{audit_of, grant};
 
 /// Everything a test needs.
@@ -39,6 +39,8 @@ pub(crate) struct World {
     pub(crate) ready: ReadyProbe,
     peers: Peers,
     pub(crate) organization: Outbox,
+    /// What organization's snapshots tell.
+    pub(crate) snapshot: Snapshot,
     pub(crate) organization_db: Db,
     pub(crate) people: Outbox,
     pub(crate) people_db: Db,
@@ -123,7 +125,8 @@ impl World {
         let organization = Outbox::new("organization", organization_db.clone(), clock.clone(), Entropy::seeded(1));
         let env = Env::for_test(clock.clone(), Entropy::seeded(2));
         let identity = Identity { issuer: Arc::clone(&issuer), clock: clock.clone() };
-        let teams = Hush::over(Routes::new(organization.service(Nothing, CancellationToken::new())));
+        let snapshot = Snapshot::default();
+        let teams = Hush::over(Routes::new(organization.service(snapshot.clone(), CancellationToken::new())));
         let identity_db = identity_tells_in.open(&Migrations::SHARED).await;
         let people = Outbox::new("identity", identity_db.clone(), clock.clone(), Entropy::seeded(3));
         let deletions = Hush::over(Routes::new(people.service(Nothing, CancellationToken::new())));
@@ -144,6 +147,7 @@ impl World {
             issuer,
             peers,
             organization,
+            snapshot,
             organization_db,
             people,
             people_db: identity_db,

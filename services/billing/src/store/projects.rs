@@ -1,0 +1,77 @@
+//! Which projects owners have: what organization told last of each. One that is gone stays, so that no earlier word that comes
+//! late brings it back.
+
+use bursar_db::{DbError, Tx, on};
+use bursar_id::{OwnerId, ProjectId};
+
+use super::keys;
+
+const LEARN: &str = "INSERT INTO projects (owner, id, deleted, incarnation) VALUES ($1, $2, $3, $4)
+     ON CONFLICT (owner, id) DO UPDATE SET deleted = excluded.deleted, incarnation = excluded.incarnation
+     WHERE projects.incarnation < excluded.incarnation
+         OR (projects.incarnation = excluded.incarnation AND projects.deleted < excluded.deleted)";
+const FIND: &str = "SELECT deleted FROM projects WHERE owner = $1 AND id = $2";
+const FORGET: &str = "DELETE FROM projects WHERE owner = $1 AND id = $2";
+const FORGET_ALL: &str = "DELETE FROM projects WHERE owner = $1";
+const FORGET_BEFORE: &str = "DELETE FROM projects WHERE incarnation < $1";
+
+/// Every statement here, by its name.
+#[cfg(test)]
+pub(super) const STATEMENTS: [(&str, &str); 5] = [
+    ("LEARN", LEARN),
+    ("FIND", FIND),
+    ("FORGET", FORGET),
+    ("FORGET_ALL", FORGET_ALL),
+    ("FORGET_BEFORE", FORGET_BEFORE),
+];
+
+/// What becomes of a project, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It was made.
+    Made,
+    /// It is gone.
+    Deleted,
+}
+
+/// Remembers what was told of a project in this incarnation, unless something later is known.
+pub(crate) async fn learn(
+    tx: &mut Tx,
+    (owner, id): (OwnerId, ProjectId),
+    fate: Fate,
+    incarnation: u64,
+) -> Result<(), DbError> {
+    let (deleted, incarnation) = (i64::from(fate == Fate::Deleted), stored(incarnation));
+    on!(tx, c => sqlx::query(LEARN).bind(keys::owner(owner)).bind(keys::uuid(id)).bind(deleted).bind(incarnation)
+        .execute(c).await?.rows_affected());
+    Ok(())
+}
+
+/// What was last told of an owner's project; `None` when it was never heard of.
+pub(crate) async fn find(tx: &mut Tx, owner: OwnerId, id: ProjectId) -> Result<Option<Fate>, DbError> {
+    let row: Option<(i64,)> = on!(tx, c => sqlx::query_as(FIND).bind(keys::owner(owner)).bind(keys::uuid(id))
+        .fetch_optional(c).await?);
+    Ok(row.map(|(deleted,)| if deleted == 0 { Fate::Made } else { Fate::Deleted }))
+}
+
+/// Forgets a project of an owner who is gone.
+pub(crate) async fn forget(tx: &mut Tx, owner: OwnerId, id: ProjectId) -> Result<(), DbError> {
+    on!(tx, c => sqlx::query(FORGET).bind(keys::owner(owner)).bind(keys::uuid(id)).execute(c).await?.rows_affected());
+    Ok(())
+}
+
+/// Forgets all projects of an owner who is gone.
+pub(crate) async fn forget_all(tx: &mut Tx, owner: OwnerId) -> Result<(), DbError> {
+    on!(tx, c => sqlx::query(FORGET_ALL).bind(keys::owner(owner)).execute(c).await?.rows_affected());
+    Ok(())
+}
+
+/// Forgets the projects of which no word of this incarnation or a later one told.
+pub(crate) async fn forget_before(tx: &mut Tx, incarnation: u64) -> Result<(), DbError> {
+    on!(tx, c => sqlx::query(FORGET_BEFORE).bind(stored(incarnation)).execute(c).await?.rows_affected());
+    Ok(())
+}
+
+fn stored(incarnation: u64) -> i64 {
+    i64::try_from(incarnation).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,96 @@
+//! What limits may be about. Members are told by organization, and so are projects; models have a price in the catalog. But
+//! charges may name any project, by a name of the product's own, and one of an amount any model: so what was charged for or
+//! with before is known, too. Whatever else is named is a slip of the pen, and a limit on it would never hold.
+
+#[cfg(test)]
+mod tests;
+
+use bursar_db::{Db, DbError, Tx};
+use bursar_id::{OwnerId, ProjectId};
+use bursar_members::words;
+use tokio::time::Instant;
+
+use super::access::Access;
+use crate::domain::{LimitSubject, ProjectName, RateCard, Subject};
+use crate::error::Error;
+use crate::store::projects::{self, Fate};
+use crate::store::{limits, members, usage};
+
+/// Remembers what organization told of a project in this incarnation. Of a person who is gone nothing is remembered: that the
+/// projects are gone as well may be told after everything else of the account was erased.
+pub(crate) async fn learn(
+    tx: &mut Tx,
+    (owner, id): (OwnerId, ProjectId),
+    fate: Fate,
+    incarnation: u64,
+) -> Result<(), DbError> {
+    if let OwnerId::User(user) = owner {
+        let own = words::named(tx, &[(owner, user)]).await?;
+        if own.get(&(owner, user)).is_some_and(|word| word.role.is_none()) {
+            return projects::forget(tx, owner, id).await;
+        }
+    }
+    projects::learn(tx, (owner, id), fate, incarnation).await
+}
+
+/// Demands that what a first limit shall be about is known, by the rate card in force.
+pub(super) async fn demand(tx: &mut Tx, owner: OwnerId, subject: &LimitSubject, rates: &RateCard) -> Result<(), Error> {
+    let LimitSubject::One(subject) = subject else { return Ok(()) };
+    let (known, what) = match subject {
+        Subject::Member(user) => {
+            let told = members::named(tx, &[(owner, *user)]).await?;
+            let belongs = told.get(&(owner, *user)).is_some_and(|word| word.role.is_some());
+            (belongs || owner == OwnerId::User(*user), "member")
+        }
+        Subject::Project(name) => {
+            let told = match told_by(name) {
+                Some(id) => projects::find(tx, owner, id).await?,
+                None => None,
+            };
+            (told == Some(Fate::Made) || usage::names_project(tx, owner, name).await?, "project")
+        }
+        Subject::Model(name) => (rates.get(name).is_some() || usage::names_model(tx, owner, name).await?, "model"),
+        // Which keys there are identity alone knows.
+        Subject::Key(_) => return Ok(()),
+    };
+    if known { Ok(()) } else { Err(Error::NotFound(what)) }
+}
+
+/// Waits for the event that tells of a project, no longer than `until`, where nothing at all is known of one that organization
+/// may have made.
+pub(super) async fn wait_for_project(
+    (access, db): (&Access, &Db),
+    owner: OwnerId,
+    name: &ProjectName,
+    until: Instant,
+) -> Result<(), Error> {
+    let Some(id) = told_by(name) else { return Ok(()) };
+    // While nothing is heard there is nothing to wait for.
+    let Some(mut news) = access.news() else { return Ok(()) };
+    if is_used(&mut db.read().await?, owner, name).await? {
+        return Ok(());
+    }
+    let wait = async {
+        while projects::find(&mut db.read().await?, owner, id).await?.is_none() {
+            if news.changed().await.is_err() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    };
+    // Still unknown when time is up: the transaction will refuse it.
+    tokio::time::timeout_at(until, wait).await.unwrap_or(Ok(()))
+}
+
+/// Whether a project may be limited whatever is told of it.
+async fn is_used(tx: &mut Tx, owner: OwnerId, name: &ProjectName) -> Result<bool, DbError> {
+    let set = limits::of(tx, &[owner]).await?.remove(&owner);
+    let is_about = |subject: &LimitSubject| matches!(subject, LimitSubject::One(Subject::Project(it)) if it == name);
+    let is_limited = set.is_some_and(|set| set.limits().iter().any(|limit| is_about(&limit.subject)));
+    Ok(is_limited || usage::names_project(tx, owner, name).await?)
+}
+
+/// The id by which organization tells of a project; `None` where the name is the product's own.
+fn told_by(name: &ProjectName) -> Option<ProjectId> {
+    name.as_str().parse().ok()
+}
