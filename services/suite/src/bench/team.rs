@@ -133,6 +133,8 @@ impl Team {
         use pb::{LimitMode, LimitWindow};
         let of = |subject| Some(pb::LimitSubject { subject: Some(subject) });
         let charge = super::scenario::charge(&self.owner, &self.members[0].id, &self.entropy);
+        // What charges name is known once one of them was made.
+        self.client(0).charge(self.product.on(charge.clone())).await.context("charging for what is limited")?;
         let (every, member) = (Subject::EveryMember(true), Subject::Member(self.members[0].id.clone()));
         let (project, model) = (Subject::Project(charge.project), Subject::Model(charge.model));
         let limits = [

@@ -12,6 +12,7 @@ mod finance;
 mod fuzzing;
 mod ids_of_another;
 mod input;
+mod limiting;
 mod members;
 mod operations;
 mod pool;
@@ -52,6 +53,7 @@ behaviours! {
     members::nothing_falls_back_from_one_context_to_another,
     members::a_stranger_learns_nothing,
     members::billing_is_for_who_may_manage_it,
+    limiting::a_project_is_limited_as_soon_as_it_is_made,
     exporting::an_owner_exports_what_all_services_know,
     members::a_policy_holds_within_two_seconds,
     pool::many_callers_never_spend_more_than_there_is,

@@ -110,7 +110,7 @@ pub(crate) const NAMING: &[(&str, &str)] = &[
     ("billing.v1.CreditService/GrantCredits", "owner:account amount=1 source=3"),
     (
         "billing.v1.LimitService/SetLimit",
-        "owner:account subject.member:user window=2 amount=9 mode=1 -subject.project -subject.api_key",
+        "owner:account subject.member:user window=2 amount=9 mode=1 subject.project?project -subject.api_key",
     ),
     ("billing.v1.LimitService/DeleteLimit", "owner:account limit_id:limit"),
     // A payment method is looked up when a top-up is switched on with it.
