@@ -1,5 +1,6 @@
 //! What organization does later, and again and again: mail, also of invoices, seeing off people whose accounts were deleted,
-//! erasing what deleted organizations had, looking for organizations that lost their owner, and deleting what is old.
+//! erasing what deleted organizations had, looking for organizations that lost their owner, telling of what programs of before
+//! told of nothing, and deleting what is old.
 
 use bursar_db::{DbError, audit, idempotency};
 use bursar_events::retention;
@@ -80,6 +81,11 @@ pub(crate) fn runner(organization: &Organization, people: People<Told>, courier:
     runner.every("library.collect", Span::from_mins(10), move || {
         let collector = collector.clone();
         async move { Ok(if collector.collect_objects().await? { Next::Again } else { Next::Finished }) }
+    });
+    let teller = organization.clone();
+    runner.every("projects.tell", Span::MINUTE, move || {
+        let teller = teller.clone();
+        async move { Ok(if teller.tell_of_projects().await? { Next::Again } else { Next::Finished }) }
     });
     let kept = organization.parts().config.audit_retention;
     runner.tidy("requests.forget", |db, now| async move { idempotency::prune(&db, now).await });

@@ -28,7 +28,9 @@ pub struct ProjectRow {
 }
 
 pub(super) const INSERT: &str = "INSERT INTO projects (id, owner, name, description, created_by, assigned_to, version, \
-    created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+    created_at, updated_at, told) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1)";
+pub(super) const TELL: &str = "UPDATE projects SET told = 1 WHERE told = 0 \
+    AND id IN (SELECT id FROM projects WHERE told = 0 ORDER BY id LIMIT $1) RETURNING owner, id";
 pub(super) const BY_ID: &str = "SELECT id, owner, name, description, created_by, assigned_to, version, created_at, \
     updated_at FROM projects WHERE owner = $1 AND id = $2";
 pub(super) const ANYWHERE: &str = "SELECT id, owner, name, description, created_by, assigned_to, version, created_at, \
@@ -50,9 +52,10 @@ pub(super) const HAND_OVER: &str = "UPDATE projects SET assigned_to = $3, versio
 pub(super) const ERASE: &str =
     "DELETE FROM projects WHERE id IN (SELECT id FROM projects WHERE owner = $1 ORDER BY id LIMIT $2) RETURNING id";
 pub(super) const DELETE: &str = "DELETE FROM projects WHERE id = $1";
-pub(super) const AFTER: &str = "SELECT owner, id FROM projects WHERE id > $1 ORDER BY id LIMIT $2";
+pub(super) const AFTER: &str =
+    "SELECT owner, id FROM projects WHERE (owner, id) > ($1, $2) ORDER BY owner, id LIMIT $3";
 
-/// Adds a project.
+/// Adds a project, of which it is told in the same transaction.
 pub async fn insert(tx: &mut Tx, row: &ProjectRow) -> Result<(), DbError> {
     exactly_one(on!(tx, c => sqlx::query(INSERT)
         .bind(row.id)
@@ -67,6 +70,11 @@ pub async fn insert(tx: &mut Tx, row: &ProjectRow) -> Result<(), DbError> {
         .execute(c)
         .await?
         .rows_affected()))
+}
+
+/// Notes of up to `limit` projects that a program of before made that it is told of them now; says whose they are, and which.
+pub async fn tell(tx: &mut Tx, limit: i64) -> Result<Vec<(OwnerId, ProjectId)>, DbError> {
+    Ok(on!(tx, c => sqlx::query_as(TELL).bind(limit).fetch_all(c).await?))
 }
 
 /// The project with this id, if it belongs to this context.
@@ -152,7 +160,7 @@ pub async fn erase(tx: &mut Tx, owner: OwnerId, limit: i64) -> Result<Vec<Projec
     Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 
-/// All projects, whosever they are, after one in the order of their ids: whose they are, and which.
-pub async fn after(tx: &mut Tx, id: &str, limit: i64) -> Result<Vec<(OwnerId, ProjectId)>, DbError> {
-    Ok(on!(tx, c => sqlx::query_as(AFTER).bind(id).bind(limit).fetch_all(c).await?))
+/// All projects, whosever they are, after one of an owner's, in the order of owners and ids.
+pub async fn after(tx: &mut Tx, owner: &str, id: &str, limit: i64) -> Result<Vec<(OwnerId, ProjectId)>, DbError> {
+    Ok(on!(tx, c => sqlx::query_as(AFTER).bind(owner).bind(id).bind(limit).fetch_all(c).await?))
 }

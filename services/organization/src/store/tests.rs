@@ -116,6 +116,7 @@ const BOTH: &[&str] = &[
     projects::HAND_OVER,
     projects::INSERT,
     projects::LIST,
+    projects::TELL,
     projects::UPDATE,
     seats::FORGET,
     seats::DOUBT,

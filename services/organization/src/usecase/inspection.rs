@@ -1,7 +1,7 @@
 //! What the check of all stores reads of organization's: who belongs where, how organizations stand, and what others told of it.
 
 use bursar_db::{DbError, Tx};
-use bursar_id::{OrganizationId, UserId};
+use bursar_id::{OrganizationId, OwnerId, ProjectId, UserId};
 use bursar_members::Standing;
 use bursar_time::Timestamp;
 
@@ -9,7 +9,7 @@ use super::as_told;
 use crate::domain::standing::Standing as Life;
 use crate::store::memberships::{self, PlaceRow};
 use crate::store::organizations::{self, OrganizationRow};
-use crate::store::{seats, standings, users};
+use crate::store::{projects, seats, standings, users};
 
 /// Where an organization is on its way to be used, or to be gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +75,16 @@ pub async fn passing_after(
 /// Whether an organization must have an owner with an account: what was deleted goes without.
 pub async fn is_owned(tx: &mut Tx, id: OrganizationId) -> Result<bool, DbError> {
     Ok(standings::find(tx, id).await?.is_some_and(crate::domain::standing::Standing::is_owned))
+}
+
+/// The projects after the given one, whosever they are, in the order of owners and ids.
+pub async fn projects_after(
+    tx: &mut Tx,
+    after: Option<(OwnerId, ProjectId)>,
+    limit: i64,
+) -> Result<Vec<(OwnerId, ProjectId)>, DbError> {
+    let (owner, id) = after.map(|(owner, id)| (owner.to_string(), id.to_string())).unwrap_or_default();
+    projects::after(tx, &owner, &id, limit).await
 }
 
 /// Of whom it is known that they have deleted the account, after the given one, in the order of the ids.

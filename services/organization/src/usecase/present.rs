@@ -94,8 +94,9 @@ impl Present for State {
                 (rows.iter().map(as_member).collect::<Vec<Payload>>(), last)
             }
             Section::Projects => {
-                let rows = projects::after(tx, key, PART).await?;
-                let last = rows.last().map(|(_, id)| id.to_string());
+                let (owner, id) = key.split_once('/').unwrap_or_default();
+                let rows = projects::after(tx, owner, id, PART).await?;
+                let last = rows.last().map(|(owner, id)| format!("{owner}/{id}"));
                 (rows.into_iter().map(|(owner, id)| events::project(owner, id)).collect(), last)
             }
         };
@@ -135,7 +136,7 @@ mod tests {
         assert_eq!(Section::Standings.place(None), "policies/");
         assert_eq!(Section::of("memberships/org_1/usr_1"), Some((Section::Memberships, "org_1/usr_1")));
         assert_eq!(Section::Memberships.place(None), "projects/");
-        assert_eq!(Section::of("projects/prj_1"), Some((Section::Projects, "prj_1")));
+        assert_eq!(Section::of("projects/usr_1/prj_1"), Some((Section::Projects, "usr_1/prj_1")));
         assert_eq!(Section::of(&Section::Projects.place(None)), None, "the end");
     }
 }

@@ -14,6 +14,9 @@ use crate::domain::{Refusal, etag, project};
 use crate::store::projects::{self, ProjectRow};
 use crate::store::{memberships, users};
 
+/// Of how many projects one transaction tells at most that were not told of.
+const UNTOLD: i64 = 200;
+
 /// A project to make.
 pub struct NewProject {
     /// Its name.
@@ -82,6 +85,17 @@ impl Organization {
         }
         let told = events::project(owner, project.id);
         Ok(Done::New(project, vec![told]))
+    }
+
+    /// Tells of some projects that programs made that told of none; says whether there may be more. Such a program may run
+    /// beside this one for a while.
+    pub async fn tell_of_projects(&self) -> Result<bool, Error> {
+        let mut tx = self.0.db.begin().await?;
+        let untold = projects::tell(&mut tx, UNTOLD).await?;
+        let full = i64::try_from(untold.len()).is_ok_and(|found| found >= UNTOLD);
+        let told = untold.into_iter().map(|(owner, id)| events::project(owner, id)).collect();
+        self.0.outbox.commit(tx, told).await?;
+        Ok(full)
     }
 
     /// A project of the token's context, or for a service of any.
