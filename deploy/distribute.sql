@@ -4,7 +4,8 @@
 --
 --     psql "$BURSAR_BILLING_STORE" -v ON_ERROR_STOP=1 -f deploy/distribute.sql
 --
--- (in a database that a version before has distributed, only the lines of the tables that came since: those of limits), and
+-- (in a database that a version before has distributed, only the lines of the tables that came since: those of limits and of
+-- projects), and
 -- set `billing.distributed = true` (BURSAR_BILLING__DISTRIBUTED=true) on every replica. One owner's rows of all these
 -- tables then lie together on one worker; every transaction of the credit path has one owner, so it runs there. What owners
 -- share (events, jobs, requests, cursors, catalogs, subscriptions, purchases) stays on the coordinator.
@@ -23,3 +24,4 @@ SELECT create_distributed_table('usage_rollups', 'owner', colocate_with => 'acco
 SELECT create_distributed_table('usage_meters', 'owner', colocate_with => 'accounts');
 SELECT create_distributed_table('limits', 'owner', colocate_with => 'accounts');
 SELECT create_distributed_table('limit_uses', 'owner', colocate_with => 'accounts');
+SELECT create_distributed_table('projects', 'owner', colocate_with => 'accounts');

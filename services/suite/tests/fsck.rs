@@ -8,7 +8,7 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bursar_id::{OwnerId, UserId};
+use bursar_id::{OwnerId, ProjectId, UserId};
 use bursar_proto::billing::v1::HoldRequest;
 use bursar_proto::identity::v1::DeleteMeRequest;
 use bursar_proto::organization::v1::get_organization_request::Key;
@@ -43,6 +43,12 @@ fn bytes(deployment: &Deployment, bytes: &[u8]) -> String {
 
 fn owner(deployment: &Deployment, text: &str) -> String {
     bytes(deployment, &text.parse::<OwnerId>().expect("an owner").to_bytes())
+}
+
+/// A project's id as billing keeps it.
+fn uuid(deployment: &Deployment, id: ProjectId) -> String {
+    let uuid = id.as_uuid();
+    if deployment.store(Service::Billing).is_some() { format!("'{uuid}'") } else { bytes(deployment, uuid.as_bytes()) }
 }
 
 fn user(deployment: &Deployment, text: &str) -> String {
@@ -205,10 +211,11 @@ type Changes = Vec<(Service, String)>;
 async fn tamper(deployment: &Deployment, team: &str, [ben, cem]: [&str; 2], gone: &str) -> Vec<String> {
     let (changes, mut lines) = wrong_about_organizations(deployment, team, [ben, cem]);
     let (more, told) = wrong_about_people(deployment, [ben, cem], gone);
-    for (service, sql) in changes.into_iter().chain(more) {
+    let (most, all) = wrong_about_projects(deployment, team, ben);
+    for (service, sql) in changes.into_iter().chain(more).chain(most) {
         change(deployment, service, &sql).await;
     }
-    lines.extend(told);
+    lines.extend(told.into_iter().chain(all));
     lines
 }
 
@@ -266,6 +273,30 @@ fn wrong_about_organizations(deployment: &Deployment, team: &str, [ben, cem]: [&
         format!("billing {team} membership of {ghost}: expected {member}, found nothing"),
     ];
     (changes, lines)
+}
+
+/// One that nobody made, one that was never told, and one that is known to be gone.
+fn wrong_about_projects(deployment: &Deployment, team: &str, by: &str) -> (Changes, Vec<String>) {
+    let [never, untold, gone] = [81, 82, 83].map(id::<bursar_id::kinds::Project>);
+    let made = |id: ProjectId| {
+        let sql = format!(
+            "INSERT INTO projects (id, owner, name, description, created_by, assigned_to, version, created_at, updated_at) \
+             VALUES ('{id}', '{team}', 'P', '', '{by}', '{by}', 1, 1, 1)"
+        );
+        (Service::Organization, sql)
+    };
+    let told = |id: ProjectId, deleted: u8| {
+        let (owner, id) = (owner(deployment, team), uuid(deployment, id));
+        let sql =
+            format!("INSERT INTO projects (owner, id, deleted, incarnation) VALUES ({owner}, {id}, {deleted}, 1)");
+        (Service::Billing, sql)
+    };
+    let lines = vec![
+        format!("billing {team} project {never}: expected nothing, found a project"),
+        format!("billing {team} project {untold}: expected a project, found nothing"),
+        format!("billing {team} project {gone}: expected a project, found nothing"),
+    ];
+    (vec![told(never, 0), made(untold), made(gone), told(gone, 1)], lines)
 }
 
 /// Of what identity tells.

@@ -2,7 +2,7 @@
 //! late brings it back.
 
 use bursar_db::{DbError, Tx, on};
-use bursar_id::{OwnerId, ProjectId};
+use bursar_id::{Id, OwnerId, ProjectId, Uuid};
 
 use super::keys;
 
@@ -11,15 +11,19 @@ const LEARN: &str = "INSERT INTO projects (owner, id, deleted, incarnation) VALU
      WHERE projects.incarnation < excluded.incarnation
          OR (projects.incarnation = excluded.incarnation AND projects.deleted < excluded.deleted)";
 const FIND: &str = "SELECT deleted FROM projects WHERE owner = $1 AND id = $2";
+/// The order of the table's key; by its first column, too, that every plan may begin there.
+const MADE_AFTER: &str = "SELECT owner, id FROM projects WHERE owner >= $1 AND (owner, id) > ($1, $2) AND deleted = 0
+     ORDER BY owner, id LIMIT $3";
 const FORGET: &str = "DELETE FROM projects WHERE owner = $1 AND id = $2";
 const FORGET_ALL: &str = "DELETE FROM projects WHERE owner = $1";
 const FORGET_BEFORE: &str = "DELETE FROM projects WHERE incarnation < $1";
 
 /// Every statement here, by its name.
 #[cfg(test)]
-pub(super) const STATEMENTS: [(&str, &str); 5] = [
+pub(super) const STATEMENTS: [(&str, &str); 6] = [
     ("LEARN", LEARN),
     ("FIND", FIND),
+    ("MADE_AFTER", MADE_AFTER),
     ("FORGET", FORGET),
     ("FORGET_ALL", FORGET_ALL),
     ("FORGET_BEFORE", FORGET_BEFORE),
@@ -54,7 +58,20 @@ pub(crate) async fn find(tx: &mut Tx, owner: OwnerId, id: ProjectId) -> Result<O
     Ok(row.map(|(deleted,)| if deleted == 0 { Fate::Made } else { Fate::Deleted }))
 }
 
-/// Forgets a project of an owner who is gone.
+/// The projects that there are after the given one, whosever they are, in the order of owners and ids.
+pub(crate) async fn made_after(
+    tx: &mut Tx,
+    after: Option<(OwnerId, ProjectId)>,
+    limit: i64,
+) -> Result<Vec<(OwnerId, ProjectId)>, DbError> {
+    let (owner, id) =
+        after.map_or_else(|| (Vec::new(), Uuid::nil()), |(owner, id)| (keys::owner(owner), keys::uuid(id)));
+    let rows: Vec<(Vec<u8>, Uuid)> =
+        on!(tx, c => sqlx::query_as(MADE_AFTER).bind(owner).bind(id).bind(limit).fetch_all(c).await?);
+    rows.into_iter().map(|(owner, id)| Ok((keys::read_owner(&owner)?, Id::from_uuid(id)))).collect()
+}
+
+/// Forgets what was told of a project, so that whatever is told next counts.
 pub(crate) async fn forget(tx: &mut Tx, owner: OwnerId, id: ProjectId) -> Result<(), DbError> {
     on!(tx, c => sqlx::query(FORGET).bind(keys::owner(owner)).bind(keys::uuid(id)).execute(c).await?.rows_affected());
     Ok(())

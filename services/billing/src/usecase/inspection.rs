@@ -2,7 +2,7 @@
 //! gone and of organizations that were deleted. It changes nothing.
 
 use bursar_db::{DbError, Tx};
-use bursar_id::OwnerId;
+use bursar_id::{OwnerId, ProjectId};
 use bursar_members::Standing;
 use bursar_money::Credits;
 use bursar_time::Timestamp;
@@ -10,7 +10,7 @@ use bursar_time::Timestamp;
 use super::catalogs;
 use crate::domain::{Catalog, Subscription};
 use crate::error::Error;
-use crate::store::{self, accounts, holds, lots, subscriptions};
+use crate::store::{self, accounts, holds, lots, projects, subscriptions};
 
 /// Holds that are looked at of one page of owners.
 const HOLDS: usize = 1_000;
@@ -67,6 +67,20 @@ pub async fn inactive_after(
     limit: i64,
 ) -> Result<Vec<(OwnerId, Standing)>, DbError> {
     accounts::inactive_after(tx, after, limit).await
+}
+
+/// The projects after the given one that organization has told of, whosever they are, in the order of owners and ids.
+pub async fn projects_after(
+    tx: &mut Tx,
+    after: Option<(OwnerId, ProjectId)>,
+    limit: i64,
+) -> Result<Vec<(OwnerId, ProjectId)>, DbError> {
+    projects::made_after(tx, after, limit).await
+}
+
+/// Has any word of organization's hold against what is known of a project: it is wrong.
+pub async fn doubt_project(tx: &mut Tx, (owner, id): (OwnerId, ProjectId)) -> Result<(), DbError> {
+    projects::forget(tx, owner, id).await
 }
 
 /// Of these owners, the holds that are open though their deadline came before `until`: each with its owner, its id's text and

@@ -111,6 +111,12 @@ pub(crate) fn seats(plan: Option<u32>, free: &[u32], known: Option<u32>) -> Opti
     (!same).then(|| (said(expected), said(known)))
 }
 
+/// Whether there is a project, and whether billing knows it.
+pub(crate) fn project(is_there: bool, is_known: bool) -> Option<Unlike> {
+    let said = |it: bool| if it { "a project" } else { NOTHING }.to_owned();
+    (is_there != is_known).then(|| (said(is_there), said(is_known)))
+}
+
 /// Whether somebody has deleted the account, and what another service knows of it. It may know it of whom identity does not
 /// know at all: identity was restored.
 pub(crate) fn departure(gone: bool, known: Option<Account>) -> Option<Unlike> {
@@ -292,6 +298,16 @@ mod tests {
             assert_eq!(seats(plan, &free, known), expected, "{plan:?} {known:?}");
         }
         assert_eq!(seats(None, &[], Some(10)), unlike("nothing", "10"));
+    }
+
+    #[test]
+    fn a_project_is_known_where_there_is_one() {
+        assert_eq!(
+            [(true, true), (false, false)].map(|(is_there, is_known)| project(is_there, is_known)),
+            [None, None]
+        );
+        assert_eq!(project(true, false), Some(("a project".to_owned(), NOTHING.to_owned())));
+        assert_eq!(project(false, true), Some((NOTHING.to_owned(), "a project".to_owned())));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use bursar_id::{OrganizationId, OwnerId};
+use bursar_id::{OrganizationId, OwnerId, ProjectId};
 use bursar_members::words::Name;
 use bursar_runtime::Service;
 
@@ -57,6 +57,8 @@ pub(crate) enum Doubt {
     Standing(OwnerId),
     /// An organization's seats.
     Seats(OrganizationId),
+    /// A project.
+    Project(OwnerId, ProjectId),
 }
 
 /// What was found so far, each difference once and in order.

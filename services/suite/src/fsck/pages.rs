@@ -4,7 +4,7 @@
 use bursar_billing::inspection as billing;
 use bursar_db::Db;
 use bursar_events::incarnation;
-use bursar_id::{OrganizationId, OwnerId, UserId, Uuid};
+use bursar_id::{OrganizationId, OwnerId, ProjectId, UserId, Uuid};
 use bursar_identity::usecase::inspection as identity;
 use bursar_members::words::Name;
 use bursar_members::{OwnPolicy, Standing, Word, policies, standings, words};
@@ -37,6 +37,18 @@ pub(super) async fn memberships_known(db: &Db, after: Option<Name>) -> Page<Name
     let mut rows = words::between(&mut db.read().await?, (after, None), PAGE).await?;
     rows.retain(|((owner, _), _)| owner.organization().is_some());
     Ok(rows)
+}
+
+/// The projects that organization has, each by whose it is.
+pub(super) async fn projects_decided(db: &Db, after: Option<(OwnerId, ProjectId)>) -> Page<(OwnerId, ProjectId), ()> {
+    let rows = organization::projects_after(&mut db.read().await?, after, PAGE).await?;
+    Ok(rows.into_iter().map(|project| (project, ())).collect())
+}
+
+/// The projects of which billing knows, likewise.
+pub(super) async fn projects_known(db: &Db, after: Option<(OwnerId, ProjectId)>) -> Page<(OwnerId, ProjectId), ()> {
+    let rows = billing::projects_after(&mut db.read().await?, after, PAGE).await?;
+    Ok(rows.into_iter().map(|project| (project, ())).collect())
 }
 
 /// What organizations have set themselves, with the version of that; what another service knows of it likewise.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bursar_billing::inspection as billing;
 use bursar_db::{Db, Tx};
 use bursar_events::inspection::relearn;
 use bursar_members::{policies, standings, words};
@@ -48,6 +49,7 @@ async fn withdraw(tx: &mut Tx, doubt: &Doubt) -> anyhow::Result<()> {
         Doubt::Policies(owner) => policies::doubt(tx, *owner).await?,
         Doubt::Standing(owner) => standings::doubt(tx, *owner).await?,
         Doubt::Seats(id) => organization::doubt_seats(tx, *id).await?,
+        Doubt::Project(owner, id) => billing::doubt_project(tx, (*owner, *id)).await?,
     }
     Ok(())
 }

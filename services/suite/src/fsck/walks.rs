@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use bursar_billing::inspection as billing;
 use bursar_db::Db;
 use bursar_events::inspection::{progress, set_aside};
-use bursar_id::{OrganizationId, OwnerId, Role, UserId};
+use bursar_id::{OrganizationId, OwnerId, ProjectId, Role, UserId};
 use bursar_identity::usecase::inspection as identity;
 use bursar_members::policies;
 use bursar_members::words::Name;
@@ -54,6 +54,7 @@ impl Walker<'_> {
         self.people_stand().await?;
         self.accounts_stand().await?;
         self.seats().await?;
+        self.projects().await?;
         self.departed().await?;
         self.left_behind().await?;
         self.organizations_pass().await?;
@@ -208,6 +209,19 @@ impl Walker<'_> {
             let what = format_args!("seats of {}", plan.as_deref().unwrap_or("no plan"));
             let cure = Cure::Told(Service::Billing, Doubt::Seats(id));
             self.note(Service::Organization, OwnerId::Organization(id), what, unlike, cure)
+        })
+        .await
+    }
+
+    /// Which projects there are: billing lets those be limited.
+    async fn projects(&mut self) -> anyhow::Result<()> {
+        let stores = self.stores;
+        let decided = async |after| pages::projects_decided(&stores[Service::Organization], after).await;
+        let known = async |after| pages::projects_known(&stores[Service::Billing], after).await;
+        side_by_side(decided, known, |(owner, id): (OwnerId, ProjectId), decided, known| {
+            let unlike = compare::project(decided.is_some(), known.is_some());
+            let cure = Cure::Told(Service::Organization, Doubt::Project(owner, id));
+            self.note(Service::Billing, owner, format_args!("project {id}"), unlike, cure)
         })
         .await
     }
