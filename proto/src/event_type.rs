@@ -14,8 +14,8 @@ pub const ORGANIZATION_STANDING_CHANGED: &str = "organization.standing_changed";
 pub const DEPLOYMENT_POLICY_CHANGED: &str = "deployment.policy_changed";
 /// From organization: somebody joined, left, was removed or changed role.
 pub const MEMBERSHIP_CHANGED: &str = "membership.changed";
-/// From organization: a project was made or deleted.
-pub const PROJECT_CHANGED: &str = "project.changed";
+/// From organization: projects were made or deleted.
+pub const PROJECTS_CHANGED: &str = "projects.changed";
 /// From identity: a display name is known, or changed.
 pub const USER_UPDATED: &str = "user.updated";
 /// From identity: an account was deleted.
@@ -46,7 +46,7 @@ pub const ALL: &[&str] = &[
     ORGANIZATION_STANDING_CHANGED,
     DEPLOYMENT_POLICY_CHANGED,
     MEMBERSHIP_CHANGED,
-    PROJECT_CHANGED,
+    PROJECTS_CHANGED,
     USER_UPDATED,
     USER_DELETED,
     USER_STAYING,
@@ -68,7 +68,7 @@ impl Payload {
             Self::OrganizationPolicyChanged(_) => ORGANIZATION_POLICY_CHANGED,
             Self::DeploymentPolicyChanged(_) => DEPLOYMENT_POLICY_CHANGED,
             Self::MembershipChanged(_) => MEMBERSHIP_CHANGED,
-            Self::ProjectChanged(_) => PROJECT_CHANGED,
+            Self::ProjectsChanged(_) => PROJECTS_CHANGED,
             Self::UserUpdated(_) => USER_UPDATED,
             Self::UserDeleted(_) => USER_DELETED,
             Self::UserStaying(_) => USER_STAYING,
@@ -91,7 +91,7 @@ impl Payload {
             Self::OrganizationPolicyChanged(it) => &it.organization_id,
             Self::DeploymentPolicyChanged(_) => "",
             Self::MembershipChanged(it) => &it.organization_id,
-            Self::ProjectChanged(it) => &it.owner,
+            Self::ProjectsChanged(it) => &it.owner,
             Self::UserUpdated(it) => &it.user_id,
             Self::UserDeleted(it) => &it.user_id,
             Self::UserStaying(it) => &it.user_id,

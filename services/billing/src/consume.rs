@@ -10,7 +10,7 @@ use bursar_jobs::Jobs;
 use bursar_members::projection::Learned;
 use bursar_members::{Members, projection, words};
 use bursar_proto::event::v1::event::Payload;
-use bursar_proto::event::v1::{Event, OrganizationCreated, ProjectChanged};
+use bursar_proto::event::v1::{Event, OrganizationCreated, ProjectsChanged};
 use bursar_proto::event_type;
 use bursar_rpc::convert;
 use bursar_time::Clock;
@@ -21,7 +21,7 @@ use crate::usecase::ownership::{self, Turn};
 use crate::usecase::{farewells, standings, subjects};
 
 /// The types of organization's events that mean something to billing alone.
-const OWN: [&str; 2] = [event_type::ORGANIZATION_CREATED, event_type::PROJECT_CHANGED];
+const OWN: [&str; 2] = [event_type::ORGANIZATION_CREATED, event_type::PROJECTS_CHANGED];
 
 /// Applies organization's events to billing's store.
 pub(crate) struct FromOrganization {
@@ -47,7 +47,7 @@ impl Consumer for FromOrganization {
     async fn apply(&self, tx: &mut Tx, event: &Event) -> Result<(), Unapplied> {
         match &event.payload {
             Some(Payload::OrganizationCreated(created)) => self.open(tx, created).await,
-            Some(Payload::ProjectChanged(changed)) => project(tx, event, changed).await,
+            Some(Payload::ProjectsChanged(changed)) => learn_projects(tx, event, changed).await,
             None if OWN.contains(&event.r#type.as_str()) => Err(Unapplied::unreadable("it has no payload")),
             _ => self.learn(tx, event).await,
         }
@@ -97,12 +97,13 @@ impl FromOrganization {
     }
 }
 
-/// Remembers that there is a project, or that it is gone.
-async fn project(tx: &mut Tx, event: &Event, changed: &ProjectChanged) -> Result<(), Unapplied> {
+/// Remembers that there are projects, or that they are gone.
+async fn learn_projects(tx: &mut Tx, event: &Event, changed: &ProjectsChanged) -> Result<(), Unapplied> {
     let owner: OwnerId = changed.owner.parse().map_err(Unapplied::unreadable)?;
-    let id: ProjectId = changed.project_id.parse().map_err(Unapplied::unreadable)?;
+    let ids: Result<Vec<ProjectId>, _> = changed.project_ids.iter().map(|id| id.parse()).collect();
+    let ids = ids.map_err(Unapplied::unreadable)?;
     let fate = if changed.deleted { Fate::Deleted } else { Fate::Made };
-    Ok(subjects::learn(tx, (owner, id), fate, event.incarnation).await?)
+    Ok(subjects::learn(tx, (owner, ids.as_slice()), fate, event.incarnation).await?)
 }
 
 /// Whose membership an event is about.

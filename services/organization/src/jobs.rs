@@ -23,6 +23,9 @@ use crate::usecase::purging::{PURGE, Purge};
 /// How often organizations are looked for that have lost their owner.
 const LOOK_EVERY: Span = Span::from_mins(5);
 
+/// How often some projects are told of that were not.
+const TELL_EVERY: Span = Span::from_secs(10);
+
 /// Of organizations without an owner this many are named and counted.
 const MOST: i64 = 100;
 
@@ -83,9 +86,13 @@ pub(crate) fn runner(organization: &Organization, people: People<Told>, courier:
         async move { Ok(if collector.collect_objects().await? { Next::Again } else { Next::Finished }) }
     });
     let teller = organization.clone();
-    runner.every("projects.tell", Span::MINUTE, move || {
+    runner.every("projects.tell", TELL_EVERY, move || {
         let teller = teller.clone();
-        async move { Ok(if teller.tell_of_projects().await? { Next::Again } else { Next::Finished }) }
+        async move {
+            // However many there are: what else is told does not wait behind all of them.
+            teller.tell_of_projects().await?;
+            Ok(Next::Finished)
+        }
     });
     let kept = organization.parts().config.audit_retention;
     runner.tidy("requests.forget", |db, now| async move { idempotency::prune(&db, now).await });

@@ -16,21 +16,26 @@ use crate::error::Error;
 use crate::store::projects::{self, Fate};
 use crate::store::{limits, members, usage};
 
-/// Remembers what organization told of a project in this incarnation. Of a person who is gone nothing is remembered: that the
-/// projects are gone as well may be told after everything else of the account was erased.
+/// Remembers what organization told of an owner's projects in this incarnation. Of a person who is gone nothing is remembered:
+/// that the projects are gone as well may be told after everything else of the account was erased.
 pub(crate) async fn learn(
     tx: &mut Tx,
-    (owner, id): (OwnerId, ProjectId),
+    (owner, ids): (OwnerId, &[ProjectId]),
     fate: Fate,
     incarnation: u64,
 ) -> Result<(), DbError> {
-    if let OwnerId::User(user) = owner {
-        let own = words::named(tx, &[(owner, user)]).await?;
-        if own.get(&(owner, user)).is_some_and(|word| word.role.is_none()) {
-            return projects::forget(tx, owner, id).await;
+    let is_gone = match owner.user() {
+        Some(user) => words::named(tx, &[(owner, user)]).await?.values().any(|word| word.role.is_none()),
+        None => false,
+    };
+    for id in ids {
+        if is_gone {
+            projects::forget(tx, owner, *id).await?;
+        } else {
+            projects::learn(tx, (owner, *id), fate, incarnation).await?;
         }
     }
-    projects::learn(tx, (owner, id), fate, incarnation).await
+    Ok(())
 }
 
 /// Demands that what a first limit shall be about is known, by the rate card in force.

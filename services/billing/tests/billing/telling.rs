@@ -7,7 +7,7 @@ use bursar_id::{OrganizationId, OwnerId, ProjectId, Role, UserId};
 use bursar_members::{OwnPolicy, Policy};
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::{
-    DeploymentPolicyChanged, MembershipChanged, OrganizationPolicyChanged, ProjectChanged, UserDeleted,
+    DeploymentPolicyChanged, MembershipChanged, OrganizationPolicyChanged, ProjectsChanged, UserDeleted,
 };
 use bursar_rpc::convert::to_optional_role;
 use bursar_testkit::id;
@@ -16,8 +16,8 @@ use crate::world::{World, the, until};
 
 /// What tells that an owner has a project.
 pub(crate) fn made(owner: OwnerId, project: ProjectId) -> Payload {
-    let (owner, project_id) = (owner.to_string(), project.to_string());
-    Payload::ProjectChanged(ProjectChanged { owner, project_id, deleted: false })
+    let (owner, project_ids) = (owner.to_string(), vec![project.to_string()]);
+    Payload::ProjectsChanged(ProjectsChanged { owner, project_ids, deleted: false })
 }
 
 impl World {
@@ -46,8 +46,8 @@ impl World {
 
     /// The same of one that is gone.
     pub(crate) async fn lost_project(&self, owner: OwnerId, project: ProjectId) {
-        let (owner, project_id) = (owner.to_string(), project.to_string());
-        self.tell(Payload::ProjectChanged(ProjectChanged { owner, project_id, deleted: true })).await;
+        let (owner, project_ids) = (owner.to_string(), vec![project.to_string()]);
+        self.tell(Payload::ProjectsChanged(ProjectsChanged { owner, project_ids, deleted: true })).await;
         self.applied().await;
     }
 

@@ -30,7 +30,7 @@ pub struct ProjectRow {
 pub(super) const INSERT: &str = "INSERT INTO projects (id, owner, name, description, created_by, assigned_to, version, \
     created_at, updated_at, told) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1)";
 pub(super) const TELL: &str = "UPDATE projects SET told = 1 WHERE told = 0 \
-    AND id IN (SELECT id FROM projects WHERE told = 0 ORDER BY id LIMIT $1) RETURNING owner, id";
+    AND id IN (SELECT id FROM projects WHERE told = 0 ORDER BY id DESC LIMIT $1) RETURNING owner, id";
 pub(super) const BY_ID: &str = "SELECT id, owner, name, description, created_by, assigned_to, version, created_at, \
     updated_at FROM projects WHERE owner = $1 AND id = $2";
 pub(super) const ANYWHERE: &str = "SELECT id, owner, name, description, created_by, assigned_to, version, created_at, \
@@ -72,7 +72,8 @@ pub async fn insert(tx: &mut Tx, row: &ProjectRow) -> Result<(), DbError> {
         .rows_affected()))
 }
 
-/// Notes of up to `limit` projects that a program of before made that it is told of them now; says whose they are, and which.
+/// Notes of up to `limit` projects that a program of before made, the latest first, that it is told of them now; says whose they
+/// are, and which.
 pub async fn tell(tx: &mut Tx, limit: i64) -> Result<Vec<(OwnerId, ProjectId)>, DbError> {
     Ok(on!(tx, c => sqlx::query_as(TELL).bind(limit).fetch_all(c).await?))
 }

@@ -177,10 +177,11 @@ impl Organization {
         let owner = OwnerId::User(user);
         let mut tx = self.0.db.begin().await?;
         let erased = projects::erase(&mut tx, owner, PROJECTS).await?;
-        let told: Vec<_> = erased.into_iter().map(|id| events::project_deleted(owner, id)).collect();
-        let any = !told.is_empty();
-        self.0.outbox.commit(tx, told).await?;
-        Ok(any)
+        if erased.is_empty() {
+            return Ok(false);
+        }
+        self.0.outbox.commit(tx, vec![events::projects_deleted(owner, erased)]).await?;
+        Ok(true)
     }
 
     /// Ends one membership, unless it is the owner's: identity deletes nobody who owns an organization, so only what

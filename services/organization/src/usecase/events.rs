@@ -5,7 +5,7 @@ use bursar_members::{OwnPolicy, Policy, Standing as Told};
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::{
     DeploymentPolicyChanged, MembershipChanged, OrganizationCreated, OrganizationPolicyChanged,
-    OrganizationStandingChanged, OrganizationUpdated, ProjectChanged,
+    OrganizationStandingChanged, OrganizationUpdated, ProjectsChanged,
 };
 use bursar_rpc::UserCaller;
 use bursar_rpc::convert::{to_optional_role, to_role};
@@ -66,18 +66,26 @@ pub(super) fn ended(organization: OrganizationId, user: UserId, version: u64) ->
     })
 }
 
-/// A project came to be.
-pub(super) fn project(owner: OwnerId, id: ProjectId) -> Payload {
-    project_changed(owner, id, false)
+/// There are these projects of one owner.
+pub(super) fn projects(owner: OwnerId, ids: impl IntoIterator<Item = ProjectId>) -> Payload {
+    projects_changed(owner, ids, false)
 }
 
-/// A project is gone.
-pub(super) fn project_deleted(owner: OwnerId, id: ProjectId) -> Payload {
-    project_changed(owner, id, true)
+/// These projects of one owner are gone.
+pub(super) fn projects_deleted(owner: OwnerId, ids: impl IntoIterator<Item = ProjectId>) -> Payload {
+    projects_changed(owner, ids, true)
 }
 
-fn project_changed(owner: OwnerId, id: ProjectId, deleted: bool) -> Payload {
-    Payload::ProjectChanged(ProjectChanged { owner: owner.to_string(), project_id: id.to_string(), deleted })
+fn projects_changed(owner: OwnerId, ids: impl IntoIterator<Item = ProjectId>, deleted: bool) -> Payload {
+    let project_ids = ids.into_iter().map(|id| id.to_string()).collect();
+    Payload::ProjectsChanged(ProjectsChanged { owner: owner.to_string(), project_ids, deleted })
+}
+
+/// There are these projects, in the order of their owners: what tells of each owner's.
+pub(super) fn projects_by_owner(all: &[(OwnerId, ProjectId)]) -> Vec<Payload> {
+    let of_one = all.chunk_by(|(one, _), (other, _)| one == other);
+    let told = of_one.filter_map(|some| Some(projects(some.first()?.0, some.iter().map(|(_, id)| *id))));
+    told.collect()
 }
 
 /// Where an organization is in its life now.

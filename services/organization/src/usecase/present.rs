@@ -97,7 +97,7 @@ impl Present for State {
                 let (owner, id) = key.split_once('/').unwrap_or_default();
                 let rows = projects::after(tx, owner, id, PART).await?;
                 let last = rows.last().map(|(owner, id)| format!("{owner}/{id}"));
-                (rows.into_iter().map(|(owner, id)| events::project(owner, id)).collect(), last)
+                (events::projects_by_owner(&rows), last)
             }
         };
         Ok(Some(Part { payloads, next: section.place(last) }))

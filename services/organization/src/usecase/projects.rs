@@ -83,18 +83,18 @@ impl Organization {
         if let Some(template) = new.template {
             self.fill_project(m, owner, (project.id, template), caller.user).await?;
         }
-        let told = events::project(owner, project.id);
+        let told = events::projects(owner, [project.id]);
         Ok(Done::New(project, vec![told]))
     }
 
-    /// Tells of some projects that programs made that told of none; says whether there may be more. Such a program may run
-    /// beside this one for a while.
+    /// Tells of some projects that programs made that told of none, the latest first; says whether there may be more. Such a
+    /// program may run beside this one for a while.
     pub async fn tell_of_projects(&self) -> Result<bool, Error> {
         let mut tx = self.0.db.begin().await?;
-        let untold = projects::tell(&mut tx, UNTOLD).await?;
+        let mut untold = projects::tell(&mut tx, UNTOLD).await?;
+        untold.sort_unstable();
         let full = i64::try_from(untold.len()).is_ok_and(|found| found >= UNTOLD);
-        let told = untold.into_iter().map(|(owner, id)| events::project(owner, id)).collect();
-        self.0.outbox.commit(tx, told).await?;
+        self.0.outbox.commit(tx, events::projects_by_owner(&untold)).await?;
         Ok(full)
     }
 
@@ -213,7 +213,7 @@ impl Organization {
         etag::demand(etag, row.version)?;
         projects::delete(m.tx(), *id).await?;
         self.empty_project(m, row.owner, *id).await?;
-        Ok(Done::New((), vec![events::project_deleted(row.owner, *id)]))
+        Ok(Done::New((), vec![events::projects_deleted(row.owner, [*id])]))
     }
 
     /// A project of the token's context, locked; the context is open until the transaction ends.

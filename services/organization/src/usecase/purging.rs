@@ -109,9 +109,9 @@ impl Organization {
             erased += memberships::forget_answers(&mut tx, id, PORTION).await?;
         }
         let any = erased > 0 || !gone.is_empty() || !ended.is_empty();
-        let gone = gone.into_iter().map(|project| events::project_deleted(owner, project));
+        let gone = (!gone.is_empty()).then(|| events::projects_deleted(owner, gone));
         let ended = ended.into_iter().map(|(user, version)| events::ended(id, user, version));
-        self.0.outbox.commit(tx, gone.chain(ended).collect()).await?;
+        self.0.outbox.commit(tx, gone.into_iter().chain(ended).collect()).await?;
         Ok(any)
     }
 

@@ -141,7 +141,7 @@ async fn everything_is_gone(world: &World, acme: &proto::Organization, [ada, ben
         assert_eq!(ends(world, who).await, 1, "{} is told to be no member once", who.email);
     }
     let told = world.told_of_projects().await;
-    let gone = told.iter().filter(|it| it.deleted && it.owner == acme.id).map(|it| it.project_id.as_str());
+    let gone = told.iter().filter(|it| it.deleted && it.owner == acme.id).map(|it| it.id.as_str());
     let each: BTreeSet<&str> = gone.clone().collect();
     assert_eq!((each.len(), gone.count()), (250, 250), "that each project is gone is told once");
     // Told last: whoever hears of it knows of everything before.

@@ -7,7 +7,7 @@ use bursar_id::UserId;
 use bursar_members::Members;
 use bursar_proto::billing::v1 as pb;
 use bursar_proto::event::v1::event::Payload;
-use bursar_proto::event::v1::{Event, ProjectChanged};
+use bursar_proto::event::v1::{Event, ProjectsChanged};
 use bursar_proto::event_type;
 use bursar_rpc::{Asked, Call};
 use bursar_testkit::{credits, engines, id, personal};
@@ -83,12 +83,12 @@ fn organization(shop: &Shop) -> FromOrganization {
 }
 
 fn told(owner: OwnerId, id: ProjectId, deleted: bool, incarnation: u64) -> Event {
-    let changed = ProjectChanged { owner: owner.to_string(), project_id: id.to_string(), deleted };
+    let changed = ProjectsChanged { owner: owner.to_string(), project_ids: vec![id.to_string()], deleted };
     Event {
-        r#type: event_type::PROJECT_CHANGED.to_owned(),
+        r#type: event_type::PROJECTS_CHANGED.to_owned(),
         owner: owner.to_string(),
         incarnation,
-        payload: Some(Payload::ProjectChanged(changed)),
+        payload: Some(Payload::ProjectsChanged(changed)),
         ..Event::default()
     }
 }
@@ -186,9 +186,14 @@ engines! {
     async fn what_is_told_of_a_project_unreadably_is_set_aside(db: TestDb) {
         let shop = open(&db).await;
         let good = told(personal(1), project(1), false, 1);
-        let nameless = ProjectChanged { owner: personal(1).to_string(), ..ProjectChanged::default() };
-        let nobodys = ProjectChanged { project_id: project(1).to_string(), ..ProjectChanged::default() };
-        let payloads = [None, Some(Payload::ProjectChanged(nameless)), Some(Payload::ProjectChanged(nobodys))];
+        let changed = |owner: OwnerId, id: &str| ProjectsChanged {
+            owner: owner.to_string(),
+            project_ids: vec![project(2).to_string(), id.to_owned()],
+            deleted: false,
+        };
+        let nameless = changed(personal(1), "");
+        let nobodys = ProjectsChanged { owner: String::new(), ..changed(personal(1), &project(1).to_string()) };
+        let payloads = [None, Some(Payload::ProjectsChanged(nameless)), Some(Payload::ProjectsChanged(nobodys))];
         for payload in payloads {
             let outcome = hears(&shop, &Event { payload, ..good.clone() }).await;
             assert!(matches!(outcome, Err(Unapplied::Unreadable(_))), "{outcome:?}");
