@@ -1,11 +1,9 @@
 //! The naive model of an account's year: lists and a calendar, nothing of the service's.
 
 use bursar_secret::Entropy;
-use bursar_testkit::at;
-use bursar_time::{Span, Timestamp};
 
-/// The first day: 31 December 2027. The year after it has a 29 February.
-const BEGIN: &str = "2027-12-31T00:00:00Z";
+use super::calendar::{after_months, date, year_of};
+
 const PLAN_CREDITS: u64 = 1_500;
 const PLAN_PRICE: u64 = 100;
 /// By the year, with as many credits each month.
@@ -15,52 +13,6 @@ const PACKS: [(&str, u64, u64); 3] = [("starter", 20, 300), ("standard", 100, 1_
 /// On how many days after it began or did something, an account does something: never on a boundary or the day after.
 const FIRST_DEED: usize = 13;
 const BETWEEN_DEEDS: usize = 30;
-
-/// The beginning of a day.
-pub(super) fn day_at(day: usize) -> Timestamp {
-    at(BEGIN).saturating_add(Span::from_days(u64::try_from(day).unwrap()))
-}
-
-/// Year, month and day.
-fn calendar(day: usize) -> (usize, usize, usize) {
-    let (mut year, mut month, mut of_month) = (2027, 12, 31);
-    for _ in 0..day {
-        of_month += 1;
-        if of_month > days_of(year, month) {
-            (of_month, month) = (1, month + 1);
-        }
-        if month > 12 {
-            (month, year) = (1, year + 1);
-        }
-    }
-    (year, month, of_month)
-}
-
-fn days_of(year: usize, month: usize) -> usize {
-    match month {
-        2 if year.is_multiple_of(4) => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    }
-}
-
-pub(super) fn date(day: usize) -> String {
-    let (year, month, of_month) = calendar(day);
-    format!("{year}-{month:02}-{of_month:02}")
-}
-
-pub(super) fn is_first_of_month(day: usize) -> bool {
-    calendar(day).2 == 1
-}
-
-/// The day on which so many months have passed since `anchor`: the anchor's day of the month, or the month's last.
-fn after_months(anchor: usize, months: usize) -> usize {
-    let (year, month, of_month) = calendar(anchor);
-    let (year, month) = (year + (month - 1 + months) / 12, (month - 1 + months) % 12 + 1);
-    let wanted = (year, month, of_month.min(days_of(year, month)));
-    (anchor..anchor + 800).find(|day| calendar(*day) == wanted).unwrap()
-}
 
 /// What an account does on a day.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -270,7 +222,8 @@ impl Life {
                 plan.pays = Pays::Months;
             }
             plan.paid += months;
-            self.invoiced(day, price, &format!("{} to {}", date(from), date(plan.paid_end())));
+            let of = format!("{} to {}", date(from), date(plan.paid_end()));
+            self.invoiced(day, &format!("SUBSCRIPTION 1 × {price}00 {of}"));
         }
         plan.months += 1;
         self.allowance = PLAN_CREDITS;
@@ -296,7 +249,7 @@ impl Life {
     fn bought(&mut self, day: usize) -> (&'static str, u64, u64) {
         let (pack, price, credits) = PACKS[self.dice.index(PACKS.len())];
         self.lots.push(format!("PACK {credits} {} never", date(day)));
-        self.invoiced(day, price, "once");
+        self.invoiced(day, &format!("PACK 1 × {price}00 once"));
         (pack, price, credits)
     }
 
@@ -310,18 +263,18 @@ impl Life {
         let (pack, price, _) = self.bought(day);
         self.numbered.2 += 1;
         let (year, _, notes) = self.numbered;
-        self.invoices.push(format!("C-{year}-{notes:04} {price} once"));
+        self.invoices.push(format!("C-{year}-{notes:04} CREDIT 1 × {price}00 once"));
         Deed::Regrets(pack)
     }
 
-    fn invoiced(&mut self, day: usize, price: u64, of: &str) {
-        let year = calendar(day).0;
+    fn invoiced(&mut self, day: usize, lines: &str) {
+        let year = year_of(day);
         if self.numbered.0 != year {
             self.numbered = (year, 0, 0);
         }
         self.numbered.1 += 1;
         let (year, invoices, _) = self.numbered;
-        self.invoices.push(format!("{year}-{invoices:04} {price} {of}"));
+        self.invoices.push(format!("{year}-{invoices:04} {lines}"));
     }
 
     pub(super) fn lots(&self) -> Vec<String> {
