@@ -3,8 +3,12 @@
 //!
 //! Time passes day by day; what is due is done before anybody does anything on that day. Each account lives a life of its own
 //! that its number decides: it subscribes on one of the last days of December or in January, and once a month it spends, buys a
-//! pack, gives one back, cancels in one way or another, subscribes anew, goes from months to a year or back, or has a card that
-//! fails at the next boundary. Some of them pay by the year from the beginning.
+//! pack, gives one back, cancels in one way or another, subscribes anew, adds seats or gives them up, goes to a plan that costs more
+//! or less, from months to a year or back, or has a card that fails at the next boundary. Some of them pay by the year from the
+//! beginning.
+//!
+//! Left out is what a model could only say by dividing money as the service does: a year that is changed before its end, and what
+//! refunds and disputes take of a plan's credits. The use cases' own tests have that (`changing/lives.rs`, `years/`, `finance/`).
 //!
 //! The year is lived twice, by two services at once that know nothing of each other, and everything that is left of it must be
 //! the same: lots with what became of them, invoices, credit notes, periods, payments, the ledger entry by entry, and what finance is
@@ -13,6 +17,7 @@
 mod calendar;
 mod found;
 mod life;
+mod sold;
 
 use bursar_billing::finance::report;
 use bursar_db::{DbError, on};
@@ -23,10 +28,11 @@ use bursar_testkit::{Refusal, TestDb, at, engines};
 use bursar_time::{Clock, Span, Timestamp};
 use futures::StreamExt as _;
 
-use crate::words::{buy, cancel, change_to, resume, spend, subscribe};
+use crate::words::{buy, cancel, change_to, resume, set_seats, spend, subscribe};
 use crate::world::{Person, World, until};
 use calendar::{date, day_at, is_first_of_month};
 use life::{Deed, Life};
+use sold::decimal;
 
 /// How many accounts there are where nobody says otherwise: some eight hundred deeds and renewals in each of two years, which an
 /// unoptimised program does in well under a minute.
@@ -36,8 +42,8 @@ const CALLERS: usize = 16;
 /// Twelve months of whoever subscribed last.
 const DAYS: usize = 397;
 
-/// Business, paid by the year.
-const YEARLY: &str = r#"
+/// Beside those of `plans.toml`: Business, paid by the year.
+const PLANS: &str = r#"
 [[plans]]
 id = "yearly"
 name = "Business, by the year"
@@ -118,6 +124,9 @@ impl Account {
             Deed::Changes(plan) => {
                 person.change_plan(change_to(owner, plan)).await.unwrap();
             }
+            Deed::SetsSeats(seats) => {
+                person.set_seats(set_seats(owner, *seats)).await.unwrap();
+            }
             Deed::Spends { credits, enough } => {
                 let told = person.charge(spend(owner, &credits.to_string())).await;
                 let reason = told.err().map(|status| Refusal::of(&status).reason);
@@ -169,7 +178,7 @@ impl Account {
         assert_eq!(self.lots().await, life.lots(), "lots of {owner}: {life:#?}");
         assert_eq!(self.invoices().await, life.invoices(), "invoices of {owner}: {life:#?}");
         assert_eq!(self.subscription().await, life.subscription(), "subscription of {owner}: {life:#?}");
-        assert_eq!(world.available(owner).await, life.available().to_string(), "credits of {owner}: {life:#?}");
+        assert_eq!(world.available(owner).await, decimal(life.available()), "credits of {owner}: {life:#?}");
         world.audit(owner).await;
     }
 }
@@ -190,7 +199,8 @@ async fn lived(db: TestDb) -> Vec<Vec<String>> {
     let clock = Clock::test(at("2027-12-30T12:00:00Z"));
     let world = World::by_with(db, clock, |settings| {
         let path = settings.data_dir.join("plans.toml");
-        std::fs::write(&path, format!("{}{YEARLY}", include_str!("../../catalog.toml"))).unwrap();
+        let [sold, more] = [include_str!("../../catalog.toml"), include_str!("plans.toml")];
+        std::fs::write(&path, format!("{sold}{more}{PLANS}")).unwrap();
         settings.catalog_file = Some(path);
     })
     .await;

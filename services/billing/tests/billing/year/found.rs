@@ -20,12 +20,13 @@ impl Account {
         sorted(self.its_invoices().await.iter().map(invoice))
     }
 
-    /// Until when it is paid for, if it is.
+    /// What there is of a plan and until when it is paid for, if it is.
     pub(super) async fn subscription(&self) -> Option<String> {
         let it = self.its_subscription().await;
         (it.state() == pb::SubscriptionState::Active).then(|| {
             let marked = if it.cancel_at_period_end { " and no longer" } else { "" };
-            format!("until {}, paid until {}{marked}", date_of(it.current_period_end), date_of(it.paid_until))
+            let of = format!("{} for {}", it.plan_id, it.seats);
+            format!("{of} until {}, paid until {}{marked}", date_of(it.current_period_end), date_of(it.paid_until))
         })
     }
 

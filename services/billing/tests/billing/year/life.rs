@@ -1,25 +1,27 @@
 //! The naive model of an account's year: lists and a calendar, nothing of the service's.
+//!
+//! What it does is a list of kinds ([`KINDS`]), and what it begins with another ([`FIRST`]): each kind is one variant with its arm in
+//! [`Life::does`] and the line in [`Life::may`] that says when it is possible.
 
 use bursar_secret::Entropy;
 
 use super::calendar::{after_months, date, year_of};
+use super::sold::{BUSINESS, PACKS, PRO, SOLO, Sold, Terms, YEARLY, decimal, whole};
 
-const PLAN_CREDITS: u64 = 1_500;
-const PLAN_PRICE: u64 = 100;
-/// By the year, with as many credits each month.
-const YEAR_PRICE: u64 = 1_000;
-/// The packs by name, price and credits.
-const PACKS: [(&str, u64, u64); 3] = [("starter", 20, 300), ("standard", 100, 1_500), ("premium", 200, 3_000)];
 /// On how many days after it began or did something, an account does something: never on a boundary or the day after.
 const FIRST_DEED: usize = 13;
 const BETWEEN_DEEDS: usize = 30;
+/// How many seats more somebody has at most.
+const MOST_SEATS: u32 = 5;
 
 /// What an account does on a day.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Deed {
     Subscribes(&'static str),
-    /// From months to a year at once, or from a year to months at its end.
+    /// To what costs more or from months to a year at once, to everything else when what is paid for ends.
     Changes(&'static str),
+    /// For so many people in all: for more of them at once, for fewer when what is paid for ends.
+    SetsSeats(u32),
     Spends {
         credits: u64,
         enough: bool,
@@ -35,32 +37,88 @@ pub(super) enum Deed {
     CardIsMended,
 }
 
-/// For how long a plan is paid at a time.
+/// What may come to an account's mind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pays {
-    Months,
-    Year,
-    /// By the month once the year is over.
-    YearOnce,
+enum Kind {
+    Spends,
+    Buys,
+    Regrets,
+    CancelsAtTheEnd,
+    CancelsAndResumes,
+    Resumes,
+    CancelsNow,
+    Recovers,
+    AddsSeats,
+    RemovesSeats,
+    Upgrades,
+    Downgrades,
+    ToAYear,
+    ToMonths,
 }
+
+/// What comes to its mind as often as it stands here; where that is not possible, the next that is.
+const KINDS: [Kind; 19] = [
+    Kind::AddsSeats,
+    Kind::AddsSeats,
+    Kind::RemovesSeats,
+    Kind::Spends,
+    Kind::Upgrades,
+    Kind::Downgrades,
+    Kind::Spends,
+    Kind::Buys,
+    Kind::Buys,
+    Kind::Regrets,
+    Kind::CancelsAtTheEnd,
+    Kind::CancelsAndResumes,
+    Kind::Resumes,
+    Kind::Buys,
+    Kind::CancelsNow,
+    Kind::Recovers,
+    Kind::ToAYear,
+    Kind::ToMonths,
+    Kind::Spends,
+];
+
+/// What the accounts begin with, one after the other, and what each does first: so that even few of them do everything.
+static FIRST: [(&Sold, Kind); 10] = [
+    (&BUSINESS, Kind::AddsSeats),
+    (&BUSINESS, Kind::Upgrades),
+    (&PRO, Kind::Downgrades),
+    (&SOLO, Kind::Upgrades),
+    (&YEARLY, Kind::ToMonths),
+    (&BUSINESS, Kind::ToAYear),
+    (&BUSINESS, Kind::Recovers),
+    (&BUSINESS, Kind::CancelsAtTheEnd),
+    (&YEARLY, Kind::CancelsNow),
+    (&BUSINESS, Kind::Regrets),
+];
+
+/// What it begins with whenever it begins anew.
+static AGAIN: [&Sold; 6] = [&BUSINESS, &BUSINESS, &YEARLY, &SOLO, &PRO, &BUSINESS];
 
 #[derive(Clone, Debug)]
 struct Plan {
+    has: Terms,
+    /// What it is when what is paid for ends.
+    next: Option<Terms>,
     anchor: usize,
     /// How many months have begun.
     months: usize,
-    marked: bool,
-    card_fails: bool,
-    pays: Pays,
     /// How many months are paid for.
     paid: usize,
+    marked: bool,
+    card_fails: bool,
     /// The month that is over was declined; it is tried again on this day.
     retry: Option<usize>,
 }
 
 impl Plan {
-    fn new(anchor: usize, pays: Pays) -> Self {
-        Self { anchor, months: 0, marked: false, card_fails: false, pays, paid: 0, retry: None }
+    fn new(anchor: usize, has: Terms) -> Self {
+        Self { has, next: None, anchor, months: 0, paid: 0, marked: false, card_fails: false, retry: None }
+    }
+
+    fn begin(&self) -> usize {
+        after_months(self.anchor, self.months - 1)
     }
 
     fn end(&self) -> usize {
@@ -77,6 +135,8 @@ impl Plan {
 pub(super) struct Life {
     dice: Dice,
     next_deed: usize,
+    /// What it begins with, and does first.
+    first: (Option<&'static Sold>, Option<Kind>),
     plan: Option<Plan>,
     allowance: u64,
     /// What is left of a month that was paid for before a year began in it, and when it ends.
@@ -104,12 +164,15 @@ impl Dice {
 }
 
 impl Life {
+    /// The life of the `number`-th account, the first of which is 1.
     pub(super) fn of(number: u64) -> Self {
         let dice = Dice(Entropy::seeded(number));
         let starts = dice.index(31);
+        let (plan, kind) = FIRST[usize::try_from(number).unwrap() % FIRST.len()];
         Self {
             dice,
             next_deed: starts,
+            first: (Some(plan), Some(kind)),
             plan: None,
             allowance: 0,
             beside: (0, 0),
@@ -161,80 +224,138 @@ impl Life {
     }
 
     fn chooses(&mut self, day: usize) -> Vec<Deed> {
-        let Some(mut plan) = self.plan.take() else {
-            let yearly = self.dice.below(3) == 0;
-            let mut plan = Plan::new(day, if yearly { Pays::Year } else { Pays::Months });
-            self.begins_a_month(&mut plan, day);
-            self.plan = Some(plan);
-            self.next_deed = day + FIRST_DEED;
-            return vec![Deed::Subscribes(if yearly { "yearly" } else { "business" })];
-        };
-        let mut keeps = true;
-        let deeds = match self.dice.below(16) {
-            0..4 => vec![self.spends()],
-            4..7 => vec![self.buys(day), self.spends()],
-            7 | 8 => vec![self.regrets(day)],
-            9 if !plan.marked => {
+        let Some(plan) = self.plan.take() else { return vec![self.subscribes(day)] };
+        let from = self.first.1.take().and_then(|kind| KINDS.iter().position(|it| *it == kind));
+        let from = from.unwrap_or_else(|| self.dice.index(KINDS.len()));
+        let kind = KINDS.iter().cycle().skip(from).find(|kind| Self::may(**kind, &plan)).copied().unwrap();
+        self.does(kind, plan, day)
+    }
+
+    fn subscribes(&mut self, day: usize) -> Deed {
+        let sold = self.first.0.take().unwrap_or_else(|| AGAIN[self.dice.index(AGAIN.len())]);
+        self.begins(day, sold);
+        Deed::Subscribes(sold.id)
+    }
+
+    /// A plan begins today.
+    fn begins(&mut self, day: usize, sold: &'static Sold) {
+        let mut plan = Plan::new(day, sold.into());
+        self.begins_a_month(&mut plan, day);
+        self.plan = Some(plan);
+        self.next_deed = day + FIRST_DEED;
+    }
+
+    /// Whether that is possible with a plan that is paid.
+    fn may(kind: Kind, plan: &Plan) -> bool {
+        let Terms { of, more } = plan.has;
+        let is_open = !plan.marked && plan.next.is_none();
+        match kind {
+            Kind::Spends | Kind::Buys | Kind::Regrets | Kind::CancelsNow => true,
+            Kind::CancelsAtTheEnd | Kind::CancelsAndResumes => !plan.marked,
+            Kind::Resumes => plan.marked,
+            // A year's end may be far away, and whoever subscribes anew until then pays with a card that works.
+            Kind::Recovers => !plan.marked && of.months == 1,
+            Kind::AddsSeats => is_open && *of == BUSINESS && more < MOST_SEATS,
+            Kind::RemovesSeats => is_open && more > 0,
+            Kind::Upgrades => is_open && (*of == BUSINESS || *of == SOLO),
+            Kind::Downgrades => is_open && (*of == BUSINESS || *of == PRO),
+            Kind::ToAYear => is_open && *of == BUSINESS && more == 0,
+            Kind::ToMonths => is_open && *of == YEARLY,
+        }
+    }
+
+    /// Does it, with the plan that it has until then.
+    fn does(&mut self, kind: Kind, mut plan: Plan, day: usize) -> Vec<Deed> {
+        let deeds = match kind {
+            Kind::Spends => vec![self.spends()],
+            Kind::Buys => vec![self.buys(day), self.spends()],
+            Kind::Regrets => vec![self.regrets(day)],
+            Kind::CancelsAtTheEnd => {
                 plan.marked = true;
                 vec![Deed::CancelsAtTheEnd]
             }
-            10 if !plan.marked => vec![Deed::CancelsAtTheEnd, Deed::Resumes],
-            11 if plan.marked => {
+            Kind::CancelsAndResumes => vec![Deed::CancelsAtTheEnd, Deed::Resumes],
+            Kind::Resumes => {
                 plan.marked = false;
                 vec![Deed::Resumes]
             }
-            12 => {
+            Kind::CancelsNow => {
                 self.allowance = 0;
                 self.beside.0 = 0;
-                keeps = false;
-                vec![Deed::CancelsNow]
+                return vec![Deed::CancelsNow];
             }
-            // A year's end may be far away, and whoever subscribes anew until then pays with a card that works.
-            13 if !plan.marked && plan.pays == Pays::Months => {
+            Kind::Recovers => {
                 plan.card_fails = true;
                 vec![Deed::CardFails]
             }
-            13 if !plan.marked && plan.pays == Pays::Year => {
-                plan.pays = Pays::YearOnce;
+            Kind::AddsSeats => {
+                let more = plan.has.more + 1 + u32::try_from(self.dice.below(2)).unwrap();
+                let has = plan.has;
+                self.becomes(&mut plan, day, Terms { more: more.min(MOST_SEATS), ..has });
+                vec![Deed::SetsSeats(plan.has.seats())]
+            }
+            Kind::RemovesSeats => {
+                let fewer = Terms { more: plan.has.more / 2, ..plan.has };
+                self.becomes(&mut plan, day, fewer);
+                vec![Deed::SetsSeats(fewer.seats())]
+            }
+            Kind::Upgrades | Kind::Downgrades => {
+                let to = match (kind, plan.has.of.id) {
+                    (Kind::Upgrades, "solo") | (_, "pro") => &BUSINESS,
+                    (Kind::Upgrades, _) => &PRO,
+                    _ => &SOLO,
+                };
+                self.becomes(&mut plan, day, to.into());
+                vec![Deed::Changes(to.id)]
+            }
+            Kind::ToAYear => {
+                self.beside = (std::mem::take(&mut self.allowance), plan.end());
+                self.begins(day, &YEARLY);
+                return vec![Deed::Changes("yearly")];
+            }
+            Kind::ToMonths => {
+                plan.next = Some((&BUSINESS).into());
                 vec![Deed::Changes("business")]
             }
-            14 if !plan.marked && plan.pays == Pays::Months => {
-                self.beside = (self.allowance, plan.end());
-                plan = Plan::new(day, Pays::Year);
-                self.begins_a_month(&mut plan, day);
-                self.next_deed = day + FIRST_DEED;
-                vec![Deed::Changes("yearly")]
-            }
-            _ => Vec::new(),
         };
-        self.plan = keeps.then_some(plan);
+        self.plan = Some(plan);
         deeds
+    }
+
+    /// It is on other terms by the month: at once where they cost more, else when the month ends.
+    fn becomes(&mut self, plan: &mut Plan, day: usize, to: Terms) {
+        if !to.is_dearer_than(plan.has) {
+            plan.next = Some(to);
+            return;
+        }
+        let (line, credits) = to.instead_of(plan.has, (plan.begin(), day, plan.end()));
+        self.invoiced(day, &line);
+        self.grants(credits, day, plan.end());
+        plan.has = to;
     }
 
     fn begins_a_month(&mut self, plan: &mut Plan, day: usize) {
         let (from, to) = (after_months(plan.anchor, plan.months), after_months(plan.anchor, plan.months + 1));
         if plan.months == plan.paid {
-            let (months, price) = match plan.pays {
-                Pays::Year => (12, YEAR_PRICE),
-                Pays::Months | Pays::YearOnce => (1, PLAN_PRICE),
-            };
-            if plan.pays == Pays::YearOnce {
-                plan.pays = Pays::Months;
-            }
-            plan.paid += months;
-            let of = format!("{} to {}", date(from), date(plan.paid_end()));
-            self.invoiced(day, &format!("SUBSCRIPTION 1 × {price}00 {of}"));
+            plan.has = plan.next.take().unwrap_or(plan.has);
+            plan.paid += plan.has.of.months;
+            self.invoiced(day, &plan.has.lines(from, plan.paid_end()));
         }
         plan.months += 1;
-        self.allowance = PLAN_CREDITS;
-        self.lots.push(format!("ALLOWANCE {PLAN_CREDITS} {} {}", date(from), date(to)));
+        self.grants(plan.has.credits(), from, to);
+    }
+
+    /// So much more is there of the month's allowance.
+    fn grants(&mut self, credits: u64, from: usize, to: usize) {
+        self.allowance += credits;
+        self.lots.push(format!("ALLOWANCE {} {} {}", decimal(credits), date(from), date(to)));
     }
 
     fn spends(&mut self) -> Deed {
         let credits = 1 + self.dice.below(2_500);
-        let enough = credits <= self.available();
+        let mut rest = whole(credits);
+        let enough = rest <= self.available();
         if enough {
-            let mut rest = credits;
             // What ends first pays first.
             let allowances = [&mut self.beside.0, &mut self.allowance];
             for part in allowances.into_iter().chain(&mut self.packs) {
@@ -248,8 +369,8 @@ impl Life {
 
     fn bought(&mut self, day: usize) -> (&'static str, u64, u64) {
         let (pack, price, credits) = PACKS[self.dice.index(PACKS.len())];
-        self.lots.push(format!("PACK {credits} {} never", date(day)));
-        self.invoiced(day, &format!("PACK 1 × {price}00 once"));
+        self.lots.push(format!("PACK {} {} never", decimal(credits), date(day)));
+        self.invoiced(day, &format!("PACK 1 × {price} once"));
         (pack, price, credits)
     }
 
@@ -261,10 +382,14 @@ impl Life {
 
     fn regrets(&mut self, day: usize) -> Deed {
         let (pack, price, _) = self.bought(day);
+        self.given_back(price);
+        Deed::Regrets(pack)
+    }
+
+    fn given_back(&mut self, cents: u64) {
         self.numbered.2 += 1;
         let (year, _, notes) = self.numbered;
-        self.invoices.push(format!("C-{year}-{notes:04} CREDIT 1 × {price}00 once"));
-        Deed::Regrets(pack)
+        self.invoices.push(format!("C-{year}-{notes:04} CREDIT 1 × {cents} once"));
     }
 
     fn invoiced(&mut self, day: usize, lines: &str) {
@@ -292,10 +417,11 @@ impl Life {
     pub(super) fn subscription(&self) -> Option<String> {
         let plan = self.plan.as_ref().filter(|plan| plan.retry.is_none())?;
         let marked = if plan.marked { " and no longer" } else { "" };
-        Some(format!("until {}, paid until {}{marked}", date(plan.end()), date(plan.paid_end())))
+        let of = format!("{} for {}", plan.has.of.id, plan.has.seats());
+        Some(format!("{of} until {}, paid until {}{marked}", date(plan.end()), date(plan.paid_end())))
     }
 
-    /// The credits there are.
+    /// The credits there are, in millionths.
     pub(super) fn available(&self) -> u64 {
         self.beside.0 + self.allowance + self.packs.iter().sum::<u64>()
     }
