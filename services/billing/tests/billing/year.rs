@@ -4,8 +4,8 @@
 //! Time passes day by day; what is due is done before anybody does anything on that day. Each account lives a life of its own
 //! that its number decides: it subscribes on one of the last days of December or in January, and once a month it spends, buys a
 //! pack, gives one back, cancels in one way or another, subscribes anew, adds seats or gives them up, goes to a plan that costs more
-//! or less, from months to a year or back, or has a card that fails at the next boundary. Some of them pay by the year from the
-//! beginning.
+//! or less, from months to a year or back, or has a card that is declined at the next boundary and at some attempts after
+//! it or all of them. Some of them pay by the year from the beginning.
 //!
 //! Left out is what a model could only say by dividing money as the service does: a year that is changed before its end, and what
 //! refunds and disputes take of a plan's credits. The use cases' own tests have that (`changing/lives.rs`, `years/`, `finance/`).

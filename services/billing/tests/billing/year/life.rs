@@ -8,9 +8,12 @@ use bursar_secret::Entropy;
 use super::calendar::{after_months, date, year_of};
 use super::sold::{BUSINESS, PACKS, PRO, SOLO, Sold, Terms, YEARLY, decimal, whole};
 
-/// On how many days after it began or did something, an account does something: never on a boundary or the day after.
+/// On how many days after it began or did something, an account does something: never on a boundary, and never before the last
+/// attempt at a month that was declined.
 const FIRST_DEED: usize = 13;
 const BETWEEN_DEEDS: usize = 30;
+/// How many days after its boundary a month is tried again that was declined; then the plan lapses.
+const RETRIES: [usize; 4] = [1, 3, 5, 7];
 /// How many seats more somebody has at most.
 const MOST_SEATS: u32 = 5;
 
@@ -47,7 +50,10 @@ enum Kind {
     CancelsAndResumes,
     Resumes,
     CancelsNow,
+    /// From a card that is declined at the boundary, and at some of the attempts after it.
     Recovers,
+    /// Every attempt is declined.
+    Lapses,
     AddsSeats,
     RemovesSeats,
     Upgrades,
@@ -57,7 +63,7 @@ enum Kind {
 }
 
 /// What comes to its mind as often as it stands here; where that is not possible, the next that is.
-const KINDS: [Kind; 19] = [
+const KINDS: [Kind; 20] = [
     Kind::AddsSeats,
     Kind::AddsSeats,
     Kind::RemovesSeats,
@@ -74,13 +80,14 @@ const KINDS: [Kind; 19] = [
     Kind::Buys,
     Kind::CancelsNow,
     Kind::Recovers,
+    Kind::Lapses,
     Kind::ToAYear,
     Kind::ToMonths,
     Kind::Spends,
 ];
 
 /// What the accounts begin with, one after the other, and what each does first: so that even few of them do everything.
-static FIRST: [(&Sold, Kind); 10] = [
+static FIRST: [(&Sold, Kind); 11] = [
     (&BUSINESS, Kind::AddsSeats),
     (&BUSINESS, Kind::Upgrades),
     (&PRO, Kind::Downgrades),
@@ -88,6 +95,7 @@ static FIRST: [(&Sold, Kind); 10] = [
     (&YEARLY, Kind::ToMonths),
     (&BUSINESS, Kind::ToAYear),
     (&BUSINESS, Kind::Recovers),
+    (&BUSINESS, Kind::Lapses),
     (&BUSINESS, Kind::CancelsAtTheEnd),
     (&YEARLY, Kind::CancelsNow),
     (&BUSINESS, Kind::Regrets),
@@ -107,14 +115,16 @@ struct Plan {
     /// How many months are paid for.
     paid: usize,
     marked: bool,
-    card_fails: bool,
+    /// How many attempts at the next month will be declined, and how many were.
+    fails: usize,
+    failed: usize,
     /// The month that is over was declined; it is tried again on this day.
     retry: Option<usize>,
 }
 
 impl Plan {
     fn new(anchor: usize, has: Terms) -> Self {
-        Self { has, next: None, anchor, months: 0, paid: 0, marked: false, card_fails: false, retry: None }
+        Self { has, next: None, anchor, months: 0, paid: 0, marked: false, fails: 0, failed: 0, retry: None }
     }
 
     fn begin(&self) -> usize {
@@ -202,25 +212,34 @@ impl Life {
             self.beside.0 = 0;
         }
         let Some(mut plan) = self.plan.take() else { return Vec::new() };
-        if plan.retry.is_some_and(|retry| retry == day) {
-            plan.retry = None;
-            self.begins_a_month(&mut plan, day);
-        } else if plan.retry.is_none() && plan.end() == day {
-            self.allowance = 0;
-            let paid = plan.months < plan.paid;
-            if plan.marked && !paid {
-                return Vec::new();
-            }
-            if plan.card_fails && !paid {
-                plan.card_fails = false;
-                plan.retry = Some(day + 1);
-                self.plan = Some(plan);
-                return vec![Deed::CardIsMended];
-            }
-            self.begins_a_month(&mut plan, day);
+        let ends = plan.retry.is_none() && plan.end() == day;
+        if !ends && plan.retry != Some(day) {
+            self.plan = Some(plan);
+            return Vec::new();
         }
+        if ends {
+            self.allowance = 0;
+        }
+        let is_paid = plan.months < plan.paid;
+        if plan.marked && !is_paid {
+            return Vec::new();
+        }
+        if plan.fails > 0 && !is_paid {
+            return self.is_declined(plan);
+        }
+        self.begins_a_month(&mut plan, day);
         self.plan = Some(plan);
         Vec::new()
+    }
+
+    /// The month after the one that is over is not paid: it is tried again, or was for the last time.
+    fn is_declined(&mut self, mut plan: Plan) -> Vec<Deed> {
+        plan.fails -= 1;
+        let deeds = if plan.fails == 0 { vec![Deed::CardIsMended] } else { Vec::new() };
+        plan.retry = RETRIES.get(plan.failed).map(|days| plan.end() + days);
+        plan.failed += 1;
+        self.plan = plan.retry.is_some().then_some(plan);
+        deeds
     }
 
     fn chooses(&mut self, day: usize) -> Vec<Deed> {
@@ -254,7 +273,7 @@ impl Life {
             Kind::CancelsAtTheEnd | Kind::CancelsAndResumes => !plan.marked,
             Kind::Resumes => plan.marked,
             // A year's end may be far away, and whoever subscribes anew until then pays with a card that works.
-            Kind::Recovers => !plan.marked && of.months == 1,
+            Kind::Recovers | Kind::Lapses => !plan.marked && of.months == 1,
             Kind::AddsSeats => is_open && *of == BUSINESS && more < MOST_SEATS,
             Kind::RemovesSeats => is_open && more > 0,
             Kind::Upgrades => is_open && (*of == BUSINESS || *of == SOLO),
@@ -285,7 +304,11 @@ impl Life {
                 return vec![Deed::CancelsNow];
             }
             Kind::Recovers => {
-                plan.card_fails = true;
+                plan.fails = 1 + self.dice.index(RETRIES.len());
+                vec![Deed::CardFails]
+            }
+            Kind::Lapses => {
+                plan.fails = 1 + RETRIES.len();
                 vec![Deed::CardFails]
             }
             Kind::AddsSeats => {
@@ -341,6 +364,7 @@ impl Life {
             plan.paid += plan.has.of.months;
             self.invoiced(day, &plan.has.lines(from, plan.paid_end()));
         }
+        (plan.failed, plan.retry) = (0, None);
         plan.months += 1;
         self.grants(plan.has.credits(), from, to);
     }
