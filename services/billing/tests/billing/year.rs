@@ -42,7 +42,7 @@ const CALLERS: usize = 16;
 /// Twelve months of whoever subscribed last.
 const DAYS: usize = 397;
 
-/// Beside those of `plans.toml`: Business, paid by the year.
+/// Beside those of `plans.toml`: Business, paid by the year, and granted before it is paid.
 const PLANS: &str = r#"
 [[plans]]
 id = "yearly"
@@ -51,6 +51,14 @@ interval = "year"
 price = "1000.00 USD"
 credits = "1500"
 seats = 10
+
+[[plans]]
+id = "lenient"
+name = "Lenient"
+price = "100.00 USD"
+credits = "1500"
+seats = 10
+grant_in_grace = true
 "#;
 
 fn accounts() -> u64 {

@@ -6,7 +6,7 @@
 use bursar_secret::Entropy;
 
 use super::calendar::{after_months, date, year_of};
-use super::sold::{BUSINESS, PACKS, PRO, SOLO, Sold, Terms, YEARLY, decimal, whole};
+use super::sold::{BUSINESS, LENIENT, PACKS, PRO, SOLO, Sold, Terms, YEARLY, decimal, whole};
 
 /// On how many days after it began or did something, an account does something: never on a boundary, and never before the last
 /// attempt at a month that was declined.
@@ -87,7 +87,7 @@ const KINDS: [Kind; 20] = [
 ];
 
 /// What the accounts begin with, one after the other, and what each does first: so that even few of them do everything.
-static FIRST: [(&Sold, Kind); 11] = [
+static FIRST: [(&Sold, Kind); 13] = [
     (&BUSINESS, Kind::AddsSeats),
     (&BUSINESS, Kind::Upgrades),
     (&PRO, Kind::Downgrades),
@@ -96,13 +96,15 @@ static FIRST: [(&Sold, Kind); 11] = [
     (&BUSINESS, Kind::ToAYear),
     (&BUSINESS, Kind::Recovers),
     (&BUSINESS, Kind::Lapses),
+    (&LENIENT, Kind::Recovers),
+    (&LENIENT, Kind::Lapses),
     (&BUSINESS, Kind::CancelsAtTheEnd),
     (&YEARLY, Kind::CancelsNow),
     (&BUSINESS, Kind::Regrets),
 ];
 
 /// What it begins with whenever it begins anew.
-static AGAIN: [&Sold; 6] = [&BUSINESS, &BUSINESS, &YEARLY, &SOLO, &PRO, &BUSINESS];
+static AGAIN: [&Sold; 7] = [&BUSINESS, &BUSINESS, &YEARLY, &SOLO, &PRO, &BUSINESS, &LENIENT];
 
 #[derive(Clone, Debug)]
 struct Plan {
@@ -120,11 +122,24 @@ struct Plan {
     failed: usize,
     /// The month that is over was declined; it is tried again on this day.
     retry: Option<usize>,
+    /// The month that is not paid is there already.
+    granted: bool,
 }
 
 impl Plan {
     fn new(anchor: usize, has: Terms) -> Self {
-        Self { has, next: None, anchor, months: 0, paid: 0, marked: false, fails: 0, failed: 0, retry: None }
+        Self {
+            has,
+            next: None,
+            anchor,
+            months: 0,
+            paid: 0,
+            marked: false,
+            fails: 0,
+            failed: 0,
+            retry: None,
+            granted: false,
+        }
     }
 
     fn begin(&self) -> usize {
@@ -238,7 +253,16 @@ impl Life {
         let deeds = if plan.fails == 0 { vec![Deed::CardIsMended] } else { Vec::new() };
         plan.retry = RETRIES.get(plan.failed).map(|days| plan.end() + days);
         plan.failed += 1;
-        self.plan = plan.retry.is_some().then_some(plan);
+        if plan.retry.is_none() {
+            // What is left of a month that nobody has paid is void.
+            self.allowance = 0;
+            return deeds;
+        }
+        if plan.has.of.in_grace && !plan.granted {
+            plan.granted = true;
+            self.grants(plan.has.credits(), plan.end(), after_months(plan.anchor, plan.months + 1));
+        }
+        self.plan = Some(plan);
         deeds
     }
 
@@ -366,7 +390,9 @@ impl Life {
         }
         (plan.failed, plan.retry) = (0, None);
         plan.months += 1;
-        self.grants(plan.has.credits(), from, to);
+        if !std::mem::take(&mut plan.granted) {
+            self.grants(plan.has.credits(), from, to);
+        }
     }
 
     /// So much more is there of the month's allowance.
