@@ -17,6 +17,7 @@
 mod calendar;
 mod found;
 mod life;
+mod mind;
 mod sold;
 
 use bursar_billing::finance::report;
@@ -31,7 +32,8 @@ use futures::StreamExt as _;
 use crate::words::{buy, cancel, change_to, resume, set_seats, spend, subscribe};
 use crate::world::{Person, World, until};
 use calendar::{date, day_at, is_first_of_month};
-use life::{Deed, Life};
+use life::Life;
+use mind::Deed;
 use sold::decimal;
 
 /// How many accounts there are where nobody says otherwise: some eight hundred deeds and renewals in each of two years, which an
@@ -42,7 +44,7 @@ const CALLERS: usize = 16;
 /// Twelve months of whoever subscribed last.
 const DAYS: usize = 397;
 
-/// Beside those of `plans.toml`: Business, paid by the year, and granted before it is paid.
+/// Beside those of `plans.toml`: Business, paid by the year, granted before it is paid, and rolling over.
 const PLANS: &str = r#"
 [[plans]]
 id = "yearly"
@@ -59,6 +61,14 @@ price = "100.00 USD"
 credits = "1500"
 seats = 10
 grant_in_grace = true
+
+[[plans]]
+id = "rolling"
+name = "Rolling"
+price = "100.00 USD"
+credits = "1500"
+seats = 10
+rollover = "500"
 "#;
 
 fn accounts() -> u64 {

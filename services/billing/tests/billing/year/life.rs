@@ -1,12 +1,10 @@
 //! The naive model of an account's year: lists and a calendar, nothing of the service's.
-//!
-//! What it does is a list of kinds ([`KINDS`]), and what it begins with another ([`FIRST`]): each kind is one variant with its arm in
-//! [`Life::does`] and the line in [`Life::may`] that says when it is possible.
 
 use bursar_secret::Entropy;
 
 use super::calendar::{after_months, date, year_of};
-use super::sold::{BUSINESS, LENIENT, PACKS, PRO, SOLO, Sold, Terms, YEARLY, decimal, whole};
+use super::mind::{AGAIN, Deed, FIRST, KINDS, Kind};
+use super::sold::{BUSINESS, PACKS, PRO, SOLO, Sold, Terms, YEARLY, decimal, whole};
 
 /// On how many days after it began or did something, an account does something: never on a boundary, and never before the last
 /// attempt at a month that was declined.
@@ -16,95 +14,6 @@ const BETWEEN_DEEDS: usize = 30;
 const RETRIES: [usize; 4] = [1, 3, 5, 7];
 /// How many seats more somebody has at most.
 const MOST_SEATS: u32 = 5;
-
-/// What an account does on a day.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Deed {
-    Subscribes(&'static str),
-    /// To what costs more or from months to a year at once, to everything else when what is paid for ends.
-    Changes(&'static str),
-    /// For so many people in all: for more of them at once, for fewer when what is paid for ends.
-    SetsSeats(u32),
-    Spends {
-        credits: u64,
-        enough: bool,
-    },
-    Buys(&'static str),
-    /// Buys a pack and has the money given back.
-    Regrets(&'static str),
-    CancelsAtTheEnd,
-    Resumes,
-    CancelsNow,
-    /// What pays the next month will be declined.
-    CardFails,
-    CardIsMended,
-}
-
-/// What may come to an account's mind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Spends,
-    Buys,
-    Regrets,
-    CancelsAtTheEnd,
-    CancelsAndResumes,
-    Resumes,
-    CancelsNow,
-    /// From a card that is declined at the boundary, and at some of the attempts after it.
-    Recovers,
-    /// Every attempt is declined.
-    Lapses,
-    AddsSeats,
-    RemovesSeats,
-    Upgrades,
-    Downgrades,
-    ToAYear,
-    ToMonths,
-}
-
-/// What comes to its mind as often as it stands here; where that is not possible, the next that is.
-const KINDS: [Kind; 20] = [
-    Kind::AddsSeats,
-    Kind::AddsSeats,
-    Kind::RemovesSeats,
-    Kind::Spends,
-    Kind::Upgrades,
-    Kind::Downgrades,
-    Kind::Spends,
-    Kind::Buys,
-    Kind::Buys,
-    Kind::Regrets,
-    Kind::CancelsAtTheEnd,
-    Kind::CancelsAndResumes,
-    Kind::Resumes,
-    Kind::Buys,
-    Kind::CancelsNow,
-    Kind::Recovers,
-    Kind::Lapses,
-    Kind::ToAYear,
-    Kind::ToMonths,
-    Kind::Spends,
-];
-
-/// What the accounts begin with, one after the other, and what each does first: so that even few of them do everything.
-static FIRST: [(&Sold, Kind); 13] = [
-    (&BUSINESS, Kind::AddsSeats),
-    (&BUSINESS, Kind::Upgrades),
-    (&PRO, Kind::Downgrades),
-    (&SOLO, Kind::Upgrades),
-    (&YEARLY, Kind::ToMonths),
-    (&BUSINESS, Kind::ToAYear),
-    (&BUSINESS, Kind::Recovers),
-    (&BUSINESS, Kind::Lapses),
-    (&LENIENT, Kind::Recovers),
-    (&LENIENT, Kind::Lapses),
-    (&BUSINESS, Kind::CancelsAtTheEnd),
-    (&YEARLY, Kind::CancelsNow),
-    (&BUSINESS, Kind::Regrets),
-];
-
-/// What it begins with whenever it begins anew.
-static AGAIN: [&Sold; 7] = [&BUSINESS, &BUSINESS, &YEARLY, &SOLO, &PRO, &BUSINESS, &LENIENT];
 
 #[derive(Clone, Debug)]
 struct Plan {
@@ -124,6 +33,8 @@ struct Plan {
     retry: Option<usize>,
     /// The month that is not paid is there already.
     granted: bool,
+    /// What of the month that is over is there for the next one, lot by lot, the oldest first.
+    over: Vec<u64>,
 }
 
 impl Plan {
@@ -139,6 +50,7 @@ impl Plan {
             failed: 0,
             retry: None,
             granted: false,
+            over: Vec::new(),
         }
     }
 
@@ -164,6 +76,8 @@ pub(super) struct Life {
     first: (Option<&'static Sold>, Option<Kind>),
     plan: Option<Plan>,
     allowance: u64,
+    /// What is left of what was rolled over into the month, lot by lot, the oldest first.
+    rolled: Vec<u64>,
     /// What is left of a month that was paid for before a year began in it, and when it ends.
     beside: (u64, usize),
     /// What is left of each pack, the oldest first.
@@ -200,6 +114,7 @@ impl Life {
             first: (Some(plan), Some(kind)),
             plan: None,
             allowance: 0,
+            rolled: Vec::new(),
             beside: (0, 0),
             packs: Vec::new(),
             lots: Vec::new(),
@@ -233,7 +148,7 @@ impl Life {
             return Vec::new();
         }
         if ends {
-            self.allowance = 0;
+            self.month_is_over(&mut plan);
         }
         let is_paid = plan.months < plan.paid;
         if plan.marked && !is_paid {
@@ -245,6 +160,19 @@ impl Life {
         self.begins_a_month(&mut plan, day);
         self.plan = Some(plan);
         Vec::new()
+    }
+
+    /// Nothing is left of a month, but what rolls over into the next one, if that comes: the newest first, up to the plan's cap.
+    fn month_is_over(&mut self, plan: &mut Plan) {
+        let left = std::iter::once(std::mem::take(&mut self.allowance)).chain(self.rolled.drain(..).rev());
+        let mut room = plan.has.of.rollover;
+        for lot in left {
+            let part = lot.min(room);
+            room -= part;
+            if part > 0 {
+                plan.over.insert(0, part);
+            }
+        }
     }
 
     /// The month after the one that is over is not paid: it is tried again, or was for the last time.
@@ -325,6 +253,7 @@ impl Life {
             Kind::CancelsNow => {
                 self.allowance = 0;
                 self.beside.0 = 0;
+                self.rolled.clear();
                 return vec![Deed::CancelsNow];
             }
             Kind::Recovers => {
@@ -388,6 +317,11 @@ impl Life {
             plan.paid += plan.has.of.months;
             self.invoiced(day, &plan.has.lines(from, plan.paid_end()));
         }
+        for part in std::mem::take(&mut plan.over) {
+            // It is older than the allowance, so it is spent before.
+            self.lots.push(format!("ALLOWANCE {} {} {}", decimal(part), date(plan.begin()), date(to)));
+            self.rolled.push(part);
+        }
         (plan.failed, plan.retry) = (0, None);
         plan.months += 1;
         if !std::mem::take(&mut plan.granted) {
@@ -407,8 +341,8 @@ impl Life {
         let enough = rest <= self.available();
         if enough {
             // What ends first pays first.
-            let allowances = [&mut self.beside.0, &mut self.allowance];
-            for part in allowances.into_iter().chain(&mut self.packs) {
+            let rolled = std::iter::once(&mut self.beside.0).chain(&mut self.rolled);
+            for part in rolled.chain([&mut self.allowance]).chain(&mut self.packs) {
                 let taken = rest.min(*part);
                 *part -= taken;
                 rest -= taken;
@@ -473,6 +407,6 @@ impl Life {
 
     /// The credits there are, in millionths.
     pub(super) fn available(&self) -> u64 {
-        self.beside.0 + self.allowance + self.packs.iter().sum::<u64>()
+        self.beside.0 + self.allowance + self.rolled.iter().chain(&self.packs).sum::<u64>()
     }
 }

@@ -17,15 +17,26 @@ pub(super) struct Sold {
     seat: (u64, u64),
     /// Whether a month is granted at its boundary though it is not paid.
     pub(super) in_grace: bool,
+    /// How much of a month is there for the next one, too.
+    pub(super) rollover: u64,
 }
 
-const PLAN: Sold =
-    Sold { id: "", months: 1, cents: 10_000, credits: 1_500 * CREDIT, seats: 10, seat: (0, 0), in_grace: false };
+const PLAN: Sold = Sold {
+    id: "",
+    months: 1,
+    cents: 10_000,
+    credits: 1_500 * CREDIT,
+    seats: 10,
+    seat: (0, 0),
+    in_grace: false,
+    rollover: 0,
+};
 
 pub(super) static BUSINESS: Sold = Sold { id: "business", seat: (1_000, 150 * CREDIT), ..PLAN };
 pub(super) static SOLO: Sold = Sold { id: "solo", cents: 1_000, credits: 100 * CREDIT, seats: 1, ..PLAN };
 pub(super) static PRO: Sold = Sold { id: "pro", cents: 30_000, credits: 5_500 * CREDIT, seats: 20, ..PLAN };
 pub(super) static LENIENT: Sold = Sold { id: "lenient", in_grace: true, ..PLAN };
+pub(super) static ROLLING: Sold = Sold { id: "rolling", rollover: 500 * CREDIT, ..PLAN };
 /// By the year, with as many credits each month.
 pub(super) static YEARLY: Sold = Sold { id: "yearly", months: 12, cents: 100_000, ..PLAN };
 

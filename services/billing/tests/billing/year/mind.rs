@@ -1,0 +1,95 @@
+//! What comes to an account's mind: one kind after the other, each of which is a few deeds that the service is asked for. A kind has
+//! its arm in the life's `does`, and the line in its `may` that says when it is possible.
+
+use super::sold::{BUSINESS, LENIENT, PRO, ROLLING, SOLO, Sold, YEARLY};
+
+/// What an account does on a day.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Deed {
+    Subscribes(&'static str),
+    /// To what costs more or from months to a year at once, to everything else when what is paid for ends.
+    Changes(&'static str),
+    /// For so many people in all: for more of them at once, for fewer when what is paid for ends.
+    SetsSeats(u32),
+    Spends {
+        credits: u64,
+        enough: bool,
+    },
+    Buys(&'static str),
+    /// Buys a pack and has the money given back.
+    Regrets(&'static str),
+    CancelsAtTheEnd,
+    Resumes,
+    CancelsNow,
+    /// What pays the next month will be declined.
+    CardFails,
+    CardIsMended,
+}
+
+/// What may come to an account's mind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Spends,
+    Buys,
+    Regrets,
+    CancelsAtTheEnd,
+    CancelsAndResumes,
+    Resumes,
+    CancelsNow,
+    /// From a card that is declined at the boundary, and at some of the attempts after it.
+    Recovers,
+    /// Every attempt is declined.
+    Lapses,
+    AddsSeats,
+    RemovesSeats,
+    Upgrades,
+    Downgrades,
+    ToAYear,
+    ToMonths,
+}
+
+/// What comes to its mind as often as it stands here; where that is not possible, the next that is.
+pub(super) const KINDS: [Kind; 20] = [
+    Kind::AddsSeats,
+    Kind::AddsSeats,
+    Kind::RemovesSeats,
+    Kind::Spends,
+    Kind::Upgrades,
+    Kind::Downgrades,
+    Kind::Spends,
+    Kind::Buys,
+    Kind::Buys,
+    Kind::Regrets,
+    Kind::CancelsAtTheEnd,
+    Kind::CancelsAndResumes,
+    Kind::Resumes,
+    Kind::Buys,
+    Kind::CancelsNow,
+    Kind::Recovers,
+    Kind::Lapses,
+    Kind::ToAYear,
+    Kind::ToMonths,
+    Kind::Spends,
+];
+
+/// What the accounts begin with, one after the other, and what each does first: so that even few of them do everything.
+pub(super) static FIRST: [(&Sold, Kind); 15] = [
+    (&BUSINESS, Kind::AddsSeats),
+    (&BUSINESS, Kind::Upgrades),
+    (&PRO, Kind::Downgrades),
+    (&SOLO, Kind::Upgrades),
+    (&YEARLY, Kind::ToMonths),
+    (&BUSINESS, Kind::ToAYear),
+    (&BUSINESS, Kind::Recovers),
+    (&BUSINESS, Kind::Lapses),
+    (&LENIENT, Kind::Recovers),
+    (&LENIENT, Kind::Lapses),
+    (&ROLLING, Kind::Spends),
+    (&ROLLING, Kind::Recovers),
+    (&BUSINESS, Kind::CancelsAtTheEnd),
+    (&YEARLY, Kind::CancelsNow),
+    (&BUSINESS, Kind::Regrets),
+];
+
+/// What it begins with whenever it begins anew.
+pub(super) static AGAIN: [&Sold; 8] = [&BUSINESS, &BUSINESS, &YEARLY, &SOLO, &PRO, &BUSINESS, &LENIENT, &ROLLING];
