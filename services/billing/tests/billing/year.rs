@@ -24,6 +24,7 @@ use bursar_billing::finance::report;
 use bursar_db::{DbError, on};
 use bursar_id::OwnerId;
 use bursar_proto::billing::v1 as pb;
+use bursar_proto::google::r#type::Money;
 use bursar_proto::testing::v1 as testing;
 use bursar_testkit::{Refusal, TestDb, at, engines};
 use bursar_time::{Clock, Span, Timestamp};
@@ -74,6 +75,11 @@ rollover = "500"
 fn accounts() -> u64 {
     let said = std::env::var("BURSAR_TEST_ACCOUNTS").ok();
     said.map_or(ACCOUNTS, |said| said.parse().expect("BURSAR_TEST_ACCOUNTS is a number"))
+}
+
+fn usd(cents: i64) -> Money {
+    let nanos = i32::try_from(cents % 100).unwrap() * 10_000_000;
+    Money { currency_code: "USD".to_owned(), units: cents / 100, nanos }
 }
 
 /// Somebody who lives through it, with the card that pays now.
@@ -153,12 +159,8 @@ impl Account {
             Deed::Buys(pack) => {
                 person.purchase_pack(buy(owner, pack)).await.unwrap();
             }
-            Deed::Regrets(pack) => {
-                let payment = person.purchase_pack(buy(owner, pack)).await.unwrap().payment.unwrap();
-                let back =
-                    pb::RefundPaymentRequest { owner: owner.to_string(), payment_id: payment.id, ..Default::default() };
-                world.operator().refund_payment(back).await.unwrap();
-            }
+            Deed::Regrets(pack) => self.regrets(world, pack, None).await,
+            Deed::RegretsAPart(pack, cents) => self.regrets(world, pack, Some(*cents)).await,
             Deed::CancelsAtTheEnd => {
                 person.cancel(cancel(owner, pb::CancelAt::PeriodEnd)).await.unwrap();
             }
@@ -171,6 +173,19 @@ impl Account {
             Deed::CardFails => self.pays_with(world, "sandbox_declined").await,
             Deed::CardIsMended => self.pays_with(world, "sandbox_ok").await,
         }
+    }
+
+    /// Buys a pack, and has the money given back or so many cents of it.
+    async fn regrets(&self, world: &World, pack: &str, cents: Option<u64>) {
+        let owner = self.person.owner;
+        let payment = self.person.purchase_pack(buy(owner, pack)).await.unwrap().payment.unwrap();
+        let back = pb::RefundPaymentRequest {
+            owner: owner.to_string(),
+            payment_id: payment.id,
+            amount: cents.map(|cents| usd(i64::try_from(cents).unwrap())),
+            ..Default::default()
+        };
+        world.operator().refund_payment(back).await.unwrap();
     }
 
     /// Another card instead of the one there was.

@@ -221,7 +221,7 @@ impl Life {
         let Terms { of, more } = plan.has;
         let is_open = !plan.marked && plan.next.is_none();
         match kind {
-            Kind::Spends | Kind::Buys | Kind::Regrets | Kind::CancelsNow => true,
+            Kind::Spends | Kind::Buys | Kind::Regrets | Kind::RegretsAPart | Kind::CancelsNow => true,
             Kind::CancelsAtTheEnd | Kind::CancelsAndResumes => !plan.marked,
             Kind::Resumes => plan.marked,
             // A year's end may be far away, and whoever subscribes anew until then pays with a card that works.
@@ -241,6 +241,7 @@ impl Life {
             Kind::Spends => vec![self.spends()],
             Kind::Buys => vec![self.buys(day), self.spends()],
             Kind::Regrets => vec![self.regrets(day)],
+            Kind::RegretsAPart => vec![self.regrets_a_part(day)],
             Kind::CancelsAtTheEnd => {
                 plan.marked = true;
                 vec![Deed::CancelsAtTheEnd]
@@ -368,6 +369,15 @@ impl Life {
         let (pack, price, _) = self.bought(day);
         self.given_back(price);
         Deed::Regrets(pack)
+    }
+
+    /// A third of the price, and as much of the credits, both rounded up.
+    fn regrets_a_part(&mut self, day: usize) -> Deed {
+        let (pack, price, credits) = self.bought(day);
+        let back = price.div_ceil(3);
+        self.given_back(back);
+        self.packs.push(credits - (credits * back).div_ceil(price));
+        Deed::RegretsAPart(pack, back)
     }
 
     fn given_back(&mut self, cents: u64) {

@@ -18,6 +18,8 @@ pub(super) enum Deed {
     Buys(&'static str),
     /// Buys a pack and has the money given back.
     Regrets(&'static str),
+    /// Buys a pack and has so many cents of it given back.
+    RegretsAPart(&'static str, u64),
     CancelsAtTheEnd,
     Resumes,
     CancelsNow,
@@ -32,6 +34,7 @@ pub(super) enum Kind {
     Spends,
     Buys,
     Regrets,
+    RegretsAPart,
     CancelsAtTheEnd,
     CancelsAndResumes,
     Resumes,
@@ -49,7 +52,7 @@ pub(super) enum Kind {
 }
 
 /// What comes to its mind as often as it stands here; where that is not possible, the next that is.
-pub(super) const KINDS: [Kind; 20] = [
+pub(super) const KINDS: [Kind; 21] = [
     Kind::AddsSeats,
     Kind::AddsSeats,
     Kind::RemovesSeats,
@@ -60,6 +63,7 @@ pub(super) const KINDS: [Kind; 20] = [
     Kind::Buys,
     Kind::Buys,
     Kind::Regrets,
+    Kind::RegretsAPart,
     Kind::CancelsAtTheEnd,
     Kind::CancelsAndResumes,
     Kind::Resumes,
@@ -73,7 +77,7 @@ pub(super) const KINDS: [Kind; 20] = [
 ];
 
 /// What the accounts begin with, one after the other, and what each does first: so that even few of them do everything.
-pub(super) static FIRST: [(&Sold, Kind); 15] = [
+pub(super) static FIRST: [(&Sold, Kind); 16] = [
     (&BUSINESS, Kind::AddsSeats),
     (&BUSINESS, Kind::Upgrades),
     (&PRO, Kind::Downgrades),
@@ -89,6 +93,7 @@ pub(super) static FIRST: [(&Sold, Kind); 15] = [
     (&BUSINESS, Kind::CancelsAtTheEnd),
     (&YEARLY, Kind::CancelsNow),
     (&BUSINESS, Kind::Regrets),
+    (&BUSINESS, Kind::RegretsAPart),
 ];
 
 /// What it begins with whenever it begins anew.
