@@ -5,7 +5,7 @@
 //! that its number decides: it subscribes on one of the last days of December or in January, and once a month it spends, buys a
 //! pack, gives one back, cancels in one way or another, subscribes anew, adds seats or gives them up, goes to a plan that costs more
 //! or less, from months to a year or back, or has a card that is declined at the next boundary and at some attempts after
-//! it or all of them. Some of them pay by the year from the beginning.
+//! it or all of them. Some of them pay by the year from the beginning, or by a contract.
 //!
 //! Left out is what a model could only say by dividing money as the service does: a year that is changed before its end, and what
 //! refunds and disputes take of a plan's credits. The use cases' own tests have that (`changing/lives.rs`, `years/`, `finance/`).
@@ -82,6 +82,20 @@ fn usd(cents: i64) -> Money {
     Money { currency_code: "USD".to_owned(), units: cents / 100, nanos }
 }
 
+/// What the model's enterprise has: 20,000 credits for sixty people at 900 dollars a month.
+fn contract(owner: OwnerId) -> pb::SetContractRequest {
+    pb::SetContractRequest {
+        owner: owner.to_string(),
+        plan_id: "enterprise".to_owned(),
+        credits: "20000".to_owned(),
+        seats: 60,
+        price: Some(usd(90_000)),
+        features: vec![pb::Feature::SingleSignOn.into()],
+        payment_method: "invoice".to_owned(),
+        ..Default::default()
+    }
+}
+
 /// Somebody who lives through it, with the card that pays now.
 struct Account {
     person: Person,
@@ -144,6 +158,9 @@ impl Account {
             Deed::Subscribes(plan) => {
                 let request = pb::SubscribeRequest { payment_method: self.card.clone(), ..subscribe(owner, plan) };
                 person.subscribe(request).await.unwrap();
+            }
+            Deed::Agrees => {
+                world.operator().set_contract(contract(owner)).await.unwrap();
             }
             Deed::Changes(plan) => {
                 person.change_plan(change_to(owner, plan)).await.unwrap();

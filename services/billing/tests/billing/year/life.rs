@@ -4,7 +4,7 @@ use bursar_secret::Entropy;
 
 use super::calendar::{after_months, date, year_of};
 use super::mind::{AGAIN, Deed, FIRST, KINDS, Kind};
-use super::sold::{BUSINESS, PACKS, PRO, SOLO, Sold, Terms, YEARLY, decimal, whole};
+use super::sold::{BUSINESS, ENTERPRISE, PACKS, PRO, SOLO, Sold, Terms, YEARLY, decimal, whole};
 
 /// On how many days after it began or did something, an account does something: never on a boundary, and never before the last
 /// attempt at a month that was declined.
@@ -205,7 +205,7 @@ impl Life {
     fn subscribes(&mut self, day: usize) -> Deed {
         let sold = self.first.0.take().unwrap_or_else(|| AGAIN[self.dice.index(AGAIN.len())]);
         self.begins(day, sold);
-        Deed::Subscribes(sold.id)
+        if *sold == ENTERPRISE { Deed::Agrees } else { Deed::Subscribes(sold.id) }
     }
 
     /// A plan begins today.
@@ -224,8 +224,9 @@ impl Life {
             Kind::Spends | Kind::Buys | Kind::Regrets | Kind::RegretsAPart | Kind::CancelsNow => true,
             Kind::CancelsAtTheEnd | Kind::CancelsAndResumes => !plan.marked,
             Kind::Resumes => plan.marked,
-            // A year's end may be far away, and whoever subscribes anew until then pays with a card that works.
-            Kind::Recovers | Kind::Lapses => !plan.marked && of.months == 1,
+            // A year's end may be far away, and whoever subscribes anew until then pays with a card that works. A contract is
+            // paid with none.
+            Kind::Recovers | Kind::Lapses => !plan.marked && of.months == 1 && *of != ENTERPRISE,
             Kind::AddsSeats => is_open && *of == BUSINESS && more < MOST_SEATS,
             Kind::RemovesSeats => is_open && more > 0,
             Kind::Upgrades => is_open && (*of == BUSINESS || *of == SOLO),

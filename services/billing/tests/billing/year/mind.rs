@@ -1,12 +1,14 @@
 //! What comes to an account's mind: one kind after the other, each of which is a few deeds that the service is asked for. A kind has
 //! its arm in the life's `does`, and the line in its `may` that says when it is possible.
 
-use super::sold::{BUSINESS, LENIENT, PRO, ROLLING, SOLO, Sold, YEARLY};
+use super::sold::{BUSINESS, ENTERPRISE, LENIENT, PRO, ROLLING, SOLO, Sold, YEARLY};
 
 /// What an account does on a day.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Deed {
     Subscribes(&'static str),
+    /// A contract begins, which is paid by invoice.
+    Agrees,
     /// To what costs more or from months to a year at once, to everything else when what is paid for ends.
     Changes(&'static str),
     /// For so many people in all: for more of them at once, for fewer when what is paid for ends.
@@ -77,7 +79,7 @@ pub(super) const KINDS: [Kind; 21] = [
 ];
 
 /// What the accounts begin with, one after the other, and what each does first: so that even few of them do everything.
-pub(super) static FIRST: [(&Sold, Kind); 16] = [
+pub(super) static FIRST: [(&Sold, Kind); 17] = [
     (&BUSINESS, Kind::AddsSeats),
     (&BUSINESS, Kind::Upgrades),
     (&PRO, Kind::Downgrades),
@@ -94,7 +96,9 @@ pub(super) static FIRST: [(&Sold, Kind); 16] = [
     (&YEARLY, Kind::CancelsNow),
     (&BUSINESS, Kind::Regrets),
     (&BUSINESS, Kind::RegretsAPart),
+    (&ENTERPRISE, Kind::Buys),
 ];
 
 /// What it begins with whenever it begins anew.
-pub(super) static AGAIN: [&Sold; 8] = [&BUSINESS, &BUSINESS, &YEARLY, &SOLO, &PRO, &BUSINESS, &LENIENT, &ROLLING];
+pub(super) static AGAIN: [&Sold; 9] =
+    [&BUSINESS, &BUSINESS, &YEARLY, &SOLO, &PRO, &BUSINESS, &LENIENT, &ROLLING, &ENTERPRISE];

@@ -37,6 +37,9 @@ pub(super) static SOLO: Sold = Sold { id: "solo", cents: 1_000, credits: 100 * C
 pub(super) static PRO: Sold = Sold { id: "pro", cents: 30_000, credits: 5_500 * CREDIT, seats: 20, ..PLAN };
 pub(super) static LENIENT: Sold = Sold { id: "lenient", in_grace: true, ..PLAN };
 pub(super) static ROLLING: Sold = Sold { id: "rolling", rollover: 500 * CREDIT, ..PLAN };
+/// By a contract.
+pub(super) static ENTERPRISE: Sold =
+    Sold { id: "enterprise", cents: 90_000, credits: 20_000 * CREDIT, seats: 60, ..PLAN };
 /// By the year, with as many credits each month.
 pub(super) static YEARLY: Sold = Sold { id: "yearly", months: 12, cents: 100_000, ..PLAN };
 
