@@ -40,7 +40,7 @@ pub(crate) fn set(owner: OwnerId, top_up: pb::AutoTopUp) -> pb::UpdateAccountSet
 }
 
 /// Takes it back.
-fn without(owner: OwnerId) -> pb::UpdateAccountSettingsRequest {
+pub(crate) fn without(owner: OwnerId) -> pb::UpdateAccountSettingsRequest {
     let update_mask = Some(FieldMask { paths: vec!["auto_top_up".to_owned()] });
     pb::UpdateAccountSettingsRequest { owner: owner.to_string(), update_mask, ..Default::default() }
 }

@@ -3,9 +3,10 @@
 //!
 //! Time passes day by day; what is due is done before anybody does anything on that day. Each account lives a life of its own
 //! that its number decides: it subscribes on one of the last days of December or in January, and once a month it spends, buys a
-//! pack, gives one back, cancels in one way or another, subscribes anew, adds seats or gives them up, goes to a plan that costs more
-//! or less, from months to a year or back, or has a card that is declined at the next boundary and at some attempts after
-//! it or all of them. Some of them pay by the year from the beginning, or by a contract.
+//! pack, gives one back or a part of its price, has one bought by itself, adds seats or gives them up, goes to a plan that costs more
+//! or less, from months to a year or back, cancels in one way or another, or has a card that is declined at the next boundary and at
+//! some attempts after it or all of them; whoever has no plan any more subscribes anew. Some pay by the year from the beginning, or
+//! have a plan that rolls over, one whose months are granted before they are paid, or a contract.
 //!
 //! Left out is what a model could only say by dividing money as the service does: a year that is changed before its end, and what
 //! refunds and disputes take of a plan's credits. The use cases' own tests have that (`changing/lives.rs`, `years/`, `finance/`).
@@ -30,6 +31,7 @@ use bursar_testkit::{Refusal, TestDb, at, engines};
 use bursar_time::{Clock, Span, Timestamp};
 use futures::StreamExt as _;
 
+use crate::topping_up::{set, without};
 use crate::words::{buy, cancel, change_to, resume, set_seats, spend, subscribe};
 use crate::world::{Person, World, until};
 use calendar::{date, day_at, is_first_of_month};
@@ -178,6 +180,7 @@ impl Account {
             }
             Deed::Regrets(pack) => self.regrets(world, pack, None).await,
             Deed::RegretsAPart(pack, cents) => self.regrets(world, pack, Some(*cents)).await,
+            Deed::TopsUp(pack) => self.tops_up(pack).await,
             Deed::CancelsAtTheEnd => {
                 person.cancel(cancel(owner, pb::CancelAt::PeriodEnd)).await.unwrap();
             }
@@ -203,6 +206,23 @@ impl Account {
             ..Default::default()
         };
         world.operator().refund_payment(back).await.unwrap();
+    }
+
+    /// Has a pack bought by itself, since any balance is below its threshold, and then no other.
+    async fn tops_up(&self, pack: &str) {
+        let (person, owner) = (&self.person, self.person.owner);
+        let lots = self.lots().await.len();
+        let top_up = pb::AutoTopUp {
+            enabled: true,
+            threshold: "1000000".to_owned(),
+            pack_id: pack.to_owned(),
+            monthly_ceiling: Some(usd(100_000_000)),
+            payment_method: "sandbox_ok".to_owned(),
+            stopped_by: String::new(),
+        };
+        person.update_account_settings(set(owner, top_up)).await.unwrap();
+        until("the pack is bought", async || self.lots().await.len() > lots).await;
+        person.update_account_settings(without(owner)).await.unwrap();
     }
 
     /// Another card instead of the one there was.

@@ -221,7 +221,7 @@ impl Life {
         let Terms { of, more } = plan.has;
         let is_open = !plan.marked && plan.next.is_none();
         match kind {
-            Kind::Spends | Kind::Buys | Kind::Regrets | Kind::RegretsAPart | Kind::CancelsNow => true,
+            Kind::Spends | Kind::Buys | Kind::Regrets | Kind::RegretsAPart | Kind::TopsUp | Kind::CancelsNow => true,
             Kind::CancelsAtTheEnd | Kind::CancelsAndResumes => !plan.marked,
             Kind::Resumes => plan.marked,
             // A year's end may be far away, and whoever subscribes anew until then pays with a card that works. A contract is
@@ -243,6 +243,7 @@ impl Life {
             Kind::Buys => vec![self.buys(day), self.spends()],
             Kind::Regrets => vec![self.regrets(day)],
             Kind::RegretsAPart => vec![self.regrets_a_part(day)],
+            Kind::TopsUp => vec![self.tops_up(day)],
             Kind::CancelsAtTheEnd => {
                 plan.marked = true;
                 vec![Deed::CancelsAtTheEnd]
@@ -364,6 +365,12 @@ impl Life {
         let (pack, _, credits) = self.bought(day);
         self.packs.push(credits);
         Deed::Buys(pack)
+    }
+
+    fn tops_up(&mut self, day: usize) -> Deed {
+        let (pack, _, credits) = self.bought(day);
+        self.packs.push(credits);
+        Deed::TopsUp(pack)
     }
 
     fn regrets(&mut self, day: usize) -> Deed {

@@ -22,6 +22,8 @@ pub(super) enum Deed {
     Regrets(&'static str),
     /// Buys a pack and has so many cents of it given back.
     RegretsAPart(&'static str, u64),
+    /// Has a pack bought by itself, once.
+    TopsUp(&'static str),
     CancelsAtTheEnd,
     Resumes,
     CancelsNow,
@@ -37,6 +39,7 @@ pub(super) enum Kind {
     Buys,
     Regrets,
     RegretsAPart,
+    TopsUp,
     CancelsAtTheEnd,
     CancelsAndResumes,
     Resumes,
@@ -54,7 +57,7 @@ pub(super) enum Kind {
 }
 
 /// What comes to its mind as often as it stands here; where that is not possible, the next that is.
-pub(super) const KINDS: [Kind; 21] = [
+pub(super) const KINDS: [Kind; 22] = [
     Kind::AddsSeats,
     Kind::AddsSeats,
     Kind::RemovesSeats,
@@ -66,6 +69,7 @@ pub(super) const KINDS: [Kind; 21] = [
     Kind::Buys,
     Kind::Regrets,
     Kind::RegretsAPart,
+    Kind::TopsUp,
     Kind::CancelsAtTheEnd,
     Kind::CancelsAndResumes,
     Kind::Resumes,
@@ -79,7 +83,7 @@ pub(super) const KINDS: [Kind; 21] = [
 ];
 
 /// What the accounts begin with, one after the other, and what each does first: so that even few of them do everything.
-pub(super) static FIRST: [(&Sold, Kind); 17] = [
+pub(super) static FIRST: [(&Sold, Kind); 18] = [
     (&BUSINESS, Kind::AddsSeats),
     (&BUSINESS, Kind::Upgrades),
     (&PRO, Kind::Downgrades),
@@ -96,6 +100,7 @@ pub(super) static FIRST: [(&Sold, Kind); 17] = [
     (&YEARLY, Kind::CancelsNow),
     (&BUSINESS, Kind::Regrets),
     (&BUSINESS, Kind::RegretsAPart),
+    (&BUSINESS, Kind::TopsUp),
     (&ENTERPRISE, Kind::Buys),
 ];
 
