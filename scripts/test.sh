@@ -7,9 +7,12 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 if scripts/postgres.sh; then
   export BURSAR_REQUIRE_POSTGRES=1
 fi
-# Without it that test is left out, loudly.
+# Without one of these its tests are left out, loudly.
 if package=$(scripts/stripe.sh); then
   export BURSAR_TEST_STRIPE_PACKAGE=$package
+fi
+if fonts=$(scripts/fonts.sh); then
+  export BURSAR_TEST_FONTS=$fonts
 fi
 arguments=("$@")
 if [[ ${#arguments[@]} -eq 0 ]]; then

@@ -60,6 +60,21 @@ fn exit_codes_tell_a_mistake_from_a_failure() {
 }
 
 #[test]
+fn a_logo_that_is_no_picture_is_refused_at_the_start_by_its_settings_name() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (data, logo) = (dir.path().join("data").display().to_string(), dir.path().join("logo.png"));
+    fs::write(&logo, "no picture").expect("written");
+    let ports = Ports::free();
+    for arguments in [&["--check-config"][..], &["--data-dir", &data]] {
+        let program = bursar().env("BURSAR_PORT_BASE", ports.base().to_string());
+        let program = program.env("BURSAR_INVOICES__LOGO_FILE", logo.display().to_string());
+        let (status, log) = program.args(arguments.iter().copied()).run(SOON);
+        assert!(!status.success(), "{arguments:?}:\n{log}");
+        assert!(log.contains("invoices.logo_file: "), "{arguments:?} does not name the setting:\n{log}");
+    }
+}
+
+#[test]
 fn a_port_in_use_is_named_and_nothing_is_touched() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = dir.path().join("data");

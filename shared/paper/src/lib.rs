@@ -11,6 +11,8 @@
 #![expect(clippy::float_arithmetic, reason = "lengths on a page: nothing here counts money or credits")]
 
 mod fonts;
+#[cfg(test)]
+mod in_noto;
 mod line;
 mod pdf;
 mod sheet;

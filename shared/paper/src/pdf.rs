@@ -25,7 +25,16 @@ impl Sheet<'_> {
     /// # Errors
     /// A font is broken inside, or could not be read: there is no page without some of its letters.
     pub fn to_pdf(&self, title: &str, footer: impl Fn(usize, usize) -> String) -> Result<Vec<u8>, PaperError> {
-        let mut document = Document::new();
+        self.written(Document::new(), title, footer)
+    }
+
+    /// The same in a document that was made for it.
+    pub(crate) fn written(
+        &self,
+        mut document: Document,
+        title: &str,
+        footer: impl Fn(usize, usize) -> String,
+    ) -> Result<Vec<u8>, PaperError> {
         document.set_metadata(Metadata::new().title(title.to_owned()));
         let pages = self.pages.len();
         for (number, marks) in (1..).zip(&self.pages) {

@@ -1,7 +1,11 @@
 //! Documents: what stands on them, whatever the texts are.
 
+use std::io::Write as _;
+use std::path::PathBuf;
 use std::time::Instant;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bursar_testkit::{at, id};
 
 use super::{Format, Look};
@@ -117,6 +121,74 @@ fn a_thousand_lines_go_on_over_many_pages() {
     println!("1,000 lines as a PDF of {} pages: {:?}, {} bytes", pages(&pdf), began.elapsed(), pdf.len());
     assert!(pages(&pdf) > 30, "{}", pages(&pdf));
     assert!(html(&long).contains("238000.00 USD"));
+}
+
+/// The folder with the image's fonts, where `scripts/fonts.sh` has found or fetched them; else it is said that it has not.
+fn fonts_of_the_image() -> Option<PathBuf> {
+    let folder = std::env::var_os("BURSAR_TEST_FONTS").filter(|it| !it.is_empty()).map(PathBuf::from);
+    if folder.is_none() {
+        // Written directly: the test runner hides what a passing test prints with `eprintln!`.
+        let _ = writeln!(
+            std::io::stderr(),
+            "\nWARNING: invoices with names in other scripts were not looked at. BURSAR_TEST_FONTS names no folder of fonts: \
+             scripts/fonts.sh fetches them, or says why it cannot\n"
+        );
+    }
+    folder
+}
+
+#[test]
+fn names_in_other_scripts_are_written_in_the_fonts_of_the_folder_and_all_the_same_without() {
+    let Some(folder) = fonts_of_the_image() else { return };
+    let mut one = invoice(vec![line("김민준, 山田さくら: 300 credits", "20.00 USD")]);
+    let profile = BillingProfile {
+        name: "李明华 و محمد بن سلمان".to_owned(),
+        address_lines: vec!["דנה לוי, שדרות רוטשילד 12".to_owned()],
+        ..BillingProfile::default()
+    };
+    one.profile = Some(profile);
+    let write = |look: Look| look.write(&one, Format::Pdf).unwrap();
+    let (with, without) = (write(Look::load(Some(&folder), None).unwrap()), write(look()));
+    let texts = [&with, &without].map(|pdf| String::from_utf8_lossy(pdf).into_owned());
+    let embedded = |text: &str, script: &str| {
+        text.match_indices("+Noto").any(|(at, _)| {
+            let name = text[at..].split(|c: char| !c.is_ascii_alphanumeric() && !"+-".contains(c)).next();
+            name.is_some_and(|name| name.contains(script))
+        })
+    };
+    for script in ["Arabic", "Hebrew", "CJK", "Sans-Bold"] {
+        assert!(embedded(&texts[0], script), "the letters of {script} are in it");
+        assert!(!embedded(&texts[1], script), "{script} is not built in");
+    }
+    assert!(texts[1].contains("+DejaVuSans"), "what is built in is there");
+    assert_eq!([pages(&with), pages(&without)], [1, 1]);
+}
+
+/// A PNG of one pixel.
+const LOGO: &str = "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c489\
+                    0000000d49444154789c63507048f80f00030401c0802870da0000000049454e44ae426082";
+
+/// How many pictures a PDF has.
+fn pictures(pdf: &[u8]) -> usize {
+    String::from_utf8_lossy(pdf).replace(' ', "").matches("/Subtype/Image").count()
+}
+
+#[test]
+fn the_logo_stands_on_the_page_of_html_and_in_the_pdf() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("logo.png");
+    let file = hex::decode(LOGO).unwrap();
+    std::fs::write(&path, &file).unwrap();
+    let (bare, dressed) = (look(), Look::load(None, Some(&path)).unwrap());
+    let one = invoice(vec![line("Starter", "20.00 USD")]);
+    let html = |look: &Look| String::from_utf8(look.write(&one, Format::Html).unwrap()).unwrap();
+    let picture = format!("<img src=\"data:image/png;base64,{}\"", STANDARD.encode(&file));
+    assert!(html(&dressed).contains(&picture), "{}", html(&dressed));
+    assert!(!html(&bare).contains("<img"), "{}", html(&bare));
+    let pdf = |look: &Look| look.write(&one, Format::Pdf).unwrap();
+    assert_eq!(pictures(&pdf(&bare)), 0);
+    assert!(pictures(&pdf(&dressed)) > 0, "it is a picture in the file");
+    assert_eq!(pages(&pdf(&dressed)), 1);
 }
 
 #[test]
