@@ -65,7 +65,7 @@ fn a_logo_that_is_no_picture_is_refused_at_the_start_by_its_settings_name() {
     let (data, logo) = (dir.path().join("data").display().to_string(), dir.path().join("logo.png"));
     fs::write(&logo, "no picture").expect("written");
     let ports = Ports::free();
-    for arguments in [&["--check-config"][..], &["--data-dir", &data]] {
+    for arguments in [&["--check-config"][..], &["--data-dir", data.as_str()]] {
         let program = bursar().env("BURSAR_PORT_BASE", ports.base().to_string());
         let program = program.env("BURSAR_INVOICES__LOGO_FILE", logo.display().to_string());
         let (status, log) = program.args(arguments.iter().copied()).run(SOON);
