@@ -84,6 +84,13 @@ fn a_guide_brings_a_suite_of_its_own_with_its_preset() {
 }
 
 #[test]
+fn a_guide_lets_a_month_pass_where_there_is_a_test_clock() {
+    let (status, log) = demo("flik").run(STORY);
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(log.contains("✓ the month is on one invoice for the team"), "{log}");
+}
+
+#[test]
 fn what_does_not_go_together_is_refused() {
     for arguments in [["--guide", "nonsense"].as_slice(), &["--guide", "flexsite", "--preset", "employees"]] {
         let (status, log) =

@@ -12,7 +12,7 @@ use crate::demo::{
 };
 
 /// Whether the suite has a test clock. Where it has none, the audience is told why an act is left out.
-pub(super) async fn is_there(stage: &Stage, play: &Play) -> anyhow::Result<bool> {
+pub(in crate::demo) async fn is_there(stage: &Stage, play: &Play) -> anyhow::Result<bool> {
     let [mut clock, ..] = play.wire.clocks();
     let is_missing = matches!(clock.get(GetRequest {}).await, Err(status) if status.code() == Code::Unimplemented);
     if is_missing {
@@ -22,7 +22,11 @@ pub(super) async fn is_there(stage: &Stage, play: &Play) -> anyhow::Result<bool>
 }
 
 /// Leaps over the end of the period in which the team is.
-pub(super) async fn leap_to_the_next_period(stage: &mut Stage, play: &Play, ada: &Actor) -> anyhow::Result<()> {
+pub(in crate::demo) async fn leap_to_the_next_period(
+    stage: &mut Stage,
+    play: &Play,
+    ada: &Actor,
+) -> anyhow::Result<()> {
     stage
         .step("the clock moves to the end of the period", "ClockService/Advance", async {
             let found = answer(ada.subscription().await)?;

@@ -1,7 +1,7 @@
 //! The team's months, an act a file, and the clock that lets them pass. Each step makes one call that matters, and checks what
 //! it gives.
 
-mod clock;
+pub(super) mod clock;
 mod decline;
 mod farewell;
 mod invoice;

@@ -75,7 +75,7 @@ pub(super) async fn packs(stage: &mut Stage, Team { ada, cleo, .. }: &Team) -> a
         .await?;
     stage
         .proving(&[6])
-        .step("one invoice, for the whole team", "InvoiceService/ListInvoices", async {
+        .step("a pack's invoice is the studio's, too", "InvoiceService/ListInvoices", async {
             let invoices = answer(ada.invoices().await)?.invoices;
             let is: Vec<_> =
                 invoices.iter().map(|it| (it.owner.as_str(), it.total.as_ref().map(|it| it.units))).collect();

@@ -4,6 +4,7 @@
 //! checklist:
 #![doc = include_str!("flik.md")]
 
+mod billing;
 mod credits;
 mod farewell;
 mod modes;
@@ -33,6 +34,7 @@ struct Team {
 pub(super) async fn perform(play: &mut Play, stage: &mut Stage) -> anyhow::Result<()> {
     let ada = team::set_up(stage, play).await?;
     let team = team::gather(stage, play, ada).await?;
+    billing::plan(stage, play, &team).await?;
     team::roles(stage, &team).await?;
     let project = sharing::share(stage, &team).await?;
     credits::pool(stage, &team, &project).await?;
@@ -40,6 +42,7 @@ pub(super) async fn perform(play: &mut Play, stage: &mut Stage) -> anyhow::Resul
     team::more_seats(stage, &team).await?;
     credits::models(stage, &team).await?;
     modes::toggle(stage, play, &team).await?;
+    let team = billing::next_month(stage, play, team).await?;
     farewell::agree(stage, play, &team.ada).await?;
     farewell::part_ways(stage, play, &team, &project).await
 }

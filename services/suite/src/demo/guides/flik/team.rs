@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use bursar_proto::organization::v1::Role;
 use tonic::Code;
 
-use super::{STUDIO, Team};
+use super::{STUDIO, Team, billing};
 use crate::demo::{
     cast::{Actor, Play, expect, expect_text, people, soon},
     guides::{
@@ -98,20 +98,23 @@ async fn fill(ada: &Actor, cleo: &Actor, guests: RangeInclusive<u32>, seats: &st
 }
 
 /// After the invoices were looked at: seats have one of their own, and bring credits.
-pub(super) async fn more_seats(stage: &mut Stage, Team { ada, ben, cleo, .. }: &Team) -> anyhow::Result<()> {
+pub(super) async fn more_seats(stage: &mut Stage, team: &Team) -> anyhow::Result<()> {
     stage.act("More seats")?;
-    stage
+    let Team { ada, ben, cleo, .. } = team;
+    let payment = stage
         .proving(&[17])
         .step("Ada adds two seats", "SubscriptionService/SetSeats", async {
             not_allowed(ben.set_seats(12).await)?;
-            let made = part(answer(ada.set_seats(12).await)?.subscription, "subscription")?;
+            let made = answer(ada.set_seats(12).await)?;
+            let (made, payment) = (part(made.subscription, "subscription")?, part(made.payment, "payment")?);
             let price = part(made.price, "price")?.units;
             expect("the seats, and what a month costs", &(made.seats, price), &(12, 120))?;
             // Three people and six invitations have theirs.
             fill(ada, cleo, 11..=13, "12").await?;
-            Ok(((), "Ben may not; $120 a month, and twelve have their seats at once".to_owned()))
+            Ok((payment, "Ben may not; $120 a month, and twelve have their seats at once".to_owned()))
         })
-        .await
+        .await?;
+    billing::seats(stage, team, &payment).await
 }
 
 pub(super) async fn roles(stage: &mut Stage, Team { ada, ben, cleo, dan }: &Team) -> anyhow::Result<()> {
