@@ -373,25 +373,26 @@ impl Life {
         Deed::TopsUp(pack)
     }
 
+    /// The credit note has the invoice's line.
     fn regrets(&mut self, day: usize) -> Deed {
         let (pack, price, _) = self.bought(day);
-        self.given_back(price);
+        self.given_back(&format!("PACK 1 × {price} once"));
         Deed::Regrets(pack)
     }
 
-    /// A third of the price, and as much of the credits, both rounded up.
+    /// A third of the price, and as much of the credits, both rounded up. The credit note has one line for all that is given back.
     fn regrets_a_part(&mut self, day: usize) -> Deed {
         let (pack, price, credits) = self.bought(day);
         let back = price.div_ceil(3);
-        self.given_back(back);
+        self.given_back(&format!("CREDIT 1 × {back} once"));
         self.packs.push(credits - (credits * back).div_ceil(price));
         Deed::RegretsAPart(pack, back)
     }
 
-    fn given_back(&mut self, cents: u64) {
+    fn given_back(&mut self, line: &str) {
         self.numbered.2 += 1;
         let (year, _, notes) = self.numbered;
-        self.invoices.push(format!("C-{year}-{notes:04} CREDIT 1 × {cents} once"));
+        self.invoices.push(format!("C-{year}-{notes:04} {line}"));
     }
 
     fn invoiced(&mut self, day: usize, lines: &str) {
