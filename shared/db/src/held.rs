@@ -4,6 +4,7 @@
 //! (the disk was full, the server was gone) is in no state that anybody could build on: it is thrown away, and the pool
 //! opens another one.
 
+use std::any::Any;
 use std::future::Future;
 use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
@@ -37,23 +38,34 @@ impl Speaks for Postgres {
     }
 }
 
+/// What is given back once a transaction has ended.
+pub(crate) type Kept = Box<dyn Any + Send + Sync>;
+
 /// A connection with a transaction on it. Dropping it rolls that back a moment later.
 #[derive(Debug)]
-pub struct Held<DB: Speaks>(Option<Limited<DB>>);
+pub struct Held<DB: Speaks> {
+    connection: Option<Limited<DB>>,
+    kept: Option<Kept>,
+}
 
 impl<DB: Speaks> Held<DB> {
     /// Begins a transaction on a connection. Whoever gives up half-way leaves nothing behind: BEGIN may have
     /// taken effect, and is undone like any other.
     pub(crate) async fn begin(connection: Limited<DB>, statement: &'static str) -> Result<Self, sqlx::Error> {
-        let mut held = Self(Some(connection));
+        let mut held = Self { connection: Some(connection), kept: None };
         held.within(Word::Light, async |connection| DB::say(connection, statement).await).await?;
         Ok(held)
+    }
+
+    /// Keeps something until the transaction has ended, however it does.
+    pub(crate) fn keep(&mut self, what: Kept) {
+        self.kept = Some(what);
     }
 
     /// Ends the transaction, one way or the other.
     pub(crate) async fn end(mut self, word: Word, statement: &'static str) -> Result<(), sqlx::Error> {
         let ended = self.within(word, async |connection| DB::say(connection, statement).await).await;
-        if let Some(connection) = self.0.take()
+        if let Some(connection) = self.connection.take()
             && ended.is_err()
         {
             connection.throw_away();
@@ -66,7 +78,7 @@ impl<DB: Speaks> Deref for Held<DB> {
     type Target = Limited<DB>;
 
     fn deref(&self) -> &Self::Target {
-        match &self.0 {
+        match &self.connection {
             Some(connection) => connection,
             None => unreachable!("taken only by who ends it"),
         }
@@ -75,7 +87,7 @@ impl<DB: Speaks> Deref for Held<DB> {
 
 impl<DB: Speaks> DerefMut for Held<DB> {
     fn deref_mut(&mut self) -> &mut Self::Target {
-        match &mut self.0 {
+        match &mut self.connection {
             Some(connection) => connection,
             None => unreachable!("taken only by who ends it"),
         }
@@ -84,14 +96,18 @@ impl<DB: Speaks> DerefMut for Held<DB> {
 
 impl<DB: Speaks> Drop for Held<DB> {
     fn drop(&mut self) {
-        let Some(mut connection) = self.0.take() else { return };
+        let Some(mut connection) = self.connection.take() else { return };
+        let kept = self.kept.take();
         match Handle::try_current() {
             Ok(runtime) if !connection.is_lost() => drop(runtime.spawn(async move {
                 // It may have to wait for a statement that somebody gave up: that says nothing about the server.
                 let undo = DB::say(connection.raw(), "ROLLBACK");
-                if !matches!(tokio::time::timeout(PATIENCE, undo).await, Ok(Ok(()))) {
+                if matches!(tokio::time::timeout(PATIENCE, undo).await, Ok(Ok(()))) {
+                    drop(connection);
+                } else {
                     connection.throw_away();
                 }
+                drop(kept);
             })),
             // On a lost connection nothing is said; without a runtime nobody can say anything any more.
             Ok(_) | Err(_) => connection.throw_away(),

@@ -1,5 +1,7 @@
 //! A transaction on either engine.
 
+use std::any::Any;
+
 use sqlx::{Postgres, Sqlite};
 
 use crate::held::Held;
@@ -36,6 +38,17 @@ impl Tx {
             Self::Postgres(t) => t.end(Word::Light, "ROLLBACK").await,
         }
         .map_err(DbError::from)
+    }
+
+    /// The same transaction, which keeps something until it has ended: a place, say, that others wait for. Whoever gives the
+    /// transaction up in the midst of a statement gives it back when that statement is over, and not before.
+    #[must_use]
+    pub fn keeping(mut self, what: impl Any + Send + Sync) -> Self {
+        match &mut self {
+            Self::Sqlite(t) => t.keep(Box::new(what)),
+            Self::Postgres(t) => t.keep(Box::new(what)),
+        }
+        self
     }
 
     /// The engine this transaction runs on, for the few statements that differ.

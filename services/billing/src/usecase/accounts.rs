@@ -7,7 +7,7 @@ use bursar_rpc::{Caller, Page, PageRequest};
 use bursar_time::{Clock, Timestamp};
 
 use super::audit::{self, Verdict};
-use super::costly::Costly;
+use super::costly::{Costly, Place};
 use super::entries::{Listed, readable, with_details, worked_for};
 use crate::domain::{BadLedger, Balance, EntryKind, Flaw, Lot, ModelName, Period, ProjectName, Unreadable};
 use crate::error::Error;
@@ -116,7 +116,10 @@ impl AccountUseCases {
     /// [`Error::NewerFormat`] where a later program wrote an entry: this one cannot judge it.
     pub(crate) async fn verify(&self, caller: &Caller, owner: OwnerId) -> Result<Verdict, Error> {
         let (db, key, clock) = (self.db.clone(), self.rules.current().key, self.clock.clone());
-        let audited = async move { audit::verify(&db, key, owner, clock.now()).await };
+        let audited = move |place: Place| async move {
+            let mut tx = db.read().await?.keeping(place);
+            audit::verify_in(&mut tx, key, owner, clock.now()).await
+        };
         let verdict = self.costly.read(caller, owner, audited).await?;
         match &verdict.result {
             Err(BadLedger { flaw: Flaw::Unreadable(Unreadable::NewerFormat), .. }) => Err(Error::NewerFormat),
@@ -134,19 +137,23 @@ impl AccountUseCases {
     ) -> Result<Page<Listed>, Error> {
         // A page that is not filtered costs what it shows; one that is may look at thousands to show nothing.
         if !filter.is_selective() && page.size() <= SHORT {
-            return self.entries(owner, filter, page).await;
+            return self.entries(self.db.read().await?, owner, filter, page).await;
         }
         let (this, filter, page) = (self.clone(), filter.clone(), page.clone());
-        self.costly.read(caller, owner, async move { this.entries(owner, &filter, &page).await }).await
+        let searched = move |place: Place| async move {
+            let tx = this.db.read().await?.keeping(place);
+            this.entries(tx, owner, &filter, &page).await
+        };
+        self.costly.read(caller, owner, searched).await
     }
 
     async fn entries(
         &self,
+        mut tx: Tx,
         owner: OwnerId,
         filter: &LedgerFilter,
         page: &PageRequest<u64>,
     ) -> Result<Page<Listed>, Error> {
-        let mut tx = self.db.read().await?;
         let Some(account) = accounts::find(&mut tx, owner).await? else {
             return Ok(Page::foreign(Vec::new(), String::new()));
         };

@@ -39,19 +39,28 @@ pub(crate) struct Verdict {
 
 /// Audits one account at `now`, in one snapshot of the store. `key` is the installation's, by which ids name entries.
 pub(crate) async fn verify(db: &Db, key: OperationKey, owner: OwnerId, now: Timestamp) -> Result<Verdict, Error> {
-    let mut tx = db.read().await?;
+    verify_in(&mut db.read().await?, key, owner, now).await
+}
+
+/// The same in the snapshot of a transaction.
+pub(crate) async fn verify_in(
+    tx: &mut Tx,
+    key: OperationKey,
+    owner: OwnerId,
+    now: Timestamp,
+) -> Result<Verdict, Error> {
     let (mut verifier, mut used) = (Verifier::new(owner, key), UsageAudit::new(owner, key));
-    let (mut sold, mut limited) = (SalesAudit::new(owner), of_limits(&mut tx, owner, now).await?);
+    let (mut sold, mut limited) = (SalesAudit::new(owner), of_limits(tx, owner, now).await?);
     let mut verdict =
         Verdict { result: Err(BadLedger { owner, seq: 0, flaw: Flaw::HeadMismatch }), head_hash: [0; 32], entries: 0 };
     loop {
-        let rows = ledger::after(&mut tx, owner, i64::try_from(verdict.entries).unwrap_or(i64::MAX), PAGE).await?;
+        let rows = ledger::after(tx, owner, i64::try_from(verdict.entries).unwrap_or(i64::MAX), PAGE).await?;
         if rows.is_empty() {
             break;
         }
         let mut page = Vec::with_capacity(rows.len());
         let named: Vec<_> = rows.iter().filter_map(|row| Some((owner, u64::try_from(row.seq).ok()?))).collect();
-        let mut texts = details::of(&mut tx, &named).await?;
+        let mut texts = details::of(tx, &named).await?;
         for row in rows {
             let mut entry = match Entry::from_stored(row) {
                 Ok(entry) => entry,
@@ -70,19 +79,19 @@ pub(crate) async fn verify(db: &Db, key: OperationKey, owner: OwnerId, now: Time
             verdict.head_hash = entry.hash;
             page.push(entry);
         }
-        count(&mut tx, (owner, key), &page, &mut used, &mut limited).await?;
-        compare_settled(&mut tx, owner, &mut verifier).await?;
+        count(tx, (owner, key), &page, &mut used, &mut limited).await?;
+        compare_settled(tx, owner, &mut verifier).await?;
         tokio::task::yield_now().await;
     }
-    verdict.result = finish(&mut tx, owner, (verifier, used), verdict.entries).await?;
+    verdict.result = finish(tx, owner, (verifier, used), verdict.entries).await?;
     if verdict.result.is_ok() && limited.is_needed() {
-        let stored = limits::used_after(&mut tx, owner, limited.now()).await?;
+        let stored = limits::used_after(tx, owner, limited.now()).await?;
         if let Err(flaw) = limited.finish(&stored) {
             verdict.result = Err(BadLedger { owner, seq: verdict.entries, flaw });
         }
     }
     if verdict.result.is_ok()
-        && let Err(flaw) = sales::compare(&mut tx, owner, sold).await?
+        && let Err(flaw) = sales::compare(tx, owner, sold).await?
     {
         verdict.result = Err(BadLedger { owner, seq: verdict.entries, flaw });
     }

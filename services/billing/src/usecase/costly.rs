@@ -203,7 +203,9 @@ pub(crate) struct Costly {
     threads: Heavy,
 }
 
-/// A place that a costly call has, or waits for; given back when it is dropped, with the call.
+/// A place that a costly call has, or waits for; given back when it is dropped. The work has it, not who waits for the work:
+/// reading keeps it with its transaction ([`bursar_db::Tx::keeping`]), whose last statement may still be under way when the
+/// caller has hung up; what is drawn or written has it on its own thread.
 pub(crate) struct Place {
     by: By,
     owner: OwnerId,
@@ -220,23 +222,19 @@ impl Costly {
         Ok(Self { calls: Arc::default(), threads: Heavy::start("costly", SIDE_BY_SIDE)? })
     }
 
-    /// Reads for a call by `caller` about `owner`, once it has a place. The reading holds the place, and not who waits for it:
-    /// of whoever hangs up it ends at its next step, and gives the place back then.
+    /// Reads for a call by `caller` about `owner`, once it has a place, which the reading holds, and not who waits for it. Of
+    /// whoever hangs up it ends at its next step.
     ///
     /// # Errors
     /// [`Error::Overloaded`] when too many wait already, of this owner, of this caller or of all.
-    pub(crate) async fn read<T: Send + 'static>(
+    pub(crate) async fn read<T: Send + 'static, F: Future<Output = Result<T, Error>> + Send + 'static>(
         &self,
         caller: &Caller,
         owner: OwnerId,
-        reading: impl Future<Output = Result<T, Error>> + Send + 'static,
+        reading: impl FnOnce(Place) -> F,
     ) -> Result<T, Error> {
         let place = self.place(caller, owner).await?;
-        let held = async move {
-            let _place = place;
-            reading.await
-        };
-        self.threads.see_through(held).await.ok_or(Error::Failed)?
+        self.threads.see_through(reading(place)).await.ok_or(Error::Failed)?
     }
 
     /// Writes for a call by `caller` about `owner` what takes a core as long as it takes, once it has a place.
@@ -409,3 +407,6 @@ mod tests {
         assert_eq!(has_turns(By::of(&service(None))), SIDE_BY_SIDE);
     }
 }
+
+#[cfg(test)]
+mod hanging_up;

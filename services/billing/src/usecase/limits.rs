@@ -196,9 +196,9 @@ impl LimitUseCases {
         if asked_for.is_empty() {
             return Ok(());
         }
-        let _place = self.costly.place(caller, owner).await?;
+        let place = self.costly.place(caller, owner).await?;
         let begun = Reading::go_on(reading, owner, asked_for, &zone);
-        begun.ahead(&self.db, &self.rules.current()).await
+        begun.ahead(&self.db, &self.rules.current(), place).await
     }
 
     /// Who looks at an owner's limits.

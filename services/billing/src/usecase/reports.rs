@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use self::reading::{Bounds, Found, read};
 use super::access::Access;
-use super::costly::Costly;
+use super::costly::{Costly, Place};
 use crate::domain::{MeterKey, MeterTotals, ModelName, ProjectName, UsageKey, UsageTotals};
 use crate::error::Error;
 use crate::store::usage::{self, Begin, Grain};
@@ -310,8 +310,8 @@ impl ReportUseCases {
         wanted: usize,
     ) -> Result<Found, Error> {
         let (db, query, after) = (self.db.clone(), asked.0.clone(), asked.1.cloned());
-        let reading = async move {
-            let mut tx = db.read().await?;
+        let reading = move |place: Place| async move {
+            let mut tx = db.read().await?.keeping(place);
             read(&mut tx, owner, (&query, after.as_ref()), wanted, Bounds::OF_A_PAGE).await
         };
         self.costly.read(caller, owner, reading).await

@@ -48,7 +48,7 @@ pub(super) struct Shop {
     pub(super) subscriptions: SubscriptionUseCases,
     pub(super) purchases: PurchaseUseCases,
     pub(super) payments: PaymentUseCases,
-    rules: RulesHandle,
+    pub(super) rules: RulesHandle,
     source: Arc<RulesSource>,
 }
 

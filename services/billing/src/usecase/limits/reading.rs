@@ -2,6 +2,7 @@
 //! rest under the lock. It costs as much as the windows have entries.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bursar_db::{Db, Tx};
 use bursar_id::{ChargeId, OwnerId};
@@ -13,6 +14,7 @@ use crate::error::Error;
 use crate::lane::charges;
 use crate::store::{accounts, ledger};
 use crate::usecase::accounts::first_at;
+use crate::usecase::costly::Place;
 use crate::usecase::entries::readable;
 
 /// How many entries are read at a time.
@@ -49,8 +51,9 @@ impl Reading {
         last.saturating_sub(self.read.unwrap_or(0)) <= LAST
     }
 
-    /// Reads on until little is left, while nothing is locked.
-    pub(crate) async fn ahead(&mut self, db: &Db, rules: &Rules) -> Result<(), Error> {
+    /// Reads on until little is left, while nothing is locked. The place is that of the reading, not of who waits for it.
+    pub(crate) async fn ahead(&mut self, db: &Db, rules: &Rules, place: Place) -> Result<(), Error> {
+        let place = Arc::new(place);
         for _ in 0..ROUNDS {
             let account = accounts::find(&mut db.read().await?, self.owner).await?;
             let last = account.map_or(0, |account| account.head.seq);
@@ -59,7 +62,7 @@ impl Reading {
             }
             while self.read.is_none_or(|read| read < last) {
                 // A connection for each page: a long ledger keeps none from others.
-                self.page(&mut db.read().await?, rules, last).await?;
+                self.page(&mut db.read().await?.keeping(Arc::clone(&place)), rules, last).await?;
             }
         }
         Ok(())

@@ -1,0 +1,100 @@
+//! Callers who hang up on what is costly (kind C): what they asked for is still under way in the store, and so is its place.
+
+use std::time::{Duration, Instant};
+
+use bursar_db::{Db, DbError, Tx, on};
+use bursar_rpc::{PageKey, PageRequest};
+use bursar_secret::Secret;
+use bursar_testkit::{TestDb, at, personal, postgres};
+use bursar_time::Zone;
+use futures::StreamExt as _;
+
+use super::{Costly, lock};
+use crate::domain::EntryKind;
+use crate::usecase::accounts::{AccountUseCases, LedgerFilter};
+use crate::usecase::reports::{Interval, ReportFilter, ReportQuery, ReportUseCases};
+use crate::usecase::shop::{Shop, manager};
+
+/// How long something that happens by itself may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let start = Instant::now();
+    while !holds().await {
+        assert!(start.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn run(tx: &mut Tx, sql: &'static str) -> Result<(), DbError> {
+    on!(tx, c => sqlx::raw_sql(sql).execute(c).await?.rows_affected());
+    Ok(())
+}
+
+/// How many statements of this database wait to read a table.
+async fn waiting(db: &Db) -> i64 {
+    const COUNT: &str = "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database
+        WHERE datname = current_database() AND mode = 'AccessShareLock' AND NOT granted";
+    let counted: Result<(i64,), DbError> = async {
+        let mut tx = db.read().await?;
+        Ok(on!(&mut tx, c => sqlx::query_as(COUNT).fetch_one(c).await?))
+    }
+    .await;
+    counted.unwrap().0
+}
+
+fn under_way(costly: &Costly) -> usize {
+    lock(&costly.calls).under_way
+}
+
+/// Has a call given up while the store is at work for it: until that is over, its place is nobody else's.
+async fn gives_up<T>(db: &Db, costly: &Costly, what: &str, call: impl Future<Output = T>) {
+    let mut holder = db.begin().await.unwrap();
+    run(&mut holder, "LOCK TABLE ledger_entries, usage_hours IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    tokio::select! {
+        _ = call => panic!("{what} is done, though nobody can read"),
+        () = until("the statement is under way", async || waiting(db).await == 1) => {}
+    }
+    assert_eq!(under_way(costly), 1, "{what}: nobody waits for it, but the store is at work for it");
+    holder.rollback().await.unwrap();
+    until("the place is given back", async || under_way(costly) == 0).await;
+}
+
+#[test]
+fn who_hangs_up_on_what_is_costly_has_the_place_until_its_work_ends() {
+    postgres::run(async |db: TestDb| {
+        let (shop, owner) = (Shop::open(&db, "2026-01-15T12:00:00Z").await, personal(1));
+        shop.buy(owner, "starter", "sandbox_ok", "pack").await.unwrap();
+        shop.spend(owner, "1").await;
+        let (costly, caller, clock) = (Costly::new(), manager(owner), shop.clock.clone());
+        let accounts = AccountUseCases {
+            db: shop.db.clone(),
+            clock: clock.clone(),
+            rules: shop.rules.clone(),
+            costly: costly.clone(),
+        };
+        let access = shop.subscriptions.access.clone();
+        let reports = ReportUseCases { db: shop.db.clone(), clock, access, costly: costly.clone() };
+
+        gives_up(&shop.db, &costly, "an audit", Box::pin(accounts.verify(&caller, owner))).await;
+        let filter = LedgerFilter { kinds: vec![EntryKind::Charge], ..LedgerFilter::default() };
+        let list = PageKey::new(Secret::new([7; 32])).list("entries", []);
+        let page = PageRequest::parse(10, "", list).unwrap();
+        gives_up(&shop.db, &costly, "a search", Box::pin(accounts.ledger(&caller, owner, &filter, &page))).await;
+        let query = ReportQuery {
+            from: at("2026-01-01T00:00:00Z"),
+            to: at("2026-02-01T00:00:00Z"),
+            groups: Vec::new(),
+            interval: Interval::Whole,
+            zone: Zone::default(),
+            filter: ReportFilter::default(),
+        };
+        let list = PageKey::new(Secret::new([7; 32])).list("usage", []);
+        let page = PageRequest::parse(10, "", list).unwrap();
+        gives_up(&shop.db, &costly, "a report", Box::pin(reports.page(&caller, owner, &query, &page))).await;
+        let mut export = Box::pin(reports.export(caller, owner, query));
+        gives_up(&shop.db, &costly, "an export", export.next()).await;
+        let calls = lock(&costly.calls);
+        assert!(calls.owners.is_empty() && calls.callers.is_empty() && calls.all == 0, "nobody is remembered");
+    });
+}
