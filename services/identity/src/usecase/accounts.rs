@@ -141,7 +141,7 @@ impl Identity {
         client_secret: &Secret,
         origin: Origin,
     ) -> Result<ServiceToken, Error> {
-        let now = self.now();
+        let now = self.believed()?;
         let mut tx = self.0.db.read().await?;
         let account = match client_id.parse::<ServiceAccountId>() {
             Ok(id) => service_accounts::by_id(&mut tx, id).await?,
@@ -157,7 +157,7 @@ impl Identity {
         };
         let role: ServiceRole = account.role.parse().map_err(Error::internal)?;
         let key = self.0.signer.current().await?;
-        let claims = ServiceClaims::new(account.id, role, self.now(), self.0.config.service_ttl);
+        let claims = ServiceClaims::new(account.id, role, self.believed()?, self.0.config.service_ttl);
         let expires_at = claims.standard.expires_at().ok_or_else(|| Error::internal("a token without an end"))?;
         Ok(ServiceToken { access_token: key.sign(&claims)?, expires_at })
     }

@@ -120,7 +120,7 @@ impl Identity {
     /// Takes an attempt of each of these buckets, or of none, in a transaction of its own.
     pub(super) async fn take(&self, buckets: &[Bucket<'_>]) -> Result<(), Error> {
         let mut tx = self.0.db.begin().await?;
-        let now = self.now();
+        let now = self.believed()?;
         for bucket in buckets {
             bucket.take(&mut tx, now).await?;
         }

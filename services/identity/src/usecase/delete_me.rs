@@ -28,7 +28,7 @@ impl Identity {
 
     async fn begin_departure(&self, caller: &UserCaller) -> Result<Leaving, Error> {
         let mut tx = self.0.db.begin().await?;
-        let now = self.now();
+        let now = self.believed()?;
         still_live(sessions::by_id(&mut tx, caller.session).await?, caller, now)?;
         let user = users::by_id_locked(&mut tx, caller.user).await?.ok_or(Error::SessionEnded)?;
         let leaving = self.leave(&mut tx, &user, now).await?;

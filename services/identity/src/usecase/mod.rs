@@ -37,7 +37,7 @@ mod verify_email;
 
 use std::sync::Arc;
 
-use bursar_db::Db;
+use bursar_db::{Db, DbError};
 use bursar_events::Outbox;
 use bursar_id::{Id, SessionId, UserId};
 use bursar_jobs::Jobs;
@@ -117,6 +117,11 @@ impl Identity {
 
     fn now(&self) -> Timestamp {
         self.0.clock.now()
+    }
+
+    /// The time, for what is decided by it and written down: a replica whose clock is wrong decides nothing.
+    fn believed(&self) -> Result<Timestamp, DbError> {
+        Ok(self.0.clock.believed()?)
     }
 
     fn new_id<K>(&self, now: Timestamp) -> Id<K> {

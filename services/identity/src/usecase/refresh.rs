@@ -53,6 +53,8 @@ impl Identity {
 
     /// One attempt; `None`: an event has moved the branch into another organization since organization was asked.
     async fn refresh_as_asked(&self, digest: &[u8]) -> Result<Option<Tokens>, Error> {
+        // Before anything is looked up: by a clock that is wrong a good token is over, and one that is over is good.
+        self.believed()?;
         let key = self.0.signer.current().await?;
         let answer = self.ask_about(digest).await?;
         let mut tx = self.0.db.begin().await?;
@@ -61,7 +63,7 @@ impl Identity {
         demand_not_suspended(&mut tx, session.user_id).await?;
         // Again under the session's lock: a twin may have rotated the token while this call waited.
         let token = branches::token(&mut tx, digest).await?.ok_or(Error::RefreshTokenInvalid)?;
-        let now = self.now();
+        let now = self.believed()?;
         match decide_refresh(&state(&token, &session), &self.0.config.refresh, now) {
             RefreshDecision::Rotate => {
                 branches::retire(&mut tx, session.id, &token.branch, now).await?;

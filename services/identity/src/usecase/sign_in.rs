@@ -79,7 +79,7 @@ impl Identity {
         let key = credentials.email.key();
         let _turn = Turns::wait(&self.0.turns, Bucket::Guess(key, credentials.origin).to_string()).await;
         let mut tx = self.0.db.begin().await?;
-        let now = self.now();
+        let now = self.believed()?;
         let here = attempts::place(key, credentials.origin);
         let known = places::is_known(&mut tx, key, &here, now.saturating_sub(KEEP_PLACES)).await?;
         let buckets = credentials.buckets(known);

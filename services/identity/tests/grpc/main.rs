@@ -9,6 +9,7 @@ mod attempts;
 mod auditing;
 mod billing;
 mod branches;
+mod clocks;
 mod contexts;
 mod departing;
 mod events;

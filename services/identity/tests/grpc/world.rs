@@ -63,11 +63,15 @@ impl World {
 
     /// The same, with other settings.
     pub(crate) async fn start_with(db: &TestDb, adjust: impl FnOnce(&mut Settings)) -> Self {
+        Self::start_by(db, clock(), adjust).await
+    }
+
+    /// The same by another clock.
+    pub(crate) async fn start_by(db: &TestDb, clock: Clock, adjust: impl FnOnce(&mut Settings)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut settings = Settings::for_test(directory.path());
         settings.stores[Service::Identity] = db.store_url();
         adjust(&mut settings);
-        let clock = clock();
         let env = Env::for_test(clock.clone(), Entropy::system());
         bursar_identity::migrate(&settings, None).await.unwrap();
         let db = db.open(&bursar_identity::store::MIGRATIONS).await;
@@ -97,6 +101,14 @@ impl World {
     /// Starts one more replica on the same store; calls to it come from nowhere else.
     pub(crate) async fn replica(&self) -> Client {
         self.replica_with(|_| ()).await
+    }
+
+    /// One more replica by a clock of its own, ready or not.
+    pub(crate) async fn replica_by(&self, clock: Clock) -> (Client, ReadyProbe) {
+        let env = Env { clock, ..self.env.clone() };
+        let started = bursar_identity::start(&self.settings, self.peers.clone(), env).await.unwrap();
+        let identity = Transport::routes(started.routes);
+        (Client::new(identity.clone(), self.peers.to(Service::Organization), identity), started.ready)
     }
 
     /// Like [`Self::replica`], with other rules.

@@ -12,6 +12,7 @@ mod avatars;
 mod billing;
 mod bucket;
 mod bucketing;
+mod clocks;
 mod closed;
 mod consuming;
 mod contents;

@@ -18,7 +18,7 @@ use bursar_proto::identity::v1::service_account_service_server::{ServiceAccountS
 use bursar_proto::organization::v1 as proto;
 use bursar_rpc::convert::{to_role, to_timestamp};
 use bursar_rpc::{Limits, ServiceRole, StackDeps, Suspended, Transport, stack};
-use bursar_runtime::{Each, Env, Peers, Service, Settings, Started};
+use bursar_runtime::{Each, Env, Peers, ReadyProbe, Service, Settings, Started};
 use bursar_secret::Entropy;
 use bursar_testkit::{Client, Issuer, Mailbox, TestDb, clock, id, sqlite};
 use bursar_time::{Clock, Span};
@@ -46,11 +46,13 @@ pub(crate) struct World {
     pub(crate) store: Db,
     /// Nobody in particular.
     pub(crate) anybody: Client,
+    /// Whether the service is ready.
+    pub(crate) ready: ReadyProbe,
     /// Where content lies, if not in a folder.
     pub(crate) bucket: Option<Bucket>,
-    settings: Settings,
-    peers: Peers,
-    env: Env,
+    pub(crate) settings: Settings,
+    pub(crate) peers: Peers,
+    pub(crate) env: Env,
     _databases: [TestDb; 3],
     _data: tempfile::TempDir,
 }
@@ -88,8 +90,12 @@ impl World {
     }
 
     pub(crate) async fn start_with(db: TestDb, adjust: impl FnOnce(&mut Settings)) -> Self {
-        let data = tempfile::tempdir().expect("a directory");
-        let (clock, issuer) = (clock(), Arc::new(Issuer::new()));
+        Self::start_by(db, clock(), adjust).await
+    }
+
+    /// The same by another clock.
+    pub(crate) async fn start_by(db: TestDb, clock: Clock, adjust: impl FnOnce(&mut Settings)) -> Self {
+        let (data, issuer) = (tempfile::tempdir().expect("a directory"), Arc::new(Issuer::new()));
         let mut settings = Settings::for_test(data.path());
         settings.stores[Service::Organization] = db.store_url();
         // The machine may be busy: a race is not about how long it takes.
@@ -121,7 +127,8 @@ impl World {
         bursar_organization::migrate(&settings, None).await.expect("migrates");
         let started = bursar_organization::start_with(&settings, issuer.keys(), peers.clone(), env.clone());
         let started = started.await.expect("starts");
-        started.ready.check().await.expect("is ready");
+        let ready = started.ready.clone();
+        ready.check().await.expect("is ready");
         let transport = Transport::routes(started.routes);
         let anybody = Client::new(peers.to(Service::Identity), transport, peers.to(Service::Billing));
         Self {
@@ -136,6 +143,7 @@ impl World {
             billing_events,
             billing_db,
             anybody,
+            ready,
             bucket: None,
             settings,
             peers,

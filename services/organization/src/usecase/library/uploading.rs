@@ -118,7 +118,7 @@ impl Organization {
         let object = hex::encode(self.0.entropy.bytes::<16>());
         let mut tx = self.0.db.begin().await?;
         let taken = libraries::lock(&mut tx, owner).await?;
-        let now = self.now();
+        let now = self.believed()?;
         let reserved = objects::reserved(&mut tx, owner, now).await?;
         item::within(bounds.quota, taken.saturating_add(reserved), start.size)?;
         let new = NewObject {
@@ -169,7 +169,7 @@ impl Organization {
     }
 
     async fn renew(&self, upload: &Upload) -> Result<Timestamp, Error> {
-        let now = self.now();
+        let now = self.believed()?;
         let mut tx = self.0.db.begin().await?;
         if !objects::renew(&mut tx, &upload.object, now.saturating_add(LEASE), now).await? {
             return Err(Refusal::UploadLapsed.into());

@@ -1,0 +1,96 @@
+//! Clocks that are wrong (kind K): a replica that has one lets nobody in, refuses nobody for it and makes no key, and says so.
+
+use bursar_db::Engine;
+use bursar_proto::identity::v1::{GetJwksRequest, IssueServiceTokenRequest, RefreshRequest, UpdateMeRequest};
+use bursar_testkit::{Client, Operator, PASSWORD, Person, Refusal};
+use bursar_time::{Clock, Span};
+use prost_types::FieldMask;
+use tonic::{Code, Status};
+
+use crate::world::{World, becomes, credentials, sign_up};
+
+/// More than clocks may differ, and less than tokens allow for.
+const APART: i64 = 30 * Span::SECOND.as_micros();
+const YEAR: i64 = 365 * Span::DAY.as_micros();
+
+/// Refused because of the clock; another replica may be asked.
+fn assert_undecided<T>(what: &str, outcome: Result<T, Status>) {
+    let Err(status) = outcome else { panic!("{what}: decided by a wrong clock") };
+    let refusal = Refusal::of(&status);
+    assert_eq!((refusal.code, refusal.reason.as_str()), (Code::Unavailable, "CLOCK_DIFFERS"), "{what}");
+    assert!(refusal.retryable, "{what}: {refusal:?}");
+}
+
+/// Everything that decides something by the time.
+async fn assert_decides_nothing(world: &World, replica: &Client, ada: &Person) {
+    let signing_in = replica.sessions().sign_in(credentials(&ada.email, PASSWORD)).await;
+    assert_undecided("signing in", signing_in);
+    let wrong = replica.sessions().sign_in(credentials(&ada.email, "a wrong one")).await;
+    assert_undecided("guessing", wrong);
+    assert_undecided("signing up", replica.users().sign_up(sign_up("ben@example.com")).await);
+    let refresh = RefreshRequest { refresh_token: ada.tokens.refresh_token.clone() };
+    assert_undecided("refreshing", replica.sessions().refresh(refresh).await);
+    let operator = Operator::of(&world.settings.data_dir);
+    let credentials = IssueServiceTokenRequest {
+        client_id: operator.client_id.clone(),
+        client_secret: operator.client_secret.clone(),
+    };
+    assert_undecided("a service's token", replica.service_accounts().issue_service_token(credentials).await);
+}
+
+/// The keys that are published, the newest first.
+async fn keys(at: &Client) -> Vec<String> {
+    let published = at.keys().get_jwks(GetJwksRequest {}).await.unwrap().into_inner();
+    published.keys.into_iter().map(|key| key.kid).collect()
+}
+
+bursar_testkit::engines! {
+    async fn a_replica_whose_clock_differs_from_the_databases_lets_nobody_in_and_is_not_ready(db: TestDb) {
+        if db.engine() == Engine::Sqlite {
+            return;
+        }
+        let world = World::start_by(&db, Clock::system(), |_| ()).await;
+        let (ada, before) = (world.join("Ada").await, keys(&world.anybody).await);
+        for (by, side) in [(APART, "ahead of"), (-APART, "behind"), (2 * YEAR, "ahead of")] {
+            let wrong = Clock::system();
+            wrong.skew(by);
+            // Made when the clock was wrong already: it does not go on from where it was.
+            wrong.follow_system();
+            let (replica, ready) = world.replica_by(wrong.clone()).await;
+            let problem = format!("{:#}", ready.check().await.expect_err("not ready"));
+            assert!(problem.contains(side), "{by}: {problem}");
+            assert_decides_nothing(&world, &replica, &ada).await;
+            if by == APART {
+                // The token is good by either clock.
+                let rename = UpdateMeRequest {
+                    display_name: "Somebody else".to_owned(),
+                    update_mask: Some(FieldMask { paths: vec!["display_name".to_owned()] }),
+                    ..UpdateMeRequest::default()
+                };
+                let client = replica.with_token(&ada.tokens.access_token);
+                assert_undecided("a change", client.users().update_me(rename).await);
+            }
+            assert_eq!(keys(&replica).await, before, "{by}: no key is made or taken away");
+            wrong.skew(0);
+            wrong.follow_system();
+            becomes(true, || async { ready.check().await.is_ok() }).await;
+            replica.sessions().sign_in(credentials(&ada.email, PASSWORD)).await.expect("lets in again");
+        }
+        assert_eq!(keys(&world.replica().await).await, before, "they are those of the store, too");
+        // Nothing was counted, and nothing has ended.
+        world.refresh(&ada.tokens.refresh_token).await.expect("the session lives");
+    }
+
+    async fn a_clock_that_leaps_for_seconds_lets_nobody_in_meanwhile(db: TestDb) {
+        let clock = Clock::system();
+        let world = World::start_by(&db, clock.clone(), |_| ()).await;
+        let (ada, before) = (world.join("Ada").await, keys(&world.anybody).await);
+        clock.skew(2 * YEAR);
+        assert_decides_nothing(&world, &world.anybody, &ada).await;
+        assert_eq!(keys(&world.anybody).await, before, "no key is made or taken away");
+        clock.skew(0);
+        becomes(true, || async { world.ready.check().await.is_ok() }).await;
+        world.sign_in(&ada.email, PASSWORD).await.expect("nobody is refused for it afterwards");
+        world.refresh(&ada.tokens.refresh_token).await.expect("the session lives");
+    }
+}
