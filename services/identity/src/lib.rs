@@ -71,6 +71,11 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
 /// Like [`start`], with rules that the settings do not have a word for (how keys rotate, how many hashes wait).
 pub async fn start_with(settings: &Settings, config: Config, peers: Peers, env: Env) -> anyhow::Result<Started> {
     let db = open(settings).await?;
+    Box::pin(start_on(db, settings, config, peers, env)).await
+}
+
+/// Like [`start_with`], over a store that is open: that of the settings.
+pub async fn start_on(db: Db, settings: &Settings, config: Config, peers: Peers, env: Env) -> anyhow::Result<Started> {
     db.check_schema(&MIGRATIONS).await?;
     let env = keep_time(Service::Identity, &db, settings, env).await?;
     let identity = over(settings, config, db.clone(), &peers, &env).await?;

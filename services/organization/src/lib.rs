@@ -114,6 +114,11 @@ pub async fn start(settings: &Settings, peers: Peers, env: Env) -> anyhow::Resul
 /// Like [`start`], with the keys that verify tokens instead of those that identity publishes.
 pub async fn start_with(settings: &Settings, keys: KeySet, peers: Peers, env: Env) -> anyhow::Result<Started> {
     let db = open(settings).await?;
+    Box::pin(start_on(db, settings, keys, peers, env)).await
+}
+
+/// Like [`start_with`], over a store that is open: that of the settings.
+pub async fn start_on(db: Db, settings: &Settings, keys: KeySet, peers: Peers, env: Env) -> anyhow::Result<Started> {
     db.check_schema(&MIGRATIONS).await?;
     let env = keep_time(Service::Organization, &db, settings, env).await?;
     let (clock, entropy) = (env.clock.clone(), env.entropy.clone());

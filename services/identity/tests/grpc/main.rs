@@ -13,6 +13,7 @@ mod clocks;
 mod contexts;
 mod departing;
 mod events;
+mod full_disks;
 mod invoicing;
 mod keys;
 mod organization;

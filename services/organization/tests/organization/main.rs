@@ -24,6 +24,7 @@ mod ending;
 mod exporting;
 mod former_slugs;
 mod founding;
+mod full_disks;
 mod inviters;
 mod inviting;
 mod invoicing;
