@@ -5,7 +5,7 @@
 //! - [`id`], [`at`], [`credits`], [`clock`] spell values.
 //! - [`Issuer`] signs tokens that a service under test believes; [`refused`] looks at refusals.
 //! - [`Hush`] lets a service's events fall silent.
-//! - [`audited`] reads a store's audit log, [`answers_with`] what it keeps for repetitions.
+//! - [`audited`] reads a store's audit log, [`answers_with`] what it keeps for repetitions, [`columns_with`] everything.
 //! - [`Client`] calls services, in this process or elsewhere; [`Person`] signs up and in as people do.
 //! - [`Proxy`] stands before PostgreSQL and has its host vanish.
 //! - [`SmallDisk`] can be full.
@@ -26,6 +26,7 @@ mod answers;
 mod audit;
 mod certificates;
 mod client;
+mod columns;
 mod deployment;
 mod engines;
 mod hush;
@@ -50,6 +51,7 @@ pub use audit::audited;
 pub use bursar_db::Engine;
 pub use certificates::{Authority, Certificate};
 pub use client::{Channel, Client, Credentials, client};
+pub use columns::columns_with;
 pub use deployment::{Deployment, Plan, Topology};
 pub use engines::{Outcome, TestDb};
 pub use hush::Hush;

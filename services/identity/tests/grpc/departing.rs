@@ -8,9 +8,9 @@ use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::watch_response::Item;
 use bursar_proto::identity::v1::{
     DeleteMeRequest, GetMeRequest, ListSessionsRequest, RefreshRequest, RequestEmailVerificationRequest,
-    SwitchContextRequest, UpdateMeRequest,
+    SwitchContextRequest, UpdateMeRequest, VerifyEmailRequest,
 };
-use bursar_testkit::{Client, PASSWORD, Person, Refusal, refused};
+use bursar_testkit::{Client, PASSWORD, Person, Refusal, columns_with, refused};
 use tonic::{Code, Status};
 
 use crate::organization::org;
@@ -113,6 +113,39 @@ bursar_testkit::engines! {
         assert_eq!(world.organization.departures().last(), Some(&(user(&ada), 2)));
         let all = [format!("{} stays 1", ada.user), format!("{} gone", ada.user)];
         assert_eq!(told(&world).await, all);
+    }
+
+    async fn the_address_of_the_dead_is_nowhere_any_more(db: TestDb) {
+        let world = World::start(&db).await;
+        // As its holder writes it, and as two spellings of it are compared.
+        let (written, folded) = ("Ada.Lovelace@Example.com", "ada.lovelace@example.com");
+        Person::sign_up(&world.anybody, "Ada", written).await;
+        let token = world.mailbox.next_token(written).await;
+        let verify = VerifyEmailRequest { token: token.clone() };
+        world.anybody.users().verify_email(verify.clone()).await.expect("proven");
+        world.anybody.users().verify_email(verify).await.expect("the link is followed again");
+        let ada = Person::sign_in(&world.anybody, written).await;
+        // Whatever is kept of an address or of a call that has one.
+        let rename = UpdateMeRequest {
+            display_name: "Countess".to_owned(),
+            request_id: "rename".to_owned(),
+            ..Default::default()
+        };
+        ada.client().users().update_me(rename).await.unwrap();
+        world.sign_up(folded).await;
+        let again = RequestEmailVerificationRequest { email: written.to_owned() };
+        world.anybody.users().request_email_verification(again).await.unwrap();
+        refused(world.sign_in(written, "a wrong one").await, Code::Unauthenticated, "CREDENTIALS_INVALID");
+        world.organization.place(org(1), user(&ada), Some(Role::Member));
+        ada.client().contexts().switch_context(SwitchContextRequest { owner: org(1).to_string() }).await.unwrap();
+        for (spelling, column) in [(written, "users.email"), (folded, "users.email_key")] {
+            let held = columns_with(&world.db, spelling).await;
+            assert!(held.iter().any(|it| it == column), "{spelling}: {held:?}");
+        }
+        delete(&ada).await.expect("nothing is in the way");
+        for spelling in [written, folded] {
+            becomes(Vec::<String>::new(), async || columns_with(&world.db, spelling).await).await;
+        }
     }
 
     async fn who_owns_something_stays_and_goes_on(db: TestDb) {

@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use bursar_db::{Tx, on};
+use bursar_db::on;
 use bursar_id::{OwnerId, Role, UserId};
 use bursar_organization::store::projects::{self, ProjectRow};
 use bursar_proto::event::v1::event::Payload;
 use bursar_proto::event::v1::{UserDeleted, UserStandingChanged, UserStaying};
 use bursar_proto::organization::v1 as proto;
 use bursar_rpc::ServiceRole;
-use bursar_testkit::{Refusal, id, refused};
-use sqlx::AssertSqlSafe;
+use bursar_testkit::{Refusal, columns_with, id, refused};
 use tonic::{Code, Status};
 
 use crate::world::{Who, World, accept, invite, leave, transfer, until};
@@ -75,41 +74,6 @@ async fn assigned(world: &World, owner: OwnerId) -> BTreeMap<UserId, usize> {
     let mut found = BTreeMap::new();
     for row in projects::list(&mut tx, owner, None, 1_000).await.expect("read") {
         *found.entry(row.assigned_to).or_default() += 1;
-    }
-    found
-}
-
-/// Every column of every table.
-async fn columns(tx: &mut Tx) -> Vec<(String, String)> {
-    const SQLITE: &str = "SELECT t.name, c.name FROM sqlite_master t, pragma_table_info(t.name) c \
-        WHERE t.type = 'table'";
-    const POSTGRES: &str = "SELECT CAST(table_name AS TEXT), CAST(column_name AS TEXT) \
-        FROM information_schema.columns WHERE table_schema = current_schema()";
-    match tx {
-        Tx::Sqlite(t) => sqlx::query_as(SQLITE).fetch_all(&mut **t).await.expect("read"),
-        Tx::Postgres(t) => sqlx::query_as(POSTGRES).fetch_all(&mut **t).await.expect("read"),
-    }
-}
-
-/// The columns of the store in which a text stands, as it is or among other bytes.
-async fn holding(world: &World, text: &str) -> Vec<String> {
-    let (plain, bytes) = (format!("%{text}%"), format!("%{}%", hex::encode(text)));
-    let mut tx = world.store.read().await.expect("a snapshot");
-    let columns = columns(&mut tx).await;
-    assert!(columns.len() > 50, "only {columns:?}");
-    let mut found = Vec::new();
-    for (table, column) in columns {
-        let value = format!(r#"CAST("{column}" AS TEXT)"#);
-        let count = format!(r#"SELECT COUNT(*) FROM "{table}" WHERE {value} LIKE $1 OR {value} LIKE $2"#);
-        let rows: i64 = on!(&mut tx, c => sqlx::query_scalar(AssertSqlSafe(count.as_str()))
-            .bind(&plain)
-            .bind(&bytes)
-            .fetch_one(c)
-            .await
-            .expect("counted"));
-        if rows > 0 {
-            found.push(format!("{table}.{column}"));
-        }
     }
     found
 }
@@ -282,12 +246,12 @@ bursar_testkit::engines! {
         let expire = async { Ok::<_, bursar_db::DbError>(on!(&mut tx, c => sqlx::query("UPDATE invitations SET state = 'EXPIRED' WHERE id = $1").bind(&late.id).execute(c).await?.rows_affected())) };
         assert_eq!(expire.await.expect("expired"), 1);
         tx.commit().await.expect("commits");
-        let held = holding(&world, &ben.email).await;
+        let held = columns_with(&world.store, &ben.email).await;
         for column in ["invitations.email", "invitations.email_key", "memberships.email"] {
             assert!(held.iter().any(|it| it == column), "{held:?}");
         }
         world.identity_tells(Payload::UserDeleted(UserDeleted { user_id: ben.user.to_string() })).await;
-        until("the address is nowhere any more", async || holding(&world, &ben.email).await.is_empty()).await;
+        until("the address is nowhere any more", async || columns_with(&world.store, &ben.email).await.is_empty()).await;
         let accepted = [("", Accepted), (carl.email.as_str(), Accepted)];
         assert_eq!(invitations(&ada, &acme).await, accepted.map(|(email, state)| (email.to_owned(), state)));
         let left = [("", Revoked), ("", Revoked), ("dora@example.com", Pending)];
