@@ -77,6 +77,7 @@ behaviours! {
     acting::only_a_service_acts_for_a_user_in_every_service,
     acting::an_owner_cannot_leave_in_the_name_of_somebody_who_owns_nothing,
     standing::a_suspended_user_is_refused_in_every_service_within_two_seconds,
+    standing::who_deletes_the_account_pays_nothing_within_two_seconds_though_the_token_is_valid,
     standing::an_operator_acts_for_a_user_in_every_service_under_both_names,
     standing::a_deleted_organization_spends_nothing_within_two_seconds_until_it_is_back,
     ids_of_another::ids_of_another_are_like_none_in_identity,

@@ -2,17 +2,20 @@
 
 use std::time::{Duration, Instant};
 
-use bursar_proto::billing::v1::{CaptureRequest, GetEntitlementsRequest, HoldRequest, PurchasePackRequest};
+use bursar_proto::billing::v1::{
+    CaptureRequest, GetEntitlementsRequest, HoldRequest, PurchasePackRequest, SubscribeRequest,
+};
 use bursar_proto::identity::v1::{
-    IssueUserTokenRequest, SignInRequest, SuspendUserRequest, SwitchContextRequest, UnsuspendUserRequest,
+    DeleteMeRequest, IssueUserTokenRequest, SignInRequest, SuspendUserRequest, SwitchContextRequest,
+    UnsuspendUserRequest,
 };
 use bursar_proto::organization::v1::get_organization_request::Key;
 use bursar_proto::organization::v1::{
     AuditEvent, DeleteOrganizationRequest, GetOrganizationRequest, GetPreferencesRequest, ListAuditEventsRequest,
     UndeleteOrganizationRequest, UpdateOrganizationRequest, UpdatePreferencesRequest,
 };
-use bursar_testkit::{PASSWORD, Person, Refusal, refused};
-use tonic::Code;
+use bursar_testkit::{Client, PASSWORD, Person, Refusal, refused};
+use tonic::{Code, Status};
 
 use crate::acting::everywhere;
 use crate::support::{
@@ -22,7 +25,7 @@ use crate::support::{
     world::World,
 };
 
-/// How soon a suspension holds in every service.
+/// How soon a suspension, or the end of an account, holds in every service.
 const HOLDS_WITHIN: Duration = Duration::from_secs(2);
 
 pub(crate) async fn a_suspended_user_is_refused_in_every_service_within_two_seconds(world: World) {
@@ -35,7 +38,7 @@ pub(crate) async fn a_suspended_user_is_refused_in_every_service_within_two_seco
     for client in [ben.client().clone(), operator.for_user(&ben.tokens.access_token)] {
         eventually("every service refuses who is suspended", PATIENCE, async || {
             let outcomes = everywhere(&client, &team.id).await;
-            let is_refused = |outcome: &Result<(), tonic::Status>| {
+            let is_refused = |outcome: &Result<(), Status>| {
                 outcome.as_ref().is_err_and(|status| Refusal::of(status).reason == "USER_SUSPENDED")
             };
             outcomes.iter().all(|(_, outcome)| is_refused(outcome)).then_some(())
@@ -62,6 +65,54 @@ pub(crate) async fn a_suspended_user_is_refused_in_every_service_within_two_seco
     let back = world.anybody().with_token(&back.access_token);
     eventually("what the user had is there", PATIENCE, async || back.credits().charge(spend(&team.id, "1")).await.ok())
         .await;
+}
+
+/// Everything that takes money or credits of an owner's.
+async fn spending(client: &Client, owner: &str) -> [(&'static str, Result<(), Status>); 4] {
+    let (owner, amount, method) = (owner.to_owned(), "0.01".to_owned(), "sandbox_ok".to_owned());
+    let hold = HoldRequest { owner: owner.clone(), amount, ..Default::default() };
+    let pack_id = "starter".to_owned();
+    let pack =
+        PurchasePackRequest { owner: owner.clone(), pack_id, payment_method: method.clone(), ..Default::default() };
+    let plan_id = "business".to_owned();
+    let plan = SubscribeRequest { owner: owner.clone(), plan_id, payment_method: method, ..Default::default() };
+    [
+        ("Charge", client.credits().charge(spend(&owner, "0.01")).await.map(drop)),
+        ("Hold", client.credits().hold(hold).await.map(drop)),
+        ("PurchasePack", client.purchases().purchase_pack(pack).await.map(drop)),
+        ("Subscribe", client.subscriptions().subscribe(plan).await.map(drop)),
+    ]
+}
+
+pub(crate) async fn who_deletes_the_account_pays_nothing_within_two_seconds_though_the_token_is_valid(world: World) {
+    let team = world.team().with_members(1).with_credits("10").assemble().await;
+    let (ben, operator) = (&team.members[0], world.operator().await);
+    let home = ben.in_context(&ben.user).await;
+    world.grant(&ben.user, "10").await;
+    for (rpc, outcome) in spending(home.client(), &ben.user).await {
+        outcome.unwrap_or_else(|status| panic!("{rpc} before: {status:?}"));
+    }
+    let handed_on = operator.for_user(&home.tokens.access_token);
+    given(handed_on.credits().charge(spend(&ben.user, "0.01")).await);
+    team.charge(ben, "1").await;
+
+    given(home.client().users().delete_me(DeleteMeRequest::default()).await);
+    let deleted = Instant::now();
+    // The person is, and not the token, which is good for minutes.
+    let is_refused = |outcome: &Result<(), Status>| {
+        outcome.as_ref().is_err_and(|status| Refusal::of(status).reason == "NOT_A_MEMBER")
+    };
+    eventually("nothing takes money any more", PATIENCE, async || {
+        let mut outcomes = Vec::from(spending(home.client(), &ben.user).await);
+        outcomes.push(("a service's", handed_on.credits().charge(spend(&ben.user, "0.01")).await.map(drop)));
+        outcomes.push(("a team's", ben.client().credits().charge(spend(&team.id, "0.01")).await.map(drop)));
+        outcomes.iter().all(|(_, outcome)| is_refused(outcome)).then_some(())
+    })
+    .await;
+    let took = deleted.elapsed();
+    assert!(took < HOLDS_WITHIN, "only after {took:?}");
+    team.charge(&team.owner, "1").await;
+    Books::audit(&operator, &team.id).await;
 }
 
 pub(crate) async fn an_operator_acts_for_a_user_in_every_service_under_both_names(world: World) {
