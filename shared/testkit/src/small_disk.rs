@@ -1,6 +1,6 @@
 //! A disk that can be full.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,10 +20,8 @@ impl SmallDisk {
         let size = format!("size={mebibytes}m");
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(place.path()).status();
         if !mounted.is_ok_and(|status| status.success()) {
-            #[expect(clippy::print_stderr, reason = "a test that was left out says so")]
-            {
-                eprintln!("NOT TESTED: {what}. Only root may mount a small file system");
-            }
+            // Written directly: the test runner hides what a passing test prints with `eprintln!`.
+            let _ = writeln!(std::io::stderr(), "NOT TESTED: {what}. Only root may mount a small file system");
             return None;
         }
         std::fs::set_permissions(place.path(), std::fs::Permissions::from_mode(0o755)).expect("opened");

@@ -86,6 +86,30 @@ bursar_testkit::engines! {
         world.sign_in(EMAIL, PASSWORD).await.expect("and here");
     }
 
+    /// Of those who stand behind one address nobody can be told from the others: there the rest of the bound stays.
+    async fn wrong_passwords_at_a_place_of_ones_own_close_that_place_alone_and_for_a_minute(db: TestDb) {
+        let world = World::start(&db).await;
+        world.join("Ada").await;
+        for place in ["192.0.2.1", "192.0.2.2"] {
+            sign_in(&world.anybody, place, EMAIL, PASSWORD).await.unwrap();
+        }
+        guess(&world, "192.0.2.1", EMAIL).await;
+        sign_in(&world.anybody, "192.0.2.2", EMAIL, PASSWORD).await.expect("another place that succeeded before");
+        sign_in(&world.anybody, "203.0.113.5", EMAIL, PASSWORD).await.expect("a place that is new");
+        world.pass(59);
+        let closed = sign_in(&world.anybody, "192.0.2.1", EMAIL, PASSWORD).await;
+        assert!(refused(closed, Code::ResourceExhausted, "TOO_MANY_ATTEMPTS").retryable, "it says when");
+        world.pass(1);
+        sign_in(&world.anybody, "192.0.2.1", EMAIL, PASSWORD).await.expect("a minute later");
+        // Who guesses once a minute there keeps nobody out: the right one costs nothing and comes in between.
+        for _ in 0..3 {
+            world.pass(60);
+            sign_in(&world.anybody, "192.0.2.1", EMAIL, PASSWORD).await.expect("before the guess of this minute");
+            let guess = sign_in(&world.anybody, "192.0.2.1", EMAIL, "a wrong one").await;
+            refused(guess, Code::Unauthenticated, "CREDENTIALS_INVALID");
+        }
+    }
+
     async fn right_passwords_at_once_all_pass(db: TestDb) {
         let world = World::start(&db).await;
         world.join("Ada").await;
