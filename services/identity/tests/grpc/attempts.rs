@@ -101,7 +101,7 @@ bursar_testkit::engines! {
         assert!(refused(closed, Code::ResourceExhausted, "TOO_MANY_ATTEMPTS").retryable, "it says when");
         world.pass(1);
         sign_in(&world.anybody, "192.0.2.1", EMAIL, PASSWORD).await.expect("a minute later");
-        // Who guesses once a minute there keeps nobody out: the right one costs nothing and comes in between.
+        // A guess a minute does not close it again: as much is forgotten in that time.
         for _ in 0..3 {
             world.pass(60);
             sign_in(&world.anybody, "192.0.2.1", EMAIL, PASSWORD).await.expect("before the guess of this minute");
