@@ -190,3 +190,16 @@ proptest! {
         prop_assert!(price.micros() - parts.micros() <= 1);
     }
 }
+
+#[test]
+fn fuzz_prices() {
+    bursar_fuzz::fuzz("prices", &["100.00 USD", "-12.5 EUR", "0.000001 KWD", "1000000000000 JPY"], |bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        if let Ok(price) = text.parse::<Price>() {
+            assert_eq!(price.to_string().parse(), Ok(price));
+        }
+        if let Ok(currency) = text.parse::<Currency>() {
+            assert_eq!(currency.to_string(), text);
+        }
+    });
+}

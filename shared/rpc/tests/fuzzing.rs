@@ -1,15 +1,19 @@
-//! What everybody may send with a call: tokens, page tokens. Bytes of messages are tried against whole services, in the
+//! What everybody may send with a call: tokens, page tokens, documents. Bytes of messages are tried against whole services, in the
 //! suite's tests.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
 
 mod common;
 
+use bursar_rpc::document::{document, to_struct};
 use bursar_rpc::token::Verifier;
 use bursar_rpc::{Caller, PageKey, PageRequest, ServiceRole};
 use bursar_secret::Secret;
 use common::{Issuer, start, user_claims, user_id};
 use futures::FutureExt as _;
+use prost::Message as _;
+use prost_types::Struct;
+use serde_json::{Value, json};
 
 /// Whom a token proves, if anybody.
 fn proves(verifier: &Verifier, token: &str) -> Option<Caller> {
@@ -62,5 +66,22 @@ fn fuzz_page_tokens() {
         let token = String::from_utf8_lossy(bytes);
         let read = PageRequest::<(i64, String)>::parse(1, &token, list());
         assert!(read.is_err() || token.is_empty() || token == good, "a page that nobody was told of: {token:?}");
+    });
+}
+
+/// Documents as the wire has them: refused, or within their bounds and the same there and back.
+#[test]
+fn fuzz_documents() {
+    let nested = (0..25).fold(json!({}), |inner, _| json!({ "in": inner }));
+    let plain = json!({"null": null, "yes": true, "whole": -7, "part": 0.5, "text": "\u{0}ж", "list": [1, [], {}]});
+    let samples = [nested, plain].map(|value| {
+        let Value::Object(fields) = value else { panic!("an object") };
+        to_struct(fields).encode_to_vec()
+    });
+    bursar_fuzz::fuzz("documents", &samples, |bytes| {
+        let Ok(sent) = Struct::decode(bytes) else { return };
+        let Ok(read) = document(Some(&sent)) else { return };
+        let again = document(Some(&to_struct(read.fields().clone())));
+        assert_eq!(again.map(|it| it.to_string()), Ok(read.to_string()), "two meanings of one document");
     });
 }

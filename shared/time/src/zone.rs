@@ -225,4 +225,22 @@ mod tests {
             proptest::prop_assert_eq!(zone.month(last).0, last);
         }
     }
+
+    #[test]
+    fn fuzz_zones() {
+        let times = ["1970-01-01T00:00:00Z", "2026-03-29T01:30:00Z", "2026-10-25T01:30:00Z"].map(at);
+        bursar_fuzz::fuzz(
+            "zones",
+            &["Europe/Berlin", "utc", "America/St_Johns", "Etc/Unknown", "Asia/Kolkata"],
+            |bytes| {
+                let Ok(zone) = String::from_utf8_lossy(bytes).parse::<Zone>() else { return };
+                assert_eq!(zone.name().parse(), Ok(zone.clone()), "two spellings of one zone");
+                for time in times {
+                    for (start, end) in [zone.day(time), zone.month(time)] {
+                        assert!(start <= time && time < end, "{zone}: {start} to {end} is without {time}");
+                    }
+                }
+            },
+        );
+    }
 }

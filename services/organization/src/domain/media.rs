@@ -159,4 +159,14 @@ mod tests {
             assert_eq!(settled.as_ref().ok().map(MediaType::as_str), expected, "{said} {shown:?}");
         }
     }
+
+    #[test]
+    fn fuzz_media_types() {
+        bursar_fuzz::fuzz("media types", &["image/png", " Text/Markdown ", "application/vnd.a+json"], |bytes| {
+            if let Ok(read) = MediaType::parse(&String::from_utf8_lossy(bytes)) {
+                assert_eq!(MediaType::parse(read.as_str()), Ok(read.clone()), "two spellings of one type");
+                assert!(read.as_str().len() <= MAX_BYTES && read.as_str().is_ascii(), "{read}");
+            }
+        });
+    }
 }

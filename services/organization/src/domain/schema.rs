@@ -213,4 +213,25 @@ mod tests {
         assert!(found.iter().all(|(_, what)| !what.contains("s3cret") && !what.contains('7')), "{found:?}");
         assert_eq!(schema.violations(&json!({}), 8)[0].0, "", "the document itself");
     }
+
+    /// Whatever an operator writes is refused, or holds documents to something and comes to an end.
+    #[test]
+    fn fuzz_schemas() {
+        let documents = [json!({}), json!({"name": "Ada", "in": {"list": [1, "x", null, 2.5]}})];
+        let samples = [
+            r##"{"type": "object", "required": ["name"], "properties": {"name": {"type": "string", "pattern": "^[a-z]+$"},
+                "in": {"$ref": "#/$defs/part"}}, "$defs": {"part": {"properties": {"list": {"uniqueItems": true}}}}}"##,
+            r##"{"anyOf": [{"not": {"const": 1}}, {"properties": {"in": {"$ref": "#"}}}], "maxProperties": 3,
+                "additionalProperties": {"items": {"type": ["number", "null"], "multipleOf": 0.5, "maximum": 9}}}"##,
+        ];
+        assert!(samples.iter().all(|sample| Schema::parse(sample).is_ok()));
+        bursar_fuzz::fuzz("schemas", &samples, |bytes| {
+            let Ok(schema) = Schema::parse(&String::from_utf8_lossy(bytes)) else { return };
+            for document in &documents {
+                let told = schema.violations(document, 3);
+                let is_short = |(path, why): &(String, String)| path.len() <= MAX_TOLD && why.len() <= MAX_TOLD;
+                assert!(told.len() <= 3 && told.iter().all(is_short), "{told:?}");
+            }
+        });
+    }
 }

@@ -175,4 +175,22 @@ mod tests {
         let missing = load(Some(Path::new("/nowhere/kinds.toml"))).expect_err("missing").to_string();
         assert!(missing.starts_with("the kinds file /nowhere/kinds.toml is wrong:\n  cannot be read"), "{missing}");
     }
+
+    /// An operator's file with edits: every flaw is told, and none is a panic.
+    #[test]
+    fn fuzz_kinds() {
+        const OWN: &str = r#"
+            [[kinds]]
+            name = "scene"
+            parents = ["agent"]
+            may_stand_alone = false
+            secret_fields = ["token"]
+            schema = '{"type": "object", "properties": {"text": {"type": "string"}}}'
+        "#;
+        assert!(parse(Some(OWN)).is_ok());
+        bursar_fuzz::fuzz("kinds", &[OWN, BUILT_IN], |bytes| match parse(Some(&String::from_utf8_lossy(bytes))) {
+            Ok(kinds) => assert!(kinds.iter().all(|kind| kinds.get(&kind.name).is_some())),
+            Err(flaws) => assert!(!flaws.is_empty(), "it is refused for nothing"),
+        });
+    }
 }

@@ -428,4 +428,32 @@ mod tests {
         let unknown = Event::read(event("evt_1", "invoice.paid").to_string().as_bytes()).unwrap();
         assert_eq!(unknown.kept, Kept::Nothing);
     }
+
+    /// What is kept of whatever body has a name within bounds, and can be read again.
+    #[test]
+    fn fuzz_webhooks() {
+        let notes = json!({PAYMENT: PAY, "more": "of somebody else's"});
+        let intent =
+            json!({"id": "pi_1", "currency": "usd", "amount": 2000, "amount_received": 2000, "metadata": notes});
+        let dispute =
+            json!({"id": "dp_1", "payment_intent": "pi_1", "amount": 2000, "currency": "usd", "status": "lost"});
+        let card = json!({"id": "pm_1", "customer": "cus_1"});
+        let events = [
+            ("payment_intent.succeeded", &intent),
+            ("payment_intent.payment_failed", &intent),
+            ("charge.dispute.closed", &dispute),
+            ("payment_method.updated", &card),
+            ("customer.created", &card),
+        ];
+        let body = |(kind, object): (&str, &Value)| json!({"id": "evt_1", "object": "event", "type": kind, "data": {"object": object}});
+        let samples = events.map(|event| body(event).to_string());
+        bursar_fuzz::fuzz("webhooks", &samples, |bytes| {
+            let Ok(event) = Event::read(bytes) else { return };
+            assert!(is_name(&event.id) && is_name(&event.kind), "{event:?}");
+            if let Kept::Object(kept) = &event.kept {
+                let notice = Notice::read(&event.kind, kept);
+                assert!(notice.is_some_and(|it| it != Notice::NotOurs), "kept for nothing: {event:?}");
+            }
+        });
+    }
 }

@@ -124,4 +124,19 @@ mod tests {
             assert_eq!(verify(&header, BODY, &secrets, Timestamp::EPOCH), Err(NotSigned::NotNow));
         }
     }
+
+    /// Whoever sends whatever: nothing passes but the body that was signed.
+    #[test]
+    fn fuzz_signatures() {
+        let (secrets, now) = ([Secret::from("whsec_new")], Timestamp::from_micros(AT * 1_000_000).unwrap());
+        let header = format!("t={AT}, v0=x, v1=00, v1={}", sign("whsec_new", &AT.to_string(), BODY));
+        assert_eq!(verify(&header, BODY, &secrets, now), Ok(()));
+        let sample = [header.as_bytes(), b"\n", BODY].concat();
+        bursar_fuzz::fuzz("signatures", &[sample], |bytes| {
+            let cut = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
+            let (header, body) = (String::from_utf8_lossy(&bytes[..cut]), bytes.get(cut + 1..).unwrap_or_default());
+            let passes = verify(&header, body, &secrets, now).is_ok();
+            assert!(!passes || body == BODY, "nobody signed this");
+        });
+    }
 }

@@ -283,3 +283,31 @@ fn is_text(head: &[u8], cut: bool) -> bool {
     };
     !valid.contains(|c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r' | '\u{c}' | '\u{1b}'))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever is sent shows itself to be something, and of that there is a name.
+    #[test]
+    fn fuzz_contents() {
+        let samples: [&[u8]; 6] = [
+            b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR",
+            b"%PDF-1.7\n%\xe2\xe3\xcf\xd3",
+            b"PK\x03\x04\x14\0\0\0\0\0mimetypeapplication/vnd.oasis.opendocument.text",
+            b"\0\0\0\x18ftypmp42\0\0\0\0",
+            b"<?xml version=\"1.0\"?><svg/>",
+            "Ä text of no type in particular".as_bytes(),
+        ];
+        bursar_fuzz::fuzz("contents", &samples, |bytes| {
+            let mut received = Received::default();
+            received.look_at(&Bytes::copy_from_slice(bytes), i64::MAX).expect("no longer than was said");
+            let head = &received.head;
+            assert!(head.len() <= HEAD, "{} bytes are looked at", head.len());
+            let mark = infer::get(head).map(|found| found.mime_type());
+            let shown = Shown { mark, said_has_mark: false, is_text: is_text(head, head.len() >= HEAD) };
+            let found = settle(None, shown).expect("nothing was said that it could contradict");
+            assert_eq!(MediaType::parse(found.as_str()), Ok(found));
+        });
+    }
+}
