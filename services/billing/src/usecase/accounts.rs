@@ -226,3 +226,6 @@ pub(super) async fn first_at(tx: &mut Tx, owner: OwnerId, last: u64, at: Timesta
     }
     Ok(low)
 }
+
+#[cfg(test)]
+mod tests;

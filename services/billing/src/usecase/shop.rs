@@ -257,14 +257,7 @@ impl Shop {
 
     /// Spends so much from the owner's pool so many times.
     pub(super) async fn spend_often(&self, owner: OwnerId, amount: &str, times: usize) {
-        let command = Command::Charge(ChargeCommand {
-            cost: Cost::Amount(credits(amount)),
-            attribution: Attribution { member: id(1), project: None, model: None },
-            labels: Labels::default(),
-            occurred_at: None,
-        });
-        let job = Job { owner, actor: Actor::Job, request: Request::unnamed(command).with_renewal_settled() };
-        let mut tx = self.db.begin().await.unwrap();
+        let (job, mut tx) = (charge(owner, amount), self.db.begin().await.unwrap());
         for _ in 0..times {
             self.subscriptions.till.batcher.apply(&mut tx, &job).await.unwrap().unwrap();
         }
@@ -391,6 +384,17 @@ impl Shop {
     pub(super) async fn verdict(&self, owner: OwnerId) -> audit::Verdict {
         audit::verify(&self.db, self.rules.current().key, owner, self.clock.now()).await.unwrap()
     }
+}
+
+/// A charge of the owner's pool.
+pub(super) fn charge(owner: OwnerId, amount: &str) -> Job {
+    let command = Command::Charge(ChargeCommand {
+        cost: Cost::Amount(credits(amount)),
+        attribution: Attribution { member: id(1), project: None, model: None },
+        labels: Labels::default(),
+        occurred_at: None,
+    });
+    Job { owner, actor: Actor::Job, request: Request::unnamed(command).with_renewal_settled() }
 }
 
 /// Who may manage the owner's billing: the person, at home. Nobody may for an organization, which has no member here.
