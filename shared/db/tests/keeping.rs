@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bursar_db::{Db, DbError, Migrations, Tx, on};
-use bursar_testkit::{TestDb, engines, postgres};
+use bursar_testkit::{TestDb, engines};
 
 /// How long something that happens by itself may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -83,7 +83,7 @@ engines! {
 
 #[test]
 fn whoever_gives_a_statement_up_keeps_the_place_until_that_is_over() {
-    postgres::run(async |at: TestDb| {
+    bursar_testkit::postgres::run(async |at: TestDb| {
         let db = at.open(&Migrations::SHARED).await;
         let mut holder = db.begin().await.unwrap();
         run(&mut holder, "SELECT pg_advisory_xact_lock(7)").await.unwrap();

@@ -1,17 +1,22 @@
 //! Callers who hang up on what is costly (kind C): what they asked for is still under way in the store, and so is its place.
 
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use bursar_db::{Db, DbError, Tx, on};
 use bursar_rpc::{PageKey, PageRequest};
+use bursar_runtime::Heavy;
 use bursar_secret::Secret;
-use bursar_testkit::{TestDb, at, personal, postgres};
+use bursar_testkit::{TestDb, at, engines, personal};
 use bursar_time::Zone;
 use futures::StreamExt as _;
 
 use super::{Costly, lock};
+use crate::document::{Format, Look};
 use crate::domain::EntryKind;
+use crate::store::invoices;
 use crate::usecase::accounts::{AccountUseCases, LedgerFilter};
+use crate::usecase::invoices::InvoiceUseCases;
 use crate::usecase::reports::{Interval, ReportFilter, ReportQuery, ReportUseCases};
 use crate::usecase::shop::{Shop, manager};
 
@@ -62,7 +67,7 @@ async fn gives_up<T>(db: &Db, costly: &Costly, what: &str, call: impl Future<Out
 
 #[test]
 fn who_hangs_up_on_what_is_costly_has_the_place_until_its_work_ends() {
-    postgres::run(async |db: TestDb| {
+    bursar_testkit::postgres::run(async |db: TestDb| {
         let (shop, owner) = (Shop::open(&db, "2026-01-15T12:00:00Z").await, personal(1));
         shop.buy(owner, "starter", "sandbox_ok", "pack").await.unwrap();
         shop.spend(owner, "1").await;
@@ -97,4 +102,27 @@ fn who_hangs_up_on_what_is_costly_has_the_place_until_its_work_ends() {
         let calls = lock(&costly.calls);
         assert!(calls.owners.is_empty() && calls.callers.is_empty() && calls.all == 0, "nobody is remembered");
     });
+}
+
+engines! {
+    async fn who_hangs_up_on_a_document_has_the_place_until_it_is_written(db: TestDb) {
+        let (shop, owner) = (Shop::open(&db, "2026-01-15T12:00:00Z").await, personal(1));
+        shop.buy(owner, "starter", "sandbox_ok", "pack").await.unwrap();
+        let issued = invoices::page(&mut shop.db.read().await.unwrap(), owner, None, 1).await.unwrap();
+        let (costly, look) = (Costly::new(), Look::load(None, None).unwrap());
+        let threads = Heavy::start("documents", 1).unwrap();
+        let (finish, finished) = mpsc::channel::<()>();
+        // The one thread has something else to do for now.
+        let busy = threads.run(move || finished.recv().is_ok());
+        let invoices = InvoiceUseCases { db: shop.db.clone(), look, costly: costly.clone(), threads };
+        let caller = manager(owner);
+        tokio::select! {
+            _ = invoices.render(&caller, owner, issued[0].id, Format::Html) => panic!("it is written without a thread"),
+            () = until("it waits for the thread", async || under_way(&costly) == 1) => {}
+        }
+        assert_eq!(under_way(&costly), 1, "nobody waits for it, but it is still to be written");
+        finish.send(()).unwrap();
+        assert!(busy.await.unwrap());
+        until("the place is given back", async || under_way(&costly) == 0).await;
+    }
 }

@@ -133,6 +133,11 @@ impl Organization {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+    use std::sync::mpsc;
+    use std::task::Poll;
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -147,5 +152,28 @@ mod tests {
         let others: Vec<_> = (3..100).map(|n| easel.place(UserId::from_parts(n, [0; 10]))).collect();
         let free = others.iter().filter(|place| place.is_ok()).count();
         assert_eq!(free, PLACES - PLACES_OF_ONE - 1, "as many as there are");
+    }
+
+    /// Kind C: what somebody gave up is still to be drawn.
+    #[tokio::test]
+    async fn who_hangs_up_keeps_the_place_until_the_picture_is_drawn() {
+        let (ada, easel) = (UserId::from_parts(1, [0; 10]), Easel::new().expect("a thread"));
+        let (finish, finished) = mpsc::channel::<()>();
+        // The one thread has something else to do for now.
+        let busy = easel.threads.run(move || finished.recv().is_ok());
+        let upload = Upload::parse(b"\x89PNG\r\n\x1a\n and no picture").expect("it begins like one");
+        let mut drawing = Box::pin(easel.draw(ada, upload));
+        assert!(poll_fn(|context| Poll::Ready(drawing.as_mut().poll(context).is_pending())).await, "it waits");
+        drop(drawing);
+        let _beside: Vec<Place> = (1..PLACES_OF_ONE).map(|_| easel.place(ada).expect("free")).collect();
+        assert!(matches!(easel.place(ada), Err(Error::Overloaded)), "nobody waits for it, but its place is taken");
+        finish.send(()).expect("the thread waits for that");
+        assert!(busy.await.expect("it has ended"));
+        let given_back = async {
+            while easel.place(ada).is_err() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), given_back).await.expect("it is given back once it is drawn");
     }
 }
