@@ -4,7 +4,7 @@ use bursar_db::{Engine, on};
 use bursar_id::{OwnerId, Role};
 use bursar_members::Standing;
 use bursar_proto::billing::v1 as pb;
-use bursar_testkit::{audited, engines, id, refused};
+use bursar_testkit::{audited, columns_with, engines, id, refused};
 use prost_types::FieldMask;
 use tonic::Code;
 
@@ -223,6 +223,7 @@ engines! {
         let there = "SELECT (SELECT COUNT(*) FROM account_settings) + (SELECT COUNT(*) FROM payment_methods) \
              + (SELECT COUNT(*) FROM accounts WHERE allowance_alerts IS NOT NULL) WHERE $1 IS NOT NULL";
         assert_eq!(world.number(there, team).await, 8);
+        assert!(!columns_with(&world.store, "books@example.com").await.is_empty(), "an address is found where it is");
         world.stands(team, Standing::Purged, 2).await;
         world.deleted(ana.user).await;
         until("all are erased", async || {
@@ -231,6 +232,8 @@ engines! {
         }).await;
         refused(world.operator().update_account_settings(wanted(team)).await, Code::PermissionDenied, "ORGANIZATION_DELETED");
         refused(world.operator().update_account_settings(wanted(ana.owner)).await, Code::NotFound, "NOT_FOUND");
+        let left = columns_with(&world.store, "books@example.com").await;
+        assert!(left.is_empty(), "the address is still in {left:?}");
         assert_eq!(kept_of(&world, MAIL).await, 0, "no answer is kept with a profile");
         assert!(kept_of(&world, ZONE).await > 0, "the answers were looked through");
     }
