@@ -17,6 +17,6 @@ if timeout 60 "$deny" --locked fetch db >/dev/null 2>&1; then
 else
   printf '\nWARNING: ADVISORIES NOT CHECKED: the database of known faults is out of reach from here.\n\n' >&2
   # Said once more at the end of everything (scripts/test.sh).
-  [[ -z ${BURSAR_LEFT_OUT:-} ]] || echo "known faults of dependencies" >>"$BURSAR_LEFT_OUT"
+  [[ -z ${BURSAR_TEST_LEFT_OUT:-} ]] || echo "known faults of dependencies" >>"$BURSAR_TEST_LEFT_OUT"
   [[ ${BURSAR_REQUIRE_ADVISORIES:-} != 1 ]]
 fi

@@ -52,7 +52,7 @@ fi
 
 grep -q 'NOT TESTED: ' "$log" && left_out+=("disks that are full (only root may mount small ones)")
 # What ran before the tests may have had to leave something out, too (.ci/run).
-[[ -z ${BURSAR_LEFT_OUT:-} ]] || mapfile -t -O "${#left_out[@]}" left_out <"$BURSAR_LEFT_OUT"
+[[ -z ${BURSAR_TEST_LEFT_OUT:-} ]] || mapfile -t -O "${#left_out[@]}" left_out <"$BURSAR_TEST_LEFT_OUT"
 missing="nothing was left out"
 [[ ${#left_out[@]} -eq 0 ]] || missing="LEFT OUT: $(printf '%s; ' "${left_out[@]}")"
 

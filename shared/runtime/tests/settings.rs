@@ -253,6 +253,7 @@ fn what_is_wrong_is_refused_with_its_name() {
 fn variables_of_others_are_left_alone() {
     suite(
         "BURSAR_REQUIRE_POSTGRES=1
+        BURSAR_REQUIRE_ADVISORIES=1
         BURSAR_TEST_SEED=7
         BURSAR_CONFIG=elsewhere
         BURSAR_IDENTITY_SERVICE_HOST=10.0.0.1

@@ -132,7 +132,7 @@ impl Loader {
 
     /// Adds environment variables, for example [`std::env::vars`]. Those that do not start with
     /// `BURSAR_` are left alone, and so are those that tests (`BURSAR_TEST_…`,
-    /// `BURSAR_REQUIRE_POSTGRES`), the command line (`BURSAR_CONFIG`) and Kubernetes
+    /// `BURSAR_REQUIRE_…`), the command line (`BURSAR_CONFIG`) and Kubernetes
     /// (`BURSAR_IDENTITY_SERVICE_HOST`, …) use.
     #[must_use]
     pub fn environment(mut self, vars: impl IntoIterator<Item = (String, String)>) -> Self {
@@ -241,7 +241,7 @@ fn environment_dict(vars: &[(String, String)], vocabulary: &Vocabulary) -> Dict 
 /// Variables with our prefix that are not settings: what tests and the command line read, and what
 /// Kubernetes puts into every pod for a service called `bursar` or `bursar-…`.
 fn is_foreign(rest: &str, text: &str) -> bool {
-    let own = rest == "REQUIRE_POSTGRES" || rest == "CONFIG" || (rest.starts_with("TEST_") && rest != "TEST_CLOCK");
+    let own = rest.starts_with("REQUIRE_") || rest == "CONFIG" || (rest.starts_with("TEST_") && rest != "TEST_CLOCK");
     let name = format!("_{rest}");
     let link = name.ends_with("_SERVICE_HOST")
         || name.contains("_SERVICE_PORT")
