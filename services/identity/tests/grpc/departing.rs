@@ -121,7 +121,7 @@ bursar_testkit::engines! {
         let (written, folded) = ("Ada.Lovelace@Example.com", "ada.lovelace@example.com");
         Person::sign_up(&world.anybody, "Ada", written).await;
         let token = world.mailbox.next_token(written).await;
-        let verify = VerifyEmailRequest { token: token.clone() };
+        let verify = VerifyEmailRequest { token };
         world.anybody.users().verify_email(verify.clone()).await.expect("proven");
         world.anybody.users().verify_email(verify).await.expect("the link is followed again");
         let ada = Person::sign_in(&world.anybody, written).await;
