@@ -25,6 +25,7 @@ mod exporting;
 mod former_slugs;
 mod founding;
 mod full_disks;
+mod invitation_races;
 mod inviters;
 mod inviting;
 mod invoicing;
