@@ -23,7 +23,7 @@ fn usd(units: i64) -> Money {
 }
 
 /// 20,000 credits for sixty people with single sign-on, for so many dollars.
-fn contract(owner: OwnerId, dollars: i64) -> pb::SetContractRequest {
+pub(crate) fn contract(owner: OwnerId, dollars: i64) -> pb::SetContractRequest {
     pb::SetContractRequest {
         owner: owner.to_string(),
         plan_id: "enterprise".to_owned(),

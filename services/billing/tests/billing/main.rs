@@ -5,6 +5,7 @@
 
 mod actors;
 mod allowances;
+mod audit_rows;
 mod auditing;
 mod bad_input;
 mod balances;

@@ -6,6 +6,7 @@ mod acting;
 mod alerting;
 mod at_rest;
 mod attempts;
+mod audit_rows;
 mod auditing;
 mod billing;
 mod branches;
